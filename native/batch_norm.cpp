@@ -8,20 +8,62 @@
 
 namespace hdlif {
 
-void batch_moments(const float* maps, int64_t images, int64_t group, int64_t pixels, int32_t channels,
-                   bool channels_last, double* totals, double* squares, const Kernels& kernels, int threads) {
-  const int64_t size = pixels * channels;
-  // [image][totals, squares][channel]
-  std::vector<double> of_images(size_t(images * 2 * channels));
-  share_work(images, size, threads, [&](int64_t image) {
-    const float* from = maps + image * size;
-    double *sums = &of_images[size_t(image * 2 * channels)], *of_squares = sums + channels;
-    if (channels_last)
-      return kernels.add_moments(from, pixels, channels, sums, of_squares);
-    for (int32_t c = 0; c < channels; ++c)
-      kernels.plane_moments(from + c * pixels, pixels, sums + c, of_squares + c);
+namespace {
+
+// Pixels of an image, or planes, that a thread takes at once: few enough that channels' sums of two maps stay
+// in the cache.
+constexpr int64_t kRun = 32;
+// Pixels whose sums are one thread's.
+constexpr int64_t kSummed = 8 * kRun;
+// Products that take as long as an entry, which comes from memory and goes there.
+constexpr int64_t kProducts = 16;
+
+// Calls body(i, image, count, at, row): of each image the pixels of one run after the other, or one plane;
+// which of all of them it is, where it begins in the maps, and in the rows.
+template <typename Body> void each_run(const NormedMaps& maps, int64_t of_run, int threads, Body&& body) {
+  const int64_t channels = maps.channels, size = maps.pixels * channels;
+  const int64_t runs = maps.channels_last ? pieces_of(maps.pixels, of_run) : channels;
+  const int64_t length = maps.channels_last ? of_run * channels : maps.pixels;
+  share_work(maps.images * runs, length * kProducts, threads, [&](int64_t i) {
+    const int64_t image = i / runs, run = i % runs, row = image / maps.group * channels;
+    if (!maps.channels_last)
+      return body(i, image, maps.pixels, image * size + run * maps.pixels, row + run);
+    const int64_t first = run * of_run;
+    body(i, image, std::min(of_run, maps.pixels - first), image * size + first * channels, row);
   });
-  add_up_moments(of_images.data(), images, group, channels, totals, squares);
+}
+
+// Fills both [group][channel] with what add(count, at, row, sums, others) adds for each channel's pixels, in
+// pieces of so many of an image, or planes.
+template <typename Add>
+void sum_channels(const NormedMaps& maps, int64_t of_piece, int threads, double* totals, double* others,
+                  Add&& add) {
+  const int64_t channels = maps.channels, pieces = maps.channels_last ? pieces_of(maps.pixels, of_piece) : 1;
+  // [image and piece][totals, others][channel]
+  std::vector<double> found(size_t(maps.images * pieces * 2 * channels));
+  each_run(maps, of_piece, threads, [&](int64_t i, int64_t image, int64_t count, int64_t at, int64_t row) {
+    if (!maps.channels_last) {
+      double* sum = &found[size_t(i + image * channels)];
+      return add(count, at, row, sum, sum + channels);
+    }
+    double* sums = &found[size_t(i * 2 * channels)];
+    for (int64_t first = 0; first < count; first += kRun)
+      add(std::min(kRun, count - first), at + first * channels, row, sums, sums + channels);
+  });
+  add_up_moments(found.data(), maps.images * pieces, maps.group * pieces, channels, totals, others);
+}
+
+} // namespace
+
+void batch_moments(const float* x, const NormedMaps& maps, double* totals, double* squares,
+                   const Kernels& kernels, int threads) {
+  sum_channels(maps, maps.pixels, threads, totals, squares,
+               [&](int64_t count, int64_t at, int64_t, double* sums, double* of_squares) {
+                 if (maps.channels_last)
+                   kernels.add_moments(x + at, count, maps.channels, sums, of_squares);
+                 else
+                   kernels.plane_moments(x + at, count, sums, of_squares);
+               });
 }
 
 void add_up_moments(const double* of_pieces, int64_t pieces, int64_t group, int64_t channels, double* totals,
@@ -85,37 +127,10 @@ void batch_norm_gradients(const NormRows& rows, int64_t count, int64_t groups, i
   }
 }
 
-namespace {
-
-// Pixels of an image, or planes, that a thread takes at once: few enough that channels' sums of two maps stay
-// in the cache.
-constexpr int64_t kRun = 32;
-// Pixels whose sums are one thread's.
-constexpr int64_t kSummed = 8 * kRun;
-// Products that take as long as an entry, which comes from memory and goes there.
-constexpr int64_t kProducts = 16;
-
-// Calls body(image, first, count, at, row): of each image so many pixels from the first on, or one plane;
-// where they begin in the maps, and in the rows.
-template <typename Body> void each_run(const NormedMaps& maps, int64_t of_run, int threads, Body&& body) {
-  const int64_t channels = maps.channels, size = maps.pixels * channels;
-  const int64_t runs = maps.channels_last ? pieces_of(maps.pixels, of_run) : channels;
-  const int64_t length = maps.channels_last ? of_run * channels : maps.pixels;
-  share_work(maps.images * runs, length * kProducts, threads, [&](int64_t i) {
-    const int64_t image = i / runs, run = i % runs, row = image / maps.group * channels;
-    if (!maps.channels_last)
-      return body(image, run, maps.pixels, image * size + run * maps.pixels, row + run);
-    const int64_t first = run * of_run;
-    body(image, first, std::min(of_run, maps.pixels - first), image * size + first * channels, row);
-  });
-}
-
-} // namespace
-
 void normalise(const float* x, const NormRows& rows, const float* plus, int64_t plus_images,
                const NormedMaps& maps, float* y, const Kernels& kernels, int threads) {
   const int64_t size = maps.pixels * maps.channels;
-  each_run(maps, kRun, threads, [&](int64_t image, int64_t, int64_t count, int64_t at, int64_t row) {
+  each_run(maps, kRun, threads, [&](int64_t, int64_t image, int64_t count, int64_t at, int64_t row) {
     const float* more = plus == nullptr ? nullptr : plus + at + (image % plus_images - image) * size;
     kernels.normalise(x + at, rows.mean + row, rows.scale + row, rows.shift + row, more, count, maps.channels,
                       !maps.channels_last, y + at);
@@ -124,24 +139,13 @@ void normalise(const float* x, const NormRows& rows, const float* plus, int64_t 
 
 void sum_row_gradients(const float* gradient, const float* x, const float* mean, const NormedMaps& maps,
                        float* of_scale, float* of_shift, const Kernels& kernels, int threads) {
-  const int64_t channels = maps.channels;
-  const size_t rows = size_t(pieces_of(maps.images, maps.group) * channels);
-  const int64_t pieces = maps.channels_last ? pieces_of(maps.pixels, kSummed) : 1;
-  // [image and run][sums, products][channel]
-  std::vector<double> found(size_t(maps.images * pieces * 2 * channels));
-  each_run(maps, kSummed, threads, [&](int64_t image, int64_t first, int64_t count, int64_t at, int64_t row) {
-    const int64_t piece = maps.channels_last ? image * pieces + first / kSummed : image;
-    double* sums = &found[size_t(piece * 2 * channels + (maps.channels_last ? 0 : first))];
-    const int64_t run = maps.channels_last ? kRun : count;
-    for (int64_t i = 0; i < count; i += run) {
-      const int64_t from = at + (maps.channels_last ? i * channels : 0);
-      kernels.add_row_sums(gradient + from, x + from, mean + row, std::min(run, count - i), maps.channels,
-                           !maps.channels_last, sums, sums + channels);
-    }
-  });
+  const size_t rows = size_t(pieces_of(maps.images, maps.group) * maps.channels);
   std::vector<double> totals(rows), products(rows);
-  add_up_moments(found.data(), maps.images * pieces, maps.group * pieces, channels, totals.data(),
-                 products.data());
+  sum_channels(maps, kSummed, threads, totals.data(), products.data(),
+               [&](int64_t count, int64_t at, int64_t row, double* sums, double* of_products) {
+                 kernels.add_row_sums(gradient + at, x + at, mean + row, count, maps.channels,
+                                      !maps.channels_last, sums, of_products);
+               });
   std::copy(products.begin(), products.end(), of_scale);
   std::copy(totals.begin(), totals.end(), of_shift);
 }

@@ -7,10 +7,17 @@
 
 namespace hdlif {
 
-// What the channels of each group of so many images add up to, and their squares, [group][channel]. Maps are
-// [pixel][channel] where `channels_last`, else [channel][pixel]. Nothing depends on the number of threads.
-void batch_moments(const float* maps, int64_t images, int64_t group, int64_t pixels, int32_t channels,
-                   bool channels_last, double* totals, double* squares, const Kernels& kernels, int threads);
+// Maps of a batch, [image][pixel][channel] where `channels_last`, else [image][channel][pixel]; a group of so
+// many images has rows of its own. Nothing depends on the number of threads.
+struct NormedMaps {
+  int64_t images, group, pixels;
+  int32_t channels;
+  bool channels_last;
+};
+
+// What the channels of each group add up to, and their squares, [group][channel].
+void batch_moments(const float* x, const NormedMaps& maps, double* totals, double* squares,
+                   const Kernels& kernels, int threads);
 
 // The same from what pieces of the images add up to, [piece][totals, squares][channel], of each group of so
 // many pieces in turn.
@@ -51,14 +58,6 @@ struct RowGradients {
 };
 void batch_norm_gradients(const NormRows& rows, int64_t count, int64_t groups, int64_t channels,
                           const RowGradients& gradients);
-
-// Maps of a batch, [image][pixel][channel] where `channels_last`, else [image][channel][pixel]; a group of so
-// many images has rows of its own. Nothing depends on the number of threads.
-struct NormedMaps {
-  int64_t images, group, pixels;
-  int32_t channels;
-  bool channels_last;
-};
 
 // y = scale * (x - mean) + shift, and plus its entry in `plus`, maps of `plus_images` in turn, where there is
 // one; y may be x.

@@ -77,7 +77,7 @@ void bind_low_bit_conv(nb::module_& module) {
       "batch_moments",
       [](uint64_t maps, int64_t images, int64_t group, int64_t pixels, int32_t channels, bool channels_last,
          uint64_t totals, uint64_t squares, int threads, const std::string& instruction_set) {
-        batch_moments(at<const float>(maps), images, group, pixels, channels, channels_last,
+        batch_moments(at<const float>(maps), {images, group, pixels, channels, channels_last},
                       at<double>(totals), at<double>(squares), kernels_by_name(instruction_set), threads);
       },
       nb::arg("maps"), nb::arg("images"), nb::arg("group"), nb::arg("pixels"), nb::arg("channels"),

@@ -10,7 +10,7 @@ it is the last child. What does not take part runs by itself, on tensors.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -261,21 +261,18 @@ class _Chain:
         )
         if isinstance(value, Tensor) and not is_for_neuron and not is_worth_it:
             return None
-        if isinstance(value, Maps):
-            moments = value.moments
-        else:
-            moments = moments_of(maps.detach()) if norm.takes_batch() else Moments.of_nothing(maps)
+        if isinstance(value, Tensor):
+            value = Maps(maps, moments_of(maps.detach()) if norm.takes_batch() else Moments.of_nothing(maps))
         plus = None if is_for_neuron else self._added_to(maps)
         found = norm.counted_at(self._steps)
-        if not is_for_neuron:
-            if torch.is_grad_enabled():
-                return applied_with_graph(found, maps, moments, plus)
-            return applied(maps, found.rows(moments), plus, in_place=isinstance(value, Maps) and value.are_own)
+        if is_for_neuron and torch.is_grad_enabled():
+            maps, rows = found.rows_with_graph(maps, value.moments)
+            return replace(value, values=maps, norm=rows)
+        if is_for_neuron:
+            return replace(value, norm=found.rows(value.moments))
         if torch.is_grad_enabled():
-            maps, rows = found.rows_with_graph(maps, moments)
-            return Maps(maps, moments, rows)
-        are_own = isinstance(value, Maps) and value.are_own
-        return Maps(maps, moments, found.rows(moments), are_own)
+            return applied_with_graph(found, maps, value.moments, plus)
+        return applied(maps, found.rows(value.moments), plus, in_place=value.are_own)
 
     def _added_to(self, maps: Tensor) -> Tensor | None:
         """What a pass over these maps adds, where it is the last child's; it then counts as added."""

@@ -174,14 +174,14 @@ bool are_moments(const Case& c, const Results& found, const Kernels& kernels) {
     squares[at] += double(found.sums[size_t(i)]) * found.sums[size_t(i)];
   }
   std::vector<double> of_maps(totals.size(), NAN), of_squares(of_maps), of_planes(of_maps), of_their(of_maps);
-  batch_moments(found.sums.data(), c.images, c.group, pixels, channels, true, of_maps.data(),
+  batch_moments(found.sums.data(), {c.images, c.group, pixels, channels, true}, of_maps.data(),
                 of_squares.data(), kernels, 2);
   std::vector<float> planes(found.sums.size());
   for (int64_t i = 0; i < c.outputs(); ++i)
     planes[size_t((i / channels / pixels * channels + i % channels) * pixels + i / channels % pixels)] =
         found.sums[size_t(i)];
-  batch_moments(planes.data(), c.images, c.group, pixels, channels, false, of_planes.data(), of_their.data(),
-                kernels, 3);
+  batch_moments(planes.data(), {c.images, c.group, pixels, channels, false}, of_planes.data(),
+                of_their.data(), kernels, 3);
   return are_same("totals", found.totals, totals) && are_same("squares", found.squares, squares) &&
          are_same("totals of maps", of_maps, totals) && are_same("squares of maps", of_squares, squares) &&
          are_same("totals of planes", of_planes, totals) && are_same("squares of planes", of_their, squares);

@@ -63,10 +63,7 @@ class _Applied(torch.autograd.Function):
         arriving = native.row_gradients(gradient, maps, rows[0])
         of_maps = torch.empty_like(maps) if ctx.needs_input_grad[0] else None
         of_weight, of_bias = native.gradients(maps, rows, ctx.count, arriving, of_maps, through=gradient)
-        of_plus = None
-        if ctx.needs_input_grad[3]:
-            of_plus = gradient.sum(0, keepdim=True) if ctx.is_shared else gradient
-        return of_maps, of_weight, of_bias, of_plus, None, None
+        return of_maps, of_weight, of_bias, _of_plus(ctx, gradient), None, None
 
 
 def _by_operations(
@@ -81,7 +78,11 @@ def _by_operations(
         for back, step, of_mean, of_slope in zip(gradient.unbind(), maps.unbind(), mean, slope, strict=True)
     ]
     of_maps, of_weight, of_bias = (torch.stack(of) for of in zip(*of_steps, strict=True))
-    of_plus = None
-    if ctx.needs_input_grad[3]:
-        of_plus = gradient.sum(0, keepdim=True) if ctx.is_shared else gradient
-    return of_maps, of_weight.sum(0), of_bias.sum(0), of_plus, None, None
+    return of_maps, of_weight.sum(0), of_bias.sum(0), _of_plus(ctx, gradient), None, None
+
+
+def _of_plus(ctx: Any, gradient: Tensor) -> Tensor | None:
+    """What comes to the value that was added, which one step may have been for all."""
+    if not ctx.needs_input_grad[3]:
+        return None
+    return gradient.sum(0, keepdim=True) if ctx.is_shared else gradient

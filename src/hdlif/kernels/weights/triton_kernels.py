@@ -24,6 +24,12 @@ def of_all(sums, instances, INSTANCES: tl.constexpr):
 
 
 @triton.jit
+def least_kept(sums, instances, entries, threshold, INSTANCES: tl.constexpr):
+    mean = of_all(sums, instances, INSTANCES) / tl.full([], entries, tl.float64)
+    return threshold * mean.to(tl.float32)
+
+
+@triton.jit
 def magnitudes(weight, sums, entries, rounds, BLOCK: tl.constexpr):
     instance = tl.program_id(0)
     total = tl.full([BLOCK], 0.0, tl.float64)
@@ -47,8 +53,7 @@ def above_threshold(
     BLOCK: tl.constexpr,
 ):
     instance = tl.program_id(0)
-    mean = of_all(sums, instances, INSTANCES) / tl.full([], entries, tl.float64)
-    least = threshold * mean.to(tl.float32)
+    least = least_kept(sums, instances, entries, threshold, INSTANCES)
     total = tl.full([BLOCK], 0.0, tl.float64)
     count = tl.full([BLOCK], 0.0, tl.float64)
     for i in range(rounds):
@@ -76,8 +81,7 @@ def ternary_values(
     BLOCK: tl.constexpr,
 ):
     instance = tl.program_id(0)
-    mean = of_all(sums, instances, INSTANCES) / tl.full([], entries, tl.float64)
-    least = threshold * mean.to(tl.float32)
+    least = least_kept(sums, instances, entries, threshold, INSTANCES)
     count = of_all(counts, instances, INSTANCES)
     scale = (of_all(kept, instances, INSTANCES) / tl.where(count < 1.0, 1.0, count)).to(tl.float32)
     for i in range(rounds):
