@@ -207,7 +207,7 @@ def evaluate(path: Path, as_json: bool, confusion: bool, early: bool, **options:
 
 @cli.command()
 @click.argument("checkpoint", type=FILE)
-@click.option("--to", "target", type=click.Choice(["artefact", "onnx"]), default="artefact", show_default=True)
+@click.option("--to", "target", type=click.Choice(["artefact", "onnx", "c"]), default="artefact", show_default=True)
 @click.option("--out", type=FILE, required=True, help="The file to write, usually NAME.hdlif.safetensors.")
 @click.option(
     "--form",
@@ -215,15 +215,35 @@ def evaluate(path: Path, as_json: bool, confusion: bool, early: bool, **options:
     help="Of ONNX: all time steps of a static image, or one step with its state.  [default: unrolled]",
 )
 @click.option("--batch", type=click.IntRange(1), help="Images that the unrolled form takes at once.  [default: 1]")
+@click.option("--rom", type=click.IntRange(1), metavar="BYTES", help="Of C: refuse more constants than a device holds.")
+@click.option("--ram", type=click.IntRange(1), metavar="BYTES", help="Of C: refuse more state and work space.")
+@click.option("--check", is_flag=True, help="Of C: build it here, and compare its outputs with the reference's.")
 @json_option
-def export(checkpoint: Path, target: str, out: Path, form: str | None, batch: int | None, as_json: bool) -> None:
+def export(
+    checkpoint: Path,
+    target: str,
+    out: Path,
+    form: str | None,
+    batch: int | None,
+    rom: int | None,
+    ram: int | None,
+    check: bool,
+    as_json: bool,
+) -> None:
     """Deploy CHECKPOINT (or a run folder): norms folded, low-bit weights packed, one file that needs no PyTorch.
 
-    ONNX is written from an artefact too; its weights are float32.
+    ONNX and C are written from an artefact too. ONNX has weights in float32. C is one C99 file, --out NAME.c, and its
+    header, for processors without an operating system.
     """
     from hdlif.commands.export import export as to_artefact
-    from hdlif.commands.export import export_onnx
+    from hdlif.commands.export import export_c, export_onnx, source_text
 
+    if target != "c" and (rom or ram or check):
+        raise click.UsageError("--rom, --ram and --check are for --to c")
+    if target == "c" and not (form or batch):
+        written = export_c(checkpoint, out=out, rom=rom, ram=ram, check=check)
+        show(written.as_dict(), as_json, lambda: source_text(written))
+        return
     if (target != "onnx" and (form or batch)) or (form == "step" and batch):
         raise click.UsageError("--form is for --to onnx, and --batch for its unrolled form: a step takes any number")
     if target == "onnx":

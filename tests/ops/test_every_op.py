@@ -36,12 +36,18 @@ def test_the_homes_that_the_page_lists_are_there_for_every_op_and_no_other() -> 
     """docs/adding_an_op.md names each home as a path with NAME in it."""
     page = (ROOT / "docs" / "adding_an_op.md").read_text()
     homes = sorted(set(re.findall(r"`([\w./]*NAME[\w./]*)`", page)))
-    assert homes == ["native/ops/NAME.cpp", "src/hdlif/deploy/ops/NAME.py", "src/hdlif/ops/NAME.py"]
+    assert homes == [
+        "native/ops/NAME.cpp",
+        "src/hdlif/c_code/ops/NAME.py",
+        "src/hdlif/deploy/ops/NAME.py",
+        "src/hdlif/ops/NAME.py",
+    ]
     for home in homes:
         missing = [name for name in OPS if not (ROOT / home.replace("NAME", name)).is_file()]
         assert not missing, f"{home}: no file for {missing}"
-    stated = {path.stem for path in (ROOT / "src/hdlif/deploy/ops").glob("*.py")} - {"__init__"}
-    assert stated == OPS.keys()
+    for home in ("deploy", "c_code"):
+        stated = {path.stem for path in (ROOT / "src/hdlif" / home / "ops").glob("*.py")} - {"__init__"}
+        assert stated == OPS.keys()
     for place in re.findall(r"`((?:src|native|tests|docs)/[\w./]+)`", page):
         if "NAME" not in place:
             assert (ROOT / place).exists(), f"{place} is listed and is not there"

@@ -1,0 +1,68 @@
+"""A network's C source, built by this machine's compiler and compared with the reference."""
+
+import re
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hdlif.c_code.building import Library, compiler
+from hdlif.c_code.source import Source
+from hdlif.errors import MachineError
+from hdlif.ops import Graph
+from hdlif.runtime import reference
+
+SEQUENCES = 4
+"""Random sequences that are compared, each one step longer than the network's."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a build gave.
+
+    Attributes:
+        code_bytes: of the functions, as this machine's compiler makes them.
+        outputs: that were compared, and had the reference's bits.
+    """
+
+    compiler: str
+    code_bytes: int
+    outputs: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check_here(graph: Graph, source: Source) -> Checked:
+    """Build `source`, the translation of `graph`, and compare outputs of random sequences bit for bit.
+
+    Raises:
+        InputError: no compiler is installed.
+        MachineError: it refuses the source, or the outputs are others.
+    """
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(graph.time_steps + 1, SEQUENCES, *graph.input.shape)).astype(np.float32)
+    expected = reference.run(graph, x)
+    path = compiler()
+    with tempfile.TemporaryDirectory() as folder:
+        library = Library(source, Path(folder), with_compiler=path)
+        for k in range(SEQUENCES):
+            found = library.run(np.ascontiguousarray(x[:, k]), expected.shape[2])
+            differ = found.view(np.uint32) != expected[:, k].view(np.uint32)
+            if differ.any():
+                t, place = np.argwhere(differ)[0]
+                raise MachineError(
+                    f"{source.name}.c, built by {path}, gives {found[t, place]!r} for output {place} of step {t}, and "
+                    f"the reference {expected[t, k, place]!r}; try another compiler"
+                )
+        return Checked(path, text_bytes(library.path) - source.data_bytes, int(expected.size))
+
+
+def text_bytes(path: Path) -> int:
+    """Code and constants of a library or object file, as binutils' `size` counts them."""
+    done = subprocess.run(["size", "--format=sysv", str(path)], capture_output=True, text=True, check=True)
+    sections = re.findall(r"^\.(?:text|rodata)\S*\s+(\d+)", done.stdout, re.MULTILINE)
+    return sum(map(int, sections))

@@ -1,0 +1,36 @@
+"""The C functions that stages call: one file each, and what each needs in front of it."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "conv_codes": ("layer", "add_codes"),
+    "add_codes": ("layer",),
+    "add_1bit": ("add_codes", "add_pair"),
+    "add_2bit": ("add_codes", "add_pair"),
+    "add_4bit": ("add_codes", "add_pair"),
+    "add_8bit": ("add_codes",),
+    "conv_numbers": ("layer", "add_numbers"),
+    "add_numbers": ("layer",),
+    "add_by_reals": ("add_numbers",),
+    "add_by_1bit": ("add_numbers",),
+    "add_by_bits": ("add_numbers",),
+}
+"""By kernel, those that it builds on."""
+
+
+@cache
+def identifiers() -> frozenset[str]:
+    """Every word that a kernel's text has."""
+    texts = (file.read_text(encoding="utf-8") for file in files(__name__).iterdir() if file.name.endswith(".c"))
+    return frozenset(word for text in texts for word in re.findall(r"[A-Za-z_]\w*", text))
+
+
+def text_of(kernel: str, parts: Mapping[str, str]) -> str:
+    """A kernel's text, with `parts` in the places of @PART@."""
+    text = files(__name__).joinpath(f"{kernel}.c").read_text(encoding="utf-8")
+    for name, part in parts.items():
+        text = text.replace(f"@{name}@", part)
+    return text

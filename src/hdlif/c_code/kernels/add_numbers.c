@@ -1,0 +1,3 @@
+/* Adds an input, times its weights, to the totals of a group. */
+typedef void (*add_@input@)(const struct layer *layer, const void *weights, uint32_t entry, @type@ input,
+                            TOTAL *totals);

@@ -1,0 +1,19 @@
+"""`global_sum_pool` in C."""
+
+from hdlif.c_code.form import Form
+from hdlif.c_code.stage_text import StageText
+from hdlif.ops import Node
+
+
+def loops(s: StageText, node: Node) -> None:
+    x, (_, height, width) = s.pointer(node.inputs[0]), s.shape(node.inputs[0])
+    total = s.file.total_of(node)
+    sums = (
+        f"{total} total = 0;\n"
+        f"for (uint32_t p = c * {height * width}; p < (c + 1) * {height * width}; p++)\n"
+        f"total += ({total}){x}[p];"
+    )
+    s.each_entry(node, s.file.from_total(node, "total"), at=sums)
+
+
+FORM = Form("global_sum_pool", loops=loops)

@@ -1,0 +1,55 @@
+"""`program` in C: a statement for each operation of a neuron's equation."""
+
+from collections.abc import Callable, Mapping
+
+from hdlif.c_code.form import Form
+from hdlif.c_code.stage_text import StageText
+from hdlif.c_code.text import real
+from hdlif.ops import Node
+from hdlif.ops.program import program_of, row_names
+
+_OPERATIONS: Mapping[str, Callable[..., str]] = {
+    "add": lambda a, b: f"{a} + {b}",
+    "subtract": lambda a, b: f"{a} - {b}",
+    "multiply": lambda a, b: f"{a} * {b}",
+    "negative": lambda a: f"-{a}",
+    "absolute": lambda a: f"fabsf({a})",
+    "floor": lambda a: f"floorf({a})",
+    "minimum": lambda a, b: f"{b} < {a} ? {b} : {a}",
+    "maximum": lambda a, b: f"{b} > {a} ? {b} : {a}",
+    "greater": lambda a, b: f"{a} > {b} ? 1.0f : 0.0f",
+    "greater_equal": lambda a, b: f"{a} >= {b} ? 1.0f : 0.0f",
+    "step": lambda a: f"{a} >= 0.0f ? 1.0f : 0.0f",
+    "select": lambda a, b, c: f"{a} != 0.0f ? {b} : {c}",
+}
+
+
+def entry(s: StageText, node: Node) -> str:
+    program, own = program_of(node), s.file.names[node.name]
+    registers = [s.number(node, 0)]
+    if 0 not in program.needed:
+        s.line(f"(void){registers[0]};")
+    for register, name in enumerate(program.states, 1):
+        if register in program.needed:
+            s.line(f"const NUMBER {own}__{register} = {s.state(node, name)}[i];")
+        registers.append(f"{own}__{register}")
+    for register, key in enumerate(row_names(program), 1 + len(program.states)):
+        registers.append(s.row(node, key) if register in program.needed else "")
+    for register, instruction in enumerate(program.instructions, program.first):
+        if register not in program.needed:
+            registers.append("")
+        elif instruction.operation == "constant":
+            registers.append(real(instruction.value))
+        else:
+            if instruction.operation in ("absolute", "floor"):
+                s.file.include("math.h")
+            text = _OPERATIONS[instruction.operation](*(registers[i] for i in instruction.operands))
+            s.line(f"const NUMBER {own}__{register} = {text};")
+            registers.append(f"{own}__{register}")
+    for name, register in zip(program.states, program.after, strict=True):
+        s.line(f"{s.state(node, name)}[i] = {registers[register]};")
+    spike = registers[program.spike]
+    return spike if s.value(node.name).max_code is None else f"(uint8_t)({spike} != 0)"
+
+
+FORM = Form("program", entry=entry)

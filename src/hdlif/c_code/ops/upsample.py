@@ -1,0 +1,15 @@
+"""`upsample` in C."""
+
+from hdlif.c_code.form import Form
+from hdlif.c_code.stage_text import StageText
+from hdlif.ops import Node
+
+
+def loops(s: StageText, node: Node) -> None:
+    x, (_, height, width) = s.pointer(node.inputs[0]), s.shape(node.inputs[0])
+    down, across = node.attributes["factor"]
+    with s.pixels(node):
+        s.entry(f"{x}[(c * {height} + y / {down}) * {width} + x / {across}]")
+
+
+FORM = Form("upsample", loops=loops)

@@ -1,0 +1,175 @@
+"""The C function of one stage: loops over the entries of a value, and statements for each."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hdlif.c_code.stages import Stage, inputs_of
+from hdlif.c_code.text import comment
+from hdlif.ops import INPUT, Node, Value
+
+if TYPE_CHECKING:
+    from hdlif.c_code.translation import Translation
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An expression, and whether it is an integer code rather than a number."""
+
+    text: str
+    is_code: bool
+
+
+class StageText:
+    """Collects the statements of a stage.
+
+    In the innermost loop `c` is the channel and `i` the entry of the stage's values, [C, H, W] in C order.
+    """
+
+    def __init__(self, stage: Stage, translation: Translation) -> None:
+        self.stage, self.file = stage, translation
+        self._declared: dict[str, None] = {}
+        self._lines: list[str] = []
+        self._local: dict[str, Operand] = {}
+
+    def value(self, name: str) -> Value:
+        return self.file.values[name]
+
+    def shape(self, name: str) -> tuple[int, int, int]:
+        """[C, H, W], of a value that is no map [C, 1, 1]."""
+        channels, *rest = self.value(name).shape
+        height, width = rest or (1, 1)
+        return channels, height, width
+
+    def line(self, text: str) -> None:
+        self._lines.append(text)
+
+    def declare(self, text: str) -> None:
+        """A statement in front of all loops, once."""
+        self._declared[text] = None
+
+    def pointer(self, name: str) -> str:
+        """A local pointer to the entries of a stored value."""
+        base = self.file.base[name]
+        if base == INPUT:
+            return "frame"
+        is_code = self.value(base).max_code is not None
+        array, kind = ("codes", "uint8_t") if is_code else ("numbers", "NUMBER")
+        local = self.file.names[base]
+        const = "" if base in self.stage.stored else "const "
+        self.declare(f"{const}{kind} *{local} = work->{array} + {self.file.offsets[base]};")
+        return local
+
+    def state(self, node: Node, name: str) -> str:
+        """The array of a state."""
+        return f"state->{self.file.state_names[f'{node.name}.{name}']}"
+
+    def input(self, node: Node, place: int) -> Operand:
+        """An input of a node at the entry at hand."""
+        name = inputs_of(node)[place]
+        if name in self._local:
+            return self._local[name]
+        return Operand(f"{self.pointer(name)}[i]", self.value(name).max_code is not None)
+
+    def number(self, node: Node, place: int) -> str:
+        """The same as a number."""
+        operand = self.input(node, place)
+        return f"(NUMBER){operand.text}" if operand.is_code else operand.text
+
+    def row(self, node: Node, key: str) -> str:
+        """The entry of a node's rows for this step and channel."""
+        table = self.file.rows(node, key)
+        if table.literal is not None:
+            return table.literal
+        step = ""
+        if table.rows > 1:
+            self.file.use("row_of")
+            step = f"[row_of(state->t, {table.rows})]"
+        local = f"{table.name}__now"
+        if table.columns == 1:
+            self.declare(f"const NUMBER {local} = {table.name}{step or '[0]'};")
+            return local
+        self.declare(f"const NUMBER *{local} = {table.name}{step};")
+        return f"{local}[c]"
+
+    def rows(self, node: Node, key: str) -> str:
+        """A pointer to a node's rows for this step, whose columns are no channels."""
+        table = self.file.rows(node, key, as_table=True)
+        if table.rows == 1:
+            return table.name
+        self.file.use("row_of")
+        local = f"{table.name}__now"
+        at = f"[row_of(state->t, {table.rows})]"
+        self.declare(
+            f"const NUMBER *{local} = {f'{table.name}{at}' if table.columns > 1 else f'{table.name} + {at[1:-1]}'};"
+        )
+        return local
+
+    @contextlib.contextmanager
+    def pixels(self, node: Node) -> Iterator[None]:
+        """Loops over channels, rows (y) and columns (x) of a node's value."""
+        channels, height, width = self.shape(node.name)
+        self.line(f"for (uint32_t c = 0, i = 0; c < {channels}; c++) {{")
+        self.line(f"for (uint32_t y = 0; y < {height}; y++) {{")
+        self.line(f"for (uint32_t x = 0; x < {width}; x++, i++) {{")
+        yield
+        for _ in range(3):
+            self.line("}")
+
+    def each_entry(self, node: Node, value: str | None = None, *, at: str = "") -> None:
+        """Loops over all entries of a node's value, which is `value` there, or what the op's form gives.
+
+        Args:
+            at: a statement that `value` needs.
+        """
+        channels, height, width = self.shape(node.name)
+        self.line(f"for (uint32_t c = 0, i = 0; c < {channels}; c++) {{")
+        if height * width > 1:
+            self.line(f"for (const uint32_t end = i + {height * width}; i < end; i++) {{")
+        else:
+            self.line("{")
+        if at:
+            self.line(at)
+        self.entry(value)
+        if height * width == 1:
+            self.line("i++;")
+        self.line("}")
+        self.line("}")
+
+    def entry(self, value: str | None = None) -> None:
+        """The values of all nodes of the stage at the entry at hand; the first one's is `value`, where it is given."""
+        for place, node in enumerate(self.stage.nodes):
+            if place == 0 and value is not None:
+                found = value
+            else:
+                form = self.file.forms[node.op].entry
+                assert form is not None
+                found = form(self, node)
+            is_code = self.value(node.name).max_code is not None
+            local = f"{self.file.names[node.name]}__i"
+            self.line(f"const {'uint8_t' if is_code else 'NUMBER'} {local} = {found};")
+            self._local[node.name] = Operand(local, is_code)
+        for name in self.stage.stored:
+            self.line(f"{self.pointer(name)}[i] = {self._local[name].text};")
+
+    def function(self, name: str) -> str:
+        """The stage's function."""
+        first = self.stage.nodes[0]
+        form = self.file.forms[first.op]
+        if form.loops is not None:
+            form.loops(self, first)
+        else:
+            self.each_entry(first)
+        what = ", ".join(f"{node.name} ({node.op})" for node in self.stage.nodes)
+        body = "\n".join((*self._declared, *self._lines))
+        unused = [one for one in ("state", "work", "frame") if not re.search(rf"\b{one}\b", body)]
+        return (
+            f"/* {comment(what)} */\n"
+            f"static void {name}(STATE *state, WORK *work, const NUMBER *frame)\n{{\n"
+            + "".join(f"(void){one};\n" for one in unused)
+            + f"{body}\n}}\n"
+        )

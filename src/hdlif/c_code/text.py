@@ -1,0 +1,73 @@
+"""Numbers, names and tables as C99 text."""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WIDTH = 112
+_KEYWORDS = frozenset(
+    (
+        *("auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern"),
+        *("float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed"),
+        *("sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while"),
+    )
+)
+
+
+def real(value: float) -> str:
+    """A float32 that a compiler reads back to the same bits; with a sign in front where it is below 0."""
+    text = f"{np.float32(value):.9g}"
+    text += "f" if any(mark in text for mark in ".e") else ".0f"
+    return text
+
+
+def identifier(name: str) -> str:
+    """A name that C takes, for one of ours; two of ours may give the same. No two underscores stand side by side."""
+    found = re.sub(r"(\W|_)+", "_", name, flags=re.ASCII).strip("_").lower() or "value"
+    return f"v_{found}" if found[0].isdigit() or found in _KEYWORDS else found
+
+
+def distinct(names: Iterable[str], taken: Collection[str]) -> dict[str, str]:
+    """Identifiers of values, each another, and none of `taken`."""
+    found: dict[str, str] = {}
+    used = set(taken)
+    for name in names:
+        base = own = identifier(name)
+        number = 2
+        while own in used:
+            own, number = f"{base}_{number}", number + 1
+        used.add(own)
+        found[name] = own
+    return found
+
+
+def comment(text: str) -> str:
+    """Text from a file inside a comment: nothing in it ends the comment or the line."""
+    safe = "".join(c if c.isprintable() and c.isascii() else "?" for c in text)
+    return safe.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").replace("\\", "/")
+
+
+def table(declaration: str, values: NDArray[Any]) -> str:
+    """`static const DECLARATION = {...};` of one or two axes."""
+    return f"static const {declaration} = {_braced(values)};\n"
+
+
+def _braced(values: NDArray[Any]) -> str:
+    if values.ndim == 2:
+        return "{\n" + ",\n".join(_braced(row) for row in values) + "}"
+    written = [real(v) for v in values] if values.dtype == np.float32 else [str(int(v)) for v in values]
+    return "{" + _wrapped(written) + "}"
+
+
+def _wrapped(entries: Sequence[str]) -> str:
+    lines, line = [], ""
+    for entry in entries:
+        if line and len(line) + len(entry) + 2 > WIDTH:
+            lines.append(line)
+            line = ""
+        line += f"{entry},"
+    lines.append(line.rstrip(","))
+    return "\n".join(lines)

@@ -1,0 +1,42 @@
+"""Deployed networks all of whose values count, built as C and run beside the reference."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from deployed_graphs import random_input
+from hdlif.c_code import translate
+from hdlif.c_code.building import FLAGS, Library
+from hdlif.ops import Graph, Node, infer_values, reads
+from hdlif.runtime import reference
+
+STEPS, BATCH = 5, 2
+
+
+def joined(graph: Graph) -> Graph:
+    """The graph with what nobody reads added to its outputs, by weights drawn at random."""
+    nodes, types, out = list(graph.nodes), infer_values(graph), graph.output
+    read = {name for node in nodes for name in reads(node)}
+    rng = np.random.default_rng(1)
+    for k, node in enumerate(graph.nodes):
+        if node.name in read or node.name == graph.output:
+            continue
+        weight = rng.normal(size=(len(graph.labels), int(np.prod(types[node.name].shape)))).astype(np.float32)
+        attributes = {"encoding": "float32", "role": "classifier"}
+        nodes.append(Node("flatten", f"joined{k}.flat", (node.name,)))
+        nodes.append(Node("linear", f"joined{k}.sum", (f"joined{k}.flat",), attributes, {"weight": weight}))
+        nodes.append(Node("add", f"joined{k}.add", (out, f"joined{k}.sum")))
+        out = f"joined{k}.add"
+    return replace(graph, nodes=tuple(nodes), output=out)
+
+
+def assert_has_the_references_bits(graph: Graph, folder: Path, *, flags: tuple[str, ...] = FLAGS, **options) -> None:
+    graph = joined(graph)
+    source = translate(graph)
+    library = Library(source, folder, flags=flags, **options)
+    x = random_input(graph, STEPS, BATCH)
+    expected = reference.run(graph, x)
+    for k in range(BATCH):
+        found = library.run(np.ascontiguousarray(x[:, k]), expected.shape[2])
+        np.testing.assert_array_equal(found.view(np.uint32), expected[:, k].view(np.uint32))

@@ -1,0 +1,89 @@
+"""`hdlif export --to c`: what it writes and prints, and what it refuses."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deployed_graphs import residual_network
+from hdlif.artefact import save
+from hdlif.commands.export import export_c
+from hdlif.errors import InputError, MachineError
+from hdlif.runtime import reference
+
+needs_a_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")
+
+
+@pytest.fixture
+def artefact(tmp_path: Path) -> Path:
+    path = tmp_path / "net.hdlif.safetensors"
+    save(residual_network(), path)
+    return path
+
+
+def hdlif(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hdlif", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@needs_a_compiler
+def test_a_network_is_written_checked_and_described(artefact: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "net.c"
+    done = hdlif("export", artefact, "--to", "c", "--out", out, "--check", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["c"], found["header"]) == (str(out), str(out.with_suffix(".h")))
+    assert found["checked"]["outputs"] == 5 * 4 * 3
+    assert found["checked"]["code_bytes"] > 0
+    assert "net_state" in out.with_suffix(".h").read_text()
+    assert sorted(path.name for path in out.parent.iterdir()) == ["net.c", "net.h"]
+    text = hdlif("export", artefact, "--to", "c", "--out", out).stdout
+    assert f"{found['data_bytes']:,} bytes of ROM" in text
+    assert f"{found['state_bytes']:,} bytes of RAM; work space: {found['work_bytes']:,}" in text
+
+
+@pytest.mark.parametrize("kind", ["rom", "ram"])
+def test_a_device_that_is_too_small_is_refused_before_anything_is_written(
+    kind: str, artefact: Path, tmp_path: Path
+) -> None:
+    source = export_c(artefact, out=tmp_path / "net.c").source
+    needed = source.data_bytes if kind == "rom" else source.ram_bytes
+    export_c(artefact, out=tmp_path / "net.c", **{kind: needed})
+    with pytest.raises(InputError, match=f"{needed:,} bytes of {kind.upper()}, and the device has {needed - 1:,}"):
+        export_c(artefact, out=tmp_path / "other" / "net.c", **{kind: needed - 1})
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("name", ["net.h", "net", "my-net.c", "9.c", "int.c"])
+def test_a_file_name_that_gives_no_names_is_refused(name: str, artefact: Path, tmp_path: Path) -> None:
+    done = hdlif("export", artefact, "--to", "c", "--out", tmp_path / name)
+    assert done.returncode == 2
+    assert "InputError" in done.stderr
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("option", [("--rom", 9), ("--ram", 9), ("--check",)])
+def test_options_of_c_are_refused_for_other_targets(option: tuple[object, ...], artefact: Path, tmp_path: Path) -> None:
+    done = hdlif("export", artefact, "--to", "onnx", "--out", tmp_path / "net.onnx", *option)
+    assert done.returncode == 2
+    assert "are for --to c" in done.stderr
+
+
+@needs_a_compiler
+def test_a_build_with_other_outputs_is_refused_and_nothing_is_written(
+    artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = reference.run
+    monkeypatch.setattr(reference, "run", lambda graph, x: true(graph, x) + 1)
+    with pytest.raises(MachineError, match="for output 0 of step 0, and the reference"):
+        export_c(artefact, out=tmp_path / "made" / "net.c", check=True)
+    assert not (tmp_path / "made").exists()
+
+
+def test_without_a_compiler_the_check_says_so(artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="no C compiler is installed"):
+        export_c(artefact, out=tmp_path / "net.c", check=True)

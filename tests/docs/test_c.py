@@ -1,0 +1,29 @@
+"""The C code of docs/c.md is compiled against a network's header."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deployed_graphs import residual_network
+from hdlif.c_code import translate
+from hdlif.c_code.building import FLAGS, compiler
+
+PAGE = Path(__file__).parents[2] / "docs" / "c.md"
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")
+def test_the_call_of_the_page_compiles(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```c\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    source = translate(residual_network(), "digits")
+    (tmp_path / "digits.h").write_text(source.header)
+    (tmp_path / "call.c").write_text(block)
+    done = subprocess.run(
+        [compiler(), *FLAGS, "-c", "-o", str(tmp_path / "call.o"), str(tmp_path / "call.c")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
