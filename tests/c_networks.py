@@ -8,6 +8,7 @@ import numpy as np
 from deployed_graphs import random_input
 from hdlif.c_code import translate
 from hdlif.c_code.building import FLAGS, Library
+from hdlif.c_code.fixed.network import FixedPoint, fixed_point
 from hdlif.ops import Graph, Node, infer_values, reads
 from hdlif.runtime import reference
 
@@ -40,3 +41,24 @@ def assert_has_the_references_bits(graph: Graph, folder: Path, *, flags: tuple[s
     for k in range(BATCH):
         found = library.run(np.ascontiguousarray(x[:, k]), expected.shape[2])
         np.testing.assert_array_equal(found.view(np.uint32), expected[:, k].view(np.uint32))
+
+
+def assert_has_the_bits_of_fixed_point(graph: Graph, folder: Path, *, flags: tuple[str, ...] = FLAGS) -> FixedPoint:
+    """Of frames that the formats were chosen for, and of larger ones, which are held at the largest."""
+    graph = joined(graph)
+    x = random_input(graph, STEPS, BATCH)
+    fixed = fixed_point(graph, x, STEPS)
+    library = Library(translate(graph, fixed=fixed), folder, flags=flags)
+    for frames in (fixed.frame(x), fixed.frame(x * 3)):
+        expected = fixed.run(frames, STEPS)
+        for k in range(BATCH):
+            found = library.run(np.ascontiguousarray(frames[:, k], np.int16), expected.shape[2])
+            np.testing.assert_array_equal(found, expected[:, k])
+    return fixed
+
+
+def fresh(folder: Path) -> Path:
+    """A folder of its own: a library that is loaded already is not loaded again from the same path."""
+    found = folder / str(len(list(folder.iterdir())))
+    found.mkdir()
+    return found

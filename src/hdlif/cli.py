@@ -215,9 +215,17 @@ def evaluate(path: Path, as_json: bool, confusion: bool, early: bool, **options:
     help="Of ONNX: all time steps of a static image, or one step with its state.  [default: unrolled]",
 )
 @click.option("--batch", type=click.IntRange(1), help="Images that the unrolled form takes at once.  [default: 1]")
+@click.option(
+    "--arithmetic",
+    type=click.Choice(["float", "fixed"]),
+    help="Of C: float32, or integers of 16 bits, whose formats are chosen on --data.  [default: float]",
+)
+@click.option("--data", metavar="NAME|PATH", help="Of C: the data of an artefact; a run's own by default.")
+@click.option("--data-root", type=FILE, help="Where data sets that are no part of a package lie.")
 @click.option("--rom", type=click.IntRange(1), metavar="BYTES", help="Of C: refuse more constants than a device holds.")
 @click.option("--ram", type=click.IntRange(1), metavar="BYTES", help="Of C: refuse more state and work space.")
-@click.option("--check", is_flag=True, help="Of C: build it here, and compare its outputs with the reference's.")
+@click.option("--firmware", is_flag=True, help="Of C: write a program for boards around it, into the folder of --out.")
+@click.option("--check", is_flag=True, help="Of C: build and run it, here and in emulators, and compare its outputs.")
 @json_option
 def export(
     checkpoint: Path,
@@ -225,8 +233,12 @@ def export(
     out: Path,
     form: str | None,
     batch: int | None,
+    arithmetic: str | None,
+    data: str | None,
+    data_root: Path | None,
     rom: int | None,
     ram: int | None,
+    firmware: bool,
     check: bool,
     as_json: bool,
 ) -> None:
@@ -235,17 +247,29 @@ def export(
     ONNX and C are written from an artefact too. ONNX has weights in float32. C is one C99 file, --out NAME.c, and its
     header, for processors without an operating system.
     """
-    from hdlif.commands.export import export as to_artefact
-    from hdlif.commands.export import export_c, export_onnx, source_text
-
-    if target != "c" and (rom or ram or check):
-        raise click.UsageError("--rom, --ram and --check are for --to c")
+    if target != "c" and (arithmetic or data or rom or ram or firmware or check):
+        raise click.UsageError("--arithmetic, --data, --rom, --ram, --firmware and --check are for --to c")
     if target == "c" and not (form or batch):
-        written = export_c(checkpoint, out=out, rom=rom, ram=ram, check=check)
-        show(written.as_dict(), as_json, lambda: source_text(written))
+        from hdlif.commands.export_c import export_c
+
+        written = export_c(
+            checkpoint,
+            out=out,
+            arithmetic=arithmetic or "float",
+            data=data,
+            data_root=data_root,
+            rom=rom,
+            ram=ram,
+            firmware=firmware,
+            check=check,
+        )
+        show(written.as_dict(), as_json, written.text)
         return
     if (target != "onnx" and (form or batch)) or (form == "step" and batch):
         raise click.UsageError("--form is for --to onnx, and --batch for its unrolled form: a step takes any number")
+    from hdlif.commands.export import export as to_artefact
+    from hdlif.commands.export import export_onnx
+
     if target == "onnx":
         result = export_onnx(checkpoint, out=out, form=form or "unrolled", batch=batch or 1)
     else:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from c_networks import assert_has_the_references_bits, joined
+from c_networks import assert_has_the_references_bits, fresh, joined
 from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
 from hdlif.artefact import INPUT, Graph, InputRecord
 from hdlif.c_code import translate
@@ -67,13 +67,6 @@ def test_any_graph_has_the_references_bits(graph: Graph, tmp_path: Path) -> None
 @given(graph=graphs())
 def test_many_graphs_have_the_references_bits(graph: Graph, tmp_path: Path) -> None:
     assert_has_the_references_bits(graph, fresh(tmp_path), flags=QUICK)
-
-
-def fresh(folder: Path) -> Path:
-    """A folder of its own: a library that is loaded already is not loaded again from the same path."""
-    found = folder / str(len(list(folder.iterdir())))
-    found.mkdir()
-    return found
 
 
 def fused_multiply_adds() -> bool:

@@ -7,11 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from deployed_graphs import residual_network
+from hdlif import verbs
 from hdlif.artefact import save
-from hdlif.commands.export import export_c
-from hdlif.errors import InputError, MachineError
+from hdlif.c_code.devices import installed
+from hdlif.c_code.project import FILES
+from hdlif.commands.export_c import export_c
+from hdlif.errors import DataError, InputError, MachineError
 from hdlif.runtime import reference
 
 needs_a_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")
@@ -38,6 +42,7 @@ def test_a_network_is_written_checked_and_described(artefact: Path, tmp_path: Pa
     assert (found["c"], found["header"]) == (str(out), str(out.with_suffix(".h")))
     assert found["checked"]["outputs"] == 5 * 4 * 3
     assert found["checked"]["code_bytes"] > 0
+    assert [one["device"] for one in found["devices"]] == list(installed())
     assert "net_state" in out.with_suffix(".h").read_text()
     assert sorted(path.name for path in out.parent.iterdir()) == ["net.c", "net.h"]
     text = hdlif("export", artefact, "--to", "c", "--out", out).stdout
@@ -77,8 +82,8 @@ def test_a_build_with_other_outputs_is_refused_and_nothing_is_written(
     artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     true = reference.run
-    monkeypatch.setattr(reference, "run", lambda graph, x: true(graph, x) + 1)
-    with pytest.raises(MachineError, match="for output 0 of step 0, and the reference"):
+    monkeypatch.setattr(reference, "run", lambda *given: true(*given) + 1)
+    with pytest.raises(MachineError, match="for output 0 of step 0, and the oracle"):
         export_c(artefact, out=tmp_path / "made" / "net.c", check=True)
     assert not (tmp_path / "made").exists()
 
@@ -87,3 +92,56 @@ def test_without_a_compiler_the_check_says_so(artefact: Path, tmp_path: Path, mo
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="no C compiler is installed"):
         export_c(artefact, out=tmp_path / "net.c", check=True)
+
+
+def test_an_artefact_is_written_without_pytorch(artefact: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from hdlif.__main__ import program\n"
+        f"sys.argv = ['hdlif', 'export', {str(artefact)!r}, '--to', 'c', '--out', {str(tmp_path / 'net.c')!r}]\n"
+        "program()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "net.c").exists()
+
+
+@pytest.fixture(scope="module")
+def digits_artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits' network, hardly trained."""
+    folder = tmp_path_factory.mktemp("digits")
+    torch.set_num_threads(1)
+    run = verbs.train("digits_hdlif_w1p5_s4_parallel", epochs=1, out=folder / "run", overrides=("model.width=4",))
+    verbs.export(run, folder / "digits.hdlif.safetensors")
+    return folder / "digits.hdlif.safetensors"
+
+
+def test_fixed_point_says_what_it_changes(digits_artefact: Path, tmp_path: Path) -> None:
+    out = tmp_path / "digits.c"
+    whole = export_c(digits_artefact, out=out)
+    found = export_c(digits_artefact, out=out, arithmetic="fixed", data="digits")
+    assert found.source.state_bytes == 4 + (whole.source.state_bytes - 4) // 2
+    assert found.rounded is not None
+    assert found.rounded.samples == 360
+    assert found.rounded.agreement > 0.98
+    assert 0 < found.rounded.mean_error < 0.02 * found.rounded.largest_output
+    assert f"{found.rounded.agreement:.2%} of 360 test samples" in found.text()
+    assert found.as_dict()["rounded"]["agreement"] == found.rounded.agreement
+    assert "typedef int16_t digits_number;" in out.with_suffix(".h").read_text()
+
+
+def test_a_run_needs_no_data_named_and_shows_its_own_samples(digits_artefact: Path, tmp_path: Path) -> None:
+    out = tmp_path / "fw" / "digits.c"
+    export_c(digits_artefact.parent / "run", out=out, arithmetic="fixed", firmware=True)
+    assert {path.name for path in out.parent.iterdir()} == {"digits.c", "digits.h", "samples.h", *FILES}
+    assert "#define COUNT_OF_SAMPLES 4" in (out.parent / "samples.h").read_text()
+
+
+def test_an_artefact_in_fixed_point_needs_data(digits_artefact: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not say which data set it is for; give --data"):
+        export_c(digits_artefact, out=tmp_path / "digits.c", arithmetic="fixed")
+    with pytest.raises(InputError, match="data are for --arithmetic fixed and for --firmware"):
+        export_c(digits_artefact, out=tmp_path / "digits.c", data="digits")
+    with pytest.raises(InputError, match=r'arithmetic = "fixd" is unknown.*fixed'):
+        export_c(digits_artefact, out=tmp_path / "digits.c", arithmetic="fixd")
+    assert list(tmp_path.iterdir()) == []

@@ -66,20 +66,20 @@ class Library:
         self._function("start")(state)
         return state
 
-    def step(self, state: State, frame: NDArray[Any], outputs: int) -> NDArray[np.float32]:
+    def step(self, state: State, frame: NDArray[Any], outputs: int) -> NDArray[Any]:
         """The outputs [outputs] of a frame [C, H, W], which move the state on."""
-        found = np.zeros(outputs, np.float32)
+        found = np.zeros(outputs, self._source.dtype)
         self._function("step")(state, self._work, _pointer(frame), _pointer(found))
         return found
 
-    def run(self, x: NDArray[Any], outputs: int) -> NDArray[np.float32]:
+    def run(self, x: NDArray[Any], outputs: int) -> NDArray[Any]:
         """The outputs [T, outputs] of a sequence of frames [T, C, H, W], from the start."""
         state = self.new_state()
         return np.stack([self.step(state, frame, outputs) for frame in x])
 
-    def frame(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def frame(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """The frame of pixels [C, H, W]."""
-        found = np.zeros(pixels.shape, np.float32)
+        found = np.zeros(pixels.shape, self._source.dtype)
         self._function("frame")(_pointer(pixels), _pointer(found))
         return found
 

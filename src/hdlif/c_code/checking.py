@@ -1,4 +1,4 @@
-"""A network's C source, built by this machine's compiler and compared with the reference."""
+"""A network's C source, built by this machine's compiler and compared with what it must compute."""
 
 import re
 import subprocess
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hdlif.c_code.building import Library, compiler
+from hdlif.c_code.fixed.network import FixedPoint
 from hdlif.c_code.source import Source
 from hdlif.errors import MachineError
 from hdlif.ops import Graph
@@ -25,7 +26,7 @@ class Checked:
 
     Attributes:
         code_bytes: of the functions, as this machine's compiler makes them.
-        outputs: that were compared, and had the reference's bits.
+        outputs: that were compared, and had the oracle's bits.
     """
 
     compiler: str
@@ -36,27 +37,30 @@ class Checked:
         return asdict(self)
 
 
-def check_here(graph: Graph, source: Source) -> Checked:
+def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) -> Checked:
     """Build `source`, the translation of `graph`, and compare outputs of random sequences bit for bit.
 
+    Args:
+        fixed: what it was translated in, where it is in fixed point.
     Raises:
         InputError: no compiler is installed.
         MachineError: it refuses the source, or the outputs are others.
     """
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(graph.time_steps + 1, SEQUENCES, *graph.input.shape)).astype(np.float32)
-    expected = reference.run(graph, x)
+    rng, steps = np.random.default_rng(0), graph.time_steps + 1
+    x = rng.normal(size=(steps, SEQUENCES, *graph.input.shape)).astype(np.float32)
+    frames = x if fixed is None else fixed.frame(x).astype(np.int16)
+    expected = reference.run(graph, x) if fixed is None else fixed.run(frames.astype(np.int64), steps)
     path = compiler()
     with tempfile.TemporaryDirectory() as folder:
         library = Library(source, Path(folder), with_compiler=path)
         for k in range(SEQUENCES):
-            found = library.run(np.ascontiguousarray(x[:, k]), expected.shape[2])
-            differ = found.view(np.uint32) != expected[:, k].view(np.uint32)
-            if differ.any():
-                t, place = np.argwhere(differ)[0]
+            found = library.run(np.ascontiguousarray(frames[:, k]), expected.shape[2])
+            differ = found.astype(expected.dtype).tobytes() != np.ascontiguousarray(expected[:, k]).tobytes()
+            if differ:
+                t, place = np.argwhere(found != expected[:, k])[0]
                 raise MachineError(
-                    f"{source.name}.c, built by {path}, gives {found[t, place]!r} for output {place} of step {t}, and "
-                    f"the reference {expected[t, k, place]!r}; try another compiler"
+                    f"{source.name}.c, built by {path}, gives {found[t, place]} for output {place} of step {t}, and "
+                    f"the oracle {expected[t, k, place]}; try another compiler"
                 )
         return Checked(path, text_bytes(library.path) - source.data_bytes, int(expected.size))
 

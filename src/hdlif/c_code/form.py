@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hdlif.ops import Node
 
 if TYPE_CHECKING:
+    from hdlif.c_code.fixed.network import FixedPoint
+    from hdlif.c_code.fixed.scaled import Integers, Scaled
     from hdlif.c_code.stage_text import StageText
 
 Loops = Callable[["StageText", Node], None]
 """Writes loops over the entries of a node's value, with `StageText.entry` in the innermost."""
 EntryForm = Callable[["StageText", Node], str]
 """The value of the entry at hand, as an expression of type number or of a code; statements go in front of it."""
+FixedEntry = Callable[["Integers", "FixedPoint", Node, Sequence["Scaled"], dict[str, Any]], "Scaled"]
+"""The same in fixed point: (arithmetic, network, node, inputs, states by name, which it puts new ones in) -> value."""
+FixedMap = Callable[["FixedPoint", Node, Sequence["Scaled"], int], "Scaled"]
+"""What the loops give at a time step, on arrays of integers [B, ...]."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +29,20 @@ class Form:
 
     Attributes:
         entry: of the operations in float32.
+        fixed_loops: in fixed point, where they are others.
+        fixed_entry: of the operations in fixed point.
+        fixed_total: the sums, before they are rounded to the bits of the value.
+        fixed_move: of an op that changes no number.
     """
 
     op: str
     loops: Loops | None = None
     entry: EntryForm | None = None
+    fixed_loops: Loops | None = None
+    fixed_entry: FixedEntry | None = None
+    fixed_total: FixedMap | None = None
+    fixed_move: FixedMap | None = None
+
+    @property
+    def has_fixed_point(self) -> bool:
+        return any(form is not None for form in (self.fixed_entry, self.fixed_total, self.fixed_move))

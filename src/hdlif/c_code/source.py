@@ -4,14 +4,34 @@ import math
 from dataclasses import dataclass
 
 from hdlif.c_code import kernels
+from hdlif.c_code.arithmetic import Fixed, Floats
+from hdlif.c_code.fixed.network import FixedPoint
 from hdlif.c_code.indenting import indented
-from hdlif.c_code.text import comment, identifier, real
+from hdlif.c_code.text import comment, identifier
 from hdlif.c_code.translation import Translation
 from hdlif.errors import InputError
 from hdlif.ops import Graph, state_names
-from hdlif.ops.graph import INPUT_KINDS
+from hdlif.ops.graph import INPUT, INPUT_KINDS
 
 _FILE_NAMES = "letters, digits and underscores, and begin with a letter"
+
+
+_FLOAT_RULES = """\
+/* Sums have one order, and no multiplication is joined with an addition: every compiler gives the same bits. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+#if defined(__FAST_MATH__)
+#error this file needs IEEE arithmetic: leave out -ffast-math
+#endif
+"""
+_FIXED_RULES = """\
+/* Products and sums stay within 32 bits; what is below 0 is shifted as two's complement is. */
+typedef char int_has_32_bits[sizeof(int) >= 4 ? 1 : -1];
+typedef char shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
+"""
 
 
 @dataclass(frozen=True)
@@ -24,6 +44,7 @@ class Source:
         state_bytes: of what is carried from step to step, `NAME_state`.
         work_bytes: of what a step needs besides, `NAME_work`; several networks and streams may share it.
         additions: pairs of an input and a weight in a step, where no input is 0.
+        dtype: of frames and outputs, as NumPy names it.
     """
 
     name: str
@@ -33,6 +54,11 @@ class Source:
     state_bytes: int
     work_bytes: int
     additions: int
+    dtype: str
+
+    @property
+    def arithmetic(self) -> str:
+        return "float" if self.dtype == "float32" else "fixed"
 
     @property
     def ram_bytes(self) -> int:
@@ -40,18 +66,21 @@ class Source:
         return self.state_bytes + self.work_bytes
 
 
-def translate(graph: Graph, name: str = "network") -> Source:
-    """The C99 source of a graph, in float32, whose outputs have the bits of `hdlif.runtime.reference`.
+def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None = None) -> Source:
+    """The C99 source of a graph, whose outputs have the bits of `hdlif.runtime.reference`, or of `fixed.run`.
 
     Args:
         name: of the files, and what their names begin with.
+        fixed: the graph in fixed point; float32 by default.
     Raises:
         InputError: `name` is no identifier.
         ArtefactError: the graph breaks the format.
     """
     if not name.isascii() or not name.isidentifier() or identifier(name) != name or name in kernels.identifiers():
         raise InputError(f"{name}: names of C files are {_FILE_NAMES}; in small letters and no word of C")
-    parts = Translation(graph)
+    parts = Translation(graph, Floats() if fixed is None else Fixed(fixed))
+    if graph.input.kind == "image":
+        parts.before_frames()
     functions = parts.functions()
     state, state_bytes = _state(parts)
     work, work_bytes = _work(parts)
@@ -63,12 +92,14 @@ def translate(graph: Graph, name: str = "network") -> Source:
         state_bytes,
         work_bytes,
         parts.additions,
+        parts.arithmetic.number.removesuffix("_t").replace("float", "float32"),
     )
 
 
 def _state(parts: Translation) -> tuple[list[str], int]:
     """The members of the state, and its bytes."""
     numbers, codes, size = ["uint32_t t;"], [], 4
+    kind, number_bytes = parts.arithmetic.number, parts.arithmetic.number_bytes
     for node in parts.nodes:
         for name in state_names(node):
             entries = parts.size(node.name)
@@ -77,8 +108,8 @@ def _state(parts: Translation) -> tuple[list[str], int]:
                 codes.append(f"uint8_t {member}[{entries}];")
                 size += entries
             else:
-                numbers.append(f"float {member}[{entries}];")
-                size += 4 * entries
+                numbers.append(f"{kind} {member}[{entries}];")
+                size += number_bytes * entries
     return numbers + codes, -(-size // 4) * 4
 
 
@@ -87,8 +118,8 @@ def _work(parts: Translation) -> tuple[list[str], int]:
     entry = "uint16_t" if parts.longest_window <= 2**16 else "uint32_t"
     arrays = [
         ("int32_t", 4, "sums", parts.sums),
-        ("float", 4, "totals", parts.totals),
-        ("float", 4, "numbers", parts.entries[False]),
+        (parts.arithmetic.total, 4, "totals", parts.totals),
+        (parts.arithmetic.number, parts.arithmetic.number_bytes, "numbers", parts.entries[False]),
         (entry, 2 if entry == "uint16_t" else 4, "entry", parts.listed),
         ("uint8_t", 1, "codes", parts.entries[True]),
         ("uint8_t", 1, "code", parts.listed),
@@ -125,7 +156,7 @@ def _header(parts: Translation, name: str, state: list[str], work: list[str], st
         f"#define {upper}_FRAME {math.prod(graph.input.shape)}",
         f"#define {upper}_OUTPUTS {parts.size(graph.output)}",
         "",
-        f"typedef float {name}_number;",
+        *_number(parts, name),
         "",
         f"/* Carried from step to step: {state_bytes} bytes. */",
         "typedef struct {",
@@ -157,6 +188,24 @@ def _header(parts: Translation, name: str, state: list[str], work: list[str], st
     return indented("\n".join(lines)) + "\n"
 
 
+def _number(parts: Translation, name: str) -> list[str]:
+    """The type of frames and outputs, and what their integers stand for."""
+    typedef = f"typedef {parts.arithmetic.number} {name}_number;"
+    if not isinstance(parts.arithmetic, Fixed):
+        return [typedef]
+    fractions, upper = parts.arithmetic.network.fractions, name.upper()
+    return [
+        "/* Of a frame and of outputs: integers, which stand for themselves times 2 to the power of -FRACTION. */",
+        typedef,
+        f"#define {upper}_FRAME_FRACTION {_signed(fractions[INPUT])}",
+        f"#define {upper}_OUTPUT_FRACTION {_signed(fractions[parts.graph.output])}",
+    ]
+
+
+def _signed(value: int) -> str:
+    return str(value) if value >= 0 else f"({value})"
+
+
 def _shown(graph: Graph) -> str:
     if graph.input.frames == "constant" and graph.input.kind != "events":
         return f"The same frame is given {graph.time_steps} times."
@@ -179,15 +228,12 @@ def _code(parts: Translation, name: str, functions: dict[str, str]) -> str:
     entry = "uint16_t" if parts.longest_window <= 2**16 else "uint32_t"
     includes = "".join(f"#include <{header}>\n" for header in parts.includes)
     pieces = [
-        f"/* {comment(name)}.c: see {comment(name)}.h. Written by hdlif; sums of numbers have one order, and no",
-        "   multiplication is joined with an addition, so that every compiler gives the same bits. */",
+        f"/* {comment(name)}.c: see {comment(name)}.h. Written by hdlif. */",
         f'#include "{name}.h"\n',
         includes,
-        "#if defined(__clang__)\n#pragma STDC FP_CONTRACT OFF\n#elif defined(__GNUC__)",
-        '#pragma GCC optimize("fp-contract=off")\n#endif',
-        "#if defined(__FAST_MATH__)\n#error this file needs IEEE arithmetic: leave out -ffast-math\n#endif\n",
+        _FIXED_RULES if isinstance(parts.arithmetic, Fixed) else _FLOAT_RULES,
         f"typedef {name}_number NUMBER;\ntypedef {name}_state STATE;\ntypedef {name}_work WORK;",
-        "typedef float TOTAL;" if parts.totals else "",
+        f"typedef {parts.arithmetic.total} TOTAL;" if parts.totals or parts.sums else "",
         f"typedef {entry} ENTRY;\n" if parts.listed else "",
         *parts.kernels,
         *parts.tables,
@@ -197,7 +243,7 @@ def _code(parts: Translation, name: str, functions: dict[str, str]) -> str:
         _step(parts, name, list(functions)),
     ]
     if graph.input.kind == "image":
-        pieces.append(_frame(graph, name))
+        pieces.append(_frame(parts, name))
     return indented("\n".join(piece for piece in pieces if piece))
 
 
@@ -223,9 +269,15 @@ def _step(parts: Translation, name: str, functions: list[str]) -> str:
     ]
     for node in parts.nodes:
         if node.op == "delay":
-            member = parts.state_names[f"{node.name}.delayed"]
-            lines.append(f"memcpy(state->{member}, {parts.array(parts.base[node.attributes['source']])}, ")
-            lines[-1] += f"sizeof state->{member});"
+            member, source = (
+                f"state->{parts.state_names[f'{node.name}.delayed']}",
+                parts.array(parts.base[node.attributes["source"]]),
+            )
+            kept = parts.arithmetic.keep(node, f"{source}[k]")
+            if kept is None:
+                lines.append(f"memcpy({member}, {source}, sizeof {member});")
+            else:
+                lines += [f"for (uint32_t k = 0; k < {parts.size(node.name)}; k++)", f"{member}[k] = {kept};"]
     lines += ["if (state->t < UINT32_MAX)", "state->t++;"]
     return (
         f"void {name}_step({name}_state *state, {name}_work *work, const {name}_number *frame,\n"
@@ -233,17 +285,13 @@ def _step(parts: Translation, name: str, functions: list[str]) -> str:
     )
 
 
-def _frame(graph: Graph, name: str) -> str:
+def _frame(parts: Translation, name: str) -> str:
+    graph = parts.graph
     channels, height, width = graph.input.shape
-    plane = height * width
-    means, stds = (", ".join(map(real, numbers)) for numbers in (graph.input.mean, graph.input.std))
+    tables, number = parts.arithmetic.frame(graph)
     return (
-        f"void {name}_frame(const uint8_t *pixels, {name}_number *frame)\n{{\n"
-        f"static const NUMBER mean[{channels}] = {{{means}}}, deviation[{channels}] = {{{stds}}};\n"
+        f"void {name}_frame(const uint8_t *pixels, {name}_number *frame)\n{{\n{tables}\n"
         f"for (uint32_t c = 0, i = 0; c < {channels}; c++)\n"
-        f"for (const uint32_t end = i + {plane}; i < end; i++)\n"
-        f"frame[i] = ((NUMBER)pixels[i] / {real(INPUT_KINDS[graph.input.kind])} - mean[c]) / deviation[c];\n}}\n"
+        f"for (const uint32_t end = i + {height * width}; i < end; i++)\n"
+        f"frame[i] = (NUMBER)({number});\n}}\n"
     )
-
-
-__all__ = ["Source", "translate"]

@@ -6,7 +6,9 @@ import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from hdlif.c_code.stages import Stage, inputs_of
 from hdlif.c_code.text import comment
@@ -80,9 +82,13 @@ class StageText:
         operand = self.input(node, place)
         return f"(NUMBER){operand.text}" if operand.is_code else operand.text
 
-    def row(self, node: Node, key: str) -> str:
-        """The entry of a node's rows for this step and channel."""
-        table = self.file.rows(node, key)
+    def row(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
+        """The entry of a node's rows for this step and channel.
+
+        Args:
+            values: of the table, where they are not the node's own.
+        """
+        table = self.file.rows(node, key, values)
         if table.literal is not None:
             return table.literal
         step = ""
@@ -91,22 +97,21 @@ class StageText:
             step = f"[row_of(state->t, {table.rows})]"
         local = f"{table.name}__now"
         if table.columns == 1:
-            self.declare(f"const NUMBER {local} = {table.name}{step or '[0]'};")
+            self.declare(f"const {table.type} {local} = {table.name}{step or '[0]'};")
             return local
-        self.declare(f"const NUMBER *{local} = {table.name}{step};")
+        self.declare(f"const {table.type} *{local} = {table.name}{step};")
         return f"{local}[c]"
 
-    def rows(self, node: Node, key: str) -> str:
-        """A pointer to a node's rows for this step, whose columns are no channels."""
-        table = self.file.rows(node, key, as_table=True)
+    def rows(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
+        """A pointer to a node's rows for this step, whose columns are no channels; arguments as of `row`."""
+        table = self.file.rows(node, key, values, as_table=True)
         if table.rows == 1:
             return table.name
         self.file.use("row_of")
         local = f"{table.name}__now"
-        at = f"[row_of(state->t, {table.rows})]"
-        self.declare(
-            f"const NUMBER *{local} = {f'{table.name}{at}' if table.columns > 1 else f'{table.name} + {at[1:-1]}'};"
-        )
+        at = f"row_of(state->t, {table.rows})"
+        row = f"{table.name}[{at}]" if table.columns > 1 else f"{table.name} + {at}"
+        self.declare(f"const {table.type} *{local} = {row};")
         return local
 
     @contextlib.contextmanager
@@ -143,12 +148,7 @@ class StageText:
     def entry(self, value: str | None = None) -> None:
         """The values of all nodes of the stage at the entry at hand; the first one's is `value`, where it is given."""
         for place, node in enumerate(self.stage.nodes):
-            if place == 0 and value is not None:
-                found = value
-            else:
-                form = self.file.forms[node.op].entry
-                assert form is not None
-                found = form(self, node)
+            found = self.file.arithmetic.entry(self, node) if place or value is None else value
             is_code = self.value(node.name).max_code is not None
             local = f"{self.file.names[node.name]}__i"
             self.line(f"const {'uint8_t' if is_code else 'NUMBER'} {local} = {found};")
@@ -159,9 +159,9 @@ class StageText:
     def function(self, name: str) -> str:
         """The stage's function."""
         first = self.stage.nodes[0]
-        form = self.file.forms[first.op]
-        if form.loops is not None:
-            form.loops(self, first)
+        loops = self.file.arithmetic.loops(self.file.forms[first.op])
+        if loops is not None:
+            loops(self, first)
         else:
             self.each_entry(first)
         what = ", ".join(f"{node.name} ({node.op})" for node in self.stage.nodes)

@@ -24,6 +24,12 @@ def real(value: float) -> str:
     return text
 
 
+def literal(value: Any) -> str:
+    """A number that stands in an expression."""
+    text = str(value) if isinstance(value, int) else real(value)
+    return f"({text})" if text.startswith("-") else text
+
+
 def identifier(name: str) -> str:
     """A name that C takes, for one of ours; two of ours may give the same. No two underscores stand side by side."""
     found = re.sub(r"(\W|_)+", "_", name, flags=re.ASCII).strip("_").lower() or "value"
@@ -52,12 +58,13 @@ def comment(text: str) -> str:
 
 def table(declaration: str, values: NDArray[Any]) -> str:
     """`static const DECLARATION = {...};` of one or two axes."""
-    return f"static const {declaration} = {_braced(values)};\n"
+    return f"static const {declaration} = {braced(values)};\n"
 
 
-def _braced(values: NDArray[Any]) -> str:
-    if values.ndim == 2:
-        return "{\n" + ",\n".join(_braced(row) for row in values) + "}"
+def braced(values: NDArray[Any]) -> str:
+    """The entries of an array as an initialiser."""
+    if values.ndim > 1:
+        return "{\n" + ",\n".join(braced(row) for row in values) + "}"
     written = [real(v) for v in values] if values.dtype == np.float32 else [str(int(v)) for v in values]
     return "{" + _wrapped(written) + "}"
 

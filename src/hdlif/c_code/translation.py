@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdlif.c_code import kernels
 from hdlif.c_code.arena import lifetimes, placed
+from hdlif.c_code.arithmetic import Arithmetic
 from hdlif.c_code.ops import FORMS
 from hdlif.c_code.stage_text import StageText
 from hdlif.c_code.stages import bases, needed, stages
-from hdlif.c_code.text import distinct, real, table
+from hdlif.c_code.text import distinct, literal, real, table
 from hdlif.c_code.weights import LARGEST_LANE, TOGETHER, pairs, rows_of
 from hdlif.ops import Graph, Node, infer_values, state_names
 from hdlif.ops.conv2d import dilation_of, groups_of
@@ -35,6 +38,7 @@ class Table:
     """The rows of a tensor in C; of one number alone, the number."""
 
     name: str
+    type: str
     rows: int
     columns: int
     literal: str | None = None
@@ -56,8 +60,8 @@ class Translation:
         data_bytes: of all tables.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph, self.forms = graph, FORMS
+    def __init__(self, graph: Graph, arithmetic: Arithmetic) -> None:
+        self.graph, self.forms, self.arithmetic = graph, FORMS, arithmetic
         self.values, self.base = infer_values(graph), bases(graph)
         self.nodes, self.stages = needed(graph), stages(graph, self.values)
         self.names = distinct((node.name for node in graph.nodes), _TAKEN | kernels.identifiers())
@@ -112,18 +116,22 @@ class Translation:
         text = kernels.text_of(kernel, parts)
         self._kernels.setdefault(text, text)
 
-    def rows(self, node: Node, key: str, *, as_table: bool = False) -> Table:
-        """The table of a node's rows; of one number alone that number, unless it is to be a table."""
+    def rows(self, node: Node, key: str, values: NDArray[Any] | None = None, *, as_table: bool = False) -> Table:
+        """The table of a node's rows; of one number alone that number, unless it is to be a table.
+
+        Args:
+            values: integers that stand for the node's own.
+        """
         if (node.name, key) not in self._made:
-            rows = node.tensors[key]
-            name = f"{self.names[node.name]}__{key}".upper()
+            rows = node.tensors[key] if values is None else smallest(values)
+            name, kind = f"{self.names[node.name]}__{key}".upper(), c_type(rows)
             if rows.size == 1 and not as_table:
-                made = Table(name, 1, 1, real(rows.item()))
+                made = Table(name, kind, 1, 1, literal(rows.item()))
             else:
                 flat = rows.reshape(-1) if 1 in rows.shape else rows
                 extent = "".join(f"[{n}]" for n in flat.shape)
-                self._add_table(f"NUMBER {name}{extent}", flat)
-                made = Table(name, *rows.shape)
+                self._add_table(f"{kind} {name}{extent}", flat)
+                made = Table(name, kind, rows.shape[0], rows.shape[1])
             self._made[node.name, key] = made
         return self._made[node.name, key]
 
@@ -154,20 +162,32 @@ class Translation:
 
     def total_of(self, node: Node) -> str:
         """The type in which a pool adds up."""
-        return "NUMBER" if self.values[node.name].max_code is None else "uint32_t"
+        return self.arithmetic.total if self.values[node.name].max_code is None else "uint32_t"
 
-    def from_total(self, node: Node, total: str) -> str:
+    def from_total(self, s: StageText, node: Node, total: str) -> str:
         """What a pool gives of its sum."""
-        return total if self.values[node.name].max_code is None else f"(uint8_t){total}"
+        if self.values[node.name].max_code is not None:
+            return f"(uint8_t){total}"
+        return self.arithmetic.of_total(s, node, total)
+
+    def before_frames(self) -> None:
+        """Make the file hold what turns pixels into numbers."""
+        if self.arithmetic.number != "float":
+            self.use("saturated")
+
+    def states_of(self, node: Node) -> tuple[str, ...]:
+        return state_names(node)
 
     def need_totals(self, count: int) -> None:
         self.totals = max(self.totals, count)
 
-    def synapse(self, node: Node, inputs: str) -> Sums:
+    def synapse(self, s: StageText, node: Node, inputs: str) -> Sums:
         """The weights, geometry and kernels of a convolution or linear layer, and the call for pixel (y, x)."""
         value, weight = self.values[node.inputs[0]], node.tensors["weight"]
         integers = value.max_code is not None and node.attributes["encoding"] != "float32"
-        rows = rows_of(node, together=TOGETHER if integers else 1)
+        is_real = node.attributes["encoding"] == "float32"
+        own = self.arithmetic.weights(node) if is_real else weight
+        rows = rows_of(node, own, together=TOGETHER if integers else 1)
         name = self.names[node.name].upper()
         window = math.prod(weight.shape[1:])
         most = LISTED
@@ -175,7 +195,7 @@ class Translation:
             most = min(most, LARGEST_LANE // ((value.max_code or 1) * rows.largest))
         most = min(most, window)
         self._add_layer(node, f"{name}__LAYER", rows.row, most)
-        kind = "NUMBER" if rows.bits == 0 else "uint8_t"
+        kind = c_type(rows.table)
         self._add_table(f"{kind} {name}__WEIGHTS[{rows.table.size}]", rows.table)
         # of rows that are filled up, the last group's go beyond its outputs
         outputs = len(weight) + TOGETHER
@@ -190,7 +210,7 @@ class Translation:
             self.sums, self.listed = max(self.sums, outputs), max(self.listed, most)
             self.longest_window = max(self.longest_window, window)
             call = f"conv_codes(&{name}__LAYER, add_{rows.bits}bit, {name}__WEIGHTS, {inputs}, y, x, work);"
-            return Sums(call, "(NUMBER)work->sums[c]")
+            return Sums(call, self.arithmetic.of_total(s, node, "(TOTAL)work->sums[c]"))
         kind, word = ("NUMBER", "numbers") if value.max_code is None else ("uint8_t", "codes_by_reals")
         parts = {"input": word, "type": kind}
         self.use("conv_numbers", **parts)
@@ -206,12 +226,13 @@ class Translation:
             self.use("add_by_bits", **parts, **{key: str(number) for key, number in more.items()})
             add = f"add_{word}_by_{bits}bit"
         self.need_totals(outputs)
-        return Sums(f"conv_{word}(&{name}__LAYER, {add}, {name}__WEIGHTS, {inputs}, y, x, work);", "work->totals[c]")
+        call = f"conv_{word}(&{name}__LAYER, {add}, {name}__WEIGHTS, {inputs}, y, x, work);"
+        return Sums(call, self.arithmetic.of_total(s, node, "work->totals[c]"))
 
     def _count_pairs(self, bits: int) -> None:
         key = (f"pairs of {bits} bits", "")
         if key not in self._made:
-            self._made[key] = Table("", 0, 0)
+            self._made[key] = Table("", "", 0, 0)
             self.data_bytes += pairs(bits).nbytes
 
     def _add_layer(self, node: Node, name: str, row: int, most: int) -> None:
@@ -224,6 +245,16 @@ class Translation:
         numbers = (*numbers, *stride, *padding, *dilation_of(node), row, most)
         self._tables.append(f"static const struct layer {name} = {{{', '.join(map(str, numbers))}}};\n")
         self.data_bytes += 4 * len(numbers)
+
+
+def smallest(values: NDArray[Any]) -> NDArray[Any]:
+    """Integers in the smallest type that holds them all, of 16 or of 32 bits."""
+    fits = values.size == 0 or (values.min() >= -(2**15) and values.max() < 2**15)
+    return values.astype(np.int16 if fits else np.int32)
+
+
+def c_type(values: NDArray[Any]) -> str:
+    return {"float32": "float", "int16": "int16_t", "int32": "int32_t", "uint8": "uint8_t"}[str(values.dtype)]
 
 
 def _pairs_text(bits: int) -> str:

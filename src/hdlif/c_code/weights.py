@@ -22,9 +22,9 @@ class Rows:
     """Packed weights.
 
     Attributes:
-        table: float32 or uint8, [groups * window * row].
+        table: of the weights' own type, or packed in uint8, [groups * window * row].
         row: entries of the table for an input of the window.
-        bits: of a weight; 0 of float32.
+        bits: of a packed weight; 0 of others.
         largest: magnitude of a weight that is an integer.
     """
 
@@ -34,13 +34,14 @@ class Rows:
     largest: int
 
 
-def rows_of(node: Node, *, together: int) -> Rows:
+def rows_of(node: Node, weight: NDArray[Any], *, together: int) -> Rows:
     """The weights of a convolution or a linear layer, [groups][ky][kx][ci][outputs of the group].
 
     Args:
+        weight: the node's own, or the integers that stand for them where they are float32.
         together: each row is filled up to a multiple of this many outputs.
     """
-    weight, encoding = node.tensors["weight"], node.attributes["encoding"]
+    encoding = node.attributes["encoding"]
     if weight.ndim == 2:
         weight = weight[:, :, None, None]
     groups = groups_of(node)
@@ -48,7 +49,7 @@ def rows_of(node: Node, *, together: int) -> Rows:
     by_input = weight.reshape(groups, outputs // groups, inputs, kernel_y, kernel_x).transpose(0, 3, 4, 2, 1)
     by_input = by_input.reshape(groups * kernel_y * kernel_x * inputs, outputs // groups)
     if encoding == "float32":
-        return Rows(np.ascontiguousarray(by_input, np.float32).reshape(-1), by_input.shape[1], 0, 0)
+        return Rows(np.ascontiguousarray(by_input).reshape(-1), by_input.shape[1], 0, 0)
     bits = BITS[encoding]
     fill = -by_input.shape[1] % max(together, 8 // bits)
     if encoding == "binary" and fill and groups > 1:

@@ -1,5 +1,9 @@
 """`add` in C."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from hdlif.c_code.fixed.scaled import Integers, Scaled, added
 from hdlif.c_code.form import Form
 from hdlif.c_code.stage_text import StageText
 from hdlif.ops import Node
@@ -9,4 +13,8 @@ def entry(s: StageText, node: Node) -> str:
     return f"{s.number(node, 0)} + {s.number(node, 1)}"
 
 
-FORM = Form("add", entry=entry)
+def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], states: dict[str, Any]) -> Scaled:
+    return added(k, x[0], x[1], network.most(node.name))
+
+
+FORM = Form("add", entry=entry, fixed_entry=fixed_entry)

@@ -1,5 +1,9 @@
 """`affine` in C."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from hdlif.c_code.fixed.scaled import Integers, Scaled, affine
 from hdlif.c_code.form import Form
 from hdlif.c_code.stage_text import StageText
 from hdlif.ops import Node
@@ -9,4 +13,8 @@ def entry(s: StageText, node: Node) -> str:
     return f"{s.number(node, 0)} * {s.row(node, 'scale')} + {s.row(node, 'shift')}"
 
 
-FORM = Form("affine", entry=entry)
+def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], states: dict[str, Any]) -> Scaled:
+    return affine(k, x[0], node.tensors["scale"], node.tensors["shift"], network.most(node.name))
+
+
+FORM = Form("affine", entry=entry, fixed_entry=fixed_entry)

@@ -1,15 +1,30 @@
 """`concat` in C."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hdlif.c_code.fixed.arrays import Arrays
+from hdlif.c_code.fixed.scaled import Scaled, lowered
 from hdlif.c_code.form import Form
 from hdlif.c_code.stage_text import StageText
 from hdlif.ops import Node
 
 
 def loops(s: StageText, node: Node) -> None:
-    first, second = (s.pointer(name) for name in node.inputs)
     size = s.file.size(node.inputs[0])
-    kind = "NUMBER" if s.value(node.name).max_code is None else "uint8_t"
-    s.each_entry(node, f"i < {size} ? ({kind}){first}[i] : ({kind}){second}[i - {size}]")
+    parts = [f"{s.pointer(node.inputs[0])}[i]", f"{s.pointer(node.inputs[1])}[i - {size}]"]
+    if s.value(node.name).max_code is None:
+        parts = [s.file.arithmetic.alike(s, node, name, part) for name, part in zip(node.inputs, parts, strict=True)]
+    s.each_entry(node, f"i < {size} ? {parts[0]} : {parts[1]}")
 
 
-FORM = Form("concat", loops=loops)
+def fixed_move(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
+    """Both with the bits behind the point of the coarser one."""
+    fraction = min(one.fraction for one in x)
+    both = [lowered(Arrays(0, 0), one, fraction).integer for one in x]
+    return Scaled(np.concatenate(both, axis=1), fraction)
+
+
+FORM = Form("concat", loops=loops, fixed_move=fixed_move)

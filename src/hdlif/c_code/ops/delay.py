@@ -1,5 +1,9 @@
 """`delay` in C; `Translation` takes the source into the state at the end of a step."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from hdlif.c_code.fixed.scaled import Integers, Scaled
 from hdlif.c_code.form import Form
 from hdlif.c_code.stage_text import StageText
 from hdlif.ops import Node
@@ -9,4 +13,8 @@ def entry(s: StageText, node: Node) -> str:
     return f"{s.state(node, 'delayed')}[i]"
 
 
-FORM = Form("delay", entry=entry)
+def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], states: dict[str, Any]) -> Scaled:
+    return Scaled(states["delayed"], network.fractions[node.name])
+
+
+FORM = Form("delay", entry=entry, fixed_entry=fixed_entry)

@@ -1,5 +1,9 @@
 """`global_sum_pool` in C."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from hdlif.c_code.fixed.scaled import Scaled
 from hdlif.c_code.form import Form
 from hdlif.c_code.stage_text import StageText
 from hdlif.ops import Node
@@ -13,7 +17,11 @@ def loops(s: StageText, node: Node) -> None:
         f"for (uint32_t p = c * {height * width}; p < (c + 1) * {height * width}; p++)\n"
         f"total += ({total}){x}[p];"
     )
-    s.each_entry(node, s.file.from_total(node, "total"), at=sums)
+    s.each_entry(node, s.file.from_total(s, node, "total"), at=sums)
 
 
-FORM = Form("global_sum_pool", loops=loops)
+def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
+    return Scaled(x[0].integer.sum(axis=(2, 3)), x[0].fraction)
+
+
+FORM = Form("global_sum_pool", loops=loops, fixed_total=fixed_total)

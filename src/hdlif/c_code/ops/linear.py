@@ -1,5 +1,9 @@
 """`linear` in C: a convolution of a map of one pixel."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from hdlif.c_code.fixed.scaled import Scaled
 from hdlif.c_code.form import Form
 from hdlif.c_code.stage_text import StageText
 from hdlif.ops import Node
@@ -7,7 +11,7 @@ from hdlif.ops import Node
 
 def loops(s: StageText, node: Node) -> None:
     channels, _, _ = s.shape(node.name)
-    sums = s.file.synapse(node, s.pointer(node.inputs[0]))
+    sums = s.file.synapse(s, node, s.pointer(node.inputs[0]))
     s.line("const uint32_t y = 0, x = 0;")
     s.line(sums.call)
     s.line(f"for (uint32_t c = 0; c < {channels}; c++) {{")
@@ -16,4 +20,9 @@ def loops(s: StageText, node: Node) -> None:
     s.line("}")
 
 
-FORM = Form("linear", loops=loops)
+def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
+    weight, fraction = network.weights(node)
+    return Scaled(x[0].integer @ weight.T, x[0].fraction + fraction)
+
+
+FORM = Form("linear", loops=loops, fixed_total=fixed_total)

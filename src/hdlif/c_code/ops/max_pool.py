@@ -1,5 +1,6 @@
 """`max_pool` in C."""
 
+from hdlif.c_code.fixed.moving import moved
 from hdlif.c_code.form import Form
 from hdlif.c_code.stage_text import StageText
 from hdlif.ops import Node
@@ -27,4 +28,4 @@ def loops(s: StageText, node: Node) -> None:
     s.file.use("window")
 
 
-FORM = Form("max_pool", loops=loops)
+FORM = Form("max_pool", loops=loops, fixed_move=moved)

@@ -1,7 +1,17 @@
 """`program` in C: a statement for each operation of a neuron's equation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from hdlif.c_code.fixed.scaled import (
+    Integers,
+    Scaled,
+    fraction_for,
+    fraction_of_factors,
+    held,
+    integers_of,
+    registers,
+)
 from hdlif.c_code.form import Form
 from hdlif.c_code.stage_text import StageText
 from hdlif.c_code.text import real
@@ -52,4 +62,32 @@ def entry(s: StageText, node: Node) -> str:
     return spike if s.value(node.name).max_code is None else f"(uint8_t)({spike} != 0)"
 
 
-FORM = Form("program", entry=entry)
+def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], states: dict[str, Any]) -> Scaled:
+    program = program_of(node)
+    # each as a number of 32 bits, so that no compiler finds a comparison needless
+    given: list[Scaled | None] = [Scaled(k.kept(x[0].integer), x[0].fraction) if 0 in program.needed else None]
+    for name in program.states:
+        is_read = len(given) in program.needed
+        given.append(Scaled(k.kept(states[name]), network.state_fraction(node, name)) if is_read else None)
+    for key in row_names(program):
+        rows = node.tensors[key]
+        fraction = fraction_of_factors(rows, 15)
+        is_read = len(given) in program.needed
+        given.append(Scaled(k.kept(k.rows(key, integers_of(rows, fraction))), fraction) if is_read else None)
+    wanted = [
+        instruction if register in program.needed else None
+        for register, instruction in enumerate(program.instructions, program.first)
+    ]
+    most = [fraction_for(network.seen.registers[node.name, register]) for register in range(program.registers)]
+    found = registers(k, wanted, given, most)
+    for name, register in zip(program.states, program.after, strict=True):
+        after = held(k, found[register], network.state_fraction(node, name))
+        states[name] = after.integer
+    spike = found[program.spike]
+    assert spike is not None
+    if network.values[node.name].max_code is not None:
+        return Scaled(k.select(spike.integer, k.constant(1), k.constant(0)), 0)
+    return spike
+
+
+FORM = Form("program", entry=entry, fixed_entry=fixed_entry)

@@ -1,5 +1,9 @@
 """`quantise` in C."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from hdlif.c_code.fixed.scaled import Integers, Scaled, code
 from hdlif.c_code.form import Form
 from hdlif.c_code.stage_text import StageText
 from hdlif.c_code.text import real
@@ -14,4 +18,9 @@ def entry(s: StageText, node: Node) -> str:
     return f"code_of({scaled}, {largest})"
 
 
-FORM = Form("quantise", entry=entry)
+def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], states: dict[str, Any]) -> Scaled:
+    largest = 2 ** int(node.attributes["bits"]) - 1
+    return Scaled(code(k, x[0], node.tensors["inverse_step"], float(node.attributes["offset"]), largest), 0)
+
+
+FORM = Form("quantise", entry=entry, fixed_entry=fixed_entry)

@@ -1,5 +1,6 @@
 """`slice` in C."""
 
+from hdlif.c_code.fixed.moving import moved
 from hdlif.c_code.form import Form
 from hdlif.c_code.stage_text import StageText
 from hdlif.ops import Node
@@ -11,4 +12,4 @@ def loops(s: StageText, node: Node) -> None:
     s.each_entry(node, f"{s.pointer(node.inputs[0])}[i + {begin}]")
 
 
-FORM = Form("slice", loops=loops)
+FORM = Form("slice", loops=loops, fixed_move=moved)

@@ -1,8 +1,13 @@
 """`sum_pool` in C."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from hdlif.c_code.fixed.scaled import Scaled
 from hdlif.c_code.form import Form
 from hdlif.c_code.stage_text import StageText
 from hdlif.ops import Node
+from hdlif.ops.windows import windows
 
 
 def loops(s: StageText, node: Node) -> None:
@@ -15,7 +20,12 @@ def loops(s: StageText, node: Node) -> None:
         s.line(f"for (uint32_t ky = 0; ky < {kernel_y}; ky++)")
         s.line(f"for (uint32_t kx = 0; kx < {kernel_x}; kx++)")
         s.line(f"total += ({total}){x}[corner + ky * {width} + kx];")
-        s.entry(s.file.from_total(node, "total"))
+        s.entry(s.file.from_total(s, node, "total"))
 
 
-FORM = Form("sum_pool", loops=loops)
+def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
+    met = windows(x[0].integer, node.attributes["kernel"], node.attributes["stride"])
+    return Scaled(sum(window for _, _, window in met), x[0].fraction)
+
+
+FORM = Form("sum_pool", loops=loops, fixed_total=fixed_total)

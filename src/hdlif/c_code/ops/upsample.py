@@ -1,5 +1,6 @@
 """`upsample` in C."""
 
+from hdlif.c_code.fixed.moving import moved
 from hdlif.c_code.form import Form
 from hdlif.c_code.stage_text import StageText
 from hdlif.ops import Node
@@ -12,4 +13,4 @@ def loops(s: StageText, node: Node) -> None:
         s.entry(f"{x}[(c * {height} + y / {down}) * {width} + x / {across}]")
 
 
-FORM = Form("upsample", loops=loops)
+FORM = Form("upsample", loops=loops, fixed_move=moved)

@@ -1,0 +1,95 @@
+"""A network's firmware built for other processors, and run in emulators, where their tools are installed."""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hdlif.errors import MachineError
+
+DEVICES: Mapping[str, tuple[str, ...]] = {
+    "cortex-m0plus": ("arm-none-eabi-gcc", "qemu-system-arm"),
+    "cortex-m0plus-mps2": ("arm-none-eabi-gcc", "qemu-system-arm"),
+    "cortex-m4": ("arm-none-eabi-gcc", "qemu-system-arm"),
+    "cortex-m55": ("arm-none-eabi-gcc", "qemu-system-arm"),
+    "riscv64": ("riscv64-linux-gnu-gcc", "qemu-riscv64"),
+    "host": ("gcc",),
+}
+"""The devices of firmware/Makefile, and what each needs beside `make`."""
+LONGEST_S = 600
+_TOO_SMALL = re.compile(r"region `(\w+)' overflowed by (\d+) bytes|no room for a stack")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a device has made of the network's samples.
+
+    Attributes:
+        fits: whether the program found room; the rest is 0 where it did not.
+        code_bytes: of the network, without its constants.
+        stack_bytes: at the deepest; 0 where that is not known.
+        ticks: of the longest sample, of the board's own clock; 0 where there is none.
+        differ: outputs that are others than expected.
+    """
+
+    device: str
+    fits: bool
+    code_bytes: int = 0
+    stack_bytes: int = 0
+    ticks: int = 0
+    differ: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def installed() -> tuple[str, ...]:
+    """The devices whose tools are on this machine."""
+    if shutil.which("make") is None:
+        return ()
+    return tuple(device for device, tools in DEVICES.items() if all(map(shutil.which, tools)))
+
+
+def run_on_devices(
+    project: Mapping[str, str], data_bytes: int, devices: tuple[str, ...] | None = None
+) -> Iterator[Ran]:
+    """What each of `devices`, by default of those that are installed, makes of the samples.
+
+    Args:
+        project: the files of `firmware`, by name.
+        data_bytes: of the network's constants.
+    Raises:
+        MachineError: a tool fails, or an output is another than expected.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in project.items():
+            Path(folder, name).write_text(text, encoding="utf-8")
+        for device in installed() if devices is None else devices:
+            yield _ran(Path(folder), device, data_bytes)
+
+
+def _ran(folder: Path, device: str, data_bytes: int) -> Ran:
+    done = subprocess.run(
+        ["make", "--no-print-directory", "run", f"DEVICE={device}"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_S,
+        check=False,
+    )
+    # semihosting speaks on standard error
+    printed = done.stdout + done.stderr
+    if _TOO_SMALL.search(printed):
+        return Ran(device, fits=False)
+    said = re.search(r"(\d+) outputs differ; stack: (\d+) bytes; longest sample: (\d+) ticks", printed)
+    sizes = re.search(rf"^\s*(\d+)\s+(\d+)\s+\d+\s+\d+\s+\w+\s+{re.escape(device)}\.o$", printed, re.MULTILINE)
+    if said is None or sizes is None:
+        raise MachineError(f"{device}: the firmware fails: {printed.strip()[-2000:]}")
+    differ, stack, ticks = map(int, said.groups())
+    if differ:
+        raise MachineError(f"{device}: {differ} outputs are others than the oracle's; try other tools, or report it")
+    return Ran(device, True, sum(map(int, sizes.groups())) - data_bytes, stack, ticks)

@@ -1,0 +1,51 @@
+/* Shows the network the samples of samples.h, and says what it takes each of them for. */
+#include "@name@.h"
+#include "port.h"
+#include "samples.h"
+
+static @name@_state state;
+static @name@_work work;
+
+/* Runs a sample; the sums of its outputs over the steps, and how many outputs are others than expected. */
+static uint32_t run(uint32_t sample, @sum@ *sums)
+{
+    @name@_number outputs[@NAME@_OUTPUTS];
+    uint32_t differ = 0;
+    @name@_start(&state);
+    for (uint32_t k = 0; k < @NAME@_OUTPUTS; k++)
+        sums[k] = 0;
+    for (uint32_t t = 0; t < @NAME@_TIME_STEPS; t++) {
+        @name@_step(&state, &work, SAMPLES[sample][FRAMES_OF_SAMPLE == 1 ? 0 : t], outputs);
+        for (uint32_t k = 0; k < @NAME@_OUTPUTS; k++) {
+            sums[k] += outputs[k];
+            differ += outputs[k] != EXPECTED[sample][t][k];
+        }
+    }
+    return differ;
+}
+
+int main(void)
+{
+    uint32_t differ = 0, longest = 0;
+    for (uint32_t sample = 0; sample < COUNT_OF_SAMPLES; sample++) {
+        @sum@ sums[@NAME@_OUTPUTS];
+        uint32_t best = 0;
+        start_ticks();
+        differ += run(sample, sums);
+        longest = ticks() > longest ? ticks() : longest;
+        for (uint32_t k = 1; k < @NAME@_OUTPUTS; k++)
+            best = sums[k] > sums[best] ? k : best;
+        put("sample ");
+        put_number(sample);
+        put(": ");
+        put(@name@_labels[best]);
+        put("\n");
+    }
+    put_number(differ);
+    put(" outputs differ; stack: ");
+    put_number(stack_bytes());
+    put(" bytes; longest sample: ");
+    put_number(longest);
+    put(" ticks\n");
+    return differ != 0;
+}

@@ -1,0 +1,1 @@
+"""Networks in fixed point, for processors without a floating-point unit."""

@@ -1,0 +1,245 @@
+"""Numbers in fixed point: an integer of 16 bits times 2^-fraction, and what the ops do with them.
+
+One text for both forms: `Integers` computes on arrays, which is the oracle, or writes C. Intermediate results stay
+within 32 bits: a product of two numbers is at most 2^30, and what is added to one at most 2^29.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integer = Any
+"""An array of int64, or the text of an expression."""
+LARGEST = 2**15 - 1
+FRACTIONS = (-16, 24)
+"""The least and the most bits behind the point."""
+FACTOR_BITS = 14
+"""Of the integers that numbers are multiplied by in an affine or a quantiser."""
+HEADROOM = 1.5
+"""How much larger than all that was seen a number may become before it is held at the largest."""
+
+
+class Integers(Protocol):
+    """Arithmetic of 32 bits, without overflow where the bounds hold that the callers keep."""
+
+    def constant(self, value: int) -> Integer: ...
+    def rows(self, key: str, table: NDArray[np.int64]) -> Integer:
+        """The entry of a node's rows [1 or T, 1 or C] for this step and channel."""
+
+    def plus(self, a: Integer, b: Integer) -> Integer: ...
+    def minus(self, a: Integer, b: Integer) -> Integer: ...
+    def times(self, a: Integer, b: Integer) -> Integer: ...
+    def shifted_down(self, a: Integer, bits: int) -> Integer:
+        """floor(a / 2^bits)."""
+
+    def at_most(self, a: Integer, b: Integer) -> Integer: ...
+    def at_least(self, a: Integer, b: Integer) -> Integer: ...
+    def greater(self, a: Integer, b: Integer) -> Integer:
+        """1 or 0."""
+
+    def greater_equal(self, a: Integer, b: Integer) -> Integer: ...
+    def select(self, chosen: Integer, a: Integer, b: Integer) -> Integer: ...
+    def saturated(self, a: Integer) -> Integer:
+        """`a`, or the largest or smallest integer of 16 bits."""
+
+    def kept(self, a: Integer) -> Integer:
+        """The same, computed once."""
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """`integer` times 2^-`fraction`; of a constant also what it stands for."""
+
+    integer: Integer
+    fraction: int
+    constant: float | None = None
+
+
+def fraction_for(largest: float) -> int:
+    """The bits behind the point of numbers up to `largest`, with some headroom."""
+    if not largest > 0:
+        return FRACTIONS[1]
+    return limited(math.floor(math.log2(LARGEST / (largest * HEADROOM))))
+
+
+def limited(fraction: int) -> int:
+    return min(max(fraction, FRACTIONS[0]), FRACTIONS[1])
+
+
+def fraction_of_factors(values: NDArray[Any], bits: int = FACTOR_BITS) -> int:
+    """The most bits behind the point with which all values are integers below 2^bits."""
+    largest = float(np.abs(values).max(initial=0))
+    return limited(math.floor(math.log2((2**bits - 1) / largest))) if largest > 0 else 0
+
+
+def integers_of(values: NDArray[Any], fraction: int) -> NDArray[np.int64]:
+    """The nearest integers to values * 2^fraction."""
+    found: NDArray[np.int64] = np.rint(values.astype(np.float64) * 2.0**fraction).astype(np.int64)
+    return found
+
+
+def constant(k: Integers, value: float) -> Scaled:
+    fraction = fraction_of_factors(np.array([value]), 15)
+    return Scaled(k.constant(round(value * 2.0**fraction)), fraction, value)
+
+
+def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
+    """x, rounded to no more bits behind the point, and held within 16 bits."""
+    if x.constant is not None:
+        whole = round(x.constant * 2.0**fraction)
+        return Scaled(k.constant(min(max(whole, -LARGEST - 1), LARGEST)), fraction, x.constant)
+    drop = x.fraction - fraction
+    assert drop >= 0, (x.fraction, fraction)
+    if drop > 30:
+        return Scaled(k.times(x.integer, k.constant(0)), fraction)
+    if drop == 0:
+        return Scaled(k.saturated(x.integer), fraction)
+    return Scaled(k.saturated(k.shifted_down(k.plus(x.integer, k.constant(1 << (drop - 1))), drop)), fraction)
+
+
+def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
+    """A number of 16 bits, rounded to no more bits behind the point; it needs no holding."""
+    if x.constant is not None:
+        return rescaled(k, x, fraction)
+    drop = min(x.fraction - fraction, 30)
+    if drop == 0:
+        return x
+    return Scaled(k.shifted_down(k.plus(x.integer, k.constant(1 << (drop - 1))), drop), fraction)
+
+
+def aligned(k: Integers, a: Scaled, b: Scaled) -> tuple[Integer, Integer, int]:
+    """Both with one number of bits behind the point, below 2^29 each."""
+    if a.constant is not None and b.constant is None:
+        y, x, fraction = aligned(k, b, a)
+        return x, y, fraction
+    if b.constant is not None:
+        fraction = min(a.fraction, fraction_of_factors(np.array([b.constant]), 29)) if b.constant else a.fraction
+        return lowered(k, a, fraction).integer, k.constant(round(b.constant * 2.0**fraction)), fraction
+    fraction = min(max(a.fraction, b.fraction), min(a.fraction, b.fraction) + 14)
+    return _raised(k, a, fraction), _raised(k, b, fraction), fraction
+
+
+def _raised(k: Integers, x: Scaled, fraction: int) -> Integer:
+    if fraction <= x.fraction:
+        return lowered(k, x, fraction).integer
+    return k.times(x.integer, k.constant(1 << (fraction - x.fraction)))
+
+
+def added(k: Integers, a: Scaled, b: Scaled, most: int, *, minus: bool = False) -> Scaled:
+    """a + b or a - b, with at most `most` bits behind the point."""
+    x, y, fraction = aligned(k, a, b)
+    total = k.minus(x, y) if minus else k.plus(x, y)
+    return rescaled(k, Scaled(total, fraction), min(most, fraction))
+
+
+def multiplied(k: Integers, a: Scaled, b: Scaled, most: int) -> Scaled:
+    fraction = a.fraction + b.fraction
+    return rescaled(k, Scaled(k.times(a.integer, b.integer), fraction), min(most, fraction))
+
+
+def affine(k: Integers, x: Scaled, scale: NDArray[Any], shift: NDArray[Any], most: int) -> Scaled:
+    """x * scale + shift, of rows."""
+    factors = fraction_of_factors(scale)
+    # what is added is below 2^29 too
+    factors = min(factors, fraction_of_factors(shift, 29) - x.fraction) if shift.any() else factors
+    fraction = x.fraction + factors
+    product = k.times(x.integer, k.rows("scale", integers_of(scale, factors)))
+    total = k.plus(product, k.rows("shift", integers_of(shift, fraction)))
+    return rescaled(k, Scaled(total, fraction), min(most, fraction))
+
+
+def code(k: Integers, x: Scaled, inverse_step: NDArray[Any], offset: float, largest: int) -> Integer:
+    """min(floor(max(x, 0) * inverse_step + offset), largest)."""
+    factors = min(fraction_of_factors(inverse_step), 29 - x.fraction)
+    drop = x.fraction + factors
+    positive = k.at_least(x.integer, k.constant(0))
+    product = k.times(positive, k.rows("inverse_step", integers_of(inverse_step, factors)))
+    if drop <= 0:
+        # a number without bits behind the point: one step is many codes
+        few = k.times(k.at_most(product, k.constant(largest)), k.constant(1 << min(-drop, 8)))
+        return k.at_most(k.plus(few, k.constant(math.floor(offset))), k.constant(largest))
+    total = k.plus(product, k.constant(round(offset * 2.0**drop)))
+    return k.at_most(k.shifted_down(total, drop), k.constant(largest))
+
+
+def held(k: Integers, x: Scaled | None, fraction: int) -> Scaled:
+    """A number of 16 bits with another number of bits behind the point, held within 16 bits."""
+    assert x is not None
+    if x.constant is not None or x.fraction >= fraction:
+        return rescaled(k, x, fraction)
+    raised = k.times(x.integer, k.constant(1 << min(fraction - x.fraction, 15)))
+    return Scaled(k.saturated(raised), fraction)
+
+
+def shifted(k: Integers, x: Scaled, fraction: int) -> Scaled:
+    """x with another number of bits behind the point, where it is known to fit."""
+    if fraction <= x.fraction:
+        return lowered(k, x, fraction)
+    return Scaled(k.times(x.integer, k.constant(1 << (fraction - x.fraction))), fraction)
+
+
+def registers(
+    k: Integers, instructions: Sequence[Any], given: Sequence[Scaled | None], most: Sequence[int]
+) -> list[Scaled | None]:
+    """What the registers of an equation hold, behind those that are given; None of those that nobody needs.
+
+    Args:
+        most: bits behind the point that each register has room for.
+    """
+    found = list(given)
+    for instruction in instructions:
+        if instruction is None:
+            found.append(None)
+            continue
+        value = _operation(k, instruction, [found[i] for i in instruction.operands], most[len(found)])
+        found.append(value if value.constant is not None else Scaled(k.kept(value.integer), value.fraction))
+    return found
+
+
+def _operation(k: Integers, instruction: Any, x: Sequence[Any], most: int) -> Scaled:
+    match instruction.operation:
+        case "constant":
+            return constant(k, instruction.value)
+        case "add" | "subtract":
+            return added(k, x[0], x[1], most, minus=instruction.operation == "subtract")
+        case "multiply":
+            return multiplied(k, x[0], x[1], most)
+        case "negative":
+            return Scaled(k.saturated(k.minus(k.constant(0), x[0].integer)), x[0].fraction)
+        case "absolute":
+            return Scaled(k.saturated(k.at_least(x[0].integer, k.minus(k.constant(0), x[0].integer))), x[0].fraction)
+        case "floor":
+            if x[0].fraction <= 0:
+                return Scaled(x[0].integer, x[0].fraction)
+            bits = min(x[0].fraction, 30)
+            if bits > 15:
+                # below 1 in magnitude: 0, or -1, which 16 bits of that fraction do not hold
+                return Scaled(k.minus(k.constant(0), k.greater(k.constant(0), x[0].integer)), 0)
+            return Scaled(k.shifted_down(x[0].integer, bits), 0)
+        case "minimum" | "maximum":
+            a, b, fraction = _alike(k, x[0], x[1])
+            return Scaled((k.at_most if instruction.operation == "minimum" else k.at_least)(a, b), fraction)
+        case "greater" | "greater_equal":
+            a, b, _ = aligned(k, x[0], x[1])
+            return Scaled((k.greater if instruction.operation == "greater" else k.greater_equal)(a, b), 0)
+        case "step":
+            return Scaled(k.greater_equal(x[0].integer, k.constant(0)), 0)
+        case "select":
+            a, b, fraction = _alike(k, x[1], x[2])
+            return Scaled(k.select(x[0].integer, a, b), fraction)
+        case other:
+            raise AssertionError(other)
+
+
+def _alike(k: Integers, a: Scaled, b: Scaled) -> tuple[Integer, Integer, int]:
+    """Both as numbers of 16 bits with one number of bits behind the point."""
+    fractions = [x.fraction for x in (a, b) if x.constant is None] or [a.fraction, b.fraction]
+    for x in (a, b):
+        if x.constant is not None:
+            fractions.append(max(fraction_of_factors(np.array([x.constant]), 15), FRACTIONS[0]) if x.constant else 99)
+    fraction = min(fractions)
+    return lowered(k, a, fraction).integer, lowered(k, b, fraction).integer, fraction

@@ -1,0 +1,174 @@
+"""`hdlif export --to c`: a trained network as one C99 file and its header; from an artefact without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.artefact import Graph, load
+from hdlif.c_code import ARITHMETICS, Checked, FixedPoint, Source, check_here, translate
+from hdlif.c_code.devices import Ran, run_on_devices
+from hdlif.c_code.project import firmware as firmware_files
+from hdlif.errors import InputError, did_you_mean
+from hdlif.runs.files import existing, names_artefact, write_text, writing
+from hdlif.runtime import reference
+
+if TYPE_CHECKING:
+    from hdlif.commands.fixed_point import Rounded
+
+
+SAMPLES = 4
+"""That the firmware is shown."""
+
+
+@dataclass(frozen=True)
+class ExportedC:
+    """A C file and its header that were written.
+
+    Attributes:
+        rounded: of fixed point.
+        checked, ran: what a build on this machine gave, and what emulated devices did, where that was asked for.
+    """
+
+    path: Path
+    source: Source
+    rounded: Rounded | None = None
+    checked: Checked | None = None
+    ran: tuple[Ran, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `hdlif export --to c --json` prints."""
+        found: dict[str, Any] = {"c": str(self.path), "header": str(self.path.with_suffix(".h"))}
+        for key in ("data_bytes", "state_bytes", "work_bytes", "additions"):
+            found[key] = getattr(self.source, key)
+        found["arithmetic"] = self.source.arithmetic
+        if self.rounded is not None:
+            found["rounded"] = self.rounded.as_dict()
+        if self.checked is not None:
+            found |= {"checked": self.checked.as_dict(), "devices": [one.as_dict() for one in self.ran]}
+        return found
+
+    def text(self) -> str:
+        """The same for people."""
+        source, rounded, checked = self.source, self.rounded, self.checked
+        lines = [
+            f"{self.path} and {self.path.with_suffix('.h').name}",
+            f"constants: {source.data_bytes:,} bytes of ROM, beside the code",
+            f"state: {source.state_bytes:,} bytes of RAM; work space: {source.work_bytes:,}, beside the stack",
+            f"a step: at most {source.additions:,} additions of a weight times an input",
+        ]
+        if rounded is not None:
+            lines.append(
+                f"fixed point: the same answer as in float32 on {rounded.agreement:.2%} of {rounded.samples} test "
+                f"samples; outputs, of up to {rounded.largest_output:.3g}, differ by {rounded.mean_error:.2g} on "
+                f"average, {rounded.largest_error:.2g} at most"
+            )
+        if checked is not None:
+            lines.append(
+                f"checked: {checked.outputs} outputs have the oracle's bits; code of {checked.code_bytes:,} bytes by "
+                f"{checked.compiler}"
+            )
+        return "\n".join((*lines, *map(_device_text, self.ran)))
+
+
+def _device_text(ran: Ran) -> str:
+    if not ran.fits:
+        return f"{ran.device}: the program does not fit its memory"
+    stack = f", stack {ran.stack_bytes:,} bytes" if ran.stack_bytes else ""
+    return f"{ran.device}: outputs as expected; code {ran.code_bytes:,} bytes{stack}"
+
+
+def export_c(
+    source: Path,
+    *,
+    out: Path,
+    arithmetic: str = "float",
+    data: str | None = None,
+    data_root: Path | None = None,
+    rom: int | None = None,
+    ram: int | None = None,
+    firmware: bool = False,
+    check: bool = False,
+) -> ExportedC:
+    """Write a checkpoint, run folder or artefact as NAME.c and NAME.h, where `out` is NAME.c.
+
+    Args:
+        arithmetic: "float", with the reference's bits, or "fixed": numbers are integers of 16 bits, whose formats are
+            chosen from samples for validation, and whose answers are compared on samples for testing.
+        data: the data set of an artefact, by name or path; a checkpoint's own by default.
+        rom, ram: bytes of a device; of ROM the constants are counted, of RAM state and work space.
+        firmware: write a program around it as well, for the boards of its Makefile, that is shown a few samples: of
+            the data, or random ones.
+        check: build it with this machine's compiler, and for each device whose tools are installed, run it, and compare
+            its outputs with the oracle's, bit for bit.
+    Raises:
+        InputError: `out` is no name of a C file, the device is too small, a layer has no form in fixed point, or no
+            compiler is installed.
+        DataError: the data cannot be used.
+        MachineError: the compiler refuses the source, or it gives other outputs; nothing is written.
+    """
+    if arithmetic not in ARITHMETICS:
+        raise InputError(f'arithmetic = "{arithmetic}" is unknown; {did_you_mean(arithmetic, ARITHMETICS)}')
+    if arithmetic == "float" and not firmware and data is not None:
+        raise InputError(f"{source}: data are for --arithmetic fixed and for --firmware; give one of them, or no data")
+    if out.suffix != ".c":
+        raise InputError(f"{out}: C source is written; give a name that ends in .c, such as network.c")
+    graph = _graph(source)
+    fixed, rounded, x = None, None, _random(graph)
+    if arithmetic == "fixed" or data is not None or (firmware and not names_artefact(source)):
+        from hdlif.commands.fixed_point import rounded_on_data, sets_of, shown
+
+        sets = sets_of(graph, source, data, data_root)
+        x = shown(sets, SAMPLES)
+        if arithmetic == "fixed":
+            fixed, rounded = rounded_on_data(graph, sets)
+    found = translate(graph, out.stem, fixed=fixed)
+    for kind, needed, there in (("ROM", found.data_bytes, rom), ("RAM", found.ram_bytes, ram)):
+        if there is not None and needed > there:
+            what = "constants" if kind == "ROM" else "state and work space"
+            raise InputError(
+                f"{source}: {what} take {needed:,} bytes of {kind}, and the device has {there:,}; "
+                "train a smaller network, choose another device, or take --arithmetic fixed"
+            )
+    files: Mapping[str, str] = {out.with_suffix(".h").name: found.header, out.name: found.code}
+    checked: Checked | None = None
+    ran: tuple[Ran, ...] = ()
+    if firmware or check:
+        project = _project(graph, found, fixed, x)
+        files = project if firmware else files
+        if check:
+            checked, ran = check_here(graph, found, fixed), tuple(run_on_devices(project, found.data_bytes))
+    with writing(out):
+        for name, text in files.items():
+            write_text(out.parent / name, text)
+    return ExportedC(out, found, rounded, checked, ran)
+
+
+def _random(graph: Graph) -> NDArray[np.float32]:
+    """Frames [T, N, C, H, W] of normal deviates."""
+    shape = graph.time_steps, SAMPLES, *graph.input.shape
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def _project(graph: Graph, source: Source, fixed: FixedPoint | None, x: NDArray[np.float32]) -> Mapping[str, str]:
+    """The files of the firmware, which is shown the frames `x`."""
+    frames: NDArray[Any] = x
+    if fixed is None:
+        expected: NDArray[Any] = reference.run(graph, x, graph.time_steps)
+    else:
+        frames = fixed.frame(x)
+        expected = fixed.run(frames, graph.time_steps)
+    return firmware_files(source, frames.swapaxes(0, 1), expected.swapaxes(0, 1))
+
+
+def _graph(source: Path) -> Graph:
+    if names_artefact(source):
+        return load(existing(source))
+    from hdlif.commands.export import trained_graph
+
+    return trained_graph(source)
