@@ -216,6 +216,11 @@ def evaluate(path: Path, as_json: bool, confusion: bool, early: bool, **options:
 )
 @click.option("--batch", type=click.IntRange(1), help="Images that the unrolled form takes at once.  [default: 1]")
 @click.option(
+    "--weights",
+    type=click.Choice(["int8", "int4", "float32"]),
+    help="Of ONNX: how weights of few bits are held; int4 takes opset 21.  [default: int8]",
+)
+@click.option(
     "--arithmetic",
     type=click.Choice(["float", "fixed"]),
     help="Of C: float32, or integers of 16 bits, whose formats are chosen on --data.  [default: float]",
@@ -233,6 +238,7 @@ def export(
     out: Path,
     form: str | None,
     batch: int | None,
+    weights: str | None,
     arithmetic: str | None,
     data: str | None,
     data_root: Path | None,
@@ -244,12 +250,12 @@ def export(
 ) -> None:
     """Deploy CHECKPOINT (or a run folder): norms folded, low-bit weights packed, one file that needs no PyTorch.
 
-    ONNX and C are written from an artefact too. ONNX has weights in float32. C is one C99 file, --out NAME.c, and its
+    ONNX and C are written from an artefact too. ONNX computes in float32. C is one C99 file, --out NAME.c, and its
     header, for processors without an operating system.
     """
     if target != "c" and (arithmetic or data or rom or ram or firmware or check):
         raise click.UsageError("--arithmetic, --data, --rom, --ram, --firmware and --check are for --to c")
-    if target == "c" and not (form or batch):
+    if target == "c" and not (form or batch or weights):
         from hdlif.commands.export_c import export_c
 
         written = export_c(
@@ -265,13 +271,15 @@ def export(
         )
         show(written.as_dict(), as_json, written.text)
         return
-    if (target != "onnx" and (form or batch)) or (form == "step" and batch):
-        raise click.UsageError("--form is for --to onnx, and --batch for its unrolled form: a step takes any number")
+    if (target != "onnx" and (form or batch or weights)) or (form == "step" and batch):
+        raise click.UsageError(
+            "--form and --weights are for --to onnx, and --batch for its unrolled form: a step takes any number"
+        )
     from hdlif.commands.export import export as to_artefact
     from hdlif.commands.export import export_onnx
 
     if target == "onnx":
-        result = export_onnx(checkpoint, out=out, form=form or "unrolled", batch=batch or 1)
+        result = export_onnx(checkpoint, out=out, form=form or "unrolled", batch=batch or 1, weights=weights or "int8")
     else:
         result = to_artefact(checkpoint, out=out)
     show(result.as_dict(), as_json, lambda: f"{result.path}: {result.bytes:,} bytes, {result.nodes} nodes")

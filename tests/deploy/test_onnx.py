@@ -47,6 +47,40 @@ def assert_equals_reference(graph: Graph, *, batch: int = 3, beyond: int = 3) ->
 
 
 @pytest.mark.peers
+@pytest.mark.parametrize("weights", ["int8", "int4"])
+@pytest.mark.parametrize("encoding", ["ternary", "binary", "int2", "int4", "int8", "float32"])
+def test_weights_that_stay_integers_give_the_same_logits_from_a_smaller_file(encoding: str, weights: str) -> None:
+    onnx = pytest.importorskip("onnx", reason="pip install 'hdlif[export]'")
+    graph = residual_network(encoding=encoding, width=16)
+    x = random_input(graph, 1, 2)
+    expected = reference.run(graph, x, graph.time_steps)
+    for model in (unrolled(graph, batch=2, weights=weights), streamed(graph, weights=weights)):
+        held = {i.data_type for i in model.graph.initializer if len(i.dims) == 4}
+        small = onnx.TensorProto.INT4 if weights == "int4" and encoding != "int8" else onnx.TensorProto.INT8
+        assert (small in held) == (encoding != "float32")
+        assert model.opset_import[0].version == (21 if small == onnx.TensorProto.INT4 and small in held else 17)
+    whole = unrolled(graph, batch=2)
+    model = unrolled(graph, batch=2, weights=weights)
+    assert encoding == "float32" or len(model.SerializeToString()) < 0.7 * len(whole.SerializeToString())
+    np.testing.assert_allclose(run(model, {"input": x[0]})["logits"], expected, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+@pytest.mark.peers
+def test_openvino_reads_weights_of_4_bits() -> None:
+    openvino = pytest.importorskip("openvino", reason="pip install 'hdlif[engines]'")
+    graph = residual_network(width=16)
+    x = random_input(graph, 1, 1)
+    compiled = openvino.compile_model(
+        openvino.Core().read_model(unrolled(graph, weights="int4").SerializeToString()),
+        "CPU",
+        {"INFERENCE_PRECISION_HINT": "f32"},
+    )
+    (logits,) = compiled({"input": x[0]}).values()
+    expected = reference.run(graph, x, graph.time_steps)
+    np.testing.assert_allclose(logits, expected, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+@pytest.mark.peers
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize(
     "graph", [residual_network(), residual_network(2, encoding="binary"), residual_network(1, time_steps=1)]

@@ -9,14 +9,15 @@ from hdlif import builders
 from hdlif.artefact import Graph, load, save
 from hdlif.deploy import onnx
 from hdlif.deploy.lower import lower
+from hdlif.deploy.onnx_translation import WEIGHTS
 from hdlif.errors import InputError, did_you_mean
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import existing, names_artefact, writing
 from hdlif.whole_files import whole_file
 
-FORMS: Mapping[str, Callable[[Graph, int], Any]] = {
-    "unrolled": lambda graph, batch: onnx.unrolled(graph, batch=batch),
-    "step": lambda graph, batch: onnx.streamed(graph),
+FORMS: Mapping[str, Callable[[Graph, int, str], Any]] = {
+    "unrolled": lambda graph, batch, weights: onnx.unrolled(graph, batch=batch, weights=weights),
+    "step": lambda graph, batch, weights: onnx.streamed(graph, weights=weights),
 }
 """ONNX models of a graph, by name."""
 
@@ -54,22 +55,26 @@ def export(checkpoint: Path, *, out: Path) -> Exported:
     return Exported("artefact", out, out.stat().st_size, len(graph.nodes))
 
 
-def export_onnx(source: Path, *, out: Path, form: str = "unrolled", batch: int = 1) -> Exported:
+def export_onnx(source: Path, *, out: Path, form: str = "unrolled", batch: int = 1, weights: str = "int8") -> Exported:
     """Write the ONNX model of a checkpoint, run folder or artefact.
 
     Args:
         form: one of `FORMS`: all time steps of a static image, or one step with its state.
         batch: images that the unrolled form takes at once; a step takes any number.
+        weights: of few bits: integers of 8 or 4 bits that a DequantizeLinear scales, "int8" (opset 17) or "int4"
+            (opset 21), or "float32".
     Raises:
-        InputError: another form, or one that shows a single image to a network of events.
+        InputError: another form or other weights, or one that shows a single image to a network of events.
         MissingExtraError: the package onnx is not installed.
     """
     if form not in FORMS:
         raise InputError(f'form = "{form}" is unknown; {did_you_mean(form, FORMS)}')
+    if weights not in WEIGHTS:
+        raise InputError(f'weights = "{weights}" is unknown; {did_you_mean(weights, WEIGHTS)}')
     graph = load(existing(source)) if names_artefact(source) else trained_graph(source)
     if form == "unrolled" and graph.input.kind != "image":
         raise InputError(f"{source}: its input changes at each step, and unrolled it would not; give the form step")
-    model = FORMS[form](graph, batch)
+    model = FORMS[form](graph, batch, weights)
     write_model(model, out)
     return Exported("onnx", out, out.stat().st_size, len(model.graph.node))
 

@@ -21,9 +21,12 @@ from hdlif.ops import INPUT, Graph, infer_values, is_recurrent
 _ONNX = {name: form.onnx for name, form in FORMS.items()}
 
 
-def unrolled(graph: Graph, *, batch: int = 1) -> Any:
+def unrolled(graph: Graph, *, batch: int = 1, weights: str = "float32") -> Any:
     """`onnx.ModelProto` of all T steps: "input" [B, C, H, W], the same at every step, to "logits" [T, B, classes].
 
+    Args:
+        weights: out of `WEIGHTS`: those of few bits in float32, or as integers that a DequantizeLinear scales, of 8
+            bits (opset 17) or of 4 (opset 21).
     Raises:
         MissingExtraError: the package onnx is not installed.
     """
@@ -33,10 +36,10 @@ def unrolled(graph: Graph, *, batch: int = 1) -> Any:
     if is_recurrent(graph):
         turns, each = OneAfterTheOther(writer), []
         for turns.t in range(steps):
-            each.append(Translation(graph, writer, turns, frame, _ONNX).run().joined(writer))
+            each.append(Translation(graph, writer, turns, frame, _ONNX, weights).run().joined(writer))
         logits = writer.op("Concat", *each, axis=0) if steps > 1 else each[0]
     else:
-        logits = Translation(graph, writer, Unrolled(writer, steps, batch), frame, _ONNX).run().joined(writer)
+        logits = Translation(graph, writer, Unrolled(writer, steps, batch), frame, _ONNX, weights).run().joined(writer)
     shape = writer.constant((steps, batch, classes), np.int64)
     # a constant value has one step
     leading = writer.constant((-1, batch, classes), np.int64)
@@ -45,11 +48,11 @@ def unrolled(graph: Graph, *, batch: int = 1) -> Any:
     return writer.model("unrolled", _metadata(graph))
 
 
-def streamed(graph: Graph) -> Any:
+def streamed(graph: Graph, *, weights: str = "float32") -> Any:
     """`onnx.ModelProto` of one step, for any batch B.
 
     "input" [B, C, H, W], "t" (int64, no axes) and each "NODE.STATE" [B, ...] to "logits" [B, classes], "t.next" and
-    "NODE.STATE.next". A sequence starts from t = 0 and states of zero.
+    "NODE.STATE.next". A sequence starts from t = 0 and states of zero; `weights` as of `unrolled`.
 
     Raises:
         MissingExtraError: the package onnx is not installed.
@@ -57,7 +60,7 @@ def streamed(graph: Graph) -> Any:
     writer = Writer()
     frame = writer.input(INPUT, ("B", *graph.input.shape))
     clock = Streamed(writer, infer_values(graph))
-    logits = Translation(graph, writer, clock, frame, _ONNX).run()
+    logits = Translation(graph, writer, clock, frame, _ONNX, weights).run()
     writer.output(logits.joined(writer), "logits", ("B", len(graph.labels)))
     clock.write_state()
     return writer.model("streamed", _metadata(graph))

@@ -147,14 +147,28 @@ class Streamed:
 Clock = Unrolled | OneAfterTheOther | Streamed
 
 
+WEIGHTS = ("float32", "int8", "int4")
+"""How a file holds weights of few bits: as they are computed with, or as integers and their scales."""
+
+
 class Translation:
     """Walks a graph once and writes every node.
 
     Args:
         forms: of the ops, by name.
+        weights: out of `WEIGHTS`.
     """
 
-    def __init__(self, graph: Graph, writer: Writer, clock: Clock, frame: str, forms: Mapping[str, OnnxForm]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        writer: Writer,
+        clock: Clock,
+        frame: str,
+        forms: Mapping[str, OnnxForm],
+        weights: str = "float32",
+    ) -> None:
+        self._weights = weights
         self._graph, self.writer, self.clock, self._forms = graph, writer, clock, forms
         self.types = infer_values(graph)
         self.values = {INPUT: Value(INPUT, varies=False, whole=frame)}
@@ -173,6 +187,13 @@ class Translation:
         for leave in self.at_the_end:
             leave()
         return self.values[self._graph.output]
+
+    def bits_of(self, node: Node) -> int:
+        """Of each of a layer's weights in the file, where they are integers there; else 0."""
+        encoding = node.attributes["encoding"]
+        if encoding == "float32" or self._weights == "float32":
+            return 0
+        return 4 if self._weights == "int4" and encoding != "int8" else 8
 
     def only_reader(self, node: Node) -> Node | None:
         """The one node that reads this one; None where there are more, or it is the output."""
@@ -238,19 +259,27 @@ def whole(emit: Callable[[Writer, Node, str], str]) -> OnnxForm:
 def synapse(emit: Callable[..., str]) -> OnnxForm:
     """The form of a layer of weights: emit(writer, node, x, weight and bias, name).
 
-    The affine behind it is written into weight and bias, where it alone reads the sums and never changes.
+    The affine behind it is written into weight and bias, where it alone reads the sums and never changes; of weights
+    that stay integers into their scale.
     """
 
     def form(translation: Translation, node: Node) -> Value:
         clock, writer = translation.clock, translation.writer
         weight: Array = node.tensors["weight"].astype(np.float32)
-        bias: Array | None = None
+        gain, ones, bias = np.ones(len(weight), np.float32), (1,) * (weight.ndim - 1), None
         name, affine = node.name, translation.only_reader(node)
         if affine is not None and affine.op == "affine":
             scale, shift = (clock.values_of(affine, key) for key in ("scale", "shift"))
             if scale is not None and shift is not None:
-                name, weight, bias = affine.name, weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), shift
-        constants = [writer.constant(c) for c in (weight, bias) if c is not None]
+                name, gain, bias = affine.name, np.asarray(scale, np.float32), shift
+        bits = translation.bits_of(node)
+        if bits:
+            whole = writer.packed(node.tensors["weight"], bits)
+            zero = writer.packed(np.zeros(len(gain), np.int8), bits)
+            constants = [writer.op("DequantizeLinear", whole, writer.constant(gain), zero, axis=0)]
+        else:
+            constants = [writer.constant(weight if name == node.name else weight * gain.reshape(-1, *ones))]
+        constants += [] if bias is None else [writer.constant(bias)]
         value = translation.on_whole(node, lambda x: emit(writer, node, x, constants, name))
         translation.values[name] = value
         return value

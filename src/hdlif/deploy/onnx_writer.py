@@ -10,6 +10,8 @@ from hdlif.errors import MissingExtraError
 
 OPSET, IR_VERSION = 17, 8
 """Of 2022: old enough for every engine in use."""
+OPSET_OF_4_BITS, IR_VERSION_OF_4_BITS = 21, 10
+"""Of 2024, the first with weights of 4 bits."""
 
 Shape = Sequence[int | str]
 """A string is the name of a size that is free."""
@@ -35,6 +37,7 @@ class Writer:
         self._known: dict[Any, tuple[str, ...]] = {}
         self._arguments: dict[tuple[str, str], str] = {}
         self._names: set[str] = set()
+        self._has_4_bits = False
 
     def input(self, name: str, shape: Shape, dtype: type[np.generic] = np.float32) -> str:
         """An input of the graph."""
@@ -56,6 +59,20 @@ class Writer:
             self._known[key] = (self._unused("constant"),)
             self._constants[self._known[key][0]] = array
         return self._known[key][0]
+
+    def packed(self, weight: NDArray[np.int8], bits: int) -> str:
+        """The name of a constant of integers of 4 or 8 bits."""
+        if bits == 8:
+            return self.constant(weight, np.int8)
+        self._has_4_bits = True
+        key = ("int4", weight.shape, weight.tobytes())
+        if key not in self._known:
+            self._known[key] = (self._unused("constant"),)
+            self._constants[self._known[key][0]] = weight.astype(self._dtype_of_4_bits())
+        return self._known[key][0]
+
+    def _dtype_of_4_bits(self) -> Any:
+        return self._onnx.helper.tensor_dtype_to_np_dtype(self._onnx.TensorProto.INT4)
 
     def op(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
         """The result of one operation."""
@@ -87,12 +104,16 @@ class Writer:
                 kept.append(node)
                 needed.update(node.input)
         onnx = self._onnx
+        for node in kept if self._has_4_bits else ():
+            if node.op_type == "Split":
+                # said by the outputs alone until opset 18
+                node.attribute.append(onnx.helper.make_attribute("num_outputs", len(node.output)))
         constants = [onnx.numpy_helper.from_array(a, n) for n, a in self._constants.items() if n in needed]
         graph = onnx.helper.make_graph(kept[::-1], name, self._inputs, self._outputs, constants)
         model = onnx.helper.make_model(
             graph,
-            opset_imports=[onnx.helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
+            opset_imports=[onnx.helper.make_opsetid("", OPSET_OF_4_BITS if self._has_4_bits else OPSET)],
+            ir_version=IR_VERSION_OF_4_BITS if self._has_4_bits else IR_VERSION,
             producer_name="hdlif",
         )
         onnx.helper.set_model_props(model, dict(metadata))
