@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-NATIVE := $(wildcard native/* native/*/*) CMakeLists.txt pyproject.toml
+NATIVE := $(wildcard native/* native/*/* include/*) CMakeLists.txt pyproject.toml
 
 .PHONY: demo test test-avx2 test-slow fuzz lint types format clean
 
@@ -38,7 +38,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/clang-format --dry-run --Werror $(shell find native tests/native -name '*.cpp' -o -name '*.h' -o -name '*.inl')
+	$(BIN)/clang-format --dry-run --Werror $(shell find native include examples tests/native -name '*.cpp' -o -name '*.hpp' -o -name '*.c' -o -name '*.h' -o -name '*.inl')
 
 types: $(STAMP)
 	$(BIN)/mypy
@@ -46,7 +46,7 @@ types: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(shell find native tests/native -name '*.cpp' -o -name '*.h' -o -name '*.inl')
+	$(BIN)/clang-format -i $(shell find native include examples tests/native -name '*.cpp' -o -name '*.hpp' -o -name '*.c' -o -name '*.h' -o -name '*.inl')
 
 # An editable install: Python sources are read from src/, the extension is rebuilt when native/ changes.
 $(STAMP): $(NATIVE)

@@ -178,6 +178,14 @@ public:
     }
     const int per_byte = is_integer ? 8 / bits : encoding == Encoding::kBinary ? 8 : 5;
     require(packed.bytes == size_t((count + per_byte - 1) / per_byte), "tensor has another size");
+    for (size_t i = 0; i < packed.bytes && encoding == Encoding::kTernary; ++i)
+      require(packed.data[i] <= 242, "weight holds a byte above 242, which is no five ternary values");
+    static constexpr int kPower[5] = {1, 3, 9, 27, 81};
+    if (const int64_t used = count % per_byte; used > 0) { // of the last byte
+      const int last = packed.data[packed.bytes - 1];
+      require((per_byte == 5 ? last / kPower[used] : last >> (used * 8 / per_byte)) == 0,
+              "the fill of the weight's last byte is not zero");
+    }
     node_.low_bit_weights.resize(count);
     if (encoding == Encoding::kBinary) {
       fill(node_.low_bit_weights, out, in, taps,
@@ -194,9 +202,6 @@ public:
       });
       return out;
     }
-    for (size_t i = 0; i < packed.bytes; ++i)
-      require(packed.data[i] <= 242, "weight holds a byte above 242, which is no five ternary values");
-    static constexpr int kPower[5] = {1, 3, 9, 27, 81};
     fill(node_.low_bit_weights, out, in, taps,
          [&](int64_t i) { return int8_t(packed.data[i / 5] / kPower[i % 5] % 3 - 1); });
     return out;

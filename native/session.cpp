@@ -209,8 +209,9 @@ void Session::run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, 
         const int64_t first = (begin + step) * batch + image;
         read(program().output, chunk, step, workspace, logits + first * classes, watch);
         for (size_t v = 0; kept.values != nullptr && v < program().values.size(); ++v)
-          read(int32_t(v), chunk, step, workspace, kept.values[v] + first * program().values[v].size(),
-               watch);
+          if (kept.values[v] != nullptr)
+            read(int32_t(v), chunk, step, workspace, kept.values[v] + first * program().values[v].size(),
+                 watch);
       }
     }
     if (workspace.placement.in_time && potentials != nullptr)

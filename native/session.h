@@ -20,8 +20,9 @@ namespace hdlif {
 
 // What a run may give back beside the logits.
 struct Kept {
-  float* const* values = nullptr; // values[i] is [steps][batch][C][H][W] of value i, codes as float32
-  double* seconds = nullptr;      // for each node, added: its stage's time stands at the stage's first node
+  float* const* values =
+      nullptr;               // values[i] is [steps][batch][C][H][W] of value i, codes as float32, or null
+  double* seconds = nullptr; // for each node, added: its stage's time stands at the stage's first node
 };
 
 // A sequence of one image that goes on from call to call: what it holds. Where the program has a timeline,

@@ -44,6 +44,7 @@ int32_t compose(const Node& node, const Value&, const int32_t* inputs, Composer&
 const OpForm kAffineForm = [] {
   OpForm form{};
   form.name = "affine";
+  form.roles = {"scale", "shift"};
   form.tensors = 2;
   form.infer = infer;
   form.work = entry_work;

@@ -1,8 +1,15 @@
+#include "../artefact/node_record.h"
 #include "../reader.h"
 #include "../row_context.h"
 
 namespace hdlif {
 namespace {
+
+void lower(NodeRecord& n) {
+  n.set(kChoice, n.integer("max_code", 0, kMaxCode));
+  n.set_source(n.attribute("source"));
+  n.set_states({"delayed"});
+}
 
 // Its input says the shape alone.
 void infer(Reader& r, const Value&, Value& y) {
@@ -36,10 +43,12 @@ void codes_of_state(const float* state, uint8_t* codes, const Value& type) {
 const OpForm kDelayForm = [] {
   OpForm form{};
   form.name = "delay";
+  form.keys = {"max_code", "source"};
   form.choice = true;
   form.delays = true;
   form.widens = Widens::kNever;
   form.sparse = Sparse::kAlways;
+  form.lower = lower;
   form.infer = infer;
   form.work = entry_work;
   form.compute = compute;

@@ -1,8 +1,15 @@
+#include "../artefact/node_record.h"
 #include "../reader.h"
 #include "pool.h"
 
 namespace hdlif {
 namespace {
+
+void lower(NodeRecord& n) {
+  n.set(kKernelY, n.pair("kernel", 1));
+  n.set(kStrideY, n.pair("stride", 1));
+  n.set(kPadY, n.pair("padding", 0));
+}
 
 void infer(Reader& r, const Value& x, Value& y) {
   r.require(x.is_map, "max_pool takes a map");
@@ -26,11 +33,13 @@ void compute(RowContext& c, int32_t n) {
 const OpForm kMaxPoolForm = [] {
   OpForm form{};
   form.name = "max_pool";
+  form.keys = {"kernel", "padding", "stride"};
   form.kernel = true;
   form.padding = true;
   form.reach = Reach::kRows;
   form.sparse = Sparse::kAsInputs;
   form.widens = Widens::kNever;
+  form.lower = lower;
   form.infer = infer;
   form.work = pool_work;
   form.compute = compute;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
+#include <vector>
 
 namespace hdlif {
 
@@ -9,6 +11,7 @@ struct Value;
 struct Node;
 struct Program;
 class Composer;
+class NodeRecord;
 class Reader;
 class RowContext;
 
@@ -60,9 +63,16 @@ struct OpForm {
   bool delays = false;     // its field kSource is a value that it carries to the next step
   bool dilation = false;   // and groups
   bool multiplies = false; // by weights: its tensor has an encoding, and no rows
+  // What a node of a file has: its attributes, those that it may leave out, and the roles of its tensors in
+  // the order of the flat form; of a program the rows of its equation say the roles.
+  std::vector<std::string_view> keys, optional_keys, roles;
+  bool names_roles = false;
   Reach reach = Reach::kPixel;
   Sparse sparse = Sparse::kCodes;
   Widens widens = Widens::kAlways;
+  // Checks the attributes of a node of a file, and sets the fields of the flat form that follow from them;
+  // null where there are none. Tensors that are rows, and inputs, are set for it.
+  void (*lower)(NodeRecord& node) = nullptr;
   // The type of its output; reads tensors and scalars into the reader's node. `y` begins as x, of floats.
   void (*infer)(Reader& reader, const Value& x, Value& y);
   RowWork (*work)(const Node& node, const Value& in, const Value& out);

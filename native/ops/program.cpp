@@ -1,9 +1,14 @@
+#include "../artefact/equation_record.h"
 #include "../composer.h"
 #include "../reader.h"
 #include "../recognition.h"
 
 namespace hdlif {
 namespace {
+
+void lower(NodeRecord& n) {
+  n.set_equation(read_equation(n));
+}
 
 void infer(Reader& r, const Value& x, Value& y) {
   r.node().equation = r.read_equation(x.channels);
@@ -47,8 +52,12 @@ int32_t compose(const Node& node, const Value&, const int32_t* inputs, Composer&
 const OpForm kProgramForm = [] {
   OpForm form{};
   form.name = "program";
+  form.keys = {"after", "kind", "operations", "rows", "spike", "states"};
+  form.optional_keys = {"fires"};
+  form.names_roles = true;
   form.choice = true;
   form.sparse = Sparse::kAlways;
+  form.lower = lower;
   form.infer = infer;
   form.work = work;
   form.compose = compose;

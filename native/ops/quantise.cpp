@@ -1,9 +1,21 @@
+#include <cfloat>
+
+#include "../artefact/node_record.h"
 #include "../composer.h"
 #include "../reader.h"
 #include "../row_context.h"
 
 namespace hdlif {
 namespace {
+
+void lower(NodeRecord& n) {
+  const double bits = float_of(n.where("bits"), n.attribute("bits")),
+               offset = float_of(n.where("offset"), n.attribute("offset"));
+  n.require(bits >= 1 && bits <= 8 && bits == int32_t(bits), "bits must be an integer in 1..8");
+  n.require(offset >= 0 && offset <= 1, "offset must be a number in 0..1");
+  n.set(kChoice, int32_t(bits));
+  n.set_scalar(float(offset));
+}
 
 void infer(Reader& r, const Value& x, Value& y) {
   const int32_t bits = r.field(kChoice);
@@ -12,7 +24,7 @@ void infer(Reader& r, const Value& x, Value& y) {
   r.require(r.node().offset >= 0 && r.node().offset <= 1, "offset is not in 0..1");
   r.read_rows(0, x.channels, true);
   for (float inverse_step : r.node().rows[0].data)
-    r.require(inverse_step > 0, "inverse_step is not positive");
+    r.require(inverse_step >= FLT_MIN, "inverse_step is not positive"); // or no normal number
   y.max_code = (1 << bits) - 1;
   y.constant = x.constant && r.node().rows[0].steps == 1;
 }
@@ -39,9 +51,12 @@ int32_t compose(const Node& node, const Value& out, const int32_t* inputs, Compo
 const OpForm kQuantiseForm = [] {
   OpForm form{};
   form.name = "quantise";
+  form.keys = {"bits", "offset"};
+  form.roles = {"inverse_step"};
   form.tensors = 1;
   form.scalars = 1;
   form.choice = true;
+  form.lower = lower;
   form.infer = infer;
   form.work = entry_work;
   form.compute = compute;

@@ -41,6 +41,7 @@ void compute(RowContext& c, int32_t n) {
 const OpForm kSecaForm = [] {
   OpForm form{};
   form.name = "seca";
+  form.roles = {"weight", "bias"};
   form.tensors = 2;
   form.reach = Reach::kMap;
   form.infer = infer;

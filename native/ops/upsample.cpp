@@ -1,10 +1,15 @@
 #include <cstring>
 
+#include "../artefact/node_record.h"
 #include "../reader.h"
 #include "../row_context.h"
 
 namespace hdlif {
 namespace {
+
+void lower(NodeRecord& n) {
+  n.set(kKernelY, n.pair("factor", 1));
+}
 
 void infer(Reader& r, const Value& x, Value& y) {
   r.require(x.is_map, "upsample takes a map");
@@ -37,10 +42,12 @@ void compute(RowContext& c, int32_t n) {
 const OpForm kUpsampleForm = [] {
   OpForm form{};
   form.name = "upsample";
+  form.keys = {"factor"};
   form.kernel = true;
   form.reach = Reach::kRows;
   form.sparse = Sparse::kAsInputs;
   form.widens = Widens::kNever;
+  form.lower = lower;
   form.infer = infer;
   form.work = entry_work;
   form.compute = compute;

@@ -77,6 +77,45 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted([*folder.iterdir(), *(CHECKS / "corpus").iterdir()])
 
 
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Every op, networks and 60 graphs of chance: with inputs, and with the logits that `hdlif.Session` gives."""
+    folder = tmp_path_factory.mktemp("cases")
+    paths = os.pathsep.join([str(ROOT / "tests"), *sys.path])
+    run(sys.executable, CHECKS / "write_cases.py", folder, "60", PYTHONPATH=paths)
+    found = sorted(folder.iterdir())
+    assert len(found) > 150
+    return found
+
+
+@pytest.fixture(scope="module")
+def artefacts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Files, of which most have a damage that only a reader of their form finds."""
+    folder = tmp_path_factory.mktemp("artefacts")
+    paths = os.pathsep.join([str(ROOT / "tests"), *sys.path])
+    run(sys.executable, CHECKS / "write_artefacts.py", folder, "2000", PYTHONPATH=paths)
+    return sorted(folder.iterdir())
+
+
+def test_c99_gives_the_bits_of_the_session(build: Build, cases: list[Path], artefacts: list[Path]) -> None:
+    """Built with -std=c99 -Wall -Wextra -Wpedantic -Werror."""
+    folder = build("allocation_test", "c_interface_test", "replay_artefacts")
+    assert run(folder / "c_interface_test", *cases) == f"{len(cases)} cases\n"
+    streams = [case / "artefact" for case in cases if case.name.endswith("_steps")]
+    assert len(run(folder / "allocation_test", *streams).splitlines()) == len(streams)
+    run(folder / "replay_artefacts", *artefacts)
+
+
+def test_a_case_of_other_bits_fails(build: Build, cases: list[Path], tmp_path: Path) -> None:
+    shutil.copytree(cases[0], tmp_path / "case")
+    logits = bytearray((tmp_path / "case/logits").read_bytes())
+    logits[0] ^= 1
+    (tmp_path / "case/logits").write_bytes(logits)
+    command = [build("c_interface_test") / "c_interface_test", tmp_path / "case"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert (found.returncode, "other bits" in found.stderr) == (1, True)
+
+
 def test_kernels_and_programs(build: Build, programs: list[Path]) -> None:
     folder = build("chunk_test", "kernels_test", "low_bit_conv_test", "replay", "winograd_test")
     run(folder / "kernels_test", "all", "3000")
@@ -97,9 +136,15 @@ def test_instruction_sets_share_no_code(build: Build) -> None:
         assert [fields[1] in "RD" for fields in symbols] == [True], symbols
 
 
-def test_address_and_undefined_behaviour(build: Build, programs: list[Path]) -> None:
-    flags = "-DCMAKE_CXX_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
-    folder = build("chunk_test", "kernels_test", "low_bit_conv_test", "replay", "winograd_test", settings=(flags,))
+def test_address_and_undefined_behaviour(
+    build: Build, programs: list[Path], cases: list[Path], artefacts: list[Path]
+) -> None:
+    flags = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
+    targets = ("c_interface_test", "chunk_test", "kernels_test", "low_bit_conv_test", "replay", "winograd_test")
+    settings = (f"-DCMAKE_CXX_FLAGS={flags}", f"-DCMAKE_C_FLAGS={flags}")
+    folder = build(*targets, "replay_artefacts", settings=settings)
+    run(folder / "c_interface_test", *cases[::3])
+    run(folder / "replay_artefacts", *artefacts)
     run(folder / "kernels_test", "all", "1000")
     run(folder / "chunk_test", "all", "1000")
     run(folder / "low_bit_conv_test", "all", "200")
@@ -145,7 +190,7 @@ def test_planning_takes_as_long_as_the_network_is_large(build: Build, kind: str)
     assert (many - start) / (few - start) < 5
 
 
-def test_neon(build: Build, programs: list[Path]) -> None:
+def test_neon(build: Build, programs: list[Path], artefacts: list[Path]) -> None:
     compiler, qemu = tool("aarch64-linux-gnu-g++"), tool("qemu-aarch64", "qemu-aarch64-static")
     settings = (
         "-DCMAKE_SYSTEM_NAME=Linux",
@@ -153,7 +198,9 @@ def test_neon(build: Build, programs: list[Path]) -> None:
         f"-DCMAKE_CXX_COMPILER={compiler}",
         "-DCMAKE_EXE_LINKER_FLAGS=-static",
     )
-    folder = build("chunk_test", "kernels_test", "low_bit_conv_test", "replay", "winograd_test", settings=settings)
+    targets = ("chunk_test", "kernels_test", "low_bit_conv_test", "replay", "replay_artefacts", "winograd_test")
+    folder = build(*targets, settings=settings)
+    run(qemu, folder / "replay_artefacts", *artefacts[::10])
     assert "neon" in run(qemu, folder / "kernels_test", "all", "1000")
     run(qemu, folder / "chunk_test", "all", "300")
     run(qemu, folder / "low_bit_conv_test", "all", "100")
@@ -180,8 +227,9 @@ def test_the_installed_extension_runs_without_avx2() -> None:
     run(emulator, "-cpu", "Nehalem", sys.executable, "-c", OLD_MACHINE, **settings)
 
 
-def test_fuzzing(build: Build, programs: list[Path], tmp_path: Path) -> None:
-    """Half a minute from the corpus; `fuzz_program` run alone goes on as long as one likes."""
+@pytest.mark.parametrize("target", ["fuzz_program", "fuzz_artefact"])
+def test_fuzzing(build: Build, programs: list[Path], artefacts: list[Path], tmp_path: Path, target: str) -> None:
+    """Half a minute from the corpus; a target run alone goes on as long as one likes."""
     compiler = clang()
     probe = tmp_path / "probe.cpp"
     probe.write_text("int main() {}\n")
@@ -194,14 +242,14 @@ def test_fuzzing(build: Build, programs: list[Path], tmp_path: Path) -> None:
         "-DCMAKE_CXX_FLAGS=-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -g",
         "-DHDLIF_BUILD_FUZZER=ON",
     )
-    folder = build("fuzz_program", settings=settings)
+    folder = build("fuzz_artefact", "fuzz_program", settings=settings)
     corpus, found = tmp_path / "corpus", tmp_path / "found"
     corpus.mkdir()
     found.mkdir()
-    for path in programs:
+    for path in programs if target == "fuzz_program" else artefacts:
         shutil.copy(path, corpus)
     # of one input; what the target lets run takes milliseconds, with the sanitizers and on a busy machine a second
     limits = ("-max_total_time=30", "-max_len=8192", "-rss_limit_mb=3072", "-malloc_limit_mb=256", "-timeout=10")
     # What is freed is held back for the sanitizer; with all that it may hold, the process grows beyond any limit.
     sanitizer = {"ASAN_OPTIONS": "quarantine_size_mb=64"}
-    run(folder / "fuzz_program", *limits, f"-artifact_prefix={found}/", corpus, **sanitizer)
+    run(folder / target, *limits, f"-artifact_prefix={found}/", corpus, **sanitizer)

@@ -216,6 +216,9 @@ def test_bytes_that_are_no_weights_are_refused() -> None:
     program.buffers[0] = np.array([0, 243], np.uint8)
     with pytest.raises(ValueError, match="above 242"):
         network(program)
+    program.buffers[0] = np.array([0, 9], np.uint8)
+    with pytest.raises(ValueError, match="fill of the weight's last byte is not zero"):
+        network(program)
     program = flatten_graph(every_op())
     program.buffers[0][:4] = np.array([np.nan], np.float32).view(np.uint8)
     with pytest.raises(ValueError, match="not finite"):

@@ -1,0 +1,101 @@
+// A network that was opened from a file, and the limits of its calls: what the C interface is made of.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "../artefact/artefact.h"
+#include "../session.h"
+#include "../watch.h"
+
+namespace hdlif {
+
+// The error of a call; the statuses are those of hdlif.h.
+class CallError : public std::runtime_error {
+public:
+  CallError(int32_t status, const std::string& message) : std::runtime_error(message), status(status) {}
+  int32_t status;
+};
+
+struct OpenOptions {
+  int threads = 1;
+  const Kernels* kernels = nullptr;
+  int64_t max_bytes = 0, max_operations = 0;
+  int32_t (*go_on)(void* context) = nullptr;
+  void* context = nullptr;
+
+  // One for each call; these options outlive it.
+  Watch watch() const;
+};
+
+class Deployed {
+public:
+  // Throws what `read_artefact` and `Session` throw, and `CallError`.
+  static std::shared_ptr<Deployed> open(const uint8_t* bytes, size_t size, const OpenOptions& options);
+
+  const Program& program() const { return session_.program(); }
+  const Kernels& kernels() const { return session_.kernels(); }
+  int64_t weight_bytes() const { return session_.weight_bytes(); }
+
+  struct Cost {
+    int64_t bytes;
+    double operations;
+  };
+  Cost cost(int64_t x_steps, int64_t batch, int64_t steps, bool keeps_all, bool owns_potentials);
+
+  void normalise(const float* raw, int64_t frames, float* x) const;
+  void run(const float* x, int64_t x_steps, int64_t batch, int64_t steps, float* logits,
+           float* const* values);
+
+  size_t state_size() const;
+  // The type of a state: that of its node's output.
+  const Value& state(size_t index) const;
+
+private:
+  friend class DeployedStream;
+
+  Deployed(Artefact& artefact, const OpenOptions& options);
+  // Throws where a call takes more than a limit.
+  void check(int64_t x_steps, int64_t batch, int64_t steps, bool keeps_all, bool owns_potentials);
+
+  const OpenOptions options_;
+  Session session_; // takes the artefact's program, before what follows takes the rest
+public:
+  // What the file says.
+  const std::vector<std::string> values, states, labels;
+  const InputRecord input;
+  const std::string graph;
+  const Digest digest;
+
+private:
+  std::mutex mutex_;                 // guards granted_
+  std::array<int64_t, 3> granted_{}; // of the last run: within the limits
+};
+
+// A sequence that goes on from call to call.
+class DeployedStream {
+public:
+  explicit DeployedStream(std::shared_ptr<Deployed> network);
+
+  void run(const float* x, int64_t steps, float* logits);
+  void reset();
+  void save(void* bytes, size_t size);
+  void load(const void* bytes, size_t size);
+  int64_t steps() const { return steps_.load(std::memory_order_relaxed); }
+
+private:
+  class Use;
+
+  const std::shared_ptr<Deployed> network_;
+  const double operations_; // of a step
+  Flow flow_;
+  std::atomic<int64_t> steps_{0}; // -1: the state is lost
+  std::atomic<bool> is_busy_{false};
+};
+
+} // namespace hdlif

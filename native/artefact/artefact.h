@@ -1,0 +1,34 @@
+// A deployed network as a file holds it: the program that runs, and what people and callers ask of it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "../program.h"
+#include "error.h"
+#include "input_record.h"
+#include "sha256.h"
+
+namespace hdlif {
+
+struct Artefact {
+  Program program;
+  std::vector<std::string> values; // names, "input" and then the nodes'
+  std::vector<std::string> states; // "<node>.<state>", as in program.stateful
+  std::vector<std::string> labels; // of the outputs
+  InputRecord input;
+  std::string graph; // the JSON of the file
+  Digest digest;
+};
+
+// Trusts nothing: whatever the bytes are, the outcome is a checked network or `ArtefactError`, which names
+// field and mend, or `TooLarge` where reading its JSON takes more than `max_bytes`. The bytes are not needed
+// afterwards.
+Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes);
+
+// What the runtime says of node N, with the name in place of the number.
+std::string with_names(const std::string& message, const std::vector<std::string>& values);
+
+} // namespace hdlif

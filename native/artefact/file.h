@@ -1,0 +1,35 @@
+// The file of an artefact: safetensors with a graph in its metadata (docs/artefact_format.md).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "../program.h"
+#include "sha256.h"
+
+namespace hdlif {
+
+constexpr size_t kMaxFileBytes = size_t(1) << 31;
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;
+
+struct StoredTensor {
+  bool is_float; // F32, else U8
+  std::vector<int64_t> shape;
+  Buffer bytes; // in the file
+  bool is_used = false;
+};
+
+struct File {
+  std::string graph; // JSON
+  Digest digest;
+  std::unordered_map<std::string, StoredTensor> tensors;
+};
+
+// Checks header, digest and the table of tensors. `bytes` outlives the tensors. Throws `ArtefactError`, and
+// `TooLarge` where the values of its JSON take more than `max_bytes`.
+File read_file(const uint8_t* bytes, size_t size, int64_t max_bytes);
+
+} // namespace hdlif

@@ -1,0 +1,24 @@
+// What a network takes, and what its outputs mean.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "json.h"
+
+namespace hdlif {
+
+struct InputRecord {
+  std::string kind, frames = "constant";
+  std::array<int32_t, 3> shape{}; // C, H, W
+  std::vector<float> mean, std;   // of each channel
+  float whole = 1;                // what counts as 1: of pixels 255
+};
+
+// Checks every field; throws `ArtefactError`.
+InputRecord read_input(const Json& record, int64_t version, int32_t time_steps);
+void check_task(const Json& record, int32_t time_steps, size_t outputs);
+
+} // namespace hdlif

@@ -1,0 +1,164 @@
+"""The C interface by ctypes: of the extension, which has it too, or of a library that was built."""
+
+import ctypes
+from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_void_p
+from pathlib import Path
+
+import numpy as np
+
+from hdlif import _native
+
+OK, ARGUMENT, FILE, ARTEFACT, STATE, LIMIT, MEMORY, BUSY, INTERRUPTED, INTERNAL = range(10)
+GoOn = ctypes.CFUNCTYPE(c_int32, c_void_p)
+Floats = POINTER(c_float)
+
+
+class Options(ctypes.Structure):
+    _fields_ = (
+        ("size", c_size_t),
+        ("threads", c_int32),
+        ("instructions", c_char_p),
+        ("max_bytes", c_int64),
+        ("max_operations", c_int64),
+        ("go_on", GoOn),
+        ("context", c_void_p),
+    )
+
+
+SIGNATURES = {
+    "error_text": (c_char_p,),
+    "version": (c_char_p,),
+    "instruction_set": (c_char_p, c_int32),
+    "open": (c_int32, c_char_p, c_size_t, c_void_p, POINTER(c_void_p)),
+    "open_file": (c_int32, c_char_p, c_void_p, POINTER(c_void_p)),
+    "close": (None, c_void_p),
+    "time_steps": (c_int32, c_void_p),
+    "input_shape": (None, c_void_p, POINTER(c_int32)),
+    "input_kind": (c_char_p, c_void_p),
+    "outputs": (c_int32, c_void_p),
+    "label": (c_char_p, c_void_p, c_int32),
+    "instructions": (c_char_p, c_void_p),
+    "weight_bytes": (c_int64, c_void_p),
+    "graph": (c_void_p, c_void_p, POINTER(c_size_t)),
+    "normalise": (c_int32, c_void_p, Floats, c_int64, Floats),
+    "run": (c_int32, c_void_p, Floats, c_int64, c_int64, c_int64, Floats),
+    "cost": (c_int32, c_void_p, c_int64, c_int64, c_int64, POINTER(c_int64), POINTER(c_double)),
+    "values": (c_int32, c_void_p),
+    "value_name": (c_char_p, c_void_p, c_int32),
+    "value_shape": (None, c_void_p, c_int32, POINTER(c_int32)),
+    "run_values": (c_int32, c_void_p, Floats, c_int64, c_int64, c_int64, Floats, POINTER(Floats)),
+    "stream_open": (c_int32, c_void_p, POINTER(c_void_p)),
+    "stream_close": (None, c_void_p),
+    "stream_run": (c_int32, c_void_p, Floats, c_int64, Floats),
+    "stream_step": (c_int32, c_void_p, Floats, Floats),
+    "stream_reset": (c_int32, c_void_p),
+    "stream_steps": (c_int64, c_void_p),
+    "state_size": (c_size_t, c_void_p),
+    "stream_save": (c_int32, c_void_p, c_void_p, c_size_t),
+    "stream_load": (c_int32, c_void_p, c_char_p, c_size_t),
+    "state_name": (c_char_p, c_void_p, c_int32),
+    "state_shape": (None, c_void_p, c_int32, POINTER(c_int32)),
+}
+
+
+class CallError(Exception):
+    """A call that failed: its status, and the library's text."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Library:
+    """Functions without their prefix; `call` raises `CallError`."""
+
+    def __init__(self, path: str | Path) -> None:
+        library = ctypes.CDLL(str(path))
+        for name, (result, *arguments) in SIGNATURES.items():
+            function = getattr(library, f"hdlif_{name}")
+            function.restype, function.argtypes = result, arguments
+            setattr(self, name, function)
+
+    def call(self, name: str, *arguments: object) -> None:
+        status = getattr(self, name)(*arguments)
+        if status != OK:
+            raise CallError(status, self.error_text().decode())  # type: ignore[attr-defined]
+
+    def network(self, content: bytes, **options: object) -> "Network":
+        return Network(self, content, **options)
+
+
+def floats(array: np.ndarray) -> object:
+    assert array.dtype == np.float32
+    assert array.flags.c_contiguous
+    return array.ctypes.data_as(Floats)
+
+
+class Network:
+    """An open network; closes itself."""
+
+    def __init__(self, library: Library, content: bytes, **options: object) -> None:
+        self.library, self.handle = library, c_void_p()
+        given = Options(**{"size": ctypes.sizeof(Options), "threads": 1, **options})  # type: ignore[arg-type]
+        library.call("open", content, len(content), byref(given), byref(self.handle))
+
+    def __del__(self) -> None:
+        self.library.close(self.handle)  # type: ignore[attr-defined]
+
+    def ask(self, name: str, *arguments: object) -> object:
+        return getattr(self.library, name)(self.handle, *arguments)
+
+    def call(self, name: str, *arguments: object) -> None:
+        self.library.call(name, self.handle, *arguments)
+
+    def shape(self, name: str, *arguments: object) -> tuple[int, ...]:
+        shape = (c_int32 * 3)()
+        self.ask(name, *arguments, shape)
+        return tuple(shape)
+
+    def labels(self) -> list[str]:
+        count: int = self.ask("outputs")  # type: ignore[assignment]
+        return [self.ask("label", i).decode() for i in range(count)]  # type: ignore[attr-defined]
+
+    def run(self, x: np.ndarray, steps: int) -> np.ndarray:
+        logits = np.empty((steps, x.shape[1], self.ask("outputs")), np.float32)
+        self.call("run", floats(x), len(x), x.shape[1], steps, floats(logits))
+        return logits
+
+    def stream(self) -> "Stream":
+        return Stream(self)
+
+
+class Stream:
+    """An open stream; closes itself."""
+
+    def __init__(self, network: Network) -> None:
+        self.network, self.library, self.handle = network, network.library, c_void_p()
+        network.call("stream_open", byref(self.handle))
+
+    def __del__(self) -> None:
+        self.library.stream_close(self.handle)  # type: ignore[attr-defined]
+
+    def call(self, name: str, *arguments: object) -> None:
+        self.library.call(f"stream_{name}", self.handle, *arguments)
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        """Logits [K, outputs] of x [K, C, H, W]."""
+        logits = np.empty((len(x), self.network.ask("outputs")), np.float32)
+        self.call("run", floats(x), len(x), floats(logits))
+        return logits
+
+    def steps(self) -> int:
+        return self.library.stream_steps(self.handle)  # type: ignore[attr-defined,no-any-return]
+
+    def save(self) -> bytes:
+        size: int = self.network.ask("state_size")  # type: ignore[assignment]
+        state = ctypes.create_string_buffer(size)
+        self.call("save", state, size)
+        return state.raw
+
+    def load(self, state: bytes) -> None:
+        self.call("load", state, len(state))
+
+
+OF_THE_EXTENSION = Library(_native.__file__)
