@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from hdlif.errors import HdlifError, brief
 from hdlif.runtime.answers import Answer
@@ -30,6 +31,7 @@ from hdlif.serve.schemas import (
     INPUT_BODY,
     STATE_ANSWER,
     STATE_BODY,
+    STREAM_LINKS,
     TEXT_ANSWER,
     Answers,
     Health,
@@ -39,6 +41,7 @@ from hdlif.serve.schemas import (
     StepAnswers,
     StreamRecord,
     refusals,
+    with_names,
 )
 from hdlif.serve.settings import Settings
 from hdlif.serve.streams import Stream, Streams
@@ -149,9 +152,16 @@ def create_app(
         # Their pages load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
         separate_input_output_schemas=False,
     )
     app.state.server = server
+    described = app.openapi
+
+    def with_models() -> dict[str, Any]:
+        return with_names(described(), [network.name for network in server.models])
+
+    app.openapi = with_models  # type: ignore[method-assign]
     app.include_router(_routes(server))
     app.add_middleware(Manners, server.settings, server.metrics)
     _answer_errors(app, server.metrics)
@@ -234,9 +244,12 @@ def _of_streams(router: APIRouter, server: Server) -> None:
         status_code=201,
         response_model=StreamRecord,
         openapi_extra=STATE_BODY,
-        responses=refusals(
-            ["unknown_model", "body_too_large", "unknown_content_type", "state_refused", "streams_full", *_ALWAYS]
-        ),
+        responses={
+            201: {"links": STREAM_LINKS},
+            **refusals(
+                ["unknown_model", "body_too_large", "unknown_content_type", "state_refused", "streams_full", *_ALWAYS]
+            ),
+        },
     )
     async def begin(model: str, request: Request) -> Response:
         """Begin a stream; with an exported state as the body, go on from it."""
@@ -338,6 +351,15 @@ def _json(content: Mapping[str, Any], status: int = 200, headers: dict[str, str]
     return Response(json.dumps(content).encode(), status, headers, media_type=JSON)
 
 
+def _methods(app: FastAPI, request: Request) -> list[str]:
+    """What the path of a request takes; Starlette names the methods of one route alone."""
+    found: set[str] = set()
+    for route in app.routes:
+        if route.matches(request.scope)[0] != Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)
+
+
 def _answer_errors(app: FastAPI, metrics: Metrics) -> None:
     def answered(refusal: Refusal) -> Response:
         metrics.refused(refusal.code)
@@ -373,6 +395,7 @@ def _answer_errors(app: FastAPI, metrics: Metrics) -> None:
         assert isinstance(error, HTTPException)
         headers = dict(error.headers or {})
         if error.status_code == 405:
+            headers = {"Allow": ", ".join(_methods(app, request))}
             return answered(Refusal("method_not_allowed", f"{brief(request.method)} is not for this path", headers))
         if error.status_code == 404:
             return answered(Refusal("unknown_path", f"there is nothing at {brief(request.url.path)}"))

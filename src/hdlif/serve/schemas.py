@@ -1,6 +1,6 @@
 """What the OpenAPI description says of bodies and answers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -142,9 +142,24 @@ INPUT_BODY: dict[str, Any] = {
 }
 STATE_BODY: dict[str, Any] = {"requestBody": {"required": False, "content": {STATE: _BINARY}}}
 STATE_ANSWER: dict[int | str, dict[str, Any]] = {200: {"content": {STATE: _BINARY}, "description": "The state"}}
+STREAM_LINKS = {
+    name: {"operationId": name, "parameters": {"stream": "$response.body#/stream"}}
+    for name in ("stream", "steps", "state", "end")
+}
+"""What can be done with a stream that has begun, by the names of the operations."""
 TEXT_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus' text format"}
 }
+
+
+def with_names(described: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """A description whose parameters of the name of a model say which there are."""
+    for path in described["paths"].values():
+        for operation in path.values():
+            for parameter in operation.get("parameters", ()):
+                if (parameter["in"], parameter["name"]) == ("path", "model"):
+                    parameter["schema"]["enum"] = list(names)
+    return described
 
 
 def refusals(codes: Iterable[str]) -> dict[int | str, dict[str, Any]]:
