@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
+from fastapi import FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
@@ -162,7 +162,7 @@ def create_app(
         return with_names(described(), [network.name for network in server.models])
 
     app.openapi = with_models  # type: ignore[method-assign]
-    app.include_router(_routes(server))
+    _add_routes(app, server)
     app.add_middleware(Manners, server.settings, server.metrics)
     _answer_errors(app, server.metrics)
     return app
@@ -174,46 +174,46 @@ async def _sweep(streams: Streams) -> None:
         streams.end_idle()
 
 
-def _routes(server: Server) -> APIRouter:
-    router = APIRouter()
-    for part in (_of_server, _of_models, *([_of_streams] if server.settings.max_streams else [])):
-        part(router, server)
+def _add_routes(app: FastAPI, server: Server) -> None:
+    _of_server(app, server)
+    _of_models(app, server)
+    if server.settings.max_streams:
+        _of_streams(app, server)
     if server.token is not None:
-        _of_admin(router, server)
-    return router
+        _of_admin(app, server)
 
 
-def _of_server(router: APIRouter, server: Server) -> None:
-    @router.get("/healthz", response_model=Health, responses=refusals(_ALWAYS))
+def _of_server(app: FastAPI, server: Server) -> None:
+    @app.get("/healthz", response_model=Health, responses=refusals(_ALWAYS))
     async def health() -> Response:
         """That the server is there."""
         return _json({"status": "ok"})
 
-    @router.get("/readyz", response_model=Health, responses=refusals([*_ALWAYS, "draining"]))
+    @app.get("/readyz", response_model=Health, responses=refusals([*_ALWAYS, "draining"]))
     async def ready() -> Response:
         """That the server takes requests: all models are loaded, and it is not about to end."""
         if server.draining:
             raise Refusal("draining", "the server is ending")
         return _json({"status": "ready"})
 
-    @router.get("/metrics", response_class=Response, responses={**TEXT_ANSWER, **refusals(_ALWAYS)})
+    @app.get("/metrics", response_class=Response, responses={**TEXT_ANSWER, **refusals(_ALWAYS)})
     async def metrics() -> Response:
         """What Prometheus collects."""
         return Response(server.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
 
-def _of_models(router: APIRouter, server: Server) -> None:
-    @router.get("/v1/models", response_model=ModelList, responses=refusals(_ALWAYS))
+def _of_models(app: FastAPI, server: Server) -> None:
+    @app.get("/v1/models", response_model=ModelList, responses=refusals(_ALWAYS))
     async def models() -> Response:
         """The models, and what each takes."""
         return _json({"models": [network.as_dict() for network in server.models]})
 
-    @router.get("/v1/models/{model}", response_model=Model, responses=refusals(["unknown_model", *_ALWAYS]))
+    @app.get("/v1/models/{model}", response_model=Model, responses=refusals(["unknown_model", *_ALWAYS]))
     async def model(model: str) -> Response:
         """What a model is and takes."""
         return _json(server.models[model].as_dict())
 
-    @router.post(
+    @app.post(
         "/v1/models/{model}/predict",
         response_model=Answers,
         response_model_exclude_unset=True,
@@ -236,10 +236,10 @@ def _of_models(router: APIRouter, server: Server) -> None:
 _NOT_FINITE = "its values are so large that the network's answer is not finite"
 
 
-def _of_streams(router: APIRouter, server: Server) -> None:
+def _of_streams(app: FastAPI, server: Server) -> None:
     streams = server.streams
 
-    @router.post(
+    @app.post(
         "/v1/models/{model}/streams",
         status_code=201,
         response_model=StreamRecord,
@@ -266,20 +266,20 @@ def _of_streams(router: APIRouter, server: Server) -> None:
         record = _record(stream, server.settings)
         return _json(record, 201, {"Location": f"/v1/streams/{stream.id}"})
 
-    @router.get("/v1/streams/{stream}", response_model=StreamRecord, responses=refusals(_OF_STREAM))
+    @app.get("/v1/streams/{stream}", response_model=StreamRecord, responses=refusals(_OF_STREAM))
     async def stream(stream: str) -> Response:
         """Where a stream is."""
         async with streams.in_turn(stream) as found:
             return _json(_record(found, server.settings))
 
-    @router.delete("/v1/streams/{stream}", status_code=204, response_class=Response, responses=refusals(_OF_STREAM))
+    @app.delete("/v1/streams/{stream}", status_code=204, response_class=Response, responses=refusals(_OF_STREAM))
     async def end(stream: str) -> Response:
         """End a stream."""
         async with streams.in_turn(stream) as found:
             streams.end(found)
         return Response(status_code=204)
 
-    @router.post(
+    @app.post(
         "/v1/streams/{stream}/steps",
         response_model=StepAnswers,
         response_model_exclude_unset=True,
@@ -303,9 +303,7 @@ def _of_streams(router: APIRouter, server: Server) -> None:
             said = await network.advanced(found.sequence, x)
             return _json({"stream": stream, "t": found.sequence.t, "answers": _numbered(said, before)})
 
-    @router.get(
-        "/v1/streams/{stream}/state", response_class=Response, responses={**STATE_ANSWER, **refusals(_OF_STREAM)}
-    )
+    @app.get("/v1/streams/{stream}/state", response_class=Response, responses={**STATE_ANSWER, **refusals(_OF_STREAM)})
     async def state(stream: str) -> Response:
         """All that a stream holds, to go on from on any server that has the same model."""
         async with streams.in_turn(stream) as found:
@@ -315,8 +313,8 @@ def _of_streams(router: APIRouter, server: Server) -> None:
 _OF_STREAM = ("unknown_stream", *_ALWAYS)
 
 
-def _of_admin(router: APIRouter, server: Server) -> None:
-    @router.post(
+def _of_admin(app: FastAPI, server: Server) -> None:
+    @app.post(
         "/v1/models/{model}/reload",
         response_model=Reloaded,
         responses=refusals(
