@@ -146,7 +146,7 @@ def test_bad_input_is_exit_code_2_and_a_port_in_use_is_1(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_it_never_imports_torch(tmp_path: Path) -> None:
+def test_neither_torch_nor_what_reads_images_is_imported_where_none_comes(tmp_path: Path) -> None:
     artefacts = write(tmp_path, net=series())
     code = (
         "import sys; sys.modules['torch'] = None\n"
@@ -155,9 +155,10 @@ def test_it_never_imports_torch(tmp_path: Path) -> None:
         "from hdlif.serve.server import create_app\n"
         f"app = create_app(named([{str(artefacts['net'])!r}]))\n"
         "with TestClient(app) as http: print(http.get('/v1/models/net').json()['time_steps'])\n"
+        "print(sorted({'PIL', 'yaml', 'matplotlib', 'rich'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, f"{STEPS}\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"{STEPS}\n[]\n"), done.stderr
 
 
 @pytest.mark.slow
