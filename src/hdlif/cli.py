@@ -692,6 +692,8 @@ def sweep(recipe: str, as_json: bool, **options: Any) -> None:
 @click.option("--stream-idle-seconds", type=float, help="After which an unused stream is ended.  [default: 300]")
 @click.option("--max-connections", type=int, help="[default: 2048]")
 @click.option("--receive-seconds", type=float, help="Within which a request has come whole.  [default: 30]")
+@click.option("--send-seconds", type=float, help="For which an answer may be left unread.  [default: 30]")
+@click.option("--keep-alive-seconds", type=float, help="For which a connection may be silent.  [default: 30]")
 @click.option("--requests-per-second", type=float, help="Of one address.  [default: no limit]")
 @click.option("--trusted-proxies", metavar="ADDRESS,…", help="Whose X-Forwarded-For says who the client is.")
 @click.option("--drain-seconds", type=float, help="After SIGTERM, for which requests are still taken.  [default: 0]")

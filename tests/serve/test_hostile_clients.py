@@ -21,9 +21,9 @@ POST = b"POST /v1/models/net/predict HTTP/1.1\r\nhost: x\r\ncontent-type: applic
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    artefacts = write(tmp_path_factory.mktemp("net"), net=series())
-    limits = ("--receive-seconds", 1.5, "--max-connections", 60, "--max-body-bytes", 2**20)
-    with server(artefacts["net"], *limits) as found:
+    artefacts = write(tmp_path_factory.mktemp("net"), net=series(), table=series(kind="table"))
+    limits = ("--receive-seconds", 1.5, "--send-seconds", 1.5, "--max-connections", 60, "--max-body-bytes", 2**20)
+    with server(*artefacts.values(), *limits) as found:
         yield found
         code, err = found.end()
         assert code == 143
@@ -159,6 +159,23 @@ def test_more_connections_than_granted_are_turned_away_and_come_back(process: Pr
         # Their requests do not come.
         assert {answer(everything(connection))[1]["code"] for connection in connections} == {"too_slow"}
         assert time.monotonic() - begin < 10
+
+
+def test_clients_that_do_not_read_their_answers_are_cut(process: Process) -> None:
+    rows = b"0,0\n" * 1000
+    head = POST.replace(b"/net/", b"/table/").replace(b"application/x-npy", b"text/csv")
+    request = head + b"content-length: %d\r\n\r\n" % len(rows) + rows
+    cut = 'hdlif_connections_cut_total{reason="not_reading"}'
+    before, resident = metric(process, cut), process.resident()
+    with contextlib.ExitStack() as held:
+        for _ in range(4):
+            connection = held.enter_context(process.connected())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(2)
+            with contextlib.suppress(OSError):
+                connection.sendall(request * 100)
+        wait_until(lambda: metric(process, cut) == before + 4)
+    assert process.resident() - resident < 2**25
 
 
 def test_requests_in_one_packet_are_answered_in_turn(process: Process) -> None:

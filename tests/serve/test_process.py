@@ -124,6 +124,20 @@ def test_files_are_loaded_again_under_load_and_no_request_is_dropped(tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("trusted", [True, False])
+def test_clients_behind_a_proxy_are_told_apart_where_it_is_trusted(trusted: bool, tmp_path: Path) -> None:
+    artefacts = write(tmp_path, net=series())
+    proxies = ("--trusted-proxies", "127.0.0.1") if trusted else ()
+    with server(artefacts["net"], "--requests-per-second", 0.1, *proxies) as process:
+
+        def status(client: str) -> int:
+            return httpx.get(f"{process.address}/v1/models", headers={"x-forwarded-for": client}).status_code
+
+        found = [status(client) for client in ("1.2.3.4", "1.2.3.5", "1.2.3.4")]
+    assert found == ([200, 200, 429] if trusted else [200, 429, 429])
+
+
+@pytest.mark.slow
 def test_bad_input_is_exit_code_2_and_a_port_in_use_is_1(tmp_path: Path) -> None:
     artefacts = write(tmp_path, net=series())
 

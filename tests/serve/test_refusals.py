@@ -5,11 +5,13 @@ import json
 import pickle
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 
 from hdlif.serve.manners import MOST_ADDRESSES, Rate
@@ -102,17 +104,29 @@ def assert_refused(answer: Any, code: str, words: str = "") -> None:
     assert len(said["message"]) < 1000
 
 
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    artefacts = write(tmp_path_factory.mktemp("net"), net=residual_network())
+    with client(artefacts, max_operations=2 * 10**7) as http:
+        yield http
+
+
+def refused(http: TestClient, code: str) -> float:
+    found = [line for line in http.get("/metrics").text.splitlines() if f'refused_total{{code="{code}"}}' in line]
+    return float(found[0].split()[-1]) if found else 0.0
+
+
 @pytest.mark.parametrize("case", BODIES)
 def test_a_body_that_cannot_be_used_is_refused_and_the_next_one_answered(
-    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    case: str, images: TestClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content, headers, code, words = BODIES[case]
-    with client(write(tmp_path, net=residual_network()), max_operations=2 * 10**7) as http:
-        assert_refused(http.post("/v1/models/net/predict", content=content, headers=headers), code, words)
-        good = http.post("/v1/models/net/predict", content=npy(np.zeros((3, 9, 7), np.uint8)), headers=NPY)
-        assert good.status_code == 200
-        assert http.app.state.server.room.held == 0
-        assert f'hdlif_refused_total{{code="{code}"}} 1.0' in http.get("/metrics").text
+    before = refused(images, code)
+    assert_refused(images.post("/v1/models/net/predict", content=content, headers=headers), code, words)
+    good = images.post("/v1/models/net/predict", content=npy(np.zeros((3, 9, 7), np.uint8)), headers=NPY)
+    assert good.status_code == 200
+    assert images.app.state.server.room.held == 0
+    assert refused(images, code) == before + 1
     assert capsys.readouterr().out == ""
 
 
@@ -184,8 +198,6 @@ def test_tokens_come_back_with_time_and_addresses_are_counted_apart() -> None:
 
 
 def test_a_fault_of_the_server_is_said_without_its_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastapi.testclient import TestClient
-
     def failing(*_: object) -> None:
         raise RuntimeError("/secret/path")
 
