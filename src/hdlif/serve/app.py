@@ -163,7 +163,7 @@ def create_app(
 
     app.openapi = with_models  # type: ignore[method-assign]
     _add_routes(app, server)
-    app.add_middleware(Manners, server.settings, server.metrics)
+    app.add_middleware(Manners, settings=server.settings, metrics=server.metrics)
     _answer_errors(app, server.metrics)
     return app
 
