@@ -729,6 +729,74 @@ def sweep(recipe: str, as_json: bool, **options: Any) -> None:
 
 
 @cli.command()
+@click.argument("artefacts", metavar="ARTEFACT...", nargs=-1, required=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0 for all.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for any that is free.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of the runtime.  [default: the machine's cores]")
+@click.option("--latency-budget-ms", type=float, metavar="MS", help="How long an input waits for others.  [default: 2]")
+@click.option("--max-batch", type=int, help="Inputs that are run at once.  [default: 16]")
+@click.option("--max-body-bytes", type=int, help="Of a request.  [default: 2^24]")
+@click.option("--max-pixels", type=int, help="Of an image.  [default: 2^25]")
+@click.option("--max-bytes", type=int, help="Memory of a run.  [default: 2^30]")
+@click.option("--max-operations", type=int, help="Products and sums of a run.  [default: 2^38]")
+@click.option("--max-streams", type=int, help="That are open; 0 leaves streams out.  [default: 4096]")
+@click.option("--max-stream-bytes", type=int, help="That open streams hold.  [default: 2^28]")
+@click.option("--stream-idle-seconds", type=float, help="After which an unused stream is ended.  [default: 300]")
+@click.option("--max-connections", type=int, help="[default: 2048]")
+@click.option("--receive-seconds", type=float, help="Within which a request has come whole.  [default: 30]")
+@click.option("--send-seconds", type=float, help="For which an answer may be left unread.  [default: 30]")
+@click.option("--keep-alive-seconds", type=float, help="For which a connection may be silent.  [default: 30]")
+@click.option("--requests-per-second", type=float, help="Of one address.  [default: no limit]")
+@click.option("--trusted-proxies", metavar="ADDRESS,…", help="Whose X-Forwarded-For says who the client is.")
+@click.option("--drain-seconds", type=float, help="After SIGTERM, for which requests are still taken.  [default: 0]")
+@click.option("--shutdown-seconds", type=float, help="Which requests in flight then have.  [default: 30]")
+@click.option("--admin-token-file", type=FILE, help="A token; who sends it may have a model's file loaded again.")
+@json_option
+def serve(
+    artefacts: tuple[str, ...],
+    host: str,
+    port: int,
+    trusted_proxies: str | None,
+    admin_token_file: Path | None,
+    as_json: bool,
+    **limits: Any,
+) -> None:
+    """Answer over HTTP what each ARTEFACT, a path or NAME=PATH, says of images, arrays, series and streams.
+
+    Needs the extra hdlif[serve]; docs/serving.md has the requests. SIGTERM and Ctrl-C end it when the requests in
+    flight have been answered; SIGHUP loads the files again, and no request is dropped.
+
+    \b
+      hdlif serve digits.hdlif.safetensors
+      curl --data-binary @photo.png -H 'Content-Type: image/png' localhost:8000/v1/models/digits/predict
+    """
+    import signal
+
+    try:
+        from hdlif.serve.server import serve as command
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{error.name} is not installed; install it with: pip install 'hdlif[serve]'"
+        ) from error
+    from hdlif.serve import Settings
+
+    ended_by = command(
+        artefacts,
+        host=host,
+        port=port,
+        settings=Settings(**{key: value for key, value in limits.items() if value is not None}),
+        admin_token_file=admin_token_file,
+        trusted_proxies=trusted_proxies,
+        started=lambda found: show(found.as_dict(), as_json, lambda: str(found)),
+        say=_say,
+    )
+    if ended_by == signal.SIGINT:
+        raise KeyboardInterrupt
+    if ended_by is not None:
+        sys.exit(128 + ended_by)
+
+
+@cli.command()
 @json_option
 def doctor(as_json: bool) -> None:
     """Is this machine sound: versions, instruction sets, convolution gradients, the compiled runtime, extras.

@@ -87,8 +87,8 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
     "ablate": (["table.yaml"], TRAINING | PAGE),
 }
 """The arguments of each verb, for its least work, and what it loads for that."""
-NOT_RUN = {"demo", "data get"}
-"""Verbs that call others, for minutes, and package registries."""
+NOT_RUN = {"demo", "data get", "serve"}
+"""Verbs that call others, for minutes, and package registries; and one that ends when it is told to (tests/serve)."""
 
 QUICK = [verb for verb in VERBS if verb.startswith("recipes ") or verb == "neurons ls"]
 

@@ -13,13 +13,14 @@ import hdlif
 from deployed_graphs import random_input, residual_network
 from hdlif import builders
 from hdlif.artefact import InputRecord, save
-from hdlif.commands.run import BATCH, read_inputs, run
+from hdlif.commands.run import BATCH, run
 from hdlif.datasets import DIGITS_MEAN, DIGITS_STD
 from hdlif.deploy import export
 from hdlif.errors import InputError, printable
 from hdlif.inputs import MOST_BYTES
 from hdlif.runtime import Session
 from hdlif.runtime.images import read_image
+from hdlif.runtime.inputs import read_inputs
 from mutations import assert_in_one_line
 from small_recipes import recipe
 from special_files import special_files, within

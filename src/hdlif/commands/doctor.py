@@ -24,6 +24,7 @@ EXTRAS = {
     "train": "training and most other verbs",
     "events": "recordings of event cameras",
     "export": "ONNX files",
+    "serve": "hdlif serve",
     "sweep": "hdlif sweep",
     "engines": "the peers of hdlif bench",
 }

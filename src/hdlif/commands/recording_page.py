@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.artefact import InputRecord, load
-from hdlif.commands.run import read_inputs
 from hdlif.errors import InputError, MissingExtraError
 from hdlif.runs.files import write_text
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session
 from hdlif.runtime.answers import answers, in_words, said_so_far
 from hdlif.runtime.at_work import LayerAtWork, layers_at_work
+from hdlif.runtime.inputs import read_inputs
 
 if TYPE_CHECKING:
     from hdlif.report.traces import NeuronTrace

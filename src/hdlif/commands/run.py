@@ -11,17 +11,12 @@ from numpy.typing import NDArray
 
 from hdlif.artefact import InputRecord
 from hdlif.errors import InputError, reason
-from hdlif.inputs import Unreadable
-from hdlif.inputs.arrays import parse_array, parse_records
 from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX
-from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session, normalise, read_image
+from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session
 from hdlif.runtime.answers import Answer, answers, in_words
-from hdlif.runtime.events import read_events
-from hdlif.runtime.files import content_of
-from hdlif.runtime.images import SUFFIXES, image_sequence
-from hdlif.runtime.rows import read_rows
-from hdlif.runtime.series import read_series
+from hdlif.runtime.images import SUFFIXES
+from hdlif.runtime.inputs import read_inputs
 
 Floats = NDArray[np.float32]
 BATCH = 16
@@ -183,49 +178,3 @@ def _answered(session: Session, batch: Sequence[tuple[str, Floats]]) -> Iterator
             )
         else:
             yield Answered(name, answer)
-
-
-def read_inputs(path: Path, record: InputRecord, time_steps: int) -> Iterator[tuple[str, Floats]]:
-    """What a file holds, each with its name, as [T or 1, 1, C, H, W]."""
-    if record.kind == "series":
-        yield from read_series(path, record, time_steps=time_steps)
-    elif record.kind == "table":
-        yield from read_rows(path, record)
-    elif record.kind == "events" and not _is_counts(path):
-        yield str(path), read_events(path, record, time_steps=time_steps)
-    elif path.suffix.lower() == ".npy":
-        yield str(path), _read_array(path, record, time_steps)
-    else:
-        yield str(path), read_image(path, record, time_steps=time_steps)
-
-
-def _is_counts(path: Path) -> bool:
-    """Whether a file is an array of frames, and no recording: it has neither fields nor the columns of one."""
-    if path.suffix.lower() != ".npy":
-        return False
-    try:
-        content = content_of(path)
-        return parse_records(content) is None and parse_array(content).ndim != 2
-    # Said where it is read.
-    except (OSError, Unreadable, InputError):
-        return True
-
-
-def _read_array(path: Path, record: InputRecord, time_steps: int) -> Floats:
-    accepted = f"{list(record.shape)} or [T, {', '.join(map(str, record.shape))}], uint8 or float32"
-    try:
-        array = parse_array(content_of(path))
-    except (OSError, Unreadable) as error:
-        raise InputError(
-            f"{path}: cannot be read as an array ({reason(error)}); write one with numpy.save; "
-            f"the network takes {accepted}"
-        ) from error
-    fits = array.shape[-3:] == record.shape and array.ndim in (3, 4)
-    if array.dtype == np.uint8 and not fits and array.ndim in (2, 3):
-        return image_sequence(array, record, str(path), time_steps=time_steps)
-    if array.dtype not in (np.uint8, np.float32) or not fits:
-        raise InputError(f"{path}: {array.dtype} {list(array.shape)}; the network takes {accepted}")
-    if not len(array) or not np.isfinite(array).all():
-        raise InputError(f"{path}: is empty or holds a value that is not finite; the network takes {accepted}")
-    pixels = array if array.ndim == 4 else array[None]
-    return (normalise(pixels, record) if array.dtype == np.uint8 else pixels)[:, None]

@@ -8,10 +8,10 @@ from hdlif.inputs import Unreadable
 from hdlif.inputs.events import Events, fitted
 from hdlif.inputs.fitting import Floats, normalised
 from hdlif.inputs.recordings import read_recording
-from hdlif.runtime.files import content_of
+from hdlif.runtime.files import Given, content_of
 
 
-def read_events(path: Path, record: InputRecord, *, time_steps: int) -> Floats:
+def read_events(path: Path | Given, record: InputRecord, *, time_steps: int) -> Floats:
     """The recording of a file as a network takes it: a frame of counts for each step, [T, 1, 2, H, W].
 
     It is read as `hdlif.inputs.recordings.read_recording` says, and binned and resized as the record says.
@@ -23,7 +23,7 @@ def read_events(path: Path, record: InputRecord, *, time_steps: int) -> Floats:
             become frames.
     """
     try:
-        return event_frames(read_recording(path, content_of(path)), record, time_steps=time_steps)
+        return event_frames(read_recording(_named(path), content_of(path)), record, time_steps=time_steps)
     except (OSError, Unreadable) as error:
         takes = (
             f"the network takes recordings of a sensor of {_size(record.sensor)}" if record.sensor else "give frames"
@@ -49,6 +49,11 @@ def event_frames(events: Events, record: InputRecord, *, time_steps: int) -> Flo
         resize=record.resize,
     )
     return normalised(frames, record.mean, record.std, whole=1)[:, None]
+
+
+def _named(path: Path | Given) -> Path:
+    """A path whose suffix says the format."""
+    return Path(f"{path}{path.suffix}") if isinstance(path, Given) else path
 
 
 def _size(sensor: tuple[int, int] | None) -> str:

@@ -1,5 +1,6 @@
-"""The bytes of an input file."""
+"""The bytes of an input file, or of what came in the place of one."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hdlif.errors import InputError
@@ -7,13 +8,34 @@ from hdlif.inputs import MOST_BYTES
 from hdlif.whole_files import read_regular
 
 
-def content_of(path: Path) -> bytes:
+@dataclass(frozen=True)
+class Given:
+    """What a file would hold, where there is none: the body of a request, or bytes of the caller's own.
+
+    Whatever reads files takes it in the place of a path.
+
+    Attributes:
+        name: what errors and answers call it.
+        suffix: the end that its file's name would have, such as ".png": it says the format.
+    """
+
+    name: str
+    suffix: str
+    content: bytes = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def content_of(path: Path | Given) -> bytes:
     """The content of a file.
 
     Raises:
         InputError: there is none.
         OSError: it cannot be read, or is larger than `inputs.MOST_BYTES`.
     """
+    if isinstance(path, Given):
+        return path.content
     try:
         return read_regular(path, most=MOST_BYTES)
     except FileNotFoundError as error:

@@ -11,7 +11,7 @@ from hdlif.errors import InputError, reason
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.fitting import MODES, Floats, Pixels, fitted, framed, normalised
 from hdlif.ops.graph import INPUT_KINDS
-from hdlif.runtime.files import content_of
+from hdlif.runtime.files import Given, content_of
 
 if TYPE_CHECKING:
     # imported where an image is read: a run on arrays has no use for it
@@ -22,7 +22,7 @@ SUFFIXES = tuple(pictures.FORMATS)
 _CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
-def read_image(path: str | Path, record: InputRecord, *, time_steps: int = 1) -> Floats:
+def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int = 1) -> Floats:
     """The image as a network takes it: [1, 1, C, H, W], constant in time; by rows, [T, 1, C, 1, W], or by pixels.
 
     It is read as `hdlif.inputs.pictures.decode` says, which states the formats and limits; grey or RGB by C, made to
@@ -35,7 +35,7 @@ def read_image(path: str | Path, record: InputRecord, *, time_steps: int = 1) ->
     """
     mode = _mode(record, str(path))
     try:
-        image = pictures.decode(content_of(Path(path)), mode)
+        image = pictures.decode(content_of(Path(path) if isinstance(path, str) else path), mode)
     except (OSError, Unreadable) as error:
         raise InputError(
             f"{path}: cannot be read as an image ({reason(error)}); give an image, or pixels in a .npy file"

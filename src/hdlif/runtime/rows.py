@@ -9,10 +9,10 @@ from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array
 from hdlif.inputs.series import SUFFIXES, Floats, as_sample, normalised, plain, samples
 from hdlif.inputs.tables import parse_named
-from hdlif.runtime.files import content_of
+from hdlif.runtime.files import Given, content_of
 
 
-def read_rows(path: Path, record: InputRecord) -> Iterator[tuple[str, Floats]]:
+def read_rows(path: Path | Given, record: InputRecord) -> Iterator[tuple[str, Floats]]:
     """Each row of a .csv, .parquet, .npy or .npz file as a network takes it, [1, 1, C, 1, 1], and where it stands.
 
     Columns are found by name where the file and the network have names, and others are passed over; they are in the

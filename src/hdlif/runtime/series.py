@@ -12,10 +12,10 @@ from hdlif.inputs.sounds import clips, log_mel
 from hdlif.inputs.tables import FILL_IN
 from hdlif.inputs.wav import parse_wave
 from hdlif.ops.sound import SoundRecord
-from hdlif.runtime.files import content_of
+from hdlif.runtime.files import Given, content_of
 
 
-def read_series(path: Path, record: InputRecord, *, time_steps: int) -> Iterator[tuple[str, Floats]]:
+def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> Iterator[tuple[str, Floats]]:
     """The series of a file as a network takes them: normalised, [T, 1, C, 1, 1], each with the name of what it is of.
 
     A file of readings has one or several, read as `hdlif.inputs.series.parse_several` says: a row a step, a column a
@@ -65,7 +65,7 @@ def _rows_of(record: InputRecord, time_steps: int) -> str:
     return f"{(time_steps - 1) * rate // to + 1} rows"
 
 
-def _of_sound(path: Path, record: InputRecord, sound: SoundRecord) -> Iterator[tuple[str, Floats]]:
+def _of_sound(path: Path | Given, record: InputRecord, sound: SoundRecord) -> Iterator[tuple[str, Floats]]:
     try:
         wave = parse_wave(content_of(path))
     except (OSError, Unreadable) as error:

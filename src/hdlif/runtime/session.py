@@ -313,6 +313,11 @@ class Session:
         return 4 * sum(map(math.prod, self._potential_shapes.values()))
 
     @property
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The entries of a state but `t`, in their order, and their shapes without batch."""
+        return dict(self._potential_shapes)
+
+    @property
     def max_bytes(self) -> int:
         """What a call may take in memory."""
         return self._max_bytes

@@ -1,0 +1,98 @@
+"""From a file of any kind to what a network takes of it: whole samples, or the steps of a sequence that goes on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.artefact import InputRecord
+from hdlif.errors import InputError, reason
+from hdlif.inputs import Unreadable
+from hdlif.inputs.arrays import parse_array, parse_records
+from hdlif.inputs.series import finite, parse_series, shown
+from hdlif.runtime.events import read_events
+from hdlif.runtime.files import Given, content_of
+from hdlif.runtime.images import image_sequence, normalise, read_image
+from hdlif.runtime.rows import read_rows
+from hdlif.runtime.series import read_series
+
+Floats = NDArray[np.float32]
+
+
+def read_inputs(path: Path | Given, record: InputRecord, time_steps: int) -> Iterator[tuple[str, Floats]]:
+    """What a file holds, each with its name, as [T or 1, 1, C, H, W]."""
+    if record.kind == "series":
+        yield from read_series(path, record, time_steps=time_steps)
+    elif record.kind == "table":
+        yield from read_rows(path, record)
+    elif record.kind == "events" and not _is_counts(path):
+        yield str(path), read_events(path, record, time_steps=time_steps)
+    elif path.suffix.lower() == ".npy":
+        yield str(path), _read_array(path, record, time_steps)
+    else:
+        yield str(path), read_image(path, record, time_steps=time_steps)
+
+
+def _is_counts(path: Path | Given) -> bool:
+    """Whether a file is an array of frames, and no recording: it has neither fields nor the columns of one."""
+    if path.suffix.lower() != ".npy":
+        return False
+    try:
+        content = content_of(path)
+        return parse_records(content) is None and parse_array(content).ndim != 2
+    # Said where it is read.
+    except (OSError, Unreadable, InputError):
+        return True
+
+
+def _read_array(path: Path | Given, record: InputRecord, time_steps: int) -> Floats:
+    accepted = f"{list(record.shape)} or [T, {', '.join(map(str, record.shape))}], uint8 or float32"
+    try:
+        array = parse_array(content_of(path))
+    except (OSError, Unreadable) as error:
+        raise InputError(
+            f"{path}: cannot be read as an array ({reason(error)}); write one with numpy.save; "
+            f"the network takes {accepted}"
+        ) from error
+    fits = array.shape[-3:] == record.shape and array.ndim in (3, 4)
+    if array.dtype == np.uint8 and not fits and array.ndim in (2, 3):
+        return image_sequence(array, record, str(path), time_steps=time_steps)
+    if array.dtype not in (np.uint8, np.float32) or not fits:
+        raise InputError(f"{path}: {array.dtype} {list(array.shape)}; the network takes {accepted}")
+    if not len(array) or not np.isfinite(array).all():
+        raise InputError(f"{path}: is empty or holds a value that is not finite; the network takes {accepted}")
+    pixels = array if array.ndim == 4 else array[None]
+    return (normalise(pixels, record) if array.dtype == np.uint8 else pixels)[:, None]
+
+
+def read_steps(path: Path | Given, record: InputRecord, time_steps: int) -> Floats:
+    """What a file holds as the next steps of a sequence, [K, 1, C, H, W].
+
+    Of a series that is an array of any real numbers [C] or [K, C], or a .csv file with a row a step, at the network's
+    rate; of sounds, an array of their log-mel frames [K, C]. Of a table each row is a step. Of other networks it is
+    what `read_inputs` takes: an image or an array [C, H, W] is one step, or as many as its frames have.
+
+    Raises:
+        InputError: it cannot be read, or is none of these.
+    """
+    if record.kind != "series":
+        return np.concatenate([x for _, x in read_inputs(path, record, time_steps)])
+    channels = record.shape[0]
+    try:
+        content = content_of(path)
+        if path.suffix.lower() == ".npy":
+            array = parse_array(content)
+            one = array.ndim == 1 and channels > 1
+            values = finite(array[None] if one else array[:, None] if array.ndim == 1 else array)
+        else:
+            values = parse_series(content, path.suffix.lower(), record.columns)
+        if values.ndim != 2 or values.shape[1] != channels or not values.size:
+            raise Unreadable(f"it is {list(values.shape)}")
+    except (OSError, Unreadable) as error:
+        takes = f"[{channels}] or [K, {channels}]" if channels > 1 else "[K] or [K, 1]"
+        what = "log-mel frames" if record.sound is not None else "samples"
+        raise InputError(
+            f"{path}: cannot be read as steps of a series ({reason(error)}); give {what} {takes}, as .csv or .npy"
+        ) from error
+    return shown(values, record.mean, record.std)[:, None]

@@ -1,0 +1,176 @@
+"""What a request brings: its body, received within limits, and what it is by its content type."""
+
+import io
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import numpy as np
+
+from hdlif.errors import brief
+from hdlif.inputs import Unreadable, pictures
+from hdlif.runtime.files import Given
+from hdlif.serve.refusals import Refusal
+
+NAME = "body"
+"""What answers and errors call the body of a request."""
+JSON = "application/json"
+STATE = "application/vnd.hdlif.state"
+TYPES: Mapping[str, str] = {
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "image/bmp": ".bmp",
+    "image/gif": ".gif",
+    "image/tiff": ".tiff",
+    "image/webp": ".webp",
+    "image/x-portable-pixmap": ".ppm",
+    "image/x-portable-graymap": ".pgm",
+    "application/x-npy": ".npy",
+    "application/octet-stream": ".npy",
+    "text/csv": ".csv",
+    "audio/wav": ".wav",
+    "audio/x-wav": ".wav",
+}
+"""Content types that are taken beside JSON, and the suffix of the file that would hold such a body."""
+_ARRAY_TYPES = ("float32", "uint8")
+_DISCARDED = 4
+"""Times the limit of a body, what is still read of a larger one so that its sender hears why it is refused."""
+
+
+class Room:
+    """Bytes that all bodies together may take."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self.held = most, 0
+
+    @contextmanager
+    def lent(self) -> Iterator["_Lent"]:
+        """Room for one body, given back at the end."""
+        lent = _Lent(self)
+        try:
+            yield lent
+        finally:
+            self.held -= lent.bytes
+
+    def take(self, count: int) -> bool:
+        """Whether there is room for so many more; they are taken then."""
+        if self.held + count > self._most:
+            return False
+        self.held += count
+        return True
+
+
+class _Lent:
+    def __init__(self, room: Room) -> None:
+        self._room, self.bytes = room, 0
+
+    def grow(self, count: int) -> None:
+        if not self._room.take(count):
+            raise Refusal(
+                "overloaded", "the bodies of other requests take all memory that is set aside", {"Retry-After": "1"}
+            )
+        self.bytes += count
+
+
+async def received(parts: AsyncIterator[bytes], lent: _Lent, most: int) -> bytes:
+    """The whole body. Raises `Refusal` where it has more than `most` bytes, or there is no room for it."""
+    whole = bytearray()
+    seen = 0
+    refusal: Refusal | None = None
+    async for part in parts:
+        seen += len(part)
+        if refusal is None and seen > most:
+            refusal = _too_large(most)
+        if refusal is None:
+            try:
+                lent.grow(len(part))
+            except Refusal as full:
+                refusal = full
+        if refusal is None:
+            whole += part
+            continue
+        whole.clear()
+        if seen > _DISCARDED * most:
+            # What is left is not read, so that no other request can follow.
+            refusal.headers["Connection"] = "close"
+            break
+    if refusal is not None:
+        raise refusal
+    return bytes(whole)
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal("body_too_large", f"the body has more than {most:,} bytes")
+
+
+def media_type(header: str | None) -> str:
+    """A content type without its parameters."""
+    return (header or "").partition(";")[0].strip().lower()
+
+
+def check_type(header: str | None, *, also: tuple[str, ...] = ()) -> str:
+    """The content type of a body that is taken; raises `Refusal`."""
+    found = media_type(header)
+    if found not in TYPES and found not in (JSON, *also):
+        accepted = ", ".join((JSON, *TYPES, *also))
+        raise Refusal("unknown_content_type", f"Content-Type is {brief(found)}; accepted are {accepted}")
+    return found
+
+
+def given(content: bytes, kind: str, max_pixels: int) -> Given:
+    """A body as what reads files takes it. Raises `Refusal`."""
+    if kind == JSON:
+        return Given(NAME, ".npy", _as_npy(content))
+    suffix = TYPES[kind]
+    if suffix in pictures.FORMATS:
+        try:
+            header = pictures.header(content)
+        except Unreadable as error:
+            raise Refusal("input_refused", f"{NAME}: cannot be read as an image ({error})") from error
+        if header.width * header.height > max_pixels:
+            raise Refusal(
+                "image_too_large", f"{NAME}: the image is {header.height}x{header.width}; at most {max_pixels:,} pixels"
+            )
+    return Given(NAME, suffix, content)
+
+
+def _as_npy(content: bytes) -> bytes:
+    """The .npy file of an array in JSON."""
+    try:
+        said = json.loads(content, parse_constant=_no_number)
+    # Not UTF-8, no JSON, an integer of too many digits, or as deep as Python does not read it.
+    except (ValueError, RecursionError) as error:
+        raise Refusal("bad_json", f"{NAME}: is not JSON ({brief(str(error))})") from error
+    written = {"values": said} if isinstance(said, list) else said
+    if not isinstance(written, dict) or not {"values"} <= written.keys() <= {"values", "type"}:
+        raise Refusal("bad_json", f'{NAME}: is neither a list nor an object with "values" and, at will, "type"')
+    kind = written.get("type", _ARRAY_TYPES[0])
+    if kind not in _ARRAY_TYPES:
+        raise Refusal("bad_json", f"{NAME}: type is {brief(kind)}; accepted are {', '.join(_ARRAY_TYPES)}")
+    file = io.BytesIO()
+    np.lib.format.write_array(file, _array(written["values"], kind), allow_pickle=False)
+    return file.getvalue()
+
+
+def _array(values: Any, kind: str) -> np.ndarray[Any, Any]:
+    if not isinstance(values, list):
+        raise Refusal("bad_json", f"{NAME}: values are {type(values).__name__}, and lists of numbers are read")
+    try:
+        array = np.array(values)
+    # Lists of several lengths, or nested deeper than arrays are.
+    except (ValueError, RecursionError) as error:
+        raise Refusal("bad_json", f"{NAME}: values are no array: lists beside each other differ in length") from error
+    if array.dtype.kind not in "iuf":
+        raise Refusal("bad_json", f"{NAME}: values hold what is no number")
+    if kind == "uint8":
+        if array.dtype.kind == "f" or (array.size and (array.min() < 0 or array.max() > 255)):
+            raise Refusal("bad_json", f"{NAME}: values of the type uint8 are integers in 0..255")
+        return array.astype(np.uint8)
+    # What float32 does not hold becomes infinite, and is refused as such.
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")

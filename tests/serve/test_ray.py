@@ -1,0 +1,81 @@
+"""Replicas on a local Ray cluster answer as one server does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from served import NPY, STEPS, client, npy, series, write
+
+ROWS = [npy(np.random.default_rng(seed).normal(size=(STEPS, 2))) for seed in range(20)]
+SERVER = """
+import json, sys
+import ray
+from ray import serve
+from hdlif.serve.ray_app import build
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+serve.start(http_options={"port": int(sys.argv[3])})
+serve.run(build({"artefacts": sys.argv[1], "replicas": sys.argv[2], "latency_budget_ms": "1.5"}))
+print("ready", flush=True)
+sys.stdin.read()
+serve.shutdown()
+"""
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_replicas_answer_as_a_server_does(replicas: int, tmp_path: Path) -> None:
+    pytest.importorskip("ray.serve")
+    artefacts = write(tmp_path, net=series())
+    with client(artefacts) as alone:
+        expected = [alone.post("/v1/models/net/predict", content=x, headers=NPY).json() for x in ROWS]
+    port = free_port()
+    command = [sys.executable, "-c", SERVER, str(artefacts["net"]), str(replicas), str(port)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            assert "ready\n" in iter(process.stdout.readline, "")
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
+                found = [http.post("/v1/models/net/predict", content=x, headers=NPY).json() for x in ROWS]
+                bad = http.post("/v1/models/net/predict", content=b"x", headers=NPY)
+                stream = http.post("/v1/models/net/streams")
+        finally:
+            process.stdin.close()
+            process.wait(60)
+    assert found == expected
+    assert (bad.status_code, bad.json()["code"]) == (422, "input_refused")
+    # Another replica would not know the stream.
+    assert stream.status_code == (201 if replicas == 1 else 404)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"artefacts": "x", "replicas": "0"},
+        {"artefacts": "x", "cores": "a"},
+        {"artefacts": "x", "max_batch": "0"},
+        {"artefacts": "x", "speed": "1"},
+        {"artefacts": "x", "max_batch": "many"},
+    ],
+)
+def test_arguments_that_are_none_are_refused(arguments: dict[str, str]) -> None:
+    pytest.importorskip("ray.serve")
+    from hdlif.errors import HdlifError
+    from hdlif.serve.ray_app import build
+
+    with pytest.raises(HdlifError):
+        build(arguments)

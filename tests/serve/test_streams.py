@@ -1,0 +1,189 @@
+"""Streams: the bits of a whole run, in order, within bounds, and moved from one server to another."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from deployed_graphs import random_input
+from hdlif.runtime import Session
+from hdlif.runtime.answers import answers
+from hdlif.serve import Settings
+from hdlif.serve.app import create_app
+from hdlif.serve.streams import OVERHEAD_BYTES
+from served import NPY, STATE, STEPS, client, npy, residual_network, series, write
+
+
+def begin(http: Any, model: str = "net", **given: Any) -> dict[str, Any]:
+    answer = http.post(f"/v1/models/{model}/streams", **given)
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["location"] == f"/v1/streams/{answer.json()['stream']}"
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def step(http: Any, stream: str, x: np.ndarray, **given: Any) -> Any:
+    return http.post(f"/v1/streams/{stream}/steps", content=npy(x), headers=NPY, **given)
+
+
+def test_steps_of_a_series_end_on_the_answer_to_the_whole(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(STEPS, 2))
+    with client(write(tmp_path, net=series())) as http:
+        whole = http.post("/v1/models/net/predict", content=npy(rows), headers=NPY).json()["inputs"][0]
+        stream = begin(http)["stream"]
+        for t, row in enumerate(rows[:-2]):
+            answer = step(http, stream, row).json()
+            assert (answer["stream"], answer["t"], answer["answers"][0]["t"]) == (stream, t + 1, t + 1)
+        last = step(http, stream, rows[-2:]).json()["answers"]
+        assert [one["t"] for one in last] == [STEPS - 1, STEPS]
+        assert {**last[-1], "input": "body"} == {**whole, "t": STEPS}
+        assert http.get(f"/v1/streams/{stream}").json()["t"] == STEPS
+
+
+@pytest.mark.parametrize("form", ["float32", "uint8", "json", "csv"])
+def test_steps_come_in_every_form(form: str, tmp_path: Path) -> None:
+    graph = series() if form == "csv" else residual_network()
+    session = Session(graph, 1)
+    rng = np.random.default_rng(0)
+    with client(write(tmp_path, net=graph)) as http:
+        path = f"/v1/streams/{begin(http)['stream']}/steps"
+        if form == "csv":
+            rows = rng.normal(size=(3, 2)).astype(np.float32)
+            x = ((rows - np.float32(0.5)) / np.float32(2))[:, None, :, None, None]
+            body = "\n".join(",".join(map(repr, row)) for row in rows.tolist()).encode()
+            answer = http.post(path, content=body, headers={"content-type": "text/csv"})
+        elif form == "uint8":
+            pixels = rng.integers(0, 256, (3, 9, 7), dtype=np.uint8)
+            x = ((pixels / np.float32(255) - np.float32(0.5)) / np.float32(0.25))[None, None]
+            answer = http.post(path, content=npy(pixels), headers=NPY)
+        else:
+            frames = rng.normal(size=(2, 3, 9, 7)).astype(np.float32)
+            x = frames[:, None]
+            given: dict[str, Any] = (
+                {"json": frames.tolist()} if form == "json" else {"content": npy(frames), "headers": NPY}
+            )
+            answer = http.post(path, **given)
+        assert answer.status_code == 200, answer.text
+        expected = [
+            next(answers(session.run(x[:end], end), session.task, session.labels)) for end in range(1, len(x) + 1)
+        ]
+        assert answer.json()["answers"] == [{"t": t, **one} for t, one in enumerate(expected, 1) if one is not None]
+
+
+def test_a_stream_moves_between_servers(tmp_path: Path) -> None:
+    artefacts = write(tmp_path, net=series("sequence"))
+    rows = np.random.default_rng(0).normal(size=(STEPS, 2))
+    with client(artefacts) as one, client(artefacts) as other:
+        stays, moves = (begin(one)["stream"] for _ in range(2))
+        for row in rows[:3]:
+            step(one, stays, row), step(one, moves, row)
+        state = one.get(f"/v1/streams/{moves}/state")
+        assert state.headers["content-type"] == STATE["content-type"]
+        assert one.delete(f"/v1/streams/{moves}").status_code == 204
+        there = begin(other, content=state.content, headers=STATE)
+        assert there["t"] == 3
+        assert step(other, there["stream"], rows[3:]).json()["answers"] == step(one, stays, rows[3:]).json()["answers"]
+        damaged = state.content[:-1] + bytes([state.content[-1] ^ 1])
+        for content, headers, code in (
+            (damaged, STATE, "state_refused"),
+            (b"{}", STATE, "state_refused"),
+            (state.content, NPY, "unknown_content_type"),
+        ):
+            refused = other.post("/v1/models/net/streams", content=content, headers=headers)
+            assert refused.json()["code"] == code
+        assert len(other.app.state.server.streams) == 1
+
+
+def test_a_stream_is_refused_steps_that_it_does_not_expect(tmp_path: Path) -> None:
+    row = np.zeros(2)
+    with client(write(tmp_path, net=series())) as http:
+        stream = begin(http)["stream"]
+        assert step(http, stream, row, params={"t": 0}).json()["t"] == 1
+        again = step(http, stream, row, params={"t": 0})
+        assert (again.status_code, again.json()["code"]) == (409, "wrong_step")
+        assert "has seen 1 steps" in again.json()["message"]
+        assert step(http, stream, row, params={"t": 1}).json()["t"] == 2
+        assert step(http, stream, row, params={"t": -1}).json()["code"] == "bad_parameter"
+
+
+def test_a_refused_step_leaves_the_stream_as_it_was(tmp_path: Path) -> None:
+    with client(write(tmp_path, net=series())) as http:
+        stream = begin(http)["stream"]
+        step(http, stream, np.ones(2))
+        before = http.get(f"/v1/streams/{stream}/state").content
+        for bad in (np.ones(3), np.array([1, np.nan]), np.ones((2, 2, 2)), np.ones((0, 2))):
+            assert step(http, stream, bad).json()["code"] == "input_refused"
+        assert http.get(f"/v1/streams/{stream}/state").content == before
+
+
+def test_requests_of_a_stream_are_run_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    graph = series()
+    rows = random_input(graph, 20, 1)[:, 0, :, 0, 0].astype(float)
+
+    async def concurrently() -> list[dict[str, Any]]:
+        app = create_app(write(tmp_path, net=graph), Settings(threads=1))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+            stream = (await http.post("/v1/models/net/streams")).json()["stream"]
+            sent = [http.post(f"/v1/streams/{stream}/steps", content=npy(row), headers=NPY) for row in rows]
+            return [answer.json() for answer in await asyncio.gather(*sent)]
+
+    found = asyncio.run(concurrently())
+    with client(write(tmp_path, net=graph)) as http:
+        alone = step(http, begin(http)["stream"], rows).json()["answers"]
+    assert [one["answers"][0] for one in found] == alone
+
+
+def test_number_and_bytes_are_bounded(tmp_path: Path) -> None:
+    artefacts = write(tmp_path, net=series())
+    with client(artefacts, max_streams=2) as http:
+        first, _ = begin(http), begin(http)
+        full = http.post("/v1/models/net/streams")
+        assert (full.status_code, full.json()["code"], full.headers["retry-after"]) == (503, "streams_full", "5")
+        http.delete(f"/v1/streams/{first['stream']}")
+        begin(http)
+    size = first["bytes"]
+    assert size > OVERHEAD_BYTES
+    with client(artefacts, max_stream_bytes=3 * size - 1) as http:
+        begin(http), begin(http)
+        assert http.post("/v1/models/net/streams").json()["code"] == "streams_full"
+        assert http.app.state.server.streams.bytes == 2 * size
+
+
+def test_idle_streams_end(tmp_path: Path) -> None:
+    with client(write(tmp_path, net=series()), stream_idle_seconds=10) as http:
+        streams = http.app.state.server.streams
+        now = 100.0
+        streams._now = lambda: now
+        used, idle = (begin(http)["stream"] for _ in range(2))
+        now = 109.0
+        assert step(http, used, np.zeros(2)).status_code == 200
+        now = 110.5
+        gone = http.get(f"/v1/streams/{idle}")
+        assert (gone.status_code, gone.json()["code"], len(streams)) == (404, "unknown_stream", 1)
+        now = 119.5
+        streams.end_idle()
+        assert (len(streams), streams.bytes) == (0, 0)
+        assert 'hdlif_streams_ended_total{reason="idle"} 2.0' in http.get("/metrics").text
+
+
+def test_ended_and_unknown_streams_are_said_to_be(tmp_path: Path) -> None:
+    with client(write(tmp_path, net=series())) as http:
+        stream = begin(http)["stream"]
+        http.delete(f"/v1/streams/{stream}")
+        for id in (stream, "x" * 22):
+            for answer in (
+                http.get(f"/v1/streams/{id}"),
+                http.get(f"/v1/streams/{id}/state"),
+                http.delete(f"/v1/streams/{id}"),
+                step(http, id, np.zeros(2)),
+            ):
+                assert (answer.status_code, answer.json()["code"]) == (404, "unknown_stream")
+
+
+def test_streams_may_be_left_out(tmp_path: Path) -> None:
+    with client(write(tmp_path, net=series()), max_streams=0) as http:
+        assert http.post("/v1/models/net/streams").json()["code"] == "unknown_path"
+        assert not [path for path in http.get("/openapi.json").json()["paths"] if "stream" in path]

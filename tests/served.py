@@ -1,0 +1,87 @@
+"""Networks of each kind of input and task as files, and servers of them in this process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastapi.testclient import TestClient
+
+from deployed_graphs import CLASSES, Builder, residual_network
+from hdlif.artefact import INPUT, Graph, InputRecord, TaskRecord, save
+from hdlif.serve import Settings
+from hdlif.serve.app import create_app
+
+STEPS = 6
+REGRESS = {"mean": (1.0, 2.0, 3.0), "std": (0.5, 1.0, 2.0)}
+TASKS = {
+    "classify": TaskRecord(),
+    "last": TaskRecord(combine="last"),
+    "sequence": TaskRecord("sequence", "each", delay=2),
+    "regress": TaskRecord("regress", **REGRESS),
+    "regress_each": TaskRecord("regress", "each", **REGRESS),
+    "multilabel": TaskRecord("multilabel"),
+}
+
+
+def series(task: str = "classify", *, seed: int = 0, channels: int = 2, kind: str = "series") -> Graph:
+    """A network of series (or of rows of a table) of `STEPS` steps, with a recurrent layer."""
+    b = Builder((channels, 1, 1), STEPS, seed)
+    hidden = b.hd_lif(b.linear(b.add("flatten", INPUT), 6))
+    again = b.recurrent(b.linear(hidden, 5))
+    frames = "rows" if kind == "series" else "constant"
+    record = InputRecord((channels, 1, 1), (0.5,) * channels, (2.0,) * channels, kind, "none", frames=frames)
+    return replace(b.graph(again), input=record, task=TASKS[task])
+
+
+def unbounded() -> Graph:
+    """A network of series whose outputs grow as its inputs do."""
+    b = Builder((2, 1, 1), STEPS, 0)
+    graph = b.graph(b.add("flatten", INPUT))
+    return replace(graph, input=series().input)
+
+
+def write(folder: Path, **graphs: Graph) -> dict[str, Path]:
+    """The file of each graph, by its name."""
+    found = {}
+    for name, graph in graphs.items():
+        found[name] = folder / f"{name}.hdlif.safetensors"
+        save(graph, found[name])
+    return found
+
+
+@contextmanager
+def client(artefacts: dict[str, Path], *, admin_token: str | None = None, **settings: Any) -> Iterator[TestClient]:
+    """Requests to an application of these artefacts, by default without waiting for others."""
+    app = create_app(artefacts, Settings(**{"latency_budget_ms": 0, "threads": 1} | settings), admin_token=admin_token)
+    with TestClient(app, raise_server_exceptions=True) as found:
+        yield found
+
+
+def npy(array: np.ndarray) -> bytes:
+    """The bytes of a .npy file."""
+    import io
+
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+NPY = {"content-type": "application/x-npy"}
+STATE = {"content-type": "application/vnd.hdlif.state"}
+
+__all__ = [
+    "CLASSES",
+    "NPY",
+    "STATE",
+    "STEPS",
+    "TASKS",
+    "client",
+    "npy",
+    "residual_network",
+    "series",
+    "unbounded",
+    "write",
+]
