@@ -207,7 +207,7 @@ def evaluate(path: Path, as_json: bool, confusion: bool, early: bool, **options:
 
 @cli.command()
 @click.argument("checkpoint", type=FILE)
-@click.option("--to", "target", type=click.Choice(["artefact", "onnx"]), default="artefact", show_default=True)
+@click.option("--to", "target", type=click.Choice(["artefact", "onnx", "nir"]), default="artefact", show_default=True)
 @click.option("--out", type=FILE, required=True, help="The file to write, usually NAME.hdlif.safetensors.")
 @click.option(
     "--form",
@@ -215,22 +215,77 @@ def evaluate(path: Path, as_json: bool, confusion: bool, early: bool, **options:
     help="Of ONNX: all time steps of a static image, or one step with its state.  [default: unrolled]",
 )
 @click.option("--batch", type=click.IntRange(1), help="Images that the unrolled form takes at once.  [default: 1]")
+@click.option(
+    "--extension",
+    is_flag=True,
+    help="Of NIR: all of the network, what NIR cannot say as metadata, which hdlif alone reads back.",
+)
+@click.option(
+    "--for-norse",
+    is_flag=True,
+    help="Of NIR: as norse reads it, which ignores R and knows no mean: R = 1 with larger weights, and sums.",
+)
 @json_option
-def export(checkpoint: Path, target: str, out: Path, form: str | None, batch: int | None, as_json: bool) -> None:
+def export(
+    checkpoint: Path,
+    target: str,
+    out: Path,
+    form: str | None,
+    batch: int | None,
+    extension: bool,
+    for_norse: bool,
+    as_json: bool,
+) -> None:
     """Deploy CHECKPOINT (or a run folder): norms folded, low-bit weights packed, one file that needs no PyTorch.
 
-    ONNX is written from an artefact too; its weights are float32.
+    ONNX and NIR (for other libraries of spiking networks: docs/nir.md) are written from an artefact too; their weights
+    are float32.
     """
     from hdlif.commands.export import export as to_artefact
-    from hdlif.commands.export import export_onnx
+    from hdlif.commands.export import export_nir, export_onnx
 
     if (target != "onnx" and (form or batch)) or (form == "step" and batch):
         raise click.UsageError("--form is for --to onnx, and --batch for its unrolled form: a step takes any number")
+    if (target != "nir" and (extension or for_norse)) or (extension and for_norse):
+        raise click.UsageError("--extension and --for-norse are for --to nir, one of them")
     if target == "onnx":
         result = export_onnx(checkpoint, out=out, form=form or "unrolled", batch=batch or 1)
+    elif target == "nir":
+        result = export_nir(checkpoint, out=out, extension=extension, for_norse=for_norse)
     else:
         result = to_artefact(checkpoint, out=out)
     show(result.as_dict(), as_json, lambda: f"{result.path}: {result.bytes:,} bytes, {result.nodes} nodes")
+
+
+@cli.command("import")
+@click.argument("source", metavar="FILE.nir", type=FILE)
+@click.option("--out", type=FILE, required=True, help="The folder to write, a new one.")
+@click.option(
+    "--dt",
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds of a time step; norse has 0.001.  [default: the file's, or 0.0001]",
+)
+@click.option("--time-steps", type=click.IntRange(1), help="Steps of a sequence.  [default: the file's, or 4]")
+@click.option(
+    "--kind",
+    type=click.Choice(["image", "events", "series", "table"]),
+    help="What the network takes.  [default: the file's; or by the shape, events of 2 channels, series of a vector]",
+)
+@click.option(
+    "--fires-at-threshold",
+    is_flag=True,
+    help="Neurons fire at v = v_threshold too, as SpikingJelly's do; in NIR they do not.",
+)
+@json_option
+def import_command(source: Path, as_json: bool, **options: Any) -> None:
+    """Read a network of another library from FILE.nir: a folder with an artefact to run, and a recipe to train on.
+
+    What snnTorch, SpikingJelly, norse and `hdlif export --to nir` write is taken (docs/nir.md).
+    """
+    from hdlif.commands.import_nir import import_nir
+
+    result = import_nir(source, **options)
+    show(result.as_dict(), as_json, lambda: str(result))
 
 
 @cli.command()

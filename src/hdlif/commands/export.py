@@ -1,4 +1,4 @@
-"""`hdlif export`: a trained network as one file that runs without PyTorch, or as an ONNX model."""
+"""`hdlif export`: a trained network as one file that runs without PyTorch, or as an ONNX model, or in NIR."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 from hdlif import builders
 from hdlif.artefact import Graph, load, save
-from hdlif.deploy import onnx
+from hdlif.deploy import nir, onnx
 from hdlif.deploy.lower import lower
 from hdlif.errors import InputError, did_you_mean
 from hdlif.runs.checkpoints import load_trained
@@ -26,7 +26,7 @@ class Exported:
     """A file that was written.
 
     Attributes:
-        to: "artefact" or "onnx".
+        to: "artefact", "onnx" or "nir".
         nodes: of its graph.
     """
 
@@ -44,10 +44,12 @@ def export(checkpoint: Path, *, out: Path) -> Exported:
     """Write the artefact of a checkpoint or run folder.
 
     Raises:
-        InputError: the file's name is that of an ONNX model.
+        InputError: the file's name is that of an ONNX model, or of a NIR graph.
     """
     if out.suffix.lower() == ".onnx":
         raise InputError(f'{out}: ends in ".onnx", and an artefact would be written; give --to onnx, or another name')
+    if out.suffix.lower() == ".nir":
+        raise InputError(f'{out}: ends in ".nir", and an artefact would be written; give --to nir, or another name')
     graph = trained_graph(checkpoint)
     with writing(out):
         save(graph, out)
@@ -66,12 +68,35 @@ def export_onnx(source: Path, *, out: Path, form: str = "unrolled", batch: int =
     """
     if form not in FORMS:
         raise InputError(f'form = "{form}" is unknown; {did_you_mean(form, FORMS)}')
-    graph = load(existing(source)) if names_artefact(source) else trained_graph(source)
+    graph = _graph_of(source)
     if form == "unrolled" and graph.input.kind != "image":
         raise InputError(f"{source}: its input changes at each step, and unrolled it would not; give the form step")
     model = FORMS[form](graph, batch)
     write_model(model, out)
     return Exported("onnx", out, out.stat().st_size, len(model.graph.node))
+
+
+def export_nir(source: Path, *, out: Path, extension: bool = False, for_norse: bool = False) -> Exported:
+    """Write the NIR graph of a checkpoint, run folder or artefact.
+
+    Args:
+        extension: all of it, what NIR cannot say as metadata; see `deploy.nir.extended`.
+        for_norse: as `deploy.nir.to_nir` takes it.
+    Raises:
+        LoweringError: parts of the network have no node in NIR.
+        MissingExtraError: the package nir is not installed.
+    """
+    nir.nir_package()
+    graph = _graph_of(source)
+    made = nir.extended(graph) if extension else nir.to_nir(graph, for_norse=for_norse)
+    with writing(out):
+        nir.write(made, out)
+    return Exported("nir", out, out.stat().st_size, len(made.nodes))
+
+
+def _graph_of(source: Path) -> Graph:
+    """The graph of a checkpoint, run folder or artefact."""
+    return load(existing(source)) if names_artefact(source) else trained_graph(source)
 
 
 def write_model(model: Any, out: Path) -> None:

@@ -13,6 +13,7 @@ from hdlif.functional.neurons import (
     lif_step,
     parallel_hd_lif_step,
     soft_reset,
+    unit_lif_step,
 )
 from hdlif.functional.quantizers import (
     StraightThrough,
@@ -59,4 +60,5 @@ __all__ = [
     "spike_codes",
     "ternarize_weight",
     "ternary_codes",
+    "unit_lif_step",
 ]

@@ -93,6 +93,29 @@ def lif_step(
     return threshold * fired, reset(membrane, fired, threshold)
 
 
+def unit_lif_step(
+    current: Tensor,
+    potential: Tensor,
+    leak: Tensor,
+    threshold: Tensor,
+    *,
+    surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
+    reset: Reset = soft_reset,
+) -> tuple[Tensor, Tensor]:
+    """`lif_step` with spikes of 1, as SpikingJelly, snnTorch, norse and NIR have them.
+
+    m_t = λ_t·v_{t-1} + I_t,   s_t = H(m_t - θ_t),   v_t = reset(m_t, s_t, θ_t)
+
+    Args and errors are those of `lif_step`.
+    Returns:
+        spike s_t in {0, 1} and potential v_t, both shaped like `current`.
+    """
+    _check_potential(current, potential)
+    membrane = leak * potential + current
+    fired = heaviside(membrane - threshold, surrogate)
+    return fired, reset(membrane, fired, threshold)
+
+
 def graded_lif_step(
     current: Tensor,
     potential: Tensor,
