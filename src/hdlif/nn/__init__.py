@@ -33,7 +33,7 @@ from hdlif.nn.synapses import (
     WeightQuantizer,
 )
 from hdlif.nn.time_constants import TimeConstants
-from hdlif.nn.unit_lif import LeakyIntegrator, UnitLIF
+from hdlif.nn.unit_lif import LateResetLIF, LeakyIntegrator, UnitLIF
 
 __all__ = [
     "GLIF",
@@ -55,6 +55,7 @@ __all__ = [
     "GradedLIF",
     "HeldWeights",
     "Integer",
+    "LateResetLIF",
     "LeakyIntegrator",
     "Measure",
     "MemBN",
