@@ -111,7 +111,7 @@ def test_what_does_not_fit_is_refused(run: hdlif.Run, tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="set them in the Recipe that is given"):
         hdlif.train(load_recipe("digits_hdlif"), epochs=1, out=tmp_path)
-    with pytest.raises(InputError, match="to = 'tflite' is unknown; choose one of artefact, onnx"):
+    with pytest.raises(InputError, match="to = 'tflite' is unknown; choose one of artefact, nir, onnx"):
         hdlif.export(run, tmp_path / "x", to="tflite")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="counting = 'none' is unknown; choose one of paper, honest"):
         hdlif.profile(run, counting="none")  # type: ignore[arg-type]

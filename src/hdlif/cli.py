@@ -5,7 +5,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -205,20 +205,43 @@ def evaluate(path: Path, as_json: bool, confusion: bool, early: bool, **options:
     show(result, as_json, lambda: tables.evaluation_text(result))
 
 
+OF_TARGETS: Mapping[str, tuple[str, ...]] = {
+    "artefact": (),
+    "onnx": ("form", "batch", "weights"),
+    "nir": ("extension", "for_norse"),
+    "c": ("arithmetic", "data", "data_root", "rom", "ram", "firmware", "check"),
+}
+"""What `hdlif export` writes, and the options of each."""
+
+
 @cli.command()
 @click.argument("checkpoint", type=FILE)
-@click.option("--to", "target", type=click.Choice(["artefact", "onnx", "c"]), default="artefact", show_default=True)
+@click.option("--to", "target", type=click.Choice(list(OF_TARGETS)), default="artefact", show_default=True)
 @click.option("--out", type=FILE, required=True, help="The file to write, usually NAME.hdlif.safetensors.")
 @click.option(
     "--form",
     type=click.Choice(["unrolled", "step"]),
     help="Of ONNX: all time steps of a static image, or one step with its state.  [default: unrolled]",
 )
-@click.option("--batch", type=click.IntRange(1), help="Images that the unrolled form takes at once.  [default: 1]")
+@click.option(
+    "--batch",
+    type=click.IntRange(1),
+    help="Of ONNX: images that the unrolled form takes at once; a step takes any number.  [default: 1]",
+)
 @click.option(
     "--weights",
     type=click.Choice(["int8", "int4", "float32"]),
     help="Of ONNX: how weights of few bits are held; int4 takes opset 21.  [default: int8]",
+)
+@click.option(
+    "--extension",
+    is_flag=True,
+    help="Of NIR: all of the network, what NIR cannot say as metadata, which hdlif alone reads back.",
+)
+@click.option(
+    "--for-norse",
+    is_flag=True,
+    help="Of NIR: as norse reads it, which ignores R and knows no mean: R = 1 with larger weights, and sums.",
 )
 @click.option(
     "--arithmetic",
@@ -226,63 +249,64 @@ def evaluate(path: Path, as_json: bool, confusion: bool, early: bool, **options:
     help="Of C: float32, or integers of 16 bits, whose formats are chosen on --data.  [default: float]",
 )
 @click.option("--data", metavar="NAME|PATH", help="Of C: the data of an artefact; a run's own by default.")
-@click.option("--data-root", type=FILE, help="Where data sets that are no part of a package lie.")
+@click.option("--data-root", type=FILE, help="Of C: where data sets that are no part of a package lie.")
 @click.option("--rom", type=click.IntRange(1), metavar="BYTES", help="Of C: refuse more constants than a device holds.")
 @click.option("--ram", type=click.IntRange(1), metavar="BYTES", help="Of C: refuse more state and work space.")
 @click.option("--firmware", is_flag=True, help="Of C: write a program for boards around it, into the folder of --out.")
 @click.option("--check", is_flag=True, help="Of C: build and run it, here and in emulators, and compare its outputs.")
 @json_option
-def export(
-    checkpoint: Path,
-    target: str,
-    out: Path,
-    form: str | None,
-    batch: int | None,
-    weights: str | None,
-    arithmetic: str | None,
-    data: str | None,
-    data_root: Path | None,
-    rom: int | None,
-    ram: int | None,
-    firmware: bool,
-    check: bool,
-    as_json: bool,
-) -> None:
+def export(checkpoint: Path, target: str, out: Path, as_json: bool, **options: Any) -> None:
     """Deploy CHECKPOINT (or a run folder): norms folded, low-bit weights packed, one file that needs no PyTorch.
 
-    ONNX and C are written from an artefact too. ONNX computes in float32. C is one C99 file, --out NAME.c, and its
-    header, for processors without an operating system.
+    ONNX, NIR (for other libraries of spiking networks) and C (one C99 file, --out NAME.c, and its header, for
+    processors without an operating system) are written from an artefact too. The first two compute in float32.
     """
-    if target != "c" and (arithmetic or data or rom or ram or firmware or check):
-        raise click.UsageError("--arithmetic, --data, --rom, --ram, --firmware and --check are for --to c")
-    if target == "c" and not (form or batch or weights):
+    own = {name: options[name] for name in OF_TARGETS[target] if options[name]}
+    for other, names in OF_TARGETS.items():
+        foreign = [f"--{name.replace('_', '-')}" for name in names if options[name] and name not in OF_TARGETS[target]]
+        if foreign:
+            raise click.UsageError(f"{', '.join(foreign)}: for --to {other} alone")
+    if target == "c":
+        # without PyTorch
         from hdlif.commands.export_c import export_c
 
-        written = export_c(
-            checkpoint,
-            out=out,
-            arithmetic=arithmetic or "float",
-            data=data,
-            data_root=data_root,
-            rom=rom,
-            ram=ram,
-            firmware=firmware,
-            check=check,
-        )
-        show(written.as_dict(), as_json, written.text)
-        return
-    if (target != "onnx" and (form or batch or weights)) or (form == "step" and batch):
-        raise click.UsageError(
-            "--form and --weights are for --to onnx, and --batch for its unrolled form: a step takes any number"
-        )
-    from hdlif.commands.export import export as to_artefact
-    from hdlif.commands.export import export_onnx
+        source = export_c(checkpoint, out=out, **own)
+        return show(source.as_dict(), as_json, source.text)
+    from hdlif.commands.export import WRITERS
 
-    if target == "onnx":
-        result = export_onnx(checkpoint, out=out, form=form or "unrolled", batch=batch or 1, weights=weights or "int8")
-    else:
-        result = to_artefact(checkpoint, out=out)
-    show(result.as_dict(), as_json, lambda: f"{result.path}: {result.bytes:,} bytes, {result.nodes} nodes")
+    result = WRITERS[target](checkpoint, out=out, **own)
+    return show(result.as_dict(), as_json, result.text)
+
+
+@cli.command("import")
+@click.argument("source", metavar="FILE.nir", type=FILE)
+@click.option("--out", type=FILE, required=True, help="The folder to write, a new one.")
+@click.option(
+    "--dt",
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds of a time step; norse has 0.001.  [default: the file's, or 0.0001]",
+)
+@click.option("--time-steps", type=click.IntRange(1), help="Steps of a sequence.  [default: the file's, or 4]")
+@click.option(
+    "--kind",
+    type=click.Choice(["image", "events", "series", "table"]),
+    help="What the network takes.  [default: the file's; or by the shape, events of 2 channels, series of a vector]",
+)
+@click.option(
+    "--fires-at-threshold",
+    is_flag=True,
+    help="Neurons fire at v = v_threshold too, as SpikingJelly's do; in NIR they do not.",
+)
+@json_option
+def import_command(source: Path, as_json: bool, **options: Any) -> None:
+    """Read a network of another library from FILE.nir: a folder with an artefact to run, and a recipe to train on.
+
+    What snnTorch, SpikingJelly, norse and `hdlif export --to nir` write is taken (docs/nir.md).
+    """
+    from hdlif.commands.import_nir import import_nir
+
+    result = import_nir(source, **options)
+    show(result.as_dict(), as_json, lambda: str(result))
 
 
 @cli.command()

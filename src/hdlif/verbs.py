@@ -215,22 +215,27 @@ def export(
     network: Run | Place,
     out: Place,
     *,
-    to: Literal["artefact", "onnx"] = "artefact",
+    to: Literal["artefact", "onnx", "nir"] = "artefact",
     form: Literal["unrolled", "step"] = "unrolled",
     batch: int = 1,
+    extension: bool = False,
+    for_norse: bool = False,
 ) -> Path:
-    """Write a trained network as one file that runs without PyTorch, or as an ONNX model; returns its path.
+    """Write a trained network as one file that runs without PyTorch, as an ONNX model, or in NIR; returns its path.
 
     Args:
-        network: a run, its folder or a checkpoint; for ONNX an artefact too.
+        network: a run, its folder or a checkpoint; for ONNX and NIR an artefact too.
         form, batch: of ONNX, as `hdlif export` takes them.
+        extension, for_norse: of NIR, as `hdlif export` takes them.
     """
     if to == "artefact":
         exporting.export(Path(network), out=Path(out))
     elif to == "onnx":
         exporting.export_onnx(Path(network), out=Path(out), form=form, batch=batch)
+    elif to == "nir":
+        exporting.export_nir(Path(network), out=Path(out), extension=extension, for_norse=for_norse)
     else:
-        raise InputError(f"to = {to!r} is unknown; choose one of artefact, onnx")
+        raise InputError(f"to = {to!r} is unknown; choose one of artefact, nir, onnx")
     return Path(out)
 
 

@@ -1,7 +1,19 @@
 """The deployed network as a file: graph, tensor packing, reading and writing. Never imports torch."""
 
 from hdlif.artefact.format import FORMAT_VERSION
-from hdlif.artefact.io import dumps, is_artefact, load, loads, save, tensor_bytes
+from hdlif.artefact.io import (
+    dumps,
+    is_artefact,
+    joined,
+    load,
+    loads,
+    metadata_of,
+    read_statement,
+    save,
+    statement,
+    stored,
+    tensor_bytes,
+)
 from hdlif.artefact.packing import pack, unpack
 from hdlif.ops import infer_values
 from hdlif.ops.graph import INPUT, Graph, InputRecord, Node, TaskRecord, Value
@@ -17,10 +29,15 @@ __all__ = [
     "dumps",
     "infer_values",
     "is_artefact",
+    "joined",
     "load",
     "loads",
+    "metadata_of",
     "pack",
+    "read_statement",
     "save",
+    "statement",
+    "stored",
     "tensor_bytes",
     "unpack",
 ]

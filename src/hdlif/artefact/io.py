@@ -122,19 +122,10 @@ def tensor_bytes(node: Node) -> int:
 def dumps(graph: Graph) -> bytes:
     """The file of `graph`; the same graph always gives the same bytes. Raises `ArtefactError`."""
     infer_values(graph)
-    tensors = {f"{node.name}.{role}": _stored(node, role) for node in graph.nodes for role in node.tensors}
+    tensors = {f"{node.name}.{role}": stored(node, role) for node in graph.nodes for role in node.tensors}
     record = {
         "digest": _NO_DIGEST,
         "format": FORMAT_VERSION,
-        "input": {
-            "kind": graph.input.kind,
-            "mean": [float(v) for v in graph.input.mean],
-            "resize": graph.input.resize,
-            "shape": list(graph.input.shape),
-            "std": [float(v) for v in graph.input.std],
-            **{key: _plain(getattr(graph.input, key)) for key in _INPUT_SINCE_5 if _differs(graph.input, key)},
-        },
-        "labels": list(graph.labels),
         "nodes": [
             {
                 "attributes": dict(node.attributes),
@@ -149,8 +140,7 @@ def dumps(graph: Graph) -> bytes:
             for node in graph.nodes
         ],
         "output": graph.output,
-        **({} if graph.task == TaskRecord() else {"task": _task(graph.task)}),
-        "time_steps": graph.time_steps,
+        **_said(graph),
     }
     text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     content = safetensors.numpy.save(tensors, {METADATA_KEY: text})
@@ -184,7 +174,61 @@ def loads(content: bytes, name: str) -> Graph:
     return graph
 
 
-def _stored(node: Node, role: str) -> Array:
+def metadata_of(content: bytes) -> str:
+    """The one metadata text of a file that `dumps` has made."""
+    return str(_read_header(content)[0]["__metadata__"][METADATA_KEY])
+
+
+def joined(metadata: str, tensors: Mapping[str, Array], name: str) -> bytes:
+    """The file of these metadata and tensors, each as `stored`: what `dumps` made, where none of it has changed.
+
+    Raises:
+        ArtefactError: no file can have them.
+    """
+    try:
+        return safetensors.numpy.save(
+            {key: np.ascontiguousarray(v) for key, v in tensors.items()}, {METADATA_KEY: metadata}
+        )
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ArtefactError(f"{name}: its tensors are no artefact's ({reason(error)}); {_DAMAGED}") from error
+
+
+def statement(graph: Graph) -> str:
+    """What a graph states beside its nodes, as JSON: input, labels, task and time steps."""
+    said = _said(graph)
+    return json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def read_statement(text: str) -> tuple[InputRecord, tuple[str, ...], TaskRecord, int]:
+    """Input, labels, task and time steps from what `statement` wrote. Raises `ArtefactError`; `infer_values` checks."""
+    record = _object("statement", _parse("statement", text.encode(errors="replace")))
+    _keys("statement", record, tuple(sorted({"input", "labels", "time_steps"} | record.keys() & {"task"})))
+    return (
+        _read_input(record["input"], FORMAT_VERSION),
+        tuple(_string("labels", label) for label in _list("labels", record["labels"])),
+        _read_task(record["task"]) if "task" in record else TaskRecord(),
+        _integer("time_steps", record["time_steps"]),
+    )
+
+
+def _said(graph: Graph) -> dict[str, Any]:
+    return {
+        "input": {
+            "kind": graph.input.kind,
+            "mean": [float(v) for v in graph.input.mean],
+            "resize": graph.input.resize,
+            "shape": list(graph.input.shape),
+            "std": [float(v) for v in graph.input.std],
+            **{key: _plain(getattr(graph.input, key)) for key in _INPUT_SINCE_5 if _differs(graph.input, key)},
+        },
+        "labels": list(graph.labels),
+        **({} if graph.task == TaskRecord() else {"task": _task(graph.task)}),
+        "time_steps": graph.time_steps,
+    }
+
+
+def stored(node: Node, role: str) -> Array:
+    """A tensor of a node as a file holds it: weights of low bit width packed."""
     if _encoding(node, role) in WEIGHTS_PER_BYTE:
         return pack(node.tensors[role], _encoding(node, role))
     return np.ascontiguousarray(node.tensors[role])

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MODELS: Mapping[str, Callable[..., Temporal]] = {
     "conv1d": At("hdlif.models:conv1d"),
     "dense": At("hdlif.models:dense"),
+    "imported": At("hdlif.builders.imported_network:imported_network"),
     "recurrent": At("hdlif.models:recurrent"),
     "resnet": At("hdlif.models:resnet"),
     "resnet18": At("hdlif.models:resnet18"),

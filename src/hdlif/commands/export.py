@@ -1,4 +1,4 @@
-"""`hdlif export`: a trained network as one file that runs without PyTorch, or as an ONNX model."""
+"""`hdlif export`: a trained network as one file that runs without PyTorch, or as an ONNX model, or in NIR."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 from hdlif import builders
 from hdlif.artefact import Graph, load, save
-from hdlif.deploy import onnx
+from hdlif.deploy import nir, onnx
 from hdlif.deploy.lower import lower
 from hdlif.deploy.onnx_translation import WEIGHTS
 from hdlif.errors import InputError, did_you_mean
@@ -27,7 +27,7 @@ class Exported:
     """A file that was written.
 
     Attributes:
-        to: "artefact" or "onnx".
+        to: "artefact", "onnx" or "nir".
         nodes: of its graph.
     """
 
@@ -40,27 +40,35 @@ class Exported:
         """What `hdlif export --json` prints: the path under the name of what it is."""
         return {self.to: str(self.path), "bytes": self.bytes, "nodes": self.nodes}
 
+    def text(self) -> str:
+        """The same for people."""
+        return f"{self.path}: {self.bytes:,} bytes, {self.nodes} nodes"
+
 
 def export(checkpoint: Path, *, out: Path) -> Exported:
     """Write the artefact of a checkpoint or run folder.
 
     Raises:
-        InputError: the file's name is that of an ONNX model.
+        InputError: the file's name is that of an ONNX model, or of a NIR graph.
     """
     if out.suffix.lower() == ".onnx":
         raise InputError(f'{out}: ends in ".onnx", and an artefact would be written; give --to onnx, or another name')
+    if out.suffix.lower() == ".nir":
+        raise InputError(f'{out}: ends in ".nir", and an artefact would be written; give --to nir, or another name')
     graph = trained_graph(checkpoint)
     with writing(out):
         save(graph, out)
     return Exported("artefact", out, out.stat().st_size, len(graph.nodes))
 
 
-def export_onnx(source: Path, *, out: Path, form: str = "unrolled", batch: int = 1, weights: str = "int8") -> Exported:
+def export_onnx(
+    source: Path, *, out: Path, form: str = "unrolled", batch: int | None = None, weights: str = "int8"
+) -> Exported:
     """Write the ONNX model of a checkpoint, run folder or artefact.
 
     Args:
         form: one of `FORMS`: all time steps of a static image, or one step with its state.
-        batch: images that the unrolled form takes at once; a step takes any number.
+        batch: images that the unrolled form takes at once, 1 by default; a step takes any number.
         weights: of few bits: integers of 8 or 4 bits that a DequantizeLinear scales, "int8" (opset 17) or "int4"
             (opset 21), or "float32".
     Raises:
@@ -71,12 +79,40 @@ def export_onnx(source: Path, *, out: Path, form: str = "unrolled", batch: int =
         raise InputError(f'form = "{form}" is unknown; {did_you_mean(form, FORMS)}')
     if weights not in WEIGHTS:
         raise InputError(f'weights = "{weights}" is unknown; {did_you_mean(weights, WEIGHTS)}')
-    graph = load(existing(source)) if names_artefact(source) else trained_graph(source)
+    if form == "step" and batch is not None:
+        raise InputError(f"batch = {batch}: a step takes any number of images; leave it out, or give the form unrolled")
+    graph = _graph_of(source)
     if form == "unrolled" and graph.input.kind != "image":
         raise InputError(f"{source}: its input changes at each step, and unrolled it would not; give the form step")
-    model = FORMS[form](graph, batch, weights)
+    model = FORMS[form](graph, batch or 1, weights)
     write_model(model, out)
     return Exported("onnx", out, out.stat().st_size, len(model.graph.node))
+
+
+def export_nir(source: Path, *, out: Path, extension: bool = False, for_norse: bool = False) -> Exported:
+    """Write the NIR graph of a checkpoint, run folder or artefact.
+
+    Args:
+        extension: all of it, what NIR cannot say as metadata; see `deploy.nir.extended`.
+        for_norse: as `deploy.nir.to_nir` takes it.
+    Raises:
+        InputError: both are asked for.
+        LoweringError: parts of the network have no node in NIR.
+        MissingExtraError: the package nir is not installed.
+    """
+    if extension and for_norse:
+        raise InputError("norse reads no extension; give extension or for_norse, not both")
+    nir.nir_package()
+    graph = _graph_of(source)
+    made = nir.extended(graph) if extension else nir.to_nir(graph, for_norse=for_norse)
+    with writing(out):
+        nir.write(made, out)
+    return Exported("nir", out, out.stat().st_size, len(made.nodes))
+
+
+def _graph_of(source: Path) -> Graph:
+    """The graph of a checkpoint, run folder or artefact."""
+    return load(existing(source)) if names_artefact(source) else trained_graph(source)
 
 
 def write_model(model: Any, out: Path) -> None:
@@ -95,3 +131,7 @@ def trained_graph(checkpoint: Path) -> Graph:
         time_steps=trained.recipe.time_steps,
         task=builders.build_task(trained.recipe).record,
     )
+
+
+WRITERS: Mapping[str, Callable[..., Exported]] = {"artefact": export, "onnx": export_onnx, "nir": export_nir}
+"""By target, each (source, out=, its own options)."""

@@ -10,9 +10,11 @@ from hdlif.functional.neurons import (
     graded_lif_step,
     hd_lif_inverse_step,
     hd_lif_step,
+    late_reset_lif_step,
     lif_step,
     parallel_hd_lif_step,
     soft_reset,
+    unit_lif_step,
 )
 from hdlif.functional.quantizers import (
     StraightThrough,
@@ -51,6 +53,7 @@ __all__ = [
     "hd_lif_step",
     "heaviside",
     "integer_codes",
+    "late_reset_lif_step",
     "lif_step",
     "parallel_hd_lif_step",
     "quantize_spike",
@@ -59,4 +62,5 @@ __all__ = [
     "spike_codes",
     "ternarize_weight",
     "ternary_codes",
+    "unit_lif_step",
 ]

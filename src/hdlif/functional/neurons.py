@@ -93,6 +93,56 @@ def lif_step(
     return threshold * fired, reset(membrane, fired, threshold)
 
 
+def unit_lif_step(
+    current: Tensor,
+    potential: Tensor,
+    leak: Tensor,
+    threshold: Tensor,
+    *,
+    surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
+    reset: Reset = soft_reset,
+) -> tuple[Tensor, Tensor]:
+    """`lif_step` with spikes of 1, as SpikingJelly, snnTorch, norse and NIR have them.
+
+    m_t = λ_t·v_{t-1} + I_t,   s_t = H(m_t - θ_t),   v_t = reset(m_t, s_t, θ_t)
+
+    Args and errors are those of `lif_step`.
+    Returns:
+        spike s_t in {0, 1} and potential v_t, both shaped like `current`.
+    """
+    _check_potential(current, potential)
+    membrane = leak * potential + current
+    fired = heaviside(membrane - threshold, surrogate)
+    return fired, reset(membrane, fired, threshold)
+
+
+def late_reset_lif_step(
+    current: Tensor,
+    potential: Tensor,
+    leak: Tensor,
+    threshold: Tensor,
+    size: Tensor,
+    *,
+    surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
+) -> tuple[Tensor, Tensor]:
+    """A LIF step whose spike is subtracted one step later, as snnTorch's `reset_delay=True` has it.
+
+    m_t = λ_t·m_{t-1} + I_t - size·H(m_{t-1} - θ_t),   s_t = H(m_t - θ_t)
+
+    No gradient goes through what is subtracted.
+
+    Args:
+        potential: m_{t-1}, that before the reset; zeros before the first step, where θ > 0.
+        size: what a spike takes away; θ, but for how ties are decided.
+    Returns:
+        spike s_t in {0, 1} and m_t.
+    """
+    _check_potential(current, potential)
+    before = heaviside(potential - threshold, surrogate).detach()
+    membrane = leak * potential + current - size * before
+    return heaviside(membrane - threshold, surrogate), membrane
+
+
 def graded_lif_step(
     current: Tensor,
     potential: Tensor,

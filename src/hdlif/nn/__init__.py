@@ -33,6 +33,7 @@ from hdlif.nn.synapses import (
     WeightQuantizer,
 )
 from hdlif.nn.time_constants import TimeConstants
+from hdlif.nn.unit_lif import LateResetLIF, LeakyIntegrator, UnitLIF
 
 __all__ = [
     "GLIF",
@@ -54,6 +55,8 @@ __all__ = [
     "GradedLIF",
     "HeldWeights",
     "Integer",
+    "LateResetLIF",
+    "LeakyIntegrator",
     "Measure",
     "MemBN",
     "Neuron",
@@ -78,6 +81,7 @@ __all__ = [
     "Temporal",
     "Ternary",
     "TimeConstants",
+    "UnitLIF",
     "WeightQuantizer",
     "carrying",
     "companded",

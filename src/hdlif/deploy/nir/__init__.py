@@ -1,0 +1,16 @@
+"""A deployed graph in the Neuromorphic Intermediate Representation (NIR, Pedersen et al., Nat. Commun. 2024).
+
+NIR's leaky neuron is stated in continuous time, with a hard reset and spikes of 1:
+
+    τ v' = (v_leak - v) + R I,    z = 1 where v > v_threshold, else 0,    v = v_reset where z = 1
+
+and is run by Euler steps of dt: v ← (1 - dt/τ) v + (dt/τ)(v_leak + R I). So ours, m = λ v + I with a spike where
+m >= θ, has τ = dt/(1 - λ), R = τ/dt, v_leak = 0, and as v_threshold the float32 next below θ, above which lie exactly
+the m that are at least θ. `docs/nir.md` says what maps to what, and how other libraries read it.
+"""
+
+from hdlif.deploy.nir.extension import extended
+from hdlif.deploy.nir.translation import DT, to_nir
+from hdlif.deploy.nir.writing import nir_package, write
+
+__all__ = ["DT", "extended", "nir_package", "to_nir", "write"]

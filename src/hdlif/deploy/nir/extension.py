@@ -1,0 +1,195 @@
+"""All of a deployed graph in a NIR file: its parameters and packed weights in the metadata of standard nodes.
+
+A node of another type than NIR's would be written and could not be read back. So every node of the graph is a standard
+one of the same shape, the nearest there is: what NIR cannot say is a `Scale` by 1. Another reader meets what is near to
+the network, or, as SpikingJelly and snnTorch do at a `Scale`, refuses it. `hdlif.interop.nir` reads metadata alone,
+and gives the artefact in every byte.
+
+    the input node   metadata.hdlif.artefact   the artefact's metadata text
+    other nodes      metadata.hdlif.name       the node's name in the artefact
+                     metadata.ROLE             a tensor as the artefact stores it
+                     metadata.hdlif.weight     "own" where the weight is float32, and the node's own field has it
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from hdlif.artefact import dumps, metadata_of, stored
+from hdlif.deploy.nir.names import plain_name
+from hdlif.deploy.nir.neurons import hard_lif
+from hdlif.deploy.nir.translation import DT, infers, neuron_node
+from hdlif.deploy.nir.writing import nir_package
+from hdlif.errors import LoweringError
+from hdlif.ops import INPUT, Graph, Node, infer_values, reads
+from hdlif.ops.conv2d import dilation_of, groups_of
+
+ARTEFACT, NAME, WEIGHT = "hdlif.artefact", "hdlif.name", "hdlif.weight"
+"""Keys in the metadata of nodes."""
+
+
+def extended(graph: Graph, *, dt: float = DT) -> Any:
+    """The `nir.NIRGraph` of any network, but for an upsampling, of whose shape NIR has no node.
+
+    Args:
+        dt: seconds of a time step.
+    Raises:
+        LoweringError: a node has a shape that none of NIR's has.
+        MissingExtraError: the package nir is not installed.
+    """
+    return _Extension(graph, dt).run()
+
+
+class _Extension:
+    """One graph on its way."""
+
+    def __init__(self, graph: Graph, dt: float) -> None:
+        self.nir, self.graph, self.dt = nir_package(), graph, dt
+        self.types = infer_values(graph)
+        self._nodes: dict[str, Any] = {}
+        self._edges: list[tuple[str, str]] = []
+        self._names: dict[str, str] = {}
+
+    def run(self) -> Any:
+        text = {ARTEFACT: metadata_of(dumps(self.graph))}
+        self._names[INPUT] = self.put("input", self.nir.Input(input_type=self.shape(INPUT), metadata=text))
+        for node in self.graph.nodes:
+            make = _NEAREST.get(node.op)
+            if make is None or (node.op == "conv2d" and not infers(node, self.types)):
+                raise LoweringError(
+                    f"{node.name}: NIR has no node of the shape of this {node.op}, to hold its metadata; --to artefact "
+                    "and --to onnx have it"
+                )
+            self._names[node.name] = self.put(node.name, make(self, node), self._metadata(node))
+        for node in self.graph.nodes:
+            # A delay reads what a later node gives.
+            sources = reads(node)[len(node.inputs) :] or node.inputs
+            for source in dict.fromkeys(sources):
+                self._join(source, node)
+        out = self.put("output", self.nir.Output(output_type={"output": np.array(self.types[self.graph.output].shape)}))
+        self._edges.append((self._names[self.graph.output], out))
+        return self.nir.NIRGraph(self._nodes, self._edges)
+
+    def put(self, name: str, node: Any, metadata: Mapping[str, Any] | None = None) -> str:
+        found = plain_name(name, self._nodes)
+        if metadata:
+            node.metadata = dict(metadata)
+        self._nodes[found] = node
+        return found
+
+    def shape(self, name: str) -> dict[str, Any]:
+        return {"input": np.array(self.types[name].shape)}
+
+    def ones(self, name: str) -> Any:
+        """What has the shape of a value, and does nothing."""
+        return self.nir.Scale(scale=np.ones(self.types[name].shape, np.float32))
+
+    def matrix(self, shape: tuple[int, ...], weight: Any) -> Any:
+        """A layer of these weights [out, in] over the channels of a value."""
+        if len(shape) == 1:
+            return self.nir.Linear(weight=weight)
+        return self.nir.Conv2d(
+            input_shape=shape[1:],
+            weight=weight[:, :, None, None],
+            bias=np.zeros(len(weight), np.float32),
+            stride=(1, 1),
+            padding=(0, 0),
+            dilation=(1, 1),
+            groups=1,
+        )
+
+    def _metadata(self, node: Node) -> dict[str, Any]:
+        has_weight = node.attributes.get("encoding") == "float32"
+        roles = [role for role in node.tensors if not (role == "weight" and has_weight)]
+        own = {WEIGHT: "own"} if has_weight else {}
+        return {NAME: node.name, **own, **{role: stored(node, role) for role in roles}}
+
+    def _join(self, source: str, node: Node) -> None:
+        """The edges from a value to a node, by what stands between where their shapes differ."""
+        begin, end = self._names[source], self._names[node.name]
+        shape = self.types[source].shape
+        if node.op == "global_sum_pool":
+            size = np.array(shape[1:])
+            pool = self.nir.SumPool2d(kernel_size=size, stride=size, padding=np.zeros(2, np.int64))
+            begin = self._between(begin, f"{node.name}.sum", pool)
+        elif node.op == "concat":
+            places = [place for place, name in enumerate(node.inputs) if name == source]
+            first = self.types[node.inputs[0]].shape[0]
+            weight = np.zeros((self.types[node.name].shape[0], shape[0]), np.float32)
+            for place in places:
+                weight[place * first : place * first + shape[0]] += np.eye(shape[0], dtype=np.float32)
+            begin = self._between(begin, f"{node.name}.from_{source}", self.matrix(shape, weight))
+        self._edges.append((begin, end))
+
+    def _between(self, begin: str, name: str, node: Any) -> str:
+        found = self.put(name, node)
+        self._edges.append((begin, found))
+        return found
+
+
+def _conv2d(to: _Extension, node: Node) -> Any:
+    weight = node.tensors["weight"]
+    return to.nir.Conv2d(
+        input_shape=to.types[node.inputs[0]].shape[1:],
+        weight=weight,
+        bias=np.zeros(len(weight), np.float32),
+        stride=tuple(node.attributes["stride"]),
+        padding=tuple(node.attributes["padding"]),
+        dilation=tuple(dilation_of(node)),
+        groups=groups_of(node),
+    )
+
+
+def _affine(to: _Extension, node: Node) -> Any:
+    shape = to.types[node.name].shape
+    scale = node.tensors["scale"][0].reshape(-1, *(1,) * (len(shape) - 1))
+    return to.nir.Scale(scale=np.ascontiguousarray(np.broadcast_to(scale, shape)))
+
+
+def _program(to: _Extension, node: Node) -> Any:
+    neuron = hard_lif(node)
+    if isinstance(neuron, str):
+        return to.ones(node.name)
+    return neuron_node(neuron, to.types[node.name].shape, to.dt)
+
+
+def _pool(to: _Extension, node: Node) -> Any:
+    sizes = {key: np.array(node.attributes.get(key, (0, 0))) for key in ("stride", "padding")}
+    return to.nir.SumPool2d(kernel_size=np.array(node.attributes["kernel"]), **sizes)
+
+
+def _flatten(to: _Extension, node: Node) -> Any:
+    shape = to.types[node.inputs[0]].shape
+    if node.op == "global_sum_pool":
+        shape = (shape[0], 1, 1)
+    return to.nir.Flatten(input_type={"input": np.array(shape)}, start_dim=-3, end_dim=-1)
+
+
+def _slice(to: _Extension, node: Node) -> Any:
+    shape = to.types[node.inputs[0]].shape
+    chosen = np.eye(shape[0], dtype=np.float32)[node.attributes["begin"] : node.attributes["end"]]
+    return to.matrix(shape, chosen)
+
+
+def _same(to: _Extension, node: Node) -> Any:
+    return to.ones(node.name)
+
+
+_NEAREST: Mapping[str, Callable[[_Extension, Node], Any]] = {
+    "add": _same,
+    "affine": _affine,
+    "concat": _same,
+    "conv2d": _conv2d,
+    "delay": lambda to, node: to.nir.Delay(delay=np.full(to.types[node.name].shape, to.dt)),
+    "flatten": _flatten,
+    "global_sum_pool": _flatten,
+    "linear": lambda to, node: to.nir.Linear(weight=node.tensors["weight"]),
+    "max_pool": _pool,
+    "program": _program,
+    "quantise": _same,
+    "seca": _same,
+    "slice": _slice,
+    "sum_pool": _pool,
+}
+"""By op, a standard node of the same shape."""

@@ -1,0 +1,95 @@
+"""Which programs are the neurons that NIR has: leaky, with a threshold and a hard reset, and spikes of 1."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.equations import Program
+from hdlif.ops import Node
+from hdlif.ops.program import named_rows, program_of
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class HardLIF:
+    """m = leak·v + x; a spike of 1 where m >= threshold; v = reset there, else m. [1, C or 1] each, float64."""
+
+    leak: Floats
+    threshold: Floats
+    reset: Floats
+
+    @property
+    def integrates(self) -> bool:
+        """Whether nothing leaks."""
+        return bool((self.leak == 1).all())
+
+
+def hard_lif(node: Node) -> HardLIF | str:
+    """The neuron of a `program`, or why NIR has none for it."""
+    program, rows = program_of(node), named_rows(node)
+    kind = str(node.attributes["kind"])
+    if not node.attributes.get("fires", True):
+        return f"{kind}, an equation that emits values and no spikes"
+    if not program.is_binary(program.spike):
+        return f"{kind}, whose spikes are graded"
+    if len(program.states) != 1:
+        return f"{kind}, a neuron with {len(program.states)} states"
+    found = _matched(program, rows)
+    if found is None:
+        return f"{kind}, another equation than a leaky neuron with a hard reset"
+    if isinstance(found, str):
+        return f"{kind} with {found}"
+    if changing := [name for name, value in vars(found).items() if len(value) > 1]:
+        return f"{kind} whose {' and '.join(changing)} change{'s' * (len(changing) == 1)} from step to step"
+    if not ((found.leak >= 0) & (found.leak <= 1)).all():
+        return f"{kind} with a leak outside of [0, 1]"
+    if (found.leak == 1).any() and not (found.leak == 1).all():
+        return f"{kind} with a leak of 1 in some channels and not in all"
+    return found
+
+
+def _matched(program: Program, rows: Mapping[str, Any]) -> HardLIF | str | None:
+    """The parts of the equation, a reset that NIR has not, or None where it is another equation."""
+    potential = 1
+
+    def made(register: int, operation: str) -> tuple[int, ...] | None:
+        """What an operation of this name read, where one has made the register."""
+        if register < program.first:
+            return None
+        instruction = program.instructions[register - program.first]
+        return instruction.operands if instruction.operation == operation else None
+
+    def value(register: int) -> Floats | None:
+        """What a register holds that is a row or a constant."""
+        if (constant := program.constant(register)) is not None:
+            return np.full((1, 1), constant)
+        if 1 + len(program.states) <= register < program.first:
+            return np.asarray(rows[program.rows[register - 1 - len(program.states)]], np.float64)
+        return None
+
+    compared = made(program.spike, "greater_equal")
+    if compared is None and (difference := made(program.spike, "step")) is not None:
+        compared = made(difference[0], "subtract")
+    if compared is None:
+        return None
+    membrane, threshold = compared[0], value(compared[1])
+    added = made(membrane, "add")
+    if threshold is None or added is None or 0 not in added:
+        return None
+    decayed = added[1] if added[0] == 0 else added[0]
+    leak: Floats | None = np.ones((1, 1)) if decayed == potential else None
+    if (product := made(decayed, "multiply")) is not None and potential in product:
+        leak = value(product[1] if product[0] == potential else product[0])
+    if leak is None:
+        return None
+    chosen = made(program.after[0], "select")
+    if chosen is None or chosen[0] != program.spike or chosen[2] != membrane:
+        return "another reset than a hard one" if chosen is None else None
+    reset = value(chosen[1])
+    if reset is None:
+        return "a soft reset" if made(chosen[1], "subtract") == (membrane, compared[1]) else "another reset"
+    return HardLIF(leak, threshold, reset)

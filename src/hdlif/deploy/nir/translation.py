@@ -1,0 +1,303 @@
+"""From a deployed graph to the nodes and edges of NIR, exactly or not at all.
+
+What stands between layers goes into their weights: the affine behind a convolution, the sizes of spikes, the divisors
+of means. A sum is several edges into one node. An affine that follows no layer is a 1x1 convolution, or a matrix, whose
+weights are on the diagonal.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.artefact import statement
+from hdlif.deploy.nir.names import plain_name
+from hdlif.deploy.nir.neurons import HardLIF, hard_lif
+from hdlif.deploy.nir.writing import nir_package
+from hdlif.errors import LoweringError, some
+from hdlif.ops import INPUT, Graph, Node, infer_values, reads
+from hdlif.ops.conv2d import dilation_of, groups_of
+
+Floats = NDArray[np.float64]
+DT = 1e-4
+"""Seconds of a time step, as snnTorch and SpikingJelly have them."""
+_WITHOUT_NODE = {
+    "delay": "what was given at the step before, a delay",
+    "max_pool": "a max pool",
+    "seca": "a channel attention, SECA",
+    "slice": "a part of the channels",
+    "concat": "channels that are joined",
+    "upsample": "an upsampling",
+}
+METADATA, STEP = "hdlif", "hdlif.dt"
+"""Keys, in the metadata of the input node, of what NIR does not say of a network, and of the seconds of a time step."""
+MOST_SHOWN = 3
+"""Layers that an error names."""
+
+
+@dataclass
+class _Layer:
+    """A convolution or a matrix on its way, float64: what follows it is folded into it."""
+
+    weight: Floats
+    bias: Floats
+    geometry: Mapping[str, Any] | None
+    """Of a convolution."""
+
+    def scaled(self, scale: Floats, shift: Floats) -> None:
+        """Give scale·y + shift in place of y, [C or 1] each."""
+        self.weight = self.weight * scale.reshape(-1, *(1,) * (self.weight.ndim - 1))
+        self.bias = self.bias * scale + shift
+
+
+@dataclass(frozen=True)
+class _Value:
+    """The sum of what nodes of NIR give, times `scale` [C or 1].
+
+    Attributes:
+        layer: the one that gives it, which is still open; whoever alone reads the value may change it.
+    """
+
+    sources: tuple[str, ...]
+    scale: Floats = field(default_factory=lambda: np.ones(1))
+    layer: _Layer | None = None
+
+
+def to_nir(graph: Graph, *, dt: float = DT, for_norse: bool = False) -> Any:
+    """The `nir.NIRGraph` of a network of LIF neurons with a hard reset.
+
+    Leak and threshold are constant in time, and weights of low bit width become float32. The input node takes what the
+    network takes: values after mean and std. Its metadata keep what NIR has no place for (time steps, labels, the
+    input's kind), by which `hdlif.interop.nir` reads the file without being told.
+
+    Args:
+        dt: seconds of a time step.
+        for_norse: write what norse reads, which ignores R and knows no mean: R = 1 with weights divided by 1 - λ, and
+            sums over windows. SpikingJelly and snnTorch run that too.
+    Raises:
+        LoweringError: parts of it have no node in NIR; each is named.
+        MissingExtraError: the package nir is not installed.
+    """
+    nir_package()
+    types = infer_values(graph)
+    if problems := [(node.name, why) for node in graph.nodes if (why := _refused(node, types)) is not None]:
+        raise LoweringError(refusal(problems))
+    return _Translation(graph, dt, for_norse).run()
+
+
+def refusal(problems: list[tuple[str, str]]) -> str:
+    """What NIR cannot say, and who can."""
+    shown = some([f"{name} is {why}" for name, why in problems], MOST_SHOWN)
+    return (
+        f"NIR has no node for parts of this network: {shown}; --extension writes them as metadata, which hdlif alone "
+        "reads back; --to artefact and --to onnx have all of them"
+    )
+
+
+def _refused(node: Node, types: Mapping[str, Any]) -> str | None:
+    """What a node is that NIR cannot say."""
+    match node.op:
+        case "program":
+            found = hard_lif(node)
+            return found if isinstance(found, str) else None
+        case "affine":
+            if any(len(rows) > 1 for rows in node.tensors.values()):
+                return "a batch norm whose statistics change from step to step"
+        case "conv2d":
+            if not infers(node, types):
+                return "a convolution that is not square, of whose output nir infers another shape"
+        case "quantise":
+            return f"a quantiser of spikes, of {node.attributes['bits']} bits"
+        case op if op not in _TRANSLATIONS:
+            return _WITHOUT_NODE.get(op, f"an op {op}")
+    return None
+
+
+def infers(node: Node, types: Mapping[str, Any]) -> bool:
+    """Whether the package nir, which takes a kernel's height for its width, infers the shape that is given."""
+    (size_y, size_x), out = types[node.inputs[0]].shape[1:], types[node.name].shape[1:]
+    kernel = node.tensors["weight"].shape[2]
+    sizes = zip((size_y, size_x), node.attributes["padding"], dilation_of(node), node.attributes["stride"], strict=True)
+    return tuple((n + 2 * p - d * (kernel - 1) - 1) // s + 1 for n, p, d, s in sizes) == tuple(out)
+
+
+class _Translation:
+    """One graph on its way."""
+
+    def __init__(self, graph: Graph, dt: float, for_norse: bool) -> None:
+        self.nir = nir_package()
+        self.graph, self.dt, self.for_norse = graph, dt, for_norse
+        self.types = infer_values(graph)
+        self._readers = Counter(name for node in graph.nodes for name in reads(node)) + Counter([graph.output])
+        self._nodes: dict[str, Callable[[], Any]] = {}
+        self._edges: list[tuple[str, str]] = []
+        self.values: dict[str, _Value] = {}
+
+    def run(self) -> Any:
+        shape = np.array(self.types[INPUT].shape)
+        record = {METADATA: statement(self.graph), STEP: float(self.dt)}
+        self.values[INPUT] = _Value(
+            (self.put("input", (), lambda: self.nir.Input(input_type={"input": shape}, metadata=record)),)
+        )
+        for node in self.graph.nodes:
+            self.values[node.name] = _TRANSLATIONS[node.op](self, node)
+        result = self.applied(self.graph.output)
+        of_output = np.array(self.types[self.graph.output].shape)
+        self.put("output", result.sources, lambda: self.nir.Output(output_type={"output": of_output}))
+        return self.nir.NIRGraph({name: make() for name, make in self._nodes.items()}, self._edges)
+
+    def put(self, name: str, sources: tuple[str, ...], make: Callable[[], Any]) -> str:
+        """Add a node that reads the sum of sources; it is made at the end. The name that it gets."""
+        found = plain_name(name, self._nodes)
+        self._nodes[found] = make
+        self._edges += [(source, found) for source in sources]
+        return found
+
+    def layer(self, name: str, layer: _Layer, value: _Value, shape: tuple[int, ...]) -> _Value:
+        """Add a layer that reads a value of this shape."""
+        return _Value((self.put(name, value.sources, lambda: self._made(layer, shape)),), layer=layer)
+
+    def _made(self, layer: _Layer, shape: tuple[int, ...]) -> Any:
+        weight, bias = layer.weight.astype(np.float32), layer.bias.astype(np.float32)
+        if layer.geometry is not None:
+            return self.nir.Conv2d(input_shape=shape[1:], weight=weight, bias=bias, **layer.geometry)
+        if bias.any():
+            return self.nir.Affine(weight=weight, bias=bias)
+        return self.nir.Linear(weight=weight)
+
+    def applied(self, name: str, times: Floats | None = None) -> _Value:
+        """The value of a node of the graph, `times` it, with its scale in the weights of what gives it."""
+        value = self.values[name]
+        scale = value.scale if times is None else value.scale * times
+        return self.with_affine(name, scale, np.zeros(1))
+
+    def with_affine(self, name: str, scale: Floats, shift: Floats, *, of: str | None = None) -> _Value:
+        """scale·value + shift, of the value of a node of the graph without its own scale."""
+        value = self.values[name]
+        layer = value.layer if self._readers[name] == 1 else None
+        if (scale == 1).all() and not shift.any():
+            return replace(value, scale=np.ones(1), layer=layer)
+        if layer is not None:
+            layer.scaled(scale, shift)
+            return replace(value, scale=np.ones(1))
+        return self._diagonal(of or f"{name}.scaled", value, scale, shift, self.types[name].shape)
+
+    def _diagonal(self, name: str, value: _Value, scale: Floats, shift: Floats, shape: tuple[int, ...]) -> _Value:
+        """The same by a layer of its own."""
+        channels = shape[0]
+        weight, bias = np.diag(np.broadcast_to(scale, channels)), np.broadcast_to(shift, channels).astype(np.float64)
+        geometry = None
+        if len(shape) == 3:
+            weight = weight[:, :, None, None]
+            geometry = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+        # It is closed: where it is read more than once, nothing may be folded into it.
+        return replace(self.layer(name, _Layer(weight, bias, geometry), value, shape), layer=None)
+
+
+def _conv2d(to: _Translation, node: Node) -> _Value:
+    value, groups = to.values[node.inputs[0]], groups_of(node)
+    weight = node.tensors["weight"].astype(np.float64)
+    scale = np.broadcast_to(value.scale, to.types[node.inputs[0]].shape[0])
+    # The channels of each group, for each of its output channels.
+    weight *= np.repeat(scale.reshape(groups, -1), len(weight) // groups, axis=0)[:, :, None, None]
+    geometry = {
+        "stride": tuple(node.attributes["stride"]),
+        "padding": tuple(node.attributes["padding"]),
+        "dilation": tuple(dilation_of(node)),
+        "groups": groups,
+    }
+    return to.layer(node.name, _Layer(weight, np.zeros(len(weight)), geometry), value, to.types[node.inputs[0]].shape)
+
+
+def _linear(to: _Translation, node: Node) -> _Value:
+    value = to.values[node.inputs[0]]
+    weight = node.tensors["weight"].astype(np.float64) * value.scale
+    return to.layer(node.name, _Layer(weight, np.zeros(len(weight)), None), value, to.types[node.inputs[0]].shape)
+
+
+def _affine(to: _Translation, node: Node) -> _Value:
+    (name,), value = node.inputs, to.values[node.inputs[0]]
+    scale, shift = (node.tensors[role][0].astype(np.float64) for role in ("scale", "shift"))
+    if value.layer is None and not shift.any():
+        return replace(value, scale=value.scale * scale)
+    return to.with_affine(name, value.scale * scale, shift, of=node.name)
+
+
+def _program(to: _Translation, node: Node) -> _Value:
+    neuron, shape = hard_lif(node), to.types[node.name].shape
+    assert isinstance(neuron, HardLIF), "refused before"
+    unit = to.for_norse and not neuron.integrates
+    value = to.applied(node.inputs[0], 1 / (1 - neuron.leak[0]) if unit else None)
+    made = neuron_node(neuron, shape, to.dt, unit_resistance=unit)
+    return _Value((to.put(node.name, value.sources, lambda: made),))
+
+
+def neuron_node(neuron: HardLIF, shape: tuple[int, ...], dt: float, *, unit_resistance: bool = False) -> Any:
+    """The `nir.LIF` of a neuron, or the `nir.IF` of one that does not leak."""
+    leak, threshold, reset = (
+        np.broadcast_to(rows[0].reshape(-1, *(1,) * (len(shape) - 1)), shape).astype(np.float64)
+        for rows in (neuron.leak, neuron.threshold, neuron.reset)
+    )
+    # Above this lie exactly the float32 that are at least the threshold.
+    below = np.nextafter(threshold.astype(np.float32), np.float32(-np.inf)).astype(np.float64)
+    rest = {"v_threshold": below, "v_reset": reset}
+    if neuron.integrates:
+        return nir_package().IF(r=np.full(shape, 1 / dt), **rest)
+    tau = dt / (1 - leak)
+    r = np.ones(shape) if unit_resistance else tau / dt
+    return nir_package().LIF(tau=tau, r=r, v_leak=np.zeros(shape), **rest)
+
+
+def _sum_pool(to: _Translation, node: Node) -> _Value:
+    return _pooled(to, node, node.attributes["kernel"], node.attributes["stride"])
+
+
+def _pooled(to: _Translation, node: Node, kernel: Any, stride: Any) -> _Value:
+    """A mean over windows, whose number of entries is left to whoever reads it; or a sum."""
+    value = to.values[node.inputs[0]]
+    sizes = {"kernel_size": np.array(kernel), "stride": np.array(stride), "padding": np.zeros(2, np.int64)}
+    kind = to.nir.SumPool2d if to.for_norse else to.nir.AvgPool2d
+    name = to.put(node.name, value.sources, lambda: kind(**sizes))
+    return _Value((name,), value.scale if to.for_norse else value.scale * float(np.prod(kernel)))
+
+
+def _global_sum_pool(to: _Translation, node: Node) -> _Value:
+    channels, *size = to.types[node.inputs[0]].shape
+    pooled = to.values[node.inputs[0]]
+    if size != [1, 1]:
+        pooled = _pooled(to, node, size, size)
+    return _flat(to, f"{node.name}.flatten", pooled, (channels, 1, 1))
+
+
+def _flatten(to: _Translation, node: Node) -> _Value:
+    return _flat(to, node.name, to.values[node.inputs[0]], to.types[node.inputs[0]].shape)
+
+
+def _flat(to: _Translation, name: str, value: _Value, shape: tuple[int, ...]) -> _Value:
+    # From the end, so that readers that count the batch and those that do not see the same axes.
+    flat = {"input_type": {"input": np.array(shape)}, "start_dim": -len(shape), "end_dim": -1}
+    scale = value.scale if len(value.scale) == 1 else np.repeat(value.scale, int(np.prod(shape[1:])))
+    return _Value((to.put(name, value.sources, lambda: to.nir.Flatten(**flat)),), scale)
+
+
+def _add(to: _Translation, node: Node) -> _Value:
+    first, second = (to.applied(name) for name in node.inputs)
+    if set(first.sources) & set(second.sources):
+        # An edge is there once or not at all.
+        second = to._diagonal(f"{node.name}.again", second, np.ones(1), np.zeros(1), to.types[node.name].shape)
+    return _Value((*first.sources, *second.sources))
+
+
+_TRANSLATIONS: Mapping[str, Callable[[_Translation, Node], _Value]] = {
+    "add": _add,
+    "affine": _affine,
+    "conv2d": _conv2d,
+    "flatten": _flatten,
+    "global_sum_pool": _global_sum_pool,
+    "linear": _linear,
+    "program": _program,
+    "sum_pool": _sum_pool,
+}

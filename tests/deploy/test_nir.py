@@ -1,0 +1,155 @@
+"""Deployed graphs in NIR: what is written, what is refused by name, and that it is the same network."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from deployed_graphs import residual_network, two_streams
+from hdlif.artefact import dumps
+from hdlif.deploy import lower
+from hdlif.deploy.nir import extended, to_nir, write
+from hdlif.errors import LoweringError, MissingExtraError
+from hdlif.functional import HardReset
+from hdlif.interop.nir import from_nir, read, read_artefact
+from hdlif.nn import HDLIF, LIF, BatchNorm2d, Recurrent, Sequential, SpikeQuantizer
+from lif_networks import Residual, T, convolutions, currents, lif, mlp, on_grid, record, spikes_of
+
+nir = pytest.importorskip("nir", reason="pip install 'hdlif[nir]'")
+
+
+def lowered(network: nn.Module, *shape: int, outputs: int, kind: str = "events"):
+    labels = tuple(map(str, range(outputs)))
+    return lower(network, input=record(*shape, kind=kind), labels=labels, time_steps=T)
+
+
+def test_a_leaky_neuron_is_written_as_nir_states_it() -> None:
+    neuron = lif(leak=0.75, threshold=1.5, reset=HardReset(-0.25))
+    graph = to_nir(lowered(on_grid(Sequential(nn.Flatten(), nn.Linear(2, 3), neuron)), 2, 1, 1, outputs=3))
+    node = graph.nodes["node_2"]
+    assert isinstance(node, nir.LIF)
+    # dt/(1 - 3/4) is four steps of 1e-4 s, and R dt/τ is 1.
+    np.testing.assert_allclose(node.tau, [4e-4] * 3, rtol=1e-15)
+    np.testing.assert_allclose(node.r, [4.0] * 3, rtol=1e-15)
+    assert node.v_leak.tolist() == [0.0] * 3
+    assert node.v_reset.tolist() == [-0.25] * 3
+    # The largest float32 below: what is above it is at least 1.5.
+    assert node.v_threshold.tolist() == [1.5 - 2**-23] * 3
+    # Ours emits the threshold, NIR's 1.
+    assert graph.edges[:3] == [("input", "node_0"), ("node_0", "node_1"), ("node_1", "node_2")]
+    np.testing.assert_array_equal(graph.nodes["node_2_scaled_scaled"].weight, 1.5 * np.eye(3))
+
+
+def test_sizes_of_spikes_and_divisors_of_means_stand_in_weights() -> None:
+    network = convolutions()
+    graph = to_nir(lowered(network, 2, 8, 8, outputs=3))
+    # Spikes of 1/2, and the mean over four of them, which NIR takes itself.
+    np.testing.assert_array_equal(graph.nodes["node_3"].weight, network[3].weight.detach() / 2)
+    assert isinstance(graph.nodes["node_2"], nir.AvgPool2d)
+
+
+def test_a_neuron_without_leak_is_an_if() -> None:
+    graph = to_nir(lowered(mlp(leak=1.0), 6, 1, 1, outputs=4))
+    assert isinstance(graph.nodes["node_2"], nir.IF)
+    np.testing.assert_allclose(graph.nodes["node_2"].r, [1e4] * 12)
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "outputs"),
+    [(mlp, (6, 1, 1), 4), (convolutions, (2, 8, 8), 3), (lambda: on_grid(Residual()), (2, 6, 6), 3)],
+    ids=["mlp", "convolutions", "residual"],
+)
+def test_what_is_written_comes_back_as_the_same_network(make, shape, outputs: int, tmp_path: Path) -> None:
+    network = make()
+    graph = lowered(network, *shape, outputs=outputs)
+    write(to_nir(graph), tmp_path / "x.nir")
+    found = read(tmp_path / "x.nir")
+    assert (found.time_steps, found.input, found.labels) == (T, graph.input, graph.labels)
+    x = currents(*shape)
+    expected = spikes_of(network, x)
+    np.testing.assert_allclose(spikes_of(found.network, x), expected, atol=1e-6)
+    assert np.ptp(expected) > 0
+    # And once more: nothing is lost in writing it again.
+    again = from_nir(to_nir(found.graph()))
+    np.testing.assert_array_equal(spikes_of(again.network, x), spikes_of(found.network, x))
+
+
+def test_with_a_resistance_of_one_it_is_the_same_network() -> None:
+    network = mlp(leak=0.5, threshold=0.5)
+    graph = to_nir(lowered(network, 6, 1, 1, outputs=4), for_norse=True)
+    assert set(graph.nodes["node_2"].r) == {1.0}
+    np.testing.assert_array_equal(graph.nodes["node_1"].weight, 2 * network[1].weight.detach())
+    x = currents(6, 1, 1)
+    np.testing.assert_array_equal(spikes_of(from_nir(graph).network, x), spikes_of(network, x))
+
+
+def per_step_norm() -> nn.Module:
+    network = Sequential(nn.Conv2d(2, 3, 3), BatchNorm2d(3, time_steps=T), lif(), nn.Flatten(), nn.Linear(108, 3))
+    with torch.no_grad():
+        network[1].running_mean.normal_()
+    return network
+
+
+def of(*neurons: nn.Module) -> nn.Module:
+    layers = [layer for neuron in neurons for layer in (nn.Conv2d(2, 2, 3, padding=1), neuron)]
+    return Sequential(*layers, nn.Flatten(), nn.Linear(128, 3))
+
+
+def changing() -> nn.Module:
+    neuron = LIF(T, learned=True, reset=HardReset())
+    with torch.no_grad():
+        neuron.leak.logit.copy_(torch.linspace(-1, 1, T))
+    return of(neuron)
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (of(HDLIF(T)), r"1 is HDLIF, whose spikes are graded"),
+        (of(HDLIF(T, quantizer=SpikeQuantizer(bits=4))), r"1\.\w+ is a quantiser of spikes, of 4 bits"),
+        (of(LIF(T, per_step=False)), r"1 is LIF with a soft reset"),
+        (changing(), r"1 is LIF whose leak changes from step to step"),
+        (per_step_norm(), r"1 is a batch norm whose statistics change from step to step"),
+        (of(nn.MaxPool2d(1), nn.Identity()), r"is a max pool"),
+        (of(Recurrent(lif(), nn.Conv2d(2, 2, 3, padding=1))), r"is what was given at the step before, a delay"),
+        (of(HDLIF(T), HDLIF(T), HDLIF(T), HDLIF(T)), r"HDLIF, whose spikes are graded and 1 more"),
+    ],
+    ids=["hdlif", "codes", "soft", "changing", "norm", "max", "recurrent", "many"],
+)
+def test_what_nir_cannot_say_is_refused_by_name(network: nn.Module, said: str) -> None:
+    if not isinstance(network, Sequential):
+        raise AssertionError
+    graph = lowered(network.eval(), 2, 8, 8, outputs=3)
+    with pytest.raises(LoweringError, match=rf"NIR has no node for parts of this network: .*{said}.*; --extension"):
+        to_nir(graph)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        residual_network(),
+        residual_network(2, encoding="binary"),
+        two_streams(),
+        lowered(changing().eval(), 2, 8, 8, outputs=3),
+    ],
+    ids=["ternary", "binary", "streams", "per step"],
+)
+def test_extension_comes_back_in_every_byte(graph, tmp_path: Path) -> None:
+    write(extended(graph), tmp_path / "x.nir")
+    assert read_artefact(tmp_path / "x.nir") == dumps(graph)
+    # Of standard nodes alone, which the package reads.
+    kinds = {type(node).__name__ for node in nir.read(tmp_path / "x.nir").nodes.values()}
+    assert kinds <= set(nir.ir.__all__)
+
+
+def test_a_file_without_extension_holds_no_artefact(tmp_path: Path) -> None:
+    write(to_nir(lowered(mlp(), 6, 1, 1, outputs=4)), tmp_path / "x.nir")
+    assert read_artefact(tmp_path / "x.nir") is None
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "nir", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'hdlif\[nir\]'"):
+        to_nir(lowered(mlp(), 6, 1, 1, outputs=4))

@@ -1,0 +1,67 @@
+"""LIF neurons with spikes of 1, with a late reset, and integrators: traces by hand, and chunks."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hdlif.functional import HardReset
+from hdlif.nn import LIF, LateResetLIF, LeakyIntegrator, UnitLIF
+
+
+def traced(neuron: nn.Module, *currents: float) -> tuple[list[float], list[float]]:
+    """Outputs and potentials, step by step."""
+    state, outputs, potentials = None, [], []
+    for t, current in enumerate(currents):
+        y, state = neuron(torch.full((1, 1, 1), current), state, range(t, t + 1))
+        outputs.append(y.item())
+        potentials.append(state["potential"].item())
+    return outputs, potentials
+
+
+def test_spikes_are_one_whatever_the_threshold_is() -> None:
+    found = traced(UnitLIF(4, leak=0.5, threshold=0.25), 0.125, 0.25, 1.0, 0.0)
+    assert found == ([0, 1, 1, 1], [0.125, 0.0625, 0.78125, 0.140625])
+
+
+def test_a_hard_reset_starts_from_its_potential() -> None:
+    found = traced(UnitLIF(3, leak=0.5, threshold=1.0, reset=HardReset(-0.5)), 1.0, 0.5, 0.875)
+    assert found == ([1, 0, 1], [-0.5, 0.25, -0.5])
+
+
+def test_a_late_reset_is_subtracted_one_step_later() -> None:
+    # m: 1, 0.5 + 1 - 1 = 0.5, 0.25 + 2 = 2.25, 1.125 - 1 = 0.125
+    found = traced(LateResetLIF(4, leak=0.5, threshold=1.0), 1.0, 1.0, 2.0, 0.0)
+    assert found == ([1, 0, 1, 0], [1.0, 0.5, 2.25, 0.125])
+
+
+def test_an_integrator_gives_its_potential_and_fires_nothing() -> None:
+    neuron = LeakyIntegrator(3, leak=0.5, gain=2.0)
+    assert traced(neuron, 1.0, -1.0, 0.0) == ([2, -1, -0.5], [2, -1, -0.5])
+    assert not neuron.fires
+
+
+@pytest.mark.parametrize("make", [UnitLIF, LateResetLIF, LeakyIntegrator])
+@pytest.mark.parametrize("path", ["steps", "fused"])
+def test_a_chunk_is_its_steps_in_values_and_gradients(make: type[nn.Module], path: str) -> None:
+    x = torch.randn(6, 2, 3, generator=torch.Generator().manual_seed(0))
+
+    def run(neuron: nn.Module, *sizes: int) -> tuple[Tensor, Tensor]:
+        given, state, t, outputs = x.clone().requires_grad_(), None, 0, []
+        for size in sizes:
+            y, state = neuron(given[t : t + size], state, range(t, t + size))
+            outputs.append(y)
+            t += size
+        y = torch.cat(outputs)
+        (grad,) = torch.autograd.grad((y * torch.arange(36.0).view_as(y)).sum(), given)
+        return y, grad
+
+    expected = run(make(6, path="steps"), 1, 1, 1, 1, 1, 1)
+    for found, right in zip(run(make(6, path=path), 2, 4), expected, strict=True):
+        torch.testing.assert_close(found, right)
+
+
+def test_unit_spikes_are_those_of_lif_by_the_threshold() -> None:
+    x = torch.randn(6, 2, 3, generator=torch.Generator().manual_seed(0))
+    ours, lif = (kind(6, threshold=0.5)(x, None, range(6))[0] for kind in (UnitLIF, LIF))
+    assert torch.equal(ours * 0.5, lif)
+    assert 0 < ours.mean() < 1

@@ -1,0 +1,167 @@
+"""Our neurons inside snnTorch, and its networks as ours: outputs and gradients, step for step."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hdlif.deploy import lower
+from hdlif.errors import ConversionError, StateError
+from hdlif.nn import HDLIF, LIF, AdaptiveHDLIF, ParallelHDLIF
+from hdlif.runtime import reference
+from lif_networks import T, currents, on_grid, record, spikes_of
+
+snn = pytest.importorskip("snntorch", reason="pip install snntorch")
+surrogate = pytest.importorskip("snntorch.surrogate")
+
+pytestmark = pytest.mark.peers
+
+
+@pytest.fixture
+def ours() -> Any:
+    from hdlif.interop import snntorch
+
+    return snntorch
+
+
+@pytest.mark.parametrize("make", [HDLIF, ParallelHDLIF, AdaptiveHDLIF])
+@pytest.mark.parametrize("start", ["none", "init_leaky", "zeros"])
+def test_our_neurons_return_spikes_and_mem(ours: Any, make: Any, start: str) -> None:
+    one = make(T)
+    node, x = ours.Node(one), currents(3, 2)
+    expected, state = one(x, None, range(T))
+    mem = {"none": None, "init_leaky": node.init_leaky(), "zeros": torch.zeros(5, 3, 2)}[start]
+    found = []
+    for step in x:
+        spk, mem = node(step, mem)
+        found.append(spk)
+    torch.testing.assert_close(torch.stack(found), expected)
+    if state is not None:
+        torch.testing.assert_close(mem, state["potential"])
+    assert expected.abs().max() > 0
+
+
+def test_hidden_state_is_kept_until_it_is_reset(ours: Any) -> None:
+    one = HDLIF(T)
+    node, x = ours.Node(one, init_hidden=True), currents(3)
+    expected, _ = one(x, None, range(T))
+    for _ in range(2):
+        torch.testing.assert_close(torch.stack([node(step) for step in x]), expected)
+        node.reset_mem()
+    with pytest.raises(TypeError, match="while `init_hidden=True`"):
+        node(x[0], x[0])
+
+
+def test_a_mem_from_elsewhere_is_refused_where_the_step_is_not_known(ours: Any) -> None:
+    with pytest.raises(StateError, match="that HDLIF did not return"):
+        ours.Node(HDLIF(T))(torch.ones(1, 2), torch.ones(1, 2))
+    # Where all steps are alike, it is a potential as any.
+    spk, mem = ours.Node(LIF(T, per_step=False))(torch.ones(1, 2) / 2, torch.ones(1, 2))
+    assert spk.tolist() == [[1, 1]]
+    assert mem.tolist() == [[0, 0]]
+
+
+def leaky(**options: Any) -> nn.Module:
+    return snn.Leaky(**{"beta": 0.5, "init_hidden": True, **options})
+
+
+def their_network(**options: Any) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1),
+        leaky(**options),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(64, 8),
+        leaky(threshold=0.5, **options),
+    )
+
+
+def run(network: nn.Module, x: Tensor) -> Tensor:
+    for module in network.modules():
+        if isinstance(module, snn.Leaky):
+            module.mem = torch.zeros(0)
+    return torch.stack([network(step) for step in x])
+
+
+OPTIONS = [
+    {"reset_mechanism": "subtract"},
+    {"reset_mechanism": "zero"},
+    {"reset_mechanism": "zero", "reset_delay": False},
+    {"reset_mechanism": "subtract", "spike_grad": surrogate.fast_sigmoid(slope=10)},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=["late", "late zero", "zero", "fast sigmoid"])
+def test_their_network_is_ours_in_outputs_and_gradients(ours: Any, options: dict[str, Any]) -> None:
+    theirs = on_grid(their_network(**options))
+    network = ours.from_snntorch(theirs, T)
+    x = currents(2, 8, 8)
+    expected = run(theirs, x)
+    torch.testing.assert_close(network(x, None, range(T))[0], expected, atol=0, rtol=0)
+    assert 0 < expected.mean() < 1
+    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(0))
+    (expected * weights).sum().backward()
+    (network(x, None, range(T))[0] * weights).sum().backward()
+    gradients = {name: p.grad for name, p in network.named_parameters()}
+    for name, parameter in theirs.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(gradients[name], parameter.grad, atol=1e-4, rtol=1e-4)
+
+
+def test_a_membrane_far_above_the_threshold_is_reset_as_theirs(ours: Any) -> None:
+    theirs = nn.Sequential(nn.Identity(), leaky(beta=0.75))
+    network = ours.from_snntorch(theirs, T)
+    x = torch.tensor([3.0, 0.0, 0.25, 0.0, 0.0, 1.25, 0.5, 0.0]).view(T, 1, 1)
+    torch.testing.assert_close(network(x, None, range(T))[0], run(theirs, x))
+
+
+def test_betas_and_thresholds_of_each_neuron(ours: Any) -> None:
+    beta, threshold = torch.tensor([0.5, 0.75, 0.25]), torch.tensor([1.0, 0.5, 2.0])
+    theirs = on_grid(nn.Sequential(nn.Linear(2, 3), leaky(beta=beta, threshold=threshold)), high=48)
+    x = currents(2)
+    expected = run(theirs, x)
+    torch.testing.assert_close(ours.from_snntorch(theirs, T)(x, None, range(T))[0], expected, atol=0, rtol=0)
+    assert 0 < expected.mean() < 1
+
+
+def test_a_state_dict_becomes_ours_and_is_deployed(ours: Any) -> None:
+    trained, fresh = on_grid(their_network()), their_network(beta=0.9).eval()
+    network = ours.from_snntorch(fresh, T, state_dict=trained.state_dict())
+    x = currents(2, 8, 8)
+    expected = run(trained, x).detach().numpy()
+    assert (spikes_of(network, x) == expected).all()
+    graph = lower(network, input=record(2, 8, 8), labels=tuple("abcdefgh"), time_steps=T)
+    assert (reference.run(graph, x.numpy(), T) == expected).all()
+
+
+class Loop(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.lif = nn.Linear(2, 2), snn.Leaky(beta=0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mem = self.lif.init_leaky()
+        for _ in range(2):
+            spk, mem = self.lif(self.fc(x), mem)
+        return spk
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (lambda: nn.Sequential(leaky(reset_mechanism="none")), r'0 has reset_mechanism="none"'),
+        (lambda: nn.Sequential(leaky(reset_delay=False)), r"0 has reset_mechanism=\"subtract\" with reset_delay=False"),
+        (lambda: nn.Sequential(leaky(learn_beta=True)), r"0 learns beta or its threshold"),
+        (
+            lambda: nn.Sequential(snn.Synaptic(alpha=0.5, beta=0.5, init_hidden=True)),
+            r"0 \(Synaptic\) has no counterpart",
+        ),
+        (lambda: nn.Sequential(leaky(spike_grad=surrogate.LSO())), r"0 has the surrogate LSO.*; atan, fast_sigmoid"),
+        (lambda: nn.Sequential(leaky(), nn.ReLU()), r"1 is an activation, and the neurons of snnTorch"),
+        (Loop, r"Loop of snnTorch: .*forward pass"),
+    ],
+)
+def test_what_has_no_counterpart_is_refused_by_name(ours: Any, network: Any, said: str) -> None:
+    with pytest.raises(ConversionError, match=said):
+        ours.from_snntorch(network(), T)

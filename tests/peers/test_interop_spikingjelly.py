@@ -1,0 +1,196 @@
+"""Our neurons inside SpikingJelly, and its networks as ours: outputs and gradients, step for step."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hdlif.deploy import lower
+from hdlif.errors import ConversionError, ShapeError
+from hdlif.functional import Triangle
+from hdlif.nn import GLIF, HDLIF, AdaptiveHDLIF, EquationNeuron, ParallelHDLIF
+from hdlif.runtime import reference
+from lif_networks import T, currents, on_grid, record, spikes_of
+
+neuron = pytest.importorskip("spikingjelly.activation_based.neuron", reason="pip install spikingjelly")
+surrogate = pytest.importorskip("spikingjelly.activation_based.surrogate")
+functional = pytest.importorskip("spikingjelly.activation_based.functional")
+layer = pytest.importorskip("spikingjelly.activation_based.layer")
+monitor = pytest.importorskip("spikingjelly.activation_based.monitor")
+
+pytestmark = pytest.mark.peers
+
+
+@pytest.fixture
+def ours() -> Any:
+    from hdlif.interop import spikingjelly
+
+    return spikingjelly
+
+
+@pytest.mark.parametrize("make", [HDLIF, ParallelHDLIF, AdaptiveHDLIF, lambda t: GLIF(t)])
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_our_neurons_run_in_either_step_mode(ours: Any, make: Any, step_mode: str) -> None:
+    torch.manual_seed(0)
+    one = make(T)
+    node = ours.Node(one, step_mode)
+    x = currents(3, 2, 2)
+    expected, _ = one(x, None, range(T))
+    for _ in range(2):
+        found = node(x) if step_mode == "m" else torch.stack([node(step) for step in x])
+        torch.testing.assert_close(found, expected)
+        functional.reset_net(node)
+    assert expected.abs().max() > 0
+
+
+def test_a_sequence_goes_on_over_calls_and_modes(ours: Any) -> None:
+    node, x = ours.Node(HDLIF(T), "m"), currents(3)
+    whole = node(x)
+    functional.reset_net(node)
+    first = node(x[:3])
+    functional.set_step_mode(node, "s")
+    torch.testing.assert_close(torch.cat([first, torch.stack([node(step) for step in x[3:]])]), whole)
+    with pytest.raises(ShapeError, match="a new batch starts with state=None"):
+        node(x[0, :2])
+
+
+def test_detach_net_cuts_the_gradient(ours: Any) -> None:
+    node = ours.Node(HDLIF(2, learned=False))
+    x = torch.full((2, 1, 1), 0.3).requires_grad_()
+    node(x[0])
+    functional.detach_net(node)
+    (node(x[1] * 2)).sum().backward()
+    assert x.grad is not None
+    assert x.grad[0].item() == 0 != x.grad[1].item()
+
+
+def test_our_neurons_train_in_their_network_and_are_monitored(ours: Any) -> None:
+    from spikingjelly.activation_based.model import spiking_resnet
+
+    torch.manual_seed(0)
+    net = spiking_resnet.spiking_resnet18(num_classes=4, spiking_neuron=ours.nodes(lambda: HDLIF(2)))
+    functional.set_step_mode(net, "m")
+    seen = monitor.OutputMonitor(net, ours.Node)
+    potentials = monitor.AttributeMonitor("v", False, net, ours.Node)
+    y = net(torch.randn(2, 2, 3, 32, 32))
+    assert len(seen.records) == len(potentials.records) == 17
+    assert seen.records[0].shape == (2, 2, 64, 16, 16)
+    F.cross_entropy(y.mean(0), torch.tensor([0, 1])).backward()
+    assert all(p.grad is not None for p in net.parameters())
+    functional.reset_net(net)
+
+
+def their_network(**options: Any) -> nn.Module:
+    def node() -> nn.Module:
+        return neuron.LIFNode(surrogate_function=surrogate.ATan(), **options)
+
+    return nn.Sequential(
+        layer.Conv2d(2, 4, 3, padding=1, bias=False),
+        layer.BatchNorm2d(4, eps=0.0),
+        node(),
+        layer.MaxPool2d(2),
+        layer.Conv2d(4, 4, 3, padding=1),
+        neuron.IFNode(v_reset=None, surrogate_function=surrogate.Sigmoid()),
+        layer.AvgPool2d(2),
+        layer.Flatten(),
+        layer.Linear(16, 8),
+        node(),
+    )
+
+
+OPTIONS = [
+    {"decay_input": False, "v_reset": None},
+    {"decay_input": True, "v_reset": 0.0, "tau": 4.0},
+    {"decay_input": False, "v_reset": -0.5, "v_threshold": 0.5},
+    {"decay_input": True, "v_reset": -0.5, "detach_reset": True},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_their_network_is_ours_in_outputs_and_gradients(ours: Any, options: dict[str, Any], step_mode: str) -> None:
+    theirs = on_grid(their_network(**options))
+    functional.set_step_mode(theirs, step_mode)
+    network = ours.from_spikingjelly(theirs, T)
+    functional.set_step_mode(theirs, "m")
+    functional.reset_net(theirs)
+    x = currents(2, 8, 8)
+    expected = theirs(x)
+    torch.testing.assert_close(network(x, None, range(T))[0], expected, atol=0, rtol=0)
+    assert 0 < expected.mean() < 1
+    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(0))
+    (expected * weights).sum().backward()
+    (network(x, None, range(T))[0] * weights).sum().backward()
+    gradients = {name: p.grad for name, p in network.named_parameters()}
+    for name, parameter in theirs.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(gradients[name], parameter.grad, atol=1e-4, rtol=1e-4)
+
+
+def test_a_state_dict_becomes_ours_and_is_deployed(ours: Any) -> None:
+    trained, fresh = on_grid(their_network(**OPTIONS[0])), their_network(**OPTIONS[0]).eval()
+    network = ours.from_spikingjelly(fresh, T, state_dict=trained.state_dict())
+    x = currents(2, 8, 8)
+    functional.set_step_mode(trained, "m")
+    expected = trained(x).detach().numpy()
+    assert (spikes_of(network, x) == expected).all()
+    graph = lower(network, input=record(2, 8, 8), labels=tuple("abcdefgh"), time_steps=T)
+    assert (reference.run(graph, x.numpy(), T) == expected).all()
+
+
+def test_a_model_of_theirs_is_ours(ours: Any) -> None:
+    from spikingjelly.activation_based.model import spiking_resnet
+
+    torch.manual_seed(0)
+    options = {"tau": 2.0, "decay_input": False, "v_reset": None, "surrogate_function": surrogate.ATan()}
+    theirs = spiking_resnet.spiking_resnet18(num_classes=4, spiking_neuron=neuron.LIFNode, **options).double().eval()
+    network = ours.from_spikingjelly(theirs, 2).double()
+    x = torch.randn(2, 1, 3, 32, 32, dtype=torch.float64) * 3
+    functional.set_step_mode(theirs, "m")
+    with torch.no_grad():
+        torch.testing.assert_close(network.eval()(x, None, range(2))[0], theirs(x))
+
+
+class Loop(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.node = layer.Linear(2, 2), neuron.LIFNode()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return sum(self.node(self.fc(step)) for step in x)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (
+            lambda: nn.Sequential(layer.Linear(2, 2), neuron.ParametricLIFNode()),
+            r"1 \(ParametricLIFNode\) has no counter",
+        ),
+        (
+            lambda: nn.Sequential(layer.Linear(2, 2), neuron.QIFNode()),
+            r"1 \(QIFNode\) has no counterpart; LIFNode and IF",
+        ),
+        (
+            lambda: nn.Sequential(nn.Linear(2, 2), nn.ReLU(), neuron.LIFNode()),
+            r"1 is an activation, and the neurons of",
+        ),
+        (
+            lambda: nn.Sequential(neuron.LIFNode(surrogate_function=surrogate.Erf())),
+            r"0 has the surrogate Erf; ATan, P",
+        ),
+        (Loop, r"its forward pass cannot be followed"),
+        (lambda: nn.Sequential(nn.Linear(2, 2)), r"has no neurons of SpikingJelly"),
+    ],
+)
+def test_what_has_no_counterpart_is_refused_by_name(ours: Any, network: Any, said: str) -> None:
+    with pytest.raises(ConversionError, match=said):
+        ours.from_spikingjelly(network(), T)
+
+
+def test_a_surrogate_may_be_given(ours: Any) -> None:
+    theirs = nn.Sequential(neuron.LIFNode(surrogate_function=surrogate.Erf()))
+    made = ours.from_spikingjelly(theirs, T, surrogate=Triangle())
+    assert not isinstance(made, EquationNeuron)

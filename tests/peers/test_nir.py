@@ -1,0 +1,222 @@
+"""The same spikes, step for step, through NIR: from ours to each library, and from each library to ours.
+
+On a dyadic grid, where every sum is exact, so that nothing lies beside a threshold by rounding. Versions: docs/nir.md.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hdlif.deploy import lower
+from hdlif.deploy.nir import to_nir, write
+from hdlif.interop.nir import from_nir, read
+from hdlif.runtime import reference
+from lif_networks import Residual, T, convolutions, currents, mlp, on_grid, record, spikes_of
+
+nir = pytest.importorskip("nir", reason="pip install 'hdlif[nir]'")
+pytestmark = pytest.mark.peers
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
+    "mlp": (mlp, (6, 1, 1), 4),
+    "convolutions": (convolutions, (2, 8, 8), 3),
+    "residual": (lambda: on_grid(Residual()), (2, 6, 6), 3),
+}
+
+
+def written(name: str, path: Path, *, for_norse: bool = False) -> tuple[Any, nn.Module, Tensor]:
+    """A network of ours through a file, and what it is shown."""
+    make, shape, outputs = NETWORKS[name]
+    network = make()
+    labels = tuple(map(str, range(outputs)))
+    graph = lower(network, input=record(*shape), labels=labels, time_steps=T)
+    write(to_nir(graph, for_norse=for_norse), path)
+    return nir.read(path), network, currents(*shape)
+
+
+def stepped(run: Callable[[Tensor], Tensor], x: Tensor) -> np.ndarray:
+    with torch.no_grad():
+        return np.stack([run(step).numpy() for step in x])
+
+
+def carrying(network: Any) -> Callable[[Tensor], Tensor]:
+    """One step of a graph module of nirtorch, which gives its state back."""
+    state: Any = None
+
+    def run(x: Tensor) -> Tensor:
+        nonlocal state
+        y, state = network(x, state)
+        return y
+
+    return run
+
+
+def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert expected.std() > 0.1
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("for_norse", [False, True])
+def test_ours_runs_in_spikingjelly(name: str, for_norse: bool, tmp_path: Path) -> None:
+    exchange = pytest.importorskip("spikingjelly.activation_based.nir_exchange")
+    graph, network, x = written(name, tmp_path / "x.nir", for_norse=for_norse)
+    theirs = exchange.import_from_nir(graph)
+    assert_same(stepped(carrying(theirs), x), spikes_of(network, x))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("for_norse", [False, True])
+def test_ours_runs_in_snntorch(name: str, for_norse: bool, tmp_path: Path) -> None:
+    importing = pytest.importorskip("snntorch.import_nir")
+    graph, network, x = written(name, tmp_path / "x.nir", for_norse=for_norse)
+    theirs = importing.import_from_nir(graph)
+    assert_same(stepped(carrying(theirs), x), spikes_of(network, x))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_ours_runs_in_norse_where_it_is_written_for_it(name: str, tmp_path: Path) -> None:
+    norse = pytest.importorskip("norse.torch")
+    graph, network, x = written(name, tmp_path / "x.nir", for_norse=True)
+    theirs = norse.from_nir(graph, dt=1e-4)
+    assert_same(stepped(carrying(theirs), x), spikes_of(network, x))
+
+
+def test_norse_ignores_the_resistance(tmp_path: Path) -> None:
+    # What docs/nir.md warns of: else it is the same file.
+    norse = pytest.importorskip("norse.torch")
+    graph, network, x = written("mlp", tmp_path / "x.nir")
+    theirs = norse.from_nir(graph, dt=1e-4)
+    assert not np.array_equal(stepped(carrying(theirs), x), spikes_of(network, x))
+
+
+def through_a_file(graph: Any, path: Path, **options: Any) -> Any:
+    nir.write(path, graph)
+    return read(path, time_steps=T, **options)
+
+
+def assert_ours_is_theirs(found: Any, theirs: np.ndarray, x: Tensor) -> None:
+    """In PyTorch, and deployed."""
+    assert_same(spikes_of(found.network, x), theirs)
+    assert_same(reference.run(found.graph(), x.numpy(), T), theirs)
+
+
+def test_spikingjelly_runs_here(tmp_path: Path) -> None:
+    neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
+    exchange = pytest.importorskip("spikingjelly.activation_based.nir_exchange")
+    functional = pytest.importorskip("spikingjelly.activation_based.functional")
+    layers = pytest.importorskip("spikingjelly.activation_based.layer")
+    theirs = nn.Sequential(
+        layers.Conv2d(2, 4, 3, padding=1, bias=False),
+        neuron.LIFNode(tau=2.0, decay_input=False, v_reset=0.0),
+        layers.AvgPool2d(2),
+        layers.Conv2d(4, 4, 3, padding=1),
+        neuron.IFNode(v_reset=0.0),
+        layers.Flatten(),
+        layers.Linear(64, 8),
+        neuron.LIFNode(tau=4.0, decay_input=True, v_threshold=0.5, v_reset=-0.25),
+    )
+    on_grid(theirs)
+    x = currents(2, 8, 8)
+    graph = exchange.export_to_nir(theirs, x[0])
+    functional.reset_net(theirs)
+    expected = stepped(theirs, x)
+    assert_ours_is_theirs(through_a_file(graph, tmp_path / "x.nir", fires_at_threshold=True), expected, x)
+
+
+def test_snntorch_runs_here(tmp_path: Path) -> None:
+    snn = pytest.importorskip("snntorch")
+    exporting = pytest.importorskip("snntorch.export_nir")
+
+    def leaky(n: int) -> nn.Module:
+        return snn.Leaky(
+            beta=torch.full((n,), 0.5),
+            threshold=torch.full((n,), 1.0),
+            reset_mechanism="zero",
+            reset_delay=False,
+            init_hidden=True,
+        )
+
+    theirs = nn.Sequential(nn.Linear(6, 12), leaky(12), nn.Linear(12, 4), leaky(4))
+    on_grid(theirs)
+    x = currents(6)
+    graph = exporting.export_to_nir(theirs, x[0, 0])
+    for layer in (theirs[1], theirs[3]):
+        layer.reset_mem()
+    expected = stepped(theirs, x)
+    found = through_a_file(graph, tmp_path / "x.nir")
+    assert_same(spikes_of(found.network, x), expected)
+    assert_same(reference.run(found.graph(), x.numpy()[..., None, None], T), expected)
+
+
+def test_norse_runs_here(tmp_path: Path) -> None:
+    norse = pytest.importorskip("norse.torch")
+
+    def box(n: int, v_leak: float = 0.0) -> nn.Module:
+        values = {"tau_mem_inv": 500.0, "v_leak": v_leak, "v_th": 1.0}
+        return norse.LIFBoxCell(norse.LIFBoxParameters(**{k: torch.full((n,), v) for k, v in values.items()}))
+
+    theirs = norse.SequentialState(nn.Linear(6, 12), box(12), nn.Linear(12, 4, bias=False), box(4, 0.25))
+    on_grid(theirs)
+    with torch.no_grad():
+        theirs[0].weight.mul_(2)
+        theirs[2].weight.mul_(2)
+    x = currents(6)
+    graph = norse.to_nir(theirs, x[0, 0])
+    expected = stepped(carrying(theirs), x)
+    # norse 1.1.0 writes its time constants times its step of 1e-3 s.
+    found = through_a_file(graph, tmp_path / "x.nir", dt=1e-6)
+    assert_same(spikes_of(found.network, x), expected)
+
+
+def test_recurrent_snntorch_runs_here(tmp_path: Path) -> None:
+    snn = pytest.importorskip("snntorch")
+    exporting = pytest.importorskip("snntorch.export_nir")
+    leaky = snn.RLeaky(
+        beta=torch.full((5,), 0.5), linear_features=5, reset_mechanism="zero", reset_delay=False, init_hidden=True
+    )
+    theirs = on_grid(nn.Sequential(nn.Linear(6, 5), leaky))
+    x = currents(6)
+    graph = exporting.export_to_nir(theirs, x[0, 0])
+    for reset in ("reset_mem", "reset_hidden"):
+        getattr(leaky, reset, lambda: None)()
+    leaky.spk, leaky.mem = torch.zeros(0), torch.zeros(0)
+    expected = stepped(theirs, x)
+    assert_same(spikes_of(through_a_file(graph, tmp_path / "x.nir").network, x), expected)
+
+
+def test_a_current_that_decays_is_as_theirs(tmp_path: Path) -> None:
+    neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
+    exchange = pytest.importorskip("spikingjelly.activation_based.nir_exchange")
+    functional = pytest.importorskip("spikingjelly.activation_based.functional")
+    theirs = nn.Sequential(
+        nn.Linear(6, 12), neuron.CUBALIFNode(c_decay=0.5, v_decay=0.75, v_threshold=1.0, v_reset=0.0)
+    )
+    on_grid(theirs)
+    x = currents(6)
+    graph = exchange.export_to_nir(theirs, x[0])
+    functional.reset_net(theirs)
+    expected = stepped(theirs, x)
+    found = through_a_file(graph, tmp_path / "x.nir", fires_at_threshold=True)
+    assert_same(spikes_of(found.network, x), expected)
+
+
+def test_what_came_from_one_goes_to_another(tmp_path: Path) -> None:
+    """SpikingJelly to ours to snnTorch."""
+    neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
+    exchange = pytest.importorskip("spikingjelly.activation_based.nir_exchange")
+    functional = pytest.importorskip("spikingjelly.activation_based.functional")
+    importing = pytest.importorskip("snntorch.import_nir")
+    theirs = nn.Sequential(nn.Linear(6, 8), neuron.LIFNode(decay_input=False, v_reset=0.0), nn.Linear(8, 4))
+    on_grid(theirs)
+    x = currents(6)
+    found = from_nir(exchange.export_to_nir(theirs, x[0]), fires_at_threshold=True)
+    functional.reset_net(theirs)
+    expected = stepped(theirs, x)
+    write(to_nir(found.graph()), tmp_path / "x.nir")
+    last = importing.import_from_nir(nir.read(tmp_path / "x.nir"))
+    assert_same(stepped(carrying(last), x[..., None, None]), expected)
