@@ -83,12 +83,19 @@ def test_export_writes_onnx_from_a_checkpoint_and_from_its_artefact(run_folder, 
 
 
 @pytest.mark.parametrize(
-    "options", [("--form", "step"), ("--batch", 2), ("--to", "onnx", "--form", "step", "--batch", 2)]
+    ("options", "said"),
+    [
+        (("--form", "step"), "--form: for --to onnx alone"),
+        (("--batch", 2, "--weights", "int4"), "--batch, --weights: for --to onnx alone"),
+        (("--to", "onnx", "--check"), "--check: for --to c alone"),
+        (("--to", "onnx", "--form", "step", "--batch", 2), "a step takes any number"),
+        (("--to", "nir", "--extension", "--for-norse"), "norse reads no extension"),
+    ],
 )
-def test_export_refuses_options_without_effect(run_folder, tmp_path, options):
+def test_export_refuses_options_without_effect(run_folder, tmp_path, options, said):
     refused = hdlif("export", run_folder[0], *options, "--out", tmp_path / "net")
     assert refused.returncode == 2
-    assert "a step takes any number" in refused.stderr
+    assert said in refused.stderr
     assert not (tmp_path / "net").exists()
 
 
