@@ -79,6 +79,7 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
     "profile": (["synthetic.yaml"], TORCH),
     "coherence": (["synthetic.yaml", "--batches", "1"], TORCH),
     "export": (["run", "--out", "again.hdlif.safetensors"], TORCH),
+    "import": (["net.nir", "--out", "imported"], {"torch", "yaml"}),
     "eval": (["run"], TORCH | {"rich"}),
     "bench": (["net.hdlif.safetensors", "--against", "", "--repeats", "1", "--batch", "1"], {"torch"}),
     "report": (["run"], TORCH | PAGE),
@@ -136,6 +137,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_folder(folder: Path) -> Path:
     loaded(folder, "train", "synthetic.yaml", "--out", "run", "--memory-repeats", "0")
     loaded(folder, "export", "run", "--out", "net.hdlif.safetensors")
+    loaded(folder, "export", "run", "--to", "nir", "--extension", "--out", "net.nir")
     return folder
 
 
