@@ -1,5 +1,7 @@
 """Every shipped network refuses a state that is not its own, wherever in it the fault lies."""
 
+import itertools
+import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -15,7 +17,23 @@ from hdlif.nn import State
 from small_networks import tensors_of
 from small_recipes import built
 
+LAYERS = ("flat", "first", "fire1", "middle", "fire2", "last")
+IMPORTED = {
+    "input": [1, 8, 8],
+    "outputs": 10,
+    "output": "last",
+    "children": {
+        "flat": {"kind": "flatten"},
+        "first": {"kind": "linear", "in_features": 64, "out_features": 6},
+        "fire1": {"kind": "lif", "channels": 6, "reset": 0.0},
+        "middle": {"kind": "linear", "in_features": 6, "out_features": 6},
+        "fire2": {"kind": "lif", "channels": None, "reset": "soft"},
+        "last": {"kind": "linear", "in_features": 6, "out_features": 10},
+    },
+    "lines": [[name, "child", [read]] for read, name in itertools.pairwise(("", *LAYERS))],
+}
 OPTIONS = {
+    "imported": f"structure: '{json.dumps(IMPORTED)}'",
     "resnet": "blocks: [1, 1]",
     "vgg_snn": "plan: [4, P, 6], final_size: null",
     "reversible_resnet": "blocks: [2, 2]",
@@ -31,7 +49,7 @@ STEPS = 2
 @cache
 def network(kind: str, neuron: str) -> tuple[nn.Module, State | None]:
     """A network, and its state after one step."""
-    width = [] if kind in ("vgg_snn", "spiking") else ["model.width=4"]
+    width = [] if kind in ("vgg_snn", "spiking", "imported") else ["model.width=4"]
     net = built(f"model={MODELS[kind]}", *width, f"neuron={{kind: {neuron}}}", f"time_steps={STEPS}").eval()
     return net, net(images(), steps=range(1))[1]
 

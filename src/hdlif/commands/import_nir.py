@@ -13,7 +13,7 @@ import yaml
 from hdlif.artefact import dumps, loads
 from hdlif.errors import InputError, OutputError, reason
 from hdlif.interop import nir
-from hdlif.plain_yaml import Dumper
+from hdlif.plain_yaml import MOST_BYTES, Dumper
 from hdlif.runs.files import ARTEFACT_SUFFIX, existing
 
 RECIPE, WEIGHTS = "recipe.yaml", "weights.safetensors"
@@ -25,7 +25,8 @@ class ImportedFolder:
 
     Attributes:
         artefact: the network, to be run.
-        recipe: to train it on; None of a file of `hdlif export --to nir --extension`, whose training is elsewhere.
+        recipe: to train it on; None of a file of `hdlif export --to nir --extension`, whose training is elsewhere, and
+            of a network that is longer than a recipe may be.
         nodes: of its graph.
     """
 
@@ -73,8 +74,10 @@ def import_nir(
         found = nir.read(source, dt=dt, time_steps=time_steps, kind=kind, fires_at_threshold=fires_at_threshold)
         graph = found.graph()
         content = dumps(graph)
-        files[WEIGHTS] = safetensors.torch.save(found.network.network.state_dict())
-        files[RECIPE] = _recipe(found, source, out).encode()
+        recipe = _recipe(found, source, out).encode()
+        if len(recipe) <= MOST_BYTES:
+            files[WEIGHTS] = safetensors.torch.save(found.network.network.state_dict())
+            files[RECIPE] = recipe
     files[name] = content
     _write(out, files)
     return ImportedFolder(out / name, out / RECIPE if RECIPE in files else None, len(graph.nodes))

@@ -24,8 +24,8 @@ class Node(base.MemoryModule):  # type: ignore[misc] # of a library without type
     """Neurons of ours as a module of SpikingJelly: [N, ...] by `step_mode` "s", [T, N, ...] by "m".
 
     `functional.reset_net` begins a new sequence, `functional.detach_net` cuts it, `functional.set_step_mode` and
-    monitors take it as any neuron. Its memories are `t`, the number of steps taken, `v`, the potential, and others
-    under their own names. A batch of another size without a reset is an error.
+    monitors take it as any neuron. Its memories are `t`, the number of steps taken, `v`, the potential, and others by
+    their own names. A batch of another size without a reset is an error.
 
     Args:
         neuron: of `hdlif.nn`.

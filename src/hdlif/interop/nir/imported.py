@@ -16,8 +16,8 @@ from hdlif.deploy.nir.extension import ARTEFACT, NAME, WEIGHT
 from hdlif.deploy.nir.translation import DT, METADATA, STEP
 from hdlif.errors import ArtefactError, ConversionError, HdlifError, MissingExtraError
 from hdlif.functional import Surrogate
+from hdlif.inputs.hdf5_tree import read_tree
 from hdlif.interop.nir.graph import plain_graph
-from hdlif.interop.nir.hdf5 import read_tree
 from hdlif.interop.nir.network import translated
 from hdlif.interop.nir.values import text_of
 from hdlif.interop.structure import build

@@ -1,0 +1,182 @@
+"""The tree of a NIR file: groups as dictionaries, datasets as arrays, numbers and texts. Files are not trusted.
+
+Only what lies in the file itself is read: no link to elsewhere, no dataset whose values stand in another file. What is
+read is bounded before it is read. The HDF5 library itself may crash or wait for ever on damaged bytes, so that it reads
+in a process of its own.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from hdlif.errors import InputError, MissingExtraError, brief, reason
+from hdlif.whole_files import open_regular
+
+MOST_BYTES = 2**31
+"""Of a file, and of all that is read of it."""
+MOST_ENTRIES = 2**17
+"""Groups and datasets."""
+MOST_DEPTH = 32
+MOST_TEXTS = 2**18
+SECONDS = 60
+"""That reading a file may take."""
+_MEND = "give a file that nir.write has written"
+_PLACE = "\0array"
+"""No name in an HDF5 file."""
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """What stands under `node` in a NIR file.
+
+    Raises:
+        InputError: it cannot be read, is no NIR file, or is larger than `MOST_BYTES`.
+        MissingExtraError: h5py is not installed.
+    """
+    if importlib.util.find_spec("h5py") is None:
+        raise MissingExtraError("h5py is not installed; install it with: pip install 'hdlif[nir]'")
+    try:
+        with os.fdopen(open_regular(path, os.O_RDONLY), "rb", buffering=0) as content, tempfile.TemporaryFile() as out:
+            if (size := os.fstat(content.fileno()).st_size) > MOST_BYTES:
+                raise InputError(f"{path}: has {size} bytes; a NIR file has at most {MOST_BYTES}; {_MEND}")
+            if content.read(8) != b"\x89HDF\r\n\x1a\n":
+                raise InputError(f"{path}: is not an HDF5 file; {_MEND}")
+            content.seek(0)
+            # -P: nothing of the working folder is imported.
+            command = [sys.executable, "-P", "-m", __name__]
+            done = subprocess.run(command, stdin=content, stdout=out, stderr=subprocess.DEVNULL, timeout=SECONDS)
+            out.seek(0)
+            tree = _answer(out) if done.returncode == 0 else {"error": "the HDF5 library failed on it"}
+    except subprocess.TimeoutExpired as error:
+        raise InputError(f"{path}: the HDF5 library needs more than {SECONDS} s to read it; {_MEND}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as a NIR file ({reason(error)}); {_MEND}") from error
+    if "error" in tree:
+        raise InputError(f"{path}: {tree['error']}; {_MEND}")
+    node = tree.get("node")
+    if not isinstance(node, dict):
+        raise InputError(f"{path}: is an HDF5 file that holds no group 'node'; {_MEND}")
+    return node
+
+
+def _answer(out: IO[bytes]) -> dict[str, Any]:
+    """What the other process has written: texts and numbers as JSON, and arrays beside it."""
+    with np.load(out, allow_pickle=False) as arrays:
+
+        def filled(value: Any) -> Any:
+            if isinstance(value, _Array):
+                return arrays[value[_PLACE]]
+            return {key: filled(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+        return dict(filled(json.loads(arrays["tree"].tobytes(), object_hook=_marked)))
+
+
+class _Array(dict[str, str]):
+    """The place of an array."""
+
+
+def _marked(value: dict[str, Any]) -> dict[str, Any]:
+    return _Array(value) if value.keys() == {_PLACE} else value
+
+
+def _main() -> None:
+    """Read a file that is standard input, and write what it holds to standard output; see `_answer`."""
+    import h5py
+
+    try:
+        with h5py.File(os.fdopen(0, "rb"), "r") as file:
+            tree: Any = _Reading(h5py).group(file, "/", 0, only=("node",))
+    except InputError as error:
+        tree = {"error": str(error)}
+    # What h5py raises on damaged bytes is of many types.
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        MemoryError,
+        OverflowError,
+    ) as error:
+        tree = {"error": f"cannot be read as a NIR file ({reason(error)})"}
+    arrays: dict[str, Any] = {}
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: placed(one) for key, one in value.items()}
+        if isinstance(value, np.ndarray):
+            arrays[f"a{len(arrays)}"] = value
+            return {_PLACE: f"a{len(arrays) - 1}"}
+        return value
+
+    text = json.dumps(placed(tree)).encode()
+    np.savez(sys.stdout.buffer, tree=np.frombuffer(text, np.uint8), **arrays)
+
+
+class _Reading:
+    """Reads one file, and counts what it has read."""
+
+    def __init__(self, h5py: Any) -> None:
+        self._h5py, self._bytes, self._entries, self._texts = h5py, 0, 0, 0
+
+    def group(self, group: Any, where: str, depth: int, *, only: tuple[str, ...] | None = None) -> dict[str, Any]:
+        if depth > MOST_DEPTH:
+            raise InputError(f"{brief(where)}: groups nest deeper than {MOST_DEPTH}")
+        found: dict[str, Any] = {}
+        for name in group if only is None else [name for name in only if name in group]:
+            self._entries += 1
+            if self._entries > MOST_ENTRIES:
+                raise InputError(f"it has more than {MOST_ENTRIES} groups and datasets")
+            place = f"{where}{name}"
+            if not isinstance(group.get(name, getlink=True), self._h5py.HardLink):
+                raise InputError(f"{brief(place)}: is a link to elsewhere, which is not followed")
+            entry = group[name]
+            if isinstance(entry, self._h5py.Group):
+                found[name] = self.group(entry, f"{place}/", depth + 1)
+            elif isinstance(entry, self._h5py.Dataset):
+                found[name] = self._dataset(entry, place)
+        return found
+
+    def _dataset(self, data: Any, place: str) -> Any:
+        if data.is_virtual or data.external:
+            raise InputError(f"{brief(place)}: its values stand in other files, which are not read")
+        if data.shape is None:
+            raise InputError(f"{brief(place)}: is an empty dataset")
+        if self._h5py.check_string_dtype(data.dtype) is not None:
+            return self._text(data, place)
+        if data.dtype.kind not in "fiub":
+            raise InputError(f"{brief(place)}: is of type {data.dtype}; numbers and texts are accepted")
+        self._take(int(data.size) * data.dtype.itemsize)
+        value = data[()]
+        return value if isinstance(value, np.ndarray) else value.item()
+
+    def _text(self, data: Any, place: str) -> Any:
+        self._texts += int(data.size)
+        if self._texts > MOST_TEXTS or len(data.shape) > 2:
+            raise InputError(f"{brief(place)}: has more than {MOST_TEXTS} texts, or axes")
+        if data.shape == ():
+            return self._decoded(data[()])
+        if len(data.shape) == 1:
+            return [self._decoded(data[i]) for i in range(data.shape[0])]
+        # One after the other, for each may be as long as the file.
+        return [[self._decoded(data[i, j]) for j in range(data.shape[1])] for i in range(data.shape[0])]
+
+    def _decoded(self, value: Any) -> str:
+        self._take(len(value))
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+    def _take(self, count: int) -> None:
+        self._bytes += count
+        if self._bytes > MOST_BYTES:
+            raise InputError(f"it holds more than {MOST_BYTES} bytes")
+
+
+if __name__ == "__main__":
+    _main()

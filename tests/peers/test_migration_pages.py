@@ -1,0 +1,115 @@
+"""The code of the migration pages runs as it stands, on tiny data in the form in which each set is published."""
+
+import pickle
+import re
+import struct
+import sys
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+import hdlif
+from hdlif.datasets import CIFAR10_CLASSES
+from recorded_events import recording, write_dvs_cifar10, write_n_mnist
+from small_sets import CIFAR_FILES, idx
+
+pytestmark = pytest.mark.peers
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def write_mnist(root: Path) -> None:
+    raw = root / "MNIST/raw"
+    raw.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 40), ("t10k", 20)):
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(rng.integers(0, 256, (count, 28, 28))))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(np.arange(count) % 10))
+
+
+class Python2(pickle._Pickler):  # type: ignore[misc]
+    """Writes bytes as the strings of Python 2, in which CIFAR-10 was published."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def save_bytes(self, value: bytes) -> None:
+        self.write(b"T" + struct.pack("<i", len(value)) + value)  # type: ignore[attr-defined]
+        self.memoize(value)  # type: ignore[attr-defined]
+
+    dispatch[bytes] = save_bytes
+
+
+def write_cifar10(root: Path) -> None:
+    (root / "cifar-10-batches-py").mkdir()
+    rng = np.random.default_rng(0)
+    for name in (*CIFAR_FILES, "batches.meta"):
+        pixels = rng.integers(0, 256, (10, 3072), np.uint8)
+        content = {b"data": pixels, b"labels": list(range(10))}
+        if name == "batches.meta":
+            content = {b"label_names": [one.encode() for one in CIFAR10_CLASSES]}
+        with (root / "cifar-10-batches-py" / name).open("wb") as file:
+            Python2(file, protocol=2).dump(content)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder `data` with few samples of each set, whose numbers and digests are not asked for."""
+    root = tmp_path / "data"
+    root.mkdir()
+    write_mnist(root)
+    write_cifar10(root)
+    write_dvs_cifar10(root, CIFAR10_CLASSES, per_class=3)
+    write_n_mnist(root, per_digit=(2, 1))
+    # As SpikingJelly keeps the recordings that it has read.
+    for label, name in enumerate(CIFAR10_CLASSES):
+        folder = root / "cifar10dvs/events_np" / name
+        folder.mkdir(parents=True)
+        for number in range(2):
+            events = recording(60, side=128, seed=10 * label + number)
+            np.savez(folder / f"{number}.npz", t=events.t, x=events.x, y=events.y, p=events.polarity)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
+    monkeypatch.setattr(hdlif.data, "cifar10", partial(hdlif.data.cifar10, per_class=(5, 1)))
+    monkeypatch.setattr(hdlif.data, "dvs_cifar10", partial(hdlif.data.dvs_cifar10, per_class=(2, 1)))
+    monkeypatch.setattr(hdlif.data, "n_mnist", partial(hdlif.data.n_mnist, per_digit=((2,) * 10, (1,) * 10)))
+
+
+def run_page(name: str) -> dict[str, object]:
+    """Run the page's code, with one epoch of each training."""
+    text = (DOCS / name).read_text("utf-8")
+    blocks = re.findall(r"```py\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 8
+    names: dict[str, object] = {"__name__": "page"}
+    for number, block in enumerate(blocks):
+        code = re.sub(r"EPOCHS = (\d+), (\d+)", r"EPOCHS = \1, 1", block)
+        exec(compile(code, f"{name}, block {number + 1}", "exec"), names)
+    assert names["EPOCHS"] == 1
+    return names
+
+
+def test_the_page_of_spikingjelly_runs(data: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("spikingjelly", reason="pip install spikingjelly")
+    if "torchaudio" not in sys.modules:
+        # Its data sets import it for sounds, which are not asked for.
+        audio = ModuleType("torchaudio")
+        audio.__getattr__ = lambda name: ModuleType(name)  # type: ignore[method-assign]
+        monkeypatch.setitem(sys.modules, "torchaudio", audio)
+    torch.manual_seed(0)
+    names = run_page("from_spikingjelly.md")
+    assert Path("cifar10.hdlif.safetensors").exists()
+    assert Path("theirs.hdlif.safetensors").exists()
+    assert len(names["spikes"].records) == 17  # type: ignore[attr-defined]
+
+
+def test_the_page_of_snntorch_runs(data: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("snntorch", reason="pip install snntorch")
+    tonic = pytest.importorskip("tonic", reason="pip install tonic")
+    monkeypatch.setattr(tonic.datasets.NMNIST, "_check_exists", lambda self: True)
+    torch.manual_seed(0)
+    names = run_page("from_snntorch.md")
+    assert Path("theirs.hdlif.safetensors").exists()
+    assert names["spk"].shape == (2, 10)  # type: ignore[attr-defined]
