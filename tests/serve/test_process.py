@@ -41,6 +41,20 @@ def test_it_says_where_it_listens_and_ends_with_the_houses_code(
 
 
 @pytest.mark.slow
+def test_in_the_background_sigint_is_not_heard(tmp_path: Path) -> None:
+    artefacts = write(tmp_path, net=series())
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with server(artefacts["net"]) as process:
+            process.child.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            said(process.address)
+            assert process.end()[0] == 143
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.slow
 def test_requests_in_flight_are_answered_after_sigterm(tmp_path: Path) -> None:
     artefacts = write(tmp_path, net=series())
     with server(artefacts["net"], "--latency-budget-ms", 1500) as process:

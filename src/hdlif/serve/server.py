@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -124,12 +125,17 @@ class _Uvicorn(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            # What is loaded stays: collections, which hold all requests up, need not go through it again and again.
+            gc.collect()
+            gc.freeze()
             self._listening()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        numbers = [signal.SIGTERM, signal.SIGINT]
+        # Whoever started the process may have SIGINT ignored, as shells do of what runs in the background.
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        numbers = [signal.SIGTERM, *([] if ignored else [signal.SIGINT])]
         hang_up = getattr(signal, "SIGHUP", None)
         before = {number: signal.getsignal(number) for number in (*numbers, *([hang_up] if hang_up else []))}
         for number in numbers:
