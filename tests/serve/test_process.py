@@ -15,7 +15,7 @@ import pytest
 
 from hdlif.artefact import save
 from served import NPY, STEPS, npy, series, write
-from serving_processes import server, wait_until
+from serving_processes import metric, server, wait_until
 
 ROWS = npy(np.random.default_rng(0).normal(size=(STEPS, 2)))
 
@@ -57,7 +57,7 @@ def test_in_the_background_sigint_is_not_heard(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_requests_in_flight_are_answered_after_sigterm(tmp_path: Path) -> None:
     artefacts = write(tmp_path, net=series())
-    with server(artefacts["net"], "--latency-budget-ms", 1500) as process:
+    with server(artefacts["net"], "--latency-budget-ms", 4000) as process:
         found: list[object] = []
         clients = [threading.Thread(target=lambda: found.append(said(process.address))) for _ in range(5)]
         # A body whose second half comes after the signal.
@@ -68,7 +68,7 @@ def test_requests_in_flight_are_answered_after_sigterm(tmp_path: Path) -> None:
         )
         for one in clients:
             one.start()
-        time.sleep(0.7)
+        wait_until(lambda: metric(process, "hdlif_body_bytes") == 5 * len(ROWS) + 50)
         process.child.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         slow.sendall(ROWS[50:])
@@ -115,12 +115,12 @@ def test_files_are_loaded_again_under_load_and_no_request_is_dropped(tmp_path: P
         clients = [threading.Thread(target=ask, args=(process.address,)) for _ in range(4)]
         for one in clients:
             one.start()
-        for number in range(1, 13):
+        for reloads in range(1, 13):
             beside = tmp_path / "new"
-            beside.write_bytes(files[number % 2] if number % 3 else b"damaged")
+            beside.write_bytes(files[reloads % 2] if reloads % 3 else b"damaged")
             beside.replace(artefacts["net"])
             process.child.send_signal(signal.SIGHUP)
-            time.sleep(0.15)
+            wait_until(lambda: metric(process, "hdlif_reloads_total") == reloads)  # noqa: B023 - waited for here
         stop.set()
         for one in clients:
             one.join()
