@@ -15,7 +15,7 @@ import pytest
 
 from hdlif.artefact import save
 from served import NPY, STEPS, npy, series, write
-from serving_processes import metric, server, wait_until
+from serving_processes import answer, everything, metric, server, wait_until
 
 ROWS = npy(np.random.default_rng(0).normal(size=(STEPS, 2)))
 
@@ -79,6 +79,30 @@ def test_requests_in_flight_are_answered_after_sigterm(tmp_path: Path) -> None:
     assert len(found) == 5
     assert all(one == found[0] for one in found)
     assert head.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("second", [True, False])
+def test_a_request_that_does_not_end_holds_the_end_up_no_longer_than_is_said(second: bool, tmp_path: Path) -> None:
+    artefacts = write(tmp_path, net=series())
+    with server(artefacts["net"], "--shutdown-seconds", 60 if second else 1) as process:
+        with process.connected() as slow:
+            slow.sendall(
+                b"POST /v1/models/net/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-npy\r\n"
+                b"content-length: 1000\r\n\r\nabc"
+            )
+            wait_until(lambda: metric(process, "hdlif_body_bytes") == 3)
+            begin = time.monotonic()
+            process.child.send_signal(signal.SIGTERM)
+            if second:
+                time.sleep(0.5)
+                process.child.send_signal(signal.SIGTERM)
+            status, refused = answer(everything(slow))
+            code, err = process.child.wait(30), process.child.stderr
+            assert err is not None
+            assert err.read() == ""
+        assert (status, refused["code"], code) == (503, "draining", 143)
+        assert time.monotonic() - begin < 20
 
 
 @pytest.mark.slow
