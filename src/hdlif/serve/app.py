@@ -53,7 +53,7 @@ _SMALL_BODY = 2**14
 _READING = {JSON: 8, "text/csv": 15}
 """Bytes that reading a body takes beside it, for each of its own, where these are more than a few."""
 _SWEEP_SECONDS = 5.0
-_ALWAYS = ("too_slow", "too_many_requests", "internal", "overloaded")
+_ALWAYS = ("too_slow", "too_many_requests", "internal", "overloaded", "draining")
 _INPUT = (
     *("bad_parameter", "bad_json", "body_too_large", "unknown_content_type", "input_refused", "image_too_large"),
     *("too_much_work", "answer_not_finite", "no_memory", *_ALWAYS),
@@ -188,7 +188,7 @@ def _of_server(app: FastAPI, server: Server) -> None:
         """That the server is there."""
         return _json({"status": "ok"})
 
-    @app.get("/readyz", response_model=Health, responses=refusals([*_ALWAYS, "draining"]))
+    @app.get("/readyz", response_model=Health, responses=refusals(_ALWAYS))
     async def ready() -> Response:
         """That the server takes requests: all models are loaded, and it is not about to end."""
         if server.draining:
