@@ -11,7 +11,8 @@ for each stream. Phases:
 
 A step takes from the first byte that is sent to the last that is received. Every answer is compared with what this
 process computes of the same steps; `wrong` counts those that differ, `lost` those that did not come. Memory is the
-server's resident set, once a second: at a tenth of the paced phase, at its end, and the most. Prints one JSON object.
+server's resident set, once a second: at a tenth of the paced phase, at its end, and the most. Prints one JSON object,
+with the machine's load averages over 1 minute at the beginning and the end: what else runs there is in the tails.
 """
 
 import argparse
@@ -284,6 +285,7 @@ def main() -> None:
         *(sys.executable, "-m", "hdlif", "serve", f"{MODEL}={options.artefact}", "--port", "0", "--json"),
         *("--threads", str(options.threads), "--max-connections", str(options.streams + 64)),
     ]
+    before = os.getloadavg()[0]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         try:
             found = measured(options, child)
@@ -295,6 +297,8 @@ def main() -> None:
         "clients": options.clients,
         "threads": options.threads,
         "artefact": options.artefact.name,
+        "nice": os.nice(0),
+        "load_averages": [round(before, 2), round(os.getloadavg()[0], 2)],
         "exit_code": code,
         **found,
         "hardware": {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()},

@@ -88,8 +88,6 @@ def wait_until(condition: Any, seconds: float = 30) -> None:
 
 
 def metric(process: Process, name: str) -> float:
-    """A value of /metrics; 0 where there is none yet."""
-    for line in httpx.get(f"{process.address}/metrics").text.splitlines():
-        if line.startswith(f"{name} "):
-            return float(line.split()[-1])
-    return 0.0
+    """A value of /metrics, of a name without its labels the sum; 0 where there is none yet."""
+    lines = httpx.get(f"{process.address}/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))

@@ -48,7 +48,7 @@ def test_every_content_type_has_its_row() -> None:
         ("`--max-stream-bytes` | 2^28", Settings().max_stream_bytes == 2**28),
         ("`--stream-idle-seconds` | 300", Settings().stream_idle_seconds == 300),
         ("`--max-body-bytes` | 2^24", Settings().max_body_bytes == 2**24),
-        ("nine times its own | | 2^28", Settings().max_bodies_bytes == 2**28),
+        ("of CSV 16 times its own | | 2^28", Settings().max_bodies_bytes == 2**28),
         ("`--max-pixels` | 2^25", Settings().max_pixels == 2**25),
         ("inputs of a request | | 1024", Settings().max_inputs == 1024),
         ("`--max-operations` | 2^30, 2^38", (Settings().max_bytes, Settings().max_operations) == (2**30, 2**38)),

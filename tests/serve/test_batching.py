@@ -119,7 +119,7 @@ def test_requests_that_run_as_one_have_the_bits_of_each_alone(steps: int, tmp_pa
     arrays = [random_input(graph, steps, 1, seed)[:, 0] for seed in range(12)]
 
     async def together() -> list[Any]:
-        app = create_app(artefacts, Settings(latency_budget_ms=200, max_batch=12, threads=2))
+        app = create_app(artefacts, Settings(latency_budget_ms=60_000, max_batch=12, threads=2))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
             sent = [http.post("/v1/models/net/predict", content=npy(x), headers=NPY) for x in arrays]
             found = [answer.json() for answer in await asyncio.gather(*sent)]
@@ -142,7 +142,9 @@ def test_what_passes_a_limit_only_together_is_run_apart(tmp_path: Path) -> None:
         Session(graph, 1, max_operations=most).run(random_input(graph, 4, 3))
 
     async def together() -> list[int]:
-        app = create_app(write(tmp_path, net=graph), Settings(latency_budget_ms=100, max_operations=most, threads=1))
+        app = create_app(
+            write(tmp_path, net=graph), Settings(latency_budget_ms=60_000, max_batch=4, max_operations=most, threads=1)
+        )
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
             small, large = (npy(np.zeros((n, 3, 9, 7), np.float32)) for n in (4, 64))
             sent = [http.post("/v1/models/net/predict", content=x, headers=NPY) for x in (small, small, small, large)]

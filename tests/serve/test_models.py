@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
@@ -85,25 +86,28 @@ def test_reloading_needs_the_token(header: str, tmp_path: Path) -> None:
 
 
 def test_requests_that_began_before_a_reload_end_on_what_they_began_on(tmp_path: Path) -> None:
-    import httpx
-
     artefacts = write(tmp_path, net=series(seed=0))
 
-    async def across() -> tuple[object, object, object]:
-        app = create_app(artefacts, Settings(latency_budget_ms=300, threads=1))
+    async def across() -> list[str]:
+        app = create_app(artefacts, Settings(latency_budget_ms=60_000, max_batch=2, threads=1))
         models = app.state.server.models
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
 
-            async def said() -> object:
-                return (await http.post("/v1/models/net/predict", content=ROWS, headers=NPY)).json()
+            async def said() -> str:
+                return (await http.post("/v1/models/net/predict", content=ROWS, headers=NPY)).text
 
-            alone = await said()
+            before, same = await asyncio.gather(said(), said())
+            assert before == same
+            old = models["net"]
             waiting = asyncio.create_task(said())
-            await asyncio.sleep(0.1)
+            while not old.inputs._queue:
+                await asyncio.sleep(0.01)
             save(series(seed=1), artefacts["net"])
             assert await models.reload("net")
+            after, _ = await asyncio.gather(said(), said())
             assert not waiting.done()
-            return alone, await waiting, await said()
+            old.inputs._start()
+            return [before, await waiting, after]
 
     before, across_reload, after = asyncio.run(across())
     assert before == across_reload != after

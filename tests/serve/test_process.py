@@ -15,7 +15,7 @@ import pytest
 
 from hdlif.artefact import save
 from served import NPY, STEPS, npy, series, write
-from serving_processes import server, wait_until
+from serving_processes import answer, everything, metric, server, wait_until
 
 ROWS = npy(np.random.default_rng(0).normal(size=(STEPS, 2)))
 
@@ -41,9 +41,23 @@ def test_it_says_where_it_listens_and_ends_with_the_houses_code(
 
 
 @pytest.mark.slow
+def test_in_the_background_sigint_is_not_heard(tmp_path: Path) -> None:
+    artefacts = write(tmp_path, net=series())
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with server(artefacts["net"]) as process:
+            process.child.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            said(process.address)
+            assert process.end()[0] == 143
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.slow
 def test_requests_in_flight_are_answered_after_sigterm(tmp_path: Path) -> None:
     artefacts = write(tmp_path, net=series())
-    with server(artefacts["net"], "--latency-budget-ms", 1500) as process:
+    with server(artefacts["net"], "--latency-budget-ms", 4000) as process:
         found: list[object] = []
         clients = [threading.Thread(target=lambda: found.append(said(process.address))) for _ in range(5)]
         # A body whose second half comes after the signal.
@@ -54,7 +68,7 @@ def test_requests_in_flight_are_answered_after_sigterm(tmp_path: Path) -> None:
         )
         for one in clients:
             one.start()
-        time.sleep(0.7)
+        wait_until(lambda: metric(process, "hdlif_body_bytes") == 5 * len(ROWS) + 50)
         process.child.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         slow.sendall(ROWS[50:])
@@ -65,6 +79,30 @@ def test_requests_in_flight_are_answered_after_sigterm(tmp_path: Path) -> None:
     assert len(found) == 5
     assert all(one == found[0] for one in found)
     assert head.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("second", [True, False])
+def test_a_request_that_does_not_end_holds_the_end_up_no_longer_than_is_said(second: bool, tmp_path: Path) -> None:
+    artefacts = write(tmp_path, net=series())
+    with server(artefacts["net"], "--shutdown-seconds", 60 if second else 1) as process:
+        with process.connected() as slow:
+            slow.sendall(
+                b"POST /v1/models/net/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-npy\r\n"
+                b"content-length: 1000\r\n\r\nabc"
+            )
+            wait_until(lambda: metric(process, "hdlif_body_bytes") == 3)
+            begin = time.monotonic()
+            process.child.send_signal(signal.SIGTERM)
+            if second:
+                time.sleep(0.5)
+                process.child.send_signal(signal.SIGTERM)
+            status, refused = answer(everything(slow))
+            code, err = process.child.wait(30), process.child.stderr
+            assert err is not None
+            assert err.read() == ""
+        assert (status, refused["code"], code) == (503, "draining", 143)
+        assert time.monotonic() - begin < 20
 
 
 @pytest.mark.slow
@@ -101,12 +139,12 @@ def test_files_are_loaded_again_under_load_and_no_request_is_dropped(tmp_path: P
         clients = [threading.Thread(target=ask, args=(process.address,)) for _ in range(4)]
         for one in clients:
             one.start()
-        for number in range(1, 13):
+        for reloads in range(1, 13):
             beside = tmp_path / "new"
-            beside.write_bytes(files[number % 2] if number % 3 else b"damaged")
+            beside.write_bytes(files[reloads % 2] if reloads % 3 else b"damaged")
             beside.replace(artefacts["net"])
             process.child.send_signal(signal.SIGHUP)
-            time.sleep(0.15)
+            wait_until(lambda: metric(process, "hdlif_reloads_total") == reloads)  # noqa: B023 - waited for here
         stop.set()
         for one in clients:
             one.join()

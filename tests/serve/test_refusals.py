@@ -167,6 +167,7 @@ def test_bodies_of_all_requests_share_what_is_set_aside(tmp_path: Path) -> None:
         assert http.post("/v1/models/net/predict", content=rows, headers=JSON).status_code == 200
         full = http.post("/v1/models/net/predict", content=rows + b" ", headers=JSON)
         assert_refused(full, "overloaded", "memory")
+        assert_refused(http.post("/v1/models/net/predict", content=b"0.25,0.5\n" * STEPS, headers=CSV), "overloaded")
         assert full.headers["retry-after"] == "1"
 
 

@@ -18,20 +18,24 @@ from hdlif.serve.settings import Settings
 
 MOST_HEADER_BYTES = 2**14
 """Of a request's first line and headers, and of a line of a chunked body."""
+_LAST_SECONDS = 1.0
+"""For which a client may still read why the server did not answer."""
 
 
 def protocol(settings: Settings, metrics: Metrics) -> type[H11Protocol]:
     """The protocol class that uvicorn makes of each connection."""
 
-    class Bounded(_Bounded):
+    class Granted(Bounded):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.settings, self.metrics = settings, metrics
 
-    return Bounded
+    return Granted
 
 
-class _Bounded(H11Protocol):
+class Bounded(H11Protocol):
+    """A connection whose client has so much time, and no more."""
+
     settings: Settings
     metrics: Metrics
 
@@ -102,6 +106,15 @@ class _Bounded(H11Protocol):
         super().resume_writing()
         if not self.transport.is_closing():
             self._cut = _cancel(self._cut)
+
+    def give_up(self) -> None:
+        """Refuse what is in flight: the server ends."""
+        waits = self.cycle is not None and not self.cycle.response_complete
+        if not self.transport.is_closing() and (waits or not self._is_whole()):
+            self._refuse(Refusal("draining", "the server ends before the request has been answered"))
+        self.transport.close()
+        self._cut = _cancel(self._cut)
+        self._cut = self.loop.call_later(_LAST_SECONDS, self._not_reading)
 
     def _is_whole(self) -> bool:
         """Whether no request is half received."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import gc
+import math
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +17,12 @@ from fastapi import FastAPI
 from hdlif.errors import HdlifError, MachineError, reason
 from hdlif.serve.app import Server, create_app
 from hdlif.serve.models import Network, named
-from hdlif.serve.protocol import MOST_HEADER_BYTES, protocol
+from hdlif.serve.protocol import MOST_HEADER_BYTES, Bounded, protocol
 from hdlif.serve.settings import Settings
 
 MOST_TOKEN_BYTES = 4096
+_BACKSTOP_SECONDS = 5
+"""Behind the end of the requests' time, after which uvicorn cuts off what even then goes on."""
 _SPARE_FILES = 64
 """Open files beside those of connections."""
 
@@ -106,7 +110,7 @@ def _config(app: FastAPI, shared: Server, settings: Settings, trusted_proxies: s
         forwarded_allow_ips=trusted_proxies,
         h11_max_incomplete_event_size=MOST_HEADER_BYTES,
         timeout_keep_alive=max(1, round(settings.keep_alive_seconds)),
-        timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds) + _BACKSTOP_SECONDS,
     )
 
 
@@ -124,12 +128,17 @@ class _Uvicorn(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            # What is loaded stays: collections, which hold all requests up, need not go through it again and again.
+            gc.collect()
+            gc.freeze()
             self._listening()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        numbers = [signal.SIGTERM, signal.SIGINT]
+        # Whoever started the process may have SIGINT ignored, as shells do of what runs in the background.
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        numbers = [signal.SIGTERM, *([] if ignored else [signal.SIGINT])]
         hang_up = getattr(signal, "SIGHUP", None)
         before = {number: signal.getsignal(number) for number in (*numbers, *([hang_up] if hang_up else []))}
         for number in numbers:
@@ -143,9 +152,21 @@ class _Uvicorn(uvicorn.Server):
                 loop.remove_signal_handler(number)
                 signal.signal(number, handler)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().call_later(self._shared.settings.shutdown_seconds, self._give_up)
+        await super().shutdown(sockets)
+
+    def _give_up(self) -> None:
+        """Refuse what has not been answered yet."""
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Bounded):
+                connection.give_up()
+
     def _end(self, number: signal.Signals) -> None:
         if self.ended_by is not None:
-            self.should_exit = self.force_exit = True
+            self.should_exit = True
+            self._give_up()
+            asyncio.get_running_loop().call_later(1, lambda: setattr(self, "force_exit", True))
             return
         self.ended_by = number
         self._shared.draining = True
