@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 NATIVE := $(wildcard native/* native/*/* include/*) CMakeLists.txt pyproject.toml
 
-.PHONY: demo test test-avx2 test-slow fuzz lint types format clean
+.PHONY: demo test test-avx2 test-slow fuzz lint types format wasm clean
 
 demo: $(STAMP)
 	$(BIN)/hdlif demo
@@ -54,6 +54,12 @@ $(STAMP): $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable ".[train,dev]"
 	touch $(STAMP)
+
+# The runtime for pages, which is committed; it needs emscripten (Debian: apt-get install emscripten).
+wasm:
+	emcmake cmake -S . -B build/wasm
+	cmake --build build/wasm
+	gzip -9nc build/wasm/native/wasm/hdlif.wasm > src/hdlif/wasm/hdlif.wasm.gz
 
 clean:
 	rm -rf $(VENV) build dist runs

@@ -142,8 +142,8 @@ HDLIF_API hdlif_status hdlif_run_values(hdlif_network* network, const float* x, 
                                         int64_t batch, int64_t steps, float* logits, float* const* values);
 
 /* A sequence that goes on from call to call and keeps its state. One call at a time; several streams of a
- * network may be used from several threads. After the first call of a stream, those that follow allocate
- * nothing. */
+ * network may be used from several threads. After its first call a stream's calls allocate nothing, as long
+ * as no other kind of call of the network comes between them. */
 typedef struct hdlif_stream hdlif_stream;
 
 HDLIF_API hdlif_status hdlif_stream_open(hdlif_network* network, hdlif_stream** stream);

@@ -166,7 +166,7 @@ public:
     const int64_t count = in * taps * out;
     const Buffer& packed = buffer(0);
     if (encoding == Encoding::kFloat32) {
-      require(packed.bytes == size_t(count) * sizeof(float), "tensor has another size");
+      require(packed.bytes == uint64_t(count) * sizeof(float), "tensor has another size");
       node_.float_weights.resize(count);
       fill(node_.float_weights, out, in, taps, [&](int64_t i) {
         float weight;
@@ -177,7 +177,7 @@ public:
       return out;
     }
     const int per_byte = is_integer ? 8 / bits : encoding == Encoding::kBinary ? 8 : 5;
-    require(packed.bytes == size_t((count + per_byte - 1) / per_byte), "tensor has another size");
+    require(packed.bytes == uint64_t((count + per_byte - 1) / per_byte), "tensor has another size");
     for (size_t i = 0; i < packed.bytes && encoding == Encoding::kTernary; ++i)
       require(packed.data[i] <= 242, "weight holds a byte above 242, which is no five ternary values");
     static constexpr int kPower[5] = {1, 3, 9, 27, 81};
@@ -283,7 +283,7 @@ private:
     rows.columns = columns;
     require(rows.steps == 1 || rows.steps >= program_.time_steps, "rows are neither 1 nor one per step");
     const int64_t count = int64_t(rows.steps) * rows.columns;
-    require(bytes.bytes == size_t(count) * sizeof(float), "tensor has another size");
+    require(bytes.bytes == uint64_t(count) * sizeof(float), "tensor has another size");
     rows.data.resize(count);
     std::memcpy(rows.data.data(), bytes.data, bytes.bytes);
     for (float entry : rows.data)

@@ -1,6 +1,6 @@
 #include "watch.h"
 
-#if !defined(_WIN32)
+#if !defined(_WIN32) && !defined(__wasm__)
 #include <pthread.h>
 #endif
 
@@ -9,14 +9,14 @@ namespace {
 
 std::atomic<uint64_t> count{0};
 
-#if !defined(_WIN32)
+#if !defined(_WIN32) && !defined(__wasm__)
 const int registered = pthread_atfork(nullptr, nullptr, [] { ++count; });
 #endif
 
 } // namespace
 
 uint64_t forks() {
-#if !defined(_WIN32)
+#if !defined(_WIN32) && !defined(__wasm__)
   static_cast<void>(registered);
 #endif
   return count.load(std::memory_order_relaxed);

@@ -17,7 +17,9 @@
 #if defined(__linux__)
 #include <sched.h>
 #endif
+#if !defined(__wasm__)
 #include <sys/stat.h>
+#endif
 
 #include "../artefact/file.h"
 #include "deployed.h"
@@ -142,7 +144,8 @@ hdlif::OpenOptions checked(const hdlif_options* given) {
   hdlif::OpenOptions found;
   found.threads = options.threads > 0 ? options.threads : std::min(available_cores(), kMostThreads);
   found.kernels = &chosen_kernels(options.instructions);
-  found.max_bytes = options.max_bytes > 0 ? options.max_bytes : kDefaultBytes;
+  // no more than the process can address
+  found.max_bytes = std::min<int64_t>(options.max_bytes > 0 ? options.max_bytes : kDefaultBytes, PTRDIFF_MAX);
   found.max_operations = options.max_operations > 0 ? options.max_operations : kDefaultOperations;
   found.go_on = options.go_on;
   found.context = options.context;
@@ -154,6 +157,14 @@ void open(const void* bytes, size_t size, const hdlif_options* options, hdlif_ne
   opened->deployed = Deployed::open(static_cast<const uint8_t*>(bytes), size, checked(options));
   *network = opened.release();
 }
+
+#if defined(__wasm__)
+
+std::vector<uint8_t> read_whole(const char*) {
+  throw CallError(HDLIF_ERROR_FILE, "cannot be read; a module has no files: give hdlif_open the bytes");
+}
+
+#else
 
 struct Closer {
   void operator()(std::FILE* file) const { std::fclose(file); }
@@ -183,6 +194,8 @@ std::vector<uint8_t> read_whole(const char* path) {
     throw CallError(HDLIF_ERROR_FILE, "cannot be read to its end");
   return content;
 }
+
+#endif
 
 void give_shape(const hdlif::Value* type, int32_t shape[3]) {
   shape[0] = type == nullptr ? 0 : type->channels;

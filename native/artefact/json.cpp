@@ -113,7 +113,7 @@ private:
 
   uint32_t begin(JsonKind kind) {
     std::vector<Entry>& entries = document_.entries_;
-    const auto most = size_t(std::max<int64_t>(limits_.bytes, 0)) / sizeof(Entry);
+    const auto most = size_t(std::clamp<int64_t>(limits_.bytes, 0, PTRDIFF_MAX)) / sizeof(Entry);
     if (entries.size() >= most || entries.size() >= UINT32_MAX - 1)
       throw JsonTooLarge();
     // a vector that doubles would pass the limit with its copy

@@ -3,7 +3,9 @@
 namespace hdlif {
 
 extern const Kernels kKernels_scalar;
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(__wasm_simd128__)
+extern const Kernels kKernels_wasm_simd128;
+#elif defined(__x86_64__) || defined(_M_X64)
 extern const Kernels kKernels_avx2;
 extern const Kernels kKernels_avx512;
 #elif defined(__aarch64__)
@@ -16,7 +18,11 @@ int available_kernels(const Kernels** tables, int room) {
     if (runs && count < room)
       tables[count++] = &table;
   };
+#if defined(__wasm_simd128__)
+  offer(kKernels_wasm_simd128, true); // the module runs on no machine that lacks it
+#else
   offer(kKernels_scalar, true);
+#endif
 #if defined(__x86_64__) || defined(_M_X64)
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&

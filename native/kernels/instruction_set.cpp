@@ -17,6 +17,8 @@ namespace hdlif {
 
 #include "pool.inl"
 
+#if !defined(HDLIF_WITHOUT_TRAINING)
+
 #include "gradients.inl"
 
 #include "weights.inl"
@@ -26,6 +28,8 @@ namespace hdlif {
 #include "winograd.inl"
 
 #include "chunk.inl"
+
+#endif
 
 #define HDLIF_JOIN(a, b) a##b
 #define HDLIF_TABLE(name) HDLIF_JOIN(kKernels_, name)
@@ -84,6 +88,7 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     pool_row<Sum<float>, uint8_t, float>,
     pool_row<Max<float>, float, float>,
     pool_row<Max<uint8_t>, uint8_t, uint8_t>,
+#if !defined(HDLIF_WITHOUT_TRAINING)
     list_codes,
     list_places,
     weight_gradient,
@@ -105,6 +110,7 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     kWinogradPanel,
     chunk<float>,
     chunk<double>,
+#endif
 };
 
 } // namespace hdlif

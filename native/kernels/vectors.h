@@ -12,6 +12,8 @@
 #elif defined(__ARM_NEON) && !defined(HDLIF_PLAIN)
 #define HDLIF_NEON 1
 #include <arm_neon.h>
+#elif defined(__wasm_simd128__)
+#include <wasm_simd128.h>
 #endif
 
 namespace hdlif {
@@ -89,6 +91,8 @@ inline Floats floors(Floats values) {
   return _mm256_floor_ps(values);
 #elif defined(HDLIF_NEON)
   return vrndmq_f32(values);
+#elif defined(__wasm_simd128__)
+  return Floats(wasm_f32x4_floor(v128_t(values)));
 #else
   return Floats{__builtin_floorf(values[0]), __builtin_floorf(values[1]), __builtin_floorf(values[2]),
                 __builtin_floorf(values[3])};
@@ -160,7 +164,7 @@ inline Floats add_exact_product(Floats total, float x, Floats weight) {
 } // namespace
 } // namespace hdlif
 
-#if defined(__AVX2__) || defined(HDLIF_NEON)
+#if defined(__AVX2__) || defined(HDLIF_NEON) || defined(__wasm_simd128__)
 #define HDLIF_HAS_LOOKUP 1
 
 namespace hdlif {
@@ -221,6 +225,24 @@ inline uint64_t different(const uint8_t* codes, const uint8_t* before) {
   };
   return ~(uint64_t(equal(codes + 32, before + 32)) << 32 | equal(codes, before));
 }
+
+#elif defined(__wasm_simd128__)
+
+struct Vector16 {
+  static constexpr int kLanes = 16;
+  using Bytes = v128_t;
+  static Bytes zero() { return wasm_i8x16_splat(0); }
+  static Bytes table(const int8_t* products) { return wasm_v128_load(products); }
+  static Bytes load(const uint8_t* index) { return wasm_v128_load(index); }
+  static Bytes lookup(Bytes table, Bytes index) { return wasm_i8x16_swizzle(table, index); }
+  static Bytes add(Bytes a, Bytes b) { return wasm_i8x16_add(a, b); }
+  static void store(Bytes bytes, int8_t* to) { wasm_v128_store(to, bytes); }
+  static void widen_add(Bytes bytes, int16_t* totals) {
+    const Bytes low = wasm_i16x8_extend_low_i8x16(bytes), high = wasm_i16x8_extend_high_i8x16(bytes);
+    wasm_v128_store(totals, wasm_i16x8_add(wasm_v128_load(totals), low));
+    wasm_v128_store(totals + 8, wasm_i16x8_add(wasm_v128_load(totals + 8), high));
+  }
+};
 
 #else
 

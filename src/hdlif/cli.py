@@ -841,10 +841,12 @@ def doctor(as_json: bool) -> None:
 @click.option("--data", default="digits", show_default=True, help="digits (bundled) or fashion_mnist.")
 @data_root_option
 @click.option("--out", type=FILE, default=Path("runs/demo"), show_default=True)
+@click.option("--page", is_flag=True, help="Also write OUT/live.html, which runs the network in a browser.")
 @json_option
 def demo(as_json: bool, **options: Any) -> None:
     """Train four networks online, compare them, deploy the smallest, run it without PyTorch, write a report."""
     from hdlif.commands import tables
+    from hdlif.commands.demo import LIVE_PAGE
     from hdlif.commands.demo import demo as command
 
     result = command(progress=not as_json, **options)
@@ -857,7 +859,7 @@ def demo(as_json: bool, **options: Any) -> None:
             f"{artefact['path']}: {artefact['bytes']:,} bytes, {artefact['latency_ms']:.2f} ms an image\n"
             f"runtime and PyTorch agree on {artefact['argmax_agreement']:.2%} of {artefact['images']:,} test images; "
             f"largest logit difference {artefact['max_logit_difference']:.1e}\n"
-            f"{options['out'] / 'report.html'}"
+            f"{options['out'] / 'report.html'}" + (f"\n{options['out'] / LIVE_PAGE}" if options["page"] else "")
         ),
     )
 

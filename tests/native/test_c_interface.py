@@ -306,14 +306,14 @@ def test_what_a_caller_stops_ends_and_loses_the_stream_alone() -> None:
     for _ in range(4):
         x = b.hd_lif(b.conv(x, 64, encoding="float32"))
     graph = b.graph(b.add("global_sum_pool", x))
-    asked = []
+    asked, answer = [], [0]
 
     @GoOn
-    def no(context: object) -> int:
+    def go_on(context: object) -> int:
         asked.append(context)
-        return 0
+        return answer[0]
 
-    opened = network(graph, go_on=no, context=7)
+    opened = network(graph, go_on=go_on, context=7)
     frames = np.ones((200, 1, *graph.input.shape), np.float32)
     assert refused(opened.run, frames, len(frames)).status == INTERRUPTED
     assert asked == [7]
@@ -322,6 +322,8 @@ def test_what_a_caller_stops_ends_and_loses_the_stream_alone() -> None:
     assert stream.steps() == -1
     assert refused(stream.run, frames[0]).status == STATE
     assert refused(stream.save).status == STATE
+    # on a busy machine a single step may be asked about
+    answer[0] = 1
     stream.call("reset")
     stream.run(frames[0])
     assert stream.steps() == 1

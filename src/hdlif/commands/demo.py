@@ -19,6 +19,7 @@ from hdlif.config import load_recipe
 from hdlif.data import Samples
 from hdlif.deploy import export
 from hdlif.errors import DataError, did_you_mean
+from hdlif.report.live import live_page
 from hdlif.report.runs import Artefact
 from hdlif.report.summary import TrainResult
 from hdlif.runs.checkpoints import load_trained
@@ -28,8 +29,10 @@ from hdlif.runs.processes import check_alone
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runtime import Session
 from hdlif.training import progress_bar
+from hdlif.whole_files import whole_file
 
 NETWORKS = ("lif", "hdlif", "hdlif_w1p5_s4", "hdlif_w1p5_s4_parallel")
+LIVE_PAGE = "live.html"
 DATA_SETS = ("digits", "fashion_mnist")
 LATENCY_RUNS = 50
 
@@ -62,11 +65,13 @@ def demo(
     data: str = "digits",
     data_root: Path | None = None,
     out: Path = Path("runs/demo"),
+    page: bool = False,
     progress: bool = False,
     memory_repeats: int = 1,
 ) -> DemoResult:
     """Train, compare, deploy, run, report; returns what OUT/summary.json holds.
 
+    With `page`, OUT/live.html is a page that runs the deployed network (`hdlif.report.live`).
     An earlier demo in OUT is replaced. Peak memory, which takes processes of its own, is measured last,
     `memory_repeats` times a network.
 
@@ -96,7 +101,16 @@ def demo(
     result = DemoResult(networks, artefact, data, networks[0].seed, versions(), hardware())
     write_json(out / "summary.json", result.as_dict())
     report([out], out=out / "report.html")
+    if page:
+        write_live_page(path, out / LIVE_PAGE)
     return result
+
+
+def write_live_page(artefact: Path, out: Path) -> None:
+    """The page of a deployed network of pictures, all of it or nothing."""
+    content = live_page(artefact.read_bytes(), artefact.name)
+    with whole_file(out) as temporary:
+        temporary.write_text(content, "utf-8")
 
 
 def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None, threads: int) -> Artefact:

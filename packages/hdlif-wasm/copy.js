@@ -1,0 +1,10 @@
+// Before packing: the files of the package are those that the Python package has for its pages.
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
+
+const from = (name) => new URL(`../../src/hdlif/wasm/${name}`, import.meta.url);
+const to = (name) => new URL(name, import.meta.url);
+
+copyFileSync(from("hdlif.js"), to("hdlif.js"));
+copyFileSync(from("hdlif.d.ts"), to("hdlif.d.ts"));
+writeFileSync(to("hdlif.wasm"), gunzipSync(readFileSync(from("hdlif.wasm.gz"))));

@@ -1,0 +1,60 @@
+"""A page that runs a deployed network of pictures: what is drawn on it goes in, what the neurons do is shown."""
+
+import base64
+import gzip
+import re
+from pathlib import Path
+
+from markupsafe import Markup
+
+from hdlif import wasm
+from hdlif.artefact import loads
+from hdlif.errors import ArtefactError
+from hdlif.report.templates import set_page
+
+_PAD = 256
+"""Pixels of the longer side of what is drawn on, about."""
+_MOST_STEPS = 1000
+
+
+def live_page(content: bytes, name: str) -> str:
+    """The page, one file that stands by itself and needs no server: network and runtime lie in it.
+
+    Args:
+        content: of an artefact.
+        name: of its file.
+    Raises:
+        ArtefactError: it is none, or one that pictures as a whole cannot be drawn for.
+    """
+    graph = loads(content, name)
+    record = graph.input
+    channels, height, width = record.shape
+    if record.kind != "image" or record.frames != "constant" or channels not in (1, 3):
+        raise ArtefactError(
+            f"{name}: takes {record.kind} of shape {list(record.shape)}, shown by frames {record.frames!r}; a page "
+            "takes networks of pictures, of 1 or 3 channels, that see all of a picture at each step"
+        )
+    if graph.task.kind != "classify" or graph.time_steps > _MOST_STEPS:
+        raise ArtefactError(
+            f"{name}: is of task {graph.task.kind} and {graph.time_steps} time steps; a page takes classifiers of at "
+            f"most {_MOST_STEPS} steps"
+        )
+    runtime = re.sub(r"^export ", "", wasm.script(), flags=re.MULTILINE)
+    return set_page(
+        "live.html.j2",
+        {},
+        title="A spiking network, live",
+        name=name,
+        bytes=f"{len(content):,}",
+        width=width,
+        height=height,
+        steps=graph.time_steps,
+        scale=max(1, _PAD // max(height, width)),
+        module=_text(wasm.packed_module()),
+        artefact=_text(gzip.compress(content, 9, mtime=0)),
+        script=Markup(runtime + (Path(__file__).parent / "live.js").read_text("utf-8")),
+    )
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode()

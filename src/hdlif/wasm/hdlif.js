@@ -1,0 +1,272 @@
+/* The C interface of hdlif, compiled to WebAssembly, for JavaScript. hdlif.d.ts has the types. */
+
+const OPTIONS_BYTES = 40;
+
+/** A call that failed; `status` is one of HDLIF_ERROR_... of hdlif.h. */
+export class HdlifError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.name = "HdlifError";
+    this.status = status;
+  }
+}
+
+/** Instantiates the module, given as bytes or as a compiled WebAssembly.Module. */
+export async function instantiate(module) {
+  const compiled = module instanceof WebAssembly.Module ? module : await WebAssembly.compile(module);
+  let memory = null;
+  const imports = {
+    env: { emscripten_notify_memory_growth() {} },
+    wasi_snapshot_preview1: {
+      clock_time_get(clock, precision, at) {
+        const nanoseconds = BigInt(Math.round(globalThis.performance.now() * 1e6));
+        new DataView(memory.buffer).setBigUint64(at, nanoseconds, true);
+        return 0;
+      },
+    },
+  };
+  const instance = await WebAssembly.instantiate(compiled, imports);
+  memory = instance.exports.memory;
+  instance.exports._initialize();
+  return new Runtime(instance.exports);
+}
+
+/** What the wrappers share: memory, texts and errors. */
+class Runtime {
+  constructor(exports) {
+    this.exports = exports;
+  }
+
+  get version() {
+    return this.text(this.exports.hdlif_version());
+  }
+
+  /** Opens the bytes of an artefact. */
+  open(bytes, { maxBytes = 2 ** 31, maxOperations = 2 ** 42 } = {}) {
+    return this.within((room) => {
+      const options = room(OPTIONS_BYTES);
+      const view = new DataView(this.exports.memory.buffer, options, OPTIONS_BYTES);
+      new Uint8Array(this.exports.memory.buffer, options, OPTIONS_BYTES).fill(0);
+      view.setUint32(0, OPTIONS_BYTES, true);
+      view.setInt32(4, 1, true); // threads
+      view.setBigInt64(16, BigInt(maxBytes), true);
+      view.setBigInt64(24, BigInt(maxOperations), true);
+      const content = room(bytes.byteLength);
+      this.bytes(content, bytes.byteLength).set(asBytes(bytes));
+      const handle = room(4);
+      this.check(this.exports.hdlif_open(content, bytes.byteLength, options, handle));
+      return new Network(this, this.pointer(handle));
+    });
+  }
+
+  check(status) {
+    if (status !== 0) throw new HdlifError(status, this.text(this.exports.hdlif_error_text()));
+  }
+
+  /** Calls body(room), where room(bytes) gives memory until it returns. */
+  within(body) {
+    const held = [];
+    const room = (bytes) => {
+      const at = this.exports.malloc(Math.max(bytes, 1)) >>> 0;
+      if (at === 0) throw new HdlifError(6, "the machine does not grant the memory that this takes");
+      held.push(at);
+      return at;
+    };
+    try {
+      return body(room);
+    } finally {
+      for (const at of held) this.exports.free(at);
+    }
+  }
+
+  bytes(at, count) {
+    return new Uint8Array(this.exports.memory.buffer, at, count);
+  }
+
+  floats(at, count) {
+    return new Float32Array(this.exports.memory.buffer, at, count);
+  }
+
+  pointer(at) {
+    return new DataView(this.exports.memory.buffer).getUint32(at, true);
+  }
+
+  text(at) {
+    const from = new Uint8Array(this.exports.memory.buffer, at >>> 0);
+    return new TextDecoder().decode(from.slice(0, from.indexOf(0)));
+  }
+
+  shape(call) {
+    return this.within((room) => {
+      const at = room(12);
+      call(at);
+      return [...new Int32Array(this.exports.memory.buffer, at, 3)];
+    });
+  }
+
+  /** Copies x in, calls call(x, logits), and copies logits out. */
+  answer(x, count, call) {
+    return this.within((room) => {
+      const from = room(4 * x.length);
+      const to = room(4 * count);
+      this.floats(from, x.length).set(x);
+      this.check(call(from, to));
+      return this.floats(to, count).slice();
+    });
+  }
+}
+
+/** A deployed network; close it when it is done with. */
+class Network {
+  constructor(runtime, handle) {
+    const { exports } = runtime;
+    this.runtime = runtime;
+    this.handle = handle;
+    this.timeSteps = exports.hdlif_time_steps(handle);
+    this.inputShape = runtime.shape((at) => exports.hdlif_input_shape(handle, at));
+    this.inputKind = runtime.text(exports.hdlif_input_kind(handle));
+    this.frameSize = this.inputShape.reduce((a, b) => a * b);
+    this.labels = [];
+    for (let i = 0; i < exports.hdlif_outputs(handle); ++i) {
+      this.labels.push(runtime.text(exports.hdlif_label(handle, i)));
+    }
+    this.values = [];
+    for (let i = 0; i < exports.hdlif_values(handle); ++i) {
+      const shape = runtime.shape((at) => exports.hdlif_value_shape(handle, i, at));
+      this.values.push({ name: runtime.text(exports.hdlif_value_name(handle, i)), shape });
+    }
+    this.graph = JSON.parse(runtime.text(exports.hdlif_graph(handle, 0)));
+  }
+
+  close() {
+    this.runtime.exports.hdlif_close(this.handle);
+    this.handle = 0;
+  }
+
+  normalise(raw) {
+    const frames = this.#frames(raw);
+    return this.runtime.answer(raw, raw.length, (from, to) =>
+      this.runtime.exports.hdlif_normalise(this.#held(), from, BigInt(frames), to),
+    );
+  }
+
+  run(x, { batch = 1, steps } = {}) {
+    const [xSteps, count] = this.#steps(x, batch, steps);
+    return this.runtime.answer(x, count * batch * this.labels.length, (from, to) =>
+      this.runtime.exports.hdlif_run(this.#held(), from, BigInt(xSteps), BigInt(batch), BigInt(count), to),
+    );
+  }
+
+  runValues(x, names, { batch = 1, steps } = {}) {
+    const [xSteps, count] = this.#steps(x, batch, steps);
+    const { runtime } = this;
+    return runtime.within((room) => {
+      const from = room(4 * x.length);
+      runtime.floats(from, x.length).set(x);
+      const logits = room(4 * count * batch * this.labels.length);
+      const places = this.values.map(({ name, shape }) => {
+        const size = count * batch * shape.reduce((a, b) => a * b);
+        return names.includes(name) ? { name, size, at: room(4 * size) } : null;
+      });
+      const table = room(4 * places.length);
+      const view = new DataView(runtime.exports.memory.buffer);
+      places.forEach((place, i) => view.setUint32(table + 4 * i, place === null ? 0 : place.at, true));
+      const sizes = [BigInt(xSteps), BigInt(batch), BigInt(count)];
+      runtime.check(runtime.exports.hdlif_run_values(this.#held(), from, ...sizes, logits, table));
+      const kept = places.filter((place) => place !== null);
+      return {
+        logits: runtime.floats(logits, count * batch * this.labels.length).slice(),
+        values: new Map(kept.map(({ name, size, at }) => [name, runtime.floats(at, size).slice()])),
+      };
+    });
+  }
+
+  stream() {
+    const { runtime } = this;
+    return runtime.within((room) => {
+      const handle = room(4);
+      runtime.check(runtime.exports.hdlif_stream_open(this.#held(), handle));
+      return new Stream(this, runtime.pointer(handle), runtime.exports.hdlif_state_size(this.handle));
+    });
+  }
+
+  #held() {
+    if (this.handle === 0) throw new HdlifError(1, "the network is closed");
+    return this.handle;
+  }
+
+  #frames(x) {
+    const frames = x.length / this.frameSize;
+    if (!(x instanceof Float32Array) || frames === 0 || !Number.isInteger(frames)) {
+      throw new HdlifError(1, `x has ${x.length} numbers; it is a Float32Array of frames of ${this.frameSize}`);
+    }
+    return frames;
+  }
+
+  #steps(x, batch, steps) {
+    const xSteps = this.#frames(x) / batch;
+    if (!Number.isInteger(xSteps)) throw new HdlifError(1, `x has no whole batches of ${batch} frames`);
+    return [xSteps, steps ?? (xSteps === 1 ? this.timeSteps : xSteps)];
+  }
+}
+
+/** A sequence that goes on from call to call; close it when it is done with. */
+class Stream {
+  constructor(network, handle, stateSize) {
+    this.network = network;
+    this.runtime = network.runtime;
+    this.handle = handle;
+    this.stateSize = stateSize;
+  }
+
+  get steps() {
+    return Number(this.runtime.exports.hdlif_stream_steps(this.#held()));
+  }
+
+  /** Logits [steps][outputs] of the next frames. */
+  run(x) {
+    const frames = x.length / this.network.frameSize;
+    if (!(x instanceof Float32Array) || frames === 0 || !Number.isInteger(frames)) {
+      throw new HdlifError(1, `x has ${x.length} numbers; it is a Float32Array of frames of ${this.network.frameSize}`);
+    }
+    return this.runtime.answer(x, frames * this.network.labels.length, (from, to) =>
+      this.runtime.exports.hdlif_stream_run(this.#held(), from, BigInt(frames), to),
+    );
+  }
+
+  reset() {
+    this.runtime.check(this.runtime.exports.hdlif_stream_reset(this.#held()));
+  }
+
+  save() {
+    return this.runtime.within((room) => {
+      const at = room(this.stateSize);
+      this.runtime.check(this.runtime.exports.hdlif_stream_save(this.#held(), at, this.stateSize));
+      return this.runtime.bytes(at, this.stateSize).slice();
+    });
+  }
+
+  load(state) {
+    this.runtime.within((room) => {
+      const at = room(state.byteLength);
+      this.runtime.bytes(at, state.byteLength).set(asBytes(state));
+      this.runtime.check(this.runtime.exports.hdlif_stream_load(this.#held(), at, state.byteLength));
+    });
+  }
+
+  close() {
+    this.runtime.exports.hdlif_stream_close(this.handle);
+    this.handle = 0;
+  }
+
+  #held() {
+    if (this.handle === 0) throw new HdlifError(1, "the stream is closed");
+    return this.handle;
+  }
+}
+
+function asBytes(buffer) {
+  return buffer instanceof ArrayBuffer
+    ? new Uint8Array(buffer)
+    : new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+}

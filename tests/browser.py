@@ -1,0 +1,104 @@
+"""A headless Chromium, driven by WebDriver: a few requests of HTTP, and pointer events that are those of a mouse."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+
+
+class Browser:
+    """One window."""
+
+    def __init__(self, address: str, session: str) -> None:
+        self._base = f"{address}/session/{session}"
+
+    def ask(self, path: str, body: Any = None, method: str | None = None) -> Any:
+        return request(f"{self._base}/{path}".rstrip("/"), body, method)
+
+    def open(self, path: Path) -> None:
+        self.ask("url", {"url": path.as_uri()})
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """What the script returns."""
+        return self.ask("execute/sync", {"script": script, "args": list(arguments)})
+
+    def wait(self, script: str, seconds: float = 30) -> Any:
+        """Until the script returns what is not falsy."""
+        end = time.monotonic() + seconds
+        while not (found := self.run(script)):
+            assert time.monotonic() < end, f"{script}: nothing in {seconds} s"
+            time.sleep(0.05)
+        return found
+
+    def find(self, selector: str) -> dict[str, str]:
+        found: dict[str, str] = self.ask("element", {"using": "css selector", "value": selector})
+        return found
+
+    def click(self, selector: str) -> None:
+        self.ask(f"element/{self.find(selector)[ELEMENT]}/click", {})
+
+    def drag(self, selector: str, points: Sequence[tuple[int, int]]) -> None:
+        """Press the mouse at the first point, counted from the middle of the element, and draw to the others."""
+        origin = self.find(selector)
+
+        def move(point: tuple[int, int]) -> dict[str, Any]:
+            return {"type": "pointerMove", "duration": 20, "x": point[0], "y": point[1], "origin": origin}
+
+        steps = [move(points[0]), {"type": "pointerDown", "button": 0}, *map(move, points[1:])]
+        mouse = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}}
+        self.ask("actions", {"actions": [{**mouse, "actions": [*steps, {"type": "pointerUp", "button": 0}]}]})
+
+    def screenshot(self) -> bytes:
+        return base64.b64decode(self.ask("screenshot"))
+
+    def complaints(self) -> list[str]:
+        """What the console says is wrong."""
+        entries = self.ask("se/log", {"type": "browser"})
+        return [entry["message"] for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
+
+
+def request(address: str, body: Any = None, method: str | None = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)
+    try:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return json.load(answer)["value"]
+    except urllib.error.HTTPError as error:
+        raise AssertionError(error.read().decode()) from error
+
+
+@contextmanager
+def chromium(width: int = 1200, height: int = 1000) -> Iterator[Browser]:
+    """Skips the test where there is none (Debian: chromium, chromium-driver)."""
+    driver, browser = shutil.which("chromedriver"), shutil.which("chromium")
+    if driver is None or browser is None:
+        pytest.skip("needs chromium and chromedriver")
+    process = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        port = next(found[1] for line in lines if (found := re.search(r"successfully on port (\d+)", line)))
+        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--window-size={width},{height}"]
+        options = {"binary": browser, "args": arguments}
+        always = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        session = request(f"http://127.0.0.1:{port}/session", {"capabilities": {"alwaysMatch": always}})
+        window = Browser(f"http://127.0.0.1:{port}", session["sessionId"])
+        try:
+            yield window
+        finally:
+            window.ask("", method="DELETE")
+    finally:
+        process.terminate()
+        process.wait(20)

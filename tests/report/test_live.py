@@ -1,0 +1,170 @@
+"""The live page stands by itself, is small, and shows in a browser what the runtime computes, to the bit."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from browser import chromium
+from deployed_graphs import CLASSES, Builder, residual_network
+from hdlif.artefact import INPUT, Graph, InputRecord, dumps
+from hdlif.errors import ArtefactError
+from hdlif.ops import OPS
+from hdlif.report.live import live_page
+from hdlif.runtime import Session, normalise, probabilities
+from hdlif.runtime.at_work import layers_at_work
+
+
+def network(*, neuron: str = "hd_lif", channels: int = 1) -> Graph:
+    b = Builder((channels, 8, 8), 4, 3)
+    x = b.affine(b.conv(INPUT, 6, encoding="float32"))
+    x = b.quantise(getattr(b, neuron)(x, per_channel=True))
+    x = b.affine(b.conv(x, 8, stride=(2, 1), groups=2, encoding="ternary"), scale=0.3, per_step=True)
+    x = b.add("max_pool", b.lif(x), kernel=(2, 2), stride=(2, 2), padding=(0, 0))
+    graph = b.graph(b.quantise(b.program(x)))
+    record = InputRecord((channels, 8, 8), (0.3,) * channels, (0.35,) * channels)
+    return Graph(graph.nodes, graph.output, graph.time_steps, record, ("zero", "one & <two>", "größer")[:CLASSES])
+
+
+def page(graph: Graph) -> str:
+    return live_page(dumps(graph), "net.hdlif.safetensors")
+
+
+def test_the_page_loads_nothing_and_is_small() -> None:
+    text = page(network())
+    assert not re.findall(r"""(?:src|href|action)=|\bimport\b(?!s)|\bfetch\(|url\(""", text.replace("imports", ""))
+    assert "default-src 'none'" in text
+    assert len(text.encode()) < 240_000
+    assert page(network()) == text
+
+
+@pytest.mark.parametrize(
+    ("graph", "said"),
+    [
+        (Graph((), INPUT, 1, InputRecord((2, 1, 1), (0.0,) * 2, (1.0,) * 2), ()), "output"),
+        (residual_network(), None),
+    ],
+)
+def test_what_the_page_takes(graph: Graph, said: str | None) -> None:
+    if said is None:
+        assert page(graph)
+        return
+    with pytest.raises(ArtefactError, match=said):
+        page(graph)
+
+
+def test_networks_that_take_no_pictures_are_refused() -> None:
+    b = Builder((2, 1, 1), 3, 0)
+    graph = b.graph(b.hd_lif(INPUT))
+    record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", frames="rows")
+    with pytest.raises(ArtefactError, match="a page takes networks of pictures"):
+        page(Graph(graph.nodes, graph.output, 3, record, graph.labels))
+
+
+def pairs_with_spikes(graph: Graph, values: dict[str, np.ndarray]) -> tuple[list[int], int]:
+    """Pairs of a weight and an input that is not 0, at each step, and of all inputs: by convolving ones."""
+    counted, dense = np.zeros(graph.time_steps, np.int64), 0
+    for node in graph.nodes:
+        if not OPS[node.op].is_synapse:
+            continue
+        ones = node.__class__(
+            node.op,
+            node.name,
+            node.inputs,
+            {**node.attributes, "encoding": "float32"},
+            {"weight": np.ones(node.tensors["weight"].shape, np.float32)},
+        )
+        x = (values[node.inputs[0]][:, 0] != 0).astype(np.float32)
+        sums = OPS[node.op].evaluate(ones, 0, [x], {})
+        counted += sums.reshape(len(x), -1).sum(1).astype(np.int64)
+        dense += int(OPS[node.op].evaluate(ones, 0, [np.ones_like(x[:1])], {}).sum())
+    return counted.tolist(), dense
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("graph", [network(), network(neuron="glif", channels=3)], ids=["hd_lif", "colour"])
+def test_drawing_in_a_browser_shows_what_the_runtime_computes(graph: Graph, tmp_path: Path) -> None:
+    path = tmp_path / "live.html"
+    path.write_text(page(graph), "utf-8")
+    session = Session(graph, 1)
+    with chromium() as browser:
+        browser.open(path)
+        browser.wait("return window.hdlif !== undefined || document.getElementById('message').textContent")
+        assert browser.run("return document.getElementById('message').textContent") == ""
+        empty = browser.run("return [...hdlif.raw]")
+        assert set(empty) == {0}
+        browser.drag("#pad", [(-60, -80), (40, -80), (40, 0), (-30, 60), (50, 80)])
+        raw = np.array(browser.run("return [...hdlif.raw]"), np.float32)
+        assert raw.max() > 200
+        assert (raw == 0).any()
+        x = normalise(raw.reshape(1, 1, *graph.input.shape), graph.input)
+        logits = session.run(x)
+        shown = np.array(browser.run("return [...hdlif.result.logits]"), np.float32)
+        np.testing.assert_array_equal(shown, logits.reshape(-1))
+
+        values = session.values(x)
+        layers = layers_at_work(graph, values)
+        drawn = browser.run("return hdlif.result.neurons.map((n) => [n.name, [...n.spikes], [...n.membranes]])")
+        assert [name for name, _, _ in drawn] == list(layers)
+        for name, spikes, membranes in drawn:
+            np.testing.assert_array_equal(np.array(spikes, np.float32), layers[name].spike.reshape(-1))
+            np.testing.assert_array_equal(np.array(membranes, np.float32), layers[name].membrane.reshape(-1))
+
+        work, dense = pairs_with_spikes(graph, values)
+        assert browser.run("return [hdlif.result.work, hdlif.result.dense]") == [work, dense]
+        said = probabilities(logits)[:, 0]
+        for step in (graph.time_steps - 1, 0):
+            script = (
+                "const s = document.getElementById('step'); s.value = arguments[0]; s.dispatchEvent(new Event('input'))"
+            )
+            browser.run(script, step)
+            classes = browser.run("return [...document.querySelectorAll('#classes li')].map((e) => e.textContent)")
+            assert classes == [f"{label}{100 * p:.1f} %" for label, p in zip(graph.labels, said[step], strict=True)]
+            text = browser.run("return document.getElementById('operations').textContent")
+            assert text.startswith(f"{sum(work[: step + 1]):,} of {dense * (step + 1):,} (")
+        assert browser.run("return document.querySelectorAll('#layers figure').length") == len(layers)
+        browser.click("#play")
+        browser.wait("return document.getElementById('step').value === '2'")
+        browser.click("#clear")
+        assert set(browser.run("return [...hdlif.raw]")) == {0}
+        assert browser.complaints() == []
+
+
+@pytest.mark.slow
+def test_a_picture_from_a_file_is_shown_and_what_is_none_is_said(tmp_path: Path) -> None:
+    from PIL import Image
+
+    path, picture, other = tmp_path / "live.html", tmp_path / "picture.png", tmp_path / "other.png"
+    path.write_text(page(network()), "utf-8")
+    Image.fromarray(np.full((8, 8), 255, np.uint8)).save(picture)
+    other.write_bytes(b"no picture")
+    with chromium() as browser:
+        browser.open(path)
+        browser.wait("return window.hdlif !== undefined")
+        chosen = browser.find("#file")
+        (element,) = chosen.values()
+        browser.ask(f"element/{element}/value", {"text": str(picture)})
+        browser.wait("return hdlif.raw.every((v) => v === 255)")
+        browser.ask(f"element/{element}/value", {"text": str(other)})
+        said = browser.wait("return document.getElementById('message').textContent")
+        assert "is no picture that this browser reads" in said
+
+
+@pytest.mark.slow
+def test_a_damaged_page_says_what_is_wrong(tmp_path: Path) -> None:
+    import base64
+    import gzip
+
+    graph = network()
+    whole = gzip.compress(dumps(graph), 9, mtime=0)
+    damaged = gzip.compress(dumps(graph)[:-4] + b"\0\0\0\0", 9, mtime=0)
+    text = page(graph)
+    broken = text.replace(base64.b64encode(whole).decode(), base64.b64encode(damaged).decode())
+    assert broken != text
+    path = tmp_path / "live.html"
+    path.write_text(broken, "utf-8")
+    with chromium() as browser:
+        browser.open(path)
+        said = browser.wait("return document.getElementById('message').textContent")
+        assert "is not that of its bytes" in said
