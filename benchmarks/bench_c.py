@@ -165,7 +165,7 @@ def main() -> int:
         frames = x if own is None else own.frame(x)
         run = reference.run(graph, x, graph.time_steps) if own is None else own.run(frames, graph.time_steps)
         files = dict(firmware(source, frames.swapaxes(0, 1), run.swapaxes(0, 1)))
-        files["main.c"] = _timed(files["main.c"])
+        files["main.c"] = timed(files["main.c"])
         programs[kind] = files
     # what builds and starts it is the network's
     programs["dense int8"] = {
@@ -177,7 +177,7 @@ def main() -> int:
         if device not in installed():
             print(f"{device}: its tools are not installed", file=sys.stderr)
             continue
-        found[device] = {name: _instructions(files, device, graph.time_steps) for name, files in programs.items()}
+        found[device] = {name: instructions(files, device, graph.time_steps) for name, files in programs.items()}
     for device, rows in found.items():
         base = rows["dense int8"]["mean"]
         print(f"\n{device}: instructions a step")
@@ -199,7 +199,7 @@ def main() -> int:
     return 0
 
 
-def _timed(main_c: str) -> str:
+def timed(main_c: str) -> str:
     """The firmware's program, with the calibrating loop in front and the ticks of every sample."""
     text = main_c.replace("int main(void)\n{\n", "int main(void)\n{\n" + _CALIBRATION % LOOPS)
     return text.replace(
@@ -209,7 +209,7 @@ def _timed(main_c: str) -> str:
     )
 
 
-def _instructions(files: Mapping[str, str], device: str, steps: int) -> dict[str, float]:
+def instructions(files: Mapping[str, str], device: str, steps: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         for name, text in files.items():
             Path(folder, name).write_text(text)
