@@ -12,6 +12,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "call_limits.h"
 #include "kernels/kernels.h"
 #include "program.h"
 #include "session.h"
@@ -29,11 +30,6 @@ using OutFloats = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
 // where the run begins at zeros and nobody wants them: none
 using Potentials = std::optional<std::vector<OutFloats>>;
 using OutSeconds = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-// keeps every size of a run below 2^63
-constexpr int64_t kMaxBatch = 1 << 20;
-constexpr int64_t kMaxFrames = int64_t(1) << 32;
-constexpr int kMaxThreads = 256;
 
 std::vector<const Kernels*> all_kernels() {
   std::vector<const Kernels*> tables(8);
@@ -151,7 +147,7 @@ private:
 
   static void check_counts(int64_t batch, int64_t steps) {
     require(batch >= 1 && batch <= kMaxBatch, "x: a batch of 1..2^20");
-    require(steps >= 1 && steps < (int64_t(1) << 31), "steps: at least 1, below 2^31");
+    require(steps >= 1 && steps <= kMaxSteps, "steps: at least 1, below 2^31");
     require(steps <= kMaxFrames / batch, "steps: a batch takes at most 2^32 in all");
   }
 

@@ -4,13 +4,11 @@
 #include <cstring>
 #include <utility>
 
+#include "../call_limits.h"
 #include "hdlif.h"
 
 namespace hdlif {
 namespace {
-
-// keeps every size of a run below 2^63
-constexpr int64_t kMaxBatch = 1 << 20, kMaxSteps = INT32_MAX, kMaxFrames = int64_t(1) << 32;
 
 constexpr char kStateMagic[8] = {'H', 'D', 'L', 'I', 'F', 'S', 'T', 1};
 constexpr size_t kDigestPlace = 8, kStepsPlace = 40, kValuesPlace = 48;

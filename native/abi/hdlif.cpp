@@ -22,6 +22,7 @@
 #endif
 
 #include "../artefact/file.h"
+#include "../call_limits.h"
 #include "deployed.h"
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -42,7 +43,6 @@ using hdlif::CallError;
 using hdlif::Deployed;
 
 constexpr size_t kLongestText = 1000;
-constexpr int32_t kMostThreads = 256;
 constexpr int64_t kDefaultBytes = int64_t(1) << 32, kDefaultOperations = int64_t(1) << 42;
 
 thread_local char error_text[kLongestText + 1] = "";
@@ -139,10 +139,10 @@ hdlif::OpenOptions checked(const hdlif_options* given) {
             "HDLIF_OPTIONS");
     std::memcpy(&options, given, given->size);
   }
-  require(options.threads >= 0 && options.threads <= kMostThreads, "options.threads must be in 0..256");
+  require(options.threads >= 0 && options.threads <= hdlif::kMaxThreads, "options.threads must be in 0..256");
   require(options.max_bytes >= 0 && options.max_operations >= 0, "limits must be at least 0");
   hdlif::OpenOptions found;
-  found.threads = options.threads > 0 ? options.threads : std::min(available_cores(), kMostThreads);
+  found.threads = options.threads > 0 ? options.threads : std::min(available_cores(), hdlif::kMaxThreads);
   found.kernels = &chosen_kernels(options.instructions);
   // no more than the process can address
   found.max_bytes = std::min<int64_t>(options.max_bytes > 0 ? options.max_bytes : kDefaultBytes, PTRDIFF_MAX);
