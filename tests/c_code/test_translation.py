@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from c_networks import assert_has_the_references_bits, fresh, joined
 from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
 from hdlif.artefact import INPUT, Graph, InputRecord
-from hdlif.c_code import translate
+from hdlif.c_code import fixed_point, translate
 from hdlif.c_code.building import FLAGS, Library, compiler
 from hdlif.c_code.ops import FORMS
-from hdlif.c_code.source import Source
+from hdlif.c_code.source import Source, label_bytes
 from hdlif.c_code.text import identifier
+from hdlif.equations import Instruction, Program
 from hdlif.errors import InputError, MachineError
 from hdlif.inputs.fitting import normalised
 from hdlif.ops import OPS
@@ -116,27 +117,31 @@ def test_a_frame_of_pixels_is_that_of_the_runtime(tmp_path: Path) -> None:
     np.testing.assert_array_equal(library.frame(pixels), normalised(pixels, record.mean, record.std))
 
 
-def symbols(path: Path) -> dict[str, int]:
-    """Bytes of what an object file defines, by name."""
+def constants(path: Path) -> dict[str, int]:
+    """Bytes of the constants that an object file defines, by name."""
     text = subprocess.run(["nm", "--print-size", str(path)], capture_output=True, text=True, check=True).stdout
-    return {name: int(size, 16) for size, name in re.findall(r"^\w+ (\w+) \w (\S+)$", text, re.MULTILINE)}
+    return {name: int(size, 16) for size, name in re.findall(r"^\w+ (\w+) [rR] (\S+)$", text, re.MULTILINE)}
 
 
 def built(source: Source, folder: Path) -> Path:
     for ending, text in ((".c", source.code), (".h", source.header)):
         (folder / f"{source.name}{ending}").write_text(text)
     made = folder / f"{source.name}.o"
+    # without floats of expressions, which are no constants by name
     command = [compiler(), *FLAGS, "-O0", "-c", "-o", str(made), str(folder / f"{source.name}.c")]
     subprocess.run(command, check=True)
     return made
 
 
-@pytest.mark.parametrize("encoding", ["ternary", "binary", "int4", "int8", "float32"])
-def test_the_stated_bytes_are_those_of_tables_state_and_work_space(encoding: str, tmp_path: Path) -> None:
-    source = translate(residual_network(encoding=encoding))
-    found = symbols(built(source, tmp_path))
-    tables = {name: size for name, size in found.items() if name.isupper() or name[0].isupper()}
-    assert sum(tables.values()) == source.data_bytes
+@pytest.mark.parametrize("kind", ["float", "fixed"])
+@pytest.mark.parametrize("encoding", ["ternary", "binary", "int4", "int8", "float32", "seca"])
+def test_the_stated_bytes_are_those_of_all_constants_of_state_and_work_space(
+    encoding: str, kind: str, tmp_path: Path
+) -> None:
+    graph = joined(of_one_op("seca")) if encoding == "seca" else residual_network(encoding=encoding)
+    fixed = fixed_point(graph, random_input(graph, 3, 2), 3) if kind == "fixed" else None
+    source = translate(graph, fixed=fixed)
+    assert sum(constants(built(source, tmp_path)).values()) == source.data_bytes
     main = tmp_path / "sizes.c"
     main.write_text(
         '#include <stdio.h>\n#include "network.h"\n'
@@ -153,6 +158,77 @@ def test_nothing_is_called_but_copies_and_filling_with_zeros(tmp_path: Path) -> 
     assert set(re.findall(r"U (\S+)", text)) <= {"memset", "memcpy"}
 
 
+def test_windows_of_any_name_have_the_references_bits(tmp_path: Path) -> None:
+    """Names of local variables of the loops."""
+    b = Builder((2, 6, 6), 2, 0)
+    x = b.affine(INPUT)
+    pooled = b.add("max_pool", x, kernel=(2, 2), stride=(2, 2), padding=(1, 1))
+    b.graph(b.add("sum_pool", pooled, kernel=(2, 2), stride=(1, 1)))
+    for name in ("bottom", "right", "corner", "v", "gate_of_c", "end", "frame", "total"):
+        graph = b.graph(b.nodes[2].name)
+        nodes = tuple(
+            replace(
+                node,
+                name=name if node.name == x else node.name,
+                inputs=tuple(name if i == x else i for i in node.inputs),
+            )
+            for node in graph.nodes
+        )
+        assert_has_the_references_bits(replace(graph, nodes=nodes), fresh(tmp_path), flags=QUICK)
+
+
+def test_a_state_may_be_called_as_an_argument_of_the_function_is(tmp_path: Path) -> None:
+    b = Builder((2, 3, 3), 2, 0)
+    steps = (Instruction("constant", (), -0.5), Instruction("negative", (2,)), Instruction("add", (1, 3)))
+    program = Program(("frame",), (), (*steps, Instruction("add", (4, 0))), 5, (4,))
+    assert_has_the_references_bits(b.graph(b.program(INPUT, program=program)), tmp_path, flags=QUICK)
+
+
+MANY_STEPS = """
+#include <string.h>
+#include "network.h"
+
+static network_state state;
+static network_work work;
+static const NUMBER frame[] = {FRAME};
+
+int main(void)
+{
+    NUMBER outputs[NETWORK_OUTPUTS];
+    memset(&work, 0x80, sizeof work);
+    network_start(&state);
+    for (int t = 0; t < 5; t++)
+        network_step(&state, &work, frame, outputs);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("kind", ["float", "fixed"])
+def test_nothing_undefined_is_computed(kind: str, tmp_path: Path) -> None:
+    """By UndefinedBehaviorSanitizer, with a work space that holds anything, over many steps."""
+    b = Builder((3, 5, 4), 2, 0)
+    codes = b.quantise(INPUT, bits=8, inverse_step=100.0)
+    for encoding in ("binary", "ternary", "int4", "int8", "float32"):
+        b.conv(codes, 9, encoding=encoding)
+    graph = joined(b.graph(b.seca(INPUT)))
+    x = random_input(graph, 3, 1)
+    fixed = fixed_point(graph, x, 3) if kind == "fixed" else None
+    frames = x * 9 if fixed is None else np.full(x.shape, -(2**15)).astype(np.int16)
+    source = translate(graph, fixed=fixed)
+    for ending, text in ((".c", source.code), (".h", source.header)):
+        (tmp_path / f"network{ending}").write_text(text)
+    number = "float" if fixed is None else "int16_t"
+    numbers = ", ".join(repr(float(v)) + "f" if fixed is None else str(int(v)) for v in frames[0, 0].reshape(-1))
+    (tmp_path / "main.c").write_text(MANY_STEPS.replace("FRAME", numbers).replace("NUMBER", number))
+    flags = ["-std=c99", "-fsanitize=undefined", "-fno-sanitize-recover=all"]
+    command = [compiler(), *flags, "-o", "main", "main.c", "network.c", "-lm"]
+    if subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode:
+        pytest.skip("this compiler has no UndefinedBehaviorSanitizer")
+    done = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_the_outputs_do_not_depend_on_is_left_out() -> None:
     b = Builder((2, 4, 4), 2, 0)
     b.conv(INPUT, 30)
@@ -162,7 +238,22 @@ def test_what_the_outputs_do_not_depend_on_is_left_out() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ['*/ #include "x"', "a\\\nb", "int", "9", "??/", "ä.ö", "work", "state->t", "%s", "a b", "conv_codes", "memset"],
+    [
+        '*/ #include "x"',
+        "a\\\nb",
+        "int",
+        "9",
+        "??/",
+        "ä.ö",
+        "work",
+        "state->t",
+        "%s",
+        "a b",
+        "conv_codes",
+        "memset",
+        "*\\ #error x",
+        "v",
+    ],
 )
 def test_a_node_may_have_any_name(name: str, tmp_path: Path) -> None:
     graph = tiny_network()
@@ -176,7 +267,7 @@ def test_a_node_may_have_any_name(name: str, tmp_path: Path) -> None:
 def test_labels_are_the_bytes_of_their_names(tmp_path: Path) -> None:
     labels = ('"', "\\n", "a\nb", "zwölf", "??/", "%d", "")
     library = Library(translate(replace(tiny_network(), labels=labels)), tmp_path, flags=QUICK)
-    assert library.labels(7) == labels
+    assert library.labels(7, label_bytes(replace(tiny_network(), labels=labels))) == labels
 
 
 def test_an_identifier_is_one_of_c() -> None:

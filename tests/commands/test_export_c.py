@@ -70,6 +70,13 @@ def test_a_file_name_that_gives_no_names_is_refused(name: str, artefact: Path, t
     assert not (tmp_path / name).exists()
 
 
+@pytest.mark.parametrize("name", ["main.c", "port.c", "samples.c", "startup.c"])
+def test_firmware_has_these_names_already(name: str, artefact: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="files of the firmware bear the names main, port, samples, startup"):
+        export_c(artefact, out=tmp_path / "new" / name, firmware=True)
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("option", [("--rom", 9), ("--ram", 9), ("--check",)])
 def test_options_of_c_are_refused_for_other_targets(option: tuple[object, ...], artefact: Path, tmp_path: Path) -> None:
     done = hdlif("export", artefact, "--to", "onnx", "--out", tmp_path / "net.onnx", *option)

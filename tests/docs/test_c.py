@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from deployed_graphs import residual_network
-from hdlif.c_code import translate
+from deployed_graphs import random_input, residual_network
+from hdlif.c_code import fixed_point, translate
 from hdlif.c_code.building import FLAGS, compiler
 
 PAGE = Path(__file__).parents[2] / "docs" / "c.md"
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")
-def test_the_call_of_the_page_compiles(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["float", "fixed"])
+def test_the_call_of_the_page_compiles(kind: str, tmp_path: Path) -> None:
     (block,) = re.findall(r"```c\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    source = translate(residual_network(), "digits")
+    graph = residual_network()
+    fixed = fixed_point(graph, random_input(graph, 4, 2), 4) if kind == "fixed" else None
+    source = translate(graph, "digits", fixed=fixed)
     (tmp_path / "digits.h").write_text(source.header)
     (tmp_path / "call.c").write_text(block)
     done = subprocess.run(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hdlif.c_code.fixed.expressions import Expressions
 from hdlif.c_code.fixed.network import FixedPoint
-from hdlif.c_code.fixed.scaled import Scaled, integers_of, lowered, rescaled
+from hdlif.c_code.fixed.scaled import Scaled, held, integers_of, rescaled
 from hdlif.c_code.form import Form, Loops
 from hdlif.c_code.text import real
 from hdlif.ops import INPUT, Node
@@ -142,7 +142,7 @@ class Fixed:
 
     def alike(self, s: StageText, node: Node, name: str, entry: str) -> str:
         x = Scaled(f"(int32_t){entry}", self.network.fractions[name])
-        return f"(NUMBER){lowered(Expressions(s, node), x, self.network.fractions[node.name]).integer}"
+        return f"(NUMBER){held(Expressions(s, node), x, self.network.fractions[node.name]).integer}"
 
     def keep(self, node: Node, source: str) -> str | None:
         there, here = self.network.fractions[node.attributes["source"]], self.network.fractions[node.name]
@@ -158,8 +158,8 @@ class Fixed:
         bits = math.floor(math.log2(2**21 / max(factors)))
         if any(shifts):
             bits = min(bits, math.floor(math.log2(2**29 / max(map(abs, shifts)))))
+        bits = min(bits, fraction + 29)
         drop = bits - fraction
-        assert 0 < drop < 30
         count = len(factors)
         scale, shift = (", ".join(map(str, integers_of(np.array(v), bits))) for v in (factors, shifts))
         tables = f"static const int32_t scale[{count}] = {{{scale}}}, shift[{count}] = {{{shift}}};"

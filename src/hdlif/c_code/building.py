@@ -39,7 +39,7 @@ class Library:
         with_compiler: its path; this machine's by default.
         flags: beside those that make a shared library.
     Raises:
-        MachineError: the compiler refuses the source.
+        MachineError: the compiler refuses the source, or does not end.
     """
 
     def __init__(
@@ -50,7 +50,10 @@ class Library:
         code.write_text(source.code, encoding="utf-8")
         header.write_text(source.header, encoding="utf-8")
         command = [with_compiler or compiler(), *flags, "-shared", "-fPIC", "-o", str(self.path), str(code), "-lm"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_BUILD_S, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_BUILD_S, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise MachineError(f"{code}: {Path(command[0]).name} has not ended after {LONGEST_BUILD_S} s") from error
         if done.returncode:
             raise MachineError(f"{code}: {Path(command[0]).name} refuses it: {done.stderr.strip()[:2000]}")
         self._library = ctypes.CDLL(str(self.path))
@@ -83,9 +86,10 @@ class Library:
         self._function("frame")(_pointer(pixels), _pointer(found))
         return found
 
-    def labels(self, count: int) -> tuple[str, ...]:
-        names = (ctypes.c_char_p * count).in_dll(self._library, f"{self._source.name}_labels")
-        return tuple((name or b"").decode() for name in names)
+    def labels(self, count: int, length: int) -> tuple[str, ...]:
+        text = ctypes.c_char * length
+        names = (text * count).in_dll(self._library, f"{self._source.name}_labels")
+        return tuple(name.value.decode() for name in names)
 
 
 def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:

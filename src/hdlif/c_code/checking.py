@@ -1,6 +1,7 @@
 """A network's C source, built by this machine's compiler and compared with what it must compute."""
 
 import re
+import shutil
 import subprocess
 import tempfile
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ class Checked:
     """What a build gave.
 
     Attributes:
-        code_bytes: of the functions, as this machine's compiler makes them.
+        code_bytes: of the functions, as this machine's compiler makes them; 0 where `size` is not installed.
         outputs: that were compared, and had the oracle's bits.
     """
 
@@ -55,18 +56,22 @@ def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) ->
         library = Library(source, Path(folder), with_compiler=path)
         for k in range(SEQUENCES):
             found = library.run(np.ascontiguousarray(frames[:, k]), expected.shape[2])
-            differ = found.astype(expected.dtype).tobytes() != np.ascontiguousarray(expected[:, k]).tobytes()
-            if differ:
-                t, place = np.argwhere(found != expected[:, k])[0]
+            wanted = np.ascontiguousarray(expected[:, k].astype(source.dtype))
+            bits = np.dtype("int32" if fixed is None else "int16")
+            differ = np.argwhere(found.view(bits) != wanted.view(bits))
+            if len(differ):
+                t, place = differ[0]
                 raise MachineError(
                     f"{source.name}.c, built by {path}, gives {found[t, place]} for output {place} of step {t}, and "
                     f"the oracle {expected[t, k, place]}; try another compiler"
                 )
-        return Checked(path, text_bytes(library.path) - source.data_bytes, int(expected.size))
+        return Checked(path, max(0, text_bytes(library.path) - source.data_bytes), int(expected.size))
 
 
 def text_bytes(path: Path) -> int:
-    """Code and constants of a library or object file, as binutils' `size` counts them."""
+    """Code and constants of a library or object file, as binutils' `size` counts them; 0 where there is none."""
+    if shutil.which("size") is None:
+        return 0
     done = subprocess.run(["size", "--format=sysv", str(path)], capture_output=True, text=True, check=True)
     sections = re.findall(r"^\.(?:text|rodata)\S*\s+(\d+)", done.stdout, re.MULTILINE)
     return sum(map(int, sections))

@@ -73,14 +73,11 @@ def run_on_devices(
 
 
 def _ran(folder: Path, device: str, data_bytes: int) -> Ran:
-    done = subprocess.run(
-        ["make", "--no-print-directory", "run", f"DEVICE={device}"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=LONGEST_S,
-        check=False,
-    )
+    command = ["make", "--no-print-directory", "run", f"DEVICE={device}"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LONGEST_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise MachineError(f"{device}: the firmware has not ended after {LONGEST_S} s") from error
     # semihosting speaks on standard error
     printed = done.stdout + done.stderr
     if _TOO_SMALL.search(printed):

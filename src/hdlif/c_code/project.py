@@ -4,13 +4,22 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.c_code.indenting import indented
 from hdlif.c_code.source import Source
 from hdlif.c_code.text import braced
+from hdlif.errors import InputError
 
 FILES = ("Makefile", "main.c", "microbit.ld", "mps2.ld", "mps3.ld", "port.h", "sections.ld", "startup.c")
+
+
+def check_name(name: str) -> None:
+    """Raise `InputError` where a network has the name of another file of the folder."""
+    taken = sorted({file.partition(".")[0] for file in (*FILES, "samples.h") if file.endswith((".c", ".h"))})
+    if name in taken:
+        raise InputError(f"{name}: files of the firmware bear the names {', '.join(taken)}; give the network another")
 
 
 def firmware(source: Source, frames: NDArray[Any], expected: NDArray[Any]) -> Mapping[str, str]:
@@ -19,12 +28,13 @@ def firmware(source: Source, frames: NDArray[Any], expected: NDArray[Any]) -> Ma
     Args:
         frames: what is shown, [N, T or 1, C, H, W], of the source's type.
         expected: the outputs [N, T, n] that the oracle gives.
+    Raises:
+        InputError: the network has the name of another file, or an output is not finite.
     """
-    parts = {
-        "name": source.name,
-        "NAME": source.name.upper(),
-        "sum": "float" if source.arithmetic == "float" else "int32_t",
-    }
+    check_name(source.name)
+    if not np.isfinite(expected).all():
+        raise InputError(f"{source.name}: an output is not finite on the samples; give other data")
+    parts = {"name": source.name, "NAME": source.name.upper()}
     found = {f"{source.name}.c": source.code, f"{source.name}.h": source.header}
     for name in FILES:
         text = files("hdlif.c_code").joinpath("firmware", name).read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ _FILE_NAMES = "letters, digits and underscores, and begin with a letter"
 
 
 _FLOAT_RULES = """\
-/* Sums have one order, and no multiplication is joined with an addition: every compiler gives the same bits. */
+/* Sums have one order, and no multiplication is joined with an addition: gcc and clang give the same bits. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
@@ -25,6 +25,9 @@ _FLOAT_RULES = """\
 #endif
 #if defined(__FAST_MATH__)
 #error this file needs IEEE arithmetic: leave out -ffast-math
+#endif
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0 && __FLT_EVAL_METHOD__ != 16
+#error this file needs sums of float in float: choose another floating-point unit, such as by -mfpmath=sse
 #endif
 """
 _FIXED_RULES = """\
@@ -76,8 +79,7 @@ def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None =
         InputError: `name` is no identifier.
         ArtefactError: the graph breaks the format.
     """
-    if not name.isascii() or not name.isidentifier() or identifier(name) != name or name in kernels.identifiers():
-        raise InputError(f"{name}: names of C files are {_FILE_NAMES}; in small letters and no word of C")
+    check_identifier(name)
     parts = Translation(graph, Floats() if fixed is None else Fixed(fixed))
     if graph.input.kind == "image":
         parts.before_frames()
@@ -88,12 +90,18 @@ def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None =
         name,
         _code(parts, name, functions),
         _header(parts, name, state, work, state_bytes, work_bytes),
-        parts.data_bytes,
+        parts.data_bytes + len(graph.labels) * label_bytes(graph),
         state_bytes,
         work_bytes,
         parts.additions,
         parts.arithmetic.number.removesuffix("_t").replace("float", "float32"),
     )
+
+
+def check_identifier(name: str) -> None:
+    """Raise `InputError` unless files and functions can bear a name."""
+    if not name.isascii() or not name.isidentifier() or identifier(name) != name or name in kernels.identifiers():
+        raise InputError(f"{name}: names of C files are {_FILE_NAMES}; in small letters and no word of C")
 
 
 def _state(parts: Translation) -> tuple[list[str], int]:
@@ -115,7 +123,7 @@ def _state(parts: Translation) -> tuple[list[str], int]:
 
 def _work(parts: Translation) -> tuple[list[str], int]:
     """The members of the work space, and its bytes."""
-    entry = "uint16_t" if parts.longest_window <= 2**16 else "uint32_t"
+    entry = parts.entry_type
     arrays = [
         ("int32_t", 4, "sums", parts.sums),
         (parts.arithmetic.total, 4, "totals", parts.totals),
@@ -168,7 +176,7 @@ def _header(parts: Translation, name: str, state: list[str], work: list[str], st
         *work,
         f"}} {name}_work;",
         "",
-        f"extern const char *const {name}_labels[{upper}_OUTPUTS];",
+        f"extern const char {name}_labels[{upper}_OUTPUTS][{label_bytes(graph)}];",
         "",
         f"void {name}_start({name}_state *state);",
         "",
@@ -191,14 +199,16 @@ def _header(parts: Translation, name: str, state: list[str], work: list[str], st
 def _number(parts: Translation, name: str) -> list[str]:
     """The type of frames and outputs, and what their integers stand for."""
     typedef = f"typedef {parts.arithmetic.number} {name}_number;"
+    total = ["/* Of sums of outputs over time steps. */", f"typedef {parts.arithmetic.total} {name}_total;"]
     if not isinstance(parts.arithmetic, Fixed):
-        return [typedef]
+        return [typedef, *total]
     fractions, upper = parts.arithmetic.network.fractions, name.upper()
     return [
         "/* Of a frame and of outputs: integers, which stand for themselves times 2 to the power of -FRACTION. */",
         typedef,
         f"#define {upper}_FRAME_FRACTION {_signed(fractions[INPUT])}",
         f"#define {upper}_OUTPUT_FRACTION {_signed(fractions[parts.graph.output])}",
+        *total,
     ]
 
 
@@ -225,7 +235,7 @@ def _meaning(graph: Graph) -> str:
 
 def _code(parts: Translation, name: str, functions: dict[str, str]) -> str:
     graph = parts.graph
-    entry = "uint16_t" if parts.longest_window <= 2**16 else "uint32_t"
+    entry = parts.entry_type
     includes = "".join(f"#include <{header}>\n" for header in parts.includes)
     pieces = [
         f"/* {comment(name)}.c: see {comment(name)}.h. Written by hdlif. */",
@@ -247,9 +257,14 @@ def _code(parts: Translation, name: str, functions: dict[str, str]) -> str:
     return indented("\n".join(piece for piece in pieces if piece))
 
 
+def label_bytes(graph: Graph) -> int:
+    """Of the longest label, with the 0 behind it."""
+    return 1 + max(len(label.encode()) for label in graph.labels)
+
+
 def _labels(graph: Graph, name: str) -> str:
-    texts = ", ".join(_string(label) for label in graph.labels)
-    return f"const char *const {name}_labels[{name.upper()}_OUTPUTS] = {{{texts}}};\n"
+    texts = ",\n".join(_string(label) for label in graph.labels)
+    return f"const char {name}_labels[{name.upper()}_OUTPUTS][{label_bytes(graph)}] = {{\n{texts}\n}};\n"
 
 
 def _string(text: str) -> str:

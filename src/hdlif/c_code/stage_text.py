@@ -61,7 +61,8 @@ class StageText:
             return "frame"
         is_code = self.value(base).max_code is not None
         array, kind = ("codes", "uint8_t") if is_code else ("numbers", "NUMBER")
-        local = self.file.names[base]
+        # no word of the kernels has two underscores
+        local = f"{self.file.names[base]}__map"
         const = "" if base in self.stage.stored else "const "
         self.declare(f"{const}{kind} *{local} = work->{array} + {self.file.offsets[base]};")
         return local

@@ -6,7 +6,7 @@ Only what a later stage reads is stored; what passes from op to op inside a stag
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from hdlif.ops import INPUT, OPS, Graph, Node, Value
+from hdlif.ops import INPUT, OPS, Graph, Node, Value, reads
 
 BY_ENTRY = frozenset({"add", "affine", "delay", "program", "quantise", "slice"})
 """Ops whose every entry follows from one entry of each input, and so can follow another op entry by entry."""
@@ -53,6 +53,19 @@ def needed(graph: Graph) -> tuple[Node, ...]:
         if name in by_name and name not in wanted:
             wanted.add(name)
             waiting += (*inputs_of(by_name[name]), *OPS[by_name[name].op].sources(by_name[name]))
+    return tuple(node for node in graph.nodes if node.name in wanted)
+
+
+def evaluated(graph: Graph) -> tuple[Node, ...]:
+    """The nodes that the output follows from, and those that only say the shape of a delay."""
+    by_name = {node.name: node for node in graph.nodes}
+    wanted: set[str] = set()
+    waiting = [graph.output]
+    while waiting:
+        name = waiting.pop()
+        if name in by_name and name not in wanted:
+            wanted.add(name)
+            waiting += reads(by_name[name])
     return tuple(node for node in graph.nodes if node.name in wanted)
 
 

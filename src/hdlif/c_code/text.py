@@ -36,7 +36,7 @@ def identifier(name: str) -> str:
     return f"v_{found}" if found[0].isdigit() or found in _KEYWORDS else found
 
 
-def distinct(names: Iterable[str], taken: Collection[str]) -> dict[str, str]:
+def distinct(names: Iterable[str], taken: Collection[str] = ()) -> dict[str, str]:
     """Identifiers of values, each another, and none of `taken`."""
     found: dict[str, str] = {}
     used = set(taken)
@@ -53,7 +53,7 @@ def distinct(names: Iterable[str], taken: Collection[str]) -> dict[str, str]:
 def comment(text: str) -> str:
     """Text from a file inside a comment: nothing in it ends the comment or the line."""
     safe = "".join(c if c.isprintable() and c.isascii() else "?" for c in text)
-    return safe.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").replace("\\", "/")
+    return safe.replace("*", "?").replace("\\", "?").replace("??", "? ?").replace("??", "? ?")
 
 
 def table(declaration: str, values: NDArray[Any]) -> str:

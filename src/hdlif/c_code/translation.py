@@ -24,13 +24,6 @@ from hdlif.ops.seca import EXPONENTIAL
 
 LISTED = 256
 """Most codes of a window that are listed before they are added up."""
-_TAKEN = frozenset(
-    (
-        *("state", "work", "frame", "outputs", "c", "i", "p", "x", "y", "end", "total", "logit", "gate", "t"),
-        *("memset", "memcpy", "fabsf", "floorf"),
-    )
-)
-"""Names in the functions, which no value may bear, beside those of the kernels."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +57,9 @@ class Translation:
         self.graph, self.forms, self.arithmetic = graph, FORMS, arithmetic
         self.values, self.base = infer_values(graph), bases(graph)
         self.nodes, self.stages = needed(graph), stages(graph, self.values)
-        self.names = distinct((node.name for node in graph.nodes), _TAKEN | kernels.identifiers())
+        self.names = distinct(node.name for node in graph.nodes)
         carried = [f"{node.name}.{name}" for node in self.nodes for name in state_names(node)]
-        self.state_names = distinct(carried, {"t"})
+        self.state_names = distinct(carried, {"t", "state", "work", "frame"})
         self.data_bytes = self.additions = 0
         self.sums = self.totals = self.listed = 0
         self.longest_window = 0
@@ -114,7 +107,9 @@ class Translation:
             powers = ("sixth", "fifth", "fourth", "third", "second", "first")
             parts = {name: real(float(c)) for name, c in zip(powers, EXPONENTIAL, strict=False)}
         text = kernels.text_of(kernel, parts)
-        self._kernels.setdefault(text, text)
+        if text not in self._kernels:
+            self._kernels[text] = kernel
+            self.data_bytes += kernels.TABLE_BYTES.get(kernel, 0)
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None, *, as_table: bool = False) -> Table:
         """The table of a node's rows; of one number alone that number, unless it is to be a table.
@@ -170,10 +165,16 @@ class Translation:
             return f"(uint8_t){total}"
         return self.arithmetic.of_total(s, node, total)
 
+    @property
+    def entry_type(self) -> str:
+        """Of the place of an input in its window."""
+        return "uint16_t" if self.longest_window <= 2**16 else "uint32_t"
+
     def before_frames(self) -> None:
-        """Make the file hold what turns pixels into numbers."""
+        """Make the file hold what turns pixels into numbers, and count its two constants of each channel."""
         if self.arithmetic.number != "float":
             self.use("saturated")
+        self.data_bytes += 8 * len(self.graph.input.mean)
 
     def states_of(self, node: Node) -> tuple[str, ...]:
         return state_names(node)
@@ -204,7 +205,6 @@ class Translation:
             self.use("conv_codes")
             if rows.bits < 8:
                 self.use(f"add_{rows.bits}bit", table=_pairs_text(rows.bits))
-                self._count_pairs(rows.bits)
             else:
                 self.use("add_8bit")
             self.sums, self.listed = max(self.sums, outputs), max(self.listed, most)
@@ -228,12 +228,6 @@ class Translation:
         self.need_totals(outputs)
         call = f"conv_{word}(&{name}__LAYER, {add}, {name}__WEIGHTS, {inputs}, y, x, work);"
         return Sums(call, self.arithmetic.of_total(s, node, "work->totals[c]"))
-
-    def _count_pairs(self, bits: int) -> None:
-        key = (f"pairs of {bits} bits", "")
-        if key not in self._made:
-            self._made[key] = Table("", "", 0, 0)
-            self.data_bytes += pairs(bits).nbytes
 
     def _add_layer(self, node: Node, name: str, row: int, most: int) -> None:
         channels, *rest = self.values[node.inputs[0]].shape

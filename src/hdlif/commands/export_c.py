@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,13 @@ from numpy.typing import NDArray
 from hdlif.artefact import Graph, load
 from hdlif.c_code import ARITHMETICS, Checked, FixedPoint, Source, check_here, translate
 from hdlif.c_code.devices import Ran, run_on_devices
+from hdlif.c_code.project import check_name
 from hdlif.c_code.project import firmware as firmware_files
+from hdlif.c_code.source import check_identifier
 from hdlif.errors import InputError, did_you_mean
-from hdlif.runs.files import existing, names_artefact, write_text, writing
+from hdlif.runs.files import existing, names_artefact, writing
 from hdlif.runtime import reference
+from hdlif.whole_files import whole_file
 
 if TYPE_CHECKING:
     from hdlif.commands.fixed_point import Rounded
@@ -118,6 +122,9 @@ def export_c(
         raise InputError(f"{source}: data are for --arithmetic fixed and for --firmware; give one of them, or no data")
     if out.suffix != ".c":
         raise InputError(f"{out}: C source is written; give a name that ends in .c, such as network.c")
+    check_identifier(out.stem)
+    if firmware:
+        check_name(out.stem)
     graph = _graph(source)
     fixed, rounded, x = None, None, _random(graph)
     if arithmetic == "fixed" or data is not None or (firmware and not names_artefact(source)):
@@ -143,9 +150,10 @@ def export_c(
         files = project if firmware else files
         if check:
             checked, ran = check_here(graph, found, fixed), tuple(run_on_devices(project, found.data_bytes))
-    with writing(out):
+    with writing(out), contextlib.ExitStack() as together:
         for name, text in files.items():
-            write_text(out.parent / name, text)
+            temporary = together.enter_context(whole_file(out.parent / name))
+            temporary.write_text(text, encoding="utf-8")
     return ExportedC(out, found, rounded, checked, ran)
 
 

@@ -1,4 +1,6 @@
 /* Shows the network the samples of samples.h, and says what it takes each of them for. */
+#include <string.h>
+
 #include "@name@.h"
 #include "port.h"
 #include "samples.h"
@@ -7,7 +9,7 @@ static @name@_state state;
 static @name@_work work;
 
 /* Runs a sample; the sums of its outputs over the steps, and how many outputs are others than expected. */
-static uint32_t run(uint32_t sample, @sum@ *sums)
+static uint32_t run(uint32_t sample, @name@_total *sums)
 {
     @name@_number outputs[@NAME@_OUTPUTS];
     uint32_t differ = 0;
@@ -18,7 +20,7 @@ static uint32_t run(uint32_t sample, @sum@ *sums)
         @name@_step(&state, &work, SAMPLES[sample][FRAMES_OF_SAMPLE == 1 ? 0 : t], outputs);
         for (uint32_t k = 0; k < @NAME@_OUTPUTS; k++) {
             sums[k] += outputs[k];
-            differ += outputs[k] != EXPECTED[sample][t][k];
+            differ += memcmp(&outputs[k], &EXPECTED[sample][t][k], sizeof outputs[k]) != 0;
         }
     }
     return differ;
@@ -28,11 +30,12 @@ int main(void)
 {
     uint32_t differ = 0, longest = 0;
     for (uint32_t sample = 0; sample < COUNT_OF_SAMPLES; sample++) {
-        @sum@ sums[@NAME@_OUTPUTS];
+        @name@_total sums[@NAME@_OUTPUTS];
         uint32_t best = 0;
         start_ticks();
         differ += run(sample, sums);
-        longest = ticks() > longest ? ticks() : longest;
+        const uint32_t took = ticks();
+        longest = took > longest ? took : longest;
         for (uint32_t k = 1; k < @NAME@_OUTPUTS; k++)
             best = sums[k] > sums[best] ? k : best;
         put("sample ");

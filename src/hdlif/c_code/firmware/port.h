@@ -40,9 +40,11 @@ static inline void start_ticks(void)
     SYSTICK[0] = 5;
 }
 
+/* Since start_ticks; 0 where the counter has gone round. */
 static inline uint32_t ticks(void)
 {
-    return 0xffffffu - SYSTICK[2];
+    const uint32_t took = 0xffffffu - SYSTICK[2];
+    return (SYSTICK[0] & 0x10000u) != 0 ? 0 : took;
 }
 
 #else

@@ -58,7 +58,7 @@ class Arrays:
         return np.asarray(np.where(chosen != 0, a, b))
 
     def saturated(self, a: Any) -> Integers:
-        return np.asarray(np.clip(a, -LARGEST - 1, LARGEST))
+        return np.asarray(np.clip(_of_32_bits(a), -LARGEST - 1, LARGEST))
 
     def kept(self, a: Any) -> Integers:
         return np.asarray(a)

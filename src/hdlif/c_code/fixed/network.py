@@ -19,6 +19,7 @@ from hdlif.c_code.fixed.scaled import (
     rescaled,
 )
 from hdlif.c_code.ops import FORMS
+from hdlif.c_code.stages import evaluated
 from hdlif.errors import InputError
 from hdlif.ops import INPUT, OPS, Graph, Node, Value, infer_values
 from hdlif.ops.graph import INPUT_KINDS
@@ -33,14 +34,17 @@ class FixedPoint:
     """A graph whose numbers are integers of 16 bits; made by `fixed_point`.
 
     Attributes:
+        nodes: those that the output follows from, and what says their shapes.
         fractions: bits behind the point of every value by name; of codes 0.
     """
 
     graph: Graph
+    nodes: tuple[Node, ...]
     seen: Ranges
     input_fraction: int
     values: dict[str, Value]
     fractions: dict[str, int] = field(default_factory=dict)
+    _weights: dict[str, tuple[Integers, int]] = field(default_factory=dict)
 
     def most(self, name: str) -> int:
         """Bits behind the point that a value has room for."""
@@ -57,6 +61,11 @@ class FixedPoint:
         Raises:
             InputError: its sums may pass 32 bits.
         """
+        if node.name not in self._weights:
+            self._weights[node.name] = self._weights_of(node)
+        return self._weights[node.name]
+
+    def _weights_of(self, node: Node) -> tuple[Integers, int]:
         weight, value = node.tensors["weight"], self.values[node.inputs[0]]
         largest = LARGEST + 1 if value.max_code is None else value.max_code
         axes = tuple(range(1, weight.ndim))
@@ -76,6 +85,14 @@ class FixedPoint:
             )
         return whole, fraction
 
+    def check_sum(self, node: Node, terms: int) -> None:
+        """Raise `InputError` where sums of so many entries of a node's input may pass 32 bits."""
+        most = self.values[node.inputs[0]].max_code
+        if terms * (LARGEST + 1 if most is None else most) > LARGEST_TOTAL:
+            raise InputError(
+                f"{node.name}: sums of {terms:,} entries may pass 32 bits in fixed point; write it in float"
+            )
+
     def of_total(self, k: Any, node: Node, total: Scaled) -> Scaled:
         """The value of a node from what it has added up."""
         if self.values[node.name].max_code is not None:
@@ -89,15 +106,16 @@ class FixedPoint:
 
     def frame(self, x: NDArray[np.float32]) -> Integers:
         """Frames as integers."""
-        return np.clip(integers_of(x, self.input_fraction), -LARGEST - 1, LARGEST)
+        held = np.clip(x.astype(np.float64) * 2.0**self.input_fraction, -LARGEST - 1, LARGEST)
+        return np.rint(held).astype(np.int64)
 
     def _step(self, frame: Integers, state: dict[str, Integers], t: int) -> Integers:
         found: dict[str, Scaled] = {INPUT: Scaled(frame, self.input_fraction)}
-        for node in self.graph.nodes:
+        for node in self.nodes:
             found[node.name] = self._evaluate(node, found, state, len(frame), t)
             known = self.fractions.setdefault(node.name, found[node.name].fraction)
             assert known == found[node.name].fraction, node.name
-        for node in self.graph.nodes:
+        for node in self.nodes:
             if node.op == "delay":
                 kept = held(Arrays(t, 0), found[node.attributes["source"]], self.fractions[node.name])
                 state[f"{node.name}.delayed"] = np.asarray(kept.integer)
@@ -128,10 +146,14 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
     Raises:
         InputError: an op has no form in fixed point, or a layer's sums may pass 32 bits.
     """
-    for node in graph.nodes:
+    nodes = evaluated(graph)
+    for node in nodes:
         if not FORMS[node.op].has_fixed_point:
             raise InputError(f"{node.name}: {node.op} has no form in fixed point; write it with numbers in float")
     seen = ranges(graph, samples, steps)
+    for name in (INPUT, *(node.name for node in nodes)):
+        if not np.isfinite(seen.values[name]):
+            raise InputError(f"{name}: is not finite on the samples, and fixed point has no such numbers")
     largest = seen.values[INPUT]
     if graph.input.kind == "image":
         ends = [
@@ -140,9 +162,9 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
             for end in (0, INPUT_KINDS["image"])
         ]
         largest = max(largest, *ends)
-    made = FixedPoint(graph, seen, fraction_for(largest), infer_values(graph))
+    made = FixedPoint(graph, nodes, seen, fraction_for(largest), infer_values(graph))
     few = made.frame(samples[:1, :1])
-    delays = {node.name: node.attributes["source"] for node in graph.nodes if node.op == "delay"}
+    delays = {node.name: node.attributes["source"] for node in nodes if node.op == "delay"}
     given = {name: 0 if made.values[name].max_code is not None else made.most(delays[name]) for name in delays}
     while True:
         # what a delay gives has the format of its source, which may depend on it

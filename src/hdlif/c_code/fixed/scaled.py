@@ -1,7 +1,8 @@
 """Numbers in fixed point: an integer of 16 bits times 2^-fraction, and what the ops do with them.
 
 One text for both forms: `Integers` computes on arrays, which is the oracle, or writes C. Intermediate results stay
-within 32 bits: a product of two numbers is at most 2^30, and what is added to one at most 2^29.
+within 32 bits: a product of two numbers is at most 2^30, or 2^29 and what is added to it 2^29 as well, and rounding
+adds 2^29 at most, so that all are at most 2^30 + 2^29.
 """
 
 import math
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 Integer = Any
 """An array of int64, or the text of an expression."""
 LARGEST = 2**15 - 1
-FRACTIONS = (-16, 24)
-"""The least and the most bits behind the point."""
+MOST_FRACTION = 40
+"""Bits behind the point of a value; of factors and what is added there may be more."""
+UNSEEN_FRACTION = 8
+"""Of a value that was 0 whenever it was seen."""
 FACTOR_BITS = 14
 """Of the integers that numbers are multiplied by in an affine or a quantiser."""
 HEADROOM = 1.5
@@ -62,18 +65,14 @@ class Scaled:
 def fraction_for(largest: float) -> int:
     """The bits behind the point of numbers up to `largest`, with some headroom."""
     if not largest > 0:
-        return FRACTIONS[1]
-    return limited(math.floor(math.log2(LARGEST / (largest * HEADROOM))))
-
-
-def limited(fraction: int) -> int:
-    return min(max(fraction, FRACTIONS[0]), FRACTIONS[1])
+        return UNSEEN_FRACTION
+    return min(math.floor(math.log2(LARGEST / (largest * HEADROOM))), MOST_FRACTION)
 
 
 def fraction_of_factors(values: NDArray[Any], bits: int = FACTOR_BITS) -> int:
     """The most bits behind the point with which all values are integers below 2^bits."""
-    largest = float(np.abs(values).max(initial=0))
-    return limited(math.floor(math.log2((2**bits - 1) / largest))) if largest > 0 else 0
+    largest = float(np.abs(values.astype(np.float64)).max(initial=0))
+    return math.floor(math.log2((2**bits - 1) / largest)) if largest > 0 else 0
 
 
 def integers_of(values: NDArray[Any], fraction: int) -> NDArray[np.int64]:
@@ -105,9 +104,11 @@ def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
     """A number of 16 bits, rounded to no more bits behind the point; it needs no holding."""
     if x.constant is not None:
         return rescaled(k, x, fraction)
-    drop = min(x.fraction - fraction, 30)
+    drop = x.fraction - fraction
     if drop == 0:
         return x
+    if drop > 30:
+        return Scaled(k.times(x.integer, k.constant(0)), fraction)
     return Scaled(k.shifted_down(k.plus(x.integer, k.constant(1 << (drop - 1))), drop), fraction)
 
 
@@ -221,7 +222,7 @@ def _operation(k: Integers, instruction: Any, x: Sequence[Any], most: int) -> Sc
                 return Scaled(k.minus(k.constant(0), k.greater(k.constant(0), x[0].integer)), 0)
             return Scaled(k.shifted_down(x[0].integer, bits), 0)
         case "minimum" | "maximum":
-            a, b, fraction = _alike(k, x[0], x[1])
+            a, b, fraction = _alike(k, x[0], x[1], most)
             return Scaled((k.at_most if instruction.operation == "minimum" else k.at_least)(a, b), fraction)
         case "greater" | "greater_equal":
             a, b, _ = aligned(k, x[0], x[1])
@@ -229,17 +230,16 @@ def _operation(k: Integers, instruction: Any, x: Sequence[Any], most: int) -> Sc
         case "step":
             return Scaled(k.greater_equal(x[0].integer, k.constant(0)), 0)
         case "select":
-            a, b, fraction = _alike(k, x[1], x[2])
+            a, b, fraction = _alike(k, x[1], x[2], most)
             return Scaled(k.select(x[0].integer, a, b), fraction)
         case other:
             raise AssertionError(other)
 
 
-def _alike(k: Integers, a: Scaled, b: Scaled) -> tuple[Integer, Integer, int]:
-    """Both as numbers of 16 bits with one number of bits behind the point."""
-    fractions = [x.fraction for x in (a, b) if x.constant is None] or [a.fraction, b.fraction]
-    for x in (a, b):
-        if x.constant is not None:
-            fractions.append(max(fraction_of_factors(np.array([x.constant]), 15), FRACTIONS[0]) if x.constant else 99)
+def _alike(k: Integers, a: Scaled, b: Scaled, most: int) -> tuple[Integer, Integer, int]:
+    """Both as numbers of 16 bits with one number of bits behind the point; a constant is held at the largest."""
+    fractions = [x.fraction for x in (a, b) if x.constant is None]
+    if len(fractions) < 2:
+        fractions.append(most)
     fraction = min(fractions)
     return lowered(k, a, fraction).integer, lowered(k, b, fraction).integer, fraction

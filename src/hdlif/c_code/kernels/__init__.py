@@ -19,6 +19,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "add_by_bits": ("add_numbers",),
 }
 """By kernel, those that it builds on."""
+TABLE_BYTES: Mapping[str, int] = {"add_1bit": 128, "add_2bit": 2048, "add_4bit": 1024, "gate": 260}
+"""Of the constants that a kernel has."""
 
 
 @cache

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hdlif.c_code.fixed.arrays import Arrays
-from hdlif.c_code.fixed.scaled import Scaled, lowered
+from hdlif.c_code.fixed.scaled import Scaled, held
 from hdlif.c_code.form import Form
 from hdlif.c_code.stage_text import StageText
 from hdlif.ops import Node
@@ -21,9 +21,11 @@ def loops(s: StageText, node: Node) -> None:
 
 
 def fixed_move(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
-    """Both with the bits behind the point of the coarser one."""
-    fraction = min(one.fraction for one in x)
-    both = [lowered(Arrays(0, 0), one, fraction).integer for one in x]
+    """Both with the bits behind the point that the larger one has room for; codes alone stay codes."""
+    if network.values[node.name].max_code is not None:
+        return Scaled(np.concatenate([one.integer for one in x], axis=1), 0)
+    fraction = min(max(one.fraction for one in x), network.most(node.name))
+    both = [held(Arrays(0, 0), one, fraction).integer for one in x]
     return Scaled(np.concatenate(both, axis=1), fraction)
 
 

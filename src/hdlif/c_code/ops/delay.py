@@ -1,4 +1,4 @@
-"""`delay` in C; `Translation` takes the source into the state at the end of a step."""
+"""`delay` in C; the function of a step takes the source into the state at its end."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -21,6 +21,7 @@ def loops(s: StageText, node: Node) -> None:
 
 
 def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
+    network.check_sum(node, x[0].integer[0, 0].size)
     return Scaled(x[0].integer.sum(axis=(2, 3)), x[0].fraction)
 
 

@@ -14,7 +14,7 @@ from hdlif.c_code.fixed.scaled import (
 )
 from hdlif.c_code.form import Form
 from hdlif.c_code.stage_text import StageText
-from hdlif.c_code.text import real
+from hdlif.c_code.text import literal
 from hdlif.ops import Node
 from hdlif.ops.program import program_of, row_names
 
@@ -49,7 +49,7 @@ def entry(s: StageText, node: Node) -> str:
         if register not in program.needed:
             registers.append("")
         elif instruction.operation == "constant":
-            registers.append(real(instruction.value))
+            registers.append(literal(instruction.value))
         else:
             if instruction.operation in ("absolute", "floor"):
                 s.file.include("math.h")

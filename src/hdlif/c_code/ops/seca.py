@@ -39,10 +39,12 @@ def fixed_loops(s: StageText, node: Node) -> None:
     (network, (_, height, width)) = s.file.arithmetic.fixed_point(), s.shape(node.inputs[0])
     pixels, x = height * width, s.pointer(node.inputs[0])
     weight, bias, fraction = _factors(network, node)
+    raised = 1 << _bits_of_mean(network, node)
     s.file.use("gate", table=", ".join(map(str, SIGMOID)))
     k = Expressions(s, node)
     # what is divided is not below 0
-    mean = f"work->totals[c] = (int32_t)((uint32_t)(total + {pixels * 32768 + pixels // 2}) / {pixels}u) - 32768;"
+    sum_above_0 = f"(uint32_t)(total * {raised} + {pixels * 32768 + pixels // 2})"
+    mean = f"work->totals[c] = (int32_t)({sum_above_0} / {pixels}u) - 32768;"
     logit = _logit(k, "logit", fraction).integer
     product = Scaled(f"((int32_t){x}[i] * gate_of_c)", network.fractions[node.inputs[0]] + GATE_BITS)
     value = f"(NUMBER){network.of_total(k, node, product).integer}"
@@ -73,9 +75,16 @@ def _written(s: StageText, node: Node, x: str, mean: str, bias: str, weight: str
     s.line("}")
 
 
+def _bits_of_mean(network: Any, node: Node) -> int:
+    """Bits behind the point that a mean has more than what it is of: codes leave room."""
+    most = network.values[node.inputs[0]].max_code
+    return 0 if most is None else 15 - int(most).bit_length()
+
+
 def _factors(network: Any, node: Node) -> tuple[Integers, Integers, int]:
     """Weights and biases as integers, and the bits behind the point of what they add up to."""
-    weight, bias, x = node.tensors["weight"], node.tensors["bias"], network.fractions[node.inputs[0]]
+    weight, bias = node.tensors["weight"], node.tensors["bias"]
+    x = network.fractions[node.inputs[0]] + _bits_of_mean(network, node)
     bits = fraction_of_factors(np.abs(weight).sum(axis=1))
     if bias.any():
         bits = min(bits, fraction_of_factors(bias, 29) - x)
@@ -96,7 +105,8 @@ def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled
     channels, pixels = integers.shape[1], integers.shape[2] * integers.shape[3]
     weight, bias, fraction = _factors(network, node)
     row = weight[min(t, len(weight) - 1)]
-    mean = (integers.sum(axis=(2, 3)) + pixels * 32768 + pixels // 2) // pixels - 32768
+    raised = integers.sum(axis=(2, 3)) << _bits_of_mean(network, node)
+    mean = (raised + pixels * 32768 + pixels // 2) // pixels - 32768
     margin = len(row) // 2
     neighbours = np.pad(mean, ((0, 0), (margin, margin)))
     total = np.zeros_like(mean) + k.rows("bias", bias)

@@ -1,5 +1,6 @@
 """`sum_pool` in C."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ def loops(s: StageText, node: Node) -> None:
 
 
 def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
+    network.check_sum(node, math.prod(node.attributes["kernel"]))
     met = windows(x[0].integer, node.attributes["kernel"], node.attributes["stride"])
     return Scaled(sum(window for _, _, window in met), x[0].fraction)
 
