@@ -13,7 +13,7 @@ from hdlif.c_code.fixed.network import FixedPoint
 from hdlif.c_code.fixed.scaled import Scaled, held, integers_of, rescaled
 from hdlif.c_code.form import Form, Loops
 from hdlif.c_code.text import real
-from hdlif.ops import INPUT, Node
+from hdlif.ops import INPUT, Node, state_names
 from hdlif.ops.graph import INPUT_KINDS, Graph
 from hdlif.ops.program import program_of
 
@@ -117,7 +117,7 @@ class Fixed:
         ]
         if node.op == "program" and 0 not in program_of(node).needed:
             s.line(f"(void){inputs[0].integer};")
-        names = {name: f"{s.state(node, name)}[i]" for name in s.file.states_of(node)}
+        names = {name: f"{s.state(node, name)}[i]" for name in state_names(node)}
         states = dict(names)
         k = Expressions(s, node)
         value = form(k, self.network, node, inputs, states)

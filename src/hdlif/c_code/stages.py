@@ -3,7 +3,7 @@
 Only what a later stage reads is stored; what passes from op to op inside a stage is a local variable.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from hdlif.ops import INPUT, OPS, Graph, Node, Value, reads
@@ -45,19 +45,15 @@ def inputs_of(node: Node) -> tuple[str, ...]:
 
 def needed(graph: Graph) -> tuple[Node, ...]:
     """The nodes that the output follows from, at this step or a later one."""
-    by_name = {node.name: node for node in graph.nodes}
-    wanted: set[str] = set()
-    waiting = [graph.output]
-    while waiting:
-        name = waiting.pop()
-        if name in by_name and name not in wanted:
-            wanted.add(name)
-            waiting += (*inputs_of(by_name[name]), *OPS[by_name[name].op].sources(by_name[name]))
-    return tuple(node for node in graph.nodes if node.name in wanted)
+    return _before_output(graph, lambda node: (*inputs_of(node), *OPS[node.op].sources(node)))
 
 
 def evaluated(graph: Graph) -> tuple[Node, ...]:
     """The nodes that the output follows from, and those that only say the shape of a delay."""
+    return _before_output(graph, reads)
+
+
+def _before_output(graph: Graph, read_by: Callable[[Node], tuple[str, ...]]) -> tuple[Node, ...]:
     by_name = {node.name: node for node in graph.nodes}
     wanted: set[str] = set()
     waiting = [graph.output]
@@ -65,7 +61,7 @@ def evaluated(graph: Graph) -> tuple[Node, ...]:
         name = waiting.pop()
         if name in by_name and name not in wanted:
             wanted.add(name)
-            waiting += reads(by_name[name])
+            waiting += read_by(by_name[name])
     return tuple(node for node in graph.nodes if node.name in wanted)
 
 

@@ -15,12 +15,11 @@ from hdlif.c_code.arithmetic import Arithmetic
 from hdlif.c_code.ops import FORMS
 from hdlif.c_code.stage_text import StageText
 from hdlif.c_code.stages import bases, needed, stages
-from hdlif.c_code.text import distinct, literal, real, table
+from hdlif.c_code.text import distinct, literal, table
 from hdlif.c_code.weights import LARGEST_LANE, TOGETHER, pairs, rows_of
 from hdlif.ops import Graph, Node, infer_values, state_names
 from hdlif.ops.conv2d import dilation_of, groups_of
 from hdlif.ops.graph import INPUT
-from hdlif.ops.seca import EXPONENTIAL
 
 LISTED = 256
 """Most codes of a window that are listed before they are added up."""
@@ -103,9 +102,6 @@ class Translation:
         """Make the file hold a kernel, and what it needs in front of it."""
         for other in kernels.NEEDS.get(kernel, ()):
             self.use(other, **parts)
-        if kernel == "sigmoid":
-            powers = ("sixth", "fifth", "fourth", "third", "second", "first")
-            parts = {name: real(float(c)) for name, c in zip(powers, EXPONENTIAL, strict=False)}
         text = kernels.text_of(kernel, parts)
         if text not in self._kernels:
             self._kernels[text] = kernel
@@ -175,9 +171,6 @@ class Translation:
         if self.arithmetic.number != "float":
             self.use("saturated")
         self.data_bytes += 8 * len(self.graph.input.mean)
-
-    def states_of(self, node: Node) -> tuple[str, ...]:
-        return state_names(node)
 
     def need_totals(self, count: int) -> None:
         self.totals = max(self.totals, count)

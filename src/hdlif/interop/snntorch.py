@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdlif.errors import ConversionError, MissingExtraError, StateError
+from hdlif.errors import MissingExtraError, StateError
 from hdlif.functional import ATan, DetachedReset, HardReset, Sigmoid, Surrogate
 from hdlif.interop.turning import TurningNeurons, above, copied, fill, unit_lif
 from hdlif.models.spiking.turning import Fed, Turned
@@ -124,12 +124,7 @@ def from_snntorch(
     Raises:
         ConversionError: parts have no counterpart; each is named.
     """
-    network = copied(network)
-    if state_dict is not None:
-        try:
-            network.load_state_dict(state_dict)
-        except (RuntimeError, TypeError) as error:
-            raise ConversionError(f"state_dict is of another network: {' '.join(str(error).split())[:300]}") from error
+    network = copied(network, state_dict)
     turning = TurningNeurons(
         time_steps,
         surrogate,

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from hdlif.errors import ConversionError, MissingExtraError, StateError
+from hdlif.errors import MissingExtraError, StateError
 from hdlif.functional import ATan, DetachedReset, HardReset, Rectangle, Reset, Sigmoid, Surrogate, Triangle, soft_reset
 from hdlif.interop.turning import TurningNeurons, behind_gain, copied, unit_lif
 from hdlif.models.spiking.turning import Fed, Turned
@@ -102,12 +102,7 @@ def from_spikingjelly(
     Raises:
         ConversionError: parts have no counterpart; each is named.
     """
-    network = copied(network)
-    if state_dict is not None:
-        try:
-            network.load_state_dict(state_dict)
-        except (RuntimeError, TypeError) as error:
-            raise ConversionError(f"state_dict is of another network: {' '.join(str(error).split())[:300]}") from error
+    network = copied(network, state_dict)
     functional.reset_net(network)
     functional.set_step_mode(network, "s")
     accepted = "LIFNode and IFNode are accepted"

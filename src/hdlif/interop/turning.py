@@ -78,12 +78,22 @@ class TurningNeurons(Turning):
         return made.train(mode)
 
 
-def copied(network: nn.Module) -> nn.Module:
-    """A copy of a network, whatever graph its neurons' states have."""
+def copied(network: nn.Module, state_dict: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """A copy of a network, whatever graph its neurons' states have, with the weights of `state_dict`, if it is given.
+
+    Raises:
+        ConversionError: `state_dict` is of another network.
+    """
     held = [one for module in network.modules() for one in vars(module).values()]
     held += [one for entry in held if isinstance(entry, dict) for one in entry.values()]
     memo: dict[int, Any] = {id(one): one.detach() for one in held if isinstance(one, Tensor) and not one.is_leaf}
-    return copy.deepcopy(network, memo)
+    made = copy.deepcopy(network, memo)
+    if state_dict is not None:
+        try:
+            made.load_state_dict(state_dict)
+        except (RuntimeError, TypeError) as error:
+            raise ConversionError(f"state_dict is of another network: {' '.join(str(error).split())[:300]}") from error
+    return made
 
 
 def unit_lif(

@@ -14,6 +14,7 @@ from hdlif.c_code.stage_text import StageText
 from hdlif.c_code.text import real
 from hdlif.errors import InputError
 from hdlif.ops import Node
+from hdlif.ops.seca import EXPONENTIAL
 
 LOGIT_BITS, GATE_BITS = 11, 15
 """Behind the point of what the sigmoid takes and gives in fixed point."""
@@ -27,7 +28,8 @@ SIGMOID: NDArray[np.int64] = np.minimum(
 
 
 def loops(s: StageText, node: Node) -> None:
-    s.file.use("sigmoid")
+    powers = ("sixth", "fifth", "fourth", "third", "second", "first")
+    s.file.use("sigmoid", **{name: real(float(c)) for name, c in zip(powers, EXPONENTIAL[:-1], strict=True)})
     x, (_, height, width) = s.pointer(node.inputs[0]), s.shape(node.inputs[0])
     mean = f"work->totals[c] = total / {real(height * width)};"
     _written(
