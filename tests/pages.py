@@ -14,7 +14,7 @@ from hdlif.cli import main
 
 
 def page(name: str) -> str:
-    """The text of docs/NAME.md."""
+    """The text of docs/NAME.md, where NAME is "how_to/serving" and the like."""
     return (Path(__file__).parents[1] / "docs" / f"{name}.md").read_text("utf-8")
 
 

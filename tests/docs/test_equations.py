@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "equations.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference" / "equations.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`(hdlif(?:\.\w+)+)`", PAGE))))

@@ -1,4 +1,4 @@
-"""The reproduction in docs/machines.md runs as it stands, and says what the page says of it."""
+"""The reproduction in docs/reference/machines.md runs as it stands, and says what the page says of it."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "machines.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "machines.md"
 
 
 @pytest.mark.alone

@@ -1,10 +1,10 @@
-"""docs/public_data.md states of each public set where it is had, and the hash that it is checked by."""
+"""docs/how_to/public_data.md states of each public set where it is had, and the hash that it is checked by."""
 
 from pathlib import Path
 
 from hdlif.data.public import SETS
 
-TEXT = (Path(__file__).parents[2] / "docs" / "public_data.md").read_text("utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "how_to" / "public_data.md").read_text("utf-8")
 
 
 def test_every_set_has_its_source_and_hash() -> None:

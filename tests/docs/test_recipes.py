@@ -1,4 +1,4 @@
-"""docs/recipes.md names every kind that a recipe may choose."""
+"""docs/reference/recipes.md names every kind that a recipe may choose."""
 
 import re
 from pathlib import Path
@@ -11,17 +11,17 @@ from hdlif.builders.metrics import METRICS
 from hdlif.commands.ablate import Quantity, cells, load_table
 from hdlif.data import AUGMENTATIONS
 
-TEXT = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "recipes.md").read_text("utf-8")
 TABLES = {name: getattr(builders, name) for name in builders.__all__ if name.isupper()}
 
 
 def test_every_data_set_and_augmentation_has_its_row() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text("utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "data.md").read_text("utf-8")
     assert [kind for kind in (*builders.DATA, *AUGMENTATIONS) if f"`{kind}`" not in text] == []
 
 
 def test_every_plain_metric_has_its_row() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text("utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "tasks.md").read_text("utf-8")
     assert [name for name in METRICS if f"`{name}`" not in text] == []
 
 

@@ -1,4 +1,4 @@
-"""docs/serving.md can be followed from its first to its last request, and states the limits that the code has."""
+"""docs/how_to/serving.md can be followed from its first to its last request; it states the code's limits."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ from hdlif.serve.streams import OVERHEAD_BYTES
 from pages import page
 from serving_processes import server
 
-PAGE = page("serving")
+PAGE = page("how_to/serving")
 
 
 @pytest.mark.slow

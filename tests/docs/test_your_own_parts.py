@@ -1,4 +1,4 @@
-"""docs/your_own_parts.md can be followed: its augmentations are trained with, and offered by a package."""
+"""docs/how_to/your_own_parts.md can be followed: its augmentations are trained with, and offered by a package."""
 
 import re
 import sys
@@ -14,7 +14,7 @@ from hdlif.builders.kinds import KINDS
 from pages import followed, page
 from small_recipes import recipe
 
-PAGE = page("your_own_parts")
+PAGE = page("how_to/your_own_parts")
 (CODE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 (TOML,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 

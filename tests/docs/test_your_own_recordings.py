@@ -1,4 +1,4 @@
-"""docs/your_own_recordings.md can be followed from its first to its last line."""
+"""docs/how_to/your_own_recordings.md can be followed from its first to its last line."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from hdlif.builders.found import arguments
 from hdlif.inputs.recordings import READERS
 from pages import followed, keys_in_rows, page
 
-PAGE = page("your_own_recordings")
+PAGE = page("how_to/your_own_recordings")
 
 
 def test_every_command_of_the_page_runs_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,5 +21,5 @@ def test_every_command_of_the_page_runs_in_turn(tmp_path: Path, monkeypatch: pyt
 
 
 def test_every_key_and_format_of_recordings_has_its_row() -> None:
-    assert arguments("events") - {"path"} <= keys_in_rows(PAGE) | keys_in_rows(page("your_own_targets"))
+    assert arguments("events") - {"path"} <= keys_in_rows(PAGE) | keys_in_rows(page("how_to/your_own_targets"))
     assert all(f"`{suffix}`" in PAGE for suffix in READERS)

@@ -1,4 +1,4 @@
-"""docs/your_own_sounds.md can be followed from its first to its last line."""
+"""docs/how_to/your_own_sounds.md can be followed from its first to its last line."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from hdlif.data.own.sound_folders import SOUND_KEYS
 from pages import followed, page
 
-PAGE = page("your_own_sounds")
+PAGE = page("how_to/your_own_sounds")
 
 
 def test_every_command_of_the_page_runs_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""docs/your_own_tables.md can be followed from its first to its last line."""
+"""docs/how_to/your_own_tables.md can be followed from its first to its last line."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from hdlif.builders.found import arguments
 from pages import followed, keys_in_rows, page
 
-PAGE = page("your_own_tables")
+PAGE = page("how_to/your_own_tables")
 
 
 def test_every_command_of_the_page_runs_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,8 +33,8 @@ def test_every_op_has_its_forms() -> None:
 
 
 def test_the_homes_that_the_page_lists_are_there_for_every_op_and_no_other() -> None:
-    """docs/adding_an_op.md names each home as a path with NAME in it."""
-    page = (ROOT / "docs" / "adding_an_op.md").read_text()
+    """docs/how_to/adding_an_op.md names each home as a path with NAME in it."""
+    page = (ROOT / "docs" / "how_to" / "adding_an_op.md").read_text()
     homes = sorted(set(re.findall(r"`([\w./]*NAME[\w./]*)`", page)))
     assert homes == [
         "native/ops/NAME.cpp",

@@ -99,7 +99,7 @@ def test_the_page_of_spikingjelly_runs(data: None, monkeypatch: pytest.MonkeyPat
         audio.__getattr__ = lambda name: ModuleType(name)  # type: ignore[method-assign]
         monkeypatch.setitem(sys.modules, "torchaudio", audio)
     torch.manual_seed(0)
-    names = run_page("from_spikingjelly.md")
+    names = run_page("tutorials/from_spikingjelly.md")
     assert Path("cifar10.hdlif.safetensors").exists()
     assert Path("theirs.hdlif.safetensors").exists()
     assert len(names["spikes"].records) == 17  # type: ignore[attr-defined]
@@ -110,6 +110,6 @@ def test_the_page_of_snntorch_runs(data: None, monkeypatch: pytest.MonkeyPatch) 
     tonic = pytest.importorskip("tonic", reason="pip install tonic")
     monkeypatch.setattr(tonic.datasets.NMNIST, "_check_exists", lambda self: True)
     torch.manual_seed(0)
-    names = run_page("from_snntorch.md")
+    names = run_page("tutorials/from_snntorch.md")
     assert Path("theirs.hdlif.safetensors").exists()
     assert names["spk"].shape == (2, 10)  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
 """The same spikes, step for step, through NIR: from ours to each library, and from each library to ours.
 
-On a dyadic grid, where every sum is exact, so that nothing lies beside a threshold by rounding. Versions: docs/nir.md.
+On a dyadic grid, where every sum is exact, so that nothing lies beside a threshold by rounding. Versions:
+docs/how_to/nir.md.
 """
 
 from collections.abc import Callable
@@ -87,7 +88,7 @@ def test_ours_runs_in_norse_where_it_is_written_for_it(name: str, tmp_path: Path
 
 
 def test_norse_ignores_the_resistance(tmp_path: Path) -> None:
-    # What docs/nir.md warns of: else it is the same file.
+    # What docs/how_to/nir.md warns of: else it is the same file.
     norse = pytest.importorskip("norse.torch")
     graph, network, x = written("mlp", tmp_path / "x.nir")
     theirs = norse.from_nir(graph, dt=1e-4)

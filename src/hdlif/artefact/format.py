@@ -1,4 +1,4 @@
-"""Versions of the file's format; `docs/artefact_format.md` gives it in bytes, and `hdlif.ops` its graphs."""
+"""Versions of the file's format; `docs/reference/artefact_format.md` gives it in bytes, and `hdlif.ops` its graphs."""
 
 FORMAT_VERSION = 5
 READ_VERSIONS = (4, 5)

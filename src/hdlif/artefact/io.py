@@ -2,7 +2,7 @@
 
 Weights of low bit width are packed (`packing`); every other tensor is float32. The graph itself is
 canonical JSON under the one metadata key "hdlif", with a digest of the whole file.
-`docs/artefact_format.md` gives it byte by byte.
+`docs/reference/artefact_format.md` gives it byte by byte.
 Files are not trusted: whatever the bytes are, `loads` returns a checked graph or raises `ArtefactError`.
 """
 

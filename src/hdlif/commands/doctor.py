@@ -118,7 +118,7 @@ def gpu_check(heard: Heard) -> Check:
     gpus, version_of, lacks = there.get("gpus"), there.get("triton"), there.get("lacks")
     measured = [line for line in heard.lines if "kernel" in line]
     installed = "not installed" if version_of is None else f"{version_of} installed"
-    mend = "report it (docs/machines.md); neuron.path=steps trains without those of neurons and norms"
+    mend = "report it (docs/reference/machines.md); neuron.path=steps trains without those of neurons and norms"
     if heard.end is not None:
         last = f"after {measured[-1]['kernel']}" if measured else "at its start"
         return Check(name, "fault", f"{installed}; the process of its kernels {heard.end} {last}; {mend}")
@@ -160,7 +160,7 @@ def gradient_checks(heard: Heard) -> list[Check]:
     names = {"contiguous": "gradients, contiguous", "channels last": "gradients, channels last"}
     if heard.missing is not None:
         return [Check(name, "warning", _not_looked_at(heard)) for name in names.values()]
-    mend = "train on another machine or version of PyTorch, and report it (docs/machines.md)"
+    mend = "train on another machine or version of PyTorch, and report it (docs/reference/machines.md)"
     measured = [line for line in heard.lines if "error" in line]
     shapes = next((line["shapes"] for line in heard.lines if "shapes" in line), 0)
     checks = []
@@ -189,7 +189,9 @@ def guard_check(heard: Heard) -> Check:
     name = "oneDNN, strided 1×1 convolutions in channels last"
     if heard.missing is not None:
         return Check(name, "warning", _not_looked_at(heard))
-    guarded = "training.channels_last keeps such layers contiguous; code of your own should too (docs/machines.md)"
+    guarded = (
+        "training.channels_last keeps such layers contiguous; your own code should too (docs/reference/machines.md)"
+    )
     if not heard.lines:
         return Check(name, "fault", f"the process {heard.end or 'ended'} at its start; reinstall PyTorch")
     errors = [line["error"] for line in heard.lines if "error" in line]

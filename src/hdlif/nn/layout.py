@@ -3,7 +3,8 @@
 oneDNN's weight gradient of a strided 1×1 convolution copies the pixels that it needs to a buffer of (pixels × input
 channels), but starts each later part at (pixels before it × channels of a vector register, 8 for AVX2 and 16 for
 AVX-512). With fewer input channels than that it writes beyond the buffer's end: gradients are wrong, or the process
-dies or waits for ever, as chance has it. Only channels last meets it (docs/machines.md has the measured extent).
+dies or waits for ever, as chance has it. Only channels last meets it (measured extent:
+docs/reference/machines.md).
 """
 
 import torch

@@ -1,7 +1,7 @@
 """What is known of each op of a deployed network: one file an op, with its fields, shapes, oracle and price.
 
 The other homes of an op are its file in `hdlif.deploy.ops` (how modules become it, its forms in PyTorch and ONNX) and
-its file in native/ops; `docs/adding_an_op.md` walks them.
+its file in native/ops; `docs/how_to/adding_an_op.md` walks them.
 """
 
 from hdlif.ops.graph import INPUT, Graph, InputRecord, Node, TaskRecord, Value

@@ -1,6 +1,6 @@
 """Attention over channels: y = x · sigmoid(bias[t] + sum over j of weight[t, j] · a[c + j - (k - 1) / 2]).
 
-a is the mean of x over (row, column), and 0 beyond the channels; docs/artefact_format.md states the sigmoid.
+a is the mean of x over (row, column), and 0 beyond the channels; docs/reference/artefact_format.md states the sigmoid.
 """
 
 import math
@@ -43,7 +43,7 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 
 
 def sigmoid(x: Floats) -> Floats:
-    """σ(x), in the float32 operations that docs/artefact_format.md states; within 1e-6 of the true one."""
+    """σ(x), in the float32 operations that docs/reference/artefact_format.md states; within 1e-6 of the true one."""
     one = np.float32(1)
     a = np.where(np.abs(x) < 30, np.abs(x), np.float32(30))
     n = np.floor(a * LOG2_E + np.float32(0.5))

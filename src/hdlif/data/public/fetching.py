@@ -45,7 +45,7 @@ def fetch(source: Source, folder: Path) -> Path:
         )
     if (found := sha256_of(path)) != source.sha256:
         raise DataError(
-            f"{source.file}: its SHA-256 is {found}, and {source.sha256} is stated (docs/public_data.md); it is "
+            f"{source.file}: its SHA-256 is {found}, and {source.sha256} is stated (docs/how_to/public_data.md); it is "
             "another file than was looked at, and is not read: fetch it again, or from another mirror"
         )
     return path

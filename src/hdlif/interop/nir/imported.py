@@ -1,4 +1,4 @@
-"""From a NIR file or graph to a network that trains and is deployed; `docs/nir.md` says what maps to what."""
+"""From a NIR file or graph to a network that trains and is deployed; `docs/how_to/nir.md` says what maps to what."""
 
 import contextlib
 import json
