@@ -10,7 +10,7 @@ import click
 
 from hdlif.cli import answering, beginning, deploying, measuring, parts, training
 from hdlif.cli.completion import VARIABLE
-from hdlif.cli.output import full, say
+from hdlif.cli.output import full, put, say
 from hdlif.cli.pages import page_of
 from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputError, reason
 
@@ -23,8 +23,24 @@ class _Arguments(click.Group):
         return super().parse_args(ctx, args)
 
 
+def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if not asked or context.resilient_parsing:
+        return
+    from hdlif.build_info import build
+
+    put(str(build()))
+    context.exit()
+
+
 @click.group(cls=_Arguments, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="hdlif")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version, the commit and how it is installed, and exit.",
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def cli(context: click.Context, debug: bool) -> None:
