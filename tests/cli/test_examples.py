@@ -29,7 +29,7 @@ NOT_RUN = {
     "fetches": ("hdlif data get",),
     "a server": ("hdlif serve",),
     "a microphone, and another network": ("arecord", "hdlif run motion"),
-    "half a minute": ("hdlif doctor",),
+    "half a minute": ("hdlif doctor", "hdlif coherence"),
     "a file of another library": ("hdlif import theirs",),
     "writes below the home folder, or into the shell": ("hdlif completion fish", "eval"),
     "all pictures of a training's own": ("hdlif eval runs/photos",),
