@@ -1,6 +1,5 @@
 """Verbs that make a network into a file of another kind."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,7 @@ from hdlif.cli.completion import DATA
 from hdlif.cli.examples import examples
 from hdlif.cli.options import FILE, json_option
 from hdlif.cli.output import show
-
-OF_TARGETS: Mapping[str, tuple[str, ...]] = {
-    "artefact": (),
-    "onnx": ("form", "batch", "weights"),
-    "nir": ("extension", "for_norse"),
-    "c": ("arithmetic", "data", "data_root", "rom", "ram", "firmware", "check"),
-}
-"""What `hdlif export` writes, and the options of each."""
+from hdlif.commands.export_options import OPTIONS_OF_TARGETS, foreign_options
 
 
 @examples(
@@ -34,7 +26,7 @@ OF_TARGETS: Mapping[str, tuple[str, ...]] = {
 )
 @click.command()
 @click.argument("checkpoint", type=FILE)
-@click.option("--to", "target", type=click.Choice(list(OF_TARGETS)), default="artefact", show_default=True)
+@click.option("--to", "target", type=click.Choice(list(OPTIONS_OF_TARGETS)), default="artefact", show_default=True)
 @click.option("--out", type=FILE, required=True, help="The file to write, usually NAME.hdlif.safetensors.")
 @click.option(
     "--form",
@@ -71,7 +63,12 @@ OF_TARGETS: Mapping[str, tuple[str, ...]] = {
 @click.option("--rom", type=click.IntRange(1), metavar="BYTES", help="Of C: refuse more constants than a device holds.")
 @click.option("--ram", type=click.IntRange(1), metavar="BYTES", help="Of C: refuse more state and work space.")
 @click.option("--firmware", is_flag=True, help="Of C: write a program for boards around it, into the folder of --out.")
-@click.option("--check", is_flag=True, help="Of C: build and run it, here and in emulators, and compare its outputs.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Run it before it is written, and compare its outputs: of C built here and for emulators, of ONNX in the "
+    "engines that are installed, of NIR read back.",
+)
 @json_option
 def export(checkpoint: Path, target: str, out: Path, as_json: bool, **options: Any) -> None:
     """Deploy CHECKPOINT (or a run folder): norms folded, low-bit weights packed, one file that needs no PyTorch.
@@ -79,11 +76,10 @@ def export(checkpoint: Path, target: str, out: Path, as_json: bool, **options: A
     ONNX, NIR (for other libraries of spiking networks) and C (one C99 file, --out NAME.c, and its header, for
     processors without an operating system) are written from an artefact too. The first two compute in float32.
     """
-    own = {name: options[name] for name in OF_TARGETS[target] if options[name]}
-    for other, names in OF_TARGETS.items():
-        foreign = [f"--{name.replace('_', '-')}" for name in names if options[name] and name not in OF_TARGETS[target]]
-        if foreign:
-            raise click.UsageError(f"{', '.join(foreign)}: for --to {other} alone")
+    own = {name: value for name, value in options.items() if value is not None and value is not False}
+    if foreign := foreign_options(target, own):
+        name, others = foreign
+        raise click.UsageError(f"--{name.replace('_', '-')}: for --to {' and '.join(others)} alone")
     if target == "c":
         # without PyTorch
         from hdlif.commands.export_c import export_c

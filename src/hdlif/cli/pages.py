@@ -12,6 +12,7 @@ OF_ERRORS: Mapping[type[HdlifError], str] = {
     errors.CheckpointError: "docs/how_to/experiments.md",
     errors.ExistingRunError: "docs/how_to/experiments.md",
     errors.InUseError: "docs/how_to/experiments.md",
+    errors.TrainingError: "docs/how_to/experiments.md",
     errors.ArtefactError: "docs/reference/artefact_format.md",
     errors.LimitError: "docs/explanation/runtime.md",
     errors.LoweringError: "docs/how_to/your_own_network.md",
