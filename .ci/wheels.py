@@ -1,10 +1,11 @@
 """Wheels for Linux on x86-64 and ARM, with glibc and with musl, cross-compiled on this machine by zig, and tried.
 
-    python .ci/wheels.py [--out DIR] [--python PYTHON] [TARGET ...]
+    python .ci/wheels.py [--out DIR] [TARGET ...]
 
-What it needs comes from PyPI, into build/wheels. A wheel of x86-64 and glibc runs tests/wheel_check.py in an environment
-of its own without a compiler; one of ARM does so under `qemu-aarch64` on Debian, with Debian's Python for ARM, fetched
-with apt into build/wheels. Published wheels are made by .github/workflows/wheels.yml, with GCC.
+They are of the Python that runs this: 3.11, or 3.12 and all later ones. What it takes comes from PyPI, into
+build/wheels. A wheel for this machine runs tests/wheel_check.py in an environment of its own without a compiler; one
+for ARM does so under `qemu-aarch64`, with Debian's Python for ARM, which apt fetches. Published wheels are made with
+GCC, by the workflow wheels.yml.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-WORK = ROOT / "build/wheels"
+WORK = ROOT / "build/wheels" / f"{sys.version_info.major}.{sys.version_info.minor}"
 BUILDERS = ("auditwheel>=6.2", "cmake>=3.18", "ninja", "ziglang>=0.14")
 FOREIGN_PACKAGES = (
     *("libpython3.13-minimal", "libpython3.13-stdlib", "python3.13-minimal", "libc6", "libexpat1", "libffi8"),
@@ -52,19 +53,20 @@ TARGETS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all where none is named")
+    names = ", ".join(TARGETS)
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {names}; all where none is named")
     parser.add_argument("--out", type=Path, default=ROOT / "dist/wheels")
-    parser.add_argument("--python", default=sys.executable, help="of the wheels: 3.11, or 3.12 and later in one")
     given = parser.parse_args()
     unknown = set(given.targets) - set(TARGETS)
     if unknown:
-        parser.error(f"unknown target {', '.join(sorted(unknown))}; choose among {', '.join(TARGETS)}")
+        parser.error(f"unknown target {', '.join(sorted(unknown))}; choose among {names}")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    tools = environment(given.python, WORK / "tools", *BUILDERS, *project["build-system"]["requires"])
+    tools = environment(WORK / "tools", *BUILDERS, *project["build-system"]["requires"])
     rows = [("wheel", "bytes", "extension", "run")]
     for target in [TARGETS[name] for name in given.targets or TARGETS]:
+        print(f"{target.tag} ...", file=sys.stderr, flush=True)
         wheel = build(target, tools, given.out)
-        rows.append((wheel.name, f"{wheel.stat().st_size:,}", f"{extension_bytes(wheel):,}", tried(target, wheel, given.python)))
+        rows.append((wheel.name, f"{wheel.stat().st_size:,}", f"{extension_bytes(wheel):,}", tried(target, wheel)))
     for row in rows:
         print("  ".join(cell.ljust(max(len(r[i]) for r in rows)) for i, cell in enumerate(row)))
 
@@ -84,10 +86,10 @@ def run(*command: str | Path, **environment: str) -> str:
     return done.stdout
 
 
-def environment(python: str, folder: Path, *packages: str | Path) -> Path:
+def environment(folder: Path, *packages: str | Path) -> Path:
     """The folder of the programs of a virtual environment with these packages and nothing else."""
     if not (folder / "bin/python").exists():
-        run(python, "-m", "venv", folder)
+        run(sys.executable, "-m", "venv", folder)
     run(folder / "bin/python", "-m", "pip", "install", "--quiet", *packages)
     return folder / "bin"
 
@@ -125,7 +127,18 @@ def build(target: Target, tools: Path, out: Path) -> Path:
     (made,) = raw.iterdir()
     audited = folder / "audited"
     shutil.rmtree(audited, ignore_errors=True)
-    run(tools / "auditwheel", "repair", "--plat", "auto", "--only-plat", "--zip-compression-level", "9", "-w", audited, made)
+    run(
+        tools / "auditwheel",
+        "repair",
+        "--plat",
+        "auto",
+        "--only-plat",
+        "--zip-compression-level",
+        "9",
+        "-w",
+        audited,
+        made,
+    )
     (wheel,) = audited.iterdir()
     if target.tag not in wheel.name:
         sys.exit(f"{wheel.name}: is to be {target.tag}\n{run(tools / 'auditwheel', 'show', made)}")
@@ -138,15 +151,15 @@ def extension_bytes(wheel: Path) -> int:
         return next(file.compress_size for file in files.infolist() if file.filename.endswith(".so"))
 
 
-def tried(target: Target, wheel: Path, python: str) -> str:
+def tried(target: Target, wheel: Path) -> str:
     """What was done with the wheel, which ends this program where it fails."""
     if "musl" in target.triple:
-        return "not run: no Python with musl is in the registries"
+        return "not run: for want of a Python with musl"
     check = ROOT / "tests/wheel_check.py"
     if target.processor == platform.machine():
         folder = WORK / target.triple / "environment"
         shutil.rmtree(folder, ignore_errors=True)
-        programs = environment(python, folder, wheel)
+        programs = environment(folder, wheel)
         return run(programs / "python", "-I", check, PATH=str(programs)).strip().rpartition(": ")[2]
     emulator = shutil.which(f"qemu-{target.processor}") or shutil.which(f"qemu-{target.processor}-static")
     if emulator is None or shutil.which("apt-get") is None or "abi3" not in wheel.name:
@@ -154,13 +167,12 @@ def tried(target: Target, wheel: Path, python: str) -> str:
     root = foreign_root(target)
     packages = root / "packages"
     shutil.rmtree(packages, ignore_errors=True)
-    run(
-        *(sys.executable, "-m", "pip", "install", "--quiet", "--target", packages, "--only-binary=:all:"),
-        *("--python-version", "3.13", "--platform", target.tag, "--platform", f"manylinux_2_28_{target.processor}", wheel),
-    )
+    where = ("--target", packages, "--only-binary=:all:", "--python-version", "3.13")
+    platforms = ("--platform", target.tag, "--platform", f"manylinux_2_28_{target.processor}")
+    run(sys.executable, "-m", "pip", "install", "--quiet", *where, *platforms, wheel)
     # a program that the emulated one starts has to be emulated, too
     starter = root / "python"
-    starter.write_text(f'#!/bin/sh\\nexec {emulator} -L "{root}" "{root}/usr/bin/python3.13" "$@"\\n')
+    starter.write_text(f'#!/bin/sh\nexec {emulator} -L "{root}" "{root}/usr/bin/python3.13" "$@"\n')
     starter.chmod(0o755)
     script = f"import runpy, sys; sys.executable = {str(starter)!r}; runpy.run_path({str(check)!r})"
     said = run(starter, "-c", script, PYTHONPATH=str(packages), PYTHONHOME=str(root / "usr"))
@@ -168,7 +180,7 @@ def tried(target: Target, wheel: Path, python: str) -> str:
 
 
 def foreign_root(target: Target) -> Path:
-    """A folder with Debian's Python for the processor, by apt with lists of its own: this machine's stay as they are."""
+    """A folder with Debian's Python for the processor, by apt with lists of its own: those of this machine stay."""
     root = WORK / target.processor
     if (root / "usr/bin/python3.13").exists():
         return root
@@ -178,7 +190,14 @@ def foreign_root(target: Target) -> Path:
         (state / folder).mkdir(parents=True, exist_ok=True)
     apt = (
         *("apt-get", "-qq", "-o", f"APT::Architecture={architecture}", "-o", f"APT::Architectures={architecture}"),
-        *("-o", f"Dir::State::lists={state / 'lists'}", "-o", f"Dir::Cache={state}", "-o", "Dir::State::status=/dev/null"),
+        *(
+            "-o",
+            f"Dir::State::lists={state / 'lists'}",
+            "-o",
+            f"Dir::Cache={state}",
+            "-o",
+            "Dir::State::status=/dev/null",
+        ),
     )
     run(*apt, "update")
     subprocess.run([*apt, "download", *FOREIGN_PACKAGES], cwd=state / "archives", check=True)
