@@ -148,10 +148,10 @@ def reversible_resnet(
 
     Stage i has `blocks[i]` blocks of `width`·2^i channels. The first block of a later stage halves the map and is an
     ordinary `PreActBlock`, "down"; all others are `ReversibleBlock`s, in "blocks".
+    The arguments beside `grid` are those of `resnet`.
 
     Args:
         grid: as in `ReversibleBlock`.
-        The others are those of `resnet`.
     """
     if not blocks or min(blocks) < 1 or width < 1:
         raise ValueError(f"blocks = {list(blocks)}, width = {width}; give at least one stage of at least one block")

@@ -55,9 +55,10 @@ class ReversibleBlock(Temporal):
     in the other. So x, f and g are rounded to a grid, on which sums are exact, and so is the way back, for
     currents of up to 2^24 steps in float32: 2^8 for the step of 2^-16.
 
+    The arguments beside `grid` are those of `PreActBlock`.
+
     Args:
         grid: step of the grid, a power of two; None does not round.
-        The others are those of `PreActBlock`.
     """
 
     def __init__(

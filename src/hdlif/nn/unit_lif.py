@@ -50,12 +50,12 @@ class LateResetLIF(UnitLIF):
 class LeakyIntegrator(EquationNeuron):
     """v_t = λ·v_{t-1} + g·I_t, which is given on as it is: a synapse that decays, or the last layer of a regression.
 
-    It fires nothing, and counts as no layer of neurons.
+    It fires nothing, and counts as no layer of neurons. Its arguments beside `leak` and `gain` are those of
+    `EquationNeuron`.
 
-    Args:
+    Attributes:
         leak: λ, 1 of an integrator that forgets nothing.
         gain: g.
-        others: as of `EquationNeuron`.
     State: {"potential": v [B, ...]}, float32 or wider.
     """
 

@@ -1,0 +1,57 @@
+"""Docstrings as griffe and Markdown read them.
+
+`a, b: meaning` in a list of arguments or attributes becomes an entry for each name, and equations and examples become
+code.
+"""
+
+import re
+from itertools import groupby
+from typing import Any
+
+import griffe
+
+_SECTION = re.compile(r"^(Args|Attributes):$")
+_ENTRY = re.compile(r"^ {4}\S")
+_EQUATION = re.compile(r"^[^\s:.`]+(?:\([^()]*\))? = .*[^.]$")
+_SHARED = re.compile(r"^ {4}(?P<names>\*{0,2}\w+(?:, \*{0,2}\w+)+): (?P<meaning>.*)$")
+
+
+class AsMarkdown(griffe.Extension):
+    """Changes what is read of the sources, not these."""
+
+    def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
+        if obj.docstring is not None:
+            obj.docstring.value = fenced(one_a_line(obj.docstring.value))
+
+
+def one_a_line(docstring: str) -> str:
+    """Give every name that shares its meaning with others an entry of its own."""
+    inside, entries = False, list[list[str]]()
+    for line in docstring.splitlines():
+        inside = bool(_SECTION.match(line)) or (inside and (not line or line.startswith(" ")))
+        if inside and entries and line.startswith(" ") and not _ENTRY.match(line):
+            entries[-1].append(line)
+        else:
+            entries.append([line])
+    found = list[str]()
+    for first, *rest in entries:
+        shared = _SHARED.match(first)
+        names = shared["names"].split(", ") if shared else []
+        for one in [f"    {name}: {shared['meaning']}" for name in names if shared] or [first]:
+            found += [one, *rest]
+    return "\n".join(found)
+
+
+def fenced(docstring: str) -> str:
+    """Put examples, from their first >>> to the next empty line, and paragraphs of equations alone between fences."""
+    found = list[str]()
+    for is_empty, lines in groupby(docstring.splitlines(), lambda line: not line.strip()):
+        paragraph = list(lines)
+        starts = next((n for n, line in enumerate(paragraph) if line.startswith(">>> ")), None)
+        if not is_empty and all(_EQUATION.match(line) for line in paragraph):
+            found += ["```text", *paragraph, "```"]
+        elif is_empty or starts is None:
+            found += paragraph
+        else:
+            found += [*paragraph[:starts], *[""] * (starts > 0), "```pycon", *paragraph[starts:], "```"]
+    return "\n".join(found)
