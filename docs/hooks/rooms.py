@@ -20,6 +20,7 @@ PROJECT = {
 """What docs/hooks/links.py makes of files at the root of the repository."""
 MADE = {
     "Command line": ("command_line.md", "every verb, its options and what they are by default."),
+    "Recipe keys": ("recipe_keys.md", "every section, key and kind of a recipe, with its type, default and meaning."),
     "Python": ("python/index.md", "what `import hdlif` offers, package by package."),
 }
 """Pages of the reference that other hooks make."""

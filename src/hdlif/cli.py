@@ -545,7 +545,7 @@ def report(runs: tuple[Path, ...], as_json: bool, **options: Any) -> None:
 
 @cli.group()
 def recipes() -> None:
-    """List, show and check recipes."""
+    """List, show and check recipes, and their schema for editors."""
 
 
 @recipes.command("ls")
@@ -596,6 +596,25 @@ def recipes_check(
         return
     result = check_all(names, overrides, build=build, data_root=data_root, say=_to_stderr(as_json))
     show(result, as_json, lambda: f"{len(result['recipes'])} recipes: good")
+
+
+@recipes.command("schema")
+@click.option("--out", type=FILE, help="The file to write, such as recipe.schema.json.  [default: standard output]")
+def recipes_schema(out: Path | None) -> None:
+    """The JSON Schema of a recipe, by which an editor completes keys and kinds, and marks what there is not.
+
+    It has the kinds that ship and those of installed packages. What it cannot say, `hdlif recipes check` does.
+
+    \b
+    Examples:
+      hdlif recipes schema --out recipe.schema.json
+    """
+    from hdlif.commands.recipes import schema_text, write_schema
+
+    if out is None:
+        _put(schema_text())
+    else:
+        _put(f"{out}: {write_schema(out):,} bytes")
 
 
 @cli.group("data")
