@@ -1,7 +1,7 @@
 """Docstrings as griffe and Markdown read them.
 
-`a, b: meaning` in a list of arguments or attributes becomes an entry for each name, and equations and examples become
-code.
+`a, b: meaning` in a list of arguments, attributes or errors becomes an entry for each name, an empty line stands above
+each list, and equations and examples become code.
 """
 
 import re
@@ -10,7 +10,8 @@ from typing import Any
 
 import griffe
 
-_SECTION = re.compile(r"^(Args|Attributes):$")
+_SECTION = re.compile(r"^(Args|Attributes|Raises):$")
+_HEADING = re.compile(r"^(Args|Attributes|Raises|Returns|Yields):$")
 _ENTRY = re.compile(r"^ {4}\S")
 _EQUATION = re.compile(r"^[^\s:.`]+(?:\([^()]*\))? = .*[^.]$")
 _SHARED = re.compile(r"^ {4}(?P<names>\*{0,2}\w+(?:, \*{0,2}\w+)+): (?P<meaning>.*)$")
@@ -37,9 +38,18 @@ def one_a_line(docstring: str) -> str:
     for first, *rest in entries:
         shared = _SHARED.match(first)
         names = shared["names"].split(", ") if shared else []
+        if _HEADING.match(first) and found and found[-1].strip():
+            found.append("")
         for one in [f"    {name}: {shared['meaning']}" for name in names if shared] or [first]:
             found += [one, *rest]
     return "\n".join(found)
+
+
+def _without_tags(line: str) -> str:
+    """`line` with what would begin a tag escaped, but for code."""
+    parts = line.split("`")
+    parts[::2] = [re.sub(r"<(?=[A-Za-z/!])", "&lt;", part) for part in parts[::2]]
+    return "`".join(parts)
 
 
 def fenced(docstring: str) -> str:
@@ -51,7 +61,7 @@ def fenced(docstring: str) -> str:
         if not is_empty and all(_EQUATION.match(line) for line in paragraph):
             found += ["```text", *paragraph, "```"]
         elif is_empty or starts is None:
-            found += paragraph
+            found += map(_without_tags, paragraph)
         else:
             found += [*paragraph[:starts], *[""] * (starts > 0), "```pycon", *paragraph[starts:], "```"]
     return "\n".join(found)

@@ -3,6 +3,7 @@
 It takes the extra "docs", Chromium, and axe-core by npm: `make docs axe`.
 """
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,6 +108,18 @@ def test_search_finds_a_page_that_is_opened_as_a_file(site: Path, window: Browse
     )
     found = window.wait("return [...document.querySelectorAll('.md-search-result__link')].map((link) => link.href)")
     assert any("long_time.html" in link for link in found)
+
+
+def test_no_text_is_taken_for_a_tag(site: Path) -> None:
+    unknown = {}
+    for page in site.rglob("*.html"):
+        article = re.search(r"<article.*</article>", page.read_text("utf-8"), re.DOTALL)
+        tags = set(re.findall(r"<([A-Za-z][^\s/>]*)", article[0] if article else ""))
+        if wrong := {tag for tag in tags if not re.fullmatch(r"[a-z]+[1-6]?|svg|path", tag)} | (
+            tags & {"n", "d", "t", "k"}
+        ):
+            unknown[page.relative_to(site).as_posix()] = wrong
+    assert unknown == {}
 
 
 @pytest.mark.parametrize("page", ["index.html", "reference/recipe_keys.html"])
