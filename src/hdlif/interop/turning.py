@@ -19,6 +19,7 @@ from hdlif.models.spiking.following import follow
 from hdlif.models.spiking.turning import Fed, Turned, Turning
 from hdlif.models.wired import INPUT, Child, Line, Multiple, Wired
 from hdlif.nn import Temporal, UnitLIF
+from hdlif.nn.per_step import StepValue
 
 MOST_SHOWN = 3
 
@@ -112,6 +113,17 @@ def unit_lif(
     )
     fill(made, leak=rows[0], threshold=rows[1])
     return made
+
+
+def learn_leak(neuron: UnitLIF, logit: Tensor) -> None:
+    """Have neurons learn their leak λ = σ(a), from these a: one, or one for each channel."""
+    fixed = neuron.leak
+    learned = StepValue(
+        fixed.time_steps, value=0.5, learned=True, channels=fixed.channels, per_step=False, name=fixed.name
+    )
+    with torch.no_grad():
+        learned.logit.copy_(logit.detach().reshape(-1).expand(fixed.channels or 1).reshape(learned.logit.shape))
+    neuron.leak = learned
 
 
 def fill(neuron: UnitLIF, **rows: Tensor) -> None:
