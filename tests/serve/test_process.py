@@ -69,7 +69,9 @@ def test_requests_in_flight_are_answered_after_sigterm(tmp_path: Path) -> None:
         )
         for one in clients:
             one.start()
-        wait_until(lambda: metric(process, "hdlif_body_bytes") == 5 * len(ROWS) + 50)
+        # Of each its body, its input twice, and an answer of three classes.
+        whole = len(ROWS) + 2 * 4 * 2 * STEPS + 768 + 64 * 3
+        wait_until(lambda: metric(process, "hdlif_body_bytes") == 5 * whole + 50)
         process.child.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         slow.sendall(ROWS[50:])

@@ -82,7 +82,9 @@ class Server:
         self.draining = False
         self.metrics.gauge("hdlif_streams", "Streams that are open.", lambda: len(self.streams))
         self.metrics.gauge("hdlif_stream_bytes", "Bytes that open streams hold.", lambda: self.streams.bytes)
-        self.metrics.gauge("hdlif_body_bytes", "Bytes of bodies that are worked on.", lambda: self.room.held)
+        self.metrics.gauge(
+            "hdlif_body_bytes", "Bytes of requests at work: bodies, inputs, answers.", lambda: self.room.held
+        )
         self.metrics.gauge(
             "hdlif_old_networks", "Networks that were exchanged and are in use.", lambda: len(self.models.old)
         )
