@@ -149,6 +149,46 @@ def test_a_learned_beta_is_a_learned_leak(ours: Any, beta: Tensor, mechanism: st
     torch.testing.assert_close(logit.grad.reshape(beta.shape), expected, atol=1e-4, rtol=1e-4)
 
 
+def synaptic(**options: Any) -> nn.Module:
+    return snn.Synaptic(**{"alpha": 0.75, "beta": 0.5, "init_hidden": True, **options})
+
+
+def recurrent(**options: Any) -> nn.Module:
+    return snn.RLeaky(**{"beta": 0.5, "linear_features": 8, "init_hidden": True, **options})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        synaptic,
+        lambda: synaptic(alpha=torch.tensor([0.25, 0.5] * 4), beta=torch.tensor([0.5, 0.75] * 4)),
+        recurrent,
+        lambda: recurrent(learn_beta=True),
+    ],
+    ids=["synaptic", "synaptic by neuron", "recurrent", "recurrent that learns beta"],
+)
+def test_neurons_with_a_current_and_with_feedback_are_ours(ours: Any, make: Any) -> None:
+    theirs = on_grid(nn.Sequential(nn.Flatten(), nn.Linear(2, 8), make(), nn.Linear(8, 3)))
+    if isinstance(theirs[2].beta, nn.Parameter):
+        nn.init.constant_(theirs[2].beta, 0.5)
+    network = ours.from_snntorch(theirs, T)
+    x = currents(2, 1, 1)
+    theirs[2].reset_mem()
+    expected = torch.stack([theirs(step) for step in x])
+    found, _ = network(x, None, range(T))
+    torch.testing.assert_close(found, expected, atol=0, rtol=0)
+    assert found.std() > 0
+    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(0))
+    (expected * weights).sum().backward()
+    (found * weights).sum().backward()
+    gradients = {name.replace("synapse", "recurrent"): p.grad for name, p in network.named_parameters()}
+    for name, parameter in theirs.named_parameters():
+        if not name.endswith("beta"):
+            torch.testing.assert_close(gradients[name], parameter.grad, atol=1e-4, rtol=1e-4)
+    graph = lower(network.eval(), input=record(2, 1, 1), labels=tuple("abc"), time_steps=T)
+    assert (reference.run(graph, x.numpy(), T) == expected.detach().numpy()).all()
+
+
 def test_a_mem_goes_with_its_last_reader(ours: Any) -> None:
     node, x = ours.Node(HDLIF(T)), currents(3).requires_grad_()
     gc.collect()
@@ -203,9 +243,14 @@ def reset_set_later() -> nn.Module:
         (lambda: nn.Sequential(leaky(beta=1.0, learn_beta=True)), r"0 learns a beta that is not between 0 and 1"),
         (reset_set_later, r'0 has reset_mechanism="zero", and was made with another'),
         (
-            lambda: nn.Sequential(snn.Synaptic(alpha=0.5, beta=0.5, init_hidden=True)),
-            r"0 \(Synaptic\) has no counterpart",
+            lambda: nn.Sequential(snn.Alpha(alpha=0.9, beta=0.5, init_hidden=True)),
+            r"0 \(Alpha\) has no counterpart; Leaky, RLeaky and Synaptic are accepted",
         ),
+        (lambda: nn.Sequential(synaptic(reset_mechanism="zero")), r'0 has reset_mechanism="zero"; "subtract" has a'),
+        (lambda: nn.Sequential(synaptic(learn_alpha=True)), r"0 learns alpha"),
+        (lambda: nn.Sequential(recurrent(reset_mechanism="zero")), r'0 has reset_mechanism="zero"; "subtract" has a'),
+        (lambda: nn.Sequential(recurrent(all_to_all=False, linear_features=None)), r"0 has all_to_all=False, a weight"),
+        (lambda: nn.Sequential(recurrent(learn_threshold=True)), r"0 learns its threshold"),
         (lambda: nn.Sequential(leaky(spike_grad=surrogate.LSO())), r"0 has the surrogate LSO.*; atan, fast_sigmoid"),
         (lambda: nn.Sequential(leaky(), nn.ReLU()), r"1 is an activation, and the neurons of snnTorch"),
         (Loop, r"Loop of snnTorch: .*forward pass"),

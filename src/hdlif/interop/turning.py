@@ -126,7 +126,7 @@ def learn_leak(neuron: UnitLIF, logit: Tensor) -> None:
     neuron.leak = learned
 
 
-def fill(neuron: UnitLIF, **rows: Tensor) -> None:
+def fill(neuron: nn.Module, **rows: Tensor) -> None:
     """Give fixed parameters their values, one number or one for each channel."""
     for name, row in rows.items():
         value: Any = neuron.get_submodule(name).value
