@@ -15,6 +15,8 @@
 
 namespace {
 
+constexpr int kFew = 8; // files
+
 bool is_counting = false;
 int count = 0;
 int failing = 0;         // the number of the allocation from which on none is granted; 0: all are
@@ -118,6 +120,9 @@ int main(int argc, char** argv) {
     require(count == 0, argv[i], "a step allocates");
     hdlif_stream_close(stream);
     hdlif_close(network);
+    // some thousand openings each
+    if (i > kFew)
+      continue;
     std::vector<char> damaged = content;
     damaged.back() = char(damaged.back() ^ 1);
     for (const bool all : {false, true}) {
