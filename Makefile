@@ -74,6 +74,7 @@ wasm:
 	emcmake cmake -S . -B build/wasm
 	cmake --build build/wasm
 	gzip -9nc build/wasm/native/wasm/hdlif.wasm > src/hdlif/wasm/hdlif.wasm.gz
+	$(PYTHON) native/wasm/sources.py > native/wasm/sources.sha256
 
 clean:
 	rm -rf $(VENV) build dist runs

@@ -15,6 +15,7 @@ ROOMS = ("tutorials", "how_to", "explanation", "reference")
 PROJECT = {
     "Changes": "project/changelog.md",
     "Contributing": "project/contributing.md",
+    "Conduct": "project/conduct.md",
     "Security": "project/security.md",
 }
 """What docs/hooks/links.py makes of files at the root of the repository."""
