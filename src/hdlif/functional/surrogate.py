@@ -87,7 +87,7 @@ def dspike(x: Tensor, temperature: Tensor) -> Tensor:
 
     >>> import torch
     >>> from hdlif.functional import dspike
-    >>> dspike(torch.tensor([0.0, 0.6]), torch.tensor(3.0)).round(decimals=3).tolist()
+    >>> [round(f.item(), 3) for f in dspike(torch.tensor([0.0, 0.6]), torch.tensor(3.0))]
     [1.657, 0.0]
 
     Args:

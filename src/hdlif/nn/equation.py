@@ -23,6 +23,11 @@ from hdlif.nn.time_constants import TimeConstants
 class Parameter:
     """A parameter of an `EquationNeuron`: a number, or one for each time step and channel, learned or fixed.
 
+    >>> from hdlif.nn import Parameter
+    >>> leak = Parameter(0.5)
+    >>> threshold = Parameter(0.5, high=float("inf"))
+    >>> gain = Parameter(1.0, learned=False)
+
     Attributes:
         start: at the start, at every step and channel; one number.
         low, high: the open range of a learned one: a sigmoid between them, a softplus above `low` where `high` is ∞,
