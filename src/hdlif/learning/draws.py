@@ -13,7 +13,10 @@ from hdlif.learning.criterion import StepWeights
 
 
 class Draw(Protocol):
-    """How k places are drawn, and the factor of a drawn one's loss that makes the mean over draws Σ_i w_i·loss_i."""
+    """How k places are drawn, and the factor of each drawn one's loss.
+
+    The factors make the mean over draws equal to Σ_i w_i·loss_i. `Uniform` and `Stratified` are two.
+    """
 
     def __call__(self, weights: StepWeights, k: int, generator: torch.Generator) -> list[int]: ...
 

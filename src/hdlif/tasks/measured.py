@@ -26,12 +26,12 @@ TRIED = 32
 
 @dataclass(frozen=True)
 class Measured(ABC):
-    """A task whose own figures are `figures`, beside which others may be asked for.
+    """A task whose own figures are `figures`, beside which others may be measured.
 
     Args:
         outputs: the names of the network's outputs.
         time_steps: T.
-        metrics: what is measured besides, by name: any metrics of torchmetrics.
+        metrics: further measures, by name: any metrics of torchmetrics.
         best: what the best epoch is chosen by: one of the figures, or of the metrics if it says which way is better; by
             default the first figure.
     Raises:

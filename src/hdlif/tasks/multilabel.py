@@ -23,12 +23,21 @@ from hdlif.tasks.task import Evaluation, Tally, Target
 class Multilabel(Measured):
     """Any number of labels of a sample: those whose probability, the logistic function of the output, is large enough.
 
+    >>> import torch
+    >>> from hdlif.tasks import Multilabel
+    >>> task = Multilabel(("cat", "dog", "bird"), time_steps=2)
+    >>> tally = task.tally()
+    >>> labels = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    >>> tally((6 * labels - 3).expand(2, 2, 3), labels)
+    >>> tally.evaluation().metrics[task.metric]
+    1.0
+
     Args:
         outputs: the labels.
         time_steps: T.
         combine: the mean of the outputs over time is taken, or the last step's.
         learn_from: as of `Classify`.
-        threshold: the probability from which a label is said.
+        threshold: the probability from which a label is given.
         metrics, best: as in `Measured`; a metric gets probabilities [N, L], and which labels are there, int64 [N, L].
     """
 

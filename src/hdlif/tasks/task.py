@@ -149,7 +149,10 @@ class Drawing(Protocol):
 
 
 class Task(Protocol):
-    """What is learned: from what data give as a target to what is measured, drawn and said of a sample."""
+    """What is learned: what the targets mean, the loss, and what is measured, drawn and reported of a sample.
+
+    `Classify`, `LabelSequence`, `Multilabel` and `Regress` are four; `Measured` is what they derive from.
+    """
 
     @property
     def metric(self) -> str:

@@ -35,11 +35,22 @@ def spiking(
     `QuantConv2d` and `QuantLinear` with the same weights and biases, but for the first and the last one. Modules that
     are made of others are followed by torch.fx, and their layers keep their names.
 
+    >>> import torch
+    >>> from torch import nn
+    >>> from hdlif.models import spiking
+    >>> from hdlif.nn import HDLIF
+    >>> ordinary = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+    >>> network = spiking(ordinary, lambda channels: HDLIF(time_steps=2))
+    >>> logits, state = network(torch.rand(1, 1, 1, 8, 8), steps=range(2))
+    >>> list(logits.shape)
+    [2, 1, 10]
+
     Args:
         neuron: makes a layer of neurons from its channels, in the order in which they run.
         quantizer: of the weights, but for those of `keep_float`; None leaves all in fp32.
         keep_float: layers with fp32 weights, by path (`*` stands for any text); "first" and "last" are the ones that
             run so, and stay torch's own, which are not counted as the body.
+        model: a trained or fresh network with activations; it must be traceable by torch.fx.
     Raises:
         ConversionError: the network has parts of which there is no spiking form, each with its path; or no activation;
             or `keep_float` names no layer.
