@@ -29,8 +29,18 @@ def copy_task(
     (`draw`, part), whatever the sizes of the others and whatever `seed`, which is that of the augmentation. Parts may
     have sequences in common where alphabet^symbols is not large against their sizes.
 
+    >>> import torch
+    >>> from hdlif.data import copy_task, rows
+    >>> from hdlif.generated import Copy
+    >>> sets = copy_task(content=Copy(delay=5, symbols=2, alphabet=4, samples=40, test=10), validation=10)
+    >>> sets.train.frames = rows
+    >>> x, y = sets.train.sequence(torch.arange(3))
+    >>> list(x.shape), list(y.shape)
+    ([9, 3, 5, 1, 1], [3, 9])
+
     Args:
         content: delay, symbols, alphabet, sizes and draw; the defaults of `Copy` without it.
+        root, validation, augment, seed: as of `digits`.
     """
     content = Copy() if content is None else content
     check_generated("copy", content, validation)

@@ -98,6 +98,12 @@ class StepWeights:
 def step_weights(criterion: Criterion, time_steps: int) -> StepWeights:
     """What the steps from `first_step` to T - 1 weigh.
 
+    >>> import torch.nn.functional as F
+    >>> from hdlif.learning import Timed, first_step, step_weights
+    >>> criterion = Timed(F.cross_entropy, first=2, weights=(0.25, 0.75))
+    >>> first_step(criterion), step_weights(criterion, 4)
+    (2, StepWeights(count=2, weights=(0.25, 0.75)))
+
     Args:
         criterion: as of `loss_over`.
         time_steps: T.
@@ -160,6 +166,15 @@ def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Cal
     That is criterion(reduce(those that count), target) where all have the same target, else the mean over the steps
     that count of criterion(outputs_t, target_t). Where steps have weights, the outputs are multiplied by them, over
     their mean, before they are reduced, and the mean of losses is weighted.
+
+    >>> import torch
+    >>> import torch.nn.functional as F
+    >>> from hdlif.learning import Timed, loss_at, loss_over, mean_logits
+    >>> outputs, target = torch.tensor([[[1.0]], [[2.0]], [[4.0]]]), torch.tensor([[3.0]])
+    >>> loss_over(Timed(F.mse_loss, first=1), outputs, target, mean_logits).item()
+    0.0
+    >>> loss_at(Timed(F.mse_loss, first=1), outputs[1], target, 1).item()
+    1.0
 
     Args:
         criterion: as of `STBP`, or a `Timed`.

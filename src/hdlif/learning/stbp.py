@@ -15,6 +15,12 @@ from hdlif.learning.rule import Carry, Plan, Step, standing
 def mean_logits(logits: Tensor) -> Tensor:
     """[T, B, classes] to the mean over time.
 
+    >>> import torch
+    >>> from hdlif.learning import mean_logits, sum_logits
+    >>> logits = torch.tensor([[[1.0, 0.0]], [[2.0, 1.0]]])
+    >>> mean_logits(logits).tolist(), sum_logits(logits).tolist()
+    ([[1.5, 0.5]], [[3.0, 1.0]])
+
     Args:
         logits: [T, B, classes].
     """

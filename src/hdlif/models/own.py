@@ -57,6 +57,13 @@ class OwnNetwork(Temporal):
 def as_network(module: nn.Module) -> Temporal:
     """`module` as a network: a `Network` or `OwnNetwork` as it is, and any other module in an `OwnNetwork`.
 
+    >>> from torch import nn
+    >>> from hdlif.models import as_network
+    >>> from hdlif.nn import HDLIF
+    >>> network = as_network(nn.Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3)))
+    >>> as_network(network) is network
+    True
+
     Args:
         module: as of `OwnNetwork`, whose errors are raised.
     """

@@ -24,6 +24,12 @@ StemFactory = Callable[[int, int], nn.Module]
 def cifar_stem(in_channels: int, width: int) -> Sequential:
     """3x3 convolution in fp32 and batch norm, at full resolution; no neuron.
 
+    >>> import torch
+    >>> from hdlif.models import cifar_stem, imagenet_stem
+    >>> images = torch.rand(1, 2, 3, 32, 32)
+    >>> [list(stem(3, 4)(images, steps=range(2))[0].shape) for stem in (cifar_stem, imagenet_stem)]
+    [[1, 2, 4, 32, 32], [1, 2, 4, 8, 8]]
+
     Args:
         in_channels: channels of the image.
         width: channels of the first stage.

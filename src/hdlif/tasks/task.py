@@ -28,6 +28,10 @@ Total = Callable[[Tensor], Tensor]
 class Evaluation:
     """What a network does on a data set.
 
+    >>> from hdlif.tasks import Evaluation
+    >>> Evaluation(accuracy=0.75, per_step=(0.5, 0.75), loss=0.6, n=200).as_dict()
+    {'accuracy': 0.75, 'accuracy_per_step': [0.5, 0.75], 'loss': 0.6, 'n': 200}
+
     Attributes:
         accuracy: of a classification, after the last step, a fraction in 0..1; None of another task.
         per_step: how good the answers are at or after each step that has one: of a classification, its accuracy [T].
