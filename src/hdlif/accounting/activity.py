@@ -16,7 +16,11 @@ from hdlif.ops.graph import INPUT, settled
 
 
 class Activity:
-    """Non-zero entries of every value, and the pairs of non-zero inputs and weights that met, over all images."""
+    """Non-zero entries of every value, and the pairs of non-zero inputs and weights that met, over all images.
+
+    Args:
+        graph: the network that runs.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

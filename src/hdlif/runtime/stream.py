@@ -22,12 +22,12 @@ from hdlif.runtime.state import is_integer
 
 @dataclass(frozen=True)
 class Decision:
-    """What is said of a window.
+    """The answer for one window of a stream.
 
     Attributes:
         window: its number, from 0.
         samples: where it begins, and where it ends or would end: the first sample that is no longer in it, from 0.
-        step: the steps after which it is said.
+        step: the number of steps after which it is given.
         answer: as `runtime.answers` has it, by the network's task; None where the outputs are not finite.
         ms: milliseconds from when the last sample that it needed was at hand.
         partial: whether the samples ended within the window.
@@ -57,11 +57,27 @@ class Stream:
     """A network of series or sounds at work on samples as they come.
 
     Windows are as in its training, and each begins with a state of zero. A step is run as soon as its samples have
-    come, and a window is answered for after its last step; what is said of it is to the bit what `Session.run` gives of
-    it as a whole. With a `confidence`, a classification is said after the first step at which the probability of the
+    come, and a window is answered for after its last step; its outputs are to the bit those that `Session.run` gives of
+    it as a whole. With a `confidence`, a classification is given after the first step at which the probability of the
     answer so far reaches it, or after the last one; the next window begins where it would have begun anyway.
 
     What is held does not grow with the samples: the states of the windows that are open, and their outputs.
+
+    >>> import numpy as np
+    >>> from hdlif.artefact import Graph, InputRecord, Node
+    >>> from hdlif.runtime import Session, Stream
+    >>> weight = np.eye(2, dtype=np.float32)
+    >>> layer = Node("linear", "logits", ("flat",), {"encoding": "float32", "role": "classifier"}, {"weight": weight})
+    >>> record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", frames="rows")
+    >>> graph = Graph((Node("flatten", "flat", ("input",)), layer), "logits", 3, record, ("still", "moving"))
+    >>> stream = Stream(Session(graph, threads=1), confidence=0.95)
+    >>> for sample in np.array([[1, 0], [0, 1], [0, 1], [0, 9]]):
+    ...     for decision in stream.push(sample):
+    ...         print(decision.samples, decision.step, decision.answer["label"])
+    (0, 3) 3 moving
+    (3, 6) 1 moving
+    >>> stream.end()
+    []
     """
 
     def __init__(
@@ -70,6 +86,7 @@ class Stream:
         """Begin with sample 0.
 
         Args:
+            session: of a network of series or sounds.
             hop: samples from the beginning of one window to that of the next, of sounds at the network's rate; that of
                 the training, and where it cut no windows their length.
             confidence: in 0..1.

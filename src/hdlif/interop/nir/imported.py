@@ -81,6 +81,7 @@ def read(
             maps, "series" of vectors.
         fires_at_threshold: whether neurons fire at v = v_threshold too, as SpikingJelly's do; in NIR they do not.
         surrogate: of the neurons, of which NIR says nothing; by default `UnitLIF`'s.
+        path: of the file.
     Raises:
         InputError: no NIR file.
         ConversionError: nodes that have no counterpart, or that do not fit together; or a file of `--extension`, which
@@ -101,13 +102,20 @@ def from_nir(
     fires_at_threshold: bool = False,
     surrogate: Surrogate | None = None,
 ) -> Imported:
-    """The network of a `nir.NIRGraph`; arguments and errors as of `read`."""
+    """The network of a `nir.NIRGraph`, which has been read or made in memory; errors as of `read`.
+
+    Args:
+        graph: a `nir.NIRGraph`.
+        dt, time_steps, kind, fires_at_threshold, surrogate: as of `read`.
+    """
     return _imported(graph.to_dict(), dt, time_steps, kind, fires_at_threshold, surrogate)
 
 
 def read_artefact(path: Path | str) -> bytes | None:
     """The artefact that a file of `hdlif export --to nir --extension` holds, in every byte; None where it holds none.
 
+    Args:
+        path: of the file.
     Raises:
         InputError: no NIR file.
         ArtefactError: what it holds is damaged.
