@@ -202,7 +202,11 @@ def _of_batch(seen: Seen, mean: Callable[[Tensor], Tensor]) -> Seen:
 
 
 class ActivityPenalty(Callback):
-    """Adds a penalty on the activity of the layers to every loss."""
+    """Adds a penalty on the activity of the layers to every loss.
+
+    Args:
+        penalty: what is added, such as `hdlif.training.activity.Density`.
+    """
 
     def __init__(self, penalty: Penalty) -> None:
         self.penalty = penalty

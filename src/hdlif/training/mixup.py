@@ -67,7 +67,11 @@ def _numpy_seeded(seed: int) -> Iterator[None]:
 
 
 class Mixing(Callback):
-    """Mixes each batch; what is counted as right is the label with the largest share."""
+    """Mixes each batch; what is counted as right is the label with the largest share.
+
+    Args:
+        mix: what is drawn.
+    """
 
     pairs = True
 

@@ -48,6 +48,10 @@ class Fit:
         score: of the best epoch, what it was chosen by: `Task.better`; -infinity where that was no number.
         metrics: of it, by name; NaN of one that is no number.
         per_step: as `Evaluation.per_step`.
+        best_epoch: its number, from 1.
+        train_seconds: of the whole training.
+        steps: batches that were learned from.
+        threads: PyTorch's, and how their number came about.
     """
 
     best_epoch: int
