@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 class Run:
     """A finished training in its folder; as a path, it is that folder.
 
+    An example is at `train`.
+
     Attributes:
         folder: with model.safetensors, summary.json and the rest.
         result: the outcome of the training.
@@ -284,6 +286,10 @@ def profile(
     overrides: Sequence[str] = (),
 ) -> Profiled:
     """Parameters, operations and energy, layer by layer, as `hdlif profile` counts them.
+
+    >>> counts = profile("digits_hdlif").counts
+    >>> [layer.kind for layer in counts.layers][:3], counts.sops > 0
+    (['conv2d', 'affine', 'HDLIF'], True)
 
     Args:
         network: a recipe's name or file, a run, its folder, a checkpoint, or an artefact.

@@ -74,6 +74,8 @@ def spikes_of(graph: Graph) -> dict[str, bool]:
 def activity(network: nn.Module | Graph, x: Tensor | Iterable[Tensor], *, time_steps: int | None = None) -> Activity:
     """Run a network on images and count; `operations.priced` turns the counts into operations and energy.
 
+    An example is at `priced`.
+
     Args:
         network: a module that has a deployed form (its modes are left as they are), or its graph.
         x: normalised images [T, B, C, H, W] or [1, B, C, H, W] (constant in time), or batches of them; of a network of

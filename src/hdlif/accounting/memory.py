@@ -15,6 +15,8 @@ class Saved:
     A storage that several operations save counts once, as it lies in memory once; a view counts as the whole storage
     that it looks at. What only a function's own context or a network's state holds is not in it.
 
+    An example is at `watching_saved`.
+
     Attributes:
         now: bytes that are held.
         peak: the most so far.

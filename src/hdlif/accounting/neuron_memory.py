@@ -44,6 +44,8 @@ def chunk_bytes(
     Which parameters learn is as the neuron says. Their rows, T numbers or T·C, lie there anyway, and are not in it; nor
     is what a quantiser saves behind it.
 
+    An example is at `bytes_a_step`.
+
     Args:
         shape: of a step, [B, C, ...].
         steps: K.

@@ -48,6 +48,8 @@ HONEST_NOTE = (
 class Layer:
     """One layer's counts, per image and summed over time.
 
+    An example is at `profile`.
+
     Attributes:
         name: of the graph's node.
         kind: its op.
@@ -75,6 +77,8 @@ class Layer:
 @dataclass(frozen=True)
 class Profile:
     """Counts per layer and in total; see `hdlif.accounting.operations` for the two ways of counting.
+
+    An example is at `profile`.
 
     Attributes:
         layers: the rows, in the order of the graph; `params_mb`, `sops`, `nops` and `energy_mj` are their sums.
@@ -177,6 +181,20 @@ def priced(seen: Activity, counting: Counting) -> Profile:
 
 def count_parameters_mb(graph: Graph, *, packed: bool = False) -> float:
     """Parameters as published, in MB: 4 bytes in fp32 layers, 2 or 3 bits a low-bit weight, no norms.
+
+    >>> from functools import partial
+    >>> from hdlif.accounting import count_parameters_mb, dense_macs
+    >>> from hdlif.artefact import InputRecord
+    >>> from hdlif.deploy import lower
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF, QuantConv2d, Ternary
+    >>> conv, neuron = partial(QuantConv2d, quantizer=Ternary()), lambda place: HDLIF(4)
+    >>> network = resnet(neuron=neuron, blocks=[1], width=4, classes=3, in_channels=1, conv=conv).eval()
+    >>> graph = lower(network, input=InputRecord((1, 8, 8), (0.5,), (0.25,)), labels=("a", "b", "c"), time_steps=4)
+    >>> count_parameters_mb(graph, packed=True) < count_parameters_mb(graph)
+    True
+    >>> list(dense_macs(graph).items())[0]
+    ('stem.conv', 2304)
 
     Args:
         packed: count a low-bit weight by the 1 or 1.6 bits that it takes in a file. The file itself (`stored_mb`) has

@@ -26,6 +26,8 @@ from hdlif.nn import (
 class OutlineLayer:
     """A row of `operations.Profile`; None is what only the deployed graph tells.
 
+    An example is at `outline`.
+
     Attributes:
         name: of the module.
         kind: conv2d, linear, seca, or the name of a neuron's class.
@@ -50,6 +52,8 @@ class OutlineLayer:
 @dataclass(frozen=True)
 class Outline:
     """The layers of a network as its modules show them, in the order in which they run.
+
+    An example is at `outline`.
 
     Attributes:
         layers: the rows.

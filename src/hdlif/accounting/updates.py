@@ -14,6 +14,8 @@ from hdlif.nn import Neuron
 class UpdateCost:
     """What a run of a learning rule did to a network.
 
+    An example is at `update_cost`.
+
     Attributes:
         forward_steps: time steps that a neuron layer ran, with a graph or without; the mean over the layers.
         backward_steps: time steps that a gradient came back to, likewise.

@@ -71,6 +71,8 @@ def pack(weights: NDArray[np.int8], encoding: str) -> NDArray[np.uint8]:
 def unpack(packed: NDArray[np.uint8], shape: tuple[int, ...], encoding: str, *, name: str = "weight") -> NDArray[Any]:
     """The int8 weights of `shape` that `packed` holds.
 
+    An example is at `pack`.
+
     Args:
         packed: uint8, as `pack` gives them.
         shape: of the weights.

@@ -41,6 +41,8 @@ typedef char shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
 class Source:
     """A network's C file and header.
 
+    An example is at `translate`.
+
     Attributes:
         name: what the files and all names in the header begin with.
         code: of NAME.c.

@@ -44,6 +44,8 @@ LEAST_GAIN = 2.0**-24
 class FoldedNeuron:
     """HD-LIF on the current scale·I + shift, its spikes times `gain`; rows [R, C], of which the last one holds.
 
+    An example is at `fold_mem_bn`.
+
     Attributes:
         scale, shift: the affine on the current. Where it is none they are 1 and -0.0: x·1 + (-0.0) is x in every bit,
             which is how the runtime knows that it has nothing to do (+0.0 would turn -0.0 into +0.0).

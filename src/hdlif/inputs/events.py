@@ -20,6 +20,8 @@ Binning = Callable[[NDArray[np.number], int], NDArray[np.int64]]
 class Events:
     """A recording of an event camera: one entry per event in each array [N].
 
+    An example is at `count_frames`.
+
     Attributes:
         t: times, in the unit of the file (microseconds, in the formats that are read here).
         x, y: column and row of the pixel, from 0.

@@ -57,6 +57,8 @@ def loss_of_mean(criterion: Criterion) -> Loss:
 
     Where each step has a target of its own, it is the mean of the steps' losses.
 
+    An example is at `coherence`.
+
     Args:
         criterion: as of `STBP`.
     """
@@ -65,6 +67,8 @@ def loss_of_mean(criterion: Criterion) -> Loss:
 
 def loss_of_each(criterion: Criterion) -> Loss:
     """L = (1/T)·Σ_t criterion(o_t, target): what the online rules follow; of the steps that count, as they weigh.
+
+    An example is at `coherence`.
 
     Args:
         criterion: as of `STBP`.
@@ -141,6 +145,8 @@ class EndToEnd:
 @dataclass(frozen=True)
 class RuleCoherence:
     """Both views of one rule; its plans are enumerated, not drawn, and their mean is compared.
+
+    An example is at `coherence`.
 
     Attributes:
         local: each layer by itself, given STBP's own gradient of its spikes.

@@ -65,6 +65,8 @@ class Timed:
 def first_step(criterion: Criterion) -> int:
     """The first step whose outputs count.
 
+    An example is at `step_weights`.
+
     Args:
         criterion: a `Timed`, or any other, all of whose steps count.
     """
@@ -74,6 +76,8 @@ def first_step(criterion: Criterion) -> int:
 @dataclass(frozen=True)
 class StepWeights:
     """What each of `count` losses weighs in their sum; `weights` is None where all weigh 1/count.
+
+    An example is at `step_weights`.
 
     Attributes:
         count: how many steps have a loss.
@@ -131,6 +135,8 @@ def late_weights(count: int) -> tuple[float, ...]:
 
 def loss_at(criterion: Criterion, outputs: Tensor, target: Tensor, step: int) -> Tensor:
     """The loss of the outputs [B, n] of one step that counts.
+
+    An example is at `loss_over`.
 
     Args:
         criterion: as of `STBP`, or a `Timed`.

@@ -34,6 +34,8 @@ class Plan:
 class Step:
     """One loss of a rule, to be back-propagated before the next is asked for.
 
+    An example is at `Plan`.
+
     Attributes:
         loss: a scalar with its graph.
         logits: the outputs [K, B, n] of the steps that the loss is of, without graph.

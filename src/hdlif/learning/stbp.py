@@ -30,6 +30,8 @@ def mean_logits(logits: Tensor) -> Tensor:
 def sum_logits(logits: Tensor) -> Tensor:
     """[T, B, classes] to the sum over time: what the published rows train on.
 
+    An example is at `mean_logits`.
+
     Args:
         logits: [T, B, classes].
     """

@@ -184,6 +184,8 @@ class AttentionBlockII(AttentionBlockI):
     Where the block changes the shape, c1 = att1(bn1(conv1(act1(h)))). Elsewhere h reaches y twice, which scales the
     stream by 1 + gate1·gate2 a block: about 1¼ at gates of ½, at most 2.
 
+    An example is at `AttentionBlockI`.
+
     Args:
         in_channels, out_channels, stride, neuron, conv, places, norm, attention: as of `AttentionBlockI`.
     """

@@ -25,6 +25,8 @@ class ReversibleSequential(Sequential, Recomputing):
     with the state, the held weights, the mode and the precision of its forward pass; it leaves buffers alone, and
     takes measures again. The streams are float32 or wider.
 
+    An example is at `ReversibleBlock`.
+
     Args:
         blocks: of equal channels; `ReversibleBlock` has an example.
     """

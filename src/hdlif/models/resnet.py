@@ -40,6 +40,8 @@ def cifar_stem(in_channels: int, width: int) -> Sequential:
 def imagenet_stem(in_channels: int, width: int) -> Sequential:
     """7x7 convolution of stride 2 in fp32, batch norm, 3x3 max-pool of stride 2; no neuron.
 
+    An example is at `cifar_stem`.
+
     Args:
         in_channels: channels of the image.
         width: channels of the first stage.

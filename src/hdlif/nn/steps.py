@@ -203,6 +203,11 @@ def carrying(
 class Carrying(nn.Module):
     """A model all of whose passes carry what is given here, as `carrying` takes it.
 
+    >>> import torch
+    >>> from hdlif.nn import HDLIF, Carrying, Sequential
+    >>> model = Carrying(Sequential(HDLIF(time_steps=2)), by_average=True)
+    >>> y, state = model(torch.rand(2, 1, 4), steps=range(2))
+
     Args:
         model: called as `model(x, state, steps=...)`.
         what: keyword arguments of `carrying`.

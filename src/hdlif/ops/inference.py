@@ -12,6 +12,8 @@ from hdlif.ops.table import OPS
 def infer_values(graph: Graph) -> dict[str, Value]:
     """The type of every value of a graph, by name.
 
+    An example is at `Graph`.
+
     Args:
         graph: of any origin; every field is checked.
     Raises:

@@ -68,6 +68,8 @@ class Neuron:
 class TrainResult:
     """The outcome of a training; None is what was not measured, or what an earlier version did not write.
 
+    An example is at `train`.
+
     Attributes:
         recipe: as JSON has it, everything stated.
         name: of the recipe; what is read for a report, and shown, has the run folder's.

@@ -24,6 +24,8 @@ from hdlif.runtime.state import is_integer
 class Decision:
     """The answer for one window of a stream.
 
+    An example is at `Stream`.
+
     Attributes:
         window: its number, from 0.
         samples: where it begins, and where it ends or would end: the first sample that is no longer in it, from 0.

@@ -28,6 +28,8 @@ TRIED = 32
 class Measured(ABC):
     """A task whose own figures are `figures`, beside which others may be measured.
 
+    An example is at `Classify`.
+
     Args:
         outputs: the names of the network's outputs.
         time_steps: T.

@@ -78,6 +78,8 @@ class Tally(ABC):
 
     A task's own figures are in sums of float64, so that ranks add theirs.
 
+    An example is at `Classify`.
+
     Args:
         asked: what adds up metrics that are asked for besides.
         sizes: of each sum.

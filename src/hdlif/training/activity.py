@@ -204,6 +204,10 @@ def _of_batch(seen: Seen, mean: Callable[[Tensor], Tensor]) -> Seen:
 class ActivityPenalty(Callback):
     """Adds a penalty on the activity of the layers to every loss.
 
+    >>> from hdlif.training import ActivityPenalty
+    >>> from hdlif.training.activity import Density
+    >>> penalty = ActivityPenalty(Density(target=0.1, weight=1.0))
+
     Args:
         penalty: what is added, such as `hdlif.training.activity.Density`.
     """

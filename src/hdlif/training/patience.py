@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 class Patience(Callback):
     """Stops a training after so many epochs in a row without a better validation.
 
+    An example is at `Callback`.
+
     Args:
-        epochs: how many, at least 1; `Callback` has an example.
+        epochs: how many, at least 1.
     Raises:
         ValueError: it is less.
     """

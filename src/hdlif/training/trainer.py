@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 class Fit:
     """The outcome of a training: the best epoch on validation (from 1), and what it was measured to be.
 
+    An example is at `Trainer`.
+
     Attributes:
         score: of the best epoch, what it was chosen by: `Task.better`; -infinity where that was no number.
         metrics: of it, by name; NaN of one that is no number.

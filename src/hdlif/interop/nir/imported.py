@@ -33,6 +33,8 @@ TIME_STEPS = 4
 class Imported:
     """A network that was read.
 
+    An example is at `from_nir`.
+
     Attributes:
         network: [K, B, ...] to [K, B, outputs], in train mode; any rule trains it.
         structure: what `hdlif.interop.structure.build` makes it of, without its weights.
@@ -74,6 +76,8 @@ def read(
 ) -> Imported:
     """The network of a NIR file; the file is not trusted.
 
+    An example is at `from_nir`.
+
     Args:
         dt: seconds of a time step: 1e-4 where the file does not say, as snnTorch and SpikingJelly have it.
         time_steps: T, `TIME_STEPS` where the file does not say.
@@ -103,6 +107,17 @@ def from_nir(
     surrogate: Surrogate | None = None,
 ) -> Imported:
     """The network of a `nir.NIRGraph`, which has been read or made in memory; errors as of `read`.
+
+    >>> import nir
+    >>> import numpy as np
+    >>> import torch
+    >>> from hdlif.interop.nir import from_nir
+    >>> ones = np.ones(2)
+    >>> lif = nir.LIF(tau=2e-4 * ones, r=2 * ones, v_leak=0 * ones, v_threshold=ones)
+    >>> network = from_nir(nir.NIRGraph.from_list(nir.Linear(np.eye(2)), lif), time_steps=4).network
+    >>> spikes, state = network(torch.ones(4, 1, 2))
+    >>> spikes[:, 0].tolist()
+    [[0.0, 0.0], [1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]
 
     Args:
         graph: a `nir.NIRGraph`.
