@@ -5,13 +5,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import hdlif
+from hdlif.build_info import build
 from hdlif.runtime.session import available_cores
 
 
 def versions() -> dict[str, str]:
     """Versions of what decides a run's figures."""
-    found = {"hdlif": hdlif.__version__, "python": platform.python_version()}
+    this = build()
+    found = {"hdlif": this.version, "python": platform.python_version()}
+    if this.commit is not None:
+        found["hdlif_commit"] = this.commit[:12]
     for name in ("torch", "torchvision", "lightning-fabric", "numpy"):
         try:
             found[name] = version(name)
