@@ -231,7 +231,7 @@ def _of(one: str | Augmentation) -> Augmentation:
 
 
 class _Sequences(Dataset[tuple[Tensor, Tensor] | HdlifError]):
-    """A whole batch at once, as a worker is asked for it."""
+    """A whole batch at once, as a worker makes it."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples

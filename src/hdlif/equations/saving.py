@@ -74,7 +74,7 @@ class Saving:
 
     Args:
         step: as it is written.
-        needs: whose gradients are asked for.
+        needs: which gradients are wanted.
         is_one_step: whether the chunk is one step, whose states are those before it and no others.
     """
 

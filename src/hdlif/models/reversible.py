@@ -1,4 +1,4 @@
-"""The reversible block: two streams of currents, each of which can be had back from the block's output."""
+"""The reversible block: two streams of currents, each of which can be computed back from the block's output."""
 
 import math
 from typing import Any

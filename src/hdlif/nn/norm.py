@@ -22,7 +22,7 @@ class BatchNorm2d(Temporal, Normalising):
     constant in time (time axis 1) is normalised once, and its statistics enter once for each of its K steps. In eval
     mode μ and σ² are the running statistics. A batch on several ranks: `carrying`.
 
-    Where the steps say so (`carrying(steps, by_average=True)`), as those of a stream do, train mode normalises by the
+    Where the steps carry it (`carrying(steps, by_average=True)`), as those of a stream do, train mode normalises by the
     running statistics too, once the step's batch, of one sample or more, has entered them, and they are constants to
     the gradient: μ ← μ + momentum·(mean(x) - μ), σ² ← (1 - momentum)·σ² + momentum·mean((x - μ_before)(x - μ_after)).
 

@@ -59,7 +59,7 @@ class Stream:
     """A network of series or sounds at work on samples as they come.
 
     Windows are as in its training, and each begins with a state of zero. A step is run as soon as its samples have
-    come, and a window is answered for after its last step; its outputs are to the bit those that `Session.run` gives of
+    come, and a window has its answer after its last step; its outputs are to the bit those that `Session.run` gives of
     it as a whole. With a `confidence`, a classification is given after the first step at which the probability of the
     answer so far reaches it, or after the last one; the next window begins where it would have begun anyway.
 
@@ -149,11 +149,11 @@ class Stream:
 
     @property
     def unanswered(self) -> tuple[Decision, ...]:
-        """The windows that have begun and are not answered for, as `end` with `partial` answers for them."""
+        """The answers so far of the windows that have begun and have none yet, as `end` with `partial` gives them."""
         return tuple(window.said(perf_counter(), partial=True) for window in self._open if window.came)
 
     def push(self, samples: Any, *, since: float | None = None) -> list[Decision]:
-        """What is said after the next samples, in the order in which it was found.
+        """The answers that the next samples complete, in the order in which they were found.
 
         Args:
             samples: of a network of series, its channels [C] or [N, C], any real numbers; of one of sounds [N], floats
@@ -175,18 +175,18 @@ class Stream:
         return found
 
     def end(self, *, partial: bool = False) -> list[Decision]:
-        """What is still to be said when no more samples come.
+        """The answers that are still due when no more samples come.
 
         Args:
-            partial: answer for the windows in which they end, too, after the steps that they have, where these are more
-                than the task's delay.
+            partial: also give an answer for the windows in which they end, after the steps that they have, where these
+                are more than the task's delay.
         """
         if self._ended:
             return []
         self._ended, since = True, perf_counter()
         found = list(self._on(self._resampler.end(), since)) if self._resampler else []
         if partial:
-            # Before a delayed answer nothing is said.
+            # Before a delayed answer there is none.
             first = uncounted(self._session.task)
             found += [window.said(since, partial=True) for window in self._open if window.step > first]
         return found
@@ -209,7 +209,7 @@ class Stream:
         return _finite(block)
 
     def _on(self, block: Floats, since: float) -> Iterator[Decision]:
-        """What is said after samples at the network's rate."""
+        """The answers that samples at the network's rate complete."""
         for begin in range(0, len(block), self._piece):
             piece = block[begin : begin + self._piece]
             self._begin_before(self._came + len(piece))

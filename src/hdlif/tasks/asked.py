@@ -1,4 +1,4 @@
-"""Metrics of torchmetrics that are asked for beside a task's own figures."""
+"""Metrics of torchmetrics that are measured beside a task's own figures."""
 
 from __future__ import annotations
 

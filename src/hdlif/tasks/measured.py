@@ -72,7 +72,7 @@ class Measured(ABC):
         return self.best or next(iter(self.figures))
 
     def larger_is_better(self, name: str) -> bool | None:
-        """Of a figure, or of a metric that is asked for; None where that does not say."""
+        """Of a figure, or of a further metric; None where that does not state it."""
         if name in self.figures:
             return self.figures[name]
         # A name may have dots itself, and what is behind the last one may be an output's.
@@ -87,7 +87,7 @@ class Measured(ABC):
         return value if self.larger_is_better(self.metric) else -value
 
     def asked(self) -> Asked:
-        """What adds up the metrics that are asked for."""
+        """What adds up the further metrics."""
         return Asked(self.metrics, self.scored, self.outputs, dtype=self.states)
 
     @abstractmethod

@@ -85,7 +85,7 @@ class Multilabel(Measured):
         return logits.sigmoid() >= self.threshold
 
     def after_each(self, outputs: Tensor) -> Tensor:
-        """Which labels are said after each step, [T, B, L]."""
+        """Which labels are given after each step, [T, B, L]."""
         counts = torch.arange(1, len(outputs) + 1, device=outputs.device)
         counts = torch.where(counts > self.first, counts - self.first, 1)
         return self.said(so_far(outputs, self.first) / counts[:, None, None])

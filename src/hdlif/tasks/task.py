@@ -81,7 +81,7 @@ class Tally(ABC):
     An example is at `Classify`.
 
     Args:
-        asked: what adds up metrics that are asked for besides.
+        asked: what adds up further metrics.
         sizes: of each sum.
     """
 
@@ -116,7 +116,7 @@ class Tally(ABC):
             total, each: the sum over ranks of a tensor, and all of theirs, where each has its own part of the samples.
         Raises:
             DataError: there was no sample.
-            InputError: a metric that is asked for fails.
+            InputError: a further metric fails.
         """
         packed = total(torch.cat(list(self._sums.values())))
         parts = torch.split(packed, [len(sums) for sums in self._sums.values()])

@@ -18,7 +18,7 @@ from hdlif.nn import Measure, Neuron, QuantLayer
 from hdlif.training.callback import Callback
 
 Seen = Mapping[str, list[Tensor]]
-"""By layer name, what a penalty has measured in each pass since it was last asked for."""
+"""By layer name, what a penalty has measured in each pass since it was last read."""
 
 
 class Penalty(Protocol):
@@ -177,7 +177,7 @@ class Watch:
         self.seen.setdefault(name, []).append(measured)
 
     def penalty(self) -> Tensor:
-        """The penalty on what was seen since it was last asked for.
+        """The penalty on what was seen since it was last computed.
 
         Raises:
             TrainingError: a layer was not seen, as where it is called directly.

@@ -244,7 +244,7 @@ class Training:
             self.chosen = Threads(count, "checkpoint")
 
     def _set_threads(self) -> None:
-        """Take the threads that are given or were chosen, or choose them; a choice is said and logged."""
+        """Take the threads that are given or were chosen, or choose them; a choice is printed and logged."""
         if self.threads is not None:
             self.chosen = Threads(self.threads, "given")
         if self.chosen is None:

@@ -39,7 +39,7 @@ class Imported:
         network: [K, B, ...] to [K, B, outputs], in train mode; any rule trains it.
         structure: what `hdlif.interop.structure.build` makes it of, without its weights.
         input, labels, task, time_steps: as `hdlif.deploy.export` takes them: of a graph that `hdlif` wrote its own;
-            of another what was asked for, outputs being numbered.
+            of another those that `read` was given, with numbered outputs.
     """
 
     network: OwnNetwork
@@ -201,7 +201,7 @@ def _imported(
     network = build(structure, steps, surrogate=surrogate)
     network.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()})
     found = Imported(OwnNetwork(network), structure, record, labels, task, steps)
-    # Whatever could not be deployed is said now.
+    # Whatever could not be deployed is refused now.
     infer_values(found.graph())
     found.network.train()
     return found
@@ -219,7 +219,7 @@ def _record_of(shape: tuple[int, ...], kind: str | None) -> InputRecord:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Begins what is said of a file by its name."""
+    """Begins the errors about a file with its name."""
     try:
         yield
     except HdlifError as error:

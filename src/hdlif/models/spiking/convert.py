@@ -15,7 +15,7 @@ from hdlif.models.spiking.turning import ACTIVATIONS, Fed, Turning
 from hdlif.nn import Temporal, WeightQuantizer
 
 MOST_SHOWN = 3
-"""Different problems that an error tells of."""
+"""How many different problems an error lists."""
 ENDS = {"first": 0, "last": -1}
 """The layers that run first and last: their places."""
 
@@ -30,7 +30,7 @@ def spiking(
     """A spiking network with the layers, the wiring and the weights of `model`, which stays as it is.
 
     Each activation (ReLU, ReLU6, Hardtanh from 0) becomes a layer of neurons, one for each place where it is run; a
-    bound such as ReLU6's goes, for it is the neuron that says how much it emits (`SpikeQuantizer` bounds it). Batch
+    bound such as ReLU6's is dropped, since the neuron decides how much it emits (`SpikeQuantizer` bounds it). Batch
     norms become `hdlif.nn`'s, with their statistics, eps and momentum; convolutions and linear layers become
     `QuantConv2d` and `QuantLinear` with the same weights and biases, but for the first and the last one. Modules that
     are made of others are followed by torch.fx, and their layers keep their names.
