@@ -20,8 +20,8 @@ class Companded(EquationNeuron):
 
     The sum is odd, and linear between the ends b. It rises by 1 - |x|/4 from |x| to four times as much, for |x| from
     1/1024 to 4; a quarter of it lies within 1.5. So a network can distinguish a sway of 0.03 deviations from one of
-    0.1, which beside a step of 4 are both next to nothing. Nothing is learned and nothing kept: the sample of a step is seen
-    at that step alone. `companded` makes one.
+    0.1, which beside a step of 4 are both next to nothing. Nothing is learned and nothing kept: the sample of a step is
+    seen at that step alone. `companded` makes one.
 
     >>> import torch
     >>> from hdlif.nn import Companded
