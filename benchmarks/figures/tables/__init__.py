@@ -1,0 +1,5 @@
+"""The tables, by what they are of."""
+
+from figures.tables import fashion_mnist, memory, neurons, neurons_and_rules, rules, runtime, series, training
+
+__all__ = ["fashion_mnist", "memory", "neurons", "neurons_and_rules", "rules", "runtime", "series", "training"]
