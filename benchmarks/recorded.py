@@ -28,6 +28,8 @@ def write_record(path: Path, record: dict[str, Any], *, seeds: Sequence[int] | s
         if _machine(before) != _machine(found):
             found["remeasures"] = before.get("remeasures", path.stem)
             path = path.with_name(f"{found['remeasures']}_{_machine(found)}.json")
+        elif "remeasures" in before:
+            found["remeasures"] = before["remeasures"]
     write_json(path, found)
     return path
 

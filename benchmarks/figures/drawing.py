@@ -29,6 +29,7 @@ LINES = (
 )
 """Of each line, on a light and on a dark ground; both have a contrast of at least 4.5."""
 MARKERS = "osD^vP*Xh"
+MOST_TICKS = 8
 DASHES = {"solid": "-", "dashed": "--", "dotted": ":"}
 # Stands for a variable while matplotlib draws.
 _STANDS = {"ground": "#010101", "ink": "#020202", "grid": "#030303"} | {
@@ -54,6 +55,7 @@ class Panel:
     lines: tuple[Line, ...]
     log_x: bool = False
     log_y: bool = False
+    lowest_y: float | None = None
     title: str = ""
 
 
@@ -102,6 +104,8 @@ def drawn(plot: Plot) -> str:
         shown = {name: handle for axis in axes for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)}
         if len(shown) > 1:
             style = {"loc": "outside right upper", "frameon": False, "fontsize": 8, "handlelength": 2.6}
+            if max(map(len, shown)) > 25:
+                style |= {"loc": "outside lower center", "ncols": 2}
             figure.legend(list(shown.values()), list(shown), **style)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -118,12 +122,16 @@ def _draw(panel, axis) -> None:  # type: ignore[no-untyped-def]
         x, y = [point[0] for point in line.points], [point[1] for point in line.points]
         spreads = [point for point in line.points if len(point) == 4]
         axis.plot(
-            x, y, DASHES[line.dashes], color=stand, label=line.name, linewidth=1.4,
+            x, y, DASHES["dashed" if place >= len(LINES) else line.dashes], color=stand, label=line.name, linewidth=1.4,
             marker="" if line.dashes == "dotted" else MARKERS[colour % len(MARKERS)], markersize=3.5,
         )  # fmt: skip
         if spreads:
             axis.vlines([s[0] for s in spreads], [s[2] for s in spreads], [s[3] for s in spreads], stand, linewidth=1)
     everywhere = sorted({point[0] for line in panel.lines for point in line.points})
+    if not panel.log_x and len(everywhere) <= MOST_TICKS and all(float(x).is_integer() for x in everywhere):
+        axis.set_xticks(everywhere)
+    if panel.lowest_y is not None:
+        axis.set_ylim(bottom=panel.lowest_y)
     if panel.log_x:
         axis.set_xscale("log")
         axis.set_xticks(_apart(everywhere))
@@ -132,7 +140,7 @@ def _draw(panel, axis) -> None:  # type: ignore[no-untyped-def]
         axis.minorticks_off()
     if panel.log_y:
         axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
 
 
 def _apart(places: Sequence[float]) -> list[float]:

@@ -61,7 +61,8 @@ def _(record: Record) -> str:
         parts.setdefault(stage, []).append(layer)
     total = sum(layer["ms"] for layer in record["layers"])
     lines = []
-    for stage, layers in parts.items():
+    # Shortcuts stand in several stages.
+    for stage, layers in sorted(parts.items(), key=lambda part: part[0][0].isdigit()):
         ms, macs = sum(layer["ms"] for layer in layers), sum(layer["macs"] for layer in layers)
         if macs and ms >= 0.02:
             lines.append([stage, f"{ms:.2f}", f"{ms / total:.0%}", f"{macs / 1e6:.3g}", f"{macs / ms / 1e6:,.0f}"])
@@ -131,7 +132,12 @@ def _(record: Record) -> str:
     for phase, what in phases.items():
         for run, name in runs.items():
             found, load = record[run][phase], record[run]["load_averages"]
-            ms = [f"{found['ms'][p]:,.{1 if found['ms'][p] < 100 else 0}f}" for p in ("p50", "p95", "p99")]
+            ms = [_ms(found["ms"][p]) for p in ("p50", "p95", "p99")]
             per_second = f"{found['answered'] / found['seconds']:,.0f}"
             lines.append([what, name, f"{load[0]:.0f} to {load[1]:.0f}", per_second, *ms])
     return table(["phase", "of", "load", "requests/s", "p50, ms", "p95", "p99"], lines)
+
+
+def _ms(value: float) -> str:
+    """With two digits at least."""
+    return f"{value:,.{2 if value < 1 else 1 if value < 100 else 0}f}"
