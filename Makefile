@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 NATIVE := $(wildcard native/* native/*/* include/*) CMakeLists.txt pyproject.toml
 
-.PHONY: demo test test-avx2 test-slow figures fuzz lint types format wasm clean
+.PHONY: demo test test-avx2 test-slow figures fuzz lint types format docs wasm clean
 
 demo: $(STAMP)
 	$(BIN)/hdlif demo
@@ -52,6 +52,15 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(shell find native include examples tests/native -name '*.cpp' -o -name '*.hpp' -o -name '*.c' -o -name '*.h' -o -name '*.inl')
 
+# The site, into build/site; nothing is fetched, and a broken link ends it.
+docs: $(VENV)/docs-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The requirements of the extra "docs" alone: the package is there.
+$(VENV)/docs-installed: $(STAMP)
+	$(BIN)/python -m pip install --quiet $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+	touch $@
+
 # An editable install: Python sources are read from src/, the extension is rebuilt when native/ changes.
 $(STAMP): $(NATIVE)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hdlif needs Python 3.11 or later; set PYTHON=")'
@@ -64,6 +73,7 @@ wasm:
 	emcmake cmake -S . -B build/wasm
 	cmake --build build/wasm
 	gzip -9nc build/wasm/native/wasm/hdlif.wasm > src/hdlif/wasm/hdlif.wasm.gz
+	$(PYTHON) native/wasm/sources.py > native/wasm/sources.sha256
 
 clean:
 	rm -rf $(VENV) build dist runs

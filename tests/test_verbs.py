@@ -66,6 +66,17 @@ def test_what_follows_takes_the_run(run: hdlif.Run, tmp_path: Path) -> None:
     assert logits.shape == (4, 2, 10)
 
 
+def test_every_target_is_written_and_checked(run: hdlif.Run, tmp_path: Path) -> None:
+    assert hdlif.export(run, tmp_path / "net.hdlif.safetensors", check=True).exists()
+    source = hdlif.export(tmp_path / "net.hdlif.safetensors", tmp_path / "net.c", to="c", ram=10**5)
+    assert "net_step" in source.read_text()
+    with pytest.raises(ArgumentError, match="export: ram is for to = 'c' alone"):
+        hdlif.export(run, tmp_path / "net.onnx", to="onnx", ram=10**5)
+    with pytest.raises(InputError, match="RAM"):
+        hdlif.export(run, tmp_path / "small.c", to="c", ram=10)
+    assert not (tmp_path / "small.c").exists()
+
+
 def test_a_run_goes_on(run: hdlif.Run) -> None:
     again = hdlif.train("digits_hdlif", epochs=1, overrides=OVERRIDES, out=run.folder, resume=True)
     assert again == run
@@ -111,7 +122,7 @@ def test_what_does_not_fit_is_refused(run: hdlif.Run, tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="set them in the Recipe that is given"):
         hdlif.train(load_recipe("digits_hdlif"), epochs=1, out=tmp_path)
-    with pytest.raises(InputError, match="to = 'tflite' is unknown; choose one of artefact, nir, onnx"):
+    with pytest.raises(InputError, match="to = 'tflite' is unknown; choose one of artefact, c, nir, onnx"):
         hdlif.export(run, tmp_path / "x", to="tflite")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="counting = 'none' is unknown; choose one of paper, honest"):
         hdlif.profile(run, counting="none")  # type: ignore[arg-type]

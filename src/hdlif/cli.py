@@ -5,12 +5,13 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 import click
 
+from hdlif.commands.export_options import OPTIONS_OF_TARGETS, foreign_options
 from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputError, printable, printable_lines, reason
 
 FILE = click.Path(path_type=Path)
@@ -209,18 +210,9 @@ def evaluate(path: Path, as_json: bool, confusion: bool, early: bool, **options:
     show(result, as_json, lambda: tables.evaluation_text(result))
 
 
-OF_TARGETS: Mapping[str, tuple[str, ...]] = {
-    "artefact": (),
-    "onnx": ("form", "batch", "weights"),
-    "nir": ("extension", "for_norse"),
-    "c": ("arithmetic", "data", "data_root", "rom", "ram", "firmware", "check"),
-}
-"""What `hdlif export` writes, and the options of each."""
-
-
 @cli.command()
 @click.argument("checkpoint", type=FILE)
-@click.option("--to", "target", type=click.Choice(list(OF_TARGETS)), default="artefact", show_default=True)
+@click.option("--to", "target", type=click.Choice(list(OPTIONS_OF_TARGETS)), default="artefact", show_default=True)
 @click.option("--out", type=FILE, required=True, help="The file to write, usually NAME.hdlif.safetensors.")
 @click.option(
     "--form",
@@ -257,7 +249,12 @@ OF_TARGETS: Mapping[str, tuple[str, ...]] = {
 @click.option("--rom", type=click.IntRange(1), metavar="BYTES", help="Of C: refuse more constants than a device holds.")
 @click.option("--ram", type=click.IntRange(1), metavar="BYTES", help="Of C: refuse more state and work space.")
 @click.option("--firmware", is_flag=True, help="Of C: write a program for boards around it, into the folder of --out.")
-@click.option("--check", is_flag=True, help="Of C: build and run it, here and in emulators, and compare its outputs.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Run it before it is written, and compare its outputs: of C built here and for emulators, of ONNX in the "
+    "engines that are installed, of NIR read back.",
+)
 @json_option
 def export(checkpoint: Path, target: str, out: Path, as_json: bool, **options: Any) -> None:
     """Deploy CHECKPOINT (or a run folder): norms folded, low-bit weights packed, one file that needs no PyTorch.
@@ -265,11 +262,10 @@ def export(checkpoint: Path, target: str, out: Path, as_json: bool, **options: A
     ONNX, NIR (for other libraries of spiking networks) and C (one C99 file, --out NAME.c, and its header, for
     processors without an operating system) are written from an artefact too. The first two compute in float32.
     """
-    own = {name: options[name] for name in OF_TARGETS[target] if options[name]}
-    for other, names in OF_TARGETS.items():
-        foreign = [f"--{name.replace('_', '-')}" for name in names if options[name] and name not in OF_TARGETS[target]]
-        if foreign:
-            raise click.UsageError(f"{', '.join(foreign)}: for --to {other} alone")
+    own = {name: value for name, value in options.items() if value is not None and value is not False}
+    if foreign := foreign_options(target, own):
+        name, others = foreign
+        raise click.UsageError(f"--{name.replace('_', '-')}: for --to {' and '.join(others)} alone")
     if target == "c":
         # without PyTorch
         from hdlif.commands.export_c import export_c

@@ -16,6 +16,8 @@ from hdlif.commands import export as exporting
 from hdlif.commands import profile as profiling
 from hdlif.commands import train as training
 from hdlif.commands.eval import EvaluationResult
+from hdlif.commands.export_c import export_c
+from hdlif.commands.export_options import OPTIONS_OF_TARGETS, foreign_options
 from hdlif.commands.profile import Profiled
 from hdlif.config import Recipe
 from hdlif.data import Tested
@@ -215,27 +217,56 @@ def export(
     network: Run | Place,
     out: Place,
     *,
-    to: Literal["artefact", "onnx", "nir"] = "artefact",
-    form: Literal["unrolled", "step"] = "unrolled",
-    batch: int = 1,
+    to: Literal["artefact", "onnx", "nir", "c"] = "artefact",
+    check: bool = False,
+    form: Literal["unrolled", "step"] | None = None,
+    batch: int | None = None,
+    weights: Literal["int8", "int4", "float32"] | None = None,
     extension: bool = False,
     for_norse: bool = False,
+    arithmetic: Literal["float", "fixed"] | None = None,
+    data: Place | None = None,
+    data_root: Place | None = None,
+    rom: int | None = None,
+    ram: int | None = None,
+    firmware: bool = False,
 ) -> Path:
-    """Write a trained network as one file that runs without PyTorch, as an ONNX model, or in NIR; returns its path.
+    """Write a trained network as one file that runs without PyTorch, as an ONNX model, in NIR, or in C; its path.
 
     Args:
-        network: a run, its folder or a checkpoint; for ONNX and NIR an artefact too.
-        form, batch: of ONNX, as `hdlif export` takes them.
-        extension, for_norse: of NIR, as `hdlif export` takes them.
+        network: a run, its folder or a checkpoint; for all but an artefact an artefact too.
+        check: run it before it is written, and compare its outputs with the reference's.
+        form, batch, weights: of ONNX, as `hdlif export` takes them.
+        extension, for_norse: of NIR.
+        arithmetic, data, data_root, rom, ram, firmware: of C; `out` is NAME.c.
+    Raises:
+        ArgumentError: an option is of another target.
+        InputError: another target, or what the target refuses.
+        MachineError: a check found other outputs; nothing is written.
     """
-    if to == "artefact":
-        exporting.export(Path(network), out=Path(out))
-    elif to == "onnx":
-        exporting.export_onnx(Path(network), out=Path(out), form=form, batch=batch)
-    elif to == "nir":
-        exporting.export_nir(Path(network), out=Path(out), extension=extension, for_norse=for_norse)
+    if to not in OPTIONS_OF_TARGETS:
+        raise InputError(f"to = {to!r} is unknown; choose one of {', '.join(sorted(OPTIONS_OF_TARGETS))}")
+    options: dict[str, Any] = {
+        "check": check,
+        "form": form,
+        "batch": batch,
+        "weights": weights,
+        "extension": extension,
+        "for_norse": for_norse,
+        "arithmetic": arithmetic,
+        "data": data if data is None else fspath(data),
+        "data_root": data_root if data_root is None else Path(data_root),
+        "rom": rom,
+        "ram": ram,
+        "firmware": firmware,
+    }
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    if foreign := foreign_options(to, given):
+        raise ArgumentError(f"export: {foreign[0]} is for to = {' and '.join(map(repr, foreign[1]))} alone")
+    if to == "c":
+        export_c(Path(network), out=Path(out), **given)
     else:
-        raise InputError(f"to = {to!r} is unknown; choose one of artefact, nir, onnx")
+        exporting.WRITERS[to](Path(network), out=Path(out), **given)
     return Path(out)
 
 

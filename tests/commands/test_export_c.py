@@ -77,7 +77,7 @@ def test_firmware_has_these_names_already(name: str, artefact: Path, tmp_path: P
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("option", [("--rom", 9), ("--ram", 9), ("--check",)])
+@pytest.mark.parametrize("option", [("--rom", 9), ("--ram", 9), ("--firmware",)])
 def test_options_of_c_are_refused_for_other_targets(option: tuple[object, ...], artefact: Path, tmp_path: Path) -> None:
     done = hdlif("export", artefact, "--to", "onnx", "--out", tmp_path / "net.onnx", *option)
     assert done.returncode == 2

@@ -1,16 +1,18 @@
 """`hdlif export`: a trained network as one file that runs without PyTorch, or as an ONNX model, or in NIR."""
 
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hdlif import builders
-from hdlif.artefact import Graph, load, save
+from hdlif.artefact import Graph, dumps, load, loads, save
 from hdlif.deploy import nir, onnx
 from hdlif.deploy.lower import lower
 from hdlif.deploy.onnx_translation import WEIGHTS
-from hdlif.errors import InputError, did_you_mean
+from hdlif.errors import InputError, MachineError, did_you_mean
+from hdlif.measure.exported import Compared, check_artefact, check_onnx, check_read_back
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import existing, names_artefact, writing
 from hdlif.whole_files import whole_file
@@ -29,40 +31,53 @@ class Exported:
     Attributes:
         to: "artefact", "onnx" or "nir".
         nodes: of its graph.
+        checked: how it ran, where that was asked for, one for each engine.
     """
 
     to: str
     path: Path
     bytes: int
     nodes: int
+    checked: tuple[Compared, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """What `hdlif export --json` prints: the path under the name of what it is."""
-        return {self.to: str(self.path), "bytes": self.bytes, "nodes": self.nodes}
+        found = {self.to: str(self.path), "bytes": self.bytes, "nodes": self.nodes}
+        return found | ({"checked": [one.as_dict() for one in self.checked]} if self.checked else {})
 
     def text(self) -> str:
         """The same for people."""
-        return f"{self.path}: {self.bytes:,} bytes, {self.nodes} nodes"
+        return "\n".join((f"{self.path}: {self.bytes:,} bytes, {self.nodes} nodes", *map(str, self.checked)))
 
 
-def export(checkpoint: Path, *, out: Path) -> Exported:
+def export(checkpoint: Path, *, out: Path, check: bool = False) -> Exported:
     """Write the artefact of a checkpoint or run folder.
 
+    Args:
+        check: run it in the compiled runtime first, and compare its outputs with the reference's, bit for bit.
     Raises:
         InputError: the file's name is that of an ONNX model, or of a NIR graph.
+        MachineError: it gives other outputs; nothing is written.
     """
     if out.suffix.lower() == ".onnx":
         raise InputError(f'{out}: ends in ".onnx", and an artefact would be written; give --to onnx, or another name')
     if out.suffix.lower() == ".nir":
         raise InputError(f'{out}: ends in ".nir", and an artefact would be written; give --to nir, or another name')
     graph = trained_graph(checkpoint)
+    checked = check_artefact(graph) if check else ()
     with writing(out):
         save(graph, out)
-    return Exported("artefact", out, out.stat().st_size, len(graph.nodes))
+    return Exported("artefact", out, out.stat().st_size, len(graph.nodes), checked)
 
 
 def export_onnx(
-    source: Path, *, out: Path, form: str = "unrolled", batch: int | None = None, weights: str = "int8"
+    source: Path,
+    *,
+    out: Path,
+    form: str = "unrolled",
+    batch: int | None = None,
+    weights: str = "int8",
+    check: bool = False,
 ) -> Exported:
     """Write the ONNX model of a checkpoint, run folder or artefact.
 
@@ -71,9 +86,12 @@ def export_onnx(
         batch: images that the unrolled form takes at once, 1 by default; a step takes any number.
         weights: of few bits: integers of 8 or 4 bits that a DequantizeLinear scales, "int8" (opset 17) or "int4"
             (opset 21), or "float32".
+        check: run it first in ONNX Runtime and in OpenVINO, whichever is installed, and compare its outputs with the
+            reference's.
     Raises:
         InputError: another form or other weights, or one that shows a single image to a network of events.
-        MissingExtraError: the package onnx is not installed.
+        MissingExtraError: the package onnx is not installed, or neither engine is that should check it.
+        MachineError: an engine gives other answers; nothing is written.
     """
     if form not in FORMS:
         raise InputError(f'form = "{form}" is unknown; {did_you_mean(form, FORMS)}')
@@ -85,19 +103,25 @@ def export_onnx(
     if form == "unrolled" and graph.input.kind != "image":
         raise InputError(f"{source}: its input changes at each step, and unrolled it would not; give the form step")
     model = FORMS[form](graph, batch or 1, weights)
+    checked = check_onnx(graph, model, unrolled=form == "unrolled", batch=batch or 1) if check else ()
     write_model(model, out)
-    return Exported("onnx", out, out.stat().st_size, len(model.graph.node))
+    return Exported("onnx", out, out.stat().st_size, len(model.graph.node), checked)
 
 
-def export_nir(source: Path, *, out: Path, extension: bool = False, for_norse: bool = False) -> Exported:
+def export_nir(
+    source: Path, *, out: Path, extension: bool = False, for_norse: bool = False, check: bool = False
+) -> Exported:
     """Write the NIR graph of a checkpoint, run folder or artefact.
 
     Args:
         extension: all of it, what NIR cannot say as metadata; see `deploy.nir.extended`.
         for_norse: as `deploy.nir.to_nir` takes it.
+        check: read it back first, as `hdlif import` does, and compare the outputs of the network that comes of it with
+            the reference's; with `extension`, its bytes with the artefact's.
     Raises:
         InputError: both are asked for.
         LoweringError: parts of the network have no node in NIR.
+        MachineError: it comes back as another network; nothing is written.
         MissingExtraError: the package nir is not installed.
     """
     if extension and for_norse:
@@ -105,9 +129,24 @@ def export_nir(source: Path, *, out: Path, extension: bool = False, for_norse: b
     nir.nir_package()
     graph = _graph_of(source)
     made = nir.extended(graph) if extension else nir.to_nir(graph, for_norse=for_norse)
+    checked = _check_nir(graph, made, extension=extension) if check else ()
     with writing(out):
         nir.write(made, out)
-    return Exported("nir", out, out.stat().st_size, len(made.nodes))
+    return Exported("nir", out, out.stat().st_size, len(made.nodes), checked)
+
+
+def _check_nir(graph: Graph, made: Any, *, extension: bool) -> tuple[Compared, ...]:
+    from hdlif.interop import nir as interop
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.nir"
+        nir.write(made, path)
+        if not extension:
+            return check_read_back(graph, interop.read(path).graph(), "read back")
+        content = interop.read_artefact(path)
+    if content != dumps(graph):
+        raise MachineError("the network that was read back is another one; nothing was written; report it")
+    return check_read_back(graph, loads(content, str(path)), "read back")
 
 
 def _graph_of(source: Path) -> Graph:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from hdlif.artefact import Graph, InputRecord, TaskRecord, joined, loads, read_statement
-from hdlif.deploy import export, lower
+from hdlif.deploy.export import export
+from hdlif.deploy.lower import lower
 from hdlif.deploy.nir.extension import ARTEFACT, NAME, WEIGHT
 from hdlif.deploy.nir.translation import DT, METADATA, STEP
 from hdlif.errors import ArtefactError, ConversionError, HdlifError, MissingExtraError
