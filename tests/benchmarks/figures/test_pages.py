@@ -1,15 +1,16 @@
 """What the documentation says is what its records say."""
 
+import doctest
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import figures.plots
-import figures.prose
 import figures.tables  # noqa: F401
-from figures import pages, records
+from figures import markdown, pages, prose, records
 from figures.drawing import digest_of, drawn
 from figures.pages import ROOT, MarkError
 from figures.registry import FIGURES, PLOTS, TABLES
@@ -89,3 +90,10 @@ def test_plot_has_the_same_bytes_each_time_and_follows_the_readers_colours() -> 
     assert "prefers-color-scheme:dark" in svg
     assert "#0404" not in svg
     assert "#010101" not in svg
+
+
+@pytest.mark.parametrize("module", [markdown, prose])
+def test_examples_of_forms_hold(module: ModuleType) -> None:
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert found.failed == 0
