@@ -93,3 +93,49 @@ for _steps in (4, 16):
         _faster(_name, _steps, "fastest peer", _digits)
     _faster("compressed", _steps, "naive", 1)
     _faster("fp32", _steps, "naive", 2)
+
+
+def _slope(peaks: dict[str, float], start: str, end: str) -> float:
+    """Megabytes a time step."""
+    return (peaks[end] - peaks[start]) / 1e6 / (int(end) - int(start))
+
+
+def _growth(peaks: dict[str, float], start: int) -> float:
+    """Per cent that the largest is above the smallest, of T from `start` on."""
+    known = [peak for steps, peak in peaks.items() if int(steps) >= start]
+    return 100 * (max(known) / min(known) - 1)
+
+
+def _curve(name: str) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = record(name)["peak_bytes"]
+    return found
+
+
+figure("memory/step_growth")(lambda: f"{_growth(_curve('memory_curve')['random step'], 2):.1f}")
+figure("memory/sltt_growth")(lambda: f"{_growth(_curve('memory_curve')['SLTT'], 2):.1f}")
+figure("memory/stbp_slope")(lambda: f"{_slope(_curve('memory_curve')['STBP'], '64', '256'):.1f}")
+figure("memory/spikingjelly_slope")(
+    lambda: f"{_slope(_curve('memory_curve')['SpikingJelly, STBP'], '256', '1000'):.1f}"
+)
+figure("memory/stbp_over_step")(
+    lambda: f"{_curve('memory_curve')['STBP']['256'] / _curve('memory_curve')['random step']['256']:.0f}"
+)
+figure("memory_series/stbp_slope")(lambda: f"{_slope(_curve('memory_series')['STBP'], '1024', '4096'):.2f}")
+figure("memory_series/stbp_over_step")(
+    lambda: f"{_curve('memory_series')['STBP']['4096'] / _curve('memory_series')['random step']['4096']:.0f}"
+)
+
+
+def _stbp_ratios(library: str) -> list[float]:
+    """How many times as fast as a library's STBP: medians of rounds, of LIF and HD-LIF at each T."""
+    found = record("series_training")["seconds"]["now"]
+    return [
+        statistics.median(a / b for a, b in zip(theirs, found[f"{neuron}, STBP"][steps], strict=True))
+        for neuron in ("HD-LIF", "LIF")
+        for steps, theirs in found[f"{library}, STBP"].items()
+    ]
+
+
+for _library in ("SpikingJelly", "snnTorch"):
+    figure(f"series_training/{_library}/least")(lambda of=_library: f"{min(_stbp_ratios(of)):.1f}")  # type: ignore[misc]
+    figure(f"series_training/{_library}/most")(lambda of=_library: f"{max(_stbp_ratios(of)):.1f}")  # type: ignore[misc]
