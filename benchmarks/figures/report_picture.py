@@ -15,9 +15,9 @@ from PIL import Image, ImageChops
 from figures.pages import ROOT
 
 SIZE = (1400, 1800)
-SHOWN = ("Results", "Learning curves")
-"""Sections by their headings; the others are left out."""
-STYLE = "main { max-width: 1320px; } .scroll { overflow: visible; }"
+SHOWN = ("Results",)
+"""Sections by their headings; the others are left out, and notes."""
+STYLE = "main { max-width: 1320px; } .scroll { overflow: visible; } .note { display: none; }"
 MARGIN = 24
 COLOURS = 64
 
