@@ -2,20 +2,22 @@
 
 import platform
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import hdlif
+from hdlif.build_info import build
 from hdlif.runtime.session import available_cores
 
 
 def versions() -> dict[str, str]:
     """Versions of what decides a run's figures."""
-    found = {"hdlif": hdlif.__version__, "python": platform.python_version()}
+    this = build()
+    found = {"hdlif": this.version, "python": platform.python_version()}
+    if this.commit is not None:
+        found["hdlif_commit"] = this.commit[:12]
     for name in ("torch", "torchvision", "lightning-fabric", "numpy"):
         try:
             found[name] = version(name)
@@ -49,7 +51,7 @@ def measured(seeds: Sequence[int] | str | None) -> dict[str, Any]:
     """
     return {
         "command": command(sys.argv),
-        "commit": commit(Path(hdlif.__file__)),
+        "commit": build().commit or NOT_RECORDED,
         "hardware": hardware(),
         "versions": versions(),
         "seeds": "nothing is random" if seeds is None else seeds if isinstance(seeds, str) else list(seeds),
@@ -71,17 +73,3 @@ def command(arguments: Sequence[str]) -> str:
 def _without_folders(argument: str) -> str:
     name, equals, value = argument.rpartition("=")
     return f"{name}{equals}{Path(value).name}" if Path(value).is_absolute() else argument
-
-
-def commit(source: Path) -> str:
-    """The commit of a checkout, with "-dirty" where files differ from it; "not recorded" of an installed package."""
-
-    def git(*words: str) -> str:
-        found = subprocess.run(["git", *words], cwd=source.parent, capture_output=True, text=True, check=True)
-        return found.stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", source.name)
-        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-    except (OSError, subprocess.CalledProcessError):
-        return NOT_RECORDED
