@@ -4,8 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-import coherence_record
 import pytest
+
+import coherence_record
 
 SHARES = dict.fromkeys(coherence_record.SHARES, 0.5)
 
