@@ -21,8 +21,11 @@ markdown = Sybil(
     patterns=["README.md", "docs/**/*.md"],
     fixtures=["in_empty_folder"],
 )
+# `**` stands for one folder here, so each depth is named.
 docstrings = Sybil(
-    parsers=[DocTestParser()], patterns=["src/hdlif/*.py", "src/hdlif/**/*.py"], fixtures=["in_empty_folder"]
+    parsers=[DocTestParser()],
+    patterns=[f"src/hdlif/{'*/' * depth}*.py" for depth in range(4)],
+    fixtures=["in_empty_folder"],
 )
 
 pytest_collect_file = (markdown + docstrings).pytest()
