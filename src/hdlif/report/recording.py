@@ -144,7 +144,7 @@ def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]
         size=(9.4, 2.7),
         rules=_rules(recording),
     )
-    return [], [Figure(caption, [Markup(chart)], wide=True)]
+    return [], [Figure(caption, [Markup(chart)], wide=True, kind="shown")]
 
 
 def _most_said(recording: Recording) -> tuple[list[str], Floats]:
