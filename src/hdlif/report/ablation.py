@@ -42,7 +42,7 @@ def render(
     samples: SampleName,
     provenance: Sequence[tuple[str, str]],
 ) -> str:
-    """The page as HTML, with no scripts and no links out.
+    """The page as HTML, with one script, which sorts tables, and no links out.
 
     Args:
         columns: names of the columns.

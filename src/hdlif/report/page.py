@@ -54,7 +54,7 @@ def render(
     traces: Traces | None = None,
     samples: SampleName = SAMPLE,
 ) -> str:
-    """The whole page as HTML: no scripts and no links out, the same bytes for the same numbers.
+    """The whole page as HTML: one script, which sorts tables, no links out, the same bytes for the same numbers.
 
     Args:
         networks: summaries of trainings, with names that differ; at least one.

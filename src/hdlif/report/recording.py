@@ -59,7 +59,7 @@ class Recording:
 
 
 def render(recording: Recording, *, findings: str, kind: str) -> str:
-    """The whole page as HTML: no scripts and no links out, the same bytes for the same numbers.
+    """The whole page as HTML: one script, which sorts tables, no links out, the same bytes for the same numbers.
 
     Args:
         findings: what it comes to, in a sentence.
