@@ -94,8 +94,8 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         "explanation/spiking_neurons",
     ),
     "per-step": Explanation(
-        "From left to right go the time steps of one input. The further to the right the answer is good "
-        "already, the less there was to be seen before; a flat line means that the first steps are enough.",
+        "From left to right go the time steps of one input, and the network has seen more at each. The earlier a line "
+        "reaches its best value, the fewer steps the network needs; of errors, the lower the better.",
         "explanation/spiking_neurons",
     ),
     "early": Explanation(
@@ -194,6 +194,10 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         "From left to right goes the time of the recording, in the steps of the network. It is what the "
         "network sees, before any layer.",
         "how_to/your_own_recordings",
+    ),
+    "said-values": Explanation(
+        "From left to right goes the time of the recording. A line is a value, as the network knows it by then.",
+        "reference/tasks",
     ),
     "said": Explanation(
         "From left to right goes the time of the recording. The highest line is the answer so far; a good "

@@ -12,6 +12,9 @@ from hdlif.report import charts
 from hdlif.report.charts import Series, Text
 from hdlif.report.comparison import DASH, aligned
 
+_MARKED = 16
+"""Points of a line in a small chart that have marks of their own; more would cover the line."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -95,8 +98,9 @@ def panels(
     names: Sequence[str],
     values: Sequence[Mapping[str, Sequence[float]]],
     *,
-    top: float,
+    top: float = 1.0,
     bottom: float = 0.0,
+    limits: Mapping[str, tuple[float, float]] | None = None,
     starts: Sequence[Mapping[str, Sequence[float]]] = (),
     ends: bool = False,
 ) -> Figure:
@@ -105,6 +109,7 @@ def panels(
     NaN is a step without a value.
 
     Args:
+        limits: of each layer instead of `bottom` and `top`.
         starts: what `values` were before training, which thin lines say.
         ends: whether the last value of each line stands at its end.
     """
@@ -122,8 +127,8 @@ def panels(
                 series,
                 x_label="time step",
                 y_label=layer,
-                y_limits=(bottom, top),
-                markers=True,
+                y_limits=limits[layer] if limits else (bottom, top),
+                markers=max(len(one.y) for one in series) <= _MARKED,
                 size=charts.PANEL,
                 starts=[by_layer[layer] for by_layer in starts if layer in by_layer],
                 ends=ends,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from hdlif.report.figures import Figure, panels
+from hdlif.report.figures import Figure, panels, union
 from hdlif.report.summary import TrainResult
 
 _LEAST = 0.02
@@ -29,17 +29,21 @@ def per_step(networks: Sequence[TrainResult], quantity: Literal["leak", "thresho
     shown: list[ByLayer] = [start if of_one else {} for start, of_one in zip(starts, drawn, strict=True)]
     if any(shown):
         caption += " The thin dashed line is the value before training."
-    numbers = [number for of_one in (*drawn, *shown) for row in of_one.values() for number in row]
-    if not numbers:
+    ranges = {
+        layer: (min(numbers), max(numbers))
+        for layer in union(drawn)
+        if (numbers := [number for of_one in (*drawn, *shown) for number in of_one.get(layer, ())])
+    }
+    if not ranges:
         return Figure(caption, [])
-    low, high = min(numbers), max(numbers)
-    low, high = min(low, (low + high - _LEAST) / 2), max(high, (low + high + _LEAST) / 2)
-    room = 0.08 * (high - low)
-    caption += " At its end each line says its last value; the axes, the same in all panels, do not begin at 0."
-    names = [network.name for network in networks]
-    return panels(
-        quantity, quantity, caption, names, drawn, bottom=low - room, top=high + room, starts=shown, ends=True
+    # Of one height in all panels, so that changes compare, each where its own values are.
+    half = 0.58 * max(_LEAST, *(high - low for low, high in ranges.values()))
+    limits = {layer: ((low + high) / 2 - half, (low + high) / 2 + half) for layer, (low, high) in ranges.items()}
+    caption += (
+        " At its end each line says its last value. The axes have one scale in all panels, and do not begin at 0."
     )
+    names = [network.name for network in networks]
+    return panels(quantity, quantity, caption, names, drawn, limits=limits, starts=shown, ends=True)
 
 
 def _by_layer(network: TrainResult, field: str) -> ByLayer:

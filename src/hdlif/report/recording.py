@@ -163,7 +163,8 @@ def _said(recording: Recording, outputs: Sequence[str], said: Floats) -> Figure:
     )
     caption = f"The {recording.unit}{which} after each step of a window, {_where(recording)}."
     within = None if "value" in recording.unit else (0.0, 1.0)
-    return _lines(recording, "said", caption, outputs, said, y_label=recording.unit, within=within)
+    kind = "said" if within else "said-values"
+    return _lines(recording, "said", caption, outputs, said, y_label=recording.unit, within=within, kind=kind)
 
 
 def _firing(recording: Recording) -> Figure:
