@@ -37,7 +37,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return linked(markdown, source=source, page=page.file.src_uri, root=root, docs=docs, repo_url=config.repo_url)
 
 
-def linked(markdown: str, *, source: str, page: str, root: Path, docs: str = "docs", repo_url: str | None = None) -> str:
+def linked(
+    markdown: str, *, source: str, page: str, root: Path, docs: str = "docs", repo_url: str | None = None
+) -> str:
     """The text of a page with its links to files outside `docs` turned into links of the site.
 
     Args:
@@ -50,7 +52,9 @@ def linked(markdown: str, *, source: str, page: str, root: Path, docs: str = "do
         if ":" in target or target.startswith("/"):
             return found[0]
         file = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
-        if file in PAGES:
+        if file.startswith(f"{docs}/") and file.endswith(".ipynb"):
+            there = file.removeprefix(f"{docs}/").removesuffix("ipynb") + "md"
+        elif file in PAGES:
             there = PAGES[file]
         elif file.startswith(f"{docs}/"):
             there = file.removeprefix(f"{docs}/")
