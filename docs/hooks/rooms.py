@@ -1,9 +1,11 @@
 """The navigation: each room of docs/ in the order, under the headings and by the names of its index page.
 
-A page is one line of its room's index.md, `- [Name](file.md): what it is.`; one that is in none is a warning.
+A page is one line of its room's index.md, `- [Name](file.md): what it is.`; one that is in none is a warning. A
+notebook is the page that docs/hooks/notebooks.py makes of it.
 """
 
 import logging
+import posixpath
 import re
 from pathlib import Path
 
@@ -17,7 +19,7 @@ PROJECT = {
 }
 """What docs/hooks/links.py makes of files at the root of the repository."""
 _HEADING = re.compile(r"^## (?P<heading>.+)$")
-_PAGE = re.compile(r"^- \[(?P<name>[^\]]+)\]\((?P<file>[^)#]+\.md)\): \S")
+_PAGE = re.compile(r"^- \[(?P<name>[^\]]+)\]\((?P<file>[^)#]+)\.(md|ipynb)\): \S")
 
 log = logging.getLogger("mkdocs.hooks.rooms")
 
@@ -42,5 +44,5 @@ def entries(docs: Path, room: str) -> list:
             place = []
             found.append({heading["heading"]: place})
         elif page := _PAGE.match(line):
-            place.append({page["name"]: f"{room}/{page['file']}"})
+            place.append({page["name"]: posixpath.normpath(f"{room}/{page['file']}.md")})
     return [one for one in found if one != {} and (isinstance(one, str) or next(iter(one.values())))]

@@ -55,12 +55,18 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Neuron:
-    """The leak and the threshold of a neuron layer at each time step; a parallel neuron has no leak."""
+    """The leak and the threshold of a neuron layer at each time step; a parallel neuron has no leak.
+
+    Attributes:
+        initial_leak, initial_threshold: before training, where that is known.
+    """
 
     name: Name
     kind: str | None = None
     leak: tuple[Real, ...] | None = None
     threshold: tuple[Real, ...] | None = None
+    initial_leak: tuple[Real, ...] | None = None
+    initial_threshold: tuple[Real, ...] | None = None
     __pydantic_config__: ClassVar = FINITE
 
 
