@@ -37,7 +37,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return linked(markdown, source=source, page=page.file.src_uri, root=root, docs=docs, repo_url=config.repo_url)
 
 
-def linked(markdown: str, *, source: str, page: str, root: Path, docs: str = "docs", repo_url: str | None = None) -> str:
+def linked(
+    markdown: str, *, source: str, page: str, root: Path, docs: str = "docs", repo_url: str | None = None
+) -> str:
     """The text of a page with its links to files outside `docs` turned into links of the site.
 
     Args:
