@@ -108,10 +108,12 @@ def hdlif_command(
     quick = [*training, "--memory-repeats", "0"] if arguments[0] == "train" and training is not None else []
     monkeypatch.setattr(sys, "argv", ["hdlif", *arguments, *quick])
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as error:
+        code = 0
         try:
             main()
         except SystemExit as ended:
-            assert not ended.code, f"hdlif {shlex.join(arguments)} ended with {ended.code}: {error.getvalue()}"
+            code = ended.code
+    assert not code, f"hdlif {shlex.join(arguments)} ended with {code}: {error.getvalue()}"
     return out.getvalue(), out.getvalue() + error.getvalue()
 
 

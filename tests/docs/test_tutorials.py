@@ -34,6 +34,12 @@ TUTORIALS = {
         words={"run": "digit.png: 7 ("},
         leaves="digits.hdlif.safetensors runs/first/report.html",
     ),
+    "your_own_images": Tutorial(
+        verbs="data train eval export run",
+        quick="training.epochs=6",
+        words={"data": "trained on     3x16x16, RGB", "run": "new.png: triangle ("},
+        leaves="sheet.png shapes.hdlif.safetensors",
+    ),
 }
 
 
@@ -67,7 +73,7 @@ def test_every_step_of_a_tutorial_works_as_written(name: str, tmp_path: Path, mo
 
 def test_every_tutorial_is_followed() -> None:
     pages = {path.stem for path in ROOM.glob("*.md")} - {"index"}
-    assert pages - {"your_own_images", "your_own_sensor_data"} == {*TUTORIALS, *FROM_OTHERS}
+    assert pages - {"your_own_sensor_data"} == {*TUTORIALS, *FROM_OTHERS}
 
 
 @pytest.mark.parametrize("name", TUTORIALS)
