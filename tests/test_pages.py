@@ -69,5 +69,7 @@ def test_other_lines_are_not(shown: str) -> None:
 
 def test_numbers_that_differ_are_numbers_still() -> None:
     check_output("1,234 bytes, 9.5%", "87 bytes, 100.0%", numbers_differ=True)
+    check_output("a.png: cat (90.2%)", "a.png: dog (51%)", numbers_differ=True)
+    check_output("cat  12  ·  92.3%", "cat  ·  9  100%", numbers_differ=True)
     with pytest.raises(AssertionError, match="the page shows"):
         check_output("1,234 bytes", "many bytes", numbers_differ=True)
