@@ -10,6 +10,36 @@ Kind = Literal["image", "events", "series", "table"]
 SAVED_BY_DATASETS = ("dataset_info.json", "dataset_dict.json")
 """Files, one of which lies in a folder that the package `datasets` has saved."""
 
+SHIPPED = (
+    "cifar10",
+    "cifar100",
+    "copy",
+    "delayed_xor",
+    "digits",
+    "digits_events",
+    "dvs_cifar10",
+    "dvs_gesture",
+    "fashion_mnist",
+    "fashion_mnist_events",
+    "imagenet",
+    "mackey_glass",
+    "n_mnist",
+    "sines",
+    "synthetic",
+    "tiny_imagenet",
+    "wine",
+)
+"""Names of the sets that ship: the keys of `hdlif.builders.DATA`, known without importing it."""
+PUBLIC = (
+    "exercises",
+    "hapt",
+    "mnist",
+    "motions",
+    "voices",
+    "vowels",
+)
+"""Names of the public sets that are fetched: the keys of `hdlif.data.public.SETS`, known without PyTorch."""
+
 DIGITS_MEAN, DIGITS_STD = (0.3054,), (0.3760,)
 DIGITS_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 

@@ -76,6 +76,7 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
     # What it measures with PyTorch is measured in processes of their own.
     "new project": (["begun"], {"PIL"}),
     "doctor": ([], set()),
+    "completion": (["bash"], set()),
     "profile": (["synthetic.yaml"], TORCH),
     "coherence": (["synthetic.yaml", "--batches", "1"], TORCH),
     "export": (["run", "--out", "again.hdlif.safetensors"], TORCH),
@@ -88,10 +89,10 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
     "ablate": (["table.yaml"], TRAINING | PAGE),
 }
 """The arguments of each verb, for its least work, and what it loads for that."""
-NOT_RUN = {"demo", "data get", "serve"}
-"""Verbs that call others, for minutes, and package registries; and one that ends when it is told to (tests/serve)."""
+NOT_RUN = {"demo", "data get", "serve", "tour"}
+"""Verbs that call others, for minutes; package registries; and one that ends when it is told to (tests/serve)."""
 
-QUICK = [verb for verb in VERBS if verb.startswith("recipes ") or verb == "neurons ls"]
+QUICK = [verb for verb in VERBS if verb.startswith("recipes ") or verb in ("neurons ls", "completion")]
 
 
 def leaves(group: click.Group, prefix: str = "") -> Iterator[str]:
@@ -145,8 +146,25 @@ def test_every_verb_states_what_it_loads() -> None:
     assert set(leaves(cli)) == set(VERBS) | NOT_RUN
 
 
-def test_help_loads_nothing(folder: Path) -> None:
-    assert loaded(folder, "--help") == set()
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"]], ids=" ".join)
+def test_what_only_says_something_of_the_program_loads_nothing(arguments: list[str], folder: Path) -> None:
+    assert loaded(folder, *arguments) == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "loads"),
+    [
+        *((words, set()) for words in ("train dig", "ablate di", "eval x --data ", "data get ")),
+        *((words, RECIPE) for words in ("train x --set training.", "neurons show ")),
+    ],
+)
+def test_a_word_is_completed_without_pytorch(
+    words: str, loads: set[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_HDLIF_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", f"hdlif {words}")
+    monkeypatch.setenv("COMP_CWORD", str(len(f"hdlif {words}x".split()) - 1))
+    assert loaded(folder) == loads
 
 
 @pytest.mark.parametrize("verb", QUICK)

@@ -20,6 +20,7 @@ import hdlif
 from deployed_graphs import residual_network
 from hdlif import cli, errors
 from hdlif.artefact import save
+from hdlif.cli.pages import page_of
 from hdlif.commands.tables import aligned, evaluation_text
 from hdlif.errors import HdlifError, printable, printable_lines
 from hdlif.training.metrics import progress_bar, warn
@@ -78,7 +79,9 @@ def test_every_error_is_one_printable_line_and_its_exit_code(
     monkeypatch.setattr("hdlif.commands.recipes.ls", failing)
     done = in_process("recipes", "ls")
     assert done.code == kind.exit_code
-    assert done.err == f"{kind.__name__}: {printable(HOSTILE)}: is not a recipe\n"
+    page = page_of("recipes", kind())
+    ending = f" ({page})" if page else ""
+    assert done.err == f"{kind.__name__}: {printable(HOSTILE)}: is not a recipe{ending}\n"
     assert done.err[:-1].isprintable()
 
 
@@ -160,8 +163,8 @@ def test_only_these_functions_print() -> None:
         if calls.search(path.read_text())
     }
     # The child processes' own protocols, and the doctests of errors and packages, are no terminal's.
-    assert {"cli.py:2", "training/metrics.py:1"} <= found
-    others = {place.partition(":")[0] for place in found} - {"cli.py", "training/metrics.py"}
+    assert {"cli/output.py:2", "training/metrics.py:1"} <= found
+    others = {place.partition(":")[0] for place in found} - {"cli/output.py", "training/metrics.py"}
     children = ("chunks", "code_convs", "convolutions", "engine_process", "gpu_kernels", "peak_memory", "small_graphs")
     assert others <= {"errors.py", *(f"measure/{name}.py" for name in children)}, others
 

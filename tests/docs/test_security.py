@@ -1,17 +1,24 @@
 """SECURITY.md states the limits that the code has."""
 
+import inspect
+import re
 from pathlib import Path
 
 import pytest
 
 from hdlif import config, plain_yaml
+from hdlif.artefact import io
 from hdlif.builders import model, recipe
 from hdlif.commands import ablate
-from hdlif.data.own import manifest
+from hdlif.data.own import class_folders, manifest
+from hdlif.inputs import pictures
+from hdlif.ops import graph
 from hdlif.report import runs
+from hdlif.runtime import Session
 from hdlif.training import checkpoint
 
-TEXT = (Path(__file__).parents[2] / "SECURITY.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "SECURITY.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -36,3 +43,28 @@ TEXT = (Path(__file__).parents[2] / "SECURITY.md").read_text("utf-8")
 def test_a_limit_is_stated_as_it_is(row: str, limit: int, value: int) -> None:
     assert f"| {row}" in TEXT
     assert limit == value
+
+
+@pytest.mark.parametrize(
+    ("words", "limit", "value"),
+    [
+        ("| file | 2^31 bytes, regular |", io.MAX_FILE_BYTES, 2**31),
+        ("| nodes | 2^17 |", graph.MAX_NODES, 2**17),
+        ("| entries of a tensor or a value | 2^30 |", graph.MAX_ELEMENTS, 2**30),
+        ("`max_bytes`, 2^32 by default", inspect.signature(Session).parameters["max_bytes"].default, 2**32),
+        ("`max_operations`, 2^42 by default", inspect.signature(Session).parameters["max_operations"].default, 2**42),
+        ("80 million pixels, 65,535 a side", (pictures.MOST_PIXELS, pictures.MOST_SIDE), (80_000_000, 65_535)),
+        ("at most 10^7 files and folders are looked at", class_folders.MOST_FILES, 10**7),
+    ],
+)
+def test_a_limit_of_artefacts_and_inputs_is_stated_as_it_is(words: str, limit: object, value: object) -> None:
+    assert words in TEXT
+    assert limit == value
+
+
+def test_every_test_and_page_that_is_named_is_there() -> None:
+    named = set(re.findall(r"`((?:tests|src)/[\w/.]+)`", TEXT)) | set(re.findall(r"\((docs/[\w/.]+)\)", TEXT))
+    assert len(named) > 25
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    alone = set(re.findall(r"`(test_\w+\.py)`", TEXT))
+    assert alone <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}

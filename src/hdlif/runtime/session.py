@@ -302,6 +302,15 @@ class Session:
             sequence.resume(state)
         return sequence
 
+    def check_steps(self, steps: int) -> None:
+        """Raise `LimitError` where so many steps of a `sequence` of one take more operations than a call may."""
+        _, each = self._cost(1, 1, False, False, False)
+        if steps * each > self._max_operations:
+            raise LimitError(
+                f"{self._name}: {steps:,} time steps take {steps * each:,} operations; "
+                f"{self._mend('max_operations', self._max_operations)}"
+            )
+
     @property
     def sequence_bytes(self) -> int:
         """Bytes that a `sequence` of one holds: its state, and of delay lines some steps more."""

@@ -1,0 +1,27 @@
+"""The tables, by what they are of."""
+
+from figures.tables import (
+    demo,
+    elsewhere,
+    fashion_mnist,
+    memory,
+    neurons,
+    neurons_and_rules,
+    rules,
+    runtime,
+    series,
+    training,
+)
+
+__all__ = [
+    "demo",
+    "elsewhere",
+    "fashion_mnist",
+    "memory",
+    "neurons",
+    "neurons_and_rules",
+    "rules",
+    "runtime",
+    "series",
+    "training",
+]

@@ -1,0 +1,63 @@
+"""What is written to standard output and to standard error, and what an interrupt says."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from hdlif.errors import OutputError, printable_lines, reason
+
+
+def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None:
+    """Print a command's result for a program or for a person."""
+    # JSON escapes all that a terminal would act on, but for one.
+    put(json.dumps(result).replace("\x7f", "\\u007f") if as_json else printable_lines(text()))
+
+
+def put(text: str, *, nl: bool = True) -> None:
+    """Write a result to standard output, and a line break behind it.
+
+    Raises:
+        OutputError: it cannot be written; where its reader has gone, BrokenPipeError.
+    """
+    try:
+        click.echo(_encodable(text, sys.stdout.encoding), nl=nl)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise full(error) from error
+
+
+def full(error: OSError) -> OutputError:
+    """What is said of a standard output that cannot be written."""
+    return OutputError(f"standard output cannot be written ({reason(error)}); free space, or redirect it elsewhere")
+
+
+def say(line: str) -> None:
+    """Write to standard error what does not belong to the result; nothing fails where it cannot be."""
+    with contextlib.suppress(OSError):
+        click.echo(_encodable(printable_lines(line), getattr(sys.stderr, "encoding", None)), err=True)
+
+
+def _encodable(text: str, encoding: str | None) -> str:
+    """`text` with what `encoding` has no characters for escaped."""
+    return text.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
+
+
+def to_stderr(silent: bool) -> Callable[[str], None]:
+    """What takes the lines that a long command says on its way."""
+    return lambda line: None if silent else say(line)
+
+
+@contextlib.contextmanager
+def saying_how_to_go_on(how: str) -> Iterator[None]:
+    """Let an interrupt that says where a training stopped say how to go on from there."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if interrupt.args:
+            interrupt.args = (f"{interrupt.args[0]}; {how}",)
+        raise

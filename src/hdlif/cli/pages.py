@@ -1,0 +1,46 @@
+"""Which page of the documentation helps with an error: the one place that knows."""
+
+from collections.abc import Mapping
+
+from hdlif import errors
+from hdlif.errors import HdlifError
+
+OF_ERRORS: Mapping[type[HdlifError], str] = {
+    errors.RecipeError: "docs/reference/recipes.md",
+    errors.EquationError: "docs/how_to/adding_a_neuron.md",
+    errors.DataError: "docs/reference/data.md",
+    errors.CheckpointError: "docs/how_to/experiments.md",
+    errors.ExistingRunError: "docs/how_to/experiments.md",
+    errors.InUseError: "docs/how_to/experiments.md",
+    errors.TrainingError: "docs/how_to/experiments.md",
+    errors.ArtefactError: "docs/reference/artefact_format.md",
+    errors.LimitError: "docs/explanation/runtime.md",
+    errors.LoweringError: "docs/how_to/your_own_network.md",
+    errors.ConversionError: "docs/how_to/your_own_network.md",
+}
+"""Of an error of any verb."""
+OF_VERBS: Mapping[tuple[str, type[HdlifError]], str] = {
+    ("data", errors.DataError): "docs/how_to/public_data.md",
+    ("export", errors.ConversionError): "docs/how_to/nir.md",
+    ("export", errors.LimitError): "docs/how_to/c.md",
+    ("export", errors.LoweringError): "docs/reference/targets.md",
+    ("import", errors.ConversionError): "docs/how_to/nir.md",
+    ("import", errors.InputError): "docs/how_to/nir.md",
+    ("neurons", errors.RecipeError): "docs/how_to/adding_a_neuron.md",
+    ("report", errors.InputError): "docs/how_to/experiments.md",
+    ("serve", errors.InputError): "docs/how_to/serving.md",
+    ("serve", errors.LimitError): "docs/how_to/serving.md",
+    ("serve", errors.MachineError): "docs/how_to/serving.md",
+    ("serve", errors.MissingExtraError): "docs/how_to/serving.md",
+    ("sweep", errors.InputError): "docs/how_to/experiments.md",
+    ("sweep", errors.MissingExtraError): "docs/how_to/experiments.md",
+    ("sweep", errors.RecipeError): "docs/how_to/experiments.md",
+}
+"""Where a verb has a page of its own."""
+
+
+def page_of(verb: str, error: HdlifError) -> str | None:
+    """The page that helps with an error of a verb; None where there is none, or the message names one itself."""
+    if "docs/" in str(error):
+        return None
+    return OF_VERBS.get((verb, type(error))) or OF_ERRORS.get(type(error))

@@ -1,0 +1,145 @@
+"""The program: its verbs, and how it ends."""
+
+import contextlib
+import io
+import os
+import sys
+from typing import NoReturn, TextIO
+
+import click
+
+from hdlif.cli import answering, beginning, deploying, measuring, parts, training
+from hdlif.cli.completion import VARIABLE
+from hdlif.cli.output import full, put, say
+from hdlif.cli.pages import page_of
+from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputError, reason
+
+
+class _Arguments(click.Group):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # No path has it, and the system's calls answer it with errors of several types.
+        if any("\0" in argument for argument in args):
+            raise click.UsageError("an argument holds a NUL character; leave it out", ctx)
+        return super().parse_args(ctx, args)
+
+
+def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if not asked or context.resilient_parsing:
+        return
+    from hdlif.build_info import build
+
+    put(str(build()))
+    context.exit()
+
+
+@click.group(cls=_Arguments, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version, the commit and how it is installed, and exit.",
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """Train spiking networks online with HD-LIF neurons, and deploy them as one small file.
+
+    \b
+    Start here:
+      hdlif tour                                     the way in short steps, in five minutes
+      hdlif demo                                     four networks on bundled digits, in a few minutes
+      hdlif train digits_hdlif_w1p5_s4               one training; the figures land in runs/
+      hdlif export runs/digits_hdlif_w1p5_s4 --to artefact --out digits.hdlif.safetensors
+      hdlif run digits.hdlif.safetensors photo.png   without PyTorch
+    """
+    context.obj = {"debug": debug}
+
+
+for _command in (
+    *(beginning.tour, beginning.demo, beginning.new, beginning.doctor, beginning.completion),
+    *(parts.recipes, parts.data_group, parts.neurons),
+    *(training.train, training.ablate, training.sweep),
+    *(measuring.evaluate, measuring.profile, measuring.bench, measuring.coherence, measuring.report),
+    *(deploying.export, deploying.import_command, answering.run, answering.serve),
+):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Entry point: errors on one line of standard error, exit codes 0, 1, 2, 130 and 143.
+
+    Where the reader of standard output has gone (`| head`), it ends with 1 and says nothing.
+    """
+    try:
+        # Before the work, and not after it.
+        if sys.stdout is None:
+            raise OutputError("standard output is closed; redirect it to a file, or to /dev/null")
+        cli(standalone_mode=False, complete_var=VARIABLE)
+    except click.exceptions.Abort as error:
+        # Click makes it of EOFError too, which is a fault.
+        if isinstance(error.__cause__, EOFError):
+            raise error.__cause__ from None
+        _interrupted(error.__cause__)
+    except KeyboardInterrupt as error:
+        _interrupted(error)
+    except click.ClickException as error:
+        shown = io.StringIO()
+        error.show(shown)
+        say(shown.getvalue().rstrip())
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        _fail(MissingExtraError(f"{error.name} is not installed; install it with: pip install 'hdlif[train]'"), error)
+    except HdlifError as error:
+        _fail(error, error)
+    except BrokenPipeError as error:
+        _fail(None, error)
+    except OSError as error:
+        if _is_of_click(error):
+            _fail(full(error), error)
+        place = "" if error.filename is None else f"{error.filename}: "
+        _fail(MachineError(f"{place}cannot be read or written ({reason(error)}); free it, or choose another"), error)
+    except MemoryError as error:
+        _fail(MachineError("there is not enough memory; close other programs, or give less at once"), error)
+
+
+def _interrupted(error: BaseException | None) -> NoReturn:
+    """Say that it was, and what the interrupt says of where."""
+    say(" ".join(["interrupted", *map(str, error.args if isinstance(error, KeyboardInterrupt) else ())]))
+    sys.exit(130)
+
+
+def _fail(error: HdlifError | None, cause: Exception) -> NoReturn:
+    """Say what went wrong and end; with --debug, the traceback of its cause instead."""
+    _let_go(sys.stdout)
+    if "--debug" in sys.argv[1:]:
+        raise cause
+    if error is None:
+        sys.exit(1)
+    page = page_of(_verb(), error)
+    say(f"{type(error).__name__}: {error}" + (f" ({page})" if page else ""))
+    sys.exit(error.exit_code)
+
+
+def _verb() -> str:
+    return next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+
+
+def _is_of_click(error: OSError) -> bool:
+    """Whether it was raised where click writes help and version."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and str(place.tb_frame.f_globals.get("__name__")).startswith("click.")
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """Forget what a stream holds and could not write, for Python would try again in the end, and show a traceback."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

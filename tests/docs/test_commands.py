@@ -1,0 +1,61 @@
+"""Every `hdlif` command in the documentation has the options that it is given, and a recipe that it may be given."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from hdlif.cli import cli
+from hdlif.commands.recipes import check_all
+from hdlif.config import shipped_recipes
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_STANDS_FOR = re.compile(r"^(?:[A-Z_]{2,}(?:\.[a-z]+)?|KEY=.*|.*[|…].*)$")
+"""A word such as RECIPE or DIR, which the reader replaces."""
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The arguments behind `hdlif` of each command in an indented block."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL).replace("\\\n", " ")
+    for line in re.findall(r"^ {4,}(.*)$", text, re.MULTILINE):
+        for part in re.split(r"\s(?:\||&&)\s", line):
+            if command := re.match(r"(?:[A-Z_0-9]+=\S+ )*hdlif (.*)", part):
+                yield shlex.split(command[1], comments=True)
+
+
+def parsed(arguments: list[str]) -> click.Context:
+    """The context of the verb, with what it was given; nothing runs."""
+    context = cli.make_context("hdlif", list(arguments))
+    while isinstance(context.command, click.Group):
+        name, command, rest = context.command.resolve_command(context, [*context._protected_args, *context.args])
+        assert command is not None
+        context = command.make_context(name, rest, parent=context)
+    return context
+
+
+ALL = [pytest.param(line, id=f"{page.stem}: {shlex.join(line)[:60]}") for page in PAGES for line in commands(page)]
+
+
+@pytest.mark.parametrize("arguments", ALL)
+def test_a_command_is_one_that_can_be_given(arguments: list[str]) -> None:
+    if any(_STANDS_FOR.match(word) and word.startswith("-") for word in arguments) or "…" in arguments:
+        return
+    try:
+        given = parsed([word for word in arguments if word != "..."])
+    except click.exceptions.Exit:
+        return  # --help and --version
+    recipe, overrides = given.params.get("recipe") or given.params.get("target"), given.params.get("overrides") or ()
+    # data and parts of the reader's own are looked at by the tests of their pages
+    if str(recipe) in shipped_recipes() and "--data" not in arguments and not re.search(r"\w:\w", str(overrides)):
+        check_all([str(recipe)], [one for one in overrides if not _STANDS_FOR.match(one)])
+
+
+def test_a_command_with_an_unknown_option_or_key_is_noticed() -> None:
+    with pytest.raises(click.UsageError, match="No such option"):
+        parsed(["train", "digits_hdlif", "--epoch", "3"])
+    with pytest.raises(click.UsageError, match="is not one of"):
+        parsed(["export", "x", "--to", "tflite", "--out", "y"])
