@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 NATIVE := $(wildcard native/* native/*/* include/*) CMakeLists.txt pyproject.toml
 
-.PHONY: demo test test-avx2 test-slow fuzz lint types format docs axe wasm clean
+.PHONY: demo test test-avx2 test-slow figures fuzz lint types format docs axe wasm clean
 
 demo: $(STAMP)
 	$(BIN)/hdlif demo
@@ -28,6 +28,10 @@ test-slow: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(IN_PROCESSES) -m "(slow or peers) and not kill and not alone" $(PYTEST_ARGS) || many=$$?; \
 	$(BIN)/pytest $(IN_PROCESSES) -n 1 -m "kill or alone" $(PYTEST_ARGS) || alone=$$?; \
 	case $$many,$$alone in 0,0 | 0,5 | 5,0) ;; *) exit 1 ;; esac
+
+# The tables, figures and plots of README and docs, from benchmarks/records.
+figures: $(STAMP)
+	PYTHONPATH=benchmarks $(BIN)/python -m figures
 
 # Each target in turn; with atheris (the extra "fuzz") they are guided by coverage.
 FUZZ_SECONDS ?= 600

@@ -5,6 +5,7 @@ each list, and equations and examples become code.
 """
 
 import re
+from collections.abc import Collection
 from itertools import groupby
 from typing import Any
 
@@ -13,6 +14,7 @@ import griffe
 _SECTION = re.compile(r"^(Args|Attributes|Raises):$")
 _HEADING = re.compile(r"^(Args|Attributes|Raises|Returns|Yields):$")
 _ENTRY = re.compile(r"^ {4}\S")
+_NAMED = re.compile(r"^ {4}(?P<name>\w+): ")
 _EQUATION = re.compile(r"^[^\s:.`]+(?:\([^()]*\))? = .*[^.]$")
 _SHARED = re.compile(r"^ {4}(?P<names>\*{0,2}\w+(?:, \*{0,2}\w+)+): (?P<meaning>.*)$")
 
@@ -22,7 +24,10 @@ class AsMarkdown(griffe.Extension):
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring is not None:
-            obj.docstring.value = fenced(one_a_line(obj.docstring.value))
+            text = one_a_line(obj.docstring.value)
+            if isinstance(obj, griffe.Class) and (taken := _seen(obj)) is not None:
+                text = others_apart(text, taken)
+            obj.docstring.value = fenced(text)
 
 
 def one_a_line(docstring: str) -> str:
@@ -43,6 +48,32 @@ def one_a_line(docstring: str) -> str:
         for one in [f"    {name}: {shared['meaning']}" for name in names if shared] or [first]:
             found += [one, *rest]
     return "\n".join(found)
+
+
+def _seen(of: griffe.Class) -> set[str] | None:
+    """The parameters that griffe sees of a class that takes more: those of its equation, or by `**`; None of others."""
+    declared = any(str(getattr(one, "value", "")).startswith("Parameter(") for one in of.members.values())
+    by_name = any(one.kind is griffe.ParameterKind.var_keyword for one in of.parameters)
+    return {one.name for one in of.parameters} if declared or by_name else None
+
+
+def others_apart(docstring: str, seen: Collection[str]) -> str:
+    """Make arguments that are not `seen` in the signature a plain list behind the others, of which griffe asks nothing."""
+    kept, others, inside, target = list[str](), list[str](), False, list[str]()
+    for line in docstring.splitlines():
+        if line and not line.startswith(" "):
+            inside = line == "Args:"
+        if entry := _NAMED.match(line) if inside else None:
+            target = kept if entry["name"] in seen else others
+        (target if inside and line.startswith(" ") else kept).append(line)
+    if not others:
+        return docstring
+    listed = [f"- `{one['name']}`: {line[one.end() :]}" if (one := _NAMED.match(line)) else line for line in others]
+    place = kept.index("Args:")
+    is_empty = not kept[place + 1 : place + 2] or not kept[place + 1].startswith(" ")
+    end = next((n for n in range(place + 1, len(kept)) if not kept[n].startswith(" ")), len(kept))
+    block = ["", "**Arguments of the equation, and of every neuron of one**", "", *listed, ""]
+    return "\n".join([*kept[: place if is_empty else end], *block, *kept[end:]])
 
 
 def _without_tags(line: str) -> str:

@@ -1,8 +1,10 @@
 """The navigation: each room of docs/ in the order, under the headings and by the names of its index page.
 
-A page is one line of its room's index.md, `- [Name](file.md): what it is.`; one that is in none is a warning.
+A page is one line of its room's index.md, `- [Name](file.md): what it is.`; one that is in none is a warning. A
+notebook is the page that docs/hooks/notebooks.py makes of it.
 """
 
+import posixpath
 import re
 from pathlib import Path
 
@@ -28,7 +30,7 @@ MADE = {
 PYTHON = ["reference/python/index.md", *({name: f"reference/python/{page_of(name)}"} for name in PACKAGES)]
 MADE_HEADING = "Made from the code"
 _HEADING = re.compile(r"^## (?P<heading>.+)$")
-_PAGE = re.compile(r"^- \[(?P<name>[^\]]+)\]\((?P<file>[^)#]+\.md)\): \S")
+_PAGE = re.compile(r"^- \[(?P<name>[^\]]+)\]\((?P<file>[^)#]+)\.(md|ipynb)\): \S")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -62,5 +64,5 @@ def entries(docs: Path, room: str) -> list:
             place = []
             found.append({heading["heading"]: place})
         elif page := _PAGE.match(line):
-            place.append({page["name"]: f"{room}/{page['file']}"})
+            place.append({page["name"]: posixpath.normpath(f"{room}/{page['file']}.md")})
     return found

@@ -148,7 +148,7 @@ root_of_sets = click.option("--data-root", "root", type=FILE, help="Folder of th
 @root_of_sets
 @json_option
 def data_ls(as_json: bool, root: Path | None) -> None:
-    """Public sets that `hdlif data get` fetches: sizes, where they are had, and which are there."""
+    """Public sets that `hdlif data get` fetches: sizes, where they come from, and which are there."""
     from hdlif.commands.public_data import ls, ls_text
 
     result = ls(root)
