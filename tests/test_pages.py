@@ -15,7 +15,7 @@ NAME = "digits"
     hdlif --version
 
 ```text
-hdlif, version …
+hdlif …
 ```
 
 ```python
