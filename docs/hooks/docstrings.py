@@ -58,7 +58,7 @@ def _seen(of: griffe.Class) -> set[str] | None:
 
 
 def others_apart(docstring: str, seen: Collection[str]) -> str:
-    """Make arguments that are not `seen` in the signature a plain list behind the others, of which griffe asks nothing."""
+    """Make arguments that are not `seen` in the signature a plain list behind the others; griffe asks nothing of it."""
     kept, others, inside, target = list[str](), list[str](), False, list[str]()
     for line in docstring.splitlines():
         if line and not line.startswith(" "):
@@ -72,7 +72,7 @@ def others_apart(docstring: str, seen: Collection[str]) -> str:
     place = kept.index("Args:")
     is_empty = not kept[place + 1 : place + 2] or not kept[place + 1].startswith(" ")
     end = next((n for n in range(place + 1, len(kept)) if not kept[n].startswith(" ")), len(kept))
-    block = ["", "**Arguments of the equation, and of every neuron of one**", "", *listed, ""]
+    block = ["", "**Other arguments**", "", *listed, ""]
     return "\n".join([*kept[: place if is_empty else end], *block, *kept[end:]])
 
 
