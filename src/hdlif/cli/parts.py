@@ -8,7 +8,7 @@ import click
 from hdlif.cli.completion import DATA, KEY, NEURON, PUBLIC_SET, RECIPE
 from hdlif.cli.examples import examples
 from hdlif.cli.options import FILE, data_root_option, data_set_option, json_option
-from hdlif.cli.output import show, to_stderr
+from hdlif.cli.output import put, show, to_stderr
 
 
 @examples(
@@ -17,7 +17,7 @@ from hdlif.cli.output import show, to_stderr
 )
 @click.group()
 def recipes() -> None:
-    """List, show and check recipes."""
+    """List, show and check recipes, and their schema for editors."""
 
 
 @examples(
@@ -83,6 +83,21 @@ def recipes_check(
         return
     result = check_all(names, overrides, build=build, data_root=data_root, say=to_stderr(as_json))
     show(result, as_json, lambda: f"{len(result['recipes'])} recipes: good")
+
+
+@examples(
+    ("hdlif recipes schema --out recipe.schema.json", "for an editor, as docs/how_to/editor.md says"),
+)
+@recipes.command("schema")
+@click.option("--out", type=FILE, help="The file to write, such as recipe.schema.json.  [default: standard output]")
+def recipes_schema(out: Path | None) -> None:
+    """The JSON Schema of a recipe, by which an editor completes keys and kinds, and marks what there is not.
+
+    It has the kinds that ship and those of installed packages. What it cannot say, `hdlif recipes check` does.
+    """
+    from hdlif.commands.recipes import schema_text, write_schema
+
+    put(schema_text() if out is None else f"{out}: {write_schema(out):,} bytes")
 
 
 @examples(
