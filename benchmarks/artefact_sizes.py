@@ -8,7 +8,6 @@ of a trained one. fp32 is what its parameters take in float32. By default all re
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -20,7 +19,7 @@ from hdlif.commands.tables import aligned
 from hdlif.config import load_recipe, shipped_recipes
 from hdlif.deploy import lower
 from hdlif.nn import step_parameters
-from hdlif.runs.files import write_json
+from recorded import write_record
 
 
 def sizes(name: str, overrides: list[str]) -> dict[str, float]:
@@ -51,7 +50,7 @@ def main() -> None:
     rows = [[name, *(f"{value:.3f}" for value in row.values())] for name, row in found.items()]
     print(aligned(["recipe", "fp32, MB", "published, MB", "file, MB"], rows))
     if arguments.out:
-        write_json(arguments.out, json.loads(json.dumps(found)))
+        write_record(arguments.out, found, seeds="the recipe's own")
 
 
 if __name__ == "__main__":

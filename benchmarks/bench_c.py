@@ -16,7 +16,6 @@ Needs make, gcc-arm-none-eabi and qemu-system-arm.
 """
 
 import argparse
-import json
 import math
 import re
 import subprocess
@@ -37,6 +36,7 @@ from hdlif.commands.fixed_point import rounded_on_data, sets_of, shown
 from hdlif.commands.tables import aligned
 from hdlif.ops import infer_values
 from hdlif.runtime import reference
+from recorded import write_record
 
 DEVICES = ("cortex-m0plus-mps2", "cortex-m4", "cortex-m55")
 LOOPS = 1_000_000
@@ -195,7 +195,7 @@ def main() -> int:
         print(aligned(("", "mean", "longest", "to dense int8", "ROM", "RAM"), cells))
     if given.out is not None:
         record = {"devices": found, "rounded": rounded.as_dict(), "samples": x.shape[1], "time_steps": graph.time_steps}
-        given.out.write_text(json.dumps(record, indent=1) + "\n")
+        write_record(given.out, record, seeds=None)
     return 0
 
 

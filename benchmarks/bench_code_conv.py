@@ -30,8 +30,7 @@ from hdlif.functional import ternarize_weight
 from hdlif.kernels.code_conv import CodeConv, codes_of, quantised
 from hdlif.kernels.code_conv.conv import Packed
 from hdlif.measure.code_convs import TOLERANCE
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
+from recorded import write_record
 
 LAYERS = ((64, 32), (128, 16), (256, 8), (512, 4))
 PARTS = ("forward", "weights", "input")
@@ -205,10 +204,7 @@ def main() -> None:
     if given.out is not None:
         how = {"batch_size": given.batch_size, "rounds": given.rounds, "threads": torch.get_num_threads()}
         sets = given.instruction_set or instruction_sets()[-1]
-        write_json(
-            given.out,
-            {"results": results, **how, "instruction_set": sets, "versions": versions(), "hardware": hardware()},
-        )
+        write_record(given.out, {"results": results, **how, "instruction_set": sets}, seeds=[0])
 
 
 if __name__ == "__main__":

@@ -21,9 +21,8 @@ from hdlif.commands.tables import aligned
 from hdlif.measure.engines import Floats
 from hdlif.ops import OPS, infer_values
 from hdlif.ops.program import program_of, row_names
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
 from hdlif.runtime import Session, State
+from recorded import write_record
 
 IMAGES = 8
 
@@ -102,10 +101,7 @@ def main() -> None:
             name: {"density": reached[name], **{way: times[name, way] for way in ("whole", "step by step")}}
             for name in sessions
         }
-        write_json(
-            arguments.out,
-            {"artefact": first.name, "rows": record, "hardware": hardware(), "versions": versions()},
-        )
+        write_record(arguments.out, {"artefact": first.name, "rows": record}, seeds=None)
 
 
 if __name__ == "__main__":

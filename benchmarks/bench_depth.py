@@ -17,7 +17,6 @@ The tables are printed, and written as JSON with --out. Images are random.
 """
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -34,8 +33,7 @@ from hdlif.config import Recipe, load_recipe
 from hdlif.learning import Plan, Rule, Step
 from hdlif.measure.peak_memory import peak_memory
 from hdlif.nn import Carrying
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
+from recorded import write_record
 
 KINDS = {"plain": "resnet", "graphs kept": "reversible_resnet", "reversible": "reversible_resnet"}
 PARTS = ("counts", "peak", "time")
@@ -127,7 +125,7 @@ def main() -> None:
     parts = arguments.measure.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; measures are {', '.join(PARTS)}")
-    record: dict[str, Any] = {**vars(arguments), "out": None, "versions": versions(), "hardware": hardware()}
+    record: dict[str, Any] = {**vars(arguments), "out": None}
     record["threads"] = torch.get_num_threads()
 
     if "counts" in parts:
@@ -144,7 +142,7 @@ def main() -> None:
         title = "CPU time of an update over that with graphs kept: median [quartiles]"
         print(table(title, arguments.depths, found, lambda q: f"{q[1]:.2f} [{q[0]:.2f}, {q[2]:.2f}]", growth=False))
     if arguments.out:
-        write_json(arguments.out, json.loads(json.dumps(record)))
+        write_record(arguments.out, record, seeds="the recipe's own")
 
 
 if __name__ == "__main__":

@@ -23,9 +23,8 @@ from hdlif.artefact import InputRecord, dumps, loads
 from hdlif.deploy import lower
 from hdlif.models import resnet18
 from hdlif.nn import HDLIF, EquationNeuron, Parameter, QuantConv2d, SpikeQuantizer, Ternary
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
 from hdlif.runtime import Session
+from recorded import write_record
 
 T, CLASSES = 4, 10
 
@@ -107,7 +106,7 @@ def main() -> None:
         print(name, rows[name])
     if given.out:
         record = {"networks": rows, "threads": given.threads, "instructions": sessions["hd_lif"].instructions}
-        write_json(given.out, record | {"versions": versions(), "hardware": hardware()})
+        write_record(given.out, record, seeds=[0])
 
 
 if __name__ == "__main__":

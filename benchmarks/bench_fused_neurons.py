@@ -12,7 +12,6 @@ from giving memory back to the system in each round, whose return costs either p
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -29,8 +28,7 @@ from hdlif.accounting import chunk_bytes, saved_bytes
 from hdlif.commands.tables import aligned
 from hdlif.config import load_recipe
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, SecondOrderHDLIF, SteppedNeuron
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
+from recorded import write_record
 
 Make = Callable[..., SteppedNeuron]
 NEURONS: dict[str, Make] = {
@@ -161,11 +159,9 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "rows": found,
         "networks": networks,
-        "versions": versions(),
-        "hardware": hardware(),
     }
     if arguments.out:
-        write_json(arguments.out, json.loads(json.dumps(record)))
+        write_record(arguments.out, record, seeds=[0])
 
 
 if __name__ == "__main__":

@@ -19,9 +19,8 @@ from hdlif.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.artefact.neurons_of_format_4 import modern
 from hdlif.commands.tables import aligned
 from hdlif.ops.weights import LARGEST_WEIGHT
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
 from hdlif.runtime import Session
+from recorded import write_record
 
 LAYERS, STEPS = 4, 4
 MAPS: dict[str, dict[str, Any]] = {
@@ -121,7 +120,7 @@ def main() -> None:
         print(aligned(lines[0], lines[1:]))
     if given.out:
         record = {"networks": found, "threads": given.threads, "rounds": given.rounds}
-        write_json(given.out, record | {"versions": versions(), "hardware": hardware()})
+        write_record(given.out, record, seeds=[0])
 
 
 if __name__ == "__main__":

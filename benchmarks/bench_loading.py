@@ -26,8 +26,7 @@ from hdlif.commands.bench import spread
 from hdlif.commands.tables import aligned
 from hdlif.config import load_recipe
 from hdlif.data import Samples, imagenet
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
+from recorded import write_record
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 95
 PUBLISHED = "imagenet_resnet34_hdlif"
@@ -114,10 +113,9 @@ def main() -> None:
     print(aligned(["read from", "augmentation", "median", "least", "most"], cells))
     if arguments.out:
         record = [{"form": form, "augment": shown, **figures[form, shown]} for form, shown in rows]
-        machine = {"hardware": hardware(), "load_average": load, "versions": versions()}
-        write_json(
-            arguments.out,
-            {**vars(arguments), "out": None, "mean_bytes": mean_bytes, "images_per_cpu_second": record, **machine},
+        machine = {"mean_bytes": mean_bytes, "load_average": load}
+        write_record(
+            arguments.out, {**vars(arguments), "out": None, **machine, "images_per_cpu_second": record}, seeds=[0]
         )
 
 

@@ -1,7 +1,7 @@
 """Peak training memory of one network against the number of time steps, beside SpikingJelly's.
 
     python benchmarks/bench_memory_curve.py [--recipe NAME] [--batch-size N] [--time-steps 1,2,4,...] [--repeats N]
-                                            [--out FILE.json] [--plot FILE.svg]
+                                            [--out FILE.json]
 
 Each figure is the resident memory that a few updates on random images add at their peak, above program and weights: the
 median over fresh processes (`hdlif.measure.peak_memory`). Of rules whose memory grows, T goes up to where a line
@@ -24,7 +24,6 @@ All T run as many steps, 8192 of them: a process takes a few hundred KB in its f
 """
 
 import argparse
-import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -34,7 +33,6 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from matplotlib.figure import Figure
 from torch import nn
 
 import training_peers
@@ -45,10 +43,9 @@ from hdlif.config import Recipe, load_recipe
 from hdlif.errors import TrainingError
 from hdlif.measure.peak_memory import in_fresh_processes, peak_memory, resident_growth
 from hdlif.nn import HDLIF, step_parameters
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
 from hdlif.training import Updater, sgd
 from random_series import CHANNELS, CLASSES, is_series, series_recipe
+from recorded import write_record
 from series_peers import PEERS, Shape
 
 IMAGE_RULES = {"random step": "{kind: stochastic_step}", "SLTT": "{kind: sltt}", "STBP": "{kind: stbp}"}
@@ -201,25 +198,6 @@ def flatness(peaks: dict[int, int | None]) -> float:
     return max(seen) / min(seen)
 
 
-def plot(curves: dict[str, dict[int, int | None]], laws: dict[str, dict[int, dict[str, int]]], path: Path) -> None:
-    """Peaks and laws against T, on logarithmic axes."""
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot(xlabel="time steps T", ylabel="peak training memory, MB", xscale="log", yscale="log")
-    for marker, (name, peaks) in zip(itertools.cycle("os^Dv<>Px*"), curves.items(), strict=False):
-        points = [(t, peak / 1e6) for t, peak in peaks.items() if peak is not None]
-        dashes = "-" if name in RULES else "--"
-        (line,) = axes.plot(*zip(*points, strict=True), dashes, marker=marker, markersize=4, label=name)
-        if name in laws:
-            by_law = [(t, predicted(terms) / 1e6) for t, terms in laws[name].items()]
-            axes.plot(*zip(*by_law, strict=True), ":", color=line.get_color(), linewidth=1)
-    if laws:
-        axes.plot([], [], ":", color="gray", label="law")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize="small" if len(curves) > 5 else None)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
-
-
 def predicted(terms: dict[str, int]) -> int:
     return terms["optimiser"] + terms["saved"] + terms["state"]
 
@@ -232,7 +210,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rules", help="names separated by semicolons; all by default")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--plot", type=Path)
     parser.add_argument("--child", metavar="PEER", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.series = is_series(arguments.recipe)
@@ -261,8 +238,6 @@ def main() -> None:
         "batch_size": arguments.batch_size,
         "repeats": arguments.repeats,
         "time_steps": time_steps,
-        "versions": versions(),
-        "hardware": hardware(),
     }
     curves, laws = measured_before(arguments.out, of_this)
     record: dict[str, Any] = {**of_this, "peak_bytes": curves, "law_bytes": laws}
@@ -282,14 +257,12 @@ def main() -> None:
             cells = [f"{law_of(laws[name][t]) / 1e6:.3g}" if t in counted else "" for t in time_steps]
             rows.append([f"{name}, {figure}", *cells, ""])
         if arguments.out:
-            write_json(arguments.out, json.loads(json.dumps(record)))
+            write_record(arguments.out, record, seeds="the recipe's own")
     if laws:
         counted = next(iter(laws.values()))
         for name, key in (("per-step parameters, MB", "per_step_parameters"), ("input, MB", "input")):
             rows.append([name, *(f"{counted[t][key] / 1e6:.3f}" if t in counted else "" for t in time_steps), ""])
     print(aligned(["peak, MB", *(f"T={t}" for t in time_steps), "largest / smallest, T > 1"], rows))
-    if arguments.plot:
-        plot(curves, {} if arguments.series else laws, arguments.plot)
     growing = [name for name in curves if name in rules and name != "STBP" and flatness(curves[name]) > FLAT]
     if growing:
         sys.exit(f"{', '.join(growing)}: the peak grows by more than {FLAT - 1:.0%} from T = 2 on")

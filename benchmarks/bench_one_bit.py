@@ -12,7 +12,6 @@ random.
 
 import argparse
 import itertools
-import json
 import statistics
 import sys
 import time
@@ -28,8 +27,7 @@ from hdlif.accounting import saved_bytes, update_cost
 from hdlif.commands.tables import aligned
 from hdlif.config import Recipe, load_recipe
 from hdlif.nn import HDLIF
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
+from recorded import write_record
 
 PATHS = ("steps", "fused")
 
@@ -146,9 +144,9 @@ def main() -> None:
     ]
     header = ["MB saved, STBP", "T", "λ, θ", "neurons: steps", "fused", "network: steps", "fused"]
     print(aligned([*header, "CPU time over steps"], [row(one) for one in found]))
-    record = {**vars(arguments), "out": None, "rows": found, "versions": versions(), "hardware": hardware()}
+    record = {**vars(arguments), "out": None, "rows": found}
     if arguments.out:
-        write_json(arguments.out, json.loads(json.dumps(record)))
+        write_record(arguments.out, record, seeds="the recipes' own")
 
 
 if __name__ == "__main__":

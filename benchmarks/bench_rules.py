@@ -16,7 +16,6 @@ The tables are printed, and written as JSON with --out. Images are random.
 
 import argparse
 import itertools
-import json
 import statistics
 import sys
 import time
@@ -35,9 +34,8 @@ from hdlif.config import Recipe, load_recipe
 from hdlif.learning import Plan, Rule
 from hdlif.learning.coherence import Drawn
 from hdlif.measure.peak_memory import peak_memory
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
 from hdlif.training import Updater, sgd
+from recorded import write_record
 
 TIMED_PLANS = 16
 PARTS = ("counts", "peak", "time")
@@ -249,7 +247,7 @@ def main() -> None:
     parts = arguments.measure.split(",")
     if unknown := [*(set(rules) - set(LAWS)), *(set(parts) - set(PARTS))]:
         parser.error(f"unknown: {', '.join(unknown)}; rules are {'; '.join(LAWS)}, measures {', '.join(PARTS)}")
-    record: dict[str, Any] = {**vars(arguments), "out": None, "versions": versions(), "hardware": hardware()}
+    record: dict[str, Any] = {**vars(arguments), "out": None}
     record["threads"] = torch.get_num_threads()
 
     if "counts" in parts:
@@ -274,7 +272,7 @@ def main() -> None:
         title = f"CPU time of an update over that of STBP at T = 1 ({unit * 1e3:.1f} ms): median [quartiles]"
         print(table(title, time_steps, found, lambda q: f"{q[1]:.2f} [{q[0]:.2f}, {q[2]:.2f}]"))
     if arguments.out:
-        write_json(arguments.out, json.loads(json.dumps(record)))
+        write_record(arguments.out, record, seeds="the recipe's own")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from hdlif.artefact import load
 from hdlif.commands.bench import bench, images_of, in_turns, spread
 from hdlif.commands.tables import aligned, engines_table
 from hdlif.measure.engines import Floats
-from hdlif.runs.files import write_json
 from hdlif.runtime import Session
+from recorded import write_record
 
 IMAGES = 16
 
@@ -71,7 +71,7 @@ def main() -> None:
     ]
     print("\n" + aligned(["instructions", "ms", "min", "max", "ratio"], rows))
     if out:
-        write_json(out, {"artefact": arguments["artefact"].name, **result})
+        write_record(out, {"artefact": arguments["artefact"].name, **result}, seeds=None)
 
 
 if __name__ == "__main__":

@@ -38,9 +38,9 @@ from onnx.onnx_ml_pb2 import TensorProto
 from hdlif.artefact import load
 from hdlif.commands.tables import aligned
 from hdlif.inputs.series import shown
-from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runtime import Session, reference
+from recorded import write_record
 from series.gru import Gru, hidden_for
 
 Floats = NDArray[np.float32]
@@ -311,7 +311,7 @@ def main() -> None:
     result = measure(arguments)
     print(table(result))
     if arguments.out:
-        write_json(arguments.out, result)
+        write_record(arguments.out, result, seeds=[0])
 
 
 if __name__ == "__main__":

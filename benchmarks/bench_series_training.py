@@ -237,8 +237,7 @@ def main() -> None:
     names = [name.strip() for name in arguments.rows.split(";")]
     if unknown := [name for name in names if name not in ROWS]:
         parser.error(f"unknown: {'; '.join(unknown)}; rows are {'; '.join(ROWS)}")
-    from hdlif.runs.files import write_json
-    from hdlif.runs.provenance import hardware, versions
+    from recorded import write_record
 
     time_steps = [int(steps) for steps in arguments.time_steps.split(",")]
     with Worker(arguments) as now:
@@ -250,8 +249,8 @@ def main() -> None:
     print(table(found, time_steps))
     if arguments.out:
         record = {"recipe": arguments.recipe, "batch_size": arguments.batch_size, "rounds": arguments.rounds}
-        record |= {"threads": 1, "versions": versions(), "hardware": hardware(), "seconds": found}
-        write_json(arguments.out, json.loads(json.dumps(record)))
+        record |= {"threads": 1, "seconds": found}
+        write_record(arguments.out, record, seeds="the recipe's own")
 
 
 if __name__ == "__main__":

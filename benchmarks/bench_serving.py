@@ -21,7 +21,6 @@ import io
 import json
 import multiprocessing
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -40,6 +39,7 @@ from hdlif.runtime.answers import answers
 from hdlif.runtime.files import Given
 from hdlif.runtime.going_on import GoingOn, network_digest
 from hdlif.runtime.inputs import read_inputs, read_steps
+from recorded import write_record
 
 PATTERNS = 8
 """Different sequences of inputs, which the streams share."""
@@ -301,12 +301,10 @@ def main() -> None:
         "load_averages": [round(before, 2), round(os.getloadavg()[0], 2)],
         "exit_code": code,
         **found,
-        "hardware": {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()},
     }
-    text = json.dumps(record, indent=1)
     if options.out:
-        options.out.write_text(text + "\n")
-    print(text)
+        write_record(options.out, record, seeds=None)
+    print(json.dumps(record, indent=1))
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ import torch
 from hdlif import builders
 from hdlif.commands.tables import aligned
 from hdlif.config import Recipe, load_recipe
-from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
 from hdlif.training import Updater, fabric_class
 from hdlif.training.streaming import Streams
+from recorded import write_record
 
 RULES = (
     "{kind: stbp};{kind: sltt, chunk: 16};{kind: ottt, chunk: 16};{kind: stochastic_step};"
@@ -91,7 +91,7 @@ def main() -> None:
         added = [(size - found["before"]) / 1e6 for size in (first, max(resident.values()), last)]
         rows.append([rule, *(f"{one:.2f}" for one in added), f"{max(resident) / found['seconds']:,.0f}"])
         if arguments.out:
-            write_json(arguments.out, record)
+            write_record(arguments.out, record, seeds="the recipe's own")
     head = ["rule", "MB at 1,000 steps", "most", f"at {max(marks(arguments.steps)):,}", "steps a second"]
     print(aligned(head, rows))
     if growing:

@@ -21,9 +21,8 @@ import torch
 
 from bench_compile import updating
 from hdlif.config import Recipe, load_recipe, shipped_recipes
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
 from hdlif.training.threads import MOST_ROUNDS, candidates, measured
+from recorded import write_record
 
 
 def compared(recipe: Recipe, *, rounds: int) -> dict[str, Any]:
@@ -81,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     if given.out:
         record = {"overrides": given.overrides, "busy": given.busy, "rounds": given.rounds, "recipes": rows}
-        write_json(given.out, record | {"versions": versions(), "hardware": hardware()})
+        write_record(given.out, record, seeds="the recipes' own")
 
 
 if __name__ == "__main__":

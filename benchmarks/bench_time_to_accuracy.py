@@ -63,7 +63,7 @@ from hdlif.commands.tables import aligned
 from hdlif.learning import Plan
 from hdlif.measure.allocator import keep_freed_memory
 from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
+from hdlif.runs.provenance import hardware, measured, versions
 from hdlif.training import Updater, fabric_class, sgd
 from hdlif.training.optim import OnePass
 from hdlif.whole_files import whole_file
@@ -425,7 +425,11 @@ def main(given: Sequence[str] | None = None) -> None:
         sys.exit("\n".join([*off, "nothing is trained: these do not compute the same"]))
     shared = {name: value for name, value in asdict(settings).items() if name not in ("data_root", "threads")}
     known = arguments.out / "result.json"
-    found: Any = {"settings": shared, "versions": versions() | library_versions(), "hardware": hardware(), "rows": {}}
+    found: Any = measured(arguments.seeds) | {
+        "settings": shared,
+        "versions": versions() | library_versions(),
+        "rows": {},
+    }
     if known.exists():
         found = json.loads(known.read_text("utf-8"))
         if found["settings"] != shared:

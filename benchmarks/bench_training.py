@@ -78,10 +78,10 @@ from hdlif.measure.allocator import keep_freed_memory
 from hdlif.measure.peak_memory import in_fresh_processes, resident_growth
 from hdlif.models import PreActBlock
 from hdlif.nn import BatchNorm2d, Neuron
-from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
 from hdlif.training import Updater, fabric_class, sgd
 from hdlif.training.optim import OnePass
+from recorded import write_record
 from training_peers import (
     PEERS,
     WIDTHS,
@@ -747,7 +747,7 @@ def main(given: Sequence[str] | None = None) -> None:
             print(table(cell, figures, arguments.ratios), flush=True)
             record["cells"] += cell_record(cell, figures)
             if arguments.out:
-                write_json(arguments.out, json.loads(json.dumps(record)))
+                write_record(arguments.out, record, seeds="the recipes' own")
     finally:
         for one in running.values():
             one.close()

@@ -24,8 +24,7 @@ from torch import Tensor
 from hdlif import _native
 from hdlif.commands.tables import aligned
 from hdlif.measure.allocator import keep_freed_memory
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
+from recorded import write_record
 
 PARTS = ("forward", "input", "weights")
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
@@ -126,7 +125,7 @@ def main() -> None:
     print(aligned(head, lines))
     record = {**vars(arguments), "out": None, "rows": rows, "threads": torch.get_num_threads()}
     if arguments.out:
-        write_json(arguments.out, record | {"versions": versions(), "hardware": hardware()})
+        write_record(arguments.out, record, seeds=[0])
 
 
 if __name__ == "__main__":

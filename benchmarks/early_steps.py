@@ -17,7 +17,6 @@ changes: the share of codes, or of spikes, that are not 0 at a step, and the sha
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,7 @@ from hdlif.learning import Plan, StochasticStep
 from hdlif.measure.allocator import keep_freed_memory
 from hdlif.measure.recipe_update import RecipeUpdate
 from hdlif.nn import Neuron
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
+from recorded import write_record
 
 RATE = 0.1
 """Of the recipe's learning rate, which would be too high without its cosine."""
@@ -148,9 +146,9 @@ def main() -> None:
         print(f"time for the same noise: {one['product']:.3f} of the uniform draw's")
         print(f"spikes: {not_zero:.1%} are not 0, {changed:.1%} are others than at the step before\n")
     record = {**vars(arguments), "data_root": None, "out": None, "rows": found}
-    record |= {"versions": versions(), "hardware": hardware(), "threads": torch.get_num_threads()}
+    record |= {"threads": torch.get_num_threads()}
     if arguments.out:
-        write_json(arguments.out, json.loads(json.dumps(record, default=str)))
+        write_record(arguments.out, record, seeds="the recipe's own")
 
 
 if __name__ == "__main__":

@@ -28,8 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from hdlif.commands.tables import aligned
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
+from recorded import write_record
 
 RATE = 50
 SEEDS = (42, 43, 44)
@@ -115,7 +114,7 @@ def main() -> None:
     print(aligned(["", "accuracy %", "of the six activities %", "sitting for standing and back"], rows))
     if arguments.out:
         record = {"features": made.shape[1], "tested": int((~is_train).sum()), "models": found}
-        write_json(arguments.out, {**record, "hardware": hardware(), "versions": versions()})
+        write_record(arguments.out, record, seeds=SEEDS)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ before and after, and the spike.
 """
 
 import argparse
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,7 @@ from hdlif import builders
 from hdlif.commands.tables import aligned
 from hdlif.nn import HDLIF
 from hdlif.runs.checkpoints import load_trained
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
+from recorded import write_record
 
 BATCH = 120
 
@@ -151,8 +149,8 @@ def main() -> None:
     for one in found:
         print(text(one))
     if arguments.out:
-        record = {"networks": found, "versions": versions(), "hardware": hardware()}
-        write_json(arguments.out, json.loads(json.dumps(record)))
+        record = {"networks": found}
+        write_record(arguments.out, record, seeds="the runs' own")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ against the tests of its own room alone, in a copy of the tree. Prints the score
 """
 
 import argparse
-import json
 import os
 import random
 import shutil
@@ -18,8 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
+from recorded import write_record
 
 ROOMS = ("functional", "learning")
 IRRELEVANT = ("core/RemoveDecorator", "core/ExceptionReplacer")
@@ -89,7 +87,7 @@ def main() -> None:
                 print(f"  {mutant['file']}:{mutant['line']} {mutant['operator']}\n{mutant['diff']}")
     if arguments.out:
         record = {"sample": arguments.sample, "seed": arguments.seed, "rooms": results}
-        write_json(arguments.out, json.loads(json.dumps({**record, "versions": versions(), "hardware": hardware()})))
+        write_record(arguments.out, record, seeds=[arguments.seed])
 
 
 if __name__ == "__main__":

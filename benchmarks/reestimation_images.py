@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from hdlif import builders
 from hdlif.data import ImageSets
 from hdlif.runs.checkpoints import load_trained
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
 from hdlif.training import answered, reestimated
+from recorded import write_record
 
 
 def classes(network: nn.Module, sets: ImageSets, *, images: int, time_steps: int) -> Tensor:
@@ -102,7 +101,7 @@ def main() -> None:
     results = [measure(path, arguments) for path in paths]
     print(summary(results))
     if arguments.out:
-        write_json(arguments.out, {"networks": results, "versions": versions(), "hardware": hardware()})
+        write_record(arguments.out, {"networks": results}, seeds="the runs' own")
 
 
 if __name__ == "__main__":

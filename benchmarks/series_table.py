@@ -36,8 +36,7 @@ from typing import Any
 
 import torch
 
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
+from recorded import write_record
 from series import Cell, of_forest, of_gru, of_persistence, of_recipe
 
 
@@ -102,7 +101,7 @@ def makers(chosen: str, root: Path, record: dict[str, Any]) -> dict[str, Callabl
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    record: dict[str, Any] = {"hardware": hardware(), "versions": versions(), "cells": {}}
+    record: dict[str, Any] = {"cells": {}}
     if arguments.out and arguments.out.exists():
         record = json.loads(arguments.out.read_text())
     for chosen in arguments.sets.split(","):
@@ -113,7 +112,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                     continue
                 cells[row][str(seed)] = make(seed)
                 if arguments.out:
-                    write_json(arguments.out, record)
+                    write_record(arguments.out, record, seeds=[int(one) for one in arguments.seeds.split(",")])
     return record
 
 

@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from hdlif.config import dump_recipe, load_recipe
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
+from recorded import write_record
 
 OVERRIDES = [
     "name=small",
@@ -77,7 +76,7 @@ def main() -> None:
     for name, row in rows.items():
         print(f"{name:14} {row['best_s']:6.2f} s, {row['best_s'] / torch_s:5.2f} of import torch")
     if arguments.out:
-        write_json(arguments.out, {"commands": rows, "versions": versions(), "hardware": hardware()})
+        write_record(arguments.out, {"commands": rows}, seeds=None)
 
 
 if __name__ == "__main__":

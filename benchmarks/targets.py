@@ -38,6 +38,7 @@ from hdlif.commands.fixed_point import rounded_on_data, sets_of, shown
 from hdlif.runtime import Session, reference
 from hdlif.runtime.answers import alike
 from hdlif.wasm import module, packed_module, script
+from recorded import write_record
 
 _NODE = """
 import { readFileSync } from "node:fs";
@@ -113,7 +114,7 @@ def main() -> int:
         cells = (row["target"], row.get("file", ""), row.get("memory", ""), row.get("time", ""), row["outputs"])
         print("| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells) + " |")
     if given.out is not None:
-        given.out.write_text(json.dumps({"rows": table.rows, "samples": table.x.shape[1]}, indent=1) + "\n")
+        write_record(given.out, {"rows": table.rows, "samples": table.x.shape[1]}, seeds=None)
     return 0
 
 

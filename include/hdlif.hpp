@@ -78,6 +78,9 @@ public:
       throw std::invalid_argument("x has not x_steps * batch frames");
     if (steps == 0)
       steps = x_steps == 1 ? std::size_t(time_steps()) : x_steps;
+    // where addresses have 32 bits, the product could come out small
+    if (steps > std::vector<float>().max_size() / batch / outputs())
+      throw std::invalid_argument("the logits are more than a vector holds");
     std::vector<float> logits(steps * batch * outputs());
     check(hdlif_run(get(), x.data(), std::int64_t(x_steps), std::int64_t(batch), std::int64_t(steps),
                     logits.data()));

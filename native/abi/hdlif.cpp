@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <initializer_list>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -53,9 +54,13 @@ void set_text(std::string_view text) noexcept {
   error_text[count] = '\0';
 }
 
-hdlif_status failed(hdlif_status status, const char* prefix, const std::string& message) noexcept {
+// The text is these parts, one behind the other.
+hdlif_status failed(hdlif_status status, std::initializer_list<const char*> parts) noexcept {
   try {
-    set_text(hdlif::printable(prefix + message, kLongestText));
+    std::string message;
+    for (const char* part : parts)
+      message += part;
+    set_text(hdlif::printable(message, kLongestText));
   } catch (...) {
     set_text("the machine does not grant the memory to say what failed");
   }
@@ -68,17 +73,16 @@ template <typename Body> hdlif_status guarded(const char* prefix, const Body& bo
     body();
     return HDLIF_OK;
   } catch (const CallError& error) {
-    return failed(error.status, prefix, error.what());
+    return failed(error.status, {prefix, error.what()});
   } catch (const hdlif::ArtefactError& error) {
-    return failed(HDLIF_ERROR_ARTEFACT, prefix, error.what());
+    return failed(HDLIF_ERROR_ARTEFACT, {prefix, error.what()});
   } catch (const hdlif::TooLarge& error) {
-    return failed(HDLIF_ERROR_LIMIT, prefix,
-                  std::string(error.what()) + "; the options may grant more max_bytes");
+    return failed(HDLIF_ERROR_LIMIT, {prefix, error.what(), "; the options may grant more max_bytes"});
   } catch (const hdlif::TooManyBytes& error) {
-    return failed(HDLIF_ERROR_LIMIT, prefix,
-                  std::string("its ") + error.what() + ", more than max_bytes; the options may grant more");
+    return failed(HDLIF_ERROR_LIMIT,
+                  {prefix, "its ", error.what(), ", more than max_bytes; the options may grant more"});
   } catch (const hdlif::Interrupted& error) {
-    return failed(HDLIF_ERROR_INTERRUPTED, prefix, error.what());
+    return failed(HDLIF_ERROR_INTERRUPTED, {prefix, error.what()});
   } catch (const std::bad_alloc&) {
     set_text("the machine does not grant the memory that this takes");
     return HDLIF_ERROR_MEMORY;
@@ -86,7 +90,7 @@ template <typename Body> hdlif_status guarded(const char* prefix, const Body& bo
     set_text("the machine does not grant the memory that this takes");
     return HDLIF_ERROR_MEMORY;
   } catch (const std::exception& error) {
-    return failed(HDLIF_ERROR_INTERNAL, prefix, std::string("a fault of the library: ") + error.what());
+    return failed(HDLIF_ERROR_INTERNAL, {prefix, "a fault of the library: ", error.what()});
   } catch (...) {
     set_text("a fault of the library");
     return HDLIF_ERROR_INTERNAL;
@@ -243,12 +247,11 @@ hdlif_status hdlif_open(const void* bytes, size_t size, const hdlif_options* opt
 }
 
 hdlif_status hdlif_open_file(const char* path, const hdlif_options* options, hdlif_network** network) {
-  if (path == nullptr)
-    return failed(HDLIF_ERROR_ARGUMENT, "", "path is NULL");
   std::string prefix;
   const hdlif_status status = guarded([&] {
     require(network != nullptr, "network is NULL");
     *network = nullptr;
+    require(path != nullptr, "path is NULL");
     prefix = std::string(path) + ": ";
   });
   if (status != HDLIF_OK)

@@ -11,7 +11,7 @@
 namespace hdlif {
 namespace {
 
-using Numbers = std::unordered_map<std::string, int32_t>;
+using Numbers = std::map<std::string, int32_t>;
 
 std::string place_of(size_t index) {
   return "nodes[" + std::to_string(index) + "]";

@@ -39,8 +39,7 @@ StoredTensor read_entry(const std::string& key, const Json& entry, const uint8_t
 }
 
 // They lie one behind the other, and nothing stands between or behind them.
-void check_places(const std::unordered_map<std::string, StoredTensor>& tensors, const uint8_t* begin,
-                  size_t room) {
+void check_places(const std::map<std::string, StoredTensor>& tensors, const uint8_t* begin, size_t room) {
   std::vector<Buffer> extents;
   for (const auto& [key, tensor] : tensors)
     extents.push_back(tensor.bytes);

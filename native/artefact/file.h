@@ -3,8 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "../program.h"
@@ -25,7 +25,7 @@ struct StoredTensor {
 struct File {
   std::string graph; // JSON
   Digest digest;
-  std::unordered_map<std::string, StoredTensor> tensors;
+  std::map<std::string, StoredTensor> tensors; // whose names may be chosen to collide in a table of hashes
 };
 
 // Checks header, digest and the table of tensors. `bytes` outlives the tensors. Throws `ArtefactError`, and

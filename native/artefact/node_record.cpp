@@ -25,8 +25,8 @@ const EncodingName* encoding_of(const Json& attributes) {
 }
 
 const Op* find_op(const std::string& name) {
-  static const std::unordered_map<std::string, Op> ops = [] {
-    std::unordered_map<std::string, Op> found;
+  static const std::map<std::string, Op> ops = [] {
+    std::map<std::string, Op> found;
     for (int32_t number = 0; is_op(number); ++number)
       found.emplace(form_of(Op(number)).name, Op(number));
     return found;
@@ -42,7 +42,7 @@ bool is_before_5(Op op) {
 } // namespace
 
 NodeRecord::NodeRecord(const Json& entry, const std::string& where, File& file,
-                       const std::unordered_map<std::string, int32_t>& values, FlatProgram& program)
+                       const std::map<std::string, int32_t>& values, FlatProgram& program)
     : op_(string_of(where + ".op", member(entry, "op"))),
       name_(string_of(where + ".name", member(entry, "name"))), attributes_(member(entry, "attributes")),
       values_(values), program_(program) {

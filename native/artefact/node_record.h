@@ -4,9 +4,9 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -45,7 +45,7 @@ public:
   // `values` has the number of every value of the graph. Reads the references to tensors, and marks those
   // used.
   NodeRecord(const Json& entry, const std::string& where, File& file,
-             const std::unordered_map<std::string, int32_t>& values, FlatProgram& program);
+             const std::map<std::string, int32_t>& values, FlatProgram& program);
 
   const std::string& op() const { return op_; }
   const std::string& name() const { return name_; }
@@ -97,8 +97,8 @@ private:
   std::string op_, name_;
   std::vector<std::string> inputs_;
   Json attributes_;
-  std::unordered_map<std::string, Stored> tensors_;
-  const std::unordered_map<std::string, int32_t>& values_;
+  std::map<std::string, Stored> tensors_;
+  const std::map<std::string, int32_t>& values_;
   FlatProgram& program_;
   std::array<int32_t, kNodeWords> words_{};
   int64_t in_channels_ = -1;

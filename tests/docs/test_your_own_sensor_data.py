@@ -1,4 +1,4 @@
-"""docs/tutorials/your_own_sensor_data.md can be followed from its first to its last line."""
+"""docs/how_to/your_own_sensor_data.md can be followed from its first to its last line."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from hdlif.builders.found import arguments
 from hdlif.data.own.sound_folders import SOUND_KEYS
 from pages import followed, keys_in_rows, page
 
-PAGE = page("tutorials/your_own_sensor_data")
+PAGE = page("how_to/your_own_sensor_data")
 
 
 def test_every_command_of_the_page_runs_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import struct
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
-from hdlif.artefact import INPUT, Graph, dumps, is_artefact, load, loads
+from hdlif.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps, is_artefact, load, loads
 from hdlif.equations import OPERATIONS
+from hdlif.ops.sound import SoundRecord
 from hdlif.runtime import Session, reference
 
 MAX_BYTES, MAX_OPERATIONS = 4_000_000, 3_000_000
@@ -75,6 +77,9 @@ VALUES: tuple[Any, ...] = (
     *("max_pool", "sum_pool", "global_sum_pool", "graded_lif", "parallel", "program", "delay", "upsample"),
     *(*OPERATIONS, ["add", 0, 1], ["select", 0, 1, 2], ["floor", 3], ["constant", 1], ["constant", 1e39], ["s"]),
     *("ternary", "binary", "int2", "int4", "int8", "float32", "hard", "soft", "F32", "U8"),
+    *("image", "events", "series", "table", "none", "pool", "bilinear", "crop", "by_time", "rows", "pixels", "windows"),
+    *("classify", "sequence", "regress", "multilabel", "mean", "last", "each", [], [1], ["a", "b"], ["a", "a"], [8, 8]),
+    *(1e-46, 1e-38, 3.4028235677973366e38, 3.40282357e38, 2**16, 2**16 + 1, 10**5, 10**5 + 1, 2**24, 2**24 + 1),
 )
 
 
@@ -141,6 +146,37 @@ def seeds() -> Iterator[bytes]:
     for neuron in ("quantised", "lif", "hd_lif"):
         b = Builder((2, 4, 3), 2, 0)
         yield dumps(b.graph(b.recurrent(b.conv(INPUT, 3, encoding="float32"), neuron)))
+    for record, task, time_steps in STATED:
+        b = Builder(record.shape, time_steps, 0)
+        graph = b.graph(b.linear(b.hd_lif(b.linear(b.add("flatten", INPUT), 3)), 3))
+        yield dumps(replace(graph, input=record, task=task))
+
+
+def _stated(shape: tuple[int, int, int], kind: str, resize: str = "none", **others: Any) -> InputRecord:
+    return InputRecord(shape, (0.5,) * shape[0], (0.25,) * shape[0], kind, resize, **others)
+
+
+_SCALED = {"mean": (1.0, 2.0, 3.0), "std": (0.5, 1.0, 2.0)}
+STATED = (
+    (_stated((1, 1, 1), "image", "nearest", frames="pixels", fit="crop"), TaskRecord(), 16),
+    (_stated((1, 1, 4), "image", frames="rows"), TaskRecord(combine="last"), 4),
+    (_stated((2, 4, 4), "events", "pool", sensor=(8, 8), binning="by_time"), TaskRecord(), 4),
+    (
+        _stated((2, 1, 1), "series", frames="rows", columns=("x", "y"), rates=(50, 25), windows=(12, 6)),
+        TaskRecord("sequence", "each", 2),
+        6,
+    ),
+    (
+        _stated(
+            (4, 1, 1), "series", frames="rows", sound=SoundRecord(8000, 800, "first", 800, 4, 64, 80, 20.0, 4000.0)
+        ),
+        TaskRecord("multilabel", threshold=0.3),
+        10,
+    ),
+    (_stated((3, 1, 1), "table", columns=("p", "q", "r")), TaskRecord("regress", **_SCALED), 2),
+    (_stated((2, 1, 1), "series", frames="rows"), TaskRecord("regress", "each", 2, ahead=3, **_SCALED), 6),
+)
+"""Inputs and tasks of every kind, and the time steps of their networks."""
 
 
 if __name__ == "__main__":

@@ -253,7 +253,9 @@ def test_arguments_are_checked() -> None:
     handle = c_void_p()
     assert refused(OF_THE_EXTENSION.call, "open", None, 0, None, byref(handle)).status == ARGUMENT
     assert refused(OF_THE_EXTENSION.call, "open", b"", 0, None, None).status == ARGUMENT
+    handle.value = 1
     assert refused(OF_THE_EXTENSION.call, "open_file", None, None, byref(handle)).status == ARGUMENT
+    assert handle.value is None
     assert refused(OF_THE_EXTENSION.call, "stream_open", None, byref(handle)).status == ARGUMENT
     assert refused(opened.stream().call, "run", None, 1, floats(logits)).status == ARGUMENT
     assert refused(opened.stream().call, "run", floats(x), 0, floats(logits)).status == ARGUMENT

@@ -1,5 +1,7 @@
 """Our neurons inside snnTorch, and its networks as ours: outputs and gradients, step for step."""
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -125,6 +127,84 @@ def test_betas_and_thresholds_of_each_neuron(ours: Any) -> None:
     assert 0 < expected.mean() < 1
 
 
+@pytest.mark.parametrize("beta", [torch.tensor(0.75), torch.tensor([0.5, 0.75, 0.25])])
+@pytest.mark.parametrize("mechanism", ["subtract", "zero"])
+def test_a_learned_beta_is_a_learned_leak(ours: Any, beta: Tensor, mechanism: str) -> None:
+    torch.manual_seed(0)
+    node = leaky(beta=beta.double(), learn_beta=True, reset_mechanism=mechanism)
+    theirs = nn.Sequential(nn.Linear(2, 3), node).double()
+    network = ours.from_snntorch(theirs, T).double()
+    x = currents(2).double() * 2
+    expected = run(theirs, x)
+    found, _ = network(x, None, range(T))
+    torch.testing.assert_close(found, expected.double(), atol=0, rtol=0)
+    assert 0 < expected.mean() < 1
+    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(0)).double()
+    (expected * weights).sum().backward()
+    (found * weights).sum().backward()
+    (logit,) = [p for name, p in network.named_parameters() if name.endswith("leak.logit")]
+    # dλ/da = λ (1 - λ)
+    expected = node.beta.grad * node.beta * (1 - node.beta)
+    # Their spikes, and so their gradients, are float32.
+    torch.testing.assert_close(logit.grad.reshape(beta.shape), expected, atol=1e-4, rtol=1e-4)
+
+
+def synaptic(**options: Any) -> nn.Module:
+    return snn.Synaptic(**{"alpha": 0.75, "beta": 0.5, "init_hidden": True, **options})
+
+
+def recurrent(**options: Any) -> nn.Module:
+    return snn.RLeaky(**{"beta": 0.5, "linear_features": 8, "init_hidden": True, **options})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        synaptic,
+        lambda: synaptic(alpha=torch.tensor([0.25, 0.5] * 4), beta=torch.tensor([0.5, 0.75] * 4)),
+        recurrent,
+        lambda: recurrent(learn_beta=True),
+    ],
+    ids=["synaptic", "synaptic by neuron", "recurrent", "recurrent that learns beta"],
+)
+def test_neurons_with_a_current_and_with_feedback_are_ours(ours: Any, make: Any) -> None:
+    theirs = on_grid(nn.Sequential(nn.Flatten(), nn.Linear(2, 8), make(), nn.Linear(8, 3)))
+    if isinstance(theirs[2].beta, nn.Parameter):
+        nn.init.constant_(theirs[2].beta, 0.5)
+    network = ours.from_snntorch(theirs, T)
+    x = currents(2, 1, 1)
+    theirs[2].reset_mem()
+    expected = torch.stack([theirs(step) for step in x])
+    found, _ = network(x, None, range(T))
+    torch.testing.assert_close(found, expected, atol=0, rtol=0)
+    assert found.std() > 0
+    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(0))
+    (expected * weights).sum().backward()
+    (found * weights).sum().backward()
+    gradients = {name.replace("synapse", "recurrent"): p.grad for name, p in network.named_parameters()}
+    for name, parameter in theirs.named_parameters():
+        if not name.endswith("beta"):
+            torch.testing.assert_close(gradients[name], parameter.grad, atol=1e-4, rtol=1e-4)
+    graph = lower(network.eval(), input=record(2, 1, 1), labels=tuple("abc"), time_steps=T)
+    assert (reference.run(graph, x.numpy(), T) == expected.detach().numpy()).all()
+
+
+def test_a_mem_goes_with_its_last_reader(ours: Any) -> None:
+    node, x = ours.Node(HDLIF(T)), currents(3).requires_grad_()
+    gc.collect()
+    gc.disable()
+    try:
+        seen, mem = [], None
+        for step in x:
+            spk, mem = node(step, mem)
+            seen.append(weakref.ref(mem))
+        del spk, mem
+        # As tensors in a circle they would keep the graph of a whole sequence until the next collection.
+        assert [one() for one in seen] == [None] * T
+    finally:
+        gc.enable()
+
+
 def test_a_state_dict_becomes_ours_and_is_deployed(ours: Any) -> None:
     trained, fresh = on_grid(their_network()), their_network(beta=0.9).eval()
     network = ours.from_snntorch(fresh, T, state_dict=trained.state_dict())
@@ -147,16 +227,30 @@ class Loop(nn.Module):
         return spk
 
 
+def reset_set_later() -> nn.Module:
+    theirs = leaky()
+    theirs.reset_mechanism = "zero"
+    return nn.Sequential(theirs)
+
+
 @pytest.mark.parametrize(
     ("network", "said"),
     [
         (lambda: nn.Sequential(leaky(reset_mechanism="none")), r'0 has reset_mechanism="none"'),
         (lambda: nn.Sequential(leaky(reset_delay=False)), r"0 has reset_mechanism=\"subtract\" with reset_delay=False"),
-        (lambda: nn.Sequential(leaky(learn_beta=True)), r"0 learns beta or its threshold"),
+        (lambda: nn.Sequential(leaky(learn_threshold=True)), r"0 learns its threshold or graded_spikes_factor"),
+        (lambda: nn.Sequential(leaky(learn_graded_spikes_factor=True)), r"0 learns its threshold or graded_spikes_fac"),
+        (lambda: nn.Sequential(leaky(beta=1.0, learn_beta=True)), r"0 learns a beta that is not between 0 and 1"),
+        (reset_set_later, r'0 has reset_mechanism="zero", and was made with another'),
         (
-            lambda: nn.Sequential(snn.Synaptic(alpha=0.5, beta=0.5, init_hidden=True)),
-            r"0 \(Synaptic\) has no counterpart",
+            lambda: nn.Sequential(snn.Alpha(alpha=0.9, beta=0.5, init_hidden=True)),
+            r"0 \(Alpha\) has no counterpart; Leaky, RLeaky and Synaptic are accepted",
         ),
+        (lambda: nn.Sequential(synaptic(reset_mechanism="zero")), r'0 has reset_mechanism="zero"; "subtract" has a'),
+        (lambda: nn.Sequential(synaptic(learn_alpha=True)), r"0 learns alpha"),
+        (lambda: nn.Sequential(recurrent(reset_mechanism="zero")), r'0 has reset_mechanism="zero"; "subtract" has a'),
+        (lambda: nn.Sequential(recurrent(all_to_all=False, linear_features=None)), r"0 has all_to_all=False, a weight"),
+        (lambda: nn.Sequential(recurrent(learn_threshold=True)), r"0 learns its threshold"),
         (lambda: nn.Sequential(leaky(spike_grad=surrogate.LSO())), r"0 has the surrogate LSO.*; atan, fast_sigmoid"),
         (lambda: nn.Sequential(leaky(), nn.ReLU()), r"1 is an activation, and the neurons of snnTorch"),
         (Loop, r"Loop of snnTorch: .*forward pass"),

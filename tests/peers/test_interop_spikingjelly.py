@@ -129,6 +129,28 @@ def test_their_network_is_ours_in_outputs_and_gradients(ours: Any, options: dict
         torch.testing.assert_close(gradients[name], parameter.grad, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("decay_input", [True, False])
+def test_a_learned_time_constant_is_a_learned_leak(ours: Any, decay_input: bool) -> None:
+    torch.manual_seed(0)
+    node = neuron.ParametricLIFNode(3.0, decay_input, v_reset=None, surrogate_function=surrogate.ATan(), step_mode="m")
+    theirs = nn.Sequential(nn.Linear(2, 8), node).double()
+    network = ours.from_spikingjelly(theirs, T).double()
+    x = torch.randn(T, 4, 2, dtype=torch.float64) * 3
+    expected = theirs(x)
+    found, _ = network(x, None, range(T))
+    torch.testing.assert_close(found, expected, atol=0, rtol=0)
+    assert 0 < expected.mean() < 1
+    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(0)).double()
+    (expected * weights).sum().backward()
+    (found * weights).sum().backward()
+    (logit,) = [p for name, p in network.named_parameters() if name.endswith("leak.logit")]
+    assert logit.grad is not None
+    assert logit.grad.abs().item() > 0
+    if not decay_input:
+        # Else the factor of the currents learns there, too.
+        torch.testing.assert_close(-logit.grad[0], node.w.grad)
+
+
 def test_a_state_dict_becomes_ours_and_is_deployed(ours: Any) -> None:
     trained, fresh = on_grid(their_network(**OPTIONS[0])), their_network(**OPTIONS[0]).eval()
     network = ours.from_spikingjelly(fresh, T, state_dict=trained.state_dict())
@@ -166,12 +188,16 @@ class Loop(nn.Module):
     ("network", "said"),
     [
         (
-            lambda: nn.Sequential(layer.Linear(2, 2), neuron.ParametricLIFNode()),
-            r"1 \(ParametricLIFNode\) has no counter",
+            lambda: nn.Sequential(neuron.LIFNode(surrogate_function=surrogate.ATan(spiking=False))),
+            r"0 has ATan\(spiking=False\), by which it emits no spikes",
+        ),
+        (
+            lambda: nn.Sequential(layer.ThresholdDependentBatchNorm1d(2.0, 1.0, 2), neuron.LIFNode()),
+            r"a part does not go step by step \(step_mode can only be",
         ),
         (
             lambda: nn.Sequential(layer.Linear(2, 2), neuron.QIFNode()),
-            r"1 \(QIFNode\) has no counterpart; LIFNode and IF",
+            r"1 \(QIFNode\) has no counterpart; LIFNode, IFNode and Par",
         ),
         (
             lambda: nn.Sequential(nn.Linear(2, 2), nn.ReLU(), neuron.LIFNode()),

@@ -93,7 +93,7 @@ def test_published_figures_are_read_from_the_header(tmp_path: Path) -> None:
 
 
 def test_reproduction_lists_the_published_figure_of_every_recipe() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "reference" / "reproduction.md").read_text("utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "results" / "published_rows.md").read_text("utf-8")
     assert recipes.published_table() in text
 
 

@@ -1,18 +1,24 @@
 """The live page stands by itself, is small, and shows in a browser what the runtime computes, to the bit."""
 
+import json
 import re
+import shutil
+import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from browser import chromium
-from deployed_graphs import CLASSES, Builder, residual_network
-from hdlif.artefact import INPUT, Graph, InputRecord, dumps
+from deployed_graphs import CLASSES, Builder, random_input, residual_network
+from hdlif.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps, load
 from hdlif.errors import ArtefactError
 from hdlif.ops import OPS
 from hdlif.report.live import live_page
 from hdlif.runtime import Session, normalise, probabilities
+from hdlif.runtime.answers import said_so_far
 from hdlif.runtime.at_work import layers_at_work
 
 
@@ -52,6 +58,56 @@ def test_what_the_page_takes(graph: Graph, said: str | None) -> None:
         return
     with pytest.raises(ArtefactError, match=said):
         page(graph)
+
+
+LOOK = """
+const [page, frame, steps] = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const element = { textContent: "" };
+globalThis.document = { getElementById: () => element };
+const lie = (id) => page.match(new RegExp(`id="${id}">([^<]*)<`))[1];
+const packed = (id) => require("zlib").gunzipSync(Buffer.from(lie(id), "base64"));
+const [, whole] = page.match(/<script>([^]*)<.script>/);
+const script = whole.replace(/^start\\(\\).*$/m, "return { instantiate, look, tensorsOf };");
+const { instantiate, look, tensorsOf } = eval(script);
+instantiate(packed("module")).then((runtime) => {
+  const bytes = new Uint8Array(packed("artefact"));
+  const network = runtime.open(bytes);
+  const { said, neurons } = look(network, tensorsOf(bytes), new Float32Array(frame), steps);
+  console.log(JSON.stringify({ said, neurons: neurons.map(({ name }) => name) }));
+});
+"""
+"""What the page's own script computes of a frame, without its drawing."""
+
+
+def looked(text: str, x: np.ndarray, steps: int) -> dict[str, list[Any]]:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("needs node")
+    given = json.dumps([text, x.ravel().tolist(), steps])
+    done = subprocess.run([node, "-e", LOOK], input=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[Any]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("combine", ["mean", "last"])
+def test_the_page_reads_an_answer_off_the_steps_that_the_task_names(combine: Literal["mean", "last"]) -> None:
+    graph = replace(network(), task=TaskRecord(combine=combine))
+    x = random_input(graph, 1, 1)
+    said = looked(page(graph), x, graph.time_steps)["said"]
+    outputs = Session(graph, 1).run(x)
+    expected = said_so_far(outputs[:, 0], graph.task)
+    np.testing.assert_allclose(said, expected, atol=1e-6)
+    other = said_so_far(outputs[:, 0], TaskRecord(combine="last" if combine == "mean" else "mean"))
+    assert np.abs(expected - other).max() > 1e-3
+
+
+def test_the_page_shows_the_neurons_of_an_older_file() -> None:
+    path = Path(__file__).parents[1] / "artefact/tiny_format_4.hdlif.safetensors"
+    graph = load(path)
+    text = live_page(path.read_bytes(), path.name)
+    found = looked(text, random_input(graph, 1, 1), graph.time_steps)["neurons"]
+    assert found == [node.name for node in graph.nodes if node.op == "program"] != []
 
 
 def test_networks_that_take_no_pictures_are_refused() -> None:
@@ -149,6 +205,20 @@ def test_a_picture_from_a_file_is_shown_and_what_is_none_is_said(tmp_path: Path)
         browser.ask(f"element/{element}/value", {"text": str(other)})
         said = browser.wait("return document.getElementById('message').textContent")
         assert "is no picture that this browser reads" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_wrong(scheme: str, tmp_path: Path) -> None:
+    path = tmp_path / "live.html"
+    path.write_text(page(network()), "utf-8")
+    with chromium() as browser:
+        for width in (400, 1400):
+            browser.show(width, scheme=scheme)
+            browser.open(path)
+            browser.wait("return window.hdlif !== undefined")
+            assert browser.run("return document.documentElement.scrollWidth") <= width
+            assert browser.inaccessible() == []
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """Names of models, reloading their files, and what the server says of itself."""
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 
 import httpx
@@ -11,7 +13,7 @@ from hdlif.artefact import save
 from hdlif.errors import ArtefactError, HdlifError
 from hdlif.serve import Settings
 from hdlif.serve.app import create_app
-from hdlif.serve.models import named
+from hdlif.serve.models import OVERHEAD_BYTES, named
 from served import NPY, STEPS, client, npy, series, write
 
 TOKEN = "a-token-of-sixteen-letters"
@@ -62,6 +64,58 @@ def test_a_changed_file_is_loaded_again_and_streams_stay_with_what_they_began_on
             "/v1/models/net/streams", content=state, headers={"content-type": "application/vnd.hdlif.state"}
         )
         assert refused.json()["code"] == "state_refused"
+
+
+def test_an_exchanged_network_goes_with_its_last_stream_whatever_collections_do(tmp_path: Path) -> None:
+    artefacts = write(tmp_path, net=series(seed=0))
+    with client(artefacts, admin_token=TOKEN) as http:
+        models = http.app.state.server.models
+        session = weakref.ref(models["net"].session)
+        stream = http.post("/v1/models/net/streams").json()["stream"]
+        http.post("/v1/models/net/predict", content=ROWS, headers=NPY)
+        save(series(seed=1), artefacts["net"])
+        gc.collect()
+        # As a server that has started does.
+        gc.freeze()
+        gc.disable()
+        try:
+            assert http.post("/v1/models/net/reload", headers=BEARER).json()["changed"]
+            assert (session() is not None, len(models.old)) == (True, 1)
+            assert models.old_bytes > OVERHEAD_BYTES
+            assert "hdlif_old_networks 1.0" in http.get("/metrics").text
+            http.delete(f"/v1/streams/{stream}")
+            assert (session(), models.old, models.old_bytes) == (None, [], 0)
+        finally:
+            gc.enable()
+            gc.unfreeze()
+
+
+def test_old_networks_are_bounded_by_refusing_to_load_more(tmp_path: Path) -> None:
+    artefacts = write(tmp_path, net=series(seed=0))
+    with client(artefacts, admin_token=TOKEN, max_old_bytes=OVERHEAD_BYTES) as http:
+        streams = []
+        for seed in (1, 2):
+            streams.append(http.post("/v1/models/net/streams").json())
+            save(series(seed=seed), artefacts["net"])
+            answer = http.post("/v1/models/net/reload", headers=BEARER)
+        assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "networks_full", "5")
+        assert http.get("/v1/models/net").json()["digest"] == streams[1]["digest"] != streams[0]["digest"]
+        said = http.post(f"/v1/streams/{streams[0]['stream']}/steps", content=ROWS, headers=NPY)
+        assert said.status_code == 200
+        del said
+        http.delete(f"/v1/streams/{streams[0]['stream']}")
+        assert http.post("/v1/models/net/reload", headers=BEARER).json()["changed"]
+
+
+def test_of_two_reloads_at_once_one_changes_the_network(tmp_path: Path) -> None:
+    artefacts = write(tmp_path, net=series(seed=0))
+
+    async def twice() -> list[bool]:
+        models = create_app(artefacts, Settings(threads=1)).state.server.models
+        save(series(seed=1), artefacts["net"])
+        return await asyncio.gather(models.reload("net"), models.reload("net"))
+
+    assert asyncio.run(twice()) == [True, False]
 
 
 def test_a_damaged_file_is_refused_and_the_model_goes_on(tmp_path: Path) -> None:

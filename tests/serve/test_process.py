@@ -13,7 +13,8 @@ import httpx
 import numpy as np
 import pytest
 
-from hdlif.artefact import save
+from deployed_graphs import Builder
+from hdlif.artefact import INPUT, save
 from served import NPY, STEPS, npy, series, write
 from serving_processes import answer, everything, metric, server, wait_until
 
@@ -68,7 +69,9 @@ def test_requests_in_flight_are_answered_after_sigterm(tmp_path: Path) -> None:
         )
         for one in clients:
             one.start()
-        wait_until(lambda: metric(process, "hdlif_body_bytes") == 5 * len(ROWS) + 50)
+        # Of each its body, its input twice, and an answer of three classes.
+        whole = len(ROWS) + 2 * 4 * 2 * STEPS + 768 + 64 * 3
+        wait_until(lambda: metric(process, "hdlif_body_bytes") == 5 * whole + 50)
         process.child.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         slow.sendall(ROWS[50:])
@@ -224,3 +227,31 @@ def test_the_extra_is_named_where_it_is_missing(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
     assert "pip install 'hdlif[serve]'" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_does_not_keep_the_process(tmp_path: Path) -> None:
+    b = Builder((8, 64, 64), 4, 0)
+    x = INPUT
+    for _ in range(12):
+        x = b.hd_lif(b.conv(x, 128, encoding="float32"))
+    artefacts = write(tmp_path, net=b.graph(b.add("global_sum_pool", x)))
+    # Some 10 to 20 s of a core.
+    frames = npy(np.ones((100, 8, 64, 64), np.float32))
+    with server(*artefacts.values(), "--threads", 1, "--max-operations", 2**46) as process:
+        codes: list[int] = []
+
+        def ask() -> None:
+            content = httpx.post(f"{process.address}/v1/models/net/predict", content=frames, headers=NPY, timeout=60)
+            codes.append(content.status_code)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        wait_until(lambda: metric(process, "hdlif_batch_inputs_count") == 1)
+        process.child.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        begin = time.monotonic()
+        code, _ = process.end()
+        asking.join()
+    assert (code, codes) == (143, [503])
+    assert time.monotonic() - begin < 5

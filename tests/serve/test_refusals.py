@@ -1,11 +1,14 @@
 """What a request may not be: each refusal has its status, its code, one printable line, and how to mend it."""
 
+import contextlib
 import io
 import json
 import pickle
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,10 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from hdlif.serve.bodies import given, reading_bytes
 from hdlif.serve.manners import MOST_ADDRESSES, Rate
-from hdlif.serve.refusals import KINDS
-from served import NPY, STEPS, client, npy, residual_network, series, write
+from hdlif.serve.refusals import KINDS, Refusal
+from served import NPY, STEPS, client, npy, residual_network, series, unbounded, write
 
 PNG, JSON, CSV = ({"content-type": kind} for kind in ("image/png", "application/json", "text/csv"))
 
@@ -162,13 +166,65 @@ def test_a_body_beyond_the_limit_is_refused_whether_or_not_its_length_is_said(tm
 
 def test_bodies_of_all_requests_share_what_is_set_aside(tmp_path: Path) -> None:
     rows = json.dumps([[0.5, 0.25]] * STEPS).encode()
-    # Numbers take eight times the bytes of their JSON beside these.
-    with client(write(tmp_path, net=series()), max_bodies_bytes=9 * len(rows)) as http:
+    with client(write(tmp_path, net=series()), max_bodies_bytes=10_000) as http:
+        room = http.app.state.server.room
         assert http.post("/v1/models/net/predict", content=rows, headers=JSON).status_code == 200
-        full = http.post("/v1/models/net/predict", content=rows + b" ", headers=JSON)
-        assert_refused(full, "overloaded", "memory")
-        assert_refused(http.post("/v1/models/net/predict", content=b"0.25,0.5\n" * STEPS, headers=CSV), "overloaded")
-        assert full.headers["retry-after"] == "1"
+        with room.lent() as other:
+            other.grow(9000)
+            full = http.post("/v1/models/net/predict", content=rows, headers=JSON)
+            assert_refused(full, "overloaded", "memory")
+            assert full.headers["retry-after"] == "1"
+        assert room.held == 0
+        # What one request takes alone no waiting mends.
+        long = json.dumps([[0.5, 0.25]] * 100).encode()
+        assert_refused(http.post("/v1/models/net/predict", content=long, headers=JSON), "body_too_large", "10,000")
+        assert room.held == 0
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[" + "0," * 50_000 + "0]",
+        "[" + "-9," * 50_000 + "0]",
+        "[" + "0.1," * 50_000 + "0]",
+        "[" + "[]," * 50_000 + "[]]",
+    ],
+)
+@pytest.mark.parametrize("form", ["{}", '{{"values": {}, "type": "uint8"}}'])
+def test_reading_json_takes_no_more_than_is_set_aside_for_it(said: str, form: str) -> None:
+    content = form.format(said).encode()
+    tracemalloc.start()
+    with contextlib.suppress(Refusal):
+        given(content, "application/json", 1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak <= reading_bytes(content, "application/json")
+
+
+def test_texts_in_json_become_no_array(tmp_path: Path) -> None:
+    # As an array of texts they would take 4 * 100,000 * 1,000 bytes.
+    long = ["a" * 100_000, *[""] * 1000]
+    tracemalloc.start()
+    with client(write(tmp_path, net=series())) as http:
+        for values in (long, [long], [[0.5], long], {"values": long}):
+            refused = http.post("/v1/models/net/predict", json=values)
+            assert_refused(refused, "bad_json", "no number")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**25
+
+
+def test_inputs_that_a_small_body_becomes_are_counted(tmp_path: Path) -> None:
+    graph = unbounded()
+    graph = replace(graph, input=replace(graph.input, windows=(1000, 1)), time_steps=1000)
+    rows = npy(np.zeros((1100, 2), np.float32))
+    # 101 windows of 8,000 bytes each.
+    with client(write(tmp_path, net=graph), max_bodies_bytes=2**20) as http:
+        assert_refused(http.post("/v1/models/net/predict", content=rows, headers=NPY), "body_too_large")
+        assert http.post("/v1/models/net/predict", content=rows[: -80 * 100], headers=NPY).status_code == 422
+        assert http.app.state.server.room.held == 0
+    with client(write(tmp_path, net=graph)) as http:
+        assert len(http.post("/v1/models/net/predict", content=rows, headers=NPY).json()["inputs"]) == 101
 
 
 def test_inputs_of_a_request_are_bounded(tmp_path: Path) -> None:
@@ -203,7 +259,7 @@ def test_a_fault_of_the_server_is_said_without_its_inside(tmp_path: Path, monkey
         raise RuntimeError("/secret/path")
 
     with client(write(tmp_path, net=series())) as http:
-        monkeypatch.setattr(type(http.app.state.server), "_read", failing)
+        monkeypatch.setattr(type(http.app.state.server), "_inputs", failing)
         plain = TestClient(http.app, raise_server_exceptions=False)
         answer = plain.post("/v1/models/net/predict", content=npy(np.zeros((STEPS, 2))), headers=NPY)
         assert_refused(answer, "internal")

@@ -1,6 +1,8 @@
 """Streams: the bits of a whole run, in order, within bounds, and moved from one server to another."""
 
 import asyncio
+import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,89 @@ def test_idle_streams_end(tmp_path: Path) -> None:
         streams.end_idle()
         assert (len(streams), streams.bytes) == (0, 0)
         assert 'hdlif_streams_ended_total{reason="idle"} 2.0' in http.get("/metrics").text
+
+
+def test_a_stream_is_not_idle_while_a_request_of_it_comes(tmp_path: Path) -> None:
+    body = npy(np.zeros((1, 2)))
+
+    async def slowly() -> int:
+        app = create_app(write(tmp_path, net=series()), Settings(threads=1, stream_idle_seconds=10))
+        streams = app.state.server.streams
+        now = 100.0
+        streams._now = lambda: now
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+            slow, idle = [(await http.post("/v1/models/net/streams")).json()["stream"] for _ in range(2)]
+
+            async def parts() -> AsyncIterator[bytes]:
+                nonlocal now
+                yield body[:50]
+                now = 120.0
+                assert (await http.get(f"/v1/streams/{idle}")).status_code == 404
+                yield body[50:]
+
+            sent = await http.post(f"/v1/streams/{slow}/steps", content=parts(), headers=NPY)
+            assert len(streams) == 1
+            now = 130.0
+            streams.end_idle()
+            assert len(streams) == 0
+            return sent.status_code
+
+    assert asyncio.run(slowly()) == 200
+
+
+def test_a_request_that_is_given_up_keeps_its_turn_until_its_steps_are_run(tmp_path: Path) -> None:
+    go, runs = threading.Event(), []
+
+    async def given_up() -> tuple[int, int]:
+        app = create_app(write(tmp_path, net=series()), Settings(threads=1))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+            stream = (await http.post("/v1/models/net/streams")).json()["stream"]
+            sequence = app.state.server.streams._open[stream].sequence
+            run = sequence.run
+
+            def held(x: Any) -> Any:
+                runs.append("begins")
+                assert go.wait(30)
+                said = run(x)
+                runs.append("ends")
+                return said
+
+            sequence.run = held
+            first, second = [
+                asyncio.create_task(
+                    http.post(f"/v1/streams/{stream}/steps", content=npy(np.zeros((k, 2))), headers=NPY)
+                )
+                for k in (3, 1)
+            ]
+            while not runs:
+                await asyncio.sleep(0.01)
+            # As servers do whose clients have gone.
+            first.cancel()
+            await asyncio.sleep(0.1)
+            assert runs == ["begins"]
+            go.set()
+            answer = await second
+            assert first.done()
+            return answer.status_code, answer.json()["t"]
+
+    assert asyncio.run(given_up()) == (200, 4)
+    assert runs == ["begins", "ends"] * 2
+
+
+def test_steps_of_a_request_are_bounded_by_number_operations_and_memory(tmp_path: Path) -> None:
+    artefacts = write(tmp_path, net=series())
+    _, each = Session(artefacts["net"], 1)._cost(1, 1, False, False, False)
+    for limits, code in (
+        ({"max_steps": 3 * STEPS}, "too_many_inputs"),
+        ({"max_operations": 3 * STEPS * each}, "too_much_work"),
+        ({"max_bodies_bytes": 3 * STEPS * 1000}, "body_too_large"),
+    ):
+        with client(artefacts, **limits) as http:
+            stream = begin(http)["stream"]
+            refused = step(http, stream, np.zeros((4 * STEPS, 2), np.float32))
+            assert refused.json()["code"] == code
+            assert step(http, stream, np.zeros((3 * STEPS - 1, 2), np.float32)).json()["t"] == 3 * STEPS - 1
+            assert http.app.state.server.room.held == 0
 
 
 def test_ended_and_unknown_streams_are_said_to_be(tmp_path: Path) -> None:

@@ -61,6 +61,14 @@ for (const folder of folders) {
     second.close();
   }
   refused(() => network.run(x.subarray(1), { batch, steps }), 1);
+  const frame = x.subarray(0, network.frameSize);
+  for (const count of [0, -1, 1.5, NaN, Infinity]) refused(() => network.run(frame, { steps: count }), 1);
+  for (const count of [0, -1, 0.5]) refused(() => network.run(frame, { batch: count }), 1);
+  // As many logits as take 2^32 bytes and a few more: modulo 2^32, a few.
+  const many = Math.ceil(2 ** 30 / network.labels.length);
+  refused(() => network.run(frame, { steps: many }), 6);
+  refused(() => network.runValues(frame, [name], { steps: many }), 6);
+  same(network.run(x, { batch, steps }), logits, `${folder}: run again`);
   network.close();
   refused(() => network.run(x, { batch, steps }), 1);
   refused(() => runtime.open(artefact.subarray(0, artefact.length - 1)), 3);

@@ -158,6 +158,7 @@ def _run_on_stream(artefact: Path, place: Path, as_json: bool, options: dict[str
 @click.option("--max-streams", type=int, help="That are open; 0 leaves streams out.  [default: 4096]")
 @click.option("--max-stream-bytes", type=int, help="That open streams hold.  [default: 2^28]")
 @click.option("--stream-idle-seconds", type=float, help="After which an unused stream is ended.  [default: 300]")
+@click.option("--max-old-bytes", type=int, help="Of networks that were exchanged while streams live.  [default: 2^28]")
 @click.option("--max-connections", type=int, help="[default: 2048]")
 @click.option("--receive-seconds", type=float, help="Within which a request has come whole.  [default: 30]")
 @click.option("--send-seconds", type=float, help="For which an answer may be left unread.  [default: 30]")
@@ -188,6 +189,7 @@ def serve(
     import signal
 
     try:
+        from hdlif.serve.server import end_process
         from hdlif.serve.server import serve as command
     except ModuleNotFoundError as error:
         raise MissingExtraError(
@@ -205,7 +207,9 @@ def serve(
         started=lambda found: show(found.as_dict(), as_json, lambda: str(found)),
         say=say,
     )
+    if ended_by is None:
+        return
+    end_process(128 + ended_by)
     if ended_by == signal.SIGINT:
         raise KeyboardInterrupt
-    if ended_by is not None:
-        sys.exit(128 + ended_by)
+    sys.exit(128 + ended_by)

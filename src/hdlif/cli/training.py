@@ -30,7 +30,7 @@ from hdlif.cli.output import saying_how_to_go_on, show, to_stderr
     type=DATA,
     metavar="NAME|PATH",
     help="A data set that ships, or data of your own (pictures, series, sounds, tables, recordings, shards, "
-    "package.module:Name: docs/your_own_*.md), in place of the recipe's.",
+    "package.module:Name: docs/how_to/your_own_*.md), in place of the recipe's.",
 )
 @data_root_option
 @click.option("--out", type=FILE, help="Run folder.  [default: runs/NAME]")

@@ -27,7 +27,7 @@ from hdlif.report import ablation
 from hdlif.runs.files import write_json, write_text
 from hdlif.runs.folders import begun, finished, left_by_a_run
 from hdlif.runs.processes import check_alone
-from hdlif.runs.provenance import hardware, versions
+from hdlif.runs.provenance import measured as provenance_of
 from hdlif.runs.recipe_data import Looks, as_begun
 from hdlif.runs.sample_names import sample_name_of_all
 
@@ -429,8 +429,7 @@ def _write(table: Table, queue: list[Cell], runs: Mapping[Path, TableRun], out: 
             for row, columns in found.items()
         },
         "undefined": table.undefined,
-        "versions": versions(),
-        "hardware": hardware(),
+        **provenance_of(sorted({cell.seed for cell in queue})),
     }
     write_json(out / "table.json", result)
     write_text(out / "table.md", markdown(table, result))

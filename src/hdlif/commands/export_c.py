@@ -138,9 +138,14 @@ def export_c(
     for kind, needed, there in (("ROM", found.data_bytes, rom), ("RAM", found.ram_bytes, ram)):
         if there is not None and needed > there:
             what = "constants" if kind == "ROM" else "state and work space"
+            smaller = (
+                " or choose another device"
+                if fixed is not None
+                else ", choose another device, or take --arithmetic fixed"
+            )
             raise InputError(
                 f"{source}: {what} take {needed:,} bytes of {kind}, and the device has {there:,}; "
-                "train a smaller network, choose another device, or take --arithmetic fixed"
+                f"train a smaller network{smaller}"
             )
     files: Mapping[str, str] = {out.with_suffix(".h").name: found.header, out.name: found.code}
     checked: Checked | None = None

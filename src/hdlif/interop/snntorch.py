@@ -1,4 +1,4 @@
-"""snnTorch: our neurons as its modules, and its networks of `Leaky` neurons as ours. Needs snnTorch 1.0 or later."""
+"""snnTorch: our neurons as its modules, and its networks as ours. Needs snnTorch 1.0 or later."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -10,9 +10,20 @@ from torch import Tensor, nn
 
 from hdlif.errors import MissingExtraError, StateError
 from hdlif.functional import ATan, DetachedReset, HardReset, Sigmoid, Surrogate
-from hdlif.interop.turning import TurningNeurons, above, copied, fill, unit_lif
+from hdlif.interop.turning import TurningNeurons, above, copied, fill, learn_leak, unit_lif
 from hdlif.models.spiking.turning import Fed, Turned
-from hdlif.nn import LateResetLIF, Neuron, State, SteppedNeuron, Temporal
+from hdlif.nn import (
+    LateResetLIF,
+    LeakyIntegrator,
+    Neuron,
+    Recurrent,
+    Sequential,
+    State,
+    SteppedNeuron,
+    Temporal,
+    UnitLIF,
+)
+from hdlif.nn.paths import inside
 
 try:
     import snntorch
@@ -24,7 +35,11 @@ except ModuleNotFoundError as _error:
 
 @dataclass(frozen=True)
 class FastSigmoid:
-    """f(x) = 1/(slope·|x| + 1)², as snnTorch has it; its area is 2/slope."""
+    """f(x) = 1/(slope·|x| + 1)², as snnTorch has it; its area is 2/slope.
+
+    Attributes:
+        slope: above 0, as of `snntorch.surrogate.fast_sigmoid`.
+    """
 
     slope: float = 25.0
 
@@ -97,6 +112,9 @@ class Node(nn.Module):
         states = {} if after is None else dict(after)
         first = states.get(self.neuron.states[0]) if self.neuron.states else None
         mem = first if isinstance(first, Tensor) else torch.zeros_like(spikes)
+        # Without itself, in whose place `_state_of` puts it: a tensor in a circle keeps its graph.
+        if self.neuron.states:
+            del states[self.neuron.states[0]]
         mem._hdlif = states, t  # type: ignore[attr-defined]
         return mem
 
@@ -108,11 +126,13 @@ def from_snntorch(
     state_dict: Mapping[str, Tensor] | None = None,
     surrogate: Surrogate | None = None,
 ) -> Temporal:
-    """A network of torch's layers and snnTorch's `Leaky`, as one of ours with the same weights and equal outputs.
+    """A network of torch's layers and snnTorch's neurons, as one of ours with the same weights and equal outputs.
 
     What one step computes is followed: an `nn.Sequential`, or a forward pass of x alone, with `init_hidden=True`.
     `Leaky` fires above its threshold, ours at it, so that ours has the next float32. `reset_delay=True`, its default,
     becomes `LateResetLIF` where it subtracts; where it resets to zero, spikes are the same as of a reset at once.
+    A beta that is learned becomes a leak λ = σ(a) that is, and is so rounded once more. A `Synaptic` that subtracts is
+    a `LeakyIntegrator` in front of that, an `RLeaky` that subtracts a `Recurrent` around it.
 
     Args:
         network: it stays as it is.
@@ -129,9 +149,9 @@ def from_snntorch(
         time_steps,
         surrogate,
         "snnTorch",
-        "Leaky is accepted",
+        "Leaky, RLeaky and Synaptic are accepted",
         lambda one: isinstance(one, snntorch.SpikingNeuron),
-        {snntorch.Leaky: _leaky},
+        {snntorch.Leaky: _leaky, snntorch.RLeaky: _recurrent, snntorch.Synaptic: _synaptic},
         {},
     )
     return turning.network(network)
@@ -148,20 +168,51 @@ def _leaky(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
     if why := _refused(node):
         return turning.refuse(path, why)
     beta, threshold = (value.detach().float().reshape(-1) for value in (node.beta.clamp(0, 1), node.threshold))
+    made: UnitLIF
     if node.reset_mechanism == "zero":
         reset = DetachedReset(HardReset()) if node.reset_delay else HardReset()
         made = unit_lif(turning.time_steps, beta, above(threshold), reset=reset, surrogate=surrogate)
-        return Turned(made, fed)
-    channels = max(len(beta), len(threshold))
-    late = LateResetLIF(
-        turning.time_steps, channels=None if channels == 1 else channels, per_step=False, surrogate=surrogate
+    else:
+        channels = max(len(beta), len(threshold))
+        made = LateResetLIF(
+            turning.time_steps, channels=None if channels == 1 else channels, per_step=False, surrogate=surrogate
+        )
+        fill(made, leak=beta, threshold=torch.from_numpy(above(threshold)), size=threshold)
+    if isinstance(node.beta, nn.Parameter):
+        learn_leak(made, beta.double().logit())
+    return Turned(made, fed)
+
+
+def _recurrent(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
+    if not node.all_to_all:
+        return turning.refuse(
+            path, "has all_to_all=False, a weight a neuron; a linear layer or convolution is accepted"
+        )
+    if node.reset_mechanism == "zero":
+        return turning.refuse(path, f"has {_ZERO} input too")
+    made = _leaky(turning, node, path, fed).module
+    synapse = turning.turn(node.recurrent, inside(path, "recurrent"), fed).module
+    return Turned(Recurrent(made, synapse) if isinstance(made, Temporal) else made, fed)
+
+
+def _synaptic(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
+    if node.reset_mechanism == "zero":
+        return turning.refuse(path, f"has {_ZERO} current too")
+    if isinstance(node.alpha, nn.Parameter):
+        return turning.refuse(path, "learns alpha, and that of the counterpart is fixed; set learn_alpha=False")
+    alpha = node.alpha.float().clamp(0, 1).reshape(-1)
+    current = LeakyIntegrator(
+        turning.time_steps, channels=None if len(alpha) == 1 else len(alpha), per_step=False, learned=False
     )
-    fill(late, leak=beta, threshold=torch.from_numpy(above(threshold)), size=threshold)
-    return Turned(late, fed)
+    fill(current, leak=alpha)
+    return Turned(Sequential(current, _leaky(turning, node, path, fed).module), fed)
+
+
+_ZERO = 'reset_mechanism="zero"; "subtract" has a counterpart, and this empties what comes at the step behind, the'
 
 
 def _refused(node: Any) -> str | None:
-    """What a `Leaky` has that ours has not."""
+    """What one of its neurons has that ours has not."""
     if node.reset_mechanism == "none":
         return 'has reset_mechanism="none"; "zero" and "subtract" have a counterpart'
     if node.reset_mechanism == "subtract" and not node.reset_delay:
@@ -171,13 +222,24 @@ def _refused(node: Any) -> str | None:
         )
     if node.inhibition or node.state_quant:
         return "has inhibition or state_quant, of which ours has neither"
-    if isinstance(node.threshold, nn.Parameter) or isinstance(node.beta, nn.Parameter):
-        return "learns beta or its threshold, and those of the counterpart are fixed; set learn_beta=False"
+    if isinstance(node.threshold, nn.Parameter) or isinstance(node.graded_spikes_factor, nn.Parameter):
+        return (
+            "learns its threshold or graded_spikes_factor, and those of the counterpart are fixed; set "
+            "learn_threshold=False and learn_graded_spikes_factor=False"
+        )
+    if isinstance(node.beta, nn.Parameter) and not ((node.beta > 0) & (node.beta < 1)).all():
+        return "learns a beta that is not between 0 and 1, where that of the counterpart lies; set learn_beta=False"
+    if node.state_function.__name__ != _STATE_FUNCTIONS[node.reset_mechanism]:
+        return f'has reset_mechanism="{node.reset_mechanism}", and was made with another, by which it still computes'
     if (node.graded_spikes_factor != 1).any():
         return f"has graded_spikes_factor = {node.graded_spikes_factor.tolist()}, and spikes of 1 are accepted"
     if not (node.threshold > 0).all():
         return "has a threshold that is not above 0"
     return None
+
+
+_STATE_FUNCTIONS = {"subtract": "_base_sub", "zero": "_base_zero"}
+"""What a neuron that was made with a reset computes by."""
 
 
 def _surrogate(theirs: Callable[..., Any]) -> Surrogate | None:

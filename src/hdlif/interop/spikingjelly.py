@@ -6,9 +6,9 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from hdlif.errors import MissingExtraError, StateError
+from hdlif.errors import ConversionError, MissingExtraError, StateError
 from hdlif.functional import ATan, DetachedReset, HardReset, Rectangle, Reset, Sigmoid, Surrogate, Triangle, soft_reset
-from hdlif.interop.turning import TurningNeurons, behind_gain, copied, unit_lif
+from hdlif.interop.turning import TurningNeurons, behind_gain, copied, learn_leak, unit_lif
 from hdlif.models.spiking.turning import Fed, Turned
 from hdlif.nn import Neuron, State, SteppedNeuron, Temporal
 
@@ -68,9 +68,13 @@ class Node(base.MemoryModule):  # type: ignore[misc] # of a library without type
 
 
 def nodes(make: Callable[[], Neuron], step_mode: str = "s") -> Callable[..., Node]:
-    """What SpikingJelly's models take for a class of neurons: `spiking_resnet18(spiking_neuron=nodes(make))`.
+    """Our neurons as the class of neurons of SpikingJelly's models: `spiking_resnet18(spiking_neuron=nodes(make))`.
 
-    Arguments of its own neurons (`surrogate_function`, ...) are left out, since they say nothing of ours.
+    Arguments of its own neurons (`surrogate_function`, ...) are ignored, since they do not apply to ours.
+
+    Args:
+        make: makes a layer of our neurons.
+        step_mode: "s" or "m", where SpikingJelly's model gives none.
     """
 
     def made(*_: Any, **others: Any) -> Node:
@@ -88,6 +92,9 @@ def from_spikingjelly(
 ) -> Temporal:
     """A network of SpikingJelly's layers and neurons, as one of ours with the same weights and equal outputs.
 
+    The leak 1 - 1/τ = σ(-w) of a `ParametricLIFNode` is learned here too; 1/τ, by which `decay_input=True` multiplies
+    currents, stays as it is.
+
     What one step computes is followed, so a forward pass that goes over time itself is refused. Neurons are `LIFNode`
     and `IFNode`, of any τ, `decay_input`, threshold and reset; they emit 1. Batch norms in train mode have statistics
     by step, and dropout draws anew at each step: in eval mode, networks are equal.
@@ -104,8 +111,14 @@ def from_spikingjelly(
     """
     network = copied(network, state_dict)
     functional.reset_net(network)
-    functional.set_step_mode(network, "s")
-    accepted = "LIFNode and IFNode are accepted"
+    try:
+        functional.set_step_mode(network, "s")
+    except ValueError as error:
+        raise ConversionError(
+            f"{type(network).__name__} of SpikingJelly: a part does not go step by step ({error}), and has no "
+            "counterpart; batch norms of a batch and single steps are accepted"
+        ) from error
+    accepted = "LIFNode, IFNode and ParametricLIFNode are accepted"
     turning = TurningNeurons(
         time_steps,
         surrogate,
@@ -120,17 +133,32 @@ def from_spikingjelly(
 
 def _surrogate(turning: TurningNeurons, node: Any) -> Surrogate | str:
     """Of a node, as ours."""
-    if turning.surrogate is not None:
-        return turning.surrogate
     theirs = node.surrogate_function
     kind = type(theirs).__name__
+    if not getattr(theirs, "spiking", True):
+        return f"has {kind}(spiking=False), by which it emits no spikes but that function; spiking=True is accepted"
+    if turning.surrogate is not None:
+        return turning.surrogate
     if kind not in _SURROGATES:
         return f"has the surrogate {kind}; {', '.join(_SURROGATES)} have a counterpart, and surrogate= gives another"
     return _SURROGATES[kind](float(theirs.alpha))
 
 
-def _node(leak: float, gain: float, turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
-    """A neuron that leaks to its reset potential and starts there, from which its potential is counted."""
+def _node(
+    leak: float,
+    gain: float,
+    turning: TurningNeurons,
+    node: Any,
+    path: str,
+    fed: Fed,
+    *,
+    logit: Tensor | None = None,
+) -> Turned:
+    """A neuron that leaks to its reset potential and starts there, from which its potential is counted.
+
+    Args:
+        logit: a, where the leak σ(a) is learned.
+    """
     surrogate = _surrogate(turning, node)
     if isinstance(surrogate, str):
         return turning.refuse(path, surrogate)
@@ -139,6 +167,8 @@ def _node(leak: float, gain: float, turning: TurningNeurons, node: Any, path: st
     if node.detach_reset:
         reset = DetachedReset(reset)
     made = unit_lif(turning.time_steps, leak, node.v_threshold - rest, reset=reset, surrogate=surrogate)
+    if logit is not None:
+        learn_leak(made, logit)
     return Turned(behind_gain(made, gain), fed)
 
 
@@ -146,9 +176,16 @@ def _lif(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
     return _node(1 - 1 / node.tau, 1 / node.tau if node.decay_input else 1.0, turning, node, path, fed)
 
 
+def _parametric(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
+    # 1/τ = σ(w), so that λ = 1 - 1/τ = σ(-w).
+    part = float(node.w.detach().double().sigmoid())
+    return _node(1 - part, part if node.decay_input else 1.0, turning, node, path, fed, logit=-node.w)
+
+
 _NEURONS: Mapping[type[nn.Module], Callable[..., Turned]] = {
     neuron.IFNode: functools.partial(_node, 1.0, 1.0),
     neuron.LIFNode: _lif,
+    neuron.ParametricLIFNode: _parametric,
 }
 _SURROGATES: Mapping[str, Callable[[float], Surrogate]] = {
     "ATan": ATan,

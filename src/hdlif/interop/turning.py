@@ -19,6 +19,7 @@ from hdlif.models.spiking.following import follow
 from hdlif.models.spiking.turning import Fed, Turned, Turning
 from hdlif.models.wired import INPUT, Child, Line, Multiple, Wired
 from hdlif.nn import Temporal, UnitLIF
+from hdlif.nn.per_step import StepValue
 
 MOST_SHOWN = 3
 
@@ -114,7 +115,18 @@ def unit_lif(
     return made
 
 
-def fill(neuron: UnitLIF, **rows: Tensor) -> None:
+def learn_leak(neuron: UnitLIF, logit: Tensor) -> None:
+    """Have neurons learn their leak λ = σ(a), from these a: one, or one for each channel."""
+    fixed = neuron.leak
+    learned = StepValue(
+        fixed.time_steps, value=0.5, learned=True, channels=fixed.channels, per_step=False, name=fixed.name
+    )
+    with torch.no_grad():
+        learned.logit.copy_(logit.detach().reshape(-1).expand(fixed.channels or 1).reshape(learned.logit.shape))
+    neuron.leak = learned
+
+
+def fill(neuron: nn.Module, **rows: Tensor) -> None:
     """Give fixed parameters their values, one number or one for each channel."""
     for name, row in rows.items():
         value: Any = neuron.get_submodule(name).value

@@ -124,9 +124,10 @@ function look(network, tensor, frame, steps) {
   const { logits, values } = network.runValues(frame, [...wanted], { steps });
   const said = [];
   const sums = new Float64Array(network.labels.length);
+  const isLast = network.graph.task?.combine === "last";
   for (let t = 0; t < steps; ++t) {
-    network.labels.forEach((_, i) => (sums[i] += logits[t * sums.length + i]));
-    const powers = [...sums].map((sum) => Math.exp((sum - Math.max(...sums)) / (t + 1)));
+    network.labels.forEach((_, i) => (sums[i] = (isLast ? 0 : sums[i]) + logits[t * sums.length + i]));
+    const powers = [...sums].map((sum) => Math.exp((sum - Math.max(...sums)) / (isLast ? 1 : t + 1)));
     const total = powers.reduce((a, b) => a + b);
     said.push(powers.map((power) => power / total));
   }
@@ -231,8 +232,8 @@ async function start() {
     const done = result.work.slice(0, step + 1).reduce((a, b) => a + b);
     const dense = result.dense * (step + 1);
     find("operations").textContent =
-      `${done.toLocaleString("en")} of ${dense.toLocaleString("en")} (${((100 * done) / dense).toFixed(1)} %)`;
-    find("share").value = done / dense;
+      `${done.toLocaleString("en")} of ${dense.toLocaleString("en")} (${((100 * done) / (dense || 1)).toFixed(1)} %)`;
+    find("share").value = done / (dense || 1);
     result.neurons.forEach((layer, i) => {
       const size = layer.shape.reduce((a, b) => a * b);
       const [spikes, membrane] = find("layers").children[i].querySelectorAll("canvas");
@@ -270,7 +271,8 @@ async function start() {
     caption.append(`${node.name} (${node.attributes.kind}): `, document.createElement("output"));
     for (const what of ["spikes", "membranes"]) {
       const canvas = document.createElement("canvas");
-      canvas.title = `${what} of ${node.name}`;
+      canvas.role = "img";
+      canvas.ariaLabel = canvas.title = `${what} of ${node.name}`;
       figure.append(canvas);
     }
     figure.append(caption);

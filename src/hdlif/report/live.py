@@ -2,15 +2,14 @@
 
 import base64
 import gzip
+import json
 import re
 from pathlib import Path
 
-from markupsafe import Markup
-
 from hdlif import wasm
-from hdlif.artefact import loads
+from hdlif.artefact import FORMAT_VERSION, dumps, loads, metadata_of
 from hdlif.errors import ArtefactError
-from hdlif.report.templates import set_page
+from hdlif.report.templates import Script, set_page
 
 _PAD = 256
 """Pixels of the longer side of what is drawn on, about."""
@@ -39,6 +38,9 @@ def live_page(content: bytes, name: str) -> str:
             f"{name}: is of task {graph.task.kind} and {graph.time_steps} time steps; a page takes classifiers of at "
             f"most {_MOST_STEPS} steps"
         )
+    if json.loads(metadata_of(content))["format"] < FORMAT_VERSION:
+        # The page knows neurons by their equations, which files have since format 5.
+        content = dumps(graph)
     runtime = re.sub(r"^export ", "", wasm.script(), flags=re.MULTILINE)
     return set_page(
         "live.html.j2",
@@ -52,7 +54,7 @@ def live_page(content: bytes, name: str) -> str:
         scale=max(1, _PAD // max(height, width)),
         module=_text(wasm.packed_module()),
         artefact=_text(gzip.compress(content, 9, mtime=0)),
-        script=Markup(runtime + (Path(__file__).parent / "live.js").read_text("utf-8")),
+        script=Script(runtime + (Path(__file__).parent / "live.js").read_text("utf-8")),
     )
 
 

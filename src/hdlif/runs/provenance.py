@@ -1,6 +1,9 @@
-"""Where a figure comes from: versions and hardware, as every summary states them."""
+"""Where a figure comes from: versions and hardware, as every summary states them; of a record its command too."""
 
 import platform
+import shlex
+import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -35,3 +38,38 @@ def hardware() -> dict[str, Any]:
         "cores": available_cores(),
         "instruction_sets": [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16") if name in flags],
     }
+
+
+NOT_RECORDED = "not recorded"
+
+
+def measured(seeds: Sequence[int] | str | None) -> dict[str, Any]:
+    """What a record of a measurement states of itself: command, commit, hardware, versions, and its seeds.
+
+    Args:
+        seeds: of what was drawn at random, or where they come from; None where nothing was.
+    """
+    return {
+        "command": command(sys.argv),
+        "commit": build().commit or NOT_RECORDED,
+        "hardware": hardware(),
+        "versions": versions(),
+        "seeds": "nothing is random" if seeds is None else seeds if isinstance(seeds, str) else list(seeds),
+    }
+
+
+def command(arguments: Sequence[str]) -> str:
+    """A command line as it can be given elsewhere: absolute paths are cut to their last part.
+
+    >>> command(["/home/me/hdlif/benchmarks/bench_c.py", "/tmp/net", "--data-root=/data/sets"])
+    'python benchmarks/bench_c.py net --data-root=sets'
+    """
+    program = Path(arguments[0])
+    script = program.suffix == ".py" and program.name != "__main__.py"
+    words = ["python", f"{program.resolve().parent.name}/{program.name}"] if script else ["hdlif"]
+    return shlex.join([*words, *map(_without_folders, arguments[1:])])
+
+
+def _without_folders(argument: str) -> str:
+    name, equals, value = argument.rpartition("=")
+    return f"{name}{equals}{Path(value).name}" if Path(value).is_absolute() else argument

@@ -22,7 +22,8 @@ from hdlif.errors import HdlifError, brief
 from hdlif.runtime.answers import Answer
 from hdlif.runtime.inputs import read_inputs, read_steps
 from hdlif.runtime.session import available_cores
-from hdlif.serve.bodies import JSON, STATE, Room, check_type, given, received
+from hdlif.serve.batching import to_its_end
+from hdlif.serve.bodies import JSON, STATE, Lent, Room, check_type, given, media_type, reading_bytes, received
 from hdlif.serve.manners import Manners
 from hdlif.serve.metrics import CONTENT_TYPE, Metrics
 from hdlif.serve.models import Models, Network
@@ -48,10 +49,12 @@ from hdlif.serve.streams import Stream, Streams
 
 Floats = NDArray[np.float32]
 LOG = logging.getLogger("hdlif.serve")
+THREADS = "hdlif-"
+"""What the names of a server's threads begin with."""
 _SMALL_BODY = 2**14
 """Bytes of an array that takes less time to read than handing it to another thread does."""
-_READING = {JSON: 8, "text/csv": 15}
-"""Bytes that reading a body takes beside it, for each of its own, where these are more than a few."""
+_ANSWER_BYTES, _ANSWERED_NUMBER_BYTES = 768, 64
+"""Of what is said of an input or a step, and of each number in it: as objects, and as text."""
 _SWEEP_SECONDS = 5.0
 _ALWAYS = ("too_slow", "too_many_requests", "internal", "overloaded", "draining")
 _INPUT = (
@@ -71,15 +74,21 @@ class Server:
         self.settings, self.token = settings, token
         self.metrics = Metrics()
         cores = available_cores()
-        self.runs = ThreadPoolExecutor(max(2, cores), "hdlif-run")
-        self.reads = ThreadPoolExecutor(max(1, cores), "hdlif-read")
+        self.runs = ThreadPoolExecutor(max(2, cores), f"{THREADS}run")
+        self.reads = ThreadPoolExecutor(max(1, cores), f"{THREADS}read")
         self.models = Models(artefacts, settings, self.runs, self.metrics)
         self.streams = Streams(settings, self.metrics)
         self.room = Room(settings.max_bodies_bytes)
         self.draining = False
         self.metrics.gauge("hdlif_streams", "Streams that are open.", lambda: len(self.streams))
         self.metrics.gauge("hdlif_stream_bytes", "Bytes that open streams hold.", lambda: self.streams.bytes)
-        self.metrics.gauge("hdlif_body_bytes", "Bytes of bodies that are worked on.", lambda: self.room.held)
+        self.metrics.gauge(
+            "hdlif_body_bytes", "Bytes of requests at work: bodies, inputs, answers.", lambda: self.room.held
+        )
+        self.metrics.gauge(
+            "hdlif_old_networks", "Networks that were exchanged and are in use.", lambda: len(self.models.old)
+        )
+        self.metrics.gauge("hdlif_old_network_bytes", "Bytes that these hold.", lambda: self.models.old_bytes)
         self.metrics.gauge("hdlif_ready", "Whether new requests are welcome.", lambda: not self.draining)
 
     def close(self) -> None:
@@ -91,7 +100,9 @@ class Server:
     async def array(
         self, request: Request, network: Network, *, steps: bool
     ) -> AsyncIterator[list[tuple[str, Floats]]]:
-        """What a request brings, as the network takes it, each input with its name; its memory is lent meanwhile.
+        """What a request brings, as the network takes it, each input with its name.
+
+        The memory of that, of reading it and of the answer is lent meanwhile.
 
         Args:
             steps: whether it brings the next steps of a stream, and no whole inputs.
@@ -99,25 +110,41 @@ class Server:
         kind = check_type(request.headers.get("content-type"))
         with self.room.lent() as lent:
             content = await received(request.stream(), lent, self.settings.max_body_bytes)
-            lent.grow(_READING.get(kind, 0) * len(content))
-            small = len(content) <= _SMALL_BODY and not kind.startswith(("image/", "audio/"))
-            if small:
-                yield self._read(content, kind, network, steps)
+            lent.grow(reading_bytes(content, kind))
+            read = self._steps if steps else self._inputs
+            if len(content) <= _SMALL_BODY and not kind.startswith(("image/", "audio/")):
+                yield read(content, kind, network, lent)
             else:
                 loop = asyncio.get_running_loop()
-                yield await loop.run_in_executor(self.reads, self._read, content, kind, network, steps)
+                yield await loop.run_in_executor(self.reads, read, content, kind, network, lent)
 
-    def _read(self, content: bytes, kind: str, network: Network, steps: bool) -> list[tuple[str, Floats]]:
-        body = given(content, kind, self.settings.max_pixels)
-        session = network.session
-        if steps:
-            return [(str(body), read_steps(body, session.input, session.time_steps))]
+    def _steps(self, content: bytes, kind: str, network: Network, lent: Lent) -> list[tuple[str, Floats]]:
+        body, session = given(content, kind, self.settings.max_pixels), network.session
+        x = read_steps(body, session.input, session.time_steps)
+        if len(x) > self.settings.max_steps:
+            raise Refusal(
+                "too_many_inputs", f"the body holds {len(x):,} steps, and at most {self.settings.max_steps:,} are taken"
+            )
+        session.check_steps(len(x))
+        lent.grow(x.nbytes + _answer_bytes(network, len(x), 1))
+        return [(str(body), x)]
+
+    def _inputs(self, content: bytes, kind: str, network: Network, lent: Lent) -> list[tuple[str, Floats]]:
+        body, session = given(content, kind, self.settings.max_pixels), network.session
         found: list[tuple[str, Floats]] = []
-        for one in read_inputs(body, session.input, session.time_steps):
+        for name, x in read_inputs(body, session.input, session.time_steps):
             if len(found) == self.settings.max_inputs:
                 raise Refusal("too_many_inputs", f"the body holds more than {self.settings.max_inputs:,} inputs")
-            found.append(one)
+            steps = len(x) if len(x) > 1 else session.time_steps
+            # Twice: they are joined to run.
+            lent.grow(2 * x.nbytes + _answer_bytes(network, 1, steps if session.task.combine == "each" else 1))
+            found.append((name, x))
         return found
+
+
+def _answer_bytes(network: Network, count: int, steps: int) -> int:
+    """What `count` answers take that each say something of so many steps."""
+    return count * (_ANSWER_BYTES + _ANSWERED_NUMBER_BYTES * steps * max(2, len(network.session.labels)))
 
 
 def create_app(
@@ -246,7 +273,10 @@ def _of_streams(app: FastAPI, server: Server) -> None:
         responses={
             201: {"links": STREAM_LINKS},
             **refusals(
-                ["unknown_model", "body_too_large", "unknown_content_type", "state_refused", "streams_full", *_ALWAYS]
+                [
+                    *("unknown_model", "body_too_large", "unknown_content_type", "state_refused", "too_much_work"),
+                    *("streams_full", "no_memory", *_ALWAYS),
+                ]
             ),
         },
     )
@@ -256,7 +286,7 @@ def _of_streams(app: FastAPI, server: Server) -> None:
         with server.room.lent() as lent:
             content = await received(request.stream(), lent, server.settings.max_body_bytes)
             if content:
-                kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+                kind = media_type(request.headers.get("content-type"))
                 if kind != STATE:
                     raise Refusal(
                         "unknown_content_type", f"Content-Type is {brief(kind)}; accepted is {STATE}, or an empty body"
@@ -283,7 +313,7 @@ def _of_streams(app: FastAPI, server: Server) -> None:
         response_model=StepAnswers,
         response_model_exclude_unset=True,
         openapi_extra=INPUT_BODY,
-        responses=refusals(["unknown_stream", "wrong_step", *_INPUT]),
+        responses=refusals(["unknown_stream", "wrong_step", "too_many_inputs", *_INPUT]),
     )
     async def steps(
         stream: str,
@@ -294,13 +324,15 @@ def _of_streams(app: FastAPI, server: Server) -> None:
         ] = None,
     ) -> Response:
         """Show a stream its next steps; what is said after each. Requests of a stream are run in turn."""
-        network = streams.network_of(stream)
-        async with server.array(request, network, steps=True) as ((_, x),), streams.in_turn(stream) as found:
-            before = found.sequence.t
-            if t is not None and t != before:
-                raise Refusal("wrong_step", f"the stream has seen {before} steps, and t is {t}")
-            said = await network.advanced(found.sequence, x)
-            return _json({"stream": stream, "t": found.sequence.t, "answers": _numbered(said, before)})
+        with streams.kept(stream) as kept:
+            network = kept.network
+            async with server.array(request, network, steps=True) as ((_, x),), streams.in_turn(stream) as found:
+                before = found.sequence.t
+                if t is not None and t != before:
+                    raise Refusal("wrong_step", f"the stream has seen {before} steps, and t is {t}")
+                # A request that is given up keeps its turn until its steps have been run.
+                said = await to_its_end(network.advanced(found.sequence, x))
+                return _json({"stream": stream, "t": found.sequence.t, "answers": _numbered(said, before)})
 
     @app.get("/v1/streams/{stream}/state", response_class=Response, responses={**STATE_ANSWER, **refusals(_OF_STREAM)})
     async def state(stream: str) -> Response:
@@ -317,7 +349,10 @@ def _of_admin(app: FastAPI, server: Server) -> None:
         "/v1/models/{model}/reload",
         response_model=Reloaded,
         responses=refusals(
-            ["unauthorised", "unknown_model", "artefact_refused", "too_much_work", "no_memory", *_ALWAYS]
+            [
+                *("unauthorised", "unknown_model", "artefact_refused", "too_much_work", "networks_full", "no_memory"),
+                *_ALWAYS,
+            ]
         ),
     )
     async def reload(model: str, authorization: Annotated[str, Header()] = "") -> Response:
@@ -379,6 +414,11 @@ def _answer_errors(app: FastAPI, metrics: Metrics) -> None:
         if refusal.status >= 500:
             LOG.error("a request failed: %s: %s", type(error).__name__, error)
         return answered(refusal)
+
+    @app.exception_handler(MemoryError)
+    async def memory(_: Request, error: Exception) -> Response:
+        LOG.error("a request failed: the machine does not grant the memory that it takes")
+        return answered(Refusal("no_memory", "the machine does not grant the memory that this takes"))
 
     @app.exception_handler(RequestValidationError)
     async def parameters(_: Request, error: Exception) -> Response:

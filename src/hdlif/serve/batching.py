@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -122,3 +122,20 @@ class Batcher(Generic[Job, Result]):
                 waiting.answer.set_result(result)
         if self._queue:
             self._start()
+
+
+async def to_its_end(work: Awaitable[Result]) -> Result:
+    """The result of some work; where whoever waits for it is cancelled, that is only heard once it has ended."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        if not task.cancelled():
+            # Nobody hears of it any more.
+            task.exception()
+        raise asyncio.CancelledError
+    return task.result()

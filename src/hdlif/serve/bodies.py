@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -34,38 +35,53 @@ TYPES: Mapping[str, str] = {
 }
 """Content types that are taken beside JSON, and the suffix of the file that would hold such a body."""
 _ARRAY_TYPES = ("float32", "uint8")
+_NUMBER_BYTES, _LIST_BYTES = 64, 128
+"""Of JSON: a number as an object, in its list and in the arrays that are made of it; a list."""
+_CSV_BYTES = 15
+"""For each byte of a table: two of these can be a row."""
 _DISCARDED = 4
 """Times the limit of a body, what is still read of a larger one so that its sender hears why it is refused."""
 
 
 class Room:
-    """Bytes that all bodies together may take."""
+    """Bytes that all requests together may take, with what is made of their bodies; any thread may ask for some."""
 
     def __init__(self, most: int) -> None:
-        self._most, self.held = most, 0
+        self.most, self.held = most, 0
+        self._lock = threading.Lock()
 
     @contextmanager
-    def lent(self) -> Iterator["_Lent"]:
+    def lent(self) -> Iterator["Lent"]:
         """Room for one body, given back at the end."""
-        lent = _Lent(self)
+        lent = Lent(self)
         try:
             yield lent
         finally:
-            self.held -= lent.bytes
+            with self._lock:
+                self.held -= lent.bytes
 
     def take(self, count: int) -> bool:
         """Whether there is room for so many more; they are taken then."""
-        if self.held + count > self._most:
-            return False
-        self.held += count
-        return True
+        with self._lock:
+            if self.held + count > self.most:
+                return False
+            self.held += count
+            return True
 
 
-class _Lent:
+class Lent:
+    """What one request takes of a room."""
+
     def __init__(self, room: Room) -> None:
         self._room, self.bytes = room, 0
 
     def grow(self, count: int) -> None:
+        """Take so many more bytes. Raises `Refusal` where there is no room, now or for such a request at all."""
+        if self.bytes + count > self._room.most:
+            raise Refusal(
+                "body_too_large",
+                f"reading and answering it takes more than the {self._room.most:,} bytes that all requests have",
+            )
         if not self._room.take(count):
             raise Refusal(
                 "overloaded", "the bodies of other requests take all memory that is set aside", {"Retry-After": "1"}
@@ -73,7 +89,7 @@ class _Lent:
         self.bytes += count
 
 
-async def received(parts: AsyncIterator[bytes], lent: _Lent, most: int) -> bytes:
+async def received(parts: AsyncIterator[bytes], lent: Lent, most: int) -> bytes:
     """The whole body. Raises `Refusal` where it has more than `most` bytes, or there is no room for it."""
     whole = bytearray()
     seen = 0
@@ -118,6 +134,13 @@ def check_type(header: str | None, *, also: tuple[str, ...] = ()) -> str:
     return found
 
 
+def reading_bytes(content: bytes, kind: str) -> int:
+    """What reading a body takes beside it, at the most, until it is an array."""
+    if kind == JSON:
+        return len(content) + _NUMBER_BYTES * (content.count(b",") + 1) + _LIST_BYTES * content.count(b"[")
+    return _CSV_BYTES * len(content) if kind == "text/csv" else 0
+
+
 def given(content: bytes, kind: str, max_pixels: int) -> Given:
     """A body as what reads files takes it. Raises `Refusal`."""
     if kind == JSON:
@@ -157,6 +180,8 @@ def _array(values: Any, kind: str) -> np.ndarray[Any, Any]:
     if not isinstance(values, list):
         raise Refusal("bad_json", f"{NAME}: values are {type(values).__name__}, and lists of numbers are read")
     try:
+        if not _are_numbers(values):
+            raise Refusal("bad_json", f"{NAME}: values hold what is no number")
         array = np.array(values)
     # Lists of several lengths, or nested deeper than arrays are.
     except (ValueError, RecursionError) as error:
@@ -170,6 +195,18 @@ def _array(values: Any, kind: str) -> np.ndarray[Any, Any]:
     # What float32 does not hold becomes infinite, and is refused as such.
     with np.errstate(over="ignore"):
         return array.astype(np.float32)
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    """Whether lists hold numbers alone.
+
+    Of texts NumPy would make an array each entry of which is as long as the longest of them.
+    """
+    kinds = set(map(type, values))
+    if list in kinds:
+        # Beside numbers they are no array, which NumPy says.
+        return kinds <= {list, int, float} and all(_are_numbers(one) for one in values if type(one) is list)
+    return kinds <= {int, float}
 
 
 def _no_number(name: str) -> NoReturn:

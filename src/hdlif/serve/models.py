@@ -1,9 +1,11 @@
 """The networks of a server: loaded, run in batches, and exchanged for what their files have become."""
 
 import asyncio
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ Floats = NDArray[np.float32]
 SUFFIX = ".hdlif.safetensors"
 STEPS_AT_ONCE = 64
 """Requests for steps of streams that are run by one call of a thread."""
+OVERHEAD_BYTES = 2**22
+"""What a network takes beside its weights and working memory, its threads above all."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,9 @@ class Network:
         self.session = Session(
             graph, settings.threads, max_bytes=settings.max_bytes, max_operations=settings.max_operations
         )
+        # Nothing here leads back to the network, so that it goes as soon as nobody uses it.
         self.inputs = Batcher[Floats, Floats](
-            self._run,
+            partial(_run, self.session),
             runs,
             budget=settings.latency_budget_ms / 1000,
             most=settings.max_batch,
@@ -58,7 +63,7 @@ class Network:
             observed=metrics.batch_of(name),
         )
         self.steps = Batcher[Steps, list[Answer | None]](
-            self._advance,
+            _advance,
             runs,
             budget=0,
             most=STEPS_AT_ONCE,
@@ -66,6 +71,11 @@ class Network:
             runners=2,
             observed=metrics.steps_of(name),
         )
+
+    @property
+    def held_bytes(self) -> int:
+        """What it takes in memory, without its streams."""
+        return self.session.weight_bytes + self.session.working_bytes + OVERHEAD_BYTES
 
     async def answered(self, x: Floats) -> list[Answer | None]:
         """What is said of each of several inputs, [T or 1, N, C, H, W], or None where outputs are not finite."""
@@ -101,36 +111,43 @@ class Network:
             "stream_bytes": self.session.sequence_bytes,
         }
 
-    def _run(self, batch: Sequence[Floats]) -> Sequence[Floats | Exception]:
-        """The outputs of each job; each image's bits are those that it has alone."""
-        if len(batch) == 1:
-            return [self.session.run(batch[0])]
-        try:
-            outputs = self.session.run(np.concatenate(batch, axis=1))
-        except LimitError:
-            # Together they pass it; what does so by itself is refused.
-            return [self._alone(x) for x in batch]
-        ends = np.cumsum([x.shape[1] for x in batch])[:-1]
-        return np.split(outputs, ends, axis=1)
 
-    def _alone(self, x: Floats) -> Floats | Exception:
-        try:
-            return self.session.run(x)
-        except HdlifError as error:
-            return error
+def _run(session: Session, batch: Sequence[Floats]) -> Sequence[Floats | Exception]:
+    """The outputs of each job; each image's bits are those that it has alone."""
+    if len(batch) == 1:
+        return [session.run(batch[0])]
+    try:
+        outputs = session.run(np.concatenate(batch, axis=1))
+    except LimitError:
+        # Together they pass it; what does so by itself is refused.
+        return [_alone(session, x) for x in batch]
+    ends = np.cumsum([x.shape[1] for x in batch])[:-1]
+    return np.split(outputs, ends, axis=1)
 
-    def _advance(self, batch: Sequence[Steps]) -> Sequence[list[Answer | None] | Exception]:
-        return [self._next(job) for job in batch]
 
-    def _next(self, job: Steps) -> list[Answer | None] | Exception:
-        try:
-            return job.sequence.run(job.x)
-        except HdlifError as error:
-            return error
+def _alone(session: Session, x: Floats) -> Floats | Exception:
+    try:
+        return session.run(x)
+    except HdlifError as error:
+        return error
+
+
+def _advance(batch: Sequence[Steps]) -> Sequence[list[Answer | None] | Exception]:
+    return [_next(job) for job in batch]
+
+
+def _next(job: Steps) -> list[Answer | None] | Exception:
+    try:
+        return job.sequence.run(job.x)
+    except HdlifError as error:
+        return error
 
 
 class Models:
-    """The networks by name. One is exchanged between two requests: those that began on it end on it.
+    """The networks by name. One is exchanged between two requests: those that began on it end on it, as do streams.
+
+    What was exchanged is in memory until then. Where such networks hold more than `Settings.max_old_bytes`, no file is
+    loaded again, so that there is never more than that and one network of each name.
 
     Args:
         artefacts: the file of each name.
@@ -145,6 +162,7 @@ class Models:
         self._settings, self._threads, self._metrics = settings, threads, metrics
         self._networks = {name: self._loaded(name, path) for name, path in artefacts.items()}
         self._reloading = {name: asyncio.Lock() for name in artefacts}
+        self._old: weakref.WeakSet[Network] = weakref.WeakSet()
 
     def __iter__(self) -> Iterator[Network]:
         return iter(self._networks.values())
@@ -155,26 +173,50 @@ class Models:
             raise Refusal("unknown_model", f"there is no model {brief(name)}; {did_you_mean(name, self._networks)}")
         return network
 
+    @property
+    def old(self) -> list[Network]:
+        """Those that were exchanged and that streams or requests still use."""
+        return list(self._old)
+
+    @property
+    def old_bytes(self) -> int:
+        """What these hold."""
+        return sum(network.held_bytes for network in self.old)
+
     async def reload(self, name: str) -> bool:
         """Load the file of a name again; whether it has become another network.
 
         Raises:
             HdlifError: it cannot be loaded; what was loaded goes on.
+            Refusal: there is no such name, or those that were exchanged hold too much.
         """
-        before = self[name]
+        path = self[name].path
         async with self._reloading[name]:
+            self._check_room()
             loop = asyncio.get_running_loop()
             try:
                 # Not on the threads that run networks, which go on meanwhile.
-                found = await loop.run_in_executor(None, self._loaded, name, before.path)
+                found = await loop.run_in_executor(None, self._loaded, name, path)
             except HdlifError:
                 self._metrics.reloaded(name, "refused")
                 raise
+            before = self._networks[name]
             changed = found.digest != before.digest
             if changed:
+                self._old.add(before)
                 self._networks[name] = found
             self._metrics.reloaded(name, "changed" if changed else "unchanged")
             return changed
+
+    def _check_room(self) -> None:
+        held, most = self.old_bytes, self._settings.max_old_bytes
+        if held > most:
+            raise Refusal(
+                "networks_full",
+                f"streams live on {len(self.old):,} networks that were exchanged, which hold {held:,} bytes of at most "
+                f"{most:,}",
+                {"Retry-After": "5"},
+            )
 
     def _loaded(self, name: str, path: Path) -> Network:
         return Network(name, path, self._settings, self._threads, self._metrics)

@@ -55,6 +55,7 @@ KINDS: Mapping[str, Kind] = {
     "headers_too_large": Kind(431, "send fewer and shorter headers"),
     "internal": Kind(500, "this is a fault of the server, whose log says more; try something else"),
     "overloaded": Kind(503, "try again after the seconds of the header Retry-After, or at another server"),
+    "networks_full": Kind(503, "wait until streams of networks that were exchanged have ended, or end them"),
     "streams_full": Kind(503, "end streams that are done with, or try again later, or at another server"),
     "no_memory": Kind(503, "send less at once, or try again later"),
     "draining": Kind(503, "go to another server: this one is ending"),

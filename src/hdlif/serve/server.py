@@ -4,8 +4,12 @@ import asyncio
 import contextlib
 import gc
 import math
+import os
 import signal
 import socket
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from hdlif.errors import HdlifError, MachineError, reason
-from hdlif.serve.app import Server, create_app
+from hdlif.serve.app import THREADS, Server, create_app
 from hdlif.serve.models import Network, named
 from hdlif.serve.protocol import MOST_HEADER_BYTES, Bounded, protocol
 from hdlif.serve.settings import Settings
@@ -23,6 +27,8 @@ from hdlif.serve.settings import Settings
 MOST_TOKEN_BYTES = 4096
 _BACKSTOP_SECONDS = 5
 """Behind the end of the requests' time, after which uvicorn cuts off what even then goes on."""
+_LAST_SECONDS = 0.2
+"""For which runs that are as good as over are waited for at the end."""
 _SPARE_FILES = 64
 """Open files beside those of connections."""
 
@@ -94,6 +100,18 @@ def serve(
         server = _Uvicorn(config, shared, say, lambda: started(Started(_address(listener), tuple(shared.models))))
         asyncio.run(server.serve(sockets=[listener]))
     return server.ended_by
+
+
+def end_process(code: int) -> None:
+    """End the process where a network is still being run, for whose end the interpreter would wait."""
+    end = time.monotonic() + _LAST_SECONDS
+    for thread in threading.enumerate():
+        if thread.name.startswith(THREADS):
+            thread.join(max(0.0, end - time.monotonic()))
+    if any(thread.name.startswith(THREADS) for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _config(app: FastAPI, shared: Server, settings: Settings, trusted_proxies: str | None) -> uvicorn.Config:

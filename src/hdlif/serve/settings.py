@@ -17,13 +17,16 @@ class Settings:
         max_batch: inputs that are run at once.
         max_waiting: inputs of a network, and steps of its streams, that wait; what comes beyond is refused.
         max_inputs: of one request.
+        max_steps: of a stream, of one request.
         max_body_bytes: of one request.
-        max_bodies_bytes: of all requests that are being received or worked on.
+        max_bodies_bytes: of all requests that are being received or worked on, with what is made of their bodies.
         max_pixels: of an image.
         max_bytes, max_operations: of a run, as `Session` has them.
         max_streams: that are open; 0 leaves streams out.
         max_stream_bytes: that all open streams hold.
         stream_idle_seconds: after which a stream that nobody uses is ended.
+        max_old_bytes: that networks hold which have been exchanged and on which streams live; beyond them no file is
+            loaded again.
         max_connections: that are open.
         receive_seconds: within which a request has come whole, from its first byte.
         send_seconds: for which a client may leave an answer unread.
@@ -38,6 +41,7 @@ class Settings:
     max_batch: int = 16
     max_waiting: int = 2048
     max_inputs: int = 1024
+    max_steps: int = 2**14
     max_body_bytes: int = 2**24
     max_bodies_bytes: int = 2**28
     max_pixels: int = 2**25
@@ -46,6 +50,7 @@ class Settings:
     max_streams: int = 4096
     max_stream_bytes: int = 2**28
     stream_idle_seconds: float = 300.0
+    max_old_bytes: int = 2**28
     max_connections: int = 2048
     receive_seconds: float = 30.0
     send_seconds: float = 30.0

@@ -4,8 +4,9 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from itertools import takewhile
 
 from hdlif.errors import brief
 from hdlif.runtime.going_on import GoingOn
@@ -27,7 +28,7 @@ class Stream:
         self.id, self.network, self.sequence = id, network, sequence
         self.bytes = sequence.held_bytes + OVERHEAD_BYTES
         self.turn = asyncio.Lock()
-        self.in_line = 0
+        self.in_line = self.kept = 0
         self.used = 0.0
         self.ended = False
 
@@ -72,6 +73,23 @@ class Streams:
         self._metrics.begun(network.name)
         return stream
 
+    @contextmanager
+    def kept(self, id: str) -> Iterator[Stream]:
+        """The stream, which is not ended as idle meanwhile: a request of it is on its way.
+
+        Raises:
+            Refusal: there is none.
+        """
+        stream = self._found(id)
+        stream.kept += 1
+        try:
+            yield stream
+        finally:
+            stream.kept -= 1
+            stream.used = self._now()
+            if not stream.ended:
+                self._open.move_to_end(id)
+
     @asynccontextmanager
     async def in_turn(self, id: str) -> AsyncIterator[Stream]:
         """The stream, for one request alone: others wait, in the order in which they came.
@@ -79,26 +97,19 @@ class Streams:
         Raises:
             Refusal: there is none, or too many wait.
         """
-        stream = self._found(id)
-        if stream.in_line >= MOST_IN_LINE:
-            raise Refusal(
-                "too_many_requests", f"{stream.in_line} requests of this stream wait already", {"Retry-After": "1"}
-            )
-        stream.in_line += 1
-        try:
-            async with stream.turn:
-                if stream.ended:
-                    raise _unknown(id)
-                yield stream
-        finally:
-            stream.in_line -= 1
-            stream.used = self._now()
-            if not stream.ended:
-                self._open.move_to_end(id)
-
-    def network_of(self, id: str) -> Network:
-        """The network of a stream; raises `Refusal` where there is none."""
-        return self._found(id).network
+        with self.kept(id) as stream:
+            if stream.in_line >= MOST_IN_LINE:
+                raise Refusal(
+                    "too_many_requests", f"{stream.in_line} requests of this stream wait already", {"Retry-After": "1"}
+                )
+            stream.in_line += 1
+            try:
+                async with stream.turn:
+                    if stream.ended:
+                        raise _unknown(id)
+                    yield stream
+            finally:
+                stream.in_line -= 1
 
     def end(self, stream: Stream, reason: str = "client") -> None:
         """Let a stream go."""
@@ -110,11 +121,9 @@ class Streams:
     def end_idle(self) -> None:
         """Let those go that nobody has used for long."""
         before = self._now() - self._settings.stream_idle_seconds
-        while self._open:
-            oldest = next(iter(self._open.values()))
-            if oldest.in_line or oldest.used > before:
-                break
-            self.end(oldest, "idle")
+        for stream in tuple(takewhile(lambda one: one.used <= before, self._open.values())):
+            if not stream.kept:
+                self.end(stream, "idle")
 
     def _found(self, id: str) -> Stream:
         self.end_idle()

@@ -1,6 +1,8 @@
 /* The C interface of hdlif, compiled to WebAssembly, for JavaScript. hdlif.d.ts has the types. */
 
 const OPTIONS_BYTES = 40;
+/** Of memory that is asked for at once: addresses have 32 bits, and a larger size would come out small. */
+const MOST_BYTES = 2 ** 31;
 
 /** A call that failed; `status` is one of HDLIF_ERROR_... of hdlif.h. */
 export class HdlifError extends Error {
@@ -67,7 +69,7 @@ class Runtime {
   within(body) {
     const held = [];
     const room = (bytes) => {
-      const at = this.exports.malloc(Math.max(bytes, 1)) >>> 0;
+      const at = bytes <= MOST_BYTES ? this.exports.malloc(Math.max(bytes, 1)) >>> 0 : 0;
       if (at === 0) throw new HdlifError(6, "the machine does not grant the memory that this takes");
       held.push(at);
       return at;
@@ -205,8 +207,12 @@ class Network {
 
   #steps(x, batch, steps) {
     const xSteps = this.#frames(x) / batch;
-    if (!Number.isInteger(xSteps)) throw new HdlifError(1, `x has no whole batches of ${batch} frames`);
-    return [xSteps, steps ?? (xSteps === 1 ? this.timeSteps : xSteps)];
+    if (!Number.isInteger(xSteps) || !Number.isInteger(batch) || batch < 1) {
+      throw new HdlifError(1, `x has no whole batches of ${batch} frames`);
+    }
+    const count = steps ?? (xSteps === 1 ? this.timeSteps : xSteps);
+    if (!Number.isInteger(count) || count < 1) throw new HdlifError(1, `steps is ${count}; it is an integer from 1`);
+    return [xSteps, count];
   }
 }
 

@@ -1,4 +1,5 @@
-// A stream allocates nothing after its first call, however its steps are cut.
+// A stream allocates nothing after its first call, however its steps are cut; and whichever allocation fails,
+// a call says so.
 //
 //   allocation_test FILE...     each an artefact
 #include <cstddef>
@@ -14,12 +15,18 @@
 
 namespace {
 
+constexpr int kFew = 8; // files
+
 bool is_counting = false;
 int count = 0;
+int failing = 0;         // the number of the allocation from which on none is granted; 0: all are
+bool all_behind = false; // not that one alone
 
 void* counted(std::size_t size, std::size_t alignment) {
   if (is_counting)
     ++count;
+  if (is_counting && failing > 0 && (count == failing || (all_behind && count > failing)))
+    throw std::bad_alloc();
   void* memory = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
   if (memory == nullptr)
     throw std::bad_alloc();
@@ -30,6 +37,30 @@ void require(bool holds, const char* file, const char* what) {
   if (!holds) {
     std::fprintf(stderr, "%s: %s (%s)\n", file, what, hdlif_error_text());
     std::exit(1);
+  }
+}
+
+// Opens a file while the n-th allocation fails, for every n; where all are granted, opening ends with
+// `expected`.
+void open_without_memory(const char* file, const std::vector<char>& content, hdlif_status expected) {
+  hdlif_options options = HDLIF_OPTIONS;
+  options.threads = 1;
+  for (int n = 1;; ++n) {
+    hdlif_network* network = nullptr;
+    failing = n;
+    count = 0;
+    is_counting = true;
+    const hdlif_status status = hdlif_open(content.data(), content.size(), &options, &network);
+    is_counting = false;
+    failing = 0;
+    const bool has_failed = count >= n;
+    require((network != nullptr) == (status == HDLIF_OK), file, "a network beside an error");
+    // where the text of another error cannot be made, the error is that one still
+    require(status == expected || (has_failed && status == HDLIF_ERROR_MEMORY), file, "another status");
+    hdlif_close(network);
+    count = 0;
+    if (!has_failed)
+      return;
   }
 }
 
@@ -89,6 +120,16 @@ int main(int argc, char** argv) {
     require(count == 0, argv[i], "a step allocates");
     hdlif_stream_close(stream);
     hdlif_close(network);
+    // some thousand openings each
+    if (i > kFew)
+      continue;
+    std::vector<char> damaged = content;
+    damaged.back() = char(damaged.back() ^ 1);
+    for (const bool all : {false, true}) {
+      all_behind = all;
+      open_without_memory(argv[i], content, HDLIF_OK);
+      open_without_memory(argv[i], damaged, HDLIF_ERROR_ARTEFACT);
+    }
   }
   return 0;
 }

@@ -1,0 +1,63 @@
+"""What is kept of `hdlif coherence`: each rule beside STBP, over all layers and by layer, without the single entries.
+
+    hdlif coherence digits_hdlif --out runs/untrained
+    hdlif coherence runs/mine/epoch_2.safetensors runs/mine/epoch_20.safetensors --out runs/mine
+    python benchmarks/coherence_record.py runs/untrained/coherence.json runs/mine/coherence.json --out FILE.json
+
+An untrained network is named by its neuron and recipe, a trained one by its folder and its file.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from recorded import write_record
+
+SHARES = ("firing_rate", "equal", "idle", "dropped", "wrong", "opposite", "cosine", "norm_ratio")
+
+
+def kept(rule: dict[str, Any]) -> dict[str, Any]:
+    """Of a rule: the local view over all neuron layers and by layer, and the view end to end."""
+    local, end = rule["local"], rule["end_to_end"]
+    parameters = {layer["name"]: layer for layer in local["layers"] if layer["kind"] == "parameters"}
+    layers = []
+    for layer in local["layers"]:
+        if layer["kind"] == "neuron":
+            own = parameters.get(layer["name"], {})
+            layers.append(
+                {"name": layer["name"], **{key: layer[key] for key in SHARES}}
+                | {"cosines": [step["cosine"] for step in layer["per_step"]]}
+                | {"parameters": {key: own.get(key) for key in ("cosine", "norm_ratio")}}
+            )
+    first = next(layer for layer in end["layers"] if layer["kind"] == "synapse")
+    return {
+        "local": {key: local["whole"][key] for key in SHARES},
+        "layers": layers,
+        "end_to_end": {key: end[key] for key in ("cosine", "norm_ratio", "firing_rate")},
+        "first_layer": {key: first[key] for key in ("name", "cosine", "norm_ratio")},
+        "draws": [plan["cosine"] for plan in end["plans"]],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    found = [entry for result in given.results for entry in json.loads(result.read_text("utf-8"))["networks"]]
+    networks = [
+        {
+            "target": Path(entry["target"]).parent.name + "/" + Path(entry["target"]).stem.split(".")[0]
+            if entry["trained"]
+            else entry["target"],
+            **{key: entry[key] for key in ("trained", "neuron", "loss", "time_steps", "images")},
+            "rules": {rule: kept(of) for rule, of in entry["rules"].items()},
+        }
+        for entry in found
+    ]
+    write_record(given.out, {"networks": networks}, seeds="the recipe's own")
+
+
+if __name__ == "__main__":
+    main()

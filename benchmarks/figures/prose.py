@@ -1,0 +1,141 @@
+"""Figures in prose that are computed from more than one value of a record."""
+
+import math
+import statistics
+from typing import Any
+
+from figures.records import record
+from figures.registry import figure
+from figures.tables.training import cells
+
+OWN = "ablations/fashion_mnist"
+OTHER = "ablations/fashion_mnist_matched"
+LIF, GRADED, HDLIF, PARALLEL = ((OWN, name) for name in ("LIF", "graded LIF", "HD-LIF", "Parallel"))
+LIF_LOW, GRADED_HIGH = (OTHER, "LIF, threshold of graded LIF"), (OTHER, "graded LIF, threshold of LIF")
+STBP, STEP = "STBP", "random step"
+ROWS = "ablations/fashion_mnist_rows"
+
+Cell = tuple[str, str]
+DIFFERENCES: dict[str, tuple[Cell, str, Cell, str]] = {
+    "spikes_low_stbp": (GRADED, STBP, LIF_LOW, STBP),
+    "spikes_low_step": (GRADED, STEP, LIF_LOW, STEP),
+    "spikes_high_stbp": (GRADED_HIGH, STBP, LIF, STBP),
+    "spikes_high_step": (LIF, STEP, GRADED_HIGH, STEP),
+    "own_threshold_stbp": (LIF, STBP, LIF_LOW, STBP),
+    "own_threshold_step": (LIF, STEP, LIF_LOW, STEP),
+    "both_stbp": (GRADED, STBP, LIF, STBP),
+    "both_step": (GRADED, STEP, LIF, STEP),
+    "reset_step": (HDLIF, STEP, GRADED, STEP),
+    "reset_stbp": (HDLIF, STBP, GRADED, STBP),
+    "rule_lif": (LIF, STBP, LIF, STEP),
+    "rule_graded": (GRADED, STBP, GRADED, STEP),
+    "rule_hdlif": (HDLIF, STEP, HDLIF, STBP),
+    "memory_stbp": (HDLIF, STBP, PARALLEL, STBP),
+    "memory_step": (HDLIF, STEP, PARALLEL, STEP),
+    "rows_hdlif": ((ROWS, "HD-LIF"), STBP, (ROWS, "Parallel"), STBP),
+    "rows_lif": ((ROWS, "LIF"), STBP, (ROWS, "Parallel"), STBP),
+    "rows_hdlif_step": ((ROWS, "HD-LIF"), STEP, (ROWS, "Parallel"), STEP),
+    "rows_rule_lif": ((ROWS, "LIF"), STBP, (ROWS, "LIF"), STEP),
+    "rows_rule_hdlif": ((ROWS, "HD-LIF"), STBP, (ROWS, "HD-LIF"), STEP),
+    "rows_rule_parallel": ((ROWS, "Parallel"), STEP, (ROWS, "Parallel"), STBP),
+}
+"""By name: so many points the first cell is above the second; each a record's row and its column."""
+
+
+def _accuracies(cell: Cell, rule: str) -> list[float]:
+    found: list[float] = record(cell[0])["rows"][cell[1]][rule]["accuracies"]
+    return [100 * accuracy for accuracy in found]
+
+
+def difference(first: list[float], second: list[float]) -> tuple[float, float]:
+    """Of the means, with its standard error.
+
+    >>> difference([3.0, 5.0], [1.0, 1.0])
+    (3.0, 1.0)
+    """
+    error = math.sqrt(sum(statistics.variance(values) / len(values) for values in (first, second)))
+    return statistics.mean(first) - statistics.mean(second), error
+
+
+def _registered(name: str, cells: tuple[Cell, str, Cell, str]) -> None:
+    def both() -> tuple[float, float]:
+        first, rule, second, other = cells
+        return difference(_accuracies(first, rule), _accuracies(second, other))
+
+    figure(f"gain/{name}")(lambda: f"{both()[0]:.1f}")
+    figure(f"gain/{name}/error")(lambda: f"{both()[1]:.1f}")
+
+
+for _name, _cells in DIFFERENCES.items():
+    _registered(_name, _cells)
+
+
+FASTER = {
+    "compressed": "HD-LIF w1.5 s4 random step",
+    "fp32": "HD-LIF random step",
+    "naive": "naive random step",
+    "stbp": "HD-LIF STBP",
+    "sltt": "HD-LIF SLTT",
+}
+DIGITS = {"compressed": 1, "fp32": 1, "naive": 1, "stbp": 2, "sltt": 2}
+
+
+def _faster(name: str, steps: int, other: str, digits: int) -> None:
+    def said() -> str:
+        found: dict[str, Any] = cells(record("training_resnet18"), 16, steps)[FASTER[name]]
+        return f"{found['beside']['clock'][other][1]:.{digits}f}"
+
+    figure(f"faster/{name}/{steps}/{other.split()[-1]}")(said)
+
+
+for _steps in (4, 16):
+    for _name, _digits in DIGITS.items():
+        _faster(_name, _steps, "fastest peer", _digits)
+    _faster("compressed", _steps, "naive", 1)
+    _faster("fp32", _steps, "naive", 2)
+
+
+def _slope(peaks: dict[str, float], start: str, end: str) -> float:
+    """Megabytes a time step."""
+    return (peaks[end] - peaks[start]) / 1e6 / (int(end) - int(start))
+
+
+def _growth(peaks: dict[str, float], start: int) -> float:
+    """Per cent that the largest is above the smallest, of T from `start` on."""
+    known = [peak for steps, peak in peaks.items() if int(steps) >= start]
+    return 100 * (max(known) / min(known) - 1)
+
+
+def _curve(name: str) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = record(name)["peak_bytes"]
+    return found
+
+
+figure("memory/step_growth")(lambda: f"{_growth(_curve('memory_curve')['random step'], 2):.1f}")
+figure("memory/sltt_growth")(lambda: f"{_growth(_curve('memory_curve')['SLTT'], 2):.1f}")
+figure("memory/stbp_slope")(lambda: f"{_slope(_curve('memory_curve')['STBP'], '64', '256'):.1f}")
+figure("memory/spikingjelly_slope")(
+    lambda: f"{_slope(_curve('memory_curve')['SpikingJelly, STBP'], '256', '1000'):.1f}"
+)
+figure("memory/stbp_over_step")(
+    lambda: f"{_curve('memory_curve')['STBP']['256'] / _curve('memory_curve')['random step']['256']:.0f}"
+)
+figure("memory_series/stbp_slope")(lambda: f"{_slope(_curve('memory_series')['STBP'], '1024', '4096'):.2f}")
+figure("memory_series/stbp_over_step")(
+    lambda: f"{_curve('memory_series')['STBP']['4096'] / _curve('memory_series')['random step']['4096']:.0f}"
+)
+
+
+def _stbp_ratios(library: str) -> list[float]:
+    """How many times as fast as a library's STBP: medians of rounds, of LIF and HD-LIF at each T."""
+    found = record("series_training")["seconds"]["now"]
+    return [
+        statistics.median(a / b for a, b in zip(theirs, found[f"{neuron}, STBP"][steps], strict=True))
+        for neuron in ("HD-LIF", "LIF")
+        for steps, theirs in found[f"{library}, STBP"].items()
+    ]
+
+
+for _library in ("SpikingJelly", "snnTorch"):
+    figure(f"series_training/{_library}/least")(lambda of=_library: f"{min(_stbp_ratios(of)):.1f}")  # type: ignore[misc]
+    figure(f"series_training/{_library}/most")(lambda of=_library: f"{max(_stbp_ratios(of)):.1f}")  # type: ignore[misc]

@@ -1,0 +1,29 @@
+"""The tables, by what they are of."""
+
+from figures.tables import (
+    coherence,
+    demo,
+    elsewhere,
+    fashion_mnist,
+    memory,
+    neurons,
+    neurons_and_rules,
+    rules,
+    runtime,
+    series,
+    training,
+)
+
+__all__ = [
+    "coherence",
+    "demo",
+    "elsewhere",
+    "fashion_mnist",
+    "memory",
+    "neurons",
+    "neurons_and_rules",
+    "rules",
+    "runtime",
+    "series",
+    "training",
+]

@@ -1,0 +1,143 @@
+"""The runtime beside other engines, by density, and elsewhere."""
+
+from figures.markdown import megabytes, table
+from figures.records import record as record_of
+from figures.registry import Record
+from figures.registry import table as registered
+
+ENGINES = {
+    "hdlif": "hdlif",
+    "openvino_int8": "OpenVINO INT8",
+    "openvino": "OpenVINO, its default",
+    "onnxruntime": "ONNX Runtime fp32",
+    "torch": "PyTorch",
+}
+
+
+@registered("runtime_speed", "runtime")
+def _(record: Record) -> str:
+    lines = []
+    for name, engine in record["engines"].items():
+        ms = engine["latency_ms"]
+        lines.append(
+            [ENGINES[name], f"{ms['median']:.2f} ({ms['min']:.2f} to {ms['max']:.2f})", f"{engine['ratio']:.2f}",
+             f"{engine['throughput_per_s']:.0f}", f"{engine['throughput_ratio']:.2f}"]
+        )  # fmt: skip
+    return table(["engine", "ms, batch 1 (least to most)", "ratio", "images/s, batch 16", "ratio"], lines)
+
+
+@registered("runtime_size", "runtime")
+def _(record: Record) -> str:
+    lines = []
+    for name, engine in record["engines"].items():
+        same = f"{engine['agreement']:.1%}".replace("%", " %").replace("100.0", "100")
+        lines.append(
+            [ENGINES[name], same, megabytes(engine["file_bytes"], ".2f"), megabytes(engine["resident_bytes"]),
+             f"{engine['start_seconds']:.2f}"]
+        )  # fmt: skip
+    return table(["engine", "same class", "file, MB", "resident, MB", "start to first answer, s"], lines)
+
+
+@registered("runtime_density", "runtime_density")
+def _(record: Record) -> str:
+    names = {"as trained": ", as trained with the penalty", "free.hdlif.safetensors": ", trained without the penalty"}
+    lines = []
+    for name, row in sorted(record["rows"].items(), key=lambda item: item[1]["density"]):
+        ways = [f"{row[way]['median']:.2f} ({row[way]['min']:.2f})" for way in ("whole", "step by step")]
+        density = f"{100 * row['density']:.1f} %" if name == "as trained" else f"{100 * row['density']:.0f} %"
+        lines.append([density + names.get(name, ""), *ways])
+    return table(["density", "all steps at once, ms (least)", "step by step, ms (least)"], lines)
+
+
+@registered("runtime_layers", "runtime")
+def _(record: Record) -> str:
+    parts: dict[str, list[dict[str, float]]] = {}
+    for layer in record["layers"]:
+        name = layer["name"]
+        stage = "stem, once" if name.startswith("stem") else name.split(".")[1] if "stage" in name else name
+        stage = stage.replace("stage", "stage ")
+        if "shortcut" in name:
+            stage = "1x1 shortcuts, real inputs"
+        parts.setdefault(stage, []).append(layer)
+    total = sum(layer["ms"] for layer in record["layers"])
+    lines = []
+    # Shortcuts stand in several stages.
+    for stage, layers in sorted(parts.items(), key=lambda part: part[0][0].isdigit()):
+        ms, macs = sum(layer["ms"] for layer in layers), sum(layer["macs"] for layer in layers)
+        if macs and ms >= 0.02:
+            lines.append([stage, f"{ms:.2f}", f"{ms / total:.0%}", f"{macs / 1e6:.3g}", f"{macs / ms / 1e6:,.0f}"])
+    return table(["part", "ms", "share", "dense M MACs", "dense-equivalent GMAC/s"], lines)
+
+
+@registered("groups", "groups")
+def _(record: Record) -> str:
+    lines = []
+    for name, found in record["networks"].items():
+        if not name.startswith("3x3"):
+            continue
+        weights = name.removeprefix("3x3 on 16x16, ")
+        ratios = [f"{found[kind]['ratio']:.2f}" for kind in found if kind != "plain"]
+        lines.append([weights, f"{found['plain']['ms']:.2f}", *ratios])
+    kinds = [kind for kind in next(iter(record["networks"].values())) if kind != "plain"]
+    return table(["weights, channels", "plain, ms", *kinds], lines)
+
+
+@registered("equation", "equation")
+def _(record: Record) -> str:
+    names = {
+        "hd_lif": "`hd_lif`, recognised",
+        "equation": "the same equation in a form that is not",
+        "adaptive": "adaptive: a threshold that rises",
+    }
+    alone = record_of("equation_one_thread")["networks"]
+    lines = []
+    for key, name in names.items():
+        both, one = record["networks"][key], alone[key]
+        lines.append(
+            [name, f"{both['bytes']:,}", f"{both['load_ms']:.0f}", f"{both['ms']:.2f}",
+             f"{both['ratio']['median']:.2f}", f"{one['ms']:.2f}", f"{one['ratio']['median']:.2f}"]
+        )  # fmt: skip
+    return table(["neurons", "file, bytes", "load, ms", "2 threads, ms", "ratio", "1 thread, ms", "ratio"], lines)
+
+
+@registered("targets", "targets")
+def _(record: Record) -> str:
+    names = {
+        "onnxruntime": "ONNX Runtime",
+        "openvino": "OpenVINO",
+        "float, cortex-m": "float32, Cortex-M",
+        "fixed, cortex-m": "fixed point, Cortex-M",
+        "0plus-mps2": "0+",
+    }
+    lines = []
+    for row in record["rows"]:
+        target = row["target"]
+        for key, name in names.items():
+            target = target.replace(key, name)
+        outputs = row["outputs"].replace("100.0% the same answer", "the same classes").split(", off by")[0]
+        time = row.get("time", "").replace("million instructions", "M instructions")
+        lines.append([target, f"{row['file']:,}", row.get("memory", ""), time, outputs])
+    return table(["target", "file, bytes", "ROM, RAM", "an image", "outputs"], lines)
+
+
+@registered("serving", "serving")
+def _(record: Record) -> str:
+    phases = {
+        "paced": "a step every 2 s of each stream",
+        "saturated": "each stream as fast as it is answered",
+        "whole": "16 connections, whole inputs",
+    }
+    runs = {"ten_minutes": "quiet", "ten_minutes_on_a_busy_machine": "busy"}
+    lines = []
+    for phase, what in phases.items():
+        for run, name in runs.items():
+            found = record[run][phase]
+            ms = [_ms(found["ms"][p]) for p in ("p50", "p95", "p99")]
+            per_second = f"{found['answered'] / found['seconds']:,.0f}"
+            lines.append([what, name, per_second, *ms])
+    return table(["phase", "machine", "requests/s", "p50, ms", "p95", "p99"], lines)
+
+
+def _ms(value: float) -> str:
+    """With two digits at least."""
+    return f"{value:,.{2 if value < 1 else 1 if value < 100 else 0}f}"

@@ -1,0 +1,99 @@
+"""What the documentation says is what its records say."""
+
+import doctest
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import figures.plots
+import figures.tables  # noqa: F401
+from figures import markdown, pages, prose, records
+from figures.drawing import digest_of, drawn
+from figures.pages import ROOT, MarkError
+from figures.registry import FIGURES, PLOTS, TABLES
+
+PAGES = [page.relative_to(ROOT).as_posix() for page in pages.pages()]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_says_what_its_records_say(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    assert pages.rendered(text) == text, "run `make figures`"
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_plot_is_of_its_record(name: str) -> None:
+    image = ROOT / "docs" / "images" / f"{name}.svg"
+    assert digest_of(image.read_text("utf-8")) == PLOTS[name]().digest, "run `make figures`"
+
+
+def test_every_table_and_plot_stands_in_a_page() -> None:
+    texts = [(ROOT / page).read_text("utf-8") for page in PAGES]
+    assert set(TABLES) == {name for text in texts for name in pages.marked_tables(text)}
+    assert [name for name in PLOTS if not any(f"images/{name}.svg" in text for text in texts)] == []
+    assert [name for name in FIGURES if not any(f"<!-- = {name} -->" in text for text in texts)] == []
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setattr(records, "RECORDS", tmp_path)
+    records.record.cache_clear()
+    yield tmp_path
+    records.record.cache_clear()
+
+
+def test_figure_in_prose_is_that_of_the_record(folder: Path) -> None:
+    (folder / "speed.json").write_text(json.dumps({"engines": [{"an image": 0.0123}], "share": 0.5}))
+    text = "It takes **99<!-- = speed/engines/0/an image *1000:.1f --> ms**, 1<!-- = speed/share *100:.0f --> %."
+    assert pages.rendered(text) == text.replace("99<", "12.3<").replace("1<", "50<")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1<!-- = nothing/share :.1f -->",
+        "1<!-- = speed/other :.1f -->",
+        "1<!-- = speed -->",
+        "about <!-- = speed/share :.1f -->",
+        "<!-- figures: nothing -->\n<!-- end -->",
+    ],
+)
+def test_mark_that_names_nothing_is_refused(folder: Path, text: str) -> None:
+    (folder / "speed.json").write_text('{"share": 0.5}')
+    with pytest.raises(MarkError):
+        pages.rendered(text)
+
+
+def test_table_of_two_machines_shows_both(folder: Path) -> None:
+    first, second = (
+        {"hardware": {"cpu": cpu, "instruction_sets": sets}, "time_steps": "4", "peak_bytes": {"STBP": {"4": peak}}}
+        for cpu, sets, peak in (("AMD EPYC", ["avx2", "avx512f"], 2_000_000), ("Neoverse", [], 3_000_000))
+    )
+    (folder / "training_memory.json").write_text(json.dumps(first))
+    (folder / "training_memory_arm.json").write_text(json.dumps(second | {"remeasures": "training_memory"}))
+    assert pages.table("training_memory") == (
+        "AMD EPYC, AVX-512:\n\n"
+        "| peak, MB | T = 4 | largest / smallest |\n| --- | --: | --: |\n| STBP | 2.0 | 1.000 |\n\n"
+        "Neoverse:\n\n"
+        "| peak, MB | T = 4 | largest / smallest |\n| --- | --: | --: |\n| STBP | 3.0 | 1.000 |"
+    )
+
+
+def test_plot_has_the_same_bytes_each_time_and_follows_the_readers_colours() -> None:
+    plot = PLOTS["latency_density"]()
+    svg = drawn(plot)
+    assert svg == drawn(plot)
+    assert digest_of(svg) == plot.digest
+    assert "prefers-color-scheme:dark" in svg
+    assert "#0404" not in svg
+    assert "#010101" not in svg
+
+
+@pytest.mark.parametrize("module", [markdown, prose])
+def test_examples_of_forms_hold(module: ModuleType) -> None:
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert found.failed == 0
