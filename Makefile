@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 NATIVE := $(wildcard native/* native/*/* include/*) CMakeLists.txt pyproject.toml
 
-.PHONY: demo test test-avx2 test-slow figures fuzz lint types format docs axe wasm clean
+.PHONY: demo test test-avx2 test-slow figures fuzz lint types format docs axe wasm wheels clean
 
 demo: $(STAMP)
 	$(BIN)/hdlif demo
@@ -79,6 +79,10 @@ wasm:
 	cmake --build build/wasm
 	gzip -9nc build/wasm/native/wasm/hdlif.wasm > src/hdlif/wasm/hdlif.wasm.gz
 	$(PYTHON) native/wasm/sources.py > native/wasm/sources.sha256
+
+# Wheels for Linux, by zig from PyPI; those that can be are run (docs/reference/targets.md).
+wheels:
+	$(PYTHON) .ci/wheels.py
 
 clean:
 	rm -rf $(VENV) build dist runs

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "batch_norm.h"
+#include "kernels/processor.h"
 #include "scratch.h"
 #include "spike_codes.h"
 #include "training_pool.h"
@@ -36,8 +37,9 @@ LineVector<int8_t> by_taps(const int8_t* weights, int64_t out, int64_t in, int64
 }
 
 bool has_vnni() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512vnni") != 0;
+#if defined(__x86_64__) || defined(_M_X64)
+  static const bool found = processor().vnni;
+  return found;
 #else
   return false;
 #endif

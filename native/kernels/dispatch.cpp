@@ -1,4 +1,5 @@
 #include "kernels.h"
+#include "processor.h"
 
 namespace hdlif {
 
@@ -24,12 +25,9 @@ int available_kernels(const Kernels** tables, int room) {
   offer(kKernels_scalar, true);
 #endif
 #if defined(__x86_64__) || defined(_M_X64)
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-  offer(kKernels_avx2, avx2);
-  offer(kKernels_avx512, avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"));
+  const Processor found = processor();
+  offer(kKernels_avx2, found.avx2);
+  offer(kKernels_avx512, found.avx512);
 #elif defined(__aarch64__)
   offer(kKernels_neon, true);
 #endif

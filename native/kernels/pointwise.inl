@@ -49,7 +49,11 @@ float sigmoid(float x) {
   float p = 1.0f / 720;
   for (float coefficient : coefficients)
     p = p * r + coefficient;
-  const float e = __builtin_ldexpf(p, -int(n)); // exact: n <= 43
+  // 2^-n by its bits, which makes the product exact: n <= 43
+  const uint32_t bits = uint32_t(127 - int32_t(n)) << 23;
+  float power;
+  __builtin_memcpy(&power, &bits, sizeof(power));
+  const float e = p * power;
   return (x >= 0 ? 1.0f : e) / (1.0f + e);
 }
 

@@ -13,15 +13,19 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+# Windows has none of them: it opens what a link leads to, and waits for no FIFO.
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
 
 def open_regular(path: Path, flags: int) -> int:
     """A file descriptor of a regular file, opened with `flags`; never waits.
 
     Raises:
-        OSError: what is at `path` is something else; with O_NOFOLLOW, a link.
+        OSError: what is at `path` is something else; with NO_LINK, a link.
     """
     try:
-        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+        descriptor = os.open(path, flags | _NO_WAIT, 0o666)
     except ValueError:
         raise OSError(errno.EINVAL, "this is not a path") from None
     try:
@@ -62,10 +66,11 @@ def whole_file(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
     """
     # Random, because processes of several containers that share a disk may have one number, and even one host name.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK, 0o666))
     try:
         yield temporary
-        with temporary.open("rb") as written:
+        # for writing, too, which Windows asks for before it flushes
+        with temporary.open("r+b") as written:
             os.fsync(written.fileno())
         if previous is not None and path.exists():
             path.replace(previous)

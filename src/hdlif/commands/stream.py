@@ -71,7 +71,7 @@ def _opened(place: str | Path) -> Iterator[int]:
         yield 0
         return
     try:
-        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except FileNotFoundError as error:
         raise InputError(f"{place}: there is no such file; check the path, or give - for standard input") from error
     except ValueError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif.errors import CheckpointError, TrainingError, cut, printable, reason
 from hdlif.training.callback import Callback
-from hdlif.whole_files import open_regular
+from hdlif.whole_files import NO_LINK, open_regular
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -43,7 +43,7 @@ class Metrics:
 
         path, board = out / "metrics.jsonl", out / "tensorboard"
         # Appending creates the file and writes at its end, wherever the cut leaves that.
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK
         try:
             self._file = os.fdopen(open_regular(path, flags), "ab")
         except OSError as error:
