@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 NATIVE := $(wildcard native/* native/*/* include/*) CMakeLists.txt pyproject.toml
 
-.PHONY: demo test test-avx2 test-slow figures fuzz lint types format docs wasm clean
+.PHONY: demo test test-avx2 test-slow figures fuzz lint types format docs axe wasm clean
 
 demo: $(STAMP)
 	$(BIN)/hdlif demo
@@ -55,6 +55,11 @@ format: $(STAMP)
 # The site, into build/site; nothing is fetched, and a broken link ends it.
 docs: $(VENV)/docs-installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# What tests/docs/test_site.py looks for faults of accessibility with; it comes by npm.
+axe: build/axe/node_modules
+build/axe/node_modules:
+	npm install --silent --no-audit --no-fund --prefix build/axe 'axe-core@^4.10'
 
 # The requirements of the extra "docs" alone: the package is there.
 $(VENV)/docs-installed: $(STAMP)

@@ -23,8 +23,11 @@ markdown = Sybil(
     excludes=["docs/tutorials/*.md"],
     fixtures=["in_empty_folder"],
 )
+# `**` stands for one folder here, so each depth is named.
 docstrings = Sybil(
-    parsers=[DocTestParser()], patterns=["src/hdlif/*.py", "src/hdlif/**/*.py"], fixtures=["in_empty_folder"]
+    parsers=[DocTestParser()],
+    patterns=[f"src/hdlif/{'*/' * depth}*.py" for depth in range(4)],
+    fixtures=["in_empty_folder"],
 )
 
 pytest_collect_file = (markdown + docstrings).pytest()

@@ -1,7 +1,8 @@
 """What is kept of `hdlif coherence`: each rule beside STBP, over all layers and by layer, without the single entries.
 
-    hdlif coherence digits_hdlif runs/mine/epoch_2.safetensors --out runs/mine
-    python benchmarks/coherence_record.py runs/mine/coherence.json --out FILE.json
+    hdlif coherence digits_hdlif --out runs/untrained
+    hdlif coherence runs/mine/epoch_2.safetensors runs/mine/epoch_20.safetensors --out runs/mine
+    python benchmarks/coherence_record.py runs/untrained/coherence.json runs/mine/coherence.json --out FILE.json
 
 An untrained network is named by its neuron and recipe, a trained one by its folder and its file.
 """
@@ -41,10 +42,10 @@ def kept(rule: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("result", type=Path)
+    parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    found = json.loads(given.result.read_text("utf-8"))
+    found = [entry for result in given.results for entry in json.loads(result.read_text("utf-8"))["networks"]]
     networks = [
         {
             "target": Path(entry["target"]).parent.name + "/" + Path(entry["target"]).stem.split(".")[0]
@@ -53,7 +54,7 @@ def main() -> None:
             **{key: entry[key] for key in ("trained", "neuron", "loss", "time_steps", "images")},
             "rules": {rule: kept(of) for rule, of in entry["rules"].items()},
         }
-        for entry in found["networks"]
+        for entry in found
     ]
     write_record(given.out, {"networks": networks}, seeds="the recipe's own")
 

@@ -10,11 +10,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+_AXE = """
+const [done] = arguments;
+for (const one of document.querySelectorAll("details")) one.open = true;
+const said = ({ id, nodes }) => [id, ...nodes.slice(0, 3).map(({ html }) => html.slice(0, 200))].join(" | ");
+axe.run(document).then(({ violations }) => done(JSON.stringify(violations.map(said))), (error) => done(`["${error}"]`));
+"""
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
@@ -59,6 +66,31 @@ class Browser:
         steps = [move(points[0]), {"type": "pointerDown", "button": 0}, *map(move, points[1:])]
         mouse = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}}
         self.ask("actions", {"actions": [{**mouse, "actions": [*steps, {"type": "pointerUp", "button": 0}]}]})
+
+    def show(self, width: int, *, scheme: str = "light") -> None:
+        """Pages are as wide as `width`, for readers who prefer the light or the dark scheme."""
+        metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+        self.tell("Emulation.setDeviceMetricsOverride", metrics)
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        self.tell("Emulation.setEmulatedMedia", media)
+
+    def tell(self, command: str, parameters: dict[str, Any]) -> Any:
+        """A command of the DevTools protocol."""
+        return self.ask("goog/cdp/execute", {"cmd": command, "params": parameters})
+
+    def press(self, key: str) -> None:
+        """A key, on whatever has the focus."""
+        strokes = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
+        self.ask("actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
+
+    def inaccessible(self) -> list[str]:
+        """What axe-core finds wrong with the page, which is loaded again and allows all scripts: rules and places."""
+        self.tell("Page.setBypassCSP", {"enabled": True})
+        self.ask("refresh", {})
+        self.run((files("axe_core_python") / "axe.min.js").read_text("utf-8") + "; window.axe = axe")
+        found: list[str] = json.loads(self.ask("execute/async", {"script": _AXE, "args": []}))
+        self.tell("Page.setBypassCSP", {"enabled": False})
+        return found
 
     def screenshot(self) -> bytes:
         return base64.b64decode(self.ask("screenshot"))

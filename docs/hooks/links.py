@@ -16,6 +16,7 @@ from mkdocs.structure.pages import Page
 
 PAGES = {
     "CHANGELOG.md": "project/changelog.md",
+    "CODE_OF_CONDUCT.md": "project/conduct.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "SECURITY.md": "project/security.md",
 }
@@ -52,7 +53,9 @@ def linked(
         if ":" in target or target.startswith("/"):
             return found[0]
         file = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
-        if file in PAGES:
+        if file.startswith(f"{docs}/") and file.endswith(".ipynb"):
+            there = file.removeprefix(f"{docs}/").removesuffix("ipynb") + "md"
+        elif file in PAGES:
             there = PAGES[file]
         elif file.startswith(f"{docs}/"):
             there = file.removeprefix(f"{docs}/")

@@ -17,6 +17,7 @@ _AT = {
     **dict.fromkeys(("Session", "Stream"), "runtime"),
     "EvaluationResult": "commands.eval",
     "TrainResult": "report.summary",
+    "recipe_schema": "builders.schema",
 }
 """The module of each name; `__init__.pyi` says the same to type checkers."""
 _PACKAGES = (

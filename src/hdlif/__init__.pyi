@@ -10,6 +10,7 @@ from hdlif import nn as nn
 from hdlif import runtime as runtime
 from hdlif import tasks as tasks
 from hdlif import training as training
+from hdlif.builders.schema import recipe_schema as recipe_schema
 from hdlif.commands.eval import EvaluationResult as EvaluationResult
 from hdlif.commands.profile import Profiled as Profiled
 from hdlif.config import TrainingConfig as TrainingConfig

@@ -205,7 +205,31 @@ class DataConfig(_Section):
 
 
 class TrainingConfig(_Section):
-    """The optimiser, the schedule of its learning rate, the precision, and what is off by default."""
+    """The optimiser, the schedule of its learning rate, the precision, and what is off by default.
+
+    >>> import hdlif
+    >>> config = hdlif.TrainingConfig(epochs=30, learning_rate=0.1, warmup_epochs=2, precision="bf16-mixed")
+    >>> config.optimizer.kind, config.schedule.kind
+    ('sgd', 'cosine')
+
+    Attributes:
+        epochs: passes over the training set, at least 1.
+        learning_rate: above 0; its largest value, after the warm-up.
+        optimizer, schedule: by name, with their arguments; by default SGD with Nesterov momentum, and a cosine to 0.
+        momentum: of SGD, in [0, 1).
+        weight_decay: 0 or more; vectors, scalars and what belongs to time steps have none.
+        warmup_epochs: in which the learning rate rises linearly, at most `epochs`.
+        label_smoothing: of the recipe's loss, in [0, 1).
+        precision: "32-true", "16-mixed", "bf16-mixed" or "64-true".
+        clip_norm: the largest norm of an update's gradient; None for no limit.
+        accumulate: batches whose gradients make one update.
+        stream: steps from one update to the next where samples are streams; None for samples that begin anew.
+        ema_decay: of a moving average of the weights, in (0, 1); None for none.
+        patience: epochs without a better validation after which training stops; None for no limit.
+        keep_every: epochs from one network that is kept to the next; None keeps the best.
+        channels_last: lay weights and images out with channels last.
+        compile: run the network of a training step through torch.compile.
+    """
 
     EXTRAS = (
         "optimizer",

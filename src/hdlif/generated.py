@@ -97,13 +97,13 @@ class DelayedXor:
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:
-    """Symbols that are shown one a step, then nothing for `delay` steps, and then have to be said again in their order.
+    """Symbols that are shown one a step, then nothing for `delay` steps, and then have to be repeated in order.
 
     Learned is the symbol that each step shows, or "blank". The answer to a step is read `symbols` + `delay` steps
     later, so that the steps of the recall alone count.
 
     Attributes:
-        delay: steps from the last symbol to the first one that is said; at the last of them a channel says so.
+        delay: steps from the last symbol to the first one that is repeated; at the last of them a channel signals it.
         symbols: how many are shown.
         alphabet: of how many different ones.
         samples: training series.

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 class Run:
     """A finished training in its folder; as a path, it is that folder.
 
+    An example is at `train`.
+
     Attributes:
         folder: with model.safetensors, summary.json and the rest.
-        result: what the training has come to.
+        result: the outcome of the training.
     """
 
     folder: Path
@@ -201,6 +203,8 @@ def evaluate(
         data: the name of a data set, or data of one's own; by default the training's own.
         overrides: "data.KEY=VALUE" each, as `--set` takes them: of data of one's own, how they are read and divided.
         part: "all" of them, or "train", "validation" or "test".
+        data_root: the folder of a data set that is not bundled.
+        progress: show a bar.
     """
     return evaluating.evaluate_path(
         Path(network),
@@ -238,7 +242,9 @@ def export(
         check: run it before it is written, and compare its outputs with the reference's.
         form, batch, weights: of ONNX, as `hdlif export` takes them.
         extension, for_norse: of NIR.
-        arithmetic, data, data_root, rom, ram, firmware: of C; `out` is NAME.c.
+        arithmetic, data, data_root, rom, ram, firmware: of C, as `hdlif export` takes them; `out` is NAME.c.
+        out: the file.
+        to: "artefact", "onnx", "nir" or "c".
     Raises:
         ArgumentError: an option is of another target.
         InputError: another target, or what the target refuses.
@@ -281,11 +287,16 @@ def profile(
 ) -> Profiled:
     """Parameters, operations and energy, layer by layer, as `hdlif profile` counts them.
 
+    >>> counts = profile("digits_hdlif").counts
+    >>> [layer.kind for layer in counts.layers][:3], counts.sops > 0
+    (['conv2d', 'affine', 'HDLIF'], True)
+
     Args:
         network: a recipe's name or file, a run, its folder, a checkpoint, or an artefact.
-        counting: as the paper's tables do, or every operation of the deployed network.
+        counting: "paper", as the paper's tables count, or "honest", every operation of the deployed network.
         data: what is counted on; needed for an artefact.
         overrides: "data.KEY=VALUE" each, of data of one's own.
+        data_root: the folder of a data set that is not bundled.
     """
     if counting not in get_args(Counting):
         raise InputError(f"counting = {counting!r} is unknown; choose one of {', '.join(get_args(Counting))}")

@@ -14,7 +14,7 @@ import pytest
 
 from hdlif import builders
 from hdlif.builders import activity, attention, data, model, neuron, norm, rule, spikes, weights
-from hdlif.builders.arguments import _check
+from hdlif.builders.arguments import adapter
 from hdlif.builders.places import At, Opaque, parameters
 from hdlif.config import load_recipe, shipped_recipes
 from hdlif.data import AUGMENTATIONS
@@ -74,8 +74,8 @@ def test_what_a_place_takes_is_what_is_imported_from_there(place: str) -> None:
         # Of a data set: names, or what the builders have made.
         if name in ("augment", "content"):
             continue
-        assert (_check(parameter.annotation) is None) == (_check(hints[name]) is None), name
-        if _check(hints[name]) is not None:
+        assert (adapter(parameter.annotation) is None) == (adapter(hints[name]) is None), name
+        if adapter(hints[name]) is not None:
             assert parameter.annotation == with_opaque_classes(hints[name]), name
 
 

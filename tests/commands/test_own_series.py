@@ -126,7 +126,7 @@ def test_arrays_of_several_series_are_answered_one_by_one(run_folder: Path, tmp_
         (
             [[1, 2]] * 7,
             "has 7 rows and 2 columns, and the network takes 8 steps (rows) of 2 channels (columns); give 8 rows, or "
-            "take what is said so far: --stream FILE --partial",
+            "take the answers so far: --stream FILE --partial",
         ),
         ([[1, 2]] * 9, "of 2 channels (columns); give those that it was trained on, in their order"),
         (

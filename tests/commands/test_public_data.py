@@ -37,7 +37,7 @@ def test_a_set_that_there_is_not_is_refused_in_one_line() -> None:
     assert result.returncode == DataError.exit_code
     assert result.stderr.strip() == (
         "DataError: 'mnits' is not a public set; choose one of exercises, hapt, mnist, motions, voices, vowels "
-        '(did you mean "mnist"?)'
+        '(did you mean "mnist"?) (docs/how_to/public_data.md)'
     )
 
 

@@ -157,7 +157,7 @@ def test_changed_recording_is_noticed(cifar: Path) -> None:
 def test_half_extracted_recordings_are_named(cifar: Path) -> None:
     folder = cifar / "CIFAR10DVS"
     (folder / "frog" / "cifar10_frog_9.aedat").unlink()
-    with pytest.raises(DataError, match=r"frog: 4 recordings of 5; accepted is .* ten folders .* is had from"):
+    with pytest.raises(DataError, match=r"frog: 4 recordings of 5; accepted is .* ten folders .* is obtained from"):
         load_cifar(cifar)
     for path in (folder / "frog").iterdir():
         path.unlink()
@@ -185,7 +185,7 @@ def test_n_mnist(tmp_path: Path) -> None:
     assert x.sum((0, 2, 3, 4)).tolist() == [40] * 10
     assert sorted(y.tolist()) == list(range(10))
     (tmp_path / "NMNIST" / "Test" / "4" / "00004.bin").unlink()
-    with pytest.raises(DataError, match=r"NMNIST/Test/4: 0 recordings of 1; accepted is .* is had from"):
+    with pytest.raises(DataError, match=r"NMNIST/Test/4: 0 recordings of 1; accepted is .* is obtained from"):
         load_digits(tmp_path)
 
 
@@ -233,5 +233,5 @@ def test_damaged_gestures_are_named(file: str, content: str | None, message: str
         path.unlink()
     else:
         path.write_text(content)
-    with pytest.raises(DataError, match=rf"{re.escape(str(path.parent))}.*{message}.*; dvs_gesture is had from"):
+    with pytest.raises(DataError, match=rf"{re.escape(str(path.parent))}.*{message}.*; dvs_gesture is obtained from"):
         load_gestures(tmp_path)

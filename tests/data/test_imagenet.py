@@ -201,7 +201,7 @@ def keep_class_archives(root: Path) -> None:
 def test_half_extracted_folders_are_named(damage: Callable[[Path], None], seen: str, tmp_path: Path) -> None:
     write_folders(tmp_path)
     damage(tmp_path)
-    with pytest.raises(DataError, match=rf"{re.escape(seen)}.*; imagenet is had from image-net.org"):
+    with pytest.raises(DataError, match=rf"{re.escape(seen)}.*; imagenet is obtained from image-net.org"):
         load(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""A set that is absent or half extracted: what is missing, the accepted layout, and where the set is had."""
+"""A set that is absent or half extracted: what is missing, the accepted layout, and where the set comes from."""
 
 import re
 from collections.abc import Sequence
@@ -49,13 +49,13 @@ every_set = pytest.mark.parametrize("name", SETS)
 
 
 def refusal(name: str, root: Path | None) -> str:
-    """The error's message, once it was seen to end in the accepted layout and where the set is had."""
+    """The error's message, once it was seen to end in the accepted layout and where the set comes from."""
     load, folder, source = SETS[name]
     with pytest.raises(DataError) as caught:
         load(root)
     message, given = str(caught.value), root or "DIR"
     had = ".*".join(map(re.escape, source.format(root=given).split(".*")))
-    assert re.search(rf"; accepted is {re.escape(f'{given}/{folder}/ with ')}.*; {name} is had {had}", message)
+    assert re.search(rf"; accepted is {re.escape(f'{given}/{folder}/ with ')}.*; {name} is obtained {had}", message)
     return message
 
 

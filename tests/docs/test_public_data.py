@@ -1,4 +1,4 @@
-"""docs/how_to/public_data.md states of each public set where it is had, and the hash that it is checked by."""
+"""docs/how_to/public_data.md states of each public set where it comes from, and the hash that it is checked by."""
 
 from pathlib import Path
 

@@ -189,7 +189,10 @@ ONE = np.ones((3, 2, 2), np.float32)
         (lambda: graph(lif(tau=DT / 2)), r"n0: a time constant of 5e-05 s is shorter than a step of 0.0001 s"),
         (lambda: graph(lif(tau=-DT)), r"n0: a time constant of -0.0001; it must be above 0"),
         (lambda: graph(lif(v_threshold=np.nan)), r"n0.v_threshold has values that are not finite"),
-        (lambda: graph(nir.Linear(np.eye(2)), outputs=3), r"the output is said to have shape \[3\], and has \[2\]"),
+        (
+            lambda: graph(nir.Linear(np.eye(2)), outputs=3),
+            r"the graph gives the output the shape \[3\], and what it reads has \[2\]",
+        ),
         (lambda: graph(nir.Affine(np.eye(2), np.zeros(3))), r"n0.bias has shape \[3\]; \[2\] is accepted"),
         (
             lambda: graph(nir.Threshold(threshold=np.arange(12.0).reshape(3, 2, 2)), shape=(3, 2, 2)),

@@ -1,12 +1,13 @@
 """Charts: SVG that can stand in the page."""
 
+import itertools
 import math
 from xml.etree import ElementTree
 
 import matplotlib as mpl
 import pytest
 
-from hdlif.report.charts import Series, Text, dots, heat, lines, swatch
+from hdlif.report.charts import PANEL, Series, Text, dots, heat, lines, swatch
 
 TEXT = Text("one", "A title & more", "What it shows")
 
@@ -104,3 +105,19 @@ def test_lines_may_be_ruled_where_something_ends():
         lines(TEXT, [Series(0, [1, 2, 3], [1, 2, 1])], x_label="t", y_label="y", rules=r) for r in ((), (2.5,))
     )
     assert len(ruled) > len(plain)
+
+
+def test_values_at_the_ends_of_lines_do_not_cover_each_other():
+    ends = [0.5, 0.501, 0.502, 0.4, 0.6]
+    series = [Series(i, [1, 2], [0.45, end]) for i, end in enumerate(ends)]
+    svg = lines(TEXT, series, x_label="t", y_label="y", size=PANEL, y_limits=(0.4, 0.6), ends=True)
+    said = {f"{end:.3f}" for end in ends}
+    heights = sorted(float(text.attrib["y"]) for text in ElementTree.fromstring(svg).iter("text") if text.text in said)
+    assert len(heights) == 5
+    assert min(b - a for a, b in itertools.pairwise(heights)) > 6
+
+
+def test_too_many_lines_say_no_ends():
+    series = [Series(i, [1, 2], [0.45, 0.5]) for i in range(28)]
+    svg = lines(TEXT, series, x_label="t", y_label="y", size=PANEL, y_limits=(0.4, 0.6), ends=True)
+    assert "0.500" not in [text.text for text in ElementTree.fromstring(svg).iter("text")]

@@ -46,9 +46,25 @@ def test_what_is_counted_is_named():
 def test_the_axis_of_accuracies_covers_those_that_there_are():
     figure = accuracy_by_class(["net"], {"net": {"labels": ["a", "b"], "counts": [[98, 2], [0, 100]]}})
     ticks = set(re.findall(r"<text[^>]*>([^<]*)</text>", figure.charts[0]))
-    assert "100.0" in ticks
+    assert {"98", "100", "accuracy, % (the axis begins at 97, not at 0)"} <= ticks
     assert not {"0", "20", "50"} & ticks
     assert figure.headings[0] == "class (accuracy, %)"
+
+
+def test_classes_stand_in_the_order_of_their_mean_accuracy_the_worst_on_top():
+    ten, eight, nine = ({"labels": ["a", "b", "c"], "counts": counts} for counts in (
+        [[100, 0, 0], [0, 100, 0], [0, 0, 100]],
+        [[90, 10, 0], [0, 80, 20], [0, 0, 100]],
+        [[90, 10, 0], [0, 97, 3], [1, 0, 99]],
+    ))  # fmt: skip
+    figure = accuracy_by_class(["x", "y", "z"], {"x": ten, "y": eight, "z": nine})
+    assert [row[0] for row in figure.rows] == ["b", "a", "c"]
+
+
+def test_an_axis_that_begins_at_zero_is_not_marked():
+    poor = {"labels": ["a", "b"], "counts": [[5, 95], [0, 100]]}
+    figure = accuracy_by_class(["net"], {"net": poor})
+    assert "the axis begins" not in figure.charts[0]
 
 
 def test_accuracy_by_class_is_in_per_cent_and_without_classes_that_have_no_image():

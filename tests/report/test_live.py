@@ -208,6 +208,20 @@ def test_a_picture_from_a_file_is_shown_and_what_is_none_is_said(tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_wrong(scheme: str, tmp_path: Path) -> None:
+    path = tmp_path / "live.html"
+    path.write_text(page(network()), "utf-8")
+    with chromium() as browser:
+        for width in (400, 1400):
+            browser.show(width, scheme=scheme)
+            browser.open(path)
+            browser.wait("return window.hdlif !== undefined")
+            assert browser.run("return document.documentElement.scrollWidth") <= width
+            assert browser.inaccessible() == []
+
+
+@pytest.mark.slow
 def test_a_damaged_page_says_what_is_wrong(tmp_path: Path) -> None:
     import base64
     import gzip

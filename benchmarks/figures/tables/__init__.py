@@ -1,6 +1,7 @@
 """The tables, by what they are of."""
 
 from figures.tables import (
+    coherence,
     demo,
     elsewhere,
     fashion_mnist,
@@ -14,6 +15,7 @@ from figures.tables import (
 )
 
 __all__ = [
+    "coherence",
     "demo",
     "elsewhere",
     "fashion_mnist",

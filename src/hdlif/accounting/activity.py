@@ -16,7 +16,11 @@ from hdlif.ops.graph import INPUT, settled
 
 
 class Activity:
-    """Non-zero entries of every value, and the pairs of non-zero inputs and weights that met, over all images."""
+    """Non-zero entries of every value, and the pairs of non-zero inputs and weights that met, over all images.
+
+    Args:
+        graph: the network that runs.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -69,6 +73,8 @@ def spikes_of(graph: Graph) -> dict[str, bool]:
 
 def activity(network: nn.Module | Graph, x: Tensor | Iterable[Tensor], *, time_steps: int | None = None) -> Activity:
     """Run a network on images and count; `operations.priced` turns the counts into operations and energy.
+
+    An example is at `priced`.
 
     Args:
         network: a module that has a deployed form (its modes are left as they are), or its graph.

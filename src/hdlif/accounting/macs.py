@@ -13,9 +13,12 @@ def dense_macs(graph: Graph, *, padding: bool = True) -> dict[str, int]:
     out · in · kh · kw at each place of the output map, with the input channels of a group where there are groups;
     out · in for a linear layer.
 
+    An example is at `count_parameters_mb`.
+
     Args:
         padding: False leaves out the taps that lie on the padding, as SOPs do: SOPs / (T · these) is the density of
             spikes times that of weights.
+        graph: as of `deploy.lower`.
     """
     values = infer_values(graph)
     found = {}

@@ -10,12 +10,16 @@ from torch import Tensor, nn
 
 @dataclass
 class Saved:
-    """Bytes that autograd holds for backward passes to come: now, and at the most so far.
+    """Bytes that autograd holds for backward passes to come: now, and at the most so far; made by `watching_saved`.
 
-    A storage that several operations save counts once, as it lies in memory once; a view counts as the whole of what
-    it looks at. What only a function's own context or a network's state holds is not in it.
+    A storage that several operations save counts once, as it lies in memory once; a view counts as the whole storage
+    that it looks at. What only a function's own context or a network's state holds is not in it.
+
+    An example is at `watching_saved`.
 
     Attributes:
+        now: bytes that are held.
+        peak: the most so far.
         peaks: the most by what saved it first, as `watching_saved` is given it.
     """
 
@@ -64,6 +68,14 @@ class _Held:
 def watching_saved(apart: Iterable[Tensor], *, saver: Callable[[], str] = lambda: "") -> Iterator[Saved]:
     """Follow the bytes saved for backward inside the context, as graphs are built and freed.
 
+    >>> import torch
+    >>> from hdlif.accounting import watching_saved
+    >>> x = torch.rand(1000, requires_grad=True)
+    >>> with watching_saved([x]) as saved:
+    ...     loss = (x.exp() * 2).sum()
+    >>> saved.now
+    4000
+
     Args:
         apart: tensors that lie there anyway, such as parameters, buffers and the batch; their storages do not count.
         saver: names what is saving at the time, such as a layer that runs.
@@ -82,7 +94,22 @@ def watching_saved(apart: Iterable[Tensor], *, saver: Callable[[], str] = lambda
 
 
 def saved_bytes(forward: Callable[[], object], *, model: nn.Module) -> int:
-    """Bytes of the distinct tensors that `forward()` saves for its backward pass, the model's own tensors apart."""
+    """Bytes of the distinct tensors that `forward()` saves for its backward pass, the model's own tensors apart.
+
+    Two steps of four neurons hold more than one step of them:
+
+    >>> import torch
+    >>> from hdlif.accounting import saved_bytes
+    >>> from hdlif.nn import HDLIF
+    >>> neuron = HDLIF(time_steps=8, path="steps")
+    >>> one, two = (saved_bytes(lambda: neuron(torch.rand(k, 1, 4), None, range(k)), model=neuron) for k in (1, 2))
+    >>> 0 < one < two
+    True
+
+    Args:
+        forward: what is run, such as a forward pass and a loss.
+        model: whose parameters and buffers are not counted.
+    """
     with watching_saved([*model.parameters(), *model.buffers()]) as saved:
         # Held until it is read, as the graph is.
         result = forward()

@@ -22,6 +22,8 @@ def step_counts(neuron: SteppedNeuron) -> Counts:
 
     A quantiser of its spikes, and what a recurrent synapse adds, are beside it, as they are ops of their own.
 
+    Args:
+        neuron: the layer.
     Raises:
         EquationError: the equation has no program.
     """
@@ -42,12 +44,15 @@ def chunk_bytes(
     Which parameters learn is as the neuron says. Their rows, T numbers or T·C, lie there anyway, and are not in it; nor
     is what a quantiser saves behind it.
 
+    An example is at `bytes_a_step`.
+
     Args:
         shape: of a step, [B, C, ...].
         steps: K.
         dtype: of the states; float32 or wider.
         is_constant: whether the current is the same at all steps, and given once.
         is_carried: whether the states before the chunk have a graph; the first chunk's have none.
+        neuron: the layer.
     Raises:
         EquationError: the equation has no program.
     """
@@ -57,7 +62,17 @@ def chunk_bytes(
 
 
 def bytes_a_step(neuron: SteppedNeuron) -> float:
-    """The same for a neuron and step more, in float32."""
+    """Bytes by which `chunk_bytes` grows with one more step, for each neuron, in float32.
+
+    >>> from hdlif.accounting import bytes_a_step, chunk_bytes
+    >>> from hdlif.nn import HDLIF
+    >>> neuron = HDLIF(time_steps=64, learned=False)
+    >>> chunk_bytes(neuron, [1, 1000], steps=2) > 0, bytes_a_step(neuron)
+    (True, 0.125)
+
+    Args:
+        neuron: the layer.
+    """
     channels = max(row.shape[1] for row in neuron.row_values().values()) if neuron.row_values() else 1
     saving = _saving(neuron, (1, channels), steps=2)
     # Of eight neurons, whose bits are a byte.

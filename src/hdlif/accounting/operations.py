@@ -48,11 +48,16 @@ HONEST_NOTE = (
 class Layer:
     """One layer's counts, per image and summed over time.
 
+    An example is at `profile`.
+
     Attributes:
+        name: of the graph's node.
+        kind: its op.
         shape: of its output, without batch.
         params_mb: as published; 0 for what the published counts leave out.
         stored_mb: its tensors in the artefact; a neuron's row has those of the quantiser of its spikes too.
-        energy_mj: likewise with that quantiser's.
+        sops, nops: synaptic and neuron operations.
+        energy_mj: in mJ; of a neuron, with that of the quantiser of its spikes.
         density: share of non-zero entries, of a synapse's input and of a neuron's output.
         spikes_in: whether a synapse's input is spikes; False for images, currents and means.
     """
@@ -71,7 +76,17 @@ class Layer:
 
 @dataclass(frozen=True)
 class Profile:
-    """Counts per layer and in total; see the module's docstring for the two ways of counting."""
+    """Counts per layer and in total; see `hdlif.accounting.operations` for the two ways of counting.
+
+    An example is at `profile`.
+
+    Attributes:
+        layers: the rows, in the order of the graph; `params_mb`, `sops`, `nops` and `energy_mj` are their sums.
+        counting: "paper" or "honest".
+        stored_mb: the whole artefact file, its header too.
+        packed_mb: the published count where a low-bit weight takes the 1 or 1.6 bits that it takes in the file.
+        notes: what a reader of the figures has to know.
+    """
 
     layers: tuple[Layer, ...]
     counting: Counting
@@ -116,17 +131,42 @@ def profile(
 ) -> Profile:
     """Count parameters, SOPs, NOPs and energy of a network on images.
 
+    >>> import torch
+    >>> from hdlif.accounting import profile
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF
+    >>> network = resnet(neuron=lambda place: HDLIF(4), blocks=[1], width=4, classes=3, in_channels=1)
+    >>> found = profile(network, torch.rand(1, 2, 1, 8, 8))
+    >>> [layer.name for layer in found.layers][:2], found.sops > 0, found.energy_mj > 0
+    (['stem.conv', 'stem.bn'], True, True)
+
     Args:
         network: a module that has a deployed form, or its graph.
         x: normalised images [T, B, C, H, W] or [1, B, C, H, W] (constant in time), or batches of them.
-        counting: "paper" or "honest".
+        counting: "paper", as the tables of the paper count, or "honest", every operation of the deployed network.
         time_steps: T of a module; by default the T its neurons were built for.
     """
     return priced(activity(network, x, time_steps=time_steps), counting)
 
 
 def priced(seen: Activity, counting: Counting) -> Profile:
-    """The profile of a counted run; one run may be priced both ways."""
+    """The profile of a counted run; one run may be priced in both ways.
+
+    >>> import torch
+    >>> from hdlif.accounting import activity, priced
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF
+    >>> network = resnet(neuron=lambda place: HDLIF(4), blocks=[1], width=4, classes=3, in_channels=1)
+    >>> seen = activity(network, torch.rand(1, 2, 1, 8, 8))
+    >>> priced(seen, "honest").energy_mj > priced(seen, "paper").energy_mj
+    True
+
+    Args:
+        seen: as `activity` counted it.
+        counting: as of `profile`.
+    Raises:
+        ValueError: `counting` is another.
+    """
     if counting not in ("paper", "honest"):
         raise ValueError(f"counting = {counting!r}; choose one of honest, paper")
     layers = [_layer(node, seen, counting) for node in seen.graph.nodes]
@@ -142,9 +182,24 @@ def priced(seen: Activity, counting: Counting) -> Profile:
 def count_parameters_mb(graph: Graph, *, packed: bool = False) -> float:
     """Parameters as published, in MB: 4 bytes in fp32 layers, 2 or 3 bits a low-bit weight, no norms.
 
+    >>> from functools import partial
+    >>> from hdlif.accounting import count_parameters_mb, dense_macs
+    >>> from hdlif.artefact import InputRecord
+    >>> from hdlif.deploy import lower
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF, QuantConv2d, Ternary
+    >>> conv, neuron = partial(QuantConv2d, quantizer=Ternary()), lambda place: HDLIF(4)
+    >>> network = resnet(neuron=neuron, blocks=[1], width=4, classes=3, in_channels=1, conv=conv).eval()
+    >>> graph = lower(network, input=InputRecord((1, 8, 8), (0.5,), (0.25,)), labels=("a", "b", "c"), time_steps=4)
+    >>> count_parameters_mb(graph, packed=True) < count_parameters_mb(graph)
+    True
+    >>> list(dense_macs(graph).items())[0]
+    ('stem.conv', 2304)
+
     Args:
         packed: count a low-bit weight by the 1 or 1.6 bits that it takes in a file. The file itself (`stored_mb`) has
             batch norm, scales and neuron constants besides.
+        graph: as of `deploy.lower`.
     """
     return sum(_published_bytes(node, graph, PACKED_BITS if packed else PUBLISHED_BITS) for node in graph.nodes) / 1e6
 

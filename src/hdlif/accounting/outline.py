@@ -26,11 +26,17 @@ from hdlif.nn import (
 class OutlineLayer:
     """A row of `operations.Profile`; None is what only the deployed graph tells.
 
+    An example is at `outline`.
+
     Attributes:
+        name: of the module.
         kind: conv2d, linear, seca, or the name of a neuron's class.
         params_mb: as published; a neuron's parameters do not count.
+        packed_mb: the same where a low-bit weight takes the 1 or 1.6 bits that it takes in a file.
+        shape: of its output, without batch.
         density: share of non-zero entries, of a synapse's input and of a neuron's output.
-        nops: None of a neuron whose equation is not known.
+        nops: neuron operations; None of a neuron whose equation is not known.
+        neuron: whether it is a layer of neurons.
     """
 
     name: str
@@ -45,7 +51,13 @@ class OutlineLayer:
 
 @dataclass(frozen=True)
 class Outline:
-    """The layers of a network as its modules show them, in the order in which they run."""
+    """The layers of a network as its modules show them, in the order in which they run.
+
+    An example is at `outline`.
+
+    Attributes:
+        layers: the rows.
+    """
 
     layers: tuple[OutlineLayer, ...]
 
@@ -75,6 +87,14 @@ class Outline:
 
 def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int | None = None) -> Outline:
     """Run a network on images and take down its convolutions, linear layers, attention and neurons by hooks.
+
+    >>> import torch
+    >>> from hdlif.accounting import outline
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF
+    >>> network = resnet(neuron=lambda place: HDLIF(4), blocks=[1], width=4, classes=3, in_channels=1)
+    >>> [(layer.kind, layer.shape) for layer in outline(network, torch.rand(1, 2, 1, 8, 8)).layers][:2]
+    [('conv2d', (4, 8, 8)), ('HDLIF', (4, 8, 8))]
 
     Args:
         network: any module that is called as ours are; its modes are left as they are.

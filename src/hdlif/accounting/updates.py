@@ -14,6 +14,8 @@ from hdlif.nn import Neuron
 class UpdateCost:
     """What a run of a learning rule did to a network.
 
+    An example is at `update_cost`.
+
     Attributes:
         forward_steps: time steps that a neuron layer ran, with a graph or without; the mean over the layers.
         backward_steps: time steps that a gradient came back to, likewise.
@@ -28,8 +30,24 @@ class UpdateCost:
 def update_cost(model: nn.Module, update: Callable[[], object], *, batch: Iterable[Tensor] = ()) -> UpdateCost:
     """Run `update()`, which takes `model` through its forward and backward passes, and count.
 
+    >>> import torch
+    >>> from torch import nn
+    >>> from hdlif.accounting import update_cost
+    >>> from hdlif.learning import STBP
+    >>> from hdlif.nn import HDLIF, Sequential
+    >>> model = Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3))
+    >>> rule, x, target = STBP(), torch.rand(4, 5, 2), torch.tensor([0, 1, 2, 0, 1])
+    >>> def update():
+    ...     for step in rule(model, x, target, rule.schedule(4, torch.Generator())):
+    ...         step.loss.backward()
+    >>> cost = update_cost(model, update)
+    >>> cost.forward_steps, cost.backward_steps
+    (4.0, 4.0)
+
     Args:
         batch: its tensors, which lie in memory anyway and do not count as saved.
+        model: a network with neuron layers.
+        update: is called once, without arguments.
     Raises:
         ValueError: the model has no neuron layer to count at.
     """

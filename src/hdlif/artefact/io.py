@@ -51,13 +51,29 @@ _NO_DIGEST = "0" * 64
 
 
 def save(graph: Graph, path: str | Path) -> None:
-    """Write `graph` to `path`, all of it or nothing."""
+    """Write `graph` to `path`, all of it or nothing.
+
+    The file is complete before it takes its name: what was there stays where writing fails.
+
+    Args:
+        graph: it is checked.
+        path: by custom NAME.hdlif.safetensors.
+    Raises:
+        ArtefactError: the graph breaks the format.
+        OSError: the file cannot be written.
+    """
     with whole_file(Path(path)) as temporary:
         temporary.write_bytes(dumps(graph))
 
 
 def load(path: str | Path) -> Graph:
-    """Read a graph and check it; raises `ArtefactError`."""
+    """Read a graph from a file, and check it.
+
+    Args:
+        path: of the file; it is not trusted.
+    Raises:
+        ArtefactError: there is no such file, it is no artefact, or a damaged one.
+    """
     try:
         with _open_regular(path) as file:
             content = file.read(os.fstat(file.fileno()).st_size + 1)
@@ -71,7 +87,11 @@ def load(path: str | Path) -> Graph:
 
 
 def is_artefact(path: Path) -> bool:
-    """Whether the header of a file says that it holds a graph; whether the rest is whole, `load` finds out."""
+    """Whether the header of a file states that it holds a graph; whether the rest is whole, `load` finds out.
+
+    Args:
+        path: of any file.
+    """
     try:
         with _open_regular(path) as file:
             start = file.read(8)
@@ -115,12 +135,32 @@ def _check_kind(path: str | Path, status: os.stat_result) -> None:
 
 
 def tensor_bytes(node: Node) -> int:
-    """The bytes that the node's tensors take in the file."""
+    """The bytes that the node's tensors take in the file.
+
+    Args:
+        node: of a graph.
+    """
     return sum(_stored_bytes(node, role, tensor.shape) for role, tensor in node.tensors.items())
 
 
 def dumps(graph: Graph) -> bytes:
-    """The file of `graph`; the same graph always gives the same bytes. Raises `ArtefactError`."""
+    """The bytes of a file that holds `graph`; the same graph always gives the same bytes.
+
+    >>> import numpy as np
+    >>> from hdlif.artefact import Graph, InputRecord, Node, dumps, loads
+    >>> weight = np.eye(2, dtype=np.float32)
+    >>> layer = Node("linear", "logits", ("flat",), {"encoding": "float32", "role": "classifier"}, {"weight": weight})
+    >>> record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0))
+    >>> graph = Graph((Node("flatten", "flat", ("input",)), layer), "logits", 3, record, ("still", "moving"))
+    >>> content = dumps(graph)
+    >>> loads(content, "in memory").labels
+    ('still', 'moving')
+
+    Args:
+        graph: it is checked.
+    Raises:
+        ArtefactError: the graph breaks the format.
+    """
     infer_values(graph)
     tensors = {f"{node.name}.{role}": stored(node, role) for node in graph.nodes for role in node.tensors}
     record = {
@@ -150,7 +190,14 @@ def dumps(graph: Graph) -> bytes:
 
 
 def loads(content: bytes, name: str) -> Graph:
-    """The graph that `content` holds; `name` begins every message. Raises `ArtefactError`."""
+    """The graph that the bytes of a file hold; see `dumps` for an example.
+
+    Args:
+        content: of the file; it is not trusted.
+        name: begins every message.
+    Raises:
+        ArtefactError: they are no artefact, or a damaged one.
+    """
     try:
         header, length = _read_header(content)
         record = _read_record(header.pop("__metadata__", {}))
@@ -175,13 +222,21 @@ def loads(content: bytes, name: str) -> Graph:
 
 
 def metadata_of(content: bytes) -> str:
-    """The one metadata text of a file that `dumps` has made."""
+    """The one metadata text of a file that `dumps` has made.
+
+    Args:
+        content: of the file.
+    """
     return str(_read_header(content)[0]["__metadata__"][METADATA_KEY])
 
 
 def joined(metadata: str, tensors: Mapping[str, Array], name: str) -> bytes:
     """The file of these metadata and tensors, each as `stored`: what `dumps` made, where none of it has changed.
 
+    Args:
+        metadata: the one metadata text.
+        tensors: by the names that they have in the file.
+        name: begins every message.
     Raises:
         ArtefactError: no file can have them.
     """
@@ -194,13 +249,21 @@ def joined(metadata: str, tensors: Mapping[str, Array], name: str) -> bytes:
 
 
 def statement(graph: Graph) -> str:
-    """What a graph states beside its nodes, as JSON: input, labels, task and time steps."""
+    """What a graph states beside its nodes, as JSON: input, labels, task and time steps.
+
+    Args:
+        graph: as of `dumps`.
+    """
     said = _said(graph)
     return json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def read_statement(text: str) -> tuple[InputRecord, tuple[str, ...], TaskRecord, int]:
-    """Input, labels, task and time steps from what `statement` wrote. Raises `ArtefactError`; `infer_values` checks."""
+    """Input, labels, task and time steps from what `statement` wrote. Raises `ArtefactError`; `infer_values` checks.
+
+    Args:
+        text: as `statement` wrote it.
+    """
     record = _object("statement", _parse("statement", text.encode(errors="replace")))
     _keys("statement", record, tuple(sorted({"input", "labels", "time_steps"} | record.keys() & {"task"})))
     return (
@@ -228,7 +291,12 @@ def _said(graph: Graph) -> dict[str, Any]:
 
 
 def stored(node: Node, role: str) -> Array:
-    """A tensor of a node as a file holds it: weights of low bit width packed."""
+    """A tensor of a node as a file holds it: weights of low bit width packed.
+
+    Args:
+        node: of a graph.
+        role: of the tensor, such as "weight".
+    """
     if _encoding(node, role) in WEIGHTS_PER_BYTE:
         return pack(node.tensors[role], _encoding(node, role))
     return np.ascontiguousarray(node.tensors[role])

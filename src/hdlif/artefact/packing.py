@@ -37,7 +37,18 @@ def packed_bytes(count: int, encoding: str) -> int:
 
 
 def pack(weights: NDArray[np.int8], encoding: str) -> NDArray[np.uint8]:
-    """Weights of any shape, in the range of their encoding, as bytes [packed_bytes]."""
+    """Low-bit weights as bytes: five ternary ones or eight binary ones in each.
+
+    >>> import numpy as np
+    >>> from hdlif.artefact import pack, unpack
+    >>> packed = pack(np.array([-1, 0, 1, 1, 0], np.int8), "ternary")
+    >>> packed.tolist(), unpack(packed, (5,), "ternary").tolist()
+    ([156], [-1, 0, 1, 1, 0])
+
+    Args:
+        weights: int8 of any shape, in the range of their encoding.
+        encoding: "binary", "ternary", "int2", "int4" or "int8".
+    """
     flat = weights.reshape(-1)
     if encoding == "binary":
         return np.packbits(flat > 0, bitorder="little")
@@ -60,9 +71,16 @@ def pack(weights: NDArray[np.int8], encoding: str) -> NDArray[np.uint8]:
 def unpack(packed: NDArray[np.uint8], shape: tuple[int, ...], encoding: str, *, name: str = "weight") -> NDArray[Any]:
     """The int8 weights of `shape` that `packed` holds.
 
+    An example is at `pack`.
+
+    Args:
+        packed: uint8, as `pack` gives them.
+        shape: of the weights.
+        encoding: as of `pack`.
+        name: of the tensor, for the message.
     Raises:
-        ArtefactError: the byte count does not fit `shape`, a byte is no five ternary values, or the
-            fill of the last byte is not zero. The message begins with `name`.
+        ArtefactError: the byte count does not fit `shape`, a byte is no five ternary values, or the fill of the last
+            byte is not zero. The message begins with `name`.
     """
     count = int(np.prod(shape, dtype=np.int64))
     if packed.size != packed_bytes(count, encoding):

@@ -106,7 +106,7 @@ def checked(
         key = f"{section}.{cut(name)}"
         if name in tables:
             named[name] = choose(tables[name], value, key)
-        elif name in taken and (check := _check(taken[name].annotation)) is not None:
+        elif name in taken and (check := adapter(taken[name].annotation)) is not None:
             values[name] = _of_type(check, value, key)
         else:
             accepted = {*beside, *keys(function, tables=tables, given=given)}
@@ -148,11 +148,11 @@ def keys(
         name
         for function in functions
         for name, parameter in parameters(function).items()
-        if name not in given and (name in tables or _check(parameter.annotation) is not None)
+        if name not in given and (name in tables or adapter(parameter.annotation) is not None)
     }
 
 
-def _check(annotation: Any) -> TypeAdapter[Any] | None:
+def adapter(annotation: Any) -> TypeAdapter[Any] | None:
     """What checks values of this type; None where they are functions or objects, which no recipe can hold.
 
     Of a type such as int | Tensor it is the part that a recipe can.
@@ -164,8 +164,8 @@ def _check(annotation: Any) -> TypeAdapter[Any] | None:
         # Lenient for sequences alone: a YAML list stands for any of them, and no text for a number.
         return TypeAdapter(annotation, config=ConfigDict(strict=True))
     except PydanticSchemaGenerationError:
-        parts = [part for part in typing.get_args(annotation) if _check(part) is not None] if union else []
-        return _check(typing.Union[tuple(parts)]) if set(parts) - {types.NoneType} else None  # noqa: UP007
+        parts = [part for part in typing.get_args(annotation) if adapter(part) is not None] if union else []
+        return adapter(typing.Union[tuple(parts)]) if set(parts) - {types.NoneType} else None  # noqa: UP007
 
 
 def _of_type(check: TypeAdapter[Any], value: Any, key: str) -> Any:
@@ -177,7 +177,7 @@ def _of_type(check: TypeAdapter[Any], value: Any, key: str) -> Any:
     try:
         check.validate_python(value)
     except ValidationError as error:
-        if isinstance(value, str) and value.strip() and _is_of_type(check, [value]):
+        if isinstance(value, str) and value.strip() and takes_list_of_names(check):
             if "," not in value:
                 return [value]
             listed = ", ".join(part.strip() for part in value.split(","))
@@ -185,6 +185,11 @@ def _of_type(check: TypeAdapter[Any], value: Any, key: str) -> Any:
         message = error.errors()[0]["msg"]
         raise RecipeError(f"{key} = {brief(value)} is refused; it {message.removeprefix('Input ')}") from None
     return value
+
+
+def takes_list_of_names(check: TypeAdapter[Any]) -> bool:
+    """Whether a list of text is of this type, and text alone is not."""
+    return _is_of_type(check, ["name"]) and not _is_of_type(check, "name")
 
 
 def _is_of_type(check: TypeAdapter[Any], value: Any) -> bool:

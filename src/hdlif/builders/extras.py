@@ -45,7 +45,7 @@ def check_pairs(recipe: Recipe) -> None:
 
 
 @dataclass(frozen=True)
-class _Teaching:
+class Teaching:
     """The section `teacher` without its kind.
 
     Args:
@@ -143,19 +143,19 @@ def build_teacher(recipe: Recipe) -> Teacher | None:
     return Teacher(network, shown=shown, taken=taken, size=teaching.size)
 
 
-def checked_teacher(recipe: Recipe) -> _Teaching | None:
+def checked_teacher(recipe: Recipe) -> Teaching | None:
     """The section `teacher`, checked, but for the names that its library knows; its checkpoint is not looked for."""
     if recipe.teacher is None:
         return None
     choose(TEACHERS, recipe.teacher.kind, "teacher.kind")
-    teaching = call(_Teaching, "teacher", recipe.teacher.arguments)
+    teaching = call(Teaching, "teacher", recipe.teacher.arguments)
     if check_data(recipe) != "image" or recipe.data.frames != CONSTANT:
         seen = f'data.kind = "{recipe.data.kind}", data.frames = "{recipe.data.frames}"'
         raise RecipeError(f"teacher: a teacher sees whole images, and {seen} shows none; leave the teacher out")
     return teaching
 
 
-def _known(recipe: Recipe) -> _Teaching | None:
+def _known(recipe: Recipe) -> Teaching | None:
     """The section `teacher`, checked, whose library knows its network."""
     teaching = checked_teacher(recipe)
     if teaching is None or recipe.teacher is None:

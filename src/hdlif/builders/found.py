@@ -1,7 +1,7 @@
 """Kinds of data of the user's own, whose classes and sizes follow from looking at them.
 
 A kind is a function in `hdlif.data` that looks at data and returns a `Found`, and a row of `FOUND` here. Its keyword
-arguments beside `_GIVEN` are the keys that a recipe may set.
+arguments beside `GIVEN` are the keys that a recipe may set.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class FoundKind:
     """A kind of data of the user's own: what it has follows from looking at it, and is then kept in the recipe.
 
     Attributes:
-        find: looks at data, from `_GIVEN`, of which it may leave some out, and the arguments of the recipe's section.
+        find: looks at data, from `GIVEN`, of which it may leave some out, and the arguments of the recipe's section.
         samples: what a sample is, in the words of `InputRecord.kind`; None where only looking tells.
         said: what lies there is called in an error.
     """
@@ -74,7 +74,7 @@ FOUND: Mapping[str, FoundKind] = {
     "events": FoundKind(At("hdlif.data.own.event_folder:find_events"), "events", "a folder of recordings of events"),
 }
 _SERIES_OR_TABLE = ("series", "table")
-_GIVEN = ("root", "size", "known", "say", "scale", "time_steps", "binning")
+GIVEN = ("root", "size", "known", "say", "scale", "time_steps", "binning")
 
 
 def found_kind(kind: str) -> FoundKind | None:
@@ -114,7 +114,7 @@ def finder(section: DataConfig) -> Callable[..., Found]:
     if is_items(section.kind):
         return _of_items(section.kind, section.arguments, beside)
     find = FOUND[section.kind].find
-    return checked(find, "data", section.arguments, kind=section.kind, beside=beside, given=_GIVEN)
+    return checked(find, "data", section.arguments, kind=section.kind, beside=beside, given=GIVEN)
 
 
 def _of_items(kind: str, arguments: Mapping[str, Any], beside: Collection[str] = ()) -> Callable[..., Found]:
@@ -129,7 +129,7 @@ def _of_items(kind: str, arguments: Mapping[str, Any], beside: Collection[str] =
     own = {name: value for name, value in arguments.items() if name not in _OF_ITEMS}
     make = checked(function, "data", own, kind=kind, beside={*beside, *_OF_ITEMS}, given=given)
     of_items = {name: value for name, value in arguments.items() if name in _OF_ITEMS}
-    find = checked(_ITEMS.find, "data", of_items, given=(*_GIVEN, "make", "takes", "name"))
+    find = checked(_ITEMS.find, "data", of_items, given=(*GIVEN, "make", "takes", "name"))
     return partial(find, make=make, takes=make.takes, name=kind)
 
 
@@ -237,7 +237,7 @@ def look(
     if is_items(kind):
         find = _of_items(kind, arguments)
     else:
-        find = checked(FOUND[kind].find, "data", {**arguments, "path": path}, kind=kind, given=_GIVEN)
+        find = checked(FOUND[kind].find, "data", {**arguments, "path": path}, kind=kind, given=GIVEN)
     found = find(
         root=None,
         size=size,
@@ -271,7 +271,7 @@ def binning_of(known: InputRecord | None) -> str:
 
 def arguments(*kinds: str) -> set[str]:
     """The keys that any of these kinds takes, or any at all."""
-    return keys(*(FOUND[kind].find for kind in kinds or FOUND), given=_GIVEN)
+    return keys(*(FOUND[kind].find for kind in kinds or FOUND), given=GIVEN)
 
 
 def kind_at(path: str, otherwise: str = "folder") -> str:

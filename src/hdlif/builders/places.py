@@ -8,9 +8,11 @@ from the text.
 import ast
 import importlib
 import inspect
+import itertools
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any, ClassVar, get_origin
@@ -39,10 +41,12 @@ class Parameter:
 
     Attributes:
         annotation: its type; `Opaque`, or a type of such, where it is none of Python's own.
+        default: as it stands in the text, a value where that is one; None where it is required.
     """
 
     required: bool
     annotation: Any
+    default: Any = field(default=None, compare=False)
 
 
 class _Anything(type):
@@ -65,7 +69,11 @@ def parameters(function: Callable[..., object]) -> dict[str, Parameter]:
         return dict(_read(*_found(*function.place.split(":"))))
     module = sys.modules[function.__module__]
     return {
-        name: Parameter(parameter.default is parameter.empty, _evaluated(parameter.annotation, module.__name__))
+        name: Parameter(
+            parameter.default is parameter.empty,
+            _evaluated(parameter.annotation, module.__name__),
+            None if parameter.default is parameter.empty else parameter.default,
+        )
         for name, parameter in inspect.signature(function).parameters.items()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }
@@ -89,11 +97,12 @@ def _read(module: str, node: ast.AST) -> Iterator[tuple[str, Parameter]]:
     for member in node.body:
         # The start of a parameter of an `EquationNeuron`.
         if isinstance(member, ast.Assign) and ast.unparse(member.value).startswith("Parameter("):
-            yield from ((ast.unparse(target), Parameter(False, float)) for target in member.targets)
+            start = next(iter(getattr(member.value, "args", ())), None)
+            yield from ((ast.unparse(target), Parameter(False, float, _value(start))) for target in member.targets)
         if is_dataclass and isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name):
             annotation = _evaluated(member.annotation, module)
             if ClassVar not in (annotation, get_origin(annotation)):
-                yield member.target.id, Parameter(member.value is None, annotation)
+                yield member.target.id, Parameter(member.value is None, annotation, _value(member.value))
 
 
 def _of_function(module: str, node: ast.FunctionDef) -> Iterator[tuple[str, Parameter]]:
@@ -102,7 +111,59 @@ def _of_function(module: str, node: ast.FunctionDef) -> Iterator[tuple[str, Para
     without = [None] * (len(placed) - len(arguments.defaults))
     defaults = [*without, *arguments.defaults, *arguments.kw_defaults]
     for argument, default in zip([*placed, *arguments.kwonlyargs], defaults, strict=True):
-        yield argument.arg, Parameter(default is None, _evaluated(argument.annotation, module))
+        yield argument.arg, Parameter(default is None, _evaluated(argument.annotation, module), _value(default))
+
+
+def _value(default: ast.AST | None) -> Any:
+    """A default: its value, or its text where it is no literal."""
+    if default is None:
+        return None
+    try:
+        return ast.literal_eval(default)
+    except ValueError:
+        return ast.unparse(default)
+
+
+def meanings(function: Callable[..., object]) -> dict[str, str]:
+    """What the docstring of a function or class, and of the classes it is derived from, says of arguments, by name."""
+    if not isinstance(function, At):
+        return _listed(inspect.getdoc(function) or "")
+    return dict(_meanings(*_found(*function.place.split(":"))))
+
+
+def _meanings(module: str, node: ast.AST) -> Iterator[tuple[str, str]]:
+    if not isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return
+    if isinstance(node, ast.ClassDef):
+        for base in node.bases:
+            yield from _meanings(*_found(module, ast.unparse(base)))
+        # A string below an attribute is about it.
+        for member, behind in itertools.pairwise(node.body):
+            match member, behind:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    yield name, " ".join(text.split())
+    yield from _listed(ast.get_docstring(node) or "").items()
+    for member in node.body:
+        if isinstance(member, ast.FunctionDef) and member.name == "__init__":
+            yield from _listed(ast.get_docstring(member) or "").items()
+
+
+_ENTRY = re.compile(r"^ {4}(?P<names>\w+(?:, \w+)*): (?P<meaning>.*(?:\n {5,}.*)*)", re.MULTILINE)
+
+
+def _listed(docstring: str) -> dict[str, str]:
+    """
+    >>> _listed("Walk.\\n\\nArgs:\\n    a, b: sizes,\\n        in steps.\\nReturns:\\n    c: none.")
+    {'a': 'sizes, in steps.', 'b': 'sizes, in steps.'}
+    """
+    found: dict[str, str] = {}
+    for section in re.findall(r"^(?:Args|Attributes):\n((?:^ {4}.*\n?|^\n)*)", docstring, re.MULTILINE):
+        for entry in _ENTRY.finditer(section):
+            found |= dict.fromkeys(entry["names"].split(", "), " ".join(entry["meaning"].split()))
+    return found
 
 
 @cache

@@ -41,6 +41,8 @@ REDUCTIONS: Mapping[str, Callable[[], Any]] = {
     "sum": At("hdlif.learning:sum_logits").get,
 }
 """What makes each: the function of the logits of all steps."""
+TABLES: Mapping[str, Mapping[str, Callable[[], Any]]] = {"reduce": REDUCTIONS, "draw": DRAWS}
+"""What makes that for which names stand, by argument."""
 
 
 def build_rule(recipe: Recipe) -> Rule:
@@ -85,14 +87,13 @@ def checked_rule(recipe: Recipe) -> Checked[Rule]:
     """The section, checked, but for what is of the loss."""
     arguments = recipe.rule.arguments
     arguments.pop("mse_share", None)
-    tables = {"reduce": REDUCTIONS, "draw": DRAWS}
     return checked(
         chosen(RULES, recipe.rule.kind, "rule.kind"),
         "rule",
         arguments,
         kind=recipe.rule.kind,
-        others=lambda: keys(*RULES.values(), tables=tables),
-        tables=tables,
+        others=lambda: keys(*RULES.values(), tables=TABLES),
+        tables=TABLES,
         beside=("mse_share",),
         given=("criterion",),
     )

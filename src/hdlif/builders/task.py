@@ -36,7 +36,7 @@ _FITTING = {
     "values_each": "'task={kind: regress, combine: each}'",
     "labels": "task.kind=multilabel",
 }
-_GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics")
+GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics")
 _MEASURING = ("metrics", "best")
 """Keys that say what is measured, and nothing of what is learned."""
 
@@ -49,9 +49,9 @@ def checked_task(recipe: Recipe) -> Checked[Task]:
         "task",
         {key: value for key, value in arguments.items() if key != "metrics"},
         kind=kind,
-        others=lambda: keys(*TASKS.values(), given=_GIVEN),
+        others=lambda: keys(*TASKS.values(), given=GIVEN),
         beside=("metrics",),
-        given=_GIVEN,
+        given=GIVEN,
     )
     if "metrics" in arguments and "metrics" not in made.takes:
         raise RecipeError(f'task.metrics is unknown to the task "{kind}"; let it take an argument `metrics`')

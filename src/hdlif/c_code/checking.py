@@ -23,11 +23,12 @@ SEQUENCES = 4
 
 @dataclass(frozen=True)
 class Checked:
-    """What a build gave.
+    """What a build on this machine gave.
 
     Attributes:
+        compiler: its name.
         code_bytes: of the functions, as this machine's compiler makes them; 0 where `size` is not installed.
-        outputs: that were compared, and had the oracle's bits.
+        outputs: how many were compared, and had the oracle's bits.
     """
 
     compiler: str
@@ -42,7 +43,9 @@ def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) ->
     """Build `source`, the translation of `graph`, and compare outputs of random sequences bit for bit.
 
     Args:
-        fixed: what it was translated in, where it is in fixed point.
+        graph: what `source` was made of.
+        source: as of `translate`.
+        fixed: the fixed point that `translate` was given, if any.
     Raises:
         InputError: no compiler is installed.
         MachineError: it refuses the source, or the outputs are others.

@@ -41,8 +41,12 @@ typedef char shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
 class Source:
     """A network's C file and header.
 
+    An example is at `translate`.
+
     Attributes:
         name: what the files and all names in the header begin with.
+        code: of NAME.c.
+        header: of NAME.h, which says how it is called.
         data_bytes: of the constants; code comes on top.
         state_bytes: of what is carried from step to step, `NAME_state`.
         work_bytes: of what a step needs besides, `NAME_work`; several networks and streams may share it.
@@ -72,9 +76,21 @@ class Source:
 def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None = None) -> Source:
     """The C99 source of a graph, whose outputs have the bits of `hdlif.runtime.reference`, or of `fixed.run`.
 
+    >>> import numpy as np
+    >>> from hdlif.artefact import Graph, InputRecord, Node
+    >>> from hdlif.c_code import translate
+    >>> weight = np.eye(2, dtype=np.float32)
+    >>> layer = Node("linear", "logits", ("flat",), {"encoding": "float32", "role": "classifier"}, {"weight": weight})
+    >>> record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", frames="rows")
+    >>> graph = Graph((Node("flatten", "flat", ("input",)), layer), "logits", 3, record, ("still", "moving"))
+    >>> source = translate(graph, "motion")
+    >>> source.code.splitlines()[0][:2], source.state_bytes, source.additions, source.dtype
+    ('/*', 4, 4, 'float32')
+
     Args:
         name: of the files, and what their names begin with.
         fixed: the graph in fixed point; float32 by default.
+        graph: as of `deploy.lower`, or as `artefact.load` reads it.
     Raises:
         InputError: `name` is no identifier.
         ArtefactError: the graph breaks the format.

@@ -8,7 +8,7 @@ import click
 from hdlif.cli.completion import DATA, KEY, NEURON, PUBLIC_SET, RECIPE
 from hdlif.cli.examples import examples
 from hdlif.cli.options import FILE, data_root_option, data_set_option, json_option
-from hdlif.cli.output import show, to_stderr
+from hdlif.cli.output import put, show, to_stderr
 
 
 @examples(
@@ -17,7 +17,7 @@ from hdlif.cli.output import show, to_stderr
 )
 @click.group()
 def recipes() -> None:
-    """List, show and check recipes."""
+    """List, show and check recipes, and their schema for editors."""
 
 
 @examples(
@@ -86,6 +86,21 @@ def recipes_check(
 
 
 @examples(
+    ("hdlif recipes schema --out recipe.schema.json", "for an editor, as docs/how_to/editor.md says"),
+)
+@recipes.command("schema")
+@click.option("--out", type=FILE, help="The file to write, such as recipe.schema.json.  [default: standard output]")
+def recipes_schema(out: Path | None) -> None:
+    """The JSON Schema of a recipe, by which an editor completes keys and kinds, and marks what there is not.
+
+    It has the kinds that ship and those of installed packages. What it cannot say, `hdlif recipes check` does.
+    """
+    from hdlif.commands.recipes import schema_text, write_schema
+
+    put(schema_text() if out is None else f"{out}: {write_schema(out):,} bytes")
+
+
+@examples(
     ("hdlif data inspect photos/", "what a training would find"),
     ("hdlif data ls", "public sets"),
 )
@@ -133,7 +148,7 @@ root_of_sets = click.option("--data-root", "root", type=FILE, help="Folder of th
 @root_of_sets
 @json_option
 def data_ls(as_json: bool, root: Path | None) -> None:
-    """Public sets that `hdlif data get` fetches: sizes, where they are had, and which are there."""
+    """Public sets that `hdlif data get` fetches: sizes, where they come from, and which are there."""
     from hdlif.commands.public_data import ls, ls_text
 
     result = ls(root)

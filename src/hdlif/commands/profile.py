@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 class Profiled:
     """What a network takes, layer by layer, per image.
 
+    An example is at `profile`.
+
     Attributes:
         counts: with `layers` and totals; of a network without a deployed form, what its modules show.
         counting: "paper" or "honest".

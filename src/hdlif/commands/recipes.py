@@ -1,5 +1,6 @@
-"""`hdlif recipes ls|show|check`."""
+"""`hdlif recipes ls|show|check|schema`."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
@@ -8,6 +9,8 @@ from typing import Any
 
 from hdlif.config import dump_recipe, load_recipe, recipe_text, shipped_recipes
 from hdlif.errors import DataError, RecipeError
+from hdlif.runs.files import writing
+from hdlif.whole_files import whole_file
 
 _PUBLISHED = re.compile(r"^# published: (?P<accuracy>[0-9.]+) %(?:, (?P<mb>[0-9.]+) MB)?$", re.MULTILINE)
 _SENTENCE_END = re.compile(r"(?<=[a-z0-9)])\. (?=[A-Z])")
@@ -68,6 +71,21 @@ def resolve(name_or_path: str | Path) -> dict[str, Any]:
     """The text of one recipe with its base filled in, as a run folder keeps it."""
     recipe = load_recipe(name_or_path)
     return {"name": recipe.name, "text": dump_recipe(recipe)}
+
+
+def schema_text() -> str:
+    """The JSON Schema of a recipe, as `hdlif.recipe_schema` gives it."""
+    from hdlif.builders.schema import recipe_schema
+
+    return json.dumps(recipe_schema(), indent=2, ensure_ascii=False)
+
+
+def write_schema(out: Path) -> int:
+    """Write it as a file whole; its bytes."""
+    content = f"{schema_text()}\n".encode()
+    with writing(out), whole_file(out) as file:
+        file.write_bytes(content)
+    return len(content)
 
 
 def check_all(

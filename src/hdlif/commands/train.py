@@ -23,11 +23,11 @@ from hdlif.errors import HdlifError, InputError, RecipeError, TrainingError
 from hdlif.learning import Carry, Plan
 from hdlif.learning.rule import run as run_rule
 from hdlif.measure.allocator import keep_freed_memory
-from hdlif.measure.counts import Counts, counts, deployed_or_none
+from hdlif.measure.counts import Counts, counts, deployed_or_none, initial_neurons
 from hdlif.measure.evaluation import Evaluated, evaluate_network
 from hdlif.measure.peak_memory import peak_memory
 from hdlif.nn import evaluation_mode, step_parameters
-from hdlif.report.summary import TrainResult
+from hdlif.report.summary import Neuron, TrainResult
 from hdlif.runs.files import write_json, write_text
 from hdlif.runs.folders import MEASURED, begun, check_free, finished, forget_begun
 from hdlif.runs.locks import training_alone
@@ -169,6 +169,7 @@ def train(
     sets = ranks.in_turn(lambda: builders.build_data(recipe, data_root, workers=workers, ranks=devices, found=found))
     torch.manual_seed(recipe.seed)
     model = builders.build_model(recipe, pretrained=True)
+    initial = initial_neurons(model, recipe) if ranks.first else ()
     with ExitStack() as until_done:
         ranks.led(lambda: until_done.enter_context(training_alone(out)))
         if resume is None:
@@ -209,7 +210,7 @@ def train(
             if not ranks.first:
                 return None
             with using_threads(fitted.threads.count):
-                measured = _measured(model, recipe, sets, out, device=fabric.device, bar=bar)
+                measured = _measured(model, recipe, sets, out, device=fabric.device, bar=bar, initial=initial)
             result = _result(
                 recipe,
                 measured,
@@ -331,12 +332,19 @@ def _result(
 
 
 def _measured(
-    model: nn.Module, recipe: Recipe, sets: ImageSets, out: Path, *, device: torch.device, bar: Bar
+    model: nn.Module,
+    recipe: Recipe,
+    sets: ImageSets,
+    out: Path,
+    *,
+    device: torch.device,
+    bar: Bar,
+    initial: Sequence[Neuron],
 ) -> MeasuredNetwork:
     """What a finished network is measured to be; writes its recipe, and what a report draws."""
     write_text(out / "recipe.yaml", dump_recipe(recipe))
     # In the precision that it is deployed in, whatever it was trained in.
-    measured = measure(model.float(), recipe, sets, device, bar=bar)
+    measured = measure(model.float(), recipe, sets, device, bar=bar, initial=initial)
     for name, drawn in measured.drawings.items():
         write_text(out / f"{name}.json", json.dumps(drawn) + "\n")
     return measured
@@ -406,7 +414,13 @@ class MeasuredNetwork:
 
 
 def measure(
-    model: nn.Module, recipe: Recipe, sets: ImageSets, device: torch.device, *, bar: Bar | None = None
+    model: nn.Module,
+    recipe: Recipe,
+    sets: ImageSets,
+    device: torch.device,
+    *,
+    bar: Bar | None = None,
+    initial: Sequence[Neuron] = (),
 ) -> MeasuredNetwork:
     """What a test set says, operations, sizes and learned neuron parameters of a trained network.
 
@@ -414,6 +428,7 @@ def measure(
         device: where the test set is classified; what is counted is counted on the CPU, where the model is left.
         bar: gets a task for the test set, and a warning where the network has no deployed form; what would be read off
             that is None.
+        initial: its neurons before training, as far as they are known.
     """
     task = builders.build_measured_task(recipe)
     drawing = task.drawing()
@@ -436,7 +451,7 @@ def measure(
         evaluated,
         task,
         drawing.files(),
-        counts(graph or model, recipe, first_images(sets.test, PROFILED_IMAGES)),
+        counts(graph or model, recipe, first_images(sets.test, PROFILED_IMAGES), initial),
         sum(p.numel() for p in model.parameters()),
         4e-6 * sum(p.numel() for p in model.parameters() if id(p) not in in_neurons),
         bytes_saved_by_an_update(model, recipe, sets),

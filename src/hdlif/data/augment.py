@@ -31,12 +31,19 @@ MOST_ROLL, MOST_DEGREES = 5, 30.0
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A transform and its place.
+    """A transform of training samples, and where it stands.
+
+    >>> from hdlif.data import Augmentation, digits
+    >>> def inverted(pixels, bits):
+    ...     return 255 - pixels
+    >>> sets = digits(validation=200, augment=["shift", Augmentation(inverted, name="inverted")])
 
     Attributes:
-        normalised: it is applied behind the normalisation, where 0 is the mean.
-        costly: worth a worker process.
-        name: that errors say, where it is not given by its name in `AUGMENTATIONS`.
+        apply: from a batch [B, C, H, W] and 64 random bits for each sample, uint64 [B], to a batch; it must not
+            change its input.
+        normalised: whether it is applied after the normalisation, where 0 is the mean.
+        costly: whether it takes so long that a worker process is worth it.
+        name: what errors call it, where it is not given by its name in `AUGMENTATIONS`.
     """
 
     apply: Transform

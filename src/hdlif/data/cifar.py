@@ -80,6 +80,10 @@ def cifar10(
 
     Args:
         per_class: training and test images that each class must have.
+        root: the folder that holds the data; it is required.
+        validation: how many samples are held out of the training ones.
+        augment: names out of `AUGMENTATIONS`, or `Augmentation`s, for the training samples, in this order.
+        seed: of the augmentation.
     Raises:
         DataError: a file is missing or damaged, or a class has another number of images.
     """
@@ -94,7 +98,10 @@ def cifar100(
     seed: int = 0,
     per_class: tuple[int, int] = _CIFAR100.per_class,
 ) -> ImageSets:
-    """CIFAR-100, its fine classes, from ROOT/cifar-100-python; otherwise as `cifar10`."""
+    """CIFAR-100, its fine classes, from ROOT/cifar-100-python; all arguments and errors are those of `cifar10`.
+
+    root, validation, augment, seed and per_class have the same meaning there; each class has 500 and 100 images.
+    """
     return _cifar(_CIFAR100, root, validation, augment, seed, per_class)
 
 

@@ -1,4 +1,4 @@
-"""Symbols that have to be said again after a delay (Hochreiter and Schmidhuber 1997; Arjovsky, arXiv 1511.06464)."""
+"""Symbols that have to be repeated after a delay (Hochreiter and Schmidhuber 1997; Arjovsky, arXiv 1511.06464)."""
 
 from pathlib import Path
 
@@ -24,13 +24,23 @@ def copy_task(
     """Series of delay + 2·symbols steps and alphabet + 1 channels, `validation` of them held out; `root` is not needed.
 
     At each of the first `symbols` steps the channel of the symbol that is shown is 1; the last channel is 1 at the step
-    before the first one that is to be said again; all else is 0. The class of a step is the symbol that it shows, or
+    before the first one that is to be repeated; all else is 0. The class of a step is the symbol that it shows, or
     `alphabet`, the blank. Symbols are independent and all equally likely. Each part has a generator of its own, of
     (`draw`, part), whatever the sizes of the others and whatever `seed`, which is that of the augmentation. Parts may
     have sequences in common where alphabet^symbols is not large against their sizes.
 
+    >>> import torch
+    >>> from hdlif.data import copy_task, rows
+    >>> from hdlif.generated import Copy
+    >>> sets = copy_task(content=Copy(delay=5, symbols=2, alphabet=4, samples=40, test=10), validation=10)
+    >>> sets.train.frames = rows
+    >>> x, y = sets.train.sequence(torch.arange(3))
+    >>> list(x.shape), list(y.shape)
+    ([9, 3, 5, 1, 1], [3, 9])
+
     Args:
         content: delay, symbols, alphabet, sizes and draw; the defaults of `Copy` without it.
+        root, validation, augment, seed: as of `digits`.
     """
     content = Copy() if content is None else content
     check_generated("copy", content, validation)

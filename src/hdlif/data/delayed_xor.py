@@ -29,8 +29,18 @@ def delayed_xor(
     right on half of them. Each part has a generator of its own, of (`draw`, part): it is the same whatever the sizes of
     the others and whatever `seed`, which is that of the augmentation.
 
+    >>> import torch
+    >>> from hdlif.data import delayed_xor, rows
+    >>> from hdlif.generated import DelayedXor
+    >>> sets = delayed_xor(content=DelayedXor(delay=5, samples=40, test=10), validation=10)
+    >>> sets.train.frames = rows
+    >>> x, y = sets.train.sequence(torch.arange(3))
+    >>> list(x.shape), list(y.shape)
+    ([6, 3, 2, 1, 1], [3])
+
     Args:
         content: delay, noise, sizes and draw; the defaults of `DelayedXor` without it.
+        root, validation, augment, seed: as of `digits`.
     """
     content = DelayedXor() if content is None else content
     check_generated("delayed_xor", content, validation)

@@ -51,8 +51,17 @@ def of_each(transform: Callable[[Tensor], Tensor], images: list[Tensor], bits: B
 def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) -> list[Tensor]:
     """One epoch over `n` samples in random order: index tensors [batch_size], a function of (seed, epoch).
 
-    The last one is shorter where `batch_size` does not divide `n`, and left out with `drop_last`.
+    The last one is shorter where `batch_size` does not divide `n`.
 
+    >>> from hdlif.data import batches
+    >>> [len(indices) for indices in batches(10, batch_size=4, seed=0, epoch=0, drop_last=False)]
+    [4, 4, 2]
+
+    Args:
+        n: number of samples.
+        batch_size: samples of a batch.
+        seed, epoch: what the order is a function of.
+        drop_last: whether a shorter last batch is left out.
     Raises:
         DataError: `drop_last` would leave no batch.
     """

@@ -50,7 +50,10 @@ def dvs_cifar10(
 
     Args:
         per_class: training and test recordings that each class must have.
-        asked: `AskedOfEvents`.
+        asked: keyword arguments of all sets of recordings: `validation`, `augment` and `seed` as of `digits`;
+            `time_steps`, T frames of a recording; `binning`, such as `by_time`, how events become frames; and `size`,
+            to which frames are resized, None to leave them.
+        root: the folder that holds the data; it is required.
     Raises:
         DataError: a class is missing, half extracted, or has another number of recordings.
     """
@@ -86,6 +89,7 @@ def n_mnist(
 
     Args:
         per_digit: training and test recordings that there must be of each digit.
+        root, asked: as of `dvs_cifar10`.
     """
     folder = SetFolder(
         "n_mnist",
@@ -120,6 +124,7 @@ def dvs_gesture(
 
     Args:
         counts: training and test gestures that there must be.
+        root, asked: as of `dvs_cifar10`.
     """
     lists = {part: f"trials_to_{part}.txt" for part in ("train", "test")}
     folder = SetFolder(

@@ -21,7 +21,16 @@ _DRAWS_STREAM = 2**32
 
 
 def over_time(x: Tensor) -> Tensor:
-    """Sequences [B, T, ...] step by step: [T, B, ...]."""
+    """Sequences [B, T, ...] step by step: [T, B, ...].
+
+    >>> import torch
+    >>> from hdlif.data import over_time
+    >>> list(over_time(torch.rand(5, 10, 2)).shape)
+    [10, 5, 2]
+
+    Args:
+        x: [B, T, ...].
+    """
     return x.transpose(0, 1)
 
 
@@ -74,11 +83,18 @@ class TensorSamples(Samples):
 
 
 class DatasetSamples(Samples):
-    """The items (x, target) of a map-style data set, each asked for where a batch needs it.
+    """The items (x, target) of a map-style data set, each read when a batch needs it.
 
     What items draw from torch's, NumPy's or Python's generators is a function of (seed, epoch, index), as augmentations
     are here. `workers` processes make batches where it is set. `labels` say no more than how many there are: targets
     come with the items.
+
+    >>> import torch
+    >>> from torch.utils.data import TensorDataset
+    >>> from hdlif.data import DatasetSamples
+    >>> samples = DatasetSamples(TensorDataset(torch.rand(8, 1, 28, 28), torch.arange(8)))
+    >>> [list(part.shape) for part in samples.sequence(torch.arange(4))]
+    [[1, 4, 1, 28, 28], [4]]
 
     Args:
         dataset: with a length and items (x, target), all alike; x a tensor, an array or a number.
@@ -173,8 +189,16 @@ class DatasetSamples(Samples):
 
 
 def as_samples(given: object, name: str) -> Samples:
-    """What a training is given as `name`, as samples; a pair's or data set's are constant at every step.
+    """Data that a training is given, as samples; those of a pair or a data set are constant at every step.
 
+    >>> import torch
+    >>> from hdlif.data import as_samples
+    >>> len(as_samples((torch.rand(8, 1, 28, 28), torch.arange(8)), "train"))
+    8
+
+    Args:
+        given: `Samples`, a pair (x, target) of tensors or arrays, or a map-style data set of such pairs.
+        name: what errors call it, such as "train".
     Raises:
         InputError: it is nothing that has an order to go on in, or no data.
         ShapeError, DataError: its tensors or items cannot be used.

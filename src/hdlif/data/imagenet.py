@@ -55,6 +55,10 @@ def imagenet(
     Args:
         classes: names, in the order of the class folders; the thousand by default.
         counts: training and test images that there must be.
+        root: the folder that holds the data; it is required.
+        validation: how many samples are held out of the training ones.
+        augment: names out of `AUGMENTATIONS`, or `Augmentation`s, for the training samples, in this order.
+        seed: of the augmentation.
     Raises:
         DataError: a part is missing, half extracted, or has another number of classes or images.
     """
@@ -98,6 +102,11 @@ def tiny_imagenet(
     """Tiny-ImageNet, 64x64, from ROOT/tiny-imagenet-200 as its archive extracts; otherwise as `imagenet`.
 
     Its test images have no published labels; its validation set is the test set here.
+
+    Args:
+        root, validation, augment, seed: as of `imagenet`.
+        classes: how many the archive has.
+        per_class: training and test images that each class must have.
     """
     listed = "val/val_annotations.txt"
     folder = SetFolder(

@@ -31,6 +31,14 @@ _DIGITS_TEST = 360
 class Images(Samples):
     """Labelled images in memory, normalised as they are read: x = (augmented pixels / 255 - mean) / std.
 
+    >>> import torch
+    >>> from hdlif.data import Images
+    >>> pixels = torch.full((4, 1, 8, 8), 255, dtype=torch.uint8)
+    >>> images = Images(pixels, torch.arange(4), mean=[0.5], std=[0.25], augment=["shift"])
+    >>> x, y = images.plain().sequence(torch.tensor([2]))
+    >>> list(x.shape), x.max().item(), y.tolist()
+    ([1, 1, 1, 8, 8], 2.0, [2])
+
     Args:
         pixels: uint8 [N, C, H, W].
         labels: int64 [N], or what else is learned of each image, [N, ...].
@@ -93,9 +101,20 @@ def normalised(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
 
 
 def digits(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> ImageSets:
-    """The 1,797 handwritten digits, 8x8, that scikit-learn bundles; `root` is not needed.
+    """The 1,797 handwritten digits, 8x8, that scikit-learn bundles.
 
     360 test images and `validation` ones, each stratified by class and the same for every seed.
+
+    >>> from hdlif.data import digits
+    >>> sets = digits(validation=200, augment=["shift"])
+    >>> len(sets.train), len(sets.validation), len(sets.test), sets.shape
+    (1237, 200, 360, (1, 8, 8))
+
+    Args:
+        root: not needed.
+        validation: how many samples are held out of the training ones.
+        augment: names out of `AUGMENTATIONS`, or `Augmentation`s, for the training samples, in this order.
+        seed: of the augmentation.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -135,6 +154,10 @@ def fashion_mnist(
 
     Args:
         per_class: training and test images that each class must have.
+        root: the folder that holds the data; it is required.
+        validation: how many samples are held out of the training ones.
+        augment: names out of `AUGMENTATIONS`, or `Augmentation`s, for the training samples, in this order.
+        seed: of the augmentation.
     Raises:
         DataError: `root` is missing or damaged, or a class has another number of images.
     """

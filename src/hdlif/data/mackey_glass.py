@@ -38,8 +38,18 @@ def mackey_glass(
     Each part has a series of its own, from another start: whatever the sizes, no part is a stretch of
     another's, and a network can be tested on more than it was first tested on. `seed` is that of the augmentation.
 
+    >>> import torch
+    >>> from hdlif.data import mackey_glass, rows
+    >>> from hdlif.generated import MackeyGlass
+    >>> sets = mackey_glass(content=MackeyGlass(steps=20, samples=8, test=4), validation=4)
+    >>> sets.train.frames = rows
+    >>> x, y = sets.train.sequence(torch.arange(3))
+    >>> list(x.shape), list(y.shape)
+    ([20, 3, 1, 1, 1], [3, 20, 1])
+
     Args:
         content: steps, ahead, stride and sizes; the defaults of `MackeyGlass` without it.
+        root, validation, augment, seed: as of `digits`; validation counts windows.
     """
     content = MackeyGlass() if content is None else content
     check_generated("mackey_glass", content, validation)

@@ -13,14 +13,14 @@ _MOST_NAMED = 5
 
 
 class SetFolder:
-    """ROOT/FOLDER, in which a set lies. Every error about it ends in the accepted layout and where the set is had.
+    """ROOT/FOLDER, in which a set lies. Every error about it ends in the accepted layout and where the set comes from.
 
     Args:
         name: of the set.
         root: the folder that --data-root gives.
         folder: of the set, below `root`.
         layout: what the folder holds.
-        source: how the set is had, "from ..." or "by ..."; ROOT in it stands for `root`.
+        source: how the set is obtained, "from ..." or "by ..."; ROOT in it stands for `root`.
         archive: the name under which that source has it; PART in it stands for the first part of each path in `holds`.
         holds: files and folders that must be in it.
     Attributes:
@@ -44,7 +44,7 @@ class SetFolder:
         self.path, self._archive = given / folder, archive
         # Where a browser, torchvision, or somebody who made the folder puts an archive.
         self._places = tuple(dict.fromkeys((given, self.path.parent, self.path)))
-        self._mend = f"accepted is {self.path}/ with {layout}; {name} is had {source.replace('ROOT', str(given))}"
+        self._mend = f"accepted is {self.path}/ with {layout}; {name} is obtained {source.replace('ROOT', str(given))}"
         give = f"give the folder that holds {folder} with --data-root"
         if root is None:
             raise self.error(name, f"no folder is given; {give}")
@@ -55,7 +55,7 @@ class SetFolder:
         self.require(holds)
 
     def error(self, place: Path | str, seen: str) -> DataError:
-        """What was seen at a place of the set, what is accepted there, and where the set is had."""
+        """What was seen at a place of the set, what is accepted there, and where the set comes from."""
         return DataError(f"{place}: {seen}; {self._mend}")
 
     def require(self, names: Sequence[str]) -> None:

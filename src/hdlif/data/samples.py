@@ -27,17 +27,44 @@ Frames = Callable[[Tensor], Tensor]
 
 
 def constant(x: Tensor) -> Tensor:
-    """The whole image at every step: [1, B, C, H, W]."""
+    """The whole image at every step: [1, B, C, H, W].
+
+    >>> import torch
+    >>> from hdlif.data import constant
+    >>> list(constant(torch.rand(5, 3, 8, 8)).shape)
+    [1, 5, 3, 8, 8]
+
+    Args:
+        x: samples [B, C, H, W], or of any other shape.
+    """
     return x[None]
 
 
 def rows(x: Tensor) -> Tensor:
-    """One row a step, from the top: [H, B, C, 1, W]. What was above has to be remembered."""
+    """One row a step, from the top: [H, B, C, 1, W]. What was above has to be remembered.
+
+    >>> import torch
+    >>> from hdlif.data import rows
+    >>> list(rows(torch.rand(5, 3, 8, 8)).shape)
+    [8, 5, 3, 1, 8]
+
+    Args:
+        x: samples [B, C, H, W].
+    """
     return x.permute(2, 0, 1, 3).unsqueeze(3)
 
 
 def pixels(x: Tensor) -> Tensor:
-    """One pixel a step, row by row from the top left: [H·W, B, C, 1, 1]."""
+    """One pixel a step, row by row from the top left: [H·W, B, C, 1, 1].
+
+    >>> import torch
+    >>> from hdlif.data import pixels
+    >>> list(pixels(torch.rand(5, 3, 8, 8)).shape)
+    [64, 5, 3, 1, 1]
+
+    Args:
+        x: samples [B, C, H, W].
+    """
     return x.flatten(2).permute(2, 0, 1)[..., None, None]
 
 
@@ -47,8 +74,25 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     The augmentation of a sample is a function of (seed, epoch, index), whatever the batch or the worker.
     Worker processes see the epoch that was set when a stream began, so set it before.
 
+    A kind of samples of your own says how they are read and scaled:
+
+    >>> import torch
+    >>> from hdlif.data import Samples
+    >>> class Ramps(Samples):
+    ...     def read(self, indices):
+    ...         return indices.view(-1, 1, 1, 1).expand(-1, 1, 1, 4).clone()
+    ...
+    ...     def scale(self, raw):
+    ...         return raw.float() / 10
+    ...
+    ...     def resized(self, size):
+    ...         raise NotImplementedError
+    >>> x, y = Ramps(torch.arange(10)).sequence(torch.tensor([3, 5]))
+    >>> list(x.shape), x[0, 1].mean().item(), y.tolist()
+    ([1, 2, 1, 1, 4], 0.5, [3, 5])
+
     Args:
-        labels: what is learned of each sample, [N, ...] as `tasks.Target` says; of a class int64 [N].
+        labels: what is learned of each sample, [N, ...] as `tasks.Target` describes; of a class int64 [N].
         augment: names out of `AUGMENTATIONS`, or others, applied in this order.
         seed: of the augmentation.
     Attributes:
@@ -187,7 +231,7 @@ def _of(one: str | Augmentation) -> Augmentation:
 
 
 class _Sequences(Dataset[tuple[Tensor, Tensor] | HdlifError]):
-    """A whole batch at once, as a worker is asked for it."""
+    """A whole batch at once, as a worker makes it."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
@@ -236,7 +280,16 @@ class Together(Samples):
 class ImageSets:
     """Three disjoint sets of samples, scaled alike; only `train` is augmented.
 
-    `shape` is that of an image, or of one frame of events: [C, H, W].
+    >>> from hdlif.data import digits
+    >>> sets = digits(validation=200)
+    >>> len(sets.train), len(sets.validation), len(sets.test), len(sets.classes), sets.shape
+    (1237, 200, 360, 10, (1, 8, 8))
+
+    Attributes:
+        train, validation, test: the sets.
+        classes: their names, in the order of the labels.
+        shape: of an image, or of one frame of events: [C, H, W].
+        mean, std: of each channel, by which samples are normalised.
     """
 
     train: Samples

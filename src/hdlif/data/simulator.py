@@ -167,6 +167,17 @@ def _shared_zeros(*shape: int) -> Tensor:
 def simulated(sets: ImageSets, *, time_steps: int, binning: Binning) -> ImageSets:
     """The events of a camera that looks at the images of `sets`, [T, B, 2, H, W] of counts.
 
+    >>> import torch
+    >>> from hdlif.data import by_time, digits, simulated
+    >>> sets = simulated(digits(validation=200), time_steps=4, binning=by_time)
+    >>> x, y = sets.train.sequence(torch.arange(3))
+    >>> list(x.shape)
+    [4, 3, 2, 8, 8]
+
+    Args:
+        sets: images of one channel in memory, such as `digits`.
+        time_steps: T, frames of a recording.
+        binning: how events become frames: `by_time`, `by_number`, or a function of your own from (t, T) to numbers.
     Raises:
         DataError: the sets are no 1-channel images in memory.
     """

@@ -18,10 +18,18 @@ _NOISE, _CONTENT_SEED = 0.3, 0
 
 
 def sines(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> ImageSets:
-    """480 training and 150 test series of 2 channels and 32 steps, and `validation` more; `root` is not needed.
+    """480 training and 150 test series of 2 channels and 32 steps, and `validation` more.
 
     A series of class c is a·sin(2π·t / period_c + φ) and the same a quarter of a period later, with a in 0.6..1.4, φ
     anywhere, and normal noise of 0.3 on each value. They are the same for every `seed`.
+
+    >>> from hdlif.data import sines
+    >>> sets = sines(validation=90)
+    >>> len(sets.train), len(sets.validation), len(sets.test), sets.shape
+    (480, 90, 150, (2, 32, 1))
+
+    Args:
+        root, validation, augment, seed: as of `digits`.
     """
     if validation < 1:
         raise DataError(f"sines: {validation} validation series are refused; set validation to 1 or more")

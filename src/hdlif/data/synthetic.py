@@ -16,10 +16,18 @@ _CONTENT_SEED = 0
 
 
 def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> ImageSets:
-    """320 training and 100 test images 1x8x8 of ten classes, and `validation` more; `root` is not needed.
+    """320 training and 100 test images 1x8x8 of ten classes, and `validation` more.
 
     Class c is a fixed pattern of dark (0) and bright (160) 2x2 tiles; uniform noise in 0..95 is added to
     each pixel. The images are the same for every seed: `seed` is that of the augmentation.
+
+    >>> from hdlif.data import synthetic
+    >>> sets = synthetic(validation=80)
+    >>> len(sets.train), len(sets.validation), len(sets.test), sets.shape
+    (320, 80, 100, (1, 8, 8))
+
+    Args:
+        root, validation, augment, seed: as of `digits`.
     """
     if validation < 1:
         raise DataError(f"synthetic: {validation} validation images are refused; set validation to 1 or more")

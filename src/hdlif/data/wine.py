@@ -16,9 +16,17 @@ _TEST = 45
 
 
 def wine(root: Path | None = None, *, validation: int, augment: Sequence[str] = (), seed: int = 0) -> ImageSets:
-    """178 wines, 13 numbers each; `root` is not needed.
+    """178 wines, 13 numbers each.
 
     45 test rows and `validation` ones, each stratified by class and the same for every seed.
+
+    >>> from hdlif.data import wine
+    >>> sets = wine(validation=20)
+    >>> len(sets.train), len(sets.validation), len(sets.test), sets.shape
+    (113, 20, 45, (13, 1, 1))
+
+    Args:
+        root, validation, augment, seed: as of `digits`.
     """
     from sklearn.datasets import load_wine
     from sklearn.model_selection import train_test_split

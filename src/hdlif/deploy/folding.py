@@ -44,11 +44,13 @@ LEAST_GAIN = 2.0**-24
 class FoldedNeuron:
     """HD-LIF on the current scale·I + shift, its spikes times `gain`; rows [R, C], of which the last one holds.
 
+    An example is at `fold_mem_bn`.
+
     Attributes:
         scale, shift: the affine on the current. Where it is none they are 1 and -0.0: x·1 + (-0.0) is x in every bit,
             which is how the runtime knows that it has nothing to do (+0.0 would turn -0.0 into +0.0).
         leak, threshold: λ and θ of the neuron.
-        gain: what a spike counts.
+        gain: the factor of a spike.
     """
 
     scale: Floats
@@ -61,9 +63,18 @@ class FoldedNeuron:
 def fold_mem_bn(leak: Floats, threshold: Floats, alpha_star: Floats, beta_star: Floats) -> FoldedNeuron:
     """Mem-BN folded on the state: nothing on the current for the first T steps; T + 2 rows.
 
+    >>> import numpy as np
+    >>> from hdlif.deploy import fold_mem_bn
+    >>> half = np.full((2, 1), 0.5)
+    >>> folded = fold_mem_bn(half, half, np.full((2, 3), 2.0), np.zeros((2, 3)))
+    >>> folded.leak.shape, folded.gain[0].tolist(), folded.threshold[0].tolist()
+    ((4, 3), [2.0, 2.0, 2.0], [0.25, 0.25, 0.25])
+
     Args:
         leak, threshold: λ and θ of the trained steps, [T, 1 or C].
         alpha_star, beta_star: of `MemBN.affine`, [T, C].
+    Returns:
+        the equal neuron, whose leak, threshold and gain carry α* and β*.
     Raises:
         LoweringError: an α* is not above 0.
     """
@@ -91,7 +102,18 @@ def fold_mem_bn(leak: Floats, threshold: Floats, alpha_star: Floats, beta_star: 
 
 
 def fold_mem_bn_on_current(leak: Floats, threshold: Floats, alpha_star: Floats, beta_star: Floats) -> FoldedNeuron:
-    """Mem-BN folded on the current, for every finite α*; T rows. Arguments as in `fold_mem_bn`."""
+    """Mem-BN folded on the current, for every finite α*; T rows.
+
+    >>> import numpy as np
+    >>> from hdlif.deploy import fold_mem_bn_on_current
+    >>> half = np.full((2, 1), 0.5)
+    >>> folded = fold_mem_bn_on_current(half, half, np.full((2, 3), -1.0), np.ones((2, 3)))
+    >>> folded.leak[0].tolist(), folded.scale[0].tolist(), folded.shift[0].tolist()
+    ([-0.5, -0.5, -0.5], [-1.0, -1.0, -1.0], [-1.0, -1.0, -1.0])
+
+    Args:
+        leak, threshold, alpha_star, beta_star: as of `fold_mem_bn`.
+    """
     return FoldedNeuron(
         scale=alpha_star,
         shift=-beta_star,

@@ -24,6 +24,17 @@ def lower(
 ) -> Graph:
     """The deployed graph of a trained network, in eval mode: batch norms folded, spikes and low-bit weights as codes.
 
+    >>> import torch
+    >>> from hdlif.artefact import InputRecord
+    >>> from hdlif.deploy import lower
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF
+    >>> network = resnet(neuron=lambda place: HDLIF(4), blocks=[1], width=4, classes=3, in_channels=1).eval()
+    >>> given = {"input": InputRecord((1, 8, 8), (0.5,), (0.25,)), "labels": ("a", "b", "c"), "time_steps": 4}
+    >>> graph = lower(network, **given)
+    >>> [node.name for node in graph.nodes][:2], graph.output
+    (['stem.conv', 'stem.bn'], 'classifier.bias')
+
     Args:
         network: a module built of the types that have a lowering.
         input: shape, mean and std of the images it was trained on; a network of sequences [C, L] takes maps [C, 1, L].

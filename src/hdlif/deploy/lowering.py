@@ -47,8 +47,21 @@ _OF_DERIVED: dict[type[nn.Module], Lowering] = {}
 def lowers(*kinds: type[nn.Module], derived: bool = False) -> Callable[[Lowering], Lowering]:
     """Register the lowering of module types; it is called with (lowerer, module, incoming wire, module path).
 
+    A layer of your own, which doubles what it reads:
+
+    >>> import numpy as np
+    >>> from torch import nn
+    >>> from hdlif.deploy import lowers
+    >>> class Twice(nn.Module):
+    ...     def forward(self, x):
+    ...         return 2 * x
+    >>> @lowers(Twice)
+    ... def lower_twice(lowerer, module, wire, path):
+    ...     return lowerer.affine(wire, path, np.full((1, 1), 2.0), np.zeros((1, 1)))
+
     Args:
         derived: also of classes that derive from them and have none of their own; the nearest base's is taken.
+        kinds: the module types.
     """
 
     def register(lowering: Lowering) -> Lowering:

@@ -22,7 +22,21 @@ Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 class GraphModule(Temporal):
     """Runs a graph over chunks of time: images [K or 1, B, C, H, W] to logits [K, B, classes].
 
-    State: {node name: {state's name: [B, C, H, W]}}. Steps are said as for `models.Network`.
+    >>> import torch
+    >>> from hdlif.artefact import InputRecord
+    >>> from hdlif.deploy import GraphModule, lower
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF
+    >>> network = resnet(neuron=lambda place: HDLIF(4), blocks=[1], width=4, classes=3, in_channels=1).eval()
+    >>> given = {"input": InputRecord((1, 8, 8), (0.5,), (0.25,)), "labels": ("a", "b", "c"), "time_steps": 4}
+    >>> logits, state = GraphModule(lower(network, **given))(torch.rand(1, 2, 1, 8, 8), steps=range(4))
+    >>> list(logits.shape)
+    [4, 2, 3]
+
+    Args:
+        graph: as of `lower`, or as `artefact.load` reads it.
+        observer: called with each node, its inputs and its output; None for no one.
+    State: {node name: {state's name: [B, C, H, W]}}. Steps are given as to `models.Network`.
     """
 
     def __init__(self, graph: Graph, *, observer: Observer | None = None) -> None:

@@ -20,9 +20,10 @@ _COMPARING = {"minimum", "maximum", "greater", "greater_equal"}
 
 @dataclass(frozen=True)
 class Counts:
-    """Of one neuron at one step.
+    """The operations of one neuron at one step, and the numbers that it keeps.
 
     Attributes:
+        multiplications, additions: those that depend on the current or a state.
         comparisons: those whose difference is not computed anyway.
         state_words: numbers that are kept from step to step.
     """
@@ -44,7 +45,16 @@ class Counts:
 
 
 def counts(program: Program) -> Counts:
-    """The operations of a step, each needed for what is emitted or kept."""
+    """The operations of a step, each needed for what is emitted or kept.
+
+    >>> from hdlif.equations import counts
+    >>> from hdlif.nn import LIF
+    >>> counts(LIF(time_steps=4).program()).operations
+    3
+
+    Args:
+        program: of the neuron.
+    """
     needed = program.needed
     differences: set[frozenset[int]] = set()
     compared: set[frozenset[int]] = set()

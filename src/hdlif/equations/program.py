@@ -85,6 +85,8 @@ class Instruction:
         form: of a `WrittenStep`, the function that is meant, where several have this value and not this derivative:
             "relu", "clamp" and "first" (fmin, fmax) of minima and maxima, "divide" of products.
         stopped: of a `WrittenStep`, the places of the operands that no gradient goes back to.
+        operation: out of `OPERATIONS`.
+        operands: the registers that it reads.
     """
 
     operation: str
@@ -101,12 +103,25 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Program:
-    """A neuron's step.
+    """A neuron's step as a list of operations on registers; `trace` makes one from a function.
+
+    Register 0 is the current; the states, the rows and the results of the instructions follow, in this order.
+
+    HD-LIF's membrane m = leak·v + I, which is emitted and kept as it is:
+
+    >>> from hdlif.equations import Instruction, Program
+    >>> leaked, membrane = Instruction("multiply", (2, 1)), Instruction("add", (3, 0))
+    >>> print(Program(("potential",), ("leak",), (leaked, membrane), spike=4, after=(4,)).text())
+    r3 = leak * potential
+    r4 = r3 + current
+    spike = r4
+    potential = r4
 
     Attributes:
         states, rows: names, in the order of their registers.
         spike: the register of what is emitted.
         after: of the states behind the step.
+        instructions: the operations, in their order.
     Raises:
         EquationError: an instruction or a result breaks the form.
     """
@@ -315,10 +330,27 @@ def evaluate(
 ) -> tuple[Array, list[Array]]:
     """What is emitted and the states after one step, in the dtype of the current; the oracle of every other way.
 
+    >>> import torch
+    >>> from hdlif.equations import evaluate, trace
+    >>> def step(current, potential, leak, threshold):
+    ...     membrane = leak * potential + current
+    ...     spike = torch.relu(membrane - threshold)
+    ...     return spike, membrane - spike
+    >>> rows = {"leak": torch.tensor(0.5), "threshold": torch.tensor(0.75)}
+    >>> program, values = trace(step, states=["potential"], rows=rows)
+    >>> import numpy as np
+    >>> current, states = np.array([0.25, 1.0]), [np.array([1.0, 0.5])]
+    >>> spike, after = evaluate(program, current, states, [values[name] for name in program.rows])
+    >>> spike.tolist(), after[0].tolist()
+    ([0.0, 0.5], [0.75, 0.75])
+
     Args:
+        program: of the neuron.
         current: any shape.
         states: before the step, of that shape.
         rows: broadcastable to it.
+    Returns:
+        what is emitted, and each state after the step, in the order of `program.states`.
     """
     registers = evaluate_registers(program, current, states, rows)
     spike, *after = (
@@ -328,7 +360,11 @@ def evaluate(
 
 
 def evaluate_registers(program: Program, current: Array, states: Sequence[Array], rows: Sequence[Array]) -> list[Array]:
-    """What every register holds in a step, each broadcastable to the current; as `evaluate`."""
+    """What every register holds in a step, each broadcastable to the current.
+
+    Args:
+        program, current, states, rows: as of `evaluate`.
+    """
     dtype = current.dtype
     registers = [current, *states, *(np.asarray(row, dtype) for row in rows)]
     for instruction in program.instructions:

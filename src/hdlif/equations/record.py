@@ -13,7 +13,20 @@ LONGEST_NAME = 200
 
 
 def to_attributes(program: Program) -> dict[str, Any]:
-    """`operations` are ["constant", value] or [name, operand, ...]; surrogates are for training, and are left out."""
+    """A program as the attributes of a graph's node, which JSON can hold.
+
+    `operations` are ["constant", value] or [name, operand, ...]; surrogates are for training, and are left out.
+
+    >>> from hdlif.equations import from_attributes, to_attributes
+    >>> from hdlif.nn import ParallelHDLIF
+    >>> program = ParallelHDLIF(time_steps=4).program()
+    >>> attributes = to_attributes(program)
+    >>> from_attributes(attributes).text() == program.text()
+    True
+
+    Args:
+        program: of the neuron.
+    """
     operations = [
         ["constant", instruction.value]
         if instruction.operation == "constant"
@@ -30,10 +43,15 @@ def to_attributes(program: Program) -> dict[str, Any]:
 
 
 def from_attributes(attributes: Mapping[str, Any]) -> Program:
-    """The program of attributes from anywhere. Raises `EquationError`, which names the attribute.
+    """The program that the attributes of a node hold; they are not trusted.
 
     The same attributes are parsed once: what is kept goes by their text, which tells 1 from 1.0 and true, and 0.0 from
     -0.0, so that a node that has changed is another program.
+
+    Args:
+        attributes: as `to_attributes` gives them.
+    Raises:
+        EquationError: they are none; the message names the attribute.
     """
     try:
         text = json.dumps([attributes[key] for key in KEYS])

@@ -30,6 +30,10 @@ class Value(NamedTuple):
     Kinds: "value" is what the register holds; of a maximum or minimum, "mask" is whether the gradient goes to its first
     operand (its second, of a "relu"), and "share" twice the first one's share, 0, 1 or 2; "sign" is that of the operand
     of an absolute value; "true" is whether a register that chooses is not 0.
+
+    Attributes:
+        register: its number.
+        kind: out of these.
     """
 
     register: int
@@ -37,7 +41,13 @@ class Value(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """Which gradients are asked for: of the current, of each state before the chunk, of each row."""
+    """Which gradients are wanted.
+
+    Attributes:
+        current: that of the current.
+        states: those of the states before the chunk.
+        rows: those of the rows.
+    """
 
     current: bool
     states: tuple[bool, ...]
@@ -64,7 +74,7 @@ class Saving:
 
     Args:
         step: as it is written.
-        needs: whose gradients are asked for.
+        needs: which gradients are wanted.
         is_one_step: whether the chunk is one step, whose states are those before it and no others.
     """
 

@@ -126,6 +126,7 @@ class Symbol:
     """Stands for a tensor in a step: a signal, one for each neuron, or a parameter with its values.
 
     Args:
+        tracer: of the step that is being traced.
         node: of a signal; None of a parameter, or of a function of parameters.
         value, name: of a parameter.
         make: computes a function of parameters from what `_at` knows.

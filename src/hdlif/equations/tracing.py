@@ -23,10 +23,29 @@ def trace(
 ) -> tuple[Program, dict[str, Any]]:
     """The program of `step(current, *states, *rows) -> (spike, *states)`, and the values of its rows by their names.
 
+    >>> import torch
+    >>> from hdlif.equations import trace
+    >>> def step(current, potential, leak, threshold):
+    ...     membrane = leak * potential + current
+    ...     spike = torch.relu(membrane - threshold)
+    ...     return spike, membrane - spike
+    >>> rows = {"leak": torch.tensor(0.5), "threshold": torch.tensor(0.75)}
+    >>> program, values = trace(step, states=["potential"], rows=rows)
+    >>> print(program.text())
+    r4 = leak * potential
+    r5 = r4 + current
+    r6 = r5 - threshold
+    r8 = max(0, r6)
+    r9 = min(threshold, r5)
+    spike = r8
+    potential = r9
+
     Args:
         step: a plain function on tensors.
         states: their names.
         rows: values of the parameters by name: tensors or arrays that broadcast with each other.
+    Returns:
+        the program, and the values of its rows by name.
     Raises:
         EquationError: the step uses what a program has not; the message begins with file and line.
     """
@@ -48,7 +67,8 @@ def trace_written(
     """The step as it is written, for training; other arguments and errors are those of `trace`.
 
     Args:
-        stops: whether what the step is doing now has no gradient.
+        stops: whether what the step is computing now has no gradient; asked at each operation.
+        step, states, rows: as of `trace`.
     """
     names = tuple(states)
     nodes = WrittenNodes(names)

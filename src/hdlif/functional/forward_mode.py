@@ -14,6 +14,14 @@ def forward_mode_gradient(inputs: Tensor, fired: Tensor, leak: Tensor, upstream:
     Firing at t - 1 clears what a neuron remembers, so that e, unlike the trace of OTTT, belongs to the synapse: it
     takes B·N_out·N_in numbers, whatever T is. It is the truth that OTTT's trace approximates, not a rule for training.
 
+    One synapse, two steps; the neuron fires at the second one, where its trace is ½·1 + 2:
+
+    >>> import torch
+    >>> from hdlif.functional import forward_mode_gradient
+    >>> inputs, fired = torch.tensor([1.0, 2.0]).view(2, 1, 1), torch.tensor([0.0, 1.0]).view(2, 1, 1)
+    >>> forward_mode_gradient(inputs, fired, torch.tensor([0.5, 0.5]), torch.ones(2, 1, 1)).tolist()
+    [[2.5]]
+
     Args:
         inputs: x_t, [T, B, N_in].
         fired: χ_t = 1[m_t > θ_t], [T, B, N_out].

@@ -15,13 +15,23 @@ Reset = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def soft_reset(membrane: Tensor, fired: Tensor, threshold: Tensor) -> Tensor:
-    """v = m - θ·h: what fired is subtracted."""
+    """v = m - θ·h: the threshold is subtracted from neurons that fired.
+
+    Args:
+        membrane: m_t, any shape.
+        fired: h_t in {0, 1}, of that shape.
+        threshold: θ_t, broadcastable to it.
+    """
     return membrane - fired * threshold
 
 
 @dataclass(frozen=True)
 class HardReset:
-    """v = m·(1 - h) + reset_potential·h: the membrane starts again from there."""
+    """v = m·(1 - h) + reset_potential·h: the membrane starts again from there.
+
+    Attributes:
+        reset_potential: where a neuron that fired starts again; 0 by default.
+    """
 
     reset_potential: float = 0.0
 
@@ -31,7 +41,11 @@ class HardReset:
 
 @dataclass(frozen=True)
 class DetachedReset:
-    """`reset` without a gradient through the spike (SpikingJelly's `detach_reset=True`)."""
+    """`reset` without a gradient through the spike (SpikingJelly's `detach_reset=True`).
+
+    Attributes:
+        reset: `soft_reset`, or a `HardReset`.
+    """
 
     reset: Reset = soft_reset
 
@@ -46,9 +60,9 @@ class GLIFParameters:
     Attributes:
         decay_gate, input_gate, reset_gate: α, β, γ.
         leak: λ, the exponential decay.
-        linear_leak: l, what a step takes away.
+        linear_leak: l, the amount that is subtracted in each step.
         conductance: c_t, the weight of this step's input.
-        reset: r, what a spike takes away.
+        reset: r, the amount that a spike subtracts.
         threshold: θ.
     """
 
@@ -74,6 +88,13 @@ def lif_step(
     """One time step of the leaky integrate-and-fire neuron; the input current is not decayed.
 
     m_t = λ_t·v_{t-1} + I_t,   h_t = H(m_t - θ_t),   s_t = θ_t·h_t,   v_t = reset(m_t, h_t, θ_t)
+
+    >>> import torch
+    >>> from hdlif.functional import lif_step
+    >>> leak, threshold = torch.tensor(0.5), torch.tensor(1.0)
+    >>> spike, potential = lif_step(torch.tensor([0.25, 1.0]), torch.tensor([1.0, 1.0]), leak, threshold)
+    >>> spike.tolist(), potential.tolist()
+    ([0.0, 1.0], [0.75, 0.5])
 
     Args:
         current: input current I_t, [B, ...].
@@ -106,7 +127,15 @@ def unit_lif_step(
 
     m_t = λ_t·v_{t-1} + I_t,   s_t = H(m_t - θ_t),   v_t = reset(m_t, s_t, θ_t)
 
-    Args and errors are those of `lif_step`.
+    current, potential, leak, threshold, surrogate and reset, and the errors, are those of `lif_step`.
+
+    >>> import torch
+    >>> from hdlif.functional import unit_lif_step
+    >>> leak, threshold = torch.tensor(0.5), torch.tensor(0.75)
+    >>> spike, potential = unit_lif_step(torch.tensor([0.25, 1.0]), torch.tensor([0.5, 1.0]), leak, threshold)
+    >>> spike.tolist(), potential.tolist()
+    ([0.0, 1.0], [0.5, 0.75])
+
     Returns:
         spike s_t in {0, 1} and potential v_t, both shaped like `current`.
     """
@@ -125,14 +154,27 @@ def late_reset_lif_step(
     *,
     surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
 ) -> tuple[Tensor, Tensor]:
-    """A LIF step whose spike is subtracted one step later, as snnTorch's `reset_delay=True` has it.
+    """A LIF step whose spike is subtracted one step later, as with snnTorch's `reset_delay=True`.
 
     m_t = λ_t·m_{t-1} + I_t - size·H(m_{t-1} - θ_t),   s_t = H(m_t - θ_t)
 
     No gradient goes through what is subtracted.
 
+    The spike of the first step is subtracted in the second:
+
+    >>> import torch
+    >>> from hdlif.functional import late_reset_lif_step
+    >>> leak, one = torch.tensor(0.5), torch.tensor(1.0)
+    >>> spike, potential = late_reset_lif_step(torch.tensor([1.5]), torch.tensor([0.0]), leak, one, one)
+    >>> spike.tolist(), potential.tolist()
+    ([1.0], [1.5])
+    >>> spike, potential = late_reset_lif_step(torch.tensor([0.5]), potential, leak, one, one)
+    >>> spike.tolist(), potential.tolist()
+    ([0.0], [0.25])
+
     Args:
         potential: m_{t-1}, that before the reset; zeros before the first step, where θ > 0.
+        current, leak, threshold, surrogate: as of `lif_step`.
         size: what a spike takes away; θ, but for how ties are decided.
     Returns:
         spike s_t in {0, 1} and m_t.
@@ -158,6 +200,13 @@ def graded_lif_step(
     The control that tells graded spikes from P2-Reset. ds/dm = 1[m > θ] is a true derivative, dH/dx is not.
 
     Args, returns and errors are those of `lif_step`, with the surplus s_t >= 0 as the spike.
+
+    >>> import torch
+    >>> from hdlif.functional import graded_lif_step
+    >>> leak, threshold = torch.tensor(0.5), torch.tensor(1.0)
+    >>> spike, potential = graded_lif_step(torch.tensor([0.25, 1.75]), torch.tensor([1.0, 1.0]), leak, threshold)
+    >>> spike.tolist(), potential.tolist()
+    ([0.0, 1.25], [0.75, 1.25])
     """
     _check_potential(current, potential)
     membrane = leak * potential + current
@@ -182,11 +231,24 @@ def glif_step(
     and γ blends a hard reset with the subtraction of r. With α = 1, β = 0: γ = 1 is LIF with a hard reset to 0, and
     γ = 0 is LIF with a soft reset exactly where r = λθ.
 
+    With α = 1, β = 0 and γ = 1 it is LIF with a hard reset to 0:
+
+    >>> import torch
+    >>> from hdlif.functional import GLIFParameters, glif_step
+    >>> values = {"decay_gate": 1.0, "input_gate": 0.0, "reset_gate": 1.0, "leak": 0.5}
+    >>> values |= {"linear_leak": 0.25, "conductance": 0.5, "reset": 0.5, "threshold": 1.0}
+    >>> parameters = GLIFParameters(**{name: torch.tensor(value) for name, value in values.items()})
+    >>> current, potential, fired = torch.tensor([0.75, 0.75]), torch.tensor([0.5, 1.5]), torch.tensor([0.0, 1.0])
+    >>> spike, potential = glif_step(current, potential, fired, parameters)
+    >>> spike.tolist(), potential.tolist()
+    ([1.0, 0.0], [1.0, 0.75])
+
     Args:
         current: I_t, [B, ...].
         potential: u_{t-1}; zeros before the first step.
         fired: h_{t-1} in {0, 1}; zeros before the first step.
         parameters: broadcastable to `current`.
+        surrogate: stands for dH/dx, as of `lif_step`.
     Returns:
         h_t and u_t, shaped like `current`.
     Raises:
@@ -218,6 +280,13 @@ def hd_lif_step(
     The derivatives are constants: with χ_t = 1[m_t > θ_t], ds/dm = χ, ds/dθ = -χ, dv/dm = 1 - χ, dv/dθ = χ.
     At a tie m = θ, χ = 0. The reset is not detached: v = m - s keeps the "0" branch of dv/dm.
 
+    >>> import torch
+    >>> from hdlif.functional import hd_lif_step
+    >>> leak, threshold = torch.tensor(0.5), torch.tensor(0.5)
+    >>> spike, potential = hd_lif_step(torch.tensor([0.25, 1.0]), torch.tensor([0.0, 0.5]), leak, threshold)
+    >>> spike.tolist(), potential.tolist()
+    ([0.0, 0.75], [0.25, 0.5])
+
     Args:
         current: input current I_t, [B, ...].
         potential: v_{t-1}, same shape; zeros before the first step.
@@ -242,6 +311,13 @@ def hd_lif_inverse_step(current: Tensor, spike: Tensor, potential: Tensor, leak:
 
     P2-Reset loses nothing, as m = v + s. The rounding error of m is divided by λ: of little use where λ is small.
 
+    >>> import torch
+    >>> from hdlif.functional import hd_lif_inverse_step, hd_lif_step
+    >>> current, before, leak = torch.tensor([0.25, 1.0]), torch.tensor([0.0, 0.5]), torch.tensor(0.5)
+    >>> spike, after = hd_lif_step(current, before, leak, torch.tensor(0.5))
+    >>> hd_lif_inverse_step(current, spike, after, leak).tolist()
+    [0.0, 0.5]
+
     Args:
         current, spike, potential: I_t, s_t and v_t, [B, ...].
         leak: λ_t > 0, broadcastable to `current`.
@@ -255,6 +331,11 @@ def parallel_hd_lif_step(current: Tensor, threshold: Tensor) -> Tensor:
     """One step of Parallel HD-LIF: HD-LIF with λ_t = 0, hence without a state (arXiv 2410.07547).
 
     s_t = max(I_t - θ_t, 0). The paper's text has s_t = 1[I_t >= θ_t]; the surplus is what its release runs.
+
+    >>> import torch
+    >>> from hdlif.functional import parallel_hd_lif_step
+    >>> parallel_hd_lif_step(torch.tensor([0.25, 1.0]), torch.tensor(0.5)).tolist()
+    [0.0, 0.5]
 
     Args:
         current: input current I_t, [B, ...].

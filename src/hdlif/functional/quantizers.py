@@ -85,6 +85,12 @@ class _QuantizeSpike(torch.autograd.Function):
 def binary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Signs in {-1, 1}, with sign(0) = 1, and the L2-optimal scale a_o = mean|W_o| per output channel.
 
+    >>> import torch
+    >>> from hdlif.functional import binary_codes
+    >>> signs, scale = binary_codes(torch.tensor([[0.5, -0.25], [0.0, 1.0]]))
+    >>> signs.tolist(), scale.tolist()
+    ([[1.0, -1.0], [1.0, 1.0]], [[0.375], [0.5]])
+
     Args:
         weight: latent W, [out, ...].
     Returns:
@@ -99,6 +105,12 @@ def ternary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
 
     With W clipped to [-1, 1] and Δ = 0.7·mean|W|:  code = sign(W)·1[|W| > Δ],  a = mean of |W| over |W| > Δ
     (0 where no weight exceeds Δ).
+
+    >>> import torch
+    >>> from hdlif.functional import ternary_codes
+    >>> codes, scale = ternary_codes(torch.tensor([[-0.5, 0.25], [0.0, 1.0]]))
+    >>> codes.tolist(), scale.tolist()
+    ([[-1.0, 0.0], [0.0, 1.0]], [[0.75]])
 
     Args:
         weight: latent W, any shape.
@@ -119,6 +131,12 @@ def integer_codes(weight: Tensor, *, bits: int) -> tuple[Tensor, Tensor]:
 
     code = clip(round(W/a_o), -q, q) with the a_o that minimises the squared error Σ (W_o - a_o·code)², see
     `best_scales`; where all weights of a channel are 0 its scale is 1.
+
+    >>> import torch
+    >>> from hdlif.functional import integer_codes
+    >>> codes, scale = integer_codes(torch.tensor([[0.75, -0.25, 0.5]]), bits=3)
+    >>> codes.tolist(), scale.tolist()
+    ([[3.0, -1.0, 2.0]], [[0.25]])
 
     Args:
         weight: latent W, [out, ...].
@@ -212,24 +230,72 @@ def _fitted(share: Tensor, tried: Tensor, most: int) -> Tensor:
 
 
 def spike_codes(spike: Tensor, *, bits: int, step: Tensor | float, offset: float) -> Tensor:
-    """The integer code of a graded spike: clip(floor(s / step + offset), 0, 2^bits - 1)."""
+    """The integer code of a graded spike: clip(floor(s / step + offset), 0, 2^bits - 1).
+
+    >>> import torch
+    >>> from hdlif.functional import spike_codes
+    >>> spike_codes(torch.tensor([0.0, 0.3, 0.75, 9.0]), bits=4, step=0.25, offset=0.5).tolist()
+    [0.0, 1.0, 3.0, 15.0]
+
+    Args:
+        spike: s, any shape.
+        bits: 1 to 8.
+        step: distance of two levels, above 0.
+        offset: rounding offset, 0 to 1; ½ rounds to nearest.
+    Returns:
+        the codes, whole numbers in the dtype of `spike`, shaped like it.
+    """
     return torch.floor(spike * (1 / step) + offset).clamp_(0, 2**bits - 1)
 
 
 def binarize_weight(weight: Tensor) -> Tensor:
-    """1-bit weights: W_q = a_o·sign(W); dL/dW = dL/dW_q·1[|W| <= 1] (the scale a_o is not differentiated)."""
+    """1-bit weights: W_q = a_o·sign(W); dL/dW = dL/dW_q·1[|W| <= 1] (the scale a_o is not differentiated).
+
+    >>> import torch
+    >>> from hdlif.functional import binarize_weight
+    >>> binarize_weight(torch.tensor([[0.5, -0.25], [0.0, 1.0]])).tolist()
+    [[0.375, -0.375], [0.5, 0.5]]
+
+    Args:
+        weight: latent W, [out, ...].
+    Returns:
+        W_q, shaped like `weight`; signs and scales are those of `binary_codes`.
+    """
     weight_q: Tensor = _Binarize.apply(weight)  # type: ignore[no-untyped-call]
     return weight_q
 
 
 def ternarize_weight(weight: Tensor) -> Tensor:
-    """1.5-bit weights: W_q = a·code(W), see `ternary_codes`; dL/dW = dL/dW_q·1[|W| < 1]."""
+    """1.5-bit weights: W_q = a·code(W), see `ternary_codes`; dL/dW = dL/dW_q·1[|W| < 1].
+
+    >>> import torch
+    >>> from hdlif.functional import ternarize_weight
+    >>> ternarize_weight(torch.tensor([[-0.5, 0.25], [0.0, 1.0]])).tolist()
+    [[-0.75, 0.0], [0.0, 0.75]]
+
+    Args:
+        weight: latent W, any shape.
+    Returns:
+        W_q, shaped like `weight`.
+    """
     weight_q: Tensor = _Ternarize.apply(weight)  # type: ignore[no-untyped-call]
     return weight_q
 
 
 def quantize_weight(weight: Tensor, *, bits: int) -> Tensor:
-    """Weights of 2 to 8 bits: W_q = a_o·code(W), see `integer_codes`; dL/dW = dL/dW_q·1[|W| <= 2^(bits-1)·a_o]."""
+    """Weights of 2 to 8 bits: W_q = a_o·code(W), see `integer_codes`; dL/dW = dL/dW_q·1[|W| <= 2^(bits-1)·a_o].
+
+    >>> import torch
+    >>> from hdlif.functional import quantize_weight
+    >>> quantize_weight(torch.tensor([[0.75, -0.25, 0.5]]), bits=3).tolist()
+    [[0.75, -0.25, 0.5]]
+
+    Args:
+        weight: latent W, [out, ...].
+        bits: 2 to 8.
+    Returns:
+        W_q, shaped like `weight`.
+    """
     weight_q: Tensor = _QuantizeWeight.apply(weight, bits)  # type: ignore[no-untyped-call]
     return weight_q
 
@@ -244,15 +310,25 @@ def quantize_spike(
 ) -> Tensor:
     """Graded spikes on 2^bits levels: Q(s) = step·clip(floor(s / step + offset), 0, 2^bits - 1).
 
-    Apply it to the surplus max(m - θ, 0), never to
-    m - θ, whose identity gradient would reach silent neurons; the reset uses the surplus before rounding. The paper
-    names the arguments (s, n, τ) only: we read them as step, bits and rounding offset. With the defaults this is the
-    release's round(4s)/4 within [0, 3.75] except at exact half steps, which round up here.
+    Apply it to the surplus max(m - θ, 0), never to m - θ, whose identity gradient would reach silent neurons; the
+    reset uses the surplus before rounding. The paper names the arguments (s, n, τ) only: we read them as step, bits and
+    rounding offset. With the defaults this is the release's round(4s)/4 within [0, 3.75] except at exact half steps,
+    which round up here.
+
+    >>> import torch
+    >>> from hdlif.functional import quantize_spike
+    >>> quantize_spike(torch.tensor([0.0, 0.3, 0.75, 9.0])).tolist()
+    [0.0, 0.25, 0.75, 3.75]
 
     Args:
-        step: a number, or a scalar tensor that may be learned (LSQ: dQ/dstep = code - s/step within the range,
-            the largest code above it).
+        spike: the surplus s >= 0, any shape.
+        bits: 1 to 8.
+        step: distance of two levels, above 0: a number, or a scalar tensor that may be learned (LSQ: dQ/dstep =
+            code - s/step within the range, the largest code above it).
+        offset: rounding offset, 0 to 1; ½ rounds to nearest.
         gradient: dQ/ds. "identity" is 1 everywhere; "clip" is 0 above the largest level.
+    Returns:
+        Q(s), shaped like `spike`.
     """
     quantized: Tensor = _QuantizeSpike.apply(spike, bits, step, offset, gradient == "clip")  # type: ignore[no-untyped-call]
     return quantized

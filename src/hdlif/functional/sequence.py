@@ -26,6 +26,14 @@ def hd_lif_sequence(
 ) -> tuple[Tensor, Tensor]:
     """K steps of `hd_lif_step`, with their exact gradients from one bit per neuron and step.
 
+    >>> import torch
+    >>> from hdlif.functional import hd_lif_sequence
+    >>> current = torch.tensor([0.25, 1.0, 0.0]).view(3, 1, 1)
+    >>> leak, threshold = torch.tensor([[[0.5]]]), torch.tensor([[[0.5]]])
+    >>> spikes, potential = hd_lif_sequence(current, torch.zeros(1, 1), leak, threshold)
+    >>> spikes.flatten().tolist(), potential.item()
+    ([0.0, 0.625, 0.0], 0.25)
+
     Args:
         current: I, [K, B, ...].
         potential: v before the first of them, [B, ...].

@@ -19,7 +19,16 @@ Surrogate = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Triangle:
-    """f(x) = max(width - |x|, 0) / width²."""
+    """f(x) = max(width - |x|, 0) / width²: the default surrogate, of area 1.
+
+    >>> import torch
+    >>> from hdlif.functional import Triangle
+    >>> Triangle()(torch.tensor([-1.0, -0.5, 0.0, 0.5])).tolist()
+    [0.0, 0.5, 1.0, 0.5]
+
+    Attributes:
+        width: half the width of the support, above 0; the gradient is 0 where |m - θ| >= width.
+    """
 
     width: float = 1.0
 
@@ -29,7 +38,11 @@ class Triangle:
 
 @dataclass(frozen=True)
 class Rectangle:
-    """f(x) = 1[|x| < width / 2] / width."""
+    """f(x) = 1[|x| < width / 2] / width.
+
+    Attributes:
+        width: the width of the support, above 0.
+    """
 
     width: float = 1.0
 
@@ -39,7 +52,11 @@ class Rectangle:
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """f(x) = slope · σ(slope · x) · (1 - σ(slope · x))."""
+    """f(x) = slope · σ(slope · x) · (1 - σ(slope · x)).
+
+    Attributes:
+        slope: of the sigmoid whose derivative this is, above 0; f(0) = slope / 4.
+    """
 
     slope: float = 4.0
 
@@ -50,7 +67,11 @@ class Sigmoid:
 
 @dataclass(frozen=True)
 class ATan:
-    """f(x) = (slope / 2) / (1 + (π · slope · x / 2)²)."""
+    """f(x) = (slope / 2) / (1 + (π · slope · x / 2)²).
+
+    Attributes:
+        slope: above 0; f(0) = slope / 2. The default is that of SpikingJelly's ATan and snnTorch's atan.
+    """
 
     slope: float = 2.0
 
@@ -63,6 +84,11 @@ def dspike(x: Tensor, temperature: Tensor) -> Tensor:
 
     The derivative of the smooth step (tanh(b(y - ½)) + tanh(b/2)) / (2·tanh(b/2)), which runs from 0 to 1 on
     [0, 1] and peaks at the threshold. Small b is a rectangle of width 1, large b a spike at the threshold.
+
+    >>> import torch
+    >>> from hdlif.functional import dspike
+    >>> [round(f.item(), 3) for f in dspike(torch.tensor([0.0, 0.6]), torch.tensor(3.0))]
+    [1.657, 0.0]
 
     Args:
         x: m - θ.
@@ -86,7 +112,20 @@ class _Heaviside(torch.autograd.Function):
 
 
 def heaviside(x: Tensor, surrogate: Surrogate) -> Tensor:
-    """H(x) = 1[x >= 0] (so H(0) = 1), with dH/dx := surrogate(x) in the backward pass."""
+    """H(x) = 1[x >= 0] (so H(0) = 1), with dH/dx := surrogate(x) in the backward pass.
+
+    >>> import torch
+    >>> from hdlif.functional import Triangle, heaviside
+    >>> x = torch.tensor([-0.25, 0.0, 2.0], requires_grad=True)
+    >>> fired = heaviside(x, Triangle())
+    >>> fired.sum().backward()
+    >>> fired.tolist(), x.grad.tolist()
+    ([0.0, 1.0, 1.0], [0.75, 1.0, 0.0])
+
+    Args:
+        x: m - θ, any shape.
+        surrogate: f, such as `Triangle()`: maps x to f(x) of the same shape.
+    """
     if has_torch_function_unary(x):  # a symbol of an equation that is traced
         traced: Tensor = handle_torch_function(heaviside, (x,), x, surrogate)
         return traced

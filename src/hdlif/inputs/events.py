@@ -18,9 +18,15 @@ Binning = Callable[[NDArray[np.number], int], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Events:
-    """A recording: one entry per event in each array [N]; polarity 1 is brighter, 0 darker.
+    """A recording of an event camera: one entry per event in each array [N].
 
-    `sensor` is height and width of the sensor, where the file states them.
+    An example is at `count_frames`.
+
+    Attributes:
+        t: times, in the unit of the file (microseconds, in the formats that are read here).
+        x, y: column and row of the pixel, from 0.
+        polarity: 1 is brighter, 0 darker.
+        sensor: height and width of the sensor, where the file states them; else None.
     """
 
     t: NDArray[np.number]
@@ -35,6 +41,10 @@ def by_number(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
 
     >>> by_number(np.arange(7), 3).tolist()
     [0, 0, 1, 1, 2, 2, 2]
+
+    Args:
+        t: times of the N events, in their order.
+        frames: M.
     """
     share = len(t) // frames
     if share == 0:
@@ -49,6 +59,10 @@ def by_time(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
 
     >>> by_time(np.array([10, 14, 15, 20]), 2).tolist()
     [0, 0, 1, 1]
+
+    Args:
+        t: times of the N events, in any order.
+        frames: M.
     """
     if not len(t) or t[-1] == t[0]:
         return np.zeros(len(t), np.int64)
@@ -67,6 +81,18 @@ def count_frames(events: Events, frames: int, *, binning: Binning, height: int, 
 
     Events may come in any order; those of one time stay in the order in which they came.
 
+    >>> import numpy as np
+    >>> from hdlif.data import Events, by_time, count_frames
+    >>> t, one = np.array([0, 10, 20]), np.array([1, 1, 0])
+    >>> frames = count_frames(Events(t, one, one, one), 2, binning=by_time, height=2, width=2)
+    >>> frames.shape, frames.sum((1, 2, 3)).tolist()
+    ((2, 2, 2, 2), [1, 2])
+
+    Args:
+        events: of one recording.
+        frames: M, how many frames.
+        binning: from times and M to the frame of each event: `by_time` or `by_number`.
+        height, width: of the sensor.
     Raises:
         Unreadable: an event lies outside the sensor.
     """

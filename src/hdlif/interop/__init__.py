@@ -1,1 +1,1 @@
-"""Networks of other libraries as ours, and our neurons as theirs; each library is imported where it is asked for."""
+"""Networks of other libraries as ours, and our neurons as theirs; each library is imported where it is used."""

@@ -35,7 +35,11 @@ except ModuleNotFoundError as _error:
 
 @dataclass(frozen=True)
 class FastSigmoid:
-    """f(x) = 1/(slope·|x| + 1)², as snnTorch has it; its area is 2/slope."""
+    """f(x) = 1/(slope·|x| + 1)², as snnTorch has it; its area is 2/slope.
+
+    Attributes:
+        slope: above 0, as of `snntorch.surrogate.fast_sigmoid`.
+    """
 
     slope: float = 25.0
 

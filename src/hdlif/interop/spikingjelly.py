@@ -68,9 +68,13 @@ class Node(base.MemoryModule):  # type: ignore[misc] # of a library without type
 
 
 def nodes(make: Callable[[], Neuron], step_mode: str = "s") -> Callable[..., Node]:
-    """What SpikingJelly's models take for a class of neurons: `spiking_resnet18(spiking_neuron=nodes(make))`.
+    """Our neurons as the class of neurons of SpikingJelly's models: `spiking_resnet18(spiking_neuron=nodes(make))`.
 
-    Arguments of its own neurons (`surrogate_function`, ...) are left out, since they say nothing of ours.
+    Arguments of its own neurons (`surrogate_function`, ...) are ignored, since they do not apply to ours.
+
+    Args:
+        make: makes a layer of our neurons.
+        step_mode: "s" or "m", where SpikingJelly's model gives none.
     """
 
     def made(*_: Any, **others: Any) -> Node:

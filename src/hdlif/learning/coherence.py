@@ -56,12 +56,23 @@ def loss_of_mean(criterion: Criterion) -> Loss:
     """L = criterion(mean over t of o_t, target): dL/do_t is the same at every step.
 
     Where each step has a target of its own, it is the mean of the steps' losses.
+
+    An example is at `coherence`.
+
+    Args:
+        criterion: as of `STBP`.
     """
     return lambda logits, target: loss_over(criterion, logits, target, lambda counted: counted.mean(0))
 
 
 def loss_of_each(criterion: Criterion) -> Loss:
-    """L = (1/T)·Σ_t criterion(o_t, target): what the online rules follow; of the steps that count, as they weigh."""
+    """L = (1/T)·Σ_t criterion(o_t, target): what the online rules follow; of the steps that count, as they weigh.
+
+    An example is at `coherence`.
+
+    Args:
+        criterion: as of `STBP`.
+    """
     return partial(weighted_losses, criterion)
 
 
@@ -133,7 +144,14 @@ class EndToEnd:
 
 @dataclass(frozen=True)
 class RuleCoherence:
-    """Both views of one rule; its plans are enumerated, not drawn, and their mean is compared."""
+    """Both views of one rule; its plans are enumerated, not drawn, and their mean is compared.
+
+    An example is at `coherence`.
+
+    Attributes:
+        local: each layer by itself, given STBP's own gradient of its spikes.
+        end_to_end: the layers with the rule at work in all of them.
+    """
 
     local: Local
     end_to_end: EndToEnd
@@ -159,6 +177,22 @@ def coherence(
     steps (the theorem needs that). Measure them on the same batches first, with `training.reestimated`. Give a float64
     model for clean shares; in float32 entries within about 1e-4 of their neuron's largest G are called equal.
 
+    >>> from functools import partial
+    >>> import torch
+    >>> import torch.nn.functional as F
+    >>> from torch import nn
+    >>> from hdlif.learning import SLTT, StochasticStep, coherence, loss_of_each
+    >>> from hdlif.nn import HDLIF, Sequential
+    >>> _ = torch.manual_seed(0)
+    >>> model = Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3)).double()
+    >>> batches = [(torch.randn(4, 5, 2, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1]))]
+    >>> rules = {"sltt": partial(SLTT, "sum"), "step": partial(StochasticStep, 1)}
+    >>> found = coherence(model, batches, rules=rules, loss=loss_of_each(F.cross_entropy), time_steps=4)
+    >>> {name: [layer.name for layer in rule.local.layers][:1] for name, rule in found.items()}
+    {'sltt': ['1'], 'step': ['1']}
+    >>> found["sltt"].local.whole.wrong
+    0.0
+
     Args:
         model: maps (x, state, steps=...) to (logits [K, B, classes], state); its neurons are `hdlif.nn.Neuron`.
         batches: (x [T or 1, B, ...], target) pairs.
@@ -166,6 +200,9 @@ def coherence(
         loss: of all logits and the target, see `loss_of_mean` and `loss_of_each`.
         rule_loss: the loss that the rules follow end to end, where it is not STBP's: truncation and loss then differ
             together, as they do between two trainings.
+        time_steps: T.
+    Returns:
+        what was found of each rule, by its name.
     Raises:
         DataError: there is no batch.
         ValueError: the model has no neuron layer.

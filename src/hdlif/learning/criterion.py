@@ -19,6 +19,13 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 class Timed:
     """A criterion of some of the steps.
 
+    The last two of four steps have a loss, and the last weighs three times as much:
+
+    >>> import torch
+    >>> import torch.nn.functional as F
+    >>> from hdlif.learning import STBP, Timed
+    >>> rule = STBP(criterion=Timed(F.cross_entropy, first=2, weights=(0.25, 0.75)), loss="each")
+
     Args:
         criterion: of the outputs [N, n] of one step, or of several behind one another, and their target [N, ...].
         first: the first step that counts; all after it do.
@@ -56,13 +63,26 @@ class Timed:
 
 
 def first_step(criterion: Criterion) -> int:
-    """The first step whose outputs count."""
+    """The first step whose outputs count.
+
+    An example is at `step_weights`.
+
+    Args:
+        criterion: a `Timed`, or any other, all of whose steps count.
+    """
     return criterion.first if isinstance(criterion, Timed) else 0
 
 
 @dataclass(frozen=True)
 class StepWeights:
-    """What each of `count` losses weighs in their sum; `weights` is None where all weigh 1/count."""
+    """What each of `count` losses weighs in their sum; `weights` is None where all weigh 1/count.
+
+    An example is at `step_weights`.
+
+    Attributes:
+        count: how many steps have a loss.
+        weights: of each of them, in their order.
+    """
 
     count: int
     weights: tuple[float, ...] | None = None
@@ -82,6 +102,15 @@ class StepWeights:
 def step_weights(criterion: Criterion, time_steps: int) -> StepWeights:
     """What the steps from `first_step` to T - 1 weigh.
 
+    >>> import torch.nn.functional as F
+    >>> from hdlif.learning import Timed, first_step, step_weights
+    >>> criterion = Timed(F.cross_entropy, first=2, weights=(0.25, 0.75))
+    >>> first_step(criterion), step_weights(criterion, 4)
+    (2, StepWeights(count=2, weights=(0.25, 0.75)))
+
+    Args:
+        criterion: as of `loss_over`.
+        time_steps: T.
     Raises:
         ValueError: the criterion has weights for another number of steps.
     """
@@ -97,12 +126,24 @@ def late_weights(count: int) -> tuple[float, ...]:
 
     >>> late_weights(3)
     (0.16666666666666666, 0.3333333333333333, 0.5)
+
+    Args:
+        count: n, at least 1.
     """
     return tuple(2 * (place + 1) / (count * (count + 1)) for place in range(count))
 
 
 def loss_at(criterion: Criterion, outputs: Tensor, target: Tensor, step: int) -> Tensor:
-    """The loss of the outputs [B, n] of one step that counts."""
+    """The loss of the outputs [B, n] of one step that counts.
+
+    An example is at `loss_over`.
+
+    Args:
+        criterion: as of `STBP`, or a `Timed`.
+        outputs: of the step, [B, n].
+        target: as the criterion takes it.
+        step: its number, from 0.
+    """
     if isinstance(criterion, Timed) and criterion.each:
         return criterion.criterion(outputs, target[:, step - criterion.delay])
     return criterion(outputs, target)
@@ -131,6 +172,21 @@ def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Cal
     That is criterion(reduce(those that count), target) where all have the same target, else the mean over the steps
     that count of criterion(outputs_t, target_t). Where steps have weights, the outputs are multiplied by them, over
     their mean, before they are reduced, and the mean of losses is weighted.
+
+    >>> import torch
+    >>> import torch.nn.functional as F
+    >>> from hdlif.learning import Timed, loss_at, loss_over, mean_logits
+    >>> outputs, target = torch.tensor([[[1.0]], [[2.0]], [[4.0]]]), torch.tensor([[3.0]])
+    >>> loss_over(Timed(F.mse_loss, first=1), outputs, target, mean_logits).item()
+    0.0
+    >>> loss_at(Timed(F.mse_loss, first=1), outputs[1], target, 1).item()
+    1.0
+
+    Args:
+        criterion: as of `STBP`, or a `Timed`.
+        outputs: of all steps, [T, B, n].
+        target: as the criterion takes it.
+        reduce: maps outputs [K, B, n] to [B, n], such as `mean_logits`.
     """
     if not isinstance(criterion, Timed):
         return criterion(reduce(outputs), target)
@@ -150,5 +206,15 @@ def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Cal
 
 
 def probabilities(target: Tensor, logits: Tensor) -> Tensor:
-    """A target as the probability of each class, [B, classes], typed like the logits [B, classes]."""
+    """A target as the probability of each class, [B, classes], typed like the logits [B, classes].
+
+    >>> import torch
+    >>> from hdlif.learning import probabilities
+    >>> probabilities(torch.tensor([2, 0]), torch.zeros(2, 3)).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+
+    Args:
+        target: classes, int64 [B], or probabilities [B, classes].
+        logits: [B, classes].
+    """
     return (F.one_hot(target, logits.shape[-1]) if target.ndim == 1 else target).to(logits.dtype)

@@ -15,6 +15,15 @@ class Distillation:
     A criterion like any other, so that every rule learns by it; its target is [B, 2·classes], the labels y as
     probabilities beside u. τ² keeps the gradient's size where τ changes.
 
+    >>> import torch
+    >>> import torch.nn.functional as F
+    >>> from hdlif.learning import Distillation
+    >>> criterion = Distillation(F.cross_entropy, temperature=2.0, weight=1.0)
+    >>> logits = torch.tensor([[1.0, -1.0]])
+    >>> teacher = torch.cat([torch.tensor([[1.0, 0.0]]), logits], 1)
+    >>> criterion(logits, teacher).item()
+    0.0
+
     Args:
         criterion: of the labels.
         temperature: τ, above 0.

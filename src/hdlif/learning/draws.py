@@ -13,7 +13,10 @@ from hdlif.learning.criterion import StepWeights
 
 
 class Draw(Protocol):
-    """How k places are drawn, and the factor of a drawn one's loss that makes the mean over draws Σ_i w_i·loss_i."""
+    """How k places are drawn, and the factor of each drawn one's loss.
+
+    The factors make the mean over draws equal to Σ_i w_i·loss_i. `Uniform` and `Stratified` are two.
+    """
 
     def __call__(self, weights: StepWeights, k: int, generator: torch.Generator) -> list[int]: ...
 
@@ -25,7 +28,11 @@ class Draw(Protocol):
 
 @dataclass(frozen=True)
 class Uniform:
-    """Every set of k places alike, whatever they weigh; the factor is n·w/k, which is 1/k where all weigh alike."""
+    """Every set of k places alike, whatever they weigh; the factor is n·w/k, which is 1/k where all weigh alike.
+
+    >>> from hdlif.learning import StochasticStep, Uniform
+    >>> rule = StochasticStep(k=2, draw=Uniform())
+    """
 
     def __call__(self, weights: StepWeights, k: int, generator: torch.Generator) -> list[int]:
         drawn: list[int] = torch.randperm(weights.count, generator=generator)[:k].tolist()
@@ -45,6 +52,14 @@ class Stratified:
 
     The factor is the stratum's weight. Early and late steps are then never drawn alone: less variance where steps
     differ along time. Where all weigh alike the i-th stratum goes from ⌊i·n/k⌋ to ⌊(i + 1)·n/k⌋.
+
+    One step of the first half and one of the second:
+
+    >>> import torch
+    >>> from hdlif.learning import StochasticStep, Stratified
+    >>> first, second = StochasticStep(k=2, draw=Stratified()).schedule(8, torch.Generator()).steps
+    >>> first < 4 <= second
+    True
     """
 
     def __call__(self, weights: StepWeights, k: int, generator: torch.Generator) -> list[int]:

@@ -32,6 +32,20 @@ class ForwardMode:
     Memory is that of one step (of `chunk`) and of the traces, a number for each sample, weight and state of its
     neurons: B·N·M words of a layer of HD-LIF from M to N neurons.
 
+    >>> import torch
+    >>> from torch import nn
+    >>> from hdlif.learning import ForwardMode
+    >>> from hdlif.nn import HDLIF, Sequential
+    >>> model = Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3))
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> rule, x, target = ForwardMode("sum"), torch.rand(4, 5, 2), torch.tensor([0, 1, 2, 0, 1])
+    >>> plan = rule.schedule(4, torch.Generator().manual_seed(0))
+    >>> for step in rule(model, x, target, plan):
+    ...     step.loss.backward()
+    ...     if step.update:
+    ...         optimizer.step()
+    ...         optimizer.zero_grad()
+
     Args:
         update: "sum" makes one update with the gradient of all T steps; "each" one after every step, and traces go on.
         chunk: steps that are run and back-propagated at once, each cut from the others all the same, as `SLTT` has it:
@@ -41,6 +55,7 @@ class ForwardMode:
             "diagonal" carries what each leads back to itself (SnAp-1; one more trace a weight), "eprop" nothing.
         budget: most bytes of traces.
         loss: "each" or "reduced", as of `SLTT`; with "reduced" one layer of neurons has the gradient of `STBP()`.
+        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
     Raises:
         TrainingError: a layer of the network is none of these, or the traces take more than the budget; once the first
             step has run, before anything is learned.

@@ -17,9 +17,24 @@ class NDOT(OTTT):
     back-propagation has that factor at the postsynaptic neuron, which would take a trace for each synapse; the
     presynaptic ratio is the form that stays linear in the neurons. It was not compared with the authors' code.
 
+    >>> import torch
+    >>> from torch import nn
+    >>> from hdlif.learning import NDOT
+    >>> from hdlif.nn import HDLIF, Sequential
+    >>> model = Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3))
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> rule, x, target = NDOT("sum"), torch.rand(4, 5, 2), torch.tensor([0, 1, 2, 0, 1])
+    >>> plan = rule.schedule(4, torch.Generator().manual_seed(0))
+    >>> for step in rule(model, x, target, plan):
+    ...     step.loss.backward()
+    ...     if step.update:
+    ...         optimizer.step()
+    ...         optimizer.zero_grad()
+
     Args:
         update, loss: as in `OTTT`.
         leak: λ of the movements, and of the traces where there is no ratio.
+        criterion, chunk: as of `OTTT`.
     Memory is that of one step, and of a trace and a movement for every synapse's input.
     """
 

@@ -26,11 +26,28 @@ class OTTT:
     frozen batch-norm statistics); for earlier layers an approximation. The published loss per step,
     ((1 - c)·CE + c·MSE(one-hot))/T, is `OTTTCriterion` here.
 
+    >>> import torch
+    >>> from torch import nn
+    >>> from hdlif.learning import OTTT
+    >>> from hdlif.nn import HDLIF, Sequential
+    >>> model = Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3))
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> rule, x, target = OTTT("sum", leak=0.5), torch.rand(4, 5, 2), torch.tensor([0, 1, 2, 0, 1])
+    >>> plan = rule.schedule(4, torch.Generator().manual_seed(0))
+    >>> for step in rule(model, x, target, plan):
+    ...     step.loss.backward()
+    ...     if step.update:
+    ...         optimizer.step()
+    ...         optimizer.zero_grad()
+    >>> plan.updates
+    (False, False, False, True)
+
     Args:
         update: "sum" makes one update with the gradient of all T steps (OTTT-A); "each" one after every step (OTTT-O).
         leak: λ of the traces; the neurons' own may differ, and be learned.
         chunk: steps that are run and back-propagated at once, each cut from the others all the same, as `SLTT` has it.
         loss: "each" or "reduced", as of `SLTT`.
+        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
     Memory is that of one step (of `chunk`) and of a trace for the input of every synapse in front of a membrane: those
     on the paths that the network's blocks state (`nn.Temporal.paths`), or are seen to take. One that cannot have a
     trace is an error.
@@ -69,7 +86,18 @@ class OTTT:
 
 @dataclass(frozen=True)
 class OTTTCriterion:
-    """(1 - share)·cross-entropy + share·mean squared distance of the logits to the target as probabilities."""
+    """(1 - share)·cross-entropy + share·mean squared distance of the logits to the target as probabilities.
+
+    >>> import torch
+    >>> from hdlif.learning import OTTT, OTTTCriterion
+    >>> rule = OTTT("sum", criterion=OTTTCriterion(share=0.05))
+    >>> OTTTCriterion(share=1.0)(torch.tensor([[1.0, 1.0]]), torch.tensor([0])).item()
+    0.5
+
+    Args:
+        share: of the squared distance, 0 to 1.
+        label_smoothing: of the cross-entropy, 0 to 1.
+    """
 
     share: float = 0.05
     label_smoothing: float = 0.0

@@ -14,6 +14,11 @@ from hdlif.nn import Carrying, State, detach
 class Plan:
     """What a rule will do with one batch, known before any forward pass.
 
+    >>> import torch
+    >>> from hdlif.learning import SLTT
+    >>> SLTT("sum").schedule(3, torch.Generator())
+    Plan(time_steps=3, steps=(0, 1, 2), updates=(False, False, True))
+
     Attributes:
         time_steps: T.
         steps: the time steps that have a loss, ascending.
@@ -27,7 +32,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Step:
-    """One loss to back-propagate before the next is asked for, and the outputs [K, B, n] of its steps without graph."""
+    """One loss of a rule, to be back-propagated before the next is asked for.
+
+    An example is at `Plan`.
+
+    Attributes:
+        loss: a scalar with its graph.
+        logits: the outputs [K, B, n] of the steps that the loss is of, without graph.
+        update: whether the optimiser steps once this loss has been back-propagated.
+    """
 
     loss: Tensor
     logits: Tensor
@@ -45,11 +58,25 @@ class Kept(Protocol):
 class Carry:
     """Where a sequence stands that goes on from one call of a rule to the next, as a stream does that never ends.
 
+    Two parts of one sequence, each learned from as it comes:
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from hdlif.learning import SLTT, Carry
+    >>> from hdlif.nn import HDLIF, Sequential
+    >>> model = Sequential(nn.Linear(2, 8), HDLIF(time_steps=8), nn.Linear(8, 3))
+    >>> rule, carry, target = SLTT(), Carry(), torch.tensor([0, 1, 2, 0, 1])
+    >>> for part in torch.rand(8, 5, 2).split(4):
+    ...     for step in rule(model, part, target, rule.schedule(4, torch.Generator()), carry=carry):
+    ...         step.loss.backward()
+    >>> carry.step, sorted(carry.state)
+    (8, ['1'])
+
     Attributes:
         state: of the network, without graph; None before the first step.
         step: steps run so far.
-        kept: what the rule keeps beside.
-        restored: what is to be put into it, of an earlier `kept`, when the rule makes it.
+        kept: what the rule itself keeps from part to part, such as traces; None where it keeps nothing.
+        restored: tensors of an earlier `kept`, by name, which the rule starts from.
     """
 
     state: State | None = None
@@ -68,7 +95,10 @@ def standing(carry: Carry | None) -> tuple[State | None, int]:
 
 
 class Rule(Protocol):
-    """A learning rule."""
+    """A learning rule: draws a plan for a batch, and then yields the losses of that plan one by one.
+
+    `STBP` and its neighbours each show an update. A rule of your own needs these two methods; `hdlif.Trainer` takes it.
+    """
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
         """Draw what to do with the next batch."""

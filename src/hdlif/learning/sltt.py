@@ -20,6 +20,22 @@ Update = Literal["sum", "each"]
 class SLTT:
     """Every step is run and back-propagated alone, with the potential it starts from detached.
 
+    >>> import torch
+    >>> from torch import nn
+    >>> from hdlif.learning import SLTT
+    >>> from hdlif.nn import HDLIF, Sequential
+    >>> model = Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3))
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> rule, x, target = SLTT("each"), torch.rand(4, 5, 2), torch.tensor([0, 1, 2, 0, 1])
+    >>> plan = rule.schedule(4, torch.Generator().manual_seed(0))
+    >>> for step in rule(model, x, target, plan):
+    ...     step.loss.backward()
+    ...     if step.update:
+    ...         optimizer.step()
+    ...         optimizer.zero_grad()
+    >>> plan.updates
+    (True, True, True, True)
+
     Args:
         update: "sum" makes one update with the gradient of (1/T)·Σ_t criterion(logits_t, target); "each" makes an
             update after every step with criterion(logits_t, target), HD-LIF's own online form.
@@ -29,6 +45,7 @@ class SLTT:
             Mem-BN do).
         loss: "each", the steps' losses, as above; or "reduced", criterion(the mean of the logits, target), as `STBP`
             has it. All steps are then run twice, first without a graph, for what the mean is. For "sum" alone.
+        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
     Memory is that of one step (of `chunk`), time T forward and T backward passes. SLTT-k, which back-propagates a
     random k of the T steps, is `StochasticStep(k, complete=True)`. With HD-LIF neurons the gradient of a step is that
     of STBP where the neuron fired and zero where it was silent (Theorem 4.2 of arXiv 2410.07547).

@@ -13,12 +13,28 @@ from hdlif.learning.rule import Carry, Plan, Step, standing
 
 
 def mean_logits(logits: Tensor) -> Tensor:
-    """[T, B, classes] to the mean over time."""
+    """[T, B, classes] to the mean over time.
+
+    >>> import torch
+    >>> from hdlif.learning import mean_logits, sum_logits
+    >>> logits = torch.tensor([[[1.0, 0.0]], [[2.0, 1.0]]])
+    >>> mean_logits(logits).tolist(), sum_logits(logits).tolist()
+    ([[1.5, 0.5]], [[3.0, 1.0]])
+
+    Args:
+        logits: [T, B, classes].
+    """
     return logits.mean(0)
 
 
 def sum_logits(logits: Tensor) -> Tensor:
-    """[T, B, classes] to the sum over time: what the published rows train on."""
+    """[T, B, classes] to the sum over time: what the published rows train on.
+
+    An example is at `mean_logits`.
+
+    Args:
+        logits: [T, B, classes].
+    """
     return logits.sum(0)
 
 
@@ -30,10 +46,27 @@ class STBP:
 
     Detaching the reset is the neuron's to say (`functional.DetachedReset`).
 
+    >>> import torch
+    >>> from torch import nn
+    >>> from hdlif.learning import STBP
+    >>> from hdlif.nn import HDLIF, Sequential
+    >>> model = Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3))
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> rule, x, target = STBP(), torch.rand(4, 5, 2), torch.tensor([0, 1, 2, 0, 1])
+    >>> plan = rule.schedule(4, torch.Generator().manual_seed(0))
+    >>> for step in rule(model, x, target, plan):
+    ...     step.loss.backward()
+    ...     if step.update:
+    ...         optimizer.step()
+    ...         optimizer.zero_grad()
+    >>> plan.steps, plan.updates
+    ((0, 1, 2, 3), (True,))
+
     Args:
         reduce: logits [T, B, classes] to [B, classes].
         loss: "reduced", as above; or "each", the mean of the steps' losses, (1/T)·Σ_t criterion(logits_t, target): what
             the rules that cut time follow.
+        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
     """
 
     criterion: Criterion = F.cross_entropy

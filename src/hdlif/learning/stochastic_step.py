@@ -24,6 +24,22 @@ class StochasticStep:
     step; for k = 1 the mean number of forward passes is (T + 1)/2, with one backward pass (arXiv 2410.07547). Where
     the criterion weighs steps (`Timed.weights`), the expected gradient is that of the weighted sum of their losses.
 
+    >>> import torch
+    >>> from torch import nn
+    >>> from hdlif.learning import StochasticStep
+    >>> from hdlif.nn import HDLIF, Sequential
+    >>> model = Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3))
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> rule, x, target = StochasticStep(k=1), torch.rand(4, 5, 2), torch.tensor([0, 1, 2, 0, 1])
+    >>> plan = rule.schedule(4, torch.Generator().manual_seed(0))
+    >>> for step in rule(model, x, target, plan):
+    ...     step.loss.backward()
+    ...     if step.update:
+    ...         optimizer.step()
+    ...         optimizer.zero_grad()
+    >>> len(plan.steps), plan.updates
+    (1, (True,))
+
     Args:
         k: steps with a loss, at most T.
         chunk: most steps run at once without a graph: their memory is that of so many steps of one layer.
@@ -32,6 +48,7 @@ class StochasticStep:
         complete: also run the steps after max(S), without a graph, so that batch norm sees all T alike. This is
             SLTT-k (Meng et al., ICCV 2023), whose code has the factor k/T on the loss in the learning rate.
         loss: "each" or "reduced", as of `SLTT`: the mean of the logits is of all T steps, which are then run first.
+        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
     """
 
     k: int = 1

@@ -33,10 +33,27 @@ class StochasticWindow:
     criterion(the mean of the logits of all T steps, target), as of `SLTT`: they are run first, without a graph, and the
     steps of the window are weighed as with "each", so that w = T is `STBP()`.
 
+    >>> import torch
+    >>> from torch import nn
+    >>> from hdlif.learning import StochasticWindow
+    >>> from hdlif.nn import HDLIF, Sequential
+    >>> model = Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3))
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> rule, x, target = StochasticWindow(2), torch.rand(4, 5, 2), torch.tensor([0, 1, 2, 0, 1])
+    >>> plan = rule.schedule(4, torch.Generator().manual_seed(0))
+    >>> for step in rule(model, x, target, plan):
+    ...     step.loss.backward()
+    ...     if step.update:
+    ...         optimizer.step()
+    ...         optimizer.zero_grad()
+    >>> len(plan.steps), plan.updates
+    (2, (True,))
+
     Args:
         length: w, at most T.
         chunk: most steps run at once without a graph: their memory is that of so many steps of one layer.
         loss: "each", "last" or "reduced".
+        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
     Raises:
         ValueError: w is less than 1, or, by `schedule`, more than T.
     """

@@ -1,8 +1,9 @@
 """What a trained network is counted to be: sizes, operations and energy, or what its modules show without a graph."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
+import torch
 from torch import Tensor, nn
 
 from hdlif import builders
@@ -44,8 +45,14 @@ class Counts:
     neurons: tuple[Neuron, ...]
 
 
-def counts(network: Graph | nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> Counts:
-    """What is counted of a network's graph, or of a module that has none."""
+def counts(
+    network: Graph | nn.Module, recipe: Recipe, images: Sequence[Tensor], initial: Sequence[Neuron] = ()
+) -> Counts:
+    """What is counted of a network's graph, or of a module that has none.
+
+    Args:
+        initial: its neurons before training, as far as they are known.
+    """
     if not isinstance(network, Graph):
         return _outlined(network, recipe, images)
     seen = activity(network, images)
@@ -58,7 +65,7 @@ def counts(network: Graph | nn.Module, recipe: Recipe, images: Sequence[Tensor])
         energy_mj=paper.energy_mj,
         energy_mj_honest=honest.energy_mj,
         layers=tuple(Layer(**asdict(layer)) for layer in paper.layers),
-        neurons=neuron_rows(network),
+        neurons=learned(neuron_rows(network), initial),
     )
 
 
@@ -84,6 +91,25 @@ def _outlined(model: nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> Cou
             for row in found.layers
         ),
         neurons=tuple(Neuron(name=row.name, kind=row.kind) for row in found.layers if row.neuron),
+    )
+
+
+def initial_neurons(model: nn.Module, recipe: Recipe) -> tuple[Neuron, ...]:
+    """Leak and threshold of a network that is not trained yet; none where it has no deployed form."""
+    # What comes behind draws what it would have drawn without.
+    with torch.random.fork_rng(devices=[]):
+        graph = deployed_or_none(model, recipe, warn=lambda text: None)
+    return () if graph is None else neuron_rows(graph)
+
+
+def learned(neurons: Sequence[Neuron], initial: Sequence[Neuron]) -> tuple[Neuron, ...]:
+    """Neurons with what they were before training."""
+    before = {neuron.name: neuron for neuron in initial}
+    return tuple(
+        replace(neuron, initial_leak=start.leak, initial_threshold=start.threshold)
+        if (start := before.get(neuron.name))
+        else neuron
+        for neuron in neurons
     )
 
 

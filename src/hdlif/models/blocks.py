@@ -14,9 +14,19 @@ from hdlif.nn.state import Paths, steps_of
 
 @dataclass(frozen=True)
 class Place:
-    """Where a neuron layer stands: stage, block and position within the block, all from 0, and its number overall.
+    """Where a neuron layer stands in a network: what a factory of neurons is called with.
 
-    `name` is the layer's name in the module tree; `channels` its width.
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF, LIF
+    >>> def hybrid(place):
+    ...     return LIF(time_steps=4) if place.stage == 0 else HDLIF(time_steps=4)
+    >>> network = resnet(neuron=hybrid, blocks=[1, 1], width=4, classes=10)
+
+    Attributes:
+        name: the layer's name in the module tree.
+        stage, block, position: its stage, its block in the stage, and its place in the block, all from 0.
+        index: its number among all neuron layers, from 0.
+        channels: C of its currents.
     """
 
     name: str
@@ -67,6 +77,23 @@ class PreActBlock(Temporal):
 
     y = bn2(conv2(act2(bn1(conv1(act1(h)))))) + shortcut(h), where the shortcut is the identity, or a strided
     1x1 convolution and batch norm where the shape changes. Nothing fires after the addition.
+
+    >>> import torch
+    >>> from hdlif.models import Place, PreActBlock
+    >>> from hdlif.nn import HDLIF, QuantConv2d
+    >>> places = Place("act1", 0, 0, 0, 0, 4), Place("act2", 0, 0, 1, 1, 8)
+    >>> block = PreActBlock(4, 8, stride=2, neuron=lambda place: HDLIF(2), conv=QuantConv2d, places=places)
+    >>> y, state = block(torch.randn(2, 1, 4, 8, 8), None, range(2))
+    >>> list(y.shape), sorted(state)
+    ([2, 1, 8, 4, 4], ['act1', 'act2'])
+
+    Args:
+        in_channels, out_channels: channels of h and y.
+        stride: of the first convolution, and of the shortcut; 2 halves the map.
+        neuron: makes act1 and act2 from their places.
+        conv: makes the convolutions.
+        places: of act1 and act2.
+        norm: makes the batch norms from their channels.
     """
 
     @property
@@ -108,8 +135,19 @@ class AttentionBlockI(PreActBlock):
 
     c1 = att1(bn1(conv1(act1(h)))),   y = att2(bn2(conv2(act2(c1)))) + shortcut(h)
 
+    A network is given the block as a partial:
+
+    >>> from functools import partial
+    >>> import torch
+    >>> from hdlif.models import AttentionBlockI, resnet
+    >>> from hdlif.nn import HDLIF, SECA
+    >>> block = partial(AttentionBlockI, attention=SECA)
+    >>> network = resnet(neuron=lambda place: HDLIF(2), blocks=[1], width=4, classes=10, block=block)
+    >>> logits, state = network(torch.rand(1, 1, 3, 8, 8), steps=range(2))
+
     Args:
-        attention: makes att1 and att2; the others are those of `PreActBlock`.
+        in_channels, out_channels, stride, neuron, conv, places, norm: as of `PreActBlock`.
+        attention: makes att1 and att2 from their channels.
     """
 
     @property
@@ -144,7 +182,12 @@ class AttentionBlockII(AttentionBlockI):
     c1 = att1(h + bn1(conv1(act1(h)))),   y = att2(c1 + bn2(conv2(act2(c1)))) + shortcut(h)
 
     Where the block changes the shape, c1 = att1(bn1(conv1(act1(h)))). Elsewhere h reaches y twice, which scales the
-    stream by 1 + gate1·gate2 a block: about 1¼ at gates of ½, at most 2. Arguments as in `AttentionBlockI`.
+    stream by 1 + gate1·gate2 a block: about 1¼ at gates of ½, at most 2.
+
+    An example is at `AttentionBlockI`.
+
+    Args:
+        in_channels, out_channels, stride, neuron, conv, places, norm, attention: as of `AttentionBlockI`.
     """
 
     @property
@@ -168,6 +211,24 @@ class Network(Temporal):
 
     `network(x, steps=range(T))` starts a sequence; the state it returns continues it:
     `network(x, state, steps=range(T, T + 1))`. Steps may be left out where x has K > 1 of them and starts a sequence.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from hdlif.models import Network
+    >>> from hdlif.nn import HDLIF, QuantConv2d
+    >>> stem, classifier = QuantConv2d(1, 4, 3, padding=1), nn.Linear(4 * 64, 10)
+    >>> network = Network(stem=stem, body=HDLIF(time_steps=2), head=nn.Flatten(), classifier=classifier)
+    >>> logits, state = network(torch.rand(1, 3, 1, 8, 8), steps=range(2))
+    >>> list(logits.shape)
+    [2, 3, 10]
+
+    Args:
+        stem: from images to currents; no neuron in the published networks.
+        body: blocks or layers, which hold the neurons.
+        head: from the body's output to vectors [K, B, features], such as a neuron layer, a pool and a flatten.
+        classifier: from these to logits.
+    Raises:
+        StateError, ShapeError: as of `hdlif.nn.Sequential`.
     """
 
     def __init__(self, *, stem: nn.Module, body: nn.Module, head: nn.Module, classifier: nn.Linear) -> None:

@@ -25,6 +25,14 @@ def dense(
     neurons and what deploys them are those of every other network. Of a larger picture, or a row of one, the first
     layer's kernel is as large as it is.
 
+    >>> import torch
+    >>> from hdlif.models import dense
+    >>> from hdlif.nn import HDLIF
+    >>> network = dense(neuron=lambda place: HDLIF(time_steps=8), classes=3, in_channels=2, widths=[16, 16])
+    >>> logits, state = network(torch.rand(8, 4, 2, 1, 1))
+    >>> list(logits.shape)
+    [8, 4, 3]
+
     Args:
         neuron: makes each neuron layer from its `Place`.
         classes: number of logits.

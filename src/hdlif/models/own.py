@@ -14,6 +14,15 @@ class OwnNetwork(Temporal):
 
     It is called as `Network` is; the module's parameters bear its name, `network`, before theirs.
 
+    >>> import torch
+    >>> from torch import nn
+    >>> from hdlif.models import OwnNetwork
+    >>> from hdlif.nn import HDLIF
+    >>> network = OwnNetwork(nn.Sequential(nn.Conv2d(1, 4, 3), HDLIF(time_steps=2), nn.Flatten(), nn.Linear(144, 10)))
+    >>> logits, state = network(torch.rand(2, 1, 1, 8, 8))
+    >>> list(logits.shape)
+    [2, 1, 10]
+
     Args:
         network: `hdlif.nn.Sequential`, `torch.nn.Sequential`, or a class derived from `hdlif.nn.Temporal`.
     Raises:
@@ -46,5 +55,16 @@ class OwnNetwork(Temporal):
 
 
 def as_network(module: nn.Module) -> Temporal:
-    """A module as a network; one that is called as `Network` is already stays as it is."""
+    """`module` as a network: a `Network` or `OwnNetwork` as it is, and any other module in an `OwnNetwork`.
+
+    >>> from torch import nn
+    >>> from hdlif.models import as_network
+    >>> from hdlif.nn import HDLIF
+    >>> network = as_network(nn.Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3)))
+    >>> as_network(network) is network
+    True
+
+    Args:
+        module: as of `OwnNetwork`, whose errors are raised.
+    """
     return module if isinstance(module, Network | OwnNetwork) else OwnNetwork(module)

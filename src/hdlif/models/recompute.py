@@ -24,6 +24,11 @@ class ReversibleSequential(Sequential, Recomputing):
     many blocks there are. The backward pass runs each branch f and g once more, from the last block to the first,
     with the state, the held weights, the mode and the precision of its forward pass; it leaves buffers alone, and
     takes measures again. The streams are float32 or wider.
+
+    An example is at `ReversibleBlock`.
+
+    Args:
+        blocks: of equal channels; `ReversibleBlock` has an example.
     """
 
     def __init__(self, *blocks: ReversibleBlock) -> None:

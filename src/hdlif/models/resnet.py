@@ -22,12 +22,30 @@ StemFactory = Callable[[int, int], nn.Module]
 
 
 def cifar_stem(in_channels: int, width: int) -> Sequential:
-    """3x3 convolution in fp32 and batch norm, at full resolution; no neuron."""
+    """3x3 convolution in fp32 and batch norm, at full resolution; no neuron.
+
+    >>> import torch
+    >>> from hdlif.models import cifar_stem, imagenet_stem
+    >>> images = torch.rand(1, 2, 3, 32, 32)
+    >>> [list(stem(3, 4)(images, steps=range(2))[0].shape) for stem in (cifar_stem, imagenet_stem)]
+    [[1, 2, 4, 32, 32], [1, 2, 4, 8, 8]]
+
+    Args:
+        in_channels: channels of the image.
+        width: channels of the first stage.
+    """
     return Sequential({"conv": nn.Conv2d(in_channels, width, 3, padding=1, bias=False), "bn": BatchNorm2d(width)})
 
 
 def imagenet_stem(in_channels: int, width: int) -> Sequential:
-    """7x7 convolution of stride 2 in fp32, batch norm, 3x3 max-pool of stride 2; no neuron."""
+    """7x7 convolution of stride 2 in fp32, batch norm, 3x3 max-pool of stride 2; no neuron.
+
+    An example is at `cifar_stem`.
+
+    Args:
+        in_channels: channels of the image.
+        width: channels of the first stage.
+    """
     conv = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
     return Sequential({"conv": conv, "bn": BatchNorm2d(width), "pool": nn.MaxPool2d(3, stride=2, padding=1)})
 
@@ -45,6 +63,14 @@ def resnet(
     stem: StemFactory = cifar_stem,
 ) -> Network:
     """A pre-activation ResNet: stage i has `blocks[i]` blocks of `width`·2^i channels; later stages halve the map.
+
+    >>> import torch
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF
+    >>> network = resnet(neuron=lambda place: HDLIF(time_steps=4), blocks=[1, 1], width=4, classes=10)
+    >>> logits, state = network(torch.rand(1, 2, 3, 8, 8), steps=range(4))
+    >>> list(logits.shape)
+    [4, 2, 10]
 
     Args:
         neuron: makes each neuron layer from its `Place`.
@@ -93,7 +119,21 @@ def resnet18(
     block: BlockFactory = PreActBlock,
     stem: StemFactory = cifar_stem,
 ) -> Network:
-    """ResNet-18: four stages of two blocks; with the CIFAR stem at 32x32 and width 64 it has 548,864 neurons."""
+    """ResNet-18: four stages of two blocks; with the CIFAR stem at 32x32 and width 64 it has 548,864 neurons.
+
+    >>> from functools import partial
+    >>> import torch
+    >>> from hdlif.models import resnet18
+    >>> from hdlif.nn import HDLIF, QuantConv2d, Ternary
+    >>> conv = partial(QuantConv2d, quantizer=Ternary())
+    >>> network = resnet18(neuron=lambda place: HDLIF(time_steps=2), classes=10, width=4, conv=conv)
+    >>> logits, state = network(torch.rand(1, 1, 3, 16, 16), steps=range(2))
+    >>> list(logits.shape)
+    [2, 1, 10]
+
+    Args:
+        neuron, classes, in_channels, width, conv, norm, block, stem: as of `resnet`.
+    """
     return resnet(
         neuron=neuron,
         blocks=(2, 2, 2, 2),
@@ -118,7 +158,19 @@ def resnet34(
     block: BlockFactory = PreActBlock,
     stem: StemFactory = imagenet_stem,
 ) -> Network:
-    """ResNet-34: stages of 3, 4, 6 and 3 blocks; with the ImageNet stem at 224x224 it has 2,935,296 neurons."""
+    """ResNet-34: stages of 3, 4, 6 and 3 blocks; with the ImageNet stem at 224x224 it has 2,935,296 neurons.
+
+    >>> import torch
+    >>> from hdlif.models import resnet34
+    >>> from hdlif.nn import HDLIF
+    >>> network = resnet34(neuron=lambda place: HDLIF(time_steps=1), classes=10, width=2)
+    >>> logits, state = network.eval()(torch.rand(1, 1, 3, 64, 64), steps=range(1))
+    >>> list(logits.shape)
+    [1, 1, 10]
+
+    Args:
+        neuron, classes, in_channels, width, conv, norm, block, stem: as of `resnet`.
+    """
     return resnet(
         neuron=neuron,
         blocks=(3, 4, 6, 3),
@@ -149,9 +201,17 @@ def reversible_resnet(
     Stage i has `blocks[i]` blocks of `width`·2^i channels. The first block of a later stage halves the map and is an
     ordinary `PreActBlock`, "down"; all others are `ReversibleBlock`s, in "blocks".
 
+    >>> import torch
+    >>> from hdlif.models import reversible_resnet
+    >>> from hdlif.nn import HDLIF
+    >>> network = reversible_resnet(neuron=lambda place: HDLIF(time_steps=2), blocks=[2], width=4, classes=10)
+    >>> logits, state = network(torch.rand(1, 1, 3, 8, 8), steps=range(2))
+    >>> list(logits.shape)
+    [2, 1, 10]
+
     Args:
-        grid: as in `ReversibleBlock`.
-        The others are those of `resnet`.
+        neuron, blocks, width, classes, in_channels, conv, norm, stem: as of `resnet`.
+        grid: as of `ReversibleBlock`.
     """
     if not blocks or min(blocks) < 1 or width < 1:
         raise ValueError(f"blocks = {list(blocks)}, width = {width}; give at least one stage of at least one block")

@@ -34,9 +34,17 @@ def resnet19(
 
     With the CIFAR stem at 32x32, width 128 and hidden 256 it has 1,409,280 neurons in 17 layers.
 
+    >>> import torch
+    >>> from hdlif.models import resnet19
+    >>> from hdlif.nn import HDLIF
+    >>> network = resnet19(neuron=lambda place: HDLIF(time_steps=2), classes=10, width=4, hidden=8)
+    >>> logits, state = network.eval()(torch.rand(1, 1, 3, 8, 8), steps=range(2))
+    >>> list(logits.shape)
+    [2, 1, 10]
+
     Args:
         hidden: neurons between the pooled map and the classifier; their fp32 synapses, normalised, count as body.
-        The others are those of `resnet`.
+        neuron, classes, in_channels, width, conv, norm, block, stem: as of `resnet`.
     """
     if hidden < 1:
         raise ValueError(f"hidden = {hidden}; it must be at least 1")

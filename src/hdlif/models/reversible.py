@@ -1,4 +1,4 @@
-"""The reversible block: two streams of currents, each of which can be had back from the block's output."""
+"""The reversible block: two streams of currents, each of which can be computed back from the block's output."""
 
 import math
 from typing import Any
@@ -16,6 +16,13 @@ GRID = 2.0**-16
 class Grid(nn.Module):
     """x rounded to multiples of `step`, in float32 or wider; the gradient passes as through the identity.
 
+    >>> import torch
+    >>> from hdlif.models import Grid
+    >>> Grid(0.25)(torch.tensor([0.1, 0.3, -0.7])).tolist()
+    [0.0, 0.25, -0.75]
+
+    Args:
+        step: distance of two grid points, a power of two.
     Raises:
         ValueError: `step` is no power of two, so that the multiples would not be exact.
     """
@@ -55,9 +62,19 @@ class ReversibleBlock(Temporal):
     in the other. So x, f and g are rounded to a grid, on which sums are exact, and so is the way back, for
     currents of up to 2^24 steps in float32: 2^8 for the step of 2^-16.
 
+    >>> import torch
+    >>> from hdlif.models import Place, ReversibleBlock, ReversibleSequential
+    >>> from hdlif.nn import HDLIF
+    >>> places = Place("f", 0, 0, 0, 0, 4), Place("g", 0, 0, 1, 1, 4)
+    >>> blocks = [ReversibleBlock(8, neuron=lambda place: HDLIF(2), places=places) for _ in range(2)]
+    >>> y, state = ReversibleSequential(*blocks)(torch.randn(2, 1, 8, 4, 4), None, range(2))
+    >>> list(y.shape)
+    [2, 1, 8, 4, 4]
+
     Args:
+        channels: C of x, even.
+        neuron, places, conv, norm: as of `PreActBlock`; the places are those of f and g.
         grid: step of the grid, a power of two; None does not round.
-        The others are those of `PreActBlock`.
     """
 
     def __init__(

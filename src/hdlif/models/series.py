@@ -16,7 +16,12 @@ _LED_BACK = 0.5
 
 
 def led_back(neuron: Temporal, synapse: nn.Module) -> Recurrent:
-    """A neuron layer that also reads, through `synapse`, what it emitted at the step before; its weights are halved."""
+    """A neuron layer that also reads, through `synapse`, what it emitted at the step before.
+
+    Args:
+        neuron: a neuron layer.
+        synapse: U, as of `hdlif.nn.Recurrent`; its weights are halved in place.
+    """
     weight = synapse.weight
     assert isinstance(weight, Tensor)
     weight.data *= _LED_BACK
@@ -36,8 +41,17 @@ def recurrent(
 ) -> Network:
     """`dense`, whose every layer also reads what it emitted at the step before: I_t = x_t + U s_{t-1}.
 
-    U is a layer of the body, made by `conv`; arguments are those of `dense`. The recipe key `neuron.recurrent` does the
+    U is a layer of the body, made by `conv`. The arguments (neuron, classes, in_channels, in_size, widths, conv, norm,
+    attention) are those of `dense`. The recipe key `neuron.recurrent` does the
     same in any network.
+
+    >>> import torch
+    >>> from hdlif.models import recurrent
+    >>> from hdlif.nn import HDLIF
+    >>> network = recurrent(neuron=lambda place: HDLIF(8), classes=3, in_channels=2, widths=[8])
+    >>> logits, state = network(torch.rand(8, 4, 2, 1, 1))
+    >>> list(logits.shape)
+    [8, 4, 3]
     """
 
     def layer(place: Place) -> Temporal:
@@ -78,6 +92,14 @@ def conv1d(
     A layer is a delay line and a 1x1 convolution of all that it gives: at step t it reads steps t, t-d, …,
     t-(kernel-1)·d of the layer below and nothing later, so that the network runs step by step. Past inputs are state,
     beside what the neurons keep. With a kernel of 1 it is `dense`.
+
+    >>> import torch
+    >>> from hdlif.models import conv1d
+    >>> from hdlif.nn import HDLIF
+    >>> network = conv1d(neuron=lambda place: HDLIF(8), classes=3, in_channels=2, widths=[8, 8], kernel=3)
+    >>> logits, state = network(torch.rand(8, 4, 2, 1, 1))
+    >>> list(logits.shape)
+    [8, 4, 3]
 
     Args:
         neuron: makes each neuron layer from its `Place`.

@@ -31,6 +31,15 @@ def vgg_snn(
 ) -> Network:
     """A plain spiking network of 3x3 convolutions.
 
+    >>> import torch
+    >>> from hdlif.models import vgg_snn
+    >>> from hdlif.nn import HDLIF
+    >>> neuron, plan = (lambda place: HDLIF(time_steps=2)), [4, "P", 8, "P"]
+    >>> network = vgg_snn(neuron=neuron, classes=10, plan=plan, final_size=2)
+    >>> logits, state = network(torch.rand(2, 1, 2, 8, 8))
+    >>> list(logits.shape)
+    [2, 1, 10]
+
     Args:
         neuron: makes each neuron layer from its `Place`.
         classes: number of logits.

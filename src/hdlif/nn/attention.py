@@ -21,6 +21,13 @@ class SECA(PerStep, Temporal):
     then stays so. The gate multiplies a current and cannot be folded. `weight` [1, k] or [T, k] and `bias` [1] or [T]
     start as those of a 1-D convolution, uniform in ±1/√k.
 
+    >>> import torch
+    >>> from hdlif.nn import SECA
+    >>> attention = SECA(channels=8)
+    >>> y, state = attention(torch.randn(4, 2, 8, 5, 5), None, range(4))
+    >>> list(y.shape), sum(p.numel() for p in attention.parameters())
+    ([4, 2, 8, 5, 5], 6)
+
     Args:
         channels: C.
         kernel_size: k, odd; the published modules have 5 and a bias, 6 parameters each.
@@ -89,5 +96,13 @@ def eca_kernel_size(channels: int) -> int:
 
 
 def eca(channels: int) -> SECA:
-    """The original ECA, at every time step: a kernel that grows with the channels, and no bias."""
+    """The original ECA, at every time step: a kernel that grows with the channels, and no bias.
+
+    >>> from hdlif.nn import eca
+    >>> [list(p.shape) for p in eca(64).parameters()]
+    [[1, 3]]
+
+    Args:
+        channels: C; the kernel size is `eca_kernel_size(channels)`.
+    """
     return SECA(channels, kernel_size=eca_kernel_size(channels), bias=False)

@@ -74,7 +74,9 @@ class Firing:
 
 @dataclass(frozen=True)
 class Watch:
-    """What is told when a layer works, and sees nothing of what it is given or gives, so that it may run in a chain.
+    """What is called when a layer begins and ends its work.
+
+    It sees none of the layer's inputs and outputs, so that the layer may run in a chain.
 
     Attributes:
         begin: takes the layer.

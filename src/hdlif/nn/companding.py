@@ -19,9 +19,19 @@ class Companded(EquationNeuron):
         y = x + share·(¼ Σ_b clamp(x/b, -1, 1) - x),   b = 1/256, 1/64, ..., 4
 
     The sum is odd, and linear between the ends b. It rises by 1 - |x|/4 from |x| to four times as much, for |x| from
-    1/1024 to 4; a quarter of it lies within 1.5. So a network tells a sway of 0.03 deviations from one of 0.1, which
-    beside a step of 4 are both next to nothing. Nothing is learned and nothing kept: the sample of a step is seen at
-    that step alone. `companded` makes one.
+    1/1024 to 4; a quarter of it lies within 1.5. So a network can distinguish a sway of 0.03 deviations from one of
+    0.1, which beside a step of 4 are both next to nothing. Nothing is learned and nothing kept: the sample of a step is
+    seen at that step alone. `companded` makes one.
+
+    >>> import torch
+    >>> from hdlif.nn import Companded
+    >>> y, state = Companded(time_steps=1)(torch.tensor([[[0.0, 0.25, 4.0]]]), None, range(1))
+    >>> y.tolist(), state
+    ([[[0.0, 1.078125, 1.5]]], None)
+
+    Args:
+        share: 1 in the channels that are companded, 0 in those that stay as they are; it is not learned.
+        time_steps, learned, channels, per_step, quantizer, path: as of `EquationNeuron`.
     """
 
     states = ()
@@ -37,8 +47,17 @@ class Companded(EquationNeuron):
 
 
 def companded(channels: int, which: Sequence[int]) -> Companded:
-    """A `Companded` of an input of so many channels, of those that are named, from 0.
+    """A `Companded` for an input of several channels that compands some of them.
 
+    >>> import torch
+    >>> from hdlif.nn import companded
+    >>> y, _ = companded(2, [1])(torch.full((1, 1, 2, 1, 1), 4.0), None, range(1))
+    >>> y.flatten().tolist()
+    [4.0, 1.5]
+
+    Args:
+        channels: C of the input.
+        which: the channels that are companded, numbered from 0; the others stay as they are.
     Raises:
         ValueError: there is no such channel, or one is named twice.
     """

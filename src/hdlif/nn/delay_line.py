@@ -18,6 +18,15 @@ class DelayLine(Temporal):
     nothing later than x_t. What is held is state; deployed, each held step is an op `delay`. A rule that cuts time
     learns the convolution's weights from held values as from an input: what these follow from is cut.
 
+    >>> import torch
+    >>> from hdlif.nn import DelayLine
+    >>> x = torch.tensor([1.0, 2.0, 3.0, 4.0]).view(4, 1, 1)
+    >>> y, state = DelayLine(taps=2, dilation=2)(x, None, range(4))
+    >>> y[:, 0].tolist()
+    [[1.0, 0.0], [2.0, 0.0], [3.0, 1.0], [4.0, 2.0]]
+    >>> state["held"].flatten().tolist()
+    [4.0, 3.0]
+
     Args:
         taps: K, at least 1.
         dilation: d, at least 1.
@@ -78,6 +87,12 @@ class Changes(DelayLine):
 
     Small changes of large values are exact, as a layer that learns them from both steps is not. Deployed it is a delay
     line of two taps, and a 1x1 convolution with weights of 0, 1 and -1.
+
+    >>> import torch
+    >>> from hdlif.nn import Changes
+    >>> y, state = Changes()(torch.tensor([1.0, 3.0, 3.0]).view(3, 1, 1), None, range(3))
+    >>> y[:, 0].tolist()
+    [[1.0, 1.0], [3.0, 2.0], [3.0, 0.0]]
 
     State: {"held": [B, 1, C, ...]}, the step before.
     """

@@ -10,6 +10,14 @@ class Dspike(nn.Module):
     """The surrogate `functional.dspike` with its temperature b as a buffer, which checkpoints carry.
 
     A neuron that has it as its `surrogate` can have b adapted, see `training.temperature`.
+
+    >>> from hdlif.nn import LIF, Dspike
+    >>> neuron = LIF(time_steps=4, surrogate=Dspike(temperature=2.0))
+    >>> neuron.surrogate.temperature.item()
+    2.0
+
+    Args:
+        temperature: b at the start, above 0.
     """
 
     temperature: Tensor

@@ -23,6 +23,11 @@ from hdlif.nn.time_constants import TimeConstants
 class Parameter:
     """A parameter of an `EquationNeuron`: a number, or one for each time step and channel, learned or fixed.
 
+    >>> from hdlif.nn import Parameter
+    >>> leak = Parameter(0.5)
+    >>> threshold = Parameter(0.5, high=float("inf"))
+    >>> gain = Parameter(1.0, learned=False)
+
     Attributes:
         start: at the start, at every step and channel; one number.
         low, high: the open range of a learned one: a sigmoid between them, a softplus above `low` where `high` is ∞,
@@ -85,9 +90,9 @@ class EquationNeuron(SteppedNeuron):
 
     Args:
         time_steps: T.
-        learned: of the parameters that do not say so themselves.
+        learned: of the parameters that do not state it themselves.
         channels: C for values per channel; None for one of the layer.
-        per_step: False shares the parameters that do not say so themselves among all steps.
+        per_step: False shares the parameters that do not state it themselves among all steps.
         quantizer: maps what the step emits, 0 or more, to codes; the states keep what the step makes of itself.
         path: see `SteppedNeuron.choose_path`.
         starts: of parameters, by name, where they are others than the class says; `TimeConstants` spread one of 1 - 1/τ

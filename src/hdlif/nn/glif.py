@@ -49,10 +49,17 @@ class GLIF(SteppedNeuron):
 
     All parameters are learned, as logits of a sigmoid; the gates start near ½.
 
+    >>> import torch
+    >>> from hdlif.nn import GLIF
+    >>> _ = torch.manual_seed(0)
+    >>> spikes, state = GLIF(time_steps=4, channels=3)(torch.rand(4, 2, 3), None, range(4))
+    >>> list(spikes.shape), sorted(spikes.unique().tolist()), sorted(state)
+    ([4, 2, 3], [0.0, 1.0], ['fired', 'potential'])
+
     Args:
         time_steps: T.
         channels: C for parameters per channel; None for one set of the layer.
-        per_step: every parameter has a value for each step; otherwise the conductance alone has, as published.
+        per_step: True gives every parameter a value for each step; by default only the conductance has, as published.
         leak, linear_leak, reset, threshold: λ, l, r and θ at the start, in (0, 1); l starts at θ/2T and r at θ by
             default.
         surrogate: stands for dH/dx.

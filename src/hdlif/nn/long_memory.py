@@ -31,6 +31,17 @@ class AdaptiveHDLIF(EquationNeuron):
     silent and [[0, 1], [δλ, ρ - δ]] where it fires: its eigenvalues lie inside the unit circle for λ, ρ in [0, 1) and
     0 <= δ < (1 + ρ)/(1 + λ), so for any that are learned. ρ_t and δ_t act on later steps alone: a rule that cuts time
     leaves them where they start. With δ = 0 it is HD-LIF.
+
+    >>> import torch
+    >>> from hdlif.nn import AdaptiveHDLIF
+    >>> neuron = AdaptiveHDLIF(time_steps=2, threshold=0.5, adaptation_leak=0.5, rise=0.25)
+    >>> spikes, state = neuron(torch.tensor([1.5, 1.0]).view(2, 1, 1), None, range(2))
+    >>> spikes.flatten().tolist()
+    [1.0, 0.5]
+
+    Args:
+        leak, threshold, adaptation_leak, rise: λ, θ, ρ and δ at the start, at every step and channel.
+        time_steps, learned, channels, per_step, quantizer, path: as of `EquationNeuron`.
     """
 
     states = ("potential", "adaptation")
@@ -62,6 +73,17 @@ class SecondOrderHDLIF(EquationNeuron):
 
     λ is `leak`, μ `synapse_leak`, θ `threshold`. The Jacobian of (i, v) is [[μ, 0], [μ, λ]] where the neuron is silent
     and [[μ, 0], [0, 0]] where it fires: stable for λ, μ in [0, 1). With μ = 0 it is HD-LIF.
+
+    >>> import torch
+    >>> from hdlif.nn import SecondOrderHDLIF
+    >>> neuron = SecondOrderHDLIF(time_steps=3, leak=0.5, synapse_leak=0.5, threshold=0.75)
+    >>> spikes, state = neuron(torch.tensor([0.5, 0.0, 0.0]).view(3, 1, 1), None, range(3))
+    >>> spikes.flatten().tolist(), state["potential"].tolist()
+    ([0.0, 0.0, 0.0], [[0.375]])
+
+    Args:
+        leak, synapse_leak, threshold: λ, μ and θ at the start, at every step and channel.
+        time_steps, learned, channels, per_step, quantizer, path: as of `EquationNeuron`.
     """
 
     states = ("synapse", "potential")
@@ -89,6 +111,22 @@ class ResonateHDLIF(EquationNeuron):
     r is `decay`, ω `angle` (in (0, π) where it is learned), θ `threshold`. Deployed, r·cos ω and r·sin ω are numbers of
     the file. The Jacobian of (u, w) is a turn by ω times r where the neuron is silent and r·[[0, 0], [sin ω, cos ω]]
     where it fires: stable for r in [0, 1). With ω = 0 it is HD-LIF of leak r.
+
+    With ω = π/2 it fires at two impulses that come 4 steps apart, and not where they come 2 steps apart:
+
+    >>> import math, torch
+    >>> from hdlif.nn import ResonateHDLIF
+    >>> neuron = ResonateHDLIF(time_steps=5, decay=0.9, angle=math.pi / 2, threshold=0.5)
+    >>> spikes, state = neuron(torch.tensor([0.4, 0, 0, 0, 0.4]).view(5, 1, 1), None, range(5))
+    >>> (spikes > 0).flatten().tolist()
+    [False, False, False, False, True]
+    >>> spikes, state = neuron(torch.tensor([0.4, 0, 0.4, 0, 0]).view(5, 1, 1), None, range(5))
+    >>> (spikes > 0).any().item()
+    False
+
+    Args:
+        decay, angle, threshold: r, ω and θ at the start, at every step and channel; ω in radians a step.
+        time_steps, learned, channels, per_step, quantizer, path: as of `EquationNeuron`.
     """
 
     states = ("potential", "w")
@@ -114,9 +152,20 @@ class SlidingParallelHDLIF(EquationNeuron):
     0, the comparison with θ, and no multiplication; n - 1 numbers are kept. No leak describes its memory, so OTTT and
     NDOT keep no trace in front of it; a rule that cuts time learns by f_0 alone. With taps (1,) it is Parallel HD-LIF.
 
+    >>> import torch
+    >>> from hdlif.nn import SlidingParallelHDLIF
+    >>> neuron = SlidingParallelHDLIF(time_steps=3, taps=(1, -1), threshold=0.25)
+    >>> spikes, state = neuron(torch.tensor([1.0, 1.5, 1.0]).view(3, 1, 1), None, range(3))
+    >>> spikes.flatten().tolist()
+    [0.75, 0.25, 0.0]
+
     Args:
         taps: f_0, ..., f_{n-1}, n <= 4; neither the first nor the last is 0.
+        threshold: θ at the start, at every step and channel.
+        time_steps, learned, channels, per_step, quantizer, path: as of `EquationNeuron`.
     State: {"delayed_j": I_{t-j} [B, ...]} for 0 < j < n; none with one tap.
+    Raises:
+        ValueError: `taps` are others than these.
     """
 
     states: tuple[str, ...] = ("delayed_1",)

@@ -18,12 +18,24 @@ class MemBN(PerStep):
     take the last step's values, and change its statistics. In eval mode m̂ = α*·m - β*, see `affine`, and a deployed
     neuron carries it in its leak and threshold, at no cost (`deploy.fold_mem_bn`).
 
+    It is given to a neuron:
+
+    >>> import torch
+    >>> from hdlif.nn import HDLIF, MemBN
+    >>> neuron = HDLIF(time_steps=4, norm=MemBN(time_steps=4, channels=3))
+    >>> spikes, state = neuron(torch.randn(4, 8, 3, 5, 5), None, range(4))
+    >>> neuron.norm.num_batches_tracked.tolist()
+    [1, 1, 1, 1]
+
     Args:
         time_steps: T.
         channels: C of the membrane [B, C, ...].
         mix: "raw" has α and β themselves as parameters; "sigmoid" has α = σ(a), β = σ(b), both ½ at the start, as
             the paper's release.
         momentum: weight of a new batch's statistics; None takes the mean over all batches seen.
+        eps: added to the variance.
+    Raises:
+        ValueError: `mix` is another.
     """
 
     running_mean: Tensor

@@ -9,7 +9,20 @@ from torch import Tensor, nn
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Every module in eval mode inside, in the mode it had before outside."""
+    """Every module in eval mode inside, in the mode it had before outside.
+
+    >>> from torch import nn
+    >>> from hdlif.nn import evaluation_mode
+    >>> model = nn.Dropout()
+    >>> with evaluation_mode(model):
+    ...     model.training
+    False
+    >>> model.training
+    True
+
+    Args:
+        model: any module.
+    """
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

@@ -71,8 +71,16 @@ class _LeakyNeuron(SteppedNeuron):
 class LIF(_LeakyNeuron):
     """Leaky integrate-and-fire neurons that emit θ_t·H(m_t - θ_t); equation at `functional.lif_step`.
 
+    >>> import torch
+    >>> from hdlif.nn import LIF
+    >>> neuron = LIF(time_steps=3)
+    >>> current = torch.tensor([0.75, 0.75, 0.75]).view(3, 1, 1)
+    >>> spikes, state = neuron(current, None, range(3))
+    >>> spikes.flatten().tolist(), state["potential"].tolist()
+    ([0.0, 1.0, 0.0], [[0.8125]])
+
     Args:
-        time_steps: T, the number of steps leak and threshold are held for.
+        time_steps: T: leak and threshold have a value for each of T steps; later steps take the last one's.
         leak, threshold: λ and θ at the start, at every step; `TimeConstants` spread the leak over channels.
         learned: learn λ_t = σ(a_t) and θ_t = ½ + σ(b_t), range (½, 1½); otherwise both are fixed.
         channels: C for a leak and a threshold per channel; None for one of the layer.
@@ -82,6 +90,9 @@ class LIF(_LeakyNeuron):
         surrogate, reset: as in `functional.lif_step`.
         path: see `SteppedNeuron.choose_path`.
     State: {"potential": v [B, ...]}, float32 or wider.
+    Raises:
+        ValueError: a learned leak or threshold starts outside its range, or an argument would have no effect.
+        ShapeError: a start is no single number; or a current has other channels than the parameters.
     """
 
     def __init__(
@@ -126,9 +137,17 @@ class LIF(_LeakyNeuron):
 class GradedLIF(_LeakyNeuron):
     """LIF neurons that emit the surplus: HD-LIF's spikes with LIF's soft reset; `functional.graded_lif_step`.
 
-    λ_t = σ(a_t) and θ_t = σ(b_t) as in `HDLIF`, whose arguments these are.
+    λ_t = σ(a_t) and θ_t = σ(b_t) as in `HDLIF`.
+
+    >>> import torch
+    >>> from hdlif.nn import GradedLIF
+    >>> neuron = GradedLIF(time_steps=2, leak=0.5, threshold=0.5)
+    >>> spikes, state = neuron(torch.tensor([1.25, 0.0]).view(2, 1, 1), None, range(2))
+    >>> spikes.flatten().tolist(), state["potential"].tolist()
+    ([0.75, 0.0], [[0.375]])
 
     Args:
+        time_steps, leak, threshold, learned, channels, per_step, threshold_form, quantizer: as of `HDLIF`.
         surrogate: stands for dH/dx in the reset.
         threshold_low: the lower end of a learned θ's range, 0 by default.
         path: see `SteppedNeuron.choose_path`.
@@ -175,8 +194,23 @@ class HDLIF(_LeakyNeuron):
 
     λ_t = σ(a_t) and θ_t = σ(b_t), by default learned and one scalar per layer and time step.
 
+    >>> import torch
+    >>> from hdlif.nn import HDLIF
+    >>> neuron = HDLIF(time_steps=3, leak=0.5, threshold=0.5)
+    >>> current = torch.tensor([0.25, 1.0, 0.0]).view(3, 1, 1)
+    >>> spikes, state = neuron(current, None, range(3))
+    >>> spikes.flatten().tolist(), state["potential"].tolist()
+    ([0.0, 0.625, 0.0], [[0.25]])
+
+    The state is a value: given back, it continues the sequence, and None starts a new one.
+
+    >>> first, state = neuron(current[:1], None, range(1))
+    >>> rest, state = neuron(current[1:], state, range(1, 3))
+    >>> torch.equal(torch.cat([first, rest]), spikes)
+    True
+
     Args:
-        time_steps: T.
+        time_steps: T: leak and threshold have a value for each of T steps; later steps take the last one's.
         leak, threshold: λ and θ at the start, in (0, 1); `TimeConstants` spread the leak over channels.
         learned: learn both; otherwise both are fixed.
         channels: C for a leak and a threshold per channel; None for one of the layer.
@@ -186,6 +220,9 @@ class HDLIF(_LeakyNeuron):
         norm: Mem-BN on the membrane.
         path: see `SteppedNeuron.choose_path`; with Mem-BN, whose statistics couple samples, it is "steps".
     State: {"potential": v [B, ...]}, float32 or wider.
+    Raises:
+        ValueError: a learned leak or threshold starts outside its range; or `path` is "fused" with Mem-BN.
+        ShapeError: a start is no single number; or a current has other channels than the parameters.
     """
 
     def __init__(
@@ -240,6 +277,13 @@ class ParallelHDLIF(SteppedNeuron):
 
     Each step has its own θ_t = σ(b_t); `per_step=False` has one for all, which is what the paper's release runs. All
     steps of a chunk are computed at once.
+
+    >>> import torch
+    >>> from hdlif.nn import ParallelHDLIF
+    >>> neuron = ParallelHDLIF(time_steps=2, threshold=0.5)
+    >>> spikes, state = neuron(torch.tensor([0.25, 1.0]).view(2, 1, 1), None, range(2))
+    >>> spikes.flatten().tolist(), state
+    ([0.0, 0.5], None)
 
     Args:
         time_steps, threshold, learned, channels, per_step, threshold_form, quantizer: as in `HDLIF`.

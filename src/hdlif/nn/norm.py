@@ -22,9 +22,16 @@ class BatchNorm2d(Temporal, Normalising):
     constant in time (time axis 1) is normalised once, and its statistics enter once for each of its K steps. In eval
     mode μ and σ² are the running statistics. A batch on several ranks: `carrying`.
 
-    Where the steps say so (`carrying(steps, by_average=True)`), as those of a stream do, train mode normalises by the
+    Where the steps carry it (`carrying(steps, by_average=True)`), as those of a stream do, train mode normalises by the
     running statistics too, once the step's batch, of one sample or more, has entered them, and they are constants to
     the gradient: μ ← μ + momentum·(mean(x) - μ), σ² ← (1 - momentum)·σ² + momentum·mean((x - μ_before)(x - μ_after)).
+
+    >>> import torch
+    >>> from hdlif.nn import BatchNorm2d
+    >>> norm = BatchNorm2d(channels=3)
+    >>> y, state = norm(torch.randn(4, 8, 3, 5, 5), None, range(4))
+    >>> bool(y.mean((1, 3, 4)).abs().max() < 1e-5), norm.num_batches_tracked.item(), state
+    (True, 4, None)
 
     Args:
         channels: C.
@@ -32,6 +39,10 @@ class BatchNorm2d(Temporal, Normalising):
             step, so that what is trained step by step is run with the statistics of their mixture. T gives each
             step its own, [T, C] (steps beyond T take, and change, the last one's); weight and bias stay shared.
         momentum: weight of a new step's statistics; None takes the mean over all steps seen.
+        eps: added to the variance, 0 or more.
+    Raises:
+        ValueError: `time_steps`, `momentum` or `eps` lies outside its range.
+        StateError: statistics by exponential average are asked for with statistics per step, or on several ranks.
     """
 
     running_mean: Tensor
@@ -254,7 +265,19 @@ def _at_once(x: Tensor, gather: Gather | None) -> bool:
 
 
 class BatchNorm1d(BatchNorm2d):
-    """Batch norm over (batch, length) of [K, B, C, L], or over the batch of [K, B, C]; in all else as `BatchNorm2d`."""
+    """Batch norm over (batch, length) of [K, B, C, L], or over the batch of [K, B, C].
+
+    Its arguments (channels, time_steps, eps, momentum) and its behaviour in time are those of `BatchNorm2d`.
+
+    >>> import torch
+    >>> from hdlif.nn import BatchNorm1d
+    >>> y, state = BatchNorm1d(channels=3)(torch.randn(4, 8, 3), None, range(4))
+    >>> list(y.shape)
+    [4, 8, 3]
+
+    Raises:
+        ShapeError: the input has another number of axes.
+    """
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
         if x.ndim not in (3, 4):

@@ -18,6 +18,9 @@ class PerStep(nn.Module):
     """A module whose parameters belong to time steps, first axis T (or 1 where all steps share); no weight decay.
 
     Steps beyond T take the last step's values.
+
+    Args:
+        time_steps: T, at least 1.
     """
 
     def __init__(self, time_steps: int) -> None:
@@ -85,7 +88,16 @@ def _count(name: str, value: object, mend: str = "") -> int:
 
 
 def step_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters of a network that belong to time steps, in its order."""
+    """The parameters of a network that belong to time steps, in its order.
+
+    >>> from torch import nn
+    >>> from hdlif.nn import HDLIF, step_parameters
+    >>> [list(p.shape) for p in step_parameters(nn.Sequential(nn.Linear(3, 3), HDLIF(time_steps=4)))]
+    [[4], [4]]
+
+    Args:
+        model: any module.
+    """
     owned = {id(p) for module in model.modules() if isinstance(module, PerStep) for p in module.parameters()}
     return [parameter for parameter in model.parameters() if id(parameter) in owned]
 
@@ -130,6 +142,11 @@ class StepValue(PerStep):
         softplus:  y_t = low + log(1 + exp(a_t)), in (low, ∞)
         free:      y_t = a_t
 
+    >>> from hdlif.nn import StepValue
+    >>> leak = StepValue(time_steps=3, value=0.5, learned=True, channels=2)
+    >>> list(leak.logit.shape), leak(range(2, 5)).tolist()
+    ([3, 2], [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]])
+
     Args:
         time_steps: T.
         value: y at the start, at every step; `TimeConstants` for a leak that starts elsewhere in each channel.
@@ -140,6 +157,9 @@ class StepValue(PerStep):
         per_step: False shares one row among all steps, [1] or [1, C].
         form: how y follows from a.
         name, mend: for errors: what y is, and what allows a start outside the range.
+    Raises:
+        ValueError: a learned value starts outside its range, or an argument would have no effect.
+        ShapeError: `value` is no single number.
     """
 
     def __init__(

@@ -18,6 +18,13 @@ class Recurrent(Temporal):
     `delay`. The steps of a chunk are taken one after the other. A rule that cuts time learns U from s_{t-1} as from an
     input: what s_{t-1} itself follows from is cut.
 
+    >>> import torch
+    >>> from hdlif.nn import HDLIF, QuantLinear, Recurrent
+    >>> layer = Recurrent(HDLIF(time_steps=4), QuantLinear(3, 3, bias=False))
+    >>> spikes, state = layer(torch.rand(4, 2, 3), None, range(4))
+    >>> list(spikes.shape), sorted(state), torch.equal(state["spike"], spikes[-1])
+    ([4, 2, 3], ['neuron', 'spike'], True)
+
     Args:
         neuron: a neuron layer.
         synapse: U, from spikes [B, C, ...] to currents of that shape, such as a `QuantConv2d` with padding, or a

@@ -13,9 +13,16 @@ class Affine(Temporal):
     (a cue that comes at the same time in each) is taken away, and given back by the running statistics in eval mode.
     Here nothing depends on the batch or the step: training sees what is run, with a batch of one as well.
 
+    >>> import torch
+    >>> from hdlif.nn import Affine
+    >>> Affine(channels=2, scale=0.5)(torch.ones(1, 1, 2), None, range(1))[0].tolist()
+    [[[0.5, 0.5]]]
+
     Args:
         channels: C.
         scale: of `weight` at the start, above 0.
+    Raises:
+        ValueError: `scale` is not above 0.
     """
 
     def __init__(self, channels: int, *, scale: float = 1.0) -> None:

@@ -14,13 +14,21 @@ from hdlif.kernels.code_conv import CodedSpikes
 class SpikeQuantizer(nn.Module):
     """Graded spikes on 2^bits levels; see `functional.quantize_spike`.
 
+    >>> import torch
+    >>> from hdlif.nn import HDLIF, SpikeQuantizer
+    >>> SpikeQuantizer(bits=4, step=0.25)(torch.tensor([0.0, 0.3, 9.0])).tolist()
+    [0.0, 0.25, 3.75]
+    >>> neuron = HDLIF(time_steps=4, quantizer=SpikeQuantizer(bits=2, learned=True))
+
     Args:
         bits: 1 to 8.
-        step: distance of two levels, at the start where it is learned.
+        step: distance of two levels, above 0; at the start where it is learned.
         offset: rounding offset, 0 to 1; ½ rounds to nearest.
         learned: learn the step, one scalar per layer, with its gradient divided by √(neurons · largest code) (LSQ,
             Esser et al., ICLR 2020).
         gradient: "identity" passes the gradient everywhere, "clip" stops it above the range.
+    Raises:
+        ValueError: an argument lies outside its range.
     """
 
     def __init__(

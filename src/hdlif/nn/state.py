@@ -32,7 +32,12 @@ Reads = Mapping[str, Sequence[str]]
 
 
 class Temporal(nn.Module):
-    """A module that knows time: `forward(x, state, steps) -> (y, state)`; None is the state of one without."""
+    """A module that knows time: `forward(x, state, steps) -> (y, state)`.
+
+    x is a chunk of consecutive steps [K, B, ...] with K = len(steps), or [1, B, ...], the same at each of them. The
+    state is a nested mapping of tensors, None before the first step and of modules that keep none. A chunk of K must
+    equal K chunks of one. `Scope` shows how a module of your own runs its children.
+    """
 
     @property
     def paths(self) -> Paths | None:
@@ -109,11 +114,29 @@ class _Fired(NamedTuple):
 class Scope:
     """Runs the children of one module on one chunk, and gathers their states under their names.
 
-    >>> def forward(self, x, state, steps):
-    ...     run = Scope(self, state, steps)
-    ...     h = run("act1", x)
-    ...     h = run("conv1", h)
-    ...     return h, run.state
+    It is what the `forward` of a `Temporal` module is written with:
+
+    >>> import torch
+    >>> from hdlif.nn import HDLIF, QuantConv2d, Scope, Temporal
+    >>> class Residual(Temporal):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.act, self.conv = HDLIF(time_steps=4), QuantConv2d(2, 2, 3, padding=1)
+    ...
+    ...     def forward(self, x, state=None, steps=None):
+    ...         run = Scope(self, state, steps)
+    ...         h = run("act", x)
+    ...         return x + run("conv", h), run.state
+    >>> y, state = Residual()(torch.rand(4, 1, 2, 5, 5), None, range(4))
+    >>> list(y.shape), {name: list(kept) for name, kept in state.items()}
+    ([4, 1, 2, 5, 5], {'act': ['potential']})
+
+    Args:
+        module: whose direct children are run, by name.
+        state: of `module`, as its `forward` is given it; None starts a sequence.
+        steps: the time steps of the chunk.
+    Raises:
+        StateError: the state is no mapping, or lacks that of a child; a child with a state runs twice, or not at all.
     """
 
     def __init__(self, module: nn.Module, state: State | None, steps: range) -> None:
@@ -465,7 +488,14 @@ def _kind(value: object) -> str:
 
 
 def detach(state: State | None) -> State | None:
-    """The same state without its graph: where a rule calls it, the temporal gradient is cut."""
+    """The same values of `state` without a graph: where a rule calls it, the gradient through time is cut.
+
+    >>> import torch
+    >>> from hdlif.nn import HDLIF, detach
+    >>> _, state = HDLIF(time_steps=2)(torch.rand(2, 1, 3), None, range(2))
+    >>> state["potential"].requires_grad, detach(state)["potential"].requires_grad
+    (True, False)
+    """
     if state is None:
         return None
     entries = entries_of(state, "a module")

@@ -27,6 +27,16 @@ if TYPE_CHECKING:
 class Measure:
     """A small tensor made of one module's forward pass, which may enter a loss.
 
+    The firing rate of a layer, as a term of a loss:
+
+    >>> import torch
+    >>> from hdlif.nn import HDLIF, Measure, Sequential, carrying
+    >>> network, rates = Sequential(HDLIF(time_steps=2)), []
+    >>> rate = Measure(of=lambda x, y: (y > 0).float().mean(), give=rates.append)
+    >>> _ = network(torch.ones(2, 1, 4), steps=carrying(range(2), measures={network[0]: rate}))
+    >>> rates
+    [tensor(1.)]
+
     Attributes:
         of: makes it from the module's input and output; a state is no part of the output.
         give: takes it, with a graph, once for each forward pass that has one.
@@ -159,7 +169,7 @@ def carrying(
     by_average: bool | None = None,
     cut: bool | None = None,
 ) -> range:
-    """The same steps with what is given, and what they carry already.
+    """The same steps, which carry what is given in addition to what they carry already.
 
     >>> steps = carrying(range(2, 5), gather=lambda tensor: tensor[None])
     >>> list(steps), steps.start, steps == range(2, 5), carried(steps[1:]).gather is carried(steps).gather
@@ -168,6 +178,7 @@ def carrying(
     Args:
         weights, traces, gather, keeps_graphs, measures, wiring, eligibility, by_average, cut: as in `Steps`; None
             leaves what is there.
+        steps: consecutive time steps.
     """
     given = (weights, traces, gather, keeps_graphs, measures, wiring, eligibility, by_average, cut)
     if all(one is None for one in given):
@@ -190,7 +201,17 @@ def carrying(
 
 
 class Carrying(nn.Module):
-    """A model all of whose passes carry what is given here, as `carrying` takes it."""
+    """A model all of whose passes carry what is given here, as `carrying` takes it.
+
+    >>> import torch
+    >>> from hdlif.nn import HDLIF, Carrying, Sequential
+    >>> model = Carrying(Sequential(HDLIF(time_steps=2)), by_average=True)
+    >>> y, state = model(torch.rand(2, 1, 4), steps=range(2))
+
+    Args:
+        model: called as `model(x, state, steps=...)`.
+        what: keyword arguments of `carrying`.
+    """
 
     def __init__(self, model: nn.Module, **what: Any) -> None:
         super().__init__()

@@ -24,7 +24,10 @@ from hdlif.nn.one_pixel import is_product, product
 
 
 class WeightQuantizer(Protocol):
-    """Maps latent weights to the few values that run, and names them for accounting and export."""
+    """The role of a weight quantiser: it maps latent weights to the few values that run.
+
+    `Binary`, `Ternary` and `Integer` are three; accounting and export read the format from `bits` and `codes`.
+    """
 
     @property
     def bits(self) -> float:
@@ -39,7 +42,13 @@ class WeightQuantizer(Protocol):
 
 @dataclass(frozen=True)
 class Binary:
-    """1-bit weights: `functional.binarize_weight`."""
+    """1-bit weights: `functional.binarize_weight`.
+
+    >>> import torch
+    >>> from hdlif.nn import Binary
+    >>> Binary()(torch.tensor([[-0.5, 0.25]])).tolist()
+    [[-0.375, 0.375]]
+    """
 
     bits: ClassVar[float] = 1
 
@@ -52,7 +61,13 @@ class Binary:
 
 @dataclass(frozen=True)
 class Ternary:
-    """1.5-bit weights: `functional.ternarize_weight`."""
+    """1.5-bit weights: `functional.ternarize_weight`.
+
+    >>> import torch
+    >>> from hdlif.nn import Ternary
+    >>> Ternary()(torch.tensor([[-0.5, 0.125]])).tolist()
+    [[-0.5, 0.0]]
+    """
 
     bits: ClassVar[float] = 1.5
 
@@ -65,7 +80,19 @@ class Ternary:
 
 @dataclass(frozen=True)
 class Integer:
-    """Weights of 2 to 8 bits, symmetric, with a scale per output channel: `functional.quantize_weight`."""
+    """Weights of 2 to 8 bits, symmetric, with a scale per output channel: `functional.quantize_weight`.
+
+    >>> import torch
+    >>> from hdlif.nn import Integer
+    >>> codes, scale = Integer(bits=3).codes(torch.tensor([[0.75, -0.25, 0.5]]))
+    >>> codes.tolist(), scale.tolist()
+    ([[3.0, -1.0, 2.0]], [[0.25]])
+
+    Attributes:
+        bits: 2 to 8.
+    Raises:
+        ValueError: `bits` lies outside this range.
+    """
 
     bits: int = 4
 
@@ -146,8 +173,18 @@ class _QuantConv(_Quantizable, _ConvNd):
 class QuantConv2d(_QuantConv, nn.Conv2d):
     """A 2-D convolution whose weights may be quantised; by default without bias, since a batch norm follows.
 
-    It is counted as a body layer: its synaptic operations enter the SOPs. `quantizer=None` keeps fp32 weights.
+    It is counted as a body layer: its synaptic operations enter the SOPs.
     The latent weights start symmetric (Kaiming normal), not all positive as in the paper's release.
+
+    >>> import torch
+    >>> from hdlif.nn import QuantConv2d, Ternary
+    >>> conv = QuantConv2d(3, 8, 3, padding=1, quantizer=Ternary())
+    >>> list(conv(torch.rand(2, 3, 5, 5)).shape), len(conv.weight_q().unique())
+    ([2, 8, 5, 5], 3)
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias: as of `torch.nn.Conv2d`.
+        quantizer: of the weights: `Binary()`, `Ternary()`, `Integer(bits)` or one of your own; None keeps fp32 weights.
     """
 
     def forward(self, x: Tensor, weight_q: Tensor | None = None, codes: Codes | None = None) -> Tensor:
@@ -206,7 +243,16 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
 
 
 class QuantConv1d(_QuantConv, nn.Conv1d):
-    """A convolution of sequences [B, C, L] whose weights may be quantised; in all else as `QuantConv2d`."""
+    """A convolution of sequences [B, C, L] whose weights may be quantised.
+
+    Its arguments (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, quantizer) are those
+    of `QuantConv2d`, with one number where that has a height and a width.
+
+    >>> import torch
+    >>> from hdlif.nn import Binary, QuantConv1d
+    >>> list(QuantConv1d(3, 8, 5, padding=2, quantizer=Binary())(torch.rand(2, 3, 16)).shape)
+    [2, 8, 16]
+    """
 
     def forward(self, x: Tensor, weight_q: Tensor | None = None) -> Tensor:
         weight = (self.weight_q() if weight_q is None else weight_q).to(x.dtype)
@@ -214,7 +260,17 @@ class QuantConv1d(_QuantConv, nn.Conv1d):
 
 
 class QuantLinear(_Quantizable, nn.Linear):
-    """A linear layer whose weights may be quantised; counted as a body layer, like `QuantConv2d`."""
+    """A linear layer whose weights may be quantised; counted as a body layer, like `QuantConv2d`.
+
+    >>> import torch
+    >>> from hdlif.nn import QuantLinear, Ternary
+    >>> list(QuantLinear(16, 4, quantizer=Ternary())(torch.rand(2, 16)).shape)
+    [2, 4]
+
+    Args:
+        in_features, out_features, bias: as of `torch.nn.Linear`.
+        quantizer: as of `QuantConv2d`.
+    """
 
     def __init__(
         self,
@@ -275,6 +331,20 @@ class HeldWeights:
     Backward passes gather in a detached leaf; after `last` the next one runs the straight-through backward, once, and
     so fires a data-parallel hook once, inside the last, synchronised backward.
 
+    >>> import torch
+    >>> from hdlif.nn import HDLIF, HeldWeights, QuantLinear, Sequential, Ternary, carrying
+    >>> network = Sequential(QuantLinear(4, 3, quantizer=Ternary()), HDLIF(time_steps=2))
+    >>> held = HeldWeights(network)
+    >>> for t in range(2):
+    ...     if t == 1:
+    ...         held.last()
+    ...     y, _ = network(torch.rand(1, 5, 4), None, steps=carrying(range(t, t + 1), weights=held.weights))
+    ...     y.sum().backward()
+    >>> network[0].weight.grad is not None
+    True
+
+    Args:
+        model: any module; its `QuantConv1d`, `QuantConv2d` and `QuantLinear` layers with a quantiser are held.
     Attributes:
         weights: those of the next pass, by their layers.
     """

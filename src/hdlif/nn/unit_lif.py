@@ -16,7 +16,15 @@ from hdlif.nn.stepped import Step
 class UnitLIF(LIF):
     """`LIF` whose spikes are 1 whatever the threshold is; equation at `functional.unit_lif_step`.
 
-    SpikingJelly, snnTorch, norse and NIR have LIF neurons so; arguments and state are those of `LIF`.
+    SpikingJelly, snnTorch, norse and NIR define LIF neurons in this way. All arguments (time_steps, leak, threshold,
+    learned, channels, per_step, threshold_form, threshold_low, surrogate, reset, path) and the state are those of
+    `LIF`.
+
+    >>> import torch
+    >>> from hdlif.nn import UnitLIF
+    >>> spikes, state = UnitLIF(time_steps=2, threshold=0.5)(torch.tensor([0.25, 0.75]).view(2, 1, 1), None, range(2))
+    >>> spikes.flatten().tolist(), state["potential"].tolist()
+    ([0.0, 1.0], [[0.375]])
     """
 
     def equation(self) -> Step:
@@ -28,9 +36,16 @@ class LateResetLIF(UnitLIF):
 
     Leak, threshold and what is subtracted are fixed. Its state is the potential before the reset.
 
+    >>> import torch
+    >>> from hdlif.nn import LateResetLIF
+    >>> spikes, state = LateResetLIF(time_steps=2)(torch.tensor([1.5, 0.5]).view(2, 1, 1), None, range(2))
+    >>> spikes.flatten().tolist(), state["potential"].tolist()
+    ([1.0, 0.0], [[0.25]])
+
     Args:
-        size: what a spike takes away; the threshold by default.
-        others: as of `LIF`.
+        time_steps, threshold: as of `LIF`.
+        size: the amount that a spike subtracts; the threshold by default.
+        others: `leak`, `channels`, `per_step`, `surrogate` and `path`, as of `LIF`.
     """
 
     def __init__(self, time_steps: int, *, threshold: float = 1.0, size: float | None = None, **others: Any) -> None:
@@ -48,14 +63,20 @@ class LateResetLIF(UnitLIF):
 
 
 class LeakyIntegrator(EquationNeuron):
-    """v_t = λ·v_{t-1} + g·I_t, which is given on as it is: a synapse that decays, or the last layer of a regression.
+    """v_t = λ·v_{t-1} + g·I_t, which is passed on unchanged: a synapse that decays, or the last layer of a regression.
 
     It fires nothing, and counts as no layer of neurons.
+
+    >>> import torch
+    >>> from hdlif.nn import LeakyIntegrator
+    >>> values, state = LeakyIntegrator(time_steps=3)(torch.ones(3, 1, 1), None, range(3))
+    >>> values.flatten().tolist()
+    [1.0, 1.5, 1.75]
 
     Args:
         leak: λ, 1 of an integrator that forgets nothing.
         gain: g.
-        others: as of `EquationNeuron`.
+        time_steps, learned, channels, per_step, quantizer, path: as of `EquationNeuron`.
     State: {"potential": v [B, ...]}, float32 or wider.
     """
 

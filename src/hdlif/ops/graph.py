@@ -47,12 +47,19 @@ class InputRecord:
     another size by `resize`; without a sensor nothing is said of how recordings become frames.
     A row of a table of C features is [C, 1, 1], the same at every step.
 
+    >>> from hdlif.artefact import InputRecord
+    >>> picture = InputRecord((3, 32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    >>> readings = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", frames="rows")
+
     Attributes:
         columns: the names of the channels of a series, or of the features of a table, where they have some.
         rates: of a series that is resampled, the rate that it comes with and the one that the network takes.
         windows: of a series that is cut out of a longer one, its rows, before they are resampled, and those from the
             beginning of one to that of the next.
         sound: of a series that is made of sounds, how.
+        shape: of a step's frame, [C, H, W].
+        mean, std: of each channel.
+        kind, resize, fit, frames, binning, sensor: as above.
     """
 
     shape: tuple[int, int, int]
@@ -88,13 +95,16 @@ COMBINATIONS = ("mean", "last", "each")
 class TaskRecord:
     """What the outputs of a network mean; `Graph.labels` names them.
 
+    >>> from hdlif.artefact import TaskRecord
+    >>> degrees = TaskRecord("regress", "last", mean=(20.0,), std=(5.0,))
+
     Attributes:
         kind: out of `TASKS`.
         combine: out of `COMBINATIONS`.
         delay: of answers at each step, how many steps later the answer to a step is read.
         mean, std: of "regress", of each value: an output is (value - mean) / std.
         ahead: of values at each step, how many steps later the series has them; 0 of others than its own next ones.
-        threshold: of "multilabel", the probability from which a label is said.
+        threshold: of "multilabel", the probability from which a label is given.
     """
 
     kind: str = "classify"
@@ -108,7 +118,21 @@ class TaskRecord:
 
 @dataclass(frozen=True)
 class Node:
-    """One operation. Low-bit weights are held as int8; `encoding` names their packing."""
+    """One operation of a graph.
+
+    >>> import numpy as np
+    >>> from hdlif.artefact import Node
+    >>> weight = np.eye(2, dtype=np.float32)
+    >>> layer = Node("linear", "logits", ("flat",), {"encoding": "float32", "role": "classifier"}, {"weight": weight})
+
+    Attributes:
+        op: out of `hdlif.ops.OPS`, such as "conv2d" or "program".
+        name: of the value that it gives.
+        inputs: names of the values that it reads; "input" is the network's.
+        attributes: of the op, as JSON has them.
+        tensors: by role, such as "weight". Low-bit weights are held as int8; the attribute `encoding` names their
+            packing.
+    """
 
     op: str
     name: str
@@ -121,7 +145,22 @@ class Node:
 class Graph:
     """A deployed network of `time_steps` steps.
 
-    `output` names the node that gives the outputs [n] of a step (of classes their logits), and `labels` name them.
+    >>> import numpy as np
+    >>> from hdlif.artefact import Graph, InputRecord, Node, infer_values
+    >>> weight = np.eye(2, dtype=np.float32)
+    >>> layer = Node("linear", "logits", ("flat",), {"encoding": "float32", "role": "classifier"}, {"weight": weight})
+    >>> record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", frames="rows")
+    >>> graph = Graph((Node("flatten", "flat", ("input",)), layer), "logits", 3, record, ("still", "moving"))
+    >>> infer_values(graph)["logits"].shape
+    (2,)
+
+    Attributes:
+        nodes: in an order in which each reads what stands before it.
+        output: the node that gives the outputs [n] of a step, of classes their logits.
+        time_steps: T.
+        input: what the network takes at each step.
+        labels: the names of the outputs.
+        task: what the outputs mean.
     """
 
     nodes: tuple[Node, ...]
@@ -134,10 +173,12 @@ class Graph:
 
 @dataclass(frozen=True)
 class Value:
-    """The type of a value: shape without time and batch, and the domain of its entries.
+    """The type of a value: its shape without time and batch, and the domain of its entries.
 
-    `max_code` is None for float values; otherwise entries are integers in 0..max_code ("codes").
-    `constant` says that the value is the same at every step when the input is.
+    Attributes:
+        shape: [C, H, W], or [C] of a vector.
+        max_code: None of real values; otherwise entries are integers in 0..max_code ("codes").
+        constant: whether the value is the same at every step when the input is.
     """
 
     shape: tuple[int, ...]

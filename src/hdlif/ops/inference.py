@@ -10,7 +10,15 @@ from hdlif.ops.table import OPS
 
 
 def infer_values(graph: Graph) -> dict[str, Value]:
-    """The type of every value by name; raises `ArtefactError`, naming node and field, on any breach."""
+    """The type of every value of a graph, by name.
+
+    An example is at `Graph`.
+
+    Args:
+        graph: of any origin; every field is checked.
+    Raises:
+        ArtefactError: the graph breaks the format; the message names node and field.
+    """
     if type(graph.time_steps) is not int or not 1 <= graph.time_steps < 2**15:
         raise ArtefactError(f"time_steps = {brief(graph.time_steps)}; it must be an integer in 1..{2**15 - 1}")
     check_node_count(len(graph.nodes))

@@ -42,7 +42,7 @@ def render(
     samples: SampleName,
     provenance: Sequence[tuple[str, str]],
 ) -> str:
-    """The page as HTML, with no scripts and no links out.
+    """The page as HTML, with one script, which sorts tables, and no links out.
 
     Args:
         columns: names of the columns.
@@ -106,7 +106,7 @@ def _by_column(names: Sequence[str], columns: Sequence[str], cells: Cells) -> Fi
         "markers": True,
         "x_names": columns,
         "within": (0, 100),
-        "size": (4.6, 2.7) if len(columns) <= _FEW_COLUMNS else (9.2, 3.0),
+        "size": (4.2, 2.5) if len(columns) <= _FEW_COLUMNS else (9.2, 3.0),
     }
     return replace(lines("by-column", caption, names, series, **options), wide=len(columns) > _FEW_COLUMNS)
 

@@ -34,6 +34,14 @@ _VARIABLES = {_INK: "var(--ink)", _RULE: "var(--rule)"} | {
 _DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)))
 _MARKERS = ("o", "s", "^", "D")
 _STEPS = [1, 2, 5, 10]
+_WIDTH = 4.2
+"""Inches of a chart of its own: so wide that its letters are read on a telephone."""
+PANEL = (1.9, 1.4)
+"""Inches of a small multiple."""
+_MARGINS = {"left": 0.19, "right": 0.96, "bottom": 0.25, "top": 0.85}
+"""Of a small multiple, the same in all, so that their axes stand in line."""
+_ENDS = 0.84
+"""Where the axes end in one that has values at the ends of its lines."""
 _CHARACTERS_AN_INCH = 12
 """Of a chart's width that names below its x axis have, at their size."""
 _RC: dict[Any, Any] = {
@@ -120,23 +128,36 @@ def lines(
     y_label: str,
     y_limits: tuple[float, float] | None = None,
     markers: bool = False,
-    size: tuple[float, float] = (4.6, 2.7),
+    size: tuple[float, float] = (_WIDTH, 2.5),
     whole: bool = True,
     x_names: Sequence[str] = (),
     within: tuple[float, float] | None = None,
     rules: Sequence[float] = (),
+    starts: Sequence[Sequence[float]] = (),
+    ends: bool = False,
 ) -> str:
     """One line per network over x; a value that is not finite leaves a gap.
 
     Args:
+        starts: values at x = 1, 2, ..., that thin lines without markers join: what the lines have come from.
+        ends: whether the last value of each line stands at its end.
         rules: where on x something ends and the next begins.
         within: the least and the most that y can be, beyond which the axis does not go.
         whole: whether x is of whole numbers, such as updates and time steps.
         x_names: what stands at 0, 1, ... instead of the number.
     """
     with _style():
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.add_subplot()
+        figure, axes = _panel(right=_ENDS if ends else None) if size == PANEL else _chart(size)
+        for values in dict.fromkeys(map(tuple, starts)):
+            axes.plot(
+                range(1, len(values) + 1),
+                values,
+                color=_INK,
+                linewidth=0.5,
+                linestyle=(0, (3, 2)),
+                zorder=1.5,
+                clip_on=False,
+            )
         for one in series:
             y = [value if math.isfinite(value) else math.nan for value in one.y]
             _draw(axes, one.style, one.x, y, marker=_MARKERS[one.style % 4] if markers else "")
@@ -157,7 +178,52 @@ def lines(
         elif within:
             low, high = axes.get_ylim()
             axes.set_ylim(max(low, within[0]), min(high, within[1]))
+        if ends:
+            _say_ends(axes, series)
         return _svg(figure, text)
+
+
+def _chart(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _panel(*, right: float | None = None) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=PANEL)
+    figure.subplots_adjust(**_MARGINS | ({} if right is None else {"right": right}))
+    return figure, figure.add_subplot()
+
+
+_LETTERS = 6.5
+"""Points of the values at the ends of lines."""
+
+
+def _say_ends(axes: Axes, series: Sequence[Series]) -> None:
+    """The last value of each line beside it, in its colour, apart from the others; none where there is no room."""
+    low, high = axes.get_ylim()
+    height = 72 * PANEL[1] * (_MARGINS["top"] - _MARGINS["bottom"])
+    room = (high - low) * _LETTERS / height
+    known = sorted(((one.y[-1], one) for one in series if one.y and math.isfinite(one.y[-1])), key=lambda end: end[0])
+    if (len(known) - 1) * room > high - low:
+        return
+    decimals = max(0, 2 - math.floor(math.log10(high - low)))
+    places: list[float] = []
+    for value, _ in known:
+        places.append(max(value, places[-1] + room) if places else value)
+    # Those that were pushed beyond the top push the others down.
+    for i in range(len(places) - 1, -1, -1):
+        places[i] = min(places[i], high if i == len(places) - 1 else places[i + 1] - room)
+    for place, (value, one) in zip(places, known, strict=True):
+        axes.annotate(
+            f"{value:.{min(decimals, 3)}f}",
+            (one.x[-1], place),
+            (4, 0),
+            textcoords="offset points",
+            va="center_baseline",
+            fontsize=_LETTERS,
+            color=_SERIES[one.style % 7],
+            annotation_clip=False,
+        )
 
 
 def heat(
@@ -168,7 +234,7 @@ def heat(
     y_label: str,
     x_step: float = 1,
     y_step: float = 1,
-    size: tuple[float, float] = (4.6, 2.7),
+    size: tuple[float, float] = (_WIDTH, 2.5),
     rules: Sequence[float] = (),
 ) -> str:
     """A row for each channel, the first at the bottom, the darker the larger a value is among all.
@@ -255,10 +321,11 @@ def dots(
     """A dot plot from 0 or less: a row per layer, the first at the top; the `y` of a series are places in `rows`.
 
     Args:
-        within: the least and the most that x can be; the axis then covers the values, and not all from zero on.
+        within: the least and the most that x can be; the axis then begins below the least of the values and says so,
+            with two strokes through it, and ends with the most.
     """
     with _style(grid="both"):
-        figure = Figure(figsize=(4.6, 0.75 + 0.25 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, 0.75 + 0.25 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         for i, one in enumerate(series):
             y = set_apart(one.y, i, len(series), room=min(0.17, 0.7 / len(series)))
@@ -267,17 +334,51 @@ def dots(
         if within is None:
             axes.set_xlim(left=min([0, *(x for one in series for x in one.x)]))
         else:
-            low, high = axes.get_xlim()
-            axes.set_xlim(max(low, within[0]), min(high, within[1]))
+            low = below(min(x for one in series for x in one.x), within)
+            axes.set_xlim(low, within[1])
+            if low > within[0]:
+                x_label = f"{x_label} (the axis begins at {low:g}, not at {within[0]:g})"
+                _break(axes)
         axes.set_xlabel(x_label)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=_STEPS))
         return _svg(figure, text)
 
 
+def below(least: float, within: tuple[float, float]) -> float:
+    """Where an axis up to the most that there can be begins, so that it shows the least value: a round number below it.
+
+    >>> below(88.6, (0, 100)), below(99.7, (0, 100)), below(31.0, (0, 100)), below(12.0, (0, 100)), below(0.93, (0, 1))
+    (88.0, 99.0, 30.0, 0.0, 0.92)
+    """
+    whole = within[1] - within[0]
+    rough = max((within[1] - least) / 8, whole / 100)
+    power = 10.0 ** math.floor(math.log10(rough) + 1e-9)
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    low = round(math.floor((least - whole / 400) / step + 1e-9) * step, 9)
+    return low if low > within[0] + whole / 8 else float(within[0])
+
+
+def _break(axes: Axes) -> None:
+    """Two strokes through the begin of the axis below, as is usual where it does not begin at zero."""
+    stroke = [(-0.6, -1.0), (0.6, 1.0)]
+    axes.plot(
+        [0.012, 0.03],
+        [0, 0],
+        marker=stroke,
+        markersize=8,
+        markeredgewidth=0.9,
+        color=_INK,
+        linestyle="none",
+        transform=axes.transAxes,
+        clip_on=False,
+        zorder=5,
+    )
+
+
 def raster(text: Text, rows: Sequence[str], spikes: Sequence[Spikes], *, steps: int) -> str:
     """A row per neuron, the first at the top, and a mark for each of its spikes at time steps 1 to `steps`."""
     with _style(grid="both"):
-        figure = Figure(figsize=(4.6, 0.75 + 0.25 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, 0.75 + 0.25 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         for i, one in enumerate(spikes):
             y = set_apart(one.y, i, len(spikes), room=0.7 / len(spikes))
@@ -296,8 +397,7 @@ def raster(text: Text, rows: Sequence[str], spikes: Sequence[Spikes], *, steps: 
 def membranes(text: Text, traces: Sequence[Membrane], *, title: str) -> str:
     """A small panel: a line for each membrane, dotted its threshold, a mark where it fires."""
     with _style():
-        figure = Figure(figsize=(1.9, 1.35), layout="constrained")
-        axes = figure.add_subplot()
+        figure, axes = _panel()
         for one in traces:
             _draw(axes, one.style, one.x, one.membrane)
             _draw(axes, one.style, one.x, one.threshold, linestyle=(0, (1, 1.6)), linewidth=0.8)

@@ -10,6 +10,8 @@ from hdlif.report.runs import Confusion
 # A larger matrix is read by nobody, and its table would be wider than any screen.
 _WHOLE = 20
 _CLASSES = 40
+# Characters of headings, with room between them, of a table that takes half of a printed page.
+_BESIDE = 48
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class Matrix:
     headings: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Count]]]
     whole: bool
+
+    @property
+    def broad(self) -> bool:
+        """Whether a printed page has room for one beside another."""
+        return sum(len(heading) + 2 for heading in self.headings) > _BESIDE
 
 
 def matrices(confusions: Mapping[str, Confusion], samples: SampleName = SAMPLE) -> list[Matrix]:

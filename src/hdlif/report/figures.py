@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import mean
 from typing import Any
 
 from markupsafe import Markup
@@ -11,12 +12,16 @@ from hdlif.report import charts
 from hdlif.report.charts import Series, Text
 from hdlif.report.comparison import DASH, aligned
 
+_MARKED = 16
+"""Points of a line in a small chart that have marks of their own; more would cover the line."""
+
 
 @dataclass(frozen=True)
 class Figure:
     """One chart, or small multiples of one kind, with its caption and the numbers behind it.
 
     Attributes:
+        kind: which of `explanations.EXPLANATIONS` it has.
         small: several charts, each in a part of the page's width.
         broad: these are larger ones.
         wide: a single chart that takes the page's width.
@@ -29,6 +34,7 @@ class Figure:
     small: bool = False
     broad: bool = False
     wide: bool = False
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,15 @@ class Section:
     figures: Sequence[Figure]
 
 
-def lines(ident: str, caption: str, names: Sequence[str], series: Sequence[Series], **options: Any) -> Figure:
-    """One chart of `charts.lines`, of the series that have points."""
+def lines(
+    ident: str, caption: str, names: Sequence[str], series: Sequence[Series], *, kind: str | None = None, **options: Any
+) -> Figure:
+    """One chart of `charts.lines`, of the series that have points; `kind` as of `Figure`, where it is not `ident`."""
     drawn = [one for one in series if one.y]
     if not drawn:
         return Figure(caption, [])
     text = Text(ident, caption, spans(names, drawn))
-    return Figure(caption, [Markup(charts.lines(text, drawn, **options))])
+    return Figure(caption, [Markup(charts.lines(text, drawn, **options))], kind=kind or ident)
 
 
 def dots(
@@ -57,16 +65,20 @@ def dots(
     x_label: str,
     rows_are: str = "layer",
     within: tuple[float, float] | None = None,
+    kind: str | None = None,
 ) -> Figure:
     """A row for every layer that has a number in any series; `values` by layer name, one mapping per name.
 
     Args:
         rows_are: what a row is, where that is no layer.
-        within: as `charts.dots` takes it.
+        within: as `charts.dots` takes it; the rows are then sorted by their mean, the least on top.
+        kind: as of `Figure`, where it is not `ident`.
     """
     rows = union([name for name, value in layers.items() if value is not None] for layers in values)
     if not rows:
         return Figure(caption, [])
+    if within is not None:
+        rows.sort(key=lambda row: mean(value for of_one in values if (value := of_one.get(row)) is not None))
     series, spans = [], []
     for style, layers in enumerate(values):
         known = [(value, rows.index(name)) for name, value in layers.items() if value is not None]
@@ -76,7 +88,7 @@ def dots(
     chart = charts.dots(Text(ident, caption, "; ".join(spans) + "."), rows, series, x_label=x_label, within=within)
     columns = [aligned([layers.get(row) for row in rows]) for layers in values]
     cells = [[row, *(column[i] for column in columns)] for i, row in enumerate(rows)]
-    return Figure(caption, [Markup(chart)], [f"{rows_are} ({x_label})", *names], cells)
+    return Figure(caption, [Markup(chart)], [f"{rows_are} ({x_label})", *names], cells, kind=kind or ident)
 
 
 def panels(
@@ -86,12 +98,20 @@ def panels(
     names: Sequence[str],
     values: Sequence[Mapping[str, Sequence[float]]],
     *,
-    top: float,
+    top: float = 1.0,
     bottom: float = 0.0,
+    limits: Mapping[str, tuple[float, float]] | None = None,
+    starts: Sequence[Mapping[str, Sequence[float]]] = (),
+    ends: bool = False,
 ) -> Figure:
     """Small multiples over time steps, one per layer, from `bottom` to `top` so that layers compare at a glance.
 
     NaN is a step without a value.
+
+    Args:
+        limits: of each layer instead of `bottom` and `top`.
+        starts: what `values` were before training, which thin lines say.
+        ends: whether the last value of each line stands at its end.
     """
     layers = union(values)
     drawn, rows = [], []
@@ -107,18 +127,19 @@ def panels(
                 series,
                 x_label="time step",
                 y_label=layer,
-                y_limits=(bottom, top),
-                markers=True,
-                size=(1.9, 1.35),
+                y_limits=limits[layer] if limits else (bottom, top),
+                markers=max(len(one.y) for one in series) <= _MARKED,
+                size=charts.PANEL,
+                starts=[by_layer[layer] for by_layer in starts if layer in by_layer],
+                ends=ends,
             )
         )
         rows += [
             [layer, names[one.style], ", ".join(DASH if math.isnan(value) else f"{value:.3f}" for value in one.y)]
             for one in series
         ]
-    return Figure(
-        caption, [Markup(chart) for chart in drawn], ["layer", "network", f"{quantity}, t = 1, 2, …"], rows, small=True
-    )
+    headings = ["layer", "network", f"{quantity}, t = 1, 2, …"]
+    return Figure(caption, [Markup(chart) for chart in drawn], headings, rows, small=True, kind=ident)
 
 
 def spans(names: Sequence[str], series: Sequence[Series]) -> str:

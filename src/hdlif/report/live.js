@@ -271,7 +271,8 @@ async function start() {
     caption.append(`${node.name} (${node.attributes.kind}): `, document.createElement("output"));
     for (const what of ["spikes", "membranes"]) {
       const canvas = document.createElement("canvas");
-      canvas.title = `${what} of ${node.name}`;
+      canvas.role = "img";
+      canvas.ariaLabel = canvas.title = `${what} of ${node.name}`;
       figure.append(canvas);
     }
     figure.append(caption);

@@ -6,12 +6,10 @@ import json
 import re
 from pathlib import Path
 
-from markupsafe import Markup
-
 from hdlif import wasm
 from hdlif.artefact import FORMAT_VERSION, dumps, loads, metadata_of
 from hdlif.errors import ArtefactError
-from hdlif.report.templates import set_page
+from hdlif.report.templates import Script, set_page
 
 _PAD = 256
 """Pixels of the longer side of what is drawn on, about."""
@@ -56,7 +54,7 @@ def live_page(content: bytes, name: str) -> str:
         scale=max(1, _PAD // max(height, width)),
         module=_text(wasm.packed_module()),
         artefact=_text(gzip.compress(content, 9, mtime=0)),
-        script=Markup(runtime + (Path(__file__).parent / "live.js").read_text("utf-8")),
+        script=Script(runtime + (Path(__file__).parent / "live.js").read_text("utf-8")),
     )
 
 

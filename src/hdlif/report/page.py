@@ -13,8 +13,9 @@ from hdlif.report.coherence import section
 from hdlif.report.comparison import DASH, aligned, findings, recipe_beside, table
 from hdlif.report.confusion import accuracy_by_class, matrices
 from hdlif.report.early import accuracy_by_steps
-from hdlif.report.figures import Figure, Section, dots, lines, panels, time_axis, union
+from hdlif.report.figures import Figure, Section, dots, lines, time_axis, union
 from hdlif.report.labels import f1_by_label
+from hdlif.report.learned import per_step
 from hdlif.report.runs import Artefact, Coherence, Confusion, Early, Errors, Labels, Metric
 from hdlif.report.summary import TrainResult
 from hdlif.report.templates import set_page
@@ -53,7 +54,7 @@ def render(
     traces: Traces | None = None,
     samples: SampleName = SAMPLE,
 ) -> str:
-    """The whole page as HTML: no scripts and no links out, the same bytes for the same numbers.
+    """The whole page as HTML: one script, which sorts tables, no links out, the same bytes for the same numbers.
 
     Args:
         networks: summaries of trainings, with names that differ; at least one.
@@ -82,8 +83,8 @@ def render(
         "Learning curves": _learning(networks, histories),
         "Activity by layer": [_firing_rate(networks), _sops(networks, samples)],
         "Leak and threshold by time step": [
-            _per_step(networks, "leak", "Leak λ of each neuron layer by time step; a parallel neuron has none."),
-            _per_step(networks, "threshold", "Threshold θ of each neuron layer by time step."),
+            per_step(networks, "leak", "Leak λ of each neuron layer by time step; a parallel neuron has none."),
+            per_step(networks, "threshold", "Threshold θ of each neuron layer by time step."),
         ],
         "Neurons at work": trace_figures(names, traces) if traces else [],
     }
@@ -97,6 +98,7 @@ def render(
         samples=samples,
         findings=findings(networks, samples),
         table=table(networks),
+        classified=any(network.accuracy is not None for network in networks),
         differences=_differences(networks),
         matrices=matrices(confusions or {}, samples),
         artefact=_artefact(artefact, samples) if artefact else None,
@@ -136,6 +138,7 @@ def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[
                 y_label=f"validation {metric}",
                 markers=max(len(one.y) for one in measured) <= 30,
                 within=_RANGES.get(metric),
+                kind="validation-metric",
             )
             for metric in metrics
         ),
@@ -210,7 +213,7 @@ def _parts(networks: Sequence[TrainResult]) -> list[Figure]:
             for network in networks
         ]
         caption = f"{metric} on the test set."
-        figure = dots(f"parts-{place}", caption, names, values, x_label=metric)
+        figure = dots(f"parts-{place}", caption, names, values, x_label=metric, kind="parts")
         figures.append(replace(figure, headings=["output", *figure.headings[1:]]) if figure.headings else figure)
     return figures
 
@@ -257,16 +260,6 @@ def _sops(networks: Sequence[TrainResult], samples: SampleName) -> Figure:
     factor, unit = (1e-6, "millions") if largest >= 1e6 else (1e-3, "thousands")
     scaled = [{name: value and value * factor for name, value in layers.items()} for layers in values]
     return dots("sops", caption, [n.name for n in networks], scaled, x_label=f"SOPs per {samples.one}, {unit}")
-
-
-def _per_step(networks: Sequence[TrainResult], quantity: Literal["leak", "threshold"], caption: str) -> Figure:
-    names = [network.name for network in networks]
-    values = [
-        {neuron.name: numbers for neuron in network.neurons if (numbers := getattr(neuron, quantity))}
-        for network in networks
-    ]
-    top = max((number for by_layer in values for numbers in by_layer.values() for number in numbers), default=0.0)
-    return panels(quantity, quantity, caption, names, values, top=max(1.0, 1.05 * top))
 
 
 def _artefact(artefact: Artefact, samples: SampleName) -> list[tuple[str, str]]:

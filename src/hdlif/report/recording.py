@@ -59,7 +59,7 @@ class Recording:
 
 
 def render(recording: Recording, *, findings: str, kind: str) -> str:
-    """The whole page as HTML: no scripts and no links out, the same bytes for the same numbers.
+    """The whole page as HTML: one script, which sorts tables, no links out, the same bytes for the same numbers.
 
     Args:
         findings: what it comes to, in a sentence.
@@ -144,7 +144,7 @@ def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]
         size=(9.4, 2.7),
         rules=_rules(recording),
     )
-    return [], [Figure(caption, [Markup(chart)], wide=True)]
+    return [], [Figure(caption, [Markup(chart)], wide=True, kind="shown")]
 
 
 def _most_said(recording: Recording) -> tuple[list[str], Floats]:
@@ -163,7 +163,8 @@ def _said(recording: Recording, outputs: Sequence[str], said: Floats) -> Figure:
     )
     caption = f"The {recording.unit}{which} after each step of a window, {_where(recording)}."
     within = None if "value" in recording.unit else (0.0, 1.0)
-    return _lines(recording, "said", caption, outputs, said, y_label=recording.unit, within=within)
+    kind = "said" if within else "said-values"
+    return _lines(recording, "said", caption, outputs, said, y_label=recording.unit, within=within, kind=kind)
 
 
 def _firing(recording: Recording) -> Figure:

@@ -55,18 +55,26 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Neuron:
-    """The leak and the threshold of a neuron layer at each time step; a parallel neuron has no leak."""
+    """The leak and the threshold of a neuron layer at each time step; a parallel neuron has no leak.
+
+    Attributes:
+        initial_leak, initial_threshold: before training, where that is known.
+    """
 
     name: Name
     kind: str | None = None
     leak: tuple[Real, ...] | None = None
     threshold: tuple[Real, ...] | None = None
+    initial_leak: tuple[Real, ...] | None = None
+    initial_threshold: tuple[Real, ...] | None = None
     __pydantic_config__: ClassVar = FINITE
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a training has come to; None is what was not measured, or what an earlier version did not write.
+    """The outcome of a training; None is what was not measured, or what an earlier version did not write.
+
+    An example is at `train`.
 
     Attributes:
         recipe: as JSON has it, everything stated.
@@ -74,10 +82,10 @@ class TrainResult:
         accuracy: of a classification on the test set, a fraction in 0..1; None of another task.
         accuracy_per_step: after each time step.
         test_samples: how many the test set has.
-        metrics, per_step, task, metric: of another task, or where metrics are asked for, on the test set: all that is
-            measured by name, the first of interest at or after each step, the section of the recipe, and the name of
-            the first of interest.
-        larger_is_better, parts: of metrics that are asked for, which way is better, None where that is not said; and of
+        metrics, per_step, task, metric: of another task, or where further metrics are measured, on the test set: all
+            that is measured by name, the first of interest at or after each step, the section of the recipe, and the
+            name of the first of interest.
+        larger_is_better, parts: of further metrics, which way is better, None where that is not said; and of
             those that give several figures, one for each output say, their names.
         evaluation: how the test set was answered.
         params_mb, stored_mb: as published, and of the file.
@@ -90,6 +98,11 @@ class TrainResult:
         validation_score: what it was chosen by, the larger the better.
         peak_bytes: of training, above program and weights.
         ranks: processes that trained.
+        seed: of everything that was drawn.
+        layers, neurons: rows of the accounting, and of what the neurons have learned.
+        versions, hardware: of the libraries, and of the machine.
+        train_seconds: of the whole training.
+        threads: PyTorch's, and how their number was chosen.
     """
 
     recipe: Any = None

@@ -1,7 +1,10 @@
 """How pages are set: the templates beside this file, and what they call."""
 
+import base64
+import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from markupsafe import Markup
 from hdlif.errors import printable_lines
 from hdlif.report import charts
 from hdlif.report.charts import Text
+from hdlif.report.explanations import EXPLANATIONS, PAGES
 from hdlif.report.figures import Section
 
 _TEMPLATES = Environment(
@@ -24,6 +28,26 @@ _TEMPLATES = Environment(
 )
 
 
+@dataclass(frozen=True)
+class Script:
+    """A script of ours that stands in a page, which allows no other: it names its hash."""
+
+    source: str
+
+    @cached_property
+    def text(self) -> Markup:
+        """What stands in the element: names of its own, strict."""
+        return Markup(printable_lines(f'(() => {{\n"use strict";\n{self.source}}})();\n'))
+
+    @property
+    def hash(self) -> str:
+        """As a Content-Security-Policy says it."""
+        return f"sha256-{base64.b64encode(hashlib.sha256(self.text.encode()).digest()).decode()}"
+
+
+_SORT = Script((Path(__file__).parent / "sort.js").read_text("utf-8"))
+
+
 def set_page(template: str, sections: Mapping[str, Section], **values: Any) -> str:
     """A whole page of HTML; figures without a chart, and sections without a figure, are left out."""
     shown = {
@@ -31,12 +55,19 @@ def set_page(template: str, sections: Mapping[str, Section], **values: Any) -> s
         for heading, section in sections.items()
     }
     drawn = {heading: section for heading, section in shown.items() if section.figures}
-    return _TEMPLATES.get_template(template).render(sections=drawn, swatch=_swatch, **values)
+    return _TEMPLATES.get_template(template).render(
+        sections=drawn, swatch=_swatch, explanation=_explanation, sort=_SORT, **values
+    )
 
 
 def _shown(value: Any) -> Any:
     """A value that stands in the page; characters that no page may have, or that turn its text round, are escaped."""
     return type(value)(printable_lines(value)) if isinstance(value, str) else value
+
+
+def _explanation(kind: str) -> dict[str, str]:
+    found = EXPLANATIONS[kind]
+    return {"text": found.text, "page": found.page, "name": PAGES[found.page]}
 
 
 def _swatch(place: str, style: int, name: str) -> Markup:

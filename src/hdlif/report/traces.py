@@ -66,7 +66,7 @@ def _raster(
         for style, of_one in enumerate(found)
         if neuron in of_one
     ]
-    return Figure(caption, [Markup(chart)], ["neuron", "network", "spike, t = 1, 2, …"], rows)
+    return Figure(caption, [Markup(chart)], ["neuron", "network", "spike, t = 1, 2, …"], rows, kind="raster")
 
 
 def _membranes(
@@ -91,7 +91,7 @@ def _membranes(
         drawn += _other_states(found, neuron, place)
         rows += [[neuron, names[one.style], _numbers(one.membrane), _numbers(one.threshold)] for one in panel]
     headings = ["neuron", "network", "membrane, t = 1, 2, …", "threshold"]
-    return Figure(caption, drawn, headings, rows, small=True)
+    return Figure(caption, drawn, headings, rows, small=True, kind="membranes")
 
 
 def _other_states(found: Sequence[Mapping[str, NeuronTrace]], neuron: str, place: int) -> list[Markup]:

@@ -32,7 +32,7 @@ def predicted_against_true(names: Sequence[str], errors: Mapping[str, Errors]) -
         if place < _MOST_PANELS:
             series = [_binned(style, one, one["names"].index(value)) for style, one in known]
             text = Text(f"predicted-{place}", f"predicted against true {value}", _in_words(names, series))
-            size = (4.6, 3.6) if len(values) == 1 else (3.2, 2.8)
+            size = (4.2, 3.3) if len(values) == 1 else (3.2, 2.8)
             drawn.append(
                 Markup(charts.scatter(text, series, x_label=f"true {value}", y_label=f"predicted {value}", size=size))
             )
@@ -40,7 +40,7 @@ def predicted_against_true(names: Sequence[str], errors: Mapping[str, Errors]) -
             number = one["names"].index(value)
             rows.append([value, names[style], *aligned([one["mean"][number], one["deviation"][number]])])
     headings, several = ["value", "network", "mean error", "deviation of the error"], len(values) > 1
-    return Figure(caption, drawn, headings, rows, small=several, broad=several)
+    return Figure(caption, drawn, headings, rows, small=several, broad=several, kind="predicted")
 
 
 def _in_words(names: Sequence[str], series: Sequence[Series]) -> str:

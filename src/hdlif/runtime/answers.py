@@ -15,12 +15,12 @@ Answer = dict[str, Any]
 
 
 def answers(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Iterator[Answer | None]:
-    """What is said of each sample, as JSON has it; None of one whose outputs are not finite.
+    """The answer for each sample, as it stands in JSON; None of one whose outputs are not finite.
 
     classify: {"class", "label", "probability", "logits"}, the logits those that the class is read off.
     sequence: {"prediction": the label of each step, "probability": of each}; without the steps before the delay.
     regress: {"prediction": {name: value}}, or {name: [value of each step]}.
-    multilabel: {"prediction": the labels said, "probabilities": {label: of each}}.
+    multilabel: {"prediction": the labels given, "probabilities": {label: of each}}.
 
     Args:
         outputs: [T, B, n], of all steps.
@@ -95,7 +95,7 @@ _KINDS: Mapping[str, Callable[[Floats, TaskRecord, Sequence[str]], Answer | None
 
 
 def said_so_far(outputs: Floats, record: TaskRecord) -> Floats:
-    """What is said after each step, [T, n]: probabilities of classes and of labels, and of others values.
+    """The answer after each step, [T, n]: probabilities of classes and of labels, and of others values.
 
     Of answers that are read off the mean over time, it is that of the steps so far.
 

@@ -1,4 +1,4 @@
-"""A sequence without an end: what is said after each of its steps, and its state as bytes to go on from elsewhere.
+"""A sequence without an end: the answer after each of its steps, and its state as bytes to go on from elsewhere.
 
 The bytes of a network with outputs [n] and states of E entries in all, little-endian:
 
@@ -70,7 +70,7 @@ class GoingOn:
         return self._session.sequence_bytes + self._total.nbytes
 
     def run(self, x: Floats) -> list[Answer | None]:
-        """What is said after each of the next steps, float32 [K, 1, C, H, W].
+        """The answer after each of the next steps, float32 [K, 1, C, H, W].
 
         None after the first steps of a task that answers later than it sees, and where outputs are not finite.
         """

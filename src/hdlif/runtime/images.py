@@ -28,8 +28,19 @@ def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int
     It is read as `hdlif.inputs.pictures.decode` says, which states the formats and limits; grey or RGB by C, made to
     fit as the record says, normalised.
 
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> from hdlif.artefact import InputRecord
+    >>> from hdlif.runtime import read_image
+    >>> Image.fromarray(np.zeros((8, 8), np.uint8)).save("digit.png"); read_image(
+    ...     "digit.png", InputRecord((1, 8, 8), (0.5,), (0.25,))
+    ... ).shape
+    (1, 1, 1, 8, 8)
+
     Args:
         time_steps: the network's.
+        path: of the image file.
+        record: of the network's input.
     Raises:
         InputError: the file is no image, or its size is another and the record does not resize.
     """
@@ -69,7 +80,18 @@ def fit_images(pixels: Pixels, record: InputRecord) -> Pixels:
 
 
 def normalise(pixels: NDArray[Any], record: InputRecord) -> Floats:
-    """(pixels / 255 - mean) / std of 0..255 pixels [..., C, H, W], in float32; counts of events are not divided."""
+    """(pixels / 255 - mean) / std of 0..255 pixels [..., C, H, W], in float32; counts of events are not divided.
+
+    >>> import numpy as np
+    >>> from hdlif.artefact import InputRecord
+    >>> from hdlif.runtime import normalise
+    >>> normalise(np.full((1, 2, 2), 255, np.uint8), InputRecord((1, 2, 2), (0.5,), (0.25,))).tolist()
+    [[[2.0, 2.0], [2.0, 2.0]]]
+
+    Args:
+        pixels: 0..255 [..., C, H, W], or counts of events.
+        record: of the network's input, which has mean and std.
+    """
     return normalised(pixels, record.mean, record.std, whole=INPUT_KINDS[record.kind])
 
 

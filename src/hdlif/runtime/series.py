@@ -50,7 +50,7 @@ def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> 
                 at = f", {steps} at {record.rates[1]} for {record.rates[0]}," if record.rates else ","
                 mend = "give those that it was trained on, in their order"
                 if steps < time_steps and values.shape[1] == channels:
-                    mend = f"give {_rows_of(record, time_steps)}, or take what is said so far: --stream FILE --partial"
+                    mend = f"give {_rows_of(record, time_steps)}, or take the answers so far: --stream FILE --partial"
                 raise InputError(f"{name}: {seen}{at} and {takes}; {mend}")
             values = resampled(values, *record.rates) if record.rates else values
             yield name, shown(values, record.mean, record.std)[:, None]

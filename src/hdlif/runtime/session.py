@@ -70,6 +70,32 @@ class Session:
 
     A call from the main thread handles signals every 0.05 s: what their handlers raise, such as KeyboardInterrupt,
     ends it, and the session is good for the next one.
+
+    In practice the graph is a file, `Session("net.hdlif.safetensors")`:
+
+    >>> import numpy as np
+    >>> from hdlif.artefact import Graph, InputRecord, Node
+    >>> from hdlif.runtime import Session, probabilities
+    >>> weight = np.eye(2, dtype=np.float32)
+    >>> layer = Node("linear", "logits", ("flat",), {"encoding": "float32", "role": "classifier"}, {"weight": weight})
+    >>> record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", frames="rows")
+    >>> graph = Graph((Node("flatten", "flat", ("input",)), layer), "logits", 3, record, ("still", "moving"))
+    >>> session, x = Session(graph, threads=1), np.zeros((3, 1, 2, 1, 1), np.float32)
+    >>> x[1:, :, 1] = 1
+    >>> logits = session.run(x)
+    >>> logits[:, 0].tolist()
+    [[0.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
+    >>> int(probabilities(logits)[-1, 0].argmax())
+    1
+
+    The same step by step, with a state that is a value, or in a sequence that holds its own:
+
+    >>> state = None
+    >>> for frame in x:
+    ...     step, state = session.step(frame, state)
+    >>> sequence = session.sequence()
+    >>> [sequence.step(frame)[0].tolist() for frame in x][-1] == step[0].tolist() == logits[-1, 0].tolist()
+    True
     """
 
     @_native_errors_are_ours
@@ -90,6 +116,7 @@ class Session:
         that they take. One core does 10^9 to 10^11 of them a second.
 
         Args:
+            artefact: the path of a file, or a graph.
             threads: the cores that this process may use, by default.
             instructions: one of `instruction_sets()`; the best that the machine has, by default. All give the same
                 bits.
@@ -386,7 +413,16 @@ class Session:
 
 
 def probabilities(logits: Floats) -> Floats:
-    """Softmax of the mean of the logits so far: [T, B, classes] -> [T, B, classes]; the last row is the answer."""
+    """Softmax of the mean of the logits so far: [T, B, classes] -> [T, B, classes]; the last row is the answer.
+
+    >>> import numpy as np
+    >>> from hdlif.runtime import probabilities
+    >>> probabilities(np.zeros((4, 1, 2), np.float32))[-1].tolist()
+    [[0.5, 0.5]]
+
+    Args:
+        logits: float32 [T, B, classes], as `Session.run` gives them.
+    """
     counts = np.arange(1, len(logits) + 1, dtype=np.float32)[:, None, None]
     means = np.cumsum(logits, axis=0, dtype=np.float32) / counts
     powers = np.exp(means - means.max(axis=-1, keepdims=True))

@@ -22,12 +22,14 @@ from hdlif.runtime.state import is_integer
 
 @dataclass(frozen=True)
 class Decision:
-    """What is said of a window.
+    """The answer for one window of a stream.
+
+    An example is at `Stream`.
 
     Attributes:
         window: its number, from 0.
         samples: where it begins, and where it ends or would end: the first sample that is no longer in it, from 0.
-        step: the steps after which it is said.
+        step: the number of steps after which it is given.
         answer: as `runtime.answers` has it, by the network's task; None where the outputs are not finite.
         ms: milliseconds from when the last sample that it needed was at hand.
         partial: whether the samples ended within the window.
@@ -57,11 +59,27 @@ class Stream:
     """A network of series or sounds at work on samples as they come.
 
     Windows are as in its training, and each begins with a state of zero. A step is run as soon as its samples have
-    come, and a window is answered for after its last step; what is said of it is to the bit what `Session.run` gives of
-    it as a whole. With a `confidence`, a classification is said after the first step at which the probability of the
+    come, and a window has its answer after its last step; its outputs are to the bit those that `Session.run` gives of
+    it as a whole. With a `confidence`, a classification is given after the first step at which the probability of the
     answer so far reaches it, or after the last one; the next window begins where it would have begun anyway.
 
     What is held does not grow with the samples: the states of the windows that are open, and their outputs.
+
+    >>> import numpy as np
+    >>> from hdlif.artefact import Graph, InputRecord, Node
+    >>> from hdlif.runtime import Session, Stream
+    >>> weight = np.eye(2, dtype=np.float32)
+    >>> layer = Node("linear", "logits", ("flat",), {"encoding": "float32", "role": "classifier"}, {"weight": weight})
+    >>> record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", frames="rows")
+    >>> graph = Graph((Node("flatten", "flat", ("input",)), layer), "logits", 3, record, ("still", "moving"))
+    >>> stream = Stream(Session(graph, threads=1), confidence=0.95)
+    >>> for sample in np.array([[1, 0], [0, 1], [0, 1], [0, 9]]):
+    ...     for decision in stream.push(sample):
+    ...         print(decision.samples, decision.step, decision.answer["label"])
+    (0, 3) 3 moving
+    (3, 6) 1 moving
+    >>> stream.end()
+    []
     """
 
     def __init__(
@@ -70,6 +88,7 @@ class Stream:
         """Begin with sample 0.
 
         Args:
+            session: of a network of series or sounds.
             hop: samples from the beginning of one window to that of the next, of sounds at the network's rate; that of
                 the training, and where it cut no windows their length.
             confidence: in 0..1.
@@ -130,11 +149,11 @@ class Stream:
 
     @property
     def unanswered(self) -> tuple[Decision, ...]:
-        """The windows that have begun and are not answered for, as `end` with `partial` answers for them."""
+        """The answers so far of the windows that have begun and have none yet, as `end` with `partial` gives them."""
         return tuple(window.said(perf_counter(), partial=True) for window in self._open if window.came)
 
     def push(self, samples: Any, *, since: float | None = None) -> list[Decision]:
-        """What is said after the next samples, in the order in which it was found.
+        """The answers that the next samples complete, in the order in which they were found.
 
         Args:
             samples: of a network of series, its channels [C] or [N, C], any real numbers; of one of sounds [N], floats
@@ -156,18 +175,18 @@ class Stream:
         return found
 
     def end(self, *, partial: bool = False) -> list[Decision]:
-        """What is still to be said when no more samples come.
+        """The answers that are still due when no more samples come.
 
         Args:
-            partial: answer for the windows in which they end, too, after the steps that they have, where these are more
-                than the task's delay.
+            partial: also give an answer for the windows in which they end, after the steps that they have, where these
+                are more than the task's delay.
         """
         if self._ended:
             return []
         self._ended, since = True, perf_counter()
         found = list(self._on(self._resampler.end(), since)) if self._resampler else []
         if partial:
-            # Before a delayed answer nothing is said.
+            # Before a delayed answer there is none.
             first = uncounted(self._session.task)
             found += [window.said(since, partial=True) for window in self._open if window.step > first]
         return found
@@ -190,7 +209,7 @@ class Stream:
         return _finite(block)
 
     def _on(self, block: Floats, since: float) -> Iterator[Decision]:
-        """What is said after samples at the network's rate."""
+        """The answers that samples at the network's rate complete."""
         for begin in range(0, len(block), self._piece):
             piece = block[begin : begin + self._piece]
             self._begin_before(self._came + len(piece))

@@ -15,13 +15,15 @@ step's by itself; "all", as it likes, so that they are kept until the batch ends
 
 
 class Answered:
-    """Hears the outputs of the steps that were learned from, in their order, and says how many answers are right.
+    """Takes the outputs of the steps that were learned from, in their order, and counts how many answers are right.
 
-    What is kept of a task that says how it reads outputs (its attribute `right_by`) does not grow with the steps.
+    For a task with the attribute `right_by`, which states how outputs are read, what is kept does not grow with the
+    number of steps.
 
     Args:
         steps: that are learned from.
         target: of the batch, as `Task.right` takes it.
+        task: whose `right` counts.
     Attributes:
         losses: how often it was called, once for each loss.
     """

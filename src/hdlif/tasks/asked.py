@@ -1,4 +1,4 @@
-"""Metrics of torchmetrics that are asked for beside a task's own figures."""
+"""Metrics of torchmetrics that are measured beside a task's own figures."""
 
 from __future__ import annotations
 
@@ -153,5 +153,13 @@ def _shape(value: Any) -> str:
 
 
 def finite(figures: Mapping[str, float]) -> dict[str, float | None]:
-    """As JSON has them: null for what is no number, such as the correlation with what never varies."""
+    """Figures as JSON can have them: None for NaN and infinities, such as the correlation with a constant.
+
+    >>> from hdlif.tasks import finite
+    >>> finite({"accuracy": 0.5, "correlation": float("nan")})
+    {'accuracy': 0.5, 'correlation': None}
+
+    Args:
+        figures: by name.
+    """
     return {name: value if math.isfinite(value) else None for name, value in figures.items()}

@@ -25,6 +25,14 @@ from hdlif.tasks.task import Evaluation, Tally, Target
 class Classify(Measured):
     """One class of a sample, by the largest of the outputs: of their mean over time, or of the last step's.
 
+    >>> import torch
+    >>> from hdlif.tasks import Classify
+    >>> task = Classify(("cat", "dog"), time_steps=2)
+    >>> tally = task.tally()
+    >>> tally(torch.tensor([[[2.0, 0.0], [1.0, 0.0]], [[2.0, 0.0], [0.0, 3.0]]]), torch.tensor([0, 1]))
+    >>> tally.evaluation().accuracy_per_step
+    (0.5, 1.0)
+
     Args:
         outputs: the classes.
         time_steps: T.
@@ -105,8 +113,16 @@ class _Tally(Tally):
 class Confusion:
     """Counts of samples, [classes, classes]: row the true class, column the one chosen after all time steps.
 
+    >>> import torch
+    >>> from hdlif.tasks import Confusion
+    >>> confusion = Confusion(("cat", "dog"))
+    >>> confusion(torch.tensor([[[2.0, 0.0], [1.0, 0.0]]]), torch.tensor([0, 1]))
+    >>> confusion.counts.tolist(), confusion.accuracy_per_class
+    ([[1, 0], [1, 0]], [1.0, 0.0])
+
     Args:
         first: the first step whose outputs count.
+        classes: their names.
     """
 
     def __init__(self, classes: tuple[str, ...], first: int = 0) -> None:
@@ -135,7 +151,12 @@ class Confusion:
 
 
 class Chosen(Confusion):
-    """Counts of samples by class, and what answering for them early saves and costs."""
+    """Counts of samples by class, and what answering for them early saves and costs.
+
+    Args:
+        classes, first: as of `Confusion`.
+        time_steps: T.
+    """
 
     def __init__(self, classes: tuple[str, ...], time_steps: int, first: int = 0) -> None:
         super().__init__(classes, first)

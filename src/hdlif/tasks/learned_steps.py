@@ -12,7 +12,7 @@ rises in proportion to its number, which rules that draw steps draw in proportio
 
 
 def chosen_steps(learn_from: LearnFrom | None, combine: str) -> LearnFrom:
-    """What is learned from, by what the answer is read off where nothing is said."""
+    """The steps that are learned from: those given, or by default those that the answer is read off."""
     if learn_from is None:
         return "last" if combine == "last" else "every"
     if learn_from not in ("every", "last", "late"):

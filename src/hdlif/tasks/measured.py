@@ -26,12 +26,14 @@ TRIED = 32
 
 @dataclass(frozen=True)
 class Measured(ABC):
-    """A task whose own figures are `figures`, beside which others may be asked for.
+    """A task whose own figures are `figures`, beside which others may be measured.
+
+    An example is at `Classify`.
 
     Args:
         outputs: the names of the network's outputs.
         time_steps: T.
-        metrics: what is measured besides, by name: any metrics of torchmetrics.
+        metrics: further measures, by name: any metrics of torchmetrics.
         best: what the best epoch is chosen by: one of the figures, or of the metrics if it says which way is better; by
             default the first figure.
     Raises:
@@ -70,7 +72,7 @@ class Measured(ABC):
         return self.best or next(iter(self.figures))
 
     def larger_is_better(self, name: str) -> bool | None:
-        """Of a figure, or of a metric that is asked for; None where that does not say."""
+        """Of a figure, or of a further metric; None where that does not state it."""
         if name in self.figures:
             return self.figures[name]
         # A name may have dots itself, and what is behind the last one may be an output's.
@@ -85,7 +87,7 @@ class Measured(ABC):
         return value if self.larger_is_better(self.metric) else -value
 
     def asked(self) -> Asked:
-        """What adds up the metrics that are asked for."""
+        """What adds up the further metrics."""
         return Asked(self.metrics, self.scored, self.outputs, dtype=self.states)
 
     @abstractmethod

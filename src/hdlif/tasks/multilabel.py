@@ -23,12 +23,21 @@ from hdlif.tasks.task import Evaluation, Tally, Target
 class Multilabel(Measured):
     """Any number of labels of a sample: those whose probability, the logistic function of the output, is large enough.
 
+    >>> import torch
+    >>> from hdlif.tasks import Multilabel
+    >>> task = Multilabel(("cat", "dog", "bird"), time_steps=2)
+    >>> tally = task.tally()
+    >>> labels = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    >>> tally((6 * labels - 3).expand(2, 2, 3), labels)
+    >>> tally.evaluation().metrics[task.metric]
+    1.0
+
     Args:
         outputs: the labels.
         time_steps: T.
         combine: the mean of the outputs over time is taken, or the last step's.
         learn_from: as of `Classify`.
-        threshold: the probability from which a label is said.
+        threshold: the probability from which a label is given.
         metrics, best: as in `Measured`; a metric gets probabilities [N, L], and which labels are there, int64 [N, L].
     """
 
@@ -76,7 +85,7 @@ class Multilabel(Measured):
         return logits.sigmoid() >= self.threshold
 
     def after_each(self, outputs: Tensor) -> Tensor:
-        """Which labels are said after each step, [T, B, L]."""
+        """Which labels are given after each step, [T, B, L]."""
         counts = torch.arange(1, len(outputs) + 1, device=outputs.device)
         counts = torch.where(counts > self.first, counts - self.first, 1)
         return self.said(so_far(outputs, self.first) / counts[:, None, None])

@@ -13,7 +13,11 @@ from hdlif.tasks.task import Task
 
 
 def task_of(graph: Graph) -> Task:
-    """What measures the outputs of a graph, as its record says what they mean."""
+    """The task that measures the outputs of a deployed graph, from the graph's own record.
+
+    Args:
+        graph: as `hdlif.artefact.load` reads it.
+    """
     record, common = graph.task, (graph.labels, graph.time_steps)
     combine: Any = record.combine
     match record.kind:

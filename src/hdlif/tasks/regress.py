@@ -29,6 +29,14 @@ _DRAWN = 1000
 class Regress(Measured):
     """Values, which the outputs are, normalised: by their mean over time, the last step's, or at each step its own.
 
+    >>> import torch
+    >>> from hdlif.tasks import Regress
+    >>> task = Regress(("degrees",), time_steps=2, mean=[20.0], std=[5.0])
+    >>> tally = task.tally()
+    >>> tally(torch.tensor([[[1.0], [0.5]], [[1.0], [0.0]]]), torch.tensor([[1.0], [0.0]]))
+    >>> tally.evaluation().metrics["mae"]
+    0.625
+
     Args:
         outputs: the names of the values.
         time_steps: T.

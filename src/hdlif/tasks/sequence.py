@@ -24,6 +24,15 @@ from hdlif.tasks.task import Evaluation, Tally, Target
 class LabelSequence(Measured):
     """A class at each step, by the largest of the step's outputs.
 
+    >>> import torch
+    >>> from hdlif.tasks import LabelSequence
+    >>> task = LabelSequence(("rest", "step"), time_steps=3, delay=1)
+    >>> tally = task.tally()
+    >>> outputs = torch.tensor([[[9.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]])
+    >>> tally(outputs, torch.tensor([[0, 1, 0]]))
+    >>> tally.evaluation().metrics[task.metric]
+    1.0
+
     Args:
         outputs: the classes.
         time_steps: T.

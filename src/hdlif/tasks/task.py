@@ -28,6 +28,10 @@ Total = Callable[[Tensor], Tensor]
 class Evaluation:
     """What a network does on a data set.
 
+    >>> from hdlif.tasks import Evaluation
+    >>> Evaluation(accuracy=0.75, per_step=(0.5, 0.75), loss=0.6, n=200).as_dict()
+    {'accuracy': 0.75, 'accuracy_per_step': [0.5, 0.75], 'loss': 0.6, 'n': 200}
+
     Attributes:
         accuracy: of a classification, after the last step, a fraction in 0..1; None of another task.
         per_step: how good the answers are at or after each step that has one: of a classification, its accuracy [T].
@@ -74,8 +78,10 @@ class Tally(ABC):
 
     A task's own figures are in sums of float64, so that ranks add theirs.
 
+    An example is at `Classify`.
+
     Args:
-        asked: what adds up metrics that are asked for besides.
+        asked: what adds up further metrics.
         sizes: of each sum.
     """
 
@@ -110,7 +116,7 @@ class Tally(ABC):
             total, each: the sum over ranks of a tensor, and all of theirs, where each has its own part of the samples.
         Raises:
             DataError: there was no sample.
-            InputError: a metric that is asked for fails.
+            InputError: a further metric fails.
         """
         packed = total(torch.cat(list(self._sums.values())))
         parts = torch.split(packed, [len(sums) for sums in self._sums.values()])
@@ -149,7 +155,10 @@ class Drawing(Protocol):
 
 
 class Task(Protocol):
-    """What is learned: from what data give as a target to what is measured, drawn and said of a sample."""
+    """What is learned: what the targets mean, the loss, and what is measured, drawn and reported of a sample.
+
+    `Classify`, `LabelSequence`, `Multilabel` and `Regress` are four; `Measured` is what they derive from.
+    """
 
     @property
     def metric(self) -> str:

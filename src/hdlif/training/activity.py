@@ -18,7 +18,7 @@ from hdlif.nn import Measure, Neuron, QuantLayer
 from hdlif.training.callback import Callback
 
 Seen = Mapping[str, list[Tensor]]
-"""By layer name, what a penalty has measured in each pass since it was last asked for."""
+"""By layer name, what a penalty has measured in each pass since it was last read."""
 
 
 class Penalty(Protocol):
@@ -177,7 +177,7 @@ class Watch:
         self.seen.setdefault(name, []).append(measured)
 
     def penalty(self) -> Tensor:
-        """The penalty on what was seen since it was last asked for.
+        """The penalty on what was seen since it was last computed.
 
         Raises:
             TrainingError: a layer was not seen, as where it is called directly.
@@ -202,7 +202,15 @@ def _of_batch(seen: Seen, mean: Callable[[Tensor], Tensor]) -> Seen:
 
 
 class ActivityPenalty(Callback):
-    """Adds a penalty on the activity of the layers to every loss."""
+    """Adds a penalty on the activity of the layers to every loss.
+
+    >>> from hdlif.training import ActivityPenalty
+    >>> from hdlif.training.activity import Density
+    >>> penalty = ActivityPenalty(Density(target=0.1, weight=1.0))
+
+    Args:
+        penalty: what is added, such as `hdlif.training.activity.Density`.
+    """
 
     def __init__(self, penalty: Penalty) -> None:
         self.penalty = penalty

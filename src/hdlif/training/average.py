@@ -80,6 +80,8 @@ class Average:
 class Averaging(Callback):
     """Measures and keeps the network with the `Average` of its weights.
 
+    An example is at `Callback`.
+
     Args:
         decay: d at the most, in 0..1.
     """

@@ -34,8 +34,23 @@ class Batch:
 class Callback:
     """Is called at fixed moments of a training, after those that stand before it; on every rank alike.
 
-    What it keeps from one batch to the next belongs into `tensors` and `record`, so that a training that is resumed
+    What it keeps from one batch to the next belongs in `tensors` and `record`, so that a training that is resumed
     goes on as if it had never stopped. What it draws at random should be a function of `training.seed_for(purpose)`.
+
+    >>> import hdlif, torch
+    >>> from torch import nn
+    >>> from hdlif.nn import HDLIF, Sequential
+    >>> from hdlif.training import Averaging, Callback, Patience
+    >>> class Shown(Callback):
+    ...     def validated(self, training, evaluation, *, best):
+    ...         print(f"epoch {training.counters.epoch + 1}: {evaluation.n} samples")
+    >>> model = Sequential(nn.Flatten(), nn.Linear(64, 8), HDLIF(time_steps=4), nn.Linear(8, 3))
+    >>> task, config = hdlif.Classify(("a", "b", "c"), 4), hdlif.TrainingConfig(epochs=2, learning_rate=0.1)
+    >>> given, callbacks = (torch.rand(12, 1, 8, 8), torch.arange(12) % 3), [Shown(), Averaging(0.9), Patience(5)]
+    >>> trainer = hdlif.Trainer(model, rule=hdlif.SLTT(), task=task, config=config, callbacks=callbacks, batch_size=4)
+    >>> fit = trainer.fit(given, given)
+    epoch 1: 12 samples
+    epoch 2: 12 samples
     """
 
     penalty: Penalty | None = None

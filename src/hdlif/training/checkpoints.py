@@ -31,6 +31,7 @@ class Checkpoints(Callback):
         resume: go on from last.safetensors, or start where nothing is there yet. Without it, what an earlier training
             left in `out` is removed first.
         every: seconds between two writings of last.safetensors within an epoch.
+        out: the run folder.
     Raises:
         CheckpointError: `out` cannot be resumed: a file is damaged, gone, or belongs to another recipe.
         TrainingError: a weight is not finite, or a file cannot be written.

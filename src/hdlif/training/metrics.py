@@ -146,6 +146,9 @@ class Log(Callback):
     """Writes the events of a training into OUT/metrics.jsonl and OUT/tensorboard, by the first rank alone.
 
     Where checkpoints are kept in the same folder, they come before it, since they clear the folder.
+
+    Args:
+        out: the run folder.
     """
 
     def __init__(self, out: Path | str) -> None:
@@ -179,7 +182,11 @@ class Log(Callback):
 
 
 def progress_bar(*, enabled: bool) -> Progress:
-    """A bar with loss, accuracy and time left, on standard error; enter it before training starts."""
+    """A bar with loss, accuracy and time left, on standard error; enter it before training starts.
+
+    Args:
+        enabled: False makes a bar that shows nothing.
+    """
     from hdlif.training.bar import bar
 
     return bar(enabled=enabled)
@@ -191,5 +198,10 @@ def tell(bar: Progress, line: str) -> None:
 
 
 def warn(bar: Progress, warning: str) -> None:
-    """Print a warning above a bar."""
+    """Print a warning above a bar.
+
+    Args:
+        bar: as `progress_bar` makes it.
+        warning: the text, one line.
+    """
     tell(bar, f"warning: {warning}")

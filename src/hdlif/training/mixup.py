@@ -21,6 +21,9 @@ class Mix:
     Mixup gives ρ·x_i + (1 - ρ)·x_j (Zhang et al., ICLR 2018), CutMix a rectangle of x_j in x_i (Yun et al., ICCV 2019),
     ρ the share of x_i in the target. One draw serves the whole batch, and all frames of a sample.
 
+    >>> from hdlif.training import Mix, Mixing
+    >>> mixing = Mixing(Mix(classes=10, mixup_alpha=0.8, cutmix_alpha=1.0, prob=1.0, switch_prob=0.5))
+
     Args:
         classes: number of labels.
         mixup_alpha, cutmix_alpha: ρ ~ Beta(α, α); 0 turns one off.
@@ -67,7 +70,13 @@ def _numpy_seeded(seed: int) -> Iterator[None]:
 
 
 class Mixing(Callback):
-    """Mixes each batch; what is counted as right is the label with the largest share."""
+    """Mixes each batch; what is counted as right is the label with the largest share.
+
+    An example is at `Mix`.
+
+    Args:
+        mix: what is drawn.
+    """
 
     pairs = True
 

@@ -37,7 +37,18 @@ def groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def sgd(model: nn.Module, *, learning_rate: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
-    """SGD over `parameter_groups`, with Nesterov momentum; plain where `momentum` is 0."""
+    """SGD over `parameter_groups`, with Nesterov momentum; plain where `momentum` is 0.
+
+    >>> from torch import nn
+    >>> from hdlif.training import sgd
+    >>> optimizer = sgd(nn.Linear(3, 2), learning_rate=0.1, momentum=0.9, weight_decay=5e-4)
+    >>> [group["weight_decay"] for group in optimizer.param_groups]
+    [0.0005, 0.0]
+
+    Args:
+        model: the network; parameters that belong to time steps, and vectors and scalars, have no weight decay.
+        learning_rate, momentum, weight_decay: of SGD; momentum in [0, 1).
+    """
     return nesterov(groups(model, weight_decay), lr=learning_rate, momentum=momentum)
 
 
@@ -142,7 +153,17 @@ def warmed_up(schedule: Schedule, step: int, total: int, warmup: int) -> float:
 
 @dataclass(frozen=True)
 class Optimization:
-    """How a training steps: what makes the optimiser of a network, and how its learning rate goes."""
+    """How a training steps: what makes the optimiser of a network, and how its learning rate goes.
+
+    >>> import torch
+    >>> from hdlif.training import Optimization
+    >>> adam = Optimization(lambda model: torch.optim.Adam(model.parameters(), lr=1e-3))
+    >>> constant = Optimization(adam.optimizer, schedule=lambda step, total: 1.0)
+
+    Attributes:
+        optimizer: makes the optimiser of a network.
+        schedule: maps the step, from 0, and the number of steps behind the warm-up to the factor of the learning rate.
+    """
 
     optimizer: Callable[[nn.Module], torch.optim.Optimizer]
     schedule: Schedule = cosine

@@ -11,7 +11,15 @@ if TYPE_CHECKING:
 
 
 class Patience(Callback):
-    """Stops a training after so many epochs in a row without a better validation."""
+    """Stops a training after so many epochs in a row without a better validation.
+
+    An example is at `Callback`.
+
+    Args:
+        epochs: how many, at least 1.
+    Raises:
+        ValueError: it is less.
+    """
 
     def __init__(self, epochs: int) -> None:
         if epochs < 1:

@@ -34,6 +34,8 @@ def check_share(batch_size: int, ranks: int, *, paired: bool = False, name: str 
     """Raise `RecipeError` unless a batch can be shared out equally: the mean of the ranks' losses is then its loss.
 
     Args:
+        batch_size: samples of a batch, of all ranks together.
+        ranks: how many there are.
         paired: whether the samples of a share are mixed by twos.
         name: of the number, for whoever has set it.
     """
@@ -57,6 +59,8 @@ class Ranks:
 
     With one rank every method is as if it were not there.
 
+    Args:
+        fabric: of `lightning_fabric`; one that has been launched.
     Attributes:
         count: how many there are, on all nodes.
         index: of this one, from 0.

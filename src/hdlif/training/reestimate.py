@@ -21,6 +21,19 @@ def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
     Meanwhile a batch norm normalises by the batch, as in training; all other modules are in eval mode.
     Batches of equal size give each image the same weight.
 
+    >>> import torch
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF
+    >>> from hdlif.training import reestimate
+    >>> model = resnet(neuron=lambda place: HDLIF(2), blocks=[1], width=4, classes=3, in_channels=1)
+    >>> batches = [(torch.rand(1, 4, 1, 8, 8), torch.tensor([0, 1, 2, 0]))]
+    >>> reestimate(model, batches, time_steps=2)
+    >>> model.stem[1].num_batches_tracked.item()
+    2
+
+    Args:
+        model, batches: as of `evaluate`.
+        time_steps: T.
     Raises:
         DataError: there is no batch.
     """
@@ -45,7 +58,11 @@ def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
 
 @contextmanager
 def reestimated(model: nn.Module, batches: Batches, *, time_steps: int) -> Iterator[None]:
-    """`reestimate` for the time of the context; afterwards the training statistics are back."""
+    """`reestimate` for the time of the context; afterwards the training statistics are back.
+
+    Args:
+        model, batches, time_steps: as of `reestimate`.
+    """
     kept = [(buffer, buffer.clone()) for norm in _batch_norms(model) for buffer in norm.buffers(recurse=False)]
     try:
         reestimate(model, batches, time_steps=time_steps)

@@ -33,6 +33,8 @@ WRITTEN = (
 class RunFiles:
     """The files of a training in `out`; where it has several ranks, the first alone touches them.
 
+    Args:
+        out: the run folder.
     Attributes:
         last: the state to resume from.
         previous: the one before, should that be damaged.

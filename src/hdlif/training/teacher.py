@@ -67,6 +67,9 @@ class Teacher:
 def load_teacher(path: Path, network: nn.Module) -> None:
     """Fill `network` from a file of tensors by name: safetensors, or PyTorch's own (read without running its code).
 
+    Args:
+        path: of the file.
+        network: of the same architecture; it is filled in place.
     Raises:
         CheckpointError: no such file, a damaged one, or tensors of another network.
     """
@@ -79,7 +82,11 @@ def _per_channel(values: Sequence[float], images: Tensor) -> Tensor:
 
 
 class Teaching(Callback):
-    """Puts a teacher's logits beside the labels of each batch; the rule's criterion is `learning.Distillation`."""
+    """Puts a teacher's logits beside the labels of each batch; the rule's criterion is `learning.Distillation`.
+
+    Args:
+        teacher: gives the logits.
+    """
 
     def __init__(self, teacher: Teacher) -> None:
         self.teacher = teacher

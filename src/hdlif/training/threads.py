@@ -39,6 +39,7 @@ class Threads:
         seconds_per_update: by number of threads, where that was measured: the median of the smallest number, times
             the median ratio to it that decides; or the one update of a number that was not tried again, or of each in
             a short training.
+        count: PyTorch's threads.
     """
 
     count: int
@@ -68,7 +69,17 @@ def _in_words(seconds: float) -> str:
 
 @contextmanager
 def using_threads(count: int | None = None) -> Iterator[None]:
-    """Inside, PyTorch has `count` threads, or those that it had; afterwards those that it had."""
+    """Inside, PyTorch has `count` threads, or those that it had; afterwards those that it had.
+
+    >>> import torch
+    >>> from hdlif.training import using_threads
+    >>> with using_threads(1):
+    ...     torch.get_num_threads()
+    1
+
+    Args:
+        count: at least 1; None leaves the number as it is.
+    """
     before = torch.get_num_threads()
     if count is not None:
         torch.set_num_threads(count)

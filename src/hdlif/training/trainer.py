@@ -44,10 +44,16 @@ if TYPE_CHECKING:
 class Fit:
     """The outcome of a training: the best epoch on validation (from 1), and what it was measured to be.
 
+    An example is at `Trainer`.
+
     Attributes:
         score: of the best epoch, what it was chosen by: `Task.better`; -infinity where that was no number.
         metrics: of it, by name; NaN of one that is no number.
         per_step: as `Evaluation.per_step`.
+        best_epoch: its number, from 1.
+        train_seconds: of the whole training.
+        steps: batches that were learned from.
+        threads: PyTorch's, and how their number came about.
     """
 
     best_epoch: int

@@ -53,7 +53,9 @@ REESTIMATION_SAMPLES = 1000
 class Training:
     """What callbacks see of a training: its parts, where it stands (`counters`), and what it can be asked.
 
-    Its arguments are those of `Trainer`.
+    Its arguments are those of `Trainer`: model, rule, task, config, batch_size, seed, fabric, optimization, callbacks,
+    threads, cores, compile_backend and log_every; `train` and `validation`, what `Trainer.fit` was given, as samples;
+    `ranks` of the fabric; and `pending`, the signals that end it.
     """
 
     model: nn.Module
@@ -242,7 +244,7 @@ class Training:
             self.chosen = Threads(count, "checkpoint")
 
     def _set_threads(self) -> None:
-        """Take the threads that are given or were chosen, or choose them; a choice is said and logged."""
+        """Take the threads that are given or were chosen, or choose them; a choice is printed and logged."""
         if self.threads is not None:
             self.chosen = Threads(self.threads, "given")
         if self.chosen is None:

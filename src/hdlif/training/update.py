@@ -71,6 +71,10 @@ class Updater:
     On several ranks gradients are averaged once an update, in the backward pass of its last loss.
 
     Args:
+        fabric: devices, processes and precision.
+        model: the network that learns.
+        optimizer: of its parameters.
+        rule: a learning rule.
         penalty: on the activity of the layers, added to every loss.
         after: called after each update that is not skipped.
         clip_norm, channels_last: as in `config.TrainingConfig`.

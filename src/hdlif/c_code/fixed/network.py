@@ -36,6 +36,10 @@ class FixedPoint:
     Attributes:
         nodes: those that the output follows from, and what says their shapes.
         fractions: bits behind the point of every value by name; of codes 0.
+        graph: what was translated.
+        seen: the largest numbers that its values took on the samples.
+        input_fraction: bits behind the point of the input.
+        values: the types of all values, by name.
     """
 
     graph: Graph
@@ -141,8 +145,22 @@ class FixedPoint:
 def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> FixedPoint:
     """`graph` in fixed point, with formats for what its numbers grow to on `samples`.
 
+    >>> import numpy as np
+    >>> from hdlif.artefact import Graph, InputRecord, Node
+    >>> from hdlif.c_code import fixed_point, translate
+    >>> weight = np.eye(2, dtype=np.float32)
+    >>> layer = Node("linear", "logits", ("flat",), {"encoding": "float32", "role": "classifier"}, {"weight": weight})
+    >>> record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", frames="rows")
+    >>> graph = Graph((Node("flatten", "flat", ("input",)), layer), "logits", 3, record, ("still", "moving"))
+    >>> samples = np.random.default_rng(0).uniform(-1, 1, (3, 8, 2, 1, 1)).astype(np.float32)
+    >>> fixed = fixed_point(graph, samples, steps=3)
+    >>> translate(graph, "motion", fixed=fixed).dtype
+    'int16'
+
     Args:
         samples: frames [T, N, C, H, W], or [1, N, C, H, W] shown at every one of `steps`.
+        graph: as of `translate`.
+        steps: T.
     Raises:
         InputError: an op has no form in fixed point, or a layer's sums may pass 32 bits.
     """
@@ -178,6 +196,15 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
 
 
 def reals(x: Sequence[Any] | Integers, fraction: int) -> NDArray[np.float64]:
-    """What integers stand for."""
+    """The numbers that integers in fixed point stand for: x / 2^fraction.
+
+    >>> from hdlif.c_code import reals
+    >>> reals([3, -1], fraction=2).tolist()
+    [0.75, -0.25]
+
+    Args:
+        x: integers of any shape.
+        fraction: bits behind the point.
+    """
     found: NDArray[np.float64] = np.asarray(x, np.float64) * 2.0**-fraction
     return found

@@ -164,7 +164,7 @@ def layout_of(
         ends.setdefault(end, number)
         if number == 0 and encoded(item(sets[part], index, items.name(0))[0], items.name(0))[0] != content:
             raise DataError(
-                f"{items.name(0)}: is another each time that it is asked for; give items as they are, and augment them "
+                f"{items.name(0)}: is another each time that it is read; give items as they are, and augment them "
                 "with data.augment"
             )
         if (room := room - len(content)) >= 0:
@@ -208,7 +208,7 @@ def _check_map_style(name: str, one: Any) -> None:
         length = len(one)
     # The user's own code.
     except Exception as error:
-        raise DataError(f"{name}: its length cannot be told: {type(error).__name__}: {first_line(error)}") from error
+        raise DataError(f"{name}: its length cannot be found: {type(error).__name__}: {first_line(error)}") from error
     if not length:
         raise DataError(f"{name}: has no items; give some")
 

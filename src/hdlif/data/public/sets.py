@@ -1,4 +1,4 @@
-"""The public sets that are known: where each is had, under which licence, and what makes it into data to train on."""
+"""The public sets that are known: their sources and licences, and what makes them into data to train on."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

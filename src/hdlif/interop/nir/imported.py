@@ -33,11 +33,13 @@ TIME_STEPS = 4
 class Imported:
     """A network that was read.
 
+    An example is at `from_nir`.
+
     Attributes:
         network: [K, B, ...] to [K, B, outputs], in train mode; any rule trains it.
         structure: what `hdlif.interop.structure.build` makes it of, without its weights.
         input, labels, task, time_steps: as `hdlif.deploy.export` takes them: of a graph that `hdlif` wrote its own;
-            of another what was asked for, outputs being numbered.
+            of another those that `read` was given, with numbered outputs.
     """
 
     network: OwnNetwork
@@ -74,6 +76,8 @@ def read(
 ) -> Imported:
     """The network of a NIR file; the file is not trusted.
 
+    An example is at `from_nir`.
+
     Args:
         dt: seconds of a time step: 1e-4 where the file does not say, as snnTorch and SpikingJelly have it.
         time_steps: T, `TIME_STEPS` where the file does not say.
@@ -81,6 +85,7 @@ def read(
             maps, "series" of vectors.
         fires_at_threshold: whether neurons fire at v = v_threshold too, as SpikingJelly's do; in NIR they do not.
         surrogate: of the neurons, of which NIR says nothing; by default `UnitLIF`'s.
+        path: of the file.
     Raises:
         InputError: no NIR file.
         ConversionError: nodes that have no counterpart, or that do not fit together; or a file of `--extension`, which
@@ -101,13 +106,31 @@ def from_nir(
     fires_at_threshold: bool = False,
     surrogate: Surrogate | None = None,
 ) -> Imported:
-    """The network of a `nir.NIRGraph`; arguments and errors as of `read`."""
+    """The network of a `nir.NIRGraph`, which has been read or made in memory; errors as of `read`.
+
+    >>> import nir
+    >>> import numpy as np
+    >>> import torch
+    >>> from hdlif.interop.nir import from_nir
+    >>> ones = np.ones(2)
+    >>> lif = nir.LIF(tau=2e-4 * ones, r=2 * ones, v_leak=0 * ones, v_threshold=ones)
+    >>> network = from_nir(nir.NIRGraph.from_list(nir.Linear(np.eye(2)), lif), time_steps=4).network
+    >>> spikes, state = network(torch.ones(4, 1, 2))
+    >>> spikes[:, 0].tolist()
+    [[0.0, 0.0], [1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]
+
+    Args:
+        graph: a `nir.NIRGraph`.
+        dt, time_steps, kind, fires_at_threshold, surrogate: as of `read`.
+    """
     return _imported(graph.to_dict(), dt, time_steps, kind, fires_at_threshold, surrogate)
 
 
 def read_artefact(path: Path | str) -> bytes | None:
     """The artefact that a file of `hdlif export --to nir --extension` holds, in every byte; None where it holds none.
 
+    Args:
+        path: of the file.
     Raises:
         InputError: no NIR file.
         ArtefactError: what it holds is damaged.
@@ -178,7 +201,7 @@ def _imported(
     network = build(structure, steps, surrogate=surrogate)
     network.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()})
     found = Imported(OwnNetwork(network), structure, record, labels, task, steps)
-    # Whatever could not be deployed is said now.
+    # Whatever could not be deployed is refused now.
     infer_values(found.graph())
     found.network.train()
     return found
@@ -196,7 +219,7 @@ def _record_of(shape: tuple[int, ...], kind: str | None) -> InputRecord:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Begins what is said of a file by its name."""
+    """Begins the errors about a file with its name."""
     try:
         yield
     except HdlifError as error:

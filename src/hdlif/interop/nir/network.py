@@ -84,7 +84,9 @@ class _Translating:
         if len(given) != 1:
             raise ConversionError(f"the output has shape {list(given)}; a vector [N] is accepted, as of a Flatten")
         if (said := shape_of("the output", self.graph.output)) != given:
-            raise ConversionError(f"the output is said to have shape {list(said)}, and has {list(given)}")
+            raise ConversionError(
+                f"the graph gives the output the shape {list(said)}, and what it reads has {list(given)}"
+            )
         whole = shape if len(shape) == 3 else (shape[0], 1, *(shape[1:] or (1,)))
         structure = {
             "input": list(whole),

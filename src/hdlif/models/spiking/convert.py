@@ -15,7 +15,7 @@ from hdlif.models.spiking.turning import ACTIVATIONS, Fed, Turning
 from hdlif.nn import Temporal, WeightQuantizer
 
 MOST_SHOWN = 3
-"""Different problems that an error tells of."""
+"""How many different problems an error lists."""
 ENDS = {"first": 0, "last": -1}
 """The layers that run first and last: their places."""
 
@@ -30,16 +30,27 @@ def spiking(
     """A spiking network with the layers, the wiring and the weights of `model`, which stays as it is.
 
     Each activation (ReLU, ReLU6, Hardtanh from 0) becomes a layer of neurons, one for each place where it is run; a
-    bound such as ReLU6's goes, for it is the neuron that says how much it emits (`SpikeQuantizer` bounds it). Batch
+    bound such as ReLU6's is dropped, since the neuron decides how much it emits (`SpikeQuantizer` bounds it). Batch
     norms become `hdlif.nn`'s, with their statistics, eps and momentum; convolutions and linear layers become
     `QuantConv2d` and `QuantLinear` with the same weights and biases, but for the first and the last one. Modules that
     are made of others are followed by torch.fx, and their layers keep their names.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from hdlif.models import spiking
+    >>> from hdlif.nn import HDLIF
+    >>> ordinary = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+    >>> network = spiking(ordinary, lambda channels: HDLIF(time_steps=2))
+    >>> logits, state = network(torch.rand(1, 1, 1, 8, 8), steps=range(2))
+    >>> list(logits.shape)
+    [2, 1, 10]
 
     Args:
         neuron: makes a layer of neurons from its channels, in the order in which they run.
         quantizer: of the weights, but for those of `keep_float`; None leaves all in fp32.
         keep_float: layers with fp32 weights, by path (`*` stands for any text); "first" and "last" are the ones that
             run so, and stay torch's own, which are not counted as the body.
+        model: a trained or fresh network with activations; it must be traceable by torch.fx.
     Raises:
         ConversionError: the network has parts of which there is no spiking form, each with its path; or no activation;
             or `keep_float` names no layer.

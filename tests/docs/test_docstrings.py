@@ -1,0 +1,152 @@
+"""Each public name says what it is and what it takes, and shows it where that is not obvious."""
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from hdlif.errors import MissingExtraError
+
+PACKAGES = (
+    "hdlif",
+    "hdlif.accounting",
+    "hdlif.artefact",
+    "hdlif.c_code",
+    "hdlif.data",
+    "hdlif.deploy",
+    "hdlif.equations",
+    "hdlif.functional",
+    "hdlif.interop.nir",
+    "hdlif.interop.snntorch",
+    "hdlif.interop.spikingjelly",
+    "hdlif.learning",
+    "hdlif.models",
+    "hdlif.nn",
+    "hdlif.runtime",
+    "hdlif.tasks",
+    "hdlif.training",
+)
+SHOWN = (
+    "hdlif.accounting",
+    "hdlif.c_code",
+    "hdlif.data",
+    "hdlif.deploy",
+    "hdlif.functional",
+    "hdlif.interop.nir",
+    "hdlif.learning",
+    "hdlif.models",
+    "hdlif.nn",
+    "hdlif.runtime",
+    "hdlif.tasks",
+)
+WITHOUT_EXAMPLE = {
+    "a role that others play": (
+        "BlockFactory ConvFactory Draw Drawing Neuron Recomputing Rule Streaming SteppedNeuron Task Tracing "
+        "WeightQuantizer PerStep"
+    ),
+    "needs files or a compiler": (
+        "cifar10 cifar100 dvs_cifar10 dvs_gesture fashion_mnist get imagenet n_mnist read_artefact tiny_imagenet "
+        "check_here Checked"
+    ),
+    "is made by the package, not by its user": "Activity Answered Chosen FixedPoint Found Wired",
+    "takes and gives what its one line says": "DetachedReset HardReset figures_as_json led_back processors task_of",
+    "as its neighbours, with another formula": "ATan Rectangle Sigmoid soft_reset",
+}
+EXCEPTIONS = {name for names in WITHOUT_EXAMPLE.values() for name in names.split()}
+
+
+def module_of(package: str) -> ModuleType:
+    try:
+        return importlib.import_module(package)
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+
+
+def public(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """The classes and functions of ours that a package gives, by name."""
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+    for name in getattr(module, "__all__", [name for name in own if not name.startswith("_")]):
+        value = getattr(module, name)
+        if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__.startswith("hdlif"):
+            yield name, value
+
+
+def text_of(value: Any) -> str:
+    """Its docstring, and of a class that of its `__init__`."""
+    made = vars(value).get("__init__") if inspect.isclass(value) else None
+    return "\n".join(inspect.cleandoc(doc) for doc in (value.__doc__, made and made.__doc__) if doc)
+
+
+def pointed_to(value: Any) -> list[Any]:
+    """What its docstring names in backticks, of ours."""
+    home = value.__module__
+    names = (home, home.rpartition(".")[0], "hdlif", "hdlif.nn", "hdlif.config", "hdlif.tasks", "hdlif.data")
+    rooms = [importlib.import_module(name) for name in names]
+    found = []
+    for path in re.findall(r"`(?:hdlif\.)?([\w.]+)`", text_of(value)):
+        for room in rooms:
+            target: Any = room
+            for part in path.split("."):
+                target = getattr(target, part, None)
+            if target is not None and getattr(target, "__module__", "").startswith("hdlif"):
+                found.append(target)
+                break
+    return found
+
+
+def parameters_of(value: Any) -> list[str]:
+    if getattr(value, "_is_protocol", False):
+        return []
+    try:
+        names: Mapping[str, inspect.Parameter] = inspect.signature(value).parameters
+    except ValueError:
+        return []
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    passed_on = {name for name, one in names.items() if one.kind in variadic and name in ("args", "kwargs")}
+    return [name for name in names if not name.startswith("_") and name not in passed_on]
+
+
+def is_named(parameter: str, text: str) -> bool:
+    """Whether it heads an entry, alone or among others, stands in a list of names, or in backticks."""
+    name = re.escape(parameter)
+    return re.search(rf"(?m)(?:^|[ (,`*])\*{{0,2}}{name}(?:[,:)`]| and )", text) is not None
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_has_a_docstring(package: str) -> None:
+    assert [name for name, value in public(module_of(package)) if not value.__doc__] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_parameter_is_explained_there_or_one_step_away(package: str) -> None:
+    unexplained = {}
+    for name, value in public(module_of(package)):
+        text = "\n".join(map(text_of, [value, *pointed_to(value)]))
+        if missing := [one for one in parameters_of(value) if not is_named(one, text)]:
+            unexplained[name] = missing
+    assert unexplained == {}
+
+
+def shows(value: Any, name: str) -> bool:
+    """Whether its docstring has an example, says where one is, or points to one that uses the name."""
+    text = text_of(value)
+    said = re.findall(r"An example is at `(\w+)`\.", text)
+    if ">>>" in text or any(">>>" in text_of(one) for one in pointed_to(value) if one.__name__ in said):
+        return True
+    examples = ["\n".join(re.findall(r"(?m)^(?:>>>|\.\.\.) .*", text_of(one))) for one in pointed_to(value)]
+    return any(re.search(rf"\b{name}\b", example) for example in examples)
+
+
+@pytest.mark.parametrize("package", SHOWN)
+def test_every_public_name_that_is_not_obvious_has_an_example(package: str) -> None:
+    missing = [name for name, value in public(module_of(package)) if not shows(value, name)]
+    assert sorted(set(missing) - EXCEPTIONS) == []
+
+
+def test_no_exception_has_an_example_after_all() -> None:
+    bare = {name for package in SHOWN for name, value in public(module_of(package)) if not shows(value, name)}
+    assert sorted(EXCEPTIONS - bare) == []
