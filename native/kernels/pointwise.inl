@@ -40,7 +40,8 @@ float surplus(float membrane, float threshold) {
   return above > 0.0f ? above : 0.0f;
 }
 
-// As docs/reference/artefact_format.md states it: e = exp(-|x|) by a polynomial, then 1 / (1 + e) or e / (1 + e).
+// As docs/reference/artefact_format.md states it: e = exp(-|x|) by a polynomial, then 1 / (1 + e) or e / (1 +
+// e).
 float sigmoid(float x) {
   const float magnitude = __builtin_fabsf(x), a = magnitude < 30.0f ? magnitude : 30.0f;
   const float n = __builtin_floorf(a * 1.44269504f + 0.5f);
