@@ -116,6 +116,7 @@ def predict(
         artefact: a NAME.hdlif.safetensors file.
         inputs: files of what the network was trained on, or folders of them; a file of rows or of windows is several
             inputs, as `hdlif run` takes them.
+        threads: of the runtime; the cores that this process may use, by default.
     Returns:
         By the network's task, as `hdlif run --json` prints it: of a classification {"class", "label", "probability",
         "logits"}; of values {"prediction": {name: value}}, in the units of the training's targets.
