@@ -1,7 +1,7 @@
 """HD-LIF spiking networks: online training in constant memory, and low-bit deployment without PyTorch.
 
-`import hdlif` imports nothing else: names are looked up when they are asked for. `hdlif.Session`, `hdlif.Stream` and
-`hdlif.runtime` need no PyTorch.
+`import hdlif` imports nothing else: names are looked up when they are asked for. `hdlif.Session`, `hdlif.Stream`,
+`hdlif.predict` and `hdlif.runtime` need no PyTorch.
 """
 
 from importlib import import_module
@@ -14,6 +14,7 @@ _AT = {
     "TrainingConfig": "config",
     **dict.fromkeys(("ForwardMode", "NDOT", "OTTT", "SLTT", "STBP", "StochasticStep", "StochasticWindow"), "learning"),
     "Profiled": "commands.profile",
+    "predict": "commands.run",
     **dict.fromkeys(("Session", "Stream"), "runtime"),
     "EvaluationResult": "commands.eval",
     "TrainResult": "report.summary",

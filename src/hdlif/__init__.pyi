@@ -13,6 +13,7 @@ from hdlif import training as training
 from hdlif.builders.schema import recipe_schema as recipe_schema
 from hdlif.commands.eval import EvaluationResult as EvaluationResult
 from hdlif.commands.profile import Profiled as Profiled
+from hdlif.commands.run import predict as predict
 from hdlif.config import TrainingConfig as TrainingConfig
 from hdlif.learning import NDOT as NDOT
 from hdlif.learning import OTTT as OTTT

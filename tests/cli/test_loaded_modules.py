@@ -68,6 +68,7 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
     "recipes ls": ([], RECIPE),
     "recipes show": (["digits_hdlif", "--resolved"], RECIPE),
     "recipes check": ([], RECIPE),
+    "recipes schema": ([], RECIPE),
     "data inspect": (["photos"], TORCH | {"PIL"}),
     "data ls": ([], {"torch"}),
     "neurons ls": ([], RECIPE),

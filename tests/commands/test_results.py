@@ -79,7 +79,8 @@ def test_a_summary_has_the_keys_that_programs_read(trained: tuple[str, Path, Tra
     assert list(summary) == KEYS[task]
     layer = ["name", "kind", "shape", *COUNTED[:5], "density", "spikes_in"]
     assert {tuple(row) for row in summary["layers"]} == {tuple(layer)}
-    assert {tuple(row) for row in summary["neurons"]} == {("name", "kind", "leak", "threshold")}
+    neuron = ("name", "kind", "leak", "threshold", "initial_leak", "initial_threshold")
+    assert {tuple(row) for row in summary["neurons"]} == {neuron}
     assert result.measured == (summary.get("metrics") or {"accuracy": summary["accuracy"]})
     assert isinstance(summary["saved_bytes"], int)
 

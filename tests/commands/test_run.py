@@ -301,3 +301,13 @@ def test_a_network_trained_on_parts_of_pictures_is_shown_a_picture_part_by_part(
     whole = InputRecord((1, 8, 8), DIGITS_MEAN, DIGITS_STD)
     shown = builders.FRAMES[frames](torch.from_numpy(read_image(tmp_path / "large.png", whole)[0]))
     assert large["logits"] == Session(path).run(shown.contiguous().numpy()).mean(axis=0)[0].tolist()
+
+
+def test_answers_from_python_are_those_of_the_command(tmp_path: Path) -> None:
+    network, images = tmp_path / "net.hdlif.safetensors", tmp_path / "images.npy"
+    save(residual_network(), network)
+    np.save(images, random_input(residual_network(), 1, 1)[0, 0])
+    (answer,) = hdlif.predict(network, images)
+    assert [answer] == [one.answer for one in run(network, [images]).inputs]
+    with pytest.raises(InputError, match=r"nothing\.npy"):
+        hdlif.predict(network, images, tmp_path / "nothing.npy")

@@ -116,7 +116,9 @@ def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None =
 
 def check_identifier(name: str) -> None:
     """Raise `InputError` unless files and functions can bear a name."""
-    if not name.isascii() or not name.isidentifier() or identifier(name) != name or name in kernels.identifiers():
+    if name in kernels.identifiers():
+        raise InputError(f"{name}: the code uses this name itself; give the file another one")
+    if not name.isascii() or not name.isidentifier() or identifier(name) != name:
         raise InputError(f"{name}: names of C files are {_FILE_NAMES}; in small letters and no word of C")
 
 

@@ -20,7 +20,7 @@ OF_ERRORS: Mapping[type[HdlifError], str] = {
 }
 """Of an error of any verb."""
 OF_VERBS: Mapping[tuple[str, type[HdlifError]], str] = {
-    ("data", errors.DataError): "docs/how_to/public_data.md",
+    ("data get", errors.DataError): "docs/how_to/public_data.md",
     ("export", errors.ConversionError): "docs/how_to/nir.md",
     ("export", errors.LimitError): "docs/how_to/c.md",
     ("export", errors.LoweringError): "docs/reference/targets.md",
@@ -40,7 +40,13 @@ OF_VERBS: Mapping[tuple[str, type[HdlifError]], str] = {
 
 
 def page_of(verb: str, error: HdlifError) -> str | None:
-    """The page that helps with an error of a verb; None where there is none, or the message names one itself."""
+    """The page that helps with an error of a verb, such as "run" or "data get".
+
+    None where there is none, or the message names one itself.
+    """
     if "docs/" in str(error):
         return None
-    return OF_VERBS.get((verb, type(error))) or OF_ERRORS.get(type(error))
+    for name in (verb, verb.partition(" ")[0]):
+        if page := OF_VERBS.get((name, type(error))):
+            return page
+    return OF_ERRORS.get(type(error))

@@ -87,6 +87,7 @@ def recipes_check(
 
 @examples(
     ("hdlif recipes schema --out recipe.schema.json", "for an editor, as docs/how_to/editor.md says"),
+    ("hdlif recipes schema | less", "to read it"),
 )
 @recipes.command("schema")
 @click.option("--out", type=FILE, help="The file to write, such as recipe.schema.json.  [default: standard output]")

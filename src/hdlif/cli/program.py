@@ -123,7 +123,8 @@ def _fail(error: HdlifError | None, cause: Exception) -> NoReturn:
 
 
 def _verb() -> str:
-    return next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    """The words in front of the first option, of which a verb has one or two."""
+    return " ".join(word for word in sys.argv[1:3] if not word.startswith("-"))
 
 
 def _is_of_click(error: OSError) -> bool:

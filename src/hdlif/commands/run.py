@@ -107,6 +107,29 @@ def run(
     return RunResult(tuple(said), tuple(map(str, failed)))
 
 
+def predict(
+    artefact: str | os.PathLike[str], *inputs: str | os.PathLike[str], threads: int | None = None
+) -> list[Answer]:
+    """What a deployed network says of files, one answer for each input; needs no PyTorch.
+
+    Args:
+        artefact: a NAME.hdlif.safetensors file.
+        inputs: files of what the network was trained on, or folders of them; a file of rows or of windows is several
+            inputs, as `hdlif run` takes them.
+        threads: of the runtime; the cores that this process may use, by default.
+    Returns:
+        By the network's task, as `hdlif run --json` prints it: of a classification {"class", "label", "probability",
+        "logits"}; of values {"prediction": {name: value}}, in the units of the training's targets.
+    Raises:
+        ArtefactError: the file of the network cannot be read.
+        InputError: an input cannot be used.
+    """
+    result = run(Path(artefact), [Path(one) for one in inputs], threads=threads)
+    if result.failed:
+        raise InputError("; ".join(result.failed))
+    return [one.answer for one in result.inputs]
+
+
 def _files(inputs: Sequence[Path], record: InputRecord) -> Iterator[Path]:
     what, suffixes = _sought(record)
     for path in map(Path, inputs):

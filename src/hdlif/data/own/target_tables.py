@@ -84,9 +84,10 @@ def _lying_in(place: Path, wanted: Wanted) -> Path | None:
     if len(tables) != 1:
         seen = f"several tables lie in it ({some(tables, _MOST_NAMED)})" if tables else "no table of targets lies in it"
         named = "".join(f", {name}" for name in wanted.names[:_MOST_NAMED])
+        recorded = "; or, if each is a recording over time, put it into a folder named by its class" if tables else ""
         raise DataError(
             f"{place}: {seen}; name a .csv or .parquet file with columns {FILE}{named or ', label'}: "
-            "--set data.targets=NAME"
+            f"--set data.targets=NAME{recorded}"
         )
     return place / tables[0]
 
