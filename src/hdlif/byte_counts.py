@@ -21,4 +21,4 @@ def byte_count(text: str) -> int:
     if found is None:
         raise ValueError(f"this is not {ACCEPTED}")
     number, unit = found.groups()
-    return int(number) * 1024 ** " KMG".index(unit or " ")
+    return int(number) << 10 * " KMG".index(unit or " ")
