@@ -56,7 +56,7 @@ format: $(STAMP)
 docs: $(VENV)/docs-installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-# What tests/docs/test_site.py looks for faults of accessibility with; it comes by npm.
+# What tests look for faults of accessibility with, in the site and in the pages that hdlif writes; it comes by npm.
 axe: build/axe/node_modules
 build/axe/node_modules:
 	npm install --silent --no-audit --no-fund --prefix build/axe 'axe-core@^4.10'

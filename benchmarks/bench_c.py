@@ -192,7 +192,7 @@ def main() -> int:
             )
             for name, row in rows.items()
         ]
-        print(aligned(("", "mean", "longest", "to dense int8", "ROM", "RAM"), cells))
+        print(aligned(("", "mean", "longest", "to dense int8", "image", "state and work space"), cells))
     if given.out is not None:
         record = {"devices": found, "rounded": rounded.as_dict(), "samples": x.shape[1], "time_steps": graph.time_steps}
         write_record(given.out, record, seeds=None)

@@ -108,7 +108,7 @@ def main() -> int:
         _engines(table, given.artefact, Path(folder))
         _nir(table, given.artefact, Path(folder))
         _c(table, sets)
-    print("| target | file, bytes | ROM, RAM, bytes | ms or instructions an image | outputs |")
+    print("| target | file, bytes | tables + code, RAM, bytes | ms or instructions an image | outputs |")
     print("| --- | --- | --- | --- | --- |")
     for row in table.rows:
         cells = (row["target"], row.get("file", ""), row.get("memory", ""), row.get("time", ""), row["outputs"])

@@ -20,6 +20,10 @@
 #endif
 #if !defined(__wasm__)
 #include <sys/stat.h>
+#if !defined(_WIN32)
+#include <fcntl.h>
+#include <unistd.h>
+#endif
 #endif
 
 #include "../artefact/file.h"
@@ -178,20 +182,51 @@ bool is_regular(const struct stat& status) {
   return (status.st_mode & S_IFMT) == S_IFREG;
 }
 
+[[noreturn]] void refuse_to_read() {
+  throw CallError(HDLIF_ERROR_FILE, "cannot be read; give the path of an exported artefact");
+}
+
+void check_regular(const struct stat& status) {
+  if (!is_regular(status))
+    throw CallError(HDLIF_ERROR_FILE, "is no regular file; give the path of an exported artefact");
+}
+
+#if defined(_WIN32)
+
+std::FILE* opened(const char* path, struct stat&) {
+  return std::fopen(path, "rb");
+}
+
+#else
+
+// `status` becomes that of what was opened. Another program may have put a FIFO there meanwhile: its opening
+// does not wait for a writer.
+std::FILE* opened(const char* path, struct stat& status) {
+  const int descriptor = ::open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (descriptor < 0)
+    return nullptr;
+  std::FILE* file = fstat(descriptor, &status) == 0 ? fdopen(descriptor, "rb") : nullptr;
+  if (file == nullptr)
+    close(descriptor);
+  return file;
+}
+
+#endif
+
 std::vector<uint8_t> read_whole(const char* path) {
   struct stat status{};
   if (stat(path, &status) != 0)
-    throw CallError(HDLIF_ERROR_FILE, "cannot be read; give the path of an exported artefact");
-  // opening another kind could wait for ever
-  if (!is_regular(status))
-    throw CallError(HDLIF_ERROR_FILE, "is no regular file; give the path of an exported artefact");
+    refuse_to_read();
+  // opening another kind may do something to it
+  check_regular(status);
+  const std::unique_ptr<std::FILE, Closer> file(opened(path, status));
+  if (file == nullptr)
+    refuse_to_read();
+  check_regular(status);
   if (uint64_t(status.st_size) > hdlif::kMaxFileBytes)
     throw CallError(HDLIF_ERROR_ARTEFACT, "has " + std::to_string(status.st_size) +
                                               " bytes; an artefact has at most " +
                                               std::to_string(hdlif::kMaxFileBytes));
-  const std::unique_ptr<std::FILE, Closer> file(std::fopen(path, "rb"));
-  if (file == nullptr)
-    throw CallError(HDLIF_ERROR_FILE, "cannot be read; give the path of an exported artefact");
   std::vector<uint8_t> content(size_t(status.st_size) + 1);
   content.resize(std::fread(content.data(), 1, content.size(), file.get()));
   if (std::ferror(file.get()) != 0)

@@ -19,6 +19,8 @@ import timm
 import torch
 from PIL import Image
 
+from deployed_graphs import residual_network
+from hdlif.artefact import save
 from hdlif.cli import main
 from hdlif.training import Checkpoints
 from picture_folders import write_pictures
@@ -98,6 +100,38 @@ def test_export_refuses_options_without_effect(run_folder, tmp_path, options, sa
     assert refused.returncode == 2
     assert said in refused.stderr
     assert not (tmp_path / "net").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("export", "x", "--to", "c", "--out", "x.c", "--rom"),
+        ("export", "x", "--to", "c", "--out", "x.c", "--ram"),
+        ("run", "x", "y", "--max-bytes"),
+        ("serve", "x", "--max-bytes"),
+        ("serve", "x", "--max-body-bytes"),
+        ("serve", "x", "--max-stream-bytes"),
+        ("serve", "x", "--max-old-bytes"),
+    ],
+)
+def test_bytes_have_units_in_every_option(command):
+    for wrong in ("64KB", "0", "many"):
+        refused = hdlif(*command, wrong)
+        assert refused.returncode == 2
+        assert "65536, 64K, 64KiB, 1M or 2G (K is 1,024 bytes" in " ".join(refused.stderr.split())
+    # What is refused then is the file, which is not there.
+    taken = hdlif(*command, "64K")
+    assert "64K" not in taken.stderr
+    assert "x: " in taken.stderr
+
+
+def test_a_rom_of_so_many_k_is_so_many_times_1024_bytes(tmp_path):
+    path = tmp_path / "net.hdlif.safetensors"
+    save(residual_network(), path)
+    done = hdlif("export", path, "--to", "c", "--out", tmp_path / "net.c", "--rom", "1K")
+    assert "and the device has 1,024" in done.stderr
+    done = hdlif("export", path, "--to", "c", "--out", tmp_path / "net.c", "--rom", "1MiB", "--ram", "1M")
+    assert done.returncode == 0, done.stderr
 
 
 def test_bench_of_the_artefact_alone(artefact):

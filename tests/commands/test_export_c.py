@@ -45,8 +45,10 @@ def test_a_network_is_written_checked_and_described(artefact: Path, tmp_path: Pa
     assert [one["device"] for one in found["devices"]] == list(installed())
     assert "net_state" in out.with_suffix(".h").read_text()
     assert sorted(path.name for path in out.parent.iterdir()) == ["net.c", "net.h"]
+    host = next(one for one in found["devices"] if one["device"] == "host")
+    assert 0 < host["frame_bytes"] < 4096
     text = hdlif("export", artefact, "--to", "c", "--out", out).stdout
-    assert f"{found['data_bytes']:,} bytes of ROM" in text
+    assert f"tables: {found['data_bytes']:,} bytes of ROM" in text
     assert f"{found['state_bytes']:,} bytes of RAM; work space: {found['work_bytes']:,}" in text
 
 

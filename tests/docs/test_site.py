@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from browser import Browser, chromium
+from browser import AXE, Browser, chromium
 
 ROOT = Path(__file__).parents[2]
-AXE = ROOT / "build" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 PAGES = (
     "index.html",
     "tutorials/your_own_images.html",

@@ -3,7 +3,9 @@
 import ctypes
 import os
 import random
+import shutil
 import struct
+import subprocess
 import sys
 from ctypes import byref, c_double, c_int64, c_void_p
 from pathlib import Path
@@ -280,6 +282,51 @@ def test_a_file_is_opened_by_its_path(tmp_path: Path) -> None:
     error = refused(OF_THE_EXTENSION.call, "open_file", bytes(path), None, byref(handle))
     assert error.status == ARTEFACT
     assert str(error).startswith(f"{path}: is not an artefact")
+
+
+REPLACES = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+/* As if another program put a FIFO where a file was when it was looked at. */
+int stat(const char *path, struct stat *status)
+{
+    int (*found)(const char *, struct stat *) = (int (*)(const char *, struct stat *))dlsym(RTLD_NEXT, "stat");
+    const int result = found(path, status);
+    if (getenv("FIFO") != NULL)
+        rename(getenv("FIFO"), path);
+    return result;
+}
+"""
+OPENS = """
+import sys
+from ctypes import byref, c_void_p
+from c_interface import FILE, OF_THE_EXTENSION, CallError
+import os
+path, os.environ["FIFO"] = sys.argv[1:]
+try:
+    OF_THE_EXTENSION.call("open_file", path.encode(), None, byref(c_void_p()))
+except CallError as error:
+    sys.exit(0 if error.status == FILE and "is no regular file" in str(error) else str(error))
+sys.exit("it was opened")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("cc") is None, reason="needs LD_PRELOAD and a C compiler")
+def test_a_fifo_that_takes_the_place_of_a_file_while_it_is_opened_is_refused(tmp_path: Path) -> None:
+    path, pipe, code, replacing = (tmp_path / name for name in ("tiny.safetensors", "pipe", "r.c", "r.so"))
+    path.write_bytes(dumps(tiny_network()))
+    os.mkfifo(pipe)
+    code.write_text(REPLACES)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(replacing), str(code), "-ldl"], check=True)
+    command = [sys.executable, "-c", OPENS, str(path), str(pipe)]
+    surroundings = {**os.environ, "LD_PRELOAD": str(replacing), "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, env=surroundings, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not pipe.exists()
 
 
 def test_limits_hold() -> None:

@@ -106,6 +106,69 @@ def test_arrays_in_json_are_those_of_npy(bare: bool, tmp_path: Path) -> None:
             assert (by_json.status_code, by_json.json()) == (200, by_npy.json())
 
 
+def named(kind: str) -> Graph:
+    graph = series(kind=kind)
+    return replace(graph, input=replace(graph.input, columns=("warm", "wet")))
+
+
+@pytest.mark.parametrize("kind", ["series", "table"])
+def test_rows_of_named_columns_are_found_by_name(kind: str, tmp_path: Path) -> None:
+    rows = RNG.normal(size=(STEPS, 2)).astype(np.float32).tolist()
+    by_name: list[dict[str, float]] = [{"wet": wet, "warm": warm} for warm, wet in rows]
+    with client(write(tmp_path, net=named(kind))) as http:
+        expected = http.post("/v1/models/net/predict", json=rows)
+        for body in (by_name, {"values": by_name}, {"values": by_name, "type": "float32"}):
+            answer = http.post("/v1/models/net/predict", json=body)
+            assert (answer.status_code, answer.json()) == (200, expected.json())
+
+
+@pytest.mark.parametrize(
+    ("rows", "code", "said"),
+    [
+        ([{"warm": 1.0, "wett": 2.0}], "input_refused", "body[0]: column 'wett' is unknown; choose one of warm, wet"),
+        ([{"warm": 1, "wet": 2}, {"wet": 2}], "input_refused", "body[1]: has no 'warm'; give a number for each"),
+        ([{"warm": 1, "wet": None}], "bad_json", "body[0]: 'wet' is None, and no number"),
+        ([{"warm": 1, "wet": True}], "bad_json", "'wet' is True"),
+        ([{"warm": 1, "wet": [2]}], "bad_json", "'wet' is [2]"),
+        ([{"warm": 1, "wet": 10**400}], "input_refused", "too large"),
+        ([{"warm": 1, "wet": 1e300}], "input_refused", "body"),
+        ([{"warm": 1, "wet": 2}, [1, 2]], "bad_json", "body[1]: is no object"),
+        ([[1, 2], {"warm": 1, "wet": 2}], "bad_json", "no number"),
+        ({"values": [{"warm": 1, "wet": 2}], "type": "uint8"}, "bad_json", "no number"),
+        ({"warm": 1, "wet": 2}, "bad_json", "neither a list nor an object"),
+    ],
+)
+def test_rows_that_name_other_columns_are_refused(rows: Any, code: str, said: str, tmp_path: Path) -> None:
+    with client(write(tmp_path, net=named("table"))) as http:
+        answer = http.post("/v1/models/net/predict", json=rows)
+    assert answer.json()["code"] == code
+    assert said in answer.json()["message"]
+
+
+def test_names_are_refused_where_the_network_has_none(tmp_path: Path) -> None:
+    with client(write(tmp_path, net=series(kind="table"))) as http:
+        answer = http.post("/v1/models/net/predict", json=[{"warm": 1, "wet": 2}])
+    assert answer.json()["code"] == "input_refused"
+    assert "have no names; send a list of numbers a row" in answer.json()["message"]
+
+
+def test_a_stream_takes_steps_of_named_columns(tmp_path: Path) -> None:
+    with client(write(tmp_path, net=named("series"))) as http:
+        answers = []
+        for body in ([[0.5, 1.0], [0.25, 2.0]], [{"wet": 1.0, "warm": 0.5}, {"warm": 0.25, "wet": 2.0}]):
+            stream = http.post("/v1/models/net/streams").json()["stream"]
+            answers.append(http.post(f"/v1/streams/{stream}/steps", json=body).json()["answers"])
+    assert answers[0] == answers[1]
+    assert len(answers[0]) == 2
+
+
+def test_a_wrong_content_type_is_mended_by_a_header_that_is_shown(tmp_path: Path) -> None:
+    with client(write(tmp_path, net=series())) as http:
+        form = {"content-type": "application/x-www-form-urlencoded"}
+        answer = http.post("/v1/models/net/predict", content=b"0,0\n", headers=form)
+    assert "-H 'Content-Type: text/csv'" in answer.json()["mend"]
+
+
 def test_what_is_finite_is_answered_for_and_the_rest_named(tmp_path: Path) -> None:
     values = RNG.normal(size=(2, STEPS, 2)).astype(np.float32)
     values[1] = 3e38

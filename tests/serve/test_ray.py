@@ -3,11 +3,15 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from hdlif.errors import HdlifError
+from hdlif.serve import Settings
+from hdlif.serve.ray_arguments import Replicas, read_arguments
 from served import NPY, STEPS, client, npy, series, write
 
 ROWS = [npy(np.random.default_rng(seed).normal(size=(STEPS, 2))) for seed in range(20)]
@@ -18,7 +22,7 @@ from ray import serve
 from hdlif.serve.ray_app import build
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
 serve.start(http_options={"port": int(sys.argv[3])})
-serve.run(build({"artefacts": sys.argv[1], "replicas": sys.argv[2], "latency_budget_ms": "1.5"}))
+serve.run(build({"artefacts": sys.argv[1], "replicas": int(sys.argv[2]), "latency_budget_ms": "1.5"}))
 print("ready", flush=True)
 sys.stdin.read()
 serve.shutdown()
@@ -70,12 +74,46 @@ def test_replicas_answer_as_a_server_does(replicas: int, tmp_path: Path) -> None
         {"artefacts": "x", "max_batch": "0"},
         {"artefacts": "x", "speed": "1"},
         {"artefacts": "x", "max_batch": "many"},
+        {"artefacts": []},
+        {"artefacts": 3},
+        {"artefacts": ["x", 3]},
+        {"artefacts": "x", "replicas": True},
+        {"artefacts": "x", "replicas": 1.5},
+        {"artefacts": "x", "max_batch": True},
+        {"artefacts": "x", "max_batch": 1.5},
+        {"artefacts": "x", "max_body_bytes": "16MB"},
+        {"artefacts": "x", "latency_budget_ms": True},
+        {"artefacts": "x", "latency_budget_ms": [1]},
     ],
 )
-def test_arguments_that_are_none_are_refused(arguments: dict[str, str]) -> None:
+def test_arguments_that_are_none_are_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(HdlifError):
+        read_arguments(arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        # Of `serve run ... replicas=2`, and of a configuration file's `args`.
+        {"artefacts": "a=x,y", "replicas": "2", "cores": "1", "max_body_bytes": "1M", "receive_seconds": "1e1"},
+        {"artefacts": ["a=x", "y"], "replicas": 2, "cores": 1, "max_body_bytes": 2**20, "receive_seconds": 10},
+        {"artefacts": ["a=x", Path("y")], "replicas": 2, "max_body_bytes": "1MiB", "receive_seconds": 10.0},
+        {"artefacts": "a=x,y", "replicas": 2, "max_body_bytes": 2**20, "receive_seconds": 10, "threads": None},
+    ],
+)
+def test_arguments_are_texts_or_values(arguments: dict[str, Any]) -> None:
+    settings = Settings(threads=1, max_body_bytes=2**20, receive_seconds=10, max_streams=0)
+    assert read_arguments(arguments) == Replicas({"a": Path("x"), "y": Path("y")}, 2, 1, settings)
+
+
+def test_a_path_alone_is_an_artefact() -> None:
+    assert read_arguments({"artefacts": Path("folder/y.hdlif.safetensors")}).paths == {
+        "y": Path("folder/y.hdlif.safetensors")
+    }
+
+
+def test_an_application_is_made_of_values() -> None:
     pytest.importorskip("ray.serve")
-    from hdlif.errors import HdlifError
     from hdlif.serve.ray_app import build
 
-    with pytest.raises(HdlifError):
-        build(arguments)
+    assert build({"artefacts": ["x"], "replicas": 2, "max_batch": 8}) is not None

@@ -188,6 +188,11 @@ def test_bodies_of_all_requests_share_what_is_set_aside(tmp_path: Path) -> None:
         "[" + "-9," * 50_000 + "0]",
         "[" + "0.1," * 50_000 + "0]",
         "[" + "[]," * 50_000 + "[]]",
+        "[" + "{}," * 50_000 + "{}]",
+        "[" + '{"a":1,"b":2.5},' * 50_000 + '{"a":1,"b":2.5}]',
+        "[" + '{"a":{}},' * 50_000 + "0]",
+        '[{"":1' + "".join(f',"{i}":1' for i in range(50_000)) + "}]",
+        "[" + ",".join(f'{{"{i}":1}}' for i in range(50_000)) + "]",
     ],
 )
 @pytest.mark.parametrize("form", ["{}", '{{"values": {}, "type": "uint8"}}'])
@@ -195,7 +200,7 @@ def test_reading_json_takes_no_more_than_is_set_aside_for_it(said: str, form: st
     content = form.format(said).encode()
     tracemalloc.start()
     with contextlib.suppress(Refusal):
-        given(content, "application/json", 1)
+        given(content, "application/json", 1, ("a", "b"))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak <= reading_bytes(content, "application/json")

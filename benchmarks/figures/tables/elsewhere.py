@@ -18,7 +18,7 @@ def _(record: Record) -> str:
             ram = "" if kind == "dense int8" else f"{found['ram']:,}"
             ratio = "1" if kind == "dense int8" else f"{dense / found['mean']:.2f}"
             lines.append([f"{DEVICES[device]}, {kind}", f"{found['mean']:,.0f}", ratio, f"{found['rom']:,}", ram])
-    return table(["processor", "instructions a step", "dense int8 / this", "ROM", "RAM"], lines)
+    return table(["processor", "instructions a step", "dense int8 / this", "image", "state and work space"], lines)
 
 
 @registered("loading", "loading")

@@ -28,7 +28,7 @@ class Checked:
     Attributes:
         compiler: its name.
         code_bytes: of the functions, as this machine's compiler makes them; 0 where `size` is not installed.
-        outputs: how many were compared, and had the oracle's bits.
+        outputs: how many were compared, and equalled the reference's bit for bit.
     """
 
     compiler: str

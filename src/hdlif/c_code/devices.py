@@ -30,8 +30,11 @@ class Ran:
 
     Attributes:
         fits: whether the program found room; the rest is 0 where it did not.
-        code_bytes: of the network, without its constants.
-        stack_bytes: at the deepest; 0 where that is not known.
+        code_bytes: of the network, without its tables.
+        image_bytes: .text, .rodata and .data of the whole program, samples and start-up code too; of the bare devices,
+            0 where there is an operating system.
+        stack_bytes: the deepest that the stack of the program was, as measured; 0 where it is not.
+        frame_bytes: the most that one function of the network takes of it, as the compiler says; 0 where it does not.
         ticks: of the longest sample, of the board's own clock; 0 where there is none.
         differ: outputs that are others than expected.
     """
@@ -39,7 +42,9 @@ class Ran:
     device: str
     fits: bool
     code_bytes: int = 0
+    image_bytes: int = 0
     stack_bytes: int = 0
+    frame_bytes: int = 0
     ticks: int = 0
     differ: int = 0
 
@@ -61,7 +66,7 @@ def run_on_devices(
 
     Args:
         project: the files of `firmware`, by name.
-        data_bytes: of the network's constants.
+        data_bytes: of the network's tables.
     Raises:
         MachineError: a tool fails, or an output is another than expected.
     """
@@ -83,10 +88,32 @@ def _ran(folder: Path, device: str, data_bytes: int) -> Ran:
     if _TOO_SMALL.search(printed):
         return Ran(device, fits=False)
     said = re.search(r"(\d+) outputs differ; stack: (\d+) bytes; longest sample: (\d+) ticks", printed)
-    sizes = re.search(rf"^\s*(\d+)\s+(\d+)\s+\d+\s+\d+\s+\w+\s+{re.escape(device)}\.o$", printed, re.MULTILINE)
-    if said is None or sizes is None:
+    network, image = (_flash_bytes(printed, f"{device}.{kind}") for kind in ("o", "elf"))
+    if said is None or network is None or image is None:
         raise MachineError(f"{device}: the firmware fails: {printed.strip()[-2000:]}")
     differ, stack, ticks = map(int, said.groups())
     if differ:
         raise MachineError(f"{device}: {differ} outputs are others than the oracle's; try other tools, or report it")
-    return Ran(device, True, sum(map(int, sizes.groups())) - data_bytes, stack, ticks)
+    return Ran(
+        device,
+        fits=True,
+        code_bytes=network - data_bytes,
+        image_bytes=image if stack else 0,
+        stack_bytes=stack,
+        frame_bytes=_largest_frame(folder / f"{device}.su"),
+        ticks=ticks,
+    )
+
+
+def _flash_bytes(printed: str, file: str) -> int | None:
+    """.text, .rodata and .data of a file, as `size` has printed them."""
+    found = re.search(rf"^\s*(\d+)\s+(\d+)\s+\d+\s+\d+\s+\w+\s+(?:\./)?{re.escape(file)}$", printed, re.MULTILINE)
+    return None if found is None else sum(map(int, found.groups()))
+
+
+def _largest_frame(usage: Path) -> int:
+    """Of what `-fstack-usage` has written, a line a function: place, bytes, kind."""
+    if not usage.exists():
+        return 0
+    lines = (line.split("\t") for line in usage.read_text(encoding="utf-8").splitlines())
+    return max((int(line[1]) for line in lines if len(line) == 3), default=0)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hdlif.cli.examples import examples
-from hdlif.cli.options import FILE, json_option
+from hdlif.cli.options import BYTES, FILE, json_option
 from hdlif.cli.output import say, show
 from hdlif.errors import MissingExtraError, printable
 
@@ -56,7 +56,7 @@ from hdlif.errors import MissingExtraError, printable
 @click.option(
     "--threads", type=click.IntRange(1), help="Threads of the runtime.  [default: the machine's cores; of a stream 1]"
 )
-@click.option("--max-bytes", type=click.IntRange(1), help="Memory of a run, 16 inputs at once.  [default: 2^32]")
+@click.option("--max-bytes", type=BYTES, help="Memory of a run, 16 inputs at once, such as 512M.  [default: 4G]")
 @click.option("--max-operations", type=click.IntRange(1), help="Products and sums of such a run.  [default: 2^42]")
 @json_option
 def run(
@@ -151,14 +151,16 @@ def _run_on_stream(artefact: Path, place: Path, as_json: bool, options: dict[str
 @click.option("--threads", type=click.IntRange(1), help="Threads of the runtime.  [default: the machine's cores]")
 @click.option("--latency-budget-ms", type=float, metavar="MS", help="How long an input waits for others.  [default: 2]")
 @click.option("--max-batch", type=int, help="Inputs that are run at once.  [default: 16]")
-@click.option("--max-body-bytes", type=int, help="Of a request.  [default: 2^24]")
+@click.option("--max-body-bytes", type=BYTES, help="Of a request, such as 16777216 or 16M.  [default: 16M]")
 @click.option("--max-pixels", type=int, help="Of an image.  [default: 2^25]")
-@click.option("--max-bytes", type=int, help="Memory of a run.  [default: 2^30]")
+@click.option("--max-bytes", type=BYTES, help="Memory of a run.  [default: 1G]")
 @click.option("--max-operations", type=int, help="Products and sums of a run.  [default: 2^38]")
 @click.option("--max-streams", type=int, help="That are open; 0 leaves streams out.  [default: 4096]")
-@click.option("--max-stream-bytes", type=int, help="That open streams hold.  [default: 2^28]")
+@click.option("--max-stream-bytes", type=BYTES, help="That open streams hold.  [default: 256M]")
 @click.option("--stream-idle-seconds", type=float, help="After which an unused stream is ended.  [default: 300]")
-@click.option("--max-old-bytes", type=int, help="Of networks that were exchanged while streams live.  [default: 2^28]")
+@click.option(
+    "--max-old-bytes", type=BYTES, help="Of networks that were exchanged while streams live.  [default: 256M]"
+)
 @click.option("--max-connections", type=int, help="[default: 2048]")
 @click.option("--receive-seconds", type=float, help="Within which a request has come whole.  [default: 30]")
 @click.option("--send-seconds", type=float, help="For which an answer may be left unread.  [default: 30]")

@@ -7,14 +7,14 @@ import click
 
 from hdlif.cli.completion import DATA
 from hdlif.cli.examples import examples
-from hdlif.cli.options import FILE, json_option
+from hdlif.cli.options import BYTES, FILE, json_option
 from hdlif.cli.output import show
 from hdlif.commands.export_options import OPTIONS_OF_TARGETS, foreign_options
 
 
 @examples(
     ("hdlif export runs/digits_hdlif_w1p5_s4 --out digits.hdlif.safetensors", "one file that `hdlif run` takes"),
-    ("hdlif export digits.hdlif.safetensors --to c --out digits.c", "C99 for a microcontroller"),
+    ("hdlif export digits.hdlif.safetensors --to c --out digits.c --rom 64K --ram 32K", "C99 for a microcontroller"),
     (
         "hdlif export runs/digits_hdlif_w1p5_s4 --to onnx --out digits.onnx",
         "for ONNX Runtime and others; needs hdlif[export]",
@@ -60,8 +60,8 @@ from hdlif.commands.export_options import OPTIONS_OF_TARGETS, foreign_options
 )
 @click.option("--data", type=DATA, metavar="NAME|PATH", help="Of C: the data of an artefact; a run's own by default.")
 @click.option("--data-root", type=FILE, help="Of C: where data sets that are no part of a package lie.")
-@click.option("--rom", type=click.IntRange(1), metavar="BYTES", help="Of C: refuse more constants than a device holds.")
-@click.option("--ram", type=click.IntRange(1), metavar="BYTES", help="Of C: refuse more state and work space.")
+@click.option("--rom", type=BYTES, help="Of C: refuse larger tables, the network's constants; 65536 or 64K.")
+@click.option("--ram", type=BYTES, help="Of C: refuse more state and work space; 16384 or 16K.")
 @click.option("--firmware", is_flag=True, help="Of C: write a program for boards around it, into the folder of --out.")
 @click.option(
     "--check",

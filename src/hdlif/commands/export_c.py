@@ -62,8 +62,8 @@ class ExportedC:
         source, rounded, checked = self.source, self.rounded, self.checked
         lines = [
             f"{self.path} and {self.path.with_suffix('.h').name}",
-            f"constants: {source.data_bytes:,} bytes of ROM, beside the code",
-            f"state: {source.state_bytes:,} bytes of RAM; work space: {source.work_bytes:,}, beside the stack",
+            f"tables: {source.data_bytes:,} bytes of ROM, without the code",
+            f"state: {source.state_bytes:,} bytes of RAM; work space: {source.work_bytes:,}, without the stack",
             f"a step: at most {source.additions:,} additions of a weight times an input",
         ]
         if rounded is not None:
@@ -74,8 +74,8 @@ class ExportedC:
             )
         if checked is not None:
             lines.append(
-                f"checked: {checked.outputs} outputs have the oracle's bits; code of {checked.code_bytes:,} bytes by "
-                f"{checked.compiler}"
+                f"checked: {checked.outputs} outputs equal the reference's bit for bit; code of "
+                f"{checked.code_bytes:,} bytes by {checked.compiler}"
             )
         return "\n".join((*lines, *map(_device_text, self.ran)))
 
@@ -83,8 +83,12 @@ class ExportedC:
 def _device_text(ran: Ran) -> str:
     if not ran.fits:
         return f"{ran.device}: the program does not fit its memory"
-    stack = f", stack {ran.stack_bytes:,} bytes" if ran.stack_bytes else ""
-    return f"{ran.device}: outputs as expected; code {ran.code_bytes:,} bytes{stack}"
+    parts = [f"code {ran.code_bytes:,} bytes"]
+    if ran.stack_bytes:
+        parts += [f"image {ran.image_bytes:,}", f"stack {ran.stack_bytes:,} (measured)"]
+    if ran.frame_bytes:
+        parts.append(f"largest frame {ran.frame_bytes:,}")
+    return f"{ran.device}: outputs as expected; {', '.join(parts)}"
 
 
 def export_c(
@@ -105,7 +109,8 @@ def export_c(
         arithmetic: "float", with the reference's bits, or "fixed": numbers are integers of 16 bits, whose formats are
             chosen from samples for validation, and whose answers are compared on samples for testing.
         data: the data set of an artefact, by name or path; a checkpoint's own by default.
-        rom, ram: bytes of a device; of ROM the constants are counted, of RAM state and work space.
+        rom, ram: bytes of a device; of ROM the tables are counted, which are the network's constants, of RAM state and
+            work space.
         firmware: write a program around it as well, for the boards of its Makefile, that is shown a few samples: of
             the data, or random ones.
         check: build it with this machine's compiler, and for each device whose tools are installed, run it, and compare
@@ -137,15 +142,15 @@ def export_c(
     found = translate(graph, out.stem, fixed=fixed)
     for kind, needed, there in (("ROM", found.data_bytes, rom), ("RAM", found.ram_bytes, ram)):
         if there is not None and needed > there:
-            what = "constants" if kind == "ROM" else "state and work space"
+            what, more = ("tables", "the code") if kind == "ROM" else ("state and work space", "the stack")
             smaller = (
                 " or choose another device"
                 if fixed is not None
                 else ", choose another device, or take --arithmetic fixed"
             )
             raise InputError(
-                f"{source}: {what} take {needed:,} bytes of {kind}, and the device has {there:,}; "
-                f"train a smaller network{smaller}"
+                f"{source}: {what} take {needed:,} bytes of {kind}, and the device has {there:,}, into which "
+                f"{more} must go too; train a smaller network{smaller}"
             )
     files: Mapping[str, str] = {out.with_suffix(".h").name: found.header, out.name: found.code}
     checked: Checked | None = None

@@ -119,7 +119,8 @@ class Server:
                 yield await loop.run_in_executor(self.reads, read, content, kind, network, lent)
 
     def _steps(self, content: bytes, kind: str, network: Network, lent: Lent) -> list[tuple[str, Floats]]:
-        body, session = given(content, kind, self.settings.max_pixels), network.session
+        session = network.session
+        body = given(content, kind, self.settings.max_pixels, session.input.columns)
         x = read_steps(body, session.input, session.time_steps)
         if len(x) > self.settings.max_steps:
             raise Refusal(
@@ -130,7 +131,8 @@ class Server:
         return [(str(body), x)]
 
     def _inputs(self, content: bytes, kind: str, network: Network, lent: Lent) -> list[tuple[str, Floats]]:
-        body, session = given(content, kind, self.settings.max_pixels), network.session
+        session = network.session
+        body = given(content, kind, self.settings.max_pixels, session.input.columns)
         found: list[tuple[str, Floats]] = []
         for name, x in read_inputs(body, session.input, session.time_steps):
             if len(found) == self.settings.max_inputs:

@@ -3,7 +3,7 @@
 import io
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -12,6 +12,7 @@ import numpy as np
 from hdlif.errors import brief
 from hdlif.inputs import Unreadable, pictures
 from hdlif.runtime.files import Given
+from hdlif.serve.named_rows import rows_by_name
 from hdlif.serve.refusals import Refusal
 
 NAME = "body"
@@ -37,6 +38,8 @@ TYPES: Mapping[str, str] = {
 _ARRAY_TYPES = ("float32", "uint8")
 _NUMBER_BYTES, _LIST_BYTES = 64, 128
 """Of JSON: a number as an object, in its list and in the arrays that are made of it; a list."""
+_OBJECT_BYTES, _KEY_BYTES = 256, 192
+"""Of JSON too: an object, and each of its keys with its place there."""
 _CSV_BYTES = 15
 """For each byte of a table: two of these can be a row."""
 _DISCARDED = 4
@@ -137,14 +140,20 @@ def check_type(header: str | None, *, also: tuple[str, ...] = ()) -> str:
 def reading_bytes(content: bytes, kind: str) -> int:
     """What reading a body takes beside it, at the most, until it is an array."""
     if kind == JSON:
-        return len(content) + _NUMBER_BYTES * (content.count(b",") + 1) + _LIST_BYTES * content.count(b"[")
+        return (
+            len(content)
+            + _NUMBER_BYTES * (content.count(b",") + 1)
+            + _LIST_BYTES * content.count(b"[")
+            + _OBJECT_BYTES * content.count(b"{")
+            + _KEY_BYTES * content.count(b":")
+        )
     return _CSV_BYTES * len(content) if kind == "text/csv" else 0
 
 
-def given(content: bytes, kind: str, max_pixels: int) -> Given:
-    """A body as what reads files takes it. Raises `Refusal`."""
+def given(content: bytes, kind: str, max_pixels: int, columns: Sequence[str] = ()) -> Given:
+    """A body as what reads files takes it, of a network whose columns may have names. Raises `Refusal`."""
     if kind == JSON:
-        return Given(NAME, ".npy", _as_npy(content))
+        return Given(NAME, ".npy", _as_npy(content, columns))
     suffix = TYPES[kind]
     if suffix in pictures.FORMATS:
         try:
@@ -158,7 +167,7 @@ def given(content: bytes, kind: str, max_pixels: int) -> Given:
     return Given(NAME, suffix, content)
 
 
-def _as_npy(content: bytes) -> bytes:
+def _as_npy(content: bytes, columns: Sequence[str]) -> bytes:
     """The .npy file of an array in JSON."""
     try:
         said = json.loads(content, parse_constant=_no_number)
@@ -171,8 +180,14 @@ def _as_npy(content: bytes) -> bytes:
     kind = written.get("type", _ARRAY_TYPES[0])
     if kind not in _ARRAY_TYPES:
         raise Refusal("bad_json", f"{NAME}: type is {brief(kind)}; accepted are {', '.join(_ARRAY_TYPES)}")
+    values = written["values"]
+    # What names its numbers is of a series or a table, which have no pixels.
+    if kind == _ARRAY_TYPES[0] and isinstance(values, list) and values and type(values[0]) is dict:
+        array = rows_by_name(values, columns, NAME)
+    else:
+        array = _array(values, kind)
     file = io.BytesIO()
-    np.lib.format.write_array(file, _array(written["values"], kind), allow_pickle=False)
+    np.lib.format.write_array(file, array, allow_pickle=False)
     return file.getvalue()
 
 

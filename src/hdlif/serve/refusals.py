@@ -33,7 +33,11 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "bad_request": Kind(400, "send HTTP/1.1 as RFC 9112 has it"),
-    "bad_json": Kind(400, 'send {"values": [...]}, numbers in lists, with "type": "uint8" for pixels'),
+    "bad_json": Kind(
+        400,
+        'send {"values": [...]}, numbers in lists, with "type": "uint8" for pixels; of named columns also '
+        '[{"NAME": 1.5, ...}, ...]',
+    ),
     "bad_parameter": Kind(400, "give parameters as /openapi.json describes them"),
     "unauthorised": Kind(401, "send the header Authorization: Bearer TOKEN, with the token of the server's file"),
     "unknown_path": Kind(404, "/openapi.json describes all paths"),
@@ -43,7 +47,10 @@ KINDS: Mapping[str, Kind] = {
     "too_slow": Kind(408, "send the request at once, or in smaller parts"),
     "wrong_step": Kind(409, "GET the stream to see where it is, and send the steps from there on"),
     "body_too_large": Kind(413, "send less at once"),
-    "unknown_content_type": Kind(415, "say in the header Content-Type what is sent"),
+    "unknown_content_type": Kind(
+        415,
+        "say in the header Content-Type what is sent, as in curl -H 'Content-Type: text/csv' --data-binary @FILE URL",
+    ),
     "input_refused": Kind(422, "GET /v1/models/MODEL says what the network takes"),
     "image_too_large": Kind(422, "send a smaller image"),
     "too_many_inputs": Kind(422, "send fewer at once"),

@@ -122,12 +122,22 @@ ARRAY = {
     "items": {"anyOf": [{"type": "number"}, {"type": "array", "items": {}}]},
     "description": "numbers in lists as deep as the network's shape",
 }
+ROWS = {
+    "type": "array",
+    "items": {"type": "object", "additionalProperties": {"type": "number"}},
+    "minItems": 1,
+    "description": "rows of a network with named columns: a number by the name of each",
+}
 VALUES = {
     "anyOf": [
         ARRAY,
+        ROWS,
         {
             "type": "object",
-            "properties": {"values": ARRAY, "type": {"enum": ["float32", "uint8"], "default": "float32"}},
+            "properties": {
+                "values": {"anyOf": [ARRAY, ROWS]},
+                "type": {"enum": ["float32", "uint8"], "default": "float32"},
+            },
             "required": ["values"],
             "additionalProperties": False,
         },

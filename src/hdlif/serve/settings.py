@@ -65,7 +65,8 @@ class Settings:
             if value is None and field.name in _OPTIONAL:
                 continue
             whole = field.type in (int, int | None)
-            good = is_integer(value) if whole else isinstance(value, int | float) and math.isfinite(value)
+            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            good = is_integer(value) if whole else number
             if not good or value < least or (least == 0 and field.name in _ABOVE and value <= 0):
                 what = "an integer" if whole else "a number"
                 bound = f"above {least}" if field.name in _ABOVE else f"of at least {least}"
