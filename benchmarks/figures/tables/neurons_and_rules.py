@@ -119,6 +119,7 @@ def _(record: Record) -> str:
     return _costs(record, ("STBP", "SLTT", "OTTT", "random window of 16", "forward mode"))
 
 
+@registered("delayed_xor_settings", "ablations/delayed_xor_settings")
 def delayed_xor_settings(record: Record) -> str:
     """Each seed by itself: where some learn it and others do not, a mean says little."""
     lines = []
