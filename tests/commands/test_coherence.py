@@ -62,6 +62,11 @@ def test_a_recipe_has_its_own_neuron_and_lif_beside_it_under_each_loss(untrained
     assert json.loads(json.dumps(untrained)) is not None
 
 
+def test_neurons_and_losses_that_are_not_asked_for_are_left_out(untrained) -> None:
+    found = coherence(["digits_hdlif"], overrides=SMALL, batches=1, neurons=["lif"], losses=["per_step"])["networks"]
+    assert found == [one for one in untrained["networks"] if (one["neuron"], one["loss"]) == ("lif", "per_step")]
+
+
 def test_lif_beside_hd_lif_has_the_same_weights_and_float_spikes() -> None:
     overrides = [*SMALL, "neuron={kind: hdlif, granularity: layer}", "spikes={kind: quantised}"]
     own, other = module._networks("digits_hdlif", overrides)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -25,6 +25,8 @@ from hdlif.training import reestimated
 
 BESIDE = ("lif", "hdlif")
 """Neurons that a recipe's network is shown with, beside its own."""
+Loss = Literal["mean_logits", "per_step", "as_trained"]
+LOSSES: tuple[Loss, ...] = get_args(Loss)
 
 
 def coherence(
@@ -34,6 +36,8 @@ def coherence(
     batches: int = 2,
     data_root: Path | None = None,
     out: Path | None = None,
+    neurons: Sequence[str] | None = None,
+    losses: Sequence[Loss] = LOSSES,
 ) -> dict[str, Any]:
     """Compare gradients on the first training batches, in float64, with batch-norm statistics of these batches.
 
@@ -45,6 +49,8 @@ def coherence(
         batches: batches of the recipe's size.
         data_root: the folder of the data set, where it is not bundled.
         out: a folder that gets coherence.json.
+        neurons: kinds; networks of others are left out. All by default.
+        losses: of `LOSSES`.
     Returns:
         {"networks": [{"target", "trained", "neuron", "loss", "time_steps", "images", "rules", "refused"}], "versions",
         "hardware"}: for each network one entry per loss; "rules" as in `RuleCoherence.as_dict`, and "refused" the
@@ -57,7 +63,8 @@ def coherence(
     entries = []
     for target in targets:
         for network in _networks(target, overrides, data_root):
-            entries += _entries(target, network, batches, data_root)
+            if neurons is None or network.neuron in neurons:
+                entries += _entries(target, network, batches, data_root, losses)
     result = {"networks": entries, "versions": versions(), "hardware": hardware()}
     if out is not None:
         write_json(out / "coherence.json", result)
@@ -95,7 +102,9 @@ def _networks(target: str, overrides: Sequence[str], data_root: Path | None = No
         yield _Network(kind, recipe, other, trained=False)
 
 
-def _entries(target: str, network: _Network, batches: int, data_root: Path | None) -> list[dict[str, Any]]:
+def _entries(
+    target: str, network: _Network, batches: int, data_root: Path | None, losses: Sequence[Loss]
+) -> list[dict[str, Any]]:
     recipe, module = network.recipe, network.module.double()
     train = builders.build_data(recipe, data_root).train
     size = recipe.data.batch_size
@@ -110,10 +119,15 @@ def _entries(target: str, network: _Network, batches: int, data_root: Path | Non
     mean, each = loss_of_mean(criterion), loss_of_each(criterion)
     rules = _rules(recipe)
     refused = _refused(module, wide[0], rules, criterion, recipe.time_steps)
-    losses = {"mean_logits": (mean, None), "per_step": (each, None), "as_trained": (mean, each)}
+    both: dict[Loss, tuple[Any, Any]] = {
+        "mean_logits": (mean, None),
+        "per_step": (each, None),
+        "as_trained": (mean, each),
+    }
     entries = []
     with reestimated(module, wide, time_steps=recipe.time_steps):
-        for name, (loss, rule_loss) in losses.items():
+        for name in losses:
+            loss, rule_loss = both[name]
             compared = compare(
                 module,
                 wide,
