@@ -62,11 +62,13 @@ def named(entry: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="+")
+    parser.add_argument("--after", help="the commands that were run before, which the record is to name")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     found = [entry for result in given.results for entry in json.loads(result.read_text("utf-8"))["networks"]]
     networks = [named(entry) for entry in found]
-    write_record(given.out, {"networks": networks}, seeds="the recipe's own")
+    before = {"before": given.after} if given.after else {}
+    write_record(given.out, {"networks": networks, **before}, seeds="the recipe's own, 42")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/coherence_settings.py [--data-root DIR] --out FILE
 
-Runs `hdlif coherence RECIPE --set ...` with each of `SETTINGS` and keeps what `coherence_record.py` keeps, of the
-network that the setting is about. Fashion-MNIST is left out without its data.
+What `hdlif coherence RECIPE --set ...` finds with each of `SETTINGS`, of the network that the setting is about and the
+cross-entropy of the mean of the logits; kept as by `coherence_record.py`. Fashion-MNIST is left out without its data.
 """
 
 import argparse
@@ -21,7 +21,7 @@ class Setting:
     """What is compared.
 
     Attributes:
-        neurons: of the recipe's network with its own neuron and with those beside it, the ones that are kept.
+        neurons: of the recipe's network with its own neuron and with those beside it, the ones that are compared.
     """
 
     recipe: str
@@ -47,10 +47,16 @@ SETTINGS = {
 
 
 def measure(setting: Setting, data_root: Path | None) -> list[dict[str, Any]]:
-    """By network and loss."""
-    found = coherence([setting.recipe], overrides=setting.overrides, batches=setting.batches, data_root=data_root)
-    entries = [entry for entry in found["networks"] if entry["neuron"] in setting.neurons]
-    return [{"overrides": list(setting.overrides), **coherence_record.named(entry)} for entry in entries]
+    """By network."""
+    found = coherence(
+        [setting.recipe],
+        overrides=setting.overrides,
+        batches=setting.batches,
+        data_root=data_root,
+        neurons=setting.neurons,
+        losses=["mean_logits"],
+    )
+    return [{"overrides": list(setting.overrides), **coherence_record.named(entry)} for entry in found["networks"]]
 
 
 def main() -> None:

@@ -93,6 +93,7 @@ AT_THRESHOLDS = {
 }
 
 
+@registered("coherence_thresholds", "coherence_settings")
 def thresholds(record: Record) -> str:
     lines = []
     for setting, shown in AT_THRESHOLDS.items():
@@ -103,14 +104,10 @@ def thresholds(record: Record) -> str:
     return table(["network", "firing", "dropped", "wrong", "cosine", "norm ratio", "one draw"], lines)
 
 
-def setting_of(record: Record, name: str, neuron: str | None = None, loss: str = "mean_logits") -> dict[str, Any]:
+def setting_of(record: Record, name: str, neuron: str | None = None) -> dict[str, Any]:
     """Of `coherence_settings` a network."""
-    (found,) = (
-        network
-        for network in record["settings"][name]
-        if network["loss"] == loss and neuron in (None, network["neuron"])
-    )
-    return found
+    (found,) = (network for network in record["settings"][name] if neuron in (None, network["neuron"]))
+    return found  # type: ignore[no-any-return]
 
 
 DETACHED = "LIF, detached reset, untrained"
@@ -129,6 +126,7 @@ def _with_traces(record: Record) -> dict[str, dict[str, Any]]:
     return found | {DETACHED: setting_of(other, "detached reset")}
 
 
+@registered("coherence_traces", "coherence")
 def traces(record: Record) -> str:
     lines = []
     for shown, network in _with_traces(record).items():
@@ -138,6 +136,7 @@ def traces(record: Record) -> str:
     return table(["cosine, norm ratio", "firing", *RULES.values()], lines)
 
 
+@registered("coherence_traces_layers", "coherence")
 def traces_layers(record: Record) -> str:
     lines = []
     for shown, network in _with_traces(record).items():
@@ -157,8 +156,8 @@ def traces_layers(record: Record) -> str:
 
 def _ranges(layers: Iterable[dict[str, float]]) -> tuple[str, str]:
     """From the least to the most of cosines, and of norm ratios."""
-    of = {key: [layer[key] for layer in layers] for key in ("cosine", "norm_ratio")}
-    cosines, ratios = of["cosine"], of["norm_ratio"]
+    # What no neuron follows has no local figure.
+    cosines, ratios = ([layer[key] for layer in layers if layer[key] is not None] for key in ("cosine", "norm_ratio"))
     return f"{min(cosines):.4f} … {max(cosines):.4f}", f"{min(ratios):.2f} … {max(ratios):.2f}"
 
 

@@ -110,12 +110,16 @@ def test_streams_show_the_least_and_the_most_of_the_runs() -> None:
 
 
 def test_ranges_go_from_the_least_to_the_most() -> None:
-    layers = [{"cosine": 0.99, "norm_ratio": 1.5}, {"cosine": 0.98, "norm_ratio": 1.0}]
+    layers = [
+        {"cosine": 0.99, "norm_ratio": 1.5},
+        {"cosine": 0.98, "norm_ratio": 1.0},
+        {"cosine": None, "norm_ratio": None},
+    ]
     assert coherence._ranges(layers) == ("0.9800 … 0.9900", "1.00 … 1.50")
 
 
 def test_setting_without_its_network_is_no_row() -> None:
-    record = {"settings": {"seed 1": [{"neuron": "lif", "loss": "mean_logits"}]}}
+    record = {"settings": {"seed 1": [{"neuron": "lif"}]}}
     assert coherence.setting_of(record, "seed 1", "lif")["neuron"] == "lif"
     with pytest.raises(ValueError, match="not enough"):
         coherence.setting_of(record, "seed 1", "hdlif")
