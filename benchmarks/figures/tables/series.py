@@ -53,6 +53,7 @@ ACTIVITIES = ("lying", "sitting", "standing", "walking", "walking downstairs", "
 """The other classes are changes of posture."""
 
 
+@registered("hapt_confusions", "hapt_confusions")
 def hapt_confusions(record: Record) -> str:
     lines = []
     for run in record["runs"]:
