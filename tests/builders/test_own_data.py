@@ -150,6 +150,8 @@ def test_a_relative_path_starts_from_the_root(tmp_path: Path, monkeypatch: pytes
     [
         ("data.validation=10", r"data.validation = 10 counts samples of a set that ships; .* data.split="),
         ("data.unreadable=ignore", r"data.unreadable = 'ignore' is refused; it should be 'refuse' or 'skip'"),
+        ("data.channels=true", r"data.channels = True is refused; it should be 1 or 3"),
+        ("data.channels=1.0", r"data.channels = 1.0 is refused; it should be 1 or 3"),
         ("data.channels=2", r"data.channels = 2 is refused; it should be 1"),
         ("data.fits=crop", r'data.fits is unknown; choose one of .*did you mean "fit"'),
         ("data.split={test: half}", r"data.split = {'test': 'half'} is refused; it should be a valid number"),

@@ -27,7 +27,12 @@ from small_recipes import recipe
         ("weights={kind: ternary, keep_float: [conv9]}", "weights.keep_float: 'conv9' matches no quantised layer"),
         ("norm={kind: batch_norm, channels: 2}", "norm.channels is unknown"),
         ("rule={kind: ottt, leak: 2}", r"rule: leak = 2; it must lie in 0\.\.1"),
-        ("rule={kind: ottt, mse_share: 2}", r"rule: share = 2; it must lie in 0\.\.1"),
+        ("rule={kind: ottt, mse_share: 2}", r"rule: mse_share = 2; it must lie in 0\.\.1"),
+        ("rule={kind: ottt, mse_share: much}", "rule.mse_share = 'much' is refused; it should be a valid number"),
+        (
+            "neuron={kind: hdlif, parallel: [1]}",
+            "neuron.parallel has 1, which is no name of a layer; give names as text",
+        ),
         ("rule={kind: sltt_k, complete: false}", "rule.complete is unknown"),
         (
             "rule={kind: stochastic_window, length: 40}",

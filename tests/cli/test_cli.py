@@ -3,6 +3,7 @@
 import io
 import json
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -170,25 +171,36 @@ def test_resume_by_the_name_alone_goes_on_with_the_recipe_of_the_folder(run_fold
 
 
 def test_an_interrupt_says_where_and_how_to_go_on(tmp_path, monkeypatch):
+    came = signal.SIGINT
+
     def stop(self, training):
         if training.counters.step > 12:
-            training.pending.number = signal.SIGINT
+            training.pending.number = came
         return False
 
     monkeypatch.setattr(Checkpoints, "due", stop)
     arguments = ["train", "digits_hdlif", *FAST, "--set", "training.epochs=5", "--memory-repeats", 0, "--out"]
-    for options, how in (
-        ([], "with --resume goes on"),
-        (["--overwrite"], "with --resume in place of --overwrite goes on"),
-    ):
-        done = hdlif(*arguments, tmp_path / "run", "--threads", 1, "--json", *options)
-        assert done.returncode == 130
-        assert done.stderr.strip() == f"interrupted in epoch 2 of 5; the same command {how}"
-    done = hdlif("eval", tmp_path / "run")
+    own = tmp_path / "a run"
+    again = [*map(str, arguments), str(own), "--threads", "1", "--json", "--resume"]
+    for number, options in (("SIGINT", []), ("SIGINT", ["--overwrite"]), ("SIGTERM", ["--overwrite"])):
+        came = signal.Signals[number]
+        done = hdlif(*arguments, own, "--threads", 1, "--json", *options)
+        assert done.returncode == 128 + came
+        how = "interrupted" if came == signal.SIGINT else "terminated"
+        assert done.stderr.strip() == f"{how} in epoch 2 of 5; go on with: {shlex.join(['hdlif', *again])}"
+    kept = f"hdlif train '{own}/recipe.yaml' --out '{own}' --resume"
+    done = hdlif("eval", own)
     assert done.returncode == 2
-    last = tmp_path / "run" / "last.safetensors"
-    assert f"its training is not finished; resume it, or give {last}" in done.stderr
+    last = own / "last.safetensors"
+    assert f"its training is not finished; go on with it ({kept}), or give {last}" in done.stderr
     assert hdlif("eval", last).returncode == 0
+    done = hdlif("report", own)
+    assert done.returncode == 2
+    assert (
+        f"summary.json is missing, a finished run has one; the run was stopped, and goes on with: {kept}" in done.stderr
+    )
+    monkeypatch.undo()
+    assert hdlif(*again).returncode == 0
 
 
 def test_eval_of_checkpoint_and_artefact_agree_with_training(run_folder, artefact):

@@ -79,7 +79,7 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
     "doctor": ([], set()),
     "completion": (["bash"], set()),
     "profile": (["synthetic.yaml"], TORCH),
-    "coherence": (["synthetic.yaml", "--batches", "1"], TORCH),
+    "coherence": (["synthetic.yaml", "--batches", "1"], TORCH | {"rich"}),
     "export": (["run", "--out", "again.hdlif.safetensors"], TORCH),
     "import": (["net.nir", "--out", "imported"], {"torch", "yaml"}),
     "eval": (["run"], TORCH | {"rich"}),

@@ -67,6 +67,21 @@ def test_neurons_and_losses_that_are_not_asked_for_are_left_out(untrained) -> No
     assert found == [one for one in untrained["networks"] if (one["neuron"], one["loss"]) == ("lif", "per_step")]
 
 
+def test_each_network_is_a_line_of_progress_where_there_is_no_terminal(checkpoint, capsys) -> None:
+    found = coherence([str(checkpoint)], batches=1, progress=True)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.fullmatch(rf"{re.escape(str(checkpoint))}, hdlif: compared in \d+ s\n", printed.err)
+    assert len(found["networks"]) == 3
+
+
+def test_a_bar_counts_the_batches_under_each_loss(checkpoint, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    coherence([str(checkpoint)], batches=1, progress=True)
+    assert "3/3" in re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().err)
+
+
 def test_lif_beside_hd_lif_has_the_same_weights_and_float_spikes() -> None:
     overrides = [*SMALL, "neuron={kind: hdlif, granularity: layer}", "spikes={kind: quantised}"]
     own, other = module._networks("digits_hdlif", overrides)

@@ -190,7 +190,7 @@ def test_unreadable_recordings_are_left_out_where_that_is_asked_for(tmp_path: Pa
         "sensor         9x10 (height, width), from data.sensor",
         "events         60 to 60 in a recording, median 60",
         "trained on     counts 2x5x5 (darker, brighter) a step: counts added up",
-        "unreadable     1 files; a training refuses them without --set data.unreadable=skip:",
+        "unreadable     1 file; a training refuses it without --set data.unreadable=skip:",
     ):
         assert line in lines
     trained(data, tmp_path / "run", "data.unreadable=skip", "data.batch_size=4")

@@ -190,7 +190,7 @@ def test_inspect_says_what_would_be_trained_on(run_folder: Path, tmp_path: Path)
         "modes          L 19, RGB 12",
         "trained on     3x8x8, RGB: all of it, squashed where proportions differ, bilinear",
         "passed over    1 .txt",
-        "unreadable     1 files; a training refuses them without --set data.unreadable=skip:",
+        "unreadable     1 file; a training refuses it without --set data.unreadable=skip:",
         "warning        1 sample has copies in several classes: cat/001.png, dog/cat.png",
     ):
         assert line in text.splitlines()

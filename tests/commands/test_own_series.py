@@ -304,6 +304,20 @@ def test_a_check_that_builds_finds_the_data_below_their_root(tmp_path: Path) -> 
     assert CliRunner().invoke(cli, [*command, "--build"]).output == "vowels_hdlif: good\n"
 
 
+def test_inspect_names_files_that_are_short_and_that_cannot_be_used(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    write_csv(tmp_path / "slow" / "short.csv", [[1, 2]] * 3, ["a", "b"])
+    write_csv(tmp_path / "slow" / "one.csv", [[1]] * 8, ["a"])
+    for number in range(11):
+        (tmp_path / "fast" / f"x{number:02}.csv").write_bytes(b"")
+    text = as_text(inspect(str(tmp_path), overrides=["data.window=4"]))
+    assert "short          1 file has fewer rows than a window, 4:\n  slow/short.csv: 3 rows\n" in text
+    assert "unreadable     12 files; a training refuses them without --set data.unreadable=skip:\n" in text
+    assert "\n  fast/x09.csv: it is empty\n  and 2 more" in text
+    refused = inspect(str(tmp_path), overrides=["data.window=4"])["unreadable"]
+    assert refused[-1] == {"file": "slow/one.csv", "reason": "has 1 column (a), others 2 columns (a, b)"}
+
+
 def test_inspect_says_what_would_be_trained_on(tmp_path: Path) -> None:
     path = write_recording(tmp_path / "r.csv")
     result = inspect(str(path), overrides=CUT)

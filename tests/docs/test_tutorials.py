@@ -102,6 +102,15 @@ def test_a_tutorial_says_at_once_what_comes_of_it_and_in_the_end_where_to_go(nam
     assert "](" in text[text.index("\n## What next\n") :]
 
 
+def test_lines_that_are_left_out_of_a_neurons_description_are_marked() -> None:
+    every = list(steps(page("tutorials/your_own_neuron")))
+    place = next(n for n, step in enumerate(every) if step.text.startswith("hdlif neurons show"))
+    lines = [line.strip() for line in every[place + 1].text.splitlines()]
+    # The program goes on behind its third line; all others that are not shown stand in one place.
+    assert lines[lines.index("r9 = share * memory") + 1] == "…"
+    assert lines[1] == lines[-1] == "…"
+
+
 @pytest.mark.parametrize("name", TUTORIALS)
 def test_a_tutorial_shows_what_each_command_prints(name: str) -> None:
     kinds = [step.kind for step in steps(page(f"tutorials/{name}"))]

@@ -12,8 +12,12 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 import hdlif
+import hdlif.functional
+import hdlif.nn
 from hdlif.datasets import CIFAR10_CLASSES
 from recorded_events import recording, write_dvs_cifar10, write_n_mnist
 from small_sets import CIFAR_FILES, idx
@@ -103,6 +107,50 @@ def test_the_page_of_spikingjelly_runs(data: None, monkeypatch: pytest.MonkeyPat
     assert Path("cifar10.hdlif.safetensors").exists()
     assert Path("theirs.hdlif.safetensors").exists()
     assert len(names["spikes"].records) == 17  # type: ignore[attr-defined]
+
+
+def test_the_training_of_the_page_of_spikingjelly_has_the_gradient_of_theirs() -> None:
+    pytest.importorskip("spikingjelly", reason="pip install spikingjelly")
+    from spikingjelly.activation_based import functional, layer, neuron, surrogate
+
+    from hdlif.interop.spikingjelly import from_spikingjelly
+
+    def squared(rate: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        return F.mse_loss(rate, F.one_hot(label, 10).float())
+
+    torch.manual_seed(0)
+    net = nn.Sequential(layer.Flatten(), layer.Linear(784, 10), neuron.LIFNode(surrogate_function=surrogate.ATan()))
+    image, label = 3 * torch.rand(20, 1, 28, 28), torch.arange(20) % 10
+    model = from_spikingjelly(net, 4)
+    squared(sum(net(image) for _ in range(4)) / 4, label).backward()
+    rule = hdlif.STBP(criterion=squared)
+    for step in rule(model, image[None], label, rule.schedule(4, torch.Generator())):
+        step.loss.backward()
+    theirs, ours = [[one.grad for one in each.parameters()] for each in (net, model)]
+    assert theirs[0] is not None
+    assert theirs[0].abs().max() > 0
+    torch.testing.assert_close(ours, theirs)
+    functional.reset_net(net)
+
+
+def test_neurons_beside_one_another_on_the_page_of_spikingjelly_are_equal() -> None:
+    neurons = pytest.importorskip("spikingjelly.activation_based.neuron", reason="pip install spikingjelly")
+    text = (DOCS / "tutorials/from_spikingjelly.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(L?IFNode\(.*?\))` \| `(UnitLIF\(.*?\))`", text, re.MULTILINE)
+    assert len(rows) >= 3
+    torch.manual_seed(0)
+    for theirs, ours in rows:
+        node = eval(theirs, vars(neurons))
+        node.step_mode = "m"
+        gain = 1 / node.tau if getattr(node, "decay_input", False) else 1.0
+        current = (1.2 / gain * torch.rand(8, 5, 100)).requires_grad_()
+        expected = node(current)
+        found, _ = eval(ours, {**vars(hdlif.nn), **vars(hdlif.functional), "T": 8})(current * gain, None, range(8))
+        assert 0.1 < expected.mean() < 0.9
+        torch.testing.assert_close(found, expected)
+        weights = torch.randn_like(current)
+        gradients = [torch.autograd.grad((y * weights).sum(), current)[0] for y in (found, expected)]
+        torch.testing.assert_close(*gradients)
 
 
 def test_the_page_of_snntorch_runs(data: None, monkeypatch: pytest.MonkeyPatch) -> None:

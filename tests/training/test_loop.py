@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import re
 import signal
 import threading
 from dataclasses import replace
@@ -551,7 +552,12 @@ def test_refused_arguments_leave_an_earlier_training_as_it_is(stopped: Path) -> 
     assert (stopped / "last.safetensors").read_bytes() == before
 
 
-def test_progress_is_shown_on_standard_error_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_shown_on_standard_error_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As Rich knows a terminal where there is none.
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
     with progress_bar(enabled=True) as bar:
         train(tmp_path / "shown", epochs=1, progress=bar)
     with progress_bar(enabled=False) as bar:
@@ -560,8 +566,28 @@ def test_progress_is_shown_on_standard_error_alone(tmp_path: Path, capsys: pytes
     assert printed.out == ""
     assert "shown" in printed.err
     assert "accuracy" in printed.err
-    assert f"{BATCHES}/{BATCHES}" in printed.err
+    assert f"{BATCHES}/{BATCHES}" in re.sub(r"\x1b\[[\d;]*m", "", printed.err)
+    assert "epoch 1" not in printed.err
     assert "hidden" not in printed.err
+
+
+def test_where_there_is_no_terminal_each_epoch_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar(enabled=True) as bar:
+        train(tmp_path / "shown", epochs=2, progress=bar)
+    with progress_bar(enabled=False) as bar:
+        train(tmp_path / "hidden", epochs=1, progress=bar)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.splitlines()
+    logged = [json.loads(line) for line in (tmp_path / "shown" / "metrics.jsonl").read_text().splitlines()]
+    learned = {event["epoch"]: event for event in logged if event["event"] == "train"}
+    measured = [event for event in logged if event["event"] == "validation"]
+    assert lines == [
+        f"shown: epoch {of['epoch']} of 2: loss {learned[of['epoch']]['loss']:.4f}, accuracy "
+        f"{learned[of['epoch']]['accuracy']:.1%}, validation accuracy {of['accuracy']:.1%}, {of['seconds']:.0f} s"
+        for of in measured
+    ]
+    assert len(lines) == 2
 
 
 def test_statistics_and_validation_have_bars_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,7 +175,10 @@ def _of_type(check: TypeAdapter[Any], value: Any, key: str) -> Any:
         RecipeError: it is not of the type.
     """
     try:
-        check.validate_python(value)
+        kept = check.validate_python(value)
+        if isinstance(value, bool | float) and type(kept) is not type(value):
+            # Of a closed set of integers 1 is a member, and to Python true and 1.0 equal it.
+            check.validate_python(_NEITHER)
     except ValidationError as error:
         if isinstance(value, str) and value.strip() and takes_list_of_names(check):
             if "," not in value:
@@ -185,6 +188,10 @@ def _of_type(check: TypeAdapter[Any], value: Any, key: str) -> Any:
         message = error.errors()[0]["msg"]
         raise RecipeError(f"{key} = {brief(value)} is refused; it {message.removeprefix('Input ')}") from None
     return value
+
+
+_NEITHER = object()
+"""What is of no type that a recipe has."""
 
 
 def takes_list_of_names(check: TypeAdapter[Any]) -> bool:

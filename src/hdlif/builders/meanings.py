@@ -6,7 +6,7 @@ A key is stated as it stands in a recipe, `section.key`, or `section.KIND.key` w
 
 from collections.abc import Mapping
 
-_SHARE_OF_SPLIT = "Shares {validation: 0.15, test: 0.15, seed: 0} of what has no part of its own."
+_SHARE_OF_SPLIT = "Shares {validation: 0.15, test: 0.15, seed: 0} of what has no part of its own, or lists of groups."
 _OF_TABLE = "Of a table of targets: "
 _PATH = (
     "Whether a chunk runs step by step, or fused in one function: the same values but for rounding. Chosen if left out."

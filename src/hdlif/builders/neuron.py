@@ -209,6 +209,11 @@ def _hdlif(
     **arguments: Any,
 ) -> CheckedNeuron:
     listed = isinstance(parallel, list)
+    if listed and (odd := [name for name in parallel if not isinstance(name, str)]):
+        raise RecipeError(
+            f"neuron.parallel has {brief(odd[0])}, which is no name of a layer; give names as text: "
+            f"--set 'neuron.parallel=[\"{cut(str(odd[0]))}\"]'"
+        )
     is_parallel = (
         (lambda place: place.name in parallel) if listed else choose(PARALLEL_PATTERNS, parallel, "neuron.parallel")
     )

@@ -108,8 +108,17 @@ def checked_criterion(recipe: Recipe) -> Checked[Criterion] | None:
             f'rule.mse_share is of a plain classification, and task.kind = "{recipe.task.kind}" '
             f"{learned_arguments(recipe) or ''}; leave it out"
         )
-    share = {"share": recipe.rule.arguments["mse_share"]}
-    return checked(At("hdlif.learning:OTTTCriterion"), "rule", share, given=("label_smoothing",))
+    share = {"mse_share": recipe.rule.arguments["mse_share"]}
+    return checked(_mixture, "rule", share, given=("label_smoothing",))
+
+
+def _mixture(*, mse_share: float, label_smoothing: float) -> Criterion:
+    """`OTTTCriterion`, by the names that a recipe has."""
+    from hdlif.learning import OTTTCriterion
+
+    if not 0 <= mse_share <= 1:
+        raise ValueError(f"mse_share = {mse_share}; it must lie in 0..1")
+    return OTTTCriterion(mse_share, label_smoothing)
 
 
 def _criterion(recipe: Recipe) -> Criterion:

@@ -160,7 +160,7 @@ def coherence(targets: tuple[str, ...], as_json: bool, **options: Any) -> None:
     from hdlif.commands.coherence import coherence as command
     from hdlif.commands.coherence_text import as_text
 
-    result = command(targets, **options)
+    result = command(targets, progress=not as_json, **options)
     show(result, as_json, lambda: as_text(result["networks"]))
 
 

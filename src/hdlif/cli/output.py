@@ -2,8 +2,9 @@
 
 import contextlib
 import json
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -53,11 +54,24 @@ def to_stderr(silent: bool) -> Callable[[str], None]:
 
 
 @contextlib.contextmanager
-def saying_how_to_go_on(how: str) -> Iterator[None]:
-    """Let an interrupt that says where a training stopped say how to go on from there."""
+def saying_how_to_go_on(*added: str) -> Iterator[None]:
+    """Let a signal that says where a training stopped say which command goes on from there.
+
+    Args:
+        added: to the words of this command; --overwrite, which begins anew, is left out of it.
+    """
     try:
         yield
     except KeyboardInterrupt as interrupt:
         if interrupt.args:
-            interrupt.args = (f"{interrupt.args[0]}; {how}",)
+            interrupt.args = (f"{interrupt.args[0]}; go on with: {_again(added)}",)
         raise
+    except SystemExit as ended:
+        for place in getattr(ended, "__notes__", ()):
+            say(f"terminated {place}; go on with: {_again(added)}")
+        raise
+
+
+def _again(added: Sequence[str]) -> str:
+    words = [word for word in sys.argv[1:] if word not in ("--overwrite", *added)]
+    return shlex.join(["hdlif", *words, *added])

@@ -85,13 +85,11 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
 
     if seeds is not None:
         say = to_stderr(as_json)
-        with saying_how_to_go_on("the same command goes on"):
+        with saying_how_to_go_on():
             found = many.train_seeds(recipe, seeds=seeds, progress=not as_json, say=say, **options)
         show(found.as_dict(), as_json, lambda: many.as_text(found, options["out"]))
         return
-    with saying_how_to_go_on(
-        f"the same command with --resume{' in place of --overwrite' * options['overwrite']} goes on"
-    ):
+    with saying_how_to_go_on("--resume"):
         result = command(recipe, progress=not as_json, say=to_stderr(as_json), **options)
     # The first process alone has something to show.
     if result:
@@ -124,7 +122,7 @@ def ablate(table: str, as_json: bool, **options: Any) -> None:
     from hdlif.commands.ablate import ablate as command
     from hdlif.commands.ablate import load_table, markdown
 
-    with saying_how_to_go_on("the same command goes on"):
+    with saying_how_to_go_on():
         result = command(table, progress=not as_json, say=to_stderr(as_json), **options)
     show(result, as_json, lambda: markdown(load_table(table), result).rstrip())
 
@@ -163,6 +161,6 @@ def sweep(recipe: str, as_json: bool, **options: Any) -> None:
     from hdlif.commands import tables
     from hdlif.commands.sweep import sweep as command
 
-    with saying_how_to_go_on("the same command goes on"):
+    with saying_how_to_go_on():
         result = command(recipe, progress=not as_json, say=to_stderr(as_json), **options)
     show(result.as_dict(), as_json, lambda: tables.trials_table(result))

@@ -1,13 +1,17 @@
 """`hdlif coherence`: each rule's gradient beside STBP's, of untrained networks and of checkpoints."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hdlif import builders
 from hdlif.commands.profile import is_recipe
@@ -21,7 +25,10 @@ from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runs.recipe_data import load_with_data
-from hdlif.training import reestimated
+from hdlif.training import note, progress_bar, reestimated
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 BESIDE = ("lif", "hdlif")
 """Neurons that a recipe's network is shown with, beside its own."""
@@ -38,6 +45,7 @@ def coherence(
     out: Path | None = None,
     neurons: Sequence[str] | None = None,
     losses: Sequence[Loss] = LOSSES,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Compare gradients on the first training batches, in float64, with batch-norm statistics of these batches.
 
@@ -51,6 +59,7 @@ def coherence(
         out: a folder that gets coherence.json.
         neurons: kinds; networks of others are left out. All by default.
         losses: of `LOSSES`.
+        progress: show a bar for each network; in place of it a line, where standard error is no terminal.
     Returns:
         {"networks": [{"target", "trained", "neuron", "loss", "time_steps", "images", "rules", "refused"}], "versions",
         "hardware"}: for each network one entry per loss; "rules" as in `RuleCoherence.as_dict`, and "refused" the
@@ -61,10 +70,11 @@ def coherence(
         DataError: the training set has no such number of batches.
     """
     entries = []
-    for target in targets:
-        for network in _networks(target, overrides, data_root):
-            if neurons is None or network.neuron in neurons:
-                entries += _entries(target, network, batches, data_root, losses)
+    with progress_bar(enabled=progress) as bar:
+        for target in targets:
+            for network in _networks(target, overrides, data_root):
+                if neurons is None or network.neuron in neurons:
+                    entries += _entries(target, network, batches, data_root, losses, bar)
     result = {"networks": entries, "versions": versions(), "hardware": hardware()}
     if out is not None:
         write_json(out / "coherence.json", result)
@@ -103,7 +113,7 @@ def _networks(target: str, overrides: Sequence[str], data_root: Path | None = No
 
 
 def _entries(
-    target: str, network: _Network, batches: int, data_root: Path | None, losses: Sequence[Loss]
+    target: str, network: _Network, batches: int, data_root: Path | None, losses: Sequence[Loss], bar: Bar
 ) -> list[dict[str, Any]]:
     recipe, module = network.recipe, network.module.double()
     train = builders.build_data(recipe, data_root).train
@@ -125,12 +135,20 @@ def _entries(
         "as_trained": (mean, each),
     }
     entries = []
+    name_shown, began = f"{target}, {network.neuron}", time.monotonic()
+    task = bar.add_task(name_shown, total=len(losses) * batches, loss=math.nan, accuracy=math.nan)
+
+    def counted(of_loss: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in of_loss:
+            yield batch
+            bar.advance(task)
+
     with reestimated(module, wide, time_steps=recipe.time_steps):
         for name in losses:
             loss, rule_loss = both[name]
             compared = compare(
                 module,
-                wide,
+                counted(wide),
                 rules={rule: make for rule, make in rules.items() if rule not in refused},
                 loss=loss,
                 rule_loss=rule_loss,
@@ -148,12 +166,13 @@ def _entries(
                     "refused": refused,
                 }
             )
+    note(bar, f"{name_shown}: compared in {time.monotonic() - began:.0f} s")
     return entries
 
 
 def _refused(
     module: nn.Module,
-    batch: tuple[torch.Tensor, torch.Tensor],
+    batch: tuple[Tensor, Tensor],
     rules: Mapping[str, RuleFactory],
     criterion: Criterion,
     time_steps: int,

@@ -1,7 +1,7 @@
 """`hdlif data inspect`: what data hold, the user's own or those of a set that ships, and what would be trained on."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from hdlif.errors import DataError, cut
 from hdlif.inputs.tables import SUFFIXES
 from hdlif.runs.recipe_data import data_keys
 
+_MOST_FILES = 10
+"""Files that are named of those that are odd."""
 _MOST_SHOWN = 64
 """Values or labels whose ranges or counts are listed."""
 
@@ -43,8 +45,9 @@ def inspect(
         (`hdlif.data.own.targets.described`); "persistence", of series whose next values are learned; and what the
         kind of data has besides: of pictures "sizes", "modes", "unreadable", "duplicates", "in_memory", and "sheet"
         where one is written; of series and tables "samples", "channels", "kept_together", "groups"; of series
-        "window", "stride"; of sounds "sound", "rates", "padded",
-        "cut"; of events "sensor", "events", "durations", "out_of_order", "unreadable", "duplicates".
+        "window", "stride"; of files by class "unreadable", and "short" [{"file", "rows"}]; of sounds "sound", "rates",
+        "padded", "cut", "unreadable"; of events "sensor", "events", "durations", "out_of_order", "unreadable",
+        "duplicates".
     Raises:
         DataError: there is nothing that could be trained on.
         RecipeError: an override is of no key that such data have.
@@ -57,7 +60,7 @@ def inspect(
         return inspect_shipped(path, overrides=overrides, root=data_root)
     keys = data_keys(overrides)
     kind = builders.kind_named(keys.pop("kind", None) or _kind_at(path, keys))
-    lenient = {"unreadable": "skip"} if kind in ("folder", "events", "shards") else {}
+    lenient = {"unreadable": "skip"} if kind in ("folder", "events", "shards") or _is_of_files(kind, path) else {}
     found = builders.look(kind, path, {**lenient, **keys}, size=size, say=say)
     record = found.input
     if record.kind == "table" and out is not None:
@@ -97,12 +100,19 @@ def _kind_at(path: str, keys: Mapping[str, Any]) -> str:
     return builders.kind_at(path, "table" if rows and "window" not in keys else "folder")
 
 
+def _is_of_files(kind: str, path: str) -> bool:
+    """Whether it is a folder of series by class, some of which may not be readable."""
+    return kind == "series" and os.path.isdir(path) and not os.path.lexists(os.path.join(path, "x.npy"))  # noqa: PTH112, PTH118
+
+
 def as_text(result: dict[str, Any]) -> str:
     """What a person reads of it."""
     if "arguments" in result:
         return shipped_as_text(result)
     samples = result["samples_of"]
-    split = ", ".join(f"{key} {value}" for key, value in result["split"].items())
+    split = ", ".join(
+        f"{key} {' and '.join(value) if isinstance(value, list) else value}" for key, value in result["split"].items()
+    )
     digits = ".4g" if samples in ("series", "table") else ".4f"
     mean, std = (", ".join(f"{value:{digits}}" for value in result["input"][key]) for key in ("mean", "std"))
     moments = [] if samples == "events" else [f"mean           {mean}", f"deviation      {std}"]
@@ -116,7 +126,7 @@ def as_text(result: dict[str, Any]) -> str:
             *_SAID[samples](result),
             *moments,
             *([f"passed over    {ignored}"] if ignored else []),
-            *(_odd_files(result) if "duplicates" in result else []),
+            *_odd_files(result),
             *([f"pictures       {result['sheet']}, {result['sheet_rows']}"] if "sheet" in result else []),
             *(_of_target(result["target"]) if "target" in result else []),
             *persistence_lines(result),
@@ -154,16 +164,33 @@ def _of_pictures(result: dict[str, Any]) -> list[str]:
 
 
 def _odd_files(result: dict[str, Any]) -> list[str]:
-    """Copies, and files that cannot be read."""
+    """Copies, files that are shorter than a window, and those that cannot be read."""
     lines = []
-    duplicates = result["duplicates"]
-    if duplicates["files"]:
-        lines.append(f"duplicates     {duplicates['files']} files have the content of another")
-    if faults := result["unreadable"]:
-        lines.append(f"unreadable     {len(faults)} files; a training refuses them without --set data.unreadable=skip:")
-        lines += [f"  {fault['file']}: {fault['reason']}" for fault in faults[:10]]
-        lines += [f"  and {len(faults) - 10} more"] if len(faults) > 10 else []
+    if copies := result.get("duplicates", {}).get("files"):
+        lines.append(f"duplicates     {copies} files have the content of another")
+    if short := result.get("short"):
+        lines.append(f"short          {_files(short)} fewer rows than a window, {result['window']}:")
+        lines += _listed(f"{one['file']}: {one['rows']} row{'s' * (one['rows'] != 1)}" for one in short)
+    if faults := result.get("unreadable"):
+        seen = "1 file; a training refuses it" if len(faults) == 1 else f"{len(faults)} files; a training refuses them"
+        lines.append(f"unreadable     {seen} without --set data.unreadable=skip:")
+        lines += _listed(f"{fault['file']}: {fault['reason']}" for fault in faults)
     return lines
+
+
+def _files(names: Sequence[object]) -> str:
+    """So many, and that they have.
+
+    >>> _files(["a"]), _files(["a", "b"])
+    ('1 file has', '2 files have')
+    """
+    return "1 file has" if len(names) == 1 else f"{len(names)} files have"
+
+
+def _listed(lines: Iterable[str]) -> list[str]:
+    """The first lines, and how many more there are."""
+    every = [f"  {line}" for line in lines]
+    return every[:_MOST_FILES] + ([f"  and {len(every) - _MOST_FILES} more"] if len(every) > _MOST_FILES else [])
 
 
 def _of_series(result: dict[str, Any]) -> list[str]:

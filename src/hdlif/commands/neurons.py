@@ -177,11 +177,21 @@ def text(shown: dict[str, Any]) -> str:
     lines += [
         "",
         f"emits {shown['emits']}; derivatives are {derivatives}",
-        f"{of['operations']} operations a neuron and step: {of['multiplications']} multiplications, {of['additions']} "
-        f"additions, {of['comparisons']} comparisons; {of['state_words']} numbers kept, {of['state_bytes']} bytes",
+        f"{_counted(of['operations'], 'operation')} a neuron and step: "
+        f"{', '.join(_counted(of[f'{each}s'], each) for each in ('multiplication', 'addition', 'comparison'))}; "
+        f"{_counted(of['state_words'], 'number')} kept, {of['state_bytes']} bytes",
         f"{shown['saved_bytes']:g} bytes a neuron and step saved for training with path = fused, in float32",
     ]
     return "\n".join(lines)
+
+
+def _counted(count: int, what: str) -> str:
+    """So many of them, in words.
+
+    >>> _counted(1, "comparison"), _counted(2, "comparison")
+    ('1 comparison', '2 comparisons')
+    """
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _neuron(kind: str) -> Any:

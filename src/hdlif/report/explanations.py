@@ -173,8 +173,8 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         _COHERENCE,
     ),
     "ablation-results": Explanation(
-        "A row and a column together say what was trained; the cell says how it did. A small figure behind ± "
-        "means that seeds agree; differences smaller than that may be chance.",
+        "A row and a column together say what was trained; the cell says how it did. The figure behind ± is the "
+        "standard deviation over the seeds: differences smaller than that may be chance.",
         "how_to/experiments",
     ),
     "by-column": Explanation(

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from hdlif.config import one_component
-from hdlif.errors import InputError, brief, cut, printable, reason
+from hdlif.errors import InputError, brief, cut, printable, reason, resuming
 from hdlif.plain_yaml import is_deeper
 from hdlif.report.summary import FINITE, RESULT, Name, Number, TrainResult
 from hdlif.whole_files import read_regular
@@ -343,11 +343,18 @@ def _text(path: Path) -> str:
     try:
         return read_regular(path, most=most).decode("utf-8")
     except FileNotFoundError:
-        raise InputError(f"{path} is missing, a finished run has one; {_MEND}") from None
+        raise InputError(f"{path} is missing, a finished run has one; {_finishing(path.parent)}") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({reason(error)}); {_MEND}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} cannot be read (byte {error.start} is not UTF-8); {_MEND}") from error
+
+
+def _finishing(folder: Path) -> str:
+    """How to go on with the run in a folder: by a command, where it was stopped and can go on."""
+    if not all((folder / name).exists() for name in ("recipe.yaml", "last.safetensors")):
+        return _MEND
+    return f"the run was stopped, and goes on with: {resuming(folder)}"
 
 
 def _json(text: str, source: str) -> Any:

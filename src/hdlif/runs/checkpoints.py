@@ -8,7 +8,7 @@ from torch import nn
 
 from hdlif import builders
 from hdlif.config import Recipe
-from hdlif.errors import CheckpointError, RecipeError
+from hdlif.errors import CheckpointError, RecipeError, resuming
 from hdlif.runs.files import existing
 from hdlif.runs.own_parts import saying_what_is_gone
 from hdlif.training import checkpoint
@@ -34,7 +34,8 @@ def load_trained(path: Path) -> Trained:
         stopped, path = path / "last.safetensors", path / "model.safetensors"
         if stopped.exists() and not path.exists():
             raise CheckpointError(
-                f"{path.parent}: its training is not finished; resume it, or give {stopped}, the network as it was then"
+                f"{path.parent}: its training is not finished; go on with it ({resuming(path.parent)}), or give "
+                f"{stopped}, the network as it was then"
             )
     if not path.exists():
         raise CheckpointError(f"{path}: there is no trained network; train one with `hdlif train`, or resume it")

@@ -32,9 +32,26 @@ class _Figures(ProgressColumn):
         return Text(shown if math.isnan(accuracy) else f"{shown}  accuracy {accuracy:.1%}")
 
 
+class _Bar(Progress):
+    """A bar that is drawn on a screen alone: of a file it would be one line, at the very end."""
+
+    def start(self) -> None:
+        if is_screen(self.console):
+            super().start()
+
+    def stop(self) -> None:
+        if is_screen(self.console):
+            super().stop()
+
+
+def is_screen(console: Console) -> bool:
+    """Whether a line that was written can be drawn again there."""
+    return console.is_jupyter or (console.is_terminal and not console.is_dumb_terminal)
+
+
 def bar(*, enabled: bool) -> Progress:
     """As `training.progress_bar`."""
-    return Progress(
+    return _Bar(
         _Name(),
         BarColumn(),
         MofNCompleteColumn(),

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from hdlif.config import recipe_fields
-from hdlif.errors import CheckpointError, TrainingError, brief, cut
+from hdlif.errors import CheckpointError, TrainingError, brief, cut, resuming
 from hdlif.plain_yaml import MOST_DEPTH, not_plain
 from hdlif.whole_files import open_regular, whole_file
 
@@ -169,8 +169,7 @@ def _stated_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> lis
 
 def _as_command(folder: Path) -> str:
     """What resumes with the recipe that a run folder keeps, if it does."""
-    kept = folder / "recipe.yaml"
-    return f" (hdlif train {kept} --out {folder} --resume)" if kept.exists() else ""
+    return f" ({resuming(folder)})" if (folder / "recipe.yaml").exists() else ""
 
 
 def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

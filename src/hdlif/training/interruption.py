@@ -23,8 +23,12 @@ class Interrupted(BaseException):
         return KeyboardInterrupt() if self.number == signal.SIGINT else SystemExit(128 + self.number)
 
     def consequence_in(self, place: str) -> BaseException:
-        """The same, which says where training stopped, where that is shown."""
-        return KeyboardInterrupt(place) if self.number == signal.SIGINT else self.consequence
+        """The same, which says where training stopped: in its argument, or in a note, as an exit has a code there."""
+        if self.number == signal.SIGINT:
+            return KeyboardInterrupt(place)
+        ended = self.consequence
+        ended.add_note(place)
+        return ended
 
 
 class Pending:

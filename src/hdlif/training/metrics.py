@@ -184,6 +184,8 @@ class Log(Callback):
 def progress_bar(*, enabled: bool) -> Progress:
     """A bar with loss, accuracy and time left, on standard error; enter it before training starts.
 
+    Where standard error is no terminal nothing is drawn; `note` writes lines there instead.
+
     Args:
         enabled: False makes a bar that shows nothing.
     """
@@ -195,6 +197,19 @@ def progress_bar(*, enabled: bool) -> Progress:
 def tell(bar: Progress, line: str) -> None:
     """Print a line above a bar, whatever it quotes."""
     bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def note(bar: Progress, line: str) -> None:
+    """Print what a bar has shown, where it is enabled and there is no screen to draw it on: in a file, or a log.
+
+    Args:
+        bar: as `progress_bar` makes it.
+        line: what it says, one line.
+    """
+    from hdlif.training.bar import is_screen
+
+    if not bar.disable and not is_screen(bar.console):
+        tell(bar, line)
 
 
 def warn(bar: Progress, warning: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hdlif.training.callback import Callback
-from hdlif.training.metrics import progress_bar, tell, warn
+from hdlif.training.metrics import note, progress_bar, tell, warn
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Progress(Callback):
     """Shows a training, and what is read for its validations, as tasks of a bar, and prints lines above it.
 
+    Where standard error is no terminal, as in a file or under cron, each epoch is a line instead.
+
     Args:
         name: of the training.
         bar: one that is shown already; by default one of its own, from the beginning of the training to its end.
@@ -28,6 +30,8 @@ class Progress(Callback):
     def __init__(self, name: str = "training", bar: Bar | None = None) -> None:
         self.name, self._own = name, bar is None
         self.bar = progress_bar(enabled=True) if bar is None else bar
+        # None where a training goes on that was stopped between an epoch's last batch and its validation.
+        self._learned: Mapping[str, Any] | None = None
 
     def begin(self, training: Training) -> None:
         if self._own:
@@ -41,6 +45,21 @@ class Progress(Callback):
         counters = training.counters
         right = counters.correct / counters.answers if counters.answers else math.nan
         self.bar.update(self._task, completed=counters.step, loss=counters.loss / counters.window, accuracy=right)
+
+    def logged(self, training: Training, event: Mapping[str, Any]) -> None:
+        if event["event"] == "train":
+            self._learned = event
+        elif event["event"] == "validation" and training.ranks.first:
+            note(self.bar, self._epoch(training, event))
+
+    def _epoch(self, training: Training, validation: Mapping[str, Any]) -> str:
+        """An epoch in a line: its last figures of training, the task's first figure on validation, and the time."""
+        learned, metric = self._learned, training.task.metric
+        figures = [f"loss {learned['loss']:.4f}", *_named("accuracy", learned["accuracy"])] if learned else []
+        value = validation.get(metric, validation.get("metrics", {}).get(metric))
+        measured = _named(f"validation {metric}", value)
+        place = f"epoch {validation['epoch']} of {training.config.epochs}"
+        return f"{self.name}: {place}: {', '.join([*figures, *measured])}, {validation['seconds']:.0f} s"
 
     def said(self, line: str, *, warning: bool) -> None:
         if warning:
@@ -59,3 +78,10 @@ class Progress(Callback):
     def close(self) -> None:
         if self._own:
             self.bar.stop()
+
+
+def _named(name: str, value: float | None) -> list[str]:
+    """A figure behind its name, an accuracy in per cent; nothing where there is none."""
+    if value is None:
+        return []
+    return [f"{name} {value:.1%}" if name.endswith("accuracy") else f"{name} {value:.4g}"]

@@ -213,7 +213,7 @@ def _sgd(config: TrainingConfig) -> Optimization:
         if getattr(config, key) != TrainingConfig.model_fields[key].default:
             raise InputError(
                 f'config.{key} = "{getattr(config, key).kind}" is a name; give what it means as well: '
-                "optimization=hdlif.builders.build_optimization(config)"
+                "optimization=build_optimization(config), by from hdlif.builders import build_optimization"
             )
     rate, momentum, decay = config.learning_rate, config.momentum, config.weight_decay
     return Optimization(partial(sgd, learning_rate=rate, momentum=momentum, weight_decay=decay))

@@ -172,7 +172,8 @@ def test_damaged_files_are_named_and_refused_or_left_out(tmp_path: Path) -> None
     (tmp_path / "dog" / "nowhere.png").symlink_to(tmp_path / "absent")
     message = refusal(tmp_path)
     assert message.startswith(": 5 of 23 files cannot be read as pictures: cat/none.png (it is none of BMP")
-    assert message.endswith(" and 2 more; remove them, or leave them out: --set data.unreadable=skip")
+    assert "dog/pipe.png (" in message
+    assert message.endswith("); remove them, or leave them out: --set data.unreadable=skip")
     data = found(tmp_path, unreadable="skip")
     bad = ("cat/none.png", "dog/cut.png", "dog/deep.png", "dog/nowhere.png", "dog/pipe.png")
     assert data.manifest.skipped == bad

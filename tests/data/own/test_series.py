@@ -145,7 +145,9 @@ def test_what_no_window_takes_is_counted(tmp_path: Path) -> None:
     assert recording(write_recording(tmp_path / "r.csv")).seen["ignored"] == {"rows": 6 * 2 * 4}
     write_folders(tmp_path / "f")
     write_csv(tmp_path / "f" / "slow" / "x.csv", [[1, 2]], ["a", "b"])
-    assert look(tmp_path / "f", window=8).seen["ignored"] == {"shorter files": 1}
+    found = look(tmp_path / "f", window=8)
+    assert found.seen["ignored"] == {"shorter files": 1}
+    assert found.seen["short"] == [{"file": "slow/x.csv", "rows": 1}]
 
 
 def test_the_split_has_a_seed_of_its_own(tmp_path: Path) -> None:
@@ -153,6 +155,56 @@ def test_the_split_has_a_seed_of_its_own(tmp_path: Path) -> None:
     digests = [recording(path, split={"seed": seed}).manifest.digest for seed in (0, 0, 1, 2, 3)]
     assert digests[0] == digests[1]
     assert len(set(digests)) > 1
+
+
+def people_in(found: Found) -> dict[str, set[int]]:
+    """By part, of `write_recording`: whose rows it has."""
+    people: dict[str, set[int]] = {}
+    for entry in found.manifest.entries:
+        first = int(entry.file.rpartition(":")[2].split("-")[0])
+        people.setdefault(entry.part, set()).add((first - 2) // 40)
+    return people
+
+
+def test_groups_that_are_named_are_tested_on(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    found = recording(path, split={"test": ["p1", "p4"]})
+    people = people_in(found)
+    assert people["test"] == {1, 4}
+    assert len(people["validation"]) == 1
+    assert people["train"] == set(range(6)) - {1, 4} - people["validation"]
+    assert found.seen["split"] == {"test": ["p1", "p4"], "validation": 0.15, "seed": 0}
+    people = people_in(recording(path, split={"test": ["p1"], "validation": ["p0", "p2"], "seed": 7}))
+    assert people == {"test": {1}, "validation": {0, 2}, "train": {3, 4, 5}}
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ({"test": ["p1", "p9"]}, "data.split.test names 'p9', and there is no such group; choose one of p0, p1"),
+        ({"test": []}, "split.test = [] is refused; name a group or more, or give a share"),
+        ({"test": ["p1"], "validation": ["p1"]}, "split: 'p1' is in validation and in test; name it in one of them"),
+        (
+            {"test": ["p0", "p1", "p2", "p3", "p4"], "validation": 0.5},
+            "too few to take some for validation and test; name fewer of them in data.split",
+        ),
+    ],
+)
+def test_groups_that_cannot_be_named(tmp_path: Path, split: dict[str, Any], words: str) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    with pytest.raises((DataError, ValueError), match=re.escape(words)):
+        recording(path, split=split)
+
+
+def test_groups_are_named_where_there_are_some_and_no_part_of_that_name(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    with pytest.raises(DataError, match=r"names 'p1', and nothing says of whom a sample is; set data.group, or give a"):
+        recording(path, group=None, columns=["a", "b"], split={"test": ["p1"]})
+    x = np.stack([wave(CLASSES[number % 2], number) for number in range(8)])
+    given = {"y": np.array(CLASSES * 4), "group": np.arange(8), "part": np.array(["train"] * 6 + ["test"] * 2)}
+    np.savez(tmp_path / "x.npz", x=x, **given)
+    with pytest.raises(DataError, match="names '7', and there is a part test already; leave it out"):
+        look(tmp_path / "x.npz", split={"test": [7]})
 
 
 def test_next_values_are_split_by_group(tmp_path: Path) -> None:
@@ -216,6 +268,13 @@ def ragged(root: Path) -> dict[str, Any]:
     return {}
 
 
+def very_ragged(root: Path) -> dict[str, Any]:
+    write_folders(root)
+    for number in (7, 8, 9):
+        write_csv(root / "slow" / f"00{number}.csv", [[1, 2]] * 6, ["a", "b"])
+    return {}
+
+
 def other_columns(root: Path) -> dict[str, Any]:
     write_folders(root)
     write_csv(root / "slow" / "009.csv", [[1, 2, 3]] * 8, ["a", "b", "c"])
@@ -249,22 +308,97 @@ def long_window(root: Path) -> dict[str, Any]:
     [
         (
             ragged,
-            "fast/000.csv has 8 rows and slow/009.csv 6; cut them into windows of one length: --set data.window=6",
+            "slow/009.csv (has 6 rows, others 8 rows); remove them, or cut all into windows: --set data.window=ROWS",
         ),
-        (other_columns, "fast/000.csv has 2 columns and slow/009.csv 3; give all the same"),
-        (other_names, "fast/000.csv has a, b and slow/009.csv b, a"),
-        (missing_number, "slow/009.csv: line 3, column 'b': the cell is empty"),
+        (
+            very_ragged,
+            "fast/000.csv has 8 rows and slow/007.csv 6; cut them into windows of one length: --set data.window=6",
+        ),
+        (
+            other_columns,
+            "1 of 20 files cannot be read as recordings: slow/009.csv (has 3 columns (a, b, c), others 2 columns (a, "
+            "b)); remove them, or leave them out: --set data.unreadable=skip",
+        ),
+        (other_names, "slow/009.csv (has 2 columns (b, a), others 2 columns (a, b))"),
+        (missing_number, "slow/009.csv (line 3, column 'b': the cell is empty"),
         (
             too_few,
             'class "fast" has 2 units kept together (each file), too few to take some for validation and test',
         ),
-        (long_window, "no file has 9 rows, which data.window asks for; lower it"),
+        (long_window, "no file has 9 rows, which data.window asks for; lower it to at most 8"),
     ],
 )
 def test_refusals_of_folders(tmp_path: Path, write: Any, words: str) -> None:
     keys = write(tmp_path)
     with pytest.raises(DataError, match=re.escape(words)):
         look(tmp_path, **keys)
+
+
+def odd(root: Path) -> dict[str, str]:
+    """A folder with files that are odd in each way, and what is said of each."""
+    write_folders(root, 20)
+    write_csv(root / "fast" / "first.csv", [[1]] * 8, ["a"])
+    write_csv(root / "fast" / "short.csv", [[1, 2]], ["a", "b"])
+    write_csv(root / "slow" / "text.csv", [[1, 2], ["x", 2]], ["a", "b"])
+    (root / "slow" / "none.csv").write_bytes(b"")
+    return {
+        "fast/first.csv": "has 1 column (a), others 2 columns (a, b)",
+        "fast/short.csv": "has 1 row, others 8 rows",
+        "slow/none.csv": "it is empty",
+        "slow/text.csv": "line 3, column 'a': 'x' is not a number",
+    }
+
+
+def test_all_odd_files_are_named_at_once(tmp_path: Path) -> None:
+    said = ", ".join(f"{file} ({why})" for file, why in odd(tmp_path).items())
+    mends = (
+        "remove them, or leave it out by naming the others: --set 'data.columns=[b]', or cut all into windows: --set "
+        "data.window=ROWS, or leave them out: --set data.unreadable=skip"
+    )
+    with pytest.raises(DataError) as refused:
+        look(tmp_path)
+    assert str(refused.value) == f"{tmp_path}: 4 of 44 files cannot be read as recordings: {said}; {mends}"
+
+
+def test_of_many_odd_files_the_first_ten_are_named(tmp_path: Path) -> None:
+    write_folders(tmp_path, 20)
+    for number in range(12):
+        (tmp_path / "slow" / f"x{number:02}.csv").write_bytes(b"")
+    with pytest.raises(DataError, match=r"12 of 52 files .* slow/x09\.csv \(it is empty\) and 2 more; remove them, or"):
+        look(tmp_path)
+
+
+def test_odd_files_are_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
+    write_folders(tmp_path / "good", 20)
+    faults = odd(tmp_path / "odd")
+    found = look(tmp_path / "odd", unreadable="skip")
+    assert found.seen["unreadable"] == [{"file": file, "reason": why} for file, why in faults.items()]
+    assert found.manifest.skipped == tuple(faults)
+    assert found.manifest.digest == look(tmp_path / "good").manifest.digest
+
+
+def test_a_class_that_has_odd_files_alone_is_refused(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "x.csv").write_bytes(b"")
+    with pytest.raises(DataError, match=r"no recording of class none can be read, first none/x.csv \(it is empty\)"):
+        look(tmp_path, unreadable="skip")
+
+
+@pytest.mark.parametrize(
+    ("names", "mend"),
+    [
+        (["time", "ax", "my y"], "leave it out by naming the others: --set 'data.columns=[ax, \"my y\"]'"),
+        (None, "leave it out: cut it, or add a header, so that data.columns can name the others"),
+    ],
+)
+def test_a_clock_is_left_out_by_the_names_that_there_are(tmp_path: Path, names: list[str] | None, mend: str) -> None:
+    for label in CLASSES:
+        for number in range(10):
+            rows = [[t, *values] for t, values in enumerate(wave(label, number).tolist())]
+            write_csv(tmp_path / label / f"{number}.csv", rows, names)
+    (warning,) = look(tmp_path).warnings()
+    assert warning.endswith(f"is not a reading; {mend}")
 
 
 @pytest.mark.parametrize(

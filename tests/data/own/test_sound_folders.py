@@ -86,15 +86,18 @@ def damaged(root: Path, content: bytes) -> Path:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "low/z.wav: it is empty"),
-        (wav_bytes(np.zeros(0)), "low/z.wav: it has no sample: its length is zero"),
-        (wav_bytes(np.zeros(9))[:-1], "low/z.wav: its chunk 'data' claims 18 bytes, and 17 follow"),
-        (wav_bytes(np.array([np.nan]), form=3, bits=32), "low/z.wav: its sample 0 (from 0) is not a finite float32"),
+        (b"", "low/z.wav (it is empty); remove them, or leave them out"),
+        (wav_bytes(np.zeros(0)), "low/z.wav (it has no sample: its length is zero"),
+        (wav_bytes(np.zeros(9))[:-1], "low/z.wav (its chunk 'data' claims 18 bytes, and 17 follow"),
+        (wav_bytes(np.array([np.nan]), form=3, bits=32), "low/z.wav (its sample 0 (from 0) is not a finite float32"),
     ],
 )
 def test_damaged_sounds_are_named(tmp_path: Path, content: bytes, words: str) -> None:
     with pytest.raises(DataError, match=re.escape(words)):
-        look(damaged(tmp_path, content))
+        look(damaged(tmp_path / "damaged", content))
+    found = look(tmp_path / "damaged", unreadable="skip")
+    assert [fault["file"] for fault in found.seen["unreadable"]] == ["low/z.wav"]
+    assert found.manifest.digest == look(write_sounds(tmp_path / "whole")).manifest.digest
 
 
 def test_other_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def find_arrow(
     column: str | None = None,
     label: str | None = None,
     fit: Literal["squash", "crop"] = "squash",
-    split: Mapping[str, float] | None = None,
+    split: Mapping[str, float | Sequence[str | int]] | None = None,
     scale: Scale | None = None,
     each_step: bool = False,
     values: Sequence[str] | None = None,

@@ -1,6 +1,9 @@
 """Columns of a .csv or .parquet file: those that are shown, those that are learned, and the one of groups."""
 
-from collections.abc import Sequence
+import json
+import re
+import shlex
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,10 +14,14 @@ from hdlif.data.own.arrays import content_of
 from hdlif.data.own.targets import Wanted
 from hdlif.errors import DataError, brief, did_you_mean
 from hdlif.inputs import Unreadable
-from hdlif.inputs.tables import PARQUET, Table, parse_named
+from hdlif.inputs.tables import PARQUET, Table, header_of, parse_named
 
 LABEL = "label"
 """The column that holds the classes, where the recipe names no other."""
+NO_NUMBER = "is not a number"
+"""What is said of a cell of text among numbers."""
+_MOST_SHOWN = 16
+"""Columns that are named to be kept."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +114,43 @@ def table_at(
         mend = ""
         if text and f"no column '{LABEL}'" in said:
             mend = "; name the one that holds the classes: --set data.label=NAME"
-        elif "is not a number" in said:
+        elif NO_NUMBER in said:
             of_group = "; where it says of whom the row is, --set data.group=NAME" if text else ""
-            mend = f"{of_group}; leave a column out by naming the others: --set 'data.columns=[A, B]'"
+            mend = f"{of_group}; {without_text(content, path.suffix.lower(), said, text)}"
         raise DataError(f"{path}: {said}{mend}") from error
+
+
+def without_text(content: bytes, suffix: str, said: str, text: Sequence[str] = ()) -> str:
+    """How to leave out the column in which an error has seen a cell that `NO_NUMBER`."""
+    header = header_of(content, suffix)
+    odd = {name for name in header or () if f"column {brief(name)}:" in said}
+    return leaving_out(header and [name for name in header if name not in text], odd)
+
+
+def leaving_out(names: Sequence[str] | None, odd: Collection[str]) -> str:
+    """How to leave columns out.
+
+    >>> leaving_out(["time", "ax", "ay"], ["time"])
+    "leave it out by naming the others: --set 'data.columns=[ax, ay]'"
+    >>> leaving_out(None, ["column 1"])
+    'leave it out: cut it, or add a header, so that data.columns can name the others'
+
+    Args:
+        names: of all columns; None where no header says them.
+        odd: those to leave out.
+    """
+    if names is None:
+        return "leave it out: cut it, or add a header, so that data.columns can name the others"
+    others = [name for name in names if name not in odd]
+    if not others or len(others) > _MOST_SHOWN:
+        return "leave it out by naming the others with data.columns"
+    setting = f"data.columns=[{', '.join(map(_in_yaml, others))}]"
+    return f"leave it out by naming the others: --set {shlex.quote(setting)}"
+
+
+def _in_yaml(name: str) -> str:
+    plain = re.fullmatch(r"[A-Za-z_]\w*", name) and name.lower() not in ("true", "false", "null")
+    return name if plain else json.dumps(name, ensure_ascii=False)
 
 
 def channel_names(table: Table) -> tuple[str, ...]:

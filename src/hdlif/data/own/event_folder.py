@@ -52,7 +52,7 @@ def find_events(
     sensor: Sequence[int] | None = None,
     resize: Literal["pool", "bilinear"] = "pool",
     unreadable: Literal["refuse", "skip"] = "refuse",
-    split: Mapping[str, float] | None = None,
+    split: Mapping[str, float | Sequence[str | int]] | None = None,
     targets: str | None = None,
     file: str | None = None,
     label: str | None = None,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from hdlif.data.augment import Augment
+from hdlif.data.own.columns import leaving_out
 from hdlif.data.own.found import Found, maker
 from hdlif.data.own.manifest import Entry, Manifest, Part
 from hdlif.data.own.one_series import Series
@@ -82,7 +83,7 @@ def found_samples(
         place,
         record,
         targets.names,
-        Manifest(tuple(entries)),
+        Manifest(tuple(entries), recorded.left_out),
         {**_described(recorded, shares), **described(wanted, targets, taken, chosen)},
         _maker(taken, parts, record, targets),
         targets.mean,
@@ -133,7 +134,7 @@ def _measured(recorded: Recorded, training: Sequence[Series], kind: str) -> Inpu
 
 
 def _described(recorded: Recorded, shares: Shares) -> dict[str, Any]:
-    units = {one.unit for one in recorded.series}
+    units, rising = {one.unit for one in recorded.series}, _always_rising(recorded)
     return {
         "layout": recorded.layout,
         "split": split_here(recorded.parts, shares),
@@ -144,9 +145,9 @@ def _described(recorded: Recorded, shares: Shares) -> dict[str, Any]:
         "groups": sorted(units) if recorded.grouped else None,
         "ignored": dict(recorded.passed_over),
         "warnings": [
-            f"{name} rises from row to row all the time, as a clock or a counter does, and is not a reading; leave it "
-            "out by naming the others: --set 'data.columns=[A, B]'"
-            for name in _always_rising(recorded)
+            f"{name} rises from row to row all the time, as a clock or a counter does, and is not a reading; "
+            f"{leaving_out(recorded.channels, rising)}"
+            for name in rising
         ],
     }
 

@@ -39,7 +39,7 @@ def find_items(
     takes: Sequence[str],
     name: str,
     fit: Literal["squash", "crop"] = "squash",
-    split: Mapping[str, float] | None = None,
+    split: Mapping[str, float | Sequence[str | int]] | None = None,
     scale: Scale | None = None,
     each_step: bool = False,
     values: Sequence[str] | None = None,

@@ -11,7 +11,7 @@ from hdlif.data.sources import Source
 from hdlif.errors import DataError, cut, some
 from hdlif.ops import InputRecord
 
-_MOST_NAMED = 3
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,16 @@ def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
         )
 
 
-def refuse_faults(layout: Layout, faults: Mapping[str, str], unreadable: str, what: str) -> None:
+def refuse_faults(
+    layout: Layout, faults: Mapping[str, str], unreadable: str, what: str, *, mend: str = "remove them"
+) -> None:
     """Raise `DataError` on files that cannot be read, unless they are left out and each class has others.
 
     Args:
         faults: what is wrong with a file, by its path.
         unreadable: "refuse", or "skip" to leave them out.
         what: one file is called.
+        mend: what helps beside leaving them out.
     """
     if not faults:
         return
@@ -95,7 +98,7 @@ def refuse_faults(layout: Layout, faults: Mapping[str, str], unreadable: str, wh
         named = some([f"{file} ({why})" for file, why in sorted(faults.items())], _MOST_NAMED)
         raise DataError(
             f"{layout.root}: {len(faults)} of {len(layout.files)} files cannot be read as {what}s: {named}; "
-            "remove them, or leave them out: --set data.unreadable=skip"
+            f"{mend}, or leave them out: --set data.unreadable=skip"
         )
     left = {(one.part, one.label) for one in layout.files if one.file not in faults}
     for one in layout.files:

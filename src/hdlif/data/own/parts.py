@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from hdlif.data.own.manifest import PARTS, Manifest, Part
 from hdlif.data.own.shares import Shares, divided, enough_for, rank
 from hdlif.data.own.targets import Sample, in_order, labels_of
-from hdlif.errors import DataError
+from hdlif.errors import DataError, brief, did_you_mean
 
 
 class Placed(Sample, Protocol):
@@ -46,6 +46,7 @@ def parts_of(
     """
     if parts and "train" not in parts and not shares.whole:
         raise DataError(f"{place}: no {unit} is in the part train; put some there")
+    _check_named(place, units, shares, parts, grouped=grouped)
     if grouped:
         _check_whole(place, samples, units, unit)
     wanted = [part for part in PARTS if part not in parts]
@@ -64,7 +65,7 @@ def parts_of(
             whose = f'class "{name}" has' if name else f"there {'is' if few == 1 else 'are'}"
             kept = f"{few} unit{'s' * (few != 1)} kept together (each {unit})"
             seen = kept if grouped or counted is None else counted(few)
-            helps = hint or enough_for(wanted, few)
+            helps = hint or ("name fewer of them in data.split" if shares.named else enough_for(wanted, few))
             raise DataError(
                 f"{place}: {whose} {seen}, too few to take some for "
                 f"{' and '.join(part for part in wanted if part != 'train')}; {helps}{mend}"
@@ -74,6 +75,22 @@ def parts_of(
     if not shares.whole:
         _check_trained(place, samples, chosen, unit, f"--set data.split.seed={shares.seed + 1}" if divide else "")
     return chosen
+
+
+def _check_named(place: object, units: Sequence[str], shares: Shares, parts: Sequence[Part], *, grouped: bool) -> None:
+    """Raise `DataError` where groups are named for a part, and there are none, or none of that name."""
+    known = sorted(set(units))
+    for part, names in shares.named.items():
+        seen = f"{place}: data.split.{part} names {brief(names[0])}"
+        if not grouped:
+            raise DataError(f"{seen}, and nothing says of whom a sample is; set data.group, or give a share")
+        if part in parts:
+            raise DataError(f"{seen}, and there is a part {part} already; leave it out")
+        if absent := [name for name in names if name not in known]:
+            raise DataError(
+                f"{place}: data.split.{part} names {brief(absent[0])}, and there is no such group; "
+                f"{did_you_mean(absent[0], known)}"
+            )
 
 
 def _check_whole(place: object, samples: Sequence[Placed], units: Sequence[str], unit: str) -> None:
@@ -117,4 +134,5 @@ def files_of(manifest: Manifest, part: Part, seed: int) -> list[str]:
 def split_here(parts: Sequence[Part], shares: Shares) -> dict[str, Any]:
     """The shares of the parts that have no place of their own, as JSON has it."""
     taken = [part for part in PARTS[1:] if part not in parts]
-    return {part: getattr(shares, part) for part in taken} | ({"seed": shares.seed} if taken else {})
+    of_parts = {part: list(share) if isinstance(share, tuple) else share for part, share in shares.of_parts.items()}
+    return {part: of_parts[part] for part in taken} | ({"seed": shares.seed} if taken else {})

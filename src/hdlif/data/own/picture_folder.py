@@ -108,7 +108,7 @@ def find_pictures(
     channels: Literal[1, 3] | None = None,
     fit: Literal["squash", "crop"] = "squash",
     unreadable: Literal["refuse", "skip"] = "refuse",
-    split: Mapping[str, float] | None = None,
+    split: Mapping[str, float | Sequence[str | int]] | None = None,
     targets: str | None = None,
     file: str | None = None,
     label: str | None = None,

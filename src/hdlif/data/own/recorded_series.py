@@ -9,27 +9,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from hdlif.data.own.arrays import Arrays, arrays_at, content_of
-from hdlif.data.own.columns import LABEL, channel_names, rows_of, table_at
+from hdlif.data.own.arrays import Arrays, arrays_at
+from hdlif.data.own.columns import LABEL, NO_NUMBER, channel_names, rows_of, without_text
 from hdlif.data.own.groups import check_pattern, group_in
-from hdlif.data.own.layout import Layout, Listed
+from hdlif.data.own.layout import Layout, Listed, refuse_faults
 from hdlif.data.own.manifest import PARTS, Part
 from hdlif.data.own.one_series import Series, numbered_channels, of_values, with_next
 from hdlif.data.own.targets import Wanted, values_hint
 from hdlif.errors import DataError, reason
-from hdlif.inputs import Unreadable
+from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.inputs.resampling import resampled, resampled_length
 from hdlif.inputs.series import parse_series, windows
-from hdlif.inputs.tables import Table
+from hdlif.inputs.tables import Table, parse_named
 from hdlif.ops import InputRecord
 from hdlif.ops.sound import SoundRecord
+from hdlif.whole_files import read_regular
 
+_T = TypeVar("_T")
 MOST_KEPT = 2**31
 """Bytes that all samples together may take."""
 STRETCH = "stretch of one label"
 """What is kept together of a recording without groups, whose windows have a label each."""
+_MOST_ALIKE = 0.9
+"""The share of files from which on those of another length are taken for odd ones."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Recorded:
         passed_over: counts of what is not used, in words.
         rates, windows, sound: as `InputRecord` has them.
         seen: what is said of such data besides, as JSON has it.
+        left_out: files that cannot be read, or are not as the others.
     """
 
     layout: str
@@ -58,6 +63,7 @@ class Recorded:
     windows: tuple[int, ...] = ()
     sound: SoundRecord | None = None
     seen: Mapping[str, Any] = field(default_factory=lambda: {"window": None, "stride": None})
+    left_out: tuple[str, ...] = ()
 
 
 def at_rates(place: Path, recorded: Recorded, rates: tuple[int, ...]) -> Recorded:
@@ -127,45 +133,111 @@ def of_folders(
     columns: Sequence[str] | None,
     known: Sequence[str],
     group: str | None,
+    unreadable: str,
 ) -> Recorded:
     """One series, or several windows of it, in each .csv file of a folder laid out by class.
 
     Args:
         known: the columns of a network that is there already, taken by name where files have a header.
         group: a pattern of the files' names.
+        unreadable: "refuse", or "skip" to leave out files that cannot be read, or are not as the others.
     """
     unit_of = group_unit(place, group)
+    read, faults, mends = _tables_of(place, layout, columns=columns, known=known)
+    faults |= _odd_ones({file: (one.table.numbers.shape[1], one.table.names) for file, one in read.items()}, _columns)
+    lengths: dict[str, str] = {}
+    if window is None:
+        left = {file: len(one.table.numbers) for file, one in read.items() if file not in faults}
+        lengths = _odd_ones(left, lambda rows: f"{rows} row{'s' * (rows != 1)}", least=_MOST_ALIKE)
+    mends += ["cut all into windows: --set data.window=ROWS"] if lengths else []
+    faults |= lengths
+    refuse_faults(layout, faults, unreadable, "recording", mend=", or ".join(["remove them", *mends]))
     series: list[Series] = []
-    first: tuple[str, Table] | None = None
-    short: Counter[str] = Counter()
+    short: list[dict[str, Any]] = []
     for one in layout.files:
-        content = content_of(place / one.file)
-        table = table_at(place / one.file, content, columns=columns, known=known)
-        first = first or (one.file, table)
-        _check_alike(place, first, (one.file, table))
-        digest = hashlib.sha256(content).hexdigest()
-        unit = unit_of(one) or digest
-        if window is None:
-            series.append(Series(one.file, one.label, unit, table.numbers, one.part, len(content), digest))
+        if one.file in faults:
             continue
-        starts = windows(len(table.numbers), window, stride)
-        short["shorter files"] += not starts
+        file = read[one.file]
+        numbers, unit = file.table.numbers, unit_of(one) or file.sha256
+        if window is None:
+            series.append(Series(one.file, one.label, unit, numbers, one.part, file.bytes, file.sha256))
+            continue
+        starts = windows(len(numbers), window, stride)
+        if not starts:
+            short.append({"file": one.file, "rows": len(numbers)})
         for begin in starts:
-            name = _lines(one.file, table, begin, window)
-            series.append(of_values(name, one.label, unit, table.numbers[begin : begin + window], one.part))
+            name = _lines(one.file, file.table, begin, window)
+            series.append(of_values(name, one.label, unit, numbers[begin : begin + window], one.part))
     if not series:
-        raise DataError(f"{place}: no file has {window} rows, which data.window asks for; lower it")
+        most = max(len(one.table.numbers) for one in read.values())
+        raise DataError(f"{place}: no file has {window} rows, which data.window asks for; lower it to at most {most}")
     return Recorded(
         layout.words,
         kept_together(group, "file"),
         series,
         grouped=group is not None,
-        channels=first[1].names if first else None,
+        channels=next(file.table.names for name, file in read.items() if name not in faults),
         parts=layout.parts,
-        passed_over={**layout.ignored, **{name: count for name, count in short.items() if count}},
+        passed_over={**layout.ignored, **({"shorter files": len(short)} if short else {})},
         windows=() if window is None else (window, stride or window),
-        seen={"window": window, "stride": stride or window},
+        seen={"window": window, "stride": stride or window, "unreadable": faults_seen(faults), "short": short},
+        left_out=tuple(sorted(faults)),
     )
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file that was read, the number of its bytes and their SHA-256."""
+
+    table: Table
+    bytes: int
+    sha256: str
+
+
+def _tables_of(
+    place: Path, layout: Layout, *, columns: Sequence[str] | None, known: Sequence[str]
+) -> tuple[dict[str, _File], dict[str, str], list[str]]:
+    """The tables of a layout's files, what is wrong with those that have none, and what may help there."""
+    read: dict[str, _File] = {}
+    faults: dict[str, str] = {}
+    mends: list[str] = []
+    for one in layout.files:
+        path = place / one.file
+        try:
+            content = read_regular(path, most=MOST_BYTES)
+            table = parse_named(content, path.suffix.lower(), columns=columns, known=known)
+        except (OSError, Unreadable) as error:
+            faults[one.file] = reason(error)
+            if not mends and NO_NUMBER in faults[one.file]:
+                mends.append(without_text(content, path.suffix.lower(), faults[one.file]))
+        else:
+            read[one.file] = _File(table, len(content), hashlib.sha256(content).hexdigest())
+    return read, faults, mends
+
+
+def _odd_ones(seen: Mapping[str, _T], said: Callable[[_T], str], *, least: float = 0.0) -> dict[str, str]:
+    """What is wrong with those files that are not as most are.
+
+    Args:
+        least: the share that most are, at the least; where they are fewer, none is odd.
+    """
+    if not seen:
+        return {}
+    (usual, count), *_ = Counter(seen.values()).most_common(1)
+    if count < least * len(seen):
+        return {}
+    return {file: f"has {said(one)}, others {said(usual)}" for file, one in seen.items() if one != usual}
+
+
+def _columns(seen: tuple[int, tuple[str, ...] | None]) -> str:
+    count, names = seen
+    number = f"{count} column{'s' * (count != 1)}"
+    return f"{number} without a header" if names is None else f"{number} ({', '.join(names)})"
+
+
+def faults_seen(faults: Mapping[str, str]) -> list[dict[str, str]]:
+    """The files that are left out, and why, as JSON has them."""
+    return [{"file": file, "reason": why} for file, why in sorted(faults.items())]
 
 
 def of_recording(
@@ -249,19 +321,6 @@ def _stretches(labels: Sequence[str], groups: Sequence[str]) -> Iterator[tuple[t
         end = begin + sum(1 for _ in rows)
         yield key, begin, end
         begin = end
-
-
-def _check_alike(place: Path, first: tuple[str, Table], other: tuple[str, Table]) -> None:
-    """Raise `DataError` unless two files have the same columns."""
-    (file, table), (other_file, other_table) = first, other
-    if other_table.numbers.shape[1] != table.numbers.shape[1]:
-        raise DataError(
-            f"{place}: {file} has {table.numbers.shape[1]} columns and {other_file} {other_table.numbers.shape[1]}; "
-            "give all the same"
-        )
-    if other_table.names != table.names:
-        said = ["no header" if names is None else ", ".join(names) for names in (table.names, other_table.names)]
-        raise DataError(f"{place}: {file} has {said[0]} and {other_file} {said[1]}; give all the same columns")
 
 
 def of_layout(layout: Layout, known: InputRecord | None) -> Recorded:

@@ -6,7 +6,7 @@ Series are read, normalised and shown a time step after another by `hdlif.inputs
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hdlif.data.own.class_folders import laid_out
 from hdlif.data.own.found import Found
@@ -46,7 +46,8 @@ def find_series(
     hop_ms: float | None = None,
     lowest_hz: float | None = None,
     highest_hz: float | None = None,
-    split: Mapping[str, float] | None = None,
+    unreadable: Literal["refuse", "skip"] = "refuse",
+    split: Mapping[str, float | Sequence[str | int]] | None = None,
     scale: Scale | None = None,
     each_step: bool = False,
     values: Sequence[str] | None = None,
@@ -71,7 +72,10 @@ def find_series(
         rate: at which readings were taken; sounds say their own.
         resample: the rate that the network takes; that of the data by default.
         seconds, clips, every, mels, frame_ms, hop_ms, lowest_hz, highest_hz: of sounds, as `sound_record` takes them.
-        split: shares {validation: 0.15, test: 0.15, seed: 0} of what has no folder of its own.
+        unreadable: files by class that cannot be read, or are not as the others (in columns, or where nearly all have
+            one length and they are not cut, in rows), are refused, or left out.
+        split: shares {validation: 0.15, test: 0.15, seed: 0} of what has no folder of its own; in place of a share,
+            names of groups.
         scale: mean and deviation by which a network that is there already has its values normalised.
         each_step, values, labels, ahead: what is learned, where that is not one class of a series
             (`targets.Wanted`): y is then [N, T] of classes, [N, V] or [N, T, V] of values, [N, L] of labels.
@@ -95,6 +99,7 @@ def find_series(
         "hop_ms": hop_ms,
         "lowest_hz": lowest_hz,
         "highest_hz": highest_hz,
+        "unreadable": None if unreadable == "refuse" else unreadable,
     }
     shares, wanted = shares_of(split), Wanted(each_step, values, labels, ahead)
     if resample is not None and (each_step or ahead is not None):
@@ -151,7 +156,7 @@ def sounds_in(
     """Look at the sounds of a layout; arguments and errors as of `find_series`.
 
     Args:
-        settings: what `sound_record` takes, and `resample`.
+        settings: what `sound_record` takes, `resample`, and `unreadable`.
     """
     wanted = layout.wanted
     if wanted.each_step or wanted.ahead is not None:
@@ -166,6 +171,7 @@ def _of_sounds(layout: Layout, known: InputRecord | None, settings: Mapping[str,
         raise DataError(
             f"{layout.root}: is of sounds, and the network takes readings; give data like those that it was trained on"
         )
+    settings = {**settings, "unreadable": settings["unreadable"] or "refuse"}
     return of_sounds(layout.root, layout, known=known.sound if known else None, **settings)
 
 
@@ -202,13 +208,15 @@ def _recorded(
             raise DataError(f"{place}: holds {' and '.join(sorted(kinds))} files; keep one kind of them")
         if kinds == {sounds.SUFFIX}:
             refuse("a folder of sounds", "window", "stride", "label", "columns", "rate")
-            return _of_sounds(layout, known, {key: given[key] for key in ("group", "resample", *SOUND_KEYS)})
+            return _of_sounds(
+                layout, known, {key: given[key] for key in ("group", "resample", "unreadable", *SOUND_KEYS)}
+            )
         refuse("a folder of CSV files", "label", *SOUND_KEYS)
         if known is not None and of_windows["window"] is None and of_windows["stride"] is not None:
             of_windows["window"] = _rows(known)
-        recorded = of_folders(place, layout, **of_windows)
+        recorded = of_folders(place, layout, **of_windows, unreadable=given["unreadable"] or "refuse")
     elif suffix in tables.SUFFIXES:
-        refuse("one recording", *SOUND_KEYS)
+        refuse("one recording", "unreadable", *SOUND_KEYS)
         if known is not None and of_windows["window"] is None:
             of_windows["window"] = _rows(known)
         recorded = of_recording(place, **of_windows, label=given["label"], wanted=wanted, whole=whole)

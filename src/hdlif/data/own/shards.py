@@ -50,7 +50,7 @@ def find_shards(
     sensor: Sequence[int] | None = None,
     resize: Literal["pool", "bilinear"] = "pool",
     unreadable: Literal["refuse", "skip"] = "refuse",
-    split: Mapping[str, float] | None = None,
+    split: Mapping[str, float | Sequence[str | int]] | None = None,
     scale: Scale | None = None,
     each_step: bool = False,
     values: Sequence[str] | None = None,
@@ -108,7 +108,7 @@ def find_shards(
         if samples != "sound" and value is not None:
             raise ValueError(f"{key} = {value} is of sounds, and the shards hold none; leave it out")
     if samples == "sound":
-        found = sounds_in(layout, shares, known=known, scale=scale, settings=sounds)
+        found = sounds_in(layout, shares, known=known, scale=scale, settings={**sounds, "unreadable": unreadable})
     elif samples == "series":
         found = series_in(layout, shares, known=known, scale=scale)
     elif samples == "events":

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hdlif.data.own.layout import Layout
+from hdlif.data.own.layout import Layout, refuse_faults
 from hdlif.data.own.one_series import Series
-from hdlif.data.own.recorded_series import MOST_KEPT, Recorded, group_unit, kept_together
+from hdlif.data.own.recorded_series import MOST_KEPT, Recorded, faults_seen, group_unit, kept_together
 from hdlif.errors import ArtefactError, DataError, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.sounds import clips as clips_of
@@ -74,7 +74,14 @@ def sound_record(
 
 
 def of_sounds(
-    place: Path, layout: Layout, *, known: SoundRecord | None, group: str | None, resample: int | None, **settings: Any
+    place: Path,
+    layout: Layout,
+    *,
+    known: SoundRecord | None,
+    group: str | None,
+    resample: int | None,
+    unreadable: str,
+    **settings: Any,
 ) -> Recorded:
     """The clips of .wav files, wherever they lie.
 
@@ -82,6 +89,7 @@ def of_sounds(
         known: how a network that is there already makes them; `resample` and the settings are not looked at then.
         group: a pattern of the files' names.
         resample: the rate that all are made to have; without it they have one.
+        unreadable: "refuse", or "skip" to leave out files that cannot be read.
         settings: as `sound_record` takes them.
     """
     if resample is not None and not LOWEST_RATE <= resample <= HIGHEST_RATE:
@@ -94,12 +102,14 @@ def of_sounds(
     first: tuple[str, int] | None = None
     kept, longer, shorter = 0, 0, 0
     rates: dict[int, int] = {}
+    faults: dict[str, str] = {}
     for number, one in enumerate(layout.files):
         try:
             content = layout.source.encoded(number)
             wave = parse_wave(content)
         except (OSError, Unreadable) as error:
-            raise DataError(f"{layout.source.name(number)}: {reason(error)}") from error
+            faults[one.file] = reason(error)
+            continue
         rates[wave.rate] = rates.get(wave.rate, 0) + 1
         first = first or (one.file, wave.rate)
         record = record or sound_record(wave.rate, **settings)
@@ -122,7 +132,8 @@ def of_sounds(
                 raise DataError(
                     f"{place}: its clips take more than {MOST_KEPT:,} bytes; take fewer, or raise data.every"
                 )
-    assert record is not None, "a layout has files"
+    refuse_faults(layout, faults, unreadable, "sound")
+    assert record is not None, "a layout has files, and each class some that can be read"
     seen = {
         "window": None,
         "stride": None,
@@ -130,6 +141,7 @@ def of_sounds(
         "rates": {str(rate): count for rate, count in sorted(rates.items())},
         "padded": shorter,
         "cut": longer,
+        "unreadable": faults_seen(faults),
     }
     return Recorded(
         layout.words,
@@ -140,4 +152,5 @@ def of_sounds(
         passed_over=layout.ignored,
         sound=record,
         seen=seen,
+        left_out=tuple(sorted(faults)),
     )

@@ -33,7 +33,7 @@ def find_table(
     label: str | None = None,
     group: str | None = None,
     columns: Sequence[str] | None = None,
-    split: Mapping[str, float] | None = None,
+    split: Mapping[str, float | Sequence[str | int]] | None = None,
     scale: Scale | None = None,
     values: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
@@ -48,7 +48,7 @@ def find_table(
         label: the column that holds the classes; "label" by default.
         group: the column that says who or what a row is of: none is in two parts.
         columns: that are features; all but label and group by default.
-        split: shares {validation: 0.15, test: 0.15, seed: 0}.
+        split: shares {validation: 0.15, test: 0.15, seed: 0}; in place of a share, names of groups.
         scale: mean and deviation by which a network that is there already has its values normalised.
         values, labels: the columns, or the names of y's last axis, that are learned in place of a class: values, or
             labels, 1 where a row has one and 0 where not.

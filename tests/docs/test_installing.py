@@ -1,0 +1,41 @@
+"""How to install is said in one way, and the table of extras has all of them."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = """\
+    python3 -m venv .venv
+    . .venv/bin/activate
+    pip install '.[train]'
+"""
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/index.md", "docs/tutorials/first_network.md", "docs/reference/installing.md"]
+)
+def test_every_page_that_installs_has_the_same_commands(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    assert text.count(COMMANDS) == 1
+    assert "Python 3.11 or later and a C++ compiler" in text
+
+
+def test_the_table_of_extras_has_each_of_them_once() -> None:
+    text = (ROOT / "docs/reference/installing.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`[^|]*`) \|", text, re.MULTILINE)
+    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert sorted(listed) == sorted(project["optional-dependencies"])
+
+
+def test_the_glossary_is_in_order_and_each_word_leads_on() -> None:
+    text = (ROOT / "docs/reference/glossary.md").read_text("utf-8")
+    rows = re.findall(r"^\| (?!word|---)([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
+    words = [word for word, _ in rows]
+    assert words == sorted(words, key=str.lower)
+    assert {"P2-Reset", "Mem-BN", "SECA", "STBP", "SLTT", "OTTT", "NDOT", "honest count", "SOP", "NOP"} <= {*words}
+    assert len(words) <= 40
+    assert all(re.search(r"\]\([\w./#-]+\)$", meaning) for _, meaning in rows)
