@@ -1,12 +1,13 @@
 """Networks on streams: time from a sample to the answer, time of a sample, and share of a core in real time.
 
-    python benchmarks/bench_stream.py ARTEFACT... [--seconds 60] [--windows 100] [--threads 1]
+    python benchmarks/bench_stream.py ARTEFACT... [--seconds 60] [--windows 100] [--runs 3] [--threads 1] [--out FILE]
 
 What is sent is noise of the training's mean and deviation (of sounds of an amplitude of 0.1): the time of a network of
 floats does not depend on it. Two ways are measured. Samples are pushed into `hdlif.Stream` from Python. And a process
 `hdlif run --stream - --json` is written to through a pipe: from writing the last sample of a window (of sounds the last
 step's), which finds the process waiting, to having read its line; and the processor's time of a sample, which is the
-difference between a long stream and one of a single window. Prints one JSON object; times in microseconds.
+difference between a long stream and one of a single window. All of it as often as `--runs` says, artefacts in turns.
+Prints one JSON object, and writes it to --out as a record; times in microseconds.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from hdlif.runtime import Session, Stream
+from recorded import write_record
 
 HERTZ_OF_READINGS = 50
 
@@ -111,28 +113,40 @@ def processor_time(artefact: Path, session: Session, hertz: int, threads: int, w
     return {"microseconds_a_sample": round(each * 1e6, 3), "share_of_a_core": float(f"{each * hertz:.3g}")}
 
 
+def measure(artefact: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """One run."""
+    session = Session(artefact, options.threads)
+    hertz = session.input.sound.rate if session.input.sound else HERTZ_OF_READINGS
+    length = Stream(session).length
+    return {
+        "hertz": hertz,
+        "steps": session.time_steps,
+        "window": length,
+        "apart": pushed(session, hertz, options.seconds, None),
+        "overlapping_by_7_of_8": pushed(session, hertz, options.seconds, max(1, length // 8)),
+        "command": piped(artefact, session, options.threads, options.windows)
+        | processor_time(artefact, session, hertz, options.threads, options.windows),
+    }
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("artefacts", nargs="+", type=Path)
     parser.add_argument("--seconds", type=float, default=60, help="of the stream, in its own time")
     parser.add_argument("--windows", type=int, default=100, help="that the command is sent")
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    found = {}
-    for artefact in options.artefacts:
-        session = Session(artefact, options.threads)
-        hertz = session.input.sound.rate if session.input.sound else HERTZ_OF_READINGS
-        length = Stream(session).length
-        found[artefact.name] = {
-            "hertz": hertz,
-            "steps": session.time_steps,
-            "window": length,
-            "apart": pushed(session, hertz, options.seconds, None),
-            "overlapping_by_7_of_8": pushed(session, hertz, options.seconds, max(1, length // 8)),
-            "command": piped(artefact, session, options.threads, options.windows)
-            | processor_time(artefact, session, hertz, options.threads, options.windows),
-        }
-    print(json.dumps({"threads": options.threads, "instructions": session.instructions, "networks": found}, indent=1))
+    found: dict[str, list[dict[str, Any]]] = {artefact.name: [] for artefact in options.artefacts}
+    for _ in range(options.runs):
+        for artefact in options.artefacts:
+            found[artefact.name].append(measure(artefact, options))
+    instructions = Session(options.artefacts[0], options.threads).instructions
+    record = {"threads": options.threads, "instructions": instructions, "networks": found}
+    print(json.dumps(record, indent=1))
+    if options.out:
+        write_record(options.out, record, seeds=[0])
 
 
 if __name__ == "__main__":

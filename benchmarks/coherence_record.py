@@ -4,7 +4,8 @@
     hdlif coherence runs/mine/epoch_2.safetensors runs/mine/epoch_20.safetensors --out runs/mine
     python benchmarks/coherence_record.py runs/untrained/coherence.json runs/mine/coherence.json --out FILE.json
 
-An untrained network is named by its neuron and recipe, a trained one by its folder and its file.
+An untrained network is named by its neuron and recipe, a trained one by its folder and its file. Other thresholds,
+resets and seeds: `coherence_settings.py`.
 """
 
 import argparse
@@ -30,33 +31,44 @@ def kept(rule: dict[str, Any]) -> dict[str, Any]:
                 | {"cosines": [step["cosine"] for step in layer["per_step"]]}
                 | {"parameters": {key: own.get(key) for key in ("cosine", "norm_ratio")}}
             )
-    first = next(layer for layer in end["layers"] if layer["kind"] == "synapse")
+    first, *_ = ends = _synapses(end["layers"])
     return {
         "local": {key: local["whole"][key] for key in SHARES},
         "layers": layers,
+        "synapses": {"local": _synapses(local["layers"]), "end_to_end": ends},
         "end_to_end": {key: end[key] for key in ("cosine", "norm_ratio", "firing_rate")},
-        "first_layer": {key: first[key] for key in ("name", "cosine", "norm_ratio")},
+        "first_layer": first,
         "draws": [plan["cosine"] for plan in end["plans"]],
+    }
+
+
+def _synapses(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The gradients of weights, from the input on."""
+    return [
+        {key: layer[key] for key in ("name", "cosine", "norm_ratio")} for layer in layers if layer["kind"] == "synapse"
+    ]
+
+
+def named(entry: dict[str, Any]) -> dict[str, Any]:
+    """Of a network and a loss what the record has."""
+    target = Path(entry["target"])
+    return {
+        "target": f"{target.parent.name}/{target.stem.split('.')[0]}" if entry["trained"] else entry["target"],
+        **{key: entry[key] for key in ("trained", "neuron", "loss", "time_steps", "images")},
+        "rules": {rule: kept(of) for rule, of in entry["rules"].items()},
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="+")
+    parser.add_argument("--after", help="the commands that were run before, which the record is to name")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     found = [entry for result in given.results for entry in json.loads(result.read_text("utf-8"))["networks"]]
-    networks = [
-        {
-            "target": Path(entry["target"]).parent.name + "/" + Path(entry["target"]).stem.split(".")[0]
-            if entry["trained"]
-            else entry["target"],
-            **{key: entry[key] for key in ("trained", "neuron", "loss", "time_steps", "images")},
-            "rules": {rule: kept(of) for rule, of in entry["rules"].items()},
-        }
-        for entry in found
-    ]
-    write_record(given.out, {"networks": networks}, seeds="the recipe's own")
+    networks = [named(entry) for entry in found]
+    before = {"before": given.after} if given.after else {}
+    write_record(given.out, {"networks": networks, **before}, seeds="the recipe's own, 42")
 
 
 if __name__ == "__main__":

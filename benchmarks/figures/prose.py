@@ -6,6 +6,7 @@ from typing import Any
 
 from figures.records import record
 from figures.registry import figure
+from figures.tables.coherence import setting_of
 from figures.tables.training import cells
 
 OWN = "ablations/fashion_mnist"
@@ -139,3 +140,34 @@ def _stbp_ratios(library: str) -> list[float]:
 for _library in ("SpikingJelly", "snnTorch"):
     figure(f"series_training/{_library}/least")(lambda of=_library: f"{min(_stbp_ratios(of)):.1f}")  # type: ignore[misc]
     figure(f"series_training/{_library}/most")(lambda of=_library: f"{max(_stbp_ratios(of)):.1f}")  # type: ignore[misc]
+
+
+RANGES = (
+    *(f"lif/{rule}/local/cosine/{end}" for rule in ("sltt", "ottt") for end in ("least", "most")),
+    *(f"{of}/local/norm_ratio/{end}" for of in ("lif/sltt", "lif/ottt", "detached/sltt") for end in ("least", "most")),
+    *(f"{of}/ottt/local/{what}/least" for of in ("detached", "shared") for what in ("cosine", "norm_ratio")),
+    *(f"detached/sltt/local/cosine/{end}" for end in ("least", "most")),
+    *(f"hdlif/{rule}/end_to_end/cosine/least" for rule in ("sltt", "ottt")),
+    *(f"hdlif/{rule}/end_to_end/norm_ratio/most" for rule in ("ottt", "ndot")),
+)
+"""Of untrained networks: network, rule, view, quantity, and which end of its range over the layers of synapses."""
+
+
+def _untrained(name: str) -> dict[str, Any]:
+    settings = {"detached": "detached reset", "shared": "detached reset, shared statistics"}
+    if name in settings:
+        return setting_of(record("coherence_settings"), settings[name])["rules"]  # type: ignore[no-any-return]
+    found: dict[str, Any] = record("coherence")["networks"][{"hdlif": 0, "lif": 3}[name]]["rules"]
+    return found
+
+
+def _range(name: str) -> str:
+    network, rule, view, what, end = name.split("/")
+    layers = _untrained(network)[rule]["synapses"][view]
+    # The classifier has no trace.
+    found = [layer[what] for layer in (layers if view == "local" else layers[:-1]) if layer[what] is not None]
+    return f"{(min if end == 'least' else max)(found):{'.4f' if what == 'cosine' else '.2f'}}"
+
+
+for _name in RANGES:
+    figure(f"coherence/{_name}")(lambda of=_name: _range(of))  # type: ignore[misc]

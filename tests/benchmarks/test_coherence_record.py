@@ -17,6 +17,7 @@ def layer(name: str, kind: str, **more: float) -> dict[str, object]:
 
 def test_record_keeps_every_neuron_layer_and_the_first_synapse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layers = [layer("act1", "neuron", cosine=0.75), layer("act1", "parameters", norm_ratio=1.5)]
+    layers.append(layer("conv1", "synapse", norm_ratio=1.25))
     end = {"layers": [layer("stem", "synapse", norm_ratio=0.9), layer("conv1", "synapse")], "firing_rate": 0.3}
     rule = {
         "local": {"layers": layers, "whole": SHARES},
@@ -35,3 +36,5 @@ def test_record_keeps_every_neuron_layer_and_the_first_synapse(tmp_path: Path, m
     assert kept["first_layer"]["name"] == "stem"
     assert kept["first_layer"]["norm_ratio"] == 0.9
     assert kept["draws"] == [0.8, 0.9]
+    assert [one["name"] for one in kept["synapses"]["end_to_end"]] == ["stem", "conv1"]
+    assert kept["synapses"]["local"] == [{"name": "conv1", "cosine": 0.5, "norm_ratio": 1.25}]

@@ -62,6 +62,11 @@ def test_a_recipe_has_its_own_neuron_and_lif_beside_it_under_each_loss(untrained
     assert json.loads(json.dumps(untrained)) is not None
 
 
+def test_neurons_and_losses_that_are_not_asked_for_are_left_out(untrained) -> None:
+    found = coherence(["digits_hdlif"], overrides=SMALL, batches=1, neurons=["lif"], losses=["per_step"])["networks"]
+    assert found == [one for one in untrained["networks"] if (one["neuron"], one["loss"]) == ("lif", "per_step")]
+
+
 def test_each_network_is_a_line_of_progress_where_there_is_no_terminal(checkpoint, capsys) -> None:
     found = coherence([str(checkpoint)], batches=1, progress=True)
     printed = capsys.readouterr()

@@ -3,6 +3,7 @@
 from figures.tables import (
     coherence,
     demo,
+    digits,
     elsewhere,
     fashion_mnist,
     memory,
@@ -17,6 +18,7 @@ from figures.tables import (
 __all__ = [
     "coherence",
     "demo",
+    "digits",
     "elsewhere",
     "fashion_mnist",
     "memory",

@@ -12,6 +12,9 @@ SHORT = {
     "random step": "random",
     "random window of 4": "window of 4",
     "random window of 16": "window of 16",
+    "random step, 1.5-bit, 4-bit spikes": "random, low-bit",
+    "random step, shared": "random, shared",
+    "random step, per step": "random, per step",
 }
 """Headings of columns."""
 
@@ -23,12 +26,12 @@ def value(cell: Cell) -> tuple[float, float | None, bool]:
     return cell["accuracy"], cell["std"], True
 
 
-def said(cell: Cell, digits: int | None = None) -> str:
-    """An accuracy in per cent, any other metric as it is; with the number of seeds where they are not three."""
+def said(cell: Cell, digits: int | None = None, seeds: int = 3) -> str:
+    """An accuracy in per cent, any other metric as it is; with the number of seeds where it is not the table's."""
     mean, std, share = value(cell)
     form = f".{digits if digits is not None else 2 if share else 4}f"
     text = mean_std(mean, std, form, 100 if share else 1)
-    return text if cell["n"] == 3 else f"{text} ({cell['n']})"
+    return text if cell["n"] == seeds else f"{text} ({cell['n']})"
 
 
 def cost(cell: Cell) -> str:

@@ -1,9 +1,10 @@
 """Each rule's gradient beside STBP's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from figures.markdown import table
+from figures.records import record as record_of
 from figures.registry import Record
 from figures.registry import table as registered
 
@@ -77,6 +78,87 @@ def _(record: Record) -> str:
         )  # fmt: skip
     head = ["network", "firing", "cosine", "norm ratio", "stem", "one draw", "as trained", "one draw"]
     return table(head, lines)
+
+
+AT_THRESHOLDS = {
+    "HD-LIF, 0.5": "HD-LIF, θ = 0.5",
+    "LIF, 0.55": "LIF, θ = 0.55",
+    "LIF, 0.65": "LIF, θ = 0.65",
+    "LIF, 0.75": "LIF, θ = 0.75",
+    "HD-LIF, 0.8": "HD-LIF, θ = 0.8",
+    "LIF, 0.85": "LIF, θ = 0.85",
+    "HD-LIF, 0.95": "HD-LIF, θ = 0.95",
+    "LIF, 1": "LIF, θ = 1",
+    "graded LIF": "graded LIF, θ = 0.5",
+}
+
+
+@registered("coherence_thresholds", "coherence_settings")
+def thresholds(record: Record) -> str:
+    lines = []
+    for setting, shown in AT_THRESHOLDS.items():
+        rules = setting_of(record, setting)["rules"]
+        local, end = rules["sltt"]["local"], rules["sltt"]["end_to_end"]
+        shares = [_percent(local[key]) for key in ("firing_rate", "dropped", "wrong")]
+        lines.append([shown, *shares, f"{end['cosine']:.4f}", f"{end['norm_ratio']:.3f}", _draws(rules)])
+    return table(["network", "firing", "dropped", "wrong", "cosine", "norm ratio", "one draw"], lines)
+
+
+def setting_of(record: Record, name: str, neuron: str | None = None) -> dict[str, Any]:
+    """Of `coherence_settings` a network."""
+    (found,) = (network for network in record["settings"][name] if neuron in (None, network["neuron"]))
+    return found  # type: ignore[no-any-return]
+
+
+DETACHED = "LIF, detached reset, untrained"
+RULES = {"sltt": "SLTT", "ottt": "OTTT", "ndot": "NDOT"}
+
+
+def _with_traces(record: Record) -> dict[str, dict[str, Any]]:
+    """Untrained and after the last epoch, and other seeds and resets."""
+    other = record_of("coherence_settings")
+    own = {name(network): network for network in networks(record, "mean_logits") if epochs(network) in (0, LAST)}
+    found = {}
+    for shown, network in own.items():
+        found[shown] = network
+        if not network["trained"]:
+            found[f"{shown}, seed 1"] = setting_of(other, "seed 1", network["neuron"])
+    return found | {DETACHED: setting_of(other, "detached reset")}
+
+
+@registered("coherence_traces", "coherence")
+def traces(record: Record) -> str:
+    lines = []
+    for shown, network in _with_traces(record).items():
+        ends = [network["rules"][rule]["end_to_end"] for rule in RULES]
+        both = [f"{end['cosine']:.4f}, {end['norm_ratio']:.3f}" for end in ends]
+        lines.append([shown, f"{ends[0]['firing_rate']:.1%}", *both])
+    return table(["cosine, norm ratio", "firing", *RULES.values()], lines)
+
+
+@registered("coherence_traces_layers", "coherence")
+def traces_layers(record: Record) -> str:
+    lines = []
+    for shown, network in _with_traces(record).items():
+        if "seed" in shown:
+            continue
+        for rule, called in RULES.items():
+            of_rule = network["rules"][rule]
+            # The classifier has no trace.
+            ends, stem = of_rule["synapses"]["end_to_end"][:-1], of_rule["first_layer"]
+            lines.append(
+                [shown, called, *_ranges(of_rule["synapses"]["local"]), *_ranges(ends), f"{stem['cosine']:.4f}",
+                 f"{stem['norm_ratio']:.3f}"]
+            )  # fmt: skip
+    head = ["network", "rule", "local: cosine", "norm ratio", "end to end", "norm ratio", "stem", "norm ratio"]
+    return table(head, lines)
+
+
+def _ranges(layers: Iterable[dict[str, float]]) -> tuple[str, str]:
+    """From the least to the most of cosines, and of norm ratios."""
+    # What no neuron follows has no local figure.
+    cosines, ratios = ([layer[key] for layer in layers if layer[key] is not None] for key in ("cosine", "norm_ratio"))
+    return f"{min(cosines):.4f} … {max(cosines):.4f}", f"{min(ratios):.2f} … {max(ratios):.2f}"
 
 
 def _draws(rules: dict[str, Any]) -> str:

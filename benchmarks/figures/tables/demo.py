@@ -1,13 +1,13 @@
 """The four networks of `hdlif demo`."""
 
 from figures.markdown import table
+from figures.records import record as record_of
 from figures.registry import Record
 from figures.registry import table as registered
 from hdlif.commands.tables import TITLES
 
 
-@registered("demo_digits", "demo_digits")
-def _(record: Record) -> str:
+def sizes(record: Record) -> str:
     lines = [
         [TITLES[n["name"]], f"{n['accuracy']:.2%}"[:-1], f"{n['params_mb']:.4f}", f"{n['stored_mb']:.4f}",
          f"{n['sops'] / 1e6:.3f}", f"{n['nops'] / 1e6:.3f}"]
@@ -16,11 +16,58 @@ def _(record: Record) -> str:
     return table(["network", "accuracy %", "MB published", "MB stored", "SOPs (M)", "NOPs (M)"], lines)
 
 
-@registered("demo_digits_cost", "demo_digits")
-def _(record: Record) -> str:
+def costs(record: Record) -> str:
     lines = [
         [TITLES[n["name"]], f"{1e3 * n['energy_mj']:.3f}", f"{1e3 * n['energy_mj_honest']:.3f}",
          f"{n['train_seconds']:.1f}", f"{n['peak_bytes'] / 1e6:.1f}"]
         for n in record["networks"]
     ]  # fmt: skip
     return table(["network", "energy (µJ), paper", "honest", "training (s)", "peak (MB)"], lines)
+
+
+registered("demo_digits", "demo_digits")(sizes)
+registered("demo_digits_cost", "demo_digits")(costs)
+
+
+def _list(shares: list[float], form: str) -> str:
+    return ", ".join(format(100 * share, form) for share in shares)
+
+
+def along(record: Record) -> str:
+    """Test accuracy along the steps, and validation along the training."""
+    lines = [
+        [TITLES[n["name"]], _list(n["accuracy_per_step"], ".2f"), _list(n["validation_by_epoch"], ".1f")]
+        for n in record["networks"]
+    ]
+    steps, epochs = (len(record["networks"][0][key]) for key in ("accuracy_per_step", "validation_by_epoch"))
+    return table(["network", f"test %, steps 1 to {steps}", f"validation %, epochs 1 to {epochs}"], lines)
+
+
+def densities(record: Record) -> str:
+    """Share of a neuron layer's outputs that are not zero."""
+    lines = [[TITLES[n["name"]], *(f"{one:.0%}" for one in n["densities"].values())] for n in record["networks"]]
+    return table(["spike density", *(f"layer {i + 1}" for i in range(len(lines[0]) - 1))], lines)
+
+
+def all_images(record: Record) -> str:
+    """Beside a LIF that learns its leak and threshold, of a table of its own."""
+    own = {n["name"]: n["accuracy"] for n in record["networks"]}
+    learned = record_of("ablations/fashion_mnist_full")["rows"]["LIF"]["random step"]["accuracy"]
+    rows = {
+        "LIF, fixed": own["lif"],
+        "LIF": learned,
+        "HD-LIF": own["hdlif"],
+        "HD-LIF, 1.5-bit, 4-bit spikes": own["hdlif_w1p5_s4"],
+        "HD-LIF, half parallel, 1.5-bit, 4-bit spikes": own["hdlif_w1p5_s4_parallel"],
+    }
+    return table(["random step, seed 42", "accuracy %"], [[name, f"{100 * one:.2f}"] for name, one in rows.items()])
+
+
+def shared_statistics(record: Record) -> str:
+    """Test accuracy after each step."""
+    lines = []
+    for n in record["networks"]:
+        by = n["accuracy_per_step"]
+        name = TITLES[n["recipe"].removeprefix("fashion_mnist_")]
+        lines.append([name, *(_list(by[kind], ".1f") for kind in ("shared", "per step", "as trained"))])
+    return table(["accuracy % after each step", "shared", "per step", "of the training, per step"], lines)

@@ -3,7 +3,7 @@
 from figures.markdown import table
 from figures.registry import Record
 from figures.registry import table as registered
-from figures.tables.ablations import cost, grid, neurons, rules, said
+from figures.tables.ablations import Cell, cost, grid, neurons, rules, said
 
 WHOLE = ("STBP", "SLTT", "OTTT", "forward mode")
 DRAWN = ("random step", "random window of 4", "random window of 16")
@@ -117,6 +117,24 @@ def _(record: Record) -> str:
 @registered("delayed_xor_cost", "ablations/delayed_xor")
 def _(record: Record) -> str:
     return _costs(record, ("STBP", "SLTT", "OTTT", "random window of 16", "forward mode"))
+
+
+@registered("delayed_xor_settings", "ablations/delayed_xor_settings")
+def delayed_xor_settings(record: Record) -> str:
+    """Each seed by itself: where some learn it and others do not, a mean says little."""
+    lines = []
+    for name, of_row in record["rows"].items():
+        cell = of_row["STBP"]
+        seeds = ", ".join(f"{100 * accuracy:.1f}" for accuracy in cell["accuracies"])
+        lines.append([name, seeds, said(cell, 1), f"{cell['parameters']:,}", f"{cell['train_seconds']:.0f}"])
+    return table(["changed", "accuracy %, by seed", "mean", "parameters", "s"], lines)
+
+
+def delays_by_rule(record: Record) -> str:
+    def both(cell: Cell) -> str:
+        return f"{said(cell, 1, seeds=1)}; {cost(cell)}"
+
+    return grid(record, "accuracy %; s, MB at a delay of", ("100", "300", "1000"), cell=both)
 
 
 def _costs(record: Record, columns: tuple[str, ...]) -> str:

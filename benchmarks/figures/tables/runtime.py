@@ -141,6 +141,34 @@ def _(record: Record) -> str:
     return table(["phase", "machine", "requests/s", "p50, ms", "p95", "p99"], lines)
 
 
+def stream(record: Record) -> str:
+    """The least and the most of the runs."""
+    runs = record["networks"]
+
+    def of(way: str, what: str, points: tuple[str, ...], factor: float, form: str) -> list[str]:
+        found = []
+        for of_network in runs.values():
+            values = [
+                [factor * (one[way][what][p] if points[0] else one[way][what]) for p in points] for one in of_network
+            ]
+            spans = [(min(at), max(at)) for at in zip(*values, strict=True)]
+            found.append(", ".join(f"{low:{form}} to {high:{form}}" for low, high in spans))
+        return found
+
+    every, ends = ("p50", "p95", "p99"), ("p50", "p99")
+    rows = {
+        "last sample to answer, µs: p50, p95, p99": of("apart", "sample_to_answer", every, 1, ".0f"),
+        "a step pushed, µs: p50, p99": of("apart", "push", ends, 1, ".0f"),
+        "of a core, %": of("apart", "share_of_a_core", ("",), 100, ".2f"),
+        "the same, eight windows at once": of("overlapping_by_7_of_8", "share_of_a_core", ("",), 100, ".2f"),
+        "the command, of a core, %": of("command", "share_of_a_core", ("",), 100, ".2f"),
+        "the command, read to answer, ms: p50, p99": of("command", "as_it_says", ends, 1e-3, ".2f"),
+        "the command, pipe to line, ms: p50, p99": of("command", "write_to_line", ends, 1e-3, ".2f"),
+    }
+    names = [f"`{name.split('.')[0]}`" for name in runs]
+    return table(["", *names], [[name, *cells] for name, cells in rows.items()])
+
+
 def _ms(value: float) -> str:
     """With two digits at least."""
     return f"{value:,.{2 if value < 1 else 1 if value < 100 else 0}f}"

@@ -49,6 +49,28 @@ def _(record: Record) -> str:
     return table(["", "accuracy %", "six activities, %", "sitting for standing, and back"], lines)
 
 
+ACTIVITIES = ("lying", "sitting", "standing", "walking", "walking downstairs", "walking upstairs")
+"""The other classes are changes of posture."""
+
+
+@registered("hapt_confusions", "hapt_confusions")
+def hapt_confusions(record: Record) -> str:
+    lines = []
+    for run in record["runs"]:
+        labels, counts = run["labels"], run["counts"]
+        right = {label: row[i] for i, (label, row) in enumerate(zip(labels, counts, strict=True))}
+        all_of = {label: sum(row) for label, row in zip(labels, counts, strict=True)}
+        changes = [label for label in labels if label not in ACTIVITIES]
+        sitting, standing = labels.index("sitting"), labels.index("standing")
+        basic = sum(right[label] for label in ACTIVITIES) / sum(all_of[label] for label in ACTIVITIES)
+        lines.append(
+            [run["recipe"], *map(str, (sum(all_of.values()) - sum(right.values()), counts[standing][sitting],
+             counts[sitting][standing], sum(all_of[label] - right[label] for label in changes))), f"{100 * basic:.1f}"]
+        )  # fmt: skip
+    head = ["", "faults", "standing as sitting", "sitting as standing", "changes of posture", "six activities, %"]
+    return table(head, lines)
+
+
 @registered("series_runtime", "series_runtime")
 def _(record: Record) -> str:
     whole, stream = record["ways"]["whole"], record["ways"]["stream"]

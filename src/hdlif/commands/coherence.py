@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 BESIDE = ("lif", "hdlif")
 """Neurons that a recipe's network is shown with, beside its own."""
+Loss = Literal["mean_logits", "per_step", "as_trained"]
+LOSSES: tuple[Loss, ...] = get_args(Loss)
 
 
 def coherence(
@@ -41,6 +43,8 @@ def coherence(
     batches: int = 2,
     data_root: Path | None = None,
     out: Path | None = None,
+    neurons: Sequence[str] | None = None,
+    losses: Sequence[Loss] = LOSSES,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Compare gradients on the first training batches, in float64, with batch-norm statistics of these batches.
@@ -53,6 +57,8 @@ def coherence(
         batches: batches of the recipe's size.
         data_root: the folder of the data set, where it is not bundled.
         out: a folder that gets coherence.json.
+        neurons: kinds; networks of others are left out. All by default.
+        losses: of `LOSSES`.
         progress: show a bar for each network; in place of it a line, where standard error is no terminal.
     Returns:
         {"networks": [{"target", "trained", "neuron", "loss", "time_steps", "images", "rules", "refused"}], "versions",
@@ -67,7 +73,8 @@ def coherence(
     with progress_bar(enabled=progress) as bar:
         for target in targets:
             for network in _networks(target, overrides, data_root):
-                entries += _entries(target, network, batches, data_root, bar)
+                if neurons is None or network.neuron in neurons:
+                    entries += _entries(target, network, batches, data_root, losses, bar)
     result = {"networks": entries, "versions": versions(), "hardware": hardware()}
     if out is not None:
         write_json(out / "coherence.json", result)
@@ -105,7 +112,9 @@ def _networks(target: str, overrides: Sequence[str], data_root: Path | None = No
         yield _Network(kind, recipe, other, trained=False)
 
 
-def _entries(target: str, network: _Network, batches: int, data_root: Path | None, bar: Bar) -> list[dict[str, Any]]:
+def _entries(
+    target: str, network: _Network, batches: int, data_root: Path | None, losses: Sequence[Loss], bar: Bar
+) -> list[dict[str, Any]]:
     recipe, module = network.recipe, network.module.double()
     train = builders.build_data(recipe, data_root).train
     size = recipe.data.batch_size
@@ -120,7 +129,11 @@ def _entries(target: str, network: _Network, batches: int, data_root: Path | Non
     mean, each = loss_of_mean(criterion), loss_of_each(criterion)
     rules = _rules(recipe)
     refused = _refused(module, wide[0], rules, criterion, recipe.time_steps)
-    losses = {"mean_logits": (mean, None), "per_step": (each, None), "as_trained": (mean, each)}
+    both: dict[Loss, tuple[Any, Any]] = {
+        "mean_logits": (mean, None),
+        "per_step": (each, None),
+        "as_trained": (mean, each),
+    }
     entries = []
     name_shown, began = f"{target}, {network.neuron}", time.monotonic()
     task = bar.add_task(name_shown, total=len(losses) * batches, loss=math.nan, accuracy=math.nan)
@@ -131,7 +144,8 @@ def _entries(target: str, network: _Network, batches: int, data_root: Path | Non
             bar.advance(task)
 
     with reestimated(module, wide, time_steps=recipe.time_steps):
-        for name, (loss, rule_loss) in losses.items():
+        for name in losses:
+            loss, rule_loss = both[name]
             compared = compare(
                 module,
                 counted(wide),

@@ -1,0 +1,47 @@
+"""Digits: every neuron with every rule, row by row, fewer spikes, statistics of batch norm."""
+
+from functools import partial
+
+from figures.markdown import table
+from figures.registry import Record
+from figures.tables.ablations import Cell, grid, said
+
+OPERATIONS_AND_WORDS = {
+    "HD-LIF": (3, 1),
+    "HD-LIF, recurrent": (3, 2),
+    "adaptive": (7, 2),
+    "second order": (5, 2),
+    "resonate": (8, 2),
+    "Parallel": (1, 0),
+    "sliding parallel, taps 1, 1": (2, 1),
+    "sliding parallel, taps 1, 1, 1, 1": (4, 3),
+}
+"""Of a neuron and step, as `hdlif neurons show` says, and of HD-LIF and Parallel as published."""
+
+
+def two_seeds(record: Record) -> str:
+    return grid(record, "accuracy %", cell=partial(said, seeds=2))
+
+
+def rows(record: Record) -> str:
+    return grid(record, "accuracy %")
+
+
+def rows_neurons(record: Record) -> str:
+    lines = []
+    for name, of_row in record["rows"].items():
+        lines.append([name, *(said(cell) for cell in of_row.values()), *map(str, OPERATIONS_AND_WORDS[name])])
+    rules = [rule.replace("random step", "random") for rule in next(iter(record["rows"].values()))]
+    return table(["accuracy %", *rules, "operations", "words"], lines)
+
+
+def activity(record: Record) -> str:
+    """A row for each density, a column for each network."""
+
+    def both(cell: Cell) -> str:
+        return f"{said(cell, seeds=2)}, {cell['sops'] / 1e6:.3f}"
+
+    networks = record["rows"]
+    densities = next(iter(networks.values()))
+    lines = [[density, *(both(of_row[density]) for of_row in networks.values())] for density in densities]
+    return table(["accuracy %, M SOPs", *(name.removeprefix("HD-LIF, ") for name in networks)], lines)
