@@ -9,7 +9,7 @@ from figures.registry import FIGURES, TABLES
 
 ROOT = Path(__file__).parents[2]
 _TABLE = re.compile(r"(<!-- figures: (?P<name>\S+) -->\n)(?P<content>.*?)(<!-- end -->)", re.DOTALL)
-_FIGURE = re.compile(r"(?P<said>[-−+]?\d[\d.,]*)?(?P<mark><!-- = (?P<what>[^>]*?) -->)")
+_FIGURE = re.compile(r"(?P<said>[-−+]?\d[\d.,]*(?:e[-+]\d+)?)?(?P<mark><!-- = (?P<what>[^>]*?) -->)")
 _FORM = re.compile(r"(?P<path>.+?) (?:(?P<sign>[*/])(?P<factor>[\d.e]+))?:(?P<form>\S*)")
 
 

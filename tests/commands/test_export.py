@@ -65,7 +65,7 @@ def test_nir_is_read_back_before_it_is_written(artefact: Path, tmp_path: Path, m
     out = tmp_path / "net.nir"
     written = export_nir(artefact, out=out, extension=True, check=True)
     assert written.text().splitlines()[1].startswith("checked: read back: ")
-    assert written.text().endswith("outputs have the reference's bits")
+    assert written.text().endswith("outputs equal the reference's bit for bit")
     out.unlink()
     monkeypatch.setattr("hdlif.interop.nir.read_artefact", lambda path: dumps(residual_network(seed=1)))
     with pytest.raises(MachineError, match="the network that was read back is another one"):

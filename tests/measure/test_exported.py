@@ -38,7 +38,7 @@ def in_one_engine(monkeypatch: pytest.MonkeyPatch, engine: Any) -> None:
 def test_an_artefact_has_the_bits_of_the_reference() -> None:
     (found,) = check_artefact(residual_network())
     assert (found.by, found.largest_difference, found.agreement) == ("hdlif.Session", 0, 1)
-    assert str(found) == f"checked: hdlif.Session: {found.outputs} outputs have the reference's bits"
+    assert str(found) == f"checked: hdlif.Session: {found.outputs} outputs equal the reference's bit for bit"
 
 
 def test_an_artefact_that_reads_back_as_another_network_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

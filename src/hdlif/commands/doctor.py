@@ -27,6 +27,10 @@ EXTRAS = {
     "serve": "hdlif serve",
     "sweep": "hdlif sweep",
     "engines": "the peers of hdlif bench",
+    "nir": "NIR files",
+    "data": "tables and series in Parquet files",
+    "arrow": "data sets that the package datasets saved",
+    "ray": "hdlif serve on a Ray cluster",
 }
 PACKAGES = ("hdlif", "numpy", "safetensors", "pillow", "torch", "torchvision", "lightning-fabric")
 
@@ -89,8 +93,8 @@ def as_text(result: Mapping[str, Any]) -> str:
 
 
 def runtime_checks(heard: Heard) -> list[Check]:
-    """Whether the compiled runtime gives the oracle's bits on each of its instruction sets."""
-    return _kernel_checks(heard, "runtime", of="network", right="the oracle's bits on all of {} small networks")
+    """Whether the compiled runtime gives the plain implementation's outputs, bit for bit, on each of its instruction sets."""
+    return _kernel_checks(heard, "runtime", of="network", right="the plain implementation's outputs, bit for bit, on all of {} small networks")
 
 
 def chunk_checks(heard: Heard) -> list[Check]:

@@ -48,7 +48,7 @@ class Compared:
 
     def __str__(self) -> str:
         if not self.largest_difference:
-            return f"checked: {self.by}: {self.outputs} outputs have the reference's bits"
+            return f"checked: {self.by}: {self.outputs} outputs equal the reference's bit for bit"
         return (
             f"checked: {self.by}: {self.outputs} outputs are off by {self.largest_difference:.2g} at most, and the "
             f"answer is the same on {self.agreement:.1%} of {self.inputs} random inputs"
@@ -63,7 +63,7 @@ def random_frames(graph: Graph, count: int = SAMPLES, *, steps: int = 1, seed: i
 
 
 def check_artefact(graph: Graph) -> tuple[Compared, ...]:
-    """The file of `graph`, as it is read again, in the compiled runtime: every output has the reference's bits."""
+    """The file of `graph`, as it is read again, in the compiled runtime: every output equals the reference's bit for bit."""
     x = random_frames(graph, steps=_steps(graph))
     found = Session(loads(dumps(graph), "the artefact")).run(x, graph.time_steps)
     return (_compared("hdlif.Session", graph, x, found, least=None),)
