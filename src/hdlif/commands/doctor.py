@@ -93,8 +93,13 @@ def as_text(result: Mapping[str, Any]) -> str:
 
 
 def runtime_checks(heard: Heard) -> list[Check]:
-    """Whether the compiled runtime gives the plain implementation's outputs, bit for bit, on each of its instruction sets."""
-    return _kernel_checks(heard, "runtime", of="network", right="the plain implementation's outputs, bit for bit, on all of {} small networks")
+    """Whether the compiled runtime equals the plain implementation, bit for bit, on each of its instruction sets."""
+    return _kernel_checks(
+        heard,
+        "runtime",
+        of="network",
+        right="the plain implementation's outputs, bit for bit, on all of {} small networks",
+    )
 
 
 def chunk_checks(heard: Heard) -> list[Check]:

@@ -63,7 +63,7 @@ def random_frames(graph: Graph, count: int = SAMPLES, *, steps: int = 1, seed: i
 
 
 def check_artefact(graph: Graph) -> tuple[Compared, ...]:
-    """The file of `graph`, as it is read again, in the compiled runtime: every output equals the reference's bit for bit."""
+    """The file of `graph`, as it is read again, in the compiled runtime: each output equals the reference's."""
     x = random_frames(graph, steps=_steps(graph))
     found = Session(loads(dumps(graph), "the artefact")).run(x, graph.time_steps)
     return (_compared("hdlif.Session", graph, x, found, least=None),)
