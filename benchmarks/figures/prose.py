@@ -13,8 +13,9 @@ OWN = "ablations/fashion_mnist"
 OTHER = "ablations/fashion_mnist_matched"
 LIF, GRADED, HDLIF, PARALLEL = ((OWN, name) for name in ("LIF", "graded LIF", "HD-LIF", "Parallel"))
 LIF_LOW, GRADED_HIGH = (OTHER, "LIF, threshold of graded LIF"), (OTHER, "graded LIF, threshold of LIF")
-STBP, STEP = "STBP", "random step"
+STBP, SLTT, OTTT, STEP = "STBP", "SLTT", "OTTT", "random step"
 ROWS = "ablations/fashion_mnist_rows"
+DIGITS_ROWS = "ablations/digits_rows"
 
 Cell = tuple[str, str]
 DIFFERENCES: dict[str, tuple[Cell, str, Cell, str]] = {
@@ -39,6 +40,23 @@ DIFFERENCES: dict[str, tuple[Cell, str, Cell, str]] = {
     "rows_rule_lif": ((ROWS, "LIF"), STBP, (ROWS, "LIF"), STEP),
     "rows_rule_hdlif": ((ROWS, "HD-LIF"), STBP, (ROWS, "HD-LIF"), STEP),
     "rows_rule_parallel": ((ROWS, "Parallel"), STEP, (ROWS, "Parallel"), STBP),
+    **{
+        f"digits_rows_{name}_{column.split()[0].lower()}": (
+            (DIGITS_ROWS, "HD-LIF"),
+            column,
+            (DIGITS_ROWS, other),
+            column,
+        )
+        for name, other in (("parallel", "Parallel"), ("lif", "LIF"))
+        for column in (STBP, SLTT, OTTT, STEP)
+    },
+    "digits_rows_cut_hdlif": ((DIGITS_ROWS, "HD-LIF"), SLTT, (DIGITS_ROWS, "HD-LIF"), STBP),
+    "digits_rows_cut_graded": ((DIGITS_ROWS, "graded LIF"), STBP, (DIGITS_ROWS, "graded LIF"), SLTT),
+    "digits_rows_cut_lif": ((DIGITS_ROWS, "LIF"), STBP, (DIGITS_ROWS, "LIF"), SLTT),
+    **{
+        f"digits_rows_step_{name}": ((DIGITS_ROWS, neuron), SLTT, (DIGITS_ROWS, neuron), STEP)
+        for name, neuron in (("lif", "LIF"), ("graded", "graded LIF"), ("hdlif", "HD-LIF"), ("parallel", "Parallel"))
+    },
 }
 """By name: so many points the first cell is above the second; each a record's row and its column."""
 
@@ -69,6 +87,17 @@ def _registered(name: str, cells: tuple[Cell, str, Cell, str]) -> None:
 
 for _name, _cells in DIFFERENCES.items():
     _registered(_name, _cells)
+
+
+def _means(start: str) -> list[float]:
+    """Of all differences whose names begin so."""
+    found = [cells for name, cells in DIFFERENCES.items() if name.startswith(start)]
+    return [difference(_accuracies(a, rule), _accuracies(b, other))[0] for a, rule, b, other in found]
+
+
+for _start in ("digits_rows_lif", "digits_rows_step"):
+    figure(f"gain/{_start}/least")(lambda of=_start: f"{min(_means(of)):.1f}")  # type: ignore[misc]
+    figure(f"gain/{_start}/most")(lambda of=_start: f"{max(_means(of)):.1f}")  # type: ignore[misc]
 
 
 FASTER = {

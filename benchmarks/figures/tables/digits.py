@@ -4,6 +4,7 @@ from functools import partial
 
 from figures.markdown import table
 from figures.registry import Record
+from figures.registry import table as registered
 from figures.tables.ablations import Cell, grid, said
 
 OPERATIONS_AND_WORDS = {
@@ -45,3 +46,6 @@ def activity(record: Record) -> str:
     densities = next(iter(networks.values()))
     lines = [[density, *(both(of_row[density]) for of_row in networks.values())] for density in densities]
     return table(["accuracy %, M SOPs", *(name.removeprefix("HD-LIF, ") for name in networks)], lines)
+
+
+registered("digits_rows", "ablations/digits_rows")(rows)
