@@ -50,7 +50,7 @@ DIFFERENCES: dict[str, tuple[Cell, str, Cell, str]] = {
         for name, other in (("parallel", "Parallel"), ("lif", "LIF"))
         for column in (STBP, SLTT, OTTT, STEP)
     },
-    "digits_rows_cut_hdlif": ((DIGITS_ROWS, "HD-LIF"), SLTT, (DIGITS_ROWS, "HD-LIF"), STBP),
+    "digits_rows_cut_hdlif": ((DIGITS_ROWS, "HD-LIF"), STBP, (DIGITS_ROWS, "HD-LIF"), SLTT),
     "digits_rows_cut_graded": ((DIGITS_ROWS, "graded LIF"), STBP, (DIGITS_ROWS, "graded LIF"), SLTT),
     "digits_rows_cut_lif": ((DIGITS_ROWS, "LIF"), STBP, (DIGITS_ROWS, "LIF"), SLTT),
     **{
