@@ -16,6 +16,7 @@ LIF_LOW, GRADED_HIGH = (OTHER, "LIF, threshold of graded LIF"), (OTHER, "graded 
 STBP, SLTT, OTTT, STEP = "STBP", "SLTT", "OTTT", "random step"
 ROWS = "ablations/fashion_mnist_rows"
 DIGITS_ROWS = "ablations/digits_rows"
+FULL = "ablations/fashion_mnist_full"
 
 Cell = tuple[str, str]
 DIFFERENCES: dict[str, tuple[Cell, str, Cell, str]] = {
@@ -27,6 +28,7 @@ DIFFERENCES: dict[str, tuple[Cell, str, Cell, str]] = {
     "own_threshold_step": (LIF, STEP, LIF_LOW, STEP),
     "both_stbp": (GRADED, STBP, LIF, STBP),
     "both_step": (GRADED, STEP, LIF, STEP),
+    "learned_step": (HDLIF, STEP, LIF, STEP),
     "reset_step": (HDLIF, STEP, GRADED, STEP),
     "reset_stbp": (HDLIF, STBP, GRADED, STBP),
     "rule_lif": (LIF, STBP, LIF, STEP),
@@ -98,6 +100,19 @@ def _means(start: str) -> list[float]:
 for _start in ("digits_rows_lif", "digits_rows_step"):
     figure(f"gain/{_start}/least")(lambda of=_start: f"{min(_means(of)):.1f}")  # type: ignore[misc]
     figure(f"gain/{_start}/most")(lambda of=_start: f"{max(_means(of)):.1f}")  # type: ignore[misc]
+
+
+def _demo(first: str, second: str) -> str:
+    """Points that a network of the demo is above another."""
+    found = {network["name"]: 100 * network["accuracy"] for network in record("demo_fashion_mnist")["networks"]}
+    return f"{found[first] - found[second]:.1f}"
+
+
+figure("gain/demo_hdlif")(lambda: _demo("hdlif", "lif"))
+figure("gain/demo_learned")(
+    lambda: f"{100 * record('demo_fashion_mnist')['networks'][1]['accuracy'] - _accuracies((FULL, 'LIF'), STEP)[0]:.1f}"
+)
+figure("gain/demo_compressed")(lambda: _demo("hdlif", "hdlif_w1p5_s4"))
 
 
 FASTER = {

@@ -27,6 +27,8 @@ def costs(record: Record) -> str:
 
 registered("demo_digits", "demo_digits")(sizes)
 registered("demo_digits_cost", "demo_digits")(costs)
+registered("demo_fashion_mnist", "demo_fashion_mnist")(sizes)
+registered("demo_fashion_mnist_cost", "demo_fashion_mnist")(costs)
 
 
 def _list(shares: list[float], form: str) -> str:
@@ -71,3 +73,8 @@ def shared_statistics(record: Record) -> str:
         name = TITLES[n["recipe"].removeprefix("fashion_mnist_")]
         lines.append([name, *(_list(by[kind], ".1f") for kind in ("shared", "per step", "as trained"))])
     return table(["accuracy % after each step", "shared", "per step", "of the training, per step"], lines)
+
+
+registered("demo_fashion_mnist_along", "demo_fashion_mnist")(along)
+registered("demo_fashion_mnist_densities", "demo_fashion_mnist")(densities)
+registered("demo_fashion_mnist_all_images", "demo_fashion_mnist")(all_images)
