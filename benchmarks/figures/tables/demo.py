@@ -78,3 +78,4 @@ def shared_statistics(record: Record) -> str:
 registered("demo_fashion_mnist_along", "demo_fashion_mnist")(along)
 registered("demo_fashion_mnist_densities", "demo_fashion_mnist")(densities)
 registered("demo_fashion_mnist_all_images", "demo_fashion_mnist")(all_images)
+registered("shared_statistics", "shared_statistics")(shared_statistics)
