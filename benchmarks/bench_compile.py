@@ -1,8 +1,8 @@
 """`training.compile` beside eager training: seconds of the first update, and of one after that, in turns.
 
-    python benchmarks/bench_compile.py digits_hdlif [--set A.B=V ...] [--updates 20]
+    python benchmarks/bench_compile.py digits_hdlif [--set A.B=V ...] [--updates 20] [--out FILE.json]
 
-On the CPU, in one thread, on random images of the recipe's shape.
+On the CPU, in one thread, on random images of the recipe's shape. FILE.json keeps what it has of other rules.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
@@ -17,6 +18,7 @@ from lightning_fabric import Fabric
 from hdlif import builders
 from hdlif.config import Recipe, load_recipe
 from hdlif.training import Updater, sgd
+from recorded import write_record
 
 
 def updating(recipe: Recipe, compiled: str | None = None) -> Callable[[int], float]:
@@ -44,6 +46,7 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="A.B=V")
     parser.add_argument("--updates", type=int, default=20)
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     recipe = load_recipe(arguments.recipe, arguments.overrides)
@@ -59,7 +62,11 @@ def main() -> None:
             seconds[name].append(update(number))
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     medians = {name: round(statistics.median(values), 4) for name, values in seconds.items()}
-    print(json.dumps({"first_s": {n: round(s, 2) for n, s in first.items()}, "update_s": medians, "graphs": graphs}))
+    found = {"first_s": {n: round(s, 2) for n, s in first.items()}, "update_s": medians, "graphs": graphs}
+    print(json.dumps(found))
+    if arguments.out is not None:
+        before = json.loads(arguments.out.read_text("utf-8"))["rules"] if arguments.out.exists() else {}
+        write_record(arguments.out, {"rules": before | {recipe.rule.kind: found}}, seeds=[recipe.seed])
 
 
 if __name__ == "__main__":

@@ -67,12 +67,14 @@ def all_images(record: Record) -> str:
 
 def shared_statistics(record: Record) -> str:
     """Test accuracy after each step."""
+    kinds = [
+        kind for kind in ("shared", "per step", "as trained") if kind in record["networks"][0]["accuracy_per_step"]
+    ]
     lines = []
     for n in record["networks"]:
-        by = n["accuracy_per_step"]
         name = TITLES[n["recipe"].removeprefix("fashion_mnist_")]
-        lines.append([name, *(_list(by[kind], ".1f") for kind in ("shared", "per step", "as trained"))])
-    return table(["accuracy % after each step", "shared", "per step", "of the training, per step"], lines)
+        lines.append([name, *(_list(n["accuracy_per_step"][kind], ".1f") for kind in kinds)])
+    return table(["accuracy % after each step", *kinds], lines)
 
 
 registered("demo_fashion_mnist_along", "demo_fashion_mnist")(along)
