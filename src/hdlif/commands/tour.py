@@ -63,7 +63,7 @@ def begin(out: Path) -> list[Step]:
             "1,797 handwritten digits of 8x8 pixels come with the package. The network spikes over 4 time steps; its "
             "weights have 1.5 bits and its spikes 4. It learns online: each update goes back through one time step, "
             "drawn at random, so that memory does not grow with their number. Of the table that comes, look at "
-            "accuracy, MB stored (the size of the file) and seconds; the line below it says what the other columns are.",
+            "accuracy, MB stored (the size of the file) and seconds; the line below says what the others are.",
             (
                 *("train", RECIPE, "--set", f"training.epochs={EPOCHS}", "--memory-repeats", "0"),
                 *("--out", str(network), "--overwrite"),
