@@ -11,6 +11,7 @@ or below the folder of the recipe; an error says nothing of what such a file hol
 """
 
 import contextlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -40,6 +41,14 @@ MOST_NAME_BYTES = 200
 """Of a name that files and folders are named by, which add something to it; a file system takes 255."""
 MOST_TIME_STEPS = 2**15 - 1
 """What a deployed network may have."""
+ALIASES: Mapping[str, str] = {
+    "T": "time_steps",
+    "batch": "data.batch_size",
+    "bs": "data.batch_size",
+    "lr": "training.learning_rate",
+    "wd": "training.weight_decay",
+}
+"""What others call a key, for the error that names it; a recipe takes none of them."""
 
 
 def one_component(name: str) -> str:
@@ -360,7 +369,8 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     if base is not None and not base.ships:
         _blame_base(name_or_path, base, own, overrides, errors)
     # Of what a base's file holds nothing is said.
-    raise RecipeError(f"{name_or_path}: {_explain(errors, tree if base is None or base.ships else own)}")
+    said = f"{name_or_path}: {_explain(errors, tree if base is None or base.ships else own)}"
+    raise RecipeError(said, no_section=_no_section(worst(errors)))
 
 
 def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
@@ -535,7 +545,15 @@ def replace_value(tree: dict[str, Any], override: str) -> None:
                 f"set {cut(section)} as a whole, for example --set {cut(section)}=VALUE"
             )
     try:
-        place[key] = parse_yaml(text, source=source)
+        value = parse_yaml(text, source=source)
+        if isinstance(value, dict) and (
+            joined := [name for name, given in value.items() if given is None and ":" in name]
+        ):
+            raise RecipeError(
+                f"{source}: YAML takes {cut(joined[0])} for a key without a value, for a space has to stand behind "
+                f'the colon: --set "{cut(path.strip())}={cut(_JOINED.sub(": ", text.strip()))}"'
+            )
+        place[key] = value
     except RecipeError:
         if (mark := text.lstrip()[:1]) not in tuple("*&!%@`"):
             raise
@@ -543,6 +561,10 @@ def replace_value(tree: dict[str, Any], override: str) -> None:
         raise RecipeError(
             f'{source}: YAML takes no text that begins with {mark}; quote it: --set "{cut(path.strip())}={cut(quoted)}"'
         ) from None
+
+
+_JOINED = re.compile(r"(?<=\w):(?=\S)")
+"""A colon without the space that makes what is in front of it a key."""
 
 
 def worst(errors: list[ErrorDetails]) -> ErrorDetails:
@@ -567,7 +589,10 @@ def _explain(errors: list[ErrorDetails], tree: Mapping[str, Any]) -> str:
         case "extra_forbidden" if places := _places(location, tree):
             return f"{seen} is unknown; did you mean {' or '.join(places)}?"
         case "model_type" if _section([*location, ""]) is Component:
-            return f"{seen} is refused; it should be a section, for example {key}: {{kind: NAME}}"
+            given = first["input"]
+            kind = given if isinstance(given, str) and re.fullmatch(r"\w{1,40}", given, re.ASCII) else "NAME"
+            section_of = f'{key}: {{kind: {kind}}} in a file, --set "{key}={{kind: {kind}}}" in a shell'
+            return f"{seen} is refused; it should be a section, for example {section_of}"
         case "model_type":
             return f"{seen} is refused; it should be a section of keys and values"
         case "tuple_type":
@@ -601,8 +626,17 @@ def explained(first: ErrorDetails, key: str, keys: Iterable[str], *, whole: str)
             return f"{seen} is refused; it should {message.partition(' should ')[2]}"
 
 
+def _no_section(error: ErrorDetails) -> str | None:
+    """The key of a part that is given without its section."""
+    location = [str(part) for part in error["loc"]]
+    return ".".join(location) if error["type"] == "model_type" and _section([*location, ""]) is Component else None
+
+
 def _places(location: Sequence[str], tree: Mapping[str, Any]) -> list[str]:
-    """The keys inside sections that a key may mean which stands beside the sections and is unknown there."""
+    """The keys that an alias means, or inside sections one which stands beside the sections and is unknown there."""
+    key = ALIASES.get(location[-1], "")
+    if key and ".".join(location) in (location[-1], f"{key.rpartition('.')[0]}.{location[-1]}"):
+        return [key]
     if len(location) > 1:
         return []
     # imported here, for it takes longer than a good run's other imports from the standard library

@@ -20,7 +20,15 @@ class HdlifError(Exception):
 
 
 class RecipeError(HdlifError):
-    """A recipe has an unknown key, name, type or value."""
+    """A recipe has an unknown key, name, type or value.
+
+    Attributes:
+        no_section: the key of a part, such as `rule`, that was given without its section; None of other faults.
+    """
+
+    def __init__(self, message: object = "", *, no_section: str | None = None) -> None:
+        super().__init__(message)
+        self.no_section = no_section
 
 
 class ShapeError(HdlifError, ValueError):

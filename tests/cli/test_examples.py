@@ -92,6 +92,13 @@ def test_the_help_of_a_verb_ends_with_two_to_four_examples_of_it(name: str) -> N
         assert "\n" not in remark
 
 
+@pytest.mark.parametrize("group", ["", "recipes", "data", "neurons", "new"])
+def test_no_line_of_the_help_of_a_group_is_cut(group: str) -> None:
+    shown = CliRunner().invoke(cli, [*group.split(), "--help"], terminal_width=80).output
+    assert "Commands:" in shown
+    assert [line for line in shown.splitlines() if line.endswith("...") and not line.startswith("Usage:")] == []
+
+
 @pytest.mark.parametrize("line", EXAMPLES)
 def test_every_example_is_understood(line: str) -> None:
     calls = words_of(line)

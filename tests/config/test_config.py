@@ -193,8 +193,20 @@ RECIPE_KEYS = (
         ("data=3", "data = 3 is refused; it should be a section of keys and values"),
         (
             "neuron=lif",
-            'neuron = "lif" is refused; it should be a section, for example neuron: {kind: NAME}',
+            'neuron = "lif" is refused; it should be a section, for example neuron: {kind: lif} in a file, '
+            '--set "neuron={kind: lif}" in a shell',
         ),
+        (
+            "rule=[1]",
+            "rule = [1] is refused; it should be a section, for example rule: {kind: NAME} in a file, "
+            '--set "rule={kind: NAME}" in a shell',
+        ),
+        ("lr=0.1", "lr = 0.1 is unknown; did you mean training.learning_rate?"),
+        ("training.lr=0.1", "training.lr = 0.1 is unknown; did you mean training.learning_rate?"),
+        ("wd=0.1", "wd = 0.1 is unknown; did you mean training.weight_decay?"),
+        ("batch=8", "batch = 8 is unknown; did you mean data.batch_size?"),
+        ("bs=8", "bs = 8 is unknown; did you mean data.batch_size?"),
+        ("T=8", "T = 8 is unknown; did you mean time_steps?"),
         (
             "neuron={parallel: all}",
             "neuron.kind is missing; `hdlif recipes show digits_hdlif` prints a complete recipe",
@@ -233,6 +245,11 @@ def test_long_value_is_cut(my_yaml: Path) -> None:
         ("seed", "is not an assignment; write key=value, for example --set training.epochs=3"),
         ("=3", "is not an assignment; write key=value, for example --set training.epochs=3"),
         ("a..b=3", "is not an assignment; write key=value, for example --set training.epochs=3"),
+        (
+            "rule={kind:foo}",
+            "YAML takes kind:foo for a key without a value, for a space has to stand behind the colon: "
+            '--set "rule={kind: foo}"',
+        ),
         ("seed.x=3", "seed = 1 has no keys; set seed as a whole, for example --set seed=VALUE"),
         (
             "model.x=!!binary aGk=",

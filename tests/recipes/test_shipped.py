@@ -10,6 +10,7 @@ from hdlif import builders
 from hdlif.accounting import count_parameters_mb
 from hdlif.commands import recipes
 from hdlif.config import Recipe, dump_recipe, load_recipe, shipped_recipes
+from hdlif.datasets import SHIPPED, WITHOUT_DOWNLOAD
 from hdlif.deploy import lower
 from hdlif.errors import RecipeError
 
@@ -81,6 +82,15 @@ def test_networks_on_one_data_set_differ_only_in_what_their_names_say(data: str)
 def test_ls_names_every_file() -> None:
     names = {f.name for f in files("hdlif").joinpath("recipes").iterdir()}
     assert {f"{name}.yaml" for name in recipes.ls()["recipes"]} == names
+
+
+def test_recipes_that_need_no_download_come_first() -> None:
+    names = recipes.ls()["recipes"]
+    without = [load_recipe(name).data.kind in WITHOUT_DOWNLOAD for name in names]
+    assert without == sorted(without, reverse=True)
+    assert without[names.index("digits_hdlif")]
+    assert not without[names.index("hapt_hdlif")]
+    assert {*WITHOUT_DOWNLOAD} <= {*SHIPPED}
 
 
 def test_published_figures_are_read_from_the_header(tmp_path: Path) -> None:

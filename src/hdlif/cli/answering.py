@@ -21,7 +21,7 @@ from hdlif.errors import MissingExtraError, printable
         "a microphone, as the sound comes",
     ),
 )
-@click.command()
+@click.command(short_help="Answer for pictures, recordings, sounds, tables or streams.")
 @click.argument("artefact", type=FILE)
 @click.argument("inputs", type=FILE, nargs=-1, required=True)
 @click.option(
@@ -144,7 +144,7 @@ def _run_on_stream(artefact: Path, place: Path, as_json: bool, options: dict[str
     ("hdlif serve digits.hdlif.safetensors", "on port 8000 of this machine"),
     ("hdlif serve mine=digits.hdlif.safetensors --port 0 --latency-budget-ms 5", "under another name, on a free port"),
 )
-@click.command()
+@click.command(short_help="Answer over HTTP.")
 @click.argument("artefacts", metavar="ARTEFACT...", nargs=-1, required=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0 for all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for any that is free.")

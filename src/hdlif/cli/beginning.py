@@ -25,7 +25,7 @@ def new() -> None:
     ("hdlif new project mine", "its README.md says what to run"),
     ("hdlif new project mine && cd mine && hdlif train recipe.yaml --out runs/first", "and train on its pictures"),
 )
-@new.command("project")
+@new.command("project", short_help="Write a folder to begin a project from.")
 @click.argument("folder", type=FILE)
 def new_project(folder: Path) -> None:
     """Write FOLDER: a recipe, pictures, a neuron, a network, a test that passes, and a page on what to run."""
@@ -39,7 +39,7 @@ def new_project(folder: Path) -> None:
     ("hdlif doctor", "a line for each check"),
     ("hdlif doctor --json", "for a program, or to put into a report of a fault"),
 )
-@click.command()
+@click.command(short_help="Check this machine: versions, kernels, gradients.")
 @json_option
 def doctor(as_json: bool) -> None:
     """Is this machine sound: versions, instruction sets, convolution gradients, the compiled runtime, extras.
@@ -61,7 +61,7 @@ def doctor(as_json: bool) -> None:
     ("hdlif demo --page", "and a page that runs the network in a browser"),
     ("hdlif demo --data fashion_mnist --data-root data", "on data/FashionMNIST/raw; about 40 minutes on two cores"),
 )
-@click.command()
+@click.command(short_help="Train four networks, compare them, deploy one, report.")
 @click.option("--data", default="digits", show_default=True, help="digits (bundled) or fashion_mnist.")
 @data_root_option
 @click.option("--out", type=FILE, default=Path("runs/demo"), show_default=True)
@@ -92,7 +92,7 @@ def demo(as_json: bool, **options: Any) -> None:
     ("hdlif tour", "Enter runs a step, s skips it, q quits"),
     ("hdlif tour --yes --out tour", "all of it, into tour/, without asking"),
 )
-@click.command()
+@click.command(short_help="Five minutes with a small network, step by step.")
 @click.option("--yes", is_flag=True, help="Run each step without asking.")
 @click.option("--out", type=FILE, default=Path("runs/tour"), show_default=True, help="Folder that all is written to.")
 def tour(yes: bool, out: Path) -> None:
@@ -109,7 +109,7 @@ def tour(yes: bool, out: Path) -> None:
     ('eval "$(hdlif completion bash)"', "in ~/.bashrc; for zsh the same with zsh in ~/.zshrc"),
     ("hdlif completion fish > ~/.config/fish/completions/hdlif.fish", "once, for fish"),
 )
-@click.command()
+@click.command(short_help="Print the script by which a shell completes words.")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:

@@ -24,7 +24,7 @@ from hdlif.commands.export_options import OPTIONS_OF_TARGETS, foreign_options
         "NIR with all that it cannot say itself; needs hdlif[nir]",
     ),
 )
-@click.command()
+@click.command(short_help="Deploy a run: one file, ONNX, NIR, or C.")
 @click.argument("checkpoint", type=FILE)
 @click.option("--to", "target", type=click.Choice(list(OPTIONS_OF_TARGETS)), default="artefact", show_default=True)
 @click.option("--out", type=FILE, required=True, help="The file to write, usually NAME.hdlif.safetensors.")
@@ -66,8 +66,8 @@ from hdlif.commands.export_options import OPTIONS_OF_TARGETS, foreign_options
 @click.option(
     "--check",
     is_flag=True,
-    help="Run it before it is written, and compare its outputs: of C built here and for emulators, of ONNX in the "
-    "engines that are installed, of NIR read back.",
+    help="Run it before it is written, and compare its outputs with the reference's: an artefact in the runtime, C "
+    "built here and for emulators, ONNX in the engines that are installed, NIR read back.",
 )
 @json_option
 def export(checkpoint: Path, target: str, out: Path, as_json: bool, **options: Any) -> None:
@@ -96,7 +96,7 @@ def export(checkpoint: Path, target: str, out: Path, as_json: bool, **options: A
     ("hdlif import digits.nir --out imported", "imported/ gets an artefact and a recipe"),
     ("hdlif import theirs.nir --out theirs --dt 0.001 --time-steps 8", "where the file says nothing of time"),
 )
-@click.command("import")
+@click.command("import", short_help="Read a network of another library from a NIR file.")
 @click.argument("source", metavar="FILE.nir", type=FILE)
 @click.option("--out", type=FILE, required=True, help="The folder to write, a new one.")
 @click.option(

@@ -19,7 +19,7 @@ from hdlif.cli.output import say, show, to_stderr
     ),
     ("hdlif eval runs/photos --data photos/ --part all", "data that are not divided"),
 )
-@click.command("eval")
+@click.command("eval", short_help="Accuracy after each time step, of a run or a file.")
 @click.argument("path", type=FILE)
 @click.option(
     "--data",
@@ -63,7 +63,7 @@ def evaluate(path: Path, as_json: bool, confusion: bool, early: bool, **options:
     ("hdlif profile runs/digits_hdlif_w1p5_s4 --counting honest", "of a trained network, with every operation priced"),
     ("hdlif profile digits.hdlif.safetensors --data digits", "of a deployed one, on the test set"),
 )
-@click.command()
+@click.command(short_help="Count parameters, operations and energy by layer.")
 @click.argument("target", type=RECIPE)
 @click.option("--counting", type=click.Choice(["paper", "honest"]), default="paper", show_default=True)
 @click.option(
@@ -103,7 +103,7 @@ def profile(target: str, training: bool, as_json: bool, **options: Any) -> None:
     ("hdlif bench digits.hdlif.safetensors --data digits", "beside the engines that are installed"),
     ("hdlif bench digits.hdlif.safetensors --against torch --batch 1 --threads 1", "beside PyTorch, on one thread"),
 )
-@click.command()
+@click.command(short_help="Time a deployed network beside other engines.")
 @click.argument("artefact", type=FILE)
 @click.option(
     "--against",
@@ -142,7 +142,7 @@ def bench(artefact: Path, against: str | None, as_json: bool, **options: Any) ->
         "a trained network; its report then shows it",
     ),
 )
-@click.command()
+@click.command(short_help="Compare each rule's gradient with STBP's, layer by layer.")
 @click.argument("targets", nargs=-1, required=True, type=RECIPE)
 @click.option(
     "--set", "overrides", multiple=True, type=KEY, metavar="A.B=V", help="Replace one value of each recipe; repeatable."
@@ -168,7 +168,7 @@ def coherence(targets: tuple[str, ...], as_json: bool, **options: Any) -> None:
     ("hdlif report runs/digits_hdlif_w1p5_s4", "report.html in the run folder"),
     ("hdlif report runs/digits_hdlif_w1p5_s4 runs/short --out compared.html", "two runs side by side"),
 )
-@click.command()
+@click.command(short_help="Write one HTML page about runs.")
 @click.argument("runs", type=FILE, nargs=-1, required=True)
 @click.option("--out", type=FILE, help="The page to write.  [default: report.html, in the run folder of one run]")
 @click.option("--neurons", metavar="LAYER:INDEX,…", help="Neurons to draw.  [default: the liveliest of three layers]")

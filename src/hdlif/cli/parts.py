@@ -57,7 +57,7 @@ def recipes_show(recipe: str, resolved: bool, as_json: bool) -> None:
     ("hdlif recipes check digits_hdlif --set model.width=32 --build", "the network too, and an update"),
     ("hdlif recipes check", "all that ship"),
 )
-@recipes.command("check")
+@recipes.command("check", short_help="Check recipes, before a training or without one.")
 @click.argument("names", metavar="[RECIPE]...", nargs=-1, type=RECIPE)
 @click.option(
     "--set", "overrides", multiple=True, type=KEY, metavar="A.B=V", help="Replace one value first; repeatable."
@@ -89,7 +89,7 @@ def recipes_check(
     ("hdlif recipes schema --out recipe.schema.json", "for an editor, as docs/how_to/editor.md says"),
     ("hdlif recipes schema | less", "to read it"),
 )
-@recipes.command("schema")
+@recipes.command("schema", short_help="The JSON Schema by which an editor completes keys.")
 @click.option("--out", type=FILE, help="The file to write, such as recipe.schema.json.  [default: standard output]")
 def recipes_schema(out: Path | None) -> None:
     """The JSON Schema of a recipe, by which an editor completes keys and kinds, and marks what there is not.
@@ -118,7 +118,7 @@ def data_group() -> None:
     ),
     ("hdlif data inspect mackey_glass", "a set that ships"),
 )
-@data_group.command("inspect")
+@data_group.command("inspect", short_help="What is found in data, and how it would be divided.")
 @click.argument("path", type=DATA)
 @click.option("--size", type=click.IntRange(1, 2**13), help="Side that pictures become.  [default: as a training's]")
 @data_set_option
@@ -145,7 +145,7 @@ root_of_sets = click.option("--data-root", "root", type=FILE, help="Folder of th
     ("hdlif data ls", "which lie in this folder"),
     ("hdlif data ls --data-root sets", "which lie in sets/"),
 )
-@data_group.command("ls")
+@data_group.command("ls", short_help="Public sets that `hdlif data get` fetches.")
 @root_of_sets
 @json_option
 def data_ls(as_json: bool, root: Path | None) -> None:
@@ -160,7 +160,7 @@ def data_ls(as_json: bool, root: Path | None) -> None:
     ("hdlif data get vowels", "into vowels/; then: hdlif train vowels_hdlif"),
     ("hdlif data get hapt --data-root sets", "into sets/hapt/; then: hdlif train hapt_hdlif --data-root sets"),
 )
-@data_group.command("get")
+@data_group.command("get", short_help="Fetch a public set.")
 @click.argument("name", type=PUBLIC_SET)
 @root_of_sets
 @json_option
@@ -180,7 +180,7 @@ def data_get(name: str, as_json: bool, root: Path | None) -> None:
     ("hdlif neurons ls", "what ships"),
     ("hdlif neurons show adaptive_hdlif", "the equation of one"),
 )
-@click.group()
+@click.group(short_help="List neurons, and show what one is made of.")
 def neurons() -> None:
     """List neurons, and show what one that is made of an equation computes."""
 
@@ -189,7 +189,7 @@ def neurons() -> None:
     ("hdlif neurons ls", "names"),
     ("hdlif neurons ls --costs", "operations of a step, and bytes of state"),
 )
-@neurons.command("ls")
+@neurons.command("ls", short_help="Names of the neurons that there are.")
 @click.option("--costs", is_flag=True, help="A table of what a step of each that ships costs, and what it keeps.")
 @json_option
 def neurons_ls(costs: bool, as_json: bool) -> None:
@@ -204,7 +204,7 @@ def neurons_ls(costs: bool, as_json: bool) -> None:
     ("hdlif neurons show adaptive_hdlif", "equation, states and derivatives"),
     ("hdlif neurons show sliding_parallel_hdlif --set taps=[1,-1]", "with an argument of its own"),
 )
-@neurons.command("show")
+@neurons.command("show", short_help="A neuron's equation, states, parameters and costs.")
 @click.argument("neuron", type=NEURON)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=V", help="A key of the section neuron; repeatable.")
 @json_option

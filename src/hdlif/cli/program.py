@@ -10,9 +10,10 @@ import click
 
 from hdlif.cli import answering, beginning, deploying, measuring, parts, training
 from hdlif.cli.completion import VARIABLE
+from hdlif.cli.mending import form_that_works, kinds_of
 from hdlif.cli.output import full, put, say
 from hdlif.cli.pages import page_of
-from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputError, reason
+from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputError, RecipeError, reason
 
 
 class _Arguments(click.Group):
@@ -88,6 +89,8 @@ def main() -> None:
         shown = io.StringIO()
         error.show(shown)
         say(shown.getvalue().rstrip())
+        if isinstance(error, click.NoSuchOption) and (mend := form_that_works(error, sys.argv[1:])):
+            say(mend)
         sys.exit(2)
     except ModuleNotFoundError as error:
         _fail(MissingExtraError(f"{error.name} is not installed; install it with: pip install 'hdlif[train]'"), error)
@@ -118,7 +121,8 @@ def _fail(error: HdlifError | None, cause: Exception) -> NoReturn:
     if error is None:
         sys.exit(1)
     page = page_of(_verb(), error)
-    say(f"{type(error).__name__}: {error}" + (f" ({page})" if page else ""))
+    kinds = kinds_of(error.no_section) if isinstance(error, RecipeError) and error.no_section else ""
+    say(f"{type(error).__name__}: {error}{kinds}" + (f" ({page})" if page else ""))
     sys.exit(error.exit_code)
 
 

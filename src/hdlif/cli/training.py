@@ -20,7 +20,7 @@ from hdlif.cli.output import saying_how_to_go_on, show, to_stderr
     ("hdlif train digits_hdlif_w1p5_s4 --resume", "go on after Ctrl-C"),
     ("hdlif train digits_hdlif --data photos/ --out runs/photos", "your own pictures, a folder for each class"),
 )
-@click.command()
+@click.command(short_help="Train a recipe, and measure the result.")
 @click.argument("recipe", type=RECIPE)
 @click.option(
     "--set", "overrides", multiple=True, type=KEY, metavar="A.B=V", help="Replace one value of the recipe; repeatable."
@@ -101,7 +101,7 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
     ("hdlif ablate digits", "every neuron with every rule, into runs/digits"),
     ("hdlif ablate digits --seeds 1 --out runs/one_seed", "one training a cell, for a first look"),
 )
-@click.command()
+@click.command(short_help="Train every cell of a table of recipes and seeds.")
 @click.argument("table", type=TABLE)
 @click.option("--seeds", type=click.IntRange(1), help="Trainings per cell.  [default: the table's own number]")
 @data_root_option
@@ -134,7 +134,7 @@ def ablate(table: str, as_json: bool, **options: Any) -> None:
         "the same, with short trainings",
     ),
 )
-@click.command()
+@click.command(short_help="Search a space of recipes for the best.")
 @click.argument("recipe", type=RECIPE)
 @click.option("--space", type=FILE, required=True, help="YAML file: keys of the recipe, and what each may be.")
 @click.option("--trials", type=click.IntRange(1), required=True, help="Trials of the whole study.")

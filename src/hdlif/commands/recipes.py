@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.config import dump_recipe, load_recipe, recipe_text, shipped_recipes
+from hdlif.datasets import WITHOUT_DOWNLOAD
 from hdlif.errors import DataError, RecipeError
 from hdlif.runs.files import writing
 from hdlif.whole_files import whole_file
@@ -17,14 +18,19 @@ _SENTENCE_END = re.compile(r"(?<=[a-z0-9)])\. (?=[A-Z])")
 
 
 def ls() -> dict[str, Any]:
-    """The names of the recipes that ship, what each is, and the published figures of rows of a published table."""
-    names = shipped_recipes()
+    """The names of the recipes that ship, those first that need no download, what each is, and published figures."""
+    names = sorted(shipped_recipes(), key=lambda name: (not needs_no_download(name), name))
     found = {name: published(name) for name in names}
     return {
         "recipes": names,
         "about": {name: about(name) for name in names},
         "published": {name: figures for name, figures in found.items() if figures is not None},
     }
+
+
+def needs_no_download(shipped: str) -> bool:
+    """Whether the data of a recipe that ships, whose name begins with theirs, are bundled or generated."""
+    return shipped.startswith(tuple(f"{name}_" for name in WITHOUT_DOWNLOAD))
 
 
 def about(name_or_path: str | Path) -> str:
