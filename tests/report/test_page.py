@@ -243,7 +243,7 @@ def test_names_are_escaped(networks, histories):
 
 def test_bare_summary_without_history_still_makes_a_page():
     page = render([TrainResult(name="bare", accuracy=0.5, accuracy_per_step=())], {})
-    assert "bare classifies 50.00 % of the test samples correctly." in page
+    assert "bare classifies 50.00 % of the test samples correctly (one run)." in page
     assert "<figure>" not in page
     assert page.count("<td>—</td>") >= 9
 
