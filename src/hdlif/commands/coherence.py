@@ -28,7 +28,7 @@ from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runs.recipe_data import load_with_data
 from hdlif.training import note, progress_bar, reestimated, tell, using_threads
-from hdlif.training.threads import candidates, measured
+from hdlif.training.threads import FEWEST_ROUNDS, candidates, measured
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -63,8 +63,8 @@ def coherence(
         out: a folder that gets coherence.json.
         neurons: kinds; networks of others are left out. All by default.
         losses: of `LOSSES`.
-        threads: PyTorch's in the meantime; by default as many as OMP_NUM_THREADS says, or those that the gradients of
-            the first network are measured to be fastest with (`training.threads`).
+        threads: PyTorch's in the meantime; by default as many as OMP_NUM_THREADS says, or those that the
+            first network is measured to be fastest with (`training.threads`).
         progress: show a bar for each network; in place of it a line, where standard error is no terminal.
     Returns:
         {"networks": [{"target", "trained", "neuron", "loss", "time_steps", "images", "rules", "refused"}], "versions",
@@ -124,22 +124,25 @@ def _networks(target: str, overrides: Sequence[str], data_root: Path | None = No
 
 
 def _set_threads(network: _Network, data_root: Path | None, bar: Bar) -> None:
-    """Set the threads that STBP's gradients of a batch, which each rule's are compared with, are fastest with."""
+    """Set the threads that a batch goes through the network fastest with.
+
+    No gradients are timed: one of them can take minutes with threads that wait for each other.
+    """
     cores = cores_to_try()
     if cores <= 1:
         return
     recipe, module = network.recipe, copy.deepcopy(network.module).double()
     train = builders.build_data(recipe, data_root).train
     size = min(recipe.data.batch_size, len(train))
-    batch = [(x.double(), y.double() if y.is_floating_point() else y) for x, y in train.first(size).sequences(size)]
-    loss = loss_of_mean(builders.build_task(recipe).criterion())
+    ((x, _),) = train.first(size).sequences(size)
 
-    def gradients(_: int) -> None:
-        compare(module, batch, rules={}, loss=loss, time_steps=recipe.time_steps)
+    def forward(_: int) -> None:
+        module(x.double(), steps=range(recipe.time_steps))
 
-    found = replace(measured(gradients, candidates(cores), rounds=0), update="a batch of STBP")
+    with evaluation_mode(module), torch.no_grad():
+        found = measured(forward, candidates(cores), rounds=FEWEST_ROUNDS)
     if not bar.disable:
-        tell(bar, str(found))
+        tell(bar, str(replace(found, update="a batch, forward alone,")))
     torch.set_num_threads(found.count)
 
 
