@@ -153,7 +153,7 @@ def test_every_kind_that_ships_is_shown_by_its_equation(kind: str, operations: i
     assert '"""' not in shown["equation"]
     learned = {parameter["name"]: parameter["learned"] for parameter in shown["parameters"]}
     assert learned["threshold"] == (kind != "lif")
-    assert f"{operations} operations a neuron and step" in text(shown)
+    assert f"{operations} operation{'s' * (operations != 1)} a neuron and step" in text(shown)
 
 
 def test_every_kind_has_a_class() -> None:

@@ -190,6 +190,7 @@ def test_an_artefact_becomes_c_without_pytorch(run_folder: Path) -> None:
     assert loaded(run_folder, "export", "net.hdlif.safetensors", "--to", "c", "--out", "net.c") == set()
 
 
+@pytest.mark.slow
 def test_metrics_are_imported_where_they_are_asked_for(folder: Path) -> None:
     asked = ["--set", "task={kind: classify, metrics: [f1]}"]
     train = ["train", "synthetic.yaml", "--out", "asked", "--memory-repeats", "0", *asked]

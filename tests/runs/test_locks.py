@@ -49,6 +49,7 @@ def training(out: Path, table: str = "") -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
+@pytest.mark.slow
 def test_a_second_training_in_one_folder_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
     out = tmp_path / "run"
     again = {"overrides": in_use.OVERRIDES, "out": out, "memory_repeats": 0}

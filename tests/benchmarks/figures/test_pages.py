@@ -2,6 +2,7 @@
 
 import doctest
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +36,18 @@ def test_every_table_and_plot_stands_in_a_page() -> None:
     assert set(TABLES) == {name for text in texts for name in pages.marked_tables(text)}
     assert [name for name in PLOTS if not any(f"images/{name}.svg" in text for text in texts)] == []
     assert [name for name in FIGURES if not any(f"<!-- = {name} -->" in text for text in texts)] == []
+
+
+RESULTS = [page for page in PAGES if page.startswith("docs/reference/results/")]
+COUNTED = "docs/reference/results/published_rows.md"
+"""Its tables are counts and published figures, which tests/accounting/test_operations.py compares."""
+
+
+@pytest.mark.parametrize("page", [page for page in RESULTS if page != COUNTED])
+def test_every_table_of_results_is_written_from_a_record(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    by_hand = re.sub(r"<!-- figures: .*?<!-- end -->", "", text, flags=re.DOTALL)
+    assert re.findall(r"^\|.*", by_hand, re.MULTILINE) == []
 
 
 @pytest.fixture
