@@ -166,7 +166,17 @@ def lines(
             for x, middle, error in zip(one.x, y, one.error, strict=False):
                 _draw(axes, one.style, [x, x], [middle - error, middle + error], linestyle="-", linewidth=0.8)
         for style, place, height in rings:
-            _draw(axes, style, [place], [height], marker="o", markersize=9, markerfacecolor="none", linestyle="")
+            _draw(
+                axes,
+                style,
+                [place],
+                [height],
+                marker="o",
+                markersize=9,
+                markerfacecolor="none",
+                markeredgewidth=1.2,
+                linestyle="",
+            )
         _rule(axes, rules)
         axes.set_title(y_label)
         axes.set_xlabel(x_label)
