@@ -18,6 +18,7 @@ from hdlif.config import load_recipe
 from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.nn import Neuron
 from hdlif.runs.checkpoints import load_trained
+from hdlif.training.threads import Threads
 
 SMALL = ["model.width=4", "model.blocks=[1]", "data.batch_size=16"]
 
@@ -29,7 +30,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def untrained(folder):
-    return coherence(["digits_hdlif"], overrides=SMALL, batches=1, out=folder)
+    return coherence(["digits_hdlif"], overrides=SMALL, batches=1, out=folder, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +64,43 @@ def test_a_recipe_has_its_own_neuron_and_lif_beside_it_under_each_loss(untrained
 
 
 def test_neurons_and_losses_that_are_not_asked_for_are_left_out(untrained) -> None:
-    found = coherence(["digits_hdlif"], overrides=SMALL, batches=1, neurons=["lif"], losses=["per_step"])["networks"]
+    chosen = {"neurons": ["lif"], "losses": ["per_step"]}
+    found = coherence(["digits_hdlif"], overrides=SMALL, batches=1, threads=1, **chosen)["networks"]
     assert found == [one for one in untrained["networks"] if (one["neuron"], one["loss"]) == ("lif", "per_step")]
 
 
 def test_each_network_is_a_line_of_progress_where_there_is_no_terminal(checkpoint, capsys) -> None:
-    found = coherence([str(checkpoint)], batches=1, progress=True)
+    found = coherence([str(checkpoint)], batches=1, progress=True, threads=1)
     printed = capsys.readouterr()
     assert printed.out == ""
     assert re.fullmatch(rf"{re.escape(str(checkpoint))}, hdlif: compared in \d+ s\n", printed.err)
     assert len(found["networks"]) == 3
+
+
+@pytest.mark.parametrize("given", [None, 1])
+def test_gradients_are_compared_with_the_threads_that_are_measured_or_given(given, monkeypatch, capsys) -> None:
+    compared = []
+
+    def timed(update, counts, *, rounds):
+        update(0)
+        assert counts == [1, 2, 3]
+        return Threads(3, "measured", {1: 2.0, 3: 1.0})
+
+    def compare(*arguments, **options):
+        compared.append(torch.get_num_threads())
+        return {}
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("hdlif.commands.train.available_cores", lambda: 3)
+    monkeypatch.setattr(module, "measured", timed)
+    monkeypatch.setattr(module, "compare", compare)
+    before = torch.get_num_threads()
+    # LIF and HD-LIF, for which threads are chosen once.
+    coherence(["digits_hdlif"], overrides=SMALL, batches=1, threads=given, progress=True)
+    assert compared == [given or 3] * 6
+    said = "threads: 3 (measured: a batch, forward alone, takes 2.0 s with 1, 1.0 s with 3)"
+    assert (said in capsys.readouterr().err) == (given is None)
+    assert torch.get_num_threads() == before
 
 
 def test_a_bar_counts_the_batches_under_each_loss(checkpoint, capsys, monkeypatch) -> None:

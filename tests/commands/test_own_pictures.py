@@ -235,7 +235,7 @@ def test_a_report_names_the_file_that_the_neurons_see(tmp_path: Path) -> None:
     trained(photos, tmp_path / "mine")
     page = Path(report([tmp_path / "mine"])["report"]).read_text()
     assert "mine classifies" in page
-    assert " of the test images correctly" in page
+    assert re.search(r" of \d+ test images correctly \(one image is [\d.]+ points?; one run\)", page)
     (file,) = set(re.findall(r"on test sample 0, (\S+) \(class", page))
     data = builders.FOUND["folder"].find(None, size=None, known=None, path=str(photos))
     with Image.open(photos / file) as image:

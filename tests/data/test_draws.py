@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from hdlif.data import batches
-from hdlif.data.draws import random_bits
+from hdlif.data.draws import fuller_batch, random_bits
 from hdlif.errors import DataError
 
 
@@ -88,3 +88,12 @@ def test_batches_leaves_the_global_generator_alone() -> None:
 def test_drop_last_that_leaves_no_batch_is_refused() -> None:
     with pytest.raises(DataError, match=r"3 samples do not fill one batch of 4; lower batch_size to at most 3"):
         batches(3, batch_size=4, seed=0, epoch=0, drop_last=True)
+    with pytest.raises(DataError, match=r"such as 4 \(--set data.batch_size=4\), which leaves 1 out"):
+        batches(21, batch_size=32, seed=0, epoch=0, drop_last=True)
+
+
+def test_a_fuller_batch_leaves_out_less_than_a_tenth_and_can_be_shared() -> None:
+    assert fuller_batch(41, 32) == 8
+    assert fuller_batch(41, 32, multiple_of=6) is None
+    # A tenth is too many: 8 would leave out 2 of 10.
+    assert fuller_batch(10, 16) == 2

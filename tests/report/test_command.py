@@ -24,7 +24,8 @@ def test_runs_side_by_side_go_to_the_current_folder(make_run, tmp_path, monkeypa
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<h1>2 networks compared</h1>" in page
     # A command that can be pasted: the space is quoted.
-    assert f"hdlif train &#39;{(tmp_path / 'my run' / 'recipe.yaml').as_posix()}&#39;" in page
+    folder = (tmp_path / "my run").as_posix()
+    assert f"hdlif train &#39;{folder}/recipe.yaml&#39; --out &#39;{folder}&#39;" in page
 
 
 def test_page_is_the_same_in_another_process(demo):

@@ -11,11 +11,44 @@ from hdlif.report.summary import TrainResult
 
 def test_findings_measure_against_the_lif_baseline(networks):
     assert findings(networks) == [
-        "hdlif is the most accurate, at 97.22 %, 2.22 points above the LIF baseline.",
+        "hdlif is the most accurate, at 97.22 % (one run per network), 2.22 points above the LIF baseline.",
         "hdlif_w1p5_s4 takes 16.2 kB as stored, 20 times less than the LIF baseline.",
         "hdlif_w1p5_s4 needs 10 times less energy per sample than the LIF baseline by the paper’s count, "
         "3 times less by the honest count.",
     ]
+
+
+def test_the_headline_says_what_a_test_sample_is_worth_and_what_is_noise(networks):
+    lif, hdlif, low_bit = (
+        replace(network, accuracy=right / 9, test_samples=9) for network, right in zip(networks, (6, 8, 7), strict=True)
+    )
+    images = SampleName("image", "images")
+    at = "at 88.89 % of 9 test images (one image is 11 points; one run per network)"
+    noise = "is within the noise of so few test images."
+    assert findings([lif, hdlif, low_bit], images)[0] == (
+        f"hdlif is the most accurate, {at}, 22.22 points above the LIF baseline, which {noise}"
+    )
+    assert findings([hdlif, low_bit], images)[0] == (
+        f"hdlif is the most accurate, {at}; the lead over hdlif_w1p5_s4 {noise}"
+    )
+    assert findings([hdlif], images)[0] == (
+        "hdlif classifies 88.89 % of 9 test images correctly (one image is 11 points; one run)."
+    )
+
+
+@pytest.mark.parametrize(("count", "noise"), [(100, True), (400, True), (900, False)])
+def test_a_lead_is_noise_below_twice_its_standard_error(networks, count, noise):
+    # With p = 0.925 and 2 * sqrt(2 p (1 - p) / n): 7.5 points of 100, 3.7 of 400, and 2.5 of 900.
+    lif, hdlif = (
+        replace(network, accuracy=accuracy, test_samples=count)
+        for network, accuracy in zip(networks, (0.91, 0.94), strict=False)
+    )
+    assert ("noise" in findings([lif, hdlif])[0]) == noise
+
+
+def test_steps_with_a_class_each_are_not_counted_as_samples(networks):
+    task = {"kind": "sequence"}
+    assert findings([replace(networks[0], test_samples=9, task=task)])[0].endswith("test samples correctly (one run).")
 
 
 def test_findings_state_a_loss_as_a_loss(networks):
@@ -23,7 +56,7 @@ def test_findings_state_a_loss_as_a_loss(networks):
     low_bit = replace(low_bit, energy_mj_honest=4 * lif.energy_mj_honest)
     assert findings([lif, hdlif, low_bit])[2].endswith("by the paper’s count, 4 times more by the honest count.")
     assert findings([replace(lif, accuracy=0.99), replace(hdlif, energy_mj=1.0)]) == [
-        "No network is more accurate than the LIF baseline, at 99.00 %.",
+        "No network is more accurate than the LIF baseline, at 99.00 % (one run per network).",
         "No network is smaller as stored than the LIF baseline, at 0.324 MB.",
         "No network needs less energy than the LIF baseline by the paper’s count.",
     ]
@@ -36,7 +69,7 @@ def test_networks_alike_in_size_share_the_finding(networks):
 
 def test_without_baseline_size_is_measured_against_32_bit_floats(networks):
     assert findings([replace(networks[2], fp32_mb=0.324)]) == [
-        "hdlif_w1p5_s4 classifies 96.67 % of the test samples correctly.",
+        "hdlif_w1p5_s4 classifies 96.67 % of the test samples correctly (one run).",
         "hdlif_w1p5_s4 takes 16.2 kB as stored, 20 times less than in 32-bit floats.",
     ]
 
@@ -49,7 +82,7 @@ def test_a_network_that_is_not_smaller_is_not_compared_with_floats(networks):
 
 def test_findings_say_what_a_sample_is(networks):
     windows = SampleName("window", "windows")
-    assert findings(networks[:1], windows)[0] == "lif classifies 95.00 % of the test windows correctly."
+    assert findings(networks[:1], windows)[0] == "lif classifies 95.00 % of the test windows correctly (one run)."
     assert "energy per window than" in findings(networks, windows)[2]
 
 

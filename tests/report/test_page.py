@@ -135,6 +135,11 @@ def test_numbers_behind_the_figures_are_there(page):
     assert '<th scope="row">stage1.0.act1</th><td>0.250</td>' in page
 
 
+def test_no_heading_reads_as_memory_economised(page):
+    assert '<th scope="col">kept for backward, MB</th>' in page
+    assert "saved, MB" not in page
+
+
 def test_artefact_and_provenance_are_there(page):
     for text in ("23,144 bytes", "99.90 %", "3.1 × 10⁻⁵", "0.412 ms", "digits_hdlif_w1p5_s4", "2.9.1", "avx2, avx512f"):
         assert text in page
@@ -192,7 +197,14 @@ def test_every_figure_and_table_is_explained(page):
         assert 'class="explained"' in behind
     # Table 1, the matrices, the deployed file, provenance, and ten figures.
     assert whole.count('class="explained"') == 14
-    assert "Read more in the documentation: <cite>Spiking neurons" in page
+    assert "Read more in the folder docs of the project: <cite>Spiking neurons" in page
+
+
+def test_texts_hold_for_graded_spikes_shifted_axes_and_indices(page):
+    assert "times the value of the spike where spikes are graded" in page
+    assert "one scale in all panels" not in page
+    assert "each axis begins where its own values are" in page
+    assert "The index counts the neurons of a layer from 0: channel by channel, and in each row by row." in page
 
 
 def test_ids_are_unique_and_every_reference_is_met(page):
@@ -243,7 +255,7 @@ def test_names_are_escaped(networks, histories):
 
 def test_bare_summary_without_history_still_makes_a_page():
     page = render([TrainResult(name="bare", accuracy=0.5, accuracy_per_step=())], {})
-    assert "bare classifies 50.00 % of the test samples correctly." in page
+    assert "bare classifies 50.00 % of the test samples correctly (one run)." in page
     assert "<figure>" not in page
     assert page.count("<td>—</td>") >= 9
 
@@ -322,6 +334,22 @@ def test_no_axis_of_shares_goes_beyond_what_they_can_be(networks):
     page = render([labelled], {"wear": events})
     for chart in ("per-step", "validation-f1"):
         assert not {"1.02", "1.04", "1.2"} & ticks(page, chart)
+
+
+def test_the_epoch_that_was_kept_has_a_ring(networks, histories):
+    kept, other = (render([replace(networks[0], best_epoch=epoch)], histories) for epoch in (1, 99))
+    said = "once per epoch. A ring marks the epoch whose network was kept."
+    assert said in kept
+    assert said not in other
+
+    def chart(page: str) -> str:
+        return page.partition('<title id="validation-accuracy-title"')[2].partition("</svg>")[0]
+
+    # One mark more, beside the line's own, which is a line round nothing.
+    rings = re.findall(r'<use [^>]*style="fill-opacity: 0[^"]*"', chart(kept))
+    assert len(rings) == 1
+    assert "stroke: var(--" in rings[0]
+    assert "fill-opacity: 0" not in chart(other)
 
 
 def test_null_and_infinite_losses_do_not_stop_the_page(networks, histories):

@@ -149,6 +149,11 @@ def bench(artefact: Path, against: str | None, as_json: bool, **options: Any) ->
 )
 @click.option("--batches", type=click.IntRange(1), default=2, show_default=True, help="Training batches to compare on.")
 @data_root_option
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="Threads of the comparison.  [default: OMP_NUM_THREADS, or what is measured to be best]",
+)
 @click.option("--out", type=FILE, help="Folder for coherence.json, such as a run folder, whose report then shows it.")
 @json_option
 def coherence(targets: tuple[str, ...], as_json: bool, **options: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from hdlif import builders
 from hdlif.commands.profile import is_recipe
+from hdlif.commands.train import cores_to_try
 from hdlif.config import Component, Recipe
 from hdlif.errors import DataError, TrainingError
 from hdlif.learning import NDOT, OTTT, SLTT, Criterion, StochasticStep, loss_of_each, loss_of_mean
@@ -25,7 +27,8 @@ from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runs.recipe_data import load_with_data
-from hdlif.training import note, progress_bar, reestimated
+from hdlif.training import note, progress_bar, reestimated, tell, using_threads
+from hdlif.training.threads import FEWEST_ROUNDS, candidates, measured
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -45,6 +48,7 @@ def coherence(
     out: Path | None = None,
     neurons: Sequence[str] | None = None,
     losses: Sequence[Loss] = LOSSES,
+    threads: int | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Compare gradients on the first training batches, in float64, with batch-norm statistics of these batches.
@@ -59,6 +63,8 @@ def coherence(
         out: a folder that gets coherence.json.
         neurons: kinds; networks of others are left out. All by default.
         losses: of `LOSSES`.
+        threads: PyTorch's in the meantime; by default as many as OMP_NUM_THREADS says, or those that the
+            first network is measured to be fastest with (`training.threads`).
         progress: show a bar for each network; in place of it a line, where standard error is no terminal.
     Returns:
         {"networks": [{"target", "trained", "neuron", "loss", "time_steps", "images", "rules", "refused"}], "versions",
@@ -70,10 +76,15 @@ def coherence(
         DataError: the training set has no such number of batches.
     """
     entries = []
-    with progress_bar(enabled=progress) as bar:
+    with progress_bar(enabled=progress) as bar, using_threads(threads):
+        chosen = threads is not None
         for target in targets:
             for network in _networks(target, overrides, data_root):
                 if neurons is None or network.neuron in neurons:
+                    if not chosen:
+                        # Once, so that all networks are compared with the same rounding.
+                        _set_threads(network, data_root, bar)
+                        chosen = True
                     entries += _entries(target, network, batches, data_root, losses, bar)
     result = {"networks": entries, "versions": versions(), "hardware": hardware()}
     if out is not None:
@@ -110,6 +121,29 @@ def _networks(target: str, overrides: Sequence[str], data_root: Path | None = No
         shared = {name: value for name, value in own.state_dict().items() if not name.startswith(neurons)}
         other.load_state_dict(shared, strict=False)
         yield _Network(kind, recipe, other, trained=False)
+
+
+def _set_threads(network: _Network, data_root: Path | None, bar: Bar) -> None:
+    """Set the threads that a batch goes through the network fastest with.
+
+    No gradients are timed: one of them can take minutes with threads that wait for each other.
+    """
+    cores = cores_to_try()
+    if cores <= 1:
+        return
+    recipe, module = network.recipe, copy.deepcopy(network.module).double()
+    train = builders.build_data(recipe, data_root).train
+    size = min(recipe.data.batch_size, len(train))
+    ((x, _),) = train.first(size).sequences(size)
+
+    def forward(_: int) -> None:
+        module(x.double(), steps=range(recipe.time_steps))
+
+    with evaluation_mode(module), torch.no_grad():
+        found = measured(forward, candidates(cores), rounds=FEWEST_ROUNDS)
+    if not bar.disable:
+        tell(bar, str(replace(found, update="a batch, forward alone,")))
+    torch.set_num_threads(found.count)
 
 
 def _entries(

@@ -99,6 +99,6 @@ def _traces(
 def _remake(folder: Path, run: "Run") -> str:
     """The command that makes a run again: a training from its resolved recipe, a demo from its data."""
     if folder in run.folders.values():
-        return shlex.join(["hdlif", "train", (folder / "recipe.yaml").as_posix()])
+        return shlex.join(["hdlif", "train", (folder / "recipe.yaml").as_posix(), "--out", folder.as_posix()])
     data = ["--data", run.data] if run.data else []
     return shlex.join(["hdlif", "demo", *data, "--out", folder.as_posix()])

@@ -216,7 +216,7 @@ def _counted(row: Mapping[str, Any]) -> list[str]:
 
 def training_table(profile: Mapping[str, Any]) -> str:
     """One row a layer, what belongs to none, and the whole update."""
-    header = ["layer", "kind", "forward, ms", "backward, ms", "saved, MB", "computed by"]
+    header = ["layer", "kind", "forward, ms", "backward, ms", "kept for backward, MB", "computed by"]
     rows = [
         [
             layer["name"],

@@ -204,7 +204,7 @@ def train(
                 optimization=builders.build_optimization(recipe.training),
                 fabric=fabric,
                 threads=threads,
-                cores=0 if "OMP_NUM_THREADS" in os.environ else available_cores(),
+                cores=cores_to_try(),
             )
             fitted = trainer.fit(sets.train, sets.validation)
             if not ranks.first:
@@ -220,6 +220,11 @@ def train(
             )
         write_json(out / "summary.json", result.as_dict())
         return result
+
+
+def cores_to_try() -> int:
+    """The most threads that a choice by time may try; 0, which is no choice, where OMP_NUM_THREADS has made it."""
+    return 0 if "OMP_NUM_THREADS" in os.environ else available_cores()
 
 
 @contextmanager

@@ -66,10 +66,26 @@ def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) 
         DataError: `drop_last` would leave no batch.
     """
     if drop_last and n < batch_size:
-        raise DataError(f"{n} samples do not fill one batch of {batch_size}; lower batch_size to at most {n}")
+        size = fuller_batch(n, batch_size)
+        advice = "" if size is None else f", such as {size} (--set data.batch_size={size}), which leaves {n % size} out"
+        raise DataError(f"{n} samples do not fill one batch of {batch_size}; lower batch_size to at most {n}{advice}")
     bits = random_bits(np.zeros(1, np.int64), seed=seed, epoch=epoch, stream=_ORDER_STREAM)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(int(bits[0])))
     return list(order[: n - n % batch_size if drop_last else n].split(batch_size))  # type: ignore[no-untyped-call]
+
+
+def fuller_batch(n: int, batch_size: int, *, multiple_of: int = 1) -> int | None:
+    """The largest power of two below `batch_size` whose whole batches leave out less than a tenth of `n` samples.
+
+    >>> fuller_batch(41, 32), fuller_batch(20, 32), fuller_batch(3, 4)
+    (8, 4, None)
+
+    Args:
+        multiple_of: what the size must be a multiple of; at least 2, for a batch of one has no statistics.
+    """
+    sizes = (2**i for i in range(batch_size.bit_length(), 0, -1))
+    fits = (size for size in sizes if size < batch_size and size <= n and size % multiple_of == 0)
+    return next((size for size in fits if 10 * (n % size) < n), None)
 
 
 def part_generator(draw: int, part: int) -> torch.Generator:

@@ -135,11 +135,13 @@ def lines(
     rules: Sequence[float] = (),
     starts: Sequence[Sequence[float]] = (),
     ends: bool = False,
+    rings: Sequence[tuple[int, float, float]] = (),
 ) -> str:
     """One line per network over x; a value that is not finite leaves a gap.
 
     Args:
         starts: values at x = 1, 2, ..., that thin lines without markers join: what the lines have come from.
+        rings: points of lines that are singled out: style, x, y.
         ends: whether the last value of each line stands at its end.
         rules: where on x something ends and the next begins.
         within: the least and the most that y can be, beyond which the axis does not go.
@@ -163,6 +165,18 @@ def lines(
             _draw(axes, one.style, one.x, y, marker=_MARKERS[one.style % 4] if markers else "")
             for x, middle, error in zip(one.x, y, one.error, strict=False):
                 _draw(axes, one.style, [x, x], [middle - error, middle + error], linestyle="-", linewidth=0.8)
+        for style, place, height in rings:
+            _draw(
+                axes,
+                style,
+                [place],
+                [height],
+                marker="o",
+                markersize=9,
+                markerfacecolor="none",
+                markeredgewidth=1.2,
+                linestyle="",
+            )
         _rule(axes, rules)
         axes.set_title(y_label)
         axes.set_xlabel(x_label)

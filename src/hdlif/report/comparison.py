@@ -78,7 +78,7 @@ def _columns(networks: Sequence[TrainResult]) -> list[Column]:
         Column(energy, "honest", lambda n: _scaled(n.energy_mj_honest, per_mj)),
         Column(training, "time, s", lambda n: n.train_seconds),
         Column(training, "peak, MB", lambda n: _scaled(n.peak_bytes, 1e-6)),
-        Column(training, "saved, MB", lambda n: _scaled(n.saved_bytes, 1e-6)),
+        Column(training, "kept for backward, MB", lambda n: _scaled(n.saved_bytes, 1e-6)),
     ]
 
 
@@ -168,14 +168,58 @@ def _metrics(networks: Sequence[TrainResult], lif: TrainResult | None, samples: 
 
 def _accuracy(networks: Sequence[TrainResult], lif: TrainResult | None, samples: SampleName) -> str:
     best = max(network.accuracy or 0.0 for network in networks)
-    percent = f"{100 * best:.2f} %"
     winners = [network for network in networks if network.accuracy == best]
+    count = _test_samples(networks)
+    percent = f"{100 * best:.2f} %"
+    worth = [] if count is None else [f"one {samples.one} is {_points(100 / count)}"]
     if len(networks) == 1:
-        return f"{winners[0].name} classifies {percent} of the test {samples.many} correctly."
+        of = "the" if count is None else f"{count:,}"
+        aside = "; ".join([*worth, "one run"])
+        return f"{winners[0].name} classifies {percent} of {of} test {samples.many} correctly ({aside})."
+    of = "" if count is None else f" of {count:,} test {samples.many}"
+    at = f"at {percent}{of} ({'; '.join([*worth, 'one run per network'])})"
+    noise = f"within the noise of so few test {samples.many}"
+    lead = ""
+    if others := [network for network in networks if network not in winners]:
+        following = max(others, key=lambda network: network.accuracy or 0.0)
+        if _is_noise(best, following.accuracy or 0.0, count):
+            lead = f"; the lead over {following.name} is {noise}"
     if lif in winners:
-        return f"No network is more accurate than the LIF baseline, at {percent}."
-    ahead = f", {100 * (best - (lif.accuracy or 0.0)):.2f} points above the LIF baseline" if lif else ""
-    return f"{_named(winners, 'is', 'are')} the most accurate, at {percent}{ahead}."
+        return f"No network is more accurate than the LIF baseline, {at}{lead}."
+    if lif:
+        ahead = f", {100 * (best - (lif.accuracy or 0.0)):.2f} points above the LIF baseline"
+        at += f"{ahead}, which is {noise}" if _is_noise(best, lif.accuracy or 0.0, count) else f"{ahead}{lead}"
+    else:
+        at += lead
+    return f"{_named(winners, 'is', 'are')} the most accurate, {at}."
+
+
+def _test_samples(networks: Sequence[TrainResult]) -> int | None:
+    """How many samples the accuracies of all networks are of; None where that is not one known number."""
+    # A class at each step is no share of samples.
+    if any((network.task or {}).get("kind", "classify") != "classify" for network in networks):
+        return None
+    counts = {network.test_samples for network in networks}
+    return counts.pop() or None if len(counts) == 1 else None
+
+
+def _is_noise(one: float, other: float, count: int | None) -> bool:
+    """Whether two accuracies on so many samples differ by less than twice the standard error of their difference.
+
+    With p the mean of both it is sqrt(2 p (1 - p) / n), as if the samples of the two were drawn independently.
+    """
+    p = (one + other) / 2
+    return count is not None and abs(one - other) < 2 * math.sqrt(2 * p * (1 - p) / count)
+
+
+def _points(value: float) -> str:
+    """Percentage points, in two digits.
+
+    >>> _points(100 / 9), _points(0.2778), _points(1.0), _points(100.0)
+    ('11 points', '0.28 points', '1 point', '100 points')
+    """
+    said = f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+    return f"{said} point" if said == "1" else f"{said} points"
 
 
 def _size(networks: Sequence[TrainResult], lif: TrainResult | None, samples: SampleName) -> str | None:

@@ -105,12 +105,12 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     ),
     "validation-accuracy": Explanation(
         "From left to right goes the training, and higher is better. A line that has become flat gains little "
-        "from more epochs; the network is kept at its best epoch.",
+        "from more epochs; the network is kept at its best epoch, of equal ones the first.",
         "how_to/experiments",
     ),
     "validation-metric": Explanation(
         "From left to right goes the training. A line that has become flat gains little from more epochs; the "
-        "network is kept at its best epoch.",
+        "network is kept at its best epoch, of equal ones the first.",
         "how_to/experiments",
     ),
     "training-loss": Explanation(
@@ -126,8 +126,8 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     ),
     "sops": Explanation(
         _BY_LAYER
-        + "A synaptic operation is one weight added because of one spike. The further to the left, the cheaper "
-        "the layer.",
+        + "A synaptic operation is what one spike costs at one weight: the weight is added, times the value of the "
+        "spike where spikes are graded. The further to the left, the cheaper the layer.",
         "explanation/energy",
     ),
     "leak": Explanation(

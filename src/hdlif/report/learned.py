@@ -40,7 +40,8 @@ def per_step(networks: Sequence[TrainResult], quantity: Literal["leak", "thresho
     half = 0.58 * max(_LEAST, *(high - low for low, high in ranges.values()))
     limits = {layer: ((low + high) / 2 - half, (low + high) / 2 + half) for layer, (low, high) in ranges.items()}
     caption += (
-        " At its end each line says its last value. The axes have one scale in all panels, and do not begin at 0."
+        " At its end each line says its last value. A unit is as long in each panel, but each axis begins where "
+        "its own values are, not at 0."
     )
     names = [network.name for network in networks]
     return panels(quantity, quantity, caption, names, drawn, limits=limits, starts=shown, ends=True)

@@ -117,12 +117,15 @@ def _title(network: TrainResult) -> str:
 def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[Metric]]) -> list[Figure]:
     names = [network.name for network in networks]
     accuracy, loss, measured = [], [], []
+    epochs = [_kept(network, histories.get(name, ())) for name, network in zip(names, networks, strict=True)]
     for style, (name, network) in enumerate(zip(names, networks, strict=True)):
         events = histories.get(name, ())
         steps, fractions = _readings(events, "validation", "accuracy")
         accuracy.append(Series(style, steps, [100 * fraction for fraction in fractions]))
         measured.append(Series(style, *_metrics(events, network.metric)))
         loss.append(Series(style, *_readings(events, "train", "loss")))
+    accuracy_rings, metric_rings = _rings(accuracy, epochs), _rings(measured, epochs)
+    kept = " A ring marks the epoch whose network was kept." if any(step is not None for step in epochs) else ""
     block = math.ceil(max(len(one.y) for one in loss) / _POINTS)
     thinned = [Series(one.style, _means(one.x, block), _means(one.y, block)) for one in loss]
     smoothed = f" Each point is the mean of {block} readings in a row." if block > 1 else ""
@@ -131,11 +134,12 @@ def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[
         *(
             lines(
                 f"validation-{metric}",
-                f"Validation {metric} by optimiser update, once per epoch.",
+                f"Validation {metric} by optimiser update, once per epoch.{kept}",
                 names,
                 [one for one, network in zip(measured, networks, strict=True) if network.metric == metric],
                 x_label="update",
                 y_label=f"validation {metric}",
+                rings=[one for one in metric_rings if networks[one[0]].metric == metric],
                 markers=max(len(one.y) for one in measured) <= 30,
                 within=_RANGES.get(metric),
                 kind="validation-metric",
@@ -144,11 +148,12 @@ def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[
         ),
         lines(
             "validation-accuracy",
-            "Validation accuracy (%) by optimiser update, once per epoch.",
+            f"Validation accuracy (%) by optimiser update, once per epoch.{kept}",
             names,
             accuracy,
             x_label="update",
             y_label="validation accuracy, %",
+            rings=accuracy_rings,
             markers=max(len(one.y) for one in accuracy) <= 30,
             within=(0, 100),
         ),
@@ -160,6 +165,21 @@ def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[
             x_label="update",
             y_label="training loss",
         ),
+    ]
+
+
+def _kept(network: TrainResult, events: Sequence[Metric]) -> int | None:
+    """The update after which the network that was kept was validated, as far as the history says."""
+    found = [line["step"] for line in events if line["event"] == "validation" and line["epoch"] == network.best_epoch]
+    return found[-1] if found else None
+
+
+def _rings(series: Sequence[Series], steps: Sequence[int | None]) -> list[tuple[int, float, float]]:
+    """The points of lines at these updates, a line each."""
+    return [
+        (one.style, step, one.y[list(one.x).index(step)])
+        for one, step in zip(series, steps, strict=True)
+        if step is not None and step in one.x
     ]
 
 

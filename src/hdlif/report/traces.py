@@ -46,7 +46,10 @@ def figures(names: Sequence[str], traces: Traces) -> list[Figure]:
 def _raster(
     names: Sequence[str], found: Sequence[Mapping[str, NeuronTrace]], neurons: Sequence[str], sample: str
 ) -> Figure:
-    caption = f"Spikes of single neurons (layer:index) on {sample}; the area of a mark is the value of the spike."
+    caption = (
+        f"Spikes of single neurons (layer:index) on {sample}; the area of a mark is the value of the spike. "
+        "The index counts the neurons of a layer from 0: channel by channel, and in each row by row."
+    )
     largest = max((max(trace.spike) for of_one in found for trace in of_one.values()), default=0.0) or 1.0
     spikes, counts = [], []
     for style, of_one in enumerate(found):

@@ -7,7 +7,7 @@ from hdlif.training.callback import Batch, Callback
 from hdlif.training.checkpoints import Checkpoints
 from hdlif.training.evaluate import answered, evaluate
 from hdlif.training.lightning import fabric_class
-from hdlif.training.metrics import Log, note, progress_bar, warn
+from hdlif.training.metrics import Log, note, progress_bar, tell, warn
 from hdlif.training.mixup import Mix, Mixing
 from hdlif.training.optim import Optimization, sgd
 from hdlif.training.patience import Patience
@@ -53,6 +53,7 @@ __all__ = [
     "reestimate",
     "reestimated",
     "sgd",
+    "tell",
     "using_threads",
     "warn",
 ]

@@ -195,7 +195,12 @@ def progress_bar(*, enabled: bool) -> Progress:
 
 
 def tell(bar: Progress, line: str) -> None:
-    """Print a line above a bar, whatever it quotes."""
+    """Print a line above a bar, whatever it quotes.
+
+    Args:
+        bar: as `progress_bar` makes it.
+        line: what it says, one line.
+    """
     bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 

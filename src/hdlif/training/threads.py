@@ -40,11 +40,13 @@ class Threads:
             the median ratio to it that decides; or the one update of a number that was not tried again, or of each in
             a short training.
         count: PyTorch's threads.
+        update: what was timed, in words.
     """
 
     count: int
     chosen_by: str
     seconds_per_update: Mapping[int, float] = field(default_factory=dict)
+    update: str = "an update"
 
     def as_dict(self) -> dict[str, object]:
         """As it stands in summary.json."""
@@ -55,7 +57,7 @@ class Threads:
         if not self.seconds_per_update:
             return f"threads: {self.count} ({self.chosen_by})"
         times = ", ".join(f"{_in_words(value)} with {n}" for n, value in self.seconds_per_update.items())
-        return f"threads: {self.count} (measured: an update takes {times})"
+        return f"threads: {self.count} (measured: {self.update} takes {times})"
 
 
 def _in_words(seconds: float) -> str:

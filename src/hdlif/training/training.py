@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from hdlif.config import TrainingConfig
 from hdlif.data import Samples, batches
+from hdlif.data.draws import fuller_batch
 from hdlif.errors import CheckpointError, DataError, InputError, TrainingError, brief, first_line
 from hdlif.learning import Carry, Plan, Rule, Tracing, loss_over, mean_logits
 from hdlif.learning.rule import run as run_rule
@@ -129,6 +130,7 @@ class Training:
 
     def _run(self) -> None:
         counters = self.counters
+        self._say_what_is_left_out()
         self._say_what_is_kept()
         self._set_threads()
         while counters.epoch < self.config.epochs and not any(one.stops(self) for one in self.callbacks):
@@ -253,6 +255,21 @@ class Training:
                 self.log("threads", **self.chosen.as_dict())
                 self.say(str(self.chosen))
         torch.set_num_threads(self.chosen.count)
+
+    def _say_what_is_left_out(self) -> None:
+        """Say how many samples an epoch of whole batches leaves out, where it is a tenth or more."""
+        n = len(self.train)
+        left = n - self.batches * self.batch_size
+        if 10 * left < n or not self.ranks.first:
+            return
+        whole = f"which has whole batches of {self.batch_size} alone"
+        said = f"{left} of {n} training samples are left out of each epoch, {whole}"
+        if self.config.accumulate > 1:
+            self.say(f"{said}, {self.config.accumulate} to an update")
+            return
+        # Mixup pairs the samples of each rank's share.
+        size = fuller_batch(n, self.batch_size, multiple_of=2 * self.ranks.count)
+        self.say(said if size is None else f"{said}; --set data.batch_size={size} leaves {n % size} out")
 
     def _say_what_is_kept(self) -> None:
         """Say and log how much memory the rule's traces take; too much ends the training before it begins."""
