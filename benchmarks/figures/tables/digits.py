@@ -49,3 +49,4 @@ def activity(record: Record) -> str:
 
 
 registered("digits_rows", "ablations/digits_rows")(rows)
+registered("digits_rows_neurons", "ablations/digits_rows_neurons")(rows_neurons)
