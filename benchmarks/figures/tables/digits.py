@@ -75,3 +75,4 @@ def activity(record: Record) -> str:
 registered("digits_rows", "ablations/digits_rows")(rows)
 registered("digits_rows_neurons", "ablations/digits_rows_neurons")(rows_neurons)
 registered("digits", "ablations/digits")(every)
+registered("digits_activity", "ablations/digits_activity")(activity)
