@@ -16,6 +16,7 @@ LIF_LOW, GRADED_HIGH = (OTHER, "LIF, threshold of graded LIF"), (OTHER, "graded 
 STBP, SLTT, OTTT, STEP = "STBP", "SLTT", "OTTT", "random step"
 ROWS = "ablations/fashion_mnist_rows"
 DIGITS_ROWS = "ablations/digits_rows"
+MEMORY = "ablations/digits_rows_neurons"
 FULL = "ablations/fashion_mnist_full"
 
 Cell = tuple[str, str]
@@ -59,6 +60,17 @@ DIFFERENCES: dict[str, tuple[Cell, str, Cell, str]] = {
         f"digits_rows_step_{name}": ((DIGITS_ROWS, neuron), SLTT, (DIGITS_ROWS, neuron), STEP)
         for name, neuron in (("lif", "LIF"), ("graded", "graded LIF"), ("hdlif", "HD-LIF"), ("parallel", "Parallel"))
     },
+    "neurons_recurrent_stbp": ((MEMORY, "HD-LIF, recurrent"), STBP, (MEMORY, "HD-LIF"), STBP),
+    "neurons_second_stbp": ((MEMORY, "HD-LIF"), STBP, (MEMORY, "second order"), STBP),
+    "neurons_parallel_stbp": ((MEMORY, "HD-LIF"), STBP, (MEMORY, "Parallel"), STBP),
+    "neurons_four_stbp": ((MEMORY, "HD-LIF"), STBP, (MEMORY, "sliding parallel, taps 1, 1, 1, 1"), STBP),
+    "neurons_adaptive_sltt": ((MEMORY, "adaptive"), SLTT, (MEMORY, "HD-LIF"), SLTT),
+    "neurons_recurrent_sltt": ((MEMORY, "HD-LIF"), SLTT, (MEMORY, "HD-LIF, recurrent"), SLTT),
+    "neurons_second_sltt": ((MEMORY, "HD-LIF"), SLTT, (MEMORY, "second order"), SLTT),
+    "neurons_four_sltt": ((MEMORY, "HD-LIF"), SLTT, (MEMORY, "sliding parallel, taps 1, 1, 1, 1"), SLTT),
+    "neurons_resonate_step": ((MEMORY, "resonate"), STEP, (MEMORY, "HD-LIF"), STEP),
+    "neurons_cut_second": ((MEMORY, "second order"), STBP, (MEMORY, "second order"), SLTT),
+    "neurons_cut_recurrent": ((MEMORY, "HD-LIF, recurrent"), STBP, (MEMORY, "HD-LIF, recurrent"), SLTT),
 }
 """By name: so many points the first cell is above the second; each a record's row and its column."""
 

@@ -1,5 +1,6 @@
 """Digits: every neuron with every rule, row by row, fewer spikes, statistics of batch norm."""
 
+import statistics
 from functools import partial
 
 from figures.markdown import table
@@ -22,6 +23,29 @@ OPERATIONS_AND_WORDS = {
 
 def two_seeds(record: Record) -> str:
     return grid(record, "accuracy %", cell=partial(said, seeds=2))
+
+
+RULES = ("STBP", "SLTT", "OTTT", "NDOT", "random step")
+
+
+def every(record: Record) -> str:
+    """Neurons by rules, and means over rules and over neurons."""
+    cells = record["rows"]
+    by_neuron = {name: [a for rule in RULES for a in of[rule]["accuracies"]] for name, of in cells.items()}
+    by_rule = {rule: [a for of in cells.values() for a in of[rule]["accuracies"]] for rule in RULES}
+    means = [
+        table([head, "mean accuracy %", "standard error"], [[name, *_mean(values)] for name, values in found.items()])
+        for head, found in (
+            ("neuron, over the five rules in fp32", by_neuron),
+            ("rule, over the eight neurons", by_rule),
+        )
+    ]
+    return "\n\n".join([grid(record, "accuracy %", cell=partial(said, digits=1, seeds=2)), *means])
+
+
+def _mean(accuracies: list[float]) -> list[str]:
+    values = [100 * accuracy for accuracy in accuracies]
+    return [f"{statistics.mean(values):.1f}", f"± {statistics.stdev(values) / len(values) ** 0.5:.1f}"]
 
 
 def rows(record: Record) -> str:
@@ -49,3 +73,7 @@ def activity(record: Record) -> str:
 
 
 registered("digits_rows", "ablations/digits_rows")(rows)
+registered("digits_rows_neurons", "ablations/digits_rows_neurons")(rows_neurons)
+registered("digits", "ablations/digits")(every)
+registered("digits_activity", "ablations/digits_activity")(activity)
+registered("digits_norms", "ablations/digits_norms")(two_seeds)

@@ -141,6 +141,7 @@ def _(record: Record) -> str:
     return table(["phase", "machine", "requests/s", "p50, ms", "p95", "p99"], lines)
 
 
+@registered("stream", "stream")
 def stream(record: Record) -> str:
     """The least and the most of the runs."""
     runs = record["networks"]

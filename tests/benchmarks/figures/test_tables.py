@@ -28,6 +28,16 @@ def test_number_of_seeds_is_said_where_it_is_not_the_tables() -> None:
     assert rows_of(digits.rows(record))[1] == ["LIF", "91.00 ± 1.41 (2)", "50.00 (1)"]
 
 
+def test_means_are_over_rules_and_over_neurons() -> None:
+    low = "random step, 1.5-bit, 4-bit spikes"
+    of = {rule: cell(0.8, 0.9) for rule in digits.RULES}
+    record = table(LIF=of, graded={**of, "STBP": cell(1.0, 1.0), low: cell(0.1, 0.1)})
+    grid, by_neuron, by_rule = digits.every(record).split("\n\n")
+    assert rows_of(grid)[1][-1] == "—"
+    assert rows_of(by_neuron)[1:] == [["LIF", "85.0", "± 1.7"], ["graded", "88.0", "± 2.5"]]
+    assert rows_of(by_rule)[1:3] == [["STBP", "92.5", "± 4.8"], ["SLTT", "85.0", "± 2.9"]]
+
+
 def test_neurons_with_more_memory_show_what_they_cost() -> None:
     record = table(adaptive={"STBP": cell(0.9, 0.9, 0.9), "random step": cell(0.8, 0.8, 0.8)})
     assert rows_of(digits.rows_neurons(record)) == [
