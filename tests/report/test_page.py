@@ -136,7 +136,7 @@ def test_numbers_behind_the_figures_are_there(page):
 
 
 def test_no_heading_reads_as_memory_economised(page):
-    assert '<th scope="col">kept for backward, MB</th>' in page
+    assert '<th scope="col">kept, MB</th>' in page
     assert "saved, MB" not in page
 
 

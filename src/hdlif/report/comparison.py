@@ -78,7 +78,7 @@ def _columns(networks: Sequence[TrainResult]) -> list[Column]:
         Column(energy, "honest", lambda n: _scaled(n.energy_mj_honest, per_mj)),
         Column(training, "time, s", lambda n: n.train_seconds),
         Column(training, "peak, MB", lambda n: _scaled(n.peak_bytes, 1e-6)),
-        Column(training, "kept for backward, MB", lambda n: _scaled(n.saved_bytes, 1e-6)),
+        Column(training, "kept, MB", lambda n: _scaled(n.saved_bytes, 1e-6)),
     ]
 
 
