@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import inspect
 import os
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,8 @@ def joined(devices: int, nodes: int, precision: str) -> Fabric:
 def _part() -> None:
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
+        # What is in cycles, a training and its wrapped network, holds the group and its threads until it is collected.
+        gc.collect()
 
 
 def _check_restarts() -> None:
