@@ -94,8 +94,9 @@ def joined(devices: int, nodes: int, precision: str) -> Fabric:
 
 def _part() -> None:
     if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
         # What is in cycles, a training and its wrapped network, holds the group and its threads until it is collected.
+        gc.collect()
+        dist.destroy_process_group()
         gc.collect()
 
 
