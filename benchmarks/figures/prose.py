@@ -114,17 +114,15 @@ for _start in ("digits_rows_lif", "digits_rows_step"):
     figure(f"gain/{_start}/most")(lambda of=_start: f"{max(_means(of)):.1f}")  # type: ignore[misc]
 
 
-def _demo(first: str, second: str) -> str:
-    """Points that a network of the demo is above another."""
-    found = {network["name"]: 100 * network["accuracy"] for network in record("demo_fashion_mnist")["networks"]}
-    return f"{found[first] - found[second]:.1f}"
+def _demo(name: str) -> float:
+    """The accuracy of a network of the demo in per cent."""
+    (found,) = (network for network in record("demo_fashion_mnist")["networks"] if network["name"] == name)
+    return float(100 * found["accuracy"])
 
 
-figure("gain/demo_hdlif")(lambda: _demo("hdlif", "lif"))
-figure("gain/demo_learned")(
-    lambda: f"{100 * record('demo_fashion_mnist')['networks'][1]['accuracy'] - _accuracies((FULL, 'LIF'), STEP)[0]:.1f}"
-)
-figure("gain/demo_compressed")(lambda: _demo("hdlif", "hdlif_w1p5_s4"))
+figure("gain/demo_hdlif")(lambda: f"{_demo('hdlif') - _demo('lif'):.1f}")
+figure("gain/demo_learned")(lambda: f"{_demo('hdlif') - _accuracies((FULL, 'LIF'), STEP)[0]:.1f}")
+figure("gain/demo_compressed")(lambda: f"{_demo('hdlif') - _demo('hdlif_w1p5_s4'):.1f}")
 
 
 FASTER = {

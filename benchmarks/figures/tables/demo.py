@@ -7,6 +7,8 @@ from figures.registry import table as registered
 from hdlif.commands.tables import TITLES
 
 
+@registered("demo_digits", "demo_digits")
+@registered("demo_fashion_mnist", "demo_fashion_mnist")
 def sizes(record: Record) -> str:
     lines = [
         [TITLES[n["name"]], f"{n['accuracy']:.2%}"[:-1], f"{n['params_mb']:.4f}", f"{n['stored_mb']:.4f}",
@@ -16,6 +18,8 @@ def sizes(record: Record) -> str:
     return table(["network", "accuracy %", "MB published", "MB stored", "SOPs (M)", "NOPs (M)"], lines)
 
 
+@registered("demo_digits_cost", "demo_digits")
+@registered("demo_fashion_mnist_cost", "demo_fashion_mnist")
 def costs(record: Record) -> str:
     lines = [
         [TITLES[n["name"]], f"{1e3 * n['energy_mj']:.3f}", f"{1e3 * n['energy_mj_honest']:.3f}",
@@ -25,16 +29,11 @@ def costs(record: Record) -> str:
     return table(["network", "energy (µJ), paper", "honest", "training (s)", "peak (MB)"], lines)
 
 
-registered("demo_digits", "demo_digits")(sizes)
-registered("demo_digits_cost", "demo_digits")(costs)
-registered("demo_fashion_mnist", "demo_fashion_mnist")(sizes)
-registered("demo_fashion_mnist_cost", "demo_fashion_mnist")(costs)
-
-
 def _list(shares: list[float], form: str) -> str:
     return ", ".join(format(100 * share, form) for share in shares)
 
 
+@registered("demo_fashion_mnist_along", "demo_fashion_mnist")
 def along(record: Record) -> str:
     """Test accuracy along the steps, and validation along the training."""
     lines = [
@@ -45,12 +44,14 @@ def along(record: Record) -> str:
     return table(["network", f"test %, steps 1 to {steps}", f"validation %, epochs 1 to {epochs}"], lines)
 
 
+@registered("demo_fashion_mnist_densities", "demo_fashion_mnist")
 def densities(record: Record) -> str:
     """Share of a neuron layer's outputs that are not zero."""
     lines = [[TITLES[n["name"]], *(f"{one:.0%}" for one in n["densities"].values())] for n in record["networks"]]
     return table(["spike density", *(f"layer {i + 1}" for i in range(len(lines[0]) - 1))], lines)
 
 
+@registered("demo_fashion_mnist_all_images", "demo_fashion_mnist")
 def all_images(record: Record) -> str:
     """Beside a LIF that learns its leak and threshold, of a table of its own."""
     own = {n["name"]: n["accuracy"] for n in record["networks"]}
@@ -65,6 +66,7 @@ def all_images(record: Record) -> str:
     return table(["random step, seed 42", "accuracy %"], [[name, f"{100 * one:.2f}"] for name, one in rows.items()])
 
 
+@registered("shared_statistics", "shared_statistics")
 def shared_statistics(record: Record) -> str:
     """Test accuracy after each step."""
     kinds = [
@@ -75,9 +77,3 @@ def shared_statistics(record: Record) -> str:
         name = TITLES[n["recipe"].removeprefix("fashion_mnist_")]
         lines.append([name, *(_list(n["accuracy_per_step"][kind], ".1f") for kind in kinds)])
     return table(["accuracy % after each step", *kinds], lines)
-
-
-registered("demo_fashion_mnist_along", "demo_fashion_mnist")(along)
-registered("demo_fashion_mnist_densities", "demo_fashion_mnist")(densities)
-registered("demo_fashion_mnist_all_images", "demo_fashion_mnist")(all_images)
-registered("shared_statistics", "shared_statistics")(shared_statistics)

@@ -21,6 +21,7 @@ OPERATIONS_AND_WORDS = {
 """Of a neuron and step, as `hdlif neurons show` says, and of HD-LIF and Parallel as published."""
 
 
+@registered("digits_norms", "ablations/digits_norms")
 def two_seeds(record: Record) -> str:
     return grid(record, "accuracy %", cell=partial(said, seeds=2))
 
@@ -28,6 +29,7 @@ def two_seeds(record: Record) -> str:
 RULES = ("STBP", "SLTT", "OTTT", "NDOT", "random step")
 
 
+@registered("digits", "ablations/digits")
 def every(record: Record) -> str:
     """Neurons by rules, and means over rules and over neurons."""
     cells = record["rows"]
@@ -48,10 +50,12 @@ def _mean(accuracies: list[float]) -> list[str]:
     return [f"{statistics.mean(values):.1f}", f"± {statistics.stdev(values) / len(values) ** 0.5:.1f}"]
 
 
+@registered("digits_rows", "ablations/digits_rows")
 def rows(record: Record) -> str:
     return grid(record, "accuracy %")
 
 
+@registered("digits_rows_neurons", "ablations/digits_rows_neurons")
 def rows_neurons(record: Record) -> str:
     lines = []
     for name, of_row in record["rows"].items():
@@ -60,6 +64,7 @@ def rows_neurons(record: Record) -> str:
     return table(["accuracy %", *rules, "operations", "words"], lines)
 
 
+@registered("digits_activity", "ablations/digits_activity")
 def activity(record: Record) -> str:
     """A row for each density, a column for each network."""
 
@@ -70,10 +75,3 @@ def activity(record: Record) -> str:
     densities = next(iter(networks.values()))
     lines = [[density, *(both(of_row[density]) for of_row in networks.values())] for density in densities]
     return table(["accuracy %, M SOPs", *(name.removeprefix("HD-LIF, ") for name in networks)], lines)
-
-
-registered("digits_rows", "ablations/digits_rows")(rows)
-registered("digits_rows_neurons", "ablations/digits_rows_neurons")(rows_neurons)
-registered("digits", "ablations/digits")(every)
-registered("digits_activity", "ablations/digits_activity")(activity)
-registered("digits_norms", "ablations/digits_norms")(two_seeds)

@@ -179,19 +179,18 @@ def _accuracy(networks: Sequence[TrainResult], lif: TrainResult | None, samples:
     of = "" if count is None else f" of {count:,} test {samples.many}"
     at = f"at {percent}{of} ({'; '.join([*worth, 'one run per network'])})"
     noise = f"within the noise of so few test {samples.many}"
-    lead = ""
-    if others := [network for network in networks if network not in winners]:
-        following = max(others, key=lambda network: network.accuracy or 0.0)
-        if _is_noise(best, following.accuracy or 0.0, count):
-            lead = f"; the lead over {following.name} is {noise}"
+    said = f"{_named(winners, 'is', 'are')} the most accurate, {at}"
     if lif in winners:
-        return f"No network is more accurate than the LIF baseline, {at}{lead}."
-    if lif:
-        ahead = f", {100 * (best - (lif.accuracy or 0.0)):.2f} points above the LIF baseline"
-        at += f"{ahead}, which is {noise}" if _is_noise(best, lif.accuracy or 0.0, count) else f"{ahead}{lead}"
-    else:
-        at += lead
-    return f"{_named(winners, 'is', 'are')} the most accurate, {at}."
+        said = f"No network is more accurate than the LIF baseline, {at}"
+    elif lif:
+        said += f", {100 * (best - (lif.accuracy or 0.0)):.2f} points above the LIF baseline"
+        if _is_noise(best, lif.accuracy or 0.0, count):
+            return f"{said}, which is {noise}."
+    others = [network for network in networks if network not in winners]
+    following = max(others, key=lambda network: network.accuracy or 0.0, default=None)
+    if following and _is_noise(best, following.accuracy or 0.0, count):
+        said += f"; the lead over {following.name} is {noise}"
+    return f"{said}."
 
 
 def _test_samples(networks: Sequence[TrainResult]) -> int | None:
