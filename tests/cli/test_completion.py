@@ -92,7 +92,7 @@ def test_bash_completes_what_is_typed(typed: str, completed: str, tmp_path: Path
     script.write_text(hdlif("completion", "bash").stdout)
     process, terminal = pty.fork()
     if process == 0:
-        os.environ.update(PATH=f"{tmp_path}:{os.environ['PATH']}", PS1="ready> ", TERM="dumb", COLUMNS="200")
+        os.environ.update(PATH=f"{tmp_path}:{os.environ['PATH']}", PS1="", TERM="dumb", COLUMNS="200")
         os.execlp("bash", "bash", "--norc", "--noprofile", "-i")
     try:
         os.write(terminal, f"source {script}; PS1='re''ady> '\n".encode())
