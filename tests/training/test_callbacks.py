@@ -36,7 +36,7 @@ def fit(*callbacks: Callback, config: TrainingConfig = CONFIG) -> tuple[Trainer,
 
 def test_without_files_the_model_is_that_of_the_best_epoch() -> None:
     class Spoiling(Callback):
-        """Overwrites the weights after the first epoch, so that later ones are no better."""
+        """Lets the network answer 0 to all after the first epoch, with a great loss, so that later ones are no better."""
 
         kept: dict[str, Tensor]
 
@@ -46,8 +46,7 @@ def test_without_files_the_model_is_that_of_the_best_epoch() -> None:
 
         def epoch_done(self, training: Training, evaluation: object) -> None:
             with torch.no_grad():
-                for parameter in training.model.parameters():
-                    parameter.mul_(0.0)
+                training.model.classifier.bias[0] = 1e3
 
     spoiling = Spoiling()
     trainer, found = fit(spoiling, config=TrainingConfig(epochs=2, learning_rate=1e-6))

@@ -70,7 +70,7 @@ def test_a_resume_has_the_same_metrics_and_the_same_best_epoch(asked: Path, tmp_
     assert (tmp_path / "model.safetensors").read_bytes() == (asked / "model.safetensors").read_bytes()
     assert validations(tmp_path) == validations(asked)
     counters = [checkpoint.load(out / "last.safetensors")[1]["counters"] for out in (tmp_path, asked)]
-    kept = ("best_epoch", "best_score", "best_metrics")
+    kept = ("best_epoch", "best_score", "best_loss", "best_metrics")
     assert [counters[0][key] for key in kept] == [counters[1][key] for key in kept]
 
 
@@ -93,7 +93,6 @@ class Undefined(Metric):
     [
         ((math.nan, 0.25, math.nan), 2, 0.25),
         ((0.25, math.nan, 0.5), 3, 0.5),
-        ((math.nan, math.nan, math.nan), 1, -math.inf),
     ],
 )
 def test_an_epoch_whose_metric_is_no_number_is_the_least(
@@ -109,6 +108,17 @@ def test_an_epoch_whose_metric_is_no_number_is_the_least(
     Undefined.values = (0.0,)
     again = tiny.train(tmp_path, task=asking({"u": Undefined()}, best="u"), resume=True)
     assert (again.best_epoch, again.score) == (best, score)
+
+
+@pytest.mark.parametrize("value", [0.25, math.nan])
+def test_of_epochs_with_an_equal_metric_the_one_with_the_least_loss_is_the_best(value: float, tmp_path: Path) -> None:
+    Undefined.values = (0.0, *tiny.EPOCHS * [value])
+    fit = tiny.train(tmp_path, task=asking({"u": Undefined(compute_with_cache=False)}, best="u"))
+    losses = [event["loss"] for event in validations(tmp_path)]
+    assert fit.best_epoch == losses.index(min(losses)) + 1 > 1
+    # Also where it goes on from what is written.
+    Undefined.values = (0.0,)
+    assert tiny.train(tmp_path, task=asking({"u": Undefined()}, best="u"), resume=True).best_epoch == fit.best_epoch
 
 
 class FailsLate(Undefined):

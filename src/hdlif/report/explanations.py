@@ -105,12 +105,12 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     ),
     "validation-accuracy": Explanation(
         "From left to right goes the training, and higher is better. A line that has become flat gains little "
-        "from more epochs; the network is kept at its best epoch, of equal ones the first.",
+        "from more epochs; the network is kept at its best epoch, of equal ones that with the least loss.",
         "how_to/experiments",
     ),
     "validation-metric": Explanation(
         "From left to right goes the training. A line that has become flat gains little from more epochs; the "
-        "network is kept at its best epoch, of equal ones the first.",
+        "network is kept at its best epoch, of equal ones that with the least loss.",
         "how_to/experiments",
     ),
     "training-loss": Explanation(

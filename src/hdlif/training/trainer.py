@@ -47,7 +47,8 @@ class Fit:
     An example is at `Trainer`.
 
     Attributes:
-        score: of the best epoch, what it was chosen by: `Task.better`; -infinity where that was no number.
+        score: of the best epoch, what it was chosen by: `Task.better`; -infinity where that was no number. Of equal
+            ones, the epoch with the least validation loss is the best.
         metrics: of it, by name; NaN of one that is no number.
         per_step: as `Evaluation.per_step`.
         best_epoch: its number, from 1.

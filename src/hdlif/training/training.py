@@ -498,7 +498,11 @@ class Training:
         raise TrainingError(message) if self.ranks.first else SystemExit(0)
 
     def _validate(self) -> Evaluation:
-        """Measure the epoch with re-estimated statistics; the best so far is whose `Task.better` is largest."""
+        """Measure the epoch with re-estimated statistics; the best so far is whose `Task.better` is largest.
+
+        Of equal ones, it is that with the least loss: on few samples the accuracies of many epochs are equal, and the
+        first of them has learned least.
+        """
         counters = self.counters
         plain = self.train.plain()
         draws = torch.Generator().manual_seed(derived_seed(self.seed, "reestimation", 0))
@@ -522,11 +526,12 @@ class Training:
             score = self.task.better(result)
             # One that is no number is better than none alone.
             least = -math.inf if counters.best_score is None else counters.best_score
-            best = not counters.best_epoch or score > least
+            best = not counters.best_epoch or (score, -result.loss) > (least, -counters.best_loss)
             for callback in self.callbacks:
                 callback.validated(self, result, best=best)
             if best:
                 counters.best_epoch, counters.best_score = counters.epoch + 1, score if math.isfinite(score) else None
+                counters.best_loss = result.loss
                 counters.best_metrics, counters.best_per_step = finite(result.metrics), result.per_step
         self.log("validation", **result.as_dict())
         return result
