@@ -68,10 +68,11 @@ class Browser:
         mouse = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}}
         self.ask("actions", {"actions": [{**mouse, "actions": [*steps, {"type": "pointerUp", "button": 0}]}]})
 
-    def show(self, width: int, *, scheme: str = "light") -> None:
-        """Pages are as wide as `width`, for readers who prefer the light or the dark scheme."""
-        metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    def show(self, width: int, *, height: int = 1000, scheme: str = "light") -> None:
+        """Pages are as wide as `width`, for readers who prefer the light or the dark scheme; no bar scrolls them."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.tell("Emulation.setDeviceMetricsOverride", metrics)
+        self.tell("Emulation.setScrollbarsHidden", {"hidden": True})
         media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         self.tell("Emulation.setEmulatedMedia", media)
 

@@ -24,10 +24,8 @@ def main() -> None:
     parser.add_argument("page", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "live.png")
     given = parser.parse_args()
-    with chromium(WIDTH, HEIGHT) as browser:
-        metrics = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
-        browser.tell("Emulation.setDeviceMetricsOverride", metrics)
-        browser.tell("Emulation.setScrollbarsHidden", {"hidden": True})
+    with chromium() as browser:
+        browser.show(WIDTH, height=HEIGHT)
         browser.open(given.page.resolve())
         browser.wait("return window.hdlif !== undefined")
         browser.drag("#pad", STROKE)

@@ -7,7 +7,7 @@ from small_recipes import recipe
 
 def test_rules_are_made_with_their_arguments() -> None:
     ottt = builders.build_rule(recipe("rule={kind: ottt, update: each, leak: 0.25, mse_share: 0.05}"))
-    assert ottt == OTTT("each", leak=0.25, criterion=OTTTCriterion(share=0.05))
+    assert ottt == OTTT("each", leak=0.25, criterion=OTTTCriterion(mse_share=0.05))
     drawn = builders.build_rule(recipe("rule={kind: stochastic_step, k: 2, draw: stratified}"))
     assert isinstance(drawn, StochasticStep)
     assert (drawn.k, drawn.draw, drawn.complete) == (2, Stratified(), False)

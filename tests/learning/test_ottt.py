@@ -692,4 +692,4 @@ def test_criterion_mixes_cross_entropy_and_squared_distance() -> None:
     target = torch.tensor([0, 1])
     squared = (1.0 + 0.0 + 0.25 + 2.25) / 4
     expected = 0.9 * F.cross_entropy(logits, target) + 0.1 * squared
-    torch.testing.assert_close(OTTTCriterion(share=0.1)(logits, target), expected)
+    torch.testing.assert_close(OTTTCriterion(mse_share=0.1)(logits, target), expected)

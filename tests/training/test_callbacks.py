@@ -36,7 +36,7 @@ def fit(*callbacks: Callback, config: TrainingConfig = CONFIG) -> tuple[Trainer,
 
 def test_without_files_the_model_is_that_of_the_best_epoch() -> None:
     class Spoiling(Callback):
-        """Lets the network answer 0 to all after the first epoch, with a great loss, so that later ones are no better."""
+        """Lets the network answer 0 to all after the first epoch, at a great loss: later ones are no better."""
 
         kept: dict[str, Tensor]
 

@@ -45,6 +45,10 @@ TABLES: Mapping[str, Mapping[str, Callable[[], Any]]] = {"reduce": REDUCTIONS, "
 """What makes that for which names stand, by argument."""
 
 
+CRITERION = At("hdlif.learning:OTTTCriterion")
+"""What `mse_share` is an argument of."""
+
+
 def build_rule(recipe: Recipe) -> Rule:
     """The recipe's learning rule, which minimises its task's criterion, and learns from no teacher."""
     return _rule(recipe, _criterion(recipe))
@@ -109,16 +113,7 @@ def checked_criterion(recipe: Recipe) -> Checked[Criterion] | None:
             f"{learned_arguments(recipe) or ''}; leave it out"
         )
     share = {"mse_share": recipe.rule.arguments["mse_share"]}
-    return checked(_mixture, "rule", share, given=("label_smoothing",))
-
-
-def _mixture(*, mse_share: float, label_smoothing: float) -> Criterion:
-    """`OTTTCriterion`, by the names that a recipe has."""
-    from hdlif.learning import OTTTCriterion
-
-    if not 0 <= mse_share <= 1:
-        raise ValueError(f"mse_share = {mse_share}; it must lie in 0..1")
-    return OTTTCriterion(mse_share, label_smoothing)
+    return checked(CRITERION, "rule", share, given=("label_smoothing",))
 
 
 def _criterion(recipe: Recipe) -> Criterion:

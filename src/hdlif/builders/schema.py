@@ -111,8 +111,7 @@ def _of_metrics() -> Schema:
 
 def _sections() -> list[Kinds]:
     """Every section of a recipe that has a kind, but for `data`."""
-    of_criterion = parameters(At("hdlif.learning:OTTTCriterion"))
-    mse_share = _type(Parameter(True, of_criterion["share"].annotation)) or {}
+    mse_share = _type(Parameter(True, parameters(rule.CRITERION)["mse_share"].annotation)) or {}
     layers = {key: {**_NAMES, "default": []} for key in LAYERS}
     teachers = dict.fromkeys(extras.TEACHERS, extras.Teaching)
     return [

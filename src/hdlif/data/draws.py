@@ -74,8 +74,13 @@ def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) 
     return list(order[: n - n % batch_size if drop_last else n].split(batch_size))  # type: ignore[no-untyped-call]
 
 
+def many_left_out(left: int, n: int) -> bool:
+    """Whether `left` of `n` samples, which whole batches leave out, are worth a word: a tenth or more."""
+    return 10 * left >= n
+
+
 def fuller_batch(n: int, batch_size: int, *, multiple_of: int = 1) -> int | None:
-    """The largest power of two below `batch_size` whose whole batches leave out less than a tenth of `n` samples.
+    """The largest power of two below `batch_size` whose whole batches do not leave many of `n` samples out.
 
     >>> fuller_batch(41, 32), fuller_batch(20, 32), fuller_batch(3, 4)
     (8, 4, None)
@@ -85,7 +90,7 @@ def fuller_batch(n: int, batch_size: int, *, multiple_of: int = 1) -> int | None
     """
     sizes = (2**i for i in range(batch_size.bit_length(), 0, -1))
     fits = (size for size in sizes if size < batch_size and size <= n and size % multiple_of == 0)
-    return next((size for size in fits if 10 * (n % size) < n), None)
+    return next((size for size in fits if not many_left_out(n % size, n)), None)
 
 
 def part_generator(draw: int, part: int) -> torch.Generator:

@@ -9,4 +9,13 @@ MOST_BYTES = 2**28
 
 
 class Unreadable(ValueError):  # noqa: N818 - not an error that anybody sees
-    """What is wrong with the bytes of a file, in words that follow its name."""
+    """What is wrong with the bytes of a file, in words that follow its name.
+
+    Args:
+        text_in: the column of a table in which text stands among numbers, by its name or else its number from 1; None
+            where something else is wrong.
+    """
+
+    def __init__(self, said: str, *, text_in: str | None = None) -> None:
+        super().__init__(said)
+        self.text_in = text_in

@@ -82,7 +82,7 @@ def _numbers(column: Any, name: str) -> NDArray[np.float32]:
         raise Unreadable(f"row {row}, column {brief(name)}: the cell is empty; {FILL_IN}")
     values = np.asarray(column.to_numpy())
     if values.dtype.kind not in "biuf":
-        raise Unreadable(f"column {brief(name)}: it holds {column.type}, which is not a number")
+        raise Unreadable(f"column {brief(name)}: it holds {column.type}, which is not a number", text_in=name)
     with np.errstate(over="ignore"):
         found = values.astype(np.float32)
     if bad := np.flatnonzero(~np.isfinite(found)).tolist():

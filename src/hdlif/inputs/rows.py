@@ -171,7 +171,7 @@ class Rows:
             elif not cell or cell.lower() in MISSING:
                 values.append(math.nan)
             else:
-                raise Unreadable(self._at(number, place, no_number(cell)))
+                raise Unreadable(self._at(number, place, no_number(cell)[0]))
         with np.errstate(over="ignore"):
             row = np.array([values], np.float32)
         if np.isinf(row).any():

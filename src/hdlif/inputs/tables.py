@@ -114,7 +114,10 @@ def parse_table(
             raise Unreadable(f"line {line} has {len(row)} cells, and the {beside} has {len(first)}; fix or cut the row")
         for place in places:
             if not NUMBER.fullmatch(row[place]):
-                raise Unreadable(f"line {line}, column {column_name(header, place)}: {no_number(row[place])}")
+                said, is_text = no_number(row[place])
+                name = header[place] if header else str(place + 1)
+                where = f"line {line}, column {column_name(header, place)}"
+                raise Unreadable(f"{where}: {said}", text_in=name if is_text else None)
             values.append(float(row[place]))
         for name, kept in words.items():
             word = word_of(row[taken[name]], f"line {line}, column {brief(name)}")
@@ -199,16 +202,16 @@ def column_name(header: Sequence[str] | None, place: int) -> str:
     return brief(header[place]) if header else str(place + 1)
 
 
-def no_number(cell: str) -> str:
-    """What is wrong with a cell that should be a number."""
+def no_number(cell: str) -> tuple[str, bool]:
+    """What is wrong with a cell that should be a number, and whether it is text."""
     word = cell.strip().lower()
     if not word:
-        return f"the cell is empty; {FILL_IN}"
+        return f"the cell is empty; {FILL_IN}", False
     if word in MISSING:
-        return f"{brief(cell)} is a missing value; {FILL_IN}"
+        return f"{brief(cell)} is a missing value; {FILL_IN}", False
     if re.fullmatch(r" *[+-]?[0-9]+,[0-9]+ *", cell):
-        return f"{brief(cell)} has a decimal comma; write a point"
-    return f"{brief(cell)} is not a number"
+        return f"{brief(cell)} has a decimal comma; write a point", False
+    return f"{brief(cell)} is not a number", True
 
 
 def word_of(cell: str, where: str) -> str:

@@ -86,26 +86,27 @@ class OTTT:
 
 @dataclass(frozen=True)
 class OTTTCriterion:
-    """(1 - share)·cross-entropy + share·mean squared distance of the logits to the target as probabilities.
+    """(1 - mse_share)·cross-entropy + mse_share·mean squared distance of the logits to the target as probabilities.
 
     >>> import torch
     >>> from hdlif.learning import OTTT, OTTTCriterion
-    >>> rule = OTTT("sum", criterion=OTTTCriterion(share=0.05))
-    >>> OTTTCriterion(share=1.0)(torch.tensor([[1.0, 1.0]]), torch.tensor([0])).item()
+    >>> rule = OTTT("sum", criterion=OTTTCriterion(mse_share=0.05))
+    >>> OTTTCriterion(mse_share=1.0)(torch.tensor([[1.0, 1.0]]), torch.tensor([0])).item()
     0.5
 
     Args:
-        share: of the squared distance, 0 to 1.
+        mse_share: of the squared distance, 0 to 1.
         label_smoothing: of the cross-entropy, 0 to 1.
     """
 
-    share: float = 0.05
+    mse_share: float = 0.05
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"share = {self.share}; it must lie in 0..1")
+        if not 0 <= self.mse_share <= 1:
+            raise ValueError(f"mse_share = {self.mse_share}; it must lie in 0..1")
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
         entropy = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
-        return (1 - self.share) * entropy + self.share * F.mse_loss(logits, probabilities(target, logits))
+        distance = F.mse_loss(logits, probabilities(target, logits))
+        return (1 - self.mse_share) * entropy + self.mse_share * distance

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from hdlif.config import TrainingConfig
 from hdlif.data import Samples, batches
-from hdlif.data.draws import fuller_batch
+from hdlif.data.draws import fuller_batch, many_left_out
 from hdlif.errors import CheckpointError, DataError, InputError, TrainingError, brief, first_line
 from hdlif.learning import Carry, Plan, Rule, Tracing, loss_over, mean_logits
 from hdlif.learning.rule import run as run_rule
@@ -257,10 +257,10 @@ class Training:
         torch.set_num_threads(self.chosen.count)
 
     def _say_what_is_left_out(self) -> None:
-        """Say how many samples an epoch of whole batches leaves out, where it is a tenth or more."""
+        """Say how many samples an epoch of whole batches leaves out, where they are many."""
         n = len(self.train)
         left = n - self.batches * self.batch_size
-        if 10 * left < n or not self.ranks.first:
+        if not many_left_out(left, n) or not self.ranks.first:
             return
         whole = f"which has whole batches of {self.batch_size} alone"
         said = f"{left} of {n} training samples are left out of each epoch, {whole}"

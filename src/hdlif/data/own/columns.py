@@ -18,8 +18,6 @@ from hdlif.inputs.tables import PARQUET, Table, header_of, parse_named
 
 LABEL = "label"
 """The column that holds the classes, where the recipe names no other."""
-NO_NUMBER = "is not a number"
-"""What is said of a cell of text among numbers."""
 _MOST_SHOWN = 16
 """Columns that are named to be kept."""
 
@@ -114,17 +112,16 @@ def table_at(
         mend = ""
         if text and f"no column '{LABEL}'" in said:
             mend = "; name the one that holds the classes: --set data.label=NAME"
-        elif NO_NUMBER in said:
+        elif error.text_in is not None:
             of_group = "; where it says of whom the row is, --set data.group=NAME" if text else ""
-            mend = f"{of_group}; {without_text(content, path.suffix.lower(), said, text)}"
+            mend = f"{of_group}; {without(error.text_in, content, path.suffix.lower(), text)}"
         raise DataError(f"{path}: {said}{mend}") from error
 
 
-def without_text(content: bytes, suffix: str, said: str, text: Sequence[str] = ()) -> str:
-    """How to leave out the column in which an error has seen a cell that `NO_NUMBER`."""
+def without(odd: str, content: bytes, suffix: str, text: Sequence[str] = ()) -> str:
+    """How to leave out a column of a table, where those of `text` are not among its numbers anyway."""
     header = header_of(content, suffix)
-    odd = {name for name in header or () if f"column {brief(name)}:" in said}
-    return leaving_out(header and [name for name in header if name not in text], odd)
+    return leaving_out(header and [name for name in header if name not in text], {odd})
 
 
 def leaving_out(names: Sequence[str] | None, odd: Collection[str]) -> str:

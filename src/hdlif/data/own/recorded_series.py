@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hdlif.data.own.arrays import Arrays, arrays_at
-from hdlif.data.own.columns import LABEL, NO_NUMBER, channel_names, rows_of, without_text
+from hdlif.data.own.columns import LABEL, channel_names, rows_of, without
 from hdlif.data.own.groups import check_pattern, group_in
 from hdlif.data.own.layout import Layout, Listed, refuse_faults
 from hdlif.data.own.manifest import PARTS, Part
@@ -208,8 +208,8 @@ def _tables_of(
             table = parse_named(content, path.suffix.lower(), columns=columns, known=known)
         except (OSError, Unreadable) as error:
             faults[one.file] = reason(error)
-            if not mends and NO_NUMBER in faults[one.file]:
-                mends.append(without_text(content, path.suffix.lower(), faults[one.file]))
+            if not mends and isinstance(error, Unreadable) and error.text_in is not None:
+                mends.append(without(error.text_in, content, path.suffix.lower()))
         else:
             read[one.file] = _File(table, len(content), hashlib.sha256(content).hexdigest())
     return read, faults, mends
