@@ -48,6 +48,7 @@ def test_membrane_is_leaked_potential_and_current(
     assert traces["neurons"].membrane.tolist() == membrane
     assert traces["neurons"].threshold.tolist() == [[0.5, 0.5]] * T
     assert traces["neurons"].spike.tolist() == spike
+    assert traces["neurons"].shape == (2, 1, 1)
 
 
 def test_every_step_and_channel_has_its_own_threshold() -> None:

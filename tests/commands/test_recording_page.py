@@ -43,6 +43,7 @@ def test_a_series_is_shown_with_what_the_network_does_and_says(tmp_path: Path) -
         *("The recording", "What is said", "Firing by layer", "Neurons at work", "Windows", "Network"),
     ]
     assert len(captions(text)) == 5
+    assert re.search(r'<th scope="row">body.act1:(\d+)</th><td>channel \1, row 0, column 0</td>', text)
     # Captions name the file, whose windows alone stand in the table.
     assert captions(text)[3].startswith("Spikes of single neurons (layer:index) on x.csv:2-13; ")
     assert "on x.csv:2-13; dotted" in captions(text)[4]

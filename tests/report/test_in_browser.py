@@ -32,7 +32,9 @@ def report_page() -> str:
         commands=["hdlif demo --out runs/demo"],
         confusions={network.name: {"labels": CLASSES, "counts": counts} for network in networks},
         early={"net_a": {"time_steps": 2, "confidence": [0.0, 1.0], "steps": [1, 2], "accuracy": [0.9, 0.95]}},
-        traces=Traces("test image 0", {"net_a": {"act1:7": NeuronTrace([0.75, 0.25], [0.5, 0.5], [0.25, 0.0])}}),
+        traces=Traces(
+            "test image 0", {"net_a": {"act1:7": NeuronTrace([0.75, 0.25], [0.5, 0.5], [0.25, 0.0], "channel 7")}}
+        ),
     )
 
 

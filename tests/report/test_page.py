@@ -64,7 +64,9 @@ def rendered(numbers: str) -> str:
         recipes={"lif": "seed: 42\n"},
         commands=["hdlif demo --out runs/demo"],
         confusions={"lif": {"labels": ["cat", "dog"], "counts": [[3, 1], [0, 4]]}},
-        traces=Traces("test image 0", {"hdlif": {"act1:7": NeuronTrace([0.75, 0.25], [0.5, 0.5], [0.25, 0.0])}}),
+        traces=Traces(
+            "test image 0", {"hdlif": {"act1:7": NeuronTrace([0.75, 0.25], [0.5, 0.5], [0.25, 0.0], "channel 7")}}
+        ),
     )
 
 
@@ -204,7 +206,7 @@ def test_texts_hold_for_graded_spikes_shifted_axes_and_indices(page):
     assert "times the value of the spike where spikes are graded" in page
     assert "one scale in all panels" not in page
     assert "each axis begins where its own values are" in page
-    assert "The index counts the neurons of a layer from 0: channel by channel, and in each row by row." in page
+    assert "The index counts the neurons of a layer from 0: channel by channel, and in each row by row; " in page
 
 
 def test_ids_are_unique_and_every_reference_is_met(page):

@@ -1,12 +1,14 @@
 """Single neurons: a raster, and a panel for each membrane."""
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 from hdlif.report.traces import NeuronTrace, Traces, figures
 
-QUIET = NeuronTrace([0.1, 0.2], [0.5, 0.5], [0.0, 0.0])
-LOUD = NeuronTrace([0.75, 1.5], [0.5, 0.5], [0.25, 1.0])
-TRACES = Traces("test image 3 of digits", {"a": {"act1:0": LOUD, "act1:7": QUIET}, "b": {"act1:7": LOUD}})
+QUIET = NeuronTrace([0.1, 0.2], [0.5, 0.5], [0.0, 0.0], "channel 7")
+LOUD = NeuronTrace([0.75, 1.5], [0.5, 0.5], [0.25, 1.0], "channel 7")
+FIRST = replace(LOUD, place="channel 0")
+TRACES = Traces("test image 3 of digits", {"a": {"act1:0": FIRST, "act1:7": QUIET}, "b": {"act1:7": LOUD}})
 
 
 def marks(chart: str, style: int) -> list[ElementTree.Element]:
@@ -19,9 +21,9 @@ def test_raster_has_a_mark_for_each_spike_of_each_network():
     assert len(marks(raster.charts[0], 0)) == 2
     assert len(marks(raster.charts[0], 1)) == 2
     assert raster.rows == [
-        ["act1:0", "a", "0.250, 1.000"],
-        ["act1:7", "a", "0.000, 0.000"],
-        ["act1:7", "b", "0.250, 1.000"],
+        ["act1:0", "channel 0", "a", "0.250, 1.000"],
+        ["act1:7", "channel 7", "a", "0.000, 0.000"],
+        ["act1:7", "channel 7", "b", "0.250, 1.000"],
     ]
     assert "test image 3 of digits" in raster.caption
     assert "a fires 2 times; b fires 2 times." in raster.charts[0]
@@ -31,10 +33,10 @@ def test_membrane_has_a_panel_for_each_neuron_with_its_networks():
     _, membranes = figures(["a", "b"], TRACES)
     assert membranes.small
     assert ["act1:0" in chart for chart in membranes.charts] == [True, False]
-    assert [row[:3] for row in membranes.rows] == [
-        ["act1:0", "a", "0.750, 1.500"],
-        ["act1:7", "a", "0.100, 0.200"],
-        ["act1:7", "b", "0.750, 1.500"],
+    assert [row[:4] for row in membranes.rows] == [
+        ["act1:0", "channel 0", "a", "0.750, 1.500"],
+        ["act1:7", "channel 7", "a", "0.100, 0.200"],
+        ["act1:7", "channel 7", "b", "0.750, 1.500"],
     ]
     # One that is silent has a line and no mark.
     assert len(marks(membranes.charts[0], 0)) == 2
@@ -47,7 +49,7 @@ def test_silent_neurons_and_no_neurons_make_a_page_too():
 
 
 def test_each_further_state_has_a_panel() -> None:
-    own = NeuronTrace([0.5, 0.5], [float("nan")] * 2, [0.25, 1.0], {"trace": [0.1, 0.3]})
+    own = NeuronTrace([0.5, 0.5], [float("nan")] * 2, [0.25, 1.0], "channel 7", {"trace": [0.1, 0.3]})
     *_, membranes = figures(["a"], Traces("test image 0", {"a": {"act1:7": own}}))
     assert len(membranes.charts) == 2
     assert "trace of act1:7" in membranes.charts[1]

@@ -23,6 +23,7 @@ def same(graph: Graph, x: np.ndarray) -> None:
         np.testing.assert_allclose(found[name].membrane, layer.membrane, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(found[name].threshold, layer.threshold, rtol=1e-6)
         np.testing.assert_allclose(found[name].spike, layer.spike, rtol=1e-4, atol=1e-4)
+        assert found[name].shape == layer.shape
         assert layer.spike.any()
 
 

@@ -23,12 +23,14 @@ class LayerTrace:
             states after the step, or its current.
         threshold: what it is compared with, [T, N]; NaN where nothing is compared.
         spike: what is emitted, [T, N]: the surplus of graded neurons, 0 or 1 of others.
+        shape: [C, H, W], or [C].
         states: those beside the first after the step, [T, N], by name; the first is what the reset makes of m_t.
     """
 
     membrane: Tensor
     threshold: Tensor
     spike: Tensor
+    shape: tuple[int, ...]
     states: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -76,7 +78,9 @@ def _of_step(
     else:
         compared = (np.array(np.broadcast_to(registers[place], current.shape)) for place in program.decision)
         membrane, threshold = (torch.from_numpy(value) for value in compared)
-    return LayerTrace(membrane, threshold, spike, {name: after[name] for name in program.states[1:]})
+    return LayerTrace(
+        membrane, threshold, spike, tuple(spike.shape), {name: after[name] for name in program.states[1:]}
+    )
 
 
 def _over_time(steps: Sequence[LayerTrace]) -> LayerTrace:
@@ -87,5 +91,6 @@ def _over_time(steps: Sequence[LayerTrace]) -> LayerTrace:
         stacked(step.membrane for step in steps),
         stacked(step.threshold for step in steps),
         stacked(step.spike for step in steps),
+        steps[0].shape,
         {name: stacked(step.states[name] for step in steps) for name in steps[0].states},
     )

@@ -123,7 +123,7 @@ def _as_read(x: Floats, record: InputRecord) -> Floats:
 
 def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, "NeuronTrace"]:
     """Of the first, the middle and the last layer those neurons that fire most often."""
-    from hdlif.report.traces import NeuronTrace
+    from hdlif.report.traces import NeuronTrace, place_of
 
     names = list(layers)
     chosen = (
@@ -135,7 +135,7 @@ def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, "NeuronTrace"]:
         order = np.argsort(-(layer.spike != 0).sum(0), kind="stable")[:_LIVELIEST]
         for index in sorted(order.tolist()):
             columns = (values[:, index].tolist() for values in (layer.membrane, layer.threshold, layer.spike))
-            traces[f"{name}:{index}"] = NeuronTrace(*columns)
+            traces[f"{name}:{index}"] = NeuronTrace(*columns, place_of(index, layer.shape))
     return traces
 
 

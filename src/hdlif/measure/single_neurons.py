@@ -14,7 +14,7 @@ from hdlif.data.own.parts import files_of
 from hdlif.data.own.shares import shares_of
 from hdlif.deploy import lower
 from hdlif.errors import InputError, cut, did_you_mean
-from hdlif.report.traces import NeuronTrace, Traces
+from hdlif.report.traces import NeuronTrace, Traces, place_of
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.recipe_data import FILES
 
@@ -124,6 +124,5 @@ def _check(layer: str, index: int, networks: Sequence[Mapping[str, LayerTrace]])
 
 def _trace(layer: LayerTrace, index: int) -> NeuronTrace:
     membrane, threshold, spike = (part[:, index].tolist() for part in (layer.membrane, layer.threshold, layer.spike))
-    return NeuronTrace(
-        membrane, threshold, spike, {name: state[:, index].tolist() for name, state in layer.states.items()}
-    )
+    states = {name: state[:, index].tolist() for name, state in layer.states.items()}
+    return NeuronTrace(membrane, threshold, spike, place_of(index, layer.shape), states)

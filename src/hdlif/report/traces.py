@@ -4,11 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from markupsafe import Markup
 
 from hdlif.report import charts
 from hdlif.report.charts import Membrane, Spikes, Text
 from hdlif.report.figures import Figure, time_axis, union
+
+_AXES = ("channel", "row", "column")
 
 
 @dataclass(frozen=True)
@@ -17,12 +20,14 @@ class NeuronTrace:
 
     Attributes:
         threshold: NaN where there is none.
+        place: where it stands in its layer, as `place_of` says.
         states: those that it has beside the one that the membrane is reset to, after each step.
     """
 
     membrane: Sequence[float]
     threshold: Sequence[float]
     spike: Sequence[float]
+    place: str
     states: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
@@ -32,6 +37,18 @@ class Traces:
 
     sample: str
     networks: Mapping[str, Mapping[str, NeuronTrace]]
+
+
+def place_of(index: int, shape: Sequence[int]) -> str:
+    """Where a neuron stands in a layer of shape [C, H, W], or [C]; all is counted from 0.
+
+    >>> place_of(21, (2, 4, 4))
+    'channel 1, row 1, column 1'
+    >>> place_of(7, (10,))
+    'channel 7'
+    """
+    places = np.unravel_index(index, tuple(shape))
+    return ", ".join(f"{axis} {place}" for axis, place in zip(_AXES, places, strict=False))
 
 
 def figures(names: Sequence[str], traces: Traces) -> list[Figure]:
@@ -48,7 +65,8 @@ def _raster(
 ) -> Figure:
     caption = (
         f"Spikes of single neurons (layer:index) on {sample}; the area of a mark is the value of the spike. "
-        "The index counts the neurons of a layer from 0: channel by channel, and in each row by row."
+        "The index counts the neurons of a layer from 0: channel by channel, and in each row by row; the table says "
+        "where each stands."
     )
     largest = max((max(trace.spike) for of_one in found for trace in of_one.values()), default=0.0) or 1.0
     spikes, counts = [], []
@@ -64,12 +82,12 @@ def _raster(
     steps = max(len(trace.spike) for of_one in found for trace in of_one.values())
     chart = charts.raster(Text("raster", caption, "; ".join(counts) + "."), neurons, spikes, steps=steps)
     rows = [
-        [neuron, names[style], _numbers(of_one[neuron].spike)]
+        [neuron, of_one[neuron].place, names[style], _numbers(of_one[neuron].spike)]
         for neuron in neurons
         for style, of_one in enumerate(found)
         if neuron in of_one
     ]
-    return Figure(caption, [Markup(chart)], ["neuron", "network", "spike, t = 1, 2, …"], rows, kind="raster")
+    return Figure(caption, [Markup(chart)], ["neuron", "place", "network", "spike, t = 1, 2, …"], rows, kind="raster")
 
 
 def _membranes(
@@ -92,8 +110,11 @@ def _membranes(
         text = Text(f"membrane-{place}", f"membrane of {neuron}", description)
         drawn.append(Markup(charts.membranes(text, panel, title=neuron)))
         drawn += _other_states(found, neuron, place)
-        rows += [[neuron, names[one.style], _numbers(one.membrane), _numbers(one.threshold)] for one in panel]
-    headings = ["neuron", "network", "membrane, t = 1, 2, …", "threshold"]
+        rows += [
+            [neuron, found[one.style][neuron].place, names[one.style], _numbers(one.membrane), _numbers(one.threshold)]
+            for one in panel
+        ]
+    headings = ["neuron", "place", "network", "membrane, t = 1, 2, …", "threshold"]
     return Figure(caption, drawn, headings, rows, small=True, kind="membranes")
 
 

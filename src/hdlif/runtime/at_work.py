@@ -25,11 +25,13 @@ class LayerAtWork:
             states after the step, or its current.
         threshold: what it is compared with, [T, N]; NaN where nothing is compared.
         spike: what is emitted, [T, N].
+        shape: [C, H, W], or [C].
     """
 
     membrane: Floats
     threshold: Floats
     spike: Floats
+    shape: tuple[int, ...]
 
 
 def layers_at_work(graph: Graph, values: Mapping[str, Array]) -> dict[str, LayerAtWork]:
@@ -57,5 +59,5 @@ def _layer(node: Node, currents: Floats, spikes: Array) -> LayerAtWork:
             membrane[t], threshold[t] = (registers[place] for place in program.decision)
         else:
             membrane[t] = states[0] if states else current
-    flat = (len(currents), -1)
-    return LayerAtWork(membrane.reshape(flat), threshold.reshape(flat), spikes.astype(np.float32).reshape(flat))
+    flat, shape = (len(currents), -1), currents.shape[1:]
+    return LayerAtWork(membrane.reshape(flat), threshold.reshape(flat), spikes.astype(np.float32).reshape(flat), shape)
