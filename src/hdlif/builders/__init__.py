@@ -46,7 +46,7 @@ from hdlif.builders.recipe import check, check_names, names_own_parts, try_trace
 from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.builders.shipped import DATA, DataKind
 from hdlif.builders.spikes import SPIKES
-from hdlif.builders.task import TASKS, build_measured_task, build_task, target_taken
+from hdlif.builders.task import TASKS, build_measured_task, build_task, target_taken, with_class_weights
 from hdlif.builders.weights import WEIGHTS
 
 __all__ = [
@@ -112,6 +112,7 @@ __all__ = [
     "target_taken",
     "try_traces",
     "try_update",
+    "with_class_weights",
     "with_data_found",
     "with_steps_of_data",
 ]

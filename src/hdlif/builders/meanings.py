@@ -243,6 +243,7 @@ MEANINGS: Mapping[str, str] = {
     "task.kind.multilabel": "Any number of labels of a sample.",
     "task.combine": "How outputs over time become an answer: their mean, the last, or each.",
     "task.learn_from": "The steps that have a loss: every one, the last, or late ones more.",
+    "task.class_weights": "Factors of the classes' losses: one for each, or balanced, so that rare ones count alike.",
     "task.delay": "The answer to step t is read at step t + delay.",
     "task.loss": "squared, absolute, or huber (squared up to one deviation).",
     "task.threshold": "The probability from which a label is said.",

@@ -15,7 +15,7 @@ from hdlif.builders.kinds import own_kinds
 from hdlif.builders.model import MODELS, build_model, checked_model
 from hdlif.builders.optimization import checked_optimizer, checked_schedule, try_optimization
 from hdlif.builders.rule import build_rule, build_training_rule, checked_criterion, checked_rule
-from hdlif.builders.task import build_measured_task, checked_task
+from hdlif.builders.task import build_measured_task, checked_task, with_class_weights
 from hdlif.config import Recipe
 from hdlif.errors import HdlifError, InputError, RecipeError, first_line
 
@@ -98,7 +98,9 @@ def try_update(recipe: Recipe, ranks: int = 1) -> None:
         if place.type == "meta" and not names_own_parts(recipe):
             return
         # Two, for batch norm needs more than one value.
-        x, target = (one.to(place) for one in random_batch(recipe, draws, 2))
+        noise = random_batch(recipe, draws, 2)
+        recipe = with_class_weights(recipe, lambda: noise[1])
+        x, target = (one.to(place) for one in noise)
         with _saying_what_it_cannot_train(recipe):
             rule = build_rule(recipe)
             for step in rule(network.train(), x, target, rule.schedule(recipe.time_steps, draws)):

@@ -14,6 +14,8 @@ from hdlif.config import Recipe
 from hdlif.errors import InputError, RecipeError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from hdlif.tasks import Task
 
 TASKS: Mapping[str, Callable[..., Task]] = {
@@ -99,6 +101,22 @@ def target_taken(kind: str, *, each: bool) -> str:
 def learned_arguments(recipe: Recipe) -> dict[str, Any]:
     """What the section says of what is learned, without what is measured."""
     return {key: value for key, value in recipe.task.arguments.items() if key not in _MEASURING}
+
+
+def with_class_weights(recipe: Recipe, labels: Callable[[], Tensor]) -> Recipe:
+    """The recipe with "balanced" class weights as numbers; with others as it is.
+
+    Args:
+        labels: gives the classes that are counted, int64, those of the training samples.
+    """
+    arguments = recipe.task.arguments
+    if recipe.task.kind not in TASKS or arguments.get("class_weights") != "balanced":
+        return recipe
+    from hdlif.tasks import balanced_weights
+
+    weights = balanced_weights(labels(), len(data_kind(recipe).labels))
+    counted = {"kind": recipe.task.kind, **arguments, "class_weights": list(weights)}
+    return recipe.model_copy(update={"task": recipe.task.model_validate(counted)})
 
 
 def build_task(recipe: Recipe) -> Task:

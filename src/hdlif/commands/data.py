@@ -17,6 +17,10 @@ _MOST_FILES = 10
 """Files that are named of those that are odd."""
 _MOST_SHOWN = 64
 """Values or labels whose ranges or counts are listed."""
+RARE = 5
+"""How many times as many samples another class has than one that is said to be rare."""
+EVEN = "task={kind: classify, class_weights: balanced, metrics: [balanced_accuracy], best: balanced_accuracy}"
+"""What lets all classes count alike."""
 
 
 def inspect(
@@ -94,6 +98,16 @@ def inspect(
     return result
 
 
+def _rare_classes(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A line about the rarest class of the training part, where another is `RARE` times as large."""
+    counts = {name: parts["train"] for name, parts in classes.items() if parts["train"]}
+    if not counts or max(counts.values()) < RARE * min(counts.values()):
+        return []
+    rarest = min(counts, key=counts.__getitem__)
+    of_all = f"{cut(rarest)}, {counts[rarest]} of {sum(counts.values())} to train; so that all classes count alike:"
+    return [f"rarest class   {of_all}", f"               --set '{EVEN}'"]
+
+
 def _kind_at(path: str, keys: Mapping[str, Any]) -> str:
     """The kind of data at a path: a file of rows is a recording where it is to be cut into windows, else a table."""
     rows = Path(path).suffix.lower() in SUFFIXES
@@ -128,7 +142,7 @@ def as_text(result: dict[str, Any]) -> str:
             *([f"passed over    {ignored}"] if ignored else []),
             *_odd_files(result),
             *([f"pictures       {result['sheet']}, {result['sheet_rows']}"] if "sheet" in result else []),
-            *(_of_target(result["target"]) if "target" in result else []),
+            *(_of_target(result["target"]) if "target" in result else _rare_classes(result["classes"])),
             *persistence_lines(result),
             *(f"warning        {line}" for line in result["warnings"]),
         ]

@@ -134,8 +134,10 @@ def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, "NeuronTrace"]:
         layer = layers[name]
         order = np.argsort(-(layer.spike != 0).sum(0), kind="stable")[:_LIVELIEST]
         for index in sorted(order.tolist()):
-            columns = (values[:, index].tolist() for values in (layer.membrane, layer.threshold, layer.spike))
-            traces[f"{name}:{index}"] = NeuronTrace(*columns, place_of(index, layer.shape))
+            membrane, threshold, spike = (
+                values[:, index].tolist() for values in (layer.membrane, layer.threshold, layer.spike)
+            )
+            traces[f"{name}:{index}"] = NeuronTrace(membrane, threshold, spike, place_of(index, layer.shape))
     return traces
 
 

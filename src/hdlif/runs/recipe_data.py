@@ -6,10 +6,10 @@ import json
 import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hdlif import builders
-from hdlif.config import DataConfig, Recipe, load_recipe, replace_value
+from hdlif.config import Component, DataConfig, Recipe, load_recipe, replace_value
 from hdlif.errors import DataError, RecipeError, cut
 from hdlif.runs.files import write_text
 
@@ -35,7 +35,7 @@ def load_with_data(
     """A recipe that can be built, and what was found where its data are the user's own.
 
     Where its data are replaced by series, or arguments of generated ones are, and its time steps are not, these become
-    as many as a series has.
+    as many as a series has. Class weights that are "balanced" become numbers.
 
     Args:
         recipe: a recipe, its file, or the name of one that ships.
@@ -55,7 +55,16 @@ def load_with_data(
     if not isinstance(recipe, Recipe) and "time_steps" not in stated and _are_other_data(stated, loaded):
         chosen = builders.with_steps_of_data(chosen, say=say)
     builders.check(chosen)
-    return chosen, found
+    weighed = _weighed(chosen, data_root, found)
+    if weighed is not chosen:
+        counted = cast("list[float]", weighed.task.arguments["class_weights"])
+        weights = zip(builders.data_kind(weighed).labels, counted, strict=True)
+        say(f"class weights: {cut(', '.join(f'{name} {weight:.3g}' for name, weight in weights), 300)}")
+    return weighed, found
+
+
+def _weighed(recipe: Recipe, root: Path | None, found: Found | None) -> Recipe:
+    return builders.with_class_weights(recipe, lambda: builders.build_data(recipe, root, found=found).train.labels)
 
 
 def _are_other_data(stated: Collection[str], recipe: Recipe) -> bool:
@@ -66,7 +75,7 @@ def _are_other_data(stated: Collection[str], recipe: Recipe) -> bool:
 
 
 class Looks:
-    """Looks at each of the user's own data once, however many recipes name them.
+    """Looks at each of the user's own data once, and counts classes once, however many recipes ask for it.
 
     Args:
         root: as `with_data_found` takes it.
@@ -75,9 +84,17 @@ class Looks:
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
         self._stated: dict[str, dict[str, Any]] = {}
+        self._weighed: dict[str, Component] = {}
 
     def __call__(self, recipe: Recipe) -> Recipe:
-        """The recipe with what was found stated in it; raises as `with_data_found`."""
+        """The recipe with what was found, and class weights, stated in it; raises as `with_data_found`."""
+        stated = self._with_data(recipe)
+        key = stated.model_dump_json(include={"data", "task"})
+        if key not in self._weighed:
+            self._weighed[key] = _weighed(stated, self._root, None).task
+        return stated.model_copy(update={"task": self._weighed[key]})
+
+    def _with_data(self, recipe: Recipe) -> Recipe:
         section = recipe.data
         if builders.found_kind(section.kind) is None:
             return recipe

@@ -2,6 +2,7 @@
 
 from hdlif.tasks.answered import Answered, RightBy
 from hdlif.tasks.asked import Each, finite
+from hdlif.tasks.class_weights import balanced_weights
 from hdlif.tasks.classify import Chosen, Classify, Confusion
 from hdlif.tasks.measured import Measured
 from hdlif.tasks.multilabel import Multilabel
@@ -27,6 +28,7 @@ __all__ = [
     "Target",
     "Task",
     "Total",
+    "balanced_weights",
     "figures_as_json",
     "finite",
     "task_of",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
 from hdlif.tasks.answered import RightBy, counted_from
+from hdlif.tasks.class_weights import ClassWeights, check_weights, cross_entropy
 from hdlif.tasks.early import EarlyAnswers
 from hdlif.tasks.learned_steps import LearnFrom, chosen_steps, timed
 from hdlif.tasks.measured import Measured, class_noise
@@ -40,16 +40,22 @@ class Classify(Measured):
         learn_from: the steps that have a loss, see `LearnFrom`; None for the last alone where `combine` is "last", else
             for every step.
         label_smoothing: of the loss that is learned from.
+        class_weights: of the loss that is learned from; what is measured counts all samples alike.
         metrics, best: as in `Measured`; a metric gets probabilities [N, classes] and classes [N].
     """
 
     combine: Literal["mean", "last"] = "mean"
     label_smoothing: float = 0.0
     learn_from: LearnFrom | None = None
+    class_weights: ClassWeights | None = field(default=None, hash=False)
 
     target: ClassVar[Target] = "class"
     figures: ClassVar[Mapping[str, bool]] = {"accuracy": True}
     right_by: ClassVar[RightBy] = "mean"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_weights(self.class_weights, self.outputs)
 
     @property
     def record(self) -> TaskRecord:
@@ -62,7 +68,7 @@ class Classify(Measured):
 
     def criterion(self) -> Criterion:
         """Cross-entropy; at each step of its own outputs, or of the mean of all by a rule that sees all."""
-        return self.timed(partial(F.cross_entropy, label_smoothing=self.label_smoothing))
+        return self.timed(cross_entropy(self.class_weights, self.label_smoothing))
 
     def timed(self, criterion: Criterion) -> Criterion:
         """A criterion of the steps that are learned from."""

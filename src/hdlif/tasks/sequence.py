@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
 from hdlif.tasks.answered import RightBy
+from hdlif.tasks.class_weights import ClassWeights, check_weights, cross_entropy
 from hdlif.tasks.classify import Confusion
 from hdlif.tasks.learned_steps import LearnFrom, chosen_steps, timed
 from hdlif.tasks.measured import Measured, class_noise
@@ -39,12 +39,14 @@ class LabelSequence(Measured):
         delay: the answer to step t is read at step t + delay; the first `delay` outputs say nothing.
         learn_from: of the steps that have an answer, those that have a loss, see `LearnFrom`.
         label_smoothing: of the loss that is learned from.
+        class_weights: of the loss that is learned from; what is measured counts all steps alike.
         metrics, best: as in `Measured`; a metric gets probabilities [N, classes] and classes [N] of all steps.
     """
 
     delay: int = 0
     label_smoothing: float = 0.0
     learn_from: LearnFrom = "every"
+    class_weights: ClassWeights | None = field(default=None, hash=False)
 
     target: ClassVar[Target] = "classes"
     figures: ClassVar[Mapping[str, bool]] = {"accuracy": True, "whole_sequences": True}
@@ -53,6 +55,7 @@ class LabelSequence(Measured):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_delay(self.delay, self.time_steps)
+        check_weights(self.class_weights, self.outputs)
 
     @property
     def record(self) -> TaskRecord:
@@ -60,7 +63,7 @@ class LabelSequence(Measured):
 
     def criterion(self) -> Criterion:
         """Cross-entropy of each step's outputs with the class of its own target."""
-        return self.timed(partial(F.cross_entropy, label_smoothing=self.label_smoothing))
+        return self.timed(cross_entropy(self.class_weights, self.label_smoothing))
 
     def timed(self, criterion: Criterion) -> Criterion:
         """A criterion of the steps that are learned from, each with its own target."""

@@ -1,0 +1,113 @@
+"""Class weights: the loss beside its plain sum, that parts of a batch add up to it, and what is refused."""
+
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hdlif.errors import InputError
+from hdlif.learning import loss_over, mean_logits
+from hdlif.tasks import Classify, LabelSequence, Task, balanced_weights
+from hdlif.tasks.class_weights import ClassWeights, WeightedCrossEntropy
+
+ABC = ("a", "b", "c")
+WEIGHTS = (0.5, 2.0, 3.0)
+T, B = 4, 6
+
+
+def drawn(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+LOGITS = drawn(B, 3)
+LABELS = torch.tensor([0, 1, 1, 2, 0, 2])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_each_sample_counts_by_the_weight_of_its_class(smoothing: float) -> None:
+    wanted = torch.zeros((), dtype=torch.float64)
+    for logits, label in zip(LOGITS.log_softmax(1), LABELS.tolist(), strict=True):
+        for c in range(3):
+            share = (1 - smoothing) * (c == label) + smoothing / 3
+            wanted -= share * WEIGHTS[c] * logits[c] / B
+    torch.testing.assert_close(WeightedCrossEntropy(WEIGHTS, smoothing)(LOGITS, LABELS), wanted)
+
+
+def test_weights_of_one_are_no_weights() -> None:
+    plain = Classify(ABC, T, label_smoothing=0.1).criterion()
+    torch.testing.assert_close(
+        Classify(ABC, T, label_smoothing=0.1, class_weights=[1, 1, 1]).criterion()(LOGITS, LABELS),
+        plain(LOGITS, LABELS),
+    )
+
+
+def test_a_mixed_sample_has_the_weights_of_both_classes() -> None:
+    criterion = WeightedCrossEntropy(WEIGHTS)
+    share = 0.3
+    mixed = (1 - share) * F.one_hot(LABELS, 3) + share * F.one_hot(LABELS.flip(0), 3)
+    wanted = (1 - share) * criterion(LOGITS, LABELS) + share * criterion(LOGITS, LABELS.flip(0))
+    torch.testing.assert_close(criterion(LOGITS, mixed.double()), wanted)
+
+
+def test_halves_of_a_batch_have_the_gradient_of_the_whole_one() -> None:
+    """Although the weights of the two differ, by whose sum PyTorch's mean would divide."""
+    criterion = WeightedCrossEntropy(WEIGHTS)
+    halves = [criterion(LOGITS[part], LABELS[part]) for part in torch.arange(B).chunk(2)]
+    torch.testing.assert_close(sum(halves) / 2, criterion(LOGITS, LABELS))
+
+
+def test_balanced_weights_let_all_classes_count_alike() -> None:
+    labels = torch.tensor([0] * 6 + [2] * 3 + [1] * 1)
+    weights = balanced_weights(labels, 3)
+    shares = [weights[c] * int((labels == c).sum()) for c in range(3)]
+    assert shares == pytest.approx([len(labels) / 3] * 3, abs=1e-5)
+    # Of a class that is not there nothing follows.
+    assert balanced_weights(torch.tensor([[0, 0], [0, 2]]), 4) == pytest.approx((2 / 3, 1, 2, 1), abs=1e-6)
+
+
+@pytest.mark.parametrize("learn_from", ["every", "last", "late"])
+def test_each_step_of_a_sequence_counts_by_the_weight_of_its_class(learn_from: str) -> None:
+    outputs, target = drawn(T, B, 3), torch.randint(3, (B, T), generator=torch.Generator().manual_seed(1))
+    criterion = LabelSequence(ABC, T, delay=1, learn_from=learn_from, class_weights=WEIGHTS).criterion()
+    found = loss_over(criterion, outputs, target, mean_logits)
+    # The answer to step t is read at step t + 1.
+    steps = [WeightedCrossEntropy(WEIGHTS)(outputs[t + 1], target[:, t]) for t in range(T - 1)]
+    shares = {"every": [1 / 3] * 3, "last": [0, 0, 1], "late": [1 / 6, 2 / 6, 3 / 6]}[learn_from]
+    torch.testing.assert_close(found, sum(share * step for share, step in zip(shares, steps, strict=True)))
+
+
+@pytest.mark.parametrize("make", [Classify, LabelSequence])
+def test_what_is_measured_counts_all_samples_alike(make: type[Classify] | type[LabelSequence]) -> None:
+    outputs = drawn(T, B, 3)
+    target = LABELS if make is Classify else LABELS[:, None].expand(B, T)
+    weighed, plain = (make(ABC, T, class_weights=weights).tally() for weights in (WEIGHTS, None))
+    for tally in (weighed, plain):
+        tally(outputs, target)
+    assert weighed.evaluation() == plain.evaluation()
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ((1.0, 2.0), "task.class_weights has 2 numbers; give one for each of the 3 classes, in this order: a, b, c"),
+        ((1.0,), "task.class_weights has 1 number; give one"),
+        ((1.0, 0.0, 1.0), "task.class_weights = 0 of 'b'; give a number above 0"),
+        ((1.0, 1.0, float("inf")), "task.class_weights = inf of 'c'"),
+        ((1.0, 1.0, float("nan")), "task.class_weights = nan of 'c'"),
+        ("equal", "task.class_weights = 'equal'; give balanced, or a number for each class"),
+    ],
+)
+@pytest.mark.parametrize("make", [Classify, LabelSequence])
+def test_weights_that_are_none_are_refused(
+    make: type[Classify] | type[LabelSequence], weights: ClassWeights, words: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(words)}"):
+        make(ABC, T, class_weights=weights)
+
+
+def test_balanced_weights_are_counted_before_they_are_learned_with() -> None:
+    task: Task = Classify(ABC, T, class_weights="balanced")
+    with pytest.raises(InputError, match=r"follows from the training samples; give .*balanced_weights\("):
+        task.criterion()(LOGITS, LABELS)
