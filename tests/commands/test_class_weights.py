@@ -5,17 +5,19 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from hdlif import builders
 from hdlif.commands.data import as_text, inspect
+from hdlif.commands.profile import profile_training
 from hdlif.commands.recipes import check
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import train
 from hdlif.config import Component, Recipe, load_recipe
-from hdlif.errors import RecipeError
-from hdlif.runs.recipe_data import Looks, load_with_data
+from hdlif.errors import DataError, RecipeError
+from hdlif.runs.recipe_data import Looks, with_class_weights
 from hdlif.tasks import balanced_weights
 from series_files import write_csv
 from table_files import table_rows
@@ -84,6 +86,7 @@ def test_seeds_that_are_finished_are_skipped_though_weights_are_counted_anew(tmp
     said: list[list[str]] = [[], []]
     for lines in said:
         train_seeds("digits_hdlif", seeds=1, out=tmp_path, overrides=small, memory_repeats=0, say=lines.append)
+        assert sum(line.startswith("class weights: 0 ") for line in lines) == 1
     assert "seed 42: training" in said[0]
     assert "seed 42: training" not in said[1]
     # Of the samples that are trained on alone.
@@ -94,7 +97,8 @@ def test_seeds_that_are_finished_are_skipped_though_weights_are_counted_anew(tmp
 
 def test_tables_of_trainings_count_classes_once_and_as_a_training_does(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = load_recipe("digits_hdlif", [BALANCED])
-    loaded, _ = load_with_data(chosen)
+    weighed = with_class_weights(chosen)
+    assert weighed.task != chosen.task
     built: list[Recipe] = []
     build = builders.build_data
 
@@ -106,11 +110,38 @@ def test_tables_of_trainings_count_classes_once_and_as_a_training_does(monkeypat
     look = Looks()
     for seed in (42, 43):
         of_seed = look(chosen.model_copy(update={"seed": seed}))
-        assert of_seed == loaded.model_copy(update={"seed": seed})
+        assert of_seed == weighed.model_copy(update={"seed": seed})
     assert len(built) == 1
     plain = chosen.model_copy(update={"task": Component.model_validate({"kind": "classify"})})
     assert look(plain) == plain
     assert len(built) == 1
+
+
+def test_what_is_no_task_of_classes_is_refused_before_classes_are_counted() -> None:
+    with pytest.raises(RecipeError, match="learns one class of a sample"):
+        Looks()(load_recipe("mackey_glass_hdlif", [BALANCED]))
+
+
+def test_of_a_series_with_a_delay_the_steps_that_are_learned_are_counted() -> None:
+    """All others have one class of this set: seven times as much would be learned from those that are asked for."""
+    weighed = with_class_weights(load_recipe("copy_hdlif", ["task.class_weights=balanced"]))
+    weights = np.array(weighed.task.arguments["class_weights"])
+    delay = weighed.task.arguments["delay"]
+    learned = builders.build_data(weighed).train.labels[:, : weighed.time_steps - delay]
+    assert weights[learned.numpy()].mean() == pytest.approx(1, abs=1e-3)
+
+
+def test_a_resume_on_other_data_says_what_changed(rows: Path, tmp_path: Path) -> None:
+    trained(rows, tmp_path / "run", BALANCED)
+    (tmp_path / "run" / "summary.json").unlink()
+    rows.write_text(rows.read_text() + "p99,small,1.5,99\n")
+    with pytest.raises(DataError, match=r"is not as it was when the training .* began: 1 added"):
+        trained(rows, tmp_path / "run", BALANCED, resume=True)
+
+
+def test_what_trains_on_noise_needs_no_data() -> None:
+    small = [BALANCED, "model.width=4", "data.batch_size=2"]
+    assert profile_training("cifar10_resnet18_hdlif", overrides=small).as_dict()
 
 
 def test_a_recipe_with_balanced_weights_is_good_before_its_data_are_counted() -> None:
@@ -122,8 +153,8 @@ def test_a_recipe_with_balanced_weights_is_good_before_its_data_are_counted() ->
     ("weights", "words"),
     [
         ("[1, 2]", r"^task\.class_weights has 2 numbers; give one for each of the 10 classes, in this order: 0, 1, "),
-        ("equal", r"^task\.class_weights = 'equal' is refused; it should be 'balanced'"),
-        ("[1, x]", r"^task\.class_weights = "),
+        ("equal", r"^task\.class_weights = 'equal' is refused; it should be 'balanced', or it should be a list$"),
+        ("[1, x]", r"^task\.class_weights = .*; it should be 'balanced', or item 2 of it should be a valid number"),
     ],
 )
 def test_weights_that_are_none_are_refused(weights: str, words: str) -> None:

@@ -53,7 +53,7 @@ OPTIMIZER = optimizer_of(MODEL)
 STATE = {**checkpoint.training_tensors(MODEL, OPTIMIZER), **Average(MODEL, 0.9).tensors()}
 COUNTERS = {
     **{"epoch": 1, "batch": 2, "step": 21, "window": 1, "loss": 2.5, "correct": 9, "answers": 16, "train_seconds": 1.5},
-    **{"best_epoch": 1, "best_score": 0.5, "best_loss": 1.5},
+    **{"best_epoch": 1, "best_score": 0.5, "best_loss": 1.5, "score_epoch": 1},
     **{"best_metrics": {"accuracy": 0.5}, "best_per_step": [0.25, 0.5]},
 }
 COUNTS = {"metrics_bytes": 0, "precision": {}, "skipped_updates": 0, "averaged_updates": 21}

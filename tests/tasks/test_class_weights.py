@@ -1,7 +1,9 @@
 """Class weights: the loss beside its plain sum, that parts of a batch add up to it, and what is refused."""
 
 import re
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,8 @@ from torch import Tensor
 from hdlif.errors import InputError
 from hdlif.learning import loss_over, mean_logits
 from hdlif.tasks import Classify, LabelSequence, Task, balanced_weights
-from hdlif.tasks.class_weights import ClassWeights, WeightedCrossEntropy
+from hdlif.tasks.class_weights import WeightedCrossEntropy
+from hdlif.tasks.learned_steps import LearnFrom
 
 ABC = ("a", "b", "c")
 WEIGHTS = (0.5, 2.0, 3.0)
@@ -31,7 +34,7 @@ def test_each_sample_counts_by_the_weight_of_its_class(smoothing: float) -> None
     for logits, label in zip(LOGITS.log_softmax(1), LABELS.tolist(), strict=True):
         for c in range(3):
             share = (1 - smoothing) * (c == label) + smoothing / 3
-            wanted -= share * WEIGHTS[c] * logits[c] / B
+            wanted -= WEIGHTS[label] * share * logits[c] / B
     torch.testing.assert_close(WeightedCrossEntropy(WEIGHTS, smoothing)(LOGITS, LABELS), wanted)
 
 
@@ -43,8 +46,25 @@ def test_weights_of_one_are_no_weights() -> None:
     )
 
 
-def test_a_mixed_sample_has_the_weights_of_both_classes() -> None:
-    criterion = WeightedCrossEntropy(WEIGHTS)
+def test_smoothing_teaches_no_rare_class_to_common_samples() -> None:
+    """Were its share weighed by the rare class, every sample would be answered by it."""
+    labels = torch.tensor([0] * 98 + [1] * 2)
+    logits = torch.zeros(100, 2, requires_grad=True)
+    criterion = (
+        Classify(("often", "rare"), T, label_smoothing=0.1, class_weights="balanced").counted(labels).criterion()
+    )
+    optimizer = torch.optim.SGD([logits], lr=20.0)
+    for _ in range(300):
+        optimizer.zero_grad()
+        criterion(logits, labels).backward()
+        optimizer.step()
+    assert logits.argmax(1).equal(labels)
+    torch.testing.assert_close(logits.softmax(1)[0], torch.tensor([0.95, 0.05]), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_a_mixed_sample_has_the_weights_of_both_classes(smoothing: float) -> None:
+    criterion = WeightedCrossEntropy(WEIGHTS, smoothing)
     share = 0.3
     mixed = (1 - share) * F.one_hot(LABELS, 3) + share * F.one_hot(LABELS.flip(0), 3)
     wanted = (1 - share) * criterion(LOGITS, LABELS) + share * criterion(LOGITS, LABELS.flip(0))
@@ -67,8 +87,16 @@ def test_balanced_weights_let_all_classes_count_alike() -> None:
     assert balanced_weights(torch.tensor([[0, 0], [0, 2]]), 4) == pytest.approx((2 / 3, 1, 2, 1), abs=1e-6)
 
 
+@pytest.mark.parametrize(("learn_from", "counted"), [("every", [0, 1, 2]), ("late", [0, 1, 2]), ("last", [2])])
+def test_of_a_sequence_the_steps_with_a_loss_are_counted(learn_from: LearnFrom, counted: list[int]) -> None:
+    target = torch.randint(3, (200, T), generator=torch.Generator().manual_seed(2))
+    target[:, 3] = 0
+    task = LabelSequence(ABC, T, delay=1, learn_from=learn_from, class_weights="balanced").counted(target)
+    assert task.class_weights == balanced_weights(target[:, counted], 3)
+
+
 @pytest.mark.parametrize("learn_from", ["every", "last", "late"])
-def test_each_step_of_a_sequence_counts_by_the_weight_of_its_class(learn_from: str) -> None:
+def test_each_step_of_a_sequence_counts_by_the_weight_of_its_class(learn_from: LearnFrom) -> None:
     outputs, target = drawn(T, B, 3), torch.randint(3, (B, T), generator=torch.Generator().manual_seed(1))
     criterion = LabelSequence(ABC, T, delay=1, learn_from=learn_from, class_weights=WEIGHTS).criterion()
     found = loss_over(criterion, outputs, target, mean_logits)
@@ -97,17 +125,27 @@ def test_what_is_measured_counts_all_samples_alike(make: type[Classify] | type[L
         ((1.0, 1.0, float("inf")), "task.class_weights = inf of 'c'"),
         ((1.0, 1.0, float("nan")), "task.class_weights = nan of 'c'"),
         ("equal", "task.class_weights = 'equal'; give balanced, or a number for each class"),
+        ("123", "task.class_weights = '123'; give balanced"),
+        ({"a": 1.0, "b": 1.0, "c": 1.0}, "task.class_weights = {'a': 1.0, "),
+        ([1.0, None, 1.0], "task.class_weights = [1.0, None, 1.0]; give balanced"),
+        (3, "task.class_weights = 3; give balanced"),
     ],
 )
 @pytest.mark.parametrize("make", [Classify, LabelSequence])
 def test_weights_that_are_none_are_refused(
-    make: type[Classify] | type[LabelSequence], weights: ClassWeights, words: str
+    make: type[Classify] | type[LabelSequence], weights: Any, words: str
 ) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(words)}"):
         make(ABC, T, class_weights=weights)
 
 
+def test_weights_of_any_sequence_make_one_task() -> None:
+    wanted = Classify(ABC, T, class_weights=(1.0, 2.0, 3.0))
+    assert Classify(ABC, T, class_weights=[1, 2, 3]) == wanted
+    assert Classify(ABC, T, class_weights=np.array([1.0, 2.0, 3.0])) == wanted  # type: ignore[arg-type]
+
+
 def test_balanced_weights_are_counted_before_they_are_learned_with() -> None:
     task: Task = Classify(ABC, T, class_weights="balanced")
-    with pytest.raises(InputError, match=r"follows from the training samples; give .*balanced_weights\("):
+    with pytest.raises(InputError, match=r"follows from the training samples; .* task\.counted\(sets"):
         task.criterion()(LOGITS, LABELS)

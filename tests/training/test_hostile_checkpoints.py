@@ -97,7 +97,10 @@ KEYS = [
         f"counters.{name}"
         for name in ("epoch", "batch", "step", "window", "loss", "correct", "answers", "train_seconds")
     ),
-    *(f"counters.{name}" for name in ("best_epoch", "best_score", "best_loss", "best_metrics", "best_per_step")),
+    *(
+        f"counters.{name}"
+        for name in ("best_epoch", "best_score", "best_loss", "score_epoch", "best_metrics", "best_per_step")
+    ),
     *("recipe", "recipe.seed", "recipe.training", "recipe.training.epochs", "counters", "metrics_bytes", "precision"),
     *("skipped_updates", "averaged_updates", "threads"),
 ]

@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 from torchmetrics import Metric
 
+from hdlif.config import TrainingConfig
 from hdlif.errors import InputError
 from hdlif.learning import StochasticStep
 from hdlif.training import checkpoint
@@ -70,7 +71,7 @@ def test_a_resume_has_the_same_metrics_and_the_same_best_epoch(asked: Path, tmp_
     assert (tmp_path / "model.safetensors").read_bytes() == (asked / "model.safetensors").read_bytes()
     assert validations(tmp_path) == validations(asked)
     counters = [checkpoint.load(out / "last.safetensors")[1]["counters"] for out in (tmp_path, asked)]
-    kept = ("best_epoch", "best_score", "best_loss", "best_metrics")
+    kept = ("best_epoch", "best_score", "best_loss", "score_epoch", "best_metrics")
     assert [counters[0][key] for key in kept] == [counters[1][key] for key in kept]
 
 
@@ -119,6 +120,16 @@ def test_of_epochs_with_an_equal_metric_the_one_with_the_least_loss_is_the_best(
     # Also where it goes on from what is written.
     Undefined.values = (0.0,)
     assert tiny.train(tmp_path, task=asking({"u": Undefined()}, best="u"), resume=True).best_epoch == fit.best_epoch
+
+
+def test_an_equal_score_is_no_reason_for_patience(tmp_path: Path) -> None:
+    Undefined.values = (0.0, 0.25, 0.5, 0.5, 0.5, 0.5)
+    config = TrainingConfig(epochs=9, learning_rate=0.1, patience=2)
+    fit = tiny.train(tmp_path, task=asking({"u": Undefined(compute_with_cache=False)}, best="u"), config=config)
+    losses = [event["loss"] for event in validations(tmp_path)]
+    assert len(losses) == 4
+    # The last of equal ones may be kept all the same.
+    assert fit.best_epoch == 1 + min((1, 2, 3), key=lambda epoch: losses[epoch])
 
 
 class FailsLate(Undefined):

@@ -185,9 +185,20 @@ def _of_type(check: TypeAdapter[Any], value: Any, key: str) -> Any:
                 return [value]
             listed = ", ".join(part.strip() for part in value.split(","))
             raise RecipeError(f"{key} = {brief(value)} is text; give a list: --set '{key}=[{listed}]'") from None
-        message = error.errors()[0]["msg"]
-        raise RecipeError(f"{key} = {brief(value)} is refused; it {message.removeprefix('Input ')}") from None
+        wanted = ", or ".join(dict.fromkeys(_wanted(one["loc"], one["msg"]) for one in error.errors()))
+        raise RecipeError(f"{key} = {brief(value)} is refused; {wanted}") from None
     return value
+
+
+def _wanted(place: tuple[int | str, ...], message: str) -> str:
+    """What should stand at a place of a value, of a message of pydantic's.
+
+    >>> _wanted((), "Input should be 'mean'"), _wanted((1,), "Input should be a valid number")
+    ("it should be 'mean'", 'item 2 of it should be a valid number')
+    """
+    said = "should be a list" if "Sequence" in message else message.removeprefix("Input ")
+    items = [part + 1 for part in place if isinstance(part, int)]
+    return f"item {items[-1]} of it {said}" if items else f"it {said}"
 
 
 _NEITHER = object()

@@ -107,15 +107,14 @@ def with_class_weights(recipe: Recipe, labels: Callable[[], Tensor]) -> Recipe:
     """The recipe with "balanced" class weights as numbers; with others as it is.
 
     Args:
-        labels: gives the classes that are counted, int64, those of the training samples.
+        labels: gives those of the training samples, int64 [N], or [N, T] of a class at each step.
     """
     arguments = recipe.task.arguments
     if recipe.task.kind not in TASKS or arguments.get("class_weights") != "balanced":
         return recipe
-    from hdlif.tasks import balanced_weights
-
-    weights = balanced_weights(labels(), len(data_kind(recipe).labels))
-    counted = {"kind": recipe.task.kind, **arguments, "class_weights": list(weights)}
+    task: Any = build_task(recipe)
+    weights = list(task.counted(labels()).class_weights)
+    counted = {"kind": recipe.task.kind, **arguments, "class_weights": weights}
     return recipe.model_copy(update={"task": recipe.task.model_validate(counted)})
 
 

@@ -26,7 +26,7 @@ from hdlif.nn import Neuron, evaluation_mode
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
-from hdlif.runs.recipe_data import load_with_data
+from hdlif.runs.recipe_data import load_with_data, with_class_weights
 from hdlif.training import note, progress_bar, reestimated, tell, using_threads
 from hdlif.training.threads import FEWEST_ROUNDS, candidates, measured
 
@@ -106,7 +106,8 @@ def _networks(target: str, overrides: Sequence[str], data_root: Path | None = No
         trained = load_trained(Path(target))
         yield _Network(trained.recipe.neuron.kind, trained.recipe, trained.network, trained=True)
         return
-    recipe, _ = load_with_data(target, overrides, data_root=data_root)
+    recipe, found = load_with_data(target, overrides, data_root=data_root)
+    recipe = with_class_weights(recipe, data_root, found)
     torch.manual_seed(recipe.seed)
     own = builders.build_model(recipe)
     yield _Network(recipe.neuron.kind, recipe, own, trained=False)

@@ -15,7 +15,7 @@ from hdlif.report.summary import TrainResult
 from hdlif.runs.files import write_json
 from hdlif.runs.folders import begun, check_free, finished
 from hdlif.runs.processes import check_alone
-from hdlif.runs.recipe_data import load_with_data
+from hdlif.runs.recipe_data import load_with_data, with_class_weights
 from hdlif.training import RunFiles
 
 
@@ -139,7 +139,9 @@ def train_seeds(
         what OUT/seeds.json has.
     """
     check_alone("--seeds", options.get("devices"), options.get("nodes"))
-    first, _ = load_with_data(recipe, overrides, data=data, data_root=options.get("data_root"))
+    root = options.get("data_root")
+    first, found = load_with_data(recipe, overrides, data=data, data_root=root)
+    first = with_class_weights(first, root, found, say=say)
     out = out or Path("runs") / first.name
     runs: list[TrainResult] = []
     overwrite = bool(options.pop("overwrite", False))

@@ -34,7 +34,7 @@ from hdlif.runs.locks import training_alone
 from hdlif.runs.own_parts import PARTS, check_parts, keep_parts, saying_what_is_gone
 from hdlif.runs.processes import joined, processes
 from hdlif.runs.provenance import hardware, versions
-from hdlif.runs.recipe_data import as_begun, check_files, load_with_data, write_files
+from hdlif.runs.recipe_data import as_begun, check_files, load_with_data, with_class_weights, write_files
 from hdlif.runtime.session import available_cores
 from hdlif.tasks import Measured, finite
 from hdlif.training import (
@@ -159,6 +159,7 @@ def train(
         ranks.led(partial(check_files, out, found, recipe))
     if stopped and found is not None:
         recipe = ranks.led(partial(as_begun, recipe, out))
+    recipe = ranks.in_turn(partial(with_class_weights, recipe, data_root, found, say=say if ranks.first else _unsaid))
     if keep:
         # Said now, and looked at again when the folder is this process's.
         ranks.led(lambda: check_free(out))

@@ -12,7 +12,7 @@ class Unreadable(ValueError):  # noqa: N818 - not an error that anybody sees
     """What is wrong with the bytes of a file, in words that follow its name.
 
     Args:
-        text_in: the column of a table in which text stands among numbers, by its name or else its number from 1; None
+        text_in: the column of a table that has something else than numbers, by its name or else its number from 1; None
             where something else is wrong.
     """
 

@@ -21,7 +21,10 @@ class RecipeUpdate:
     def __init__(self, recipe: Recipe) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
-        self.model, self.rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        # On noise, of which there are no classes to balance but its own.
+        weighed = builders.with_class_weights(recipe, lambda: builders.random_batch(recipe, self.generator, 2)[1])
+        self.model, self.rule = builders.build_model(recipe).train(), builders.build_rule(weighed)
         training = recipe.training
         optimizer = builders.build_optimization(training).optimizer(self.model)
         # On the CPU wherever this runs: its seconds and its resident memory are read.
@@ -38,4 +41,3 @@ class RecipeUpdate:
             channels_last=training.channels_last,
             after=after,
         )
-        self.generator = torch.Generator().manual_seed(recipe.seed)

@@ -105,12 +105,13 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     ),
     "validation-accuracy": Explanation(
         "From left to right goes the training, and higher is better. A line that has become flat gains little "
-        "from more epochs; the network is kept at its best epoch, of equal ones that with the least loss.",
+        "from more epochs; the network is kept at its best epoch, of equal ones at that with the least validation "
+        "loss.",
         "how_to/experiments",
     ),
     "validation-metric": Explanation(
         "From left to right goes the training. A line that has become flat gains little from more epochs; the "
-        "network is kept at its best epoch, of equal ones that with the least loss.",
+        "network is kept at its best epoch, of equal ones at that with the least validation loss.",
         "how_to/experiments",
     ),
     "training-loss": Explanation(

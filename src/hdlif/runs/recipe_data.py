@@ -14,6 +14,8 @@ from hdlif.errors import DataError, RecipeError, cut
 from hdlif.runs.files import write_text
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from hdlif.data import Found
 
 FILES = "data_files.json"
@@ -35,7 +37,7 @@ def load_with_data(
     """A recipe that can be built, and what was found where its data are the user's own.
 
     Where its data are replaced by series, or arguments of generated ones are, and its time steps are not, these become
-    as many as a series has. Class weights that are "balanced" become numbers.
+    as many as a series has.
 
     Args:
         recipe: a recipe, its file, or the name of one that ships.
@@ -55,16 +57,35 @@ def load_with_data(
     if not isinstance(recipe, Recipe) and "time_steps" not in stated and _are_other_data(stated, loaded):
         chosen = builders.with_steps_of_data(chosen, say=say)
     builders.check(chosen)
-    weighed = _weighed(chosen, data_root, found)
-    if weighed is not chosen:
+    return chosen, found
+
+
+def with_class_weights(
+    recipe: Recipe,
+    root: Path | None = None,
+    found: Found | None = None,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> Recipe:
+    """The recipe with class weights that are "balanced" as numbers, by the samples that it trains on.
+
+    Args:
+        root, found: as `build_data` takes them.
+        say: gets a line with the numbers.
+    Raises:
+        RecipeError, DataError: the recipe, or its data, cannot be used.
+    """
+
+    def labels() -> Tensor:
+        builders.check_names(recipe)
+        return builders.build_data(recipe, root, found=found).train.labels
+
+    weighed = builders.with_class_weights(recipe, labels)
+    if weighed is not recipe:
         counted = cast("list[float]", weighed.task.arguments["class_weights"])
         weights = zip(builders.data_kind(weighed).labels, counted, strict=True)
         say(f"class weights: {cut(', '.join(f'{name} {weight:.3g}' for name, weight in weights), 300)}")
-    return weighed, found
-
-
-def _weighed(recipe: Recipe, root: Path | None, found: Found | None) -> Recipe:
-    return builders.with_class_weights(recipe, lambda: builders.build_data(recipe, root, found=found).train.labels)
+    return weighed
 
 
 def _are_other_data(stated: Collection[str], recipe: Recipe) -> bool:
@@ -91,7 +112,7 @@ class Looks:
         stated = self._with_data(recipe)
         key = stated.model_dump_json(include={"data", "task"})
         if key not in self._weighed:
-            self._weighed[key] = _weighed(stated, self._root, None).task
+            self._weighed[key] = with_class_weights(stated, self._root).task
         return stated.model_copy(update={"task": self._weighed[key]})
 
     def _with_data(self, recipe: Recipe) -> Recipe:
@@ -170,4 +191,7 @@ def _is_another(out: Path, recipe: Recipe) -> bool:
     except RecipeError:
         return False
     own, kept = (one.model_dump(exclude={"data", "time_steps"}) for one in (recipe, begun))
+    for one in (own, kept):
+        # They follow from the data.
+        one["task"].pop("class_weights", None)
     return begun.data.kind != recipe.data.kind or own != kept

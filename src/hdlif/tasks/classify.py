@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
 from hdlif.tasks.answered import RightBy, counted_from
-from hdlif.tasks.class_weights import ClassWeights, check_weights, cross_entropy
+from hdlif.tasks.class_weights import ClassWeights, balanced_weights, checked_weights, cross_entropy
 from hdlif.tasks.early import EarlyAnswers
 from hdlif.tasks.learned_steps import LearnFrom, chosen_steps, timed
 from hdlif.tasks.measured import Measured, class_noise
@@ -47,7 +47,7 @@ class Classify(Measured):
     combine: Literal["mean", "last"] = "mean"
     label_smoothing: float = 0.0
     learn_from: LearnFrom | None = None
-    class_weights: ClassWeights | None = field(default=None, hash=False)
+    class_weights: ClassWeights | None = None
 
     target: ClassVar[Target] = "class"
     figures: ClassVar[Mapping[str, bool]] = {"accuracy": True}
@@ -55,7 +55,7 @@ class Classify(Measured):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_weights(self.class_weights, self.outputs)
+        object.__setattr__(self, "class_weights", checked_weights(self.class_weights, self.outputs))
 
     @property
     def record(self) -> TaskRecord:
@@ -65,6 +65,10 @@ class Classify(Measured):
     def first(self) -> int:
         """The first step that the answer is read off."""
         return self.time_steps - 1 if self.combine == "last" else 0
+
+    def counted(self, labels: Tensor) -> Classify:
+        """The same with `balanced_weights` of the classes of training samples, int64 [N]."""
+        return replace(self, class_weights=balanced_weights(labels, len(self.outputs)))
 
     def criterion(self) -> Criterion:
         """Cross-entropy; at each step of its own outputs, or of the mean of all by a rule that sees all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
 from hdlif.tasks.answered import RightBy
-from hdlif.tasks.class_weights import ClassWeights, check_weights, cross_entropy
+from hdlif.tasks.class_weights import ClassWeights, balanced_weights, checked_weights, cross_entropy
 from hdlif.tasks.classify import Confusion
 from hdlif.tasks.learned_steps import LearnFrom, chosen_steps, timed
 from hdlif.tasks.measured import Measured, class_noise
@@ -46,7 +46,7 @@ class LabelSequence(Measured):
     delay: int = 0
     label_smoothing: float = 0.0
     learn_from: LearnFrom = "every"
-    class_weights: ClassWeights | None = field(default=None, hash=False)
+    class_weights: ClassWeights | None = None
 
     target: ClassVar[Target] = "classes"
     figures: ClassVar[Mapping[str, bool]] = {"accuracy": True, "whole_sequences": True}
@@ -55,11 +55,17 @@ class LabelSequence(Measured):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_delay(self.delay, self.time_steps)
-        check_weights(self.class_weights, self.outputs)
+        object.__setattr__(self, "class_weights", checked_weights(self.class_weights, self.outputs))
 
     @property
     def record(self) -> TaskRecord:
         return TaskRecord("sequence", "each", self.delay)
+
+    def counted(self, labels: Tensor) -> LabelSequence:
+        """The same with `balanced_weights` of the classes of training samples, int64 [N, T], at steps with a loss."""
+        answered = labels[:, : self.time_steps - self.delay]
+        learned = answered[:, -1:] if self.learn_from == "last" else answered
+        return replace(self, class_weights=balanced_weights(learned, len(self.outputs)))
 
     def criterion(self) -> Criterion:
         """Cross-entropy of each step's outputs with the class of its own target."""

@@ -23,8 +23,8 @@ class Checkpoints(Callback):
     """Writes checkpoints into `out`, which the first rank alone touches, and goes on from them.
 
     last.safetensors is the state to resume from; previous.safetensors the one before, should that be damaged;
-    model.safetensors the network of the best epoch on validation (of equal ones, that with the least loss), as it was
-    validated; with `config.keep_every`, epoch_N.safetensors has those of epoch N.
+    model.safetensors the network of the best epoch on validation (of equal ones, that with the least validation
+    loss), as it was validated; with `config.keep_every`, epoch_N.safetensors has those of epoch N.
 
     Args:
         recipe: what the training is; it is kept in the checkpoints, and resuming asks for the same one.

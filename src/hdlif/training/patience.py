@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 class Patience(Callback):
-    """Stops a training after so many epochs in a row without a better validation.
+    """Stops a training after so many epochs in a row without a better score on validation; one with an equal score and
+    less loss is none.
 
     An example is at `Callback`.
 
@@ -27,4 +28,4 @@ class Patience(Callback):
         self.epochs = epochs
 
     def stops(self, training: Training) -> bool:
-        return training.counters.epoch - training.counters.best_epoch >= self.epochs
+        return training.counters.epoch - training.counters.score_epoch >= self.epochs

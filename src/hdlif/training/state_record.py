@@ -38,6 +38,8 @@ class Counters:
     best_score: float | None = None
     """None too of an epoch that none was better than, and whose metric was no number."""
     best_loss: float = 0.0
+    score_epoch: Number = 0
+    """The first epoch with that score."""
     best_metrics: dict[str, float | None] = field(default_factory=dict)
     best_per_step: tuple[float, ...] = ()
 

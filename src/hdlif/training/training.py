@@ -500,8 +500,7 @@ class Training:
     def _validate(self) -> Evaluation:
         """Measure the epoch with re-estimated statistics; the best so far is whose `Task.better` is largest.
 
-        Of equal ones, it is that with the least loss: on few samples the accuracies of many epochs are equal, and the
-        first of them has learned least.
+        Of equal ones, it is that with the least loss: of few samples many epochs have the same accuracy.
         """
         counters = self.counters
         plain = self.train.plain()
@@ -530,6 +529,8 @@ class Training:
             for callback in self.callbacks:
                 callback.validated(self, result, best=best)
             if best:
+                if score > least or not counters.score_epoch:
+                    counters.score_epoch = counters.epoch + 1
                 counters.best_epoch, counters.best_score = counters.epoch + 1, score if math.isfinite(score) else None
                 counters.best_loss = result.loss
                 counters.best_metrics, counters.best_per_step = finite(result.metrics), result.per_step
