@@ -122,8 +122,8 @@ def _as_read(x: Floats, record: InputRecord) -> Floats:
 
 
 def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, "NeuronTrace"]:
-    """Of the first, the middle and the last layer those neurons that fire most often."""
-    from hdlif.report.traces import NeuronTrace, place_of
+    """Of the first, the middle and the last layer those neurons that fire most often, of different channels."""
+    from hdlif.report.traces import NeuronTrace, of_channels, place_of
 
     names = list(layers)
     chosen = (
@@ -132,8 +132,8 @@ def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, "NeuronTrace"]:
     traces = {}
     for name in chosen:
         layer = layers[name]
-        order = np.argsort(-(layer.spike != 0).sum(0), kind="stable")[:_LIVELIEST]
-        for index in sorted(order.tolist()):
+        order = np.argsort(-(layer.spike != 0).sum(0), kind="stable")
+        for index in of_channels(order.tolist(), layer.shape, _LIVELIEST):
             membrane, threshold, spike = (
                 values[:, index].tolist() for values in (layer.membrane, layer.threshold, layer.spike)
             )

@@ -14,7 +14,7 @@ from hdlif.data.own.parts import files_of
 from hdlif.data.own.shares import shares_of
 from hdlif.deploy import lower
 from hdlif.errors import InputError, cut, did_you_mean
-from hdlif.report.traces import NeuronTrace, Traces, place_of
+from hdlif.report.traces import NeuronTrace, Traces, of_channels, place_of
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.recipe_data import FILES
 
@@ -48,7 +48,7 @@ def traces_of(
     Args:
         neurons: those to draw, where a network has them; by default, of the first network's first, middle and last
             layer, those that change most often between firing and silence (of such, those with more spikes), in all
-            networks together.
+            networks together, of different channels.
     Raises:
         InputError: there is no such sample, or no network has such a neuron.
         DataError, CheckpointError: a data set or a network cannot be read.
@@ -107,7 +107,7 @@ def _liveliest(networks: Sequence[Mapping[str, LayerTrace]]) -> Neurons:
         spikes = torch.stack([one.sum(0) for one in fired]).sum(0)
         changes = torch.stack([one.diff(dim=0).abs().sum(0) for one in fired]).sum(0)
         order = (changes * (spikes.max() + 1) + spikes).argsort(descending=True, stable=True)
-        chosen += [(layer, int(index)) for index in order[:LIVELIEST].sort().values]
+        chosen += [(layer, index) for index in of_channels(order.tolist(), networks[0][layer].shape, LIVELIEST)]
     return chosen
 
 

@@ -1,7 +1,8 @@
 """Single neurons at work on one sample: when they fire, and their membranes."""
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,6 +50,26 @@ def place_of(index: int, shape: Sequence[int]) -> str:
     """
     places = np.unravel_index(index, tuple(shape))
     return ", ".join(f"{axis} {place}" for axis, place in zip(_AXES, places, strict=False))
+
+
+def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[int]:
+    """The first `count` neurons of an order, of as many channels as there are: neighbours of a map do much the same.
+
+    >>> of_channels([21, 20, 3, 19], (2, 4, 4), 2), of_channels([21, 20, 3, 19], (2, 4, 4), 3)
+    ([3, 21], [3, 20, 21])
+
+    Args:
+        order: the liveliest first.
+        shape: of the layer, [C, H, W] or [C].
+    Returns:
+        their indices, which rise.
+    """
+    size, order = math.prod(shape[1:]), list(order)
+    first: dict[int, int] = {}
+    for index in order:
+        first.setdefault(index // size, index)
+    chosen = dict.fromkeys([*first.values(), *order])
+    return sorted(itertools.islice(chosen, count))
 
 
 def figures(names: Sequence[str], traces: Traces) -> list[Figure]:
