@@ -125,6 +125,15 @@ figure("gain/demo_learned")(lambda: f"{_demo('hdlif') - _accuracies((FULL, 'LIF'
 figure("gain/demo_compressed")(lambda: f"{_demo('hdlif') - _demo('hdlif_w1p5_s4'):.1f}")
 
 
+def _lost_by_sharing(network: int) -> str:
+    """Points that statistics which all steps share cost at the last step."""
+    accuracies = record("shared_statistics")["networks"][network]["accuracy_per_step"]
+    return f"{100 * (accuracies['per step'][-1] - accuracies['shared'][-1]):.1f}"
+
+
+figure("gain/shared_statistics_lif")(lambda: _lost_by_sharing(0))
+
+
 FASTER = {
     "compressed": "HD-LIF w1.5 s4 random step",
     "fp32": "HD-LIF random step",
