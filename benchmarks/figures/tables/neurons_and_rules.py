@@ -130,6 +130,7 @@ def delayed_xor_settings(record: Record) -> str:
     return table(["changed", "accuracy %, by seed", "mean", "parameters", "s"], lines)
 
 
+@registered("delays_by_rule", "ablations/delays_by_rule")
 def delays_by_rule(record: Record) -> str:
     def both(cell: Cell) -> str:
         return f"{said(cell, 1, seeds=1)}; {cost(cell)}"
