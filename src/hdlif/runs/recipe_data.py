@@ -110,7 +110,7 @@ class Looks:
     def __call__(self, recipe: Recipe) -> Recipe:
         """The recipe with what was found, and class weights, stated in it; raises as `with_data_found`."""
         stated = self._with_data(recipe)
-        key = stated.model_dump_json(include={"data", "task"})
+        key = stated.model_dump_json(include={"data", "task", "time_steps"})
         if key not in self._weighed:
             self._weighed[key] = with_class_weights(stated, self._root).task
         return stated.model_copy(update={"task": self._weighed[key]})
