@@ -13,9 +13,13 @@ def is_small(maps: Tensor) -> bool:
 
 
 def is_plain(tensor: Tensor, device: torch.device) -> bool:
-    """Whether a tensor has memory of its own on a device, and no subclass has a say in what is done with it."""
+    """Whether a tensor has memory of its own on a device, and no subclass has a say in what is done with it.
+
+    None has while the compiler follows: what is asked below would end its graph.
+    """
     return (
-        type(tensor) in (Tensor, torch.nn.Parameter)
+        not torch.compiler.is_compiling()
+        and type(tensor) in (Tensor, torch.nn.Parameter)
         and tensor.device == device
         and tensor.layout == torch.strided
         and not tensor.is_neg()
@@ -35,8 +39,13 @@ def is_dense(maps: Tensor) -> bool:
 
 
 def is_watched() -> bool:
-    """Whether PyTorch follows its operations beyond autograd: for a trace, for tangents, or to transform functions."""
-    return torch._C._len_torch_dispatch_stack() > 0 or torch.autograd.forward_ad._current_level >= 0 or is_transformed()
+    """Whether PyTorch follows its operations beyond autograd: to compile, trace or transform them, or for tangents."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch.autograd.forward_ad._current_level >= 0
+        or is_transformed()
+    )
 
 
 def is_transformed() -> bool:

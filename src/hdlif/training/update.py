@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hdlif.errors import TrainingError
 from hdlif.learning import Carry, Plan, Rule, Step
-from hdlif.learning.rule import run
+from hdlif.learning.rule import chunk, run
 from hdlif.nn import Carrying, carrying
 from hdlif.nn.layout import laid_out, lay_out
 from hdlif.training.activity import Penalty, Watch
@@ -193,8 +193,8 @@ def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor,
     """`model` through torch.compile, once for all time steps.
 
     A graph has the number of its steps for a constant, and which they are for an input: steps that are run one by one
-    take four graphs, the first of a sequence and the others, with and without gradients. Names, parameters and hooks
-    are the model's own.
+    take four graphs, the first of a sequence and the others, with and without gradients. So steps without gradients,
+    which rules run several at a time, are run one by one. Names, parameters and hooks are the model's own.
     """
 
     # A function, since a compiled module would be a second child of whoever holds it.
@@ -203,4 +203,16 @@ def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor,
         return output
 
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
-    return torch.compile(run, backend=backend, dynamic=False)
+    compiled = torch.compile(run, backend=backend, dynamic=False)
+
+    def one_by_one(x: Tensor, state: Any, *, steps: range) -> tuple[Tensor, Any]:
+        if torch.is_grad_enabled() or len(steps) == 1 or not isinstance(steps, range):
+            whole: tuple[Tensor, Any] = compiled(x, state, steps=steps)
+            return whole
+        outputs = []
+        for place, t in enumerate(steps):
+            output, state = compiled(chunk(x, range(place, place + 1)), state, steps=range(t, t + 1))
+            outputs.append(output)
+        return torch.cat(outputs), state
+
+    return one_by_one
