@@ -193,5 +193,5 @@ def _is_another(out: Path, recipe: Recipe) -> bool:
     own, kept = (one.model_dump(exclude={"data", "time_steps"}) for one in (recipe, begun))
     for one in (own, kept):
         # They follow from the data.
-        one["task"].pop("class_weights", None)
+        one.get("task", {}).pop("class_weights", None)
     return begun.data.kind != recipe.data.kind or own != kept
