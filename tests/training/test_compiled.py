@@ -1,4 +1,4 @@
-"""A compiled training of a network that is large enough for kernels which the compiler cannot follow."""
+"""A compiled training of networks that are large enough for kernels which the compiler cannot follow."""
 
 import pytest
 import torch
@@ -9,20 +9,21 @@ from hdlif import builders
 from hdlif.config import load_recipe
 from hdlif.training import Updater
 
-# Sixteen channels and images enough for convolutions by tiles, and shortcuts that halve the map.
-SIZE = ["model.width=16", "model.blocks=[1, 1]", "data.batch_size=16"]
+# Images enough for convolutions by tiles; the networks that ship have channels enough, and shortcuts that halve maps.
+BATCH = 16
 
 
-def trained(*overrides: str, compiled: str | None) -> tuple[dict[str, Tensor], int]:
+def trained(name: str, *overrides: str, compiled: str | None) -> tuple[dict[str, Tensor], int]:
     """Parameters and statistics after six updates, and how many graphs these took."""
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    recipe = load_recipe("digits_hdlif", [*SIZE, *overrides])
+    recipe = load_recipe(name, [f"data.batch_size={BATCH}", *overrides])
     torch.manual_seed(0)
     model, rule = builders.build_model(recipe).train(), builders.build_training_rule(recipe)
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
     optimizer = builders.build_optimization(recipe.training).optimizer(model)
-    updater = Updater(fabric, model, optimizer, rule, compiled=compiled)
+    is_last = recipe.training.channels_last
+    updater = Updater(fabric, model, optimizer, rule, compiled=compiled, channels_last=is_last)
     draws = torch.Generator().manual_seed(0)
     x, target = builders.random_batch(recipe, draws)
     for _ in range(6):
@@ -32,20 +33,23 @@ def trained(*overrides: str, compiled: str | None) -> tuple[dict[str, Tensor], i
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("rule", "most"),
+    ("words", "most"),
     [
         # The first step of a sequence and the others, with and without gradients.
-        ("rule={kind: stochastic_step, k: 1}", 4),
+        (["digits_hdlif"], 4),
+        (["digits_hdlif", "training.channels_last=true"], 4),
+        (["digits_hdlif_w1p5_s4_parallel"], 4),
+        (["digits_rows_recurrent_hdlif"], 4),
         # All steps at once.
-        ("rule={kind: stbp}", 1),
+        (["digits_hdlif", "rule={kind: stbp}"], 1),
     ],
+    ids=lambda words: " ".join(words) if isinstance(words, list) else None,
 )
-def test_a_network_with_kernels_of_its_own_is_compiled_whole(rule: str, most: int) -> None:
-    plain, none = trained(rule, compiled=None)
-    traced, graphs = trained(rule, compiled="aot_eager")
+def test_a_network_with_kernels_of_its_own_is_compiled_whole(words: list[str], most: int) -> None:
+    plain, none = trained(*words, compiled=None)
+    traced, graphs = trained(*words, compiled="aot_eager")
     assert none == 0
     assert 0 < graphs <= most
     for name, value in plain.items():
-        torch.testing.assert_close(
-            traced[name], value, rtol=1e-3, atol=1e-4, msg=lambda said, name=name: f"{name}: {said}"
-        )
+        # Kernels round otherwise, and what is next to a threshold may fall to its other side.
+        torch.testing.assert_close(traced[name], value, rtol=1e-2, atol=2e-3, msg=name)
