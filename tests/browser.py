@@ -119,7 +119,7 @@ def request(address: str, body: Any = None, method: str | None = None) -> Any:
 
 
 @contextmanager
-def chromium(width: int = 1200, height: int = 1000) -> Iterator[Browser]:
+def chromium() -> Iterator[Browser]:
     """Skips the test where there is none (Debian: chromium, chromium-driver)."""
     driver, browser = shutil.which("chromedriver"), shutil.which("chromium")
     if driver is None or browser is None:
@@ -129,7 +129,7 @@ def chromium(width: int = 1200, height: int = 1000) -> Iterator[Browser]:
         assert process.stdout is not None
         lines = iter(process.stdout.readline, "")
         port = next(found[1] for line in lines if (found := re.search(r"successfully on port (\d+)", line)))
-        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--window-size={width},{height}"]
+        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1200,1000"]
         options = {"binary": browser, "args": arguments}
         always = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
         session = request(f"http://127.0.0.1:{port}/session", {"capabilities": {"alwaysMatch": always}})

@@ -17,9 +17,9 @@ _MOST_FILES = 10
 """Files that are named of those that are odd."""
 _MOST_SHOWN = 64
 """Values or labels whose ranges or counts are listed."""
-RARE = 5
+_RARE = 5
 """How many times as many samples another class has than one that is said to be rare."""
-EVEN = "task={kind: classify, class_weights: balanced, metrics: [balanced_accuracy], best: balanced_accuracy}"
+_EVEN = "task={kind: classify, class_weights: balanced, metrics: [balanced_accuracy], best: balanced_accuracy}"
 """What lets all classes count alike."""
 
 
@@ -96,16 +96,6 @@ def inspect(
         result["sheet_rows"] = write_sheet(found, out)
         result["sheet"] = str(out)
     return result
-
-
-def _rare_classes(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """A line about the rarest class of the training part, where another is `RARE` times as large."""
-    counts = {name: parts["train"] for name, parts in classes.items() if parts["train"]}
-    if not counts or max(counts.values()) < RARE * min(counts.values()):
-        return []
-    rarest = min(counts, key=counts.__getitem__)
-    of_all = f"{cut(rarest)}, {counts[rarest]} of {sum(counts.values())} to train; so that all classes count alike:"
-    return [f"rarest class   {of_all}", f"               --set '{EVEN}'"]
 
 
 def _kind_at(path: str, keys: Mapping[str, Any]) -> str:
@@ -264,6 +254,16 @@ def _of_sounds(result: dict[str, Any]) -> list[str]:
 
 
 _SAID = {"image": _of_pictures, "series": _of_series, "table": _of_series, "events": _of_events}
+
+
+def _rare_classes(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A line about the rarest class of the training part, where another is `_RARE` times as large."""
+    counts = {name: parts["train"] for name, parts in classes.items() if parts["train"]}
+    if not counts or max(counts.values()) < _RARE * min(counts.values()):
+        return []
+    rarest = min(counts, key=counts.__getitem__)
+    of_all = f"{cut(rarest)}, {counts[rarest]} of {sum(counts.values())} to train; so that all classes count alike:"
+    return [f"rarest class   {of_all}", f"               --set '{_EVEN}'"]
 
 
 def _counts(counts: Mapping[str, Mapping[str, int]], what: str = "", *, total: bool = False) -> str:

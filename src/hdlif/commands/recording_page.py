@@ -123,7 +123,7 @@ def _as_read(x: Floats, record: InputRecord) -> Floats:
 
 def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, "NeuronTrace"]:
     """Of the first, the middle and the last layer those neurons that fire most often, of different channels."""
-    from hdlif.report.traces import NeuronTrace, of_channels, place_of
+    from hdlif.report.traces import of_channels, trace_of
 
     names = list(layers)
     chosen = (
@@ -134,10 +134,7 @@ def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, "NeuronTrace"]:
         layer = layers[name]
         order = np.argsort(-(layer.spike != 0).sum(0), kind="stable")
         for index in of_channels(order.tolist(), layer.shape, _LIVELIEST):
-            membrane, threshold, spike = (
-                values[:, index].tolist() for values in (layer.membrane, layer.threshold, layer.spike)
-            )
-            traces[f"{name}:{index}"] = NeuronTrace(membrane, threshold, spike, place_of(index, layer.shape))
+            traces[f"{name}:{index}"] = trace_of(layer, index)
     return traces
 
 

@@ -43,7 +43,6 @@ def serves_sizes(sizes: tuple[int, int, int], weight: Tensor) -> bool:
         and count * -(height // -TILE) * -(width // -TILE) >= FEWEST_TILES
         and weight.dtype == torch.float32
         and is_plain(weight, _CPU)
-        and not torch.compiler.is_compiling()
         and not is_watched()
         and not torch.is_autocast_enabled("cpu")
     )

@@ -14,7 +14,7 @@ from hdlif.data.own.parts import files_of
 from hdlif.data.own.shares import shares_of
 from hdlif.deploy import lower
 from hdlif.errors import InputError, cut, did_you_mean
-from hdlif.report.traces import NeuronTrace, Traces, of_channels, place_of
+from hdlif.report.traces import Traces, of_channels, trace_of
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.recipe_data import FILES
 
@@ -63,7 +63,7 @@ def traces_of(
         _check(layer, index, list(found.values()))
     networks = {
         name: {
-            f"{layer}:{index}": _trace(layers[layer], index)
+            f"{layer}:{index}": trace_of(layers[layer], index, layers[layer].states)
             for layer, index in neurons
             if layer in layers and index < layers[layer].spike.shape[1]
         }
@@ -120,9 +120,3 @@ def _check(layer: str, index: int, networks: Sequence[Mapping[str, LayerTrace]])
         )
     if index >= max(sizes):
         raise InputError(f"--neurons {layer}:{index}: {layer} has neurons 0..{max(sizes) - 1}")
-
-
-def _trace(layer: LayerTrace, index: int) -> NeuronTrace:
-    membrane, threshold, spike = (part[:, index].tolist() for part in (layer.membrane, layer.threshold, layer.spike))
-    states = {name: state[:, index].tolist() for name, state in layer.states.items()}
-    return NeuronTrace(membrane, threshold, spike, place_of(index, layer.shape), states)

@@ -57,8 +57,7 @@ def reads_channels_last(stem: nn.Module, images: Tensor) -> bool:
 
 def _may_be_laid_out(maps: Tensor) -> bool:
     return (
-        not torch.compiler.is_compiling()
-        and maps.ndim == 5
+        maps.ndim == 5
         # PyTorch 2.13 gives wrong gradients of a batch norm of one image with channels last.
         and maps.shape[1] > 1
         and maps.dtype == torch.float32

@@ -4,6 +4,8 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 from markupsafe import Markup
@@ -30,6 +32,40 @@ class NeuronTrace:
     spike: Sequence[float]
     place: str
     states: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+class Layer(Protocol):
+    """A layer of N neurons at work: membrane, threshold and spike [T, N], arrays or tensors, and its shape."""
+
+    @property
+    def membrane(self) -> Any: ...
+    @property
+    def threshold(self) -> Any: ...
+    @property
+    def spike(self) -> Any: ...
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+
+def trace_of(layer: Layer, index: int, states: Mapping[str, Any] = MappingProxyType({})) -> NeuronTrace:
+    """One neuron of a layer.
+
+    Args:
+        index: counted in the order [C, H, W].
+        states: of the layer, [T, N], by name, those beside the one that the membrane is reset to.
+    """
+
+    def of_neuron(values: Any) -> Sequence[float]:
+        column: Sequence[float] = values[:, index].tolist()
+        return column
+
+    return NeuronTrace(
+        of_neuron(layer.membrane),
+        of_neuron(layer.threshold),
+        of_neuron(layer.spike),
+        place_of(index, layer.shape),
+        {name: of_neuron(values) for name, values in states.items()},
+    )
 
 
 @dataclass(frozen=True)

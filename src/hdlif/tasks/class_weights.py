@@ -51,7 +51,7 @@ def checked_weights(
     if given is None or (isinstance(given, str) and given == "balanced"):
         return given
     try:
-        weights = tuple(float(weight) for weight in given if not isinstance(given, str | Mapping))
+        weights = () if isinstance(given, str | Mapping) else tuple(map(float, given))
     except (TypeError, ValueError):
         weights = ()
     if not weights:

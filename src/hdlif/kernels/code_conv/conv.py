@@ -74,7 +74,7 @@ def hindrance(x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
         return f"it is for {weight.shape[1]} channels, and there are {codes.codes.shape[-1]}"
     if taps * codes.most > EXACT:
         return f"{taps} products of codes up to {codes.most} may pass 2^24"
-    if torch.compiler.is_compiling() or not is_plain(x, device) or not is_plain(weight, device) or is_watched():
+    if not is_plain(x, device) or not is_plain(weight, device) or is_watched():
         return "PyTorch follows its operations"
     return None if x.numel() and codes.codes.numel() == x.numel() else "there are no spikes"
 
