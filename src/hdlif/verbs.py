@@ -115,7 +115,7 @@ _ARGUMENTS = {"--resume": "resume=True", "--overwrite": "overwrite=True", "--out
 
 @_naming_arguments
 def train(
-    recipe: str | Path | Recipe = "digits_hdlif",
+    recipe: str | Path | Recipe | None = None,
     *,
     data: Place | None = None,
     out: Place | None = None,
@@ -136,7 +136,8 @@ def train(
     (PosixPath('run'), True)
 
     Args:
-        recipe: the name of one that ships, a file, or a `Recipe`.
+        recipe: the name of one that ships, a file, or a `Recipe`; without one it follows from your own `data`, and is
+            digits_hdlif where these are not given either.
         data: the name of a data set, or the path of data of your own, in place of the recipe's.
         out: the run folder; runs/NAME by default.
         epochs: in place of the recipe's.
@@ -153,6 +154,8 @@ def train(
     """
     if threads is not None and (type(threads) is not int or threads < 1):
         raise InputError(f"threads = {threads!r}; give a number of at least 1")
+    if recipe is None and data is None:
+        recipe = "digits_hdlif"
     changes = [*_listed(overrides), *([f"training.epochs={epochs}"] if epochs is not None else [])]
     if isinstance(recipe, Recipe) and changes:
         raise InputError("epochs and overrides change a recipe that is named; set them in the Recipe that is given")

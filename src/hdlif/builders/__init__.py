@@ -11,13 +11,14 @@ from hdlif.builders.data import (
     check_data,
     data_kind,
     input_record,
+    look_for,
     named_data,
     random_batch,
     sample_name_of,
     shipped_kind,
 )
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
-from hdlif.builders.found import FOUND, found_kind, is_there, kind_at, kind_named, look
+from hdlif.builders.found import FOUND, found_kind, is_items, is_there, kind_at, kind_named, look
 from hdlif.builders.kinds import hidden_kinds
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import (
@@ -98,11 +99,13 @@ __all__ = [
     "found_kind",
     "hidden_kinds",
     "input_record",
+    "is_items",
     "is_there",
     "kind_at",
     "kind_named",
     "leaks_of",
     "look",
+    "look_for",
     "named_data",
     "names_own_parts",
     "own_neuron",

@@ -37,6 +37,13 @@ from hdlif.plain_yaml import MOST_BYTES
 if TYPE_CHECKING:
     from hdlif.data import Found, ImageSets, Tested
 
+STARTS = {
+    "image": ("of pictures", "digits_hdlif"),
+    "events": ("of events", "digits_events_hdlif"),
+    "series": ("of series", "sines_hdlif"),
+    "table": ("of tables", "wine_hdlif"),
+}
+"""By what a sample is, what a recipe is of, and one that ships."""
 LARGER = 32
 """Side of what a shipped set has, above which its recipes' networks are made for such pictures."""
 
@@ -74,9 +81,9 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     assert there is not None
     lies = there.samples
     if own is not None and lies is not None and lies != own:
-        said, start = _STARTS[lies]
+        said, start = STARTS[lies]
         raise DataError(
-            f"--data {data}: is {there.said}, and {recipe.name} is {_STARTS[own][0]}; start from a recipe "
+            f"--data {data}: is {there.said}, and {recipe.name} is {STARTS[own][0]}; start from a recipe "
             f"{said}, such as {start}"
         )
     where = {} if is_items(here) else {"path": os.path.abspath(data)}  # noqa: PTH100 - links stay in it
@@ -89,13 +96,6 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     return [f"data={json.dumps({'kind': here, **where, **tree, **sized})}"]
 
 
-_STARTS = {
-    "image": ("of pictures", "digits_hdlif"),
-    "events": ("of events", "digits_events_hdlif"),
-    "series": ("of series", "sines_hdlif"),
-    "table": ("of tables", "wine_hdlif"),
-}
-"""By what a sample is, what a recipe is of, and one that ships."""
 _TAKEN = {
     "image": "a folder of pictures by class",
     "events": "a folder of recordings by class",
@@ -106,12 +106,17 @@ _TAKEN = {
 
 
 def with_data_found(
-    recipe: Recipe, root: Path | None = None, *, say: Callable[[str], None] = lambda line: None
+    recipe: Recipe,
+    root: Path | None = None,
+    *,
+    found: Found | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Recipe, Found | None]:
     """Look at the recipe's data, where they are the user's own, and state in the recipe what was found.
 
     Args:
         root: the folder that a relative path starts from; the working folder by default.
+        found: what was found there just now, for the same arguments of the section.
         say: gets a line where that will take a while.
     Returns:
         the recipe, with an absolute path, and what was found; as it is, and None, where the data set ships.
@@ -122,7 +127,7 @@ def with_data_found(
     check_data(recipe)
     if found_kind(recipe.data.kind) is None:
         return recipe, None
-    found = look_for(recipe, root=root, known=None, say=say)
+    found = found or look_for(recipe, root=root, known=None, say=say)
     if (count := found.count("train")) < recipe.data.batch_size:
         raise DataError(
             f"{found.path}: {count} samples to train on do not fill one batch of {recipe.data.batch_size}; "

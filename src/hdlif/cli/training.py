@@ -18,10 +18,11 @@ from hdlif.cli.output import saying_how_to_go_on, show, to_stderr
         "one value of the recipe replaced, in another folder",
     ),
     ("hdlif train digits_hdlif_w1p5_s4 --resume", "go on after Ctrl-C"),
-    ("hdlif train digits_hdlif --data photos/ --out runs/photos", "your own pictures, a folder for each class"),
+    ("hdlif train --data photos/", "your own images, a folder for each class; settings follow from the data"),
+    ("hdlif train digits_hdlif --data photos/ --out runs/photos", "the same with the settings of a recipe"),
 )
 @click.command(short_help="Train a recipe, and measure the result.")
-@click.argument("recipe", type=RECIPE)
+@click.argument("recipe", type=RECIPE, required=False)
 @click.option(
     "--set", "overrides", multiple=True, type=KEY, metavar="A.B=V", help="Replace one value of the recipe; repeatable."
 )
@@ -69,8 +70,11 @@ from hdlif.cli.output import saying_how_to_go_on, show, to_stderr
 )
 @click.option("--seeds", type=click.IntRange(1), help="Train with so many seeds, from the recipe's own one on.")
 @json_option
-def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None:
+def train(recipe: str | None, seeds: int | None, as_json: bool, **options: Any) -> None:
     """Train RECIPE (a YAML file, or a name from `hdlif recipes ls`) and measure the result.
+
+    Without RECIPE, network, rule and optimiser follow from the sizes of your data (--data PATH). They are printed and
+    written to recipe.yaml, and --set replaces any of them.
 
     The run folder gets model.safetensors (the best epoch on validation), last.safetensors (to resume from),
     metrics.jsonl, TensorBoard events and summary.json. Ctrl-C leaves a checkpoint that --resume continues. A folder

@@ -111,7 +111,7 @@ class SeedsResult:
 
 
 def train_seeds(
-    recipe: str | Path,
+    recipe: str | Path | None,
     *,
     seeds: int,
     overrides: Sequence[str] = (),
@@ -140,7 +140,7 @@ def train_seeds(
     """
     check_alone("--seeds", options.get("devices"), options.get("nodes"))
     root = options.get("data_root")
-    first, found = load_with_data(recipe, overrides, data=data, data_root=root)
+    first, found = load_with_data(recipe, overrides, data=data, data_root=root, say=say if recipe is None else _silent)
     first = with_class_weights(first, root, found, say=say)
     out = out or Path("runs") / first.name
     runs: list[TrainResult] = []

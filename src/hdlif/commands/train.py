@@ -67,7 +67,7 @@ PROFILED_IMAGES = 256
 
 
 def train(
-    recipe: str | Path | Recipe,
+    recipe: str | Path | Recipe | None,
     *,
     overrides: Sequence[str] = (),
     data: str | None = None,
@@ -91,7 +91,8 @@ def train(
     On a CPU the process keeps the memory that it frees from here on (`allocator.keep_freed_memory`).
 
     Args:
-        recipe: a recipe, its file, or the name of one that ships.
+        recipe: a recipe, its file, or the name of one that ships; None for the one that follows from `data`, or that a
+            training which is resumed was begun with.
         overrides: "a.b=v" each.
         data: the name of a data set, or the path of data of one's own, in place of the recipe's.
         data_root: the folder of the data set, where it is not bundled.
@@ -132,7 +133,9 @@ def train(
     devices, nodes = processes(devices, nodes)
     if resume and data is None and not overrides and isinstance(recipe, str) and nodes == 1:
         recipe = _kept_recipe(recipe, out or Path("runs") / recipe, say)
-    with saying_what_is_gone(out or Path("runs") / (recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem)):
+    if recipe is None and data is None and resume and out is not None:
+        recipe = out / "recipe.yaml"
+    with saying_what_is_gone(out or Path("runs") / _name(recipe)):
         recipe, found = load_with_data(recipe, overrides, data=data, data_root=data_root, say=say)
         if stream:
             recipe = _as_streams(recipe, say)
@@ -216,11 +219,17 @@ def train(
                 recipe,
                 measured,
                 fitted,
+                held_out=len(sets.validation) > 0,
                 peak_bytes=_peak_bytes(recipe, memory_repeats, bar, threads=fitted.threads.count),
                 ranks=ranks.count,
             )
         write_json(out / "summary.json", result.as_dict())
         return result
+
+
+def _name(recipe: str | Path | Recipe | None) -> str:
+    """Of a recipe, before it is loaded; "" where it follows from data."""
+    return recipe.name if isinstance(recipe, Recipe) else Path(recipe or "").stem
 
 
 def cores_to_try() -> int:
@@ -301,8 +310,15 @@ def _of_recipe(recipe: Recipe, teacher: Teacher | None) -> list[Callback]:
 
 
 def _result(
-    recipe: Recipe, measured: MeasuredNetwork, fitted: Fit, *, peak_bytes: int | None, ranks: int
+    recipe: Recipe,
+    measured: MeasuredNetwork,
+    fitted: Fit,
+    *,
+    held_out: bool,
+    peak_bytes: int | None,
+    ranks: int,
 ) -> TrainResult:
+    """Collect the result; without held-out samples there are no figures of validation."""
     test, task = measured.evaluated.result, measured.task
     classifies = test.accuracy is not None
     plain = classifies and task.metric == "accuracy"
@@ -327,9 +343,9 @@ def _result(
         versions=versions(),
         hardware=hardware(),
         best_epoch=fitted.best_epoch,
-        validation_accuracy=fitted.metrics["accuracy"] if classifies else None,
-        validation_metrics=finite(fitted.metrics) if with_metrics else None,
-        validation_score=fitted.score if math.isfinite(fitted.score) else None,
+        validation_accuracy=fitted.metrics["accuracy"] if classifies and held_out else None,
+        validation_metrics=finite(fitted.metrics) if with_metrics and held_out else None,
+        validation_score=fitted.score if math.isfinite(fitted.score) and held_out else None,
         train_seconds=fitted.train_seconds,
         threads=fitted.threads.as_dict(),
         peak_bytes=peak_bytes,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hdlif import builders
+from hdlif.builders import defaults
 from hdlif.config import Component, DataConfig, Recipe, load_recipe, replace_value
 from hdlif.errors import DataError, RecipeError, cut
 from hdlif.runs.files import write_text
@@ -27,7 +29,7 @@ _OTHER_DATA = ("data", "data.kind", "data.path")
 
 
 def load_with_data(
-    recipe: str | Path | Recipe,
+    recipe: str | Path | Recipe | None,
     overrides: Sequence[str] = (),
     *,
     data: str | None = None,
@@ -40,13 +42,15 @@ def load_with_data(
     as many as a series has.
 
     Args:
-        recipe: a recipe, its file, or the name of one that ships.
+        recipe: a recipe, its file, or the name of one that ships; None for the one that follows from the data.
         overrides: "a.b=v" each.
         data: the name of a data set or a path, in place of the recipe's own.
         data_root, say: as `with_data_found` takes them.
     Raises:
         RecipeError, DataError: the recipe, or its data, cannot be used.
     """
+    if recipe is None:
+        return _following_from_data(overrides, data=data, data_root=data_root, say=say)
     if data is not None:
         base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
         overrides = [*builders.data_overrides(base, data), *overrides]
@@ -58,6 +62,46 @@ def load_with_data(
         chosen = builders.with_steps_of_data(chosen, say=say)
     builders.check(chosen)
     return chosen, found
+
+
+def _following_from_data(
+    overrides: Sequence[str], *, data: str | None, data_root: Path | None, say: Callable[[str], None]
+) -> tuple[Recipe, Found]:
+    """The recipe that follows from data of the user's own, with its choices printed; see `builders.defaults`."""
+    if data is None:
+        raise RecipeError("neither a recipe nor data are named; give RECIPE (`hdlif recipes ls`) or --data PATH")
+    if data in builders.DATA:
+        raise RecipeError(
+            f"--data {data} is a set that ships; name a recipe for it, such as {data}_hdlif (`hdlif recipes ls`)"
+        )
+
+    def loaded(start: str, chosen: Sequence[str]) -> Recipe:
+        own = [*builders.data_overrides(load_recipe(start), data), f"name={json.dumps(_name_of(data))}"]
+        return load_recipe(start, [*own, *chosen, *overrides])
+
+    kind = builders.found_kind(builders.kind_at(data))
+    start = defaults.STARTS[(kind and kind.samples) or "image"][1]
+    first = loaded(start, [])
+    builders.check_names(first)
+    found = builders.look_for(first, root=data_root, known=None, say=say)
+    start = defaults.STARTS[found.input.kind][1]
+    chosen = defaults.not_overridden(defaults.choices(found), overrides)
+    recipe = loaded(start, [one.override for one in chosen])
+    builders.check_names(recipe)
+    same = recipe.data.arguments == first.data.arguments and recipe.data.size == first.data.size
+    stated, again = builders.with_data_found(recipe, data_root, found=found if same else None, say=say)
+    assert again is not None, "they are the user's own"
+    say(f"a recipe from the sizes of the data, on the base of {start}; replace any value with --set KEY=VALUE:")
+    for one in chosen:
+        say(str(one))
+    builders.check(stated)
+    return stated, again
+
+
+def _name_of(data: str) -> str:
+    """What a run on data is called: the stem of a file or the name of a folder, of module:Name the name."""
+    name = Path(data.rpartition(":")[2] if builders.is_items(data) else os.path.abspath(data)).stem  # noqa: PTH100
+    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "data"
 
 
 def with_class_weights(

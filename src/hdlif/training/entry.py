@@ -82,10 +82,15 @@ def _check_model(model: object) -> None:
 
 
 def checked_samples(given: object, name: Literal["train", "validation"], task: Task) -> Samples:
-    """What `Trainer.fit` is given as samples. Raises where it is none, or not what the task learns from."""
+    """What `Trainer.fit` is given as samples. Raises where it is none, or not what the task learns from.
+
+    There may be no validation samples.
+    """
     samples = as_samples(given, name)
     if not len(samples):
-        raise DataError(f"{name} has no samples; give some")
+        if name == "train":
+            raise DataError("train has no samples; give some")
+        return samples
     _check_target(samples, name, task)
     if not isinstance(samples, TensorSamples | DatasetSamples):
         return samples

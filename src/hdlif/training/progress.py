@@ -57,7 +57,8 @@ class Progress(Callback):
         learned, metric = self._learned, training.task.metric
         figures = [f"loss {learned['loss']:.4f}", *_named("accuracy", learned["accuracy"])] if learned else []
         value = validation.get(metric, validation.get("metrics", {}).get(metric))
-        measured = _named(f"validation {metric}", value)
+        # Without validation samples, training samples are measured as the deployed network classifies them.
+        measured = _named(f"training samples' {metric}" if "part" in validation else f"validation {metric}", value)
         place = f"epoch {validation['epoch']} of {training.config.epochs}"
         return f"{self.name}: {place}: {', '.join([*figures, *measured])}, {validation['seconds']:.0f} s"
 

@@ -14,7 +14,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -34,6 +34,7 @@ from hdlif.training.evaluate import evaluate
 from hdlif.training.fallback import SavedState
 from hdlif.training.finite import first_not_finite
 from hdlif.training.interruption import Interrupted, Pending
+from hdlif.training.mode_check import compared_modes
 from hdlif.training.optim import Optimization, warmed_up
 from hdlif.training.ranks import Ranks
 from hdlif.training.reestimate import reestimated
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
 REESTIMATION_SAMPLES = 1000
 """Training samples that batch norm's statistics are measured on before a validation."""
+COMPARED_SAMPLES = 300
+"""Training samples that are classified in train and in eval mode at the end."""
 
 
 @dataclass(kw_only=True)
@@ -157,6 +160,7 @@ class Training:
             counters.train_seconds = self._seconds()
             for callback in self.callbacks:
                 callback.at_rest(self, epoch_done=True)
+        self._compare_modes()
 
     def log(self, event: str, **values: object) -> None:
         """Tell the callbacks of an event."""
@@ -359,7 +363,8 @@ class Training:
         return Streams(every, self.task.time_steps, self.rule, self.model)
 
     def _count_batches(self) -> int:
-        self.ranks.shares([torch.empty(len(self.validation))])
+        if len(self.validation):
+            self.ranks.shares([torch.empty(len(self.validation))])
         return len(self._order(0))
 
     def _order(self, epoch: int) -> list[Tensor]:
@@ -498,24 +503,17 @@ class Training:
         raise TrainingError(message) if self.ranks.first else SystemExit(0)
 
     def _validate(self) -> Evaluation:
-        """Measure the epoch with re-estimated statistics; the best so far is whose `Task.better` is largest.
+        """Measure the epoch; the best so far is the one whose `Task.better` is largest.
 
-        Of equal ones, it is that with the least loss: of few samples many epochs have the same accuracy.
+        Of equal ones, it is that with the least loss: with few samples many epochs have the same accuracy. Without
+        validation samples there is nothing to choose by: training samples are measured, and the last epoch is kept.
         """
         counters = self.counters
-        plain = self.train.plain()
-        draws = torch.Generator().manual_seed(derived_seed(self.seed, "reestimation", 0))
-        # Whole batches, so that each sample counts alike; an epoch has at least one.
-        whole = max(1, min(REESTIMATION_SAMPLES // self.batch_size, self.batches))
-        sample = torch.randperm(len(plain), generator=draws)[: whole * self.batch_size]
-        with ExitStack() as inside:
-            for callback in self.callbacks:
-                inside.enter_context(callback.validating(self))
-            # Those of streams are averages that were normalised by.
-            if self.streams is None:
-                measured = self._read("batch norm", plain, sample)
-                inside.enter_context(reestimated(self.network, measured, time_steps=self.task.time_steps))
-            read = self._read("validation", self.validation)
+        held_out = len(self.validation) > 0
+        with self._measurable() as sample:
+            read = (
+                self._read("validation", self.validation) if held_out else self._read_plain("training samples", sample)
+            )
             result = evaluate(self.network, read, task=self.task, total=self.ranks.sum, each=self.ranks.each)
             if not math.isfinite(result.loss):
                 self._fail(
@@ -525,17 +523,48 @@ class Training:
             score = self.task.better(result)
             # One that is no number is better than none alone.
             least = -math.inf if counters.best_score is None else counters.best_score
-            best = not counters.best_epoch or (score, -result.loss) > (least, -counters.best_loss)
+            best = not counters.best_epoch or (score, -result.loss) > (least, -counters.best_loss) or not held_out
             for callback in self.callbacks:
                 callback.validated(self, result, best=best)
             if best:
-                if score > least or not counters.score_epoch:
+                if score > least or not counters.score_epoch or not held_out:
                     counters.score_epoch = counters.epoch + 1
                 counters.best_epoch, counters.best_score = counters.epoch + 1, score if math.isfinite(score) else None
                 counters.best_loss = result.loss
                 counters.best_metrics, counters.best_per_step = finite(result.metrics), result.per_step
-        self.log("validation", **result.as_dict())
+        self.log("validation", **({} if held_out else {"part": "train"}), **result.as_dict())
         return result
+
+    @contextmanager
+    def _measurable(self) -> Iterator[Tensor]:
+        """Inside, the network is as it is measured and kept: with statistics re-estimated on the samples it yields."""
+        draws = torch.Generator().manual_seed(derived_seed(self.seed, "reestimation", 0))
+        # Whole batches, so that each sample counts alike; an epoch has at least one.
+        whole = max(1, min(REESTIMATION_SAMPLES // self.batch_size, self.batches))
+        sample = torch.randperm(len(self.train), generator=draws)[: whole * self.batch_size]
+        with ExitStack() as inside:
+            for callback in self.callbacks:
+                inside.enter_context(callback.validating(self))
+            # Those of streams are averages that were normalised by.
+            if self.streams is None:
+                measured = self._read_plain("batch norm", sample)
+                inside.enter_context(reestimated(self.network, measured, time_steps=self.task.time_steps))
+            yield sample
+
+    def _compare_modes(self) -> None:
+        """Warn if the network does far worse in eval mode, which is deployed, than in train mode."""
+        if self.streams is not None:
+            return
+        with self._measurable() as sample:
+            chosen = sample[: max(self.batch_size, COMPARED_SAMPLES // self.batch_size * self.batch_size)]
+            batches = list(self._read_plain("training samples", chosen))
+            line = compared_modes(self.network, batches, task=self.task, ranks=self.ranks, device=self.fabric.device)
+        if line is not None and self.ranks.first:
+            self.say(line, warning=True)
+
+    def _read_plain(self, what: str, indices: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of training samples without augmentation."""
+        return self._read(what, self.train.plain(), indices)
 
     def _read(self, what: str, samples: Samples, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of all samples, or of those of `indices`, in view of the callbacks."""

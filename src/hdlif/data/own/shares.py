@@ -17,7 +17,8 @@ Split = Mapping[str, float | Sequence[str | int]]
 class Shares:
     """The shares of validation and test in all samples of a class, and the seed of who is in which.
 
-    In place of a share there may be the names of groups. The seed is the split's own: runs of other seeds train and are
+    In place of a share there may be the names of groups. With a validation share of 0 no sample is held out, and the
+    last epoch is kept. The seed is the split's own: runs of other seeds train and are
     measured on the same samples. A share of 1 for testing leaves nothing to train on: it is for a network that is there
     already.
     """
@@ -31,8 +32,9 @@ class Shares:
             return
         shares = {name: share for name, share in self.of_parts.items() if not isinstance(share, tuple)}
         for name, share in shares.items():
-            if not 0 < share < 1:
-                raise ValueError(f"split.{name} = {share} is refused; it should be above 0 and below 1")
+            if not 0 <= share < 1 or (not share and name == "test"):
+                accepted = "above 0" if name == "test" else "0 or more"
+                raise ValueError(f"split.{name} = {share} is refused; it should be {accepted} and below 1")
         if sum(shares.values()) >= 1:
             raise ValueError(f"split: {self.validation} and {self.test} leave nothing to train on; lower one")
         for name, names in self.named.items():
@@ -98,7 +100,7 @@ def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -
     left = [content for content in order if content not in parts]
     for part, share in shares.of_parts.items():
         if part in wanted and not isinstance(share, tuple):
-            taken = max(1, round(len(order) * share))
+            taken = max(1, round(len(order) * share)) if share else 0
             parts |= dict.fromkeys(left[:taken], part)
             left = left[taken:]
     if len(parts) >= len(order):

@@ -1,0 +1,176 @@
+"""The recipe for data of the user's own where none is named: it follows from what was found.
+
+Choices depend on sizes alone (kind, steps, channels, training samples, classes), never on the machine, on names, on the
+order of classes, or on the unit of a value. So the same data give the same recipe everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hdlif.builders.own_data import STARTS
+
+if TYPE_CHECKING:
+    from hdlif.data import Found
+
+__all__ = ["STARTS", "Choice", "choices", "not_overridden"]
+
+UPDATES = 800
+"""Fewest updates of a training: with few samples, epochs are short, and there are more of them."""
+EPOCHS = 10
+"""Fewest epochs."""
+BATCHES = 12
+"""Batches of an epoch, as far as sizes of `BATCH` allow."""
+BATCH = (8, 64)
+"""Least and largest batch."""
+FEWEST_VALIDATED = 60
+"""Validation samples from which on they choose the epoch: the standard error of a share is then 0.065 at most."""
+LONGEST, SHORTENED = 512, 256
+"""Steps of a time series from which on it is resampled, and to how many."""
+KERNEL = 9
+"""Steps that a convolution over time reads."""
+WIDTHS = (64, 64, 64)
+MOST_BYTES = 2 * 10**9
+"""Bytes of activations up to which all steps are trained through (STBP)."""
+_PER_NEURON = 8
+"""float32 values that a training keeps for one neuron and step: its input, output, state and what its norm reads."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One value of a recipe, and why.
+
+    Attributes:
+        key: of the recipe, such as "training.epochs".
+    """
+
+    key: str
+    value: Any
+    reason: str
+
+    @property
+    def override(self) -> str:
+        """As `--set` takes it."""
+        return f"{self.key}={json.dumps(self.value)}"
+
+    def __str__(self) -> str:
+        return f"  {self.key} = {json.dumps(self.value)}: {self.reason}"
+
+
+def choices(found: Found) -> list[Choice]:
+    """The values that follow from the data, in the order of a recipe's keys."""
+    samples = training_samples(found)
+    validated = found.count("validation")
+    taken = "validation" in found.seen.get("split", ())
+    chosen: list[Choice] = []
+    if taken and validated < FEWEST_VALIDATED:
+        reason = f"{validated} samples are too few to choose an epoch by: all are trained on, the last epoch is kept"
+        chosen.append(Choice("data.split.validation", 0, reason))
+    elif taken:
+        samples -= validated
+    batch = batch_size(samples)
+    per_epoch = samples // batch
+    epochs = max(EPOCHS, math.ceil(UPDATES / per_epoch))
+    return [
+        *chosen,
+        Choice("data.batch_size", batch, f"{samples} training samples"),
+        *_OF_KINDS[found.input.kind](found, batch),
+        Choice("training.epochs", epochs, f"{epochs * per_epoch:,} updates of {batch} samples"),
+        Choice("training.warmup_epochs", math.ceil(epochs / 30), "a thirtieth of the epochs"),
+    ]
+
+
+def training_samples(found: Found) -> int:
+    """The samples that train where none is taken for validation."""
+    taken = found.count("validation") if "validation" in found.seen.get("split", ()) else 0
+    return found.count("train") + taken
+
+
+def batch_size(samples: int) -> int:
+    """A power of two, about a twelfth of the samples.
+
+    >>> [batch_size(samples) for samples in (5, 28, 300, 10_000)]
+    [4, 8, 16, 64]
+    """
+    least, most = BATCH
+    wanted = min(max(samples // BATCHES, least), most, samples)
+    return 1 << (wanted.bit_length() - 1)
+
+
+def _rule(steps: int, batch: int, values: int) -> Choice:
+    """STBP while the activations of all steps of a batch fit, else windows of as many steps as do."""
+    per_step = 4 * _PER_NEURON * values * batch
+    if (size := per_step * steps) <= MOST_BYTES:
+        reason = f"the exact gradient; the activations of {steps} steps take about {size / 1e6:,.0f} MB"
+        return Choice(
+            "rule", {"kind": "stbp"}, f"{reason} (an online rule is chosen from {MOST_BYTES / 1e6:,.0f} MB on)"
+        )
+    length = max(1, MOST_BYTES // per_step)
+    if length == 1:
+        return Choice("rule", {"kind": "stochastic_step"}, f"one step takes about {per_step / 1e6:,.0f} MB")
+    reason = f"windows of so many steps take about {MOST_BYTES / 1e6:,.0f} MB, all {steps} {size / 1e6:,.0f} MB"
+    return Choice("rule", {"kind": "stochastic_window", "length": length}, reason)
+
+
+def _optimizer() -> Iterator[Choice]:
+    yield Choice("training.optimizer", {"kind": "adamw"}, "needs no tuning of its learning rate to the data")
+    yield Choice("training.learning_rate", 0.003, "of AdamW")
+    yield Choice("training.weight_decay", 0.01, "of AdamW")
+
+
+def _for_series(found: Found, batch: int) -> Iterator[Choice]:
+    channels, steps, _ = found.input.shape
+    if steps > LONGEST and not found.input.rates and found.input.sound is None and found.target_steps is None:
+        yield Choice("data.rate", steps, f"{steps} steps are resampled to {SHORTENED}")
+        yield Choice("data.resample", SHORTENED, "of so many steps, wherever the rate is not stated")
+        steps = SHORTENED
+    yield Choice("time_steps", steps, "as many as a time series has")
+    kernel = min(KERNEL, steps)
+    yield Choice(
+        "model",
+        {"kind": "conv1d", "widths": list(WIDTHS), "kernel": kernel},
+        f"causal convolutions over {kernel} steps of {channels} channel{'s' * (channels > 1)}",
+    )
+    yield Choice("norm", {"kind": "affine"}, "the same in training and as deployed, at every step")
+    yield Choice("neuron", {"kind": "hdlif", "per_step": False}, "one leak and threshold for all steps")
+    yield _rule(steps, batch, kernel * sum(WIDTHS))
+    yield from _optimizer()
+
+
+def _for_tables(found: Found, batch: int) -> Iterator[Choice]:
+    yield Choice("norm", {"kind": "affine"}, "the same in training and as deployed, with any batch")
+    yield Choice("rule", {"kind": "stbp"}, "the exact gradient; a row takes few values")
+    yield from _optimizer()
+
+
+def _for_images(found: Found, batch: int) -> Iterator[Choice]:
+    channels, height, width = found.input.shape
+    augment = ["crop", "flip"] if channels == 3 else ["shift"]
+    reason = "colour images mean the same mirrored" if channels == 3 else "grey images may be of letters or digits"
+    yield Choice("data.augment", augment, reason)
+    # Of the residual network that starts: 16 channels at the images' size, and half as many values at each later stage.
+    yield _rule(4, batch, 2 * 16 * height * width * 2)
+    yield from _optimizer()
+
+
+def _for_events(found: Found, batch: int) -> Iterator[Choice]:
+    _, height, width = found.input.shape
+    yield _rule(8, batch, 2 * 16 * height * width * 2)
+    yield from _optimizer()
+
+
+_OF_KINDS = {"image": _for_images, "series": _for_series, "table": _for_tables, "events": _for_events}
+
+
+def not_overridden(choices: Iterable[Choice], overrides: Iterable[str]) -> list[Choice]:
+    """The choices that no override ("a.b=v") replaces."""
+    keys = {override.partition("=")[0].strip() for override in overrides}
+    return [one for one in choices if not any(_covers(key, one.key) for key in keys)]
+
+
+def _covers(given: str, key: str) -> bool:
+    return given == key or key.startswith(f"{given}.")
