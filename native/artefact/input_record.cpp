@@ -115,7 +115,7 @@ void check_sound(const Json& value, const InputRecord& record, int32_t time_step
 InputRecord read_input(const Json& value, int64_t version, int32_t time_steps) {
   if (version >= 5)
     check_object("input", value, {"kind", "mean", "resize", "shape", "std"},
-                 {"binning", "columns", "fit", "frames", "rates", "sensor", "sound", "windows"});
+                 {"binning", "columns", "fit", "frames", "rates", "sensor", "shortest", "sound", "windows"});
   else
     check_object("input", value, {"kind", "mean", "resize", "shape", "std"});
   InputRecord record;
@@ -158,6 +158,14 @@ InputRecord read_input(const Json& value, int64_t version, int32_t time_steps) {
     has_more |= check_pair("rates", *rates, record, kMostRate);
   if (const std::optional<Json> windows = value.find("windows"))
     has_more |= check_pair("windows", *windows, record, INT32_MAX);
+  if (const std::optional<Json> shortest = value.find("shortest")) {
+    // The fewest steps of series of unequal lengths, which are not cut into windows; 0 where all have time_steps.
+    const int64_t fewest = integer_of("input.shortest", *shortest, 0, time_steps);
+    const std::optional<Json> windows = value.find("windows");
+    require(fewest == 0 || (record.kind == "series" && !(windows && windows->count() > 0)),
+            "shortest is of series that are not cut into windows");
+    has_more |= fewest > 0;
+  }
   if (const std::optional<Json> sound = value.find("sound"))
     check_sound(*sound, record, time_steps, has_more);
   return record;

@@ -140,7 +140,7 @@ class SoundConfig(_Section):
 class InputConfig(_Section):
     """How a whole sample of data that were looked at becomes numbers: the fields of an artefact's input record."""
 
-    EXTRAS = ("binning", "sensor", "columns", "rates", "windows", "sound")
+    EXTRAS = ("binning", "sensor", "columns", "rates", "windows", "sound", "shortest")
 
     kind: Text
     shape: Annotated[tuple[Count, Count, Count], Field(strict=False)]
@@ -154,6 +154,7 @@ class InputConfig(_Section):
     rates: Annotated[tuple[int, ...], Field(strict=False)] = ()
     windows: Annotated[tuple[int, ...], Field(strict=False)] = ()
     sound: SoundConfig | None = None
+    shortest: Annotated[int, Field(ge=0)] = 0
 
 
 class FoundConfig(_Section):

@@ -42,7 +42,7 @@ _DAMAGED = "the file is damaged, export it again"
 _MEND = "give a file made by `hdlif export --to artefact`"
 _OPS_SINCE_5 = ("delay", "program", "upsample")
 _ATTRIBUTES_SINCE_5 = {"conv2d": ("dilation", "groups")}
-_INPUT_SINCE_5 = ("binning", "columns", "fit", "frames", "rates", "sensor", "sound", "windows")
+_INPUT_SINCE_5 = ("binning", "columns", "fit", "frames", "rates", "sensor", "shortest", "sound", "windows")
 """Fields of the input that are left out where they have their defaults."""
 _HERTZ = ("lowest_hz", "highest_hz")
 """Numbers of a sound that may have fractions."""
@@ -552,6 +552,7 @@ _LATER: Mapping[str, Callable[[str, object], Any]] = {
     "frames": lambda where, value: _string(where, value),
     "rates": lambda where, value: _integers(where, value),
     "sensor": _read_sensor,
+    "shortest": lambda where, value: _integer(where, value),
     "sound": _read_sound,
     "windows": lambda where, value: _integers(where, value),
 }

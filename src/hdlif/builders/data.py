@@ -217,7 +217,9 @@ def target_of(recipe: Recipe) -> Target:
     section = recipe.data
     if section.kind in DATA:
         return DATA[section.kind].target
-    return target_asked(section.arguments)
+    asked = target_asked(section.arguments)
+    unequal = section.found is not None and section.found.input.shortest > 0
+    return "class_and_steps" if asked == "class" and unequal else asked
 
 
 def build_data(
@@ -415,6 +417,9 @@ def random_batch(recipe: Recipe, generator: torch.Generator, count: int | None =
     x = torch.randn(1 if constant else recipe.time_steps, batch, *shape, generator=generator)
     described = data_kind(recipe)
     outputs, each = len(described.labels), (recipe.time_steps,)
+    if described.target == "class_and_steps":
+        classes, steps = torch.randint(outputs, (batch,), generator=generator), torch.full((batch,), recipe.time_steps)
+        return x, torch.stack([classes, steps], 1)
     if described.target in ("class", "classes"):
         sizes = (batch,) if described.target == "class" else (batch, *each)
         return x, torch.randint(outputs, sizes, generator=generator)

@@ -26,6 +26,7 @@ TASKS: Mapping[str, Callable[..., Task]] = {
 }
 _SAID = {
     "class": "one class of a sample",
+    "class_and_steps": "one class of a sample",
     "classes": "a class at each step",
     "values": "values of a sample",
     "values_each": "values at each step",
@@ -33,12 +34,13 @@ _SAID = {
 }
 _FITTING = {
     "class": "task.kind=classify",
+    "class_and_steps": "task.kind=classify",
     "classes": "task.kind=sequence",
     "values": "'task={kind: regress}'",
     "values_each": "'task={kind: regress, combine: each}'",
     "labels": "task.kind=multilabel",
 }
-GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics")
+GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics", "own_steps")
 _MEASURING = ("metrics", "best")
 """Keys that say what is measured, and nothing of what is learned."""
 
@@ -59,17 +61,22 @@ def checked_task(recipe: Recipe) -> Checked[Task]:
         raise RecipeError(f'task.metrics is unknown to the task "{kind}"; let it take an argument `metrics`')
     checked_metrics(kind, arguments)
     each = recipe.task.arguments.get("combine") == "each"
-    if kind in TASKS and (given := target_of(recipe)) != (wanted := target_taken(kind, each=each)):
+    given, wanted = target_of(recipe), target_taken(kind, each=each)
+    # A task that classifies takes numbers of steps, too.
+    if kind in TASKS and (given.partition("_and_")[0] if wanted == "class" else given) != wanted:
         raise RecipeError(
             f'task.kind = "{kind}" learns {_SAID[wanted]}, and data.kind = "{recipe.data.kind}" gives {_SAID[given]}; '
             f"--set {_FITTING[given]}, or take other data"
         )
     if recipe.data.kind in DATA and (after := data_kind(recipe).answered_after) is not None:
         _check_answered(arguments.get("delay", 0), after, recipe.data.kind)
-    is_plain = kind == "classify" and arguments.get("combine", "mean") == "mean"
+    is_plain = kind == "classify" and arguments.get("combine", "mean") == "mean" and given == "class"
     for key, value in (("data.mixup", recipe.data.mixup), ("teacher", recipe.teacher)):
         if value is not None and not is_plain:
-            raise RecipeError(f'{key} goes with task.kind = "classify" whose combine is "mean"; leave it out')
+            raise RecipeError(
+                f'{key} goes with task.kind = "classify" whose combine is "mean", of samples of one length; '
+                "leave it out"
+            )
     if recipe.teacher is not None and arguments.get("learn_from", "every") != "every":
         raise RecipeError("teacher goes with task.learn_from = every; leave one of them out")
     if recipe.training.label_smoothing and "label_smoothing" not in made.takes:
@@ -144,4 +151,5 @@ def _built(recipe: Recipe) -> Task:
         std=std,
         ahead=described.ahead,
         label_smoothing=smoothing,
+        own_steps=described.target == "class_and_steps",
     )

@@ -119,6 +119,28 @@ def finite(array: NDArray[Any]) -> Floats:
     return values
 
 
+def finite_steps(array: NDArray[Any]) -> Floats:
+    """Series [N, T, C], or [N, T] of one channel, as float32, each of which may end in steps of NaN alone: padding.
+
+    Raises:
+        Unreadable: another value is not finite, or a series has no step.
+    """
+    if array.dtype.kind != "f":
+        return finite(array)
+    missing = np.isnan(array) if array.ndim == 2 else np.isnan(array).all(-1)
+    padding = np.flip(np.logical_and.accumulate(np.flip(missing, 1), axis=1), 1)
+    if padding[:, :1].any():
+        raise Unreadable(f"series {int(padding[:, 0].argmax())} (from 0) holds NaN alone")
+    values = finite(np.where(padding if array.ndim == 2 else padding[..., None], 0, array))
+    values[padding] = np.nan
+    return values
+
+
+def own_steps(series: Floats) -> Floats:
+    """A series [T, C] without its padding, as `finite_steps` leaves it."""
+    return series[~np.isnan(series[:, 0])]
+
+
 def as_sample(series: Floats) -> Floats:
     """A series [T, C], or several [..., T, C], as whole samples [..., C, T, 1]."""
     return np.ascontiguousarray(np.swapaxes(series, -1, -2)[..., None])

@@ -32,6 +32,9 @@ class Timed:
         each: whether the target is [B, T, ...], one for each step; else it is [B, ...], the same for all.
         delay: at step t the target is that of step t - delay; `first` is at least as much.
         weights: of the losses of the steps from `first` on, each above 0, whose sum is 1; None weighs all alike.
+        own: whether the target is int64 [B, 2], a class and the sample's number of steps: it is classified by its own
+            steps alone. A loss of all steps is that of the outputs as `after_own` gives them, and one of a single step
+            is (1/B)·Σ_b over the samples that have it.
     """
 
     criterion: Criterion
@@ -39,6 +42,7 @@ class Timed:
     each: bool = False
     delay: int = 0
     weights: tuple[float, ...] | None = None
+    own: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.delay <= self.first:
@@ -54,7 +58,7 @@ class Timed:
         Raises:
             ShapeError: each step has its own: `loss_at` knows which.
         """
-        if self.each:
+        if self.each or self.own:
             raise ShapeError(
                 "the target is another one at each step; a rule that calls its criterion itself takes one for all: "
                 "call hdlif.learning.loss_at(criterion, outputs, target, t)"
@@ -146,6 +150,12 @@ def loss_at(criterion: Criterion, outputs: Tensor, target: Tensor, step: int) ->
     """
     if isinstance(criterion, Timed) and criterion.each:
         return criterion.criterion(outputs, target[:, step - criterion.delay])
+    if isinstance(criterion, Timed) and criterion.own:
+        classes, lengths = target.unbind(1)
+        has_step = lengths > step
+        if not has_step.any():
+            return outputs.sum() * 0
+        return criterion.criterion(outputs[has_step], classes[has_step]) * has_step.float().mean()
     return criterion(outputs, target)
 
 
@@ -190,6 +200,9 @@ def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Cal
     """
     if not isinstance(criterion, Timed):
         return criterion(reduce(outputs), target)
+    if criterion.own:
+        classes, lengths = target.unbind(1)
+        outputs, target = after_own(outputs, lengths), classes
     counted = outputs[criterion.first :]
     if criterion.weights is not None:
         if criterion.each:
@@ -203,6 +216,26 @@ def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Cal
     begin = criterion.first - criterion.delay
     targets = target[:, begin : begin + len(counted)].transpose(0, 1)
     return criterion.criterion(counted.flatten(0, 1), targets.flatten(0, 1))
+
+
+def after_own(outputs: Tensor, lengths: Tensor) -> Tensor:
+    """The outputs [T, B, n], with the mean of a sample's own outputs at the steps after its own.
+
+    The mean over all T steps is then that of its own steps.
+
+    >>> import torch
+    >>> from hdlif.learning import after_own
+    >>> outputs = torch.tensor([[[1.0], [1.0]], [[3.0], [3.0]], [[9.0], [5.0]]])
+    >>> after_own(outputs, torch.tensor([2, 3])).squeeze().tolist()
+    [[1.0, 1.0], [3.0, 3.0], [2.0, 5.0]]
+
+    Args:
+        outputs: of all steps.
+        lengths: each sample's own steps, int64 [B], in 1..T.
+    """
+    is_own = (torch.arange(len(outputs), device=outputs.device)[:, None] < lengths)[..., None]
+    mean = torch.where(is_own, outputs, 0).sum(0) / lengths[:, None]
+    return torch.where(is_own, outputs, mean)
 
 
 def probabilities(target: Tensor, logits: Tensor) -> Tensor:

@@ -57,6 +57,8 @@ class InputRecord:
         windows: of a series that is cut out of a longer one, its rows, before they are resampled, and those from the
             beginning of one to that of the next.
         sound: of a series that is made of sounds, how.
+        shortest: of series of unequal lengths, the fewest steps, where `time_steps` are the most: a series is then
+            classified after its own steps. 0 for series that all have `time_steps`.
         shape: of a step's frame, [C, H, W].
         mean, std: of each channel.
         kind, resize, fit, frames, binning, sensor: as above.
@@ -75,6 +77,7 @@ class InputRecord:
     rates: tuple[int, ...] = ()
     windows: tuple[int, ...] = ()
     sound: SoundRecord | None = None
+    shortest: int = 0
 
     def sample_shape(self, time_steps: int) -> tuple[int, int, int]:
         """[C, H, W] of a whole sample that the network is shown in `time_steps` steps."""

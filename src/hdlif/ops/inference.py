@@ -27,6 +27,10 @@ def infer_values(graph: Graph) -> dict[str, Value]:
         raise ArtefactError(
             f"input.sound gives {graph.input.sound.frames} frames, and time_steps = {graph.time_steps}; they are equal"
         )
+    if graph.input.shortest > graph.time_steps:
+        raise ArtefactError(
+            f"input.shortest = {graph.input.shortest}; it must be at most time_steps = {graph.time_steps}"
+        )
     if graph.input.frames == "pixels" and math.isqrt(graph.time_steps) ** 2 != graph.time_steps:
         raise ArtefactError(
             f'input.frames = "pixels" shows a square image, and time_steps = {graph.time_steps} is no square number'

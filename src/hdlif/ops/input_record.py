@@ -73,9 +73,11 @@ def check_input(record: InputRecord) -> None:
     _check_columns(record)
     _check_rates(record)
     _check_windows(record)
+    _check_shortest(record)
     if record.sound is not None:
         check_sound(record.sound)
-        if record.kind != "series" or record.sound.mels != shape[0] or record.columns or record.rates or record.windows:
+        more = record.columns or record.rates or record.windows or record.shortest
+        if record.kind != "series" or record.sound.mels != shape[0] or more:
             raise ArtefactError(
                 f"input.sound gives series of {record.sound.mels} channels without names, and this input is of kind "
                 f"{record.kind}, shape {list(shape)}"
@@ -143,6 +145,15 @@ def _check_windows(record: InputRecord) -> None:
     if record.kind != "series" or len(windows) != 2 or not valid:
         raise ArtefactError(
             f"input.windows = {brief(list(windows))}; it must be two integers in 1..{MOST_ROWS}, of a series"
+        )
+
+
+def _check_shortest(record: InputRecord) -> None:
+    shortest = record.shortest
+    if type(shortest) is not int or shortest < 0 or (shortest and (record.kind != "series" or record.windows)):
+        raise ArtefactError(
+            f"input.shortest = {brief(shortest)}; it must be the fewest steps of series that are not cut into windows, "
+            "or 0"
         )
 
 

@@ -18,6 +18,8 @@ from hdlif.runtime.files import Given, content_of
 def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> Iterator[tuple[str, Floats]]:
     """The series of a file as a network takes them: normalised, [T, 1, C, 1, 1], each with the name of what it is of.
 
+    Where the network was trained on series of unequal lengths, T is that of each.
+
     A file of readings has one or several, read as `hdlif.inputs.series.parse_several` says: a row a step, a column a
     channel. One that is longer than a network's windows is cut as its training's were, and the rows behind the last
     whole window are passed over; each is resampled where the network's are. A sound is one, or several where the
@@ -32,7 +34,9 @@ def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> 
         yield from _of_sound(path, record, record.sound)
         return
     channels = record.shape[0]
-    takes = f"the network takes {time_steps} steps (rows) of {channels} channel{'s' * (channels != 1)} (columns)"
+    fewest = record.shortest or time_steps
+    number = f"{fewest} to {time_steps}" if fewest < time_steps else f"{time_steps}"
+    takes = f"the network takes {number} steps (rows) of {channels} channel{'s' * (channels != 1)} (columns)"
     try:
         several = parse_several(content_of(path), path.suffix.lower(), record.columns)
     except (OSError, Unreadable) as error:
@@ -45,11 +49,11 @@ def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> 
         for part in whole.windows(*record.windows) if record.windows else (whole,):
             values, name = part.values, f"{path}{part.place}"
             steps = resampled_length(len(values), *record.rates) if record.rates else len(values)
-            if (steps, values.shape[1]) != (time_steps, channels):
+            if not fewest <= steps <= time_steps or values.shape[1] != channels:
                 seen = f"has {len(values)} rows and {values.shape[1]} columns"
                 at = f", {steps} at {record.rates[1]} for {record.rates[0]}," if record.rates else ","
                 mend = "give those that it was trained on, in their order"
-                if steps < time_steps and values.shape[1] == channels:
+                if steps < fewest and values.shape[1] == channels:
                     mend = f"give {_rows_of(record, time_steps)}, or take the answers so far: --stream FILE --partial"
                 raise InputError(f"{name}: {seen}{at} and {takes}; {mend}")
             values = resampled(values, *record.rates) if record.rates else values

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdlif.learning import Criterion, loss_over, mean_logits
+from hdlif.learning import Criterion, after_own, loss_over, mean_logits
 from hdlif.ops import TaskRecord
 from hdlif.tasks.answered import RightBy, counted_from
 from hdlif.tasks.class_weights import ClassWeights, balanced_weights, checked_weights, cross_entropy
@@ -41,21 +41,43 @@ class Classify(Measured):
             for every step.
         label_smoothing: of the loss that is learned from.
         class_weights: of the loss that is learned from; what is measured counts all samples alike.
+        own_steps: whether samples have numbers of steps of their own: the target is then int64 [B, 2], a sample's class
+            and its steps, and its class is read off the mean of the outputs of these.
         metrics, best: as in `Measured`; a metric gets probabilities [N, classes] and classes [N].
+    Raises:
+        ValueError: `own_steps` with `combine` or `learn_from` that is "last".
     """
 
     combine: Literal["mean", "last"] = "mean"
     label_smoothing: float = 0.0
     learn_from: LearnFrom | None = None
     class_weights: ClassWeights | None = None
+    own_steps: bool = False
 
-    target: ClassVar[Target] = "class"
     figures: ClassVar[Mapping[str, bool]] = {"accuracy": True}
-    right_by: ClassVar[RightBy] = "mean"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "class_weights", checked_weights(self.class_weights, self.outputs))
+        if self.own_steps and chosen_steps(self.learn_from, self.combine) == "last":
+            raise ValueError(
+                "samples of unequal lengths are classified by the mean of their own steps' outputs; leave combine and "
+                "learn_from out, or give samples of one length"
+            )
+
+    @property
+    def right_by(self) -> RightBy:
+        return "all" if self.own_steps else "mean"
+
+    @property
+    def target(self) -> Target:
+        return "class_and_steps" if self.own_steps else "class"
+
+    def own(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The outputs [T, B, n], their mean held after a sample's own steps, and its class, int64 [B]."""
+        if not self.own_steps:
+            return outputs, target
+        return after_own(outputs, target[:, 1]), target[:, 0]
 
     @property
     def record(self) -> TaskRecord:
@@ -67,7 +89,8 @@ class Classify(Measured):
         return self.time_steps - 1 if self.combine == "last" else 0
 
     def counted(self, labels: Tensor) -> Classify:
-        """The same with `balanced_weights` of the classes of training samples, int64 [N]."""
+        """The same with `balanced_weights` of the targets of training samples, int64 [N, ...]."""
+        labels = labels[:, 0] if self.own_steps else labels
         return replace(self, class_weights=balanced_weights(labels, len(self.outputs)))
 
     def criterion(self) -> Criterion:
@@ -76,7 +99,8 @@ class Classify(Measured):
 
     def timed(self, criterion: Criterion) -> Criterion:
         """A criterion of the steps that are learned from."""
-        return timed(criterion, chosen_steps(self.learn_from, self.combine), self.time_steps)
+        steps = chosen_steps(self.learn_from, self.combine)
+        return timed(criterion, steps, self.time_steps, own=self.own_steps)
 
     def tally(self) -> Tally:
         """Accuracy after each step."""
@@ -84,14 +108,24 @@ class Classify(Measured):
 
     def drawing(self) -> Chosen:
         """Which class is taken for which, and what answering early costs."""
-        return Chosen(self.outputs, self.time_steps, self.first)
+        return Chosen(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
-        """By the mean over the steps that were learned from; a mixed sample has the label of the larger share."""
+        """By the mean over the steps that were learned from; a mixed sample has the label of the larger share.
+
+        Of samples with numbers of steps of their own, those that have none of these steps are not counted.
+        """
+        if self.own_steps:
+            classes, lengths = target.unbind(1)
+            is_own = torch.tensor(steps, device=target.device)[:, None] < lengths
+            answered = is_own.any(0)
+            chosen = torch.where(is_own[..., None], outputs, 0).sum(0).argmax(1)
+            return ((chosen == classes) & answered).sum(), int(answered.sum())
         labels = target if target.ndim == 1 else target.argmax(1)
         return (outputs[counted_from(steps, self.first) :].mean(0).argmax(1) == labels).sum(), len(labels)
 
     def scored(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        outputs, target = self.own(outputs, target)
         # Added as the tally does, and in float64, where a probability near 1 keeps its place among others.
         sums = so_far(outputs, self.first)[-1].double()
         return (sums / (len(outputs) - self.first)).softmax(-1), target
@@ -103,12 +137,13 @@ class Classify(Measured):
 class _Tally(Tally):
     def __init__(self, task: Classify) -> None:
         super().__init__(task.asked(), correct=task.time_steps)
-        self._first, self._criterion = task.first, task.timed(F.cross_entropy)
+        self._first, self._criterion, self._own = task.first, task.timed(F.cross_entropy), task.own
 
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
         return loss_over(self._criterion, outputs, target, mean_logits)
 
     def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
+        outputs, target = self._own(outputs, target)
         return {"correct": (so_far(outputs, self._first).argmax(-1) == target).sum(1)}
 
     def _score(self, sums: Mapping[str, Tensor]) -> float:
@@ -164,16 +199,16 @@ class Chosen(Confusion):
     """Counts of samples by class, and what answering for them early saves and costs.
 
     Args:
-        classes, first: as of `Confusion`.
-        time_steps: T.
+        task: whose outputs and targets come.
     """
 
-    def __init__(self, classes: tuple[str, ...], time_steps: int, first: int = 0) -> None:
-        super().__init__(classes, first)
-        self.early = EarlyAnswers(time_steps, first)
+    def __init__(self, task: Classify) -> None:
+        super().__init__(task.outputs, task.first)
+        self.early, self._own = EarlyAnswers(task.time_steps, task.first), task.own
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
-        """Add a batch: outputs [T, B, classes], target [B]."""
+        """Add a batch: outputs [T, B, classes], target [B, ...]."""
+        outputs, target = self._own(outputs, target)
         super().__call__(outputs, target)
         self.early(outputs, target)
 

@@ -21,15 +21,24 @@ def chosen_steps(learn_from: LearnFrom | None, combine: str) -> LearnFrom:
 
 
 def timed(
-    criterion: Criterion, learn_from: LearnFrom, time_steps: int, *, first: int = 0, each: bool = False
+    criterion: Criterion,
+    learn_from: LearnFrom,
+    time_steps: int,
+    *,
+    first: int = 0,
+    each: bool = False,
+    own: bool = False,
 ) -> Criterion:
     """A criterion of the steps from `first` on that are learned from, which is itself where that is all.
 
     Args:
         each: whether every step has a target of its own, which is read `first` steps later.
+        own: whether samples have numbers of steps of their own, as of `Timed`.
     """
     delay = first if each else 0
     if learn_from == "last":
-        return Timed(criterion, time_steps - 1, each, delay)
+        return Timed(criterion, time_steps - 1, each, delay, own=own)
     weights = late_weights(time_steps - first) if learn_from == "late" else None
-    return criterion if weights is None and not first and not each else Timed(criterion, first, each, delay, weights)
+    if weights is None and not first and not each and not own:
+        return criterion
+    return Timed(criterion, first, each, delay, weights, own)

@@ -28,4 +28,4 @@ def task_of(graph: Graph) -> Task:
         case "multilabel":
             return Multilabel(*common, combine=combine, threshold=record.threshold)
         case _:
-            return Classify(*common, combine=combine)
+            return Classify(*common, combine=combine, own_steps=graph.input.shortest > 0)

@@ -17,6 +17,7 @@ from hdlif.training.callback import Callback
 
 _TARGETS = {
     "class": (torch.int64, "N", "a class of each sample"),
+    "class_and_steps": (torch.int64, "N, 2", "a class of each sample and its number of time steps"),
     "classes": (torch.int64, "N, T", "a class of each sample at each step"),
     "values": (torch.float32, "N, n", "values of each sample"),
     "values_each": (torch.float32, "N, T, n", "values of each sample at each step"),
@@ -130,6 +131,12 @@ def _check_target(samples: Samples, name: str, task: Task) -> None:
     if isinstance(samples, DatasetSamples) and dtype == torch.int64:
         # Of the others nothing is known before they are read.
         samples.classes = count
+    if axes == "N, 2":
+        labels, steps = labels.unbind(1)
+        if steps.min() < 1 or steps.max() > task.time_steps:
+            raise DataError(
+                f"{name}: targets state {int(steps.min())} to {int(steps.max())} steps; give 1 to {task.time_steps}"
+            )
     least, most = (int(one) for one in labels.aminmax()) if dtype == torch.int64 else (0, 0)
     if least < 0 or most >= count:
         raise DataError(f"{name}: targets are {least}..{most}, and the task has {count} classes; give 0..{count - 1}")

@@ -1,10 +1,12 @@
 """Arrays of the user's own: x, what is learned, and of whom and in which part of the data each sample is."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from hdlif.data.own.class_folders import parts_named
 from hdlif.data.own.given_targets import array_targets
@@ -40,12 +42,20 @@ class Arrays:
     parts: list[Part] | None
 
 
-def arrays_at(place: Path, dimensions: Collection[int], accepted: str, wanted: Wanted) -> Arrays:
+def arrays_at(
+    place: Path,
+    dimensions: Collection[int],
+    accepted: str,
+    wanted: Wanted,
+    *,
+    read_x: Callable[[NDArray[Any]], Floats] = finite,
+) -> Arrays:
     """The arrays of a .npz file, or of a folder of .npy files: x, y, and where there are any group [N] and part [N].
 
     Args:
         dimensions: that x may have, which are called `accepted`.
         wanted: what y is to be; of values that come next there is none.
+        read_x: x as float32.
     Raises:
         DataError: they are something else.
     """
@@ -60,7 +70,7 @@ def arrays_at(place: Path, dimensions: Collection[int], accepted: str, wanted: W
         array = parse_array(files["x"])
         if array.ndim not in dimensions or not array.size:
             raise Unreadable(f"it is {list(array.shape)}, and should be {accepted}")
-        x = finite(array)
+        x = read_x(array)
         for read in OPTIONAL:
             if read in files:
                 words[read] = list(map(str, parse_labels(files[read])))

@@ -1,6 +1,7 @@
 """Numbers of the user's own as a data set: checked, divided, measured, and made into sets."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,7 +58,7 @@ def found_samples(
     Raises:
         DataError: they are not all alike, of one class alone, other than the network takes, or too few to divide.
     """
-    taken = _checked(place, recorded, known)
+    taken = _checked(place, recorded, known, unequal=kind == "series" and wanted.one_class)
     if wanted.classes and not classes:
         classes = classes_of(place, wanted, taken)
     chosen = parts_of(
@@ -78,6 +79,9 @@ def found_samples(
     ]
     training = [taken[number] for number in parts["train"]]
     record = known or _measured(recorded, training, kind)
+    lengths = {len(one.values) for one in taken}
+    if known is None and len(lengths) > 1:
+        record = replace(record, shape=(record.shape[0], max(lengths), 1), shortest=min(lengths))
     targets = learned(place, wanted, taken, training, scale=scale, classes=classes, names=taken[0].names)
     return Found(
         place,
@@ -92,28 +96,36 @@ def found_samples(
     )
 
 
-def _checked(place: Path, recorded: Recorded, known: InputRecord | None) -> list[Series]:
-    """The samples. Raises `DataError` unless they are as long as one another, and as a network takes them."""
+def _checked(place: Path, recorded: Recorded, known: InputRecord | None, *, unequal: bool) -> list[Series]:
+    """The samples. Raises `DataError` unless they are as a network takes them, and, if not `unequal`, of one length."""
     taken = recorded.series
     first = taken[0]
+    least = min(len(one.values) for one in taken)
     for one in taken:
-        if len(one.values) != len(first.values):
+        if not unequal and len(one.values) != len(first.values):
             raise DataError(
                 f"{place}: {first.name} has {len(first.values)} rows and {one.name} {len(one.values)}; cut them into "
-                f"windows of one length: --set data.window={min(len(each.values) for each in taken)}"
+                f"windows of one length: --set data.window={least}"
             )
-    steps, channels = first.values.shape
+    steps, channels = max(len(one.values) for one in taken), first.values.shape[1]
     if (size := 4 * len(taken) * steps * channels) > MOST_KEPT:
         raise DataError(
             f"{place}: {len(taken):,} series of {steps} steps and {channels} channels take {size:,} bytes, and at most "
             f"{MOST_KEPT:,} are kept; take fewer, or raise data.stride"
         )
-    if known is not None and (channels, steps) != known.shape[:2]:
+    if known is not None and not (
+        channels == known.shape[0] and (known.shortest or known.shape[1]) <= least <= steps <= known.shape[1]
+    ):
         raise DataError(
-            f"{place}: its series have {steps} steps of {channels} channels, and the network takes {known.shape[1]} of "
-            f"{known.shape[0]}; give series like those that it was trained on"
+            f"{place}: its series have {_range(least, steps)} steps of {channels} channels, and the network takes "
+            f"{_range(known.shortest or known.shape[1], known.shape[1])} of {known.shape[0]}; give series like those "
+            "that it was trained on"
         )
     return taken
+
+
+def _range(least: int, most: int) -> str:
+    return f"{most}" if least == most else f"{least} to {most}"
 
 
 def _measured(recorded: Recorded, training: Sequence[Series], kind: str) -> InputRecord:
@@ -169,9 +181,16 @@ def _maker(
 ) -> Callable[[Augment, int], ImageSets]:
     def samples(part: Part, augment: Augment, seed: int) -> SeriesSamples:
         chosen = [taken[number] for number in parts[part]]
-        steps, channels = taken[0].values.shape
-        values = np.stack([one.values for one in chosen]) if chosen else np.zeros((0, steps, channels), np.float32)
+        channels, steps, _ = record.shape
+        # What follows the last step of a series is the mean, which is 0 when it is normalised.
+        values = np.empty((len(chosen), steps, channels), np.float32)
+        values[:] = np.array(record.mean, np.float32)
+        for place, one in enumerate(chosen):
+            values[place, : len(one.values)] = one.values
         labels, sample = targets.tensor(chosen, taken), torch.from_numpy(series.as_sample(values))
+        if record.shortest:
+            own = torch.tensor([len(one.values) for one in chosen], dtype=torch.int64)
+            labels = torch.stack([labels, own], 1)
         return SeriesSamples(sample, labels, mean=record.mean, std=record.std, augment=augment, seed=seed)
 
     return maker(samples, record, targets.names)

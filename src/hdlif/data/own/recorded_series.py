@@ -21,7 +21,7 @@ from hdlif.data.own.targets import Wanted, values_hint
 from hdlif.errors import DataError, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.inputs.resampling import resampled, resampled_length
-from hdlif.inputs.series import parse_series, windows
+from hdlif.inputs.series import finite, finite_steps, own_steps, parse_series, windows
 from hdlif.inputs.tables import Table, parse_named
 from hdlif.ops import InputRecord
 from hdlif.ops.sound import SoundRecord
@@ -97,15 +97,21 @@ def kept_together(group: str | None, otherwise: str) -> str:
 
 
 def of_arrays(place: Path, wanted: Wanted) -> Recorded:
-    """x [N, T, C] or [N, T], and y, of a .npz file, or of a folder with x.npy and y.npy (`arrays`)."""
-    found = arrays_at(place, (2, 3), "[N, T, C], or [N, T] of one channel", wanted)
+    """x [N, T, C] or [N, T], and y, of a .npz file, or of a folder with x.npy and y.npy (`arrays`).
+
+    Where one class of a series is learned, shorter series end in NaN.
+    """
+    read_x = finite_steps if wanted.one_class else finite
+    found = arrays_at(place, (2, 3), "[N, T, C], or [N, T] of one channel", wanted, read_x=read_x)
     x = found.x if found.x.ndim == 3 else found.x[..., None]
     if wanted.ahead is not None:
         names = numbered_channels(x.shape[2])
         return of_samples(
             found, "series", [with_next(place, f"x[{n}]", None, x[n], names, wanted.ahead) for n in range(len(x))]
         )
-    series = [of_values(f"x[{n}]", "", None, x[n]).learned(target, wanted) for n, target in enumerate(found.y)]
+    series = [
+        of_values(f"x[{n}]", "", None, own_steps(x[n])).learned(target, wanted) for n, target in enumerate(found.y)
+    ]
     return of_samples(found, "series", series)
 
 
