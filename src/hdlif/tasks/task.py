@@ -19,7 +19,7 @@ from hdlif.tasks.asked import Asked, Each, finite
 Target = Literal["class", "class_and_steps", "classes", "values", "values_each", "labels", "own"]
 """What data give of a sample: its class, int64 []; its class and its number of time steps, int64 [2]; a class at each
 step, int64 [T]; values, float32 [V], or values at each step, float32 [T, V], normalised; or which labels it has,
-float32 [L] of 0 and 1. "own" is whatever else a task of one's own learns from, int64 or float32 [...], such as a map."""
+float32 [L] of 0 and 1. "own" is whatever else a task of your own learns from, int64 or float32 [...], as a map."""
 Total = Callable[[Tensor], Tensor]
 """The sum over ranks of a tensor, where each has its own part of the samples."""
 
