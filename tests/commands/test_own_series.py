@@ -31,7 +31,9 @@ from hdlif.tasks import Evaluation
 from picture_folders import write_pictures
 from series_files import CLASSES, wave, write_arrays, write_csv, write_folders, write_public_arrays, write_recording
 
-FAST = ["model.widths=[4, 4]", "data.batch_size=8", "time_steps=8", "training.epochs=2"]
+# Few neurons, of which batch norm lets some fire at once.
+FAST = ["model.widths=[4, 4]", "data.batch_size=8", "time_steps=8", "training.epochs=2", "norm={kind: batch_norm}"]
+FAST += ["training.learning_rate=0.05", "training.optimizer={kind: sgd}"]
 CUT = ["data.label=what", "data.group=who", "data.window=8", "data.stride=4"]
 
 

@@ -134,7 +134,7 @@ def test_traces_that_a_rule_cannot_keep_are_refused_before_a_folder_is_made(tmp_
     check_refused("sines_dense_hdlif", overrides, message, tmp_path / "run")
 
 
-SHARED = ["neuron.per_step=false", "norm.per_step=false", "training.epochs=1", "model.widths=[8]"]
+SHARED = ["neuron.per_step=false", "training.epochs=1", "model.widths=[8]"]
 
 
 def test_a_recipe_is_trained_on_as_a_stream(tmp_path: Path) -> None:

@@ -622,4 +622,9 @@ def test_statistics_and_validation_have_bars_of_their_own(tmp_path: Path, monkey
         monkeypatch.setattr(bar, "remove_task", note)
         train(tmp_path / "run", epochs=2, progress=bar)
         assert [task.description for task in bar.tasks] == ["run"]
-    assert shown == {"run, batch norm": [320, 320], "run, validation": [40, 40]}
+    # Both modes are compared at the end.
+    assert shown == {
+        "run, batch norm": [320, 320, 320],
+        "run, validation": [40, 40],
+        "run, training samples": [288],
+    }

@@ -18,7 +18,7 @@ from hdlif.builders.data import (
     shipped_kind,
 )
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
-from hdlif.builders.found import FOUND, found_kind, is_items, is_there, kind_at, kind_named, look
+from hdlif.builders.found import FOUND, found_kind, is_items, is_there, kind_at, kind_by_keys, kind_named, look
 from hdlif.builders.kinds import hidden_kinds
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import (
@@ -102,6 +102,7 @@ __all__ = [
     "is_items",
     "is_there",
     "kind_at",
+    "kind_by_keys",
     "kind_named",
     "leaks_of",
     "look",

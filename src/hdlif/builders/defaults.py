@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from hdlif.builders.own_data import STARTS
 if TYPE_CHECKING:
     from hdlif.data import Found
 
-__all__ = ["STARTS", "Choice", "choices", "not_overridden"]
+__all__ = ["STARTS", "Choice", "choices"]
 
 UPDATES = 800
 """Fewest updates of a training: with few samples, epochs are short, and there are more of them."""
@@ -61,8 +61,17 @@ class Choice:
         return f"  {self.key} = {json.dumps(self.value)}: {self.reason}"
 
 
-def choices(found: Found) -> list[Choice]:
-    """The values that follow from the data, in the order of a recipe's keys."""
+def choices(found: Found, overrides: Iterable[str] = ()) -> list[Choice]:
+    """The values that follow from the data, in the order of a recipe's keys, without those that an override replaces.
+
+    Args:
+        overrides: "a.b=v" each.
+    """
+    keys = {override.partition("=")[0].strip() for override in overrides}
+    return [one for one in _choices(found, keys) if not any(_covers(key, one.key) for key in keys)]
+
+
+def _choices(found: Found, keys: Collection[str]) -> list[Choice]:
     samples = training_samples(found)
     validated = found.count("validation")
     taken = "validation" in found.seen.get("split", ())
@@ -78,7 +87,7 @@ def choices(found: Found) -> list[Choice]:
     return [
         *chosen,
         Choice("data.batch_size", batch, f"{samples} training samples"),
-        *_OF_KINDS[found.input.kind](found, batch),
+        *_OF_KINDS[found.input.kind](found, batch, keys),
         Choice("training.epochs", epochs, f"{epochs * per_epoch:,} updates of {batch} samples"),
         Choice("training.warmup_epochs", math.ceil(epochs / 30), "a thirtieth of the epochs"),
     ]
@@ -122,9 +131,10 @@ def _optimizer() -> Iterator[Choice]:
     yield Choice("training.weight_decay", 0.01, "of AdamW")
 
 
-def _for_series(found: Found, batch: int) -> Iterator[Choice]:
+def _for_series(found: Found, batch: int, keys: Collection[str]) -> Iterator[Choice]:
     channels, steps, _ = found.input.shape
-    if steps > LONGEST and not found.input.rates and found.input.sound is None and found.target_steps is None:
+    has_rates = bool(found.input.rates or {"data.rate", "data.resample"} & {*keys})
+    if steps > LONGEST and not has_rates and found.input.sound is None and found.target_steps is None:
         yield Choice("data.rate", steps, f"{steps} steps are resampled to {SHORTENED}")
         yield Choice("data.resample", SHORTENED, "of so many steps, wherever the rate is not stated")
         steps = SHORTENED
@@ -141,13 +151,13 @@ def _for_series(found: Found, batch: int) -> Iterator[Choice]:
     yield from _optimizer()
 
 
-def _for_tables(found: Found, batch: int) -> Iterator[Choice]:
+def _for_tables(found: Found, batch: int, keys: Collection[str]) -> Iterator[Choice]:
     yield Choice("norm", {"kind": "affine"}, "the same in training and as deployed, with any batch")
     yield Choice("rule", {"kind": "stbp"}, "the exact gradient; a row takes few values")
     yield from _optimizer()
 
 
-def _for_images(found: Found, batch: int) -> Iterator[Choice]:
+def _for_images(found: Found, batch: int, keys: Collection[str]) -> Iterator[Choice]:
     channels, height, width = found.input.shape
     augment = ["crop", "flip"] if channels == 3 else ["shift"]
     reason = "colour images mean the same mirrored" if channels == 3 else "grey images may be of letters or digits"
@@ -157,7 +167,7 @@ def _for_images(found: Found, batch: int) -> Iterator[Choice]:
     yield from _optimizer()
 
 
-def _for_events(found: Found, batch: int) -> Iterator[Choice]:
+def _for_events(found: Found, batch: int, keys: Collection[str]) -> Iterator[Choice]:
     _, height, width = found.input.shape
     yield _rule(8, batch, 2 * 16 * height * width * 2)
     yield from _optimizer()
@@ -166,11 +176,13 @@ def _for_events(found: Found, batch: int) -> Iterator[Choice]:
 _OF_KINDS = {"image": _for_images, "series": _for_series, "table": _for_tables, "events": _for_events}
 
 
-def not_overridden(choices: Iterable[Choice], overrides: Iterable[str]) -> list[Choice]:
-    """The choices that no override ("a.b=v") replaces."""
-    keys = {override.partition("=")[0].strip() for override in overrides}
-    return [one for one in choices if not any(_covers(key, one.key) for key in keys)]
+_BELONGS = {
+    "training.learning_rate": "training.optimizer",
+    "training.warmup_epochs": "training.epochs",
+    "training.weight_decay": "training.optimizer",
+}
+"""Keys whose choice follows from another, and is left to the base if that is overridden."""
 
 
 def _covers(given: str, key: str) -> bool:
-    return given == key or key.startswith(f"{given}.")
+    return any(one == given or one.startswith(f"{given}.") for one in (key, _BELONGS.get(key, key)))

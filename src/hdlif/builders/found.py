@@ -24,7 +24,7 @@ from hdlif.errors import ArtefactError, DataError, RecipeError, brief
 from hdlif.inputs.pictures import FORMATS
 from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX
-from hdlif.inputs.tables import SUFFIXES
+from hdlif.inputs.tables import SUFFIXES as TABLES
 from hdlif.ops.input_record import check_input
 from hdlif.ops.sound import SoundRecord
 
@@ -290,6 +290,16 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
     return otherwise if otherwise in found or not found else found[0]
 
 
+def kind_by_keys(path: str, keys: Collection[str]) -> str:
+    """The kind of data at a path: a file of rows is a recording if it is to be cut into windows, else a table.
+
+    Args:
+        keys: of the section `data` that are set.
+    """
+    rows = path.lower().endswith(TABLES)
+    return kind_at(path, "table" if rows and "window" not in keys else "folder")
+
+
 def _kinds_at(path: str) -> tuple[str, ...]:
     # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
     if not os.path.isdir(path):  # noqa: PTH112
@@ -311,7 +321,7 @@ def _kinds_at(path: str) -> tuple[str, ...]:
         ends = {os.path.splitext(name)[1].lower() for name in files} - {""}  # noqa: PTH122
         # What lies beside the folders of classes is of none; without such, a table may say what is learned of it.
         if not number:
-            loose = set() if ends.isdisjoint(SUFFIXES) else ends
+            loose = set() if ends.isdisjoint(TABLES) else ends
             continue
         if not ends.isdisjoint(FORMATS):
             return ("folder",)

@@ -10,7 +10,6 @@ from hdlif.commands.data_sheet import write_sheet
 from hdlif.commands.shipped_data import inspect_shipped, persistence_lines, persistence_of, shipped_as_text
 from hdlif.commands.tables import aligned
 from hdlif.errors import DataError, cut
-from hdlif.inputs.tables import SUFFIXES
 from hdlif.runs.recipe_data import data_keys
 
 _MOST_FILES = 10
@@ -63,7 +62,7 @@ def inspect(
                 raise DataError(f"{path}: is a set that ships, of which --{option} is not taken; leave it out")
         return inspect_shipped(path, overrides=overrides, root=data_root)
     keys = data_keys(overrides)
-    kind = builders.kind_named(keys.pop("kind", None) or _kind_at(path, keys))
+    kind = builders.kind_named(keys.pop("kind", None) or builders.kind_by_keys(path, keys))
     lenient = {"unreadable": "skip"} if kind in ("folder", "events", "shards") or _is_of_files(kind, path) else {}
     found = builders.look(kind, path, {**lenient, **keys}, size=size, say=say)
     record = found.input
@@ -96,12 +95,6 @@ def inspect(
         result["sheet_rows"] = write_sheet(found, out)
         result["sheet"] = str(out)
     return result
-
-
-def _kind_at(path: str, keys: Mapping[str, Any]) -> str:
-    """The kind of data at a path: a file of rows is a recording where it is to be cut into windows, else a table."""
-    rows = Path(path).suffix.lower() in SUFFIXES
-    return builders.kind_at(path, "table" if rows and "window" not in keys else "folder")
 
 
 def _is_of_files(kind: str, path: str) -> bool:

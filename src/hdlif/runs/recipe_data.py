@@ -75,18 +75,20 @@ def _following_from_data(
             f"--data {data} is a set that ships; name a recipe for it, such as {data}_hdlif (`hdlif recipes ls`)"
         )
 
-    def loaded(start: str, chosen: Sequence[str]) -> Recipe:
+    def loaded(start: str, *changes: str) -> Recipe:
         own = [*builders.data_overrides(load_recipe(start), data), f"name={json.dumps(_name_of(data))}"]
-        return load_recipe(start, [*own, *chosen, *overrides])
+        return load_recipe(start, [*own, *changes])
 
-    kind = builders.found_kind(builders.kind_at(data))
+    keys = [override.partition("=")[0].strip() for override in overrides]
+    kind = builders.found_kind(builders.kind_by_keys(data, [key.removeprefix("data.") for key in keys]))
     start = defaults.STARTS[(kind and kind.samples) or "image"][1]
-    first = loaded(start, [])
+    # What else is replaced belongs to the network that is chosen.
+    first = loaded(start, *(one for key, one in zip(keys, overrides, strict=True) if key.partition(".")[0] == "data"))
     builders.check_names(first)
     found = builders.look_for(first, root=data_root, known=None, say=say)
     start = defaults.STARTS[found.input.kind][1]
-    chosen = defaults.not_overridden(defaults.choices(found), overrides)
-    recipe = loaded(start, [one.override for one in chosen])
+    chosen = defaults.choices(found, overrides)
+    recipe = loaded(start, *(one.override for one in chosen), *overrides)
     builders.check_names(recipe)
     same = recipe.data.arguments == first.data.arguments and recipe.data.size == first.data.size
     stated, again = builders.with_data_found(recipe, data_root, found=found if same else None, say=say)

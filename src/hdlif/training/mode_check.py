@@ -8,54 +8,49 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hdlif.nn import BatchNorm2d
+from hdlif.nn import BatchNorm2d, evaluation_mode
 from hdlif.nn.modes import left_as_it_was
-from hdlif.tasks import Evaluation, Task
-from hdlif.training.evaluate import evaluate
-from hdlif.training.ranks import Ranks
+from hdlif.tasks import Measured, Task
 
 _FAR = 0.1
 """A difference of accuracy that is worth a word, unless chance alone makes as much."""
 
 
 def compared_modes(
-    model: nn.Module,
-    batches: Sequence[tuple[Tensor, Tensor]],
-    *,
-    task: Task,
-    ranks: Ranks,
-    device: torch.device,
+    model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]], *, task: Task, device: torch.device
 ) -> str | None:
-    """A warning where the accuracy in eval mode is far below that in train mode; None where it is not.
+    """Return a warning if the accuracy in eval mode is far below that in train mode; None if it is not.
 
     Far is 0.1, and at least three standard errors. The network's buffers and the random state stay as they are.
 
     Args:
         batches: of training samples, (x, target).
+        task: one whose first figure is no accuracy is not compared.
     """
-    in_eval = _accuracy(evaluate(model, batches, task=task, total=ranks.sum))
-    if in_eval is None:
+    if not isinstance(task, Measured) or next(iter(task.figures)) != "accuracy":
         return None
-    tally = task.tally()
-    with left_as_it_was(model, device), torch.no_grad():
-        model.train()
-        for x, target in batches:
-            outputs, _ = model(x, steps=range(task.time_steps))
-            tally(outputs, target)
-    measured = tally.evaluation(ranks.sum)
-    in_train = _accuracy(measured)
-    assert in_train is not None, "a task measures the same in both modes"
-    far = max(_FAR, 3 * math.sqrt(in_train * (1 - in_train) / measured.n))
-    if in_train - in_eval <= far:
+    with torch.no_grad():
+        # First, since a batch norm in train mode changes what it normalises by in eval mode.
+        with evaluation_mode(model):
+            in_eval = _accuracy(model, batches, task)
+        with left_as_it_was(model, device):
+            model.train()
+            in_train = _accuracy(model, batches, task)
+    samples = sum(len(target) for _, target in batches)
+    if in_train - in_eval <= max(_FAR, 3 * math.sqrt(in_train * (1 - in_train) / samples)):
         return None
     return (
-        f"of {measured.n} training samples, {in_eval:.1%} are classified correctly in eval mode, as deployed, and "
+        f"of {samples} training samples, {in_eval:.1%} are classified correctly in eval mode, as deployed, and "
         f"{in_train:.1%} in train mode: {_cause(model)}"
     )
 
 
-def _accuracy(evaluation: Evaluation) -> float | None:
-    return evaluation.metrics.get("accuracy")
+def _accuracy(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]], task: Task) -> float:
+    tally = task.tally()
+    for x, target in batches:
+        outputs, _ = model(x, steps=range(task.time_steps))
+        tally(outputs, target)
+    return tally.score
 
 
 def _cause(model: nn.Module) -> str:

@@ -553,12 +553,13 @@ class Training:
 
     def _compare_modes(self) -> None:
         """Warn if the network does far worse in eval mode, which is deployed, than in train mode."""
-        if self.streams is not None:
+        # Streams are normalised alike in both; a signal that came with the last epoch has what it stops finished.
+        if self.streams is not None or self.pending.number is not None:
             return
         with self._measurable() as sample:
             chosen = sample[: max(self.batch_size, COMPARED_SAMPLES // self.batch_size * self.batch_size)]
             batches = list(self._read_plain("training samples", chosen))
-            line = compared_modes(self.network, batches, task=self.task, ranks=self.ranks, device=self.fabric.device)
+            line = compared_modes(self.network, batches, task=self.task, device=self.fabric.device)
         if line is not None and self.ranks.first:
             self.say(line, warning=True)
 

@@ -311,10 +311,6 @@ def long_window(root: Path) -> dict[str, Any]:
             "slow/009.csv (has 6 rows, others 8 rows); remove them, or cut all into windows: --set data.window=ROWS",
         ),
         (
-            very_ragged,
-            "fast/000.csv has 8 rows and slow/007.csv 6; cut them into windows of one length: --set data.window=6",
-        ),
-        (
             other_columns,
             "1 of 20 files cannot be read as recordings: slow/009.csv (has 3 columns (a, b, c), others 2 columns (a, "
             "b)); remove them, or leave them out: --set data.unreadable=skip",
@@ -458,7 +454,9 @@ def test_a_class_that_only_held_out_groups_have_is_refused(tmp_path: Path) -> No
     [
         ({"x": np.zeros((3, 4)), "y": [0, 1]}, "x has 3 samples and y 2 labels"),
         ({"x": np.zeros((4, 4)), "y": [1, 1, 1, 1]}, 'all samples are of one class, "1"'),
-        ({"x": np.full((2, 4), np.nan), "y": [0, 1]}, "x: at [0, 0] (from 0) it holds nan"),
+        ({"x": np.full((2, 4), np.nan), "y": [0, 1]}, "x: series 0 (from 0) holds NaN alone"),
+        ({"x": [[0, np.nan, 1], [0, 1, 2]], "y": [0, 1]}, "x: at [0, 1] (from 0) it holds nan"),
+        ({"x": [[0, np.inf, 1], [0, 1, 2]], "y": [0, 1]}, "x: at [0, 1] (from 0) it holds inf"),
         ({"x": np.zeros(4), "y": [0, 1]}, "x: it is [4], and should be [N, T, C]"),
         (
             {"x": np.zeros((2, 4)), "y": [0.5, 1]},
