@@ -66,12 +66,27 @@ def test_a_device_that_is_too_small_is_refused_before_anything_is_written(
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("name", ["net.h", "net", "my-net.c", "9.c", "int.c"])
-def test_a_file_name_that_gives_no_names_is_refused(name: str, artefact: Path, tmp_path: Path) -> None:
-    done = hdlif("export", artefact, "--to", "c", "--out", tmp_path / name)
-    assert done.returncode == 2
-    assert "InputError" in done.stderr
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("net.h", "give a name that ends in .c, such as network.c"),
+        ("net", "give a name that ends in .c, such as network.c"),
+        ("My-Net.c", "My-Net.c: .*begins with a letter, and is no word of C; give another one, such as my_net.c$"),
+        ("math.c", "math.c: its header would be math.h, which C has itself"),
+    ],
+)
+def test_a_file_name_that_gives_no_names_is_refused(name: str, words: str, artefact: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=words):
+        export_c(artefact, out=tmp_path / name)
     assert not (tmp_path / name).exists()
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("name", ["c", "x", "add", "layer", "window"])
+def test_a_file_may_bear_a_name_that_its_code_has_inside(name: str, artefact: Path, tmp_path: Path) -> None:
+    found = export_c(artefact, out=tmp_path / f"{name}.c", check=True)
+    assert found.checked is not None
+    assert found.checked.outputs > 0
 
 
 @pytest.mark.parametrize("name", ["main.c", "port.c", "samples.c", "startup.c"])
