@@ -234,6 +234,7 @@ def export(
     arithmetic: Literal["float", "fixed"] | None = None,
     data: Place | None = None,
     data_root: Place | None = None,
+    overrides: Sequence[str] = (),
     rom: int | None = None,
     ram: int | None = None,
     firmware: bool = False,
@@ -245,7 +246,7 @@ def export(
         check: run it before it is written, and compare its outputs with the reference's.
         form, batch, weights: of ONNX, as `hdlif export` takes them.
         extension, for_norse: of NIR.
-        arithmetic, data, data_root, rom, ram, firmware: of C, as `hdlif export` takes them; `out` is NAME.c.
+        arithmetic, data, data_root, overrides, rom, ram, firmware: of C, as `hdlif export` takes them; `out` is NAME.c.
         out: the file.
         to: "artefact", "onnx", "nir" or "c".
     Raises:
@@ -265,6 +266,7 @@ def export(
         "arithmetic": arithmetic,
         "data": data if data is None else fspath(data),
         "data_root": data_root if data_root is None else Path(data_root),
+        "overrides": _listed(overrides) or None,
         "rom": rom,
         "ram": ram,
         "firmware": firmware,

@@ -1,5 +1,7 @@
 """What each op of a deployed network is said to cost and to store."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -87,6 +89,8 @@ def test_price_of_attention():
     ],
 )
 def test_price_and_published_size_of_a_weight(encoding, bits, on_spikes, on_codes, on_reals):
+    page = (Path(__file__).parents[2] / "docs" / "explanation" / "energy.md").read_text(encoding="utf-8")
+    assert f"| {encoding} | {on_spikes} | {on_codes} | {on_reals} |" in page
     b = Builder((2, 3, 3), 1, 0)
     prices = {}
     for x, price in ((b.quantise(INPUT, bits=1), on_spikes), (b.quantise(INPUT), on_codes), (INPUT, on_reals)):

@@ -124,7 +124,11 @@ def gelu(num_classes: int) -> nn.Module:
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"of": "resnet18"}, "model.of = 'resnet18' is not the name of a network; write package.module:Name"),
+        ({"of": "resnet81"}, r'write package.module:Name, or choose one of torchv.*mean "torchvision.models:resnet18"'),
+        ({"of": "torchvision.models.vgg11"}, r"is not the name of a network; write torchvision.models:vgg11; docs/"),
+        ({"of": "torchvision.models:resnet81"}, r'torchvision.models has no resnet81; .*did you mean "resnet18"'),
+        ({"of": "torchvison.models:vgg11"}, r'no module torchvison; run where .* \(did you mean "torchvision"\?\)'),
+        ({"of": "torchvision.model:vgg11"}, r'no module torchvision.model; .* \(did you mean "torchvision.models"\?'),
         ({"of": "torch_networks:Absent"}, r'model.of = "torch_networks:Absent": torch_networks has no Absent; it has'),
         ({"of": "small_recipes:torch.float32"}, "is torch.float32; it must be a class or a function"),
         ({"of": "builders.test_spiking:nothing"}, r'nothing" gives a dict; it must give a torch.nn.Module'),
@@ -139,6 +143,8 @@ def test_what_is_wrong_is_named_in_one_line(keys: dict[str, str], words: str) ->
     with pytest.raises(RecipeError, match=words) as caught:
         builders.check(recipe(**keys))
     assert "\n" not in str(caught.value)
+    if keys.keys() == {"of"} and "groups" not in words:
+        assert str(caught.value).endswith("; docs/how_to/your_own_network.md lists what converts")
 
 
 def test_a_layer_that_pads_by_its_own_values_is_not_quantised() -> None:

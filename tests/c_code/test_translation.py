@@ -282,8 +282,16 @@ def test_an_identifier_is_one_of_c() -> None:
 
 @pytest.mark.parametrize("name", ["", "9", "a-b", "int", "a b", "../x", "ä", "Upper"])
 def test_a_file_name_that_is_no_identifier_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match="names of C files are"):
+    with pytest.raises(InputError, match=r"and is no word of C; give another one, such as (\w+)\.c$") as caught:
         translate(tiny_network(), name)
+    translate(tiny_network(), str(caught.value).rpartition(" ")[2].removesuffix(".c"))
+
+
+@pytest.mark.parametrize("name", ["stdint", "string", "math", "stdlib", "time"])
+def test_a_header_of_c_is_not_hidden(name: str) -> None:
+    with pytest.raises(InputError, match=f"would be {name}.h, which C has itself.*; .* such as {name}_network.c$"):
+        translate(tiny_network(), name)
+    translate(tiny_network(), f"{name}_network")
 
 
 def test_a_compiler_that_refuses_the_source_is_quoted(tmp_path: Path) -> None:

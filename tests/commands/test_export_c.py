@@ -4,19 +4,21 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from deployed_graphs import residual_network
+from deployed_graphs import Builder, residual_network
 from hdlif import verbs
-from hdlif.artefact import save
+from hdlif.artefact import INPUT, InputRecord, save
 from hdlif.c_code.devices import installed
 from hdlif.c_code.project import FILES
 from hdlif.commands.export_c import export_c
 from hdlif.errors import DataError, InputError, MachineError
 from hdlif.runtime import reference
+from series_files import write_csv
 
 needs_a_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")
 
@@ -64,12 +66,27 @@ def test_a_device_that_is_too_small_is_refused_before_anything_is_written(
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("name", ["net.h", "net", "my-net.c", "9.c", "int.c"])
-def test_a_file_name_that_gives_no_names_is_refused(name: str, artefact: Path, tmp_path: Path) -> None:
-    done = hdlif("export", artefact, "--to", "c", "--out", tmp_path / name)
-    assert done.returncode == 2
-    assert "InputError" in done.stderr
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("net.h", "give a name that ends in .c, such as network.c"),
+        ("net", "give a name that ends in .c, such as network.c"),
+        ("My-Net.c", "My-Net.c: .*begins with a letter, and is no word of C; give another one, such as my_net.c$"),
+        ("math.c", "math.c: its header would be math.h, which C has itself"),
+    ],
+)
+def test_a_file_name_that_gives_no_names_is_refused(name: str, words: str, artefact: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=words):
+        export_c(artefact, out=tmp_path / name)
     assert not (tmp_path / name).exists()
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("name", ["c", "x", "add", "layer", "window"])
+def test_a_file_may_bear_a_name_that_its_code_has_inside(name: str, artefact: Path, tmp_path: Path) -> None:
+    found = export_c(artefact, out=tmp_path / f"{name}.c", check=True)
+    assert found.checked is not None
+    assert found.checked.outputs > 0
 
 
 @pytest.mark.parametrize("name", ["main.c", "port.c", "samples.c", "startup.c"])
@@ -144,6 +161,28 @@ def test_a_run_needs_no_data_named_and_shows_its_own_samples(digits_artefact: Pa
     export_c(digits_artefact.parent / "run", out=out, arithmetic="fixed", firmware=True)
     assert {path.name for path in out.parent.iterdir()} == {"digits.c", "digits.h", "samples.h", *FILES}
     assert "#define COUNT_OF_SAMPLES 4" in (out.parent / "samples.h").read_text()
+
+
+def test_data_of_ones_own_are_described_by_the_option_that_the_error_names(tmp_path: Path) -> None:
+    artefact, table, out = tmp_path / "net.hdlif.safetensors", tmp_path / "table.csv", tmp_path / "net.c"
+    b, record = Builder((2, 1, 1), 4, 0), InputRecord((2, 1, 1), (5.0, 3.0), (3.0, 2.0), "table", "none")
+    save(replace(b.graph(b.hd_lif(b.linear(b.add("flatten", INPUT), 6))), input=record), artefact)
+    write_csv(table, [[f"class {n % 3}", n / 9, n % 7] for n in range(100)], ["sort", "a", "b"])
+    command = ["export", artefact, "--to", "c", "--out", out, "--data", table]
+    refused = hdlif(*command, "--arithmetic", "fixed")
+    assert (refused.returncode, "--set data.label=" in refused.stderr) == (2, True), refused.stderr
+    done = hdlif(*command, "--arithmetic", "fixed", "--set", "data.label=sort", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["rounded"]
+    overrides = ["data.label=sort"]
+    assert verbs.export(artefact, out, to="c", arithmetic="fixed", data=table, overrides=overrides) == out
+    assert found["samples"] > 0
+    for more, words in (
+        (["--set", "data.label=sort"], "data are for --arithmetic fixed and for --firmware"),
+        (["--to", "nir", "--set", "data.label=sort"], "--set: for --to c alone"),
+    ):
+        refused = hdlif(*command[:-2], *more)
+        assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr
 
 
 def test_an_artefact_in_fixed_point_needs_data(digits_artefact: Path, tmp_path: Path) -> None:

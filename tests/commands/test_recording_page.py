@@ -140,6 +140,10 @@ def test_the_command_says_where_the_page_is(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, command)
     assert (result.exit_code, result.stdout) == (0, f"{out}\n")
     assert out.read_text("utf-8").startswith("<!DOCTYPE html>")
-    for more, words in (([command[2]], "--page takes one INPUT"), (["--stream"], "and no --page")):
+    for more, words in (
+        ([command[2]], "--page takes one INPUT"),
+        (["--stream"], "and no --page"),
+        (["--layout", "batch"], "leave out --layout"),
+    ):
         refused = CliRunner().invoke(cli, [*command, *more])
         assert (refused.exit_code, words in refused.output) == (2, True)

@@ -2,6 +2,7 @@ import inspect
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_images_and_arrays_give_classes(artefact: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "c.npy", normalised)
     np.save(tmp_path / "d.npy", normalised[None].repeat(4, axis=0))
     inputs = [tmp_path / name for name in ("a.png", "b.npy", "c.npy", "d.npy")]
-    results = run(artefact, inputs, threads=1).as_dict()["inputs"]
+    results = run(artefact, inputs, layout="sequence", threads=1).as_dict()["inputs"]
     logits = Session(artefact).run(normalised[None, None]).mean(axis=0)[0]
     powers = np.exp(logits - logits.max())
     for path, result in zip(inputs, results, strict=True):
@@ -124,19 +125,47 @@ def test_many_inputs_are_run_in_batches_of_equally_many_steps(
     for i, steps in enumerate(lengths):
         paths.append(tmp_path / f"{i}.npy")
         np.save(paths[-1], random_input(residual_network(), steps, 1, seed=i)[:, 0])
-    alone = [run(artefact, [path]).as_dict()["inputs"][0] for path in paths]
+    alone = [run(artefact, [path], layout="sequence").as_dict()["inputs"][0] for path in paths]
     shapes = []
     of_session = Session.run
     monkeypatch.setattr(Session, "run", lambda self, x: (shapes.append(x.shape[:2]), of_session(self, x))[1])
-    assert run(artefact, paths).as_dict()["inputs"] == alone
+    assert run(artefact, paths, layout="sequence").as_dict()["inputs"] == alone
     assert shapes == [(1, BATCH), (1, 1), (6, 2), (1, 1)]
 
 
-def test_a_sequence_has_its_own_steps(artefact: Path, tmp_path: Path) -> None:
-    x = random_input(residual_network(), 6, 1)
-    np.save(tmp_path / "six.npy", x[:, 0])
-    result = run(artefact, [tmp_path / "six.npy"]).as_dict()["inputs"][0]
-    np.testing.assert_allclose(result["logits"], Session(artefact).run(x).mean(axis=0)[0], rtol=1e-6)
+def test_four_axes_are_a_batch_of_images_unless_the_layout_is_a_sequence(artefact: Path, tmp_path: Path) -> None:
+    network = residual_network()
+    path = tmp_path / "x.npy"
+    for count in (1, 6, 20):
+        x = random_input(network, count, 1)
+        np.save(path, x[:, 0])
+        for layout, shown in ((None, x.swapaxes(0, 1)), ("batch", x.swapaxes(0, 1)), ("sequence", x)):
+            answers = hdlif.predict(artefact, path, layout=layout)
+            expected = Session(artefact).run(shown).mean(axis=0)
+            np.testing.assert_allclose([one["logits"] for one in answers], expected, rtol=1e-6)
+    assert [one.input for one in run(artefact, [path]).inputs] == [f"{path}[{number}]" for number in range(20)]
+    np.save(path, x.reshape(5, 4, *network.input.shape))
+    answers = hdlif.predict(artefact, path)
+    expected = Session(artefact).run(x.reshape(5, 4, *network.input.shape).swapaxes(0, 1)).mean(axis=0)
+    np.testing.assert_allclose([one["logits"] for one in answers], expected, rtol=1e-6)
+
+
+def test_as_many_images_as_time_steps_are_refused_without_a_layout(artefact: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((4, 3, 9, 7), np.uint8))
+    with pytest.raises(
+        InputError,
+        match=r"x.npy: \[4, 3, 9, 7\] is a batch of 4 images or one sequence of 4 time steps; choose the layout "
+        r'"batch" or "sequence": --layout of hdlif run, layout= of hdlif.predict, \?layout= over HTTP$',
+    ):
+        run(artefact, [path])
+    assert [len(run(artefact, [path], layout=layout).inputs) for layout in ("batch", "sequence")] == [4, 1]
+    with pytest.raises(InputError, match=r"layout = 'series'; choose one of batch, sequence$"):
+        hdlif.predict(artefact, path, layout="series")
+    # Frames of events are no samples of their own.
+    events = replace(residual_network(), input=replace(residual_network().input, kind="events", resize="none"))
+    save(events, artefact)
+    assert [len(run(artefact, [path], layout=layout).inputs) for layout in (None, "batch")] == [1, 4]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +173,8 @@ def test_a_sequence_has_its_own_steps(artefact: Path, tmp_path: Path) -> None:
     [
         np.zeros((3, 9, 8), np.float32),
         np.zeros((3, 9, 7)),
-        np.zeros((1, 1, 3, 9, 7), np.float32),
+        np.zeros((1, 1, 1, 3, 9, 7), np.float32),
+        np.zeros((2, 0, 3, 9, 7), np.float32),
         np.zeros((0, 3, 9, 7), np.float32),
         np.full((3, 9, 7), np.nan, np.float32),
         np.array(1.0, np.float32),
@@ -153,7 +183,9 @@ def test_a_sequence_has_its_own_steps(artefact: Path, tmp_path: Path) -> None:
 )
 def test_refuses_arrays(artefact: Path, tmp_path: Path, array: np.ndarray) -> None:
     np.save(tmp_path / "x.npy", array)
-    with pytest.raises(InputError, match=r"x.npy: .*the network takes \[3, 9, 7\] or \[T, 3, 9, 7\]"):
+    with pytest.raises(
+        InputError, match=r"x.npy: .*takes \[3, 9, 7\], \[N, 3, 9, 7\] or \[N, T, 3, 9, 7\], uint8 or float32$"
+    ):
         run(artefact, [tmp_path / "x.npy"])
 
 

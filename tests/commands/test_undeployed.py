@@ -18,6 +18,7 @@ from hdlif.commands.ablate import Table, markdown
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.profile import profile as profile_command
+from hdlif.commands.recipes import check, check_all
 from hdlif.commands.report import report
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.table_runs import cell_of, run_of
@@ -71,8 +72,13 @@ def test_a_training_ends_well_where_a_neuron_has_no_deployed_form(
     assert [getattr(summary, key) for key in NULL] == [None] * len(NULL)
     assert json.loads((tmp_path / "summary.json").read_text()) == summary.as_dict()
     assert summary.accuracy == summary.accuracy_per_step[-1]
-    (warning,) = (line for line in "".join(capsys.readouterr()).splitlines() if line.startswith("warning: "))
-    assert "body.stage1.0.act1 (Wave): a neuron without an equation has no deployed form" in warning
+    at_start, at_end = (line for line in "".join(capsys.readouterr()).splitlines() if line.startswith("warning: "))
+    why = (
+        "body.stage1.0.act1 (Wave): a neuron without an equation has no deployed form; derive it from "
+        "hdlif.nn.EquationNeuron"
+    )
+    assert at_start == f"warning: the network can be trained, but not exported: {why}"
+    assert why in at_end
     usual = trained(tmp_path / "usual")
     assert summary.params_mb == pytest.approx(usual.params_mb)
     assert summary.fp32_mb == pytest.approx(usual.fp32_mb)
@@ -112,6 +118,26 @@ def test_what_follows_a_training_works_and_export_names_the_layer(tmp_path: Path
     ):
         export(run, out=tmp_path / "net")
     assert not (tmp_path / "net").exists()
+
+
+def test_it_is_said_before_a_training_that_a_network_cannot_be_exported(
+    tmp_path: Path, waves: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fit(*_: object) -> Fit:
+        raise RuntimeError("begun")
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    with pytest.raises(RuntimeError, match="begun"):
+        trained(tmp_path, waves)
+    assert "can be trained, but not exported: body.stage1.0.act1 (Wave)" in capsys.readouterr().err
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("base: digits_hdlif\nname: mine\nneuron: {kind: wave}\nmodel: {width: 4, blocks: [1]}\n")
+    assert "not_exported" not in check(recipe)
+    said = check(recipe, build=True)["not_exported"]
+    assert said.startswith("body.stage1.0.act1 (Wave): a neuron without an equation has no deployed form")
+    lines: list[str] = []
+    assert check_all([recipe, "digits_hdlif"], build=True, say=lines.append)["not_exported"] == {"mine": said}
+    assert lines == [f"{recipe}: can be trained, but not exported: {said}", "digits_hdlif: good"]
 
 
 def test_a_recipe_without_a_deployed_form_is_profiled(tmp_path: Path, waves: str) -> None:

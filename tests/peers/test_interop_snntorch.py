@@ -1,6 +1,7 @@
 """Our neurons inside snnTorch, and its networks as ours: outputs and gradients, step for step."""
 
 import gc
+import re
 import weakref
 from typing import Any
 
@@ -216,14 +217,38 @@ def test_a_state_dict_becomes_ours_and_is_deployed(ours: Any) -> None:
 
 
 class Loop(nn.Module):
-    def __init__(self) -> None:
+    """One of several ways in which a forward pass goes over time, or carries mem, itself."""
+
+    def __init__(self, way: str, *, init_hidden: bool) -> None:
         super().__init__()
-        self.fc, self.lif = nn.Linear(2, 2), snn.Leaky(beta=0.5)
+        self.way = way
+        self.fc, self.lif = nn.Linear(2, 2), snn.Leaky(beta=0.5, init_hidden=init_hidden)
 
     def forward(self, x: Tensor) -> Tensor:
+        return getattr(self, self.way)(x)
+
+    def loop(self, x: Tensor) -> Tensor:
         mem = self.lif.init_leaky()
         for _ in range(2):
             spk, mem = self.lif(self.fc(x), mem)
+        return spk
+
+    def over_x(self, x: Tensor) -> Tensor:
+        for step in x:
+            spk = self.fc(step)
+        return spk
+
+    def over_size(self, x: Tensor) -> Tensor:
+        for _ in range(len(x)):
+            spk = self.fc(x)
+        return spk
+
+    def hidden(self, x: Tensor) -> Tensor:
+        self.lif.reset_mem()
+        return torch.stack([self.lif(self.fc(x)) for _ in range(2)])
+
+    def pair(self, x: Tensor) -> Tensor:
+        spk, _ = self.lif(self.fc(x))
         return spk
 
 
@@ -253,9 +278,32 @@ def reset_set_later() -> nn.Module:
         (lambda: nn.Sequential(recurrent(learn_threshold=True)), r"0 learns its threshold"),
         (lambda: nn.Sequential(leaky(spike_grad=surrogate.LSO())), r"0 has the surrogate LSO.*; atan, fast_sigmoid"),
         (lambda: nn.Sequential(leaky(), nn.ReLU()), r"1 is an activation, and the neurons of snnTorch"),
-        (Loop, r"Loop of snnTorch: .*forward pass"),
     ],
 )
 def test_what_has_no_counterpart_is_refused_by_name(ours: Any, network: Any, said: str) -> None:
     with pytest.raises(ConversionError, match=said):
         ours.from_snntorch(network(), T)
+
+
+@pytest.mark.parametrize(
+    ("forward", "seen"),
+    [
+        ("loop", r"spk, mem = self.lif\(self.fc\(x\), mem\): what runs there depends on a value or its size"),
+        ("over_x", r"for step in x: what runs there depends on a value or its size"),
+        ("over_size", r"for _ in range\(len\(x\)\): what runs there depends on a value or its size"),
+        ("hidden", r"fc_2 runs more than once"),
+        ("pair", r"its forward pass uses \[0\]"),
+    ],
+)
+def test_a_loop_over_time_is_refused_in_our_words(ours: Any, forward: str, seen: str) -> None:
+    network = Loop(forward, init_hidden=forward == "hidden")
+    with pytest.raises(ConversionError) as caught:
+        ours.from_snntorch(network, T)
+    said = str(caught.value)
+    assert re.search(seen, said)
+    assert said.endswith(
+        "; accepted is what one time step computes: forward(self, x) of x [B, ...] alone, with neurons made with "
+        "init_hidden=True; leave out the loop over time and resets, for hdlif runs the steps"
+    )
+    assert "Proxy" not in said
+    assert "TraceError" not in said

@@ -207,7 +207,7 @@ class Loop(nn.Module):
             lambda: nn.Sequential(neuron.LIFNode(surrogate_function=surrogate.Erf())),
             r"0 has the surrogate Erf; ATan, P",
         ),
-        (Loop, r"its forward pass cannot be followed"),
+        (Loop, r"its forward pass cannot be followed: .*; accepted is what one time step .* alone; leave out the loop"),
         (lambda: nn.Sequential(nn.Linear(2, 2)), r"has no neurons of SpikingJelly"),
     ],
 )

@@ -117,11 +117,12 @@ def test_requests_that_run_as_one_have_the_bits_of_each_alone(steps: int, tmp_pa
     graph = residual_network()
     artefacts = write(tmp_path, net=graph)
     arrays = [random_input(graph, steps, 1, seed)[:, 0] for seed in range(12)]
+    place = "/v1/models/net/predict?layout=sequence"
 
     async def together() -> list[Any]:
         app = create_app(artefacts, Settings(latency_budget_ms=60_000, max_batch=12, threads=2))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
-            sent = [http.post("/v1/models/net/predict", content=npy(x), headers=NPY) for x in arrays]
+            sent = [http.post(place, content=npy(x), headers=NPY) for x in arrays]
             found = [answer.json() for answer in await asyncio.gather(*sent)]
             text = (await http.get("/metrics")).text
         assert 'hdlif_batch_inputs_count{model="net"} 1.0' in text
@@ -129,7 +130,7 @@ def test_requests_that_run_as_one_have_the_bits_of_each_alone(steps: int, tmp_pa
         return found
 
     with client(artefacts) as http:
-        alone = [http.post("/v1/models/net/predict", content=npy(x), headers=NPY).json() for x in arrays]
+        alone = [http.post(place, content=npy(x), headers=NPY).json() for x in arrays]
     assert asyncio.run(together()) == alone
     assert len({str(one["inputs"][0]["logits"]) for one in alone}) == 12
 
@@ -147,7 +148,8 @@ def test_what_passes_a_limit_only_together_is_run_apart(tmp_path: Path) -> None:
         )
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
             small, large = (npy(np.zeros((n, 3, 9, 7), np.float32)) for n in (4, 64))
-            sent = [http.post("/v1/models/net/predict", content=x, headers=NPY) for x in (small, small, small, large)]
+            place = "/v1/models/net/predict?layout=sequence"
+            sent = [http.post(place, content=x, headers=NPY) for x in (small, small, small, large)]
             return [answer.status_code for answer in await asyncio.gather(*sent)]
 
     assert asyncio.run(together()) == [200, 200, 200, 422]

@@ -50,7 +50,7 @@ BODIES: dict[str, tuple[str, str, str, bytes]] = {
     "WebP": ("image", "Image/WebP", ".webp", picture("WEBP")),
     "pixels": ("image", "application/x-npy", ".npy", npy(RNG.integers(0, 256, (3, 9, 7), dtype=np.uint8))),
     "an image of another size": ("image", "application/x-npy", ".npy", npy(np.eye(20, dtype=np.uint8) * 255)),
-    "a sequence": ("image", "application/x-npy", ".npy", npy(RNG.normal(size=(2, 3, 9, 7)).astype(np.float32))),
+    "two images": ("image", "application/x-npy", ".npy", npy(RNG.normal(size=(2, 3, 9, 7)).astype(np.float32))),
     "series": ("classify", "text/csv", ".csv", csv(STEPS)),
     "a class at each step": ("sequence", "text/csv", ".csv", csv(STEPS)),
     "values": ("regress", "application/octet-stream", ".npy", npy(RNG.normal(size=(STEPS, 2)))),
@@ -86,6 +86,24 @@ def test_a_sound_is_answered_for_as_by_the_command(tmp_path: Path) -> None:
     with client(artefacts) as http:
         answer = http.post("/v1/models/net/predict", content=file.getvalue(), headers={"content-type": "audio/wav"})
     assert answer.json() == said_by_run(artefacts["net"], tmp_path, file.getvalue(), ".wav")
+
+
+def test_the_layout_is_a_parameter(tmp_path: Path) -> None:
+    content = npy(RNG.normal(size=(4, 3, 9, 7)).astype(np.float32))
+    path = tmp_path / "x.npy"
+    path.write_bytes(content)
+    artefacts = write(tmp_path, net=residual_network())
+    with client(artefacts) as http:
+        found = {
+            layout: http.post(f"/v1/models/net/predict{query}", content=content, headers=NPY)
+            for layout, query in ((None, ""), ("batch", "?layout=batch"), ("sequence", "?layout=sequence"))
+        }
+        wrong = http.post("/v1/models/net/predict?layout=series", content=content, headers=NPY)
+    assert (found[None].status_code, found[None].json()["code"]) == (422, "input_refused")
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "bad_parameter")
+    for layout in ("batch", "sequence"):
+        expected = [one.answer["logits"] for one in run(artefacts["net"], [path], layout=layout, threads=1).inputs]
+        assert [one["logits"] for one in found[layout].json()["inputs"]] == expected
 
 
 @pytest.mark.parametrize("bare", [True, False])

@@ -76,7 +76,7 @@ BODIES: dict[str, tuple[bytes, dict[str, str], str, str]] = {
     "another shape": (npy(np.zeros((3, 9, 8), np.float32)), NPY, "input_refused", "the network takes"),
     "another type": (npy(np.zeros((3, 9, 7))), NPY, "input_refused", "float64"),
     "not finite": (npy(np.full((3, 9, 7), np.nan, np.float32)), NPY, "input_refused", "not finite"),
-    "more steps than are granted": (npy(np.zeros((3000, 3, 9, 7), np.uint8)), NPY, "too_much_work", "operations"),
+    "more steps than are granted": (npy(np.zeros((1, 3000, 3, 9, 7), np.uint8)), NPY, "too_much_work", "operations"),
     "no JSON": (b"{", JSON, "bad_json", "not JSON"),
     "JSON of another form": (b'{"x": 1}', JSON, "bad_json", "values"),
     "JSON with more": (b'{"values": [], "y": 1}', JSON, "bad_json", "values"),

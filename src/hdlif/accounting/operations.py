@@ -9,11 +9,17 @@ or classifier follows from a layer's place in the graph (`artefact.roles`). Ener
 the spikes are quantised; nothing else costs energy. A neuron costs 3 operations a step (1 without accumulation, GLIF
 5). A "1-bit" weight is counted as 2 bits and a "1.5-bit" one as 3; batch norm and neuron parameters are left out.
 
-"honest": every operation of the deployed network. A spike of 0 or 1, or an integer code, meets a weight at the price
-of an addition (fp32 weights 0.9 pJ, ternary or binary weights on integers 0.1 pJ); a real input (stem, shortcut,
-classifier, graded fp32 spikes) costs a multiply-accumulate of 4.6 pJ with fp32 weights, an addition of 0.9 pJ with
-low-bit ones. Integer weights of more than 2 bits multiply: 0.3 pJ on codes, 4.6 pJ on reals. SOPs are those of inputs
-that are spikes. Affines, neurons, quantisers of spikes, additions, pools and attention are priced by their own
+"honest": every operation of the deployed network. A pair of an input and a weight is an addition if either of them is
+-1, 0 or 1 by its type: a spike of 0 or 1, or a weight of at most 2 bits. Else it is a multiply-accumulate: so is an
+integer code of more bits times an fp32 weight. In pJ:
+
+    weights                   spikes of 0 or 1    integer codes    real inputs
+    fp32                                   0.9              4.6            4.6
+    ternary, binary, int2                  0.1              0.1            0.9
+    int4, int8                             0.1              0.3            4.6
+
+Real inputs are those of stem, shortcuts and classifier, and graded fp32 spikes. SOPs are those of inputs that are
+spikes. Affines, neurons, quantisers of spikes, additions, pools and attention are priced by their own
 multiplications and additions (`hdlif.ops.work` says what is none); what is constant in time counts once.
 Memory traffic is in neither.
 """

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import pkgutil
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -50,7 +51,7 @@ def imported(name: str, key: str) -> Any:
             raise RecipeError(f'{key} = "{name}": importing {module_name} failed: {error}') from error
         raise RecipeError(
             f'{key} = "{name}": there is no module {error.name}; run where {module_name.split(".")[0]}.py lies '
-            f"(this is {folder}), or install it"
+            f"(this is {folder}), or install it{_likely_module(error.name)}"
         ) from error
     except Exception as error:
         raise RecipeError(f'{key} = "{name}": importing {module_name} failed: {cut(str(error), 300)}') from error
@@ -61,11 +62,23 @@ def imported(name: str, key: str) -> Any:
     return found
 
 
+def _likely_module(missing: str) -> str:
+    """The installed module whose name is nearest, in words; nothing where none is near."""
+    # imported here, as did_you_mean does it
+    import difflib
+
+    package, dot, last = missing.rpartition(".")
+    places = getattr(sys.modules[package], "__path__", ()) if package else None
+    likely = difflib.get_close_matches(last, [one.name for one in pkgutil.iter_modules(places)], n=1)
+    return f' (did you mean "{package}{dot}{likely[0]}"?)' if likely else ""
+
+
 def _defined(place: Any, module: str, missing: str) -> str:
-    """What a module itself defines (what it imports is not said), or what a class in it has; to choose from."""
+    """What a module or package defines (what it imports is not said), or what a class in it has; to choose from."""
     names = [name for name in vars(place) if not name.startswith("_")]
     if inspect.ismodule(place):
-        names = [name for name in names if getattr(vars(place)[name], "__module__", None) == place.__name__]
+        own = f"{place.__name__}."
+        names = [name for name in names if f"{getattr(vars(place)[name], '__module__', None)}.".startswith(own)]
     if not names:
         return f"{module} defines no class or function; write one there"
     return f"it has {did_you_mean(missing, names).removeprefix('choose one of ')}"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hdlif.builders.imported import imported, is_own
-from hdlif.errors import CheckpointError, ConversionError, RecipeError, brief, first_line
+from hdlif.builders.imported import imported, is_own, own_or_one_of
+from hdlif.errors import CheckpointError, ConversionError, RecipeError, brief, did_you_mean, first_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,6 +19,7 @@ CLASSES = "num_classes"
 """What torchvision and timm call the number of classes."""
 SHOWN = 3
 """Names that an error lists."""
+_LISTED = "docs/how_to/your_own_network.md lists what converts"
 
 
 def spiking_network(
@@ -54,17 +55,33 @@ def spiking_network(
     try:
         return spiking(model, neuron, quantizer=quantizer)
     except ConversionError as error:
-        raise RecipeError(f'{OF} = "{of}": {error}') from error
+        raise RecipeError(f'{OF} = "{of}": {error}; {_LISTED}') from error
 
 
 def check_of(of: object) -> Callable[..., Any]:
     """What makes the ordinary network. Raises `RecipeError` where nothing of that name does."""
     if not isinstance(of, str) or not is_own(of):
-        raise RecipeError(f"{OF} = {brief(of)} is not the name of a network; write package.module:Name")
-    make = imported(of, OF)
+        raise RecipeError(f"{OF} = {brief(of)} is not the name of a network; {_written(of)}; {_LISTED}")
+    try:
+        make = imported(of, OF)
+    except RecipeError as error:
+        raise RecipeError(f"{error}; {_LISTED}") from error
     if not callable(make):
-        raise RecipeError(f'{OF} = "{of}" is {brief(make)}; it must be a class or a function')
+        raise RecipeError(f'{OF} = "{of}" is {brief(make)}; it must be a class or a function; {_LISTED}')
     return cast(Callable[..., Any], make)
+
+
+def _written(of: object) -> str:
+    """How to write a name that has no colon: the likely one, where it is a network of torchvision's."""
+    form = "write package.module:Name"
+    if not isinstance(of, str):
+        return form
+    if "." in of:
+        return own_or_one_of(of, ())
+    from torchvision import models
+
+    names = [f"{models.__name__}:{name}" for name in models.list_models(models)]
+    return f"{form}, or {did_you_mean(f'{models.__name__}:{of}', names)}"
 
 
 def _made(of: str, options: dict[str, Any], classes: int) -> nn.Module:
@@ -80,7 +97,7 @@ def _made(of: str, options: dict[str, Any], classes: int) -> nn.Module:
     except Exception as error:
         raise RecipeError(f'{OF} = "{of}": it fails: {type(error).__name__}: {first_line(error)}') from error
     if not isinstance(made, nn.Module):
-        raise RecipeError(f'{OF} = "{of}" gives a {type(made).__name__}; it must give a torch.nn.Module')
+        raise RecipeError(f'{OF} = "{of}" gives a {type(made).__name__}; it must give a torch.nn.Module; {_LISTED}')
     return made
 
 

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 
-from hdlif.c_code import kernels
 from hdlif.c_code.arithmetic import Fixed, Floats
 from hdlif.c_code.fixed.network import FixedPoint
 from hdlif.c_code.indenting import indented
@@ -13,7 +12,14 @@ from hdlif.errors import InputError
 from hdlif.ops import Graph, state_names
 from hdlif.ops.graph import INPUT, INPUT_KINDS
 
-_FILE_NAMES = "letters, digits and underscores, and begin with a letter"
+_HEADERS = frozenset(
+    (
+        *("assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math"),
+        *("setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdio", "stdlib"),
+        *("stdnoreturn", "string", "tgmath", "threads", "time", "uchar", "wchar", "wctype"),
+    )
+)
+"""Of the C standard."""
 
 
 _FLOAT_RULES = """\
@@ -116,10 +122,16 @@ def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None =
 
 def check_identifier(name: str) -> None:
     """Raise `InputError` unless files and functions can bear a name."""
-    if name in kernels.identifiers():
-        raise InputError(f"{name}: the code uses this name itself; give the file another one")
+    if name in _HEADERS:
+        raise InputError(
+            f"{name}.c: its header would be {name}.h, which C has itself, and programs that include that would get "
+            f"this one; give another name, such as {name}_network.c"
+        )
     if not name.isascii() or not name.isidentifier() or identifier(name) != name:
-        raise InputError(f"{name}: names of C files are {_FILE_NAMES}; in small letters and no word of C")
+        raise InputError(
+            f"{name}.c: the name of a C file has small letters, digits and single underscores, begins with a letter, "
+            f"and is no word of C; give another one, such as {identifier(name)}.c"
+        )
 
 
 def _state(parts: Translation) -> tuple[list[str], int]:

@@ -52,6 +52,11 @@ from hdlif.errors import MissingExtraError, printable
 @click.option(
     "--page", type=FILE, help="Write an HTML page of one INPUT: what is shown, neurons at work, what is said."
 )
+@click.option(
+    "--layout",
+    type=click.Choice(["batch", "sequence"]),
+    help="Of arrays [A, C, H, W]: A samples, or one of A time steps.  [default: batch for images, else sequence]",
+)
 @click.option("--partial", is_flag=True, help="Of a stream: answer for the windows in which it ends, too.")
 @click.option(
     "--threads", type=click.IntRange(1), help="Threads of the runtime.  [default: the machine's cores; of a stream 1]"
@@ -68,16 +73,16 @@ def run(
     recordings below it are taken. Where some cannot be used, the others are answered for, and the exit code is 1.
 
     \b
-    pictures    an image file; or a .npy array: float32 [C, H, W] or [T, C, H, W],
-                normalised already; uint8 pixels of these shapes; or an image of any
-                size, uint8 [H, W] or [H, W, channels]
+    pictures    an image file; or a .npy array: float32 [C, H, W], [N, C, H, W] or
+                [N, T, C, H, W], normalised already; uint8 pixels of these shapes; or
+                an image of any size, uint8 [H, W] or [H, W, channels]
     series      a .csv or .parquet file, a row a time step and a column a channel; or
                 an array [T, C] or [N, T, C] (.npy, or x in a .npz file); each window
                 of a longer recording is answered for
     sounds      a .wav file
     tables      a .csv or .parquet file, or an array [N, C]; each row is answered for
     recordings  of event cameras (.aedat, .aedat4, .bin, .h5, .hdf5, .npy, .npz, .raw);
-                or a .npy array of counts, [2, H, W] or [T, 2, H, W]
+                or a .npy array of counts: [2, H, W], [T, 2, H, W] or [N, T, 2, H, W]
 
     Images are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP of 8 bits a channel, of at most 80 million pixels and 65,535 a
     side; of several frames the first is taken, and neither an orientation nor transparency is applied. A file has at
@@ -95,6 +100,8 @@ def run(
                 rate or --rate; or a .wav file
     """
     given = {key: value for key, value in options.items() if value is not None and value is not False}
+    if "layout" in given and (stream or page is not None):
+        raise click.UsageError("--stream and --page take one sequence; leave out --layout")
     if stream:
         if len(inputs) != 1 or page is not None:
             raise click.UsageError("--stream takes one INPUT, a file, or - for standard input, and no --page")

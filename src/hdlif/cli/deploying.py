@@ -7,7 +7,7 @@ import click
 
 from hdlif.cli.completion import DATA
 from hdlif.cli.examples import examples
-from hdlif.cli.options import BYTES, FILE, json_option
+from hdlif.cli.options import BYTES, FILE, data_set_option, json_option
 from hdlif.cli.output import show
 from hdlif.commands.export_options import OPTIONS_OF_TARGETS, foreign_options
 
@@ -60,6 +60,7 @@ from hdlif.commands.export_options import OPTIONS_OF_TARGETS, foreign_options
 )
 @click.option("--data", type=DATA, metavar="NAME|PATH", help="Of C: the data of an artefact; a run's own by default.")
 @click.option("--data-root", type=FILE, help="Of C: where data sets that are no part of a package lie.")
+@data_set_option
 @click.option("--rom", type=BYTES, help="Of C: refuse larger tables, the network's constants; 65536 or 64K.")
 @click.option("--ram", type=BYTES, help="Of C: refuse more state and work space; 16384 or 16K.")
 @click.option("--firmware", is_flag=True, help="Of C: write a program for boards around it, into the folder of --out.")
@@ -76,10 +77,11 @@ def export(checkpoint: Path, target: str, out: Path, as_json: bool, **options: A
     ONNX, NIR (for other libraries of spiking networks) and C (one C99 file, --out NAME.c, and its header, for
     processors without an operating system) are written from an artefact too. The first two compute in float32.
     """
-    own = {name: value for name, value in options.items() if value is not None and value is not False}
+    own = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
     if foreign := foreign_options(target, own):
         name, others = foreign
-        raise click.UsageError(f"--{name.replace('_', '-')}: for --to {' and '.join(others)} alone")
+        option = "set" if name == "overrides" else name.replace("_", "-")
+        raise click.UsageError(f"--{option}: for --to {' and '.join(others)} alone")
     if target == "c":
         # without PyTorch
         from hdlif.commands.export_c import export_c

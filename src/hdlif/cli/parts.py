@@ -62,7 +62,11 @@ def recipes_show(recipe: str, resolved: bool, as_json: bool) -> None:
 @click.option(
     "--set", "overrides", multiple=True, type=KEY, metavar="A.B=V", help="Replace one value first; repeatable."
 )
-@click.option("--build", is_flag=True, help="Build the network and all else too, and try one update on noise.")
+@click.option(
+    "--build",
+    is_flag=True,
+    help="Build the network and all else too, try one update on noise, and say whether the network can be exported.",
+)
 @data_root_option
 @json_option
 def recipes_check(
@@ -71,15 +75,15 @@ def recipes_check(
     """Check every key, name, argument and type of each RECIPE (of all that ship, where none is given), in an instant.
 
     What only the parts themselves know needs --build, and PyTorch: whether an argument's value is in its range, a layer
-    that is named exists, the network fits the data, and the rule can learn from it.
+    that is named exists, the network fits the data, the rule can learn from it, and the network can be exported.
     """
-    from hdlif.commands.recipes import check, check_all
+    from hdlif.commands.recipes import check, check_all, verdict
 
     if data_root is not None and not build:
         raise click.UsageError("--data-root applies to --build, without which no data are looked at; add --build")
     if len(names) == 1:
         one = check(names[0], overrides, build=build, data_root=data_root)
-        show(one, as_json, lambda: f"{one['name']}: good")
+        show(one, as_json, lambda: f"{one['name']}: {verdict(one)}")
         return
     result = check_all(names, overrides, build=build, data_root=data_root, say=to_stderr(as_json))
     show(result, as_json, lambda: f"{len(result['recipes'])} recipes: good")

@@ -132,7 +132,7 @@ def evaluate_path(
     if device.type == "cpu":
         keep_freed_memory()
         # PyTorch alone classifies where there is no deployed form; training and profile say so.
-        graph = deployed_or_none(trained.network, recipe, warn=lambda text: None)
+        graph = deployed_or_none(trained.network, recipe)
     with progress_bar(enabled=progress) as bar:
         evaluated = evaluate_network(
             trained.network.to(device),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +98,7 @@ def export_c(
     arithmetic: str = "float",
     data: str | None = None,
     data_root: Path | None = None,
+    overrides: Sequence[str] = (),
     rom: int | None = None,
     ram: int | None = None,
     firmware: bool = False,
@@ -109,6 +110,7 @@ def export_c(
         arithmetic: "float", with the reference's bits, or "fixed": numbers are integers of 16 bits, whose formats are
             chosen from samples for validation, and whose answers are compared on samples for testing.
         data: the data set of an artefact, by name or path; a checkpoint's own by default.
+        overrides: "data.KEY=VALUE" each, of data of the user's own.
         rom, ram: bytes of a device; of ROM the tables are counted, which are the network's constants, of RAM state and
             work space.
         firmware: write a program around it as well, for the boards of its Makefile, that is shown a few samples: of
@@ -123,7 +125,7 @@ def export_c(
     """
     if arithmetic not in ARITHMETICS:
         raise InputError(f'arithmetic = "{arithmetic}" is unknown; {did_you_mean(arithmetic, ARITHMETICS)}')
-    if arithmetic == "float" and not firmware and data is not None:
+    if arithmetic == "float" and not firmware and (data is not None or overrides):
         raise InputError(f"{source}: data are for --arithmetic fixed and for --firmware; give one of them, or no data")
     if out.suffix != ".c":
         raise InputError(f"{out}: C source is written; give a name that ends in .c, such as network.c")
@@ -132,10 +134,10 @@ def export_c(
         check_name(out.stem)
     graph = _graph(source)
     fixed, rounded, x = None, None, _random(graph)
-    if arithmetic == "fixed" or data is not None or (firmware and not names_artefact(source)):
+    if arithmetic == "fixed" or data is not None or overrides or (firmware and not names_artefact(source)):
         from hdlif.commands.fixed_point import rounded_on_data, sets_of, shown
 
-        sets = sets_of(graph, source, data, data_root)
+        sets = sets_of(graph, source, data, data_root, overrides)
         x = shown(sets, SAMPLES)
         if arithmetic == "fixed":
             fixed, rounded = rounded_on_data(graph, sets)

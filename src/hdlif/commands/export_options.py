@@ -6,7 +6,7 @@ OPTIONS_OF_TARGETS: Mapping[str, tuple[str, ...]] = {
     "artefact": ("check",),
     "onnx": ("form", "batch", "weights", "check"),
     "nir": ("extension", "for_norse", "check"),
-    "c": ("arithmetic", "data", "data_root", "rom", "ram", "firmware", "check"),
+    "c": ("arithmetic", "data", "data_root", "overrides", "rom", "ram", "firmware", "check"),
 }
 
 

@@ -1,6 +1,6 @@
 """A network in fixed point, with formats for what its numbers grow to on its data, and what that changes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from hdlif.commands.eval import sets_for, sets_named
 from hdlif.data import ImageSets, Samples
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import names_artefact
+from hdlif.runs.recipe_data import data_keys
 from hdlif.runtime import Session
 from hdlif.runtime.answers import alike
 
@@ -65,10 +66,13 @@ def rounded_on_data(graph: Graph, sets: ImageSets) -> tuple[FixedPoint, Rounded]
     return fixed, Rounded(exact.shape[1], agreement, *sizes)
 
 
-def sets_of(graph: Graph, source: Path, data: str | None, data_root: Path | None) -> ImageSets:
+def sets_of(
+    graph: Graph, source: Path, data: str | None, data_root: Path | None, overrides: Sequence[str] = ()
+) -> ImageSets:
     """The data that a graph, of the file or run `source`, was trained on, or others. Raises `DataError`."""
+    keys = data_keys(overrides)
     if not names_artefact(source):
-        return sets_for(load_trained(source).recipe, data, data_root, source)
+        return sets_for(load_trained(source).recipe, data, data_root, source, keys=keys)
     return sets_named(
         data,
         data_root,
@@ -77,6 +81,7 @@ def sets_of(graph: Graph, source: Path, data: str | None, data_root: Path | None
         time_steps=graph.time_steps,
         labels=graph.labels,
         task=graph.task,
+        keys=keys,
     )
 
 

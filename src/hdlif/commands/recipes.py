@@ -107,17 +107,26 @@ def check_all(
     Raises:
         RecipeError: some are not, or their data cannot be had; it has the fault of each.
     """
-    good, faults = [], []
+    good, faults, undeployed = [], [], {}
     for name in names or shipped_recipes():
         try:
-            good.append(check(name, overrides, build=build, data_root=data_root)["name"])
-            say(f"{name}: good")
+            found = check(name, overrides, build=build, data_root=data_root)
+            good.append(found["name"])
+            if "not_exported" in found:
+                undeployed[found["name"]] = found["not_exported"]
+            say(f"{name}: {verdict(found)}")
         except (RecipeError, DataError) as error:
             faults.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
             say(faults[-1])
     if faults:
         raise RecipeError(f"{len(faults)} of {len(good) + len(faults)} recipes are refused: " + "; ".join(faults))
-    return {"recipes": good}
+    return {"recipes": good, **({"not_exported": undeployed} if undeployed else {})}
+
+
+def verdict(found: Mapping[str, Any]) -> str:
+    """Say what `check` has found, in one line."""
+    why = found.get("not_exported")
+    return "good" if why is None else f"can be trained, but not exported: {why}"
 
 
 def check(
@@ -126,8 +135,8 @@ def check(
     """Check keys, types and ranges, then every name and argument; the recipe with every value stated.
 
     Args:
-        build: build all of it too, as a training does before it starts, and try one update on noise; without that,
-            PyTorch is not imported.
+        build: build all of it too, as a training does before it starts, try one update on noise, and try to deploy the
+            network ("not_exported" of the result is why that fails); without that, PyTorch is not imported.
         data_root: with `build`, the folder of the data, which are looked at where they are the user's own.
     Raises:
         RecipeError: the first thing that would keep the recipe from training.
@@ -139,6 +148,11 @@ def check(
         recipe, _ = builders.with_data_found(recipe, data_root)
         builders.check(recipe)
         builders.try_update(recipe)
+        from hdlif.measure.counts import why_not_exported
+
+        why = why_not_exported(recipe)
     else:
         builders.check_names(recipe)
-    return {"name": recipe.name, "recipe": recipe.model_dump(mode="json")}
+        why = None
+    found = {"name": recipe.name, "recipe": recipe.model_dump(mode="json")}
+    return found if why is None else {**found, "not_exported": why}

@@ -16,7 +16,7 @@ from hdlif.inputs.sounds import SUFFIX
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session
 from hdlif.runtime.answers import Answer, answers, in_words
 from hdlif.runtime.images import SUFFIXES
-from hdlif.runtime.inputs import read_inputs
+from hdlif.runtime.inputs import Layout, read_inputs
 
 Floats = NDArray[np.float32]
 BATCH = 16
@@ -57,6 +57,7 @@ def run(
     artefact: Path,
     inputs: Sequence[Path],
     *,
+    layout: Layout | None = None,
     threads: int | None = None,
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_operations: int = DEFAULT_MAX_OPERATIONS,
@@ -71,13 +72,16 @@ def run(
     A file is a regular one of at most `inputs.MOST_BYTES`; images are read as `inputs.pictures.decode` says. An array
     holds
 
-        float32 [C, H, W] or [T, C, H, W] of the network's size, normalised already;
+        float32 [C, H, W] of the network's size, normalised already, [N, C, H, W] of a network of images, [T, C, H, W]
+        of one whose input changes in time, or [N, T, C, H, W];
         uint8 pixels of the same shapes, normalised here;
         or an image, uint8 [H, W] or [H, W, channels] of any size, which is treated as an image file is.
 
     Without a time axis it is constant over the network's steps; an image is shown to a network that was trained on rows
     row by row. A value that is not finite is refused. The logits are
     the mean over time. `Session` states the limits, which hold for up to 16 inputs, run at once.
+
+    An array [A, C, H, W] of a network of images is refused if A is the number of its time steps: `layout` decides.
 
     Where some of several files cannot be used, the others are answered for, and "failed" says of each what is wrong.
 
@@ -91,7 +95,7 @@ def run(
     def read() -> Iterator[tuple[str, Floats]]:
         for path in _files(inputs, session.input):
             try:
-                yield from read_inputs(path, session.input, session.time_steps)
+                yield from read_inputs(path, session.input, session.time_steps, layout)
             except InputError as error:
                 failed.append(error)
 
@@ -108,7 +112,10 @@ def run(
 
 
 def predict(
-    artefact: str | os.PathLike[str], *inputs: str | os.PathLike[str], threads: int | None = None
+    artefact: str | os.PathLike[str],
+    *inputs: str | os.PathLike[str],
+    layout: Layout | None = None,
+    threads: int | None = None,
 ) -> list[Answer]:
     """What a deployed network says of files, one answer for each input; needs no PyTorch.
 
@@ -116,6 +123,8 @@ def predict(
         artefact: a NAME.hdlif.safetensors file.
         inputs: files of what the network was trained on, or folders of them; a file of rows or of windows is several
             inputs, as `hdlif run` takes them.
+        layout: "batch" or "sequence": whether an array [A, C, H, W] has A samples, or is one sample of A time steps. By
+            default a network of images takes it as a batch, one whose input changes in time as a sequence.
         threads: of the runtime; the cores that this process may use, by default.
     Returns:
         By the network's task, as `hdlif run --json` prints it: of a classification {"class", "label", "probability",
@@ -124,7 +133,7 @@ def predict(
         ArtefactError: the file of the network cannot be read.
         InputError: an input cannot be used.
     """
-    result = run(Path(artefact), [Path(one) for one in inputs], threads=threads)
+    result = run(Path(artefact), [Path(one) for one in inputs], layout=layout, threads=threads)
     if result.failed:
         raise InputError("; ".join(result.failed))
     return [one.answer for one in result.inputs]

@@ -23,7 +23,7 @@ from hdlif.errors import HdlifError, InputError, RecipeError, TrainingError
 from hdlif.learning import Carry, Plan
 from hdlif.learning.rule import run as run_rule
 from hdlif.measure.allocator import keep_freed_memory
-from hdlif.measure.counts import Counts, counts, deployed_or_none, initial_neurons
+from hdlif.measure.counts import Counts, counts, deployed_or_none, initial_neurons, without_graph
 from hdlif.measure.evaluation import Evaluated, evaluate_network
 from hdlif.measure.peak_memory import peak_memory
 from hdlif.nn import evaluation_mode, step_parameters
@@ -173,7 +173,6 @@ def train(
     sets = ranks.in_turn(lambda: builders.build_data(recipe, data_root, workers=workers, ranks=devices, found=found))
     torch.manual_seed(recipe.seed)
     model = builders.build_model(recipe, pretrained=True)
-    initial = initial_neurons(model, recipe) if ranks.first else ()
     with ExitStack() as until_done:
         ranks.led(lambda: until_done.enter_context(training_alone(out)))
         if resume is None:
@@ -191,6 +190,7 @@ def train(
         found = None
         bar = progress_bar(enabled=progress and ranks.first) if isinstance(progress, bool) else progress
         with nullcontext() if bar is progress else bar:
+            initial = initial_neurons(model, recipe, warn=partial(warn, bar)) if ranks.first else ()
             trainer = Trainer(
                 model,
                 rule=builders.build_training_rule(recipe),
@@ -455,7 +455,7 @@ def measure(
     task = builders.build_measured_task(recipe)
     drawing = task.drawing()
     bar = bar or progress_bar(enabled=False)
-    graph = deployed_or_none(model.cpu(), recipe, warn=lambda text: warn(bar, text))
+    graph = deployed_or_none(model.cpu(), recipe, warn=lambda error: warn(bar, without_graph(error)))
     evaluated = evaluate_network(
         model.to(device),
         sets.test,

@@ -150,6 +150,7 @@ def from_snntorch(
         surrogate,
         "snnTorch",
         "Leaky, RLeaky and Synaptic are accepted",
+        ", with neurons made with init_hidden=True",
         lambda one: isinstance(one, snntorch.SpikingNeuron),
         {snntorch.Leaky: _leaky, snntorch.RLeaky: _recurrent, snntorch.Synaptic: _synaptic},
         {},

@@ -124,6 +124,7 @@ def from_spikingjelly(
         surrogate,
         "SpikingJelly",
         accepted,
+        "",
         lambda one: isinstance(one, base.MemoryModule),
         _NEURONS,
         _PLAIN,

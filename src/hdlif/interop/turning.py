@@ -32,6 +32,7 @@ class TurningNeurons(Turning):
         surrogate: in place of the neurons' own; None for those.
         library: its name.
         accepted: its neurons that have a counterpart.
+        of_step: what a forward pass of one step is like, behind "forward(self, x) of x [B, ...] alone".
         is_stateful: whether a module of the library keeps a state of its own.
     """
 
@@ -41,12 +42,14 @@ class TurningNeurons(Turning):
         surrogate: Surrogate | None,
         library: str,
         accepted: str,
+        of_step: str,
         is_stateful: Callable[[nn.Module], bool],
         neurons: Mapping[type[nn.Module], Callable[..., Turned]],
         others: Mapping[type[nn.Module], type[nn.Module]],
     ) -> None:
         super().__init__(lambda channels: nn.Identity(), follow)
         self.time_steps, self.surrogate, self.library, self.accepted = time_steps, surrogate, library, accepted
+        self._of_step = of_step
         self._is_stateful, self._of_neurons, self._others = is_stateful, neurons, others
 
     def turn(self, module: nn.Module, path: str, fed: Fed) -> Turned:
@@ -72,7 +75,13 @@ class TurningNeurons(Turning):
         made, _ = self.turn(module, "", Fed())
         if self.problems:
             named = [f"{path or type(module).__name__} {why}" for path, why in self.problems]
-            raise ConversionError(f"{type(module).__name__} of {self.library}: {some(named, MOST_SHOWN)}")
+            said = some(named, MOST_SHOWN)
+            if "forward pass" in said or "runs more than once" in said:
+                said += (
+                    "; accepted is what one time step computes: forward(self, x) of x [B, ...] alone"
+                    f"{self._of_step}; leave out the loop over time and resets, for hdlif runs the steps"
+                )
+            raise ConversionError(f"{type(module).__name__} of {self.library}: {said}")
         if not self.neurons:
             raise ConversionError(f"{type(module).__name__} has no neurons of {self.library}; {self.accepted}")
         assert isinstance(made, Temporal)

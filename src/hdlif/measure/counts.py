@@ -21,13 +21,15 @@ NO_GRAPH = (LoweringError, ArtefactError)
 OF_GRAPH = "stored_mb, sops and energy_mj"
 
 
-def deployed_or_none(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], None]) -> Graph | None:
-    """The graph of a recipe's network; None, with a warning that says why, where it has no deployed form."""
+def deployed_or_none(
+    model: nn.Module, recipe: Recipe, *, warn: Callable[[Exception], None] = lambda error: None
+) -> Graph | None:
+    """Return the graph of a recipe's network, or None if it has no deployed form; `warn` gets the reason."""
     labels = builders.data_kind(recipe).labels
     try:
         return lower(model, input=builders.input_record(recipe), labels=labels, time_steps=recipe.time_steps)
     except NO_GRAPH as error:
-        warn(without_graph(error))
+        warn(error)
         return None
 
 
@@ -69,6 +71,14 @@ def counts(
     )
 
 
+def why_not_exported(recipe: Recipe) -> str | None:
+    """Return what keeps a recipe's network from being exported, and the fix; None if nothing does."""
+    reasons: list[str] = []
+    with torch.random.fork_rng(devices=[]):
+        deployed_or_none(builders.build_model(recipe), recipe, warn=lambda error: reasons.append(str(error)))
+    return reasons[0] if reasons else None
+
+
 def without_graph(error: Exception) -> str:
     """What is missing, and why, in one line."""
     return f"{error}; {OF_GRAPH} are read off the deployed network and are null here, as are nops of unknown neurons"
@@ -94,11 +104,13 @@ def _outlined(model: nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> Cou
     )
 
 
-def initial_neurons(model: nn.Module, recipe: Recipe) -> tuple[Neuron, ...]:
-    """Leak and threshold of a network that is not trained yet; none where it has no deployed form."""
+def initial_neurons(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], None]) -> tuple[Neuron, ...]:
+    """Leak and threshold of a network that is not trained yet; none, with a warning, if it has no deployed form."""
     # What comes behind draws what it would have drawn without.
     with torch.random.fork_rng(devices=[]):
-        graph = deployed_or_none(model, recipe, warn=lambda text: None)
+        graph = deployed_or_none(
+            model, recipe, warn=lambda error: warn(f"the network can be trained, but not exported: {error}")
+        )
     return () if graph is None else neuron_rows(graph)
 
 

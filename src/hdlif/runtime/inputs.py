@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.artefact import InputRecord
-from hdlif.errors import InputError, reason
+from hdlif.errors import InputError, brief, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array, parse_records
 from hdlif.inputs.series import finite, parse_series, shown
@@ -18,10 +19,22 @@ from hdlif.runtime.rows import read_rows
 from hdlif.runtime.series import read_series
 
 Floats = NDArray[np.float32]
+Layout = Literal["batch", "sequence"]
+"""The meaning of the first of four axes of an array: samples that do not change in time, or the steps of one sample."""
 
 
-def read_inputs(path: Path | Given, record: InputRecord, time_steps: int) -> Iterator[tuple[str, Floats]]:
-    """What a file holds, each with its name, as [T or 1, 1, C, H, W]."""
+def read_inputs(
+    path: Path | Given, record: InputRecord, time_steps: int, layout: Layout | None = None
+) -> Iterator[tuple[str, Floats]]:
+    """Read the samples in a file, each with its name, as [T or 1, 1, C, H, W].
+
+    Args:
+        layout: of an array [A, C, H, W]; None decides by the network's input, and refuses an array that it leaves open.
+    Raises:
+        InputError: the file cannot be read, does not fit the network, or could be a batch or a sequence.
+    """
+    if layout is not None and layout not in get_args(Layout):
+        raise InputError(f"layout = {brief(layout)}; choose one of {', '.join(get_args(Layout))}")
     if record.kind == "series":
         yield from read_series(path, record, time_steps=time_steps)
     elif record.kind == "table":
@@ -29,7 +42,7 @@ def read_inputs(path: Path | Given, record: InputRecord, time_steps: int) -> Ite
     elif record.kind == "events" and not _is_counts(path):
         yield str(path), read_events(path, record, time_steps=time_steps)
     elif path.suffix.lower() == ".npy":
-        yield str(path), _read_array(path, record, time_steps)
+        yield from _read_array(path, record, time_steps, layout)
     else:
         yield str(path), read_image(path, record, time_steps=time_steps)
 
@@ -46,8 +59,12 @@ def _is_counts(path: Path | Given) -> bool:
         return True
 
 
-def _read_array(path: Path | Given, record: InputRecord, time_steps: int) -> Floats:
-    accepted = f"{list(record.shape)} or [T, {', '.join(map(str, record.shape))}], uint8 or float32"
+def _read_array(
+    path: Path | Given, record: InputRecord, time_steps: int, layout: Layout | None
+) -> Iterator[tuple[str, Floats]]:
+    shape = ", ".join(map(str, record.shape))
+    still = record.kind == "image" and record.frames == "constant"
+    accepted = f"[{shape}], [{'N' if still else 'T'}, {shape}] or [N, T, {shape}], uint8 or float32"
     try:
         array = parse_array(content_of(path))
     except (OSError, Unreadable) as error:
@@ -55,15 +72,28 @@ def _read_array(path: Path | Given, record: InputRecord, time_steps: int) -> Flo
             f"{path}: cannot be read as an array ({reason(error)}); write one with numpy.save; "
             f"the network takes {accepted}"
         ) from error
-    fits = array.shape[-3:] == record.shape and array.ndim in (3, 4)
+    fits = array.shape[-3:] == record.shape and array.ndim in (3, 4, 5)
     if array.dtype == np.uint8 and not fits and array.ndim in (2, 3):
-        return image_sequence(array, record, str(path), time_steps=time_steps)
+        yield str(path), image_sequence(array, record, str(path), time_steps=time_steps)
+        return
     if array.dtype not in (np.uint8, np.float32) or not fits:
         raise InputError(f"{path}: {array.dtype} {list(array.shape)}; the network takes {accepted}")
-    if not len(array) or not np.isfinite(array).all():
+    if not array.size or not np.isfinite(array).all():
         raise InputError(f"{path}: is empty or holds a value that is not finite; the network takes {accepted}")
-    pixels = array if array.ndim == 4 else array[None]
-    return (normalise(pixels, record) if array.dtype == np.uint8 else pixels)[:, None]
+    if array.ndim == 4 and layout is None:
+        if still and len(array) == time_steps > 1:
+            raise InputError(
+                f"{path}: {list(array.shape)} is a batch of {time_steps} images or one sequence of {time_steps} time "
+                'steps; choose the layout "batch" or "sequence": --layout of hdlif run, layout= of hdlif.predict, '
+                "?layout= over HTTP"
+            )
+        layout = "batch" if still else "sequence"
+    values = normalise(array, record) if array.dtype == np.uint8 else array
+    if array.ndim == 3 or (array.ndim == 4 and layout == "sequence"):
+        yield str(path), values.reshape(-1, 1, *record.shape)
+        return
+    for number, sample in enumerate(values):
+        yield f"{path}[{number}]", sample.reshape(-1, 1, *record.shape)
 
 
 def read_steps(path: Path | Given, record: InputRecord, time_steps: int) -> Floats:
@@ -77,7 +107,7 @@ def read_steps(path: Path | Given, record: InputRecord, time_steps: int) -> Floa
         InputError: it cannot be read, or is none of these.
     """
     if record.kind != "series":
-        return np.concatenate([x for _, x in read_inputs(path, record, time_steps)])
+        return np.concatenate([x for _, x in read_inputs(path, record, time_steps, "sequence")])
     channels = record.shape[0]
     try:
         content = content_of(path)

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from starlette.routing import Match
 
 from hdlif.errors import HdlifError, brief
 from hdlif.runtime.answers import Answer
-from hdlif.runtime.inputs import read_inputs, read_steps
+from hdlif.runtime.inputs import Layout, read_inputs, read_steps
 from hdlif.runtime.session import available_cores
 from hdlif.serve.batching import to_its_end
 from hdlif.serve.bodies import JSON, STATE, Lent, Room, check_type, given, media_type, reading_bytes, received
@@ -98,7 +99,7 @@ class Server:
 
     @contextlib.asynccontextmanager
     async def array(
-        self, request: Request, network: Network, *, steps: bool
+        self, request: Request, network: Network, *, steps: bool, layout: Layout | None = None
     ) -> AsyncIterator[list[tuple[str, Floats]]]:
         """What a request brings, as the network takes it, each input with its name.
 
@@ -106,12 +107,13 @@ class Server:
 
         Args:
             steps: whether it brings the next steps of a stream, and no whole inputs.
+            layout: of an array of whole inputs, as `read_inputs` takes it.
         """
         kind = check_type(request.headers.get("content-type"))
         with self.room.lent() as lent:
             content = await received(request.stream(), lent, self.settings.max_body_bytes)
             lent.grow(reading_bytes(content, kind))
-            read = self._steps if steps else self._inputs
+            read = self._steps if steps else partial(self._inputs, layout=layout)
             if len(content) <= _SMALL_BODY and not kind.startswith(("image/", "audio/")):
                 yield read(content, kind, network, lent)
             else:
@@ -130,11 +132,13 @@ class Server:
         lent.grow(x.nbytes + _answer_bytes(network, len(x), 1))
         return [(str(body), x)]
 
-    def _inputs(self, content: bytes, kind: str, network: Network, lent: Lent) -> list[tuple[str, Floats]]:
+    def _inputs(
+        self, content: bytes, kind: str, network: Network, lent: Lent, *, layout: Layout | None
+    ) -> list[tuple[str, Floats]]:
         session = network.session
         body = given(content, kind, self.settings.max_pixels, session.input.columns)
         found: list[tuple[str, Floats]] = []
-        for name, x in read_inputs(body, session.input, session.time_steps):
+        for name, x in read_inputs(body, session.input, session.time_steps, layout):
             if len(found) == self.settings.max_inputs:
                 raise Refusal("too_many_inputs", f"the body holds more than {self.settings.max_inputs:,} inputs")
             steps = len(x) if len(x) > 1 else session.time_steps
@@ -248,10 +252,20 @@ def _of_models(app: FastAPI, server: Server) -> None:
         openapi_extra=INPUT_BODY,
         responses=refusals(["unknown_model", "too_many_inputs", *_INPUT]),
     )
-    async def predict(model: str, request: Request) -> Response:
+    async def predict(
+        model: str,
+        request: Request,
+        layout: Annotated[
+            Layout | None,
+            Query(
+                description="of an array [A, C, H, W]: A samples (batch), or one of A time steps (sequence); by "
+                "default a batch for a network of images, a sequence for one whose input changes in time"
+            ),
+        ] = None,
+    ) -> Response:
         """What a model says of an image, an array, a series, a sound or a table, as `hdlif run --json` has it."""
         network = server.models[model]
-        async with server.array(request, network, steps=False) as inputs:
+        async with server.array(request, network, steps=False, layout=layout) as inputs:
             x = np.concatenate([one for _, one in inputs], axis=1)
             said = await network.answered(x)
         answered = [{"input": name, **one} for (name, _), one in zip(inputs, said, strict=True) if one is not None]

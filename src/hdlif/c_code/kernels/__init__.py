@@ -1,8 +1,6 @@
 """The C functions that stages call: one file each, and what each needs in front of it."""
 
-import re
 from collections.abc import Mapping
-from functools import cache
 from importlib.resources import files
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -21,13 +19,6 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 """By kernel, those that it builds on."""
 TABLE_BYTES: Mapping[str, int] = {"add_1bit": 128, "add_2bit": 2048, "add_4bit": 1024, "gate": 260}
 """Of the constants that a kernel has."""
-
-
-@cache
-def identifiers() -> frozenset[str]:
-    """Every word that a kernel's text has."""
-    texts = (file.read_text(encoding="utf-8") for file in files(__name__).iterdir() if file.name.endswith(".c"))
-    return frozenset(word for text in texts for word in re.findall(r"[A-Za-z_]\w*", text))
 
 
 def text_of(kernel: str, parts: Mapping[str, str]) -> str:

@@ -41,7 +41,7 @@ def _lowered(
     if dilation != [1, 1] or (module.ceil_mode and not fits(shape[1:], kernel, stride, padding)):
         raise LoweringError(
             f"{path}: max pools with dilation, or ceil_mode where windows overhang as on {list(shape)}, have no "
-            "deployed form"
+            "deployed form; use dilation=1 and ceil_mode=False"
         )
     wire = lowerer.applied(wire) if (wire.scale <= 0).any() else wire
     geometry: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding}

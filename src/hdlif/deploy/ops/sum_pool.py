@@ -39,7 +39,7 @@ def _lowered(
     if padding != [0, 0] or (module.ceil_mode and not fits(shape[1:], kernel, stride, padding)):
         raise LoweringError(
             f"{path}: average pools with padding, or ceil_mode where windows overhang as on {list(shape)}, have no "
-            "deployed form"
+            "deployed form; use padding=0 and ceil_mode=False"
         )
     pooled = lowerer.emit("sum_pool", path, wire, kernel=kernel, stride=stride)
     divisor = getattr(module, "divisor_override", None) or kernel[0] * kernel[1]

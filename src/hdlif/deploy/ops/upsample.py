@@ -17,7 +17,9 @@ def _upsample(lowerer: Lowerer, module: nn.Upsample, wire: Wire, path: str) -> W
     if module.mode not in ("nearest", "nearest-exact"):
         raise LoweringError(f"{path}: upsampling of mode {module.mode!r} has no deployed form; use 'nearest'")
     if len(shape) != 3:
-        raise LoweringError(f"{path}: {type(module).__name__} takes a map [C, H, W], and is given {list(shape)}")
+        raise LoweringError(
+            f"{path}: {type(module).__name__} takes a map [C, H, W], and is given {list(shape)}; flatten after it"
+        )
     size = module.scale_factor if module.size is None else module.size
     axes = len(size) if isinstance(size, tuple | list) else None
     if axes is None and shape[1] == 1 and not isinstance(module, nn.UpsamplingNearest2d):

@@ -21,6 +21,8 @@ from hdlif.nn.paths import inside
 
 _OUTSIDE = tuple(str(Path(place).parent) + "/" for place in (torch.__file__, __file__))
 """Where no forward pass of the user's stands."""
+_INSTALLED = str(Path(torch.__file__).parents[1]) + "/"
+"""Where libraries lie, whose lines are shown only if there is no other."""
 
 
 def follow(turning: Turning, module: nn.Module, path: str, fed: Fed) -> Turned:
@@ -62,9 +64,13 @@ def _taken_down(module: nn.Module) -> fx.Graph:
 
 
 def _where(error: Exception) -> str:
-    """What went wrong, and the line of the forward pass."""
+    """Return the line of the forward pass and what went wrong there; a refusal by torch.fx in our own words."""
     frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(_OUTSIDE)]
-    at = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: {frames[-1].line}: " if frames else ""
+    frames = [one for one in frames if not one.filename.startswith(_INSTALLED)] or frames
+    line = (frames[-1].line or "").removesuffix(":") if frames else ""
+    at = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: {line}: " if frames else ""
+    if "Proxy" in str(error) or "symbolic" in str(error):
+        return f"{at}what runs there depends on a value or its size"
     return f"{at}{type(error).__name__}: {cut(first_line(error), 120)}"
 
 
