@@ -288,7 +288,6 @@ def test_names_that_give_one_identifier_take_a_time_that_grows_as_they_do() -> N
         assert len(set(distinct(names).values())) == len(names)
 
 
-
 @pytest.mark.parametrize("name", ["", "9", "a-b", "int", "a b", "../x", "ä", "Upper"])
 def test_a_file_name_that_is_no_identifier_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="names of C files are"):

@@ -22,6 +22,7 @@ from hdlif.inputs import Unreadable
 from hdlif.inputs.archives import parse_archive
 from hdlif.inputs.arrays import parse_array, parse_records
 from hdlif.inputs.events import Events, of_columns
+from hdlif.inputs.hdf5_tree import own_entry
 from hdlif.inputs.prophesee import MOST_EVENTS, read_raw
 
 _AEDAT3_HEADER = np.dtype(
@@ -39,6 +40,8 @@ _AEDAT3_HEADER = np.dtype(
 _AEDAT3_POLARITY = 1
 MEMORY = 40
 """The most memory that a recording takes while it is read, in sizes of its file."""
+_MOST_RECORD = 32
+"""Bytes of an event in an HDF5 file: four numbers of 8."""
 _SENSOR_SIDE = 128
 """Of the DVS128, whose addresses AEDAT 2.0 gives as they leave the chip."""
 
@@ -219,25 +222,34 @@ def read_hdf5(path: Path, content: bytes) -> Events:
 def _of_group(group: Any, h5py: Any) -> dict[str, NDArray[Any]]:
     """Where data sets of events lie, in a few usual places."""
     for place in ("", "events", "events/events", "CD", "CD/events"):
-        here = group[place] if place and place in group else group if not place else None
+        here = group
+        for name in place.split("/") if place else ():
+            here = own_entry(here, name, h5py) if isinstance(here, h5py.Group) else None
         if isinstance(here, h5py.Dataset) and here.dtype.names:
-            _check_length(here)
+            _check_size(here)
             records = here[()]
             return _named({name: records[name] for name in here.dtype.names})
         if isinstance(here, h5py.Group):
-            sets = {name: here[name] for name in here if isinstance(here.get(name), h5py.Dataset) and name in _NAMES}
-            if sets:
+            entries = {name: own_entry(here, name, h5py) for name in here if name in _NAMES}
+            if sets := {name: one for name, one in entries.items() if isinstance(one, h5py.Dataset)}:
                 chosen = _named(sets)
                 for one in chosen.values():
-                    _check_length(one)
+                    _check_size(one)
                 return {name: one[()] for name, one in chosen.items()}
     raise Unreadable(f"it has no data sets t, x, y and p; it has {cut(', '.join(sorted(group)), 200) or 'nothing'}")
 
 
-def _check_length(values: Any) -> None:
-    if len(values.shape) != 1 or values.shape[0] > MOST_EVENTS:
+def _check_size(values: Any) -> None:
+    """Raise `Unreadable` before a data set takes memory that no recording needs."""
+    shape = list(values.shape or ())
+    if len(shape) != 1 or shape[0] > MOST_EVENTS:
+        raise Unreadable(f"{cut(values.name)} is {shape}; it must be [N], with at most {MOST_EVENTS:,} events")
+    # HDF5 unpacks a chunk whole, however few of its entries are read; texts have entries of any size.
+    longest = max(shape[0], *(values.chunks or (0,)))
+    if values.dtype.hasobject or longest * values.dtype.itemsize > MOST_EVENTS * _MOST_RECORD:
         raise Unreadable(
-            f"{cut(values.name)} is {list(values.shape)}; it must be [N], with at most {MOST_EVENTS:,} events"
+            f"{cut(values.name)} has entries of {values.dtype}, in chunks of {longest:,}; "
+            "save plain numbers, in smaller chunks"
         )
 
 
