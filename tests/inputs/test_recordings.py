@@ -168,6 +168,7 @@ def test_arrays_of_events_in_the_usual_forms(name: str, content: bytes) -> None:
         ("a.npz", npz(**{**COLUMNS, "x": EVENTS.x[:-1]}), "20 times and 19 of x"),
         ("a.npz", npz(**COLUMNS, time=EVENTS.t), "it has two of t"),
         ("a.npz", npz(**COLUMNS, events=fields(EVENTS)), "give t, x, y and p, or one array of events alone"),
+        ("a.npz", npz(**dict.fromkeys("txyp", np.array(1))), r"its t is int64 \[\], and numbers \[N\] are read"),
         ("a.npz", npz(t=np.array("x")), "text, and not a plain type"),
         ("a.npz", b"PK", "it is not a zip archive"),
         ("a.raw", b"% evt 4.0\n", r"is in the format EVT 4; accepted are 2.0 and 3.0"),

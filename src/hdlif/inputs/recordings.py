@@ -170,6 +170,8 @@ def read_npz(content: bytes) -> Events:
     if len(files) == 1 and (alone := next(iter(files))) in _ALONE:
         return read_npy(files[alone])
     columns = _named({name: parse_array(values) for name, values in files.items() if name in _NAMES})
+    if (count := max(values.size for values in columns.values())) > MOST_EVENTS:
+        raise Unreadable(f"it has {count:,} events, and at most {MOST_EVENTS:,} are read; cut it")
     if len(files) > len(columns):
         raise Unreadable(f"it holds {', '.join(sorted(files))}; give t, x, y and p, or one array of events alone")
     return of_columns(columns)
