@@ -22,7 +22,6 @@ from hdlif.inputs import Unreadable
 from hdlif.inputs.archives import parse_archive
 from hdlif.inputs.arrays import parse_array, parse_records
 from hdlif.inputs.events import Events, of_columns
-from hdlif.inputs.hdf5_tree import own_entry
 from hdlif.inputs.prophesee import MOST_EVENTS, read_raw
 
 _AEDAT3_HEADER = np.dtype(
@@ -223,6 +222,9 @@ def read_hdf5(path: Path, content: bytes) -> Events:
 
 def _of_group(group: Any, h5py: Any) -> dict[str, NDArray[Any]]:
     """Where data sets of events lie, in a few usual places."""
+    # imported here, for most recordings need none of what it imports
+    from hdlif.inputs.hdf5_tree import own_entry
+
     for place in ("", "events", "events/events", "CD", "CD/events"):
         here = group
         for name in place.split("/") if place else ():
