@@ -231,7 +231,8 @@ def main() -> None:
             series = {"batch_apart": True, "updates": updates_of(steps)} if arguments.series else {}
             return peak_memory(recipe, repeats=arguments.repeats, **series)
         options = ["--recipe", arguments.recipe, "--batch-size", str(arguments.batch_size), "--time-steps", str(steps)]
-        return in_fresh_processes([__file__, "--child", name, *options], repeats=arguments.repeats, name=name)
+        command = [sys.executable, __file__, "--child", name, *options]
+        return in_fresh_processes(command, repeats=arguments.repeats, name=name)
 
     of_this = {
         "recipe": arguments.recipe,

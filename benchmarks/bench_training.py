@@ -505,7 +505,9 @@ class Peaks:
             sizes = ["--networks", cell.network, "--batch-sizes", str(cell.batch_size)]
             child = command(self._arguments, "--child", name, *sizes, "--time-steps", str(cell.time_steps))
             threads, repeats = self._arguments.threads, self._arguments.repeats
-            self._found[name, cell] = in_fresh_processes(child, repeats=repeats, name=name, threads=threads)
+            self._found[name, cell] = in_fresh_processes(
+                [sys.executable, *child], repeats=repeats, name=name, threads=threads
+            )
         return self._found[name, cell]
 
     def expected(self, name: str, cell: Cell) -> int | None:

@@ -49,6 +49,7 @@ def at_most(extra_bytes: int) -> Iterator[None]:
     tracemalloc.start()
     try:
         yield
-        assert tracemalloc.get_traced_memory()[1] <= extra_bytes
+        peak = tracemalloc.get_traced_memory()[1]
+        assert peak <= extra_bytes, f"took {peak:,} bytes, more than {extra_bytes:,}"
     finally:
         tracemalloc.stop()

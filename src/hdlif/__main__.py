@@ -108,8 +108,13 @@ def program() -> NoReturn:
 
 def _command_line() -> int | str:
     """Run it; the exit code."""
-    from hdlif.cli import main
-
+    try:
+        from hdlif.cli import main
+    except ModuleNotFoundError:
+        raise
+    except (MemoryError, ImportError):
+        # What prints an error of ours is not there yet.
+        return "MachineError: there is not enough memory to start; close other programs, or raise the limit (ulimit -v)"
     try:
         main()
     except SystemExit as end:

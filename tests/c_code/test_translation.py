@@ -17,7 +17,7 @@ from hdlif.c_code import fixed_point, translate
 from hdlif.c_code.building import FLAGS, Library, compiler
 from hdlif.c_code.ops import FORMS
 from hdlif.c_code.source import Source, label_bytes
-from hdlif.c_code.text import identifier
+from hdlif.c_code.text import distinct, identifier
 from hdlif.equations import Instruction, Program
 from hdlif.errors import InputError, MachineError
 from hdlif.inputs.fitting import normalised
@@ -25,6 +25,7 @@ from hdlif.ops import OPS
 from hdlif.runtime import reference
 from one_op import of_one_op
 from runtime.test_random_graphs import graphs
+from special_files import within
 
 QUICK = tuple(flag for flag in FLAGS if flag != "-O2")
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")
@@ -278,6 +279,13 @@ def test_an_identifier_is_one_of_c() -> None:
         "value",
         "value",
     ]
+
+
+def test_names_that_give_one_identifier_take_a_time_that_grows_as_they_do() -> None:
+    assert list(distinct(["a", "a_2", "A", "a.", "t"], {"t"}).values()) == ["a", "a_2", "a_3", "a_4", "t_2"]
+    names = [f"a.{'.' * place}" for place in range(20)] + [chr(0x3400 + place) * 2 for place in range(20_000)]
+    with within(5):
+        assert len(set(distinct(names).values())) == len(names)
 
 
 @pytest.mark.parametrize("name", ["", "9", "a-b", "int", "a b", "../x", "ä", "Upper"])

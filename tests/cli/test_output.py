@@ -4,11 +4,13 @@ import io
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -91,6 +93,9 @@ def test_every_error_is_one_printable_line_and_its_exit_code(
         (OSError(28, "No space left on device"), "MachineError: cannot be read or written (No space left on device)"),
         (PermissionError(13, "Permission denied", "x\x1by"), r"x\x1by: cannot be read or written (Permission denied)"),
         (MemoryError(), "MachineError: there is not enough memory"),
+        (RuntimeError("can't start new thread"), "MachineError: there is not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "MachineError: there is not enough memory"),
+        (ImportError("a.so: failed\nto map"), r"a library cannot be loaded (a.so: failed\nto map); raise the limit"),
         (ModuleNotFoundError("no", name="a\nb"), r"MissingExtraError: a\nb is not installed"),
     ],
 )
@@ -107,6 +112,19 @@ def test_what_the_machine_refuses_is_one_line(error: Exception, words: str, monk
     with pytest.raises(type(error)):
         cli.main()
     sys.argv = before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold a process to RLIMIT_AS")
+def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
+    save(residual_network(), tmp_path / "net")
+    np.save(tmp_path / "x.npy", np.zeros((3, 9, 7), np.uint8))
+    run, train = ["run", str(tmp_path / "net"), str(tmp_path / "x.npy")], ["train", "digits_hdlif"]
+    # The command line, NumPy, and PyTorch do not fit.
+    for most, command in ((17, ["--help"]), (30, run), (60, run), (300, train)):
+        done = child(*command, preexec_fn=partial(resource.setrlimit, resource.RLIMIT_AS, (most << 20, most << 20)))
+        assert done.returncode == 1, (most, done.stderr)
+        assert done.stderr.count("\n") == 1, (most, done.stderr)
+        assert re.search(r"memory.*; |cannot be loaded.*; ", done.stderr)
 
 
 def test_labels_and_file_names_are_escaped(tmp_path: Path) -> None:

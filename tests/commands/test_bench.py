@@ -155,7 +155,7 @@ def test_a_process_reports_its_first_answer_and_its_memory(
 
 def test_a_process_that_fails_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"hdlif run failed: .*absent"):
-        list(module._timed_lines(["hdlif", "run", tmp_path / "absent", "x.npy"]))
+        list(module._timed_lines("hdlif", "run", tmp_path / "absent", "x.npy"))
 
 
 def test_the_process_of_ours_imports_no_other_engine() -> None:

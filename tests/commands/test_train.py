@@ -1,6 +1,7 @@
 """`hdlif.commands.train`: what a finished training leaves where a part of its measuring fails."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_what_was_measured_of_an_earlier_network_goes_with_it(tmp_path: Path) ->
 def test_a_process_that_cannot_measure_says_why_and_what_helps() -> None:
     how = "measured on the CPU, in one process with the whole batch"
     with pytest.raises(TrainingError, match=rf"name: .* \(exit code 9; it is {how}\); .*--memory-repeats 0"):
-        probe.in_fresh_processes(["-c", "raise SystemExit(9)"], repeats=1, name="name")
+        probe.in_fresh_processes([sys.executable, "-c", "raise SystemExit(9)"], repeats=1, name="name")
 
 
 class Fails(Callback):

@@ -235,6 +235,16 @@ def test_a_pickle_has_a_stated_number_of_instructions(monkeypatch: pytest.Monkey
         parse_pickle(b"]" + b"Na" * 500 + b".")
 
 
+def test_a_pickle_encodes_no_more_text_than_it_has() -> None:
+    # Python 3's bytes for Python 2: a text, and a call that encodes it.
+    valid = pickle.dumps([b"\xff" * 99, b"\x80" * 99], protocol=2)
+    assert parse_pickle(valid) == [b"\xff" * 99, b"\x80" * 99]
+    with pytest.raises(Unreadable, match="encodes more text than it has"):
+        parse_pickle(
+            b"(c_codecs\nencode\n\x94X\x63\0\0\0%b\x94h\1\x8c\6latin1\x86\x94%bl." % (b"a" * 99, b"h\0h\2R" * 50)
+        )
+
+
 def test_damaged_pickles_are_read_or_refused_within_their_size() -> None:
     for valid in (PYTHON_2, pickle.dumps({b"labels": [1, 2], b"data": np.zeros((2, 3), np.uint8)}, protocol=4)):
         for content in mutations(valid, 2000):

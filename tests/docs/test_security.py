@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hdlif import config, plain_yaml
 from hdlif.artefact import io
@@ -68,3 +69,16 @@ def test_every_test_and_page_that_is_named_is_there() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
     alone = set(re.findall(r"`(test_\w+\.py)`", TEXT))
     assert alone <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+
+
+def test_workflows_pin_each_action_by_its_commit_and_state_their_permissions() -> None:
+    for path in (ROOT / ".github/workflows").glob("*.yml"):
+        flow = yaml.safe_load(path.read_text("utf-8"))
+        assert flow["permissions"] == {"contents": "read"}, path
+        for name, job in flow["jobs"].items():
+            # Those that publish get what they need in place of it, and do not read the sources.
+            rights = job.get("permissions", {})
+            assert rights in ({}, {"id-token": "write"}, {"id-token": "write", "pages": "write"}), (path, name)
+            assert not rights or job["environment"], (path, name)
+            for action in (step["uses"] for step in job["steps"] if "uses" in step):
+                assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action), (path, action)

@@ -39,12 +39,20 @@ def twice() -> bytes:
     return file.getvalue()
 
 
+def lzma() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as made:
+        made.writestr("x.npy", b"1")
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"", "not a zip archive as numpy.savez writes one"),
         (archive(x=np.zeros(9))[:-20], "not a zip archive"),
         (archive(x=1, z=2), "it holds 'z', which is none of x, y"),
+        (lzma(), "its array x is neither stored nor deflated; save it by numpy.savez_compressed"),
         (twice(), "it holds 'x' twice"),
     ],
 )

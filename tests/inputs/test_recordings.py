@@ -1,4 +1,5 @@
 import io
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from hdlif.errors import MissingExtraError
 from hdlif.inputs import Unreadable
 from hdlif.inputs.recordings import read_recording
 from recorded_events import aedat2_bytes, aedat3_bytes, bin_bytes, evt2_bytes, fields, recording
+from special_files import within
 
 FORMATS: dict[str, tuple[Callable[[Events], bytes], int]] = {
     "a.bin": (bin_bytes, 34),
@@ -166,6 +168,7 @@ def test_arrays_of_events_in_the_usual_forms(name: str, content: bytes) -> None:
         ("a.npz", npz(**{**COLUMNS, "x": EVENTS.x[:-1]}), "20 times and 19 of x"),
         ("a.npz", npz(**COLUMNS, time=EVENTS.t), "it has two of t"),
         ("a.npz", npz(**COLUMNS, events=fields(EVENTS)), "give t, x, y and p, or one array of events alone"),
+        ("a.npz", npz(**dict.fromkeys("txyp", np.array(1))), r"its t is int64 \[\], and numbers \[N\] are read"),
         ("a.npz", npz(t=np.array("x")), "text, and not a plain type"),
         ("a.npz", b"PK", "it is not a zip archive"),
         ("a.raw", b"% evt 4.0\n", r"is in the format EVT 4; accepted are 2.0 and 3.0"),
@@ -272,3 +275,31 @@ def test_hdf5_is_read_where_events_usually_lie(place: str, packed: bool) -> None
     ):
         with pytest.raises(Unreadable, match=message):
             read_recording(Path("a.hdf5"), content)
+
+
+def test_hdf5_reads_no_other_file_and_no_more_than_events_need(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py", reason="needs h5py: pip install 'hdlif[events]'")
+    # Whoever opens it waits for ever.
+    os.mkfifo(secret := str(tmp_path / "secret"))
+    layout = h5py.VirtualLayout(shape=(8,), dtype="i8")
+    layout[:] = h5py.VirtualSource(secret, "t", shape=(8,))
+    chunks = {"chunks": (2**29,), "maxshape": (None,), "compression": "gzip"}
+    for place in ("", "events/", "CD/"):
+        for change, message in (
+            (lambda file, t: file.create_dataset(t, (8,), "i8", external=[(secret, 0, 64)]), "values in other files"),
+            (lambda file, t: file.create_virtual_dataset(t, layout), "values in other files"),
+            (lambda file, t: file.__setitem__(t, h5py.ExternalLink(secret, "/t")), "t' is a link to elsewhere"),
+            (lambda file, t: file.__setitem__(t, h5py.SoftLink("/y")), "t' is a link to elsewhere"),
+            (lambda file, _: file.__setitem__("events", h5py.ExternalLink(secret, "/")), "/events' is a link to"),
+            (lambda file, t: file.create_dataset(t, (8,), h5py.string_dtype()), "entries of object"),
+            (lambda file, t: file.create_dataset(t, (2**24,), "V1000"), "entries of |V1000"),
+            (lambda file, t: file.create_dataset(t, (8,), "i8", **chunks), "in chunks of 536,870,912"),
+        ):
+            content = io.BytesIO()
+            with h5py.File(content, "w") as file:
+                if "events'" not in message:
+                    for name in "xyp":
+                        file[f"{place}{name}"] = np.zeros(8, np.int64)
+                change(file, f"{place}t")
+            with within(5), pytest.raises(Unreadable, match=re.escape(message)):
+                read_recording(Path("a.h5"), content.getvalue())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hdlif.inputs import Unreadable
-from hdlif.inputs.tables import MOST_COLUMNS, parse_table
+from hdlif.inputs.tables import MOST_COLUMNS, header_of, parse_table
 from mutations import at_most
 from special_files import within
 
@@ -95,6 +95,16 @@ def test_refusals(content: bytes, words: str) -> None:
 def test_refusals_of_columns(content: bytes, words: str) -> None:
     with pytest.raises(Unreadable, match=re.escape(words)):
         parse_table(content, text=["label"])
+
+
+def test_a_header_takes_a_time_that_grows_as_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ",".join(f"c{place}" for place in range(100_000)).encode()
+    for read in (parse_table, lambda content: header_of(content, ".csv")):
+        with within(5), pytest.raises(Unreadable, match="100,000 columns, and at most 4,096 are read"):
+            read(names)
+    monkeypatch.setattr("hdlif.inputs.tables.MOST_COLUMNS", 100_000)
+    with within(5):
+        assert parse_table(names + b"\n" + b",".join([b"1"] * 100_000)).numbers.shape == (1, 100_000)
 
 
 def test_a_long_cell_that_is_no_number_is_refused_in_a_time_that_grows_as_it_does() -> None:

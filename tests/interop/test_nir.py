@@ -245,7 +245,7 @@ def odd(file: Any) -> None:
     ("change", "said"),
     [
         (links, "is a link to elsewhere"),
-        (elsewhere, "its values stand in other files"),
+        (elsewhere, "its values in other files"),
         (huge, "holds more than 2147483648 bytes"),
         (deep, "groups nest deeper than 32"),
         (circle, "groups nest deeper than 32"),

@@ -40,11 +40,13 @@ def distinct(names: Iterable[str], taken: Collection[str] = ()) -> dict[str, str
     """Identifiers of values, each another, and none of `taken`."""
     found: dict[str, str] = {}
     used = set(taken)
+    # By identifier, the number that the next name of it tries first: lower ones are taken.
+    numbers: dict[str, int] = {}
     for name in names:
         base = own = identifier(name)
-        number = 2
         while own in used:
-            own, number = f"{base}_{number}", number + 1
+            numbers[base] = numbers.get(base, 1) + 1
+            own = f"{base}_{numbers[base]}"
         used.add(own)
         found[name] = own
     return found

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import sys
 from typing import NoReturn, TextIO
 
@@ -14,6 +15,9 @@ from hdlif.cli.mending import form_that_works, kinds_of
 from hdlif.cli.output import full, put, say
 from hdlif.cli.pages import page_of
 from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputError, RecipeError, reason
+
+_NO_MEMORY = re.compile("can't (allocate memory|start new thread)|out of memory")
+"""In the errors that Python and PyTorch have no type for."""
 
 
 class _Arguments(click.Group):
@@ -96,6 +100,11 @@ def main() -> None:
         _fail(MissingExtraError(f"{error.name} is not installed; install it with: pip install 'hdlif[train]'"), error)
     except HdlifError as error:
         _fail(error, error)
+    except ImportError as error:
+        # Numbers and networks come from compiled libraries; NumPy wraps why one does not load into a page of advice.
+        first = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+        mend = "raise the limit on memory (ulimit -v), if there is one, or install its package again"
+        _fail(MachineError(f"a library cannot be loaded ({reason(first)}); {mend}"), error)
     except BrokenPipeError as error:
         _fail(None, error)
     except OSError as error:
@@ -103,7 +112,9 @@ def main() -> None:
             _fail(full(error), error)
         place = "" if error.filename is None else f"{error.filename}: "
         _fail(MachineError(f"{place}cannot be read or written ({reason(error)}); free it, or choose another"), error)
-    except MemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
+            raise
         _fail(MachineError("there is not enough memory; close other programs, or give less at once"), error)
 
 

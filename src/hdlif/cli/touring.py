@@ -11,6 +11,7 @@ from pathlib import Path
 from hdlif.cli.output import put, say
 from hdlif.commands.tour import Step, begin, draw_picture
 from hdlif.errors import TrainingError, printable, printable_lines
+from hdlif.python_processes import module_command
 
 WIDTH = 88
 INTERRUPTED = 130
@@ -111,7 +112,7 @@ def _answer() -> str:
 def _run(command: Sequence[str]) -> int:
     """The exit code of `hdlif` with these words, in a process of its own, which writes to this terminal."""
     sys.stdout.flush()
-    child = subprocess.Popen([sys.executable, "-m", "hdlif", *command])
+    child = subprocess.Popen(module_command("hdlif", *command))
     try:
         return child.wait()
     except KeyboardInterrupt:

@@ -3,7 +3,6 @@
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from hdlif.artefact import Graph, InputRecord, TaskRecord, infer_values, load
 from hdlif.errors import DataError, InputError, MissingExtraError, RecipeError, TrainingError, cut, did_you_mean
 from hdlif.measure.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
 from hdlif.measure.signal_stack import signal_stack_kept
+from hdlif.python_processes import module_command
 from hdlif.runs.files import existing
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runtime import Session, normalise
@@ -268,31 +268,32 @@ def _start(
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(STARTS):
         for name, candidate in timed.items():
-            command = ["hdlif.measure.engine_process", name, candidate.path, folder / "images.npy", threads]
-            lines = list(_timed_lines(command))
+            measured = _timed_lines(
+                "hdlif.measure.engine_process", name, candidate.path, folder / "images.npy", threads
+            )
+            lines = list(measured)
             seconds[name].append(lines[0][0])
             results[name] |= json.loads(lines[-1][1])
             if name == OURS:
                 # as a user starts it: with the command line
-                command = ["hdlif", "run", candidate.path, folder / "image.npy", "--threads", threads]
-                seconds[name][-1] = next(_timed_lines(command))[0]
+                answers = _timed_lines("hdlif", "run", candidate.path, folder / "image.npy", "--threads", threads)
+                seconds[name][-1] = next(answers)[0]
     for name in timed:
         results[name]["start_seconds"] = statistics.median(seconds[name])
 
 
-def _timed_lines(command: Sequence[object]) -> Iterator[tuple[float, str]]:
-    """What `python -m COMMAND` prints, each line with the seconds since the process was started."""
+def _timed_lines(module: str, *arguments: object) -> Iterator[tuple[float, str]]:
+    """Yield each line that a module prints in a process of its own, with the seconds since that was started."""
     start = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, "-m", *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
+    command = module_command(module, *arguments)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stderr is not None
         for line in child.stdout:
             yield time.perf_counter() - start, line
         reason = child.stderr.read().strip().splitlines()[-1:]
     if child.returncode != 0:
-        raise TrainingError(f"{command[0]} {command[1]} failed: {(reason or [f'exit code {child.returncode}'])[0]}")
+        raise TrainingError(f"{module} {arguments[0]} failed: {(reason or [f'exit code {child.returncode}'])[0]}")
 
 
 def layers_of(session: Session, graph: Graph, images: Floats, *, repeats: int = 20) -> list[dict[str, Any]]:

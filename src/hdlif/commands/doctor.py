@@ -7,7 +7,6 @@ missing, or wrong and guarded against), or a fault, which nothing guards against
 import os
 import platform
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hdlif.measure.child_process import Heard, hear
+from hdlif.python_processes import module_command
 
 Status = Literal["ok", "warning", "fault"]
 
@@ -46,16 +46,14 @@ class Check:
 
 def doctor() -> dict[str, Any]:
     """Every check, and what the machine is: {"checks", "faults", "versions", "hardware"}."""
-    runtime = hear([sys.executable, "-m", "hdlif.measure.small_graphs"])
-    chunks = hear([sys.executable, "-m", "hdlif.measure.chunks"])
-    code_convs = hear([sys.executable, "-m", "hdlif.measure.code_convs"])
+    runtime = hear(module_command("hdlif.measure.small_graphs"))
+    chunks = hear(module_command("hdlif.measure.chunks"))
+    code_convs = hear(module_command("hdlif.measure.code_convs"))
     # Each of them is compiled first.
-    gpu_kernels = hear([sys.executable, "-m", "hdlif.measure.gpu_kernels"], seconds=180.0, stuck=120.0)
-    guarded = hear([sys.executable, "-m", "hdlif.measure.convolutions", "guarded"])
+    gpu_kernels = hear(module_command("hdlif.measure.gpu_kernels"), seconds=180.0, stuck=120.0)
+    guarded = hear(module_command("hdlif.measure.convolutions", "guarded"))
     # Its verbose mode says what oneDNN has chosen; one shape makes few lines.
-    unguarded = hear(
-        [sys.executable, "-m", "hdlif.measure.convolutions", "unguarded"], environment={"ONEDNN_VERBOSE": "1"}
-    )
+    unguarded = hear(module_command("hdlif.measure.convolutions", "unguarded"), environment={"ONEDNN_VERBOSE": "1"})
     checks = [
         *runtime_checks(runtime),
         *chunk_checks(chunks),

@@ -109,6 +109,7 @@ def parse_pickle(content: bytes, *, types: Collection[str] = INTEGERS, records: 
 def _run(content: bytes, accepted: _Accepted) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
+    encoded = 0
     for count, (instruction, given, _) in enumerate(pickletools.genops(content)):
         name, argument = instruction.name, cast(Any, given)
         if count == _MOST_INSTRUCTIONS:
@@ -132,6 +133,10 @@ def _run(content: bytes, accepted: _Accepted) -> Any:
             stack.append(memo[argument])
         elif name not in _IGNORED:
             _change(name, argument, stack, accepted)
+            # Bytes that a text was encoded to: a file has each text once, and may ask for it any number of times.
+            encoded += len(stack[-1]) if name == "REDUCE" and type(stack[-1]) is bytes else 0
+            if encoded > len(content):
+                raise Unreadable("encodes more text than it has")
     (result,) = stack
     return result
 

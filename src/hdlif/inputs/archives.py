@@ -24,6 +24,11 @@ def parse_archive(content: bytes, names: Collection[str]) -> dict[str, bytes]:
                 if name not in names or name in found or name == entry.filename:
                     odd = " twice" if name in found else f", which is none of {', '.join(names)}"
                     raise Unreadable(f"it holds {brief(name)}{odd}")
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    # Of LZMA a few bytes may ask for gigabytes to unpack with.
+                    raise Unreadable(
+                        f"its array {name} is neither stored nor deflated; save it by numpy.savez_compressed"
+                    )
                 with archive.open(entry) as file:
                     # A few kilobytes can promise any number, and give more than they promise.
                     found[name] = file.read(MOST_BYTES + 1)

@@ -110,7 +110,7 @@ def parse_labels(content: bytes) -> list[str] | list[int]:
     letters = _values(content, np.dtype(f"{dtype.str[0]}u4"), (shape[0] * width,), fortran_order, start)
     if width and len(letters) and (letters.max() > sys.maxunicode or ((letters >> 11) == 0xD800 >> 11).any()):
         raise Unreadable("it holds what is not text")
-    return ["".join(map(chr, row)).rstrip("\0") for row in letters.reshape(shape[0], width).tolist()]
+    return ["".join(map(chr, row.tolist())).rstrip("\0") for row in letters.reshape(shape[0], width)]
 
 
 def _values(

@@ -176,7 +176,7 @@ def of_columns(columns: Mapping[str, NDArray[Any]]) -> Events:
     Raises:
         Unreadable: one is missing or of another length, type or value.
     """
-    length = len(columns["t"])
+    length = columns["t"].size
     for name in "txyp":
         values = columns[name]
         if values.ndim != 1 or values.dtype.kind not in "biuf":

@@ -17,6 +17,8 @@ from typing import IO, Any
 import numpy as np
 
 from hdlif.errors import InputError, MissingExtraError, brief, reason
+from hdlif.inputs import Unreadable
+from hdlif.python_processes import module_command
 from hdlif.whole_files import open_regular
 
 MOST_BYTES = 2**31
@@ -48,8 +50,7 @@ def read_tree(path: Path) -> dict[str, Any]:
             if content.read(8) != b"\x89HDF\r\n\x1a\n":
                 raise InputError(f"{path}: is not an HDF5 file; {_MEND}")
             content.seek(0)
-            # -P: nothing of the working folder is imported.
-            command = [sys.executable, "-P", "-m", __name__]
+            command = module_command(__name__)
             done = subprocess.run(command, stdin=content, stdout=out, stderr=subprocess.DEVNULL, timeout=SECONDS)
             out.seek(0)
             tree = _answer(out) if done.returncode == 0 else {"error": "the HDF5 library failed on it"}
@@ -77,6 +78,26 @@ def _answer(out: IO[bytes]) -> dict[str, Any]:
         return dict(filled(json.loads(arrays["tree"].tobytes(), object_hook=_marked)))
 
 
+def own_entry(group: Any, name: str, h5py: Any) -> Any:
+    """Return the group or dataset that a group itself holds, None where it has none of the name. Opens no other file.
+
+    Raises:
+        Unreadable: it is a link to elsewhere, or a dataset whose values are in other files.
+    """
+    # h5py's own look-up follows a link to see whether it leads anywhere.
+    links, key = group.id.links, name.encode("utf-8", "surrogateescape")
+    if not links.exists(key):
+        return None
+    if links.get_info(key).type != h5py.h5l.TYPE_HARD:
+        wrong = "is a link to elsewhere, which is not followed; put a copy in its place"
+    else:
+        entry = group[name]
+        if not (isinstance(entry, h5py.Dataset) and (entry.is_virtual or entry.external)):
+            return entry
+        wrong = "has its values in other files, which are not read; copy them into this one"
+    raise Unreadable(f"{brief(str(group.name).rstrip('/') + '/' + name)} {wrong}")
+
+
 class _Array(dict[str, str]):
     """The place of an array."""
 
@@ -92,7 +113,7 @@ def _main() -> None:
     try:
         with h5py.File(os.fdopen(0, "rb"), "r") as file:
             tree: Any = _Reading(h5py).group(file, "/", 0, only=("node",))
-    except InputError as error:
+    except (InputError, Unreadable) as error:
         tree = {"error": str(error)}
     # What h5py raises on damaged bytes is of many types.
     except (
@@ -130,14 +151,12 @@ class _Reading:
         if depth > MOST_DEPTH:
             raise InputError(f"{brief(where)}: groups nest deeper than {MOST_DEPTH}")
         found: dict[str, Any] = {}
-        for name in group if only is None else [name for name in only if name in group]:
+        for name in group if only is None else only:
             self._entries += 1
             if self._entries > MOST_ENTRIES:
                 raise InputError(f"it has more than {MOST_ENTRIES} groups and datasets")
             place = f"{where}{name}"
-            if not isinstance(group.get(name, getlink=True), self._h5py.HardLink):
-                raise InputError(f"{brief(place)}: is a link to elsewhere, which is not followed")
-            entry = group[name]
+            entry = own_entry(group, name, self._h5py)
             if isinstance(entry, self._h5py.Group):
                 found[name] = self.group(entry, f"{place}/", depth + 1)
             elif isinstance(entry, self._h5py.Dataset):
@@ -145,8 +164,6 @@ class _Reading:
         return found
 
     def _dataset(self, data: Any, place: str) -> Any:
-        if data.is_virtual or data.external:
-            raise InputError(f"{brief(place)}: its values stand in other files, which are not read")
         if data.shape is None:
             raise InputError(f"{brief(place)}: is an empty dataset")
         if self._h5py.check_string_dtype(data.dtype) is not None:

@@ -89,12 +89,14 @@ def _evt3(words: NDArray[np.uint16]) -> _Columns:
     """
     kind, value = (words >> 12).astype(np.uint8), (words & 0xFFF).astype(np.int32)
     is_12, is_8, based = kind == _OF_3["vector_12"], kind == _OF_3["vector_8"], kind == _OF_3["base"]
-    count = int((kind == _OF_3["x"]).sum()) + _bits(value[is_12]) + _bits(value[is_8] & 0xFF)
+    value[is_8] &= 0xFF
+    count = int((kind == _OF_3["x"]).sum()) + _bits(value[is_12 | is_8])
     if count > MOST_EVENTS:
         raise Unreadable(f"it has up to {count:,} events, and at most {MOST_EVENTS:,} are read; cut it")
     time, y = _times(kind, value), _latest(value & 0x7FF, kind == _OF_3["y"])
     known = (time >= 0) & (y >= 0)
-    single, vectors = np.flatnonzero(known & (kind == _OF_3["x"])), np.flatnonzero(known & (is_12 | is_8))
+    single = np.flatnonzero(known & (kind == _OF_3["x"]))
+    vectors = np.flatnonzero(known & (is_12 | is_8) & (value != 0))
     # Where each vector begins: behind those since its base.
     lengths = 12 * is_12.astype(np.int32) + 8 * is_8
     before = np.cumsum(lengths) - lengths
@@ -102,8 +104,7 @@ def _evt3(words: NDArray[np.uint16]) -> _Columns:
     vectors = vectors[begin[vectors] >= 0]
     base = begin[vectors] + (before[vectors] - _latest(before, based)[vectors])
     polarity = _latest(value >> 11, based)[vectors]
-    bits = np.where(is_12[vectors], value[vectors], value[vectors] & 0xFF)
-    of_vector, bit = np.nonzero(bits[:, None] >> np.arange(12, dtype=np.int32) & 1)
+    of_vector, bit = np.nonzero(value[vectors][:, None] >> np.arange(12, dtype=np.int32) & 1)
     places = np.concatenate([single, vectors[of_vector]])
     order = np.argsort(places, kind="stable")
     x = np.concatenate([value[single] & 0x7FF, base[of_vector] + bit])[order]

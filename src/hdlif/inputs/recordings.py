@@ -39,6 +39,8 @@ _AEDAT3_HEADER = np.dtype(
 _AEDAT3_POLARITY = 1
 MEMORY = 40
 """The most memory that a recording takes while it is read, in sizes of its file."""
+_MOST_RECORD = 32
+"""Bytes of an event in an HDF5 file: four numbers of 8."""
 _SENSOR_SIDE = 128
 """Of the DVS128, whose addresses AEDAT 2.0 gives as they leave the chip."""
 
@@ -167,6 +169,8 @@ def read_npz(content: bytes) -> Events:
     if len(files) == 1 and (alone := next(iter(files))) in _ALONE:
         return read_npy(files[alone])
     columns = _named({name: parse_array(values) for name, values in files.items() if name in _NAMES})
+    if (count := max(values.size for values in columns.values())) > MOST_EVENTS:
+        raise Unreadable(f"it has {count:,} events, and at most {MOST_EVENTS:,} are read; cut it")
     if len(files) > len(columns):
         raise Unreadable(f"it holds {', '.join(sorted(files))}; give t, x, y and p, or one array of events alone")
     return of_columns(columns)
@@ -218,26 +222,38 @@ def read_hdf5(path: Path, content: bytes) -> Events:
 
 def _of_group(group: Any, h5py: Any) -> dict[str, NDArray[Any]]:
     """Where data sets of events lie, in a few usual places."""
+    # imported here, for most recordings need none of what it imports
+    from hdlif.inputs.hdf5_tree import own_entry
+
     for place in ("", "events", "events/events", "CD", "CD/events"):
-        here = group[place] if place and place in group else group if not place else None
+        here = group
+        for name in place.split("/") if place else ():
+            here = own_entry(here, name, h5py) if isinstance(here, h5py.Group) else None
         if isinstance(here, h5py.Dataset) and here.dtype.names:
-            _check_length(here)
+            _check_size(here)
             records = here[()]
             return _named({name: records[name] for name in here.dtype.names})
         if isinstance(here, h5py.Group):
-            sets = {name: here[name] for name in here if isinstance(here.get(name), h5py.Dataset) and name in _NAMES}
-            if sets:
+            entries = {name: own_entry(here, name, h5py) for name in here if name in _NAMES}
+            if sets := {name: one for name, one in entries.items() if isinstance(one, h5py.Dataset)}:
                 chosen = _named(sets)
                 for one in chosen.values():
-                    _check_length(one)
+                    _check_size(one)
                 return {name: one[()] for name, one in chosen.items()}
     raise Unreadable(f"it has no data sets t, x, y and p; it has {cut(', '.join(sorted(group)), 200) or 'nothing'}")
 
 
-def _check_length(values: Any) -> None:
-    if len(values.shape) != 1 or values.shape[0] > MOST_EVENTS:
+def _check_size(values: Any) -> None:
+    """Raise `Unreadable` before a data set takes memory that no recording needs."""
+    shape = list(values.shape or ())
+    if len(shape) != 1 or shape[0] > MOST_EVENTS:
+        raise Unreadable(f"{cut(values.name)} is {shape}; it must be [N], with at most {MOST_EVENTS:,} events")
+    # HDF5 unpacks a chunk whole, however few of its entries are read; texts have entries of any size.
+    longest = max(shape[0], *(values.chunks or (0,)))
+    if values.dtype.hasobject or longest * values.dtype.itemsize > MOST_EVENTS * _MOST_RECORD:
         raise Unreadable(
-            f"{cut(values.name)} is {list(values.shape)}; it must be [N], with at most {MOST_EVENTS:,} events"
+            f"{cut(values.name)} has entries of {values.dtype}, in chunks of {longest:,}; "
+            "save plain numbers, in smaller chunks"
         )
 
 

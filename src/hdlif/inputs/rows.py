@@ -14,7 +14,7 @@ import numpy as np
 from hdlif.errors import brief, cut
 from hdlif.inputs import Unreadable
 from hdlif.inputs.series import Floats
-from hdlif.inputs.tables import MISSING, MOST_COLUMNS, NUMBER, column_name, columns_of, names_in, no_number
+from hdlif.inputs.tables import MISSING, NUMBER, column_name, columns_of, names_in, no_number
 
 GAPS = ("stop", "hold", "zero")
 """What becomes of a missing number: the stream ends with an error, the channel keeps its value, or it is 0."""
@@ -142,8 +142,6 @@ class Rows:
 
     def _begins(self, cells: list[str]) -> bool:
         """Whether the first row is a header."""
-        if len(cells) > MOST_COLUMNS:
-            raise Unreadable(f"it has {len(cells):,} columns, and at most {MOST_COLUMNS:,} are read")
         self._cells = len(cells)
         self._header = names_in([cell.strip() for cell in cells])
         known = self._known if self._header and self._known else None

@@ -11,6 +11,7 @@ import io
 import itertools
 import re
 from array import array
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -97,8 +98,6 @@ def parse_table(
     first_line, first = next(numbered)
     if not first:
         raise Unreadable("line 1 is blank")
-    if len(first) > MOST_COLUMNS:
-        raise Unreadable(f"it has {len(first):,} columns, and at most {MOST_COLUMNS:,} are read")
     header = names_in(first)
     if columns is None and header is not None and known:
         columns = known
@@ -161,7 +160,13 @@ def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
 
 
 def names_in(first: list[str]) -> list[str] | None:
-    """The names of the columns, where the first row is a header; None where it has numbers. Raises `Unreadable`."""
+    """Return the names of the columns where the first row is a header, None where it has numbers.
+
+    Raises:
+        Unreadable: it has more than `MOST_COLUMNS` columns, names and numbers, or a name twice.
+    """
+    if len(first) > MOST_COLUMNS:
+        raise Unreadable(f"it has {len(first):,} columns, and at most {MOST_COLUMNS:,} are read")
     numbers = [NUMBER.fullmatch(cell) is not None for cell in first]
     if all(numbers):
         return None
@@ -173,9 +178,8 @@ def names_in(first: list[str]) -> list[str] | None:
             f"line 1 is neither names of columns nor numbers: it has {brief(seen)}"
             + (" beside numbers" if any(numbers) else "")
         )
-    for name in names:
-        if names.count(name) > 1:
-            raise Unreadable(f"its header names the column {brief(name)} twice")
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise Unreadable(f"its header names the column {brief(repeated[0])} twice")
     return names
 
 
@@ -188,13 +192,14 @@ def columns_of(
         if asked:
             raise Unreadable(f"it has no header, which would say where {', '.join(map(brief, asked))} stands; add one")
         return list(range(count)), {}
+    places = {name: place for place, name in enumerate(header)}
     for name in asked:
-        if name not in header:
+        if name not in places:
             raise Unreadable(f"it has no column {brief(name)}; {cut(did_you_mean(name, header), 300)}")
     chosen = columns if columns is not None else [name for name in header if name not in text]
     if not chosen and columns is None:
         raise Unreadable(f"it has no column beside {', '.join(map(brief, text))}")
-    return [header.index(name) for name in chosen], {name: header.index(name) for name in text}
+    return [places[name] for name in chosen], {name: places[name] for name in text}
 
 
 def column_name(header: Sequence[str] | None, place: int) -> str:

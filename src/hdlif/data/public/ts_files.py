@@ -26,7 +26,7 @@ def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
     header, begin = _header(lines)
     if "classlabel" not in header or not header["classlabel"].startswith("true"):
         raise Unreadable("its header has no @classLabel true, which names the classes")
-    classes = header["classlabel"].split()[1:]
+    classes = dict.fromkeys(header["classlabel"].split()[1:])
     if header.get("timestamps", "false") != "false":
         raise Unreadable("its values have times, and those with one interval are read")
     series, labels = [], []
@@ -36,7 +36,9 @@ def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
             continue
         *parts, label = line.split(":")
         if label.strip() not in classes:
-            raise Unreadable(f"line {number} ends in {cut(label)!r}, which is none of the classes {cut(str(classes))}")
+            raise Unreadable(
+                f"line {number} ends in {cut(label)!r}, which is none of the classes {cut(str([*classes]))}"
+            )
         values = [_numbers(part, number) for part in parts]
         channels = channels or len(values)
         if len({len(each) for each in values}) != 1 or len(values) != channels:
