@@ -110,7 +110,7 @@ class Server:
         kind = check_type(request.headers.get("content-type"))
         with self.room.lent() as lent:
             content = await received(request.stream(), lent, self.settings.max_body_bytes)
-            lent.grow(reading_bytes(content, kind))
+            lent.grow(reading_bytes(content, kind, network.session.input.sound))
             read = self._steps if steps else self._inputs
             if len(content) <= _SMALL_BODY and not kind.startswith(("image/", "audio/")):
                 yield read(content, kind, network, lent)
