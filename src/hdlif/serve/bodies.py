@@ -3,7 +3,7 @@
 import io
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -159,21 +159,34 @@ def reading_bytes(content: bytes, kind: str, sound: SoundRecord | None = None) -
     return _CSV_BYTES * len(content) if kind == "text/csv" else 0
 
 
-def given(content: bytes, kind: str, max_pixels: int, columns: Sequence[str] = ()) -> Given:
-    """A body as what reads files takes it, of a network whose columns may have names. Raises `Refusal`."""
+def given(
+    content: bytes,
+    kind: str,
+    max_pixels: int,
+    columns: Sequence[str] = (),
+    grow: Callable[[int], object] = lambda count: None,
+    ended: Callable[[], bool] | None = None,
+) -> Given:
+    """A body as what reads files takes it, of a network whose columns may have names. Raises `Refusal`.
+
+    Args:
+        grow: called with the bytes that decoding an image takes, before it is decoded.
+        ended: as of `Given`.
+    """
     if kind == JSON:
         return Given(NAME, ".npy", _as_npy(content, columns))
     suffix = TYPES[kind]
     if suffix in pictures.FORMATS:
         try:
-            header = pictures.header(content)
+            header = pictures.header(content, ended=ended)
         except Unreadable as error:
             raise Refusal("input_refused", f"{NAME}: cannot be read as an image ({error})") from error
         if header.width * header.height > max_pixels:
             raise Refusal(
                 "image_too_large", f"{NAME}: the image is {header.height}x{header.width}; at most {max_pixels:,} pixels"
             )
-    return Given(NAME, suffix, content)
+        grow(header.decoding_bytes)
+    return Given(NAME, suffix, content, ended)
 
 
 def _as_npy(content: bytes, columns: Sequence[str]) -> bytes:
