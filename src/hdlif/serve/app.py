@@ -61,7 +61,8 @@ class Server:
     """What the routes of one application share.
 
     Attributes:
-        draining: whether `/readyz` says no, for the server is about to end.
+        draining: whether `/readyz` says no, for the server is about to end; each answer closes its connection.
+        ending: whether further requests are refused.
     """
 
     def __init__(self, artefacts: Mapping[str, Path], settings: Settings, token: str | None) -> None:
@@ -74,7 +75,7 @@ class Server:
         self.streams = Streams(settings, self.metrics)
         self.room = Room(settings.max_bodies_bytes)
         self.reader = Reader(settings, self.room, self.reads)
-        self.draining = False
+        self.draining = self.ending = False
         self.metrics.gauge("hdlif_streams", "Streams that are open.", lambda: len(self.streams))
         self.metrics.gauge("hdlif_stream_bytes", "Bytes that open streams hold.", lambda: self.streams.bytes)
         self.metrics.gauge(
@@ -134,7 +135,13 @@ def create_app(
 
     app.openapi = with_models  # type: ignore[method-assign]
     _add_routes(app, server)
-    app.add_middleware(Manners, settings=server.settings, metrics=server.metrics)
+    app.add_middleware(
+        Manners,
+        settings=server.settings,
+        metrics=server.metrics,
+        draining=lambda: server.draining,
+        ending=lambda: server.ending,
+    )
     _answer_errors(app, server.metrics)
     return app
 
