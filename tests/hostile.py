@@ -2,6 +2,8 @@
 
 import os
 import signal
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -221,3 +223,42 @@ def one_printable_line(error: BaseException) -> str:
     assert text.isprintable(), repr(text)
     assert len(text) < 3000, "a line that is read"
     return text
+
+
+def jpeg_of_scans(side: int, scans: int, *, segments: int = 0, end: bytes = b"") -> bytes:
+    """A grey progressive JPEG file: each scan but the first passes over all coefficients and changes none."""
+
+    def segment(marker: int, body: bytes) -> bytes:
+        return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+    def table(place: int, symbol: int) -> bytes:
+        return segment(0xC4, bytes([place, 1, *[0] * 15, symbol]))
+
+    blocks = (-(-side // 8)) ** 2
+    # A run of 2^14 + 2^14 - 1 blocks: the symbol's bit, 0, and 14 that are 1.
+    runs = "011111111111111" * -(-blocks // (2**15 - 1))
+    passed = int(runs + "1" * (-len(runs) % 8), 2).to_bytes(-(-len(runs) // 8), "big").replace(b"\xff", b"\xff\0")
+    first = segment(0xDA, bytes([1, 1, 0, 0, 0, 0])) + bytes(-(-blocks // 8))
+    return b"".join(
+        [
+            *(b"\xff\xd8", segment(0xE1, b"\xff\xda" * 999), segment(0xFE, b"") * segments),
+            *(
+                segment(0xDB, bytes([0, *[1] * 64])),
+                segment(0xC2, struct.pack(">BHHBBBB", 8, side, side, 1, 1, 0x11, 0)),
+            ),
+            *(table(0x00, 0x00), table(0x10, 0xE0), first),
+            *[segment(0xDA, bytes([1, 1, 0, 1, 63, 0])) + passed] * (scans - 1),
+            b"\xff\xd9" + end,
+        ]
+    )
+
+
+def tiff_of_one_tile(side: int, tile: int, rows: int = 0) -> bytes:
+    """A grey TIFF file of side x side pixels in one tile of `rows` (by default tile) x tile."""
+    rows = rows or tile
+    data, count = zlib.compress(bytes(tile * rows)), 11
+    # width, height, bits, compression, black is 0, samples, planes; width, height, place and size of the tile
+    tags = {256: side, 257: side, 258: 8, 259: 8, 262: 1, 277: 1, 284: 1, 322: tile, 323: rows}
+    tags |= {324: 8 + 2 + 12 * count + 4, 325: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, count) + entries + bytes(4) + data

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hdlif.inputs.pictures import MOST_SCANS
 from hdlif.serve import Settings
 from hdlif.serve.bodies import JSON, TYPES
 from hdlif.serve.protocol import MOST_HEADER_BYTES
@@ -59,7 +60,9 @@ def test_every_content_type_has_its_row() -> None:
         ("`--max-stream-bytes` | 2^28", Settings().max_stream_bytes == 2**28),
         ("`--stream-idle-seconds` | 300", Settings().stream_idle_seconds == 300),
         ("`--max-body-bytes` | 2^24", Settings().max_body_bytes == 2**24),
-        ("inputs and answers | | 2^28", Settings().max_bodies_bytes == 2**28),
+        ("inputs and answers | | 2^29", Settings().max_bodies_bytes == 2**29),
+        ("such as decoding an image | | 10", Settings().read_seconds == 10),
+        ("A JPEG of more than 100 scans", MOST_SCANS == 100),
         ("steps of a request to a stream | | 2^14", Settings().max_steps == 2**14),
         ("`--max-old-bytes` (2^28;", Settings().max_old_bytes == 2**28),
         ("`--max-pixels` | 2^25", Settings().max_pixels == 2**25),

@@ -6,6 +6,7 @@ import re
 import struct
 import subprocess
 import sys
+import threading
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,8 @@ from PIL import Image, features
 
 from hdlif.errors import printable
 from hdlif.inputs import Unreadable, pictures
-from hdlif.inputs.pictures import FORMATS, MOST_PIXELS, MOST_SIDE, decode
+from hdlif.inputs.pictures import FORMATS, MOST_PIXELS, MOST_SCANS, MOST_SIDE, decode
+from hostile import jpeg_of_scans, tiff_of_one_tile
 from mutations import mutations
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
@@ -177,3 +179,47 @@ def test_threads_that_decode_leave_standard_error_and_warnings_as_they_were() ->
     after = os.fstat(2)
     assert (after.st_dev, after.st_ino) == (before.st_dev, before.st_ino)
     assert warnings.filters == filters
+
+
+def test_a_jpeg_of_more_scans_or_segments_than_are_read_is_refused_before_it_is_decoded() -> None:
+    # Those of a thumbnail, and what follows the end, are not scans of the image.
+    for content in (jpeg_of_scans(16, MOST_SCANS, end=b"\xff\xda" * 999), jpeg_of_scans(16, 2, segments=999)):
+        np.testing.assert_array_equal(array(content, "L"), np.full((16, 16), 128))
+    for words, content in (
+        ("it is a JPEG of more than 100 scans, which are not read; save it again", jpeg_of_scans(16, MOST_SCANS + 1)),
+        (
+            "it is a JPEG of more than 4,096 segments; save it again without metadata",
+            jpeg_of_scans(16, 2, segments=4096),
+        ),
+    ):
+        for read in (pictures.header, lambda content: decode(content, "L")):
+            with pytest.raises(Unreadable, match=words):
+                read(content)
+
+
+def test_a_tiff_whose_tile_is_larger_than_an_image_may_be_is_refused() -> None:
+    np.testing.assert_array_equal(array(tiff_of_one_tile(16, 64), "L"), np.zeros((16, 16)))
+    with pytest.raises(Unreadable, match="it is 16x65536; at most"):
+        decode(tiff_of_one_tile(16, MOST_SIDE + 1, rows=16), "L")
+
+
+def test_decoding_ends_between_two_parts_of_the_content_and_holds_up_no_other_thread() -> None:
+    content = encoded(Image.fromarray(np.tile(PIXELS, (400, 400, 1))), "BMP")
+    reads, begun, other = 0, threading.Event(), threading.Event()
+
+    def ended() -> bool:
+        nonlocal reads
+        reads += 1
+        if reads == 5:
+            begun.set()
+            assert other.wait(30)
+        return reads > 5
+
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(decode, content, "RGB", ended=ended)
+        assert begun.wait(30)
+        np.testing.assert_array_equal(array(encoded(Image.fromarray(PIXELS), "PNG")), PIXELS)
+        other.set()
+        with pytest.raises(Unreadable, match="decoding it was ended"):
+            ending.result()
+    assert reads == 6

@@ -42,7 +42,16 @@ def test_blocks_and_channels_are_resampled_alike(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(resampling, "_BLOCK", 500)
     np.testing.assert_array_equal(resampled(x, 50, 20), whole)
     np.testing.assert_array_equal(resampled(x[:, 1], 50, 20), whole[:, 1])
-    assert resampled(x, 50, 50) is x
+    assert np.shares_memory(resampled(x, 50, 50), x)
+
+
+@pytest.mark.parametrize(("rate", "to"), [(50, 20), (20, 50), (44100, 8000), (7, 7)])
+@pytest.mark.parametrize("shape", [(37,), (300, 3)])
+def test_a_part_is_that_of_the_whole(rate: int, to: int, shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    whole = resampled(x, rate, to)
+    for begin, end in ((0, 1), (0, len(whole)), (3, 5), (len(whole) - 2, len(whole))):
+        np.testing.assert_array_equal(resampled(x, rate, to, begin, end), whole[begin:end], strict=True)
 
 
 @pytest.mark.parametrize(("rate", "to"), [(16000, 8000), (8000, 16000), (44100, 16000)])

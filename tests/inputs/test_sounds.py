@@ -1,15 +1,18 @@
 """Clips of sounds, and their log-mel frames."""
 
 import math
+from itertools import islice
 
 import numpy as np
 import pytest
 from scipy import signal
 
 from hdlif.inputs import Unreadable, sounds
+from hdlif.inputs.resampling import resampled
 from hdlif.inputs.sounds import Frames, clips, filter_bank, log_mel
 from hdlif.inputs.wav import Wave
 from hdlif.ops.sound import SoundRecord
+from mutations import at_most
 from sound_files import tone
 
 # 1 s at 8 kHz in steps of 16 ms.
@@ -102,6 +105,17 @@ def test_longer_sounds_are_cut_and_shorter_ones_padded(how: str, count: int, exp
     record = SoundRecord(1000, 4, how, 3, 1, 2, 1, 0.0, 500.0)
     found = clips(Wave(1000, np.arange(count, dtype=np.float32)), record)
     assert [(begin, clip.tolist()) for begin, clip in found] == expected
+
+
+@pytest.mark.parametrize("how", ["first", "centre", "windows"])
+def test_clips_at_another_rate_are_parts_of_the_resampled_sound_and_nothing_else_is_resampled(how: str) -> None:
+    x = np.random.default_rng(0).normal(size=2**18).astype(np.float32)
+    record = SoundRecord(8000, 400, how, 300, 1, 256, 128, 0.0, 4000.0)
+    whole = resampled(x, 1000, 8000)
+    with at_most(2**22):
+        for begin, clip in islice(clips(Wave(1000, x), record), 5):
+            at = round(begin * 8000)
+            np.testing.assert_array_equal(clip, whole[at : at + 400])
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,26 @@ def test_bodies_that_drip_are_cut_with_a_reason(process: Process) -> None:
         assert (status, said["code"]) == (408, "too_slow")
 
 
+def test_a_body_of_one_byte_chunks_is_read_and_holds_up_nobody(process: Process) -> None:
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in ROWS)
+    with process.connected() as connection:
+        connection.sendall(POST + b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n")
+        assert answer(everything(connection))[0] == 200
+    waits: list[float] = []
+    with process.connected() as connection, httpx.Client(base_url=process.address) as http:
+        connection.setblocking(False)
+        connection.sendall(POST + b"transfer-encoding: chunked\r\n\r\n")
+        sent, end = b"1\r\na\r\n" * 2**17, time.monotonic() + 1
+        while time.monotonic() < end:
+            with contextlib.suppress(BlockingIOError):
+                sent = sent[connection.send(sent) :] or b"1\r\na\r\n" * 2**17
+            begin = time.monotonic()
+            assert http.get("/healthz").status_code == 200
+            waits.append(time.monotonic() - begin)
+    # A read of 256 KiB has 43,690 of them, which took a second of the loop.
+    assert sorted(waits)[len(waits) // 2] < 0.1
+
+
 def test_a_drip_behind_a_refusal_is_cut_too(process: Process) -> None:
     with process.connected() as connection:
         connection.sendall(POST.replace(b"/net/", b"/none/") + b"content-length: 100000\r\n\r\n")
@@ -91,6 +111,13 @@ def test_huge_headers_are_refused(process: Process) -> None:
             found = everything(connection)
         if found:  # the rest of what was sent may have reset the connection
             assert answer(found)[1]["code"] in ("headers_too_large", "bad_request")
+    # Whole, and in one read: within the limit, and beyond it.
+    for count, status in ((16_000, 200), (17_000, 431)):
+        with process.connected() as connection:
+            connection.sendall(
+                b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx: " + b"a" * count + b"\r\n\r\n"
+            )
+            assert answer(everything(connection))[0] == status
     with process.connected() as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nx: " + b"a" * 17_000)
         assert answer(everything(connection)) == (431, answer_of("headers_too_large", "16,384 bytes"))
@@ -117,6 +144,7 @@ def answer_of(code: str, words: str) -> object:
         POST + b"transfer-encoding: chunked\r\n\r\nzz\r\n",
         POST + b"transfer-encoding: chunked\r\n\r\nffffffffffffffffffffff\r\n",
         POST + b"transfer-encoding: gzip, chunked\r\n\r\n",
+        POST + b"content-length: 6\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         b"\r\n\r\n\r\n\r\nabc\r\n\r\n",
     ],
 )

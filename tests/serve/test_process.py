@@ -122,6 +122,31 @@ def test_it_goes_on_for_a_while_and_says_that_it_is_not_ready(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("drain", [0, 60])
+def test_connections_that_are_kept_alive_are_told_of_the_end(drain: int, tmp_path: Path) -> None:
+    artefacts = write(tmp_path, net=series())
+    head = b"POST /v1/models/net/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-npy\r\n"
+    request = head + b"content-length: %d\r\n\r\n" % len(ROWS) + ROWS
+    with server(artefacts["net"], "--drain-seconds", drain) as process:
+        with process.connected() as kept, process.connected() as silent:
+            kept.sendall(request)
+            assert b"connection: close" not in kept.recv(2**16)
+            process.child.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            kept.sendall(request)
+            told = everything(kept)
+            assert b"connection: close" in told
+            status, found = answer(told)
+            if drain:
+                assert status == 200
+                process.child.send_signal(signal.SIGTERM)
+            else:
+                assert (status, found["code"]) == (503, "draining")
+            assert everything(silent) == b""
+        assert process.child.wait(30) == 143
+
+
+@pytest.mark.slow
 def test_files_are_loaded_again_under_load_and_no_request_is_dropped(tmp_path: Path) -> None:
     artefacts = write(tmp_path, net=series(seed=0))
     save(series(seed=1), tmp_path / "one.hdlif.safetensors")

@@ -264,7 +264,7 @@ def test_a_fault_of_the_server_is_said_without_its_inside(tmp_path: Path, monkey
         raise RuntimeError("/secret/path")
 
     with client(write(tmp_path, net=series())) as http:
-        monkeypatch.setattr(type(http.app.state.server), "_inputs", failing)
+        monkeypatch.setattr(type(http.app.state.server.reader), "_inputs", failing)
         plain = TestClient(http.app, raise_server_exceptions=False)
         answer = plain.post("/v1/models/net/predict", content=npy(np.zeros((STEPS, 2))), headers=NPY)
         assert_refused(answer, "internal")

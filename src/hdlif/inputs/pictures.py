@@ -8,10 +8,12 @@ import contextlib
 import functools
 import io
 import logging
+import math
 import os
+import re
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,12 +39,23 @@ FORMATS = {
 """The formats that are read, by the ends of their files' names; a file is of any of them, whatever its name."""
 MOST_PIXELS, MOST_SIDE = 80_000_000, 65_535
 """Of an image that is decoded: a few kilobytes can promise any number."""
+MOST_SCANS, MOST_SEGMENTS = 100, 4096
+"""Of a JPEG file: each scan, of a few bytes, is a pass over all pixels. libtiff has the same limit of scans."""
 _GREY = ("1", "L", "LA", "La")
+_PIXEL_BYTES = {"JPEG": 13, "MPO": 13, "WEBP": 17}
+"""Measured peaks of decoding and converting a pixel; of all other formats `_OTHER_PIXEL_BYTES`."""
+_OTHER_PIXEL_BYTES = 10
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+"""Tags of TIFF."""
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
+"""Of JPEG, with a length behind it: entropy-coded data holds 0 or a restart (0xd0 to 0xd7) behind each 0xff."""
 _ONE_AT_A_TIME = threading.Lock()
-"""Held while decoding: the filters of warnings and standard error are those of the whole process."""
+"""Held while a TIFF is decoded: standard error is that of the whole process."""
 
 
-def decode(content: bytes, mode: str, suffixes: Iterable[str] = FORMATS) -> "Image.Image":
+def decode(
+    content: bytes, mode: str, suffixes: Iterable[str] = FORMATS, *, ended: Callable[[], bool] | None = None
+) -> "Image.Image":
     """The first frame of an image file in a mode of Pillow, "L" or "RGB".
 
     Pixels are taken as the file stores them: an orientation or a colour profile beside them is not applied,
@@ -51,20 +64,31 @@ def decode(content: bytes, mode: str, suffixes: Iterable[str] = FORMATS) -> "Ima
 
     Args:
         suffixes: out of `FORMATS`; the formats that may be.
+        ended: checked before each part of the content is read; True ends the decoding.
     Raises:
-        Unreadable: it is no such image, is damaged, larger than `MOST_PIXELS` or `MOST_SIDE`, or has other than 8 bits.
+        Unreadable: it is no such image, is damaged, larger than `MOST_PIXELS` or `MOST_SIDE`, has other than 8 bits, or
+            more than `MOST_SCANS`; or `ended`.
     """
-    with _opened(content, suffixes) as image, _silent_libtiff() if image.format == "TIFF" else contextlib.nullcontext():
+    with (
+        _opened(content, suffixes, ended) as image,
+        _silent_libtiff() if image.format == "TIFF" else contextlib.nullcontext(),
+    ):
         return image.convert(mode)
 
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself before its pixels: its size, and its mode of Pillow."""
+    """What an image file says of itself before its pixels.
+
+    Attributes:
+        mode: of Pillow.
+        decoding_bytes: the most that `decode` takes in addition to the content.
+    """
 
     width: int
     height: int
     mode: str
+    decoding_bytes: int
 
     @property
     def channels(self) -> int:
@@ -72,27 +96,38 @@ class Header:
         return 1 if self.mode in _GREY else 3
 
 
-def header(content: bytes) -> Header:
+def header(content: bytes, *, ended: Callable[[], bool] | None = None) -> Header:
     """The header of an image file that `decode` may read; raises `Unreadable` as it does, but for damage behind it."""
-    with _opened(content, FORMATS) as image:
-        return Header(*image.size, image.mode)
+    with _opened(content, FORMATS, ended) as image:
+        pixel_bytes = _PIXEL_BYTES.get(str(image.format), _OTHER_PIXEL_BYTES)
+        return Header(*image.size, image.mode, math.prod(_held_size(image)) * pixel_bytes)
+
+
+class _Content(io.BytesIO):
+    """The content of a file, of which nothing more can be read once `ended`."""
+
+    def __init__(self, content: bytes, ended: Callable[[], bool] | None) -> None:
+        super().__init__(content)
+        self._ended = ended
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self._ended is not None and self._ended():
+            raise Unreadable("decoding it was ended")
+        return super().read(size)
 
 
 @contextlib.contextmanager
-def _opened(content: bytes, suffixes: Iterable[str]) -> "Iterator[Image.Image]":
+def _opened(content: bytes, suffixes: Iterable[str], ended: Callable[[], bool] | None) -> "Iterator[Image.Image]":
     """An image of a size and type that is read; what is raised in using it is `Unreadable`."""
     from PIL import Image, UnidentifiedImageError
 
     _silence_log()
     names = sorted({FORMATS[suffix] for suffix in suffixes})
     try:
+        _check_scans(content)
         # Pillow warns of what it reads all the same, and of sizes that are checked here.
-        with (
-            _ONE_AT_A_TIME,
-            warnings.catch_warnings(action="ignore"),
-            Image.open(io.BytesIO(content), formats=names) as image,
-        ):
-            check_size(*image.size)
+        with _WITHOUT_WARNINGS, Image.open(_Content(content, ended), formats=names) as image:
+            check_size(*_held_size(image))
             if image.mode[0] in "IF":
                 raise Unreadable(f"mode is {image.mode}, and 8 bits a channel are read")
             yield image
@@ -111,24 +146,48 @@ def _silence_log() -> None:
     logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
+def _held_size(image: "Image.Image") -> tuple[int, int]:
+    """Width and height of an image, or of a tile where a TIFF's are larger: libtiff decodes all of it."""
+    tags = getattr(image, "tag_v2", {})
+    return max(image.width, tags.get(_TILE_WIDTH, 0)), max(image.height, tags.get(_TILE_LENGTH, 0))
+
+
+class _WithoutWarnings:
+    """Ignores warnings while at least one thread is inside: their filters are those of the whole process."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._ignored = warnings.catch_warnings(action="ignore")
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._ignored = warnings.catch_warnings(action="ignore")
+                self._ignored.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._ignored.__exit__(None, None, None)
+
+
+_WITHOUT_WARNINGS = _WithoutWarnings()
+
+
 @contextlib.contextmanager
 def _silent_libtiff() -> Iterator[None]:
     """Standard error is closed to what libtiff, a library in C, writes there of damaged files by itself."""
-    try:
-        kept = os.dup(2)
-    except OSError:
-        yield
-        return
-    try:
-        sink = os.open(os.devnull, os.O_WRONLY)
-        try:
+    with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            kept = os.dup(2)
+            stack.callback(os.close, kept)
+            sink = os.open(os.devnull, os.O_WRONLY)
+            stack.callback(os.close, sink)
+            stack.callback(os.dup2, kept, 2)
             os.dup2(sink, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(sink)
-    finally:
-        os.close(kept)
+        yield
 
 
 def check_size(width: int, height: int) -> None:
@@ -137,3 +196,17 @@ def check_size(width: int, height: int) -> None:
         raise Unreadable(
             f"it is {height}x{width}; at most {MOST_PIXELS // 10**6} million pixels and {MOST_SIDE} a side are read"
         )
+
+
+def _check_scans(content: bytes) -> None:
+    """Raise `Unreadable` where a JPEG file would take seconds to decode, or to find its parts."""
+    if not content.startswith(b"\xff\xd8"):
+        return
+    place, scans, segments = 2, 0, 0
+    while (marker := _MARKER.search(content, place)) and marker[1] != b"\xd9":
+        scans, segments = scans + (marker[1] == b"\xda"), segments + 1
+        if scans > MOST_SCANS:
+            raise Unreadable(f"it is a JPEG of more than {MOST_SCANS} scans, which are not read; save it again")
+        if segments > MOST_SEGMENTS:
+            raise Unreadable(f"it is a JPEG of more than {MOST_SEGMENTS:,} segments; save it again without metadata")
+        place = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2], "big")

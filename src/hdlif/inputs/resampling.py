@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ZEROS, _BETA, _ROLL_OFF = 16, 10.0, 0.95
-_BLOCK, _MOST_KEPT = 2**20, 2**21
+_SERIES = [(_BETA**2 / 4) ** k / math.factorial(k) ** 2 for k in range(26)]
+"""Terms of I_0(beta sqrt(q)) in powers of q; those that follow are below the rounding of their sum at q = 1."""
+_BLOCK, _MOST_KEPT = 2**16, 2**16
 """Products that are made at once, and values of kernels that are kept; of more, each is made where it is needed."""
 
 
@@ -29,12 +31,26 @@ def resampled_length(length: int, rate: int, to: int) -> int:
     return -(-length * to // rate)
 
 
-def resampled(x: NDArray[np.float32], rate: int, to: int) -> NDArray[np.float32]:
-    """The values [N] or [N, C], N > 0, at `rate`, as float32 at the rate `to`; as they are where it is the same."""
+def resampled(
+    x: NDArray[np.float32], rate: int, to: int, begin: int = 0, end: int | None = None
+) -> NDArray[np.float32]:
+    """The values [N] or [N, C], N > 0, at `rate`, as float32 at the rate `to`; as they are where it is the same.
+
+    Args:
+        begin, end: the part [begin:end] of the result; only that part is computed.
+    """
     if rate == to:
-        return x
-    coming = Resampler(rate, to)
-    return np.concatenate([coming.push(x), coming.end()])
+        return x[begin:end]
+    length = resampled_length(len(x), rate, to)
+    end = length if end is None else min(end, length)
+    up, down = _terms(rate, to)
+    reach = _reach(up, down)
+    # Places of the values that the part depends on, of which those beyond the ends repeat the first and the last.
+    first, last = begin * down // up - reach, (end - 1) * down // up + reach + 1
+    part = x[max(first, 0) : last]
+    around = ((max(-first, 0), max(last - len(x), 0)), *[(0, 0)] * (x.ndim - 1))
+    held = np.pad(part, around, "edge").reshape(last - first, -1)
+    return _values(held, first + reach, begin, end, up, down).reshape(-1, *x.shape[1:])
 
 
 class Resampler:
@@ -47,12 +63,10 @@ class Resampler:
     """
 
     def __init__(self, rate: int, to: int) -> None:
-        shared = math.gcd(rate, to)
         self._rate, self._to = rate, to
-        self._up, self._down = to // shared, rate // shared
-        self._reach = math.ceil(_ZEROS / _cutoff(self._up, self._down))
-        self._taps = 2 * self._reach + 1
-        self._held: NDArray[np.float64] | None = None
+        self._up, self._down = _terms(rate, to)
+        self._reach = _reach(self._up, self._down)
+        self._held: NDArray[np.float32] | None = None
         # Place of the first value that is held, in x with `reach` values before it; values that came, and were made.
         self._start = self._came = self._made = 0
         self._shape: tuple[int, ...] = ()
@@ -62,44 +76,60 @@ class Resampler:
         self._shape = x.shape[1:]
         if self._rate == self._to or not len(x):
             return x
-        values = x.astype(np.float64).reshape(len(x), -1).T
+        values = x.reshape(len(x), -1)
         if self._held is None:
-            self._held = np.repeat(values[:, :1], self._reach, axis=1)
-        self._held = np.concatenate([self._held, values], axis=1)
+            self._held = np.repeat(values[:1], self._reach, axis=0)
+        self._held = np.concatenate([self._held, values])
         self._came += len(x)
-        # Value m is of places m down // up and the taps - 1 behind it.
-        whole = self._came + self._reach - self._taps + 1
+        # Value m depends on the places m down // up to m down // up + 2 reach.
+        whole = self._came - self._reach
         return self._up_to(max(0, -(-whole * self._up // self._down)))
 
     def end(self) -> NDArray[np.float32]:
         """The values that are left when no more come."""
         if self._held is None:
             return np.empty((0, *self._shape), np.float32)
-        self._held = np.concatenate([self._held, np.repeat(self._held[:, -1:], self._reach, axis=1)], axis=1)
+        self._held = np.concatenate([self._held, np.repeat(self._held[-1:], self._reach, axis=0)])
         return self._up_to(resampled_length(self._came, self._rate, self._to))
 
     def _up_to(self, end: int) -> NDArray[np.float32]:
         """The values from the first that has not been made to `end`."""
         assert self._held is not None
-        up, down, taps = self._up, self._down, self._taps
-        end = max(end, self._made)
-        table = _table(up, down) if up * taps <= _MOST_KEPT else None
-        places = np.arange(self._made, end) * down
-        y = np.empty((len(self._held), len(places)))
-        step = max(1, _BLOCK // taps)
-        for begin in range(0, len(places), step):
-            whole, phase = np.divmod(places[begin : begin + step], up)
-            kernels = _kernels(phase, up, down) if table is None else table[phase]
-            for column, values in zip(y, self._held, strict=True):
-                windows = np.lib.stride_tricks.sliding_window_view(values, taps)[whole - self._start]
-                column[begin : begin + step] = np.einsum("nk,nk->n", windows, kernels)
+        begin, end = self._made, max(end, self._made)
+        result = _values(self._held, self._start, begin, end, self._up, self._down)
         self._made = end
-        drop = min(end * down // up - self._start, self._held.shape[1])
-        self._held, self._start = self._held[:, drop:], self._start + drop
-        # a sum of values near the largest float32 may pass it
-        most = np.finfo(np.float32).max
-        result: NDArray[np.float32] = np.clip(y, -most, most).T.reshape(-1, *self._shape).astype(np.float32)
-        return result
+        drop = min(end * self._down // self._up - self._start, len(self._held))
+        self._held, self._start = self._held[drop:], self._start + drop
+        return result.reshape(-1, *self._shape)
+
+
+def _values(held: NDArray[np.float32], start: int, begin: int, end: int, up: int, down: int) -> NDArray[np.float32]:
+    """The values [begin:end] of the result, [end - begin, C], from x [n, C] of which place `start` - reach is first."""
+    taps = 2 * _reach(up, down) + 1
+    table = _table(up, down) if up * taps <= _MOST_KEPT else None
+    # A sum of values near the largest float32 may pass it.
+    most = np.finfo(np.float32).max
+    y = np.empty((end - begin, held.shape[1]), np.float32)
+    step = max(1, _BLOCK // taps)
+    for first in range(begin, end, step):
+        places, phases = np.divmod(np.arange(first, min(first + step, end)) * down, up)
+        kernels = _kernels(phases, up, down) if table is None else table[phases]
+        part = held[places[0] - start : places[-1] - start + taps].T.astype(np.float64, order="C")
+        for column, values in enumerate(part):
+            windows = np.lib.stride_tricks.sliding_window_view(values, taps)[places - places[0]]
+            sums = np.einsum("nk,nk->n", windows, kernels)
+            y[first - begin : first - begin + len(places), column] = np.clip(sums, -most, most)
+    return y
+
+
+def _terms(rate: int, to: int) -> tuple[int, int]:
+    shared = math.gcd(rate, to)
+    return to // shared, rate // shared
+
+
+def _reach(up: int, down: int) -> int:
+    """Places on either side of a value that it depends on."""
+    return math.ceil(_ZEROS / _cutoff(up, down))
 
 
 def _cutoff(up: int, down: int) -> float:
@@ -114,11 +144,20 @@ def _table(up: int, down: int) -> NDArray[np.float64]:
 
 def _kernels(phases: NDArray[np.int64], up: int, down: int) -> NDArray[np.float64]:
     """k at phases / up behind a value, [phases, 2 reach + 1], each with the sum 1."""
-    cutoff = _cutoff(up, down)
-    reach = math.ceil(_ZEROS / cutoff)
-    u = phases[:, None] / up - np.arange(-reach, reach + 1)[None]
-    inside = np.abs(u) * cutoff < _ZEROS
-    window = np.i0(_BETA * np.sqrt(np.where(inside, 1 - (u * cutoff / _ZEROS) ** 2, 0)))
-    kernels = np.where(inside, np.sinc(cutoff * u) * window, 0)
+    cutoff, reach = _cutoff(up, down), _reach(up, down)
+    fractions, n = phases[:, None] / up, np.arange(-reach, reach + 1)
+    u = fractions - n
+    # sin(pi c u), by the sine of a difference; sinc is 1 at 0.
+    sines = np.sin(np.pi * cutoff * fractions) * np.cos(np.pi * cutoff * n)
+    sines -= np.cos(np.pi * cutoff * fractions) * np.sin(np.pi * cutoff * n)
+    np.divide(sines, np.pi * cutoff * u, out=sines, where=u != 0)
+    sines[u == 0] = 1
+    # The window is I_0(beta sqrt(q)), a power series in q, and 0 where q is not above 0.
+    q = 1 - (u * (cutoff / _ZEROS)) ** 2
+    window = np.full_like(q, _SERIES[-1])
+    for term in _SERIES[-2::-1]:
+        window *= q
+        window += term
+    kernels = np.where(q > 0, sines * window, 0)
     normed: NDArray[np.float64] = kernels / kernels.sum(axis=1, keepdims=True)
     return normed

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.inputs import Unreadable
-from hdlif.inputs.resampling import resampled
+from hdlif.inputs.resampling import resampled, resampled_length
 from hdlif.inputs.wav import Wave
 from hdlif.ops.sound import SoundRecord
 
@@ -19,7 +19,7 @@ SUFFIX = ".wav"
 Floats = NDArray[np.float32]
 FLOOR = 1e-8
 """What is added to an energy before its logarithm: 80 dB below a noise of full scale."""
-_BLOCK = 2**20
+_BLOCK = 2**16
 """Samples of frames that are transformed at once."""
 
 
@@ -28,19 +28,23 @@ def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
 
     A shorter sound is one clip, with silence behind it, or on both sides where `record.clips` is "centre". Of a longer
     one "first" and "centre" take those so many samples, and "windows" one every `record.every` samples, as far as they
-    are whole.
+    are whole. Only clips are resampled, one after another.
     """
-    sound = resampled(wave.samples, wave.rate, record.rate)
-    missing = record.samples - len(sound)
+    missing = record.samples - resampled_length(len(wave.samples), wave.rate, record.rate)
     if missing > 0:
         before = missing // 2 if record.clips == "centre" else 0
-        yield 0.0, np.pad(sound, (before, missing - before))
+        yield 0.0, np.pad(resampled(wave.samples, wave.rate, record.rate), (before, missing - before))
         return
     starts = range(0, -missing + 1, record.every)
     if record.clips != "windows":
         starts = range((-missing // 2) if record.clips == "centre" else 0, -missing + 1, record.samples)[:1]
+    clip, at = np.empty(0, np.float32), starts.start
     for start in starts:
-        yield start / record.rate, sound[start : start + record.samples]
+        # Of clips that overlap only what is new is resampled.
+        kept = clip[start - at :]
+        rest = resampled(wave.samples, wave.rate, record.rate, start + len(kept), start + record.samples)
+        clip, at = np.concatenate([kept, rest]), start
+        yield start / record.rate, clip
 
 
 def log_mel(clip: Floats, record: SoundRecord) -> Floats:

@@ -143,7 +143,8 @@ def _scaled(raw: NDArray[np.uint8], form: Format) -> NDArray[np.float32]:
         with np.errstate(over="ignore", invalid="ignore"):
             return raw.view(f"<f{form.bits // 8}").astype(np.float32)
     if form.bits == 8:
-        values = raw.astype(np.float32) - np.float32(128)
+        values = raw.astype(np.float32)
+        values -= np.float32(128)
     elif form.bits == 24:
         # the upper three of four bytes, so that the sign is right
         wide = np.zeros((len(raw) // 3, 4), np.uint8)

@@ -1,5 +1,6 @@
 """The bytes of an input file, or of what came in the place of one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,11 +18,13 @@ class Given:
     Attributes:
         name: what errors and answers call it.
         suffix: the end that its file's name would have, such as ".png": it says the format.
+        ended: whether nobody waits for it any more, so that reading it ends.
     """
 
     name: str
     suffix: str
     content: bytes = field(repr=False)
+    ended: Callable[[], bool] | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return self.name

@@ -45,8 +45,10 @@ def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int
         InputError: the file is no image, or its size is another and the record does not resize.
     """
     mode = _mode(record, str(path))
+    place = path if isinstance(path, Given) else Path(path)
     try:
-        image = pictures.decode(content_of(Path(path) if isinstance(path, str) else path), mode)
+        ended = place.ended if isinstance(place, Given) else None
+        image = pictures.decode(content_of(place), mode, ended=ended)
     except (OSError, Unreadable) as error:
         raise InputError(
             f"{path}: cannot be read as an image ({reason(error)}); give an image, or pixels in a .npy file"

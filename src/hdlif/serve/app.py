@@ -7,27 +7,26 @@ import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from hdlif.errors import HdlifError, brief
 from hdlif.runtime.answers import Answer
-from hdlif.runtime.inputs import Layout, read_inputs, read_steps
+from hdlif.runtime.inputs import Layout
 from hdlif.runtime.session import available_cores
 from hdlif.serve.batching import to_its_end
-from hdlif.serve.bodies import JSON, STATE, Lent, Room, check_type, given, media_type, reading_bytes, received
+from hdlif.serve.bodies import JSON, STATE, Room, media_type, received
 from hdlif.serve.manners import Manners
 from hdlif.serve.metrics import CONTENT_TYPE, Metrics
-from hdlif.serve.models import Models, Network
+from hdlif.serve.models import Models
+from hdlif.serve.reading import Reader
 from hdlif.serve.refusals import Refusal, refusal_of
 from hdlif.serve.schemas import (
     INPUT_BODY,
@@ -48,14 +47,9 @@ from hdlif.serve.schemas import (
 from hdlif.serve.settings import Settings
 from hdlif.serve.streams import Stream, Streams
 
-Floats = NDArray[np.float32]
 LOG = logging.getLogger("hdlif.serve")
 THREADS = "hdlif-"
 """What the names of a server's threads begin with."""
-_SMALL_BODY = 2**14
-"""Bytes of an array that takes less time to read than handing it to another thread does."""
-_ANSWER_BYTES, _ANSWERED_NUMBER_BYTES = 768, 64
-"""Of what is said of an input or a step, and of each number in it: as objects, and as text."""
 _SWEEP_SECONDS = 5.0
 _ALWAYS = ("too_slow", "too_many_requests", "internal", "overloaded", "draining")
 _INPUT = (
@@ -68,7 +62,8 @@ class Server:
     """What the routes of one application share.
 
     Attributes:
-        draining: whether `/readyz` says no, for the server is about to end.
+        draining: whether `/readyz` says no, for the server is about to end; each answer closes its connection.
+        ending: whether further requests are refused.
     """
 
     def __init__(self, artefacts: Mapping[str, Path], settings: Settings, token: str | None) -> None:
@@ -80,7 +75,8 @@ class Server:
         self.models = Models(artefacts, settings, self.runs, self.metrics)
         self.streams = Streams(settings, self.metrics)
         self.room = Room(settings.max_bodies_bytes)
-        self.draining = False
+        self.reader = Reader(settings, self.room, self.reads)
+        self.draining = self.ending = False
         self.metrics.gauge("hdlif_streams", "Streams that are open.", lambda: len(self.streams))
         self.metrics.gauge("hdlif_stream_bytes", "Bytes that open streams hold.", lambda: self.streams.bytes)
         self.metrics.gauge(
@@ -96,61 +92,6 @@ class Server:
         """End the threads."""
         self.runs.shutdown(wait=False, cancel_futures=True)
         self.reads.shutdown(wait=False, cancel_futures=True)
-
-    @contextlib.asynccontextmanager
-    async def array(
-        self, request: Request, network: Network, *, steps: bool, layout: Layout | None = None
-    ) -> AsyncIterator[list[tuple[str, Floats]]]:
-        """What a request brings, as the network takes it, each input with its name.
-
-        The memory of that, of reading it and of the answer is lent meanwhile.
-
-        Args:
-            steps: whether it brings the next steps of a stream, and no whole inputs.
-            layout: of an array of whole inputs, as `read_inputs` takes it.
-        """
-        kind = check_type(request.headers.get("content-type"))
-        with self.room.lent() as lent:
-            content = await received(request.stream(), lent, self.settings.max_body_bytes)
-            lent.grow(reading_bytes(content, kind))
-            read = self._steps if steps else partial(self._inputs, layout=layout)
-            if len(content) <= _SMALL_BODY and not kind.startswith(("image/", "audio/")):
-                yield read(content, kind, network, lent)
-            else:
-                loop = asyncio.get_running_loop()
-                yield await loop.run_in_executor(self.reads, read, content, kind, network, lent)
-
-    def _steps(self, content: bytes, kind: str, network: Network, lent: Lent) -> list[tuple[str, Floats]]:
-        session = network.session
-        body = given(content, kind, self.settings.max_pixels, session.input.columns)
-        x = read_steps(body, session.input, session.time_steps)
-        if len(x) > self.settings.max_steps:
-            raise Refusal(
-                "too_many_inputs", f"the body holds {len(x):,} steps, and at most {self.settings.max_steps:,} are taken"
-            )
-        session.check_steps(len(x))
-        lent.grow(x.nbytes + _answer_bytes(network, len(x), 1))
-        return [(str(body), x)]
-
-    def _inputs(
-        self, content: bytes, kind: str, network: Network, lent: Lent, *, layout: Layout | None
-    ) -> list[tuple[str, Floats]]:
-        session = network.session
-        body = given(content, kind, self.settings.max_pixels, session.input.columns)
-        found: list[tuple[str, Floats]] = []
-        for name, x in read_inputs(body, session.input, session.time_steps, layout):
-            if len(found) == self.settings.max_inputs:
-                raise Refusal("too_many_inputs", f"the body holds more than {self.settings.max_inputs:,} inputs")
-            steps = len(x) if len(x) > 1 else session.time_steps
-            # Twice: they are joined to run.
-            lent.grow(2 * x.nbytes + _answer_bytes(network, 1, steps if session.task.combine == "each" else 1))
-            found.append((name, x))
-        return found
-
-
-def _answer_bytes(network: Network, count: int, steps: int) -> int:
-    """What `count` answers take that each say something of so many steps."""
-    return count * (_ANSWER_BYTES + _ANSWERED_NUMBER_BYTES * steps * max(2, len(network.session.labels)))
 
 
 def create_app(
@@ -195,7 +136,13 @@ def create_app(
 
     app.openapi = with_models  # type: ignore[method-assign]
     _add_routes(app, server)
-    app.add_middleware(Manners, settings=server.settings, metrics=server.metrics)
+    app.add_middleware(
+        Manners,
+        settings=server.settings,
+        metrics=server.metrics,
+        draining=lambda: server.draining,
+        ending=lambda: server.ending,
+    )
     _answer_errors(app, server.metrics)
     return app
 
@@ -265,7 +212,7 @@ def _of_models(app: FastAPI, server: Server) -> None:
     ) -> Response:
         """What a model says of an image, an array, a series, a sound or a table, as `hdlif run --json` has it."""
         network = server.models[model]
-        async with server.array(request, network, steps=False, layout=layout) as inputs:
+        async with server.reader.array(request, network, steps=False, layout=layout) as inputs:
             x = np.concatenate([one for _, one in inputs], axis=1)
             said = await network.answered(x)
         answered = [{"input": name, **one} for (name, _), one in zip(inputs, said, strict=True) if one is not None]
@@ -342,7 +289,7 @@ def _of_streams(app: FastAPI, server: Server) -> None:
         """Show a stream its next steps; what is said after each. Requests of a stream are run in turn."""
         with streams.kept(stream) as kept:
             network = kept.network
-            async with server.array(request, network, steps=True) as ((_, x),), streams.in_turn(stream) as found:
+            async with server.reader.array(request, network, steps=True) as ((_, x),), streams.in_turn(stream) as found:
                 before = found.sequence.t
                 if t is not None and t != before:
                     raise Refusal("wrong_step", f"the stream has seen {before} steps, and t is {t}")

@@ -3,7 +3,7 @@
 import io
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from hdlif.errors import brief
 from hdlif.inputs import Unreadable, pictures
+from hdlif.ops.sound import SoundRecord
 from hdlif.runtime.files import Given
 from hdlif.serve.named_rows import rows_by_name
 from hdlif.serve.refusals import Refusal
@@ -42,6 +43,8 @@ _OBJECT_BYTES, _KEY_BYTES = 256, 192
 """Of JSON too: an object, and each of its keys with its place there."""
 _CSV_BYTES = 15
 """For each byte of a table: two of these can be a row."""
+_SOUND_BYTES, _CLIP_BYTES, _SOUND_BLOCK_BYTES = 10, 40, 2**23
+"""For each byte of a sound; for each sample of a network's clip; and for the blocks in which both are worked on."""
 _DISCARDED = 4
 """Times the limit of a body, what is still read of a larger one so that its sender hears why it is refused."""
 
@@ -137,8 +140,12 @@ def check_type(header: str | None, *, also: tuple[str, ...] = ()) -> str:
     return found
 
 
-def reading_bytes(content: bytes, kind: str) -> int:
-    """What reading a body takes beside it, at the most, until it is an array."""
+def reading_bytes(content: bytes, kind: str, sound: SoundRecord | None = None) -> int:
+    """The most bytes that reading a body takes in addition to it, until it is an array of a network's input.
+
+    Args:
+        sound: of the network, if it takes sounds.
+    """
     if kind == JSON:
         return (
             len(content)
@@ -147,24 +154,39 @@ def reading_bytes(content: bytes, kind: str) -> int:
             + _OBJECT_BYTES * content.count(b"{")
             + _KEY_BYTES * content.count(b":")
         )
+    if sound is not None and TYPES[kind] == ".wav":
+        return _SOUND_BYTES * len(content) + _CLIP_BYTES * sound.samples + _SOUND_BLOCK_BYTES
     return _CSV_BYTES * len(content) if kind == "text/csv" else 0
 
 
-def given(content: bytes, kind: str, max_pixels: int, columns: Sequence[str] = ()) -> Given:
-    """A body as what reads files takes it, of a network whose columns may have names. Raises `Refusal`."""
+def given(
+    content: bytes,
+    kind: str,
+    max_pixels: int,
+    columns: Sequence[str] = (),
+    grow: Callable[[int], object] = lambda count: None,
+    ended: Callable[[], bool] | None = None,
+) -> Given:
+    """A body as what reads files takes it, of a network whose columns may have names. Raises `Refusal`.
+
+    Args:
+        grow: called with the bytes that decoding an image takes, before it is decoded.
+        ended: as of `Given`.
+    """
     if kind == JSON:
         return Given(NAME, ".npy", _as_npy(content, columns))
     suffix = TYPES[kind]
     if suffix in pictures.FORMATS:
         try:
-            header = pictures.header(content)
+            header = pictures.header(content, ended=ended)
         except Unreadable as error:
             raise Refusal("input_refused", f"{NAME}: cannot be read as an image ({error})") from error
         if header.width * header.height > max_pixels:
             raise Refusal(
                 "image_too_large", f"{NAME}: the image is {header.height}x{header.width}; at most {max_pixels:,} pixels"
             )
-    return Given(NAME, suffix, content)
+        grow(header.decoding_bytes)
+    return Given(NAME, suffix, content, ended)
 
 
 def _as_npy(content: bytes, columns: Sequence[str]) -> bytes:

@@ -36,10 +36,22 @@ class Rate:
 
 
 class Manners:
-    """An ASGI middleware."""
+    """An ASGI middleware.
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    Args:
+        draining: whether connections end with their next answer.
+        ending: whether no further request is answered.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        metrics: Metrics,
+        draining: Callable[[], bool],
+        ending: Callable[[], bool],
+    ) -> None:
+        self._app, self._metrics, self._draining, self._ending = app, metrics, draining, ending
         rate = settings.requests_per_second
         self._rate = None if rate is None else Rate(rate)
 
@@ -54,10 +66,17 @@ class Manners:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if self._draining():
+                    message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 
         try:
-            if (refusal := self._refusal(scope)) is None:
+            if self._ending():
+                # Closed on unread bytes, the connection would be reset before the client has read the answer.
+                while (await receive()).get("more_body", False):
+                    pass
+                await self._refuse(Refusal("draining", "the server is ending"), counted)
+            elif (refusal := self._refusal(scope)) is None:
                 await self._app(scope, receive, counted)
             else:
                 await self._refuse(refusal, counted)

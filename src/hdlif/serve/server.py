@@ -171,6 +171,7 @@ class _Uvicorn(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._shared.draining = self._shared.ending = True
         asyncio.get_running_loop().call_later(self._shared.settings.shutdown_seconds, self._give_up)
         await super().shutdown(sockets)
 

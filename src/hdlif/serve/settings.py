@@ -21,6 +21,7 @@ class Settings:
         max_body_bytes: of one request.
         max_bodies_bytes: of all requests that are being received or worked on, with what is made of their bodies.
         max_pixels: of an image.
+        read_seconds: for which a body may be read, from an image to pixels, say, once it has come.
         max_bytes, max_operations: of a run, as `Session` has them.
         max_streams: that are open; 0 leaves streams out.
         max_stream_bytes: that all open streams hold.
@@ -43,8 +44,9 @@ class Settings:
     max_inputs: int = 1024
     max_steps: int = 2**14
     max_body_bytes: int = 2**24
-    max_bodies_bytes: int = 2**28
+    max_bodies_bytes: int = 2**29
     max_pixels: int = 2**25
+    read_seconds: float = 10.0
     max_bytes: int = 2**30
     max_operations: int = 2**38
     max_streams: int = 4096
@@ -74,7 +76,10 @@ class Settings:
 
 
 _OPTIONAL = ("threads", "requests_per_second")
-_ABOVE = ("requests_per_second", "receive_seconds", "send_seconds", "keep_alive_seconds", "stream_idle_seconds")
+_ABOVE = (
+    *("requests_per_second", "read_seconds", "receive_seconds", "send_seconds", "keep_alive_seconds"),
+    "stream_idle_seconds",
+)
 """What must be more than its least value."""
 _LEAST = {
     **dict.fromkeys(("latency_budget_ms", "max_streams", "drain_seconds", "shutdown_seconds", *_ABOVE), 0),
