@@ -25,7 +25,11 @@ TRAIN = ("train", "digits_hdlif", "--set", "training.epochs=1", "--set", "model.
 def poisoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, in which whatever imports json dies and leaves a file."""
     (tmp_path / "json.py").write_text("open('ran', 'w').close()\nraise SystemExit('json.py of the working folder')\n")
-    (tmp_path / "mine.py").write_text("from hdlif.learning import SLTT as Mine\n")
+    # It starts a process as multiprocessing does for data loaders.
+    (tmp_path / "mine.py").write_text(
+        "import subprocess, sys\nfrom hdlif.learning import SLTT as Mine\n"
+        "subprocess.run([sys.executable, '-c', 'import json'], check=True)\n"
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -83,6 +83,8 @@ def _importing(frame: FrameType | None) -> bool:
 
 def program() -> NoReturn:
     """Run the command line, and end the process by its exit code."""
+    # Fabric and data loaders start processes that would search the working folder first; those of ours have -P.
+    os.environ["PYTHONSAFEPATH"] = "1"
     interrupts = Interrupts()
     code: int | str | None = INTERRUPTED
     # Twice: a held back interrupt that has its consequence is one, and the first that is heard then is another.

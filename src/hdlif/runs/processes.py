@@ -6,7 +6,6 @@ import atexit
 import gc
 import inspect
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -88,9 +87,6 @@ def joined(devices: int, nodes: int, precision: str) -> Fabric:
         strategy=DDPStrategy(**_NO_COPIES) if several else "auto",
         precision=precision,  # type: ignore[arg-type]
     )
-    if sys.flags.safe_path:
-        # Fabric starts the other processes by -m, without the -P of this one.
-        os.environ["PYTHONSAFEPATH"] = "1"
     fabric.launch()
     atexit.register(_part)
     return fabric
