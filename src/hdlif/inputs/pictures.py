@@ -48,7 +48,7 @@ _OTHER_PIXEL_BYTES = 10
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 """Tags of TIFF."""
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
-"""Of JPEG, with a length behind it: entropy-coded data holds 0 or a restart (0xd0 to 0xd7) behind each 0xff."""
+"""A marker of JPEG that a length follows; in entropy-coded data 0 or a restart (0xd0 to 0xd7) follows each 0xff."""
 _ONE_AT_A_TIME = threading.Lock()
 """Held while a TIFF is decoded: standard error is that of the whole process."""
 

@@ -131,7 +131,7 @@ class Bounded(H11Protocol):
         if self.transport.is_closing():
             return
         self.handle_events()
-        # Behind a whole request reading goes on once it has been answered.
+        # After a whole request, reading goes on once it has been answered.
         if self.conn.their_state is not h11.DONE:
             self.flow.resume_reading()
 
