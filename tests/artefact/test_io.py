@@ -103,8 +103,8 @@ SOUND = SoundRecord(8000, 480, "first", 480, 1, 256, 120, 20.0, 4000.0)
 
 @pytest.mark.parametrize(
     "fields",
-    [{"columns": ("ax",)}, {"rates": (100, 50)}, {"windows": (128, 64)}, {"sound": SOUND}],
-    ids=["columns", "rates", "windows", "sound"],
+    [{"columns": ("ax",)}, {"rates": (100, 50)}, {"windows": (128, 64)}, {"sound": SOUND}, {"shortest": 2}],
+    ids=["columns", "rates", "windows", "sound", "shortest"],
 )
 def test_how_series_are_made_is_written_and_read(fields: dict[str, Any]) -> None:
     graph = dense_network(time_steps=4, **fields)
@@ -114,7 +114,7 @@ def test_how_series_are_made_is_written_and_read(fields: dict[str, Any]) -> None
     (key,) = fields
     assert key.encode() not in dumps(dense_network(time_steps=4))
     # an older file has it not
-    assert getattr(loads(dumps(dense_network(time_steps=4)), "x").input, key) in ((), None)
+    assert getattr(loads(dumps(dense_network(time_steps=4)), "x").input, key) in ((), None, 0)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +138,11 @@ def test_how_series_are_made_is_written_and_read(fields: dict[str, Any]) -> None
         ({"sound": replace(SOUND, hop=500)}, "input.sound.samples = 480; it must be at least hop = 500"),
         ({"sound": replace(SOUND, hop=240)}, "input.sound gives 2 frames, and time_steps = 4; they are equal"),
         ({"sound": SOUND, "columns": ("a",)}, "without names"),
+        ({"sound": SOUND, "shortest": 2}, "without names"),
+        ({"shortest": 5}, "input.shortest = 5; it must be at most time_steps = 4"),
+        ({"shortest": -1}, "input.shortest = -1; it must be the fewest steps of series"),
+        ({"shortest": True}, "input.shortest = True; it must be"),
+        ({"shortest": 2, "windows": (8, 4)}, "series that are not cut into windows"),
     ],
 )
 def test_what_no_series_can_be_made_of_is_refused(fields: dict[str, Any], words: str) -> None:

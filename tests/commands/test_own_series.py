@@ -24,6 +24,7 @@ from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.config import load_recipe
 from hdlif.errors import CheckpointError, DataError, InputError, RecipeError
+from hdlif.inputs.series import parse_series, shown
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.recipe_data import load_with_data
 from hdlif.runtime import Session
@@ -369,3 +370,32 @@ def test_copies_in_two_parts_are_warned_of(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=np.concatenate([x, x[:3]]), y=[*y, *y[:3]], part=["train"] * 20 + ["test"] * 3)
     (warning,) = inspect(str(tmp_path / "x.npz"))["warnings"]
     assert warning == "3 samples have copies in several parts: x[0], x[20] and others"
+
+
+def test_series_of_unequal_lengths_are_trained_on_exported_and_run_as_they_are(tmp_path: Path) -> None:
+    data = write_folders(tmp_path / "data")
+    for label in CLASSES:
+        for number in range(5):
+            write_csv(data / label / f"00{number}.csv", wave(label, number, 4 + number % 3).tolist(), ["a", "b"])
+    trained(data, tmp_path / "run")
+    artefact = tmp_path / "net.hdlif.safetensors"
+    export(tmp_path / "run", out=artefact)
+    record = load(artefact).input
+    assert (record.shortest, load(artefact).time_steps) == (4, 8)
+    said = run(artefact, [data]).as_dict()["inputs"]
+    assert len(said) == 20
+    # One by one, by the network that was trained, over a series' own steps alone.
+    network = load_trained(tmp_path / "run").network.eval()
+    for one in said:
+        values = parse_series(Path(one["input"]).read_bytes(), ".csv")
+        x = torch.from_numpy(shown(values, record.mean, record.std))[:, None]
+        with torch.no_grad():
+            logits = network(x, steps=range(len(x)))[0].mean(0)[0]
+        assert one["logits"] == pytest.approx(logits.tolist(), abs=1e-4)
+    measured = evaluate_path(tmp_path / "run", part="all")
+    deployed = evaluate_path(artefact, data=str(data), part="all")
+    right = sum(Path(one["input"]).parent.name == one["label"] for one in said)
+    assert measured.accuracy == deployed.accuracy == right / 20
+    write_csv(tmp_path / "short.csv", [[0, 0]] * 3, ["a", "b"])
+    with pytest.raises(InputError, match=r"has 3 rows .* the network takes 4 to 8 steps \(rows\) of 2 channels"):
+        run(artefact, [tmp_path / "short.csv"])

@@ -166,6 +166,7 @@ STATED = (
         TaskRecord("sequence", "each", 2),
         6,
     ),
+    (_stated((2, 1, 1), "series", frames="rows", columns=("x", "y"), shortest=3), TaskRecord(), 6),
     (
         _stated(
             (4, 1, 1), "series", frames="rows", sound=SoundRecord(8000, 800, "first", 800, 4, 64, 80, 20.0, 4000.0)

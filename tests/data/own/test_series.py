@@ -330,6 +330,43 @@ def test_refusals_of_folders(tmp_path: Path, write: Any, words: str) -> None:
         look(tmp_path, **keys)
 
 
+def test_series_of_unequal_lengths_are_padded_with_the_mean_and_keep_their_lengths(tmp_path: Path) -> None:
+    very_ragged(tmp_path / "files")
+    found = look(tmp_path / "files")
+    assert (found.input.shape, found.input.shortest) == ((2, 8, 1), 6)
+    lengths: dict[int, int] = {}
+    for part in found.make((), 0).parts:
+        for number in range(len(part)):
+            x, target = part.sequence(torch.tensor([number]))
+            own = int(target[0, 1])
+            lengths[own] = lengths.get(own, 0) + 1
+            assert x.shape == (1, 1, 2, 8, 1)
+            assert x[..., own:, :].count_nonzero() == 0 < x[..., :own, :].count_nonzero()
+    assert lengths == {8: 17, 6: 3}
+
+
+def test_arrays_whose_shorter_series_end_in_nan_are_as_files_are(tmp_path: Path) -> None:
+    x = np.arange(1.0, 97).reshape(12, 4, 2)
+    x[::3, 3:] = np.nan
+    np.savez(tmp_path / "x.npz", x=x, y=np.arange(12) % 2)
+    found = look(tmp_path / "x.npz")
+    assert (found.input.shape, found.input.shortest) == ((2, 4, 1), 3)
+    # Mean and deviation are of the steps that there are.
+    train = [number for number, one in enumerate(found.manifest.entries) if one.part == "train"]
+    assert found.input.mean == pytest.approx(np.nanmean(x[train], axis=(0, 1)), rel=1e-5)
+    with pytest.raises(DataError, match=re.escape("x: at [0, 3, 0] (from 0) it holds nan")):
+        look(tmp_path / "x.npz", values=["a"])
+
+
+def test_other_series_of_a_network_have_as_many_steps_as_its_own(tmp_path: Path) -> None:
+    very_ragged(tmp_path / "files")
+    known = look(tmp_path / "files").input
+    assert look(write_folders(tmp_path / "equal", steps=7), known).input == known
+    words = "its series have 5 steps of 2 channels, and the network takes 6 to 8 of 2"
+    with pytest.raises(DataError, match=words):
+        look(write_folders(tmp_path / "short", steps=5), known)
+
+
 def odd(root: Path) -> dict[str, str]:
     """A folder with files that are odd in each way, and what is said of each."""
     write_folders(root, 20)
