@@ -38,8 +38,11 @@ def test_the_first_line_says_it_all_and_the_last_what_the_figures_are() -> None:
 
 
 def test_the_line_says_which_epoch_was_kept() -> None:
-    first, *_ = as_text(replace(RESULT, best_epoch=7), Path("runs/digits_hdlif")).splitlines()
+    validated = replace(RESULT, best_epoch=7, validation_accuracy=0.96)
+    first, *_ = as_text(validated, Path("runs/digits_hdlif")).splitlines()
     assert first.endswith("trained in 41.2 s, kept from epoch 7, the best on validation")
+    first, *_ = as_text(replace(RESULT, best_epoch=20), Path("runs/digits_hdlif")).splitlines()
+    assert first.endswith("trained in 41.2 s, kept from epoch 20, the last")
 
 
 def test_a_run_in_the_folder_of_its_recipe_has_one_name() -> None:

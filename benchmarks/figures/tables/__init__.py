@@ -14,6 +14,7 @@ from figures.tables import (
     runtime,
     series,
     training,
+    unseen,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "runtime",
     "series",
     "training",
+    "unseen",
 ]

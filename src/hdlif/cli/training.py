@@ -19,7 +19,6 @@ from hdlif.cli.output import saying_how_to_go_on, show, to_stderr
     ),
     ("hdlif train digits_hdlif_w1p5_s4 --resume", "go on after Ctrl-C"),
     ("hdlif train --data photos/", "your own images, a folder for each class; settings follow from the data"),
-    ("hdlif train digits_hdlif --data photos/ --out runs/photos", "the same with the settings of a recipe"),
 )
 @click.command(short_help="Train a recipe, and measure the result.")
 @click.argument("recipe", type=RECIPE, required=False)

@@ -27,7 +27,8 @@ def as_text(result: TrainResult, out: Path) -> str:
     said += [in_bytes(result.stored_mb)] if result.stored_mb is not None else []
     said += [f"trained in {result.train_seconds:.3g} s"] if result.train_seconds is not None else []
     if result.best_epoch is not None:
-        chosen = "the last" if result.validation_score is None else "the best on validation"
+        held_out = result.validation_score is not None or result.validation_accuracy is not None
+        chosen = "the best on validation" if held_out else "the last"
         said += [f"kept from epoch {result.best_epoch}, {chosen}"]
     row = networks_table([replace(result, name=name if name == recipe else f"{name} ({recipe})")])
     profile = shlex.join(["hdlif", "profile", out.as_posix()])
