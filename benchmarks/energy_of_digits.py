@@ -23,9 +23,11 @@ from typing import Any
 import torch
 
 import hdlif
+from hdlif import builders
 from hdlif.accounting import activity
 from hdlif.accounting.operations import PACKED_BITS
 from hdlif.artefact import Graph
+from hdlif.config import load_recipe
 from hdlif.ops import OPS
 from hdlif.ops.graph import Value
 from recorded import write_record
@@ -57,18 +59,12 @@ def traffic(graph: Graph, types: dict[str, Value]) -> dict[str, float]:
     return found
 
 
-def measured(recipe: str, overrides: list[str], seed: int) -> dict[str, Any]:
-    """Train one network and return its accuracy, energies and traffic."""
+def trained(recipe: str, overrides: list[str], seed: int) -> dict[str, Any]:
+    """Train one network and return its accuracy and its energies."""
     with tempfile.TemporaryDirectory() as folder:
         run = hdlif.train(recipe, overrides=[*overrides, f"seed={seed}"], out=Path(folder) / "run", threads=1)
-        seen = activity(hdlif.load(run), torch.rand(1, 1, 1, 8, 8))
-    return {
-        "seed": seed,
-        "accuracy": run.accuracy,
-        "energy_mj": run.result.energy_mj,
-        "energy_mj_honest": run.result.energy_mj_honest,
-        "traffic_bytes": traffic(seen.graph, seen.types),
-    }
+    energies = {key: getattr(run.result, key) for key in ("energy_mj", "energy_mj_honest")}
+    return {"seed": seed, "accuracy": run.accuracy, **energies}
 
 
 def main() -> None:
@@ -79,7 +75,10 @@ def main() -> None:
     seeds = range(42, 42 + given.seeds)
     rows = {}
     for name, (recipe, overrides) in NETWORKS.items():
-        rows[name] = [measured(recipe, overrides, seed) for seed in seeds]
+        model = builders.build_model(load_recipe(recipe, overrides)).eval()
+        seen = activity(model, torch.rand(1, 1, 1, 8, 8))
+        runs = [trained(recipe, overrides, seed) for seed in seeds]
+        rows[name] = {"traffic_bytes": traffic(seen.graph, seen.types), "runs": runs}
         print(name, rows[name])
     if given.out is not None:
         write_record(given.out, {"networks": rows, "pj_per_byte": PJ_PER_BYTE}, seeds=seeds)

@@ -12,8 +12,8 @@ STATED = ("command", "commit", "hardware", "versions", "seeds")
 def missing(record: Record) -> tuple[str, ...]:
     """Return the parts of its provenance that a record lacks.
 
-    >>> missing({"command": "hdlif demo", "commit": "not recorded", "hardware": {}, "versions": {}, "seeds": "one seed"})
-    ('commit', 'seeds')
+    >>> missing({"command": "hdlif demo", "commit": "not recorded", "hardware": "", "versions": {}, "seeds": [1]})
+    ('commit',)
     """
     return tuple(key for key in STATED if NOT_RECORDED in str(record[key]) or record[key] == "one seed")
 
