@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from functools import partial
 from typing import Any
 
 from figures.records import record
@@ -35,6 +36,7 @@ DIFFERENCES: dict[str, tuple[Cell, str, Cell, str]] = {
     "rule_lif": (LIF, STBP, LIF, STEP),
     "rule_graded": (GRADED, STBP, GRADED, STEP),
     "rule_hdlif": (HDLIF, STEP, HDLIF, STBP),
+    "rule_parallel": (PARALLEL, STBP, PARALLEL, STEP),
     "memory_stbp": (HDLIF, STBP, PARALLEL, STBP),
     "memory_step": (HDLIF, STEP, PARALLEL, STEP),
     "rows_hdlif": ((ROWS, "HD-LIF"), STBP, (ROWS, "Parallel"), STBP),
@@ -132,6 +134,30 @@ def _lost_by_sharing(network: int) -> str:
 
 
 figure("gain/shared_statistics_lif")(lambda: _lost_by_sharing(0))
+
+
+def _energy(name: str, count: str) -> float:
+    """The mean energy of a network of `energy_of_digits`, in microjoules."""
+    return 1e3 * statistics.mean(run[count] for run in record("energy_of_digits")["networks"][name]["runs"])
+
+
+_honest, _published = partial(_energy, count="energy_mj_honest"), partial(_energy, count="energy_mj")
+
+
+def _weights_once() -> str:
+    """Microjoules of traffic if each layer read its weights once per image, which has four steps."""
+    of = record("energy_of_digits")
+    moved = of["networks"][COMPRESSED]["traffic_bytes"]
+    return f"{(moved['weights'] / 4 + moved['potentials'] + moved['values']) * of['pj_per_byte'] / 1e6:.1f}"
+
+
+COMPRESSED = "HD-LIF 1.5-bit, 4-bit spikes"
+figure("energy/lif_ternary")(lambda: f"{_honest('LIF 1.5-bit'):.3f}")
+figure("energy/hdlif_ternary")(lambda: f"{_honest(COMPRESSED):.3f}")
+figure("energy/lif_below_hdlif")(lambda: f"{100 * (1 - _honest('LIF 1.5-bit') / _honest(COMPRESSED)):.0f}")
+figure("energy/weights_once")(_weights_once)
+figure("energy/lif_one_bit")(lambda: f"{_published('LIF 1.5-bit') / 32:.3f}")
+figure("energy/hdlif_published")(lambda: f"{_published(COMPRESSED):.3f}")
 
 
 FASTER = {

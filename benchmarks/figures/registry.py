@@ -11,9 +11,9 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Table:
-    """A table of one record, and of every other measurement of it on another machine."""
+    """A table of one record, and of every other measurement of it on another machine; or of no single record."""
 
-    record: str
+    record: str | None
     written: Callable[[Record], str]
     """The table in Markdown, of one measurement."""
 
@@ -23,8 +23,8 @@ FIGURES: dict[str, Callable[[], str]] = {}
 PLOTS: dict[str, Callable[[], Plot]] = {}
 
 
-def table(name: str, record: str) -> Callable[[Callable[[Record], str]], Callable[[Record], str]]:
-    """Registers a function that writes a record as a table."""
+def table(name: str, record: str | None) -> Callable[[Callable[[Record], str]], Callable[[Record], str]]:
+    """Registers a function that writes a record as a table; without a record it gets an empty one."""
 
     def registered(written: Callable[[Record], str]) -> Callable[[Record], str]:
         assert name not in TABLES, name

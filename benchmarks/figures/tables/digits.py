@@ -3,7 +3,7 @@
 import statistics
 from functools import partial
 
-from figures.markdown import table
+from figures.markdown import of_values, table
 from figures.registry import Record
 from figures.registry import table as registered
 from figures.tables.ablations import Cell, grid, said
@@ -75,3 +75,17 @@ def activity(record: Record) -> str:
     densities = next(iter(networks.values()))
     lines = [[density, *(both(of_row[density]) for of_row in networks.values())] for density in densities]
     return table(["accuracy %, M SOPs", *(name.removeprefix("HD-LIF, ") for name in networks)], lines)
+
+
+@registered("energy_of_digits", "energy_of_digits")
+def energy(record: Record) -> str:
+    """Operations in both counts, and the traffic that neither has, in microjoules."""
+    lines = []
+    for name, of in record["networks"].items():
+        runs, moved = of["runs"], sum(of["traffic_bytes"].values())
+        lines.append(
+            [name, of_values([run["accuracy"] for run in runs], ".1f", 100),
+             *(of_values([run[key] for run in runs], ".3f", 1e3) for key in ("energy_mj", "energy_mj_honest")),
+             f"{moved / 1e3:.0f}", f"{moved * record['pj_per_byte'] / 1e6:.2f}"]
+        )  # fmt: skip
+    return table(["network", "accuracy %", "paper, µJ", "honest, µJ", "traffic, kB", "traffic, µJ"], lines)

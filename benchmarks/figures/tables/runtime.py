@@ -8,7 +8,7 @@ from figures.registry import table as registered
 ENGINES = {
     "hdlif": "hdlif",
     "openvino_int8": "OpenVINO INT8",
-    "openvino": "OpenVINO, its default",
+    "openvino": "OpenVINO float32",
     "onnxruntime": "ONNX Runtime fp32",
     "torch": "PyTorch",
 }

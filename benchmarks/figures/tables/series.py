@@ -28,7 +28,8 @@ def _beside(record: Record, chosen: str, metric: str = "accuracy") -> str:
 
 
 for _record, _sets, _metric in (
-    ("series", ("hapt", "vowels", "voices"), "accuracy"),
+    ("series", ("hapt", "voices"), "accuracy"),
+    ("series_vowels", ("vowels",), "accuracy"),
     ("hapt_companded", ("hapt_companded",), "accuracy"),
     ("long_series", ("delayed_xor", "copy", "digits_pixels"), "accuracy"),
     ("forecasts", ("mackey_glass", "hapt_next"), "rmse"),

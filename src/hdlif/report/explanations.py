@@ -35,7 +35,8 @@ _COHERENCE = "explanation/coherence"
 EXPLANATIONS: Mapping[str, Explanation] = {
     "results": Explanation(
         "A row is a network. Higher is better in the column of accuracy, lower in all columns to the right of "
-        "it, which say what the network costs to store, to run and to train.",
+        "it, which show what the network costs to store, to run and to train. Compare energies of networks "
+        "whose weights have the same bits: fewer bits save energy with every neuron, LIF included.",
         "explanation/energy",
     ),
     "results-of-values": Explanation(
