@@ -114,6 +114,12 @@ def test_a_table_gets_a_dense_network(tmp_path: Path) -> None:
     assert (recipe.model.kind, recipe.norm.kind, recipe.data.kind) == ("dense", "affine", "table")
 
 
+def test_values_are_learned_by_a_task_that_is_given(tmp_path: Path) -> None:
+    path = write(tmp_path / "values.npz", SERIES, DRAWS.normal(size=(60, 1)))
+    recipe, _ = recipe_of(path, "data.values=[load]", "task={kind: regress}")
+    assert (recipe.task.kind, recipe.model.kind) == ("regress", "conv1d")
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [(None, "give RECIPE .* or --data PATH"), ("digits", "--data digits is a set that ships; name a recipe for it")],

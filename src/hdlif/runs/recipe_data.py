@@ -71,9 +71,7 @@ def _following_from_data(
     if data is None:
         raise RecipeError("neither a recipe nor data are named; give RECIPE (`hdlif recipes ls`) or --data PATH")
     if data in builders.DATA:
-        raise RecipeError(
-            f"--data {data} is a set that ships; name a recipe for it, such as {data}_hdlif (`hdlif recipes ls`)"
-        )
+        raise RecipeError(f"--data {data} is a set that ships; name a recipe for it (`hdlif recipes ls`)")
 
     def loaded(start: str, *changes: str) -> Recipe:
         own = [*builders.data_overrides(load_recipe(start), data), f"name={json.dumps(_name_of(data))}"]
@@ -82,8 +80,9 @@ def _following_from_data(
     keys = [override.partition("=")[0].strip() for override in overrides]
     kind = builders.found_kind(builders.kind_by_keys(data, [key.removeprefix("data.") for key in keys]))
     start = defaults.STARTS[(kind and kind.samples) or "image"][1]
-    # What else is replaced belongs to the network that is chosen.
-    first = loaded(start, *(one for key, one in zip(keys, overrides, strict=True) if key.partition(".")[0] == "data"))
+    # Other sections may be of a network that is still to be chosen.
+    of_data = [one for key, one in zip(keys, overrides, strict=True) if key.partition(".")[0] in ("data", "task")]
+    first = loaded(start, *of_data)
     builders.check_names(first)
     found = builders.look_for(first, root=data_root, known=None, say=say)
     start = defaults.STARTS[found.input.kind][1]
