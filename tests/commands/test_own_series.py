@@ -377,6 +377,7 @@ def test_series_of_unequal_lengths_are_trained_on_exported_and_run_as_they_are(t
     for label in CLASSES:
         for number in range(5):
             write_csv(data / label / f"00{number}.csv", wave(label, number, 4 + number % 3).tolist(), ["a", "b"])
+    assert "samples        20, each of 4 to 8 steps" in as_text(inspect(str(data)))
     trained(data, tmp_path / "run")
     artefact = tmp_path / "net.hdlif.safetensors"
     export(tmp_path / "run", out=artefact)
@@ -399,3 +400,19 @@ def test_series_of_unequal_lengths_are_trained_on_exported_and_run_as_they_are(t
     write_csv(tmp_path / "short.csv", [[0, 0]] * 3, ["a", "b"])
     with pytest.raises(InputError, match=r"has 3 rows .* the network takes 4 to 8 steps \(rows\) of 2 channels"):
         run(artefact, [tmp_path / "short.csv"])
+
+
+def test_a_training_without_a_recipe_keeps_the_one_that_followed_and_is_resumed_by_its_folder(tmp_path: Path) -> None:
+    data, out, said = write_arrays(tmp_path / "x.npz"), tmp_path / "run", []
+    few = ["training.epochs=2", "model.widths=[4]"]
+    result = train(None, data=str(data), overrides=few, out=out, memory_repeats=0, say=said.append)
+    assert result is not None
+    assert (result.name, result.best_epoch, result.validation_accuracy) == ("x", 2, None)
+    kept = load_recipe(out / "recipe.yaml")
+    assert (kept.model.kind, kept.norm.kind, kept.training.epochs) == ("conv1d", "affine", 2)
+    assert any(line.startswith("  rule = ") for line in said)
+    again = train(None, out=out, resume=True, memory_repeats=0)
+    assert again is not None
+    assert again.as_dict() == result.as_dict()
+    with pytest.raises(RecipeError, match="give RECIPE .* or --data PATH"):
+        train(None, out=tmp_path / "other")

@@ -81,6 +81,7 @@ def inspect(
             "std": list(record.std),
             "resize": record.resize,
             "fit": record.fit,
+            **({"shortest": record.shortest} if record.shortest else {}),
         },
         **found.seen,
         "warnings": found.warnings(),
@@ -193,9 +194,10 @@ def _listed(lines: Iterable[str]) -> list[str]:
 def _of_series(result: dict[str, Any]) -> list[str]:
     """What they are, and what they become."""
     channels, steps, _ = result["input"]["shape"]
+    shortest = result["input"].get("shortest", steps)
     together, names = result["kept_together"], result["channels"]
     is_table = result["samples_of"] == "table"
-    called, each = ("features", "a row") if is_table else ("channels", f"of {steps} steps")
+    called, each = ("features", "a row") if is_table else ("channels", f"of {'' if shortest == steps else f'{shortest} to '}{steps} steps")
     lines = [
         f"samples        {result['samples']}, each {each}"
         + (f": windows, one every {result['stride']} rows" if result.get("window") else ""),
