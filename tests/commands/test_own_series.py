@@ -414,5 +414,5 @@ def test_a_training_without_a_recipe_keeps_the_one_that_followed_and_is_resumed_
     again = train(None, out=out, resume=True, memory_repeats=0)
     assert again is not None
     assert again.as_dict() == result.as_dict()
-    with pytest.raises(RecipeError, match="give RECIPE .* or --data PATH"):
+    with pytest.raises(RecipeError, match=r"give RECIPE .* or --data PATH"):
         train(None, out=tmp_path / "other")
