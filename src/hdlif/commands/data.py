@@ -195,9 +195,10 @@ def _of_series(result: dict[str, Any]) -> list[str]:
     """What they are, and what they become."""
     channels, steps, _ = result["input"]["shape"]
     shortest = result["input"].get("shortest", steps)
+    lengths = f"{steps}" if shortest == steps else f"{shortest} to {steps}"
     together, names = result["kept_together"], result["channels"]
     is_table = result["samples_of"] == "table"
-    called, each = ("features", "a row") if is_table else ("channels", f"of {'' if shortest == steps else f'{shortest} to '}{steps} steps")
+    called, each = ("features", "a row") if is_table else ("channels", f"of {lengths} steps")
     lines = [
         f"samples        {result['samples']}, each {each}"
         + (f": windows, one every {result['stride']} rows" if result.get("window") else ""),
