@@ -17,5 +17,5 @@ def energy_pj(work: Work) -> float:
 
 
 def published_energy_pj(sops: float, *, spike_bits: int = 32) -> float:
-    """Energy as the paper has it, in pJ: SOPs·0.9, times bits/32 where spikes are quantised."""
+    """Energy as the paper has it, in pJ: SOPs·0.9, times bits/32 where spikes are quantised; LIF's count as 32 bits."""
     return sops * FLOAT_ADD_PJ * spike_bits / 32
