@@ -6,8 +6,9 @@ Two ways of pricing the same count, always named:
 convolutions, summed over time; the 1x1 shortcuts count although their inputs are dense reals; stem and classifier do
 not, unless the recipe quantises them too (`weights.quantise`), which makes them layers of the body. What is stem, body
 or classifier follows from a layer's place in the graph (`artefact.roles`). Energy = SOPs·0.9 pJ, times bits/32 where
-the spikes are quantised (LIF's spikes of one bit are not, and are priced at 32 bits); nothing else costs energy. A neuron costs 3 operations a step (1 without accumulation, GLIF
-5). A "1-bit" weight is counted as 2 bits and a "1.5-bit" one as 3; batch norm and neuron parameters are left out.
+the spikes are quantised (LIF's spikes of one bit are not, and are priced at 32 bits); nothing else costs energy. A
+neuron costs 3 operations a step (1 without accumulation, GLIF 5). A "1-bit" weight is counted as 2 bits and a "1.5-bit"
+one as 3; batch norm and neuron parameters are left out.
 
 "honest": every operation of the deployed network. A pair of an input and a weight is an addition if either of them is
 -1, 0 or 1 by its type: a spike of 0 or 1, or a weight of at most 2 bits. Else it is a multiply-accumulate: so is an
