@@ -8,6 +8,7 @@ from typing import Any
 from figures.records import record
 from figures.registry import figure
 from figures.tables.coherence import setting_of
+from figures.tables.digits import paired
 from figures.tables.training import cells
 
 OWN = "ablations/fashion_mnist"
@@ -134,6 +135,17 @@ def _lost_by_sharing(network: int) -> str:
 
 
 figure("gain/shared_statistics_lif")(lambda: _lost_by_sharing(0))
+
+
+def _lost(neuron: str, loss: str) -> tuple[float, float]:
+    """Points that SLTT loses against STBP with the same loss, digits row by row; mean and standard error."""
+    of_row = record("ablations/digits_rows_losses")["rows"][neuron]
+    return paired(of_row[f"STBP, {loss}"], of_row[f"SLTT, {loss}"])
+
+
+for _name, _neuron in (("lif", "LIF"), ("graded", "graded LIF"), ("hdlif", "HD-LIF")):
+    figure(f"cut/{_name}")(lambda of=_neuron: f"{_lost(of, 'mean output')[0]:.1f}")  # type: ignore[misc]
+    figure(f"cut/{_name}/error")(lambda of=_neuron: f"{_lost(of, 'mean output')[1]:.1f}")  # type: ignore[misc]
 
 
 def _energy(name: str, count: str) -> float:
