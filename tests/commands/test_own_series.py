@@ -20,6 +20,7 @@ from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export, export_onnx
 from hdlif.commands.profile import profile
+from hdlif.commands.report import report
 from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.config import load_recipe
@@ -397,6 +398,14 @@ def test_series_of_unequal_lengths_are_trained_on_exported_and_run_as_they_are(t
     deployed = evaluate_path(artefact, data=str(data), part="all")
     right = sum(Path(one["input"]).parent.name == one["label"] for one in said)
     assert measured.accuracy == deployed.accuracy == right / 20
+    drawn = report([tmp_path / "run"])
+    assert "left_out" not in drawn
+    for override, words in (
+        ("training.stream=4", "training.stream goes on from one sample to the next"),
+        ("rule={kind: ottt, mse_share: 0.1}", "rule.mse_share is of samples of one length"),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            trained(data, tmp_path / "refused", override)
     write_csv(tmp_path / "short.csv", [[0, 0]] * 3, ["a", "b"])
     with pytest.raises(InputError, match=r"has 3 rows .* the network takes 4 to 8 steps \(rows\) of 2 channels"):
         run(artefact, [tmp_path / "short.csv"])
@@ -411,6 +420,9 @@ def test_a_training_without_a_recipe_keeps_the_one_that_followed_and_is_resumed_
     kept = load_recipe(out / "recipe.yaml")
     assert (kept.model.kind, kept.norm.kind, kept.training.epochs) == ("conv1d", "affine", 2)
     assert any(line.startswith("  rule = ") for line in said)
+    page = Path(report([out])["report"]).read_text("utf-8")
+    assert "Training samples&#39; accuracy (%) by optimiser update" in page or "Training samples' accuracy (%)" in page
+    assert "Validation accuracy" not in page
     again = train(None, out=out, resume=True, memory_repeats=0)
     assert again is not None
     assert again.as_dict() == result.as_dict()

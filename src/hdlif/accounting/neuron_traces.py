@@ -48,7 +48,7 @@ def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerTrace]:
 
     module, before = GraphModule(graph, observer=observe), None
     with torch.no_grad():
-        for t in range(graph.time_steps):
+        for t in range(len(x) if len(x) > 1 else graph.time_steps):
             _, after = module(x[t : t + 1] if len(x) > 1 else x, before, steps=range(t, t + 1))
             for name, (node, current, spike) in seen.items():
                 rows[name].append(_of_step(node, t, current, spike, *(_kept(state, name) for state in (before, after))))

@@ -207,6 +207,11 @@ def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
     assert recipe.training.stream is not None
     if recipe.training.accumulate > 1:
         raise RecipeError("training.stream makes an update of each part of a batch; leave training.accumulate out")
+    if data_kind(recipe).target == "class_and_steps":
+        raise RecipeError(
+            "training.stream goes on from one sample to the next, and these are series of unequal lengths; leave "
+            "training.stream out, or cut them into windows: data.window"
+        )
     if recipe.task.arguments.get("combine") == "last" and "learn_from" not in recipe.task.arguments:
         raise RecipeError(
             'task.combine = "last" makes task.learn_from last, too, and a stream is learned from at every step alike; '

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from hdlif.builders.arguments import Checked, checked, chosen, keys
+from hdlif.builders.data import target_of
 from hdlif.builders.extras import distilled
 from hdlif.builders.places import At
 from hdlif.builders.task import build_task, learned_arguments
@@ -112,6 +113,8 @@ def checked_criterion(recipe: Recipe) -> Checked[Criterion] | None:
             f'rule.mse_share is of a plain classification, and task.kind = "{recipe.task.kind}" '
             f"{learned_arguments(recipe) or ''}; leave it out"
         )
+    if target_of(recipe) == "class_and_steps":
+        raise RecipeError("rule.mse_share is of samples of one length, and these series have several; leave it out")
     share = {"mse_share": recipe.rule.arguments["mse_share"]}
     return checked(CRITERION, "rule", share, given=("label_smoothing",))
 

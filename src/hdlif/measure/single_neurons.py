@@ -83,7 +83,11 @@ def _traced(folder: Path, image: int, data_root: Path | None) -> tuple[dict[str,
     x, target = test.sequence(torch.tensor([image]))
     record = builders.input_record(recipe)
     graph = lower(trained.network, input=record, labels=labels, time_steps=recipe.time_steps)
-    shown = f" (class “{labels[int(target[0])]}”)" if recipe.task.kind == "classify" else ""
+    shown = ""
+    if recipe.task.kind == "classify":
+        # Of series of unequal lengths, the target states the steps too.
+        label, *own = target[0].reshape(-1).tolist()
+        x, shown = x[: own[0]] if own else x, f" (class “{labels[label]}”)"
     return neuron_traces(graph, x), f"test sample {image}{_whence(recipe, folder, image, len(test))}{shown}"
 
 

@@ -126,6 +126,10 @@ def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[
         loss.append(Series(style, *_readings(events, "train", "loss")))
     accuracy_rings, metric_rings = _rings(accuracy, epochs), _rings(measured, epochs)
     kept = " A ring marks the epoch whose network was kept." if any(step is not None for step in epochs) else ""
+    not_held_out = [name for name in names if any("part" in line for line in histories.get(name, ()))]
+    if not_held_out:
+        kept += f" No samples are held out by {', '.join(not_held_out)}: training samples are measured, in eval mode."
+    what = "validation" if len(not_held_out) < len(names) else "training samples'"
     block = math.ceil(max(len(one.y) for one in loss) / _POINTS)
     thinned = [Series(one.style, _means(one.x, block), _means(one.y, block)) for one in loss]
     smoothed = f" Each point is the mean of {block} readings in a row." if block > 1 else ""
@@ -134,11 +138,11 @@ def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[
         *(
             lines(
                 f"validation-{metric}",
-                f"Validation {metric} by optimiser update, once per epoch.{kept}",
+                f"{what.capitalize()} {metric} by optimiser update, once per epoch.{kept}",
                 names,
                 [one for one, network in zip(measured, networks, strict=True) if network.metric == metric],
                 x_label="update",
-                y_label=f"validation {metric}",
+                y_label=f"{what} {metric}",
                 rings=[one for one in metric_rings if networks[one[0]].metric == metric],
                 markers=max(len(one.y) for one in measured) <= 30,
                 within=_RANGES.get(metric),
@@ -148,11 +152,11 @@ def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[
         ),
         lines(
             "validation-accuracy",
-            f"Validation accuracy (%) by optimiser update, once per epoch.{kept}",
+            f"{what.capitalize()} accuracy (%) by optimiser update, once per epoch.{kept}",
             names,
             accuracy,
             x_label="update",
-            y_label="validation accuracy, %",
+            y_label=f"{what} accuracy, %",
             rings=accuracy_rings,
             markers=max(len(one.y) for one in accuracy) <= 30,
             within=(0, 100),

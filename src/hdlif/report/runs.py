@@ -34,6 +34,8 @@ class Metric(TypedDict):
     loss: Number
     accuracy: Number
     metrics: NotRequired[dict[str, Number]]
+    part: NotRequired[Literal["train"]]
+    """Of a validation without samples that are held out: what was measured."""
 
 
 @with_config(FINITE)
