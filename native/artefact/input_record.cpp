@@ -159,7 +159,7 @@ InputRecord read_input(const Json& value, int64_t version, int32_t time_steps) {
   if (const std::optional<Json> windows = value.find("windows"))
     has_more |= check_pair("windows", *windows, record, INT32_MAX);
   if (const std::optional<Json> shortest = value.find("shortest")) {
-    // The fewest steps of series of unequal lengths, which are not cut into windows; 0 where all have time_steps.
+    // The fewest steps of series of unequal lengths, which are not cut into windows; 0 if all have as many.
     const int64_t fewest = integer_of("input.shortest", *shortest, 0, time_steps);
     const std::optional<Json> windows = value.find("windows");
     require(fewest == 0 || (record.kind == "series" && !(windows && windows->count() > 0)),
