@@ -1,4 +1,4 @@
-"""The recipe for data of the user's own where none is named: it follows from what was found.
+"""The recipe for data of the user's own if none is named: it follows from the sizes that were found.
 
 Choices depend on sizes alone (kind, steps, channels, training samples, classes), never on the machine, on names, on the
 order of classes, or on the unit of a value. So the same data give the same recipe everywhere.
@@ -72,15 +72,13 @@ def choices(found: Found, overrides: Iterable[str] = ()) -> list[Choice]:
 
 
 def _choices(found: Found, keys: Collection[str]) -> list[Choice]:
-    samples = training_samples(found)
-    validated = found.count("validation")
-    taken = "validation" in found.seen.get("split", ())
+    samples, validated = found.count("train"), found.count("validation")
     chosen: list[Choice] = []
-    if taken and validated < FEWEST_VALIDATED:
-        reason = f"{validated} samples are too few to choose an epoch by: all are trained on, the last epoch is kept"
+    # A validation part that was split off here goes back to training if it is too small.
+    if "validation" in found.seen.get("split", ()) and validated < FEWEST_VALIDATED:
+        samples += validated
+        reason = f"{validated} samples are too few to choose an epoch; all samples train, and the last epoch is kept"
         chosen.append(Choice("data.split.validation", 0, reason))
-    elif taken:
-        samples -= validated
     batch = batch_size(samples)
     per_epoch = samples // batch
     epochs = max(EPOCHS, math.ceil(UPDATES / per_epoch))
@@ -93,14 +91,8 @@ def _choices(found: Found, keys: Collection[str]) -> list[Choice]:
     ]
 
 
-def training_samples(found: Found) -> int:
-    """The samples that train where none is taken for validation."""
-    taken = found.count("validation") if "validation" in found.seen.get("split", ()) else 0
-    return found.count("train") + taken
-
-
 def batch_size(samples: int) -> int:
-    """A power of two, about a twelfth of the samples.
+    """Return the batch size, a power of two: about a twelfth of the samples, within `BATCH`.
 
     >>> [batch_size(samples) for samples in (5, 28, 300, 10_000)]
     [4, 8, 16, 64]
@@ -111,32 +103,34 @@ def batch_size(samples: int) -> int:
 
 
 def _rule(steps: int, batch: int, values: int) -> Choice:
-    """STBP while the activations of all steps of a batch fit, else windows of as many steps as do."""
+    """Choose STBP if the activations of all steps of a batch fit, else windows of as many steps as do.
+
+    Args:
+        values: that the layers give at one step of one sample.
+    """
     per_step = 4 * _PER_NEURON * values * batch
     if (size := per_step * steps) <= MOST_BYTES:
         reason = f"the exact gradient; the activations of {steps} steps take about {size / 1e6:,.0f} MB"
-        return Choice(
-            "rule", {"kind": "stbp"}, f"{reason} (an online rule is chosen from {MOST_BYTES / 1e6:,.0f} MB on)"
-        )
+        return Choice("rule", {"kind": "stbp"}, f"{reason} (above {MOST_BYTES / 1e6:,.0f} MB: an online rule)")
     length = max(1, MOST_BYTES // per_step)
     if length == 1:
         return Choice("rule", {"kind": "stochastic_step"}, f"one step takes about {per_step / 1e6:,.0f} MB")
-    reason = f"windows of so many steps take about {MOST_BYTES / 1e6:,.0f} MB, all {steps} {size / 1e6:,.0f} MB"
+    reason = f"the activations of {length} steps take about {MOST_BYTES / 1e6:,.0f} MB, of {steps} {size / 1e6:,.0f} MB"
     return Choice("rule", {"kind": "stochastic_window", "length": length}, reason)
 
 
 def _optimizer() -> Iterator[Choice]:
     yield Choice("training.optimizer", {"kind": "adamw"}, "needs no tuning of its learning rate to the data")
-    yield Choice("training.learning_rate", 0.003, "of AdamW")
-    yield Choice("training.weight_decay", 0.01, "of AdamW")
+    yield Choice("training.learning_rate", 0.003, "for AdamW")
+    yield Choice("training.weight_decay", 0.01, "for AdamW")
 
 
 def _for_series(found: Found, batch: int, keys: Collection[str]) -> Iterator[Choice]:
     channels, steps, _ = found.input.shape
     has_rates = bool(found.input.rates or {"data.rate", "data.resample"} & {*keys})
     if steps > LONGEST and not has_rates and found.input.sound is None and found.target_steps is None:
-        yield Choice("data.rate", steps, f"{steps} steps are resampled to {SHORTENED}")
-        yield Choice("data.resample", SHORTENED, "of so many steps, wherever the rate is not stated")
+        yield Choice("data.rate", steps, "the steps of a series, in place of a rate")
+        yield Choice("data.resample", SHORTENED, f"series of more than {LONGEST} steps are shortened")
         steps = SHORTENED
     yield Choice("time_steps", steps, "as many as a time series has")
     kernel = min(KERNEL, steps)
@@ -160,17 +154,24 @@ def _for_tables(found: Found, batch: int, keys: Collection[str]) -> Iterator[Cho
 def _for_images(found: Found, batch: int, keys: Collection[str]) -> Iterator[Choice]:
     channels, height, width = found.input.shape
     augment = ["crop", "flip"] if channels == 3 else ["shift"]
-    reason = "colour images mean the same mirrored" if channels == 3 else "grey images may be of letters or digits"
+    reason = "mirrored colour images show the same" if channels == 3 else "grey images may show letters or digits"
     yield Choice("data.augment", augment, reason)
-    # Of the residual network that starts: 16 channels at the images' size, and half as many values at each later stage.
-    yield _rule(4, batch, 2 * 16 * height * width * 2)
+    yield _rule(4, batch, _residual_values(height, width))
     yield from _optimizer()
 
 
 def _for_events(found: Found, batch: int, keys: Collection[str]) -> Iterator[Choice]:
     _, height, width = found.input.shape
-    yield _rule(8, batch, 2 * 16 * height * width * 2)
+    yield _rule(8, batch, _residual_values(height, width))
     yield from _optimizer()
+
+
+def _residual_values(height: int, width: int) -> int:
+    """Count the values that the base's residual network gives at one step.
+
+    Its first stage has two layers of 16 channels at the images' size, and each later stage half as many values.
+    """
+    return 2 * (2 * 16 * height * width)
 
 
 _OF_KINDS = {"image": _for_images, "series": _for_series, "table": _for_tables, "events": _for_events}
@@ -185,4 +186,5 @@ _BELONGS = {
 
 
 def _covers(given: str, key: str) -> bool:
+    """Whether an override of one key replaces the choice of another, or what that choice follows from."""
     return any(one == given or one.startswith(f"{given}.") for one in (key, _BELONGS.get(key, key)))

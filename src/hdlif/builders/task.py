@@ -62,8 +62,8 @@ def checked_task(recipe: Recipe) -> Checked[Task]:
     checked_metrics(kind, arguments)
     each = recipe.task.arguments.get("combine") == "each"
     given, wanted = target_of(recipe), target_taken(kind, each=each)
-    # A task that classifies takes numbers of steps, too.
-    if kind in TASKS and (given.partition("_and_")[0] if wanted == "class" else given) != wanted:
+    taken = ("class", "class_and_steps") if wanted == "class" else (wanted,)
+    if kind in TASKS and given not in taken:
         raise RecipeError(
             f'task.kind = "{kind}" learns {_SAID[wanted]}, and data.kind = "{recipe.data.kind}" gives {_SAID[given]}; '
             f"--set {_FITTING[given]}, or take other data"

@@ -67,7 +67,7 @@ def load_with_data(
 def _following_from_data(
     overrides: Sequence[str], *, data: str | None, data_root: Path | None, say: Callable[[str], None]
 ) -> tuple[Recipe, Found]:
-    """The recipe that follows from data of the user's own, with its choices printed; see `builders.defaults`."""
+    """Return the recipe that follows from data of the user's own, and print its choices; see `builders.defaults`."""
     if data is None:
         raise RecipeError("neither a recipe nor data are named; give RECIPE (`hdlif recipes ls`) or --data PATH")
     if data in builders.DATA:
@@ -100,7 +100,7 @@ def _following_from_data(
 
 
 def _name_of(data: str) -> str:
-    """What a run on data is called: the stem of a file or the name of a folder, of module:Name the name."""
+    """Return the name of a run on data: the stem of a file, the name of a folder, or the Name of module:Name."""
     name = Path(data.rpartition(":")[2] if builders.is_items(data) else os.path.abspath(data)).stem  # noqa: PTH100
     return re.sub(r"[^\w.-]+", "_", name).strip(".") or "data"
 

@@ -553,7 +553,7 @@ class Training:
 
     def _compare_modes(self) -> None:
         """Warn if the network does far worse in eval mode, which is deployed, than in train mode."""
-        # Streams are normalised alike in both; a signal that came with the last epoch has what it stops finished.
+        # Streams are normalised alike in both modes. After a signal, a training that is complete only has to end.
         if self.streams is not None or self.pending.number is not None:
             return
         with self._measurable() as sample:
