@@ -9,9 +9,9 @@ it is the last child. What does not take part runs by itself, on tensors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +26,6 @@ from hdlif.kernels.plain import is_plain, is_watched
 from hdlif.nn.fused import fused_by
 from hdlif.nn.steps import Steps
 from hdlif.nn.synapses import QuantConv2d
-
-if TYPE_CHECKING:
-    from hdlif.nn.state import Scope, State
 
 WORTH_NORMALISING = 2**14
 """Entries of maps from which on a norm's own pass takes less time than PyTorch's operations."""
@@ -58,8 +55,8 @@ class Firing:
         raise NotImplementedError
 
     def run_in_chain(
-        self, maps: Tensor, norm: Rows | None, state: State | None, steps: range, *, codes: bool
-    ) -> tuple[Tensor | CodedSpikes, State | None] | None:
+        self, maps: Tensor, norm: Rows | None, state: Mapping[str, Any] | None, steps: range, *, codes: bool
+    ) -> tuple[Tensor | CodedSpikes, Mapping[str, Any] | None] | None:
         """The steps of a chunk.
 
         Args:
@@ -70,6 +67,30 @@ class Firing:
             as of a forward pass; None where the kernels do not serve, or a spike is no number, and no state was made.
         """
         raise NotImplementedError
+
+
+class Running(Protocol):
+    """What runs the children of a module on one chunk: `hdlif.nn.Scope`."""
+
+    def __call__(self, name: str, x: Tensor) -> Tensor:
+        """Run a child by itself."""
+
+    def child(self, name: str) -> nn.Module:
+        """The child of that name."""
+
+    def ran(self, name: str) -> None:
+        """Note that a child has run."""
+
+    def weight_of(self, layer: nn.Module) -> Tensor | None:
+        """What runs in place of a layer's own weights, if anything."""
+
+    def given_to(self, name: str) -> Mapping[str, Any] | None:
+        """The state that a child starts from."""
+
+    def keep(
+        self, name: str, child: nn.Module, given: Mapping[str, Any] | None, state: Mapping[str, Any] | None
+    ) -> None:
+        """Keep the state of a child after the chunk."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +176,7 @@ def may_run_as_one(x: Tensor, carried: Steps) -> bool:
     )
 
 
-def run_chain(run: Scope, steps: range, x: Tensor, names: Sequence[str], plus: Callable[[], Tensor] | None) -> Tensor:
+def run_chain(run: Running, steps: range, x: Tensor, names: Sequence[str], plus: Callable[[], Tensor] | None) -> Tensor:
     """What the last of these children of a scope gives, plus what is added to it."""
     chain = _Chain(run, steps, names, plus)
     value: Value = x
@@ -172,7 +193,7 @@ class _Chain:
         plus: gives what is added to what the last one gives; it is called right before or behind that one.
     """
 
-    def __init__(self, run: Scope, steps: range, names: Sequence[str], plus: Callable[[], Tensor] | None) -> None:
+    def __init__(self, run: Running, steps: range, names: Sequence[str], plus: Callable[[], Tensor] | None) -> None:
         self._run, self._steps, self._names, self._plus = run, steps, names, plus
         self._is_added = False
         self._children = [run.child(name) for name in names]

@@ -8,13 +8,19 @@ remembers the synapse's input.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from hdlif.errors import TrainingError
+from hdlif.nn.modes import dtype_of, evaluation_mode
 from hdlif.nn.per_step import PerStep
 from hdlif.nn.state import Neuron, Reads, Temporal, stated_ways
-from hdlif.nn.wiring import WATCHED, wiring_of
+from hdlif.nn.steps import carrying
+from hdlif.nn.wiring import Wiring
+
+WATCHED = 2
+"""Steps that are run to see a network's wiring: in the second, what a child gave in the first may be read."""
 
 
 def is_synapse(module: nn.Module) -> bool:
@@ -50,6 +56,24 @@ def remembered(model: nn.Module, x: Tensor | None = None, time_steps: int = WATC
     reading = _Reading(lambda: {} if x is None else wiring_of(model, x, time_steps))
     reading.before(model, "", after=False)
     return {name: module for name, module in model.named_modules(remove_duplicate=False) if name in reading.found}
+
+
+def wiring_of(model: nn.Module, x: Tensor, time_steps: int) -> Mapping[nn.Module, Mapping[str, tuple[str, ...]]]:
+    """What the children of each module of a network read, as a pass of one sample shows; the network stays as it is.
+
+    Args:
+        x: [T or 1, B, ...].
+    """
+    wiring = Wiring()
+    dtype = dtype_of(model, x)
+    state = None
+    with evaluation_mode(model), torch.enable_grad():
+        for t in range(min(WATCHED, time_steps)):
+            step = x[:, :1] if len(x) == 1 else x[t : t + 1, :1]
+            start = wiring.entered(model, step.detach().to(dtype).requires_grad_())
+            y, state = model(start, state, steps=carrying(range(t, t + 1), wiring=wiring))
+            wiring.left(model, y)
+    return wiring.reads
 
 
 class _Reading:

@@ -7,14 +7,7 @@ what a child is given to what other children gave; a value without a gradient le
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-
-from hdlif.nn.modes import dtype_of, evaluation_mode
-from hdlif.nn.steps import carrying
-
-WATCHED = 2
-"""Steps that are run: in the second, what a child gave in the first may be read."""
 
 
 class Wiring:
@@ -73,21 +66,3 @@ class Wiring:
                 read[source] = None
             else:
                 nodes += [one for one, _ in node.next_functions]
-
-
-def wiring_of(model: nn.Module, x: Tensor, time_steps: int) -> Mapping[nn.Module, Mapping[str, tuple[str, ...]]]:
-    """What the children of each module of a network read, as a pass of one sample shows; the network stays as it is.
-
-    Args:
-        x: [T or 1, B, ...].
-    """
-    wiring = Wiring()
-    dtype = dtype_of(model, x)
-    state = None
-    with evaluation_mode(model), torch.enable_grad():
-        for t in range(min(WATCHED, time_steps)):
-            step = x[:, :1] if len(x) == 1 else x[t : t + 1, :1]
-            start = wiring.entered(model, step.detach().to(dtype).requires_grad_())
-            y, state = model(start, state, steps=carrying(range(t, t + 1), wiring=wiring))
-            wiring.left(model, y)
-    return wiring.reads
