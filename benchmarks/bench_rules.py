@@ -31,7 +31,7 @@ from hdlif import builders
 from hdlif.accounting import UpdateCost, update_cost
 from hdlif.commands.tables import aligned
 from hdlif.config import Recipe, load_recipe
-from hdlif.learning import Plan, Rule
+from hdlif.learning import Plan
 from hdlif.learning.coherence import Drawn
 from hdlif.measure.peak_memory import peak_memory
 from hdlif.training import Updater, sgd
@@ -93,14 +93,14 @@ LAWS = {
 class Network:
     """A recipe's network, with a batch of random images and what updates it."""
 
-    def __init__(self, recipe: Recipe, ruled: Callable[[Rule], Rule] = lambda rule: rule) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         torch.manual_seed(recipe.seed)
         self.model, self.rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
         training = recipe.training
         # A rate at which no number of updates on noise makes the loss infinite.
         optimizer = sgd(self.model, learning_rate=1e-4, momentum=training.momentum, weight_decay=training.weight_decay)
         fabric = Fabric(accelerator="cpu", devices=1, precision=training.precision)
-        self.update = Updater(fabric, self.model, optimizer, ruled(self.rule))
+        self.update = Updater(fabric, self.model, optimizer, self.rule)
         generator = torch.Generator().manual_seed(recipe.seed)
         self.x, self.target = builders.random_batch(recipe, generator)
         self.plans = (

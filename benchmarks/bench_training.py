@@ -1,16 +1,15 @@
 """What an update of a convolutional network costs: by our rules, beside SpikingJelly, snnTorch and plain PyTorch.
 
-    python benchmarks/bench_training.py [--networks resnet18,vgg_snn,fashion_mnist] [--width N] [--rows "NAME;..."]
+    python benchmarks/bench_training.py [--networks resnet18,vgg_snn] [--width N] [--rows "NAME;..."]
                       [--batch-sizes 16,64,128] [--time-steps 1,4,8,16,64] [--threads N] [--device cpu|cuda]
                       [--measure peak,time] [--rounds N] [--repeats N] [--ratios clock|cpu] [--out FILE.json]
 
 resnet18: pre-activation ResNet-18 with the CIFAR stem, on 3x32x32, constant in time, of 100 classes. vgg_snn: VGG-SNN
-on T frames of 2x48x48 of 10 classes. fashion_mnist: six convolutions, of 32, 64 and 128 channels, on 1x28x28, constant
-in time, of 10 classes. They are those of the recipes `cifar100_resnet18_hdlif`, `dvs_cifar10_vgg_snn_hdlif` and
-`fashion_mnist_hdlif`, with one batch norm for all steps; the peers' are the same layers in the same order, with as many
-weights (training_peers.py says how each trains). Inputs and weights are random: the compressed rows, which skip zeros,
-depend on how many spikes there are, and "density" is the share that is not 0 in the first steps. A trained network has
-fewer.
+on T frames of 2x48x48 of 10 classes. They are those of the recipes `cifar100_resnet18_hdlif` and
+`dvs_cifar10_vgg_snn_hdlif`, with one batch norm for all steps; the peers' are the same layers in the same order, with
+as many weights (training_peers.py says how each trains). Inputs and weights are random: the compressed rows, which skip
+zeros, depend on how many spikes there are, and "density" is the share that is not 0 in the first steps. A trained
+network has fewer.
 
 Rows: HD-LIF learns a λ and θ for each layer and step, LIF has fixed ones, as the peers' has; "w1.5 s4" has ternary
 weights and 4-bit spikes. Our neurons run on the path "fused", or ", path steps" behind a name, and the steps of a
@@ -94,11 +93,7 @@ from training_peers import (
     weighted_layers,
 )
 
-RECIPES = {
-    "resnet18": "cifar100_resnet18_hdlif",
-    "vgg_snn": "dvs_cifar10_vgg_snn_hdlif",
-    "fashion_mnist": "fashion_mnist_hdlif",
-}
+RECIPES = {"resnet18": "cifar100_resnet18_hdlif", "vgg_snn": "dvs_cifar10_vgg_snn_hdlif"}
 """By network."""
 PLANS = 4
 """Timed of a rule that draws."""
@@ -229,7 +224,7 @@ def recipe_of(row: Row, cell: Cell, width: int) -> Recipe:
     if cell.network == "resnet18":
         overrides.append(f"model.width={width}")
     else:
-        overrides.append(f"model.plan={json.dumps(plan_of(cell.network, width))}")
+        overrides.append(f"model.plan={json.dumps(plan_of(width))}")
     # The peers' criterion has none.
     overrides.append("training.label_smoothing=0")
     if row.rule == OF_WINDOW:

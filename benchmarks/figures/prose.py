@@ -9,7 +9,6 @@ from figures.records import record
 from figures.registry import figure
 from figures.tables.coherence import setting_of
 from figures.tables.digits import paired
-from figures.tables.training import cells
 
 OWN = "ablations/fashion_mnist"
 OTHER = "ablations/fashion_mnist_matched"
@@ -172,31 +171,6 @@ figure("energy/lif_one_bit")(lambda: f"{_published('LIF 1.5-bit') / 32:.3f}")
 figure("energy/hdlif_published")(lambda: f"{_published(COMPRESSED):.3f}")
 
 
-FASTER = {
-    "compressed": "HD-LIF w1.5 s4 random step",
-    "fp32": "HD-LIF random step",
-    "naive": "naive random step",
-    "stbp": "HD-LIF STBP",
-    "sltt": "HD-LIF SLTT",
-}
-DIGITS = {"compressed": 1, "fp32": 1, "naive": 1, "stbp": 2, "sltt": 2}
-
-
-def _faster(name: str, steps: int, other: str, digits: int) -> None:
-    def said() -> str:
-        found: dict[str, Any] = cells(record("training_resnet18"), 16, steps)[FASTER[name]]
-        return f"{found['beside']['clock'][other][1]:.{digits}f}"
-
-    figure(f"faster/{name}/{steps}/{other.split()[-1]}")(said)
-
-
-for _steps in (4, 16):
-    for _name, _digits in DIGITS.items():
-        _faster(_name, _steps, "fastest peer", _digits)
-    _faster("compressed", _steps, "naive", 1)
-    _faster("fp32", _steps, "naive", 2)
-
-
 def _slope(peaks: dict[str, float], start: str, end: str) -> float:
     """Megabytes a time step."""
     return (peaks[end] - peaks[start]) / 1e6 / (int(end) - int(start))
@@ -226,21 +200,6 @@ figure("memory_series/stbp_slope")(lambda: f"{_slope(_curve('memory_series')['ST
 figure("memory_series/stbp_over_step")(
     lambda: f"{_curve('memory_series')['STBP']['4096'] / _curve('memory_series')['random step']['4096']:.0f}"
 )
-
-
-def _stbp_ratios(library: str) -> list[float]:
-    """How many times as fast as a library's STBP: medians of rounds, of LIF and HD-LIF at each T."""
-    found = record("series_training")["seconds"]["now"]
-    return [
-        statistics.median(a / b for a, b in zip(theirs, found[f"{neuron}, STBP"][steps], strict=True))
-        for neuron in ("HD-LIF", "LIF")
-        for steps, theirs in found[f"{library}, STBP"].items()
-    ]
-
-
-for _library in ("SpikingJelly", "snnTorch"):
-    figure(f"series_training/{_library}/least")(lambda of=_library: f"{min(_stbp_ratios(of)):.1f}")  # type: ignore[misc]
-    figure(f"series_training/{_library}/most")(lambda of=_library: f"{max(_stbp_ratios(of)):.1f}")  # type: ignore[misc]
 
 
 RANGES = (

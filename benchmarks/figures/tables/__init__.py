@@ -14,7 +14,6 @@ from figures.tables import (
     rules,
     runtime,
     series,
-    training,
     unseen,
 )
 
@@ -32,6 +31,5 @@ __all__ = [
     "rules",
     "runtime",
     "series",
-    "training",
     "unseen",
 ]

@@ -2,7 +2,7 @@
 
 glibc takes every block above 32 MiB, and at first above 128 KiB, from the kernel and gives it back when it is freed. A
 training allocates the same activations at every update, so that each of their pages is zeroed by the kernel and mapped
-again each time, a fifth of the time of a small training (docs/reference/results/memory.md).
+again each time (docs/reference/results/memory.md).
 """
 
 import contextlib

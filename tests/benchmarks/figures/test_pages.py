@@ -97,7 +97,7 @@ def test_table_of_two_machines_shows_both(folder: Path) -> None:
 
 
 def test_plot_has_the_same_bytes_each_time_and_follows_the_readers_colours() -> None:
-    plot = PLOTS["latency_density"]()
+    plot = PLOTS["memory"]()
     svg = drawn(plot)
     assert svg == drawn(plot)
     assert digest_of(svg) == plot.digest

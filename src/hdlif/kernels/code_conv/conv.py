@@ -46,8 +46,7 @@ class Shares(NamedTuple):
 def most_spikes(instruction_set: str, channels: int, *, is_winograd: bool) -> Shares:
     """The shares up to which the kernels' gradients are the faster ones: of the weights, and of the input.
 
-    Dense ones gain more from wide registers, and most where they are Winograd's (benchmarks/bench_code_conv.py and
-    bench_winograd.py).
+    Dense ones gain more from wide registers, and most where they are Winograd's.
 
     Args:
         channels: of the output.
