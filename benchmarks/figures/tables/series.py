@@ -7,15 +7,16 @@ from figures.markdown import of_values, table
 from figures.registry import Record
 from figures.registry import table as registered
 
-PEERS = ("GRU", "GRU behind its front", "random forest", "persistence")
+PEERS = ("GRU", "random forest")
 
 
-def _quality(cells: list[dict[str, Any]], metric: str) -> str:
-    values = [cell["metrics"][metric] if "metrics" in cell else cell[metric] for cell in cells]
-    return of_values(values, ".1f", 100) if metric == "accuracy" else of_values(values, ".4f")
+def _accuracy(cell: dict[str, Any]) -> float:
+    found: float = cell["metrics"]["accuracy"] if "metrics" in cell else cell["accuracy"]
+    return found
 
 
-def _beside(record: Record, chosen: str, metric: str = "accuracy") -> str:
+def beside_peers(record: Record, chosen: str) -> str:
+    """Write the recipes of a set, and then its peers."""
     cells = record["cells"][chosen]
     ordered = [*(name for name in cells if name not in PEERS), *(name for name in PEERS if name in cells)]
     lines = []
@@ -23,31 +24,14 @@ def _beside(record: Record, chosen: str, metric: str = "accuracy") -> str:
         seeds = list(cells[name].values())
         mean = {key: statistics.mean(cell[key] for cell in seeds) for key in ("parameters", "cpu_seconds", "stored_kb")}
         counts = [f"{round(mean['parameters']):,}", f"{mean['cpu_seconds']:.0f}", f"{mean['stored_kb']:,.0f}"]
-        lines.append([name, _quality(seeds, metric), *counts])
-    return table([chosen, "accuracy %" if metric == "accuracy" else metric, "parameters", "CPU s", "stored kB"], lines)
+        lines.append([name, of_values([_accuracy(cell) for cell in seeds], ".1f", 100), *counts])
+    return table([chosen, "accuracy %", "parameters", "CPU s", "stored kB"], lines)
 
 
-for _record, _sets, _metric in (
-    ("series", ("hapt", "voices"), "accuracy"),
-    ("series_vowels", ("vowels",), "accuracy"),
-    ("hapt_companded", ("hapt_companded",), "accuracy"),
-    ("long_series", ("delayed_xor", "copy", "digits_pixels"), "accuracy"),
-    ("forecasts", ("mackey_glass", "hapt_next"), "rmse"),
-):
-    for _set in _sets:
-        registered(f"beside_gru_{_set}", _record)(
-            lambda record, chosen=_set, metric=_metric: _beside(record, chosen, metric)  # type: ignore[misc]
-        )
-
-
-@registered("hapt_features", "hapt_features")
-def _(record: Record) -> str:
-    lines = []
-    for name, fits in record["models"].items():
-        accuracy, of_basic = ([fit[key] for fit in fits] for key in ("accuracy", "accuracy_of_basic"))
-        swapped = statistics.mean(fit["sitting_or_standing_for_the_other"] for fit in fits)
-        lines.append([name, of_values(accuracy, ".1f", 100), f"{statistics.mean(of_basic):.1%}"[:-1], f"{swapped:.0f}"])
-    return table(["", "accuracy %", "six activities, %", "sitting for standing, and back"], lines)
+for _set, _record in (("hapt", "series"), ("voices", "series"), ("vowels", "series_vowels")):
+    registered(f"beside_gru_{_set}", _record)(
+        lambda record, chosen=_set: beside_peers(record, chosen)  # type: ignore[misc]
+    )
 
 
 ACTIVITIES = ("lying", "sitting", "standing", "walking", "walking downstairs", "walking upstairs")
