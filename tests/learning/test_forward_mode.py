@@ -12,6 +12,7 @@ import own_neurons
 from hdlif.errors import TrainingError
 from hdlif.learning import SLTT, STBP, Carry, ForwardMode, Rule, coherence
 from hdlif.learning.coherence import loss_of_each
+from hdlif.learning.eligibility.drives import Drive, Slope, drive_of
 from hdlif.nn import (
     GLIF,
     HDLIF,
@@ -39,7 +40,6 @@ from hdlif.nn import (
     Temporal,
     Ternary,
 )
-from hdlif.nn.eligibility.drives import Drive, Slope, drive_of
 from hdlif.tasks import Classify
 from small_networks import assert_close, gradients, tiny_resnet
 

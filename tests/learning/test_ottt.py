@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.functional import DetachedReset
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, OTTTCriterion, Plan, StochasticStep
+from hdlif.learning.paths import remembered
+from hdlif.learning.traced_pass import Synapse, TraceRule
+from hdlif.learning.traces import Traces
 from hdlif.models import Place, resnet
 from hdlif.models.blocks import AttentionBlockI, AttentionBlockII
 from hdlif.nn import (
@@ -31,9 +34,7 @@ from hdlif.nn import (
     Ternary,
     carrying,
 )
-from hdlif.nn.paths import remembered
 from hdlif.nn.state import Paths
-from hdlif.nn.traces import Synapse, TraceRule, Traces
 from small_networks import assert_close, gradients, tiny_resnet
 
 STEPS = 5
@@ -204,7 +205,7 @@ def test_traced_synapse_keeps_value_and_input_gradient_and_learns_from_the_trace
     def run(values: Tensor, traces: Traces | None = None) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         values = values.clone().requires_grad_()
         net.zero_grad()
-        y, _ = net(values, None, carrying(range(STEPS), traces=traces))
+        y, _ = net(values, None, carrying(range(STEPS), observers=[traces] if traces else []))
         weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(5), dtype=y.dtype)
         (y * weights).sum().backward()
         assert values.grad is not None
@@ -223,7 +224,7 @@ def passed(net: nn.Module, x: Tensor, traces: Traces | None = None) -> dict[str,
     """The output of one chunk, and the gradients of a fixed linear function of it."""
     x = x.clone().requires_grad_()
     net.zero_grad()
-    y, _ = net(x, None, carrying(range(len(x)), traces=traces))
+    y, _ = net(x, None, carrying(range(len(x)), observers=[traces] if traces else []))
     (y * torch.randn(y.shape, generator=torch.Generator().manual_seed(5), dtype=y.dtype)).sum().backward()
     assert x.grad is not None
     return {"output": y.detach(), "input": x.grad, **gradients(net)}
@@ -615,10 +616,10 @@ def test_paths_that_the_forward_pass_does_not_take_are_refused() -> None:
 def test_chunk_of_steps_equals_chunks_of_one_with_traces() -> None:
     net, x = Stack(6, 8), frames()
     traces = Traces(synapses(net), TraceRule(LEAK))
-    whole, _ = net(x, steps=carrying(range(STEPS), traces=traces))
+    whole, _ = net(x, steps=carrying(range(STEPS), observers=[traces]))
     state, parts = None, []
     for t in range(STEPS):
-        y, state = net(x[t : t + 1], state, steps=carrying(range(t, t + 1), traces=traces))
+        y, state = net(x[t : t + 1], state, steps=carrying(range(t, t + 1), observers=[traces]))
         parts.append(y)
     assert state is not None
     assert set(state["body"]) == {"fc0", "act0"}  # type: ignore[arg-type]
@@ -662,9 +663,9 @@ def test_state_that_is_no_trace_is_refused() -> None:
     net, x = Sequential({"fc": QuantLinear(6, 2)}).double(), frames()
     traces = Traces(synapses(net), TraceRule(0.5))
     with pytest.raises(StateError, match="it must be one tensor, 'trace'"):
-        net(x, {"fc": {"potential": x[0]}}, carrying(range(STEPS), traces=traces))
+        net(x, {"fc": {"potential": x[0]}}, carrying(range(STEPS), observers=[traces]))
     with pytest.raises(ShapeError, match=r"trace has shape \[2, 6\], the input of this step \[4, 6\]"):
-        net(x, {"fc": {"trace": x[0, :2]}}, carrying(range(STEPS), traces=traces))
+        net(x, {"fc": {"trace": x[0, :2]}}, carrying(range(STEPS), observers=[traces]))
 
 
 def test_narrow_arithmetic_is_that_of_the_plain_synapse() -> None:
@@ -674,7 +675,7 @@ def test_narrow_arithmetic_is_that_of_the_plain_synapse() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         plain, _ = net(x, None, range(1))
         traces = Traces(synapses(net), TraceRule(0.5))
-        y, _ = net(x, None, carrying(range(1), traces=traces))
+        y, _ = net(x, None, carrying(range(1), observers=[traces]))
     assert y.dtype == plain.dtype == torch.bfloat16
     assert torch.equal(y, plain)
     y.float().sum().backward()

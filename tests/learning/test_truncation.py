@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from hdlif import builders
 from hdlif.learning import OTTT, Plan, Rule, StepWeights, StochasticStep, StochasticWindow, Uniform
+from hdlif.learning.paths import remembered
+from hdlif.learning.traced_pass import TraceRule
+from hdlif.learning.traces import Traces
 from hdlif.models import Network
 from hdlif.nn import PerStep, State, carrying, detach
-from hdlif.nn.paths import remembered
-from hdlif.nn.traces import TraceRule, Traces
 from small_networks import assert_close, gradients, tensors_of
 from small_recipes import built, neurons, recipe
 
@@ -114,7 +115,7 @@ def traces_of(rule: Rule, net: Network) -> Traces | None:
 
 
 def run(net: Network, t: int, state: State | None, traces: Traces | None = None) -> tuple[Tensor, State | None]:
-    logits, after = net(frames()[t : t + 1], state, steps=carrying(range(t, t + 1), traces=traces))
+    logits, after = net(frames()[t : t + 1], state, steps=carrying(range(t, t + 1), observers=[traces] if traces else []))
     return logits[0], after
 
 

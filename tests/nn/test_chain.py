@@ -34,14 +34,14 @@ from hdlif.nn import (
     chain,
     detach,
 )
-from hdlif.nn import state as state_module
+from hdlif.nn import scope as scope_module
 from hdlif.nn.synapses import Binary, Integer, Ternary
 
 TIME_STEPS = 4
 
 
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state_module, "may_run_as_one", lambda *_: False)
+    monkeypatch.setattr(scope_module, "may_run_as_one", lambda *_: False)
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from hdlif.learning.traced_pass import TraceRule
+from hdlif.learning.traces import Traces
 from hdlif.measure.convolutions import FAULTY, TOLERANCE, Shape, shipped_convolutions
 from hdlif.nn import QuantConv2d, Sequential, Ternary
 from hdlif.nn.layout import contiguous, lay_out, must_stay_contiguous
 from hdlif.nn.steps import carrying
-from hdlif.nn.traces import TraceRule, Traces
 
 SWITCHES = {
     "as it is": {},
@@ -149,7 +150,7 @@ def test_such_a_layer_sees_contiguous_tensors_alone(monkeypatch: pytest.MonkeyPa
     x = torch.randn(2, 5, 3, 8, 8)
     x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).view(x.shape)
     traces = Traces({} if leak is None else {"1": model[1]}, TraceRule(leak or 0.0))
-    y, _ = model(x, None, carrying(range(2), traces=traces))
+    y, _ = model(x, None, carrying(range(2), observers=[traces]))
     y.sum().backward()
     assert seen[-1] == (True, True)
     assert is_contiguous(model[1].weight.grad)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from hdlif.errors import TrainingError
 from hdlif.learning import OTTT
+from hdlif.learning.paths import remembered
 from hdlif.nn import HDLIF, LIF, ParallelHDLIF, Scope, Temporal
-from hdlif.nn.paths import remembered
 
 T = 2
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from hdlif.functional import binarize_weight, ternarize_weight
 from hdlif.learning import SLTT, Rule, StochasticStep
+from hdlif.learning.traced_pass import TraceRule
+from hdlif.learning.traces import Traces
 from hdlif.nn import (
     HDLIF,
     Binary,
@@ -27,7 +29,6 @@ from hdlif.nn import (
     carrying,
     detach,
 )
-from hdlif.nn.traces import TraceRule, Traces
 from small_networks import assert_close, gradients, tiny_resnet
 
 

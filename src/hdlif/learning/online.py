@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, loss_at, loss_of_steps
+from hdlif.learning.eligibility import Eligibility
+from hdlif.learning.paths import unwrapped
 from hdlif.learning.rule import Carry, Plan, Step, chunk, standing
+from hdlif.learning.traces import Traces
 from hdlif.nn import HeldWeights, State, carrying, detach
-from hdlif.nn.eligibility import Eligibility
-from hdlif.nn.paths import unwrapped
-from hdlif.nn.state import check_cuts
-from hdlif.nn.traces import Traces
+from hdlif.nn.scope import check_cuts
 
 
 def online_steps(
@@ -47,10 +47,11 @@ def online_steps(
     held = HeldWeights(model) if one_update else None
     # Nothing to carry leaves a plain range, which is the fastest.
     weights = (held.weights or None) if held is not None else None
+    observers = [one for one in (traces, eligibility) if one is not None]
 
     def run(first: int, stop: int) -> range:
         steps = range(before + first, before + stop)
-        return carrying(steps, weights=weights, traces=traces, eligibility=eligibility)
+        return carrying(steps, weights=weights, observers=observers)
 
     for t, update in zip(plan.steps, plan.updates, strict=True):
         state = without_graph(model, x, state, run(start, t), span, before=before)
@@ -94,13 +95,13 @@ def cut_chunks(
     Raises:
         TrainingError: a module keeps a state and does not cut time within a chunk; before anything is learned.
     """
-    held = HeldWeights(model)
+    held, observers = HeldWeights(model), [one for one in (traces, eligibility) if one is not None]
     state, before = standing(carry)
     first, last = plan.steps[0], plan.time_steps
 
     def run(start: int, stop: int) -> range:
         steps = range(before + start, before + stop)
-        return carrying(steps, weights=held.weights or None, traces=traces, eligibility=eligibility, cut=True)
+        return carrying(steps, weights=held.weights or None, observers=observers, cut=True)
 
     if first:
         state = without_graph(model, x, state, run(0, first), span, before=before)

@@ -24,7 +24,7 @@ from hdlif.kernels.batch_norm import Moments, Norm, Rows, applied, applied_with_
 from hdlif.kernels.code_conv import CodedSpikes, convolved_with_moments, summed
 from hdlif.kernels.plain import is_plain, is_watched
 from hdlif.nn.fused import fused_by
-from hdlif.nn.steps import Steps
+from hdlif.nn.steps import Pass
 from hdlif.nn.synapses import QuantConv2d
 
 WORTH_NORMALISING = 2**14
@@ -158,15 +158,13 @@ class Maps:
 Value = Tensor | CodedSpikes | Maps
 
 
-def may_run_as_one(x: Tensor, carried: Steps) -> bool:
+def may_run_as_one(x: Tensor, carried: Pass) -> bool:
     """Whether children may run as one at all: in float32 where there are kernels, and with nothing that sees what they
     give."""
     return (
         not torch.compiler.is_compiling()
-        and carried.traces is None
         and carried.gather is None
-        and carried.wiring is None
-        and carried.eligibility is None
+        and not carried.observers
         and not carried.measures
         and not carried.by_average
         and _are_maps(x)

@@ -329,7 +329,7 @@ class ParallelHDLIF(SteppedNeuron):
         else:
             spike = self.equation()(current, *rows)
         spikes = emitted(spike, self.quantizer, is_relu=self.emits_relu()).to(x.dtype)
-        return self.reached(spikes, x, [], steps, rows), None
+        return self.observed(spikes, x, [], steps, rows), None
 
     def equation(self) -> Step:
         return parallel_hd_lif_step

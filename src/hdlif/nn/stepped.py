@@ -15,7 +15,6 @@ from hdlif.kernels.batch_norm import Rows
 from hdlif.kernels.chunk import FusedStep
 from hdlif.kernels.code_conv import CodedSpikes, Codes
 from hdlif.nn.chain import Firing
-from hdlif.nn.eligibility import Derivatives
 from hdlif.nn.fused import Fusing, Path, can_be_fused, is_followed, shared_rows
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
@@ -151,7 +150,7 @@ class SteppedNeuron(Neuron, Firing):
                 spikes, kept = self._scanned(current, kept, rows, steps)
         after = dict(zip(self.states, kept, strict=True))
         emits = emitted(self.joined(spikes), self.quantizer, is_relu=self.emits_relu()).to(x.dtype)
-        return self.reached(emits, x, before, steps, rows), after or None
+        return self.observed(emits, x, before, steps, rows), after or None
 
     def runs_in_chains(self, device: torch.device, steps: int, entries: int) -> bool:
         return (
@@ -220,41 +219,17 @@ class SteppedNeuron(Neuron, Firing):
 
     def _can_run_fused(self, steps: range) -> bool:
         """Whether a chunk needs no more of its states than the last ones; a network that cannot be cut is not cut."""
-        return not carried(steps).cut or (self.cuts() and carried(steps).eligibility is None)
+        return not carried(steps).cut or (
+            self.cuts() and not any(observer.reads_states for observer in carried(steps).observers)
+        )
 
-    def reached(
+    def observed(
         self, spikes: Tensor, x: Tensor, before: Sequence[Tensor], steps: range, rows: Sequence[Tensor]
     ) -> Tensor:
-        """The spikes of a chunk, whose gradient reaches what earlier steps have left where that is carried along.
-
-        Args:
-            before: the states before each step, [K, B, ...].
-        """
-        eligibility = carried(steps).eligibility
-        return spikes if eligibility is None else eligibility.passed(self, x, before, steps, rows, spikes)
-
-    def derivatives(self, current: Tensor, states: Sequence[Tensor], rows: Sequence[Tensor]) -> list[Derivatives]:
-        """Of each step's spikes, as emitted, and of each state after it, by all that the step is given; no graph.
-
-        Args:
-            current: [K, B, N, ...].
-            states: those before each step, each shaped like the current.
-            rows: the parameters at the steps, broadcastable to it.
-        """
-        dtype = states[0].dtype if states else current.dtype
-        with torch.enable_grad():
-            given = [current, *states, *(row.expand(current.shape) for row in rows)]
-            leaves = [value.detach().to(dtype).requires_grad_() for value in given]
-            spike, *after = self.stepped(0, range(1), *leaves)
-            found = []
-            for value in (emitted(spike, self.quantizer), *after):
-                by: Sequence[Tensor | None] = [None] * len(leaves)
-                if isinstance(value, Tensor) and value.requires_grad:
-                    # Each neuron by itself, so that the sum has the derivative of each.
-                    by = torch.autograd.grad(value.sum(), leaves, retain_graph=True, allow_unused=True)
-                flat = [None if one is None else one.flatten(2) for one in by]
-                found.append(Derivatives(flat[0], flat[1 : 1 + len(states)], flat[1 + len(states) :]))
-        return found
+        """The spikes of a chunk as observers of the pass have them; arguments as of `Observer.emitted`."""
+        for observer in carried(steps).observers:
+            spikes = observer.emitted(self, spikes, x, before, steps, rows)
+        return spikes
 
     def _scanned(
         self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range

@@ -1,7 +1,8 @@
-"""A synapse's pass with a trace: the plain values, and the weight gradient from the trace (`hdlif.nn.traces`)."""
+"""A synapse's pass with a trace: the plain values, and the weight gradient from the trace (`hdlif.learning.traces`)."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,10 +16,19 @@ from hdlif.functional.once import once_differentiable
 from hdlif.nn.one_pixel import is_product
 from hdlif.nn.steps import carried
 from hdlif.nn.synapses import QuantLayer
-from hdlif.nn.traces import Synapse, TraceRule
 
+Synapse = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
+"""What can learn from a trace: convolutions and linear layers, quantised or not."""
 STILL = 1e-6
 """A potential that moves less than this in a step is still: its ratio has no meaning."""
+
+
+@dataclass(frozen=True)
+class TraceRule:
+    """How a trace decays: by `leak`, or as its neuron moves where that is known and `dynamic` is set."""
+
+    leak: float
+    dynamic: bool = False
 
 
 def drift(current: Tensor, potential: Tensor, leak: float) -> Tensor:

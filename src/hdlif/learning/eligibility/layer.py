@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from hdlif.nn.eligibility.derivatives import Derivatives, plus, state_jacobians, summed, times
-from hdlif.nn.eligibility.drives import Drive
+from hdlif.learning.eligibility.derivatives import Derivatives, plus, state_jacobians, summed, times
+from hdlif.learning.eligibility.drives import Drive
 
 _SAMPLES = 4
 """Whose traces are mixed at once: what is made beside those that are there stays small, and in the caches."""

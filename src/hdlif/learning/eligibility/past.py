@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hdlif.functional.once import once_differentiable
-from hdlif.nn.eligibility.derivatives import plus, state_adjoints, summed
-from hdlif.nn.eligibility.layer import Layer, Pending
+from hdlif.learning.eligibility.derivatives import plus, state_adjoints, summed
+from hdlif.learning.eligibility.layer import Layer, Pending
 
 
 class Past(torch.autograd.Function):

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hdlif.nn import SteppedNeuron
+from hdlif.nn.spikes import emitted
+
 
 @dataclass
 class Derivatives:
@@ -22,6 +25,32 @@ class Derivatives:
     by_current: Tensor | None
     by_state: Sequence[Tensor | None]
     by_row: Sequence[Tensor | None]
+
+
+def derivatives_of(
+    neuron: SteppedNeuron, current: Tensor, states: Sequence[Tensor], rows: Sequence[Tensor]
+) -> list[Derivatives]:
+    """Of each step's spikes, as emitted, and of each state after it, by all that the step is given; no graph.
+
+    Args:
+        current: [K, B, N, ...].
+        states: those before each step, each shaped like the current.
+        rows: the parameters at the steps, broadcastable to it.
+    """
+    dtype = states[0].dtype if states else current.dtype
+    with torch.enable_grad():
+        given = [current, *states, *(row.expand(current.shape) for row in rows)]
+        leaves = [value.detach().to(dtype).requires_grad_() for value in given]
+        spike, *after = neuron.stepped(0, range(1), *leaves)
+        found = []
+        for value in (emitted(spike, neuron.quantizer), *after):
+            by: Sequence[Tensor | None] = [None] * len(leaves)
+            if isinstance(value, Tensor) and value.requires_grad:
+                # Each neuron by itself, so that the sum has the derivative of each.
+                by = torch.autograd.grad(value.sum(), leaves, retain_graph=True, allow_unused=True)
+            flat = [None if one is None else one.flatten(2) for one in by]
+            found.append(Derivatives(flat[0], flat[1 : 1 + len(states)], flat[1 + len(states) :]))
+    return found
 
 
 def led_back(spike: Derivatives, states: Sequence[Derivatives], own: Tensor) -> list[Derivatives]:

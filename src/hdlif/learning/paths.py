@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from hdlif.errors import TrainingError
+from hdlif.learning.wiring import Wiring
 from hdlif.nn.modes import dtype_of, evaluation_mode
 from hdlif.nn.per_step import PerStep
-from hdlif.nn.state import Neuron, Reads, Temporal, stated_ways
+from hdlif.nn.state import Neuron, Paths, Reads, Temporal, inside
 from hdlif.nn.steps import carrying
-from hdlif.nn.wiring import Wiring
 
 WATCHED = 2
 """Steps that are run to see a network's wiring: in the second, what a child gave in the first may be read."""
@@ -71,9 +71,18 @@ def wiring_of(model: nn.Module, x: Tensor, time_steps: int) -> Mapping[nn.Module
         for t in range(min(WATCHED, time_steps)):
             step = x[:, :1] if len(x) == 1 else x[t : t + 1, :1]
             start = wiring.entered(model, step.detach().to(dtype).requires_grad_())
-            y, state = model(start, state, steps=carrying(range(t, t + 1), wiring=wiring))
+            y, state = model(start, state, steps=carrying(range(t, t + 1), observers=[wiring]))
             wiring.left(model, y)
     return wiring.reads
+
+
+def stated_ways(module: nn.Module) -> Paths | None:
+    """The paths that a module states; where it states what each child reads, each of these pairs."""
+    reads: Reads | None = getattr(module, "reads", None)
+    if reads is None:
+        paths: Paths | None = getattr(module, "paths", None)
+        return paths
+    return [[one for one in (source, child) if one] for child, sources in reads.items() for source in sources]
 
 
 class _Reading:
@@ -185,8 +194,3 @@ def _where(module: nn.Module, name: str) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names))
-
-
-def inside(name: str, child: str) -> str:
-    """The name of a child in the network, from that of its parent; "" is the network itself."""
-    return f"{name}.{child}" if name else child

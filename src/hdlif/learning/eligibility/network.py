@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Any, Literal, cast
 from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
 
 from hdlif.errors import TrainingError
-from hdlif.nn.eligibility.derivatives import led_back
-from hdlif.nn.eligibility.drives import (
+from hdlif.learning.eligibility.derivatives import derivatives_of, led_back
+from hdlif.learning.eligibility.drives import (
     Drive,
     Slope,
     Source,
@@ -23,32 +23,33 @@ from hdlif.nn.eligibility.drives import (
     weight_of,
     wide,
 )
-from hdlif.nn.eligibility.layer import Layer, Pending, carry_on
-from hdlif.nn.eligibility.past import Past
+from hdlif.learning.eligibility.layer import Layer, Pending, carry_on
+from hdlif.learning.eligibility.past import Past
+from hdlif.learning.paths import unwrapped
+from hdlif.nn import Neuron, SteppedNeuron
 from hdlif.nn.norm import BatchNorm2d
-from hdlif.nn.paths import unwrapped
+from hdlif.nn.observer import Observer
 from hdlif.nn.scaling import Affine
 from hdlif.nn.steps import carried
-
-if TYPE_CHECKING:
-    from hdlif.nn.stepped import SteppedNeuron
 
 WayBack = Literal["diagonal", "eprop"]
 """What a recurrent layer's eligibility knows of the way back through U: "diagonal", what a neuron leads back to itself
 (SnAp-1, Menick et al., ICLR 2021), or "eprop", nothing (Bellec et al. 2020)."""
 
 
-class Eligibility:
+class Eligibility(Observer):
     """The eligibilities of all layers of a network, kept from step to step of one sequence.
 
-    A forward pass is given this along with its steps (`carrying`), one step at a time or several that are cut from each
-    other (`Steps.cut`), and the losses of all are back-propagated before the next ones are run.
+    It observes forward passes of one step each, or of several that are cut from each other (`Pass.cut`), and the losses
+    of all are back-propagated before the next ones are run.
 
     Args:
         model: the network, whose modules errors name.
         way_back: of recurrent layers.
         budget: most bytes of traces.
     """
+
+    reads_states = True
 
     def __init__(self, model: nn.Module, *, way_back: WayBack = "diagonal", budget: int) -> None:
         self._names = {module: name for name, module in unwrapped(model).named_modules()}
@@ -63,8 +64,15 @@ class Eligibility:
         self._restored: dict[str, Tensor] = {}
         self._at = -1
 
-    def ran(self, child: nn.Module, x: Tensor, y: Tensor) -> None:
-        """Take note of what a child of a module gave."""
+    def before(self, scope: Any, name: str, child: nn.Module, x: Tensor) -> Tensor:
+        self._begin(scope.steps.start)
+        if isinstance(child, Neuron):
+            found = self._sources.get(id(x))
+            self._arriving[child] = None if found is None else found[1]
+            self._given_by[child] = self._giver(x)
+        return x
+
+    def after(self, scope: Any, name: str, child: nn.Module, x: Tensor, y: Tensor, state: Any) -> Tensor:
         if self._giver(y) is None:
             # Behind a norm it is what the norm is behind.
             behind = self._giver(x) if isinstance(child, BatchNorm2d | Affine) else None
@@ -76,25 +84,18 @@ class Eligibility:
                 self._note(y, (Source(source.synapse, source.x, source.y, child),))
         elif is_matrix(child, x):
             self._note(y, (Source(child, x, y),))
+        return y
 
     def joined(self, total: Tensor, parts: Sequence[Tensor], neuron: nn.Module, back: nn.Module) -> None:
-        """Take note of a sum of currents, and of the synapse that leads back what the neurons emit."""
         found = [self._sources.get(id(part)) for part in parts]
         if None not in found:
             self._note(total, tuple(source for one in found if one is not None for source in one[1]))
         self._back[neuron] = back
 
-    def averaged(self, norm: nn.Module, mean: Tensor, var: Tensor) -> None:
-        """Take note of the averages [K, C] that a batch norm has normalised each step by."""
+    def normalised(self, norm: nn.Module, mean: Tensor, var: Tensor) -> None:
         self._averages[norm] = mean, var
 
-    def arrives(self, neuron: nn.Module, current: Tensor) -> None:
-        """Take note of what a neuron layer is about to be given."""
-        found = self._sources.get(id(current))
-        self._arriving[neuron] = None if found is None else found[1]
-        self._given_by[neuron] = self._giver(current)
-
-    def begins(self, step: int) -> None:
+    def _begin(self, step: int) -> None:
         """Forget what the step before gave."""
         if step != self._at:
             self._at = step
@@ -162,14 +163,14 @@ class Eligibility:
                 "(bytes), make the batch or the layers smaller, or take a rule of smaller traces (ottt) or none (sltt)"
             )
 
-    def passed(
+    def emitted(
         self,
         neuron: SteppedNeuron,
+        y: Tensor,
         x: Tensor,
         before: Sequence[Tensor],
         steps: range,
         rows: Sequence[Tensor],
-        y: Tensor,
     ) -> Tensor:
         """The spikes y [K, B, N, ...] of some steps, whose gradient also reaches the layer's parameters by the past.
 
@@ -187,7 +188,7 @@ class Eligibility:
         sources = self._checked(neuron, y, steps)
         if (layer := self._layers.get(neuron)) is None:
             layer = self._layers[neuron] = self._layer(neuron, steps, x)
-        spike, *after = neuron.derivatives(x.expand(y.shape), before, rows)
+        spike, *after = derivatives_of(neuron, x.expand(y.shape), before, rows)
         with torch.no_grad():
             carry_on(layer)
             if self._leads_back(neuron):

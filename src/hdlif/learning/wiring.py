@@ -9,9 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from hdlif.nn.observer import Observer
 
-class Wiring:
-    """What the children of modules read, noted by each `Scope` that is given this along with its steps.
+
+class Wiring(Observer):
+    """What the children of modules read, noted in each `Scope` of a pass that it observes.
 
     Attributes:
         reads: by module, as `Temporal.reads` states it: children in the order in which they ran, each with the names of
@@ -37,13 +39,13 @@ class Wiring:
         """Take note of what a module gave."""
         self._note(module, "", y)
 
-    def given(self, module: nn.Module, child: str, x: Tensor) -> None:
-        """Take note of what a child of a module is given."""
-        self._note(module, child, x)
+    def before(self, scope: Any, name: str, child: nn.Module, x: Tensor) -> Tensor:
+        self._note(scope.module, name, x)
+        return self.entered(child, x)
 
-    def gave(self, module: nn.Module, child: str, y: Tensor) -> Tensor:
-        """What a child of a module gave, as others read it."""
-        return self._marked(module, child, y)
+    def after(self, scope: Any, name: str, child: nn.Module, x: Tensor, y: Tensor, state: Any) -> Tensor:
+        self.left(child, y)
+        return self._marked(scope.module, name, y)
 
     def _marked(self, module: nn.Module, name: str, value: Tensor) -> Tensor:
         # A copy has a place of its own in the graph, even where a child gives what it was given.

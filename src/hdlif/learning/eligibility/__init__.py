@@ -20,7 +20,7 @@ back through its states alone, and e is read once, at the start, and carried on 
 the same sums, and one pass over the traces in place of one for every step.
 """
 
-from hdlif.nn.eligibility.derivatives import Derivatives
-from hdlif.nn.eligibility.network import Eligibility, WayBack
+from hdlif.learning.eligibility.derivatives import Derivatives
+from hdlif.learning.eligibility.network import Eligibility, WayBack
 
 __all__ = ["Derivatives", "Eligibility", "WayBack"]
