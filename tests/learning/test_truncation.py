@@ -115,7 +115,8 @@ def traces_of(rule: Rule, net: Network) -> Traces | None:
 
 
 def run(net: Network, t: int, state: State | None, traces: Traces | None = None) -> tuple[Tensor, State | None]:
-    logits, after = net(frames()[t : t + 1], state, steps=carrying(range(t, t + 1), observers=[traces] if traces else []))
+    steps = carrying(range(t, t + 1), observers=[traces] if traces else [])
+    logits, after = net(frames()[t : t + 1], state, steps=steps)
     return logits[0], after
 
 
