@@ -8,13 +8,11 @@ from typing import Any
 from figures.records import record
 from figures.registry import figure
 from figures.tables.coherence import setting_of
-from figures.tables.losses import CHANGES, paired
+from figures.tables.losses import paired
 
 Cell = tuple[str, str]
 """A row of an ablation, and its column."""
 NEURONS = {"lif": "LIF", "graded": "graded LIF", "hdlif": "HD-LIF", "parallel": "Parallel"}
-PUBLISHED = {"stbp": "STBP, mean output", "step": "random step, each step"}
-"""The pairs of rule and loss that papers compare."""
 
 DIFFERENCES: dict[str, tuple[str, Cell, Cell]] = {
     "gain/digits_rows_parallel": ("digits_rows", ("HD-LIF", "STBP"), ("Parallel", "STBP")),
@@ -26,23 +24,6 @@ DIFFERENCES: dict[str, tuple[str, Cell, Cell]] = {
             ("second", "SLTT", "HD-LIF", "second order"),
             ("four", "SLTT", "HD-LIF", "sliding parallel, taps 1, 1, 1, 1"),
         )
-    },
-    **{
-        f"gain/rule_{name}": ("fashion_mnist_losses", (neuron, PUBLISHED["stbp"]), (neuron, PUBLISHED["step"]))
-        for name, neuron in NEURONS.items()
-    },
-    **{
-        f"cut/fashion_mnist/{name}": (
-            "fashion_mnist_losses",
-            (neuron, "STBP, mean output"),
-            (neuron, "random step, mean output"),
-        )
-        for name, neuron in NEURONS.items()
-    },
-    **{
-        f"gain/{change}_{name}": ("fashion_mnist_losses", (above, column), (below, column))
-        for change, (above, below) in CHANGES.items()
-        for name, column in PUBLISHED.items()
     },
     **{
         f"cut/{name}": (
