@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from hdlif import _native
+from hdlif.kernels.ternary import ternarized
 from hdlif.kernels.threads import openmp_parallel, share_threads
-from hdlif.kernels.weights import ternarized
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="as on Linux")
 THREADS = 3

@@ -80,8 +80,8 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(chain, name, watched)
 
-    watch("applied", 2)
-    watch("applied_with_graph", 3)
+    watch("apply_rows", 2)
+    watch("apply_norm", 3)
     monkeypatch.setattr(chain, "WORTH_NORMALISING", 0)
     return found
 

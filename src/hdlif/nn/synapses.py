@@ -9,16 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from hdlif.functional import (
-    binary_codes,
-    integer_codes,
-    quantize_weight,
-    ternary_codes,
-)
+from hdlif.functional import binarize_weight, binary_codes, integer_codes, quantize_weight, ternary_codes
 from hdlif.kernels import code_conv, winograd
 from hdlif.kernels.code_conv import CodeConv, Codes
 from hdlif.kernels.plain import is_small
-from hdlif.kernels.weights import binarized, ternarized
+from hdlif.kernels.ternary import ternarized
 from hdlif.nn.layout import contiguous, must_stay_contiguous
 from hdlif.nn.one_pixel import is_product, product
 
@@ -53,7 +48,7 @@ class Binary:
     bits: ClassVar[float] = 1
 
     def __call__(self, weight: Tensor) -> Tensor:
-        return binarized(weight)
+        return binarize_weight(weight)
 
     def codes(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         return binary_codes(weight)

@@ -44,10 +44,10 @@ class Place:
         """What is laid so, with its axes where they are in a chunk."""
         return laid if self.is_plain else laid.permute(self._inverse)
 
-    def empty(self, *rows: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    def empty(self, *rows: int, dtype: torch.dtype) -> Tensor:
         """A step [B, ...], or `rows` of it, that lies so."""
         sizes, strides = (*rows, *self._sizes), (*(self.entries for _ in rows), *self._strides)
-        return torch.empty_strided(sizes, strides, dtype=dtype, device=device)
+        return torch.empty_strided(sizes, strides, dtype=dtype, device="cpu")
 
     def aligned(self, row: Tensor) -> Tensor:
         """A row [K or 1, ...], broadcastable to a chunk, with all its axes in the order of memory."""

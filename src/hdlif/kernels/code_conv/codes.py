@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from hdlif import _native
-from hdlif.kernels import devices
 from hdlif.kernels.plain import is_dense, is_plain, is_watched
 
 READ_AHEAD = 64
@@ -99,7 +98,7 @@ def can_be_quantised(surplus: Tensor) -> bool:
     """Whether the compiled kernel quantises these surpluses: maps [K, B, C, H, W] of float32 in the CPU's memory."""
     return (
         surplus.ndim == 5
-        and devices.kernels_for(surplus.device) == "native"
+        and surplus.is_cpu
         and surplus.dtype == torch.float32
         and surplus.numel() > 0
         and is_plain(surplus, surplus.device)
