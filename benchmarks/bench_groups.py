@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from hdlif.artefact import INPUT, Graph, InputRecord, Node
-from hdlif.artefact.neurons_of_format_4 import modern
 from hdlif.commands.tables import aligned
+from hdlif.equations import Instruction, Program, to_attributes
 from hdlif.ops.weights import LARGEST_WEIGHT
 from hdlif.runtime import Session
 from recorded import write_record
@@ -38,6 +38,24 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
+# Registers: 0 x, 1 v, 2 leak, 3 threshold; m = leak·v + x, s = max(m - threshold, 0), v = min(m, threshold).
+_STEP = Program(
+    ("potential",),
+    ("leak", "threshold"),
+    (
+        Instruction("multiply", (2, 1)),
+        Instruction("add", (4, 0)),
+        Instruction("subtract", (5, 3)),
+        Instruction("constant"),
+        Instruction("maximum", (7, 6)),
+        Instruction("minimum", (3, 5)),
+    ),
+    spike=8,
+    after=(9,),
+)
+HD_LIF: dict[str, Any] = {"kind": "HDLIF", **to_attributes(_STEP)}
+
+
 def network(encoding: str, channels: int, shape: tuple[int, int], attributes: dict[str, Any]) -> Graph:
     """Codes through four convolutions of equal shape; `groups` of 0 are as many as channels."""
     rng = np.random.default_rng(0)
@@ -47,11 +65,11 @@ def network(encoding: str, channels: int, shape: tuple[int, int], attributes: di
     nodes = []
 
     def add(op: str, name: str, x: str, tensors: dict[str, Any], **own: Any) -> str:
-        nodes.append(modern(Node(op, name, (x,), own, tensors)))
+        nodes.append(Node(op, name, (x,), own, tensors))
         return name
 
     def fire(x: str, layer: int) -> str:
-        spikes = add("hd_lif", f"{layer}.neuron", x, {"leak": one, "threshold": one})
+        spikes = add("program", f"{layer}.neuron", x, {"row0": one, "row1": one}, **HD_LIF)
         inverse_step = np.full((1, 1), 4, np.float32)
         return add("quantise", f"{layer}.codes", spikes, {"inverse_step": inverse_step}, bits=4, offset=0.5)
 

@@ -2,7 +2,7 @@
 
 import copy
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from hdlif.accounting import bytes_a_step, chunk_bytes, watching_saved
 from hdlif.equations import Needs, Saving, WrittenStep, trace_written
 from hdlif.functional import ATan, Rectangle, Sigmoid, Triangle
 from hdlif.kernels.chunk import FusedStep
-from hdlif.nn import GLIF, HDLIF, LIF, Dspike, EquationNeuron, Parameter, SpikeQuantizer, SteppedNeuron, detach
+from hdlif.nn import GLIF, HDLIF, LIF, Dspike, EquationNeuron, Parameter, SpikeQuantizer, detach
 from random_programs import random_program
 
 
