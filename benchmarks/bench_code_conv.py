@@ -27,7 +27,7 @@ from torch import Tensor
 from hdlif._native import instruction_sets
 from hdlif.commands.tables import aligned
 from hdlif.functional import ternarize_weight
-from hdlif.kernels.code_conv import CodeConv, codes_of, quantised
+from hdlif.kernels.code_conv import CodeConv, codes_of, quantise
 from hdlif.kernels.code_conv.conv import Packed
 from hdlif.measure.code_convs import TOLERANCE
 from recorded import write_record
@@ -44,7 +44,7 @@ class Layer:
         generator = torch.Generator().manual_seed(0)
         shape = (1, batch, channels, side, side)
         surplus = torch.rand(shape, generator=generator) * 3 + 0.125
-        spikes = quantised(
+        spikes = quantise(
             (surplus * (torch.rand(shape, generator=generator) < share)).requires_grad_(),
             bits=4,
             step=0.25,

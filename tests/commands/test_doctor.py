@@ -125,7 +125,7 @@ def test_convolutions_are_measured_on_every_instruction_set() -> None:
 @pytest.mark.parametrize("of", ["sums", "gradients"])
 def test_a_wrong_convolution_of_codes_is_a_fault(of: str) -> None:
     def wrong(x: torch.Tensor, *given: Any) -> torch.Tensor:
-        y = code_convs.convolved(x, *given)
+        y = code_convs.convolve(x, *given)
         if of == "sums":
             return y * (1 + 1e-6)
         # The same sums, and a thousandth too much of a gradient.

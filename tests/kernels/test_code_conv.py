@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hdlif import _native
 from hdlif.functional import binarize_weight, quantize_spike, ternarize_weight
 from hdlif.kernels import code_conv
-from hdlif.kernels.code_conv import CodeConv, Codes, codes_of, conv, convolved, quantised
+from hdlif.kernels.code_conv import CodeConv, Codes, codes_of, conv, convolve, quantise
 from hdlif.learning import SLTT, StochasticStep
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Scope, Sequential, SpikeQuantizer, Temporal
 from hdlif.nn.synapses import Binary, HeldWeights, Integer, Ternary
@@ -39,7 +39,7 @@ def surpluses(*shape: int, share: float = 0.2, seed: int = 0) -> Tensor:
 
 
 def spikes_of(surplus: Tensor, bits: int = 4, *, is_relu: bool = True) -> Tensor:
-    return quantised(surplus, bits=bits, step=0.25, offset=0.5, is_relu=is_relu)
+    return quantise(surplus, bits=bits, step=0.25, offset=0.5, is_relu=is_relu)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_sums_are_those_of_the_integers_bit_for_bit(layer: Layer) -> None:
             right = sums * (scale * 0.25)[:, None, None]
             for name in _native.instruction_sets():
                 how = CodeConv((stride, stride), (padding, padding), name)
-                assert torch.equal(convolved(x.flatten(0, 1), weight, known(x), how), right), (bits, quantize, name)
+                assert torch.equal(convolve(x.flatten(0, 1), weight, known(x), how), right), (bits, quantize, name)
 
 
 @every_layer
@@ -131,7 +131,7 @@ def test_gradients_are_those_of_the_convolution(layer: Layer) -> None:
         x = spikes_of(surplus)
         assert known(x).live is not None
         how = CodeConv((stride, stride), (padding, padding), name)
-        y = convolved(x.flatten(0, 1), quantize(latent), known(x), how)
+        y = convolve(x.flatten(0, 1), quantize(latent), known(x), how)
         back = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
         found = torch.autograd.grad(y, [surplus, latent], back)
         wide = quantize_spike(surplus.double()).flatten(0, 1)
@@ -154,7 +154,7 @@ def test_gradients_of_many_and_of_few_spikes_are_the_same(calls: list[str], monk
                 if limit is not None:
                     patch.setattr(conv, "most_spikes", lambda *_, limit=limit, **__: conv.Shares(limit, limit))
                 x = spikes_of(surplus)
-                y = convolved(x.flatten(0, 1), ternarize_weight(latent), known(x), CodeConv((1, 1), (1, 1)))
+                y = convolve(x.flatten(0, 1), ternarize_weight(latent), known(x), CodeConv((1, 1), (1, 1)))
                 back = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
                 found.append(torch.autograd.grad(y, asked, back))
             assert ("backward" in calls) == ((share < 0.5) == (limit is None))
@@ -167,10 +167,9 @@ def test_nothing_depends_on_the_number_of_threads() -> None:
     def run(threads: int) -> tuple[Tensor, ...]:
         torch.set_num_threads(threads)
         surplus = surpluses(1, 8, 16, 16, 16).requires_grad_()
-        latent = torch.randn(32, 16, 3, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        latent = drawn_weight(32, 16, 3).requires_grad_()
         x = spikes_of(surplus)
-        codes = known(x)
-        y = convolved(x.flatten(0, 1), ternarize_weight(latent), codes, CodeConv((1, 1), (1, 1)))
+        y = convolve(x.flatten(0, 1), ternarize_weight(latent), known(x), CodeConv((1, 1), (1, 1)))
         return (y.detach(), *torch.autograd.grad(y.square().sum(), [surplus, latent]))
 
     for one, other in zip(run(1), run(3), strict=True):
@@ -205,35 +204,32 @@ def test_what_is_no_surplus_is_no_code() -> None:
     assert layer(x, steps=range(1))[0].isnan().any()
 
 
-def layer_of(neuron: nn.Module, layer: nn.Module) -> Sequential:
-    return Sequential({"act": neuron, "conv": layer})
-
-
 def quantising(**named: Any) -> HDLIF:
     return HDLIF(4, quantizer=SpikeQuantizer(**named))
 
 
+def layer_of(neuron: nn.Module | None = None, **conv: Any) -> Sequential:
+    """A neuron with 4-bit codes, and a convolution with weights of 1.5 bits, but for what is given."""
+    return Sequential({"act": neuron or quantising(), "conv": QuantConv2d(4, 6, 3, **{"quantizer": Ternary(), **conv})})
+
+
 SERVED = {
-    "ternary": lambda: layer_of(quantising(), QuantConv2d(4, 6, 3, padding=1, quantizer=Ternary())),
-    "binary": lambda: layer_of(quantising(bits=2, step=0.5), QuantConv2d(4, 6, 3, stride=2, quantizer=Binary())),
-    "parallel": lambda: layer_of(
-        ParallelHDLIF(4, quantizer=SpikeQuantizer()), QuantConv2d(4, 6, 3, padding=(0, 2), quantizer=Ternary())
-    ),
-    "fused": lambda: layer_of(
-        HDLIF(4, quantizer=SpikeQuantizer(), path="fused"), QuantConv2d(4, 6, 3, quantizer=Ternary())
-    ),
+    "ternary": lambda: layer_of(padding=1),
+    "binary": lambda: layer_of(quantising(bits=2, step=0.5), stride=2, quantizer=Binary()),
+    "parallel": lambda: layer_of(ParallelHDLIF(4, quantizer=SpikeQuantizer()), padding=(0, 2)),
+    "fused": lambda: layer_of(HDLIF(4, quantizer=SpikeQuantizer(), path="fused")),
 }
 NOT_SERVED = {
-    "more bits": lambda: layer_of(quantising(), QuantConv2d(4, 6, 3, quantizer=Integer(4))),
-    "no quantiser": lambda: layer_of(quantising(), QuantConv2d(4, 6, 3)),
-    "surpluses": lambda: layer_of(HDLIF(4), QuantConv2d(4, 6, 3, quantizer=Ternary())),
-    "lif": lambda: layer_of(LIF(4), QuantConv2d(4, 6, 3, quantizer=Ternary())),
-    "groups": lambda: layer_of(quantising(), QuantConv2d(4, 6, 3, groups=2, quantizer=Ternary())),
-    "dilation": lambda: layer_of(quantising(), QuantConv2d(4, 6, 3, dilation=2, quantizer=Ternary())),
-    "bias": lambda: layer_of(quantising(), QuantConv2d(4, 6, 3, bias=True, quantizer=Ternary())),
-    "same": lambda: layer_of(quantising(), QuantConv2d(4, 6, 3, padding="same", quantizer=Ternary())),
-    "clipped": lambda: layer_of(quantising(gradient="clip"), QuantConv2d(4, 6, 3, quantizer=Ternary())),
-    "learned step": lambda: layer_of(quantising(learned=True), QuantConv2d(4, 6, 3, quantizer=Ternary())),
+    "more bits": lambda: layer_of(quantizer=Integer(4)),
+    "no quantiser": lambda: layer_of(quantizer=None),
+    "surpluses": lambda: layer_of(HDLIF(4)),
+    "lif": lambda: layer_of(LIF(4)),
+    "groups": lambda: layer_of(groups=2),
+    "dilation": lambda: layer_of(dilation=2),
+    "bias": lambda: layer_of(bias=True),
+    "same": lambda: layer_of(padding="same"),
+    "clipped": lambda: layer_of(quantising(gradient="clip")),
+    "learned step": lambda: layer_of(quantising(learned=True)),
     "in between": lambda: Sequential(
         {"act": quantising(), "bn": BatchNorm2d(4), "conv": QuantConv2d(4, 6, 3, quantizer=Ternary())}
     ),
@@ -329,14 +325,13 @@ def test_inference_mode_computes_the_same() -> None:
 
 def test_weights_that_were_written_to_are_packed_again(calls: list[str]) -> None:
     x = spikes_of(surpluses(1, 2, 4, 8, 8))
-    codes = known(x)
     weight = ternarize_weight(torch.randn(3, 4, 3, 3))
-    how = CodeConv((1, 1), (1, 1))
-    before = convolved(x.flatten(0, 1), weight, codes, how)
-    assert torch.equal(convolved(x.flatten(0, 1), weight, codes, how), before)
+    given = x.flatten(0, 1), weight, known(x), CodeConv((1, 1), (1, 1))
+    before = convolve(*given)
+    assert torch.equal(convolve(*given), before)
     assert calls.count("pack") == 1
     weight.neg_()
-    assert torch.equal(convolved(x.flatten(0, 1), weight, codes, how), -before)
+    assert torch.equal(convolve(*given), -before)
 
 
 def test_weights_that_gather_gradients_are_the_ones_that_were_packed() -> None:
@@ -349,25 +344,13 @@ def test_weights_that_gather_gradients_are_the_ones_that_were_packed() -> None:
     assert torch.equal(layer(x.flatten(0, 1), held.weights[layer], codes), before)
 
 
-@pytest.fixture
-def narrow() -> Sequential:
-    """A strided 1x1 convolution of few channels behind one whose output has channels last."""
-    torch.manual_seed(0)
-    return Sequential({"first": SERVED["ternary"](), "shortcut": QuantConv2d(6, 8, 1, stride=2)})
-
-
-def test_a_narrow_shortcut_behind_it_is_not_given_channels_last(narrow: Sequential) -> None:
-    """oneDNN writes beyond a buffer there (`nn.layout`)."""
+def test_a_narrow_shortcut_behind_it_is_not_given_channels_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A strided 1x1 convolution of few channels: oneDNN writes beyond a buffer there (`nn.layout`)."""
+    network = Sequential({"first": SERVED["ternary"](), "shortcut": QuantConv2d(6, 8, 1, stride=2)})
     seen: list[Tensor] = []
-    convolve = F.conv2d
-
-    def watched(x: Tensor, *given: Any) -> Tensor:
-        seen.append(x)
-        return convolve(x, *given)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hdlif.nn.synapses.F.conv2d", watched)
-        narrow(torch.randn(1, 2, 4, 8, 8), steps=range(1))
+    made = F.conv2d
+    monkeypatch.setattr("hdlif.nn.synapses.F.conv2d", lambda x, *given: (seen.append(x), made(x, *given))[1])
+    network(torch.randn(1, 2, 4, 8, 8), steps=range(1))
     assert [one.is_contiguous() for one in seen] == [True]
 
 
@@ -376,9 +359,9 @@ def test_a_convolution_that_is_none_is_refused() -> None:
     codes = known(x)
     weight = ternarize_weight(torch.randn(3, 4, 3, 3))
     with pytest.raises(ValueError, match="this machine has none of that name"):
-        convolved(x.flatten(0, 1), weight, codes, CodeConv((1, 1), (1, 1), "mmx"))
+        convolve(x.flatten(0, 1), weight, codes, CodeConv((1, 1), (1, 1), "mmx"))
     with pytest.raises(ValueError, match="codes: up to 255"):
-        convolved(x.flatten(0, 1), weight, replace(codes, most=256), CodeConv((1, 1), (1, 1)))
+        convolve(x.flatten(0, 1), weight, replace(codes, most=256), CodeConv((1, 1), (1, 1)))
 
 
 def test_means_of_codes_are_codes_of_a_smaller_step(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

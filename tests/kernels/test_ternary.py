@@ -6,7 +6,7 @@ from torch import Tensor
 
 from hdlif import _native
 from hdlif.functional import ternarize_weight
-from hdlif.kernels.ternary import ternarized
+from hdlif.kernels.ternary import ternarize
 
 
 def latent(*shape: int, scale: float = 0.7) -> Tensor:
@@ -18,7 +18,7 @@ def assert_same(weight: Tensor) -> None:
     weight = weight.detach().requires_grad_()
     back = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
     results = []
-    for quantize in (ternarized, ternarize_weight):
+    for quantize in (ternarize, ternarize_weight):
         weight_q = quantize(weight)
         results.append((weight_q, *torch.autograd.grad(weight_q, weight, back)))
     for found, right in zip(*results, strict=True):
@@ -39,7 +39,7 @@ def test_values_and_gradients_are_those_of_the_equation() -> None:
 def test_what_is_no_number_spoils_all_as_in_the_equation() -> None:
     weight = latent(40)
     weight[3] = torch.nan
-    assert ternarized(weight).isnan().any()
+    assert ternarize(weight).isnan().any()
     assert ternarize_weight(weight).isnan().any()
 
 
@@ -49,7 +49,7 @@ def test_other_layouts_and_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
     last = weight.contiguous(memory_format=torch.channels_last)
     for given, is_run in ((last, True), (weight[:, ::2], False), (weight.double(), False)):
         calls.clear()
-        torch.testing.assert_close(ternarized(given), ternarize_weight(given), rtol=1e-7, atol=0)
+        torch.testing.assert_close(ternarize(given), ternarize_weight(given), rtol=1e-7, atol=0)
         assert bool(calls) == is_run
 
 

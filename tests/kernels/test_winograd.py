@@ -73,7 +73,7 @@ def test_every_instruction_set_gives_the_convolution_and_its_gradients(shape: tu
 def test_roundings_are_a_few_times_those_of_the_sums() -> None:
     x, weight, dy = case(8, 64, 64, 16, 16)
     y, dx, dw = right(x, weight, dy)
-    found = [winograd.convolved(x, weight), *winograd.gradients(x, weight, dy, (True, True))]
+    found = [winograd.convolve(x, weight), *winograd.gradients(x, weight, dy, (True, True))]
     plain = [one.float() for one in (x, weight)]
     plain = [one.requires_grad_() for one in plain]
     sums = F.conv2d(*plain, padding=1)
@@ -91,7 +91,7 @@ def test_gradients_are_those_that_are_asked_for() -> None:
         given = [one.clone(memory_format=layout) for one in (x, weight)]
         for one, is_asked in zip(given, which, strict=True):
             one.requires_grad_(is_asked)
-        y = winograd.convolved(given[0], given[1])
+        y = winograd.convolve(given[0], given[1])
         assert y.requires_grad == any(which)
         assert y.is_contiguous(**LAST)
         assert off(y.detach(), expected[0]) < 2e-5
@@ -105,7 +105,7 @@ def test_gradients_are_those_that_are_asked_for() -> None:
 def test_gradients_are_differentiated_again_and_come_in_batches() -> None:
     x, weight, dy = (one.requires_grad_() for one in case(12, 16, 16, 8, 8))
     found = []
-    for convolve in (winograd.convolved, lambda x, weight: F.conv2d(x, weight, padding=1)):
+    for convolve in (winograd.convolve, lambda x, weight: F.conv2d(x, weight, padding=1)):
         y = convolve(x, weight)
         of_x, of_weight = torch.autograd.grad(y.square().sum(), [x, weight], create_graph=True)
         second = torch.autograd.grad(of_x.square().sum() + of_weight.square().sum(), [x, weight], retain_graph=True)
@@ -123,7 +123,7 @@ def test_a_negated_view_is_read_as_what_it_is() -> None:
         assert its is not None
         torch.testing.assert_close(mine, its)
     x.requires_grad_()
-    (found,) = torch.autograd.grad(winograd.convolved(x, weight), x, negated)
+    (found,) = torch.autograd.grad(winograd.convolve(x, weight), x, negated)
     assert off(found, winograd.gradients(x, weight, -dy, (True, False))[0]) < 1e-5
 
 
@@ -137,7 +137,7 @@ def test_an_input_is_saved_for_the_gradient_of_the_weight_alone() -> None:
     before = (x * 1).contiguous(**LAST).requires_grad_()
     for is_learned in (True, False):
         weight.requires_grad_(is_learned)
-        saved = saved_bytes(lambda: winograd.convolved(before * 1, weight), model=nn.Module())
+        saved = saved_bytes(lambda: winograd.convolve(before * 1, weight), model=nn.Module())
         assert (saved >= 4 * before.numel()) == is_learned
 
 
@@ -154,14 +154,14 @@ UNLIKE: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
 
 def test_where_they_serve() -> None:
     x, weight, _ = case(16, 32, 32, 8, 8)
-    assert winograd.serves(x, weight)
+    assert winograd.can_convolve(x, weight)
     for name, change in UNLIKE.items():
-        assert not winograd.serves(*change(x, weight)), name
+        assert not winograd.can_convolve(*change(x, weight)), name
     with torch.autocast("cpu", torch.bfloat16):
-        assert not winograd.serves(x, weight)
+        assert not winograd.can_convolve(x, weight)
     with torch.autograd.forward_ad.dual_level():
-        assert not winograd.serves(x, weight)
-    torch.func.vmap(lambda x: x if not winograd.serves(x, weight) else 1 / 0)(x[None])
+        assert not winograd.can_convolve(x, weight)
+    torch.func.vmap(lambda x: x if not winograd.can_convolve(x, weight) else 1 / 0)(x[None])
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def test_a_network_learns_by_the_gradients_of_pytorchs(calls: list[str], monkeyp
             calls.clear()
             with monkeypatch.context() as patch:
                 if not is_served:
-                    patch.setattr(winograd, "serves", lambda *_: False)
+                    patch.setattr(winograd, "can_convolve", lambda *_: False)
                 network.zero_grad()
                 network(x, None, range(2))[0].square().mean().backward()
             assert bool(calls) >= is_served

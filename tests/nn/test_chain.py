@@ -59,8 +59,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(owner, name, watched)
 
     watch(batch_norm.Norm, "rows", "rows")
-    watch(chain, "summed", "sums")
-    watch(chain, "convolved_with_moments", "sums with a graph")
+    watch(chain, "sum_products", "sums")
+    watch(chain, "convolve_with_moments", "sums with a graph")
     watch(SpikeQuantizer, "coded", "coded with a graph")
     return found
 

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from hdlif import _native
 from hdlif.functional import ternarize_weight
-from hdlif.kernels.plain import is_plain, is_watched
+from hdlif.kernels.tensors import is_plain, is_watched
 
 MAX_WEIGHTS = 2**30
 """Most weights of a layer: the kernel counts them in 32 bits."""
 
 
-def ternarized(weight: Tensor) -> Tensor:
+def ternarize(weight: Tensor) -> Tensor:
     """`functional.ternarize_weight`, by the compiled kernel for dense float32 weights on a CPU.
 
     The kernel sums in float64 in its own order, so the scale may differ in its last bit.

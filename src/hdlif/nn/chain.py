@@ -20,8 +20,8 @@ from torch.profiler import record_function
 from torch.utils.hooks import RemovableHandle
 
 from hdlif.kernels.batch_norm import Moments, Norm, Rows, apply_norm, apply_rows, moments_of
-from hdlif.kernels.code_conv import CodedSpikes, convolved_with_moments, summed
-from hdlif.kernels.plain import is_dense, is_plain, is_watched
+from hdlif.kernels.code_conv import CodedSpikes, convolve_with_moments, sum_products
+from hdlif.kernels.tensors import is_dense, is_plain, is_watched
 from hdlif.nn.steps import Steps
 from hdlif.nn.synapses import QuantConv2d
 
@@ -208,7 +208,7 @@ class _Chain:
             if isinstance(child, QuantConv2d):
                 return self._convolved(child, value)
             window = side_by_side(child)
-            return None if window is None else value.pooled(window)
+            return None if window is None else value.pool(window)
         if isinstance(child, Normalising):
             return self._normalised(child, value)
         return self._fired(child, value) if isinstance(child, Firing) else None
@@ -230,13 +230,13 @@ class _Chain:
             return None
         weight = self._weight_of(conv)
         if spikes.way is None:
-            found = summed(spikes, weight, how)
+            found = sum_products(spikes, weight, how)
             return None if found is None else Maps(*found, are_own=True)
         x = spikes.way.flatten(0, 1)
         if conv.hindrance(x, weight, spikes.codes) is not None:
             return None
         steps = spikes.steps if self._is_normalised(self._at + 1) else 0
-        y, moments = convolved_with_moments(x, weight, spikes.codes, how, steps)
+        y, moments = convolve_with_moments(x, weight, spikes.codes, how, steps)
         maps = y.view(spikes.steps, -1, *y.shape[1:])
         return maps if moments is None else Maps(maps, moments)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hdlif.equations import WrittenStep, trace_written
 from hdlif.errors import EquationError
 from hdlif.kernels.chunk import FusedStep
-from hdlif.kernels.plain import is_transformed
+from hdlif.kernels.tensors import is_transformed
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer
 

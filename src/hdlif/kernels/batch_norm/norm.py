@@ -13,7 +13,7 @@ from torch.autograd.graph import increment_version
 from hdlif.functional.once import once_differentiable
 from hdlif.kernels.batch_norm import native
 from hdlif.kernels.batch_norm.native import Moments
-from hdlif.kernels.plain import is_plain
+from hdlif.kernels.tensors import is_plain
 
 
 class Rows(NamedTuple):

@@ -60,39 +60,39 @@ class Layout:
         self._tensors = -1
 
     def tensor(self) -> int:
-        """The number of the next tensor of the call's."""
+        """Return the number of the next tensor of the call."""
         self._tensors += 1
         return self._tensors
 
     def nothing(self, table: str) -> None:
-        """Zeros where it is read, nowhere where it is written."""
+        """Add no tensor: it reads as zeros, and writes to it are dropped."""
         self.add(table, -1, 0, np.zeros(self.steps, np.int64))
 
     def add(self, table: str, tensor: int | Numbers, factor: int | Numbers, offsets: Numbers) -> None:
-        """Addresses: factor times the tensor's, and the offset."""
+        """Add addresses: factor times the tensor's address, plus the offset."""
         self.tables[table].append(np.stack(np.broadcast_arrays(tensor, factor, offsets), axis=-1))
 
     def length(self, encoding: StreamEncoding = "values") -> int:
-        """From one row to the next: bytes, or bits."""
+        """Return the distance of two rows in bytes, or in bits."""
         return self.place.entries * (self.dtype.itemsize if encoding == "values" else 1)
 
     def values(self, table: str, rows: int, *, is_reversed: bool = False) -> None:
-        """The next tensor, of values with a row for each step, or one for all."""
+        """Add the next tensor, of values with a row for each step or one for all."""
         offsets = self.length() * _steps_of(rows, self.steps)
         self.add(table, self.tensor(), 1, offsets[::-1] if is_reversed else offsets)
 
     def row(self, columns: tuple[int, int], rows: int, *, is_reversed: bool = False) -> None:
-        """The next tensor, a row of the program."""
+        """Add the next tensor, a row of the program."""
         offsets = columns[0] * self.dtype.itemsize * _steps_of(rows, self.steps)
         self.add("rows", self.tensor(), 1, offsets[::-1] if is_reversed else offsets)
         self.row_columns.append(columns)
 
     def state(self, table: str, *, is_there: bool = True) -> None:
-        """The next tensor, a state."""
+        """Add the next tensor, a state."""
         self.add(table, self.tensor() if is_there else -1, 1 if is_there else 0, np.zeros(1, np.int64))
 
     def sum(self, columns: tuple[int, int], rows: int) -> None:
-        """The next tensor, sums of the steps from the last one on."""
+        """Add the next tensor, sums over the steps from the last one on."""
         self.add("sums", self.tensor(), 1, np.zeros(1, np.int64))
         self.sum_columns.append(columns)
         self.sum_rows.append(_steps_of(rows, self.steps)[::-1])
@@ -183,7 +183,7 @@ def backward_layout(saving: Saving, slots: Slots, call: BackwardKind, made: Back
     saved = [layout.tensor() for _ in slots.found]
 
     def stream(i: int, tensors: dict[int, int], later: StreamEncoding) -> None:
-        """Value i of those that are kept; where it lies as in most steps, and where not, by the negated address."""
+        """Add kept value i; a negated address marks steps that store it in the other encoding."""
         tensor, factor, offsets = (np.zeros(call.steps, np.int64) for _ in range(3))
         for slot, is_here in slots.parts[i]:
             encoding, sign = slots.encodings[slot], 1 if slots.encodings[slot] == later else -1
@@ -216,7 +216,7 @@ def backward_layout(saving: Saving, slots: Slots, call: BackwardKind, made: Back
 
 
 def _steps_of(rows: int, steps: int) -> Numbers:
-    """Which of `rows` rows is that of each step."""
+    """Return the row of each step, out of `rows` rows."""
     return np.arange(steps) if rows == steps else np.zeros(steps, np.int64)
 
 

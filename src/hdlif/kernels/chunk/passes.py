@@ -51,14 +51,14 @@ def run_codes(
 
 
 class _Forward:
-    """The steps of a chunk.
+    """The forward pass of a chunk.
 
     Args:
         given: current, states and rows.
-        saves: whether what the backward pass reads is saved.
+        saves: save the values that the backward pass reads.
     Attributes:
-        place: where its neurons lie.
-        spikes, after: what it gives.
+        place: the order of the neurons in memory.
+        spikes, after: spikes, and states after the chunk.
         saved: a tensor for each of the plan's slots.
     """
 
@@ -115,7 +115,7 @@ class _Chunk(torch.autograd.Function):
         saving, steps, dtype = plan.saving, ctx.steps, ctx.dtype
         program, slots = saving.program, plan.slots(steps)
         made = plan.backward(adds_currents=ctx.adds_currents)
-        # Once: whoever packed them unpacks them anew each time.
+        # Read once: hooks unpack them at every access.
         unpacked = ctx.saved_tensors
         saved = [one.contiguous() for one in unpacked[: len(slots.found)]]
         tensors = iter(unpacked[len(slots.found) :])
@@ -149,10 +149,10 @@ class _Chunk(torch.autograd.Function):
 
 
 def _plain(gradient: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """A gradient that lies in memory; None for one that is known to be 0.
+    """Return a gradient that is stored in memory; None if it is known to be 0.
 
     Raises:
-        RuntimeError: several gradients come at once.
+        RuntimeError: a batch of gradients.
     """
     functorch = torch._C._functorch
     if functorch.is_functorch_wrapped_tensor(gradient) or functorch.is_legacy_batchedtensor(gradient):
@@ -166,19 +166,19 @@ def _plain(gradient: Tensor, dtype: torch.dtype) -> Tensor | None:
 
 
 def _slope(surrogate: Callable[[Tensor], Tensor], argument: Tensor, place: Place) -> Tensor:
-    """What stands for a derivative, of each entry of the laid rows of its argument."""
+    """Return the surrogate derivative for each entry of its argument, in the order of memory."""
     rows = place.seen(argument.view(-1, *place.shape))
     return place.laid(surrogate(rows).to(rows.dtype).expand(rows.shape))
 
 
 def _laid(chunk: Tensor, place: Place) -> Tensor:
-    """[K or 1, B, ...] as it lies in memory; one row of what is the same at all steps."""
+    """Return [K or 1, B, ...] in the order of memory; one row if it is the same at all steps."""
     chunk = chunk.detach()
     return place.laid(chunk[:1] if chunk.shape[0] > 1 and chunk.stride(0) == 0 else chunk)
 
 
 def _empty(encoding: StreamEncoding, rows: int, entries: int, dtype: torch.dtype) -> Tensor:
-    """For rows that are saved."""
+    """Return an uninitialised tensor for saved rows."""
     if encoding == "bits":
         make = torch.empty if entries % 8 == 0 else torch.zeros
         return make(-(-rows * entries // 8), dtype=torch.uint8, device="cpu")

@@ -14,7 +14,7 @@ from hdlif.errors import EquationError
 from hdlif.kernels.chunk import passes
 from hdlif.kernels.chunk.places import Place
 from hdlif.kernels.chunk.plan import Plan
-from hdlif.kernels.plain import is_plain, is_watched
+from hdlif.kernels.tensors import is_plain, is_watched
 
 
 class FusedStep:
