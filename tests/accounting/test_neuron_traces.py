@@ -8,10 +8,10 @@ import torch
 
 from hdlif.accounting.neuron_traces import neuron_traces
 from hdlif.artefact import INPUT, Graph, InputRecord, Node
-from hdlif.artefact.neurons_of_format_4 import modern
 from hdlif.builders import DATA, input_record
 from hdlif.deploy import lower
 from hdlif.equations import Instruction, Program, to_attributes
+from neuron_programs import as_program
 from small_recipes import built, recipe
 
 T = 3
@@ -20,7 +20,10 @@ T = 3
 def graph_of(op: str, tensors: dict[str, Any], **attributes: Any) -> Graph:
     """Two channels of one pixel each, into the neurons, into two classes."""
     rows = {role: np.array(values, np.float32) for role, values in tensors.items()}
-    nodes = (modern(Node(op, "neurons", (INPUT,), attributes, rows)), Node("global_sum_pool", "pooled", ("neurons",)))
+    nodes = (
+        as_program(Node(op, "neurons", (INPUT,), attributes, rows)),
+        Node("global_sum_pool", "pooled", ("neurons",)),
+    )
     return Graph(nodes, "pooled", T, InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0)), ("a", "b"))
 
 

@@ -59,8 +59,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(owner, name, watched)
 
     watch(batch_norm.Norm, "rows", "rows")
-    watch(chain, "summed", "sums")
-    watch(chain, "convolved_with_moments", "sums with a graph")
+    watch(chain, "sum_products", "sums")
+    watch(chain, "convolve_with_moments", "sums with a graph")
     watch(SpikeQuantizer, "coded", "coded with a graph")
     return found
 
@@ -80,8 +80,8 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(chain, name, watched)
 
-    watch("applied", 2)
-    watch("applied_with_graph", 3)
+    watch("apply_rows", 2)
+    watch("apply_norm", 3)
     monkeypatch.setattr(chain, "WORTH_NORMALISING", 0)
     return found
 

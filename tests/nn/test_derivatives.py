@@ -148,7 +148,7 @@ def test_a_step_without_a_program_is_run_step_by_step_where_no_path_was_asked_fo
         (None, "cpu", 1, WORTH_ENTRIES, True),
         (None, "cuda", 100, WORTH_ENTRIES, False),
         ("fused", "cpu", 1, 1, True),
-        ("fused", "cuda", 1, 1, True),
+        ("fused", "cuda", 1, 1, False),
         ("steps", "cpu", 100, WORTH_ENTRIES, False),
     ],
 )

@@ -1,6 +1,6 @@
-"""Whether the compiled kernels that train neurons give what PyTorch's operations give, on each instruction set.
+"""Compare the compiled kernels that train neurons with the neurons' steps under autograd, on each instruction set.
 
-What is wrong may also end the process, so that whoever asks does it in a process of its own:
+A wrong kernel may also end the process, so run it in a process of its own:
 
     python -m hdlif.measure.chunks
 
@@ -23,7 +23,6 @@ from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, ParallelHDLIF, SteppedNeur
 TOLERANCE = 1e-4
 """Of the largest entry of a gradient. Values are the same bits."""
 _STEPS, _BATCH, _SHAPE = 5, 3, (4, 67)
-_CPU = torch.device("cpu")
 NEURONS: Mapping[str, Callable[..., SteppedNeuron]] = {
     "hdlif": HDLIF,
     "parallel_hdlif": ParallelHDLIF,
@@ -31,36 +30,43 @@ NEURONS: Mapping[str, Callable[..., SteppedNeuron]] = {
     "glif": GLIF,
     "adaptive_hdlif": AdaptiveHDLIF,
 }
-Run = Callable[[FusedStep, Tensor, list[Any], list[Any]], tuple[list[Tensor], list[Tensor]]]
+Results = tuple[list[Tensor], list[Tensor]]
+Run = Callable[[SteppedNeuron, Tensor, list[Tensor], str], Results]
 
 
-def run(step: FusedStep, current: Tensor, states: list[Any], rows: list[Any]) -> tuple[list[Tensor], list[Tensor]]:
-    """Spikes and states of a chunk, and the gradients of the sum of their squares by all that is given."""
-    spikes, after = step(current, states, rows, steps=_STEPS)
-    leaves = [one for one in (current, *states, *rows) if isinstance(one, Tensor) and one.requires_grad]
-    loss = spikes.square().sum() + sum(state.square().sum() for state in after)
-    return [spikes.detach(), *(one.detach() for one in after)], list(torch.autograd.grad(loss, leaves))
-
-
-def differing(
-    name: str, instructions: str, *, measured: Run = run, device: torch.device = _CPU, batch: int = _BATCH
-) -> float | None:
-    """By how much a neuron's chunk differs: of values, or as a share of a gradient's largest entry; None for right.
-
-    Args:
-        instructions: whose kernels, as `FusedStep` takes them.
-    """
-    torch.manual_seed(0)
-    neuron = NEURONS[name](time_steps=_STEPS, channels=_SHAPE[0]).to(device)
-    current = torch.randn(_STEPS, batch, *_SHAPE, device=device).requires_grad_()
+def run_kernels(neuron: SteppedNeuron, current: Tensor, states: list[Tensor], instruction_set: str) -> Results:
+    """Return spikes and states of a chunk by the kernels, and the gradients of the sum of their squares."""
     written = trace_written(neuron.equation(), states=neuron.states, rows=neuron.row_values())
-    states: list[Any] = [torch.randn_like(current[0]).requires_grad_() for _ in neuron.states]
-    rows = [
-        row.detach().requires_grad_() if isinstance(row, Tensor) else row
-        for row in written.rows(neuron.rows_at(range(_STEPS), current))
-    ]
-    values, gradients = measured(FusedStep(written, kernels=instructions), current, states, rows)
-    right, expected = run(FusedStep(written, kernels=None), current, states, rows)
+    rows = written.rows(neuron.rows_at(range(_STEPS), current))
+    found = FusedStep(written, instruction_set)(current, states, rows, steps=_STEPS)
+    assert found is not None
+    return _with_gradients(neuron, current, states, found)
+
+
+def run_steps(neuron: SteppedNeuron, current: Tensor, states: list[Tensor]) -> Results:
+    """Return the same by the neuron's steps under autograd."""
+    neuron.choose_path("steps")
+    spikes, after = neuron(current, dict(zip(neuron.states, states, strict=True)) or None, range(_STEPS))
+    return _with_gradients(neuron, current, states, (spikes, list((after or {}).values())))
+
+
+def _with_gradients(
+    neuron: SteppedNeuron, current: Tensor, states: list[Tensor], found: tuple[Tensor, list[Tensor]]
+) -> Results:
+    spikes, after = found
+    loss = spikes.square().sum() + sum(state.square().sum() for state in after)
+    gradients = torch.autograd.grad(loss, [current, *states, *neuron.parameters()])
+    return [spikes.detach(), *(one.detach() for one in after)], list(gradients)
+
+
+def differing(name: str, instruction_set: str, *, measured: Run = run_kernels) -> float | None:
+    """Return the largest difference of a value, or of a gradient as a share of its largest entry; None for no error."""
+    torch.manual_seed(0)
+    neuron = NEURONS[name](time_steps=_STEPS, channels=_SHAPE[0])
+    current = torch.randn(_STEPS, _BATCH, *_SHAPE).requires_grad_()
+    states = [torch.randn_like(current[0]).requires_grad_() for _ in neuron.states]
+    values, gradients = measured(neuron, current, states, instruction_set)
+    right, expected = run_steps(neuron, current, states)
     # The largest of several that are no numbers is none either, of tensors.
     off = float(torch.stack([(a - b).abs().max() for a, b in zip(values, right, strict=True)]).max())
     if off != 0:

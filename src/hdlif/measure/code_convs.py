@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hdlif._native import instruction_sets
 from hdlif.functional import ternarize_weight
-from hdlif.kernels.code_conv import CodeConv, Codes, codes_of, convolved, quantised
+from hdlif.kernels.code_conv import CodeConv, Codes, codes_of, convolve, quantise
 from hdlif.kernels.winograd import convolution, kernel_gradient
 
 TOLERANCE = 1e-4
@@ -32,13 +32,13 @@ LAYERS: Mapping[str, tuple[int, int, int, int, int]] = {
 Run = Callable[[Tensor, Tensor, Codes, CodeConv], Tensor]
 
 
-def differing(name: str, instructions: str, *, measured: Run = convolved) -> float | None:
+def differing(name: str, instructions: str, *, measured: Run = convolve) -> float | None:
     """By how much a layer differs: its sums, or as a share of a gradient's largest entry; None for right."""
     ins, outs, kernel, stride, padding = LAYERS[name]
     torch.manual_seed(0)
     surplus = (torch.randn(1, 3, ins, 9, 7) - 0.8).relu().requires_grad_()
     weight = ternarize_weight(torch.randn(outs, ins, kernel, kernel)).requires_grad_()
-    spikes = quantised(surplus, bits=4, step=0.25, offset=0.5, is_relu=True)
+    spikes = quantise(surplus, bits=4, step=0.25, offset=0.5, is_relu=True)
     codes = codes_of(spikes)
     assert codes is not None
     x = spikes.flatten(0, 1)

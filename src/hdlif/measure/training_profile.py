@@ -23,7 +23,6 @@ from hdlif.learning.coherence import Drawn
 from hdlif.measure.recipe_update import RecipeUpdate
 from hdlif.nn import QuantConv2d
 from hdlif.nn.chain import Watch
-from hdlif.nn.fused import fused_by
 from hdlif.nn.state import Neuron, Temporal
 from hdlif.nn.stepped import SteppedNeuron
 
@@ -222,7 +221,7 @@ def _path_of(layer: nn.Module, args: tuple[Any, ...]) -> str:
     if isinstance(layer, SteppedNeuron):
         x = args[0]
         fused = layer.fused_step(x.device, len(args[2]), x[0].numel())
-        return "steps, one by one" if fused is None else fused_by(x.device)
+        return "steps, one by one" if fused is None else "fused"
     return "PyTorch"
 
 

@@ -13,21 +13,13 @@ from torch import Tensor, nn
 
 from hdlif.equations import WrittenStep, trace_written
 from hdlif.errors import EquationError
-from hdlif.kernels import devices
 from hdlif.kernels.chunk import FusedStep
-from hdlif.kernels.plain import is_transformed
+from hdlif.kernels.tensors import is_transformed
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer
 
 Path = Literal["steps", "fused"]
 """How a chunk of steps is computed; see `SteppedNeuron.choose_path`."""
-
-_BY = {"native": "fused", "triton": "fused, by Triton", None: "fused, by PyTorch's operations"}
-
-
-def fused_by(device: torch.device) -> str:
-    """What computes chunks in one function on a device, in words."""
-    return _BY[devices.kernels_for(device)]
 
 
 class Stepped(Protocol):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdlif.errors import StateError, TrainingError
-from hdlif.kernels.code_conv import codes_of, marked, pooled
+from hdlif.kernels.code_conv import codes_of, mark, pool_codes
 from hdlif.nn.captured import Captured
 from hdlif.nn.chain import may_run_as_one, run_chain, side_by_side
 from hdlif.nn.one_pixel import product, runs_as_product
@@ -225,7 +225,7 @@ def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measur
         measure.take(folded, y)
     unfolded = y.reshape(*x.shape[:2], *y.shape[1:])
     if codes is not None and (window := side_by_side(module)):
-        return marked(unfolded, pooled(y, codes, window))
+        return mark(unfolded, pool_codes(y, codes, window))
     return unfolded
 
 

@@ -203,7 +203,9 @@ def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor,
         return output
 
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
-    compiled = torch.compile(run, backend=backend, dynamic=False)
+    # Inductor of PyTorch 2.13 overwrites a buffer of GLIF's backward pass that is read later: wrong gradients.
+    options: dict[str, Any] | None = {"inplace_buffers": False} if backend == "inductor" else None
+    compiled = torch.compile(run, backend=backend, dynamic=False, options=options)
 
     def one_by_one(x: Tensor, state: Any, *, steps: range) -> tuple[Tensor, Any]:
         if torch.is_grad_enabled() or len(steps) == 1 or not isinstance(steps, range):

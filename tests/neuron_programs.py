@@ -1,4 +1,4 @@
-"""The neurons that format 4 has as ops, as the programs that stand for them: the same operations, and the same bits.
+"""Neurons by name, as the nodes of their programs.
 
 hd_lif       m = leak·v + x;  y = max(m - threshold, 0);  v = min(m, threshold)
 parallel     y = max(x - threshold, 0)
@@ -14,46 +14,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from hdlif.equations import Instruction, Program, to_attributes
-from hdlif.errors import ArtefactError, brief
-from hdlif.ops.fields import is_float32
 from hdlif.ops.graph import Node
-from hdlif.ops.program import program_of, row_names
+from hdlif.ops.program import row_names
 
 
 @dataclass(frozen=True)
 class _Neuron:
     kind: str
     rows: tuple[str, ...]
-    attributes: tuple[str, ...]
     program: Callable[[tuple[str, ...], Mapping[str, Any]], Program]
 
 
-def modern(node: Node) -> Node:
-    """The node of format 5 that computes what this one of format 4 does; raises `ArtefactError`."""
+def as_program(node: Node) -> Node:
+    """The program of a node whose op names a neuron; another node as it is."""
     neuron = _NEURONS.get(node.op)
     if neuron is None:
         return node
-    for what, seen, accepted in (
-        ("attributes", sorted(node.attributes), sorted(neuron.attributes)),
-        ("tensors", sorted(node.tensors), sorted(neuron.rows)),
-    ):
-        if seen != accepted:
-            raise ArtefactError(f"{node.name}: {what} of {node.op} are {seen}; they must be {accepted}")
-    program = neuron.program(neuron.rows, _checked(node))
+    program = neuron.program(neuron.rows, node.attributes)
     tensors = {key: node.tensors[row] for key, row in zip(row_names(program), program.rows, strict=True)}
-    found = Node("program", node.name, node.inputs, {"kind": neuron.kind, **to_attributes(program)}, tensors)
-    program_of(found)
-    return found
-
-
-def _checked(node: Node) -> Mapping[str, Any]:
-    if node.op == "lif":
-        reset, potential = node.attributes["reset"], node.attributes["reset_potential"]
-        if reset not in ("soft", "hard"):
-            raise ArtefactError(f"{node.name}: reset = {brief(reset)}; choose one of hard, soft")
-        if not is_float32(potential):
-            raise ArtefactError(f"{node.name}: reset_potential = {brief(potential)}; it must be a finite float32")
-    return node.attributes
+    return Node("program", node.name, node.inputs, {"kind": neuron.kind, **to_attributes(program)}, tensors)
 
 
 def _membrane(*rest: Instruction) -> tuple[Instruction, ...]:
@@ -108,9 +87,9 @@ def _glif(rows: tuple[str, ...], attributes: Mapping[str, Any]) -> Program:
 
 _GLIF_ROWS = ("leak", "leak_after_spike", "gain", "shift", "shift_after_spike", "threshold")
 _NEURONS: Mapping[str, _Neuron] = {
-    "hd_lif": _Neuron("HDLIF", ("leak", "threshold"), (), _hd_lif),
-    "parallel": _Neuron("ParallelHDLIF", ("threshold",), (), _parallel),
-    "lif": _Neuron("LIF", ("leak", "threshold"), ("reset", "reset_potential"), _lif),
-    "graded_lif": _Neuron("GradedLIF", ("leak", "threshold"), (), _graded_lif),
-    "glif": _Neuron("GLIF", _GLIF_ROWS, (), _glif),
+    "hd_lif": _Neuron("HDLIF", ("leak", "threshold"), _hd_lif),
+    "parallel": _Neuron("ParallelHDLIF", ("threshold",), _parallel),
+    "lif": _Neuron("LIF", ("leak", "threshold"), _lif),
+    "graded_lif": _Neuron("GradedLIF", ("leak", "threshold"), _graded_lif),
+    "glif": _Neuron("GLIF", _GLIF_ROWS, _glif),
 }

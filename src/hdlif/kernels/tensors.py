@@ -1,21 +1,21 @@
-"""Tensors whose memory a kernel may read by its address, and how maps lie best."""
+"""Tensors whose memory a kernel can read by its address, and the faster layout of small maps."""
 
 import torch
 from torch import Tensor
 
 SMALL = 64
-"""Pixels of a map below which oneDNN's convolutions are the faster ones in its plain layout."""
+"""Pixels of a map below which oneDNN's convolutions are faster in the contiguous layout."""
 
 
 def is_small(maps: Tensor) -> bool:
-    """Whether maps [N, C, H, W] are."""
+    """Whether maps [N, C, H, W] are small."""
     return maps.shape[2:].numel() < SMALL
 
 
 def is_plain(tensor: Tensor, device: torch.device) -> bool:
-    """Whether a tensor has memory of its own on a device, and no subclass has a say in what is done with it.
+    """Whether a tensor is an ordinary one on a device, with memory of its own.
 
-    None has while the compiler follows: what is asked below would end its graph.
+    False under a compiler, whose graph the checks below would end.
     """
     return (
         not torch.compiler.is_compiling()
@@ -30,16 +30,16 @@ def is_plain(tensor: Tensor, device: torch.device) -> bool:
 
 
 def is_dense(maps: Tensor) -> bool:
-    """Whether maps [K, B, C, H, W] lie one behind the other, in the order of the axes or with channels last."""
+    """Whether maps [K, B, C, H, W] have no gaps in memory, in the order of the axes or with channels last."""
     if maps.is_contiguous():
         return True
-    # Of axes of one entry strides say nothing.
+    # The stride of an axis of one entry is arbitrary.
     follow = maps.shape[0] == 1 or maps.stride(0) == maps[0].numel()
     return follow and maps[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def is_watched() -> bool:
-    """Whether PyTorch follows its operations beyond autograd: to compile, trace or transform them, or for tangents."""
+    """Whether PyTorch records operations beyond autograd: to compile, trace or transform them, or for tangents."""
     return (
         torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack() > 0
