@@ -172,18 +172,13 @@ def _run_on_stream(artefact: Path, place: Path, as_json: bool, options: dict[str
 @click.option("--receive-seconds", type=float, help="Within which a request has come whole.  [default: 30]")
 @click.option("--send-seconds", type=float, help="For which an answer may be left unread.  [default: 30]")
 @click.option("--keep-alive-seconds", type=float, help="For which a connection may be silent.  [default: 30]")
-@click.option("--requests-per-second", type=float, help="Of one address.  [default: no limit]")
-@click.option("--trusted-proxies", metavar="ADDRESS,…", help="Whose X-Forwarded-For says who the client is.")
 @click.option("--drain-seconds", type=float, help="After SIGTERM, for which requests are still taken.  [default: 0]")
 @click.option("--shutdown-seconds", type=float, help="Which requests in flight then have.  [default: 30]")
-@click.option("--admin-token-file", type=FILE, help="A token; who sends it may have a model's file loaded again.")
 @json_option
 def serve(
     artefacts: tuple[str, ...],
     host: str,
     port: int,
-    trusted_proxies: str | None,
-    admin_token_file: Path | None,
     as_json: bool,
     **limits: Any,
 ) -> None:
@@ -211,8 +206,6 @@ def serve(
         host=host,
         port=port,
         settings=Settings(**{key: value for key, value in limits.items() if value is not None}),
-        admin_token_file=admin_token_file,
-        trusted_proxies=trusted_proxies,
         started=lambda found: show(found.as_dict(), as_json, lambda: str(found)),
         say=say,
     )
