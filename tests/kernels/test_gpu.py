@@ -23,8 +23,8 @@ from chunks import (
 from hdlif.functional import StraightThrough
 from hdlif.kernels import devices
 from hdlif.kernels.chunk import FusedStep
-from hdlif.measure import gpu_kernels
 from hdlif.nn import GLIF, HDLIF, SteppedNeuron
+from hdlif.report import gpu_kernels
 from norm_networks import STEPS, assert_alike, run, small_network
 from norms import LAYOUTS, SHAPES, assert_as_pytorch, drawn_maps, drawn_norm
 from quantisers import LATENT, WEIGHTS, assert_same_spikes, assert_same_weights, latent

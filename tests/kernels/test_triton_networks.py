@@ -9,9 +9,9 @@ import torch
 from hdlif.kernels import devices
 from hdlif.kernels.batch_norm import gpu as batch_norm
 from hdlif.kernels.gpu import launching
-from hdlif.measure import gpu_kernels
 from hdlif.nn import SpikeQuantizer
 from hdlif.nn.chain import Watch
+from hdlif.report import gpu_kernels
 from norm_networks import STEPS, assert_alike, run, small_network
 
 pytest.importorskip("triton", reason="needs Triton: pip install 'hdlif[triton]'")

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from browser import Browser, chromium
-from finished_runs import history, summary
+from finished_runs import history, result
 from hdlif.ops import SampleName
 from hdlif.report import ablation
 from hdlif.report.page import render
-from hdlif.report.summary import RESULT
+from hdlif.report.runs import Run
 from hdlif.report.traces import NeuronTrace, Traces
 
 pytestmark = pytest.mark.slow
@@ -20,18 +20,21 @@ CLASSES = [f"class {n}" for n in range(12)]
 
 def report_page() -> str:
     networks = [
-        RESULT.validate_python(summary(name, accuracy=accuracy, stored_mb=size))
+        result(name, accuracy=accuracy, stored_mb=size)
         for name, accuracy, size in (("net_b", 0.9, None), ("net_a", 0.95, 1234.5), ("net_c", 0.85, 2.0))
     ]
     counts = [[10 if i == j else int((i + j) % 7 == 0) for j in range(12)] for i in range(12)]
-    return render(
+    run = Run(
         networks,
         {network.name: history() for network in networks},
-        {"path": "digits.hdlif.safetensors", "bytes": 23144},
+        artefact={"path": "digits.hdlif.safetensors", "bytes": 23144},
         recipes={network.name: "seed: 42\n" for network in networks},
-        commands=["hdlif demo --out runs/demo"],
         confusions={network.name: {"labels": CLASSES, "counts": counts} for network in networks},
         early={"net_a": {"time_steps": 2, "confidence": [0.0, 1.0], "steps": [1, 2], "accuracy": [0.9, 0.95]}},
+    )
+    return render(
+        run,
+        commands=["hdlif demo --out runs/demo"],
         traces=Traces(
             "test image 0", {"net_a": {"act1:7": NeuronTrace([0.75, 0.25], [0.5, 0.5], [0.25, 0.0], "channel 7")}}
         ),

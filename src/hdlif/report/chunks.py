@@ -2,13 +2,13 @@
 
 What is wrong may also end the process, so that whoever asks does it in a process of its own:
 
-    python -m hdlif.measure.chunks
+    python -m hdlif.report.chunks
 
 It prints JSON, a line for each measurement.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -65,7 +65,12 @@ def differing(
     off = float(torch.stack([(a - b).abs().max() for a, b in zip(values, right, strict=True)]).max())
     if off != 0:
         return off
-    shares = [(a - b).abs().max() / b.abs().max() for a, b in zip(gradients, expected, strict=True)]
+    return off_by(gradients, expected)
+
+
+def off_by(found: Iterable[Tensor], right: Iterable[Tensor]) -> float | None:
+    """Return the largest difference, as a share of the largest entry of its tensor; None within `TOLERANCE`."""
+    shares = [(a - b).abs().max() / b.abs().max() for a, b in zip(found, right, strict=True)]
     off = float(torch.stack(shares).max())
     return None if off < TOLERANCE else off
 

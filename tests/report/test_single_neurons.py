@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hdlif.commands.train import train
-from hdlif.measure.single_neurons import LIVELIEST, traces_of
+from hdlif.report.single_neurons import LIVELIEST, traces_of
 
 FAST = ["training.epochs=1", "data.batch_size=64", "model.width=4", "model.blocks=[1, 1]", "data.train=256"]
 

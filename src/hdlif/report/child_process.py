@@ -6,9 +6,10 @@ import queue
 import re
 import signal
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,44 +46,39 @@ def hear(
     Args:
         start, seconds, stuck: as the constants.
     """
-    child = subprocess.Popen(
-        command,
-        env={**os.environ, **(environment or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-    assert child.stdout is not None
-    assert child.stderr is not None
     said: queue.Queue[str | None] = queue.Queue()
-    complaints: list[str | None] = []
-    readers = [
-        threading.Thread(target=_read, args=(child.stdout, said.put), daemon=True),
-        threading.Thread(target=_read, args=(child.stderr, complaints.append), daemon=True),
-    ]
-    for reader in readers:
-        reader.start()
     heard = Heard()
-    try:
-        _listen(said, heard, start, seconds, stuck)
-    except BaseException:
-        child.kill()
-        raise
-    finally:
-        if heard.end is not None or heard.out_of_time:
+    with tempfile.TemporaryFile("w+", errors="replace") as complaints:
+        child = subprocess.Popen(
+            command,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            errors="replace",
+        )
+        assert child.stdout is not None
+        reader = threading.Thread(target=_read, args=(child.stdout, said), daemon=True)
+        reader.start()
+        try:
+            _listen(said, heard, start, seconds, stuck)
+        except BaseException:
             child.kill()
-        code = child.wait()
-        for reader in readers:
+            raise
+        finally:
+            if heard.end is not None or heard.out_of_time:
+                child.kill()
+            code = child.wait()
             reader.join()
+        complaints.seek(0)
+        last_lines = [line for line in complaints.read().split("\n") if line]
     if heard.end is None and not heard.out_of_time and code != 0:
-        said_last = [line for line in complaints if line]
         missing = re.search(
-            r"^ModuleNotFoundError: .*?named '?([\w.]+)|import of (\w+) halted", "\n".join(said_last), re.M
+            r"^ModuleNotFoundError: .*?named '?([\w.]+)|import of (\w+) halted", "\n".join(last_lines), re.M
         )
         heard.missing = missing and (missing[1] or missing[2])
-        heard.end = None if heard.missing else _how(code, said_last)
+        heard.end = None if heard.missing else _how(code, last_lines)
     return heard
 
 
@@ -129,10 +125,10 @@ def _measurement(line: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _read(stream: Iterable[str], take: Callable[[str | None], object]) -> None:
+def _read(stream: Iterable[str], said: "queue.Queue[str | None]") -> None:
     for line in stream:
-        take(line.rstrip("\n"))
-    take(None)
+        said.put(line.rstrip("\n"))
+    said.put(None)
 
 
 def _how(code: int, complaints: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 A wrong one may also write where it must not, so that whoever asks does it in a process of its own:
 
-    python -m hdlif.measure.convolutions guarded|unguarded
+    python -m hdlif.report.convolutions guarded|unguarded
 
 It prints JSON, a line for each measurement.
 """

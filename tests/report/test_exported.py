@@ -12,8 +12,8 @@ from deployed_graphs import residual_network
 from hdlif.artefact import Graph, loads
 from hdlif.deploy import nir, onnx
 from hdlif.errors import MachineError, MissingExtraError
-from hdlif.measure import exported
-from hdlif.measure.exported import SAMPLES, check_artefact, check_onnx, check_read_back, random_frames
+from hdlif.report import exported
+from hdlif.report.exported import SAMPLES, check_artefact, check_onnx, check_read_back, random_frames
 
 WRONG = "another answer than the reference to"
 

@@ -1,6 +1,6 @@
 """Small deployed networks that hold every op and encoding, run on each instruction set and by the oracle.
 
-    python -m hdlif.measure.small_graphs
+    python -m hdlif.report.small_graphs
 
 prints JSON: the instruction sets of the compiled runtime here, then a line for each set and network. A runtime that is
 broken may end the process, so that whoever asks does it in one of its own.

@@ -5,8 +5,8 @@ import torch
 
 from hdlif.accounting import update_cost
 from hdlif.config import Recipe, load_recipe
-from hdlif.measure.recipe_update import RecipeUpdate
-from hdlif.measure.training_profile import PLANS, TrainingProfile, training_profile
+from hdlif.report.recipe_update import RecipeUpdate
+from hdlif.report.training_profile import PLANS, TrainingProfile, training_profile
 from single_thread import one_thread  # noqa: F401 - an autouse fixture
 
 SMALL = ["model.width=4", "data.batch_size=4"]

@@ -23,12 +23,8 @@ def persistence(sets: ImageSets, task: Regress, part: Tested = "test") -> Evalua
             f"a forecast by the last value is of the next values of {len(sets.mean)} channels, and "
             f"{len(task.outputs)} values are learned, {task.ahead} steps ahead; give data with `ahead`"
         )
-    (mean, std), (shift, size) = ((torch.tensor(v) for v in pair) for pair in ((sets.mean, sets.std), _scale(task)))
+    mean, std, shift, size = map(torch.tensor, (sets.mean, sets.std, tuple(task.mean), tuple(task.std)))
     tally = task.tally()
     for x, target in sets.of(part).sequences(_TOGETHER):
         tally((x.flatten(2) * std + mean - shift) / size, target)
     return tally.evaluation()
-
-
-def _scale(task: Regress) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return tuple(task.mean), tuple(task.std)

@@ -2,7 +2,7 @@
 
 What is wrong may also end the process, so that whoever asks does it in a process of its own:
 
-    python -m hdlif.measure.code_convs
+    python -m hdlif.report.code_convs
 
 It prints JSON, a line for each measurement.
 """
@@ -19,9 +19,8 @@ from hdlif._native import instruction_sets
 from hdlif.functional import ternarize_weight
 from hdlif.kernels.code_conv import CodeConv, Codes, codes_of, convolved, quantised
 from hdlif.kernels.winograd import convolution, kernel_gradient
+from hdlif.report.chunks import off_by
 
-TOLERANCE = 1e-4
-"""Of the largest entry of a gradient. Sums are the same bits."""
 LAYERS: Mapping[str, tuple[int, int, int, int, int]] = {
     "3x3": (16, 40, 3, 1, 1),
     "3x3, stride 2": (6, 33, 3, 2, 1),
@@ -52,12 +51,7 @@ def differing(name: str, instructions: str, *, measured: Run = convolved) -> flo
     right = F.conv2d(x.double(), weight.double(), stride=stride, padding=padding)
     of_surplus, of_weight = torch.autograd.grad(right, [surplus, weight], back.double())
     # Where there was no surplus, nothing goes on to the neuron.
-    shares = [
-        (one - other).abs().max() / other.abs().max()
-        for one, other in zip(found, (of_surplus * (surplus > 0), of_weight), strict=True)
-    ]
-    off = float(torch.stack(shares).max())
-    return None if off < TOLERANCE else off
+    return off_by(found, (of_surplus * (surplus > 0), of_weight))
 
 
 def differing_in_float(instructions: str, *, measured: Callable[..., Tensor] = convolution) -> float | None:
@@ -71,9 +65,7 @@ def differing_in_float(instructions: str, *, measured: Callable[..., Tensor] = c
     exact_x, exact_weight = x.double().requires_grad_(), weight.double().requires_grad_()
     y = F.conv2d(exact_x, exact_weight, padding=1)
     right = [y.detach(), *torch.autograd.grad(y, [exact_x, exact_weight], dy.double())]
-    shares = [(one - other).abs().max() / other.abs().max() for one, other in zip(found, right, strict=True)]
-    off = float(torch.stack(shares).max())
-    return None if off < TOLERANCE else off
+    return off_by(found, right)
 
 
 def measure() -> Iterator[dict[str, Any]]:

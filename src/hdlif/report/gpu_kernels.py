@@ -2,7 +2,7 @@
 
 What is wrong may also end the process, so that whoever asks does it in a process of its own:
 
-    python -m hdlif.measure.gpu_kernels
+    python -m hdlif.report.gpu_kernels
 
 It prints JSON, a line for each measurement.
 """
@@ -21,8 +21,8 @@ from hdlif.kernels import devices
 from hdlif.kernels.batch_norm import Norm, moments_of
 from hdlif.kernels.spikes import quantised
 from hdlif.kernels.weights import binarized, ternarized
-from hdlif.measure.chunks import NEURONS, TOLERANCE
-from hdlif.measure.chunks import differing as differing_chunk
+from hdlif.report.chunks import NEURONS, off_by
+from hdlif.report.chunks import differing as differing_chunk
 
 _STEPS, _BATCH, _CHANNELS = 3, 4, 5
 
@@ -59,9 +59,7 @@ def differing(name: str, device: torch.device) -> float | None:
         leaf = x.detach().requires_grad_()
         y = function(leaf)
         results.append((y.detach(), *torch.autograd.grad(y, leaf, back)))
-    shares = [(a - b).abs().max() / b.abs().max() for a, b in zip(*results, strict=True)]
-    off = float(torch.stack(shares).max())
-    return None if off < TOLERANCE else off
+    return off_by(*results)
 
 
 def _by_rows(maps: Tensor) -> Tensor:
