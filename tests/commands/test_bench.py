@@ -9,7 +9,6 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
-from measure.test_signal_stack import signal_stack
 
 from deployed_graphs import Builder, random_input, residual_network
 from hdlif.artefact import INPUT, InputRecord, save
@@ -21,6 +20,7 @@ from hdlif.report import engines
 from hdlif.report.engines import ENGINES, OURS, Engine
 from hdlif.report.engines import main as engine_process
 from hdlif.runtime import Session
+from report.test_signal_stack import signal_stack
 
 TIMED = {"latency_ms", "throughput_per_s", "ratio", "throughput_ratio", "start_seconds", "resident_bytes"}
 

@@ -2,14 +2,14 @@
 
 import torch
 
-from hdlif.data import ImageSets, Tested
+from hdlif.data import ImageSets
 from hdlif.errors import InputError
 from hdlif.tasks import Evaluation, Regress
 
 _TOGETHER = 256
 
 
-def persistence(sets: ImageSets, task: Regress, part: Tested = "test") -> Evaluation:
+def persistence(sets: ImageSets, task: Regress) -> Evaluation:
     """How well the values at a step forecast those that are learned of it: x_{t+ahead} = x_t, in the values' units.
 
     Args:
@@ -25,6 +25,6 @@ def persistence(sets: ImageSets, task: Regress, part: Tested = "test") -> Evalua
         )
     mean, std, shift, size = map(torch.tensor, (sets.mean, sets.std, tuple(task.mean), tuple(task.std)))
     tally = task.tally()
-    for x, target in sets.of(part).sequences(_TOGETHER):
+    for x, target in sets.of("test").sequences(_TOGETHER):
         tally((x.flatten(2) * std + mean - shift) / size, target)
     return tally.evaluation()
