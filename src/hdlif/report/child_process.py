@@ -1,4 +1,4 @@
-"""A process that measures, and says a line of JSON for each measurement; it may crash or wait for ever."""
+"""Read the measurements of a child process, a line of JSON each; it may crash or hang."""
 
 import json
 import os
@@ -16,15 +16,15 @@ from typing import Any
 START_SECONDS = 600.0
 """Longest wait for the first line; importing PyTorch takes seconds, on an emulated or busy machine minutes."""
 MEASURE_SECONDS = 60.0
-"""What the measurements of one process may take after it; the rest is then left out."""
+"""Longest time for the measurements of one process after that; the rest is left out."""
 STUCK_SECONDS = 30.0
-"""A measurement is stuck when it has taken this, and `STUCK_TIMES` the longest before it."""
+"""A measurement is stuck after this, and after `STUCK_TIMES` the longest before it."""
 STUCK_TIMES = 20.0
 
 
 @dataclass
 class Heard:
-    """What a process said: its lines of JSON, other lines, and how it ended (None is well)."""
+    """Output of a process: its lines of JSON, other lines, how it ended (None if well), and a module that it lacks."""
 
     lines: list[dict[str, Any]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
@@ -41,7 +41,7 @@ def hear(
     seconds: float = MEASURE_SECONDS,
     stuck: float = STUCK_SECONDS,
 ) -> Heard:
-    """Run a process and keep what it says, until it ends, is stuck, or its time is up.
+    """Run a process and keep its output, until it ends, is stuck, or its time is up.
 
     Args:
         start, seconds, stuck: as the constants.

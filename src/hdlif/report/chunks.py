@@ -1,10 +1,8 @@
-"""Whether the compiled kernels that train neurons give what PyTorch's operations give, on each instruction set.
+"""Compare the compiled kernels that train neurons with PyTorch's operations, on each instruction set.
 
-What is wrong may also end the process, so that whoever asks does it in a process of its own:
+A fault may end the process, so run it as one of its own. It prints a line of JSON per measurement:
 
     python -m hdlif.report.chunks
-
-It prints JSON, a line for each measurement.
 """
 
 import json

@@ -1,10 +1,8 @@
-"""Whether the convolutions of training give what PyTorch's do, on each instruction set: of codes, and in fp32.
+"""Compare the convolutions of training with PyTorch's, on each instruction set: of codes, and in fp32.
 
-What is wrong may also end the process, so that whoever asks does it in a process of its own:
+A fault may end the process, so run it as one of its own. It prints a line of JSON per measurement:
 
     python -m hdlif.report.code_convs
-
-It prints JSON, a line for each measurement.
 """
 
 import json

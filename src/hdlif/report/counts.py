@@ -1,4 +1,4 @@
-"""What a trained network is counted to be: sizes, operations and energy, or what its modules show without a graph."""
+"""Count a trained network: sizes, operations and energy of its graph, or what its modules show without one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -1,4 +1,4 @@
-"""A trained network on a whole set: by PyTorch, or by its deployed form where that is faster and says the same."""
+"""Evaluate a trained network on a set: by PyTorch, or by its deployed form if that is faster and agrees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was written for another target, read back, run on random inputs and compared with the reference."""
+"""Compare an exported file with the reference: read it back and run it on random inputs."""
 
 import importlib.util
 import tempfile

@@ -1,10 +1,8 @@
-"""Whether Triton's kernels give what PyTorch's operations give, on the GPU of this machine if there is one.
+"""Compare Triton's kernels with PyTorch's operations, on the GPU of this machine if there is one.
 
-What is wrong may also end the process, so that whoever asks does it in a process of its own:
+A fault may end the process, so run it as one of its own. It prints a line of JSON per measurement:
 
     python -m hdlif.report.gpu_kernels
-
-It prints JSON, a line for each measurement.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What neurons have learned: leak and threshold of each layer at each time step."""
+"""Figures of learned leaks and thresholds of each layer at each time step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The forecast that a network has to beat: what comes is what was last seen."""
+"""The forecast that a network has to beat: the next value is the last one."""
 
 import torch
 

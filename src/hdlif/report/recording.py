@@ -1,4 +1,4 @@
-"""The page of one recording: what a network is shown, what its neurons do, and what it says meanwhile."""
+"""The page of one recording: the input of a network over time, its neurons and its answers."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Single neurons at work on one sample: when they fire, and their membranes."""
+"""Figures of single neurons on one sample: their spikes and membranes."""
 
 import itertools
 import math

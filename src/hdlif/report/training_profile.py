@@ -1,4 +1,4 @@
-"""Where an update's time goes: forward, backward and saved bytes by layer, and what each layer is computed by."""
+"""Profile an update: forward and backward time and saved bytes by layer, and the code path of each layer."""
 
 from __future__ import annotations
 
