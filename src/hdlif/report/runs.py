@@ -267,7 +267,7 @@ def _add(run: Run, network: TrainResult, folder: Path) -> None:
     run.coherence += _coherence(folder)
     for by_name, (file, record) in _OF_NETWORKS.items():
         if (path := folder / file).exists():
-            found = _checked(record, _json(_text(path), str(path)), str(path))
+            found = _record(path, record)
             if not _is_even(found):
                 raise InputError(f"{path}: its lists are not as long as one another; {_MEND}")
             getattr(run, by_name)[name] = found
@@ -287,7 +287,7 @@ def _coherence(folder: Path) -> list[Coherence]:
     if not path.exists():
         return []
     mend = "write it again with `hdlif coherence TARGET --out DIR`, or remove it"
-    return _checked(_COHERENCE, _json(_text(path), str(path)), str(path), mend)["networks"]
+    return _record(path, _COHERENCE, mend)["networks"]
 
 
 _NOT_DRAWN = ("surrogate", "fallback", "threads", "traces")
@@ -334,6 +334,10 @@ def _json(text: str, source: str) -> Any:
 
 
 _Record = TypeVar("_Record")
+
+
+def _record(path: Path, record: TypeAdapter[_Record], mend: str = _MEND) -> _Record:
+    return _checked(record, _json(_text(path), str(path)), str(path), mend)
 
 
 def _checked(record: TypeAdapter[_Record], value: Any, source: str, mend: str = _MEND) -> _Record:
