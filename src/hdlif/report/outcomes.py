@@ -137,9 +137,9 @@ def predicted_against_true(names: Sequence[str], errors: Mapping[str, Errors]) -
     drawn, rows, several = [], [], len(values) > 1
     for place, value in enumerate(values):
         known = [
-            (style, one, one["names"].index(value))
+            (style, own, own["names"].index(value))
             for style, name in enumerate(names)
-            if (one := errors.get(name)) and value in one["names"]
+            if (own := errors.get(name)) and value in own["names"]
         ]
         if place < _MOST_PANELS:
             series = [_binned(*network) for network in known]
@@ -162,8 +162,8 @@ def predicted_against_true(names: Sequence[str], errors: Mapping[str, Errors]) -
                     charts.finish(axes, text, title=title, x_label=x_label, x_ticks=ticks(5), y_ticks=ticks(5))
                 )
         rows += [
-            [value, names[style], *aligned([one["mean"][number], one["deviation"][number]])]
-            for style, one, number in known
+            [value, names[style], *aligned([own["mean"][number], own["deviation"][number]])]
+            for style, own, number in known
         ]
     headings = ["value", "network", "mean error", "deviation of the error"]
     return Figure(caption, drawn, headings, rows, small=several, broad=several, kind="predicted")
