@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from finished_runs import history, result, whole_run
+from finished_runs import history, whole_run
 from hdlif.ops import SampleName
 from hdlif.report.page import render
 from hdlif.report.runs import Run
@@ -51,6 +51,10 @@ class Outline(HTMLParser):
 @pytest.fixture(scope="module")
 def page() -> str:
     return render(whole_run(), commands=["hdlif demo --out runs/demo"], traces=TRACES)
+
+
+BARE = TrainResult(name="lif", recipe={"name": "digits_lif"}, accuracy=0.5, accuracy_per_step=())
+"""A network without figures, which is drawn soon."""
 
 
 def page_of(*networks: TrainResult, **of_run: Any) -> str:
@@ -113,14 +117,14 @@ def test_tables_print_every_figure_in_its_unit_and_mark_the_best(page):
     assert page.count("a processor") == 1
 
 
-def test_fields_that_differ_between_recipes_are_compared(networks):
-    one = replace(networks[0], recipe={"name": "a", "seed": 1, "neuron": {"kind": "lif", "leak": 0.5}})
-    two = replace(networks[1], recipe={"name": "b", "seed": 1, "neuron": {"kind": "hdlif"}})
+def test_fields_that_differ_between_recipes_are_compared():
+    one = replace(BARE, recipe={"name": "a", "seed": 1, "neuron": {"kind": "lif", "leak": 0.5}})
+    two = replace(BARE, name="other", recipe={"name": "b", "seed": 1, "neuron": {"kind": "hdlif"}})
     page = page_of(one, two)
-    differences = page[page.index('id="differences"') : page.index('id="s1"')]
+    differences = page[page.index('id="differences"') : page.index('id="provenance"')]
     rows = re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td>', differences)
     assert rows == [("neuron.kind", "lif", "hdlif"), ("neuron.leak", "0.5", "—")]
-    assert 'id="differences"' not in page_of(one, replace(networks[1], recipe=one.recipe))
+    assert 'id="differences"' not in page_of(one, replace(two, recipe=one.recipe))
 
 
 def test_same_numbers_give_the_same_page_which_refers_to_nothing_outside(page, run):
@@ -201,14 +205,14 @@ def test_nothing_that_a_page_shows_is_markup_or_turns_its_text_round(run):
 
 
 def test_a_bare_summary_without_history_makes_a_page():
-    page = page_of(TrainResult(name="bare", accuracy=0.5, accuracy_per_step=()))
+    page = page_of(BARE)
     assert "<figure>" not in page
     assert page.count("<td>—</td>") >= 9
 
 
-def test_a_curve_shows_the_cost_of_early_exit(networks):
+def test_a_curve_shows_the_cost_of_early_exit():
     early = {"time_steps": 4, "confidence": [0.0, 0.9, 1.0], "steps": [1, 2.5, 4], "accuracy": [0.5, 0.74, 0.75]}
-    drawn = section(page_of(networks[0], early={"lif": early}), "Answering early")
+    drawn = section(page_of(BARE, early={"lif": early}), "Answering early")
     assert drawn.count('class="chart"') == 1
     assert '<th scope="row">lif</th><td>0.9</td><td>2.50 of 4</td><td>74.00</td>' in drawn
 
@@ -219,22 +223,22 @@ def test_the_word_for_a_sample_is_used_everywhere(run):
     assert page.count("window") > 8
 
 
-def test_a_title_has_the_name_of_the_run_and_of_its_recipe(networks):
-    photos = replace(networks[0], name="photos")
+def test_a_title_has_the_name_of_the_run_and_of_its_recipe():
+    photos = replace(BARE, name="photos")
     assert "<h1>photos (digits_lif)</h1>" in (page := page_of(photos))
     assert '<th scope="row">photos <span class="recipe">(digits_lif)</span></th>' in page
-    assert "<h1>digits_lif</h1>" in page_of(replace(networks[0], name="digits_lif"))
-    assert "<h1>2 networks compared</h1>" in page_of(*networks[:2])
-    assert "<h1>3 networks on digits</h1>" in page_of(*networks, data="digits")
+    assert "<h1>digits_lif</h1>" in page_of(replace(BARE, name="digits_lif"))
+    assert "<h1>2 networks compared</h1>" in page_of(BARE, photos)
+    assert "<h1>2 networks on digits</h1>" in page_of(BARE, photos, data="digits")
 
 
 VALUES = TrainResult(name="wear", accuracy=None, accuracy_per_step=(), metric="rmse", metrics={"rmse": 0.5})
 
 
-def test_one_point_in_time_is_no_figure(networks):
+def test_one_point_in_time_is_no_figure():
     assert section(page_of(replace(VALUES, per_step=(0.75, 0.5))), "Over time")
     assert not section(page_of(replace(VALUES, per_step=(0.5,))), "Over time")
-    assert not section(page_of(replace(networks[0], accuracy_per_step=(0.5,))), "Accuracy over time")
+    assert not section(page_of(replace(BARE, accuracy_per_step=(0.5,))), "Accuracy over time")
 
 
 def test_a_metric_with_several_outputs_has_a_row_for_each():
@@ -255,7 +259,7 @@ def test_no_axis_of_shares_goes_beyond_what_they_can_be():
         {"event": "validation", "epoch": e, "step": e, "loss": 1.0, "accuracy": 1.0, "metrics": {"f1": 1.0}}
         for e in (1, 2)
     ]
-    page = page_of(result("lif", accuracy_per_step=(0.2, 1.0)), histories={"lif": events})
+    page = page_of(replace(BARE, accuracy_per_step=(0.2, 1.0)), histories={"lif": events})
     for chart in ("accuracy-per-step", "validation-accuracy"):
         assert "100" in ticks(page, chart)
         assert not {"105", "102", "104", "120"} & ticks(page, chart)
@@ -266,7 +270,7 @@ def test_no_axis_of_shares_goes_beyond_what_they_can_be():
 
 
 def test_the_epoch_that_was_kept_has_a_ring():
-    kept, other = (page_of(result("lif", best_epoch=epoch), histories={"lif": history()}) for epoch in (1, 99))
+    kept, other = (page_of(replace(BARE, best_epoch=epoch), histories={"lif": history()}) for epoch in (1, 99))
 
     def rings(page: str) -> list[str]:
         """Marks round nothing."""
@@ -283,12 +287,12 @@ def test_the_epoch_that_was_kept_has_a_ring():
 def test_a_long_history_is_averaged_without_null_and_infinite_losses():
     events = [{"event": "train", "epoch": 0, "step": i, "loss": 1.0, "accuracy": 0.5} for i in range(1001)]
     events[0]["loss"], events[1]["loss"] = None, float("inf")
-    page = page_of(result("lif"), histories={"lif": events})
+    page = page_of(BARE, histories={"lif": events})
     assert "training-loss-title" in page
     assert "Each point is the mean of 5 readings in a row." in page
 
 
 def test_a_validation_on_training_samples_is_called_so():
     events = [line | {"part": "train"} for line in history()]
-    page = page_of(result("lif"), histories={"lif": events})
+    page = page_of(BARE, histories={"lif": events})
     assert "Training samples&#39; accuracy (%) by" in page
