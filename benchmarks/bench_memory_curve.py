@@ -4,7 +4,7 @@
                                             [--out FILE.json]
 
 Each figure is the resident memory that a few updates on random images add at their peak, above program and weights: the
-median over fresh processes (`hdlif.measure.peak_memory`). Of rules whose memory grows, T goes up to where a line
+median over fresh processes (`hdlif.report.peak_memory`). Of rules whose memory grows, T goes up to where a line
 through the last two points would pass 85 % of the memory that is available.
 
 The law beside it: 4 bytes a parameter for its gradient and 4 for its momentum, the bytes that an update saves for
@@ -41,8 +41,8 @@ from hdlif.accounting import update_cost
 from hdlif.commands.tables import aligned
 from hdlif.config import Recipe, load_recipe
 from hdlif.errors import TrainingError
-from hdlif.measure.peak_memory import in_fresh_processes, peak_memory, resident_growth
 from hdlif.nn import HDLIF, step_parameters
+from hdlif.report.peak_memory import in_fresh_processes, peak_memory, resident_growth
 from hdlif.training import Updater, sgd
 from random_series import CHANNELS, CLASSES, is_series, series_recipe
 from recorded import write_record

@@ -6,7 +6,7 @@
 counts: the most bytes saved for backward at any one time of an update, and the time steps run forward and back, counted
     by hooks (`hdlif.accounting.update_cost`). Of a rule that draws, every plan is run: the bytes are their maximum, the
     steps their mean. A rule that misses its stated law ends the run here, before anything is timed.
-peak: resident memory above program and weights, the median over fresh processes (`hdlif.measure.peak_memory`).
+peak: resident memory above program and weights, the median over fresh processes (`hdlif.report.peak_memory`).
 time: CPU seconds of an update, over those of an STBP update at T = 1 measured just before it; median over rounds that
     alternate between all rules and T, and quartiles. Of a rule that draws, the mean over at most 16 plans. In one
     thread (OMP_NUM_THREADS=1) they are what the clock shows on an idle machine, and other work disturbs them less.
@@ -33,7 +33,7 @@ from hdlif.commands.tables import aligned
 from hdlif.config import Recipe, load_recipe
 from hdlif.learning import Plan
 from hdlif.learning.coherence import Drawn
-from hdlif.measure.peak_memory import peak_memory
+from hdlif.report.peak_memory import peak_memory
 from hdlif.training import Updater, sgd
 from recorded import write_record
 

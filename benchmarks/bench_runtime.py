@@ -18,7 +18,7 @@ from hdlif._native import instruction_sets
 from hdlif.artefact import load
 from hdlif.commands.bench import bench, images_of, in_turns, spread
 from hdlif.commands.tables import aligned, engines_table
-from hdlif.measure.engines import Floats
+from hdlif.report.engines import Floats
 from hdlif.runtime import Session
 from recorded import write_record
 

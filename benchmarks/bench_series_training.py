@@ -24,7 +24,7 @@ import torch
 
 from bench_rules import Network
 from hdlif.commands.tables import aligned
-from hdlif.measure.allocator import keep_freed_memory
+from hdlif.report.allocator import keep_freed_memory
 from hdlif.training import sgd
 from random_series import CHANNELS, CLASSES, series_recipe
 from recorded import write_record

@@ -27,7 +27,7 @@ time: an update of one batch, which lies in memory: forward and backward passes 
     untimed update of the same row, and memory is given back between them. Medians and quartiles over rounds.
 peak: resident memory that a training adds at its peak, above program and network: gradients, momentum, what is saved
     and the batch. The median over fresh processes, each of two updates, those of a random rule with the longest plan
-    (`hdlif.measure.peak_memory`). On a GPU, what PyTorch has allocated there at the most.
+    (`hdlif.report.peak_memory`). On a GPU, what PyTorch has allocated there at the most.
 beside: how many times as fast a row is, in the same round, as the fastest of SpikingJelly STBP, SpikingJelly SLTT and
     snnTorch STBP, of those that ran; as the naive random step; and HD-LIF as LIF with the same rule of ours.
 
@@ -73,10 +73,10 @@ from hdlif.config import Recipe, load_recipe
 from hdlif.errors import TrainingError
 from hdlif.learning import Plan, Rule
 from hdlif.learning.coherence import Drawn
-from hdlif.measure.allocator import keep_freed_memory
-from hdlif.measure.peak_memory import in_fresh_processes, resident_growth
 from hdlif.models import PreActBlock
 from hdlif.nn import BatchNorm2d, Neuron
+from hdlif.report.allocator import keep_freed_memory
+from hdlif.report.peak_memory import in_fresh_processes, resident_growth
 from hdlif.runs.provenance import hardware, versions
 from hdlif.training import Updater, fabric_class, sgd
 from hdlif.training.optim import OnePass

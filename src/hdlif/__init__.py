@@ -17,7 +17,7 @@ _AT = {
     "predict": "commands.run",
     **dict.fromkeys(("Session", "Stream"), "runtime"),
     "EvaluationResult": "commands.eval",
-    "TrainResult": "report.summary",
+    "TrainResult": "runs.summary",
     "recipe_schema": "builders.schema",
 }
 """The module of each name; `__init__.pyi` says the same to type checkers."""

@@ -22,7 +22,7 @@ from hdlif.learning import STBP as STBP
 from hdlif.learning import ForwardMode as ForwardMode
 from hdlif.learning import StochasticStep as StochasticStep
 from hdlif.learning import StochasticWindow as StochasticWindow
-from hdlif.report.summary import TrainResult as TrainResult
+from hdlif.runs.summary import TrainResult as TrainResult
 from hdlif.runtime import Session as Session
 from hdlif.runtime import Stream as Stream
 from hdlif.tasks import Classify as Classify

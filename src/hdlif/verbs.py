@@ -22,10 +22,10 @@ from hdlif.commands.profile import Profiled
 from hdlif.config import Recipe
 from hdlif.data import Tested
 from hdlif.errors import ArgumentError, ExistingRunError, InputError, did_you_mean
-from hdlif.report.summary import TrainResult
+from hdlif.runs.summary import TrainResult
 
 if TYPE_CHECKING:
-    from hdlif.measure.training_profile import TrainingProfile
+    from hdlif.report.training_profile import TrainingProfile
 
 
 @dataclass(frozen=True, repr=False)

@@ -7,7 +7,7 @@ from typing import Any
 from after_epoch import AfterEpoch
 from hdlif.commands import ablate
 from hdlif.commands.train import train
-from hdlif.report.summary import TrainResult
+from hdlif.runs.summary import TrainResult
 from hdlif.tasks import Evaluation
 
 RECIPE = "digits_hdlif"

@@ -24,11 +24,11 @@ from hdlif.commands.doctor import (
     guard_check,
     runtime_checks,
 )
-from hdlif.measure import child_process, chunks, code_convs, convolutions, small_graphs
-from hdlif.measure.child_process import Heard, hear
-from hdlif.measure.convolutions import Shape, error
-from hdlif.measure.small_graphs import ENCODINGS, differing, native
 from hdlif.ops import OPS
+from hdlif.report import child_process, chunks, code_convs, convolutions, small_graphs
+from hdlif.report.child_process import Heard, hear
+from hdlif.report.convolutions import Shape, error
+from hdlif.report.small_graphs import ENCODINGS, differing, native
 from hdlif.runtime import reference
 
 STATUSES = {"ok", "warning", "fault"}

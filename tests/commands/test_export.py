@@ -11,7 +11,7 @@ from deployed_graphs import residual_network
 from hdlif.artefact import dumps, save
 from hdlif.commands.export import export_nir
 from hdlif.errors import MachineError
-from hdlif.measure import exported
+from hdlif.report import exported
 
 
 @pytest.fixture

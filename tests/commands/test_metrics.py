@@ -14,8 +14,8 @@ from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import train
 from hdlif.datasets import SYNTHETIC_CLASSES
 from hdlif.report.comparison import aligned
-from hdlif.report.summary import RESULT
 from hdlif.runs.folders import finished
+from hdlif.runs.summary import RESULT
 from hdlif.verbs import Run
 from small_recipes import load
 

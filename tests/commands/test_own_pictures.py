@@ -28,9 +28,9 @@ from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
 from hdlif.config import Recipe, load_recipe
 from hdlif.errors import CheckpointError, DataError, ExistingRunError, InputError, TrainingError
-from hdlif.report.summary import TrainResult
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.recipe_data import Looks
+from hdlif.runs.summary import TrainResult
 from hdlif.runtime import Session
 from hdlif.tasks import Evaluation
 from picture_folders import CLASSES, write_pictures

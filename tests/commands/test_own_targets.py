@@ -20,8 +20,8 @@ from hdlif.commands.report import report
 from hdlif.commands.run import run
 from hdlif.commands.train import in_one_process, train
 from hdlif.errors import DataError, HdlifError, RecipeError
-from hdlif.report.summary import TrainResult
 from hdlif.runs.checkpoints import load_trained
+from hdlif.runs.summary import TrainResult
 from hdlif.tasks import Evaluation
 from hostile import one_printable_line
 from own_shards import series_of, write_shard

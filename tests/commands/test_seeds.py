@@ -12,7 +12,7 @@ from hdlif.commands.seeds import SeedsResult, Spread, train_seeds
 from hdlif.commands.train import train
 from hdlif.config import dump_recipe, load_recipe
 from hdlif.errors import CheckpointError, ExistingRunError, InputError, RecipeError
-from hdlif.report.summary import TrainResult
+from hdlif.runs.summary import TrainResult
 from hdlif.training import checkpoint
 
 FAST = ["training.epochs=1", "data.batch_size=128", "model.width=4", "model.blocks=[1]", "data.train=256"]

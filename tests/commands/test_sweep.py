@@ -22,7 +22,7 @@ from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import DataError, InputError, MissingExtraError, RecipeError, TrainingError
-from hdlif.report.summary import TrainResult
+from hdlif.runs.summary import TrainResult
 from hdlif.tasks import Classify, Evaluation
 
 pytest.importorskip("optuna", reason="pip install 'hdlif[sweep]'")

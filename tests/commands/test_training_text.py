@@ -13,8 +13,8 @@ from hdlif.commands.training_text import as_text
 from hdlif.config import load_recipe
 from hdlif.ops import SAMPLE, sample_name
 from hdlif.ops.sound import SoundRecord
-from hdlif.report.summary import TrainResult
 from hdlif.runs.sample_names import sample_name_in
+from hdlif.runs.summary import TrainResult
 
 RESULT = TrainResult(
     name="digits_hdlif",

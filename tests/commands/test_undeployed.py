@@ -28,7 +28,7 @@ from hdlif.data import Samples
 from hdlif.errors import LoweringError
 from hdlif.models import Place
 from hdlif.nn import HDLIF, Neuron, State
-from hdlif.report.summary import RESULT, TrainResult
+from hdlif.runs.summary import RESULT, TrainResult
 from hdlif.training import Fit, Trainer
 
 FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4", "model.blocks=[1]", "data.train=256"]

@@ -17,7 +17,7 @@ from hdlif.data.mackey_glass import SKIPPED, STARTS, series
 from hdlif.errors import DataError, RecipeError
 from hdlif.generated import Copy, DelayedXor, MackeyGlass
 from hdlif.learning import loss_over, mean_logits
-from hdlif.measure.persistence import persistence
+from hdlif.report.persistence import persistence
 from hdlif.runs.recipe_data import load_with_data
 from hdlif.tasks import Regress
 

@@ -14,7 +14,7 @@ from hdlif.commands import ablate
 from hdlif.data.own import class_folders, manifest
 from hdlif.inputs import pictures
 from hdlif.ops import graph
-from hdlif.report import runs
+from hdlif.runs import summary
 from hdlif.runtime import Session
 from hdlif.training import checkpoint
 
@@ -35,10 +35,10 @@ TEXT = (ROOT / "SECURITY.md").read_text("utf-8")
         ("neurons of a batch | 2^36", recipe.MOST_NEURONS, 2**36),
         ("cells of a table, all seeds together | 10,000", ablate.MOST_CELLS, 10_000),
         ("record of a checkpoint | 2^20 characters", checkpoint.MOST_RECORD, 2**20),
-        ("metrics.jsonl that a report reads | 2^30 bytes", runs.MOST_METRICS, 2**30),
+        ("metrics.jsonl that a report reads | 2^30 bytes", summary.MOST_METRICS, 2**30),
         ("data_files.json that a resumed training is compared with | 2^30 bytes", manifest.MOST_BYTES, 2**30),
-        ("other files of a run | 2^26 bytes, 64 levels", runs.MOST_SUMMARY, 2**26),
-        ("other files of a run | 2^26 bytes, 64 levels", runs.MOST_LEVELS, 64),
+        ("other files of a run | 2^26 bytes, 64 levels", summary.MOST_SUMMARY, 2**26),
+        ("other files of a run | 2^26 bytes, 64 levels", summary.MOST_LEVELS, 64),
     ],
 )
 def test_a_limit_is_stated_as_it_is(row: str, limit: int, value: int) -> None:

@@ -13,9 +13,9 @@ from hdlif import _native
 from hdlif.accounting import saved_bytes
 from hdlif.config import load_recipe
 from hdlif.kernels import winograd
-from hdlif.measure.recipe_update import RecipeUpdate
 from hdlif.nn import HDLIF, QuantConv2d, Sequential
 from hdlif.nn.synapses import Integer, Ternary
+from hdlif.report.recipe_update import RecipeUpdate
 
 SHAPES = [
     # N, C, D, H, W

@@ -10,11 +10,11 @@ from hdlif.artefact.roles import roles
 from hdlif.deploy import lower
 from hdlif.errors import ArtefactError
 from hdlif.learning.probe import neurons_of
-from hdlif.measure.counts import neuron_rows
 from hdlif.models import Network, conv1d
 from hdlif.nn import HDLIF, companded
 from hdlif.nn.companding import CLIPS
 from hdlif.ops import infer_values
+from hdlif.report.counts import neuron_rows
 from hdlif.runtime import Session
 from hdlif.runtime.at_work import layers_at_work
 from hdlif.training.activity import Density, Watch

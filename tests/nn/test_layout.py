@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from hdlif.learning.traced_pass import TraceRule
 from hdlif.learning.traces import Traces
-from hdlif.measure.convolutions import FAULTY, TOLERANCE, Shape, shipped_convolutions
 from hdlif.nn import QuantConv2d, Sequential, Ternary
 from hdlif.nn.layout import contiguous, lay_out, must_stay_contiguous
 from hdlif.nn.steps import carrying
+from hdlif.report.convolutions import FAULTY, TOLERANCE, Shape, shipped_convolutions
 
 SWITCHES = {
     "as it is": {},
@@ -29,7 +29,7 @@ SWITCHES = {
 }
 MEASURE = """
 import json, sys, torch
-from hdlif.measure.convolutions import Shape, error
+from hdlif.report.convolutions import Shape, error
 torch.set_num_threads(2)
 for line in sys.stdin:
     values = [tuple(v) if isinstance(v, list) else v for v in json.loads(line)]

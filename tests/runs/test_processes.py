@@ -47,10 +47,10 @@ def test_torchrun_says_how_many_there_are() -> None:
 
 
 @pytest.mark.usefixtures("torchrun")
-@pytest.mark.parametrize(("devices", "nodes"), [(2, None), (None, 1), (8, 1)])
-def test_other_numbers_than_torchruns_are_refused(devices: int | None, nodes: int | None) -> None:
-    with pytest.raises(RecipeError, match="torchrun has started 4 processes on each of 2 nodes; leave both"):
-        processes(devices, nodes)
+def test_other_numbers_than_torchruns_are_refused() -> None:
+    for devices, nodes in ((2, None), (None, 1), (8, 1)):
+        with pytest.raises(RecipeError, match="4 processes on each of 2 nodes"):
+            processes(devices, nodes)
 
 
 @pytest.mark.usefixtures("torchrun")
@@ -72,7 +72,7 @@ def test_restarts_that_would_hang_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "0")
     assert processes(None, None) == (4, 2)
     monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
-    with pytest.raises(RecipeError, match="set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in front of torchrun"):
+    with pytest.raises(RecipeError, match="TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"):
         processes(None, None)
     monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "False")
     assert processes(None, None) == (4, 2)

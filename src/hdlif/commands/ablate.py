@@ -20,10 +20,10 @@ from hdlif.commands.tables import figure, measured
 from hdlif.commands.train import in_one_process, train
 from hdlif.config import Recipe, below, explained, load_recipe, one_component, shipped_recipes, worst
 from hdlif.errors import CheckpointError, InUseError, RecipeError, TrainingError, brief, cut, did_you_mean
-from hdlif.measure.spread import in_percent, seeds_from
 from hdlif.ops import SampleName
 from hdlif.plain_yaml import parse_yaml, shown, text_of
 from hdlif.report import ablation
+from hdlif.report.spread import in_percent, seeds_from
 from hdlif.runs.files import write_json, write_text
 from hdlif.runs.folders import begun, finished, left_by_a_run
 from hdlif.runs.processes import check_alone

@@ -17,9 +17,9 @@ import numpy as np
 from hdlif.accounting import dense_macs
 from hdlif.artefact import Graph, InputRecord, TaskRecord, infer_values, load
 from hdlif.errors import DataError, InputError, MissingExtraError, RecipeError, TrainingError, cut, did_you_mean
-from hdlif.measure.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
-from hdlif.measure.signal_stack import signal_stack_kept
 from hdlif.python_processes import module_command
+from hdlif.report.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
+from hdlif.report.signal_stack import signal_stack_kept
 from hdlif.runs.files import existing
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runtime import Session, normalise
@@ -53,7 +53,7 @@ def bench(
     repeats: int = 20,
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
-    """Time an artefact beside other engines; `hdlif.measure.engines` says what each gets.
+    """Time an artefact beside other engines; `hdlif.report.engines` says what each gets.
 
     An engine that does not choose the same classes is reported and not timed.
 
@@ -268,9 +268,7 @@ def _start(
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(STARTS):
         for name, candidate in timed.items():
-            measured = _timed_lines(
-                "hdlif.measure.engine_process", name, candidate.path, folder / "images.npy", threads
-            )
+            measured = _timed_lines("hdlif.report.engines", name, candidate.path, folder / "images.npy", threads)
             lines = list(measured)
             seconds[name].append(lines[0][0])
             results[name] |= json.loads(lines[-1][1])

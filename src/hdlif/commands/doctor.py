@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, entry_points, requires, ver
 from pathlib import Path
 from typing import Any, Literal
 
-from hdlif.measure.child_process import Heard, hear
 from hdlif.python_processes import module_command
+from hdlif.report.child_process import Heard, hear
 
 Status = Literal["ok", "warning", "fault"]
 
@@ -46,12 +46,12 @@ class Check:
 
 def doctor() -> dict[str, Any]:
     """Every check, and what the machine is: {"checks", "faults", "versions", "hardware"}."""
-    runtime = hear(module_command("hdlif.measure.small_graphs"))
-    chunks = hear(module_command("hdlif.measure.chunks"))
-    code_convs = hear(module_command("hdlif.measure.code_convs"))
-    guarded = hear(module_command("hdlif.measure.convolutions", "guarded"))
+    runtime = hear(module_command("hdlif.report.small_graphs"))
+    chunks = hear(module_command("hdlif.report.chunks"))
+    code_convs = hear(module_command("hdlif.report.code_convs"))
+    guarded = hear(module_command("hdlif.report.convolutions", "guarded"))
     # Its verbose mode says what oneDNN has chosen; one shape makes few lines.
-    unguarded = hear(module_command("hdlif.measure.convolutions", "unguarded"), environment={"ONEDNN_VERBOSE": "1"})
+    unguarded = hear(module_command("hdlif.report.convolutions", "unguarded"), environment={"ONEDNN_VERBOSE": "1"})
     checks = [
         *runtime_checks(runtime),
         *chunk_checks(chunks),

@@ -12,7 +12,7 @@ from hdlif.deploy import nir, onnx
 from hdlif.deploy.lower import lower
 from hdlif.deploy.onnx_translation import WEIGHTS
 from hdlif.errors import InputError, MachineError, did_you_mean
-from hdlif.measure.exported import Compared, check_artefact, check_onnx, check_read_back
+from hdlif.report.exported import Compared, check_artefact, check_onnx, check_read_back
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import existing, names_artefact, writing
 from hdlif.whole_files import whole_file

@@ -19,13 +19,13 @@ from hdlif.commands.eval import sets_for, sets_named
 from hdlif.commands.train import PROFILED_IMAGES, first_images
 from hdlif.data import ImageSets
 from hdlif.errors import RecipeError
-from hdlif.measure.counts import NO_GRAPH, without_graph
+from hdlif.report.counts import NO_GRAPH, without_graph
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import existing, names_artefact
 from hdlif.runs.recipe_data import data_keys, load_with_data, names_path
 
 if TYPE_CHECKING:
-    from hdlif.measure.training_profile import TrainingProfile
+    from hdlif.report.training_profile import TrainingProfile
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ def profile_training(
         RecipeError: the target is none.
     """
     # What trains takes a second to import, and counts need none of it.
-    from hdlif.measure.allocator import keep_freed_memory
-    from hdlif.measure.training_profile import training_profile
+    from hdlif.report.allocator import keep_freed_memory
+    from hdlif.report.training_profile import training_profile
 
     if not is_recipe(target):
         raise RecipeError(f"{target}: what is trained is a recipe; give its file, or the name of one that ships")

@@ -148,7 +148,7 @@ def check(
         recipe, _ = builders.with_data_found(recipe, data_root)
         builders.check(recipe)
         builders.try_update(recipe)
-        from hdlif.measure.counts import why_not_exported
+        from hdlif.report.counts import why_not_exported
 
         why = why_not_exported(recipe)
     else:

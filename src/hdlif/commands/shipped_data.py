@@ -11,7 +11,7 @@ from hdlif.commands.tables import aligned
 from hdlif.config import data_section
 from hdlif.data import ImageSets, rows
 from hdlif.errors import DataError, RecipeError, cut
-from hdlif.measure.persistence import persistence
+from hdlif.report.persistence import persistence
 from hdlif.runs.recipe_data import data_keys
 from hdlif.tasks import Regress
 

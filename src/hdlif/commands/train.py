@@ -22,12 +22,11 @@ from hdlif.data import Found, ImageSets, Samples
 from hdlif.errors import HdlifError, InputError, RecipeError, TrainingError
 from hdlif.learning import Carry, Plan
 from hdlif.learning.rule import run as run_rule
-from hdlif.measure.allocator import keep_freed_memory
-from hdlif.measure.counts import Counts, counts, deployed_or_none, initial_neurons, without_graph
-from hdlif.measure.evaluation import Evaluated, evaluate_network
-from hdlif.measure.peak_memory import peak_memory
 from hdlif.nn import evaluation_mode, step_parameters
-from hdlif.report.summary import Neuron, TrainResult
+from hdlif.report.allocator import keep_freed_memory
+from hdlif.report.counts import Counts, counts, deployed_or_none, initial_neurons, without_graph
+from hdlif.report.evaluation import Evaluated, evaluate_network
+from hdlif.report.peak_memory import peak_memory
 from hdlif.runs.files import write_json, write_text
 from hdlif.runs.folders import MEASURED, begun, check_free, finished, forget_begun
 from hdlif.runs.locks import training_alone
@@ -35,6 +34,7 @@ from hdlif.runs.own_parts import PARTS, check_parts, keep_parts, saying_what_is_
 from hdlif.runs.processes import joined, processes
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runs.recipe_data import as_begun, check_files, load_with_data, with_class_weights, write_files
+from hdlif.runs.summary import Neuron, TrainResult
 from hdlif.runtime.session import available_cores
 from hdlif.tasks import Measured, finite
 from hdlif.training import (

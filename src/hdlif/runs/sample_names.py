@@ -9,7 +9,7 @@ from hdlif import builders
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError
 from hdlif.ops import SAMPLE, SampleName
-from hdlif.report.summary import TrainResult
+from hdlif.runs.summary import TrainResult
 
 
 def sample_name_in(results: Iterable[TrainResult]) -> SampleName:

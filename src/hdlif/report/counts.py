@@ -1,4 +1,4 @@
-"""What a trained network is counted to be: sizes, operations and energy, or what its modules show without a graph."""
+"""Count a trained network: sizes, operations and energy of its graph, or what its modules show without one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,11 +14,13 @@ from hdlif.deploy import lower
 from hdlif.errors import ArtefactError, LoweringError
 from hdlif.ops import OPS
 from hdlif.ops.program import program_of, row_names
-from hdlif.report.summary import Layer, Neuron
+from hdlif.runs.summary import Layer, Neuron
 
 NO_GRAPH = (LoweringError, ArtefactError)
 """Raised where a module has no deployed form, or a number in it that no graph holds."""
 OF_GRAPH = "stored_mb, sops and energy_mj"
+_OUTLINED = ("name", "kind", "shape", "params_mb", "nops", "density")
+"""Columns of a layer that need no graph."""
 
 
 def deployed_or_none(
@@ -89,17 +91,7 @@ def _outlined(model: nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> Cou
     return Counts(
         params_mb=found.params_mb,
         nops=found.nops,
-        layers=tuple(
-            Layer(
-                name=row.name,
-                kind=row.kind,
-                shape=row.shape,
-                params_mb=row.params_mb,
-                nops=row.nops,
-                density=row.density,
-            )
-            for row in found.layers
-        ),
+        layers=tuple(Layer(**{field: getattr(row, field) for field in _OUTLINED}) for row in found.layers),
         neurons=tuple(Neuron(name=row.name, kind=row.kind) for row in found.layers if row.neuron),
     )
 

@@ -1,10 +1,8 @@
-"""Whether convolutions have the gradients that they should have here, measured against float64.
+"""Compare the gradients of this machine's convolutions with those in float64.
 
-A wrong one may also write where it must not, so that whoever asks does it in a process of its own:
+A fault may end the process, so run it as one of its own. It prints a line of JSON per measurement:
 
-    python -m hdlif.measure.convolutions guarded|unguarded
-
-It prints JSON, a line for each measurement.
+    python -m hdlif.report.convolutions guarded|unguarded
 """
 
 import json

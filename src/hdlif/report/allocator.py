@@ -1,4 +1,4 @@
-"""How the C library hands out memory to a training on a CPU.
+"""Memory of this process: how much is resident, and how the C library hands it out to a training on a CPU.
 
 glibc takes every block above 32 MiB, and at first above 128 KiB, from the kernel and gives it back when it is freed. A
 training allocates the same activations at every update, so that each of their pages is zeroed by the kernel and mapped
@@ -8,6 +8,7 @@ again each time (docs/reference/results/memory.md).
 import contextlib
 import ctypes
 import os
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>, for mallopt
 _SMALLEST_MAPPED = 2**30, 2**25  # the second is the most that glibc takes before 2.35
@@ -31,3 +32,11 @@ def keep_freed_memory() -> bool:
         mapped = any(set_option(_M_MMAP_THRESHOLD, size) for size in _SMALLEST_MAPPED)
         return mapped and bool(set_option(_M_TRIM_THRESHOLD, _NEVER_TRIMMED))
     return False
+
+
+def resident_bytes(field: str) -> int | None:
+    """Return VmRSS or VmHWM, its peak, of this process; None without /proc."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    return 1024 * next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(f"{field}:"))

@@ -1,4 +1,4 @@
-"""Where an update's time goes: forward, backward and saved bytes by layer, and what each layer is computed by."""
+"""Profile an update: forward and backward time and saved bytes by layer, and the code path of each layer."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from hdlif.accounting.memory import Saved, watching_saved
 from hdlif.config import Recipe
 from hdlif.learning import Plan
 from hdlif.learning.coherence import Drawn
-from hdlif.measure.recipe_update import RecipeUpdate
 from hdlif.nn import QuantConv2d
 from hdlif.nn.chain import Watch
 from hdlif.nn.state import Neuron, Temporal
 from hdlif.nn.stepped import SteppedNeuron
+from hdlif.report.recipe_update import RecipeUpdate
 
 PLANS = 4
 """Of a rule that draws, how many are run, spread evenly over what it may draw."""
 _LAYER, _BACK = "hdlif layer: ", "autograd::engine::evaluate_function: "
+_WEIGHTS = " weights"
+"""No name of a layer."""
 _QUANTISERS = ("_Binarize", "_Binarized", "_Ternarize", "_Ternarized", "_QuantizeWeight")
 
 
@@ -107,21 +109,26 @@ def training_profile(recipe: Recipe, *, rounds: int = 5) -> TrainingProfile:
         for plan in plans:
             made.update(x, target, plan)
         whole = time.perf_counter() - begun
-    shares = _Shares(watched.events() or [])
     # Microseconds of all plans under the profiler, to milliseconds of an update without.
     scale = statistics.median(seconds) / whole / 1e3
+    shares = _time_shares(watched.events() or [])
+
+    def ms(place: str, *phases: str) -> float:
+        return scale * sum(shares.get((phase, place), 0.0) for phase in phases)
+
     found = tuple(
         LayerTime(
             name,
             type(layer).__name__,
             layers.paths.get(name, "not run"),
-            scale * shares.forward[name],
-            scale * shares.backward[name],
+            ms(name, "forward"),
+            ms(name, "backward"),
             saved.peaks.get(name, 0),
         )
         for name, layer in layers.named.items()
     )
-    weights, optimizer, other = (scale * one for one in (shares.weights, shares.optimizer, shares.other))
+    weights, optimizer = ms(_WEIGHTS, "forward", "backward"), ms("", "optimizer")
+    other = ms("", "forward", "backward")
     update_ms = 1e3 * statistics.median(seconds)
     of_layers = sum(one.forward_ms + one.backward_ms for one in found)
     return TrainingProfile(
@@ -225,58 +232,45 @@ def _path_of(layer: nn.Module, args: tuple[Any, ...]) -> str:
     return "PyTorch"
 
 
-class _Shares:
-    """Microseconds of the operations of a profile, each by itself, by layer and kind."""
+def _time_shares(events: Iterable[FunctionEvent]) -> Mapping[tuple[str, str], float]:
+    """Return the microseconds of a profile's operations, each without those inside it.
 
-    def __init__(self, events: Iterable[FunctionEvent]) -> None:
-        events = list(events)
-        self.forward: Mapping[str, float] = defaultdict(float)
-        self.backward: Mapping[str, float] = defaultdict(float)
-        self.weights = self.optimizer = self.other = 0.0
-        # What makes a node of the graph has its number, as have operations before it that make none.
-        makers: dict[int, str] = {}
-        for event in sorted(events, key=lambda event: event.time_range.start):
-            if event.sequence_nr >= 0 and not event.name.startswith(_BACK):
-                above = [one.name for one in _upwards(event)]
-                if not any(name.startswith(_BACK) for name in above):
-                    makers[event.sequence_nr] = self._place(above)
-        for event in events:
-            self._add(event, makers)
-
-    @staticmethod
-    def _place(above: list[str]) -> str:
-        """A layer, or "weights", or nothing."""
-        for name in above:
-            if name.startswith(_LAYER):
-                return name
-            if name in _QUANTISERS:
-                return "weights"
-        return ""
-
-    def _add(self, event: FunctionEvent, makers: Mapping[int, str]) -> None:
+    By phase ("forward", "backward", "optimizer") and place (a layer, `_WEIGHTS`, or "" for other operations).
+    """
+    events = list(events)
+    # What makes a node of the graph has its number, as have operations before it that make none.
+    makers: dict[int, str] = {}
+    for event in sorted(events, key=lambda event: event.time_range.start):
+        if event.sequence_nr >= 0 and not event.name.startswith(_BACK):
+            above = list(_upwards(event))
+            if not any(one.name.startswith(_BACK) for one in above):
+                makers[event.sequence_nr] = _place(above)
+    shares: dict[tuple[str, str], float] = defaultdict(float)
+    for event in events:
+        # What is left of a layer's range is its Python.
         if event.name.startswith(_LAYER):
-            # What is left of it is the Python of a layer.
-            return
-        time_of = event.self_cpu_time_total
-        events = list(_upwards(event))
-        above = [one.name for one in events]
+            continue
+        above = list(_upwards(event))
         # The outermost, which is what goes back.
-        back = next((one for one in reversed(events) if one.name.startswith(_BACK)), None)
-        if any(name.startswith("Optimizer.") for name in above):
-            self.optimizer += time_of
+        back = next((one for one in reversed(above) if one.name.startswith(_BACK)), None)
+        if any(one.name.startswith("Optimizer.") for one in above):
+            phase, place = "optimizer", ""
         elif back is not None:
-            self._count("backward", makers.get(back.sequence_nr, ""), time_of)
+            phase, place = "backward", makers.get(back.sequence_nr, "")
         else:
-            self._count("forward", self._place(above), time_of)
+            phase, place = "forward", _place(above)
+        shares[phase, place] += event.self_cpu_time_total
+    return shares
 
-    def _count(self, which: str, place: str, time_of: float) -> None:
-        if place.startswith(_LAYER):
-            found: Any = getattr(self, which)
-            found[place.removeprefix(_LAYER)] += time_of
-        elif place == "weights":
-            self.weights += time_of
-        else:
-            self.other += time_of
+
+def _place(above: Iterable[FunctionEvent]) -> str:
+    """Return the layer of an operation, `_WEIGHTS` of one that quantises, or ""."""
+    for event in above:
+        if event.name.startswith(_LAYER):
+            return event.name.removeprefix(_LAYER)
+        if event.name in _QUANTISERS:
+            return _WEIGHTS
+    return ""
 
 
 def _upwards(event: FunctionEvent) -> Iterator[FunctionEvent]:

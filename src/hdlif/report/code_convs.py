@@ -1,10 +1,8 @@
-"""Whether the convolutions of training give what PyTorch's do, on each instruction set: of codes, and in fp32.
+"""Compare the convolutions of training with PyTorch's, on each instruction set: of codes, and in fp32.
 
-What is wrong may also end the process, so that whoever asks does it in a process of its own:
+A fault may end the process, so run it as one of its own. It prints a line of JSON per measurement:
 
-    python -m hdlif.measure.code_convs
-
-It prints JSON, a line for each measurement.
+    python -m hdlif.report.code_convs
 """
 
 import json
@@ -19,9 +17,8 @@ from hdlif._native import instruction_sets
 from hdlif.functional import ternarize_weight
 from hdlif.kernels.code_conv import CodeConv, Codes, codes_of, convolve, quantise
 from hdlif.kernels.winograd import convolution, kernel_gradient
+from hdlif.report.chunks import off_by
 
-TOLERANCE = 1e-4
-"""Of the largest entry of a gradient. Sums are the same bits."""
 LAYERS: Mapping[str, tuple[int, int, int, int, int]] = {
     "3x3": (16, 40, 3, 1, 1),
     "3x3, stride 2": (6, 33, 3, 2, 1),
@@ -52,12 +49,7 @@ def differing(name: str, instructions: str, *, measured: Run = convolve) -> floa
     right = F.conv2d(x.double(), weight.double(), stride=stride, padding=padding)
     of_surplus, of_weight = torch.autograd.grad(right, [surplus, weight], back.double())
     # Where there was no surplus, nothing goes on to the neuron.
-    shares = [
-        (one - other).abs().max() / other.abs().max()
-        for one, other in zip(found, (of_surplus * (surplus > 0), of_weight), strict=True)
-    ]
-    off = float(torch.stack(shares).max())
-    return None if off < TOLERANCE else off
+    return off_by(found, (of_surplus * (surplus > 0), of_weight))
 
 
 def differing_in_float(instructions: str, *, measured: Callable[..., Tensor] = convolution) -> float | None:
@@ -71,9 +63,7 @@ def differing_in_float(instructions: str, *, measured: Callable[..., Tensor] = c
     exact_x, exact_weight = x.double().requires_grad_(), weight.double().requires_grad_()
     y = F.conv2d(exact_x, exact_weight, padding=1)
     right = [y.detach(), *torch.autograd.grad(y, [exact_x, exact_weight], dy.double())]
-    shares = [(one - other).abs().max() / other.abs().max() for one, other in zip(found, right, strict=True)]
-    off = float(torch.stack(shares).max())
-    return None if off < TOLERANCE else off
+    return off_by(found, right)
 
 
 def measure() -> Iterator[dict[str, Any]]:

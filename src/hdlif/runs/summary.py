@@ -10,6 +10,12 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter, WrapValidator
 
 # json.loads takes NaN and Infinity; a summary with either is damaged.
 FINITE = ConfigDict(allow_inf_nan=False)
+MOST_SUMMARY = 2**26
+"""Bytes of summary.json and the other small files of a run."""
+MOST_LEVELS = 64
+"""Nesting depth of JSON objects and lists."""
+MOST_METRICS = 2**30
+"""Bytes of metrics.jsonl."""
 
 
 def _printable(name: str) -> str:

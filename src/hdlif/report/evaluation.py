@@ -1,10 +1,11 @@
-"""A trained network on a whole set: by PyTorch, or by its deployed form where that is faster and says the same."""
+"""Evaluate a trained network on a set: by PyTorch, or by its deployed form if that is faster and agrees."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from hdlif.data import Samples
 from hdlif.errors import AllocationError, ArtefactError, LimitError
 from hdlif.runtime import Session
 from hdlif.runtime.answers import alike
-from hdlif.tasks import Evaluation, Measured, Task
+from hdlif.tasks import Evaluation, Measured, Tally, Task
 from hdlif.training import answered, progress_bar
 
 if TYPE_CHECKING:
@@ -81,36 +82,35 @@ def evaluate_network(
         bar: gets a task of that name.
     """
 
+    everything = torch.arange(len(samples))
+
     def by_torch(indices: Tensor) -> Batches:
         batches = samples.sequences(batch_size, indices)
         return answered(network, batches, time_steps=task.time_steps, device=device)
 
-    with _Counting(task, len(samples), observe, bar, name) as counting:
-        if graph is None or len(samples) < 2 * SAMPLED or not _has_low_bits(graph):
-            counting(by_torch(torch.arange(len(samples))))
-            return Evaluated(counting.evaluation(), "pytorch", None, {})
-        sample, rest = _spread(len(samples))
-        few = sample[: min(TOGETHER, batch_size)]
-        try:
-            session = Session(graph, threads=torch.get_num_threads())
-            by_runtime = partial(_answered_by, session, samples, min(TOGETHER, batch_size))
-            times = _ms_per_image(
-                {"pytorch": lambda: list(by_torch(few)), "deployed": lambda: list(by_runtime(few))}, len(few)
-            )
-        # More than a session grants, or than there is: not what a finished training is to end with.
-        except (ArtefactError, LimitError, AllocationError):
-            times = {}
+    with _counting(task, len(samples), observe, bar, name) as (count, tally):
+        times: dict[str, float] = {}
+        if graph is not None and len(samples) >= 2 * SAMPLED and _has_low_bits(graph):
+            sample, rest = _spread(len(samples))
+            few = sample[: min(TOGETHER, batch_size)]
+            # More than a session grants, or than there is, must not end a finished training.
+            with contextlib.suppress(ArtefactError, LimitError, AllocationError):
+                session = Session(graph, threads=torch.get_num_threads())
+                by_runtime = partial(_answered_by, session, samples, min(TOGETHER, batch_size))
+                times = _ms_per_image(
+                    {"pytorch": lambda: list(by_torch(few)), "deployed": lambda: list(by_runtime(few))}, len(few)
+                )
         if not times or times["deployed"] >= WORTH * times["pytorch"]:
-            counting(by_torch(torch.arange(len(samples))))
-            return Evaluated(counting.evaluation(), "pytorch", None, times)
+            count(by_torch(everything))
+            return Evaluated(tally.evaluation(), "pytorch", None, times)
         first: list[Tensor] = []
-        counting(_kept(by_torch(sample), first))
+        count(_kept(by_torch(sample), first))
         again = [outputs for outputs, _ in by_runtime(sample)]
         pytorchs, deployed = (torch.cat(outputs, dim=1).float().numpy() for outputs in (first, again))
         agreement = float(alike(pytorchs, deployed, task.record).mean())
         by = "deployed" if agreement >= AGREEMENT else "pytorch"
-        counting((by_runtime if by == "deployed" else by_torch)(rest))
-        return Evaluated(counting.evaluation(), by, agreement, times)
+        count((by_runtime if by == "deployed" else by_torch)(rest))
+        return Evaluated(tally.evaluation(), by, agreement, times)
 
 
 def evaluate_deployed(
@@ -123,39 +123,34 @@ def evaluate_deployed(
     name: str = "test",
 ) -> Evaluation:
     """Answer all samples after each step by the deployed form alone; arguments as those of `evaluate_network`."""
-    with _Counting(task, len(samples), observe, bar, name) as counting:
-        counting(_answered_by(Session(graph), samples, TOGETHER, torch.arange(len(samples))))
-        return counting.evaluation()
+    with _counting(task, len(samples), observe, bar, name) as (count, tally):
+        count(_answered_by(Session(graph), samples, TOGETHER, torch.arange(len(samples))))
+        return tally.evaluation()
 
 
-class _Counting:
-    """Counts the batches that it is called with, in view of an observer and of a bar's task, which ends with it."""
+@contextlib.contextmanager
+def _counting(
+    task: Task, images: int, observe: Observer | None, bar: Progress | None, name: str
+) -> Iterator[tuple[Callable[[Batches], None], Tally]]:
+    """Give what counts batches and its tally, in view of an observer and of a bar's task, which ends with the block."""
+    tally = task.tally()
+    # What a tally says meanwhile is the first figure, whatever the best epoch is chosen by.
+    shows_accuracy = (next(iter(task.figures)) if isinstance(task, Measured) else task.metric) == "accuracy"
+    shown = bar or progress_bar(enabled=False)
+    begun = shown.add_task(name, total=images, loss=math.nan, accuracy=math.nan)
 
-    def __init__(self, task: Task, images: int, observe: Observer | None, bar: Progress | None, name: str) -> None:
-        self._tally, self._observe = task.tally(), observe
-        # What a tally says meanwhile is the first figure, whatever the best epoch is chosen by.
-        score = next(iter(task.figures)) if isinstance(task, Measured) else task.metric
-        self._shows_accuracy = score == "accuracy"
-        self._bar = bar or progress_bar(enabled=False)
-        self._task = self._bar.add_task(name, total=images, loss=math.nan, accuracy=math.nan)
-
-    def __enter__(self) -> _Counting:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.remove_task(self._task)
-
-    def __call__(self, batches: Batches) -> None:
+    def count(batches: Batches) -> None:
         for outputs, target in batches:
-            self._tally(outputs, target)
-            if self._observe is not None:
-                self._observe(outputs, target)
-            accuracy = self._tally.score if self._shows_accuracy else math.nan
-            self._bar.update(self._task, advance=len(target), loss=self._tally.loss, accuracy=accuracy)
+            tally(outputs, target)
+            if observe is not None:
+                observe(outputs, target)
+            accuracy = tally.score if shows_accuracy else math.nan
+            shown.update(begun, advance=len(target), loss=tally.loss, accuracy=accuracy)
 
-    def evaluation(self) -> Evaluation:
-        """What was counted."""
-        return self._tally.evaluation()
+    try:
+        yield count, tally
+    finally:
+        shown.remove_task(begun)
 
 
 def _answered_by(session: Session, samples: Samples, batch_size: int, indices: Tensor) -> Batches:

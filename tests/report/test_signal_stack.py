@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from hdlif.measure.signal_stack import signal_stack_kept
+from hdlif.report.signal_stack import signal_stack_kept
 
 
 class Stack(ctypes.Structure):

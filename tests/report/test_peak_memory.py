@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from hdlif.config import load_recipe
-from hdlif.measure.peak_memory import peak_memory
+from hdlif.report.peak_memory import peak_memory
 
 
 @pytest.mark.alone

@@ -10,7 +10,7 @@ import pytest
 FAULTS = """
 import resource
 import numpy as np
-from hdlif.measure.allocator import keep_freed_memory
+from hdlif.report.allocator import keep_freed_memory
 
 if {keep}:
     assert keep_freed_memory()
@@ -48,7 +48,7 @@ def test_blocks_are_taken_up_again_without_the_kernel() -> None:
 @pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])
 def test_the_users_settings_stand(name: str) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "GLIBC_"))}
-    said = "from hdlif.measure.allocator import keep_freed_memory; print(keep_freed_memory())"
+    said = "from hdlif.report.allocator import keep_freed_memory; print(keep_freed_memory())"
     for more, set_here in (({}, "True"), ({name: "1"}, "False")):
         child = subprocess.run(
             [sys.executable, "-c", said], env=environment | more, check=True, capture_output=True, text=True

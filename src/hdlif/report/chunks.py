@@ -1,14 +1,12 @@
 """Compare the compiled kernels that train neurons with the neurons' steps under autograd, on each instruction set.
 
-A wrong kernel may also end the process, so run it in a process of its own:
+A fault may end the process, so run it as one of its own. It prints a line of JSON per measurement:
 
-    python -m hdlif.measure.chunks
-
-It prints JSON, a line for each measurement.
+    python -m hdlif.report.chunks
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -71,7 +69,12 @@ def differing(name: str, instruction_set: str, *, measured: Run = run_kernels) -
     off = float(torch.stack([(a - b).abs().max() for a, b in zip(values, right, strict=True)]).max())
     if off != 0:
         return off
-    shares = [(a - b).abs().max() / b.abs().max() for a, b in zip(gradients, expected, strict=True)]
+    return off_by(gradients, expected)
+
+
+def off_by(found: Iterable[Tensor], right: Iterable[Tensor]) -> float | None:
+    """Return the largest difference, as a share of the largest entry of its tensor; None within `TOLERANCE`."""
+    shares = [(a - b).abs().max() / b.abs().max() for a, b in zip(found, right, strict=True)]
     off = float(torch.stack(shares).max())
     return None if off < TOLERANCE else off
 

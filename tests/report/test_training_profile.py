@@ -5,20 +5,25 @@ import torch
 
 from hdlif.accounting import update_cost
 from hdlif.config import Recipe, load_recipe
-from hdlif.measure.recipe_update import RecipeUpdate
-from hdlif.measure.training_profile import PLANS, TrainingProfile, training_profile
+from hdlif.report.recipe_update import RecipeUpdate
+from hdlif.report.training_profile import PLANS, TrainingProfile, training_profile
 from single_thread import one_thread  # noqa: F401 - an autouse fixture
 
 SMALL = ["model.width=4", "data.batch_size=4"]
 
 
-def profiled(name: str, *overrides: str) -> TrainingProfile:
-    return training_profile(load_recipe(name, [*SMALL, *overrides]), rounds=1)
+LOW_BIT = load_recipe("digits_hdlif_w1p5_s4", [*SMALL, "neuron.path=fused"])
+PLAIN = load_recipe("digits_hdlif", [*SMALL, "neuron.path=steps"])
 
 
 @pytest.fixture(scope="module")
 def low_bit() -> TrainingProfile:
-    return profiled("digits_hdlif_w1p5_s4", "neuron.path=fused")
+    return training_profile(LOW_BIT, rounds=1)
+
+
+@pytest.fixture(scope="module")
+def plain() -> TrainingProfile:
+    return training_profile(PLAIN, rounds=1)
 
 
 def test_every_layer_is_there_in_the_order_of_the_network(low_bit: TrainingProfile) -> None:
@@ -29,17 +34,19 @@ def test_every_layer_is_there_in_the_order_of_the_network(low_bit: TrainingProfi
     assert {layer.kind for layer in low_bit.layers} >= {"Conv2d", "BatchNorm2d", "HDLIF", "QuantConv2d", "Linear"}
 
 
-def test_what_computes_a_layer_is_said_and_why(low_bit: TrainingProfile) -> None:
+def test_what_computes_a_layer_is_said_and_why(low_bit: TrainingProfile, plain: TrainingProfile) -> None:
     paths = {layer.name: layer.path for layer in low_bit.layers}
     assert paths["body.stage1.0.act1"] == "fused"
     assert paths["body.stage1.0.conv1"] == "kernels for codes"
     assert paths["body.stage1.0.bn1"] == "rows that the neuron applies"
     assert paths["body.stage2.0.shortcut.conv"] == "PyTorch: what it reads is not what quantised neurons emit"
-    plain = {layer.name: layer.path for layer in profiled("digits_hdlif", "neuron.path=steps").layers}
-    assert plain["body.stage1.0.conv1"] == "PyTorch: weights have more than 1.5 bits"
-    assert plain["body.stage1.0.act1"] == "steps, one by one"
-    wide = {layer.name: layer.path for layer in profiled("digits_hdlif", "model.width=16", "data.batch_size=16").layers}
-    assert wide["body.stage1.0.conv1"] == "Winograd: weights have more than 1.5 bits"
+    paths = {layer.name: layer.path for layer in plain.layers}
+    assert paths["body.stage1.0.conv1"] == "PyTorch: weights have more than 1.5 bits"
+    assert paths["body.stage1.0.act1"] == "steps, one by one"
+    wide = training_profile(load_recipe("digits_hdlif", ["model.width=16", "data.batch_size=16"]), rounds=1)
+    assert {layer.name: layer.path for layer in wide.layers}[
+        "body.stage1.0.conv1"
+    ] == "Winograd: weights have more than 1.5 bits"
 
 
 def test_times_add_up_to_that_of_the_update(low_bit: TrainingProfile) -> None:
@@ -56,21 +63,20 @@ def test_times_add_up_to_that_of_the_update(low_bit: TrainingProfile) -> None:
     assert least <= low_bit.update_ms <= most
 
 
-def test_weights_without_a_quantiser_take_no_time_to_quantise() -> None:
-    assert profiled("digits_hdlif").weights_ms == 0
+def test_weights_without_a_quantiser_take_no_time_to_quantise(plain: TrainingProfile) -> None:
+    assert plain.weights_ms == 0
 
 
-@pytest.mark.parametrize("name", ["digits_hdlif", "digits_hdlif_w1p5_s4"])
-def test_saved_bytes_are_those_of_an_update(name: str) -> None:
+def test_saved_bytes_are_those_of_an_update(low_bit: TrainingProfile, plain: TrainingProfile) -> None:
     """Of one graph: that of a drawn step."""
-    recipe = load_recipe(name, SMALL)
-    found = sum(layer.saved_bytes for layer in training_profile(recipe, rounds=1).layers)
-    made = RecipeUpdate(recipe)
-    x, target = torch.randn(1, 4, 1, 8, 8), torch.randint(10, (4,))
-    plan = made.rule.schedule(recipe.time_steps, made.generator)
-    counted = update_cost(made.model, lambda: made.update(x, target, plan), batch=[x, target]).saved_bytes
-    # The loss saves a little, and is of no layer.
-    assert 0.97 * counted < found <= counted
+    for recipe, profile in ((LOW_BIT, low_bit), (PLAIN, plain)):
+        found = sum(layer.saved_bytes for layer in profile.layers)
+        made = RecipeUpdate(recipe)
+        x, target = torch.randn(1, 4, 1, 8, 8), torch.randint(10, (4,))
+        plan = made.rule.schedule(recipe.time_steps, made.generator)
+        counted = update_cost(made.model, lambda: made.update(x, target, plan), batch=[x, target]).saved_bytes  # noqa: B023
+        # The loss saves a little, and is of no layer.
+        assert 0.97 * counted < found <= counted
 
 
 def of(recipe: Recipe) -> tuple[str, int, int]:

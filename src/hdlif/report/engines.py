@@ -1,10 +1,18 @@
-"""The engines that `hdlif bench` runs side by side: how each gets the network, and how it runs it.
+"""The engines that `hdlif bench` compares: how each gets the network, and how it runs it.
 
 Each peer gets every algorithmic saving that ONNX can express: what is constant in time once, time folded into the
 batch, constant affines inside the weights, a model of its own for each batch size. All keep to `threads` threads.
+
+A process that loads one engine and runs it, to measure its start, its first answer and its memory:
+
+    python -m hdlif.report.engines ENGINE FILE IMAGES.npy THREADS
+
+It prints "ready" after the first answer, and {"resident_bytes", "peak_resident_bytes"} of the whole process, Python
+included, after a few more runs.
 """
 
 import contextlib
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +24,7 @@ from numpy.typing import NDArray
 
 from hdlif.artefact import Graph
 from hdlif.artefact.io import load
+from hdlif.report.allocator import resident_bytes
 from hdlif.runtime import Session
 
 Floats = NDArray[np.float32]
@@ -189,3 +198,21 @@ PEERS: Mapping[str, tuple[str, ...]] = {
     "torch": ("torch",),
 }
 """What `--against` may name, and the engines that it means."""
+
+
+def main(name: str, path: str, images: str, threads: str) -> None:
+    """Load an engine in this process, which is its own, and run it."""
+    x = np.load(images)
+    run = ENGINES[name].load(Path(path), int(threads))
+    run(x)
+    print("ready", flush=True)
+    for _ in range(5):
+        run(x)
+    print(
+        json.dumps({"resident_bytes": resident_bytes("VmRSS"), "peak_resident_bytes": resident_bytes("VmHWM")}),
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -22,6 +22,7 @@ from pathlib import Path
 from hdlif.config import Recipe, dump_recipe, load_recipe
 from hdlif.errors import TrainingError
 from hdlif.python_processes import module_command
+from hdlif.report.allocator import resident_bytes
 
 UPDATES = 4
 
@@ -41,7 +42,7 @@ def peak_memory(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recipe.yaml"
         path.write_text(dump_recipe(recipe), encoding="utf-8")
-        command = module_command("hdlif.measure.peak_memory", path, updates, *(["apart"] if batch_apart else []))
+        command = module_command("hdlif.report.peak_memory", path, updates, *(["apart"] if batch_apart else []))
         return in_fresh_processes(command, repeats=repeats, name=recipe.name, threads=threads)
 
 
@@ -83,7 +84,7 @@ def _read(command: Sequence[str], name: str, environment: dict[str, str]) -> int
 def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
     """The child's work: print the bytes that `count` updates add to the peak resident set."""
     from hdlif import builders
-    from hdlif.measure.recipe_update import RecipeUpdate
+    from hdlif.report.recipe_update import RecipeUpdate
     from hdlif.training.streaming import Streams
 
     recipe = load_recipe(path)
@@ -116,12 +117,11 @@ def _forget_peak() -> None:
 
 
 def _peak_resident_bytes() -> int:
-    if platform.system() == "Linux":
-        # Not ru_maxrss, which starts from the peak of the parent that a child was spawned from.
-        status = Path("/proc/self/status").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if platform.system() == "Darwin" else peak * 1024
+    # Not ru_maxrss, which starts from the peak of the parent that a child was spawned from.
+    if (peak := resident_bytes("VmHWM")) is not None:
+        return peak
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if platform.system() == "Darwin" else largest * 1024
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""Small deployed networks that hold every op and encoding, run on each instruction set and by the oracle.
+"""Run small deployed networks that hold every op and encoding on each instruction set and by the oracle.
 
-    python -m hdlif.measure.small_graphs
+A fault may end the process, so run it as one of its own. It prints a line of JSON per measurement:
 
-prints JSON: the instruction sets of the compiled runtime here, then a line for each set and network. A runtime that is
-broken may end the process, so that whoever asks does it in one of its own.
+    python -m hdlif.report.small_graphs
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A process that measures, and says a line of JSON for each measurement; it may crash or wait for ever."""
+"""Read the measurements of a child process, a line of JSON each; it may crash or hang."""
 
 import json
 import os
@@ -6,24 +6,25 @@ import queue
 import re
 import signal
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 START_SECONDS = 600.0
 """Longest wait for the first line; importing PyTorch takes seconds, on an emulated or busy machine minutes."""
 MEASURE_SECONDS = 60.0
-"""What the measurements of one process may take after it; the rest is then left out."""
+"""Longest time for the measurements of one process after that; the rest is left out."""
 STUCK_SECONDS = 30.0
-"""A measurement is stuck when it has taken this, and `STUCK_TIMES` the longest before it."""
+"""A measurement is stuck after this, and after `STUCK_TIMES` the longest before it."""
 STUCK_TIMES = 20.0
 
 
 @dataclass
 class Heard:
-    """What a process said: its lines of JSON, other lines, and how it ended (None is well)."""
+    """Output of a process: its lines of JSON, other lines, how it ended (None if well), and a module that it lacks."""
 
     lines: list[dict[str, Any]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
@@ -40,49 +41,44 @@ def hear(
     seconds: float = MEASURE_SECONDS,
     stuck: float = STUCK_SECONDS,
 ) -> Heard:
-    """Run a process and keep what it says, until it ends, is stuck, or its time is up.
+    """Run a process and keep its output, until it ends, is stuck, or its time is up.
 
     Args:
         start, seconds, stuck: as the constants.
     """
-    child = subprocess.Popen(
-        command,
-        env={**os.environ, **(environment or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-    assert child.stdout is not None
-    assert child.stderr is not None
     said: queue.Queue[str | None] = queue.Queue()
-    complaints: list[str | None] = []
-    readers = [
-        threading.Thread(target=_read, args=(child.stdout, said.put), daemon=True),
-        threading.Thread(target=_read, args=(child.stderr, complaints.append), daemon=True),
-    ]
-    for reader in readers:
-        reader.start()
     heard = Heard()
-    try:
-        _listen(said, heard, start, seconds, stuck)
-    except BaseException:
-        child.kill()
-        raise
-    finally:
-        if heard.end is not None or heard.out_of_time:
+    with tempfile.TemporaryFile("w+", errors="replace") as complaints:
+        child = subprocess.Popen(
+            command,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            errors="replace",
+        )
+        assert child.stdout is not None
+        reader = threading.Thread(target=_read, args=(child.stdout, said), daemon=True)
+        reader.start()
+        try:
+            _listen(said, heard, start, seconds, stuck)
+        except BaseException:
             child.kill()
-        code = child.wait()
-        for reader in readers:
+            raise
+        finally:
+            if heard.end is not None or heard.out_of_time:
+                child.kill()
+            code = child.wait()
             reader.join()
+        complaints.seek(0)
+        last_lines = [line for line in complaints.read().split("\n") if line]
     if heard.end is None and not heard.out_of_time and code != 0:
-        said_last = [line for line in complaints if line]
         missing = re.search(
-            r"^ModuleNotFoundError: .*?named '?([\w.]+)|import of (\w+) halted", "\n".join(said_last), re.M
+            r"^ModuleNotFoundError: .*?named '?([\w.]+)|import of (\w+) halted", "\n".join(last_lines), re.M
         )
         heard.missing = missing and (missing[1] or missing[2])
-        heard.end = None if heard.missing else _how(code, said_last)
+        heard.end = None if heard.missing else _how(code, last_lines)
     return heard
 
 
@@ -129,10 +125,10 @@ def _measurement(line: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _read(stream: Iterable[str], take: Callable[[str | None], object]) -> None:
+def _read(stream: Iterable[str], said: "queue.Queue[str | None]") -> None:
     for line in stream:
-        take(line.rstrip("\n"))
-    take(None)
+        said.put(line.rstrip("\n"))
+    said.put(None)
 
 
 def _how(code: int, complaints: Sequence[str]) -> str:

@@ -1,15 +1,15 @@
-"""The forecast that a network has to beat: what comes is what was last seen."""
+"""The forecast that a network has to beat: the next value is the last one."""
 
 import torch
 
-from hdlif.data import ImageSets, Tested
+from hdlif.data import ImageSets
 from hdlif.errors import InputError
 from hdlif.tasks import Evaluation, Regress
 
 _TOGETHER = 256
 
 
-def persistence(sets: ImageSets, task: Regress, part: Tested = "test") -> Evaluation:
+def persistence(sets: ImageSets, task: Regress) -> Evaluation:
     """How well the values at a step forecast those that are learned of it: x_{t+ahead} = x_t, in the values' units.
 
     Args:
@@ -23,12 +23,8 @@ def persistence(sets: ImageSets, task: Regress, part: Tested = "test") -> Evalua
             f"a forecast by the last value is of the next values of {len(sets.mean)} channels, and "
             f"{len(task.outputs)} values are learned, {task.ahead} steps ahead; give data with `ahead`"
         )
-    (mean, std), (shift, size) = ((torch.tensor(v) for v in pair) for pair in ((sets.mean, sets.std), _scale(task)))
+    mean, std, shift, size = map(torch.tensor, (sets.mean, sets.std, tuple(task.mean), tuple(task.std)))
     tally = task.tally()
-    for x, target in sets.of(part).sequences(_TOGETHER):
+    for x, target in sets.of("test").sequences(_TOGETHER):
         tally((x.flatten(2) * std + mean - shift) / size, target)
     return tally.evaluation()
-
-
-def _scale(task: Regress) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return tuple(task.mean), tuple(task.std)
