@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cases import every
 from hdlif.accounting import outline, profile
 from hdlif.artefact import Graph, InputRecord
 from hdlif.artefact.roles import roles
@@ -30,7 +31,7 @@ def test_values_by_hand() -> None:
     assert len(CLIPS) == 6
 
 
-@pytest.mark.parametrize("which", [[], [1], [0, 2]])
+@every(which=[[], [1], [0, 2]])
 def test_channels_that_are_not_named_stay_as_they_are(which: list[int]) -> None:
     module, x = companded(3, which), torch.randn(4, 2, 3, 1, 1)
     seen, _ = module(x, None, range(4))

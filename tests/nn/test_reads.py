@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cases import every
 from hdlif.errors import TrainingError
 from hdlif.learning import OTTT
 from hdlif.learning.paths import remembered
@@ -47,7 +48,7 @@ class ByReads(ByWays):
     paths = None
 
 
-@pytest.mark.parametrize("second", [HDLIF(T), ParallelHDLIF(T)])
+@every(second=[HDLIF(T), ParallelHDLIF(T)])
 def test_both_forms_find_the_same_synapses(second: nn.Module) -> None:
     found = list(remembered(ByReads(second)))
     assert found == list(remembered(ByWays(second)))
@@ -74,9 +75,10 @@ def test_both_forms_train_alike() -> None:
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize(
-    ("reads", "words"),
-    [
+@every(
+    "reads",
+    "words",
+    of=[
         ({**ByReads.reads, "b": [""]}, "runs 'b' on what 'act' gave, and on none of Wrong.paths does 'b' follow 'act'"),
         ({"a": [""], "act": ["a"], "": ["act"]}, "paths leaves out 'b', 'c', 'out', 'second'"),
         ({**ByReads.reads, "d": ["a"]}, "names 'd', which is not a child of it"),
