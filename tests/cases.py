@@ -99,6 +99,8 @@ def _sample(axes: Mapping[str, Iterable[Any]], count: int, draw: random.Random) 
 
 
 def _run(test: Test, cases: Iterable[tuple[Case, Case]], fixtures: Case) -> None:
+    cases = list(cases)
+    assert cases
     for case, shown in cases:
         with naming(shown):
             test(**case, **fixtures)

@@ -19,6 +19,7 @@ from hdlif.functional import (
     lif_step,
     parallel_hd_lif_step,
     soft_reset,
+    unit_lif_step,
 )
 
 T, N = 6, 200
@@ -181,6 +182,15 @@ def test_lif_fires_at_the_threshold_itself_and_emits_the_threshold() -> None:
     spikes, after = lif_scan(torch.tensor([[0.75], [0.375]], dtype=torch.float64), threshold=0.75)
     assert spikes[:, 0].tolist() == [0.75, 0.0]
     assert after[:, 0].tolist() == [0.0, 0.375]
+
+
+def test_unit_spikes_are_those_of_lif_by_the_threshold() -> None:
+    current, leak, threshold, potential = random_case(9)
+    spike, after = lif_step(current[0], potential[0], leak[0], threshold[0])
+    ours, its = unit_lif_step(current[0], potential[0], leak[0], threshold[0])
+    assert 0 < ours.mean() < 1
+    assert torch.equal(ours * threshold[0], spike)
+    assert torch.equal(its, after)
 
 
 def dyadic_currents(shape: tuple[int, ...], seed: int) -> Tensor:

@@ -134,14 +134,6 @@ def test_logit_gradient_is_the_value_gradient_times_the_sigmoid_slope() -> None:
     assert neuron.threshold.logit.grad.item() == pytest.approx(-0.25, abs=1e-6)
 
 
-def test_first_leak_has_no_gradient() -> None:
-    neuron = HDLIF(3).double()
-    neuron(currents(3, 20, 4), None, range(3))[0].sum().backward()
-    first, *later = neuron.leak.logit.grad.tolist()
-    assert first == 0
-    assert all(later)
-
-
 def test_reset_uses_the_surplus_before_rounding() -> None:
     x = currents(5, 3, 4)
     exact, exact_state = HDLIF(5).double()(x, None, range(5))
@@ -149,13 +141,6 @@ def test_reset_uses_the_surplus_before_rounding() -> None:
     assert torch.equal(quantised, quantize_spike(exact))
     assert not torch.equal(quantised, exact)
     assert torch.equal(state["potential"], exact_state["potential"])
-
-
-def test_quantised_spikes_leave_silent_neurons_without_gradient() -> None:
-    x = currents(1, 50, 1).requires_grad_()
-    for neuron in (HDLIF(1, quantizer=SpikeQuantizer()), ParallelHDLIF(1, quantizer=SpikeQuantizer())):
-        (grad,) = torch.autograd.grad(neuron.double()(x, None, range(1))[0].sum(), x)
-        assert torch.equal(grad, (x > 0.5).double())
 
 
 def test_lif_module_carries_its_reset_and_surrogate() -> None:

@@ -67,14 +67,6 @@ def run_ottt(network: nn.Module) -> list[Tensor]:
     return [value.grad for value in network.parameters()]
 
 
-def test_both_forms_train_alike() -> None:
-    ways = ByWays(HDLIF(T))
-    reads = ByReads(HDLIF(T))
-    reads.load_state_dict(ways.state_dict())
-    for one, other in zip(run_ottt(ways), run_ottt(reads), strict=True):
-        assert torch.equal(one, other)
-
-
 @every(
     "reads",
     "words",

@@ -15,7 +15,7 @@ from hdlif.accounting import profile
 from hdlif.artefact import Graph, InputRecord, dumps, loads
 from hdlif.errors import RecipeError, ShapeError, StateError, TrainingError
 from hdlif.functional import hd_lif_step
-from hdlif.learning import OTTT, SLTT, STBP
+from hdlif.learning import OTTT
 from hdlif.learning.probe import observe
 from hdlif.models import resnet
 from hdlif.nn import (
@@ -34,7 +34,7 @@ from hdlif.nn import (
     detach,
 )
 from hdlif.runtime import Session, reference
-from small_recipes import built, recipe
+from small_recipes import recipe
 
 T, C = 4, 3
 RECORD = InputRecord((1, 6, 6), (0.0,), (1.0,))
@@ -281,17 +281,6 @@ def test_the_operations_of_what_comes_back_are_counted_by_its_density() -> None:
     assert back.density is not None
     assert spikes.density is not None
     assert back.density <= spikes.density
-
-
-@every(rule=[STBP(), SLTT(), OTTT(leak=0.5)])
-def test_a_recurrent_recipe_learns_its_way_back(rule) -> None:
-    network = built("neuron={kind: hdlif, recurrent: {kernel_size: 3}}", "model.blocks=[1]", "weights={kind: ternary}")
-    x = torch.randn(4, 8, 1, 8, 8, generator=torch.Generator().manual_seed(0)) + 0.5
-    for step in rule(network.train(), x, torch.arange(8), rule.schedule(4, None)):
-        step.loss.backward()
-    ways = {n: p for n, p in network.named_parameters() if "act1.synapse" in n or "act2.synapse" in n}
-    assert len(ways) == 2
-    assert all(p.grad is not None and bool(p.grad.abs().max() > 0) for p in ways.values())
 
 
 def test_a_way_back_that_is_none_is_refused() -> None:

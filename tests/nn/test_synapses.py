@@ -17,7 +17,6 @@ from hdlif.nn import (
     HDLIF,
     Binary,
     HeldWeights,
-    Integer,
     QuantConv1d,
     QuantConv2d,
     QuantLayer,
@@ -25,7 +24,6 @@ from hdlif.nn import (
     Scope,
     Sequential,
     Ternary,
-    WeightQuantizer,
     carrying,
     detach,
 )
@@ -78,30 +76,6 @@ def test_convolution_and_linear_run_the_quantised_weights(
     linear = QuantLinear(5, 4, quantizer=quantizer)
     assert torch.equal(linear(x), F.linear(x, quantise(linear.weight), linear.bias))
     assert conv.bias is None
-
-
-@every(quantizer=[Binary(), Ternary()])
-def test_weights_are_codes_times_scale(quantizer: Binary | Ternary) -> None:
-    torch.manual_seed(0)
-    weight = torch.randn(4, 3, 3, 3)
-    codes, scale = quantizer.codes(weight)
-    assert set(codes.unique().tolist()) <= {-1.0, 0.0, 1.0}
-    assert torch.equal(codes * scale, quantizer(weight))
-
-
-@every(quantizer=[None, Binary(), Ternary(), Integer(4)])
-def test_a_convolution_of_sequences_is_that_of_maps_of_one_row(quantizer: WeightQuantizer | None) -> None:
-    torch.manual_seed(0)
-    x = torch.randn(2, 3, 9, dtype=torch.float64)
-    one = QuantConv1d(3, 4, 3, padding=1, quantizer=quantizer).double()
-    two = QuantConv2d(3, 4, 3, padding=1, quantizer=quantizer).double()
-    two.weight.data = one.weight.data[:, :, None]
-    two.padding = (0, 1)
-    y = one(x)
-    torch.testing.assert_close(y, two(x[:, :, None])[:, :, 0])
-    y.square().sum().backward()
-    two(x[:, :, None]).square().sum().backward()
-    torch.testing.assert_close(one.weight.grad, two.weight.grad[:, :, 0])
 
 
 def test_every_quantised_layer_is_held_and_learns_from_traces() -> None:
