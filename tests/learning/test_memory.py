@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cases import every
+from cases import every, sampled
 from hdlif.accounting import UpdateCost, saved_bytes, update_cost
 from hdlif.learning import (
     NDOT,
@@ -90,11 +90,11 @@ class Hoarding:
 
 
 def is_flat(rule: Rule, neuron: type[HDLIF | LIF]) -> bool:
-    """Whether 2, 4 and 8 steps save the same, but for a few scalars."""
-    two, four, eight = (peak_bytes(rule, neuron, steps) for steps in (2, 4, 8))
+    """Whether 2 and 6 steps save the same, but for a few scalars."""
+    two, six = (peak_bytes(rule, neuron, steps) for steps in (2, 6))
     # 3 layers × (leak and threshold), logits and values, of one float32 per step, and one more
     scalars = (3 * 2 * 2 + 1) * 4
-    return 0 <= eight - four <= 4 * scalars and 0 <= four - two <= 2 * scalars
+    return 0 <= six - two <= 4 * scalars
 
 
 ONLINE: list[Rule] = [
@@ -113,7 +113,7 @@ ONLINE: list[Rule] = [
 ]
 
 
-@every(rule=ONLINE, neuron=[HDLIF, LIF])
+@sampled(len(ONLINE), rule=ONLINE, neuron=[HDLIF, LIF])
 def test_online_rules_save_the_bytes_of_one_step_whatever_the_time_steps(rule: Rule, neuron: type[HDLIF | LIF]) -> None:
     assert is_flat(rule, neuron)
 
