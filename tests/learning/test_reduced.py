@@ -100,7 +100,7 @@ CRITERIA = {
 }
 
 
-@sampled(len(RULES), make=RULES, criterion=CRITERIA)
+@every(make=RULES, criterion=CRITERIA)
 def test_without_memory_it_is_stbp(make: Callable[..., Rule], criterion: Any) -> None:
     rule = make(loss="reduced", criterion=criterion)
     found, value = learn(rule, without_memory(), frames())

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from cases import every, sampled
+from cases import every
 from hdlif.learning import (
     NDOT,
     OTTT,
@@ -159,8 +159,7 @@ def test_with_one_time_step_all_rules_are_equal(network: Callable[[], Network]) 
         assert_close(other, first)
 
 
-@sampled(
-    4,
+@every(
     network=[NETWORKS["hdlif"], NETWORKS["hdlif_ternary_quantised"]],
     draw=[Uniform(), Stratified()],
     k=[1, 2, 3],

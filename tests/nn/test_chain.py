@@ -210,8 +210,7 @@ def assert_away_from_thresholds(network: Sequential, layout: str) -> None:
     assert torch.equal(a, b)
 
 
-@sampled(
-    4,
+@every(
     weights=[Ternary(), Binary()],
     statistics=[(0.1, False), (None, True)],
     chunks=[(1, 1, 1, 1), (4,)],
@@ -511,8 +510,7 @@ class Branches(Temporal):
     is_constant = False
 
 
-@sampled(
-    4,
+@every(
     weights=[None, Ternary()],
     layout=["plain", "channels last"],
     per_step=[True, False],

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cases import sampled
+from cases import every
 from hdlif.errors import ShapeError
 from hdlif.nn import BatchNorm1d, BatchNorm2d
 
@@ -16,8 +16,7 @@ def sequence(steps: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(steps, 4, 3, 2, 2, generator=g, dtype=torch.float64) * 2 + 1
 
 
-@sampled(
-    6,
+@every(
     shape=[(4, 3), (4, 3, 1), (4, 3, 1, 1), (4, 3, 5), (4, 3, 2, 2)],
     time_steps=[None, 6, 4],
     momentum=[0.1, 1.0, None],

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import get_args
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cases import every
-from hdlif.functional import binarize_weight, ternarize_weight
+from hdlif.functional import binarize_weight, quantize_weight, ternarize_weight
 from hdlif.learning import SLTT, Rule, StochasticStep
 from hdlif.learning.traced_pass import TraceRule
 from hdlif.learning.traces import Traces
@@ -17,6 +18,7 @@ from hdlif.nn import (
     HDLIF,
     Binary,
     HeldWeights,
+    Integer,
     QuantConv1d,
     QuantConv2d,
     QuantLayer,
@@ -24,6 +26,7 @@ from hdlif.nn import (
     Scope,
     Sequential,
     Ternary,
+    WeightQuantizer,
     carrying,
     detach,
 )
@@ -59,9 +62,18 @@ class OneLayer(nn.Module):
         return self.layer(x) if self.direct else Scope(self, state, steps)("layer", x), None
 
 
-@every("quantizer", "quantise", of=[(None, lambda w: w), (Binary(), binarize_weight), (Ternary(), ternarize_weight)])
+@every(
+    "quantizer",
+    "quantise",
+    of=[
+        (None, lambda w: w),
+        (Binary(), binarize_weight),
+        (Ternary(), ternarize_weight),
+        (Integer(4), partial(quantize_weight, bits=4)),
+    ],
+)
 def test_convolution_and_linear_run_the_quantised_weights(
-    quantizer: Binary | Ternary | None, quantise: Callable[[Tensor], Tensor]
+    quantizer: WeightQuantizer | None, quantise: Callable[[Tensor], Tensor]
 ) -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 3, 5, 5)
@@ -76,6 +88,10 @@ def test_convolution_and_linear_run_the_quantised_weights(
     linear = QuantLinear(5, 4, quantizer=quantizer)
     assert torch.equal(linear(x), F.linear(x, quantise(linear.weight), linear.bias))
     assert conv.bias is None
+    if quantizer is not None:
+        codes, scale = quantizer.codes(conv.weight)
+        assert torch.equal(codes, codes.round())
+        assert torch.equal(codes * scale, conv.weight_q())
 
 
 def test_every_quantised_layer_is_held_and_learns_from_traces() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import own_neurons
-from cases import every, naming, sampled
+from cases import every, naming
 from hdlif.nn import (
     HDLIF,
     LIF,
@@ -42,7 +42,7 @@ def of(neuron: nn.Module, name: str) -> Tensor:
     return value.values().detach()
 
 
-@sampled(len(KINDS), kind=list(KINDS), learned=[True, False], per_step=[True, False])
+@every(kind=list(KINDS), learned=[True, False], per_step=[True, False])
 def test_a_leak_of_any_neuron_starts_with_time_constants_even_on_the_log_axis(
     kind: str, learned: bool, per_step: bool
 ) -> None:
