@@ -35,18 +35,6 @@ def test_cut_network_given_g_has_the_membrane_gradient_of_the_whole_one(kind) ->
         assert expected.abs().max() > 1e-3
 
 
-@every(kind=[HDLIF, LIF])
-def test_local_weight_gradient_under_stbp_is_that_of_the_whole_network(kind) -> None:
-    net, x, loss = plain(kind), frames(), loss_of_mean(F.cross_entropy)
-    observed = observe(net, x, TARGET, loss, time_steps=STEPS)
-    found = layer_local(net, x, TARGET, STBP(criterion=total), WHOLE, observed.along_spikes).parameters
-    expected = gradient(net, loss(loop(net, x, cut=False), TARGET))
-    for name in ("fc1", "fc2"):
-        torch.testing.assert_close(found[f"{name}.weight"], expected[name], atol=1e-10, rtol=0)
-    # no neuron lies behind the classifier
-    assert not found["fc3.weight"].any()
-
-
 def test_layers_are_found_by_what_they_are() -> None:
     net = plain()
     assert list(neurons_of(net)) == ["act1", "act2"]

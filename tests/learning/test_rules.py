@@ -25,6 +25,7 @@ from hdlif.learning import (
     Uniform,
     sum_logits,
 )
+from hdlif.learning.draws import strata
 from hdlif.learning.stbp import mean_logits
 from hdlif.models import Network
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, Binary, SpikeQuantizer, State, Ternary
@@ -209,6 +210,12 @@ def test_drawn_steps_have_the_probability_that_their_weight_mends(draw: Uniform 
     for step, count in enumerate(counts):
         # P(t in S)·w_t = 1/T; five standard deviations of a share of 4,000 draws.
         assert abs(count / draws * draw.factor(StepWeights(STEPS), k, step) - 1 / STEPS) < 5 * 0.5 / draws**0.5
+
+
+def test_strata_of_weighted_steps_end_where_the_weight_is_nearest_to_its_share() -> None:
+    # sums 0.1, 0.2, 0.6: half of the weight is nearer to 0.6; sums 0.1, 0.3, 0.8: nearer to 0.3
+    for weights, edge in (((0.1, 0.1, 0.4, 0.4), 3), ((0.1, 0.2, 0.5, 0.2), 2)):
+        assert strata(StepWeights(STEPS, weights), 2) == [(0, edge), (edge, STEPS)]
 
 
 def test_complete_random_step_shows_batch_norm_all_steps_and_learns_the_same() -> None:

@@ -76,17 +76,6 @@ def test_a_window_of_one_step_is_the_random_step_bit_for_bit(network: Callable[[
     )
 
 
-@every(criterion=[Timed(F.cross_entropy, 2), Timed(F.cross_entropy, weights=late_weights(STEPS))])
-def test_so_they_are_where_steps_count_differently(criterion: Timed) -> None:
-    network, x = NETWORKS["hdlif"], frames()
-    window, step = StochasticWindow(1, criterion), StochasticStep(criterion=criterion)
-    whole, each = StochasticWindow(STEPS, criterion), STBP(criterion, loss="each")
-    for seed in range(4):
-        assert drawn(window, seed) == drawn(step, seed)
-    assert_close(learn(window, network(), x, drawn(window)), learn(step, network(), x, drawn(step)))
-    assert_close(learn(whole, network(), x, drawn(whole)), learn(each, network(), x, drawn(each)))
-
-
 @each_network(chunk=[1, 3])
 def test_a_window_is_back_propagation_through_its_steps_alone(network: Callable[[], Network], chunk: int) -> None:
     rule, x = StochasticWindow(3, chunk=chunk), frames()

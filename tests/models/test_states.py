@@ -15,7 +15,6 @@ from hdlif import builders, deploy
 from hdlif.artefact import InputRecord
 from hdlif.errors import StateError
 from hdlif.nn import State
-from small_networks import tensors_of
 from small_recipes import built
 
 LAYERS = ("flat", "first", "fire1", "middle", "fire2", "last")
@@ -118,33 +117,6 @@ def test_a_state_with_a_fault_at_any_level_is_refused(kind: str, neuron: str, fa
             net(images(), changed(state, path, FAULTS[fault]), steps=range(1, 2))
         assert str(caught.value).isprintable(), path
         assert len(str(caught.value)) < 300, path
-
-
-@every(kind=list(MODELS), neuron=["hdlif", "parallel_hdlif"])
-def test_a_state_for_any_layer_without_one_is_refused(kind: str, neuron: str) -> None:
-    net, state = network(kind, neuron)
-    stateful = {name.rpartition(".")[0] for name, _ in tensors_of(state)}
-    still = [
-        name for name, _ in net.named_modules() if name and not any(f"{s}.".startswith(f"{name}.") for s in stateful)
-    ]
-    tried = 0
-    for name in still[:: len(still) // 12 + 1]:
-        parent, _, own = name.rpartition(".")
-        given: Any = {own: {"potential": torch.zeros(2, 4, 8, 8)}}
-        for part in reversed(parent.split(".") if parent else []):
-            given = {part: given}
-        with pytest.raises(StateError):
-            net(images(), merged(state or {}, given), steps=range(1, 2))
-        tried += 1
-    assert tried >= 3
-
-
-def merged(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
-    """All entries of both."""
-    both = dict(a)
-    for name, value in b.items():
-        both[name] = merged(a[name], value) if name in a else value
-    return both
 
 
 @every(fault=list(FAULTS))

@@ -66,9 +66,3 @@ def test_results_and_gradients_are_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("hdlif.models.blocks.reads_channels_last", lambda stem, images: False)
     for its, expected in zip(found, learned(), strict=True):
         torch.testing.assert_close(its, expected, rtol=1e-3, atol=1e-4)
-
-
-def test_a_compiler_finds_nothing_to_break_at() -> None:
-    net = network(8)
-    explained = torch._dynamo.explain(net)(torch.randn(1, 4, 3, 8, 8), steps=range(T))
-    assert explained.graph_break_count == 0
