@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cases import every
 from hdlif.errors import StateError, TrainingError
 from hdlif.learning import NDOT, OTTT
 from hdlif.learning.traced_pass import STILL, TraceRule, decay, drift
@@ -55,11 +56,7 @@ class Between(nn.Module):
         return x * 1
 
 
-@pytest.mark.parametrize(
-    "before",
-    [{"act": ParallelHDLIF(STEPS)}, {"act": LIF(STEPS, threshold=0.5), "pool": Between()}],
-    ids=["parallel", "pool"],
-)
+@every(before=[{"act": ParallelHDLIF(STEPS)}, {"act": LIF(STEPS, threshold=0.5), "pool": Between()}])
 def test_without_a_potential_directly_before_there_is_no_ratio(before: dict[str, Temporal]) -> None:
     net = Sequential({**before, "fc": QuantLinear(4, 3)}).double()
     traces = Traces(synapses(net), TraceRule(LEAK, dynamic=True))

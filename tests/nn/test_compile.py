@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
+from cases import every
 from chunks import CASES, T, drawn, pair
 from chunks import everything as chunk_results
 from hdlif import builders
@@ -101,8 +102,9 @@ def test_compiled_model_runs_as_the_plain_one_and_takes_no_more_graphs_for_more_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@every(name=["LIF", "Mem-BN", "alternate, low-bit", "cumulative statistics", "reversible", "VGG"])
 def test_compiled_model_runs_a_chunk_as_the_plain_one(name: str) -> None:
+    torch._dynamo.reset()
     plain, model = network(name), network(name)
     run = torch.compile(model, backend="eager")
     x = torch.randn(1, 3, 1, 8, 8, dtype=torch.float64)
@@ -139,7 +141,8 @@ def test_compiled_chunk_of_a_neuron_is_its_steps(names: list[str], backend: str)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["HD-LIF, statistics per step", "Mem-BN", "alternate, low-bit"])
+@every(name=["HD-LIF, statistics per step", "alternate, low-bit"])
 def test_default_arguments_fuse_the_network(name: str) -> None:
+    torch._dynamo.reset()
     plain, model = network(name), network(name)
     assert_equal(everything(model, torch.compile(model)), everything(plain, plain))

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from cases import every
 from hdlif.learning.traced_pass import TraceRule
 from hdlif.learning.traces import Traces
 from hdlif.nn import QuantConv2d, Sequential, Ternary
@@ -75,8 +76,7 @@ def narrow(channels: int, stride: tuple[int, int], size: int, batch: int) -> Sha
 
 
 # The larger images make AVX-512 go through them in parts, the others AVX2.
-@pytest.mark.parametrize(("size", "batch"), [(8, 64), (64, 3)])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 7, 8, 12, 15, 16])
+@every("size", "batch", of=[(8, 64), (64, 3)], channels=[1, 2, 3, 4, 5, 7, 8, 12, 15, 16])
 def test_narrow_strided_convolutions_have_their_gradients(
     measuring: Measuring, channels: int, size: int, batch: int
 ) -> None:
@@ -114,7 +114,7 @@ def shapes(draw: st.DrawFn) -> Shape:
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(shape=shapes())
 def test_any_convolution_has_its_gradients(measuring: Measuring, shape: Shape) -> None:
     assert measuring(shape) < TOLERANCE
@@ -131,7 +131,7 @@ def block() -> Sequential:
     return Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), QuantConv2d(4, 8, 1, stride=2, quantizer=Ternary()))
 
 
-@pytest.mark.parametrize("leak", [None, 0.5])
+@every(leak=[None, 0.5])
 def test_such_a_layer_sees_contiguous_tensors_alone(monkeypatch: pytest.MonkeyPatch, leak: float | None) -> None:
     """In a training step as in one with traces, which goes past the layer's hooks."""
     model, seen = block(), []
