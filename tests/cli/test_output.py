@@ -195,7 +195,7 @@ def test_only_these_functions_print() -> None:
     assert {"cli/output.py:2", "training/metrics.py:1"} <= found
     others = {place.partition(":")[0] for place in found} - {"cli/output.py", "training/metrics.py"}
     children = ("chunks", "code_convs", "convolutions", "engine_process", "peak_memory", "small_graphs")
-    assert others <= {f"measure/{name}.py" for name in children}, others
+    assert others <= {f"report/{name}.py" for name in children}, others
 
 
 def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
