@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hdlif.errors import ShapeError, StateError, TrainingError
+from hdlif.errors import ResetError, ShapeError, StateError, TrainingError
 from hdlif.kernels.code_conv import codes_of, marked, pooled
 from hdlif.nn.captured import Captured
 from hdlif.nn.chain import may_run_as_one, run_chain, side_by_side
 from hdlif.nn.one_pixel import product, runs_as_product
 from hdlif.nn.steps import Measure, Steps, carried
-from hdlif.nn.synapses import QuantConv2d
+from hdlif.nn.synapses import QuantConv2d, QuantLinear
 from hdlif.nn.traced_pass import drift, run_traced
 from hdlif.nn.tracing import are_traced, with_traced_steps
 
@@ -73,6 +73,10 @@ class Temporal(nn.Module):
         return False
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if len(arguments) < 2:
+            named.setdefault("state", None)
+        if len(arguments) < 3 and named.get("steps") is None:
+            named["steps"] = _steps_of_call(arguments, named)
         # The range is not looked at here: a graph would be made for each.
         if torch.compiler.is_dynamo_compiling():
             arguments, named = with_traced_steps(arguments, named)
@@ -85,6 +89,23 @@ class Temporal(nn.Module):
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         raise NotImplementedError
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "reset":
+                raise ResetError(
+                    f"{type(self).__name__} has no state to reset: model(x) starts a new sequence, and "
+                    "model(x, state, steps=...) continues one"
+                )
+            return super().__getattr__(name)
+
+
+def _steps_of_call(arguments: Sequence[Any], named: Mapping[str, Any]) -> range | None:
+    """The time steps of a call that leaves them out."""
+    x = arguments[0] if arguments else named.get("x")
+    state = arguments[1] if len(arguments) > 1 else named["state"]
+    return steps_of(x, state, None) if isinstance(x, Tensor) else None
 
 
 class Neuron(Temporal):
@@ -401,8 +422,12 @@ def check_chunk(x: Tensor, steps: range) -> None:
     if x.ndim < 2 or x.shape[0] not in (1, len(steps)):
         raise ShapeError(
             f"input has shape {list(x.shape)} for {len(steps)} time steps; it must be [{len(steps)}, batch, ...], "
-            "or [1, batch, ...] for an input constant in time"
+            "or [1, batch, ...] for an input constant in time: if x has no time axis, give x[None]"
         )
+
+
+_AXES = {nn.Linear: 3, QuantLinear: 3, nn.Conv1d: 4, nn.Conv2d: 5, QuantConv2d: 5, nn.Conv3d: 6}
+"""Axes of the input of a layer, time and batch among them."""
 
 
 def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measure: Measure | None = None) -> Tensor:
@@ -417,6 +442,12 @@ def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measur
         raise StateError(
             f"{type(module).__name__} would mix the statistics of time steps; use hdlif.nn.{ours}, "
             "whose running statistics follow the steps"
+        )
+    axes = _AXES.get(type(module), 0)
+    if x.ndim < axes:
+        raise ShapeError(
+            f"{type(module).__name__} gets an input of shape {list(x.shape)}, not {axes} axes [steps, batch, ...]; "
+            "if x has no time axis, give x[None] and the steps that it is shown for: model(x[None], steps=range(T))"
         )
     folded = x.flatten(0, 1)
     y: Tensor
