@@ -21,7 +21,7 @@ from hdlif import builders
 from hdlif.commands.tables import aligned
 from hdlif.config import Recipe, load_recipe
 from hdlif.runs.provenance import hardware, versions
-from hdlif.training import Updater, fabric_class
+from hdlif.training import Accelerator, Updater
 from hdlif.training.streaming import Streams
 from recorded import write_record
 
@@ -50,8 +50,8 @@ def trained(recipe: Recipe, steps: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     torch.manual_seed(recipe.seed)
     model, rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
-    fabric = fabric_class()(accelerator="cpu", devices=1)
-    updater = Updater(fabric, model, builders.build_optimization(recipe.training).optimizer(model), rule)
+    accelerator = Accelerator("cpu")
+    updater = Updater(accelerator, model, builders.build_optimization(recipe.training).make_optimizer(model), rule)
     assert recipe.training.stream is not None
     streams = Streams(recipe.training.stream, recipe.time_steps, rule, model)
     draws = torch.Generator().manual_seed(recipe.seed)

@@ -64,7 +64,7 @@ from hdlif.learning import Plan
 from hdlif.measure.allocator import keep_freed_memory
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, measured, versions
-from hdlif.training import Updater, fabric_class, sgd
+from hdlif.training import Accelerator, Updater, sgd
 from hdlif.training.optim import OnePass
 from hdlif.whole_files import whole_file
 from training_peers import WIDTHS
@@ -129,8 +129,8 @@ class Trained:
         if self._row.peer:
             self._one_pass = OnePass(self._optimizer)
         else:
-            fabric = fabric_class()(accelerator="cpu", devices=1, precision="32-true")
-            self._update = Updater(fabric, self.network, self._optimizer, self._rule)
+            accelerator = Accelerator("cpu", "32-true")
+            self._update = Updater(accelerator, self.network, self._optimizer, self._rule)
         self.done = 0
         self.curve: list[dict[str, float]] = []
 

@@ -79,7 +79,7 @@ from hdlif.measure.peak_memory import in_fresh_processes, resident_growth
 from hdlif.models import PreActBlock
 from hdlif.nn import BatchNorm2d, Neuron
 from hdlif.runs.provenance import hardware, versions
-from hdlif.training import Updater, fabric_class, sgd
+from hdlif.training import Accelerator, Updater, sgd
 from hdlif.training.optim import OnePass
 from recorded import write_record
 from training_peers import (
@@ -271,10 +271,10 @@ class Ours:
         torch.manual_seed(recipe.seed)
         self._recipe = recipe
         self.network, self._rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
-        fabric = fabric_class()(accelerator=device, devices=1, precision="32-true")
+        accelerator = Accelerator(device, "32-true")
         channels_last = recipe.training.channels_last
-        self._update = Updater(fabric, self.network, _sgd(self.network), self._rule, channels_last=channels_last)
-        self._to_device = fabric.to_device
+        self._update = Updater(accelerator, self.network, _sgd(self.network), self._rule, channels_last=channels_last)
+        self._to_device = accelerator.to_device
 
     def plans(self) -> Sequence[Any]:
         return plans_of_rule(self._rule, self._recipe.time_steps)

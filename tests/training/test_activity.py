@@ -4,7 +4,6 @@ from functools import partial
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from hdlif.accounting import saved_bytes
@@ -12,7 +11,7 @@ from hdlif.errors import TrainingError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.models import Network, ReversibleSequential, reversible_resnet
 from hdlif.nn import HDLIF, Carrying, QuantConv1d, QuantConv2d, Scope, Sequential, State, Temporal, Ternary, carrying
-from hdlif.training import Updater, sgd
+from hdlif.training import Accelerator, Updater, sgd
 from hdlif.training.activity import Budget, Density, Penalty, Seen, Surplus, Watch, count
 from small_networks import assert_close, gradients, name_of, scatter_norms, tiny_resnet
 
@@ -133,9 +132,9 @@ def test_penalty_that_is_not_finite_spoils_its_update() -> None:
 
     torch.manual_seed(0)
     network = tiny_resnet(lambda place: HDLIF(T)).double()
-    fabric = Fabric(accelerator="cpu", devices=1, precision="64-true")
+    accelerator = Accelerator("cpu", "64-true")
     update = Updater(
-        fabric, network, sgd(network, learning_rate=0.1, momentum=0, weight_decay=0), STBP(), penalty=Endless(1.0)
+        accelerator, network, sgd(network, learning_rate=0.1, momentum=0, weight_decay=0), STBP(), penalty=Endless(1.0)
     )
     before = [p.clone() for p in network.parameters()]
     loss = update(frames(), TARGET, STBP().schedule(T, torch.Generator()))
@@ -262,12 +261,12 @@ def density(network: torch.nn.Module) -> float:
     ids=name_of,
 )
 def test_penalty_lowers_the_density_of_a_training(rule: Rule, penalty: Penalty) -> None:
-    fabric = Fabric(accelerator="cpu", devices=1, precision="64-true")
+    accelerator = Accelerator("cpu", "64-true")
     densities = []
     for chosen in (None, penalty):
         network = tiny_resnet(lambda place: HDLIF(T))
         optimizer = sgd(network, learning_rate=0.05, momentum=0.0, weight_decay=0.0)
-        update = Updater(fabric, network, optimizer, rule, penalty=chosen)
+        update = Updater(accelerator, network, optimizer, rule, penalty=chosen)
         generator = torch.Generator().manual_seed(0)
         for _ in range(12):
             update(frames(), TARGET, rule.schedule(T, generator))
@@ -323,12 +322,12 @@ def test_penalty_saves_no_map_of_a_reversible_block() -> None:
 
 
 def test_loss_that_is_reported_has_no_penalty() -> None:
-    fabric = Fabric(accelerator="cpu", devices=1, precision="64-true")
+    accelerator = Accelerator("cpu", "64-true")
     losses = []
     for penalty in (None, Surplus(5.0)):
         network = tiny_resnet(lambda place: HDLIF(T))
         update = Updater(
-            fabric, network, sgd(network, learning_rate=1e-9, momentum=0, weight_decay=0), STBP(), penalty=penalty
+            accelerator, network, sgd(network, learning_rate=1e-9, momentum=0, weight_decay=0), STBP(), penalty=penalty
         )
         losses.append(update(frames(), TARGET, STBP().schedule(T, torch.Generator())))
     assert losses[0] == losses[1]

@@ -109,12 +109,9 @@ def test_what_a_data_set_draws_is_a_function_of_seed_epoch_and_index() -> None:
 
 
 class Stops(Callback):
-    def learned(self, training: Training) -> None:
+    def on_batch_end(self, training: Training) -> None:
         if training.counters.step == 4:
             raise KeyboardInterrupt
-
-    def due(self, training: Training) -> bool:
-        return True
 
 
 def test_a_training_on_a_data_set_that_draws_is_resumed_to_the_same_bytes(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from hdlif.config import MOST_TIME_STEPS, TrainingConfig, recipe_fields
 from hdlif.errors import CheckpointError, InputError, TrainingError
 from hdlif.learning import StochasticStep
 from hdlif.runs.checkpoints import load_trained
-from hdlif.training import RunFiles, checkpoint, load_teacher
+from hdlif.training import Log, RunFiles, checkpoint, load_teacher
 from hostile import NO_FILES, VALUES, one_printable_line, within
 from training.tiny import EPOCHS, At, train
 
@@ -101,19 +101,19 @@ KEYS = [
         f"counters.{name}"
         for name in ("best_epoch", "best_score", "best_loss", "score_epoch", "best_metrics", "best_per_step")
     ),
-    *("recipe", "recipe.seed", "recipe.training", "recipe.training.epochs", "counters", "metrics_bytes", "precision"),
-    *("skipped_updates", "averaged_updates", "threads"),
+    *("recipe", "recipe.seed", "recipe.training", "recipe.training.epochs", "counters", "precision"),
+    *("skipped_updates", "threads", "callbacks", "callbacks.Log", "callbacks.Log.bytes"),
 ]
 
 
 def test_every_key_of_a_state_is_tried_here(stopped: Path) -> None:
     _, record = checkpoint.load(stopped / "last.safetensors")
-    # The count of averaged updates stands there where weights are averaged.
-    beside = {"averaged_updates", "recipe", "recipe.training", "counters", "counters.best_metrics", "precision"}
-    assert {key for key in recipe_fields(record) if not key.startswith("counters.best_metrics.")} | beside == set(KEYS)
+    sections = {"recipe", "recipe.training", "counters", "counters.best_metrics", "precision", "callbacks"}
+    fields = {key for key in recipe_fields(record) if not key.startswith("counters.best_metrics.")}
+    assert fields | sections | {"callbacks.Log"} == set(KEYS)
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", [key for key in KEYS if key != "callbacks.Log.bytes"])
 def test_a_state_with_a_value_of_another_type_is_refused(key: str, stopped: Path, tmp_path: Path) -> None:
     out = shutil.copytree(stopped, tmp_path / "run")
     tensors, record = checkpoint.load(out / "last.safetensors")
@@ -130,6 +130,8 @@ def test_a_state_with_a_value_of_another_type_is_refused(key: str, stopped: Path
             assert value is None or isinstance(value, int | float)
         elif key == "counters.best_metrics":
             assert all(number is None or isinstance(number, int | float) for number in value.values())
+        elif key.startswith("callbacks"):
+            assert isinstance(value, dict)
         elif key == "precision":
             assert value == {} or all(isinstance(number, int | float) for number in value.values())
         elif key.endswith("per_step"):
@@ -140,7 +142,18 @@ def test_a_state_with_a_value_of_another_type_is_refused(key: str, stopped: Path
             assert abs(value) < 2**1024
 
 
-@pytest.mark.parametrize("key", ["recipe", "counters", "precision", "counters.epoch", "counters.loss"])
+def test_a_count_of_a_callback_is_refused_or_a_count(tmp_path: Path) -> None:
+    for value in JSON_VALUES:
+        try:
+            Log(tmp_path).load_state_dict({"bytes": value})
+        except CheckpointError as error:
+            one_printable_line(error)
+        else:
+            assert type(value) is int
+            assert 0 <= value < 2**63
+
+
+@pytest.mark.parametrize("key", ["recipe", "counters", "precision", "callbacks", "counters.epoch", "counters.loss"])
 def test_a_state_without_a_key_is_refused(key: str, stopped: Path, tmp_path: Path) -> None:
     out = shutil.copytree(stopped, tmp_path / "run")
     tensors, record = checkpoint.load(out / "last.safetensors")
@@ -151,7 +164,7 @@ def test_a_state_without_a_key_is_refused(key: str, stopped: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", [key for key in KEYS if key.startswith(("counters.", "metrics", "skip", "average"))])
+@pytest.mark.parametrize("key", [key for key in KEYS if key.startswith(("counters.", "callbacks.Log.", "skip"))])
 def test_a_state_with_other_numbers_goes_on_or_is_refused(key: str, stopped: Path, tmp_path: Path) -> None:
     for number in (0, 1, 3, 2**62):
         out = shutil.copytree(stopped, tmp_path / f"run{number}")
@@ -205,7 +218,7 @@ def averaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize(
     "prefix",
-    ["model.", pytest.param("optimizer.", marks=pytest.mark.slow), pytest.param("average.", marks=pytest.mark.slow)],
+    ["model.", pytest.param("optimizer.", marks=pytest.mark.slow), pytest.param("callbacks.", marks=pytest.mark.slow)],
 )
 def test_tensors_of_another_shape_or_type_are_refused(prefix: str, change: str, averaged: Path, tmp_path: Path) -> None:
     out = shutil.copytree(averaged, tmp_path / "run")
@@ -410,7 +423,7 @@ def test_a_damaged_line_of_metrics_is_refused_before_any_is_cut(line: str, stopp
     content = line.encode("utf-8", "surrogateescape") + b"\n" + (out / "metrics.jsonl").read_bytes()
     (out / "metrics.jsonl").write_bytes(content + b"written later\n")
     tensors, record = checkpoint.load(out / "last.safetensors")
-    forge(out / "last.safetensors", tensors, record | {"metrics_bytes": len(content)})
+    forge(out / "last.safetensors", tensors, with_value(record, "callbacks.Log.bytes", len(content)))
     assert not resumed(out)
 
 

@@ -25,7 +25,7 @@ from hdlif.errors import CheckpointError, DataError, TrainingError
 from hdlif.learning import SLTT, STBP, Plan, Rule, StochasticStep
 from hdlif.tasks import Classify, Evaluation
 from hdlif.training import checkpoint, evaluate, progress_bar
-from hdlif.training.optim import Drops, Optimization
+from hdlif.training.optim import Drops
 from training.tiny import BATCHES, EPOCHS, TIME_STEPS, At, tiny_network, tiny_sets, train
 
 
@@ -191,23 +191,22 @@ def test_resume_is_exact_for_every_rule_and_precision(tmp_path: Path, rule: Rule
 )
 def test_a_training_with_any_optimiser_resumes_exactly(tmp_path: Path, kind: type[torch.optim.Optimizer]) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    stepping = Optimization(lambda model: kind(model.parameters(), lr=0.01), Drops([0.5]))
-    train(one, optimization=stepping, epochs=2)
+    stepping = {"optimizer": lambda model: kind(model.parameters(), lr=0.01), "scheduler": Drops([0.5])}
+    train(one, **stepping, epochs=2)
     with pytest.raises(CrashError):
-        train(two, optimization=stepping, epochs=2, rule=At(13, crash, StochasticStep()), checkpoint_every=0)
-    train(two, optimization=stepping, epochs=2, resume=True)
+        train(two, **stepping, epochs=2, rule=At(13, crash, StochasticStep()), checkpoint_every=0)
+    train(two, **stepping, epochs=2, resume=True)
     assert model_bytes(one) == model_bytes(two)
     rates = [event["learning_rate"] for event in events(one) if event["event"] == "train"]
     assert rates[-1] == pytest.approx(0.1 * max(rates))
 
 
 def test_an_optimiser_whose_state_no_checkpoint_takes_is_refused(tmp_path: Path) -> None:
-    stepping = Optimization(lambda model: own_parts.KeepsMatrix(model.parameters(), lr=0.01))
     with pytest.raises(
         TrainingError,
         match=r"KeepsMatrix keeps 'matrix' of shape \[2, 2, 2, 2, 2\], where the parameter has .*another optimiser",
     ):
-        train(tmp_path, optimization=stepping)
+        train(tmp_path, optimizer=lambda model: own_parts.KeepsMatrix(model.parameters(), lr=0.01))
 
 
 def test_crash_between_validation_and_checkpoint_leaves_no_second_event(

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning_fabric import Fabric
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 from torchmetrics import Metric
@@ -14,7 +13,7 @@ from torchmetrics import Metric
 from hdlif.config import TrainingConfig
 from hdlif.errors import InputError
 from hdlif.learning import StochasticStep
-from hdlif.training import checkpoint
+from hdlif.training import Accelerator, checkpoint
 from training import tiny
 from training.several_ranks import METRICS, asking, on_ranks, train_with_metrics
 
@@ -148,7 +147,7 @@ def test_a_metric_that_fails_is_named(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_ranks_measure_and_choose_what_one_does(tmp_path: Path) -> None:
     on_ranks(2, tmp_path, train_with_metrics)
-    train_with_metrics(Fabric(accelerator="cpu", devices=1, precision="64-true"), tmp_path / "alone")
+    train_with_metrics(Accelerator("cpu", "64-true"), tmp_path / "alone")
     two, one = tmp_path / "metrics", tmp_path / "alone" / "metrics"
     for first, again in zip(validations(two), validations(one), strict=True):
         assert first["metrics"] == pytest.approx(again["metrics"], abs=1e-6)

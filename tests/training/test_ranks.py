@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from torch import Tensor
 
 from hdlif.errors import DataError, RecipeError
-from hdlif.training import Ranks, check_share, checkpoint
+from hdlif.training import Accelerator, Ranks, check_share, checkpoint
 from small_networks import assert_close
 from training.several_ranks import (
     ALL,
@@ -34,8 +33,8 @@ from training.several_ranks import (
 TRAININGS = train_and_stop, go_on, train_with_extras
 
 
-def one_process() -> Fabric:
-    return Fabric(accelerator="cpu", devices=1, precision="64-true")
+def one_process() -> Accelerator:
+    return Accelerator("cpu", "64-true")
 
 
 def agree(count: int, folder: Path, cases: Sequence[Case]) -> None:
@@ -129,7 +128,7 @@ def test_shares_whose_samples_are_mixed_by_twos_are_even() -> None:
 
 
 class Third:
-    """What `Ranks` reads of a fabric, as the third of four processes has it."""
+    """What `Ranks` reads of a accelerator, as the third of four processes has it."""
 
     world_size, global_rank = 4, 2
 

@@ -256,7 +256,7 @@ class CrashAt(Callback):
     def __init__(self, batch: int) -> None:
         self.batch = batch
 
-    def learned(self, training: Any) -> None:
+    def on_batch_end(self, training: Any) -> None:
         if training.counters.step == self.batch:
             raise CrashError
 

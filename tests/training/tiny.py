@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from after_epoch import AfterEpoch
@@ -18,6 +17,7 @@ from hdlif.models import resnet
 from hdlif.nn import HDLIF, QuantConv2d, Ternary
 from hdlif.tasks import Classify
 from hdlif.training import (
+    Accelerator,
     ActivityPenalty,
     Checkpoints,
     Fit,
@@ -81,7 +81,7 @@ def train(out: Path, **changes: Any) -> Fit:
         "callbacks": [*callbacks, checkpoints, Log(out), Progress(out.name, bar), *last],
         "batch_size": BATCH_SIZE,
         "seed": 7,
-        "fabric": Fabric(accelerator="cpu", devices=1, precision=precision),
+        "accelerator": Accelerator("cpu", precision),
         "log_every": 4,
     }
     model = changes.pop("model", None) or tiny_network()
