@@ -1,12 +1,44 @@
 """Fixtures of the trainings: one thread, and the device."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+from hdlif.training import Fit
 from single_thread import one_thread  # noqa: F401 - an autouse fixture; the bytes of a training depend on the threads
-from training.tiny import needs_gpu
+from training.tiny import needs_gpu, stop, train
+
+STOPPED = 15
+"""Batches that the training of `stopped` has done, in its second epoch."""
+
+
+@pytest.fixture(scope="session")
+def straight_fit(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Fit]:
+    """A training that nothing interrupted, and its outcome; only read it."""
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("straight") / "run"
+    return out, train(out)
+
+
+@pytest.fixture(scope="session")
+def straight(straight_fit: tuple[Path, Fit]) -> Path:
+    """The folder of a training that nothing interrupted; only read it."""
+    return straight_fit[0]
+
+
+@pytest.fixture(scope="session")
+def _stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    return stop(tmp_path_factory.mktemp("stopped") / "run", STOPPED)
+
+
+@pytest.fixture
+def stopped(_stopped: Path, tmp_path: Path) -> Path:
+    """A copy of a training that ended without notice after `STOPPED` batches, with a checkpoint of each."""
+    return shutil.copytree(_stopped, tmp_path / "run")
 
 
 @pytest.fixture

@@ -255,6 +255,18 @@ def test_targets_that_do_not_fit_the_task_are_refused(task: Task, target: Tensor
         trainer(model=network(len(task.outputs)), task=task).fit((X, target), (X, target))
 
 
+def test_outputs_are_compared_with_the_task_before_anything_is_learned(tmp_path: Path) -> None:
+    sequence = LabelSequence(CLASSES, T)
+    for task, outputs in ((Classify(CLASSES, T), 2), (Classify(CLASSES[:2], T), 5), (sequence, 4)):
+        model = network(outputs)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        target = Y % len(task.outputs) if task is not sequence else (Y % 3)[:, None].expand(-1, T)
+        with pytest.raises(InputError, match=rf"has {outputs} outputs, and the task has {len(task.outputs)}"):
+            trainer(model=model, task=task, callbacks=[Checkpoints(tmp_path, recipe={})]).fit((X, target), (X, target))
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("wrong", [3, -1])
 def test_a_later_item_of_a_class_that_there_is_not_is_named(wrong: int) -> None:
     items = Items(*[(X[0], 1)] * 7, (X[0], wrong))

@@ -24,9 +24,20 @@ from small_networks import assert_close, name_of
 from small_recipes import recipe
 from training.several_ranks import ALL, FEW, STOPPED, Case, learn, learned, on_ranks
 from training.test_extras import EXTRAS, config, float16, moved, single, updated
-from training.test_loop import CrashError, crash, events
 from training.test_ranks import TRAININGS, agree, agree_on_files, stop_alone
-from training.tiny import BATCHES, TIME_STEPS, At, needs_gpu, tiny_network, tiny_sets, train, without_dropout
+from training.tiny import (
+    BATCHES,
+    TIME_STEPS,
+    At,
+    CrashError,
+    crash,
+    events,
+    needs_gpu,
+    tiny_network,
+    tiny_sets,
+    train,
+    without_dropout,
+)
 
 pytestmark = [needs_gpu, pytest.mark.usefixtures("comparable_sums")]
 

@@ -1,5 +1,6 @@
 """A training small enough for many tests."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,37 @@ def train(out: Path, **changes: Any) -> Fit:
     }
     model = changes.pop("model", None) or tiny_network()
     return Trainer(model, **(arguments | changes)).fit(sets.train, sets.validation)
+
+
+class CrashError(Exception):
+    """Stands for anything that ends a process without notice."""
+
+
+def crash() -> None:
+    raise CrashError
+
+
+def stop(out: Path, batch: int, **changes: Any) -> Path:
+    """A training that ends without notice before its batch `batch`, with a checkpoint before each."""
+    rule = At(batch, crash, changes.pop("rule", StochasticStep()))
+    with pytest.raises(CrashError):
+        train(out, rule=rule, **{"checkpoint_every": 0, **changes})
+    return out
+
+
+def events(out: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without its times."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def model_bytes(out: Path) -> bytes:
+    return (out / "model.safetensors").read_bytes()
+
+
+def same(one: Path, two: Path) -> bool:
+    """Whether two trainings ended with the same network and the same events."""
+    return model_bytes(one) == model_bytes(two) and events(one) == events(two)
 
 
 @dataclass
