@@ -13,7 +13,7 @@ from hdlif.errors import InputError
 from hdlif.learning import loss_over, mean_logits
 from hdlif.tasks import Classify, LabelSequence, Task, balanced_weights
 from hdlif.tasks.class_weights import WeightedCrossEntropy
-from hdlif.tasks.learned_steps import LearnFrom
+from hdlif.tasks.loss_steps import LearnFrom
 
 ABC = ("a", "b", "c")
 WEIGHTS = (0.5, 2.0, 3.0)

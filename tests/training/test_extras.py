@@ -1,5 +1,6 @@
 """What a training may have beside its rule: each does what it says, and a resume stays exact."""
 
+import itertools
 import json
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cases import case
 from hdlif.config import TrainingConfig
 from hdlif.errors import CheckpointError, DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Distillation, Rule, StochasticStep, StochasticWindow
@@ -18,7 +20,6 @@ from hdlif.nn import HDLIF, Scope, State, Temporal
 from hdlif.tasks import Classify, Evaluation
 from hdlif.training import Accelerator, Mix, Teacher, Updater, checkpoint, evaluate, sgd
 from hdlif.training.average import Average
-from small_networks import name_of
 from training.tiny import (
     BATCH_SIZE,
     TIME_STEPS,
@@ -157,14 +158,23 @@ def after_training(out: Path, **arguments: Any) -> dict[str, Tensor]:
     return checkpoint.load(out / "last.safetensors")[0]
 
 
-@pytest.mark.parametrize("rule", [STBP(), SLTT("sum"), StochasticStep()], ids=lambda rule: type(rule).__name__)
-def test_accumulated_batches_equal_one_of_their_size(rule: Rule, tmp_path: Path) -> None:
-    whole = after_training(tmp_path / "1", rule=rule, config=config(warmup_epochs=1), batch_size=96)
-    parts = after_training(tmp_path / "3", rule=rule, config=config(warmup_epochs=1, accumulate=3), batch_size=32)
+def test_accumulated_batches_equal_one_of_their_size(tmp_path: Path) -> None:
     start = Plain().double().state_dict()
-    assert not torch.allclose(whole["model.first.weight"], start["first.weight"], atol=1e-3)
-    for name, tensor in whole.items():
-        torch.testing.assert_close(parts[name], tensor, rtol=0, atol=1e-10)
+    for number, rule in enumerate((STBP(), SLTT("sum"), StochasticStep())):
+        with case(rule):
+            common = {"rule": rule, "epochs": 1}
+            whole = after_training(
+                tmp_path / f"{number} whole", config=config(epochs=1, warmup_epochs=1), batch_size=96, **common
+            )
+            parts = after_training(
+                tmp_path / f"{number} parts",
+                config=config(epochs=1, warmup_epochs=1, accumulate=3),
+                batch_size=32,
+                **common,
+            )
+            assert not torch.allclose(whole["model.first.weight"], start["first.weight"], atol=1e-3)
+            for name, tensor in whole.items():
+                torch.testing.assert_close(parts[name], tensor, rtol=0, atol=1e-10)
 
 
 def test_images_that_fill_no_update_are_refused(tmp_path: Path) -> None:
@@ -196,59 +206,50 @@ def single(precision: str = "32-true", device: str = "cpu") -> Accelerator:
     return Accelerator(device, precision)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=name_of)
-def test_every_rule_trains_in_bfloat16(rule: Rule, device: str) -> None:
-    full, half = (moved(updated(rule, single(precision, device))[0]) for precision in ("32-true", "bf16-mixed"))
-    assert half.isfinite().all()
-    # Spikes flip where a rounded current crosses the threshold, and "each" learns three times.
-    assert F.cosine_similarity(full, half, dim=0) > 0.9
-
-
-@pytest.mark.parametrize("rule", RULES, ids=name_of)
-def test_every_rule_trains_in_float16_with_one_scale_an_update(rule: Rule, device: str) -> None:
-    full = moved(updated(rule, single(device=device))[0])
-    accelerator = float16(device, init_scale=256.0)
-    model, updater = updated(rule, accelerator)
-    assert F.cosine_similarity(full, moved(model), dim=0) > 0.95
-    assert 0.8 < moved(model).norm() / full.norm() < 1.25
-    plan = rule.schedule(TIME_STEPS, torch.Generator().manual_seed(0))
-    assert accelerator.state_dict()["_growth_tracker"] == sum(plan.updates)
-    teach(updater, rule, accelerator)
-    assert accelerator.state_dict()["_growth_tracker"] == 2 * sum(plan.updates)
-    assert updater.step.skipped == 0
-    assert moved(model).isfinite().all()
+def test_every_rule_trains_in_16_bits_with_one_scale_an_update(device: str) -> None:
+    for rule in RULES:
+        with case(rule):
+            full, bfloat = (moved(updated(rule, single(name, device))[0]) for name in ("32-true", "bf16-mixed"))
+            assert bfloat.isfinite().all()
+            # Spikes flip where a rounded current crosses the threshold, and "each" learns three times.
+            assert F.cosine_similarity(full, bfloat, dim=0) > 0.9
+            accelerator = float16(device, init_scale=256.0)
+            model, updater = updated(rule, accelerator)
+            assert F.cosine_similarity(full, moved(model), dim=0) > 0.95
+            assert 0.8 < moved(model).norm() / full.norm() < 1.25
+            plan = rule.schedule(TIME_STEPS, torch.Generator().manual_seed(0))
+            assert accelerator.state_dict()["_growth_tracker"] == sum(plan.updates)
+            teach(updater, rule, accelerator)
+            assert accelerator.state_dict()["_growth_tracker"] == 2 * sum(plan.updates)
+            assert updater.step.skipped == 0
+            assert moved(model).isfinite().all()
 
 
 def test_float16_update_that_overflows_is_skipped_and_counted(device: str) -> None:
     # Skipped once, the scale is lowered to one that fits.
     accelerator = float16(device, init_scale=2.0**100, backoff_factor=2.0**-92)
-    model, updater = updated(SLTT("sum"), accelerator)
-    assert updater.step.skipped == 1
+    made: list[int] = []
+    model, updater = updated(SLTT("sum"), accelerator, after=lambda: made.append(1))
+    # What is skipped is not averaged either.
+    assert (updater.step.skipped, made) == (1, [])
     assert not moved(model).any()
     teach(updater, SLTT("sum"), accelerator)
-    assert updater.step.skipped == 1
+    assert (updater.step.skipped, made) == (1, [1])
     assert moved(model).isfinite().all()
     assert moved(model).any()
 
 
-def test_skipped_update_is_not_averaged(device: str) -> None:
-    made: list[int] = []
-    _, updater = updated(SLTT("sum"), float16(device, init_scale=2.0**100), after=lambda: made.append(1))
-    assert (updater.step.skipped, made) == (1, [])
-
-
-@pytest.mark.parametrize("accelerator", [single, partial(float16, init_scale=512.0)], ids=["float32", "float16"])
-@pytest.mark.parametrize("rule", [STBP(), SLTT("sum")], ids=["one loss", "losses"])
-def test_long_gradient_is_clipped_to_the_norm_given(
-    rule: Rule, accelerator: Callable[..., Accelerator], device: str
-) -> None:
-    free, clipped, loose = (
-        moved(updated(rule, accelerator(device=device), clip_norm=norm)[0]) for norm in (None, 0.01, 1e6)
-    )
-    assert free.norm() > 0.1
-    torch.testing.assert_close(clipped.norm(), torch.tensor(0.01), rtol=1e-3, atol=0)
-    assert F.cosine_similarity(free, clipped, dim=0) > 0.999
-    torch.testing.assert_close(loose, free)
+def test_long_gradient_is_clipped_to_the_norm_given(device: str) -> None:
+    kinds: list[Callable[..., Accelerator]] = [single, partial(float16, init_scale=512.0)]
+    for rule, accelerator in itertools.product((STBP(), SLTT("sum")), kinds):
+        with case(rule, accelerator):
+            free, clipped, loose = (
+                moved(updated(rule, accelerator(device=device), clip_norm=norm)[0]) for norm in (None, 0.01, 1e6)
+            )
+            assert free.norm() > 0.1
+            torch.testing.assert_close(clipped.norm(), torch.tensor(0.01), rtol=1e-3, atol=0)
+            assert F.cosine_similarity(free, clipped, dim=0) > 0.999
+            torch.testing.assert_close(loose, free)
 
 
 def test_average_follows_its_equation() -> None:

@@ -167,6 +167,10 @@ def _optimizer(training: TrainingConfig, model: nn.Module) -> torch.optim.Optimi
     from hdlif.training.optim import groups
 
     momentum = {"momentum": training.momentum} if training.optimizer.kind == "sgd" else {}
-    return checked_optimizer(training)(
+    made = checked_optimizer(training)(
         params=groups(model, training.weight_decay), lr=training.learning_rate, **momentum
     )
+    # An optimiser of one's own may take no lr.
+    for group in getattr(made, "param_groups", ()):
+        group["lr"] = training.learning_rate
+    return made

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hdlif.learning import Carry, Plan
 from hdlif.learning.rule import run as run_rule
-from hdlif.tasks import Answered
+from hdlif.tasks import AnswerCounter
 from hdlif.training.callback import Batch, Callback, Training
 from hdlif.training.checkpoints import Checkpoints
 from hdlif.training.finite import first_not_finite
@@ -84,7 +84,7 @@ class BatchLearner:
         training, accumulate = self.training, self.training.config.accumulate
         update, part = divmod(training.counters.step, accumulate)
         plan = training.rule.schedule(training.task.time_steps, self._draws(update))
-        answered = Answered(training.task, plan.steps, batch.answers)
+        answered = AnswerCounter(training.task, plan.steps, batch.answers)
         loss = self.updater(
             batch.x,
             batch.target,
@@ -104,7 +104,7 @@ class BatchLearner:
         answers = [answer for _, answer in streams.parts(batch.x, batch.answers)]
         for place, (x, target) in enumerate(parts):
             plan = training.rule.schedule(streams.every, self._draws(training.counters.step * len(parts) + place))
-            answered = Answered(training.task, plan.steps, answers[place])
+            answered = AnswerCounter(training.task, plan.steps, answers[place])
             agree, before = self._agreed(plan, answered), Carry(streams.carry.state, streams.carry.step)
             losses.append(self.updater(x, target, plan, agree=agree, hear=answered, carry=streams.carry))
             self._count(losses[-1], Batch(x, target, answers[place]), plan, before)
@@ -114,7 +114,7 @@ class BatchLearner:
         """Return the generator that the rule's plan of an update is drawn from."""
         return torch.Generator().manual_seed(derived_seed(self.seed, "plan", update))
 
-    def _agreed(self, plan: Plan, answered: Answered) -> Callable[[float], float]:
+    def _agreed(self, plan: Plan, answered: AnswerCounter) -> Callable[[float], float]:
         """Return what asks all ranks, once an update, for its mean loss; the answers so far go with it."""
         ranks = self.training.ranks
 

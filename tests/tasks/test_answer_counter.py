@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cases import case
-from hdlif.tasks import Answered, Classify, LabelSequence, Multilabel, Regress, Task
+from hdlif.tasks import AnswerCounter, Classify, LabelSequence, Multilabel, Regress, Task
 from own_tasks import Maps
 
 T, B, CLASSES = 6, 5, 3
@@ -41,7 +41,7 @@ def test_answers_of_steps_one_by_one_are_those_of_all_at_once() -> None:
     for (task, target), steps, length in itertools.product(CASES, [tuple(range(T)), (1, 3, 4), (5,), (0,)], [1, 2, T]):
         with case(task, steps, length):
             outputs = noise(len(steps), B, CLASSES)
-            answered = Answered(task, steps, target)
+            answered = AnswerCounter(task, steps, target)
             for part in outputs.split(length):
                 answered(part)
             right, of = task.right(outputs, steps, target)
@@ -51,7 +51,7 @@ def test_answers_of_steps_one_by_one_are_those_of_all_at_once() -> None:
 
 def test_nothing_is_kept_of_earlier_steps() -> None:
     for task, target in CASES:
-        answered = Answered(task, tuple(range(T)), target)
+        answered = AnswerCounter(task, tuple(range(T)), target)
         heard = []
         for step in range(T):
             outputs = noise(1, B, CLASSES, seed=step)
@@ -63,7 +63,7 @@ def test_nothing_is_kept_of_earlier_steps() -> None:
 
 def test_a_task_that_does_not_say_how_it_reads_outputs_is_given_all() -> None:
     maps = torch.randint(2, (B, 4, 4))
-    answered = Answered(Maps(("dark", "light"), T), (0, 2), maps)
+    answered = AnswerCounter(Maps(("dark", "light"), T), (0, 2), maps)
     outputs = noise(2, B, 2, 4, 4)
     for one in outputs:
         answered(one[None])
@@ -73,7 +73,7 @@ def test_a_task_that_does_not_say_how_it_reads_outputs_is_given_all() -> None:
 def test_outputs_of_another_number_than_steps_have_no_answers_by_step() -> None:
     task = LabelSequence(NAMES, T)
     for count in (T - 1, T + 1):
-        answered = Answered(task, tuple(range(T)), classes(B, T))
+        answered = AnswerCounter(task, tuple(range(T)), classes(B, T))
         answered(noise(count, B, CLASSES))
         assert answered.right() == (0, 0)
 
@@ -83,7 +83,7 @@ def test_one_that_keeps_all_is_told() -> None:
     class Keeping(Classify):
         right_by: ClassVar = "all"
 
-    answered = Answered(Keeping(NAMES, T), tuple(range(T)), classes(B))
+    answered = AnswerCounter(Keeping(NAMES, T), tuple(range(T)), classes(B))
     outputs = noise(1, B, CLASSES)
     kept = weakref.ref(outputs)
     answered(outputs)
