@@ -6,25 +6,26 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from hdlif.training import Fit
 from single_thread import one_thread  # noqa: F401 - an autouse fixture; the bytes of a training depend on the threads
-from training.tiny import needs_gpu, stop, train
+from training.tiny import needs_gpu, stop, tiny_network, train
 
 STOPPED = 15
 """Batches that the training of `stopped` has done, in its second epoch."""
 
 
 @pytest.fixture(scope="session")
-def straight_fit(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Fit]:
-    """A training that nothing interrupted, and its outcome; only read it."""
+def straight_fit(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Fit, nn.Module]:
+    """A training that nothing interrupted, its outcome and its network; only read them."""
     torch.set_num_threads(1)
-    out = tmp_path_factory.mktemp("straight") / "run"
-    return out, train(out)
+    out, model = tmp_path_factory.mktemp("straight") / "run", tiny_network()
+    return out, train(out, model=model), model
 
 
 @pytest.fixture(scope="session")
-def straight(straight_fit: tuple[Path, Fit]) -> Path:
+def straight(straight_fit: tuple[Path, Fit, nn.Module]) -> Path:
     """The folder of a training that nothing interrupted; only read it."""
     return straight_fit[0]
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from hdlif.errors import CheckpointError
 from hdlif.training import Fit, checkpoint, progress_bar
@@ -78,9 +79,9 @@ def test_damaged_file_never_takes_the_place_of_the_whole_one(stopped: Path) -> N
 
 
 def test_finished_training_with_a_damaged_last_file_ends_the_same_again(
-    straight_fit: tuple[Path, Fit], tmp_path: Path
+    straight_fit: tuple[Path, Fit, nn.Module], tmp_path: Path
 ) -> None:
-    straight, first = straight_fit
+    straight, first, _ = straight_fit
     out = shutil.copytree(straight, tmp_path / "run")
     flip(out / "last.safetensors")
     assert step_of(out / "previous.safetensors") == (EPOCHS - 1) * BATCHES

@@ -24,6 +24,7 @@ from hdlif.config import MOST_TIME_STEPS, TrainingConfig, recipe_fields
 from hdlif.errors import CheckpointError, InputError, TrainingError
 from hdlif.runs.checkpoints import load_trained
 from hdlif.training import Log, RunFiles, checkpoint, load_teacher
+from hdlif.training.state_record import Counters
 from hostile import NO_FILES, VALUES, one_printable_line, within
 from training.tiny import EPOCHS, stop, train
 
@@ -87,14 +88,7 @@ def with_value(record: Mapping[str, Any], key: str, value: object) -> dict[str, 
 
 JSON_VALUES = [value for value in VALUES if not isinstance(value, bytes | set | complex)]
 KEYS = [
-    *(
-        f"counters.{name}"
-        for name in ("epoch", "batch", "step", "window", "loss", "correct", "answers", "train_seconds")
-    ),
-    *(
-        f"counters.{name}"
-        for name in ("best_epoch", "best_score", "best_loss", "score_epoch", "best_metrics", "best_per_step")
-    ),
+    *(f"counters.{name}" for name in Counters.__dataclass_fields__),
     *("recipe", "recipe.seed", "recipe.training", "recipe.training.epochs", "counters", "precision"),
     *("skipped_updates", "threads", "callbacks", "callbacks.Log", "callbacks.Log.bytes"),
 ]

@@ -2,12 +2,9 @@
 
 import errno
 import json
-import math
 import os
-import re
 import shutil
 import signal
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,17 +13,15 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from rich.progress import TaskID
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 import own_parts
-from hdlif.config import TrainingConfig
 from hdlif.data import batches
 from hdlif.errors import CheckpointError, DataError, TrainingError
 from hdlif.learning import SLTT, STBP, Plan, Rule, StochasticStep
 from hdlif.tasks import Classify, Evaluation
-from hdlif.training import Fit, checkpoint, evaluate, progress_bar
+from hdlif.training import Fit, checkpoint, evaluate
 from hdlif.training.optim import Drops
 from training.tiny import (
     BATCHES,
@@ -45,10 +40,15 @@ from training.tiny import (
 )
 
 
-def test_two_runs_give_the_same_model_and_metrics(straight: Path, tmp_path: Path) -> None:
+def test_two_runs_give_the_same_model_and_metrics_and_leave_the_callers_random_numbers_alone(
+    straight: Path, tmp_path: Path
+) -> None:
+    model = tiny_network()
     torch.manual_seed(12345)
-    train(tmp_path)
+    before = torch.get_rng_state()
+    train(tmp_path, model=model)
     assert same(tmp_path, straight)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_worker_processes_change_nothing(straight: Path, tmp_path: Path) -> None:
@@ -87,17 +87,15 @@ def test_run_folder_holds_what_is_promised(straight: Path) -> None:
     ]
 
 
-def test_model_is_the_best_epoch_with_statistics_over_all_steps(tmp_path: Path) -> None:
-    model, sets = tiny_network(), tiny_sets()
-    result = train(tmp_path, model=model, sets=sets)
-    validations = [e for e in events(tmp_path) if e["event"] == "validation"]
-    accuracies = [e["accuracy"] for e in validations]
-    assert result.metrics["accuracy"] == max(accuracies)
+def test_model_is_the_best_epoch_with_statistics_over_all_steps(straight_fit: tuple[Path, Fit, nn.Module]) -> None:
+    straight, result, model = straight_fit
+    validations = [e for e in events(straight) if e["event"] == "validation"]
+    assert result.metrics["accuracy"] == max(e["accuracy"] for e in validations)
     best = max(validations, key=lambda event: (event["accuracy"], -event["loss"]))
     assert result.best_epoch == best["epoch"]
-    assert list(result.per_step) == validations[result.best_epoch - 1]["accuracy_per_step"]
+    assert list(result.per_step) == best["accuracy_per_step"]
     loaded = tiny_network()
-    record = checkpoint.load_model(tmp_path / "model.safetensors", loaded)
+    record = checkpoint.load_model(straight / "model.safetensors", loaded)
     assert record == {
         "recipe": {"seed": 7, "training": {"epochs": EPOCHS}},
         "epoch": result.best_epoch,
@@ -106,18 +104,12 @@ def test_model_is_the_best_epoch_with_statistics_over_all_steps(tmp_path: Path) 
     for one, two in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True):
         assert torch.equal(one, two)
     assert not model.training
-    x, target = sets.validation.sequence(torch.arange(40))
+    x, target = tiny_sets().validation.sequence(torch.arange(40))
     # Without dropout and at fixed statistics, a batch's size changes nothing but rounding.
     again = evaluate(loaded, [(x, target)], task=Classify(tuple(map(str, range(10))), TIME_STEPS))
     assert again.accuracy == result.metrics["accuracy"]
     # All T steps of 320 images in ten batches, whatever the rule had run.
     assert loaded.body.stage1[0].bn1.num_batches_tracked.item() == BATCHES * TIME_STEPS
-
-
-def test_first_of_epochs_with_equal_accuracy_and_loss_is_the_best(tmp_path: Path) -> None:
-    still = TrainingConfig(epochs=3, learning_rate=1e-12)
-    assert train(tmp_path, config=still).best_epoch == 1
-    assert len({e["accuracy"] for e in events(tmp_path) if e["event"] == "validation"}) == 1
 
 
 def test_train_accuracy_is_that_of_the_mean_logits(tmp_path: Path) -> None:
@@ -213,8 +205,10 @@ def test_crash_between_validation_and_checkpoint_leaves_no_second_event(
     assert same(tmp_path, straight)
 
 
-def test_resume_of_a_finished_training_changes_nothing(straight_fit: tuple[Path, Fit], tmp_path: Path) -> None:
-    straight, first = straight_fit
+def test_resume_of_a_finished_training_changes_nothing(
+    straight_fit: tuple[Path, Fit, nn.Module], tmp_path: Path
+) -> None:
+    straight, first, _ = straight_fit
     again = train(shutil.copytree(straight, tmp_path / "run"), resume=True)
     assert again.threads.count == first.threads.count
     assert replace(again, threads=first.threads) == first
@@ -267,86 +261,6 @@ def test_tensorboard_has_each_step_once_after_a_resume(straight: Path, tmp_path:
     assert steps == sorted(set(steps))
 
 
-@pytest.mark.parametrize(
-    ("number", "outcome", "batch"),
-    [*((signal.SIGINT, KeyboardInterrupt, batch) for batch in (0, 9, 14)), (signal.SIGTERM, SystemExit, 14)],
-)
-def test_signal_leaves_a_resumable_checkpoint(
-    straight: Path, tmp_path: Path, number: signal.Signals, outcome: type[BaseException], batch: int
-) -> None:
-    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    stop = At(batch, lambda: os.kill(os.getpid(), number), StochasticStep())
-    with pytest.raises(outcome) as raised:
-        train(tmp_path, rule=stop, checkpoint_every=1e9)
-    if outcome is SystemExit:
-        assert raised.value.code == 143
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
-    _, record = checkpoint.load(tmp_path / "last.safetensors")
-    # The batch in which the signal came is finished first.
-    assert record["counters"]["step"] == batch + 1
-    train(tmp_path, resume=True)
-    assert same(tmp_path, straight)
-
-
-def test_signal_during_validation_saves_the_training_statistics(
-    straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sets = tiny_sets()
-    read = sets.validation.batch
-
-    def stop(indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        os.kill(os.getpid(), signal.SIGINT)
-        return read(indices)
-
-    monkeypatch.setattr(sets.validation, "batch", stop)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, sets=sets)
-    train(tmp_path, resume=True)
-    assert same(tmp_path, straight)
-
-
-def test_signal_in_the_last_moment_is_not_lost(straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = checkpoint.save
-
-    def save(path: Path, **content: Any) -> None:
-        written(path, **content)
-        if content["record"].get("counters", {}).get("epoch") == EPOCHS:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(checkpoint, "save", save)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path)
-    assert model_bytes(tmp_path) == model_bytes(straight)
-
-
-def test_second_signal_acts_at_once(tmp_path: Path) -> None:
-    def twice() -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, rule=At(5, twice, StochasticStep()))
-    assert not (tmp_path / "last.safetensors").exists()
-
-
-def test_ignored_signal_stays_ignored(tmp_path: Path) -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        train(tmp_path, rule=At(5, lambda: os.kill(os.getpid(), signal.SIGINT), StochasticStep()), epochs=1)
-    except KeyboardInterrupt:
-        pytest.fail("the signal was acted on")
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert (tmp_path / "model.safetensors").exists()
-
-
-def test_training_outside_the_main_thread_needs_no_signals(straight: Path, tmp_path: Path) -> None:
-    thread = threading.Thread(target=train, args=(tmp_path,))
-    thread.start()
-    thread.join()
-    assert model_bytes(tmp_path) == model_bytes(straight)
-
-
 def test_full_disk_is_mended_by_a_resume(straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = 0
     flush = os.fsync
@@ -364,60 +278,6 @@ def test_full_disk_is_mended_by_a_resume(straight: Path, tmp_path: Path, monkeyp
     monkeypatch.undo()
     train(tmp_path, resume=True)
     assert same(tmp_path, straight)
-
-
-def poisoned(model: nn.Module, name: str, value: float, batch: int) -> At:
-    def poison() -> None:
-        with torch.no_grad():
-            model.get_parameter(name).fill_(value)
-
-    return At(batch, poison, StochasticStep())
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "found"),
-    [
-        ("body.stage1.0.bn1.weight", math.nan, r"the parameter body\.stage1\.0\.bn1\.weight"),
-        ("stem.conv.weight", 3e38, r"the output of stem\.conv \(Conv2d\)"),
-        ("classifier.bias", math.inf, r"the parameter classifier\.bias"),
-    ],
-)
-def test_loss_not_finite_names_step_and_first_layer(tmp_path: Path, name: str, value: float, found: str) -> None:
-    model = tiny_network()
-    with pytest.raises(TrainingError, match=rf"step 7: the loss is (nan|inf).*{found};.*last good state"):
-        train(tmp_path, model=model, rule=poisoned(model, name, value, 7), checkpoint_every=0)
-    tensors, record = checkpoint.load(tmp_path / "last.safetensors")
-    assert record["counters"]["step"] == 7
-    assert all(tensor.isfinite().all() for tensor in tensors.values())
-
-
-def test_loss_not_finite_is_not_learned_from(tmp_path: Path) -> None:
-    model = tiny_network()
-
-    class Infinite(StochasticStep):
-        def __call__(self, model, x, target, plan):  # type: ignore[no-untyped-def]
-            for step in super().__call__(model, x, target, plan):
-                yield type(step)(step.loss * math.inf, step.logits, step.update)
-
-    before = [parameter.detach().clone() for parameter in model.parameters()]
-    with pytest.raises(TrainingError, match=r"the loss itself, every layer is finite.*no checkpoint"):
-        train(tmp_path, model=model, rule=Infinite())
-    for old, new in zip(before, model.parameters(), strict=True):
-        assert torch.equal(old, new)
-
-
-def test_weight_not_finite_is_never_written(tmp_path: Path) -> None:
-    model = tiny_network()
-    name = "body.stage1.0.act1.leak.logit"
-    assert name in dict(model.named_parameters())
-
-    def nan_gradient() -> None:
-        model.get_parameter(name).register_hook(lambda gradient: gradient * math.nan)
-
-    # The loss is still finite when the weight is not: only the writing can notice.
-    with pytest.raises(TrainingError, match=rf"step 4: {name.replace('.', '[.]')} is not finite"):
-        train(tmp_path, model=model, rule=At(3, nan_gradient, STBP()), checkpoint_every=0)
-    assert checkpoint.load(tmp_path / "last.safetensors")[1]["counters"]["step"] == 3
 
 
 def test_data_order_follows_seed_and_epoch_and_leaves_the_remainder_out(tmp_path: Path) -> None:
@@ -454,13 +314,6 @@ def test_plan_is_drawn_from_seed_and_step(tmp_path: Path) -> None:
     drawn = [plan.steps[0] for plan in Noting.plans]
     assert {drawn.count(t) > 3 for t in range(TIME_STEPS)} == {True}
     assert drawn[:10] != drawn[10:20]
-
-
-def test_random_numbers_of_the_caller_are_left_alone(tmp_path: Path) -> None:
-    model = tiny_network()
-    before = torch.get_rng_state()
-    train(tmp_path, model=model, epochs=1)
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 def damaged(path: Path) -> None:
@@ -502,80 +355,3 @@ def test_refused_arguments_leave_an_earlier_training_as_it_is(stopped: Path) -> 
     with pytest.raises(DataError, match="do not fill one batch"):
         train(stopped, batch_size=1000)
     assert (stopped / "last.safetensors").read_bytes() == before
-
-
-def test_progress_is_shown_on_standard_error_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # As Rich knows a terminal where there is none.
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    with progress_bar(enabled=True) as bar:
-        train(tmp_path / "shown", epochs=1, progress=bar)
-    with progress_bar(enabled=False) as bar:
-        train(tmp_path / "hidden", epochs=1, progress=bar)
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert "shown" in printed.err
-    assert "accuracy" in printed.err
-    assert f"{BATCHES}/{BATCHES}" in re.sub(r"\x1b\[[\d;]*m", "", printed.err)
-    assert "epoch 1" not in printed.err
-    assert "hidden" not in printed.err
-
-
-@pytest.mark.parametrize(
-    ("size", "said"),
-    [
-        (256, "64 of 320 training samples are left out of each epoch, which has whole batches of 256 alone; "
-              "--set data.batch_size=64 leaves 0 out\n"),
-        (100, ""),
-    ],
-)  # fmt: skip
-def test_samples_that_are_left_out_are_told_of_from_a_tenth_on(
-    size: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    train(tmp_path, batch_size=size, epochs=1, cores=0, progress=progress_bar(enabled=True))
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert (said in printed.err) if said else ("left out" not in printed.err)
-
-
-def test_where_there_is_no_terminal_each_epoch_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with progress_bar(enabled=True) as bar:
-        train(tmp_path / "shown", epochs=2, progress=bar)
-    with progress_bar(enabled=False) as bar:
-        train(tmp_path / "hidden", epochs=1, progress=bar)
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    lines = printed.err.splitlines()
-    logged = [json.loads(line) for line in (tmp_path / "shown" / "metrics.jsonl").read_text().splitlines()]
-    learned = {event["epoch"]: event for event in logged if event["event"] == "train"}
-    measured = [event for event in logged if event["event"] == "validation"]
-    assert lines == [
-        f"shown: epoch {of['epoch']} of 2: loss {learned[of['epoch']]['loss']:.4f}, accuracy "
-        f"{learned[of['epoch']]['accuracy']:.1%}, validation accuracy {of['accuracy']:.1%}, {of['seconds']:.0f} s"
-        for of in measured
-    ]
-    assert len(lines) == 2
-
-
-def test_statistics_and_validation_have_bars_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: dict[str, list[float]] = {}
-    with progress_bar(enabled=False) as bar:
-        removed = bar.remove_task
-
-        def note(task: TaskID) -> None:
-            of_task = bar.tasks[bar.task_ids.index(task)]
-            shown.setdefault(of_task.description, []).append(of_task.completed)
-            assert of_task.completed == of_task.total
-            removed(task)
-
-        monkeypatch.setattr(bar, "remove_task", note)
-        train(tmp_path / "run", epochs=2, progress=bar)
-        assert [task.description for task in bar.tasks] == ["run"]
-    # Both modes are compared at the end.
-    assert shown == {
-        "run, batch norm": [320, 320, 320],
-        "run, validation": [40, 40],
-        "run, training samples": [288],
-    }
