@@ -85,9 +85,16 @@ def test_an_input_without_a_time_axis_is_refused_with_the_fix() -> None:
     for layer, x in ((nn.Conv2d(1, 2, 3), image), (hdlif.nn.QuantConv2d(1, 2, 3), image), (nn.Linear(6, 2), row)):
         net = Sequential(layer, HDLIF(4))
         for steps in (None, range(4)):
-            with pytest.raises(ShapeError, match=r"x\[None\]"):
+            with pytest.raises((ShapeError, StateError), match=r"x\[None\]"):
                 net(x, steps=steps)
+        with pytest.raises(ShapeError, match=r"x\[None\]"):
+            net(x[:4])
         assert len(net(x[None], steps=range(4))[0]) == 4
+    # Images that a network would take as a sequence of one pixel row each.
+    net = Sequential(nn.Flatten(), nn.Linear(36, 2), HDLIF(4))
+    with pytest.raises(StateError, match=r"made for 4; .*model\(x\[None\], steps=range\(4\)\)"):
+        net(image)
+    assert len(net(image, steps=range(8))[0]) == 8
 
 
 def test_reset_says_that_there_is_nothing_to_reset() -> None:

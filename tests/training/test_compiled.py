@@ -41,6 +41,8 @@ def trained(name: str, *overrides: str, compiled: str | None) -> tuple[dict[str,
         (["digits_rows_recurrent_hdlif"], 4),
         # All steps at once.
         (["digits_hdlif", "rule={kind: stbp}"], 1),
+        # Several updates from one pass.
+        (["digits_hdlif", "rule={kind: sltt, update: each}"], 4),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, list) else None,
 )

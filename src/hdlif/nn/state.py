@@ -76,7 +76,7 @@ class Temporal(nn.Module):
         if len(arguments) < 2:
             named.setdefault("state", None)
         if len(arguments) < 3 and named.get("steps") is None:
-            named["steps"] = _steps_of_call(arguments, named)
+            named["steps"] = _steps_of_call(self, arguments, named)
         # The range is not looked at here: a graph would be made for each.
         if torch.compiler.is_dynamo_compiling():
             arguments, named = with_traced_steps(arguments, named)
@@ -101,11 +101,20 @@ class Temporal(nn.Module):
             return super().__getattr__(name)
 
 
-def _steps_of_call(arguments: Sequence[Any], named: Mapping[str, Any]) -> range | None:
-    """The time steps of a call that leaves them out."""
+def _steps_of_call(module: nn.Module, arguments: Sequence[Any], named: Mapping[str, Any]) -> range | None:
+    """The time steps of a call that leaves them out: those of x, unless the module was made for fewer."""
     x = arguments[0] if arguments else named.get("x")
-    state = arguments[1] if len(arguments) > 1 else named["state"]
-    return steps_of(x, state, None) if isinstance(x, Tensor) else None
+    if not isinstance(x, Tensor):
+        return None
+    steps = steps_of(x, arguments[1] if len(arguments) > 1 else named["state"], None)
+    made_for = [one.time_steps for one in module.modules() if isinstance(getattr(one, "time_steps", None), int)]
+    if made_for and len(steps) > max(made_for):
+        raise StateError(
+            f"input has shape {list(x.shape)}, which is {len(steps)} time steps, and {type(module).__name__} was made "
+            f"for {max(made_for)}; if x has no time axis, give model(x[None], steps=range({max(made_for)})); otherwise "
+            f"steps=range({len(steps)})"
+        )
+    return steps
 
 
 class Neuron(Temporal):
