@@ -281,7 +281,7 @@ class Ours:
 
     def draw(self) -> None:
         generator = torch.Generator().manual_seed(self._recipe.seed)
-        self._x, self._target = self._to_device(builders.random_batch(self._recipe, generator))
+        self._x, self._target = self._to_device(*builders.random_batch(self._recipe, generator))
 
     def update(self, plan: Any) -> None:
         self._update(self._x, self._target, plan)
