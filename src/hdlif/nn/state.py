@@ -107,7 +107,9 @@ def _steps_of_call(module: nn.Module, arguments: Sequence[Any], named: Mapping[s
     if not isinstance(x, Tensor):
         return None
     steps = steps_of(x, arguments[1] if len(arguments) > 1 else named["state"], None)
-    made_for = [one.time_steps for one in module.modules() if isinstance(getattr(one, "time_steps", None), int)]
+    made_for: list[Any] = [
+        one.time_steps for one in module.modules() if isinstance(getattr(one, "time_steps", None), int)
+    ]
     if made_for and len(steps) > max(made_for):
         raise StateError(
             f"input has shape {list(x.shape)}, which is {len(steps)} time steps, and {type(module).__name__} was made "
