@@ -272,11 +272,13 @@ def test_penalty_lowers_the_density_of_a_training() -> None:
 
 @pytest.mark.parametrize(
     ("rule", "penalty"),
-    zip(
-        RULES,
-        [Surplus(3.0), Density(0.02, 2.0), Density(0.02, 2.0, per_layer=False), Budget(100.0, T)],
-        strict=True,
-    ),
+    [
+        *zip(
+            RULES,
+            [Surplus(3.0), Density(0.02, 2.0), Density(0.02, 2.0, per_layer=False), Budget(100.0, T)],
+            strict=True,
+        )
+    ],
     ids=name_of,
 )
 def test_penalty_on_a_reversible_network_is_that_of_the_network_that_keeps_its_graph(

@@ -287,6 +287,12 @@ def test_resume_without_the_average_is_refused(tmp_path: Path) -> None:
     train(tmp_path, config=config(epochs=1))
     with pytest.raises(CheckpointError, match=r"the averaged weight of .* is missing"):
         train(tmp_path, config=config(epochs=1, ema_decay=0.5), resume=True)
+    average = Average(nn.Linear(2, 1, bias=False), 0.3)
+    kept = average.state_dict()
+    for changes in ({"average.weight": 3}, {"average.weight": torch.zeros(3)}, {"updates": -1}, {"updates": True}):
+        with pytest.raises(CheckpointError):
+            average.load_state_dict(kept | changes)
+    average.load_state_dict(kept)
 
 
 def test_channels_last_lays_maps_out_and_changes_nothing_else(tmp_path: Path, device: str) -> None:

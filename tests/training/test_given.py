@@ -233,6 +233,16 @@ def test_targets_that_do_not_fit_the_task_are_refused() -> None:
             trainer(model=network(len(task.outputs)), task=task).fit((X, target), (X, target))
 
 
+class OneStep(nn.Linear):
+    """Gives outputs [B, n], without time, or without a state."""
+
+    alone = False
+
+    def forward(self, x: Tensor, state: Any = None, steps: Any = None) -> Any:
+        outputs = super().forward(x[0].flatten(1))
+        return outputs[None] if self.alone else (outputs, None)
+
+
 def test_outputs_are_compared_with_the_task_before_anything_is_learned(tmp_path: Path) -> None:
     sequence = LabelSequence(CLASSES, T)
     for task, outputs in ((Classify(CLASSES, T), 2), (Classify(CLASSES[:2], T), 5), (sequence, 4)):
@@ -243,3 +253,7 @@ def test_outputs_are_compared_with_the_task_before_anything_is_learned(tmp_path:
             trainer(model=model, task=task, callbacks=[Checkpoints(tmp_path, recipe={})]).fit((X, target), (X, target))
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert list(tmp_path.iterdir()) == []
+    model = OneStep(8, 3)
+    for model.alone in (False, True):
+        with pytest.raises(InputError, match=r"with outputs \[steps, batch, 3\]"):
+            trainer(model=model).fit((X, Y), VALIDATION)

@@ -87,15 +87,17 @@ def _check_model(model: object) -> None:
 def check_outputs(network: nn.Module, x: Tensor, task: Task) -> None:
     """Raise `InputError` unless a network has the outputs of the task for a sample [T or 1, 1, ...]."""
     with left_as_it_was(network, x.device), evaluation_mode(network), torch.no_grad():
-        outputs, _ = network(x[:1], steps=range(1))
+        given = network(x[:1], steps=range(1))
+    outputs = given[0] if isinstance(given, tuple) and len(given) == 2 else given
     names, wanted = task.outputs, len(task.outputs)
-    if not isinstance(outputs, Tensor) or outputs.ndim < 3:
-        raise InputError(f"the network gives {brief(outputs)}; give outputs [steps, batch, {wanted}] and a state")
+    if outputs is given or not isinstance(outputs, Tensor) or outputs.ndim < 3:
+        seen = f"a tensor {list(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+        raise InputError(f"the network gives {seen}; give (outputs, state), with outputs [steps, batch, {wanted}]")
     if outputs.shape[2] != wanted:
-        seen = outputs.shape[2]
+        count = outputs.shape[2]
         raise InputError(
-            f"the network has {seen} outputs, and the task has {wanted}: {brief(list(names))}; give the last layer "
-            f"{wanted} outputs, or the task {seen}"
+            f"the network has {count} outputs, and the task has {wanted}: {brief(list(names))}; give the last layer "
+            f"{wanted} outputs, or the task {count}"
         )
 
 
