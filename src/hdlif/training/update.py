@@ -126,38 +126,8 @@ class Updater:
         """
         assert last or sum(plan.updates) == 1, "several batches make one update"
         agree = agree or self._ranks.mean_value
-        if self._penalty is None:
-            return self._carry_out(x, target, plan, None, share, last, agree, hear, carry)
         mean = self._ranks.mean if self._ranks.count > 1 else None
-        watch = Watch(self.network.model, self._penalty, mean=mean)
-        return self._carry_out(x, target, plan, watch, share, last, agree, hear, carry)
-
-    @property
-    def _name(self) -> str:
-        return f"the rule {type(self._rule).__name__}"
-
-    def _checked(self, step: object, plan: Plan) -> Step:
-        """What a rule has yielded. Raises `TrainingError` where it is no step."""
-        if not isinstance(step, Step):
-            seen = "nothing more" if step is None else f"a {type(step).__name__}"
-            raise TrainingError(
-                f"{self._name} yields {seen}; it yields a hdlif.learning.Step for each of the {len(plan.updates)} "
-                "entries of its plan's updates"
-            )
-        return step
-
-    def _carry_out(
-        self,
-        x: Tensor,
-        target: Tensor,
-        plan: Plan,
-        watch: Watch | None,
-        share: float,
-        last: bool,
-        agree: Agree,
-        hear: Callable[[Tensor], None],
-        carry: Carry | None,
-    ) -> float:
+        watch = None if self._penalty is None else Watch(self.network.model, self._penalty, mean=mean)
         learner = self._learner if watch is None else Carrying(self._learner, measures=watch.measures)
         steps = run(self._rule, learner, x, target, plan, carry)
         # An update of several losses has the mean of their penalties.
@@ -182,6 +152,20 @@ class Updater:
         if next(iter(steps), None) is not None:
             raise TrainingError(f"{self._name} yields more steps than the {len(plan.updates)} of its plan's updates")
         return total / sum(plan.updates)
+
+    @property
+    def _name(self) -> str:
+        return f"the rule {type(self._rule).__name__}"
+
+    def _checked(self, step: object, plan: Plan) -> Step:
+        """What a rule has yielded. Raises `TrainingError` where it is no step."""
+        if not isinstance(step, Step):
+            seen = "nothing more" if step is None else f"a {type(step).__name__}"
+            raise TrainingError(
+                f"{self._name} yields {seen}; it yields a hdlif.learning.Step for each of the {len(plan.updates)} "
+                "entries of its plan's updates"
+            )
+        return step
 
 
 def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor, Any]]:
