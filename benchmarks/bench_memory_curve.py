@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 import training_peers
@@ -43,7 +42,7 @@ from hdlif.config import Recipe, load_recipe
 from hdlif.errors import TrainingError
 from hdlif.nn import HDLIF, step_parameters
 from hdlif.report.peak_memory import in_fresh_processes, peak_memory, resident_growth
-from hdlif.training import Updater, sgd
+from hdlif.training import Accelerator, Updater, sgd
 from random_series import CHANNELS, CLASSES, is_series, series_recipe
 from recorded import write_record
 from series_peers import PEERS, Shape
@@ -89,7 +88,7 @@ def law(recipe: Recipe) -> dict[str, int]:
     """The bytes that the law counts, and those of per-step parameters."""
     torch.manual_seed(recipe.seed)
     model, rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
-    update = Updater(Fabric(accelerator="cpu", devices=1), model, _sgd(model), rule)
+    update = Updater(Accelerator("cpu"), model, _sgd(model), rule)
     generator = torch.Generator().manual_seed(recipe.seed)
     x, target = builders.random_batch(recipe, generator)
     # Of the plans of a rule that draws the one that runs all T.

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from hdlif import builders
 from hdlif.accounting import UpdateCost, update_cost
@@ -34,7 +33,7 @@ from hdlif.config import Recipe, load_recipe
 from hdlif.learning import Plan
 from hdlif.learning.coherence import Drawn
 from hdlif.report.peak_memory import peak_memory
-from hdlif.training import Updater, sgd
+from hdlif.training import Accelerator, Updater, sgd
 from recorded import write_record
 
 TIMED_PLANS = 16
@@ -99,8 +98,8 @@ class Network:
         training = recipe.training
         # A rate at which no number of updates on noise makes the loss infinite.
         optimizer = sgd(self.model, learning_rate=1e-4, momentum=training.momentum, weight_decay=training.weight_decay)
-        fabric = Fabric(accelerator="cpu", devices=1, precision=training.precision)
-        self.update = Updater(fabric, self.model, optimizer, self.rule)
+        accelerator = Accelerator("cpu", training.precision)
+        self.update = Updater(accelerator, self.model, optimizer, ruled(self.rule))
         generator = torch.Generator().manual_seed(recipe.seed)
         self.x, self.target = builders.random_batch(recipe, generator)
         self.plans = (

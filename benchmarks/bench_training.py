@@ -78,7 +78,7 @@ from hdlif.nn import BatchNorm2d, Neuron
 from hdlif.report.allocator import keep_freed_memory
 from hdlif.report.peak_memory import in_fresh_processes, resident_growth
 from hdlif.runs.provenance import hardware, versions
-from hdlif.training import Updater, fabric_class, sgd
+from hdlif.training import Accelerator, Updater, sgd
 from hdlif.training.optim import OnePass
 from recorded import write_record
 from training_peers import (
@@ -266,17 +266,17 @@ class Ours:
         torch.manual_seed(recipe.seed)
         self._recipe = recipe
         self.network, self._rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
-        fabric = fabric_class()(accelerator=device, devices=1, precision="32-true")
+        accelerator = Accelerator(device, "32-true")
         channels_last = recipe.training.channels_last
-        self._update = Updater(fabric, self.network, _sgd(self.network), self._rule, channels_last=channels_last)
-        self._to_device = fabric.to_device
+        self._update = Updater(accelerator, self.network, _sgd(self.network), self._rule, channels_last=channels_last)
+        self._to_device = accelerator.to_device
 
     def plans(self) -> Sequence[Any]:
         return plans_of_rule(self._rule, self._recipe.time_steps)
 
     def draw(self) -> None:
         generator = torch.Generator().manual_seed(self._recipe.seed)
-        self._x, self._target = self._to_device(builders.random_batch(self._recipe, generator))
+        self._x, self._target = self._to_device(*builders.random_batch(self._recipe, generator))
 
     def update(self, plan: Any) -> None:
         self._update(self._x, self._target, plan)

@@ -22,12 +22,12 @@ def seed() -> str:
 
 
 @contextmanager
-def naming(case: object) -> Iterator[None]:
+def naming(*case: object) -> Iterator[None]:
     """Name the case in what fails within."""
     try:
         yield
     except BaseException as error:
-        error.add_note(f"in the case {case}")
+        error.add_note(f"in the case {', '.join(map(str, case))}")
         raise
 
 

@@ -48,7 +48,7 @@ def test_optimisers(stated: str, kind: type, options: dict[str, object]) -> None
     """Weight decay acts on the weights alone, whoever takes it."""
     chosen = recipe(f"training.optimizer={stated}", "training.weight_decay=0.125", "training.learning_rate=0.5")
     builders.check(chosen)
-    optimizer = builders.build_optimization(chosen.training).optimizer(builders.build_model(chosen))
+    optimizer = builders.build_optimization(chosen.training).make_optimizer(builders.build_model(chosen))
     assert type(optimizer) is kind
     decays, spares = optimizer.param_groups
     assert (decays["weight_decay"], spares["weight_decay"]) == (0.125, 0.0)

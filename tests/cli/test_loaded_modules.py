@@ -46,7 +46,7 @@ HEAVY = {
 RECIPE = {"pydantic", "yaml"}
 TORCH = {"torch"} | RECIPE
 # A step of SGD imports torch._dynamo.
-TRAINING = TORCH | {"lightning_fabric", "rich", "tensorboard", "torch._dynamo"}
+TRAINING = TORCH | {"rich", "tensorboard", "torch._dynamo"}
 PAGE = {"PIL", "jinja2", "matplotlib", "pydantic"}
 
 OVERRIDES = [

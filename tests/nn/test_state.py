@@ -8,8 +8,8 @@ import hdlif.nn
 from cases import every, naming
 from hdlif.artefact import InputRecord
 from hdlif.deploy import GraphModule, lower
-from hdlif.errors import ShapeError, StateError
-from hdlif.nn import HDLIF, SECA, BatchNorm2d, ParallelHDLIF, Scope, Sequential, State, Temporal, detach
+from hdlif.errors import EquationError, ResetError, ShapeError, StateError
+from hdlif.nn import HDLIF, SECA, BatchNorm2d, Neuron, ParallelHDLIF, Scope, Sequential, State, Temporal, detach
 from small_networks import tiny_resnet
 
 
@@ -48,6 +48,51 @@ def test_steps_of_a_sequence_may_be_left_out_where_the_input_tells_them() -> Non
     assert torch.equal(net(torch.ones(2, 1, 3))[0], net(torch.ones(2, 1, 3), None, range(2))[0])
     with pytest.raises(StateError, match="say how many steps it stands for"):
         net(torch.ones(1, 1, 3))
+
+
+def test_every_neuron_starts_a_sequence_of_its_input_by_itself() -> None:
+    x = torch.rand(3, 2, 4)
+    made = []
+    for name in hdlif.nn.__all__:
+        kind = getattr(hdlif.nn, name)
+        if isinstance(kind, type) and issubclass(kind, Neuron):
+            try:
+                neuron = kind(3).eval()
+            except (TypeError, EquationError):
+                continue
+            made.append(name)
+            assert torch.equal(neuron(x)[0], neuron(x, None, range(3))[0]), name
+            assert torch.equal(neuron(x=x)[0], neuron(x, steps=range(3))[0]), name
+    assert len(made) > 5, made
+    neuron = HDLIF(4)
+    y, state = neuron(x[:2])
+    with pytest.raises(StateError, match=r"steps=range\(t, t \+ K\)"):
+        neuron(x[2:], state)
+    assert torch.equal(torch.cat([y, neuron(x[2:], state, steps=range(2, 3))[0]]), neuron(x)[0])
+
+
+def test_an_input_without_a_time_axis_is_refused_with_the_fix() -> None:
+    image, row = torch.rand(8, 1, 6, 6), torch.rand(8, 6)
+    for layer, x in ((nn.Conv2d(1, 2, 3), image), (hdlif.nn.QuantConv2d(1, 2, 3), image), (nn.Linear(6, 2), row)):
+        net = Sequential(layer, HDLIF(4))
+        for steps in (None, range(4)):
+            with pytest.raises((ShapeError, StateError), match=r"x\[None\]"):
+                net(x, steps=steps)
+        with pytest.raises(ShapeError, match=r"x\[None\]"):
+            net(x[:4])
+        assert len(net(x[None], steps=range(4))[0]) == 4
+    # Images that a network would take as a sequence of one pixel row each.
+    net = Sequential(nn.Flatten(), nn.Linear(36, 2), HDLIF(4))
+    with pytest.raises(StateError, match=r"made for 4; .*model\(x\[None\], steps=range\(4\)\)"):
+        net(image)
+    assert len(net(image, steps=range(8))[0]) == 8
+
+
+def test_reset_says_that_there_is_nothing_to_reset() -> None:
+    for module in (HDLIF(4), Sequential(HDLIF(4))):
+        assert not hasattr(module, "reset")
+        with pytest.raises(ResetError, match=r"model\(x\) starts a new sequence"):
+            module.reset()
 
 
 def test_states_of_other_networks_and_kinds_are_refused() -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 
 from hdlif import builders
 from hdlif.artefact.io import load
@@ -14,7 +13,7 @@ from hdlif.config import Recipe, load_recipe
 from hdlif.errors import RecipeError
 from hdlif.models import Network, ReversibleSequential
 from hdlif.runtime import Session, reference
-from hdlif.training import Updater, sgd
+from hdlif.training import Accelerator, Updater, sgd
 from hdlif.training.checkpoint import save_model
 from small_recipes import neurons
 
@@ -33,8 +32,8 @@ def trained(chosen: Recipe) -> Network:
     network = builders.build_model(chosen).train()
     rule = builders.build_rule(chosen)
     optimizer = sgd(network, learning_rate=0.05, momentum=0.9, weight_decay=0.0)
-    fabric = Fabric(accelerator="cpu", devices=1)
-    update = Updater(fabric, network, optimizer, rule, penalty=builders.build_penalty(chosen))
+    accelerator = Accelerator("cpu")
+    update = Updater(accelerator, network, optimizer, rule, penalty=builders.build_penalty(chosen))
     train = builders.build_data(chosen).train
     before = [parameter.clone() for parameter in network.parameters()]
     for step in range(2):

@@ -119,9 +119,9 @@ def try_optimization(training: TrainingConfig) -> None:
 
     from hdlif.training.checkpoint import training_tensors
 
-    optimization = build_optimization(training)
+    schedule: Any = build_optimization(training).schedule
     trial = nn.Linear(3, 2)
-    optimizer: Any = optimization.optimizer(trial)
+    optimizer: Any = _optimizer(training, trial)
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise RecipeError(
             f'training.optimizer.kind = "{training.optimizer.kind}" gives a {type(optimizer).__name__}; '
@@ -144,7 +144,7 @@ def try_optimization(training: TrainingConfig) -> None:
         )
     for step in range(10):
         try:
-            optimization.schedule(step, 10)
+            schedule(step, 10)
         except TrainingError as error:
             raise RecipeError(str(error)) from error
 
@@ -167,6 +167,10 @@ def _optimizer(training: TrainingConfig, model: nn.Module) -> torch.optim.Optimi
     from hdlif.training.optim import groups
 
     momentum = {"momentum": training.momentum} if training.optimizer.kind == "sgd" else {}
-    return checked_optimizer(training)(
+    made = checked_optimizer(training)(
         params=groups(model, training.weight_decay), lr=training.learning_rate, **momentum
     )
+    # An optimiser of one's own may take no lr.
+    for group in getattr(made, "param_groups", ()):
+        group["lr"] = training.learning_rate
+    return made

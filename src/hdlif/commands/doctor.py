@@ -32,7 +32,7 @@ EXTRAS = {
     "arrow": "data sets that the package datasets saved",
     "ray": "hdlif serve on a Ray cluster",
 }
-PACKAGES = ("hdlif", "numpy", "safetensors", "pillow", "torch", "torchvision", "lightning-fabric")
+PACKAGES = ("hdlif", "numpy", "safetensors", "pillow", "torch", "torchvision")
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,7 @@ class _Reporting(Callback):
     def __init__(self, trial: Trial, pruned: type[Exception]) -> None:
         self._trial, self._pruned = trial, pruned
 
-    def epoch_done(self, training: Training, evaluation: Evaluation) -> None:
+    def on_epoch_end(self, training: Training, evaluation: Evaluation) -> None:
         epoch, task, score = training.counters.epoch, training.task, training.task.better(evaluation)
         reported = _frozen(self._trial).intermediate_values
         # An epoch of a trial that was resumed may have been reported before.

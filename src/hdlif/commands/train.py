@@ -145,10 +145,10 @@ def train(
     out = out or Path("runs") / recipe.name
     paired = recipe.data.mixup is not None
     check_share(recipe.data.batch_size, devices * nodes, paired=paired, name="data.batch_size")
-    fabric = joined(devices, nodes, recipe.training.precision)
-    if fabric.device.type == "cpu":
+    accelerator = joined(devices, nodes, recipe.training.precision)
+    if accelerator.device.type == "cpu":
         keep_freed_memory()
-    ranks = Ranks(fabric)
+    ranks = Ranks(accelerator)
     for line in builders.hidden_kinds(recipe) if ranks.first else ():
         say(line)
     if found is not None and ranks.first:
@@ -188,6 +188,7 @@ def train(
             until_done.enter_context(_forgotten_if_refused(out, ranks))
         # It holds the pixels of all parts, which the sets have by now.
         found = None
+        optimization = builders.build_optimization(recipe.training)
         bar = progress_bar(enabled=progress and ranks.first) if isinstance(progress, bool) else progress
         with nullcontext() if bar is progress else bar:
             initial = initial_neurons(model, recipe, warn=partial(warn, bar)) if ranks.first else ()
@@ -205,8 +206,9 @@ def train(
                 ],
                 batch_size=recipe.data.batch_size,
                 seed=recipe.seed,
-                optimization=builders.build_optimization(recipe.training),
-                fabric=fabric,
+                optimizer=optimization.optimizer,
+                scheduler=optimization.schedule,
+                accelerator=accelerator,
                 threads=threads,
                 cores=cores_to_try(),
             )
@@ -214,7 +216,7 @@ def train(
             if not ranks.first:
                 return None
             with using_threads(fitted.threads.count):
-                measured = _measured(model, recipe, sets, out, device=fabric.device, bar=bar, initial=initial)
+                measured = _measured(model, recipe, sets, out, device=accelerator.device, bar=bar, initial=initial)
             result = _result(
                 recipe,
                 measured,

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hdlif.errors import StateError, TrainingError
+from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.kernels.code_conv import codes_of, mark, pool_codes
 from hdlif.nn.captured import Captured
 from hdlif.nn.chain import may_run_as_one, run_chain, side_by_side
 from hdlif.nn.one_pixel import product, runs_as_product
 from hdlif.nn.state import State, Temporal, check_chunk, check_stateless, check_steps, entries_of
 from hdlif.nn.steps import Measure, carried
-from hdlif.nn.synapses import QuantConv2d
+from hdlif.nn.synapses import QuantConv2d, QuantLinear
 
 
 class Scope:
@@ -198,6 +198,10 @@ def _holds_temporal(module: nn.Module) -> bool:
     return inner is not None
 
 
+_AXES = {nn.Linear: 3, QuantLinear: 3, nn.Conv1d: 4, nn.Conv2d: 5, QuantConv2d: 5, nn.Conv3d: 6}
+"""Axes of the input of a layer, time and batch among them."""
+
+
 def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measure: Measure | None = None) -> Tensor:
     """Apply a stateless module to [K, B, ...] with time folded into the batch.
 
@@ -210,6 +214,12 @@ def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measur
         raise StateError(
             f"{type(module).__name__} would mix the statistics of time steps; use hdlif.nn.{ours}, "
             "whose running statistics follow the steps"
+        )
+    axes = _AXES.get(type(module), 0)
+    if x.ndim < axes:
+        raise ShapeError(
+            f"{type(module).__name__} gets an input of shape {list(x.shape)}, not {axes} axes [steps, batch, ...]; "
+            "if x has no time axis, give x[None] and the steps that it is shown for: model(x[None], steps=range(T))"
         )
     folded = x.flatten(0, 1)
     y: Tensor

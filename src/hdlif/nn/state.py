@@ -8,12 +8,12 @@ A temporal module maps `(x, state, steps)` to `(y, state)`. `x` is a chunk of co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from hdlif.errors import ShapeError, StateError
+from hdlif.errors import ResetError, ShapeError, StateError
 from hdlif.nn.steps import Steps
 from hdlif.nn.tracing import are_traced, with_traced_steps
 
@@ -64,6 +64,10 @@ class Temporal(nn.Module):
         return False
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if len(arguments) < 2:
+            named.setdefault("state", None)
+        if len(arguments) < 3 and named.get("steps") is None:
+            named["steps"] = _steps_of_call(self, arguments, named)
         # The range is not looked at here: a graph would be made for each.
         if torch.compiler.is_dynamo_compiling():
             arguments, named = with_traced_steps(arguments, named)
@@ -76,6 +80,34 @@ class Temporal(nn.Module):
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         raise NotImplementedError
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "reset":
+                raise ResetError(
+                    f"{type(self).__name__} has no state to reset: model(x) starts a new sequence, and "
+                    "model(x, state, steps=...) continues one"
+                )
+            return super().__getattr__(name)
+
+
+def _steps_of_call(module: nn.Module, arguments: Sequence[Any], named: Mapping[str, Any]) -> range | None:
+    """The time steps of a call that leaves them out: those of x, unless the module was made for fewer."""
+    x = arguments[0] if arguments else named.get("x")
+    if not isinstance(x, Tensor):
+        return None
+    steps = steps_of(x, arguments[1] if len(arguments) > 1 else named["state"], None)
+    made_for: list[Any] = [
+        one.time_steps for one in module.modules() if isinstance(getattr(one, "time_steps", None), int)
+    ]
+    if made_for and len(steps) > max(made_for):
+        raise StateError(
+            f"input has shape {list(x.shape)}, which is {len(steps)} time steps, and {type(module).__name__} was made "
+            f"for {max(made_for)}; if x has no time axis, give model(x[None], steps=range({max(made_for)})); otherwise "
+            f"steps=range({len(steps)})"
+        )
+    return steps
 
 
 class Neuron(Temporal):
@@ -149,7 +181,7 @@ def check_chunk(x: Tensor, steps: range) -> None:
     if x.ndim < 2 or x.shape[0] not in (1, len(steps)):
         raise ShapeError(
             f"input has shape {list(x.shape)} for {len(steps)} time steps; it must be [{len(steps)}, batch, ...], "
-            "or [1, batch, ...] for an input constant in time"
+            "or [1, batch, ...] for an input constant in time: if x has no time axis, give x[None]"
         )
 
 

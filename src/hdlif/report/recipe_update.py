@@ -6,7 +6,7 @@ import torch
 
 from hdlif import builders
 from hdlif.config import Recipe
-from hdlif.training import Updater, fabric_class
+from hdlif.training import Accelerator, Updater
 from hdlif.training.average import Average
 
 
@@ -26,13 +26,13 @@ class RecipeUpdate:
         weighed = builders.with_class_weights(recipe, lambda: builders.random_batch(recipe, self.generator, 2)[1])
         self.model, self.rule = builders.build_model(recipe).train(), builders.build_rule(weighed)
         training = recipe.training
-        optimizer = builders.build_optimization(training).optimizer(self.model)
+        optimizer = builders.build_optimization(training).make_optimizer(self.model)
         # On the CPU wherever this runs: its seconds and its resident memory are read.
-        fabric = fabric_class()(accelerator="cpu", devices=1, precision=training.precision)
+        accelerator = Accelerator("cpu", training.precision)
         average = None if training.ema_decay is None else Average(self.model, training.ema_decay)
         after: Callable[[], None] = (lambda: None) if average is None else average.update
         self.update = Updater(
-            fabric,
+            accelerator,
             self.model,
             optimizer,
             self.rule,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hdlif.errors import InputError, did_you_mean
-from hdlif.tasks.asked import Asked, check_metrics, tried
+from hdlif.tasks.extra_metrics import ExtraMetrics, check_metrics, tried
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -86,9 +86,9 @@ class Measured(ABC):
             return -math.inf
         return value if self.larger_is_better(self.metric) else -value
 
-    def asked(self) -> Asked:
+    def asked(self) -> ExtraMetrics:
         """What adds up the further metrics."""
-        return Asked(self.metrics, self.scored, self.outputs, dtype=self.states)
+        return ExtraMetrics(self.metrics, self.scored, self.outputs, dtype=self.states)
 
     @abstractmethod
     def scored(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

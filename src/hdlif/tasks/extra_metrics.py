@@ -24,7 +24,7 @@ MOST_NAMED = 100
 """Outputs each of which may have a figure of its own by name."""
 
 
-class Asked:
+class ExtraMetrics:
     """Adds up metrics over batches; those that are given stay as they are.
 
     Args:
@@ -93,7 +93,7 @@ def check_metrics(metrics: Mapping[str, Metric], own: Collection[str]) -> None:
             raise InputError(f'task.metrics: "{name}" is a figure of the task itself; name the metric otherwise')
 
 
-def tried(asked: Asked, predicted: Tensor, true: Tensor) -> list[str]:
+def tried(asked: ExtraMetrics, predicted: Tensor, true: Tensor) -> list[str]:
     """The names of the figures that are made of noise; the global random numbers stay as they are."""
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")

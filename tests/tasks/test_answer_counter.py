@@ -1,16 +1,16 @@
 """Right answers of a training batch, counted step by step, against all of its outputs at once."""
 
+import itertools
 import weakref
 from dataclasses import dataclass
 from typing import ClassVar
 
-import pytest
 import torch
 from torch import Tensor
 
-from hdlif.tasks import Answered, Classify, LabelSequence, Multilabel, Regress, Task
+from cases import naming
+from hdlif.tasks import AnswerCounter, Classify, LabelSequence, Multilabel, Regress, Task
 from own_tasks import Maps
-from small_networks import name_of
 
 T, B, CLASSES = 6, 5, 3
 NAMES = ("a", "b", "c")
@@ -37,36 +37,33 @@ CASES: list[tuple[Task, Tensor]] = [
 ]
 
 
-@pytest.mark.parametrize(("task", "target"), CASES, ids=name_of)
-@pytest.mark.parametrize("steps", [tuple(range(T)), (1, 3, 4), (5,), (0,)], ids=str)
-@pytest.mark.parametrize("length", [1, 2, T])
-def test_answers_of_steps_one_by_one_are_those_of_all_at_once(
-    task: Task, target: Tensor, steps: tuple[int, ...], length: int
-) -> None:
-    outputs = noise(len(steps), B, CLASSES)
-    answered = Answered(task, steps, target)
-    for part in outputs.split(length):
-        answered(part)
-    right, of = task.right(outputs, steps, target)
-    assert answered.right() == (int(right), of)
-    assert answered.losses == -(-len(steps) // length)
+def test_answers_of_steps_one_by_one_are_those_of_all_at_once() -> None:
+    for (task, target), steps, length in itertools.product(CASES, [tuple(range(T)), (1, 3, 4), (5,), (0,)], [1, 2, T]):
+        with naming(task, steps, length):
+            outputs = noise(len(steps), B, CLASSES)
+            answered = AnswerCounter(task, steps, target)
+            for part in outputs.split(length):
+                answered(part)
+            right, of = task.right(outputs, steps, target)
+            assert answered.right() == (int(right), of)
+            assert answered.losses == -(-len(steps) // length)
 
 
-@pytest.mark.parametrize(("task", "target"), CASES, ids=name_of)
-def test_nothing_is_kept_of_earlier_steps(task: Task, target: Tensor) -> None:
-    answered = Answered(task, tuple(range(T)), target)
-    heard = []
-    for step in range(T):
-        outputs = noise(1, B, CLASSES, seed=step)
-        answered(outputs)
-        heard.append(weakref.ref(outputs))
-    del outputs
-    assert not any(one() is not None for one in heard)
+def test_nothing_is_kept_of_earlier_steps() -> None:
+    for task, target in CASES:
+        answered = AnswerCounter(task, tuple(range(T)), target)
+        heard = []
+        for step in range(T):
+            outputs = noise(1, B, CLASSES, seed=step)
+            answered(outputs)
+            heard.append(weakref.ref(outputs))
+        del outputs
+        assert not any(one() is not None for one in heard), task
 
 
 def test_a_task_that_does_not_say_how_it_reads_outputs_is_given_all() -> None:
     maps = torch.randint(2, (B, 4, 4))
-    answered = Answered(Maps(("dark", "light"), T), (0, 2), maps)
+    answered = AnswerCounter(Maps(("dark", "light"), T), (0, 2), maps)
     outputs = noise(2, B, 2, 4, 4)
     for one in outputs:
         answered(one[None])
@@ -76,7 +73,7 @@ def test_a_task_that_does_not_say_how_it_reads_outputs_is_given_all() -> None:
 def test_outputs_of_another_number_than_steps_have_no_answers_by_step() -> None:
     task = LabelSequence(NAMES, T)
     for count in (T - 1, T + 1):
-        answered = Answered(task, tuple(range(T)), classes(B, T))
+        answered = AnswerCounter(task, tuple(range(T)), classes(B, T))
         answered(noise(count, B, CLASSES))
         assert answered.right() == (0, 0)
 
@@ -86,7 +83,7 @@ def test_one_that_keeps_all_is_told() -> None:
     class Keeping(Classify):
         right_by: ClassVar = "all"
 
-    answered = Answered(Keeping(NAMES, T), tuple(range(T)), classes(B))
+    answered = AnswerCounter(Keeping(NAMES, T), tuple(range(T)), classes(B))
     outputs = noise(1, B, CLASSES)
     kept = weakref.ref(outputs)
     answered(outputs)

@@ -14,7 +14,7 @@ RightBy = Literal["all", "mean", "each"]
 step's by itself; "all", as it likes, so that they are kept until the batch ends."""
 
 
-class Answered:
+class AnswerCounter:
     """Takes the outputs of the steps that were learned from, in their order, and counts how many answers are right.
 
     For a task with the attribute `right_by`, which states how outputs are read, what is kept does not grow with the
