@@ -99,7 +99,7 @@ class Network:
         # A rate at which no number of updates on noise makes the loss infinite.
         optimizer = sgd(self.model, learning_rate=1e-4, momentum=training.momentum, weight_decay=training.weight_decay)
         accelerator = Accelerator("cpu", training.precision)
-        self.update = Updater(accelerator, self.model, optimizer, ruled(self.rule))
+        self.update = Updater(accelerator, self.model, optimizer, self.rule)
         generator = torch.Generator().manual_seed(recipe.seed)
         self.x, self.target = builders.random_batch(recipe, generator)
         self.plans = (
