@@ -11,12 +11,11 @@ import argparse
 from pathlib import Path
 
 import torch
+from hdlif.recipe import builders, load_recipe, shipped_recipes
 
-from hdlif import builders
 from hdlif.accounting import count_parameters_mb
 from hdlif.artefact import dumps
 from hdlif.commands.tables import aligned
-from hdlif.config import load_recipe, shipped_recipes
 from hdlif.deploy import lower
 from hdlif.nn import step_parameters
 from recorded import write_record

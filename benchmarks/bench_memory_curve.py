@@ -32,13 +32,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hdlif.recipe import Recipe, builders, load_recipe
 from torch import nn
 
 import training_peers
-from hdlif import builders
 from hdlif.accounting import update_cost
 from hdlif.commands.tables import aligned
-from hdlif.config import Recipe, load_recipe
 from hdlif.errors import TrainingError
 from hdlif.nn import HDLIF, step_parameters
 from hdlif.report.peak_memory import in_fresh_processes, peak_memory, resident_growth

@@ -25,11 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hdlif.recipe import Recipe, builders, load_recipe
 
-from hdlif import builders
 from hdlif.accounting import UpdateCost, update_cost
 from hdlif.commands.tables import aligned
-from hdlif.config import Recipe, load_recipe
 from hdlif.learning import Plan
 from hdlif.learning.coherence import Drawn
 from hdlif.report.peak_memory import peak_memory

@@ -65,11 +65,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from hdlif.recipe import Recipe, builders, load_recipe
 from torch import Tensor, nn
 
-from hdlif import builders
 from hdlif.commands.tables import aligned
-from hdlif.config import Recipe, load_recipe
 from hdlif.errors import TrainingError
 from hdlif.learning import Plan, Rule
 from hdlif.learning.coherence import Drawn

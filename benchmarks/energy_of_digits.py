@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hdlif.recipe import builders, load_recipe
 
 import hdlif
-from hdlif import builders
 from hdlif.accounting import activity
 from hdlif.accounting.operations import PACKED_BITS
 from hdlif.artefact import Graph
-from hdlif.config import load_recipe
 from hdlif.ops import OPS
 from hdlif.ops.graph import Value
 from recorded import write_record

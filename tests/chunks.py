@@ -6,10 +6,10 @@ from functools import partial
 from typing import Any
 
 import torch
+from hdlif.recipe.builders import CLASSES
 from torch import Tensor, nn
 
 import own_neurons
-from hdlif.builders import CLASSES
 from hdlif.equations import Program, WrittenStep
 from hdlif.functional import DetachedReset, HardReset, Rectangle, heaviside
 from hdlif.nn import GLIF, HDLIF, LIF, SteppedNeuron

@@ -1,9 +1,8 @@
 """Small recipes, and the networks that they make."""
 
 import torch
+from hdlif.recipe import Recipe, builders, load_recipe
 
-from hdlif import builders
-from hdlif.config import Recipe, load_recipe
 from hdlif.nn import Neuron, Temporal
 
 

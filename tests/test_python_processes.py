@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hdlif.recipe import load_recipe
 
 import hdlif
 from deployed_graphs import residual_network
 from hdlif import artefact
 from hdlif.cli import touring
 from hdlif.commands import bench
-from hdlif.config import load_recipe
 from hdlif.python_processes import module_command
 from hdlif.report.child_process import hear
 from hdlif.report.peak_memory import peak_memory

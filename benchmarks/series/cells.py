@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from hdlif.recipe import Recipe, builders, load_recipe
 from torch import Tensor
 
-from hdlif import builders
-from hdlif.config import Recipe, load_recipe
 from hdlif.data import ImageSets, Samples
 
 Cell = dict[str, Any]

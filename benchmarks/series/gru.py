@@ -5,9 +5,9 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
+from hdlif.recipe import builders
 from torch import Tensor, nn
 
-from hdlif import builders
 from hdlif.data import Samples, batches
 from hdlif.learning import loss_over, mean_logits
 from hdlif.tasks import Evaluation, Task

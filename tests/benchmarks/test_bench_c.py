@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hdlif.recipe import builders, load_recipe
 
 import bench_c
-from hdlif import builders
 from hdlif.artefact import load, save
 from hdlif.c_code.devices import installed
-from hdlif.config import load_recipe
 from hdlif.deploy.lower import lower
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from click.shell_completion import ShellComplete
+from hdlif.recipe import load_recipe, shipped_recipes
+from hdlif.recipe.builders import DATA, NEURONS
 
 from cli.test_cli import hdlif
-from hdlif.builders import DATA, NEURONS
 from hdlif.cli import cli
 from hdlif.cli.completion import PROGRAM, VARIABLE
 from hdlif.commands.ablate import shipped_tables
-from hdlif.config import load_recipe, shipped_recipes
 from hdlif.data.public import SETS
 from hdlif.datasets import PUBLIC, SHIPPED
 

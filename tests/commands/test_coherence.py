@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from hdlif.recipe import load_recipe
 
 from hdlif.commands import coherence as module
 from hdlif.commands.coherence import coherence
@@ -14,7 +15,6 @@ from hdlif.commands.coherence_text import as_text
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.train import train
-from hdlif.config import load_recipe
 from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.nn import Neuron
 from hdlif.runs.checkpoints import load_trained

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hdlif.recipe import builders, load_recipe
 
-from hdlif import builders
 from hdlif.cli import main
 from hdlif.commands import eval as module
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.train import train
-from hdlif.config import load_recipe
 from hdlif.data import ImageSets, delayed_xor
 from hdlif.deploy import export as write_artefact
 from hdlif.errors import DataError

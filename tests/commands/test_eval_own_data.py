@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hdlif.recipe import builders
 
 import hdlif
-from hdlif import builders
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.profile import profile
@@ -161,7 +161,7 @@ def test_a_run_tells_data_of_another_kind_what_it_learned(tmp_path: Path, monkey
         asked.append((given["task"].kind, given["labels"], given["task"].std != ()))
         raise DataError("noted")
 
-    monkeypatch.setattr("hdlif.builders.own_data.found_data", noting)
+    monkeypatch.setattr("hdlif.recipe.builders.own_data.found_data", noting)
     with pytest.raises(DataError, match="noted"):
         evaluate_path(tmp_path / "run", data="own_sets:waves")
     assert asked == [("regress", ("c",), True)]

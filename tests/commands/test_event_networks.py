@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hdlif.recipe import builders, load_recipe
 from PIL import Image
 from torch import nn
 
-from hdlif import builders
 from hdlif.artefact.io import load
 from hdlif.commands.bench import bench
 from hdlif.commands.eval import evaluate_path, session_logits
@@ -17,7 +17,6 @@ from hdlif.commands.export import export, export_onnx
 from hdlif.commands.profile import profile
 from hdlif.commands.recording_page import recording_page
 from hdlif.commands.run import run
-from hdlif.config import load_recipe
 from hdlif.deploy import export as write_artefact
 from hdlif.errors import DataError, InputError
 from hdlif.models import vgg_snn

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from hdlif.recipe import builders, deploy
 
-from hdlif import builders, deploy
 from hdlif.accounting import profile, step_counts
 from hdlif.artefact import InputRecord, infer_values
 from hdlif.cli import cli

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from hdlif.recipe import builders, load_recipe
 from PIL import Image
 
 from after_epoch import AfterEpoch
-from hdlif import builders
 from hdlif.artefact import InputRecord, load
 from hdlif.cli import cli
 from hdlif.commands import recipes
@@ -23,7 +23,6 @@ from hdlif.commands.profile import profile
 from hdlif.commands.report import report
 from hdlif.commands.run import run
 from hdlif.commands.train import train
-from hdlif.config import load_recipe
 from hdlif.errors import CheckpointError, DataError, InputError, RecipeError
 from hdlif.inputs.series import parse_series, shown
 from hdlif.runs.checkpoints import load_trained

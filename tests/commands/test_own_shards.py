@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from hdlif.recipe import builders
 
 from after_epoch import AfterEpoch
-from hdlif import builders
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.train import train

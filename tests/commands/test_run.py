@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hdlif.recipe import builders
 from PIL import Image
 
 import hdlif
 from deployed_graphs import random_input, residual_network
-from hdlif import builders
 from hdlif.artefact import InputRecord, save
 from hdlif.commands.run import BATCH, run
 from hdlif.datasets import DIGITS_MEAN, DIGITS_STD

@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hdlif.recipe import load_recipe
 
 from hdlif.artefact import InputRecord
 from hdlif.cli import cli
 from hdlif.commands.seeds import SeedsResult
 from hdlif.commands.seeds import as_text as seeds_text
 from hdlif.commands.training_text import as_text
-from hdlif.config import load_recipe
 from hdlif.ops import SAMPLE, sample_name
 from hdlif.ops.sound import SoundRecord
 from hdlif.runs.sample_names import sample_name_in

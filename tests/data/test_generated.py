@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hdlif.recipe import Recipe, builders, load_recipe
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
-from hdlif import builders
-from hdlif.config import Recipe, load_recipe
 from hdlif.data import ImageSets, Samples, copy_task, delayed_xor, mackey_glass
 from hdlif.data.mackey_glass import SKIPPED, STARTS, series
 from hdlif.errors import DataError, RecipeError

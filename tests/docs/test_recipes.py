@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from hdlif.recipe import builders
+from hdlif.recipe.builders.metrics import METRICS
 
-from hdlif import builders
-from hdlif.builders.metrics import METRICS
 from hdlif.commands.ablate import Quantity, cells, load_table
 from hdlif.data import AUGMENTATIONS
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hdlif.recipe.builders import model, recipe
 
 from hdlif import config, plain_yaml
 from hdlif.artefact import io
-from hdlif.builders import model, recipe
 from hdlif.commands import ablate
 from hdlif.data.own import class_folders, manifest
 from hdlif.inputs import pictures

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hdlif.recipe.builders.found import arguments
 
-from hdlif.builders.found import arguments
 from hdlif.data.own.sound_folders import SOUND_KEYS
 from pages import followed, keys_in_rows, page
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hdlif.recipe.builders.found import arguments
 
-from hdlif.builders.found import arguments
 from hdlif.inputs.recordings import READERS
 from pages import followed, keys_in_rows, page
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from hdlif.recipe import load_recipe
 from torch import Tensor, nn
 
 from hdlif import _native
 from hdlif.accounting import saved_bytes
-from hdlif.config import load_recipe
 from hdlif.kernels import winograd
 from hdlif.nn import HDLIF, QuantConv2d, Sequential
 from hdlif.nn.synapses import Integer, Ternary

@@ -5,10 +5,10 @@ What is asked here holds for every kind of neuron that a recipe may choose, unde
 
 import torch
 import torch.nn.functional as F
+from hdlif.recipe import builders
 from torch import Tensor, nn
 
 from cases import every, sampled
-from hdlif import builders
 from hdlif.learning import OTTT, Plan, Rule, StepWeights, StochasticStep, StochasticWindow, Uniform
 from hdlif.learning.paths import remembered
 from hdlif.learning.traced_pass import TraceRule

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hdlif.recipe import builders, load_recipe
 
 from cases import every
-from hdlif import builders
 from hdlif.artefact import InputRecord
-from hdlif.config import load_recipe
 from hdlif.deploy import lower
 from hdlif.errors import RecipeError
 from hdlif.models import Network, conv1d, dense, led_back, recurrent

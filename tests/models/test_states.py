@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from hdlif.recipe import builders, deploy
 from torch import Tensor, nn
 
 from cases import every
-from hdlif import builders, deploy
 from hdlif.artefact import InputRecord
 from hdlif.errors import StateError
 from hdlif.nn import State

@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from hdlif.recipe import builders, load_recipe
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
 from cases import every
 from chunks import CASES, T, drawn, pair
 from chunks import everything as chunk_results
-from hdlif import builders
-from hdlif.config import load_recipe
 from hdlif.nn import State
 from hdlif.training.update import compiled_once
 

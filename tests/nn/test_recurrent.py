@@ -6,11 +6,11 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from hdlif.recipe import builders, deploy
 from torch import Tensor, nn
 
 from cases import every, naming
 from deploy.test_onnx import assert_equals_reference
-from hdlif import builders, deploy
 from hdlif.accounting import profile
 from hdlif.artefact import Graph, InputRecord, dumps, loads
 from hdlif.errors import RecipeError, ShapeError, StateError, TrainingError

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from hdlif.recipe import builders
 from torch import Tensor, nn
 
-from hdlif import builders
 from hdlif.artefact import Graph
 from hdlif.data import Samples, synthetic
 from hdlif.deploy import lower

@@ -18,6 +18,7 @@ from unittest.mock import patch
 import pytest
 import torch
 import torch.distributed as dist
+from hdlif.recipe import TrainingConfig
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
@@ -30,7 +31,6 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from hdlif.config import TrainingConfig
 from hdlif.data import Samples
 from hdlif.errors import DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep, StochasticWindow

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from hdlif.recipe import TrainingConfig
 from torch import Tensor
 
-from hdlif.config import TrainingConfig
 from hdlif.errors import InputError, TrainingError
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep
 from hdlif.tasks import Classify, LabelSequence, Multilabel, Regress

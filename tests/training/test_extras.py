@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from hdlif.recipe import TrainingConfig
 from torch import Tensor, nn
 
 from cases import naming
-from hdlif.config import TrainingConfig
 from hdlif.errors import CheckpointError, DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Distillation, Rule, StochasticStep, StochasticWindow
 from hdlif.nn import HDLIF, Scope, State, Temporal

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hdlif.recipe import TrainingConfig
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from cases import naming
-from hdlif.config import TrainingConfig
 from hdlif.data import DatasetSamples, TensorSamples, over_time
 from hdlif.errors import DataError, HdlifError, InputError, ShapeError
 from hdlif.learning import STBP, StochasticStep

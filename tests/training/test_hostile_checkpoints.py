@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from hdlif.recipe import MOST_TIME_STEPS, TrainingConfig, recipe_fields
 from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from cases import naming
 from hdlif.commands.train import train as train_recipe
-from hdlif.config import MOST_TIME_STEPS, TrainingConfig, recipe_fields
 from hdlif.errors import CheckpointError, InputError, TrainingError
 from hdlif.learning import StochasticStep
 from hdlif.runs.checkpoints import load_trained

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hdlif.recipe import TrainingConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from hdlif.config import TrainingConfig
 from hdlif.errors import InputError
 from hdlif.training import Accelerator, Fit, checkpoint
 from training import tiny

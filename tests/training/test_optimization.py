@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from hdlif.recipe import TrainingConfig
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
-from hdlif.config import TrainingConfig
 from hdlif.errors import CheckpointError, InputError
 from hdlif.learning import STBP
 from hdlif.nn import HDLIF, Sequential

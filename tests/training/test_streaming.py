@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from hdlif.recipe import TrainingConfig
 from torch import Tensor, nn
 
 from cases import naming
-from hdlif.config import TrainingConfig
 from hdlif.data import Samples, rows
 from hdlif.data.sines import sines
 from hdlif.errors import CheckpointError, InputError

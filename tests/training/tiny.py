@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from hdlif.recipe import TrainingConfig
 from torch import Tensor, nn
 
 from after_epoch import AfterEpoch
-from hdlif.config import TrainingConfig
 from hdlif.data import ImageSets, synthetic
 from hdlif.learning import Plan, Rule, Step, StochasticStep
 from hdlif.models import resnet

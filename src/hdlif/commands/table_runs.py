@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from hdlif.config import Recipe
 from hdlif.errors import InputError, cut, reason
+from hdlif.recipe import Recipe
 from hdlif.report.spread import mean_and_std
 from hdlif.runs.summary import FINITE, MOST_SUMMARY, TrainResult
 from hdlif.whole_files import read_regular

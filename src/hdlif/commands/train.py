@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hdlif import builders
 from hdlif.accounting import saved_bytes
-from hdlif.config import Recipe, dump_recipe, load_recipe, shipped_recipes
 from hdlif.data import Found, ImageSets, Samples
 from hdlif.errors import HdlifError, InputError, RecipeError, TrainingError
 from hdlif.learning import Carry, Plan
 from hdlif.learning.rule import run as run_rule
 from hdlif.nn import evaluation_mode, step_parameters
+from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe, shipped_recipes
 from hdlif.report.allocator import keep_freed_memory
 from hdlif.report.counts import Counts, counts, deployed_or_none, initial_neurons, without_graph
 from hdlif.report.evaluation import Evaluated, evaluate_network

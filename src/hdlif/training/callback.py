@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from hdlif.config import TrainingConfig
 from hdlif.learning import Rule
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Evaluation, Task
 from hdlif.training.ranks import Ranks
 from hdlif.training.state_record import Counters

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hdlif.config import TrainingConfig
 from hdlif.errors import InputError
 from hdlif.learning import Rule
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Task
 from hdlif.training.accelerator import Accelerator
 from hdlif.training.activity_penalty import ActivityPenalty

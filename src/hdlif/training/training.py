@@ -18,10 +18,10 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from hdlif.config import TrainingConfig
 from hdlif.data import Samples, batches
 from hdlif.errors import CheckpointError, DataError, TrainingError, brief
 from hdlif.learning import Rule, loss_over, mean_logits
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Task
 from hdlif.training import checkpoint
 from hdlif.training.accelerator import Accelerator
