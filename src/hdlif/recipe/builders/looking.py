@@ -1,0 +1,241 @@
+"""Look at data of the user's own: with the arguments of a section, for a recipe or for a network that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from hdlif.errors import ArtefactError, DataError, RecipeError, brief
+from hdlif.ops import InputRecord, TaskRecord
+from hdlif.ops.input_record import check_input
+from hdlif.ops.sound import SoundRecord
+from hdlif.recipe.builders.data_sets import DATA
+from hdlif.recipe.builders.installed import found_part
+from hdlif.recipe.builders.own_kinds import FOUND, OF_ITEMS, Items, found_kind, is_items
+from hdlif.recipe.builders.part import takes
+from hdlif.recipe.builders.registry import own_part
+from hdlif.recipe.config import DataConfig, FoundConfig, InputConfig
+
+if TYPE_CHECKING:
+    from hdlif.data import Found, Tested
+    from hdlif.tasks import Target
+
+
+def target_asked(arguments: Mapping[str, Any]) -> Target:
+    """What the arguments of a section ask for of each sample: a class, unless values or labels are named, or the values
+    that come next; at each step where that is asked.
+    """
+    if "labels" in arguments:
+        return "labels"
+    if "ahead" in arguments or "values" in arguments:
+        return "values_each" if "ahead" in arguments or arguments.get("each_step") else "values"
+    return "classes" if arguments.get("each_step") else "class"
+
+
+def ahead_asked(arguments: Mapping[str, Any]) -> int:
+    """How many steps later the values come that the arguments of a section ask for; 0 of others."""
+    ahead: int = arguments.get("ahead") or 0
+    return ahead
+
+
+def samples_of(section: DataConfig) -> str | None:
+    """What a sample of data of the user's own is, where it is known before, or since, they were looked at."""
+    kind = found_kind(section.kind)
+    return section.found.input.kind if section.found else kind.samples if kind else None
+
+
+def finder(section: DataConfig) -> Callable[..., Found]:
+    """Return what looks at the data of a section, with its arguments checked. Raises `RecipeError`."""
+    if section.validation is not None:
+        raise RecipeError(
+            f"data.validation = {section.validation} counts samples of a set that ships; of data of your own, fractions "
+            "are taken: set data.split={validation: 0.15, test: 0.15}"
+        )
+    return _finder(section.kind, section.arguments)
+
+
+def _finder(kind: str, arguments: Mapping[str, Any]) -> Callable[..., Found]:
+    if kind in FOUND:
+        return FOUND[kind].read("data", {"kind": kind, **arguments}).build
+    function = found_part(kind, "data.kind", {*DATA, *FOUND})
+    own = own_part(Items, function, "data.kind", kind, given=(*OF_ITEMS, "fit"))
+    if twice := sorted(arguments.keys() & takes(function).keys() & Items.model_fields.keys() - {*OF_ITEMS, "fit"}):
+        raise RecipeError(
+            f'data.{twice[0]} is a key of every data set of your own, and an argument of "{kind}" too; '
+            "call the argument otherwise"
+        )
+    return own.read("data", {"kind": kind, **arguments}).build
+
+
+def asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str, Any]:
+    """The keys of the section `data` that a network's task and outputs ask for.
+
+    Raises:
+        DataError: such data give no such target.
+    """
+    arguments: dict[str, Any] = {}
+    if task.kind == "sequence":
+        arguments = {"each_step": True}
+    elif task.ahead:
+        arguments = {"ahead": task.ahead}
+    elif task.kind == "regress":
+        arguments = {"values": list(outputs)} | ({"each_step": True} if task.combine == "each" else {})
+    elif task.kind == "multilabel":
+        arguments = {"labels": list(outputs)}
+    if missing := sorted(arguments.keys() - (FOUND[kind] if kind in FOUND else Items).model_fields.keys()):
+        raise DataError(
+            f'data of kind "{kind}" give none of {", ".join(missing)}, which the network\'s task, "{task.kind}", asks '
+            "for; give data like those that it was trained on"
+        )
+    return arguments
+
+
+_TARGETS = ("each_step", "values", "labels", "ahead")
+"""Keys of the section `data` that say what is learned."""
+_OF_NETWORK = {
+    *("channels", "fit", "sensor", "resize", "rate", "resample"),
+    *("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest_hz", "highest_hz"),
+}
+"""Keys that say what samples become, which a network that is there keeps."""
+
+
+def keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part: Tested) -> dict[str, Any]:
+    """The keys of the section `data` by which data are looked at that a network is to be tested on.
+
+    Args:
+        keys: that are set beside.
+        kind: of the data.
+        asked: what the network has already, from the section that it was trained with or by its task.
+        part: what is tested on; "all" is divided no further.
+    Raises:
+        RecipeError: a key that the network decides, or a split of what is not divided.
+    """
+    of_network = {"fit"} if is_items(kind) else _OF_NETWORK
+    for key, value in keys.items():
+        if key in of_network:
+            raise RecipeError(
+                f"data.{key} = {brief(value)} is refused: the network takes samples as it was trained on them; "
+                "leave it out"
+            )
+        if key in _TARGETS and (value or None) != (learned := asked.get(key) or None):
+            had = "has none" if learned is None else f"learned {brief(learned)}"
+            raise RecipeError(f"data.{key} = {brief(value)} is refused: the network {had}; leave it out")
+    if part == "all" and "split" in keys:
+        raise RecipeError(
+            f"data.split = {brief(keys['split'])} divides what is to be tested on as a whole; leave it out, or choose "
+            "another part than all"
+        )
+    if isinstance(keys.get("split"), Mapping) and isinstance(asked.get("split"), Mapping):
+        # As of a training: what is not named stays.
+        keys = {**keys, "split": {**asked["split"], **keys["split"]}}
+    return {**asked, **keys, **({"split": {"test": 1}} if part == "all" else {})}
+
+
+def check_divided(arguments: Mapping[str, Any]) -> None:
+    """Raise `RecipeError` where a split leaves nothing to train on."""
+    split = arguments.get("split")
+    if isinstance(split, Mapping) and split.get("test") == 1:
+        raise RecipeError(
+            "data.split.test = 1 leaves nothing to train on; it should be below 1. To test a network on all of it: "
+            "`hdlif eval --part all`"
+        )
+
+
+def look(
+    kind: str,
+    path: str,
+    arguments: Mapping[str, Any],
+    *,
+    size: int | None = None,
+    known: InputRecord | None = None,
+    scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    time_steps: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Found:
+    """Look at data of a kind without a recipe.
+
+    Args:
+        arguments: keys of the section `data` that such data take besides.
+        size: `data.size`.
+        known: what a network that is there already takes.
+        scale: mean and deviation by which it has its values normalised.
+        time_steps: of what the sets are shown, and what is learned at each step has; one, and any number, by default.
+        say: gets a line where that will take a while.
+    Raises:
+        RecipeError: such data have no such key, or it has another type.
+        DataError: the data cannot be used.
+    """
+    if known is None:
+        check_divided(arguments)
+    where = {} if is_items(kind) else {"path": path}
+    found = _finder(kind, {**arguments, **where})(
+        root=None,
+        size=size,
+        known=known,
+        say=say,
+        scale=scale,
+        time_steps=1 if time_steps is None else time_steps,
+        binning=binning_of(known),
+    )
+    check_steps(found, time_steps)
+    return found
+
+
+def check_steps(found: Found, time_steps: int | None) -> None:
+    """Raise `DataError` where targets at each step are for another number of steps; None takes any.
+
+    Of series that is said of their length, elsewhere.
+    """
+    steps = found.target_steps
+    if found.input.kind != "series" and None not in (steps, time_steps) and steps != time_steps:
+        raise DataError(
+            f"{found.path}: has targets at {steps} steps, and time_steps = {time_steps}; set "
+            f"time_steps={steps}, or give others"
+        )
+
+
+def binning_of(known: InputRecord | None) -> str:
+    """How a network's recordings are binned; by number where it is not known."""
+    return "by_number" if known is None or known.binning == "none" else known.binning
+
+
+def at_path(section: DataConfig, path: str) -> DataConfig:
+    """The section for the data at another path."""
+    return DataConfig.model_validate(section.model_dump() | ({} if is_items(section.kind) else {"path": path}))
+
+
+def stating(section: DataConfig, found: Found) -> DataConfig:
+    """The section with what was found stated in it, and an absolute path."""
+    fields = {name: getattr(found.input, name) for name in InputConfig.model_fields}
+    sound = None if found.input.sound is None else asdict(found.input.sound)
+    kept = FoundConfig(
+        digest=found.manifest.digest,
+        classes=found.classes,
+        input=InputConfig(**fields | {"sound": sound}),
+        target_mean=found.target_mean,
+        target_std=found.target_std,
+    )
+    return DataConfig.model_validate(at_path(section, str(found.path)).model_dump() | {"found": kept})
+
+
+def record_of(stated: InputConfig) -> InputRecord:
+    """The input record that a recipe states. Raises `RecipeError` where there can be none such."""
+    sound = None if stated.sound is None else SoundRecord(**stated.sound.model_dump())
+    record = InputRecord(**stated.model_dump() | {"sound": sound})
+    try:
+        check_input(record)
+    except ArtefactError as error:
+        raise RecipeError(f"data.found.{error}") from error
+    return record
+
+
+def check_labels(found: Found, labels: tuple[str, ...]) -> None:
+    """Raise `DataError`, which says what differs, unless data have a network's classes."""
+    if found.classes != labels:
+        from hdlif.data.own.layout import other_classes
+
+        raise DataError(
+            f"{found.path} {other_classes(found.classes, labels, 'the network')}; give data with each class of the "
+            "network, and no other"
+        )

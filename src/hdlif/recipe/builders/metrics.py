@@ -1,0 +1,217 @@
+"""The key `task.metrics`: further measures of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from hdlif.errors import RecipeError, brief, cut, did_you_mean, first_line
+from hdlif.recipe.builders.part import At, Part
+from hdlif.recipe.builders.registry import Section
+from hdlif.recipe.config import Component
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric as Built
+
+KEY = "task.metrics"
+_NAMED = "hdlif.tasks.named_metrics"
+Average = Literal["macro", "micro", "weighted", "none"]
+_AVERAGE = "How classes or labels are averaged."
+_THRESHOLDS = "Number of thresholds; by default every value is one."
+
+
+class Metric(Part):
+    """A measure; its key `name` is of its figure, and is checked elsewhere."""
+
+
+class F1(Metric):
+    """The F1 score."""
+
+    MAKES = At(f"{_NAMED}:f1")
+    kind: Literal["f1"] = "f1"
+    average: Average = Field("macro", description=_AVERAGE)
+
+
+class BalancedAccuracy(Metric):
+    """The mean recall of the classes."""
+
+    MAKES = At(f"{_NAMED}:balanced_accuracy")
+    kind: Literal["balanced_accuracy"] = "balanced_accuracy"
+
+
+class TopK(Metric):
+    """The fraction of samples whose class is among the k most probable."""
+
+    MAKES = At(f"{_NAMED}:top_k")
+    kind: Literal["top_k"] = "top_k"
+    k: int = Field(description="Number of classes, at most all.")
+
+
+class AUROC(Metric):
+    """The area under the ROC curve."""
+
+    MAKES = At(f"{_NAMED}:auroc")
+    kind: Literal["auroc"] = "auroc"
+    average: Literal["macro", "weighted", "none"] = Field("macro", description=_AVERAGE)
+    thresholds: int | None = Field(None, description=_THRESHOLDS)
+
+
+class CalibrationError(Metric):
+    """The calibration error of the probabilities."""
+
+    MAKES = At(f"{_NAMED}:calibration_error")
+    kind: Literal["calibration_error"] = "calibration_error"
+    n_bins: int = Field(15, description="Number of bins.")
+    norm: Literal["l1", "l2", "max"] = Field("l1", description="Norm of the errors.")
+
+
+class MCC(Metric):
+    """The correlation coefficient of Matthews."""
+
+    MAKES = At(f"{_NAMED}:mcc")
+    kind: Literal["mcc"] = "mcc"
+
+
+class LabelAUROC(Metric):
+    """The area under the ROC curve of labels."""
+
+    MAKES = At(f"{_NAMED}:label_auroc")
+    kind: Literal["auroc"] = "auroc"
+    average: Average = Field("macro", description=_AVERAGE)
+    thresholds: int | None = Field(None, description=_THRESHOLDS)
+
+
+class AveragePrecision(Metric):
+    """The average precision of labels."""
+
+    MAKES = At(f"{_NAMED}:average_precision")
+    kind: Literal["average_precision"] = "average_precision"
+    average: Average = Field("macro", description=_AVERAGE)
+    thresholds: int | None = Field(None, description=_THRESHOLDS)
+
+
+class Hamming(Metric):
+    """The fraction of labels that are wrong."""
+
+    MAKES = At(f"{_NAMED}:hamming")
+    kind: Literal["hamming"] = "hamming"
+
+
+class Spearman(Metric):
+    """The rank correlation of Spearman."""
+
+    MAKES = At(f"{_NAMED}:spearman")
+    kind: Literal["spearman"] = "spearman"
+
+
+class Pearson(Metric):
+    """The correlation of Pearson."""
+
+    MAKES = At(f"{_NAMED}:pearson")
+    kind: Literal["pearson"] = "pearson"
+
+
+class MAPE(Metric):
+    """The mean absolute percentage error."""
+
+    MAKES = At(f"{_NAMED}:mape")
+    kind: Literal["mape"] = "mape"
+
+
+_GIVEN = ("task", "num_classes", "num_labels", "num_outputs", "threshold", "outputs")
+"""What a metric of the user's own is given, if it takes it."""
+
+
+def _section(*kinds: type[Metric], own: tuple[str, ...]) -> Section[Metric]:
+    return Section[Metric](KEY, *kinds, own=Metric, given=(*own, "outputs"), name=KEY)
+
+
+_OF_CLASSES = _section(F1, BalancedAccuracy, TopK, AUROC, CalibrationError, MCC, own=("task", "num_classes"))
+_OF_TASKS: Mapping[str, Section[Metric]] = {
+    "classify": _OF_CLASSES,
+    "sequence": _OF_CLASSES,
+    "regress": _section(Spearman, Pearson, MAPE, own=("num_outputs",)),
+    "multilabel": _section(LabelAUROC, AveragePrecision, Hamming, own=("task", "num_labels", "threshold")),
+}
+"""By the kind of task."""
+_OF_OWN = _section(own=("num_classes", "num_labels", "num_outputs"))
+METRICS = tuple(dict.fromkeys(name for section in _OF_TASKS.values() for name in section))
+"""All plain names."""
+
+
+def stated_metrics(arguments: Mapping[str, Any]) -> dict[str, Component]:
+    """Return the metrics that the section `task` asks for, by the names of their figures.
+
+    Raises:
+        RecipeError: it is no list of such, or two have one name.
+    """
+    given = arguments.get("metrics", [])
+    if not isinstance(given, list):
+        raise RecipeError(f"{KEY} = {brief(given)} is refused; give a list, such as [f1, {{kind: top_k, k: 5}}]")
+    found: dict[str, Component] = {}
+    for place, one in enumerate(given):
+        name, stated = _stated(one, place)
+        if name in found:
+            raise RecipeError(
+                f'{KEY}: two are called "{cut(name)}"; give one another name: {{kind: {stated.kind}, name: ...}}'
+            )
+        found[name] = stated
+    return found
+
+
+def _stated(one: Any, place: int) -> tuple[str, Component]:
+    section = {"kind": one} if isinstance(one, str) else one
+    if not isinstance(section, dict) or not isinstance(section.get("kind"), str) or not section["kind"]:
+        raise RecipeError(
+            f"{KEY}.{place} = {brief(one)} is refused; give a name, or {{kind: NAME, ...}} with arguments"
+        )
+    kind = section["kind"]
+    plain = f"top_{section['k']}" if kind == "top_k" and "k" in section else kind.rpartition(":")[2]
+    name = section.get("name", plain)
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise RecipeError(f"{KEY}.{place}.name = {brief(name)} is refused; give printable text")
+    return name, Component.model_validate({key: value for key, value in section.items() if key != "name"})
+
+
+def read_metrics(task: str, arguments: Mapping[str, Any]) -> dict[str, Metric]:
+    """Check the key; return the metrics by the names of their figures. Raises `RecipeError`.
+
+    Args:
+        task: the section's kind.
+        arguments: all of the section.
+    """
+    return {
+        name: _read(task, one, f"{KEY}.{place}")
+        for place, (name, one) in enumerate(stated_metrics(arguments).items())
+    }
+
+
+def _read(task: str, one: Component, key: str) -> Metric:
+    section = _OF_TASKS.get(task, _OF_OWN)
+    others = [name for name, other in _OF_TASKS.items() if one.kind in other]
+    if one.kind not in section and others:
+        mend = did_you_mean(one.kind, section) if section else "name one by package.module:Name"
+        raise RecipeError(f'{KEY} = "{one.kind}" is of {" and ".join(others)}, and task.kind = "{task}"; {mend}')
+    return section.read(one, key)
+
+
+def build_metrics(task: str, arguments: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Built]:
+    """Build the metrics by name. Raises `RecipeError`, also if one's own makes none."""
+    read = read_metrics(task, arguments)
+    if not read:
+        return {}
+    from torchmetrics import Metric as Built
+
+    given = {name: len(outputs) for name in ("num_classes", "num_labels", "num_outputs")}
+    # The library's names of what it calls tasks.
+    kinds = {"classify": "multiclass", "sequence": "multiclass", "multilabel": "multilabel"}
+    threshold = arguments.get("threshold", 0.5)
+    metrics = {}
+    for place, (name, part) in enumerate(read.items()):
+        metric = part.build(**given, outputs=tuple(outputs), task=kinds.get(task), threshold=threshold)
+        if not isinstance(metric, Built):
+            raise RecipeError(f"{KEY}.{place} makes {brief(metric)}; it must make a torchmetrics.Metric")
+        metrics[name] = metric
+    return metrics
