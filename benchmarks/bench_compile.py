@@ -15,8 +15,7 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from hdlif import builders
-from hdlif.config import Recipe, load_recipe
+from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.training import Updater, sgd
 from recorded import write_record
 

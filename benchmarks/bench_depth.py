@@ -29,10 +29,10 @@ from torch import Tensor, nn
 
 from bench_rules import Network
 from hdlif.commands.tables import aligned
-from hdlif.config import Recipe, load_recipe
 from hdlif.learning import Plan, Rule, Step
 from hdlif.measure.peak_memory import peak_memory
 from hdlif.nn import Carrying
+from hdlif.recipe import Recipe, load_recipe
 from recorded import write_record
 
 KINDS = {"plain": "resnet", "graphs kept": "reversible_resnet", "reversible": "reversible_resnet"}

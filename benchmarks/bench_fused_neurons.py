@@ -26,8 +26,8 @@ from torch import Tensor
 from bench_one_bit import Case as NetworkCase
 from hdlif.accounting import chunk_bytes, saved_bytes
 from hdlif.commands.tables import aligned
-from hdlif.config import load_recipe
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, SecondOrderHDLIF, SteppedNeuron
+from hdlif.recipe import load_recipe
 from recorded import write_record
 
 Make = Callable[..., SteppedNeuron]

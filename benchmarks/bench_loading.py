@@ -24,8 +24,8 @@ from PIL import Image
 
 from hdlif.commands.bench import spread
 from hdlif.commands.tables import aligned
-from hdlif.config import load_recipe
 from hdlif.data import Samples, imagenet
+from hdlif.recipe import load_recipe
 from recorded import write_record
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 95

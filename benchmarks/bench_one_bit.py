@@ -22,11 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdlif import builders
 from hdlif.accounting import saved_bytes, update_cost
 from hdlif.commands.tables import aligned
-from hdlif.config import Recipe, load_recipe
 from hdlif.nn import HDLIF
+from hdlif.recipe import Recipe, builders, load_recipe
 from recorded import write_record
 
 PATHS = ("steps", "fused")

@@ -27,13 +27,12 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from hdlif import builders
 from hdlif.accounting import UpdateCost, update_cost
 from hdlif.commands.tables import aligned
-from hdlif.config import Recipe, load_recipe
 from hdlif.learning import Plan, Rule
 from hdlif.learning.coherence import Drawn
 from hdlif.measure.peak_memory import peak_memory
+from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.training import Updater, sgd
 from recorded import write_record
 

@@ -17,9 +17,8 @@ from typing import Any
 
 import torch
 
-from hdlif import builders
 from hdlif.commands.tables import aligned
-from hdlif.config import Recipe, load_recipe
+from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.runs.provenance import hardware, versions
 from hdlif.training import Updater, fabric_class
 from hdlif.training.streaming import Streams

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from bench_compile import updating
-from hdlif.config import Recipe, load_recipe, shipped_recipes
+from hdlif.recipe import Recipe, load_recipe, shipped_recipes
 from hdlif.training.threads import MOST_ROUNDS, candidates, measured
 from recorded import write_record
 

@@ -58,10 +58,10 @@ from bench_training import (
     threads_of,
     timed_plans,
 )
-from hdlif import builders
 from hdlif.commands.tables import aligned
 from hdlif.learning import Plan
 from hdlif.measure.allocator import keep_freed_memory
+from hdlif.recipe import builders
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, measured, versions
 from hdlif.training import Updater, fabric_class, sgd

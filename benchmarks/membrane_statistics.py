@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdlif import builders
 from hdlif.commands.tables import aligned
 from hdlif.nn import HDLIF
+from hdlif.recipe import builders
 from hdlif.runs.checkpoints import load_trained
 from recorded import write_record
 

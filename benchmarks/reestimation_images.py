@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdlif import builders
 from hdlif.data import ImageSets
+from hdlif.recipe import builders
 from hdlif.runs.checkpoints import load_trained
 from hdlif.training import answered, reestimated
 from recorded import write_record

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hdlif.config import dump_recipe, load_recipe
+from hdlif.recipe import dump_recipe, load_recipe
 from recorded import write_record
 
 OVERRIDES = [

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 import own_neurons
-from hdlif.builders import CLASSES
 from hdlif.equations import Program, WrittenStep, trace_written
 from hdlif.functional import ATan, DetachedReset, HardReset, Rectangle, Sigmoid, Triangle, lif_step
 from hdlif.kernels.chunk import FusedStep
 from hdlif.nn import GLIF, HDLIF, LIF, Dspike, SteppedNeuron
+from hdlif.recipe.builders import CLASSES
 from random_programs import random_program
 
 Results = tuple[list[Tensor], list[Tensor]]

@@ -12,10 +12,10 @@ from deployed_graphs import residual_network
 from hdlif import artefact
 from hdlif.cli import touring
 from hdlif.commands import bench
-from hdlif.config import load_recipe
 from hdlif.measure.child_process import hear
 from hdlif.measure.peak_memory import peak_memory
 from hdlif.python_processes import module_command
+from hdlif.recipe import load_recipe
 
 SCRIPT = str(Path(sys.executable).with_name("hdlif"))
 TRAIN = ("train", "digits_hdlif", "--set", "training.epochs=1", "--set", "model.width=4", "--memory-repeats", "1")

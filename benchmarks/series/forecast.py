@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from hdlif import builders
 from hdlif.measure.persistence import persistence
+from hdlif.recipe import builders
 from hdlif.tasks import Regress
 from series.cells import Cell, sets_of
 

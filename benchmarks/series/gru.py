@@ -8,11 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hdlif import builders
-from hdlif.config import Recipe
 from hdlif.data import Samples, batches
 from hdlif.learning import loss_over, mean_logits
 from hdlif.nn import Sequential, Temporal
+from hdlif.recipe import Recipe, builders
 from hdlif.tasks import Evaluation, Task
 from series.cells import Cell, sets_of, steps_of
 

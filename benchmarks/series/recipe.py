@@ -4,9 +4,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from hdlif import builders
 from hdlif.commands.train import in_one_process, train
-from hdlif.config import load_recipe
+from hdlif.recipe import builders, load_recipe
 from series.cells import Cell
 
 

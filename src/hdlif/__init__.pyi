@@ -10,11 +10,9 @@ from hdlif import nn as nn
 from hdlif import runtime as runtime
 from hdlif import tasks as tasks
 from hdlif import training as training
-from hdlif.builders.schema import recipe_schema as recipe_schema
 from hdlif.commands.eval import EvaluationResult as EvaluationResult
 from hdlif.commands.profile import Profiled as Profiled
 from hdlif.commands.run import predict as predict
-from hdlif.config import TrainingConfig as TrainingConfig
 from hdlif.learning import NDOT as NDOT
 from hdlif.learning import OTTT as OTTT
 from hdlif.learning import SLTT as SLTT
@@ -22,6 +20,8 @@ from hdlif.learning import STBP as STBP
 from hdlif.learning import ForwardMode as ForwardMode
 from hdlif.learning import StochasticStep as StochasticStep
 from hdlif.learning import StochasticWindow as StochasticWindow
+from hdlif.recipe import TrainingConfig as TrainingConfig
+from hdlif.recipe.builders.schema import recipe_schema as recipe_schema
 from hdlif.report.summary import TrainResult as TrainResult
 from hdlif.runtime import Session as Session
 from hdlif.runtime import Stream as Stream

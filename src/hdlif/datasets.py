@@ -29,7 +29,7 @@ SHIPPED = (
     "tiny_imagenet",
     "wine",
 )
-"""Names of the sets that ship: the keys of `hdlif.builders.DATA`, known without importing it."""
+"""Names of the sets that ship: the keys of `hdlif.recipe.builders.DATA`, known without importing it."""
 WITHOUT_DOWNLOAD = ("copy", "delayed_xor", "digits", "digits_events", "mackey_glass", "sines", "synthetic", "wine")
 """Those of them that are bundled or generated."""
 PUBLIC = (

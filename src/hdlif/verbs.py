@@ -19,9 +19,9 @@ from hdlif.commands.eval import EvaluationResult
 from hdlif.commands.export_c import export_c
 from hdlif.commands.export_options import OPTIONS_OF_TARGETS, foreign_options
 from hdlif.commands.profile import Profiled
-from hdlif.config import Recipe
 from hdlif.data import Tested
 from hdlif.errors import ArgumentError, ExistingRunError, InputError, did_you_mean
+from hdlif.recipe import Recipe
 from hdlif.report.summary import TrainResult
 
 if TYPE_CHECKING:

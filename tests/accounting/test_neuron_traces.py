@@ -9,9 +9,9 @@ import torch
 from hdlif.accounting.neuron_traces import neuron_traces
 from hdlif.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.artefact.neurons_of_format_4 import modern
-from hdlif.builders import DATA, input_record
 from hdlif.deploy import lower
 from hdlif.equations import Instruction, Program, to_attributes
+from hdlif.recipe.builders import DATA, input_record
 from small_recipes import built, recipe
 
 T = 3

@@ -19,7 +19,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     def data(*_: object, **__: object) -> ImageSets:
         return synthetic(validation=16, augment=(), seed=0)
 
-    monkeypatch.setattr("hdlif.builders.build_data", data)
+    monkeypatch.setattr("hdlif.recipe.builders.build_data", data)
 
 
 @pytest.mark.parametrize("row", ROWS)

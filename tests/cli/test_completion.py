@@ -13,13 +13,13 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from cli.test_cli import hdlif
-from hdlif.builders import DATA, NEURONS
 from hdlif.cli import cli
 from hdlif.cli.completion import PROGRAM, VARIABLE
 from hdlif.commands.ablate import shipped_tables
-from hdlif.config import load_recipe, shipped_recipes
 from hdlif.data.public import SETS
 from hdlif.datasets import PUBLIC, SHIPPED
+from hdlif.recipe import load_recipe, shipped_recipes
+from hdlif.recipe.builders import DATA, NEURONS
 
 
 def offered(*words: str) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from hdlif.cli import cli
-from hdlif.config import dump_recipe, load_recipe
+from hdlif.recipe import dump_recipe, load_recipe
 from picture_folders import write_pictures
 
 HEAVY = {

@@ -5,9 +5,9 @@ import shlex
 import pytest
 
 from cli.test_output import in_process
-from hdlif.builders import RULES
 from hdlif.cli import mending
-from hdlif.config import ALIASES, load_recipe, recipe_fields
+from hdlif.recipe import ALIASES, load_recipe, recipe_fields
+from hdlif.recipe.builders import RULES
 
 
 @pytest.mark.parametrize(

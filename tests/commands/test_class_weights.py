@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif import builders
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.profile import profile_training
 from hdlif.commands.recipes import check
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import train
-from hdlif.config import Component, Recipe, load_recipe
 from hdlif.errors import DataError, RecipeError
+from hdlif.recipe import Component, Recipe, builders, load_recipe
 from hdlif.runs.recipe_data import Looks, with_class_weights
 from hdlif.tasks import balanced_weights
 from series_files import write_csv

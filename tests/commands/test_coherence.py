@@ -14,9 +14,9 @@ from hdlif.commands.coherence_text import as_text
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.train import train
-from hdlif.config import load_recipe
 from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.nn import Neuron
+from hdlif.recipe import load_recipe
 from hdlif.runs.checkpoints import load_trained
 from hdlif.training.threads import Threads
 

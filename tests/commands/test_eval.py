@@ -8,19 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif import builders
 from hdlif.cli import main
 from hdlif.commands import eval as module
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.train import train
-from hdlif.config import load_recipe
 from hdlif.data import ImageSets, delayed_xor
 from hdlif.deploy import export as write_artefact
 from hdlif.errors import DataError
 from hdlif.generated import DelayedXor
 from hdlif.models import resnet
 from hdlif.nn import HDLIF
+from hdlif.recipe import builders, load_recipe
 from hdlif.runs.checkpoints import load_trained
 
 FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4", "model.blocks=[1]"]

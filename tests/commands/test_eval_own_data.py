@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import hdlif
-from hdlif import builders
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.profile import profile
@@ -16,6 +15,7 @@ from hdlif.commands.train import train
 from hdlif.data import Images
 from hdlif.data.samples import ImageSets, Together
 from hdlif.errors import DataError, InputError, RecipeError
+from hdlif.recipe import builders
 from picture_folders import CLASSES, write_pictures
 from series_files import write_arrays, write_csv, write_folders, write_recording
 
@@ -161,7 +161,7 @@ def test_a_run_tells_data_of_another_kind_what_it_learned(tmp_path: Path, monkey
         asked.append((given["task"].kind, given["labels"], given["task"].std != ()))
         raise DataError("noted")
 
-    monkeypatch.setattr("hdlif.builders.own_data.found_data", noting)
+    monkeypatch.setattr("hdlif.recipe.builders.own_data.found_data", noting)
     with pytest.raises(DataError, match="noted"):
         evaluate_path(tmp_path / "run", data="own_sets:waves")
     assert asked == [("regress", ("c",), True)]

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from hdlif import builders
 from hdlif.artefact.io import load
 from hdlif.commands.bench import bench
 from hdlif.commands.eval import evaluate_path, session_logits
@@ -17,11 +16,11 @@ from hdlif.commands.export import export, export_onnx
 from hdlif.commands.profile import profile
 from hdlif.commands.recording_page import recording_page
 from hdlif.commands.run import run
-from hdlif.config import load_recipe
 from hdlif.deploy import export as write_artefact
 from hdlif.errors import DataError, InputError
 from hdlif.models import vgg_snn
 from hdlif.nn import HDLIF, QuantConv2d, Ternary
+from hdlif.recipe import builders, load_recipe
 from hdlif.runtime import Session
 from hdlif.training.checkpoint import save_model
 

@@ -10,14 +10,13 @@ import pytest
 import torch
 
 from distributions import install
-from hdlif import builders
 from hdlif.commands import doctor
 from hdlif.commands.data import inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.train import train
-from hdlif.config import load_recipe
 from hdlif.errors import CheckpointError, DataError, RecipeError
+from hdlif.recipe import builders, load_recipe
 from hdlif.runs.checkpoints import load_trained
 from picture_folders import write_pictures
 
@@ -117,11 +116,11 @@ def test_what_is_wrong_is_said(site: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_set_that_ships_looks_at_no_installed_package() -> None:
     program = """
 import importlib.metadata
-import pydantic, hdlif.config  # pydantic looks for plugins of its own
+import pydantic, hdlif.recipe  # pydantic looks for plugins of its own
 def refuse(*_, **__): raise AssertionError("looked")
 importlib.metadata.distributions = importlib.metadata.entry_points = refuse
-from hdlif.builders import check_names, data_overrides
-from hdlif.config import load_recipe
+from hdlif.recipe.builders import check_names, data_overrides
+from hdlif.recipe import load_recipe
 check_names(load_recipe("digits_hdlif"))
 check_names(load_recipe("digits_hdlif", data_overrides(load_recipe("digits_hdlif"), "synthetic")))
 """

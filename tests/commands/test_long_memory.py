@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif import builders
 from hdlif._native import instruction_sets
 from hdlif.artefact import load
 from hdlif.commands.export import export
 from hdlif.commands.profile import profile
 from hdlif.commands.run import run
 from hdlif.commands.train import train
-from hdlif.config import load_recipe
 from hdlif.equations import counts
+from hdlif.recipe import builders, load_recipe
 from hdlif.runtime import Session, reference
 
 SMALL = [

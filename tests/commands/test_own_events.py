@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from after_epoch import AfterEpoch
-from hdlif import builders
 from hdlif.artefact import load
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
@@ -20,6 +19,7 @@ from hdlif.commands.export import export
 from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.errors import DataError, HdlifError, InputError
+from hdlif.recipe import builders
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from hdlif.tasks import Evaluation

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from after_epoch import AfterEpoch
-from hdlif import builders
 from hdlif.artefact import load
 from hdlif.commands.ablate import ablate
 from hdlif.commands.bench import images_of
@@ -26,8 +25,8 @@ from hdlif.commands.run import run
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
-from hdlif.config import Recipe, load_recipe
 from hdlif.errors import CheckpointError, DataError, ExistingRunError, InputError, TrainingError
+from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.report.summary import TrainResult
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.recipe_data import Looks

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from PIL import Image
 
 from after_epoch import AfterEpoch
-from hdlif import builders
 from hdlif.artefact import InputRecord, load
 from hdlif.cli import cli
 from hdlif.commands import recipes
@@ -23,9 +22,9 @@ from hdlif.commands.profile import profile
 from hdlif.commands.report import report
 from hdlif.commands.run import run
 from hdlif.commands.train import train
-from hdlif.config import load_recipe
 from hdlif.errors import CheckpointError, DataError, InputError, RecipeError
 from hdlif.inputs.series import parse_series, shown
+from hdlif.recipe import builders, load_recipe
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.recipe_data import load_with_data
 from hdlif.runtime import Session

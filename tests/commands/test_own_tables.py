@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif import builders
 from hdlif.artefact import load
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
@@ -15,8 +14,8 @@ from hdlif.commands.export import export
 from hdlif.commands.profile import profile
 from hdlif.commands.run import run
 from hdlif.commands.train import train
-from hdlif.config import load_recipe
 from hdlif.errors import DataError, InputError, RecipeError
+from hdlif.recipe import builders, load_recipe
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from hdlif.runtime.rows import read_rows

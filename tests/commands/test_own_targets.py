@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from after_epoch import AfterEpoch
-from hdlif import builders
 from hdlif.artefact import load
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
@@ -20,6 +19,7 @@ from hdlif.commands.report import report
 from hdlif.commands.run import run
 from hdlif.commands.train import in_one_process, train
 from hdlif.errors import DataError, HdlifError, RecipeError
+from hdlif.recipe import builders
 from hdlif.report.summary import TrainResult
 from hdlif.runs.checkpoints import load_trained
 from hdlif.tasks import Evaluation

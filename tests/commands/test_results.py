@@ -68,7 +68,7 @@ def test_a_summary_is_read_as_what_was_written_and_written_as_it_was(trained: tu
         assert json.dumps(read.as_dict(), indent=1) + "\n" == text
     # A report calls it by its folder.
     assert read_run(folder).networks == [replace(result, name="run")]
-    from hdlif.config import Recipe
+    from hdlif.recipe import Recipe
 
     assert finished(folder, Recipe.model_validate(result.recipe)) == result
 

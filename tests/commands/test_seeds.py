@@ -10,8 +10,8 @@ import pytest
 from hdlif.commands import seeds as module
 from hdlif.commands.seeds import SeedsResult, Spread, train_seeds
 from hdlif.commands.train import train
-from hdlif.config import dump_recipe, load_recipe
 from hdlif.errors import CheckpointError, ExistingRunError, InputError, RecipeError
+from hdlif.recipe import dump_recipe, load_recipe
 from hdlif.report.summary import TrainResult
 from hdlif.training import checkpoint
 

@@ -8,13 +8,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from hdlif import builders
 from hdlif.cli import cli
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
-from hdlif.config import load_recipe
 from hdlif.deploy import export
 from hdlif.errors import DataError, RecipeError
+from hdlif.recipe import builders, load_recipe
 from series_files import write_recording
 
 

@@ -8,12 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hdlif import builders
 from hdlif.commands.export import export
 from hdlif.commands.profile import profile
 from hdlif.commands.train import train
-from hdlif.config import load_recipe
 from hdlif.errors import CheckpointError
+from hdlif.recipe import builders, load_recipe
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from torch_networks import Residual

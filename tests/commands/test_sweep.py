@@ -20,8 +20,8 @@ from hdlif.commands import tables
 from hdlif.commands.search_space import override
 from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
-from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import DataError, InputError, MissingExtraError, RecipeError, TrainingError
+from hdlif.recipe import Recipe, dump_recipe
 from hdlif.report.summary import TrainResult
 from hdlif.tasks import Classify, Evaluation
 

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from hdlif.cli import cli
 from hdlif.commands import recipes
 from hdlif.commands import train as module
-from hdlif.config import load_recipe
 from hdlif.errors import ExistingRunError, RecipeError, TrainingError
 from hdlif.measure import peak_memory as probe
+from hdlif.recipe import load_recipe
 from hdlif.training import Batch, Callback, Training
 
 FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4"]

@@ -10,9 +10,9 @@ from hdlif.cli import cli
 from hdlif.commands.seeds import SeedsResult
 from hdlif.commands.seeds import as_text as seeds_text
 from hdlif.commands.training_text import as_text
-from hdlif.config import load_recipe
 from hdlif.ops import SAMPLE, sample_name
 from hdlif.ops.sound import SoundRecord
+from hdlif.recipe import load_recipe
 from hdlif.report.summary import TrainResult
 from hdlif.runs.sample_names import sample_name_in
 

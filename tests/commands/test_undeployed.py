@@ -9,10 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdlif import builders
 from hdlif.accounting import outline, profile
-from hdlif.builders import neuron as builder
-from hdlif.builders.neuron import CheckedNeuron
 from hdlif.commands import tables
 from hdlif.commands.ablate import Table, markdown
 from hdlif.commands.eval import evaluate_path
@@ -23,11 +20,13 @@ from hdlif.commands.report import report
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.table_runs import cell_of, run_of
 from hdlif.commands.train import first_images, measure, train
-from hdlif.config import Recipe, load_recipe
 from hdlif.data import Samples
 from hdlif.errors import LoweringError
 from hdlif.models import Place
 from hdlif.nn import HDLIF, Neuron, State
+from hdlif.recipe import Recipe, builders, load_recipe
+from hdlif.recipe.builders import neuron as builder
+from hdlif.recipe.builders.neuron import CheckedNeuron
 from hdlif.report.summary import RESULT, TrainResult
 from hdlif.training import Fit, Trainer
 

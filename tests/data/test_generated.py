@@ -10,14 +10,13 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
-from hdlif import builders
-from hdlif.config import Recipe, load_recipe
 from hdlif.data import ImageSets, Samples, copy_task, delayed_xor, mackey_glass
 from hdlif.data.mackey_glass import SKIPPED, STARTS, series
 from hdlif.errors import DataError, RecipeError
 from hdlif.generated import Copy, DelayedXor, MackeyGlass
 from hdlif.learning import loss_over, mean_logits
 from hdlif.measure.persistence import persistence
+from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.runs.recipe_data import load_with_data
 from hdlif.tasks import Regress
 

@@ -18,8 +18,7 @@ import safetensors.torch
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from hdlif import builders
-from hdlif.config import Recipe, load_recipe
+from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.folders import begun, check_free, finished
 from hdlif.training import RunFiles, checkpoint

@@ -11,11 +11,10 @@ import driver
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from hdlif import builders
-from hdlif.builders import extras
-from hdlif.config import Recipe, dump_recipe, load_recipe, shipped_recipes
 from hdlif.errors import RecipeError
-from hdlif.plain_yaml import Dumper, parse_yaml
+from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe, shipped_recipes
+from hdlif.recipe.builders import extras
+from hdlif.recipe.plain_yaml import Dumper, parse_yaml
 from hostile import YAML
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz_recipe_"))

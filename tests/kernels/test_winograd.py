@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from hdlif import _native
 from hdlif.accounting import saved_bytes
-from hdlif.config import load_recipe
 from hdlif.kernels import winograd
 from hdlif.measure.recipe_update import RecipeUpdate
 from hdlif.nn import HDLIF, QuantConv2d, Sequential
 from hdlif.nn.synapses import Integer, Ternary
+from hdlif.recipe import load_recipe
 
 SHAPES = [
     # N, C, D, H, W

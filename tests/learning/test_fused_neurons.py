@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdlif import builders
+from hdlif.recipe import builders
 from small_recipes import built, recipe
 
 STEPS = 3

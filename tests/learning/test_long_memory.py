@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hdlif import builders
 from hdlif.models import Network
+from hdlif.recipe import builders
 from hdlif.training import sgd
 from small_recipes import built, recipe
 

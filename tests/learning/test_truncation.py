@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif import builders
 from hdlif.learning import OTTT, Plan, Rule, StepWeights, StochasticStep, StochasticWindow, Uniform
 from hdlif.models import Network
 from hdlif.nn import PerStep, State, carrying, detach
 from hdlif.nn.paths import remembered
 from hdlif.nn.traces import TraceRule, Traces
+from hdlif.recipe import builders
 from small_networks import assert_close, gradients, tensors_of
 from small_recipes import built, neurons, recipe
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdlif import builders
 from hdlif.artefact import Graph
 from hdlif.data import Samples, synthetic
 from hdlif.deploy import lower
 from hdlif.errors import AllocationError
 from hdlif.measure import evaluation
 from hdlif.measure.evaluation import Evaluated, evaluate_network
+from hdlif.recipe import builders
 from hdlif.runtime import Session
 from hdlif.tasks import Classify
 from small_recipes import built, recipe

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from hdlif.config import load_recipe
 from hdlif.measure.peak_memory import peak_memory
+from hdlif.recipe import load_recipe
 
 
 @pytest.mark.alone

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from hdlif.accounting import update_cost
-from hdlif.config import Recipe, load_recipe
 from hdlif.measure.recipe_update import RecipeUpdate
 from hdlif.measure.training_profile import PLANS, TrainingProfile, training_profile
+from hdlif.recipe import Recipe, load_recipe
 from single_thread import one_thread  # noqa: F401 - an autouse fixture
 
 SMALL = ["model.width=4", "data.batch_size=4"]

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif import builders
 from hdlif.artefact import InputRecord
-from hdlif.config import load_recipe
 from hdlif.deploy import lower
 from hdlif.errors import RecipeError
 from hdlif.models import Network, conv1d, dense, led_back, recurrent
 from hdlif.nn import HDLIF, SECA, QuantConv2d, Recurrent
+from hdlif.recipe import builders, load_recipe
 from hdlif.runtime import Session
 from same_bits import assert_same_bits
 from small_networks import scatter_norms

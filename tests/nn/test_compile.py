@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
-from hdlif import builders
-from hdlif.config import load_recipe
 from hdlif.nn import State
+from hdlif.recipe import builders, load_recipe
 
 SMALL, STEPS = ["model={kind: resnet, blocks: [1], width: 2}"], 10
 NETWORKS = {

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from deploy.test_onnx import assert_equals_reference
-from hdlif import builders, deploy
 from hdlif.accounting import profile
 from hdlif.artefact import Graph, InputRecord, dumps, loads
 from hdlif.errors import RecipeError, ShapeError, StateError, TrainingError
@@ -32,6 +31,7 @@ from hdlif.nn import (
     Ternary,
     detach,
 )
+from hdlif.recipe import builders, deploy
 from hdlif.runtime import Session, reference
 from small_recipes import built, recipe
 

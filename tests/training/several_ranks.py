@@ -31,12 +31,12 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from hdlif.config import TrainingConfig
 from hdlif.data import Samples
 from hdlif.errors import DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep, StochasticWindow
 from hdlif.models import NeuronFactory
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, GradedLIF, MemBN, ParallelHDLIF, SpikeQuantizer, Ternary
+from hdlif.recipe import TrainingConfig
 from hdlif.runs.processes import joined, processes
 from hdlif.tasks import Classify
 from hdlif.training import Mix, Ranks, Updater, evaluate, sgd

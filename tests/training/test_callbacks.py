@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdlif.config import TrainingConfig
 from hdlif.errors import InputError, TrainingError
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Classify, LabelSequence, Multilabel, Regress
 from hdlif.training import ActivityPenalty, BestInMemory, Callback, Checkpoints, Patience, Trainer, Training
 from hdlif.training.activity import Surplus

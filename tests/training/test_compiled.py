@@ -5,8 +5,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from hdlif import builders
-from hdlif.config import load_recipe
+from hdlif.recipe import builders, load_recipe
 from hdlif.training import Updater
 
 # Images enough for convolutions by tiles; the networks that ship have channels enough, and shortcuts that halve maps.

@@ -13,10 +13,10 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 
-from hdlif.config import TrainingConfig
 from hdlif.errors import CheckpointError, DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Distillation, Rule, StochasticStep, StochasticWindow
 from hdlif.nn import HDLIF, Scope, State, Temporal
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Classify, Evaluation
 from hdlif.training import Mix, Teacher, Updater, checkpoint, evaluate, sgd
 from hdlif.training.average import Average

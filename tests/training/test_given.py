@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
-from hdlif.config import TrainingConfig
 from hdlif.data import DatasetSamples, TensorSamples, over_time
 from hdlif.errors import DataError, HdlifError, InputError, ShapeError
 from hdlif.learning import STBP, StochasticStep
 from hdlif.nn import HDLIF, Sequential
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Classify, LabelSequence, Multilabel, Regress, Task
 from hdlif.training import Callback, Checkpoints, Fit, Trainer, Training
 

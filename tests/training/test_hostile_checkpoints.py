@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hdlif.commands.train import train as train_recipe
-from hdlif.config import MOST_TIME_STEPS, TrainingConfig, recipe_fields
 from hdlif.errors import CheckpointError, InputError, TrainingError
 from hdlif.learning import StochasticStep
+from hdlif.recipe import MOST_TIME_STEPS, TrainingConfig, recipe_fields
 from hdlif.runs.checkpoints import load_trained
 from hdlif.training import RunFiles, checkpoint, load_teacher
 from hostile import NO_FILES, VALUES, one_printable_line, within

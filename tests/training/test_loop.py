@@ -19,10 +19,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 import own_parts
-from hdlif.config import TrainingConfig
 from hdlif.data import batches
 from hdlif.errors import CheckpointError, DataError, TrainingError
 from hdlif.learning import SLTT, STBP, Plan, Rule, StochasticStep
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Classify, Evaluation
 from hdlif.training import checkpoint, evaluate, progress_bar
 from hdlif.training.optim import Drops, Optimization

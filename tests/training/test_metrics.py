@@ -11,9 +11,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 from torchmetrics import Metric
 
-from hdlif.config import TrainingConfig
 from hdlif.errors import InputError
 from hdlif.learning import StochasticStep
+from hdlif.recipe import TrainingConfig
 from hdlif.training import checkpoint
 from training import tiny
 from training.several_ranks import METRICS, asking, on_ranks, train_with_metrics

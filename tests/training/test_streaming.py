@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.config import TrainingConfig
 from hdlif.data import Samples, rows
 from hdlif.data.sines import sines
 from hdlif.errors import CheckpointError, InputError
@@ -40,6 +39,7 @@ from hdlif.nn import (
     Ternary,
     carrying,
 )
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Classify
 from hdlif.training import Callback, checkpoint
 from hdlif.training.streaming import Streams

@@ -11,11 +11,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from after_epoch import AfterEpoch
-from hdlif.config import TrainingConfig
 from hdlif.data import ImageSets, synthetic
 from hdlif.learning import Plan, Rule, Step, StochasticStep
 from hdlif.models import resnet
 from hdlif.nn import HDLIF, QuantConv2d, Ternary
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Classify
 from hdlif.training import (
     ActivityPenalty,

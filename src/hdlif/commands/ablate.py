@@ -14,15 +14,14 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from hdlif import builders
 from hdlif.commands.table_runs import TableRun, cell_of, read_runs, recipe_digest, run_of, unlike
 from hdlif.commands.tables import figure, measured
 from hdlif.commands.train import in_one_process, train
-from hdlif.config import Recipe, below, explained, load_recipe, one_component, shipped_recipes, worst
 from hdlif.errors import CheckpointError, InUseError, RecipeError, TrainingError, brief, cut, did_you_mean
 from hdlif.measure.spread import in_percent, seeds_from
 from hdlif.ops import SampleName
-from hdlif.plain_yaml import parse_yaml, shown, text_of
+from hdlif.recipe import Recipe, below, builders, explained, load_recipe, one_component, shipped_recipes, worst
+from hdlif.recipe.plain_yaml import parse_yaml, shown, text_of
 from hdlif.report import ablation
 from hdlif.runs.files import write_json, write_text
 from hdlif.runs.folders import begun, finished, left_by_a_run

@@ -148,8 +148,8 @@ def images_of(
         return BenchImages(x[:compared], x[compared:], "noise of the input's mean and deviation (no --data)")
     import torch
 
-    from hdlif import builders
     from hdlif.commands.eval import sets_named
+    from hdlif.recipe import builders
     from hdlif.runs.recipe_data import data_keys, names_path
 
     if data in builders.DATA and (kind := builders.DATA[data].input.kind) != record.kind:

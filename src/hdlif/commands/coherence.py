@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from hdlif import builders
 from hdlif.commands.profile import is_recipe
 from hdlif.commands.train import cores_to_try
-from hdlif.config import Component, Recipe
 from hdlif.errors import DataError, TrainingError
 from hdlif.learning import NDOT, OTTT, SLTT, Criterion, StochasticStep, loss_of_each, loss_of_mean
 from hdlif.learning import coherence as compare
 from hdlif.learning.coherence import RuleFactory
 from hdlif.nn import Neuron, evaluation_mode
+from hdlif.recipe import Component, Recipe, builders
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hdlif import builders
 from hdlif.commands.data_sheet import write_sheet
 from hdlif.commands.shipped_data import inspect_shipped, persistence_lines, persistence_of, shipped_as_text
 from hdlif.commands.tables import aligned
 from hdlif.errors import DataError, cut
+from hdlif.recipe import builders
 from hdlif.runs.recipe_data import data_keys
 
 _MOST_FILES = 10

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from hdlif import builders
 from hdlif.commands.eval import session_logits
 from hdlif.commands.report import report
 from hdlif.commands.train import in_one_process, measure_peak, train
-from hdlif.config import load_recipe
 from hdlif.data import Samples
 from hdlif.deploy import export
 from hdlif.errors import DataError, did_you_mean
+from hdlif.recipe import builders, load_recipe
 from hdlif.report.live import live_page
 from hdlif.report.runs import Artefact
 from hdlif.report.summary import TrainResult

@@ -234,8 +234,8 @@ def part_checks() -> list[Check]:
     if not any(group.startswith("hdlif.") for group in entry_points().groups):
         return []
     try:
-        from hdlif.builders.installed import GROUPS, hidden, offers
-        from hdlif.builders.kinds import KINDS
+        from hdlif.recipe.builders.installed import GROUPS, hidden, offers
+        from hdlif.recipe.builders.registry import KINDS
     except ModuleNotFoundError as error:
         missing = f"not looked at, for {error.name} is not installed: pip install 'hdlif[train]'"
         return [Check("installed parts", "warning", missing)]

@@ -9,16 +9,15 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from hdlif import builders
 from hdlif.artefact import Graph, InputRecord, TaskRecord
 from hdlif.artefact.io import load
-from hdlif.config import Recipe
 from hdlif.data import ImageSets, Samples, Tested
 from hdlif.data.own.manifest import read_manifest
 from hdlif.errors import DataError, InputError, RecipeError, cut, did_you_mean
 from hdlif.measure.allocator import keep_freed_memory
 from hdlif.measure.counts import deployed_or_none
 from hdlif.measure.evaluation import evaluate_deployed, evaluate_network
+from hdlif.recipe import Recipe, builders
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import existing, names_artefact
 from hdlif.runs.recipe_data import FILES, data_keys, names_path

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hdlif import builders
 from hdlif.artefact import Graph, dumps, load, loads, save
 from hdlif.deploy import nir, onnx
 from hdlif.deploy.lower import lower
 from hdlif.deploy.onnx_translation import WEIGHTS
 from hdlif.errors import InputError, MachineError, did_you_mean
 from hdlif.measure.exported import Compared, check_artefact, check_onnx, check_read_back
+from hdlif.recipe import builders
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import existing, names_artefact, writing
 from hdlif.whole_files import whole_file

@@ -13,7 +13,7 @@ import yaml
 from hdlif.artefact import dumps, loads
 from hdlif.errors import InputError, OutputError, reason
 from hdlif.interop import nir
-from hdlif.plain_yaml import MOST_BYTES, Dumper
+from hdlif.recipe.plain_yaml import MOST_BYTES, Dumper
 from hdlif.runs.files import ARTEFACT_SUFFIX, existing
 
 RECIPE, WEIGHTS = "recipe.yaml", "weights.safetensors"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from hdlif import builders
 from hdlif.accounting import outline
 from hdlif.accounting import profile as count
 from hdlif.accounting.operations import Counting, Profile
@@ -20,6 +19,7 @@ from hdlif.commands.train import PROFILED_IMAGES, first_images
 from hdlif.data import ImageSets
 from hdlif.errors import RecipeError
 from hdlif.measure.counts import NO_GRAPH, without_graph
+from hdlif.recipe import builders
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import existing, names_artefact
 from hdlif.runs.recipe_data import data_keys, load_with_data, names_path

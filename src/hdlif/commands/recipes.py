@@ -7,9 +7,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from hdlif.config import dump_recipe, load_recipe, recipe_text, shipped_recipes
 from hdlif.datasets import WITHOUT_DOWNLOAD
 from hdlif.errors import DataError, RecipeError
+from hdlif.recipe import dump_recipe, load_recipe, recipe_text, shipped_recipes
 from hdlif.runs.files import writing
 from hdlif.whole_files import whole_file
 
@@ -81,7 +81,7 @@ def resolve(name_or_path: str | Path) -> dict[str, Any]:
 
 def schema_text() -> str:
     """The JSON Schema of a recipe, as `hdlif.recipe_schema` gives it."""
-    from hdlif.builders.schema import recipe_schema
+    from hdlif.recipe.builders.schema import recipe_schema
 
     return json.dumps(recipe_schema(), indent=2, ensure_ascii=False)
 
@@ -141,7 +141,7 @@ def check(
     Raises:
         RecipeError: the first thing that would keep the recipe from training.
     """
-    from hdlif import builders
+    from hdlif.recipe import builders
 
     recipe = load_recipe(name_or_path, overrides)
     if build:

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import OutOfMemoryError
 
-from hdlif import builders
 from hdlif.commands.search_space import Space, built, load_space, override
 from hdlif.commands.tables import score
 from hdlif.commands.train import in_one_process, train
-from hdlif.config import Recipe
 from hdlif.errors import (
     CheckpointError,
     DataError,
@@ -25,6 +23,7 @@ from hdlif.errors import (
     RecipeError,
     TrainingError,
 )
+from hdlif.recipe import Recipe, builders
 from hdlif.runs.files import write_json
 from hdlif.runs.processes import check_alone
 from hdlif.runs.recipe_data import Looks

@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hdlif import builders
 from hdlif.accounting import saved_bytes
-from hdlif.config import Recipe, dump_recipe, load_recipe, shipped_recipes
 from hdlif.data import Found, ImageSets, Samples
 from hdlif.errors import HdlifError, InputError, RecipeError, TrainingError
 from hdlif.learning import Carry, Plan
@@ -27,6 +25,7 @@ from hdlif.measure.counts import Counts, counts, deployed_or_none, initial_neuro
 from hdlif.measure.evaluation import Evaluated, evaluate_network
 from hdlif.measure.peak_memory import peak_memory
 from hdlif.nn import evaluation_mode, step_parameters
+from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe, shipped_recipes
 from hdlif.report.summary import Neuron, TrainResult
 from hdlif.runs.files import write_json, write_text
 from hdlif.runs.folders import MEASURED, begun, check_free, finished, forget_begun

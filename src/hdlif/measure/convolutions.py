@@ -69,8 +69,7 @@ FAULTY = (
 def shipped_convolutions() -> list[Shape]:
     """Every convolution of the networks that ship, once, the least work first."""
     # A process that measures shapes of its own does not wait for these.
-    from hdlif import builders
-    from hdlif.config import load_recipe, shipped_recipes
+    from hdlif.recipe import builders, load_recipe, shipped_recipes
 
     found = set[Shape]()
     seen = set[str]()

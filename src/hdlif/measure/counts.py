@@ -6,14 +6,13 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from hdlif import builders
 from hdlif.accounting import activity, outline, priced
 from hdlif.artefact import Graph
-from hdlif.config import Recipe
 from hdlif.deploy import lower
 from hdlif.errors import ArtefactError, LoweringError
 from hdlif.ops import OPS
 from hdlif.ops.program import program_of, row_names
+from hdlif.recipe import Recipe, builders
 from hdlif.report.summary import Layer, Neuron
 
 NO_GRAPH = (LoweringError, ArtefactError)

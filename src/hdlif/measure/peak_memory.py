@@ -19,9 +19,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hdlif.config import Recipe, dump_recipe, load_recipe
 from hdlif.errors import TrainingError
 from hdlif.python_processes import module_command
+from hdlif.recipe import Recipe, dump_recipe, load_recipe
 
 UPDATES = 4
 
@@ -82,8 +82,8 @@ def _read(command: Sequence[str], name: str, environment: dict[str, str]) -> int
 
 def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
     """The child's work: print the bytes that `count` updates add to the peak resident set."""
-    from hdlif import builders
     from hdlif.measure.recipe_update import RecipeUpdate
+    from hdlif.recipe import builders
     from hdlif.training.streaming import Streams
 
     recipe = load_recipe(path)

@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from hdlif import builders
-from hdlif.config import Recipe
+from hdlif.recipe import Recipe, builders
 from hdlif.training import Updater, fabric_class
 from hdlif.training.average import Average
 

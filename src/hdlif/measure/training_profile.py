@@ -15,9 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from hdlif import builders
 from hdlif.accounting.memory import Saved, watching_saved
-from hdlif.config import Recipe
 from hdlif.learning import Plan
 from hdlif.learning.coherence import Drawn
 from hdlif.measure.recipe_update import RecipeUpdate
@@ -26,6 +24,7 @@ from hdlif.nn.chain import Watch
 from hdlif.nn.fused import fused_by
 from hdlif.nn.state import Neuron, Temporal
 from hdlif.nn.stepped import SteppedNeuron
+from hdlif.recipe import Recipe, builders
 
 PLANS = 4
 """Of a rule that draws, how many are run, spread evenly over what it may draw."""

@@ -262,12 +262,8 @@ class TrainingConfig(_Section):
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="Decay of a moving average of the weights; the average is validated and kept."
     )
-    patience: Count | None = Field(
-        None, description="Stop after so many epochs without a better validation result."
-    )
-    keep_every: Count | None = Field(
-        None, description="Epochs between networks that are kept as epoch_N.safetensors."
-    )
+    patience: Count | None = Field(None, description="Stop after so many epochs without a better validation result.")
+    keep_every: Count | None = Field(None, description="Epochs between networks that are kept as epoch_N.safetensors.")
     channels_last: bool = Field(False, description="Store weights and images with channels last.")
     compile: bool = Field(False, description="Run the network through torch.compile.")
 
@@ -303,9 +299,7 @@ class Recipe(_Section):
     rule: Component = Field(
         description="The learning rule: which steps run, which have a loss, where the gradient through time is cut."
     )
-    task: Component = Field(
-        Component.model_validate({"kind": "classify"}), description="What is learned and measured."
-    )
+    task: Component = Field(Component.model_validate({"kind": "classify"}), description="What is learned and measured.")
     activity: Component = Field(Component.model_validate({"kind": "free"}), description="A penalty on spikes.")
     training: TrainingConfig = Field(description="The optimiser, its schedule, precision and length.")
     teacher: Component | None = Field(

@@ -20,6 +20,7 @@ ALIASES: Mapping[str, str] = {
 }
 """Other names of keys, for the error that names the key; a recipe takes none of them."""
 
+
 def recipe_fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Every value of nested mappings by its whole key.
 

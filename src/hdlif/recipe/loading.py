@@ -22,6 +22,7 @@ from hdlif.recipe.config import DataConfig, Recipe
 from hdlif.recipe.faults import explain, no_section, worst
 from hdlif.recipe.plain_yaml import MOST_BYTES, MOST_DEPTH, Dumper, parse_yaml, shown, text_of
 
+
 def shipped_recipes() -> list[str]:
     """Names of the recipes that come with the package, sorted."""
     folder = files("hdlif").joinpath("recipes")
@@ -254,5 +255,3 @@ def replace_value(tree: dict[str, Any], override: str) -> None:
 
 _JOINED = re.compile(r"(?<=\w):(?=\S)")
 """A colon without the space that makes what is in front of it a key."""
-
-

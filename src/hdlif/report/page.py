@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from hdlif.config import recipe_fields
 from hdlif.ops import SAMPLE, SampleName
+from hdlif.recipe import recipe_fields
 from hdlif.report.charts import Series
 from hdlif.report.coherence import section
 from hdlif.report.comparison import DASH, aligned, findings, recipe_beside, table

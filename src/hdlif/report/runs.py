@@ -11,9 +11,9 @@ from pydantic import TypeAdapter, ValidationError, with_config
 # Before Python 3.12 pydantic refuses the TypedDict of typing.
 from typing_extensions import TypedDict
 
-from hdlif.config import one_component
 from hdlif.errors import InputError, brief, cut, printable, reason, resuming
-from hdlif.plain_yaml import is_deeper
+from hdlif.recipe import one_component
+from hdlif.recipe.plain_yaml import is_deeper
 from hdlif.report.summary import FINITE, RESULT, Name, Number, TrainResult
 from hdlif.whole_files import read_regular
 

@@ -6,9 +6,8 @@ from pathlib import Path
 from pydantic import ValidationError
 from torch import nn
 
-from hdlif import builders
-from hdlif.config import Recipe
 from hdlif.errors import CheckpointError, RecipeError, resuming
+from hdlif.recipe import Recipe, builders
 from hdlif.runs.files import existing
 from hdlif.runs.own_parts import saying_what_is_gone
 from hdlif.training import checkpoint

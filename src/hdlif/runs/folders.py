@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import ExistingRunError, cut, some
-from hdlif.plain_yaml import MOST_BYTES, is_deeper
+from hdlif.recipe import Recipe, dump_recipe
+from hdlif.recipe.plain_yaml import MOST_BYTES, is_deeper
 from hdlif.report.runs import MOST_LEVELS, MOST_METRICS, MOST_SUMMARY
 from hdlif.report.summary import RESULT, TrainResult
 from hdlif.runs.locks import LOCK

@@ -9,10 +9,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hdlif import builders
-from hdlif.builders import defaults
-from hdlif.config import Component, DataConfig, Recipe, load_recipe, replace_value
 from hdlif.errors import DataError, RecipeError, cut
+from hdlif.recipe import Component, DataConfig, Recipe, builders, load_recipe, replace_value
+from hdlif.recipe.builders import defaults
 from hdlif.runs.files import write_text
 
 if TYPE_CHECKING:

@@ -5,10 +5,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hdlif import builders
-from hdlif.config import Recipe
 from hdlif.errors import RecipeError
 from hdlif.ops import SAMPLE, SampleName
+from hdlif.recipe import Recipe, builders
 from hdlif.report.summary import TrainResult
 
 

@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-from hdlif.config import TrainingConfig
 from hdlif.data import DatasetSamples, Samples, TensorSamples, as_samples
 from hdlif.errors import DataError, InputError, brief
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Task
 from hdlif.training.callback import Callback
 

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hdlif.config import TrainingConfig
 from hdlif.errors import InputError
 from hdlif.learning import Rule
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Task
 from hdlif.training.average import Averaging
 from hdlif.training.best import BestInMemory
@@ -214,7 +214,7 @@ def _sgd(config: TrainingConfig) -> Optimization:
         if getattr(config, key) != TrainingConfig.model_fields[key].default:
             raise InputError(
                 f'config.{key} = "{getattr(config, key).kind}" is a name; give what it means as well: '
-                "optimization=build_optimization(config), by from hdlif.builders import build_optimization"
+                "optimization=build_optimization(config), by from hdlif.recipe.builders import build_optimization"
             )
     rate, momentum, decay = config.learning_rate, config.momentum, config.weight_decay
     return Optimization(partial(sgd, learning_rate=rate, momentum=momentum, weight_decay=decay))

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from hdlif.config import TrainingConfig
 from hdlif.data import Samples, batches
 from hdlif.data.draws import fuller_batch, many_left_out
 from hdlif.errors import CheckpointError, DataError, InputError, TrainingError, brief, first_line
 from hdlif.learning import Carry, Plan, Rule, Tracing, loss_over, mean_logits
 from hdlif.learning.rule import run as run_rule
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Answered, Evaluation, Task, finite
 from hdlif.training import checkpoint
 from hdlif.training.callback import Batch, Callback

@@ -90,4 +90,6 @@ def attention_arguments(recipe: Recipe, argument: Literal["block", "attention"] 
     if part is None or argument is None:
         return {}
     attention = part.build(time_steps=recipe.time_steps)
-    return {argument: partial(ATTENTION_FORMS[part.form].get(), attention=attention) if argument == "block" else attention}
+    return {
+        argument: partial(ATTENTION_FORMS[part.form].get(), attention=attention) if argument == "block" else attention
+    }

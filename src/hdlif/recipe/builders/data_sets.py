@@ -26,8 +26,8 @@ class Data(Part):
     """The keys of the section `data` that a kind takes besides those of `DataConfig`."""
 
     @classmethod
-    def keys(cls) -> set[str]:
-        return {*super().keys(), *DataConfig.model_fields} - {"found"}
+    def key_names(cls) -> set[str]:
+        return {*super().key_names(), *DataConfig.model_fields} - {"found"}
 
 
 class Shipped(Data):

@@ -1,6 +1,6 @@
 """Parts that a recipe names and that do not ship: `package.module:Name`, and those that installed packages offer.
 
-An installed package offers a part under a plain name of an entry-point group, and it is imported when a recipe names it:
+An installed package offers a part under a plain name of an entry-point group. It is imported when a recipe names it:
 
     [project.entry-points."hdlif.neurons"]
     wave = "wave_neurons:Wave"
@@ -23,6 +23,7 @@ from typing import Any
 
 from hdlif.errors import RecipeError, cut, did_you_mean
 
+PACKAGE = "hdlif"
 GROUPS: Mapping[str, str] = {
     "model.kind": "hdlif.models",
     "neuron.kind": "hdlif.neurons",
@@ -40,6 +41,7 @@ GROUPS: Mapping[str, str] = {
     "task.metrics": "hdlif.metrics",
 }
 """Entry-point groups, by the key of a recipe that takes their names."""
+
 
 def is_own(name: object) -> bool:
     """Return whether a recipe names something of the user's."""

@@ -49,8 +49,8 @@ def finder(section: DataConfig) -> Callable[..., Found]:
     """Return what looks at the data of a section, with its arguments checked. Raises `RecipeError`."""
     if section.validation is not None:
         raise RecipeError(
-            f"data.validation = {section.validation} counts samples of a set that ships; of data of your own, fractions "
-            "are taken: set data.split={validation: 0.15, test: 0.15}"
+            f"data.validation = {section.validation} counts samples of a set that ships; your own data are divided by "
+            "fractions: set data.split={validation: 0.15, test: 0.15}"
         )
     return _finder(section.kind, section.arguments)
 
@@ -83,7 +83,7 @@ def asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str,
         arguments = {"values": list(outputs)} | ({"each_step": True} if task.combine == "each" else {})
     elif task.kind == "multilabel":
         arguments = {"labels": list(outputs)}
-    if missing := sorted(arguments.keys() - (FOUND[kind] if kind in FOUND else Items).model_fields.keys()):
+    if missing := sorted(arguments.keys() - FOUND.get(kind, Items).model_fields.keys()):
         raise DataError(
             f'data of kind "{kind}" give none of {", ".join(missing)}, which the network\'s task, "{task.kind}", asks '
             "for; give data like those that it was trained on"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from hdlif.errors import RecipeError, brief, cut, did_you_mean, first_line
+from hdlif.errors import RecipeError, brief, cut, did_you_mean
 from hdlif.recipe.builders.part import At, Part
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.config import Component
@@ -183,8 +183,7 @@ def read_metrics(task: str, arguments: Mapping[str, Any]) -> dict[str, Metric]:
         arguments: all of the section.
     """
     return {
-        name: _read(task, one, f"{KEY}.{place}")
-        for place, (name, one) in enumerate(stated_metrics(arguments).items())
+        name: _read(task, one, f"{KEY}.{place}") for place, (name, one) in enumerate(stated_metrics(arguments).items())
     }
 
 

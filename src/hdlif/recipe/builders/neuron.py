@@ -209,8 +209,7 @@ NEURONS = _Neurons(
 CLASSES: Mapping[str, Any] = {kind: part.MAKES for kind, part in NEURONS.items()}
 """The class of each kind that ships, as an `At`."""
 EQUATIONS: Mapping[str, Any] = {
-    kind: CLASSES[kind]
-    for kind in ("adaptive_hdlif", "second_order_hdlif", "resonate_hdlif", "sliding_parallel_hdlif")
+    kind: CLASSES[kind] for kind in ("adaptive_hdlif", "second_order_hdlif", "resonate_hdlif", "sliding_parallel_hdlif")
 }
 """Those that are an `EquationNeuron`, as the user's own are."""
 
@@ -242,16 +241,16 @@ def check_parallel(recipe: Recipe, network: Temporal) -> None:
     parallel = recipe.neuron.arguments.get("parallel")
     if not isinstance(parallel, list):
         return
-    from hdlif.nn import HDLIF as Accumulating
-    from hdlif.nn import ParallelHDLIF as Stateless
+    from hdlif import nn
 
-    layers = [name for name, module in network.named_modules() if isinstance(module, Accumulating | Stateless)]
+    both = nn.HDLIF | nn.ParallelHDLIF
+    layers = [name for name, module in network.named_modules() if isinstance(module, both)]
     places = [name.removesuffix(".neuron") for name in layers]
     for name in map(str, parallel):
         if name not in places:
             raise RecipeError(f"neuron.parallel: {brief(name)} is not a neuron layer; {did_you_mean(name, places)}")
         layer = network.get_submodule(layers[places.index(name)])
-        if not isinstance(layer, Stateless):
+        if not isinstance(layer, nn.ParallelHDLIF):
             raise RecipeError(
                 f"neuron.parallel: {brief(name)} was made by its channels, and has no name until the network has it; "
                 "give a pattern, or let the network make it as neuron(hdlif.models.Place(name, ...))"
@@ -278,6 +277,6 @@ def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
 def leaks_of(layer: At | type[Neuron]) -> tuple[str, ...]:
     """Return the parameters of a class that time constants may spread, first those that are leaks by their name."""
     if isinstance(layer, At):
-        return next(part.LEAKS for part in NEURONS.values() if part.MAKES == layer)
+        return next(part.LEAKS for part in NEURONS.values() if layer == part.MAKES)
     taken, declared = takes(layer), getattr(layer, "declared", ())
     return tuple(dict.fromkeys((*(name for name in LEAKS if name in taken), *declared)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from hdlif.errors import DataError, RecipeError, cut, did_you_mean
+from hdlif.errors import DataError, cut, did_you_mean
 from hdlif.ops import InputRecord, TaskRecord
 from hdlif.recipe.builders.data import CONSTANT, FRAMES, check_data, data_kind, input_record, look_for, shown
 from hdlif.recipe.builders.data_paths import is_there, kind_at, kind_named, kind_of

@@ -11,8 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from hdlif.recipe.builders.data_sets import DATA, Data
-from hdlif.recipe.builders.part import At, Names, called, takes
 from hdlif.recipe.builders.installed import GROUPS, is_own, offers
+from hdlif.recipe.builders.part import At, Names, called, takes
 
 OF_ITEMS = ("split", "train")
 """What a data set of the user's own is given, if it takes it."""
@@ -38,8 +38,8 @@ class OwnData(Data):
     labels: Names | None = Field(None, description="Columns or keys of labels, of which a sample has any number.")
 
     @classmethod
-    def keys(cls) -> set[str]:
-        return super().keys() - {"validation"}
+    def key_names(cls) -> set[str]:
+        return super().key_names() - {"validation"}
 
 
 class _Placed(OwnData):
@@ -63,7 +63,9 @@ class _Listed(_Grouped):
 
 
 class _Readable(BaseModel):
-    unreadable: Literal["refuse", "skip"] = Field("refuse", description="Refuse files that cannot be read, or skip them.")
+    unreadable: Literal["refuse", "skip"] = Field(
+        "refuse", description="Refuse files that cannot be read, or skip them."
+    )
 
 
 class _Fitted(BaseModel):
@@ -86,9 +88,7 @@ class _Coloured(_Fitted):
 
 
 class _Sensed(BaseModel):
-    sensor: list[int] | None = Field(
-        None, description="[height, width] of the camera; by default as the files state."
-    )
+    sensor: list[int] | None = Field(None, description="[height, width] of the camera; by default as the files state.")
     resize: Literal["pool", "bilinear"] = Field(
         "pool", description="Of recordings of another size: pool adds up counts, bilinear resizes frames."
     )

@@ -73,14 +73,12 @@ class Keys(BaseModel):
         return called(self._section, function, is_own=self.IS_OWN, **self.arguments, **with_given)
 
     @classmethod
-    def keys(cls) -> set[str]:
+    def key_names(cls) -> set[str]:
         """The keys of the section but for `kind`."""
         return {field.alias or name for name, field in cls.model_fields.items() if name != "kind"}
 
     @classmethod
-    def read(
-        cls, section: str, tree: Mapping[str, Any], *, others: Callable[[], set[str]] = set
-    ) -> Self:
+    def read(cls, section: str, tree: Mapping[str, Any], *, others: Callable[[], set[str]] = set) -> Self:
         """Check a section's keys and values.
 
         Args:
@@ -155,7 +153,7 @@ def _explained(
     model = _model_at(part, path[:-1])
     match worst["type"]:
         case "extra_forbidden":
-            accepted = model.keys()
+            accepted = model.key_names()
             mend = did_you_mean(str(name), accepted) if accepted else "it takes no arguments"
             if model is part and name in others():
                 required = any(field.is_required() for key, field in model.model_fields.items() if key != "kind")
@@ -175,7 +173,7 @@ def _explained(
 
 
 def _path(error: ErrorDetails, tree: Any) -> tuple[list[str | int], Any]:
-    """Return the keys that lead to the value at fault, without pydantic's names of a union's branches, and the value."""
+    """Return the keys that lead to the value at fault, without pydantic's names of union branches, and the value."""
     path: list[str | int] = []
     *outer, last = error["loc"] or ("",)
     for part in outer:

@@ -1,4 +1,4 @@
-"""The kinds of each section of a recipe: the classes of those that ship, and one derived for a part of the user's own."""
+"""The kinds of each section of a recipe: classes of those that ship, and a class derived for a part of one's own."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Section(Mapping[str, type[P]]):
 
     def section_keys(self) -> set[str]:
         """The keys of all kinds that ship."""
-        return {key for part in self.values() for key in part.keys()}
+        return {key for part in self.values() for key in part.key_names()}
 
 
 def own_part(base: type[P], function: Any, key: str, kind: str, given: Collection[str] = ()) -> type[P]:
@@ -187,10 +187,7 @@ def _named(section: dict[str, Any], key: str) -> Iterator[tuple[str, str]]:
     """The names that choose a part, with their keys."""
     for name, value in section.items():
         place = f"{key}.{name}" if key else name
-        if place == "task.metrics":
-            for metric in stated_metrics({"metrics": value}):
-                yield place, metric.kind
-        elif place == "data.augment":
+        if place in ("task.metrics", "data.augment"):
             for one in value:
                 yield place, one["kind"] if isinstance(one, dict) else one
         elif isinstance(value, dict):

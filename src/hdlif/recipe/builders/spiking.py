@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hdlif.recipe.builders.installed import imported, is_own, own_or_one_of
 from hdlif.errors import CheckpointError, ConversionError, RecipeError, brief, did_you_mean, first_line
+from hdlif.recipe.builders.installed import imported, is_own, own_or_one_of
 
 if TYPE_CHECKING:
     from torch import nn

@@ -63,7 +63,7 @@ class Classify(_Ours):
     MAKES = At("hdlif.tasks:Classify")
     HAS_CLASSES = True
     kind: Literal["classify"] = "classify"
-    combine: Literal["mean", "last"] = Field("mean", description="The answer is the mean output over time, or the last.")
+    combine: Literal["mean", "last"] = Field("mean", description="The answer is the mean output, or the last.")
     learn_from: LearnFrom | None = Field(None, description=_LEARN_FROM)
     class_weights: Literal["balanced"] | list[float] | None = Field(None, description=_WEIGHTS)
 
@@ -99,7 +99,7 @@ class Multilabel(_Ours):
 
     MAKES = At("hdlif.tasks:Multilabel")
     kind: Literal["multilabel"] = "multilabel"
-    combine: Literal["mean", "last"] = Field("mean", description="The answer is the mean output over time, or the last.")
+    combine: Literal["mean", "last"] = Field("mean", description="The answer is the mean output, or the last.")
     threshold: float = Field(0.5, description="Probability from which a label is predicted.")
     learn_from: LearnFrom | None = Field(None, description=_LEARN_FROM)
 

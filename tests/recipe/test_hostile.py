@@ -1,0 +1,351 @@
+"""Whatever a recipe holds, the outcome is a recipe, or a `RecipeError` of one printable line; and it comes soon."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from hdlif.errors import RecipeError
+from hdlif.recipe import Component, Recipe, TrainingConfig, builders, load_recipe
+from hdlif.recipe.plain_yaml import MOST_BYTES, MOST_DEPTH, parse_yaml
+from hostile import NAMES, NO_FILES, VALUES, YAML, one_printable_line, within
+
+ARGUMENTS = {
+    "model": ("blocks", "width", "stem", "hidden", "grid", "plan", "final_size", "conv"),
+    "norm": ("per_step", "momentum", "eps"),
+    "attention": ("form", "per_step", "kernel_size", "bias"),
+    "neuron": (
+        *("leak", "threshold", "learned", "granularity", "per_step", "threshold_form", "surrogate", "reset"),
+        *("linear_leak", "threshold_low", "parallel", "mem_bn", "path", "taps", "time_constants", "recurrent"),
+    ),
+    "weights": ("bits", "keep_float", "quantise"),
+    "spikes": ("bits", "step", "offset", "learned", "gradient"),
+    "rule": ("reduce", "update", "leak", "mse_share", "k", "draw", "complete", "chunk"),
+    "task": ("combine", "delay", "loss", "threshold"),
+    "activity": ("weight", "target", "per_layer", "sops"),
+    "training.optimizer": ("beta1", "beta2", "eps", "lr", "momentum"),
+    "training.schedule": ("at", "factor"),
+    "teacher": ("name", "checkpoint", "temperature", "weight", "mean", "std", "size"),
+}
+KINDS = {
+    "model": builders.MODELS,
+    "norm": builders.NORMS,
+    "attention": builders.ATTENTIONS,
+    "neuron": builders.NEURONS,
+    "weights": builders.WEIGHTS,
+    "spikes": builders.SPIKES,
+    "rule": builders.RULES,
+    "task": builders.TASKS,
+    "activity": builders.PENALTIES,
+    "training.optimizer": builders.OPTIMIZERS,
+    "training.schedule": builders.SCHEDULES,
+    "teacher": builders.TEACHERS,
+}
+
+
+def fields(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
+    """Every key of the schema, and of each component its arguments."""
+    for name, field in section.model_fields.items():
+        yield prefix + name
+        for found in (field.annotation, *get_args(field.annotation)):
+            if isinstance(found, type) and issubclass(found, BaseModel):
+                yield from fields(found, f"{prefix}{name}.")
+                if found is Component:
+                    yield from (
+                        f"{prefix}{name}.{argument}" for argument in (*ARGUMENTS[prefix + name], "\x1b", "a\\b")
+                    )
+
+
+FIELDS = list(fields())
+
+
+def outcome(*overrides: str) -> Recipe | None:
+    """The recipe, checked; None where it is refused as it should be."""
+    try:
+        with within(30):
+            recipe = load_recipe("digits_hdlif", overrides)
+            builders.check(recipe)
+    except RecipeError as error:
+        one_printable_line(error)
+        return None
+    return recipe
+
+
+def test_every_section_has_its_arguments_here() -> None:
+    schemas = {"": Recipe, "training.": TrainingConfig}
+    sections = {
+        prefix + name
+        for prefix, schema in schemas.items()
+        for name, field in schema.model_fields.items()
+        if Component in (field.annotation, *get_args(field.annotation))
+    }
+    assert sections == ARGUMENTS.keys() == KINDS.keys()
+
+
+@pytest.mark.parametrize("text", YAML, ids=lambda text: repr(text[:20]))
+def test_hostile_yaml_is_a_tree_or_refused_in_one_line(text: str) -> None:
+    try:
+        with within(10):
+            tree = parse_yaml(text, source="x")
+    except RecipeError as error:
+        one_printable_line(error)
+    else:
+        json.dumps(tree).encode()
+
+
+@given(path=st.sampled_from(FIELDS), text=st.sampled_from(YAML))
+def test_every_field_takes_or_refuses_hostile_yaml(path: str, text: str) -> None:
+    outcome(f"{path}={text}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", FIELDS)
+def test_every_field_takes_or_refuses_each_hostile_yaml(path: str) -> None:
+    for text in YAML:
+        outcome(f"{path}={text}")
+
+
+def with_value(path: str, value: object) -> dict[str, Any]:
+    tree: dict[str, Any] = load_recipe("digits_hdlif").model_dump(mode="json")
+    *sections, key = path.split(".")
+    place = tree
+    for section in sections:
+        place = place.setdefault(section, {})
+    place[key] = value
+    return tree
+
+
+def checked(tree: Mapping[Any, Any]) -> None:
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError:
+        return
+    try:
+        with within(30):
+            builders.check(recipe)
+    except RecipeError as error:
+        one_printable_line(error)
+    # What was taken can be kept: as text that JSON and UTF-8 have.
+    json.dumps(recipe.model_dump(mode="json"), allow_nan=False).encode()
+
+
+@given(
+    path=st.sampled_from(FIELDS),
+    value=st.sampled_from(VALUES)
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=5,
+    ),
+)
+def test_every_field_takes_or_refuses_values_of_python(path: str, value: object) -> None:
+    if path.split(".")[0] in Recipe.model_fields:
+        checked(with_value(path, value))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", FIELDS)
+def test_every_field_takes_or_refuses_each_value_of_python(path: str) -> None:
+    for value in VALUES:
+        checked(with_value(path, value))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("section", "kind"), [(section, kind) for section, table in KINDS.items() for kind in table])
+def test_every_argument_of_every_kind_takes_or_refuses_hostile_values(section: str, kind: str) -> None:
+    hostile = ["-1", "0", "1e308", "-1e308", "1000000000", "9223372036854775807", "[]", "[1000000000]", "{}", '"a\\0"']
+    given = {"model": ", width: 4", "activity": ", weight: 1.0, target: 0.1"}.get(section, "")
+    for argument in ARGUMENTS[section]:
+        for text in hostile:
+            outcome(f"{section}={{kind: {kind}, {argument}: {text}}}", "data.train=256")
+            if f"{argument}:" not in given:
+                outcome(f"{section}={{kind: {kind}{given}, {argument}: {text}}}")
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_a_name_that_is_no_single_folder_is_refused_wherever_it_stands(name: str, tmp_path: Path) -> None:
+    written = json.dumps(name)
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"base: digits_hdlif\nname: {written}\n")
+    tree = load_recipe("digits_hdlif").model_dump(mode="json")
+    for load in (
+        lambda: load_recipe(path),
+        lambda: load_recipe("digits_hdlif", [f"name={written}"]),
+        lambda: load_recipe(path, ["seed=1"]),
+    ):
+        with pytest.raises(RecipeError) as refused:
+            load()
+        one_printable_line(refused.value)
+    with pytest.raises(ValidationError):
+        Recipe.model_validate(tree | {"name": name})
+
+
+@pytest.mark.parametrize("name", ["mine", "mine.v2", "-x", "a b", ".hidden", "ünïcode", "x" * 200])
+def test_a_name_that_is_one_folder_is_taken(name: str) -> None:
+    assert load_recipe("digits_hdlif", [f"name={json.dumps(name)}"]).name == name
+
+
+@given(name=st.text() | st.text("./\\\0ab\n", max_size=6))
+@example(name="..")
+def test_a_name_that_is_taken_stays_in_its_folder(name: str) -> None:
+    tree = load_recipe("digits_hdlif").model_dump(mode="json")
+    try:
+        recipe = Recipe.model_validate(tree | {"name": name})
+    except ValidationError:
+        return
+    path = Path("runs") / recipe.name
+    assert path.parts == ("runs", name)
+    assert path.resolve().parent == Path("runs").resolve()
+    assert name.isprintable()
+
+
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+def test_what_is_no_text_file_is_refused_soon(make: Any, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    make(path)
+    for target in (path, str(path)):
+        with pytest.raises(RecipeError) as refused, within(5):
+            load_recipe(target)
+        one_printable_line(refused.value)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800", "x" * 300, "\x1b[31m.yaml", "a\nb"])
+def test_a_path_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(name)
+    one_printable_line(refused.value)
+
+
+def test_stated_limits_of_text_and_depth(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: digits_hdlif\n#" + "x" * (MOST_BYTES - 20))
+    assert load_recipe(path).name == "mine"
+    path.write_text("base: digits_hdlif\n#" + "x" * MOST_BYTES)
+    with pytest.raises(RecipeError, match=rf"cannot be read \(larger than {MOST_BYTES:,} bytes\)"):
+        load_recipe(path)
+    assert parse_yaml("[" * MOST_DEPTH + "1" + "]" * MOST_DEPTH, source="x")
+    with pytest.raises(RecipeError, match=f"more than {MOST_DEPTH} levels"):
+        parse_yaml("[" * (MOST_DEPTH + 1) + "1" + "]" * (MOST_DEPTH + 1), source="x")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["time_steps=1000000000"], "time_steps = 1000000000 is refused; it should be less than or equal to 32767"),
+        (["model.blocks=[1000000]"], r"model: 1,000,000 blocks or layers in 1 stages are refused; at most 1,000"),
+        (["model.blocks=[" + "1," * 40 + "]"], "40 blocks or layers in 40 stages are refused; .* in 16 stages"),
+        (["model.width=1000000"], "model: the network has .* parameters, and at most 1,073,741,824 are accepted"),
+        (["model={kind: vgg_snn, plan: [" + "4," * 1001 + "]}"], "1,001 blocks or layers"),
+        (["model={kind: resnet19, hidden: 1000000000}"], "parameters, and at most"),
+        (["attention={kind: seca, kernel_size: 4000000001}"], "parameters, and at most"),
+        (["data.batch_size=2000000000"], "data.batch_size = 2000000000; the network has .* neurons for an image"),
+        (["data.size=8192", "data.batch_size=100000"], "neurons for an image, and a batch may have 68,719,476,736"),
+        (["data.size=100000"], "data.size = 100000 is refused; it should be less than or equal to 8192"),
+        (["training.epochs=1000000000"], "training.epochs = 1000000000 is refused"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_before_it_is_built(overrides: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message), within(20):
+        builders.check(load_recipe("digits_hdlif", overrides))
+
+
+SECRET = "hunter2-secret"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"{SECRET}\n",
+        f"- {SECRET}\n",
+        f"{SECRET}: 1\n",
+        f"{SECRET}: 1\n{SECRET}: 2\n",
+        f"a: !{SECRET} 1\n",
+        f"model: {SECRET}\n",
+        f"seed: {SECRET}\n",
+        f"base: {SECRET}\n",
+        f"training: {{epochs: 1, {SECRET}: 2}}\n",
+        f"training: {{epochs: {SECRET}}}\n",
+        f"a: [{SECRET}\n",
+        f"{SECRET}\x07\n",
+        f"a: *{SECRET}\n",
+        f"name: a/{SECRET}\nseed: 1\n",
+    ],
+)
+def test_an_error_says_nothing_of_what_a_base_holds(content: str, tmp_path: Path) -> None:
+    (tmp_path / "victim.yaml").write_text(content)
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("base: victim.yaml\ntime_steps: 4\n")
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(mine)
+    assert SECRET not in one_printable_line(refused.value)
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(mine, ["training.momentum=0.5"])
+    assert SECRET not in one_printable_line(refused.value)
+
+
+@pytest.mark.parametrize("stated", ["../victim.yaml", "{folder}/victim.yaml", "link.yaml", "below/../../victim.yaml"])
+def test_a_base_outside_of_the_recipe_s_folder_is_refused_whether_or_not_it_is_there(
+    stated: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    (folder / "below").mkdir(parents=True)
+    (folder / "link.yaml").symlink_to(tmp_path / "victim.yaml")
+    (folder / "mine.yaml").write_text(f"base: {stated.format(folder=tmp_path)}\n")
+    said = []
+    for there in (False, True):
+        if there:
+            (tmp_path / "victim.yaml").write_text(f"{SECRET}: 1\n")
+        with pytest.raises(RecipeError, match="give a shipped recipe, or a file at or below the folder") as refused:
+            load_recipe(folder / "mine.yaml")
+        said.append(one_printable_line(refused.value))
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("stated", ["below/base.yaml", "./below/base.yaml", "below/../below/base.yaml", "link.yaml"])
+def test_a_base_below_the_recipe_s_folder_is_taken(
+    stated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below/base.yaml").write_text(Path(str(shipped("digits_hdlif"))).read_text())
+    (tmp_path / "link.yaml").symlink_to("below/base.yaml")
+    (tmp_path / "mine.yaml").write_text(f"base: {stated}\nseed: 9\n")
+    monkeypatch.chdir(tmp_path)
+    for target in (tmp_path / "mine.yaml", "mine.yaml", "./mine.yaml"):
+        assert load_recipe(target).seed == 9
+
+
+def shipped(name: str) -> Path:
+    return Path(builders.__file__).parents[1] / "recipes" / f"{name}.yaml"
+
+
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+def test_a_base_that_is_no_text_file_is_refused_soon(make: Any, tmp_path: Path) -> None:
+    make(tmp_path / "base.yaml")
+    (tmp_path / "mine.yaml").write_text("base: base.yaml\n")
+    with pytest.raises(RecipeError) as refused, within(5):
+        load_recipe(tmp_path / "mine.yaml")
+    one_printable_line(refused.value)
+
+
+@pytest.mark.parametrize("stated", ["a\\0b", "\\ud800", "x" * 5000, ".", "..", "/", "~", "/dev/zero"])
+def test_a_base_that_is_no_path_is_refused(stated: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(f'base: "{stated}"\n')
+    with pytest.raises(RecipeError) as refused, within(5):
+        load_recipe(tmp_path / "mine.yaml")
+    one_printable_line(refused.value)
+
+
+@given(st.text(max_size=40) | st.text("a.=[]{}:\"\\ \n\0-?&*!|>'%@`#,0", max_size=30))
+@example(".".join("a" * 2000) + "=1")
+@example("base=../x.yaml")
+@example("model.width=" + "1" * 70000)
+@example("\ud800=1")
+@example("neuron.kind=\x1b[31m")
+@example("x" * 100_000)
+def test_any_assignment_gives_a_recipe_or_one_line(override: str) -> None:
+    outcome(override)

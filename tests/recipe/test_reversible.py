@@ -1,0 +1,104 @@
+"""Reversible networks from a recipe: what they go with, two steps of training, and the same network deployed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from hdlif.artefact.io import load
+from hdlif.commands.export import export
+from hdlif.errors import RecipeError
+from hdlif.models import Network, ReversibleSequential
+from hdlif.recipe import Recipe, builders, load_recipe
+from hdlif.runtime import Session, reference
+from hdlif.training import Updater, sgd
+from hdlif.training.checkpoint import save_model
+from small_recipes import neurons
+
+MODEL = "model={kind: reversible_resnet, width: 8, blocks: [2, 2]}"
+
+
+def recipe(*overrides: str) -> Recipe:
+    chosen = load_recipe("digits_hdlif", [MODEL, "data.batch_size=16", "time_steps=3", *overrides])
+    builders.check(chosen)
+    return chosen
+
+
+def trained(chosen: Recipe) -> Network:
+    """After two updates, with the statistics of the batches."""
+    torch.manual_seed(0)
+    network = builders.build_model(chosen).train()
+    rule = builders.build_rule(chosen)
+    optimizer = sgd(network, learning_rate=0.05, momentum=0.9, weight_decay=0.0)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    update = Updater(fabric, network, optimizer, rule, penalty=builders.build_penalty(chosen))
+    train = builders.build_data(chosen).train
+    before = [parameter.clone() for parameter in network.parameters()]
+    for step in range(2):
+        x, target = train.sequence(torch.arange(16 * step, 16 * step + 16))
+        loss = update(x, target, rule.schedule(chosen.time_steps, torch.Generator().manual_seed(step)))
+        assert np.isfinite(loss)
+    assert not any(torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True) if old.ndim > 1)
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["neuron={kind: lif}", "rule={kind: stbp}"],
+        ["neuron={kind: glif}", "rule={kind: sltt}", "weights={kind: binary}"],
+        ["neuron={kind: graded_lif}", "rule={kind: ottt}", "weights={kind: integer, bits: 4}"],
+        ["neuron={kind: hdlif, parallel: alternate}", "weights={kind: ternary}", "spikes={kind: quantised}"],
+        ["neuron={kind: hdlif, mem_bn: true}", "rule={kind: ndot}", "activity={kind: density, target: 0.1}"],
+        ["neuron={kind: parallel_hdlif}", "rule={kind: stbp}", "activity={kind: sops, sops: 1.0e4}"],
+    ],
+    ids=lambda overrides: overrides[0],
+)
+def test_two_updates_then_the_runtime_agrees_with_torch(overrides: list[str], tmp_path: Path) -> None:
+    chosen = recipe(*overrides)
+    network = trained(chosen)
+    save_model(tmp_path / "model.safetensors", network, {"recipe": chosen.model_dump(mode="json")})
+    export(tmp_path, out=tmp_path / "net.hdlif.safetensors")
+    graph = load(tmp_path / "net.hdlif.safetensors")
+    assert sum(node.op == "slice" for node in graph.nodes) == 4
+    assert sum(node.op == "concat" for node in graph.nodes) == 2
+    x, _ = builders.build_data(chosen).test.sequence(torch.arange(40))
+    with torch.no_grad():
+        expected = network(x, steps=range(3))[0].numpy()
+    logits = Session(graph).run(x.numpy(), 3)
+    np.testing.assert_array_equal(logits[:, :4], reference.run(graph, x[:, :4].numpy(), 3))
+    # a code next to a boundary may fall on its other side
+    close = np.abs(logits - expected).max(axis=(0, 2)) < 2e-4
+    assert close.mean() >= 0.8
+    assert (logits.mean(0).argmax(1) == expected.mean(0).argmax(1)).mean() >= 0.95
+
+
+def test_first_block_of_a_later_stage_is_an_ordinary_one() -> None:
+    network = builders.build_model(recipe())
+    chains = [module for module in network.modules() if isinstance(module, ReversibleSequential)]
+    assert [len(chain) for chain in chains] == [2, 1]
+    assert len(neurons(network)) == 8
+
+
+@pytest.mark.parametrize("grid", ["0.00006103515625", "null"])
+def test_grid_is_a_key_of_the_model(grid: str) -> None:
+    network = builders.build_model(recipe(f"model.grid={grid}"))
+    (chain, _) = (module for module in network.modules() if isinstance(module, ReversibleSequential))
+    assert getattr(chain[0].grid, "step", None) == (None if grid == "null" else 2**-14)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.grid=0.1", r"model: grid = 0\.1; it must be a power of two"),
+        ("model.grid=0.125", r"model\.grid = 0\.125; .* at most 0\.0001220703125"),
+        ("model.width=7", "model: channels = 7; a reversible block splits them in halves, so they must be even"),
+        ("attention={kind: seca}", 'attention.kind = "seca" does not go with model.kind = "reversible_resnet"'),
+        ("model.block=x", "model.block is unknown"),
+    ],
+)
+def test_what_a_reversible_network_is_not_is_refused(override: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        recipe(override)
