@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 
 from hdlif.errors import RecipeError, cut, did_you_mean
 from hdlif.recipe.config import DataConfig, Recipe
-from hdlif.recipe.faults import explain, no_section, worst
+from hdlif.recipe.faults import explain_recipe, no_section, worst
 from hdlif.recipe.plain_yaml import MOST_BYTES, MOST_DEPTH, Dumper, parse_yaml, shown, text_of
 
 
@@ -71,8 +71,8 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     if base is not None and not base.ships:
         _blame_base(name_or_path, base, own, overrides, errors)
     # Of what a base's file holds nothing is said.
-    said = f"{name_or_path}: {explain(errors, tree if base is None or base.ships else own)}"
-    raise RecipeError(said, no_section=no_section(worst(errors)))
+    said = f"{name_or_path}: {explain_recipe(errors, tree if base is None or base.ships else own)}"
+    raise RecipeError(said, no_section=no_section(errors, tree))
 
 
 def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
@@ -87,7 +87,7 @@ def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
         errors = error.errors()
     for one in errors:
         one["loc"] = ("data", *one["loc"])
-    raise RecipeError(f"{name}: {explain(errors, {'data': keys})}")
+    raise RecipeError(f"{name}: {explain_recipe(errors, {'data': keys})}")
 
 
 @dataclass(frozen=True)

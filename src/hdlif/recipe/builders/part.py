@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self, get_args
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
-from hdlif.errors import HdlifError, RecipeError, brief, cut, did_you_mean, first_line
+from hdlif.errors import HdlifError, RecipeError, first_line
+from hdlif.recipe.faults import explain, worst
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,23 @@ class Keys(BaseModel):
         try:
             part = cls.model_validate(dict(tree))
         except ValidationError as error:
-            raise RecipeError(_explained(cls, section, tree, error.errors(), others)) from None
+            errors = error.errors()
+            said = explain(cls, tree, errors, section, lambda model: model.key_names())
+            raise RecipeError(said + cls._of_another_kind(section, tree, errors, others)) from None
         part._section = section
         return part
+
+    @classmethod
+    def _of_another_kind(
+        cls, section: str, tree: Mapping[str, Any], errors: list[ErrorDetails], others: Callable[[], set[str]]
+    ) -> str:
+        """Return how to leave out a key that a change of kind has left; "" if it is none such."""
+        first = worst(errors)
+        if first["type"] != "extra_forbidden" or len(first["loc"]) > 1 or first["loc"][0] not in others():
+            return ""
+        required = any(field.is_required() for name, field in cls.model_fields.items() if name != "kind")
+        whole = f'--set "{section}={{kind: {tree.get("kind")}{", ..." if required else ""}}}"'
+        return f"; to leave out what is of another kind, set the section as a whole: {whole}"
 
 
 class Part(Keys):
@@ -137,74 +152,3 @@ _NAMES_SCHEMA = {
 }
 Names = Annotated[list[str], BeforeValidator(_as_list), WithJsonSchema(_NAMES_SCHEMA)]
 """A list of names; a plain name stands for a list of one."""
-
-
-def _explained(
-    part: type[Keys],
-    section: str,
-    tree: Mapping[str, Any],
-    errors: list[ErrorDetails],
-    others: Callable[[], set[str]],
-) -> str:
-    """Explain the worst error in one line; an unknown key comes first, for it is often why another is missing."""
-    worst = min(errors, key=lambda error: (error["type"] != "extra_forbidden", error["type"] != "missing"))
-    path, value = _path(worst, tree)
-    name, key = path[-1] if path else "", ".".join([section, *(cut(str(one)) for one in path)])
-    model = _model_at(part, path[:-1])
-    match worst["type"]:
-        case "extra_forbidden":
-            accepted = model.key_names()
-            mend = did_you_mean(str(name), accepted) if accepted else "it takes no arguments"
-            if model is part and name in others():
-                required = any(field.is_required() for key, field in model.model_fields.items() if key != "kind")
-                whole = f'--set "{section}={{kind: {tree.get("kind")}{", ..." if required else ""}}}"'
-                mend += f"; to leave out what is of another kind, set the section as a whole: {whole}"
-            return f"{key} is unknown; {mend}"
-        case "missing":
-            return f"{key} is missing; give it a value"
-        case "literal_error" if isinstance(value, str):
-            expected = sorted(one for one in _words(worst) if one)
-            if expected and len([one for one in errors if _path(one, tree)[0][:1] == path[:1]]) == 1:
-                return f'{key} = "{cut(value)}" is unknown; {did_you_mean(value, expected)}'
-    wanted = dict.fromkeys(_wanted(one, tree) for one in errors if _path(one, tree)[0][:1] == path[:1])
-    top = f"{section}.{cut(str(path[0]))}" if path else section
-    seen = tree.get(path[0]) if path and isinstance(path[0], str) else tree
-    return f"{top} = {brief(seen)} is refused; {', or '.join(wanted)}"
-
-
-def _path(error: ErrorDetails, tree: Any) -> tuple[list[str | int], Any]:
-    """Return the keys that lead to the value at fault, without pydantic's names of union branches, and the value."""
-    path: list[str | int] = []
-    *outer, last = error["loc"] or ("",)
-    for part in outer:
-        if (isinstance(tree, Mapping) and part in tree) or (isinstance(tree, list) and isinstance(part, int)):
-            path.append(part)
-            tree = tree[part]
-    is_key = isinstance(tree, Mapping) and (last in tree or error["type"] == "missing")
-    if is_key or (isinstance(tree, list) and isinstance(last, int)):
-        path.append(last)
-    return path, error["input"]
-
-
-def _words(error: ErrorDetails) -> list[str]:
-    """Return the words of a closed set: pydantic writes them as 'a', 'b' or 'c'."""
-    return [word.strip("'") for word in str(error["ctx"]["expected"]).replace(" or ", ", ").split(", ")]
-
-
-def _wanted(error: ErrorDetails, tree: Mapping[str, Any]) -> str:
-    """Say what should stand there."""
-    message = error["msg"].removeprefix("Value error, ")
-    said = "should be a list" if "Sequence" in message else message.removeprefix("Input ")
-    items = [part + 1 for part in _path(error, tree)[0] if isinstance(part, int)]
-    if not said.startswith("should "):
-        return said
-    return f"item {items[-1]} of it {said}" if items else f"it {said}"
-
-
-def _model_at(part: type[Keys], path: Sequence[str | int]) -> type[Keys]:
-    """Return the class of a nested section."""
-    for key in path:
-        field = part.model_fields.get(str(key))
-        inside = [one for one in (get_args(field.annotation) if field else ()) if isinstance(one, type)]
-        part = next((one for one in inside if issubclass(one, Keys)), part)
-    return part
