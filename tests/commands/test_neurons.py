@@ -98,7 +98,7 @@ def test_keys_of_the_section_shape_what_is_shown() -> None:
 @pytest.mark.parametrize(
     ("kind", "key", "words"),
     [
-        ("hdlif", "lek=3", "neuron.lek is unknown; choose one of granularity, leak"),
+        ("hdlif", "lek=3", "neuron.lek = .* is unknown; choose one of granularity, leak"),
         ("hdlif", "leak=3", "neuron: leak = 3.0; a learned one must lie"),
         ("hdlif", "leak", "--set neuron.leak: is not an assignment"),
         ("hdlif", "mem_bn=true", 'neuron "hdlif" with mem_bn=true is more than one equation; `hdlif profile`'),

@@ -201,7 +201,7 @@ def test_resume_is_exact_and_refused_where_a_sample_changed(tmp_path: Path) -> N
         ("data.frames=rows", "data.frames = 'rows' is not of series"),
         ("data.size=8", "data.size = 8 is not of series"),
         ("data.mixup={}", "data.mixup = .* is not of series"),
-        ("data.fit=crop", "data.fit is unknown; choose one of .*label.*window"),
+        ("data.fit=crop", "data.fit = .* is unknown; choose one of .*label.*window"),
         ("data.window=0", "window = 0 is refused"),
         ("data.window=x", "data.window = 'x' is refused"),
     ],

@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_refused_before_training(photos: Path, tmp_path: Pa
             'task.kind = "classify" learns one class of a sample, and data.kind = "folder"',
         ),
         (["task.kind=regress"], 'learns values of a sample, and data.kind = "folder" gives one class of a sample'),
-        (["data.each_step=true"], "data.each_step is unknown; choose one of .*targets"),
+        (["data.each_step=true"], "data.each_step = .* is unknown; choose one of .*targets"),
         (["data.values=3"], "data.values = 3 is refused"),
         (["data.targets=3"], "data.targets = 3 is refused"),
     ):

@@ -14,6 +14,7 @@ from hdlif.commands.train import train
 from hdlif.errors import RecipeError
 from hdlif.nn import SpikeQuantizer
 from hdlif.recipe import builders
+from hdlif.recipe.builders.part import At
 from own_neurons import AdaptiveHDLIF, LongWay
 from small_recipes import built, neurons, recipe
 
@@ -59,12 +60,12 @@ def test_a_recipe_sets_the_constants_that_shape_an_equation() -> None:
         ('kind: "own_neurons:math"', "it must be a class derived from hdlif.nn.EquationNeuron"),
         ('kind: "torch.nn:Linear"', "it must be a class derived from hdlif.nn.EquationNeuron"),
         ('kind: "hdlif.nn:EquationNeuron"', "has no step"),
-        (f"{ADAPTIVE}, lek: 0.5", r"neuron.lek is unknown; choose one of decay, granularity, leak"),
+        (f"{ADAPTIVE}, lek: 0.5", r"neuron.lek = .* is unknown; choose one of decay, granularity, leak"),
         (f"{ADAPTIVE}, leak: high", "neuron.leak = 'high' is refused"),
         (f"{ADAPTIVE}, leak: [0.5, 0.6]", r"neuron.leak = \[0.5, 0.6\] is refused; it should be a valid number"),
         (f"{ADAPTIVE}, leak: 1.5", r"neuron: leak = 1.5; a learned one must lie in \(0.0, 1.0\)"),
         ('kind: "own_neurons:Delayed", delay: 0.5', "neuron.delay = 0.5 is refused; it should be a valid integer"),
-        (f"{ADAPTIVE}, quantizer: 1", "neuron.quantizer is unknown"),
+        (f"{ADAPTIVE}, quantizer: 1", "neuron.quantizer = .* is unknown"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(neuron: str, words: str) -> None:
@@ -127,7 +128,7 @@ def test_what_is_shown_of_a_neuron() -> None:
 
 
 @pytest.mark.parametrize(("kind", "layer"), builders.EQUATIONS.items())
-def test_a_neuron_that_ships_and_is_an_equation_is_shown_by_its_kind(kind: str, layer: builders.places.At) -> None:
+def test_a_neuron_that_ships_and_is_an_equation_is_shown_by_its_kind(kind: str, layer: At) -> None:
     shown = show(kind)
     assert shown["kind"] == kind
     assert shown | {"kind": layer.place} == show(layer.place)

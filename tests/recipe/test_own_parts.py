@@ -106,7 +106,7 @@ def test_what_is_by_default_is_not_written_out() -> None:
     ("override", "words"),
     [
         ("training.optimizer={kind: sdg}", r'training.optimizer.kind = "sdg" is unknown; .*did you mean "sgd"'),
-        ("training.optimizer={kind: adam, beta: 0.9}", "training.optimizer.beta is unknown"),
+        ("training.optimizer={kind: adam, beta: 0.9}", "training.optimizer.beta = .* is unknown"),
         ("training.optimizer={kind: adam, beta1: 2.0}", "training.optimizer: Invalid beta parameter"),
         ("training.optimizer={kind: adam, lr: 0.1}", "training.learning_rate is a key of its own"),
         ("training.optimizer={kind: sgd, momentum: 0.1}", "training.momentum is a key of its own"),
@@ -124,7 +124,7 @@ def test_what_is_by_default_is_not_written_out() -> None:
         ("training.schedule={kind: drops, at: [2.0]}", "training.schedule: at = "),
         ('training.schedule={kind: "own_parts:wrong_schedule"}', "gives -1.0 at step 0 of 10"),
         ('rule={kind: "own_parts:Missing"}', "own_parts has no Missing"),
-        ('rule={kind: "own_parts:LastStep", wieght: 1.0}', 'rule.wieght is unknown; .*did you mean "weight"'),
+        ('rule={kind: "own_parts:LastStep", wieght: 1.0}', 'rule.wieght = .* is unknown; .*did you mean "weight"'),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(override: str, words: str) -> None:

@@ -133,7 +133,7 @@ def gelu(num_classes: int) -> nn.Module:
         ({"of": "recipe.test_spiking:nothing"}, r'nothing" gives a dict; it must give a torch.nn.Module'),
         ({"options": "{depth: 3}"}, "it fails: TypeError: .*unexpected keyword argument 'depth'"),
         ({"options": "{num_classes: 3}"}, "model.options.num_classes is not set there; it follows from the data"),
-        ({"width": "3"}, "model.width is unknown; choose one of of, options, pretrained"),
+        ({"width": "3"}, "model.width = .* is unknown; choose one of of, options, pretrained"),
         ({"of": "recipe.test_spiking:gelu"}, r"1 \(GELU\) has no spiking counterpart"),
         ({"of": "recipe.test_spiking:own"}, "the first convolution takes 2 channels in 2 groups, and the data has 1"),
     ],

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from hdlif.errors import RecipeError, brief, did_you_mean
-from hdlif.recipe.builders.part import At, Part
+from hdlif.recipe.builders.part import At, Part, field
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.config import Recipe
 
@@ -16,39 +14,31 @@ if TYPE_CHECKING:
     from hdlif.training.activity import Penalty
 
 
-class Free(Part):
+class Free(Part, kind="free"):
     """Spikes cost nothing."""
 
-    kind: Literal["free"] = "free"
 
-
-class Surplus(Part):
+class Surplus(Part, kind="surplus", makes=At("hdlif.training.activity:Surplus")):
     """Reduce all spikes alike."""
 
-    MAKES = At("hdlif.training.activity:Surplus")
-    kind: Literal["surplus"] = "surplus"
-    weight: float = Field(gt=0, description="Weight of the penalty in the loss.")
+    weight: float = field(..., "Weight of the penalty in the loss.", gt=0)
 
 
-class Density(Part):
+class Density(Part, kind="density", makes=At("hdlif.training.activity:Density")):
     """Reduce the fraction of spikes that are not zero to a target."""
 
-    MAKES = At("hdlif.training.activity:Density")
-    kind: Literal["density"] = "density"
-    target: float = Field(ge=0, lt=1, description="Fraction of spikes that may be other than zero.")
-    weight: float = Field(1.0, gt=0, description="Weight of the penalty in the loss.")
-    per_layer: bool = Field(True, description="Each layer has the target; false gives it to the network as a whole.")
+    target: float = field(..., "Fraction of spikes that may be other than zero.", ge=0, lt=1)
+    weight: float = field(1.0, "Weight of the penalty in the loss.", gt=0)
+    per_layer: bool = field(True, "Each layer has the target; false gives it to the network as a whole.")
 
 
-class Sops(Part):
+class Sops(Part, kind="sops", makes=At("hdlif.training.activity:Budget")):
     """Reduce synaptic operations to a budget."""
 
-    MAKES = At("hdlif.training.activity:Budget")
-    kind: Literal["sops"] = "sops"
-    sops: float | dict[str, float] = Field(
-        description="Budget per sample over all steps: of the network, or of layers by name."
+    sops: float | dict[str, float] = field(
+        ..., "Budget per sample over all steps: of the network, or of layers by name."
     )
-    weight: float = Field(1.0, gt=0, description="Weight of the penalty in the loss.")
+    weight: float = field(1.0, "Weight of the penalty in the loss.", gt=0)
 
 
 PENALTIES = Section[Part]("activity", Free, Surplus, Density, Sops, own=Part, given=("time_steps",))

@@ -5,10 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
-
 from hdlif.errors import RecipeError
-from hdlif.recipe.builders.part import At, Part
+from hdlif.recipe.builders.part import At, Part, field
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.config import Recipe
 
@@ -33,34 +31,27 @@ def _eca() -> AttentionFactory:
     return eca
 
 
-class NoAttention(Part):
+class NoAttention(Part, kind="none"):
     """No attention."""
-
-    kind: Literal["none"] = "none"
 
 
 class Attention(Part):
     """An attention, with the form of residual blocks that hold it."""
 
     BESIDE = frozenset({"form"})
-    form: Literal["I", "II"] = Field("I", description="Place of the attention in residual blocks.")
+    form: Literal["I", "II"] = field("I", "Place of the attention in residual blocks.")
 
 
-class SECA(Attention):
+class SECA(Attention, kind="seca", makes=_seca):
     """Spiking efficient channel attention."""
 
-    MAKES = staticmethod(_seca)
-    kind: Literal["seca"] = "seca"
-    per_step: bool = Field(False, description="Learn a kernel for each time step.")
-    kernel_size: int = Field(5, ge=1, description="Channels that a gate reads, odd.")
-    bias: bool = Field(True, description="Give the gate a bias.")
+    per_step: bool = field(False, "Learn a kernel for each time step.")
+    kernel_size: int = field(5, "Channels that a gate reads, odd.", ge=1)
+    bias: bool = field(True, "Give the gate a bias.")
 
 
-class ECA(Attention):
+class ECA(Attention, kind="eca", makes=_eca):
     """Efficient channel attention as published."""
-
-    MAKES = staticmethod(_eca)
-    kind: Literal["eca"] = "eca"
 
 
 ATTENTIONS = Section[Part]("attention", NoAttention, SECA, ECA, own=Attention, given=("time_steps",))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hdlif.errors import DataError, RecipeError
-from hdlif.recipe.builders.part import At, Part
+from hdlif.recipe.builders.part import At, Part, field
 from hdlif.recipe.builders.registry import Section, own_part
 from hdlif.recipe.config import Component, DataConfig
 
@@ -31,89 +29,69 @@ class Augment(Part):
     samples: ClassVar[tuple[str, ...] | None] = _MAPS
 
 
-class AutoAugmentCIFAR10(Augment):
+class AutoAugmentCIFAR10(Augment, kind="autoaugment_cifar10"):
     """AutoAugment's policy for CIFAR-10."""
 
     samples = ("image",)
-    kind: Literal["autoaugment_cifar10"] = "autoaugment_cifar10"
 
 
-class AutoAugmentImageNet(Augment):
+class AutoAugmentImageNet(Augment, kind="autoaugment_imagenet"):
     """AutoAugment's policy for ImageNet."""
 
     samples = ("image",)
-    kind: Literal["autoaugment_imagenet"] = "autoaugment_imagenet"
 
 
-class Crop(Augment):
+class Crop(Augment, kind="crop"):
     """A random crop of the padded image."""
 
-    kind: Literal["crop"] = "crop"
 
-
-class Cutout12(Augment):
+class Cutout12(Augment, kind="cutout_12"):
     """Blank a random square of side 12."""
 
-    kind: Literal["cutout_12"] = "cutout_12"
 
-
-class Cutout16(Augment):
+class Cutout16(Augment, kind="cutout_16"):
     """Blank a random square of side 16."""
 
-    kind: Literal["cutout_16"] = "cutout_16"
 
-
-class EventPolicy(Augment):
+class EventPolicy(Augment, kind="event_policy"):
     """A random change of event-camera recordings."""
 
     samples = ("events",)
-    kind: Literal["event_policy"] = "event_policy"
 
 
-class Flip(Augment):
+class Flip(Augment, kind="flip"):
     """Mirror left and right at random."""
 
-    kind: Literal["flip"] = "flip"
 
-
-class Jitter(Augment):
+class Jitter(Augment, kind="jitter", makes=At("hdlif.data.augment:jitter")):
     """Add normal noise to each value of a time series."""
 
-    MAKES = At("hdlif.data.augment:jitter")
     samples = ("series",)
-    kind: Literal["jitter"] = "jitter"
-    deviation: float = Field(0.05, description="Standard deviation of the change.")
+    deviation: float = field(0.05, "Standard deviation of the change.")
 
 
-class RandomResizedCrop(Augment):
+class RandomResizedCrop(Augment, kind="random_resized_crop"):
     """Resize a random part to the whole."""
 
     samples = ("image",)
-    kind: Literal["random_resized_crop"] = "random_resized_crop"
 
 
-class Rotate(Augment):
+class Rotate(Augment, kind="rotate", makes=At("hdlif.data.augment:rotate")):
     """Turn the sensors at random, channels in threes."""
 
-    MAKES = At("hdlif.data.augment:rotate")
     samples = ("series",)
-    kind: Literal["rotate"] = "rotate"
-    deviation: float = Field(0.1, description="Standard deviation of the change.")
+    deviation: float = field(0.1, "Standard deviation of the change.")
 
 
-class Scale(Augment):
+class Scale(Augment, kind="scale", makes=At("hdlif.data.augment:scale")):
     """Multiply each channel of a time series by a random factor about 1."""
 
-    MAKES = At("hdlif.data.augment:scale")
     samples = ("series",)
-    kind: Literal["scale"] = "scale"
-    deviation: float = Field(0.1, description="Standard deviation of the change.")
+    deviation: float = field(0.1, "Standard deviation of the change.")
 
 
-class Shift(Augment):
+class Shift(Augment, kind="shift"):
     """Move by random pixels."""
-
-    kind: Literal["shift"] = "shift"
 
 
 class Own(Augment):

@@ -6,14 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from hdlif import datasets, generated
 from hdlif.inputs.events import Binning
 from hdlif.ops import InputRecord
-from hdlif.recipe.builders.part import At, Part
+from hdlif.recipe.builders.part import At, Part, field
 from hdlif.recipe.config import DataConfig
 
 if TYPE_CHECKING:
@@ -34,41 +32,35 @@ class Shipped(Data):
     """A set that ships, without keys of its own."""
 
 
-class DelayedXor(Data):
+class DelayedXor(Data, kind="delayed_xor", makes=generated.DelayedXor):
     """Generated series: whether two bits that are far apart differ."""
 
-    MAKES = generated.DelayedXor
-    kind: Literal["delayed_xor"] = "delayed_xor"
-    delay: int = Field(100, description="Time steps from the first bit to the second.")
-    noise: float = Field(0.3, description="Standard deviation of the values between them.")
-    samples: int = Field(5000, description="Training series.")
-    test: int = Field(1000, description="Test series.")
-    draw: int = Field(0, description="Seed of all values; another number gives other series.")
+    delay: int = field(100, "Time steps from the first bit to the second.")
+    noise: float = field(0.3, "Standard deviation of the values between them.")
+    samples: int = field(5000, "Training series.")
+    test: int = field(1000, "Test series.")
+    draw: int = field(0, "Seed of all values; another number gives other series.")
 
 
-class Copy(Data):
+class Copy(Data, kind="copy", makes=generated.Copy):
     """Generated series: symbols that have to be repeated after a delay."""
 
-    MAKES = generated.Copy
-    kind: Literal["copy"] = "copy"
-    delay: int = Field(100, description="Time steps from the last symbol to the first one that is repeated.")
-    symbols: int = Field(10, description="Number of symbols that are shown.")
-    alphabet: int = Field(8, description="Number of different symbols.")
-    samples: int = Field(5000, description="Training series.")
-    test: int = Field(1000, description="Test series.")
-    draw: int = Field(0, description="Seed of all symbols; another number gives other series.")
+    delay: int = field(100, "Time steps from the last symbol to the first one that is repeated.")
+    symbols: int = field(10, "Number of symbols that are shown.")
+    alphabet: int = field(8, "Number of different symbols.")
+    samples: int = field(5000, "Training series.")
+    test: int = field(1000, "Test series.")
+    draw: int = field(0, "Seed of all symbols; another number gives other series.")
 
 
-class MackeyGlass(Data):
+class MackeyGlass(Data, kind="mackey_glass", makes=generated.MackeyGlass):
     """A chaotic series, whose later values are learned."""
 
-    MAKES = generated.MackeyGlass
-    kind: Literal["mackey_glass"] = "mackey_glass"
-    steps: int = Field(100, description="Time steps of a window.")
-    ahead: int = Field(6, description="Time steps from a shown value to the learned one.")
-    stride: int = Field(10, description="Time steps between the beginnings of training windows.")
-    samples: int = Field(512, description="Training windows.")
-    test: int = Field(50, description="Test windows.")
+    steps: int = field(100, "Time steps of a window.")
+    ahead: int = field(6, "Time steps from a shown value to the learned one.")
+    stride: int = field(10, "Time steps between the beginnings of training windows.")
+    samples: int = field(512, "Training windows.")
+    test: int = field(50, "Test windows.")
 
 
 GENERATED: Mapping[Any, type[Data]] = {

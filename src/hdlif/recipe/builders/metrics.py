@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
-
 from hdlif.errors import RecipeError, brief, cut, did_you_mean
-from hdlif.recipe.builders.part import At, Part
+from hdlif.recipe.builders.part import At, Part, field
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.config import Component
 
@@ -26,98 +24,68 @@ class Metric(Part):
     """A measure; its key `name` is of its figure, and is checked elsewhere."""
 
 
-class F1(Metric):
+class F1(Metric, kind="f1", makes=At(f"{_NAMED}:f1")):
     """The F1 score."""
 
-    MAKES = At(f"{_NAMED}:f1")
-    kind: Literal["f1"] = "f1"
-    average: Average = Field("macro", description=_AVERAGE)
+    average: Average = field("macro", _AVERAGE)
 
 
-class BalancedAccuracy(Metric):
+class BalancedAccuracy(Metric, kind="balanced_accuracy", makes=At(f"{_NAMED}:balanced_accuracy")):
     """The mean recall of the classes."""
 
-    MAKES = At(f"{_NAMED}:balanced_accuracy")
-    kind: Literal["balanced_accuracy"] = "balanced_accuracy"
 
-
-class TopK(Metric):
+class TopK(Metric, kind="top_k", makes=At(f"{_NAMED}:top_k")):
     """The fraction of samples whose class is among the k most probable."""
 
-    MAKES = At(f"{_NAMED}:top_k")
-    kind: Literal["top_k"] = "top_k"
-    k: int = Field(description="Number of classes, at most all.")
+    k: int = field(..., "Number of classes, at most all.")
 
 
-class AUROC(Metric):
+class AUROC(Metric, kind="auroc", makes=At(f"{_NAMED}:auroc")):
     """The area under the ROC curve."""
 
-    MAKES = At(f"{_NAMED}:auroc")
-    kind: Literal["auroc"] = "auroc"
-    average: Literal["macro", "weighted", "none"] = Field("macro", description=_AVERAGE)
-    thresholds: int | None = Field(None, description=_THRESHOLDS)
+    average: Literal["macro", "weighted", "none"] = field("macro", _AVERAGE)
+    thresholds: int | None = field(None, _THRESHOLDS)
 
 
-class CalibrationError(Metric):
+class CalibrationError(Metric, kind="calibration_error", makes=At(f"{_NAMED}:calibration_error")):
     """The calibration error of the probabilities."""
 
-    MAKES = At(f"{_NAMED}:calibration_error")
-    kind: Literal["calibration_error"] = "calibration_error"
-    n_bins: int = Field(15, description="Number of bins.")
-    norm: Literal["l1", "l2", "max"] = Field("l1", description="Norm of the errors.")
+    n_bins: int = field(15, "Number of bins.")
+    norm: Literal["l1", "l2", "max"] = field("l1", "Norm of the errors.")
 
 
-class MCC(Metric):
+class MCC(Metric, kind="mcc", makes=At(f"{_NAMED}:mcc")):
     """The correlation coefficient of Matthews."""
 
-    MAKES = At(f"{_NAMED}:mcc")
-    kind: Literal["mcc"] = "mcc"
 
-
-class LabelAUROC(Metric):
+class LabelAUROC(Metric, kind="auroc", makes=At(f"{_NAMED}:label_auroc")):
     """The area under the ROC curve of labels."""
 
-    MAKES = At(f"{_NAMED}:label_auroc")
-    kind: Literal["auroc"] = "auroc"
-    average: Average = Field("macro", description=_AVERAGE)
-    thresholds: int | None = Field(None, description=_THRESHOLDS)
+    average: Average = field("macro", _AVERAGE)
+    thresholds: int | None = field(None, _THRESHOLDS)
 
 
-class AveragePrecision(Metric):
+class AveragePrecision(Metric, kind="average_precision", makes=At(f"{_NAMED}:average_precision")):
     """The average precision of labels."""
 
-    MAKES = At(f"{_NAMED}:average_precision")
-    kind: Literal["average_precision"] = "average_precision"
-    average: Average = Field("macro", description=_AVERAGE)
-    thresholds: int | None = Field(None, description=_THRESHOLDS)
+    average: Average = field("macro", _AVERAGE)
+    thresholds: int | None = field(None, _THRESHOLDS)
 
 
-class Hamming(Metric):
+class Hamming(Metric, kind="hamming", makes=At(f"{_NAMED}:hamming")):
     """The fraction of labels that are wrong."""
 
-    MAKES = At(f"{_NAMED}:hamming")
-    kind: Literal["hamming"] = "hamming"
 
-
-class Spearman(Metric):
+class Spearman(Metric, kind="spearman", makes=At(f"{_NAMED}:spearman")):
     """The rank correlation of Spearman."""
 
-    MAKES = At(f"{_NAMED}:spearman")
-    kind: Literal["spearman"] = "spearman"
 
-
-class Pearson(Metric):
+class Pearson(Metric, kind="pearson", makes=At(f"{_NAMED}:pearson")):
     """The correlation of Pearson."""
 
-    MAKES = At(f"{_NAMED}:pearson")
-    kind: Literal["pearson"] = "pearson"
 
-
-class MAPE(Metric):
+class MAPE(Metric, kind="mape", makes=At(f"{_NAMED}:mape")):
     """The mean absolute percentage error."""
-
-    MAKES = At(f"{_NAMED}:mape")
-    kind: Literal["mape"] = "mape"
 
 
 _GIVEN = ("task", "num_classes", "num_labels", "num_outputs", "threshold", "outputs")

@@ -6,15 +6,13 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
-
 from hdlif.errors import RecipeError
 from hdlif.recipe.builders.activity import check_budgets
 from hdlif.recipe.builders.attention import attention_arguments, read_attention
 from hdlif.recipe.builders.data import data_kind, input_record
 from hdlif.recipe.builders.neuron import build_neuron, check_parallel, read_neuron
 from hdlif.recipe.builders.norm import NORMS
-from hdlif.recipe.builders.part import At, Part, takes
+from hdlif.recipe.builders.part import At, Part, field, takes
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.builders.spiking import check_of
 from hdlif.recipe.builders.weights import WEIGHTS, build_conv, place_quantizers
@@ -48,129 +46,105 @@ class _Series(Model):
     ATTENTION = "attention"
 
 
-class Dense(_Series):
+class Dense(_Series, kind="dense", makes=At("hdlif.models:dense")):
     """Fully connected layers, for time series, tables and small images."""
 
-    MAKES = At("hdlif.models:dense")
-    kind: Literal["dense"] = "dense"
-    widths: list[int] = Field([64, 64], description="Outputs of the layers.")
+    widths: list[int] = field([64, 64], "Outputs of the layers.")
 
 
-class Recurrent(_Series):
+class Recurrent(_Series, kind="recurrent", makes=At("hdlif.models:recurrent")):
     """Fully connected layers that also read what they emitted at the step before."""
 
-    MAKES = At("hdlif.models:recurrent")
-    kind: Literal["recurrent"] = "recurrent"
-    widths: list[int] = Field([64, 64], description="Outputs of the layers.")
+    widths: list[int] = field([64, 64], "Outputs of the layers.")
 
 
-class Conv1d(_Series):
+class Conv1d(_Series, kind="conv1d", makes=At("hdlif.models:conv1d")):
     """Causal convolutions over time, for time series."""
 
-    MAKES = At("hdlif.models:conv1d")
-    kind: Literal["conv1d"] = "conv1d"
-    widths: list[int] = Field([64, 64], description="Outputs of the layers.")
-    kernel: int = Field(5, description="Time steps that a layer reads.")
-    dilations: list[int] | None = Field(
-        None, description="Distance of the time steps that a layer reads, for each layer; 1 by default."
+    widths: list[int] = field([64, 64], "Outputs of the layers.")
+    kernel: int = field(5, "Time steps that a layer reads.")
+    dilations: list[int] | None = field(
+        None, "Distance of the time steps that a layer reads, for each layer; 1 by default."
     )
-    companded: list[int] = Field(
-        [], description="Channels of the input, from 0, that the first layer reads on about a logarithmic scale."
+    companded: list[int] = field(
+        [], "Channels of the input, from 0, that the first layer reads on about a logarithmic scale."
     )
-    changes: bool = Field(False, description="The first layer also reads how each channel changed since the last step.")
+    changes: bool = field(False, "The first layer also reads how each channel changed since the last step.")
 
 
 class _Residual(Model):
     BESIDE = frozenset({"stem"})
     ATTENTION = "block"
 
-    stem: Stem = Field("cifar", description="The first layers: cifar for small images, imagenet for large ones.")
+    stem: Stem = field("cifar", "The first layers: cifar for small images, imagenet for large ones.")
 
     def build(self, **given: Any) -> Any:
         stem = {"stem": STEMS[self.stem]()} if "stem" in self.model_fields_set else {}
         return super().build(**given, **stem)
 
 
-class ResNet(_Residual):
+class ResNet(_Residual, kind="resnet", makes=At("hdlif.models:resnet")):
     """A pre-activation ResNet of your own depth and width."""
 
-    MAKES = At("hdlif.models:resnet")
-    kind: Literal["resnet"] = "resnet"
-    blocks: list[int] = Field(description="Blocks of each stage.")
-    width: int = Field(description="Channels of the stem and first stage; each later stage has twice as many.")
+    blocks: list[int] = field(..., "Blocks of each stage.")
+    width: int = field(..., "Channels of the stem and first stage; each later stage has twice as many.")
 
 
-class ResNet18(_Residual):
+class ResNet18(_Residual, kind="resnet18", makes=At("hdlif.models:resnet18")):
     """ResNet-18."""
 
-    MAKES = At("hdlif.models:resnet18")
-    kind: Literal["resnet18"] = "resnet18"
-    width: int = Field(64, description="Channels of the stem and first stage; each later stage has twice as many.")
+    width: int = field(64, "Channels of the stem and first stage; each later stage has twice as many.")
 
 
-class ResNet19(_Residual):
+class ResNet19(_Residual, kind="resnet19", makes=At("hdlif.models:resnet19")):
     """ResNet-19."""
 
-    MAKES = At("hdlif.models:resnet19")
-    kind: Literal["resnet19"] = "resnet19"
-    width: int = Field(128, description="Channels of the stem and first stage; each later stage has twice as many.")
-    hidden: int = Field(256, description="Neurons between the pooled map and the classifier.")
+    width: int = field(128, "Channels of the stem and first stage; each later stage has twice as many.")
+    hidden: int = field(256, "Neurons between the pooled map and the classifier.")
 
 
-class ResNet34(_Residual):
+class ResNet34(_Residual, kind="resnet34", makes=At("hdlif.models:resnet34")):
     """ResNet-34."""
 
-    MAKES = At("hdlif.models:resnet34")
-    kind: Literal["resnet34"] = "resnet34"
-    width: int = Field(64, description="Channels of the stem and first stage; each later stage has twice as many.")
-    stem: Stem = Field("imagenet", description="The first layers: cifar for small images, imagenet for large ones.")
+    width: int = field(64, "Channels of the stem and first stage; each later stage has twice as many.")
+    stem: Stem = field("imagenet", "The first layers: cifar for small images, imagenet for large ones.")
 
 
-class ReversibleResNet(_Residual):
+class ReversibleResNet(_Residual, kind="reversible_resnet", makes=At("hdlif.models:reversible_resnet")):
     """A ResNet whose training memory under STBP does not grow with its depth."""
 
-    MAKES = At("hdlif.models:reversible_resnet")
     ATTENTION = None
-    kind: Literal["reversible_resnet"] = "reversible_resnet"
-    blocks: list[int] = Field(description="Blocks of each stage.")
-    width: int = Field(description="Channels of the stem and first stage; each later stage has twice as many.")
-    grid: float | None = Field(
-        2.0**-16, description="Step of the grid that reversible blocks compute on, a power of two; null does not round."
+    blocks: list[int] = field(..., "Blocks of each stage.")
+    width: int = field(..., "Channels of the stem and first stage; each later stage has twice as many.")
+    grid: float | None = field(
+        2.0**-16, "Step of the grid that reversible blocks compute on, a power of two; null does not round."
     )
 
 
-class VGG(Model):
+class VGG(Model, kind="vgg_snn", makes=At("hdlif.models:vgg_snn")):
     """Plain 3x3 convolutions and pools."""
 
-    MAKES = At("hdlif.models:vgg_snn")
     ATTENTION = "attention"
-    kind: Literal["vgg_snn"] = "vgg_snn"
-    plan: list[int | str] = Field(
+    plan: list[int | str] = field(
         [64, 128, "P", 256, 256, "P", 512, 512, "P", 512, 512, "P"],
-        description="Widths of the convolutions, P for a pool; VGG-SNN's by default.",
+        "Widths of the convolutions, P for a pool; VGG-SNN's by default.",
     )
-    final_size: int | None = Field(3, description="Side of the map that the classifier reads; null pools it to one.")
+    final_size: int | None = field(3, "Side of the map that the classifier reads; null pools it to one.")
 
 
-class Imported(Model):
+class Imported(Model, kind="imported", makes=At("hdlif.recipe.builders.imported_network:imported_network")):
     """A network of another library, as `hdlif import` writes it."""
 
-    MAKES = At("hdlif.recipe.builders.imported_network:imported_network")
-    kind: Literal["imported"] = "imported"
-    structure: str = Field(description="Layers and neurons as JSON, written by `hdlif import`.")
-    pretrained: str | None = Field(None, description="File of weights that the training starts from.")
+    structure: str = field(..., "Layers and neurons as JSON, written by `hdlif import`.")
+    pretrained: str | None = field(None, "File of weights that the training starts from.")
 
 
-class Spiking(Model):
+class Spiking(Model, kind="spiking", makes=At("hdlif.recipe.builders.spiking:spiking_network")):
     """A network of torchvision, timm or your own, whose activations become neurons."""
 
-    MAKES = At("hdlif.recipe.builders.spiking:spiking_network")
-    kind: Literal["spiking"] = "spiking"
-    of: str = Field(
-        pattern="^[^:]+:[^:]+$", description="Function or class that makes the network, package.module:Name."
-    )
-    options: dict[str, Any] | None = Field(None, description="Its other arguments.")
-    pretrained: str | None = Field(None, description="File of weights that the training starts from.")
+    of: str = field(..., "Function or class that makes the network, package.module:Name.", pattern="^[^:]+:[^:]+$")
+    options: dict[str, Any] | None = field(None, "Its other arguments.")
+    pretrained: str | None = field(None, "File of weights that the training starts from.")
 
 
 class _Models(Section[Model]):

@@ -19,7 +19,7 @@ from hdlif.recipe.builders.neuron_layers import (
     Span,
     Surrogate,
 )
-from hdlif.recipe.builders.part import At, takes
+from hdlif.recipe.builders.part import At, field, takes
 from hdlif.recipe.builders.registry import Section, own_part
 from hdlif.recipe.config import Recipe
 
@@ -29,90 +29,74 @@ if TYPE_CHECKING:
 
 
 class _Threshold(AnyNeuron):
-    threshold: float = Field(0.5, description="Threshold θ at the start.")
-    path: Literal["steps", "fused"] | None = Field(
-        None,
-        description="Run a chunk step by step, or fused in one function: equal but for rounding. By default chosen.",
+    threshold: float = field(0.5, "Threshold θ at the start.")
+    path: Literal["steps", "fused"] | None = field(
+        None, "Run a chunk step by step, or fused in one function: equal but for rounding. By default chosen."
     )
 
 
 class _Learned(_Threshold):
-    learned: bool = Field(True, description="Learn leak and threshold; otherwise both are fixed.")
-    per_step: bool = Field(True, description="A value for each time step; false shares one among all steps.")
+    learned: bool = field(True, "Learn leak and threshold; otherwise both are fixed.")
+    per_step: bool = field(True, "A value for each time step; false shares one among all steps.")
 
 
 class _Formed(_Learned):
-    threshold_form: Literal["sigmoid", "softplus"] = Field(
-        "sigmoid", description="How a learned threshold is kept in its range."
-    )
+    threshold_form: Literal["sigmoid", "softplus"] = field("sigmoid", "How a learned threshold is kept in its range.")
 
 
 class _Spread(AnyNeuron):
-    time_constants: Span | Annotated[dict[str, Span], Field(min_length=1)] = Field(
+    time_constants: Span | Annotated[dict[str, Span], Field(min_length=1)] = field(
         False,
-        description="Spread leaks over channels: [shortest, longest] in steps such as [2, 128], true for 2 to T, or a "
-        "mapping of leaks to such spans.",
+        (
+            "Spread leaks over channels: [shortest, longest] in steps such as [2, 128], true for 2 to T, or a "
+            "mapping of leaks to such spans."
+        ),
     )
 
 
 class _Leak(_Spread):
     LEAKS = ("leak",)
-    leak: float = Field(0.5, description="Leak λ at the start: the fraction of the potential that a step keeps.")
+    leak: float = field(0.5, "Leak λ at the start: the fraction of the potential that a step keeps.")
 
 
-class LIF(_Formed, _Leak):
+class LIF(_Formed, _Leak, kind="lif", makes=At("hdlif.nn:LIF")):
     """Leaky integrate-and-fire neurons with binary spikes."""
 
-    MAKES = At("hdlif.nn:LIF")
     IS_GRADED = False
-    kind: Literal["lif"] = "lif"
-    threshold: float = Field(1.0, description="Threshold θ at the start.")
-    learned: bool = Field(False, description="Learn leak and threshold; otherwise both are fixed.")
-    threshold_low: float | None = Field(None, description="Lower end of a learned threshold's range.")
-    surrogate: Surrogate = Field("triangle", description="Replaces the derivative of the step in the gradient.")
-    reset: Reset = Field(
-        "soft", description="What a spike does to the potential, and whether the gradient passes through it."
-    )
+    threshold: float = field(1.0, "Threshold θ at the start.")
+    learned: bool = field(False, "Learn leak and threshold; otherwise both are fixed.")
+    threshold_low: float | None = field(None, "Lower end of a learned threshold's range.")
+    surrogate: Surrogate = field("triangle", "Replaces the derivative of the step in the gradient.")
+    reset: Reset = field("soft", "What a spike does to the potential, and whether the gradient passes through it.")
 
 
-class GLIF(_Threshold):
+class GLIF(_Threshold, kind="glif", makes=At("hdlif.nn:GLIF")):
     """Gated LIF, which emits 0 or 1."""
 
-    MAKES = At("hdlif.nn:GLIF")
     IS_GRADED = False
-    kind: Literal["glif"] = "glif"
-    per_step: bool = Field(False, description="A value for each time step; false shares one among all steps.")
-    leak: float = Field(0.25, description="Exponential decay at the start.")
-    linear_leak: float | None = Field(None, description="What a step subtracts, at the start.")
-    reset: float | None = Field(None, description="What a spike subtracts, at the start; the threshold by default.")
-    surrogate: Surrogate = Field("triangle", description="Replaces the derivative of the step in the gradient.")
+    per_step: bool = field(False, "A value for each time step; false shares one among all steps.")
+    leak: float = field(0.25, "Exponential decay at the start.")
+    linear_leak: float | None = field(None, "What a step subtracts, at the start.")
+    reset: float | None = field(None, "What a spike subtracts, at the start; the threshold by default.")
+    surrogate: Surrogate = field("triangle", "Replaces the derivative of the step in the gradient.")
 
 
-class GradedLIF(_Formed, _Leak):
+class GradedLIF(_Formed, _Leak, kind="graded_lif", makes=At("hdlif.nn:GradedLIF")):
     """LIF whose spike is the surplus above the threshold."""
 
-    MAKES = At("hdlif.nn:GradedLIF")
-    kind: Literal["graded_lif"] = "graded_lif"
-    threshold_low: float | None = Field(None, description="Lower end of a learned threshold's range.")
-    surrogate: Surrogate = Field("triangle", description="Replaces the derivative of the step in the gradient.")
+    threshold_low: float | None = field(None, "Lower end of a learned threshold's range.")
+    surrogate: Surrogate = field("triangle", "Replaces the derivative of the step in the gradient.")
 
 
-class ParallelHDLIF(_Formed):
+class ParallelHDLIF(_Formed, kind="parallel_hdlif", makes=At("hdlif.nn:ParallelHDLIF")):
     """HD-LIF without accumulation, and without state."""
 
-    MAKES = At("hdlif.nn:ParallelHDLIF")
-    kind: Literal["parallel_hdlif"] = "parallel_hdlif"
 
-
-class HDLIF(_Formed, _Leak):
+class HDLIF(_Formed, _Leak, kind="hdlif", makes=At("hdlif.nn:HDLIF")):
     """HD-LIF: a graded spike, and a reset whose gradient factors are constants."""
 
-    MAKES = At("hdlif.nn:HDLIF")
-    kind: Literal["hdlif"] = "hdlif"
-    parallel: Pattern | list[str] = Field(
-        "none", description="Layers without accumulation: a pattern, or a list of their names."
-    )
-    mem_bn: bool | MemBN = Field(False, description="Batch norm of the membrane: true, or {mix: sigmoid}.")
+    parallel: Pattern | list[str] = field("none", "Layers without accumulation: a pattern, or a list of their names.")
+    mem_bn: bool | MemBN = field(False, "Batch norm of the membrane: true, or {mix: sigmoid}.")
 
     def _layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:
         parts = self.parts(recipe)
@@ -140,41 +124,33 @@ class HDLIF(_Formed, _Leak):
         return lambda place: norm.build(time_steps=recipe.time_steps, channels=place.channels)
 
 
-class AdaptiveHDLIF(_Learned, _Leak):
+class AdaptiveHDLIF(_Learned, _Leak, kind="adaptive_hdlif", makes=At("hdlif.nn:AdaptiveHDLIF")):
     """HD-LIF whose threshold rises with what it emits, and falls back."""
 
-    MAKES = At("hdlif.nn:AdaptiveHDLIF")
     LEAKS = ("leak", "adaptation_leak")
-    kind: Literal["adaptive_hdlif"] = "adaptive_hdlif"
-    adaptation_leak: float = Field(0.9, description="ρ at the start: the fraction of the rise that a step keeps.")
-    rise: float = Field(0.1, description="δ at the start: how far the threshold rises with what is emitted.")
+    adaptation_leak: float = field(0.9, "ρ at the start: the fraction of the rise that a step keeps.")
+    rise: float = field(0.1, "δ at the start: how far the threshold rises with what is emitted.")
 
 
-class SecondOrderHDLIF(_Learned, _Leak):
+class SecondOrderHDLIF(_Learned, _Leak, kind="second_order_hdlif", makes=At("hdlif.nn:SecondOrderHDLIF")):
     """HD-LIF after a synaptic current with a leak of its own."""
 
-    MAKES = At("hdlif.nn:SecondOrderHDLIF")
     LEAKS = ("leak", "synapse_leak")
-    kind: Literal["second_order_hdlif"] = "second_order_hdlif"
-    synapse_leak: float = Field(0.5, description="μ at the start: the fraction of the current that a step keeps.")
+    synapse_leak: float = field(0.5, "μ at the start: the fraction of the current that a step keeps.")
 
 
-class ResonateHDLIF(_Learned, _Spread):
+class ResonateHDLIF(_Learned, _Spread, kind="resonate_hdlif", makes=At("hdlif.nn:ResonateHDLIF")):
     """A state of two numbers that turns at each step, with HD-LIF's spike."""
 
-    MAKES = At("hdlif.nn:ResonateHDLIF")
     LEAKS = ("decay",)
-    kind: Literal["resonate_hdlif"] = "resonate_hdlif"
-    decay: float = Field(0.9, description="Fraction of the state that a step keeps, at the start.")
-    angle: float = Field(0.5, description="Angle by which the state turns at a step, in radians, at the start.")
+    decay: float = field(0.9, "Fraction of the state that a step keeps, at the start.")
+    angle: float = field(0.5, "Angle by which the state turns at a step, in radians, at the start.")
 
 
-class SlidingParallelHDLIF(_Learned):
+class SlidingParallelHDLIF(_Learned, kind="sliding_parallel_hdlif", makes=At("hdlif.nn:SlidingParallelHDLIF")):
     """Parallel HD-LIF that filters its last currents by taps of -1, 0 and 1."""
 
-    MAKES = At("hdlif.nn:SlidingParallelHDLIF")
-    kind: Literal["sliding_parallel_hdlif"] = "sliding_parallel_hdlif"
-    taps: list[int] = Field([1, 1], description="Weights of the last currents, one to four of -1, 0 and 1.")
+    taps: list[int] = field([1, 1], "Weights of the last currents, one to four of -1, 0 and 1.")
 
 
 class _Neurons(Section[AnyNeuron]):

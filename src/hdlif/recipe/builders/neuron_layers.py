@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from hdlif.errors import RecipeError, brief, cut, did_you_mean
-from hdlif.recipe.builders.part import At, Keys, Part, called
+from hdlif.recipe.builders.part import At, Keys, Part, called, field
 from hdlif.recipe.builders.spikes import SPIKES
 from hdlif.recipe.builders.weights import WEIGHTS
 from hdlif.recipe.config import Recipe
@@ -50,20 +50,15 @@ Span = bool | Annotated[list[float], Field(min_length=2, max_length=2)]
 class Recurrence(Keys):
     """The synapse of a layer that reads what it emitted at the step before."""
 
-    kernel_size: int = Field(1, ge=1, description="Side of its kernel, odd.")
+    kernel_size: int = field(1, "Side of its kernel, odd.", ge=1)
 
 
-class MemBN(Keys):
+class MemBN(Keys, makes=At("hdlif.nn:MemBN")):
     """Batch norm of the membrane."""
 
-    MAKES = At("hdlif.nn:MemBN")
-    mix: Literal["raw", "sigmoid"] = Field(
-        "raw", description="raw learns the two scales themselves; sigmoid keeps them in (0, 1)."
-    )
-    eps: float = Field(1e-5, ge=0, description="Added to the variance.")
-    momentum: float | None = Field(
-        0.1, description="Weight of a new batch's statistics; null takes the mean of all batches."
-    )
+    mix: Literal["raw", "sigmoid"] = field("raw", "raw learns the two scales themselves; sigmoid keeps them in (0, 1).")
+    eps: float = field(1e-5, "Added to the variance.", ge=0)
+    momentum: float | None = field(0.1, "Weight of a new batch's statistics; null takes the mean of all batches.")
 
 
 class AnyNeuron(Part):
@@ -76,11 +71,11 @@ class AnyNeuron(Part):
     LEAKS: ClassVar[tuple[str, ...]] = ()
     """The parameters that time constants may spread, first those that are leaks by their name."""
 
-    granularity: Literal["layer", "channel"] = Field(
-        "layer", description="Share leak and threshold in a layer, or give each channel its own."
+    granularity: Literal["layer", "channel"] = field(
+        "layer", "Share leak and threshold in a layer, or give each channel its own."
     )
-    recurrent: bool | Recurrence = Field(
-        False, description="Each layer also reads what it emitted at the step before: true, or {kernel_size: 3}."
+    recurrent: bool | Recurrence = field(
+        False, "Each layer also reads what it emitted at the step before: true, or {kernel_size: 3}."
     )
 
     def layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:

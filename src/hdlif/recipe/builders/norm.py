@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from hdlif.recipe.builders.part import Part
+from hdlif.recipe.builders.part import Part, field
 from hdlif.recipe.builders.registry import Section
 
 if TYPE_CHECKING:
@@ -28,24 +28,20 @@ def _affine(*, scale: float = 1.0) -> NormFactory:
     return partial(Affine, scale=scale)
 
 
-class BatchNorm(Part):
+class BatchNorm(Part, kind="batch_norm", makes=_batch_norm):
     """Batch norm per channel."""
 
-    MAKES = staticmethod(_batch_norm)
-    kind: Literal["batch_norm"] = "batch_norm"
-    per_step: bool = Field(False, description="Keep statistics of its own for each time step.")
-    momentum: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        0.1, description="Weight of a new batch's statistics; null takes the mean of all batches."
+    per_step: bool = field(False, "Keep statistics of its own for each time step.")
+    momentum: Annotated[float, Field(gt=0, le=1)] | None = field(
+        0.1, "Weight of a new batch's statistics; null takes the mean of all batches."
     )
-    eps: float = Field(1e-5, ge=0, description="Added to the variance.")
+    eps: float = field(1e-5, "Added to the variance.", ge=0)
 
 
-class Affine(Part):
+class Affine(Part, kind="affine", makes=_affine):
     """A gain and a shift per channel, without statistics."""
 
-    MAKES = staticmethod(_affine)
-    kind: Literal["affine"] = "affine"
-    scale: float = Field(1.0, gt=0, description="Gain at the start.")
+    scale: float = field(1.0, "Gain at the start.", gt=0)
 
 
 NORMS = Section[Part]("norm", Affine, BatchNorm, own=Part, given=("time_steps",))

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from hdlif.errors import RecipeError, TrainingError, brief, first_line
-from hdlif.recipe.builders.part import At, Part
+from hdlif.recipe.builders.part import At, Part, field
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.config import Component, TrainingConfig
 
@@ -22,51 +20,35 @@ if TYPE_CHECKING:
     from hdlif.training.optim import Schedule
 
 
-class SGD(Part):
+class SGD(Part, kind="sgd", makes=At("hdlif.training.optim:nesterov")):
     """SGD with Nesterov momentum, which training.momentum sets."""
 
-    MAKES = At("hdlif.training.optim:nesterov")
-    kind: Literal["sgd"] = "sgd"
 
-
-class Adam(Part):
+class Adam(Part, kind="adam", makes=At("hdlif.training.optim:adam")):
     """Adam."""
 
-    MAKES = At("hdlif.training.optim:adam")
-    kind: Literal["adam"] = "adam"
-    beta1: float = Field(0.9, description="Decay of the mean of gradients.")
-    beta2: float = Field(0.999, description="Decay of the mean of squared gradients.")
-    eps: float = Field(1e-8, description="Added to the denominator.")
+    beta1: float = field(0.9, "Decay of the mean of gradients.")
+    beta2: float = field(0.999, "Decay of the mean of squared gradients.")
+    eps: float = field(1e-8, "Added to the denominator.")
 
 
-class AdamW(Adam):
+class AdamW(Adam, kind="adamw", makes=At("hdlif.training.optim:adamw")):
     """AdamW."""
 
-    MAKES = At("hdlif.training.optim:adamw")
-    kind: Literal["adamw"] = "adamw"  # type: ignore[assignment]
 
-
-class Cosine(Part):
+class Cosine(Part, kind="cosine", makes=At("hdlif.training.optim:cosine").get):
     """Half a cosine, down to 0."""
 
-    MAKES = staticmethod(At("hdlif.training.optim:cosine").get)
-    kind: Literal["cosine"] = "cosine"
 
-
-class Constant(Part):
+class Constant(Part, kind="constant", makes=At("hdlif.training.optim:constant").get):
     """The rate stays."""
 
-    MAKES = staticmethod(At("hdlif.training.optim:constant").get)
-    kind: Literal["constant"] = "constant"
 
-
-class Drops(Part):
+class Drops(Part, kind="drops", makes=At("hdlif.training.optim:Drops")):
     """The rate drops by a factor at stated fractions of all steps."""
 
-    MAKES = At("hdlif.training.optim:Drops")
-    kind: Literal["drops"] = "drops"
-    at: list[float] = Field(description="Fractions of all steps at which the rate drops.")
-    factor: float = Field(0.1, gt=0, le=1, description="Multiplies the rate at each drop.")
+    at: list[float] = field(..., "Fractions of all steps at which the rate drops.")
+    factor: float = field(0.1, "Multiplies the rate at each drop.", gt=0, le=1)
 
 
 _GIVEN = ("params", "lr", "weight_decay")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator
 
 from hdlif.recipe.builders.data_sets import DATA, Data
 from hdlif.recipe.builders.installed import GROUPS, is_own, offers
-from hdlif.recipe.builders.part import At, Names, called, takes
+from hdlif.recipe.builders.part import At, Names, called, field, takes
 
 OF_ITEMS = ("split", "train")
 """What a data set of the user's own is given, if it takes it."""
@@ -29,13 +29,12 @@ class OwnData(Data):
     samples: ClassVar[str | None] = None
     said: ClassVar[str]
 
-    split: dict[str, float | list[str | int]] | None = Field(
+    split: dict[str, float | list[str | int]] | None = field(
         None,
-        description="Fractions {validation: 0.15, test: 0.15, seed: 0} of data without parts of their own, or lists of "
-        "groups.",
+        ("Fractions {validation: 0.15, test: 0.15, seed: 0} of data without parts of their own, or lists of groups."),
     )
-    values: Names | None = Field(None, description="Columns or keys of values to learn instead of a class.")
-    labels: Names | None = Field(None, description="Columns or keys of labels, of which a sample has any number.")
+    values: Names | None = field(None, "Columns or keys of values to learn instead of a class.")
+    labels: Names | None = field(None, "Columns or keys of labels, of which a sample has any number.")
 
     @classmethod
     def key_names(cls) -> set[str]:
@@ -43,34 +42,28 @@ class OwnData(Data):
 
 
 class _Placed(OwnData):
-    path: str = Field(
-        description="File or folder of your data; a relative one starts from --data-root, or the working folder."
+    path: str = field(
+        ..., "File or folder of your data; a relative one starts from --data-root, or the working folder."
     )
-    label: str | None = Field(None, description="Column or key of classes (label).")
+    label: str | None = field(None, "Column or key of classes (label).")
 
 
 class _Grouped(BaseModel):
-    group: str | None = Field(
-        None, description="Column, or pattern of names, of groups; no group is in two parts of the data."
-    )
+    group: str | None = field(None, "Column, or pattern of names, of groups; no group is in two parts of the data.")
 
 
 class _Listed(_Grouped):
-    targets: str | None = Field(
-        None, description="Path of a table of targets, from the folder; by default the only table in it."
-    )
-    file: str | None = Field(None, description="Column of paths in a table of targets (file).")
+    targets: str | None = field(None, "Path of a table of targets, from the folder; by default the only table in it.")
+    file: str | None = field(None, "Column of paths in a table of targets (file).")
 
 
 class _Readable(BaseModel):
-    unreadable: Literal["refuse", "skip"] = Field(
-        "refuse", description="Refuse files that cannot be read, or skip them."
-    )
+    unreadable: Literal["refuse", "skip"] = field("refuse", "Refuse files that cannot be read, or skip them.")
 
 
 class _Fitted(BaseModel):
-    fit: Literal["squash", "crop"] = Field(
-        "squash", description="Of an image of other proportions: squash takes all of it, crop the middle."
+    fit: Literal["squash", "crop"] = field(
+        "squash", "Of an image of other proportions: squash takes all of it, crop the middle."
     )
 
 
@@ -82,101 +75,85 @@ def _not_boolean(value: Any) -> Any:
 
 
 class _Coloured(_Fitted):
-    channels: Annotated[Literal[1, 3], BeforeValidator(_not_boolean)] | None = Field(
-        None, description="1 for grey, 3 for colours; by default grey if every file is."
+    channels: Annotated[Literal[1, 3], BeforeValidator(_not_boolean)] | None = field(
+        None, "1 for grey, 3 for colours; by default grey if every file is."
     )
 
 
 class _Sensed(BaseModel):
-    sensor: list[int] | None = Field(None, description="[height, width] of the camera; by default as the files state.")
-    resize: Literal["pool", "bilinear"] = Field(
-        "pool", description="Of recordings of another size: pool adds up counts, bilinear resizes frames."
+    sensor: list[int] | None = field(None, "[height, width] of the camera; by default as the files state.")
+    resize: Literal["pool", "bilinear"] = field(
+        "pool", "Of recordings of another size: pool adds up counts, bilinear resizes frames."
     )
 
 
 class _Timed(BaseModel):
-    each_step: bool = Field(False, description="Learn a class, or values, at each step.")
-    ahead: int | None = Field(None, description="Learn the channels' values so many steps later, at each step.")
+    each_step: bool = field(False, "Learn a class, or values, at each step.")
+    ahead: int | None = field(None, "Learn the channels' values so many steps later, at each step.")
 
 
 class _Sounds(_Timed):
-    resample: int | None = Field(None, description="Rate that the network takes; the data's by default.")
-    seconds: float | None = Field(None, description="Length of a clip of sound (1).")
-    clips: str | None = Field(None, description="What is taken of a longer sound: first, centre or windows.")
-    every: float | None = Field(None, description="Seconds from one clip to the next, of clips: windows.")
-    mels: int | None = Field(None, description="Channels of sound frames (32).")
-    frame_ms: float | None = Field(None, description="Milliseconds of a frame of sound (32).")
-    hop_ms: float | None = Field(
-        None, description="Milliseconds from one frame to the next, which is a step of the network (16)."
-    )
-    lowest_hz: float | None = Field(None, description="Lower end of the mel filters (20).")
-    highest_hz: float | None = Field(None, description="Upper end of the mel filters (half the rate).")
+    resample: int | None = field(None, "Rate that the network takes; the data's by default.")
+    seconds: float | None = field(None, "Length of a clip of sound (1).")
+    clips: str | None = field(None, "What is taken of a longer sound: first, centre or windows.")
+    every: float | None = field(None, "Seconds from one clip to the next, of clips: windows.")
+    mels: int | None = field(None, "Channels of sound frames (32).")
+    frame_ms: float | None = field(None, "Milliseconds of a frame of sound (32).")
+    hop_ms: float | None = field(None, "Milliseconds from one frame to the next, which is a step of the network (16).")
+    lowest_hz: float | None = field(None, "Lower end of the mel filters (20).")
+    highest_hz: float | None = field(None, "Upper end of the mel filters (half the rate).")
 
 
-class Folder(_Placed, _Listed, _Readable, _Coloured):
+class Folder(
+    _Placed, _Listed, _Readable, _Coloured, kind="folder", makes=At("hdlif.data.own.picture_folder:find_pictures")
+):
     """A folder of your own images, by class or with a table of targets."""
 
-    MAKES = At("hdlif.data.own.picture_folder:find_pictures")
     samples = "image"
     said = "a folder of pictures"
-    kind: Literal["folder"] = "folder"
 
 
-class Series(_Placed, _Grouped, _Readable, _Sounds):
+class Series(_Placed, _Grouped, _Readable, _Sounds, kind="series", makes=At("hdlif.data.own.series:find_series")):
     """Your own sensor data over time, or .wav files by class."""
 
-    MAKES = At("hdlif.data.own.series:find_series")
     samples = "series"
     said = "data of series"
-    kind: Literal["series"] = "series"
-    window: int | None = Field(None, description="Rows of a sample, of a recording that is cut into such.")
-    stride: int | None = Field(
-        None, description="Rows from one window to the next; as many as a window has by default."
-    )
-    columns: Names | None = Field(None, description="Columns that are channels; by default all but label and group.")
-    rate: int | None = Field(None, description="Readings per second; sounds state their own.")
+    window: int | None = field(None, "Rows of a sample, of a recording that is cut into such.")
+    stride: int | None = field(None, "Rows from one window to the next; as many as a window has by default.")
+    columns: Names | None = field(None, "Columns that are channels; by default all but label and group.")
+    rate: int | None = field(None, "Readings per second; sounds state their own.")
 
 
-class Table(_Placed, _Grouped):
+class Table(_Placed, _Grouped, kind="table", makes=At("hdlif.data.own.tables:find_table")):
     """Rows of numbers of your own, each shown at every step."""
 
-    MAKES = At("hdlif.data.own.tables:find_table")
     samples = "table"
     said = "a table"
-    kind: Literal["table"] = "table"
-    columns: Names | None = Field(None, description="Columns that are features; by default all but label and group.")
+    columns: Names | None = field(None, "Columns that are features; by default all but label and group.")
 
 
-class Shards(_Placed, _Readable, _Coloured, _Sensed, _Sounds):
+class Shards(
+    _Placed, _Readable, _Coloured, _Sensed, _Sounds, kind="shards", makes=At("hdlif.data.own.shards:find_shards")
+):
     """Tar shards of your own, in the WebDataset form."""
 
-    MAKES = At("hdlif.data.own.shards:find_shards")
     said = "tar shards"
-    kind: Literal["shards"] = "shards"
-    label: str = Field("label", description="Key of classes.")
-    member: str | None = Field(
-        None, description="End of the names of samples, such as jpg, if there are several per key."
-    )
+    label: str = field("label", "Key of classes.")
+    member: str | None = field(None, "End of the names of samples, such as jpg, if there are several per key.")
 
 
-class Arrow(_Placed, _Fitted, _Timed):
+class Arrow(_Placed, _Fitted, _Timed, kind="arrow", makes=At("hdlif.data.own.arrow:find_arrow")):
     """A folder that the package datasets has saved."""
 
-    MAKES = At("hdlif.data.own.arrow:find_arrow")
     said = "a folder of the package datasets"
-    kind: Literal["arrow"] = "arrow"
-    column: str | None = Field(
-        None, description="Column of the samples; by default the only one of images, or of lists or arrays."
-    )
+    column: str | None = field(None, "Column of the samples; by default the only one of images, or of lists or arrays.")
 
 
-class Events(_Placed, _Listed, _Readable, _Sensed):
+class Events(_Placed, _Listed, _Readable, _Sensed, kind="events", makes=At("hdlif.data.own.event_folder:find_events")):
     """Your own event-camera recordings."""
 
-    MAKES = At("hdlif.data.own.event_folder:find_events")
     samples = "events"
     said = "a folder of recordings of events"
-    kind: Literal["events"] = "events"
 
 
 class Items(OwnData, _Fitted, _Timed):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
 from hdlif.errors import HdlifError, RecipeError, first_line
@@ -34,6 +34,11 @@ def nothing() -> None:
     """Make nothing: for kinds that turn a section off."""
 
 
+def field(default: Any, meaning: str, **limits: Any) -> Any:
+    """Return a key of a section: its default (... if it has none), what it means, and limits of pydantic's `Field`."""
+    return Field(default, description=meaning, **limits)
+
+
 class Keys(BaseModel):
     """A section of a recipe, or one inside it; its fields are the keys.
 
@@ -50,9 +55,17 @@ class Keys(BaseModel):
 
     MAKES: ClassVar[Callable[..., Any]] = staticmethod(nothing)
     BESIDE: ClassVar[frozenset[str]] = frozenset()
+    KIND: ClassVar[str] = ""
     IS_OWN: ClassVar[bool] = False
 
     _section: str = PrivateAttr("")
+
+    def __init_subclass__(cls, kind: str = "", makes: Callable[..., Any] | None = None, **others: Any) -> None:
+        super().__init_subclass__(**others)
+        if kind:
+            cls.KIND = kind
+        if makes is not None:
+            cls.MAKES = staticmethod(makes)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -111,9 +124,9 @@ class Keys(BaseModel):
 
 
 class Part(Keys):
-    """A section of one kind."""
+    """A section of one kind, whose name is `KIND`."""
 
-    kind: str
+    kind: str = ""
 
 
 def takes(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

@@ -43,9 +43,7 @@ class Section(Mapping[str, type[P]]):
         name: str | None = None,
     ) -> None:
         self.key, self.name, self.own, self.given = key, name or f"{key}.kind", own, given
-        self._kinds: dict[str, type[P]] = {
-            kind: one for one in kinds for kind in typing.get_args(one.model_fields["kind"].annotation)
-        }
+        self._kinds = {one.KIND: one for one in kinds}
         if self.name in GROUPS:
             KINDS[self.name] = tuple(dict.fromkeys((*KINDS.get(self.name, ()), *self)))
 
@@ -105,7 +103,7 @@ def own_part(base: type[P], function: Any, key: str, kind: str, given: Collectio
         raise RecipeError(
             f'{key} = "{kind}": {first_line(error)}; it must be a class or a function of Python'
         ) from error
-    fields: dict[str, Any] = {"kind": (str, ...)}
+    fields: dict[str, Any] = {}
     for number, one in enumerate(parameters):
         if one.name in given or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
             continue

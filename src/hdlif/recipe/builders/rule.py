@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
-
 from hdlif.errors import RecipeError, first_line
 from hdlif.recipe.builders.data import target_of
-from hdlif.recipe.builders.part import At, Part, called
+from hdlif.recipe.builders.part import At, Part, called, field
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.builders.task import build_task, learned_arguments
 from hdlif.recipe.builders.teacher import distilled
@@ -37,8 +35,8 @@ class Rule(Part):
 
     BESIDE = frozenset({"mse_share", "draw", "reduce"})
 
-    mse_share: float | None = Field(
-        None, ge=0, le=1, description="Weight of the mean squared error compared with the cross-entropy."
+    mse_share: float | None = field(
+        None, "Weight of the mean squared error compared with the cross-entropy.", ge=0, le=1
     )
 
     def build(self, **given: Any) -> Any:
@@ -47,54 +45,40 @@ class Rule(Part):
         return super().build(**given, **named)
 
 
-class STBP(Rule):
+class STBP(Rule, kind="stbp", makes=At("hdlif.learning:STBP")):
     """Back-propagation through all time steps; memory grows with their number."""
 
-    MAKES = At("hdlif.learning:STBP")
-    kind: Literal["stbp"] = "stbp"
-    reduce: Reductions = Field("mean", description="The loss is of the mean or the sum of all steps' logits.")
-    loss: Loss = Field("reduced", description="Each step has a loss, or the mean output has one (reduced).")
+    reduce: Reductions = field("mean", "The loss is of the mean or the sum of all steps' logits.")
+    loss: Loss = field("reduced", "Each step has a loss, or the mean output has one (reduced).")
 
 
 class _PerStep(Rule):
-    update: Literal["sum", "each"] = Field(
-        "sum", description="sum makes one update of all steps; each makes one after every step."
-    )
-    chunk: int = Field(1, description="Time steps that run in one call; it changes memory and time alone.")
-    loss: Loss = Field("each", description="Each step has a loss, or the mean output has one (reduced).")
+    update: Literal["sum", "each"] = field("sum", "sum makes one update of all steps; each makes one after every step.")
+    chunk: int = field(1, "Time steps that run in one call; it changes memory and time alone.")
+    loss: Loss = field("each", "Each step has a loss, or the mean output has one (reduced).")
 
 
-class SLTT(_PerStep):
+class SLTT(_PerStep, kind="sltt", makes=At("hdlif.learning:SLTT")):
     """Back-propagate every time step alone."""
 
-    MAKES = At("hdlif.learning:SLTT")
-    kind: Literal["sltt"] = "sltt"
 
-
-class OTTT(_PerStep):
+class OTTT(_PerStep, kind="ottt", makes=At("hdlif.learning:OTTT")):
     """SLTT whose weight gradients use traces of the spikes."""
 
-    MAKES = At("hdlif.learning:OTTT")
-    kind: Literal["ottt"] = "ottt"
-    leak: float = Field(0.5, ge=0, le=1, description="Leak λ of the traces.")
+    leak: float = field(0.5, "Leak λ of the traces.", ge=0, le=1)
 
 
-class NDOT(OTTT):
+class NDOT(OTTT, kind="ndot", makes=At("hdlif.learning:NDOT")):
     """OTTT whose traces decay by the ratio of their neurons' movements."""
 
-    MAKES = At("hdlif.learning:NDOT")
-    kind: Literal["ndot"] = "ndot"  # type: ignore[assignment]
 
-
-class ForwardMode(_PerStep):
+class ForwardMode(_PerStep, kind="forward_mode", makes=At("hdlif.learning:ForwardMode")):
     """Compute each layer's gradient through time by traces and without a graph."""
 
-    MAKES = At("hdlif.learning:ForwardMode")
-    kind: Literal["forward_mode"] = "forward_mode"
-    recurrent: Literal["diagonal", "eprop"] = Field(
-        "diagonal", description="How much of the coupling of recurrent layers' neurons is carried."
+    recurrent: Literal["diagonal", "eprop"] = field(
+        "diagonal", "How much of the coupling of recurrent layers' neurons is carried."
     )
-    budget: int = Field(2**30, ge=0, description="Most bytes of traces.")
+    budget: int = field(2**30, "Most bytes of traces.", ge=0)
 
 
 def _sltt_k(*, criterion: Criterion, k: int = 1, loss: Loss = "each") -> Any:
@@ -103,36 +87,30 @@ def _sltt_k(*, criterion: Criterion, k: int = 1, loss: Loss = "each") -> Any:
     return StochasticStep(k, criterion=criterion, complete=True, loss=loss)
 
 
-class SLTTK(Rule):
+class SLTTK(Rule, kind="sltt_k", makes=_sltt_k):
     """SLTT on k random steps, while all T steps run."""
 
-    MAKES = staticmethod(_sltt_k)
-    kind: Literal["sltt_k"] = "sltt_k"
-    k: int = Field(1, ge=1, description="Time steps with a loss, at most T.")
-    loss: Loss = Field("each", description="Each step has a loss, or the mean output has one (reduced).")
+    k: int = field(1, "Time steps with a loss, at most T.", ge=1)
+    loss: Loss = field("each", "Each step has a loss, or the mean output has one (reduced).")
 
 
-class StochasticStep(Rule):
+class StochasticStep(Rule, kind="stochastic_step", makes=At("hdlif.learning:StochasticStep")):
     """Learn from k random steps; none run after the last of them."""
 
-    MAKES = At("hdlif.learning:StochasticStep")
-    kind: Literal["stochastic_step"] = "stochastic_step"
-    k: int = Field(1, ge=1, description="Time steps with a loss, at most T.")
-    chunk: int = Field(4, description="Time steps that run in one call; it changes memory and time alone.")
-    draw: Draws = Field("uniform", description="How time steps are drawn.")
-    complete: bool = Field(False, description="Also run the steps after the last drawn one, without a graph.")
-    loss: Loss = Field("each", description="Each step has a loss, or the mean output has one (reduced).")
+    k: int = field(1, "Time steps with a loss, at most T.", ge=1)
+    chunk: int = field(4, "Time steps that run in one call; it changes memory and time alone.")
+    draw: Draws = field("uniform", "How time steps are drawn.")
+    complete: bool = field(False, "Also run the steps after the last drawn one, without a graph.")
+    loss: Loss = field("each", "Each step has a loss, or the mean output has one (reduced).")
 
 
-class StochasticWindow(Rule):
+class StochasticWindow(Rule, kind="stochastic_window", makes=At("hdlif.learning:StochasticWindow")):
     """Back-propagate through a random window of time steps."""
 
-    MAKES = At("hdlif.learning:StochasticWindow")
-    kind: Literal["stochastic_window"] = "stochastic_window"
-    length: int = Field(ge=1, description="Time steps of the window, at most T.")
-    chunk: int = Field(4, description="Time steps that run in one call; it changes memory and time alone.")
-    loss: Literal["each", "last", "reduced"] = Field(
-        "each", description="Each step of the window has a loss, the last one has, or the mean output."
+    length: int = field(..., "Time steps of the window, at most T.", ge=1)
+    chunk: int = field(4, "Time steps that run in one call; it changes memory and time alone.")
+    loss: Literal["each", "last", "reduced"] = field(
+        "each", "Each step of the window has a loss, the last one has, or the mean output."
     )
 
 

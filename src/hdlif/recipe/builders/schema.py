@@ -65,7 +65,11 @@ def recipe_schema() -> Schema:
     definitions["data.augment"] = _entry("data.augment", [_kind(part) for part in AUGMENTS.values()], definitions)
     training = definitions.pop("TrainingConfig")
     for name in ("optimizer", "schedule"):
-        training["properties"][name] |= {"$ref": f"#/$defs/training.{name}"}
+        stated_kind = [{"$ref": f"#/$defs/training.{name}"}, {"required": ["kind"]}]
+        training["properties"][name] = {
+            "allOf": stated_kind,
+            "description": training["properties"][name]["description"],
+        }
     definitions["training"] = training | {"required": []}
     for name, one in whole["properties"].items():
         if name in definitions:
@@ -107,7 +111,9 @@ def _untitled(tree: Any) -> Any:
 
 def _kind(part: type[Part]) -> Schema:
     schema = _of(part)
-    return schema | {"required": list(dict.fromkeys(["kind", *schema.get("required", ())]))}
+    kind = {"const": part.KIND, "description": schema["description"]}
+    properties = schema["properties"] | {"kind": kind}
+    return schema | {"properties": properties, "required": ["kind", *schema.get("required", ())]}
 
 
 def _section(key: str, kinds: Iterable[Schema], definitions: Schema) -> Schema:
@@ -149,19 +155,17 @@ def _data(definitions: Schema) -> Iterable[Schema]:
         **{key: fields["frames"][key] for key in ("default", "description")},
     }
     definitions.pop("Component", None)
-    del fields["kind"]
-    for kind, ships in DATA.items():
+    for name, ships in DATA.items():
         one = _kind(ships.part)
-        name = {"kind": {"const": kind}}
-        shown = {key: value for key, value in fields.items() if key != "found"}
-        required = [*one["required"], "batch_size", "validation"]
-        described = {"description": SETS.get(kind, one["description"])}
-        yield one | described | {"properties": {**name, **shown, **one["properties"], **name}, "required": required}
+        kind = {"const": name, "description": SETS.get(name, one["description"])}
+        properties = {key: value for key, value in fields.items() if key != "found"} | one["properties"]
+        required = ["kind", "batch_size", "validation"]
+        yield one | {
+            "properties": properties | {"kind": kind},
+            "required": required,
+            "description": kind["description"],
+        }
     for part in FOUND.values():
         one = _kind(part)
-        shown = {key: value for key, value in fields.items() if key != "validation"}
-        kind_first = {"kind": one["properties"]["kind"]}
-        yield one | {
-            "properties": {**kind_first, **shown, **one["properties"]},
-            "required": [*one["required"], "batch_size"],
-        }
+        properties = {key: value for key, value in fields.items() if key != "validation"} | one["properties"]
+        yield one | {"properties": properties, "required": [*one["required"], "batch_size"]}

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
-from hdlif.recipe.builders.part import At, Part
+from hdlif.recipe.builders.part import At, Part, field
 from hdlif.recipe.builders.registry import Section
 
 
-class Exact(Part):
+class Exact(Part, kind="exact"):
     """Spikes as they are."""
 
-    kind: Literal["exact"] = "exact"
 
-
-class Quantised(Part):
+class Quantised(Part, kind="quantised", makes=At("hdlif.nn.spikes:SpikeQuantizer")):
     """Graded spikes on 2^bits levels."""
 
-    MAKES = At("hdlif.nn.spikes:SpikeQuantizer")
-    kind: Literal["quantised"] = "quantised"
-    bits: int = Field(4, ge=1, le=8, description="The spike takes 2^bits levels.")
-    step: float = Field(0.25, gt=0, description="Distance of two levels, at the start if it is learned.")
-    offset: float = Field(0.5, ge=0, le=1, description="Rounding offset; 0.5 rounds to nearest.")
-    learned: bool = Field(False, description="Learn the step, one number per layer.")
-    gradient: Literal["identity", "clip"] = Field(
-        "identity", description="identity passes the gradient everywhere, clip stops it above the range."
+    bits: int = field(4, "The spike takes 2^bits levels.", ge=1, le=8)
+    step: float = field(0.25, "Distance of two levels, at the start if it is learned.", gt=0)
+    offset: float = field(0.5, "Rounding offset; 0.5 rounds to nearest.", ge=0, le=1)
+    learned: bool = field(False, "Learn the step, one number per layer.")
+    gradient: Literal["identity", "clip"] = field(
+        "identity", "identity passes the gradient everywhere, clip stops it above the range."
     )
 
 

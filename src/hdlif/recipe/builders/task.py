@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
-
 from hdlif.errors import InputError, RecipeError
 from hdlif.recipe.builders.data import data_kind, target_of
 from hdlif.recipe.builders.data_sets import DATA
 from hdlif.recipe.builders.metrics import build_metrics, read_metrics, stated_metrics
-from hdlif.recipe.builders.part import At, Part, takes
+from hdlif.recipe.builders.part import At, Part, field, takes
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.config import Recipe
 
@@ -50,58 +48,50 @@ class Task(Part):
     BESIDE = frozenset({"metrics"})
     HAS_CLASSES: ClassVar[bool] = False
 
-    metrics: list[Any] = Field([], description="Further measures: names, or {kind: NAME, ...} with arguments.")
+    metrics: list[Any] = field([], "Further measures: names, or {kind: NAME, ...} with arguments.")
 
 
 class _Ours(Task):
-    best: str | None = Field(None, description="Name of the measure that the best epoch is chosen by.")
+    best: str | None = field(None, "Name of the measure that the best epoch is chosen by.")
 
 
-class Classify(_Ours):
+class Classify(_Ours, kind="classify", makes=At("hdlif.tasks:Classify")):
     """One class per sample."""
 
-    MAKES = At("hdlif.tasks:Classify")
     HAS_CLASSES = True
-    kind: Literal["classify"] = "classify"
-    combine: Literal["mean", "last"] = Field("mean", description="The answer is the mean output, or the last.")
-    learn_from: LearnFrom | None = Field(None, description=_LEARN_FROM)
-    class_weights: Literal["balanced"] | list[float] | None = Field(None, description=_WEIGHTS)
+    combine: Literal["mean", "last"] = field("mean", "The answer is the mean output, or the last.")
+    learn_from: LearnFrom | None = field(None, _LEARN_FROM)
+    class_weights: Literal["balanced"] | list[float] | None = field(None, _WEIGHTS)
 
 
-class Sequence(_Ours):
+class Sequence(_Ours, kind="sequence", makes=At("hdlif.tasks:LabelSequence")):
     """A class at each step."""
 
-    MAKES = At("hdlif.tasks:LabelSequence")
     HAS_CLASSES = True
-    kind: Literal["sequence"] = "sequence"
-    delay: int = Field(0, description="The answer to step t is read at step t + delay.")
-    learn_from: LearnFrom = Field("every", description=_LEARN_FROM)
-    class_weights: Literal["balanced"] | list[float] | None = Field(None, description=_WEIGHTS)
+    delay: int = field(0, "The answer to step t is read at step t + delay.")
+    learn_from: LearnFrom = field("every", _LEARN_FROM)
+    class_weights: Literal["balanced"] | list[float] | None = field(None, _WEIGHTS)
 
 
-class Regress(_Ours):
+class Regress(_Ours, kind="regress", makes=At("hdlif.tasks:Regress")):
     """Values of a sample, or at each step."""
 
-    MAKES = At("hdlif.tasks:Regress")
-    kind: Literal["regress"] = "regress"
-    combine: Literal["mean", "last", "each"] = Field(
-        "mean", description="The answer is the mean output over time, the last, or each step's."
+    combine: Literal["mean", "last", "each"] = field(
+        "mean", "The answer is the mean output over time, the last, or each step's."
     )
-    delay: int = Field(0, description="The answer to step t is read at step t + delay.")
-    loss: Literal["squared", "absolute", "huber"] = Field(
-        "squared", description="squared, absolute, or huber (squared up to one deviation)."
+    delay: int = field(0, "The answer to step t is read at step t + delay.")
+    loss: Literal["squared", "absolute", "huber"] = field(
+        "squared", "squared, absolute, or huber (squared up to one deviation)."
     )
-    learn_from: LearnFrom | None = Field(None, description=_LEARN_FROM)
+    learn_from: LearnFrom | None = field(None, _LEARN_FROM)
 
 
-class Multilabel(_Ours):
+class Multilabel(_Ours, kind="multilabel", makes=At("hdlif.tasks:Multilabel")):
     """Any number of labels per sample."""
 
-    MAKES = At("hdlif.tasks:Multilabel")
-    kind: Literal["multilabel"] = "multilabel"
-    combine: Literal["mean", "last"] = Field("mean", description="The answer is the mean output, or the last.")
-    threshold: float = Field(0.5, description="Probability from which a label is predicted.")
-    learn_from: LearnFrom | None = Field(None, description=_LEARN_FROM)
+    combine: Literal["mean", "last"] = field("mean", "The answer is the mean output, or the last.")
+    threshold: float = field(0.5, "Probability from which a label is predicted.")
+    learn_from: LearnFrom | None = field(None, _LEARN_FROM)
 
 
 class _Tasks(Section[Task]):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from hdlif.errors import RecipeError, cut
 from hdlif.recipe.builders.data import CONSTANT, check_data, data_kind
-from hdlif.recipe.builders.part import At, Part, called
+from hdlif.recipe.builders.part import At, Part, called, field
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.config import Recipe
 
@@ -53,15 +53,15 @@ Three = Annotated[list[float], Field(min_length=3, max_length=3)]
 class Teacher(Part):
     """A trained classifier of images, by its architecture and the file of its weights."""
 
-    name: str = Field(description="Name of the architecture.")
-    checkpoint: str = Field(description="File of its weights, trained on the classes of the data.")
-    temperature: float = Field(4.0, gt=0, description="Divides the logits of both.")
-    weight: float = Field(0.5, ge=0, le=1, description="Weight of the teacher in the loss.")
-    mean: Three | None = Field(None, description="By which the teacher's images are normalised; the data's by default.")
-    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] | None = Field(
-        None, description="By which the teacher's images are normalised; the data's by default."
+    name: str = field(..., "Name of the architecture.")
+    checkpoint: str = field(..., "File of its weights, trained on the classes of the data.")
+    temperature: float = field(4.0, "Divides the logits of both.", gt=0)
+    weight: float = field(0.5, "Weight of the teacher in the loss.", ge=0, le=1)
+    mean: Three | None = field(None, "By which the teacher's images are normalised; the data's by default.")
+    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] | None = field(
+        None, "By which the teacher's images are normalised; the data's by default."
     )
-    size: int | None = Field(None, ge=1, description="Side of the images that it takes; the data's by default.")
+    size: int | None = field(None, "Side of the images that it takes; the data's by default.", ge=1)
 
     def names(self) -> list[str]:
         """Return the architectures of the library."""
@@ -72,10 +72,8 @@ class Teacher(Part):
         raise NotImplementedError
 
 
-class Timm(Teacher):
+class Timm(Teacher, kind="timm"):
     """A network of timm."""
-
-    kind: Literal["timm"] = "timm"
 
     def names(self) -> list[str]:
         import timm
@@ -90,10 +88,8 @@ class Timm(Teacher):
         return network
 
 
-class Torchvision(Teacher):
+class Torchvision(Teacher, kind="torchvision"):
     """A network of torchvision."""
-
-    kind: Literal["torchvision"] = "torchvision"
 
     def names(self) -> list[str]:
         from torchvision import models

@@ -5,12 +5,10 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Collection
 from functools import partial
-from typing import TYPE_CHECKING, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from hdlif.errors import RecipeError, brief, did_you_mean
-from hdlif.recipe.builders.part import At, Part
+from hdlif.recipe.builders.part import At, Part, field
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.config import Recipe
 
@@ -25,36 +23,26 @@ class Weights(Part):
     """A precision, and the names of layers that differ from it."""
 
     BESIDE = frozenset({"keep_float", "quantise"})
-    keep_float: list[str] = Field([], description="Layers of the body that stay fp32; * stands for any text.")
-    quantise: list[str] = Field([], description="Other layers that are quantised too; * stands for any text.")
+    keep_float: list[str] = field([], "Layers of the body that stay fp32; * stands for any text.")
+    quantise: list[str] = field([], "Other layers that are quantised too; * stands for any text.")
 
 
-class Float(Weights):
+class Float(Weights, kind="float"):
     """fp32 weights."""
 
-    kind: Literal["float"] = "float"
 
-
-class Ternary(Weights):
+class Ternary(Weights, kind="ternary", makes=At("hdlif.nn:Ternary")):
     """1.5-bit weights."""
 
-    MAKES = At("hdlif.nn:Ternary")
-    kind: Literal["ternary"] = "ternary"
 
-
-class Binary(Weights):
+class Binary(Weights, kind="binary", makes=At("hdlif.nn:Binary")):
     """1-bit weights."""
 
-    MAKES = At("hdlif.nn:Binary")
-    kind: Literal["binary"] = "binary"
 
-
-class Integer(Weights):
+class Integer(Weights, kind="integer", makes=At("hdlif.nn:Integer")):
     """Weights of 2 to 8 bits, with a scale per output channel."""
 
-    MAKES = At("hdlif.nn:Integer")
-    kind: Literal["integer"] = "integer"
-    bits: int = Field(4, ge=2, le=8, description="Bits per weight; 1 and 1.5 are kinds of their own.")
+    bits: int = field(4, "Bits per weight; 1 and 1.5 are kinds of their own.", ge=2, le=8)
 
 
 WEIGHTS = Section[Weights]("weights", Float, Ternary, Binary, Integer, own=Weights)
