@@ -8,13 +8,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from hdlif import deploy
 from hdlif.accounting import profile, step_counts
 from hdlif.artefact import InputRecord, infer_values
 from hdlif.cli import cli
 from hdlif.commands.neurons import VARIANTS, ls, show, step_costs, text
 from hdlif.errors import RecipeError
 from hdlif.nn import SlidingParallelHDLIF, SteppedNeuron
-from hdlif.recipe import builders, deploy
+from hdlif.recipe import builders
 from hdlif.runtime import Session
 from small_recipes import built, neurons
 

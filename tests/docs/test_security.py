@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hdlif import config, plain_yaml
 from hdlif.artefact import io
 from hdlif.commands import ablate
 from hdlif.data.own import class_folders, manifest
 from hdlif.inputs import pictures
 from hdlif.ops import graph
+from hdlif.recipe import config, plain_yaml
 from hdlif.recipe.builders import model, recipe
 from hdlif.report import runs
 from hdlif.runtime import Session

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hdlif import deploy
 from hdlif.artefact import InputRecord
 from hdlif.errors import ShapeError, StateError
 from hdlif.nn import State
-from hdlif.recipe import builders, deploy
+from hdlif.recipe import builders
 from small_networks import tensors_of
 from small_recipes import built
 

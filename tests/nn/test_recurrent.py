@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deploy.test_onnx import assert_equals_reference
+from hdlif import deploy
 from hdlif.accounting import profile
 from hdlif.artefact import Graph, InputRecord, dumps, loads
 from hdlif.errors import RecipeError, ShapeError, StateError, TrainingError
@@ -31,7 +32,7 @@ from hdlif.nn import (
     Ternary,
     detach,
 )
-from hdlif.recipe import builders, deploy
+from hdlif.recipe import builders
 from hdlif.runtime import Session, reference
 from small_recipes import built, recipe
 

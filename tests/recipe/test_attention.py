@@ -2,7 +2,6 @@
 
 import pytest
 
-from hdlif.errors import RecipeError
 from hdlif.models import AttentionBlockI, AttentionBlockII, PreActBlock
 from hdlif.nn import SECA
 from hdlif.recipe import builders, load_recipe
@@ -32,10 +31,3 @@ def test_attention_in_a_plain_network() -> None:
     chosen = load_recipe("digits_hdlif", [plain, "attention={kind: seca}"])
     builders.check(chosen)
     assert sum(isinstance(m, SECA) for m in builders.build_model(chosen).modules()) == 2
-
-
-def test_form_is_of_residual_blocks_alone() -> None:
-    plain = "model={kind: vgg_snn, plan: [4, P, 4], final_size: null}"
-    chosen = load_recipe("digits_hdlif", [plain, "attention={kind: seca, form: I}"])
-    with pytest.raises(RecipeError, match=r'attention.form does not go with model.kind = "vgg_snn", where attention'):
-        builders.check(chosen)

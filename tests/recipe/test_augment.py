@@ -80,36 +80,3 @@ def test_series_are_jittered_and_scaled() -> None:
     assert abs((more - plain).std().item() - 0.5) < 0.05
     with pytest.raises(RecipeError, match='"flip" takes 8-bit pixels or counts, and sines gives series; leave it out'):
         builders.check(sines("[flip]"))
-
-
-@pytest.mark.parametrize(
-    ("stated", "words"),
-    [
-        ('["own_parts:wider"]', r"own_parts:wider gives torch.uint8 \[1, 8, 16\] of a sample torch.uint8 \[1, 8, 8\]"),
-        ('["own_parts:fails"]', "data.augment: own_parts:fails: KeyError"),
-        ('["own_parts:forgetful"]', "gives two results for one sample and draw; let it draw from `generator`"),
-        ('["own_parts:takes_nothing"]', r"takes no sample; it must be a function \(x, generator\)"),
-        ('["own_parts:Uncallable"]', r"makes what cannot be called with a sample; give it __call__\(x, generator\)"),
-        ('["own_parts:NUMBER"]', "it must be a class or a function"),
-        ('["own_parts:missing"]', "own_parts has no missing"),
-        ('["builtins:min"]', "no signature found .*it must be a class or a function of Python"),
-        ('[{kind: "own_parts:Dim", most: 2.0}]', "data.augment.0: most = 2.0; it must lie between 0 and 1"),
-        ('[flip, {kind: "own_parts:Dim", msot: 0.5}]', r'data.augment.1.msot = .* is unknown; .*\(did you mean "most"\?\)'),
-        (
-            '[{kind: "own_parts:noise", strength: high}]',
-            "data.augment.0.strength = 'high' is refused; it should be a valid",
-        ),
-        ('[{kind: "own_parts:noise", generator: 3}]', "data.augment.0.generator = .* is unknown; choose one of strength"),
-        ("[{kind: shift, by: 1}]", "data.augment.0.by = .* is unknown; it takes no arguments"),
-        ("[jitter]", '"jitter" takes series, and digits gives 8-bit pixels; leave it out'),
-        ("[flop]", r'data.augment = "flop" is unknown; .*jitter.*\(did you mean "flip"\?\)'),
-        ("[{most: 1}]", "data.augment.0.kind is missing"),
-        ("[{kind: 3}]", "data.augment.0.kind = 3 is refused; it should be a valid string"),
-        ("[[flip]]", r'data.augment.0 = \["flip"\] is refused; it should be a valid string'),
-        ('[{kind: "own_parts:noise", strength: .inf}]', "data.augment.0.strength = Infinity is refused"),
-    ],
-)
-def test_what_does_not_fit_is_refused_in_one_line(stated: str, words: str) -> None:
-    with pytest.raises(RecipeError, match=words) as caught:
-        builders.check(augmented(stated))
-    assert "\n" not in str(caught.value)

@@ -7,7 +7,7 @@ import timm
 import torch
 import torch.nn.functional as F
 
-from hdlif.errors import CheckpointError, RecipeError
+from hdlif.errors import CheckpointError
 from hdlif.learning import Distillation
 from hdlif.recipe import builders
 from small_recipes import recipe
@@ -64,31 +64,3 @@ def test_teacher_without_its_file_is_named_when_it_is_needed() -> None:
     builders.check(recipe(TEACHER))
     with pytest.raises(CheckpointError, match=r"absent\.pth: cannot be read"):
         builders.build_teacher(recipe(TEACHER))
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["data.mixup={}", "data.batch_size=31"], "data.batch_size = 31; data.mixup pairs samples, so make it even"),
-        (["teacher={kind: keras, name: x, checkpoint: y}"], 'teacher.kind = "keras" is unknown; choose one of timm'),
-        (
-            ["teacher={kind: torchvision, name: resnet_50, checkpoint: y}"],
-            'teacher.name = "resnet_50" is unknown to torchvision; nearest are resnet50',
-        ),
-        (["teacher={kind: timm, name: resnet18}"], "teacher.checkpoint is missing"),
-        (["teacher={kind: timm, name: resnet18, checkpoint: y, tau: 3}"], "teacher.tau = .* is unknown"),
-        (
-            ["teacher={kind: timm, name: resnet18, checkpoint: y, temperature: 0}"],
-            "temperature = 0; it must",
-        ),
-        (["teacher={kind: timm, name: resnet18, checkpoint: y, weight: 2}"], r"weight = 2; it must lie in 0\.\.1"),
-        (["teacher={kind: timm, name: resnet18, checkpoint: y, mean: [0.5]}"], "give three numbers"),
-        (["teacher={kind: timm, name: resnet18, checkpoint: y, std: [1, 1, 0]}"], "its numbers must be above 0"),
-        ([TEACHER, "data.frames=rows", "time_steps=8"], "a teacher sees whole images, and .*rows.* shows none"),
-        ([TEACHER, "data.kind=digits_events", "data.frames=by_number"], "a teacher sees whole images"),
-        (["training.accumulate=2", "rule={kind: sltt, update: each}"], 'does not go with rule.update = "each"'),
-    ],
-)
-def test_what_does_not_go_together_is_named(overrides: list[str], message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        builders.check(recipe(*overrides))

@@ -320,7 +320,7 @@ def test_a_base_below_the_recipe_s_folder_is_taken(
 
 
 def shipped(name: str) -> Path:
-    return Path(builders.__file__).parents[1] / "recipes" / f"{name}.yaml"
+    return Path(builders.__file__).parents[2] / "recipes" / f"{name}.yaml"
 
 
 @pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)

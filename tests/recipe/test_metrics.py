@@ -65,37 +65,6 @@ def test_one_of_the_users_gets_what_it_takes() -> None:
     assert len(built(binned).metrics["MulticlassAUROC"].thresholds) == 20
 
 
-@pytest.mark.parametrize(
-    ("section", "message"),
-    [
-        ("metrics: f1", r"task\.metrics = .f1. is refused; give a list, such as \[f1, "),
-        ("metrics: [3]", r"task\.metrics\.0 = 3 is refused; give a name, or {kind: NAME"),
-        ("metrics: [f1, {k: 5}]", r"task\.metrics\.1 = .* is refused; give a name"),
-        ("metrics: [{kind: f1, name: 3}]", r"task\.metrics\.0\.name = 3 is refused"),
-        ("metrics: [f_1]", r'task\.metrics = "f_1" is unknown; choose one of .*did you mean "f1"'),
-        ("metrics: [spearman]", r'"spearman" is of regress, and task\.kind = "classify"; choose one of auroc'),
-        ("metrics: [average_precision]", "is of multilabel"),
-        ("metrics: [{kind: top_k}]", r"task\.metrics\.0\.k is missing"),
-        ("metrics: [{kind: top_k, k: five}]", r"task\.metrics\.0\.k = 'five' is refused"),
-        ("metrics: [{kind: top_k, k: 11}]", r"task\.metrics\.0: k = 11; it must be 1 to 10"),
-        ("metrics: [{kind: f1, avrage: micro}]", r'avrage is unknown; .*did you mean "average"'),
-        ("metrics: [{kind: f1, num_classes: 3}]", r"task\.metrics\.0\.num_classes is unknown"),
-        ("metrics: [f1, {kind: f1, average: micro}]", 'two are called "f1"; give one another name'),
-        ("metrics: [{kind: f1, name: accuracy}]", '"accuracy" is a figure of the task itself'),
-        ('metrics: [{kind: "own_metrics:Sure", pover: 1.0}]', r'pover is unknown; .*did you mean "power"'),
-        ('metrics: [{kind: "own_metrics:no_metric"}]', r"task\.metrics\.0 makes .*must make a torchmetrics\.Metric"),
-        ('metrics: [{kind: "own_metrics:Sore"}]', "own_metrics has no Sore"),
-        ('metrics: [{kind: "builtins:dict"}]', "it must be a class or a function of Python"),
-        ('metrics: [{kind: "torchmetrics.classification:BinaryF1Score"}]', "BinaryF1Score fails"),
-        ("best: f1", r'task\.best = "f1" is not measured; choose one of accuracy'),
-        ("metric: [f1]", r'task\.metric is unknown; .*did you mean "metrics"'),
-    ],
-)
-def test_what_is_no_metric_is_refused(section: str, message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        built(section)
-
-
 def test_metrics_say_nothing_of_what_is_learned() -> None:
     recipe = load_recipe(
         "digits_hdlif", ["task={kind: classify, metrics: [f1], best: f1}", "rule={kind: ottt, mse_share: 0.1}"]

@@ -60,12 +60,6 @@ def test_a_fused_path_reaches_accumulating_and_parallel_layers(parallel: str) ->
     assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("words", ["{kind: hdlif, mem_bn: true, path: fused}", "{kind: hdlif, path: fuse}"])
-def test_a_path_that_does_not_go_is_refused(words: str) -> None:
-    with pytest.raises(RecipeError, match="path"):
-        built(f"neuron={words}")
-
-
 def test_named_surrogate_and_reset_reach_the_neuron() -> None:
     neuron, other, *_ = neurons(built("neuron={kind: lif, surrogate: dspike, reset: hard_detached}"))
     assert isinstance(neuron.surrogate, Dspike)
@@ -80,12 +74,6 @@ def test_mem_bn_is_on_every_neuron_that_accumulates(words: str, mix: str) -> Non
     assert isinstance(first.norm, MemBN)
     assert (first.norm.mix, first.norm.channels) == (mix, 4)
     assert isinstance(second, ParallelHDLIF)
-
-
-@pytest.mark.parametrize("kind", ["lif", "glif"])
-def test_binary_neurons_refuse_quantised_spikes(kind: str) -> None:
-    with pytest.raises(RecipeError, match=f'does not go with neuron.kind = "{kind}", whose spikes are binary'):
-        builders.check(recipe(f"neuron={{kind: {kind}}}", "spikes={kind: quantised}"))
 
 
 @pytest.mark.parametrize(("key", "value"), [("leak", "0.5"), ("mem_bn", "true")])
@@ -149,38 +137,3 @@ def test_time_constants_go_with_all_that_a_leak_does(more: str) -> None:
     layers = [n for n in neurons(built(f"neuron={{kind: hdlif, {more}, {SPREAD}: [2, 54]}}")) if isinstance(n, HDLIF)]
     assert layers
     assert all(float(taus(layer)[-1]) == pytest.approx(54, rel=1e-5) for layer in layers)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("kind: hdlif, time_constants: [2, 8]", "one leak a layer; set neuron.granularity: channel"),
-        ("kind: hdlif, granularity: layer, time_constants: true", "set neuron.granularity: channel"),
-        (
-            f"kind: hdlif, leak: 0.5, {SPREAD}: [2, 8]",
-            "time_constants and neuron.leak both say where leak starts",
-        ),
-        (f"kind: resonate_hdlif, decay: 0.5, {SPREAD}: [2, 8]", "time_constants and neuron.decay both say where decay"),
-        (f"kind: adaptive_hdlif, leak: 0.5, {SPREAD}: {{leak: true}}", "time_constants.leak and neuron.leak both say"),
-        (f"kind: hdlif, {SPREAD}: {{leek: true}}", r'time_constants.leek: it has no such leak; .* mean "leak"'),
-        (f"kind: hdlif, {SPREAD}: {{threshold: true}}", "time_constants.threshold: it has no such leak"),
-        (
-            f"kind: hdlif, {SPREAD}: 8",
-            r"neuron.time_constants = 8; it must be the shortest and .* \[2, 128\]",
-        ),
-        (f"kind: hdlif, {SPREAD}: {{}}", "neuron.time_constants = {}; it must be"),
-        (f"kind: hdlif, {SPREAD}: [8]", "it must be the shortest and the longest"),
-        (f"kind: hdlif, {SPREAD}: [2, long]", "it must be the shortest and the longest"),
-        (f"kind: hdlif, {SPREAD}: [2, true]", "it must be the shortest and the longest"),
-        (f"kind: hdlif, {SPREAD}: {{leak: 3}}", "neuron.time_constants.leak = 3; it must be"),
-        (f"kind: hdlif, {SPREAD}: [8, 2]", "neuron.time_constants: shortest = 8, longest = 2; give the shorter"),
-        (f"kind: hdlif, {SPREAD}: [0.5, 2]", "neuron.time_constants: shortest = 0.5; a time constant is more than 1"),
-        (f"kind: hdlif, parallel: all, {SPREAD}: [2, 8]", "time_constants has no effect with neuron.parallel"),
-        (f"kind: parallel_hdlif, {SPREAD}: [2, 8]", "neuron.time_constants = .* is unknown; .* set the section as a whole"),
-        (f"kind: sliding_parallel_hdlif, {SPREAD}: [2, 8]", "neuron.time_constants = .* is unknown"),
-        (f"kind: glif, {SPREAD}: [2, 8]", "neuron.time_constants = .* is unknown"),
-    ],
-)
-def test_time_constants_that_do_not_fit_are_refused_by_name(words: str, message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        builders.check(recipe(f"neuron={{{words}}}"))

@@ -2,7 +2,6 @@
 
 import pytest
 
-from hdlif.errors import RecipeError
 from hdlif.nn import Affine, BatchNorm2d
 from hdlif.recipe import builders, load_recipe
 from small_recipes import built
@@ -26,8 +25,3 @@ def test_norm_of_a_network_for_series_is_in_every_layer(kind: str) -> None:
     found = [module for module in builders.build_model(recipe).modules() if isinstance(module, Affine | BatchNorm2d)]
     assert [type(one) for one in found] == [Affine, Affine]
     assert [one.weight.tolist() for one in found] == [[2.0] * 4, [2.0] * 5]
-
-
-def test_a_scale_that_there_is_not_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"norm: scale = 0\.0; it must be above 0"):
-        builders.build_model(load_recipe("sines_hdlif", ["norm={kind: affine, scale: 0.0}"]))

@@ -47,32 +47,6 @@ def test_a_recipe_sets_the_constants_that_shape_an_equation() -> None:
     assert {len(layer.states) for layer in layers} == {2}
 
 
-@pytest.mark.parametrize(
-    ("neuron", "words"),
-    [
-        ('kind: "own_neurons:"', "is not the name of a part; write package.module:Name"),
-        ('kind: ":AdaptiveHDLIF"', "is not the name of a part"),
-        ('kind: "own_neurons:a b"', "is not the name of a part"),
-        ('kind: "../own_neurons:AdaptiveHDLIF"', "is not the name of a part"),
-        ('kind: "no_such_module:A"', "there is no module no_such_module; run where no_such_module.py lies"),
-        ('kind: "own_neurons.sub:A"', "there is no module own_neurons.sub"),
-        ('kind: "own_neurons:Missing"', "own_neurons has no Missing; it has AdaptiveHDLIF"),
-        ('kind: "own_neurons:math"', "it must be a class derived from hdlif.nn.EquationNeuron"),
-        ('kind: "torch.nn:Linear"', "it must be a class derived from hdlif.nn.EquationNeuron"),
-        ('kind: "hdlif.nn:EquationNeuron"', "has no step"),
-        (f"{ADAPTIVE}, lek: 0.5", r"neuron.lek = .* is unknown; choose one of decay, granularity, leak"),
-        (f"{ADAPTIVE}, leak: high", "neuron.leak = 'high' is refused"),
-        (f"{ADAPTIVE}, leak: [0.5, 0.6]", r"neuron.leak = \[0.5, 0.6\] is refused; it should be a valid number"),
-        (f"{ADAPTIVE}, leak: 1.5", r"neuron: leak = 1.5; a learned one must lie in \(0.0, 1.0\)"),
-        ('kind: "own_neurons:Delayed", delay: 0.5', "neuron.delay = 0.5 is refused; it should be a valid integer"),
-        (f"{ADAPTIVE}, quantizer: 1", "neuron.quantizer = .* is unknown"),
-    ],
-)
-def test_what_does_not_fit_is_refused_in_one_line(neuron: str, words: str) -> None:
-    with pytest.raises(RecipeError, match=words):
-        builders.check(recipe(f"neuron={{{neuron}}}"))
-
-
 def test_a_module_that_fails_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "failing_neurons.py").write_text("import a_library_that_is_not_there\n")
     (tmp_path / "raising_neurons.py").write_text("raise ValueError('bad\\nthings')\n")

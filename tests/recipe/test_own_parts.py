@@ -7,7 +7,7 @@ import torch
 
 import own_parts
 from hdlif.commands.train import train
-from hdlif.errors import RecipeError, TrainingError
+from hdlif.errors import TrainingError
 from hdlif.nn import BatchNorm2d
 from hdlif.recipe import builders
 from small_recipes import built, recipe
@@ -100,34 +100,3 @@ def test_a_training_ends_so_where_its_schedule_fails(tmp_path: Path) -> None:
 def test_what_is_by_default_is_not_written_out() -> None:
     assert "optimizer" not in recipe().model_dump()["training"]
     assert recipe("training.optimizer={kind: adam}").model_dump()["training"]["optimizer"] == {"kind": "adam"}
-
-
-@pytest.mark.parametrize(
-    ("override", "words"),
-    [
-        ("training.optimizer={kind: sdg}", r'training.optimizer.kind = "sdg" is unknown; .*did you mean "sgd"'),
-        ("training.optimizer={kind: adam, beta: 0.9}", "training.optimizer.beta = .* is unknown"),
-        ("training.optimizer={kind: adam, beta1: 2.0}", "training.optimizer: Invalid beta parameter"),
-        ("training.optimizer={kind: adam, lr: 0.1}", "training.learning_rate is a key of its own"),
-        ("training.optimizer={kind: sgd, momentum: 0.1}", "training.momentum is a key of its own"),
-        ('training.optimizer={kind: "torch.optim:LBFGS"}', "LBFGS doesn't support per-parameter options"),
-        ('training.optimizer={kind: "own_parts:halving"}', "it must be an optimiser as those of torch.optim"),
-        ('training.optimizer={kind: "own_parts:NUMBER"}', "it must be a class or a function"),
-        ('training.optimizer={kind: "torch.optim:Adafactor"}', r"keeps 'row_var' of shape .*choose another optimiser"),
-        ('training.optimizer={kind: "own_parts:GroupState"}', "changes 'steps' of its groups in a step"),
-        ('training.optimizer={kind: "own_parts:KeepsNumber"}', "keeps 'step' as 1, which is not a tensor"),
-        ('training.optimizer={kind: "own_parts:NamesOddly"}', "keeps 'a.b' under a name that is not an identifier"),
-        ('training.schedule={kind: "own_parts:late"}', "training.schedule: ZeroDivisionError: division by zero"),
-        ('rule={kind: "own_parts:NoPlan"}', "its schedule gives a int; it must give a hdlif.learning.Plan"),
-        ('rule={kind: "own_parts:NoSchedule"}', "AttributeError: .*a rule has schedule"),
-        ("training.schedule={kind: drops}", "training.schedule.at is missing"),
-        ("training.schedule={kind: drops, at: [2.0]}", "training.schedule: at = "),
-        ('training.schedule={kind: "own_parts:wrong_schedule"}', "gives -1.0 at step 0 of 10"),
-        ('rule={kind: "own_parts:Missing"}', "own_parts has no Missing"),
-        ('rule={kind: "own_parts:LastStep", wieght: 1.0}', 'rule.wieght = .* is unknown; .*did you mean "weight"'),
-    ],
-)
-def test_what_does_not_fit_is_refused_in_one_line(override: str, words: str) -> None:
-    with pytest.raises(RecipeError, match=words) as caught:
-        builders.check(recipe(override))
-    assert "\n" not in str(caught.value)

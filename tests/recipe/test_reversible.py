@@ -9,7 +9,6 @@ from lightning_fabric import Fabric
 
 from hdlif.artefact.io import load
 from hdlif.commands.export import export
-from hdlif.errors import RecipeError
 from hdlif.models import Network, ReversibleSequential
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.runtime import Session, reference
@@ -87,18 +86,3 @@ def test_grid_is_a_key_of_the_model(grid: str) -> None:
     network = builders.build_model(recipe(f"model.grid={grid}"))
     (chain, _) = (module for module in network.modules() if isinstance(module, ReversibleSequential))
     assert getattr(chain[0].grid, "step", None) == (None if grid == "null" else 2**-14)
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("model.grid=0.1", r"model: grid = 0\.1; it must be a power of two"),
-        ("model.grid=0.125", r"model\.grid = 0\.125; .* at most 0\.0001220703125"),
-        ("model.width=7", "model: channels = 7; a reversible block splits them in halves, so they must be even"),
-        ("attention={kind: seca}", 'attention.kind = "seca" does not go with model.kind = "reversible_resnet"'),
-        ("model.block=x", "model.block = .* is unknown"),
-    ],
-)
-def test_what_a_reversible_network_is_not_is_refused(override: str, message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        recipe(override)

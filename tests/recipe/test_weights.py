@@ -78,30 +78,6 @@ def test_no_layer_is_both_kept_and_quantised() -> None:
         builders.check(recipe("model={kind: resnet19, width: 4, hidden: 8}", weights))
 
 
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        ("kind: binary, quantise: stem", "weights.quantise = 'stem'; it must be a list of layer names"),
-        (
-            "kind: binary, quantise: [stem.conv1]",
-            r"weights.quantise: 'stem.conv1' matches no fp32 layer; .* \(did you mean \"stem.conv\"\?\)",
-        ),
-        ("kind: binary, quantise: [body.stage1.0.conv1]", "matches no fp32 layer; choose one of classifier, stem.conv"),
-        (
-            "kind: binary, keep_float: [stem.conv]",
-            "keep_float: 'stem.conv' matches no quantised layer; choose one of body",
-        ),
-        (
-            "kind: float, quantise: [stem.conv]",
-            'weights.quantise does not go with weights.kind = "float"; .* one of binary, integer, ternary',
-        ),
-    ],
-)
-def test_layers_that_cannot_be_quantised_are_refused(weights: str, message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        builders.check(recipe(f"weights={{{weights}}}"))
-
-
 def test_vgg_snn_of_event_frames_has_the_published_size() -> None:
     vgg = load_recipe("dvs_cifar10_vgg_snn_hdlif_w1")
     labels, record = builders.DATA[vgg.data.kind].labels, builders.input_record(vgg)

@@ -68,7 +68,7 @@ def explain(
     tree: Mapping[str, Any],
     errors: list[ErrorDetails],
     section: str = "",
-    accepted: Callable[[type[BaseModel]], Iterable[str]] = lambda model: model.model_fields,
+    accepted: Callable[[Any], Iterable[str]] = lambda model: model.model_fields,
 ) -> str:
     """Explain the worst error of a section of a recipe.
 
@@ -142,7 +142,8 @@ def path_of(error: ErrorDetails, tree: Any) -> Path:
     for part in outer:
         if (isinstance(tree, Mapping) and part in tree) or (isinstance(tree, list | tuple) and isinstance(part, int)):
             path.append(part)
-            tree = tree[part]
+            inside: Any = tree
+            tree = inside[part]
     is_key = isinstance(tree, Mapping) and (last in tree or error["type"] == "missing")
     return [*path, last] if is_key or (isinstance(tree, list | tuple) and isinstance(last, int)) else path
 

@@ -205,4 +205,4 @@ def try_augment(section: DataConfig, samples: str, shape: tuple[int, ...]) -> No
 
 
 def _stated(section: DataConfig) -> list[Component]:
-    return [Component(kind=one) if isinstance(one, str) else one for one in section.augment]
+    return [Component.model_validate({"kind": one}) if isinstance(one, str) else one for one in section.augment]

@@ -74,7 +74,7 @@ class Conv1d(_Series, kind="conv1d", makes=At("hdlif.models:conv1d")):
 
 class _Residual(Model):
     BESIDE = frozenset({"stem"})
-    ATTENTION = "block"
+    ATTENTION: ClassVar[Literal["block", "attention"] | None] = "block"
 
     stem: Stem = field("cifar", "The first layers: cifar for small images, imagenet for large ones.")
 

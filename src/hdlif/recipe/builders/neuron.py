@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -55,7 +55,7 @@ class _Spread(AnyNeuron):
 
 
 class _Leak(_Spread):
-    LEAKS = ("leak",)
+    LEAKS: ClassVar[tuple[str, ...]] = ("leak",)
     leak: float = field(0.5, "Leak λ at the start: the fraction of the potential that a step keeps.")
 
 

@@ -109,19 +109,14 @@ class AnyNeuron(Part):
 
     def factory(self, recipe: Recipe, **parts: Callable[[Place], Any]) -> NeuronFactory:
         """Return what makes a layer of `MAKES` from its place; its parts are made for each layer."""
-        named = {}
-        for key, table in (("surrogate", SURROGATES), ("reset", RESETS)):
-            name = getattr(self, key, None)
-            if key in self.model_fields_set and name in table:
-                named[key] = table[name]
-            elif key in self.model_fields_set:
-                # The reset of GLIF is a number.
-                named[key] = lambda value=name: value
+        tables: dict[str, Mapping[Any, Callable[[], Any]]] = {"surrogate": SURROGATES, "reset": RESETS}
+        stated = {key: getattr(self, key) for key in tables if key in self.model_fields_set}
         parts |= self._time_constants()
 
         def make(place: Place) -> Temporal:
             channels = place.channels if self.granularity == "channel" else None
-            values = {name: made() for name, made in named.items()}
+            # The reset of GLIF is a number.
+            values = {key: tables[key][name]() if name in tables[key] else name for key, name in stated.items()}
             of_place = {name: made(place) for name, made in parts.items()}
             layer: Temporal = self.build(time_steps=recipe.time_steps, channels=channels, **values, **of_place)
             return layer
@@ -160,7 +155,7 @@ class AnyNeuron(Part):
 
 
 def _spread(key: str, span: bool | list[float]) -> Callable[[Place], Any]:
-    arguments = {} if isinstance(span, bool) else {"shortest": span[0], "longest": span[1]}
+    arguments: dict[str, Any] = {} if isinstance(span, bool) else {"shortest": span[0], "longest": span[1]}
     return lambda place: called(key, At("hdlif.nn:TimeConstants"), **arguments)
 
 
