@@ -6,7 +6,7 @@ from them.
 
 from hdlif.recipe.builders.activity import PENALTIES, build_penalty
 from hdlif.recipe.builders.attention import ATTENTION_FORMS, ATTENTIONS
-from hdlif.recipe.builders.check import check, check_names, names_own_parts, try_traces, try_update
+from hdlif.recipe.builders.checks import check, check_names, names_own_parts, try_traces, try_update
 from hdlif.recipe.builders.data import (
     FRAMES,
     build_data,
