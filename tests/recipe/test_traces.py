@@ -1,4 +1,4 @@
-"""What cannot be built, or does not go together, is refused by its name in the recipe."""
+"""Traces of a rule, counted before a training."""
 
 from typing import Any
 
