@@ -212,7 +212,7 @@ def test_what_does_not_go_together_is_refused(data: Path, overrides: list[str], 
         (["task.kind=regres"], 'task.kind = "regres" is unknown; choose one of .*did you mean "regress"'),
         (
             ["task={kind: classify, combine: first}"],
-            "task.combine = 'first' is refused; it should be 'mean' or 'last'",
+            'task.combine = "first" is unknown; choose one of last, mean',
         ),
         (["task={kind: classify, threshold: 0.5}"], "task.threshold = .* is unknown"),
         (

@@ -303,8 +303,8 @@ def test_a_recurrent_recipe_learns_its_way_back(rule) -> None:
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        ("3", "neuron.recurrent = 3; it must be true, false or a mapping"),
-        ("{kernel: 3}", "it must be true, false or a mapping"),
+        ("3", "neuron.recurrent = 3 is refused; .*true, or {kernel_size: 3}"),
+        ("{kernel: 3}", "neuron.recurrent.kernel = 3 is unknown"),
         ("{kernel_size: 2}", "kernel_size = 2; it must be an odd number"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hdlif.errors import RecipeError, brief, cut, did_you_mean
 from hdlif.recipe.builders.part import At, Part, field
-from hdlif.recipe.builders.registry import Section
+from hdlif.recipe.builders.registry import KINDS, Section
 from hdlif.recipe.config import Component
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ _OF_TASKS: Mapping[str, Section[Metric]] = {
 _OF_OWN = _section(own=("num_classes", "num_labels", "num_outputs"))
 METRICS = tuple(dict.fromkeys(name for section in _OF_TASKS.values() for name in section))
 """All plain names."""
+KINDS[KEY] = METRICS
 
 
 def stated_metrics(arguments: Mapping[str, Any]) -> dict[str, Component]:

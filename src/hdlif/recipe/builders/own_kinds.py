@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator
 from hdlif.recipe.builders.data_sets import DATA, Data
 from hdlif.recipe.builders.installed import GROUPS, is_own, offers
 from hdlif.recipe.builders.part import At, Names, called, field, takes
+from hdlif.recipe.builders.registry import KINDS
 
 OF_ITEMS = ("split", "train")
 """What a data set of the user's own is given, if it takes it."""
@@ -173,7 +174,9 @@ class Items(OwnData, _Fitted, _Timed):
         def make(**parts: Any) -> Any:
             return called(self._section, self.MAKES, is_own=True, **own, **parts)
 
-        return called(self._section, self.FIND, make=make, takes=taken, name=self.kind, **of_items, **given)
+        find = self.FIND.get()
+        asked = {name: value for name, value in given.items() if name in takes(find)}
+        return called(self._section, find, make=make, takes=taken, name=self.kind, **of_items, **asked)
 
 
 FOUND: dict[str, type[OwnData]] = {
@@ -184,6 +187,9 @@ FOUND: dict[str, type[OwnData]] = {
     "arrow": Arrow,
     "events": Events,
 }
+
+
+KINDS["data.kind"] = (*DATA, *FOUND)
 
 
 def found_kind(kind: str) -> type[OwnData] | None:

@@ -156,7 +156,7 @@ def _as_list(value: Any) -> Any:
     if not isinstance(value, str) or not value.strip():
         return value
     if "," in value:
-        raise ValueError(f"give a list: [{', '.join(part.strip() for part in value.split(','))}]")
+        raise ValueError(f"should be a list: [{', '.join(part.strip() for part in value.split(','))}]")
     return [value]
 
 

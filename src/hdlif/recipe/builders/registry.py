@@ -45,7 +45,7 @@ class Section(Mapping[str, type[P]]):
         self.key, self.name, self.own, self.given = key, name or f"{key}.kind", own, given
         self._kinds = {one.KIND: one for one in kinds}
         if self.name in GROUPS:
-            KINDS[self.name] = tuple(dict.fromkeys((*KINDS.get(self.name, ()), *self)))
+            KINDS[self.name] = self
 
     def __getitem__(self, kind: str) -> type[P]:
         return self._kinds[kind]
