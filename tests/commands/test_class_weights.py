@@ -152,7 +152,7 @@ def test_a_recipe_with_balanced_weights_is_good_before_its_data_are_counted() ->
     ("weights", "words"),
     [
         ("[1, 2]", r"^task\.class_weights has 2 numbers; give one for each of the 10 classes, in this order: 0, 1, "),
-        ("equal", r'^task\.class_weights = "equal" is unknown; choose one of balanced: .* one for each, or balanced,\'),
+        ("equal", r'^task\.class_weights = "equal" is unknown; choose one of balanced: .* one for each, or balanced,'),
         ("[1, x]", r"^task\.class_weights = .*; it should be 'balanced', or item 2 of it should be a valid number"),
     ],
 )

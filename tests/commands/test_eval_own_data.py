@@ -100,7 +100,7 @@ def test_pictures_that_are_too_few_to_divide_are_tested_on_as_a_whole(tmp_path: 
         (["training.epochs=3"], r"--set training\.epochs=3 is refused; give data\.KEY=VALUE"),
         (["data.stride"], r"--set data\.stride is refused; give data\.KEY=VALUE"),
         (["data.path=x"], r"where the data lie is given with the command itself"),
-        (["data.stride=x"], r"data\.stride = 'x' is refused; it should be a valid integer"),
+        (["data.stride=x"], r'data\.stride = "x" is refused; it should be a valid integer'),
         (["data.rate=50"], r"data\.rate = 50 is refused: the network takes samples as it was trained on them"),
         (["data.ahead=2"], r"data\.ahead = 2 is refused: the network has none; leave it out"),
         (["data.kind=serie"], r'data\.kind = "serie" is unknown; .*did you mean "series"'),
