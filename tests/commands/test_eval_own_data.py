@@ -96,7 +96,7 @@ def test_pictures_that_are_too_few_to_divide_are_tested_on_as_a_whole(tmp_path: 
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["data.strid=3"], r'data\.strid is unknown; choose one of .*\(did you mean "stride"\?\)'),
+        (["data.strid=3"], r'data\.strid = 3 is unknown; choose one of .*\(did you mean "stride"\?\)'),
         (["training.epochs=3"], r"--set training\.epochs=3 is refused; give data\.KEY=VALUE"),
         (["data.stride"], r"--set data\.stride is refused; give data\.KEY=VALUE"),
         (["data.path=x"], r"where the data lie is given with the command itself"),
@@ -104,8 +104,8 @@ def test_pictures_that_are_too_few_to_divide_are_tested_on_as_a_whole(tmp_path: 
         (["data.rate=50"], r"data\.rate = 50 is refused: the network takes samples as it was trained on them"),
         (["data.ahead=2"], r"data\.ahead = 2 is refused: the network has none; leave it out"),
         (["data.kind=serie"], r'data\.kind = "serie" is unknown; .*did you mean "series"'),
-        (["data.batch_size=4"], r"data\.batch_size is unknown"),
-        (["data.split={test: 2}"], "split.test = 2 is refused"),
+        (["data.batch_size=4"], r"data\.batch_size = 4 is unknown"),
+        (["data.split={test: 2}"], "split.test = 2.0 is refused"),
     ],
 )
 def test_what_data_do_not_take_is_refused(made: Path, overrides: list[str], words: str) -> None:

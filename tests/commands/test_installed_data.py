@@ -46,7 +46,7 @@ def test_a_plain_name_is_found_as_the_module_s_would_be(site: Path) -> None:
     named, whole = (inspect(name, overrides=["data.count=24"]) for name in ("gait", "gait_sets:Squares"))
     assert (named["path"], named["kind"]) == ("gait", "gait")
     assert {**named, "path": "", "kind": ""} == {**whole, "path": "", "kind": ""}
-    with pytest.raises(RecipeError, match=r'data\.cuont is unknown; .*did you mean "count"'):
+    with pytest.raises(RecipeError, match=r'data\.cuont = 24 is unknown; .*did you mean "count"'):
         inspect("gait", overrides=["data.cuont=24"])
 
 

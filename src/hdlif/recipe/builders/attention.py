@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from hdlif.errors import RecipeError
-from hdlif.recipe.builders.part import At, Part, field
+from hdlif.recipe.builders.part import At, Part, called, field
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.config import Recipe
 
@@ -15,20 +15,6 @@ if TYPE_CHECKING:
 
 ATTENTION_FORMS = {"I": At("hdlif.models.blocks:AttentionBlockI"), "II": At("hdlif.models.blocks:AttentionBlockII")}
 """Of residual blocks; a plain network has one form."""
-
-
-def _seca(*, time_steps: int, per_step: bool = False, kernel_size: int = 5, bias: bool = True) -> AttentionFactory:
-    from hdlif.nn import SECA
-
-    make = partial(SECA, kernel_size=kernel_size, bias=bias, time_steps=time_steps if per_step else None)
-    make(1)
-    return make
-
-
-def _eca() -> AttentionFactory:
-    from hdlif.nn import eca
-
-    return eca
 
 
 class NoAttention(Part, kind="none"):
@@ -42,15 +28,23 @@ class Attention(Part):
     form: Literal["I", "II"] = field("I", "Place of the attention in residual blocks.")
 
 
-class SECA(Attention, kind="seca", makes=_seca):
+class SECA(Attention, kind="seca"):
     """Spiking efficient channel attention."""
 
     per_step: bool = field(False, "Learn a kernel for each time step.")
     kernel_size: int = field(5, "Channels that a gate reads, odd.", ge=1)
     bias: bool = field(True, "Give the gate a bias.")
 
+    def build(self, **given: Any) -> AttentionFactory:
+        from hdlif import nn
 
-class ECA(Attention, kind="eca", makes=_eca):
+        time_steps = given["time_steps"] if self.per_step else None
+        make = partial(nn.SECA, kernel_size=self.kernel_size, bias=self.bias, time_steps=time_steps)
+        called(self._section, lambda: make(1))
+        return make
+
+
+class ECA(Attention, kind="eca", makes=At("hdlif.nn:eca").get):
     """Efficient channel attention as published."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -14,21 +14,7 @@ if TYPE_CHECKING:
     from hdlif.models import NormFactory
 
 
-def _batch_norm(
-    *, time_steps: int, per_step: bool = False, momentum: float | None = 0.1, eps: float = 1e-5
-) -> NormFactory:
-    from hdlif.nn import BatchNorm2d
-
-    return partial(BatchNorm2d, time_steps=time_steps if per_step else None, momentum=momentum, eps=eps)
-
-
-def _affine(*, scale: float = 1.0) -> NormFactory:
-    from hdlif.nn import Affine
-
-    return partial(Affine, scale=scale)
-
-
-class BatchNorm(Part, kind="batch_norm", makes=_batch_norm):
+class BatchNorm(Part, kind="batch_norm"):
     """Batch norm per channel."""
 
     per_step: bool = field(False, "Keep statistics of its own for each time step.")
@@ -37,12 +23,23 @@ class BatchNorm(Part, kind="batch_norm", makes=_batch_norm):
     )
     eps: float = field(1e-5, "Added to the variance.", ge=0)
 
+    def build(self, **given: Any) -> NormFactory:
+        from hdlif.nn import BatchNorm2d
 
-class Affine(Part, kind="affine", makes=_affine):
+        time_steps = given["time_steps"] if self.per_step else None
+        return partial(BatchNorm2d, time_steps=time_steps, momentum=self.momentum, eps=self.eps)
+
+
+class Affine(Part, kind="affine"):
     """A gain and a shift per channel, without statistics."""
 
     scale: float = field(1.0, "Gain at the start.", gt=0)
 
+    def build(self, **given: Any) -> NormFactory:
+        from hdlif.nn import Affine as Norm
+
+        return partial(Norm, scale=self.scale)
+
 
 NORMS = Section[Part]("norm", Affine, BatchNorm, own=Part, given=("time_steps",))
-"""Each makes a function of the channels."""
+"""Each builds a function of the channels."""

@@ -81,17 +81,14 @@ class ForwardMode(_PerStep, kind="forward_mode", makes=At("hdlif.learning:Forwar
     budget: int = field(2**30, "Most bytes of traces.", ge=0)
 
 
-def _sltt_k(*, criterion: Criterion, k: int = 1, loss: Loss = "each") -> Any:
-    from hdlif.learning import StochasticStep
-
-    return StochasticStep(k, criterion=criterion, complete=True, loss=loss)
-
-
-class SLTTK(Rule, kind="sltt_k", makes=_sltt_k):
+class SLTTK(Rule, kind="sltt_k", makes=At("hdlif.learning:StochasticStep")):
     """SLTT on k random steps, while all T steps run."""
 
     k: int = field(1, "Time steps with a loss, at most T.", ge=1)
     loss: Loss = field("each", "Each step has a loss, or the mean output has one (reduced).")
+
+    def build(self, **given: Any) -> Any:
+        return super().build(complete=True, **given)
 
 
 class StochasticStep(Rule, kind="stochastic_step", makes=At("hdlif.learning:StochasticStep")):
