@@ -67,22 +67,20 @@ def test_events_are_shown_as_frames_of_counts() -> None:
         assert torch.equal(x, x.round())
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["data.kind=digits"], r'"by_number" makes frames of events, and digits gives images; choose one of constant'),
-        (["data.frames=rows"], r'"rows" makes frames of images, and digits_events gives events; choose one of by_num'),
-        (["data.frames=by_numbers"], r'data.frames = "by_numbers" is unknown; .*did you mean "by_number"'),
-        (["data.augment=[autoaugment_cifar10]"], r"takes 8-bit pixels, and digits_events gives counts"),
+def test_recipe_for_events_given_images_or_the_other_way_round_is_refused() -> None:
+    for overrides, message in (
+        (["data.kind=digits"], '"by_number" makes frames of events, and digits gives images; choose one of constant'),
+        (["data.frames=rows"], '"rows" makes frames of images, and digits_events gives events; choose one of by_num'),
+        (["data.frames=by_numbers"], 'did you mean "by_number"'),
+        (["data.augment=[autoaugment_cifar10]"], "takes 8-bit pixels, and digits_events gives counts"),
         (
             ["data.kind=digits", "data.frames=constant", "data.augment=[flip, event_policy]"],
-            r'"event_policy" takes counts, and digits gives 8-bit pixels; leave it out',
+            '"event_policy" takes counts, and digits gives 8-bit pixels; leave it out',
         ),
-    ],
-)
-def test_recipe_for_events_given_images_or_the_other_way_round_is_refused(overrides: list[str], message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        builders.check(events(*overrides))
+    ):
+        with pytest.raises(RecipeError) as caught:
+            builders.check(events(*overrides))
+        assert message in str(caught.value)
 
 
 def test_augmentation_of_events_is_for_simulated_ones_too() -> None:
@@ -107,45 +105,25 @@ def test_named_data_is_shown_as_the_network_takes_it() -> None:
         assert torch.equal(y, labels)
 
 
-@pytest.mark.parametrize(
-    ("name", "chosen", "message"),
-    [
-        (
-            "digits",
-            events(),
-            r"takes input of kind events \[2, 8, 8\] at each step, and digits has input of kind image",
-        ),
-        ("digits_events", recipe(), r"takes input of kind image \[1, 8, 8\] at each step, and digits_events has"),
-        ("sines", recipe("data.frames=rows", "time_steps=8"), r"give the data set that it was"),
-        ("delayed_xor", recipe("time_steps=1"), r"at each of 1 time steps, which delayed_xor never has; give the data"),
-        (
-            "delayed_xor",
-            recipe("time_steps=4"),
-            r"takes input of kind image \[1, 8, 8\] at each step, and delayed_xor has",
-        ),
-    ],
-)
-def test_named_data_of_another_kind_is_refused(name: str, chosen: Recipe, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        builders.named_data(name, None, record=builders.input_record(chosen), time_steps=chosen.time_steps)
+def test_named_data_of_another_kind_is_refused() -> None:
+    rows = recipe("data.frames=rows", "time_steps=8")
+    for name, chosen, message in (
+        ("digits", events(), "input of kind events [2, 8, 8] at each step, and digits has input of kind image"),
+        ("digits_events", recipe(), "takes input of kind image [1, 8, 8] at each step, and digits_events has"),
+        ("sines", rows, "give the data set that it was"),
+        ("delayed_xor", recipe("time_steps=1"), "at each of 1 time steps, which delayed_xor never has; give the data"),
+        ("delayed_xor", recipe("time_steps=4"), "input of kind image [1, 8, 8] at each step, and delayed_xor has"),
+    ):
+        with pytest.raises(DataError) as caught:
+            builders.named_data(name, None, record=builders.input_record(chosen), time_steps=chosen.time_steps)
+        assert message in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "chosen",
-    [
-        recipe(),
-        recipe("data.frames=rows", "time_steps=8"),
-        recipe("data.frames=pixels", "time_steps=64"),
-        recipe("data.size=12"),
-        events(),
-    ],
-)
-def test_random_batch_has_the_shape_of_the_data(chosen: Recipe) -> None:
-    size = chosen.data.batch_size
-    noise, labels = builders.random_batch(chosen, torch.Generator().manual_seed(0))
-    x, target = builders.build_data(chosen).train.sequence(torch.arange(size))
-    assert noise.shape == x.shape
-    assert labels.shape == target.shape
-    assert labels.dtype == target.dtype
-    assert labels.min() >= 0
-    assert labels.max() < len(builders.DATA[chosen.data.kind].labels)
+def test_random_batch_has_the_shape_of_the_data() -> None:
+    rows, pixels = recipe("data.frames=rows", "time_steps=8"), recipe("data.frames=pixels", "time_steps=64")
+    for chosen in (recipe(), rows, pixels, recipe("data.size=12"), events()):
+        size = chosen.data.batch_size
+        noise, labels = builders.random_batch(chosen, torch.Generator().manual_seed(0))
+        x, target = builders.build_data(chosen).train.sequence(torch.arange(size))
+        assert (noise.shape, labels.shape, labels.dtype) == (x.shape, target.shape, target.dtype)
+        assert 0 <= labels.min() <= labels.max() < len(builders.DATA[chosen.data.kind].labels)

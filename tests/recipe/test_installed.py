@@ -12,6 +12,7 @@ from hdlif.errors import RecipeError
 from hdlif.nn import LIF
 from hdlif.recipe import builders, dump_recipe, load_recipe
 from hdlif.recipe.builders.installed import offers
+from hostile import one_printable_line
 from small_recipes import built, recipe
 from small_recipes import neurons as neurons_of
 
@@ -65,24 +66,19 @@ def test_every_other_section_takes_such_names(tmp_path: Path, monkeypatch: pytes
         builders.check(recipe("rule={kind: planless}"))
 
 
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        ("wavy", r'"wavy" is unknown; choose one of .*hdlif, .*wave \(did you mean "wave"\?\)'),
+def test_what_is_wrong_with_an_entry_point_is_said_in_one_line(waves: Path) -> None:
+    for kind, words in (
+        ("wavy", '(did you mean "wave"?)'),
         ("number", "is 3; it must be a class derived from hdlif.nn.EquationNeuron"),
-        ("gone", '"gone" is of spiking-waves 1.2, which is broken: .*waves has no Gone'),
-        ("absent", "spiking-waves 1.2, which is broken: .*there is no module no_such_waves"),
-        (
-            "module",
-            'spiking-waves 1.2, which is broken: .*"waves" is not the name of a part; write package.module:Name',
-        ),
-        ("failing", "spiking-waves 1.2, which is broken: .*importing failing_waves failed: division by zero"),
-    ],
-)
-def test_what_is_wrong_with_an_entry_point_is_said_in_one_line(waves: Path, kind: str, words: str) -> None:
-    with pytest.raises(RecipeError, match=words) as caught:
-        builders.check(recipe(f"neuron={{kind: {kind}}}"))
-    assert "\n" not in str(caught.value)
+        ("gone", '"gone" is of spiking-waves 1.2, which is broken: '),
+        ("absent", "there is no module no_such_waves"),
+        ("module", '"waves" is not the name of a part; write package.module:Name'),
+        ("failing", "importing failing_waves failed: division by zero"),
+    ):
+        with pytest.raises(RecipeError) as caught:
+            builders.check(recipe(f"neuron={{kind: {kind}}}"))
+        assert words in one_printable_line(caught.value)
+        assert (kind in ("wavy", "number")) != ("spiking-waves 1.2, which is broken: " in str(caught.value))
 
 
 def test_what_is_needed_to_name_extras_of_a_package_is_ignored(waves: Path) -> None:

@@ -10,6 +10,7 @@ from hdlif.commands.train import train
 from hdlif.errors import TrainingError
 from hdlif.nn import BatchNorm2d
 from hdlif.recipe import builders
+from hostile import one_printable_line
 from small_recipes import built, recipe
 
 
@@ -34,59 +35,50 @@ def test_a_norm_of_one_s_own_is_made_from_the_channels() -> None:
     assert {norm.eps for norm in norms} == {0.25}
 
 
-@pytest.mark.parametrize(
-    ("stated", "kind", "options"),
-    [
+def test_optimisers() -> None:
+    """Weight decay acts on the weights alone, whoever takes it."""
+    for stated, kind, options in (
         ("{kind: sgd}", torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
         ("{kind: adamw, beta2: 0.95}", torch.optim.AdamW, {"betas": (0.9, 0.95)}),
         ("{kind: adam}", torch.optim.Adam, {"betas": (0.9, 0.999)}),
         ('{kind: "torch.optim:RMSprop", alpha: 0.5}', torch.optim.RMSprop, {"alpha": 0.5}),
         ('{kind: "own_parts:SignSGD", scale: 2.0}', own_parts.SignSGD, {"scale": 2.0}),
-    ],
-)
-def test_optimisers(stated: str, kind: type, options: dict[str, object]) -> None:
-    """Weight decay acts on the weights alone, whoever takes it."""
-    chosen = recipe(f"training.optimizer={stated}", "training.weight_decay=0.125", "training.learning_rate=0.5")
-    builders.check(chosen)
-    optimizer = builders.build_optimization(chosen.training).optimizer(builders.build_model(chosen))
-    assert type(optimizer) is kind
-    decays, spares = optimizer.param_groups
-    assert (decays["weight_decay"], spares["weight_decay"]) == (0.125, 0.0)
-    assert all(group["lr"] == 0.5 for group in optimizer.param_groups)
-    assert {key: decays[key] for key in options} == options
+    ):
+        chosen = recipe(f"training.optimizer={stated}", "training.weight_decay=0.125", "training.learning_rate=0.5")
+        builders.check(chosen)
+        optimizer = builders.build_optimization(chosen.training).optimizer(builders.build_model(chosen))
+        assert type(optimizer) is kind
+        decays, spares = optimizer.param_groups
+        assert (decays["weight_decay"], spares["weight_decay"]) == (0.125, 0.0)
+        assert all(group["lr"] == 0.5 for group in optimizer.param_groups)
+        assert {key: decays[key] for key in options} == options
 
 
-@pytest.mark.parametrize(
-    ("stated", "factors"),
-    [
+def test_schedules() -> None:
+    for stated, factors in (
         ("{kind: constant}", [1, 1, 1, 1]),
         ("{kind: drops, at: [0.5], factor: 0.5}", [1, 1, 0.5, 0.5]),
         ('{kind: "own_parts:halving", every: 1}', [1, 0.5, 0.25, 0.125]),
-    ],
-)
-def test_schedules(stated: str, factors: list[float]) -> None:
-    chosen = recipe(f"training.schedule={stated}")
-    builders.check(chosen)
-    schedule = builders.build_optimization(chosen.training).schedule
-    assert [schedule(step, 4) for step in range(4)] == factors
+    ):
+        chosen = recipe(f"training.schedule={stated}")
+        builders.check(chosen)
+        schedule = builders.build_optimization(chosen.training).schedule
+        assert [schedule(step, 4) for step in range(4)] == factors, stated
 
 
-@pytest.mark.parametrize(
-    ("gives", "words"),
-    [
+def test_a_schedule_that_fails_late_is_named_in_one_line() -> None:
+    for gives, words in (
         ("text", "\"own_parts:at_ten\" gives '1' at step 10 of 40; it must make a function of"),
         ("nan", '"own_parts:at_ten" gives nan at step 10 of 40'),
-        ("fault", "training.schedule: IndexError: list index .*; own_parts:at_ten fails so at step 10 of 40"),
-    ],
-)
-def test_a_schedule_that_fails_late_is_named_in_one_line(gives: str, words: str) -> None:
-    chosen = recipe(f'training.schedule={{kind: "own_parts:at_ten", gives: {gives}}}')
-    builders.check(chosen)
-    schedule = builders.build_optimization(chosen.training).schedule
-    assert schedule(9, 40) == 1.0
-    with pytest.raises(TrainingError, match=words) as caught:
-        schedule(10, 40)
-    assert "\n" not in str(caught.value)
+        ("fault", "training.schedule: IndexError: list index out of range; own_parts:at_ten fails so at step 10 of 40"),
+    ):
+        chosen = recipe(f'training.schedule={{kind: "own_parts:at_ten", gives: {gives}}}')
+        builders.check(chosen)
+        schedule = builders.build_optimization(chosen.training).schedule
+        assert schedule(9, 40) == 1.0
+        with pytest.raises(TrainingError) as caught:
+            schedule(10, 40)
+        assert words in one_printable_line(caught.value)
 
 
 def test_a_training_ends_so_where_its_schedule_fails(tmp_path: Path) -> None:

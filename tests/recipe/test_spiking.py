@@ -8,11 +8,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hdlif.errors import CheckpointError, HdlifError, RecipeError
+from hdlif.errors import CheckpointError, RecipeError
 from hdlif.models import spiking
 from hdlif.nn import HDLIF, QuantConv2d, QuantLinear, SpikeQuantizer, Ternary
 from hdlif.recipe import Recipe, builders
 from hdlif.recipe.builders.spiking import SHOWN
+from hostile import one_printable_line
 from small_recipes import load, neurons
 from torch_networks import Residual
 
@@ -120,30 +121,28 @@ def gelu(num_classes: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 2, 1), nn.GELU(), nn.Flatten(), nn.Linear(128, num_classes))
 
 
-@pytest.mark.parametrize(
-    ("keys", "words"),
-    [
-        ({"of": "resnet81"}, r'write package.module:Name, or choose one of torchv.*mean "torchvision.models:resnet18"'),
-        ({"of": "torchvision.models.vgg11"}, r"is not the name of a network; write torchvision.models:vgg11; docs/"),
-        ({"of": "torchvision.models:resnet81"}, r'torchvision.models has no resnet81; .*did you mean "resnet18"'),
-        ({"of": "torchvison.models:vgg11"}, r'no module torchvison; run where .* \(did you mean "torchvision"\?\)'),
-        ({"of": "torchvision.model:vgg11"}, r'no module torchvision.model; .* \(did you mean "torchvision.models"\?'),
-        ({"of": "torch_networks:Absent"}, r'model.of = "torch_networks:Absent": torch_networks has no Absent; it has'),
+def test_what_is_wrong_is_named_in_one_line() -> None:
+    for keys, words in (
+        ({"of": "resnet81"}, 'mean "torchvision.models:resnet18"'),
+        ({"of": "torchvision.models.vgg11"}, "is not the name of a network; write torchvision.models:vgg11; docs/"),
+        ({"of": "torchvision.models:resnet81"}, 'did you mean "resnet18"'),
+        ({"of": "torchvison.models:vgg11"}, 'did you mean "torchvision"?'),
+        ({"of": "torchvision.model:vgg11"}, 'did you mean "torchvision.models"?'),
+        ({"of": "torch_networks:Absent"}, 'model.of = "torch_networks:Absent": torch_networks has no Absent; it has'),
         ({"of": "small_recipes:torch.float32"}, "is torch.float32; it must be a class or a function"),
-        ({"of": "recipe.test_spiking:nothing"}, r'nothing" gives a dict; it must give a torch.nn.Module'),
-        ({"options": "{depth: 3}"}, "it fails: TypeError: .*unexpected keyword argument 'depth'"),
+        ({"of": "recipe.test_spiking:nothing"}, 'nothing" gives a dict; it must give a torch.nn.Module'),
+        ({"options": "{depth: 3}"}, "it fails: TypeError: "),
         ({"options": "{num_classes: 3}"}, "model.options.num_classes is not set there; it follows from the data"),
-        ({"width": "3"}, "model.width = .* is unknown; choose one of of, options, pretrained"),
-        ({"of": "recipe.test_spiking:gelu"}, r"1 \(GELU\) has no spiking counterpart"),
+        ({"width": "3"}, "model.width = 3 is unknown; choose one of of, options, pretrained"),
+        ({"of": "recipe.test_spiking:gelu"}, "1 (GELU) has no spiking counterpart"),
         ({"of": "recipe.test_spiking:own"}, "the first convolution takes 2 channels in 2 groups, and the data has 1"),
-    ],
-)
-def test_what_is_wrong_is_named_in_one_line(keys: dict[str, str], words: str) -> None:
-    with pytest.raises(RecipeError, match=words) as caught:
-        builders.check(recipe(**keys))
-    assert "\n" not in str(caught.value)
-    if keys.keys() == {"of"} and "groups" not in words:
-        assert str(caught.value).endswith("; docs/how_to/your_own_network.md lists what converts")
+    ):
+        with pytest.raises(RecipeError) as caught:
+            builders.check(recipe(**keys))
+        said = one_printable_line(caught.value)
+        assert words in said
+        if keys.keys() == {"of"} and "groups" not in words:
+            assert said.endswith("; docs/how_to/your_own_network.md lists what converts")
 
 
 def test_a_layer_that_pads_by_its_own_values_is_not_quantised() -> None:
@@ -158,8 +157,3 @@ def test_a_network_of_ones_own_may_be_made_spiking_in_its_function() -> None:
     modules = dict(builders.build_model(chosen).named_modules())
     assert modules["network.blocks.0.conv1"].quantizer == Ternary()
     assert modules["network.fc"].in_features == 8
-
-
-def test_it_needs_a_network() -> None:
-    with pytest.raises(HdlifError, match=r"model.of = None is not the name of a network"):
-        builders.check_names(load("model={kind: spiking}"))
