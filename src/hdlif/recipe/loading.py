@@ -24,13 +24,13 @@ from hdlif.recipe.plain_yaml import MOST_BYTES, MOST_DEPTH, Dumper, parse_yaml, 
 
 
 def shipped_recipes() -> list[str]:
-    """Names of the recipes that come with the package, sorted."""
+    """Return the names of the recipes that come with the package, sorted."""
     folder = files("hdlif").joinpath("recipes")
     return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
 def recipe_text(name_or_path: str | Path) -> tuple[str, str]:
-    """The name and the text of a shipped recipe or of a file.
+    """Return the name and the text of a shipped recipe or of a file.
 
     A string that is the name of a shipped recipe means that one, whatever lies in the working folder.
 
@@ -76,7 +76,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
 
 def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
-    """The section `data` of these keys and values, checked as that of a recipe; `name` begins the error.
+    """Return the section `data` with these keys, checked as that of a recipe; `name` begins the error.
 
     Raises:
         RecipeError: as of `load_recipe`.
@@ -98,7 +98,7 @@ class _Base:
 
 
 def _trees(name_or_path: str | Path) -> tuple[str, dict[str, Any], _Base | None]:
-    """The name of a recipe, what it states itself, and its base, if it has one."""
+    """Return the name of a recipe, its own keys, and its base, if it has one."""
     name, own = _own_tree(name_or_path)
     stated = own.pop("base", None)
     if stated is None:
@@ -118,7 +118,7 @@ def _trees(name_or_path: str | Path) -> tuple[str, dict[str, Any], _Base | None]
 
 
 def below(folder: Path, stated: str, seen: str, *, kind: str = "recipe", shipped: Sequence[str] | None = None) -> Path:
-    """The file that a recipe or table in `folder` names as its base, links resolved.
+    """Return the file that a recipe or table in `folder` names as its base, links resolved.
 
     Args:
         seen: begins the error.
@@ -151,7 +151,7 @@ def below(folder: Path, stated: str, seen: str, *, kind: str = "recipe", shipped
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """What `own` does not state is the base's."""
+    """Return `own` with the keys of the base that it does not state."""
     merged = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
     for key, value in own.items():
         section = merged.get(key)
@@ -165,7 +165,7 @@ def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 def _blame_base(
     name_or_path: str | Path, base: _Base, own: dict[str, Any], overrides: Sequence[str], errors: list[ErrorDetails]
 ) -> None:
-    """Raise `RecipeError` where the fault is the base file's, of whose content nothing is said."""
+    """Raise `RecipeError` if the fault is in the base's file; nothing of its content is shown."""
     try:
         stated = own
         for override in overrides:
@@ -187,7 +187,7 @@ def _blame_base(
 
 
 def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str, Any]]:
-    """The name of a recipe, and the keys that its file states.
+    """Return the name of a recipe, and the keys that its file states.
 
     Args:
         hidden: what an error says instead of the path and of anything that the file holds.
@@ -210,7 +210,7 @@ def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """The recipe as canonical YAML, every value stated but extras that are off; `load_recipe` reads an equal one."""
+    """Return the recipe as canonical YAML, with every value but extras that are off; `load_recipe` reads an equal one."""
     # Other characters than ASCII stay escaped: PyYAML writes U+0085 raw otherwise, and reads it as a line break.
     return yaml.dump(recipe.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
 

@@ -1,4 +1,4 @@
-"""A recipe as a whole: whether everything it names can be built, and fits together."""
+"""Check a recipe as a whole: whether its parts can be built, and fit together."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ MOST_VALUES = 2**30
 MOST_NEURONS = 2**36
 """Of all images of a batch."""
 SMALL = 2**24
-"""Values of a network, and at the most of a map in it, that are had sooner than what runs it without values: torch's
-"meta" device runs in Python, and imports torch._dynamo for that."""
+"""Values of a network and of its largest map up to which it is run with values: torch's "meta" device runs in Python,
+and imports torch._dynamo for that."""
 
 
 def check_names(recipe: Recipe) -> None:
     """Raise `RecipeError` on the first name, argument or type of argument of the recipe that there is not.
 
-    Nothing is built, and PyTorch is not imported: whether values are in their range, layers that are named exist, and
-    the network fits the data is for `check` to say.
+    Nothing is built, and PyTorch is not imported: `check` finds out whether layers that are named exist, and whether
+    the network fits the data.
     """
     check_data(recipe)
     read_task(recipe)
@@ -52,12 +52,12 @@ def check_names(recipe: Recipe) -> None:
 
 
 def names_own_parts(recipe: Recipe) -> bool:
-    """Whether a part of the recipe is the user's own, or an installed package's."""
+    """Return whether a part of the recipe is the user's own, or an installed package's."""
     return any(True for _ in own_kinds(recipe))
 
 
 def try_traces(recipe: Recipe, ranks: int = 1) -> None:
-    """Raise `RecipeError` where the rule keeps traces, and cannot of this network, or not of a batch of it.
+    """Raise `RecipeError` if the rule keeps traces and cannot keep those of this network or of a batch.
 
     The recipe is good by `check`. A network that is not `SMALL` is tried without values.
 
@@ -81,7 +81,7 @@ def try_traces(recipe: Recipe, ranks: int = 1) -> None:
 
 
 def try_update(recipe: Recipe, ranks: int = 1) -> None:
-    """Raise `RecipeError` where the rule cannot learn from the network, as `try_traces` and an update on noise show.
+    """Raise `RecipeError` if the rule cannot train the network, as `try_traces` and an update on noise show.
 
     The recipe is good by `check`. A network that is not `SMALL` is tried without values, if a part is the user's own.
 
@@ -107,7 +107,7 @@ def try_update(recipe: Recipe, ranks: int = 1) -> None:
 
 
 def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
-    """The network, and where it is: on the CPU, as its seed makes it, or without values if it is not `SMALL`."""
+    """Return the network and its device: on the CPU, from the seed, or without values if it is not `SMALL`."""
     import torch
 
     from hdlif.recipe.builders.without_values import without_values
@@ -122,7 +122,7 @@ def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
 
 @contextmanager
 def _saying_what_it_cannot_train(recipe: Recipe) -> Iterator[None]:
-    """Turn what a rule says of a network that it cannot learn from into a `RecipeError`."""
+    """Turn a rule's error about a network that it cannot train into a `RecipeError`."""
     try:
         yield
     # A part of the user's may fail in any way.
@@ -200,7 +200,7 @@ def check(recipe: Recipe) -> None:
 
 
 def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
-    """Raise `RecipeError` where the recipe's samples cannot be learned from as streams."""
+    """Raise `RecipeError` if the recipe cannot train on its samples as streams."""
     from hdlif.training.streaming import check_streams
 
     assert recipe.training.stream is not None
@@ -223,7 +223,7 @@ def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
 
 
 def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
-    """Raise `RecipeError` where a network of the user's could not be saved, or gives other logits a step at a time."""
+    """Raise `RecipeError` if a network of the user's cannot be saved, or gives other logits one step at a time."""
     import torch
 
     names: dict[int, str] = {}
@@ -247,7 +247,7 @@ def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
 
 
 def _largest_map(network: nn.Module, shape: tuple[int, ...]) -> int:
-    """Values that a map has at the most: every layer's channels at the image's size, which no layer enlarges."""
+    """Return the most values of a map: every layer's channels at the image's size, which no layer enlarges."""
     channels = max((tensor.shape[0] for tensor in network.parameters() if tensor.ndim > 1), default=1)
     return channels * math.prod(shape[1:])
 

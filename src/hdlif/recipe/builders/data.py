@@ -46,9 +46,9 @@ FRAMES: Mapping[str, Frames] = {
 
 
 def check_data(recipe: Recipe) -> str | None:
-    """What a sample of the recipe's data is (a kind of input); neither the data nor PyTorch is looked at.
+    """Check the section; return the kind of a sample, without reading the data or importing PyTorch.
 
-    It is None of data of the user's own of which only looking at them tells.
+    It is None for data of the user's own that have to be looked at first.
 
     Raises:
         RecipeError: a name or an argument of the section is unknown or does not fit.
@@ -93,7 +93,7 @@ _SHOWN = {"series": "a step is shown the sample of its time", "table": "a row is
 
 
 def _check_without_maps(section: DataConfig, samples: str) -> None:
-    """Raise `RecipeError` on what is of pictures, or of events, alone."""
+    """Raise `RecipeError` on a key that only images or events have."""
     for key in ("size", "frames", "mixup"):
         if (value := getattr(section, key)) != DataConfig.model_fields[key].default:
             raise RecipeError(
@@ -103,12 +103,12 @@ def _check_without_maps(section: DataConfig, samples: str) -> None:
 
 
 def frames_of(section: DataConfig, samples: str | None) -> str:
-    """How samples of this kind become what the steps are shown: a name of `FRAMES`, or of `BINNINGS`."""
+    """Return how samples of this kind become the steps' input: a name of `FRAMES`, or of `BINNINGS`."""
     return ROWS if samples == "series" else section.frames
 
 
 def shown(sets: ImageSets, section: DataConfig, samples: str) -> ImageSets:
-    """The sets, whose samples are shown as a section says; recordings of events are binned already."""
+    """Return the sets with samples shown as a section states; recordings of events are binned already."""
     return sets if samples == "events" else sets.shown_as(FRAMES[frames_of(section, samples)])
 
 
@@ -172,7 +172,7 @@ def shipped_kind(name: str, given: Mapping[str, Any]) -> DataKind:
 
 
 def data_kind(recipe: Recipe) -> Described:
-    """What is known of the recipe's data, unread; of data of the user's own, what was found when it was looked at.
+    """Return what is known of the recipe's data without reading them; of the user's own, what was found in them.
 
     Raises:
         RecipeError: a name in its section is unknown or does not fit, or its data have to be looked at first
@@ -198,7 +198,7 @@ def data_kind(recipe: Recipe) -> Described:
 
 
 def sample_name_of(recipe: Recipe) -> SampleName:
-    """What a sample of the recipe's data is called; neither the data nor a part of the user's own is looked at."""
+    """Return the name of a sample of the recipe's data, without looking at them or at a part of the user's own."""
     section = recipe.data
     if section.kind in DATA:
         return sample_name(DATA[section.kind].input)
@@ -206,7 +206,7 @@ def sample_name_of(recipe: Recipe) -> SampleName:
 
 
 def target_of(recipe: Recipe) -> Target:
-    """What the recipe's data give of a sample; neither the data nor PyTorch is looked at."""
+    """Return the kind of target that the recipe's data have, without looking at them or importing PyTorch."""
     section = recipe.data
     if section.kind in DATA:
         return DATA[section.kind].target
@@ -224,11 +224,11 @@ def build_data(
     found: Found | None = None,
     listed: Path | None = None,
 ) -> ImageSets:
-    """The recipe's data set, from `root` where it is not bundled; `workers` and `ranks` as in `ImageSets.made_by`.
+    """Build the recipe's data set, from `root` if it is not bundled; `workers` and `ranks` as in `ImageSets.made_by`.
 
     Args:
-        found: what `with_data_found` found, which is looked at again otherwise.
-        listed: the manifest of what the recipe was trained on, if there is one, by which an error says what changed.
+        found: result of `with_data_found`; without it the data are looked at again.
+        listed: the manifest of the training data, if there is one, for the error about what changed.
     Raises:
         DataError: the data are absent or damaged, or no longer those that the recipe was trained on.
     """
@@ -281,7 +281,7 @@ def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> Foun
 
 
 def input_record(recipe: Recipe) -> InputRecord:
-    """What the recipe's network takes at each step: the data set's images, a part of one, or a frame of events.
+    """Return what the recipe's network takes at each step: an image, a part of one, or a frame of events.
 
     Raises:
         RecipeError: an image does not last for time_steps steps.
@@ -319,7 +319,7 @@ def input_record(recipe: Recipe) -> InputRecord:
 
 
 def raw_shape(recipe: Recipe) -> tuple[int, ...]:
-    """Of a whole sample, as augmentations see it: [C, H, W], of events all frames' maps as channels."""
+    """Return the shape of a whole sample in augmentations: [C, H, W]; of events with all frames' maps as channels."""
     kind = data_kind(recipe)
     channels, *sides = kind.input.shape
     if (size := recipe.data.size) is not None:
@@ -328,7 +328,7 @@ def raw_shape(recipe: Recipe) -> tuple[int, ...]:
 
 
 def random_batch(recipe: Recipe, generator: torch.Generator, count: int | None = None) -> tuple[Tensor, Tensor]:
-    """Noise as a batch that the recipe's network is shown, [T or 1, B, C, H, W], and a target of it, drawn alike.
+    """Draw noise as a batch for the recipe's network, [T or 1, B, C, H, W], and a random target of it.
 
     Args:
         count: B; the recipe's by default.

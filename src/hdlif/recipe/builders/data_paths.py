@@ -18,7 +18,7 @@ _SERIES_OR_TABLE = ("series", "table")
 
 
 def kind_at(path: str, otherwise: str = "folder") -> str:
-    """Which of these kinds lies at a path that is given without one: what the rest of the program goes by.
+    """Return the kind of data at a path.
 
     A folder is of series where it has x.npy, or folders with .csv or .wav files and no pictures, and of events where
     these have recordings alone; without such folders, it is of the pictures or recordings that lie beside a table. A
@@ -34,7 +34,7 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
 
 
 def kind_by_keys(path: str, keys: Collection[str]) -> str:
-    """The kind of data at a path: a file of rows is a recording if it is to be cut into windows, else a table.
+    """Return the kind of data at a path; a file of rows is a recording if it is to be cut into windows, else a table.
 
     Args:
         keys: of the section `data` that are set.
@@ -76,14 +76,14 @@ def _kinds_at(path: str) -> tuple[str, ...]:
 
 
 def kind_named(name: object) -> str:
-    """The name, which is of one of these kinds. Raises `RecipeError`."""
+    """Return the name if it is one of a kind. Raises `RecipeError`."""
     if not is_items(name) and name not in FOUND:
         raise RecipeError(f'data.kind = "{cut(str(name))}" is unknown; {own_or_one_of(name, FOUND)}')
     return str(name)
 
 
 def is_there(data: str) -> bool:
-    """Whether `--data` names data of the user's own: a path at which there is something, a pattern of shards,
+    """Return whether `--data` names data of the user's own: an existing path, a pattern of shards,
     package.module:Name, or a name that an installed package offers.
     """
     # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
@@ -92,5 +92,5 @@ def is_there(data: str) -> bool:
 
 
 def kind_of(samples: str | None) -> str:
-    """The kind whose samples are of a kind of input; "folder" where none has such."""
+    """Return the kind of data with samples of a kind of input; "folder" if there is none."""
     return next((name for name, kind in FOUND.items() if kind.samples == samples), "folder")

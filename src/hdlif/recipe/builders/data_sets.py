@@ -1,4 +1,4 @@
-"""The data sets that ship, by name: what is known of them unread, and what loads them."""
+"""The data sets that ship, by name: what is known of them without reading them, and their loaders."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ SETS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """What can be said of a data set's samples without reading them."""
+    """What is known of a data set's samples without reading them."""
 
     input: InputRecord
     names: tuple[str, ...] | Callable[[], tuple[str, ...]]
@@ -125,7 +125,7 @@ class Described:
 
 @dataclass(frozen=True, kw_only=True)
 class DataKind(Described):
-    """A data set that ships: its loader beside what is known of it.
+    """A data set that ships: its loader and what is known of it.
 
     A loader of images or series takes (root, validation, augment, seed); one of events takes (time_steps, binning,
     size) too, and one of generated data their content.
@@ -142,13 +142,13 @@ class DataKind(Described):
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The keys of `data` that this kind takes beside those of every kind, and what they are by default."""
+        """The keys of `data` that only this kind takes, with their defaults."""
         # A content is a dataclass.
         content: Any = self.content
         return {} if content is None else {field.name: field.default for field in fields(content)}
 
     def of(self, content: Content) -> DataKind:
-        """This kind with other content than the defaults."""
+        """Return this kind with other content than the default."""
         return replace(self, load=partial(self.load, content=content), **_described(content))
 
 

@@ -20,7 +20,7 @@ def imported_network(
     in_size: tuple[int, int],
     filled: bool = False,
 ) -> Any:
-    """The kind `imported` of a recipe's section `model`, as `hdlif import` writes it.
+    """Build the network of the kind `imported`.
 
     Args:
         structure: JSON, as `hdlif.interop.structure` has it.

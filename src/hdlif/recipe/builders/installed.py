@@ -62,7 +62,7 @@ def own_or_one_of(name: object, accepted: Collection[str]) -> str:
 
 
 def imported(name: str, key: str) -> Any:
-    """What `package.module:Name` names.
+    """Import `package.module:Name`.
 
     The working folder is searched last, so that a file there hides no installed package.
 
@@ -95,7 +95,7 @@ def imported(name: str, key: str) -> Any:
 
 
 def _likely_module(missing: str) -> str:
-    """The installed module whose name is nearest, in words; nothing where none is near."""
+    """Suggest the installed module with the nearest name; "" if none is near."""
     # imported here, as did_you_mean does it
     import difflib
 
@@ -106,7 +106,7 @@ def _likely_module(missing: str) -> str:
 
 
 def _defined(place: Any, module: str, missing: str) -> str:
-    """What a module or package defines (what it imports is not said), or what a class in it has; to choose from."""
+    """List the names that a module or package defines itself, or that a class in it has."""
     names = [name for name in vars(place) if not name.startswith("_")]
     if inspect.ismodule(place):
         own = f"{place.__name__}."
@@ -136,7 +136,7 @@ class Offer:
 
 
 def offers(group: str) -> dict[str, list[Offer]]:
-    """What installed packages offer in a group, by name, sorted; nothing of them is imported."""
+    """Return the offers of installed packages in a group, by name, sorted; nothing is imported."""
     found: dict[str, list[Offer]] = {}
     for offer in _all(tuple((place, _changed(place)) for place in sys.path)):
         if offer.group == group:
@@ -145,7 +145,7 @@ def offers(group: str) -> dict[str, list[Offer]]:
 
 
 def found_part(kind: str, key: str, ours: Collection[str]) -> Any:
-    """The part that a kind stands for which is none of ours: `package.module:Name`, or a name of an entry point.
+    """Import the part of a kind that does not ship: `package.module:Name`, or the name of an entry point.
 
     Args:
         key: where the recipe has it.
@@ -163,7 +163,7 @@ def found_part(kind: str, key: str, ours: Collection[str]) -> Any:
 
 
 def chosen_offer(kind: object, key: str, ours: Collection[str]) -> Offer:
-    """What an installed package offers under a name that is none of ours. Raises `RecipeError`."""
+    """Return the offer of an installed package under a name that does not ship. Raises `RecipeError`."""
     offered = offers(GROUPS[key]) if key in GROUPS else {}
     if not isinstance(kind, str) or kind not in offered:
         raise RecipeError(f'{key} = "{cut(str(kind))}" is unknown; {own_or_one_of(kind, {*ours, *offered})}')
@@ -177,7 +177,7 @@ def chosen_offer(kind: object, key: str, ours: Collection[str]) -> Offer:
 
 
 def hidden(group: str, ours: Collection[str]) -> list[str]:
-    """A line for each part of an installed package that is not had by its name, since that is one of ours."""
+    """Return a line for each part of an installed package whose name ships with hdlif and hides it."""
     return [
         f'"{offer.name}" of {offer} is not used: the name ships with hdlif, which wins; name it as {offer.place}'
         for name, offered in offers(group).items()
@@ -195,7 +195,7 @@ def _changed(place: str) -> int:
 
 @cache
 def _all(_: tuple[tuple[str, int], ...]) -> list[Offer]:
-    """All offers to us by the packages on these paths, as they were when the paths were changed last."""
+    """Return all offers of the packages on these paths; the cache lasts until a path changes."""
     from importlib.metadata import distributions
 
     found: dict[tuple[str, str, str], Offer] = {}

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 
 def target_asked(arguments: Mapping[str, Any]) -> Target:
-    """What the arguments of a section ask for of each sample: a class, unless values or labels are named, or the values
-    that come next; at each step where that is asked.
-    """
+    """Return the target that the keys of a section ask for: a class by default, values, labels, or the next values."""
     if "labels" in arguments:
         return "labels"
     if "ahead" in arguments or "values" in arguments:
@@ -34,13 +32,13 @@ def target_asked(arguments: Mapping[str, Any]) -> Target:
 
 
 def ahead_asked(arguments: Mapping[str, Any]) -> int:
-    """How many steps later the values come that the arguments of a section ask for; 0 of others."""
+    """Return how many steps later the learned values come; 0 if they are not the next values of the series."""
     ahead: int = arguments.get("ahead") or 0
     return ahead
 
 
 def samples_of(section: DataConfig) -> str | None:
-    """What a sample of data of the user's own is, where it is known before, or since, they were looked at."""
+    """Return the kind of a sample of data of the user's own, if it is known."""
     kind = found_kind(section.kind)
     return section.found.input.kind if section.found else kind.samples if kind else None
 
@@ -69,7 +67,7 @@ def _finder(kind: str, arguments: Mapping[str, Any]) -> Callable[..., Found]:
 
 
 def asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str, Any]:
-    """The keys of the section `data` that a network's task and outputs ask for.
+    """Return the keys of the section `data` that a network's task and outputs need.
 
     Raises:
         DataError: such data give no such target.
@@ -92,16 +90,16 @@ def asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str,
 
 
 _TARGETS = ("each_step", "values", "labels", "ahead")
-"""Keys of the section `data` that say what is learned."""
+"""Keys of the section `data` that choose the target."""
 _OF_NETWORK = {
     *("channels", "fit", "sensor", "resize", "rate", "resample"),
     *("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest_hz", "highest_hz"),
 }
-"""Keys that say what samples become, which a network that is there keeps."""
+"""Keys that choose what samples become; a trained network keeps them."""
 
 
 def keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part: Tested) -> dict[str, Any]:
-    """The keys of the section `data` by which data are looked at that a network is to be tested on.
+    """Return the keys of the section `data` for data that a network is to be tested on.
 
     Args:
         keys: that are set beside.
@@ -133,7 +131,7 @@ def keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part:
 
 
 def check_divided(arguments: Mapping[str, Any]) -> None:
-    """Raise `RecipeError` where a split leaves nothing to train on."""
+    """Raise `RecipeError` if a split leaves nothing to train on."""
     split = arguments.get("split")
     if isinstance(split, Mapping) and split.get("test") == 1:
         raise RecipeError(
@@ -158,10 +156,10 @@ def look(
     Args:
         arguments: keys of the section `data` that such data take besides.
         size: `data.size`.
-        known: what a network that is there already takes.
-        scale: mean and deviation by which it has its values normalised.
+        known: input record of an existing network.
+        scale: mean and deviation by which its values are normalised.
         time_steps: of what the sets are shown, and what is learned at each step has; one, and any number, by default.
-        say: gets a line where that will take a while.
+        say: gets a line if this will take a while.
     Raises:
         RecipeError: such data have no such key, or it has another type.
         DataError: the data cannot be used.
@@ -183,9 +181,9 @@ def look(
 
 
 def check_steps(found: Found, time_steps: int | None) -> None:
-    """Raise `DataError` where targets at each step are for another number of steps; None takes any.
+    """Raise `DataError` if targets at each step have another number of steps; None takes any.
 
-    Of series that is said of their length, elsewhere.
+    The length of series is checked elsewhere.
     """
     steps = found.target_steps
     if found.input.kind != "series" and None not in (steps, time_steps) and steps != time_steps:
@@ -196,17 +194,17 @@ def check_steps(found: Found, time_steps: int | None) -> None:
 
 
 def binning_of(known: InputRecord | None) -> str:
-    """How a network's recordings are binned; by number where it is not known."""
+    """Return how a network's recordings are binned; by number if it is not known."""
     return "by_number" if known is None or known.binning == "none" else known.binning
 
 
 def at_path(section: DataConfig, path: str) -> DataConfig:
-    """The section for the data at another path."""
+    """Return the section for the data at another path."""
     return DataConfig.model_validate(section.model_dump() | ({} if is_items(section.kind) else {"path": path}))
 
 
 def stating(section: DataConfig, found: Found) -> DataConfig:
-    """The section with what was found stated in it, and an absolute path."""
+    """Return the section with an absolute path and a statement of what was found."""
     fields = {name: getattr(found.input, name) for name in InputConfig.model_fields}
     sound = None if found.input.sound is None else asdict(found.input.sound)
     kept = FoundConfig(
@@ -220,7 +218,7 @@ def stating(section: DataConfig, found: Found) -> DataConfig:
 
 
 def record_of(stated: InputConfig) -> InputRecord:
-    """The input record that a recipe states. Raises `RecipeError` where there can be none such."""
+    """Return the input record that a recipe states. Raises `RecipeError` if it is not valid."""
     sound = None if stated.sound is None else SoundRecord(**stated.sound.model_dump())
     record = InputRecord(**stated.model_dump() | {"sound": sound})
     try:
@@ -231,7 +229,7 @@ def record_of(stated: InputConfig) -> InputRecord:
 
 
 def check_labels(found: Found, labels: tuple[str, ...]) -> None:
-    """Raise `DataError`, which says what differs, unless data have a network's classes."""
+    """Raise `DataError` unless data have a network's classes; it names the difference."""
     if found.classes != labels:
         from hdlif.data.own.layout import other_classes
 

@@ -31,12 +31,12 @@ def named_data(
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
     arguments: Mapping[str, Any] = _NO_ARGUMENTS,
 ) -> ImageSets:
-    """A data set as a network takes it that was made for `record`.
+    """Load a data set that ships in the form that a network for `record` takes.
 
     Args:
-        frames: how events are binned, of a network whose record does not say it.
+        frames: how events are binned, if the record does not state it.
         task: what the network's outputs mean.
-        arguments: of generated data; those that the network itself implies need not be among them.
+        arguments: of generated data; the network implies some, which may be left out.
     Raises:
         DataError: the network takes something else.
         RecipeError: an argument is unknown, has a value that none can have, or another than the network implies.

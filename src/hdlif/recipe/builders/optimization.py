@@ -101,9 +101,9 @@ class _OwnSchedule:
 
 
 def try_optimization(training: TrainingConfig) -> None:
-    """Raise `RecipeError` where the optimiser cannot step, or the schedule gives no rate.
+    """Raise `RecipeError` if the optimiser cannot step, or the schedule gives no rate.
 
-    Where both are ours, with no argument set, there is nothing to try, and the training loop is not imported.
+    If both ship and no argument is set, there is nothing to try, and the training loop is not imported.
     """
     if all(one.kind in table and not one.arguments for one, table in _sections(training)):
         return
@@ -143,7 +143,7 @@ def try_optimization(training: TrainingConfig) -> None:
 
 
 def _of_groups(optimizer: torch.optim.Optimizer) -> dict[tuple[int, str], Any]:
-    """What an optimiser keeps of its groups, but for the parameters and the rate."""
+    """Return the options of an optimiser's groups but for the parameters and the rate."""
     return {
         (number, key): value
         for number, group in enumerate(optimizer.param_groups)

@@ -1,4 +1,4 @@
-"""A recipe on data of the user's own: put in the place of its set, looked at, or only shown to its network."""
+"""Recipes on data of the user's own: replace a recipe's data, look at them, or test its network on them."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ STARTS = {
     "series": ("of series", "sines_hdlif"),
     "table": ("of tables", "wine_hdlif"),
 }
-"""By what a sample is, what a recipe is of, and one that ships."""
+"""By the kind of a sample: what a recipe is of, and a recipe that ships."""
 LARGER = 32
-"""Side of what a shipped set has, above which its recipes' networks are made for such pictures."""
+"""Side of a shipped set's images above which its recipes' networks are made for such images."""
 
 
 def data_overrides(recipe: Recipe, data: str) -> list[str]:
-    """What replaces a recipe's data by a set that ships, or by data of the user's own: `key=value`s.
+    """Return the `key=value`s that replace a recipe's data by a set that ships, or by data of the user's own.
 
-    What the recipe says of its own set alone (how many samples train and validate) goes; batches, frames and
-    augmentations stay. Pictures become at least as large as those of the recipe's own set, where these are larger than
-    `LARGER`, for its network is made for such.
+    The numbers of training and validation samples of its own set go; batches, frames and augmentations stay. Images
+    become at least as large as those of the recipe's own set if these are larger than `LARGER`, for its network is made
+    for such.
 
     Args:
         data: the name of a set, or a path, which starts from the working folder.
@@ -91,7 +91,7 @@ _TAKEN = {
     "series": "arrays x and y, a recording, or files by class",
     "table": "a table with a column of labels, or arrays x and y",
 }
-"""By what a network takes, such data of the user's own."""
+"""By the kind of a network's input: such data of the user's own."""
 
 
 def with_data_found(
@@ -101,14 +101,14 @@ def with_data_found(
     found: Found | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Recipe, Found | None]:
-    """Look at the recipe's data, where they are the user's own, and state in the recipe what was found.
+    """Look at the recipe's data if they are the user's own, and state in the recipe what was found.
 
     Args:
         root: the folder that a relative path starts from; the working folder by default.
-        found: what was found there just now, for the same arguments of the section.
+        found: what was just found there with the same arguments.
         say: gets a line where that will take a while.
     Returns:
-        the recipe, with an absolute path, and what was found; as it is, and None, where the data set ships.
+        the recipe, with an absolute path, and what was found; the same recipe and None if the data set ships.
     Raises:
         RecipeError: a name or argument of the section is unknown or does not fit.
         DataError: the data cannot be used, or do not fill one batch.
@@ -133,10 +133,10 @@ def with_data_found(
 
 
 def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = lambda line: None) -> Recipe:
-    """The recipe with as many time steps as its data have, where they are series, whose steps are each shown once.
+    """Return the recipe with as many time steps as its data have, if they are time series.
 
     Args:
-        say: gets a line where that is another number.
+        say: gets a line if the number changes.
     """
     kind = data_kind(recipe)
     steps = kind.input.shape[1]
@@ -158,13 +158,13 @@ def data_of_ones_own(
     trained: Collection[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> ImageSets:
-    """The data at another path, taken as the recipe's network takes its own; all else as the recipe says.
+    """Return the data at another path in the form that the recipe's network takes.
 
     Args:
         keys: of the section `data`, in place of the recipe's.
         part: what is tested on: "all" is not divided.
         trained: the SHA-256 of the samples that the network was trained on or chosen by.
-        say: gets a warning where some of these are tested on.
+        say: gets a warning if it is tested on some of these.
     Raises:
         DataError: there are none, or they have other classes.
         RecipeError: they have no such key.
@@ -214,14 +214,14 @@ def found_data(
     part: Tested = "test",
     say: Callable[[str], None] = lambda line: None,
 ) -> ImageSets:
-    """Data of the user's own as a network takes them that was made for `record`; split by default where they are not.
+    """Return data of the user's own in the form that a network for `record` takes; they are split unless they are.
 
     Args:
         labels: of the network, which the data must have; None takes any.
         task: what the network's outputs mean, and so what is read of the data beside.
         keys: of the section `data`, which say where and how the data are.
         part: what is tested on: "all" is not divided.
-        say: gets a warning where the data are divided here, of whose test part the network may have seen some.
+        say: gets a warning if the data are divided here, for the network may have seen some of the test part.
     Raises:
         DataError: there are no such data, their classes are others, or the network takes another kind of input.
         RecipeError: they have no such key.

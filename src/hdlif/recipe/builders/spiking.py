@@ -32,7 +32,7 @@ def spiking_network(
     in_channels: int,
     filled: bool = False,
 ) -> Any:
-    """`hdlif.models.spiking` of what a function makes, for images of `in_channels`.
+    """Make the network of a function spiking (`hdlif.models.spiking`), for images of `in_channels`.
 
     Args:
         neuron, quantizer: as `spiking` takes them.
@@ -58,7 +58,7 @@ def spiking_network(
 
 
 def check_of(of: object) -> Callable[..., Any]:
-    """What makes the ordinary network. Raises `RecipeError` where nothing of that name does."""
+    """Return the function that makes the ordinary network. Raises `RecipeError` if there is none of that name."""
     if not isinstance(of, str) or not is_own(of):
         raise RecipeError(f"{OF} = {brief(of)} is not the name of a network; {_written(of)}; {_LISTED}")
     try:
@@ -71,7 +71,7 @@ def check_of(of: object) -> Callable[..., Any]:
 
 
 def _written(of: object) -> str:
-    """How to write a name that has no colon: the likely one, where it is a network of torchvision's."""
+    """Suggest how to write a name that has no colon; a network of torchvision by its likeliest name."""
     form = "write package.module:Name"
     if not isinstance(of, str):
         return form

@@ -147,7 +147,7 @@ def _check_answered(delay: object, after: int, kind: str) -> None:
 
 
 def target_taken(kind: str, *, each: bool) -> str:
-    """What a task out of `TASKS` learns from, in the words of `tasks.Target`; known without PyTorch.
+    """Return the target of a task out of `TASKS`, in the words of `tasks.Target`; known without PyTorch.
 
     Args:
         each: its values are of each step.
@@ -157,7 +157,7 @@ def target_taken(kind: str, *, each: bool) -> str:
 
 
 def learned_arguments(recipe: Recipe) -> dict[str, Any]:
-    """What the section says of what is learned, without what is measured."""
+    """Return the keys of the section that choose what is learned, without those of what is measured."""
     return {key: value for key, value in recipe.task.arguments.items() if key not in _MEASURING}
 
 
