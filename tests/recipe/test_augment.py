@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from distributions import install
-from hdlif.data import Augmentation
+from hdlif.data import AUGMENTATIONS, Augmentation
 from hdlif.errors import RecipeError
 from hdlif.recipe import Component, Recipe, builders, dump_recipe, load_recipe
+from hdlif.recipe.builders.augment import AUGMENTS
 from hdlif.runs.own_parts import own_parts
 from small_recipes import recipe
 
@@ -80,3 +81,7 @@ def test_series_are_jittered_and_scaled() -> None:
     assert abs((more - plain).std().item() - 0.5) < 0.05
     with pytest.raises(RecipeError, match='"flip" takes 8-bit pixels or counts, and sines gives series; leave it out'):
         builders.check(sines("[flip]"))
+
+
+def test_every_augmentation_that_ships_has_a_class() -> None:
+    assert AUGMENTS.keys() == AUGMENTATIONS.keys()

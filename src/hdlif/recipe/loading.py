@@ -210,7 +210,7 @@ def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """Return the recipe as canonical YAML, with every value but extras that are off; `load_recipe` reads an equal one."""
+    """Return the recipe as canonical YAML, without extras that are off; `load_recipe` reads an equal one."""
     # Other characters than ASCII stay escaped: PyYAML writes U+0085 raw otherwise, and reads it as a line break.
     return yaml.dump(recipe.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
 

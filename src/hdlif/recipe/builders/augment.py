@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hdlif.errors import DataError, RecipeError
 from hdlif.recipe.builders.part import At, Part, field
-from hdlif.recipe.builders.registry import Section, own_part
+from hdlif.recipe.builders.registry import Section, own_part, without_keys
 from hdlif.recipe.config import Component, DataConfig
 
 if TYPE_CHECKING:
@@ -29,69 +29,37 @@ class Augment(Part):
     samples: ClassVar[tuple[str, ...] | None] = _MAPS
 
 
-class AutoAugmentCIFAR10(Augment, kind="autoaugment_cifar10"):
-    """AutoAugment's policy for CIFAR-10."""
-
-    samples = ("image",)
-
-
-class AutoAugmentImageNet(Augment, kind="autoaugment_imagenet"):
-    """AutoAugment's policy for ImageNet."""
-
-    samples = ("image",)
+class _OfSeries(Augment):
+    samples = ("series",)
+    deviation: float = field(0.1, "Standard deviation of the change.")
 
 
-class Crop(Augment, kind="crop"):
-    """A random crop of the padded image."""
-
-
-class Cutout12(Augment, kind="cutout_12"):
-    """Blank a random square of side 12."""
-
-
-class Cutout16(Augment, kind="cutout_16"):
-    """Blank a random square of side 16."""
-
-
-class EventPolicy(Augment, kind="event_policy"):
-    """A random change of event-camera recordings."""
-
-    samples = ("events",)
-
-
-class Flip(Augment, kind="flip"):
-    """Mirror left and right at random."""
-
-
-class Jitter(Augment, kind="jitter", makes=At("hdlif.data.augment:jitter")):
+class Jitter(_OfSeries, kind="jitter", makes=At("hdlif.data.augment:jitter")):
     """Add normal noise to each value of a time series."""
 
-    samples = ("series",)
     deviation: float = field(0.05, "Standard deviation of the change.")
 
 
-class RandomResizedCrop(Augment, kind="random_resized_crop"):
-    """Resize a random part to the whole."""
-
-    samples = ("image",)
-
-
-class Rotate(Augment, kind="rotate", makes=At("hdlif.data.augment:rotate")):
+class Rotate(_OfSeries, kind="rotate", makes=At("hdlif.data.augment:rotate")):
     """Turn the sensors at random, channels in threes."""
 
-    samples = ("series",)
-    deviation: float = field(0.1, "Standard deviation of the change.")
 
-
-class Scale(Augment, kind="scale", makes=At("hdlif.data.augment:scale")):
+class Scale(_OfSeries, kind="scale", makes=At("hdlif.data.augment:scale")):
     """Multiply each channel of a time series by a random factor about 1."""
 
-    samples = ("series",)
-    deviation: float = field(0.1, "Standard deviation of the change.")
 
-
-class Shift(Augment, kind="shift"):
-    """Move by random pixels."""
+_MAPPED = {
+    "crop": "A random crop of the padded image.",
+    "cutout_12": "Blank a random square of side 12.",
+    "cutout_16": "Blank a random square of side 16.",
+    "flip": "Mirror left and right at random.",
+    "shift": "Move by random pixels.",
+}
+_OF_IMAGES = {
+    "autoaugment_cifar10": "AutoAugment's policy for CIFAR-10.",
+    "autoaugment_imagenet": "AutoAugment's policy for ImageNet.",
+    "random_resized_crop": "Resize a random part to the whole.",
+}
 
 
 class Own(Augment):
@@ -142,8 +110,10 @@ class _Augments(Section[Augment]):
 
 AUGMENTS = _Augments(
     KEY,
-    *(AutoAugmentCIFAR10, AutoAugmentImageNet, Crop, Cutout12, Cutout16, EventPolicy, Flip, Jitter),
-    *(RandomResizedCrop, Rotate, Scale, Shift),
+    *without_keys(Augment, _MAPPED),
+    *without_keys(Augment, _OF_IMAGES, samples=("image",)),
+    *without_keys(Augment, {"event_policy": "A random change of event-camera recordings."}, samples=("events",)),
+    *(Jitter, Rotate, Scale),
     own=Own,
     name=KEY,
 )

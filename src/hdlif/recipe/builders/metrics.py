@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from hdlif.errors import RecipeError, brief, cut, did_you_mean
 from hdlif.recipe.builders.part import At, Part, field
-from hdlif.recipe.builders.registry import KINDS, Section
+from hdlif.recipe.builders.registry import KINDS, Section, without_keys
 from hdlif.recipe.config import Component
 
 if TYPE_CHECKING:
@@ -21,87 +21,78 @@ _THRESHOLDS = "Number of thresholds; by default every value is one."
 
 
 class Metric(Part):
-    """A measure; its key `name` is of its figure, and is checked elsewhere."""
+    """A measure, by default the function of `named_metrics` with its name."""
+
+    def __init_subclass__(cls, kind: str = "", makes: Callable[..., Any] | None = None, **others: Any) -> None:
+        makes = makes or (At(f"{_NAMED}:{kind}") if kind else None)
+        super().__init_subclass__(kind=kind, makes=makes, **others)
 
 
-class F1(Metric, kind="f1", makes=At(f"{_NAMED}:f1")):
+class F1(Metric, kind="f1"):
     """The F1 score."""
 
     average: Average = field("macro", _AVERAGE)
 
 
-class BalancedAccuracy(Metric, kind="balanced_accuracy", makes=At(f"{_NAMED}:balanced_accuracy")):
-    """The mean recall of the classes."""
-
-
-class TopK(Metric, kind="top_k", makes=At(f"{_NAMED}:top_k")):
+class TopK(Metric, kind="top_k"):
     """The fraction of samples whose class is among the k most probable."""
 
     k: int = field(..., "Number of classes, at most all.")
 
 
-class AUROC(Metric, kind="auroc", makes=At(f"{_NAMED}:auroc")):
+class AUROC(Metric, kind="auroc"):
     """The area under the ROC curve."""
 
     average: Literal["macro", "weighted", "none"] = field("macro", _AVERAGE)
     thresholds: int | None = field(None, _THRESHOLDS)
 
 
-class CalibrationError(Metric, kind="calibration_error", makes=At(f"{_NAMED}:calibration_error")):
+class CalibrationError(Metric, kind="calibration_error"):
     """The calibration error of the probabilities."""
 
     n_bins: int = field(15, "Number of bins.")
     norm: Literal["l1", "l2", "max"] = field("l1", "Norm of the errors.")
 
 
-class MCC(Metric, kind="mcc", makes=At(f"{_NAMED}:mcc")):
-    """The correlation coefficient of Matthews."""
-
-
-class LabelAUROC(Metric, kind="auroc", makes=At(f"{_NAMED}:label_auroc")):
-    """The area under the ROC curve of labels."""
-
-    average: Average = field("macro", _AVERAGE)
-    thresholds: int | None = field(None, _THRESHOLDS)
-
-
-class AveragePrecision(Metric, kind="average_precision", makes=At(f"{_NAMED}:average_precision")):
+class AveragePrecision(Metric, kind="average_precision"):
     """The average precision of labels."""
 
     average: Average = field("macro", _AVERAGE)
     thresholds: int | None = field(None, _THRESHOLDS)
 
 
-class Hamming(Metric, kind="hamming", makes=At(f"{_NAMED}:hamming")):
-    """The fraction of labels that are wrong."""
+class LabelAUROC(AveragePrecision, kind="auroc", makes=At(f"{_NAMED}:label_auroc")):
+    """The area under the ROC curve of labels."""
 
 
-class Spearman(Metric, kind="spearman", makes=At(f"{_NAMED}:spearman")):
-    """The rank correlation of Spearman."""
-
-
-class Pearson(Metric, kind="pearson", makes=At(f"{_NAMED}:pearson")):
-    """The correlation of Pearson."""
-
-
-class MAPE(Metric, kind="mape", makes=At(f"{_NAMED}:mape")):
-    """The mean absolute percentage error."""
-
-
-_GIVEN = ("task", "num_classes", "num_labels", "num_outputs", "threshold", "outputs")
-"""What a metric of the user's own is given, if it takes it."""
+_MORE_OF_CLASSES = {
+    "balanced_accuracy": "The mean recall of the classes.",
+    "mcc": "The correlation coefficient of Matthews.",
+}
+_OF_VALUES = {
+    "spearman": "The rank correlation of Spearman.",
+    "pearson": "The correlation of Pearson.",
+    "mape": "The mean absolute percentage error.",
+}
 
 
 def _section(*kinds: type[Metric], own: tuple[str, ...]) -> Section[Metric]:
     return Section[Metric](KEY, *kinds, own=Metric, given=(*own, "outputs"), name=KEY)
 
 
-_OF_CLASSES = _section(F1, BalancedAccuracy, TopK, AUROC, CalibrationError, MCC, own=("task", "num_classes"))
+_OF_CLASSES = _section(
+    *(F1, TopK, AUROC, CalibrationError), *without_keys(Metric, _MORE_OF_CLASSES), own=("task", "num_classes")
+)
+_OF_LABELS = (
+    AveragePrecision,
+    LabelAUROC,
+    *without_keys(Metric, {"hamming": "The fraction of labels that are wrong."}),
+)
 _OF_TASKS: Mapping[str, Section[Metric]] = {
     "classify": _OF_CLASSES,
     "sequence": _OF_CLASSES,
-    "regress": _section(Spearman, Pearson, MAPE, own=("num_outputs",)),
-    "multilabel": _section(LabelAUROC, AveragePrecision, Hamming, own=("task", "num_labels", "threshold")),
+    "regress": _section(*without_keys(Metric, _OF_VALUES), own=("num_outputs",)),
+    "multilabel": _section(*_OF_LABELS, own=("task", "num_labels", "threshold")),
 }
 """By the kind of task."""
 _OF_OWN = _section(own=("num_classes", "num_labels", "num_outputs"))

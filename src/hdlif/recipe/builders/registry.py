@@ -118,6 +118,22 @@ def own_part(base: type[P], function: Any, key: str, kind: str, given: Collectio
     return derived
 
 
+def without_keys(base: type[P], meanings: Mapping[str, str], **values: Any) -> list[type[P]]:
+    """Return a class for each kind that has no more keys than `base`.
+
+    Args:
+        meanings: by kind.
+        values: of the attributes of these classes.
+    """
+    made = []
+    for kind, meaning in meanings.items():
+        part = create_model(kind, __base__=base, __doc__=meaning, __cls_kwargs__={"kind": kind})
+        for name, value in values.items():
+            setattr(part, name, value)
+        made.append(part)
+    return made
+
+
 class _Scope(dict[str, Any]):
     """The names of a module; a name that is only there for type checkers stands for a class."""
 
