@@ -83,16 +83,12 @@ def _section(*kinds: type[Metric], own: tuple[str, ...]) -> Section[Metric]:
 _OF_CLASSES = _section(
     *(F1, TopK, AUROC, CalibrationError), *without_keys(Metric, _MORE_OF_CLASSES), own=("task", "num_classes")
 )
-_OF_LABELS = (
-    AveragePrecision,
-    LabelAUROC,
-    *without_keys(Metric, {"hamming": "The fraction of labels that are wrong."}),
-)
+_HAMMING = without_keys(Metric, {"hamming": "The fraction of labels that are wrong."})
 _OF_TASKS: Mapping[str, Section[Metric]] = {
     "classify": _OF_CLASSES,
     "sequence": _OF_CLASSES,
     "regress": _section(*without_keys(Metric, _OF_VALUES), own=("num_outputs",)),
-    "multilabel": _section(*_OF_LABELS, own=("task", "num_labels", "threshold")),
+    "multilabel": _section(AveragePrecision, LabelAUROC, *_HAMMING, own=("task", "num_labels", "threshold")),
 }
 """By the kind of task."""
 _OF_OWN = _section(own=("num_classes", "num_labels", "num_outputs"))
