@@ -40,7 +40,7 @@ class SECA(Attention, kind="seca"):
 
         time_steps = given["time_steps"] if self.per_step else None
         make = partial(nn.SECA, kernel_size=self.kernel_size, bias=self.bias, time_steps=time_steps)
-        called(self._section, lambda: make(1))
+        called(self._section, lambda: make(1), {})
         return make
 
 

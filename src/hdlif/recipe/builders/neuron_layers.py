@@ -156,7 +156,7 @@ class AnyNeuron(Part):
 
 def _spread(key: str, span: bool | list[float]) -> Callable[[Place], Any]:
     arguments: dict[str, Any] = {} if isinstance(span, bool) else {"shortest": span[0], "longest": span[1]}
-    return lambda place: called(key, At("hdlif.nn:TimeConstants"), **arguments)
+    return lambda place: called(key, At("hdlif.nn:TimeConstants"), arguments)
 
 
 def _with_feedback(make: NeuronFactory, kernel: int, weights: Part) -> NeuronFactory:

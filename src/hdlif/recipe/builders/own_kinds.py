@@ -172,11 +172,12 @@ class Items(OwnData, _Fitted, _Timed):
         taken = [name for name in OF_ITEMS if name in takes(self.MAKES)]
 
         def make(**parts: Any) -> Any:
-            return called(self._section, self.MAKES, is_own=True, **own, **parts)
+            return called(self._section, self.MAKES, {**own, **parts}, is_own=True)
 
         find = self.FIND.get()
         asked = {name: value for name, value in given.items() if name in takes(find)}
-        return called(self._section, find, make=make, takes=taken, name=self.kind, **of_items, **asked)
+        about = {"make": make, "takes": taken, "name": self.kind}
+        return called(self._section, find, {**about, **of_items, **asked})
 
 
 FOUND: dict[str, type[OwnData]] = {

@@ -84,7 +84,7 @@ class Keys(BaseModel):
         """
         function = self.MAKES.get() if isinstance(self.MAKES, At) else self.MAKES
         with_given = {name: value for name, value in given.items() if name in takes(function)}
-        return called(self._section, function, is_own=self.IS_OWN, **self.arguments, **with_given)
+        return called(self._section, function, {**self.arguments, **with_given}, is_own=self.IS_OWN)
 
     @classmethod
     def key_names(cls) -> set[str]:
@@ -137,7 +137,7 @@ def takes(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
         return {}
 
 
-def called(section: str, function: Callable[..., Any], /, *, is_own: bool = False, **arguments: Any) -> Any:
+def called(section: str, function: Callable[..., Any], arguments: Mapping[str, Any], *, is_own: bool = False) -> Any:
     """Call a function with the values of a recipe's section. Raises `RecipeError` if it refuses one."""
     try:
         return function(**arguments)

@@ -177,7 +177,7 @@ def _criterion(recipe: Recipe) -> Criterion:
     if rule.mse_share is None:
         return build_task(recipe).criterion()
     criterion: Criterion = called(
-        "rule", At("hdlif.learning:OTTTCriterion"), mse_share=rule.mse_share, label_smoothing=smoothing
+        "rule", At("hdlif.learning:OTTTCriterion"), {"mse_share": rule.mse_share, "label_smoothing": smoothing}
     )
     return criterion
 

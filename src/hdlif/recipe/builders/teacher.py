@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -112,8 +112,8 @@ def distilled(recipe: Recipe, criterion: Criterion) -> Criterion:
     teacher = _known(recipe)
     if teacher is None:
         return criterion
-    arguments: dict[str, Any] = {"temperature": teacher.temperature, "weight": teacher.weight}
-    learned: Criterion = called("teacher", At("hdlif.learning:Distillation"), criterion=criterion, **arguments)
+    arguments = {"criterion": criterion, "temperature": teacher.temperature, "weight": teacher.weight}
+    learned: Criterion = called("teacher", At("hdlif.learning:Distillation"), arguments)
     return learned
 
 
