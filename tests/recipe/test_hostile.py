@@ -33,6 +33,11 @@ def fields(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]
 
 
 FIELDS = list(fields())
+in_every_section = pytest.mark.parametrize("section", dict.fromkeys(path.partition(".")[0] for path in FIELDS))
+
+
+def paths(section: str) -> list[str]:
+    return [path for path in FIELDS if path.partition(".")[0] == section]
 
 
 def outcome(*overrides: str) -> Recipe | None:
@@ -64,10 +69,11 @@ def test_every_field_takes_or_refuses_hostile_yaml(path: str, text: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", FIELDS)
-def test_every_field_takes_or_refuses_each_hostile_yaml(path: str) -> None:
-    for text in YAML:
-        outcome(f"{path}={text}")
+@in_every_section
+def test_every_field_takes_or_refuses_each_hostile_yaml(section: str) -> None:
+    for path in paths(section):
+        for text in YAML:
+            outcome(f"{path}={text}")
 
 
 def with_value(path: str, value: object) -> dict[str, Any]:
@@ -109,22 +115,24 @@ def test_every_field_takes_or_refuses_values_of_python(path: str, value: object)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", FIELDS)
-def test_every_field_takes_or_refuses_each_value_of_python(path: str) -> None:
-    for value in VALUES:
-        checked(with_value(path, value))
+@in_every_section
+def test_every_field_takes_or_refuses_each_value_of_python(section: str) -> None:
+    for path in paths(section):
+        for value in VALUES:
+            checked(with_value(path, value))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("section", "kind"), [(name, kind) for name, kinds in SECTIONS.items() for kind in kinds])
-def test_every_argument_of_every_kind_takes_or_refuses_hostile_values(section: str, kind: str) -> None:
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_argument_of_every_kind_takes_or_refuses_hostile_values(section: str) -> None:
     hostile = ["-1", "0", "1e308", "-1e308", "1000000000", "9223372036854775807", "[]", "[1000000000]", "{}", '"a\\0"']
     given = {"model": ", width: 4", "activity": ", weight: 1.0, target: 0.1"}.get(section, "")
-    for argument in ARGUMENTS[section]:
-        for text in hostile:
-            outcome(f"{section}={{kind: {kind}, {argument}: {text}}}", "data.train=256")
-            if f"{argument}:" not in given:
-                outcome(f"{section}={{kind: {kind}{given}, {argument}: {text}}}")
+    for kind in SECTIONS[section]:
+        for argument in ARGUMENTS[section]:
+            for text in hostile:
+                outcome(f"{section}={{kind: {kind}, {argument}: {text}}}", "data.train=256")
+                if f"{argument}:" not in given:
+                    outcome(f"{section}={{kind: {kind}{given}, {argument}: {text}}}")
 
 
 def test_a_name_that_is_no_single_folder_is_refused_wherever_it_stands(tmp_path: Path) -> None:
