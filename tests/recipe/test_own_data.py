@@ -10,6 +10,7 @@ from hdlif.errors import DataError, RecipeError
 from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe
 from hostile import one_printable_line
 from picture_folders import CLASSES, write_pictures
+from small_recipes import recipe
 
 
 def on(root: Path, *overrides: str, kind: str = "digits_hdlif") -> Recipe:
@@ -185,3 +186,37 @@ def test_refusals_name_the_key_in_one_line(tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises((DataError, RecipeError)) as refused:
             found(tmp_path, f"data.path={json.dumps(path)}")
         one_printable_line(refused.value)
+
+
+def test_a_data_set_of_one_s_own_is_looked_at_with_its_arguments() -> None:
+    section = '{kind: "own_sets:Squares", batch_size: 4, count: 24, split: {validation: 0, test: 0.25}}'
+    chosen, data = builders.with_data_found(recipe(f"data={section}"))
+    builders.check(chosen)
+    assert data is not None
+    assert data.count("train") + data.count("test") == 24
+    sets = builders.build_data(chosen, found=data)
+    assert (len(sets.train), len(sets.test)) == (data.count("train"), data.count("test"))
+    for stated, start in (
+        ('{kind: "own_sets:Squares", batch_size: 4, cuont: 3}', "data.cuont = 3 is unknown; "),
+        ('{kind: "own_sets:Squares", batch_size: 4, fit: middle}', 'data.fit = "middle" is unknown; choose one of '),
+        ('{kind: "own_sets:nothing", batch_size: 4}', "own_sets:nothing: is None, which is not a map-style data set"),
+    ):
+        with pytest.raises((RecipeError, DataError)) as refused:
+            builders.with_data_found(recipe(f"data={stated}"))
+        assert one_printable_line(refused.value).startswith(start)
+
+
+def test_the_kind_of_data_at_a_path_follows_from_its_files(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a,b,load\n" + "".join(f"{n},{n % 5},{n % 3}.5\n" for n in range(40)))
+    for name, file in (("arrays", "x.npy"), ("saved", "dataset_info.json"), ("shards", "0.tar"), ("sounds", "a/1.wav")):
+        (tmp_path / name / file).parent.mkdir(parents=True)
+        (tmp_path / name / file).touch()
+    kinds = {"table.csv": "series", "arrays": "series", "saved": "arrow", "shards": "shards", "sounds": "series"}
+    assert {name: builders.kind_at(str(tmp_path / name)) for name in kinds} == kinds
+    assert builders.kind_by_keys(str(tmp_path / "table.csv"), ()) == "table"
+    assert builders.kind_at("own_sets:Squares") == "own_sets:Squares"
+    # A plain name stands for a list of one.
+    found = builders.look("table", str(tmp_path / "table.csv"), {"values": "load"})
+    assert (found.classes, len(found.target_std)) == (("load",), 1)
+    with pytest.raises(RecipeError, match=r'^data.values = "a, b" is refused; it should be a list: \[a, b\]$'):
+        builders.look("table", str(tmp_path / "table.csv"), {"values": "a, b"})

@@ -7,7 +7,7 @@ import torch
 
 import own_parts
 from hdlif.commands.train import train
-from hdlif.errors import TrainingError
+from hdlif.errors import RecipeError, TrainingError
 from hdlif.nn import BatchNorm2d
 from hdlif.recipe import builders
 from hostile import one_printable_line
@@ -92,3 +92,14 @@ def test_a_training_ends_so_where_its_schedule_fails(tmp_path: Path) -> None:
 def test_what_is_by_default_is_not_written_out() -> None:
     assert "optimizer" not in recipe().model_dump()["training"]
     assert recipe("training.optimizer={kind: adam}").model_dump()["training"]["optimizer"] == {"kind": "adam"}
+
+
+def breaks(time_steps: int, is_own: bool = False, section: str = "") -> None:
+    raise KeyError("no such\nkey")
+
+
+def test_a_part_that_fails_is_named_in_one_line() -> None:
+    for stated in ("", ", is_own: true, section: x"):
+        with pytest.raises(RecipeError) as caught:
+            builders.check(recipe(f'norm={{kind: "recipe.test_own_parts:breaks"{stated}}}'))
+        assert one_printable_line(caught.value).startswith("norm: KeyError: ")

@@ -96,6 +96,7 @@ def test_names_are_those_of_their_tables() -> None:
         whole(training={"epochs": 2}),
         whole(training={"epochs": 2, "learning_rate": 0.1, "optimizer": {"beta1": 0.9}}),
         whole(data={"kind": "digits", "batch_size": 32}),
+        whole(data={"kind": "digits", "batch_size": 32, "validation": None}),
         whole(data={"kind": "digits", "batch_size": 32, "validation": 200, "path": "photos"}),
         whole(data={"kind": "folder", "batch_size": 32}),
         whole(data={"kind": "digits", "batch_size": 32, "validation": 200, "augment": ["shfit"]}),

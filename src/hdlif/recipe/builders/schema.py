@@ -155,6 +155,8 @@ def _data(definitions: Schema) -> Iterable[Schema]:
         **{key: fields["frames"][key] for key in ("default", "description")},
     }
     definitions.pop("Component", None)
+    number = fields["validation"]["anyOf"][0]
+    fields["validation"] = number | {"description": fields["validation"]["description"]}
     for name, ships in DATA.items():
         one = _kind(ships.part)
         kind = {"const": name, "description": SETS.get(name, one["description"])}
