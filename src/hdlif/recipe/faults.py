@@ -21,6 +21,8 @@ ALIASES: Mapping[str, str] = {
 """Other names of keys, for the error that names the key; a recipe takes none of them."""
 _MOST_PLACES = 5
 """That an error names."""
+_MOST_BRANCHES = 4
+"""Errors of one key that are explained."""
 Path = Sequence[str | int]
 
 
@@ -89,7 +91,8 @@ def explain(
     key = ".".join([*([section] if section else []), cut(str(name))])
     seen = f"{key} = {shown(tree[str(name)])}"
     words = [one for error in of_key if error["type"] == "literal_error" for one in _words(error)]
-    wanted = list(dict.fromkeys(_wanted(error, path_of(error, tree)) for error in of_key))
+    # A list may have thousands of items, each with its error.
+    wanted = dict.fromkeys(_wanted(error, path_of(error, tree)) for error in of_key[:_MOST_BRANCHES])
     meaning = f": {field.description}" if field is not None and field.description else ""
     if isinstance(tree[str(name)], str) and words:
         return f"{seen} is unknown; {did_you_mean(tree[str(name)], words)}{meaning}"
