@@ -11,13 +11,13 @@ import argparse
 from pathlib import Path
 
 import torch
-from hdlif.recipe import builders, load_recipe, shipped_recipes
 
 from hdlif.accounting import count_parameters_mb
 from hdlif.artefact import dumps
 from hdlif.commands.tables import aligned
 from hdlif.deploy import lower
 from hdlif.nn import step_parameters
+from hdlif.recipe import builders, load_recipe, shipped_recipes
 from recorded import write_record
 
 

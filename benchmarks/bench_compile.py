@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from hdlif.recipe import Recipe, builders, load_recipe
 
+from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.training import Accelerator, Updater, sgd
 from recorded import write_record
 

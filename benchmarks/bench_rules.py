@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hdlif.recipe import Recipe, builders, load_recipe
 
 from hdlif.accounting import UpdateCost, update_cost
 from hdlif.commands.tables import aligned
 from hdlif.learning import Plan
 from hdlif.learning.coherence import Drawn
+from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.report.peak_memory import peak_memory
 from hdlif.training import Accelerator, Updater, sgd
 from recorded import write_record

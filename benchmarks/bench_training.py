@@ -65,7 +65,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from hdlif.recipe import Recipe, builders, load_recipe
 from torch import Tensor, nn
 
 from hdlif.commands.tables import aligned
@@ -74,6 +73,7 @@ from hdlif.learning import Plan, Rule
 from hdlif.learning.coherence import Drawn
 from hdlif.models import PreActBlock
 from hdlif.nn import BatchNorm2d, Neuron
+from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.report.allocator import keep_freed_memory
 from hdlif.report.peak_memory import in_fresh_processes, resident_growth
 from hdlif.runs.provenance import hardware, versions

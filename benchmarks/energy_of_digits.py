@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hdlif.recipe import builders, load_recipe
 
 import hdlif
 from hdlif.accounting import activity
@@ -29,6 +28,7 @@ from hdlif.accounting.operations import PACKED_BITS
 from hdlif.artefact import Graph
 from hdlif.ops import OPS
 from hdlif.ops.graph import Value
+from hdlif.recipe import builders, load_recipe
 from recorded import write_record
 
 PJ_PER_BYTE = 20 / 8

@@ -12,9 +12,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hdlif.recipe import Component, Recipe, builders
 from torch import nn
 
+from hdlif.recipe import Component, Recipe, builders
 from hdlif.runs.checkpoints import load_trained
 from hdlif.training import evaluate, reestimate
 from recorded import write_record

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from hdlif.recipe.builders import CLASSES
 from torch import Tensor, nn
 
 import own_neurons
@@ -14,6 +13,7 @@ from hdlif.equations import Program, WrittenStep
 from hdlif.functional import DetachedReset, HardReset, Rectangle, heaviside
 from hdlif.nn import GLIF, HDLIF, LIF, SteppedNeuron
 from hdlif.nn.stepped import Step
+from hdlif.recipe.builders import CLASSES
 
 T = 5
 Results = tuple[list[Tensor], list[Tensor]]

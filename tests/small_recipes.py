@@ -1,9 +1,9 @@
 """Small recipes, and the networks that they make."""
 
 import torch
-from hdlif.recipe import Recipe, builders, load_recipe
 
 from hdlif.nn import Neuron, Temporal
+from hdlif.recipe import Recipe, builders, load_recipe
 
 
 def load(*overrides: str) -> Recipe:

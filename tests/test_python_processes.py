@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from hdlif.recipe import load_recipe
 
 import hdlif
 from deployed_graphs import residual_network
@@ -14,6 +13,7 @@ from hdlif import artefact
 from hdlif.cli import touring
 from hdlif.commands import bench
 from hdlif.python_processes import module_command
+from hdlif.recipe import load_recipe
 from hdlif.report.child_process import hear
 from hdlif.report.peak_memory import peak_memory
 

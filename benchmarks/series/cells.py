@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from hdlif.recipe import Recipe, builders, load_recipe
 from torch import Tensor
 
 from hdlif.data import ImageSets, Samples
+from hdlif.recipe import Recipe, builders, load_recipe
 
 Cell = dict[str, Any]
 """{"metrics": {name: of the test part}, "parameters", "cpu_seconds", "stored_kb"}; "accuracy" in the place of "metrics"

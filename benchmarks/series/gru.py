@@ -5,11 +5,11 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
-from hdlif.recipe import builders
 from torch import Tensor, nn
 
 from hdlif.data import Samples, batches
 from hdlif.learning import loss_over, mean_logits
+from hdlif.recipe import builders
 from hdlif.tasks import Evaluation, Task
 from series.cells import Cell, sets_of, steps_of
 

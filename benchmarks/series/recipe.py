@@ -4,9 +4,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from hdlif.recipe import builders, load_recipe
-
 from hdlif.commands.train import in_one_process, train
+from hdlif.recipe import builders, load_recipe
 from series.cells import Cell
 
 

@@ -11,14 +11,14 @@ _AT = {
     **dict.fromkeys(("Run", "evaluate", "export", "profile", "profile_training", "train"), "verbs"),
     **dict.fromkeys(("Checkpoints", "Fit", "Log", "Progress", "Trainer"), "training"),
     **dict.fromkeys(("Classify", "LabelSequence", "Multilabel", "Regress"), "tasks"),
-    "TrainingConfig": "config",
+    "TrainingConfig": "recipe",
     **dict.fromkeys(("ForwardMode", "NDOT", "OTTT", "SLTT", "STBP", "StochasticStep", "StochasticWindow"), "learning"),
     "Profiled": "commands.profile",
     "predict": "commands.run",
     **dict.fromkeys(("Session", "Stream"), "runtime"),
     "EvaluationResult": "commands.eval",
     "TrainResult": "runs.summary",
-    "recipe_schema": "builders.schema",
+    "recipe_schema": "recipe.builders.schema",
 }
 """The module of each name; `__init__.pyi` says the same to type checkers."""
 _PACKAGES = (

@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from hdlif.recipe.builders import DATA, input_record
 
 from cases import every
 from hdlif.accounting.neuron_traces import neuron_traces
 from hdlif.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.deploy import lower
 from hdlif.equations import Instruction, Program, to_attributes
+from hdlif.recipe.builders import DATA, input_record
 from neuron_programs import as_program
 from small_recipes import built, recipe
 

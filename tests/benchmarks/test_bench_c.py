@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from hdlif.recipe import builders, load_recipe
 
 import bench_c
 from hdlif.artefact import load, save
 from hdlif.c_code.devices import installed
 from hdlif.deploy.lower import lower
+from hdlif.recipe import builders, load_recipe
 
 
 @pytest.fixture(scope="module")

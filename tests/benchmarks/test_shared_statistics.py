@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from hdlif.recipe import builders, load_recipe
 
+from hdlif.recipe import builders, load_recipe
 from shared_statistics import with_statistics
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hdlif.recipe import builders, load_recipe
 from hypothesis import HealthCheck, assume, given, settings
 
 from c_networks import joined
@@ -19,6 +18,7 @@ from hdlif.c_code.devices import DEVICES, installed, run_on_devices
 from hdlif.c_code.project import firmware
 from hdlif.deploy.lower import lower
 from hdlif.errors import InputError, MachineError
+from hdlif.recipe import builders, load_recipe
 from hdlif.runtime import reference
 from runtime.test_random_graphs import graphs
 

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 from click.shell_completion import ShellComplete
-from hdlif.recipe import load_recipe, shipped_recipes
-from hdlif.recipe.builders import DATA, NEURONS
 
 from cli.test_cli import hdlif
 from hdlif.cli import cli
@@ -20,6 +18,8 @@ from hdlif.cli.completion import PROGRAM, VARIABLE
 from hdlif.commands.ablate import shipped_tables
 from hdlif.data.public import SETS
 from hdlif.datasets import PUBLIC, SHIPPED
+from hdlif.recipe import load_recipe, shipped_recipes
+from hdlif.recipe.builders import DATA, NEURONS
 
 
 def offered(*words: str) -> list[str]:

@@ -13,9 +13,9 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
-from hdlif.recipe import dump_recipe, load_recipe
 
 from hdlif.cli import cli
+from hdlif.recipe import dump_recipe, load_recipe
 from picture_folders import write_pictures
 
 HEAVY = {

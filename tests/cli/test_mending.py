@@ -3,11 +3,11 @@
 import shlex
 
 import pytest
-from hdlif.recipe import ALIASES, load_recipe, recipe_fields
-from hdlif.recipe.builders import RULES
 
 from cli.test_output import in_process
 from hdlif.cli import mending
+from hdlif.recipe import ALIASES, load_recipe, recipe_fields
+from hdlif.recipe.builders import RULES
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hdlif.recipe import Recipe, builders
 
 from hdlif.commands import ablate as module
 from hdlif.commands.ablate import Table, ablate, cells, load_table, shipped_tables
 from hdlif.commands.table_runs import firing_rate, recipe_digest
 from hdlif.errors import InputError, InUseError, RecipeError, TrainingError
+from hdlif.recipe import Recipe, builders
 from hdlif.runs.summary import Layer, Neuron, TrainResult
 from series_files import write_public_arrays
 from sound_files import write_public_voices

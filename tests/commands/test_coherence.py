@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from hdlif.recipe import load_recipe
 
 from hdlif.commands import coherence as module
 from hdlif.commands.coherence import coherence
@@ -17,6 +16,7 @@ from hdlif.commands.export import export
 from hdlif.commands.train import train
 from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.nn import Neuron
+from hdlif.recipe import load_recipe
 from hdlif.runs.checkpoints import load_trained
 from hdlif.training.threads import Threads
 

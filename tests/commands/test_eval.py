@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hdlif.recipe import builders, load_recipe
 
 from hdlif.cli import main
 from hdlif.commands import eval as module
@@ -20,6 +19,7 @@ from hdlif.errors import DataError
 from hdlif.generated import DelayedXor
 from hdlif.models import resnet
 from hdlif.nn import HDLIF
+from hdlif.recipe import builders, load_recipe
 from hdlif.runs.checkpoints import load_trained
 
 FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4", "model.blocks=[1]"]

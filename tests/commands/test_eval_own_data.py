@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hdlif.recipe import builders
 
 import hdlif
 from hdlif.commands.eval import evaluate_path
@@ -16,6 +15,7 @@ from hdlif.commands.train import train
 from hdlif.data import Images
 from hdlif.data.samples import ImageSets, Together
 from hdlif.errors import DataError, InputError, RecipeError
+from hdlif.recipe import builders
 from picture_folders import CLASSES, write_pictures
 from series_files import write_arrays, write_csv, write_folders, write_recording
 
@@ -96,16 +96,16 @@ def test_pictures_that_are_too_few_to_divide_are_tested_on_as_a_whole(tmp_path: 
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["data.strid=3"], r'data\.strid is unknown; choose one of .*\(did you mean "stride"\?\)'),
+        (["data.strid=3"], r'data\.strid = 3 is unknown; choose one of .*\(did you mean "stride"\?\)'),
         (["training.epochs=3"], r"--set training\.epochs=3 is refused; give data\.KEY=VALUE"),
         (["data.stride"], r"--set data\.stride is refused; give data\.KEY=VALUE"),
         (["data.path=x"], r"where the data lie is given with the command itself"),
-        (["data.stride=x"], r"data\.stride = 'x' is refused; it should be a valid integer"),
+        (["data.stride=x"], r'data\.stride = "x" is refused; it should be a valid integer'),
         (["data.rate=50"], r"data\.rate = 50 is refused: the network takes samples as it was trained on them"),
         (["data.ahead=2"], r"data\.ahead = 2 is refused: the network has none; leave it out"),
         (["data.kind=serie"], r'data\.kind = "serie" is unknown; .*did you mean "series"'),
-        (["data.batch_size=4"], r"data\.batch_size is unknown"),
-        (["data.split={test: 2}"], "split.test = 2 is refused"),
+        (["data.batch_size=4"], r"data\.batch_size = 4 is unknown"),
+        (["data.split={test: 2}"], "split.test = 2.0 is refused"),
     ],
 )
 def test_what_data_do_not_take_is_refused(made: Path, overrides: list[str], words: str) -> None:

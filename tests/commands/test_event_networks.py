@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hdlif.recipe import builders, load_recipe
 from PIL import Image
 from torch import nn
 
@@ -21,6 +20,7 @@ from hdlif.deploy import export as write_artefact
 from hdlif.errors import DataError, InputError
 from hdlif.models import vgg_snn
 from hdlif.nn import HDLIF, QuantConv2d, Ternary
+from hdlif.recipe import builders, load_recipe
 from hdlif.runtime import Session
 from hdlif.training.checkpoint import save_model
 

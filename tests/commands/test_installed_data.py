@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from hdlif.recipe import builders, load_recipe
 
 from distributions import install
 from hdlif.commands import doctor
@@ -17,6 +16,7 @@ from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.train import train
 from hdlif.errors import CheckpointError, DataError, RecipeError
+from hdlif.recipe import builders, load_recipe
 from hdlif.runs.checkpoints import load_trained
 from picture_folders import write_pictures
 
@@ -46,7 +46,7 @@ def test_a_plain_name_is_found_as_the_module_s_would_be(site: Path) -> None:
     named, whole = (inspect(name, overrides=["data.count=24"]) for name in ("gait", "gait_sets:Squares"))
     assert (named["path"], named["kind"]) == ("gait", "gait")
     assert {**named, "path": "", "kind": ""} == {**whole, "path": "", "kind": ""}
-    with pytest.raises(RecipeError, match=r'data\.cuont is unknown; .*did you mean "count"'):
+    with pytest.raises(RecipeError, match=r'data\.cuont = 24 is unknown; .*did you mean "count"'):
         inspect("gait", overrides=["data.cuont=24"])
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hdlif.recipe import builders, load_recipe
 
 from hdlif._native import instruction_sets
 from hdlif.artefact import load
@@ -14,6 +13,7 @@ from hdlif.commands.profile import profile
 from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.equations import counts
+from hdlif.recipe import builders, load_recipe
 from hdlif.runtime import Session, reference
 
 SMALL = [

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hdlif.recipe import builders
 
 from after_epoch import AfterEpoch
 from hdlif.artefact import load
@@ -20,6 +19,7 @@ from hdlif.commands.export import export
 from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.errors import DataError, HdlifError, InputError
+from hdlif.recipe import builders
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from hdlif.tasks import Evaluation
@@ -166,7 +166,7 @@ def spoiled(root: Path, name: str) -> Path:
         ("nothing", "data.sensor=[8, 7]", r"an event has x in .*7; the sensor has 0..6\)"),
         ("nothing", "data.sensor=[8]", r"sensor = \[8\] is refused; give \[height, width\]"),
         ("nothing", "data.sensor=[8, 0]", r"sensor = \[8, 0\] is refused"),
-        ("nothing", "data.resize=nearest", "data.resize = 'nearest' is refused; it should be 'pool' or 'bilinear'"),
+        ("nothing", "data.resize=nearest", 'data.resize = "nearest" is unknown; choose one of bilinear, pool'),
         ("nothing", "data.frames=rows", 'data.frames = "rows" makes frames of images, and events gives events'),
         ("nothing", "data.augment=[autoaugment_cifar10]", "takes 8-bit pixels, and events gives counts"),
     ],

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from hdlif.recipe import builders, load_recipe
 from PIL import Image
 
 from after_epoch import AfterEpoch
@@ -25,6 +24,7 @@ from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.errors import CheckpointError, DataError, InputError, RecipeError
 from hdlif.inputs.series import parse_series, shown
+from hdlif.recipe import builders, load_recipe
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.recipe_data import load_with_data
 from hdlif.runtime import Session
@@ -201,9 +201,9 @@ def test_resume_is_exact_and_refused_where_a_sample_changed(tmp_path: Path) -> N
         ("data.frames=rows", "data.frames = 'rows' is not of series"),
         ("data.size=8", "data.size = 8 is not of series"),
         ("data.mixup={}", "data.mixup = .* is not of series"),
-        ("data.fit=crop", "data.fit is unknown; choose one of .*label.*window"),
+        ("data.fit=crop", "data.fit = .* is unknown; choose one of .*label.*window"),
         ("data.window=0", "window = 0 is refused"),
-        ("data.window=x", "data.window = 'x' is refused"),
+        ("data.window=x", 'data.window = "x" is refused'),
     ],
 )
 def test_what_does_not_go_with_series_is_refused_before_training(tmp_path: Path, override: str, words: str) -> None:
@@ -236,7 +236,7 @@ def test_one_name_is_a_list_of_one_and_several_in_text_are_refused(tmp_path: Pat
     recipe, _ = load_with_data("sines_hdlif", [*keys, "data.values=speed"], data=str(path))
     assert builders.data_kind(recipe).labels == ("speed",)
     with pytest.raises(
-        RecipeError, match=re.escape("'ax,ay, az' is text; give a list: --set 'data.columns=[ax, ay, az]'")
+        RecipeError, match=re.escape('data.columns = "ax,ay, az" is refused; it should be a list: [ax, ay, az]')
     ):
         load_with_data("sines_hdlif", [*keys, "data.columns=ax,ay, az"], data=str(path))
 

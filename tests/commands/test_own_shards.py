@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from hdlif.recipe import builders
 
 from after_epoch import AfterEpoch
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.train import train
 from hdlif.errors import DataError, HdlifError, RecipeError
+from hdlif.recipe import builders
 from hdlif.runs.checkpoints import load_trained
 from hdlif.tasks import Evaluation
 from hostile import one_printable_line

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hdlif.recipe import builders
 
 from hdlif.artefact import load
 from hdlif.commands.data import as_text, inspect
@@ -17,6 +16,7 @@ from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.errors import DataError, InputError, RecipeError
 from hdlif.ops.sound import SoundRecord
+from hdlif.recipe import builders
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from sound_files import CLASSES, tone, wav_bytes, write_sounds

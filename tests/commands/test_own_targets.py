@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hdlif.recipe import builders
 from PIL import Image
 
 from after_epoch import AfterEpoch
@@ -20,6 +19,7 @@ from hdlif.commands.report import report
 from hdlif.commands.run import run
 from hdlif.commands.train import in_one_process, train
 from hdlif.errors import DataError, HdlifError, RecipeError
+from hdlif.recipe import builders
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.summary import TrainResult
 from hdlif.tasks import Evaluation
@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_refused_before_training(photos: Path, tmp_path: Pa
             'task.kind = "classify" learns one class of a sample, and data.kind = "folder"',
         ),
         (["task.kind=regress"], 'learns values of a sample, and data.kind = "folder" gives one class of a sample'),
-        (["data.each_step=true"], "data.each_step is unknown; choose one of .*targets"),
+        (["data.each_step=true"], "data.each_step = .* is unknown; choose one of .*targets"),
         (["data.values=3"], "data.values = 3 is refused"),
         (["data.targets=3"], "data.targets = 3 is refused"),
     ):

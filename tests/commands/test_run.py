@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hdlif.recipe import builders
 from PIL import Image
 
 import hdlif
@@ -19,6 +18,7 @@ from hdlif.datasets import DIGITS_MEAN, DIGITS_STD
 from hdlif.deploy import export
 from hdlif.errors import InputError, printable
 from hdlif.inputs import MOST_BYTES
+from hdlif.recipe import builders
 from hdlif.runtime import Session
 from hdlif.runtime.images import read_image
 from hdlif.runtime.inputs import read_inputs

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hdlif.recipe import dump_recipe, load_recipe
 
 from hdlif.commands import seeds as module
 from hdlif.commands.seeds import SeedsResult, Spread, train_seeds
 from hdlif.commands.train import train
 from hdlif.errors import CheckpointError, ExistingRunError, InputError, RecipeError
+from hdlif.recipe import dump_recipe, load_recipe
 from hdlif.runs.summary import TrainResult
 from hdlif.training import checkpoint
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hdlif.recipe import builders, load_recipe
 from safetensors.torch import save_file
 
 from hdlif.commands.export import export
 from hdlif.commands.profile import profile
 from hdlif.commands.train import train
 from hdlif.errors import CheckpointError
+from hdlif.recipe import builders, load_recipe
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from torch_networks import Residual

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import torch
-from hdlif.recipe import Recipe, dump_recipe
 
 from hdlif.commands import sweep as module
 from hdlif.commands import tables
@@ -22,6 +21,7 @@ from hdlif.commands.search_space import override
 from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
 from hdlif.errors import DataError, InputError, MissingExtraError, RecipeError, TrainingError
+from hdlif.recipe import Recipe, dump_recipe
 from hdlif.runs.summary import TrainResult
 from hdlif.tasks import Classify, Evaluation
 

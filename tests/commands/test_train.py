@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hdlif.recipe import load_recipe
 
 from hdlif.cli import cli
 from hdlif.commands import recipes
 from hdlif.commands import train as module
 from hdlif.errors import ExistingRunError, RecipeError, TrainingError
+from hdlif.recipe import load_recipe
 from hdlif.report import peak_memory as probe
 from hdlif.training import Batch, Callback, Training
 

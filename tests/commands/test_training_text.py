@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hdlif.recipe import load_recipe
 
 from hdlif.artefact import InputRecord
 from hdlif.cli import cli
@@ -13,6 +12,7 @@ from hdlif.commands.seeds import as_text as seeds_text
 from hdlif.commands.training_text import as_text
 from hdlif.ops import SAMPLE, sample_name
 from hdlif.ops.sound import SoundRecord
+from hdlif.recipe import load_recipe
 from hdlif.runs.sample_names import sample_name_in
 from hdlif.runs.summary import TrainResult
 

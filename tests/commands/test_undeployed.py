@@ -3,13 +3,9 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from hdlif.recipe import Recipe, builders, load_recipe
-from hdlif.recipe.builders import neuron as builder
-from hdlif.recipe.builders.neuron import CheckedNeuron
 from torch import Tensor
 
 from hdlif.accounting import outline, profile
@@ -25,8 +21,10 @@ from hdlif.commands.table_runs import cell_of, run_of
 from hdlif.commands.train import first_images, measure, train
 from hdlif.data import Samples
 from hdlif.errors import LoweringError
-from hdlif.models import Place
+from hdlif.models import NeuronFactory
 from hdlif.nn import HDLIF, Neuron, State
+from hdlif.recipe import Recipe, builders, load_recipe
+from hdlif.recipe.builders.neuron_layers import AnyNeuron
 from hdlif.runs.summary import RESULT, TrainResult
 from hdlif.training import Fit, Trainer
 
@@ -43,18 +41,16 @@ class Wave(Neuron):
         return torch.relu(torch.sin(x.expand(len(steps), *x.shape[1:]))), None
 
 
-def _waves(recipe: Recipe, **arguments: Any) -> CheckedNeuron:
+class _Waves(AnyNeuron, kind="wave"):
     """Every second neuron is one of ours."""
 
-    def make(place: Place) -> Neuron:
-        return HDLIF(recipe.time_steps) if place.index % 2 else Wave()
-
-    return CheckedNeuron(make, ())
+    def _layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:
+        return (lambda place: HDLIF(recipe.time_steps) if place.index % 2 else Wave(),)
 
 
 @pytest.fixture
 def waves(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setitem(builder.NEURONS, "wave", _waves)  # type: ignore[arg-type]
+    monkeypatch.setitem(builders.NEURONS._kinds, "wave", _Waves)  # type: ignore[attr-defined]
     return "neuron={kind: wave}"
 
 

@@ -20,8 +20,8 @@ from hdlif.data.augment import (
     shift,
 )
 from hdlif.data.draws import Bits, random_bits
-from hdlif.datasets import AUGMENTED
 from hdlif.errors import DataError
+from hdlif.recipe.builders.augment import AUGMENTS
 
 
 def test_flip_mirrors_where_the_top_bit_is_set() -> None:
@@ -142,7 +142,7 @@ def test_draws_of_each_image_do_not_depend_on_the_images_beside_it() -> None:
 
 def samples(name: str, pixels: torch.Tensor) -> torch.Tensor:
     """What an augmentation takes: the pixels, or series of as many numbers."""
-    return pixels.float().flatten(2)[..., None] if AUGMENTED[name] == ("series",) else pixels
+    return pixels.float().flatten(2)[..., None] if AUGMENTS[name].samples == ("series",) else pixels
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 import pytest
-from hdlif.recipe import shipped_recipes
 
 from hdlif.cli import cli
 from hdlif.commands.recipes import check_all
+from hdlif.recipe import shipped_recipes
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

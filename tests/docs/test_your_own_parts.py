@@ -6,11 +6,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hdlif.recipe import builders
-from hdlif.recipe.builders.installed import GROUPS
-from hdlif.recipe.builders.kinds import KINDS
 
 from distributions import WAVE, install
+from hdlif.recipe import builders
+from hdlif.recipe.builders.installed import GROUPS
+from hdlif.recipe.builders.registry import KINDS
 from pages import followed, page
 from small_recipes import recipe
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from hdlif.recipe.builders.found import arguments
 
+from hdlif.recipe.builders.own_kinds import arguments
 from pages import followed, keys_in_rows, page
 
 PAGE = page("how_to/your_own_targets")

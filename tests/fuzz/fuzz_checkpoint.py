@@ -19,7 +19,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hdlif.recipe import Recipe, builders, load_recipe
-
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.folders import begun, check_free, finished
 from hdlif.training import Averaging, Log, RunFiles, checkpoint

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hdlif.recipe import load_recipe
 from torch import Tensor, nn
 
 from hdlif import _native
@@ -15,6 +14,7 @@ from hdlif.accounting import saved_bytes
 from hdlif.kernels import winograd
 from hdlif.nn import HDLIF, QuantConv2d, Sequential
 from hdlif.nn.synapses import Integer, Ternary
+from hdlif.recipe import load_recipe
 from hdlif.report.recipe_update import RecipeUpdate
 
 SHAPES = [

@@ -5,7 +5,6 @@ What is asked here holds for every kind of neuron that a recipe may choose, unde
 
 import torch
 import torch.nn.functional as F
-from hdlif.recipe import builders
 from torch import Tensor, nn
 
 from cases import every, sampled
@@ -15,6 +14,7 @@ from hdlif.learning.traced_pass import TraceRule
 from hdlif.learning.traces import Traces
 from hdlif.models import Network
 from hdlif.nn import PerStep, State, carrying, detach
+from hdlif.recipe import builders
 from small_networks import assert_close, gradients, tensors_of
 from small_recipes import built, neurons, recipe
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hdlif.recipe import builders, load_recipe
 
 from cases import every
 from hdlif.artefact import InputRecord
@@ -15,6 +14,7 @@ from hdlif.deploy import lower
 from hdlif.errors import RecipeError
 from hdlif.models import Network, conv1d, dense, led_back, recurrent
 from hdlif.nn import HDLIF, SECA, Affine, QuantConv2d, Recurrent
+from hdlif.recipe import builders, load_recipe
 from hdlif.runtime import Session
 from same_bits import assert_same_bits
 from small_networks import scatter_norms

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from hdlif.recipe import builders, deploy
 from torch import Tensor, nn
 
 from cases import every
+from hdlif import deploy
 from hdlif.artefact import InputRecord
 from hdlif.errors import StateError
 from hdlif.nn import State
+from hdlif.recipe import builders
 from small_recipes import built
 
 LAYERS = ("flat", "first", "fire1", "middle", "fire2", "last")

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from hdlif.recipe import builders, load_recipe
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
@@ -13,6 +12,7 @@ from cases import every
 from chunks import CASES, T, drawn, pair
 from chunks import everything as chunk_results
 from hdlif.nn import State
+from hdlif.recipe import builders, load_recipe
 from hdlif.training.update import compiled_once
 
 SMALL, STEPS = ["model={kind: resnet, blocks: [1], width: 2}"], 10

@@ -6,11 +6,11 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from hdlif.recipe import builders, deploy
 from torch import Tensor, nn
 
 from cases import every, naming
 from deploy.test_onnx import assert_equals_reference
+from hdlif import deploy
 from hdlif.accounting import profile
 from hdlif.artefact import Graph, InputRecord, dumps, loads
 from hdlif.errors import RecipeError, ShapeError, StateError, TrainingError
@@ -33,6 +33,7 @@ from hdlif.nn import (
     Ternary,
     detach,
 )
+from hdlif.recipe import builders
 from hdlif.runtime import Session, reference
 from small_recipes import recipe
 
@@ -284,7 +285,11 @@ def test_the_operations_of_what_comes_back_are_counted_by_its_density() -> None:
 
 
 def test_a_way_back_that_is_none_is_refused() -> None:
-    for chosen, words in (("3", "neuron.recurrent"), ("{kernel: 3}", "a mapping"), ("{kernel_size: 2}", "kernel_size")):
+    for chosen, words in (
+        ("3", "neuron.recurrent"),
+        ("{kernel: 3}", "neuron.recurrent.kernel"),
+        ("{kernel_size: 2}", "kernel_size"),
+    ):
         with naming(chosen), pytest.raises(RecipeError, match=words):
             builders.check(recipe(f"neuron={{kind: hdlif, recurrent: {chosen}}}"))
 

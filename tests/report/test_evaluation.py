@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from hdlif.recipe import builders
 from torch import Tensor, nn
 
 from hdlif.artefact import Graph
 from hdlif.data import Samples, synthetic
 from hdlif.deploy import lower
 from hdlif.errors import AllocationError
+from hdlif.recipe import builders
 from hdlif.report import evaluation
 from hdlif.report.evaluation import Evaluated, evaluate_network
 from hdlif.runtime import Session

@@ -4,8 +4,8 @@ import json
 import sys
 
 import pytest
-from hdlif.recipe import load_recipe
 
+from hdlif.recipe import load_recipe
 from hdlif.report.peak_memory import peak_memory
 
 

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from hdlif.recipe import Recipe, load_recipe
 
 from after_epoch import AfterEpoch
 from distributions import WAVE, install
 from hdlif.commands.train import train
 from hdlif.errors import CheckpointError, RecipeError
+from hdlif.recipe import Recipe, load_recipe
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.own_parts import check_parts, keep_parts, own_parts
 

@@ -18,7 +18,6 @@ from unittest.mock import patch
 import pytest
 import torch
 import torch.distributed as dist
-from hdlif.recipe import TrainingConfig
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
@@ -36,6 +35,7 @@ from hdlif.errors import DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep, StochasticWindow
 from hdlif.models import NeuronFactory
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, GradedLIF, MemBN, ParallelHDLIF, SpikeQuantizer, Ternary
+from hdlif.recipe import TrainingConfig
 from hdlif.runs.processes import joined, processes
 from hdlif.tasks import Classify
 from hdlif.training import Accelerator, Mix, Ranks, Updater, evaluate, sgd

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from hdlif.recipe import builders, load_recipe
 from torch import Tensor
 
+from hdlif.recipe import builders, load_recipe
 from hdlif.training import Accelerator, Updater
 
 # Images enough for convolutions by tiles; the networks that ship have channels enough, and shortcuts that halve maps.

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hdlif.recipe import TrainingConfig
 from torch import Tensor, nn
 
 from cases import naming
 from hdlif.errors import CheckpointError, DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Distillation, Rule, StochasticStep, StochasticWindow
 from hdlif.nn import HDLIF, Scope, State, Temporal
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Classify, Evaluation
 from hdlif.training import Accelerator, Mix, Teacher, Updater, checkpoint, evaluate, sgd
 from hdlif.training.average import Average

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hdlif.recipe import TrainingConfig
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
@@ -17,6 +16,7 @@ from hdlif.data import DatasetSamples, TensorSamples, over_time
 from hdlif.errors import DataError, HdlifError, InputError, ShapeError
 from hdlif.learning import STBP, StochasticStep
 from hdlif.nn import HDLIF, Sequential
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Classify, LabelSequence, Multilabel, Regress, Task
 from hdlif.training import Callback, Checkpoints, Fit, Trainer, Training
 

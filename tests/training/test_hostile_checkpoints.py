@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from hdlif.recipe import MOST_TIME_STEPS, TrainingConfig, recipe_fields
 from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -23,6 +22,7 @@ from cases import naming
 from hdlif.commands.train import train as train_recipe
 from hdlif.errors import CheckpointError, InputError, TrainingError
 from hdlif.learning import StochasticStep
+from hdlif.recipe import MOST_TIME_STEPS, TrainingConfig, recipe_fields
 from hdlif.runs.checkpoints import load_trained
 from hdlif.training import Log, RunFiles, checkpoint, load_teacher
 from hdlif.training.state_record import Counters

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hdlif.recipe import TrainingConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from hdlif.errors import InputError
+from hdlif.recipe import TrainingConfig
 from hdlif.training import Accelerator, Fit, checkpoint
 from training import tiny
 from training.several_ranks import METRICS, asking, on_ranks, train_with_metrics

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from hdlif.recipe import TrainingConfig
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from hdlif.errors import CheckpointError, InputError
 from hdlif.learning import STBP
 from hdlif.nn import HDLIF, Sequential
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Classify
 from hdlif.training import Callback, Checkpoints, Fit, Trainer, Training, checkpoint
 from hdlif.training.optim import Drops, constant, groups

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hdlif.recipe import TrainingConfig
 from torch import Tensor, nn
 
 from cases import naming
@@ -42,6 +41,7 @@ from hdlif.nn import (
     Ternary,
     carrying,
 )
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Classify
 from hdlif.training import Callback, checkpoint
 from hdlif.training.streaming import Streams

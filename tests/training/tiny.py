@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from hdlif.recipe import TrainingConfig
 from torch import Tensor, nn
 
 from after_epoch import AfterEpoch
@@ -16,6 +15,7 @@ from hdlif.data import ImageSets, synthetic
 from hdlif.learning import Plan, Rule, Step, StochasticStep
 from hdlif.models import resnet
 from hdlif.nn import HDLIF, QuantConv2d, Ternary
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Classify
 from hdlif.training import (
     Accelerator,

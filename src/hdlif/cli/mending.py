@@ -24,7 +24,7 @@ def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
 
 def kinds_of(section: str | None) -> str:
     """The end of an error about a section of a recipe that is none: the names it may have."""
-    from hdlif.recipe.builders.kinds import KINDS
+    from hdlif.recipe.builders.registry import KINDS
 
     names = KINDS.get(f"{section}.kind")
     return f"; kind is one of {', '.join(sorted(names))}" if names else ""
@@ -33,7 +33,7 @@ def kinds_of(section: str | None) -> str:
 def _keys(name: str) -> list[str]:
     """The keys of a recipe whose last part is `name`; a section has none but its own."""
     from hdlif.recipe import ALIASES, Recipe
-    from hdlif.recipe.builders.meanings import MEANINGS
+    from hdlif.recipe.builders.schema import KEYS as MEANINGS
 
     name = ALIASES.get(name, name)
     if "." in name or name in Recipe.model_fields:

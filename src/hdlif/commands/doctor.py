@@ -203,7 +203,7 @@ def part_checks() -> list[Check]:
         return []
     try:
         from hdlif.recipe.builders.installed import GROUPS, hidden, offers
-        from hdlif.recipe.builders.kinds import KINDS
+        from hdlif.recipe.builders.registry import KINDS
     except ModuleNotFoundError as error:
         missing = f"not looked at, for {error.name} is not installed: pip install 'hdlif[train]'"
         return [Check("installed parts", "warning", missing)]

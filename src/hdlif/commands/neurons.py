@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif.errors import RecipeError, did_you_mean
 from hdlif.recipe import builders
-from hdlif.recipe.builders.imported import is_own
-from hdlif.recipe.builders.installed import GROUPS, hidden, offers
+from hdlif.recipe.builders.installed import GROUPS, hidden, is_own, offers
 
 if TYPE_CHECKING:
     from hdlif.nn import SteppedNeuron

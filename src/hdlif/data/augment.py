@@ -185,7 +185,7 @@ def _positive(deviation: float) -> float:
     return deviation
 
 
-# What each is for stands in `datasets.AUGMENTED`.
+# The samples that each takes stand in `recipe.builders.augment`.
 AUGMENTATIONS: Mapping[str, Augmentation] = {
     "autoaugment_cifar10": _autoaugment("cifar10"),
     "autoaugment_imagenet": _autoaugment("imagenet"),

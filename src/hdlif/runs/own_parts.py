@@ -11,9 +11,8 @@ from pathlib import Path
 
 from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.recipe import Recipe
-from hdlif.recipe.builders.imported import imported, is_own
-from hdlif.recipe.builders.installed import GROUPS, chosen_offer, offers
-from hdlif.recipe.builders.kinds import KINDS, own_kinds
+from hdlif.recipe.builders.installed import GROUPS, chosen_offer, imported, is_own, offers
+from hdlif.recipe.builders.registry import KINDS, own_kinds
 from hdlif.runs.files import write_json
 from hdlif.runs.own_modules import with_imported
 from hdlif.whole_files import read_regular
