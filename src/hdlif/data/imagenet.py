@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlif.data.augment import Augment
+from hdlif.data.files import ByteSource, Folder
 from hdlif.data.image_files import SUFFIXES, ImageFiles
 from hdlif.data.roots import SetFolder
 from hdlif.data.samples import ImageSets
 from hdlif.data.shards import open_shards, shards_in
-from hdlif.data.sources import Folder, Source
 from hdlif.data.splits import check_validation, fixed_permutation
 from hdlif.datasets import (
     IMAGENET_MEAN,
@@ -34,7 +34,7 @@ TINY_IMAGENET_SIZE = 64
 class Part:
     """One part of a set as it lies on disk: a source, and the label of each place in it."""
 
-    source: Source
+    source: ByteSource
     labels: NDArray[np.int64]
 
 

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.data import tar
+from hdlif.data.files import Member, tar_members
 from hdlif.data.image_files import SUFFIXES
 from hdlif.data.roots import SetFolder, whole_number
 from hdlif.errors import cut, reason
@@ -90,11 +90,11 @@ def open_shards(folder: Path, of: SetFolder) -> tuple[Shards, NDArray[np.int64]]
 
 def _scanned(path: Path, of: SetFolder) -> Iterator[tuple[int, int, int]]:
     """(offset, size, label) of the images of a shard."""
-    images: dict[str, tar.Member] = {}
+    images: dict[str, Member] = {}
     labels: dict[str, int] = {}
     try:
         with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
-            for member in tar.members(file):
+            for member in tar_members(file):
                 folder, _, base = member.name.rpartition("/")
                 stem, _, suffix = base.partition(".")
                 key = f"{folder}/{stem}"
@@ -114,7 +114,7 @@ def _scanned(path: Path, of: SetFolder) -> Iterator[tuple[int, int, int]]:
         yield image.offset, image.size, labels[key]
 
 
-def _label(file: BinaryIO, member: tar.Member) -> int:
+def _label(file: BinaryIO, member: Member) -> int:
     file.seek(member.offset)
     # No label that could be one is longer, with its line break.
     content = file.read(min(member.size, 32))

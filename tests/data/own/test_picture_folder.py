@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hdlif.data.sources import Folder
 from PIL import Image
 
 from hdlif.artefact import InputRecord
 from hdlif.data import Found, Images
 from hdlif.data.own import picture_folder
 from hdlif.data.own.picture_folder import PictureFiles, find_pictures
-from hdlif.data.sources import Folder
 from hdlif.errors import DataError, printable
 from hdlif.inputs import pictures
 from hdlif.runtime import read_image

@@ -14,8 +14,7 @@ from hdlif.data.own.manifest import Part
 from hdlif.data.own.targets import Wanted
 from hdlif.errors import DataError, brief, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
-from hdlif.inputs.archives import parse_archive
-from hdlif.inputs.arrays import parse_array, parse_labels
+from hdlif.inputs.arrays import parse_archive, parse_array, parse_labels
 from hdlif.inputs.series import Floats, finite
 from hdlif.whole_files import read_regular
 

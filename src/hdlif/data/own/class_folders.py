@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hdlif.data.files import Folder
 from hdlif.data.own.layout import Layout, Listed, other_classes
 from hdlif.data.own.manifest import PARTS, Part
-from hdlif.data.sources import Folder
 from hdlif.errors import DataError, brief, cut, reason, some
 
 PART_FOLDERS: Mapping[str, Part] = {

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from hdlif.data.files import ByteSource
 from hdlif.data.own.manifest import Entry, Manifest, Part
 from hdlif.data.own.targets import ONE_CLASS, Wanted
-from hdlif.data.sources import Source
 from hdlif.errors import DataError, cut, some
 from hdlif.ops import InputRecord
 
@@ -57,7 +57,7 @@ class Layout:
     classes: tuple[str, ...]
     files: tuple[Listed, ...]
     ignored: Mapping[str, int]
-    source: Source
+    source: ByteSource
     words: str
     wanted: Wanted = ONE_CLASS
     group: str = ""

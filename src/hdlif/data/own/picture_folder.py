@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlif.data.augment import Augment
+from hdlif.data.files import ByteSource
 from hdlif.data.images import Images, normalised
 from hdlif.data.own.assigned import Assigned, assigned
 from hdlif.data.own.found import Found, maker
@@ -29,7 +30,6 @@ from hdlif.data.own.shares import Shares, shares_of
 from hdlif.data.own.target_tables import files_at
 from hdlif.data.own.targets import Scale, Wanted
 from hdlif.data.samples import ImageSets, Samples
-from hdlif.data.sources import Source
 from hdlif.errors import DataError, reason
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.fitting import MODES, Pixels, fitted
@@ -57,7 +57,7 @@ class PictureFiles(Samples):
 
     def __init__(
         self,
-        source: Source,
+        source: ByteSource,
         places: NDArray[np.int64],
         labels: Tensor,
         *,

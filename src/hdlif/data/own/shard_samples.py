@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hdlif.data import tar
+from hdlif.data.files import Member, tar_members
 from hdlif.data.own.given_targets import class_named, target_in
 from hdlif.data.own.targets import Wanted
 from hdlif.errors import DataError, brief, cut, reason
@@ -43,7 +43,7 @@ def samples_in(
     path: Path, label: str, member: str | None, wanted: Wanted, ignored: Counter[str]
 ) -> dict[str, ShardSample]:
     """The samples of a shard by their keys; `ignored` counts what is none."""
-    found: dict[str, tuple[str, tar.Member]] = {}
+    found: dict[str, tuple[str, Member]] = {}
     given: dict[str, tuple[str, Any]] = {}
     try:
         with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
@@ -74,9 +74,9 @@ def samples_in(
     return {key: ShardSample(end, one.offset, one.size, *given[key]) for key, (end, one) in found.items()}
 
 
-def _members(file: BinaryIO) -> Iterator[tuple[str, str, tar.Member]]:
+def _members(file: BinaryIO) -> Iterator[tuple[str, str, Member]]:
     """Key, end and place of every file of a shard; what begins with a dot is passed over."""
-    for one in tar.members(file):
+    for one in tar_members(file):
         folder, slash, base = one.name.removeprefix("./").rpartition("/")
         stem, _, end = base.partition(".")
         if stem:
@@ -89,7 +89,7 @@ def _is_sample(end: str, member: str | None) -> bool:
     return any(end in ends for ends in SAMPLES.values())
 
 
-def _class(file: BinaryIO, one: tar.Member) -> str:
+def _class(file: BinaryIO, one: Member) -> str:
     """The class that a .cls holds. Raises `Unreadable`."""
     text = _text(file, one)
     try:
@@ -98,7 +98,7 @@ def _class(file: BinaryIO, one: tar.Member) -> str:
         raise Unreadable(f"{cut(one.name)}: {error}") from error
 
 
-def _target(file: BinaryIO, one: tar.Member, wanted: Wanted, label: str) -> tuple[str, Any]:
+def _target(file: BinaryIO, one: Member, wanted: Wanted, label: str) -> tuple[str, Any]:
     """What a .json holds of a sample, a class or a target. Raises `Unreadable`."""
     text = _text(file, one)
     try:
@@ -109,7 +109,7 @@ def _target(file: BinaryIO, one: tar.Member, wanted: Wanted, label: str) -> tupl
         raise Unreadable(f"{cut(one.name)} is damaged ({reason(error)})") from error
 
 
-def _text(file: BinaryIO, one: tar.Member) -> str:
+def _text(file: BinaryIO, one: Member) -> str:
     if one.size > _MOST_LABEL:
         raise Unreadable(f"{cut(one.name)} has {one.size:,} bytes, and labels have at most {_MOST_LABEL:,}")
     file.seek(one.offset)

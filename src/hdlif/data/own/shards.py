@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from hdlif.data.files import Shards
 from hdlif.data.own.class_folders import MOST_FILES, PART_FOLDERS
 from hdlif.data.own.event_folder import events_of
 from hdlif.data.own.found import Found
@@ -26,7 +27,6 @@ from hdlif.data.own.series import series_in, sounds_in
 from hdlif.data.own.shard_samples import SAMPLES, ShardSample, samples_in
 from hdlif.data.own.shares import shares_of
 from hdlif.data.own.targets import ONE_CLASS, Scale, Wanted, in_order, labels_of
-from hdlif.data.shards import Shards
 from hdlif.errors import DataError, brief, cut, some
 from hdlif.ops import InputRecord
 

@@ -9,13 +9,13 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from hdlif.data.files import Folder
 from hdlif.data.own.arrays import content_of
 from hdlif.data.own.class_folders import PART_FOLDERS, check_folder, files_below, laid_out, lying_in, parts_named
 from hdlif.data.own.columns import check_labels, line_word, said_of, text_columns
 from hdlif.data.own.layout import Layout, Listed
 from hdlif.data.own.manifest import PARTS
 from hdlif.data.own.targets import Wanted, classes_of
-from hdlif.data.sources import Folder
 from hdlif.errors import DataError, brief, some
 from hdlif.inputs import Unreadable
 from hdlif.inputs.tables import SUFFIXES, Table, header_of, parse_named
