@@ -206,7 +206,7 @@ def test_a_path_that_leads_to_no_pictures_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.chdir(write_pictures(tmp_path / "a" / "b", 3))
-    monkeypatch.setattr("hdlif.data.own.class_folders.MOST_FILES", 1000)
+    monkeypatch.setattr("hdlif.data.folders.MOST_FILES", 1000)
     with pytest.raises((DataError, RecipeError)) as refused:
         found(tmp_path, f"data.path={json.dumps(path)}")
     one_printable_line(refused.value)

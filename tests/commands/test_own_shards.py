@@ -32,7 +32,7 @@ def trained(data: str | Path, out: Path, *overrides: str, recipe: str = "digits_
 @pytest.mark.slow
 def test_shards_of_parts_train_and_resume_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Read as batches ask for them.
-    monkeypatch.setattr("hdlif.data.own.picture_folder.MOST_KEPT", 0)
+    monkeypatch.setattr("hdlif.data.sources.pictures.MOST_KEPT", 0)
     data = tmp_path / "data"
     write_shard(data / "train-000.tar", pictures_of(range(5)))
     write_shard(data / "train-001.tar", pictures_of(range(5, 8)))

@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from hdlif.data import by_number, by_time, count_frames
-from hdlif.data.cifar import CIFAR10_CLASSES
 from hdlif.data.files import tar_members
-from hdlif.data.idx import parse_idx
 from hdlif.data.pickles import integers, parse_pickle
 from hdlif.data.roots import whole_number
-from hdlif.data.shards import INDEX
+from hdlif.data.shard_index import INDEX
+from hdlif.data.sources.cifar import CIFAR10_CLASSES
+from hdlif.data.sources.fashion_mnist import parse_idx
 from hdlif.errors import DataError, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.recordings import MEMORY, read_recording

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from hdlif.data import ImageSets, batches, imagenet, tiny_imagenet
 from hdlif.data.draws import random_bits
-from hdlif.data.shards import INDEX
+from hdlif.data.shard_index import INDEX
 from hdlif.datasets import imagenet_classes
 from hdlif.errors import DataError
 
@@ -158,91 +158,52 @@ def test_index_is_made_once_and_again_when_a_shard_changes(tmp_path: Path) -> No
     assert not list(index.parent.glob(".*"))
 
 
-def delete_class(root: Path) -> None:
-    for path in (root / "imagenet" / "train" / IDS[1]).iterdir():
+def remove_all(folder: Path, *, itself: bool = True) -> None:
+    for path in folder.iterdir():
         path.unlink()
-    (root / "imagenet" / "train" / IDS[1]).rmdir()
+    if itself:
+        folder.rmdir()
 
 
-def empty_class(root: Path) -> None:
-    for path in (root / "imagenet" / "train" / IDS[1]).iterdir():
-        path.unlink()
-
-
-def delete_part(root: Path) -> None:
-    (root / "imagenet" / "val").rename(root / "imagenet" / "validation")
-
-
-def file_for_part(root: Path) -> None:
-    delete_part(root)
-    (root / "imagenet" / "val").touch()
-
-
-def delete_image(root: Path) -> None:
-    (root / "imagenet" / "train" / IDS[1] / f"{IDS[1]}_0.JPEG").unlink()
-
-
-def keep_class_archives(root: Path) -> None:
-    with tarfile.open(root / "imagenet" / "train" / f"{IDS[0]}.tar", "w") as archive:
-        add(archive, f"{IDS[0]}_0.JPEG", jpeg(0, 0))
-
-
-@pytest.mark.parametrize(
-    ("damage", "seen"),
-    [
-        (delete_class, "train: 2 class folders; there are 3 classes; accepted is"),
-        (empty_class, f"train/{IDS[1]}: holds no image; accepted is"),
-        (delete_part, "imagenet: val missing; accepted is"),
-        (file_for_part, "val: cannot be read ("),
-        (delete_image, "train: 11 images of 12; accepted is"),
-        (keep_class_archives, f"{IDS[0]}.tar: {IDS[0]}_0 has no .cls, its label as a number, beside it"),
-    ],
-)
-def test_half_extracted_folders_are_named(damage: Callable[[Path], None], seen: str, tmp_path: Path) -> None:
-    write_folders(tmp_path)
-    damage(tmp_path)
-    with pytest.raises(DataError, match=rf"{re.escape(seen)}.*; imagenet is obtained from image-net.org"):
-        load(tmp_path)
-
-
-def cut_header(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:700])
-
-
-def cut_image(path: Path) -> None:
-    with tarfile.open(path) as archive:
-        last = archive.getmembers()[-1]
-    path.write_bytes(path.read_bytes()[: last.offset_data + 10])
-
-
-def wrong_label(path: Path) -> None:
+def replaced(path: Path, *members: tuple[str, bytes]) -> None:
     with tarfile.open(path, "w") as archive:
-        add(archive, "a.jpg", jpeg(0, 0))
-        add(archive, "a.cls", b"3")
+        for name, content in members:
+            add(archive, name, content)
 
 
-def no_number(path: Path) -> None:
-    with tarfile.open(path, "w") as archive:
-        add(archive, "a.jpg", jpeg(0, 0))
-        add(archive, "a.cls", b"cat")
+def test_half_extracted_folders_are_named(tmp_path: Path) -> None:
+    for number, (damage, seen) in enumerate(
+        (
+            (lambda root: remove_all(root / "train" / IDS[1]), "train: 2 class folders; there are 3 classes"),
+            (lambda root: remove_all(root / "train" / IDS[1], itself=False), f"train/{IDS[1]}: holds no image"),
+            (lambda root: (root / "val").rename(root / "other"), "imagenet: val missing"),
+            (lambda root: ((root / "val").rename(root / "other"), (root / "val").touch()), "val: cannot be read ("),
+            (lambda root: (root / "train" / IDS[1] / f"{IDS[1]}_0.JPEG").unlink(), "train: 11 images of 12"),
+            (lambda root: replaced(root / "train" / f"{IDS[0]}.tar", ("a_0.JPEG", jpeg(0, 0))), "a_0 has no .cls, its"),
+        )
+    ):
+        write_folders(tmp_path / str(number))
+        damage(tmp_path / str(number) / "imagenet")
+        with pytest.raises(DataError, match=rf"{re.escape(seen)}.*; imagenet is obtained from image-net.org"):
+            load(tmp_path / str(number))
 
 
-@pytest.mark.parametrize(
-    ("damage", "seen"),
-    [
-        (cut_header, "is not a whole tar shard"),
-        (cut_image, "is "),
-        (no_number, "is not a whole tar shard (a.cls: b'cat' is not a label"),
-        (wrong_label, "a label is outside 0..2"),
-    ],
-)
-def test_damaged_shard_is_named(damage: Callable[[Path], None], seen: str, tmp_path: Path) -> None:
+def test_damaged_shard_is_named(tmp_path: Path) -> None:
     write_shards(tmp_path)
     path = tmp_path / "imagenet" / "train" / "imagenet-train-000001.tar"
-    damage(path)
-    with pytest.raises(DataError, match=re.escape(seen)) as caught:
-        load(tmp_path)
-    assert str(caught.value).startswith(str(path.parent))
+    with tarfile.open(path) as archive:
+        end = archive.getmembers()[-1].offset_data + 10
+    whole = path.read_bytes()
+    for damage, seen in (
+        (lambda: path.write_bytes(whole[:700]), "is not a whole tar shard"),
+        (lambda: path.write_bytes(whole[:end]), "is not a whole tar shard"),
+        (lambda: replaced(path, ("a.jpg", jpeg(0, 0)), ("a.cls", b"cat")), "a.cls: b'cat' is not a label"),
+        (lambda: replaced(path, ("a.jpg", jpeg(0, 0)), ("a.cls", b"3")), "a label is outside 0..2"),
+    ):
+        damage()
+        with pytest.raises(DataError, match=re.escape(seen)) as caught:
+            load(tmp_path)
+        assert str(caught.value).startswith(str(path.parent))
 
 
 @both_forms

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hdlif.builders.found import arguments
-from hdlif.data.own.sound_folders import SOUND_KEYS
+from hdlif.data.sources.sounds import SOUND_KEYS
 from pages import followed, keys_in_rows, page
 
 PAGE = page("how_to/your_own_datasets")

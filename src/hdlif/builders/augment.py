@@ -125,7 +125,7 @@ def _own(make: Callable[..., Any], kind: str, key: str, arguments: Mapping[str, 
     stated = checked(make, key, arguments, kind=kind, given=given)
 
     def whole() -> Augmentation:
-        from hdlif.data.own_augment import own_augmentation
+        from hdlif.data.augment import own_augmentation
 
         transform = stated() if is_class else make
         if not callable(transform):

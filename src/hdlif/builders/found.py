@@ -66,12 +66,12 @@ class FoundKind:
 
 
 FOUND: Mapping[str, FoundKind] = {
-    "folder": FoundKind(At("hdlif.data.own.picture_folder:find_pictures"), "image", "a folder of pictures"),
-    "series": FoundKind(At("hdlif.data.own.series:find_series"), "series", "data of series"),
-    "table": FoundKind(At("hdlif.data.own.tables:find_table"), "table", "a table"),
-    "shards": FoundKind(At("hdlif.data.own.shards:find_shards"), None, "tar shards"),
-    "arrow": FoundKind(At("hdlif.data.own.arrow:find_arrow"), None, "a folder of the package datasets"),
-    "events": FoundKind(At("hdlif.data.own.event_folder:find_events"), "events", "a folder of recordings of events"),
+    "folder": FoundKind(At("hdlif.data.sources.pictures:find_pictures"), "image", "a folder of pictures"),
+    "series": FoundKind(At("hdlif.data.sources.series:find_series"), "series", "data of series"),
+    "table": FoundKind(At("hdlif.data.sources.tables:find_table"), "table", "a table"),
+    "shards": FoundKind(At("hdlif.data.sources.shards:find_shards"), None, "tar shards"),
+    "arrow": FoundKind(At("hdlif.data.sources.arrow:find_arrow"), None, "a folder of the package datasets"),
+    "events": FoundKind(At("hdlif.data.sources.events:find_events"), "events", "a folder of recordings of events"),
 }
 _SERIES_OR_TABLE = ("series", "table")
 GIVEN = ("root", "size", "known", "say", "scale", "time_steps", "binning")
@@ -92,7 +92,7 @@ def is_items(kind: object) -> bool:
     return kind in offers(GROUPS["data.kind"])
 
 
-_ITEMS = FoundKind(At("hdlif.data.own.items:find_items"), None, "a data set of your own")
+_ITEMS = FoundKind(At("hdlif.data.sources.items:find_items"), None, "a data set of your own")
 _OF_ITEMS = ("fit", "split", "each_step", "values", "labels", "ahead")
 """Keys of a section whose kind is one's own that are not its arguments."""
 
@@ -386,7 +386,7 @@ def record_of(stated: InputConfig) -> InputRecord:
 def check_labels(found: Found, labels: tuple[str, ...]) -> None:
     """Raise `DataError`, which says what differs, unless data have a network's classes."""
     if found.classes != labels:
-        from hdlif.data.own.layout import other_classes
+        from hdlif.data.own_data import other_classes
 
         raise DataError(
             f"{found.path} {other_classes(found.classes, labels, 'the network')}; give data with each class of the "

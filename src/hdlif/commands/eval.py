@@ -14,7 +14,7 @@ from hdlif.artefact import Graph, InputRecord, TaskRecord
 from hdlif.artefact.io import load
 from hdlif.config import Recipe
 from hdlif.data import ImageSets, Samples, Tested
-from hdlif.data.own.manifest import read_manifest
+from hdlif.data.manifest import read_manifest
 from hdlif.errors import DataError, InputError, RecipeError, cut, did_you_mean
 from hdlif.measure.allocator import keep_freed_memory
 from hdlif.measure.counts import deployed_or_none

@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +103,8 @@ def tar_members(file: BinaryIO) -> Iterator[Member]:
         Unreadable: a header is damaged, or a member is cut short.
     """
     try:
-        with tarfile.open(fileobj=cast(BinaryIO, _Headers(file)), mode="r:", errors="surrogateescape") as archive:
+        with tarfile.open(fileobj=cast(BinaryIO, _Headers(file)), mode="r:", errors="surrogateescape") as opened:
+            archive: Any = opened
             while (member := archive.next()) is not None:
                 # tarfile keeps every header that it has read.
                 archive.members.clear()

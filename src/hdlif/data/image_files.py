@@ -11,7 +11,7 @@ from torch import Tensor
 from hdlif.data.augment import Augment, resized_crop
 from hdlif.data.draws import random_bits
 from hdlif.data.files import ByteSource
-from hdlif.data.images import normalised
+from hdlif.data.in_memory import normalised
 from hdlif.data.samples import Samples
 from hdlif.errors import DataError, reason
 from hdlif.inputs import Unreadable, pictures

@@ -95,6 +95,9 @@ _REFUSED = (pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.BYT
 
 # The unpickler in Python: that in C reserves as much memory as a damaged memo number states.
 class _Unpickler(pickle._Unpickler):
+    stack: list[Any]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         code: load for code, load in pickle._Unpickler.dispatch.items() if bytes([code]) not in _REFUSED
     }

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hdlif.data.own import class_folders
-from hdlif.data.own.class_folders import laid_out
+from hdlif.data import folders as class_folders
+from hdlif.data.folders import laid_out
 from hdlif.errors import DataError, printable
 
 SUFFIXES = (".jpg", ".png")
@@ -32,7 +32,7 @@ def test_class_folders_lie_in_the_root(tmp_path: Path) -> None:
     touch(tmp_path, "dog/b.PNG", "cat/a.jpg", "cat/more/c.png", "cat/notes.txt", "x.png", ".git/a.png", "dog/.b.png")
     layout = laid_out(tmp_path, SUFFIXES)
     assert (layout.classes, layout.parts) == (("cat", "dog"), ())
-    assert [(one.file, one.label, one.part) for one in layout.files] == [
+    assert [(one.name, one.label, one.part) for one in layout.files] == [
         ("cat/a.jpg", "cat", None),
         ("cat/more/c.png", "cat", None),
         ("dog/b.PNG", "dog", None),
@@ -53,7 +53,7 @@ def test_parts_may_have_folders_of_their_own(tmp_path: Path, folders: tuple[str,
     touch(tmp_path, *(f"{folder}/{name}/1.png" for folder in folders for name in ("a", "b")))
     layout = laid_out(tmp_path, SUFFIXES)
     assert (layout.parts, layout.classes) == (parts, ("a", "b"))
-    assert {one.file.split("/")[0]: one.part for one in layout.files} == dict(zip(folders, parts, strict=True))
+    assert {one.name.split("/")[0]: one.part for one in layout.files} == dict(zip(folders, parts, strict=True))
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_parts_of_other_classes_are_refused(tmp_path: Path) -> None:
 def test_links_are_followed_but_not_around(tmp_path: Path) -> None:
     touch(tmp_path, "elsewhere/1.png", "set/a/1.png")
     (tmp_path / "set" / "b").symlink_to(tmp_path / "elsewhere")
-    assert [one.file for one in laid_out(tmp_path / "set", SUFFIXES).files] == ["a/1.png", "b/1.png"]
+    assert [one.name for one in laid_out(tmp_path / "set", SUFFIXES).files] == ["a/1.png", "b/1.png"]
     (tmp_path / "set" / "a" / "around").symlink_to(tmp_path / "set" / "a")
     assert refusal(tmp_path / "set") == "/a/around: this link leads back to a folder above it; remove it"
     (tmp_path / "set" / "a" / "around").unlink()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hdlif.data.own.manifest import Entry, Manifest, changes, read_manifest
+from hdlif.data.manifest import Entry, Manifest, changes, read_manifest
 from hdlif.errors import DataError
 
 ENTRIES = tuple(

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hdlif.data.sources import Folder
 from PIL import Image
 
 from hdlif.artefact import InputRecord
 from hdlif.data import Found, Images
-from hdlif.data.own import picture_folder
-from hdlif.data.own.picture_folder import PictureFiles, find_pictures
+from hdlif.data.files import Folder
+from hdlif.data.sources import pictures as picture_source
+from hdlif.data.sources.pictures import PictureFiles, find_pictures
 from hdlif.errors import DataError, printable
 from hdlif.inputs import pictures
 from hdlif.runtime import read_image
@@ -119,7 +119,7 @@ def test_run_computes_the_bits_of_the_training_set(
     Image.new("P", (12, 5), 3).save(tmp_path / "cat" / "p.gif")
     Image.new("RGBA", (3, 17), (9, 80, 200, 100)).save(tmp_path / "cat" / "alpha.png")
     Image.new("CMYK", (20, 20), (9, 80, 200, 100)).save(tmp_path / "dog" / "ink.jpg")
-    monkeypatch.setattr(picture_folder, "MOST_KEPT", 10**9 if kept else 0)
+    monkeypatch.setattr(picture_source, "MOST_KEPT", 10**9 if kept else 0)
     data = found(tmp_path, size=7, fit=fit)
     seen = 0
     for part, samples in zip(("train", "validation", "test"), data.make((), 0).parts, strict=True):
@@ -137,7 +137,7 @@ def test_pictures_that_do_not_fit_in_memory_are_read_by_the_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = found(write_pictures(tmp_path, 6), size=6)
-    monkeypatch.setattr(picture_folder, "MOST_KEPT", 0)
+    monkeypatch.setattr(picture_source, "MOST_KEPT", 0)
     read = found(tmp_path, size=6)
     assert (read.input, read.manifest) == (kept.input, kept.manifest)
     assert read.seen == {**kept.seen, "in_memory": False}
@@ -217,7 +217,7 @@ def test_many_pictures_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyP
     said: list[str] = []
     found(write_pictures(tmp_path, 6), say=said.append)
     assert said == []
-    monkeypatch.setattr(picture_folder, "MANY", 17)
+    monkeypatch.setattr(picture_source, "MANY", 17)
     found(tmp_path, say=said.append)
     assert said == [f"{tmp_path}: looking at 18 pictures"]
 
@@ -226,7 +226,7 @@ def test_many_pictures_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_picture_is_read_once_where_its_bytes_can_be_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, times: int
 ) -> None:
-    monkeypatch.setattr("hdlif.data.own.picture_folder.MOST_READ_ONCE", held)
+    monkeypatch.setattr("hdlif.data.sources.pictures.MOST_READ_ONCE", held)
     read: Counter[int] = Counter()
     encoded = Folder.encoded
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hdlif.data import Found
-from hdlif.data.own.groups import group_in
-from hdlif.data.own.series import find_series
+from hdlif.data.sources.series import find_series
+from hdlif.data.split import group_in
 from hdlif.errors import DataError
 from sound_files import CLASSES, tone, wav_bytes, write_sounds
 
@@ -112,6 +112,6 @@ def test_other_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(DataError, match="no CSV or WAV file lies in empty"):
         look(tmp_path / "b")
     (tmp_path / "b" / "empty").rmdir()
-    monkeypatch.setattr("hdlif.data.own.sound_folders.MOST_KEPT", 1000)
+    monkeypatch.setattr("hdlif.data.sources.sounds.MOST_KEPT", 1000)
     with pytest.raises(DataError, match="its clips take more than 1,000 bytes"):
         look(tmp_path / "b")
