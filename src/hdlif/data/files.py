@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.errors import cut
+from hdlif.errors import cut, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.whole_files import open_regular, read_regular
 
@@ -114,10 +114,10 @@ def tar_members(file: BinaryIO) -> Iterator[Member]:
                     yield Member(member.name, member.offset_data, member.size)
             end = archive.offset
     # Damaged headers make it raise errors of its own, and of Python.
-    except (tarfile.TarError, ValueError, EOFError, OverflowError, RecursionError) as error:
+    except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError, RecursionError) as error:
         if isinstance(error, Unreadable):
             raise
-        raise Unreadable(f"is damaged or cut short ({error})") from error
+        raise Unreadable(f"is damaged or cut short ({reason(error)})") from error
     # tarfile takes a damaged header behind the first for the end of the archive.
     file.seek(end)
     if any(file.read(tarfile.BLOCKSIZE)):
