@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/bench_loading.py [--images N] [--batch-size N] [--rounds N] [--out FILE]
 
 The images are synthetic JPEGs of 500x375 (noise of all scales, 110 kB on average: ImageNet's training archive has
-138 GB for 1.28 million), in the two layouts of `hdlif.data.sources.imagenet` and read by it, in this process and in one thread:
-what a worker process does, less the handing over. They were just written, hence lie in the page cache.
+138 GB for 1.28 million), in the two layouts of `hdlif.data.sources.imagenet` and read by it, in this process and in one
+thread: what a worker process does, less the handing over. They were just written, hence lie in the page cache.
 "crop, flip" leaves AutoAugment out, "centre" is what evaluation does. Seconds are those of the CPU, in which other work
 on the machine shows less than on the clock; median, least and most over rounds that alternate between all rows.
 """

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from hdlif.data.manifest import Part
 from hdlif.data.split import parts_named
-from hdlif.data.target_values import array_targets
-from hdlif.data.targets import Wanted
+from hdlif.data.targets import Wanted, array_targets
 from hdlif.errors import DataError, brief, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.inputs.arrays import parse_archive, parse_array, parse_labels

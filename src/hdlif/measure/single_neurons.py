@@ -10,8 +10,7 @@ from hdlif import builders
 from hdlif.accounting.neuron_traces import LayerTrace, neuron_traces
 from hdlif.config import Recipe
 from hdlif.data.manifest import read_manifest
-from hdlif.data.split import files_of
-from hdlif.data.split import shares_of
+from hdlif.data.split import files_of, shares_of
 from hdlif.deploy import lower
 from hdlif.errors import InputError, cut, did_you_mean
 from hdlif.report.traces import Traces, of_channels, trace_of

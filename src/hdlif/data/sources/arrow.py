@@ -12,8 +12,7 @@ from hdlif.data.manifest import Part
 from hdlif.data.own_data import OwnData, Request, own_place
 from hdlif.data.sources.items import find_items_in
 from hdlif.data.split import PART_FOLDERS, shares_of
-from hdlif.data.target_values import LABELS, has_of, target_in
-from hdlif.data.targets import Scale, Wanted
+from hdlif.data.targets import LABELS, Scale, Wanted, has_of, target_in
 from hdlif.datasets import SAVED_BY_DATASETS
 from hdlif.errors import DataError, MissingExtraError, brief, cut, reason
 from hdlif.ops import InputRecord

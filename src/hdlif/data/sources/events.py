@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from hdlif.data.augment import Augment
 from hdlif.data.event_frames import EventFrames, are_written, write_frames
+from hdlif.data.folders import files_at
 from hdlif.data.manifest import Part
 from hdlif.data.own_data import Layout, OwnData, Request, divide_files, own_place, refuse_faults
 from hdlif.data.sources.pictures import MANY
 from hdlif.data.split import shares_of
-from hdlif.data.target_tables import files_at
 from hdlif.data.targets import Scale, Wanted
 from hdlif.errors import DataError, did_you_mean, reason
 from hdlif.inputs import Unreadable
@@ -57,7 +57,7 @@ def find_events(
     values: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
 ) -> OwnData:
-    """Look at a folder of recordings, laid out as `folders` or `target_tables` says, split where it is not.
+    """Look at a folder of recordings, laid out as `folders` describes, split where it is not.
 
     Args:
         root: the folder that a relative path starts from; the working folder by default.

@@ -18,8 +18,7 @@ from hdlif.data.manifest import PARTS, Part
 from hdlif.data.own_data import Layout, OwnData, Request, Sample, check_kind
 from hdlif.data.sources.pictures import find_pictures_in
 from hdlif.data.split import shares_of
-from hdlif.data.target_values import item_target
-from hdlif.data.targets import ONE_CLASS, Scale, Wanted, in_order, labels_of
+from hdlif.data.targets import ONE_CLASS, Scale, Wanted, in_order, item_target, labels_of
 from hdlif.data.value_samples import find_series_in
 from hdlif.errors import DataError, HdlifError, brief, first_line
 from hdlif.inputs import Unreadable

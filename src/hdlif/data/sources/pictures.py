@@ -20,12 +20,12 @@ from torch import Tensor
 
 from hdlif.data.augment import Augment
 from hdlif.data.files import ByteSource
+from hdlif.data.folders import files_at
 from hdlif.data.in_memory import Images, normalised
 from hdlif.data.manifest import Part
 from hdlif.data.own_data import Layout, OwnData, Request, divide_files, own_place, refuse_faults
 from hdlif.data.samples import Samples
 from hdlif.data.split import shares_of
-from hdlif.data.target_tables import files_at
 from hdlif.data.targets import Scale, Wanted
 from hdlif.errors import DataError, reason
 from hdlif.inputs import Unreadable, pictures
@@ -113,7 +113,7 @@ def find_pictures(
     values: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
 ) -> OwnData:
-    """Look at a folder of pictures, laid out as `folders` or `target_tables` says, split where it is not.
+    """Look at a folder of pictures, laid out as `folders` describes, split where it is not.
 
     Args:
         root: the folder that a relative path starts from; the working folder by default.
@@ -125,7 +125,7 @@ def find_pictures(
         fit: of a picture of other proportions, "squash" takes all, "crop" the middle.
         unreadable: files that are no pictures, are damaged or too large are refused, or left out.
         split: shares {validation: 0.15, test: 0.15, seed: 0} of what has no part of its own, taken from each class.
-        targets, file, label, group: the table of targets and its columns, as `target_tables.files_at` takes them.
+        targets, file, label, group: the table of targets and its columns, as `folders.files_at` takes them.
         scale: mean and deviation by which a network that is there already has its values normalised.
         values, labels: the columns of it that are learned in place of a class.
     Raises:

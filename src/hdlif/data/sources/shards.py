@@ -24,8 +24,7 @@ from hdlif.data.sources.events import find_events_in
 from hdlif.data.sources.pictures import find_pictures_in
 from hdlif.data.sources.sounds import SOUND_KEYS, find_sounds
 from hdlif.data.split import PART_FOLDERS, shares_of
-from hdlif.data.target_values import class_named, target_in
-from hdlif.data.targets import ONE_CLASS, Scale, Wanted, in_order, labels_of
+from hdlif.data.targets import ONE_CLASS, Scale, Wanted, class_named, in_order, labels_of, target_in
 from hdlif.data.value_samples import find_series_in
 from hdlif.errors import DataError, brief, cut, reason, some
 from hdlif.inputs import Unreadable, pictures
