@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from hdlif.data import Images, ImageSets, batches, digits, fashion_mnist, rows, synthetic
 from hdlif.data.draws import random_bits
@@ -78,15 +77,6 @@ def test_batch_equals_stacked_samples(augment: tuple[str, ...]) -> None:
     assert y.dtype == torch.int64
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_augmented_sample_does_not_depend_on_batch_or_worker(workers: int) -> None:
-    images = random_images(augment=("flip", "shift"), seed=5)
-    images.set_epoch(2)
-    expected, _ = images.batch(torch.arange(50))
-    x = torch.cat([x for x, _ in DataLoader(images, batch_size=7, num_workers=workers)])
-    assert torch.equal(x, expected)
-
-
 @pytest.mark.parametrize("augment", AUGMENTS[1:])
 def test_augmentation_changes_with_epoch_and_seed_and_comes_back(augment: tuple[str, ...]) -> None:
     everything = torch.arange(50)
@@ -137,10 +127,6 @@ def test_images_leave_their_pixels_alone() -> None:
 def test_index_outside_is_refused(index: int) -> None:
     with pytest.raises(IndexError, match=rf"index {index} is outside 0\.\.49"):
         random_images()[index]
-
-
-def test_images_can_be_iterated() -> None:
-    assert [label for _, label in random_images(4)] == [0, 1, 2, 3]
 
 
 def test_images_refuse_other_shapes() -> None:
@@ -317,17 +303,17 @@ def test_sequence_shows_the_image_whole_or_row_by_row() -> None:
         assert torch.equal(shown[t, :, :, 0], x[:, :, t])
 
 
-@pytest.mark.parametrize("indices", [None, torch.tensor([4, 49, 0, 4, 17, 23, 31])])
-def test_sequences_are_all_images_in_order_or_those_named_with_a_short_rest(indices: torch.Tensor | None) -> None:
+def test_sequences_are_all_images_in_order_or_those_named_with_a_short_rest() -> None:
     images = random_images(augment=("flip", "shift"))
     images.frames = rows
     images.set_epoch(2)
-    shown = list(images.sequences(3, indices))
-    chosen = torch.arange(50) if indices is None else indices
-    whole, labels = images.sequence(chosen)
-    assert [len(y) for _, y in shown] == [3] * (len(chosen) // 3) + [len(chosen) % 3]
-    assert torch.equal(torch.cat([x for x, _ in shown], dim=1), whole)
-    assert torch.equal(torch.cat([y for _, y in shown]), labels)
+    for indices in (None, torch.tensor([4, 49, 0, 4, 17, 23, 31])):
+        shown = list(images.sequences(3, indices))
+        chosen = torch.arange(50) if indices is None else indices
+        whole, labels = images.sequence(chosen)
+        assert [len(y) for _, y in shown] == [3] * (len(chosen) // 3) + [len(chosen) % 3]
+        assert torch.equal(torch.cat([x for x, _ in shown], dim=1), whole)
+        assert torch.equal(torch.cat([y for _, y in shown]), labels)
 
 
 def test_first_images_keep_their_augmentation_and_frames() -> None:
