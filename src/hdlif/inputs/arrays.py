@@ -88,7 +88,7 @@ def parse_header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, 
     """
     dtype, shape, fortran_order, start = _header(content)
     if dtype.kind not in "biufcU" or dtype.subdtype is not None:
-        raise Unreadable(f"its header has the type {cut(printable(str(dtype)), 200)}, which is not plain")
+        raise Unreadable(f"its type is {cut(printable(str(dtype)), 200)}, which is not a plain type of numbers or text")
     return dtype, shape, fortran_order, start
 
 
@@ -122,8 +122,10 @@ def _header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
     except Exception as error:
         seen = cut(printable(text.strip()), 200)
         raise Unreadable(f"its header is not a plain type, order and shape: {seen}") from error
-    if dtype.hasobject or any(type(length) is not int or not 0 <= length < 2**63 for length in shape):
-        raise Unreadable(f"its header has the type {cut(printable(str(dtype)), 200)} and the shape {cut(str(shape))}")
+    if dtype.hasobject:
+        raise Unreadable(f"its type is {cut(printable(str(dtype)), 200)}, which is not a plain type of numbers or text")
+    if any(type(length) is not int or not 0 <= length < 2**63 for length in shape):
+        raise Unreadable(f"its header has the shape {cut(str(shape))}")
     return dtype, shape, fortran_order, end
 
 
