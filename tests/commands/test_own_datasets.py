@@ -75,7 +75,7 @@ def test_resume_is_exact_and_refused_where_an_item_changed(
             raise StoppedError
 
     # Read as batches ask for them, by workers too.
-    monkeypatch.setattr("hdlif.data.own.picture_folder.MOST_KEPT", 0)
+    monkeypatch.setattr("hdlif.data.sources.pictures.MOST_KEPT", 0)
     with pytest.raises(StoppedError):
         trained("own_sets:Squares", tmp_path / "run", "data.count=33", callbacks=[AfterEpoch(stop)])
     changed = lambda label, number, side: pixels(label, 99 if number == 7 else number, side)  # noqa: E731

@@ -138,7 +138,7 @@ def test_resume_is_exact_and_refused_where_a_file_changed(tmp_path: Path) -> Non
 def test_pictures_that_are_read_by_workers_train_to_the_same_bytes(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    monkeypatch.setattr("hdlif.data.own.picture_folder.MOST_KEPT", 0)
+    monkeypatch.setattr("hdlif.data.sources.pictures.MOST_KEPT", 0)
     trained(run_folder.parent / "photos", tmp_path / "run", workers=workers)
     files = [(folder / "model.safetensors").read_bytes() for folder in (run_folder, tmp_path / "run")]
     assert files[0] == files[1]

@@ -157,7 +157,7 @@ def test_a_recording_gives_values_of_its_last_row_and_what_comes_next(tmp_path: 
 
 
 def test_the_next_values_are_those_of_the_recording(tmp_path: Path) -> None:
-    from hdlif.data.own.series import find_series
+    from hdlif.data.sources.series import find_series
 
     rows: list[list[object]] = [[t, 2 * t] for t in range(90)]
     path = write_csv(tmp_path / "long.csv", rows, ["a", "b"])

@@ -9,7 +9,8 @@ import yaml
 
 from hdlif.artefact import io
 from hdlif.commands import ablate
-from hdlif.data.own import class_folders, manifest
+from hdlif.data import folders as class_folders
+from hdlif.data import manifest
 from hdlif.inputs import pictures
 from hdlif.ops import graph
 from hdlif.recipe import config, plain_yaml

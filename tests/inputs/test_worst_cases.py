@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hdlif.data.idx import parse_idx
+from hdlif.data.files import tar_members as members
 from hdlif.data.pickles import parse_pickle
 from hdlif.data.public.ts_files import parse_ts
-from hdlif.data.tar import members
+from hdlif.data.sources.fashion_mnist import parse_idx
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array, parse_labels
 from hdlif.inputs.recordings import MEMORY, read_recording
@@ -158,10 +158,9 @@ def sets() -> Iterator[Case]:
 def test_the_costliest_file_is_read_or_refused_within_what_is_stated(
     reader: Callable[[], Iterator[Case]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hdlif.inputs.archives.MOST_BYTES", 4 * EVENTS)
+    monkeypatch.setattr("hdlif.inputs.arrays.MOST_BYTES", 4 * EVENTS)
     monkeypatch.setattr("hdlif.inputs.recordings.MOST_EVENTS", EVENTS)
     monkeypatch.setattr("hdlif.inputs.tables.MOST_CELLS", 2**20)
-    monkeypatch.setattr("hdlif.data.pickles._MOST_INSTRUCTIONS", INSTRUCTIONS)
     beyond = []
     for name, content, read, most in reader():
         with suppress(Unreadable):

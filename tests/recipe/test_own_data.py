@@ -181,7 +181,7 @@ def test_refusals_name_the_key_in_one_line(tmp_path: Path, monkeypatch: pytest.M
             found(tmp_path, override)
         assert one_printable_line(refused.value).startswith(start)
     monkeypatch.chdir(write_pictures(tmp_path / "a" / "b", 3))
-    monkeypatch.setattr("hdlif.data.own.class_folders.MOST_FILES", 1000)
+    monkeypatch.setattr("hdlif.data.folders.MOST_FILES", 1000)
     for path in ("", "\0", "a\nb", "x" * 5000, "..", "/", "/dev/null", "~", "\x1b[31m"):
         with pytest.raises((DataError, RecipeError)) as refused:
             found(tmp_path, f"data.path={json.dumps(path)}")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cases import naming
 from hdlif.data import Samples, rows
-from hdlif.data.sines import sines
+from hdlif.data.sources.generated import sines
 from hdlif.errors import CheckpointError, InputError
 from hdlif.learning import (
     NDOT,

@@ -45,7 +45,7 @@ def inspect(
     Returns:
         {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "warnings",
         "digest"}; "target", what is learned where that is not one class of a sample
-        (`hdlif.data.own.targets.described`); "persistence", of series whose next values are learned; and what the
+        (`hdlif.data.targets.described`); "persistence", of series whose next values are learned; and what the
         kind of data has besides: of pictures "sizes", "modes", "unreadable", "duplicates", "in_memory", and "sheet"
         where one is written; of series and tables "samples", "channels", "kept_together", "groups"; of series
         "window", "stride"; of files by class "unreadable", and "short" [{"file", "rows"}]; of sounds "sound", "rates",

@@ -12,7 +12,7 @@ import torch
 from hdlif.artefact import Graph, InputRecord, TaskRecord
 from hdlif.artefact.io import load
 from hdlif.data import ImageSets, Samples, Tested
-from hdlif.data.own.manifest import read_manifest
+from hdlif.data.manifest import read_manifest
 from hdlif.errors import DataError, InputError, RecipeError, cut, did_you_mean
 from hdlif.recipe import Recipe, builders
 from hdlif.report.allocator import keep_freed_memory

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 
 from hdlif.accounting.neuron_traces import LayerTrace, neuron_traces
-from hdlif.data.own.manifest import read_manifest
-from hdlif.data.own.parts import files_of
-from hdlif.data.own.shares import shares_of
+from hdlif.data.manifest import read_manifest
+from hdlif.data.split import files_of, shares_of
 from hdlif.deploy import lower
 from hdlif.errors import InputError, cut, did_you_mean
 from hdlif.recipe import Recipe, builders

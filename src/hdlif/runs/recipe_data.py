@@ -217,7 +217,7 @@ def check_files(out: Path, found: Found | None, recipe: Recipe) -> None:
     Where one of the two is on data of the user's own and the other not, or they differ in more than their data, the
     recipes differ: that is said elsewhere.
     """
-    from hdlif.data.own.manifest import changes, read_manifest
+    from hdlif.data.manifest import changes, read_manifest
 
     if found is None or not os.path.lexists(out / FILES) or _is_another(out, recipe):
         return

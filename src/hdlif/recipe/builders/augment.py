@@ -68,7 +68,7 @@ class Own(Augment):
     samples = None
 
     def build(self, **given: Any) -> Augmentation:
-        from hdlif.data.own_augment import own_augmentation
+        from hdlif.data.augment import own_augmentation
 
         make = self.MAKES
         transform: Any = super().build() if isinstance(make, type) else make

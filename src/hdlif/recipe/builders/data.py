@@ -123,7 +123,7 @@ def look_for(
     """Look at the recipe's data, which are the user's own.
 
     Args:
-        root, known, say: as of `hdlif.data.own.picture_folder.find_pictures`.
+        root, known, say: as of `hdlif.data.sources.pictures.find_pictures`.
         scale: mean and deviation by which a network that is there already has its values normalised.
     Raises:
         RecipeError: an argument of the section is unknown or does not fit.
@@ -269,7 +269,7 @@ def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> Foun
     scale = None if kept is None or not kept.target_std else (kept.target_mean, kept.target_std)
     found = look_for(recipe, root=root, known=known, scale=scale)
     if kept is not None and (found.classes, found.manifest.digest) != (kept.classes, kept.digest):
-        from hdlif.data.own.manifest import changes, read_manifest
+        from hdlif.data.manifest import changes, read_manifest
 
         there = listed is not None and listed.exists()
         what = f": {changes(read_manifest(listed), found.manifest)}" if there and listed is not None else ""

@@ -231,7 +231,7 @@ def record_of(stated: InputConfig) -> InputRecord:
 def check_labels(found: Found, labels: tuple[str, ...]) -> None:
     """Raise `DataError` unless data have a network's classes; it names the difference."""
     if found.classes != labels:
-        from hdlif.data.own.layout import other_classes
+        from hdlif.data.own_data import other_classes
 
         raise DataError(
             f"{found.path} {other_classes(found.classes, labels, 'the network')}; give data with each class of the "

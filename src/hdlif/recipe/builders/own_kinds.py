@@ -106,7 +106,7 @@ class _Sounds(_Timed):
 
 
 class Folder(
-    _Placed, _Listed, _Readable, _Coloured, kind="folder", makes=At("hdlif.data.own.picture_folder:find_pictures")
+    _Placed, _Listed, _Readable, _Coloured, kind="folder", makes=At("hdlif.data.sources.pictures:find_pictures")
 ):
     """A folder of your own images, by class or with a table of targets."""
 
@@ -114,7 +114,7 @@ class Folder(
     said = "a folder of pictures"
 
 
-class Series(_Placed, _Grouped, _Readable, _Sounds, kind="series", makes=At("hdlif.data.own.series:find_series")):
+class Series(_Placed, _Grouped, _Readable, _Sounds, kind="series", makes=At("hdlif.data.sources.series:find_series")):
     """Your own sensor data over time, or .wav files by class."""
 
     samples = "series"
@@ -125,7 +125,7 @@ class Series(_Placed, _Grouped, _Readable, _Sounds, kind="series", makes=At("hdl
     rate: int | None = field(None, "Readings per second; sounds state their own.")
 
 
-class Table(_Placed, _Grouped, kind="table", makes=At("hdlif.data.own.tables:find_table")):
+class Table(_Placed, _Grouped, kind="table", makes=At("hdlif.data.sources.tables:find_table")):
     """Rows of numbers of your own, each shown at every step."""
 
     samples = "table"
@@ -134,7 +134,7 @@ class Table(_Placed, _Grouped, kind="table", makes=At("hdlif.data.own.tables:fin
 
 
 class Shards(
-    _Placed, _Readable, _Coloured, _Sensed, _Sounds, kind="shards", makes=At("hdlif.data.own.shards:find_shards")
+    _Placed, _Readable, _Coloured, _Sensed, _Sounds, kind="shards", makes=At("hdlif.data.sources.shards:find_shards")
 ):
     """Tar shards of your own, in the WebDataset form."""
 
@@ -143,14 +143,14 @@ class Shards(
     member: str | None = field(None, "End of the names of samples, such as jpg, if there are several per key.")
 
 
-class Arrow(_Placed, _Fitted, _Timed, kind="arrow", makes=At("hdlif.data.own.arrow:find_arrow")):
+class Arrow(_Placed, _Fitted, _Timed, kind="arrow", makes=At("hdlif.data.sources.arrow:find_arrow")):
     """A folder that the package datasets has saved."""
 
     said = "a folder of the package datasets"
     column: str | None = field(None, "Column of the samples; by default the only one of images, or of lists or arrays.")
 
 
-class Events(_Placed, _Listed, _Readable, _Sensed, kind="events", makes=At("hdlif.data.own.event_folder:find_events")):
+class Events(_Placed, _Listed, _Readable, _Sensed, kind="events", makes=At("hdlif.data.sources.events:find_events")):
     """Your own event-camera recordings."""
 
     samples = "events"
@@ -160,7 +160,7 @@ class Events(_Placed, _Listed, _Readable, _Sensed, kind="events", makes=At("hdli
 class Items(OwnData, _Fitted, _Timed):
     """A data set of your own, package.module:Name, or that of an installed package."""
 
-    FIND: ClassVar[At] = At("hdlif.data.own.items:find_items")
+    FIND: ClassVar[At] = At("hdlif.data.sources.items:find_items")
     said = "a data set of your own"
     kind: str
 
