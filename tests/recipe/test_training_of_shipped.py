@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from data import test_cifar, test_imagenet
+from data.sources import test_cifar, test_imagenet
 from data.test_images import write_idx
 from hdlif.commands.train import train
 from hdlif.datasets import CIFAR10_CLASSES, imagenet_classes
