@@ -90,7 +90,7 @@ class ForwardMode:
             eligibility.restore(carry.restored)
             carry.kept, carry.restored = eligibility, {}
         run = at_once(self.chunk)
-        return run(model, x, target, plan, criterion=criterion, weight=weight, eligibility=eligibility, carry=carry)
+        return run(model, x, target, plan, criterion=criterion, weight=weight, observers=[eligibility], carry=carry)
 
     def eligibility(self, model: nn.Module) -> Eligibility:
         """What a network keeps along a sequence, before its first step."""
@@ -109,5 +109,5 @@ class ForwardMode:
         steps = carrying(one, observers=[found], cut=self.chunk > 1)
         with evaluation_mode(model), torch.no_grad():
             model(chunk(x, one)[:, :1].to(dtype_of(model, x)), None, steps=steps)
-        found.check(batch)
+        found.check_budget(batch)
         return {name: size * batch for name, size in found.bytes.items()}

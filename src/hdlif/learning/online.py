@@ -1,17 +1,16 @@
 """What all online rules share: one pass through time, with a graph at the steps that have a loss alone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, loss_at, loss_of_steps
-from hdlif.learning.eligibility import Eligibility
 from hdlif.learning.paths import unwrapped
 from hdlif.learning.rule import Carry, Plan, Step, chunk, standing
-from hdlif.learning.traces import Traces
 from hdlif.nn import HeldWeights, State, carrying, detach
+from hdlif.nn.observer import Observer
 from hdlif.nn.scope import check_cuts
 
 
@@ -25,8 +24,7 @@ def online_steps(
     weight: Callable[[int], float],
     span: int = 1,
     complete: bool = False,
-    traces: Traces | None = None,
-    eligibility: Eligibility | None = None,
+    observers: Sequence[Observer] = (),
     carry: Carry | None = None,
 ) -> Iterator[Step]:
     """Run through time and yield weight(t)·criterion(logits_t, target) at each step t of the plan, in order.
@@ -36,8 +34,7 @@ def online_steps(
     Args:
         weight: the factor of the loss of step t.
         span: most steps run at once without a graph.
-        traces: of the synapses that learn from them.
-        eligibility: of the layers that learn in forward mode.
+        observers: of every pass: traces of synapses, or eligibilities of layers.
         complete: also run the steps after the plan's last one, so that batch norm sees all T.
         carry: where a sequence stands that goes on here; its steps are all run.
     """
@@ -47,7 +44,6 @@ def online_steps(
     held = HeldWeights(model) if one_update else None
     # Nothing to carry leaves a plain range, which is the fastest.
     weights = (held.weights or None) if held is not None else None
-    observers = [one for one in (traces, eligibility) if one is not None]
 
     def run(first: int, stop: int) -> range:
         steps = range(before + first, before + stop)
@@ -59,10 +55,8 @@ def online_steps(
             held.last()
             weights = held.weights or None
         logits, state = model(chunk(x, range(t, t + 1)), state, steps=run(t, t + 1))
-        if traces is not None:
-            traces.check_kept(state)
-        if eligibility is not None:
-            eligibility.check()
+        for observer in observers:
+            observer.check(state)
         state, start = detach(state), t + 1
         if t == plan.steps[-1]:
             if complete or carry is not None:
@@ -84,8 +78,7 @@ def cut_chunks(
     criterion: Criterion,
     weight: Callable[[int], float],
     span: int,
-    traces: Traces | None = None,
-    eligibility: Eligibility | None = None,
+    observers: Sequence[Observer] = (),
     carry: Carry | None = None,
 ) -> Iterator[Step]:
     """As `online_steps` of consecutive steps and one update, `span` of them at once, in their memory.
@@ -95,7 +88,7 @@ def cut_chunks(
     Raises:
         TrainingError: a module keeps a state and does not cut time within a chunk; before anything is learned.
     """
-    held, observers = HeldWeights(model), [one for one in (traces, eligibility) if one is not None]
+    held = HeldWeights(model)
     state, before = standing(carry)
     first, last = plan.steps[0], plan.time_steps
 
@@ -110,10 +103,8 @@ def cut_chunks(
             held.last()
         steps = range(start, min(start + span, last))
         logits, state = model(chunk(x, steps), state, steps=run(steps.start, steps.stop))
-        if traces is not None:
-            traces.check_kept(state)
-        if eligibility is not None:
-            eligibility.check()
+        for observer in observers:
+            observer.check(state)
         if state and span > 1:
             check_cuts(unwrapped(model), "", state)
         state = detach(state)

@@ -82,7 +82,7 @@ class OTTT:
         traces = Traces(remembered(model, x, plan.time_steps), TraceRule(self.leak, self._dynamic))
         criterion = criterion_of(self.loss, self.criterion, model, x, target, plan, span=self.chunk, carry=carry)
         run = at_once(self.chunk)
-        return run(model, x, target, plan, criterion=criterion, weight=weight, traces=traces, carry=carry)
+        return run(model, x, target, plan, criterion=criterion, weight=weight, observers=[traces], carry=carry)
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ class Traces(Observer):
             )
         return drift(fired.current[-1].to(potential.dtype), potential, self.rule.leak)
 
-    def check_kept(self, state: Mapping[str, Any] | None) -> None:
+    def check(self, state: State | None) -> None:
         """Raise `TrainingError` unless every synapse has left a trace in the state after a forward pass."""
         kept = set(_traced(state or {}, ""))
         for name in self._all:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from hdlif.nn import Scope
 from hdlif.nn.observer import Observer
 
 
@@ -39,11 +40,11 @@ class Wiring(Observer):
         """Take note of what a module gave."""
         self._note(module, "", y)
 
-    def before(self, scope: Any, name: str, child: nn.Module, x: Tensor) -> Tensor:
+    def before(self, scope: Scope, name: str, child: nn.Module, x: Tensor) -> Tensor:
         self._note(scope.module, name, x)
         return self.entered(child, x)
 
-    def after(self, scope: Any, name: str, child: nn.Module, x: Tensor, y: Tensor, state: Any) -> Tensor:
+    def after(self, scope: Scope, name: str, child: nn.Module, x: Tensor, y: Tensor, state: Any) -> Tensor:
         self.left(child, y)
         return self._marked(scope.module, name, y)
 

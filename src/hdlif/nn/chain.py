@@ -156,8 +156,7 @@ Value = Tensor | CodedSpikes | Maps
 
 
 def may_run_as_one(x: Tensor, carried: Pass) -> bool:
-    """Whether children may run as one at all: in float32 on a CPU, and with nothing that sees what they
-    give."""
+    """Whether children may run as one at all: in float32 on a CPU, and if nothing sees what they give."""
     return (
         not torch.compiler.is_compiling()
         and carried.gather is None
@@ -185,7 +184,7 @@ class _Chain:
 
     Args:
         run: the scope of their parent.
-        plus: gives what is added to what the last one gives; it is called right before or behind that one.
+        plus: gives what is added to what the last one gives; it is called right before or after that one.
     """
 
     def __init__(self, run: Running, steps: range, names: Sequence[str], plus: Callable[[], Tensor] | None) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    State = Mapping[str, Any]
+State = Mapping[str, Any]
 
 
 class Observer:
@@ -44,6 +41,8 @@ class Observer:
 
         Args:
             scope: the `Scope` that runs the child, with `module`, `steps` and `continues`.
+            name: of the child in that module.
+            x: [K, B, ...], or [1, B, ...] if it is the same at each step.
         """
         return x
 
@@ -58,8 +57,18 @@ class Observer:
         return None
 
     def after(self, scope: Any, name: str, child: nn.Module, x: Tensor, y: Tensor, state: State | None) -> Tensor:
-        """Return what others read of a child's output y, y or a copy of it."""
+        """Return what others read of a child's output y [K, B, ...], y or a copy of it.
+
+        Args:
+            x, state: what the child was given, and its state after the chunk.
+        """
         return y
+
+    def check(self, state: State | None) -> None:
+        """Raise `TrainingError` if a forward pass, which left this state of the whole network, cannot be learned from.
+
+        Rules that learn step by step ask this after each pass, before the loss is given away.
+        """
 
     def emitted(
         self, neuron: Any, y: Tensor, x: Tensor, before: Sequence[Tensor], steps: range, rows: Sequence[Tensor]

@@ -81,7 +81,7 @@ class Scope:
 
         Args:
             plus: gives what is added to what the last one gives, such as the other branch of a block; it is called
-                right before or behind that one.
+                right before or after that one.
         """
         if not isinstance(x, Captured) and may_run_as_one(x, self._carried):
             return run_chain(self, self.steps, x, names, plus)
@@ -109,7 +109,7 @@ class Scope:
     def keep(
         self, name: str, child: nn.Module, given: State | None, state: State | None, *, is_own: bool = True
     ) -> None:
-        """Keep the state of a child behind the chunk.
+        """Keep the state of a child after the chunk.
 
         Args:
             is_own: whether the child itself made it, and not an observer in its place.

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from hdlif.errors import (
     AllocationError,
@@ -74,7 +75,7 @@ class Refusal(Exception):  # noqa: N818 - an answer to a client, not a fault
         """The HTTP status."""
         return KINDS[self.code][0]
 
-    @property
+    @cached_property
     def body(self) -> bytes:
         """The response's body."""
         said = {"code": self.code, "message": printable(self.message), "mend": KINDS[self.code][1]}

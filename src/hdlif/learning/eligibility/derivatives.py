@@ -30,7 +30,9 @@ class Derivatives:
 def derivatives_of(
     neuron: SteppedNeuron, current: Tensor, states: Sequence[Tensor], rows: Sequence[Tensor]
 ) -> list[Derivatives]:
-    """Of each step's spikes, as emitted, and of each state after it, by all that the step is given; no graph.
+    """Return the derivatives of each step's spikes, as emitted, and of each state after it, without a graph.
+
+    They are by all that the step is given.
 
     Args:
         current: [K, B, N, ...].

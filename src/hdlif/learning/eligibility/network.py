@@ -26,7 +26,7 @@ from hdlif.learning.eligibility.drives import (
 from hdlif.learning.eligibility.layer import Layer, Pending, carry_on
 from hdlif.learning.eligibility.past import Past
 from hdlif.learning.paths import unwrapped
-from hdlif.nn import Neuron, SteppedNeuron
+from hdlif.nn import Neuron, Scope, SteppedNeuron
 from hdlif.nn.norm import BatchNorm2d
 from hdlif.nn.observer import Observer
 from hdlif.nn.scaling import Affine
@@ -64,7 +64,7 @@ class Eligibility(Observer):
         self._restored: dict[str, Tensor] = {}
         self._at = -1
 
-    def before(self, scope: Any, name: str, child: nn.Module, x: Tensor) -> Tensor:
+    def before(self, scope: Scope, name: str, child: nn.Module, x: Tensor) -> Tensor:
         self._begin(scope.steps.start)
         if isinstance(child, Neuron):
             found = self._sources.get(id(x))
@@ -72,7 +72,7 @@ class Eligibility(Observer):
             self._given_by[child] = self._giver(x)
         return x
 
-    def after(self, scope: Any, name: str, child: nn.Module, x: Tensor, y: Tensor, state: Any) -> Tensor:
+    def after(self, scope: Scope, name: str, child: nn.Module, x: Tensor, y: Tensor, state: Any) -> Tensor:
         if self._giver(y) is None:
             # Behind a norm it is what the norm is behind.
             behind = self._giver(x) if isinstance(child, BatchNorm2d | Affine) else None
@@ -150,8 +150,11 @@ class Eligibility(Observer):
         """Whether the spike is one more state of a layer."""
         return neuron in self._back and self._way_back == "diagonal"
 
-    def check(self, times: int = 1) -> None:
-        """Raise `TrainingError` where the traces of all layers, of so many batches, take more than the budget."""
+    def check(self, state: Any = None) -> None:
+        self.check_budget()
+
+    def check_budget(self, times: int = 1) -> None:
+        """Raise `TrainingError` if the traces of all layers, of so many batches, take more than the budget."""
         sizes = {name: times * size for name, size in self.bytes.items()}
         if (total := sum(sizes.values())) > self._budget:
             most = sorted(sizes.items(), key=lambda item: -item[1])[:3]
