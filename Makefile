@@ -19,7 +19,7 @@ test: $(STAMP)
 # What depends on the instruction set, on a processor with AVX2 alone, by oneDNN's and PyTorch's own switches.
 test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2
 test-avx2: export ATEN_CPU_CAPABILITY = avx2
-test-avx2: TESTS = tests/kernels tests/native tests/runtime tests/equivalence tests/nn tests/deploy
+test-avx2: TESTS = tests/functional/kernels tests/native tests/runtime tests/equivalence tests/nn tests/deploy
 test-avx2: test
 
 # What takes longer; and then what measures time or memory, or starts and kills processes, where nothing else runs. Pytest
@@ -78,7 +78,7 @@ $(STAMP): $(NATIVE)
 wasm:
 	emcmake cmake -S . -B build/wasm
 	cmake --build build/wasm
-	gzip -9nc build/wasm/native/wasm/hdlif.wasm > src/hdlif/wasm/hdlif.wasm.gz
+	gzip -9nc build/wasm/native/wasm/hdlif.wasm > src/hdlif/deploy/browser/hdlif.wasm.gz
 	$(PYTHON) native/wasm/sources.py > native/wasm/sources.sha256
 
 # Wheels for Linux, by zig from PyPI; those that can be are run (docs/reference/targets.md).

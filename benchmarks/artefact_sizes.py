@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from hdlif.accounting import count_parameters_mb
-from hdlif.artefact import dumps
+from hdlif.report.accounting import count_parameters_mb
+from hdlif.graph.artefact import dumps
 from hdlif.commands.tables import aligned
 from hdlif.deploy import lower
 from hdlif.nn import step_parameters

@@ -33,7 +33,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from hdlif.artefact import load
+from hdlif.graph.artefact import load
 from hdlif.runtime import Session
 from hdlif.runtime.answers import answers
 from hdlif.runtime.files import Given

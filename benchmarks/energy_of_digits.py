@@ -23,11 +23,11 @@ from typing import Any
 import torch
 
 import hdlif
-from hdlif.accounting import activity
-from hdlif.accounting.operations import PACKED_BITS
-from hdlif.artefact import Graph
-from hdlif.ops import OPS
-from hdlif.ops.graph import Value
+from hdlif.report.accounting import activity
+from hdlif.report.accounting.operations import PACKED_BITS
+from hdlif.graph.artefact import Graph
+from hdlif.graph.ops import OPS
+from hdlif.graph.ops.graph import Value
 from hdlif.recipe import builders, load_recipe
 from recorded import write_record
 

@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from hdlif.recipe import Component, Recipe, builders
-from hdlif.runs.checkpoints import load_trained
+from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.training import evaluate, reestimate
 from recorded import write_record
 

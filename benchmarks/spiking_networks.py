@@ -16,7 +16,7 @@ import timm
 import torch
 from torchvision import models
 
-from hdlif.artefact import InputRecord
+from hdlif.graph.artefact import InputRecord
 from hdlif.deploy import export
 from hdlif.models import OwnNetwork, spiking
 from hdlif.nn import HDLIF, SpikeQuantizer, Ternary

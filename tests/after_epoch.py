@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hdlif.tasks import Evaluation
+from hdlif.training.tasks import Evaluation
 from hdlif.training import Callback, Training
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from deployed_graphs import random_input
-from hdlif.c_code import translate
-from hdlif.c_code.building import FLAGS, Library
-from hdlif.c_code.fixed.network import FixedPoint, fixed_point
-from hdlif.ops import Graph, Node, infer_values, reads
+from hdlif.deploy.c import translate
+from hdlif.deploy.c.building import FLAGS, Library
+from hdlif.deploy.c.fixed.network import FixedPoint, fixed_point
+from hdlif.graph.ops import Graph, Node, infer_values, reads
 from hdlif.runtime import reference
 
 STEPS, BATCH = 5, 2

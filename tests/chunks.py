@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import own_neurons
-from hdlif.equations import Program, WrittenStep
+from hdlif.graph.equations import Program, WrittenStep
 from hdlif.functional import DetachedReset, HardReset, Rectangle, heaviside
 from hdlif.nn import GLIF, HDLIF, LIF, SteppedNeuron
 from hdlif.nn.stepped import Step

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from hdlif.artefact import INPUT, Graph, InputRecord, Node, Value, infer_values
-from hdlif.equations import Program, to_attributes
-from hdlif.ops.program import row_names
-from hdlif.ops.weights import LARGEST_WEIGHT
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node, Value, infer_values
+from hdlif.graph.equations import Program, to_attributes
+from hdlif.graph.ops.program import row_names
+from hdlif.graph.ops.weights import LARGEST_WEIGHT
 from neuron_programs import as_program
 from random_programs import random_program
 

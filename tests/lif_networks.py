@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hdlif.artefact import InputRecord
+from hdlif.graph.artefact import InputRecord
 from hdlif.functional import HardReset, Reset
 from hdlif.nn import LIF, BatchNorm2d, Scope, Sequential, State, Temporal
 

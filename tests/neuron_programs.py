@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hdlif.equations import Instruction, Program, to_attributes
-from hdlif.ops.graph import Node
-from hdlif.ops.program import row_names
+from hdlif.graph.equations import Instruction, Program, to_attributes
+from hdlif.graph.ops.graph import Node
+from hdlif.graph.ops.program import row_names
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from deployed_graphs import Builder
-from hdlif.artefact import INPUT, Graph
+from hdlif.graph.artefact import INPUT, Graph
 from random_programs import random_program
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from hdlif.data.in_memory import Images
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.nn import HDLIF, BatchNorm2d, Sequential
-from hdlif.ops import TaskRecord
-from hdlif.tasks import Evaluation, Measured, Tally, Target
+from hdlif.graph.ops import TaskRecord
+from hdlif.training.tasks import Evaluation, Measured, Tally, Target
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hdlif.equations import OPERATIONS, Instruction, Program
+from hdlif.graph.equations import OPERATIONS, Instruction, Program
 
 DRAWN = [name for name in OPERATIONS if name != "constant"]
 

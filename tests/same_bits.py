@@ -3,7 +3,7 @@
 import numpy as np
 
 from hdlif._native import instruction_sets
-from hdlif.artefact import Graph, infer_values
+from hdlif.graph.artefact import Graph, infer_values
 from hdlif.runtime import Session, reference
 from hdlif.runtime.state import potential_shapes
 

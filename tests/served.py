@@ -10,7 +10,7 @@ import numpy as np
 from starlette.testclient import TestClient
 
 from deployed_graphs import CLASSES, Builder, residual_network
-from hdlif.artefact import INPUT, Graph, InputRecord, TaskRecord, save
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, save
 from hdlif.serve import Settings
 from hdlif.serve.app import create_app
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import hdlif
-from hdlif.artefact import INPUT, Graph, InputRecord, Node, save
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node, save
 from hdlif.runtime import Session, reference
 
 rng = np.random.default_rng(0)

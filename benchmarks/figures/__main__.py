@@ -9,7 +9,7 @@ import figures.tables  # noqa: F401  (these three register what has a name)
 from figures.drawing import digest_of, drawn
 from figures.pages import ROOT, pages, rendered
 from figures.registry import PLOTS
-from hdlif.runs.files import write_text
+from hdlif.recipe.runs.files import write_text
 
 IMAGES = ROOT / "docs" / "images"
 

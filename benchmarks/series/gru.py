@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hdlif.data import Samples, batches
 from hdlif.learning import loss_over, mean_logits
 from hdlif.recipe import builders
-from hdlif.tasks import Evaluation, Task
+from hdlif.training.tasks import Evaluation, Task
 from series.cells import Cell, sets_of, steps_of
 
 _TOGETHER = 500

@@ -92,7 +92,7 @@ struct Firing {
   float offset = 0, largest = 0;
 };
 
-// Operations on registers, in the order of hdlif.equations.program.OPERATIONS. Comparisons give 1 or 0;
+// Operations on registers, in the order of hdlif.graph.equations.program.OPERATIONS. Comparisons give 1 or 0;
 // minimum is b where b < a, else a, and maximum b where b > a, else a; select is a where the first operand is
 // not 0, else b.
 enum class Operation : int32_t {

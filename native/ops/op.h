@@ -15,7 +15,7 @@ class NodeRecord;
 class Reader;
 class RowContext;
 
-// All ops, in the order of their numbers in the flat form; the same as the codes in hdlif.ops.
+// All ops, in the order of their numbers in the flat form; the same as the codes in hdlif.graph.ops.
 #define HDLIF_OPS(X)                                                                                         \
   X(Conv2d)                                                                                                  \
   X(Linear)                                                                                                  \

@@ -2,9 +2,9 @@
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 
-const from = (name) => new URL(`../../src/hdlif/wasm/${name}`, import.meta.url);
+const from = (name) => new URL(`../../src/hdlif/deploy/browser/${name}`, import.meta.url);
 const to = (name) => new URL(name, import.meta.url);
 
 copyFileSync(from("hdlif.js"), to("hdlif.js"));
 copyFileSync(from("hdlif.d.ts"), to("hdlif.d.ts"));
-writeFileSync(to("hdlif.wasm"), gunzipSync(readFileSync(from("hdlif.wasm.gz"))));
+writeFileSync(to("hdlif.deploy.browser"), gunzipSync(readFileSync(from("hdlif.deploy.browser.gz"))));

@@ -292,7 +292,7 @@ def winograd_kernel_gradient(
     """The gradient of the kernels of a convolution of 3x3; see native/winograd.h. Channels are (out, in)."""
 
 class Chunk:
-    """A program over a chunk of steps (`hdlif.equations.chunk_program`)."""
+    """A program over a chunk of steps (`hdlif.graph.equations.chunk_program`)."""
 
     def __init__(
         self,

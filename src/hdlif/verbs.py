@@ -10,7 +10,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args
 
-from hdlif.accounting.operations import Counting
+from hdlif.report.accounting.operations import Counting
 from hdlif.commands import eval as evaluating
 from hdlif.commands import export as exporting
 from hdlif.commands import profile as profiling
@@ -22,7 +22,7 @@ from hdlif.commands.profile import Profiled
 from hdlif.data import Tested
 from hdlif.errors import ArgumentError, ExistingRunError, InputError, did_you_mean
 from hdlif.recipe import Recipe
-from hdlif.runs.summary import TrainResult
+from hdlif.recipe.runs.summary import TrainResult
 
 if TYPE_CHECKING:
     from hdlif.report.training_profile import TrainingProfile

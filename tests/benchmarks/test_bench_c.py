@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import bench_c
-from hdlif.artefact import load, save
-from hdlif.c_code.devices import installed
+from hdlif.graph.artefact import load, save
+from hdlif.deploy.c.devices import installed
 from hdlif.deploy.lower import lower
 from hdlif.recipe import builders, load_recipe
 

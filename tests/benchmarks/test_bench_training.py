@@ -8,7 +8,7 @@ import torch
 
 import bench_training
 from bench_training import ROWS, Cell, Figures, Ours, Theirs, beside, differences, row_named, timed_plans, training_of
-from hdlif.accounting import update_cost
+from hdlif.report.accounting import update_cost
 from hdlif.recipe import builders
 from training_peers import PEERS, NaiveHDLIF, Neurons, copy_weights, parameter_counts
 

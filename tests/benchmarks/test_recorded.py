@@ -7,7 +7,7 @@ import pytest
 
 import recorded
 from figures import records
-from hdlif.runs import provenance
+from hdlif.recipe.runs import provenance
 from recorded import write_record
 
 

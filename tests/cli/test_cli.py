@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from deployed_graphs import residual_network
-from hdlif.artefact import save
+from hdlif.graph.artefact import save
 from hdlif.cli import main
 from hdlif.training import Checkpoints
 from picture_folders import write_pictures

@@ -17,7 +17,7 @@ from hdlif.cli import cli
 from hdlif.cli.completion import PROGRAM, VARIABLE
 from hdlif.commands.ablate import shipped_tables
 from hdlif.data.public import SETS
-from hdlif.datasets import PUBLIC, SHIPPED
+from hdlif.inputs.datasets import PUBLIC, SHIPPED
 from hdlif.recipe import load_recipe, shipped_recipes
 from hdlif.recipe.builders import DATA, NEURONS
 

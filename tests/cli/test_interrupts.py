@@ -13,7 +13,7 @@ import pytest
 
 import hdlif
 from deployed_graphs import residual_network
-from hdlif.artefact import save
+from hdlif.graph.artefact import save
 
 # Interrupts are taken from the first line of the program on; what came before would be the interpreter's own affair.
 START = """

@@ -21,7 +21,7 @@ import pytest
 import hdlif
 from deployed_graphs import residual_network
 from hdlif import cli, errors
-from hdlif.artefact import save
+from hdlif.graph.artefact import save
 from hdlif.cli.pages import page_of
 from hdlif.commands.tables import aligned, evaluation_text
 from hdlif.errors import HdlifError, printable, printable_lines

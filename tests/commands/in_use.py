@@ -7,8 +7,8 @@ from typing import Any
 from after_epoch import AfterEpoch
 from hdlif.commands import ablate
 from hdlif.commands.train import train
-from hdlif.runs.summary import TrainResult
-from hdlif.tasks import Evaluation
+from hdlif.recipe.runs.summary import TrainResult
+from hdlif.training.tasks import Evaluation
 
 RECIPE = "digits_hdlif"
 OVERRIDES = ["model.width=4", "model.blocks=[1]", "training.epochs=2", "data.batch_size=128", "data.train=256"]

@@ -13,7 +13,7 @@ from hdlif.commands.ablate import Table, ablate, cells, load_table, shipped_tabl
 from hdlif.commands.table_runs import firing_rate, recipe_digest
 from hdlif.errors import InputError, InUseError, RecipeError, TrainingError
 from hdlif.recipe import Recipe, builders
-from hdlif.runs.summary import Layer, Neuron, TrainResult
+from hdlif.recipe.runs.summary import Layer, Neuron, TrainResult
 from series_files import write_public_arrays
 from sound_files import write_public_voices
 

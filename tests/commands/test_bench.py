@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deployed_graphs import Builder, random_input, residual_network
-from hdlif.artefact import INPUT, InputRecord, save
+from hdlif.graph.artefact import INPUT, InputRecord, save
 from hdlif.commands import bench as module
 from hdlif.commands.bench import bench, engine_macs, engines_of, images_of, in_turns, layers_of
 from hdlif.commands.tables import engines_table

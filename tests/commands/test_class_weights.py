@@ -16,8 +16,8 @@ from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import train
 from hdlif.errors import DataError, RecipeError
 from hdlif.recipe import Component, Recipe, builders, load_recipe
-from hdlif.runs.recipe_data import Looks, with_class_weights
-from hdlif.tasks import balanced_weights
+from hdlif.recipe.runs.recipe_data import Looks, with_class_weights
+from hdlif.training.tasks import balanced_weights
 from series_files import write_csv
 from table_files import table_rows
 

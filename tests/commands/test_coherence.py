@@ -17,7 +17,7 @@ from hdlif.commands.train import train
 from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.nn import Neuron
 from hdlif.recipe import load_recipe
-from hdlif.runs.checkpoints import load_trained
+from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.training.threads import Threads
 
 SMALL = ["model.width=4", "model.blocks=[1]", "data.batch_size=16"]

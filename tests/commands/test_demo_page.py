@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hdlif import wasm
+from hdlif.deploy import browser as wasm
 from hdlif.cli import cli
 from hdlif.commands import demo as demo_module
 

@@ -24,7 +24,7 @@ from hdlif.commands.doctor import (
     guard_check,
     runtime_checks,
 )
-from hdlif.ops import OPS
+from hdlif.graph.ops import OPS
 from hdlif.report import child_process, chunks, code_convs, convolutions, small_graphs
 from hdlif.report.child_process import Heard, hear
 from hdlif.report.convolutions import Shape, error

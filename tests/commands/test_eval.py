@@ -16,11 +16,11 @@ from hdlif.commands.train import train
 from hdlif.data import ImageSets, delayed_xor
 from hdlif.deploy import export as write_artefact
 from hdlif.errors import DataError
-from hdlif.generated import DelayedXor
+from hdlif.inputs.generated import DelayedXor
 from hdlif.models import resnet
 from hdlif.nn import HDLIF
 from hdlif.recipe import builders, load_recipe
-from hdlif.runs.checkpoints import load_trained
+from hdlif.recipe.runs.checkpoints import load_trained
 
 FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4", "model.blocks=[1]"]
 

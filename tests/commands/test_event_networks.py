@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from hdlif.artefact.io import load
+from hdlif.graph.artefact.io import load
 from hdlif.commands.bench import bench
 from hdlif.commands.eval import evaluate_path, session_logits
 from hdlif.commands.export import export, export_onnx

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployed_graphs import residual_network
-from hdlif.artefact import dumps, save
+from hdlif.graph.artefact import dumps, save
 from hdlif.commands.export import export_nir
 from hdlif.errors import MachineError
 from hdlif.report import exported
@@ -67,7 +67,7 @@ def test_nir_is_read_back_before_it_is_written(artefact: Path, tmp_path: Path, m
     assert written.text().splitlines()[1].startswith("checked: read back: ")
     assert written.text().endswith("outputs equal the reference's bit for bit")
     out.unlink()
-    monkeypatch.setattr("hdlif.interop.nir.read_artefact", lambda path: dumps(residual_network(seed=1)))
+    monkeypatch.setattr("hdlif.deploy.interop.nir.read_artefact", lambda path: dumps(residual_network(seed=1)))
     with pytest.raises(MachineError, match="the network that was read back is another one"):
         export_nir(artefact, out=out, extension=True, check=True)
     assert not out.exists()

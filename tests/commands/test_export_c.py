@@ -12,9 +12,9 @@ import torch
 
 from deployed_graphs import Builder, residual_network
 from hdlif import verbs
-from hdlif.artefact import INPUT, InputRecord, save
-from hdlif.c_code.devices import installed
-from hdlif.c_code.project import FILES
+from hdlif.graph.artefact import INPUT, InputRecord, save
+from hdlif.deploy.c.devices import installed
+from hdlif.deploy.c.project import FILES
 from hdlif.commands.export_c import export_c
 from hdlif.errors import DataError, InputError, MachineError
 from hdlif.runtime import reference

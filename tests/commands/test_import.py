@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from deployed_graphs import residual_network
-from hdlif.artefact import dumps, load, save
+from hdlif.graph.artefact import dumps, load, save
 from hdlif.cli import cli
 from hdlif.commands.export import export_nir
 from hdlif.commands.import_nir import import_nir

@@ -17,7 +17,7 @@ from hdlif.commands.export import export
 from hdlif.commands.train import train
 from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.recipe import builders, load_recipe
-from hdlif.runs.checkpoints import load_trained
+from hdlif.recipe.runs.checkpoints import load_trained
 from picture_folders import write_pictures
 
 SETS = """

@@ -20,8 +20,8 @@ from hdlif.commands.report import report
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import train
 from hdlif.errors import ExistingRunError, HdlifError, TrainingError
-from hdlif.runs.files import write_json
-from hdlif.runs.locks import locked
+from hdlif.recipe.runs.files import write_json
+from hdlif.recipe.runs.locks import locked
 from hdlif.training import checkpoint
 from hostile import one_printable_line, within
 

@@ -12,10 +12,10 @@ from hdlif.commands.export import export
 from hdlif.commands.report import report
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import train
-from hdlif.datasets import SYNTHETIC_CLASSES
+from hdlif.inputs.datasets import SYNTHETIC_CLASSES
 from hdlif.report.comparison import aligned
-from hdlif.runs.folders import finished
-from hdlif.runs.summary import RESULT
+from hdlif.recipe.runs.folders import finished
+from hdlif.recipe.runs.summary import RESULT
 from hdlif.verbs import Run
 from small_recipes import load
 

@@ -9,8 +9,8 @@ import torch
 from click.testing import CliRunner
 
 from hdlif import deploy
-from hdlif.accounting import profile, step_counts
-from hdlif.artefact import InputRecord, infer_values
+from hdlif.report.accounting import profile, step_counts
+from hdlif.graph.artefact import InputRecord, infer_values
 from hdlif.cli import cli
 from hdlif.commands.neurons import VARIANTS, ls, show, step_costs, text
 from hdlif.errors import RecipeError

@@ -13,7 +13,7 @@ from hdlif.cli import cli
 from hdlif.commands import demo as demo_module
 from hdlif.commands.train import train
 from hdlif.errors import ExistingRunError, InputError
-from hdlif.runs.folders import MEASURED
+from hdlif.recipe.runs.folders import MEASURED
 from hdlif.training import RunFiles
 from hostile import one_printable_line
 

@@ -17,9 +17,9 @@ from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.errors import CheckpointError, DataError, HdlifError, MissingExtraError
 from hdlif.recipe import builders
-from hdlif.runs.checkpoints import load_trained
+from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.runtime import Session
-from hdlif.tasks import Evaluation
+from hdlif.training.tasks import Evaluation
 from hostile import one_printable_line
 from own_sets import CLASSES, pixels
 from own_shards import series_of, write_shard
@@ -89,7 +89,7 @@ def test_resume_is_exact_and_refused_where_an_item_changed(
 
 
 def test_a_module_that_was_edited_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hdlif.runs.own_parts._digest", lambda file: "a" * 64)
+    monkeypatch.setattr("hdlif.recipe.runs.own_parts._digest", lambda file: "a" * 64)
     stopped = RuntimeError("stopped")
 
     def stop(epoch: int, result: Evaluation) -> None:
@@ -98,7 +98,7 @@ def test_a_module_that_was_edited_is_noticed(tmp_path: Path, monkeypatch: pytest
 
     with pytest.raises(RuntimeError, match="stopped"):
         trained("own_sets:Squares", tmp_path / "run", callbacks=[AfterEpoch(stop)])
-    monkeypatch.setattr("hdlif.runs.own_parts._digest", lambda file: "b" * 64)
+    monkeypatch.setattr("hdlif.recipe.runs.own_parts._digest", lambda file: "b" * 64)
     with pytest.raises(CheckpointError, match=r"own_sets.py \(own_sets\) is another than when this training began"):
         trained("own_sets:Squares", tmp_path / "run", resume=True)
 

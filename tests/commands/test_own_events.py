@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from after_epoch import AfterEpoch
-from hdlif.artefact import load
+from hdlif.graph.artefact import load
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
@@ -20,9 +20,9 @@ from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.errors import DataError, HdlifError, InputError
 from hdlif.recipe import builders
-from hdlif.runs.checkpoints import load_trained
+from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.runtime import Session
-from hdlif.tasks import Evaluation
+from hdlif.training.tasks import Evaluation
 from hostile import one_printable_line
 from recorded_events import MOVES, aedat2_bytes, fields, moving, recording, write_moves
 

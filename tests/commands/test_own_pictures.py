@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from after_epoch import AfterEpoch
-from hdlif.artefact import load
+from hdlif.graph.artefact import load
 from hdlif.commands.ablate import ablate
 from hdlif.commands.bench import images_of
 from hdlif.commands.data import as_text, inspect
@@ -27,11 +27,11 @@ from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
 from hdlif.errors import CheckpointError, DataError, ExistingRunError, InputError, TrainingError
 from hdlif.recipe import Recipe, builders, load_recipe
-from hdlif.runs.checkpoints import load_trained
-from hdlif.runs.recipe_data import Looks
-from hdlif.runs.summary import TrainResult
+from hdlif.recipe.runs.checkpoints import load_trained
+from hdlif.recipe.runs.recipe_data import Looks
+from hdlif.recipe.runs.summary import TrainResult
 from hdlif.runtime import Session
-from hdlif.tasks import Evaluation
+from hdlif.training.tasks import Evaluation
 from picture_folders import CLASSES, write_pictures
 
 FAST = ("model.width=4", "model.blocks=[1]", "data.batch_size=8", "data.size=8", "training.epochs=2")

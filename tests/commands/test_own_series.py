@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from after_epoch import AfterEpoch
-from hdlif.artefact import InputRecord, load
+from hdlif.graph.artefact import InputRecord, load
 from hdlif.cli import cli
 from hdlif.commands import recipes
 from hdlif.commands.data import as_text, inspect
@@ -25,10 +25,10 @@ from hdlif.commands.train import train
 from hdlif.errors import CheckpointError, DataError, InputError, RecipeError
 from hdlif.inputs.series import parse_series, shown
 from hdlif.recipe import builders, load_recipe
-from hdlif.runs.checkpoints import load_trained
-from hdlif.runs.recipe_data import load_with_data
+from hdlif.recipe.runs.checkpoints import load_trained
+from hdlif.recipe.runs.recipe_data import load_with_data
 from hdlif.runtime import Session
-from hdlif.tasks import Evaluation
+from hdlif.training.tasks import Evaluation
 from picture_folders import write_pictures
 from series_files import CLASSES, wave, write_arrays, write_csv, write_folders, write_public_arrays, write_recording
 

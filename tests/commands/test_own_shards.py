@@ -14,8 +14,8 @@ from hdlif.commands.eval import evaluate_path
 from hdlif.commands.train import train
 from hdlif.errors import DataError, HdlifError, RecipeError
 from hdlif.recipe import builders
-from hdlif.runs.checkpoints import load_trained
-from hdlif.tasks import Evaluation
+from hdlif.recipe.runs.checkpoints import load_trained
+from hdlif.training.tasks import Evaluation
 from hostile import one_printable_line
 from own_shards import events_of, pictures_of, series_of, sounds_of, write_shard
 from picture_folders import CLASSES

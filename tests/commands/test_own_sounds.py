@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif.artefact import load
+from hdlif.graph.artefact import load
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.errors import DataError, InputError, RecipeError
-from hdlif.ops.sound import SoundRecord
+from hdlif.graph.ops.sound import SoundRecord
 from hdlif.recipe import builders
-from hdlif.runs.checkpoints import load_trained
+from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from sound_files import CLASSES, tone, wav_bytes, write_sounds
 

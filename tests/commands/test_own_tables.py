@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif.artefact import load
+from hdlif.graph.artefact import load
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
@@ -16,7 +16,7 @@ from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.errors import DataError, InputError, RecipeError
 from hdlif.recipe import builders, load_recipe
-from hdlif.runs.checkpoints import load_trained
+from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from hdlif.runtime.rows import read_rows
 from series_files import write_arrays, write_csv

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from after_epoch import AfterEpoch
-from hdlif.artefact import load
+from hdlif.graph.artefact import load
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
@@ -20,9 +20,9 @@ from hdlif.commands.run import run
 from hdlif.commands.train import in_one_process, train
 from hdlif.errors import DataError, HdlifError, RecipeError
 from hdlif.recipe import builders
-from hdlif.runs.checkpoints import load_trained
-from hdlif.runs.summary import TrainResult
-from hdlif.tasks import Evaluation
+from hdlif.recipe.runs.checkpoints import load_trained
+from hdlif.recipe.runs.summary import TrainResult
+from hdlif.training.tasks import Evaluation
 from hostile import one_printable_line
 from own_shards import series_of, write_shard
 from target_tables import HEADER, target_rows, write_pictures_with_table, write_target_table

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from deployed_graphs import residual_network
-from hdlif.artefact import TaskRecord, save
+from hdlif.graph.artefact import TaskRecord, save
 from hdlif.cli import cli
 from hdlif.commands import recording_page as module
 from hdlif.commands.recording_page import recording_page

@@ -12,9 +12,9 @@ from PIL import Image
 
 import hdlif
 from deployed_graphs import random_input, residual_network
-from hdlif.artefact import InputRecord, save
+from hdlif.graph.artefact import InputRecord, save
 from hdlif.commands.run import BATCH, run
-from hdlif.datasets import DIGITS_MEAN, DIGITS_STD
+from hdlif.inputs.datasets import DIGITS_MEAN, DIGITS_STD
 from hdlif.deploy import export
 from hdlif.errors import InputError, printable
 from hdlif.inputs import MOST_BYTES

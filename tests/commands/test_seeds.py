@@ -12,7 +12,7 @@ from hdlif.commands.seeds import SeedsResult, Spread, train_seeds
 from hdlif.commands.train import train
 from hdlif.errors import CheckpointError, ExistingRunError, InputError, RecipeError
 from hdlif.recipe import dump_recipe, load_recipe
-from hdlif.runs.summary import TrainResult
+from hdlif.recipe.runs.summary import TrainResult
 from hdlif.training import checkpoint
 
 FAST = ["training.epochs=1", "data.batch_size=128", "model.width=4", "model.blocks=[1]", "data.train=256"]

@@ -13,7 +13,7 @@ from hdlif.commands.profile import profile
 from hdlif.commands.train import train
 from hdlif.errors import CheckpointError
 from hdlif.recipe import builders, load_recipe
-from hdlif.runs.checkpoints import load_trained
+from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from torch_networks import Residual
 

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from deployed_graphs import residual_network
-from hdlif.artefact import TaskRecord, save
+from hdlif.graph.artefact import TaskRecord, save
 from hdlif.cli import cli
 from hdlif.commands.run import run
 from hdlif.commands.stream import stream

@@ -22,8 +22,8 @@ from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
 from hdlif.errors import DataError, InputError, MissingExtraError, RecipeError, TrainingError
 from hdlif.recipe import Recipe, dump_recipe
-from hdlif.runs.summary import TrainResult
-from hdlif.tasks import Classify, Evaluation
+from hdlif.recipe.runs.summary import TrainResult
+from hdlif.training.tasks import Classify, Evaluation
 
 pytest.importorskip("optuna", reason="pip install 'hdlif[sweep]'")
 
@@ -291,7 +291,7 @@ def test_trial_of_a_living_process_is_left_alone(
 def test_of_two_processes_that_ask_at_once_the_later_withdraws(
     run: Callable[..., dict[str, Any]], curve: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hdlif.runs import study as study_module
+    from hdlif.recipe.runs import study as study_module
 
     trials_of = study_module.trials_of
     asked = []

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hdlif.artefact import load
+from hdlif.graph.artefact import load
 from hdlif.commands import tables
 from hdlif.commands.ablate import ablate
 from hdlif.commands.coherence import coherence
@@ -19,7 +19,7 @@ from hdlif.commands.run import run
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import train
 from hdlif.errors import DataError, RecipeError
-from hdlif.ops import TaskRecord
+from hdlif.graph.ops import TaskRecord
 from series_files import wave, write_csv
 
 STEPS, SERIES = 8, 40

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from hdlif.artefact import InputRecord
+from hdlif.graph.artefact import InputRecord
 from hdlif.cli import cli
 from hdlif.commands.seeds import SeedsResult
 from hdlif.commands.seeds import as_text as seeds_text
 from hdlif.commands.training_text import as_text
-from hdlif.ops import SAMPLE, sample_name
-from hdlif.ops.sound import SoundRecord
+from hdlif.graph.ops import SAMPLE, sample_name
+from hdlif.graph.ops.sound import SoundRecord
 from hdlif.recipe import load_recipe
-from hdlif.runs.sample_names import sample_name_in
-from hdlif.runs.summary import TrainResult
+from hdlif.recipe.runs.sample_names import sample_name_in
+from hdlif.recipe.runs.summary import TrainResult
 
 RESULT = TrainResult(
     name="digits_hdlif",

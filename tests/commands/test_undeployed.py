@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdlif.accounting import outline, profile
+from hdlif.report.accounting import outline, profile
 from hdlif.commands import tables
 from hdlif.commands.ablate import Table, markdown
 from hdlif.commands.eval import evaluate_path
@@ -25,7 +25,7 @@ from hdlif.models import NeuronFactory
 from hdlif.nn import HDLIF, Neuron, State
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.recipe.builders.neuron_layers import AnyNeuron
-from hdlif.runs.summary import RESULT, TrainResult
+from hdlif.recipe.runs.summary import RESULT, TrainResult
 from hdlif.training import Fit, Trainer
 
 FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4", "model.blocks=[1]", "data.train=256"]

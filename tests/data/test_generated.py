@@ -12,12 +12,12 @@ from torch import Tensor
 from hdlif.data import ImageSets, Samples, copy_task, delayed_xor, mackey_glass
 from hdlif.data.sources.generated import SKIPPED, STARTS, series
 from hdlif.errors import DataError, RecipeError
-from hdlif.generated import Copy, DelayedXor, MackeyGlass
+from hdlif.inputs.generated import Copy, DelayedXor, MackeyGlass
 from hdlif.learning import loss_over, mean_logits
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.report.persistence import persistence
-from hdlif.runs.recipe_data import load_with_data
-from hdlif.tasks import Regress
+from hdlif.recipe.runs.recipe_data import load_with_data
+from hdlif.training.tasks import Regress
 
 
 def raw(part: Samples) -> Tensor:

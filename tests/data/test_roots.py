@@ -18,7 +18,7 @@ from hdlif.data import (
     n_mnist,
     tiny_imagenet,
 )
-from hdlif.datasets import CIFAR10_CLASSES
+from hdlif.inputs.datasets import CIFAR10_CLASSES
 from hdlif.errors import DataError
 
 SPLIT = {"validation": 1, "augment": (), "seed": 0}

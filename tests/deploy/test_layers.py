@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from hdlif import deploy
-from hdlif.accounting.activity import activity
-from hdlif.accounting.outline import outline
-from hdlif.artefact import InputRecord, infer_values
+from hdlif.report.accounting.activity import activity
+from hdlif.report.accounting.outline import outline
+from hdlif.graph.artefact import InputRecord, infer_values
 from hdlif.errors import LoweringError
 from hdlif.models import Network
 from hdlif.nn import (

@@ -10,8 +10,8 @@ from torch import nn
 
 import own_neurons
 from hdlif import deploy
-from hdlif.artefact import InputRecord, infer_values
-from hdlif.artefact.io import dumps, loads
+from hdlif.graph.artefact import InputRecord, infer_values
+from hdlif.graph.artefact.io import dumps, loads
 from hdlif.deploy.blocks import COARSEST_GRID
 from hdlif.errors import LoweringError, StateError
 from hdlif.functional import HardReset
@@ -34,7 +34,7 @@ from hdlif.nn import (
     SpikeQuantizer,
     Ternary,
 )
-from hdlif.ops.program import named_rows
+from hdlif.graph.ops.program import named_rows
 from hdlif.runtime import Session
 
 T = 4

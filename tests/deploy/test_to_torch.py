@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hdlif.artefact import INPUT, Graph, InputRecord, Node
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.deploy import GraphModule
 from hdlif.errors import StateError
 from hdlif.runtime import reference

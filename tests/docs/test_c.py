@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from deployed_graphs import random_input, residual_network
-from hdlif.c_code import fixed_point, translate
-from hdlif.c_code.building import FLAGS, compiler
+from hdlif.deploy.c import fixed_point, translate
+from hdlif.deploy.c.building import FLAGS, compiler
 
 PAGE = Path(__file__).parents[2] / "docs" / "how_to" / "c.md"
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hdlif.artefact import io
+from hdlif.graph.artefact import io
 from hdlif.commands import ablate
 from hdlif.data import folders as class_folders
 from hdlif.data import manifest
 from hdlif.inputs import pictures
-from hdlif.ops import graph
+from hdlif.graph.ops import graph
 from hdlif.recipe import config, plain_yaml
 from hdlif.recipe.builders import checks, model
-from hdlif.runs import summary
+from hdlif.recipe.runs import summary
 from hdlif.runtime import Session
 from hdlif.training import checkpoint
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cases import every
-from hdlif.artefact import Graph, InputRecord, infer_values
+from hdlif.graph.artefact import Graph, InputRecord, infer_values
 from hdlif.deploy import GraphModule, lower
 from hdlif.models import AttentionBlockI, AttentionBlockII, Network, resnet, reversible_resnet, vgg_snn
 from hdlif.nn import (

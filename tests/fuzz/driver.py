@@ -5,7 +5,7 @@ limits is a finding. A finding is written to the corpus, whose files `tests/fuzz
 as a regression test. A target file is
 
     import driver
-    from hdlif.artefact import loads
+    from hdlif.graph.artefact import loads
 
     def target(data: bytes) -> None:
         with driver.may_refuse():

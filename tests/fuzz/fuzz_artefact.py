@@ -17,9 +17,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
-from hdlif.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps, is_artefact, load, loads
-from hdlif.equations import OPERATIONS
-from hdlif.ops.sound import SoundRecord
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps, is_artefact, load, loads
+from hdlif.graph.equations import OPERATIONS
+from hdlif.graph.ops.sound import SoundRecord
 from hdlif.runtime import Session, reference
 
 MAX_BYTES, MAX_OPERATIONS = 4_000_000, 3_000_000

@@ -19,8 +19,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hdlif.recipe import Recipe, builders, load_recipe
-from hdlif.runs.checkpoints import load_trained
-from hdlif.runs.folders import begun, check_free, finished
+from hdlif.recipe.runs.checkpoints import load_trained
+from hdlif.recipe.runs.folders import begun, check_free, finished
 from hdlif.training import Averaging, Log, RunFiles, checkpoint
 from hdlif.training.average import Average
 from hdlif.training.callback_states import load_callback_states

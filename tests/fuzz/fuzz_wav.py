@@ -13,7 +13,7 @@ from hdlif.errors import printable, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.sounds import clips, log_mel
 from hdlif.inputs.wav import MOST_SAMPLES, parse_wave
-from hdlif.ops.sound import SoundRecord
+from hdlif.graph.ops.sound import SoundRecord
 from sound_files import tone, wav_bytes
 
 RECORD = SoundRecord(8000, 800, "windows", 400, 8, 256, 128, 20.0, 4000.0)

@@ -12,7 +12,7 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from hdlif.artefact import InputRecord
+from hdlif.graph.artefact import InputRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.coming import Source, coming
 from hdlif.inputs.rows import GAPS, MOST_LINE

@@ -41,7 +41,7 @@ from hdlif.nn import (
     Temporal,
     Ternary,
 )
-from hdlif.tasks import Classify
+from hdlif.training.tasks import Classify
 from small_networks import assert_close, gradients, tiny_resnet
 
 T, B, INPUTS, WIDTH, CLASSES = 7, 5, 3, 4, 3

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cases import every, sampled
-from hdlif.accounting import UpdateCost, saved_bytes, update_cost
+from hdlif.report.accounting import UpdateCost, saved_bytes, update_cost
 from hdlif.learning import (
     NDOT,
     OTTT,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cases import every, sampled
-from hdlif.accounting import saved_bytes
+from hdlif.report.accounting import saved_bytes
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.models import (
     Network,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cases import every
-from hdlif.artefact import InputRecord
+from hdlif.graph.artefact import InputRecord
 from hdlif.deploy import lower
 from hdlif.errors import RecipeError
 from hdlif.models import Network, conv1d, dense, led_back, recurrent

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cases import every, naming
 from hdlif import deploy
-from hdlif.artefact import InputRecord
+from hdlif.graph.artefact import InputRecord
 from hdlif.errors import ConversionError
 from hdlif.learning import OTTT, STBP, StochasticStep
 from hdlif.models import OwnNetwork, spiking

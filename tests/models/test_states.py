@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cases import every
 from hdlif import deploy
-from hdlif.artefact import InputRecord
+from hdlif.graph.artefact import InputRecord
 from hdlif.errors import StateError
 from hdlif.nn import State
 from hdlif.recipe import builders

@@ -13,7 +13,7 @@ import pytest
 
 from c_interface import Library
 from deployed_graphs import random_input, residual_network, two_streams
-from hdlif.artefact import InputRecord, save
+from hdlif.graph.artefact import InputRecord, save
 from hdlif.runtime import Session, normalise, probabilities
 from native.test_checks import ROOT, run, tool
 
@@ -146,7 +146,7 @@ def test_pkg_config_names_what_a_program_takes(
 
 
 def test_a_library_that_was_built_gives_the_bits_of_the_extension(installed: Path) -> None:
-    from hdlif.artefact import dumps
+    from hdlif.graph.artefact import dumps
 
     graph = two_streams()
     x = random_input(graph, 3, 2)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from deployed_graphs import Builder, residual_network, tiny_network
 from hdlif._native import Network, TooLongError, instruction_sets
-from hdlif.artefact import INPUT, Graph, infer_values
+from hdlif.graph.artefact import INPUT, Graph, infer_values
 from hdlif.errors import ArtefactError
 from hdlif.runtime.program import Program, flatten_graph
 from hdlif.runtime.state import potential_shapes

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from cases import every, sampled
-from hdlif.accounting.memory import watching_saved
+from hdlif.report.accounting.memory import watching_saved
 from hdlif.errors import ShapeError, StateError
 from hdlif.functional import Triangle, heaviside
-from hdlif.kernels import batch_norm
+from hdlif.functional.kernels import batch_norm
 from hdlif.learning import SLTT, STBP, StochasticStep
 from hdlif.models import resnet
 from hdlif.models.blocks import Place

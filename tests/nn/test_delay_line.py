@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from cases import every
 from deploy.test_onnx import assert_equals_reference
 from hdlif import deploy
-from hdlif.artefact import InputRecord, dumps, loads
+from hdlif.graph.artefact import InputRecord, dumps, loads
 from hdlif.errors import ShapeError, StateError
 from hdlif.learning import OTTT, SLTT, STBP, StochasticStep
 from hdlif.models import conv1d

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import own_neurons
 from cases import every, naming
-from hdlif.equations import counts
+from hdlif.graph.equations import counts
 from hdlif.errors import EquationError, ShapeError, StateError
 from hdlif.nn import HDLIF, LIF, EquationNeuron, ParallelHDLIF, Parameter, Sequential, Temporal, detach
 from own_neurons import AdaptiveHDLIF, Delayed, Resonate, SecondOrder

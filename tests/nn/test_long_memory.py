@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.functional import jacobian
 
 from cases import every, naming
-from hdlif.equations import counts
+from hdlif.graph.equations import counts
 from hdlif.nn import (
     HDLIF,
     AdaptiveHDLIF,

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from cases import every, naming
 from deploy.test_onnx import assert_equals_reference
 from hdlif import deploy
-from hdlif.accounting import profile
-from hdlif.artefact import Graph, InputRecord, dumps, loads
+from hdlif.report.accounting import profile
+from hdlif.graph.artefact import Graph, InputRecord, dumps, loads
 from hdlif.errors import RecipeError, ShapeError, StateError, TrainingError
 from hdlif.functional import hd_lif_step
 from hdlif.learning import OTTT

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import hdlif.nn
 from cases import every, naming
-from hdlif.artefact import InputRecord
+from hdlif.graph.artefact import InputRecord
 from hdlif.deploy import GraphModule, lower
 from hdlif.errors import EquationError, ResetError, ShapeError, StateError
 from hdlif.nn import HDLIF, SECA, BatchNorm2d, Neuron, ParallelHDLIF, Scope, Sequential, State, Temporal, detach

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.peers
 
 @pytest.fixture
 def ours() -> Any:
-    from hdlif.interop import snntorch
+    from hdlif.deploy.interop import snntorch
 
     return snntorch
 

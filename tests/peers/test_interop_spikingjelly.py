@@ -25,7 +25,7 @@ pytestmark = pytest.mark.peers
 
 @pytest.fixture
 def ours() -> Any:
-    from hdlif.interop import spikingjelly
+    from hdlif.deploy.interop import spikingjelly
 
     return spikingjelly
 

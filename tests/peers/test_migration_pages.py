@@ -18,7 +18,7 @@ from torch import nn
 import hdlif
 import hdlif.functional
 import hdlif.nn
-from hdlif.datasets import CIFAR10_CLASSES
+from hdlif.inputs.datasets import CIFAR10_CLASSES
 from recorded_events import recording, write_dvs_cifar10, write_n_mnist
 from small_sets import CIFAR_FILES, idx
 
@@ -113,7 +113,7 @@ def test_the_training_of_the_page_of_spikingjelly_has_the_gradient_of_theirs() -
     pytest.importorskip("spikingjelly", reason="pip install spikingjelly")
     from spikingjelly.activation_based import functional, layer, neuron, surrogate
 
-    from hdlif.interop.spikingjelly import from_spikingjelly
+    from hdlif.deploy.interop.spikingjelly import from_spikingjelly
 
     def squared(rate: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         return F.mse_loss(rate, F.one_hot(label, 10).float())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hdlif.deploy import lower
 from hdlif.deploy.nir import to_nir, write
-from hdlif.interop.nir import from_nir, read
+from hdlif.deploy.interop.nir import from_nir, read
 from hdlif.runtime import reference
 from lif_networks import Residual, T, convolutions, currents, mlp, on_grid, record, spikes_of
 

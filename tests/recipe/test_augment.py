@@ -10,7 +10,7 @@ from hdlif.data import AUGMENTATIONS, Augmentation
 from hdlif.errors import RecipeError
 from hdlif.recipe import Component, Recipe, builders, dump_recipe, load_recipe
 from hdlif.recipe.builders.augment import AUGMENTS
-from hdlif.runs.own_parts import own_parts
+from hdlif.recipe.runs.own_parts import own_parts
 from small_recipes import recipe
 
 

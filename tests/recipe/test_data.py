@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hdlif.artefact import InputRecord
+from hdlif.graph.artefact import InputRecord
 from hdlif.errors import DataError, RecipeError
 from hdlif.recipe import Recipe, builders, load_recipe
 from small_recipes import recipe

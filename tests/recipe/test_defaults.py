@@ -11,7 +11,7 @@ from PIL import Image
 from hdlif.errors import RecipeError
 from hdlif.recipe import Recipe
 from hdlif.recipe.builders import defaults
-from hdlif.runs.recipe_data import load_with_data
+from hdlif.recipe.runs.recipe_data import load_with_data
 
 DRAWS = np.random.default_rng(0)
 

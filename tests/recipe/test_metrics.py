@@ -10,8 +10,8 @@ from hdlif.recipe import builders, load_recipe
 from hdlif.recipe.builders.metrics import METRICS, build_metrics
 from hdlif.recipe.builders.registry import own_kinds
 from hdlif.recipe.builders.task import learned_arguments
-from hdlif.runs.own_parts import own_parts
-from hdlif.tasks import Classify, Measured
+from hdlif.recipe.runs.own_parts import own_parts
+from hdlif.training.tasks import Classify, Measured
 
 MCC = "torchmetrics.classification:MulticlassMatthewsCorrCoef"
 
@@ -78,7 +78,7 @@ def test_a_run_keeps_the_metrics_of_the_users() -> None:
 
 
 def test_a_task_of_the_users_takes_metrics_if_it_says_so() -> None:
-    own = 'task={kind: "hdlif.tasks:Classify", metrics: [{kind: "own_metrics:Sure"}], best: Sure}'
+    own = 'task={kind: "hdlif.training.tasks:Classify", metrics: [{kind: "own_metrics:Sure"}], best: Sure}'
     task: Any = builders.build_measured_task(load_recipe("digits_hdlif", [own]))
     assert (list(task.metrics), task.metric) == (["Sure"], "Sure")
     with pytest.raises(RecipeError, match=r'"f1" is of .*; name one by package\.module:Name'):

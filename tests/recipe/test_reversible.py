@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif.artefact.io import load
+from hdlif.graph.artefact.io import load
 from hdlif.commands.export import export
 from hdlif.models import Network, ReversibleSequential
 from hdlif.recipe import Recipe, builders, load_recipe

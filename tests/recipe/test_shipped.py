@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hdlif.accounting import count_parameters_mb
+from hdlif.report.accounting import count_parameters_mb
 from hdlif.commands import recipes
-from hdlif.datasets import SHIPPED, WITHOUT_DOWNLOAD
+from hdlif.inputs.datasets import SHIPPED, WITHOUT_DOWNLOAD
 from hdlif.deploy import lower
 from hdlif.errors import RecipeError
 from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe, shipped_recipes

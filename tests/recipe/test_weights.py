@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from hdlif.accounting import count_parameters_mb
-from hdlif.artefact.io import load
+from hdlif.report.accounting import count_parameters_mb
+from hdlif.graph.artefact.io import load
 from hdlif.deploy import export, lower
 from hdlif.errors import RecipeError
 from hdlif.nn import Integer, QuantConv1d, QuantConv2d, QuantLinear, Sequential, Ternary

@@ -9,7 +9,7 @@ import pytest
 
 from finished_runs import ARTEFACT, summary, three_networks, whole_run, write_run
 from hdlif.report.runs import Run
-from hdlif.runs.summary import TrainResult
+from hdlif.recipe.runs.summary import TrainResult
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from typing import Any
 from xml.etree import ElementTree
 
-from hdlif.ops import SampleName
+from hdlif.graph.ops import SampleName
 from hdlif.report.ablation import render
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from hdlif.ops import SampleName
+from hdlif.graph.ops import SampleName
 from hdlif.report.comparison import aligned, findings, table
-from hdlif.runs.summary import TrainResult
+from hdlif.recipe.runs.summary import TrainResult
 
 
 def test_findings_measure_against_the_lif_baseline(networks):

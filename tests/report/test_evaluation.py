@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdlif.artefact import Graph
+from hdlif.graph.artefact import Graph
 from hdlif.data import Samples, synthetic
 from hdlif.deploy import lower
 from hdlif.errors import AllocationError
@@ -16,7 +16,7 @@ from hdlif.recipe import builders
 from hdlif.report import evaluation
 from hdlif.report.evaluation import Evaluated, evaluate_network
 from hdlif.runtime import Session
-from hdlif.tasks import Classify
+from hdlif.training.tasks import Classify
 from single_thread import one_thread  # noqa: F401 - an autouse fixture
 from small_recipes import built, recipe
 

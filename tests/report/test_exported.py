@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deployed_graphs import residual_network
-from hdlif.artefact import Graph, loads
+from hdlif.graph.artefact import Graph, loads
 from hdlif.deploy import nir, onnx
 from hdlif.errors import MachineError, MissingExtraError
 from hdlif.report import exported
@@ -108,7 +108,7 @@ def test_another_network_that_is_read_back_is_refused() -> None:
 
 def test_the_extension_of_nir_comes_back_in_its_bytes(tmp_path: Path) -> None:
     pytest.importorskip("nir", reason="pip install 'hdlif[nir]'")
-    from hdlif.interop import nir as interop
+    from hdlif.deploy.interop import nir as interop
 
     graph = residual_network()
     nir.write(nir.extended(graph), tmp_path / "net.nir")

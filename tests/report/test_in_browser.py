@@ -8,7 +8,7 @@ import pytest
 
 from browser import Browser, chromium
 from finished_runs import history, result
-from hdlif.ops import SampleName
+from hdlif.graph.ops import SampleName
 from hdlif.report import ablation
 from hdlif.report.page import render
 from hdlif.report.runs import Run

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from hdlif.ops import SampleName
+from hdlif.graph.ops import SampleName
 from hdlif.report import outcomes
 from hdlif.report.outcomes import accuracy_by_class, f1_by_label, matrices, predicted_against_true
 

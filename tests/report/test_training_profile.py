@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hdlif.accounting import update_cost
+from hdlif.report.accounting import update_cost
 from hdlif.recipe import Recipe, load_recipe
 from hdlif.report.recipe_update import RecipeUpdate
 from hdlif.report.training_profile import PLANS, TrainingProfile, training_profile

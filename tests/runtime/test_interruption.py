@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deployed_graphs import Builder, random_input, residual_network
-from hdlif.artefact import INPUT, Graph
+from hdlif.graph.artefact import INPUT, Graph
 from hdlif.errors import HdlifError, StateError
 from hdlif.runtime import Session
 

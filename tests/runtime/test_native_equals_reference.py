@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployed_graphs import Builder, random_input, residual_network, two_streams
-from hdlif.artefact import INPUT, Graph, Node
-from hdlif.equations import Instruction, Program, to_attributes
-from hdlif.ops.program import program_of
+from hdlif.graph.artefact import INPUT, Graph, Node
+from hdlif.graph.equations import Instruction, Program, to_attributes
+from hdlif.graph.ops.program import program_of
 from hdlif.runtime import Session, reference
 from random_programs import random_program
 from same_bits import assert_same_bits, reference_values

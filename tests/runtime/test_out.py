@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployed_graphs import Builder, random_input
-from hdlif.artefact import INPUT, Graph
+from hdlif.graph.artefact import INPUT, Graph
 from hdlif.errors import StateError
 from hdlif.runtime import Session, State, reference
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from deployed_graphs import Builder, random_input
-from hdlif.artefact import INPUT
-from hdlif.equations import Instruction, Program
+from hdlif.graph.artefact import INPUT
+from hdlif.graph.equations import Instruction, Program
 from hdlif.runtime import Session
 from random_programs import random_program
 from same_bits import assert_same_bits, reference_values

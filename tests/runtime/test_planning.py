@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hdlif.artefact import INPUT, Graph, InputRecord, Node, dumps, loads
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node, dumps, loads
 from hdlif.runtime import Session
 from neuron_programs import as_program
 

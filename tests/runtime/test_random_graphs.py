@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from deployed_graphs import Builder, random_input
 from hdlif._native import instruction_sets
-from hdlif.artefact import INPUT, Graph
+from hdlif.graph.artefact import INPUT, Graph
 from hdlif.runtime import Session, reference
 
 POINTWISE = (

@@ -9,7 +9,7 @@ import pytest
 
 from deployed_graphs import random_input, residual_network, tiny_network
 from hdlif._native import instruction_sets
-from hdlif.artefact import save
+from hdlif.graph.artefact import save
 from hdlif.errors import ArtefactError, HdlifError, LimitError, ShapeError, StateError
 from hdlif.runtime import Session, State, probabilities, reference
 
@@ -261,7 +261,7 @@ LIMITED = """
 import resource
 import numpy as np
 from deployed_graphs import random_input, residual_network
-from hdlif.artefact import Graph, InputRecord, Node
+from hdlif.graph.artefact import Graph, InputRecord, Node
 from hdlif.runtime import Session
 
 def limit_to(more):

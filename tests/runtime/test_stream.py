@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deployed_graphs import residual_network
-from hdlif.artefact import Graph, TaskRecord
+from hdlif.graph.artefact import Graph, TaskRecord
 from hdlif.errors import HdlifError, InputError, LimitError, ShapeError, StateError
 from hdlif.inputs.resampling import resampled
 from hdlif.inputs.series import shown, windows

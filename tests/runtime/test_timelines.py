@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from deployed_graphs import Builder, random_input
 from hdlif._native import instruction_sets
-from hdlif.artefact import Graph
+from hdlif.graph.artefact import Graph
 from hdlif.errors import HdlifError, LimitError, ShapeError, StateError
 from hdlif.runtime import Session, reference
 from hdlif.runtime.state import State

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from hdlif.artefact import save
+from hdlif.graph.artefact import save
 from hdlif.errors import ArtefactError, HdlifError
 from hdlif.serve import Settings
 from hdlif.serve.app import create_app

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hdlif.artefact import Graph
+from hdlif.graph.artefact import Graph
 from hdlif.commands.run import run
 from served import NPY, STEPS, client, npy, residual_network, series, unbounded, write
 

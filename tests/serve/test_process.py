@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from deployed_graphs import Builder
-from hdlif.artefact import INPUT, save
+from hdlif.graph.artefact import INPUT, save
 from hdlif.cli.answering import serve as command
 from hdlif.errors import ArtefactError, MachineError, MissingExtraError
 from hdlif.serve.server import _listen, serve

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdlif.accounting import saved_bytes
+from hdlif.report.accounting import saved_bytes
 from hdlif.errors import TrainingError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.models import Network, ReversibleSequential, reversible_resnet
@@ -140,7 +140,7 @@ def test_penalty_that_is_not_finite_spoils_its_update() -> None:
 
 
 def test_budget_is_the_sops_of_the_network_over_it() -> None:
-    from hdlif.accounting import profile
+    from hdlif.report.accounting import profile
 
     network = tiny_resnet(lambda place: HDLIF(T), quantizer=Ternary()).eval().float()
     x = frames().float()

@@ -11,7 +11,7 @@ from torch import Tensor
 from hdlif.errors import InputError, TrainingError
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep
 from hdlif.recipe import TrainingConfig
-from hdlif.tasks import Classify, LabelSequence, Multilabel, Regress
+from hdlif.training.tasks import Classify, LabelSequence, Multilabel, Regress
 from hdlif.training import ActivityPenalty, Batch, BestInMemory, Callback, Checkpoints, Patience, Trainer, Training
 from hdlif.training.activity import Surplus
 from hdlif.training.trainer import with_criterion

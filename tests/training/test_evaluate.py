@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from hdlif.errors import DataError
-from hdlif.tasks import Classify
+from hdlif.training.tasks import Classify
 from hdlif.training import evaluate
 
 

@@ -17,7 +17,7 @@ from hdlif.errors import CheckpointError, DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Distillation, Rule, StochasticStep, StochasticWindow
 from hdlif.nn import HDLIF, Scope, State, Temporal
 from hdlif.recipe import TrainingConfig
-from hdlif.tasks import Classify, Evaluation
+from hdlif.training.tasks import Classify, Evaluation
 from hdlif.training import Accelerator, Mix, Teacher, Updater, checkpoint, evaluate, sgd
 from hdlif.training.average import Average
 from training.tiny import (

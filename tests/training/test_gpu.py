@@ -18,7 +18,7 @@ from torch import Tensor
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.train import train as train_recipe
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep
-from hdlif.tasks import Classify
+from hdlif.training.tasks import Classify
 from hdlif.training import checkpoint, evaluate
 from small_networks import assert_close, name_of
 from small_recipes import recipe

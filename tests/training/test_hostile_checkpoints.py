@@ -23,7 +23,7 @@ from hdlif.commands.train import train as train_recipe
 from hdlif.errors import CheckpointError, InputError, TrainingError
 from hdlif.learning import StochasticStep
 from hdlif.recipe import MOST_TIME_STEPS, TrainingConfig, recipe_fields
-from hdlif.runs.checkpoints import load_trained
+from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.training import Log, RunFiles, checkpoint, load_teacher
 from hdlif.training.state_record import Counters
 from hostile import NO_FILES, VALUES, one_printable_line, within

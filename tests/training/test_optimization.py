@@ -14,7 +14,7 @@ from hdlif.errors import CheckpointError, InputError
 from hdlif.learning import STBP
 from hdlif.nn import HDLIF, Sequential
 from hdlif.recipe import TrainingConfig
-from hdlif.tasks import Classify
+from hdlif.training.tasks import Classify
 from hdlif.training import Callback, Checkpoints, Fit, Trainer, Training, checkpoint
 from hdlif.training.optim import Drops, constant, groups
 

@@ -42,7 +42,7 @@ from hdlif.nn import (
     carrying,
 )
 from hdlif.recipe import TrainingConfig
-from hdlif.tasks import Classify
+from hdlif.training.tasks import Classify
 from hdlif.training import Callback, checkpoint
 from hdlif.training.streaming import Streams
 from small_networks import assert_close, gradients, name_of

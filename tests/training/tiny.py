@@ -16,7 +16,7 @@ from hdlif.learning import Plan, Rule, Step, StochasticStep
 from hdlif.models import resnet
 from hdlif.nn import HDLIF, QuantConv2d, Ternary
 from hdlif.recipe import TrainingConfig
-from hdlif.tasks import Classify
+from hdlif.training.tasks import Classify
 from hdlif.training import (
     Accelerator,
     ActivityPenalty,

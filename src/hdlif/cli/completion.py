@@ -59,13 +59,13 @@ def _yaml_of(folder: str) -> list[str]:
 
 
 def _data() -> list[str]:
-    from hdlif.datasets import PUBLIC, SHIPPED
+    from hdlif.inputs.datasets import PUBLIC, SHIPPED
 
     return sorted({*SHIPPED, *PUBLIC})
 
 
 def _public() -> Iterable[str]:
-    from hdlif.datasets import PUBLIC
+    from hdlif.inputs.datasets import PUBLIC
 
     return PUBLIC
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hdlif.byte_counts import ACCEPTED, byte_count
+from hdlif.serve.byte_counts import ACCEPTED, byte_count
 from hdlif.cli.completion import DATA_KEY
 from hdlif.errors import brief
 
@@ -21,7 +21,7 @@ FILE = click.Path(path_type=Path)
 
 
 class ByteCount(_Count):
-    """A number of bytes, at least 1, in the forms of `hdlif.byte_counts`."""
+    """A number of bytes, at least 1, in the forms of `hdlif.serve.byte_counts`."""
 
     name = "bytes"
 

@@ -31,7 +31,7 @@ class _Arguments(click.Group):
 def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
     if not asked or context.resilient_parsing:
         return
-    from hdlif.build_info import build
+    from hdlif.cli.build_info import build
 
     put(str(build()))
     context.exit()

@@ -11,7 +11,7 @@ from pathlib import Path
 from hdlif.cli.output import put, say
 from hdlif.commands.tour import Step, begin, draw_picture
 from hdlif.errors import TrainingError, printable, printable_lines
-from hdlif.python_processes import module_command
+from hdlif.inputs.python_processes import module_command
 
 WIDTH = 88
 INTERRUPTED = 130

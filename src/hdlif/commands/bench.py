@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from hdlif.accounting import dense_macs
-from hdlif.artefact import Graph, InputRecord, TaskRecord, infer_values, load
+from hdlif.report.accounting import dense_macs
+from hdlif.graph.artefact import Graph, InputRecord, TaskRecord, infer_values, load
 from hdlif.errors import DataError, InputError, MissingExtraError, RecipeError, TrainingError, cut, did_you_mean
-from hdlif.python_processes import module_command
+from hdlif.inputs.python_processes import module_command
 from hdlif.report.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
 from hdlif.report.signal_stack import signal_stack_kept
-from hdlif.runs.files import existing
-from hdlif.runs.provenance import hardware, versions
+from hdlif.recipe.runs.files import existing
+from hdlif.cli.provenance import hardware, versions
 from hdlif.runtime import Session, normalise
 from hdlif.runtime.answers import alike
 from hdlif.runtime.images import fit_images
@@ -150,7 +150,7 @@ def images_of(
 
     from hdlif.commands.eval import sets_named
     from hdlif.recipe import builders
-    from hdlif.runs.recipe_data import data_keys, names_path
+    from hdlif.recipe.runs.recipe_data import data_keys, names_path
 
     if data in builders.DATA and (kind := builders.DATA[data].input.kind) != record.kind:
         raise DataError(f"--data {data} has input of kind {kind}, and the network takes images; give a set of images")

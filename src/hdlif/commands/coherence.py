@@ -22,10 +22,10 @@ from hdlif.learning import coherence as compare
 from hdlif.learning.coherence import RuleFactory
 from hdlif.nn import Neuron, evaluation_mode
 from hdlif.recipe import Component, Recipe, builders
-from hdlif.runs.checkpoints import load_trained
-from hdlif.runs.files import write_json
-from hdlif.runs.provenance import hardware, versions
-from hdlif.runs.recipe_data import load_with_data, with_class_weights
+from hdlif.recipe.runs.checkpoints import load_trained
+from hdlif.recipe.runs.files import write_json
+from hdlif.cli.provenance import hardware, versions
+from hdlif.recipe.runs.recipe_data import load_with_data, with_class_weights
 from hdlif.training import note, progress_bar, reestimated, tell, using_threads
 from hdlif.training.threads import FEWEST_ROUNDS, candidates, measured
 

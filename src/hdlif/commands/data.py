@@ -10,7 +10,7 @@ from hdlif.commands.shipped_data import inspect_shipped, persistence_lines, pers
 from hdlif.commands.tables import aligned
 from hdlif.errors import DataError, cut
 from hdlif.recipe import builders
-from hdlif.runs.recipe_data import data_keys
+from hdlif.recipe.runs.recipe_data import data_keys
 
 _MOST_FILES = 10
 """Files that are named of those that are odd."""

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hdlif.data import Found
 from hdlif.errors import cut, printable
-from hdlif.runs.files import writing
+from hdlif.recipe.runs.files import writing
 from hdlif.whole_files import whole_file
 
 SHOWN, MOST_ROWS, MOST_SHEET_SIDE = 8, 64, 128

@@ -20,12 +20,12 @@ from hdlif.errors import DataError, did_you_mean
 from hdlif.recipe import builders, load_recipe
 from hdlif.report.live import live_page
 from hdlif.report.runs import Artefact
-from hdlif.runs.checkpoints import load_trained
-from hdlif.runs.files import ARTEFACT_SUFFIX, write_json
-from hdlif.runs.folders import begun, check_free, is_demo
-from hdlif.runs.processes import check_alone
-from hdlif.runs.provenance import hardware, versions
-from hdlif.runs.summary import TrainResult
+from hdlif.recipe.runs.checkpoints import load_trained
+from hdlif.recipe.runs.files import ARTEFACT_SUFFIX, write_json
+from hdlif.recipe.runs.folders import begun, check_free, is_demo
+from hdlif.recipe.runs.processes import check_alone
+from hdlif.cli.provenance import hardware, versions
+from hdlif.recipe.runs.summary import TrainResult
 from hdlif.runtime import Session
 from hdlif.training import progress_bar
 from hdlif.whole_files import whole_file

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, entry_points, requires, ver
 from pathlib import Path
 from typing import Any, Literal
 
-from hdlif.python_processes import module_command
+from hdlif.inputs.python_processes import module_command
 from hdlif.report.child_process import Heard, hear
 
 Status = Literal["ok", "warning", "fault"]

@@ -9,8 +9,8 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from hdlif.artefact import Graph, InputRecord, TaskRecord
-from hdlif.artefact.io import load
+from hdlif.graph.artefact import Graph, InputRecord, TaskRecord
+from hdlif.graph.artefact.io import load
 from hdlif.data import ImageSets, Samples, Tested
 from hdlif.data.manifest import read_manifest
 from hdlif.errors import DataError, InputError, RecipeError, cut, did_you_mean
@@ -18,11 +18,11 @@ from hdlif.recipe import Recipe, builders
 from hdlif.report.allocator import keep_freed_memory
 from hdlif.report.counts import deployed_or_none
 from hdlif.report.evaluation import evaluate_deployed, evaluate_network
-from hdlif.runs.checkpoints import load_trained
-from hdlif.runs.files import existing, names_artefact
-from hdlif.runs.recipe_data import FILES, data_keys, names_path
+from hdlif.recipe.runs.checkpoints import load_trained
+from hdlif.recipe.runs.files import existing, names_artefact
+from hdlif.recipe.runs.recipe_data import FILES, data_keys, names_path
 from hdlif.runtime import Session
-from hdlif.tasks import Chosen, Confusion, Drawing, Evaluation, figures_as_json, task_of
+from hdlif.training.tasks import Chosen, Confusion, Drawing, Evaluation, figures_as_json, task_of
 from hdlif.training import progress_bar
 
 NO_KEYS: Mapping[str, Any] = MappingProxyType({})

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdlif.artefact import Graph
-from hdlif.c_code import FixedPoint, fixed_point, reals
+from hdlif.graph.artefact import Graph
+from hdlif.deploy.c import FixedPoint, fixed_point, reals
 from hdlif.commands.eval import sets_for, sets_named
 from hdlif.data import ImageSets, Samples
-from hdlif.runs.checkpoints import load_trained
-from hdlif.runs.files import names_artefact
-from hdlif.runs.recipe_data import data_keys
+from hdlif.recipe.runs.checkpoints import load_trained
+from hdlif.recipe.runs.files import names_artefact
+from hdlif.recipe.runs.recipe_data import data_keys
 from hdlif.runtime import Session
 from hdlif.runtime.answers import alike
 

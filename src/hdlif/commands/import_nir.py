@@ -10,11 +10,11 @@ from typing import Any
 import safetensors.torch
 import yaml
 
-from hdlif.artefact import dumps, loads
+from hdlif.graph.artefact import dumps, loads
 from hdlif.errors import InputError, OutputError, reason
-from hdlif.interop import nir
+from hdlif.deploy.interop import nir
 from hdlif.recipe.plain_yaml import MOST_BYTES, Dumper
-from hdlif.runs.files import ARTEFACT_SUFFIX, existing
+from hdlif.recipe.runs.files import ARTEFACT_SUFFIX, existing
 
 RECIPE, WEIGHTS = "recipe.yaml", "weights.safetensors"
 
@@ -58,7 +58,7 @@ def import_nir(
     """Write a folder with the artefact of a NIR file, and a recipe and weights to train on from; whole or not at all.
 
     Args:
-        dt, time_steps, kind, fires_at_threshold: as of `hdlif.interop.nir.read`.
+        dt, time_steps, kind, fires_at_threshold: as of `hdlif.deploy.interop.nir.read`.
     Raises:
         InputError: no NIR file, or something is at `out` that is not an empty folder.
         ConversionError: nodes that have no counterpart, or that do not fit together.

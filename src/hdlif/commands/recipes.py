@@ -7,10 +7,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from hdlif.datasets import WITHOUT_DOWNLOAD
+from hdlif.inputs.datasets import WITHOUT_DOWNLOAD
 from hdlif.errors import DataError, RecipeError
 from hdlif.recipe import dump_recipe, load_recipe, recipe_text, shipped_recipes
-from hdlif.runs.files import writing
+from hdlif.recipe.runs.files import writing
 from hdlif.whole_files import whole_file
 
 _PUBLISHED = re.compile(r"^# published: (?P<accuracy>[0-9.]+) %(?:, (?P<mb>[0-9.]+) MB)?$", re.MULTILINE)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.artefact import InputRecord, load
+from hdlif.graph.artefact import InputRecord, load
 from hdlif.errors import InputError, MissingExtraError
-from hdlif.runs.files import write_text
+from hdlif.recipe.runs.files import write_text
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session
 from hdlif.runtime.answers import answers, in_words, said_so_far
 from hdlif.runtime.at_work import LayerAtWork, layers_at_work

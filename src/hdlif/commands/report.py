@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hdlif.errors import HdlifError, InputError, MissingExtraError
-from hdlif.runs.files import write_text
+from hdlif.recipe.runs.files import write_text
 
 if TYPE_CHECKING:
     from hdlif.report.runs import Run
@@ -42,7 +42,7 @@ def report(
     try:
         from hdlif.report.page import render
         from hdlif.report.runs import merge, read_run
-        from hdlif.runs.sample_names import sample_name_in
+        from hdlif.recipe.runs.sample_names import sample_name_in
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"{error.name} is not installed; pip install 'hdlif[train]'") from error
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.artefact import InputRecord
+from hdlif.graph.artefact import InputRecord
 from hdlif.errors import InputError, reason
 from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX

@@ -11,8 +11,8 @@ from hdlif.data import ImageSets, rows
 from hdlif.errors import DataError, RecipeError, cut
 from hdlif.recipe import builders, data_section
 from hdlif.report.persistence import persistence
-from hdlif.runs.recipe_data import data_keys
-from hdlif.tasks import Regress
+from hdlif.recipe.runs.recipe_data import data_keys
+from hdlif.training.tasks import Regress
 
 VALIDATION = 100
 """Samples that are held out where data.validation does not say."""

@@ -24,10 +24,10 @@ from hdlif.errors import (
     TrainingError,
 )
 from hdlif.recipe import Recipe, builders
-from hdlif.runs.files import write_json
-from hdlif.runs.processes import check_alone
-from hdlif.runs.recipe_data import Looks
-from hdlif.tasks import Evaluation
+from hdlif.recipe.runs.files import write_json
+from hdlif.recipe.runs.processes import check_alone
+from hdlif.recipe.runs.recipe_data import Looks
+from hdlif.training.tasks import Evaluation
 from hdlif.training import Callback, Training
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def sweep(
         from optuna import TrialPruned
         from optuna.trial import TrialState
 
-        from hdlif.runs.study import claimed, folder_of, open_study
+        from hdlif.recipe.runs.study import claimed, folder_of, open_study
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"{error.name} is not installed; install it with: pip install 'hdlif[sweep]'"
@@ -221,7 +221,7 @@ def _frozen(trial: Trial) -> FrozenTrial:
 
 def _write(study: Study, base: Recipe, space: Space, journal: Path) -> SweepResult:
     """Write sweep.json and return what it has."""
-    from hdlif.runs.study import folder_of, trials_of
+    from hdlif.recipe.runs.study import folder_of, trials_of
 
     classifies = base.task.kind == "classify" and base.task.arguments.get("best", "accuracy") == "accuracy"
     trials = tuple(_result(trial, space, folder_of(journal, trial), classifies) for trial in trials_of(study))

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from hdlif.errors import InputError, cut, reason
 from hdlif.recipe import Recipe
 from hdlif.report.spread import mean_and_std
-from hdlif.runs.summary import FINITE, MOST_SUMMARY, TrainResult
+from hdlif.recipe.runs.summary import FINITE, MOST_SUMMARY, TrainResult
 from hdlif.whole_files import read_regular
 
 

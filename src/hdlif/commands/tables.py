@@ -12,7 +12,7 @@ from hdlif.errors import printable
 
 if TYPE_CHECKING:
     from hdlif.commands.sweep import SweepResult, TrialResult
-    from hdlif.runs.summary import TrainResult
+    from hdlif.recipe.runs.summary import TrainResult
 
 TITLES = {
     "lif": "LIF fp32",

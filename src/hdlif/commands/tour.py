@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hdlif.errors import ExistingRunError, MissingExtraError
-from hdlif.runs.files import ARTEFACT_SUFFIX, write_text
+from hdlif.recipe.runs.files import ARTEFACT_SUFFIX, write_text
 
 RECIPE = "digits_hdlif_w1p5_s4_parallel"
 EPOCHS = 8

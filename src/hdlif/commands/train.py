@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hdlif.accounting import saved_bytes
+from hdlif.report.accounting import saved_bytes
 from hdlif.data import Found, ImageSets, Samples
 from hdlif.errors import HdlifError, InputError, RecipeError, TrainingError
 from hdlif.learning import Carry, Plan
@@ -26,16 +26,16 @@ from hdlif.report.allocator import keep_freed_memory
 from hdlif.report.counts import Counts, counts, deployed_or_none, initial_neurons, without_graph
 from hdlif.report.evaluation import Evaluated, evaluate_network
 from hdlif.report.peak_memory import peak_memory
-from hdlif.runs.files import write_json, write_text
-from hdlif.runs.folders import MEASURED, begun, check_free, finished, forget_begun
-from hdlif.runs.locks import training_alone
-from hdlif.runs.own_parts import PARTS, check_parts, keep_parts, saying_what_is_gone
-from hdlif.runs.processes import joined, processes
-from hdlif.runs.provenance import hardware, versions
-from hdlif.runs.recipe_data import as_begun, check_files, load_with_data, with_class_weights, write_files
-from hdlif.runs.summary import Neuron, TrainResult
+from hdlif.recipe.runs.files import write_json, write_text
+from hdlif.recipe.runs.folders import MEASURED, begun, check_free, finished, forget_begun
+from hdlif.recipe.runs.locks import training_alone
+from hdlif.recipe.runs.own_parts import PARTS, check_parts, keep_parts, saying_what_is_gone
+from hdlif.recipe.runs.processes import joined, processes
+from hdlif.cli.provenance import hardware, versions
+from hdlif.recipe.runs.recipe_data import as_begun, check_files, load_with_data, with_class_weights, write_files
+from hdlif.recipe.runs.summary import Neuron, TrainResult
 from hdlif.runtime.session import available_cores
-from hdlif.tasks import Measured, finite
+from hdlif.training.tasks import Measured, finite
 from hdlif.training import (
     ActivityPenalty,
     Callback,
@@ -56,7 +56,7 @@ from hdlif.training import (
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from hdlif.tasks import Evaluation, Task
+    from hdlif.training.tasks import Evaluation, Task
     from hdlif.training import Fit, Teacher
 
 STREAM_STEPS = 16

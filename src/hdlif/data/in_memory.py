@@ -10,7 +10,7 @@ from hdlif.data.augment import Augment
 from hdlif.data.samples import DataSets, Samples
 from hdlif.errors import DataError, ShapeError
 from hdlif.inputs import fitting, series
-from hdlif.ops import InputRecord
+from hdlif.graph.ops import InputRecord
 
 
 class Images(Samples):

@@ -13,7 +13,7 @@ from torch import Tensor
 from hdlif.data.manifest import PARTS, Manifest, Part
 from hdlif.data.targets import LabelledSample, in_order, labels_of
 from hdlif.errors import DataError, brief, did_you_mean
-from hdlif.generated import Content
+from hdlif.inputs.generated import Content
 
 PART_FOLDERS: Mapping[str, Part] = {
     "train": "train",

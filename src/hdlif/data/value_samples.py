@@ -21,8 +21,8 @@ from hdlif.errors import DataError, reason
 from hdlif.inputs import Unreadable, series
 from hdlif.inputs.resampling import resampled, resampled_length
 from hdlif.inputs.series import Floats
-from hdlif.ops import InputRecord
-from hdlif.ops.sound import SoundRecord
+from hdlif.graph.ops import InputRecord
+from hdlif.graph.ops.sound import SoundRecord
 
 MOST_KEPT = 2**31
 """Bytes that all samples together may take."""

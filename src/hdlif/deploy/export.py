@@ -4,8 +4,8 @@ from pathlib import Path
 
 from torch import nn
 
-from hdlif.artefact import Graph, InputRecord, TaskRecord
-from hdlif.artefact.io import save
+from hdlif.graph.artefact import Graph, InputRecord, TaskRecord
+from hdlif.graph.artefact.io import save
 from hdlif.deploy.lower import lower
 from hdlif.deploy.to_torch import GraphModule
 
@@ -14,7 +14,7 @@ def fold(network: nn.Module, *, input: InputRecord, labels: tuple[str, ...], tim
     """The deployed arithmetic of `network` as a torch module: batch norms folded, spikes as integer codes.
 
     >>> import torch
-    >>> from hdlif.artefact import InputRecord
+    >>> from hdlif.graph.artefact import InputRecord
     >>> from hdlif.deploy import fold
     >>> from hdlif.models import resnet
     >>> from hdlif.nn import HDLIF
@@ -47,7 +47,7 @@ def export(
     """Write the artefact of `network`, one file that the runtime reads; the graph in it is returned.
 
     >>> import torch
-    >>> from hdlif.artefact import InputRecord
+    >>> from hdlif.graph.artefact import InputRecord
     >>> from hdlif.deploy import export
     >>> from hdlif.models import resnet
     >>> from hdlif.nn import HDLIF

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from hdlif.artefact.roles import by_place
+from hdlif.graph.artefact.roles import by_place
 from hdlif.deploy import blocks as _blocks  # noqa: F401 - registers its lowerings
 from hdlif.deploy import capture as _capture  # noqa: F401 - registers its lowering
 from hdlif.deploy import ops as _ops  # noqa: F401 - registers its lowerings
 from hdlif.deploy.lowering import ONE, Lowerer, Wire, affine_rows, repeated
-from hdlif.ops import INPUT, Graph, InputRecord, Node, TaskRecord, infer_values, reads, renamed
+from hdlif.graph.ops import INPUT, Graph, InputRecord, Node, TaskRecord, infer_values, reads, renamed
 
 
 def lower(
@@ -25,7 +25,7 @@ def lower(
     """The deployed graph of a trained network, in eval mode: batch norms folded, spikes and low-bit weights as codes.
 
     >>> import torch
-    >>> from hdlif.artefact import InputRecord
+    >>> from hdlif.graph.artefact import InputRecord
     >>> from hdlif.deploy import lower
     >>> from hdlif.models import resnet
     >>> from hdlif.nn import HDLIF

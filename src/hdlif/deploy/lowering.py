@@ -1,4 +1,4 @@
-"""Lowering: a trained module becomes a graph of `hdlif.ops`, folded and in integer codes where it can be.
+"""Lowering: a trained module becomes a graph of `hdlif.graph.ops`, folded and in integer codes where it can be.
 
 Each module type has one lowering, registered with `lowers` in the file of the op that it becomes (`hdlif.deploy.ops`).
 A lowering takes the value that enters the module and returns the value that leaves it. A value carries a `scale` per
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdlif.errors import LoweringError
-from hdlif.ops import INPUT, OPS, InputRecord, Node, Value
+from hdlif.graph.ops import INPUT, OPS, InputRecord, Node, Value
 
 Floats = NDArray[np.float64]
 ONE: Floats = np.ones((1, 1))

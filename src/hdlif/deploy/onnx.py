@@ -16,7 +16,7 @@ import numpy as np
 from hdlif.deploy.onnx_translation import OneAfterTheOther, Streamed, Translation, Unrolled
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.deploy.ops import FORMS
-from hdlif.ops import INPUT, Graph, infer_values, is_recurrent
+from hdlif.graph.ops import INPUT, Graph, infer_values, is_recurrent
 
 _ONNX = {name: form.onnx for name, form in FORMS.items()}
 

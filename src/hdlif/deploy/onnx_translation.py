@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.ops import INPUT, Graph, Node, infer_values, reads
+from hdlif.graph.ops import INPUT, Graph, Node, infer_values, reads
 
 Array = NDArray[Any]
 Row = Callable[[str], str]

@@ -13,7 +13,7 @@ from torch import Tensor
 from hdlif.deploy.ops import FORMS
 from hdlif.errors import StateError, did_you_mean
 from hdlif.nn.state import State, Temporal, check_chunk, entries_of, kept_of, steps_of
-from hdlif.ops import INPUT, Graph, Node, infer_values, is_recurrent, state_names
+from hdlif.graph.ops import INPUT, Graph, Node, infer_values, is_recurrent, state_names
 
 Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 """Sees each node with its inputs and output, [K or 1, B, ...]."""
@@ -23,7 +23,7 @@ class GraphModule(Temporal):
     """Runs a graph over chunks of time: images [K or 1, B, C, H, W] to logits [K, B, classes].
 
     >>> import torch
-    >>> from hdlif.artefact import InputRecord
+    >>> from hdlif.graph.artefact import InputRecord
     >>> from hdlif.deploy import GraphModule, lower
     >>> from hdlif.models import resnet
     >>> from hdlif.nn import HDLIF

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hdlif.deploy.lowering import ONE, Floats, Lowerer, Wire, f64
 from hdlif.nn import Binary, Integer, QuantLayer, WeightQuantizer
-from hdlif.ops.weights import Encoding
+from hdlif.graph.ops.weights import Encoding
 
 
 def encoding_of(quantizer: WeightQuantizer) -> Encoding:

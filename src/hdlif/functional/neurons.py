@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hdlif.equations import Symbol
+from hdlif.graph.equations import Symbol
 from hdlif.errors import ShapeError
 from hdlif.functional.surrogate import Surrogate, Triangle, heaviside
 

@@ -19,8 +19,8 @@ from hdlif.inputs import Unreadable, arrays
 from hdlif.inputs.rows import FILL, Gaps, Lines, Rows
 from hdlif.inputs.series import Floats
 from hdlif.inputs.wav import PLAIN, Format, decoded, parse_format
-from hdlif.ops.graph import InputRecord
-from hdlif.ops.sound import SoundRecord
+from hdlif.graph.ops.graph import InputRecord
+from hdlif.graph.ops.sound import SoundRecord
 
 _BLOCK = 2**14
 _MOST_FORMAT = 2**16

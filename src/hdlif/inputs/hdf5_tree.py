@@ -18,7 +18,7 @@ import numpy as np
 
 from hdlif.errors import InputError, MissingExtraError, brief, reason
 from hdlif.inputs import Unreadable
-from hdlif.python_processes import module_command
+from hdlif.inputs.python_processes import module_command
 from hdlif.whole_files import open_regular
 
 MOST_BYTES = 2**31

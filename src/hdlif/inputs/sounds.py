@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hdlif.inputs import Unreadable
 from hdlif.inputs.resampling import resampled, resampled_length
 from hdlif.inputs.wav import Wave
-from hdlif.ops.sound import SoundRecord
+from hdlif.graph.ops.sound import SoundRecord
 
 SUFFIX = ".wav"
 Floats = NDArray[np.float32]

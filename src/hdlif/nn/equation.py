@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hdlif.equations import Program, evaluate, evaluate_registers
+from hdlif.graph.equations import Program, evaluate, evaluate_registers
 from hdlif.errors import EquationError, ShapeError, brief, cut, first_line
 from hdlif.nn.fused import Path
 from hdlif.nn.per_step import StepValue, one_number

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.errors import ShapeError, StateError
-from hdlif.kernels.batch_norm import Norm
-from hdlif.kernels.tensors import is_plain
+from hdlif.functional.kernels.batch_norm import Norm
+from hdlif.functional.kernels.tensors import is_plain
 from hdlif.nn.batch_statistics import Gather, batch_statistics, normalise_by_batch
 from hdlif.nn.chain import Normalising
 from hdlif.nn.state import State, Temporal, check_chunk, check_stateless, stack_steps, unstacked

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdlif.errors import ShapeError, StateError, TrainingError
-from hdlif.kernels.code_conv import codes_of, mark, pool_codes
+from hdlif.functional.kernels.code_conv import codes_of, mark, pool_codes
 from hdlif.nn.captured import Captured
 from hdlif.nn.chain import may_run_as_one, run_chain, side_by_side
 from hdlif.nn.one_pixel import product, runs_as_product

@@ -1,6 +1,6 @@
 """Recipes: what they state (`Recipe`, `load_recipe`, `dump_recipe`), and what is built from them (`builders`)."""
 
-from hdlif.recipe.config import (
+from hdlif.config import (
     MOST_NAME_BYTES,
     MOST_TIME_STEPS,
     Component,

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from hdlif.errors import cut, did_you_mean
-from hdlif.recipe.config import Component, DataConfig, Recipe, TrainingConfig
+from hdlif.config import Component, DataConfig, Recipe, TrainingConfig
 from hdlif.recipe.plain_yaml import shown
 
 ALIASES: Mapping[str, str] = {

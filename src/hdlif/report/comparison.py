@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hdlif.ops import SAMPLE, SampleName
-from hdlif.runs.summary import TrainResult
+from hdlif.graph.ops import SAMPLE, SampleName
+from hdlif.recipe.runs.summary import TrainResult
 
 DASH = "—"
 # Sizes and energies within half a percent of each other are called alike: such ratios would print as 1.

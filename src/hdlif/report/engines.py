@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.artefact import Graph
-from hdlif.artefact.io import load
+from hdlif.graph.artefact import Graph
+from hdlif.graph.artefact.io import load
 from hdlif.report.allocator import resident_bytes
 from hdlif.runtime import Session
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hdlif.artefact import Graph
+from hdlif.graph.artefact import Graph
 from hdlif.data import Samples
 from hdlif.errors import AllocationError, ArtefactError, LimitError
 from hdlif.runtime import Session
 from hdlif.runtime.answers import alike
-from hdlif.tasks import Evaluation, Measured, Tally, Task
+from hdlif.training.tasks import Evaluation, Measured, Tally, Task
 from hdlif.training import answered, progress_bar
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.artefact import Graph, dumps, loads
+from hdlif.graph.artefact import Graph, dumps, loads
 from hdlif.errors import MachineError, MissingExtraError
-from hdlif.ops import INPUT
+from hdlif.graph.ops import INPUT
 from hdlif.runtime import Session, reference
 from hdlif.runtime.answers import alike
 

@@ -26,7 +26,7 @@ const OPERATIONS = {
   select: (a, b, c) => (a !== 0 ? b : c),
 };
 
-/** The register that a neuron compares with its threshold, as hdlif.equations.Program.decision finds it; or null. */
+/** The register that a neuron compares with its threshold, as hdlif.graph.equations.Program.decision finds it; or null. */
 function comparedRegister({ operations, states, rows, spike }) {
   const first = 1 + states.length + rows.length;
   const at = (register) => (register < first ? null : operations[register - first]);

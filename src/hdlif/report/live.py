@@ -5,8 +5,8 @@ import gzip
 import re
 from pathlib import Path
 
-from hdlif import wasm
-from hdlif.artefact import loads
+from hdlif.deploy import browser as wasm
+from hdlif.graph.artefact import loads
 from hdlif.errors import ArtefactError
 from hdlif.report.templates import Script, set_page
 

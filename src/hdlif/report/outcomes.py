@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hdlif.ops import SAMPLE, SampleName
+from hdlif.graph.ops import SAMPLE, SampleName
 from hdlif.report import charts
 from hdlif.report.charts import Series, Text
 from hdlif.report.comparison import aligned

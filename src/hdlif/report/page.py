@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hdlif.ops import SAMPLE, SampleName
+from hdlif.graph.ops import SAMPLE, SampleName
 from hdlif.recipe import recipe_fields
 from hdlif.report.charts import Series
 from hdlif.report.coherence import section
@@ -18,7 +18,7 @@ from hdlif.report.runs import Artefact, Metric, Run
 from hdlif.report.templates import set_page
 from hdlif.report.traces import Traces
 from hdlif.report.traces import figures as trace_figures
-from hdlif.runs.summary import TrainResult
+from hdlif.recipe.runs.summary import TrainResult
 
 # More points than this on one line are noise to the eye, and bytes in the page.
 _POINTS = 200

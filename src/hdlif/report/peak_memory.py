@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hdlif.errors import TrainingError
-from hdlif.python_processes import module_command
+from hdlif.inputs.python_processes import module_command
 from hdlif.recipe import Recipe, dump_recipe, load_recipe
 from hdlif.report.allocator import resident_bytes
 

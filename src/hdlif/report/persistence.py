@@ -4,7 +4,7 @@ import torch
 
 from hdlif.data import ImageSets
 from hdlif.errors import InputError
-from hdlif.tasks import Evaluation, Regress
+from hdlif.training.tasks import Evaluation, Regress
 
 _TOGETHER = 256
 

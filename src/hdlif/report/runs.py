@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from hdlif.errors import InputError, brief, cut, printable, reason, resuming
 from hdlif.recipe import one_component
 from hdlif.recipe.plain_yaml import is_deeper
-from hdlif.runs.summary import FINITE, MOST_LEVELS, MOST_METRICS, MOST_SUMMARY, RESULT, Name, Number, TrainResult
+from hdlif.recipe.runs.summary import FINITE, MOST_LEVELS, MOST_METRICS, MOST_SUMMARY, RESULT, Name, Number, TrainResult
 from hdlif.whole_files import read_regular
 
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif._native import instruction_sets
-from hdlif.artefact import INPUT, Graph, InputRecord, Node
-from hdlif.equations import to_attributes, trace
-from hdlif.ops import OPS
-from hdlif.ops.program import row_names
-from hdlif.ops.weights import LARGEST_WEIGHT
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
+from hdlif.graph.equations import to_attributes, trace
+from hdlif.graph.ops import OPS
+from hdlif.graph.ops.program import row_names
+from hdlif.graph.ops.weights import LARGEST_WEIGHT
 from hdlif.runtime import Session, reference
 
 Array = NDArray[Any]

@@ -15,7 +15,7 @@ from hdlif.report.charts import Text
 from hdlif.report.figures import Figure, listed, time_axis, union
 
 if TYPE_CHECKING:
-    from hdlif.accounting.neuron_traces import LayerTrace
+    from hdlif.report.accounting.neuron_traces import LayerTrace
     from hdlif.runtime.at_work import LayerAtWork
 
 _AXES = ("channel", "row", "column")

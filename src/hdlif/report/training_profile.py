@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from hdlif.accounting.memory import Saved, watching_saved
+from hdlif.report.accounting.memory import Saved, watching_saved
 from hdlif.learning import Plan
 from hdlif.learning.coherence import Drawn
 from hdlif.nn import QuantConv2d

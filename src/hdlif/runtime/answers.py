@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.ops.graph import TaskRecord
+from hdlif.graph.ops.graph import TaskRecord
 from hdlif.runtime.session import probabilities
 
 Floats = NDArray[np.float32]

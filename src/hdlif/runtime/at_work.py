@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.artefact import Graph, Node
-from hdlif.equations import evaluate_registers
-from hdlif.ops import OPS
-from hdlif.ops.graph import row_of_step
-from hdlif.ops.program import program_of, row_names
+from hdlif.graph.artefact import Graph, Node
+from hdlif.graph.equations import evaluate_registers
+from hdlif.graph.ops import OPS
+from hdlif.graph.ops.graph import row_of_step
+from hdlif.graph.ops.program import program_of, row_names
 from hdlif.runtime.state import Array
 
 Floats = NDArray[np.float32]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hdlif.artefact import InputRecord
+from hdlif.graph.artefact import InputRecord
 from hdlif.errors import InputError, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.events import Events, fitted

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.artefact import InputRecord
+from hdlif.graph.artefact import InputRecord
 from hdlif.errors import InputError, reason
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.fitting import MODES, Floats, Pixels, fitted, framed, normalised
-from hdlif.ops.graph import INPUT_KINDS
+from hdlif.graph.ops.graph import INPUT_KINDS
 from hdlif.runtime.files import Given, content_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int
 
     >>> import numpy as np
     >>> from PIL import Image
-    >>> from hdlif.artefact import InputRecord
+    >>> from hdlif.graph.artefact import InputRecord
     >>> from hdlif.runtime import read_image
     >>> Image.fromarray(np.zeros((8, 8), np.uint8)).save("digit.png"); read_image(
     ...     "digit.png", InputRecord((1, 8, 8), (0.5,), (0.25,))
@@ -85,7 +85,7 @@ def normalise(pixels: NDArray[Any], record: InputRecord) -> Floats:
     """(pixels / 255 - mean) / std of 0..255 pixels [..., C, H, W], in float32; counts of events are not divided.
 
     >>> import numpy as np
-    >>> from hdlif.artefact import InputRecord
+    >>> from hdlif.graph.artefact import InputRecord
     >>> from hdlif.runtime import normalise
     >>> normalise(np.full((1, 2, 2), 255, np.uint8), InputRecord((1, 2, 2), (0.5,), (0.25,))).tolist()
     [[[2.0, 2.0], [2.0, 2.0]]]

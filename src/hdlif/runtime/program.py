@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.artefact import pack
-from hdlif.equations import OPERATIONS
-from hdlif.equations import Program as Equation
-from hdlif.ops import INPUT, OPS, Graph, Node
-from hdlif.ops.program import row_names
+from hdlif.graph.artefact import pack
+from hdlif.graph.equations import OPERATIONS
+from hdlif.graph.equations import Program as Equation
+from hdlif.graph.ops import INPUT, OPS, Graph, Node
+from hdlif.graph.ops.program import row_names
 
 FORM_VERSION = 6
 MAX_TENSORS = 2

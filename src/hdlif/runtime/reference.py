@@ -3,13 +3,13 @@
 Float values are float32 and every sum has the stated order, one multiplication and one addition at a
 time, from +0; so a runtime that keeps the order gives the same bits. Sums of integer codes are exact.
 Values have a batch axis in front of the graph's shapes: [B, C, H, W] or [B, C]. What each op computes stands in
-its file of `hdlif.ops`.
+its file of `hdlif.graph.ops`.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.ops import INPUT, OPS, Graph, infer_values, state_names
+from hdlif.graph.ops import INPUT, OPS, Graph, infer_values, state_names
 from hdlif.runtime.state import Array, State, check_frame, check_state, count_steps, potential_shapes
 
 Floats = NDArray[np.float32]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from hdlif.artefact import InputRecord
+from hdlif.graph.artefact import InputRecord
 from hdlif.errors import InputError, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array

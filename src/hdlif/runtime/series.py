@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from hdlif.artefact import InputRecord
+from hdlif.graph.artefact import InputRecord
 from hdlif.errors import InputError, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.resampling import resampled, resampled_length
@@ -11,7 +11,7 @@ from hdlif.inputs.series import SUFFIXES, Floats, parse_several, shown
 from hdlif.inputs.sounds import clips, log_mel
 from hdlif.inputs.tables import FILL_IN
 from hdlif.inputs.wav import parse_wave
-from hdlif.ops.sound import SoundRecord
+from hdlif.graph.ops.sound import SoundRecord
 from hdlif.runtime.files import Given, content_of
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hdlif import _native
 from hdlif._native import Network, instruction_sets
-from hdlif.artefact import INPUT, Graph, InputRecord, TaskRecord, infer_values, load
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, infer_values, load
 from hdlif.errors import AllocationError, ArtefactError, HdlifError, LimitError, brief
 from hdlif.runtime.program import flatten_graph
 from hdlif.runtime.sequence import Sequence
@@ -74,7 +74,7 @@ class Session:
     In practice the graph is a file, `Session("net.hdlif.safetensors")`:
 
     >>> import numpy as np
-    >>> from hdlif.artefact import Graph, InputRecord, Node
+    >>> from hdlif.graph.artefact import Graph, InputRecord, Node
     >>> from hdlif.runtime import Session, probabilities
     >>> weight = np.eye(2, dtype=np.float32)
     >>> layer = Node("linear", "logits", ("flat",), {"encoding": "float32", "role": "classifier"}, {"weight": weight})

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.artefact import Graph, Value
+from hdlif.graph.artefact import Graph, Value
 from hdlif.errors import ShapeError, StateError, brief, cut
-from hdlif.ops import state_names
+from hdlif.graph.ops import state_names
 
 Array = NDArray[Any]
 State = dict[str, Array]

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.artefact import InputRecord
+from hdlif.graph.artefact import InputRecord
 from hdlif.errors import HdlifError, InputError, LimitError, ShapeError, StateError, brief
 from hdlif.inputs.resampling import Resampler, resampled_length
 from hdlif.inputs.series import Floats, finite, shown
@@ -66,7 +66,7 @@ class Stream:
     What is held does not grow with the samples: the states of the windows that are open, and their outputs.
 
     >>> import numpy as np
-    >>> from hdlif.artefact import Graph, InputRecord, Node
+    >>> from hdlif.graph.artefact import Graph, InputRecord, Node
     >>> from hdlif.runtime import Session, Stream
     >>> weight = np.eye(2, dtype=np.float32)
     >>> layer = Node("linear", "logits", ("flat",), {"encoding": "float32", "role": "classifier"}, {"weight": weight})

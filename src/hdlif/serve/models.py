@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.artefact import load
+from hdlif.graph.artefact import load
 from hdlif.errors import HdlifError, brief, did_you_mean
 from hdlif.runtime import Session
 from hdlif.runtime.answers import Answer, answers

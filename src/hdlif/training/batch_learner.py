@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hdlif.learning import Carry, Plan
 from hdlif.learning.rule import run as run_rule
-from hdlif.tasks import AnswerCounter
+from hdlif.training.tasks import AnswerCounter
 from hdlif.training.callback import Batch, Callback, Training
 from hdlif.training.checkpoints import Checkpoints
 from hdlif.training.finite import first_not_finite

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from hdlif.tasks import Evaluation
+from hdlif.training.tasks import Evaluation
 from hdlif.training.callback import Callback, Training
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hdlif.learning import Rule
 from hdlif.recipe import TrainingConfig
-from hdlif.tasks import Evaluation, Task
+from hdlif.training.tasks import Evaluation, Task
 from hdlif.training.ranks import Ranks
 from hdlif.training.state_record import Counters
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.errors import TrainingError
-from hdlif.tasks import Evaluation
+from hdlif.training.tasks import Evaluation
 from hdlif.training import checkpoint
 from hdlif.training.callback import Callback, Training
 from hdlif.training.fallback import SavedState

@@ -14,7 +14,7 @@ from hdlif.errors import DataError, InputError, brief
 from hdlif.nn import evaluation_mode
 from hdlif.nn.modes import left_as_it_was
 from hdlif.recipe import TrainingConfig
-from hdlif.tasks import Task
+from hdlif.training.tasks import Task
 from hdlif.training.callback import Callback
 
 _TARGETS = {

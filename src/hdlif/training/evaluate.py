@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.nn import evaluation_mode
-from hdlif.tasks import Each, Evaluation, Task, Total
+from hdlif.training.tasks import Each, Evaluation, Task, Total
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """(x [T or 1, B, ...], target [B, ...])."""
@@ -27,7 +27,7 @@ def evaluate(
     >>> import torch
     >>> from torch import nn
     >>> from hdlif.nn import HDLIF, Sequential
-    >>> from hdlif.tasks import Classify
+    >>> from hdlif.training.tasks import Classify
     >>> from hdlif.training import evaluate
     >>> model = Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3))
     >>> batches = [(torch.rand(4, 5, 2), torch.tensor([0, 1, 2, 0, 1]))]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hdlif.nn import BatchNorm2d, evaluation_mode
 from hdlif.nn.modes import left_as_it_was
-from hdlif.tasks import Measured, Task
+from hdlif.training.tasks import Measured, Task
 
 _FAR = 0.1
 """A difference of accuracy that is worth a word, unless chance alone makes as much."""

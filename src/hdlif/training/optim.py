@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdlif.kernels.tensors import is_plain
+from hdlif.functional.kernels.tensors import is_plain
 from hdlif.nn import step_parameters
 
 Groups = Iterable[dict[str, Any]]

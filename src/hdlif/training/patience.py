@@ -1,6 +1,6 @@
 """Early stopping."""
 
-from hdlif.tasks import Evaluation
+from hdlif.training.tasks import Evaluation
 from hdlif.training.callback import Callback, Training
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from hdlif.errors import InputError
 from hdlif.learning import Rule
 from hdlif.recipe import TrainingConfig
-from hdlif.tasks import Task
+from hdlif.training.tasks import Task
 from hdlif.training.accelerator import Accelerator
 from hdlif.training.activity_penalty import ActivityPenalty
 from hdlif.training.average import Averaging

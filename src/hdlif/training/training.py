@@ -22,7 +22,7 @@ from hdlif.data import Samples, batches
 from hdlif.errors import CheckpointError, DataError, TrainingError, brief
 from hdlif.learning import Rule, loss_over, mean_logits
 from hdlif.recipe import TrainingConfig
-from hdlif.tasks import Task
+from hdlif.training.tasks import Task
 from hdlif.training import checkpoint
 from hdlif.training.accelerator import Accelerator
 from hdlif.training.activity import Penalty

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.data import Samples
-from hdlif.tasks import Evaluation, finite
+from hdlif.training.tasks import Evaluation, finite
 from hdlif.training.callback import Callback, Training
 from hdlif.training.evaluate import evaluate
 from hdlif.training.interruption import Pending

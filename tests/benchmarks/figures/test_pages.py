@@ -42,7 +42,7 @@ def test_every_table_and_plot_stands_in_a_page() -> None:
 
 RESULTS = [page for page in PAGES if page.startswith("docs/reference/results/")]
 COUNTED = "docs/reference/results/published_rows.md"
-"""Its tables are counts and published figures, which tests/accounting/test_operations.py compares."""
+"""Its tables are counts and published figures, which tests/report/accounting/test_operations.py compares."""
 
 
 @pytest.mark.parametrize("page", [page for page in RESULTS if page != COUNTED])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hdlif.data import ImageSets, cifar10, cifar100
-from hdlif.datasets import CIFAR10_CLASSES, CIFAR100_CLASSES
+from hdlif.inputs.datasets import CIFAR10_CLASSES, CIFAR100_CLASSES
 from hdlif.errors import DataError
 
 FILES = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hdlif.artefact import InputRecord
+from hdlif.graph.artefact import InputRecord
 from hdlif.data import Found, Images
 from hdlif.data.files import Folder
 from hdlif.data.sources import pictures as picture_source

@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 
 from deployed_graphs import random_input, residual_network, tiny_network, two_streams
-from hdlif.artefact import Graph, dumps
-from hdlif.ops import OPS
+from hdlif.graph.artefact import Graph, dumps
+from hdlif.graph.ops import OPS
 from hdlif.runtime import Session
 from one_op import of_one_op
 from runtime.test_random_graphs import graphs

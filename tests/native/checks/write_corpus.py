@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deployed_graphs import Builder, residual_network, tiny_network, two_streams
-from hdlif.artefact import INPUT, Graph
+from hdlif.graph.artefact import INPUT, Graph
 from hdlif.runtime.program import flatten_graph
 
 IS_STATIC, HAS_ZEROS = 1, 4

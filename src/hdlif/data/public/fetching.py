@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from hdlif.errors import DataError, cut, printable
-from hdlif.python_processes import module_command
+from hdlif.inputs.python_processes import module_command
 
 Registry = Literal["PyPI", "Debian", "npm"]
 _SECONDS = 900

@@ -11,7 +11,7 @@ from hdlif.data.augment import Augment
 from hdlif.data.in_memory import SeriesSamples, image_sets
 from hdlif.data.samples import DataSets
 from hdlif.data.split import SPLIT_SEED, check_validation
-from hdlif.datasets import (
+from hdlif.inputs.datasets import (
     DIGITS_CLASSES,
     DIGITS_MEAN,
     DIGITS_STD,

@@ -14,7 +14,7 @@ from hdlif.data.event_frames import Clip, EventFrames, Recordings, cached_frames
 from hdlif.data.roots import SetFolder, whole_number
 from hdlif.data.samples import DataSets
 from hdlif.data.split import fixed_permutation, hold_out
-from hdlif.datasets import CIFAR10_CLASSES, DIGITS_CLASSES, DVS_GESTURE_CLASSES, DVS_SIDE, N_MNIST_SIDE
+from hdlif.inputs.datasets import CIFAR10_CLASSES, DIGITS_CLASSES, DVS_GESTURE_CLASSES, DVS_SIDE, N_MNIST_SIDE
 from hdlif.inputs.events import Binning
 
 # Those of MNIST, each of whose images was recorded once.

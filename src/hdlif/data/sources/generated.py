@@ -16,7 +16,7 @@ from hdlif.data.draws import part_generator
 from hdlif.data.in_memory import SeriesSamples, image_sets, series_sets
 from hdlif.data.samples import DataSets
 from hdlif.data.split import check_generated
-from hdlif.datasets import (
+from hdlif.inputs.datasets import (
     SINES_CLASSES,
     SINES_MEAN,
     SINES_SHAPE,
@@ -26,7 +26,7 @@ from hdlif.datasets import (
     SYNTHETIC_STD,
 )
 from hdlif.errors import DataError
-from hdlif.generated import Copy, DelayedXor, MackeyGlass
+from hdlif.inputs.generated import Copy, DelayedXor, MackeyGlass
 
 TRAIN, TEST, SIDE, CLASSES = 320, 100, 8, len(SYNTHETIC_CLASSES)
 SINES_TRAIN, SINES_TEST = 480, 150
@@ -137,7 +137,7 @@ def copy_task(
 
     >>> import torch
     >>> from hdlif.data import copy_task, rows
-    >>> from hdlif.generated import Copy
+    >>> from hdlif.inputs.generated import Copy
     >>> sets = copy_task(content=Copy(delay=5, symbols=2, alphabet=4, samples=40, test=10), validation=10)
     >>> sets.train.frames = rows
     >>> x, y = sets.train.sequence(torch.arange(3))
@@ -183,7 +183,7 @@ def delayed_xor(
 
     >>> import torch
     >>> from hdlif.data import delayed_xor, rows
-    >>> from hdlif.generated import DelayedXor
+    >>> from hdlif.inputs.generated import DelayedXor
     >>> sets = delayed_xor(content=DelayedXor(delay=5, samples=40, test=10), validation=10)
     >>> sets.train.frames = rows
     >>> x, y = sets.train.sequence(torch.arange(3))
@@ -227,7 +227,7 @@ def mackey_glass(
 
     >>> import torch
     >>> from hdlif.data import mackey_glass, rows
-    >>> from hdlif.generated import MackeyGlass
+    >>> from hdlif.inputs.generated import MackeyGlass
     >>> sets = mackey_glass(content=MackeyGlass(steps=20, samples=8, test=4), validation=4)
     >>> sets.train.frames = rows
     >>> x, y = sets.train.sequence(torch.arange(3))

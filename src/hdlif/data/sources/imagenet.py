@@ -16,7 +16,7 @@ from hdlif.data.roots import SetFolder
 from hdlif.data.samples import DataSets
 from hdlif.data.shard_index import open_shards, shards_in
 from hdlif.data.split import fixed_permutation, hold_out
-from hdlif.datasets import (
+from hdlif.inputs.datasets import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     TINY_IMAGENET_CLASSES,

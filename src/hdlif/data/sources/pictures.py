@@ -30,7 +30,7 @@ from hdlif.data.targets import Scale, Wanted
 from hdlif.errors import DataError, reason
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.fitting import MODES, Pixels, fitted
-from hdlif.ops import InputRecord
+from hdlif.graph.ops import InputRecord
 
 MOST_KEPT = 2**29
 """Bytes of pixels that are kept in memory; of more, pictures are read as batches ask for them."""

@@ -36,8 +36,8 @@ from hdlif.errors import DataError, reason
 from hdlif.inputs import MOST_BYTES, Unreadable, sounds, tables
 from hdlif.inputs.series import finite, finite_steps, own_steps, windows
 from hdlif.inputs.tables import Table, parse_named
-from hdlif.ops import InputRecord
-from hdlif.ops.input_record import MOST_RATE
+from hdlif.graph.ops import InputRecord
+from hdlif.graph.ops.input_record import MOST_RATE
 from hdlif.whole_files import read_regular
 
 _T = TypeVar("_T")

@@ -30,7 +30,7 @@ from hdlif.errors import DataError, brief, cut, reason, some
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX
-from hdlif.ops import InputRecord
+from hdlif.graph.ops import InputRecord
 from hdlif.whole_files import open_regular
 
 _MOST_SHARDS = 2**16

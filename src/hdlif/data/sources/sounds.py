@@ -12,9 +12,9 @@ from hdlif.inputs import Unreadable
 from hdlif.inputs.sounds import clips as clips_of
 from hdlif.inputs.sounds import filter_bank, log_mel
 from hdlif.inputs.wav import HIGHEST_RATE, LOWEST_RATE, parse_wave
-from hdlif.ops import InputRecord
-from hdlif.ops.input_record import check_sound
-from hdlif.ops.sound import SoundRecord
+from hdlif.graph.ops import InputRecord
+from hdlif.graph.ops.input_record import check_sound
+from hdlif.graph.ops.sound import SoundRecord
 
 SOUND_KEYS = ("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest_hz", "highest_hz")
 """What a recipe says of sounds alone."""

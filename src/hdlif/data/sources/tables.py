@@ -15,7 +15,7 @@ from hdlif.data.value_samples import Recorded, find_samples, kept_together, of_a
 from hdlif.errors import DataError
 from hdlif.inputs import tables
 from hdlif.inputs.series import Floats
-from hdlif.ops import InputRecord
+from hdlif.graph.ops import InputRecord
 
 MOST_ROWS = 2**20
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.equations import Program
-from hdlif.ops import Node
-from hdlif.ops.program import named_rows, program_of
+from hdlif.graph.equations import Program
+from hdlif.graph.ops import Node
+from hdlif.graph.ops.program import named_rows, program_of
 
 Floats = NDArray[np.float64]
 

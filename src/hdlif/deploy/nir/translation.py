@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.artefact import statement
+from hdlif.graph.artefact import statement
 from hdlif.deploy.nir.names import plain_name
 from hdlif.deploy.nir.neurons import HardLIF, hard_lif
 from hdlif.deploy.nir.writing import nir_package
 from hdlif.errors import LoweringError, some
-from hdlif.ops import INPUT, Graph, Node, infer_values, reads
-from hdlif.ops.conv2d import dilation_of, groups_of
+from hdlif.graph.ops import INPUT, Graph, Node, infer_values, reads
+from hdlif.graph.ops.conv2d import dilation_of, groups_of
 
 Floats = NDArray[np.float64]
 DT = 1e-4
@@ -71,7 +71,7 @@ def to_nir(graph: Graph, *, dt: float = DT, for_norse: bool = False) -> Any:
 
     Leak and threshold are constant in time, and weights of low bit width become float32. The input node takes what the
     network takes: values after mean and std. Its metadata keep what NIR has no place for (time steps, labels, the
-    input's kind), by which `hdlif.interop.nir` reads the file without being told.
+    input's kind), by which `hdlif.deploy.interop.nir` reads the file without being told.
 
     Args:
         dt: seconds of a time step.

@@ -3,6 +3,6 @@
 from collections.abc import Mapping
 
 from hdlif.deploy.form import Form
-from hdlif.ops.table import stated
+from hdlif.graph.ops.table import stated
 
 FORMS: Mapping[str, Form] = {form.op: form for form in stated(__name__, "FORM")}

@@ -10,7 +10,7 @@ from hdlif.deploy.lowering import Lowerer, Wire, check_sequence, f64, lowers, re
 from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.nn import Affine, BatchNorm1d, BatchNorm2d
-from hdlif.ops import Node
+from hdlif.graph.ops import Node
 
 
 @lowers(Affine)

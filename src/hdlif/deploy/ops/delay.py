@@ -11,7 +11,7 @@ from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.deploy.onnx_translation import Translation, Value
 from hdlif.nn import Changes, DelayLine, Recurrent
-from hdlif.ops import Node
+from hdlif.graph.ops import Node
 
 
 @lowers(Recurrent)

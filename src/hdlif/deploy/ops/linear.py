@@ -11,7 +11,7 @@ from hdlif.deploy.onnx_translation import synapse
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.deploy.weights import biased, weight_of
 from hdlif.nn import QuantLinear
-from hdlif.ops import Node
+from hdlif.graph.ops import Node
 
 
 @lowers(nn.Linear, QuantLinear)

@@ -13,7 +13,7 @@ from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.errors import LoweringError
 from hdlif.nn import SpikeQuantizer
-from hdlif.ops import Node
+from hdlif.graph.ops import Node
 
 
 def quantised(lowerer: Lowerer, quantizer: SpikeQuantizer | None, wire: Wire, path: str) -> Wire:

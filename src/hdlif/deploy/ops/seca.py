@@ -12,7 +12,7 @@ from hdlif.deploy.lowering import Lowerer, Wire, f64, lowers, repeated, stored
 from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.nn import SECA
-from hdlif.ops import Node
+from hdlif.graph.ops import Node
 
 
 @lowers(SECA)

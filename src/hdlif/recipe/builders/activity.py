@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hdlif.errors import RecipeError, brief, did_you_mean
 from hdlif.recipe.builders.part import At, Part, field
 from hdlif.recipe.builders.registry import Section
-from hdlif.recipe.config import Recipe
+from hdlif.config import Recipe
 
 if TYPE_CHECKING:
     from hdlif.nn import Temporal

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hdlif.errors import RecipeError
 from hdlif.recipe.builders.part import At, Part, called, field
 from hdlif.recipe.builders.registry import Section
-from hdlif.recipe.config import Recipe
+from hdlif.config import Recipe
 
 if TYPE_CHECKING:
     from hdlif.models import AttentionFactory

@@ -17,7 +17,7 @@ from hdlif.recipe.builders.registry import own_kinds
 from hdlif.recipe.builders.rule import build_rule, build_training_rule, read_rule
 from hdlif.recipe.builders.task import build_measured_task, read_task, with_class_weights
 from hdlif.recipe.builders.teacher import build_mix, check_accumulation, check_pairs, read_teacher
-from hdlif.recipe.config import Recipe
+from hdlif.config import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, device, nn

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
 from hdlif.inputs.events import BINNINGS
-from hdlif.ops import SAMPLE, InputRecord, SampleName, sample_name
+from hdlif.graph.ops import SAMPLE, InputRecord, SampleName, sample_name
 from hdlif.recipe.builders.augment import build_augment, read_augment
 from hdlif.recipe.builders.data_paths import is_there
 from hdlif.recipe.builders.data_sets import DATA, DataKind, Described
@@ -25,14 +25,14 @@ from hdlif.recipe.builders.looking import (
 )
 from hdlif.recipe.builders.own_kinds import FOUND, arguments, found_kind
 from hdlif.recipe.builders.part import At
-from hdlif.recipe.config import DataConfig, Recipe
+from hdlif.config import DataConfig, Recipe
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from hdlif.data import Found, Frames, ImageSets
-    from hdlif.tasks import Target
+    from hdlif.training.tasks import Target
 
 CONSTANT, ROWS, PIXELS = "constant", "rows", "pixels"
 """The names of the frames that are a whole image each, a row of one (of a series, a sample in time), or a pixel."""

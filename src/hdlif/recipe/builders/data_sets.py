@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif import datasets, generated
 from hdlif.inputs.events import Binning
-from hdlif.ops import InputRecord
+from hdlif.graph.ops import InputRecord
 from hdlif.recipe.builders.part import At, Part, field
-from hdlif.recipe.config import DataConfig
+from hdlif.config import DataConfig
 
 if TYPE_CHECKING:
     from hdlif.data import ImageSets
-    from hdlif.generated import Content
-    from hdlif.tasks import Target
+    from hdlif.inputs.generated import Content
+    from hdlif.training.tasks import Target
 
 
 class Data(Part):

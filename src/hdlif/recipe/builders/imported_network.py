@@ -23,14 +23,14 @@ def imported_network(
     """Build the network of the kind `imported`.
 
     Args:
-        structure: JSON, as `hdlif.interop.structure` has it.
+        structure: JSON, as `hdlif.deploy.interop.structure` has it.
         pretrained: file with its weights.
         filled: whether to read that file.
     Raises:
         RecipeError: it is no structure, or one for other data.
         CheckpointError: the file is absent, damaged or of another network.
     """
-    from hdlif.interop.structure import build
+    from hdlif.deploy.interop.structure import build
     from hdlif.training.state_dicts import load_state_dict
 
     try:

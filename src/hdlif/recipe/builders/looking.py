@@ -7,19 +7,19 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from hdlif.errors import ArtefactError, DataError, RecipeError, brief
-from hdlif.ops import InputRecord, TaskRecord
-from hdlif.ops.input_record import check_input
-from hdlif.ops.sound import SoundRecord
+from hdlif.graph.ops import InputRecord, TaskRecord
+from hdlif.graph.ops.input_record import check_input
+from hdlif.graph.ops.sound import SoundRecord
 from hdlif.recipe.builders.data_sets import DATA
 from hdlif.recipe.builders.installed import found_part
 from hdlif.recipe.builders.own_kinds import FOUND, OF_ITEMS, Items, found_kind, is_items
 from hdlif.recipe.builders.part import takes
 from hdlif.recipe.builders.registry import own_part
-from hdlif.recipe.config import DataConfig, FoundConfig, InputConfig
+from hdlif.config import DataConfig, FoundConfig, InputConfig
 
 if TYPE_CHECKING:
     from hdlif.data import Found, Tested
-    from hdlif.tasks import Target
+    from hdlif.training.tasks import Target
 
 
 def target_asked(arguments: Mapping[str, Any]) -> Target:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from hdlif.errors import RecipeError, brief, cut, did_you_mean
 from hdlif.recipe.builders.part import At, Part, field
 from hdlif.recipe.builders.registry import KINDS, Section, without_keys
-from hdlif.recipe.config import Component
+from hdlif.config import Component
 
 if TYPE_CHECKING:
     from torchmetrics import Metric as Built
 
 KEY = "task.metrics"
-_NAMED = "hdlif.tasks.named_metrics"
+_NAMED = "hdlif.training.tasks.named_metrics"
 Average = Literal["macro", "micro", "weighted", "none"]
 _AVERAGE = "How classes or labels are averaged."
 _THRESHOLDS = "Number of thresholds; by default every value is one."

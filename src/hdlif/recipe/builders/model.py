@@ -16,7 +16,7 @@ from hdlif.recipe.builders.part import At, Part, field, takes
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.builders.spiking import check_of
 from hdlif.recipe.builders.weights import WEIGHTS, build_conv, place_quantizers
-from hdlif.recipe.config import Recipe
+from hdlif.config import Recipe
 
 if TYPE_CHECKING:
     from hdlif.models import NeuronFactory, Place

@@ -21,7 +21,7 @@ from hdlif.recipe.builders.neuron_layers import (
 )
 from hdlif.recipe.builders.part import At, field, takes
 from hdlif.recipe.builders.registry import Section, own_part
-from hdlif.recipe.config import Recipe
+from hdlif.config import Recipe
 
 if TYPE_CHECKING:
     from hdlif.models import NeuronFactory, Place

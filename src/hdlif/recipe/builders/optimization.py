@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hdlif.errors import RecipeError, TrainingError, brief, first_line
 from hdlif.recipe.builders.part import At, Part, field
 from hdlif.recipe.builders.registry import Section
-from hdlif.recipe.config import Component, TrainingConfig
+from hdlif.config import Component, TrainingConfig
 
 if TYPE_CHECKING:
     import torch

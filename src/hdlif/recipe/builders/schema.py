@@ -29,7 +29,7 @@ from hdlif.recipe.builders.spikes import SPIKES
 from hdlif.recipe.builders.task import TASKS
 from hdlif.recipe.builders.teacher import TEACHERS
 from hdlif.recipe.builders.weights import WEIGHTS
-from hdlif.recipe.config import DataConfig, Recipe, TrainingConfig
+from hdlif.config import DataConfig, Recipe, TrainingConfig
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 OWN = {

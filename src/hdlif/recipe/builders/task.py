@@ -11,12 +11,12 @@ from hdlif.recipe.builders.data_sets import DATA
 from hdlif.recipe.builders.metrics import build_metrics, read_metrics, stated_metrics
 from hdlif.recipe.builders.part import At, Part, field, takes
 from hdlif.recipe.builders.registry import Section
-from hdlif.recipe.config import Recipe
+from hdlif.config import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hdlif.tasks import Task as Built
+    from hdlif.training.tasks import Task as Built
 
 _SAID = {
     "class": "one class of a sample",
@@ -55,7 +55,7 @@ class _Ours(Task):
     best: str | None = field(None, "Name of the measure that the best epoch is chosen by.")
 
 
-class Classify(_Ours, kind="classify", makes=At("hdlif.tasks:Classify")):
+class Classify(_Ours, kind="classify", makes=At("hdlif.training.tasks:Classify")):
     """One class per sample."""
 
     HAS_CLASSES = True
@@ -64,7 +64,7 @@ class Classify(_Ours, kind="classify", makes=At("hdlif.tasks:Classify")):
     class_weights: Literal["balanced"] | list[float] | None = field(None, _WEIGHTS)
 
 
-class Sequence(_Ours, kind="sequence", makes=At("hdlif.tasks:LabelSequence")):
+class Sequence(_Ours, kind="sequence", makes=At("hdlif.training.tasks:LabelSequence")):
     """A class at each step."""
 
     HAS_CLASSES = True
@@ -73,7 +73,7 @@ class Sequence(_Ours, kind="sequence", makes=At("hdlif.tasks:LabelSequence")):
     class_weights: Literal["balanced"] | list[float] | None = field(None, _WEIGHTS)
 
 
-class Regress(_Ours, kind="regress", makes=At("hdlif.tasks:Regress")):
+class Regress(_Ours, kind="regress", makes=At("hdlif.training.tasks:Regress")):
     """Values of a sample, or at each step."""
 
     combine: Literal["mean", "last", "each"] = field(
@@ -86,7 +86,7 @@ class Regress(_Ours, kind="regress", makes=At("hdlif.tasks:Regress")):
     learn_from: LearnFrom | None = field(None, _LEARN_FROM)
 
 
-class Multilabel(_Ours, kind="multilabel", makes=At("hdlif.tasks:Multilabel")):
+class Multilabel(_Ours, kind="multilabel", makes=At("hdlif.training.tasks:Multilabel")):
     """Any number of labels per sample."""
 
     combine: Literal["mean", "last"] = field("mean", "The answer is the mean output, or the last.")

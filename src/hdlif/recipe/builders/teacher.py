@@ -12,7 +12,7 @@ from hdlif.errors import RecipeError, cut
 from hdlif.recipe.builders.data import CONSTANT, check_data, data_kind
 from hdlif.recipe.builders.part import At, Part, called, field
 from hdlif.recipe.builders.registry import Section
-from hdlif.recipe.config import Recipe
+from hdlif.config import Recipe
 
 if TYPE_CHECKING:
     from torch import nn

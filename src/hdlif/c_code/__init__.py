@@ -1,9 +1,0 @@
-"""A deployed network as C99 for processors without an operating system. Never imports torch."""
-
-from hdlif.c_code.checking import Checked, check_here
-from hdlif.c_code.fixed.network import FixedPoint, fixed_point, reals
-from hdlif.c_code.source import Source, translate
-
-ARITHMETICS = ("float", "fixed")
-
-__all__ = ["ARITHMETICS", "Checked", "FixedPoint", "Source", "check_here", "fixed_point", "reals", "translate"]

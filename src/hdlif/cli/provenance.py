@@ -1,0 +1,75 @@
+"""Where a figure comes from: versions and hardware, as every summary states them; of a record its command too."""
+
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from hdlif.cli.build_info import build
+from hdlif.runtime.session import available_cores
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a run's figures."""
+    this = build()
+    found = {"hdlif": this.version, "python": platform.python_version()}
+    if this.commit is not None:
+        found["hdlif_commit"] = this.commit[:12]
+    for name in ("torch", "torchvision", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores and instruction sets of this machine."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    fields = {key.strip(): value.strip() for key, value in fields.items()}
+    flags = set(fields.get("flags", "").split())
+    return {
+        "cpu": fields.get("model name", platform.processor() or platform.machine()),
+        "cores": available_cores(),
+        "instruction_sets": [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16") if name in flags],
+    }
+
+
+NOT_RECORDED = "not recorded"
+
+
+def measured(seeds: Sequence[int] | str | None) -> dict[str, Any]:
+    """What a record of a measurement states of itself: command, commit, hardware, versions, and its seeds.
+
+    Args:
+        seeds: of what was drawn at random, or where they come from; None where nothing was.
+    """
+    return {
+        "command": command(sys.argv),
+        "commit": build().commit or NOT_RECORDED,
+        "hardware": hardware(),
+        "versions": versions(),
+        "seeds": "nothing is random" if seeds is None else seeds if isinstance(seeds, str) else list(seeds),
+    }
+
+
+def command(arguments: Sequence[str]) -> str:
+    """A command line as it can be given elsewhere: absolute paths are cut to their last part.
+
+    >>> command(["/home/me/hdlif/benchmarks/bench_c.py", "/tmp/net", "--data-root=/data/sets"])
+    'python benchmarks/bench_c.py net --data-root=sets'
+    """
+    program = Path(arguments[0])
+    script = program.suffix == ".py" and program.name != "__main__.py"
+    words = ["python", f"{program.resolve().parent.name}/{program.name}"] if script else ["hdlif"]
+    return shlex.join([*words, *map(_without_folders, arguments[1:])])
+
+
+def _without_folders(argument: str) -> str:
+    name, equals, value = argument.rpartition("=")
+    return f"{name}{equals}{Path(value).name}" if Path(value).is_absolute() else argument

@@ -1,0 +1,24 @@
+"""The runtime as a WebAssembly module, and its JavaScript: files that pages carry and `packages/hdlif-wasm` publishes.
+
+`make wasm` compiles `hdlif.deploy.browser.gz` from native/.
+"""
+
+import gzip
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent
+
+
+def packed_module() -> bytes:
+    """The module as it lies here, compressed by gzip: a third of its size."""
+    return (_FOLDER / "hdlif.deploy.browser.gz").read_bytes()
+
+
+def module() -> bytes:
+    """The bytes of the module."""
+    return gzip.decompress(packed_module())
+
+
+def script() -> str:
+    """Its JavaScript, an ES module without imports."""
+    return (_FOLDER / "hdlif.js").read_text("utf-8")

@@ -1,0 +1,53 @@
+/** Deployed spiking neural networks, by a WebAssembly module. Arrays are float32 in the order [time][batch][C][H][W]. */
+
+/** A call that failed: `message` says what was seen and how to mend it; `status` is one of HDLIF_ERROR_... of hdlif.h. */
+export class HdlifError extends Error {
+  readonly status: number;
+}
+
+/** Instantiates hdlif.deploy.browser, given as its bytes or compiled. */
+export function instantiate(module: BufferSource | WebAssembly.Module): Promise<Runtime>;
+
+export interface Runtime {
+  readonly version: string;
+  /** Opens the bytes of NAME.hdlif.safetensors; throws HdlifError. Bytes default to 2^31, operations to 2^42 a call. */
+  open(bytes: BufferSource, limits?: { maxBytes?: number; maxOperations?: number }): Network;
+}
+
+export interface Network {
+  readonly timeSteps: number;
+  /** [C, H, W] of a step. */
+  readonly inputShape: [number, number, number];
+  readonly inputKind: "image" | "events" | "series" | "table";
+  readonly frameSize: number;
+  readonly labels: string[];
+  /** Of the graph: the input and every node's output, a vector as [C, 1, 1]. */
+  readonly values: { name: string; shape: [number, number, number] }[];
+  /** What the file holds: docs/reference/artefact_format.md. */
+  readonly graph: Record<string, unknown>;
+  /** (raw / 255 - mean) / std of images, (raw - mean) / std of others; by channel. */
+  normalise(raw: Float32Array): Float32Array;
+  /** Logits [steps][batch][outputs] of x [1 or steps][batch][C][H][W]; of one frame by default `timeSteps` steps. */
+  run(x: Float32Array, options?: { batch?: number; steps?: number }): Float32Array;
+  /** The same, and the values of these names, [steps][batch][C][H][W]. */
+  runValues(
+    x: Float32Array,
+    names: string[],
+    options?: { batch?: number; steps?: number },
+  ): { logits: Float32Array; values: Map<string, Float32Array> };
+  /** A sequence that goes on from call to call. */
+  stream(): Stream;
+  close(): void;
+}
+
+export interface Stream {
+  /** Steps seen; -1 where its state is lost. */
+  readonly steps: number;
+  /** Logits [steps][outputs] of the next frames [steps][C][H][W]. */
+  run(x: Float32Array): Float32Array;
+  reset(): void;
+  /** The state as bytes (hdlif.h says their form), which any stream of the same artefact loads. */
+  save(): Uint8Array;
+  load(state: BufferSource): void;
+  close(): void;
+}

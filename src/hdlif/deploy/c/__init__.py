@@ -1,0 +1,9 @@
+"""A deployed network as C99 for processors without an operating system. Never imports torch."""
+
+from hdlif.deploy.c.checking import Checked, check_here
+from hdlif.deploy.c.fixed.network import FixedPoint, fixed_point, reals
+from hdlif.deploy.c.source import Source, translate
+
+ARITHMETICS = ("float", "fixed")
+
+__all__ = ["ARITHMETICS", "Checked", "FixedPoint", "Source", "check_here", "fixed_point", "reals", "translate"]

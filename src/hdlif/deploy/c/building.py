@@ -1,0 +1,97 @@
+"""A network's C source, compiled for this machine and called from Python."""
+
+import ctypes
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.deploy.c.source import Source
+from hdlif.errors import InputError, MachineError
+
+COMPILERS = ("cc", "gcc", "clang")
+FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
+LONGEST_BUILD_S = 300
+State = ctypes.Array[ctypes.c_char]
+
+
+def compiler() -> str:
+    """The path of this machine's C compiler.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = next(filter(None, map(shutil.which, COMPILERS)), None)
+    if found is None:
+        raise InputError(f"no C compiler is installed ({', '.join(COMPILERS)}); install one, or leave the check out")
+    return found
+
+
+class Library:
+    """A network that was compiled as a shared library.
+
+    Args:
+        folder: where sources and library are put.
+        with_compiler: its path; this machine's by default.
+        flags: beside those that make a shared library.
+    Raises:
+        MachineError: the compiler refuses the source, or does not end.
+    """
+
+    def __init__(
+        self, source: Source, folder: Path, *, with_compiler: str | None = None, flags: Sequence[str] = FLAGS
+    ) -> None:
+        self._source = source
+        code, header, self.path = (folder / f"{source.name}{ending}" for ending in (".c", ".h", ".so"))
+        code.write_text(source.code, encoding="utf-8")
+        header.write_text(source.header, encoding="utf-8")
+        command = [with_compiler or compiler(), *flags, "-shared", "-fPIC", "-o", str(self.path), str(code), "-lm"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_BUILD_S, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise MachineError(f"{code}: {Path(command[0]).name} has not ended after {LONGEST_BUILD_S} s") from error
+        if done.returncode:
+            raise MachineError(f"{code}: {Path(command[0]).name} refuses it: {done.stderr.strip()[:2000]}")
+        self._library = ctypes.CDLL(str(self.path))
+        # what it holds does not count
+        self._work = ctypes.create_string_buffer(b"\xa5" * source.work_bytes, source.work_bytes)
+
+    def _function(self, name: str) -> Any:
+        return self._library[f"{self._source.name}_{name}"]
+
+    def new_state(self) -> State:
+        """The state that a sequence starts from."""
+        state = ctypes.create_string_buffer(self._source.state_bytes)
+        self._function("start")(state)
+        return state
+
+    def step(self, state: State, frame: NDArray[Any], outputs: int) -> NDArray[Any]:
+        """The outputs [outputs] of a frame [C, H, W], which move the state on."""
+        found = np.zeros(outputs, self._source.dtype)
+        self._function("step")(state, self._work, _pointer(frame), _pointer(found))
+        return found
+
+    def run(self, x: NDArray[Any], outputs: int) -> NDArray[Any]:
+        """The outputs [T, outputs] of a sequence of frames [T, C, H, W], from the start."""
+        state = self.new_state()
+        return np.stack([self.step(state, frame, outputs) for frame in x])
+
+    def frame(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        """The frame of pixels [C, H, W]."""
+        found = np.zeros(pixels.shape, self._source.dtype)
+        self._function("frame")(_pointer(pixels), _pointer(found))
+        return found
+
+    def labels(self, count: int, length: int) -> tuple[str, ...]:
+        text = ctypes.c_char * length
+        names = (text * count).in_dll(self._library, f"{self._source.name}_labels")
+        return tuple(name.value.decode() for name in names)
+
+
+def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
+    assert array.flags.c_contiguous
+    return ctypes.c_void_p(array.ctypes.data)

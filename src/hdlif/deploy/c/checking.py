@@ -1,0 +1,80 @@
+"""A network's C source, built by this machine's compiler and compared with what it must compute."""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hdlif.deploy.c.building import Library, compiler
+from hdlif.deploy.c.fixed.network import FixedPoint
+from hdlif.deploy.c.source import Source
+from hdlif.errors import MachineError
+from hdlif.graph.ops import Graph
+from hdlif.runtime import reference
+
+SEQUENCES = 4
+"""Random sequences that are compared, each one step longer than the network's."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a build on this machine gave.
+
+    Attributes:
+        compiler: its name.
+        code_bytes: of the functions, as this machine's compiler makes them; 0 where `size` is not installed.
+        outputs: how many were compared, and equalled the reference's bit for bit.
+    """
+
+    compiler: str
+    code_bytes: int
+    outputs: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) -> Checked:
+    """Build `source`, the translation of `graph`, and compare outputs of random sequences bit for bit.
+
+    Args:
+        graph: what `source` was made of.
+        source: as of `translate`.
+        fixed: the fixed point that `translate` was given, if any.
+    Raises:
+        InputError: no compiler is installed.
+        MachineError: it refuses the source, or the outputs are others.
+    """
+    rng, steps = np.random.default_rng(0), graph.time_steps + 1
+    x = rng.normal(size=(steps, SEQUENCES, *graph.input.shape)).astype(np.float32)
+    frames = x if fixed is None else fixed.frame(x).astype(np.int16)
+    expected = reference.run(graph, x) if fixed is None else fixed.run(frames.astype(np.int64), steps)
+    path = compiler()
+    with tempfile.TemporaryDirectory() as folder:
+        library = Library(source, Path(folder), with_compiler=path)
+        for k in range(SEQUENCES):
+            found = library.run(np.ascontiguousarray(frames[:, k]), expected.shape[2])
+            wanted = np.ascontiguousarray(expected[:, k].astype(source.dtype))
+            bits = np.dtype("int32" if fixed is None else "int16")
+            differ = np.argwhere(found.view(bits) != wanted.view(bits))
+            if len(differ):
+                t, place = differ[0]
+                raise MachineError(
+                    f"{source.name}.c, built by {path}, gives {found[t, place]} for output {place} of step {t}, and "
+                    f"the oracle {expected[t, k, place]}; try another compiler"
+                )
+        return Checked(path, max(0, text_bytes(library.path) - source.data_bytes), int(expected.size))
+
+
+def text_bytes(path: Path) -> int:
+    """Code and constants of a library or object file, as binutils' `size` counts them; 0 where there is none."""
+    if shutil.which("size") is None:
+        return 0
+    done = subprocess.run(["size", "--format=sysv", str(path)], capture_output=True, text=True, check=True)
+    sections = re.findall(r"^\.(?:text|rodata)\S*\s+(\d+)", done.stdout, re.MULTILINE)
+    return sum(map(int, sections))

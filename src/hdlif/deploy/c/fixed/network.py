@@ -1,0 +1,210 @@
+"""A deployed network in fixed point: formats, parameters as integers, and the oracle that runs them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.deploy.c.fixed.arrays import Arrays
+from hdlif.deploy.c.fixed.ranges import Ranges, ranges
+from hdlif.deploy.c.fixed.scaled import (
+    LARGEST,
+    Scaled,
+    fraction_for,
+    fraction_of_factors,
+    held,
+    integers_of,
+    rescaled,
+)
+from hdlif.deploy.c.ops import FORMS
+from hdlif.deploy.c.stages import evaluated
+from hdlif.errors import InputError
+from hdlif.graph.ops import INPUT, OPS, Graph, Node, Value, infer_values
+from hdlif.graph.ops.graph import INPUT_KINDS
+
+LARGEST_TOTAL = 2**30
+"""Of what a layer adds up, which leaves room for rounding in 32 bits."""
+Integers = NDArray[np.int64]
+
+
+@dataclass
+class FixedPoint:
+    """A graph whose numbers are integers of 16 bits; made by `fixed_point`.
+
+    Attributes:
+        nodes: those that the output follows from, and what says their shapes.
+        fractions: bits behind the point of every value by name; of codes 0.
+        graph: what was translated.
+        seen: the largest numbers that its values took on the samples.
+        input_fraction: bits behind the point of the input.
+        values: the types of all values, by name.
+    """
+
+    graph: Graph
+    nodes: tuple[Node, ...]
+    seen: Ranges
+    input_fraction: int
+    values: dict[str, Value]
+    fractions: dict[str, int] = field(default_factory=dict)
+    _weights: dict[str, tuple[Integers, int]] = field(default_factory=dict)
+
+    def most(self, name: str) -> int:
+        """Bits behind the point that a value has room for."""
+        return fraction_for(self.seen.values[name])
+
+    def state_fraction(self, node: Node, name: str) -> int:
+        if node.op == "delay":
+            return self.fractions[node.name]
+        return fraction_for(self.seen.states[node.name, name])
+
+    def weights(self, node: Node) -> tuple[Integers, int]:
+        """A layer's weights as integers, and the bits behind their point.
+
+        Raises:
+            InputError: its sums may pass 32 bits.
+        """
+        if node.name not in self._weights:
+            self._weights[node.name] = self._weights_of(node)
+        return self._weights[node.name]
+
+    def _weights_of(self, node: Node) -> tuple[Integers, int]:
+        weight, value = node.tensors["weight"], self.values[node.inputs[0]]
+        largest = LARGEST + 1 if value.max_code is None else value.max_code
+        axes = tuple(range(1, weight.ndim))
+        if node.attributes["encoding"] != "float32":
+            whole, fraction = weight.astype(np.int64), 0
+        else:
+            fraction = fraction_of_factors(weight, 15)
+            sums = float(np.abs(weight.astype(np.float64)).sum(axis=axes).max())
+            if sums > 0:
+                fraction = min(fraction, int(np.floor(np.log2(LARGEST_TOTAL / (largest * sums)))) - 1)
+            whole = integers_of(weight, fraction)
+        most = int(np.abs(whole).sum(axis=axes).max()) * largest
+        if most > LARGEST_TOTAL:
+            raise InputError(
+                f"{node.name}: its sums may reach {most:,}, and in fixed point at most {LARGEST_TOTAL:,}; "
+                "write it with numbers in float"
+            )
+        return whole, fraction
+
+    def check_sum(self, node: Node, terms: int) -> None:
+        """Raise `InputError` where sums of so many entries of a node's input may pass 32 bits."""
+        most = self.values[node.inputs[0]].max_code
+        if terms * (LARGEST + 1 if most is None else most) > LARGEST_TOTAL:
+            raise InputError(
+                f"{node.name}: sums of {terms:,} entries may pass 32 bits in fixed point; write it in float"
+            )
+
+    def of_total(self, k: Any, node: Node, total: Scaled) -> Scaled:
+        """The value of a node from what it has added up."""
+        if self.values[node.name].max_code is not None:
+            return total
+        return rescaled(k, total, min(self.most(node.name), total.fraction))
+
+    def run(self, frames: Integers, steps: int) -> Integers:
+        """The integers of the outputs [T, B, n] of those of frames [T or 1, B, C, H, W]."""
+        state: dict[str, Integers] = {}
+        return np.stack([self._step(frames[t if len(frames) > 1 else 0], state, t) for t in range(steps)])
+
+    def frame(self, x: NDArray[np.float32]) -> Integers:
+        """Frames as integers."""
+        held = np.clip(x.astype(np.float64) * 2.0**self.input_fraction, -LARGEST - 1, LARGEST)
+        return np.rint(held).astype(np.int64)
+
+    def _step(self, frame: Integers, state: dict[str, Integers], t: int) -> Integers:
+        found: dict[str, Scaled] = {INPUT: Scaled(frame, self.input_fraction)}
+        for node in self.nodes:
+            found[node.name] = self._evaluate(node, found, state, len(frame), t)
+            known = self.fractions.setdefault(node.name, found[node.name].fraction)
+            assert known == found[node.name].fraction, node.name
+        for node in self.nodes:
+            if node.op == "delay":
+                kept = held(Arrays(t, 0), found[node.attributes["source"]], self.fractions[node.name])
+                state[f"{node.name}.delayed"] = np.asarray(kept.integer)
+        return np.asarray(found[self.graph.output].integer)
+
+    def _evaluate(self, node: Node, found: dict[str, Scaled], state: dict[str, Integers], batch: int, t: int) -> Scaled:
+        form, shape = FORMS[node.op], (batch, *self.values[node.name].shape)
+        inputs = [found[name] for name in node.inputs]
+        k = Arrays(t, len(shape))
+        if form.fixed_move is not None:
+            return form.fixed_move(self, node, inputs, t)
+        if form.fixed_total is not None:
+            return self.of_total(k, node, form.fixed_total(self, node, inputs, t))
+        assert form.fixed_entry is not None
+        names = OPS[node.op].states(node)
+        states = {name: state.get(f"{node.name}.{name}", np.zeros(shape, np.int64)) for name in names}
+        result = form.fixed_entry(k, self, node, inputs, states)
+        for name in names:
+            state[f"{node.name}.{name}"] = np.broadcast_to(states[name], shape).copy()
+        return Scaled(np.broadcast_to(result.integer, shape), result.fraction)
+
+
+def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> FixedPoint:
+    """`graph` in fixed point, with formats for what its numbers grow to on `samples`.
+
+    >>> import numpy as np
+    >>> from hdlif.graph.artefact import Graph, InputRecord, Node
+    >>> from hdlif.deploy.c import fixed_point, translate
+    >>> weight = np.eye(2, dtype=np.float32)
+    >>> layer = Node("linear", "logits", ("flat",), {"encoding": "float32", "role": "classifier"}, {"weight": weight})
+    >>> record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", frames="rows")
+    >>> graph = Graph((Node("flatten", "flat", ("input",)), layer), "logits", 3, record, ("still", "moving"))
+    >>> samples = np.random.default_rng(0).uniform(-1, 1, (3, 8, 2, 1, 1)).astype(np.float32)
+    >>> fixed = fixed_point(graph, samples, steps=3)
+    >>> translate(graph, "motion", fixed=fixed).dtype
+    'int16'
+
+    Args:
+        samples: frames [T, N, C, H, W], or [1, N, C, H, W] shown at every one of `steps`.
+        graph: as of `translate`.
+        steps: T.
+    Raises:
+        InputError: an op has no form in fixed point, or a layer's sums may pass 32 bits.
+    """
+    nodes = evaluated(graph)
+    for node in nodes:
+        if not FORMS[node.op].has_fixed_point:
+            raise InputError(f"{node.name}: {node.op} has no form in fixed point; write it with numbers in float")
+    seen = ranges(graph, samples, steps)
+    for name in (INPUT, *(node.name for node in nodes)):
+        if not np.isfinite(seen.values[name]):
+            raise InputError(f"{name}: is not finite on the samples, and fixed point has no such numbers")
+    largest = seen.values[INPUT]
+    if graph.input.kind == "image":
+        ends = [
+            abs((end / INPUT_KINDS["image"] - mean) / std)
+            for mean, std in zip(graph.input.mean, graph.input.std, strict=True)
+            for end in (0, INPUT_KINDS["image"])
+        ]
+        largest = max(largest, *ends)
+    made = FixedPoint(graph, nodes, seen, fraction_for(largest), infer_values(graph))
+    few = made.frame(samples[:1, :1])
+    delays = {node.name: node.attributes["source"] for node in nodes if node.op == "delay"}
+    given = {name: 0 if made.values[name].max_code is not None else made.most(delays[name]) for name in delays}
+    while True:
+        # what a delay gives has the format of its source, which may depend on it
+        made.fractions = {INPUT: made.input_fraction, **given}
+        made.run(few, 1)
+        after = {name: min(given[name], made.fractions[source]) for name, source in delays.items()}
+        if after == given:
+            break
+        given = after
+    return made
+
+
+def reals(x: Sequence[Any] | Integers, fraction: int) -> NDArray[np.float64]:
+    """The numbers that integers in fixed point stand for: x / 2^fraction.
+
+    >>> from hdlif.deploy.c import reals
+    >>> reals([3, -1], fraction=2).tolist()
+    [0.75, -0.25]
+
+    Args:
+        x: integers of any shape.
+        fraction: bits behind the point.
+    """
+    found: NDArray[np.float64] = np.asarray(x, np.float64) * 2.0**-fraction
+    return found

@@ -1,0 +1,20 @@
+"""`add` in C."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hdlif.deploy.c.fixed.scaled import Integers, Scaled, added
+from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.stage_text import StageText
+from hdlif.graph.ops import Node
+
+
+def entry(s: StageText, node: Node) -> str:
+    return f"{s.number(node, 0)} + {s.number(node, 1)}"
+
+
+def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], states: dict[str, Any]) -> Scaled:
+    return added(k, x[0], x[1], network.most(node.name))
+
+
+FORM = Form("add", entry=entry, fixed_entry=fixed_entry)

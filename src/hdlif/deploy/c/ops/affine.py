@@ -1,0 +1,20 @@
+"""`affine` in C."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hdlif.deploy.c.fixed.scaled import Integers, Scaled, affine
+from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.stage_text import StageText
+from hdlif.graph.ops import Node
+
+
+def entry(s: StageText, node: Node) -> str:
+    return f"{s.number(node, 0)} * {s.row(node, 'scale')} + {s.row(node, 'shift')}"
+
+
+def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], states: dict[str, Any]) -> Scaled:
+    return affine(k, x[0], node.tensors["scale"], node.tensors["shift"], network.most(node.name))
+
+
+FORM = Form("affine", entry=entry, fixed_entry=fixed_entry)

@@ -1,0 +1,32 @@
+"""`concat` in C."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hdlif.deploy.c.fixed.arrays import Arrays
+from hdlif.deploy.c.fixed.scaled import Scaled, held
+from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.stage_text import StageText
+from hdlif.graph.ops import Node
+
+
+def loops(s: StageText, node: Node) -> None:
+    size = s.file.size(node.inputs[0])
+    parts = [f"{s.pointer(node.inputs[0])}[i]", f"{s.pointer(node.inputs[1])}[i - {size}]"]
+    if s.value(node.name).max_code is None:
+        parts = [s.arithmetic.alike(s, node, name, part) for name, part in zip(node.inputs, parts, strict=True)]
+    s.each_entry(node, f"i < {size} ? {parts[0]} : {parts[1]}")
+
+
+def fixed_move(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
+    """Both with the bits behind the point that the larger one has room for; codes alone stay codes."""
+    if network.values[node.name].max_code is not None:
+        return Scaled(np.concatenate([one.integer for one in x], axis=1), 0)
+    fraction = min(max(one.fraction for one in x), network.most(node.name))
+    both = [held(Arrays(0, 0), one, fraction).integer for one in x]
+    return Scaled(np.concatenate(both, axis=1), fraction)
+
+
+FORM = Form("concat", loops=loops, fixed_move=fixed_move)

@@ -1,0 +1,45 @@
+"""`conv2d` in C: by the pixels of the output, all channels of one at once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hdlif.deploy.c.fixed.scaled import Scaled
+from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.stage_text import StageText
+from hdlif.deploy.c.synapses import synapse
+from hdlif.graph.ops import Node
+from hdlif.graph.ops.conv2d import dilation_of, groups_of
+from hdlif.graph.ops.windows import windows
+
+
+def loops(s: StageText, node: Node) -> None:
+    channels, height, width = s.shape(node.name)
+    sums = synapse(s, node, s.pointer(node.inputs[0]))
+    s.line(f"for (uint32_t y = 0, p = 0; y < {height}; y++) {{")
+    s.line(f"for (uint32_t x = 0; x < {width}; x++, p++) {{")
+    s.line(sums.call)
+    s.line(f"for (uint32_t c = 0; c < {channels}; c++) {{")
+    s.line(f"const uint32_t i = c * {height * width} + p;")
+    s.entry(sums.value)
+    s.line("}")
+    s.line("}")
+    s.line("}")
+
+
+def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
+    weight, fraction = network.weights(node)
+    (pad_y, pad_x), strides = node.attributes["padding"], node.attributes["stride"]
+    padded = np.pad(x[0].integer, ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x)))
+    groups = groups_of(node)
+    totals = []
+    for part, own in zip(np.split(padded, groups, axis=1), np.split(weight, groups), strict=True):
+        taps = windows(part, weight.shape[2:], strides, dilation_of(node))
+        # float64 holds these integers exactly, and multiplies matrices fast
+        parts = [np.tensordot(own[:, :, v, u].astype(np.float64), w.astype(np.float64), ([1], [1])) for v, u, w in taps]
+        totals.append(np.sum(parts, axis=0).swapaxes(0, 1).astype(np.int64))
+    return Scaled(np.concatenate(totals, axis=1), x[0].fraction + fraction)
+
+
+FORM = Form("conv2d", loops=loops, fixed_total=fixed_total)

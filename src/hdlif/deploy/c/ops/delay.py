@@ -1,0 +1,20 @@
+"""`delay` in C; the function of a step takes the source into the state at its end."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hdlif.deploy.c.fixed.scaled import Integers, Scaled
+from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.stage_text import StageText
+from hdlif.graph.ops import Node
+
+
+def entry(s: StageText, node: Node) -> str:
+    return f"{s.state(node, 'delayed')}[i]"
+
+
+def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], states: dict[str, Any]) -> Scaled:
+    return Scaled(states["delayed"], network.fractions[node.name])
+
+
+FORM = Form("delay", entry=entry, fixed_entry=fixed_entry)

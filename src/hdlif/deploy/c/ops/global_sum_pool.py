@@ -1,0 +1,28 @@
+"""`global_sum_pool` in C."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hdlif.deploy.c.fixed.scaled import Scaled
+from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.stage_text import StageText
+from hdlif.graph.ops import Node
+
+
+def loops(s: StageText, node: Node) -> None:
+    x, (_, height, width) = s.pointer(node.inputs[0]), s.shape(node.inputs[0])
+    total = s.total_of(node)
+    sums = (
+        f"{total} total = 0;\n"
+        f"for (uint32_t p = c * {height * width}; p < (c + 1) * {height * width}; p++)\n"
+        f"total += ({total}){x}[p];"
+    )
+    s.each_entry(node, s.from_total(node, "total"), at=sums)
+
+
+def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
+    network.check_sum(node, x[0].integer[0, 0].size)
+    return Scaled(x[0].integer.sum(axis=(2, 3)), x[0].fraction)
+
+
+FORM = Form("global_sum_pool", loops=loops, fixed_total=fixed_total)

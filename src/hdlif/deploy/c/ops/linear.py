@@ -1,0 +1,29 @@
+"""`linear` in C: a convolution of a map of one pixel."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hdlif.deploy.c.fixed.scaled import Scaled
+from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.stage_text import StageText
+from hdlif.deploy.c.synapses import synapse
+from hdlif.graph.ops import Node
+
+
+def loops(s: StageText, node: Node) -> None:
+    channels, _, _ = s.shape(node.name)
+    sums = synapse(s, node, s.pointer(node.inputs[0]))
+    s.line("const uint32_t y = 0, x = 0;")
+    s.line(sums.call)
+    s.line(f"for (uint32_t c = 0; c < {channels}; c++) {{")
+    s.line("const uint32_t i = c;")
+    s.entry(sums.value)
+    s.line("}")
+
+
+def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
+    weight, fraction = network.weights(node)
+    return Scaled(x[0].integer @ weight.T, x[0].fraction + fraction)
+
+
+FORM = Form("linear", loops=loops, fixed_total=fixed_total)

@@ -1,0 +1,93 @@
+"""`program` in C: a statement for each operation of a neuron's equation."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hdlif.deploy.c.fixed.scaled import (
+    Integers,
+    Scaled,
+    fraction_for,
+    fraction_of_factors,
+    held,
+    integers_of,
+    registers,
+)
+from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.stage_text import StageText
+from hdlif.deploy.c.text import literal
+from hdlif.graph.ops import Node
+from hdlif.graph.ops.program import program_of, row_names
+
+_OPERATIONS: Mapping[str, Callable[..., str]] = {
+    "add": lambda a, b: f"{a} + {b}",
+    "subtract": lambda a, b: f"{a} - {b}",
+    "multiply": lambda a, b: f"{a} * {b}",
+    "negative": lambda a: f"-{a}",
+    "absolute": lambda a: f"fabsf({a})",
+    "floor": lambda a: f"floorf({a})",
+    "minimum": lambda a, b: f"{b} < {a} ? {b} : {a}",
+    "maximum": lambda a, b: f"{b} > {a} ? {b} : {a}",
+    "greater": lambda a, b: f"{a} > {b} ? 1.0f : 0.0f",
+    "greater_equal": lambda a, b: f"{a} >= {b} ? 1.0f : 0.0f",
+    "step": lambda a: f"{a} >= 0.0f ? 1.0f : 0.0f",
+    "select": lambda a, b, c: f"{a} != 0.0f ? {b} : {c}",
+}
+
+
+def entry(s: StageText, node: Node) -> str:
+    program, own = program_of(node), s.file.names[node.name]
+    registers = [s.number(node, 0)]
+    if 0 not in program.needed:
+        s.line(f"(void){registers[0]};")
+    for register, name in enumerate(program.states, 1):
+        if register in program.needed:
+            s.line(f"const NUMBER {own}__{register} = {s.state(node, name)}[i];")
+        registers.append(f"{own}__{register}")
+    for register, key in enumerate(row_names(program), 1 + len(program.states)):
+        registers.append(s.row(node, key) if register in program.needed else "")
+    for register, instruction in enumerate(program.instructions, program.first):
+        if register not in program.needed:
+            registers.append("")
+        elif instruction.operation == "constant":
+            registers.append(literal(instruction.value))
+        else:
+            if instruction.operation in ("absolute", "floor"):
+                s.file.include("math.h")
+            text = _OPERATIONS[instruction.operation](*(registers[i] for i in instruction.operands))
+            s.line(f"const NUMBER {own}__{register} = {text};")
+            registers.append(f"{own}__{register}")
+    for name, register in zip(program.states, program.after, strict=True):
+        s.line(f"{s.state(node, name)}[i] = {registers[register]};")
+    spike = registers[program.spike]
+    return spike if s.value(node.name).max_code is None else f"(uint8_t)({spike} != 0)"
+
+
+def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], states: dict[str, Any]) -> Scaled:
+    program = program_of(node)
+    # each as a number of 32 bits, so that no compiler finds a comparison needless
+    given: list[Scaled | None] = [Scaled(k.kept(x[0].integer), x[0].fraction) if 0 in program.needed else None]
+    for name in program.states:
+        is_read = len(given) in program.needed
+        given.append(Scaled(k.kept(states[name]), network.state_fraction(node, name)) if is_read else None)
+    for key in row_names(program):
+        rows = node.tensors[key]
+        fraction = fraction_of_factors(rows, 15)
+        is_read = len(given) in program.needed
+        given.append(Scaled(k.kept(k.rows(key, integers_of(rows, fraction))), fraction) if is_read else None)
+    wanted = [
+        instruction if register in program.needed else None
+        for register, instruction in enumerate(program.instructions, program.first)
+    ]
+    most = [fraction_for(network.seen.registers[node.name, register]) for register in range(program.registers)]
+    found = registers(k, wanted, given, most)
+    for name, register in zip(program.states, program.after, strict=True):
+        after = held(k, found[register], network.state_fraction(node, name))
+        states[name] = after.integer
+    spike = found[program.spike]
+    assert spike is not None
+    if network.values[node.name].max_code is not None:
+        return Scaled(k.select(spike.integer, k.constant(1), k.constant(0)), 0)
+    return spike
+
+
+FORM = Form("program", entry=entry, fixed_entry=fixed_entry)

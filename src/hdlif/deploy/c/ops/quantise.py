@@ -1,0 +1,26 @@
+"""`quantise` in C."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hdlif.deploy.c.fixed.scaled import Integers, Scaled, code
+from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.stage_text import StageText
+from hdlif.deploy.c.text import real
+from hdlif.graph.ops import Node
+
+
+def entry(s: StageText, node: Node) -> str:
+    s.file.use("code_of")
+    x = s.number(node, 0)
+    largest = 2 ** int(node.attributes["bits"]) - 1
+    scaled = f"positive({x}) * {s.row(node, 'inverse_step')} + {real(node.attributes['offset'])}"
+    return f"code_of({scaled}, {largest})"
+
+
+def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], states: dict[str, Any]) -> Scaled:
+    largest = 2 ** int(node.attributes["bits"]) - 1
+    return Scaled(code(k, x[0], node.tensors["inverse_step"], float(node.attributes["offset"]), largest), 0)
+
+
+FORM = Form("quantise", entry=entry, fixed_entry=fixed_entry)

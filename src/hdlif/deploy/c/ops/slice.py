@@ -1,0 +1,15 @@
+"""`slice` in C."""
+
+from hdlif.deploy.c.fixed.moving import moved
+from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.stage_text import StageText
+from hdlif.graph.ops import Node
+
+
+def loops(s: StageText, node: Node) -> None:
+    _, height, width = s.shape(node.inputs[0])
+    begin = node.attributes["begin"] * height * width
+    s.each_entry(node, f"{s.pointer(node.inputs[0])}[i + {begin}]")
+
+
+FORM = Form("slice", loops=loops, fixed_move=moved)

@@ -1,0 +1,16 @@
+"""`upsample` in C."""
+
+from hdlif.deploy.c.fixed.moving import moved
+from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.stage_text import StageText
+from hdlif.graph.ops import Node
+
+
+def loops(s: StageText, node: Node) -> None:
+    x, (_, height, width) = s.pointer(node.inputs[0]), s.shape(node.inputs[0])
+    down, across = node.attributes["factor"]
+    with s.pixels(node):
+        s.entry(f"{x}[(c * {height} + y / {down}) * {width} + x / {across}]")
+
+
+FORM = Form("upsample", loops=loops, fixed_move=moved)

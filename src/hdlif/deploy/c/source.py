@@ -1,0 +1,364 @@
+"""A deployed network as C99 source: one file and its header, which need no library."""
+
+import math
+from dataclasses import dataclass
+
+from hdlif.deploy.c.arithmetic import Fixed, Floats
+from hdlif.deploy.c.c_file import CFile
+from hdlif.deploy.c.fixed.network import FixedPoint
+from hdlif.deploy.c.indenting import indented
+from hdlif.deploy.c.stage_text import StageText
+from hdlif.deploy.c.text import comment, identifier
+from hdlif.errors import InputError
+from hdlif.graph.ops import Graph, state_names
+from hdlif.graph.ops.graph import INPUT, INPUT_KINDS
+
+_HEADERS = frozenset(
+    (
+        *("assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math"),
+        *("setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdio", "stdlib"),
+        *("stdnoreturn", "string", "tgmath", "threads", "time", "uchar", "wchar", "wctype"),
+    )
+)
+"""Of the C standard."""
+
+
+_FLOAT_RULES = """\
+/* Sums have one order, and no multiplication is joined with an addition: gcc and clang give the same bits. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+#if defined(__FAST_MATH__)
+#error this file needs IEEE arithmetic: leave out -ffast-math
+#endif
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0 && __FLT_EVAL_METHOD__ != 16
+#error this file needs sums of float in float: choose another floating-point unit, such as by -mfpmath=sse
+#endif
+"""
+_FIXED_RULES = """\
+/* Products and sums stay within 32 bits; what is below 0 is shifted as two's complement is. */
+typedef char int_has_32_bits[sizeof(int) >= 4 ? 1 : -1];
+typedef char shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
+"""
+
+
+Numbers = Floats | Fixed
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network's C file and header.
+
+    An example is at `translate`.
+
+    Attributes:
+        name: what the files and all names in the header begin with.
+        code: of NAME.c.
+        header: of NAME.h, which says how it is called.
+        data_bytes: of the constants; code comes on top.
+        state_bytes: of what is carried from step to step, `NAME_state`.
+        work_bytes: of what a step needs besides, `NAME_work`; several networks and streams may share it.
+        additions: pairs of an input and a weight in a step, where no input is 0.
+        dtype: of frames and outputs, as NumPy names it.
+    """
+
+    name: str
+    code: str
+    header: str
+    data_bytes: int
+    state_bytes: int
+    work_bytes: int
+    additions: int
+    dtype: str
+
+    @property
+    def arithmetic(self) -> str:
+        return "float" if self.dtype == "float32" else "fixed"
+
+    @property
+    def ram_bytes(self) -> int:
+        """State and work together, without the stack."""
+        return self.state_bytes + self.work_bytes
+
+
+def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None = None) -> Source:
+    """The C99 source of a graph, whose outputs have the bits of `hdlif.runtime.reference`, or of `fixed.run`.
+
+    >>> import numpy as np
+    >>> from hdlif.graph.artefact import Graph, InputRecord, Node
+    >>> from hdlif.deploy.c import translate
+    >>> weight = np.eye(2, dtype=np.float32)
+    >>> layer = Node("linear", "logits", ("flat",), {"encoding": "float32", "role": "classifier"}, {"weight": weight})
+    >>> record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", frames="rows")
+    >>> graph = Graph((Node("flatten", "flat", ("input",)), layer), "logits", 3, record, ("still", "moving"))
+    >>> source = translate(graph, "motion")
+    >>> source.code.splitlines()[0][:2], source.state_bytes, source.additions, source.dtype
+    ('/*', 4, 4, 'float32')
+
+    Args:
+        name: of the files, and what their names begin with.
+        fixed: the graph in fixed point; float32 by default.
+        graph: as of `deploy.lower`, or as `artefact.load` reads it.
+    Raises:
+        InputError: `name` is no identifier.
+        ArtefactError: the graph breaks the format.
+    """
+    check_identifier(name)
+    file, arithmetic = CFile(graph), Floats() if fixed is None else Fixed(fixed)
+    if graph.input.kind == "image":
+        _before_frames(file, arithmetic)
+    functions = _functions(file, arithmetic)
+    state, state_bytes = _state(file, arithmetic)
+    work, work_bytes = _work(file, arithmetic)
+    return Source(
+        name,
+        _code(file, arithmetic, name, functions),
+        _header(file, arithmetic, name, state, work, state_bytes, work_bytes),
+        file.data_bytes + len(graph.labels) * label_bytes(graph),
+        state_bytes,
+        work_bytes,
+        file.additions,
+        arithmetic.number.removesuffix("_t").replace("float", "float32"),
+    )
+
+
+def check_identifier(name: str) -> None:
+    """Raise `InputError` unless files and functions can bear a name."""
+    if name in _HEADERS:
+        raise InputError(
+            f"{name}.c: its header would be {name}.h, which C has itself, and programs that include that would get "
+            f"this one; give another name, such as {name}_network.c"
+        )
+    if not name.isascii() or not name.isidentifier() or identifier(name) != name:
+        raise InputError(
+            f"{name}.c: the name of a C file has small letters, digits and single underscores, begins with a letter, "
+            f"and is no word of C; give another one, such as {identifier(name)}.c"
+        )
+
+
+def _before_frames(file: CFile, arithmetic: Numbers) -> None:
+    """Make the file hold what turns pixels into numbers, and count its two constants of each channel."""
+    if isinstance(arithmetic, Fixed):
+        file.use("saturated")
+    file.data_bytes += 8 * len(file.graph.input.mean)
+
+
+def _functions(file: CFile, arithmetic: Numbers) -> dict[str, str]:
+    """The texts of the stages' functions by their names, in order."""
+    texts = {}
+    for stage in file.stages:
+        name = f"stage__{file.names[stage.nodes[0].name]}"
+        texts[name] = StageText(stage, file, arithmetic).function(name)
+    return texts
+
+
+def _state(file: CFile, arithmetic: Numbers) -> tuple[list[str], int]:
+    """The members of the state, and its bytes."""
+    numbers, codes, size = ["uint32_t t;"], [], 4
+    kind, number_bytes = arithmetic.number, arithmetic.number_bytes
+    for node in file.nodes:
+        for name in state_names(node):
+            entries = file.size(node.name)
+            member = file.state_names[f"{node.name}.{name}"]
+            if file.state_is_code(node):
+                codes.append(f"uint8_t {member}[{entries}];")
+                size += entries
+            else:
+                numbers.append(f"{kind} {member}[{entries}];")
+                size += number_bytes * entries
+    return numbers + codes, -(-size // 4) * 4
+
+
+def _work(file: CFile, arithmetic: Numbers) -> tuple[list[str], int]:
+    """The members of the work space, and its bytes."""
+    entry = file.entry_type
+    arrays = [
+        ("int32_t", 4, "sums", file.sums),
+        (arithmetic.total, 4, "totals", file.totals),
+        (arithmetic.number, arithmetic.number_bytes, "numbers", file.entries[False]),
+        (entry, 2 if entry == "uint16_t" else 4, "entry", file.listed),
+        ("uint8_t", 1, "codes", file.entries[True]),
+        ("uint8_t", 1, "code", file.listed),
+    ]
+    arrays = [array for array in arrays if array[3]] or [("uint8_t", 1, "unused", 1)]
+    arrays.sort(key=lambda array: -array[1])
+    size, widest = sum(width * count for _, width, _, count in arrays), arrays[0][1]
+    return [f"{kind} {name}[{count}];" for kind, _, name, count in arrays], -(-size // widest) * widest
+
+
+def _header(
+    file: CFile, arithmetic: Numbers, name: str, state: list[str], work: list[str], state_bytes: int, work_bytes: int
+) -> str:
+    graph, upper = file.graph, name.upper()
+    channels, height, width = graph.input.shape
+    lines = [
+        f"/* {comment(name)}.h: a spiking neural network of {graph.time_steps} time steps, written by hdlif.",
+        "",
+        f"   {name}_start makes the state of a new sequence, and {name}_step gives the outputs of one time step:",
+        f"   {_meaning(graph)}.",
+        f"   {_shown(graph)}",
+        "   The work space carries nothing from one step to the next: networks and sequences may share one. */",
+        f"#ifndef {upper}_H",
+        f"#define {upper}_H",
+        "",
+        "#include <stdint.h>",
+        "",
+        "#ifdef __cplusplus",
+        'extern "C" {',
+        "#endif",
+        "",
+        f"#define {upper}_TIME_STEPS {graph.time_steps}",
+        f"#define {upper}_CHANNELS {channels}",
+        f"#define {upper}_HEIGHT {height}",
+        f"#define {upper}_WIDTH {width}",
+        f"#define {upper}_FRAME {math.prod(graph.input.shape)}",
+        f"#define {upper}_OUTPUTS {file.size(graph.output)}",
+        "",
+        *_number(file, arithmetic, name),
+        "",
+        f"/* Carried from step to step: {state_bytes} bytes. */",
+        "typedef struct {",
+        *state,
+        f"}} {name}_state;",
+        "",
+        f"/* Of one step: {work_bytes} bytes. */",
+        "typedef struct {",
+        *work,
+        f"}} {name}_work;",
+        "",
+        f"extern const char {name}_labels[{upper}_OUTPUTS][{label_bytes(graph)}];",
+        "",
+        f"void {name}_start({name}_state *state);",
+        "",
+        "/* A frame is [channels][height][width], and each entry of it",
+        f"   (value / {INPUT_KINDS[graph.input.kind]} - mean) / deviation of its channel. */",
+        f"void {name}_step({name}_state *state, {name}_work *work, const {name}_number *frame,",
+        f"{name}_number *outputs);",
+        "",
+    ]
+    if graph.input.kind == "image":
+        lines += [
+            "/* Makes a frame of the pixels [channels][height][width] of an image, 0 to 255. */",
+            f"void {name}_frame(const uint8_t *pixels, {name}_number *frame);",
+            "",
+        ]
+    lines += ["#ifdef __cplusplus", "}", "#endif", "", "#endif"]
+    return indented("\n".join(lines)) + "\n"
+
+
+def _number(file: CFile, arithmetic: Numbers, name: str) -> list[str]:
+    """The type of frames and outputs, and what their integers stand for."""
+    typedef = f"typedef {arithmetic.number} {name}_number;"
+    total = ["/* Of sums of outputs over time steps. */", f"typedef {arithmetic.total} {name}_total;"]
+    if not isinstance(arithmetic, Fixed):
+        return [typedef, *total]
+    fractions, upper = arithmetic.network.fractions, name.upper()
+    return [
+        "/* Of a frame and of outputs: integers, which stand for themselves times 2 to the power of -FRACTION. */",
+        typedef,
+        f"#define {upper}_FRAME_FRACTION {_signed(fractions[INPUT])}",
+        f"#define {upper}_OUTPUT_FRACTION {_signed(fractions[file.graph.output])}",
+        *total,
+    ]
+
+
+def _signed(value: int) -> str:
+    return str(value) if value >= 0 else f"({value})"
+
+
+def _shown(graph: Graph) -> str:
+    if graph.input.frames == "constant" and graph.input.kind != "events":
+        return f"The same frame is given {graph.time_steps} times."
+    return f"A sample has {graph.time_steps} frames, one a step."
+
+
+def _meaning(graph: Graph) -> str:
+    over = {"mean": "the mean over all steps so far", "last": "those of the last step", "each": "those of each step"}
+    what = {
+        "classify": "the class is the largest of",
+        "sequence": "the class is the largest of",
+        "regress": "values are",
+        "multilabel": "a label is said where the sigmoid passes its threshold, of",
+    }
+    return f"{what[graph.task.kind]} {over[graph.task.combine]}"
+
+
+def _code(file: CFile, arithmetic: Numbers, name: str, functions: dict[str, str]) -> str:
+    graph = file.graph
+    entry = file.entry_type
+    includes = "".join(f"#include <{header}>\n" for header in file.includes)
+    pieces = [
+        f"/* {comment(name)}.c: see {comment(name)}.h. Written by hdlif. */",
+        f'#include "{name}.h"\n',
+        includes,
+        _FIXED_RULES if isinstance(arithmetic, Fixed) else _FLOAT_RULES,
+        f"typedef {name}_number NUMBER;\ntypedef {name}_state STATE;\ntypedef {name}_work WORK;",
+        f"typedef {arithmetic.total} TOTAL;" if file.totals or file.sums else "",
+        f"typedef {entry} ENTRY;\n" if file.listed else "",
+        *file.kernels,
+        *file.tables,
+        *functions.values(),
+        _labels(graph, name),
+        f"void {name}_start({name}_state *state)\n{{\nmemset(state, 0, sizeof *state);\n}}\n",
+        _step(file, arithmetic, name, list(functions)),
+    ]
+    if graph.input.kind == "image":
+        pieces.append(_frame(file, arithmetic, name))
+    return indented("\n".join(piece for piece in pieces if piece))
+
+
+def label_bytes(graph: Graph) -> int:
+    """Of the longest label, with the 0 behind it."""
+    return 1 + max(len(label.encode()) for label in graph.labels)
+
+
+def _labels(graph: Graph, name: str) -> str:
+    texts = ",\n".join(_string(label) for label in graph.labels)
+    return f"const char {name}_labels[{name.upper()}_OUTPUTS][{label_bytes(graph)}] = {{\n{texts}\n}};\n"
+
+
+def _string(text: str) -> str:
+    """A C string of UTF-8, of which each byte that may mean something else is written as its number."""
+    plain = frozenset(b" !#$%&'()*+,-./0123456789:;<=>@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~")
+    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
+
+
+def _step(file: CFile, arithmetic: Numbers, name: str, functions: list[str]) -> str:
+    graph = file.graph
+    output = file.base[graph.output]
+    array = file.array(output)
+    lines = [f"{function}(state, work, frame);" for function in functions]
+    lines += [
+        f"for (uint32_t k = 0; k < {name.upper()}_OUTPUTS; k++)",
+        f"outputs[k] = (NUMBER){array}[k];",
+    ]
+    for node in file.nodes:
+        if node.op == "delay":
+            member, source = (
+                f"state->{file.state_names[f'{node.name}.delayed']}",
+                file.array(file.base[node.attributes["source"]]),
+            )
+            kept = arithmetic.keep(node, f"{source}[k]")
+            if kept is None:
+                lines.append(f"memcpy({member}, {source}, sizeof {member});")
+            else:
+                lines += [f"for (uint32_t k = 0; k < {file.size(node.name)}; k++)", f"{member}[k] = {kept};"]
+    lines += ["if (state->t < UINT32_MAX)", "state->t++;"]
+    return (
+        f"void {name}_step({name}_state *state, {name}_work *work, const {name}_number *frame,\n"
+        f"{name}_number *outputs)\n{{\n" + "\n".join(lines) + "\n}\n"
+    )
+
+
+def _frame(file: CFile, arithmetic: Numbers, name: str) -> str:
+    graph = file.graph
+    channels, height, width = graph.input.shape
+    tables, number = arithmetic.frame(graph)
+    return (
+        f"void {name}_frame(const uint8_t *pixels, {name}_number *frame)\n{{\n{tables}\n"
+        f"for (uint32_t c = 0, i = 0; c < {channels}; c++)\n"
+        f"for (const uint32_t end = i + {height * width}; i < end; i++)\n"
+        f"frame[i] = (NUMBER)({number});\n}}\n"
+    )

@@ -1,0 +1,218 @@
+"""The C function of one stage: loops over the entries of a value, and statements for each."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from hdlif.deploy.c.c_file import CFile
+from hdlif.deploy.c.stages import Stage, inputs_of
+from hdlif.deploy.c.text import comment
+from hdlif.graph.ops import INPUT, Graph, Node, Value
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An expression, and whether it is an integer code rather than a number."""
+
+    text: str
+    is_code: bool
+
+
+class Arithmetic(Protocol):
+    """How numbers are written.
+
+    Attributes:
+        number, total: their type, and that of sums of them.
+        number_bytes: of a number.
+    """
+
+    number: str
+    total: str
+    number_bytes: int
+
+    def loops(self, op: str) -> Callable[[StageText, Node], None] | None:
+        """Of an op that is computed by loops of its own."""
+
+    def entry(self, s: StageText, node: Node) -> str:
+        """The value of an op of entries, at the entry at hand."""
+
+    def weights(self, node: Node) -> NDArray[Any]:
+        """Of a layer whose weights are float32, those that C has."""
+
+    def of_total(self, s: StageText, node: Node, total: str) -> str:
+        """The value of a node of numbers, from what it has added up."""
+
+    def alike(self, s: StageText, node: Node, name: str, entry: str) -> str:
+        """An entry of an input as one of the node's value, both numbers."""
+
+    def keep(self, node: Node, source: str) -> str | None:
+        """What takes an entry of a delay's source, `source`, into its state; None where a copy does."""
+
+    def frame(self, graph: Graph) -> tuple[str, str]:
+        """Constants of each channel, and the number of a pixel by them."""
+
+
+class StageText:
+    """Collects the statements of a stage.
+
+    In the innermost loop `c` is the channel and `i` the entry of the stage's values, [C, H, W] in C order.
+    """
+
+    def __init__(self, stage: Stage, file: CFile, arithmetic: Arithmetic) -> None:
+        self.stage, self.file, self.arithmetic = stage, file, arithmetic
+        self._declared: dict[str, None] = {}
+        self._lines: list[str] = []
+        self._local: dict[str, Operand] = {}
+
+    def value(self, name: str) -> Value:
+        return self.file.values[name]
+
+    def shape(self, name: str) -> tuple[int, int, int]:
+        """[C, H, W], of a value that is no map [C, 1, 1]."""
+        channels, *rest = self.value(name).shape
+        height, width = rest or (1, 1)
+        return channels, height, width
+
+    def line(self, text: str) -> None:
+        self._lines.append(text)
+
+    def declare(self, text: str) -> None:
+        """A statement in front of all loops, once."""
+        self._declared[text] = None
+
+    def pointer(self, name: str) -> str:
+        """A local pointer to the entries of a stored value."""
+        base = self.file.base[name]
+        if base == INPUT:
+            return "frame"
+        is_code = self.value(base).max_code is not None
+        array, kind = ("codes", "uint8_t") if is_code else ("numbers", "NUMBER")
+        # no word of the kernels has two underscores
+        local = f"{self.file.names[base]}__map"
+        const = "" if base in self.stage.stored else "const "
+        self.declare(f"{const}{kind} *{local} = work->{array} + {self.file.offsets[base]};")
+        return local
+
+    def state(self, node: Node, name: str) -> str:
+        """The array of a state."""
+        return f"state->{self.file.state_names[f'{node.name}.{name}']}"
+
+    def input(self, node: Node, place: int) -> Operand:
+        """An input of a node at the entry at hand."""
+        name = inputs_of(node)[place]
+        if name in self._local:
+            return self._local[name]
+        return Operand(f"{self.pointer(name)}[i]", self.value(name).max_code is not None)
+
+    def number(self, node: Node, place: int) -> str:
+        """The same as a number."""
+        operand = self.input(node, place)
+        return f"(NUMBER){operand.text}" if operand.is_code else operand.text
+
+    def row(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
+        """The entry of a node's rows for this step and channel.
+
+        Args:
+            values: of the table, where they are not the node's own.
+        """
+        table = self.file.rows(node, key, values)
+        if table.literal is not None:
+            return table.literal
+        step = ""
+        if table.rows > 1:
+            self.file.use("row_of")
+            step = f"[row_of(state->t, {table.rows})]"
+        local = f"{table.name}__now"
+        if table.columns == 1:
+            self.declare(f"const {table.type} {local} = {table.name}{step or '[0]'};")
+            return local
+        self.declare(f"const {table.type} *{local} = {table.name}{step};")
+        return f"{local}[c]"
+
+    def rows(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
+        """A pointer to a node's rows for this step, whose columns are no channels; arguments as of `row`."""
+        table = self.file.rows(node, key, values, as_table=True)
+        if table.rows == 1:
+            return table.name
+        self.file.use("row_of")
+        local = f"{table.name}__now"
+        at = f"row_of(state->t, {table.rows})"
+        row = f"{table.name}[{at}]" if table.columns > 1 else f"{table.name} + {at}"
+        self.declare(f"const {table.type} *{local} = {row};")
+        return local
+
+    @contextlib.contextmanager
+    def pixels(self, node: Node) -> Iterator[None]:
+        """Loops over channels, rows (y) and columns (x) of a node's value."""
+        channels, height, width = self.shape(node.name)
+        self.line(f"for (uint32_t c = 0, i = 0; c < {channels}; c++) {{")
+        self.line(f"for (uint32_t y = 0; y < {height}; y++) {{")
+        self.line(f"for (uint32_t x = 0; x < {width}; x++, i++) {{")
+        yield
+        for _ in range(3):
+            self.line("}")
+
+    def each_entry(self, node: Node, value: str | None = None, *, at: str = "") -> None:
+        """Loops over all entries of a node's value, which is `value` there, or what the op's form gives.
+
+        Args:
+            at: a statement that `value` needs.
+        """
+        channels, height, width = self.shape(node.name)
+        self.line(f"for (uint32_t c = 0, i = 0; c < {channels}; c++) {{")
+        if height * width > 1:
+            self.line(f"for (const uint32_t end = i + {height * width}; i < end; i++) {{")
+        else:
+            self.line("{")
+        if at:
+            self.line(at)
+        self.entry(value)
+        if height * width == 1:
+            self.line("i++;")
+        self.line("}")
+        self.line("}")
+
+    def entry(self, value: str | None = None) -> None:
+        """The values of all nodes of the stage at the entry at hand; the first one's is `value`, where it is given."""
+        for place, node in enumerate(self.stage.nodes):
+            found = self.arithmetic.entry(self, node) if place or value is None else value
+            is_code = self.value(node.name).max_code is not None
+            local = f"{self.file.names[node.name]}__i"
+            self.line(f"const {'uint8_t' if is_code else 'NUMBER'} {local} = {found};")
+            self._local[node.name] = Operand(local, is_code)
+        for name in self.stage.stored:
+            self.line(f"{self.pointer(name)}[i] = {self._local[name].text};")
+
+    def total_of(self, node: Node) -> str:
+        """The type in which a pool adds up."""
+        return self.arithmetic.total if self.value(node.name).max_code is None else "uint32_t"
+
+    def from_total(self, node: Node, total: str) -> str:
+        """What a pool gives of its sum."""
+        if self.value(node.name).max_code is not None:
+            return f"(uint8_t){total}"
+        return self.arithmetic.of_total(self, node, total)
+
+    def function(self, name: str) -> str:
+        """The stage's function."""
+        first = self.stage.nodes[0]
+        loops = self.arithmetic.loops(first.op)
+        if loops is not None:
+            loops(self, first)
+        else:
+            self.each_entry(first)
+        what = ", ".join(f"{node.name} ({node.op})" for node in self.stage.nodes)
+        body = "\n".join((*self._declared, *self._lines))
+        unused = [one for one in ("state", "work", "frame") if not re.search(rf"\b{one}\b", body)]
+        return (
+            f"/* {comment(what)} */\n"
+            f"static void {name}(STATE *state, WORK *work, const NUMBER *frame)\n{{\n"
+            + "".join(f"(void){one};\n" for one in unused)
+            + f"{body}\n}}\n"
+        )

@@ -1,0 +1,131 @@
+"""Values of NIR nodes, checked: numbers for each channel, sizes of windows, weights."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.errors import ConversionError, brief
+from hdlif.deploy.interop.nir.graph import NirNode
+
+Floats = NDArray[np.float64]
+Shape = tuple[int, ...]
+NEAR = 1e-6
+"""Relative: what float32 arithmetic of a few operations may have moved a value."""
+MOST_ENTRIES = 2**30
+"""Of a value of a network."""
+
+
+def array(name: str, node: NirNode, key: str) -> Floats:
+    """A field as finite float64."""
+    if key not in node.values:
+        raise ConversionError(f"{name}: a {node.kind} without {key}; NIR's has one")
+    try:
+        found = np.asarray(node.values[key], np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConversionError(f"{name}.{key} is {brief(node.values[key])}; numbers are accepted") from error
+    if not np.isfinite(found).all():
+        raise ConversionError(f"{name}.{key} has values that are not finite; they must be")
+    return found
+
+
+def weight(name: str, node: NirNode, axes: int) -> NDArray[np.float32]:
+    """The weights of a layer, which have so many axes, in float32."""
+    found = array(name, node, "weight")
+    if found.ndim != axes or 0 in found.shape:
+        raise ConversionError(f"{name}.weight has shape {list(found.shape)}; one of {axes} axes is accepted")
+    return found.astype(np.float32)
+
+
+def per_channel(name: str, node: NirNode, key: str, shape: Shape, *, default: float | None = None) -> Floats:
+    """A field of one number for each entry of a value, where those of a channel are the same: [C], or [1] of all.
+
+    Raises:
+        ConversionError: it has another shape, or differs within a channel.
+    """
+    if default is not None and node.values.get(key) is None:
+        return np.full(1, default)
+    found = array(name, node, key)
+    if found.size == 1:
+        return found.reshape(1)
+    try:
+        spread = np.broadcast_to(found, shape).reshape(shape[0], -1)
+    except ValueError as error:
+        raise ConversionError(
+            f"{name}.{key} has shape {list(found.shape)}, and the value that it is for has {list(shape)}; the same, or "
+            "one number, is accepted"
+        ) from error
+    if (spread != spread[:, :1]).any():
+        raise ConversionError(
+            f"{name}.{key} differs from place to place of a map; one value for each channel is accepted"
+        )
+    column = spread[:, 0]
+    return column[:1].copy() if (column == column[0]).all() else column.copy()
+
+
+def sizes(name: str, node: NirNode, key: str, count: int) -> list[int]:
+    """One number for each axis, or one of all."""
+    found = array(name, node, key).reshape(-1)
+    whole = [int(value) for value in found]
+    if len(whole) not in (1, count) or any(value != size for value, size in zip(whole, found, strict=True)):
+        raise ConversionError(f"{name}.{key} = {brief(found.tolist())}; {count} integers are accepted")
+    if any(not 0 <= size < 2**15 for size in whole):
+        raise ConversionError(f"{name}.{key} = {whole}; integers of 0 to {2**15 - 1} are accepted")
+    return whole * count if len(whole) == 1 else whole
+
+
+def padding(name: str, node: NirNode, kernel: list[int], dilation: list[int]) -> list[int]:
+    """Entries added on either side of each axis."""
+    said = node.values.get("padding")
+    if not isinstance(said, str):
+        return sizes(name, node, "padding", len(kernel))
+    around = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    if said == "valid":
+        return [0] * len(kernel)
+    if said != "same" or any(size % 2 for size in around):
+        raise ConversionError(f'{name}.padding = "{said}" of a kernel {kernel}; "same" is accepted of odd kernels')
+    return [size // 2 for size in around]
+
+
+def windows(name: str, size: Shape, kernel: list[int], stride: list[int], around: list[int], apart: list[int]) -> Shape:
+    """How many windows there are along each axis."""
+    if min(stride) < 1 or min(kernel) < 1 or min(apart) < 1:
+        raise ConversionError(f"{name}: kernel {kernel}, stride {stride}, dilation {apart}; each is at least 1")
+    steps = zip(size, kernel, stride, around, apart, strict=True)
+    found = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in steps)
+    if min(found) < 1 or math.prod(found) > MOST_ENTRIES:
+        raise ConversionError(f"{name}: kernel {kernel}, padding {around} do not fit a map of {list(size)}")
+    return found
+
+
+def leak(name: str, tau: Floats, dt: float) -> Floats:
+    """λ = 1 - dt/τ; where τ was computed in float32, the number of few digits that it was computed from.
+
+    >>> leak("lif", np.array([np.float32(1e-4) / (1 - np.float32(0.9))], np.float64), 1e-4)
+    array([0.9])
+    """
+    if not (tau > 0).all():
+        raise ConversionError(f"{name}: a time constant of {tau.min():g}; it must be above 0")
+    found = 1 - dt / tau
+    if (found < -NEAR).any():
+        raise ConversionError(
+            f"{name}: a time constant of {tau.min():g} s is shorter than a step of {dt:g} s; say how long a step of "
+            "the network is (dt)"
+        )
+    few = np.round(found, 6)
+    with np.errstate(divide="ignore"):
+        of_few = dt / (1 - few)
+    return np.clip(np.where(np.abs(of_few - tau) <= NEAR * tau, few, found), 0, 1)
+
+
+def snapped(gain: Floats) -> Floats:
+    """`gain`, as 1 where it is that but for rounding."""
+    return np.where(np.abs(gain - 1) <= NEAR, 1.0, gain)
+
+
+def text_of(metadata: Mapping[str, Any], key: str) -> str | None:
+    """A text in metadata."""
+    found = metadata.get(key)
+    return found if isinstance(found, str) else None

@@ -1,0 +1,260 @@
+"""snnTorch: our neurons as its modules, and its networks as ours. Needs snnTorch 1.0 or later."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.errors import MissingExtraError, StateError
+from hdlif.functional import ATan, DetachedReset, HardReset, Sigmoid, Surrogate
+from hdlif.deploy.interop.turning import TurningNeurons, above, copied, fill, learn_leak, unit_lif
+from hdlif.models.spiking.turning import Fed, Turned
+from hdlif.nn import (
+    LateResetLIF,
+    LeakyIntegrator,
+    Neuron,
+    Recurrent,
+    Sequential,
+    State,
+    SteppedNeuron,
+    Temporal,
+    UnitLIF,
+)
+from hdlif.nn.state import inside
+
+try:
+    import snntorch
+except ModuleNotFoundError as _error:
+    raise MissingExtraError(
+        f"{_error.name} is not installed; snnTorch comes with: pip install 'hdlif[peers]'"
+    ) from _error
+
+
+@dataclass(frozen=True)
+class FastSigmoid:
+    """f(x) = 1/(slope·|x| + 1)², as snnTorch has it; its area is 2/slope.
+
+    Attributes:
+        slope: above 0, as of `snntorch.surrogate.fast_sigmoid`.
+    """
+
+    slope: float = 25.0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return 1 / (self.slope * x.abs() + 1) ** 2
+
+
+class Node(nn.Module):
+    """Neurons of ours as a module of snnTorch: `spk, mem = node(cur, mem)`, one step a call.
+
+    `mem` is the potential behind the step, which also carries the step's number and the other states; so each call is
+    given the `mem` that the one before returned, as with snnTorch's own, and the first one None, or `init_leaky()`.
+
+    Args:
+        neuron: of `hdlif.nn`.
+        init_hidden: keep `mem` here, and return spikes alone; `reset_mem()` begins a new sequence.
+        output: return `mem` too where it is kept here.
+    Raises:
+        StateError: its state is no tensor a neuron; or `mem` is none that it returned.
+    """
+
+    def __init__(self, neuron: Neuron, *, init_hidden: bool = False, output: bool = False) -> None:
+        super().__init__()
+        if not isinstance(neuron, SteppedNeuron):
+            raise StateError(
+                f"{type(neuron).__name__} keeps more than tensors by name; a neuron of hdlif.nn is accepted"
+            )
+        self.neuron, self.init_hidden, self.output = neuron, init_hidden, output
+        self.mem: Tensor | None = None
+
+    def init_leaky(self) -> Tensor:
+        """What a sequence begins with."""
+        return torch.zeros(0)
+
+    def reset_mem(self) -> Tensor:
+        """Begin a new sequence."""
+        self.mem = None
+        return self.init_leaky()
+
+    def forward(self, input_: Tensor, mem: Tensor | None = None) -> Any:
+        if self.init_hidden:
+            if mem is not None:
+                raise TypeError("`mem` should not be passed as an argument while `init_hidden=True`")
+            mem = self.mem
+        state, t = self._state_of(mem, input_)
+        spikes, after = self.neuron(input_[None], state, range(t, t + 1))
+        found = self._mem_of(after, spikes[0], t + 1)
+        if self.init_hidden:
+            self.mem = found
+        return (spikes[0], found) if self.output or not self.init_hidden else spikes[0]
+
+    def _state_of(self, mem: Tensor | None, current: Tensor) -> tuple[State | None, int]:
+        if mem is None or mem.numel() == 0:
+            return None, 0
+        carried = getattr(mem, "_hdlif", None)
+        if carried is not None:
+            states, t = carried
+            # The tensor itself, so that what was done to it since counts.
+            return {**states, **({self.neuron.states[0]: mem} if self.neuron.states else {})} or None, t
+        if mem.ndim == 0 or not bool(mem.any()):
+            return None, 0
+        if len(self.neuron.states) == 1 and all(len(row) == 1 for row in self.neuron.row_values().values()):
+            return {self.neuron.states[0]: mem}, 0
+        raise StateError(
+            f"mem is a tensor {list(mem.shape)} that {type(self.neuron).__name__} did not return, and its step and "
+            "other states are not known; pass on what the call before returned, or None to begin"
+        )
+
+    def _mem_of(self, after: State | None, spikes: Tensor, t: int) -> Tensor:
+        states = {} if after is None else dict(after)
+        first = states.get(self.neuron.states[0]) if self.neuron.states else None
+        mem = first if isinstance(first, Tensor) else torch.zeros_like(spikes)
+        # Without itself, in whose place `_state_of` puts it: a tensor in a circle keeps its graph.
+        if self.neuron.states:
+            del states[self.neuron.states[0]]
+        mem._hdlif = states, t  # type: ignore[attr-defined]
+        return mem
+
+
+def from_snntorch(
+    network: nn.Module,
+    time_steps: int,
+    *,
+    state_dict: Mapping[str, Tensor] | None = None,
+    surrogate: Surrogate | None = None,
+) -> Temporal:
+    """A network of torch's layers and snnTorch's neurons, as one of ours with the same weights and equal outputs.
+
+    What one step computes is followed: an `nn.Sequential`, or a forward pass of x alone, with `init_hidden=True`.
+    `Leaky` fires above its threshold, ours at it, so that ours has the next float32. `reset_delay=True`, its default,
+    becomes `LateResetLIF` where it subtracts; where it resets to zero, spikes are the same as of a reset at once.
+    A beta that is learned becomes a leak λ = σ(a) that is, and is so rounded once more. A `Synaptic` that subtracts is
+    a `LeakyIntegrator` in front of that, an `RLeaky` that subtracts a `Recurrent` around it.
+
+    Args:
+        network: it stays as it is.
+        time_steps: T.
+        state_dict: its weights, if they are not there yet.
+        surrogate: in place of the neurons' own: needed where ours has none of that name.
+    Returns:
+        [K, B, ...] to [K, B, ...], called with steps=range(K).
+    Raises:
+        ConversionError: parts have no counterpart; each is named.
+    """
+    network = copied(network, state_dict)
+    turning = TurningNeurons(
+        time_steps,
+        surrogate,
+        "snnTorch",
+        "Leaky, RLeaky and Synaptic are accepted",
+        ", with neurons made with init_hidden=True",
+        lambda one: isinstance(one, snntorch.SpikingNeuron),
+        {snntorch.Leaky: _leaky, snntorch.RLeaky: _recurrent, snntorch.Synaptic: _synaptic},
+        {},
+    )
+    return turning.network(network)
+
+
+def _leaky(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
+    surrogate = turning.surrogate or _surrogate(node.spike_grad)
+    if surrogate is None:
+        return turning.refuse(
+            path,
+            f"has the surrogate {getattr(node.spike_grad, '__qualname__', node.spike_grad)}; atan, fast_sigmoid and "
+            "sigmoid have a counterpart, and surrogate= gives another",
+        )
+    if why := _refused(node):
+        return turning.refuse(path, why)
+    beta, threshold = (value.detach().float().reshape(-1) for value in (node.beta.clamp(0, 1), node.threshold))
+    made: UnitLIF
+    if node.reset_mechanism == "zero":
+        reset = DetachedReset(HardReset()) if node.reset_delay else HardReset()
+        made = unit_lif(turning.time_steps, beta, above(threshold), reset=reset, surrogate=surrogate)
+    else:
+        channels = max(len(beta), len(threshold))
+        made = LateResetLIF(
+            turning.time_steps, channels=None if channels == 1 else channels, per_step=False, surrogate=surrogate
+        )
+        fill(made, leak=beta, threshold=torch.from_numpy(above(threshold)), size=threshold)
+    if isinstance(node.beta, nn.Parameter):
+        learn_leak(made, beta.double().logit())
+    return Turned(made, fed)
+
+
+def _recurrent(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
+    if not node.all_to_all:
+        return turning.refuse(
+            path, "has all_to_all=False, a weight a neuron; a linear layer or convolution is accepted"
+        )
+    if node.reset_mechanism == "zero":
+        return turning.refuse(path, f"has {_ZERO} input too")
+    made = _leaky(turning, node, path, fed).module
+    synapse = turning.turn(node.recurrent, inside(path, "recurrent"), fed).module
+    return Turned(Recurrent(made, synapse) if isinstance(made, Temporal) else made, fed)
+
+
+def _synaptic(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
+    if node.reset_mechanism == "zero":
+        return turning.refuse(path, f"has {_ZERO} current too")
+    if isinstance(node.alpha, nn.Parameter):
+        return turning.refuse(path, "learns alpha, and that of the counterpart is fixed; set learn_alpha=False")
+    alpha = node.alpha.float().clamp(0, 1).reshape(-1)
+    current = LeakyIntegrator(
+        turning.time_steps, channels=None if len(alpha) == 1 else len(alpha), per_step=False, learned=False
+    )
+    fill(current, leak=alpha)
+    return Turned(Sequential(current, _leaky(turning, node, path, fed).module), fed)
+
+
+_ZERO = 'reset_mechanism="zero"; "subtract" has a counterpart, and this empties what comes at the step behind, the'
+
+
+def _refused(node: Any) -> str | None:
+    """What one of its neurons has that ours has not."""
+    if node.reset_mechanism == "none":
+        return 'has reset_mechanism="none"; "zero" and "subtract" have a counterpart'
+    if node.reset_mechanism == "subtract" and not node.reset_delay:
+        return (
+            'has reset_mechanism="subtract" with reset_delay=False, which subtracts twice from a membrane above twice '
+            'the threshold; reset_delay=True, or "zero", has a counterpart'
+        )
+    if node.inhibition or node.state_quant:
+        return "has inhibition or state_quant, of which ours has neither"
+    if isinstance(node.threshold, nn.Parameter) or isinstance(node.graded_spikes_factor, nn.Parameter):
+        return (
+            "learns its threshold or graded_spikes_factor, and those of the counterpart are fixed; set "
+            "learn_threshold=False and learn_graded_spikes_factor=False"
+        )
+    if isinstance(node.beta, nn.Parameter) and not ((node.beta > 0) & (node.beta < 1)).all():
+        return "learns a beta that is not between 0 and 1, where that of the counterpart lies; set learn_beta=False"
+    if node.state_function.__name__ != _STATE_FUNCTIONS[node.reset_mechanism]:
+        return f'has reset_mechanism="{node.reset_mechanism}", and was made with another, by which it still computes'
+    if (node.graded_spikes_factor != 1).any():
+        return f"has graded_spikes_factor = {node.graded_spikes_factor.tolist()}, and spikes of 1 are accepted"
+    if not (node.threshold > 0).all():
+        return "has a threshold that is not above 0"
+    return None
+
+
+_STATE_FUNCTIONS = {"subtract": "_base_sub", "zero": "_base_zero"}
+"""What a neuron that was made with a reset computes by."""
+
+
+def _surrogate(theirs: Callable[..., Any]) -> Surrogate | None:
+    """Of a function that `snntorch.surrogate` has made, as ours; None of another."""
+    name = getattr(theirs, "__qualname__", "").partition(".")[0]
+    if getattr(theirs, "__module__", "") != "snntorch.surrogate" or name not in _SURROGATES:
+        return None
+    make, argument = _SURROGATES[name]
+    held = inspect.getclosurevars(theirs).nonlocals
+    return make(float(held[argument]))
+
+
+_SURROGATES: Mapping[str, tuple[Callable[[float], Surrogate], str]] = {
+    "atan": (ATan, "alpha"),
+    "fast_sigmoid": (FastSigmoid, "slope"),
+    "sigmoid": (Sigmoid, "slope"),
+}

@@ -1,0 +1,219 @@
+"""SpikingJelly: our neurons as its modules, and its networks of LIF neurons as ours. Needs SpikingJelly 2.0."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from hdlif.errors import ConversionError, MissingExtraError, StateError
+from hdlif.functional import ATan, DetachedReset, HardReset, Rectangle, Reset, Sigmoid, Surrogate, Triangle, soft_reset
+from hdlif.deploy.interop.turning import TurningNeurons, behind_gain, copied, learn_leak, unit_lif
+from hdlif.models.spiking.turning import Fed, Turned
+from hdlif.nn import Neuron, State, SteppedNeuron, Temporal
+
+try:
+    from spikingjelly.activation_based import base, functional, layer, neuron
+except ModuleNotFoundError as _error:
+    raise MissingExtraError(
+        f"{_error.name} is not installed; SpikingJelly comes with: pip install 'hdlif[peers]'"
+    ) from _error
+
+
+class Node(base.MemoryModule):  # type: ignore[misc] # of a library without types
+    """Neurons of ours as a module of SpikingJelly: [N, ...] by `step_mode` "s", [T, N, ...] by "m".
+
+    `functional.reset_net` begins a new sequence, `functional.detach_net` cuts it, `functional.set_step_mode` and
+    monitors take it as any neuron. Its memories are `t`, the number of steps taken, `v`, the potential, and others by
+    their own names. A batch of another size without a reset is an error.
+
+    Args:
+        neuron: of `hdlif.nn`.
+        step_mode: "s" or "m".
+    Raises:
+        StateError: its state is no tensor a neuron, as that of a recurrent layer is not.
+    """
+
+    def __init__(self, neuron: Neuron, step_mode: str = "s") -> None:
+        super().__init__()
+        if not isinstance(neuron, SteppedNeuron):
+            raise StateError(
+                f"{type(neuron).__name__} keeps more than tensors by name; a neuron of hdlif.nn is accepted"
+            )
+        self.neuron = neuron
+        self._states = {name: "v" if name == "potential" else name for name in neuron.states}
+        self.register_memory("t", 0)
+        for name in self._states.values():
+            self.register_memory(name, 0.0)
+        self.step_mode = step_mode
+
+    def single_step_functional_forward(
+        self, inputs: tuple[Any, ...], states: tuple[Any, ...], **others: Any
+    ) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
+        (spikes,), after = self._run(inputs[0][None], states)
+        return (spikes[0],), after
+
+    def multi_step_functional_forward(
+        self, inputs: tuple[Any, ...], states: tuple[Any, ...], **others: Any
+    ) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
+        return self._run(inputs[0], states)
+
+    def _run(self, x: Tensor, memories: tuple[Any, ...]) -> tuple[tuple[Tensor], tuple[Any, ...]]:
+        t, *kept = memories
+        begins = any(not isinstance(value, Tensor) for value in kept) or (not kept and t == 0)
+        given: State | None = None if begins or not kept else dict(zip(self._states, kept, strict=True))
+        start = 0 if begins else t
+        spikes, after = self.neuron(x, given, range(start, start + len(x)))
+        return (spikes,), (start + len(x), *(after[name] for name in self._states))
+
+
+def nodes(make: Callable[[], Neuron], step_mode: str = "s") -> Callable[..., Node]:
+    """Our neurons as the class of neurons of SpikingJelly's models: `spiking_resnet18(spiking_neuron=nodes(make))`.
+
+    Arguments of its own neurons (`surrogate_function`, ...) are ignored, since they do not apply to ours.
+
+    Args:
+        make: makes a layer of our neurons.
+        step_mode: "s" or "m", where SpikingJelly's model gives none.
+    """
+
+    def made(*_: Any, **others: Any) -> Node:
+        return Node(make(), others.get("step_mode", step_mode))
+
+    return made
+
+
+def from_spikingjelly(
+    network: nn.Module,
+    time_steps: int,
+    *,
+    state_dict: Mapping[str, Tensor] | None = None,
+    surrogate: Surrogate | None = None,
+) -> Temporal:
+    """A network of SpikingJelly's layers and neurons, as one of ours with the same weights and equal outputs.
+
+    The leak 1 - 1/τ = σ(-w) of a `ParametricLIFNode` is learned here too; 1/τ, by which `decay_input=True` multiplies
+    currents, stays as it is.
+
+    What one step computes is followed, so a forward pass that goes over time itself is refused. Neurons are `LIFNode`
+    and `IFNode`, of any τ, `decay_input`, threshold and reset; they emit 1. Batch norms in train mode have statistics
+    by step, and dropout draws anew at each step: in eval mode, networks are equal.
+
+    Args:
+        network: it stays as it is, in either step mode.
+        time_steps: T.
+        state_dict: its weights, if they are not there yet.
+        surrogate: in place of the neurons' own: needed where ours has none of that name.
+    Returns:
+        [K, B, ...] to [K, B, ...], called with steps=range(K).
+    Raises:
+        ConversionError: parts have no counterpart; each is named.
+    """
+    network = copied(network, state_dict)
+    functional.reset_net(network)
+    try:
+        functional.set_step_mode(network, "s")
+    except ValueError as error:
+        raise ConversionError(
+            f"{type(network).__name__} of SpikingJelly: a part does not go step by step ({error}), and has no "
+            "counterpart; batch norms of a batch and single steps are accepted"
+        ) from error
+    accepted = "LIFNode, IFNode and ParametricLIFNode are accepted"
+    turning = TurningNeurons(
+        time_steps,
+        surrogate,
+        "SpikingJelly",
+        accepted,
+        "",
+        lambda one: isinstance(one, base.MemoryModule),
+        _NEURONS,
+        _PLAIN,
+    )
+    return turning.network(network)
+
+
+def _surrogate(turning: TurningNeurons, node: Any) -> Surrogate | str:
+    """Of a node, as ours."""
+    theirs = node.surrogate_function
+    kind = type(theirs).__name__
+    if not getattr(theirs, "spiking", True):
+        return f"has {kind}(spiking=False), by which it emits no spikes but that function; spiking=True is accepted"
+    if turning.surrogate is not None:
+        return turning.surrogate
+    if kind not in _SURROGATES:
+        return f"has the surrogate {kind}; {', '.join(_SURROGATES)} have a counterpart, and surrogate= gives another"
+    return _SURROGATES[kind](float(theirs.alpha))
+
+
+def _node(
+    leak: float,
+    gain: float,
+    turning: TurningNeurons,
+    node: Any,
+    path: str,
+    fed: Fed,
+    *,
+    logit: Tensor | None = None,
+) -> Turned:
+    """A neuron that leaks to its reset potential and starts there, from which its potential is counted.
+
+    Args:
+        logit: a, where the leak σ(a) is learned.
+    """
+    surrogate = _surrogate(turning, node)
+    if isinstance(surrogate, str):
+        return turning.refuse(path, surrogate)
+    rest = 0.0 if node.v_reset is None else node.v_reset
+    reset: Reset = soft_reset if node.v_reset is None else HardReset()
+    if node.detach_reset:
+        reset = DetachedReset(reset)
+    made = unit_lif(turning.time_steps, leak, node.v_threshold - rest, reset=reset, surrogate=surrogate)
+    if logit is not None:
+        learn_leak(made, logit)
+    return Turned(behind_gain(made, gain), fed)
+
+
+def _lif(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
+    return _node(1 - 1 / node.tau, 1 / node.tau if node.decay_input else 1.0, turning, node, path, fed)
+
+
+def _parametric(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
+    # 1/τ = σ(w), so that λ = 1 - 1/τ = σ(-w).
+    part = float(node.w.detach().double().sigmoid())
+    return _node(1 - part, part if node.decay_input else 1.0, turning, node, path, fed, logit=-node.w)
+
+
+_NEURONS: Mapping[type[nn.Module], Callable[..., Turned]] = {
+    neuron.IFNode: functools.partial(_node, 1.0, 1.0),
+    neuron.LIFNode: _lif,
+    neuron.ParametricLIFNode: _parametric,
+}
+_SURROGATES: Mapping[str, Callable[[float], Surrogate]] = {
+    "ATan": ATan,
+    "PiecewiseQuadratic": lambda alpha: Triangle(1 / alpha),
+    "Rect": lambda alpha: Rectangle(1 / alpha),
+    "Sigmoid": Sigmoid,
+}
+_NAMES = (
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AvgPool1d",
+    "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv1d",
+    "Conv2d",
+    "Flatten",
+    "Linear",
+    "MaxPool1d",
+    "MaxPool2d",
+)
+_PLAIN = cast(
+    Mapping[type[nn.Module], type[nn.Module]],
+    {
+        **{getattr(layer, name): getattr(nn, name) for name in _NAMES},
+        layer.Dropout: nn.Dropout,
+        layer.SeqToANNContainer: nn.Sequential,
+    },
+)
+"""Layers that differ from torch's in how they take time alone."""

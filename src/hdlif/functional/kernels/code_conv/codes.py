@@ -1,0 +1,217 @@
+"""Spikes as integer codes: quantising, pooling, and the mark that a tensor of spikes carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hdlif import _native
+from hdlif.functional.kernels.tensors import is_dense, is_plain, is_watched
+
+READ_AHEAD = 64
+"""Bytes that kernels may read after a map of codes."""
+MOST_CODE = 255
+_MARK = "_hdlif_codes"
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Spikes [N, C, H, W] as codes: spikes = step·codes.
+
+    Attributes:
+        codes: uint8 [N, H, W, C], in memory with `READ_AHEAD` more bytes.
+        step: the distance of two levels.
+        most: the largest code there may be.
+        live: 1 where the gradient of the spike reaches the input of the neuron, laid like the codes; None: anywhere.
+    """
+
+    codes: Tensor
+    step: float
+    most: int
+    live: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class CodedSpikes:
+    """Spikes [K, B, C, H, W] of which only the codes exist.
+
+    Attributes:
+        steps: K.
+        way: a tensor of the spikes' shape that takes their gradient; None without a graph.
+    """
+
+    codes: Codes
+    steps: int
+    way: Tensor | None = None
+
+    def pool(self, window: tuple[int, int]) -> CodedSpikes | None:
+        """Return means over adjacent windows, without a graph: sums of codes, with a smaller step.
+
+        None if a sum may exceed the largest code, or there is no window.
+        """
+        images, height, width, channels = self.codes.codes.shape
+        size = window[0] * window[1]
+        shape = (images, height // window[0], width // window[1], channels)
+        count, most = prod(shape), self.codes.most * size
+        if self.way is not None or most > MOST_CODE or count == 0:
+            return None
+        room = code_room(count)
+        _native.pool_codes(
+            self.codes.codes.data_ptr(),
+            images,
+            (height, width),
+            channels,
+            window,
+            room.data_ptr(),
+            threads=torch.get_num_threads(),
+        )
+        return CodedSpikes(Codes(room[:count].view(shape), self.codes.step / size, most), self.steps)
+
+    def spikes(self) -> Tensor:
+        """Return the spikes, marked, with channels last."""
+        values = self.codes.codes.permute(0, 3, 1, 2).to(torch.float32) * self.codes.step
+        spikes = values.view(self.steps, -1, *values.shape[1:])
+        return mark(spikes if self.way is None else self.way + spikes, self.codes)
+
+
+def codes_of(spikes: Tensor) -> Codes | None:
+    """Return the codes of a marked tensor; None for any other tensor, and after a write."""
+    if torch.compiler.is_compiling() or type(spikes) is not Tensor:
+        return None
+    found: tuple[Codes, int] | None = getattr(spikes, _MARK, None)
+    return found[0] if found is not None and found[1] == spikes._version else None
+
+
+def mark(spikes: Tensor, codes: Codes | None) -> Tensor:
+    """Return the same tensor, marked with its codes until something writes to it."""
+    # PyTorch does not count writes to tensors of inference mode.
+    if codes is not None and not spikes.is_inference():
+        setattr(spikes, _MARK, (codes, spikes._version))
+    return spikes
+
+
+def can_be_quantised(surplus: Tensor) -> bool:
+    """Whether the kernel can quantise these surpluses: float32 maps [K, B, C, H, W] in a CPU's memory."""
+    return (
+        surplus.ndim == 5
+        and surplus.is_cpu
+        and surplus.dtype == torch.float32
+        and surplus.numel() > 0
+        and is_plain(surplus, surplus.device)
+        and not is_watched()
+    )
+
+
+def quantise(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu: bool) -> Tensor:
+    """Return graded spikes on 2^bits levels, marked: `functional.quantize_spike` with the identity's gradient.
+
+    Args:
+        surplus: [K, B, C, H, W], 0 or more, for which `can_be_quantised`.
+        is_relu: whether the gradient stops where the surplus is 0.
+    """
+    spikes, codes = _Quantised.apply(surplus, bits, step, offset, is_relu, False)  # type: ignore[no-untyped-call]
+    return mark(spikes, codes)
+
+
+def quantise_to_codes(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu: bool) -> CodedSpikes | Tensor:
+    """Return only the codes, with the gradient of `quantise`; the spikes if a surplus is NaN."""
+    way, codes = _Quantised.apply(surplus, bits, step, offset, is_relu, True)  # type: ignore[no-untyped-call]
+    spikes: CodedSpikes | Tensor = way if codes is None else CodedSpikes(codes, len(surplus), way)
+    return spikes
+
+
+def pool_codes(means: Tensor, codes: Codes, window: tuple[int, int]) -> Codes | None:
+    """Return the codes of means [N, C, H', W'] over adjacent windows: sums of codes, with a smaller step."""
+    size = window[0] * window[1]
+    count, channels, height, width = means.shape
+    most = codes.most * size
+    if most > MOST_CODE or not is_dense(means[None]) or is_watched() or not is_plain(means, means.device):
+        return None
+    room, step = code_room(means.numel()), codes.step / size
+    values = means.detach()
+    _native.quantise_surpluses(
+        values.data_ptr(),
+        means.numel(),
+        inverse_step=1 / step,
+        offset=0.5,
+        largest=most,
+        step=step,
+        codes=room.data_ptr(),
+        spikes=0,
+        live=0,
+        threads=torch.get_num_threads(),
+    )
+    live = None
+    if codes.live is not None:
+        tiles = codes.live[:, : height * window[0], : width * window[1]]
+        live = code_room(means.numel())[: means.numel()].view(count, height, width, channels)
+        by_window = tiles.reshape(count, height, window[0], width, window[1], channels)
+        torch.amax(by_window, (2, 4), out=live)
+    return Codes(_channels_last(room, means[None]), step, most, live)
+
+
+class _Quantised(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, surplus: Tensor, bits: int, step: float, offset: float, is_relu: bool, codes_alone: bool
+    ) -> tuple[Tensor, Codes | None]:
+        # Without spikes the tensor is never written, and takes no memory.
+        spikes, most = torch.empty_like(surplus), 2**bits - 1
+        # `empty_like` keeps the order in memory of a dense tensor only.
+        if spikes.stride() != surplus.stride() or not is_dense(surplus):
+            surplus = surplus.contiguous()
+            spikes = torch.empty_like(surplus)
+        count = surplus.numel()
+        codes = code_room(count)
+        live = code_room(count) if is_relu and ctx.needs_input_grad[0] else None
+        is_sound = _native.quantise_surpluses(
+            surplus.data_ptr(),
+            count,
+            inverse_step=1 / step,
+            offset=offset,
+            largest=most,
+            step=step,
+            codes=codes.data_ptr(),
+            spikes=0 if codes_alone else spikes.data_ptr(),
+            live=0 if live is None else live.data_ptr(),
+            threads=torch.get_num_threads(),
+        )
+        if not is_sound:
+            # NaN, as PyTorch's operations return it.
+            return torch.floor(surplus * (1 / step) + offset).clamp_(0, most) * step, None
+        found = Codes(_channels_last(codes, spikes), step, most)
+        if live is not None:
+            found = replace(found, live=_channels_last(live, spikes))
+        return surplus.new_zeros(1).expand(surplus.shape) if codes_alone else spikes, found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        return grads[0], None, None, None, None, None
+
+
+def code_room(count: int) -> Tensor:
+    """Return uint8 room for `count` codes, and for the bytes that kernels may read after them."""
+    room = torch.empty(count + READ_AHEAD, dtype=torch.uint8, device="cpu")
+    room[count:] = 0
+    return room
+
+
+def _channels_last(room: Tensor, like: Tensor) -> Tensor:
+    """Return bytes in the order of maps [K, B, C, H, W] as [K·B, H, W, C]."""
+    return channels_last(room, tuple(like.shape), is_last=not like.is_contiguous())
+
+
+def channels_last(room: Tensor, sizes: tuple[int, ...], *, is_last: bool) -> Tensor:
+    """Return bytes of maps [K, B, C, H, W] as [K·B, H, W, C]; `is_last`: they have that order already."""
+    steps, batch, channels, height, width = sizes
+    count = prod(sizes)
+    shape = (steps * batch, height, width, channels)
+    if is_last or channels == 1 or height * width == 1:
+        return room[:count].view(shape)
+    moved = code_room(count)
+    moved[:count].view(shape).copy_(room[:count].view(steps * batch, channels, height, width).permute(0, 2, 3, 1))
+    return moved[:count].view(shape)

@@ -1,0 +1,1 @@
+"""Graphs of deployed networks: ops, equations, the model file. Never imports torch."""

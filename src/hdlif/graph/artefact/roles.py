@@ -1,0 +1,98 @@
+"""What each convolution and linear layer of a graph is, by its place: stem, body or classifier."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import accumulate
+from typing import Literal
+
+from hdlif.graph.ops import OPS
+from hdlif.graph.ops.graph import INPUT, Graph, Node, settled
+
+Role = Literal["stem", "body", "classifier"]
+
+
+def roles(graph: Graph) -> dict[str, Role]:
+    """The role of every convolution and linear layer by name.
+
+    Low-bit ones are layers of the body wherever they stand. Of the others, with spikes being what a neuron or a
+    quantiser emits:
+
+    - stem: no spikes lie before it, and it reads the input itself (through pools, norms and the like), or every way
+      from the input to the output leads through it. So a second convolution of a deep stem is of the stem, and a
+      shortcut beside neurons is not.
+    - classifier: no other such layer lies behind it.
+    - body: all the rest.
+    """
+    spikes = _before(graph, lambda node: OPS[node.op].emits_spikes(node))
+    synapses = _before(graph, lambda node: OPS[node.op].is_synapse)
+    followed, on_every_way = _followed(graph), _on_every_way(graph)
+    found: dict[str, Role] = {}
+    for node in graph.nodes:
+        if not OPS[node.op].is_synapse:
+            continue
+        before = node.inputs[0]
+        if node.attributes["encoding"] != "float32":
+            found[node.name] = "body"
+        elif not spikes[before] and (not synapses[before] or node.name in on_every_way):
+            found[node.name] = "stem"
+        else:
+            found[node.name] = "body" if node.name in followed else "classifier"
+    return found
+
+
+def _before(graph: Graph, holds: Callable[[Node], bool]) -> dict[str, bool]:
+    """By value, whether it comes from a node of which something holds, maybe of a step before."""
+    found = {INPUT: False, **{node.name: holds(node) for node in graph.nodes}}
+    return settled(
+        found, graph.nodes, lambda node, now: now[node.name] or any(now[name] for name in OPS[node.op].made_from(node))
+    )
+
+
+def _followed(graph: Graph) -> set[str]:
+    """The values that a layer is behind, maybe one of a later step."""
+    read: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        for name in OPS[node.op].made_from(node):
+            read.setdefault(name, []).append(node)
+    found = settled(
+        dict.fromkeys((INPUT, *(node.name for node in graph.nodes)), False),
+        reversed(graph.nodes),
+        lambda node, now: any(OPS[one.op].is_synapse or now[one.name] for one in read.get(node.name, ())),
+    )
+    return {name for name, is_followed in found.items() if is_followed}
+
+
+def by_place(graph: Graph) -> Graph:
+    """The graph with the role of each of its layers stated."""
+    found = roles(graph)
+    nodes = (
+        replace(node, attributes={**node.attributes, "role": found[node.name]}) if node.name in found else node
+        for node in graph.nodes
+    )
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _on_every_way(graph: Graph) -> set[str]:
+    """The nodes that every way from the input to the output leads through: no edge of such a way jumps over them.
+
+    What a delay leads back is on no way of its own.
+    """
+    place = {INPUT: 0} | {node.name: i for i, node in enumerate(graph.nodes, start=1)}
+    ahead = {
+        node.name: [name for name in OPS[node.op].made_from(node) if place[name] < place[node.name]]
+        for node in graph.nodes
+    }
+    reached = {INPUT}
+    for node in graph.nodes:
+        if not reached.isdisjoint(ahead[node.name]):
+            reached.add(node.name)
+    needed = {graph.output}
+    jumps = [0] * (len(graph.nodes) + 2)
+    for node in reversed(graph.nodes):
+        if node.name in needed:
+            needed.update(ahead[node.name])
+            for name in reached.intersection(ahead[node.name]):
+                jumps[place[name] + 1] += 1
+                jumps[place[node.name]] -= 1
+    over = list(accumulate(jumps))
+    return {node.name for node in graph.nodes if node.name in needed & reached and over[place[node.name]] == 0}

@@ -1,0 +1,36 @@
+"""A neuron's step as a program: traced off the equation, checked, counted, and evaluated in NumPy.
+
+    program, rows = trace(step, states=("potential",), rows={"leak": leak, "threshold": threshold})
+
+`program` has the operations on what differs from neuron to neuron; `rows` what follows from the parameters alone.
+Nothing here imports PyTorch: an equation that is written with its functions says which they are by their names.
+"""
+
+from hdlif.graph.equations.counting import Counts, counts
+from hdlif.graph.equations.program import OPERATIONS, Instruction, Operation, Program, evaluate, evaluate_registers
+from hdlif.graph.equations.record import from_attributes, to_attributes
+from hdlif.graph.equations.saving import Needs, Saving, Source, Value
+from hdlif.graph.equations.symbols import Symbol
+from hdlif.graph.equations.tracing import trace, trace_written
+from hdlif.graph.equations.written import WrittenStep
+
+__all__ = [
+    "OPERATIONS",
+    "Counts",
+    "Instruction",
+    "Needs",
+    "Operation",
+    "Program",
+    "Saving",
+    "Source",
+    "Symbol",
+    "Value",
+    "WrittenStep",
+    "counts",
+    "evaluate",
+    "evaluate_registers",
+    "from_attributes",
+    "to_attributes",
+    "trace",
+    "trace_written",
+]

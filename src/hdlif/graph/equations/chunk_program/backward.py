@@ -1,0 +1,199 @@
+"""A step backwards: the gradients of what it was given, from those of what it gave and what was saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from hdlif.graph.equations.chunk_program.form import ChunkProgram, StreamEncoding
+from hdlif.graph.equations.chunk_program.writing import Values, Writing, later_encoding
+from hdlif.graph.equations.program import Instruction
+from hdlif.graph.equations.saving import Saving, Value, ways
+from hdlif.graph.equations.tracing import trace_written
+from hdlif.graph.equations.written import WrittenStep
+from hdlif.errors import EquationError
+
+
+class Backward(NamedTuple):
+    """A step backwards, and what it is given.
+
+    Attributes:
+        program: its streams are the gradient of the spike, then `saving.kept`, then the surrogates' derivatives; its
+            states the gradients of the neuron's states, and, where they are added up, that of the current; its rows
+            `rows`; its result, where there is one, the gradient of the current; its sums those of `summed`.
+        rows, summed: registers of rows of the step, those that are read and those whose gradients are computed.
+        surrogates: of each stream behind those of `kept`, the surrogate and where among `kept` its argument is.
+    """
+
+    program: ChunkProgram
+    rows: tuple[int, ...]
+    summed: tuple[int, ...]
+    surrogates: tuple[tuple[Callable[..., Any], int], ...]
+
+
+def backward(saving: Saving, *, adds_currents: bool = False) -> Backward:
+    """A step backwards.
+
+    Args:
+        adds_currents: the gradients of the current are added up over the steps.
+    Raises:
+        EquationError: a surrogate is no program, and its argument is not saved as it is.
+    """
+    return _Backwards(saving, adds_currents).made()
+
+
+class _Backwards:
+    def __init__(self, saving: Saving, adds_currents: bool) -> None:
+        program = saving.program
+        self._saving, self._program = saving, program
+        rows = range(1 + len(program.states), program.first)
+        self._rows = tuple(row for row in rows if row in saving.rows or row in saving.live)
+        self._surrogates, self._given = self._surrogates_given()
+        self._gives_current = saving.needs.current and 0 in saving.live
+        self._adds_currents = adds_currents and self._gives_current
+        self._streams = 1 + len(saving.kept) + len(self._given)
+        states = len(program.states) + self._adds_currents
+        signals = self._streams + states + len(self._rows)
+        self._write = write = Writing(signals)
+        at = {value: place for place, value in enumerate(saving.kept, 1)}
+        at |= {Value(row): self._streams + states + place for place, row in enumerate(self._rows)}
+        self._values = Values(saving.step, write, at)
+        self._values.compute(saving.order(saving.read, list(at)))
+        self._gradients: dict[int, int] = {}
+
+    def _surrogates_given(self) -> tuple[dict[str, WrittenStep], dict[str, int]]:
+        """By name: those that are programs, and those whose derivatives are streams, by their arguments' places."""
+        traced, given = dict[str, WrittenStep](), dict[str, int]()
+        saving, program = self._saving, self._program
+        for register, instruction in enumerate(program.instructions, program.first):
+            if instruction.operation != "step" or register not in saving.live:
+                continue
+            name = instruction.surrogate
+            assert name is not None
+            try:
+                traced[name] = _traced(saving.step.surrogates[name])
+            except EquationError:
+                argument = Value(instruction.operands[0])
+                if argument not in saving.kept or name in given or later_encoding(saving, argument) != "values":
+                    raise
+                given[name] = saving.kept.index(argument)
+        return traced, given
+
+    def made(self) -> Backward:
+        saving, program, write = self._saving, self._program, self._write
+        for place, register in enumerate((program.spike, *program.after)):
+            if register in saving.live and place not in saving.step.stopped:
+                # The gradient of the spike is the first stream; those of the states come from the step behind.
+                self._give(register, 0 if place == 0 else self._streams + place - 1)
+        for register in range(program.registers - 1, program.first - 1, -1):
+            if register in saving.live and register in self._gradients:
+                self._back(program.instructions[register - program.first], register)
+        after = [self._of(state) for state in range(1, 1 + len(program.states))]
+        results: tuple[tuple[int, StreamEncoding], ...] = ()
+        if self._adds_currents:
+            after.append(write("add", self._streams + len(program.states), self._of(0)))
+        elif self._gives_current:
+            results = ((self._of(0), "values"),)
+        summed = tuple(row for row in self._rows if row in saving.live)
+        streams: list[StreamEncoding] = ["values", *(later_encoding(saving, value) for value in saving.kept)]
+        streams += ["values" for _ in self._given]
+        made = ChunkProgram(
+            streams=tuple(streams),
+            after=tuple(after),
+            rows=len(self._rows),
+            results=results,
+            summed=tuple(self._of(row) for row in summed),
+            instructions=write.instructions,
+        )
+        surrogates = tuple((saving.step.surrogates[name], place) for name, place in self._given.items())
+        return Backward(made, self._rows, summed, surrogates)
+
+    def _of(self, register: int) -> int:
+        """The gradient of a register; 0 where nothing came back."""
+        return self._gradients[register] if register in self._gradients else self._write.constant(0.0)
+
+    def _give(self, register: int, gradient: int, *, negative: bool = False) -> None:
+        before = self._gradients.get(register)
+        if before is None:
+            self._gradients[register] = self._write("negative", gradient) if negative else gradient
+        else:
+            self._gradients[register] = self._write("subtract" if negative else "add", before, gradient)
+
+    def _back(self, instruction: Instruction, register: int) -> None:
+        saving, write, at = self._saving, self._write, self._values.at
+        gradient, operands = self._gradients[register], instruction.operands
+        live = [place for place in ways(instruction) if operands[place] in saving.live]
+        match instruction.operation:
+            case "add":
+                for place in live:
+                    self._give(operands[place], gradient)
+            case "subtract":
+                for place in reversed(live):
+                    self._give(operands[place], gradient, negative=place == 1)
+            case "negative":
+                self._give(operands[0], gradient, negative=True)
+            case "multiply" if instruction.form == "divide":
+                numerator, denominator = operands
+                for place in live:
+                    part = write("divide", gradient, at[Value(denominator)])
+                    if place == 1:
+                        part = write("divide", write("multiply", part, at[Value(numerator)]), at[Value(denominator)])
+                    self._give(operands[place], part, negative=place == 1)
+            case "multiply":
+                for place in live:
+                    self._give(operands[place], write("multiply", gradient, at[Value(operands[1 - place])]))
+            case "absolute":
+                self._give(operands[0], write("multiply", gradient, at[saving.sign(register)]))
+            case "minimum" | "maximum" if instruction.form == "":
+                half = write("multiply", write.constant(0.5), at[saving.shared(register)])
+                first = write("multiply", gradient, half)
+                for place in live:
+                    self._give(operands[place], first if place == 0 else write("subtract", gradient, first))
+            case "minimum" | "maximum":
+                places = (1, 0) if instruction.form == "relu" else (0, 1)
+                self._choose(gradient, at[saving.shared(register)], *_those(operands, places, live))
+            case "select":
+                self._choose(gradient, at[saving.chosen(register)], *_those(operands, (1, 2), live))
+            case "step":
+                assert instruction.surrogate is not None
+                slope = self._slope(instruction.surrogate, at[Value(operands[0])])
+                self._give(operands[0], write("multiply", gradient, slope))
+            case operation:
+                raise AssertionError(f"{operation} has no derivative")
+
+    def _choose(self, gradient: int, chosen: int, first: int | None, second: int | None) -> None:
+        """All to the first where what is chosen by is not 0, else to the second; None is not asked for."""
+        zero = self._write.constant(0.0)
+        if second is not None:
+            self._give(second, self._write("select", chosen, zero, gradient))
+        if first is not None:
+            self._give(first, self._write("select", chosen, gradient, zero))
+
+    def _slope(self, name: str, argument: int) -> int:
+        """What stands for the derivative of a step."""
+        if name in self._given:
+            return 1 + len(self._saving.kept) + list(self._given).index(name)
+        surrogate = self._surrogates[name]
+        program = surrogate.program
+        at = {Value(0): argument}
+        at |= {Value(row): self._write.constant(source) for row, source in enumerate(surrogate.sources, 1)}
+        values = Values(surrogate, self._write, at)
+        values.compute([Value(register) for register in range(program.first, program.registers)])
+        return values.at[Value(program.spike)]
+
+
+def _those(operands: Sequence[int], places: tuple[int, int], live: Sequence[int]) -> tuple[int | None, int | None]:
+    first, second = (operands[place] if place in live else None for place in places)
+    return first, second
+
+
+def _traced(surrogate: Callable[..., Any]) -> WrittenStep:
+    """A surrogate's derivative as a program of its argument.
+
+    Raises:
+        EquationError: it uses what a program has not, or numbers that may change.
+    """
+    written = trace_written(lambda x: surrogate(x), states=(), rows={})
+    if not all(isinstance(source, float) for source in written.sources):
+        raise EquationError("the surrogate reads tensors of its own")
+    return written

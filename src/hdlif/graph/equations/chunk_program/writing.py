@@ -1,0 +1,113 @@
+"""How the values of a written step become instructions, each once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from hdlif.graph.equations.chunk_program.form import ChunkInstruction, StreamEncoding
+from hdlif.graph.equations.program import Instruction
+from hdlif.graph.equations.saving import Saving, Value
+from hdlif.graph.equations.written import WrittenStep
+
+_EXTREMES = {
+    ("minimum", ""): "smaller",
+    ("minimum", "clamp"): "smaller",
+    ("minimum", "first"): "smaller number",
+    ("maximum", ""): "larger",
+    ("maximum", "clamp"): "larger",
+    ("maximum", "first"): "larger number",
+}
+
+
+class Writing:
+    """Instructions as they are written, none twice."""
+
+    def __init__(self, signals: int) -> None:
+        self._first = signals
+        self._places: dict[tuple[ChunkInstruction, float], int] = {}
+
+    @property
+    def instructions(self) -> tuple[ChunkInstruction, ...]:
+        return tuple(instruction for instruction, _ in self._places)
+
+    def constant(self, value: float) -> int:
+        return self._add(ChunkInstruction("constant", (), value))
+
+    def __call__(self, operation: str, *operands: int) -> int:
+        return self._add(ChunkInstruction(operation, operands))
+
+    def _add(self, instruction: ChunkInstruction) -> int:
+        # 0 and -0 are two constants.
+        key = instruction, math.copysign(1.0, instruction.value)
+        return self._places.setdefault(key, self._first + len(self._places))
+
+
+class Values:
+    """The values of a written step (`saving.Value`) in registers of a chunk's program.
+
+    Attributes:
+        at: the register of each.
+    """
+
+    def __init__(self, step: WrittenStep, write: Writing, at: dict[Value, int]) -> None:
+        self._step, self._write, self.at = step, write, at
+
+    def compute(self, values: Sequence[Value]) -> None:
+        """Those, each behind the ones that it follows from."""
+        for value in values:
+            self.at[value] = self._computed(value)
+
+    def _computed(self, value: Value) -> int:
+        program, write = self._step.program, self._write
+        if value.kind == "true":
+            return write("select", self._of(value.register), write.constant(1.0), write.constant(0.0))
+        instruction = program.instructions[value.register - program.first]
+        if value.kind != "value":
+            return self._small(value, instruction)
+        instruction = self._step.extreme(value.register) or instruction
+        operands = [self._of(operand) for operand in instruction.operands]
+        match instruction.operation:
+            case "constant":
+                return write.constant(instruction.value)
+            case "maximum" if instruction.form == "relu":
+                return write("relu", operands[1])
+            case "minimum" | "maximum":
+                return write(_EXTREMES[instruction.operation, instruction.form], *operands)
+            case "multiply" if instruction.form == "divide":
+                return write("divide", *operands)
+            case "step":
+                return write("greater_equal", operands[0], write.constant(0.0))
+            case operation:
+                return write(operation, *operands)
+
+    def _small(self, value: Value, instruction: Instruction) -> int:
+        """What tells the way of a gradient: a choice, a share, a sign."""
+        write = self._write
+        if instruction.form == "relu":
+            return self._of(value.register)
+        if value.kind == "sign":
+            x, zero = self._of(instruction.operands[0]), write.constant(0.0)
+            return write("subtract", write("greater", x, zero), write("greater", zero, x))
+        a, b = (self._of(operand) for operand in instruction.operands)
+        if instruction.operation == "minimum":
+            a, b = b, a
+        if value.kind == "mask":
+            return write("greater_equal", a, b)
+        return write("add", write("greater", a, b), write("greater_equal", a, b))
+
+    def _of(self, register: int) -> int:
+        return self.at[Value(register)]
+
+
+def encoding_of(saving: Saving, value: Value) -> StreamEncoding:
+    """How a value that a step computes is saved."""
+    if saving.are_bits(value):
+        return "bits"
+    return "bytes" if value.kind in ("share", "sign") else "values"
+
+
+def later_encoding(saving: Saving, value: Value) -> StreamEncoding:
+    """How a value of a step is saved behind the first steps, where no state is that from before the chunk."""
+    source = saving.source(value, len(saving.program.states))
+    return encoding_of(saving, source.value) if source.place == "computed" else "values"

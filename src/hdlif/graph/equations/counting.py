@@ -1,0 +1,78 @@
+"""What a neuron's step costs, read off its program.
+
+What is an operation, and what is none, is as for the other ops of a deployed network (`hdlif.graph.ops.work`):
+
+- a comparison of a and b is the sign of a - b: it is an addition, and none where a - b is there already, or is compared
+  again; a comparison with 0 is a sign bit, and none;
+- a factor of 1, 0 or -1 by its kind (what a comparison gives, a constant), an addition of 0, a choice between two
+  numbers, a change of sign, and cutting off the bits behind the point are none;
+- what follows from the parameters alone is computed before deployment, and costs nothing.
+"""
+
+from dataclasses import dataclass
+
+from hdlif.graph.equations.program import Program
+
+BYTES_A_NUMBER = 4
+"""Of what is kept: float32, in every runtime."""
+_COMPARING = {"minimum", "maximum", "greater", "greater_equal"}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The operations of one neuron at one step, and the numbers that it keeps.
+
+    Attributes:
+        multiplications, additions: those that depend on the current or a state.
+        comparisons: those whose difference is not computed anyway.
+        state_words: numbers that are kept from step to step.
+    """
+
+    multiplications: int
+    additions: int
+    comparisons: int
+    state_words: int
+
+    @property
+    def operations(self) -> int:
+        """Multiplications, additions and comparisons: NOPs."""
+        return self.multiplications + self.additions + self.comparisons
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of state of a neuron at inference."""
+        return BYTES_A_NUMBER * self.state_words
+
+
+def counts(program: Program) -> Counts:
+    """The operations of a step, each needed for what is emitted or kept.
+
+    >>> from hdlif.graph.equations import counts
+    >>> from hdlif.nn import LIF
+    >>> counts(LIF(time_steps=4).program()).operations
+    3
+
+    Args:
+        program: of the neuron.
+    """
+    needed = program.needed
+    differences: set[frozenset[int]] = set()
+    compared: set[frozenset[int]] = set()
+    multiplications = additions = 0
+    for register, instruction in enumerate(program.instructions, program.first):
+        if register not in needed:
+            continue
+        operands = instruction.operands
+        constants = [program.constant(operand) for operand in operands]
+        match instruction.operation:
+            case "multiply":
+                is_free = any(c in (0, 1, -1) for c in constants) or any(map(program.starts_binary, operands))
+                multiplications += not is_free
+            case "add":
+                additions += 0 not in constants
+            case "subtract":
+                if 0 not in constants:
+                    differences.add(frozenset(operands))
+            case operation if operation in _COMPARING and 0 not in constants:
+                compared.add(frozenset(operands))
+    return Counts(multiplications, additions + len(differences), len(compared - differences), len(program.states))

@@ -1,0 +1,376 @@
+"""The program of a neuron's step: elementwise operations on registers, in the order of the equation.
+
+Registers are numbered: 0 is the current, then come the states before the step, the rows (parameters, and what follows
+from them alone), and one register for each instruction. An instruction reads registers below its own, so that every
+program ends, and each is written once.
+
+Comparisons give 1 or 0. `minimum(a, b)` is b where b < a, else a, and `maximum(a, b)` is b where b > a, else a: stated,
+so that zeros of both signs and values that are no numbers come out alike everywhere.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.errors import EquationError
+
+Array = NDArray[Any]
+MAX_INSTRUCTIONS = 256
+"""Of a step; GLIF has ten."""
+MAX_STATES = 16
+MAX_ROWS = 64
+"""Parameters of a step, and what follows from them alone."""
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An elementwise operation.
+
+    Attributes:
+        arity: how many registers it reads.
+        compute: its value, of arrays of one dtype.
+        text: how it is written, a place for each operand.
+        is_binary: whether its value is 1 or 0.
+    """
+
+    arity: int
+    compute: Callable[..., Array]
+    text: str
+    is_binary: bool = False
+
+
+def _select(chosen: Array, a: Array, b: Array) -> Array:
+    found: Array = np.where(chosen != 0, a, b)
+    return found
+
+
+def _minimum(a: Array, b: Array) -> Array:
+    return _select(b < a, b, a)
+
+
+def _maximum(a: Array, b: Array) -> Array:
+    return _select(b > a, b, a)
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    "constant": Operation(0, lambda: np.zeros(()), "{}"),
+    "add": Operation(2, np.add, "{} + {}"),
+    "subtract": Operation(2, np.subtract, "{} - {}"),
+    "multiply": Operation(2, np.multiply, "{} * {}"),
+    "negative": Operation(1, np.negative, "-{}"),
+    "absolute": Operation(1, np.absolute, "|{}|"),
+    "floor": Operation(1, np.floor, "floor({})"),
+    "minimum": Operation(2, _minimum, "min({}, {})"),
+    "maximum": Operation(2, _maximum, "max({}, {})"),
+    "greater": Operation(2, lambda a, b: a > b, "[{} > {}]", is_binary=True),
+    "greater_equal": Operation(2, lambda a, b: a >= b, "[{} >= {}]", is_binary=True),
+    "step": Operation(1, lambda x: x >= 0, "H({})", is_binary=True),
+    "select": Operation(3, _select, "{} ? {} : {}"),
+}
+"""By name; the set is closed, so that every target has each of them."""
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One operation on registers.
+
+    Attributes:
+        value: of a constant, rounded to float32.
+        surrogate: what stands for the derivative of a "step"; all other operations have their true ones.
+        form: of a `WrittenStep`, the function that is meant, where several have this value and not this derivative:
+            "relu", "clamp" and "first" (fmin, fmax) of minima and maxima, "divide" of products.
+        stopped: of a `WrittenStep`, the places of the operands that no gradient goes back to.
+        operation: out of `OPERATIONS`.
+        operands: the registers that it reads.
+    """
+
+    operation: str
+    operands: tuple[int, ...] = ()
+    value: float = 0.0
+    surrogate: str | None = None
+    form: str = ""
+    stopped: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if abs(self.value) <= FLOAT32_MAX:
+            object.__setattr__(self, "value", float(np.float32(self.value)))
+
+
+@dataclass(frozen=True)
+class Program:
+    """A neuron's step as a list of operations on registers; `trace` makes one from a function.
+
+    Register 0 is the current; the states, the rows and the results of the instructions follow, in this order.
+
+    HD-LIF's membrane m = leak·v + I, which is emitted and kept as it is:
+
+    >>> from hdlif.graph.equations import Instruction, Program
+    >>> leaked, membrane = Instruction("multiply", (2, 1)), Instruction("add", (3, 0))
+    >>> print(Program(("potential",), ("leak",), (leaked, membrane), spike=4, after=(4,)).text())
+    r3 = leak * potential
+    r4 = r3 + current
+    spike = r4
+    potential = r4
+
+    Attributes:
+        states, rows: names, in the order of their registers.
+        spike: the register of what is emitted.
+        after: of the states behind the step.
+        instructions: the operations, in their order.
+    Raises:
+        EquationError: an instruction or a result breaks the form.
+    """
+
+    states: tuple[str, ...]
+    rows: tuple[str, ...]
+    instructions: tuple[Instruction, ...]
+    spike: int
+    after: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        names = (*self.states, *self.rows)
+        if len(set(names)) != len(names):
+            raise EquationError(f"names of states and rows are {list(names)}; each must be another")
+        if len(self.states) > MAX_STATES:
+            raise EquationError(f"the step has {len(self.states)} states; a program has at most {MAX_STATES}")
+        if len(self.rows) > MAX_ROWS:
+            raise EquationError(
+                f"the step has {len(self.rows)} parameters and functions of them; a program has at most {MAX_ROWS}"
+            )
+        if len(self.instructions) > MAX_INSTRUCTIONS:
+            raise EquationError(
+                f"the step takes {len(self.instructions)} operations; a program has at most {MAX_INSTRUCTIONS}"
+            )
+        for register, instruction in enumerate(self.instructions, self.first):
+            operation = OPERATIONS.get(instruction.operation)
+            if operation is None:
+                raise EquationError(f"register {register}: operation {instruction.operation!r} is unknown")
+            if len(instruction.operands) != operation.arity:
+                raise EquationError(
+                    f"register {register}: {instruction.operation} has {len(instruction.operands)} operands; "
+                    f"it takes {operation.arity}"
+                )
+            if any(not 0 <= operand < register for operand in instruction.operands):
+                raise EquationError(
+                    f"register {register}: {instruction.operation} reads {list(instruction.operands)}; "
+                    "a register is read after it is written"
+                )
+            if not abs(instruction.value) <= FLOAT32_MAX:
+                raise EquationError(f"register {register}: the constant {instruction.value} is not a finite float32")
+        if len(self.after) != len(self.states):
+            raise EquationError(f"the step gives {len(self.after)} states; it has {len(self.states)}")
+        for register in (self.spike, *self.after):
+            if not 0 <= register < self.registers:
+                raise EquationError(f"the step gives register {register}, and has {self.registers}")
+
+    @property
+    def first(self) -> int:
+        """The register of the first instruction."""
+        return 1 + len(self.states) + len(self.rows)
+
+    @property
+    def registers(self) -> int:
+        return self.first + len(self.instructions)
+
+    @property
+    def surrogates(self) -> tuple[str, ...]:
+        """What stands for derivatives that are none, without repetition."""
+        return tuple(dict.fromkeys(i.surrogate for i in self.instructions if i.surrogate is not None))
+
+    def is_binary(self, register: int) -> bool:
+        """Whether what a register holds is 1 or 0 by its operation, or a choice between such."""
+        return self._binary[register]
+
+    def starts_binary(self, register: int) -> bool:
+        """The same, where the states are what a run from the start has made of them."""
+        return self._binary_from_start[register]
+
+    @property
+    def binary_states(self) -> frozenset[str]:
+        """The states that hold what a comparison gave, such as the last step's spike: 1 or 0, and 0 at first."""
+        found = zip(self.states, self.after, strict=True)
+        return frozenset(name for name, after in found if self._compares(after))
+
+    def _compares(self, register: int) -> bool:
+        return register >= self.first and OPERATIONS[self.instructions[register - self.first].operation].is_binary
+
+    @cached_property
+    def _binary(self) -> tuple[bool, ...]:
+        return self._binary_given(frozenset())
+
+    @cached_property
+    def _binary_from_start(self) -> tuple[bool, ...]:
+        return self._binary_given(self.binary_states)
+
+    def _binary_given(self, states: frozenset[str]) -> tuple[bool, ...]:
+        found = [False, *(name in states for name in self.states), *(False for _ in self.rows)]
+        for instruction in self.instructions:
+            match instruction.operation:
+                case "constant":
+                    found.append(instruction.value in (0.0, 1.0))
+                case "select":
+                    found.append(all(found[operand] for operand in instruction.operands[1:]))
+                case "multiply":
+                    found.append(all(found[operand] for operand in instruction.operands))
+                case operation:
+                    found.append(OPERATIONS[operation].is_binary)
+        return tuple(found)
+
+    @property
+    def emits_steps(self) -> bool:
+        """Whether what is emitted is 1 or 0, or a row times that: a spike whose size a weight may take up."""
+        if self.spike < self.first:
+            return False
+        instruction = self.instructions[self.spike - self.first]
+        rows = range(1 + len(self.states), self.first)
+        is_scaled = instruction.operation == "multiply" and any(operand in rows for operand in instruction.operands)
+        others = [operand for operand in instruction.operands if operand not in rows]
+        return self.is_binary(self.spike) or (is_scaled and len(others) == 1 and self.is_binary(others[0]))
+
+    def without_size(self) -> tuple["Program", str]:
+        """The program that emits 1 or 0 where this emits a row times that, and the row's name; see `emits_steps`."""
+        factors = self.instructions[self.spike - self.first].operands
+        size = next(operand for operand in factors if operand < self.first)
+        emitted = replace(self, spike=next(operand for operand in factors if operand != size))
+        return emitted.trimmed(), self.rows[size - 1 - len(self.states)]
+
+    @property
+    def needed(self) -> frozenset[int]:
+        """The registers that what is emitted or kept follows from."""
+        found = {self.spike, *self.after}
+        for register in range(self.registers - 1, self.first - 1, -1):
+            if register in found:
+                found.update(self.instructions[register - self.first].operands)
+        return frozenset(found)
+
+    def trimmed(self) -> "Program":
+        """The same without rows and instructions that are not needed."""
+        needed, signals = self.needed, 1 + len(self.states)
+        kept = [register for register in range(self.registers) if register < signals or register in needed]
+        number = {register: place for place, register in enumerate(kept)}
+        instructions = tuple(
+            replace(instruction, operands=tuple(number[operand] for operand in instruction.operands))
+            for register, instruction in enumerate(self.instructions, self.first)
+            if register in needed
+        )
+        rows = tuple(name for register, name in enumerate(self.rows, signals) if register in needed)
+        after = tuple(number[register] for register in self.after)
+        return Program(self.states, rows, instructions, number[self.spike], after)
+
+    @property
+    def varying(self) -> frozenset[int]:
+        """The registers that differ from neuron to neuron: that follow from the current or a state."""
+        return self.following(range(1 + len(self.states)))
+
+    def following(self, registers: Iterable[int]) -> frozenset[int]:
+        """These registers, and those that follow from them."""
+        found = set(registers)
+        for register, instruction in enumerate(self.instructions, self.first):
+            if not found.isdisjoint(instruction.operands):
+                found.add(register)
+        return frozenset(found)
+
+    @property
+    def decision(self) -> tuple[int, int] | None:
+        """The registers of what is compared and what it is compared with, where a spike is decided: (m, θ).
+
+        None where the spike follows from no comparison of two registers.
+        """
+        waiting, seen = [self.spike], set[int]()
+        while waiting:
+            register = waiting.pop(0)
+            if register < self.first or register in seen:
+                continue
+            seen.add(register)
+            instruction = self.instructions[register - self.first]
+            if instruction.operation in ("greater", "greater_equal"):
+                return instruction.operands[0], instruction.operands[1]
+            if instruction.operation == "step" or 0.0 in map(self.constant, instruction.operands):
+                for operand in instruction.operands:
+                    difference = self.instructions[operand - self.first] if operand >= self.first else None
+                    if difference is not None and difference.operation == "subtract":
+                        return difference.operands[0], difference.operands[1]
+            waiting += instruction.operands
+        return None
+
+    def constant(self, register: int) -> float | None:
+        """The constant that a register holds; None where it holds another thing."""
+        if register < self.first or self.instructions[register - self.first].operation != "constant":
+            return None
+        return self.instructions[register - self.first].value
+
+    def text(self) -> str:
+        """The program in lines `r5 = leak * potential`, then what is emitted and kept."""
+        lines = [line for line in map(self.line, range(self.first, self.registers)) if line is not None]
+        lines.append(f"spike = {self._name(self.spike)}")
+        lines += [f"{state} = {self._name(after)}" for state, after in zip(self.states, self.after, strict=True)]
+        return "\n".join(lines)
+
+    def line(self, register: int) -> str | None:
+        """What makes a register, as `r5 = leak * potential`; None of one that no operation makes."""
+        if register < self.first or self.constant(register) is not None:
+            return None
+        instruction = self.instructions[register - self.first]
+        return f"r{register} = " + OPERATIONS[instruction.operation].text.format(*map(self._name, instruction.operands))
+
+    def _name(self, register: int) -> str:
+        constant = self.constant(register)
+        if constant is not None:
+            return f"{constant:g}"
+        return ["current", *self.states, *self.rows][register] if register < self.first else f"r{register}"
+
+
+def evaluate(
+    program: Program, current: Array, states: Sequence[Array], rows: Sequence[Array]
+) -> tuple[Array, list[Array]]:
+    """What is emitted and the states after one step, in the dtype of the current; the oracle of every other way.
+
+    >>> import torch
+    >>> from hdlif.graph.equations import evaluate, trace
+    >>> def step(current, potential, leak, threshold):
+    ...     membrane = leak * potential + current
+    ...     spike = torch.relu(membrane - threshold)
+    ...     return spike, membrane - spike
+    >>> rows = {"leak": torch.tensor(0.5), "threshold": torch.tensor(0.75)}
+    >>> program, values = trace(step, states=["potential"], rows=rows)
+    >>> import numpy as np
+    >>> current, states = np.array([0.25, 1.0]), [np.array([1.0, 0.5])]
+    >>> spike, after = evaluate(program, current, states, [values[name] for name in program.rows])
+    >>> spike.tolist(), after[0].tolist()
+    ([0.0, 0.5], [0.75, 0.75])
+
+    Args:
+        program: of the neuron.
+        current: any shape.
+        states: before the step, of that shape.
+        rows: broadcastable to it.
+    Returns:
+        what is emitted, and each state after the step, in the order of `program.states`.
+    """
+    registers = evaluate_registers(program, current, states, rows)
+    spike, *after = (
+        np.array(np.broadcast_to(registers[i], current.shape), current.dtype) for i in (program.spike, *program.after)
+    )
+    return spike, after
+
+
+def evaluate_registers(program: Program, current: Array, states: Sequence[Array], rows: Sequence[Array]) -> list[Array]:
+    """What every register holds in a step, each broadcastable to the current.
+
+    Args:
+        program, current, states, rows: as of `evaluate`.
+    """
+    dtype = current.dtype
+    registers = [current, *states, *(np.asarray(row, dtype) for row in rows)]
+    for instruction in program.instructions:
+        if instruction.operation == "constant":
+            registers.append(np.asarray(instruction.value, dtype))
+            continue
+        operands = [registers[i] for i in instruction.operands]
+        registers.append(np.asarray(OPERATIONS[instruction.operation].compute(*operands), dtype))
+    return registers

@@ -1,0 +1,296 @@
+"""What a chunk of steps saves for its backward pass, read off the step's program.
+
+A derivative reads some of the step's values: the other factor of a product, the argument of a step, and of a choice
+only which it was. These are `Value`s, the registers of the program and what follows from them alone. Not all of them
+are saved: what follows from others by the program's own operations is computed again. What is saved is the cheapest set
+from which everything else follows, a minimum cut between current and states and what the derivatives read.
+
+A state that is read is saved at each step, so that what it becomes is saved already, by the step after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from hdlif.graph.equations.cuts import cheapest_cut
+from hdlif.graph.equations.program import Instruction, Program
+from hdlif.graph.equations.written import WrittenStep
+
+Kind = Literal["value", "mask", "share", "sign", "true"]
+_SMALL = ("share", "sign")
+"""Kinds that take a byte."""
+
+
+class Value(NamedTuple):
+    """What a derivative reads of a register.
+
+    Kinds: "value" is what the register holds; of a maximum or minimum, "mask" is whether the gradient goes to its first
+    operand (its second, of a "relu"), and "share" twice the first one's share, 0, 1 or 2; "sign" is that of the operand
+    of an absolute value; "true" is whether a register that chooses is not 0.
+
+    Attributes:
+        register: its number.
+        kind: out of these.
+    """
+
+    register: int
+    kind: Kind = "value"
+
+
+class Needs(NamedTuple):
+    """Which gradients are wanted.
+
+    Attributes:
+        current: that of the current.
+        states: those of the states before the chunk.
+        rows: those of the rows.
+    """
+
+    current: bool
+    states: tuple[bool, ...]
+    rows: tuple[bool, ...]
+
+
+class Source(NamedTuple):
+    """Where a value is found.
+
+    Attributes:
+        place: among the currents, the states before the chunk, or what a step computed.
+        value: of that step.
+        step: of the chunk.
+    """
+
+    place: Literal["current", "before", "computed"]
+    value: Value
+    step: int
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What is saved of each step of a chunk, and what goes backwards from it.
+
+    Args:
+        step: as it is written.
+        needs: which gradients are wanted.
+        is_one_step: whether the chunk is one step, whose states are those before it and no others.
+    """
+
+    step: WrittenStep
+    needs: Needs
+    is_one_step: bool = False
+
+    @property
+    def program(self) -> Program:
+        return self.step.program
+
+    @cached_property
+    def live(self) -> frozenset[int]:
+        """The registers whose gradients are computed: one is asked for behind them, and they lead to a result."""
+        program = self.program
+        followed = {
+            register for place, register in enumerate((program.spike, *program.after)) if place not in self.step.stopped
+        }
+        for register in range(program.registers - 1, program.first - 1, -1):
+            if register in followed:
+                instruction = program.instructions[register - program.first]
+                followed.update(instruction.operands[place] for place in ways(instruction))
+        return self._asking(ways) & followed
+
+    @cached_property
+    def constant(self) -> frozenset[int]:
+        """The places in (spike, *states) of results that have no graph: nothing that they follow from is asked for."""
+        # A floor has a gradient, of 0.
+        asking = self._asking(lambda one: [0] if one.operation == "floor" and not one.stopped else ways(one))
+        results = (self.program.spike, *self.program.after)
+        return self.step.stopped | {place for place, register in enumerate(results) if register not in asking}
+
+    def _asking(self, ways: Callable[[Instruction], Collection[int]]) -> frozenset[int]:
+        """The registers that follow from one whose gradient is asked for; states also by the steps before."""
+        program, given = self.program, self.needs
+        asked = {register for register, need in enumerate((given.current, *given.states, *given.rows)) if need}
+        while True:
+            found = set(asked)
+            for register, instruction in enumerate(program.instructions, program.first):
+                if any(instruction.operands[place] in found for place in ways(instruction)):
+                    found.add(register)
+            again = {
+                state
+                for state, after in enumerate(program.after, 1)
+                if after in found and state not in self.step.stopped
+            }
+            if self.is_one_step or again <= asked:
+                return frozenset(found)
+            asked |= again
+
+    @cached_property
+    def read(self) -> frozenset[Value]:
+        """What the derivatives read."""
+        return frozenset(
+            value
+            for register, instruction in enumerate(self.program.instructions, self.program.first)
+            if register in self.live
+            for value in self._read(register, instruction)
+        )
+
+    def _read(self, register: int, instruction: Instruction) -> Iterator[Value]:
+        live = [place for place in ways(instruction) if instruction.operands[place] in self.live]
+        operands = instruction.operands
+        match instruction.operation:
+            case "multiply" if instruction.form == "divide":
+                yield Value(operands[1])
+                if 1 in live:
+                    yield Value(operands[0])
+            case "multiply":
+                yield from (Value(operands[1 - place]) for place in live)
+            case "absolute":
+                yield self.sign(register)
+            case "minimum" | "maximum":
+                yield self.shared(register)
+            case "step":
+                yield Value(operands[0])
+            case "select":
+                yield self.chosen(register)
+
+    def shared(self, register: int) -> Value:
+        """What tells to which operand of a minimum or maximum the gradient goes."""
+        instruction = self.program.instructions[register - self.program.first]
+        return Value(register, "mask" if instruction.form else "share")
+
+    def sign(self, register: int) -> Value:
+        """What is read of an absolute value's operand."""
+        return Value(register, "sign")
+
+    def chosen(self, register: int) -> Value:
+        """What tells which operand of a select it was."""
+        condition = self.program.instructions[register - self.program.first].operands[0]
+        if condition in self._relus:
+            return Value(self._relus[condition], "mask")
+        return Value(condition) if self.program.is_binary(condition) else Value(condition, "true")
+
+    @cached_property
+    def _relus(self) -> dict[int, int]:
+        """Of a > b, the register of relu(a - b) where the step has it: the one is true where the other is not 0."""
+        program = self.program
+        surpluses = {
+            program.instructions[instruction.operands[1] - program.first]: register
+            for register, instruction in enumerate(program.instructions, program.first)
+            if instruction.form == "relu" and instruction.operands[1] >= program.first
+        }
+        return {
+            register: surpluses[Instruction("subtract", instruction.operands)]
+            for register, instruction in enumerate(program.instructions, program.first)
+            if instruction.operation == "greater" and Instruction("subtract", instruction.operands) in surpluses
+        }
+
+    def operands(self, value: Value) -> tuple[Value, ...]:
+        """What a value is computed from."""
+        program = self.program
+        if value.register < program.first:
+            return (Value(value.register),) if value.kind == "true" else ()
+        instruction = program.instructions[value.register - program.first]
+        if value.kind == "true" or (value.kind == "mask" and instruction.form == "relu"):
+            # A surplus that is not 0 is itself what tells.
+            return (Value(value.register),)
+        if value.kind == "value":
+            instruction = self.step.extreme(value.register) or instruction
+        return tuple(map(Value, instruction.operands))
+
+    def order(self, values: Iterable[Value], known: Collection[Value]) -> tuple[Value, ...]:
+        """These values and those that they follow from, behind each other, without those that are known."""
+        return tuple(
+            sorted(self._behind(values, known) - set(known), key=lambda one: (one.register, one.kind != "value"))
+        )
+
+    @cached_property
+    def kept(self) -> tuple[Value, ...]:
+        """What is saved of each step."""
+        program = self.program
+        signals = range(1 + len(program.states))
+        states = [Value(state) for state in signals[1:]]
+        saved_after = {after for state, after in zip(states, program.after, strict=True) if state in self.read}
+        graph = {value: self.operands(value) for value in self._behind(self.read)}
+        costs = {value: self._cost(value, saved_after) for value in graph}
+        sources = [value for value in graph if value.kind == "value" and value.register in signals]
+        cut = cheapest_cut(graph, costs, sources=sources, sinks=[value for value in self.read if value in graph])
+        # What follows from rows alone is computed again for nothing.
+        return tuple(sorted(value for value in cut if value.register in program.varying))
+
+    def _cost(self, value: Value, saved_after: set[int]) -> int:
+        """Bits a neuron, in float32."""
+        if value.kind == "value" and value.register in saved_after:
+            return 0
+        if value == Value(0) and self.step.current_is_kept:
+            return 0
+        return 1 if self.are_bits(value) else 8 if value.kind in _SMALL else 32
+
+    def _behind(self, values: Iterable[Value], known: Collection[Value] = ()) -> set[Value]:
+        """These values and those that they follow from; not what the known ones follow from."""
+        found, waiting = set[Value](), list(values)
+        while waiting:
+            value = waiting.pop()
+            if value not in found:
+                found.add(value)
+                waiting += () if value in known else self.operands(value)
+        return found
+
+    @cached_property
+    def rows(self) -> tuple[int, ...]:
+        """The registers of the rows that the backward pass reads."""
+        rows = range(1 + len(self.program.states), self.program.first)
+        behind = self._behind(self.read, self.kept)
+        return tuple(row for row in rows if Value(row) in behind and Value(row) not in self.kept)
+
+    def are_bits(self, value: Value) -> bool:
+        """Whether a value is 1 or 0, and saved as a bit."""
+        return value.kind in ("mask", "true") or (value.kind == "value" and self.program.is_binary(value.register))
+
+    def source(self, value: Value, step: int) -> Source:
+        """Where a value of a step is found: a state is the current, or a register, of a step before."""
+        program = self.program
+        while value.kind == "value" and 0 < value.register <= len(program.states):
+            if step == 0:
+                return Source("before", value, 0)
+            value, step = Value(program.after[value.register - 1]), step - 1
+        return Source("current" if value == Value(0) else "computed", value, step)
+
+    def sources(self, steps: int) -> list[list[Source]]:
+        """Of each step, those of what is saved."""
+        return [[self.source(value, step) for value in self.kept] for step in range(steps)]
+
+    def bytes(self, steps: int, neurons: int, *, itemsize: int = 4, is_constant: bool = False) -> int:
+        """Bytes that a chunk of `steps` saves, of `neurons` neurons in all (B·C·H·W): exactly what autograd holds.
+
+        Rows, which lie there anyway, are not in it; a current is that lies by itself.
+
+        Args:
+            itemsize: of the states' dtype.
+            is_constant: whether the current is the same at all steps, and given once.
+        """
+        found = {source for sources in self.sources(steps) for source in sources}
+        number, size = neurons * itemsize, 0
+        counts: dict[Value, int] = {}
+        for place, value, _ in found:
+            if place == "before":
+                size += number
+            elif place == "computed":
+                counts[value] = counts.get(value, 0) + 1
+            else:
+                counts[value] = 1 if is_constant else steps
+        for value, count in counts.items():
+            size += (
+                -(-count * neurons // 8)
+                if self.are_bits(value)
+                else count * neurons * (1 if value.kind in _SMALL else itemsize)
+            )
+        return size
+
+
+def ways(instruction: Instruction) -> list[int]:
+    """The places of the operands that a gradient goes back to."""
+    if instruction.operation in ("constant", "floor", "greater", "greater_equal"):
+        return []
+    places = range(len(instruction.operands))
+    return [p for p in places if p not in instruction.stopped and not (instruction.operation == "select" and p == 0)]

@@ -1,0 +1,120 @@
+"""A step as it is written, for training: every operation as it stands there, with what its derivative follows from.
+
+What is deployed is rewritten where that saves an operation (`trace`); it is the same number up to a rounding, and its
+derivative may be another one where two values are equal. What trains keeps to the equation instead: the operations of
+the step in their order and in their rounding, which of two equal values takes the gradient of a maximum, where a
+gradient is stopped, and functions of parameters as functions, which have gradients of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hdlif.graph.equations.nodes import LONGEST_ROW_NAME, Nodes
+from hdlif.graph.equations.program import Instruction, Program
+from hdlif.graph.equations.symbols import Known, Symbol
+from hdlif.errors import cut
+
+
+@dataclass(frozen=True)
+class WrittenStep:
+    """A step that can be run, and run backwards, without its Python.
+
+    Attributes:
+        program: with the fields of `Instruction` that are about derivatives.
+        sources: of each row: a function of the parameters, or a number, or an array of one, that the step reads.
+        parameters: the symbols of the parameters.
+        surrogates: what stands for the derivatives of steps, by name.
+        stopped: the places in (spike, *states) of results that no gradient comes back from.
+        current_is_kept: whether the current lies in memory until the backward pass anyway, so that to save it is free.
+    """
+
+    program: Program
+    sources: tuple[Any, ...]
+    parameters: tuple[Symbol, ...]
+    surrogates: Mapping[str, Callable[..., Any]]
+    stopped: frozenset[int] = frozenset()
+    current_is_kept: bool = False
+
+    def rows(self, parameters: Sequence[Any]) -> list[Any]:
+        """The rows from the values of the parameters, each computed once; numbers, and arrays [1], as they are now."""
+        known: Known = {id(symbol): value for symbol, value in zip(self.parameters, parameters, strict=True)}
+        return [_now(source, known) for source in self.sources]
+
+    def extreme(self, register: int) -> Instruction | None:
+        """p > q ? q : p is min(q, p), and p > q ? p : q is max(q, p): what a select is then; None for another.
+
+        Which of two equal numbers it is, 0 and -0 say, is left open.
+        """
+        first, instructions = self.program.first, self.program.instructions
+        instruction = instructions[register - first]
+        if instruction.operation != "select" or instruction.operands[0] < first:
+            return None
+        condition, a, b = instruction.operands
+        compared = instructions[condition - first]
+        if compared.operation not in ("greater", "greater_equal") or a == b or {a, b} != set(compared.operands):
+            return None
+        return Instruction("minimum" if a == compared.operands[1] else "maximum", compared.operands)
+
+
+def _now(source: Any, known: Known) -> Any:
+    if isinstance(source, Symbol):
+        return source._at(known)
+    return source if isinstance(source, float) else source.reshape(1)
+
+
+class WrittenNodes(Nodes):
+    """The operations of one step as they stand in it.
+
+    Attributes:
+        sources: of the rows, by name.
+        surrogates: by name.
+    """
+
+    as_written = True
+
+    def __init__(self, states: tuple[str, ...]) -> None:
+        super().__init__(states)
+        self.sources: dict[str, Any] = {}
+        self.surrogates: dict[str, Callable[..., Any]] = {}
+        self._named: dict[Any, str] = {}
+
+    def constant(self, value: float) -> int:
+        # An instruction holds float32 numbers; a step in float64 reads all of 0.1.
+        if Instruction("constant", (), value).value == value or value != value:
+            return super().constant(value)
+        return self.row(repr(value), value, value)
+
+    def number(self, value: Any) -> int:
+        return self.row(f"number {len(self.sources)}", value, value)
+
+    def surrogate(self, function: Any) -> str:
+        name = str(function)
+        while self.surrogates.setdefault(name, function) is not function:
+            name += "'"
+        return name
+
+    def row(self, name: str, value: Any, source: Any) -> int:
+        """As it is computed, whatever else is written alike; a number is one row wherever it stands."""
+        key = ("number", source) if isinstance(source, float) else id(source)
+        if key not in self._named:
+            name = cut(name, LONGEST_ROW_NAME)
+            while name in self.sources:
+                name += "'"
+            self._named[key] = name
+            self.sources[name] = source
+            self._add_row(name, value)
+        return self._rows[self._named[key]]
+
+    def operation(
+        self,
+        name: str,
+        operands: tuple[int, ...],
+        surrogate: str | None = None,
+        *,
+        form: str = "",
+        stopped: tuple[int, ...] = (),
+    ) -> int:
+        return self._add(Instruction(name, operands, 0.0, surrogate, form, stopped))

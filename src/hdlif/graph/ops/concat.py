@@ -1,0 +1,32 @@
+"""Concatenation: the channels of x0, then those of x1."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hdlif.errors import ArtefactError
+from hdlif.graph.ops.graph import Array, Node, Value
+from hdlif.graph.ops.op import Op, always
+from hdlif.graph.ops.work import moved
+
+
+def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    first, second = inputs
+    if len(first.shape) != len(second.shape) or first.shape[1:] != second.shape[1:]:
+        raise ArtefactError(
+            f"{node.name}: concat takes shapes that differ in channels alone; got {list(first.shape)} and "
+            f"{list(second.shape)}"
+        )
+    codes = None
+    if first.max_code is not None and second.max_code is not None:
+        codes = max(first.max_code, second.max_code)
+    channels = first.shape[0] + second.shape[0]
+    return Value((channels, *first.shape[1:]), codes, first.constant and second.constant)
+
+
+def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Array]) -> Array:
+    x, y = inputs
+    return np.concatenate([x, y], axis=1)
+
+
+OP = Op("concat", code=11, arity=2, infer=infer, evaluate=evaluate, price=moved, passes_spikes=always)

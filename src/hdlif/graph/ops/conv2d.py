@@ -1,0 +1,103 @@
+"""Convolution: y = sum over (ky, kx, ci), in this order, of weight · x, in float32 from +0; zero padding.
+
+Tap (ky, kx) meets the entry `dilation` times as far from the first one. With `groups` G the channels of input and
+output are parted in G equal runs, and ci goes over those of the output channel's own run alone.
+
+Of codes and integer weights: the integer sum (exact, in any order), rounded to float32 once.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hdlif.errors import ArtefactError, brief
+from hdlif.graph.ops.fields import map_shape, pair
+from hdlif.graph.ops.graph import Array, Node, Value
+from hdlif.graph.ops.op import Flat, Op
+from hdlif.graph.ops.weights import check_sum, price, weight_of
+from hdlif.graph.ops.windows import reach, windows
+
+
+def dilation_of(node: Node) -> tuple[int, int]:
+    return pair(node, "dilation", 1, default=(1, 1))
+
+
+def groups_of(node: Node) -> int:
+    found: int = node.attributes.get("groups", 1)
+    return found
+
+
+def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    channels, height, width = map_shape(node, inputs[0])
+    weight = node.tensors["weight"]
+    if weight.ndim != 4:
+        raise ArtefactError(f"{node.name}.weight: shape {list(weight.shape)}; it must be [out, in, kh, kw]")
+    if max(weight.shape[2:]) >= 2**15:
+        raise ArtefactError(f"{node.name}.weight: kernel {list(weight.shape[2:])}; its sizes are below {2**15}")
+    groups = groups_of(node)
+    if type(groups) is not int or groups < 1 or channels % groups or len(weight) % groups:
+        raise ArtefactError(
+            f"{node.name}: groups = {brief(groups)}; it must be an integer that divides the {channels} channels of its "
+            f"input and the {len(weight)} of its output"
+        )
+    weight = weight_of(node, (channels // groups,))
+    check_sum(node, inputs[0])
+    stride, padding, dilation = pair(node, "stride", 1), pair(node, "padding", 0), dilation_of(node)
+    reaches = [reach(kernel, d) for kernel, d in zip(weight.shape[2:], dilation, strict=True)]
+    out = tuple(
+        (size + 2 * p - r) // s + 1 for size, r, s, p in zip((height, width), reaches, stride, padding, strict=True)
+    )
+    if min(out) < 1 or any(p >= r for p, r in zip(padding, reaches, strict=True)):
+        dilated = "" if dilation == (1, 1) else f", dilation {list(dilation)}"
+        raise ArtefactError(
+            f"{node.name}: kernel {list(weight.shape[2:])}{dilated}, padding {list(padding)} do not fit a "
+            f"{height}x{width} map"
+        )
+    return Value((weight.shape[0], *out), constant=inputs[0].constant)
+
+
+def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Array]) -> Array:
+    (x,) = inputs
+    groups = groups_of(node)
+    parts = zip(np.split(x, groups, axis=1), np.split(node.tensors["weight"], groups), strict=True)
+    return np.concatenate([_of_a_group(node, *part) for part in parts], axis=1)
+
+
+def _of_a_group(node: Node, x: Array, weight: Array) -> Array:
+    (pad_y, pad_x), strides = node.attributes["padding"], node.attributes["stride"]
+    padded = np.pad(x, ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x)))
+    taps = list(windows(padded, weight.shape[2:], strides, dilation_of(node)))
+    if x.dtype == np.uint8 and weight.dtype == np.int8:
+        # float64 holds these integers exactly, and multiplies matrices fast
+        exact = weight.astype(np.float64)
+        parts = [
+            np.tensordot(exact[:, :, ky, kx], window.astype(np.float64), axes=([1], [1])) for ky, kx, window in taps
+        ]
+        summed: Array = np.sum(parts, axis=0)
+        return summed.swapaxes(0, 1).astype(np.float32)
+    total = np.zeros((len(x), len(weight), *taps[0][2].shape[2:]), np.float32)
+    for ky, kx, window in taps:
+        for channel in range(x.shape[1]):
+            column = weight[:, channel, ky, kx].astype(np.float32)[:, None, None]
+            total += column * window[:, channel, None].astype(np.float32)
+    return total
+
+
+def flat(node: Node) -> Flat:
+    out, _, kernel_y, kernel_x = node.tensors["weight"].shape
+    return Flat(out_channels=out, kernel=(kernel_y, kernel_x), dilation=dilation_of(node), groups=groups_of(node))
+
+
+OP = Op(
+    "conv2d",
+    code=0,
+    arity=1,
+    attributes=("encoding", "padding", "role", "stride"),
+    optional=("dilation", "groups"),
+    tensors=("weight",),
+    infer=infer,
+    evaluate=evaluate,
+    price=price,
+    flat=flat,
+    is_synapse=True,
+)

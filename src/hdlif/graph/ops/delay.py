@@ -1,0 +1,75 @@
+"""Delay: what a node, `source`, gave at the step before, 0 at first; one further on leads the graph back.
+
+Its input only says the shape, which is that of the source. The source emits codes of at most `max_code`, or floats
+where that is 0.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from hdlif.errors import ArtefactError, brief
+from hdlif.graph.ops.graph import MAX_CODE, Array, Node, Value
+from hdlif.graph.ops.op import Flat, Op, always
+from hdlif.graph.ops.work import moved
+
+
+def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    most = node.attributes["max_code"]
+    if type(most) is not int or not 0 <= most <= MAX_CODE:
+        raise ArtefactError(f"{node.name}: max_code = {brief(most)}; it must be an integer in 0..{MAX_CODE}")
+    return Value(inputs[0].shape, most or None, constant=False)
+
+
+def check(node: Node, values: Mapping[str, Value]) -> None:
+    source, own = node.attributes["source"], values[node.name]
+    found = values.get(source) if isinstance(source, str) else None
+    if found is None:
+        raise ArtefactError(f"{node.name}: source = {brief(source)} is not a value of the graph")
+    if (found.shape, found.max_code) != (own.shape, own.max_code):
+        raise ArtefactError(
+            f"{node.name}: source {source} gives {_text(found)}; its input and max_code say {_text(own)}"
+        )
+
+
+def _text(value: Value) -> str:
+    kind = "floats" if value.max_code is None else f"codes up to {value.max_code}"
+    return f"{kind} of shape {list(value.shape)}"
+
+
+def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Array]) -> Array:
+    delayed, most = states["delayed"], node.attributes["max_code"]
+    if not most:
+        return delayed.copy()
+    # A state that a caller made may hold anything.
+    codes: Array = np.where(delayed > 0, np.minimum(delayed, np.float32(most)), 0)
+    return codes
+
+
+def keep(node: Node, values: Mapping[str, Array], states: dict[str, Array]) -> None:
+    states["delayed"][...] = values[node.attributes["source"]]
+
+
+def states(node: Node) -> tuple[str, ...]:
+    return ("delayed",)
+
+
+def flat(node: Node) -> Flat:
+    return Flat(choice=node.attributes["max_code"], source=node.attributes["source"])
+
+
+OP = Op(
+    "delay",
+    code=13,
+    arity=1,
+    attributes=("max_code", "source"),
+    infer=infer,
+    check=check,
+    evaluate=evaluate,
+    keep=keep,
+    price=moved,
+    sources=lambda node: (node.attributes["source"],),
+    states=states,
+    flat=flat,
+    passes_spikes=always,
+)

@@ -1,0 +1,20 @@
+"""Flatten: [C, H, W] -> [C · H · W], channel-major."""
+
+import math
+from collections.abc import Sequence
+
+from hdlif.graph.ops.graph import Array, Node, Value
+from hdlif.graph.ops.op import Op, always
+from hdlif.graph.ops.work import moved
+
+
+def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    return Value((math.prod(inputs[0].shape),), inputs[0].max_code, inputs[0].constant)
+
+
+def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Array]) -> Array:
+    (x,) = inputs
+    return x.reshape(len(x), -1)
+
+
+OP = Op("flatten", code=8, arity=1, infer=infer, evaluate=evaluate, price=moved, passes_spikes=always)

@@ -1,0 +1,27 @@
+"""Global sum pool: y = sum over (row, column), in this order, of x."""
+
+import itertools
+from collections.abc import Sequence
+
+from hdlif.graph.ops.fields import map_shape
+from hdlif.graph.ops.graph import Array, Node, Value
+from hdlif.graph.ops.op import Op, always
+from hdlif.graph.ops.windows import ordered_sum, summed_code
+from hdlif.graph.ops.work import Seen, Work, pooled
+
+
+def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    channels, height, width = map_shape(node, inputs[0])
+    return Value((channels,), summed_code(inputs[0], height * width), inputs[0].constant)
+
+
+def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Array]) -> Array:
+    (x,) = inputs
+    return ordered_sum(x[:, :, i, j] for i, j in itertools.product(range(x.shape[2]), range(x.shape[3])))
+
+
+def price(node: Node, seen: Seen) -> Work:
+    return pooled(node, seen, seen.types[node.inputs[0]].shape[1:], (1, 1), (0, 0))
+
+
+OP = Op("global_sum_pool", code=7, arity=1, infer=infer, evaluate=evaluate, price=price, passes_spikes=always)

@@ -1,0 +1,106 @@
+"""Type and check of a whole graph, against the statement of each op."""
+
+import math
+
+from hdlif.errors import ArtefactError, brief, did_you_mean
+from hdlif.graph.ops.fields import LEAST_NORMAL, check_fields, is_float32
+from hdlif.graph.ops.graph import COMBINATIONS, INPUT, MAX_ELEMENTS, MAX_NODES, TASKS, Graph, TaskRecord, Value
+from hdlif.graph.ops.input_record import check_input
+from hdlif.graph.ops.table import OPS
+
+
+def infer_values(graph: Graph) -> dict[str, Value]:
+    """The type of every value of a graph, by name.
+
+    An example is at `Graph`.
+
+    Args:
+        graph: of any origin; every field is checked.
+    Raises:
+        ArtefactError: the graph breaks the format; the message names node and field.
+    """
+    if type(graph.time_steps) is not int or not 1 <= graph.time_steps < 2**15:
+        raise ArtefactError(f"time_steps = {brief(graph.time_steps)}; it must be an integer in 1..{2**15 - 1}")
+    check_node_count(len(graph.nodes))
+    check_input(graph.input)
+    if graph.input.sound is not None and graph.input.sound.frames != graph.time_steps:
+        raise ArtefactError(
+            f"input.sound gives {graph.input.sound.frames} frames, and time_steps = {graph.time_steps}; they are equal"
+        )
+    if graph.input.shortest > graph.time_steps:
+        raise ArtefactError(
+            f"input.shortest = {graph.input.shortest}; it must be at most time_steps = {graph.time_steps}"
+        )
+    if graph.input.frames == "pixels" and math.isqrt(graph.time_steps) ** 2 != graph.time_steps:
+        raise ArtefactError(
+            f'input.frames = "pixels" shows a square image, and time_steps = {graph.time_steps} is no square number'
+        )
+    values = {INPUT: Value(graph.input.shape)}
+    for node in graph.nodes:
+        op = OPS.get(node.op)
+        if op is None:
+            raise ArtefactError(f"{node.name}: op = {brief(node.op)} is unknown; {did_you_mean(node.op, OPS)}")
+        if node.name in values:
+            raise ArtefactError(f"{node.name}: two values have this name; names are unique")
+        check_fields(node, "inputs", len(node.inputs), op.arity)
+        check_fields(node, "attributes", sorted(node.attributes.keys() - set(op.optional)), sorted(op.attributes))
+        if op.tensors is not None:
+            check_fields(node, "tensors", sorted(node.tensors), sorted(op.tensors))
+        for name in node.inputs:
+            if name not in values:
+                raise ArtefactError(
+                    f"{node.name}: input {brief(name)} is not an earlier value; nodes stand in topological order"
+                )
+        value = op.infer(node, tuple(values[name] for name in node.inputs), graph.time_steps)
+        if math.prod(value.shape) > MAX_ELEMENTS:
+            raise ArtefactError(f"{node.name}: shape {list(value.shape)} has more than {MAX_ELEMENTS} entries")
+        values[node.name] = value
+    for node in graph.nodes:
+        OPS[node.op].check(node, values)
+    if graph.output not in values:
+        raise ArtefactError(f"output = {brief(graph.output)} is not a node of the graph")
+    logits = values[graph.output]
+    if len(logits.shape) != 1 or logits.shape[0] != len(graph.labels):
+        raise ArtefactError(
+            f"output has shape {list(logits.shape)}; {len(graph.labels)} labels need [{len(graph.labels)}]"
+        )
+    check_task(graph.task, graph.time_steps, len(graph.labels))
+    return values
+
+
+def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:
+    """Raise `ArtefactError` on the first field of a record that has a value which none may have."""
+    for key, value, accepted in (("kind", record.kind, TASKS), ("combine", record.combine, COMBINATIONS)):
+        if value not in accepted:
+            raise ArtefactError(f"task.{key} = {brief(value)} is unknown; {did_you_mean(str(value), accepted)}")
+    each = record.combine == "each"
+    if each != (record.kind == "sequence") and record.kind != "regress":
+        raise ArtefactError(
+            f'task.combine = "{record.combine}" does not go with task.kind = "{record.kind}"; a class at each step is '
+            'read off "each", and no other class is'
+        )
+    if type(record.delay) is not int or not 0 <= record.delay < time_steps or (record.delay and not each):
+        raise ArtefactError(
+            f"task.delay = {brief(record.delay)}; of answers at each of {time_steps} steps it may be up to "
+            f"{time_steps - 1}, and of others 0"
+        )
+    if (
+        type(record.ahead) is not int
+        or not 0 <= record.ahead < 2**31
+        or (record.ahead and (record.kind, each) != ("regress", True))
+    ):
+        raise ArtefactError(
+            f"task.ahead = {brief(record.ahead)}; of values at each step it may be above 0, else it is 0"
+        )
+    scaled = outputs if record.kind == "regress" else 0
+    for key, numbers in (("mean", record.mean), ("std", record.std)):
+        if len(numbers) != scaled or not all(is_float32(v) and (key == "mean" or v >= LEAST_NORMAL) for v in numbers):
+            above = ", above 0" if key == "std" else ""
+            raise ArtefactError(f"task.{key} = {brief(list(numbers))}; it must be {scaled} finite numbers{above}")
+    if not is_float32(record.threshold) or not 0 < record.threshold < 1:
+        raise ArtefactError(f"task.threshold = {brief(record.threshold)}; it must lie between 0 and 1")
+
+
+def check_node_count(count: int) -> None:
+    if count > MAX_NODES:
+        raise ArtefactError(f"the graph has {count} nodes; it may have at most {MAX_NODES}")

@@ -1,0 +1,185 @@
+"""Check of what a network states of its input."""
+
+import math
+from collections.abc import Collection, Mapping
+
+from hdlif.errors import ArtefactError, brief, did_you_mean
+from hdlif.graph.ops.fields import is_float32
+from hdlif.graph.ops.graph import (
+    BINNING_MODES,
+    FIT_MODES,
+    FRAMINGS,
+    INPUT_KINDS,
+    MAX_ELEMENTS,
+    RESIZE_MODES,
+    InputRecord,
+)
+from hdlif.graph.ops.sound import CLIPS, SoundRecord
+
+LONGEST_NAME = 1000
+"""Characters of a column's name."""
+_MOST_SIDE = 2**16
+"""Of a sensor."""
+MOST_ROWS = 2**31 - 1
+"""Of a window of a series."""
+MOST_RATE = 10**5
+"""Of readings of sensors, in Hz or any unit."""
+SOUND_LIMITS = {
+    "rate": (1000, 384_000),
+    "samples": (1, 2**24),
+    "every": (1, 2**24),
+    "mels": (1, 256),
+    "frame": (2, 2**14),
+    "hop": (1, 2**14),
+}
+"""The least and the most of each number of a sound."""
+
+
+def check_input(record: InputRecord) -> None:
+    """Raise `ArtefactError` on the first field of a record that has a value which none may have."""
+    shape = record.shape
+    if len(shape) != 3 or any(type(n) is not int or n < 1 for n in shape) or math.prod(shape) > MAX_ELEMENTS:
+        raise ArtefactError(f"input.shape = {brief(list(shape))}; it must be [C, H, W], integers of at least 1")
+    for key, numbers in (("mean", record.mean), ("std", record.std)):
+        valid = all(is_float32(v) and (key == "mean" or v > 0) for v in numbers)
+        if len(numbers) != shape[0] or not valid:
+            above = ", above 0" if key == "std" else ""
+            raise ArtefactError(f"input.{key} = {brief(list(numbers))}; it must be {shape[0]} finite numbers{above}")
+    for key, accepted in _INPUT_WORDS.items():
+        word = getattr(record, key)
+        if word not in accepted:
+            raise ArtefactError(f"input.{key} = {brief(word)} is unknown; {did_you_mean(word, accepted)}")
+    if record.frames == "rows" and (record.kind == "events" or shape[1] != 1):
+        raise ArtefactError(
+            f'input.frames = "rows": a step is shown one row of an image, and this input is of kind {record.kind} and '
+            f"shape {list(shape)}"
+        )
+    if record.frames == "pixels" and (record.kind != "image" or shape[1:] != (1, 1)):
+        raise ArtefactError(
+            f'input.frames = "pixels": a step is shown one pixel of an image, and this input is of kind {record.kind} '
+            f"and shape {list(shape)}"
+        )
+    if record.kind == "series" and (shape[2] != 1 or record.resize != "none"):
+        raise ArtefactError(
+            f'input.kind = "series": it is [C, T, 1], [C, 1, 1] a step, and resize is "none"; this input has shape '
+            f'{list(shape)} and resize "{record.resize}"'
+        )
+    if record.kind == "table" and (shape[1:] != (1, 1) or record.resize != "none" or record.frames != "constant"):
+        raise ArtefactError(
+            f'input.kind = "table": it is [C, 1, 1], frames is "constant" and resize "none"; this input has shape '
+            f'{list(shape)}, frames "{record.frames}" and resize "{record.resize}"'
+        )
+    _check_events(record)
+    _check_columns(record)
+    _check_rates(record)
+    _check_windows(record)
+    _check_shortest(record)
+    if record.sound is not None:
+        check_sound(record.sound)
+        more = record.columns or record.rates or record.windows or record.shortest
+        if record.kind != "series" or record.sound.mels != shape[0] or more:
+            raise ArtefactError(
+                f"input.sound gives series of {record.sound.mels} channels without names, and this input is of kind "
+                f"{record.kind}, shape {list(shape)}"
+            )
+
+
+def _check_events(record: InputRecord) -> None:
+    """Raise `ArtefactError` on what is of recordings of events alone, or does not go together there."""
+    sensor, shape = record.sensor, record.shape
+    if record.kind != "events":
+        for key in ("binning", "sensor"):
+            if getattr(record, key) != getattr(InputRecord, key):
+                raise ArtefactError(f"input.{key} = {brief(getattr(record, key))}: this input is of kind {record.kind}")
+        if record.resize == "pool":
+            raise ArtefactError(f'input.resize = "pool" is of events, and this input is of kind {record.kind}')
+        return
+    if sensor is None:
+        if record.resize == "pool":
+            raise ArtefactError('input.resize = "pool": of which sensor is not said; give input.sensor')
+        return
+    if len(sensor) != 2 or any(type(n) is not int or not 1 <= n <= _MOST_SIDE for n in sensor):
+        raise ArtefactError(f"input.sensor = {brief(list(sensor))}; it must be [H, W], integers in 1..{_MOST_SIDE}")
+    if math.prod(sensor) > MAX_ELEMENTS or shape[0] != 2 or record.binning == "none":
+        raise ArtefactError(
+            f"input.sensor = {brief(list(sensor))}: such events take 2 channels and a binning, and this input has "
+            f'shape {list(shape)} and binning "{record.binning}"'
+        )
+    if record.resize == "none" and tuple(sensor) != shape[1:]:
+        raise ArtefactError(
+            f'input.resize = "none": frames are of the sensor, {list(sensor)}, and this input has shape {list(shape)}'
+        )
+
+
+def _check_columns(record: InputRecord) -> None:
+    names = record.columns
+    if not names:
+        return
+    if record.kind not in ("series", "table") or len(names) != record.shape[0] or len(set(names)) < len(names):
+        raise ArtefactError(
+            f"input.columns = {brief(list(names))}; it must be {record.shape[0]} names, each once, of a series or table"
+        )
+    for name in names:
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+            raise ArtefactError(
+                f"input.columns: {brief(name)} is not a printable name of 1 to {LONGEST_NAME} characters"
+            )
+
+
+def _check_rates(record: InputRecord) -> None:
+    rates = record.rates
+    if not rates:
+        return
+    valid = all(type(rate) is int and 1 <= rate <= MOST_RATE for rate in rates)
+    if record.kind != "series" or len(rates) != 2 or not valid:
+        raise ArtefactError(
+            f"input.rates = {brief(list(rates))}; it must be two integers in 1..{MOST_RATE}, of a series"
+        )
+
+
+def _check_windows(record: InputRecord) -> None:
+    windows = record.windows
+    if not windows:
+        return
+    valid = all(type(rows) is int and 1 <= rows <= MOST_ROWS for rows in windows)
+    if record.kind != "series" or len(windows) != 2 or not valid:
+        raise ArtefactError(
+            f"input.windows = {brief(list(windows))}; it must be two integers in 1..{MOST_ROWS}, of a series"
+        )
+
+
+def _check_shortest(record: InputRecord) -> None:
+    shortest = record.shortest
+    if type(shortest) is not int or shortest < 0 or (shortest and (record.kind != "series" or record.windows)):
+        raise ArtefactError(
+            f"input.shortest = {brief(shortest)}; it must be the fewest steps of series that are not cut into windows, "
+            "or 0"
+        )
+
+
+def check_sound(record: SoundRecord) -> None:
+    """Raise `ArtefactError` on the first field that has a value which none may have."""
+    for key, (least, most) in SOUND_LIMITS.items():
+        value = getattr(record, key)
+        if type(value) is not int or not least <= value <= most:
+            raise ArtefactError(f"input.sound.{key} = {brief(value)}; it must be an integer in {least}..{most}")
+    if record.clips not in CLIPS:
+        raise ArtefactError(
+            f"input.sound.clips = {brief(record.clips)} is unknown; {did_you_mean(record.clips, CLIPS)}"
+        )
+    if record.samples < record.hop:
+        raise ArtefactError(f"input.sound.samples = {record.samples}; it must be at least hop = {record.hop}")
+    ends = (record.lowest_hz, record.highest_hz)
+    if not all(map(is_float32, ends)) or not 0 <= ends[0] < ends[1] <= record.rate / 2:
+        raise ArtefactError(
+            f"input.sound.lowest_hz, highest_hz = {brief(ends)}; they must ascend in 0..{record.rate / 2:g}"
+        )
+
+
+_INPUT_WORDS: Mapping[str, Collection[str]] = {
+    "kind": INPUT_KINDS,
+    "resize": RESIZE_MODES,
+    "fit": FIT_MODES,
+    "frames": FRAMINGS,
+    "binning": BINNING_MODES,
+}

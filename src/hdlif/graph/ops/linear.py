@@ -1,0 +1,48 @@
+"""Linear layer: y = sum over ci, ascending, of weight · x, as `conv2d`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hdlif.errors import ArtefactError
+from hdlif.graph.ops.graph import Array, Node, Value
+from hdlif.graph.ops.op import Flat, Op
+from hdlif.graph.ops.weights import check_sum, price, weight_of
+
+
+def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    if len(inputs[0].shape) != 1 or node.tensors["weight"].ndim != 2:
+        raise ArtefactError(f"{node.name}: linear takes a [C] input and an [out, in] weight")
+    weight = weight_of(node, inputs[0].shape)
+    check_sum(node, inputs[0])
+    return Value((weight.shape[0],), constant=inputs[0].constant)
+
+
+def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Array]) -> Array:
+    (x,) = inputs
+    weight = node.tensors["weight"]
+    if x.dtype == np.uint8 and weight.dtype == np.int8:
+        exact: Array = x.astype(np.int64) @ weight.T.astype(np.int64)
+        return exact.astype(np.float32)
+    total = np.zeros((len(x), len(weight)), np.float32)
+    for channel in range(x.shape[1]):
+        total += weight[:, channel].astype(np.float32) * x[:, channel, None].astype(np.float32)
+    return total
+
+
+def flat(node: Node) -> Flat:
+    return Flat(out_channels=len(node.tensors["weight"]))
+
+
+OP = Op(
+    "linear",
+    code=1,
+    arity=1,
+    attributes=("encoding", "role"),
+    tensors=("weight",),
+    infer=infer,
+    evaluate=evaluate,
+    price=price,
+    flat=flat,
+    is_synapse=True,
+)

@@ -1,0 +1,42 @@
+"""Maximum pool: y = max over (ky, kx) of x; padding never wins."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hdlif.graph.ops.fields import pair
+from hdlif.graph.ops.graph import Array, Node, Value
+from hdlif.graph.ops.op import Op, always
+from hdlif.graph.ops.windows import pooled_shape, windows
+from hdlif.graph.ops.work import Seen, Work, pooled
+
+
+def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    shape = pooled_shape(node, inputs[0], pair(node, "padding", 0))
+    return Value(shape, inputs[0].max_code, inputs[0].constant)
+
+
+def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Array]) -> Array:
+    (x,) = inputs
+    pad_y, pad_x = node.attributes["padding"]
+    padded = np.pad(x.astype(np.float32), ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x)), constant_values=-np.inf)
+    largest = np.full((), -np.inf, np.float32)
+    for _, _, window in windows(padded, node.attributes["kernel"], node.attributes["stride"]):
+        largest = np.where(window > largest, window, largest)
+    return largest
+
+
+def price(node: Node, seen: Seen) -> Work:
+    return pooled(node, seen, node.attributes["kernel"], node.attributes["stride"], node.attributes["padding"])
+
+
+OP = Op(
+    "max_pool",
+    code=6,
+    arity=1,
+    attributes=("kernel", "padding", "stride"),
+    infer=infer,
+    evaluate=evaluate,
+    price=price,
+    passes_spikes=always,
+)

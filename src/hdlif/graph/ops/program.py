@@ -1,0 +1,101 @@
+"""A neuron's equation: elementwise operations on registers (`hdlif.graph.equations.program`).
+
+Register 0 is x, then come the states before the step, 0 at first, row0[t, c], row1[t, c], ..., and one register for
+each operation; y = register `spike`, a code where that is 1 or 0 by its operation, and the states after = registers
+`after`. An equation that fires nothing (`fires`: false; true where it is left out) is no neuron layer to what counts.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hdlif.graph import equations
+from hdlif.graph.equations import Program, from_attributes
+from hdlif.graph.equations.record import KEYS
+from hdlif.errors import ArtefactError, EquationError, brief
+from hdlif.graph.ops.fields import check_fields, rows
+from hdlif.graph.ops.graph import Array, Node, Value, row_of_step
+from hdlif.graph.ops.op import Flat, Op
+from hdlif.graph.ops.work import ADD, MULTIPLY, Seen, Work
+
+
+def row_names(program: Program) -> tuple[str, ...]:
+    """The tensors of a program's node."""
+    return tuple(f"row{i}" for i in range(len(program.rows)))
+
+
+def named_rows(node: Node) -> dict[str, Array]:
+    """The tensors of a program's node by the names of its rows."""
+    program = program_of(node)
+    return {name: node.tensors[key] for key, name in zip(row_names(program), program.rows, strict=True)}
+
+
+def program_of(node: Node) -> Program:
+    """The program of a node. Raises `ArtefactError`."""
+    try:
+        return from_attributes(node.attributes)
+    except EquationError as error:
+        raise ArtefactError(f"{node.name}: {error}") from error
+
+
+def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    program, kind = program_of(node), node.attributes["kind"]
+    if not isinstance(kind, str) or not kind.isprintable() or not 0 < len(kind) <= 200:
+        raise ArtefactError(f"{node.name}: kind = {brief(kind)}; it must be a printable name")
+    if not isinstance(node.attributes.get("fires", True), bool):
+        raise ArtefactError(f"{node.name}: fires = {brief(node.attributes['fires'])}; it is true or false")
+    check_fields(node, "tensors", sorted(node.tensors), sorted(row_names(program)))
+    checked = [rows(node, name, inputs[0], time_steps) for name in row_names(program)]
+    constant = inputs[0].constant and not program.states and all(len(row) == 1 for row in checked)
+    return Value(inputs[0].shape, 1 if program.is_binary(program.spike) else None, constant)
+
+
+def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Array]) -> Array:
+    program, x = program_of(node), inputs[0].astype(np.float32)
+    before = [states[name] for name in program.states]
+    spike, after = equations.evaluate(
+        program, x, before, [row_of_step(node, key, t, x.ndim) for key in row_names(program)]
+    )
+    for name, value in zip(program.states, after, strict=True):
+        states[name][...] = value
+    return spike
+
+
+def neuron_step(node: Node) -> Work:
+    """The operations of one neuron at one step, read off its program."""
+    found = equations.counts(program_of(node))
+    return MULTIPLY * found.multiplications + ADD * (found.additions + found.comparisons)
+
+
+def price(node: Node, seen: Seen) -> Work:
+    return neuron_step(node) * seen.entries_per_image(node)
+
+
+def fires(node: Node) -> bool:
+    """Whether it is a neuron's equation; else it treats values, as companding does, and what it gives are no spikes."""
+    return bool(node.attributes.get("fires", True))
+
+
+def states(node: Node) -> tuple[str, ...]:
+    return tuple(node.attributes["states"])
+
+
+def flat(node: Node) -> Flat:
+    return Flat(equation=program_of(node))
+
+
+OP = Op(
+    "program",
+    code=12,
+    arity=1,
+    attributes=("kind", *KEYS),
+    optional=("fires",),
+    tensors=None,
+    infer=infer,
+    evaluate=evaluate,
+    price=price,
+    states=states,
+    flat=flat,
+    is_neuron=fires,
+    emits_spikes=fires,
+)

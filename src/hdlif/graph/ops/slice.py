@@ -1,0 +1,43 @@
+"""Slice: the channels begin..end - 1 of x."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hdlif.errors import ArtefactError, brief
+from hdlif.graph.ops.graph import Array, Node, Value
+from hdlif.graph.ops.op import Flat, Op, always
+from hdlif.graph.ops.work import moved
+
+
+def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    channels, *rest = inputs[0].shape
+    begin, end = node.attributes["begin"], node.attributes["end"]
+    if type(begin) is not int or type(end) is not int or not 0 <= begin < end <= channels:
+        raise ArtefactError(
+            f"{node.name}: begin = {brief(begin)}, end = {brief(end)}; they must be integers with 0 <= begin < end <= "
+            f"{channels}, the channels of its input"
+        )
+    return replace(inputs[0], shape=(end - begin, *rest))
+
+
+def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Array]) -> Array:
+    (x,) = inputs
+    return x[:, node.attributes["begin"] : node.attributes["end"]]
+
+
+def flat(node: Node) -> Flat:
+    begin, end = node.attributes["begin"], node.attributes["end"]
+    return Flat(choice=begin, out_channels=end - begin)
+
+
+OP = Op(
+    "slice",
+    code=10,
+    arity=1,
+    attributes=("begin", "end"),
+    infer=infer,
+    evaluate=evaluate,
+    price=moved,
+    flat=flat,
+    passes_spikes=always,
+)

@@ -1,0 +1,36 @@
+"""Sum pool: y = sum over (ky, kx), in this order, of x; no padding, rest rows and columns dropped."""
+
+import math
+from collections.abc import Sequence
+
+from hdlif.graph.ops.graph import Array, Node, Value
+from hdlif.graph.ops.op import Op, always
+from hdlif.graph.ops.windows import ordered_sum, pooled_shape, summed_code, windows
+from hdlif.graph.ops.work import Seen, Work, pooled
+
+
+def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    shape = pooled_shape(node, inputs[0], (0, 0))
+    return Value(shape, summed_code(inputs[0], math.prod(node.attributes["kernel"])), inputs[0].constant)
+
+
+def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Array]) -> Array:
+    (x,) = inputs
+    met = windows(x, node.attributes["kernel"], node.attributes["stride"])
+    return ordered_sum(window for _, _, window in met)
+
+
+def price(node: Node, seen: Seen) -> Work:
+    return pooled(node, seen, node.attributes["kernel"], node.attributes["stride"], (0, 0))
+
+
+OP = Op(
+    "sum_pool",
+    code=5,
+    arity=1,
+    attributes=("kernel", "stride"),
+    infer=infer,
+    evaluate=evaluate,
+    price=price,
+    passes_spikes=always,
+)

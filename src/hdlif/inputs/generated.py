@@ -1,0 +1,251 @@
+"""Series for tasks that need memory, which are made here: what is known of them from their arguments alone.
+
+An argument of `data` in a recipe is a field of such a class; `hdlif.data` makes the samples.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Protocol
+
+from hdlif.graph.ops import InputRecord, TaskRecord
+
+MOST_STEPS = 2**15 - 1
+"""What a deployed network may have."""
+MOST_VALUES = 2**28
+"""Of the samples of all parts together, 1 GiB."""
+MOST_TIME = 10**6
+"""Units that the parts of a series may take together, about ten seconds of computing."""
+
+
+class Content(Protocol):
+    """What is known of generated data."""
+
+    def check_parts(self, validation: int) -> None:
+        """Raise `ValueError` where the parts, with so many validation samples, are more than is made."""
+
+    @property
+    def target(self) -> Literal["class", "classes", "values_each"]:
+        """What is given of a sample, as `tasks.Target`."""
+
+    @property
+    def input(self) -> InputRecord:
+        """What a whole sample is."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the classes or values."""
+
+    @property
+    def learned(self) -> Mapping[str, object]:
+        """Fields of `builders.shipped.Described` that follow from the arguments besides."""
+
+    @staticmethod
+    def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
+        """The arguments that are known of the data which a network takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DelayedXor:
+    """Two marked bits that are `delay` steps apart, and noise between them; learned is whether they differ.
+
+    Attributes:
+        delay: steps from the first bit, which is at step 0, to the second, which is at the last step.
+        noise: standard deviation of the values between them; the bits are -1 and 1.
+        samples: training series.
+        test: test series.
+        draw: of all values; another number gives other series.
+    Raises:
+        ValueError: an argument that none can be.
+    """
+
+    delay: int = 100
+    noise: float = 0.3
+    samples: int = 5000
+    test: int = 1000
+    draw: int = 0
+
+    target: ClassVar[Literal["class"]] = "class"
+    names: ClassVar[tuple[str, ...]] = ("same", "different")
+    columns: ClassVar[tuple[str, ...]] = ("value", "cue")
+    learned: ClassVar[Mapping[str, object]] = {}
+
+    def __post_init__(self) -> None:
+        _check_range("delay", self.delay, 1, MOST_STEPS - 1)
+        if self.noise < 0:
+            raise ValueError(f"noise = {self.noise} is refused; give a standard deviation of 0 or more")
+        _check_draw(self.samples, self.test, self.draw, len(self.columns) * self.steps)
+        # How many validate is not known here; the loader counts them.
+        self.check_parts(1)
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.delay + 1
+
+    def check_parts(self, validation: int) -> None:
+        _check_values(self.input, self.samples, validation, self.test)
+
+    @property
+    def input(self) -> InputRecord:
+        return _series(self.columns, self.steps)
+
+    @staticmethod
+    def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
+        return {"delay": time_steps - 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """Symbols that are shown one a step, then nothing for `delay` steps, and then have to be repeated in order.
+
+    Learned is the symbol that each step shows, or "blank". The answer to a step is read `symbols` + `delay` steps
+    later, so that the steps of the recall alone count.
+
+    Attributes:
+        delay: steps from the last symbol to the first one that is repeated; at the last of them a channel signals it.
+        symbols: how many are shown.
+        alphabet: of how many different ones.
+        samples: training series.
+        test: test series.
+        draw: of all symbols; another number gives other series.
+    Raises:
+        ValueError: an argument that none can be.
+    """
+
+    delay: int = 100
+    symbols: int = 10
+    alphabet: int = 8
+    samples: int = 5000
+    test: int = 1000
+    draw: int = 0
+
+    target: ClassVar[Literal["classes"]] = "classes"
+
+    def __post_init__(self) -> None:
+        _check_range("symbols", self.symbols, 1, MOST_STEPS // 2)
+        _check_range("alphabet", self.alphabet, 2, 1000)
+        _check_range("delay", self.delay, 1, MOST_STEPS - 2 * self.symbols)
+        _check_draw(self.samples, self.test, self.draw, (self.alphabet + 1) * self.steps)
+        # How many validate is not known here; the loader counts them.
+        self.check_parts(1)
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.delay + 2 * self.symbols
+
+    def check_parts(self, validation: int) -> None:
+        _check_values(self.input, self.samples, validation, self.test)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*map(str, range(self.alphabet)), "blank")
+
+    @property
+    def input(self) -> InputRecord:
+        return _series((*(f"symbol {number}" for number in range(self.alphabet)), "go"), self.steps)
+
+    @property
+    def learned(self) -> Mapping[str, object]:
+        return {"answered_after": self.symbols + self.delay}
+
+    @staticmethod
+    def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
+        symbols = time_steps - task.delay
+        return {"symbols": symbols, "delay": task.delay - symbols, "alphabet": record.shape[0] - 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MackeyGlass:
+    """Windows of the chaotic series of Mackey and Glass (1977); learned is, at each step, what comes `ahead` later.
+
+    dx/dt = 0.2·x(t - 17)/(1 + x(t - 17)^10) - 0.1·x(t), one step a unit of time.
+
+    Attributes:
+        steps: T, of a window.
+        ahead: steps from one that is shown to the one that is learned.
+        stride: steps from the beginning of a training window to that of the next. Those of the other parts share none.
+        samples: training windows.
+        test: test windows.
+    Raises:
+        ValueError: an argument that none can be.
+    """
+
+    steps: int = 100
+    ahead: int = 6
+    stride: int = 10
+    samples: int = 512
+    test: int = 50
+
+    target: ClassVar[Literal["values_each"]] = "values_each"
+    names: ClassVar[tuple[str, ...]] = ("x",)
+    mean: ClassVar[tuple[float, ...]] = (0.93,)
+    std: ClassVar[tuple[float, ...]] = (0.226,)
+    """Of the training series: 0.9299 and 0.2262 from time 1,000 to 12,000."""
+
+    def __post_init__(self) -> None:
+        _check_range("steps", self.steps, 1, MOST_STEPS)
+        _check_range("ahead", self.ahead, 1, MOST_TIME)
+        _check_range("stride", self.stride, 1, MOST_TIME)
+        for key, count, stride in (("samples", self.samples, self.stride), ("test", self.test, self.steps)):
+            _check_range(key, count, 1, MOST_TIME // stride)
+        # How many validate is not known here; the loader counts them.
+        self.check_parts(1)
+
+    def check_parts(self, validation: int) -> None:
+        _check_values(self.input, self.samples, validation, self.test)
+        if (time := sum(self.lengths(validation).values())) > MOST_TIME:
+            raise ValueError(
+                f"the parts take {time:,} units of time, and at most {MOST_TIME:,} are computed; lower samples, "
+                "stride, validation, test, steps or ahead"
+            )
+
+    def lengths(self, validation: int) -> Mapping[str, int]:
+        """Units of time of each part, from the first one that is shown to the last one that is learned."""
+        windows = {
+            "train": (self.samples, self.stride),
+            "validation": (validation, self.steps),
+            "test": (self.test, self.steps),
+        }
+        return {part: (count - 1) * stride + self.steps + self.ahead for part, (count, stride) in windows.items()}
+
+    @property
+    def input(self) -> InputRecord:
+        return replace(_series(self.names, self.steps), mean=self.mean, std=self.std)
+
+    @property
+    def learned(self) -> Mapping[str, object]:
+        return {"target_mean": self.mean, "target_std": self.std, "ahead": self.ahead}
+
+    @staticmethod
+    def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
+        return {"steps": time_steps, "ahead": task.ahead} if task.ahead else {"steps": time_steps}
+
+
+def _series(columns: tuple[str, ...], steps: int) -> InputRecord:
+    """What a sample of so many steps is, whose channels are taken as they are."""
+    channels = len(columns)
+    shape, mean, std = (channels, steps, 1), (0.0,) * channels, (1.0,) * channels
+    return InputRecord(shape, mean, std, kind="series", resize="none", columns=columns)
+
+
+def _check_draw(samples: int, test: int, draw: int, values: int) -> None:
+    """Raise `ValueError` on sizes that are too small or too large, or a draw that is none."""
+    for key, count in (("samples", samples), ("test", test)):
+        _check_range(key, count, 1, MOST_VALUES // values)
+    _check_range("draw", draw, 0, 2**32 - 1)
+
+
+def _check_values(record: InputRecord, *counts: int) -> None:
+    """Raise `ValueError` where so many samples of each part are more than is made."""
+    if (values := sum(counts) * math.prod(record.shape)) > MOST_VALUES:
+        raise ValueError(
+            f"the parts have {values:,} values, and at most {MOST_VALUES:,} are made; lower samples, validation or "
+            "test, or make the series shorter"
+        )
+
+
+def _check_range(key: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise ValueError(f"{key} = {value} is refused; give {least:,} to {most:,}")

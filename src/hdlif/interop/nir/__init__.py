@@ -1,5 +1,0 @@
-"""Graphs of the Neuromorphic Intermediate Representation, whichever library wrote them, as networks of ours."""
-
-from hdlif.interop.nir.imported import Imported, from_nir, read, read_artefact
-
-__all__ = ["Imported", "from_nir", "read", "read_artefact"]

@@ -1,0 +1,58 @@
+"""From the file a training left to the recipe and the network."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+from torch import nn
+
+from hdlif.errors import CheckpointError, RecipeError, resuming
+from hdlif.recipe import Recipe, builders
+from hdlif.recipe.runs.files import existing
+from hdlif.recipe.runs.own_parts import saying_what_is_gone
+from hdlif.training import checkpoint
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network in eval mode, with the recipe that made it."""
+
+    path: Path
+    recipe: Recipe
+    network: nn.Module
+
+
+def load_trained(path: Path) -> Trained:
+    """The network in a checkpoint, that of a training's state too, or in a run folder's model.safetensors.
+
+    Raises:
+        CheckpointError: no checkpoint, a damaged one, or one without a recipe.
+    """
+    path = existing(path)
+    if path.is_dir():
+        stopped, path = path / "last.safetensors", path / "model.safetensors"
+        if stopped.exists() and not path.exists():
+            raise CheckpointError(
+                f"{path.parent}: its training is not finished; go on with it ({resuming(path.parent)}), or give "
+                f"{stopped}, the network as it was then"
+            )
+    if not path.exists():
+        raise CheckpointError(f"{path}: there is no trained network; train one with `hdlif train`, or resume it")
+    _, record = checkpoint.load(path)
+    try:
+        recipe = Recipe.model_validate(record["recipe"])
+    except (KeyError, ValidationError) as error:
+        raise CheckpointError(f"{path}: holds no recipe of this version of hdlif; train it again") from error
+    try:
+        with saying_what_is_gone(path.parent):
+            builders.check(recipe)
+    except RecipeError as error:
+        said, parts = str(error), ""
+        if ":" in said and "there is no module" in said:
+            parts = "put back the module that it names, or "
+        elif "which is not installed: pip install" in said:
+            parts = "install it, or "
+        raise CheckpointError(f"{path}: holds a recipe that cannot be built ({said}); {parts}train it again") from error
+    network = builders.build_model(recipe)
+    checkpoint.load_model(path, network)
+    return Trained(path, recipe, network.eval())

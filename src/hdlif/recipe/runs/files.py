@@ -1,0 +1,51 @@
+"""Small files that commands write whole or not at all."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hdlif.graph.artefact import is_artefact
+from hdlif.errors import InputError, TrainingError, reason
+from hdlif.whole_files import whole_file
+
+ARTEFACT_SUFFIX = ".hdlif.safetensors"
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make the folder of `path`; whatever keeps it from being written inside is one `TrainingError`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{path.parent}: cannot be made there ({reason(error)}); choose another --out") from error
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"{path}: cannot be written ({reason(error)}); free space or choose another --out"
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text, whole or not at all."""
+    with writing(path), whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def names_artefact(path: Path) -> bool:
+    """Whether a path means an artefact: by its suffix, even where the file is damaged, or by what it holds."""
+    return path.name.endswith(ARTEFACT_SUFFIX) or is_artefact(path)
+
+
+def existing(path: Path) -> Path:
+    """`path`, or `InputError` where nothing is there."""
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file or folder; check the path")
+    return path

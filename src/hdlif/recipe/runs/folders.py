@@ -1,0 +1,155 @@
+"""What a run folder says of the training in it, and whether another may take its place."""
+
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from hdlif.errors import ExistingRunError, cut, some
+from hdlif.recipe import Recipe, dump_recipe
+from hdlif.recipe.plain_yaml import MOST_BYTES, is_deeper
+from hdlif.recipe.runs.locks import LOCK
+from hdlif.recipe.runs.own_parts import PARTS
+from hdlif.recipe.runs.summary import MOST_LEVELS, MOST_METRICS, MOST_SUMMARY, RESULT, TrainResult
+from hdlif.training import RunFiles
+from hdlif.whole_files import read_regular
+
+MEASURED = (
+    "summary.json",
+    "confusion.json",
+    "early.json",
+    "errors.json",
+    "labels.json",
+    "coherence.json",
+    "report.html",
+    "data_files.json",
+)
+"""What was measured of a run and of its data, which says nothing of the next one."""
+_BEGUN = {"recipe.yaml", "data_files.json", PARTS, "metrics.jsonl", "tensorboard"}
+"""What a training writes before its first update."""
+FIGURES = {
+    *("name", "seed", "accuracy", "validation_accuracy", "best_epoch", "train_seconds", "versions", "hardware"),
+    *(
+        "params_mb",
+        "stored_mb",
+        "fp32_mb",
+        "sops",
+        "nops",
+        "energy_mj",
+        "energy_mj_honest",
+        "saved_bytes",
+        "peak_bytes",
+    ),
+}
+"""What is printed of a finished training, or averaged over several."""
+MEASURED_OF_TASKS = {"task", "metric", "metrics", "per_step", "validation_metrics"}
+"""What stands there besides where the task is no classification, and accuracies are none."""
+
+
+def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
+    """What has come of a finished training of this recipe whose network is there; None where there is none."""
+    if not (folder / "model.safetensors").exists():
+        return None
+    summary = _summary(folder)
+    figures = FIGURES | (MEASURED_OF_TASKS if recipe.task.kind != "classify" else set())
+    measured = summary.get("accuracy") is not None or recipe.task.kind != "classify"
+    if not measured or not summary.keys() >= figures or summary.get("recipe") != recipe.model_dump(mode="json"):
+        return None
+    try:
+        # As JSON, where strictness takes lists for what is a tuple here.
+        return RESULT.validate_json(json.dumps(summary), strict=True)
+    except ValidationError:
+        return None
+
+
+def begun(folder: Path, recipe: Recipe) -> bool:
+    """Whether the folder holds a stopped training of this recipe."""
+    return _recipe_text(folder) == dump_recipe(recipe)
+
+
+def left_by_a_run(folder: Path) -> list[Path]:
+    """What is in the folder that a training would remove or replace: all of it is of a run, however far that went."""
+    names = ("recipe.yaml", PARTS, *MEASURED)
+    return [*RunFiles(folder).left(), *(folder / name for name in names if os.path.lexists(folder / name))]
+
+
+def is_demo(folder: Path) -> bool:
+    """Whether the folder holds a demo, and no training beside it."""
+    return "networks" in _summary(folder) and not RunFiles(folder).left()
+
+
+def only_begun(folder: Path, *, again: bool = False) -> bool:
+    """Whether the folder holds a training that ended before its first checkpoint, of which nothing would be lost.
+
+    It has what every training writes before its first update, and nothing that one writes later: a recipe.yaml that
+    somebody put there is theirs, and a log with a validation is of a run whose networks were taken away.
+
+    Args:
+        again: the same training begins again, which may have ended between its first validation and its first
+            checkpoint.
+    """
+    left = {path.name for path in left_by_a_run(folder)}
+    first = {"recipe.yaml", "metrics.jsonl"}
+    begun = _BEGUN | ({"best.safetensors"} if again else set())
+    if not first <= left <= begun or not os.path.lexists(folder / LOCK):
+        return False
+    try:
+        validations = read_regular(folder / "metrics.jsonl", most=MOST_METRICS).count(b'"event": "validation"')
+    except OSError:
+        return False
+    return validations <= again
+
+
+def forget_begun(folder: Path) -> None:
+    """Remove what a training has written into the folder that was refused before its first update."""
+    left = {path.name for path in left_by_a_run(folder)}
+    log = folder / "metrics.jsonl"
+    empty = not os.path.lexists(log) or (not log.is_symlink() and log.stat().st_size == 0)
+    if empty and left <= _BEGUN:
+        RunFiles(folder).clear()
+        for name in ("recipe.yaml", "data_files.json", PARTS):
+            (folder / name).unlink(missing_ok=True)
+
+
+def check_free(folder: Path, *, again: bool = False) -> None:
+    """Raise `ExistingRunError`, which says whose run it is, where the folder holds one that is not `only_begun`."""
+    if (left := left_by_a_run(folder)) and not only_begun(folder, again=again):
+        seen = some([path.name for path in left], 3)
+        go_on = "go on with it (--resume)" if RunFiles(folder).exist() else "it has no checkpoint"
+        raise ExistingRunError(
+            f"{folder}: holds a run{_described(folder)} ({seen}); {go_on}, replace it (--overwrite), "
+            "or choose another folder (--out)"
+        )
+
+
+def _described(folder: Path) -> str:
+    """Of which recipe it is and when it was finished, as far as its files say so."""
+    summary = _summary(folder)
+    name = summary.get("name")
+    if not isinstance(name, str):
+        lines = (_recipe_text(folder) or "").splitlines()
+        name = next((line.removeprefix("name:").strip() for line in lines if line.startswith("name:")), None)
+    of = f" of {cut(name)}" if name else ""
+    if not summary:
+        return f"{of} that is not finished"
+    when = datetime.fromtimestamp((folder / "summary.json").stat().st_mtime)
+    return f"{of}, finished on {when:%Y-%m-%d at %H:%M}"
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    """What summary.json holds; nothing where there is none, or it is no JSON object."""
+    try:
+        summary = json.loads(read_regular(folder / "summary.json", most=MOST_SUMMARY))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return summary if isinstance(summary, dict) and not is_deeper(summary, MOST_LEVELS) else {}
+
+
+def _recipe_text(folder: Path) -> str | None:
+    try:
+        return read_regular(folder / "recipe.yaml", most=MOST_BYTES).decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,112 @@
+"""The processes of a training: how many are requested, whether they are available, and how they are joined."""
+
+import atexit
+import gc
+import os
+
+import torch
+import torch.distributed as dist
+
+from hdlif.errors import RecipeError
+from hdlif.recipe.runs import slurm
+from hdlif.recipe.runs.start import start_others
+from hdlif.training import Accelerator
+
+
+def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
+    """Processes on each node, and nodes: those asked for, or those that torchrun has started; 1 and 1 by default.
+
+    Raises:
+        RecipeError: what is asked for is not what was started, or more than there is, or a node does not know its
+            place.
+    """
+    if dist.is_torchelastic_launched():
+        here = int(os.environ["LOCAL_WORLD_SIZE"])
+        started = here, int(os.environ["WORLD_SIZE"]) // here
+        if (devices or here, nodes or started[1]) != started:
+            raise RecipeError(
+                f"--devices {devices or here} --nodes {nodes or started[1]}: torchrun has started {here} processes on "
+                f"each of {started[1]} nodes; leave both options out, it states them itself"
+            )
+        _check_restarts()
+        devices, nodes = started
+    devices, nodes = devices or 1, nodes or 1
+    if torch.cuda.is_available() and devices > torch.cuda.device_count():
+        raise RecipeError(
+            f"{devices} devices are asked for, and this machine has {torch.cuda.device_count()} GPUs; "
+            "give --devices (torchrun: --nproc-per-node) at most that"
+        )
+    if nodes > 1 and not dist.is_torchelastic_launched() and not slurm.has_started_this():
+        _check_place(nodes)
+    return devices, nodes
+
+
+def check_alone(what: str, devices: int | None = None, nodes: int | None = None) -> None:
+    """Raise `RecipeError` where several processes are asked for, or started by torchrun, for what trains in one."""
+    if processes(devices, nodes) != (1, 1):
+        raise RecipeError(
+            f"{what} trains one network after the other, each in one process; run it without torchrun, --devices and "
+            "--nodes, or share the batches of each network among devices with `hdlif train`"
+        )
+
+
+def joined(devices: int, nodes: int, precision: str) -> Accelerator:
+    """Join this many processes, by NCCL if there are GPUs and by gloo on CPUs; return the accelerator of this one.
+
+    They part at exit, while Python is whole: a thread of gloo that lets go of a tensor later ends the process by
+    SIGABRT now and then.
+
+    Raises:
+        RecipeError: SLURM has started another number of processes.
+    """
+    world_size = devices * nodes
+    if world_size == 1:
+        return Accelerator(precision=precision)
+    if dist.is_torchelastic_launched():
+        rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+    elif slurm.has_started_this():
+        rank, local_rank = slurm.join(devices, nodes)
+    else:
+        local_rank = start_others(devices, world_size)
+        rank = int(os.environ["NODE_RANK"]) * devices + local_rank
+    if "OMP_NUM_THREADS" not in os.environ and devices > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // devices))
+    on_gpus = torch.cuda.is_available()
+    if on_gpus:
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group("nccl" if on_gpus else "gloo", rank=rank, world_size=world_size)
+    atexit.register(_part)
+    device = f"cuda:{local_rank}" if on_gpus else "cpu"
+    return Accelerator(device, precision, rank=rank, world_size=world_size, local_rank=local_rank)
+
+
+def _part() -> None:
+    if dist.is_available() and dist.is_initialized():
+        # What is in cycles, a training and its wrapped network, holds the group and its threads until it is collected.
+        gc.collect()
+        dist.destroy_process_group()
+        gc.collect()
+
+
+def _check_restarts() -> None:
+    """Refuse restarts in which the new processes would look for the old ones until the time-out, of half an hour.
+
+    torchrun keeps one store for all its attempts, and in it the addresses of the processes of the first one.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and os.environ.get("TORCHELASTIC_MAX_RESTARTS") != "0":
+        raise RecipeError(
+            "torchrun --max-restarts would find the processes that died in the store that it keeps; "
+            "set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in front of torchrun, which then makes a new one each time"
+        )
+
+
+def _check_place(nodes: int) -> None:
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if name not in os.environ]
+    if missing:
+        raise RecipeError(
+            f"--nodes {nodes}: {', '.join(missing)} is not set; set MASTER_ADDR and MASTER_PORT (of node 0) and "
+            f"NODE_RANK (0..{nodes - 1}) on every node, or start the nodes with torchrun"
+        )
+    place = os.environ["NODE_RANK"]
+    if not (place.isdecimal() and int(place) < nodes):
+        raise RecipeError(f"NODE_RANK = {place} is not the number of one of {nodes} nodes; set it to 0..{nodes - 1}")

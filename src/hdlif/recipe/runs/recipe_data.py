@@ -1,0 +1,241 @@
+"""A recipe with its data looked at: what every verb starts from that takes a recipe and builds its network."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hdlif.errors import DataError, RecipeError, cut
+from hdlif.recipe import Component, DataConfig, Recipe, builders, load_recipe, replace_value
+from hdlif.recipe.builders import defaults
+from hdlif.recipe.runs.files import write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hdlif.data import Found
+
+FILES = "data_files.json"
+"""In a run folder: the files that a training on data of the user's own was begun with."""
+
+
+_OTHER_DATA = ("data", "data.kind", "data.path")
+"""Keys that replace a recipe's data."""
+
+
+def load_with_data(
+    recipe: str | Path | Recipe | None,
+    overrides: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    data_root: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Recipe, Found | None]:
+    """A recipe that can be built, and what was found where its data are the user's own.
+
+    Where its data are replaced by series, or arguments of generated ones are, and its time steps are not, these become
+    as many as a series has.
+
+    Args:
+        recipe: a recipe, its file, or the name of one that ships; None for the one that follows from the data.
+        overrides: "a.b=v" each.
+        data: the name of a data set or a path, in place of the recipe's own.
+        data_root, say: as `with_data_found` takes them.
+    Raises:
+        RecipeError, DataError: the recipe, or its data, cannot be used.
+    """
+    if recipe is None:
+        return _following_from_data(overrides, data=data, data_root=data_root, say=say)
+    if data is not None:
+        base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+        overrides = [*builders.data_overrides(base, data), *overrides]
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    builders.check_names(loaded)
+    chosen, found = builders.with_data_found(loaded, data_root, say=say)
+    stated = {override.partition("=")[0].strip() for override in overrides}
+    if not isinstance(recipe, Recipe) and "time_steps" not in stated and _are_other_data(stated, loaded):
+        chosen = builders.with_steps_of_data(chosen, say=say)
+    builders.check(chosen)
+    return chosen, found
+
+
+def _following_from_data(
+    overrides: Sequence[str], *, data: str | None, data_root: Path | None, say: Callable[[str], None]
+) -> tuple[Recipe, Found]:
+    """Return the recipe that follows from data of the user's own, and print its choices; see `builders.defaults`."""
+    if data is None:
+        raise RecipeError("neither a recipe nor data are named; give RECIPE (`hdlif recipes ls`) or --data PATH")
+    if data in builders.DATA:
+        raise RecipeError(f"--data {data} is a set that ships; name a recipe for it (`hdlif recipes ls`)")
+
+    def loaded(start: str, *changes: str) -> Recipe:
+        own = [*builders.data_overrides(load_recipe(start), data), f"name={json.dumps(_name_of(data))}"]
+        return load_recipe(start, [*own, *changes])
+
+    keys = [override.partition("=")[0].strip() for override in overrides]
+    kind = builders.found_kind(builders.kind_by_keys(data, [key.removeprefix("data.") for key in keys]))
+    start = defaults.STARTS[(kind and kind.samples) or "image"][1]
+    # Other sections may be of a network that is still to be chosen.
+    of_data = [one for key, one in zip(keys, overrides, strict=True) if key.partition(".")[0] in ("data", "task")]
+    first = loaded(start, *of_data)
+    builders.check_names(first)
+    found = builders.look_for(first, root=data_root, known=None, say=say)
+    start = defaults.STARTS[found.input.kind][1]
+    chosen = defaults.choices(found, overrides)
+    recipe = loaded(start, *(one.override for one in chosen), *overrides)
+    builders.check_names(recipe)
+    same = recipe.data.arguments == first.data.arguments and recipe.data.size == first.data.size
+    stated, again = builders.with_data_found(recipe, data_root, found=found if same else None, say=say)
+    assert again is not None, "they are the user's own"
+    say(f"a recipe from the sizes of the data, on the base of {start}; replace any value with --set KEY=VALUE:")
+    for one in chosen:
+        say(str(one))
+    builders.check(stated)
+    return stated, again
+
+
+def _name_of(data: str) -> str:
+    """Return the name of a run on data: the stem of a file, the name of a folder, or the Name of module:Name."""
+    name = Path(data.rpartition(":")[2] if builders.is_items(data) else os.path.abspath(data)).stem  # noqa: PTH100
+    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "data"
+
+
+def with_class_weights(
+    recipe: Recipe,
+    root: Path | None = None,
+    found: Found | None = None,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> Recipe:
+    """The recipe with class weights that are "balanced" as numbers, by the samples that it trains on.
+
+    Args:
+        root, found: as `build_data` takes them.
+        say: gets a line with the numbers.
+    Raises:
+        RecipeError, DataError: the recipe, or its data, cannot be used.
+    """
+
+    def labels() -> Tensor:
+        builders.check_names(recipe)
+        return builders.build_data(recipe, root, found=found).train.labels
+
+    weighed = builders.with_class_weights(recipe, labels)
+    if weighed is not recipe:
+        counted = cast("list[float]", weighed.task.arguments["class_weights"])
+        weights = zip(builders.data_kind(weighed).labels, counted, strict=True)
+        say(f"class weights: {cut(', '.join(f'{name} {weight:.3g}' for name, weight in weights), 300)}")
+    return weighed
+
+
+def _are_other_data(stated: Collection[str], recipe: Recipe) -> bool:
+    """Whether any of these keys replaces a recipe's data, or is an argument of generated ones."""
+    kind = builders.DATA.get(recipe.data.kind)
+    own = () if kind is None else kind.defaults
+    return not set(stated).isdisjoint([*_OTHER_DATA, *(f"data.{key}" for key in own)])
+
+
+class Looks:
+    """Looks at each of the user's own data once, and counts classes once, however many recipes ask for it.
+
+    Args:
+        root: as `with_data_found` takes it.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self._root = root
+        self._stated: dict[str, dict[str, Any]] = {}
+        self._weighed: dict[str, Component] = {}
+
+    def __call__(self, recipe: Recipe) -> Recipe:
+        """The recipe with what was found, and class weights, stated in it; raises as `with_data_found`."""
+        stated = self._with_data(recipe)
+        key = stated.model_dump_json(include={"data", "task", "time_steps"})
+        if key not in self._weighed:
+            self._weighed[key] = with_class_weights(stated, self._root).task
+        return stated.model_copy(update={"task": self._weighed[key]})
+
+    def _with_data(self, recipe: Recipe) -> Recipe:
+        section = recipe.data
+        if builders.found_kind(section.kind) is None:
+            return recipe
+        key = json.dumps([section.kind, section.size, section.frames, section.arguments], sort_keys=True)
+        if key not in self._stated:
+            looked = builders.with_data_found(recipe, self._root)[0].data
+            self._stated[key] = looked.arguments | {"found": looked.found}
+        stated = DataConfig.model_validate(section.model_dump() | self._stated[key])
+        return recipe.model_copy(update={"data": stated})
+
+
+def data_keys(overrides: Sequence[str]) -> dict[str, Any]:
+    """The keys and values of "data.KEY=VALUE"s. Raises `RecipeError`."""
+    found: dict[str, Any] = {"data": {}}
+    for override in overrides:
+        key, equals, _ = override.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if section != "data" or not (equals and dot and name):
+            raise RecipeError(f"--set {cut(override)} is refused; give data.KEY=VALUE, for example data.window=64")
+        if name.partition(".")[0] == "path":
+            raise RecipeError(f"--set {cut(override)} is refused: where the data lie is given with the command itself")
+        replace_value(found, override)
+    keys: dict[str, Any] = found["data"]
+    return keys
+
+
+def names_path(data: str | None) -> bool:
+    """Whether `--data` means a path: no data set that ships is called so, and something is there."""
+    return data is not None and data not in builders.DATA and builders.is_there(data)
+
+
+def write_files(out: Path, found: Found) -> None:
+    """Keep which files a training is begun with."""
+    write_text(out / FILES, found.manifest.text())
+
+
+def as_begun(recipe: Recipe, out: Path) -> Recipe:
+    """The recipe as the training in `out` was begun with it, where the same data lay at another path then.
+
+    Data are what they hold: a training may go on where they were moved or copied to.
+    """
+    try:
+        begun = load_recipe(out / "recipe.yaml").data
+    except RecipeError:
+        return recipe
+    if begun.found is None or begun.found != recipe.data.found or "path" not in begun.arguments:
+        return recipe
+    moved = recipe.data.model_dump() | {"path": begun.arguments["path"]}
+    return recipe.model_copy(update={"data": DataConfig.model_validate(moved)})
+
+
+def check_files(out: Path, found: Found | None, recipe: Recipe) -> None:
+    """Raise `DataError`, which says what changed, unless the files are those that the training in `out` was begun with.
+
+    Where one of the two is on data of the user's own and the other not, or they differ in more than their data, the
+    recipes differ: that is said elsewhere.
+    """
+    from hdlif.data.manifest import changes, read_manifest
+
+    if found is None or not os.path.lexists(out / FILES) or _is_another(out, recipe):
+        return
+    if changed := changes(read_manifest(out / FILES), found.manifest):
+        raise DataError(
+            f"{found.path}: is not as it was when the training in {out} began: {changed}; put it back to resume, or "
+            "train on it as it is with --overwrite or another --out"
+        )
+
+
+def _is_another(out: Path, recipe: Recipe) -> bool:
+    """Whether the recipe kept in `out` differs from this one in the kind of its data, or in other than its data."""
+    try:
+        begun = load_recipe(out / "recipe.yaml")
+    except RecipeError:
+        return False
+    own, kept = (one.model_dump(exclude={"data", "time_steps"}) for one in (recipe, begun))
+    for one in (own, kept):
+        # They follow from the data.
+        one.get("task", {}).pop("class_weights", None)
+    return begun.data.kind != recipe.data.kind or own != kept

@@ -1,0 +1,123 @@
+"""What a network does on images: one run of its graph, in which non-zero entries and pairs are counted."""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.graph.artefact import Graph, InputRecord, Node, infer_values
+from hdlif.graph.artefact.roles import roles
+from hdlif.deploy import GraphModule, lower
+from hdlif.nn import StepValue, evaluation_mode
+from hdlif.graph.ops import OPS
+from hdlif.graph.ops.conv2d import dilation_of, groups_of
+from hdlif.graph.ops.graph import INPUT, settled
+
+
+class Activity:
+    """Non-zero entries of every value, and the pairs of non-zero inputs and weights that met, over all images.
+
+    Args:
+        graph: the network that runs.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.types = infer_values(graph)
+        self.roles = roles(graph)
+        self.images = 0
+        self.pairs: dict[str, float] = {}
+        self.nonzero: dict[str, float] = {}
+        self.entries: dict[str, float] = {}
+        self.repeats: dict[str, float] = {}
+        self.spikes = spikes_of(graph)
+
+    def observe(self, node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self.repeats[node.name] = self.graph.time_steps / output.shape[0]
+        self._add(self.nonzero, node.name, torch.count_nonzero(output).item())
+        self._add(self.entries, node.name, output.numel())
+        if OPS[node.op].is_synapse:
+            self._add(self.nonzero, f"{node.name}<", torch.count_nonzero(inputs[0]).item())
+            self._add(self.entries, f"{node.name}<", inputs[0].numel())
+            self._add(self.pairs, node.name, _nonzero_pairs(node, inputs[0]))
+
+    def per_image(self, node: Node, count: float, *, once: bool) -> float:
+        """A count per image over T steps; what was constant in time ran once, and counts `once` or T times."""
+        return count * (1 if once else self.repeats[node.name]) / self.images
+
+    def density(self, key: str) -> float:
+        return self.nonzero[key] / self.entries[key]
+
+    def entries_per_image(self, node: Node) -> float:
+        return self.entries[node.name] / self.images
+
+    @staticmethod
+    def _add(counts: dict[str, float], key: str, count: float) -> None:
+        counts[key] = counts.get(key, 0.0) + count
+
+
+def spikes_of(graph: Graph) -> dict[str, bool]:
+    """Whether a value counts as spikes, by name.
+
+    A value of the step before may come from a node further on: all are taken for spikes until nothing says otherwise.
+    """
+    passing = [node for node in graph.nodes if OPS[node.op].passes_spikes(node)]
+    emitting = {node.name: OPS[node.op].emits_spikes(node) for node in graph.nodes}
+    return settled(
+        {INPUT: False} | emitting | {node.name: True for node in passing},
+        passing,
+        lambda node, spikes: emitting[node.name] or all(spikes[name] for name in OPS[node.op].made_from(node)),
+    )
+
+
+def activity(network: nn.Module | Graph, x: Tensor | Iterable[Tensor], *, time_steps: int | None = None) -> Activity:
+    """Run a network on images and count; `operations.priced` turns the counts into operations and energy.
+
+    An example is at `priced`.
+
+    Args:
+        network: a module that has a deployed form (its modes are left as they are), or its graph.
+        x: normalised images [T, B, C, H, W] or [1, B, C, H, W] (constant in time), or batches of them; of a network of
+            sequences [T, B, C, L].
+        time_steps: T of a module; by default the T its neurons were built for.
+    """
+    batches = [x] if isinstance(x, Tensor) else list(x)
+    graph = network if isinstance(network, Graph) else _graph_of(network, batches[0], time_steps)
+    seen = Activity(graph)
+    module = GraphModule(graph, observer=seen.observe)
+    with torch.no_grad():
+        for batch in batches:
+            seen.images += batch.shape[1]
+            module(_as_maps(batch), steps=range(graph.time_steps))
+    return seen
+
+
+def _nonzero_pairs(node: Node, x: Tensor) -> float:
+    """Σ over outputs of the number of (non-zero input, non-zero weight) pairs, padding excluded."""
+    taps = torch.from_numpy((node.tensors["weight"] != 0).astype("float32"))
+    active = (x != 0).float()
+    if node.op == "linear":
+        return float((active.flatten(0, 1) @ taps.sum(0)).double().sum())
+    # Summing the kernels of a group over its outputs first makes this a convolution of one output a group.
+    groups = groups_of(node)
+    summed = taps.view(groups, -1, *taps.shape[1:]).sum(1)
+    geometry = node.attributes["stride"], node.attributes["padding"], dilation_of(node), groups
+    folded = F.conv2d(active.flatten(0, 1), summed, None, *geometry)
+    return float(folded.double().sum())
+
+
+def _as_maps(x: Tensor) -> Tensor:
+    """Sequences [T, B, C, L] as maps of one row."""
+    return x.unsqueeze(3) if x.ndim == 4 else x
+
+
+def _graph_of(network: nn.Module, x: Tensor, time_steps: int | None) -> Graph:
+    """Lower a module for counting alone: the input record and the labels are placeholders of the right size."""
+    built_for = [module.time_steps for module in network.modules() if isinstance(module, StepValue)]
+    steps = time_steps or max(built_for, default=1)
+    channels, height, width = _as_maps(x).shape[2:]
+    record = InputRecord((channels, height, width), (0.0,) * channels, (1.0,) * channels)
+    with evaluation_mode(network), torch.no_grad():
+        classes = network(x[:1, :1], steps=range(1))[0].shape[-1]
+        return lower(network, input=record, labels=tuple(map(str, range(classes))), time_steps=steps)

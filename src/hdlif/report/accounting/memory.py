@@ -1,0 +1,118 @@
+"""Training memory: the exact bytes that autograd saves for the backward pass."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Saved:
+    """Bytes that autograd holds for backward passes to come: now, and at the most so far; made by `watching_saved`.
+
+    A storage that several operations save counts once, as it lies in memory once; a view counts as the whole storage
+    that it looks at. What only a function's own context or a network's state holds is not in it.
+
+    An example is at `watching_saved`.
+
+    Attributes:
+        now: bytes that are held.
+        peak: the most so far.
+        peaks: the most by what saved it first, as `watching_saved` is given it.
+    """
+
+    now: int = 0
+    peak: int = 0
+    peaks: dict[str, int] = field(default_factory=dict)
+    _of: dict[str, int] = field(default_factory=dict)
+    _holders: dict[int, int] = field(default_factory=dict)
+    _owners: dict[int, str] = field(default_factory=dict)
+
+    def take(self, address: int, size: int, owner: str = "") -> None:
+        """A saved tensor more in the storage at `address`."""
+        holders = self._holders.get(address, 0)
+        self._holders[address] = holders + 1
+        if holders == 0:
+            self.now += size
+            self.peak = max(self.peak, self.now)
+            self._owners[address] = owner
+            self._of[owner] = self._of.get(owner, 0) + size
+            self.peaks[owner] = max(self.peaks.get(owner, 0), self._of[owner])
+
+    def give(self, address: int, size: int) -> None:
+        """One less."""
+        self._holders[address] -= 1
+        if self._holders[address] == 0:
+            del self._holders[address]
+            self.now -= size
+            self._of[self._owners.pop(address)] -= size
+
+
+class _Held:
+    """A saved tensor; it goes with the graph, and an address is not given out twice while it is there."""
+
+    def __init__(self, tensor: Tensor, saved: Saved, owner: str) -> None:
+        # With its graph, an output that its own node saves would keep that node, and nothing be freed.
+        self.tensor, self._saved = tensor.detach(), saved
+        storage = tensor.untyped_storage()
+        self._place = storage.data_ptr(), storage.nbytes()
+        saved.take(*self._place, owner)
+
+    def __del__(self) -> None:
+        self._saved.give(*self._place)
+
+
+@contextmanager
+def watching_saved(apart: Iterable[Tensor], *, saver: Callable[[], str] = lambda: "") -> Iterator[Saved]:
+    """Follow the bytes saved for backward inside the context, as graphs are built and freed.
+
+    >>> import torch
+    >>> from hdlif.report.accounting import watching_saved
+    >>> x = torch.rand(1000, requires_grad=True)
+    >>> with watching_saved([x]) as saved:
+    ...     loss = (x.exp() * 2).sum()
+    >>> saved.now
+    4000
+
+    Args:
+        apart: tensors that lie there anyway, such as parameters, buffers and the batch; their storages do not count.
+        saver: names what is saving at the time, such as a layer that runs.
+    """
+    known = {tensor.untyped_storage().data_ptr() for tensor in apart}
+    saved = Saved()
+
+    def pack(tensor: Tensor) -> Tensor | _Held:
+        return tensor.detach() if tensor.untyped_storage().data_ptr() in known else _Held(tensor, saved, saver())
+
+    def unpack(packed: Tensor | _Held) -> Tensor:
+        return packed.tensor if isinstance(packed, _Held) else packed
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        yield saved
+
+
+def saved_bytes(forward: Callable[[], object], *, model: nn.Module) -> int:
+    """Bytes of the distinct tensors that `forward()` saves for its backward pass, the model's own tensors apart.
+
+    Two steps of four neurons hold more than one step of them:
+
+    >>> import torch
+    >>> from hdlif.report.accounting import saved_bytes
+    >>> from hdlif.nn import HDLIF
+    >>> neuron = HDLIF(time_steps=8, path="steps")
+    >>> one, two = (saved_bytes(lambda: neuron(torch.rand(k, 1, 4), None, range(k)), model=neuron) for k in (1, 2))
+    >>> 0 < one < two
+    True
+
+    Args:
+        forward: what is run, such as a forward pass and a loss.
+        model: whose parameters and buffers are not counted.
+    """
+    with watching_saved([*model.parameters(), *model.buffers()]) as saved:
+        # Held until it is read, as the graph is.
+        result = forward()
+    peak = saved.peak
+    del result
+    return peak

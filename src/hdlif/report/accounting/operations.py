@@ -1,0 +1,271 @@
+"""Parameters, synaptic and neuron operations, and energy of a network: one count, over the graph.
+
+Two ways of pricing the same count, always named:
+
+"paper": as the paper's tables have it. SOPs are the pairs (non-zero input, non-zero weight) that meet in the body's
+convolutions, summed over time; the 1x1 shortcuts count although their inputs are dense reals; stem and classifier do
+not, unless the recipe quantises them too (`weights.quantise`), which makes them layers of the body. What is stem, body
+or classifier follows from a layer's place in the graph (`artefact.roles`). Energy = SOPs·0.9 pJ, times bits/32 where
+the spikes are quantised (LIF's spikes of one bit are not, and are priced at 32 bits); nothing else costs energy. A
+neuron costs 3 operations a step (1 without accumulation, GLIF 5). A "1-bit" weight is counted as 2 bits and a "1.5-bit"
+one as 3; batch norm and neuron parameters are left out.
+
+"honest": every operation of the deployed network. A pair of an input and a weight is an addition if either of them is
+-1, 0 or 1 by its type: a spike of 0 or 1, or a weight of at most 2 bits. Else it is a multiply-accumulate: so is an
+integer code of more bits times an fp32 weight. In pJ:
+
+    weights                   spikes of 0 or 1    integer codes    real inputs
+    fp32                                   0.9              4.6            4.6
+    ternary, binary, int2                  0.1              0.1            0.9
+    int4, int8                             0.1              0.3            4.6
+
+Real inputs are those of stem, shortcuts and classifier, and graded fp32 spikes. SOPs are those of inputs that are
+spikes. Affines, neurons, quantisers of spikes, additions, pools and attention are priced by their own
+multiplications and additions (`hdlif.graph.ops.work` says what is none); what is constant in time counts once.
+Memory traffic is in neither.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.report.accounting.activity import Activity, activity
+from hdlif.report.accounting.energy import MJ_PER_PJ, energy_pj, published_energy_pj
+from hdlif.graph.artefact import Graph, Node
+from hdlif.graph.artefact.io import dumps, tensor_bytes
+from hdlif.graph.ops import OPS
+from hdlif.graph.ops.program import neuron_step
+
+Counting = Literal["paper", "honest"]
+
+PUBLISHED_BITS = {"float32": 32, "ternary": 3, "binary": 2, "int2": 2, "int4": 4, "int8": 8}
+"""Of a weight. The paper has no integer weights: they count the bits that they are stored in."""
+PACKED_BITS = PUBLISHED_BITS | {"ternary": 1.6, "binary": 1}
+"""Of a weight in a file: one bit, or five of three values in a byte."""
+HONEST_NOTE = (
+    "a quantiser of spikes is priced as the multiplication and the addition that it runs (3.7 + 0.9 pJ an entry), also "
+    "where its step is a power of two, which fixed-point hardware would shift by"
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer's counts, per image and summed over time.
+
+    An example is at `profile`.
+
+    Attributes:
+        name: of the graph's node.
+        kind: its op.
+        shape: of its output, without batch.
+        params_mb: as published; 0 for what the published counts leave out.
+        stored_mb: its tensors in the artefact; a neuron's row has those of the quantiser of its spikes too.
+        sops, nops: synaptic and neuron operations.
+        energy_mj: in mJ; of a neuron, with that of the quantiser of its spikes.
+        density: share of non-zero entries, of a synapse's input and of a neuron's output.
+        spikes_in: whether a synapse's input is spikes; False for images, currents and means.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    params_mb: float
+    stored_mb: float
+    sops: float
+    nops: float
+    energy_mj: float
+    density: float | None
+    spikes_in: bool | None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Counts per layer and in total; see `hdlif.report.accounting.operations` for the two ways of counting.
+
+    An example is at `profile`.
+
+    Attributes:
+        layers: the rows, in the order of the graph; `params_mb`, `sops`, `nops` and `energy_mj` are their sums.
+        counting: "paper" or "honest".
+        stored_mb: the whole artefact file, its header too.
+        packed_mb: the published count where a low-bit weight takes the 1 or 1.6 bits that it takes in the file.
+        notes: what a reader of the figures has to know.
+    """
+
+    layers: tuple[Layer, ...]
+    counting: Counting
+    stored_mb: float
+    """The whole artefact file, its header too."""
+    packed_mb: float
+    """What the published count comes to where a low-bit weight takes the 1 or 1.6 bits that it takes in the file."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the figures has to know."""
+
+    @property
+    def params_mb(self) -> float:
+        return sum(layer.params_mb for layer in self.layers)
+
+    @property
+    def sops(self) -> float:
+        return sum(layer.sops for layer in self.layers)
+
+    @property
+    def nops(self) -> float:
+        return sum(layer.nops for layer in self.layers)
+
+    @property
+    def energy_mj(self) -> float:
+        return sum(layer.energy_mj for layer in self.layers)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `hdlif profile --json` prints."""
+        totals = {
+            key: getattr(self, key) for key in ("params_mb", "packed_mb", "stored_mb", "sops", "nops", "energy_mj")
+        }
+        layers = [{**asdict(layer), "shape": list(layer.shape)} for layer in self.layers]
+        return {"layers": layers, **totals, "counting": self.counting, "notes": list(self.notes)}
+
+
+def profile(
+    network: nn.Module | Graph,
+    x: Tensor | Iterable[Tensor],
+    *,
+    counting: Counting = "paper",
+    time_steps: int | None = None,
+) -> Profile:
+    """Count parameters, SOPs, NOPs and energy of a network on images.
+
+    >>> import torch
+    >>> from hdlif.report.accounting import profile
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF
+    >>> network = resnet(neuron=lambda place: HDLIF(4), blocks=[1], width=4, classes=3, in_channels=1)
+    >>> found = profile(network, torch.rand(1, 2, 1, 8, 8))
+    >>> [layer.name for layer in found.layers][:2], found.sops > 0, found.energy_mj > 0
+    (['stem.conv', 'stem.bn'], True, True)
+
+    Args:
+        network: a module that has a deployed form, or its graph.
+        x: normalised images [T, B, C, H, W] or [1, B, C, H, W] (constant in time), or batches of them.
+        counting: "paper", as the tables of the paper count, or "honest", every operation of the deployed network.
+        time_steps: T of a module; by default the T its neurons were built for.
+    """
+    return priced(activity(network, x, time_steps=time_steps), counting)
+
+
+def priced(seen: Activity, counting: Counting) -> Profile:
+    """The profile of a counted run; one run may be priced in both ways.
+
+    >>> import torch
+    >>> from hdlif.report.accounting import activity, priced
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF
+    >>> network = resnet(neuron=lambda place: HDLIF(4), blocks=[1], width=4, classes=3, in_channels=1)
+    >>> seen = activity(network, torch.rand(1, 2, 1, 8, 8))
+    >>> priced(seen, "honest").energy_mj > priced(seen, "paper").energy_mj
+    True
+
+    Args:
+        seen: as `activity` counted it.
+        counting: as of `profile`.
+    Raises:
+        ValueError: `counting` is another.
+    """
+    if counting not in ("paper", "honest"):
+        raise ValueError(f"counting = {counting!r}; choose one of honest, paper")
+    layers = [_layer(node, seen, counting) for node in seen.graph.nodes]
+    return Profile(
+        tuple(layer for layer in layers if layer is not None),
+        counting,
+        stored_mb=len(dumps(seen.graph)) / 1e6,
+        packed_mb=count_parameters_mb(seen.graph, packed=True),
+        notes=(HONEST_NOTE,) if counting == "honest" and _spike_bits(seen.graph) < 32 else (),
+    )
+
+
+def count_parameters_mb(graph: Graph, *, packed: bool = False) -> float:
+    """Parameters as published, in MB: 4 bytes in fp32 layers, 2 or 3 bits a low-bit weight, no norms.
+
+    >>> from functools import partial
+    >>> from hdlif.report.accounting import count_parameters_mb, dense_macs
+    >>> from hdlif.graph.artefact import InputRecord
+    >>> from hdlif.deploy import lower
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF, QuantConv2d, Ternary
+    >>> conv, neuron = partial(QuantConv2d, quantizer=Ternary()), lambda place: HDLIF(4)
+    >>> network = resnet(neuron=neuron, blocks=[1], width=4, classes=3, in_channels=1, conv=conv).eval()
+    >>> graph = lower(network, input=InputRecord((1, 8, 8), (0.5,), (0.25,)), labels=("a", "b", "c"), time_steps=4)
+    >>> count_parameters_mb(graph, packed=True) < count_parameters_mb(graph)
+    True
+    >>> list(dense_macs(graph).items())[0]
+    ('stem.conv', 2304)
+
+    Args:
+        packed: count a low-bit weight by the 1 or 1.6 bits that it takes in a file. The file itself (`stored_mb`) has
+            batch norm, scales and neuron constants besides.
+        graph: as of `deploy.lower`.
+    """
+    return sum(_published_bytes(node, graph, PACKED_BITS if packed else PUBLISHED_BITS) for node in graph.nodes) / 1e6
+
+
+def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
+    """The row of a node; None where it holds nothing and does nothing that is counted."""
+    graph = seen.graph
+    shape = seen.types[node.name].shape
+    synapse, neuron = OPS[node.op].is_synapse, OPS[node.op].is_neuron(node)
+    if _joins_its_neuron(node, graph) or (not synapse and not neuron and not node.tensors and counting == "paper"):
+        return None
+    quantisers = [n for n in graph.nodes if n.inputs == (node.name,) and _joins_its_neuron(n, graph)]
+    sops = nops = 0.0
+    density = spikes_in = None
+    if synapse:
+        spikes_in = seen.spikes[node.inputs[0]]
+        density = seen.density(f"{node.name}<")
+        if seen.roles[node.name] == "body" and (counting == "paper" or spikes_in):
+            sops = seen.per_image(node, seen.pairs[node.name], once=counting == "honest")
+    if neuron:
+        nops = float(neuron_step(node).count * graph.time_steps * _size(shape))
+        density = seen.density(quantisers[0].name if quantisers else node.name)
+    if counting == "paper":
+        energy = published_energy_pj(sops, spike_bits=_spike_bits(graph))
+    else:
+        energy = sum(energy_pj(OPS[n.op].price(n, seen)) for n in (node, *quantisers))
+    return Layer(
+        name=node.name,
+        kind=str(node.attributes["kind"]) if node.op == "program" else node.op,
+        shape=shape,
+        params_mb=_published_bytes(node, graph) / 1e6,
+        stored_mb=sum(map(tensor_bytes, (node, *quantisers))) / 1e6,
+        sops=sops,
+        nops=nops,
+        energy_mj=energy * MJ_PER_PJ,
+        density=density,
+        spikes_in=spikes_in,
+    )
+
+
+def _joins_its_neuron(node: Node, graph: Graph) -> bool:
+    """Whether this quantises the spikes of a neuron, whose row it shares."""
+    return node.op == "quantise" and any(n.name == node.inputs[0] and OPS[n.op].is_neuron(n) for n in graph.nodes)
+
+
+def _spike_bits(graph: Graph) -> int:
+    """Bits of the network's quantised spikes, 32 where they are not: what the paper scales its energy by."""
+    return max((node.attributes["bits"] for node in graph.nodes if node.op == "quantise"), default=32)
+
+
+def _published_bytes(node: Node, graph: Graph, weight_bits: Mapping[str, float] = PUBLISHED_BITS) -> float:
+    if node.op == "seca":
+        return 4.0 * sum(tensor.size for tensor in node.tensors.values())
+    if not OPS[node.op].is_synapse:
+        return 0.0
+    biased = any(n.name == f"{node.name}.bias" for n in graph.nodes)
+    bits = weight_bits[node.attributes["encoding"]]
+    return node.tensors["weight"].size * bits / 8 + (4 * node.tensors["weight"].shape[0] if biased else 0)
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return int(torch.Size(shape).numel())

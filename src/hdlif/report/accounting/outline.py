@@ -1,0 +1,172 @@
+"""What can be counted of a network that has no deployed form: layers, parameters, neurons and how many of them fire."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.report.accounting.operations import PACKED_BITS, PUBLISHED_BITS
+from hdlif.deploy.weights import encoding_of
+from hdlif.graph.equations import counts
+from hdlif.nn import (
+    SECA,
+    Neuron,
+    QuantLayer,
+    SteppedNeuron,
+    StepValue,
+    Temporal,
+    evaluation_mode,
+)
+
+
+@dataclass(frozen=True)
+class OutlineLayer:
+    """A row of `operations.Profile`; None is what only the deployed graph tells.
+
+    An example is at `outline`.
+
+    Attributes:
+        name: of the module.
+        kind: conv2d, linear, seca, or the name of a neuron's class.
+        params_mb: as published; a neuron's parameters do not count.
+        packed_mb: the same where a low-bit weight takes the 1 or 1.6 bits that it takes in a file.
+        shape: of its output, without batch.
+        density: share of non-zero entries, of a synapse's input and of a neuron's output.
+        nops: neuron operations; None of a neuron whose equation is not known.
+        neuron: whether it is a layer of neurons.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    params_mb: float
+    packed_mb: float
+    density: float | None
+    nops: float | None
+    neuron: bool
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The layers of a network as its modules show them, in the order in which they run.
+
+    An example is at `outline`.
+
+    Attributes:
+        layers: the rows.
+    """
+
+    layers: tuple[OutlineLayer, ...]
+
+    @property
+    def params_mb(self) -> float:
+        return sum(layer.params_mb for layer in self.layers)
+
+    @property
+    def packed_mb(self) -> float:
+        return sum(layer.packed_mb for layer in self.layers)
+
+    @property
+    def nops(self) -> float | None:
+        known = [layer.nops for layer in self.layers if layer.nops is not None]
+        return sum(known) if len(known) == len(self.layers) else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """`Profile.as_dict()`, with null for what needs the graph."""
+        unknown = dict.fromkeys(("stored_mb", "sops", "energy_mj"))
+        layers = []
+        for layer in self.layers:
+            row = asdict(layer) | {"shape": list(layer.shape), **unknown, "spikes_in": None}
+            layers.append({key: value for key, value in row.items() if key not in ("packed_mb", "neuron")})
+        totals = {"params_mb": self.params_mb, "packed_mb": self.packed_mb, "nops": self.nops}
+        return {"layers": layers, **totals, **unknown}
+
+
+def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int | None = None) -> Outline:
+    """Run a network on images and take down its convolutions, linear layers, attention and neurons by hooks.
+
+    >>> import torch
+    >>> from hdlif.report.accounting import outline
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF
+    >>> network = resnet(neuron=lambda place: HDLIF(4), blocks=[1], width=4, classes=3, in_channels=1)
+    >>> [(layer.kind, layer.shape) for layer in outline(network, torch.rand(1, 2, 1, 8, 8)).layers][:2]
+    [('conv2d', (4, 8, 8)), ('HDLIF', (4, 8, 8))]
+
+    Args:
+        network: any module that is called as ours are; its modes are left as they are.
+        x: normalised images [T, B, C, H, W] or [1, B, C, H, W] (constant in time), or batches of them.
+        time_steps: T; by default what its neurons were built for.
+    """
+    batches = [x] if isinstance(x, Tensor) else list(x)
+    built_for = [module.time_steps for module in network.modules() if isinstance(module, StepValue)]
+    steps = range(time_steps or max(built_for, default=1))
+    shapes: dict[str, tuple[int, ...]] = {}
+    nonzero: dict[str, int] = {}
+    entries: dict[str, int] = {}
+
+    def watch(name: str, module: nn.Module) -> Any:
+        def see(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            y = output[0] if isinstance(output, tuple) else output
+            seen = y if isinstance(module, Neuron) else args[0]
+            # plain layers get time folded into the batch
+            shapes[name] = _shape_of(module, y)
+            nonzero[name] = nonzero.get(name, 0) + int(torch.count_nonzero(seen))
+            entries[name] = entries.get(name, 0) + seen.numel()
+
+        return module.register_forward_hook(see)
+
+    kinds = nn.Conv1d | nn.Conv2d | nn.Linear | SECA | Neuron
+    layers = {name: m for name, m in network.named_modules() if isinstance(m, kinds) and getattr(m, "fires", True)}
+    hooks = [watch(name, module) for name, module in layers.items()]
+    try:
+        with evaluation_mode(network), torch.no_grad():
+            for batch in batches:
+                network(batch, steps=steps)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return Outline(
+        tuple(
+            _row(name, layers[name], shape, nonzero[name] / max(entries[name], 1), len(steps))
+            for name, shape in shapes.items()
+        )
+    )
+
+
+def _shape_of(module: nn.Module, y: Tensor) -> tuple[int, ...]:
+    """Of an output without time and batch; of a sequence [C, L], that of its map of one row."""
+    if isinstance(module, nn.Linear):
+        return tuple(y.shape[-1:])
+    # Plain layers see time folded into the batch.
+    shape = tuple(y.shape[2:] if isinstance(module, Temporal) else y.shape[1:])
+    return (shape[0], 1, shape[1]) if len(shape) == 2 else shape
+
+
+def _row(name: str, module: nn.Module, shape: tuple[int, ...], density: float, time_steps: int) -> OutlineLayer:
+    if isinstance(module, Neuron):
+        each = _operations(module)
+        nops = None if each is None else float(each * time_steps * math.prod(shape))
+        return OutlineLayer(name, type(module).__name__, shape, 0.0, 0.0, density, nops, neuron=True)
+    count = sum(parameter.numel() for parameter in module.parameters())
+    if isinstance(module, SECA):
+        return OutlineLayer(name, "seca", shape, 4e-6 * count, 4e-6 * count, None, 0.0, neuron=False)
+    assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear)
+    quantizer = module.quantizer if isinstance(module, QuantLayer) else None
+    encoding = "float32" if quantizer is None else encoding_of(quantizer)
+    weights = module.weight.numel()
+    published, packed = (
+        1e-6 * (weights * bits[encoding] / 8 + 4 * (count - weights)) for bits in (PUBLISHED_BITS, PACKED_BITS)
+    )
+    kind = "linear" if isinstance(module, nn.Linear) else "conv2d"
+    return OutlineLayer(name, kind, shape, published, packed, density, 0.0, neuron=False)
+
+
+def _operations(neuron: Neuron) -> int | None:
+    """Of one neuron at one step; None where its equation is not known."""
+    if not isinstance(neuron, SteppedNeuron) or not neuron.runs_its_equation():
+        return None
+    return counts(neuron.program()).operations

@@ -1,0 +1,31 @@
+"""The task of a deployed network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hdlif.graph.ops import Graph
+from hdlif.training.tasks.classify import Classify
+from hdlif.training.tasks.multilabel import Multilabel
+from hdlif.training.tasks.regress import Regress
+from hdlif.training.tasks.sequence import LabelSequence
+from hdlif.training.tasks.task import Task
+
+
+def task_of(graph: Graph) -> Task:
+    """The task that measures the outputs of a deployed graph, from the graph's own record.
+
+    Args:
+        graph: as `hdlif.graph.artefact.load` reads it.
+    """
+    record, common = graph.task, (graph.labels, graph.time_steps)
+    combine: Any = record.combine
+    match record.kind:
+        case "sequence":
+            return LabelSequence(*common, delay=record.delay)
+        case "regress":
+            return Regress(*common, record.mean, record.std, combine=combine, delay=record.delay, ahead=record.ahead)
+        case "multilabel":
+            return Multilabel(*common, combine=combine, threshold=record.threshold)
+        case _:
+            return Classify(*common, combine=combine, own_steps=graph.input.shortest > 0)

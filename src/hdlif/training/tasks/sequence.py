@@ -1,0 +1,145 @@
+"""A class at each time step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hdlif.learning import Criterion, loss_over, mean_logits
+from hdlif.graph.ops import TaskRecord
+from hdlif.training.tasks.answer_counter import RightBy
+from hdlif.training.tasks.class_weights import ClassWeights, balanced_weights, checked_weights, cross_entropy
+from hdlif.training.tasks.classify import Confusion
+from hdlif.training.tasks.loss_steps import LearnFrom, chosen_steps, timed
+from hdlif.training.tasks.measured_task import Measured, class_noise
+from hdlif.training.tasks.task import Evaluation, Tally, Target
+
+
+@dataclass(frozen=True)
+class LabelSequence(Measured):
+    """A class at each step, by the largest of the step's outputs.
+
+    >>> import torch
+    >>> from hdlif.training.tasks import LabelSequence
+    >>> task = LabelSequence(("rest", "step"), time_steps=3, delay=1)
+    >>> tally = task.tally()
+    >>> outputs = torch.tensor([[[9.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]])
+    >>> tally(outputs, torch.tensor([[0, 1, 0]]))
+    >>> tally.evaluation().metrics[task.metric]
+    1.0
+
+    Args:
+        outputs: the classes.
+        time_steps: T.
+        delay: the answer to step t is read at step t + delay; the first `delay` outputs say nothing.
+        learn_from: of the steps that have an answer, those that have a loss, see `LearnFrom`.
+        label_smoothing: of the loss that is learned from.
+        class_weights: of the loss that is learned from; what is measured counts all steps alike.
+        metrics, best: as in `Measured`; a metric gets probabilities [N, classes] and classes [N] of all steps.
+    """
+
+    delay: int = 0
+    label_smoothing: float = 0.0
+    learn_from: LearnFrom = "every"
+    class_weights: ClassWeights | None = None
+
+    target: ClassVar[Target] = "classes"
+    figures: ClassVar[Mapping[str, bool]] = {"accuracy": True, "whole_sequences": True}
+    right_by: ClassVar[RightBy] = "each"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_delay(self.delay, self.time_steps)
+        object.__setattr__(self, "class_weights", checked_weights(self.class_weights, self.outputs))
+
+    @property
+    def record(self) -> TaskRecord:
+        return TaskRecord("sequence", "each", self.delay)
+
+    def counted(self, labels: Tensor) -> LabelSequence:
+        """The same with `balanced_weights` of the classes of training samples, int64 [N, T], at steps with a loss."""
+        answered = labels[:, : self.time_steps - self.delay]
+        learned = answered[:, -1:] if self.learn_from == "last" else answered
+        return replace(self, class_weights=balanced_weights(learned, len(self.outputs)))
+
+    def criterion(self) -> Criterion:
+        """Cross-entropy of each step's outputs with the class of its own target."""
+        return self.timed(cross_entropy(self.class_weights, self.label_smoothing))
+
+    def timed(self, criterion: Criterion) -> Criterion:
+        """A criterion of the steps that are learned from, each with its own target."""
+        steps = chosen_steps(self.learn_from, "each")
+        return timed(criterion, steps, self.time_steps, first=self.delay, each=True)
+
+    def tally(self) -> Tally:
+        """The share of the steps that have the right class."""
+        return _Tally(self)
+
+    def drawing(self) -> StepConfusion:
+        """Which class is taken for which, of all steps."""
+        return StepConfusion(self.outputs, self.delay)
+
+    def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
+        if len(outputs) != len(steps):
+            return torch.zeros(()), 0
+        counted = [place for place, step in enumerate(steps) if step >= self.delay]
+        wanted = target[:, [steps[place] - self.delay for place in counted]].T
+        return (outputs[counted].argmax(-1) == wanted).sum(), wanted.numel()
+
+    def scored(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        counted = outputs[self.delay :]
+        return counted.double().softmax(-1).flatten(0, 1), target[:, : len(counted)].T.flatten()
+
+    def noise(self, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return class_noise(self.outputs, samples, generator)
+
+
+def check_delay(delay: int, time_steps: int) -> None:
+    """Raise `ValueError` unless an answer comes within the sample."""
+    if not 0 <= delay < time_steps:
+        raise ValueError(f"delay = {delay}; it must be at least 0, and less than time_steps = {time_steps}")
+
+
+class _Tally(Tally):
+    def __init__(self, task: LabelSequence) -> None:
+        super().__init__(task.asked(), correct=task.time_steps - task.delay, whole=1)
+        self._delay, self._criterion = task.delay, task.timed(F.cross_entropy)
+
+    def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+        return loss_over(self._criterion, outputs, target, mean_logits)
+
+    def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
+        counted = outputs[self._delay :]
+        right = counted.argmax(-1) == target[:, : len(counted)].T
+        return {"correct": right.sum(1), "whole": right.all(0).sum()[None]}
+
+    def _score(self, sums: Mapping[str, Tensor]) -> float:
+        return float(sums["correct"].mean() / sums["seen"][1])
+
+    def _evaluation(self, sums: Mapping[str, Tensor], loss: float, n: int) -> Evaluation:
+        per_step = tuple(count / n for count in sums["correct"].tolist())
+        whole = float(sums["whole"]) / n
+        return Evaluation(None, per_step, loss, n, {"accuracy": self._score(sums), "whole_sequences": whole})
+
+
+class StepConfusion(Confusion):
+    """Counts of steps by their true class and the one chosen at it."""
+
+    def __init__(self, classes: tuple[str, ...], delay: int) -> None:
+        super().__init__(classes)
+        self._delay = delay
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> None:
+        """Add a batch: outputs [T, B, classes], target [B, T]."""
+        counted = outputs[self._delay :]
+        self.add(target[:, : len(counted)].T.flatten().cpu(), counted.argmax(-1).flatten().cpu())
+
+    def files(self) -> Mapping[str, Any]:
+        """confusion.json, whose counts are of steps."""
+        confusion = super().files()["confusion"]
+        return {"confusion": {**confusion, "of": "steps"}}

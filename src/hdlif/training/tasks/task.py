@@ -1,0 +1,204 @@
+"""What a task is: the one place that knows what a target means, from the loss to what is measured and said."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from hdlif.errors import DataError
+from hdlif.learning import Criterion
+from hdlif.graph.ops import TaskRecord
+from hdlif.training.tasks.extra_metrics import Each, ExtraMetrics, finite
+
+Target = Literal["class", "class_and_steps", "classes", "values", "values_each", "labels", "own"]
+"""What data give of a sample: its class, int64 []; its class and its number of time steps, int64 [2]; a class at each
+step, int64 [T]; values, float32 [V], or values at each step, float32 [T, V], normalised; or which labels it has,
+float32 [L] of 0 and 1. "own" is whatever else a task of your own learns from, int64 or float32 [...], as a map."""
+Total = Callable[[Tensor], Tensor]
+"""The sum over ranks of a tensor, where each has its own part of the samples."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network does on a data set.
+
+    >>> from hdlif.training.tasks import Evaluation
+    >>> Evaluation(accuracy=0.75, per_step=(0.5, 0.75), loss=0.6, n=200).as_dict()
+    {'accuracy': 0.75, 'accuracy_per_step': [0.5, 0.75], 'loss': 0.6, 'n': 200}
+
+    Attributes:
+        accuracy: of a classification, after the last step, a fraction in 0..1; None of another task.
+        per_step: how good the answers are at or after each step that has one: of a classification, its accuracy [T].
+        loss: of the outputs of all steps, mean over samples.
+        n: samples.
+        metrics: by name, `Task.metric` among them; NaN of one that is not a number.
+    """
+
+    accuracy: float | None
+    per_step: tuple[float, ...]
+    loss: float
+    n: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def accuracy_per_step(self) -> tuple[float, ...]:
+        """After each step, of a classification; of another task there is none."""
+        return () if self.accuracy is None else self.per_step
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {**figures_as_json(self.accuracy, self.per_step, self.metrics), "loss": self.loss, "n": self.n}
+
+
+def figures_as_json(accuracy: float | None, per_step: Sequence[float], metrics: Mapping[str, float]) -> dict[str, Any]:
+    """What is measured, as JSON has it: of a classification its metrics only where there are others than accuracy.
+
+    Args:
+        accuracy, per_step, metrics: as of `Evaluation`.
+    """
+    if accuracy is None:
+        return {
+            "accuracy": None,
+            "accuracy_per_step": [],
+            "metrics": finite(metrics),
+            "per_step": list(per_step),
+        }
+    figures: dict[str, Any] = {"accuracy": accuracy, "accuracy_per_step": list(per_step)}
+    return figures | ({"metrics": finite(metrics)} if metrics.keys() - {"accuracy"} else {})
+
+
+class Tally(ABC):
+    """Adds up, over batches of outputs, what an `Evaluation` is computed from.
+
+    A task's own figures are in sums of float64, so that ranks add theirs.
+
+    An example is at `Classify`.
+
+    Args:
+        asked: what adds up further metrics.
+        sizes: of each sum.
+    """
+
+    def __init__(self, asked: ExtraMetrics | None = None, /, **sizes: int) -> None:
+        self._asked = asked
+        self._sums = {name: torch.zeros(size, dtype=torch.float64) for name, size in (sizes | {"seen": 2}).items()}
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> None:
+        """Add a batch: outputs [T, B, n], target [B, ...]."""
+        loss, batch = float(self._loss(outputs, target)), len(target)
+        self._sums["seen"] += torch.tensor([loss * batch, batch], dtype=torch.float64)
+        for name, sums in self._added(outputs, target).items():
+            self._sums[name] += sums.cpu()
+        if self._asked is not None:
+            self._asked(outputs, target)
+
+    @property
+    def loss(self) -> float:
+        """The mean over the samples so far; NaN before the first."""
+        loss, n = self._sums["seen"].tolist()
+        return loss / n if n else math.nan
+
+    @property
+    def score(self) -> float:
+        """The task's first figure of the samples so far; NaN before the first."""
+        return self._score(self._sums) if self._sums["seen"][1] else math.nan
+
+    def evaluation(self, total: Total = lambda sums: sums, each: Each | None = None) -> Evaluation:
+        """What was added up.
+
+        Args:
+            total, each: the sum over ranks of a tensor, and all of theirs, where each has its own part of the samples.
+        Raises:
+            DataError: there was no sample.
+            InputError: a further metric fails.
+        """
+        packed = total(torch.cat(list(self._sums.values())))
+        parts = torch.split(packed, [len(sums) for sums in self._sums.values()])
+        sums = dict(zip(self._sums, parts, strict=True))
+        loss, n = sums["seen"].tolist()
+        if not n:
+            raise DataError("there is no sample to evaluate; give at least one")
+        found = self._evaluation(sums, loss / n, int(n))
+        if self._asked is None or not (asked := self._asked.figures(each)):
+            return found
+        return replace(found, metrics={**found.metrics, **asked})
+
+    @abstractmethod
+    def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Mean over the batch."""
+
+    @abstractmethod
+    def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
+        """What a batch adds to the sums."""
+
+    @abstractmethod
+    def _score(self, sums: Mapping[str, Tensor]) -> float: ...
+
+    @abstractmethod
+    def _evaluation(self, sums: Mapping[str, Tensor], loss: float, n: int) -> Evaluation: ...
+
+
+class Drawing(Protocol):
+    """Collects what a report draws of a test set, beside its figures."""
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> None:
+        """Add a batch: outputs [T, B, n], target [B, ...]."""
+
+    def files(self) -> Mapping[str, Any]:
+        """By name, what is written into the run folder as JSON."""
+
+
+class Task(Protocol):
+    """What is learned: what the targets mean, the loss, and what is measured, drawn and reported of a sample.
+
+    `Classify`, `LabelSequence`, `Multilabel` and `Regress` are four; `Measured` is what they derive from.
+    """
+
+    @property
+    def metric(self) -> str:
+        """What the best epoch is chosen by."""
+
+    @property
+    def target(self) -> Target:
+        """What data must give."""
+
+    @property
+    def time_steps(self) -> int:
+        """T."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the network's outputs."""
+
+    @property
+    def record(self) -> TaskRecord:
+        """What an artefact keeps, by which `hdlif run` says what the outputs mean."""
+
+    def criterion(self) -> Criterion:
+        """What a rule minimises."""
+
+    def tally(self) -> Tally:
+        """What measures a data set."""
+
+    def drawing(self) -> Drawing:
+        """What collects what a report draws of a test set."""
+
+    def better(self, evaluation: Evaluation) -> float:
+        """A number that is the larger the better: `metric`, or minus it."""
+
+    def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
+        """How many answers of a training batch are right, and out of how many; of values, 0 out of 0.
+
+        A task with an attribute `right_by` gets the outputs as `tasks.answer_counter` describes, and none of earlier
+        steps are kept; any other gets those of all steps in one call.
+
+        Args:
+            outputs: [len(steps), B, n], of the steps that were learned from.
+            target: [B, ...], or mixed.
+        """

@@ -1,0 +1,137 @@
+"""The WebAssembly module gives the bits of `hdlif.Session`, in Node, and is small."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hdlif.deploy import browser as wasm
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "packages/hdlif-wasm"
+FILES = ROOT / "src/hdlif/deploy/browser"
+CHECKS = ROOT / "tests/native/checks"
+LARGEST = 160_000
+"""Bytes of the module as pages and the wheel carry it, compressed."""
+
+
+@pytest.fixture(scope="module")
+def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("module") / "hdlif.deploy.browser"
+    path.write_bytes(wasm.module())
+    return path
+
+
+def run(*command: str | Path, **settings: object) -> str:
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **settings)  # type: ignore[call-overload]
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return str(done.stdout)
+
+
+def node() -> str:
+    found = shutil.which("node")
+    if found is None:
+        pytest.skip("needs node")
+    return found
+
+
+def cases(folder: Path, random_graphs: int) -> list[Path]:
+    paths = os.pathsep.join([str(ROOT / "tests"), *sys.path])
+    run(sys.executable, CHECKS / "write_cases.py", folder, str(random_graphs), env={**os.environ, "PYTHONPATH": paths})
+    return sorted(folder.iterdir())
+
+
+def test_the_committed_module_is_of_the_sources_as_they_are() -> None:
+    """Comments and spaces apart."""
+    now = run(sys.executable, ROOT / "native/wasm/sources.py")
+    assert now == (ROOT / "native/wasm/sources.sha256").read_text(), "native/ has changed: run make wasm, and commit it"
+
+
+def test_the_digest_of_the_sources_changes_with_code_and_not_with_comments(tmp_path: Path) -> None:
+    for name in ("CMakeLists.txt", "native", "include"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    script, session = tmp_path / "native/wasm/sources.py", tmp_path / "native/session.cpp"
+    first, code = run(sys.executable, script), session.read_text()
+    session.write_text("// another comment\n" + code)
+    (tmp_path / "native/winograd.cpp").write_text("int of_training;\n")
+    assert run(sys.executable, script) == first
+    session.write_text(code + "int more;\n")
+    assert run(sys.executable, script) != first
+
+
+@pytest.mark.parametrize("random_graphs", [15, pytest.param(300, marks=pytest.mark.slow)])
+def test_the_module_gives_the_bits_of_the_session(module: Path, tmp_path: Path, random_graphs: int) -> None:
+    found = cases(tmp_path, random_graphs)
+    said = run(node(), ROOT / "tests/deploy/browser/check_cases.mjs", FILES / "hdlif.js", module, *found)
+    assert said == f"{len(found)} cases\n"
+
+
+def test_other_bits_are_noticed(module: Path, tmp_path: Path) -> None:
+    case = cases(tmp_path, 1)[0]
+    logits = bytearray((case / "logits").read_bytes())
+    logits[0] ^= 1
+    (case / "logits").write_bytes(logits)
+    command = [node(), ROOT / "tests/deploy/browser/check_cases.mjs", FILES / "hdlif.js", module, case]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "run: entry 0 is" in done.stderr
+
+
+def test_the_module_is_small_and_imports_a_clock_alone(module: Path) -> None:
+    assert len(wasm.packed_module()) < LARGEST
+    listed = run(
+        node(),
+        "-e",
+        "const m = new WebAssembly.Module(require('fs').readFileSync(process.argv[1]));"
+        "const names = (of) => WebAssembly.Module[of](m).map((entry) => entry.name);"
+        "console.log(JSON.stringify([names('imports'), names('exports')]))",
+        module,
+    )
+    imports, exports = json.loads(listed)
+    assert set(imports) <= {"clock_time_get", "emscripten_notify_memory_growth"}
+    header = re.sub(r"/\*.*?\*/", "", (ROOT / "include/hdlif.h").read_text(), flags=re.S)
+    assert {name for name in exports if name.startswith("hdlif_")} == set(re.findall(r"\b(hdlif_\w+)\(", header)) - {
+        "hdlif_open_file"
+    }
+
+
+def test_the_script_imports_nothing_and_its_types_name_what_it_has() -> None:
+    script, types = wasm.script(), (FILES / "hdlif.d.ts").read_text()
+    assert not re.search(r"\bimport\b", script.split("*/", 1)[1].replace("imports", ""))
+    exported = re.findall(r"^export (?:async )?(?:class|function) (\w+)", script, re.M)
+    assert exported == re.findall(r"^export (?:class|function) (\w+)", types, re.M)
+    for kind in ("Runtime", "Network", "Stream"):
+        (body,) = re.findall(rf"export interface {kind} {{(.*?)\n}}", types, re.S)
+        (own,) = re.findall(rf"^class {kind} {{(.*?)\n}}", script, re.M | re.S)
+        for name in re.findall(r"^  (?:readonly )?(\w+)[?(:]", body, re.M):
+            assert re.search(rf"(?:get {name}\(|^  {name}\(|this\.{name} = )", own, re.M), (kind, name)
+
+
+def test_the_package_has_its_files_and_runs(tmp_path: Path) -> None:
+    if shutil.which("npm") is None:
+        pytest.skip("needs npm")
+    home = {**os.environ, "HOME": str(tmp_path), "npm_config_cache": str(tmp_path / "cache")}
+    for folder in ("packages", "src/hdlif"):
+        name = "hdlif-wasm" if folder == "packages" else "wasm"
+        shutil.copytree(ROOT / folder / name, tmp_path / folder / name)
+    run("npm", "pack", "--silent", cwd=tmp_path / "packages/hdlif-wasm", env=home)
+    (archive,) = (tmp_path / "packages/hdlif-wasm").glob("*.tgz")
+    installed = tmp_path / "user/node_modules/hdlif-wasm"
+    installed.mkdir(parents=True)
+    shutil.unpack_archive(archive, tmp_path / "unpacked", "gztar")
+    shutil.copytree(tmp_path / "unpacked/package", installed, dirs_exist_ok=True)
+    assert {path.name for path in installed.iterdir()} == {
+        *("README.md", "hdlif.d.ts", "hdlif.js", "hdlif.deploy.browser", "package.json")
+    }
+    (code,) = re.findall(r"```js\n(.*?)```", (PACKAGE / "README.md").read_text("utf-8"), re.S)
+    shutil.copy(ROOT / "tests/graph/artefact/tiny.hdlif.safetensors", tmp_path / "user/digits.hdlif.safetensors")
+    (tmp_path / "user/first.mjs").write_text(code + "console.log(runtime.version, logits.length, stream.steps);\n")
+    version = json.loads((PACKAGE / "package.json").read_text())["version"]
+    assert run(node(), "first.mjs", cwd=tmp_path / "user") == f"{version} 14 1\n"

@@ -1,0 +1,163 @@
+"""Firmware for other processors, run in emulators: the oracle's outputs, and the room that it takes."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+
+from c_networks import joined
+from deployed_graphs import random_input, residual_network
+from hdlif.graph.artefact import Graph
+from hdlif.deploy.c import FixedPoint, Source, fixed_point, translate
+from hdlif.deploy.c.building import FLAGS
+from hdlif.deploy.c.devices import DEVICES, installed, run_on_devices
+from hdlif.deploy.c.project import firmware
+from hdlif.deploy.lower import lower
+from hdlif.errors import InputError, MachineError
+from hdlif.recipe import builders, load_recipe
+from hdlif.runtime import reference
+from runtime.test_random_graphs import graphs
+
+pytestmark = pytest.mark.slow
+KINDS = ("float", "fixed")
+
+
+def needs(*devices: str) -> pytest.MarkDecorator:
+    missing = sorted(set(devices) - set(installed()))
+    return pytest.mark.skipif(bool(missing), reason=f"no tools for {', '.join(missing)}")
+
+
+def project(graph: Graph, kind: str, x: np.ndarray) -> tuple[dict[str, str], Source]:
+    """Firmware that is shown the frames [T or 1, N, C, H, W]."""
+    fixed: FixedPoint | None = fixed_point(graph, x, graph.time_steps) if kind == "fixed" else None
+    source = translate(graph, fixed=fixed)
+    frames = x if fixed is None else fixed.frame(x)
+    expected = reference.run(graph, x, graph.time_steps) if fixed is None else fixed.run(frames, graph.time_steps)
+    return dict(firmware(source, frames.swapaxes(0, 1), expected.swapaxes(0, 1))), source
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Graph, np.ndarray]:
+    """The network of the demo's smallest artefact, with the weights that its training begins with, and images."""
+    recipe = load_recipe("digits_hdlif_w1p5_s4_parallel")
+    torch.manual_seed(0)
+    network = builders.build_model(recipe).eval()
+    kind = builders.data_kind(recipe)
+    graph = lower(network, input=builders.input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
+    sets = builders.build_data(recipe, None)
+    (x, _), *_ = sets.test.sequences(4, torch.arange(4))
+    return graph, x.numpy()
+
+
+@pytest.mark.parametrize("device", [device for device in DEVICES if device != "cortex-m0plus"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_digits_run_on_a_device(kind: str, device: str, digits: tuple[Graph, np.ndarray]) -> None:
+    if device not in installed():
+        pytest.skip(f"no tools for {device}")
+    files, source = project(digits[0], kind, digits[1])
+    (ran,) = run_on_devices(files, source.data_bytes, (device,))
+    assert ran.fits
+    assert 0 < ran.code_bytes < 16_384
+    assert 0 < ran.frame_bytes < 512
+    if device.startswith("cortex"):
+        assert ran.frame_bytes <= ran.stack_bytes < 1024
+        # The samples are part of the image, and of no more is it made than of what surrounds the network.
+        assert source.data_bytes + ran.code_bytes < ran.image_bytes < source.data_bytes + ran.code_bytes + 16_384
+        assert ran.ticks > 0
+    else:
+        assert (ran.stack_bytes, ran.image_bytes) == (0, 0)
+
+
+@needs("cortex-m0plus")
+def test_the_digits_in_fixed_point_fit_64_kib_of_rom_and_16_of_ram(digits: tuple[Graph, np.ndarray]) -> None:
+    files, source = project(digits[0], "fixed", digits[1])
+    (ran,) = run_on_devices(files, source.data_bytes, ("cortex-m0plus",))
+    assert ran.fits
+    assert source.data_bytes + ran.code_bytes < 64 * 1024
+    assert source.ram_bytes + ran.stack_bytes < 16 * 1024
+
+
+@needs("cortex-m0plus", "cortex-m4")
+def test_the_digits_in_float_fit_24_kib_of_ram_and_not_16(digits: tuple[Graph, np.ndarray]) -> None:
+    files, source = project(digits[0], "float", digits[1])
+    small, large = run_on_devices(files, source.data_bytes, ("cortex-m0plus", "cortex-m4"))
+    assert not small.fits
+    assert source.ram_bytes + large.stack_bytes < 24 * 1024
+
+
+@needs("cortex-m0plus")
+def test_fixed_point_calls_nothing_of_floats(digits: tuple[Graph, np.ndarray], tmp_path: Path) -> None:
+    files, _ = project(digits[0], "fixed", digits[1])
+    write(files, tmp_path)
+    compiled = tmp_path / "network.o"
+    command = ["arm-none-eabi-gcc", *FLAGS, "-mcpu=cortex-m0plus", "-mthumb", "-c", "network.c", "-o", compiled.name]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    names = subprocess.run(
+        ["arm-none-eabi-nm", "--undefined-only", str(compiled)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not [name for name in names if name.startswith(("__aeabi_f", "__aeabi_d", "__aeabi_i2f", "__aeabi_ui2f"))]
+
+
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(graph=graphs())
+@pytest.mark.parametrize("kind", KINDS)
+@needs("cortex-m0plus-mps2", "cortex-m4", "cortex-m55", "riscv64")
+def test_any_graph_has_the_oracles_outputs_on_all_devices(kind: str, graph: Graph) -> None:
+    graph = joined(graph)
+    try:
+        files, source = project(graph, kind, random_input(graph, graph.time_steps, 2))
+    except InputError as error:
+        assume("its sums may reach" not in str(error))
+        raise
+    devices = ("cortex-m0plus-mps2", "cortex-m4", "cortex-m55", "riscv64")
+    assert all(ran.fits for ran in run_on_devices(files, source.data_bytes, devices))
+
+
+CLANG = {
+    "Cortex-M4": ("--target=thumbv7em-none-eabihf", "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16"),
+    "Cortex-M0+": ("--target=thumbv6m-none-eabi", "-mcpu=cortex-m0plus"),
+    "Cortex-M55": ("--target=thumbv8.1m.main-none-eabihf", "-mcpu=cortex-m55"),
+    "RISC-V": ("--target=riscv32-none-elf", "-march=rv32imc"),
+}
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
+@pytest.mark.parametrize("target", sorted(CLANG))
+@pytest.mark.parametrize("kind", KINDS)
+def test_clang_builds_it_for_bare_processors(kind: str, target: str, tmp_path: Path) -> None:
+    """With headers of its own, and declarations of the two functions that no freestanding compiler brings."""
+    graph = residual_network()
+    files, _ = project(graph, kind, random_input(graph, graph.time_steps, 1))
+    write(files, tmp_path)
+    (tmp_path / "string.h").write_text(
+        "#include <stddef.h>\nvoid *memset(void *, int, size_t);\nvoid *memcpy(void *, const void *, size_t);\n"
+    )
+    command = ["clang", *FLAGS, *CLANG[target], "-ffreestanding", "-I.", "-c", "network.c", "-o", "network.o"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_output_that_is_another_is_an_error() -> None:
+    graph = residual_network()
+    x = random_input(graph, graph.time_steps, 1)
+    source = translate(graph)
+    wrong = reference.run(graph, x) + 1
+    files = firmware(source, x.swapaxes(0, 1), wrong.swapaxes(0, 1))
+    with pytest.raises(MachineError, match=r"host: \d+ outputs are others than the oracle's"):
+        list(run_on_devices(files, source.data_bytes, ("host",)))
+
+
+def test_firmware_that_does_not_compile_is_quoted() -> None:
+    graph = residual_network()
+    files, source = project(graph, "float", random_input(graph, graph.time_steps, 1))
+    with pytest.raises(MachineError, match=r"host: the firmware fails: .*oops"):
+        list(run_on_devices({**files, "main.c": "oops"}, source.data_bytes, ("host",)))
+
+
+def write(files: dict[str, str], folder: Path) -> None:
+    for name, text in files.items():
+        (folder / name).write_text(text)

@@ -1,0 +1,139 @@
+"""Networks in fixed point: the C code has the oracle's integers, and the oracle is near the reference."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+
+from c_networks import assert_has_the_bits_of_fixed_point, fresh, joined
+from deployed_graphs import Builder, random_input, residual_network, two_streams
+from hdlif.graph.artefact import INPUT, Graph, InputRecord
+from hdlif.deploy.c import translate
+from hdlif.deploy.c.building import FLAGS, Library
+from hdlif.deploy.c.fixed.network import fixed_point, reals
+from hdlif.graph.equations import Instruction, Program
+from hdlif.errors import InputError
+from hdlif.inputs.fitting import normalised
+from hdlif.graph.ops import OPS
+from hdlif.runtime import reference
+from one_op import of_one_op
+from runtime.test_random_graphs import graphs
+
+QUICK = tuple(flag for flag in FLAGS if flag != "-O2")
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")
+
+
+@pytest.mark.parametrize("op", sorted(OPS))
+def test_every_op_has_the_oracles_integers(op: str, tmp_path: Path) -> None:
+    assert_has_the_bits_of_fixed_point(of_one_op(op), tmp_path, flags=QUICK)
+
+
+@pytest.mark.parametrize("encoding", ["ternary", "binary", "int4", "int8", "float32"])
+def test_a_residual_network_has_the_oracles_integers(encoding: str, tmp_path: Path) -> None:
+    assert_has_the_bits_of_fixed_point(residual_network(encoding=encoding, width=9), tmp_path)
+
+
+def test_slices_and_joined_channels_have_the_oracles_integers(tmp_path: Path) -> None:
+    assert_has_the_bits_of_fixed_point(two_streams(), tmp_path, flags=QUICK)
+
+
+RANDOM = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
+
+
+@settings(max_examples=6, **RANDOM)
+@given(graph=graphs())
+def test_any_graph_has_the_oracles_integers(graph: Graph, tmp_path: Path) -> None:
+    try:
+        assert_has_the_bits_of_fixed_point(graph, fresh(tmp_path), flags=QUICK)
+    except InputError as error:
+        assume("its sums may reach" not in str(error))
+        raise
+
+
+@pytest.mark.slow
+@settings(max_examples=250, **RANDOM)
+@given(graph=graphs())
+def test_many_graphs_have_the_oracles_integers(graph: Graph, tmp_path: Path) -> None:
+    test_any_graph_has_the_oracles_integers.hypothesis.inner_test(graph, tmp_path)
+
+
+def off(graph: Graph, x: np.ndarray) -> float:
+    """The largest difference of the outputs to the reference's, as a share of the largest output."""
+    fixed = fixed_point(graph, x, len(x))
+    expected = reference.run(graph, x)
+    found = reals(fixed.run(fixed.frame(x), len(x)), fixed.fractions[graph.output])
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.parametrize("op", sorted(OPS.keys() - {"program", "delay"}))
+def test_every_op_is_near_the_reference(op: str) -> None:
+    graph = joined(of_one_op(op))
+    assert off(graph, random_input(graph, 4, 2)) < 0.01
+
+
+def alone(b: Builder, x: str) -> Graph:
+    """The sums of a value's channels as outputs."""
+    return replace(b.graph(x), output=b.add("global_sum_pool", x), nodes=tuple(b.nodes), labels=("a", "b", "c"))
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(0.01, 0.001), (0.001, 0.0005), (1e-7, 0.0), (1e4, -3e4), (1e10, 1e11)])
+def test_an_affine_of_any_size_has_the_precision_of_16_bits(scale: float, shift: float) -> None:
+    b = Builder((3, 1, 1), 1, 0)
+    rows = {"scale": np.full((1, 3), scale, np.float32), "shift": np.full((1, 3), shift, np.float32)}
+    graph = alone(b, b.add("affine", INPUT, tensors=rows))
+    assert off(graph, random_input(graph, 1, 50)) < 0.0005
+
+
+@pytest.mark.parametrize("operation", ["minimum", "maximum"])
+@pytest.mark.parametrize("bound", [1e4, 1e30, 3e-5])
+def test_a_constant_bound_costs_the_other_operand_no_precision(operation: str, bound: float) -> None:
+    b = Builder((3, 1, 1), 1, 0)
+    value = bound if operation == "minimum" else -bound
+    program = Program((), (), (Instruction("constant", (), value), Instruction(operation, (0, 1))), 2, ())
+    graph = alone(b, b.program(INPUT, program=program))
+    assert off(graph, random_input(graph, 1, 50)) < 0.0005
+
+
+def test_a_pool_whose_sums_may_pass_32_bits_is_refused_by_name() -> None:
+    b = Builder((3, 300, 300), 1, 0)
+    graph = alone(b, b.affine(INPUT))
+    with pytest.raises(InputError, match=r"global_sum_pool: sums of 90,000 entries may pass 32 bits"):
+        fixed_point(graph, random_input(graph, 1, 1), 1)
+
+
+def test_a_layer_whose_sums_may_pass_32_bits_is_refused_by_name() -> None:
+    b = Builder((700, 1, 1), 1, 0)
+    graph = b.graph(b.conv(INPUT, 3, kernel=(1, 1), padding=(0, 0), encoding="int8"))
+    with pytest.raises(InputError, match=r"conv2d: its sums may reach [\d,]+, and in fixed point at most"):
+        fixed_point(graph, random_input(graph, 1, 1), 1)
+
+
+def test_samples_without_bounds_are_refused() -> None:
+    graph = residual_network()
+    x = random_input(graph, 1, 1)
+    x[0, 0, 0, 0, 0] = np.inf
+    with pytest.raises(InputError, match="input: is not finite on the samples"):
+        fixed_point(graph, x, 1)
+
+
+def test_a_frame_of_pixels_is_that_of_the_oracle(tmp_path: Path) -> None:
+    graph = residual_network()
+    record = InputRecord(graph.input.shape, (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))
+    graph = replace(graph, input=record)
+    fixed = fixed_point(graph, random_input(graph, 1, 1), 1)
+    library = Library(translate(graph, fixed=fixed), tmp_path, flags=QUICK)
+    pixels = np.random.default_rng(0).integers(0, 256, record.shape).astype(np.uint8)
+    expected = fixed.frame(normalised(pixels, record.mean, record.std))
+    # at a half one of them may round the other way
+    assert np.abs(library.frame(pixels) - expected).max() <= 1
+
+
+def test_numbers_beyond_the_formats_are_held_at_the_largest() -> None:
+    graph = residual_network()
+    fixed = fixed_point(graph, random_input(graph, 1, 1), 1)
+    x = np.full((1, 1, *graph.input.shape), 1e20, np.float32)
+    assert set(np.unique(fixed.frame(x))) == {2**15 - 1}
+    assert set(np.unique(fixed.frame(-x))) == {-(2**15)}

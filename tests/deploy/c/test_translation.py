@@ -1,0 +1,308 @@
+"""A network as C99: the reference's bits, no allocation, sizes that are true, names and texts from anywhere."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from c_networks import assert_has_the_references_bits, fresh, joined
+from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
+from hdlif.graph.artefact import INPUT, Graph, InputRecord
+from hdlif.deploy.c import fixed_point, translate
+from hdlif.deploy.c.building import FLAGS, Library, compiler
+from hdlif.deploy.c.ops import FORMS
+from hdlif.deploy.c.source import Source, label_bytes
+from hdlif.deploy.c.text import distinct, identifier
+from hdlif.graph.equations import Instruction, Program
+from hdlif.errors import InputError, MachineError
+from hdlif.inputs.fitting import normalised
+from hdlif.graph.ops import OPS
+from hdlif.runtime import reference
+from one_op import of_one_op
+from runtime.test_random_graphs import graphs
+from special_files import within
+
+QUICK = tuple(flag for flag in FLAGS if flag != "-O2")
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")
+
+
+def test_every_op_has_a_form_in_c() -> None:
+    assert FORMS.keys() == OPS.keys()
+
+
+@pytest.mark.parametrize("op", sorted(OPS))
+def test_every_op_has_the_references_bits(op: str, tmp_path: Path) -> None:
+    assert_has_the_references_bits(of_one_op(op), tmp_path, flags=QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", sorted(OPS.keys() - {"delay"}))
+def test_every_op_has_the_references_bits_where_all_is_constant(op: str, tmp_path: Path) -> None:
+    assert_has_the_references_bits(of_one_op(op, constant=True), tmp_path, flags=QUICK)
+
+
+@pytest.mark.parametrize("encoding", ["ternary", "binary", "float32"])
+def test_a_residual_network_has_the_references_bits(encoding: str, tmp_path: Path) -> None:
+    assert_has_the_references_bits(residual_network(encoding=encoding, width=9), tmp_path)
+
+
+def test_slices_and_joined_channels_have_the_references_bits(tmp_path: Path) -> None:
+    assert_has_the_references_bits(two_streams(), tmp_path, flags=QUICK)
+
+
+RANDOM = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
+
+
+@settings(max_examples=6, **RANDOM)
+@given(graph=graphs())
+def test_any_graph_has_the_references_bits(graph: Graph, tmp_path: Path) -> None:
+    assert_has_the_references_bits(graph, fresh(tmp_path), flags=QUICK)
+
+
+@pytest.mark.slow
+@settings(max_examples=250, **RANDOM)
+@given(graph=graphs())
+def test_many_graphs_have_the_references_bits(graph: Graph, tmp_path: Path) -> None:
+    assert_has_the_references_bits(graph, fresh(tmp_path), flags=QUICK)
+
+
+def fused_multiply_adds() -> bool:
+    cpu = Path("/proc/cpuinfo")
+    return cpu.exists() and " fma " in cpu.read_text()
+
+
+@pytest.mark.skipif(not fused_multiply_adds(), reason="this processor has no fused multiply-add")
+@pytest.mark.parametrize("name", ["gcc", "clang"])
+def test_no_compiler_joins_a_product_with_a_sum(name: str, tmp_path: Path) -> None:
+    """In GNU's C a product and a sum are one instruction where the processor has it, and one rounding is left out."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    flags = ("-std=gnu99", "-O3", "-mfma", "-mavx2", *FLAGS[2:])
+    assert_has_the_references_bits(residual_network(encoding="float32"), tmp_path, flags=flags, with_compiler=path)
+
+
+def test_sums_of_codes_that_pass_16_bits_are_added_up_in_parts(tmp_path: Path) -> None:
+    """Windows of 700 codes of up to 255, and weights of 7."""
+    b = Builder((70, 5, 4), 2, 3)
+    codes = b.quantise(INPUT, bits=8, inverse_step=200.0)
+    for encoding in ("ternary", "binary", "int4", "int8"):
+        b.conv(codes, 9, kernel=(3, 3), encoding=encoding)
+        b.nodes[-1] = replace(b.nodes[-1], tensors={"weight": np.abs(b.nodes[-1].tensors["weight"])})
+    assert_has_the_references_bits(b.graph(b.nodes[-1].name), tmp_path, flags=QUICK)
+
+
+def test_sequences_take_turns_with_one_work_space(tmp_path: Path) -> None:
+    graph = joined(residual_network())
+    source = translate(graph)
+    first = Library(source, tmp_path)
+    x = random_input(graph, 4, 2)
+    expected = reference.run(graph, x)
+    states = [first.new_state() for _ in range(2)]
+    for t in range(4):
+        for k, state in enumerate(states):
+            found = first.step(state, x[t, k], expected.shape[2])
+            np.testing.assert_array_equal(found, expected[t, k])
+
+
+def test_a_frame_of_pixels_is_that_of_the_runtime(tmp_path: Path) -> None:
+    graph = residual_network()
+    record = InputRecord(graph.input.shape, (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))
+    library = Library(translate(replace(graph, input=record)), tmp_path, flags=QUICK)
+    pixels = np.random.default_rng(0).integers(0, 256, record.shape).astype(np.uint8)
+    np.testing.assert_array_equal(library.frame(pixels), normalised(pixels, record.mean, record.std))
+
+
+def constants(path: Path) -> dict[str, int]:
+    """Bytes of the constants that an object file defines, by name."""
+    text = subprocess.run(["nm", "--print-size", str(path)], capture_output=True, text=True, check=True).stdout
+    return {name: int(size, 16) for size, name in re.findall(r"^\w+ (\w+) [rR] (\S+)$", text, re.MULTILINE)}
+
+
+def built(source: Source, folder: Path) -> Path:
+    for ending, text in ((".c", source.code), (".h", source.header)):
+        (folder / f"{source.name}{ending}").write_text(text)
+    made = folder / f"{source.name}.o"
+    # without floats of expressions, which are no constants by name
+    command = [compiler(), *FLAGS, "-O0", "-c", "-o", str(made), str(folder / f"{source.name}.c")]
+    subprocess.run(command, check=True)
+    return made
+
+
+@pytest.mark.parametrize("kind", ["float", "fixed"])
+@pytest.mark.parametrize("encoding", ["ternary", "binary", "int4", "int8", "float32", "seca"])
+def test_the_stated_bytes_are_those_of_all_constants_of_state_and_work_space(
+    encoding: str, kind: str, tmp_path: Path
+) -> None:
+    graph = joined(of_one_op("seca")) if encoding == "seca" else residual_network(encoding=encoding)
+    fixed = fixed_point(graph, random_input(graph, 3, 2), 3) if kind == "fixed" else None
+    source = translate(graph, fixed=fixed)
+    assert sum(constants(built(source, tmp_path)).values()) == source.data_bytes
+    main = tmp_path / "sizes.c"
+    main.write_text(
+        '#include <stdio.h>\n#include "network.h"\n'
+        'int main(void) { printf("%zu %zu", sizeof(network_state), sizeof(network_work)); return 0; }\n'
+    )
+    subprocess.run([compiler(), "-std=c99", "-o", str(tmp_path / "sizes"), str(main)], check=True)
+    printed = subprocess.run([tmp_path / "sizes"], capture_output=True, text=True, check=True).stdout
+    assert printed == f"{source.state_bytes} {source.work_bytes}"
+
+
+def test_nothing_is_called_but_copies_and_filling_with_zeros(tmp_path: Path) -> None:
+    made = built(translate(residual_network()), tmp_path)
+    text = subprocess.run(["nm", "--undefined-only", str(made)], capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"U (\S+)", text)) <= {"memset", "memcpy"}
+
+
+def test_windows_of_any_name_have_the_references_bits(tmp_path: Path) -> None:
+    """Names of local variables of the loops."""
+    b = Builder((2, 6, 6), 2, 0)
+    x = b.affine(INPUT)
+    pooled = b.add("max_pool", x, kernel=(2, 2), stride=(2, 2), padding=(1, 1))
+    b.graph(b.add("sum_pool", pooled, kernel=(2, 2), stride=(1, 1)))
+    for name in ("bottom", "right", "corner", "v", "gate_of_c", "end", "frame", "total"):
+        graph = b.graph(b.nodes[2].name)
+        nodes = tuple(
+            replace(
+                node,
+                name=name if node.name == x else node.name,
+                inputs=tuple(name if i == x else i for i in node.inputs),
+            )
+            for node in graph.nodes
+        )
+        assert_has_the_references_bits(replace(graph, nodes=nodes), fresh(tmp_path), flags=QUICK)
+
+
+def test_a_state_may_be_called_as_an_argument_of_the_function_is(tmp_path: Path) -> None:
+    b = Builder((2, 3, 3), 2, 0)
+    steps = (Instruction("constant", (), -0.5), Instruction("negative", (2,)), Instruction("add", (1, 3)))
+    program = Program(("frame",), (), (*steps, Instruction("add", (4, 0))), 5, (4,))
+    assert_has_the_references_bits(b.graph(b.program(INPUT, program=program)), tmp_path, flags=QUICK)
+
+
+MANY_STEPS = """
+#include <string.h>
+#include "network.h"
+
+static network_state state;
+static network_work work;
+static const NUMBER frame[] = {FRAME};
+
+int main(void)
+{
+    NUMBER outputs[NETWORK_OUTPUTS];
+    memset(&work, 0x80, sizeof work);
+    network_start(&state);
+    for (int t = 0; t < 5; t++)
+        network_step(&state, &work, frame, outputs);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("kind", ["float", "fixed"])
+def test_nothing_undefined_is_computed(kind: str, tmp_path: Path) -> None:
+    """By UndefinedBehaviorSanitizer, with a work space that holds anything, over many steps."""
+    b = Builder((3, 5, 4), 2, 0)
+    codes = b.quantise(INPUT, bits=8, inverse_step=100.0)
+    for encoding in ("binary", "ternary", "int4", "int8", "float32"):
+        b.conv(codes, 9, encoding=encoding)
+    graph = joined(b.graph(b.seca(INPUT)))
+    x = random_input(graph, 3, 1)
+    fixed = fixed_point(graph, x, 3) if kind == "fixed" else None
+    frames = x * 9 if fixed is None else np.full(x.shape, -(2**15)).astype(np.int16)
+    source = translate(graph, fixed=fixed)
+    for ending, text in ((".c", source.code), (".h", source.header)):
+        (tmp_path / f"network{ending}").write_text(text)
+    number = "float" if fixed is None else "int16_t"
+    numbers = ", ".join(repr(float(v)) + "f" if fixed is None else str(int(v)) for v in frames[0, 0].reshape(-1))
+    (tmp_path / "main.c").write_text(MANY_STEPS.replace("FRAME", numbers).replace("NUMBER", number))
+    flags = ["-std=c99", "-fsanitize=undefined", "-fno-sanitize-recover=all"]
+    command = [compiler(), *flags, "-o", "main", "main.c", "network.c", "-lm"]
+    if subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode:
+        pytest.skip("this compiler has no UndefinedBehaviorSanitizer")
+    done = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_the_outputs_do_not_depend_on_is_left_out() -> None:
+    b = Builder((2, 4, 4), 2, 0)
+    b.conv(INPUT, 30)
+    whole = translate(b.graph(b.add("global_sum_pool", INPUT)))
+    assert "conv2d" not in whole.code
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        '*/ #include "x"',
+        "a\\\nb",
+        "int",
+        "9",
+        "??/",
+        "ä.ö",
+        "work",
+        "state->t",
+        "%s",
+        "a b",
+        "conv_codes",
+        "memset",
+        "*\\ #error x",
+        "v",
+    ],
+)
+def test_a_node_may_have_any_name(name: str, tmp_path: Path) -> None:
+    graph = tiny_network()
+    names = {"conv": name, "neuron": f"{name}.i", "logits": f"{name}_", INPUT: INPUT}
+    nodes = tuple(
+        replace(node, name=names[node.name], inputs=tuple(names[one] for one in node.inputs)) for node in graph.nodes
+    )
+    assert_has_the_references_bits(replace(graph, nodes=nodes, output=f"{name}_"), tmp_path, flags=QUICK)
+
+
+def test_labels_are_the_bytes_of_their_names(tmp_path: Path) -> None:
+    labels = ('"', "\\n", "a\nb", "zwölf", "??/", "%d", "")
+    library = Library(translate(replace(tiny_network(), labels=labels)), tmp_path, flags=QUICK)
+    assert library.labels(7, label_bytes(replace(tiny_network(), labels=labels))) == labels
+
+
+def test_an_identifier_is_one_of_c() -> None:
+    assert [identifier(name) for name in ("body.0.act1", "9", "int", "", "Ä")] == [
+        "body_0_act1",
+        "v_9",
+        "v_int",
+        "value",
+        "value",
+    ]
+
+
+def test_names_that_give_one_identifier_take_a_time_that_grows_as_they_do() -> None:
+    assert list(distinct(["a", "a_2", "A", "a.", "t"], {"t"}).values()) == ["a", "a_2", "a_3", "a_4", "t_2"]
+    names = [f"a.{'.' * place}" for place in range(20)] + [chr(0x3400 + place) * 2 for place in range(20_000)]
+    with within(5):
+        assert len(set(distinct(names).values())) == len(names)
+
+
+@pytest.mark.parametrize("name", ["", "9", "a-b", "int", "a b", "../x", "ä", "Upper"])
+def test_a_file_name_that_is_no_identifier_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=r"and is no word of C; give another one, such as (\w+)\.c$") as caught:
+        translate(tiny_network(), name)
+    translate(tiny_network(), str(caught.value).rpartition(" ")[2].removesuffix(".c"))
+
+
+@pytest.mark.parametrize("name", ["stdint", "string", "math", "stdlib", "time"])
+def test_a_header_of_c_is_not_hidden(name: str) -> None:
+    with pytest.raises(InputError, match=f"would be {name}.h, which C has itself.*; .* such as {name}_network.c$"):
+        translate(tiny_network(), name)
+    translate(tiny_network(), f"{name}_network")
+
+
+def test_a_compiler_that_refuses_the_source_is_quoted(tmp_path: Path) -> None:
+    source = replace(translate(tiny_network()), code="int x = y;")
+    with pytest.raises(MachineError, match=r"refuses it.*undeclared"):
+        Library(source, tmp_path)

@@ -1,0 +1,85 @@
+"""The structure that a recipe holds of an imported network: built as it says, or refused."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from hdlif.errors import ConversionError
+from hdlif.deploy.interop.structure import build
+from hdlif.nn import QuantLinear, Recurrent, Ternary, UnitLIF
+
+T = 3
+
+
+def linear(a: int, b: int) -> dict[str, Any]:
+    return {"kind": "linear", "in_features": a, "out_features": b, "bias": True}
+
+
+def structure(**changes: Any) -> dict[str, Any]:
+    whole = {
+        "input": [2, 1, 1],
+        "outputs": 2,
+        "output": "last",
+        "children": {
+            "flat": {"kind": "flatten"},
+            "first": linear(2, 4),
+            "fire": {"kind": "lif", "channels": 4, "reset": 0.0},
+            "middle": linear(4, 4),
+            "again": {
+                "kind": "recurrent",
+                "neuron": {"kind": "lif", "channels": None, "reset": "soft"},
+                "synapse": linear(4, 4),
+            },
+            "last": linear(4, 2),
+        },
+        "lines": [
+            ["flat", "child", [""]],
+            ["first", "child", ["flat"]],
+            ["fire", "child", ["first"]],
+            ["middle", "child", ["fire"]],
+            ["both", "sum", ["middle", "fire"]],
+            ["half", "multiple", ["both"], 0.5, 0.0],
+            ["again", "child", ["half"]],
+            ["last", "child", ["again"]],
+        ],
+    }
+    # As it comes from a recipe.
+    found: dict[str, Any] = json.loads(json.dumps({**whole, **changes}))
+    return found
+
+
+def test_it_is_built_as_it_says() -> None:
+    quantizer = Ternary()
+    network = build(structure(), T, quantizer=quantizer)
+    middle, again = network.get_submodule("middle"), network.get_submodule("again")
+    assert isinstance(middle, QuantLinear)
+    assert middle.quantizer is quantizer
+    assert type(network.get_submodule("first")) is type(network.get_submodule("last")) is torch.nn.Linear
+    assert isinstance(again, Recurrent)
+    assert isinstance(again.neuron, UnitLIF)
+    y, state = network(torch.randn(T, 5, 2, 1, 1), None, range(T))
+    assert y.shape == (T, 5, 2)
+    assert state is not None
+    assert set(state) == {"fire", "again"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"children": {}}, "it has 0 layers"),
+        ({"children": 3}, "TypeError"),
+        ({"lines": [["flat", "child", ["nowhere"]]]}, "reads what is not there"),
+        ({"lines": [["flat", "child", [""]], ["flat", "child", [""]]]}, "or has a name that is"),
+        ({"lines": [["other", "child", [""]]], "output": "other"}, "is no line of a network"),
+        ({"lines": [["x", "multiple", [""], 1e999, 0.0]], "output": "x"}, "is no line of a network"),
+        ({"output": "nothing"}, "its output is 'nothing', which is no line"),
+        ({"children": {"a": {"kind": "lstm"}}}, "kind = 'lstm' is unknown; choose one of affine"),
+        ({"children": {"a": linear(2**40, 2)}}, "at most 16777216 is accepted"),
+        ({"children": {"a": {"kind": "flatten", "other": 1}}}, "TypeError"),
+    ],
+)
+def test_what_is_no_structure_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConversionError, match=f"this is not the structure of a network: .*{said}"):
+        build(structure(**changes), T)

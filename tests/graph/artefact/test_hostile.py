@@ -1,0 +1,222 @@
+"""Files that ask for too much, nest too deep or are no files: refused soon, by one printable line."""
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from artefact.test_io import at, places, rewritten, signed
+from deployed_graphs import residual_network, tiny_network
+from hdlif.graph.artefact import dumps, infer_values, is_artefact, load, loads
+from hdlif.graph.artefact.io import LONGEST_MESSAGE, MAX_FILE_BYTES, MAX_HEADER_BYTES
+from hdlif.errors import ArtefactError
+from hdlif.graph.ops.graph import MAX_NODES
+from hdlif.runtime import Session
+
+
+def assert_refused(call: Callable[[], object], name: str) -> str:
+    with pytest.raises(ArtefactError) as refused:
+        call()
+    message = str(refused.value)
+    assert message.startswith(f"{name}: ")
+    assert message.isprintable()
+    assert len(message) <= len(name) + LONGEST_MESSAGE + 10
+    return message
+
+
+def fifo(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe")
+    return folder / "pipe"
+
+
+def socket_file(folder: Path) -> Path:
+    # a path of a socket has at most 100 bytes
+    with socket.socket(socket.AF_UNIX) as made:
+        before = Path.cwd()
+        os.chdir(folder)
+        made.bind("socket")
+        os.chdir(before)
+    return folder / "socket"
+
+
+def too_long(folder: Path) -> Path:
+    with (folder / "long").open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    return folder / "long"
+
+
+def link_to_itself(folder: Path) -> Path:
+    (folder / "link").symlink_to("link")
+    return folder / "link"
+
+
+PATHS: dict[str, Callable[[Path], Path | str]] = {
+    "absent": lambda folder: folder / "absent",
+    "folder": lambda folder: folder,
+    "pipe": fifo,
+    "socket": socket_file,
+    "zeros": lambda folder: "/dev/zero",
+    "random": lambda folder: "/dev/urandom",
+    "terminal": lambda folder: "/dev/tty",
+    "null": lambda folder: "/dev/null",
+    "too long": too_long,
+    "link to itself": link_to_itself,
+    "no path": lambda folder: f"{folder}/a\0b",
+    "long name": lambda folder: folder / ("a" * 300),
+    "control characters": lambda folder: folder / "a\n\x1b[31mb",
+    "surrogate": lambda folder: folder / "a\udc80\ud800",
+    "empty": lambda folder: "",
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="files of POSIX")
+@pytest.mark.parametrize("kind", PATHS)
+def test_what_is_no_regular_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+    path = PATHS[kind](tmp_path)
+    with pytest.raises(ArtefactError) as refused:
+        load(path)
+    assert str(refused.value).isprintable()
+    with pytest.raises(ArtefactError):
+        Session(path)
+    if kind != "empty":
+        assert not is_artefact(Path(path))
+
+
+def test_a_file_that_is_no_artefact_after_a_promising_header(tmp_path: Path) -> None:
+    path = tmp_path / "net"
+    for start in (2**63, 2**40, MAX_HEADER_BYTES + 1):
+        path.write_bytes(start.to_bytes(8, "little") + b"{" + b" " * 100)
+        assert "header length" in assert_refused(lambda: load(path), str(path))
+        assert not is_artefact(path)
+
+
+def deep(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def with_labels(text: str) -> bytes:
+    """The golden file with the text of another value in the place of its labels."""
+
+    def change(header: dict[str, Any], graph: dict[str, Any]) -> None:
+        graph["labels"] = ["PLACE"]
+
+    content = rewritten(change)
+    # within the graph quotes are escaped
+    assert content.count(b'[\\"PLACE\\"]') == 1
+    header_bytes = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + header_bytes].replace(b'[\\"PLACE\\"]', text.encode().replace(b'"', b'\\"'))
+    return signed(len(header).to_bytes(8, "little") + header + content[8 + header_bytes :])
+
+
+VALUES = {
+    "nested 500": "[" * 500 + "]" * 500,
+    "nested 900": "[" * 900 + "]" * 900,
+    "nested 960": "[" * 960 + "]" * 960,
+    "nested 5000": "[" * 5000 + "]" * 5000,
+    "objects 5000": '{"a":' * 5000 + "1" + "}" * 5000,
+    "never closed": "[" * 100_000,
+    "digits": "1" * 5000,
+    "digits of a float": "1" * 5000 + ".5",
+    "many digits": "-" + "7" * 2_000_000,
+    "digits in a list": "[" + "9" * 4000 + "]",
+    "text": '"' + "x" * 100_000 + '"',
+    "controls": '["\\\\u001b[2J\\\\n\\\\u0000"]',
+    "surrogate": '["\\\\ud800"]',
+    "many": "[" + "1," * 100_000 + "1]",
+    "exponent": "1e999999999",
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_values_of_any_size_are_refused(name: str) -> None:
+    assert_refused(lambda: loads(with_labels(VALUES[name]), "hostile"), "hostile")
+
+
+# JSON that is vast in one way or the other, for any place
+HOSTILE = st.sampled_from(
+    [
+        deep(300),
+        deep(900),
+        10**999,
+        -(10**400),
+        2**62,
+        2**31,
+        10**9,
+        1e308,
+        "y" * 5000,
+        "\x1b[2J\n",
+        ["\0" * 500] * 500,
+        {"k\n" * 300: 1},
+        {str(i): i for i in range(3000)},
+        [2**62, 0],
+        [2**62, 0, 2**62, 2**62],
+        [2**30, 2**30, 0],
+        [],
+        {},
+        None,
+    ]
+)
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_a_hostile_value_at_any_place_gives_one_printable_line(data: st.DataObject) -> None:
+    def change(header: dict[str, Any], graph: dict[str, Any]) -> None:
+        tree = header if data.draw(st.booleans()) else graph
+        *path, last = data.draw(st.sampled_from(places(tree)))
+        at(tree, tuple(path))[last] = data.draw(HOSTILE)
+
+    content, message = rewritten(change), ""
+    try:
+        dumps(loads(content, "hostile"))
+    except ArtefactError as error:
+        message = str(error)
+    assert message.isprintable()
+    assert len(message) <= LONGEST_MESSAGE + 100
+
+
+def test_a_graph_of_too_many_nodes_is_refused() -> None:
+    graph = tiny_network()
+    nodes = [*graph.nodes, *[replace(graph.nodes[1], name=f"more{i}", inputs=("conv",)) for i in range(MAX_NODES - 2)]]
+    with pytest.raises(ArtefactError, match=f"the graph has {MAX_NODES + 1} nodes; it may have at most {MAX_NODES}"):
+        infer_values(replace(graph, nodes=tuple(nodes)))
+
+    def change(header: dict[str, Any], graph: dict[str, Any]) -> None:
+        graph["nodes"] = [0] * 10**6
+
+    message = assert_refused(lambda: loads(rewritten(change), "hostile"), "hostile")
+    assert "the graph has 1000000 nodes" in message
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb", "\x1b[31m", "\u202e", "x" * 5000, "", " ", "\0"], ids=lambda name: ascii(name)[:20]
+)
+def test_names_of_nodes_reach_no_message_unescaped(name: str) -> None:
+    def change(header: dict[str, Any], graph: dict[str, Any]) -> None:
+        graph["nodes"][1]["name"] = name
+        graph["nodes"][1]["op"] = name
+
+    assert_refused(lambda: loads(rewritten(change), "hostile"), "hostile")
+
+
+def test_memory_that_is_not_granted_is_our_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import safetensors.numpy
+
+    from hdlif.errors import AllocationError
+
+    def refuse(content: bytes) -> None:
+        raise MemoryError
+
+    content = dumps(residual_network())
+    monkeypatch.setattr(safetensors.numpy, "load", refuse)
+    with pytest.raises(AllocationError, match="hostile: the machine does not grant"):
+        loads(content, "hostile")

@@ -1,0 +1,122 @@
+"""Every op, by the same questions: its homes, its number, and that all of its forms compute what its oracle does."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import hdlif
+from deploy.test_onnx import assert_equals_reference
+from deployed_graphs import random_input
+from hdlif._native import instruction_sets, op_names
+from hdlif.graph.artefact import dumps, loads
+from hdlif.deploy import GraphModule
+from hdlif.deploy.ops import FORMS
+from hdlif.graph.ops import OPS, infer_values, is_recurrent, state_names
+from hdlif.report.small_graphs import small_graphs
+from hdlif.runtime import Session, reference
+from one_op import of_one_op
+
+ROOT = Path(hdlif.__file__).parents[2]
+STEPS, BATCH = 4, 2
+
+
+def test_the_runtime_numbers_its_ops_as_python_does() -> None:
+    assert [op.name for op in OPS.values()] == op_names()
+    assert [op.code for op in OPS.values()] == list(range(len(OPS)))
+
+
+def test_every_op_has_its_forms() -> None:
+    assert FORMS.keys() == OPS.keys()
+
+
+def test_the_homes_that_the_page_lists_are_there_for_every_op_and_no_other() -> None:
+    """docs/how_to/adding_an_op.md names each home as a path with NAME in it."""
+    page = (ROOT / "docs" / "how_to" / "adding_an_op.md").read_text()
+    homes = sorted(set(re.findall(r"`([\w./]*NAME[\w./]*)`", page)))
+    assert homes == [
+        "native/ops/NAME.cpp",
+        "src/hdlif/deploy/c/ops/NAME.py",
+        "src/hdlif/deploy/ops/NAME.py",
+        "src/hdlif/graph/ops/NAME.py",
+    ]
+    for home in homes:
+        missing = [name for name in OPS if not (ROOT / home.replace("NAME", name)).is_file()]
+        assert not missing, f"{home}: no file for {missing}"
+    for home in ("deploy", "c_code"):
+        stated = {path.stem for path in (ROOT / "src/hdlif" / home / "ops").glob("*.py")} - {"__init__"}
+        assert stated == OPS.keys()
+    for place in re.findall(r"`((?:src|native|tests|docs)/[\w./]+)`", page):
+        if "NAME" not in place:
+            assert (ROOT / place).exists(), f"{place} is listed and is not there"
+
+
+def test_every_op_is_in_the_small_networks_that_a_machine_is_checked_by() -> None:
+    assert {node.op for _, graph in small_graphs() for node in graph.nodes} == OPS.keys()
+
+
+@pytest.mark.parametrize("op", sorted(OPS))
+def test_the_runtime_gives_the_bits_of_the_oracle_for_every_op(op: str) -> None:
+    """Each value of the graph and each state, on every instruction set, by run and by step."""
+    graph = of_one_op(op)
+    assert op in {node.op for node in graph.nodes}
+    x = random_input(graph, STEPS, BATCH)
+    for instructions in instruction_sets():
+        session = Session(graph, instructions=instructions)
+        values, logits = session.values(x), session.run(x)
+        expected_state = state = None
+        for t, frame in enumerate(x):
+            before = {} if expected_state is None else {k: v.copy() for k, v in expected_state.items()}
+            expected, expected_state = reference.step(graph, frame, expected_state)
+            of_step, state = session.step(frame, state)
+            assert of_step.tobytes() == expected.tobytes() == logits[t].tobytes()
+            kept = before or {k: np.zeros_like(v) for k, v in expected_state.items()}
+            for name, value in reference.evaluate(graph, frame, kept, t).items():
+                np.testing.assert_array_equal(values[name][t], value, err_msg=f"{name} on {instructions}")
+            for name, value in expected_state.items():
+                np.testing.assert_array_equal(state[name], value)
+
+
+@pytest.mark.parametrize("op", sorted(OPS))
+def test_the_torch_form_of_every_op_gives_what_the_oracle_does(op: str) -> None:
+    """Node by node, on what the oracle gave the node; a recurrent graph as a whole, whose steps come one by one."""
+    graph = of_one_op(op)
+    x = random_input(graph, STEPS, BATCH)
+    if is_recurrent(graph):
+        module, frames = GraphModule(graph), torch.from_numpy(x)
+        expected = torch.from_numpy(reference.run(graph, x))
+        logits, whole = module(frames, steps=range(STEPS))
+        torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
+        first, between = module(frames[:1], steps=range(1))
+        rest, after = module(frames[1:], between, steps=range(1, STEPS))
+        assert torch.equal(torch.cat([first, rest]), logits)
+        assert all(torch.equal(after[n][s], whole[n][s]) for n in whole for s in whole[n])
+        return
+    state = {
+        f"{node.name}.{name}": np.zeros((BATCH, *infer_values(graph)[node.name].shape), np.float32)
+        for node in graph.nodes
+        for name in state_names(node)
+    }
+    steps = [reference.evaluate(graph, frame, state, t) for t, frame in enumerate(x)]
+    values = {name: torch.from_numpy(np.stack([step[name] for step in steps]).astype(np.float32)) for name in steps[0]}
+    module = GraphModule(graph)
+    for node in graph.nodes:
+        output, after = module.run_node(node, tuple(values[name] for name in node.inputs), None, range(STEPS))
+        torch.testing.assert_close(output.expand_as(values[node.name]), values[node.name], atol=1e-4, rtol=1e-4)
+        for name in state_names(node):
+            assert after is not None
+            np.testing.assert_allclose(after[name], state[f"{node.name}.{name}"], atol=1e-5)
+
+
+@pytest.mark.parametrize("op", sorted(OPS))
+def test_a_file_of_every_op_reads_back_the_same(op: str) -> None:
+    graph = of_one_op(op)
+    assert dumps(loads(dumps(graph), "x")) == dumps(graph)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("op", sorted(OPS))
+def test_the_onnx_forms_of_every_op_give_what_the_oracle_does(op: str) -> None:
+    assert_equals_reference(of_one_op(op))

@@ -1,0 +1,161 @@
+"""One training at a time in a run folder; two processes may share a table."""
+
+import errno
+import fcntl
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from commands import in_use
+from hdlif.commands.ablate import ablate
+from hdlif.commands.sweep import sweep
+from hdlif.commands.train import train
+from hdlif.errors import InUseError, TrainingError
+from hdlif.recipe.runs.locks import training_alone
+
+TABLE = """
+title: tiny, accuracy %
+base: digits_hdlif
+overrides: [model.width=4, "model.blocks=[1]", training.epochs=1, data.batch_size=128, data.train=256]
+rows:
+  HD-LIF: []
+  LIF: ["neuron={kind: lif}"]
+columns:
+  fp32: []
+"""
+
+
+@contextmanager
+def training(out: Path, table: str = "") -> Iterator[subprocess.Popen[str]]:
+    """Another process that trains, in the middle of it."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, in_use.__file__, table, str(out)]
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "training\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.slow
+def test_a_second_training_in_one_folder_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    again = {"overrides": in_use.OVERRIDES, "out": out, "memory_repeats": 0}
+    with training(out) as first:
+        before = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+        who = f"process {first.pid} on {socket.gethostname()}"
+        for how in ({"overwrite": True}, {"resume": True}):
+            with pytest.raises(InUseError, match=f"run: {who} is training there; wait until it has ended, or choose"):
+                train(in_use.RECIPE, **how, **again)
+        assert {path: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+        first.kill()
+        first.wait()
+        train(in_use.RECIPE, resume=True, **again)
+        events = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
+        assert [event["epoch"] for event in events if event["event"] == "train"] == [1, 2]
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+def test_two_processes_share_a_table(tmp_path: Path) -> None:
+    out, table = tmp_path / "out", tmp_path / "tiny.yaml"
+    table.write_text(TABLE)
+    said: list[str] = []
+    with training(out, str(table)) as first:
+        mine = ablate(table, out=out, say=said.append)
+        assert mine["rows"] == {"HD-LIF": {}, "LIF": mine["rows"]["LIF"]}
+        assert mine["rows"]["LIF"]["fp32"]["n"] == 1
+        assert said[1].startswith(f"1/2 HD-LIF, fp32, seed 42: left out, {out / 'hd_lif/fp32/seed_42'}: process ")
+        assert said[-1] == "1/2 HD-LIF, fp32, seed 42: still training; run this again for the whole table"
+        first.communicate("go on\n", timeout=300)
+        assert first.returncode == 0
+    whole = json.loads((out / "table.json").read_text())["rows"]
+    assert whole["LIF"] == mine["rows"]["LIF"]
+    assert whole["HD-LIF"]["fp32"]["n"] == 1
+
+
+def test_the_lock_is_given_up_where_a_training_fails(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="lost"), training_alone(tmp_path):
+        raise ValueError("lost")
+    lock = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    subprocess.run([sys.executable, "-c", lock, str(tmp_path / ".lock")], check=True)
+
+
+def test_a_file_system_without_locks_is_trained_on_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", none)
+    with training_alone(tmp_path):
+        pass
+    pytest.importorskip("optuna", reason="pip install 'hdlif[sweep]'")
+    space = tmp_path / "space.yaml"
+    space.write_text("training.learning_rate: {kind: float, low: 0.01, high: 0.3}")
+    # Of two processes that share trials, neither could tell what the other one has.
+    with pytest.raises(TrainingError, match=r"cannot be locked \(No locks available\).* a file system that has locks"):
+        sweep("digits_hdlif", space=space, trials=1, study=tmp_path / "study.log")
+
+
+def test_a_full_disk_leaves_the_lock_without_a_name_and_the_error_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(TrainingError, match="no room"), training_alone(tmp_path):
+        raise TrainingError("no room")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    monkeypatch.undo()
+    # As the kernel says it: not a byte more may be written.
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(TrainingError, match="no room"), training_alone(tmp_path):
+            raise TrainingError("no room")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_process_has_a_lock_once(tmp_path: Path) -> None:
+    with training_alone(tmp_path):
+        for _ in range(2):
+            with pytest.raises(InUseError, match="this process is training there"), training_alone(tmp_path):
+                pass
+        lock = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        other = subprocess.run([sys.executable, "-c", lock, str(tmp_path / ".lock")], check=False, capture_output=True)
+        assert other.returncode != 0
+    with training_alone(tmp_path):
+        pass
+
+
+def test_a_cell_that_another_process_finishes_meanwhile_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether to go on is decided once the folder is this process's, not while data are made."""
+    from hdlif.recipe import builders
+
+    options = {"overrides": in_use.OVERRIDES, "out": tmp_path, "memory_repeats": 0}
+    build, first = builders.build_data, []
+
+    def slow(*arguments: object, **more: object) -> object:
+        monkeypatch.setattr(builders, "build_data", build)
+        first.append(train(in_use.RECIPE, resume=None, **options))
+        return build(*arguments, **more)
+
+    monkeypatch.setattr(builders, "build_data", slow)
+    second = train(in_use.RECIPE, resume=None, **options)
+    assert second == first[0]

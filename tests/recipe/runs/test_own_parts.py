@@ -1,0 +1,185 @@
+"""A run folder says which modules of the user's it was begun with, and is not resumed with others."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from after_epoch import AfterEpoch
+from distributions import WAVE, install
+from hdlif.commands.train import train
+from hdlif.errors import CheckpointError, RecipeError
+from hdlif.recipe import Recipe, load_recipe
+from hdlif.recipe.runs.checkpoints import load_trained
+from hdlif.recipe.runs.own_parts import check_parts, keep_parts, own_parts
+
+MODULE = """
+from torch import nn
+
+
+def net(*, in_channels, classes, neuron):
+    return nn.Sequential(nn.Conv2d(in_channels, 2, 3), neuron(2), nn.Flatten(), nn.Linear(72, classes))
+"""
+
+
+class StopError(Exception):
+    pass
+
+
+def stop(epoch: int, _: object) -> None:
+    """Behind the first epoch, whose checkpoint is there."""
+    if epoch == 2:
+        raise StopError
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with a module of the user's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    write(tmp_path, MODULE)
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> None:
+    (folder / "edited_models.py").write_text(text)
+    importlib.invalidate_caches()
+    for name in [name for name in sys.modules if name.startswith("edited_")]:
+        del sys.modules[name]
+
+
+def recipe(*overrides: str) -> Recipe:
+    return load_recipe("digits_hdlif", ['model={kind: "edited_models:net"}', "training.epochs=2", *overrides])
+
+
+def test_a_training_is_resumed_with_the_module_that_it_began_with_alone(folder: Path) -> None:
+    arguments = {"out": folder / "run", "memory_repeats": 0}
+    with pytest.raises(StopError):
+        train(recipe(), callbacks=[AfterEpoch(stop)], **arguments)
+    assert json.loads((folder / "run" / "parts.json").read_text()).keys() == {"edited_models"}
+    write(folder, MODULE + "\n# edited\n")
+    words = r"edited_models.py \(edited_models\) is another than when this training began \(edited\).*--overwrite"
+    with pytest.raises(CheckpointError, match=words):
+        train(recipe(), resume=True, **arguments)
+    write(folder, MODULE)
+    assert train(recipe(), resume=True, **arguments).best_epoch in (1, 2)
+
+
+def test_a_run_without_own_modules_has_no_list_of_them(folder: Path) -> None:
+    plain = load_recipe("digits_hdlif")
+    assert own_parts(plain) == {}
+    keep_parts(plain, folder)
+    assert not (folder / "parts.json").exists()
+    check_parts(plain, folder)
+
+
+def test_every_kind_is_looked_at_and_a_version_is_kept(folder: Path) -> None:
+    chosen = recipe('rule={kind: "own_parts:LastStep"}', 'training.optimizer={kind: "torch.optim:RMSprop"}')
+    found = own_parts(chosen)
+    assert list(found) == ["edited_models", "own_parts", "torch.optim"]
+    assert found["torch.optim"]["version"] == sys.modules["torch"].__version__
+    assert len(found["edited_models"]["sha256"]) == 64
+
+
+def test_a_damaged_list_is_refused(folder: Path) -> None:
+    for text in ("", "[]", "{", '{"edited_models": 3}', "[" * 10_000):
+        (folder / "parts.json").write_text(text)
+        with pytest.raises(CheckpointError, match=r"parts.json: is damaged"):
+            check_parts(recipe(), folder)
+
+
+def test_a_module_of_another_version_is_named(folder: Path) -> None:
+    write(folder, MODULE + '__version__ = "1.2"\n')
+    keep_parts(recipe(), folder)
+    stated = json.loads((folder / "parts.json").read_text())
+    stated["edited_models"]["version"] = "1.1"
+    (folder / "parts.json").write_text(json.dumps(stated))
+    with pytest.raises(CheckpointError, match=r"\(version 1.1, now 1.2\)"):
+        check_parts(recipe(), folder)
+
+
+def test_a_module_that_the_named_one_imports_is_looked_at_too(folder: Path) -> None:
+    (folder / "edited_helper.py").write_text("WIDTH = 2\n")
+    (folder / "edited_between.py").write_text("import json, numpy, edited_helper, edited_models\n")
+    deep = folder / "edited_package" / "deep"
+    deep.mkdir(parents=True)
+    for place in (deep.parent / "__init__.py", deep / "__init__.py", deep / "helper.py"):
+        place.write_text("from . import *\n")
+    for imports, helper in (
+        ("import edited_helper", "edited_helper"),
+        ("from edited_helper import WIDTH", "edited_helper"),
+        ("def late():\n    import edited_helper", "edited_helper"),
+        ("from edited_package.deep import helper", "edited_package.deep.helper"),
+        ("from edited_package import deep", "edited_package"),
+        ("import edited_between", "edited_helper"),
+    ):
+        write(folder, f"import os, torch\n{imports}\n{MODULE}")
+        parts = own_parts(recipe())
+        assert {name.split(".")[0] for name in parts} <= {"edited_models", "edited_between", helper.split(".")[0]}
+        keep_parts(recipe(), folder)
+        check_parts(recipe(), folder)
+        file = folder.joinpath(*helper.split("."))
+        file = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
+        file.write_text(file.read_text() + "# edited\n")
+        with pytest.raises(CheckpointError, match=rf"{file.name} \({helper}\) is another than .* \(edited\)"):
+            check_parts(recipe(), folder)
+
+
+def test_a_relative_import_is_followed(folder: Path) -> None:
+    package = folder / "edited_relatives"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "nets.py").write_text(f"from .sizes import WIDTH\n{MODULE}")
+    (package / "sizes.py").write_text("WIDTH = 2\n")
+    chosen = load_recipe("digits_hdlif", ['model={kind: "edited_relatives.nets:net"}'])
+    assert list(own_parts(chosen)) == ["edited_relatives", "edited_relatives.nets", "edited_relatives.sizes"]
+
+
+def test_a_list_from_before_helpers_were_kept_is_taken(folder: Path) -> None:
+    (folder / "edited_helper.py").write_text("")
+    write(folder, "import edited_helper\n" + MODULE)
+    keep_parts(recipe(), folder)
+    stated = json.loads((folder / "parts.json").read_text())
+    del stated["edited_helper"]
+    (folder / "parts.json").write_text(json.dumps(stated))
+    check_parts(recipe(), folder)
+
+
+def test_a_part_of_an_installed_package_is_kept_with_its_version_and_found_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waves = {"hdlif.neurons": {"wave": "kept_waves:Wave"}}
+    install(folder, monkeypatch, groups=waves, kept_waves=WAVE)
+    chosen = load_recipe(
+        "digits_hdlif", ["neuron={kind: wave}", "data.train=64", "model={kind: resnet, width: 2, blocks: [1]}"]
+    )
+    chosen = chosen.model_copy(update={"training": chosen.training.model_copy(update={"epochs": 2})})
+    run = folder / "run"
+    with pytest.raises(StopError):
+        train(chosen, out=run, memory_repeats=0, callbacks=[AfterEpoch(stop)])
+    parts = json.loads((run / "parts.json").read_text())
+    assert list(parts) == ["hdlif.neurons:wave", "kept_waves"]
+    assert parts["hdlif.neurons:wave"] == {
+        "distribution": "spiking-waves", "version": "1.2", "place": "kept_waves:Wave",
+    }  # fmt: skip
+    install(folder, monkeypatch, version="1.3", groups=waves)
+    words = r"spiking-waves \(hdlif.neurons:wave\) is another than .* \(version 1.2, now 1.3\)"
+    with pytest.raises(CheckpointError, match=words):
+        train(chosen, out=run, resume=True, memory_repeats=0)
+    install(folder, monkeypatch, groups=waves)
+    assert train(chosen, out=run, resume=True, memory_repeats=0).best_epoch in (1, 2)
+    install(folder, monkeypatch, version="1.3", groups=waves)
+    assert load_trained(run).recipe == chosen
+    install(folder, monkeypatch, groups={})
+    mend = (
+        '"wave" is unknown; .*; "wave" was of spiking-waves 1.2, which is not installed: pip install spiking-waves==1.2'
+    )
+    with pytest.raises(CheckpointError, match=rf"{mend}\); install it, or train it again"):
+        load_trained(run)
+    with pytest.raises(RecipeError, match=mend):
+        train(chosen, out=run, resume=True, memory_repeats=0)
+    (run / "parts.json").write_text("[")
+    with pytest.raises(CheckpointError, match='"wave" is unknown; '):
+        load_trained(run)

@@ -1,0 +1,124 @@
+"""Dense multiply-accumulates against brute force, against counted operations, and the published networks' own."""
+
+from collections import Counter
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from accounting.test_operations import NETWORKS, brute_force_pairs, graph_of
+from cases import every
+from deployed_graphs import Builder
+from hdlif.report.accounting import dense_macs, profile
+from hdlif.graph.artefact import INPUT, Graph
+from hdlif.models import Place
+from hdlif.nn import ParallelHDLIF
+
+
+def of_small_network(*, stride: tuple[int, int] = (2, 1), padding: tuple[int, int] = (2, 1)) -> Graph:
+    b = Builder((3, 7, 6), 4, 0)
+    return b.graph(b.hd_lif(b.conv(INPUT, 5, stride=stride, padding=padding)))
+
+
+@every(padding=[0, 1, 2], stride=[1, 2])
+def test_counts_of_a_convolution_equal_brute_force(stride: int, padding: int) -> None:
+    graph = of_small_network(stride=(stride, stride), padding=(padding, padding))
+    conv, x = graph.nodes[0], np.ones((1, 3, 7, 6))
+    taps = np.ones(conv.tensors["weight"].shape)
+    assert dense_macs(graph, padding=False)[conv.name] == brute_force_pairs(x, taps, stride, padding)
+    padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), constant_values=1)
+    assert dense_macs(graph)[conv.name] == brute_force_pairs(padded, taps, stride, 0)
+
+
+def test_counts_by_hand() -> None:
+    """5 of 3 channels, 3x3; rows 7 + 2·2, stride 2: 5 places; columns 6 + 2·1: 6. Then 3 classes."""
+    graph = of_small_network()
+    conv, classifier = (node.name for node in graph.nodes if node.op in ("conv2d", "linear"))
+    assert dense_macs(graph) == {conv: 5 * 3 * (5 * 3) * (6 * 3), classifier: 5 * 5 * 6 * 3}
+    # Off the map: two taps of the first row of places and of the last; one of the first column and of the last.
+    assert dense_macs(graph, padding=False) == {conv: 5 * 3 * (15 - 4) * (18 - 2), classifier: 5 * 5 * 6 * 3}
+
+
+def test_counts_of_a_dilated_grouped_convolution_are_those_of_its_groups() -> None:
+    """6 of 3 channels in 3 groups, 2x3 with dilation 3x2; rows 7 - 3: 4 places; columns 6 + 2·2 - 4: 6.
+
+    The three taps of a row meet 6 columns in 4, 6 and 4 of the 6 places.
+    """
+    b = Builder((3, 7, 6), 4, 0)
+    conv = b.conv(
+        b.quantise(INPUT, offset=1.0),
+        6,
+        kernel=(2, 3),
+        dilation=(3, 2),
+        padding=(0, 2),
+        groups=3,
+        encoding="binary",
+    )
+    graph = b.graph(conv)
+    assert dense_macs(graph)[conv] == 6 * (2 * 4) * (3 * 6)
+    assert dense_macs(graph, padding=False)[conv] == 6 * (2 * 4) * (4 + 6 + 4)
+    (layer,) = (row for row in profile(graph, torch.ones(4, 1, 3, 7, 6)).layers if row.name == conv)
+    assert layer.sops == 4 * 6 * (2 * 4) * (4 + 6 + 4)
+    assert layer.params_mb == pytest.approx(6 * 2 * 3 * 2 / 8e6)
+    assert layer.stored_mb == pytest.approx(5e-6)
+
+
+def test_operations_of_inputs_and_weights_without_zeros_are_those_off_the_padding() -> None:
+    b = Builder((3, 7, 6), 4, 0)
+    conv = b.conv(b.parallel(INPUT), 5, stride=(2, 1), padding=(2, 1), encoding="float32")
+    graph = b.graph(conv)
+    sops = {layer.name: layer.sops for layer in profile(graph, torch.ones(4, 1, 3, 7, 6)).layers}
+    assert sops[conv] == 4 * dense_macs(graph, padding=False)[conv]
+
+
+PUBLISHED = {
+    # Stem, body without shortcuts, shortcuts, classifier: with padding, and without.
+    "resnet18_cifar10": [(1_769_472, 547_356_672, 6_291_456, 5_120), (1_696_512, 473_866_240, 6_291_456, 5_120)],
+    "resnet18_cifar100": [(1_769_472, 547_356_672, 6_291_456, 51_200), (1_696_512, 473_866_240, 6_291_456, 51_200)],
+    "resnet18_dvs": [
+        (2_654_208, 1_231_552_512, 14_155_776, 5_120),
+        (2_580_992, 1_119_133_696, 14_155_776, 5_120),
+    ],
+    "resnet34": [
+        (118_013_952, 3_525_967_872, 19_267_584, 512_000),
+        (116_214_528, 3_238_928_384, 19_267_584, 512_000),
+    ],
+    "vgg_snn": [(2_654_208, 1_358_954_496, 0, 46_080), (2_580_992, 1_235_648_512, 0, 46_080)],
+    "vgg13": [(7_077_888, 1_019_215_872, 0, 102_400), (6_931_200, 916_439_040, 0, 102_400)],
+}
+PRINTED = [
+    # In millions, of the body: shortcuts are of it, and so is the first layer of the VGGs.
+    ("resnet18_cifar10", False, "553.65", "480.16"),
+    ("resnet18_cifar100", False, "553.65", "480.16"),
+    ("resnet18_dvs", False, "1245.71", "1133.29"),
+    ("resnet34", False, "3545.24", "3258.20"),
+    ("vgg_snn", True, "1361.61", "1238.23"),
+    ("vgg13", True, "1026.29", None),
+]
+
+
+@every(name=list(PUBLISHED))
+def test_published_networks_to_the_last_digit(name: str) -> None:
+    assert [by_group(name, padding=padding) for padding in (True, False)] == PUBLISHED[name]
+
+
+@every("name", "with_first", "padded", "on_map", of=PRINTED)
+def test_sums_are_those_in_print(name: str, with_first: bool, padded: str, on_map: str | None) -> None:
+    for padding, printed in ((True, padded), (False, on_map)):
+        stem, body, shortcuts, _ = by_group(name, padding=padding)
+        assert printed in (None, f"{(body + shortcuts + stem * with_first) / 1e6:.2f}")
+
+
+@cache
+def by_group(name: str, *, padding: bool) -> tuple[int, ...]:
+    def neuron(place: Place) -> ParallelHDLIF:
+        return ParallelHDLIF(1)
+
+    build, shape, classes, _ = NETWORKS[name]
+    graph = graph_of(build(neuron=neuron), shape, classes, time_steps=1)
+    counts: Counter[str] = Counter()
+    for layer, macs in dense_macs(graph, padding=padding).items():
+        counts["shortcut" if ".shortcut." in layer else layer.split(".")[0]] += macs
+    assert counts.keys() <= {"stem", "body", "shortcut", "classifier"}
+    return tuple(counts[group] for group in ("stem", "body", "shortcut", "classifier"))

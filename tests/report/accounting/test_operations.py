@@ -1,0 +1,243 @@
+"""Counts against brute force on small networks, and against the paper's printed cells on its own."""
+
+from functools import cache, partial
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from cases import every
+from deployed_graphs import Builder, random_input
+from hdlif.report.accounting import count_parameters_mb, profile, saved_bytes
+from hdlif.report.accounting.energy import MJ_PER_PJ, published_energy_pj
+from hdlif.graph.artefact import INPUT, InputRecord, infer_values
+from hdlif.graph.artefact.io import save
+from hdlif.deploy import lower
+from hdlif.models import resnet, resnet18, resnet34, reversible_resnet, vgg_snn
+from hdlif.nn import HDLIF, LIF, Binary, ParallelHDLIF, QuantConv2d, SpikeQuantizer, Ternary
+from hdlif.graph.ops.program import neuron_step
+
+
+def hd_lif(place):
+    return HDLIF(4)
+
+
+def half_parallel(place):
+    return ParallelHDLIF(4) if place.index % 2 else HDLIF(4)
+
+
+def graph_of(network, shape, classes, time_steps=4):
+    record = InputRecord(shape, (0.0,) * shape[0], (1.0,) * shape[0])
+    return lower(network.eval(), input=record, labels=tuple(map(str, range(classes))), time_steps=time_steps)
+
+
+def nops(graph):
+    """Neuron operations need no data: T·(3·N, or 1·N without accumulation)."""
+    values = infer_values(graph)
+    neurons = [node for node in graph.nodes if node.op == "program"]
+    return sum(neuron_step(n).count * graph.time_steps * np.prod(values[n.name].shape) for n in neurons)
+
+
+VGG13 = (64, 64, "P", 128, 128, "P", 256, 256, "P", 512, 512, 512, "P", 512)
+NETWORKS = {
+    "resnet18_cifar10": (partial(resnet18, classes=10), (3, 32, 32), 10, 4),
+    "resnet18_cifar100": (partial(resnet18, classes=100), (3, 32, 32), 100, 4),
+    "resnet18_dvs": (partial(resnet18, classes=10, in_channels=2), (2, 48, 48), 10, 10),
+    "resnet34": (partial(resnet34, classes=1000), (3, 224, 224), 1000, 4),
+    "vgg_snn": (partial(vgg_snn, classes=10), (2, 48, 48), 10, 10),
+    "vgg13": (partial(vgg_snn, classes=200, in_channels=3, plan=VGG13, final_size=None), (3, 64, 64), 200, 4),
+}
+
+
+@cache
+def published_graph(name, quantizer=None, neuron=None):
+    build, shape, classes, time_steps = NETWORKS[name]
+    conv = partial(QuantConv2d, quantizer=quantizer)
+    # The event camera's network quantises its first convolution too.
+    more = {"first_conv": conv} if name == "vgg_snn" else {}
+    if neuron is None:
+        neuron, time_steps = (lambda place: ParallelHDLIF(1)), 1
+    with torch.device("meta"):
+        network = build(neuron=neuron, conv=conv, **more)
+    # Codes and scales are of some weights, and their sizes are of any.
+    network.to_empty(device="cpu")
+    for value in network.state_dict().values():
+        value.fill_(1)
+    return graph_of(network, shape, classes, time_steps=time_steps)
+
+
+@every(
+    "name",
+    "published",
+    of=[
+        ("resnet18_cifar10", ("44.6574", "2.8168", "4.2115")),
+        ("resnet18_cifar100", ("44.8421", "3.0015", "4.3962")),
+        ("resnet18_dvs", ("44.6551", "2.8145", "4.2092")),
+        ("resnet34", ("87.1226", "7.4042", "10.0615")),
+        ("vgg_snn", ("37.0530", "2.4886", "3.6408")),
+        ("vgg13", ("38.0186", "2.7674", "3.9424")),
+    ],
+)
+def test_megabytes_of_every_network_are_the_published_ones(name, published):
+    graphs = [published_graph(name, quantizer) for quantizer in (None, Binary(), Ternary())]
+    assert tuple(f"{count_parameters_mb(graph):.4f}" for graph in graphs) == published
+
+
+@every(
+    "name",
+    "packed",
+    of=[
+        ("resnet18_cifar10", ("1.422", "2.259")),
+        ("resnet18_cifar100", ("1.607", "2.444")),
+        ("resnet34", ("4.747", "6.341")),
+    ],
+)
+def test_megabytes_of_packed_weights(name, packed):
+    """1 bit, and 1.6 bits: less than the 2 and 3 that the published figures count."""
+    graphs = [published_graph(name, quantizer) for quantizer in (Binary(), Ternary())]
+    assert tuple(f"{count_parameters_mb(graph, packed=True):.3f}" for graph in graphs) == packed
+
+
+@every(
+    "name",
+    "neuron",
+    "published",
+    of=[
+        ("resnet18_cifar100", hd_lif, "6.586"),
+        ("resnet18_cifar100", half_parallel, "4.620"),
+        ("resnet18_cifar100", lambda place: ParallelHDLIF(4), "2.195"),
+        ("resnet18_dvs", hd_lif, "37.048"),
+        ("resnet18_dvs", half_parallel, "25.989"),
+        ("resnet34", hd_lif, "35.224"),
+        ("resnet34", half_parallel, "24.185"),
+        ("vgg_snn", hd_lif, "27.648"),
+    ],
+)
+def test_neuron_operations_of_every_network_are_the_published_ones(name, neuron, published):
+    assert f"{nops(published_graph(name, neuron=neuron)) / 1e6:.3f}" == published
+
+
+@every(
+    "sops_m",
+    "bits",
+    "published",
+    of=[(273.02, 32, "0.25"), (284.49, 32, "0.26"), (233.84, 4, "0.03"), (254.08, 32, "0.23"), (190.13, 4, "0.02")],
+)
+def test_energy_formula_equals_the_published_cell(sops_m, bits, published):
+    assert f"{published_energy_pj(sops_m * 1e6, spike_bits=bits) * MJ_PER_PJ:.2f}" == published
+
+
+def brute_force_pairs(x, weight, stride, padding):
+    """Non-zero (input, weight) pairs, tap by tap."""
+    x = np.pad(x != 0, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    taps, count = weight != 0, 0
+    kernel = weight.shape[2]
+    for b in range(len(x)):
+        for oy in range((x.shape[2] - kernel) // stride + 1):
+            for ox in range((x.shape[3] - kernel) // stride + 1):
+                patch = x[
+                    b, :, oy * stride : oy * stride + weight.shape[2], ox * stride : ox * stride + weight.shape[3]
+                ]
+                count += int((patch[None] & taps).sum())
+    return count
+
+
+@every(
+    "build",
+    "shortcut",
+    of=[
+        (partial(resnet, blocks=(1, 1), width=3), "body.stage2.0.shortcut.conv"),
+        (partial(reversible_resnet, blocks=(1, 2), width=4, grid=None), "body.stage2.down.shortcut.conv"),
+    ],
+    neuron=[hd_lif, half_parallel, lambda place: LIF(4)],
+)
+def test_sops_equal_brute_force_with_padding_and_stride(neuron, build, shortcut):
+    torch.manual_seed(0)
+    conv = partial(QuantConv2d, quantizer=Ternary())
+    network = build(neuron=neuron, classes=4, in_channels=2, conv=conv).eval()
+    x = torch.randn(4, 2, 2, 5, 5) * 3
+    seen, hooks = {}, []
+
+    def remember(name):
+        def hook(module, args, output):
+            weight = module.weight_q().detach().numpy()
+            pairs = brute_force_pairs(args[0].numpy(), weight, module.stride[0], module.padding[0])
+            seen[name] = seen.get(name, 0) + pairs
+
+        return hook
+
+    for name, module in network.named_modules():
+        if isinstance(module, QuantConv2d):
+            hooks.append(module.register_forward_hook(remember(name)))
+    with torch.no_grad():
+        network(x, steps=range(4))
+    for hook in hooks:
+        hook.remove()
+    result = {layer.name: layer for layer in profile(network, x, time_steps=4).layers}
+    assert set(seen) == {name for name, layer in result.items() if layer.sops}
+    for name, pairs in seen.items():
+        assert result[name].sops == pairs / 2
+    honest = profile(network, x, counting="honest", time_steps=4)
+    assert not result[shortcut].spikes_in
+    assert honest.sops == pytest.approx(sum(layer.sops for layer in result.values()) - result[shortcut].sops)
+
+
+def test_parts_of_spikes_are_spikes_and_spikes_beside_currents_are_not():
+    b = Builder((4, 3, 3), 2, 0)
+    spikes = b.hd_lif(INPUT)
+    parts = b.slice(spikes, 1, 3), b.concat(spikes, b.slice(spikes, 0, 1)), b.concat(spikes, INPUT)
+    convs = [b.conv(part, 2) for part in parts]
+    graph = b.graph(b.concat(b.concat(*convs[:2]), convs[2]))
+    x = torch.from_numpy(random_input(graph, 2, 3))
+    layers = {layer.name: layer for layer in profile(graph, x, counting="honest").layers}
+    assert [layers[name].spikes_in for name in convs] == [True, True, False]
+    # moving channels about costs nothing
+    assert all(layer.energy_mj == 0 for layer in layers.values() if layer.kind in ("slice", "concat"))
+
+
+def test_constant_image_is_counted_at_every_step_by_the_paper_and_once_honestly():
+    torch.manual_seed(0)
+    network = vgg_snn(
+        neuron=lambda place: ParallelHDLIF(4, threshold=0.01, learned=False),
+        plan=(3, 3),
+        classes=2,
+        in_channels=1,
+        final_size=None,
+    )
+    x = torch.randn(1, 2, 1, 6, 6)
+    repeated = profile(network, x.expand(4, -1, -1, -1, -1), time_steps=4)
+    constant = profile(network, x, time_steps=4)
+    assert constant.sops == repeated.sops
+    assert profile(network, x, counting="honest", time_steps=4).sops * 4 == pytest.approx(constant.sops)
+
+
+def test_energy_of_4_bit_spikes_is_an_eighth_of_the_paper_formula():
+    torch.manual_seed(0)
+    network = resnet18(neuron=lambda place: HDLIF(2, quantizer=SpikeQuantizer()), classes=3, in_channels=1, width=2)
+    result = profile(network, torch.randn(1, 1, 1, 8, 8))
+    assert result.energy_mj == pytest.approx(result.sops * 0.9e-9 / 8)
+
+
+def test_profiling_a_network_in_training_leaves_it_in_training():
+    network = resnet18(neuron=hd_lif, classes=3, in_channels=1, width=2).train()
+    network.body.eval()
+    before = {name: module.training for name, module in network.named_modules()}
+    profile(network, torch.randn(1, 1, 1, 8, 8))
+    assert {name: module.training for name, module in network.named_modules()} == before
+
+
+def test_stored_megabytes_are_the_file(tmp_path):
+    graph = graph_of(resnet18(neuron=hd_lif, classes=10, width=4, in_channels=1), (1, 8, 8), 10)
+    save(graph, tmp_path / "a.hdlif.safetensors")
+    result = profile(graph, torch.randn(1, 1, 1, 8, 8))
+    assert result.stored_mb * 1e6 == (tmp_path / "a.hdlif.safetensors").stat().st_size
+    assert result.as_dict()["packed_mb"] == count_parameters_mb(graph, packed=True)
+    assert sum(layer.stored_mb for layer in result.layers) < result.stored_mb
+
+
+def test_saved_bytes_count_each_tensor_once():
+    weight = torch.nn.Linear(3, 5, bias=False)
+    x = torch.randn(4, 3)
+    # The input is saved by both products; the weight is the model's own.
+    assert saved_bytes(lambda: F.linear(x, weight.weight) + F.linear(x, weight.weight), model=weight) == 4 * 3 * 4

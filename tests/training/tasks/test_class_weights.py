@@ -1,0 +1,137 @@
+"""Class weights: the loss beside its plain sum, that parts of a batch add up to it, and what is refused."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cases import naming
+from hdlif.errors import InputError
+from hdlif.learning import loss_over, mean_logits
+from hdlif.training.tasks import Classify, LabelSequence, Task, balanced_weights
+from hdlif.training.tasks.class_weights import WeightedCrossEntropy
+from hdlif.training.tasks.loss_steps import LearnFrom
+
+ABC = ("a", "b", "c")
+WEIGHTS = (0.5, 2.0, 3.0)
+T, B = 4, 6
+
+
+def drawn(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+LOGITS = drawn(B, 3)
+LABELS = torch.tensor([0, 1, 1, 2, 0, 2])
+
+
+def test_each_sample_counts_by_the_weight_of_its_class() -> None:
+    for smoothing in (0.0, 0.3):
+        wanted = torch.zeros((), dtype=torch.float64)
+        for logits, label in zip(LOGITS.log_softmax(1), LABELS.tolist(), strict=True):
+            for c in range(3):
+                share = (1 - smoothing) * (c == label) + smoothing / 3
+                wanted -= WEIGHTS[label] * share * logits[c] / B
+        criterion = WeightedCrossEntropy(WEIGHTS, smoothing)
+        torch.testing.assert_close(criterion(LOGITS, LABELS), wanted)
+        # A mixed sample has the weights of both classes.
+        mixed = 0.7 * F.one_hot(LABELS, 3) + 0.3 * F.one_hot(LABELS.flip(0), 3)
+        both = 0.7 * criterion(LOGITS, LABELS) + 0.3 * criterion(LOGITS, LABELS.flip(0))
+        torch.testing.assert_close(criterion(LOGITS, mixed.double()), both)
+
+
+def test_weights_of_one_are_no_weights() -> None:
+    plain = Classify(ABC, T, label_smoothing=0.1).criterion()
+    torch.testing.assert_close(
+        Classify(ABC, T, label_smoothing=0.1, class_weights=[1, 1, 1]).criterion()(LOGITS, LABELS),
+        plain(LOGITS, LABELS),
+    )
+
+
+def test_smoothing_teaches_no_rare_class_to_common_samples() -> None:
+    """Were its share weighed by the rare class, every sample would be answered by it."""
+    labels = torch.tensor([0] * 98 + [1] * 2)
+    logits = torch.zeros(100, 2, requires_grad=True)
+    criterion = (
+        Classify(("often", "rare"), T, label_smoothing=0.1, class_weights="balanced").counted(labels).criterion()
+    )
+    optimizer = torch.optim.SGD([logits], lr=20.0)
+    for _ in range(300):
+        optimizer.zero_grad()
+        criterion(logits, labels).backward()
+        optimizer.step()
+    assert logits.argmax(1).equal(labels)
+    torch.testing.assert_close(logits.softmax(1)[0], torch.tensor([0.95, 0.05]), atol=0.01, rtol=0)
+
+
+def test_halves_of_a_batch_have_the_gradient_of_the_whole_one() -> None:
+    """Although the weights of the two differ, by whose sum PyTorch's mean would divide."""
+    criterion = WeightedCrossEntropy(WEIGHTS)
+    halves = [criterion(LOGITS[part], LABELS[part]) for part in torch.arange(B).chunk(2)]
+    torch.testing.assert_close(sum(halves) / 2, criterion(LOGITS, LABELS))
+
+
+def test_balanced_weights_let_all_classes_count_alike() -> None:
+    labels = torch.tensor([0] * 6 + [2] * 3 + [1] * 1)
+    weights = balanced_weights(labels, 3)
+    shares = [weights[c] * int((labels == c).sum()) for c in range(3)]
+    assert shares == pytest.approx([len(labels) / 3] * 3, abs=1e-5)
+    # Of a class that is not there nothing follows.
+    assert balanced_weights(torch.tensor([[0, 0], [0, 2]]), 4) == pytest.approx((2 / 3, 1, 2, 1), abs=1e-6)
+
+
+def test_of_a_sequence_the_steps_with_a_loss_are_counted() -> None:
+    target = torch.randint(3, (200, T), generator=torch.Generator().manual_seed(2))
+    target[:, 3] = 0
+    counted: dict[LearnFrom, list[int]] = {"every": [0, 1, 2], "late": [0, 1, 2], "last": [2]}
+    for learn_from, steps in counted.items():
+        task = LabelSequence(ABC, T, delay=1, learn_from=learn_from, class_weights="balanced").counted(target)
+        assert task.class_weights == balanced_weights(target[:, steps], 3), learn_from
+
+
+def test_each_step_of_a_sequence_counts_by_the_weight_of_its_class() -> None:
+    outputs, target = drawn(T, B, 3), torch.randint(3, (B, T), generator=torch.Generator().manual_seed(1))
+    # The answer to step t is read at step t + 1.
+    steps = [WeightedCrossEntropy(WEIGHTS)(outputs[t + 1], target[:, t]) for t in range(T - 1)]
+    of_steps: dict[LearnFrom, list[float]] = {
+        "every": [1 / 3] * 3,
+        "last": [0, 0, 1],
+        "late": [1 / 6, 2 / 6, 3 / 6],
+    }
+    for learn_from, shares in of_steps.items():
+        criterion = LabelSequence(ABC, T, delay=1, learn_from=learn_from, class_weights=WEIGHTS).criterion()
+        expected = sum(share * step for share, step in zip(shares, steps, strict=True))
+        torch.testing.assert_close(loss_over(criterion, outputs, target, mean_logits), expected)
+
+
+def test_what_is_measured_counts_all_samples_alike() -> None:
+    outputs = drawn(T, B, 3)
+    for make, target in ((Classify, LABELS), (LabelSequence, LABELS[:, None].expand(B, T))):
+        weighed, plain = (make(ABC, T, class_weights=weights).tally() for weights in (WEIGHTS, None))
+        for tally in (weighed, plain):
+            tally(outputs, target)
+        assert weighed.evaluation() == plain.evaluation(), make
+
+
+def test_weights_that_are_none_are_refused() -> None:
+    refused: list[Any] = [(1.0, 2.0), (1.0,), (1.0, 0.0, 1.0), (1.0, 1.0, float("inf")), (1.0, 1.0, float("nan"))]
+    refused += ["equal", "123", {"a": 1.0, "b": 1.0, "c": 1.0}, [1.0, None, 1.0], 3]
+    for make in (Classify, LabelSequence):
+        for weights in refused:
+            with naming(make, weights), pytest.raises(InputError, match=r"^task\.class_weights"):
+                make(ABC, T, class_weights=weights)
+
+
+def test_weights_of_any_sequence_make_one_task() -> None:
+    wanted = Classify(ABC, T, class_weights=(1.0, 2.0, 3.0))
+    assert Classify(ABC, T, class_weights=[1, 2, 3]) == wanted
+    assert Classify(ABC, T, class_weights=np.array([1.0, 2.0, 3.0])) == wanted  # type: ignore[arg-type]
+
+
+def test_balanced_weights_are_counted_before_they_are_learned_with() -> None:
+    task: Task = Classify(ABC, T, class_weights="balanced")
+    with pytest.raises(InputError, match=r"follows from the training samples; .* task\.counted\(sets"):
+        task.criterion()(LOGITS, LABELS)

@@ -1,0 +1,263 @@
+"""Metrics of torchmetrics that are asked for beside a task's own figures, and the choice of the best epoch by them."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import (
+    MulticlassAUROC,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+    MulticlassRecall,
+    MultilabelAUROC,
+    MultilabelHammingDistance,
+)
+from torchmetrics.functional.classification import multiclass_auroc, multiclass_f1_score, multilabel_hamming_distance
+from torchmetrics.functional.regression import pearson_corrcoef, spearman_corrcoef
+from torchmetrics.regression import PearsonCorrCoef, SpearmanCorrCoef
+from torchmetrics.wrappers import ClasswiseWrapper
+
+from cases import naming
+from hdlif.errors import InputError
+from hdlif.training.tasks import Classify, Evaluation, LabelSequence, Measured, Multilabel, Regress, Tally
+
+T, N = 4, 30
+ABC = ("a", "b", "c")
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def classes(*shape: int) -> Tensor:
+    return torch.randint(3, shape, generator=torch.Generator().manual_seed(1))
+
+
+def tallied(task: Measured, outputs: Tensor, target: Tensor, *, batches: int = 3) -> Tally:
+    tally = task.tally()
+    for part in torch.arange(outputs.shape[1]).chunk(batches):
+        tally(outputs[:, part], target[part])
+    return tally
+
+
+def measured(task: Measured, outputs: Tensor, target: Tensor, *, batches: int = 3) -> Evaluation:
+    return tallied(task, outputs, target, batches=batches).evaluation()
+
+
+@pytest.mark.parametrize("combine", ["mean", "last"])
+def test_a_class_is_scored_by_the_probabilities_of_the_outputs_that_are_combined(combine: Any) -> None:
+    task = Classify(ABC, T, combine, metrics={"f1": MulticlassF1Score(3), "auroc": MulticlassAUROC(3)})
+    outputs, target = drawn(T, N, 3), classes(N)
+    found = measured(task, outputs, target)
+    taken = (outputs.mean(0) if combine == "mean" else outputs[-1]).double().softmax(-1)
+    assert list(found.metrics) == ["accuracy", "f1", "auroc"]
+    assert found.metrics["accuracy"] == found.accuracy
+    assert found.metrics["f1"] == pytest.approx(multiclass_f1_score(taken, target, 3, average="macro").item())
+    assert found.metrics["auroc"] == pytest.approx(multiclass_auroc(taken, target, 3).item())
+    # Logits between 0 and 1 would pass for probabilities.
+    small = measured(task, outputs.sigmoid(), target)
+    scored = outputs.sigmoid()[0 if combine == "mean" else -1 :].mean(0).double().softmax(-1)
+    assert small.metrics["auroc"] == pytest.approx(multiclass_auroc(scored, target, 3).item())
+
+
+def test_a_sequence_is_scored_at_the_steps_that_count() -> None:
+    task = LabelSequence(ABC, T, delay=1, metrics={"f1": MulticlassF1Score(3)})
+    outputs, target = drawn(T, N, 3), classes(N, T)
+    chosen, true = outputs[1:].argmax(-1).flatten(), target[:, :3].T.flatten()
+    expected = multiclass_f1_score(chosen, true, 3, average="macro")
+    assert measured(task, outputs, target).metrics["f1"] == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize("combine", ["mean", "last", "each"])
+@pytest.mark.parametrize("values", [1, 2])
+def test_values_are_scored_in_their_units(values: int, combine: Any) -> None:
+    names, mean, std = ABC[:values], (1e6, -3.0)[:values], (20.0, 0.5)[:values]
+    # Far from 0: float32 would lose what differs.
+    metrics = {"s": SpearmanCorrCoef(values), "p": PearsonCorrCoef(values)}
+    task = Regress(names, T, mean, std, combine=combine, metrics=metrics)
+    outputs = drawn(T, N, values)
+    target = drawn(*((N, T, values) if combine == "each" else (N, values)), seed=1)
+    found = measured(task, outputs, target).metrics
+    taken = {"mean": outputs.mean(0), "last": outputs[-1], "each": outputs.flatten(0, 1)}[combine].double()
+    true = (target.transpose(0, 1).flatten(0, 1) if combine == "each" else target).double()
+    for number, name in enumerate(names):
+        end = "" if values == 1 else f".{name}"
+        pair = taken[:, number], true[:, number]
+        assert found[f"s{end}"] == pytest.approx(spearman_corrcoef(*pair).item(), abs=1e-6)
+        assert found[f"p{end}"] == pytest.approx(pearson_corrcoef(*pair).item(), abs=1e-6)
+
+
+def test_labels_are_scored_by_their_probabilities() -> None:
+    metrics = {"auroc": MultilabelAUROC(3), "hamming": MultilabelHammingDistance(3, threshold=0.7)}
+    task = Multilabel(ABC, T, threshold=0.7, metrics=metrics)
+    outputs, target = drawn(T, N, 3), (drawn(N, 3, seed=1) > 0).float()
+    found = measured(task, outputs, target).metrics
+    expected = multilabel_hamming_distance(outputs.mean(0).sigmoid(), target.int(), 3, threshold=0.7)
+    assert found["hamming"] == pytest.approx(expected.item())
+    assert found["hamming"] == pytest.approx(1 - found["labels_right"])
+    assert list(found) == ["f1", "labels_right", "exact", "auroc", "hamming"]
+
+
+def test_metrics_that_are_given_stay_as_they_are_and_each_evaluation_begins_anew() -> None:
+    given = MulticlassF1Score(3)
+    task = Classify(ABC, T, metrics={"f1": given})
+    outputs, target = drawn(T, N, 3), classes(N)
+    first, again = (measured(task, outputs, target) for _ in range(2))
+    assert first.metrics == again.metrics
+    assert given.update_count == 0
+
+
+def test_a_number_for_each_output_has_the_outputs_name() -> None:
+    recall = MulticlassRecall(3, average=None)
+    task = Classify(ABC, T, metrics={"recall": recall, "own": ClasswiseWrapper(recall, labels=["x", "y", "z"])})
+    found = measured(task, drawn(T, N, 3), classes(N)).metrics
+    names = [f"recall.{name}" for name in ABC]
+    assert list(found) == ["accuracy", *names, *(f"own.multiclassrecall_{name}" for name in "xyz")]
+    assert [found[name] for name in names] == [found[f"own.multiclassrecall_{name}"] for name in "xyz"]
+    assert replace(task, best="recall.b").metric == "recall.b"
+
+
+class Several(Metric):
+    """Counts samples, and gives what it is told."""
+
+    higher_is_better = None
+
+    def __init__(self, gives: Any) -> None:
+        super().__init__()
+        self.gives = gives
+        self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, predicted: Tensor, true: Tensor) -> None:
+        self.count += len(true)
+
+    def compute(self) -> Any:
+        return self.gives
+
+
+def test_what_gives_no_figures_is_refused_when_the_task_is_made() -> None:
+    refused: list[Mapping[str, Any]] = [
+        {"c": MulticlassConfusionMatrix(3)},
+        {"c": Several(torch.zeros(2))},
+        {"c": Several("many")},
+        {"c": Several({"x": torch.zeros(2)})},
+        {"f1": MulticlassF1Score(4)},
+        {"accuracy": MulticlassF1Score(3)},
+        {"loss": MulticlassF1Score(3)},
+        {"": MulticlassF1Score(3)},
+        {"f1": MulticlassF1Score},
+        {"r.a": MulticlassF1Score(3), "r": MulticlassRecall(3, average=None)},
+    ]
+    for metrics in refused:
+        with naming(metrics), pytest.raises(InputError, match=r"metric|figure|name"):
+            Classify(ABC, T, metrics=metrics)
+
+
+def test_figures_of_very_many_outputs_are_not_kept_by_name() -> None:
+    names = tuple(f"c{number}" for number in range(101))
+    with pytest.raises(InputError, match="for each of 101 outputs, and at most 100 are kept by name"):
+        Classify(names, T, metrics={"recall": MulticlassRecall(101, average=None)})
+
+
+def test_trying_metrics_leaves_the_random_numbers_alone() -> None:
+    class Noisy(Several):
+        def update(self, predicted: Tensor, true: Tensor) -> None:
+            torch.rand(1)
+
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    Classify(ABC, T, metrics={"noisy": Noisy(torch.zeros(()))})
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_the_best_epoch_is_chosen_by_a_metric_in_its_direction() -> None:
+    def at(**figures: float) -> Evaluation:
+        return Evaluation(0.5, (0.5,), 0.0, 1, {"accuracy": 0.5, **figures})
+
+    f1 = Classify(ABC, T, metrics={"f1": MulticlassF1Score(3)}, best="f1")
+    assert (f1.metric, f1.better(at(f1=0.25))) == ("f1", 0.25)
+    assert Classify(ABC, T, metrics={"f1": MulticlassF1Score(3)}).better(at(f1=0.25)) == 0.5
+    wrong = Multilabel(ABC, T, metrics={"h": MultilabelHammingDistance(3)}, best="h")
+    assert wrong.better(at(h=0.25)) == -0.25
+    # And by another of the task's own figures.
+    assert Regress(ABC, T, (0.0,) * 3, (1.0,) * 3, best="mae").better(at(mae=2.0, rmse=1.0)) == -2.0
+    assert f1.better(at(f1=math.nan)) == -math.inf
+
+
+def test_what_cannot_choose_is_refused() -> None:
+    with pytest.raises(InputError, match=r'task.best = "f2" is not measured; choose one of accuracy, f1'):
+        Classify(ABC, T, metrics={"f1": MulticlassF1Score(3)}, best="f2")
+    with pytest.raises(InputError, match=r'task.best = "s" does not say whether larger or smaller is better'):
+        Classify(ABC, T, metrics={"s": Several(torch.zeros(()))}, best="s")
+    with pytest.raises(InputError, match="is not measured"):
+        Classify(ABC, T, metrics={"recall": MulticlassRecall(3, average=None)}, best="recall")
+
+
+def test_what_is_no_number_is_null_in_json() -> None:
+    task = Regress(("a",), 1, (0.0,), (1.0,), metrics={"pearson": PearsonCorrCoef()})
+    with pytest.warns(UserWarning, match="variance"):
+        found = measured(task, torch.ones(1, N, 1), drawn(N, 1))
+    assert math.isnan(found.metrics["pearson"])
+    assert found.as_dict()["metrics"]["pearson"] is None
+
+
+def test_a_classification_says_its_metrics_where_it_has_some() -> None:
+    outputs, target = drawn(T, N, 3), classes(N)
+    assert "metrics" not in measured(Classify(ABC, T), outputs, target).as_dict()
+    asked = measured(Classify(ABC, T, metrics={"f1": MulticlassF1Score(3)}), outputs, target).as_dict()
+    assert asked["metrics"].keys() == {"accuracy", "f1"}
+
+
+class Numbered(Metric):
+    """The states of a metric in a metric, which two ranks have to bring together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = MeanMetric()
+        self.add_state("kept", [], dist_reduce_fx="cat")
+
+    def update(self, predicted: Tensor, true: Tensor) -> None:
+        self.inner.update(true.float())
+        self.kept.append(true)
+
+    def compute(self) -> Tensor:
+        kept = torch.cat(self.kept) if isinstance(self.kept, list) else self.kept
+        return self.inner.compute() + len(kept)
+
+
+TASKS: Sequence[tuple[Measured, Tensor]] = (
+    (Classify(ABC, T, metrics={"f1": MulticlassF1Score(3), "auroc": MulticlassAUROC(3)}), classes(N)),
+    (Classify(ABC, T, metrics={"recall": MulticlassRecall(3, average=None), "own": Numbered()}), classes(N)),
+    (Regress(ABC, T, (0.0,) * 3, (1.0,) * 3, metrics={"p": PearsonCorrCoef(3)}), drawn(N, 3)),
+)
+
+
+def test_ranks_bring_their_parts_together() -> None:
+    for task, target in TASKS:
+        with naming(task):
+            outputs = drawn(T, N, 3)
+            whole = measured(task, outputs, target).metrics
+            # Parts of two sizes, as two ranks have them; each state is asked for in the same order.
+            parts = [torch.arange(N)[:7], torch.arange(N)[7:]]
+            first, second = (tallied(task, outputs[:, part], target[part]) for part in parts)
+            sent: list[Tensor] = []
+            sums: list[Tensor] = []
+            second.evaluation(_noting(sums, lambda own: own), _noting(sent, lambda one: [one, one]))
+            theirs = iter(sent)
+            both = first.evaluation(
+                lambda own, sums=sums: own + sums[0], lambda tensor, theirs=theirs: [tensor, next(theirs)]
+            )
+            assert both.metrics == pytest.approx(whole, abs=1e-6)
+            assert next(theirs, None) is None
+
+
+def _noting(seen: list[Tensor], function: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
+    def noted(tensor: Tensor) -> Any:
+        seen.append(tensor)
+        return function(tensor)
+
+    return noted
