@@ -8,7 +8,7 @@ median over fresh processes (`hdlif.report.peak_memory`). Of rules whose memory 
 through the last two points would pass 85 % of the memory that is available.
 
 The law beside it: 4 bytes a parameter for its gradient and 4 for its momentum, the bytes that an update saves for
-backward (counted exactly, `hdlif.report.accounting.update_cost`), and 4 bytes a neuron and image of state. What a measurement
+backward (counted exactly, `hdlif.accounting.update_cost`), and 4 bytes a neuron and image of state. What a measurement
 has above it are the buffers of the convolutions and of the backward pass. Given apart are the input, which is not
 repeated along time where it is constant, and the per-step parameters with gradient and momentum, which grow with T.
 The run fails where an online rule's peak is not flat from T = 2 on. Rules whose curves FILE.json has already, of the
@@ -35,7 +35,7 @@ import torch
 from torch import nn
 
 import training_peers
-from hdlif.report.accounting import update_cost
+from hdlif.accounting import update_cost
 from hdlif.commands.tables import aligned
 from hdlif.errors import TrainingError
 from hdlif.nn import HDLIF, step_parameters

@@ -4,7 +4,7 @@
                                      [--measure counts,peak,time] [--rounds N] [--repeats N] [--out FILE]
 
 counts: the most bytes saved for backward at any one time of an update, and the time steps run forward and back, counted
-    by hooks (`hdlif.report.accounting.update_cost`). Of a rule that draws, every plan is run: the bytes are their maximum, the
+    by hooks (`hdlif.accounting.update_cost`). Of a rule that draws, every plan is run: the bytes are their maximum, the
     steps their mean. A rule that misses its stated law ends the run here, before anything is timed.
 peak: resident memory above program and weights, the median over fresh processes (`hdlif.report.peak_memory`).
 time: CPU seconds of an update, over those of an STBP update at T = 1 measured just before it; median over rounds that
@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from hdlif.report.accounting import UpdateCost, update_cost
+from hdlif.accounting import UpdateCost, update_cost
 from hdlif.commands.tables import aligned
 from hdlif.learning import Plan
 from hdlif.learning.coherence import Drawn

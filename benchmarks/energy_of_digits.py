@@ -23,12 +23,12 @@ from typing import Any
 import torch
 
 import hdlif
-from hdlif.report.accounting import activity
-from hdlif.report.accounting.operations import PACKED_BITS
+from hdlif.accounting import activity
 from hdlif.graph.artefact import Graph
 from hdlif.graph.ops import OPS
 from hdlif.graph.ops.graph import Value
 from hdlif.recipe import builders, load_recipe
+from hdlif.report.accounting.operations import PACKED_BITS
 from recorded import write_record
 
 PJ_PER_BYTE = 20 / 8

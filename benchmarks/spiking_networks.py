@@ -16,8 +16,8 @@ import timm
 import torch
 from torchvision import models
 
-from hdlif.graph.artefact import InputRecord
 from hdlif.deploy import export
+from hdlif.graph.artefact import InputRecord
 from hdlif.models import OwnNetwork, spiking
 from hdlif.nn import HDLIF, SpikeQuantizer, Ternary
 from hdlif.runtime import Session

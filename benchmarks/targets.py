@@ -29,21 +29,21 @@ from typing import Any
 import numpy as np
 
 import bench_c
-from hdlif.graph.artefact import Graph, load
+from hdlif.commands.export import export_nir, export_onnx
+from hdlif.commands.fixed_point import rounded_on_data, sets_of, shown
+from hdlif.deploy.browser import module, packed_module, script
 from hdlif.deploy.c import reals, translate
 from hdlif.deploy.c.devices import installed, run_on_devices
 from hdlif.deploy.c.project import firmware
-from hdlif.commands.export import export_nir, export_onnx
-from hdlif.commands.fixed_point import rounded_on_data, sets_of, shown
+from hdlif.graph.artefact import Graph, load
 from hdlif.runtime import Session, reference
 from hdlif.runtime.answers import alike
-from hdlif.deploy.browser import module, packed_module, script
 from recorded import write_record
 
 _NODE = """
 import { readFileSync } from "node:fs";
 import { instantiate } from "./hdlif.mjs";
-const runtime = await instantiate(readFileSync("hdlif.deploy.browser"));
+const runtime = await instantiate(readFileSync("hdlif.wasm"));
 const network = runtime.open(readFileSync("artefact"));
 const bytes = readFileSync("x");
 const x = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
@@ -131,7 +131,7 @@ def _wasm(table: Table, artefact: Path, folder: Path) -> None:
     if node is None:
         print("node is not installed: no WebAssembly", file=sys.stderr)
         return
-    for name, content in (("hdlif.mjs", script().encode()), ("hdlif.deploy.browser", module()), ("run.mjs", _NODE.encode())):
+    for name, content in (("hdlif.mjs", script().encode()), ("hdlif.wasm", module()), ("run.mjs", _NODE.encode())):
         (folder / name).write_bytes(content)
     (folder / "artefact").write_bytes(artefact.read_bytes())
     (folder / "x").write_bytes(np.ascontiguousarray(table.x[0], np.float32).tobytes())

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hdlif.training.tasks import Evaluation
 from hdlif.training import Callback, Training
+from hdlif.training.tasks import Evaluation
 
 
 @dataclass

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import own_neurons
-from hdlif.graph.equations import Program, WrittenStep
 from hdlif.functional import DetachedReset, HardReset, Rectangle, heaviside
+from hdlif.graph.equations import Program, WrittenStep
 from hdlif.nn import GLIF, HDLIF, LIF, SteppedNeuron
 from hdlif.nn.stepped import Step
 from hdlif.recipe.builders import CLASSES

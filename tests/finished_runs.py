@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hdlif.report.runs import Artefact, Run
 from hdlif.recipe.runs.summary import RESULT, TrainResult
+from hdlif.report.runs import Artefact, Run
 
 LAYERS = ("stage1.0.conv1", "stage1.0.conv2")
 NEURONS = ("stage1.0.act1", "stage1.0.act2")

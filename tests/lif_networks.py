@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hdlif.graph.artefact import InputRecord
 from hdlif.functional import HardReset, Reset
+from hdlif.graph.artefact import InputRecord
 from hdlif.nn import LIF, BatchNorm2d, Scope, Sequential, State, Temporal
 
 T = 8

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from hdlif.graph.artefact import Graph, InputRecord, TaskRecord
 from hdlif.deploy import lower
+from hdlif.graph.artefact import Graph, InputRecord, TaskRecord
+from hdlif.graph.ops.sound import SoundRecord
 from hdlif.models.dense import dense
 from hdlif.models.series import conv1d, recurrent
 from hdlif.nn import HDLIF
-from hdlif.graph.ops.sound import SoundRecord
 
 STEPS = 12
 SOUND = SoundRecord(8000, 1600, "first", 1600, 2, 256, 128, 20.0, 4000.0)

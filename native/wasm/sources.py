@@ -1,4 +1,4 @@
-"""The digest of what `hdlif.deploy.browser.gz` is compiled from, which `make wasm` writes into sources.sha256.
+"""The digest of what `hdlif.wasm.gz` is compiled from, which `make wasm` writes into sources.sha256.
 
     python native/wasm/sources.py
 

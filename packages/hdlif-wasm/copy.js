@@ -7,4 +7,4 @@ const to = (name) => new URL(name, import.meta.url);
 
 copyFileSync(from("hdlif.js"), to("hdlif.js"));
 copyFileSync(from("hdlif.d.ts"), to("hdlif.d.ts"));
-writeFileSync(to("hdlif.deploy.browser"), gunzipSync(readFileSync(from("hdlif.deploy.browser.gz"))));
+writeFileSync(to("hdlif.wasm"), gunzipSync(readFileSync(from("hdlif.wasm.gz"))));

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from hdlif.recipe.plain_yaml import not_plain
+from hdlif.inputs.plain_yaml import not_plain
 
 MOST_NAME_BYTES = 200
 """Of a name that files and folders are named by, which add something to it; a file system takes 255."""

@@ -10,7 +10,6 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args
 
-from hdlif.report.accounting.operations import Counting
 from hdlif.commands import eval as evaluating
 from hdlif.commands import export as exporting
 from hdlif.commands import profile as profiling
@@ -23,6 +22,7 @@ from hdlif.data import Tested
 from hdlif.errors import ArgumentError, ExistingRunError, InputError, did_you_mean
 from hdlif.recipe import Recipe
 from hdlif.recipe.runs.summary import TrainResult
+from hdlif.report.accounting.operations import Counting
 
 if TYPE_CHECKING:
     from hdlif.report.training_profile import TrainingProfile

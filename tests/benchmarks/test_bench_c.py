@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import bench_c
-from hdlif.graph.artefact import load, save
+from hdlif.deploy import lower
 from hdlif.deploy.c.devices import installed
-from hdlif.deploy.lower import lower
+from hdlif.graph.artefact import load, save
 from hdlif.recipe import builders, load_recipe
 
 

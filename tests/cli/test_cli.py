@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 
 from deployed_graphs import residual_network
-from hdlif.graph.artefact import save
 from hdlif.cli import main
+from hdlif.graph.artefact import save
 from hdlif.training import Checkpoints
 from picture_folders import write_pictures
 

@@ -6,7 +6,8 @@ import pytest
 
 from cli.test_output import in_process
 from hdlif.cli import mending
-from hdlif.recipe import ALIASES, load_recipe, recipe_fields
+from hdlif.inputs.plain_yaml import recipe_fields
+from hdlif.recipe import ALIASES, load_recipe
 from hdlif.recipe.builders import RULES
 
 

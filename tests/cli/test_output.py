@@ -21,10 +21,10 @@ import pytest
 import hdlif
 from deployed_graphs import residual_network
 from hdlif import cli, errors
-from hdlif.graph.artefact import save
 from hdlif.cli.pages import page_of
 from hdlif.commands.tables import aligned, evaluation_text
 from hdlif.errors import HdlifError, printable, printable_lines
+from hdlif.graph.artefact import save
 from hdlif.training.metrics import progress_bar, warn
 from special_files import special_files, within
 

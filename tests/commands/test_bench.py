@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from deployed_graphs import Builder, random_input, residual_network
-from hdlif.graph.artefact import INPUT, InputRecord, save
 from hdlif.commands import bench as module
 from hdlif.commands.bench import bench, engine_macs, engines_of, images_of, in_turns, layers_of
 from hdlif.commands.tables import engines_table
 from hdlif.errors import DataError, InputError, MissingExtraError, TrainingError
+from hdlif.graph.artefact import INPUT, InputRecord, save
 from hdlif.report import engines
 from hdlif.report.engines import ENGINES, OURS, Engine
 from hdlif.report.engines import main as engine_process

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hdlif.deploy import browser as wasm
 from hdlif.cli import cli
 from hdlif.commands import demo as demo_module
+from hdlif.deploy import browser as wasm
 
 
 @pytest.mark.slow

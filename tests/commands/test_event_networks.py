@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from hdlif.graph.artefact.io import load
 from hdlif.commands.bench import bench
 from hdlif.commands.eval import evaluate_path, session_logits
 from hdlif.commands.export import export, export_onnx
@@ -18,6 +17,7 @@ from hdlif.commands.recording_page import recording_page
 from hdlif.commands.run import run
 from hdlif.deploy import export as write_artefact
 from hdlif.errors import DataError, InputError
+from hdlif.graph.artefact.io import load
 from hdlif.models import vgg_snn
 from hdlif.nn import HDLIF, QuantConv2d, Ternary
 from hdlif.recipe import builders, load_recipe

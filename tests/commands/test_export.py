@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from deployed_graphs import residual_network
-from hdlif.graph.artefact import dumps, save
 from hdlif.commands.export import export_nir
 from hdlif.errors import MachineError
+from hdlif.graph.artefact import dumps, save
 from hdlif.report import exported
 
 

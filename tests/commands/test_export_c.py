@@ -12,11 +12,11 @@ import torch
 
 from deployed_graphs import Builder, residual_network
 from hdlif import verbs
-from hdlif.graph.artefact import INPUT, InputRecord, save
+from hdlif.commands.export_c import export_c
 from hdlif.deploy.c.devices import installed
 from hdlif.deploy.c.project import FILES
-from hdlif.commands.export_c import export_c
 from hdlif.errors import DataError, InputError, MachineError
+from hdlif.graph.artefact import INPUT, InputRecord, save
 from hdlif.runtime import reference
 from series_files import write_csv
 

@@ -8,13 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 from deployed_graphs import residual_network
-from hdlif.graph.artefact import dumps, load, save
 from hdlif.cli import cli
 from hdlif.commands.export import export_nir
 from hdlif.commands.import_nir import import_nir
 from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.errors import ConversionError, InputError, RecipeError
+from hdlif.graph.artefact import dumps, load, save
 
 nir = pytest.importorskip("nir", reason="pip install 'hdlif[nir]'")
 

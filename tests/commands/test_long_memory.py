@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from hdlif._native import instruction_sets
-from hdlif.graph.artefact import load
 from hdlif.commands.export import export
 from hdlif.commands.profile import profile
 from hdlif.commands.run import run
 from hdlif.commands.train import train
+from hdlif.graph.artefact import load
 from hdlif.graph.equations import counts
 from hdlif.recipe import builders, load_recipe
 from hdlif.runtime import Session, reference

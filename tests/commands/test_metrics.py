@@ -13,9 +13,9 @@ from hdlif.commands.report import report
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import train
 from hdlif.inputs.datasets import SYNTHETIC_CLASSES
-from hdlif.report.comparison import aligned
 from hdlif.recipe.runs.folders import finished
 from hdlif.recipe.runs.summary import RESULT
+from hdlif.report.comparison import aligned
 from hdlif.verbs import Run
 from small_recipes import load
 

@@ -9,13 +9,13 @@ import torch
 from click.testing import CliRunner
 
 from hdlif import deploy
-from hdlif.report.accounting import profile, step_counts
-from hdlif.graph.artefact import InputRecord, infer_values
 from hdlif.cli import cli
 from hdlif.commands.neurons import VARIANTS, ls, show, step_costs, text
 from hdlif.errors import RecipeError
+from hdlif.graph.artefact import InputRecord, infer_values
 from hdlif.nn import SlidingParallelHDLIF, SteppedNeuron
 from hdlif.recipe import builders
+from hdlif.report.accounting import profile, step_counts
 from hdlif.runtime import Session
 from small_recipes import built, neurons
 

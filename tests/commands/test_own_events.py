@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from after_epoch import AfterEpoch
-from hdlif.graph.artefact import load
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.errors import DataError, HdlifError, InputError
+from hdlif.graph.artefact import load
 from hdlif.recipe import builders
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.runtime import Session

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from after_epoch import AfterEpoch
-from hdlif.graph.artefact import load
 from hdlif.commands.ablate import ablate
 from hdlif.commands.bench import images_of
 from hdlif.commands.data import as_text, inspect
@@ -26,6 +25,7 @@ from hdlif.commands.seeds import train_seeds
 from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
 from hdlif.errors import CheckpointError, DataError, ExistingRunError, InputError, TrainingError
+from hdlif.graph.artefact import load
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.recipe_data import Looks

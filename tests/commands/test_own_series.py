@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from PIL import Image
 
 from after_epoch import AfterEpoch
-from hdlif.graph.artefact import InputRecord, load
 from hdlif.cli import cli
 from hdlif.commands import recipes
 from hdlif.commands.data import as_text, inspect
@@ -23,6 +22,7 @@ from hdlif.commands.report import report
 from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.errors import CheckpointError, DataError, InputError, RecipeError
+from hdlif.graph.artefact import InputRecord, load
 from hdlif.inputs.series import parse_series, shown
 from hdlif.recipe import builders, load_recipe
 from hdlif.recipe.runs.checkpoints import load_trained

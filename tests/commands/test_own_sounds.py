@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif.graph.artefact import load
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.errors import DataError, InputError, RecipeError
+from hdlif.graph.artefact import load
 from hdlif.graph.ops.sound import SoundRecord
 from hdlif.recipe import builders
 from hdlif.recipe.runs.checkpoints import load_trained

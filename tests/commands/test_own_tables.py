@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif.graph.artefact import load
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
@@ -15,6 +14,7 @@ from hdlif.commands.profile import profile
 from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.errors import DataError, InputError, RecipeError
+from hdlif.graph.artefact import load
 from hdlif.recipe import builders, load_recipe
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.runtime import Session

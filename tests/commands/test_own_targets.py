@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from after_epoch import AfterEpoch
-from hdlif.graph.artefact import load
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
@@ -19,6 +18,7 @@ from hdlif.commands.report import report
 from hdlif.commands.run import run
 from hdlif.commands.train import in_one_process, train
 from hdlif.errors import DataError, HdlifError, RecipeError
+from hdlif.graph.artefact import load
 from hdlif.recipe import builders
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.summary import TrainResult

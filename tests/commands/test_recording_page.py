@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from deployed_graphs import residual_network
-from hdlif.graph.artefact import TaskRecord, save
 from hdlif.cli import cli
 from hdlif.commands import recording_page as module
 from hdlif.commands.recording_page import recording_page
 from hdlif.commands.run import run
 from hdlif.errors import InputError
+from hdlif.graph.artefact import TaskRecord, save
 from series_networks import SOUND, STEPS, series_network
 from sound_files import tone, wav_bytes
 

@@ -12,9 +12,9 @@ from hdlif.commands.export import Exported, export, export_onnx
 from hdlif.commands.run import Answered, RunResult, run
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import train
-from hdlif.report.runs import read_run
 from hdlif.recipe.runs.folders import finished
 from hdlif.recipe.runs.summary import RESULT, TrainResult
+from hdlif.report.runs import read_run
 from series_files import wave
 
 FAST = ["training.epochs=1", "data.batch_size=128", "model.width=4", "model.blocks=[1]", "data.train=256"]

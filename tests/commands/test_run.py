@@ -12,12 +12,12 @@ from PIL import Image
 
 import hdlif
 from deployed_graphs import random_input, residual_network
-from hdlif.graph.artefact import InputRecord, save
 from hdlif.commands.run import BATCH, run
-from hdlif.inputs.datasets import DIGITS_MEAN, DIGITS_STD
 from hdlif.deploy import export
 from hdlif.errors import InputError, printable
+from hdlif.graph.artefact import InputRecord, save
 from hdlif.inputs import MOST_BYTES
+from hdlif.inputs.datasets import DIGITS_MEAN, DIGITS_STD
 from hdlif.recipe import builders
 from hdlif.runtime import Session
 from hdlif.runtime.images import read_image

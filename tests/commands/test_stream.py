@@ -15,11 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 from deployed_graphs import residual_network
-from hdlif.graph.artefact import TaskRecord, save
 from hdlif.cli import cli
 from hdlif.commands.run import run
 from hdlif.commands.stream import stream
 from hdlif.errors import HdlifError, InputError
+from hdlif.graph.artefact import TaskRecord, save
 from mutations import assert_in_one_line
 from series_networks import SOUND, STEPS, series_network
 from sound_files import tone, wav_bytes

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hdlif.graph.artefact import load
 from hdlif.commands import tables
 from hdlif.commands.ablate import ablate
 from hdlif.commands.coherence import coherence
@@ -19,6 +18,7 @@ from hdlif.commands.run import run
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import train
 from hdlif.errors import DataError, RecipeError
+from hdlif.graph.artefact import load
 from hdlif.graph.ops import TaskRecord
 from series_files import wave, write_csv
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from hdlif.graph.artefact import InputRecord
 from hdlif.cli import cli
 from hdlif.commands.seeds import SeedsResult
 from hdlif.commands.seeds import as_text as seeds_text
 from hdlif.commands.training_text import as_text
+from hdlif.graph.artefact import InputRecord
 from hdlif.graph.ops import SAMPLE, sample_name
 from hdlif.graph.ops.sound import SoundRecord
 from hdlif.recipe import load_recipe

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdlif.report.accounting import outline, profile
 from hdlif.commands import tables
 from hdlif.commands.ablate import Table, markdown
 from hdlif.commands.eval import evaluate_path
@@ -26,6 +25,7 @@ from hdlif.nn import HDLIF, Neuron, State
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.recipe.builders.neuron_layers import AnyNeuron
 from hdlif.recipe.runs.summary import RESULT, TrainResult
+from hdlif.report.accounting import outline, profile
 from hdlif.training import Fit, Trainer
 
 FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4", "model.blocks=[1]", "data.train=256"]

@@ -15,8 +15,8 @@ from hdlif.errors import DataError, RecipeError
 from hdlif.inputs.generated import Copy, DelayedXor, MackeyGlass
 from hdlif.learning import loss_over, mean_logits
 from hdlif.recipe import Recipe, builders, load_recipe
-from hdlif.report.persistence import persistence
 from hdlif.recipe.runs.recipe_data import load_with_data
+from hdlif.report.persistence import persistence
 from hdlif.training.tasks import Regress
 
 

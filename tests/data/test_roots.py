@@ -18,8 +18,8 @@ from hdlif.data import (
     n_mnist,
     tiny_imagenet,
 )
-from hdlif.inputs.datasets import CIFAR10_CLASSES
 from hdlif.errors import DataError
+from hdlif.inputs.datasets import CIFAR10_CLASSES
 
 SPLIT = {"validation": 1, "augment": (), "seed": 0}
 EVENTS = {**SPLIT, "time_steps": 2, "binning": by_number}

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif import deploy
-from hdlif.graph.artefact import InputRecord
 from hdlif.errors import LoweringError
+from hdlif.graph.artefact import InputRecord
 from hdlif.models import OwnNetwork
 from hdlif.nn import HDLIF, BatchNorm2d, Neuron, QuantConv2d, Scope, Sequential, SpikeQuantizer, Temporal, Ternary
 from hdlif.runtime import Session

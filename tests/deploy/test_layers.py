@@ -5,10 +5,8 @@ import torch
 from torch import nn
 
 from hdlif import deploy
-from hdlif.report.accounting.activity import activity
-from hdlif.report.accounting.outline import outline
-from hdlif.graph.artefact import InputRecord, infer_values
 from hdlif.errors import LoweringError
+from hdlif.graph.artefact import InputRecord, infer_values
 from hdlif.models import Network
 from hdlif.nn import (
     HDLIF,
@@ -24,6 +22,8 @@ from hdlif.nn import (
     Ternary,
     WeightQuantizer,
 )
+from hdlif.report.accounting.activity import activity
+from hdlif.report.accounting.outline import outline
 from hdlif.runtime import Session
 
 T = 3

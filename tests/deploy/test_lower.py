@@ -10,11 +10,12 @@ from torch import nn
 
 import own_neurons
 from hdlif import deploy
-from hdlif.graph.artefact import InputRecord, infer_values
-from hdlif.graph.artefact.io import dumps, loads
 from hdlif.deploy.blocks import COARSEST_GRID
 from hdlif.errors import LoweringError, StateError
 from hdlif.functional import HardReset
+from hdlif.graph.artefact import InputRecord, infer_values
+from hdlif.graph.artefact.io import dumps, loads
+from hdlif.graph.ops.program import named_rows
 from hdlif.models import AttentionBlockI, AttentionBlockII, PreActBlock, resnet, resnet19, reversible_resnet, vgg_snn
 from hdlif.models.blocks import Place
 from hdlif.models.reversible import GRID
@@ -34,7 +35,6 @@ from hdlif.nn import (
     SpikeQuantizer,
     Ternary,
 )
-from hdlif.graph.ops.program import named_rows
 from hdlif.runtime import Session
 
 T = 4

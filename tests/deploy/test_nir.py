@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from deployed_graphs import residual_network, two_streams
-from hdlif.graph.artefact import dumps
 from hdlif.deploy import lower
+from hdlif.deploy.interop.nir import from_nir, read, read_artefact
 from hdlif.deploy.nir import extended, to_nir, write
 from hdlif.errors import LoweringError, MissingExtraError
 from hdlif.functional import HardReset
-from hdlif.deploy.interop.nir import from_nir, read, read_artefact
+from hdlif.graph.artefact import dumps
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, Recurrent, Sequential, SpikeQuantizer
 from lif_networks import Residual, T, convolutions, currents, lif, mlp, on_grid, record, spikes_of
 

@@ -9,10 +9,10 @@ import pytest
 
 import own_neurons
 from deployed_graphs import Builder, random_input, residual_network, two_streams
-from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.deploy.onnx import streamed, unrolled
-from hdlif.graph.equations import OPERATIONS, Instruction, Program
 from hdlif.errors import MissingExtraError
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
+from hdlif.graph.equations import OPERATIONS, Instruction, Program
 from hdlif.nn import AdaptiveHDLIF, EquationNeuron, ResonateHDLIF, SecondOrderHDLIF, SlidingParallelHDLIF
 from hdlif.runtime import reference
 

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from hdlif import deploy
-from hdlif.graph.artefact import InputRecord
 from hdlif.errors import LoweringError
-from hdlif.nn import Sequential
+from hdlif.graph.artefact import InputRecord
 from hdlif.graph.ops import Graph
+from hdlif.nn import Sequential
 from hdlif.runtime import Session
 
 RECORD = InputRecord((2, 6, 8), (0.0,) * 2, (1.0,) * 2)

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from hdlif import deploy
-from hdlif.report.accounting import profile
 from hdlif.graph.artefact import InputRecord
 from hdlif.graph.artefact.io import dumps, loads
+from hdlif.graph.ops.program import neuron_step
 from hdlif.models import resnet
 from hdlif.nn import QuantConv2d, SlidingParallelHDLIF, SpikeQuantizer, Temporal, Ternary
-from hdlif.graph.ops.program import neuron_step
+from hdlif.report.accounting import profile
 from hdlif.runtime import Session
 from same_bits import assert_same_bits
 

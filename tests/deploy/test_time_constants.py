@@ -12,6 +12,7 @@ import own_neurons
 from hdlif import deploy
 from hdlif.graph.artefact import InputRecord
 from hdlif.graph.artefact.io import dumps, loads
+from hdlif.graph.ops.program import named_rows
 from hdlif.models import resnet
 from hdlif.models.blocks import Place
 from hdlif.nn import (
@@ -29,7 +30,6 @@ from hdlif.nn import (
     Ternary,
     TimeConstants,
 )
-from hdlif.graph.ops.program import named_rows
 from hdlif.runtime import Session
 from same_bits import assert_same_bits
 

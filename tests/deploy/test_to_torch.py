@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.deploy import GraphModule
 from hdlif.errors import StateError
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.runtime import reference
 from neuron_programs import as_program
 

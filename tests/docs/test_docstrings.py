@@ -27,7 +27,7 @@ PACKAGES = (
     "hdlif.models",
     "hdlif.nn",
     "hdlif.runtime",
-    "hdlif.tasks",
+    "hdlif.training.tasks",
     "hdlif.training",
 )
 SHOWN = (
@@ -41,7 +41,7 @@ SHOWN = (
     "hdlif.models",
     "hdlif.nn",
     "hdlif.runtime",
-    "hdlif.tasks",
+    "hdlif.training.tasks",
 )
 WITHOUT_EXAMPLE = {
     "a role that others play": (
@@ -84,7 +84,7 @@ def text_of(value: Any) -> str:
 def pointed_to(value: Any) -> list[Any]:
     """What its docstring names in backticks, of ours."""
     home = value.__module__
-    names = (home, home.rpartition(".")[0], "hdlif", "hdlif.nn", "hdlif.recipe", "hdlif.tasks", "hdlif.data")
+    names = (home, home.rpartition(".")[0], "hdlif", "hdlif.nn", "hdlif.recipe", "hdlif.training.tasks", "hdlif.data")
     rooms = [importlib.import_module(name) for name in names]
     found = []
     for path in re.findall(r"`(?:hdlif\.)?([\w.]+)`", text_of(value)):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from cases import every
-from hdlif.graph.artefact import Graph, InputRecord, infer_values
 from hdlif.deploy import GraphModule, lower
+from hdlif.graph.artefact import Graph, InputRecord, infer_values
 from hdlif.models import AttentionBlockI, AttentionBlockII, Network, resnet, reversible_resnet, vgg_snn
 from hdlif.nn import (
     GLIF,

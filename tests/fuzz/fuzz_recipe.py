@@ -12,8 +12,8 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hdlif.errors import RecipeError
+from hdlif.inputs.plain_yaml import Dumper, parse_yaml
 from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe, shipped_recipes
-from hdlif.recipe.plain_yaml import Dumper, parse_yaml
 from hostile import YAML
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz_recipe_"))

@@ -10,10 +10,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hdlif.errors import printable, reason
+from hdlif.graph.ops.sound import SoundRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.sounds import clips, log_mel
 from hdlif.inputs.wav import MOST_SAMPLES, parse_wave
-from hdlif.graph.ops.sound import SoundRecord
 from sound_files import tone, wav_bytes
 
 RECORD = SoundRecord(8000, 800, "windows", 400, 8, 256, 128, 20.0, 4000.0)

@@ -9,9 +9,9 @@ import pytest
 
 import hdlif
 from deployed_graphs import residual_network
-from hdlif.graph import artefact
 from hdlif.cli import touring
 from hdlif.commands import bench
+from hdlif.graph import artefact
 from hdlif.inputs.python_processes import module_command
 from hdlif.recipe import load_recipe
 from hdlif.report.child_process import hear

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy import signal
 
+from hdlif.graph.ops.sound import SoundRecord
 from hdlif.inputs import Unreadable, sounds
 from hdlif.inputs.resampling import resampled
 from hdlif.inputs.sounds import LogMelFrames, clips, filter_bank, log_mel
 from hdlif.inputs.wav import Wave
-from hdlif.graph.ops.sound import SoundRecord
 from mutations import at_most
 from sound_files import tone
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 import own_neurons
 from cases import every, sampled
-from hdlif.report.accounting import update_cost
 from hdlif.errors import TrainingError
 from hdlif.functional import DetachedReset, HardReset
 from hdlif.learning import NDOT, OTTT, SLTT, Rule
@@ -35,6 +34,7 @@ from hdlif.nn import (
     Temporal,
     Ternary,
 )
+from hdlif.report.accounting import update_cost
 from hdlif.training.tasks import Classify, LabelSequence, Task
 from small_networks import assert_close, gradients, scatter_norms, tiny_resnet
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from cases import every, sampled
-from hdlif.report.accounting import UpdateCost, saved_bytes, update_cost
 from hdlif.learning import (
     NDOT,
     OTTT,
@@ -23,6 +22,7 @@ from hdlif.learning import (
     Stratified,
 )
 from hdlif.nn import HDLIF, LIF, QuantLinear, Scope, Sequential, State, Temporal
+from hdlif.report.accounting import UpdateCost, saved_bytes, update_cost
 
 BATCH, WIDTH = 8, 32
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from cases import every, sampled
-from hdlif.report.accounting import saved_bytes
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.models import (
     Network,
@@ -41,6 +40,7 @@ from hdlif.nn import (
     carrying,
     evaluation_mode,
 )
+from hdlif.report.accounting import saved_bytes
 from small_networks import alternate, assert_close, gradients, scatter_norms, tensors_of
 
 STEPS, BATCH, WIDTH, SIDE = 4, 3, 6, 5

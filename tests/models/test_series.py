@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from cases import every
-from hdlif.graph.artefact import InputRecord
 from hdlif.deploy import lower
 from hdlif.errors import RecipeError
+from hdlif.graph.artefact import InputRecord
 from hdlif.models import Network, conv1d, dense, led_back, recurrent
 from hdlif.nn import HDLIF, SECA, Affine, QuantConv2d, Recurrent
 from hdlif.recipe import builders, load_recipe

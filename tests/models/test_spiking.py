@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from cases import every, naming
 from hdlif import deploy
-from hdlif.graph.artefact import InputRecord
 from hdlif.errors import ConversionError
+from hdlif.graph.artefact import InputRecord
 from hdlif.learning import OTTT, STBP, StochasticStep
 from hdlif.models import OwnNetwork, spiking
 from hdlif.nn import HDLIF, BatchNorm2d, Neuron, QuantConv2d, QuantLayer, QuantLinear, Ternary

@@ -11,11 +11,11 @@ from torchvision import models
 
 from cases import every
 from hdlif import deploy
-from hdlif.report.accounting import profile
 from hdlif.graph.artefact import InputRecord
 from hdlif.learning import OTTT, STBP, StochasticStep
 from hdlif.models import OwnNetwork, spiking
 from hdlif.nn import HDLIF, Ternary
+from hdlif.report.accounting import profile
 from hdlif.runtime import Session
 
 T, SIZE = 2, 64

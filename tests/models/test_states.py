@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from cases import every
 from hdlif import deploy
-from hdlif.graph.artefact import InputRecord
 from hdlif.errors import StateError
+from hdlif.graph.artefact import InputRecord
 from hdlif.nn import State
 from hdlif.recipe import builders
 from small_recipes import built

@@ -30,8 +30,8 @@ from c_interface import (
 )
 from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
 from hdlif._native import instruction_sets
-from hdlif.graph.artefact import INPUT, Graph, dumps, load, loads
 from hdlif.errors import HdlifError
+from hdlif.graph.artefact import INPUT, Graph, dumps, load, loads
 from hdlif.graph.ops import OPS
 from hdlif.runtime import Session, normalise
 from one_op import of_one_op

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from deployed_graphs import Builder, residual_network, tiny_network
 from hdlif._native import Network, TooLongError, instruction_sets
-from hdlif.graph.artefact import INPUT, Graph, infer_values
 from hdlif.errors import ArtefactError
+from hdlif.graph.artefact import INPUT, Graph, infer_values
 from hdlif.runtime.program import Program, flatten_graph
 from hdlif.runtime.state import potential_shapes
 from random_programs import random_program

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from cases import every, sampled
-from hdlif.report.accounting.memory import watching_saved
 from hdlif.errors import ShapeError, StateError
 from hdlif.functional import Triangle, heaviside
 from hdlif.functional.kernels import batch_norm
@@ -37,6 +36,7 @@ from hdlif.nn import (
 )
 from hdlif.nn import scope as scope_module
 from hdlif.nn.synapses import Binary, Integer, Ternary
+from hdlif.report.accounting.memory import watching_saved
 
 TIME_STEPS = 4
 

@@ -5,16 +5,16 @@ import torch
 from torch import Tensor
 
 from cases import every
-from hdlif.report.accounting import outline, profile
-from hdlif.graph.artefact import Graph, InputRecord
-from hdlif.graph.artefact.roles import roles
 from hdlif.deploy import lower
 from hdlif.errors import ArtefactError
+from hdlif.graph.artefact import Graph, InputRecord
+from hdlif.graph.artefact.roles import roles
+from hdlif.graph.ops import infer_values
 from hdlif.learning.probe import neurons_of
 from hdlif.models import Network, conv1d
 from hdlif.nn import HDLIF, companded
 from hdlif.nn.companding import CLIPS
-from hdlif.graph.ops import infer_values
+from hdlif.report.accounting import outline, profile
 from hdlif.report.counts import neuron_rows
 from hdlif.runtime import Session
 from hdlif.runtime.at_work import layers_at_work

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from cases import every
 from deploy.test_onnx import assert_equals_reference
 from hdlif import deploy
-from hdlif.graph.artefact import InputRecord, dumps, loads
 from hdlif.errors import ShapeError, StateError
+from hdlif.graph.artefact import InputRecord, dumps, loads
 from hdlif.learning import OTTT, SLTT, STBP, StochasticStep
 from hdlif.models import conv1d
 from hdlif.nn import HDLIF, Changes, DelayLine, QuantConv2d, Sequential, SpikeQuantizer, Ternary, detach

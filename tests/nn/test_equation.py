@@ -11,8 +11,8 @@ from torch import Tensor
 
 import own_neurons
 from cases import every, naming
-from hdlif.graph.equations import counts
 from hdlif.errors import EquationError, ShapeError, StateError
+from hdlif.graph.equations import counts
 from hdlif.nn import HDLIF, LIF, EquationNeuron, ParallelHDLIF, Parameter, Sequential, Temporal, detach
 from own_neurons import AdaptiveHDLIF, Delayed, Resonate, SecondOrder
 

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from cases import every, naming
 from deploy.test_onnx import assert_equals_reference
 from hdlif import deploy
-from hdlif.report.accounting import profile
-from hdlif.graph.artefact import Graph, InputRecord, dumps, loads
 from hdlif.errors import RecipeError, ShapeError, StateError, TrainingError
 from hdlif.functional import hd_lif_step
+from hdlif.graph.artefact import Graph, InputRecord, dumps, loads
 from hdlif.learning import OTTT
 from hdlif.learning.probe import observe
 from hdlif.models import resnet
@@ -34,6 +33,7 @@ from hdlif.nn import (
     detach,
 )
 from hdlif.recipe import builders
+from hdlif.report.accounting import profile
 from hdlif.runtime import Session, reference
 from small_recipes import recipe
 

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 import hdlif.nn
 from cases import every, naming
-from hdlif.graph.artefact import InputRecord
 from hdlif.deploy import GraphModule, lower
 from hdlif.errors import EquationError, ResetError, ShapeError, StateError
+from hdlif.graph.artefact import InputRecord
 from hdlif.nn import HDLIF, SECA, BatchNorm2d, Neuron, ParallelHDLIF, Scope, Sequential, State, Temporal, detach
 from small_networks import tiny_resnet
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from hdlif.graph.artefact import InputRecord
 from hdlif.errors import DataError, RecipeError
+from hdlif.graph.artefact import InputRecord
 from hdlif.recipe import Recipe, builders, load_recipe
 from small_recipes import recipe
 

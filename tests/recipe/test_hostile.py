@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from hdlif.errors import RecipeError
+from hdlif.inputs.plain_yaml import MOST_BYTES, MOST_DEPTH, parse_yaml
 from hdlif.recipe import Component, Recipe, builders, load_recipe, recipe_text
 from hdlif.recipe.builders.schema import SECTIONS
-from hdlif.recipe.plain_yaml import MOST_BYTES, MOST_DEPTH, parse_yaml
 from hostile import NAMES, NO_FILES, VALUES, YAML, one_printable_line, within
 
 ARGUMENTS = {name: sorted(section.section_keys()) for name, section in SECTIONS.items()}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif.graph.artefact.io import load
 from hdlif.commands.export import export
+from hdlif.graph.artefact.io import load
 from hdlif.models import Network, ReversibleSequential
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.runtime import Session, reference

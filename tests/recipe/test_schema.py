@@ -6,13 +6,13 @@ from typing import Any, get_args
 import jsonschema
 import pytest
 
+from hdlif.inputs.plain_yaml import parse_yaml
 from hdlif.recipe import builders, load_recipe, recipe_text, shipped_recipes
 from hdlif.recipe.builders.augment import AUGMENTS
 from hdlif.recipe.builders.metrics import _OF_TASKS
 from hdlif.recipe.builders.own_kinds import FOUND
 from hdlif.recipe.builders.part import At, Part, takes
 from hdlif.recipe.builders.schema import SECTIONS, recipe_schema
-from hdlif.recipe.plain_yaml import parse_yaml
 
 SCHEMA = recipe_schema()
 CHECK = jsonschema.Draft202012Validator(SCHEMA)

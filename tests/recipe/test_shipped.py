@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hdlif.report.accounting import count_parameters_mb
 from hdlif.commands import recipes
-from hdlif.inputs.datasets import SHIPPED, WITHOUT_DOWNLOAD
 from hdlif.deploy import lower
 from hdlif.errors import RecipeError
+from hdlif.inputs.datasets import SHIPPED, WITHOUT_DOWNLOAD
 from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe, shipped_recipes
+from hdlif.report.accounting import count_parameters_mb
 
 NETWORKS = ("lif", "hdlif", "hdlif_w1p5_s4", "hdlif_w1p5_s4_parallel")
 NO_FILES = ("digits", "sines", "wine", "copy", "delayed_xor", "mackey_glass")

@@ -13,7 +13,8 @@ import torch
 from data.sources import test_cifar, test_imagenet
 from data.test_images import write_idx
 from hdlif.commands.train import train
-from hdlif.inputs.datasets import CIFAR10_CLASSES, imagenet_classes
+from hdlif.data.sources.imagenet import imagenet_classes
+from hdlif.inputs.datasets import CIFAR10_CLASSES
 from hdlif.nn import step_parameters
 from hdlif.recipe import builders, load_recipe, shipped_recipes
 from hdlif.recipe.builders.data_sets import DATA

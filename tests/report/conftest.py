@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from finished_runs import ARTEFACT, summary, three_networks, whole_run, write_run
-from hdlif.report.runs import Run
 from hdlif.recipe.runs.summary import TrainResult
+from hdlif.report.runs import Run
 
 
 @pytest.fixture

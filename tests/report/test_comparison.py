@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from hdlif.graph.ops import SampleName
-from hdlif.report.comparison import aligned, findings, table
 from hdlif.recipe.runs.summary import TrainResult
+from hdlif.report.comparison import aligned, findings, table
 
 
 def test_findings_measure_against_the_lif_baseline(networks):

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdlif.graph.artefact import Graph
 from hdlif.data import Samples, synthetic
 from hdlif.deploy import lower
 from hdlif.errors import AllocationError
+from hdlif.graph.artefact import Graph
 from hdlif.recipe import builders
 from hdlif.report import evaluation
 from hdlif.report.evaluation import Evaluated, evaluate_network

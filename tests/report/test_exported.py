@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from deployed_graphs import residual_network
-from hdlif.graph.artefact import Graph, loads
 from hdlif.deploy import nir, onnx
 from hdlif.errors import MachineError, MissingExtraError
+from hdlif.graph.artefact import Graph, loads
 from hdlif.report import exported
 from hdlif.report.exported import SAMPLES, check_artefact, check_onnx, check_read_back, random_frames
 

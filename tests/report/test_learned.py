@@ -4,8 +4,8 @@ import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
-from hdlif.report.learned import per_step
 from hdlif.recipe.runs.summary import Neuron, TrainResult
+from hdlif.report.learned import per_step
 
 
 def network(name: str, *neurons: Neuron) -> TrainResult:

@@ -14,8 +14,8 @@ import pytest
 
 from browser import chromium
 from deployed_graphs import CLASSES, Builder, random_input
-from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps
 from hdlif.errors import ArtefactError
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps
 from hdlif.graph.ops import OPS
 from hdlif.report.live import live_page
 from hdlif.runtime import Session, normalise, probabilities

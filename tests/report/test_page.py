@@ -11,10 +11,10 @@ import pytest
 
 from finished_runs import history, whole_run
 from hdlif.graph.ops import SampleName
+from hdlif.recipe.runs.summary import Neuron, TrainResult
 from hdlif.report.page import render
 from hdlif.report.runs import Run
 from hdlif.report.traces import NeuronTrace, Traces
-from hdlif.recipe.runs.summary import Neuron, TrainResult
 
 TRACES = Traces("test image 0", {"hdlif": {"act1:7": NeuronTrace([0.75, 0.25], [0.5, 0.5], [0.25, 0.0], "channel 7")}})
 

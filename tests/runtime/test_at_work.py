@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from deployed_graphs import random_input, residual_network
-from hdlif.report.accounting.neuron_traces import neuron_traces
 from hdlif.graph.artefact import Graph
-from hdlif.inputs.series import shown
 from hdlif.graph.ops import TaskRecord
+from hdlif.inputs.series import shown
+from hdlif.report.accounting.neuron_traces import neuron_traces
 from hdlif.runtime import Session
 from hdlif.runtime.answers import answers, said_so_far
 from hdlif.runtime.at_work import layers_at_work

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hdlif.graph.artefact import InputRecord
 from hdlif.errors import InputError
+from hdlif.graph.artefact import InputRecord
 from hdlif.runtime import normalise, read_image
 from hdlif.runtime.images import fit_images, image_sequence
 

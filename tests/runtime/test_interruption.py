@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from deployed_graphs import Builder, random_input, residual_network
-from hdlif.graph.artefact import INPUT, Graph
 from hdlif.errors import HdlifError, StateError
+from hdlif.graph.artefact import INPUT, Graph
 from hdlif.runtime import Session
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals of POSIX")

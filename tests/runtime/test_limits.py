@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
-from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node, dumps, save
 from hdlif.errors import AllocationError, ArtefactError, HdlifError, LimitError, ShapeError, brief
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node, dumps, save
 from hdlif.runtime import Session
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployed_graphs import Builder, random_input
-from hdlif.graph.artefact import INPUT, Graph
 from hdlif.errors import StateError
+from hdlif.graph.artefact import INPUT, Graph
 from hdlif.runtime import Session, State, reference
 
 BATCH = 2

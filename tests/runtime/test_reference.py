@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from deployed_graphs import Builder, residual_network
-from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.errors import ShapeError, StateError
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.graph.ops.seca import sigmoid
 from hdlif.runtime import reference
 from neuron_programs import as_program

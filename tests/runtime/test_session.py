@@ -9,8 +9,8 @@ import pytest
 
 from deployed_graphs import random_input, residual_network, tiny_network
 from hdlif._native import instruction_sets
-from hdlif.graph.artefact import save
 from hdlif.errors import ArtefactError, HdlifError, LimitError, ShapeError, StateError
+from hdlif.graph.artefact import save
 from hdlif.runtime import Session, State, probabilities, reference
 
 

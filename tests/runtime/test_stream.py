@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from deployed_graphs import residual_network
-from hdlif.graph.artefact import Graph, TaskRecord
 from hdlif.errors import HdlifError, InputError, LimitError, ShapeError, StateError
+from hdlif.graph.artefact import Graph, TaskRecord
 from hdlif.inputs.resampling import resampled
 from hdlif.inputs.series import shown, windows
 from hdlif.inputs.sounds import log_mel

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from deployed_graphs import Builder, random_input
 from hdlif._native import instruction_sets
-from hdlif.graph.artefact import Graph
 from hdlif.errors import HdlifError, LimitError, ShapeError, StateError
+from hdlif.graph.artefact import Graph
 from hdlif.runtime import Session, reference
 from hdlif.runtime.state import State
 from same_bits import assert_same_bits

@@ -18,9 +18,9 @@ from PIL import Image
 
 import hdlif
 from hdlif.graph.artefact import InputRecord
+from hdlif.graph.ops.sound import SoundRecord
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.pictures import MOST_SCANS
-from hdlif.graph.ops.sound import SoundRecord
 from hdlif.runtime.inputs import read_inputs
 from hdlif.serve import Settings
 from hdlif.serve.app import create_app

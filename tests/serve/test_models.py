@@ -10,8 +10,8 @@ import httpx
 import numpy as np
 import pytest
 
-from hdlif.graph.artefact import save
 from hdlif.errors import ArtefactError, HdlifError
+from hdlif.graph.artefact import save
 from hdlif.serve import Settings
 from hdlif.serve.app import create_app
 from hdlif.serve.models import OVERHEAD_BYTES, name_artefacts

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hdlif.graph.artefact import Graph
 from hdlif.commands.run import run
+from hdlif.graph.artefact import Graph
 from served import NPY, STEPS, client, npy, residual_network, series, unbounded, write
 
 RNG = np.random.default_rng(1)

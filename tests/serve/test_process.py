@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from deployed_graphs import Builder
-from hdlif.graph.artefact import INPUT, save
 from hdlif.cli.answering import serve as command
 from hdlif.errors import ArtefactError, MachineError, MissingExtraError
+from hdlif.graph.artefact import INPUT, save
 from hdlif.serve.server import _listen, serve
 from served import NPY, STEPS, npy, series, write
 from serving_processes import Process, answer, everything, metric, server, wait_until

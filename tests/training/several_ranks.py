@@ -37,10 +37,10 @@ from hdlif.models import NeuronFactory
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, GradedLIF, MemBN, ParallelHDLIF, SpikeQuantizer, Ternary
 from hdlif.recipe import TrainingConfig
 from hdlif.recipe.runs.processes import joined, processes
-from hdlif.training.tasks import Classify
 from hdlif.training import Accelerator, Mix, Ranks, Updater, evaluate, sgd
 from hdlif.training.activity import Budget, Density, Penalty, Surplus
 from hdlif.training.ranks import gathered
+from hdlif.training.tasks import Classify
 from small_networks import tiny_resnet
 from training import tiny
 

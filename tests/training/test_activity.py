@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdlif.report.accounting import saved_bytes
 from hdlif.errors import TrainingError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.models import Network, ReversibleSequential, reversible_resnet
 from hdlif.nn import HDLIF, Carrying, QuantConv1d, QuantConv2d, Scope, Sequential, State, Temporal, Ternary, carrying
+from hdlif.report.accounting import saved_bytes
 from hdlif.training import Accelerator, Updater, sgd
 from hdlif.training.activity import Budget, Density, Penalty, Seen, Surplus, Watch, count
 from small_networks import assert_close, gradients, name_of, scatter_norms, tiny_resnet

@@ -11,9 +11,9 @@ from torch import Tensor
 from hdlif.errors import InputError, TrainingError
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep
 from hdlif.recipe import TrainingConfig
-from hdlif.training.tasks import Classify, LabelSequence, Multilabel, Regress
 from hdlif.training import ActivityPenalty, Batch, BestInMemory, Callback, Checkpoints, Patience, Trainer, Training
 from hdlif.training.activity import Surplus
+from hdlif.training.tasks import Classify, LabelSequence, Multilabel, Regress
 from hdlif.training.trainer import with_criterion
 from training.tiny import TIME_STEPS, tiny_network, tiny_sets
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from hdlif.errors import DataError
-from hdlif.training.tasks import Classify
 from hdlif.training import evaluate
+from hdlif.training.tasks import Classify
 
 
 def classes(count: int = 5, *, time_steps: int) -> Classify:

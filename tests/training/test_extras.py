@@ -17,9 +17,9 @@ from hdlif.errors import CheckpointError, DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Distillation, Rule, StochasticStep, StochasticWindow
 from hdlif.nn import HDLIF, Scope, State, Temporal
 from hdlif.recipe import TrainingConfig
-from hdlif.training.tasks import Classify, Evaluation
 from hdlif.training import Accelerator, Mix, Teacher, Updater, checkpoint, evaluate, sgd
 from hdlif.training.average import Average
+from hdlif.training.tasks import Classify, Evaluation
 from training.tiny import (
     BATCH_SIZE,
     TIME_STEPS,

@@ -17,8 +17,8 @@ from hdlif.errors import DataError, HdlifError, InputError, ShapeError
 from hdlif.learning import STBP, StochasticStep
 from hdlif.nn import HDLIF, Sequential
 from hdlif.recipe import TrainingConfig
-from hdlif.training.tasks import Classify, LabelSequence, Multilabel, Regress, Task
 from hdlif.training import Callback, Checkpoints, Fit, Trainer, Training
+from hdlif.training.tasks import Classify, LabelSequence, Multilabel, Regress, Task
 
 T = 3
 CLASSES = ("a", "b", "c")

@@ -18,8 +18,8 @@ from torch import Tensor
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.train import train as train_recipe
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep
-from hdlif.training.tasks import Classify
 from hdlif.training import checkpoint, evaluate
+from hdlif.training.tasks import Classify
 from small_networks import assert_close, name_of
 from small_recipes import recipe
 from training.several_ranks import ALL, FEW, STOPPED, Case, learn, learned, on_ranks

@@ -21,8 +21,9 @@ from torch import Tensor
 from cases import naming
 from hdlif.commands.train import train as train_recipe
 from hdlif.errors import CheckpointError, InputError, TrainingError
+from hdlif.inputs.plain_yaml import recipe_fields
 from hdlif.learning import StochasticStep
-from hdlif.recipe import MOST_TIME_STEPS, TrainingConfig, recipe_fields
+from hdlif.recipe import MOST_TIME_STEPS, TrainingConfig
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.training import Log, RunFiles, checkpoint, load_teacher
 from hdlif.training.state_record import Counters

@@ -20,9 +20,9 @@ import own_parts
 from hdlif.data import batches
 from hdlif.errors import CheckpointError, DataError, TrainingError
 from hdlif.learning import SLTT, STBP, Plan, Rule, StochasticStep
-from hdlif.training.tasks import Classify, Evaluation
 from hdlif.training import Fit, checkpoint, evaluate
 from hdlif.training.optim import Drops
+from hdlif.training.tasks import Classify, Evaluation
 from training.tiny import (
     BATCHES,
     EPOCHS,

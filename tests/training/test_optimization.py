@@ -14,9 +14,9 @@ from hdlif.errors import CheckpointError, InputError
 from hdlif.learning import STBP
 from hdlif.nn import HDLIF, Sequential
 from hdlif.recipe import TrainingConfig
-from hdlif.training.tasks import Classify
 from hdlif.training import Callback, Checkpoints, Fit, Trainer, Training, checkpoint
 from hdlif.training.optim import Drops, constant, groups
+from hdlif.training.tasks import Classify
 
 DRAWS = torch.Generator().manual_seed(1)
 X, Y = torch.randn(32, 2, 4, generator=DRAWS), torch.arange(32) % 3

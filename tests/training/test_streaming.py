@@ -42,9 +42,9 @@ from hdlif.nn import (
     carrying,
 )
 from hdlif.recipe import TrainingConfig
-from hdlif.training.tasks import Classify
 from hdlif.training import Callback, checkpoint
 from hdlif.training.streaming import Streams
+from hdlif.training.tasks import Classify
 from small_networks import assert_close, gradients, name_of
 from training.tiny import CrashError, same, train
 

@@ -16,7 +16,6 @@ from hdlif.learning import Plan, Rule, Step, StochasticStep
 from hdlif.models import resnet
 from hdlif.nn import HDLIF, QuantConv2d, Ternary
 from hdlif.recipe import TrainingConfig
-from hdlif.training.tasks import Classify
 from hdlif.training import (
     Accelerator,
     ActivityPenalty,
@@ -29,6 +28,7 @@ from hdlif.training import (
     Trainer,
     progress_bar,
 )
+from hdlif.training.tasks import Classify
 
 TIME_STEPS, EPOCHS, BATCH_SIZE = 3, 3, 32
 BATCHES = 320 // BATCH_SIZE

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hdlif.serve.byte_counts import ACCEPTED, byte_count
 from hdlif.cli.completion import DATA_KEY
 from hdlif.errors import brief
+from hdlif.serve.byte_counts import ACCEPTED, byte_count
 
 if TYPE_CHECKING:
     _Count = click.ParamType[int]

@@ -14,21 +14,21 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from hdlif.cli.provenance import measured as provenance_of
 from hdlif.commands.table_runs import TableRun, cell_of, read_runs, recipe_digest, run_of, unlike
 from hdlif.commands.tables import figure, measured
 from hdlif.commands.train import in_one_process, train
 from hdlif.errors import CheckpointError, InUseError, RecipeError, TrainingError, brief, cut, did_you_mean
 from hdlif.graph.ops import SampleName
+from hdlif.inputs.plain_yaml import parse_yaml, shown, text_of
 from hdlif.recipe import Recipe, below, builders, explained, load_recipe, one_component, shipped_recipes, worst
-from hdlif.recipe.plain_yaml import parse_yaml, shown, text_of
-from hdlif.report import ablation
-from hdlif.report.spread import in_percent, seeds_from
 from hdlif.recipe.runs.files import write_json, write_text
 from hdlif.recipe.runs.folders import begun, finished, left_by_a_run
 from hdlif.recipe.runs.processes import check_alone
-from hdlif.cli.provenance import measured as provenance_of
 from hdlif.recipe.runs.recipe_data import Looks, as_begun
 from hdlif.recipe.runs.sample_names import sample_name_of_all
+from hdlif.report import ablation
+from hdlif.report.spread import in_percent, seeds_from
 
 UNDEFINED = "—"
 UNITS = {

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from hdlif.report.accounting import dense_macs
-from hdlif.graph.artefact import Graph, InputRecord, TaskRecord, infer_values, load
+from hdlif.accounting import dense_macs
+from hdlif.cli.provenance import hardware, versions
 from hdlif.errors import DataError, InputError, MissingExtraError, RecipeError, TrainingError, cut, did_you_mean
+from hdlif.graph.artefact import Graph, InputRecord, TaskRecord, infer_values, load
 from hdlif.inputs.python_processes import module_command
+from hdlif.recipe.runs.files import existing
 from hdlif.report.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
 from hdlif.report.signal_stack import signal_stack_kept
-from hdlif.recipe.runs.files import existing
-from hdlif.cli.provenance import hardware, versions
 from hdlif.runtime import Session, normalise
 from hdlif.runtime.answers import alike
 from hdlif.runtime.images import fit_images

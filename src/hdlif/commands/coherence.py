@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from hdlif.cli.provenance import hardware, versions
 from hdlif.commands.profile import is_recipe
 from hdlif.commands.train import cores_to_try
 from hdlif.errors import DataError, TrainingError
@@ -24,7 +25,6 @@ from hdlif.nn import Neuron, evaluation_mode
 from hdlif.recipe import Component, Recipe, builders
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.files import write_json
-from hdlif.cli.provenance import hardware, versions
 from hdlif.recipe.runs.recipe_data import load_with_data, with_class_weights
 from hdlif.training import note, progress_bar, reestimated, tell, using_threads
 from hdlif.training.threads import FEWEST_ROUNDS, candidates, measured

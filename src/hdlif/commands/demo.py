@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hdlif.cli.provenance import hardware, versions
 from hdlif.commands.eval import session_logits
 from hdlif.commands.report import report
 from hdlif.commands.train import in_one_process, measure_peak, train
@@ -18,14 +19,13 @@ from hdlif.data import Samples
 from hdlif.deploy import export
 from hdlif.errors import DataError, did_you_mean
 from hdlif.recipe import builders, load_recipe
-from hdlif.report.live import live_page
-from hdlif.report.runs import Artefact
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.files import ARTEFACT_SUFFIX, write_json
 from hdlif.recipe.runs.folders import begun, check_free, is_demo
 from hdlif.recipe.runs.processes import check_alone
-from hdlif.cli.provenance import hardware, versions
 from hdlif.recipe.runs.summary import TrainResult
+from hdlif.report.live import live_page
+from hdlif.report.runs import Artefact
 from hdlif.runtime import Session
 from hdlif.training import progress_bar
 from hdlif.whole_files import whole_file

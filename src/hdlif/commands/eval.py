@@ -9,21 +9,21 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from hdlif.graph.artefact import Graph, InputRecord, TaskRecord
-from hdlif.graph.artefact.io import load
 from hdlif.data import ImageSets, Samples, Tested
 from hdlif.data.manifest import read_manifest
 from hdlif.errors import DataError, InputError, RecipeError, cut, did_you_mean
+from hdlif.graph.artefact import Graph, InputRecord, TaskRecord
+from hdlif.graph.artefact.io import load
 from hdlif.recipe import Recipe, builders
-from hdlif.report.allocator import keep_freed_memory
-from hdlif.report.counts import deployed_or_none
-from hdlif.report.evaluation import evaluate_deployed, evaluate_network
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.files import existing, names_artefact
 from hdlif.recipe.runs.recipe_data import FILES, data_keys, names_path
+from hdlif.report.allocator import keep_freed_memory
+from hdlif.report.counts import deployed_or_none
+from hdlif.report.evaluation import evaluate_deployed, evaluate_network
 from hdlif.runtime import Session
-from hdlif.training.tasks import Chosen, Confusion, Drawing, Evaluation, figures_as_json, task_of
 from hdlif.training import progress_bar
+from hdlif.training.tasks import Chosen, Confusion, Drawing, Evaluation, figures_as_json, task_of
 
 NO_KEYS: Mapping[str, Any] = MappingProxyType({})
 

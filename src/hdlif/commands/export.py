@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hdlif.graph.artefact import Graph, dumps, load, loads, save
-from hdlif.deploy import nir, onnx
-from hdlif.deploy.lower import lower
+from hdlif.deploy import lower, nir, onnx
 from hdlif.deploy.onnx_translation import WEIGHTS
 from hdlif.errors import InputError, MachineError, did_you_mean
+from hdlif.graph.artefact import Graph, dumps, load, loads, save
 from hdlif.recipe import builders
-from hdlif.report.exported import Compared, check_artefact, check_onnx, check_read_back
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.files import existing, names_artefact, writing
+from hdlif.report.exported import Compared, check_artefact, check_onnx, check_read_back
 from hdlif.whole_files import whole_file
 
 FORMS: Mapping[str, Callable[[Graph, int, str], Any]] = {

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.artefact import Graph, load
 from hdlif.deploy.c import ARITHMETICS, Checked, FixedPoint, Source, check_here, translate
 from hdlif.deploy.c.devices import Ran, run_on_devices
 from hdlif.deploy.c.project import check_name
 from hdlif.deploy.c.project import firmware as firmware_files
 from hdlif.deploy.c.source import check_identifier
 from hdlif.errors import InputError, did_you_mean
+from hdlif.graph.artefact import Graph, load
 from hdlif.recipe.runs.files import existing, names_artefact, writing
 from hdlif.runtime import reference
 from hdlif.whole_files import whole_file

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdlif.graph.artefact import Graph
-from hdlif.deploy.c import FixedPoint, fixed_point, reals
 from hdlif.commands.eval import sets_for, sets_named
 from hdlif.data import ImageSets, Samples
+from hdlif.deploy.c import FixedPoint, fixed_point, reals
+from hdlif.graph.artefact import Graph
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.files import names_artefact
 from hdlif.recipe.runs.recipe_data import data_keys

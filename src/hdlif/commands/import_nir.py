@@ -10,10 +10,10 @@ from typing import Any
 import safetensors.torch
 import yaml
 
-from hdlif.graph.artefact import dumps, loads
-from hdlif.errors import InputError, OutputError, reason
 from hdlif.deploy.interop import nir
-from hdlif.recipe.plain_yaml import MOST_BYTES, Dumper
+from hdlif.errors import InputError, OutputError, reason
+from hdlif.graph.artefact import dumps, loads
+from hdlif.inputs.plain_yaml import MOST_BYTES, Dumper
 from hdlif.recipe.runs.files import ARTEFACT_SUFFIX, existing
 
 RECIPE, WEIGHTS = "recipe.yaml", "weights.safetensors"

@@ -82,7 +82,7 @@ def show(kind: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         RecipeError: there is no such neuron, it does not take a key, or it is not made of an equation.
     """
     neuron = _neuron(kind)
-    from hdlif.report.accounting import bytes_a_step, step_counts
+    from hdlif.accounting import bytes_a_step, step_counts
     from hdlif.nn import SteppedNeuron
 
     if not issubclass(neuron, SteppedNeuron):

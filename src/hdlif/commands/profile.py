@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from hdlif.report.accounting import outline
-from hdlif.report.accounting import profile as count
-from hdlif.report.accounting.operations import Counting, Profile
-from hdlif.report.accounting.outline import Outline
-from hdlif.graph.artefact import Graph
-from hdlif.graph.artefact.io import load
+from hdlif.accounting import outline
+from hdlif.accounting import profile as count
 from hdlif.commands.eval import sets_for, sets_named
 from hdlif.commands.train import PROFILED_IMAGES, first_images
 from hdlif.data import ImageSets
 from hdlif.errors import RecipeError
+from hdlif.graph.artefact import Graph
+from hdlif.graph.artefact.io import load
 from hdlif.recipe import builders
-from hdlif.report.counts import NO_GRAPH, without_graph
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.files import existing, names_artefact
 from hdlif.recipe.runs.recipe_data import data_keys, load_with_data, names_path
+from hdlif.report.accounting.operations import Counting, Profile
+from hdlif.report.accounting.outline import Outline
+from hdlif.report.counts import NO_GRAPH, without_graph
 
 if TYPE_CHECKING:
     from hdlif.report.training_profile import TrainingProfile
@@ -91,7 +91,7 @@ def profile(
 
     Args:
         target: a recipe (file or shipped name), a checkpoint or run folder, or an artefact.
-        counting: "paper" or "honest"; see `hdlif.report.accounting.operations`.
+        counting: "paper" or "honest"; see `hdlif.accounting.operations`.
         data: the name of a data set, or data of the user's own; an artefact does not state which it is for.
         overrides: "data.KEY=VALUE" each, as `evaluate_path` takes them; of a recipe, as its training does.
     """

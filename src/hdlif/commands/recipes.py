@@ -7,8 +7,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from hdlif.inputs.datasets import WITHOUT_DOWNLOAD
 from hdlif.errors import DataError, RecipeError
+from hdlif.inputs.datasets import WITHOUT_DOWNLOAD
 from hdlif.recipe import dump_recipe, load_recipe, recipe_text, shipped_recipes
 from hdlif.recipe.runs.files import writing
 from hdlif.whole_files import whole_file

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.artefact import InputRecord, load
 from hdlif.errors import InputError, MissingExtraError
+from hdlif.graph.artefact import InputRecord, load
 from hdlif.recipe.runs.files import write_text
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session
 from hdlif.runtime.answers import answers, in_words, said_so_far

@@ -40,9 +40,9 @@ def report(
     if not runs:
         raise InputError("no run was given; name at least one OUT folder of `hdlif train` or `hdlif demo`")
     try:
+        from hdlif.recipe.runs.sample_names import sample_name_in
         from hdlif.report.page import render
         from hdlif.report.runs import merge, read_run
-        from hdlif.recipe.runs.sample_names import sample_name_in
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"{error.name} is not installed; pip install 'hdlif[train]'") from error
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.artefact import InputRecord
 from hdlif.errors import InputError, reason
+from hdlif.graph.artefact import InputRecord
 from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session

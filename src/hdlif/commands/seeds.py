@@ -9,13 +9,13 @@ from typing import Any
 
 from hdlif.commands.tables import figure, measured
 from hdlif.commands.train import in_one_process, train
-from hdlif.report.runs import run_name
-from hdlif.report.spread import in_percent, mean_and_std, seeds_from
 from hdlif.recipe.runs.files import write_json
 from hdlif.recipe.runs.folders import begun, check_free, finished
 from hdlif.recipe.runs.processes import check_alone
 from hdlif.recipe.runs.recipe_data import load_with_data, with_class_weights
 from hdlif.recipe.runs.summary import TrainResult
+from hdlif.report.runs import run_name
+from hdlif.report.spread import in_percent, mean_and_std, seeds_from
 from hdlif.training import RunFiles
 
 

@@ -10,8 +10,8 @@ from hdlif.commands.tables import aligned
 from hdlif.data import ImageSets, rows
 from hdlif.errors import DataError, RecipeError, cut
 from hdlif.recipe import builders, data_section
-from hdlif.report.persistence import persistence
 from hdlif.recipe.runs.recipe_data import data_keys
+from hdlif.report.persistence import persistence
 from hdlif.training.tasks import Regress
 
 VALIDATION = 100

@@ -27,8 +27,8 @@ from hdlif.recipe import Recipe, builders
 from hdlif.recipe.runs.files import write_json
 from hdlif.recipe.runs.processes import check_alone
 from hdlif.recipe.runs.recipe_data import Looks
-from hdlif.training.tasks import Evaluation
 from hdlif.training import Callback, Training
+from hdlif.training.tasks import Evaluation
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -15,27 +15,26 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hdlif.report.accounting import saved_bytes
+from hdlif.accounting import saved_bytes
+from hdlif.cli.provenance import hardware, versions
 from hdlif.data import Found, ImageSets, Samples
 from hdlif.errors import HdlifError, InputError, RecipeError, TrainingError
 from hdlif.learning import Carry, Plan
 from hdlif.learning.rule import run as run_rule
 from hdlif.nn import evaluation_mode, step_parameters
 from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe, shipped_recipes
-from hdlif.report.allocator import keep_freed_memory
-from hdlif.report.counts import Counts, counts, deployed_or_none, initial_neurons, without_graph
-from hdlif.report.evaluation import Evaluated, evaluate_network
-from hdlif.report.peak_memory import peak_memory
 from hdlif.recipe.runs.files import write_json, write_text
 from hdlif.recipe.runs.folders import MEASURED, begun, check_free, finished, forget_begun
 from hdlif.recipe.runs.locks import training_alone
 from hdlif.recipe.runs.own_parts import PARTS, check_parts, keep_parts, saying_what_is_gone
 from hdlif.recipe.runs.processes import joined, processes
-from hdlif.cli.provenance import hardware, versions
 from hdlif.recipe.runs.recipe_data import as_begun, check_files, load_with_data, with_class_weights, write_files
 from hdlif.recipe.runs.summary import Neuron, TrainResult
+from hdlif.report.allocator import keep_freed_memory
+from hdlif.report.counts import Counts, counts, deployed_or_none, initial_neurons, without_graph
+from hdlif.report.evaluation import Evaluated, evaluate_network
+from hdlif.report.peak_memory import peak_memory
 from hdlif.runtime.session import available_cores
-from hdlif.training.tasks import Measured, finite
 from hdlif.training import (
     ActivityPenalty,
     Callback,
@@ -52,12 +51,13 @@ from hdlif.training import (
     using_threads,
     warn,
 )
+from hdlif.training.tasks import Measured, finite
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from hdlif.training.tasks import Evaluation, Task
     from hdlif.training import Fit, Teacher
+    from hdlif.training.tasks import Evaluation, Task
 
 STREAM_STEPS = 16
 """Most steps from one update to the next of a stream, where nothing is said."""

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from hdlif.commands.tables import measured, networks_table
-from hdlif.report.comparison import in_bytes
-from hdlif.report.runs import run_name
 from hdlif.recipe.runs.sample_names import sample_name_in
 from hdlif.recipe.runs.summary import TrainResult
+from hdlif.report.comparison import in_bytes
+from hdlif.report.runs import run_name
 
 
 def as_text(result: TrainResult, out: Path) -> str:

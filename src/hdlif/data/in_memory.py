@@ -9,8 +9,8 @@ from torch import Tensor
 from hdlif.data.augment import Augment
 from hdlif.data.samples import DataSets, Samples
 from hdlif.errors import DataError, ShapeError
-from hdlif.inputs import fitting, series
 from hdlif.graph.ops import InputRecord
+from hdlif.inputs import fitting, series
 
 
 class Images(Samples):

@@ -19,8 +19,8 @@ from hdlif.data.samples import DataSets, Samples
 from hdlif.data.split import PART_FOLDERS, Shares, by_part, parts_of, split_here
 from hdlif.data.targets import ONE_CLASS, Learned, Scale, Wanted, described, digest_of, learned
 from hdlif.errors import DataError, cut, some
-from hdlif.inputs.series import Floats
 from hdlif.graph.ops import InputRecord
+from hdlif.inputs.series import Floats
 
 _LONGEST_PATH = 4096
 _MOST_NAMED = 10

@@ -18,11 +18,11 @@ from hdlif.data.own_data import Layout, OwnData, Request, Sample, divide
 from hdlif.data.split import Shares, check_pattern, group_in, split_here
 from hdlif.data.targets import Wanted, classes_of, measured, values_hint
 from hdlif.errors import DataError, reason
+from hdlif.graph.ops import InputRecord
+from hdlif.graph.ops.sound import SoundRecord
 from hdlif.inputs import Unreadable, series
 from hdlif.inputs.resampling import resampled, resampled_length
 from hdlif.inputs.series import Floats
-from hdlif.graph.ops import InputRecord
-from hdlif.graph.ops.sound import SoundRecord
 
 MOST_KEPT = 2**31
 """Bytes that all samples together may take."""

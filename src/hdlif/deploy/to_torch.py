@@ -12,8 +12,8 @@ from torch import Tensor
 
 from hdlif.deploy.ops import FORMS
 from hdlif.errors import StateError, did_you_mean
-from hdlif.nn.state import State, Temporal, check_chunk, entries_of, kept_of, steps_of
 from hdlif.graph.ops import INPUT, Graph, Node, infer_values, is_recurrent, state_names
+from hdlif.nn.state import State, Temporal, check_chunk, entries_of, kept_of, steps_of
 
 Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 """Sees each node with its inputs and output, [K or 1, B, ...]."""

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdlif.deploy.lowering import ONE, Floats, Lowerer, Wire, f64
-from hdlif.nn import Binary, Integer, QuantLayer, WeightQuantizer
 from hdlif.graph.ops.weights import Encoding
+from hdlif.nn import Binary, Integer, QuantLayer, WeightQuantizer
 
 
 def encoding_of(quantizer: WeightQuantizer) -> Encoding:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hdlif.graph.equations import Symbol
 from hdlif.errors import ShapeError
 from hdlif.functional.surrogate import Surrogate, Triangle, heaviside
+from hdlif.graph.equations import Symbol
 
 Reset = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(membrane m, step h in {0, 1}, threshold θ) -> potential v after the reset."""

@@ -15,12 +15,12 @@ from time import perf_counter
 import numpy as np
 
 from hdlif.errors import brief
+from hdlif.graph.ops.graph import InputRecord
+from hdlif.graph.ops.sound import SoundRecord
 from hdlif.inputs import Unreadable, arrays
 from hdlif.inputs.rows import FILL, Gaps, Lines, Rows
 from hdlif.inputs.series import Floats
 from hdlif.inputs.wav import PLAIN, Format, decoded, parse_format
-from hdlif.graph.ops.graph import InputRecord
-from hdlif.graph.ops.sound import SoundRecord
 
 _BLOCK = 2**14
 _MOST_FORMAT = 2**16

@@ -1,7 +1,5 @@
 """What is known of the data sets without reading them and without PyTorch."""
 
-from functools import cache
-
 SAVED_BY_DATASETS = ("dataset_info.json", "dataset_dict.json")
 """Files, one of which lies in a folder that the package `datasets` has saved."""
 
@@ -115,11 +113,3 @@ DVS_GESTURE_CLASSES = (
     "air guitar",
     "other gestures",
 )
-
-
-@cache
-def imagenet_classes() -> tuple[str, ...]:
-    """The names in the order of the sorted WordNet ids, which is that of the labels, as torchvision states them."""
-    from torchvision.models import ResNet18_Weights
-
-    return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])

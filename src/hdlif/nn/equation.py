@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hdlif.graph.equations import Program, evaluate, evaluate_registers
 from hdlif.errors import EquationError, ShapeError, brief, cut, first_line
+from hdlif.graph.equations import Program, evaluate, evaluate_registers
 from hdlif.nn.fused import Path
 from hdlif.nn.per_step import StepValue, one_number
 from hdlif.nn.spikes import SpikeQuantizer

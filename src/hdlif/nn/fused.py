@@ -11,10 +11,10 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from hdlif.graph.equations import WrittenStep, trace_written
 from hdlif.errors import EquationError
 from hdlif.functional.kernels.chunk import FusedStep
 from hdlif.functional.kernels.tensors import is_transformed
+from hdlif.graph.equations import WrittenStep, trace_written
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer
 

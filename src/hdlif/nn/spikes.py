@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from hdlif.graph.equations.chunk_program import Levels
 from hdlif.functional import StraightThrough, quantize_spike
 from hdlif.functional.kernels import code_conv
 from hdlif.functional.kernels.code_conv import CodedSpikes
+from hdlif.graph.equations.chunk_program import Levels
 
 
 class SpikeQuantizer(nn.Module):

@@ -7,13 +7,13 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from hdlif.graph.equations import Program, trace
-from hdlif.graph.equations.chunk_program import Levels
 from hdlif.errors import EquationError
 from hdlif.functional.kernels import code_conv
 from hdlif.functional.kernels.batch_norm import Rows
 from hdlif.functional.kernels.chunk import FusedStep
 from hdlif.functional.kernels.code_conv import CodedSpikes, Codes
+from hdlif.graph.equations import Program, trace
+from hdlif.graph.equations.chunk_program import Levels
 from hdlif.nn.chain import Firing
 from hdlif.nn.fused import Fusing, Path, can_be_fused, is_followed, shared_rows
 from hdlif.nn.per_step import StepValue

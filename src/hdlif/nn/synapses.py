@@ -223,7 +223,7 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
         return self._code_conv() if is_ours and self._own_hindrance() is None else None
 
     def hindrance(self, x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
-        """Why this layer does not run on the kernels for codes (`hdlif.functional.kernels.code_conv`); None where it does."""
+        """Why this layer does not run on the kernels for codes (`functional.kernels.code_conv`); None where it does."""
         own = self._own_hindrance()
         return code_conv.hindrance(x, weight, codes) if own is None else own
 

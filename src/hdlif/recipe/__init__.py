@@ -13,7 +13,7 @@ from hdlif.config import (
     TrainingConfig,
     one_component,
 )
-from hdlif.recipe.faults import ALIASES, explained, recipe_fields, worst
+from hdlif.recipe.faults import ALIASES, explained, worst
 from hdlif.recipe.loading import (
     below,
     data_section,
@@ -42,7 +42,6 @@ __all__ = [
     "explained",
     "load_recipe",
     "one_component",
-    "recipe_fields",
     "recipe_text",
     "replace_value",
     "shipped_recipes",

@@ -7,9 +7,9 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from hdlif.errors import cut, did_you_mean
 from hdlif.config import Component, DataConfig, Recipe, TrainingConfig
-from hdlif.recipe.plain_yaml import shown
+from hdlif.errors import cut, did_you_mean
+from hdlif.inputs.plain_yaml import recipe_fields, shown
 
 ALIASES: Mapping[str, str] = {
     "T": "time_steps",
@@ -24,18 +24,6 @@ _MOST_PLACES = 5
 _MOST_BRANCHES = 4
 """Errors of one key that are explained."""
 Path = Sequence[str | int]
-
-
-def recipe_fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return every value of nested mappings by its whole key.
-
-    >>> recipe_fields({"seed": 1, "neuron": {"kind": "lif"}})
-    {'seed': 1, 'neuron.kind': 'lif'}
-    """
-    fields: dict[str, Any] = {}
-    for key, value in tree.items():
-        fields |= recipe_fields(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return fields
 
 
 def worst(errors: list[ErrorDetails]) -> ErrorDetails:

@@ -17,10 +17,10 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from hdlif.errors import RecipeError, cut, did_you_mean
 from hdlif.config import DataConfig, Recipe
+from hdlif.errors import RecipeError, cut, did_you_mean
+from hdlif.inputs.plain_yaml import MOST_BYTES, MOST_DEPTH, Dumper, parse_yaml, shown, text_of
 from hdlif.recipe.faults import explain_recipe, no_section, worst
-from hdlif.recipe.plain_yaml import MOST_BYTES, MOST_DEPTH, Dumper, parse_yaml, shown, text_of
 
 
 def shipped_recipes() -> list[str]:

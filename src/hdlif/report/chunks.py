@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from hdlif._native import instruction_sets
-from hdlif.graph.equations import trace_written
 from hdlif.functional.kernels.chunk import FusedStep
+from hdlif.graph.equations import trace_written
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, ParallelHDLIF, SteppedNeuron
 
 TOLERANCE = 1e-4

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from hdlif.report.accounting import activity, outline, priced
-from hdlif.graph.artefact import Graph
 from hdlif.deploy import lower
 from hdlif.errors import ArtefactError, LoweringError
+from hdlif.graph.artefact import Graph
 from hdlif.graph.ops import OPS
 from hdlif.graph.ops.program import program_of, row_names
 from hdlif.recipe import Recipe, builders
 from hdlif.recipe.runs.summary import Layer, Neuron
+from hdlif.report.accounting import activity, outline, priced
 
 NO_GRAPH = (LoweringError, ArtefactError)
 """Raised where a module has no deployed form, or a number in it that no graph holds."""

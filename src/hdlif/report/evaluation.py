@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hdlif.graph.artefact import Graph
 from hdlif.data import Samples
 from hdlif.errors import AllocationError, ArtefactError, LimitError
+from hdlif.graph.artefact import Graph
 from hdlif.runtime import Session
 from hdlif.runtime.answers import alike
-from hdlif.training.tasks import Evaluation, Measured, Tally, Task
 from hdlif.training import answered, progress_bar
+from hdlif.training.tasks import Evaluation, Measured, Tally, Task
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.artefact import Graph, dumps, loads
 from hdlif.errors import MachineError, MissingExtraError
+from hdlif.graph.artefact import Graph, dumps, loads
 from hdlif.graph.ops import INPUT
 from hdlif.runtime import Session, reference
 from hdlif.runtime.answers import alike

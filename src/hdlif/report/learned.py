@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from hdlif.report.figures import Figure, panels, union
 from hdlif.recipe.runs.summary import TrainResult
+from hdlif.report.figures import Figure, panels, union
 
 _LEAST = 0.02
 """Of a range that the axis shows: less would make noise look like a change."""

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from hdlif.deploy import browser as wasm
-from hdlif.graph.artefact import loads
 from hdlif.errors import ArtefactError
+from hdlif.graph.artefact import loads
 from hdlif.report.templates import Script, set_page
 
 _PAD = 256

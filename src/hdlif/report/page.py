@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hdlif.graph.ops import SAMPLE, SampleName
-from hdlif.recipe import recipe_fields
+from hdlif.inputs.plain_yaml import recipe_fields
+from hdlif.recipe.runs.summary import TrainResult
 from hdlif.report.charts import Series
 from hdlif.report.coherence import section
 from hdlif.report.comparison import DASH, aligned, findings, recipe_beside, table
@@ -18,7 +19,6 @@ from hdlif.report.runs import Artefact, Metric, Run
 from hdlif.report.templates import set_page
 from hdlif.report.traces import Traces
 from hdlif.report.traces import figures as trace_figures
-from hdlif.recipe.runs.summary import TrainResult
 
 # More points than this on one line are noise to the eye, and bytes in the page.
 _POINTS = 200

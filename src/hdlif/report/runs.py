@@ -12,8 +12,8 @@ from pydantic import TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from hdlif.errors import InputError, brief, cut, printable, reason, resuming
+from hdlif.inputs.plain_yaml import is_deeper
 from hdlif.recipe import one_component
-from hdlif.recipe.plain_yaml import is_deeper
 from hdlif.recipe.runs.summary import FINITE, MOST_LEVELS, MOST_METRICS, MOST_SUMMARY, RESULT, Name, Number, TrainResult
 from hdlif.whole_files import read_regular
 

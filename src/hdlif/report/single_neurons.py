@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
-from hdlif.report.accounting.neuron_traces import LayerTrace, neuron_traces
 from hdlif.data.manifest import read_manifest
 from hdlif.data.split import files_of, shares_of
 from hdlif.deploy import lower
 from hdlif.errors import InputError, cut, did_you_mean
 from hdlif.recipe import Recipe, builders
-from hdlif.report.traces import Traces, of_channels, trace_of
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.recipe_data import FILES
+from hdlif.report.accounting.neuron_traces import LayerTrace, neuron_traces
+from hdlif.report.traces import Traces, of_channels, trace_of
 
 Neurons = Sequence[tuple[str, int]]
 """(layer, index) of each; the neurons of a layer are counted in the order [C, H, W]."""

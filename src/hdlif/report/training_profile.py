@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from hdlif.report.accounting.memory import Saved, watching_saved
 from hdlif.learning import Plan
 from hdlif.learning.coherence import Drawn
 from hdlif.nn import QuantConv2d
@@ -23,6 +22,7 @@ from hdlif.nn.chain import Watch
 from hdlif.nn.state import Neuron, Temporal
 from hdlif.nn.stepped import SteppedNeuron
 from hdlif.recipe import Recipe, builders
+from hdlif.report.accounting.memory import Saved, watching_saved
 from hdlif.report.recipe_update import RecipeUpdate
 
 PLANS = 4

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from hdlif.graph.artefact import InputRecord
 from hdlif.errors import InputError, reason
+from hdlif.graph.artefact import InputRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.events import Events, fitted
 from hdlif.inputs.fitting import Floats, normalised

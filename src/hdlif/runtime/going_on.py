@@ -20,8 +20,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.artefact import Graph, dumps
 from hdlif.errors import StateError
+from hdlif.graph.artefact import Graph, dumps
 from hdlif.runtime.answers import Answer, answers, uncounted
 from hdlif.runtime.session import Session
 from hdlif.runtime.state import State
@@ -34,7 +34,7 @@ _LAST_STEP = 2**62
 
 
 def network_digest(graph: Graph) -> str:
-    """SHA-256, in hexadecimal, of the file that `hdlif.graph.artefact.save` writes of a graph: alike on every machine."""
+    """SHA-256, in hexadecimal, of the file that `save` writes of a graph: alike on every machine."""
     return hashlib.sha256(dumps(graph)).hexdigest()
 
 

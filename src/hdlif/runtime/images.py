@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.artefact import InputRecord
 from hdlif.errors import InputError, reason
+from hdlif.graph.artefact import InputRecord
+from hdlif.graph.ops.graph import INPUT_KINDS
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.fitting import MODES, Floats, Pixels, fitted, framed, normalised
-from hdlif.graph.ops.graph import INPUT_KINDS
 from hdlif.runtime.files import Given, content_of
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.artefact import InputRecord
 from hdlif.errors import InputError, brief, reason
+from hdlif.graph.artefact import InputRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array, parse_records
 from hdlif.inputs.series import finite, parse_series, shown

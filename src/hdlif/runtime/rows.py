@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from hdlif.graph.artefact import InputRecord
 from hdlif.errors import InputError, reason
+from hdlif.graph.artefact import InputRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array
 from hdlif.inputs.series import SUFFIXES, Floats, as_sample, normalised, plain, samples

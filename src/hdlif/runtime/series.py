@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from hdlif.graph.artefact import InputRecord
 from hdlif.errors import InputError, reason
+from hdlif.graph.artefact import InputRecord
+from hdlif.graph.ops.sound import SoundRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.resampling import resampled, resampled_length
 from hdlif.inputs.series import SUFFIXES, Floats, parse_several, shown
 from hdlif.inputs.sounds import clips, log_mel
 from hdlif.inputs.tables import FILL_IN
 from hdlif.inputs.wav import parse_wave
-from hdlif.graph.ops.sound import SoundRecord
 from hdlif.runtime.files import Given, content_of
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from hdlif import _native
 from hdlif._native import Network, instruction_sets
-from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, infer_values, load
 from hdlif.errors import AllocationError, ArtefactError, HdlifError, LimitError, brief
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, infer_values, load
 from hdlif.runtime.program import flatten_graph
 from hdlif.runtime.sequence import Sequence
 from hdlif.runtime.state import (

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.artefact import Graph, Value
 from hdlif.errors import ShapeError, StateError, brief, cut
+from hdlif.graph.artefact import Graph, Value
 from hdlif.graph.ops import state_names
 
 Array = NDArray[Any]

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.artefact import InputRecord
 from hdlif.errors import HdlifError, InputError, LimitError, ShapeError, StateError, brief
+from hdlif.graph.artefact import InputRecord
 from hdlif.inputs.resampling import Resampler, resampled_length
 from hdlif.inputs.series import Floats, finite, shown
 from hdlif.inputs.sounds import LogMelFrames

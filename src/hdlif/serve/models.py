@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.artefact import load
 from hdlif.errors import HdlifError, brief, did_you_mean
+from hdlif.graph.artefact import load
 from hdlif.runtime import Session
 from hdlif.runtime.answers import Answer, answers
 from hdlif.runtime.going_on import GoingOn, network_digest

@@ -15,9 +15,9 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from hdlif.serve.byte_counts import byte_count
 from hdlif.errors import HdlifError, MissingExtraError, brief
 from hdlif.runtime.state import is_integer
+from hdlif.serve.byte_counts import byte_count
 from hdlif.serve.models import name_artefacts
 from hdlif.serve.settings import Settings
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect, Request
 
 from hdlif.errors import HdlifError, brief
-from hdlif.inputs import Unreadable, pictures
 from hdlif.graph.ops.sound import SoundRecord
+from hdlif.inputs import Unreadable, pictures
 from hdlif.runtime.files import Given
 from hdlif.runtime.inputs import Layout, read_inputs, read_steps
 from hdlif.serve import json_arrays

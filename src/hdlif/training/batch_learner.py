@@ -12,13 +12,13 @@ from torch import Tensor
 
 from hdlif.learning import Carry, Plan
 from hdlif.learning.rule import run as run_rule
-from hdlif.training.tasks import AnswerCounter
 from hdlif.training.callback import Batch, Callback, Training
 from hdlif.training.checkpoints import Checkpoints
 from hdlif.training.finite import first_not_finite
 from hdlif.training.interruption import Pending
 from hdlif.training.seeds import derived_seed
 from hdlif.training.streaming import Streams
+from hdlif.training.tasks import AnswerCounter
 from hdlif.training.update import Updater
 
 

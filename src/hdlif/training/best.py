@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from hdlif.training.tasks import Evaluation
 from hdlif.training.callback import Callback, Training
+from hdlif.training.tasks import Evaluation
 
 
 class BestInMemory(Callback):

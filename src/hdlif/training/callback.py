@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from hdlif.config import TrainingConfig
 from hdlif.learning import Rule
-from hdlif.recipe import TrainingConfig
-from hdlif.training.tasks import Evaluation, Task
 from hdlif.training.ranks import Ranks
 from hdlif.training.state_record import Counters
+from hdlif.training.tasks import Evaluation, Task
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from hdlif.errors import CheckpointError, TrainingError, brief, cut, resuming
-from hdlif.recipe import recipe_fields
-from hdlif.recipe.plain_yaml import MOST_DEPTH, not_plain
+from hdlif.inputs.plain_yaml import MOST_DEPTH, not_plain, recipe_fields
 from hdlif.whole_files import open_regular, whole_file
 
 METADATA_KEY = "hdlif"

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.errors import TrainingError
-from hdlif.training.tasks import Evaluation
 from hdlif.training import checkpoint
 from hdlif.training.callback import Callback, Training
 from hdlif.training.fallback import SavedState
 from hdlif.training.finite import not_finite
 from hdlif.training.ranks import Ranks
 from hdlif.training.run_files import RunFiles
+from hdlif.training.tasks import Evaluation
 
 
 class Checkpoints(Callback):

@@ -9,13 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from hdlif.config import TrainingConfig
 from hdlif.data import DatasetSamples, Samples, TensorSamples, as_samples
 from hdlif.errors import DataError, InputError, brief
 from hdlif.nn import evaluation_mode
 from hdlif.nn.modes import left_as_it_was
-from hdlif.recipe import TrainingConfig
-from hdlif.training.tasks import Task
 from hdlif.training.callback import Callback
+from hdlif.training.tasks import Task
 
 _TARGETS = {
     "class": (torch.int64, "N", "a class of each sample"),

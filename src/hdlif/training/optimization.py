@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from hdlif.config import TrainingConfig
 from hdlif.errors import CheckpointError, InputError, brief, first_line
-from hdlif.recipe import TrainingConfig
 from hdlif.training.optim import Drops, Schedule, adam, adamw, constant, cosine, groups, nesterov, warmed_up
 
 OptimizerLike = torch.optim.Optimizer | Callable[[nn.Module], torch.optim.Optimizer]

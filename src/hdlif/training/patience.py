@@ -1,7 +1,7 @@
 """Early stopping."""
 
-from hdlif.training.tasks import Evaluation
 from hdlif.training.callback import Callback, Training
+from hdlif.training.tasks import Evaluation
 
 
 class Patience(Callback):

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hdlif.config import TrainingConfig
 from hdlif.errors import CheckpointError, InputError
 from hdlif.learning import Carry, Rule, Timed, step_weights
 from hdlif.learning.rule import chunk
 from hdlif.nn import SECA, BatchNorm2d, MemBN, State
 from hdlif.nn.per_step import PerStep
-from hdlif.recipe import TrainingConfig
 from hdlif.training.update import Updater
 
 _STATE, _KEPT = "stream.state.", "stream.kept."

@@ -12,10 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from hdlif.config import TrainingConfig
 from hdlif.errors import InputError
 from hdlif.learning import Rule
-from hdlif.recipe import TrainingConfig
-from hdlif.training.tasks import Task
 from hdlif.training.accelerator import Accelerator
 from hdlif.training.activity_penalty import ActivityPenalty
 from hdlif.training.average import Averaging
@@ -28,6 +27,7 @@ from hdlif.training.mixup import Mixing
 from hdlif.training.optimization import OptimizerLike, SchedulerLike, optimization
 from hdlif.training.patience import Patience
 from hdlif.training.ranks import Ranks, check_share
+from hdlif.training.tasks import Task
 from hdlif.training.threads import Threads, using_threads
 from hdlif.training.training import TrainingLoop
 

@@ -18,11 +18,10 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
+from hdlif.config import TrainingConfig
 from hdlif.data import Samples, batches
 from hdlif.errors import CheckpointError, DataError, TrainingError, brief
 from hdlif.learning import Rule, loss_over, mean_logits
-from hdlif.recipe import TrainingConfig
-from hdlif.training.tasks import Task
 from hdlif.training import checkpoint
 from hdlif.training.accelerator import Accelerator
 from hdlif.training.activity import Penalty
@@ -39,6 +38,7 @@ from hdlif.training.ranks import Ranks
 from hdlif.training.seeds import derived_seed
 from hdlif.training.state_record import Counters, counters_of
 from hdlif.training.streaming import Streams, new_streams
+from hdlif.training.tasks import Task
 from hdlif.training.temperature import adapt_temperatures, dspikes
 from hdlif.training.threads import Threads, candidates, measured, rounds_for
 from hdlif.training.update import Updater

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.data import Samples
-from hdlif.training.tasks import Evaluation, finite
 from hdlif.training.callback import Callback, Training
 from hdlif.training.evaluate import evaluate
 from hdlif.training.interruption import Pending
@@ -20,6 +19,7 @@ from hdlif.training.mode_check import compared_modes
 from hdlif.training.progress import Progress
 from hdlif.training.reestimate import reestimated
 from hdlif.training.seeds import derived_seed
+from hdlif.training.tasks import Evaluation, finite
 
 REESTIMATION_SAMPLES = 1000
 """Training samples that batch norm's statistics are measured on before a validation."""

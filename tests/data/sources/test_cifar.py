@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from hdlif.data import ImageSets, cifar10, cifar100
-from hdlif.inputs.datasets import CIFAR10_CLASSES, CIFAR100_CLASSES
 from hdlif.errors import DataError
+from hdlif.inputs.datasets import CIFAR10_CLASSES, CIFAR100_CLASSES
 
 FILES = {
     "cifar10": ("cifar-10-batches-py", [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"], b"labels", 10),

@@ -13,8 +13,8 @@ from torchvision.transforms.v2 import functional as F
 
 from hdlif.data import ImageSets, by_number, by_time, count_frames, dvs_cifar10, dvs_gesture, n_mnist
 from hdlif.data.event_frames import CACHE, MANIFEST
-from hdlif.inputs.datasets import CIFAR10_CLASSES
 from hdlif.errors import DataError
+from hdlif.inputs.datasets import CIFAR10_CLASSES
 from hdlif.inputs.recordings import read_recording
 from recorded_events import aedat2_bytes, recording, write_dvs_cifar10, write_dvs_gesture, write_n_mnist
 

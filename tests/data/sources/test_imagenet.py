@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from hdlif.data import ImageSets, batches, imagenet, tiny_imagenet
 from hdlif.data.draws import random_bits
 from hdlif.data.shard_index import INDEX
-from hdlif.inputs.datasets import imagenet_classes
+from hdlif.data.sources.imagenet import imagenet_classes
 from hdlif.errors import DataError
 
 IDS = ("n01440764", "n01443537", "n02084071")

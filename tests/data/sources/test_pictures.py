@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from hdlif.graph.artefact import InputRecord
 from hdlif.data import Found, Images
 from hdlif.data.files import Folder
 from hdlif.data.sources import pictures as picture_source
 from hdlif.data.sources.pictures import PictureFiles, find_pictures
 from hdlif.errors import DataError, printable
+from hdlif.graph.artefact import InputRecord
 from hdlif.inputs import pictures
 from hdlif.runtime import read_image
 from picture_folders import CLASSES, write_pictures

@@ -12,8 +12,8 @@ import torch
 from hdlif.data import Found
 from hdlif.data.sources.series import find_series
 from hdlif.errors import DataError, InputError
-from hdlif.inputs.resampling import resampled
 from hdlif.graph.ops import InputRecord
+from hdlif.inputs.resampling import resampled
 from hdlif.runtime.series import read_series
 from series_files import CLASSES, wave, write_arrays, write_csv, write_folders, write_recording
 

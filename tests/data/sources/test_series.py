@@ -12,8 +12,8 @@ from hdlif.data import Found, sines
 from hdlif.data.in_memory import SeriesSamples
 from hdlif.data.sources.series import find_series
 from hdlif.errors import DataError, ShapeError
-from hdlif.inputs.series import windows
 from hdlif.graph.ops import InputRecord
+from hdlif.inputs.series import windows
 from series_files import CLASSES, wave, write_arrays, write_csv, write_folders
 
 

@@ -22,7 +22,7 @@ LARGEST = 160_000
 
 @pytest.fixture(scope="module")
 def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("module") / "hdlif.deploy.browser"
+    path = tmp_path_factory.mktemp("module") / "hdlif.wasm"
     path.write_bytes(wasm.module())
     return path
 
@@ -128,7 +128,7 @@ def test_the_package_has_its_files_and_runs(tmp_path: Path) -> None:
     shutil.unpack_archive(archive, tmp_path / "unpacked", "gztar")
     shutil.copytree(tmp_path / "unpacked/package", installed, dirs_exist_ok=True)
     assert {path.name for path in installed.iterdir()} == {
-        *("README.md", "hdlif.d.ts", "hdlif.js", "hdlif.deploy.browser", "package.json")
+        *("README.md", "hdlif.d.ts", "hdlif.js", "hdlif.wasm", "package.json")
     }
     (code,) = re.findall(r"```js\n(.*?)```", (PACKAGE / "README.md").read_text("utf-8"), re.S)
     shutil.copy(ROOT / "tests/graph/artefact/tiny.hdlif.safetensors", tmp_path / "user/digits.hdlif.safetensors")

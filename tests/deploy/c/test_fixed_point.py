@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, assume, given, settings
 
 from c_networks import assert_has_the_bits_of_fixed_point, fresh, joined
 from deployed_graphs import Builder, random_input, residual_network, two_streams
-from hdlif.graph.artefact import INPUT, Graph, InputRecord
 from hdlif.deploy.c import translate
 from hdlif.deploy.c.building import FLAGS, Library
 from hdlif.deploy.c.fixed.network import fixed_point, reals
-from hdlif.graph.equations import Instruction, Program
 from hdlif.errors import InputError
-from hdlif.inputs.fitting import normalised
+from hdlif.graph.artefact import INPUT, Graph, InputRecord
+from hdlif.graph.equations import Instruction, Program
 from hdlif.graph.ops import OPS
+from hdlif.inputs.fitting import normalised
 from hdlif.runtime import reference
 from one_op import of_one_op
 from runtime.test_random_graphs import graphs

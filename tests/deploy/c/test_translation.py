@@ -12,16 +12,16 @@ from hypothesis import HealthCheck, given, settings
 
 from c_networks import assert_has_the_references_bits, fresh, joined
 from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
-from hdlif.graph.artefact import INPUT, Graph, InputRecord
 from hdlif.deploy.c import fixed_point, translate
 from hdlif.deploy.c.building import FLAGS, Library, compiler
 from hdlif.deploy.c.ops import FORMS
 from hdlif.deploy.c.source import Source, label_bytes
 from hdlif.deploy.c.text import distinct, identifier
-from hdlif.graph.equations import Instruction, Program
 from hdlif.errors import InputError, MachineError
-from hdlif.inputs.fitting import normalised
+from hdlif.graph.artefact import INPUT, Graph, InputRecord
+from hdlif.graph.equations import Instruction, Program
 from hdlif.graph.ops import OPS
+from hdlif.inputs.fitting import normalised
 from hdlif.runtime import reference
 from one_op import of_one_op
 from runtime.test_random_graphs import graphs

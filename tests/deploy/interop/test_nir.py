@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif.errors import ConversionError, HdlifError, InputError
 from hdlif.deploy.interop.nir import from_nir, read
+from hdlif.errors import ConversionError, HdlifError, InputError
 from hdlif.learning import STBP
 from lif_networks import T, currents, spikes_of
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from hdlif.errors import ConversionError
 from hdlif.deploy.interop.structure import build
+from hdlif.errors import ConversionError
 from hdlif.nn import QuantLinear, Recurrent, Ternary, UnitLIF
 
 T = 3

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif import _native
-from hdlif.report.accounting import saved_bytes
 from hdlif.functional.kernels import winograd
 from hdlif.nn import HDLIF, QuantConv2d, Sequential
 from hdlif.nn.synapses import Integer, Ternary
 from hdlif.recipe import load_recipe
+from hdlif.report.accounting import saved_bytes
 from hdlif.report.recipe_update import RecipeUpdate
 
 SHAPES = [

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from artefact.test_io import at, places, rewritten, signed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artefact.test_io import at, places, rewritten, signed
 from deployed_graphs import residual_network, tiny_network
+from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import dumps, infer_values, is_artefact, load, loads
 from hdlif.graph.artefact.io import LONGEST_MESSAGE, MAX_FILE_BYTES, MAX_HEADER_BYTES
-from hdlif.errors import ArtefactError
 from hdlif.graph.ops.graph import MAX_NODES
 from hdlif.runtime import Session
 

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployed_graphs import Builder, random_input, residual_network, tiny_network
+from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import (
     INPUT,
     Graph,
@@ -29,7 +30,6 @@ from hdlif.graph.artefact import (
     save,
     tensor_bytes,
 )
-from hdlif.errors import ArtefactError
 from hdlif.graph.ops.program import program_of
 from hdlif.graph.ops.sound import SoundRecord
 from hdlif.runtime import Session, reference

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
-from hdlif.graph.artefact.packing import pack, packed_bytes, unpack
 from hdlif.errors import ArtefactError
+from hdlif.graph.artefact.packing import pack, packed_bytes, unpack
 
 shapes = stn.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=7)
 

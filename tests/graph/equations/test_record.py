@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from cases import every
-from hdlif.graph.equations import Program, from_attributes, record, to_attributes
 from hdlif.errors import ArtefactError, EquationError
-from hdlif.nn import GLIF, HDLIF, AdaptiveHDLIF
+from hdlif.graph.equations import Program, from_attributes, record, to_attributes
 from hdlif.graph.ops import Node
 from hdlif.graph.ops.program import program_of
+from hdlif.nn import GLIF, HDLIF, AdaptiveHDLIF
 
 
 def node(**changed: Any) -> Node:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from cases import every
-from hdlif.graph.equations import counts, evaluate, trace
 from hdlif.functional import HardReset, Triangle, heaviside, lif_step
+from hdlif.graph.equations import counts, evaluate, trace
 from hdlif.nn import GLIF, HDLIF, LIF, GradedLIF, ParallelHDLIF
 
 

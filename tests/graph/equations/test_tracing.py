@@ -16,9 +16,9 @@ from torch import Tensor
 
 import own_neurons
 from cases import every
-from hdlif.graph.equations import Instruction, Program, counts, evaluate, trace
 from hdlif.errors import EquationError
 from hdlif.functional import Triangle, heaviside
+from hdlif.graph.equations import Instruction, Program, counts, evaluate, trace
 from hdlif.nn import EquationNeuron
 
 NEURONS = {

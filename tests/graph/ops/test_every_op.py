@@ -11,9 +11,9 @@ import hdlif
 from deploy.test_onnx import assert_equals_reference
 from deployed_graphs import random_input
 from hdlif._native import instruction_sets, op_names
-from hdlif.graph.artefact import dumps, loads
 from hdlif.deploy import GraphModule
 from hdlif.deploy.ops import FORMS
+from hdlif.graph.artefact import dumps, loads
 from hdlif.graph.ops import OPS, infer_values, is_recurrent, state_names
 from hdlif.report.small_graphs import small_graphs
 from hdlif.runtime import Session, reference

@@ -5,15 +5,15 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import torch
+from accounting.one_by_one import SCALAR, Tally
 from hypothesis import given, settings
 
-from accounting.one_by_one import SCALAR, Tally
 from cases import every
 from deployed_graphs import Builder, random_input, residual_network, two_streams
-from hdlif.report.accounting import profile
-from hdlif.graph.artefact import INPUT, Graph, Node, infer_values
 from hdlif.deploy import GraphModule
+from hdlif.graph.artefact import INPUT, Graph, Node, infer_values
 from hdlif.graph.ops import OPS, state_names
+from hdlif.report.accounting import profile
 from one_op import of_one_op
 from runtime.test_random_graphs import graphs
 

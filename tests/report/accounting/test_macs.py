@@ -6,14 +6,14 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-
 from accounting.test_operations import NETWORKS, brute_force_pairs, graph_of
+
 from cases import every
 from deployed_graphs import Builder
-from hdlif.report.accounting import dense_macs, profile
 from hdlif.graph.artefact import INPUT, Graph
 from hdlif.models import Place
 from hdlif.nn import ParallelHDLIF
+from hdlif.report.accounting import dense_macs, profile
 
 
 def of_small_network(*, stride: tuple[int, int] = (2, 1), padding: tuple[int, int] = (2, 1)) -> Graph:

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from cases import every
-from hdlif.report.accounting.neuron_traces import neuron_traces
-from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.deploy import lower
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.graph.equations import Instruction, Program, to_attributes
 from hdlif.recipe.builders import DATA, input_record
+from hdlif.report.accounting.neuron_traces import neuron_traces
 from neuron_programs import as_program
 from small_recipes import built, recipe
 

@@ -9,14 +9,14 @@ import torch.nn.functional as F
 
 from cases import every
 from deployed_graphs import Builder, random_input
-from hdlif.report.accounting import count_parameters_mb, profile, saved_bytes
-from hdlif.report.accounting.energy import MJ_PER_PJ, published_energy_pj
+from hdlif.deploy import lower
 from hdlif.graph.artefact import INPUT, InputRecord, infer_values
 from hdlif.graph.artefact.io import save
-from hdlif.deploy import lower
+from hdlif.graph.ops.program import neuron_step
 from hdlif.models import resnet, resnet18, resnet34, reversible_resnet, vgg_snn
 from hdlif.nn import HDLIF, LIF, Binary, ParallelHDLIF, QuantConv2d, SpikeQuantizer, Ternary
-from hdlif.graph.ops.program import neuron_step
+from hdlif.report.accounting import count_parameters_mb, profile, saved_bytes
+from hdlif.report.accounting.energy import MJ_PER_PJ, published_energy_pj
 
 
 def hd_lif(place):

@@ -7,8 +7,8 @@ import torch
 
 from cases import every
 from deployed_graphs import Builder, residual_network
-from hdlif.report.accounting import profile
 from hdlif.graph.artefact import INPUT, tensor_bytes
+from hdlif.report.accounting import profile
 
 
 @every(counting=["paper", "honest"])

@@ -5,20 +5,20 @@ from functools import partial
 from typing import Any
 
 import torch
+from accounting.test_operations import graph_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from accounting.test_operations import graph_of
 from cases import every
 from deployed_graphs import Builder
-from hdlif.report.accounting import profile
-from hdlif.report.accounting.activity import spikes_of
+from hdlif.deploy import lower
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.graph.artefact.roles import roles
-from hdlif.deploy import lower
 from hdlif.models import Network, conv1d, dense, recurrent, resnet, resnet19, reversible_resnet, vgg_snn
 from hdlif.nn import HDLIF, LIF, ParallelHDLIF, QuantConv2d, QuantLinear, Sequential, Ternary
+from hdlif.report.accounting import profile
+from hdlif.report.accounting.activity import spikes_of
 
 NETWORKS = {
     "resnet": partial(resnet, blocks=(1, 1), width=4),

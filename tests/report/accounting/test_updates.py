@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdlif.report.accounting import update_cost, watching_saved
 from hdlif.nn import ParallelHDLIF, Scope, State, Temporal
+from hdlif.report.accounting import update_cost, watching_saved
 
 
 class One(Temporal):

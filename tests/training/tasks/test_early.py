@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif.inputs.series import shown
 from hdlif.graph.ops import TaskRecord
+from hdlif.inputs.series import shown
 from hdlif.runtime import Session, Stream
 from hdlif.training.tasks import Classify
 from hdlif.training.tasks.early import CONFIDENCES, EarlyAnswers

@@ -8,12 +8,12 @@ import torch
 from torchmetrics.classification import MulticlassJaccardIndex
 
 import hdlif
-from hdlif.graph.artefact import InputRecord
 from hdlif.errors import ArtefactError
+from hdlif.graph.artefact import InputRecord
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.report.evaluation import evaluate_network
-from hdlif.training.tasks import Task
 from hdlif.training import Callback, Checkpoints, Log
+from hdlif.training.tasks import Task
 from own_tasks import Maps, segmenter, squares
 
 T, BATCH = 3, 8

@@ -15,9 +15,9 @@ from torchmetrics.regression import MeanAbsoluteError, R2Score
 
 from cases import naming
 from hdlif.errors import ArtefactError, DataError
-from hdlif.learning import STBP, first_step, late_weights, loss_at, loss_over, mean_logits
 from hdlif.graph.ops import TaskRecord
 from hdlif.graph.ops.inference import check_task
+from hdlif.learning import STBP, first_step, late_weights, loss_at, loss_over, mean_logits
 from hdlif.runtime.answers import alike, answers, in_words
 from hdlif.training.tasks import Classify, Evaluation, LabelSequence, Multilabel, Regress, Task
 

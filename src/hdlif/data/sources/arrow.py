@@ -13,9 +13,9 @@ from hdlif.data.own_data import OwnData, Request, own_place
 from hdlif.data.sources.items import find_items_in
 from hdlif.data.split import PART_FOLDERS, shares_of
 from hdlif.data.targets import LABELS, Scale, Wanted, has_of, target_in
-from hdlif.inputs.datasets import SAVED_BY_DATASETS
 from hdlif.errors import DataError, MissingExtraError, brief, cut, reason
 from hdlif.graph.ops import InputRecord
+from hdlif.inputs.datasets import SAVED_BY_DATASETS
 
 
 def find_arrow(

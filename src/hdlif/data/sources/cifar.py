@@ -19,9 +19,16 @@ from hdlif.data.pickles import integers, parse_pickle
 from hdlif.data.roots import SetFolder, by_torchvision, refuse_other_counts
 from hdlif.data.samples import DataSets
 from hdlif.data.split import hold_out
-from hdlif.inputs.datasets import CIFAR10_CLASSES, CIFAR10_MEAN, CIFAR10_STD, CIFAR100_CLASSES, CIFAR100_MEAN, CIFAR100_STD
 from hdlif.errors import reason
 from hdlif.inputs import MOST_BYTES, Unreadable
+from hdlif.inputs.datasets import (
+    CIFAR10_CLASSES,
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    CIFAR100_CLASSES,
+    CIFAR100_MEAN,
+    CIFAR100_STD,
+)
 from hdlif.whole_files import read_regular
 
 

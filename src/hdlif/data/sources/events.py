@@ -23,10 +23,10 @@ from hdlif.data.sources.pictures import MANY
 from hdlif.data.split import shares_of
 from hdlif.data.targets import Scale, Wanted
 from hdlif.errors import DataError, did_you_mean, reason
+from hdlif.graph.ops import InputRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.events import BINNINGS, Events, check_events, check_inside, fitted
 from hdlif.inputs.recordings import READERS, read_recording
-from hdlif.graph.ops import InputRecord
 
 VERSION = 1
 """Of the making of frames: changed wherever other frames would come out."""

@@ -14,9 +14,9 @@ from hdlif.data.in_memory import image_sets
 from hdlif.data.roots import SetFolder, by_torchvision, refuse_other_counts
 from hdlif.data.samples import DataSets
 from hdlif.data.split import hold_out
-from hdlif.inputs.datasets import FASHION_MNIST_CLASSES, FASHION_MNIST_MEAN, FASHION_MNIST_STD
 from hdlif.errors import reason
 from hdlif.inputs import MOST_BYTES, Unreadable
+from hdlif.inputs.datasets import FASHION_MNIST_CLASSES, FASHION_MNIST_MEAN, FASHION_MNIST_STD
 from hdlif.whole_files import read_regular
 
 _UNSIGNED_BYTES = 8

@@ -16,6 +16,7 @@ from hdlif.data.draws import part_generator
 from hdlif.data.in_memory import SeriesSamples, image_sets, series_sets
 from hdlif.data.samples import DataSets
 from hdlif.data.split import check_generated
+from hdlif.errors import DataError
 from hdlif.inputs.datasets import (
     SINES_CLASSES,
     SINES_MEAN,
@@ -25,7 +26,6 @@ from hdlif.inputs.datasets import (
     SYNTHETIC_MEAN,
     SYNTHETIC_STD,
 )
-from hdlif.errors import DataError
 from hdlif.inputs.generated import Copy, DelayedXor, MackeyGlass
 
 TRAIN, TEST, SIDE, CLASSES = 320, 100, 8, len(SYNTHETIC_CLASSES)

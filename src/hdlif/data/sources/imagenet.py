@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,14 @@ from hdlif.data.roots import SetFolder
 from hdlif.data.samples import DataSets
 from hdlif.data.shard_index import open_shards, shards_in
 from hdlif.data.split import fixed_permutation, hold_out
+from hdlif.errors import cut, reason
 from hdlif.inputs.datasets import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     TINY_IMAGENET_CLASSES,
     TINY_IMAGENET_MEAN,
     TINY_IMAGENET_STD,
-    imagenet_classes,
 )
-from hdlif.errors import cut, reason
 
 IMAGENET_SIZE, IMAGENET_SHORT_SIDE = 224, 256
 TINY_IMAGENET_SIZE = 64
@@ -236,3 +236,11 @@ def _sets(
         mean=moments[0],
         std=moments[1],
     )
+
+
+@cache
+def imagenet_classes() -> tuple[str, ...]:
+    """The names in the order of the sorted WordNet ids, which is that of the labels, as torchvision states them."""
+    from torchvision.models import ResNet18_Weights
+
+    return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])

@@ -21,9 +21,9 @@ from hdlif.data.split import shares_of
 from hdlif.data.targets import ONE_CLASS, Scale, Wanted, in_order, item_target, labels_of
 from hdlif.data.value_samples import find_series_in
 from hdlif.errors import DataError, HdlifError, brief, first_line
+from hdlif.graph.ops import InputRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.fitting import MODES
-from hdlif.graph.ops import InputRecord
 
 PICTURE, SERIES = ".ppm", ".npy"
 _TAKES = "pictures ([C, H, W] of uint8 or of floats in 0..1, or PIL's) or series ([T, C] of floats)"

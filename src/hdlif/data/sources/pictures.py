@@ -28,9 +28,9 @@ from hdlif.data.samples import Samples
 from hdlif.data.split import shares_of
 from hdlif.data.targets import Scale, Wanted
 from hdlif.errors import DataError, reason
+from hdlif.graph.ops import InputRecord
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.fitting import MODES, Pixels, fitted
-from hdlif.graph.ops import InputRecord
 
 MOST_KEPT = 2**29
 """Bytes of pixels that are kept in memory; of more, pictures are read as batches ask for them."""

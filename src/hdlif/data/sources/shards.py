@@ -27,10 +27,10 @@ from hdlif.data.split import PART_FOLDERS, shares_of
 from hdlif.data.targets import ONE_CLASS, Scale, Wanted, class_named, in_order, labels_of, target_in
 from hdlif.data.value_samples import find_series_in
 from hdlif.errors import DataError, brief, cut, reason, some
+from hdlif.graph.ops import InputRecord
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX
-from hdlif.graph.ops import InputRecord
 from hdlif.whole_files import open_regular
 
 _MOST_SHARDS = 2**16

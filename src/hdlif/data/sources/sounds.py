@@ -8,13 +8,13 @@ from typing import Any
 from hdlif.data.own_data import Layout, OwnData, Request, Sample, faults_seen, refuse_faults
 from hdlif.data.value_samples import MOST_KEPT, Recorded, find_samples, group_unit, kept_together
 from hdlif.errors import ArtefactError, DataError, reason
+from hdlif.graph.ops import InputRecord
+from hdlif.graph.ops.input_record import check_sound
+from hdlif.graph.ops.sound import SoundRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.sounds import clips as clips_of
 from hdlif.inputs.sounds import filter_bank, log_mel
 from hdlif.inputs.wav import HIGHEST_RATE, LOWEST_RATE, parse_wave
-from hdlif.graph.ops import InputRecord
-from hdlif.graph.ops.input_record import check_sound
-from hdlif.graph.ops.sound import SoundRecord
 
 SOUND_KEYS = ("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest_hz", "highest_hz")
 """What a recipe says of sounds alone."""

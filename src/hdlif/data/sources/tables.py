@@ -13,9 +13,9 @@ from hdlif.data.split import shares_of
 from hdlif.data.targets import Scale, Wanted
 from hdlif.data.value_samples import Recorded, find_samples, kept_together, of_arrays, of_target
 from hdlif.errors import DataError
+from hdlif.graph.ops import InputRecord
 from hdlif.inputs import tables
 from hdlif.inputs.series import Floats
-from hdlif.graph.ops import InputRecord
 
 MOST_ROWS = 2**20
 

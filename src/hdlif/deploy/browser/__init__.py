@@ -1,6 +1,6 @@
 """The runtime as a WebAssembly module, and its JavaScript: files that pages carry and `packages/hdlif-wasm` publishes.
 
-`make wasm` compiles `hdlif.deploy.browser.gz` from native/.
+`make wasm` compiles `hdlif.wasm.gz` from native/.
 """
 
 import gzip
@@ -11,7 +11,7 @@ _FOLDER = Path(__file__).parent
 
 def packed_module() -> bytes:
     """The module as it lies here, compressed by gzip: a third of its size."""
-    return (_FOLDER / "hdlif.deploy.browser.gz").read_bytes()
+    return (_FOLDER / "hdlif.wasm.gz").read_bytes()
 
 
 def module() -> bytes:

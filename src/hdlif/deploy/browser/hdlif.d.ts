@@ -5,7 +5,7 @@ export class HdlifError extends Error {
   readonly status: number;
 }
 
-/** Instantiates hdlif.deploy.browser, given as its bytes or compiled. */
+/** Instantiates hdlif.wasm, given as its bytes or compiled. */
 export function instantiate(module: BufferSource | WebAssembly.Module): Promise<Runtime>;
 
 export interface Runtime {

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hdlif.deploy.interop.turning import TurningNeurons, above, copied, fill, learn_leak, unit_lif
 from hdlif.errors import MissingExtraError, StateError
 from hdlif.functional import ATan, DetachedReset, HardReset, Sigmoid, Surrogate
-from hdlif.deploy.interop.turning import TurningNeurons, above, copied, fill, learn_leak, unit_lif
 from hdlif.models.spiking.turning import Fed, Turned
 from hdlif.nn import (
     LateResetLIF,

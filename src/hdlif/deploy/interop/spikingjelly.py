@@ -6,9 +6,9 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from hdlif.deploy.interop.turning import TurningNeurons, behind_gain, copied, learn_leak, unit_lif
 from hdlif.errors import ConversionError, MissingExtraError, StateError
 from hdlif.functional import ATan, DetachedReset, HardReset, Rectangle, Reset, Sigmoid, Surrogate, Triangle, soft_reset
-from hdlif.deploy.interop.turning import TurningNeurons, behind_gain, copied, learn_leak, unit_lif
 from hdlif.models.spiking.turning import Fed, Turned
 from hdlif.nn import Neuron, State, SteppedNeuron, Temporal
 

@@ -2,10 +2,10 @@
 
 A node of another type than NIR's would be written and could not be read back. So every node of the graph is a standard
 one of the same shape, the nearest there is: what NIR cannot say is a `Scale` by 1. Another reader meets what is near to
-the network, or, as SpikingJelly and snnTorch do at a `Scale`, refuses it. `hdlif.deploy.interop.nir` reads metadata alone,
+the network, or, as SpikingJelly and snnTorch do at a `Scale`, refuses it. `deploy.interop.nir` reads metadata alone,
 and gives the artefact in every byte.
 
-    the input node   metadata.hdlif.graph.artefact   the artefact's metadata text
+    the input node   metadata.hdlif.artefact   the artefact's metadata text
     other nodes      metadata.hdlif.name       the node's name in the artefact
                      metadata.ROLE             a tensor as the artefact stores it
                      metadata.hdlif.weight     "own" where the weight is float32, and the node's own field has it
@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from hdlif.graph.artefact import dumps, metadata_of, stored
 from hdlif.deploy.nir.names import plain_name
 from hdlif.deploy.nir.neurons import hard_lif
 from hdlif.deploy.nir.translation import DT, infers, neuron_node
 from hdlif.deploy.nir.writing import nir_package
 from hdlif.errors import LoweringError
+from hdlif.graph.artefact import dumps, metadata_of, stored
 from hdlif.graph.ops import INPUT, Graph, Node, infer_values, reads
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
 
-ARTEFACT, NAME, WEIGHT = "hdlif.graph.artefact", "hdlif.name", "hdlif.weight"
+ARTEFACT, NAME, WEIGHT = "hdlif.artefact", "hdlif.name", "hdlif.weight"
 """Keys in the metadata of nodes."""
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.artefact import statement
 from hdlif.deploy.nir.names import plain_name
 from hdlif.deploy.nir.neurons import HardLIF, hard_lif
 from hdlif.deploy.nir.writing import nir_package
 from hdlif.errors import LoweringError, some
+from hdlif.graph.artefact import statement
 from hdlif.graph.ops import INPUT, Graph, Node, infer_values, reads
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
 

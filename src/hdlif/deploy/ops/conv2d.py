@@ -13,9 +13,9 @@ from hdlif.deploy.onnx_translation import synapse
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.deploy.weights import biased, weight_of
 from hdlif.errors import LoweringError
-from hdlif.nn import QuantConv1d, QuantConv2d
 from hdlif.graph.ops import Node
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
+from hdlif.nn import QuantConv1d, QuantConv2d
 
 
 @lowers(nn.Conv2d, QuantConv2d)

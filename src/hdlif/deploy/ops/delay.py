@@ -10,8 +10,8 @@ from torch import Tensor
 from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.deploy.onnx_translation import Translation, Value
-from hdlif.nn import Changes, DelayLine, Recurrent
 from hdlif.graph.ops import Node
+from hdlif.nn import Changes, DelayLine, Recurrent
 
 
 @lowers(Recurrent)

@@ -10,8 +10,8 @@ from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.deploy.onnx_translation import synapse
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.deploy.weights import biased, weight_of
-from hdlif.nn import QuantLinear
 from hdlif.graph.ops import Node
+from hdlif.nn import QuantLinear
 
 
 @lowers(nn.Linear, QuantLinear)

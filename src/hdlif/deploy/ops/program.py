@@ -11,12 +11,12 @@ from hdlif.deploy.lowering import ONE, Floats, Lowerer, Wire, compact, f64, lowe
 from hdlif.deploy.onnx_translation import Translation, Value
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.deploy.ops.quantise import quantised
-from hdlif.graph.equations import Program, to_attributes
 from hdlif.errors import EquationError, LoweringError
-from hdlif.nn import HDLIF, MemBN, SteppedNeuron
-from hdlif.nn.state import stack_steps
+from hdlif.graph.equations import Program, to_attributes
 from hdlif.graph.ops import Node
 from hdlif.graph.ops.program import program_of, row_names
+from hdlif.nn import HDLIF, MemBN, SteppedNeuron
+from hdlif.nn.state import stack_steps
 
 
 @lowers(SteppedNeuron, derived=True)

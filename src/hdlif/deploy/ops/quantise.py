@@ -12,8 +12,8 @@ from hdlif.deploy.lowering import Lowerer, Wire, stored
 from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.errors import LoweringError
-from hdlif.nn import SpikeQuantizer
 from hdlif.graph.ops import Node
+from hdlif.nn import SpikeQuantizer
 
 
 def quantised(lowerer: Lowerer, quantizer: SpikeQuantizer | None, wire: Wire, path: str) -> Wire:

@@ -20,8 +20,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from hdlif.graph.artefact.packing import WEIGHTS_PER_BYTE, pack, packed_bytes, unpack
 from hdlif.errors import AllocationError, ArtefactError, brief, reason
+from hdlif.graph.artefact.packing import WEIGHTS_PER_BYTE, pack, packed_bytes, unpack
 from hdlif.graph.ops import infer_values
 from hdlif.graph.ops.graph import MAX_ELEMENTS, Array, Graph, InputRecord, Node, TaskRecord
 from hdlif.graph.ops.inference import check_node_count

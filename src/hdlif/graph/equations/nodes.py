@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hdlif.graph.equations.program import OPERATIONS, Instruction, Program
 from hdlif.errors import cut
+from hdlif.graph.equations.program import OPERATIONS, Instruction, Program
 
 LONGEST_ROW_NAME = 60
 _ARITHMETIC: Mapping[str, tuple[str, Callable[[Any, Any], Any]]] = {

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from hdlif.graph.equations.program import MAX_ROWS, MAX_STATES, OPERATIONS, Instruction, Program
 from hdlif.errors import EquationError, brief
+from hdlif.graph.equations.program import MAX_ROWS, MAX_STATES, OPERATIONS, Instruction, Program
 
 KEYS = ("after", "operations", "rows", "spike", "states")
 LONGEST_NAME = 200

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NoReturn
 
+from hdlif.errors import EquationError, brief
 from hdlif.graph.equations.nodes import Nodes
 from hdlif.graph.equations.program import OPERATIONS
-from hdlif.errors import EquationError, brief
 
 Known = dict[int, Any]
 """Values of parameters and of functions of them, by the `id` of their symbols."""

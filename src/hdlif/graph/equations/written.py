@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hdlif.errors import cut
 from hdlif.graph.equations.nodes import LONGEST_ROW_NAME, Nodes
 from hdlif.graph.equations.program import Instruction, Program
 from hdlif.graph.equations.symbols import Known, Symbol
-from hdlif.errors import cut
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hdlif.errors import ArtefactError, EquationError, brief
 from hdlif.graph import equations
 from hdlif.graph.equations import Program, from_attributes
 from hdlif.graph.equations.record import KEYS
-from hdlif.errors import ArtefactError, EquationError, brief
 from hdlif.graph.ops.fields import check_fields, rows
 from hdlif.graph.ops.graph import Array, Node, Value, row_of_step
 from hdlif.graph.ops.op import Flat, Op

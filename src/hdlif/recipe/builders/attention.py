@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from hdlif.config import Recipe
 from hdlif.errors import RecipeError
 from hdlif.recipe.builders.part import At, Part, called, field
 from hdlif.recipe.builders.registry import Section
-from hdlif.config import Recipe
 
 if TYPE_CHECKING:
     from hdlif.models import AttentionFactory

@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hdlif.config import Component, DataConfig
 from hdlif.errors import DataError, RecipeError
 from hdlif.recipe.builders.part import At, Part, field
 from hdlif.recipe.builders.registry import Section, own_part, without_keys
-from hdlif.config import Component, DataConfig
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from hdlif.config import Recipe
 from hdlif.errors import HdlifError, InputError, RecipeError, first_line
 from hdlif.recipe.builders.activity import PENALTIES, build_penalty
 from hdlif.recipe.builders.augment import try_augment
@@ -17,7 +18,6 @@ from hdlif.recipe.builders.registry import own_kinds
 from hdlif.recipe.builders.rule import build_rule, build_training_rule, read_rule
 from hdlif.recipe.builders.task import build_measured_task, read_task, with_class_weights
 from hdlif.recipe.builders.teacher import build_mix, check_accumulation, check_pairs, read_teacher
-from hdlif.config import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, device, nn

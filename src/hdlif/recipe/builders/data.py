@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hdlif.config import DataConfig, Recipe
 from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
-from hdlif.inputs.events import BINNINGS
 from hdlif.graph.ops import SAMPLE, InputRecord, SampleName, sample_name
+from hdlif.inputs.events import BINNINGS
 from hdlif.recipe.builders.augment import build_augment, read_augment
 from hdlif.recipe.builders.data_paths import is_there
 from hdlif.recipe.builders.data_sets import DATA, DataKind, Described
@@ -25,7 +26,6 @@ from hdlif.recipe.builders.looking import (
 )
 from hdlif.recipe.builders.own_kinds import FOUND, arguments, found_kind
 from hdlif.recipe.builders.part import At
-from hdlif.config import DataConfig, Recipe
 
 if TYPE_CHECKING:
     import torch

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 
-from hdlif.inputs.datasets import SAVED_BY_DATASETS
 from hdlif.errors import RecipeError, cut
+from hdlif.inputs.datasets import SAVED_BY_DATASETS
 from hdlif.inputs.pictures import FORMATS
 from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX

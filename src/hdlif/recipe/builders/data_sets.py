@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hdlif import datasets, generated
-from hdlif.inputs.events import Binning
-from hdlif.graph.ops import InputRecord
-from hdlif.recipe.builders.part import At, Part, field
 from hdlif.config import DataConfig
+from hdlif.graph.ops import InputRecord
+from hdlif.inputs import datasets, generated
+from hdlif.inputs.events import Binning
+from hdlif.recipe.builders.part import At, Part, field
 
 if TYPE_CHECKING:
     from hdlif.data import ImageSets
@@ -225,7 +225,7 @@ DATA: Mapping[str, DataKind] = {
     "imagenet": DataKind(
         load=At("hdlif.data:imagenet"),
         input=InputRecord((3, 224, 224), datasets.IMAGENET_MEAN, datasets.IMAGENET_STD),
-        names=datasets.imagenet_classes,
+        names=At("hdlif.data.sources.imagenet:imagenet_classes"),
     ),
     "tiny_imagenet": DataKind(
         load=At("hdlif.data:tiny_imagenet"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from hdlif.config import DataConfig, FoundConfig, InputConfig
 from hdlif.errors import ArtefactError, DataError, RecipeError, brief
 from hdlif.graph.ops import InputRecord, TaskRecord
 from hdlif.graph.ops.input_record import check_input
@@ -15,7 +16,6 @@ from hdlif.recipe.builders.installed import found_part
 from hdlif.recipe.builders.own_kinds import FOUND, OF_ITEMS, Items, found_kind, is_items
 from hdlif.recipe.builders.part import takes
 from hdlif.recipe.builders.registry import own_part
-from hdlif.config import DataConfig, FoundConfig, InputConfig
 
 if TYPE_CHECKING:
     from hdlif.data import Found, Tested

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from hdlif.config import Component
 from hdlif.errors import RecipeError, brief, cut, did_you_mean
 from hdlif.recipe.builders.part import At, Part, field
 from hdlif.recipe.builders.registry import KINDS, Section, without_keys
-from hdlif.config import Component
 
 if TYPE_CHECKING:
     from torchmetrics import Metric as Built

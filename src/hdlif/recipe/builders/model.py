@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from hdlif.config import Recipe
 from hdlif.errors import RecipeError
 from hdlif.recipe.builders.activity import check_budgets
 from hdlif.recipe.builders.attention import attention_arguments, read_attention
@@ -16,7 +17,6 @@ from hdlif.recipe.builders.part import At, Part, field, takes
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.builders.spiking import check_of
 from hdlif.recipe.builders.weights import WEIGHTS, build_conv, place_quantizers
-from hdlif.config import Recipe
 
 if TYPE_CHECKING:
     from hdlif.models import NeuronFactory, Place

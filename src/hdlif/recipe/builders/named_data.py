@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hdlif.errors import DataError, RecipeError, brief
-from hdlif.inputs.events import BINNINGS
 from hdlif.graph.ops import InputRecord, TaskRecord
+from hdlif.inputs.events import BINNINGS
 from hdlif.recipe.builders.data import FRAMES, shipped_kind
 from hdlif.recipe.builders.data_sets import DATA
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, did_you_mean, first_line
 from hdlif.recipe.builders.installed import found_part
 from hdlif.recipe.builders.neuron_layers import (
@@ -21,7 +22,6 @@ from hdlif.recipe.builders.neuron_layers import (
 )
 from hdlif.recipe.builders.part import At, field, takes
 from hdlif.recipe.builders.registry import Section, own_part
-from hdlif.config import Recipe
 
 if TYPE_CHECKING:
     from hdlif.models import NeuronFactory, Place

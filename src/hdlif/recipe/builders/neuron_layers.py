@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, cut, did_you_mean
 from hdlif.recipe.builders.part import At, Keys, Part, called, field
 from hdlif.recipe.builders.spikes import SPIKES
 from hdlif.recipe.builders.weights import WEIGHTS
-from hdlif.config import Recipe
 
 if TYPE_CHECKING:
     from hdlif.models import NeuronFactory, Place

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hdlif.config import Component, TrainingConfig
 from hdlif.errors import RecipeError, TrainingError, brief, first_line
 from hdlif.recipe.builders.part import At, Part, field
 from hdlif.recipe.builders.registry import Section
-from hdlif.config import Component, TrainingConfig
 
 if TYPE_CHECKING:
     import torch

@@ -10,8 +10,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from hdlif.config import MOST_TIME_STEPS, Recipe
 from hdlif.errors import DataError, cut, did_you_mean
 from hdlif.graph.ops import InputRecord, TaskRecord
+from hdlif.inputs.plain_yaml import MOST_BYTES
 from hdlif.recipe.builders.data import CONSTANT, FRAMES, check_data, data_kind, input_record, look_for, shown
 from hdlif.recipe.builders.data_paths import is_there, kind_at, kind_named, kind_of
 from hdlif.recipe.builders.data_sets import DATA
@@ -19,9 +21,7 @@ from hdlif.recipe.builders.installed import GROUPS, offers
 from hdlif.recipe.builders.looking import asked_by, check_labels, keys_for, look, samples_of, stating
 from hdlif.recipe.builders.own_kinds import found_kind, is_items
 from hdlif.recipe.builders.task import build_task
-from hdlif.config import MOST_TIME_STEPS, Recipe
 from hdlif.recipe.loading import dump_recipe
-from hdlif.recipe.plain_yaml import MOST_BYTES
 
 if TYPE_CHECKING:
     from hdlif.data import Found, ImageSets, Tested

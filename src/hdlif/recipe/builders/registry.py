@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from pydantic import Field, PydanticSchemaGenerationError, TypeAdapter, create_model
 
+from hdlif.config import Component, Recipe
 from hdlif.errors import RecipeError, brief, cut, did_you_mean, first_line
 from hdlif.recipe.builders.installed import GROUPS, found_part, hidden, is_own
 from hdlif.recipe.builders.part import Names, Part
-from hdlif.config import Component, Recipe
 
 KINDS: dict[str, Collection[str]] = {}
 """The names that ship, by the same keys; each section adds its own."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from hdlif.config import Recipe
 from hdlif.errors import RecipeError, first_line
 from hdlif.recipe.builders.data import target_of
 from hdlif.recipe.builders.part import At, Part, called, field
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.builders.task import build_task, learned_arguments
 from hdlif.recipe.builders.teacher import distilled
-from hdlif.config import Recipe
 
 if TYPE_CHECKING:
     from hdlif.learning import Criterion

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from hdlif.config import DataConfig, Recipe, TrainingConfig
 from hdlif.inputs.events import BINNINGS
 from hdlif.recipe.builders.activity import PENALTIES
 from hdlif.recipe.builders.attention import ATTENTIONS
@@ -29,7 +30,6 @@ from hdlif.recipe.builders.spikes import SPIKES
 from hdlif.recipe.builders.task import TASKS
 from hdlif.recipe.builders.teacher import TEACHERS
 from hdlif.recipe.builders.weights import WEIGHTS
-from hdlif.config import DataConfig, Recipe, TrainingConfig
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 OWN = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from hdlif.config import Recipe
 from hdlif.errors import InputError, RecipeError
 from hdlif.recipe.builders.data import data_kind, target_of
 from hdlif.recipe.builders.data_sets import DATA
 from hdlif.recipe.builders.metrics import build_metrics, read_metrics, stated_metrics
 from hdlif.recipe.builders.part import At, Part, field, takes
 from hdlif.recipe.builders.registry import Section
-from hdlif.config import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from hdlif.config import Recipe
 from hdlif.errors import RecipeError, cut
 from hdlif.recipe.builders.data import CONSTANT, check_data, data_kind
 from hdlif.recipe.builders.part import At, Part, called, field
 from hdlif.recipe.builders.registry import Section
-from hdlif.config import Recipe
 
 if TYPE_CHECKING:
     from torch import nn

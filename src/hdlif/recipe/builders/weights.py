@@ -7,10 +7,10 @@ from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, did_you_mean
 from hdlif.recipe.builders.part import At, Part, field
 from hdlif.recipe.builders.registry import Section
-from hdlif.config import Recipe
 
 if TYPE_CHECKING:
     from torch import nn

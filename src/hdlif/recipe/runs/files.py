@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hdlif.graph.artefact import is_artefact
 from hdlif.errors import InputError, TrainingError, reason
+from hdlif.graph.artefact import is_artefact
 from hdlif.whole_files import whole_file
 
 ARTEFACT_SUFFIX = ".hdlif.safetensors"

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from hdlif.errors import ExistingRunError, cut, some
+from hdlif.inputs.plain_yaml import MOST_BYTES, is_deeper
 from hdlif.recipe import Recipe, dump_recipe
-from hdlif.recipe.plain_yaml import MOST_BYTES, is_deeper
 from hdlif.recipe.runs.locks import LOCK
 from hdlif.recipe.runs.own_parts import PARTS
 from hdlif.recipe.runs.summary import MOST_LEVELS, MOST_METRICS, MOST_SUMMARY, RESULT, TrainResult

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hdlif.graph.artefact import Graph, Node
 from hdlif.deploy import GraphModule
+from hdlif.graph.artefact import Graph, Node
 from hdlif.graph.equations import evaluate_registers
 from hdlif.graph.ops import OPS
 from hdlif.graph.ops.program import program_of, row_names

@@ -32,12 +32,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from hdlif.report.accounting.activity import Activity, activity
-from hdlif.report.accounting.energy import MJ_PER_PJ, energy_pj, published_energy_pj
 from hdlif.graph.artefact import Graph, Node
 from hdlif.graph.artefact.io import dumps, tensor_bytes
 from hdlif.graph.ops import OPS
 from hdlif.graph.ops.program import neuron_step
+from hdlif.report.accounting.activity import Activity, activity
+from hdlif.report.accounting.energy import MJ_PER_PJ, energy_pj, published_energy_pj
 
 Counting = Literal["paper", "honest"]
 

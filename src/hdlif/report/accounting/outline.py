@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdlif.report.accounting.operations import PACKED_BITS, PUBLISHED_BITS
 from hdlif.deploy.weights import encoding_of
 from hdlif.graph.equations import counts
 from hdlif.nn import (
@@ -20,6 +19,7 @@ from hdlif.nn import (
     Temporal,
     evaluation_mode,
 )
+from hdlif.report.accounting.operations import PACKED_BITS, PUBLISHED_BITS
 
 
 @dataclass(frozen=True)

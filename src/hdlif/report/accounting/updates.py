@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hdlif.report.accounting.memory import watching_saved
 from hdlif.nn import Neuron
+from hdlif.report.accounting.memory import watching_saved
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdlif.learning import Criterion, after_own, loss_over, mean_logits
 from hdlif.graph.ops import TaskRecord
+from hdlif.learning import Criterion, after_own, loss_over, mean_logits
 from hdlif.training.tasks.answer_counter import RightBy, counted_from
 from hdlif.training.tasks.class_weights import ClassWeights, balanced_weights, checked_weights, cross_entropy
 from hdlif.training.tasks.early import EarlyAnswers

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.graph.ops import TaskRecord
+from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.training.tasks.answer_counter import RightBy
 from hdlif.training.tasks.loss_steps import LearnFrom, chosen_steps, timed
 from hdlif.training.tasks.measured_task import Measured

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from hdlif.errors import DataError
-from hdlif.learning import Criterion
 from hdlif.graph.ops import TaskRecord
+from hdlif.learning import Criterion
 from hdlif.training.tasks.extra_metrics import Each, ExtraMetrics, finite
 
 Target = Literal["class", "class_and_steps", "classes", "values", "values_each", "labels", "own"]

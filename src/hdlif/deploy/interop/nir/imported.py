@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from hdlif.graph.artefact import Graph, InputRecord, TaskRecord, joined, loads, read_statement
-from hdlif.deploy.export import export
-from hdlif.deploy.lower import lower
-from hdlif.deploy.nir.extension import ARTEFACT, NAME, WEIGHT
-from hdlif.deploy.nir.translation import DT, METADATA, STEP
-from hdlif.errors import ArtefactError, ConversionError, HdlifError, MissingExtraError
-from hdlif.functional import Surrogate
-from hdlif.inputs.hdf5_tree import read_tree
 from hdlif.deploy.interop.nir.graph import plain_graph
 from hdlif.deploy.interop.nir.network import translated
 from hdlif.deploy.interop.nir.values import text_of
 from hdlif.deploy.interop.structure import build
-from hdlif.models import OwnNetwork
+from hdlif.deploy.network import export, lower
+from hdlif.deploy.nir.extension import ARTEFACT, NAME, WEIGHT
+from hdlif.deploy.nir.translation import DT, METADATA, STEP
+from hdlif.errors import ArtefactError, ConversionError, HdlifError, MissingExtraError
+from hdlif.functional import Surrogate
+from hdlif.graph.artefact import Graph, InputRecord, TaskRecord, joined, loads, read_statement
 from hdlif.graph.ops import infer_values
+from hdlif.inputs.hdf5_tree import read_tree
+from hdlif.models import OwnNetwork
 
 TIME_STEPS = 4
 """Of a graph that does not say them."""

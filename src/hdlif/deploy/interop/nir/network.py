@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.deploy.nir.names import plain_name
-from hdlif.errors import ConversionError, did_you_mean, some
 from hdlif.deploy.interop.nir.graph import MOST_SHOWN, NirGraph, NirNode
 from hdlif.deploy.interop.nir.values import (
     Floats,
@@ -28,6 +26,8 @@ from hdlif.deploy.interop.nir.values import (
     weight,
     windows,
 )
+from hdlif.deploy.nir.names import plain_name
+from hdlif.errors import ConversionError, did_you_mean, some
 from hdlif.models.wired import INPUT, Wired
 
 Weights = dict[str, NDArray[np.float32]]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.errors import ConversionError, brief
 from hdlif.deploy.interop.nir.graph import NirNode
+from hdlif.errors import ConversionError, brief
 
 Floats = NDArray[np.float64]
 Shape = tuple[int, ...]

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hdlif.graph.equations import Needs, Saving, WrittenStep
-from hdlif.graph.equations.chunk_program import Levels
 from hdlif.errors import EquationError
 from hdlif.functional.kernels.chunk import passes
 from hdlif.functional.kernels.chunk.places import Place
 from hdlif.functional.kernels.chunk.plan import Plan
 from hdlif.functional.kernels.tensors import is_plain, is_watched
+from hdlif.graph.equations import Needs, Saving, WrittenStep
+from hdlif.graph.equations.chunk_program import Levels
 
 
 class FusedStep:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from hdlif.errors import EquationError
 from hdlif.graph.equations.chunk_program.form import ChunkProgram, StreamEncoding
 from hdlif.graph.equations.chunk_program.writing import Values, Writing, later_encoding
 from hdlif.graph.equations.program import Instruction
 from hdlif.graph.equations.saving import Saving, Value, ways
 from hdlif.graph.equations.tracing import trace_written
 from hdlif.graph.equations.written import WrittenStep
-from hdlif.errors import EquationError
 
 
 class Backward(NamedTuple):

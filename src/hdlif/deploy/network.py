@@ -1,16 +1,19 @@
-"""From a trained network to its graph; see `hdlif.deploy.lowering`."""
+"""From a trained network to its graph, its file, and the torch module that computes what the file computes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from hdlif.graph.artefact.roles import by_place
 from hdlif.deploy import blocks as _blocks  # noqa: F401 - registers its lowerings
 from hdlif.deploy import capture as _capture  # noqa: F401 - registers its lowering
 from hdlif.deploy import ops as _ops  # noqa: F401 - registers its lowerings
 from hdlif.deploy.lowering import ONE, Lowerer, Wire, affine_rows, repeated
+from hdlif.deploy.to_torch import GraphModule
+from hdlif.graph.artefact.io import save
+from hdlif.graph.artefact.roles import by_place
 from hdlif.graph.ops import INPUT, Graph, InputRecord, Node, TaskRecord, infer_values, reads, renamed
 
 
@@ -49,6 +52,66 @@ def lower(
         output = lowerer.applied(lowerer.lower(network, Wire(INPUT, ONE), ""))
     graph = by_place(join_affines(Graph(tuple(lowerer.nodes), output.name, time_steps, input, labels, task)))
     infer_values(graph)
+    return graph
+
+
+def fold(network: nn.Module, *, input: InputRecord, labels: tuple[str, ...], time_steps: int) -> GraphModule:
+    """The deployed arithmetic of `network` as a torch module: batch norms folded, spikes as integer codes.
+
+    >>> import torch
+    >>> from hdlif.graph.artefact import InputRecord
+    >>> from hdlif.deploy import fold
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF
+    >>> network = resnet(neuron=lambda place: HDLIF(4), blocks=[1], width=4, classes=3, in_channels=1).eval()
+    >>> given = {"input": InputRecord((1, 8, 8), (0.5,), (0.25,)), "labels": ("a", "b", "c"), "time_steps": 4}
+    >>> x = torch.rand(1, 2, 1, 8, 8)
+    >>> with torch.no_grad():
+    ...     logits, _ = network(x, steps=range(4))
+    ...     folded, _ = fold(network, **given)(x, steps=range(4))
+    >>> bool((logits - folded).abs().max() < 1e-4)
+    True
+
+    Args:
+        network, input, labels, time_steps: as of `lower`.
+    Raises:
+        LoweringError: a module has no deployed form.
+    """
+    return GraphModule(lower(network, input=input, labels=labels, time_steps=time_steps))
+
+
+def export(
+    network: nn.Module,
+    path: Path | str,
+    *,
+    input: InputRecord,
+    labels: tuple[str, ...],
+    time_steps: int,
+    task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
+) -> Graph:
+    """Write the artefact of `network`, one file that the runtime reads; the graph in it is returned.
+
+    >>> import torch
+    >>> from hdlif.graph.artefact import InputRecord
+    >>> from hdlif.deploy import export
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF
+    >>> network = resnet(neuron=lambda place: HDLIF(4), blocks=[1], width=4, classes=3, in_channels=1).eval()
+    >>> given = {"input": InputRecord((1, 8, 8), (0.5,), (0.25,)), "labels": ("a", "b", "c"), "time_steps": 4}
+    >>> graph = export(network, "net.hdlif.safetensors", **given)
+    >>> sorted({node.op for node in graph.nodes})
+    ['add', 'affine', 'conv2d', 'global_sum_pool', 'linear', 'program']
+
+    Args:
+        network, input, labels, time_steps, task: as of `lower`.
+        path: of the file; by custom NAME.hdlif.safetensors.
+    Raises:
+        LoweringError: a module has no deployed form.
+        ArtefactError: the graph breaks the format.
+        OSError: the file cannot be written; what was there stays.
+    """
+    graph = lower(network, input=input, labels=labels, time_steps=time_steps, task=task)
+    save(graph, Path(path))
     return graph
 
 

@@ -160,6 +160,18 @@ def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
     return None
 
 
+def recipe_fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return every value of nested mappings by its whole key.
+
+    >>> recipe_fields({"seed": 1, "neuron": {"kind": "lif"}})
+    {'seed': 1, 'neuron.kind': 'lif'}
+    """
+    fields: dict[str, Any] = {}
+    for key, value in tree.items():
+        fields |= recipe_fields(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return fields
+
+
 def is_deeper(value: object, levels: int) -> bool:
     """Return whether lists and mappings have more than so many levels, for code that recurs into them."""
     return any(number > levels for number, _ in enumerate(_levels(value)))
