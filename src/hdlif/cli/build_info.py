@@ -37,7 +37,7 @@ def build() -> Build:
     import hdlif
 
     version = hdlif.__version__
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     root = package.parents[1]
     # build.json is written by CMake, into what is built alone.
     if (package.name, package.parent.name) == ("hdlif", "src") and (root / "pyproject.toml").is_file():

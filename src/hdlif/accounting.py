@@ -1,0 +1,4 @@
+"""Counting: parameters, operations, energy and memory; see `hdlif.report.accounting`."""
+
+from hdlif.report.accounting import *  # noqa: F403
+from hdlif.report.accounting import __all__ as __all__
