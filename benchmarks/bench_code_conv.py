@@ -25,11 +25,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hdlif._native import instruction_sets
-from hdlif.commands.tables import aligned
 from hdlif.functional import ternarize_weight
 from hdlif.kernels.code_conv import CodeConv, codes_of, quantised
 from hdlif.kernels.code_conv.conv import Packed
 from hdlif.measure.code_convs import TOLERANCE
+from hdlif.report.tables import aligned
 from recorded import write_record
 
 LAYERS = ((64, 32), (128, 16), (256, 8), (512, 4))

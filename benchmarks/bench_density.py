@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from hdlif.artefact import Graph, Node, load
-from hdlif.commands.bench import images_of, in_turns, spread
-from hdlif.commands.tables import aligned
+from hdlif.measure.engine_times import images_of, in_turns, spread
 from hdlif.measure.engines import Floats
 from hdlif.ops import OPS, infer_values
 from hdlif.ops.program import program_of, row_names
+from hdlif.report.tables import aligned
 from hdlif.runtime import Session, State
 from recorded import write_record
 

@@ -28,11 +28,11 @@ import torch
 from torch import Tensor, nn
 
 from bench_rules import Network
-from hdlif.commands.tables import aligned
 from hdlif.config import Recipe, load_recipe
 from hdlif.learning import Plan, Rule, Step
 from hdlif.measure.peak_memory import peak_memory
 from hdlif.nn import Carrying
+from hdlif.report.tables import aligned
 from recorded import write_record
 
 KINDS = {"plain": "resnet", "graphs kept": "reversible_resnet", "reversible": "reversible_resnet"}

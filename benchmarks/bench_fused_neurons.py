@@ -25,9 +25,9 @@ from torch import Tensor
 
 from bench_one_bit import Case as NetworkCase
 from hdlif.accounting import chunk_bytes, saved_bytes
-from hdlif.commands.tables import aligned
 from hdlif.config import load_recipe
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, SecondOrderHDLIF, SteppedNeuron
+from hdlif.report.tables import aligned
 from recorded import write_record
 
 Make = Callable[..., SteppedNeuron]

@@ -17,8 +17,8 @@ import numpy as np
 
 from hdlif.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.artefact.neurons_of_format_4 import modern
-from hdlif.commands.tables import aligned
 from hdlif.ops.weights import LARGEST_WEIGHT
+from hdlif.report.tables import aligned
 from hdlif.runtime import Session
 from recorded import write_record
 

@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hdlif.commands.bench import spread
-from hdlif.commands.tables import aligned
 from hdlif.config import load_recipe
 from hdlif.data import Samples, imagenet
+from hdlif.measure.engine_times import spread
+from hdlif.report.tables import aligned
 from recorded import write_record
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 95

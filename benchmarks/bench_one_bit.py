@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from hdlif import builders
 from hdlif.accounting import saved_bytes, update_cost
-from hdlif.commands.tables import aligned
 from hdlif.config import Recipe, load_recipe
 from hdlif.nn import HDLIF
+from hdlif.report.tables import aligned
 from recorded import write_record
 
 PATHS = ("steps", "fused")

@@ -29,11 +29,11 @@ from lightning_fabric import Fabric
 
 from hdlif import builders
 from hdlif.accounting import UpdateCost, update_cost
-from hdlif.commands.tables import aligned
 from hdlif.config import Recipe, load_recipe
 from hdlif.learning import Plan, Rule
 from hdlif.learning.coherence import Drawn
 from hdlif.measure.peak_memory import peak_memory
+from hdlif.report.tables import aligned
 from hdlif.training import Updater, sgd
 from recorded import write_record
 

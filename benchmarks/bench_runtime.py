@@ -16,9 +16,10 @@ import numpy as np
 
 from hdlif._native import instruction_sets
 from hdlif.artefact import load
-from hdlif.commands.bench import bench, images_of, in_turns, spread
-from hdlif.commands.tables import aligned, engines_table
+from hdlif.cli.bench import bench, engines_table
+from hdlif.measure.engine_times import images_of, in_turns, spread
 from hdlif.measure.engines import Floats
+from hdlif.report.tables import aligned
 from hdlif.runtime import Session
 from recorded import write_record
 

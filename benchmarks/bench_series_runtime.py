@@ -36,8 +36,8 @@ from onnx import ModelProto, helper, numpy_helper
 from onnx.onnx_ml_pb2 import TensorProto
 
 from hdlif.artefact import load
-from hdlif.commands.tables import aligned
 from hdlif.inputs.series import shown
+from hdlif.report.tables import aligned
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runtime import Session, reference
 from recorded import write_record

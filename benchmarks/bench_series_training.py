@@ -196,7 +196,7 @@ def measured(
 
 
 def table(found: Mapping[str, Any], time_steps: list[int]) -> str:
-    from hdlif.commands.tables import aligned
+    from hdlif.report.tables import aligned
 
     now, before = found["now"], found.get("before", {})
     head, rows = ["steps a second"], []

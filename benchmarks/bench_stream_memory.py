@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from hdlif import builders
-from hdlif.commands.tables import aligned
 from hdlif.config import Recipe, load_recipe
+from hdlif.report.tables import aligned
 from hdlif.runs.provenance import hardware, versions
 from hdlif.training import Updater, fabric_class
 from hdlif.training.streaming import Streams

@@ -59,9 +59,9 @@ from bench_training import (
     timed_plans,
 )
 from hdlif import builders
-from hdlif.commands.tables import aligned
 from hdlif.learning import Plan
 from hdlif.measure.allocator import keep_freed_memory
+from hdlif.report.tables import aligned
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, measured, versions
 from hdlif.training import Updater, fabric_class, sgd

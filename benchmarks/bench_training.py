@@ -69,7 +69,6 @@ import torch
 from torch import Tensor, nn
 
 from hdlif import builders
-from hdlif.commands.tables import aligned
 from hdlif.config import Recipe, load_recipe
 from hdlif.errors import TrainingError
 from hdlif.learning import Plan, Rule
@@ -78,6 +77,7 @@ from hdlif.measure.allocator import keep_freed_memory
 from hdlif.measure.peak_memory import in_fresh_processes, resident_growth
 from hdlif.models import PreActBlock
 from hdlif.nn import BatchNorm2d, Neuron
+from hdlif.report.tables import aligned
 from hdlif.runs.provenance import hardware, versions
 from hdlif.training import Updater, fabric_class, sgd
 from hdlif.training.optim import OnePass

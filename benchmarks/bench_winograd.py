@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hdlif import _native
-from hdlif.commands.tables import aligned
 from hdlif.measure.allocator import keep_freed_memory
+from hdlif.report.tables import aligned
 from recorded import write_record
 
 PARTS = ("forward", "input", "weights")

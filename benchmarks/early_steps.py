@@ -25,12 +25,12 @@ import torch
 from torch import Tensor, nn
 
 from hdlif import builders
-from hdlif.commands.tables import aligned
 from hdlif.config import load_recipe
 from hdlif.learning import Plan, StochasticStep
 from hdlif.measure.allocator import keep_freed_memory
 from hdlif.measure.recipe_update import RecipeUpdate
 from hdlif.nn import Neuron
+from hdlif.report.tables import aligned
 from recorded import write_record
 
 RATE = 0.1

@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from hdlif.commands.tables import aligned
+from hdlif.report.tables import aligned
 from recorded import write_record
 
 RATE = 50

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from hdlif import builders
-from hdlif.commands.tables import aligned
 from hdlif.nn import HDLIF
+from hdlif.report.tables import aligned
 from hdlif.runs.checkpoints import load_trained
 from recorded import write_record
 

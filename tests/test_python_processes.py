@@ -10,9 +10,9 @@ import pytest
 import hdlif
 from deployed_graphs import residual_network
 from hdlif import artefact
-from hdlif.cli import touring
-from hdlif.commands import bench
+from hdlif.cli import tour as touring
 from hdlif.config import load_recipe
+from hdlif.measure import engine_times as bench
 from hdlif.measure.child_process import hear
 from hdlif.measure.peak_memory import peak_memory
 from hdlif.python_processes import module_command

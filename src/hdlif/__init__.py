@@ -8,15 +8,17 @@ from importlib import import_module
 from typing import Any
 
 _AT = {
-    **dict.fromkeys(("Run", "evaluate", "export", "profile", "profile_training", "train"), "verbs"),
+    **dict.fromkeys(("EvaluationResult", "evaluate"), "cli.eval"),
+    **dict.fromkeys(("Profiled", "profile", "profile_training"), "cli.profile"),
+    **dict.fromkeys(("Run", "train"), "cli.train"),
+    **dict.fromkeys(("TrainedNetwork", "load"), "cli.networks"),
+    "export": "cli.export",
+    "predict": "cli.predict",
     **dict.fromkeys(("Checkpoints", "Fit", "Log", "Progress", "Trainer"), "training"),
     **dict.fromkeys(("Classify", "LabelSequence", "Multilabel", "Regress"), "tasks"),
     "TrainingConfig": "config",
     **dict.fromkeys(("ForwardMode", "NDOT", "OTTT", "SLTT", "STBP", "StochasticStep", "StochasticWindow"), "learning"),
-    "Profiled": "commands.profile",
-    "predict": "commands.run",
     **dict.fromkeys(("Session", "Stream"), "runtime"),
-    "EvaluationResult": "commands.eval",
     "TrainResult": "report.summary",
     "recipe_schema": "builders.schema",
 }

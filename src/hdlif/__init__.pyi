@@ -11,9 +11,17 @@ from hdlif import runtime as runtime
 from hdlif import tasks as tasks
 from hdlif import training as training
 from hdlif.builders.schema import recipe_schema as recipe_schema
-from hdlif.commands.eval import EvaluationResult as EvaluationResult
-from hdlif.commands.profile import Profiled as Profiled
-from hdlif.commands.run import predict as predict
+from hdlif.cli.eval import EvaluationResult as EvaluationResult
+from hdlif.cli.eval import evaluate as evaluate
+from hdlif.cli.export import export as export
+from hdlif.cli.networks import TrainedNetwork as TrainedNetwork
+from hdlif.cli.networks import load as load
+from hdlif.cli.predict import predict as predict
+from hdlif.cli.profile import Profiled as Profiled
+from hdlif.cli.profile import profile as profile
+from hdlif.cli.profile import profile_training as profile_training
+from hdlif.cli.train import Run as Run
+from hdlif.cli.train import train as train
 from hdlif.config import TrainingConfig as TrainingConfig
 from hdlif.learning import NDOT as NDOT
 from hdlif.learning import OTTT as OTTT
@@ -34,11 +42,5 @@ from hdlif.training import Fit as Fit
 from hdlif.training import Log as Log
 from hdlif.training import Progress as Progress
 from hdlif.training import Trainer as Trainer
-from hdlif.verbs import Run as Run
-from hdlif.verbs import evaluate as evaluate
-from hdlif.verbs import export as export
-from hdlif.verbs import profile as profile
-from hdlif.verbs import profile_training as profile_training
-from hdlif.verbs import train as train
 
 __version__: str

@@ -10,7 +10,7 @@ import torch
 from distributions import WAVE, install
 from hdlif import builders
 from hdlif.builders.installed import offers
-from hdlif.commands import doctor, neurons
+from hdlif.cli import doctor, neurons
 from hdlif.config import dump_recipe, load_recipe
 from hdlif.errors import RecipeError
 from hdlif.nn import LIF

@@ -7,10 +7,10 @@ import torch
 
 import own_parts
 from hdlif import builders
-from hdlif.commands.train import train
 from hdlif.errors import RecipeError, TrainingError
 from hdlif.nn import BatchNorm2d
 from small_recipes import built, recipe
+from trainings import train
 
 
 def test_a_rule_of_one_s_own_is_given_the_loss_and_its_arguments() -> None:

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from hdlif.cli import cli
-from hdlif.commands.recipes import check_all
+from hdlif.cli.recipes import check_all
 from hdlif.config import shipped_recipes
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ import pytest
 
 from hdlif import builders
 from hdlif.builders.metrics import METRICS
-from hdlif.commands.ablate import Quantity, cells, load_table
 from hdlif.data import AUGMENTATIONS
+from hdlif.runs.ablation_tables import Quantity, cells, load_table
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "recipes.md").read_text("utf-8")
 TABLES = {name: getattr(builders, name) for name in builders.__all__ if name.isupper()}

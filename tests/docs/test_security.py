@@ -10,11 +10,11 @@ import yaml
 from hdlif import config, plain_yaml
 from hdlif.artefact import io
 from hdlif.builders import model, recipe
-from hdlif.commands import ablate
 from hdlif.data.own import class_folders, manifest
 from hdlif.inputs import pictures
 from hdlif.ops import graph
 from hdlif.report import runs
+from hdlif.runs import ablation_tables as ablate
 from hdlif.runtime import Session
 from hdlif.training import checkpoint
 

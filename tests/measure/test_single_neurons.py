@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from hdlif.commands.train import train
 from hdlif.measure.single_neurons import LIVELIEST, traces_of
+from trainings import train
 
 FAST = ["training.epochs=1", "data.batch_size=64", "model.width=4", "model.blocks=[1, 1]", "data.train=256"]
 

@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 
 from hdlif import builders
 from hdlif.artefact.io import load
-from hdlif.commands.export import export
+from hdlif.cli.export import export_file as export
 from hdlif.config import Recipe, load_recipe
 from hdlif.errors import RecipeError
 from hdlif.models import Network, ReversibleSequential

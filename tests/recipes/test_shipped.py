@@ -8,7 +8,7 @@ import yaml
 
 from hdlif import builders
 from hdlif.accounting import count_parameters_mb
-from hdlif.commands import recipes
+from hdlif.cli import recipes
 from hdlif.config import Recipe, dump_recipe, load_recipe, shipped_recipes
 from hdlif.datasets import SHIPPED, WITHOUT_DOWNLOAD
 from hdlif.deploy import lower
@@ -99,7 +99,7 @@ def test_published_figures_are_read_from_the_header(tmp_path: Path) -> None:
     assert table["dvs_cifar10_resnet18_hdlif_w1"] == {"accuracy": 0.817, "params_mb": None}
     assert "digits_lif" not in table
     (tmp_path / "mine.yaml").write_text("# hdlif train mine.yaml\nbase: cifar100_resnet18_lif\n")
-    assert recipes.published(tmp_path / "mine.yaml") is None
+    assert recipes.published_figures(tmp_path / "mine.yaml") is None
 
 
 def test_reproduction_lists_the_published_figure_of_every_recipe() -> None:
@@ -114,11 +114,11 @@ def test_network_has_the_published_size(name: str) -> None:
     labels = builders.DATA[recipe.data.kind].labels
     network, record = builders.build_model(recipe), builders.input_record(recipe)
     graph = lower(network, input=record, labels=labels, time_steps=recipe.time_steps)
-    assert round(count_parameters_mb(graph), 2) == recipes.published(name)["params_mb"]
+    assert round(count_parameters_mb(graph), 2) == recipes.published_figures(name)["params_mb"]
 
 
 def test_resolved_recipe_states_what_its_base_gave() -> None:
-    shown = recipes.resolve("cifar100_resnet18_hdlif_w1")
+    shown = recipes.show("cifar100_resnet18_hdlif_w1", resolved=True)
     assert shown["name"] == "cifar100_resnet18_hdlif_w1"
     assert yaml.safe_load(shown["text"])["training"]["epochs"] == 300
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hdlif.commands.report import report
+from hdlif.cli.report import report
 from hdlif.errors import InputError
 from hdlif.report.coherence import section
 from hdlif.report.runs import merge, read_run

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hdlif.artefact import Graph
-from hdlif.commands.run import run
+from hdlif.cli.predict import predict_files as run
 from served import NPY, STEPS, client, npy, residual_network, series, unbounded, write
 
 

@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdlif.commands.eval import evaluate_path
-from hdlif.commands.train import train as train_recipe
+from hdlif.cli.eval import evaluate as evaluate_path
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep
 from hdlif.tasks import Classify
 from hdlif.training import checkpoint, evaluate
@@ -27,6 +26,7 @@ from training.test_extras import EXTRAS, config, float16, moved, single, updated
 from training.test_loop import CrashError, crash, events
 from training.test_ranks import TRAININGS, agree, agree_on_files, stop_alone
 from training.tiny import BATCHES, TIME_STEPS, At, needs_gpu, tiny_network, tiny_sets, train, without_dropout
+from trainings import train as train_recipe
 
 pytestmark = [needs_gpu, pytest.mark.usefixtures("comparable_sums")]
 

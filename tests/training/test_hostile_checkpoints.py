@@ -18,7 +18,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hdlif.commands.train import train as train_recipe
 from hdlif.config import MOST_TIME_STEPS, TrainingConfig, recipe_fields
 from hdlif.errors import CheckpointError, InputError, TrainingError
 from hdlif.learning import StochasticStep
@@ -26,6 +25,7 @@ from hdlif.runs.checkpoints import load_trained
 from hdlif.training import RunFiles, checkpoint, load_teacher
 from hostile import NO_FILES, VALUES, one_printable_line, within
 from training.tiny import EPOCHS, At, train
+from trainings import train as train_recipe
 
 RECIPE = {"seed": 7, "training": {"epochs": EPOCHS}}
 

@@ -1,15 +1,27 @@
-"""Options that several verbs have."""
+"""Declare a subcommand once: a function, and in its annotations what the command line calls its arguments.
+
+    def profile(target: Annotated[str, argument(type=RECIPE)], *, counting: Annotated[str, option(type=...)] = "paper"):
+
+`subcommand` makes the command of it, and `called_from_python` the function for Python's users.
+"""
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import click
 
 from hdlif.byte_counts import ACCEPTED, byte_count
-from hdlif.cli.completion import DATA_KEY
-from hdlif.errors import brief
+from hdlif.cli.names import DATA_KEY, KEY
+from hdlif.cli.output import show, to_stderr
+from hdlif.errors import ArgumentError, HdlifError, InputError, brief, did_you_mean
 
 if TYPE_CHECKING:
     _Count = click.ParamType[int]
@@ -17,6 +29,9 @@ else:
     # Older releases of click have no type argument there.
     _Count = click.ParamType
 
+P = ParamSpec("P")
+R = TypeVar("R")
+Place = str | PathLike[str]
 FILE = click.Path(path_type=Path)
 
 
@@ -36,17 +51,213 @@ class ByteCount(_Count):
 
 
 BYTES = ByteCount()
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-data_root_option = click.option(
-    "--data-root",
-    type=FILE,
-    help="Folder that holds the data set, as docs/reference/data.md lays it out; not needed for digits.",
-)
-data_set_option = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    type=DATA_KEY,
-    metavar="data.KEY=V",
-    help="A key of the section data, for data of your own; repeatable.",
-)
+
+
+class _Threads(_Count):
+    """A number of threads, or auto."""
+
+    name = "count|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "auto" else click.IntRange(1).convert(value, param, ctx)
+
+
+THREADS = _Threads()
+
+
+@dataclass(frozen=True)
+class Declared:
+    """How the command line takes a parameter of a function."""
+
+    kind: type[click.Parameter]
+    flags: tuple[str, ...]
+    settings: Mapping[str, Any]
+
+    @property
+    def multiple(self) -> bool:
+        return bool(self.settings.get("multiple")) or self.settings.get("nargs") == -1
+
+    def parameter(self, name: str, default: Any) -> click.Parameter:
+        """The parameter of a command; its default is the function's."""
+        settings = dict(self.settings)
+        if self.kind is click.Argument:
+            return click.Argument([name], **{"required": default is inspect.Parameter.empty} | settings)
+        if default is inspect.Parameter.empty:
+            settings["required"] = True
+        elif isinstance(default, bool):
+            settings |= {"is_flag": True, "default": default}
+        elif not self.multiple:
+            settings.setdefault("default", default)
+        return click.Option([*(self.flags or (f"--{name.replace('_', '-')}",)), name], **settings)
+
+
+def option(*flags: str, **settings: Any) -> Declared:
+    """An option, --NAME unless `flags` say otherwise; `settings` as `click.Option` takes them."""
+    return Declared(click.Option, flags, settings)
+
+
+def argument(**settings: Any) -> Declared:
+    """A positional argument; `settings` as `click.Argument` takes them."""
+    return Declared(click.Argument, (), settings)
+
+
+def choice(*names: str, help: str | None = None, **settings: Any) -> Declared:
+    """An option with one of these values."""
+    return option(type=click.Choice(names), help=help, **settings)
+
+
+def set_option(help: str) -> Declared:
+    """--set, of any key of a recipe."""
+    return option("--set", multiple=True, type=KEY, metavar="A.B=V", help=help)
+
+
+DataRoot = Annotated[
+    Place | None,
+    option(
+        type=FILE,
+        help="Folder that holds the data set, as docs/reference/data.md lays it out; not needed for digits.",
+    ),
+]
+DataKeys = Annotated[
+    Sequence[str],
+    option(
+        "--set",
+        multiple=True,
+        type=DATA_KEY,
+        metavar="data.KEY=V",
+        help="A key of the section data, for data of your own; repeatable.",
+    ),
+]
+
+
+def declared(function: Callable[..., Any]) -> dict[str, Declared]:
+    """What the command line takes, by the name of the parameter."""
+    found = {}
+    for name, annotation in function.__annotations__.items():
+        for one in getattr(annotation, "__metadata__", ()):
+            if isinstance(one, Declared):
+                found[name] = one
+    return found
+
+
+def subcommand(
+    function: Callable[..., Any],
+    *examples: tuple[str, str],
+    name: str | None = None,
+    short: str | None = None,
+    text: Callable[[Any], str] = str,
+    shown: Callable[..., Any] | None = None,
+    json: bool = True,
+    parameters: Sequence[click.Parameter] = (),
+    call: Callable[[Callable[..., Any], dict[str, Any]], Any] | None = None,
+) -> click.Command:
+    """The command of a function: its help is the docstring, up to a form feed.
+
+    Args:
+        examples: what is typed, and a short remark on it, for the end of the help.
+        name: of the command; the function's by default.
+        short: its line in the help of its group.
+        text: what a person is shown of the function's result.
+        shown: gets the function's result and prints it; by default `show` does, as JSON where --json is given.
+        json: whether there is an option --json.
+        parameters: options that are not in the function's signature.
+        call: calls the function with what was given, if some of that is not for it.
+    """
+    function = inspect.unwrap(function)
+    signature = inspect.signature(function).parameters
+    parameters = [*(one.parameter(key, signature[key].default) for key, one in declared(function).items()), *parameters]
+    if json:
+        parameters.append(
+            click.Option(["--json", "as_json"], is_flag=True, help="Print the result as one JSON object.")
+        )
+
+    def run(as_json: bool = False, **given: Any) -> None:
+        ways = {"progress": not as_json, "say": to_stderr(as_json), "as_json": as_json}
+        own = given | {key: way for key, way in ways.items() if key in signature}
+        result = function(**own) if call is None else call(function, own)
+        if shown is not None:
+            shown(result, as_json, given)
+        # Of several processes the first alone has something to show.
+        elif result is not None:
+            show(result if isinstance(result, dict) else result.as_dict(), as_json, lambda: text(result))
+
+    command = click.Command(
+        name or function.__name__,
+        callback=run,
+        params=parameters,
+        short_help=short,
+        help=(inspect.getdoc(function) or "").partition("\f")[0].rstrip(),
+        epilog="\b\nExamples:\n" + "\n".join(f"  # {remark}\n  {line}" for line, remark in examples),
+    )
+    command.examples = examples  # type: ignore[attr-defined]
+    return command
+
+
+def group(name: str, help: str, commands: Sequence[click.Command], *examples: tuple[str, str]) -> click.Group:
+    """A command of commands."""
+    epilog = "\b\nExamples:\n" + "\n".join(f"  # {remark}\n  {line}" for line, remark in examples)
+    made = click.Group(name, {one.name: one for one in commands if one.name}, help=help, epilog=epilog)
+    made.examples = examples  # type: ignore[attr-defined]
+    return made
+
+
+def called_from_python(function: Callable[P, R]) -> Callable[P, R]:
+    """A function for Python's users: wrong arguments are an error of ours, and errors name arguments, not options.
+
+    Raises:
+        ArgumentError: an argument that the function does not take.
+        InputError: a value that the command line would refuse.
+    """
+    signature, of_options = inspect.signature(function).parameters, declared(function)
+
+    @wraps(function)
+    def call(*args: P.args, **given: P.kwargs) -> R:
+        for name, value in given.items():
+            if name not in signature:
+                raise ArgumentError(
+                    f"hdlif.{function.__name__} has no argument {name}; {did_you_mean(name, signature)}"
+                )
+            if name in of_options:
+                _check_value(name, value, of_options[name])
+        try:
+            return function(*args, **given)
+        except HdlifError as error:
+            error.args = (_in_python(str(error), signature),)
+            raise
+
+    return call
+
+
+def _check_value(name: str, value: Any, one: Declared) -> None:
+    kind = one.settings.get("type")
+    if one.multiple and isinstance(value, str):
+        raise InputError(f"{name} = {value!r}; give a list, such as [{value!r}]")
+    if value is None:
+        return
+    if isinstance(kind, click.Choice) and value not in kind.choices:
+        raise InputError(f"{name} = {value!r} is unknown; {did_you_mean(str(value), kind.choices)}")
+    if isinstance(kind, click.IntRange | _Threads) and value != "auto":
+        least = 1 if isinstance(kind, _Threads) else int(kind.min or 0)
+        if type(value) is not int or value < least:
+            raise InputError(f"{name} = {value!r}; give a number of at least {least}")
+
+
+def _in_python(text: str, signature: Mapping[str, inspect.Parameter]) -> str:
+    """A message with options as arguments.
+
+    >>> def train(*, resume: bool = False, out: str = "runs"): ...
+    >>> _in_python("go on (--resume) or give --out DIR", inspect.signature(train).parameters)
+    'go on (resume=True) or give out=DIR'
+    """
+
+    def spelled(found: re.Match[str]) -> str:
+        name = found[1].replace("-", "_")
+        if name == "set":
+            return "overrides="
+        if name not in signature:
+            return found[0]
+        if isinstance(signature[name].default, bool):
+            return f"{name}=True{found[2]}"
+        return f"{name}=" if found[2] == " " else f"{name}{found[2]}"
+
+    return re.sub(r"--([a-z][a-z-]*)( |)", spelled, text)

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from torch import nn
 
 from hdlif import builders
+from hdlif.artefact import Graph
 from hdlif.config import Recipe
+from hdlif.deploy.lower import lower
 from hdlif.errors import CheckpointError, RecipeError, resuming
 from hdlif.runs.files import existing
 from hdlif.runs.own_parts import saying_what_is_gone
@@ -21,6 +24,19 @@ class Trained:
     path: Path
     recipe: Recipe
     network: nn.Module
+
+    def graph(self) -> Graph:
+        """Return the network's deployed form."""
+        return lower(self.network, **self.record())
+
+    def record(self) -> dict[str, Any]:
+        """Return its input, labels, time steps and task, as `lower` takes them."""
+        return {
+            "input": builders.input_record(self.recipe),
+            "labels": builders.data_kind(self.recipe).labels,
+            "time_steps": self.recipe.time_steps,
+            "task": builders.build_task(self.recipe).record,
+        }
 
 
 def load_trained(path: Path) -> Trained:

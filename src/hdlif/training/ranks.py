@@ -68,7 +68,7 @@ class Ranks:
     """
 
     def __init__(self, fabric: Fabric) -> None:
-        self._fabric = fabric
+        self.fabric = fabric
         self.count, self.index = fabric.world_size, fabric.global_rank
         self.first = self.index == 0
 
@@ -91,7 +91,7 @@ class Ranks:
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over ranks, the same bits on every one."""
-        return values if self.count == 1 else gathered(values.to(self._fabric.device)).sum(0).to(values.device)
+        return values if self.count == 1 else gathered(values.to(self.fabric.device)).sum(0).to(values.device)
 
     @property
     def each(self) -> Callable[[Tensor], list[Tensor]] | None:
@@ -101,7 +101,7 @@ class Ranks:
     def _each(self, tensor: Tensor) -> list[Tensor]:
         from torchmetrics.utilities.distributed import gather_all_tensors
 
-        return [of_one.to(tensor.device) for of_one in gather_all_tensors(tensor.to(self._fabric.device))]
+        return [of_one.to(tensor.device) for of_one in gather_all_tensors(tensor.to(self.fabric.device))]
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over ranks, without a graph."""
@@ -115,14 +115,14 @@ class Ranks:
         """The sums over ranks, and the largest numbers of all, in one reduction; the same bits on every rank."""
         if self.count == 1:
             return list(sums), list(highest)
-        packed = torch.tensor([*sums, *highest], dtype=torch.float64, device=self._fabric.device)
+        packed = torch.tensor([*sums, *highest], dtype=torch.float64, device=self.fabric.device)
         of_all = gathered(packed)
         summed, largest = of_all[:, : len(sums)].sum(0), of_all[:, len(sums) :].amax(0)
         return summed.tolist(), [int(number) for number in largest.tolist()]
 
     def highest(self, value: int) -> int:
         """The largest value of all ranks."""
-        return value if self.count == 1 else int(gathered(torch.tensor(value, device=self._fabric.device)).max())
+        return value if self.count == 1 else int(gathered(torch.tensor(value, device=self.fabric.device)).max())
 
     def together(self, action: Callable[[], _T]) -> _T:
         """What `action` returns here; if it fails on any rank, the first one raises that, and the others exit with 0.
@@ -148,14 +148,14 @@ class Ranks:
         if self.count == 1:
             return action()
         result = self.together(action if self.first else lambda: None)
-        shared: _T = self._fabric.broadcast(result)  # type: ignore[assignment]
+        shared: _T = self.fabric.broadcast(result)  # type: ignore[assignment]
         return shared
 
     def in_turn(self, action: Callable[[], _T]) -> _T:
         """`action` on the first rank of every node, then on the others, which find what it has left on the disk."""
         if self.count == 1:
             return action()
-        leads = self._fabric.local_rank == 0
+        leads = self.fabric.local_rank == 0
         early = self.together(action if leads else lambda: None)
         late = self.together((lambda: None) if leads else action)
         return early if leads else late  # type: ignore[return-value]

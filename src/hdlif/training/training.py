@@ -75,7 +75,7 @@ class Training:
     optimization: Optimization
     callbacks: Sequence[Callback]
     threads: int | None
-    cores: int | None
+    cores: int
     compile_backend: str
     log_every: int
     pending: Pending
@@ -292,14 +292,13 @@ class Training:
             )
 
     def _choose_threads(self) -> Threads:
-        own = torch.get_num_threads()
-        cores = own if self.cores is None else self.cores
+        cores = self.cores
         if cores > 1 and self.fabric.device.type == "cpu" and self.ranks.count == 1:
             counts = candidates(cores)
             rounds = rounds_for(self.steps - self.counters.step, len(counts))
             if rounds is not None:
                 return measured(self._update_of_a_copy(), counts, rounds=rounds)
-        return Threads(own, "default")
+        return Threads(torch.get_num_threads(), "default")
 
     def _update_of_a_copy(self) -> Callable[[int], None]:
         """Update number i of the training, carried out on a copy; of all, on the first batch, and without compiling."""
