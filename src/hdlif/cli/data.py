@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import click
 
-from hdlif.cli.names import DATA, PUBLIC_SET
 from hdlif.cli.data_text import as_text
+from hdlif.cli.names import DATA, PUBLIC_SET
 from hdlif.cli.options import FILE, DataKeys, DataRoot, Place, argument, group, option, subcommand
 from hdlif.errors import DataError
 
@@ -166,10 +166,10 @@ COMMAND = group(
             (
                 "hdlif data inspect activity.csv --set data.label=activity --set data.window=16",
                 "one long recording, cut into windows",
-            short="What is found in data, and how it would be divided.",
             ),
             ("hdlif data inspect mackey_glass", "a set that ships"),
             text=as_text,
+            short="What is found in data, and how it would be divided.",
         ),
         subcommand(
             ls,

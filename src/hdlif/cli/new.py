@@ -80,9 +80,9 @@ COMMAND = group(
             (
                 "hdlif new project mine && cd mine && hdlif train recipe.yaml --out runs/first",
                 "and train on its images",
-            short="Write a folder to begin a project from.",
             ),
             shown=_print,
+            short="Write a folder to begin a project from.",
             json=False,
         )
     ],

@@ -11,8 +11,8 @@ from typing import NoReturn, TextIO
 import click
 from click.shell_completion import CompletionItem
 
-from hdlif.cli.names import VARIABLE
 from hdlif.cli.mending import form_that_works, kinds_of
+from hdlif.cli.names import VARIABLE
 from hdlif.cli.output import full, put, say
 from hdlif.cli.pages import page_of
 from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputError, RecipeError, reason
