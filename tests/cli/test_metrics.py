@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hdlif.verbs import Run
 
 from hdlif.cli.eval import evaluate
 from hdlif.cli.export import export_file as export
 from hdlif.cli.report import report
 from hdlif.cli.seeds import train_seeds
+from hdlif.cli.train import Run
 from hdlif.datasets import SYNTHETIC_CLASSES
 from hdlif.report import tables
 from hdlif.report.comparison import aligned

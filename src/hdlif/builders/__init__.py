@@ -43,7 +43,7 @@ from hdlif.builders.own_data import (
     with_data_found,
     with_steps_of_data,
 )
-from hdlif.builders.recipe import check, check_names, names_own_parts, try_traces, try_update
+from hdlif.builders.recipe import check, check_names, check_network, names_own_parts, try_traces, try_update
 from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.builders.shipped import DATA, DataKind
 from hdlif.builders.spikes import SPIKES
@@ -92,6 +92,7 @@ __all__ = [
     "check",
     "check_data",
     "check_names",
+    "check_network",
     "data_kind",
     "data_of_ones_own",
     "data_overrides",

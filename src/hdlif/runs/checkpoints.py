@@ -62,7 +62,7 @@ def load_trained(path: Path) -> Trained:
         raise CheckpointError(f"{path}: holds no recipe of this version of hdlif; train it again") from error
     try:
         with saying_what_is_gone(path.parent):
-            builders.check(recipe)
+            builders.check_network(recipe)
     except RecipeError as error:
         said, parts = str(error), ""
         if ":" in said and "there is no module" in said:
