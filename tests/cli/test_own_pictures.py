@@ -34,6 +34,7 @@ from hdlif.runs.recipe_data import Looks
 from hdlif.runtime import Session
 from hdlif.tasks import Evaluation
 from picture_folders import CLASSES, write_pictures
+from stub_training import stub
 from trainings import train
 
 FAST = ("model.width=4", "model.blocks=[1]", "data.batch_size=8", "data.size=8", "training.epochs=2")
@@ -136,29 +137,13 @@ def test_resume_is_exact_and_refused_where_a_file_changed(tmp_path: Path) -> Non
         trained(moved, tmp_path / "stopped", "data.fit=crop", resume=True)
 
 
-@pytest.mark.parametrize("workers", [2])
 def test_pictures_that_are_read_by_workers_train_to_the_same_bytes(
-    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hdlif.data.own.picture_folder.MOST_KEPT", 0)
-    trained(run_folder.parent / "photos", tmp_path / "run", workers=workers)
+    trained(run_folder.parent / "photos", tmp_path / "run", workers=2)
     files = [(folder / "model.safetensors").read_bytes() for folder in (run_folder, tmp_path / "run")]
     assert files[0] == files[1]
-
-
-def test_seeds_share_one_split(tmp_path: Path) -> None:
-    photos = write_pictures(tmp_path / "photos", 6)
-    found = train_seeds(
-        "digits_hdlif",
-        seeds=2,
-        data=str(photos),
-        overrides=[*FAST, "training.epochs=1"],
-        out=tmp_path / "runs",
-        memory_repeats=0,
-    )
-    assert found.n == 2
-    lists = [(tmp_path / "runs" / f"seed_{seed}" / "data_files.json").read_text() for seed in found.seeds]
-    assert lists[0] == lists[1]
 
 
 @pytest.mark.parametrize("damage", ["damaged", "one class", "too few", "no folder", "batch"])
@@ -283,28 +268,26 @@ def test_a_folder_is_looked_at_once_however_many_recipes_name_it(
     assert len(looked) == 2
 
 
-def test_a_table_trains_on_a_folder_and_knows_what_is_finished(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "photos", 6)
-    cells = {"title": "t", "base": "digits_hdlif", "seeds": 1, "rows": {"a": []}, "columns": {"b": []}}
-    (tmp_path / "table.yaml").write_text(json.dumps(cells | {"overrides": ON_PHOTOS}))
-    first, again = (ablate(tmp_path / "table.yaml", data_root=tmp_path, out=tmp_path / "out") for _ in range(2))
-    assert first["rows"]["a"]["b"]["n"] == 1
-    assert again["rows"] == first["rows"]
-
-
-def test_a_search_trains_on_a_folder(tmp_path: Path) -> None:
+def test_seeds_a_table_and_a_search_train_on_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is trained has the data as they were found, and one split for all seeds."""
     pytest.importorskip("optuna", reason="pip install 'hdlif[sweep]'")
     write_pictures(tmp_path / "photos", 6)
+    seen: list[tuple[Recipe, Path, Any]] = []
+    for module in ("seeds", "ablation_queue", "sweep_trials"):
+        monkeypatch.setattr(f"hdlif.cli.{module}.train_in_one_process", stub(seen))
+    given: dict[str, Any] = {"overrides": ON_PHOTOS, "data_root": tmp_path}
+    train_seeds("digits_hdlif", seeds=2, out=tmp_path / "runs", **given)
+    cells = {"title": "t", "base": "digits_hdlif", "seeds": 1, "rows": {"a": []}, "columns": {"b": []}}
+    (tmp_path / "table.yaml").write_text(json.dumps(cells | {"overrides": ON_PHOTOS}))
+    for _ in range(2):
+        result = ablate(str(tmp_path / "table.yaml"), data_root=tmp_path, out=tmp_path / "out")
+    assert result["rows"]["a"]["b"]["n"] == 1
     (tmp_path / "space.yaml").write_text("training.learning_rate: {kind: float, low: 0.01, high: 0.3}\n")
-    found = sweep(
-        "digits_hdlif",
-        space=tmp_path / "space.yaml",
-        trials=1,
-        overrides=ON_PHOTOS,
-        data_root=tmp_path,
-        out=tmp_path / "out",
-    )
+    found = sweep("digits_hdlif", space=tmp_path / "space.yaml", trials=1, out=tmp_path / "sweep", **given)
     assert [trial.state for trial in found.trials] == ["complete"]
+    assert len(seen) == 4
+    digests = {one.data.found.digest for one, *_ in seen if one.data.found is not None}
+    assert len(digests) == 1
 
 
 def test_a_part_that_is_taken_for_a_class_is_warned_of(tmp_path: Path) -> None:
@@ -316,8 +299,7 @@ def test_a_part_that_is_taken_for_a_class_is_warned_of(tmp_path: Path) -> None:
     )
 
 
-def test_an_artefact_is_not_written_under_the_name_of_an_onnx_model(run_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r'net\.onnx: ends in "\.onnx", and an artefact would be written; give --to onnx'
-    ):
-        export(run_folder, out=tmp_path / "net.onnx")
+def test_an_artefact_is_not_written_under_the_name_of_another_format(run_folder: Path, tmp_path: Path) -> None:
+    for name in ("net.onnx", "net.nir"):
+        with pytest.raises(InputError, match=name):
+            export(run_folder, out=tmp_path / name)

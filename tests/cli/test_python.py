@@ -3,15 +3,21 @@
 import ast
 import inspect
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import hdlif
-from hdlif.errors import ArgumentError, ExistingRunError, InputError
+from hdlif.artefact import InputRecord
+from hdlif.artefact import load as load_graph
+from hdlif.cli.networks import input_of
+from hdlif.errors import ArgumentError, CheckpointError, ExistingRunError, InputError
+from hdlif.training import checkpoint
 
 OVERRIDES = ("model.width=4", "data.train=256", "model.blocks=[1]")
 
@@ -70,11 +76,81 @@ def test_every_target_is_written_and_checked(run: hdlif.Run, tmp_path: Path) -> 
     assert hdlif.export(run, tmp_path / "net.hdlif.safetensors", check=True).exists()
     source = hdlif.export(tmp_path / "net.hdlif.safetensors", tmp_path / "net.c", to="c", ram=10**5)
     assert "net_step" in source.read_text()
-    with pytest.raises(ArgumentError, match="export: ram is for to = 'c' alone"):
+    with pytest.raises(ArgumentError, match="ram"):
         hdlif.export(run, tmp_path / "net.onnx", to="onnx", ram=10**5)
     with pytest.raises(InputError, match="RAM"):
         hdlif.export(run, tmp_path / "small.c", to="c", ram=10)
     assert not (tmp_path / "small.c").exists()
+
+
+def test_a_loaded_network_knows_what_it_was_trained_for_and_is_exported_to_the_same_bytes(
+    run: hdlif.Run, tmp_path: Path
+) -> None:
+    network = hdlif.load(run)
+    assert (network.labels, network.input.shape, network.time_steps) == (tuple("0123456789"), (1, 8, 8), 4)
+    assert network.recipe.training.epochs == 1
+    assert isinstance(network, torch.nn.Module)
+    assert not network.training
+    logits, _ = network(torch.zeros(1, 2, 1, 8, 8), steps=range(4))
+    assert logits.shape == (4, 2, 10)
+    of_network, of_run = (hdlif.export(one, tmp_path / f"{type(one).__name__}") for one in (network, run))
+    assert of_network.read_bytes() == of_run.read_bytes()
+    assert hdlif.load(run.folder / "model.safetensors").recipe == network.recipe
+
+
+def test_a_trainer_of_values_is_exported_with_their_names_and_scale(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
+    y = np.stack([x.sum(1), x[:, 0]], 1)
+    model = hdlif.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 8), hdlif.nn.HDLIF(4), torch.nn.Linear(8, 2))
+    task = hdlif.Regress(("sum", "first"), 4, mean=(5.0, 0.0), std=(2.0, 1.0))
+    config = hdlif.TrainingConfig(epochs=1, learning_rate=0.01)
+    trainer = hdlif.Trainer(model, rule=hdlif.STBP(), task=task, config=config, batch_size=16)
+    with pytest.raises(InputError, match="input"):
+        hdlif.export(trainer, tmp_path / "none")
+    trainer.fit((x, y), (x, y))
+    path = hdlif.export(trainer, tmp_path / "net.hdlif.safetensors")
+    graph = load_graph(path)
+    assert (graph.labels, graph.time_steps, graph.input.kind) == (("sum", "first"), 4, "table")
+    assert (graph.task.kind, graph.task.mean, graph.task.std) == ("regress", (5.0, 0.0), (2.0, 1.0))
+    np.save(tmp_path / "x.npy", x[:2])
+    answers = hdlif.predict(path, tmp_path / "x.npy")
+    assert [list(one["prediction"]) for one in answers] == [["sum", "first"]] * 2
+    # Any other module needs what it does not know.
+    with pytest.raises(InputError, match="labels"):
+        hdlif.export(model, tmp_path / "none")
+    record = InputRecord((3, 1, 1), (0.0,) * 3, (1.0,) * 3, kind="table", resize="none")
+    known = {"input": record, "labels": ("a", "b"), "time_steps": 4}
+    assert load_graph(hdlif.export(model, tmp_path / "other", **known)).labels == ("a", "b")
+
+
+def test_what_a_trainer_was_shown_is_the_input_of_its_file(tmp_path: Path) -> None:
+    images = hdlif.data.digits(validation=200).train
+    assert input_of(images) == InputRecord((1, 8, 8), images.mean, images.std)
+    series = hdlif.data.sines(validation=10).shown_as(hdlif.data.rows).train
+    record = input_of(series)
+    assert record is not None
+    assert (record.kind, record.frames, record.shape) == ("series", "rows", (2, 1, 1))
+    moving = hdlif.data.TensorSamples(
+        np.zeros((4, 3, 1, 8, 8), np.float32), np.array([0, 1, 0, 1]), frames=hdlif.data.over_time
+    )
+    assert input_of(moving) is None
+
+
+def test_a_run_is_exported_whatever_became_of_its_data_and_its_training(run: hdlif.Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    _, record = checkpoint.load(folder / "model.safetensors")
+    recipe = record["recipe"]
+    recipe["data"]["augment"] = ["nobodys:Augmentation"]
+    recipe["rule"] = {"kind": "nobodys:Rule"}
+    recipe["training"]["optimizer"] = {"kind": "nobodys:Optimizer"}
+    network = hdlif.load(run)
+    checkpoint.save_model(folder / "model.safetensors", network, {**record, "recipe": recipe})
+    path = hdlif.export(folder, tmp_path / "net.hdlif.safetensors")
+    assert path.read_bytes() == hdlif.export(run, tmp_path / "other.hdlif.safetensors").read_bytes()
+    recipe["model"]["width"] = "wide"
+    checkpoint.save_model(folder / "model.safetensors", network, {**record, "recipe": recipe})
+    with pytest.raises(CheckpointError, match="width"):
+        hdlif.export(folder, tmp_path / "none")
 
 
 def test_a_run_goes_on(run: hdlif.Run) -> None:
@@ -120,17 +196,18 @@ def test_shipped_sets_need_no_augmentation_and_no_seed() -> None:
 def test_what_does_not_fit_is_refused(run: hdlif.Run, tmp_path: Path) -> None:
     from hdlif.config import load_recipe
 
-    with pytest.raises(InputError, match="set them in the Recipe that is given"):
-        hdlif.train(load_recipe("digits_hdlif"), epochs=1, out=tmp_path)
-    with pytest.raises(InputError, match="to = 'tflite' is unknown; choose one of artefact, c, nir, onnx"):
-        hdlif.export(run, tmp_path / "x", to="tflite")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="counting = 'none' is unknown; choose one of paper, honest"):
-        hdlif.profile(run, counting="none")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"give a list, such as \['seed=1'\]"):
-        hdlif.train("digits_hdlif", overrides="seed=1", out=tmp_path / "x")
-    with pytest.raises(InputError, match="threads = 0; give a number of at least 1"):
-        hdlif.train("digits_hdlif", threads=0, out=tmp_path / "x")
-    for path in (tmp_path / "nothing", Path("runs/nothing/model.safetensors"), Path("nothing.safetensors")):
-        for verb in (hdlif.evaluate, hdlif.profile):
-            with pytest.raises(InputError, match="there is no such file or folder; check the path"):
-                verb(path)
+    for call, words in (
+        (lambda: hdlif.train(load_recipe("digits_hdlif"), epochs=1, out=tmp_path), "Recipe"),
+        (lambda: hdlif.export(run, tmp_path / "x", to="tflite"), "to = 'tflite'"),
+        (lambda: hdlif.profile(run, counting="none"), "counting = 'none'"),
+        (lambda: hdlif.evaluate(run, part="tset"), '"test"'),
+        (lambda: hdlif.train("digits_hdlif", overrides="seed=1", out=tmp_path / "x"), r"\['seed=1'\]"),
+        (lambda: hdlif.train("digits_hdlif", threads=0, out=tmp_path / "x"), "threads = 0"),
+        *(
+            (lambda verb=verb, path=path: verb(path), "no such file or folder")
+            for path in (tmp_path / "nothing", Path("runs/nothing/model.safetensors"), Path("nothing.safetensors"))
+            for verb in (hdlif.evaluate, hdlif.profile)
+        ),
+    ):
+        with pytest.raises(InputError, match=words):
+            call()

@@ -56,7 +56,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         np.savez(folder / "x.npz", x=x, y=x.sum(-1).max(-1, keepdims=True))
         section = f"data={{kind: series, path: {folder}/x.npz, values: [high], batch_size: 8}}"
         name, overrides = "sines_hdlif", [*SERIES, section]
-    result = train(name, overrides=overrides, out=folder / "run", memory_repeats=1)
+    result = train(name, overrides=overrides, out=folder / "run", memory_repeats=0)
     assert result is not None
     return request.param, folder / "run", result
 

@@ -103,7 +103,10 @@ def input_of(samples: Samples) -> InputRecord | None:
     std = getattr(samples, "std", (1.0,) * channels)
     frame = (channels, height, width)
     if isinstance(samples, SeriesSamples) or (steps > 1 and (height, width) == (1, 1)):
-        return InputRecord(frame, mean, std, kind="series", resize="none", frames="rows")
+        frames = "rows" if steps > 1 else "constant"
+        return InputRecord(frame, mean, std, kind="series", resize="none", frames=frames)
     if steps > 1:
         return None
-    return InputRecord(frame, mean, std, kind="image" if height * width > 1 else "table")
+    if height * width > 1:
+        return InputRecord(frame, mean, std)
+    return InputRecord(frame, mean, std, kind="table", resize="none")

@@ -31,12 +31,18 @@ class Trained:
 
     def record(self) -> dict[str, Any]:
         """Return its input, labels, time steps and task, as `lower` takes them."""
+        recipe = _of_network(self.recipe)
         return {
-            "input": builders.input_record(self.recipe),
-            "labels": builders.data_kind(self.recipe).labels,
-            "time_steps": self.recipe.time_steps,
-            "task": builders.build_task(self.recipe).record,
+            "input": builders.input_record(recipe),
+            "labels": builders.data_kind(recipe).labels,
+            "time_steps": recipe.time_steps,
+            "task": builders.build_task(recipe).record,
         }
+
+
+def _of_network(recipe: Recipe) -> Recipe:
+    """Return the recipe without what its data are made into for training alone."""
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"augment": [], "mixup": None})})
 
 
 def load_trained(path: Path) -> Trained:
@@ -62,7 +68,7 @@ def load_trained(path: Path) -> Trained:
         raise CheckpointError(f"{path}: holds no recipe of this version of hdlif; train it again") from error
     try:
         with saying_what_is_gone(path.parent):
-            builders.check_network(recipe)
+            builders.check_network(_of_network(recipe))
     except RecipeError as error:
         said, parts = str(error), ""
         if ":" in said and "there is no module" in said:
@@ -70,6 +76,6 @@ def load_trained(path: Path) -> Trained:
         elif "which is not installed: pip install" in said:
             parts = "install it, or "
         raise CheckpointError(f"{path}: holds a recipe that cannot be built ({said}); {parts}train it again") from error
-    network = builders.build_model(recipe)
+    network = builders.build_model(_of_network(recipe))
     checkpoint.load_model(path, network)
     return Trained(path, recipe, network.eval())
