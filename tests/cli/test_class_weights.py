@@ -150,17 +150,14 @@ def test_a_recipe_with_balanced_weights_is_good_before_its_data_are_counted() ->
     check("digits_hdlif", [BALANCED])
 
 
-@pytest.mark.parametrize(
-    ("weights", "words"),
-    [
+def test_weights_that_are_none_are_refused() -> None:
+    for weights, words in (
         ("[1, 2]", r"^task\.class_weights has 2 numbers; give one for each of the 10 classes, in this order: 0, 1, "),
         ("equal", r"^task\.class_weights = 'equal' is refused; it should be 'balanced', or it should be a list$"),
         ("[1, x]", r"^task\.class_weights = .*; it should be 'balanced', or item 2 of it should be a valid number"),
-    ],
-)
-def test_weights_that_are_none_are_refused(weights: str, words: str) -> None:
-    with pytest.raises(RecipeError, match=words):
-        builders.check(load_recipe("digits_hdlif", [f"task={{kind: classify, class_weights: {weights}}}"]))
+    ):
+        with pytest.raises(RecipeError, match=words):
+            builders.check(load_recipe("digits_hdlif", [f"task={{kind: classify, class_weights: {weights}}}"]))
 
 
 def test_weights_of_classes_are_of_tasks_of_classes() -> None:

@@ -93,9 +93,8 @@ def test_pictures_that_are_too_few_to_divide_are_tested_on_as_a_whole(tmp_path: 
             evaluate(network, data=str(unseen), overrides=["data.fit=crop"])
 
 
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
+def test_what_data_do_not_take_is_refused(made: Path) -> None:
+    for overrides, words in (
         (["data.strid=3"], r'data\.strid is unknown; choose one of .*\(did you mean "stride"\?\)'),
         (["training.epochs=3"], r"--set training\.epochs=3 is refused; give data\.KEY=VALUE"),
         (["data.stride"], r"--set data\.stride is refused; give data\.KEY=VALUE"),
@@ -106,12 +105,10 @@ def test_pictures_that_are_too_few_to_divide_are_tested_on_as_a_whole(tmp_path: 
         (["data.kind=serie"], r'data\.kind = "serie" is unknown; .*did you mean "series"'),
         (["data.batch_size=4"], r"data\.batch_size is unknown"),
         (["data.split={test: 2}"], "split.test = 2 is refused"),
-    ],
-)
-def test_what_data_do_not_take_is_refused(made: Path, overrides: list[str], words: str) -> None:
-    for network in (made / "run", made / "net.hdlif.safetensors"):
-        with pytest.raises(RecipeError, match=words):
-            evaluate(network, data=str(made / "r.csv"), overrides=[*CUT[:2], *overrides])
+    ):
+        for network in (made / "run", made / "net.hdlif.safetensors"):
+            with pytest.raises(RecipeError, match=words):
+                evaluate(network, data=str(made / "r.csv"), overrides=[*CUT[:2], *overrides])
 
 
 def test_what_cannot_have_an_effect_is_refused(made: Path) -> None:
@@ -203,10 +200,14 @@ def test_a_share_that_is_named_leaves_the_others_as_the_run_had_them(made: Path)
     assert evaluate(made / "run", data=data, overrides=["data.split.validation=0.3"]).n == 20
 
 
-@pytest.mark.parametrize("key", ["data.path", "data.path ", "data.path.x"])
-def test_where_data_lie_is_not_a_key(made: Path, key: str) -> None:
-    with pytest.raises(RecipeError, match="where the data lie is given with the command itself"):
-        evaluate(made / "run", data=str(made / "r.csv"), overrides=[f"{key}=elsewhere"])
+def test_where_data_lie_is_not_a_key(made: Path) -> None:
+    for key in (
+        "data.path",
+        "data.path ",
+        "data.path.x",
+    ):
+        with pytest.raises(RecipeError, match="where the data lie is given with the command itself"):
+            evaluate(made / "run", data=str(made / "r.csv"), overrides=[f"{key}=elsewhere"])
 
 
 def test_a_test_set_without_a_training_part_is_tested_on(made: Path, tmp_path: Path) -> None:

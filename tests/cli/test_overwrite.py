@@ -37,15 +37,18 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
 
 
-@pytest.mark.parametrize("changes", [[], ["training.momentum=0.5"], ["name=another"]])
-def test_a_run_is_not_replaced_unasked(run: Path, tmp_path: Path, changes: list[str]) -> None:
+def test_a_run_is_not_replaced_unasked(run: Path, tmp_path: Path) -> None:
     out = shutil.copytree(run, tmp_path / "run")
     before = everything(out)
-    with pytest.raises(ExistingRunError) as refused:
-        train("digits_hdlif", out=out, overrides=[*FAST, *changes], memory_repeats=0)
-    said = one_printable_line(refused.value)
-    assert said.startswith(f"{out}: holds a run of digits_hdlif, finished on 20")
-    assert said.endswith("go on with it (--resume), replace it (--overwrite), or choose another folder (--out)")
+    for changes in ([], ["training.momentum=0.5"], ["name=another"]):
+        with pytest.raises(ExistingRunError) as refused:
+            train("digits_hdlif", out=out, overrides=[*FAST, *changes], memory_repeats=0)
+        said = one_printable_line(refused.value)
+        assert said.startswith(f"{out}: holds a run of digits_hdlif, finished on 20")
+        assert all(option in said for option in ("--resume", "--overwrite", "--out"))
+        assert everything(out) == before
+    with pytest.raises(InputError):
+        train("digits_hdlif", out=out, resume=True, overwrite=True, **OPTIONS)
     assert everything(out) == before
 
 
@@ -62,16 +65,15 @@ def files_of_a_run() -> Iterator[str]:
     yield from (f"{name}.safetensors" for name in ("last", "previous", "best", "model", "damaged", "epoch_1"))
 
 
-@pytest.mark.parametrize("name", list(files_of_a_run()))
-def test_any_file_of_a_run_alone_keeps_a_training_out(name: str, run: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    source = run / name
-    (shutil.copytree if source.is_dir() else shutil.copy)(source, out / name)
-    before = everything(out)
-    with pytest.raises(ExistingRunError, match=rf"out: holds a run .*{name}"):
-        train("digits_hdlif", out=out, **OPTIONS)
-    assert everything(out) == before
+def test_any_file_of_a_run_alone_keeps_a_training_out(run: Path, tmp_path: Path) -> None:
+    for name in files_of_a_run():
+        out, source = tmp_path / name, run / name
+        out.mkdir()
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, out / name)
+        before = everything(out)
+        with pytest.raises(ExistingRunError, match=name):
+            train("digits_hdlif", out=out, **OPTIONS)
+        assert everything(out) == before
 
 
 def test_files_of_a_run_are_all_that_a_training_writes(run: Path) -> None:
@@ -107,20 +109,14 @@ def test_notes_alone_are_no_run(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*.tmp"))
 
 
-def test_resuming_and_overwriting_exclude_each_other(run: Path, tmp_path: Path) -> None:
-    out = shutil.copytree(run, tmp_path / "run")
-    before = everything(out)
-    with pytest.raises(InputError, match="--resume goes on with a run and --overwrite replaces it"):
-        train("digits_hdlif", out=out, resume=True, overwrite=True, **OPTIONS)
-    assert everything(out) == before
-
-
-@pytest.mark.parametrize("name", ["summary.json", "report.html", "coherence.json", "recipe.yaml"])
-def test_resuming_where_nothing_is_to_go_on_from_loses_nothing(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text('{"networks": []}')
-    with pytest.raises(ExistingRunError):
-        train("digits_hdlif", out=tmp_path, resume=True, **OPTIONS)
-    assert (tmp_path / name).read_text() == '{"networks": []}'
+def test_resuming_where_nothing_is_to_go_on_from_loses_nothing(tmp_path: Path) -> None:
+    for name in ("summary.json", "report.html", "coherence.json", "recipe.yaml"):
+        out = tmp_path / name
+        out.mkdir()
+        (out / name).write_text('{"networks": []}')
+        with pytest.raises(ExistingRunError):
+            train("digits_hdlif", out=out, resume=True, **OPTIONS)
+        assert (out / name).read_text() == '{"networks": []}'
 
 
 def test_the_command_line_asks_in_the_same_words(run: Path, tmp_path: Path) -> None:
@@ -136,15 +132,14 @@ def test_the_command_line_asks_in_the_same_words(run: Path, tmp_path: Path) -> N
     assert done.exit_code == 0, done.output
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", "3", '{"name": 3}', '{"name": "\\u001b[31m"}', "[" * 100_000, '{"name": "' + "x" * 9999]
-)
-def test_whatever_a_run_says_of_itself_the_refusal_is_one_line(content: str, tmp_path: Path) -> None:
-    for name in ("summary.json", "recipe.yaml"):
-        (tmp_path / name).write_text(content)
-    with pytest.raises(ExistingRunError) as refused:
-        train("digits_hdlif", out=tmp_path, **OPTIONS)
-    one_printable_line(refused.value)
+def test_whatever_a_run_says_of_itself_the_refusal_is_one_line(tmp_path: Path) -> None:
+    hostile = ["", "{", "[]", "3", '{"name": 3}', '{"name": "\\u001b[31m"}', "[" * 100_000, '{"name": "' + "x" * 9999]
+    for content in hostile:
+        for name in ("summary.json", "recipe.yaml"):
+            (tmp_path / name).write_text(content)
+        with pytest.raises(ExistingRunError) as refused:
+            train("digits_hdlif", out=tmp_path, **OPTIONS)
+        one_printable_line(refused.value)
 
 
 @pytest.mark.slow

@@ -141,14 +141,15 @@ def test_confidence_answers_early_and_waits_for_the_next_window(artefact: Path, 
     assert all(one.step == STEPS or (one.answer or {})["probability"] >= 0.5 for one in found)
 
 
-@pytest.mark.parametrize(("confidence", "steps"), [("0", 1), ("1", STEPS)])
-def test_a_confidence_of_nothing_answers_after_the_first_step(
-    confidence: str, steps: int, artefact: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "x.csv").write_text(text(STEPS))
-    command = ["run", str(artefact), "--stream", str(tmp_path / "x.csv"), "--confidence", confidence, "--json"]
-    result = CliRunner().invoke(cli, command)
-    assert {json.loads(line)["step"] for line in result.stdout.splitlines()} == {steps}
+def test_a_confidence_of_nothing_answers_after_the_first_step(artefact: Path, tmp_path: Path) -> None:
+    for confidence, steps in (
+        ("0", 1),
+        ("1", STEPS),
+    ):
+        (tmp_path / "x.csv").write_text(text(STEPS))
+        command = ["run", str(artefact), "--stream", str(tmp_path / "x.csv"), "--confidence", confidence, "--json"]
+        result = CliRunner().invoke(cli, command)
+        assert {json.loads(line)["step"] for line in result.stdout.splitlines()} == {steps}
 
 
 def test_a_reader_that_goes_away_ends_it_in_silence(artefact: Path) -> None:
@@ -250,9 +251,8 @@ def test_refusals(artefact: Path, of_sounds: Path, tmp_path: Path) -> None:
         list(stream(tmp_path / "labels.hdlif.safetensors", "-", confidence=0.5))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
+def test_options_that_do_not_go_together(artefact: Path) -> None:
+    for arguments, words in (
         (["--stream"], "Missing argument 'INPUTS...'"),
         (["--stream", "a", "b"], "--stream takes one INPUT"),
         (["a", "--confidence", "0.5"], "--confidence applies to streams; add --stream"),
@@ -262,12 +262,10 @@ def test_refusals(artefact: Path, of_sounds: Path, tmp_path: Path) -> None:
         (["a", "--rate", "8000"], "--rate applies to streams"),
         (["--stream", "a", "--confidence", "2"], "2.0 is not in the range"),
         (["--stream", "a", "--gaps", "guess"], "'guess' is not one of"),
-    ],
-)
-def test_options_that_do_not_go_together(artefact: Path, arguments: list[str], words: str) -> None:
-    result = CliRunner().invoke(cli, ["run", str(artefact), *arguments])
-    assert result.exit_code == 2
-    assert words in result.output
+    ):
+        result = CliRunner().invoke(cli, ["run", str(artefact), *arguments])
+        assert result.exit_code == 2
+        assert words in result.output
 
 
 def test_a_rate_is_no_option_of_rows_whatever_it_is(artefact: Path) -> None:
