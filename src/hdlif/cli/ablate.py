@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
-
 from hdlif.cli.names import TABLE
 from hdlif.cli.options import FILE, DataRoot, argument, option, subcommand
 from hdlif.cli.output import saying_how_to_go_on, show
@@ -19,18 +17,10 @@ from hdlif.errors import RecipeError
 def ablate(
     table: Annotated[str, argument(type=TABLE)],
     *,
-    seeds: Annotated[
-        int | None,
-        option(type=click.IntRange(1), help="Trainings per cell.  [default: the table's own number]"),
-    ] = None,
+    seeds: int | None = None,
     data_root: DataRoot = None,
-    out: Annotated[Path | None, option(type=FILE, help="Folder of all runs.  [default: runs/TABLE]")] = None,
-    known: Annotated[
-        Sequence[Path],
-        option(
-            type=FILE, multiple=True, help="A table.json from elsewhere, whose trainings are not repeated; repeatable."
-        ),
-    ] = (),
+    out: Path | None = None,
+    known: Annotated[Sequence[Path], option(type=FILE, multiple=True)] = (),
     progress: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
@@ -42,6 +32,10 @@ def ablate(
     \f
     Several processes may share a table: a cell that another process trains is left to it.
 
+    Args:
+        seeds: Trainings per cell.  [default: the table's own number]
+        out: Folder of all runs.  [default: runs/TABLE]
+        known: A table.json from elsewhere, whose trainings are not repeated; repeatable.
     Returns:
         the content of OUT/table.json.
     Raises:

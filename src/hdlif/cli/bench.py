@@ -5,10 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
-
-from hdlif.cli.names import DATA
-from hdlif.cli.options import FILE, DataKeys, DataRoot, argument, option, subcommand
+from hdlif.cli.options import FILE, DataKeys, DataRoot, DataSetName, argument, option, subcommand
 from hdlif.report.tables import aligned
 
 COMPARED_IMAGES = 64
@@ -17,30 +14,13 @@ COMPARED_IMAGES = 64
 def bench(
     artefact: Annotated[Path, argument(type=FILE)],
     *,
-    against: Annotated[
-        str | None,
-        option(
-            metavar="NAMES",
-            help="Peers to time, out of openvino,onnxruntime,torch.  [default: those that are installed]",
-        ),
-    ] = None,
-    data: Annotated[
-        str | None,
-        option(
-            type=DATA,
-            metavar="NAME|PATH",
-            help="Data set, or path of data of your own, to run and to calibrate INT8 on.  [default: noise]",
-        ),
-    ] = None,
+    against: Annotated[str | None, option(metavar="NAMES")] = None,
+    data: DataSetName = None,
     data_root: DataRoot = None,
     overrides: DataKeys = (),
-    batch: Annotated[
-        int, option(type=click.IntRange(1), show_default=True, help="Images at once for throughput.")
-    ] = 16,
-    threads: Annotated[
-        int | None, option(type=click.IntRange(1), help="Threads of each engine.  [default: the machine's cores]")
-    ] = None,
-    repeats: Annotated[int, option(type=click.IntRange(1), show_default=True, help="Rounds of timing.")] = 20,
+    batch: int = 16,
+    threads: int | None = None,
+    repeats: int = 20,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Time ARTEFACT and other engines on the same network: latency, throughput, memory, start, and each stage.
@@ -50,6 +30,12 @@ def bench(
     \f
     `hdlif.measure.engines` says what each engine gets. Latency is that of one image.
 
+    Args:
+        against: Peers to time, out of openvino,onnxruntime,torch.  [default: those that are installed]
+        data: Data set, or path of data of your own, to run and to calibrate INT8 on.  [default: noise]
+        batch: Images at once for throughput.
+        threads: Threads of each engine.  [default: the machine's cores]
+        repeats: Rounds of timing.
     Returns:
         {"engines": {name: {"agreement", "max_logit_difference", "latency_ms", "throughput_per_s", "ratio",
         "ratio_range", "throughput_ratio", "file_bytes", "resident_bytes", "peak_resident_bytes", "start_seconds"}},

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import click
+from typing import Annotated, Any
 
 from hdlif.cli.names import RECIPE
-from hdlif.cli.options import FILE, THREADS, DataRoot, argument, option, set_option, subcommand
+from hdlif.cli.options import DataRoot, Settings, Threads, argument, subcommand
 from hdlif.report.tables import aligned
 
 LOSSES = {
@@ -22,28 +20,23 @@ Result = Mapping[str, Any]
 def coherence(
     targets: Annotated[Sequence[str], argument(nargs=-1, required=True, type=RECIPE)],
     *,
-    overrides: Annotated[Sequence[str], set_option("Replace one value of each recipe; repeatable.")] = (),
-    batches: Annotated[
-        int, option(type=click.IntRange(1), show_default=True, help="Training batches to compare on.")
-    ] = 2,
+    overrides: Settings = (),
+    batches: int = 2,
     data_root: DataRoot = None,
-    threads: Annotated[
-        int | Literal["auto"] | None,
-        option(
-            type=THREADS,
-            help="Threads of the comparison; auto measures which number is fastest.  [default: PyTorch's own number]",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        option(type=FILE, help="Folder for coherence.json, such as a run folder, whose report then shows it."),
-    ] = None,
+    threads: Threads = None,
+    out: Path | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Each rule's gradient and STBP's, layer by layer, in TARGETS: recipes (untrained), or checkpoints.
 
     A recipe's network is compared with its own neuron, and with LIF or HD-LIF on the same weights.
     Several checkpoints of one training show how coherence changes during it.
+
+    Args:
+        overrides: Replace one value of each recipe; repeatable.
+        batches: Training batches to compare on.
+        threads: Threads of the comparison; auto measures which number is fastest.  [default: PyTorch's own number]
+        out: Folder for coherence.json, such as a run folder, whose report then shows it.
     """
     from hdlif.measure.rule_gradients import coherence as compare
     from hdlif.runs.files import write_json

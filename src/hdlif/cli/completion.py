@@ -23,7 +23,9 @@ class _Bash(BashComplete):
 add_completion_class(_Bash)
 
 
-def completion(shell: Annotated[str, argument(type=click.Choice(SHELLS))]) -> str:
+def completion(
+    shell: Annotated[str, argument(type=click.Choice(SHELLS))],
+) -> str:
     """Print a script by which SHELL completes options and names of subcommands, recipes, tables, data and neurons."""
     kind = get_completion_class(shell)
     assert kind is not None

@@ -21,15 +21,9 @@ Root = Annotated[
 def inspect(
     path: Annotated[str, argument(type=DATA)],
     *,
-    size: Annotated[
-        int | None,
-        option(type=click.IntRange(1, 2**13), help="Side that images become.  [default: as a training's]"),
-    ] = None,
+    size: Annotated[int | None, option(type=click.IntRange(1, 2**13))] = None,
     overrides: DataKeys = (),
-    out: Annotated[
-        Path | None,
-        option(type=FILE, help="A PNG file to write, with images of each class as a network would see them."),
-    ] = None,
+    out: Path | None = None,
     data_root: DataRoot = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
@@ -42,6 +36,9 @@ def inspect(
     \f
     Files that cannot be read are listed here, and refused by a training.
 
+    Args:
+        size: Side that images become.  [default: as a training's]
+        out: A PNG file to write, with images of each class as a network would see them.
     Returns:
         {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "warnings",
         "digest"}; "target", what is learned if that is not one class of a sample

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from hdlif.cli.options import FILE, DataRoot, option, subcommand
+from hdlif.cli.options import DataRoot, subcommand
 from hdlif.cli.output import show
 from hdlif.errors import DataError, did_you_mean
 from hdlif.report.tables import networks_table
@@ -44,10 +44,10 @@ class DemoResult:
 
 def demo(
     *,
-    data: Annotated[str, option(show_default=True, help="digits (bundled) or fashion_mnist.")] = "digits",
+    data: str = "digits",
     data_root: DataRoot = None,
-    out: Annotated[Path, option(type=FILE, show_default=True)] = Path("runs/demo"),
-    page: Annotated[bool, option(help="Also write OUT/live.html, which runs the network in a browser.")] = False,
+    out: Path = Path("runs/demo"),
+    page: bool = False,
     progress: bool = False,
     memory_repeats: int = 1,
 ) -> DemoResult:
@@ -57,6 +57,10 @@ def demo(
     An earlier demo in OUT is replaced. Peak memory, which takes processes of its own, is measured last,
     `memory_repeats` times a network.
 
+    Args:
+        data: digits (bundled) or fashion_mnist.
+        out:
+        page: Also write OUT/live.html, which runs the network in a browser.
     Raises:
         ExistingRunError: OUT holds a training.
         DataError: `data` has no set of recipes, or its files are absent.

@@ -4,26 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from hdlif.cli.names import DATA
-from hdlif.cli.options import (
-    FILE,
-    DataKeys,
-    DataRoot,
-    Place,
-    argument,
-    called_from_python,
-    choice,
-    option,
-    subcommand,
-)
+from hdlif.cli.options import FILE, DataKeys, DataRoot, DataSet, Place, argument, called_from_python, option, subcommand
 from hdlif.cli.output import say as to_stderr
 from hdlif.cli.output import show
 from hdlif.report.tables import aligned, beside_accuracy, figure
 
 if TYPE_CHECKING:
-    from hdlif.data import Tested
     from hdlif.tasks import Drawing, Evaluation
 
 
@@ -77,25 +65,10 @@ class EvaluationResult:
 def evaluate(
     network: Annotated[Place, argument(metavar="PATH", type=FILE)],
     *,
-    data: Annotated[
-        Place | None,
-        option(
-            type=DATA,
-            metavar="NAME|PATH",
-            help="Data set, or data of your own; a checkpoint's own by default. Events are binned as the network's "
-            "were.",
-        ),
-    ] = None,
+    data: DataSet = None,
     data_root: DataRoot = None,
     overrides: DataKeys = (),
-    part: Annotated[
-        "Tested",
-        choice(
-            *("all", "train", "validation", "test"),
-            show_default=True,
-            help="What is tested on; all divides nothing: for data that the network has never seen.",
-        ),
-    ] = "test",
+    part: Literal["all", "train", "validation", "test"] = "test",
     progress: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> EvaluationResult:
@@ -108,6 +81,9 @@ def evaluate(
     The compiled runtime runs an artefact. `say` gets a warning if the network was, or may have been, trained on what
     it is tested on.
 
+    Args:
+        data: Data set, or data of your own; a checkpoint's own by default. Events are binned as the network's were.
+        part: What is tested on; all divides nothing: for data that the network has never seen.
     Raises:
         RecipeError: an override is of no key that such data have, or one that the network decides.
         DataError: the data cannot be used, or are not such as the network takes.

@@ -6,21 +6,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import click
-
-from hdlif.cli.names import DATA
-from hdlif.cli.options import (
-    BYTES,
-    FILE,
-    DataKeys,
-    P,
-    Place,
-    argument,
-    called_from_python,
-    choice,
-    option,
-    subcommand,
-)
+from hdlif.cli.options import FILE, Bytes, DataKeys, DataSet, P, Place, argument, called_from_python, subcommand
 from hdlif.errors import ArgumentError, InputError
 
 if TYPE_CHECKING:
@@ -43,70 +29,22 @@ _TARGETS = {
 
 def export_file(
     network: Annotated["Place | nn.Module | Trainer", argument(metavar="CHECKPOINT", type=FILE)],
-    out: Annotated[Place, option(type=FILE, help="The file to write, usually NAME.hdlif.safetensors.")],
+    out: Place,
     *,
-    to: Annotated[Literal["artefact", "onnx", "nir", "c"], choice(*_TARGETS, show_default=True)] = "artefact",
-    form: Annotated[
-        Literal["unrolled", "step"] | None,
-        choice(
-            *("unrolled", "step"),
-            help="Of ONNX: all time steps of a static image, or one step with its state.  [default: unrolled]",
-        ),
-    ] = None,
-    batch: Annotated[
-        int | None,
-        option(
-            type=click.IntRange(1),
-            help="Of ONNX: images that the unrolled form takes at once; a step takes any number.  [default: 1]",
-        ),
-    ] = None,
-    weights: Annotated[
-        Literal["int8", "int4", "float32"] | None,
-        choice(
-            *("int8", "int4", "float32"),
-            help="Of ONNX: how weights of few bits are held; int4 takes opset 21.  [default: int8]",
-        ),
-    ] = None,
-    extension: Annotated[
-        bool,
-        option(help="Of NIR: all of the network, what NIR cannot say as metadata, which hdlif alone reads back."),
-    ] = False,
-    for_norse: Annotated[
-        bool,
-        option(
-            help="Of NIR: as norse reads it, which ignores R and knows no mean: R = 1 with larger weights, and sums."
-        ),
-    ] = False,
-    arithmetic: Annotated[
-        Literal["float", "fixed"] | None,
-        choice(
-            *("float", "fixed"),
-            help="Of C: float32, or integers of 16 bits, whose formats are chosen on --data.  [default: float]",
-        ),
-    ] = None,
-    data: Annotated[
-        Place | None,
-        option(type=DATA, metavar="NAME|PATH", help="Of C: the data of an artefact; a run's own by default."),
-    ] = None,
-    data_root: Annotated[
-        Place | None, option(type=FILE, help="Of C: folder of data sets that are no part of a package.")
-    ] = None,
+    to: Literal["artefact", "onnx", "nir", "c"] = "artefact",
+    form: Literal["unrolled", "step"] | None = None,
+    batch: int | None = None,
+    weights: Literal["int8", "int4", "float32"] | None = None,
+    extension: bool = False,
+    for_norse: bool = False,
+    arithmetic: Literal["float", "fixed"] | None = None,
+    data: DataSet = None,
+    data_root: Place | None = None,
     overrides: DataKeys = (),
-    rom: Annotated[
-        int | None,
-        option(type=BYTES, help="Of C: refuse larger tables, the network's constants; 65536 or 64K."),
-    ] = None,
-    ram: Annotated[int | None, option(type=BYTES, help="Of C: refuse more state and work space; 16384 or 16K.")] = None,
-    firmware: Annotated[
-        bool, option(help="Of C: write a program for boards around it, into the folder of --out.")
-    ] = False,
-    check: Annotated[
-        bool,
-        option(
-            help="Run it before it is written, and compare its outputs with the reference's: an artefact in the "
-            "runtime, C built here and for emulators, ONNX in the engines that are installed, NIR read back."
-        ),
-    ] = False,
+    rom: Bytes = None,
+    ram: Bytes = None,
+    firmware: bool = False,
+    check: bool = False,
     input: "InputRecord | None" = None,
     labels: tuple[str, ...] | None = None,
     time_steps: int | None = None,
@@ -120,6 +58,23 @@ def export_file(
     From Python, `network` may also be a network that `hdlif.load` has returned, or a `Trainer` that has trained: both
     know their task, input, labels and time steps. For any other module give `input`, and `labels` and `time_steps`.
 
+    Args:
+        out: The file to write, usually NAME.hdlif.safetensors.
+        to:
+        form: Of ONNX: all time steps of a static image, or one step with its state.  [default: unrolled]
+        batch: Of ONNX: images that the unrolled form takes at once; a step takes any number.  [default: 1]
+        weights: Of ONNX: how weights of few bits are held; int4 takes opset 21.  [default: int8]
+        extension: Of NIR: all of the network, what NIR cannot say as metadata, which hdlif alone reads back.
+        for_norse: Of NIR: as norse reads it, which ignores R and knows no mean: R = 1 with larger weights, and
+            sums.
+        arithmetic: Of C: float32, or integers of 16 bits, whose formats are chosen on --data.  [default: float]
+        data: Of C: the data of an artefact; a run's own by default.
+        data_root: Of C: folder of data sets that are no part of a package.
+        rom: Of C: refuse larger tables, the network's constants; 65536 or 64K.
+        ram: Of C: refuse more state and work space; 16384 or 16K.
+        firmware: Of C: write a program for boards around it, into the folder of --out.
+        check: Run it before it is written, and compare its outputs with the reference's: an artefact in the
+            runtime, C built here and for emulators, ONNX in the engines that are installed, NIR read back.
     Raises:
         ArgumentError: an option is of another target.
         InputError: another target, or what the target refuses.

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import click
 
-from hdlif.cli.options import FILE, argument, choice, option, subcommand
+from hdlif.cli.options import FILE, argument, option, subcommand
 
 if TYPE_CHECKING:
     from hdlif.interop import nir
@@ -44,34 +44,25 @@ class ImportedFolder:
 def import_nir(
     source: Annotated[Path, argument(metavar="FILE.nir", type=FILE)],
     *,
-    out: Annotated[Path, option(type=FILE, help="The folder to write, a new one.")],
-    dt: Annotated[
-        float | None,
-        option(
-            type=click.FloatRange(0, min_open=True),
-            help="Seconds of a time step; norse has 0.001.  [default: the file's, or 0.0001]",
-        ),
-    ] = None,
-    time_steps: Annotated[
-        int | None, option(type=click.IntRange(1), help="Steps of a sequence.  [default: the file's, or 4]")
-    ] = None,
-    kind: Annotated[
-        str | None,
-        choice(
-            *("image", "events", "series", "table"),
-            help="What the network takes.  [default: the file's; or by the shape, events of 2 channels, series of a "
-            "vector]",
-        ),
-    ] = None,
-    fires_at_threshold: Annotated[
-        bool, option(help="Neurons fire at v = v_threshold too, as SpikingJelly's do; in NIR they do not.")
-    ] = False,
+    out: Path,
+    dt: Annotated[float | None, option(type=click.FloatRange(0, min_open=True))] = None,
+    time_steps: int | None = None,
+    kind: Literal["image", "events", "series", "table"] | None = None,
+    fires_at_threshold: bool = False,
 ) -> ImportedFolder:
     """Read a network of another library from FILE.nir: a folder with an artefact to run, and a recipe to train on.
 
     It reads what snnTorch, SpikingJelly, norse and `hdlif export --to nir` write (docs/how_to/nir.md).
 
     \f
+
+    Args:
+        out: The folder to write, a new one.
+        dt: Seconds of a time step; norse has 0.001.  [default: the file's, or 0.0001]
+        time_steps: Steps of a sequence.  [default: the file's, or 4]
+        kind: What the network takes.  [default: the file's; or by the shape, events of 2 channels, series of a
+            vector]
+        fires_at_threshold: Neurons fire at v = v_threshold too, as SpikingJelly's do; in NIR they do not.
     Raises:
         InputError: no NIR file, or something is at `out` that is not an empty folder.
         ConversionError: nodes that have no counterpart, or that do not fit together.

@@ -29,9 +29,13 @@ VARIANTS = {
 
 def ls(
     *,
-    costs: Annotated[bool, option(help="A table of what a step of each that ships costs, and what it keeps.")] = False,
+    costs: bool = False,
 ) -> dict[str, Any]:
-    """Names of the neurons that ship, and of those of installed packages; one of your own is package.module:Name."""
+    """Names of the neurons that ship, and of those of installed packages; one of your own is package.module:Name.
+
+    Args:
+        costs: A table of what a step of each that ships costs, and what it keeps.
+    """
     group = GROUPS["neuron.kind"]
     installed = [asdict(offer) for offered in offers(group).values() for offer in offered]
     return {
@@ -76,16 +80,16 @@ def costs_table(found: Sequence[dict[str, Any]]) -> str:
 
 def show(
     neuron: Annotated[str, argument(type=NEURON)],
-    overrides: Annotated[
-        Sequence[str],
-        option("--set", multiple=True, metavar="KEY=V", help="A key of the section neuron; repeatable."),
-    ] = (),
+    overrides: Annotated[Sequence[str], option("--set", multiple=True, metavar="KEY=V")] = (),
 ) -> dict[str, Any]:
     """NEURON: its equation as written, states, parameters, derivatives, and what a step costs.
 
     One that ships and is made of an equation in a class, such as adaptive_hdlif, or your own package.module:Name.
 
     \f
+
+    Args:
+        overrides: A key of the section neuron; repeatable.
     Raises:
         RecipeError: there is no such neuron, it does not take a key, or it is not made of an equation.
     """

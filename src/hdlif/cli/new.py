@@ -17,7 +17,9 @@ SIDE, EACH = 16, 40
 SHAPES = ("disc", "square", "triangle")
 
 
-def project(folder: Annotated[Place, argument(type=FILE)]) -> list[Path]:
+def project(
+    folder: Annotated[Place, argument(type=FILE)],
+) -> list[Path]:
     """Write FOLDER: a recipe, images, a neuron, a network, a test that passes, and a page on what to run.
 
     \f

@@ -1,6 +1,8 @@
-"""Declare a subcommand once: a function, and in its annotations what the command line calls its arguments.
+"""Declare a subcommand once: a function, whose signature and docstring say what the command line takes.
 
-    def profile(target: Annotated[str, argument(type=RECIPE)], *, counting: Annotated[str, option(type=...)] = "paper"):
+An option is a keyword whose name stands in the section "Args:" of the docstring, which has its help; its type is the
+annotation's. Where that does not say enough, the annotation is `Annotated[type, option(...)]`. A positional argument is
+`Annotated[type, argument(...)]`.
 
 `subcommand` makes the command of it, and `called_from_python` the function for Python's users.
 """
@@ -14,12 +16,13 @@ from dataclasses import dataclass
 from functools import wraps
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_origin
 
 import click
 
 from hdlif.byte_counts import ACCEPTED, byte_count
-from hdlif.cli.names import DATA_KEY, KEY
+from hdlif.cli.names import DATA, DATA_KEY, KEY
 from hdlif.cli.output import show, to_stderr
 from hdlif.errors import ArgumentError, HdlifError, InputError, brief, did_you_mean
 
@@ -88,6 +91,7 @@ class Declared:
             settings |= {"is_flag": True, "default": default}
         elif not self.multiple:
             settings.setdefault("default", default)
+            settings.setdefault("show_default", settings["default"] is not None)
         return click.Option([*(self.flags or (f"--{name.replace('_', '-')}",)), name], **settings)
 
 
@@ -101,43 +105,58 @@ def argument(**settings: Any) -> Declared:
     return Declared(click.Argument, (), settings)
 
 
-def choice(*names: str, help: str | None = None, **settings: Any) -> Declared:
-    """An option with one of these values."""
-    return option(type=click.Choice(names), help=help, **settings)
-
-
-def set_option(help: str) -> Declared:
-    """--set, of any key of a recipe."""
-    return option("--set", multiple=True, type=KEY, metavar="A.B=V", help=help)
-
-
-DataRoot = Annotated[
-    Place | None,
-    option(
-        type=FILE,
-        help="Folder that holds the data set, as docs/reference/data.md lays it out; not needed for digits.",
-    ),
-]
-DataKeys = Annotated[
-    Sequence[str],
-    option(
-        "--set",
-        multiple=True,
-        type=DATA_KEY,
-        metavar="data.KEY=V",
-        help="A key of the section data, for data of your own; repeatable.",
-    ),
-]
+Bytes = Annotated[int | None, option(type=BYTES)]
+DataKeys = Annotated[Sequence[str], option("--set", multiple=True, type=DATA_KEY, metavar="data.KEY=V")]
+DataRoot = Place | None
+DataSet = Annotated[Place | None, option(type=DATA, metavar="NAME|PATH")]
+DataSetName = Annotated[str | None, option(type=DATA, metavar="NAME|PATH")]
+Settings = Annotated[Sequence[str], option("--set", multiple=True, type=KEY, metavar="A.B=V")]
+Threads = Annotated[int | Literal["auto"] | None, option(type=THREADS)]
+_HELP = {
+    "data_root": "Folder that holds the data set, as docs/reference/data.md lays it out; not needed for digits.",
+    "overrides": "A key of the section data, for data of your own; repeatable.",
+}
+"""Of options that the docstring leaves out."""
 
 
 def declared(function: Callable[..., Any]) -> dict[str, Declared]:
-    """What the command line takes, by the name of the parameter."""
-    found = {}
-    for name, annotation in function.__annotations__.items():
-        for one in getattr(annotation, "__metadata__", ()):
-            if isinstance(one, Declared):
-                found[name] = one
+    """Return what the command line takes, by the name of the parameter."""
+    function, found = inspect.unwrap(function), {}
+    helps = _helps(inspect.getdoc(function) or "")
+    for name, parameter in inspect.signature(function).parameters.items():
+        one = next(
+            (one for one in getattr(parameter.annotation, "__metadata__", ()) if isinstance(one, Declared)), None
+        )
+        if one is not None and one.kind is click.Argument:
+            found[name] = one
+            continue
+        flags, settings = ((), _settings(parameter.annotation)) if one is None else (one.flags, one.settings)
+        if (help := helps.get(name, settings.get("help", _HELP.get(name)))) is not None:
+            found[name] = Declared(click.Option, flags, {"help": help or None, **settings})
     return found
+
+
+def _helps(doc: str) -> dict[str, str]:
+    """The texts of the section "Args:" of a docstring, by name.
+
+    >>> _helps("Train.\n\nArgs:\n    out: Run\n        folder.\n    page:\nRaises:\n    X: y")
+    {'out': 'Run folder.', 'page': ''}
+    """
+    section = re.search(r"^Args:\n((?:    .*\n?)*)", doc, re.MULTILINE)
+    entries = re.split(r"^    (?=\w)", section[1], flags=re.MULTILINE)[1:] if section else []
+    parts = (re.sub(r"\n *", " ", entry).strip().partition(":") for entry in entries)
+    return {name: text.strip() for name, _, text in parts}
+
+
+def _settings(annotation: Any) -> dict[str, Any]:
+    """How click reads values of a type: text, a number of at least 1, a path, or one of several words."""
+    kinds = [one for one in get_args(annotation) or (annotation,) if one is not NoneType]
+    words = get_args(annotation) if get_origin(annotation) is Literal else get_args(kinds[0])
+    if words and all(isinstance(word, str) for word in words):
+        return {"type": click.Choice(words)}
+    if Path in kinds or PathLike[str] in kinds:
+        return {"type": FILE}
+    return {"type": click.IntRange(1)} if int in kinds else {"type": float} if float in kinds else {}
 
 
 def subcommand(
@@ -164,7 +183,7 @@ def subcommand(
         call: calls the function with what was given, if some of that is not for it.
     """
     function = inspect.unwrap(function)
-    signature = inspect.signature(function).parameters
+    signature, doc = inspect.signature(function).parameters, inspect.getdoc(function) or ""
     parameters = [*(one.parameter(key, signature[key].default) for key, one in declared(function).items()), *parameters]
     if json:
         parameters.append(
@@ -186,7 +205,9 @@ def subcommand(
         callback=run,
         params=parameters,
         short_help=short,
-        help=(inspect.getdoc(function) or "").partition("\f")[0].rstrip(),
+        help=re.split(r"\f|^(?:Args|Returns|Raises):", inspect.getdoc(function) or "", maxsplit=1, flags=re.MULTILINE)[
+            0
+        ].rstrip(),
         epilog="\b\nExamples:\n" + "\n".join(f"  # {remark}\n  {line}" for line, remark in examples),
     )
     command.examples = examples  # type: ignore[attr-defined]

@@ -5,19 +5,10 @@ from dataclasses import dataclass
 from inspect import unwrap
 from os import fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from hdlif.cli.names import DATA, RECIPE
-from hdlif.cli.options import (
-    DataKeys,
-    DataRoot,
-    Place,
-    argument,
-    called_from_python,
-    choice,
-    option,
-    subcommand,
-)
+from hdlif.cli.names import RECIPE
+from hdlif.cli.options import DataKeys, DataRoot, DataSet, Place, argument, called_from_python, option, subcommand
 from hdlif.cli.output import show
 from hdlif.errors import RecipeError
 from hdlif.report.tables import aligned, figure
@@ -82,15 +73,8 @@ class Profiled:
 def profile(
     network: Annotated[Place, argument(metavar="TARGET", type=RECIPE)],
     *,
-    counting: Annotated["Counting", choice("paper", "honest", show_default=True)] = "paper",
-    data: Annotated[
-        Place | None,
-        option(
-            type=DATA,
-            metavar="NAME|PATH",
-            help="Data set, or data of your own, that is counted on; needed for an artefact.",
-        ),
-    ] = None,
+    counting: Literal["paper", "honest"] = "paper",
+    data: DataSet = None,
     data_root: DataRoot = None,
     overrides: DataKeys = (),
 ) -> Profiled:
@@ -109,6 +93,10 @@ def profile(
     >>> counts = profile("digits_hdlif").counts
     >>> [layer.kind for layer in counts.layers][:3], counts.sops > 0
     (['conv2d', 'affine', 'HDLIF'], True)
+
+    Args:
+        counting:
+        data: Data set, or data of your own, that is counted on; needed for an artefact.
     """
     import torch
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from hdlif.cli.names import RECIPE
-from hdlif.cli.options import FILE, DataRoot, Place, argument, group, option, set_option, subcommand
+from hdlif.cli.options import DataRoot, Place, Settings, argument, group, subcommand
 from hdlif.cli.output import put
 from hdlif.cli.output import show as print_result
 from hdlif.config import dump_recipe, load_recipe, recipe_text, shipped_recipes
@@ -22,12 +22,16 @@ _SENTENCE_END = re.compile(r"(?<=[a-z0-9)])\. (?=[A-Z])")
 
 
 def ls(
-    *, published: Annotated[bool, option(help="Those that are rows of a published table, with its figures.")] = False
+    *,
+    published: bool = False,
 ) -> dict[str, Any]:
     """Names of the recipes that ship, and what each is.
 
     \f
     Those come first that need no download; with their published figures, whatever is printed.
+
+    Args:
+        published: Those that are rows of a published table, with its figures.
     """
     names = sorted(shipped_recipes(), key=lambda name: (not needs_no_download(name), name))
     found = {name: published_figures(name) for name in names}
@@ -80,9 +84,13 @@ def published_table() -> str:
 def show(
     recipe: Annotated[Place, argument(type=RECIPE)],
     *,
-    resolved: Annotated[bool, option(help="Its base filled in, every value stated.")] = False,
+    resolved: bool = False,
 ) -> dict[str, Any]:
-    """The text of RECIPE."""
+    """The text of RECIPE.
+
+    Args:
+        resolved: Its base filled in, every value stated.
+    """
     if resolved:
         loaded = load_recipe(Path(recipe) if not isinstance(recipe, str) else recipe)
         return {"name": loaded.name, "text": dump_recipe(loaded)}
@@ -99,14 +107,14 @@ def schema_text() -> str:
 
 def schema(
     *,
-    out: Annotated[
-        Place | None,
-        option(type=FILE, help="The file to write, such as recipe.schema.json.  [default: standard output]"),
-    ] = None,
+    out: Place | None = None,
 ) -> str:
     """The JSON Schema of a recipe, by which an editor completes keys and kinds, and marks what there is not.
 
     It has the kinds that ship and those of installed packages. What it cannot say, `hdlif recipes check` does.
+
+    Args:
+        out: The file to write, such as recipe.schema.json.  [default: standard output]
     """
     text = schema_text()
     if out is None:
@@ -119,15 +127,9 @@ def schema(
 
 def check_all(
     names: Annotated[Sequence[str], argument(metavar="[RECIPE]...", nargs=-1, type=RECIPE)] = (),
-    overrides: Annotated[Sequence[str], set_option("Replace one value first; repeatable.")] = (),
+    overrides: Settings = (),
     *,
-    build: Annotated[
-        bool,
-        option(
-            help="Build the network and all else too, try one update on noise, and say whether the network can be "
-            "exported."
-        ),
-    ] = False,
+    build: bool = False,
     data_root: DataRoot = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
@@ -139,6 +141,10 @@ def check_all(
     \f
     Returns the names of those that are good, or what `check` has found of a single one.
 
+    Args:
+        overrides: Replace one value first; repeatable.
+        build: Build the network and all else too, try one update on noise, and say whether the network can be
+            exported.
     Raises:
         RecipeError: some are not, or their data cannot be had; it has the fault of each.
     """

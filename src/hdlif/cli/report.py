@@ -20,16 +20,9 @@ if TYPE_CHECKING:
 def report(
     runs: Annotated[Sequence[Path], argument(type=FILE, nargs=-1, required=True)],
     *,
-    out: Annotated[
-        Path | None, option(type=FILE, help="The page to write.  [default: report.html, in the run folder of one run]")
-    ] = None,
-    neurons: Annotated[
-        str | None, option(metavar="LAYER:INDEX,…", help="Neurons to draw.  [default: the liveliest of three layers]")
-    ] = None,
-    image: Annotated[
-        int | None,
-        option(type=click.IntRange(0), help="Number of the test sample that the neurons see.  [default: 0]"),
-    ] = None,
+    out: Path | None = None,
+    neurons: Annotated[str | None, option(metavar="LAYER:INDEX,…")] = None,
+    image: Annotated[int | None, option(type=click.IntRange(0))] = None,
     data_root: DataRoot = None,
 ) -> dict[str, str]:
     """One self-contained HTML page from run folders (or a demo's folder), side by side.
@@ -37,6 +30,11 @@ def report(
     Tables, curves, what differs between the recipes, confusion, per-layer figures, and single neurons at work.
 
     \f
+
+    Args:
+        out: The page to write.  [default: report.html, in the run folder of one run]
+        neurons: Neurons to draw.  [default: the liveliest of three layers]
+        image: Number of the test sample that the neurons see.  [default: 0]
     Returns:
         {"report": path of the page}, and why the neurons are not drawn as "left_out" if their data set or network
         cannot be read; an error if they were asked for.

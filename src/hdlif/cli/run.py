@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import click
 
-from hdlif.cli.options import BYTES, FILE, argument, choice, option, subcommand
+from hdlif.cli.options import FILE, Bytes, argument, option, subcommand
 from hdlif.cli.output import say, show
 from hdlif.errors import InputError, printable
 
@@ -16,62 +16,17 @@ def run(
     artefact: Annotated[Path, argument(type=FILE)],
     inputs: Annotated[Sequence[Path], argument(type=FILE, nargs=-1, required=True)],
     *,
-    stream: Annotated[
-        bool,
-        option(help="Predict as the samples of one INPUT come: a file, a FIFO, a device, or - for standard input."),
-    ] = False,
-    confidence: Annotated[
-        float | None,
-        option(
-            type=click.FloatRange(0, 1),
-            metavar="P",
-            help="Of a stream: early exit from a window, as soon as the probability of a class is P.",
-        ),
-    ] = None,
-    hop: Annotated[
-        int | None,
-        option(
-            type=click.IntRange(1),
-            metavar="SAMPLES",
-            help="Of a stream: from the beginning of a window to that of the next.  "
-            "[default: the training's, or a window]",
-        ),
-    ] = None,
-    gaps: Annotated[
-        str | None,
-        choice("stop", "hold", "zero", help="Of a stream: how missing numbers are replaced.  [default: stop]"),
-    ] = None,
-    rate: Annotated[
-        int | None,
-        option(type=click.INT, metavar="HZ", help="Of a stream of PCM, if not the network's: 1,000 to 384,000."),
-    ] = None,
-    page: Annotated[
-        Path | None,
-        option(type=FILE, help="Write an HTML page of one INPUT: what is shown, neurons at work, and the predictions."),
-    ] = None,
-    layout: Annotated[
-        Literal["batch", "sequence"] | None,
-        choice(
-            *("batch", "sequence"),
-            help="Of arrays [A, C, H, W]: A samples, or one of A time steps.  "
-            "[default: batch for images, else sequence]",
-        ),
-    ] = None,
-    partial: Annotated[bool, option(help="Of a stream: predict the windows in which it ends, too.")] = False,
-    threads: Annotated[
-        int | None,
-        option(
-            type=click.IntRange(1),
-            help="Threads of the runtime.  [default: the machine's cores; of a stream 1]",
-        ),
-    ] = None,
-    max_bytes: Annotated[
-        int | None,
-        option(type=BYTES, help="Memory of a run, 16 inputs at once, such as 512M.  [default: 4G]"),
-    ] = None,
-    max_operations: Annotated[
-        int | None, option(type=click.IntRange(1), help="Products and sums of such a run.  [default: 2^42]")
-    ] = None,
+    stream: bool = False,
+    confidence: Annotated[float | None, option(type=click.FloatRange(0, 1), metavar="P")] = None,
+    hop: Annotated[int | None, option(type=click.IntRange(1), metavar="SAMPLES")] = None,
+    gaps: Literal["stop", "hold", "zero"] | None = None,
+    rate: Annotated[int | None, option(type=click.INT, metavar="HZ")] = None,
+    page: Path | None = None,
+    layout: Literal["batch", "sequence"] | None = None,
+    partial: bool = False,
+    threads: int | None = None,
+    max_bytes: Bytes = None,
+    max_operations: int | None = None,
     as_json: bool = False,
 ) -> None:
     """Predict INPUTS with ARTEFACT: a class, a class at each step, values or labels. Does not need PyTorch.
@@ -105,6 +60,21 @@ def run(
     series      lines of CSV, with or without a header; or a .npy array [T, C]
     sounds      PCM of 16 bits, little-endian, of one channel (s16le), at the network's
                 rate or --rate; or a .wav file
+
+    Args:
+        stream: Predict as the samples of one INPUT come: a file, a FIFO, a device, or - for standard input.
+        confidence: Of a stream: early exit from a window, as soon as the probability of a class is P.
+        hop: Of a stream: from the beginning of a window to that of the next.  [default: the training's, or a
+            window]
+        gaps: Of a stream: how missing numbers are replaced.  [default: stop]
+        rate: Of a stream of PCM, if not the network's: 1,000 to 384,000.
+        page: Write an HTML page of one INPUT: what is shown, neurons at work, and the predictions.
+        layout: Of arrays [A, C, H, W]: A samples, or one of A time steps.  [default: batch for images, else
+            sequence]
+        partial: Of a stream: predict the windows in which it ends, too.
+        threads: Threads of the runtime.  [default: the machine's cores; of a stream 1]
+        max_bytes: Memory of a run, 16 inputs at once, such as 512M.  [default: 4G]
+        max_operations: Products and sums of such a run.  [default: 2^42]
     """
     options: dict[str, Any] = {"threads": threads, "max_bytes": max_bytes, "max_operations": max_operations}
     options = {key: value for key, value in options.items() if value is not None}

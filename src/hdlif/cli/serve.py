@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import click
 
-from hdlif.cli.options import BYTES, FILE, argument, option, subcommand
+from hdlif.cli.options import BYTES, argument, option, subcommand
 from hdlif.cli.output import say, show
 from hdlif.errors import MissingExtraError
 
@@ -37,19 +37,11 @@ _LIMITS: dict[str, tuple[Any, str]] = {
 def serve(
     artefacts: Annotated[Sequence[str], argument(metavar="ARTEFACT...", nargs=-1, required=True)],
     *,
-    host: Annotated[str, option(show_default=True, help="Address to listen at; 0.0.0.0 for all.")] = "127.0.0.1",
-    port: Annotated[
-        int, option(type=click.IntRange(0, 65535), show_default=True, help="0 for any that is free.")
-    ] = 8000,
-    threads: Annotated[
-        int | None, option(type=click.IntRange(1), help="Threads of the runtime.  [default: the machine's cores]")
-    ] = None,
-    trusted_proxies: Annotated[
-        str | None, option(metavar="ADDRESS,…", help="Proxies whose X-Forwarded-For names the client.")
-    ] = None,
-    admin_token_file: Annotated[
-        Path | None, option(type=FILE, help="A token; who sends it may have a model's file loaded again.")
-    ] = None,
+    host: str = "127.0.0.1",
+    port: Annotated[int, option(type=click.IntRange(0, 65535))] = 8000,
+    threads: int | None = None,
+    trusted_proxies: Annotated[str | None, option(metavar="ADDRESS,…")] = None,
+    admin_token_file: Path | None = None,
     as_json: bool = False,
     **limits: Any,
 ) -> None:
@@ -60,6 +52,13 @@ def serve(
 
     \b
       curl --data-binary @photo.png -H 'Content-Type: image/png' localhost:8000/v1/models/digits/predict
+
+    Args:
+        host: Address to listen at; 0.0.0.0 for all.
+        port: 0 for any that is free.
+        threads: Threads of the runtime.  [default: the machine's cores]
+        trusted_proxies: Proxies whose X-Forwarded-For names the client.
+        admin_token_file: A token; who sends it may have a model's file loaded again.
     """
     try:
         from hdlif.serve.server import end_process

@@ -3,15 +3,13 @@
 import json
 import math
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
-
 from hdlif.cli.names import RECIPE
-from hdlif.cli.options import FILE, DataRoot, argument, option, set_option, subcommand
+from hdlif.cli.options import DataRoot, Settings, argument, subcommand
 from hdlif.cli.output import saying_how_to_go_on
 from hdlif.errors import InputError, MissingExtraError
 from hdlif.report.tables import aligned, score
@@ -76,16 +74,11 @@ class SweepResult:
 def sweep(
     recipe: Annotated["str | Path", argument(type=RECIPE)],
     *,
-    space: Annotated[Path, option(type=FILE, help="YAML file: keys of the recipe, and what each may be.")],
-    trials: Annotated[int, option(type=click.IntRange(1), help="Trials of the whole study.")],
-    out: Annotated[
-        Path | None, option(type=FILE, help="Folder of the study and all its runs.  [default: runs/NAME_sweep]")
-    ] = None,
-    study: Annotated[
-        Path | None,
-        option(type=FILE, help="The journal to share, in a folder of its own.  [default: OUT/study.journal]"),
-    ] = None,
-    overrides: Annotated[Sequence[str], set_option("Replace one value for all; repeatable.")] = (),
+    space: Path,
+    trials: int,
+    out: Path | None = None,
+    study: Path | None = None,
+    overrides: Settings = (),
     data_root: DataRoot = None,
     progress: bool = False,
     say: Callable[[str], None] = lambda line: None,
@@ -105,6 +98,12 @@ def sweep(
     \f
     A trial that is stopped three times without a new checkpoint has failed. The test set decides nothing.
 
+    Args:
+        space: YAML file: keys of the recipe, and what each may be.
+        trials: Trials of the whole study.
+        out: Folder of the study and all its runs.  [default: runs/NAME_sweep]
+        study: The journal to share, in a folder of its own.  [default: OUT/study.journal]
+        overrides: Replace one value for all; repeatable.
     Returns:
         the content of sweep.json.
     Raises:

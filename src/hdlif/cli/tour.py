@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
 
-from hdlif.cli.options import FILE, option, subcommand
+from hdlif.cli.options import subcommand
 from hdlif.cli.output import put, say
 from hdlif.errors import ExistingRunError, MissingExtraError, TrainingError, printable, printable_lines
 from hdlif.python_processes import module_command
@@ -135,16 +134,18 @@ def draw_picture(out: Path) -> list[list[int]]:
 
 def tour(
     *,
-    yes: Annotated[bool, option(help="Run each step without asking.")] = False,
-    out: Annotated[Path, option(type=FILE, show_default=True, help="Folder that all is written to.")] = Path(
-        "runs/tour"
-    ),
+    yes: bool = False,
+    out: Path = Path("runs/tour"),
 ) -> None:
     """Five minutes with a small network: train it, look at its answers, export it, run it, count what it costs.
 
     Each step says what it does and shows a command, which runs when you press Enter. Needs the extra hdlif[train].
 
     \f
+
+    Args:
+        yes: Run each step without asking.
+        out: Folder that all is written to.
     Raises:
         MissingExtraError, ExistingRunError: as `begin`.
         TrainingError: a command has failed.

@@ -1,25 +1,25 @@
 """`hdlif train`: from a recipe to a run folder with a trained network and its figures."""
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from os import fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from hdlif.cli.names import DATA, RECIPE
+from hdlif.cli.names import RECIPE
 from hdlif.cli.options import (
-    FILE,
-    THREADS,
     DataRoot,
+    DataSet,
     Place,
+    Settings,
+    Threads,
     argument,
     called_from_python,
     option,
-    set_option,
     subcommand,
 )
 from hdlif.cli.output import saying_how_to_go_on, show
@@ -86,61 +86,18 @@ class NotFirstProcessError(InputError):
 def train(
     recipe: Annotated["str | Path | Recipe | None", argument(type=RECIPE, required=False)] = None,
     *,
-    overrides: Annotated[Sequence[str], set_option("Replace one value of the recipe; repeatable.")] = (),
-    data: Annotated[
-        Place | None,
-        option(
-            type=DATA,
-            metavar="NAME|PATH",
-            help="A data set that ships, or data of your own (images, series, sounds, tables, recordings, shards, "
-            "package.module:Name: docs/how_to/your_own_*.md), in place of the recipe's.",
-        ),
-    ] = None,
+    overrides: Settings = (),
+    data: DataSet = None,
     data_root: DataRoot = None,
-    out: Annotated[Place | None, option(type=FILE, help="Run folder.  [default: runs/NAME]")] = None,
-    resume: Annotated[bool, option(help="Go on from the run folder's last checkpoint, exactly.")] = False,
-    overwrite: Annotated[bool, option(help="Replace the run that the run folder holds.")] = False,
-    stream: Annotated[
-        bool,
-        option(
-            help="Train on sequences that never end: each sample goes on with the state of the one before it, with an "
-            "update every training.stream steps.  [default: the most up to 16 that divide time_steps]"
-        ),
-    ] = False,
-    devices: Annotated[
-        int | None,
-        option(
-            type=click.IntRange(1),
-            help="Processes on this machine, each with an equal share of data.batch_size.  [default: torchrun's, or 1]",
-        ),
-    ] = None,
-    nodes: Annotated[
-        int | None,
-        option(type=click.IntRange(1), help="Machines (docs/how_to/many_machines.md).  [default: torchrun's, or 1]"),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        option(
-            type=click.IntRange(0),
-            help="Processes that read and augment, for each device.  [default: as the data set needs]",
-        ),
-    ] = None,
-    threads: Annotated[
-        int | Literal["auto"] | None,
-        option(
-            type=THREADS,
-            help="Threads of the training; auto measures which number is fastest.  [default: PyTorch's own number]",
-        ),
-    ] = None,
-    memory_repeats: Annotated[
-        int,
-        option(
-            type=click.IntRange(0),
-            default=3,
-            show_default=True,
-            help="Fresh processes that measure peak memory, for the median; 0 leaves it out.",
-        ),
-    ] = 0,
+    out: Place | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    stream: bool = False,
+    devices: int | None = None,
+    nodes: int | None = None,
+    workers: Annotated[int | None, option(type=click.IntRange(0))] = None,
+    threads: Threads = None,
+    memory_repeats: Annotated[int, option(type=click.IntRange(0), default=3)] = 0,
     epochs: int | None = None,
     progress: bool = False,
     say: Callable[[str], None] = lambda line: None,
@@ -165,6 +122,21 @@ def train(
     >>> run.folder, run.metrics["accuracy"] > 0.2
     (PosixPath('run'), True)
 
+    Args:
+        overrides: Replace one value of the recipe; repeatable.
+        data: A data set that ships, or data of your own (images, series, sounds, tables, recordings, shards,
+            package.module:Name: docs/how_to/your_own_*.md), in place of the recipe's.
+        out: Run folder.  [default: runs/NAME]
+        resume: Go on from the run folder's last checkpoint, exactly.
+        overwrite: Replace the run that the run folder holds.
+        stream: Train on sequences that never end: each sample goes on with the state of the one before it, with an
+            update every training.stream steps.  [default: the most up to 16 that divide time_steps]
+        devices: Processes on this machine, each with an equal share of data.batch_size.  [default: torchrun's, or
+            1]
+        nodes: Machines (docs/how_to/many_machines.md).  [default: torchrun's, or 1]
+        workers: Processes that read and augment, for each device.  [default: as the data set needs]
+        threads: Threads of the training; auto measures which number is fastest.  [default: PyTorch's own number]
+        memory_repeats: Fresh processes that measure peak memory, for the median; 0 leaves it out.
     Raises:
         NotFirstProcessError: torchrun has started this process, and another one has the result.
         HdlifError: the recipe, the data or the folder cannot be used; see `hdlif.errors`.
