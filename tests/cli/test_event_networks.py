@@ -93,8 +93,7 @@ def test_counts_of_any_size_are_run_as_they_are(folder: Path, tmp_path: Path) ->
 def test_a_recording_is_drawn_as_its_events_a_step(folder: Path, tmp_path: Path) -> None:
     counts = np.random.default_rng(0).integers(0, 3, (4, *load(folder / "net.hdlif.safetensors").input.shape))
     np.save(tmp_path / "counts.npy", counts.astype(np.float32))
-    recording_page(folder / "net.hdlif.safetensors", tmp_path / "counts.npy", tmp_path / "page.html")
-    text = (tmp_path / "page.html").read_text("utf-8")
+    text = recording_page(folder / "net.hdlif.safetensors", tmp_path / "counts.npy")
     assert "a frame of events a step" in text
     assert all(f"<span>{polarity}</span>" in text for polarity in ("off", "on"))
 

@@ -12,6 +12,7 @@ from deployed_graphs import residual_network
 from hdlif.artefact import TaskRecord, save
 from hdlif.cli import cli
 from hdlif.cli.predict import predict_files as run
+from hdlif.cli.run import run as run_command
 from hdlif.errors import InputError
 from hdlif.report import recording_page as module
 from hdlif.report.recording_page import recording_page
@@ -21,8 +22,7 @@ from sound_files import tone, wav_bytes
 
 def page(tmp_path: Path, recording: Path, **network: object) -> str:
     save(series_network("conv1d", **network), tmp_path / "net.hdlif.safetensors")  # type: ignore[arg-type]
-    recording_page(tmp_path / "net.hdlif.safetensors", recording, tmp_path / "page.html")
-    return (tmp_path / "page.html").read_text("utf-8")
+    return recording_page(tmp_path / "net.hdlif.safetensors", recording)
 
 
 def readings(tmp_path: Path, rows: int = 40) -> Path:
@@ -107,8 +107,7 @@ def test_names_of_strangers_are_text_alone(tmp_path: Path) -> None:
     recording = readings(tmp_path, STEPS).rename(tmp_path / "<b>\u202ex.csv")
     graph = series_network()
     save(replace(graph, labels=("<script>", "b&b", "c")), tmp_path / "net.hdlif.safetensors")
-    recording_page(tmp_path / "net.hdlif.safetensors", recording, tmp_path / "page.html")
-    text = (tmp_path / "page.html").read_text("utf-8")
+    text = recording_page(tmp_path / "net.hdlif.safetensors", recording)
     assert text.count("<script") == 1
     assert "<b>\\u202ex" not in text.replace("&lt;", "<!")
     assert "\u202e" not in text
@@ -118,18 +117,17 @@ def test_names_of_strangers_are_text_alone(tmp_path: Path) -> None:
 def test_refusals(tmp_path: Path) -> None:
     save(residual_network(), tmp_path / "pictures.hdlif.safetensors")
     with pytest.raises(InputError, match="inputs of kind image; --page applies to series, sounds and recordings"):
-        recording_page(tmp_path / "pictures.hdlif.safetensors", tmp_path / "x.png", tmp_path / "page.html")
+        recording_page(tmp_path / "pictures.hdlif.safetensors", tmp_path / "x.png")
     with pytest.raises(InputError, match="there is no such file"):
         page(tmp_path, tmp_path / "nothing.csv")
     np.save(tmp_path / "x.npy", np.full((STEPS, 2), 3e38, np.float32))
     save(series_network(), tmp_path / "net.hdlif.safetensors")
     with pytest.raises(InputError, match="the network's answer is not finite"):
-        recording_page(tmp_path / "net.hdlif.safetensors", tmp_path / "x.npy", tmp_path / "page.html")
-    assert not (tmp_path / "page.html").exists()
+        recording_page(tmp_path / "net.hdlif.safetensors", tmp_path / "x.npy")
     with pytest.raises(InputError, match=f"--page {tmp_path}: is a folder; give the path of the HTML file to write"):
-        recording_page(tmp_path / "net.hdlif.safetensors", readings(tmp_path, STEPS), tmp_path)
+        run_command(tmp_path / "net.hdlif.safetensors", [readings(tmp_path, STEPS)], page=tmp_path)
     with pytest.raises(InputError, match=f"^{tmp_path}: is a folder; --page takes one file$"):
-        recording_page(tmp_path / "net.hdlif.safetensors", tmp_path, tmp_path / "page.html")
+        recording_page(tmp_path / "net.hdlif.safetensors", tmp_path)
 
 
 @pytest.mark.slow

@@ -205,9 +205,7 @@ def subcommand(
         callback=run,
         params=parameters,
         short_help=short,
-        help=re.split(r"\f|^(?:Args|Returns|Raises):", inspect.getdoc(function) or "", maxsplit=1, flags=re.MULTILINE)[
-            0
-        ].rstrip(),
+        help=re.split(r"(?m)\f|^(?:Args|Returns|Raises):", doc, maxsplit=1)[0].rstrip(),
         epilog="\b\nExamples:\n" + "\n".join(f"  # {remark}\n  {line}" for line, remark in examples),
     )
     command.examples = examples  # type: ignore[attr-defined]

@@ -139,7 +139,7 @@ def check_all(
     that is named exists, the network fits the data, the rule can learn from it, and the network can be exported.
 
     \f
-    Returns the names of those that are good, or what `check` has found of a single one.
+    Returns the names of those that are good.
 
     Args:
         overrides: Replace one value first; repeatable.
@@ -150,8 +150,6 @@ def check_all(
     """
     if data_root is not None and not build:
         raise InputError("--data-root applies to --build, without which no data are looked at; add --build")
-    if len(names) == 1:
-        return check(names[0], overrides, build=build, data_root=data_root)
     good, faults, undeployed = [], [], {}
     for name in names or shipped_recipes():
         try:
@@ -207,6 +205,12 @@ def _print_list(result: dict[str, Any], as_json: bool, given: dict[str, Any]) ->
     print_result(result, as_json, published_table if given["published"] else lambda: listed(result))
 
 
+def _check(check_all: Callable[..., dict[str, Any]], given: dict[str, Any]) -> dict[str, Any]:
+    if len(given["names"]) != 1 or (given["data_root"] is not None and not given["build"]):
+        return check_all(**given)
+    return check(given["names"][0], given["overrides"], build=given["build"], data_root=given["data_root"])
+
+
 def _checked(result: Mapping[str, Any]) -> str:
     if "name" in result:
         return f"{result['name']}: {verdict(result)}"
@@ -235,6 +239,7 @@ COMMAND = group(
             ("hdlif recipes check digits_hdlif --set model.width=32 --build", "the network too, and an update"),
             ("hdlif recipes check", "all that ship"),
             name="check",
+            call=_check,
             text=_checked,
             short="Check recipes, before a training or without one.",
         ),
