@@ -1,12 +1,11 @@
 """`hdlif export`: options by target, and what `--check` prints and leaves unwritten."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from command_line import hdlif
 from deployed_graphs import residual_network
 from hdlif.artefact import dumps, save
 from hdlif.cli.export import export_file as export
@@ -19,28 +18,6 @@ def artefact(tmp_path: Path) -> Path:
     path = tmp_path / "net.hdlif.safetensors"
     save(residual_network(), path)
     return path
-
-
-def hdlif(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hdlif", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.parametrize(
-    ("target", "option", "said"),
-    [
-        ("artefact", ("--form", "step"), "--form: for --to onnx alone"),
-        ("onnx", ("--extension",), "--extension: for --to nir alone"),
-        ("nir", ("--weights", "int4"), "--weights: for --to onnx alone"),
-        ("c", ("--batch", "2"), "--batch: for --to onnx alone"),
-    ],
-)
-def test_an_option_of_another_target_is_refused(
-    target: str, option: tuple[str, ...], said: str, artefact: Path, tmp_path: Path
-) -> None:
-    done = hdlif("export", artefact, "--to", target, "--out", tmp_path / "out", *option)
-    assert done.returncode == 2
-    assert said in done.stderr
 
 
 @pytest.mark.slow

@@ -100,9 +100,3 @@ def test_nothing_is_left_of_what_is_refused(tmp_path: Path) -> None:
     nir.write(tmp_path / "z.nir", digits_network())
     with pytest.raises(InputError, match="out: already exists"):
         import_nir(tmp_path / "z.nir", out=tmp_path / "out")
-
-
-def test_options_of_nir_are_refused_elsewhere() -> None:
-    result = CliRunner().invoke(cli, ["export", "x", "--out", "y", "--extension"])
-    assert result.exit_code == 2
-    assert "for --to nir alone" in result.output

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
 
 from after_epoch import AfterEpoch
+from command_line import hdlif
 from hdlif import builders
 from hdlif.artefact import InputRecord, load
-from hdlif.cli import cli, recipes
+from hdlif.cli import recipes
 from hdlif.cli.data import inspect
 from hdlif.cli.data_text import as_text
 from hdlif.cli.eval import evaluate
@@ -287,9 +287,9 @@ def test_a_check_that_builds_finds_the_data_below_their_root(tmp_path: Path) -> 
     with pytest.raises(DataError, match="there is no such file or folder"):
         recipes.check("vowels_hdlif", build=True, data_root=tmp_path / "elsewhere")
     command = ["recipes", "check", "vowels_hdlif", "--data-root", str(tmp_path)]
-    refused = CliRunner().invoke(cli, command)
-    assert (refused.exit_code, "--data-root applies to --build" in refused.output) == (2, True)
-    assert CliRunner().invoke(cli, [*command, "--build"]).output == "vowels_hdlif: good\n"
+    refused = hdlif(*command)
+    assert (refused.returncode, "--data-root" in refused.stderr) == (2, True)
+    assert hdlif(*command, "--build").stdout == "vowels_hdlif: good\n"
 
 
 def test_inspect_names_files_that_are_short_and_that_cannot_be_used(tmp_path: Path) -> None:

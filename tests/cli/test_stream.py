@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from command_line import hdlif
 from deployed_graphs import residual_network
 from hdlif.artefact import TaskRecord, save
 from hdlif.cli import cli
@@ -263,9 +264,8 @@ def test_options_that_do_not_go_together(artefact: Path) -> None:
         (["--stream", "a", "--confidence", "2"], "2.0 is not in the range"),
         (["--stream", "a", "--gaps", "guess"], "'guess' is not one of"),
     ):
-        result = CliRunner().invoke(cli, ["run", str(artefact), *arguments])
-        assert result.exit_code == 2
-        assert words in result.output
+        result = hdlif("run", artefact, *arguments)
+        assert (result.returncode, words in result.stderr) == (2, True), result.stderr
 
 
 def test_a_rate_is_no_option_of_rows_whatever_it_is(artefact: Path) -> None:
