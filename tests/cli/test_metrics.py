@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hdlif.cli.eval import evaluate
+from hdlif.cli.eval import evaluate, evaluation_text
 from hdlif.cli.export import export_file as export
 from hdlif.cli.report import report
 from hdlif.cli.seeds import train_seeds
@@ -67,7 +67,7 @@ def test_a_checkpoint_is_measured_by_them_and_an_artefact_by_the_tasks_own(asked
     found = evaluate(asked)
     assert found.metrics == pytest.approx(summary["metrics"], abs=1e-6)
     assert list(found.as_dict()["metrics"]) == NAMES
-    assert "; f1 0." in tables.evaluation_text(found.as_dict())
+    assert "; f1 0." in evaluation_text(found.as_dict())
     export(asked, out=tmp_path / "net.hdlif.safetensors")
     deployed = evaluate(tmp_path / "net.hdlif.safetensors", data="synthetic")
     assert deployed.metrics.keys() == {"accuracy"}

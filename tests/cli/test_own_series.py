@@ -145,7 +145,7 @@ def test_every_verb_takes_the_run_and_the_data(run_folder: Path, tmp_path: Path)
     assert profile(str(path), data=data).sops == pytest.approx(profile(str(run_folder)).sops, rel=1e-3)
     with pytest.raises(DataError, match="is a folder of pictures, and the network takes input of kind series"):
         evaluate(path, data=str(write_pictures(tmp_path / "photos", 4)))
-    with pytest.raises(InputError, match="its input changes at each step"):
+    with pytest.raises(InputError, match="input changes at each step"):
         export(path, out=tmp_path / "x.onnx", to="onnx")
 
 
