@@ -24,7 +24,7 @@ import click
 from hdlif.byte_counts import ACCEPTED, byte_count
 from hdlif.cli.names import DATA, DATA_KEY, KEY
 from hdlif.cli.output import show, to_stderr
-from hdlif.errors import ArgumentError, HdlifError, InputError, brief, did_you_mean
+from hdlif.errors import ArgumentError, ExistingRunError, HdlifError, InputError, brief, did_you_mean
 
 if TYPE_CHECKING:
     _Count = click.ParamType[int]
@@ -137,7 +137,7 @@ def declared(function: Callable[..., Any]) -> dict[str, Declared]:
 
 
 def _helps(doc: str) -> dict[str, str]:
-    """The texts of the section "Args:" of a docstring, by name.
+    r"""Return the texts of the section "Args:" of a docstring, by name.
 
     >>> _helps("Train.\n\nArgs:\n    out: Run\n        folder.\n    page:\nRaises:\n    X: y")
     {'out': 'Run folder.', 'page': ''}
@@ -221,7 +221,7 @@ def group(name: str, help: str, commands: Sequence[click.Command], *examples: tu
 
 
 def called_from_python(function: Callable[P, R]) -> Callable[P, R]:
-    """A function for Python's users: wrong arguments are an error of ours, and errors name arguments, not options.
+    """A function for Python's users: wrong arguments are an error of ours, which names arguments, not options.
 
     Raises:
         ArgumentError: an argument that the function does not take.
@@ -241,7 +241,8 @@ def called_from_python(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **given)
         except HdlifError as error:
-            error.args = (_in_python(str(error), signature),)
+            if isinstance(error, ArgumentError | ExistingRunError) or "--resume" in str(error):
+                error.args = (_in_python(str(error), signature),)
             raise
 
     return call
@@ -277,6 +278,7 @@ def _in_python(text: str, signature: Mapping[str, inspect.Parameter]) -> str:
             return found[0]
         if isinstance(signature[name].default, bool):
             return f"{name}=True{found[2]}"
-        return f"{name}=" if found[2] == " " else f"{name}{found[2]}"
+        return f"{name}="
 
-    return re.sub(r"--([a-z][a-z-]*)( |)", spelled, text)
+    # The word that follows an option is its value if it is written in capitals.
+    return re.sub(r"--([a-z][a-z-]*)( (?=[A-Z])|)", spelled, text)
