@@ -14,11 +14,12 @@ demo: $(STAMP)
 # run, with the name of its test; so does a test that hangs (pyproject.toml, tests/time_limits.py).
 IN_PROCESSES := -n auto --maxprocesses 8 --dist loadfile --max-worker-restart=0
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(IN_PROCESSES) -o faulthandler_timeout=240 -m "not slow and not kill and not peers" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(IN_PROCESSES) -o faulthandler_timeout=240 -m "not slow and not kill and not peers" $(PYTEST_ARGS) $(TESTS)
 
-# The same on a processor with AVX2 alone, by oneDNN's and PyTorch's own switches.
+# What depends on the instruction set, on a processor with AVX2 alone, by oneDNN's and PyTorch's own switches.
 test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2
 test-avx2: export ATEN_CPU_CAPABILITY = avx2
+test-avx2: TESTS = tests/kernels tests/native tests/runtime tests/equivalence tests/nn tests/deploy
 test-avx2: test
 
 # What takes longer; and then what measures time or memory, or starts and kills processes, where nothing else runs. Pytest

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import torch
 
-from hdlif import builders
 from hdlif.accounting import count_parameters_mb
 from hdlif.artefact import dumps
-from hdlif.config import load_recipe, shipped_recipes
 from hdlif.deploy import lower
 from hdlif.nn import step_parameters
+from hdlif.recipe import builders, load_recipe, shipped_recipes
 from hdlif.report.tables import aligned
 from recorded import write_record
 

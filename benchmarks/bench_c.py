@@ -32,8 +32,8 @@ from hdlif.c_code import translate
 from hdlif.c_code.devices import installed
 from hdlif.c_code.project import firmware
 from hdlif.c_code.text import table
-from hdlif.measure.fixed_point import rounded_on_data, sets_of, shown
 from hdlif.ops import infer_values
+from hdlif.report.fixed_point import rounded_on_data, sets_of, shown
 from hdlif.report.tables import aligned
 from hdlif.runtime import reference
 from recorded import write_record

@@ -13,11 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 
-from hdlif import builders
-from hdlif.config import Recipe, load_recipe
-from hdlif.training import Updater, sgd
+from hdlif.recipe import Recipe, builders, load_recipe
+from hdlif.training import Accelerator, Updater, sgd
 from recorded import write_record
 
 
@@ -25,11 +23,11 @@ def updating(recipe: Recipe, compiled: str | None = None) -> Callable[[int], flo
     """What makes an update, with the draws of its number, and says how many seconds it took."""
     torch.manual_seed(recipe.seed)
     model, rule, section = builders.build_model(recipe).train(), builders.build_rule(recipe), recipe.training
-    fabric = Fabric(accelerator="cpu", devices=1, precision=section.precision)
+    accelerator = Accelerator("cpu", section.precision)
     optimizer = sgd(
         model, learning_rate=section.learning_rate, momentum=section.momentum, weight_decay=section.weight_decay
     )
-    updater = Updater(fabric, model, optimizer, rule, penalty=builders.build_penalty(recipe), compiled=compiled)
+    updater = Updater(accelerator, model, optimizer, rule, penalty=builders.build_penalty(recipe), compiled=compiled)
     x, target = builders.random_batch(recipe, torch.Generator().manual_seed(recipe.seed))
 
     def update(number: int) -> float:

@@ -4,7 +4,7 @@
                                             [--out FILE.json]
 
 Each figure is the resident memory that a few updates on random images add at their peak, above program and weights: the
-median over fresh processes (`hdlif.measure.peak_memory`). Of rules whose memory grows, T goes up to where a line
+median over fresh processes (`hdlif.report.peak_memory`). Of rules whose memory grows, T goes up to where a line
 through the last two points would pass 85 % of the memory that is available.
 
 The law beside it: 4 bytes a parameter for its gradient and 4 for its momentum, the bytes that an update saves for
@@ -32,18 +32,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 import training_peers
-from hdlif import builders
 from hdlif.accounting import update_cost
-from hdlif.config import Recipe, load_recipe
 from hdlif.errors import TrainingError
-from hdlif.measure.peak_memory import in_fresh_processes, peak_memory, resident_growth
 from hdlif.nn import HDLIF, step_parameters
+from hdlif.recipe import Recipe, builders, load_recipe
+from hdlif.report.peak_memory import in_fresh_processes, peak_memory, resident_growth
 from hdlif.report.tables import aligned
-from hdlif.training import Updater, sgd
+from hdlif.training import Accelerator, Updater, sgd
 from random_series import CHANNELS, CLASSES, is_series, series_recipe
 from recorded import write_record
 from series_peers import PEERS, Shape
@@ -89,7 +87,7 @@ def law(recipe: Recipe) -> dict[str, int]:
     """The bytes that the law counts, and those of per-step parameters."""
     torch.manual_seed(recipe.seed)
     model, rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
-    update = Updater(Fabric(accelerator="cpu", devices=1), model, _sgd(model), rule)
+    update = Updater(Accelerator("cpu"), model, _sgd(model), rule)
     generator = torch.Generator().manual_seed(recipe.seed)
     x, target = builders.random_batch(recipe, generator)
     # Of the plans of a rule that draws the one that runs all T.

@@ -6,7 +6,7 @@
 counts: the most bytes saved for backward at any one time of an update, and the time steps run forward and back, counted
     by hooks (`hdlif.accounting.update_cost`). Of a rule that draws, every plan is run: the bytes are their maximum, the
     steps their mean. A rule that misses its stated law ends the run here, before anything is timed.
-peak: resident memory above program and weights, the median over fresh processes (`hdlif.measure.peak_memory`).
+peak: resident memory above program and weights, the median over fresh processes (`hdlif.report.peak_memory`).
 time: CPU seconds of an update, over those of an STBP update at T = 1 measured just before it; median over rounds that
     alternate between all rules and T, and quartiles. Of a rule that draws, the mean over at most 16 plans. In one
     thread (OMP_NUM_THREADS=1) they are what the clock shows on an idle machine, and other work disturbs them less.
@@ -25,16 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
-from hdlif import builders
 from hdlif.accounting import UpdateCost, update_cost
-from hdlif.config import Recipe, load_recipe
-from hdlif.learning import Plan, Rule
+from hdlif.learning import Plan
 from hdlif.learning.coherence import Drawn
-from hdlif.measure.peak_memory import peak_memory
+from hdlif.recipe import Recipe, builders, load_recipe
+from hdlif.report.peak_memory import peak_memory
 from hdlif.report.tables import aligned
-from hdlif.training import Updater, sgd
+from hdlif.training import Accelerator, Updater, sgd
 from recorded import write_record
 
 TIMED_PLANS = 16
@@ -93,14 +91,14 @@ LAWS = {
 class Network:
     """A recipe's network, with a batch of random images and what updates it."""
 
-    def __init__(self, recipe: Recipe, ruled: Callable[[Rule], Rule] = lambda rule: rule) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         torch.manual_seed(recipe.seed)
         self.model, self.rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
         training = recipe.training
         # A rate at which no number of updates on noise makes the loss infinite.
         optimizer = sgd(self.model, learning_rate=1e-4, momentum=training.momentum, weight_decay=training.weight_decay)
-        fabric = Fabric(accelerator="cpu", devices=1, precision=training.precision)
-        self.update = Updater(fabric, self.model, optimizer, ruled(self.rule))
+        accelerator = Accelerator("cpu", training.precision)
+        self.update = Updater(accelerator, self.model, optimizer, self.rule)
         generator = torch.Generator().manual_seed(recipe.seed)
         self.x, self.target = builders.random_batch(recipe, generator)
         self.plans = (

@@ -17,8 +17,8 @@ import numpy as np
 from hdlif._native import instruction_sets
 from hdlif.artefact import load
 from hdlif.cli.bench import bench, engines_table
-from hdlif.measure.engine_times import images_of, in_turns, spread
-from hdlif.measure.engines import Floats
+from hdlif.report.engine_times import images_of, in_turns, spread
+from hdlif.report.engines import Floats
 from hdlif.report.tables import aligned
 from hdlif.runtime import Session
 from recorded import write_record

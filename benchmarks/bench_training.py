@@ -1,16 +1,15 @@
 """What an update of a convolutional network costs: by our rules, beside SpikingJelly, snnTorch and plain PyTorch.
 
-    python benchmarks/bench_training.py [--networks resnet18,vgg_snn,fashion_mnist] [--width N] [--rows "NAME;..."]
+    python benchmarks/bench_training.py [--networks resnet18,vgg_snn] [--width N] [--rows "NAME;..."]
                       [--batch-sizes 16,64,128] [--time-steps 1,4,8,16,64] [--threads N] [--device cpu|cuda]
                       [--measure peak,time] [--rounds N] [--repeats N] [--ratios clock|cpu] [--out FILE.json]
 
 resnet18: pre-activation ResNet-18 with the CIFAR stem, on 3x32x32, constant in time, of 100 classes. vgg_snn: VGG-SNN
-on T frames of 2x48x48 of 10 classes. fashion_mnist: six convolutions, of 32, 64 and 128 channels, on 1x28x28, constant
-in time, of 10 classes. They are those of the recipes `cifar100_resnet18_hdlif`, `dvs_cifar10_vgg_snn_hdlif` and
-`fashion_mnist_hdlif`, with one batch norm for all steps; the peers' are the same layers in the same order, with as many
-weights (training_peers.py says how each trains). Inputs and weights are random: the compressed rows, which skip zeros,
-depend on how many spikes there are, and "density" is the share that is not 0 in the first steps. A trained network has
-fewer.
+on T frames of 2x48x48 of 10 classes. They are those of the recipes `cifar100_resnet18_hdlif` and
+`dvs_cifar10_vgg_snn_hdlif`, with one batch norm for all steps; the peers' are the same layers in the same order, with
+as many weights (training_peers.py says how each trains). Inputs and weights are random: the compressed rows, which skip
+zeros, depend on how many spikes there are, and "density" is the share that is not 0 in the first steps. A trained
+network has fewer.
 
 Rows: HD-LIF learns a λ and θ for each layer and step, LIF has fixed ones, as the peers' has; "w1.5 s4" has ternary
 weights and 4-bit spikes. Our neurons run on the path "fused", or ", path steps" behind a name, and the steps of a
@@ -28,7 +27,7 @@ time: an update of one batch, which lies in memory: forward and backward passes 
     untimed update of the same row, and memory is given back between them. Medians and quartiles over rounds.
 peak: resident memory that a training adds at its peak, above program and network: gradients, momentum, what is saved
     and the batch. The median over fresh processes, each of two updates, those of a random rule with the longest plan
-    (`hdlif.measure.peak_memory`). On a GPU, what PyTorch has allocated there at the most.
+    (`hdlif.report.peak_memory`). On a GPU, what PyTorch has allocated there at the most.
 beside: how many times as fast a row is, in the same round, as the fastest of SpikingJelly STBP, SpikingJelly SLTT and
     snnTorch STBP, of those that ran; as the naive random step; and HD-LIF as LIF with the same rule of ours.
 
@@ -68,18 +67,17 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from hdlif import builders
-from hdlif.config import Recipe, load_recipe
 from hdlif.errors import TrainingError
 from hdlif.learning import Plan, Rule
 from hdlif.learning.coherence import Drawn
-from hdlif.measure.allocator import keep_freed_memory
-from hdlif.measure.peak_memory import in_fresh_processes, resident_growth
 from hdlif.models import PreActBlock
 from hdlif.nn import BatchNorm2d, Neuron
+from hdlif.recipe import Recipe, builders, load_recipe
+from hdlif.report.allocator import keep_freed_memory
+from hdlif.report.peak_memory import in_fresh_processes, resident_growth
 from hdlif.report.tables import aligned
 from hdlif.runs.provenance import hardware, versions
-from hdlif.training import Updater, fabric_class, sgd
+from hdlif.training import Accelerator, Updater, sgd
 from hdlif.training.optim import OnePass
 from recorded import write_record
 from training_peers import (
@@ -94,11 +92,7 @@ from training_peers import (
     weighted_layers,
 )
 
-RECIPES = {
-    "resnet18": "cifar100_resnet18_hdlif",
-    "vgg_snn": "dvs_cifar10_vgg_snn_hdlif",
-    "fashion_mnist": "fashion_mnist_hdlif",
-}
+RECIPES = {"resnet18": "cifar100_resnet18_hdlif", "vgg_snn": "dvs_cifar10_vgg_snn_hdlif"}
 """By network."""
 PLANS = 4
 """Timed of a rule that draws."""
@@ -229,7 +223,7 @@ def recipe_of(row: Row, cell: Cell, width: int) -> Recipe:
     if cell.network == "resnet18":
         overrides.append(f"model.width={width}")
     else:
-        overrides.append(f"model.plan={json.dumps(plan_of(cell.network, width))}")
+        overrides.append(f"model.plan={json.dumps(plan_of(width))}")
     # The peers' criterion has none.
     overrides.append("training.label_smoothing=0")
     if row.rule == OF_WINDOW:
@@ -271,17 +265,17 @@ class Ours:
         torch.manual_seed(recipe.seed)
         self._recipe = recipe
         self.network, self._rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
-        fabric = fabric_class()(accelerator=device, devices=1, precision="32-true")
+        accelerator = Accelerator(device, "32-true")
         channels_last = recipe.training.channels_last
-        self._update = Updater(fabric, self.network, _sgd(self.network), self._rule, channels_last=channels_last)
-        self._to_device = fabric.to_device
+        self._update = Updater(accelerator, self.network, _sgd(self.network), self._rule, channels_last=channels_last)
+        self._to_device = accelerator.to_device
 
     def plans(self) -> Sequence[Any]:
         return plans_of_rule(self._rule, self._recipe.time_steps)
 
     def draw(self) -> None:
         generator = torch.Generator().manual_seed(self._recipe.seed)
-        self._x, self._target = self._to_device(builders.random_batch(self._recipe, generator))
+        self._x, self._target = self._to_device(*builders.random_batch(self._recipe, generator))
 
     def update(self, plan: Any) -> None:
         self._update(self._x, self._target, plan)

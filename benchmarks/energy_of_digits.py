@@ -23,13 +23,12 @@ from typing import Any
 import torch
 
 import hdlif
-from hdlif import builders
 from hdlif.accounting import activity
 from hdlif.accounting.operations import PACKED_BITS
 from hdlif.artefact import Graph
-from hdlif.config import load_recipe
 from hdlif.ops import OPS
 from hdlif.ops.graph import Value
+from hdlif.recipe import builders, load_recipe
 from recorded import write_record
 
 PJ_PER_BYTE = 20 / 8

@@ -7,6 +7,7 @@ against the tests of its own room alone, in a copy of the tree. Prints the score
 """
 
 import argparse
+import importlib.util
 import os
 import random
 import shutil
@@ -20,6 +21,11 @@ from typing import Any
 from recorded import write_record
 
 ROOMS = ("functional", "learning")
+BARE = """
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if "Redirecting" not in type(finder).__name__]
+"""
+"""Leaves out the finder of an editable install, which would import the package of the tree at hand."""
 IRRELEVANT = ("core/RemoveDecorator", "core/ExceptionReplacer")
 """Operators that change no equation."""
 
@@ -30,10 +36,15 @@ def mutate(tree: Path, room: str, count: int, seed: int) -> list[dict[str, Any]]
     marks = "not slow and not kill and not peers"
     tests = f"{sys.executable} -m pytest -x -q -p no:cacheprovider -m '{marks}' tests/{room}"
     config.write_text(
-        f'[cosmic-ray]\nmodule-path = "src/hdlif/{room}"\ntimeout = 120.0\nexcluded-modules = []\n'
+        f'[cosmic-ray]\nmodule-path = "src/hdlif/{room}"\ntimeout = 900.0\nexcluded-modules = []\n'
         f'test-command = "{tests}"\n[cosmic-ray.distributor]\nname = "local"\n'
     )
-    environment = {**os.environ, "PYTHONPATH": str(tree / "src"), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'src'}", "OMP_NUM_THREADS": "1"}
+    environment["HDLIF_TEST_SEED"] = str(seed)
+    where = [sys.executable, "-c", "import hdlif; print(hdlif.__file__)"]
+    imported = subprocess.run(where, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+    if not Path(imported).is_relative_to(tree):
+        raise SystemExit(f"the tests would import {imported}, and not the mutants in {tree}")
 
     def cosmic_ray(*arguments: object) -> str:
         command = [sys.executable, "-m", "cosmic_ray.cli", *map(str, arguments)]
@@ -77,6 +88,11 @@ def main() -> None:
         # Mutants are written into the files: never into the tree at hand.
         ignored = shutil.ignore_patterns(".venv", ".git", "build", "runs", "__pycache__")
         shutil.copytree(root, tree, ignore=ignored)
+        (tree / "sitecustomize.py").write_text(BARE)
+        native = importlib.util.find_spec("hdlif._native")
+        assert native is not None
+        assert native.origin is not None
+        shutil.copy(native.origin, tree / "src" / "hdlif")
         for room in ROOMS:
             results[room] = mutate(tree, room, arguments.sample // len(ROOMS), arguments.seed)
     for room, mutants in results.items():

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from hdlif.config import Recipe, load_recipe
+from hdlif.recipe import Recipe, load_recipe
 
 CHANNELS, CLASSES = 6, 12
 """As the data set of hapt_hdlif has them."""

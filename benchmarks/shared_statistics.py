@@ -14,8 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from hdlif import builders
-from hdlif.config import Component, Recipe
+from hdlif.recipe import Component, Recipe, builders
 from hdlif.runs.checkpoints import load_trained
 from hdlif.training import evaluate, reestimate
 from recorded import write_record

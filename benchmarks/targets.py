@@ -34,7 +34,7 @@ from hdlif.c_code import reals, translate
 from hdlif.c_code.devices import installed, run_on_devices
 from hdlif.c_code.project import firmware
 from hdlif.cli.export import export_file
-from hdlif.measure.fixed_point import rounded_on_data, sets_of, shown
+from hdlif.report.fixed_point import rounded_on_data, sets_of, shown
 from hdlif.runtime import Session, reference
 from hdlif.runtime.answers import alike
 from hdlif.wasm import module, packed_module, script

@@ -1,9 +1,8 @@
 """The networks of the training benchmarks out of SpikingJelly's, snnTorch's and PyTorch's layers, and how they train.
 
-The pre-activation ResNet-18 with the CIFAR stem, VGG-SNN, and the six convolutions of the recipes for Fashion-MNIST:
-the layers of `hdlif.models.resnet18` and `vgg_snn`, in their order, so that weights go over one by one
-(`copy_weights`). The libraries' neurons are LIF of fixed λ and θ, with a soft reset and an arctangent surrogate; those
-in plain PyTorch are HD-LIF with a λ_t and θ_t a layer, learned.
+The pre-activation ResNet-18 with the CIFAR stem, and VGG-SNN: the layers of `hdlif.models.resnet18` and `vgg_snn`, in
+their order, so that weights go over one by one (`copy_weights`). The libraries' neurons are LIF of fixed λ and θ, with
+a soft reset and an arctangent surrogate; those in plain PyTorch are HD-LIF with a λ_t and θ_t a layer, learned.
 
 Inputs are [T, B, C, H, W]. The criterion is the cross-entropy of the mean logits (STBP), of each step's (SLTT; the mean
 over the steps) or of the last step's that is run (random step). With all steps at once, batch norm takes one mean and
@@ -27,8 +26,7 @@ from torch import Tensor, nn
 
 from hdlif.models.vgg import POOL, VGG_SNN
 
-SIX_CONVOLUTIONS: tuple[int | str, ...] = (32, 32, POOL, 64, 64, POOL, 128, 128)
-WIDTHS = {"resnet18": 64, "vgg_snn": 64, "fashion_mnist": 32}
+WIDTHS = {"resnet18": 64, "vgg_snn": 64}
 """Of the first layer, as the recipes have it; by network."""
 Rule = Literal["STBP", "SLTT", "random step"]
 Layers = Any
@@ -41,7 +39,7 @@ class Shape:
     """Of a network.
 
     Attributes:
-        kind: "resnet18", "vgg_snn" or "fashion_mnist".
+        kind: "resnet18" or "vgg_snn".
         width: of its first layer; the others are multiples of it.
         channels: of the input.
     """
@@ -82,10 +80,9 @@ def conv(layers: Layers, a: int, b: int, size: int, stride: int = 1) -> list[nn.
     return [layers.Conv2d(a, b, size, stride, size // 2, bias=False), layers.BatchNorm2d(b)]
 
 
-def plan_of(kind: str, width: int) -> list[int | str]:
-    """Of a plain network whose first layer has this width."""
-    plan = {"vgg_snn": VGG_SNN, "fashion_mnist": SIX_CONVOLUTIONS}[kind]
-    return [entry if isinstance(entry, str) else entry * width // WIDTHS[kind] for entry in plan]
+def plan_of(width: int) -> list[int | str]:
+    """Return the plan of a VGG-SNN whose first layer has this width."""
+    return [entry if isinstance(entry, str) else entry * width // WIDTHS["vgg_snn"] for entry in VGG_SNN]
 
 
 def resnet18(layers: Layers, neuron: MakeNeuron, shape: Shape) -> nn.Sequential:
@@ -97,32 +94,20 @@ def resnet18(layers: Layers, neuron: MakeNeuron, shape: Shape) -> nn.Sequential:
 
 def vgg_snn(layers: Layers, neuron: MakeNeuron, shape: Shape) -> nn.Sequential:
     """Of frames of 48x48, which end as 3x3."""
-    width = int(plan_of(shape.kind, shape.width)[-2])
-    return nn.Sequential(*_plain(layers, neuron, shape), layers.Flatten(), layers.Linear(9 * width, shape.classes))
-
-
-def fashion_mnist(layers: Layers, neuron: MakeNeuron, shape: Shape) -> nn.Sequential:
-    width = int(plan_of(shape.kind, shape.width)[-1])
-    head = [layers.AdaptiveAvgPool2d(1), layers.Flatten(), layers.Linear(width, shape.classes)]
-    return nn.Sequential(*_plain(layers, neuron, shape), *head)
-
-
-def _plain(layers: Layers, neuron: MakeNeuron, shape: Shape) -> list[nn.Module]:
     made: list[nn.Module] = []
     width = shape.channels
-    for entry in plan_of(shape.kind, shape.width):
+    for entry in plan_of(shape.width):
         if entry == POOL:
             made.append(layers.AvgPool2d(2))
         else:
             made += [*conv(layers, width, int(entry), 3), neuron()]
             width = int(entry)
-    return made
+    return nn.Sequential(*made, layers.Flatten(), layers.Linear(9 * width, shape.classes))
 
 
 NETWORKS: Mapping[str, Callable[[Layers, MakeNeuron, Shape], nn.Sequential]] = {
     "resnet18": resnet18,
     "vgg_snn": vgg_snn,
-    "fashion_mnist": fashion_mnist,
 }
 
 

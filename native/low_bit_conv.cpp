@@ -45,8 +45,8 @@ bool has_vnni() {
 #endif
 }
 
-// Of codes that are not 0: above it, all products take less time than looking up those of events
-// (benchmarks/bench_code_conv.py). More output channels take what an event costs by itself off each.
+// Of codes that are not 0: above it, all products take less time than looking up those of events.
+// More output channels take what an event costs by itself off each.
 float share_of_events(const ConvShape& s, const Kernels& kernels) {
   const bool is_vnni = kernels.dense_codes_vnni != nullptr && has_vnni();
   if (s.out_channels <= 64)

@@ -13,5 +13,5 @@ class AfterEpoch(Callback):
 
     function: Callable[[int, Evaluation], None]
 
-    def epoch_done(self, training: Training, evaluation: Evaluation) -> None:
+    def on_epoch_end(self, training: Training, evaluation: Evaluation) -> None:
         self.function(training.counters.epoch + 1, evaluation)

@@ -1,22 +1,21 @@
-"""Chunks of neurons' steps, run in one way and compared with another: what tests of several kernels share."""
+"""Neurons whose chunks run step by step and fused, and programs at random: shared by the tests of the kernels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import own_neurons
-from hdlif.builders import CLASSES
-from hdlif.equations import Program, WrittenStep, trace_written
-from hdlif.functional import ATan, DetachedReset, HardReset, Rectangle, Sigmoid, Triangle, lif_step
-from hdlif.kernels.chunk import FusedStep
-from hdlif.nn import GLIF, HDLIF, LIF, Dspike, SteppedNeuron
-from random_programs import random_program
+from hdlif.equations import Program, WrittenStep
+from hdlif.functional import DetachedReset, HardReset, Rectangle, heaviside
+from hdlif.nn import GLIF, HDLIF, LIF, SteppedNeuron
+from hdlif.nn.stepped import Step
+from hdlif.recipe.builders import CLASSES
 
+T = 5
 Results = tuple[list[Tensor], list[Tensor]]
 CASES: dict[str, Callable[..., SteppedNeuron]] = {
     **{kind: place.get() for kind, place in CLASSES.items()},
@@ -32,84 +31,90 @@ CASES: dict[str, Callable[..., SteppedNeuron]] = {
 }
 
 
-def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     return 1.5 * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def everything(step: FusedStep, given: Sequence[Any], steps: int, *, states: int) -> Results:
-    """Spikes and states, and the gradients of all that is asked for, of a fixed weighting of them."""
-    given = [one.detach().requires_grad_(one.requires_grad) if isinstance(one, Tensor) else one for one in given]
-    spikes, after = step(given[0], given[1 : 1 + states], given[1 + states :], steps=steps)
-    results = [spikes, *after]
-    leaves = [one for one in given if isinstance(one, Tensor) and one.requires_grad]
-    weighted = [
-        (one * drawn(*one.shape, seed=seed, dtype=one.dtype).to(one.device)).sum()
-        for seed, one in enumerate(results, 1)
-        if one.requires_grad
-    ]
-    if not weighted:
-        return [one.detach() for one in results], []
-    gradients = torch.autograd.grad(sum(weighted[1:], weighted[0]), leaves, allow_unused=True)
-    return [one.detach() for one in results], [
-        torch.zeros_like(leaf) if one is None else one for leaf, one in zip(leaves, gradients, strict=True)
-    ]
+def channels_last(x: Tensor) -> Tensor:
+    return x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, x.shape[:2])
 
 
-def assert_close(found: Results, expected: Results, *, of: object = "") -> None:
-    """The same bits of values, and gradients equal but for the order of sums."""
-    for value, its in zip(expected[0], found[0], strict=True):
-        assert torch.equal(value, its), of
-    for gradient, its in zip(expected[1], found[1], strict=True):
+def pair(make: Callable[..., SteppedNeuron], **given: Any) -> tuple[SteppedNeuron, SteppedNeuron]:
+    """A neuron that runs step by step, and the same fused, with parameters that differ from each other."""
+    torch.manual_seed(0)
+    plain = make(time_steps=T, path="steps", **given).double()
+    for parameter in plain.parameters():
+        nn.init.normal_(parameter, std=0.7)
+    fused = make(time_steps=T, path="fused", **given).double()
+    fused.load_state_dict(plain.state_dict())
+    return plain, fused
+
+
+def everything(
+    neuron: nn.Module,
+    x: Tensor,
+    *,
+    start: Mapping[str, Tensor] | None = None,
+    steps: int = T,
+    run: Callable[..., Any] | None = None,
+) -> Results:
+    """Spikes and states, and the gradients of current, states before and parameters of a fixed weighting of them.
+
+    Args:
+        run: called in place of the neuron.
+    """
+    x = x.detach().requires_grad_()
+    given = {name: value.clone().requires_grad_() for name, value in (start or {}).items()}
+    y, state = (neuron if run is None else run)(x, given or None, steps=range(steps))
+    results = [y, *(state or {}).values()]
+    loss = sum((one * drawn(*one.shape, seed=seed, dtype=one.dtype)).sum() for seed, one in enumerate(results, 1))
+    asked = [x, *given.values(), *(one for one in neuron.parameters() if one.requires_grad)]
+    gradients = torch.autograd.grad(loss, asked, allow_unused=True)
+    zeros = [torch.zeros_like(one) if grad is None else grad for one, grad in zip(asked, gradients, strict=True)]
+    return [one.detach() for one in results], zeros
+
+
+def assert_same(plain: Results, fused: Results, *, of: object = "", off: float = 1e-10) -> None:
+    """The same bits of values, and gradients equal up to `off`, by which sums in another order differ."""
+    for value, its in zip(plain[0], fused[0], strict=True):
+        torch.testing.assert_close(its, value, rtol=0.0, atol=0.0, equal_nan=True, msg=lambda text: f"{of}: {text}")
+    for gradient, its in zip(plain[1], fused[1], strict=True):
         torch.testing.assert_close(
-            its, gradient, rtol=1e-4, atol=1e-4, equal_nan=True, msg=lambda text: f"{of}: {text}"
+            its, gradient, rtol=off, atol=off, equal_nan=True, msg=lambda text: f"{of}, gradient: {text}"
         )
 
 
-def assert_bits(found: Results, expected: Results, *, of: object = "") -> None:
-    for value, its in zip((*expected[0], *expected[1]), (*found[0], *found[1]), strict=True):
-        assert torch.equal(value.view(torch.int32), its.contiguous().view(torch.int32)), of
+def plain_step(program: Program, dtype: torch.dtype) -> Step:
+    """A program as a step under autograd, by PyTorch's operations."""
 
+    def number(value: Any) -> Tensor:
+        return value.to(dtype) if isinstance(value, Tensor) else torch.tensor(value, dtype=dtype)
 
-def written_of(neuron: SteppedNeuron) -> WrittenStep:
-    return trace_written(neuron.equation(), states=neuron.states, rows=neuron.row_values())
+    functions: dict[str, Callable[..., Tensor]] = {
+        "add": torch.add,
+        "subtract": torch.subtract,
+        "multiply": torch.multiply,
+        "negative": torch.negative,
+        "absolute": torch.abs,
+        "floor": torch.floor,
+        "minimum": torch.minimum,
+        "maximum": torch.maximum,
+        "greater": torch.gt,
+        "greater_equal": torch.ge,
+        "step": lambda x: heaviside(x, Rectangle(2.0)),
+        "select": lambda chosen, a, b: torch.where(chosen != 0, a, b),
+    }
 
+    def step(*given: Tensor) -> tuple[Tensor, ...]:
+        registers = list(given)
+        for one in program.instructions:
+            operands = [registers[operand] for operand in one.operands]
+            value = one.value if one.operation == "constant" else functions[one.operation](*operands)
+            registers.append(number(value))
+        results = (registers[register] for register in (program.spike, *program.after))
+        return tuple(result.expand_as(given[0]) for result in results)
 
-def given_to(neuron: SteppedNeuron, x: Tensor, steps: int, *, shares: bool = False) -> list[Any]:
-    """Current, states and rows of a neuron's step, all of which are asked for."""
-    with torch.no_grad():
-        rows = neuron.rows_at(range(steps), x.expand(steps, *x.shape[1:]))
-        rows = written_of(neuron).rows([row[:1] if shares else row for row in rows])
-    states = [drawn(*x.shape[1:], seed=9 + i) for i in range(len(neuron.states))]
-    return [one.detach().requires_grad_() if isinstance(one, Tensor) else one for one in (x, *states, *rows)]
-
-
-def compared(neuron: SteppedNeuron, given: Sequence[Any], steps: int, *, kernels: str = "") -> tuple[Results, Results]:
-    """By kernels, and by PyTorch's operations."""
-    written, states = written_of(neuron), len(neuron.states)
-    found = everything(FusedStep(written, kernels=kernels), given, steps, states=states)
-    return found, everything(FusedStep(written, kernels=None), given, steps, states=states)
-
-
-def assert_passes_on(neuron: SteppedNeuron, x: Tensor, steps: int, *, kernels: str = "") -> None:
-    """That kernels make of currents, some of which are no numbers, what PyTorch's operations make of them."""
-    given = given_to(neuron, x, steps)
-    count = 1 + len(neuron.states)
-    found, expected = (
-        FusedStep(written_of(neuron), kernels=one)(given[0], given[1:count], given[count:], steps=steps)
-        for one in (kernels, None)
-    )
-    for value, its in zip((expected[0], *expected[1]), (found[0], *found[1]), strict=True):
-        torch.testing.assert_close(its, value, rtol=0.0, atol=0.0, equal_nan=True)
-
-
-SURROGATES = (Triangle(0.7), Rectangle(1.3), Sigmoid(3.0), ATan(2.5), Dspike(2.0))
-"""Programs, and others."""
-
-
-def fires_twice(current: Any, potential: Any, a: Any) -> Any:
-    """A step of one state and row, one of whose surrogates is no program and has an argument that is not saved."""
-    spike, after = lif_step(current, potential, a, a, surrogate=Sigmoid())
-    return lif_step(spike, potential, a, a, surrogate=Sigmoid())[0], after
+    return step
 
 
 def as_written(program: Program) -> WrittenStep:
@@ -117,19 +122,3 @@ def as_written(program: Program) -> WrittenStep:
         replace(one, surrogate="f" if one.operation == "step" else None) for one in program.instructions
     )
     return WrittenStep(replace(program, instructions=instructions), (), (), {"f": Rectangle(2.0)})
-
-
-def random_given(seed: int) -> Any:
-    """A program at random and what it is given; some of the currents are infinite, none, or the same at all steps."""
-    rng = np.random.default_rng(seed)
-    program, steps = random_program(rng), int(rng.integers(1, 5))
-    shape = (2, 4, int(rng.choice([1, 4, 9])))
-    current = drawn(1 if seed % 5 == 0 else steps, *shape, seed=seed)
-    # On a grid of halves ties are frequent.
-    current = torch.round(2 * current) / 2 if seed % 2 else current
-    given = [current, *(drawn(*shape, seed=i) for i in range(len(program.states)))]
-    given += [
-        drawn(steps if rng.random() < 0.7 else 1, 1, 4 if rng.random() < 0.5 else 1, 1, seed=20 + i)
-        for i in range(len(program.rows))
-    ]
-    return program, steps, [one.requires_grad_(bool(rng.random() < 0.7)) for one in given]

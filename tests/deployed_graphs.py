@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from hdlif.artefact import INPUT, Graph, InputRecord, Node, Value, infer_values
-from hdlif.artefact.neurons_of_format_4 import modern
 from hdlif.equations import Program, to_attributes
 from hdlif.ops.program import row_names
 from hdlif.ops.weights import LARGEST_WEIGHT
+from neuron_programs import as_program
 from random_programs import random_program
 
 CLASSES = 3
@@ -18,7 +18,7 @@ CLASSES = 3
 class Builder:
     """Appends nodes with random tensors; `add` returns the name of the new value.
 
-    Neurons are named as format 4 does, and are the programs that stand for them.
+    An op that names a neuron, such as "hd_lif", is its program (`neuron_programs`).
     """
 
     def __init__(self, shape: tuple[int, int, int], time_steps: int, seed: int) -> None:
@@ -28,7 +28,7 @@ class Builder:
 
     def add(self, op: str, *inputs: str, tensors: Any = None, **attributes: Any) -> str:
         name = f"n{len(self.nodes)}.{op}"
-        self.nodes.append(modern(Node(op, name, inputs, attributes, tensors or {})))
+        self.nodes.append(as_program(Node(op, name, inputs, attributes, tensors or {})))
         return name
 
     def channels(self, value: str) -> int:
@@ -243,7 +243,7 @@ def tiny_network() -> Graph:
     leak, threshold = np.array([[0.5]], np.float32), np.array([[1.0], [0.25]], np.float32)
     nodes = (
         Node("conv2d", "conv", (INPUT,), attributes, {"weight": weight}),
-        modern(Node("hd_lif", "neuron", ("conv",), {}, {"leak": leak, "threshold": threshold})),
+        as_program(Node("hd_lif", "neuron", ("conv",), {}, {"leak": leak, "threshold": threshold})),
         Node("global_sum_pool", "logits", ("neuron",)),
     )
     record = InputRecord((1, 2, 2), (0.5,), (0.25,))

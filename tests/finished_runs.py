@@ -4,10 +4,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hdlif.report.summary import RESULT, TrainResult
+from hdlif.report.runs import Artefact, Run
+from hdlif.runs.summary import RESULT, TrainResult
 
 LAYERS = ("stage1.0.conv1", "stage1.0.conv2")
 NEURONS = ("stage1.0.act1", "stage1.0.act2")
+ARTEFACT: Artefact = {
+    "path": "runs/demo/digits.hdlif.safetensors",
+    "bytes": 23144,
+    "accuracy": 0.9667,
+    "argmax_agreement": 0.999,
+    "max_logit_difference": 3.1e-5,
+    "latency_ms": 0.412,
+}
 
 
 def summary(name: str, /, **changed: Any) -> dict[str, Any]:
@@ -62,6 +71,26 @@ def history() -> list[dict[str, Any]]:
         for e in range(2)
     ]
     return train + validation
+
+
+def three_networks() -> list[TrainResult]:
+    sizes = {"params_mb": 0.0312, "stored_mb": 0.0162, "saved_bytes": None}
+    energies = {"energy_mj": 0.000073, "energy_mj_honest": 0.00041}
+    low_bit = result("hdlif_w1p5_s4", accuracy=0.9667, **sizes, **energies)
+    return [result("lif"), result("hdlif", accuracy=0.9722), low_bit]
+
+
+def whole_run() -> Run:
+    """Three networks with most of what a run may have."""
+    networks = three_networks()
+    return Run(
+        networks,
+        {network.name: history() for network in networks},
+        recipes={"lif": "seed: 42\n"},
+        confusions={"lif": {"labels": ["cat", "dog"], "counts": [[3, 1], [0, 4]]}},
+        artefact=ARTEFACT,
+        data="digits",
+    )
 
 
 def write_run(folder: Path, numbers: dict[str, Any]) -> Path:

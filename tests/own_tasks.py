@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.data.images import Images
+from hdlif.data.in_memory import Images
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.nn import HDLIF, BatchNorm2d, Sequential
 from hdlif.ops import TaskRecord

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fastapi.testclient import TestClient
+from starlette.testclient import TestClient
 
 from deployed_graphs import CLASSES, Builder, residual_network
 from hdlif.artefact import INPUT, Graph, InputRecord, TaskRecord, save
@@ -53,10 +53,10 @@ def write(folder: Path, **graphs: Graph) -> dict[str, Path]:
 
 
 @contextmanager
-def client(artefacts: dict[str, Path], *, admin_token: str | None = None, **settings: Any) -> Iterator[TestClient]:
-    """Requests to an application of these artefacts, by default without waiting for others."""
-    app = create_app(artefacts, Settings(**{"latency_budget_ms": 0, "threads": 1} | settings), admin_token=admin_token)
-    with TestClient(app, raise_server_exceptions=True) as found:
+def client(artefacts: dict[str, Path], **settings: Any) -> Iterator[TestClient]:
+    """Send requests to an application of these artefacts, by default without waiting for others."""
+    app = create_app(artefacts, Settings(**{"latency_budget_ms": 0, "threads": 1} | settings))
+    with TestClient(app) as found:
         yield found
 
 

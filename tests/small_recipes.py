@@ -2,9 +2,8 @@
 
 import torch
 
-from hdlif import builders
-from hdlif.config import Recipe, load_recipe
 from hdlif.nn import Neuron, Temporal
+from hdlif.recipe import Recipe, builders, load_recipe
 
 
 def load(*overrides: str) -> Recipe:

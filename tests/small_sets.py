@@ -24,7 +24,7 @@ from hdlif.data import (
     n_mnist,
     tiny_imagenet,
 )
-from hdlif.data.own.picture_folder import find_pictures
+from hdlif.data.sources.pictures import find_pictures
 from picture_folders import write_pictures
 from recorded_events import write_dvs_cifar10, write_dvs_gesture, write_n_mnist
 

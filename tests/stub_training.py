@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from finished_runs import summary
-from hdlif.config import Recipe, dump_recipe
-from hdlif.report.summary import RESULT, TrainResult
+from hdlif.recipe import Recipe, dump_recipe
 from hdlif.runs.folders import finished
+from hdlif.runs.summary import RESULT, TrainResult
 
 
 def accuracy_of(recipe: Recipe) -> float:

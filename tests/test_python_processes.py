@@ -11,11 +11,11 @@ import hdlif
 from deployed_graphs import residual_network
 from hdlif import artefact
 from hdlif.cli import tour as touring
-from hdlif.config import load_recipe
-from hdlif.measure import engine_times as bench
-from hdlif.measure.child_process import hear
-from hdlif.measure.peak_memory import peak_memory
 from hdlif.python_processes import module_command
+from hdlif.recipe import load_recipe
+from hdlif.report import engine_times as bench
+from hdlif.report.child_process import hear
+from hdlif.report.peak_memory import peak_memory
 
 SCRIPT = str(Path(sys.executable).with_name("hdlif"))
 TRAIN = ("train", "digits_hdlif", "--set", "training.epochs=1", "--set", "model.width=4", "--memory-repeats", "1")
@@ -44,7 +44,7 @@ def test_one_function_makes_the_commands_of_all_python_processes() -> None:
 def test_processes_import_nothing_from_the_working_folder(poisoned: Path) -> None:
     assert touring._run(["--version"]) == 0
     assert list(bench._timed_lines("hdlif", "--version"))
-    assert hear(module_command("hdlif.measure.small_graphs")).lines
+    assert hear(module_command("hdlif.report.small_graphs")).lines
     assert peak_memory(load_recipe("digits_hdlif"), repeats=1, updates=1) > 0
     assert not (poisoned / "ran").exists()
 

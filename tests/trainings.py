@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.cli.training_run import TrainingOptions, train_recipe
-from hdlif.config import Recipe
-from hdlif.report.summary import TrainResult
+from hdlif.recipe import Recipe
 from hdlif.runs.recipe_to_train import load_recipe_to_train
+from hdlif.runs.summary import TrainResult
 
 
 def train(

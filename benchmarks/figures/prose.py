@@ -1,120 +1,66 @@
 """Figures in prose that are computed from more than one value of a record."""
 
-import math
 import statistics
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from figures.records import record
 from figures.registry import figure
 from figures.tables.coherence import setting_of
-from figures.tables.digits import paired
-from figures.tables.training import cells
-
-OWN = "ablations/fashion_mnist"
-OTHER = "ablations/fashion_mnist_matched"
-LIF, GRADED, HDLIF, PARALLEL = ((OWN, name) for name in ("LIF", "graded LIF", "HD-LIF", "Parallel"))
-LIF_LOW, GRADED_HIGH = (OTHER, "LIF, threshold of graded LIF"), (OTHER, "graded LIF, threshold of LIF")
-STBP, SLTT, OTTT, STEP = "STBP", "SLTT", "OTTT", "random step"
-ROWS = "ablations/fashion_mnist_rows"
-DIGITS_ROWS = "ablations/digits_rows"
-MEMORY = "ablations/digits_rows_neurons"
-FULL = "ablations/fashion_mnist_full"
+from figures.tables.losses import paired
 
 Cell = tuple[str, str]
-DIFFERENCES: dict[str, tuple[Cell, str, Cell, str]] = {
-    "spikes_low_stbp": (GRADED, STBP, LIF_LOW, STBP),
-    "spikes_low_step": (GRADED, STEP, LIF_LOW, STEP),
-    "spikes_high_stbp": (GRADED_HIGH, STBP, LIF, STBP),
-    "spikes_high_step": (LIF, STEP, GRADED_HIGH, STEP),
-    "own_threshold_stbp": (LIF, STBP, LIF_LOW, STBP),
-    "own_threshold_step": (LIF, STEP, LIF_LOW, STEP),
-    "both_stbp": (GRADED, STBP, LIF, STBP),
-    "both_step": (GRADED, STEP, LIF, STEP),
-    "learned_step": (HDLIF, STEP, LIF, STEP),
-    "reset_step": (HDLIF, STEP, GRADED, STEP),
-    "reset_stbp": (HDLIF, STBP, GRADED, STBP),
-    "rule_lif": (LIF, STBP, LIF, STEP),
-    "rule_graded": (GRADED, STBP, GRADED, STEP),
-    "rule_hdlif": (HDLIF, STEP, HDLIF, STBP),
-    "rule_parallel": (PARALLEL, STBP, PARALLEL, STEP),
-    "memory_stbp": (HDLIF, STBP, PARALLEL, STBP),
-    "memory_step": (HDLIF, STEP, PARALLEL, STEP),
-    "rows_hdlif": ((ROWS, "HD-LIF"), STBP, (ROWS, "Parallel"), STBP),
-    "rows_lif": ((ROWS, "LIF"), STBP, (ROWS, "Parallel"), STBP),
-    "rows_hdlif_step": ((ROWS, "HD-LIF"), STEP, (ROWS, "Parallel"), STEP),
-    "rows_rule_lif": ((ROWS, "LIF"), STBP, (ROWS, "LIF"), STEP),
-    "rows_rule_hdlif": ((ROWS, "HD-LIF"), STBP, (ROWS, "HD-LIF"), STEP),
-    "rows_rule_parallel": ((ROWS, "Parallel"), STEP, (ROWS, "Parallel"), STBP),
+"""A row of an ablation, and its column."""
+NEURONS = {"lif": "LIF", "graded": "graded LIF", "hdlif": "HD-LIF", "parallel": "Parallel"}
+
+DIFFERENCES: dict[str, tuple[str, Cell, Cell]] = {
+    "gain/digits_rows_parallel": ("digits_rows", ("HD-LIF", "STBP"), ("Parallel", "STBP")),
     **{
-        f"digits_rows_{name}_{column.split()[0].lower()}": (
-            (DIGITS_ROWS, "HD-LIF"),
-            column,
-            (DIGITS_ROWS, other),
-            column,
+        f"gain/neurons_{name}": ("digits_rows_neurons", (above, rule), (below, rule))
+        for name, rule, above, below in (
+            ("recurrent", "STBP", "HD-LIF, recurrent", "HD-LIF"),
+            ("adaptive", "SLTT", "adaptive", "HD-LIF"),
+            ("second", "SLTT", "HD-LIF", "second order"),
+            ("four", "SLTT", "HD-LIF", "sliding parallel, taps 1, 1, 1, 1"),
         )
-        for name, other in (("parallel", "Parallel"), ("lif", "LIF"))
-        for column in (STBP, SLTT, OTTT, STEP)
     },
-    "digits_rows_cut_hdlif": ((DIGITS_ROWS, "HD-LIF"), STBP, (DIGITS_ROWS, "HD-LIF"), SLTT),
-    "digits_rows_cut_graded": ((DIGITS_ROWS, "graded LIF"), STBP, (DIGITS_ROWS, "graded LIF"), SLTT),
-    "digits_rows_cut_lif": ((DIGITS_ROWS, "LIF"), STBP, (DIGITS_ROWS, "LIF"), SLTT),
     **{
-        f"digits_rows_step_{name}": ((DIGITS_ROWS, neuron), SLTT, (DIGITS_ROWS, neuron), STEP)
-        for name, neuron in (("lif", "LIF"), ("graded", "graded LIF"), ("hdlif", "HD-LIF"), ("parallel", "Parallel"))
+        f"cut/{name}": (
+            "digits_rows_losses",
+            (NEURONS[name], "STBP, mean output"),
+            (NEURONS[name], "SLTT, mean output"),
+        )
+        for name in ("lif", "graded", "hdlif")
     },
-    "neurons_recurrent_stbp": ((MEMORY, "HD-LIF, recurrent"), STBP, (MEMORY, "HD-LIF"), STBP),
-    "neurons_second_stbp": ((MEMORY, "HD-LIF"), STBP, (MEMORY, "second order"), STBP),
-    "neurons_parallel_stbp": ((MEMORY, "HD-LIF"), STBP, (MEMORY, "Parallel"), STBP),
-    "neurons_four_stbp": ((MEMORY, "HD-LIF"), STBP, (MEMORY, "sliding parallel, taps 1, 1, 1, 1"), STBP),
-    "neurons_adaptive_sltt": ((MEMORY, "adaptive"), SLTT, (MEMORY, "HD-LIF"), SLTT),
-    "neurons_recurrent_sltt": ((MEMORY, "HD-LIF"), SLTT, (MEMORY, "HD-LIF, recurrent"), SLTT),
-    "neurons_second_sltt": ((MEMORY, "HD-LIF"), SLTT, (MEMORY, "second order"), SLTT),
-    "neurons_four_sltt": ((MEMORY, "HD-LIF"), SLTT, (MEMORY, "sliding parallel, taps 1, 1, 1, 1"), SLTT),
-    "neurons_resonate_step": ((MEMORY, "resonate"), STEP, (MEMORY, "HD-LIF"), STEP),
-    "neurons_cut_second": ((MEMORY, "second order"), STBP, (MEMORY, "second order"), SLTT),
-    "neurons_cut_recurrent": ((MEMORY, "HD-LIF, recurrent"), STBP, (MEMORY, "HD-LIF, recurrent"), SLTT),
 }
-"""By name: so many points the first cell is above the second; each a record's row and its column."""
+"""By name: an ablation, and the cells whose difference in points is shown, with its standard error over the seeds."""
 
 
-def _accuracies(cell: Cell, rule: str) -> list[float]:
-    found: list[float] = record(cell[0])["rows"][cell[1]][rule]["accuracies"]
-    return [100 * accuracy for accuracy in found]
-
-
-def difference(first: list[float], second: list[float]) -> tuple[float, float]:
-    """Of the means, with its standard error.
-
-    >>> difference([3.0, 5.0], [1.0, 1.0])
-    (3.0, 1.0)
-    """
-    error = math.sqrt(sum(statistics.variance(values) / len(values) for values in (first, second)))
-    return statistics.mean(first) - statistics.mean(second), error
-
-
-def _registered(name: str, cells: tuple[Cell, str, Cell, str]) -> None:
-    def both() -> tuple[float, float]:
-        first, rule, second, other = cells
-        return difference(_accuracies(first, rule), _accuracies(second, other))
-
-    figure(f"gain/{name}")(lambda: f"{both()[0]:.1f}")
-    figure(f"gain/{name}/error")(lambda: f"{both()[1]:.1f}")
+def points(of: str, first: Cell, second: Cell) -> tuple[float, float]:
+    """Return how many points the first cell of an ablation is above the second, and the standard error."""
+    rows = record(f"ablations/{of}")["rows"]
+    return paired(rows[first[0]][first[1]], rows[second[0]][second[1]])
 
 
 for _name, _cells in DIFFERENCES.items():
-    _registered(_name, _cells)
+    figure(_name)(lambda of=_cells: f"{points(*of)[0]:.1f}")  # type: ignore[misc]
+    figure(f"{_name}/error")(lambda of=_cells: f"{points(*of)[1]:.1f}")  # type: ignore[misc]
+
+PAIRS: dict[str, list[tuple[Cell, Cell]]] = {
+    "lif": [(("HD-LIF", rule), ("LIF", rule)) for rule in ("STBP", "SLTT", "OTTT", "random step")],
+    "step": [((neuron, "SLTT"), (neuron, "random step")) for neuron in NEURONS.values()],
+}
+"""Of digits row by row: the differences whose least and most are shown."""
 
 
-def _means(start: str) -> list[float]:
-    """Of all differences whose names begin so."""
-    found = [cells for name, cells in DIFFERENCES.items() if name.startswith(start)]
-    return [difference(_accuracies(a, rule), _accuracies(b, other))[0] for a, rule, b, other in found]
+def _extreme(pairs: list[tuple[Cell, Cell]], end: Callable[[list[float]], float]) -> str:
+    return f"{end([points('digits_rows', first, second)[0] for first, second in pairs]):.1f}"
 
 
-for _start in ("digits_rows_lif", "digits_rows_step"):
-    figure(f"gain/{_start}/least")(lambda of=_start: f"{min(_means(of)):.1f}")  # type: ignore[misc]
-    figure(f"gain/{_start}/most")(lambda of=_start: f"{max(_means(of)):.1f}")  # type: ignore[misc]
+for _name, _pairs in PAIRS.items():
+    figure(f"gain/digits_rows_{_name}/least")(lambda of=_pairs: _extreme(of, min))  # type: ignore[misc]
+    figure(f"gain/digits_rows_{_name}/most")(lambda of=_pairs: _extreme(of, max))  # type: ignore[misc]
 
 
 def _demo(name: str) -> float:
@@ -124,7 +70,6 @@ def _demo(name: str) -> float:
 
 
 figure("gain/demo_hdlif")(lambda: f"{_demo('hdlif') - _demo('lif'):.1f}")
-figure("gain/demo_learned")(lambda: f"{_demo('hdlif') - _accuracies((FULL, 'LIF'), STEP)[0]:.1f}")
 figure("gain/demo_compressed")(lambda: f"{_demo('hdlif') - _demo('hdlif_w1p5_s4'):.1f}")
 
 
@@ -135,17 +80,6 @@ def _lost_by_sharing(network: int) -> str:
 
 
 figure("gain/shared_statistics_lif")(lambda: _lost_by_sharing(0))
-
-
-def _lost(neuron: str, loss: str) -> tuple[float, float]:
-    """Points that SLTT loses against STBP with the same loss, digits row by row; mean and standard error."""
-    of_row = record("ablations/digits_rows_losses")["rows"][neuron]
-    return paired(of_row[f"STBP, {loss}"], of_row[f"SLTT, {loss}"])
-
-
-for _name, _neuron in (("lif", "LIF"), ("graded", "graded LIF"), ("hdlif", "HD-LIF")):
-    figure(f"cut/{_name}")(lambda of=_neuron: f"{_lost(of, 'mean output')[0]:.1f}")  # type: ignore[misc]
-    figure(f"cut/{_name}/error")(lambda of=_neuron: f"{_lost(of, 'mean output')[1]:.1f}")  # type: ignore[misc]
 
 
 def _energy(name: str, count: str) -> float:
@@ -170,31 +104,6 @@ figure("energy/lif_below_hdlif")(lambda: f"{100 * (1 - _honest('LIF 1.5-bit') / 
 figure("energy/weights_once")(_weights_once)
 figure("energy/lif_one_bit")(lambda: f"{_published('LIF 1.5-bit') / 32:.3f}")
 figure("energy/hdlif_published")(lambda: f"{_published(COMPRESSED):.3f}")
-
-
-FASTER = {
-    "compressed": "HD-LIF w1.5 s4 random step",
-    "fp32": "HD-LIF random step",
-    "naive": "naive random step",
-    "stbp": "HD-LIF STBP",
-    "sltt": "HD-LIF SLTT",
-}
-DIGITS = {"compressed": 1, "fp32": 1, "naive": 1, "stbp": 2, "sltt": 2}
-
-
-def _faster(name: str, steps: int, other: str, digits: int) -> None:
-    def said() -> str:
-        found: dict[str, Any] = cells(record("training_resnet18"), 16, steps)[FASTER[name]]
-        return f"{found['beside']['clock'][other][1]:.{digits}f}"
-
-    figure(f"faster/{name}/{steps}/{other.split()[-1]}")(said)
-
-
-for _steps in (4, 16):
-    for _name, _digits in DIGITS.items():
-        _faster(_name, _steps, "fastest peer", _digits)
-    _faster("compressed", _steps, "naive", 1)
-    _faster("fp32", _steps, "naive", 2)
 
 
 def _slope(peaks: dict[str, float], start: str, end: str) -> float:
@@ -228,28 +137,19 @@ figure("memory_series/stbp_over_step")(
 )
 
 
-def _stbp_ratios(library: str) -> list[float]:
-    """How many times as fast as a library's STBP: medians of rounds, of LIF and HD-LIF at each T."""
-    found = record("series_training")["seconds"]["now"]
-    return [
-        statistics.median(a / b for a, b in zip(theirs, found[f"{neuron}, STBP"][steps], strict=True))
-        for neuron in ("HD-LIF", "LIF")
-        for steps, theirs in found[f"{library}, STBP"].items()
-    ]
-
-
-for _library in ("SpikingJelly", "snnTorch"):
-    figure(f"series_training/{_library}/least")(lambda of=_library: f"{min(_stbp_ratios(of)):.1f}")  # type: ignore[misc]
-    figure(f"series_training/{_library}/most")(lambda of=_library: f"{max(_stbp_ratios(of)):.1f}")  # type: ignore[misc]
-
-
 RANGES = (
-    *(f"lif/{rule}/local/cosine/{end}" for rule in ("sltt", "ottt") for end in ("least", "most")),
-    *(f"{of}/local/norm_ratio/{end}" for of in ("lif/sltt", "lif/ottt", "detached/sltt") for end in ("least", "most")),
-    *(f"{of}/ottt/local/{what}/least" for of in ("detached", "shared") for what in ("cosine", "norm_ratio")),
-    *(f"detached/sltt/local/cosine/{end}" for end in ("least", "most")),
-    *(f"hdlif/{rule}/end_to_end/cosine/least" for rule in ("sltt", "ottt")),
-    *(f"hdlif/{rule}/end_to_end/norm_ratio/most" for rule in ("ottt", "ndot")),
+    "detached/ottt/local/cosine/least",
+    "detached/ottt/local/norm_ratio/least",
+    "hdlif/ndot/end_to_end/norm_ratio/most",
+    "hdlif/ottt/end_to_end/cosine/least",
+    "hdlif/ottt/end_to_end/norm_ratio/most",
+    "hdlif/sltt/end_to_end/cosine/least",
+    "lif/ottt/local/cosine/least",
+    "lif/sltt/local/cosine/least",
+    "lif/sltt/local/norm_ratio/least",
+    "lif/sltt/local/norm_ratio/most",
+    "shared/ottt/local/cosine/least",
+    "shared/ottt/local/norm_ratio/least",
 )
 """Of untrained networks: network, rule, view, quantity, and which end of its range over the layers of synapses."""
 

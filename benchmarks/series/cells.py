@@ -5,9 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from hdlif import builders
-from hdlif.config import Recipe, load_recipe
 from hdlif.data import ImageSets, Samples
+from hdlif.recipe import Recipe, builders, load_recipe
 
 Cell = dict[str, Any]
 """{"metrics": {name: of the test part}, "parameters", "cpu_seconds", "stored_kb"}; "accuracy" in the place of "metrics"

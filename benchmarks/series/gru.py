@@ -2,17 +2,14 @@
 
 import time
 from copy import deepcopy
-from itertools import takewhile
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from hdlif import builders
-from hdlif.config import Recipe
 from hdlif.data import Samples, batches
 from hdlif.learning import loss_over, mean_logits
-from hdlif.nn import Sequential, Temporal
+from hdlif.recipe import builders
 from hdlif.tasks import Evaluation, Task
 from series.cells import Cell, sets_of, steps_of
 
@@ -20,25 +17,15 @@ _TOGETHER = 500
 
 
 class Gru(nn.Module):
-    """Steps [T, B, C] to outputs at each of them [T, B, n], behind a front of so many channels, if any."""
+    """Map steps [T, B, C] to outputs at each of them [T, B, n]."""
 
-    def __init__(self, channels: int, hidden: int, outputs: int, front: Temporal | None = None) -> None:
+    def __init__(self, channels: int, hidden: int, outputs: int) -> None:
         super().__init__()
-        self.front = front
         self.layer, self.head = nn.GRU(channels, hidden), nn.Linear(hidden, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.front is not None:
-            x = self.front(x[..., None, None], None, range(len(x)))[0].flatten(2)
         outputs: Tensor = self.head(self.layer(x)[0])
         return outputs
-
-
-def front_of(recipe: Recipe) -> Sequential:
-    """What stands in front of the first delay line of a recipe's network: nothing of it learns."""
-    stem = builders.build_model(recipe).stem
-    parts = dict(takewhile(lambda named: named[0] != "line1", stem.named_children()))
-    return Sequential(parts)
 
 
 def hidden_for(parameters: int, channels: int, outputs: int) -> int:
@@ -49,20 +36,13 @@ def hidden_for(parameters: int, channels: int, outputs: int) -> int:
     )
 
 
-def of_gru(name: str, seed: int, root: Path, parameters: int, *, with_front: bool = False) -> Cell:
-    """Trained as the recipe trains, with its task's criterion, and as it was in its best epoch.
-
-    Args:
-        with_front: it sees what the first layer of the recipe's network sees.
-    """
+def of_gru(name: str, seed: int, root: Path, parameters: int) -> Cell:
+    """Train a GRU as the recipe trains, with its task's criterion, and keep its best epoch."""
     recipe, sets = sets_of(name, root)
     task = builders.build_task(recipe)
     channels, outputs = builders.input_record(recipe).shape[0], len(task.outputs)
-    front = front_of(recipe) if with_front else None
-    if front is not None:
-        channels = front(torch.zeros(1, 1, channels, 1, 1), None, range(1))[0].shape[2]
     torch.manual_seed(seed)
-    model = Gru(channels, hidden_for(parameters, channels, outputs), outputs, front)
+    model = Gru(channels, hidden_for(parameters, channels, outputs), outputs)
     count = sum(one.numel() for one in model.parameters())
     training, size = recipe.training, recipe.data.batch_size
     optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, weight_decay=training.weight_decay)

@@ -4,9 +4,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from hdlif import builders
 from hdlif.cli.training_run import TrainingOptions, train_in_one_process
-from hdlif.config import load_recipe
+from hdlif.recipe import builders, load_recipe
 from series.cells import Cell
 
 

@@ -63,11 +63,10 @@ Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes) {
   found.digest = file.digest;
   const JsonDocument document(found.graph); // was read within its limits before
   const Json graph = document.root();
-  const int64_t version = *member(graph, "format").integer();
   check_object("hdlif", graph, {"digest", "format", "input", "labels", "nodes", "output", "time_steps"},
-               version >= 5 ? Names{"task"} : Names{});
+               {"task"});
   const auto time_steps = int32_t(integer_of("time_steps", member(graph, "time_steps"), 1, (1 << 15) - 1));
-  found.input = read_input(member(graph, "input"), version, time_steps);
+  found.input = read_input(member(graph, "input"), time_steps);
   const Json labels = member(graph, "labels"), nodes = member(graph, "nodes");
   check_list("labels", labels);
   labels.entries([&](const Json& label) { found.labels.push_back(string_of("labels", label)); });
@@ -85,7 +84,7 @@ Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes) {
   std::vector<int64_t> in_channels;
   nodes.entries([&](const Json& entry) {
     NodeRecord node(entry, place_of(in_channels.size()), file, numbers, flat);
-    node.lower(version);
+    node.lower();
     in_channels.push_back(node.in_channels());
     for (const std::string& state : node.states())
       found.states.push_back(node.name() + "." + state);

@@ -87,9 +87,9 @@ void check_format(const Json& graph) {
   if (!format && !graph.find("nodes"))
     throw ArtefactError(std::string("is not an artefact (its metadata hold no graph)") + kMend);
   const std::optional<int64_t> version = format ? format->integer() : std::nullopt;
-  if (version != 4 && version != 5)
+  if (version != 5)
     throw ArtefactError("format = " + (format ? brief(format->text()) : "none") +
-                        "; this version of hdlif reads formats 4 and 5; export it again");
+                        "; this version of hdlif reads format 5; export it again");
 }
 
 } // namespace

@@ -112,12 +112,9 @@ void check_sound(const Json& value, const InputRecord& record, int32_t time_step
 
 } // namespace
 
-InputRecord read_input(const Json& value, int64_t version, int32_t time_steps) {
-  if (version >= 5)
-    check_object("input", value, {"kind", "mean", "resize", "shape", "std"},
-                 {"binning", "columns", "fit", "frames", "rates", "sensor", "shortest", "sound", "windows"});
-  else
-    check_object("input", value, {"kind", "mean", "resize", "shape", "std"});
+InputRecord read_input(const Json& value, int32_t time_steps) {
+  check_object("input", value, {"kind", "mean", "resize", "shape", "std"},
+               {"binning", "columns", "fit", "frames", "rates", "sensor", "shortest", "sound", "windows"});
   InputRecord record;
   const std::vector<int64_t> shape = integers_of("input.shape", member(value, "shape"));
   if (shape.size() != 3 || !is_shape(shape) || entries_of(shape) < 1)

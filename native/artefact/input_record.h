@@ -18,7 +18,7 @@ struct InputRecord {
 };
 
 // Checks every field; throws `ArtefactError`.
-InputRecord read_input(const Json& record, int64_t version, int32_t time_steps);
+InputRecord read_input(const Json& record, int32_t time_steps);
 void check_task(const Json& record, int32_t time_steps, size_t outputs);
 
 } // namespace hdlif

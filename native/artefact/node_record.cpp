@@ -35,10 +35,6 @@ const Op* find_op(const std::string& name) {
   return found == ops.end() ? nullptr : &found->second;
 }
 
-bool is_before_5(Op op) {
-  return op != Op::kDelay && op != Op::kProgram && op != Op::kUpsample;
-}
-
 } // namespace
 
 NodeRecord::NodeRecord(const Json& entry, const std::string& where, File& file,
@@ -187,17 +183,15 @@ void NodeRecord::set_equation(const EquationRecord& equation) {
   }
 }
 
-void NodeRecord::lower(int64_t version) {
+void NodeRecord::lower() {
   words_[kInput1] = words_[kSource] = words_[kScalar] = -1;
   for (int i = 0; i < kMaxTensors; ++i)
     words_[size_t(kTensors + 3 * i)] = -1;
   const Op* op = find_op(op_);
-  const bool is_old_neuron = version < 5 && lower_neuron_of_format_4(*this);
-  const Op which = is_old_neuron ? Op::kProgram : op == nullptr ? Op::kCount : *op;
-  if (which == Op::kCount || (version < 5 && !is_old_neuron && !is_before_5(which)))
+  if (op == nullptr)
     refuse("op = " + brief(op_) + " is unknown");
-  const OpForm& form = form_of(which);
-  words_[kOp] = int32_t(which);
+  const OpForm& form = form_of(*op);
+  words_[kOp] = int32_t(*op);
   if (inputs_.size() != size_t(form.inputs))
     refuse(op_ + " has " + std::to_string(inputs_.size()) + " inputs; it takes " +
            std::to_string(form.inputs));
@@ -208,15 +202,13 @@ void NodeRecord::lower(int64_t version) {
              " is not an earlier value; nodes stand in topological order");
     words_[size_t(kInput0 + i)] = found->second;
   }
-  if (!is_old_neuron) {
-    check_attributes(form.keys, version < 5 ? Names{} : form.optional_keys);
-    if (!form.names_roles)
-      check_roles({form.roles.begin(), form.roles.end()});
-    for (size_t i = 0; i < form.roles.size() && !form.multiplies; ++i)
-      set_rows(int(i), std::string(form.roles[i]));
-    if (form.lower != nullptr)
-      form.lower(*this);
-  }
+  check_attributes(form.keys, form.optional_keys);
+  if (!form.names_roles)
+    check_roles({form.roles.begin(), form.roles.end()});
+  for (size_t i = 0; i < form.roles.size() && !form.multiplies; ++i)
+    set_rows(int(i), std::string(form.roles[i]));
+  if (form.lower != nullptr)
+    form.lower(*this);
   program_.words.insert(program_.words.end(), words_.begin(), words_.end());
 }
 

@@ -50,7 +50,7 @@ public:
   const std::string& op() const { return op_; }
   const std::string& name() const { return name_; }
   // Appends the node's words; throws `ArtefactError`.
-  void lower(int64_t version);
+  void lower();
 
   // For `lower` of an op. Errors begin with the node's name.
 
@@ -104,9 +104,5 @@ private:
   int64_t in_channels_ = -1;
   std::vector<std::string> states_;
 };
-
-// Writes a neuron that format 4 has as an op, as the equation that computes the same; false where `op` is
-// none.
-bool lower_neuron_of_format_4(NodeRecord& node);
 
 } // namespace hdlif

@@ -16,11 +16,11 @@ _AT = {
     "predict": "cli.predict",
     **dict.fromkeys(("Checkpoints", "Fit", "Log", "Progress", "Trainer"), "training"),
     **dict.fromkeys(("Classify", "LabelSequence", "Multilabel", "Regress"), "tasks"),
-    "TrainingConfig": "config",
+    "TrainingConfig": "recipe",
     **dict.fromkeys(("ForwardMode", "NDOT", "OTTT", "SLTT", "STBP", "StochasticStep", "StochasticWindow"), "learning"),
     **dict.fromkeys(("Session", "Stream"), "runtime"),
-    "TrainResult": "report.summary",
-    "recipe_schema": "builders.schema",
+    "TrainResult": "runs.summary",
+    "recipe_schema": "recipe.builders.schema",
 }
 """The module of each name; `__init__.pyi` says the same to type checkers."""
 _PACKAGES = (

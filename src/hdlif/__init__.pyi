@@ -10,7 +10,6 @@ from hdlif import nn as nn
 from hdlif import runtime as runtime
 from hdlif import tasks as tasks
 from hdlif import training as training
-from hdlif.builders.schema import recipe_schema as recipe_schema
 from hdlif.cli.eval import EvaluationResult as EvaluationResult
 from hdlif.cli.eval import evaluate as evaluate
 from hdlif.cli.export import export as export
@@ -22,7 +21,6 @@ from hdlif.cli.profile import profile as profile
 from hdlif.cli.profile import profile_training as profile_training
 from hdlif.cli.train import Run as Run
 from hdlif.cli.train import train as train
-from hdlif.config import TrainingConfig as TrainingConfig
 from hdlif.learning import NDOT as NDOT
 from hdlif.learning import OTTT as OTTT
 from hdlif.learning import SLTT as SLTT
@@ -30,7 +28,9 @@ from hdlif.learning import STBP as STBP
 from hdlif.learning import ForwardMode as ForwardMode
 from hdlif.learning import StochasticStep as StochasticStep
 from hdlif.learning import StochasticWindow as StochasticWindow
-from hdlif.report.summary import TrainResult as TrainResult
+from hdlif.recipe import TrainingConfig as TrainingConfig
+from hdlif.recipe.builders.schema import recipe_schema as recipe_schema
+from hdlif.runs.summary import TrainResult as TrainResult
 from hdlif.runtime import Session as Session
 from hdlif.runtime import Stream as Stream
 from hdlif.tasks import Classify as Classify

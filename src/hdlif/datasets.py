@@ -1,11 +1,6 @@
-"""What is known of the data sets and of what is done to their samples, without reading them and without PyTorch."""
+"""What is known of the data sets without reading them and without PyTorch."""
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Literal
-
-Kind = Literal["image", "events", "series", "table"]
-"""What a sample is: pixels, counts of events, numbers over time, or a row of numbers."""
 
 SAVED_BY_DATASETS = ("dataset_info.json", "dataset_dict.json")
 """Files, one of which lies in a folder that the package `datasets` has saved."""
@@ -29,7 +24,7 @@ SHIPPED = (
     "tiny_imagenet",
     "wine",
 )
-"""Names of the sets that ship: the keys of `hdlif.builders.DATA`, known without importing it."""
+"""Names of the sets that ship: the keys of `hdlif.recipe.builders.DATA`, known without importing it."""
 WITHOUT_DOWNLOAD = ("copy", "delayed_xor", "digits", "digits_events", "mackey_glass", "sines", "synthetic", "wine")
 """Those of them that are bundled or generated."""
 PUBLIC = (
@@ -120,23 +115,6 @@ DVS_GESTURE_CLASSES = (
     "air guitar",
     "other gestures",
 )
-
-_MAPS: tuple[Kind, ...] = ("image", "events")
-AUGMENTED: Mapping[str, tuple[Kind, ...]] = {
-    "autoaugment_cifar10": ("image",),
-    "autoaugment_imagenet": ("image",),
-    "crop": _MAPS,
-    "cutout_12": _MAPS,
-    "cutout_16": _MAPS,
-    "event_policy": ("events",),
-    "flip": _MAPS,
-    "jitter": ("series",),
-    "random_resized_crop": ("image",),
-    "rotate": ("series",),
-    "scale": ("series",),
-    "shift": _MAPS,
-}
-"""By its name, the kinds of samples that an augmentation is for."""
 
 
 @cache

@@ -39,6 +39,10 @@ class StateError(HdlifError, ValueError):
     """A neuron state does not belong to the module, or to the time steps, it is given to."""
 
 
+class ResetError(HdlifError, AttributeError):
+    """A module is asked to reset a state that it does not have."""
+
+
 class ParameterError(HdlifError, ValueError):
     """A module's parameter has a value under which the way it is computed does not hold."""
 

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 
 from accounting.one_by_one import SCALAR, Tally
+from cases import every
 from deployed_graphs import Builder, random_input, residual_network, two_streams
 from hdlif.accounting import profile
 from hdlif.artefact import INPUT, Graph, Node, infer_values
@@ -73,14 +74,13 @@ def assert_priced_as_counted(graph: Graph, frames: np.ndarray) -> None:
     assert found == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("constant", [False, True], ids=["varying", "constant"])
-@pytest.mark.parametrize("op", sorted(OPS))
+@every(op=sorted(OPS), constant=[False, True])
 def test_price_of_an_op_equals_what_is_counted_number_by_number(op: str, constant: bool) -> None:
     graph = of_one_op(op, constant=constant)
     assert_priced_as_counted(graph, random_input(graph, 1 if constant else 3, 1)[:, 0] * 3)
 
 
-@pytest.mark.parametrize("build", [residual_network, two_streams])
+@every(build=[residual_network, two_streams])
 def test_price_of_a_network_equals_what_is_counted_number_by_number(build) -> None:  # type: ignore[no-untyped-def]
     graph = build(time_steps=2, width=4)
     assert_priced_as_counted(graph, random_input(graph, 2, 1)[:, 0])

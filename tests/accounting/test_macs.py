@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from accounting.test_operations import NETWORKS, brute_force_pairs, graph_of
+from cases import every
 from deployed_graphs import Builder
 from hdlif.accounting import dense_macs, profile
 from hdlif.artefact import INPUT, Graph
@@ -20,8 +21,7 @@ def of_small_network(*, stride: tuple[int, int] = (2, 1), padding: tuple[int, in
     return b.graph(b.hd_lif(b.conv(INPUT, 5, stride=stride, padding=padding)))
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("padding", [0, 1, 2])
+@every(padding=[0, 1, 2], stride=[1, 2])
 def test_counts_of_a_convolution_equal_brute_force(stride: int, padding: int) -> None:
     graph = of_small_network(stride=(stride, stride), padding=(padding, padding))
     conv, x = graph.nodes[0], np.ones((1, 3, 7, 6))
@@ -98,12 +98,12 @@ PRINTED = [
 ]
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@every(name=list(PUBLISHED))
 def test_published_networks_to_the_last_digit(name: str) -> None:
     assert [by_group(name, padding=padding) for padding in (True, False)] == PUBLISHED[name]
 
 
-@pytest.mark.parametrize(("name", "with_first", "padded", "on_map"), PRINTED)
+@every("name", "with_first", "padded", "on_map", of=PRINTED)
 def test_sums_are_those_in_print(name: str, with_first: bool, padded: str, on_map: str | None) -> None:
     for padding, printed in ((True, padded), (False, on_map)):
         stem, body, shortcuts, _ = by_group(name, padding=padding)

@@ -3,15 +3,15 @@
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
+from cases import every
 from hdlif.accounting.neuron_traces import neuron_traces
 from hdlif.artefact import INPUT, Graph, InputRecord, Node
-from hdlif.artefact.neurons_of_format_4 import modern
-from hdlif.builders import DATA, input_record
 from hdlif.deploy import lower
 from hdlif.equations import Instruction, Program, to_attributes
+from hdlif.recipe.builders import DATA, input_record
+from neuron_programs import as_program
 from small_recipes import built, recipe
 
 T = 3
@@ -20,7 +20,10 @@ T = 3
 def graph_of(op: str, tensors: dict[str, Any], **attributes: Any) -> Graph:
     """Two channels of one pixel each, into the neurons, into two classes."""
     rows = {role: np.array(values, np.float32) for role, values in tensors.items()}
-    nodes = (modern(Node(op, "neurons", (INPUT,), attributes, rows)), Node("global_sum_pool", "pooled", ("neurons",)))
+    nodes = (
+        as_program(Node(op, "neurons", (INPUT,), attributes, rows)),
+        Node("global_sum_pool", "pooled", ("neurons",)),
+    )
     return Graph(nodes, "pooled", T, InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0)), ("a", "b"))
 
 
@@ -28,9 +31,13 @@ X = torch.tensor([0.75, 0.25]).view(1, 1, 2, 1, 1)
 LEAKED = [[0.75, 0.25], [0.875, 0.375], [0.9375, 0.4375]]
 
 
-@pytest.mark.parametrize(
-    ("op", "attributes", "leak", "membrane", "spike"),
-    [
+@every(
+    "op",
+    "attributes",
+    "leak",
+    "membrane",
+    "spike",
+    of=[
         # v = 0.5 after each step; the second neuron stays below.
         ("hd_lif", {}, 0.5, [[0.75, 0.25], [1.0, 0.375], [1.0, 0.4375]], [[0.25, 0], [0.5, 0], [0.5, 0]]),
         # v = 0.25, 0.375 and 0.4375: the threshold is taken off.
@@ -51,19 +58,15 @@ def test_membrane_is_leaked_potential_and_current(
     assert traces["neurons"].shape == (2, 1, 1)
 
 
-def test_every_step_and_channel_has_its_own_threshold() -> None:
+def test_every_step_has_its_input_and_every_channel_its_threshold() -> None:
     thresholds = [[0.5, 1.0], [0.25, 2.0], [4.0, 8.0]]
-    traces = neuron_traces(graph_of("parallel", {"threshold": thresholds}), X)
-    assert traces["neurons"].threshold.tolist() == thresholds
-
-
-def test_input_of_each_step_is_taken() -> None:
     x = torch.tensor([[0.75, 0.25], [0.0, 0.0], [2.0, 1.0]]).view(T, 1, 2, 1, 1)
-    traces = neuron_traces(graph_of("parallel", {"threshold": [[0.5]]}), x)
+    traces = neuron_traces(graph_of("parallel", {"threshold": thresholds}), x)
+    assert traces["neurons"].threshold.tolist() == thresholds
     assert traces["neurons"].membrane.tolist() == x.flatten(1).tolist()
 
 
-@pytest.mark.parametrize("kind", ["lif", "glif", "graded_lif", "hdlif", "parallel_hdlif"])
+@every(kind=["lif", "glif", "graded_lif", "hdlif", "parallel_hdlif"])
 def test_what_is_emitted_follows_from_membrane_and_threshold(kind: str) -> None:
     overrides = [f"neuron={{kind: {kind}}}", "model.blocks=[1]"]
     chosen = recipe(*overrides)

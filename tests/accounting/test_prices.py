@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from cases import every
 from deployed_graphs import Builder, residual_network
 from hdlif.accounting import profile
 from hdlif.artefact import INPUT, tensor_bytes
 
 
-@pytest.mark.parametrize("counting", ["paper", "honest"])
+@every(counting=["paper", "honest"])
 def test_layers_share_out_every_stored_byte(counting):
     graph = residual_network()
     result = profile(graph, torch.randn(1, 1, 3, 9, 7), counting=counting)
@@ -22,9 +23,12 @@ def test_layers_share_out_every_stored_byte(counting):
     assert round(1e6 * row.stored_mb) == stored[row.name] + stored[quantiser.name]
 
 
-@pytest.mark.parametrize(
-    ("neuron", "kind", "nops", "picojoules"),
-    [
+@every(
+    "neuron",
+    "kind",
+    "nops",
+    "picojoules",
+    of=[
         ("graded_lif", "GradedLIF", 3, 3.7 + 2 * 0.9),
         ("glif", "GLIF", 5, 2 * 3.7 + 3 * 0.9),
         ("hd_lif", "HDLIF", 3, 3.7 + 2 * 0.9),
@@ -77,9 +81,13 @@ def test_price_of_attention():
     assert honest[z].energy_mj == pytest.approx((60 * 4.6 + (2 + 3 + 3 + 2) * 4.6 + gates) * 1e-9)
 
 
-@pytest.mark.parametrize(
-    ("encoding", "bits", "on_spikes", "on_codes", "on_reals"),
-    [
+@every(
+    "encoding",
+    "bits",
+    "on_spikes",
+    "on_codes",
+    "on_reals",
+    of=[
         ("float32", 32, 0.9, 4.6, 4.6),
         ("ternary", 3, 0.1, 0.1, 0.9),
         ("binary", 2, 0.1, 0.1, 0.9),

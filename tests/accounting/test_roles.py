@@ -4,13 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from accounting.test_operations import graph_of
+from cases import every
 from deployed_graphs import Builder
 from hdlif.accounting import profile
 from hdlif.accounting.activity import spikes_of
@@ -81,7 +81,7 @@ def test_counts_do_not_depend_on_which_python_class_a_layer_is(data: st.DataObje
     assert len({str([dict(node.attributes) for node in graph.nodes]) for graph in graphs}) == 1
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@every(network=list(NETWORKS))
 def test_roles_of_our_networks_go_by_their_parts(network: str) -> None:
     for name, role in roles(graph_of(built(network), (2, 6, 6), 3, T)).items():
         part = name.split(".")[0]
@@ -94,7 +94,7 @@ def series_graph(network: Callable[..., Network], **options: object) -> Graph:
     return lower(model, time_steps=T, input=SERIES, labels=("a", "b", "c"))
 
 
-@pytest.mark.parametrize(("network", "options"), [(conv1d, {"kernel": 3}), (dense, {}), (recurrent, {})])
+@every("network", "options", of=[(conv1d, {"kernel": 3}), (dense, {}), (recurrent, {})])
 def test_roles_of_networks_for_series_go_by_their_parts(
     network: Callable[..., Network], options: dict[str, object]
 ) -> None:
@@ -122,7 +122,7 @@ def test_a_delay_of_a_current_further_on_gives_no_spikes() -> None:
     assert not spikes_of(b.graph(b.hd_lif("later")))["before"]
 
 
-@pytest.mark.parametrize("shape_of", ["source", "input"])
+@every(shape_of=["source", "input"])
 def test_a_layer_behind_a_delay_is_behind_what_it_delays(shape_of: str) -> None:
     b = Builder((2, 1, 1), T, 0)
     size: dict[str, Any] = {"kernel": (1, 1), "padding": (0, 0), "encoding": "float32"}
@@ -186,7 +186,7 @@ def test_both_branches_that_read_the_input_are_of_the_stem() -> None:
     assert role_of(b.graph(b.hd_lif(b.concat(*branches)))) == ["stem", "stem", "classifier"]
 
 
-@pytest.mark.parametrize("from_input", [False, True])
+@every(from_input=[False, True])
 def test_a_shortcut_that_passes_the_first_neurons_by_is_of_the_body_unless_it_reads_the_input(from_input: bool) -> None:
     b = Builder((2, 5, 5), T, 0)
     stream = b.conv(INPUT, 2, encoding="float32")

@@ -8,11 +8,10 @@ import pytest
 import torch
 
 import bench_c
-from hdlif import builders
 from hdlif.artefact import load, save
 from hdlif.c_code.devices import installed
-from hdlif.config import load_recipe
 from hdlif.deploy.lower import lower
+from hdlif.recipe import builders, load_recipe
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import torch
 
 import bench_training
 from bench_training import ROWS, Cell, Figures, Ours, Theirs, beside, differences, row_named, timed_plans, training_of
-from hdlif import builders
 from hdlif.accounting import update_cost
+from hdlif.recipe import builders
 from training_peers import PEERS, NaiveHDLIF, Neurons, copy_weights, parameter_counts
 
 NAIVE = "naive random step"

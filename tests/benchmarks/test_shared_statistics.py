@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from hdlif import builders
-from hdlif.config import load_recipe
+from hdlif.recipe import builders, load_recipe
 from shared_statistics import with_statistics
 
 

@@ -11,15 +11,14 @@ from hypothesis import HealthCheck, assume, given, settings
 
 from c_networks import joined
 from deployed_graphs import random_input, residual_network
-from hdlif import builders
 from hdlif.artefact import Graph
 from hdlif.c_code import FixedPoint, Source, fixed_point, translate
 from hdlif.c_code.building import FLAGS
 from hdlif.c_code.devices import DEVICES, installed, run_on_devices
 from hdlif.c_code.project import firmware
-from hdlif.config import load_recipe
 from hdlif.deploy.lower import lower
 from hdlif.errors import InputError, MachineError
+from hdlif.recipe import builders, load_recipe
 from hdlif.runtime import reference
 from runtime.test_random_graphs import graphs
 

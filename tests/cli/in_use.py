@@ -9,8 +9,8 @@ from after_epoch import AfterEpoch
 from hdlif.cli import ablation_queue
 from hdlif.cli.ablate import ablate
 from hdlif.cli.training_run import TrainingOptions, train_in_one_process
-from hdlif.config import Recipe
-from hdlif.report.summary import TrainResult
+from hdlif.recipe import Recipe
+from hdlif.runs.summary import TrainResult
 from hdlif.tasks import Evaluation
 from trainings import train
 

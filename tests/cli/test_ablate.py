@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hdlif import builders
 from hdlif.cli import ablation_queue as module
 from hdlif.cli.ablate import ablate
 from hdlif.cli.ablation_text import markdown
 from hdlif.cli.table_runs import firing_rate, recipe_digest
-from hdlif.config import Recipe
 from hdlif.errors import CheckpointError, InputError, InUseError, RecipeError, TrainingError
-from hdlif.report.summary import Layer, Neuron, TrainResult
+from hdlif.recipe import Recipe, builders
 from hdlif.runs.ablation_tables import Table, cells, load_table, shipped_tables
+from hdlif.runs.summary import Layer, Neuron, TrainResult
 from series_files import write_public_arrays
 from sound_files import write_public_voices
 from stub_training import stub

@@ -14,13 +14,13 @@ from deployed_graphs import Builder, random_input, residual_network
 from hdlif.artefact import INPUT, InputRecord, save
 from hdlif.cli.bench import bench, engines_table
 from hdlif.errors import DataError, InputError, MissingExtraError, TrainingError
-from hdlif.measure import engine_times as module
-from hdlif.measure import engines
-from hdlif.measure.engine_process import main as engine_process
-from hdlif.measure.engine_times import engine_macs, engines_of, images_of, in_turns, layers_of
-from hdlif.measure.engines import ENGINES, OURS, Engine
+from hdlif.report import engine_times as module
+from hdlif.report import engines
+from hdlif.report.engine_times import engine_macs, engines_of, images_of, in_turns, layers_of
+from hdlif.report.engines import ENGINES, OURS, Engine
+from hdlif.report.engines import main as engine_process
 from hdlif.runtime import Session
-from measure.test_signal_stack import signal_stack
+from report.test_signal_stack import signal_stack
 
 TIMED = {"latency_ms", "throughput_per_s", "ratio", "throughput_ratio", "start_seconds", "resident_bytes"}
 
@@ -165,7 +165,7 @@ def test_a_process_that_fails_is_an_error(tmp_path: Path) -> None:
 
 def test_the_process_of_ours_imports_no_other_engine() -> None:
     code = (
-        "import sys, hdlif.measure.engine_process\n"
+        "import sys, hdlif.report.engines\n"
         "assert not {'torch', 'onnx', 'onnxruntime', 'openvino', 'click', 'PIL'} & set(sys.modules), sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -11,10 +11,10 @@ import torch
 from hdlif.cli.coherence import as_text, coherence
 from hdlif.cli.eval import evaluate
 from hdlif.cli.export import export_file as export
-from hdlif.config import load_recipe
 from hdlif.errors import CheckpointError, DataError, RecipeError
-from hdlif.measure import rule_gradients as module
 from hdlif.nn import Neuron
+from hdlif.recipe import load_recipe
+from hdlif.report import rule_gradients as module
 from hdlif.runs.checkpoints import load_trained
 from hdlif.training.threads import Threads
 

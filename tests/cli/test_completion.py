@@ -13,12 +13,12 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from command_line import hdlif
-from hdlif.builders import DATA, NEURONS
 from hdlif.cli import cli
 from hdlif.cli.names import VARIABLE
-from hdlif.config import load_recipe, shipped_recipes
 from hdlif.data.public import SETS
 from hdlif.datasets import PUBLIC, SHIPPED
+from hdlif.recipe import load_recipe, shipped_recipes
+from hdlif.recipe.builders import DATA, NEURONS
 from hdlif.runs.ablation_tables import shipped_tables
 
 

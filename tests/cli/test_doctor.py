@@ -20,16 +20,15 @@ from hdlif.cli.doctor import (
     chunk_checks,
     code_conv_checks,
     extra_checks,
-    gpu_check,
     gradient_checks,
     guard_check,
     runtime_checks,
 )
-from hdlif.measure import child_process, chunks, code_convs, convolutions, gpu_kernels, small_graphs
-from hdlif.measure.child_process import Heard, hear
-from hdlif.measure.convolutions import Shape, error
-from hdlif.measure.small_graphs import ENCODINGS, differing, native
 from hdlif.ops import OPS
+from hdlif.report import child_process, chunks, code_convs, convolutions, small_graphs
+from hdlif.report.child_process import Heard, hear
+from hdlif.report.convolutions import Shape, error
+from hdlif.report.small_graphs import ENCODINGS, differing, native
 from hdlif.runtime import reference
 
 STATUSES = {"ok", "warning", "fault"}
@@ -103,7 +102,7 @@ def test_the_kernels_of_training_are_measured_on_every_instruction_set() -> None
 @pytest.mark.parametrize(("of", "by"), [("values", 1e-6), ("gradients", 1.0), ("values", float("nan"))])
 def test_a_wrong_kernel_of_training_is_a_fault(of: str, by: float) -> None:
     def wrong(*arguments: Any) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        values, gradients = chunks.run(*arguments)
+        values, gradients = chunks.run_kernels(*arguments)
         planted = (values if of == "values" else gradients)[0]
         planted.view(-1)[7] += by
         return values, gradients
@@ -126,7 +125,7 @@ def test_convolutions_are_measured_on_every_instruction_set() -> None:
 @pytest.mark.parametrize("of", ["sums", "gradients"])
 def test_a_wrong_convolution_of_codes_is_a_fault(of: str) -> None:
     def wrong(x: torch.Tensor, *given: Any) -> torch.Tensor:
-        y = code_convs.convolved(x, *given)
+        y = code_convs.convolve(x, *given)
         if of == "sums":
             return y * (1 + 1e-6)
         # The same sums, and a thousandth too much of a gradient.
@@ -153,37 +152,6 @@ def test_kernels_of_training_that_die_are_a_fault_and_without_pytorch_they_are_n
     (check,) = chunk_checks(said("import nothing_of_this_name"))
     assert check.status == "warning"
     assert "nothing_of_this_name is not installed" in check.detail
-
-
-def of_gpu(gpus: Sequence[str] = ("a GPU",), triton: str | None = "3.9.0", lacks: str | None = None) -> dict[str, Any]:
-    return {"gpus": gpus, "triton": triton, "lacks": lacks}
-
-
-def test_triton_is_said_to_be_there_and_used() -> None:
-    right = {"kernel": "hdlif", "difference": None}
-    for found, status, said_so in (
-        ([of_gpu(gpus=())], "ok", "3.9.0 installed, and not used: PyTorch sees no GPU"),
-        ([of_gpu(gpus=(), triton=None, lacks="Triton")], "ok", "not installed, and not used"),
-        ([of_gpu(triton=None, lacks="Triton")], "warning", "pip install 'hdlif[triton]'"),
-        ([of_gpu(lacks="a C compiler")], "warning", "install gcc or clang"),
-        ([of_gpu(), right, right], "ok", "of 2 kinds of kernels on a GPU"),
-        ([of_gpu(), right, {"kernel": "spikes", "difference": 0.1}], "fault", "spikes (by up to 0.1)"),
-    ):
-        check = gpu_check(Heard(found))
-        assert check.status == status
-        assert said_so in check.detail
-    slow = gpu_check(Heard([of_gpu(), right], out_of_time=True))
-    assert slow.status == "warning"
-    assert "left out for want of time" in slow.detail
-    heard = said(lines(of_gpu(), right) + "os.kill(os.getpid(), signal.SIGSEGV)")
-    assert gpu_check(heard).status == "fault"
-    assert "SIGSEGV after hdlif" in gpu_check(heard).detail
-
-
-def test_what_there_is_for_a_gpu_is_seen() -> None:
-    first, *measured = gpu_kernels.measure()
-    assert bool(measured) == (bool(first["gpus"]) and first["lacks"] is None)
-    assert len(first["gpus"]) == torch.cuda.device_count()
 
 
 def test_a_runtime_that_dies_is_a_fault() -> None:
@@ -319,7 +287,7 @@ def test_it_works_without_torch(without_torch: dict[str, str], form: list[str]) 
     if form:
         result = checked(json.loads(done.stdout))
         unseen = [check for check in result["checks"] if "not looked at, for torch is not installed" in check["detail"]]
-        assert len(unseen) == 6
+        assert len(unseen) == 5
         assert {check["status"] for check in unseen} == {"warning"}
         assert "PyTorch" not in result["hardware"]["chosen"]
     else:

@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif import builders
 from hdlif.cli import main
 from hdlif.cli.eval import evaluate
 from hdlif.cli.export import export_file as export
-from hdlif.config import load_recipe
 from hdlif.data import ImageSets, delayed_xor
 from hdlif.deploy import export as write_artefact
 from hdlif.errors import DataError
 from hdlif.generated import DelayedXor
 from hdlif.models import resnet
 from hdlif.nn import HDLIF
+from hdlif.recipe import builders, load_recipe
 from hdlif.runs import tested_data as module
 from hdlif.runs.checkpoints import load_trained
 from trainings import train

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import hdlif
-from hdlif import builders
 from hdlif.cli.eval import evaluate
 from hdlif.cli.export import export_file as export
 from hdlif.cli.profile import profile
 from hdlif.data import Images
 from hdlif.data.samples import ImageSets, Together
 from hdlif.errors import DataError, InputError, RecipeError
+from hdlif.recipe import builders
 from picture_folders import CLASSES, write_pictures
 from series_files import write_arrays, write_csv, write_folders, write_recording
 from trainings import train
@@ -95,16 +95,16 @@ def test_pictures_that_are_too_few_to_divide_are_tested_on_as_a_whole(tmp_path: 
 
 def test_what_data_do_not_take_is_refused(made: Path) -> None:
     for overrides, words in (
-        (["data.strid=3"], r'data\.strid is unknown; choose one of .*\(did you mean "stride"\?\)'),
+        (["data.strid=3"], r'data\.strid = 3 is unknown; choose one of .*\(did you mean "stride"\?\)'),
         (["training.epochs=3"], r"--set training\.epochs=3 is refused; give data\.KEY=VALUE"),
         (["data.stride"], r"--set data\.stride is refused; give data\.KEY=VALUE"),
         (["data.path=x"], r"where the data lie is given with the command itself"),
-        (["data.stride=x"], r"data\.stride = 'x' is refused; it should be a valid integer"),
+        (["data.stride=x"], r'data\.stride = "x" is refused; it should be a valid integer'),
         (["data.rate=50"], r"data\.rate = 50 is refused: the network takes samples as it was trained on them"),
         (["data.ahead=2"], r"data\.ahead = 2 is refused: the network has none; leave it out"),
         (["data.kind=serie"], r'data\.kind = "serie" is unknown; .*did you mean "series"'),
-        (["data.batch_size=4"], r"data\.batch_size is unknown"),
-        (["data.split={test: 2}"], "split.test = 2 is refused"),
+        (["data.batch_size=4"], r"data\.batch_size = 4 is unknown"),
+        (["data.split={test: 2}"], "split.test = 2.0 is refused"),
     ):
         for network in (made / "run", made / "net.hdlif.safetensors"):
             with pytest.raises(RecipeError, match=words):
@@ -158,7 +158,7 @@ def test_a_run_tells_data_of_another_kind_what_it_learned(tmp_path: Path, monkey
         asked.append((given["task"].kind, given["labels"], given["task"].std != ()))
         raise DataError("noted")
 
-    monkeypatch.setattr("hdlif.builders.own_data.found_data", noting)
+    monkeypatch.setattr("hdlif.recipe.builders.own_data.found_data", noting)
     with pytest.raises(DataError, match="noted"):
         evaluate(tmp_path / "run", data="own_sets:waves")
     assert asked == [("regress", ("c",), True)]

@@ -9,18 +9,17 @@ import torch
 from PIL import Image
 from torch import nn
 
-from hdlif import builders
 from hdlif.artefact.io import load
 from hdlif.cli.bench import bench
 from hdlif.cli.eval import evaluate
 from hdlif.cli.export import export_file as export
 from hdlif.cli.predict import predict_files as run
 from hdlif.cli.profile import profile
-from hdlif.config import load_recipe
 from hdlif.deploy import export as write_artefact
 from hdlif.errors import DataError, InputError
 from hdlif.models import vgg_snn
 from hdlif.nn import HDLIF, QuantConv2d, Ternary
+from hdlif.recipe import builders, load_recipe
 from hdlif.report.recording_page import recording_page
 from hdlif.runtime import Session
 from hdlif.training.checkpoint import save_model

@@ -10,7 +10,7 @@ from deployed_graphs import residual_network
 from hdlif.artefact import dumps, save
 from hdlif.cli.export import export_file as export
 from hdlif.errors import MachineError
-from hdlif.measure import exported
+from hdlif.report import exported
 
 
 @pytest.fixture

@@ -53,8 +53,7 @@ def test_a_file_becomes_a_folder_that_runs_and_trains_on(tmp_path: Path, monkeyp
 
 
 def test_weights_are_those_of_the_file_where_training_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hdlif import builders
-    from hdlif.config import load_recipe
+    from hdlif.recipe import builders, load_recipe
 
     monkeypatch.chdir(tmp_path)
     graph = digits_network()

@@ -10,13 +10,12 @@ import pytest
 import torch
 
 from distributions import install
-from hdlif import builders
 from hdlif.cli import doctor
 from hdlif.cli.data import inspect
 from hdlif.cli.eval import evaluate
 from hdlif.cli.export import export_file as export
-from hdlif.config import load_recipe
 from hdlif.errors import CheckpointError, DataError, RecipeError
+from hdlif.recipe import builders, load_recipe
 from hdlif.runs.checkpoints import load_trained
 from picture_folders import write_pictures
 from trainings import train
@@ -47,7 +46,7 @@ def test_a_plain_name_is_found_as_the_module_s_would_be(site: Path) -> None:
     named, whole = (inspect(name, overrides=["data.count=24"]) for name in ("gait", "gait_sets:Squares"))
     assert (named["path"], named["kind"]) == ("gait", "gait")
     assert {**named, "path": "", "kind": ""} == {**whole, "path": "", "kind": ""}
-    with pytest.raises(RecipeError, match=r'data\.cuont is unknown; .*did you mean "count"'):
+    with pytest.raises(RecipeError, match=r'data\.cuont = 24 is unknown; .*did you mean "count"'):
         inspect("gait", overrides=["data.cuont=24"])
 
 
@@ -117,11 +116,11 @@ def test_what_is_wrong_is_said(site: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_set_that_ships_looks_at_no_installed_package() -> None:
     program = """
 import importlib.metadata
-import pydantic, hdlif.config  # pydantic looks for plugins of its own
+import pydantic, hdlif.recipe  # pydantic looks for plugins of its own
 def refuse(*_, **__): raise AssertionError("looked")
 importlib.metadata.distributions = importlib.metadata.entry_points = refuse
-from hdlif.builders import check_names, data_overrides
-from hdlif.config import load_recipe
+from hdlif.recipe.builders import check_names, data_overrides
+from hdlif.recipe import load_recipe
 check_names(load_recipe("digits_hdlif"))
 check_names(load_recipe("digits_hdlif", data_overrides(load_recipe("digits_hdlif"), "synthetic")))
 """

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from command_tree import LEAVES
-from hdlif.config import dump_recipe, load_recipe
+from hdlif.recipe import dump_recipe, load_recipe
 from picture_folders import write_pictures
 
 HEAVY = {
@@ -44,7 +44,7 @@ HEAVY = {
 RECIPE = {"pydantic", "yaml"}
 TORCH = {"torch"} | RECIPE
 # A step of SGD imports torch._dynamo.
-TRAINING = TORCH | {"lightning_fabric", "rich", "tensorboard", "torch._dynamo"}
+TRAINING = TORCH | {"rich", "tensorboard", "torch._dynamo"}
 PAGE = {"PIL", "jinja2", "matplotlib", "pydantic"}
 
 OVERRIDES = [

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif import builders
 from hdlif._native import instruction_sets
 from hdlif.artefact import load
 from hdlif.cli.export import export_file as export
 from hdlif.cli.predict import predict_files as run
 from hdlif.cli.profile import profile
-from hdlif.config import load_recipe
 from hdlif.equations import counts
+from hdlif.recipe import builders, load_recipe
 from hdlif.runtime import Session, reference
 from trainings import train
 

@@ -3,9 +3,9 @@
 import shlex
 
 from command_line import hdlif
-from hdlif.builders import RULES
 from hdlif.cli import mending
-from hdlif.config import ALIASES, load_recipe, recipe_fields
+from hdlif.recipe import ALIASES, load_recipe, recipe_fields
+from hdlif.recipe.builders import RULES
 
 
 def test_an_option_that_is_a_key_of_the_recipe_is_answered_with_set() -> None:

@@ -14,8 +14,8 @@ from hdlif.cli.train import Run
 from hdlif.datasets import SYNTHETIC_CLASSES
 from hdlif.report import tables
 from hdlif.report.comparison import aligned
-from hdlif.report.summary import RESULT
 from hdlif.runs.folders import finished
+from hdlif.runs.summary import RESULT
 from small_recipes import load
 from trainings import train
 

@@ -8,13 +8,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from hdlif import builders, deploy
+from hdlif import deploy
 from hdlif.accounting import profile, step_counts
 from hdlif.artefact import InputRecord, infer_values
 from hdlif.cli import cli
 from hdlif.cli.neurons import VARIANTS, ls, show, step_costs, text
 from hdlif.errors import RecipeError
 from hdlif.nn import SlidingParallelHDLIF, SteppedNeuron
+from hdlif.recipe import builders
 from hdlif.runtime import Session
 from small_recipes import built, neurons
 
@@ -97,7 +98,7 @@ def test_keys_of_the_section_shape_what_is_shown() -> None:
 
 def test_keys_that_do_not_go_are_refused() -> None:
     for kind, key, words in (
-        ("hdlif", "lek=3", "neuron.lek is unknown; choose one of granularity, leak"),
+        ("hdlif", "lek=3", "neuron.lek = .* is unknown; choose one of granularity, leak"),
         ("hdlif", "leak=3", "neuron: leak = 3.0; a learned one must lie"),
         ("hdlif", "leak", "--set neuron.leak: is not an assignment"),
         ("hdlif", "mem_bn=true", 'neuron "hdlif" with mem_bn=true is more than one equation; `hdlif profile`'),

@@ -177,8 +177,8 @@ def test_only_these_functions_print() -> None:
     # The child processes' own protocols are no terminal's.
     assert {"cli/output.py:2", "training/metrics.py:1"} <= found
     others = {place.partition(":")[0] for place in found} - {"cli/output.py", "training/metrics.py"}
-    children = ("chunks", "code_convs", "convolutions", "engine_process", "gpu_kernels", "peak_memory", "small_graphs")
-    assert others <= {f"measure/{name}.py" for name in children}, others
+    children = ("chunks", "code_convs", "convolutions", "engines", "peak_memory", "small_graphs")
+    assert others <= {f"report/{name}.py" for name in children}, others
 
 
 def test_no_argument_of_any_command_may_hold_a_nul() -> None:

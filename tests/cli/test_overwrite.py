@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from hdlif.cli import cli
 from hdlif.cli import demo as demo_module
-from hdlif.config import load_recipe
 from hdlif.errors import ExistingRunError, InputError
+from hdlif.recipe import load_recipe
 from hdlif.runs.folders import MEASURED
 from hdlif.training import RunFiles
 from hostile import one_printable_line
@@ -147,7 +147,7 @@ def test_a_demo_is_replaced_by_a_demo_and_a_training_is_not(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo_module, "NETWORKS", demo_module.NETWORKS[1:2])
-    monkeypatch.setattr("hdlif.config.load_recipe", lambda name: load_recipe(name, FAST))
+    monkeypatch.setattr("hdlif.recipe.load_recipe", lambda name: load_recipe(name, FAST))
     for _ in range(2):
         demo_module.demo(out=tmp_path / "demo", memory_repeats=0)
     with pytest.raises(ExistingRunError, match="demo: holds a run"):

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 from after_epoch import AfterEpoch
-from hdlif import builders
 from hdlif.cli.data import inspect
 from hdlif.cli.data_text import as_text
 from hdlif.cli.eval import evaluate
 from hdlif.cli.export import export_file as export
 from hdlif.cli.predict import predict_files as run
 from hdlif.errors import CheckpointError, DataError, HdlifError, MissingExtraError
+from hdlif.recipe import builders
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from hdlif.tasks import Evaluation
@@ -76,7 +76,7 @@ def test_resume_is_exact_and_refused_where_an_item_changed(
             raise StoppedError
 
     # Read as batches ask for them, by workers too.
-    monkeypatch.setattr("hdlif.data.own.picture_folder.MOST_KEPT", 0)
+    monkeypatch.setattr("hdlif.data.sources.pictures.MOST_KEPT", 0)
     with pytest.raises(StoppedError):
         trained("own_sets:Squares", tmp_path / "run", "data.count=33", callbacks=[AfterEpoch(stop)])
     changed = lambda label, number, side: pixels(label, 99 if number == 7 else number, side)  # noqa: E731
@@ -183,10 +183,10 @@ def test_samples_of_another_kind_than_the_network_takes_are_refused(run_folder: 
         ("own_sets:Odd", "what=classes", "its classes are 3; give a list of names, or none"),
         ("own_sets:Odd", "what=twice", r"its classes are \['a', 'a', 'b'\]; give each a name of its own"),
         ("own_sets:Odd", "", "data.what is missing; give it a value"),
-        ("own_sets:Squares", "cuont=3", 'data.cuont is unknown; .*did you mean "count"'),
-        ("own_sets:Squares", "count=many", "data.count = 'many' is refused; it should be a valid integer"),
+        ("own_sets:Squares", "cuont=3", 'data.cuont = .* is unknown; .*did you mean "count"'),
+        ("own_sets:Squares", "count=many", 'data.count = "many" is refused; it should be a valid integer'),
         ("own_sets:Squares", "split={tests: 0.5}", "split.tests is unknown"),
-        ("own_sets:Squares", "fit=middle", "data.fit = 'middle' is refused"),
+        ("own_sets:Squares", "fit=middle", 'data.fit = "middle" is unknown; choose one of crop, squash'),
         ("own_sets:Stream", "", r"which is not a map-style data set: it has no __len__; give"),
         ("own_sets:nothing", "", "is None, which is not a map-style data set"),
         ("own_sets:NUMBER", "", 'data.kind = "own_sets:NUMBER" is 3; it must be a class or a function'),

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from after_epoch import AfterEpoch
-from hdlif import builders
 from hdlif.artefact import load
 from hdlif.cli.data import inspect
 from hdlif.cli.data_text import as_text
@@ -20,6 +19,7 @@ from hdlif.cli.eval import evaluate
 from hdlif.cli.export import export_file as export
 from hdlif.cli.predict import predict_files as run
 from hdlif.errors import DataError, HdlifError, InputError
+from hdlif.recipe import builders
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from hdlif.tasks import Evaluation
@@ -167,7 +167,7 @@ def spoiled(root: Path, name: str) -> Path:
         ("nothing", "data.sensor=[8, 7]", r"an event has x in .*7; the sensor has 0..6\)"),
         ("nothing", "data.sensor=[8]", r"sensor = \[8\] is refused; give \[height, width\]"),
         ("nothing", "data.sensor=[8, 0]", r"sensor = \[8, 0\] is refused"),
-        ("nothing", "data.resize=nearest", "data.resize = 'nearest' is refused; it should be 'pool' or 'bilinear'"),
+        ("nothing", "data.resize=nearest", 'data.resize = "nearest" is unknown; choose one of bilinear, pool'),
         ("nothing", "data.frames=rows", 'data.frames = "rows" makes frames of images, and events gives events'),
         ("nothing", "data.augment=[autoaugment_cifar10]", "takes 8-bit pixels, and events gives counts"),
     ],

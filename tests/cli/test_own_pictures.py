@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from after_epoch import AfterEpoch
-from hdlif import builders
 from hdlif.artefact import load
 from hdlif.cli.ablate import ablate
 from hdlif.cli.data import inspect
@@ -24,13 +23,13 @@ from hdlif.cli.profile import profile
 from hdlif.cli.report import report
 from hdlif.cli.seeds import train_seeds
 from hdlif.cli.sweep import sweep
-from hdlif.config import Recipe, load_recipe
 from hdlif.errors import CheckpointError, DataError, ExistingRunError, InputError, TrainingError
-from hdlif.measure.engine_times import images_of
+from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.report.data_sheet import sheet
-from hdlif.report.summary import TrainResult
+from hdlif.report.engine_times import images_of
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.recipe_data import Looks
+from hdlif.runs.summary import TrainResult
 from hdlif.runtime import Session
 from hdlif.tasks import Evaluation
 from picture_folders import CLASSES, write_pictures
@@ -140,7 +139,7 @@ def test_resume_is_exact_and_refused_where_a_file_changed(tmp_path: Path) -> Non
 def test_pictures_that_are_read_by_workers_train_to_the_same_bytes(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hdlif.data.own.picture_folder.MOST_KEPT", 0)
+    monkeypatch.setattr("hdlif.data.sources.pictures.MOST_KEPT", 0)
     trained(run_folder.parent / "photos", tmp_path / "run", workers=2)
     files = [(folder / "model.safetensors").read_bytes() for folder in (run_folder, tmp_path / "run")]
     assert files[0] == files[1]
@@ -190,7 +189,7 @@ def test_inspect_says_what_would_be_trained_on(run_folder: Path, tmp_path: Path)
 
 def test_a_sheet_shows_what_the_network_sees(tmp_path: Path) -> None:
     photos = write_pictures(tmp_path, 6, size=(40, 64), mode="L")
-    data = builders.FOUND["folder"].find(None, size=None, known=None, path=str(photos))
+    data = builders.FOUND["folder"].MAKES(None, size=None, known=None, path=str(photos))
     train = data.make((), 0).train
     first = train.read(torch.nonzero(train.labels == 0)[:1, 0])[0, 0].numpy()
     # 64 high: twice as large; 8 in a row, with gaps of 4.
@@ -203,7 +202,7 @@ def test_a_sheet_shows_what_the_network_sees(tmp_path: Path) -> None:
 def test_each_row_of_a_sheet_has_the_name_of_its_class(tmp_path: Path) -> None:
     def names(*classes: str) -> list[NDArray[np.uint8]]:
         photos = write_pictures(tmp_path / "-".join(classes), 6, size=(8, 8), mode="L", classes=classes)
-        drawn, _ = sheet(builders.FOUND["folder"].find(None, size=None, known=None, path=str(photos)))
+        drawn, _ = sheet(builders.FOUND["folder"].MAKES(None, size=None, known=None, path=str(photos)))
         left = drawn.shape[1] - 8 * 132 - 4
         return [drawn[row * 132 + 4 : row * 132 + 132, :left] for row in range(len(classes))]
 
@@ -223,7 +222,7 @@ def test_a_report_names_the_file_that_the_neurons_see(tmp_path: Path) -> None:
     assert "mine classifies" in page
     assert re.search(r" of \d+ test images correctly \(one image is [\d.]+ points?; one run\)", page)
     (file,) = set(re.findall(r"on test sample 0, (\S+) \(class", page))
-    data = builders.FOUND["folder"].find(None, size=None, known=None, path=str(photos))
+    data = builders.FOUND["folder"].MAKES(None, size=None, known=None, path=str(photos))
     with Image.open(photos / file) as image:
         np.testing.assert_array_equal(data.make((), 0).test.read(torch.tensor([0]))[0, 0].numpy(), np.asarray(image))
     # Where it is not kept which files there were, none is named.

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif import builders
 from hdlif.artefact import load
 from hdlif.cli.data import inspect
 from hdlif.cli.data_text import as_text
@@ -17,6 +16,7 @@ from hdlif.cli.export import export_file as export
 from hdlif.cli.predict import predict_files as run
 from hdlif.errors import DataError, InputError, RecipeError
 from hdlif.ops.sound import SoundRecord
+from hdlif.recipe import builders
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from sound_files import CLASSES, tone, wav_bytes, write_sounds

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif import builders
 from hdlif.artefact import load
 from hdlif.cli.data import inspect
 from hdlif.cli.data_text import as_text
@@ -15,8 +14,8 @@ from hdlif.cli.eval import evaluate
 from hdlif.cli.export import export_file as export
 from hdlif.cli.predict import predict_files as run
 from hdlif.cli.profile import profile
-from hdlif.config import load_recipe
 from hdlif.errors import DataError, InputError, RecipeError
+from hdlif.recipe import builders, load_recipe
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from hdlif.runtime.rows import read_rows
@@ -134,7 +133,7 @@ def test_a_path_is_of_the_kind_of_the_recipe(tmp_path: Path) -> None:
         ("data.frames=rows", "data.frames = 'rows' is not of tables, which table gives: a row is shown at every step"),
         ("data.size=8", "data.size = 8 is not of tables"),
         ("data.augment=[flip]", "gives rows of numbers"),
-        ("data.window=8", "data.window is unknown; choose one of .*columns"),
+        ("data.window=8", "data.window = .* is unknown; choose one of .*columns"),
     ],
 )
 def test_what_does_not_go_with_tables_is_refused_before_training(tmp_path: Path, override: str, words: str) -> None:

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from after_epoch import AfterEpoch
-from hdlif import builders
 from hdlif.artefact import load
 from hdlif.cli.data import inspect
 from hdlif.cli.data_text import as_text
@@ -20,8 +19,9 @@ from hdlif.cli.predict import predict_files as run
 from hdlif.cli.profile import profile
 from hdlif.cli.report import report
 from hdlif.errors import DataError, HdlifError, RecipeError
-from hdlif.report.summary import TrainResult
+from hdlif.recipe import builders
 from hdlif.runs.checkpoints import load_trained
+from hdlif.runs.summary import TrainResult
 from hdlif.tasks import Evaluation
 from hostile import one_printable_line
 from own_shards import series_of, write_shard
@@ -162,7 +162,7 @@ def test_what_does_not_fit_is_refused_before_training(photos: Path, tmp_path: Pa
             'task.kind = "classify" learns one class of a sample, and data.kind = "folder"',
         ),
         (["task.kind=regress"], 'learns values of a sample, and data.kind = "folder" gives one class of a sample'),
-        (["data.each_step=true"], "data.each_step is unknown; choose one of .*targets"),
+        (["data.each_step=true"], "data.each_step = .* is unknown; choose one of .*targets"),
         (["data.values=3"], "data.values = 3 is refused"),
         (["data.targets=3"], "data.targets = 3 is refused"),
     ):

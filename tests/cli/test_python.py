@@ -194,7 +194,7 @@ def test_shipped_sets_need_no_augmentation_and_no_seed() -> None:
 
 
 def test_what_does_not_fit_is_refused(run: hdlif.Run, tmp_path: Path) -> None:
-    from hdlif.config import load_recipe
+    from hdlif.recipe import load_recipe
 
     for call, words in (
         (lambda: hdlif.train(load_recipe("digits_hdlif"), epochs=1, out=tmp_path), "Recipe"),

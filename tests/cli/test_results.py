@@ -14,8 +14,8 @@ from hdlif.cli.predict import Answered, RunResult
 from hdlif.cli.predict import predict_files as run
 from hdlif.cli.seeds import train_seeds
 from hdlif.report.runs import read_run
-from hdlif.report.summary import RESULT, TrainResult
 from hdlif.runs.folders import finished
+from hdlif.runs.summary import RESULT, TrainResult
 from series_files import wave
 from trainings import train
 
@@ -70,7 +70,7 @@ def test_a_summary_is_read_as_what_was_written_and_written_as_it_was(trained: tu
         assert json.dumps(read.as_dict(), indent=1) + "\n" == text
     # A report calls it by its folder.
     assert read_run(folder).networks == [replace(result, name="run")]
-    from hdlif.config import Recipe
+    from hdlif.recipe import Recipe
 
     assert finished(folder, Recipe.model_validate(result.recipe)) == result
 

@@ -12,7 +12,6 @@ from PIL import Image
 
 import hdlif
 from deployed_graphs import random_input, residual_network
-from hdlif import builders
 from hdlif.artefact import InputRecord, save
 from hdlif.cli.predict import BATCH
 from hdlif.cli.predict import predict_files as run
@@ -20,6 +19,7 @@ from hdlif.datasets import DIGITS_MEAN, DIGITS_STD
 from hdlif.deploy import export
 from hdlif.errors import InputError, printable
 from hdlif.inputs import MOST_BYTES
+from hdlif.recipe import builders
 from hdlif.runtime import Session
 from hdlif.runtime.images import read_image
 from hdlif.runtime.inputs import read_inputs

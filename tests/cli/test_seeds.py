@@ -11,7 +11,7 @@ from command_line import hdlif
 from hdlif.cli import seeds as module
 from hdlif.cli.seeds import SeedsResult, Spread, train_seeds
 from hdlif.errors import CheckpointError, ExistingRunError, InputError, RecipeError
-from hdlif.report.summary import TrainResult
+from hdlif.runs.summary import TrainResult
 from stub_training import stub
 from trainings import train
 

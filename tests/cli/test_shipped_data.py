@@ -8,14 +8,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from hdlif import builders
 from hdlif.cli import cli
 from hdlif.cli.data import inspect
 from hdlif.cli.data_text import as_text
 from hdlif.cli.eval import evaluate
-from hdlif.config import load_recipe
 from hdlif.deploy import export
 from hdlif.errors import DataError, RecipeError
+from hdlif.recipe import builders, load_recipe
 from series_files import write_recording
 
 
@@ -94,7 +93,7 @@ def test_the_command_takes_the_name_of_a_set() -> None:
         ("augment=[3]", "data.augment.0 = 3 is refused; it should be a valid string"),
         ("frames=9", "data.frames = 9 is refused; it should be a valid string"),
         ("mixup.prob=2", "data.mixup.prob = 2 is refused; it should be less than or equal to 1"),
-        ("delay=x", "data.delay = 'x' is refused; it should be a valid integer"),
+        ("delay=x", 'data.delay = "x" is refused; it should be a valid integer'),
         ("delay=.nan", "data.delay = NaN is refused; it should be a finite number"),
         ("kind=[a]", 'data.kind = ["a"] is refused; it should be a valid string'),
     ],
@@ -138,7 +137,7 @@ def test_an_artefact_is_evaluated_on_data_that_are_made_as_it_takes_them(
     assert found.per_step == pytest.approx(expected.per_step, abs=0.02)
     other = evaluate(path, data=recipe.data.kind, overrides=[f"data.{key}"])
     assert other.per_step != found.per_step
-    with pytest.raises(RecipeError, match=r"data\.window is unknown"):
+    with pytest.raises(RecipeError, match=r"data\.window = 3 is unknown"):
         evaluate(path, data=recipe.data.kind, overrides=["data.window=3"])
     argument, _, asked = contradicted.partition("=")
     with pytest.raises(

@@ -8,11 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hdlif import builders
 from hdlif.cli.export import export_file as export
 from hdlif.cli.profile import profile
-from hdlif.config import load_recipe
 from hdlif.errors import CheckpointError
+from hdlif.recipe import builders, load_recipe
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from torch_networks import Residual

@@ -17,10 +17,10 @@ import torch
 
 from hdlif.cli import sweep_trials as module
 from hdlif.cli.sweep import sweep, trials_table
-from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import DataError, InputError, MissingExtraError, RecipeError, TrainingError
-from hdlif.report.summary import TrainResult
+from hdlif.recipe import Recipe, dump_recipe
 from hdlif.runs.search_space import override
+from hdlif.runs.summary import TrainResult
 from hdlif.tasks import Classify, Evaluation
 from trainings import train
 

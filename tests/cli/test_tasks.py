@@ -140,7 +140,7 @@ def test_a_recording_gives_values_of_its_last_row_and_what_comes_next(tmp_path: 
 
 
 def test_the_next_values_are_those_of_the_recording(tmp_path: Path) -> None:
-    from hdlif.data.own.series import find_series
+    from hdlif.data.sources.series import find_series
 
     rows: list[list[object]] = [[t, 2 * t] for t in range(90)]
     path = write_csv(tmp_path / "long.csv", rows, ["a", "b"])
@@ -177,7 +177,7 @@ def test_a_task_that_does_not_fit_is_refused_before_training(tmp_path: Path) -> 
     for overrides, words in (
         (["task.kind=sequence"], 'task.kind = "sequence" .* data.kind = "sines"'),
         (["task.kind=regres"], 'did you mean "regress"'),
-        (["task={kind: classify, combine: first}"], "task.combine = 'first'"),
+        (["task={kind: classify, combine: first}"], 'task.combine = "first"'),
         (["task={kind: classify, threshold: 0.5}"], "task.threshold"),
         ([last, "rule.k=2"], "rule.k = 2"),
         ([last, "rule={kind: ottt, mse_share: 0.1}"], "rule.mse_share"),

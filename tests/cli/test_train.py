@@ -9,9 +9,9 @@ import pytest
 from command_line import hdlif
 from hdlif.cli import recipes, training_run
 from hdlif.cli.training_run import TrainingOptions
-from hdlif.config import load_recipe
 from hdlif.errors import ExistingRunError, RecipeError, TrainingError
-from hdlif.measure import peak_memory as probe
+from hdlif.recipe import load_recipe
+from hdlif.report import peak_memory as probe
 from hdlif.runs.recipe_to_train import _as_streams
 from hdlif.training import Batch, Callback, Training
 from trainings import train

@@ -9,11 +9,11 @@ from hdlif.artefact import InputRecord
 from hdlif.cli import cli
 from hdlif.cli.seeds import SeedsResult
 from hdlif.cli.train import as_text
-from hdlif.config import load_recipe
 from hdlif.ops import SAMPLE, sample_name
 from hdlif.ops.sound import SoundRecord
-from hdlif.report.summary import TrainResult
+from hdlif.recipe import load_recipe
 from hdlif.runs.sample_names import sample_name_in
+from hdlif.runs.summary import TrainResult
 
 RESULT = TrainResult(
     name="digits_hdlif",

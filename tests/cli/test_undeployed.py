@@ -3,16 +3,12 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from hdlif import builders
 from hdlif.accounting import outline, profile
-from hdlif.builders import neuron as builder
-from hdlif.builders.neuron import CheckedNeuron
 from hdlif.cli.ablation_text import markdown
 from hdlif.cli.eval import evaluate
 from hdlif.cli.export import export_file as export
@@ -22,15 +18,16 @@ from hdlif.cli.recipes import check, check_all
 from hdlif.cli.report import report
 from hdlif.cli.seeds import train_seeds
 from hdlif.cli.table_runs import cell_of, run_of
-from hdlif.config import Recipe, load_recipe
 from hdlif.data import Samples
 from hdlif.errors import LoweringError
-from hdlif.measure.trained_network import first_images, measure
-from hdlif.models import Place
+from hdlif.models import NeuronFactory
 from hdlif.nn import HDLIF, Neuron, State
-from hdlif.report.summary import RESULT, TrainResult
+from hdlif.recipe import Recipe, builders, load_recipe
+from hdlif.recipe.builders.neuron_layers import AnyNeuron
 from hdlif.report.tables import networks_table
+from hdlif.report.trained_network import first_images, measure
 from hdlif.runs.ablation_tables import Table
+from hdlif.runs.summary import RESULT, TrainResult
 from hdlif.training import Fit, Trainer
 from trainings import train
 
@@ -47,18 +44,16 @@ class Wave(Neuron):
         return torch.relu(torch.sin(x.expand(len(steps), *x.shape[1:]))), None
 
 
-def _waves(recipe: Recipe, **arguments: Any) -> CheckedNeuron:
+class _Waves(AnyNeuron, kind="wave"):
     """Every second neuron is one of ours."""
 
-    def make(place: Place) -> Neuron:
-        return HDLIF(recipe.time_steps) if place.index % 2 else Wave()
-
-    return CheckedNeuron(make, ())
+    def _layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:
+        return (lambda place: HDLIF(recipe.time_steps) if place.index % 2 else Wave(),)
 
 
 @pytest.fixture
 def waves(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setitem(builder.NEURONS, "wave", _waves)  # type: ignore[arg-type]
+    monkeypatch.setitem(builders.NEURONS._kinds, "wave", _Waves)  # type: ignore[attr-defined]
     return "neuron={kind: wave}"
 
 

@@ -1,10 +1,14 @@
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torchvision.transforms import v2
 
+import own_parts
+from hdlif.data import Augmentation
 from hdlif.data.augment import (
     AUGMENTATIONS,
     autoaugment,
@@ -14,14 +18,16 @@ from hdlif.data.augment import (
     flip,
     jitter,
     of_each,
+    own_augmentation,
     random_resized_crop,
     rotate,
     scale,
     shift,
 )
 from hdlif.data.draws import Bits, random_bits
-from hdlif.datasets import AUGMENTED
+from hdlif.data.in_memory import Images
 from hdlif.errors import DataError
+from hdlif.recipe.builders.augment import AUGMENTS
 
 
 def test_flip_mirrors_where_the_top_bit_is_set() -> None:
@@ -142,26 +148,19 @@ def test_draws_of_each_image_do_not_depend_on_the_images_beside_it() -> None:
 
 def samples(name: str, pixels: torch.Tensor) -> torch.Tensor:
     """What an augmentation takes: the pixels, or series of as many numbers."""
-    return pixels.float().flatten(2)[..., None] if AUGMENTED[name] == ("series",) else pixels
+    return pixels.float().flatten(2)[..., None] if AUGMENTS[name].samples == ("series",) else pixels
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_augmentation_leaves_its_input_and_the_global_generator_alone(name: str) -> None:
-    pixels = samples(name, torch.arange(5 * 3 * 16 * 16).to(torch.uint8).reshape(5, 3, 16, 16))
-    kept, state = pixels.clone(), torch.get_rng_state()
-    augmented = AUGMENTATIONS[name].apply(pixels, bits_of(5))
-    assert augmented.shape == pixels.shape
-    assert augmented.dtype == pixels.dtype
-    assert torch.equal(pixels, kept)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-@pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_augmentation_of_a_sample_does_not_depend_on_the_batch(name: str) -> None:
+def test_augmentation_is_of_its_sample_alone_and_leaves_input_and_generator(name: str) -> None:
     pixels = torch.randint(256, (6, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     pixels = samples(name, pixels)
+    kept, state = pixels.clone(), torch.get_rng_state()
     apply, bits = AUGMENTATIONS[name].apply, bits_of(6)
     together = apply(pixels, bits)
+    assert (together.shape, together.dtype) == (pixels.shape, pixels.dtype)
+    assert torch.equal(pixels, kept)
+    assert torch.equal(torch.get_rng_state(), state)
     alone = torch.cat([apply(pixels[i : i + 1], bits[i : i + 1]) for i in range(6)])
     assert torch.equal(together, alone)
     assert not torch.equal(apply(pixels, bits_of(6, epoch=1)), together)
@@ -184,11 +183,11 @@ def test_scale_multiplies_each_channel_by_a_factor_of_its_own() -> None:
     assert abs(factors[:, :, 0].std().item() - 0.25) < 0.02
 
 
-@pytest.mark.parametrize("make", [jitter, rotate, scale])
-@pytest.mark.parametrize("deviation", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_deviation_that_none_can_be_is_refused(make: Callable[..., object], deviation: float) -> None:
-    with pytest.raises(ValueError, match="it must be above 0"):
-        make(deviation=deviation)
+def test_a_deviation_that_none_can_be_is_refused() -> None:
+    for make in (jitter, rotate, scale):
+        for deviation in (0.0, -1.0, float("nan"), float("inf")):
+            with pytest.raises(ValueError, match="it must be above 0"):
+                make(deviation=deviation)
 
 
 def test_rotate_turns_the_sensors_of_a_sample_alike() -> None:
@@ -208,3 +207,65 @@ def test_rotate_turns_the_sensors_of_a_sample_alike() -> None:
 def test_rotate_takes_channels_in_threes() -> None:
     with pytest.raises(DataError, match="the series has 4"):
         rotate().apply(torch.randn(1, 4, 5, 1), bits_of(1))
+
+
+PIXELS = torch.randint(256, (12, 1, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def own(transform: Callable[..., Any]) -> Augmentation:
+    return own_augmentation(transform, "mine:Own", takes_generator=transform is own_parts.noise)
+
+
+def images(*augment: str | Augmentation) -> Images:
+    return Images(PIXELS, torch.zeros(12, dtype=torch.int64), mean=[0.5], std=[0.5], augment=augment, seed=3)
+
+
+@pytest.mark.parametrize("transform", [own_parts.noise, own_parts.Dim(0.5), v2.RandomErasing(p=0.5)])
+def test_a_sample_is_the_same_in_any_batch_and_worker_and_another_in_another_epoch(
+    transform: Callable[..., Any],
+) -> None:
+    some = images("flip", own(transform))
+    some.set_epoch(4)
+    state = torch.get_rng_state()
+    together, _ = some.batch(torch.arange(12))
+    for index in (7, 0, 11):
+        assert torch.equal(some.batch(torch.tensor([index]))[0][0], together[index])
+    some.workers = 2
+    batches = [torch.arange(5), torch.arange(5, 12)]
+    assert torch.equal(torch.cat([x[0] for x, _ in some.stream(batches)]), together)
+    assert torch.equal(torch.get_rng_state(), state)
+    some.set_epoch(5)
+    assert not torch.equal(some.batch(torch.arange(12))[0], together)
+    assert torch.equal(some.plain().batch(torch.arange(12))[0], images().batch(torch.arange(12))[0])
+
+
+def test_the_generator_is_seeded_by_the_sample_s_bits() -> None:
+    """The same by hand, sample by sample."""
+    made, _ = images(own(own_parts.noise)).batch(torch.arange(12))
+    bits = random_bits(np.arange(12), seed=3, epoch=0, stream=1)
+    by_hand = [
+        own_parts.noise(x, torch.Generator().manual_seed(int(seed) >> 1)) for x, seed in zip(PIXELS, bits, strict=True)
+    ]
+    assert torch.equal(made, images().scale(torch.stack(by_hand)))
+
+
+def test_one_of_normalised_samples_acts_behind_the_normalisation() -> None:
+    def seen(x: Tensor) -> Tensor:
+        assert x.dtype == torch.float32
+        return x + 1
+
+    seen.normalised = True  # type: ignore[attr-defined]
+    made, _ = images("flip", own(seen)).batch(torch.arange(12))
+    assert torch.equal(made, images("flip").batch(torch.arange(12))[0] + 1)
+    with pytest.raises(DataError, match=r"\['mine:Own', 'flip'\] has one of raw samples behind one of normalised ones"):
+        images(own(seen), "flip")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_is_no_sample_is_refused_in_one_line(workers: int) -> None:
+    for transform in (own_parts.wider, own_parts.as_float, own_parts.as_array, own_parts.fails):
+        some = images(own(transform))
+        some.workers = workers
+        with pytest.raises(DataError, match="mine:Own") as caught:
+            list(some.stream([torch.arange(3)]))
+        assert "\n" not in str(caught.value)

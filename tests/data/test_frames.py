@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hdlif.data import Events, by_number, by_time, count_frames
-from hdlif.data.frames import stepwise
+from hdlif.data.samples import stepwise
 from hdlif.inputs import Unreadable
 
 

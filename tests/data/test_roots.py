@@ -1,7 +1,6 @@
 """A set that is absent or half extracted: what is missing, the accepted layout, and where the set comes from."""
 
 import re
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -78,44 +77,37 @@ def test_absent_set_is_missing_as_a_whole(name: str, tmp_path: Path) -> None:
     assert f"all of {name} is missing; extract {named}; give" in refusal(name, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "there", "missing", "archive"),
-    [
-        (
-            "CIFAR10",
-            "data_batch_1",
-            "data_batch_2, data_batch_3, data_batch_4, data_batch_5, test_batch missing",
-            "../cifar-10-python.tar.gz",
-        ),
-        ("CIFAR100", "train", "test missing", "../cifar-100-python.tar.gz"),
-        (
-            "fashion_mnist",
-            "train-images-idx3-ubyte",
-            "train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte missing",
-            "train-labels-idx1-ubyte.gz",
-        ),
-        ("imagenet", "train/", "val missing", "ILSVRC2012_img_val.tar"),
-        (
-            "tiny_imagenet",
-            "train/",
-            "wnids.txt, val/images, val/val_annotations.txt missing",
-            "../tiny-imagenet-200.zip",
-        ),
-        ("dvs_cifar10", "airplane/", "automobile, bird, cat, deer, dog and 4 more missing", "automobile.zip"),
-        ("dvs_gesture", "trials_to_train.txt", "trials_to_test.txt missing", "../DvsGesture.tar.gz"),
-        ("n_mnist", "Train/", "Test missing", "Test.zip"),
-    ],
-)
-def test_half_extracted_set_names_what_is_missing(
-    name: str, there: str, missing: str, archive: str, tmp_path: Path
-) -> None:
+THERE = {
+    "CIFAR10": (
+        "data_batch_1",
+        "data_batch_2, data_batch_3, data_batch_4, data_batch_5, test_batch",
+        "../cifar-10-python.tar.gz",
+    ),
+    "CIFAR100": ("train", "test", "../cifar-100-python.tar.gz"),
+    "fashion_mnist": (
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte",
+        "train-labels-idx1-ubyte.gz",
+    ),
+    "imagenet": ("train/", "val", "ILSVRC2012_img_val.tar"),
+    "tiny_imagenet": ("train/", "wnids.txt, val/images, val/val_annotations.txt", "../tiny-imagenet-200.zip"),
+    "dvs_cifar10": ("airplane/", "automobile, bird, cat, deer, dog and 4 more", "automobile.zip"),
+    "dvs_gesture": ("trials_to_train.txt", "trials_to_test.txt", "../DvsGesture.tar.gz"),
+    "n_mnist": ("Train/", "Test", "Test.zip"),
+}
+"""Of each set what is there, what is then missing, and the archive that holds it."""
+
+
+@every_set
+def test_half_extracted_set_names_what_is_missing(name: str, tmp_path: Path) -> None:
+    there, missing, archive = THERE[name]
     folder = tmp_path / SETS[name][1]
     folder.mkdir(parents=True)
     if there.endswith("/"):
         (folder / there).mkdir()
     else:
         (folder / there).touch()
-    assert refusal(name, tmp_path).startswith(f"{folder}: {missing}; accepted is")
+    assert refusal(name, tmp_path).startswith(f"{folder}: {missing} missing; accepted is")
     place = folder.parent / Path(archive).name if archive.startswith("../") else folder / archive
     place.touch()
     assert f"missing; extract {place}; accepted is" in refusal(name, tmp_path)
@@ -133,15 +125,12 @@ def test_archive_of_a_digit_of_n_mnist_is_that_of_its_part(tmp_path: Path) -> No
     assert f"Train/4 and 5 more missing; extract {tmp_path}/Train.zip; accepted" in refusal("n_mnist", tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "folders", "seen"),
-    [
+def test_wrong_number_says_where_the_set_is_had(tmp_path: Path) -> None:
+    for name, folders, seen in (
         ("imagenet", ["train", "val"], "train: 0 class folders; there are 1000 classes"),
         ("dvs_cifar10", CIFAR10_CLASSES, "airplane: 0 recordings of 1000"),
         ("n_mnist", [f"{part}/{digit}" for part in ("Train", "Test") for digit in range(10)], "Train/0: 0 recordings"),
-    ],
-)
-def test_wrong_number_says_where_the_set_is_had(name: str, folders: Sequence[str], seen: str, tmp_path: Path) -> None:
-    for folder in folders:
-        (tmp_path / SETS[name][1] / folder).mkdir(parents=True)
-    assert seen in refusal(name, tmp_path)
+    ):
+        for folder in folders:
+            (tmp_path / SETS[name][1] / folder).mkdir(parents=True)
+        assert seen in refusal(name, tmp_path)

@@ -147,16 +147,13 @@ def test_samples_of_any_kind_have_batches_and_sequences() -> None:
     assert samples[1][1] == 6
 
 
-@pytest.mark.parametrize(
-    ("augment", "asked", "expected"),
-    [(("flip",), None, 0), (("autoaugment_imagenet",), None, min(16, processors())), (("flip",), 3, 3)],
-)
-def test_workers_are_as_asked_or_where_a_batch_is_costly(
-    augment: tuple[str, ...], asked: int | None, expected: int
-) -> None:
-    sets: ImageSets = synthetic(validation=10, augment=augment, seed=0).made_by(asked)
-    assert sets.train.workers == expected
-    assert sets.test.workers == (asked or 0)
+def test_workers_are_as_asked_or_where_a_batch_is_costly() -> None:
+    for augment, asked, expected in (
+        *((("flip",), None, 0), (("autoaugment_imagenet",), None, min(16, processors())), (("flip",), 3, 3)),
+    ):
+        sets: ImageSets = synthetic(validation=10, augment=augment, seed=0).made_by(asked)
+        assert sets.train.workers == expected
+        assert sets.test.workers == (asked or 0)
 
 
 def test_ranks_share_the_processors() -> None:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hdlif.artefact import INPUT, Graph, InputRecord, Node
-from hdlif.artefact.neurons_of_format_4 import modern
 from hdlif.deploy import GraphModule
 from hdlif.errors import StateError
 from hdlif.runtime import reference
+from neuron_programs import as_program
 
 PARTS = [
     "x",
@@ -52,7 +52,7 @@ def network(names: list[str]) -> Graph:
     for i, name in enumerate(names):
         row = np.full((1, 1), i + 1, np.float32)
         if i % 2:
-            nodes.append(modern(Node("graded_lif", name, (x,), {}, {"leak": row / 16, "threshold": row / 4})))
+            nodes.append(as_program(Node("graded_lif", name, (x,), {}, {"leak": row / 16, "threshold": row / 4})))
         else:
             nodes.append(Node("affine", name, (x,), {}, {"scale": row, "shift": -row / 2}))
         x = name

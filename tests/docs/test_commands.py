@@ -10,7 +10,7 @@ import pytest
 
 from hdlif.cli import cli
 from hdlif.cli.recipes import check_all
-from hdlif.config import shipped_recipes
+from hdlif.recipe import shipped_recipes
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -52,7 +52,7 @@ WITHOUT_EXAMPLE = {
         "cifar10 cifar100 dvs_cifar10 dvs_gesture fashion_mnist get imagenet n_mnist read_artefact tiny_imagenet "
         "check_here Checked"
     ),
-    "is made by the package, not by its user": "Activity Answered Chosen FixedPoint Found Wired",
+    "is made by the package, not by its user": "Activity AnswerCounter Chosen FixedPoint Found OwnData Wired",
     "takes and gives what its one line says": "DetachedReset HardReset figures_as_json led_back processors task_of",
     "as its neighbours, with another formula": "ATan Rectangle Sigmoid soft_reset",
 }
@@ -84,7 +84,7 @@ def text_of(value: Any) -> str:
 def pointed_to(value: Any) -> list[Any]:
     """What its docstring names in backticks, of ours."""
     home = value.__module__
-    names = (home, home.rpartition(".")[0], "hdlif", "hdlif.nn", "hdlif.config", "hdlif.tasks", "hdlif.data")
+    names = (home, home.rpartition(".")[0], "hdlif", "hdlif.nn", "hdlif.recipe", "hdlif.tasks", "hdlif.data")
     rooms = [importlib.import_module(name) for name in names]
     found = []
     for path in re.findall(r"`(?:hdlif\.)?([\w.]+)`", text_of(value)):

@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from hdlif import builders
-from hdlif.builders.metrics import METRICS
 from hdlif.data import AUGMENTATIONS
+from hdlif.recipe import builders
+from hdlif.recipe.builders.metrics import METRICS
 from hdlif.runs.ablation_tables import Quantity, cells, load_table
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "recipes.md").read_text("utf-8")

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hdlif import config, plain_yaml
 from hdlif.artefact import io
-from hdlif.builders import model, recipe
-from hdlif.data.own import class_folders, manifest
+from hdlif.data import folders as class_folders
+from hdlif.data import manifest
 from hdlif.inputs import pictures
 from hdlif.ops import graph
-from hdlif.report import runs
+from hdlif.recipe import config, plain_yaml
+from hdlif.recipe.builders import checks, model
 from hdlif.runs import ablation_tables as ablate
+from hdlif.runs import summary
 from hdlif.runtime import Session
 from hdlif.training import checkpoint
 
@@ -31,14 +32,14 @@ TEXT = (ROOT / "SECURITY.md").read_text("utf-8")
         ("`time_steps` | 32767", config.MOST_TIME_STEPS, 32767),
         ("blocks or layers of a plan; stages | 1000; 16", model.MOST_LAYERS, 1000),
         ("blocks or layers of a plan; stages | 1000; 16", model.MOST_STAGES, 16),
-        ("parameters and buffers | 2^30", recipe.MOST_VALUES, 2**30),
-        ("neurons of a batch | 2^36", recipe.MOST_NEURONS, 2**36),
+        ("parameters and buffers | 2^30", checks.MOST_VALUES, 2**30),
+        ("neurons of a batch | 2^36", checks.MOST_NEURONS, 2**36),
         ("cells of a table, all seeds together | 10,000", ablate.MOST_CELLS, 10_000),
         ("record of a checkpoint | 2^20 characters", checkpoint.MOST_RECORD, 2**20),
-        ("metrics.jsonl that a report reads | 2^30 bytes", runs.MOST_METRICS, 2**30),
+        ("metrics.jsonl that a report reads | 2^30 bytes", summary.MOST_METRICS, 2**30),
         ("data_files.json that a resumed training is compared with | 2^30 bytes", manifest.MOST_BYTES, 2**30),
-        ("other files of a run | 2^26 bytes, 64 levels", runs.MOST_SUMMARY, 2**26),
-        ("other files of a run | 2^26 bytes, 64 levels", runs.MOST_LEVELS, 64),
+        ("other files of a run | 2^26 bytes, 64 levels", summary.MOST_SUMMARY, 2**26),
+        ("other files of a run | 2^26 bytes, 64 levels", summary.MOST_LEVELS, 64),
     ],
 )
 def test_a_limit_is_stated_as_it_is(row: str, limit: int, value: int) -> None:

@@ -1,6 +1,6 @@
 """docs/how_to/your_own_images.md states every key; tests/docs/test_tutorials.py follows the tutorial of that name."""
 
-from hdlif.builders.found import arguments
+from hdlif.recipe.builders.own_kinds import arguments
 from pages import keys_in_rows, page
 
 PAGE = page("how_to/your_own_images")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from distributions import WAVE, install
-from hdlif import builders
-from hdlif.builders.installed import GROUPS
-from hdlif.builders.kinds import KINDS
+from hdlif.recipe import builders
+from hdlif.recipe.builders.installed import GROUPS
+from hdlif.recipe.builders.registry import KINDS
 from pages import followed, page
 from small_recipes import recipe
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hdlif.builders.found import arguments
-from hdlif.data.own.sound_folders import SOUND_KEYS
+from hdlif.data.sources.sounds import SOUND_KEYS
+from hdlif.recipe.builders.own_kinds import arguments
 from pages import followed, keys_in_rows, page
 
 PAGE = page("how_to/your_own_sensor_data")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hdlif.data.own.sound_folders import SOUND_KEYS
+from hdlif.data.sources.sounds import SOUND_KEYS
 from pages import followed, page
 
 PAGE = page("how_to/your_own_sounds")

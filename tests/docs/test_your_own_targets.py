@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hdlif.builders.found import arguments
+from hdlif.recipe.builders.own_kinds import arguments
 from pages import followed, keys_in_rows, page
 
 PAGE = page("how_to/your_own_targets")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cases import every
 from hdlif.equations import Program, from_attributes, record, to_attributes
 from hdlif.errors import ArtefactError, EquationError
 from hdlif.nn import GLIF, HDLIF, AdaptiveHDLIF
@@ -17,7 +18,7 @@ def node(**changed: Any) -> Node:
     return Node("program", "act", ("input",), {"kind": "HDLIF", **to_attributes(HDLIF(2).program()), **changed})
 
 
-@pytest.mark.parametrize("neuron", [HDLIF(2), GLIF(2), AdaptiveHDLIF(2)], ids=lambda neuron: type(neuron).__name__)
+@every(neuron=[HDLIF(2), GLIF(2), AdaptiveHDLIF(2)])
 def test_a_program_is_read_as_it_was_written(neuron: HDLIF | GLIF | AdaptiveHDLIF) -> None:
     written = to_attributes(neuron.program())
     read = from_attributes(written)
@@ -57,7 +58,7 @@ def test_a_node_that_has_changed_is_another_program() -> None:
     assert program_of(changed).spike == 0
 
 
-@pytest.mark.parametrize("spike", [True, 1.0, "1"])
+@every(spike=[True, 1.0, "1"])
 def test_what_is_equal_to_a_register_is_none(spike: object) -> None:
     assert program_of(node(spike=1)).spike == 1
     with pytest.raises(ArtefactError, match="a register is an integer"):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from cases import every
 from hdlif.equations import counts, evaluate, trace
 from hdlif.functional import HardReset, Triangle, heaviside, lif_step
 from hdlif.nn import GLIF, HDLIF, LIF, GradedLIF, ParallelHDLIF
@@ -22,9 +23,10 @@ def step_of_two(rule: Callable[..., Any]) -> Callable[..., Any]:
     return step
 
 
-@pytest.mark.parametrize(
-    ("rule", "line"),
-    [
+@every(
+    "rule",
+    "line",
+    of=[
         (lambda m, h, p, q: m - torch.relu(m - q), "min(q, {m})"),
         (lambda m, h, p, q: torch.where(m > q, q, m), "min(q, {m})"),
         (lambda m, h, p, q: torch.where(m < q, m, q), "min(q, {m})"),
@@ -54,52 +56,19 @@ def test_each_rule_gives_one_operation_for_the_same_number(rule: Callable[..., A
     np.testing.assert_allclose(spike, expected.numpy(), atol=1e-15)
 
 
-@pytest.mark.parametrize(
-    ("neuron", "lines"),
-    [
-        (
-            HDLIF(2),
-            [
-                "r4 = leak * potential",
-                "r5 = r4 + current",
-                "r6 = r5 - threshold",
-                "r8 = max(0, r6)",
-                "r9 = min(threshold, r5)",
-                "spike = r8",
-                "potential = r9",
-            ],
-        ),
+def test_our_own_neurons_are_these_programs() -> None:
+    surplus = ["r4 = leak * potential", "r5 = r4 + current", "r6 = r5 - threshold"]
+    programs: list[tuple[Any, list[str]]] = [
+        (HDLIF(2), [*surplus, "r8 = max(0, r6)", "r9 = min(threshold, r5)", "spike = r8", "potential = r9"]),
         (ParallelHDLIF(2), ["r2 = current - threshold", "r4 = max(0, r2)", "spike = r4"]),
-        (
-            LIF(2),
-            [
-                "r4 = leak * potential",
-                "r5 = r4 + current",
-                "r6 = r5 - threshold",
-                "r7 = H(r6)",
-                "r8 = threshold * r7",
-                "r9 = r7 ? r6 : r5",
-                "spike = r8",
-                "potential = r9",
-            ],
-        ),
+        (LIF(2), [*surplus, "r7 = H(r6)", "r8 = threshold * r7", "r9 = r7 ? r6 : r5", "spike = r8", "potential = r9"]),
         (
             GradedLIF(2),
-            [
-                "r4 = leak * potential",
-                "r5 = r4 + current",
-                "r6 = r5 - threshold",
-                "r8 = max(0, r6)",
-                "r9 = H(r6)",
-                "r10 = r9 ? r6 : r5",
-                "spike = r8",
-                "potential = r10",
-            ],
+            [*surplus, "r8 = max(0, r6)", "r9 = H(r6)", "r10 = r9 ? r6 : r5", "spike = r8", "potential = r10"],
         ),
-    ],
-)
-def test_our_own_neurons_are_these_programs(neuron: Any, lines: list[str]) -> None:
-    assert neuron.program().text().splitlines() == lines
+    ]
+    for neuron, lines in programs:
+        assert neuron.program().text().splitlines() == lines
 
 
 def test_a_hard_reset_is_a_choice() -> None:

@@ -4,9 +4,9 @@ import itertools
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
+from cases import every
 from hdlif.equations import Needs, Saving, Value, trace_written
 from hdlif.equations.cuts import cheapest_cut
 from hdlif.functional import Triangle, heaviside
@@ -25,7 +25,7 @@ def leads(reads: dict[int, list[int]], sources: set[int], sinks: set[int], cut: 
     return False
 
 
-@pytest.mark.parametrize("seed", range(40))
+@every(seed=range(15))
 def test_what_is_cut_is_the_cheapest_by_trying_all(seed: int) -> None:
     rng = np.random.default_rng(seed)
     count = 9

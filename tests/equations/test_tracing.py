@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import own_neurons
-from hdlif.equations import OPERATIONS, Instruction, Program, counts, evaluate, trace
+from cases import every
+from hdlif.equations import Instruction, Program, counts, evaluate, trace
 from hdlif.errors import EquationError
 from hdlif.functional import Triangle, heaviside
 from hdlif.nn import EquationNeuron
@@ -32,8 +33,7 @@ def scattered(neuron: EquationNeuron) -> EquationNeuron:
     return neuron
 
 
-@pytest.mark.parametrize("name", NEURONS)
-@pytest.mark.parametrize("channels", [None, 3])
+@every(channels=[None, 3], name=list(NEURONS))
 def test_the_program_of_a_neuron_computes_what_the_module_does(name: str, channels: int | None) -> None:
     """In float64, where a rounding of 1e-16 decides no spike of these."""
     torch.manual_seed(0)
@@ -51,44 +51,11 @@ def test_the_program_of_a_neuron_computes_what_the_module_does(name: str, channe
         np.testing.assert_allclose(state, expected.numpy(), atol=1e-14)
 
 
-@pytest.mark.parametrize(
-    ("name", "multiplications", "additions", "words"),
-    [
-        # λ·v, + I, and m - θ, whose sign decides
-        ("HDLIF", 1, 2, 1),
-        ("LIF", 1, 2, 1),
-        ("Parallel", 0, 1, 0),
-        ("AdaptiveHDLIF", 3, 4, 2),
-        ("SecondOrder", 2, 3, 2),
-        # m - s is the smaller of m and θ; decay·cos and decay·sin are rows
-        ("Resonate", 4, 4, 2),
-    ],
-)
-def test_operations_are_read_off_the_equation(name: str, multiplications: int, additions: int, words: int) -> None:
-    found = counts(NEURONS[name](4).program())
-    assert (found.multiplications, found.additions, found.comparisons) == (multiplications, additions, 0)
-    assert found.state_words == words
-    assert found.operations == multiplications + additions
-
-
 def test_the_published_operations_follow_from_the_equations() -> None:
     """Of ResNet-18 with T = 4: 548,864 neurons, of which 245,760 are parallel in the hybrid."""
     accumulating, parallel = (counts(NEURONS[name](4).program()).operations for name in ("HDLIF", "Parallel"))
     assert f"{4 * 548_864 * accumulating / 1e6:.2f}" == "6.59"
     assert f"{4 * (303_104 * accumulating + 245_760 * parallel) / 1e6:.2f}" == "4.62"
-
-
-def test_a_program_is_written_in_the_order_of_the_equation() -> None:
-    program = NEURONS["HDLIF"](4).program()
-    assert program.text().splitlines() == [
-        "r4 = leak * potential",
-        "r5 = r4 + current",
-        "r6 = r5 - threshold",
-        "r8 = max(0, r6)",
-        "r9 = min(threshold, r5)",
-        "spike = r8",
-        "potential = r9",
-    ]
 
 
 def test_what_follows_from_parameters_alone_is_a_row() -> None:
@@ -97,14 +64,11 @@ def test_what_follows_from_parameters_alone_is_a_row() -> None:
     torch.testing.assert_close(rows["(decay * cos(angle))"], torch.full((2, 1), 0.9 * math.cos(0.5)), check_dtype=False)
 
 
-def test_surrogates_are_named() -> None:
-    assert NEURONS["LIF"](4).program().surrogates == ("Triangle(width=1.0)",)
-    assert NEURONS["HDLIF"](4).program().surrogates == ()
-
-
-@pytest.mark.parametrize(("name", "emits"), [("LIF", True), ("HDLIF", False), ("Parallel", False)])
-def test_whether_a_spike_is_a_step_is_known(name: str, emits: bool) -> None:
-    assert NEURONS[name](4).program().emits_steps is emits
+def test_surrogates_are_named_and_whether_a_spike_is_a_step_is_known() -> None:
+    expected = {"LIF": (("Triangle(width=1.0)",), True), "HDLIF": ((), False), "Parallel": ((), False)}
+    for name, (surrogates, emits) in expected.items():
+        program = NEURONS[name](4).program()
+        assert (program.surrogates, program.emits_steps) == (surrogates, emits)
 
 
 ROW = {"p": torch.tensor([[0.5], [0.25]])}
@@ -152,9 +116,8 @@ PAIRS: dict[str, Callable[[Any, Any, Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", PAIRS)
-def test_every_function_means_what_it_means_in_torch(name: str) -> None:
-    function = PAIRS[name]
+@every(function=PAIRS)
+def test_every_function_means_what_it_means_in_torch(function: Callable[[Any, Any, Any], Any]) -> None:
     x, v = torch.randn(2, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x[0] = v[0] = 0
     program, rows = trace(lambda x, v, p: (function(x, v, p), v), states=("v",), rows={"p": ROW["p"].double()})
@@ -164,9 +127,6 @@ def test_every_function_means_what_it_means_in_torch(name: str) -> None:
         spike, (kept,) = evaluate(program, x.numpy(), [v.numpy()], of_step)
         np.testing.assert_allclose(spike, expected.numpy(), atol=1e-15)
         np.testing.assert_array_equal(kept, v.numpy())
-
-
-BINARY = [name for name, operation in OPERATIONS.items() if operation.arity == 2]
 
 
 @settings(max_examples=100, deadline=None)
@@ -191,100 +151,40 @@ def test_random_programs_are_what_was_written(data: st.DataObject) -> None:
         np.testing.assert_allclose(found, np.broadcast_to(wanted, found.shape), rtol=1e-12, atol=1e-12)
 
 
-def remembers() -> Step:
-    kept: list[Any] = []
-
-    def step(x: Any, v: Any, p: Any) -> Any:
-        kept.append(v)
-        return x + kept[0], v
-
-    return step
-
-
-# Each is refused at the line that is marked.
 def branches(x: Any, v: Any, p: Any) -> Any:
-    if x > p:  # here
+    if x > p:
         return x, v
     return v, v
 
 
-def loops(x: Any, v: Any, p: Any) -> Any:
-    return sum(x), v  # here
+REFUSED: list[tuple[Step, int, str]] = [
+    (branches, 1, "control flow on values"),
+    (lambda x, v, p: (sum(x), v), 0, "control flow on values"),
+    (lambda x, v, p: (x * float(v), v), 0, "control flow on values"),
+    (lambda x, v, p: (x / v, v), 0, "division by a state or a current"),
+    (lambda x, v, p: (1 / v, v), 0, "division by a state or a current"),
+    (lambda x, v, p: (torch.exp(x), v), 0, "exp is not an operation of a neuron's program"),
+    (lambda x, v, p: (x**3, v), 0, "a power other than 2"),
+    (lambda x, v, p: (x.add_(v), v), 0, "add_ changes a value in place"),
+    (lambda x, v, p: (x - v.mean(), v), 0, "mean is not an operation"),
+    (lambda x, v, p: (x * torch.ones(3), v), 0, "a Tensor of shape [3] is neither a number"),
+    (lambda x, v, p: (torch.heaviside(x, torch.tensor(1.0)), v), 0, "use hdlif.functional.heaviside"),
+    (lambda x, v, p: (torch.where(x > 0, "1", v), v), 0, "TypeError: where() received an invalid combination"),
+]
+"""Steps, at which line after their first one they are refused, and why."""
 
 
-def looks(x: Any, v: Any, p: Any) -> Any:
-    return x * float(v), v  # here
+def test_what_has_no_program_is_refused_with_its_line() -> None:
+    for step, after, words in REFUSED:
+        line = step.__code__.co_firstlineno + after
+        with pytest.raises(EquationError, match=rf"^test_tracing\.py:{line}: .*{re.escape(words)}"):
+            program_of(step)
 
 
-def divides(x: Any, v: Any, p: Any) -> Any:
-    return x / v, v  # here
-
-
-def inverts(x: Any, v: Any, p: Any) -> Any:
-    return 1 / v, v  # here
-
-
-def exponential(x: Any, v: Any, p: Any) -> Any:
-    return torch.exp(x), v  # here
-
-
-def cubes(x: Any, v: Any, p: Any) -> Any:
-    return x**3, v  # here
-
-
-def in_place(x: Any, v: Any, p: Any) -> Any:
-    return x.add_(v), v  # here
-
-
-def sums(x: Any, v: Any, p: Any) -> Any:
-    return x - v.mean(), v  # here
-
-
-def of_many(x: Any, v: Any, p: Any) -> Any:
-    return x * torch.ones(3), v  # here
-
-
-def no_derivative(x: Any, v: Any, p: Any) -> Any:
-    return torch.heaviside(x, torch.tensor(1.0)), v  # here
-
-
-def asks(x: Any, v: Any, p: Any) -> Any:
-    return x.shape * v, v  # here
-
-
-def text(x: Any, v: Any, p: Any) -> Any:
-    return torch.where(x > 0, "1", v), v  # here
-
-
-REFUSED: dict[str, tuple[Step, str]] = {
-    "branches": (branches, "control flow on values"),
-    "loops": (loops, "control flow on values"),
-    "looks": (looks, "control flow on values"),
-    "divides": (divides, "division by a state or a current"),
-    "inverts": (inverts, "division by a state or a current"),
-    "exponential": (exponential, "exp is not an operation of a neuron's program"),
-    "cubes": (cubes, "a power other than 2"),
-    "in_place": (in_place, "add_ changes a value in place"),
-    "sums": (sums, "mean is not an operation"),
-    "of_many": (of_many, "a Tensor of shape [3] is neither a number"),
-    "no_derivative": (no_derivative, "use hdlif.functional.heaviside"),
-    "text": (text, "TypeError: where() received an invalid combination"),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_has_no_program_is_refused_with_its_line(name: str) -> None:
-    step, words = REFUSED[name]
-    lines = Path(__file__).read_text().splitlines()
-    begin = next(i for i, line in enumerate(lines) if line.startswith(f"def {name}("))
-    line = next(i for i, line in enumerate(lines[begin:], begin + 1) if line.endswith("# here"))
-    with pytest.raises(EquationError, match=rf"^test_tracing\.py:{line}: .*{re.escape(words)}"):
-        program_of(step)
-
-
-@pytest.mark.parametrize(
-    ("step", "words"),
-    [
+@every(
+    "step",
+    "words",
+    of=[
         (lambda x, v, p: x, "gives 1 values; it must give 2: spike, v"),
         (lambda x, v, p: (x, v, v), "gives 3 values"),
         (lambda x, v, p: (x, None), "the step gives NoneType for v; it must be a value for each neuron"),
@@ -308,40 +208,36 @@ def test_a_step_that_never_ends_is_refused() -> None:
 
 
 def test_a_step_that_remembers_is_refused() -> None:
-    step = remembers()
+    kept: list[Any] = []
+
+    def step(x: Any, v: Any, p: Any) -> Any:
+        kept.append(v)
+        return x + kept[0], v
+
     program_of(step)
     with pytest.raises(EquationError, match="another call of the step"):
         program_of(step)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
+def test_programs_and_instructions_are_checked() -> None:
+    program = program_of(lambda x, v, p: (x + v, v * p))
+    changes = [
         ({"spike": 99}, "gives register 99"),
         ({"after": ()}, "gives 0 states; it has 1"),
         ({"rows": ("v",)}, "each must be another"),
-    ],
-)
-def test_a_program_is_checked(change: dict[str, Any], words: str) -> None:
-    from dataclasses import replace
-
-    program = program_of(lambda x, v, p: (x + v, v * p))
-    with pytest.raises(EquationError, match=re.escape(words)):
-        replace(program, **change)
-
-
-@pytest.mark.parametrize(
-    ("operation", "operands", "words"),
-    [
+    ]
+    for change, words in changes:
+        with pytest.raises(EquationError, match=words):
+            replace(program, **change)
+    instructions: list[tuple[str, tuple[int, ...], str]] = [
         ("power", (0, 1), "operation 'power' is unknown"),
         ("add", (0,), "add has 1 operands; it takes 2"),
         ("add", (0, 3), "a register is read after it is written"),
         ("add", (0, -1), "a register is read after it is written"),
-    ],
-)
-def test_an_instruction_is_checked(operation: str, operands: tuple[int, ...], words: str) -> None:
-    with pytest.raises(EquationError, match=re.escape(words)):
-        Program(("v",), ("p",), (Instruction(operation, operands),), 0, (1,))
+    ]
+    for operation, operands, words in instructions:
+        with pytest.raises(EquationError, match=words):
+            Program(("v",), ("p",), (Instruction(operation, operands),), 0, (1,))
 
 
 def test_what_a_register_holds_is_found_in_time_linear_in_the_program() -> None:

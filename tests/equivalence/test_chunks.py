@@ -10,13 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import own_neurons
+from cases import every, sampled
 from hdlif.functional import DetachedReset, HardReset
 from hdlif.models import (
     AttentionBlockI,
@@ -38,6 +36,8 @@ from hdlif.nn import (
     Binary,
     DelayLine,
     GradedLIF,
+    LateResetLIF,
+    LeakyIntegrator,
     MemBN,
     ParallelHDLIF,
     QuantConv2d,
@@ -49,6 +49,7 @@ from hdlif.nn import (
     SpikeQuantizer,
     Temporal,
     Ternary,
+    UnitLIF,
 )
 from own_neurons import Parallel, Resonate, SecondOrder
 from small_networks import alternate, assert_close, gradients, scatter_norms, tensors_of, tiny_resnet
@@ -199,6 +200,9 @@ MODULES: dict[str, Callable[[], Temporal]] = {
     "vgg_seca": lambda: vgg_snn(
         neuron=hd_lif, classes=3, in_channels=CHANNELS, plan=(4, "P", 6), final_size=2, attention=SECA
     ),
+    "unit_lif": lambda: scattered_steps(UnitLIF(TRAINED)),
+    "late_reset_lif": lambda: scattered_steps(LateResetLIF(TRAINED)),
+    "integrator": lambda: scattered_steps(LeakyIntegrator(TRAINED)),
     "seca": lambda: SECA(CHANNELS),
     "seca_per_step": lambda: scattered_attention(CHANNELS),
 }
@@ -262,52 +266,28 @@ def assert_same(actual: Run, expected: Run) -> None:
     assert_close(actual.buffers, expected.buffers)
 
 
-LENGTHS = st.lists(st.integers(1, 4), min_size=1, max_size=3)
-each_module = pytest.mark.parametrize("name", MODULES)
-each_mode = pytest.mark.parametrize("mode", ["train", "eval"])
-
-
-def check_chunks(name: str, mode: str, chunks: list[int], seed: int) -> None:
+@sampled(
+    len(MODULES),
+    name=list(MODULES),
+    mode=["train", "eval"],
+    chunks=[[4, 1], [1, 3, 2]],
+)
+def test_a_chunk_of_steps_equals_chunks_of_one(name: str, mode: str, chunks: list[int]) -> None:
     steps = sum(chunks)
-    module, x = build(name, mode, seed), currents(name, steps, seed)
+    module, x = build(name, mode, steps), currents(name, steps, steps)
     assert_same(through(module, x, chunks), through(module, x, [1] * steps))
 
 
-def check_constant(name: str, mode: str, chunks: list[int], seed: int) -> None:
+@sampled(len(MODULES), name=list(MODULES), mode=["train", "eval"], chunks=[[3], [1, 4]])
+def test_an_input_constant_in_time_equals_the_repeated_one(name: str, mode: str, chunks: list[int]) -> None:
     steps = sum(chunks)
-    module, x = build(name, mode, seed), currents(name, 1, seed)
+    module, x = build(name, mode, steps), currents(name, 1, steps)
     constant, repeated = through(module, x, chunks), through(module, x.expand(steps, *x.shape[1:]), [1] * steps)
     repeated.gradients["input"] = repeated.gradients["input"].sum(0, keepdim=True)
     assert_same(constant, repeated)
 
 
-@each_mode
-@each_module
-@settings(derandomize=True, deadline=None, max_examples=4)
-@given(chunks=LENGTHS, seed=st.integers(0, 1000))
-def test_a_chunk_of_steps_equals_chunks_of_one(name: str, mode: str, chunks: list[int], seed: int) -> None:
-    check_chunks(name, mode, chunks, seed)
-
-
-@each_mode
-@each_module
-@settings(derandomize=True, deadline=None, max_examples=3)
-@given(chunks=LENGTHS, seed=st.integers(0, 1000))
-def test_an_input_constant_in_time_equals_the_repeated_one(name: str, mode: str, chunks: list[int], seed: int) -> None:
-    check_constant(name, mode, chunks, seed)
-
-
-@pytest.mark.slow
-@each_mode
-@each_module
-@settings(derandomize=True, deadline=None, max_examples=6)
-@given(chunks=LENGTHS, seed=st.integers(0, 1000))
-def test_more_chunks_and_constant_inputs_run_alike(name: str, mode: str, chunks: list[int], seed: int) -> None:
-    check_chunks(name, mode, chunks, seed)
-    check_constant(name, mode, chunks, seed)
-
-
-@pytest.mark.parametrize("name", ["hdlif", "lif_soft", "resnet_hdlif"])
+@every(name=["hdlif", "lif_soft", "resnet_hdlif"])
 def test_the_state_matters(name: str) -> None:
     """Without its state a chunk goes differently: the law above is not kept by having no memory."""
     module, x = build(name, "eval", 0), currents(name, 2, 0)

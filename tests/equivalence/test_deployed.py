@@ -1,14 +1,15 @@
 """Three ways to compute a deployed network agree: torch, NumPy reference, compiled runtime."""
 
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
-import pytest
 import torch
+from torch import Tensor
 
-from hdlif.artefact import InputRecord, infer_values
+from cases import every
+from hdlif.artefact import Graph, InputRecord, infer_values
 from hdlif.deploy import GraphModule, lower
-from hdlif.models import AttentionBlockI, AttentionBlockII, resnet, reversible_resnet, vgg_snn
+from hdlif.models import AttentionBlockI, AttentionBlockII, Network, resnet, reversible_resnet, vgg_snn
 from hdlif.nn import (
     GLIF,
     HDLIF,
@@ -63,35 +64,35 @@ NETWORKS = {
 }
 
 
-@pytest.fixture(params=NETWORKS, scope="module")
-def deployed(request):
-    build, neuron, quantizer, arguments = NETWORKS[request.param]
+@cache
+def deployed(name: str) -> tuple[Network, Graph, Tensor]:
+    build, neuron, quantizer, arguments = NETWORKS[name]
     generator = torch.Generator().manual_seed(3)
     network = build(
         neuron=neuron, classes=10, in_channels=1, conv=partial(QuantConv2d, quantizer=quantizer), **arguments
     ).train()
-    for name, parameter in network.named_parameters():
+    for parameter_name, parameter in network.named_parameters():
         if parameter.ndim == 1:
-            shift = -0.5 if name.endswith("logit") else 0.5
+            shift = -0.5 if parameter_name.endswith("logit") else 0.5
             parameter.data = torch.rand(parameter.shape, generator=generator) + shift
     with torch.no_grad():
         for _ in range(3):
             network(torch.randn(1, 16, 1, 12, 12, generator=generator), steps=range(T))
     graph = lower(network.eval(), input=RECORD, labels=tuple("0123456789"), time_steps=T)
-    x = torch.randn(1, 32, 1, 12, 12, generator=generator)
-    return network, graph, x
+    return network, graph, torch.randn(1, 32, 1, 12, 12, generator=generator)
 
 
-def test_every_torch_node_equals_the_native_one_on_the_native_inputs(deployed):
-    _, graph, x = deployed
+@every(name=list(NETWORKS))
+def test_every_torch_node_equals_the_native_one_on_the_native_inputs(name):
+    _, graph, x = deployed(name)
     values = {
-        name: torch.from_numpy(np.asarray(v, np.float32)) for name, v in Session(graph).values(x.numpy(), T).items()
+        node: torch.from_numpy(np.asarray(v, np.float32)) for node, v in Session(graph).values(x.numpy(), T).items()
     }
     module = GraphModule(graph)
     steps, types = range(T), infer_values(graph)
     seen = 0
     for node in graph.nodes:
-        inputs = tuple(values[name] for name in node.inputs)
+        inputs = tuple(values[one] for one in node.inputs)
         output, _ = module.run_node(node, inputs, None, steps)
         native = values[node.name]
         if types[node.name].max_code is not None:
@@ -102,8 +103,9 @@ def test_every_torch_node_equals_the_native_one_on_the_native_inputs(deployed):
     assert seen == len(graph.nodes), "a silent layer would compare zeros with zeros"
 
 
-def test_trained_torch_network_and_native_runtime_choose_the_same_class(deployed):
-    network, graph, x = deployed
+@every(name=list(NETWORKS))
+def test_trained_torch_network_and_native_runtime_choose_the_same_class(name):
+    network, graph, x = deployed(name)
     with torch.no_grad():
         expected, _ = network(x, steps=range(T))
     logits = Session(graph).run(x.numpy(), T)

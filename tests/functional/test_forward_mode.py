@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cases import every
 from hdlif.errors import ShapeError
 from hdlif.functional import forward_mode_gradient, hd_lif_step
 
@@ -18,8 +19,7 @@ def case(seed: int, *, per_channel: bool) -> tuple[Tensor, Tensor, Tensor, Tenso
     return x, weight, leak, threshold, torch.randn(T, B, N_OUT, generator=g, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("per_channel", [False, True])
-@pytest.mark.parametrize("seed", range(3))
+@every(seed=range(3), per_channel=[False, True])
 def test_forward_mode_is_back_propagation_through_time(seed: int, per_channel: bool) -> None:
     x, weight, leak, threshold, upstream = case(seed, per_channel=per_channel)
     potential, spikes = torch.zeros(B, N_OUT, dtype=torch.float64), []

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cases import every
 from hdlif.errors import ShapeError
 from hdlif.functional import (
     DetachedReset,
@@ -17,8 +18,8 @@ from hdlif.functional import (
     hd_lif_step,
     lif_step,
     parallel_hd_lif_step,
-    quantize_spike,
     soft_reset,
+    unit_lif_step,
 )
 
 T, N = 6, 200
@@ -112,18 +113,15 @@ def test_hd_lif_refuses_a_potential_of_another_shape() -> None:
 # HD-LIF, backward
 
 
-@pytest.mark.parametrize(("membrane", "chi"), [(0.75, 1.0), (0.25, 0.0), (0.5, 0.0)], ids=["fires", "silent", "tie"])
-def test_hd_lif_derivatives_on_each_branch(membrane: float, chi: float) -> None:
-    # v = 0.25 and λ = 0.5 put 0.125 in; the rest is the current
-    current = torch.tensor([membrane - 0.125], requires_grad=True)
-    potential = torch.tensor([0.25], requires_grad=True)
-    leak, threshold = torch.tensor(0.5, requires_grad=True), torch.tensor(0.5, requires_grad=True)
-    inputs = (current, potential, leak, threshold)
-    spike, after = hd_lif_step(*inputs)
-    ds = [float(g) for g in torch.autograd.grad(spike.sum(), inputs, retain_graph=True)]
-    dv = [float(g) for g in torch.autograd.grad(after.sum(), inputs)]
-    assert ds == [chi, 0.5 * chi, 0.25 * chi, -chi]
-    assert dv == [1 - chi, 0.5 * (1 - chi), 0.25 * (1 - chi), chi]
+def test_hd_lif_derivatives_on_each_branch() -> None:
+    # v = 0.25 and λ = 0.5 put 0.125 in; the rest is the current; it fires, is silent, and a tie is silent
+    for membrane, chi in ((0.75, 1.0), (0.25, 0.0), (0.5, 0.0)):
+        inputs = [torch.tensor(value, requires_grad=True) for value in (membrane - 0.125, 0.25, 0.5, 0.5)]
+        spike, after = hd_lif_step(*inputs)
+        ds = [float(g) for g in torch.autograd.grad(spike, inputs, retain_graph=True)]
+        dv = [float(g) for g in torch.autograd.grad(after, inputs)]
+        assert ds == [chi, 0.5 * chi, 0.25 * chi, -chi]
+        assert dv == [1 - chi, 0.5 * (1 - chi), 0.25 * (1 - chi), chi]
 
 
 def test_online_gradients_of_leak_and_threshold_follow_the_hand_formula() -> None:
@@ -157,67 +155,27 @@ def test_stbp_gradients_of_leak_and_threshold_follow_the_recurrence_of_firing_bi
     assert leak.grad[0] == 0
 
 
-def test_a_detached_p2_reset_would_change_the_gradient() -> None:
-    current, leak, threshold, G = random_case(3)
-    current.requires_grad_()
-    (attached,) = torch.autograd.grad((scan(current, leak, threshold)[0] * G).sum(), current)
-    potential, loss = torch.zeros(N, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-    for t in range(T):
-        membrane = leak[t] * potential + current[t]
-        spike = torch.relu(membrane - threshold[t])
-        potential = membrane - spike.detach()
-        loss = loss + (spike * G[t]).sum()
-    (detached,) = torch.autograd.grad(loss, current)
-    assert (attached - detached).abs().max() > 0.5
-
-
-# True and surrogate derivatives
-
-
-def clear_of_ties(current: Tensor, leak: Tensor, threshold: Tensor) -> None:
-    _, before, _ = scan(current, leak, threshold)
-    assert (leak[:, None] * before + current - threshold[:, None]).abs().min() > 1e-4
-
-
 def test_gradcheck_passes_for_hd_lif_through_time() -> None:
     current, leak, threshold, _ = (v.detach()[:, :5] if v.ndim == 2 else v for v in random_case(4))
-    clear_of_ties(current, leak, threshold)
+    _, before, _ = scan(current, leak, threshold)
+    assert (leak[:, None] * before + current - threshold[:, None]).abs().min() > 1e-4
     inputs = tuple(v.clone().requires_grad_() for v in (current, leak, threshold))
     assert torch.autograd.gradcheck(lambda *a: scan(*a)[0], inputs)
-
-
-def test_gradcheck_passes_for_parallel_hd_lif() -> None:
-    current, _, threshold, _ = random_case(5)
-    current, threshold = current[:, :5].clone().requires_grad_(), threshold[:, None].requires_grad_()
-    assert (current - threshold).abs().min() > 1e-4
-    assert torch.autograd.gradcheck(parallel_hd_lif_step, (current, threshold))
-
-
-def test_gradcheck_fails_for_lif_whose_derivative_is_a_surrogate() -> None:
-    current = random_case(6)[0][:, :5].clone().requires_grad_()
-    assert not torch.autograd.gradcheck(lambda x: lif_scan(x)[0], current, raise_exception=False)
-
-
-def test_gradcheck_fails_for_quantised_spikes_whose_derivative_is_straight_through() -> None:
-    spikes = torch.tensor([0.3, 0.7], dtype=torch.float64, requires_grad=True)
-    assert not torch.autograd.gradcheck(quantize_spike, spikes, raise_exception=False)
 
 
 # LIF
 
 
-def test_soft_reset_lif_trace() -> None:
-    # λ = 0.5, θ = 1; m: 0.75, 1.125, 0.0625 + 1.5 = 1.5625, 0.28125 + 0.75 = 1.03125
-    spikes, after = lif_scan(torch.tensor([[0.75], [0.75], [1.5], [0.75]], dtype=torch.float64))
-    assert spikes[:, 0].tolist() == [0.0, 1.0, 1.0, 1.0]
-    assert after[:, 0].tolist() == [0.75, 0.125, 0.5625, 0.03125]
-
-
-def test_hard_reset_lif_trace() -> None:
-    # m: 0.75, 1.125 -> -0.25, -0.125 + 1.5 = 1.375 -> -0.25, -0.125 + 0.75 = 0.625
-    spikes, after = lif_scan(torch.tensor([[0.75], [0.75], [1.5], [0.75]], dtype=torch.float64), reset=HardReset(-0.25))
-    assert spikes[:, 0].tolist() == [0.0, 1.0, 1.0, 0.0]
-    assert after[:, 0].tolist() == [0.75, -0.25, -0.25, 0.625]
+def test_lif_traces_of_both_resets_detached_or_not() -> None:
+    # λ = 0.5, θ = 1; soft m: 0.75, 1.125, 0.0625 + 1.5 = 1.5625, 0.28125 + 0.75 = 1.03125
+    # hard m: 0.75, 1.125 -> -0.25, -0.125 + 1.5 = 1.375 -> -0.25, -0.125 + 0.75 = 0.625
+    current = torch.tensor([[0.75], [0.75], [1.5], [0.75]], dtype=torch.float64)
+    soft = [0.0, 1.0, 1.0, 1.0], [0.75, 0.125, 0.5625, 0.03125]
+    hard = [0.0, 1.0, 1.0, 0.0], [0.75, -0.25, -0.25, 0.625]
+    for reset, expected in ((soft_reset, soft), (HardReset(-0.25), hard)):
+        for one in (reset, DetachedReset(reset)):
+            spikes, after = lif_scan(current, reset=one)
+            assert (spikes[:, 0].tolist(), after[:, 0].tolist()) == expected
 
 
 def test_lif_fires_at_the_threshold_itself_and_emits_the_threshold() -> None:
@@ -226,20 +184,29 @@ def test_lif_fires_at_the_threshold_itself_and_emits_the_threshold() -> None:
     assert after[:, 0].tolist() == [0.0, 0.375]
 
 
+def test_unit_spikes_are_those_of_lif_by_the_threshold() -> None:
+    current, leak, threshold, potential = random_case(9)
+    spike, after = lif_step(current[0], potential[0], leak[0], threshold[0])
+    ours, its = unit_lif_step(current[0], potential[0], leak[0], threshold[0])
+    assert 0 < ours.mean() < 1
+    assert torch.equal(ours * threshold[0], spike)
+    assert torch.equal(its, after)
+
+
 def dyadic_currents(shape: tuple[int, ...], seed: int) -> Tensor:
     """Multiples of 1/16 in (-1, 2): sums and halves of them are exact."""
     return torch.randint(-15, 32, shape, generator=torch.Generator().manual_seed(seed)).double() / 16
 
 
-@pytest.mark.parametrize(
-    ("reset", "dv_dm"),
-    [
+@every(
+    "reset",
+    "dv_dm",
+    of=[
         (soft_reset, lambda m, h, f: 1 - 0.75 * f),
         (DetachedReset(), lambda m, h, f: torch.ones_like(m)),
         (HardReset(), lambda m, h, f: 1 - h - m * f),
         (DetachedReset(HardReset()), lambda m, h, f: 1 - h),
     ],
-    ids=["soft", "soft_detached", "hard", "hard_detached"],
 )
 def test_lif_temporal_jacobian_follows_the_hand_formula(reset: Reset, dv_dm) -> None:  # type: ignore[no-untyped-def]
     # ε[i, t] = ds_i/dm_t = θ f_i Π_{j=t+1..i} λ dv_{j-1}/dm_{j-1}; soft: dv/dm = 1 - θ f
@@ -259,29 +226,6 @@ def test_lif_temporal_jacobian_follows_the_hand_formula(reset: Reset, dv_dm) -> 
             torch.testing.assert_close(row[t], expected, **EXACT)
 
 
-def test_detaching_the_lif_reset_keeps_the_trace_and_changes_the_gradient() -> None:
-    current = dyadic_currents((5, 40), 1).requires_grad_()
-    for reset in (soft_reset, HardReset()):
-        attached, detached = lif_scan(current, reset=reset)[0], lif_scan(current, reset=DetachedReset(reset))[0]
-        assert torch.equal(attached, detached)
-        (a,) = torch.autograd.grad(attached.sum(), current)
-        (d,) = torch.autograd.grad(detached.sum(), current)
-        assert (a - d).abs().max() > 0.1
-
-
-def test_moving_a_current_without_crossing_leaves_the_hd_lif_gradient_bitwise_and_moves_that_of_lif() -> None:
-    current, leak, threshold, G = random_case(7)
-    moved = current + 1e-6
-    assert torch.equal(fired(current, leak, threshold), fired(moved, leak, threshold))
-    lif, hd_lif = [], []
-    for value in (current, moved):
-        value.requires_grad_()
-        hd_lif.append(torch.autograd.grad((scan(value, leak, threshold)[0] * G).sum(), value)[0])
-        lif.append(torch.autograd.grad((lif_scan(value)[0] * G).sum(), value)[0])
-    assert torch.equal(*hd_lif)
-    assert not torch.equal(*lif)
-
-
 # Parallel HD-LIF
 
 
@@ -290,10 +234,14 @@ def test_parallel_hd_lif_is_the_surplus_over_the_threshold() -> None:
     assert spikes.tolist() == [0.0, 0.0, 0.25, 1.5]
 
 
-def test_parallel_hd_lif_equals_hd_lif_without_leak() -> None:
-    current, _, threshold, _ = random_case(8)
-    spikes, _, _ = scan(current, torch.zeros(T, dtype=torch.float64), threshold)
-    assert torch.equal(spikes, parallel_hd_lif_step(current, threshold[:, None]))
+def test_parallel_hd_lif_equals_hd_lif_without_leak_in_value_and_gradient() -> None:
+    current, _, threshold, G = random_case(8)
+    given = [current.requires_grad_(), threshold.requires_grad_()]
+    with_leak, _, _ = scan(current, torch.zeros(T, dtype=torch.float64), threshold)
+    without = parallel_hd_lif_step(current, threshold[:, None])
+    assert torch.equal(with_leak, without)
+    for one, other in zip(*(torch.autograd.grad(spikes, given, G) for spikes in (with_leak, without)), strict=True):
+        torch.testing.assert_close(one, other, **EXACT)
 
 
 # Graded LIF
@@ -348,10 +296,6 @@ def glif_scan(current: Tensor, parameters: GLIFParameters) -> tuple[Tensor, Tens
     return torch.stack(spikes), torch.stack(potentials)
 
 
-def dyadic(*shape: int) -> Tensor:
-    return torch.randint(-16, 33, shape, generator=torch.Generator().manual_seed(0)).double() / 16
-
-
 def test_glif_trace_by_hand() -> None:
     # α = β = γ = λ = c = ½, l = 1/4, r = 1, θ = 1: decay factor 1 - ½·½ = ¾, input weight ¾.
     # u_1 = -1/8 + 3/2 = 1.375 fires; u_2 = ¾·1.375·½ - 1/8 + 3/2 - ½ = 1.390625 fires;
@@ -363,14 +307,14 @@ def test_glif_trace_by_hand() -> None:
 
 
 def test_glif_with_hard_reset_gate_is_lif_with_hard_reset() -> None:
-    current = dyadic(8, 60)
+    current = dyadic_currents((8, 60), 0)
     spikes, _ = glif_scan(current, glif_parameters(decay_gate=1, input_gate=0, reset_gate=1, threshold=1.0))
     expected, _ = lif_scan(current, reset=HardReset())
     assert torch.equal(spikes, expected)
 
 
 def test_glif_with_soft_reset_gate_is_lif_where_the_reset_is_leaked() -> None:
-    current = dyadic(8, 60)
+    current = dyadic_currents((8, 60), 0)
     gates = {"decay_gate": 1.0, "input_gate": 0.0, "reset_gate": 0.0, "threshold": 1.0}
     expected, _ = lif_scan(current)
     assert torch.equal(glif_scan(current, glif_parameters(**gates, reset=0.5))[0], expected)

@@ -5,12 +5,15 @@ import math
 import pytest
 import torch
 
+from cases import every
 from hdlif.functional import ATan, Rectangle, Sigmoid, Surrogate, Triangle, dspike, heaviside
 
 
-@pytest.mark.parametrize(
-    ("surrogate", "x", "value"),
-    [
+@every(
+    "surrogate",
+    "x",
+    "value",
+    of=[
         (Triangle(), 0.0, 1.0),
         (Triangle(), -0.25, 0.75),
         (Triangle(), 1.5, 0.0),
@@ -31,11 +34,7 @@ def test_surrogate_has_the_value_by_hand(surrogate: Surrogate, x: float, value: 
     assert surrogate(torch.tensor(x, dtype=torch.float64)).item() == pytest.approx(value, abs=1e-12)
 
 
-@pytest.mark.parametrize(
-    "surrogate",
-    [Triangle(), Triangle(0.5), Rectangle(), Rectangle(3.0), Sigmoid(), Sigmoid(1.0), ATan(), ATan(5.0)],
-    ids=repr,
-)
+@every(surrogate=[Triangle(), Triangle(0.5), Rectangle(), Rectangle(3.0), Sigmoid(), Sigmoid(1.0), ATan(), ATan(5.0)])
 def test_surrogate_has_unit_area(surrogate: Surrogate) -> None:
     # x = tan(u) brings the whole line into (-π/2, π/2); midpoints, 1e-4 for the jumps of the rectangle
     n = 100_000
@@ -61,7 +60,7 @@ def test_dspike_is_the_derivative_of_the_smooth_step() -> None:
     torch.testing.assert_close(dspike(y.detach() - 0.5, b), slope, atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("temperature", [0.01, 3.0, 20.0])
+@every(temperature=[0.01, 3.0, 20.0])
 def test_dspike_has_unit_area_and_peaks_at_the_threshold(temperature: float) -> None:
     x = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 100_000 - 1
     f = dspike(x, torch.tensor(temperature, dtype=torch.float64))

@@ -18,12 +18,12 @@ import safetensors.torch
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from hdlif import builders
-from hdlif.config import Recipe, load_recipe
+from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.folders import begun, check_free, finished
-from hdlif.training import RunFiles, checkpoint
+from hdlif.training import Averaging, Log, RunFiles, checkpoint
 from hdlif.training.average import Average
+from hdlif.training.callback_states import load_callback_states
 from hdlif.training.metrics import Metrics
 from hdlif.training.optim import sgd
 from hdlif.training.state_record import counters_of
@@ -50,13 +50,22 @@ MODEL = network()
 OPTIMIZER = optimizer_of(MODEL)
 
 
-STATE = {**checkpoint.training_tensors(MODEL, OPTIMIZER), **Average(MODEL, 0.9).tensors()}
+AVERAGED = {
+    f"callbacks.Averaging.{name}": value
+    for name, value in Average(MODEL, 0.9).state_dict().items()
+    if isinstance(value, torch.Tensor)
+}
+STATE = {**checkpoint.training_tensors(MODEL, OPTIMIZER), **AVERAGED}
 COUNTERS = {
     **{"epoch": 1, "batch": 2, "step": 21, "window": 1, "loss": 2.5, "correct": 9, "answers": 16, "train_seconds": 1.5},
     **{"best_epoch": 1, "best_score": 0.5, "best_loss": 1.5, "score_epoch": 1},
     **{"best_metrics": {"accuracy": 0.5}, "best_per_step": [0.25, 0.5]},
 }
-COUNTS = {"metrics_bytes": 0, "precision": {}, "skipped_updates": 0, "averaged_updates": 21}
+COUNTS = {
+    "callbacks": {"Averaging": {"updates": 21}, "Log": {"bytes": 0}},
+    "precision": {},
+    "skipped_updates": 0,
+}
 STATE_RECORD = {"recipe": RECORD, "counters": COUNTERS, **COUNTS}
 
 
@@ -123,8 +132,10 @@ def resume(out: Path) -> None:
     counters_of(found.record, found.path)
     model = network()
     checkpoint.restore_training(model, optimizer_of(model), found.tensors, found.path)
-    Average(model, 0.9).restore(found.tensors, int(found.record.get("averaged_updates", 0)))
-    Metrics(out, keep_bytes=int(found.record.get("metrics_bytes", 0))).close()
+    averaging, log = Averaging(0.9), Log(out)
+    load_callback_states([averaging, log], found.tensors, found.record["callbacks"])
+    Average(model, 0.9).load_state_dict(averaging._saved or {})
+    Metrics(out, keep_bytes=log._keep_bytes).close()
 
 
 def places(tree: Any) -> Iterator[tuple[Any, Any]]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import driver
 
-from hdlif.data.idx import parse_idx
+from hdlif.data.files import tar_members as members
 from hdlif.data.pickles import integers, parse_pickle
-from hdlif.data.tar import members
+from hdlif.data.sources.fashion_mnist import parse_idx
 from hdlif.errors import printable, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.recordings import read_recording

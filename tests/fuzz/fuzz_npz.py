@@ -9,8 +9,7 @@ import numpy as np
 
 from hdlif.errors import printable, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
-from hdlif.inputs.archives import parse_archive
-from hdlif.inputs.arrays import parse_array, parse_labels
+from hdlif.inputs.arrays import parse_archive, parse_array, parse_labels
 from hdlif.inputs.series import finite
 
 

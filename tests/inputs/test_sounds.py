@@ -9,7 +9,7 @@ from scipy import signal
 
 from hdlif.inputs import Unreadable, sounds
 from hdlif.inputs.resampling import resampled
-from hdlif.inputs.sounds import Frames, clips, filter_bank, log_mel
+from hdlif.inputs.sounds import LogMelFrames, clips, filter_bank, log_mel
 from hdlif.inputs.wav import Wave
 from hdlif.ops.sound import SoundRecord
 from mutations import at_most
@@ -132,7 +132,7 @@ def test_frames_of_a_clip_that_comes_piece_by_piece_are_made_as_soon_as_they_are
     record: SoundRecord, size: int
 ) -> None:
     clip = tone("low", 3, record.samples / record.rate, record.rate).astype(np.float32)
-    coming, parts, came, made = Frames(record), [], 0, 0
+    coming, parts, came, made = LogMelFrames(record), [], 0, 0
     while came < len(clip):
         parts.append(coming.push(clip[came : came + size]))
         came, made = min(came + size, len(clip)), made + len(parts[-1])

@@ -16,18 +16,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hdlif.data.idx import parse_idx
+from hdlif.data.files import tar_members as members
 from hdlif.data.pickles import parse_pickle
 from hdlif.data.public.ts_files import parse_ts
-from hdlif.data.tar import members
+from hdlif.data.sources.fashion_mnist import parse_idx
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array, parse_labels
-from hdlif.inputs.parquet import parse_parquet
 from hdlif.inputs.recordings import MEMORY, read_recording
-from hdlif.inputs.tables import parse_table
+from hdlif.inputs.tables import parse_parquet, parse_table
 from hdlif.inputs.wav import parse_wave
+from hostile import within
 from mutations import at_most
-from special_files import within
 
 SIZE = 2**17
 EVENTS = 2**16
@@ -159,10 +158,9 @@ def sets() -> Iterator[Case]:
 def test_the_costliest_file_is_read_or_refused_within_what_is_stated(
     reader: Callable[[], Iterator[Case]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hdlif.inputs.archives.MOST_BYTES", 4 * EVENTS)
+    monkeypatch.setattr("hdlif.inputs.arrays.MOST_BYTES", 4 * EVENTS)
     monkeypatch.setattr("hdlif.inputs.recordings.MOST_EVENTS", EVENTS)
-    monkeypatch.setattr("hdlif.inputs.parquet.MOST_CELLS", 2**20)
-    monkeypatch.setattr("hdlif.data.pickles._MOST_INSTRUCTIONS", INSTRUCTIONS)
+    monkeypatch.setattr("hdlif.inputs.tables.MOST_CELLS", 2**20)
     beyond = []
     for name, content, read, most in reader():
         with suppress(Unreadable):

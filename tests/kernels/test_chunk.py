@@ -1,180 +1,146 @@
-"""Chunks in one function (`path="fused"`) against the plain scan, for all neurons that ship and programs at random."""
+"""Chunks in one function (`path="fused"`) against the steps one by one: values, gradients, states and saved bytes."""
 
 import copy
-import itertools
 import pickle
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-import own_neurons
-from chunks import CASES
+from chunks import CASES, T, as_written, assert_same, channels_last, drawn, everything, pair, plain_step
 from hdlif.accounting import bytes_a_step, chunk_bytes, watching_saved
-from hdlif.equations import Needs, Program, Saving, WrittenStep, trace_written
-from hdlif.functional import Rectangle, heaviside
+from hdlif.equations import Needs, Saving, WrittenStep, trace_written
+from hdlif.functional import ATan, Rectangle, Sigmoid, Triangle
 from hdlif.kernels.chunk import FusedStep
-from hdlif.nn import GLIF, HDLIF, LIF, EquationNeuron, Parameter, SpikeQuantizer, SteppedNeuron, detach
-from hdlif.nn.stepped import Step
+from hdlif.nn import GLIF, HDLIF, LIF, Dspike, EquationNeuron, Parameter, SpikeQuantizer, detach
 from random_programs import random_program
 
-EXACT: Any = {"atol": 1e-10, "rtol": 0.0}
-T = 5
+
+def test_values_bit_for_bit_and_every_gradient_are_those_of_the_steps() -> None:
+    for name, make in CASES.items():
+        x = drawn(T, 2, 3, 4, 5)
+        for given, current, steps in (
+            ({}, drawn(T, 3, 5), T),
+            ({}, drawn(1, 3, 5), T),
+            ({}, drawn(1, 1, 300), 1),
+            ({"channels": 3, "per_step": False}, drawn(T, 2, 3, 7), T),
+            ({"channels": 3}, x, T),
+            ({"channels": 3}, channels_last(x), T),
+        ):
+            plain, fused = pair(make, **given)
+            start = {name: drawn(*current.shape[1:], seed=9) for name in plain.states}
+            for before in (None, start):
+                expected, found = (everything(one, current, start=before, steps=steps) for one in (plain, fused))
+                assert_same(expected, found, of=(name, given, current.shape, before is None))
+        assert found[0][0][0].is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.fixture(autouse=True, params=["kernels", pytest.param("operations", marks=pytest.mark.slow)])
-def runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs a chunk: the compiled kernels, or PyTorch's operations; test_native_chunks.py compares the two."""
-    if request.param == "operations":
-        monkeypatch.setattr("hdlif.kernels.chunk.native.serves", lambda *given: False)
+def test_float32_values_are_the_same_bits_and_what_is_no_number_is_passed_on() -> None:
+    for name, make in CASES.items():
+        for number in (0.0, np.inf, -np.inf, np.nan):
+            x = drawn(T, 4, 33, dtype=torch.float32)
+            x[1, 1] = number
+            plain, fused = (neuron.float()(x, None, range(T)) for neuron in pair(make))
+            values = [[one.detach() for one in (y, *(state or {}).values())] for y, state in (plain, fused)]
+            assert_same((values[0], []), (values[1], []), of=(name, number))
 
 
-every_neuron = pytest.mark.parametrize("make", CASES.values(), ids=CASES)
+def test_a_chunk_is_its_steps_one_by_one() -> None:
+    for name, make in CASES.items():
+        _, fused = pair(make)
+        x, weight = drawn(T, 3, 5), drawn(T, 3, 5, seed=1)
+        found = []
+        for size in (T, 1, 2):
+            given, state, spikes = x.clone().requires_grad_(), None, []
+            for t in range(0, T, size):
+                y, state = fused(given[t : t + size], state, range(t, min(t + size, T)))
+                spikes.append(y)
+            y = torch.cat(spikes)
+            gradients = torch.autograd.grad((y * weight).sum(), [given, *fused.parameters()])
+            found.append(([y, *(state or {}).values()], list(gradients)))
+        for other in found[1:]:
+            assert_same(found[0], other, of=name)
 
 
-def pair(make: Callable[..., SteppedNeuron], **given: Any) -> tuple[SteppedNeuron, SteppedNeuron]:
-    """A neuron that takes its steps one by one, and the same fused, with parameters that differ from each other."""
-    torch.manual_seed(0)
-    plain = make(time_steps=T, path="steps", **given).double()
-    for parameter in plain.parameters():
-        nn.init.normal_(parameter, std=0.7)
-    fused = make(time_steps=T, path="fused", **given).double()
-    fused.load_state_dict(plain.state_dict())
-    return plain, fused
+def test_cut_in_time_the_gradient_is_that_of_the_steps() -> None:
+    for name, make in CASES.items():
+        x, found = drawn(T, 3, 5), []
+        for neuron in pair(make):
+            given, state, emitted = x.clone().requires_grad_(), None, []
+            for t in range(T):
+                y, state = neuron(given[t : t + 1], detach(state), range(t, t + 1))
+                emitted.append(y)
+            y, asked = torch.cat(emitted), [given, *neuron.parameters()]
+            gradients = torch.autograd.grad((y * drawn(*y.shape, seed=1)).sum(), asked, allow_unused=True)
+            zeros = [torch.zeros_like(a) if g is None else g for a, g in zip(asked, gradients, strict=True)]
+            found.append(([y.detach()], zeros))
+        assert_same(*found, of=name)
 
 
-def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    return 1.5 * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def everything(neuron: SteppedNeuron, x: Tensor, *, start: dict[str, Tensor] | None = None, steps: int = T) -> Any:
-    """Spikes, states, and the gradients of current, states before and parameters; of a fixed weighting of all."""
-    x = x.clone().requires_grad_()
-    given = {name: value.clone().requires_grad_() for name, value in (start or {}).items()}
-    y, state = neuron(x, given or None, range(steps))
-    results = [y, *(state or {}).values()]
-    loss = sum((one * drawn(*one.shape, seed=seed, dtype=one.dtype)).sum() for seed, one in enumerate(results, 1))
-    asked = [x, *given.values(), *neuron.parameters()]
-    gradients = torch.autograd.grad(loss, asked, allow_unused=True)
-    zeros = [torch.zeros_like(one) if grad is None else grad for one, grad in zip(asked, gradients, strict=True)]
-    return [one.detach() for one in results], zeros
-
-
-def assert_same(plain: Any, fused: Any) -> None:
-    for value, its in zip(plain[0], fused[0], strict=True):
-        assert torch.equal(value, its)
-    for gradient, its in zip(plain[1], fused[1], strict=True):
-        torch.testing.assert_close(its, gradient, **EXACT)
-
-
-@every_neuron
-def test_values_bit_for_bit_and_every_gradient_are_those_of_the_steps(make: Callable[..., SteppedNeuron]) -> None:
-    for given, x in (({}, drawn(T, 3, 5)), ({"channels": 3, "per_step": False}, drawn(T, 2, 3, 7))):
-        plain, fused = pair(make, **given)
-        start = {name: drawn(*x.shape[1:], seed=9) for name in plain.states}
-        assert_same(everything(plain, x), everything(fused, x))
-        assert_same(everything(plain, x, start=start), everything(fused, x, start=start))
-
-
-@every_neuron
-def test_a_chunk_is_its_steps_one_by_one(make: Callable[..., SteppedNeuron]) -> None:
-    _, fused = pair(make)
-    x, weight = drawn(T, 3, 5), drawn(T, 3, 5, seed=1)
-    found = []
-    for size in (T, 1, 2):
-        given, state, spikes = x.clone().requires_grad_(), None, []
-        for t in range(0, T, size):
-            y, state = fused(given[t : t + size], state, range(t, min(t + size, T)))
-            spikes.append(y)
-        y = torch.cat(spikes)
-        found.append(
-            [y, *(state or {}).values(), *torch.autograd.grad((y * weight).sum(), [given, *fused.parameters()])]
-        )
-    for other in found[1:]:
-        for one, its in zip(found[0], other, strict=True):
-            torch.testing.assert_close(its, one, **EXACT)
-
-
-@every_neuron
-def test_a_current_that_is_constant_in_time_is_the_repeated_one(make: Callable[..., SteppedNeuron]) -> None:
-    plain, fused = pair(make)
-    x = drawn(1, 3, 5)
-    assert_same(everything(plain, x), everything(fused, x))
-
-
-@every_neuron
-def test_float32_values_are_the_same_bits(make: Callable[..., SteppedNeuron]) -> None:
-    plain, fused = (neuron.float() for neuron in pair(make))
-    x = drawn(T, 4, 33, dtype=torch.float32)
-    for value, its in zip(everything(plain, x)[0], everything(fused, x)[0], strict=True):
-        assert torch.equal(value, its)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_states_are_float32_under_lower_precision(dtype: torch.dtype) -> None:
-    plain, fused = (neuron.float() for neuron in pair(CASES["adaptive_hdlif"], quantizer=SpikeQuantizer(learned=True)))
-    x = drawn(T, 2, 5).to(dtype)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = [everything(neuron, x) for neuron in (plain, fused)]
-    assert found[1][0][0].dtype == dtype
-    assert {value.dtype for value in found[1][0][1:]} == {torch.float32}
-    for value, its in itertools.chain(
-        zip(found[0][0], found[1][0], strict=True), zip(found[0][1], found[1][1], strict=True)
+def test_surrogates_that_are_programs_and_others() -> None:
+    for surrogate in (
+        *(Triangle(0.7), Rectangle(1.3), Sigmoid(3.0), ATan(2.5), Dspike(2.0)),
+        # Truth values, another dtype, one number, and one for each channel.
+        lambda x: torch.exp(-x.abs()) > 0.5,
+        lambda x: torch.exp(-x.abs().float()),
+        lambda x: torch.exp(torch.zeros(())),
+        lambda x: torch.exp(-torch.arange(1.0, 4.0).view(3, 1, 1) * x.abs()),
     ):
-        torch.testing.assert_close(its.float(), value.float(), atol=1e-2, rtol=1e-2)
+        plain, fused = pair(LIF, learned=True, surrogate=surrogate)
+        x = drawn(T, 2, 3, 3, 3)
+        for current in (x, channels_last(x)):
+            # A surrogate in float32.
+            assert_same(everything(plain, current), everything(fused, current), of=surrogate, off=1e-6)
 
 
-@every_neuron
-def test_cut_in_time_the_gradient_is_that_of_the_steps(make: Callable[..., SteppedNeuron]) -> None:
-    x, found = drawn(T, 3, 5), []
-    for neuron in pair(make):
-        given, state, emitted = x.clone().requires_grad_(), None, []
-        for t in range(T):
-            y, state = neuron(given[t : t + 1], detach(state), range(t, t + 1))
-            emitted.append(y)
-        y = torch.cat(emitted)
-        asked = [given, *neuron.parameters()]
-        found.append(torch.autograd.grad((y * drawn(*y.shape, seed=1)).sum(), asked, allow_unused=True))
-    for gradient, its in zip(*found, strict=True):
-        its, gradient = (torch.zeros(()) if one is None else one for one in (its, gradient))
-        torch.testing.assert_close(its, gradient.expand_as(its), check_dtype=False, **EXACT)
+def test_states_are_float32_under_lower_precision() -> None:
+    plain, fused = (neuron.float() for neuron in pair(CASES["adaptive_hdlif"], quantizer=SpikeQuantizer(learned=True)))
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            expected, found = (everything(neuron, drawn(T, 2, 5).to(dtype)) for neuron in (plain, fused))
+        assert found[0][0].dtype == dtype
+        assert {value.dtype for value in found[0][1:]} == {torch.float32}
+        for one, its in zip((*expected[0], *expected[1]), (*found[0], *found[1]), strict=True):
+            torch.testing.assert_close(its.float(), one.float(), atol=1e-2, rtol=1e-2)
 
 
-def rows_of(neuron: SteppedNeuron, x: Tensor, steps: int) -> tuple[WrittenStep, list[Any]]:
-    """The step as it is written, and its rows as leaves."""
-    written = trace_written(neuron.equation(), states=neuron.states, rows=neuron.row_values())
-    rows = written.rows(neuron.rows_at(range(steps), x.expand(steps, *x.shape[1:])))
-    return written, [row.detach().requires_grad_(row.requires_grad) if isinstance(row, Tensor) else row for row in rows]
+def test_a_current_may_be_wider_than_the_parameters() -> None:
+    for kind in ("lif", "hdlif", "adaptive_hdlif", "glif"):
+        plain, fused = (neuron.float() for neuron in pair(CASES[kind]))
+        assert_same(*(everything(neuron, drawn(T, 2, 3)) for neuron in (plain, fused)), of=kind, off=1e-5)
+        assert fused._fusing._made is not None
 
 
-def bytes_held(written: WrittenStep, x: Tensor, states: list[Tensor], rows: list[Any], steps: int) -> int:
-    apart = [row for row in rows if isinstance(row, Tensor)]
-    with watching_saved(apart) as saved:
-        held = FusedStep(written)(x, states, rows, steps=steps)
-    assert held is not None
-    return saved.peak
+def test_wider_parameters_are_taken_step_by_step() -> None:
+    plain, fused = pair(CASES["lif"])
+    x = drawn(T, 2, 3, dtype=torch.float32)
+    assert_same(everything(plain, x), everything(fused, x))
+    assert fused._fusing._made is None
 
 
-@every_neuron
-@pytest.mark.parametrize("steps", [1, T])
-@pytest.mark.parametrize("is_constant", [False, True])
-def test_bytes_are_stated_as_autograd_holds_them(
-    make: Callable[..., SteppedNeuron], steps: int, is_constant: bool
-) -> None:
-    for shape, dtype in (((3, 7), torch.float32), ((2, 3, 8), torch.float64)):
-        neuron = make(time_steps=T).to(dtype)
-        x = drawn(1 if is_constant else steps, *shape, dtype=dtype).requires_grad_()
-        written, rows = rows_of(neuron, x, steps)
-        for is_carried in (False, True):
-            states = [drawn(*shape, dtype=dtype).requires_grad_(is_carried) for _ in neuron.states]
-            stated = chunk_bytes(
-                neuron, shape, steps=steps, dtype=dtype, is_constant=is_constant, is_carried=is_carried
-            )
-            assert bytes_held(written, x, states, rows, steps) == stated
+def test_bytes_are_stated_as_autograd_holds_them() -> None:
+    for name, make in CASES.items():
+        for steps, is_constant in ((1, False), (T, False), (T, True)):
+            for shape, dtype in (((3, 7), torch.float32), ((2, 3, 8), torch.float64)):
+                neuron = make(time_steps=T).to(dtype)
+                x = drawn(1 if is_constant else steps, *shape, dtype=dtype).requires_grad_()
+                written = trace_written(neuron.equation(), states=neuron.states, rows=neuron.row_values())
+                rows = written.rows(neuron.rows_at(range(steps), x.expand(steps, *shape)))
+                rows = [
+                    one.detach().requires_grad_(one.requires_grad) if isinstance(one, Tensor) else one for one in rows
+                ]
+                for is_carried in (False, True):
+                    states = [drawn(*shape, dtype=dtype).requires_grad_(is_carried) for _ in neuron.states]
+                    with watching_saved([row for row in rows if isinstance(row, Tensor)]) as saved:
+                        held = FusedStep(written)(x, states, rows, steps=steps)
+                    assert held is not None
+                    stated = chunk_bytes(
+                        neuron, shape, steps=steps, dtype=dtype, is_constant=is_constant, is_carried=is_carried
+                    )
+                    assert saved.peak == stated, (name, steps, is_constant, shape, is_carried)
 
 
 def test_bytes_a_neuron_and_step_are_these() -> None:
@@ -195,46 +161,6 @@ def test_a_layer_saves_what_is_stated_and_its_rows() -> None:
 
 
 # Programs at random, whose derivatives are PyTorch's own.
-
-
-def plain_step(program: Program, dtype: torch.dtype) -> Step:
-    """A program as a step under autograd."""
-
-    def number(value: Any) -> Tensor:
-        return value.to(dtype) if isinstance(value, Tensor) else torch.tensor(value, dtype=dtype)
-
-    functions: dict[str, Callable[..., Tensor]] = {
-        "add": torch.add,
-        "subtract": torch.subtract,
-        "multiply": torch.multiply,
-        "negative": torch.negative,
-        "absolute": torch.abs,
-        "floor": torch.floor,
-        "minimum": torch.minimum,
-        "maximum": torch.maximum,
-        "greater": torch.gt,
-        "greater_equal": torch.ge,
-        "step": lambda x: heaviside(x, Rectangle(2.0)),
-        "select": lambda chosen, a, b: torch.where(chosen != 0, a, b),
-    }
-
-    def step(*given: Tensor) -> tuple[Tensor, ...]:
-        registers = list(given)
-        for one in program.instructions:
-            operands = [registers[operand] for operand in one.operands]
-            value = one.value if one.operation == "constant" else functions[one.operation](*operands)
-            registers.append(number(value))
-        results = (registers[register] for register in (program.spike, *program.after))
-        return tuple(result.expand_as(given[0]) for result in results)
-
-    return step
-
-
-def as_written(program: Program) -> WrittenStep:
-    instructions = tuple(
-        replace(one, surrogate="f") if one.operation == "step" else one for one in program.instructions
-    )
-    return WrittenStep(replace(program, instructions=instructions), (), (), {"f": Rectangle(2.0)})
 
 
 def random_case(seed: int) -> Iterator[Any]:
@@ -271,8 +197,9 @@ def test_programs_at_random_have_the_values_gradients_and_bytes_of_their_operati
         if not any(asked):
             continue
         with watching_saved(rows) as saved:
-            emitted, after = FusedStep(written)(given[0], states, rows, steps=steps)
-        fused = [emitted, *after]
+            found = FusedStep(written)(given[0], states, rows, steps=steps)
+        assert found is not None
+        fused = [found[0], *found[1]]
         needs = Needs(asked[0], tuple(asked[1:count]), tuple(asked[count:]))
         assert saved.peak == Saving(written, needs, steps == 1).bytes(steps, 30, itemsize=8), seed
         for value, its in zip(plain, fused, strict=True):
@@ -302,7 +229,7 @@ def ties(current: Any, potential: Any, a: Any) -> Any:
     return low + torch.clamp(potential, min=0.5), torch.where(current >= potential, high, current * a.detach())
 
 
-def written(current: Any, potential: Any, a: Any) -> Any:
+def divisions(current: Any, potential: Any, a: Any) -> Any:
     return current / (a + 1) + 0.1 * potential, (potential.detach() * current / 3 - potential**2 / 7).clamp(-2, 2)
 
 
@@ -312,15 +239,30 @@ def of_parameters(current: Any, potential: Any, a: Any) -> Any:
     return spike, (0.5 * potential + inverse * current).detach()
 
 
-@pytest.mark.parametrize("step", [ties, written, of_parameters])
-def test_a_step_is_run_back_as_it_is_written(step: Any) -> None:
+def own(step: Any) -> Any:
+    """The class of a neuron with this step."""
+    return type("Mine", (EquationNeuron,), {"a": Parameter(0.3), "step": staticmethod(step)})
+
+
+def test_a_step_is_run_back_as_it_is_written() -> None:
     """Ties, gradients that are stopped, divisions, numbers in float64, and functions of parameters."""
-    cls = type("Mine", (EquationNeuron,), {"a": Parameter(0.3), "step": staticmethod(step)})
-    plain, fused = pair(cls)
-    # On a grid of halves every third pair is equal.
-    x = torch.randint(-2, 3, (T, 4, 50), generator=torch.Generator().manual_seed(0)).double() / 2
-    start = {"potential": x[0].flip(0).clone()}
-    assert_same(everything(plain, x, start=start), everything(fused, x, start=start))
+    for step in (ties, divisions, of_parameters):
+        plain, fused = pair(own(step))
+        # On a grid of halves every third pair is equal.
+        x = torch.randint(-2, 3, (T, 4, 50), generator=torch.Generator().manual_seed(0)).double() / 2
+        start = {"potential": x[0].flip(0).clone()}
+        assert_same(everything(plain, x, start=start), everything(fused, x, start=start), of=step.__name__)
+
+
+def test_zeros_of_both_signs_are_two_constants() -> None:
+    def step(current: Any, a: Any) -> Any:
+        return torch.where(current > a, torch.zeros_like(current) * -1.0, torch.zeros_like(current) + 0.0)
+
+    written: WrittenStep = trace_written(step, states=(), rows={"a": torch.tensor([0.5])})
+    x = drawn(T, 2, 3)
+    found = FusedStep(written)(x, [], [torch.tensor([[[0.5]]])], steps=T)
+    assert found is not None
+    assert torch.equal(found[0].signbit(), x > 0.5)
 
 
 def test_the_equation_is_read_again_where_it_is_another_and_numbers_as_they_are_now() -> None:
@@ -354,43 +296,12 @@ def test_no_graph_is_kept_where_none_is_wanted() -> None:
     assert not state["potential"].requires_grad
 
 
-def test_a_scan_of_ones_own_is_not_fused() -> None:
+def test_paths_that_are_none_and_scans_of_ones_own_are_refused() -> None:
     class Mine(HDLIF):
         def stepped(self, t: int, steps: range, *given: Tensor) -> Any:
             return super().stepped(t, steps, *given)
 
     assert Mine(T).fused_step(torch.device("cpu"), T, 10**6) is None
-    with pytest.raises(ValueError, match="path = 'fused' runs the equation alone, and Mine has a scan of its own"):
-        Mine(T, path="fused")
-
-
-def test_wider_parameters_are_taken_step_by_step() -> None:
-    plain, fused = pair(CASES["lif"])
-    x = drawn(T, 2, 3, dtype=torch.float32)
-    assert_same(everything(plain, x), everything(fused, x))
-    assert fused._fusing._made is None
-
-
-@pytest.mark.parametrize("kind", ["lif", "hdlif", "adaptive_hdlif", "glif"])
-def test_a_current_may_be_wider_than_the_parameters(kind: str) -> None:
-    plain, fused = (neuron.float() for neuron in pair(CASES[kind]))
-    (values, gradients), (found, others) = (everything(neuron, drawn(T, 2, 3)) for neuron in (plain, fused))
-    assert fused._fusing._made is not None
-    for value, its in zip(values, found, strict=True):
-        assert torch.equal(value, its)
-    for gradient, its in zip(gradients, others, strict=True):
-        assert gradient.dtype == its.dtype
-        torch.testing.assert_close(its, gradient)
-
-
-@every_neuron
-def test_a_network_without_storage_may_be_fused(make: Callable[..., SteppedNeuron]) -> None:
-    with torch.device("meta"):
-        neuron, x = make(time_steps=T, path="fused"), torch.zeros(T, 2, 3)
-        assert neuron(x, None, range(T))[0].shape == (T, 2, 3)
-
-
-@pytest.mark.parametrize("make", [LIF, GLIF, HDLIF, own_neurons.AdaptiveHDLIF])
-def test_other_paths_are_refused(make: Any) -> None:
-    with pytest.raises(ValueError, match="path = 'fuse'; choose one of"):
-        make(T, path="fuse")
+    for make, path in ((Mine, "fused"), (LIF, "fuse"), (CASES["own adaptive"], "fuse")):
+        with pytest.raises(ValueError, match="path"):
+            make(T, path=path)

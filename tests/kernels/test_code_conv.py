@@ -1,5 +1,6 @@
 """Convolutions of codes: sums are PyTorch's bit for bit, gradients theirs, and the slow path is taken elsewhere."""
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from hdlif import _native
 from hdlif.functional import binarize_weight, quantize_spike, ternarize_weight
 from hdlif.kernels import code_conv
-from hdlif.kernels.code_conv import CodeConv, codes_of, conv, convolved, quantised
+from hdlif.kernels.code_conv import CodeConv, Codes, codes_of, conv, convolve, quantise
 from hdlif.learning import SLTT, StochasticStep
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Scope, Sequential, SpikeQuantizer, Temporal
 from hdlif.nn.synapses import Binary, HeldWeights, Integer, Ternary
@@ -26,6 +27,8 @@ LAYERS = [
     (1, 1, 2, 3, 0, 5, 4),
 ]
 BITS = [1, 2, 4, 8]
+Layer = tuple[int, ...]
+every_layer = pytest.mark.parametrize("layer", LAYERS, ids=str)
 
 
 def surpluses(*shape: int, share: float = 0.2, seed: int = 0) -> Tensor:
@@ -36,7 +39,7 @@ def surpluses(*shape: int, share: float = 0.2, seed: int = 0) -> Tensor:
 
 
 def spikes_of(surplus: Tensor, bits: int = 4, *, is_relu: bool = True) -> Tensor:
-    return quantised(surplus, bits=bits, step=0.25, offset=0.5, is_relu=is_relu)
+    return quantise(surplus, bits=bits, step=0.25, offset=0.5, is_relu=is_relu)
 
 
 @pytest.fixture
@@ -65,33 +68,40 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("instructions", _native.instruction_sets())
-@pytest.mark.parametrize("bits", BITS)
-@pytest.mark.parametrize("layer", LAYERS, ids=str)
-def test_sums_are_those_of_the_integers_bit_for_bit(layer: tuple[int, ...], bits: int, instructions: str) -> None:
-    ins, outs, kernel, stride, padding, height, width = layer
-    surplus = surpluses(2, 3, ins, height, width)
-    x = spikes_of(surplus, bits)
+def known(x: Tensor) -> Codes:
+    """The codes that spikes are marked with."""
     codes = codes_of(x)
     assert codes is not None
-    for quantize in (binarize_weight, ternarize_weight):
-        weight = quantize(torch.randn(outs, ins, kernel, kernel, generator=torch.Generator().manual_seed(1)))
-        given = x.flatten(0, 1), weight, codes, CodeConv((stride, stride), (padding, padding), instructions)
-        scale = weight.flatten(1).abs().amax(1)
-        sums = F.conv2d(x.flatten(0, 1) * 4, weight.sign(), stride=stride, padding=padding)
-        assert torch.equal(convolved(*given), sums * (scale * 0.25)[:, None, None])
+    return codes
 
 
-@pytest.mark.parametrize("instructions", _native.instruction_sets())
-@pytest.mark.parametrize("layer", LAYERS, ids=str)
-def test_sums_are_the_same_whether_codes_are_skipped_or_not(layer: tuple[int, ...], instructions: str) -> None:
+def drawn_weight(outs: int, ins: int, kernel: int) -> Tensor:
+    return torch.randn(outs, ins, kernel, kernel, generator=torch.Generator().manual_seed(1))
+
+
+@every_layer
+def test_sums_are_those_of_the_integers_bit_for_bit(layer: Layer) -> None:
     ins, outs, kernel, stride, padding, height, width = layer
-    codes = codes_of(spikes_of(surpluses(1, 3, ins, height, width)))
-    assert codes is not None
-    weight = ternarize_weight(torch.randn(outs, ins, kernel, kernel, generator=torch.Generator().manual_seed(1)))
+    for bits in BITS:
+        x = spikes_of(surpluses(2, 3, ins, height, width), bits)
+        for quantize in (binarize_weight, ternarize_weight):
+            weight = quantize(drawn_weight(outs, ins, kernel))
+            scale = weight.flatten(1).abs().amax(1)
+            sums = F.conv2d(x.flatten(0, 1) * 4, weight.sign(), stride=stride, padding=padding)
+            right = sums * (scale * 0.25)[:, None, None]
+            for name in _native.instruction_sets():
+                how = CodeConv((stride, stride), (padding, padding), name)
+                assert torch.equal(convolve(x.flatten(0, 1), weight, known(x), how), right), (bits, quantize, name)
+
+
+@every_layer
+def test_sums_are_the_same_whether_codes_are_skipped_or_not(layer: Layer) -> None:
+    ins, outs, kernel, stride, padding, height, width = layer
+    codes = known(spikes_of(surpluses(1, 3, ins, height, width)))
+    weight = ternarize_weight(drawn_weight(outs, ins, kernel))
     out_size = conv.out_size_of((height, width), weight, CodeConv((stride, stride), (padding, padding)))
     found = []
-    for most_events in (0.0, 1.0, -1.0):
+    for name, most_events in itertools.product(_native.instruction_sets(), (0.0, 1.0, -1.0)):
         scale, y = torch.empty(outs), torch.empty(3, *out_size, outs)
         made = _native.LowBitConv(
             weight.data_ptr(),
@@ -104,94 +114,81 @@ def test_sums_are_the_same_whether_codes_are_skipped_or_not(layer: tuple[int, ..
             padding=(padding, padding),
             max_code=codes.most,
             threads=2,
-            instruction_set=instructions,
+            instruction_set=name,
             most_events=most_events,
         )
         made.forward(codes.codes.data_ptr(), 3, 0, y.data_ptr(), group=1, totals=0, squares=0, threads=2)
         found.append(y)
-    assert torch.equal(found[0], found[1])
-    assert torch.equal(found[0], found[2])
+    assert all(torch.equal(found[0], other) for other in found[1:])
 
 
-@pytest.mark.parametrize("instructions", _native.instruction_sets())
-@pytest.mark.parametrize("quantize", [binarize_weight, ternarize_weight])
-@pytest.mark.parametrize("layer", LAYERS, ids=str)
-def test_gradients_are_those_of_the_convolution(layer: tuple[int, ...], quantize: Any, instructions: str) -> None:
+@every_layer
+def test_gradients_are_those_of_the_convolution(layer: Layer) -> None:
     ins, outs, kernel, stride, padding, height, width = layer
     surplus = surpluses(1, 4, ins, height, width).requires_grad_()
-    latent = torch.randn(outs, ins, kernel, kernel, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    x = spikes_of(surplus)
-    codes = codes_of(x)
-    assert codes is not None
-    assert codes.live is not None
-    how = CodeConv((stride, stride), (padding, padding), instructions)
-    y = convolved(x.flatten(0, 1), quantize(latent), codes, how)
-    back = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
-    found = torch.autograd.grad(y, [surplus, latent], back)
-    weight = quantize(latent.double())
-    wide = quantize_spike(surplus.double()).flatten(0, 1)
-    right = torch.autograd.grad(
-        F.conv2d(wide, weight, stride=stride, padding=padding), [surplus, latent], back.double()
-    )
-    # No gradient where there was no surplus: the relu before it stops what comes.
-    torch.testing.assert_close(found[0], right[0] * (surplus > 0), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found[1], right[1], rtol=1e-5, atol=2e-5)
-
-
-@pytest.mark.parametrize("share", [0.2, 0.7])
-@pytest.mark.parametrize("needs", [(True, True), (True, False), (False, True)])
-def test_gradients_of_many_and_of_few_spikes_are_the_same(
-    share: float, needs: tuple[bool, bool], calls: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    surplus = surpluses(1, 4, 8, 6, 6, share=share).requires_grad_(needs[0])
-    latent = torch.randn(8, 8, 3, 3, generator=torch.Generator().manual_seed(1)).requires_grad_(needs[1])
-
-    def gradients() -> tuple[Tensor, ...]:
+    latent = drawn_weight(outs, ins, kernel).requires_grad_()
+    for quantize, name in itertools.product((binarize_weight, ternarize_weight), _native.instruction_sets()):
         x = spikes_of(surplus)
-        codes = codes_of(x)
-        assert codes is not None
-        y = convolved(x.flatten(0, 1), ternarize_weight(latent), codes, CodeConv((1, 1), (1, 1)))
-        asked = [one for one, need in zip((surplus, latent), needs, strict=True) if need]
-        return torch.autograd.grad(y, asked, torch.randn(y.shape, generator=torch.Generator().manual_seed(2)))
+        assert known(x).live is not None
+        how = CodeConv((stride, stride), (padding, padding), name)
+        y = convolve(x.flatten(0, 1), quantize(latent), known(x), how)
+        back = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
+        found = torch.autograd.grad(y, [surplus, latent], back)
+        wide = quantize_spike(surplus.double()).flatten(0, 1)
+        y = F.conv2d(wide, quantize(latent.double()), stride=stride, padding=padding)
+        right = torch.autograd.grad(y, [surplus, latent], back.double())
+        # No gradient where there was no surplus: the relu before it stops what comes.
+        torch.testing.assert_close(found[0], right[0] * (surplus > 0), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(found[1], right[1], rtol=1e-5, atol=2e-5)
 
-    found = gradients()
-    assert ("backward" in calls) == (share < 0.5)
-    monkeypatch.setattr(conv, "most_spikes", lambda *_, **__: conv.Shares(*(2 * [-1.0 if share < 0.5 else 1.0])))
-    for one, other in zip(found, gradients(), strict=True):
-        live = surplus > 0 if one.shape == surplus.shape else torch.tensor(True)
-        torch.testing.assert_close(one * live, other * live, rtol=1e-5, atol=1e-4)
+
+def test_gradients_of_many_and_of_few_spikes_are_the_same(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for share, needs in itertools.product((0.2, 0.7), ((True, True), (True, False), (False, True))):
+        surplus = surpluses(1, 4, 8, 6, 6, share=share).requires_grad_(needs[0])
+        latent = drawn_weight(8, 8, 3).requires_grad_(needs[1])
+        asked = [one for one, need in zip((surplus, latent), needs, strict=True) if need]
+        found = []
+        for limit in (None, -1.0 if share < 0.5 else 1.0):
+            calls.clear()
+            with monkeypatch.context() as patch:
+                if limit is not None:
+                    patch.setattr(conv, "most_spikes", lambda *_, limit=limit, **__: conv.Shares(limit, limit))
+                x = spikes_of(surplus)
+                y = convolve(x.flatten(0, 1), ternarize_weight(latent), known(x), CodeConv((1, 1), (1, 1)))
+                back = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
+                found.append(torch.autograd.grad(y, asked, back))
+            assert ("backward" in calls) == ((share < 0.5) == (limit is None))
+        for one, other in zip(*found, strict=True):
+            live = surplus > 0 if one.shape == surplus.shape else torch.tensor(True)
+            torch.testing.assert_close(one * live, other * live, rtol=1e-5, atol=1e-4)
 
 
 def test_nothing_depends_on_the_number_of_threads() -> None:
     def run(threads: int) -> tuple[Tensor, ...]:
         torch.set_num_threads(threads)
         surplus = surpluses(1, 8, 16, 16, 16).requires_grad_()
-        latent = torch.randn(32, 16, 3, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        latent = drawn_weight(32, 16, 3).requires_grad_()
         x = spikes_of(surplus)
-        codes = codes_of(x)
-        assert codes is not None
-        y = convolved(x.flatten(0, 1), ternarize_weight(latent), codes, CodeConv((1, 1), (1, 1)))
+        y = convolve(x.flatten(0, 1), ternarize_weight(latent), known(x), CodeConv((1, 1), (1, 1)))
         return (y.detach(), *torch.autograd.grad(y.square().sum(), [surplus, latent]))
 
     for one, other in zip(run(1), run(3), strict=True):
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("bits", BITS)
-def test_quantised_spikes_are_those_of_the_equation_and_their_codes(bits: int, layout: torch.memory_format) -> None:
-    surplus = surpluses(6, 5, 4, 3).contiguous(memory_format=layout).view(2, 3, 5, 4, 3).requires_grad_()
-    spikes = spikes_of(surplus, bits)
-    assert torch.equal(spikes, quantize_spike(surplus, bits=bits))
-    assert spikes.stride() == surplus.stride()
-    codes = codes_of(spikes)
-    assert codes is not None
-    assert codes.live is not None
-    assert codes.most == 2**bits - 1
-    assert torch.equal(codes.codes.permute(0, 3, 1, 2) * 0.25, spikes.flatten(0, 1))
-    assert torch.equal(codes.live.permute(0, 3, 1, 2).bool(), (surplus > 0).flatten(0, 1))
-    (gradient,) = torch.autograd.grad(spikes, surplus, torch.full_like(spikes, 3.0))
-    assert torch.equal(gradient, torch.full_like(gradient, 3.0))
+def test_quantised_spikes_are_those_of_the_equation_and_their_codes() -> None:
+    for layout, bits in itertools.product((torch.contiguous_format, torch.channels_last), BITS):
+        surplus = surpluses(6, 5, 4, 3).contiguous(memory_format=layout).view(2, 3, 5, 4, 3).requires_grad_()
+        spikes = spikes_of(surplus, bits)
+        assert torch.equal(spikes, quantize_spike(surplus, bits=bits))
+        assert spikes.stride() == surplus.stride()
+        codes = known(spikes)
+        assert codes.live is not None
+        assert codes.most == 2**bits - 1
+        assert torch.equal(codes.codes.permute(0, 3, 1, 2) * 0.25, spikes.flatten(0, 1))
+        assert torch.equal(codes.live.permute(0, 3, 1, 2).bool(), (surplus > 0).flatten(0, 1))
+        (gradient,) = torch.autograd.grad(spikes, surplus, torch.full_like(spikes, 3.0))
+        assert torch.equal(gradient, torch.full_like(gradient, 3.0))
 
 
 def test_what_is_no_surplus_is_no_code() -> None:
@@ -207,35 +204,32 @@ def test_what_is_no_surplus_is_no_code() -> None:
     assert layer(x, steps=range(1))[0].isnan().any()
 
 
-def layer_of(neuron: nn.Module, layer: nn.Module) -> Sequential:
-    return Sequential({"act": neuron, "conv": layer})
-
-
 def quantising(**named: Any) -> HDLIF:
     return HDLIF(4, quantizer=SpikeQuantizer(**named))
 
 
+def layer_of(neuron: nn.Module | None = None, **conv: Any) -> Sequential:
+    """A neuron with 4-bit codes, and a convolution with weights of 1.5 bits, but for what is given."""
+    return Sequential({"act": neuron or quantising(), "conv": QuantConv2d(4, 6, 3, **{"quantizer": Ternary(), **conv})})
+
+
 SERVED = {
-    "ternary": lambda: layer_of(quantising(), QuantConv2d(4, 6, 3, padding=1, quantizer=Ternary())),
-    "binary": lambda: layer_of(quantising(bits=2, step=0.5), QuantConv2d(4, 6, 3, stride=2, quantizer=Binary())),
-    "parallel": lambda: layer_of(
-        ParallelHDLIF(4, quantizer=SpikeQuantizer()), QuantConv2d(4, 6, 3, padding=(0, 2), quantizer=Ternary())
-    ),
-    "fused": lambda: layer_of(
-        HDLIF(4, quantizer=SpikeQuantizer(), path="fused"), QuantConv2d(4, 6, 3, quantizer=Ternary())
-    ),
+    "ternary": lambda: layer_of(padding=1),
+    "binary": lambda: layer_of(quantising(bits=2, step=0.5), stride=2, quantizer=Binary()),
+    "parallel": lambda: layer_of(ParallelHDLIF(4, quantizer=SpikeQuantizer()), padding=(0, 2)),
+    "fused": lambda: layer_of(HDLIF(4, quantizer=SpikeQuantizer(), path="fused")),
 }
 NOT_SERVED = {
-    "more bits": lambda: layer_of(quantising(), QuantConv2d(4, 6, 3, quantizer=Integer(4))),
-    "no quantiser": lambda: layer_of(quantising(), QuantConv2d(4, 6, 3)),
-    "surpluses": lambda: layer_of(HDLIF(4), QuantConv2d(4, 6, 3, quantizer=Ternary())),
-    "lif": lambda: layer_of(LIF(4), QuantConv2d(4, 6, 3, quantizer=Ternary())),
-    "groups": lambda: layer_of(quantising(), QuantConv2d(4, 6, 3, groups=2, quantizer=Ternary())),
-    "dilation": lambda: layer_of(quantising(), QuantConv2d(4, 6, 3, dilation=2, quantizer=Ternary())),
-    "bias": lambda: layer_of(quantising(), QuantConv2d(4, 6, 3, bias=True, quantizer=Ternary())),
-    "same": lambda: layer_of(quantising(), QuantConv2d(4, 6, 3, padding="same", quantizer=Ternary())),
-    "clipped": lambda: layer_of(quantising(gradient="clip"), QuantConv2d(4, 6, 3, quantizer=Ternary())),
-    "learned step": lambda: layer_of(quantising(learned=True), QuantConv2d(4, 6, 3, quantizer=Ternary())),
+    "more bits": lambda: layer_of(quantizer=Integer(4)),
+    "no quantiser": lambda: layer_of(quantizer=None),
+    "surpluses": lambda: layer_of(HDLIF(4)),
+    "lif": lambda: layer_of(LIF(4)),
+    "groups": lambda: layer_of(groups=2),
+    "dilation": lambda: layer_of(dilation=2),
+    "bias": lambda: layer_of(bias=True),
+    "same": lambda: layer_of(padding="same"),
+    "clipped": lambda: layer_of(quantising(gradient="clip")),
+    "learned step": lambda: layer_of(quantising(learned=True)),
     "in between": lambda: Sequential(
         {"act": quantising(), "bn": BatchNorm2d(4), "conv": QuantConv2d(4, 6, 3, quantizer=Ternary())}
     ),
@@ -247,28 +241,32 @@ def passed(network: Sequential, x: Tensor) -> tuple[Tensor, ...]:
     return (y.detach(), *torch.autograd.grad(y.square().sum(), [x, *network.parameters()]))
 
 
-@pytest.mark.parametrize("kind", SERVED)
-def test_layers_of_codes_run_on_the_kernels_and_give_the_same(
-    kind: str, calls: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch.manual_seed(0)
-    network = SERVED[kind]()
-    x = torch.randn(3, 2, 4, 8, 8).requires_grad_()
+def assert_on_kernels(network: Sequential, x: Tensor, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """They run, and give what PyTorch's convolution gives."""
+    calls.clear()
     found = passed(network, x)
     assert calls[:2] == ["pack", "forward"]
     calls.clear()
-    monkeypatch.setattr(code_conv, "hindrance", lambda *_: "not now")
-    right = passed(network, x)
+    with monkeypatch.context() as patch:
+        patch.setattr(code_conv, "hindrance", lambda *_: "not now")
+        right = passed(network, x)
     assert not calls
     for one, other in zip(found, right, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * float(other.abs().max()))
 
 
-@pytest.mark.parametrize("kind", NOT_SERVED)
-def test_other_layers_do_not(kind: str, calls: list[str]) -> None:
-    torch.manual_seed(0)
-    passed(NOT_SERVED[kind](), torch.randn(3, 2, 4, 8, 8).requires_grad_())
-    assert not calls
+def test_layers_of_codes_run_on_the_kernels_and_give_the_same(
+    calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for make in SERVED.values():
+        torch.manual_seed(0)
+        assert_on_kernels(make(), torch.randn(3, 2, 4, 8, 8).requires_grad_(), calls, monkeypatch)
+
+
+def test_other_layers_do_not(calls: list[str]) -> None:
+    for kind, make in NOT_SERVED.items():
+        passed(make(), torch.randn(3, 2, 4, 8, 8).requires_grad_())
+        assert not calls, kind
 
 
 def test_lower_precision_and_compiled_networks_do_not(calls: list[str]) -> None:
@@ -327,85 +325,61 @@ def test_inference_mode_computes_the_same() -> None:
 
 def test_weights_that_were_written_to_are_packed_again(calls: list[str]) -> None:
     x = spikes_of(surpluses(1, 2, 4, 8, 8))
-    codes = codes_of(x)
-    assert codes is not None
     weight = ternarize_weight(torch.randn(3, 4, 3, 3))
-    how = CodeConv((1, 1), (1, 1))
-    before = convolved(x.flatten(0, 1), weight, codes, how)
-    assert torch.equal(convolved(x.flatten(0, 1), weight, codes, how), before)
+    given = x.flatten(0, 1), weight, known(x), CodeConv((1, 1), (1, 1))
+    before = convolve(*given)
+    assert torch.equal(convolve(*given), before)
     assert calls.count("pack") == 1
     weight.neg_()
-    assert torch.equal(convolved(x.flatten(0, 1), weight, codes, how), -before)
+    assert torch.equal(convolve(*given), -before)
 
 
 def test_weights_that_gather_gradients_are_the_ones_that_were_packed() -> None:
     layer = QuantConv2d(4, 6, 3, quantizer=Ternary())
     held = HeldWeights(layer)
     x = spikes_of(surpluses(1, 2, 4, 8, 8))
-    codes = codes_of(x)
-    assert codes is not None
+    codes = known(x)
     before = layer(x.flatten(0, 1), held.weights[layer], codes)
     held.last()
     assert torch.equal(layer(x.flatten(0, 1), held.weights[layer], codes), before)
 
 
-@pytest.fixture
-def narrow() -> Sequential:
-    """A strided 1x1 convolution of few channels behind one whose output has channels last."""
-    torch.manual_seed(0)
-    return Sequential({"first": SERVED["ternary"](), "shortcut": QuantConv2d(6, 8, 1, stride=2)})
-
-
-def test_a_narrow_shortcut_behind_it_is_not_given_channels_last(narrow: Sequential) -> None:
-    """oneDNN writes beyond a buffer there (`nn.layout`)."""
+def test_a_narrow_shortcut_behind_it_is_not_given_channels_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A strided 1x1 convolution of few channels: oneDNN writes beyond a buffer there (`nn.layout`)."""
+    network = Sequential({"first": SERVED["ternary"](), "shortcut": QuantConv2d(6, 8, 1, stride=2)})
     seen: list[Tensor] = []
-    convolve = F.conv2d
-
-    def watched(x: Tensor, *given: Any) -> Tensor:
-        seen.append(x)
-        return convolve(x, *given)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hdlif.nn.synapses.F.conv2d", watched)
-        narrow(torch.randn(1, 2, 4, 8, 8), steps=range(1))
+    made = F.conv2d
+    monkeypatch.setattr("hdlif.nn.synapses.F.conv2d", lambda x, *given: (seen.append(x), made(x, *given))[1])
+    network(torch.randn(1, 2, 4, 8, 8), steps=range(1))
     assert [one.is_contiguous() for one in seen] == [True]
 
 
 def test_a_convolution_that_is_none_is_refused() -> None:
     x = spikes_of(surpluses(1, 2, 4, 8, 8))
-    codes = codes_of(x)
-    assert codes is not None
+    codes = known(x)
     weight = ternarize_weight(torch.randn(3, 4, 3, 3))
     with pytest.raises(ValueError, match="this machine has none of that name"):
-        convolved(x.flatten(0, 1), weight, codes, CodeConv((1, 1), (1, 1), "mmx"))
+        convolve(x.flatten(0, 1), weight, codes, CodeConv((1, 1), (1, 1), "mmx"))
     with pytest.raises(ValueError, match="codes: up to 255"):
-        convolved(x.flatten(0, 1), weight, replace(codes, most=256), CodeConv((1, 1), (1, 1)))
+        convolve(x.flatten(0, 1), weight, replace(codes, most=256), CodeConv((1, 1), (1, 1)))
 
 
-@pytest.mark.parametrize("window", [2, (2, 3)])
-def test_means_of_codes_are_codes_of_a_smaller_step(window: int | tuple[int, int], calls: list[str]) -> None:
-    torch.manual_seed(0)
-    layers = {
-        "act": quantising(),
-        "pool": nn.AvgPool2d(window),
-        "conv": QuantConv2d(4, 6, 3, padding=1, quantizer=Ternary()),
-    }
-    network, x = Sequential(layers), torch.randn(2, 3, 4, 8, 9).requires_grad_()
-    found = passed(network, x)
-    assert calls[:2] == ["pack", "forward"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(code_conv, "hindrance", lambda *_: "not now")
-        right = passed(network, x)
-    for one, other in zip(found, right, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * float(other.abs().max()))
+def test_means_of_codes_are_codes_of_a_smaller_step(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for window in (2, (2, 3)):
+        torch.manual_seed(0)
+        conv = QuantConv2d(4, 6, 3, padding=1, quantizer=Ternary())
+        network = Sequential({"act": quantising(), "pool": nn.AvgPool2d(window), "conv": conv})
+        assert_on_kernels(network, torch.randn(2, 3, 4, 8, 9).requires_grad_(), calls, monkeypatch)
 
 
-@pytest.mark.parametrize(
-    "pool",
-    [nn.AvgPool2d(2, stride=1), nn.AvgPool2d(3, padding=1), nn.AvgPool2d(5), nn.AvgPool2d(2, divisor_override=3)],
-    ids=["overlap", "padding", "sums beyond a byte", "divisor"],
-)
-def test_other_means_are_not_known_as_codes(pool: nn.Module, calls: list[str]) -> None:
-    layers = {"act": quantising(), "pool": pool, "conv": QuantConv2d(4, 6, 1, quantizer=Ternary())}
-    Sequential(layers)(torch.randn(1, 3, 4, 8, 9), steps=range(1))
-    assert not calls
+def test_other_means_are_not_known_as_codes(calls: list[str]) -> None:
+    for pool in (
+        nn.AvgPool2d(2, stride=1),
+        nn.AvgPool2d(3, padding=1),
+        # Sums beyond a byte.
+        nn.AvgPool2d(5),
+        nn.AvgPool2d(2, divisor_override=3),
+    ):
+        layers = {"act": quantising(), "pool": pool, "conv": QuantConv2d(4, 6, 1, quantizer=Ternary())}
+        Sequential(layers)(torch.randn(1, 3, 4, 8, 9), steps=range(1))
+        assert not calls, pool

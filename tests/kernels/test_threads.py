@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from hdlif import _native
+from hdlif.kernels.ternary import ternarize
 from hdlif.kernels.threads import openmp_parallel, share_threads
-from hdlif.kernels.weights import ternarized
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="as on Linux")
 THREADS = 3
@@ -30,7 +30,7 @@ def threads_of_process() -> int:
 
 
 def result() -> torch.Tensor:
-    return ternarized(torch.randn(1_000_000, generator=torch.Generator().manual_seed(0)))
+    return ternarize(torch.randn(1_000_000, generator=torch.Generator().manual_seed(0)))
 
 
 def test_kernels_take_the_threads_that_pytorch_has() -> None:
@@ -58,7 +58,7 @@ def _in_child(queue: "multiprocessing.Queue[list[float]]", weight: torch.Tensor,
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_does_not_wait_for_threads_that_it_has_not() -> None:
     weight = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0))
-    here = ternarized(weight)
+    here = ternarize(weight)
     context = multiprocessing.get_context("fork")
     queue: multiprocessing.Queue[list[float]] = context.Queue()
     child = context.Process(target=_in_child, args=(queue, weight, torch.zeros_like(weight)))

@@ -1,5 +1,6 @@
 """Winograd's convolutions: against PyTorch's in float64, where they serve, and in networks that train."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +11,11 @@ from torch import Tensor, nn
 
 from hdlif import _native
 from hdlif.accounting import saved_bytes
-from hdlif.config import load_recipe
 from hdlif.kernels import winograd
-from hdlif.measure.recipe_update import RecipeUpdate
 from hdlif.nn import HDLIF, QuantConv2d, Sequential
 from hdlif.nn.synapses import Integer, Ternary
+from hdlif.recipe import load_recipe
+from hdlif.report.recipe_update import RecipeUpdate
 
 SHAPES = [
     # N, C, D, H, W
@@ -47,33 +48,32 @@ def off(found: Tensor, expected: Tensor) -> float:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("instructions", _native.instruction_sets())
-def test_every_instruction_set_gives_the_convolution_and_its_gradients(
-    shape: tuple[int, ...], instructions: str
-) -> None:
+def test_every_instruction_set_gives_the_convolution_and_its_gradients(shape: tuple[int, ...]) -> None:
     x, weight, dy = case(*shape)
     n, c, d, h, w = shape
     x, dy = x.contiguous(**LAST), dy.contiguous(**LAST)
-    found = []
-    for threads in (1, 3):
-        y, dx, dw = torch.empty_like(dy), torch.empty_like(x), torch.empty_like(weight)
-        for is_back, given, to in ((False, x, y), (True, dy, dx)):
-            _native.winograd_convolve(
-                weight.data_ptr(), (d, c), is_back, given.data_ptr(), n, (h, w), to.data_ptr(), threads, instructions
+    expected = right(x, weight, dy)
+    for name in _native.instruction_sets():
+        found = []
+        for threads in (1, 3):
+            y, dx, dw = torch.empty_like(dy), torch.empty_like(x), torch.empty_like(weight)
+            for is_back, given, to in ((False, x, y), (True, dy, dx)):
+                _native.winograd_convolve(
+                    weight.data_ptr(), (d, c), is_back, given.data_ptr(), n, (h, w), to.data_ptr(), threads, name
+                )
+            _native.winograd_kernel_gradient(
+                x.data_ptr(), dy.data_ptr(), n, (h, w), (d, c), dw.data_ptr(), threads, name
             )
-        _native.winograd_kernel_gradient(
-            x.data_ptr(), dy.data_ptr(), n, (h, w), (d, c), dw.data_ptr(), threads, instructions
-        )
-        found.append([y, dx, dw])
-    for one, its, expected in zip(*found, right(x, weight, dy), strict=True):
-        assert torch.equal(one, its), "the bits depend on the number of threads"
-        assert off(one, expected) < 2e-5
+            found.append([y, dx, dw])
+        for one, its, wide in zip(*found, expected, strict=True):
+            assert torch.equal(one, its), f"{name}: the bits depend on the number of threads"
+            assert off(one, wide) < 2e-5, name
 
 
 def test_roundings_are_a_few_times_those_of_the_sums() -> None:
     x, weight, dy = case(8, 64, 64, 16, 16)
     y, dx, dw = right(x, weight, dy)
-    found = [winograd.convolved(x, weight), *winograd.gradients(x, weight, dy, (True, True))]
+    found = [winograd.convolve(x, weight), *winograd.gradients(x, weight, dy, (True, True))]
     plain = [one.float() for one in (x, weight)]
     plain = [one.requires_grad_() for one in plain]
     sums = F.conv2d(*plain, padding=1)
@@ -83,29 +83,29 @@ def test_roundings_are_a_few_times_those_of_the_sums() -> None:
         assert off(mine, expected) < 10 * off(its, expected)
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("which", [(True, True), (True, False), (False, True), (False, False)])
-def test_gradients_are_those_that_are_asked_for(which: tuple[bool, bool], layout: torch.memory_format) -> None:
+def test_gradients_are_those_that_are_asked_for() -> None:
     x, weight, dy = case(12, 32, 16, 8, 8)
     expected = right(x, weight, dy)
-    given = [one.contiguous(memory_format=layout) for one in (x, weight)]
-    for one, is_asked in zip(given, which, strict=True):
-        one.requires_grad_(is_asked)
-    y = winograd.convolved(given[0], given[1])
-    assert y.requires_grad == any(which)
-    assert y.is_contiguous(**LAST)
-    assert off(y.detach(), expected[0]) < 2e-5
-    if any(which):
-        y.backward(dy.contiguous(memory_format=layout))
-    for one, gradient, is_asked in zip(given, expected[1:], which, strict=True):
-        assert (one.grad is not None) == is_asked
-        assert not is_asked or off(one.grad, gradient) < 2e-5
+    layouts = torch.contiguous_format, torch.channels_last
+    for *which, layout in itertools.product((True, False), (True, False), layouts):
+        given = [one.clone(memory_format=layout) for one in (x, weight)]
+        for one, is_asked in zip(given, which, strict=True):
+            one.requires_grad_(is_asked)
+        y = winograd.convolve(given[0], given[1])
+        assert y.requires_grad == any(which)
+        assert y.is_contiguous(**LAST)
+        assert off(y.detach(), expected[0]) < 2e-5
+        if any(which):
+            y.backward(dy.contiguous(memory_format=layout))
+        for one, gradient, is_asked in zip(given, expected[1:], which, strict=True):
+            assert (one.grad is not None) == is_asked, (which, layout)
+            assert not is_asked or off(one.grad, gradient) < 2e-5, (which, layout)
 
 
 def test_gradients_are_differentiated_again_and_come_in_batches() -> None:
     x, weight, dy = (one.requires_grad_() for one in case(12, 16, 16, 8, 8))
     found = []
-    for convolve in (winograd.convolved, lambda x, weight: F.conv2d(x, weight, padding=1)):
+    for convolve in (winograd.convolve, lambda x, weight: F.conv2d(x, weight, padding=1)):
         y = convolve(x, weight)
         of_x, of_weight = torch.autograd.grad(y.square().sum(), [x, weight], create_graph=True)
         second = torch.autograd.grad(of_x.square().sum() + of_weight.square().sum(), [x, weight], retain_graph=True)
@@ -123,7 +123,7 @@ def test_a_negated_view_is_read_as_what_it_is() -> None:
         assert its is not None
         torch.testing.assert_close(mine, its)
     x.requires_grad_()
-    (found,) = torch.autograd.grad(winograd.convolved(x, weight), x, negated)
+    (found,) = torch.autograd.grad(winograd.convolve(x, weight), x, negated)
     assert off(found, winograd.gradients(x, weight, -dy, (True, False))[0]) < 1e-5
 
 
@@ -137,7 +137,7 @@ def test_an_input_is_saved_for_the_gradient_of_the_weight_alone() -> None:
     before = (x * 1).contiguous(**LAST).requires_grad_()
     for is_learned in (True, False):
         weight.requires_grad_(is_learned)
-        saved = saved_bytes(lambda: winograd.convolved(before * 1, weight), model=nn.Module())
+        saved = saved_bytes(lambda: winograd.convolve(before * 1, weight), model=nn.Module())
         assert (saved >= 4 * before.numel()) == is_learned
 
 
@@ -154,14 +154,14 @@ UNLIKE: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
 
 def test_where_they_serve() -> None:
     x, weight, _ = case(16, 32, 32, 8, 8)
-    assert winograd.serves(x, weight)
+    assert winograd.can_convolve(x, weight)
     for name, change in UNLIKE.items():
-        assert not winograd.serves(*change(x, weight)), name
+        assert not winograd.can_convolve(*change(x, weight)), name
     with torch.autocast("cpu", torch.bfloat16):
-        assert not winograd.serves(x, weight)
+        assert not winograd.can_convolve(x, weight)
     with torch.autograd.forward_ad.dual_level():
-        assert not winograd.serves(x, weight)
-    torch.func.vmap(lambda x: x if not winograd.serves(x, weight) else 1 / 0)(x[None])
+        assert not winograd.can_convolve(x, weight)
+    torch.func.vmap(lambda x: x if not winograd.can_convolve(x, weight) else 1 / 0)(x[None])
 
 
 @pytest.fixture
@@ -179,9 +179,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("options", "is_taken"),
-    [
+def test_a_layer_that_learns_takes_them_where_it_has_their_form(calls: list[str]) -> None:
+    options: dict[str, Any]
+    for options, is_taken in (
         ({}, True),
         ({"quantizer": Integer(4)}, True),
         ({"stride": 2}, False),
@@ -190,41 +190,36 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ({"dilation": 2, "padding": 2}, False),
         ({"groups": 2}, False),
         ({"bias": True}, False),
-    ],
-    ids=str,
-)
-def test_a_layer_that_learns_takes_them_where_it_has_their_form(
-    options: dict[str, Any], is_taken: bool, calls: list[str]
-) -> None:
-    torch.manual_seed(0)
-    conv = QuantConv2d(32, 32, 3, **{"padding": 1, **options})
-    x = torch.randn(16, 32, 8, 8)
-    y = conv(x)
-    assert bool(calls) == is_taken
-    expected = conv.eval()(x)
-    assert len(calls) == is_taken, "a network that is measured has PyTorch's convolutions"
-    torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-4)
+    ):
+        calls.clear()
+        torch.manual_seed(0)
+        conv = QuantConv2d(32, 32, 3, **{"padding": 1, **options})
+        x = torch.randn(16, 32, 8, 8)
+        y = conv(x)
+        assert bool(calls) == is_taken, options
+        expected = conv.eval()(x)
+        assert len(calls) == is_taken, "a network that is measured has PyTorch's convolutions"
+        torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("quantizer", [None, Ternary()], ids=["float", "ternary"])
-def test_a_network_learns_by_the_gradients_of_pytorchs(
-    quantizer: Any, calls: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch.manual_seed(0)
-    conv = QuantConv2d(32, 48, 3, padding=1, quantizer=quantizer)
-    network = Sequential(QuantConv2d(32, 32, 3, padding=1), HDLIF(2, path="fused"), conv, HDLIF(2))
-    x = torch.randn(2, 8, 32, 9, 9)
-
-    def gradients() -> list[Tensor]:
-        network.zero_grad()
-        network(x, None, range(2))[0].square().mean().backward()
-        return [one.grad.clone() for one in network.parameters() if one.grad is not None]
-
-    found = gradients()
-    assert calls
-    monkeypatch.setattr(winograd, "serves", lambda *_: False)
-    for one, its in zip(found, gradients(), strict=True):
-        torch.testing.assert_close(one, its, rtol=1e-3, atol=1e-5)
+def test_a_network_learns_by_the_gradients_of_pytorchs(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for quantizer in (None, Ternary()):
+        torch.manual_seed(0)
+        conv = QuantConv2d(32, 48, 3, padding=1, quantizer=quantizer)
+        network = Sequential(QuantConv2d(32, 32, 3, padding=1), HDLIF(2, path="fused"), conv, HDLIF(2))
+        x = torch.randn(2, 8, 32, 9, 9)
+        found = []
+        for is_served in (True, False):
+            calls.clear()
+            with monkeypatch.context() as patch:
+                if not is_served:
+                    patch.setattr(winograd, "can_convolve", lambda *_: False)
+                network.zero_grad()
+                network(x, None, range(2))[0].square().mean().backward()
+            assert bool(calls) >= is_served
+            found.append([one.grad.clone() for one in network.parameters() if one.grad is not None])
+        for one, its in zip(*found, strict=True):
+            torch.testing.assert_close(one, its, rtol=1e-3, atol=1e-5)
 
 
 def test_maps_of_a_network_that_learns_have_channels_last(calls: list[str]) -> None:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cases import every
 from hdlif.errors import ShapeError
 from hdlif.learning import (
     OTTT,
@@ -26,7 +27,6 @@ from hdlif.learning import (
     step_weights,
 )
 from hdlif.nn import HDLIF, Sequential
-from small_networks import name_of
 
 T, B, N = 5, 3, 4
 
@@ -80,14 +80,12 @@ def expected(delay: int, weights: Sequence[float] | None = None) -> Tensor:
     return model.outputs.grad
 
 
-@pytest.mark.parametrize("delay", [0, 2])
-@pytest.mark.parametrize("rule", [STBP, SLTT], ids=["stbp", "sltt"])
+@every(rule=[STBP, SLTT], delay=[0, 2])
 def test_a_target_at_each_step_is_learned_at_its_own(rule: type[Rule], delay: int) -> None:
     torch.testing.assert_close(gradient(rule(criterion=each(delay)), TARGETS), expected(delay))
 
 
-@pytest.mark.parametrize("draw", [StochasticStep(), StochasticStep(2), StochasticStep(2, draw=Stratified())])
-@pytest.mark.parametrize("delay", [0, 2])
+@every(delay=[0, 2], draw=[StochasticStep(), StochasticStep(2), StochasticStep(2, draw=Stratified())])
 def test_random_steps_have_that_gradient_on_average_and_draw_no_step_that_does_not_count(
     draw: StochasticStep, delay: int
 ) -> None:
@@ -96,18 +94,13 @@ def test_random_steps_have_that_gradient_on_average_and_draw_no_step_that_does_n
     torch.testing.assert_close(mean_gradient(rule), expected(delay))
 
 
-@pytest.mark.parametrize("rule", [STBP, SLTT, StochasticStep], ids=["stbp", "sltt", "random step"])
+@every(rule=[STBP, SLTT, StochasticStep])
 def test_where_the_last_step_counts_alone_it_is_learned_from_alone(rule: type[Rule]) -> None:
     target = TARGETS[:, 0]
     found = gradient(rule(criterion=Timed(F.cross_entropy, T - 1)), target)
     model = Fixed()
     F.cross_entropy(model.outputs[-1], target).backward()
     torch.testing.assert_close(found, model.outputs.grad)
-
-
-def test_more_steps_than_count_cannot_be_drawn() -> None:
-    with pytest.raises(ValueError, match="k = 2 steps cannot be drawn from time_steps = 5, of which 1 count"):
-        StochasticStep(2, criterion=Timed(F.cross_entropy, T - 1)).schedule(T, torch.Generator())
 
 
 def test_traces_follow_the_steps_before_the_first_that_counts() -> None:
@@ -120,11 +113,6 @@ def test_traces_follow_the_steps_before_the_first_that_counts() -> None:
     assert [len(step.logits) for step in steps] == [1, 1, 1]
 
 
-def test_a_rule_that_knows_one_target_alone_gets_an_error_that_names_the_other_call() -> None:
-    with pytest.raises(ShapeError, match=r"call hdlif.learning.loss_at\(criterion, outputs, target, t\)"):
-        each()(torch.zeros(B, N), TARGETS)
-
-
 def test_a_plain_criterion_is_called_as_it_is() -> None:
     outputs, target = Fixed().outputs.detach(), TARGETS[:, 0]
     assert torch.equal(loss_at(F.cross_entropy, outputs[1], target, 1), F.cross_entropy(outputs[1], target))
@@ -132,15 +120,8 @@ def test_a_plain_criterion_is_called_as_it_is() -> None:
     assert torch.equal(whole, F.cross_entropy(outputs.mean(0), target))
 
 
-def test_no_target_comes_before_it_is_known() -> None:
-    with pytest.raises(ValueError, match="delay = 2, first = 1; no step before 2 has a target"):
-        Timed(F.cross_entropy, 1, each=True, delay=2)
-
-
-@pytest.mark.parametrize("delay", [0, 2])
-@pytest.mark.parametrize(
-    "rule",
-    [
+@every(
+    rule=[
         STBP(),
         STBP(loss="each"),
         SLTT(),
@@ -150,7 +131,7 @@ def test_no_target_comes_before_it_is_known() -> None:
         *(StochasticWindow(length) for length in (1, 2, T)),
         StochasticWindow(2, loss="last"),
     ],
-    ids=name_of,
+    delay=[0, 2],
 )
 def test_late_steps_weigh_more_by_every_rule(rule: Rule, delay: int) -> None:
     weights = late_weights(T - delay)
@@ -186,12 +167,15 @@ def test_logits_of_a_reduced_loss_are_weighted_before_they_are_reduced() -> None
     torch.testing.assert_close(found, whole)
 
 
-@pytest.mark.parametrize("weights", [(0.5, 0.6), (0.0, 1.0), (2.0, -1.0), (float("nan"), 1.0)])
-def test_weights_that_are_no_shares_are_refused(weights: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="each must be above 0, and their sum 1"):
-        Timed(F.cross_entropy, weights=weights)
-
-
-def test_weights_of_other_steps_than_there_are_are_refused() -> None:
+def test_times_and_weights_that_do_not_fit_are_refused() -> None:
+    for weights in ((0.5, 0.6), (0.0, 1.0), (2.0, -1.0), (float("nan"), 1.0)):
+        with pytest.raises(ValueError, match="each must be above 0, and their sum 1"):
+            Timed(F.cross_entropy, weights=weights)
     with pytest.raises(ValueError, match="the criterion has weights of 3 steps, and 4 count of 5"):
         step_weights(Timed(F.cross_entropy, 1, weights=late_weights(3)), T)
+    with pytest.raises(ValueError, match="delay = 2, first = 1; no step before 2 has a target"):
+        Timed(F.cross_entropy, 1, each=True, delay=2)
+    with pytest.raises(ValueError, match="k = 2 steps cannot be drawn from time_steps = 5, of which 1 count"):
+        StochasticStep(2, criterion=Timed(F.cross_entropy, T - 1)).schedule(T, torch.Generator())
+    with pytest.raises(ShapeError, match=r"call hdlif.learning.loss_at\(criterion, outputs, target, t\)"):
+        each()(torch.zeros(B, N), TARGETS)

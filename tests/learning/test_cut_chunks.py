@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import own_neurons
+from cases import every, sampled
 from hdlif.accounting import update_cost
 from hdlif.errors import TrainingError
 from hdlif.functional import DetachedReset, HardReset
@@ -66,12 +68,15 @@ def scattered(network: Temporal) -> Temporal:
     return scatter_norms(network.double())
 
 
-def series(neuron: Callable[..., Temporal]) -> Temporal:
+def series(neuron: Callable[..., Temporal], **options: Any) -> Temporal:
     torch.manual_seed(0)
-    conv = lambda a, b, k: QuantConv2d(a, b, k, quantizer=Ternary())  # noqa: E731
-    return scattered(
-        conv1d(neuron=neuron, classes=CLASSES, in_channels=C, widths=(6, 5), kernel=3, dilations=(1, 2), conv=conv)
-    )
+    sizes: Any = {"classes": CLASSES, "in_channels": C, "widths": (6, 5), "kernel": 3, "dilations": (1, 2)}
+    return scattered(conv1d(neuron=neuron, conv=partial(QuantConv2d, quantizer=Ternary()), **sizes, **options))
+
+
+def led_back(name: str) -> Temporal:
+    torch.manual_seed(0)
+    return scattered(recurrent(neuron=NEURONS[name], classes=CLASSES, in_channels=C, widths=(6, 5)))
 
 
 def sample(*shape: int) -> Tensor:
@@ -96,8 +101,7 @@ def classes(*shape: int) -> Tensor:
     return torch.randint(CLASSES, shape, generator=torch.Generator().manual_seed(3))
 
 
-@pytest.mark.parametrize("chunk", [2, 3, T, 2 * T])
-@pytest.mark.parametrize("neuron", NEURONS.values(), ids=list(NEURONS))
+@sampled(len(NEURONS), neuron=NEURONS, chunk=[3, 2 * T])
 def test_a_chunk_of_steps_learns_as_the_steps_one_by_one(neuron: Callable[..., Temporal], chunk: int) -> None:
     network, x, target = series(neuron), sample(T, B, C, 1, 1), classes(B)
     found = trained(SLTT(chunk=chunk), network, x, target)
@@ -105,8 +109,7 @@ def test_a_chunk_of_steps_learns_as_the_steps_one_by_one(neuron: Callable[..., T
     assert sum(bool(value.any()) for value in found.values()) > len(found) / 2
 
 
-@pytest.mark.parametrize("chunk", [2, 3, 2 * T])
-@pytest.mark.parametrize("neuron", ["hdlif", "lif", "parallel", "quantised"])
+@every(neuron=["hdlif", "lif", "parallel", "quantised"], chunk=[2, 3, 2 * T])
 def test_so_do_synapses_with_traces(neuron: str, chunk: int) -> None:
     network, x, target = series(NEURONS[neuron]), sample(T, B, C, 1, 1), classes(B)
     found = trained(OTTT(leak=0.8, chunk=chunk), network, x, target)
@@ -116,16 +119,14 @@ def test_so_do_synapses_with_traces(neuron: str, chunk: int) -> None:
         assert any(not torch.allclose(found[name], cut[name]) for name in found)
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(
-    "synapse",
-    [
+@every(
+    synapse=[
         lambda bias: nn.Linear(C, 4, bias=bias),
         lambda bias: nn.Conv1d(C, 4, 3, padding=1, bias=bias),
         lambda bias: nn.Conv2d(C, 4, 3, padding="same", padding_mode="circular", bias=bias),
         lambda bias: QuantConv2d(C, 4, 1, bias=bias, quantizer=Ternary()),
     ],
-    ids=["linear", "conv1d", "conv2d", "ternary"],
+    bias=[True, False],
 )
 def test_every_synapse_with_a_trace_too(synapse: Callable[[bool], nn.Module], bias: bool) -> None:
     torch.manual_seed(0)
@@ -139,55 +140,34 @@ def test_every_synapse_with_a_trace_too(synapse: Callable[[bool], nn.Module], bi
     assert not bias or found["0.bias"].any()
 
 
-def test_traces_that_follow_their_neurons_are_run_step_by_step() -> None:
-    with pytest.raises(ValueError, match="chunk = 2; these traces follow the neurons, one step at a time"):
-        NDOT(chunk=2)
-    with pytest.raises(ValueError, match='chunk = 2 does not go with update = "each"'):
-        OTTT(update="each", chunk=2)
-
-
-def test_what_stands_in_front_of_a_series_too() -> None:
-    torch.manual_seed(0)
-    network = conv1d(
-        neuron=NEURONS["hdlif"],
-        classes=CLASSES,
-        in_channels=C,
-        widths=(6, 5),
-        kernel=3,
-        dilations=(1, 2),
-        companded=(1,),
-        changes=True,
-    )
-    network, x, target = scattered(network), sample(T, B, C, 1, 1), classes(B)
-    assert_close(trained(SLTT(chunk=3), network, x, target), trained(SLTT(), network, x, target))
-
-
-@pytest.mark.parametrize("constant", [True, False])
-def test_maps_and_inputs_constant_in_time_too(constant: bool) -> None:
-    network = scatter_norms(tiny_resnet(lambda place: HDLIF(T)))
-    x, target = sample(1 if constant else T, B, 2, 6, 6), classes(B)
-    assert_close(trained(SLTT(chunk=3), network, x, target), trained(SLTT(), network, x, target))
-
-
-@pytest.mark.parametrize("name", ["hdlif", "lif", "adaptive"])
-def test_recurrent_layers_too(name: str) -> None:
-    torch.manual_seed(0)
-    network = scattered(recurrent(neuron=NEURONS[name], classes=CLASSES, in_channels=C, widths=(6, 5)))
-    x, target = sample(T, B, C, 1, 1), classes(B)
+@every(
+    "make",
+    "shape",
+    of=[
+        (lambda: tiny_resnet(lambda place: HDLIF(T)), (1, B, 2, 6, 6)),
+        (lambda: tiny_resnet(lambda place: HDLIF(T)), (T, B, 2, 6, 6)),
+        (lambda: series(NEURONS["hdlif"], companded=(1,), changes=True), (T, B, C, 1, 1)),
+        *((partial(led_back, name), (T, B, C, 1, 1)) for name in ("hdlif", "lif", "adaptive")),
+    ],
+)
+def test_maps_inputs_constant_in_time_and_recurrent_layers_too(
+    make: Callable[[], Temporal], shape: tuple[int, ...]
+) -> None:
+    network, x, target = make(), sample(*shape), classes(B)
     assert_close(trained(SLTT(chunk=3), network, x, target), trained(SLTT(), network, x, target))
 
 
 NAMES = ("a", "b", "c")
 
 
-@pytest.mark.parametrize(
-    ("task", "target"),
-    [
+@every(
+    "task",
+    "target",
+    of=[
         (LabelSequence(NAMES, T, delay=2), classes(B, T)),
         (Classify(NAMES, T, learn_from="late"), classes(B)),
         (Classify(NAMES, T, combine="last"), classes(B)),
     ],
-    ids=["sequence", "late", "last"],
 )
 def test_losses_are_those_of_the_task(task: Task, target: Tensor) -> None:
     network, x = series(NEURONS["hdlif"]), sample(T, B, C, 1, 1)
@@ -239,25 +219,22 @@ class Overriding(HDLIF):
 Overriding.forward.__module__ = "elsewhere"
 
 
-@pytest.mark.parametrize(
-    ("make", "seen"),
-    [
+@every(
+    "make",
+    "seen",
+    of=[
         (lambda place: Own(), "act1 \\(Own\\) keeps 'level'"),
         (lambda place: Overriding(T), "act1 \\(Overriding\\) keeps 'potential'"),
         (lambda place: HDLIF(T, norm=MemBN(T, place.channels)), "act1 \\(HDLIF\\) keeps 'potential'"),
     ],
-    ids=["own", "derived", "mem_bn"],
 )
 def test_what_does_not_say_that_it_cuts_is_refused(make: Callable[[Place], Temporal], seen: str) -> None:
     network, x, target = series(make), sample(T, B, C, 1, 1), classes(B)
     with pytest.raises(TrainingError, match=seen + ".* set chunk to 1"):
         trained(SLTT(chunk=2), network, x, target)
     trained(SLTT(chunk=1), network, x, target)
-
-
-def test_what_says_so_is_taken_at_its_word() -> None:
-    network, x, target = series(lambda place: Knowing()), sample(T, B, C, 1, 1), classes(B)
-    trained(SLTT(chunk=2), network, x, target)
+    # What says so is taken at its word.
+    trained(SLTT(chunk=2), series(lambda place: Knowing()), x, target)
 
 
 def test_a_network_that_is_such_a_module_itself_is_refused() -> None:
@@ -269,6 +246,10 @@ def test_a_network_that_is_such_a_module_itself_is_refused() -> None:
 def test_chunks_go_with_one_update_alone() -> None:
     with pytest.raises(ValueError, match='chunk = 2 does not go with update = "each"'):
         SLTT("each", chunk=2)
+    with pytest.raises(ValueError, match="chunk = 2; these traces follow the neurons, one step at a time"):
+        NDOT(chunk=2)
+    with pytest.raises(ValueError, match='chunk = 2 does not go with update = "each"'):
+        OTTT(update="each", chunk=2)
     with pytest.raises(ValueError, match="chunk = 0; it must be at least 1"):
         SLTT(chunk=0)
     assert SLTT(chunk=3).schedule(T, torch.Generator()).updates == (False, False, True)

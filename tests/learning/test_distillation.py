@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from cases import every
 from hdlif.learning import Distillation, OTTTCriterion, probabilities
 
 LOGITS = torch.tensor([[1.0, 0.0, -1.0], [0.5, 2.0, 0.0]], dtype=torch.float64)
@@ -36,7 +37,7 @@ def test_size_of_the_gradient_does_not_follow_a_high_temperature() -> None:
     assert 0.9 < gradient(100.0).norm() / gradient(50.0).norm() < 1.1
 
 
-@pytest.mark.parametrize("criterion", [F.cross_entropy, OTTTCriterion(0.3), OTTTCriterion(0.3, label_smoothing=0.1)])
+@every(criterion=[F.cross_entropy, OTTTCriterion(0.3), OTTTCriterion(0.3, label_smoothing=0.1)])
 def test_certain_probabilities_are_labels(criterion: object) -> None:
     soft = probabilities(LABELS, LOGITS)
     assert soft.dtype == LOGITS.dtype
@@ -44,7 +45,7 @@ def test_certain_probabilities_are_labels(criterion: object) -> None:
     assert torch.equal(probabilities(soft, LOGITS), soft)
 
 
-@pytest.mark.parametrize(("temperature", "weight"), [(0.0, 0.5), (-1.0, 0.5), (1.0, -0.1), (1.0, 1.1)])
+@every("temperature", "weight", of=[(0.0, 0.5), (-1.0, 0.5), (1.0, -0.1), (1.0, 1.1)])
 def test_arguments_out_of_range_are_refused(temperature: float, weight: float) -> None:
     with pytest.raises(ValueError, match=r"it must (be above 0|lie in 0\.\.1)"):
         Distillation(F.cross_entropy, temperature, weight)

@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import own_neurons
+from cases import every, naming, sampled
 from hdlif.errors import TrainingError
 from hdlif.learning import SLTT, STBP, Carry, ForwardMode, Rule, coherence
 from hdlif.learning.coherence import loss_of_each
+from hdlif.learning.eligibility.drives import Drive, Slope, drive_of
 from hdlif.nn import (
     GLIF,
     HDLIF,
@@ -39,7 +41,6 @@ from hdlif.nn import (
     Temporal,
     Ternary,
 )
-from hdlif.nn.eligibility.drives import Drive, Slope, drive_of
 from hdlif.tasks import Classify
 from small_networks import assert_close, gradients, tiny_resnet
 
@@ -105,28 +106,20 @@ def learn(rule: Rule, net: nn.Module, x: Tensor) -> dict[str, Tensor]:
 STBP_EACH = STBP(loss="each")
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("neuron", NEURONS.values(), ids=NEURONS.keys())
-def test_one_layer_of_neurons_learns_by_the_exact_gradient(neuron: Callable[[], Temporal], norm: str) -> None:
-    x = frames()
-    found, expected = (learn(rule, layer(neuron, norm), x) for rule in (ForwardMode(), STBP_EACH))
+@sampled(len(NEURONS), neuron=NEURONS, norm=NORMS)
+def test_one_layer_of_neurons_learns_by_the_exact_gradient_in_chunks_of_any_length(
+    neuron: Callable[[], Temporal], norm: str
+) -> None:
+    rules = ForwardMode(), ForwardMode(chunk=3), STBP_EACH
+    found, chunked, expected = (learn(rule, layer(neuron, norm), frames()) for rule in rules)
+    assert_close(chunked, found)
     # GLIF's conductance is of each step, and learns from its own.
     own = [name for name in found if name.endswith("conductance")]
     assert all(found.pop(name).any() and expected.pop(name).any() for name in own)
     assert_close(found, expected)
 
 
-@pytest.mark.parametrize(
-    "chunk", [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(2 * T, marks=pytest.mark.slow)]
-)
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("neuron", NEURONS.values(), ids=NEURONS.keys())
-def test_a_chunk_of_steps_learns_as_the_steps_one_by_one(neuron: Callable[[], Temporal], norm: str, chunk: int) -> None:
-    x = frames()
-    assert_close(learn(ForwardMode(chunk=chunk), layer(neuron, norm), x), learn(ForwardMode(), layer(neuron, norm), x))
-
-
-@pytest.mark.parametrize("neuron", ["hdlif", "adaptive"])
+@every(neuron=["hdlif", "adaptive"])
 def test_parts_of_a_stream_learn_in_chunks_too(neuron: str) -> None:
     """With averages for statistics, which change with every step; traces go on where the part before left them."""
 
@@ -155,14 +148,6 @@ def test_so_do_deep_networks_and_losses_that_begin_late() -> None:
         assert any(value.any() for value in one.values())
 
 
-@pytest.mark.parametrize("neuron", ["hdlif", "adaptive", "second order", "resonate"])
-def test_that_is_not_what_a_step_alone_says(neuron: str) -> None:
-    net = layer(NEURONS[neuron], "train")
-    found, cut = (learn(rule, net, frames()) for rule in (ForwardMode(), SLTT()))
-    for name in ("0.weight", "1.weight", *(name for name in found if "logit" in name)):
-        assert (found[name] - cut[name]).abs().max() > 1e-3 * cut[name].abs().max(), name
-
-
 def test_rows_of_each_step_learn_from_their_own_step_and_weights_from_all() -> None:
     make = lambda: layer(lambda: HDLIF(T, leak=0.9, threshold=0.3, channels=WIDTH))  # noqa: E731
     found, expected, cut = (learn(rule, make(), frames()) for rule in (ForwardMode(), STBP_EACH, SLTT()))
@@ -178,7 +163,7 @@ def test_parameters_that_are_not_learned_have_no_gradient() -> None:
     assert_close(found, expected)
 
 
-@pytest.mark.parametrize("update", ["sum", "each"])
+@every(update=["sum", "each"])
 def test_low_bit_weights_learn_through_their_straight_through_gradient(update: Any) -> None:
     def net() -> Sequential:
         torch.manual_seed(0)
@@ -190,12 +175,6 @@ def test_low_bit_weights_learn_through_their_straight_through_gradient(update: A
     assert_close({name: value / factor for name, value in found.items()}, expected)
 
 
-def test_a_constant_input_drives_every_step() -> None:
-    x = frames()[:1]
-    found, expected = (learn(rule, layer(NEURONS["hdlif"]), x) for rule in (ForwardMode(), STBP_EACH))
-    assert_close(found, expected)
-
-
 def taps(*, deep: bool = False) -> Sequential:
     """A causal convolution over time: a delay line and a convolution of kernel 1."""
     torch.manual_seed(0)
@@ -205,26 +184,35 @@ def taps(*, deep: bool = False) -> Sequential:
     return Sequential(*modules, nn.Flatten(), nn.Linear(WIDTH, CLASSES)).double().train()
 
 
-def test_a_causal_convolution_is_such_a_layer() -> None:
-    x = frames(INPUTS, 1, 1)
-    found, expected = (learn(rule, taps(), x) for rule in (ForwardMode(), STBP_EACH))
-    assert_close(found, expected)
+def filling(first: nn.Module) -> Sequential:
+    """A convolution whose kernel its input fills."""
+    torch.manual_seed(0)
+    neuron = HDLIF(T, leak=0.9, threshold=0.3, **SHARED)
+    torch.nn.init.normal_(first.weight, std=0.3)
+    return Sequential(first, neuron, nn.Flatten(), nn.Linear(WIDTH, CLASSES)).double()
 
 
-@pytest.mark.parametrize(
-    ("first", "sizes"),
-    [(lambda: nn.Conv2d(INPUTS, WIDTH, (2, 3)), (2, 3)), (lambda: nn.Conv1d(INPUTS, WIDTH, 4), (4,))],
-    ids=["picture", "line"],
+@every(
+    "make",
+    "x",
+    of=[
+        (lambda: layer(NEURONS["hdlif"]), frames()[:1]),
+        (taps, frames(INPUTS, 1, 1)),
+        (lambda: filling(nn.Conv2d(INPUTS, WIDTH, (2, 3))), frames(INPUTS, 2, 3)),
+        (lambda: filling(nn.Conv1d(INPUTS, WIDTH, 4)), frames(INPUTS, 4)),
+    ],
 )
-def test_so_is_a_kernel_that_its_input_fills(first: Callable[[], nn.Module], sizes: tuple[int, ...]) -> None:
-    def network() -> Sequential:
-        torch.manual_seed(0)
-        neuron = HDLIF(T, leak=0.9, threshold=0.3, **SHARED)
-        return Sequential(first(), neuron, nn.Flatten(), nn.Linear(WIDTH, CLASSES)).double()
+def test_so_do_constant_inputs_causal_convolutions_and_kernels_that_their_input_fills(
+    make: Callable[[], nn.Module], x: Tensor
+) -> None:
+    weights = make().state_dict()
 
-    x = frames(INPUTS, *sizes)
-    found, expected = (learn(rule, network(), x) for rule in (ForwardMode(), STBP_EACH))
-    assert_close(found, expected)
+    def learned(rule: Rule) -> dict[str, Tensor]:
+        net = make()
+        net.load_state_dict(weights)
+        return learn(rule, net, x)
+
+    assert_close(learned(ForwardMode()), learned(STBP_EACH))
 
 
 def recurrent(neuron: Temporal, *, diagonal: bool, seed: int = 0) -> Sequential:
@@ -236,7 +224,7 @@ def recurrent(neuron: Temporal, *, diagonal: bool, seed: int = 0) -> Sequential:
 
 
 # GLIF's conductance is of each step, which the test of one layer sees to.
-@pytest.mark.parametrize("neuron", [name for name in NEURONS if name != "glif"])
+@every(neuron=[name for name in NEURONS if name != "glif"])
 def test_neurons_that_lead_back_to_themselves_alone_learn_by_the_exact_gradient(neuron: str) -> None:
     found, expected = (
         learn(rule, recurrent(NEURONS[neuron](), diagonal=True), frames()) for rule in (ForwardMode(), STBP_EACH)
@@ -264,20 +252,6 @@ def test_eprop_is_back_propagation_with_the_way_back_cut() -> None:
         name.replace("synapse.synapse", "synapse"): one for name, one in learn(STBP_EACH, net, frames()).items()
     }
     assert_close(found, expected)
-
-
-def test_the_diagonal_is_nearer_to_the_truth_than_eprop_and_that_than_a_cut() -> None:
-    def cosine(rule: Rule, seed: int) -> float:
-        found, expected = (
-            learn(one, recurrent(NEURONS["hdlif"](), diagonal=False, seed=seed), frames())["0.weight"]
-            for one in (rule, STBP_EACH)
-        )
-        return float(F.cosine_similarity(found.flatten(), expected.flatten(), dim=0))
-
-    rules, cosines = (SLTT(), ForwardMode(recurrent="eprop"), ForwardMode()), torch.zeros(3)
-    for seed in range(20):
-        cosines += torch.tensor([cosine(rule, seed) for rule in rules]) / 20
-    assert cosines[0] < cosines[1] < cosines[2] < 1
 
 
 def two_layers() -> Sequential:
@@ -362,56 +336,35 @@ def test_traces_beyond_the_budget_are_refused_with_their_layers() -> None:
     of_layers = {"2": 8 * B * WIDTH * (INPUTS + 4), "5": 8 * B * WIDTH * (WIDTH + 4)}
     rule = ForwardMode(budget=sum(of_layers.values()))
     learn(rule, net, x)
-    with pytest.raises(
-        TrainingError,
-        match=r"forward mode keeps 2,400 bytes of traces.*\(5 1,280 bytes, 2 1,120 bytes\), and its budget is 2,399 "
-        r"bytes; set rule\.budget to 2400 or more \(bytes\), ",
-    ):
+    with pytest.raises(TrainingError, match=r"2,400 bytes of traces.*5 1,280 bytes, 2 1,120 bytes.*budget to 2400"):
         learn(ForwardMode(budget=rule.budget - 1), net, x)
     # In eval mode the bias in front of the batch norm counts as well.
     own = {name: size + 8 * B * WIDTH for name, size in of_layers.items()}
     assert ForwardMode(budget=sum(own.values())).traces_of(net, x[:, :1], B) == own
-    with pytest.raises(TrainingError, match=r"its budget is 2,719 bytes; set rule\.budget to 2720 or"):
+    with pytest.raises(TrainingError, match=r"its budget is 2,719 bytes"):
         ForwardMode(budget=sum(own.values()) - 1).traces_of(net, x[:, :1], B)
     assert net.training
 
 
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (
-            lambda: tiny_resnet(lambda place: HDLIF(T)),
-            r"body\.stage1\.0\.act1 is fed by stem\.conv \(Conv2d, kernel 3×3\).*stochastic_window",
-        ),
-        (lambda: Sequential(nn.Conv2d(2, 2, 1), HDLIF(T), nn.Flatten(), nn.LazyLinear(3)), r"0 gives maps of \[6, 6\]"),
-        (
-            lambda: Sequential(nn.Flatten(), nn.Linear(72, 2), nn.ReLU(), HDLIF(T), nn.Linear(2, 3)),
-            r"3 is fed by 2 \(ReLU\): forward mode is for fully connected layers",
-        ),
-        (lambda: Sequential(nn.Flatten(), HDLIF(T), nn.Linear(72, 3)), r"1 is fed by 0 \(Flatten\): forward"),
-        (
-            lambda: Sequential(
-                nn.Flatten(1), nn.Unflatten(1, (2, 36)), nn.Conv1d(2, 2, 3), BatchNorm1d(2), HDLIF(T), nn.Flatten()
-            ),
-            r"4 is fed by 2 \(Conv1d, kernel 3\): forward mode",
-        ),
-        (
-            lambda: Sequential(
-                nn.Flatten(), nn.Linear(72, 2), nn.Unflatten(1, (2, 1)), SECA(2), HDLIF(T), nn.Flatten()
-            ),
-            r"4 is fed by 3 \(SECA\): forward mode",
-        ),
-        (lambda: Summed(), "act is fed by what no layer gives that is run by its name in a hdlif.nn.Scope or Seq"),
-        (
-            lambda: Sequential(nn.Flatten(), nn.Linear(72, 2), HDLIF(T, norm=MemBN(T, 2)), nn.Linear(2, 3)),
-            "2: Mem-BN couples the membranes of a batch, so that forward mode has no traces of each sample's own;",
-        ),
-    ],
-)
-def test_layers_that_have_no_eligibility_are_refused_by_name(make: Callable[[], nn.Module], words: str) -> None:
-    net = make().double()
-    with pytest.raises(TrainingError, match=words):
-        learn(ForwardMode(), net, torch.randn(T, B, 2, 6, 6, dtype=torch.float64))
+def flat(*layers: nn.Module) -> Sequential:
+    return Sequential(nn.Flatten(), nn.Linear(72, 2), *layers)
+
+
+def test_layers_that_have_no_eligibility_are_refused_by_name() -> None:
+    folded = nn.Unflatten(1, (2, 36)), nn.Conv1d(2, 2, 3), BatchNorm1d(2), HDLIF(T), nn.Flatten()
+    cases: list[tuple[nn.Module, str]] = [
+        (tiny_resnet(lambda place: HDLIF(T)), r"stage1\.0\.act1 is fed by stem\.conv \(Conv2d, kernel 3×3\)"),
+        (Sequential(nn.Conv2d(2, 2, 1), HDLIF(T), nn.Flatten(), nn.LazyLinear(3)), r"0 gives maps of \[6, 6\]"),
+        (flat(nn.ReLU(), HDLIF(T)), r"3 is fed by 2 \(ReLU\): forward mode is for fully connected"),
+        (Sequential(nn.Flatten(), HDLIF(T), nn.Linear(72, 3)), r"1 is fed by 0 \(Flatten\): forward"),
+        (Sequential(nn.Flatten(1), *folded), r"4 is fed by 2 \(Conv1d, kernel 3\): forward mode"),
+        (flat(nn.Unflatten(1, (2, 1)), SECA(2), HDLIF(T), nn.Flatten()), r"4 is fed by 3 \(SECA\): forward mode"),
+        (Summed(), "act is fed by what no layer gives that is run by its name"),
+        (flat(HDLIF(T, norm=MemBN(T, 2))), "2: Mem-BN couples the membranes of a batch"),
+    ]
+    for net, words in cases:
+        with naming(words), pytest.raises(TrainingError, match=words):
+            learn(ForwardMode(), net.double(), torch.randn(T, B, 2, 6, 6, dtype=torch.float64))
 
 
 def test_steps_of_recurrent_layers_are_taken_one_by_one() -> None:
@@ -423,12 +376,6 @@ def test_steps_of_recurrent_layers_are_taken_one_by_one() -> None:
     with pytest.raises(TrainingError, match=message):
         ForwardMode(chunk=2).traces_of(net, frames()[:, :1], B)
     assert ForwardMode().traces_of(net, frames()[:, :1], B)
-
-
-def test_large_traces_are_stated_in_megabytes() -> None:
-    net = Sequential(nn.Flatten(), nn.Linear(72, 20), HDLIF(T, channels=20, per_step=False), nn.Linear(20, 3)).double()
-    with pytest.raises(TrainingError, match=r"\(2 1\.2 MB\), and its budget is 0\.5 MB; set rule\.budget to 1200000"):
-        ForwardMode(budget=500_000).traces_of(net, torch.randn(T, 1, 2, 6, 6, dtype=torch.float64), 100)
 
 
 def test_arguments_are_checked() -> None:

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cases import every
 from hdlif.errors import StateError, TrainingError
 from hdlif.learning import NDOT, OTTT
+from hdlif.learning.traced_pass import STILL, TraceRule, decay, drift
+from hdlif.learning.traces import Traces
 from hdlif.nn import HDLIF, LIF, EquationNeuron, ParallelHDLIF, QuantLinear, Sequential, Temporal, carrying
-from hdlif.nn.traced_pass import STILL, decay, drift
-from hdlif.nn.traces import TraceRule, Traces
 from learning.test_ottt import LEAK, STEPS, Stack, frames, learn, synapses
 from small_networks import assert_close
 
@@ -31,8 +32,8 @@ def test_trace_of_a_synapse_behind_a_neuron_decays_as_the_neuron_moves() -> None
     lif_state = None
     traces = Traces(synapses(net), TraceRule(LEAK, dynamic=True))
     for t in range(STEPS):
-        _, state = net(x[t : t + 1], state, carrying(range(t, t + 1), traces=traces))
-        spike, lif_state = net[0](x[t : t + 1], lif_state, carrying(range(t, t + 1), traces=traces))
+        _, state = net(x[t : t + 1], state, carrying(range(t, t + 1), observers=[traces]))
+        spike, lif_state = net[0](x[t : t + 1], lif_state, carrying(range(t, t + 1), observers=[traces]))
         moved = x[t] - (1 - LEAK) * lif_state["potential"]
         a = (LEAK if before is None else decay(moved, before, LEAK)) * a + spike[0]
         before = moved
@@ -46,7 +47,7 @@ def test_with_the_leak_as_its_ratio_it_is_ottt(monkeypatch: pytest.MonkeyPatch) 
     # The first synapse follows no neuron; the second one does.
     torch.testing.assert_close(found["body.fc0.weight"], expected["body.fc0.weight"], atol=1e-12, rtol=0)
     assert (found["body.fc1.weight"] - expected["body.fc1.weight"]).abs().max() > 1e-4
-    monkeypatch.setattr("hdlif.nn.traced_pass.decay", lambda now, before, leak: leak)
+    monkeypatch.setattr("hdlif.learning.traced_pass.decay", lambda now, before, leak: leak)
     assert_close(learn(NDOT(leak=LEAK), net, x), expected)
 
 
@@ -55,15 +56,11 @@ class Between(nn.Module):
         return x * 1
 
 
-@pytest.mark.parametrize(
-    "before",
-    [{"act": ParallelHDLIF(STEPS)}, {"act": LIF(STEPS, threshold=0.5), "pool": Between()}],
-    ids=["parallel", "pool"],
-)
+@every(before=[{"act": ParallelHDLIF(STEPS)}, {"act": LIF(STEPS, threshold=0.5), "pool": Between()}])
 def test_without_a_potential_directly_before_there_is_no_ratio(before: dict[str, Temporal]) -> None:
     net = Sequential({**before, "fc": QuantLinear(4, 3)}).double()
     traces = Traces(synapses(net), TraceRule(LEAK, dynamic=True))
-    _, state = net(torch.randn(1, 2, 4, dtype=torch.float64), None, carrying(range(1), traces=traces))
+    _, state = net(torch.randn(1, 2, 4, dtype=torch.float64), None, carrying(range(1), observers=[traces]))
     assert set(state["fc"]) == {"trace"}
 
 
@@ -92,9 +89,9 @@ def test_steps_and_states_that_a_dynamic_trace_cannot_follow_are_refused() -> No
     x = torch.randn(2, 2, 4, dtype=torch.float64)
     traces = Traces(synapses(net), TraceRule(LEAK, dynamic=True))
     with pytest.raises(StateError, match="dynamic traces are run one time step at a time"):
-        net(x, None, carrying(range(2), traces=traces))
+        net(x, None, carrying(range(2), observers=[traces]))
     with pytest.raises(StateError, match="it must be two tensors, 'trace' and 'drift'"):
-        net(x[:1], {"act": {"potential": x[0]}, "fc": {"trace": x[0]}}, carrying(range(1), traces=traces))
+        net(x[:1], {"act": {"potential": x[0]}, "fc": {"trace": x[0]}}, carrying(range(1), observers=[traces]))
 
 
 def test_arguments_without_meaning_are_refused() -> None:

@@ -1,6 +1,7 @@
 """The loss of the mean output, learned by rules that see a part of the steps at a time."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cases import every, sampled
 from hdlif.learning import (
     NDOT,
     OTTT,
@@ -22,7 +24,7 @@ from hdlif.learning import (
     late_weights,
 )
 from hdlif.nn import HDLIF, BatchNorm1d, ParallelHDLIF, QuantLinear, Sequential, Ternary
-from small_networks import assert_close, gradients, name_of
+from small_networks import assert_close, gradients
 
 T, B, INPUTS, WIDTH, CLASSES = 6, 5, 3, 4, 3
 TARGET = torch.tensor([0, 1, 2, 0, 1])
@@ -90,20 +92,15 @@ RULES = (
     lambda **options: StochasticStep(2, chunk=4, complete=True, **options),
     lambda **options: StochasticWindow(3, chunk=2, **options),
 )
-each_rule = pytest.mark.parametrize("make", RULES, ids=lambda make: name_of(make()))
 
 
-@each_rule
-@pytest.mark.parametrize(
-    "criterion",
-    [
-        F.cross_entropy,
-        Timed(F.cross_entropy, first=2),
-        Timed(F.cross_entropy, weights=late_weights(T)),
-        Timed(F.cross_entropy, first=2, weights=late_weights(T - 2)),
-    ],
-    ids=["all steps", "from the third on", "late ones more", "both"],
-)
+CRITERIA = {
+    "all steps": F.cross_entropy,
+    "late ones more, from the third on": Timed(F.cross_entropy, first=2, weights=late_weights(T - 2)),
+}
+
+
+@every(make=RULES, criterion=CRITERIA)
 def test_without_memory_it_is_stbp(make: Callable[..., Rule], criterion: Any) -> None:
     rule = make(loss="reduced", criterion=criterion)
     found, value = learn(rule, without_memory(), frames())
@@ -112,7 +109,7 @@ def test_without_memory_it_is_stbp(make: Callable[..., Rule], criterion: Any) ->
     assert value == pytest.approx(whole, rel=1e-12)
 
 
-@each_rule
+@every(make=RULES)
 def test_a_constant_input_is_run_at_all_steps(make: Callable[..., Rule]) -> None:
     found, value = learn(make(loss="reduced"), without_memory(), frames(1))
     expected, whole = learn(STBP(), without_memory(), frames(1))
@@ -120,8 +117,7 @@ def test_a_constant_input_is_run_at_all_steps(make: Callable[..., Rule]) -> None
     assert value == pytest.approx(whole, rel=1e-12)
 
 
-@each_rule
-@pytest.mark.parametrize("network", [with_memory, quantised])
+@sampled(len(RULES), make=RULES, network=[with_memory, quantised])
 def test_the_loss_is_that_of_stbp_whatever_is_cut(make: Callable[..., Rule], network: Any) -> None:
     """And the outer layer's bias, which no time comes between, has its gradient."""
     found, value = learn(make(loss="reduced"), network(), frames())
@@ -132,19 +128,19 @@ def test_the_loss_is_that_of_stbp_whatever_is_cut(make: Callable[..., Rule], net
     assert not torch.allclose(apart, expected["6.bias"], rtol=1e-3)
 
 
-@pytest.mark.parametrize("chunk", [1, 4])
+@every(chunk=[1, 4])
 def test_forward_mode_of_one_layer_is_stbp(chunk: int) -> None:
     found, _ = learn(ForwardMode(loss="reduced", chunk=chunk), layers(hd_lif()), frames())
     assert_close(found, learn(STBP(), layers(hd_lif()), frames())[0])
 
 
-@pytest.mark.parametrize("network", [with_memory, quantised])
+@every(network=[with_memory, quantised])
 def test_a_window_of_all_steps_is_stbp(network: Any) -> None:
     found, _ = learn(StochasticWindow(T, loss="reduced"), network(), frames())
     assert_close(found, learn(STBP(), network(), frames())[0])
 
 
-@each_rule
+@every(make=RULES)
 def test_targets_of_each_step_have_the_mean_of_their_losses(make: Callable[..., Rule]) -> None:
     criterion = Timed(F.cross_entropy, first=1, each=True, delay=1)
     target = torch.randint(CLASSES, (B, T), generator=torch.Generator().manual_seed(2))
@@ -179,7 +175,7 @@ def test_the_first_run_leaves_the_model_and_the_random_numbers_as_they_were() ->
     assert torch.equal(numbers, others)
 
 
-@each_rule
+@every(make=RULES)
 def test_a_network_without_values_is_run_too(make: Callable[..., Rule]) -> None:
     rule, net = make(loss="reduced"), with_memory().to("meta")
     plan = rule.schedule(T, torch.Generator().manual_seed(0))
@@ -206,20 +202,12 @@ def test_a_part_of_a_stream_has_the_mean_of_its_own_outputs() -> None:
     assert carry.step == other.step == T
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: SLTT(loss="mean"), "loss = 'mean'; choose one of each, reduced"),
-        (lambda: OTTT(loss="last"), "choose one of each, reduced"),
-        (lambda: NDOT(loss="last"), "choose one of each, reduced"),
-        (lambda: ForwardMode(loss="last"), "choose one of each, reduced"),
-        (lambda: StochasticStep(loss="last"), "choose one of each, reduced"),
-        (lambda: StochasticWindow(3, loss="mean"), "choose one of each, last, reduced"),
-        (lambda: SLTT("each", loss="reduced"), 'does not go with update = "each"'),
-        (lambda: OTTT("each", loss="reduced"), 'does not go with update = "each"'),
-        (lambda: ForwardMode("each", loss="reduced"), 'does not go with update = "each"'),
-    ],
-)
-def test_what_it_does_not_go_with_is_said(make: Callable[[], Rule], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make()
+def test_what_it_does_not_go_with_is_refused() -> None:
+    cases: list[tuple[Callable[..., Rule], Any]] = [(SLTT, "mean"), (StochasticStep, "last"), (ForwardMode, "last")]
+    cases += [(OTTT, "last"), (NDOT, "last"), (partial(StochasticWindow, 3), "mean")]
+    for make, loss in cases:
+        with pytest.raises(ValueError, match=r"choose one of each, (last, )?reduced"):
+            make(loss=loss)
+    for make in (SLTT, OTTT, ForwardMode):
+        with pytest.raises(ValueError, match='does not go with update = "each"'):
+            make("each", loss="reduced")

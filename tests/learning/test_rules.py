@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from cases import every
 from hdlif.learning import (
     NDOT,
     OTTT,
@@ -24,6 +25,7 @@ from hdlif.learning import (
     Uniform,
     sum_logits,
 )
+from hdlif.learning.draws import strata
 from hdlif.learning.stbp import mean_logits
 from hdlif.models import Network
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, Binary, SpikeQuantizer, State, Ternary
@@ -40,7 +42,7 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     ),
     "hdlif_binary": lambda: tiny_resnet(lambda place: HDLIF(STEPS), quantizer=Binary()),
 }
-each_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
+each_network = partial(every, network=NETWORKS)
 
 
 def frames(steps: int = STEPS, seed: int = 0) -> Tensor:
@@ -86,8 +88,7 @@ def count_forwards(net: Network) -> list[range]:
 # Against plain loops
 
 
-@each_network
-@pytest.mark.parametrize("reduce", ["mean", "sum"])
+@each_network(reduce=["mean", "sum"])
 def test_stbp_is_one_backward_pass_through_all_steps(network: Callable[[], Network], reduce: str) -> None:
     rule = STBP(reduce=sum_logits) if reduce == "sum" else STBP()
     x, net = frames(), network()
@@ -111,23 +112,14 @@ def test_gradient_of_the_mean_logits_is_the_same_at_every_step() -> None:
     torch.testing.assert_close(logits.grad, (each / (STEPS * len(TARGET))).expand(STEPS, -1, -1), atol=1e-12, rtol=0)
 
 
-@each_network
+@each_network()
 def test_sltt_equals_back_propagation_with_the_potential_detached(network: Callable[[], Network]) -> None:
     x = frames()
     found = learn(SLTT(), network(), x, drawn(SLTT()))
     assert_close(found, online_loop(network(), x, dict.fromkeys(range(STEPS), 1 / STEPS)))
 
 
-def test_sltt_differs_from_stbp() -> None:
-    x, net = frames(), NETWORKS["hdlif"]()
-    # the same loss per step, so that only the temporal gradient is cut
-    whole = STBP(criterion=lambda logits, target: sum(F.cross_entropy(y, target) for y in logits) / STEPS, reduce=list)
-    stbp, sltt = learn(whole, net, x, drawn(whole)), learn(SLTT(), net, x, drawn(SLTT()))
-    name = "body.stage1.0.conv1.weight"
-    assert (stbp[name] - sltt[name]).abs().max() > 1e-4
-
-
-@each_network
+@each_network()
 def test_sltt_each_steps_losses_are_those_of_sltt_times_the_number_of_steps(network: Callable[[], Network]) -> None:
     x = frames()
     each = learn(SLTT("each"), network(), x, drawn(SLTT("each")))
@@ -135,8 +127,7 @@ def test_sltt_each_steps_losses_are_those_of_sltt_times_the_number_of_steps(netw
     assert_close({k: v / STEPS for k, v in each.items()}, mean)
 
 
-@each_network
-@pytest.mark.parametrize("chosen", [(0,), (2,), (0, 3), (1, 2), (0, 1, 2, 3)], ids=str)
+@each_network(chosen=[(0,), (2,), (0, 3), (0, 1, 2, 3)])
 def test_stochastic_step_learns_from_the_chosen_steps_only(
     network: Callable[[], Network], chosen: tuple[int, ...]
 ) -> None:
@@ -148,7 +139,7 @@ def test_stochastic_step_learns_from_the_chosen_steps_only(
 # Against each other
 
 
-@each_network
+@each_network()
 def test_with_one_time_step_all_rules_are_equal(network: Callable[[], Network]) -> None:
     x = frames(1)
     rules: list[Rule] = [
@@ -169,25 +160,18 @@ def test_with_one_time_step_all_rules_are_equal(network: Callable[[], Network]) 
         assert_close(other, first)
 
 
-@each_network
-@pytest.mark.parametrize("k", [1, 2, 3, 4])
-def test_stochastic_step_averaged_over_all_draws_is_sltt(network: Callable[[], Network], k: int) -> None:
+@every(
+    network=[NETWORKS["hdlif"], NETWORKS["hdlif_ternary_quantised"]],
+    draw=[Uniform(), Stratified()],
+    k=[1, 2, 3],
+)
+def test_random_steps_averaged_over_all_draws_are_sltt(
+    network: Callable[[], Network], draw: Uniform | Stratified, k: int
+) -> None:
     x, net = frames(), network()
-    updates = (False,) * (k - 1) + (True,)
-    subsets = list(itertools.combinations(range(STEPS), k))
-    total = dict.fromkeys(gradients(net), torch.zeros((), dtype=torch.float64))
-    for subset in subsets:
-        found = learn(StochasticStep(k), net, x, Plan(STEPS, subset, updates))
-        total = {name: total[name] + found[name] for name in total}
-    mean = {name: value / len(subsets) for name, value in total.items()}
-    assert_close(mean, learn(SLTT(), net, x, drawn(SLTT())))
-
-
-@pytest.mark.parametrize("k", [1, 2, 3, 4])
-def test_stratified_steps_averaged_over_all_draws_are_sltt(k: int) -> None:
-    x, net, draw = frames(), NETWORKS["hdlif"](), Stratified()
     edges = [i * STEPS // k for i in range(k + 1)]
-    draws = list(itertools.product(*(range(*pair) for pair in itertools.pairwise(edges))))
+    strata = list(itertools.product(*(range(*pair) for pair in itertools.pairwise(edges))))
+    draws = strata if isinstance(draw, Stratified) else list(itertools.combinations(range(STEPS), k))
     assert [steps for steps, _ in draw.every(StepWeights(STEPS), k)] == draws
     total = dict.fromkeys(gradients(net), torch.zeros((), dtype=torch.float64))
     for steps in draws:
@@ -198,7 +182,7 @@ def test_stratified_steps_averaged_over_all_draws_are_sltt(k: int) -> None:
     assert_close(mean, learn(SLTT(), net, x, drawn(SLTT())))
 
 
-@pytest.mark.parametrize("k", [1, 2, 3])
+@every(k=[1, 2, 3])
 def test_variance_of_the_random_step_is_that_of_drawing_without_replacement(k: int) -> None:
     x, net, name = frames(), NETWORKS["hdlif"](), "body.stage1.0.conv1.weight"
     per_step = torch.stack([learn(StochasticStep(), net, x, Plan(STEPS, (t,), (True,)))[name] for t in range(STEPS)])
@@ -214,8 +198,7 @@ def test_variance_of_the_random_step_is_that_of_drawing_without_replacement(k: i
     torch.testing.assert_close((estimates - total).square().mean(0), expected, atol=1e-10, rtol=0)
 
 
-@pytest.mark.parametrize("draw", [Uniform(), Stratified()], ids=["uniform", "stratified"])
-@pytest.mark.parametrize("k", [1, 2, 3])
+@every(k=[1, 2, 3], draw=[Uniform(), Stratified()])
 def test_drawn_steps_have_the_probability_that_their_weight_mends(draw: Uniform | Stratified, k: int) -> None:
     generator, draws = torch.Generator().manual_seed(0), 4000
     counts = [0] * STEPS
@@ -229,10 +212,10 @@ def test_drawn_steps_have_the_probability_that_their_weight_mends(draw: Uniform 
         assert abs(count / draws * draw.factor(StepWeights(STEPS), k, step) - 1 / STEPS) < 5 * 0.5 / draws**0.5
 
 
-def test_stratified_draw_takes_one_step_from_each_stratum() -> None:
-    generator = torch.Generator().manual_seed(0)
-    seen = {tuple(Stratified()(StepWeights(5), 2, generator)) for _ in range(200)}
-    assert seen == set(itertools.product(range(2), range(2, 5)))
+def test_strata_of_weighted_steps_end_where_the_weight_is_nearest_to_its_share() -> None:
+    # sums 0.1, 0.2, 0.6: half of the weight is nearer to 0.6; sums 0.1, 0.3, 0.8: nearer to 0.3
+    for weights, edge in (((0.1, 0.1, 0.4, 0.4), 3), ((0.1, 0.2, 0.5, 0.2), 2)):
+        assert strata(StepWeights(STEPS, weights), 2) == [(0, edge), (edge, STEPS)]
 
 
 def test_complete_random_step_shows_batch_norm_all_steps_and_learns_the_same() -> None:
@@ -246,7 +229,7 @@ def test_complete_random_step_shows_batch_norm_all_steps_and_learns_the_same() -
     assert counts == {STEPS}
 
 
-@pytest.mark.parametrize("rule", [SLTT(), StochasticStep(2)], ids=["sltt", "stochastic_step"])
+@every(rule=[SLTT(), StochasticStep(2)])
 def test_a_constant_input_teaches_as_the_repeated_one(rule: Rule) -> None:
     x, plan = frames(1), drawn(rule)
     constant = learn(rule, NETWORKS["hdlif"](), x, plan)
@@ -254,7 +237,7 @@ def test_a_constant_input_teaches_as_the_repeated_one(rule: Rule) -> None:
     assert_close(constant, repeated)
 
 
-@pytest.mark.parametrize("most", [2, 3, 9])
+@every(most=[2, 3, 9])
 def test_stochastic_step_may_run_its_silent_steps_in_chunks(most: int) -> None:
     x, plan = frames(), Plan(STEPS, (3,), (True,))
     net = NETWORKS["hdlif"]()
@@ -268,8 +251,7 @@ def test_stochastic_step_may_run_its_silent_steps_in_chunks(most: int) -> None:
 # What runs, and what is said beforehand
 
 
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("k", [1, 2, 4])
+@every(k=[1, 2, 4], seed=range(2))
 def test_stochastic_step_runs_no_step_after_its_last_one(k: int, seed: int) -> None:
     rule, net = StochasticStep(k, chunk=1), NETWORKS["hdlif"]()
     plan, seen = drawn(rule, seed), count_forwards(net)
@@ -285,40 +267,28 @@ def test_steps_without_a_graph_are_run_four_at_a_time() -> None:
     assert seen == [range(4), range(4, 6), range(6, 7)]
 
 
-@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), OTTT(), NDOT(), StochasticStep(1), StochasticStep(3)])
-def test_batch_norm_statistics_count_the_steps_that_ran(rule: Rule) -> None:
+@every(rule=[STBP(), SLTT(), SLTT("each"), OTTT(), OTTT("each"), NDOT(), StochasticStep(1), StochasticStep(3)])
+def test_a_plan_says_which_losses_end_an_update_and_batch_norm_counts_the_steps_that_ran(rule: Rule) -> None:
     net, plan = NETWORKS["hdlif_binary"](), drawn(rule, seed=1)
-    learn(rule, net, frames(), plan)
-    counts = {int(m.num_batches_tracked) for m in net.modules() if isinstance(m, BatchNorm2d)}
-    assert counts == {max(plan.steps) + 1}
-
-
-@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), OTTT(), OTTT("each"), NDOT(), StochasticStep(3)])
-def test_a_plan_says_which_losses_end_an_update(rule: Rule) -> None:
-    plan = drawn(rule)
-    steps = list(rule(NETWORKS["hdlif"](), frames(), TARGET, plan))
+    steps = list(rule(net, frames(), TARGET, plan))
     assert tuple(step.update for step in steps) == plan.updates
     assert plan.updates[-1]
     assert sum(plan.updates) == (STEPS if rule in (SLTT("each"), OTTT("each")) else 1)
     assert not any(step.logits.requires_grad for step in steps)
     assert all(step.logits.shape[1:] == (len(TARGET), 3) for step in steps)
     assert list(plan.steps) == sorted(set(plan.steps))
+    counts = {int(m.num_batches_tracked) for m in net.modules() if isinstance(m, BatchNorm2d)}
+    assert counts == {max(plan.steps) + 1}
 
 
-@pytest.mark.parametrize("k", [1, 2])
-def test_stochastic_step_draws_every_subset_alike(k: int) -> None:
-    generator, draws = torch.Generator().manual_seed(0), 3000
-    counts = dict.fromkeys(itertools.combinations(range(STEPS), k), 0)
-    for _ in range(draws):
-        counts[StochasticStep(k).schedule(STEPS, generator).steps] += 1
+def test_stochastic_step_draws_every_subset_alike_and_the_same_from_the_same_generator() -> None:
+    generator, draws, subsets = torch.Generator(), 3000, list(itertools.combinations(range(STEPS), 2))
+    generator.manual_seed(0)
+    found = [StochasticStep(2).schedule(STEPS, generator).steps for _ in range(draws)]
     # four standard deviations of a binomial count are below 0.04 of the draws
-    assert all(abs(count / draws - 1 / len(counts)) < 0.04 for count in counts.values())
-
-
-def test_the_same_generator_state_draws_the_same_plan() -> None:
-    assert [drawn(StochasticStep(2), seed).steps for seed in range(8)] == [
-        drawn(StochasticStep(2), seed).steps for seed in range(8)
-    ]
+    assert all(abs(found.count(subset) / draws - 1 / len(subsets)) < 0.04 for subset in subsets)
+    generator.manual_seed(0)
+    assert [StochasticStep(2).schedule(STEPS, generator).steps for _ in range(8)] == found[:8]
 
 
 def test_the_criterion_given_is_the_one_used() -> None:
@@ -340,25 +310,7 @@ def test_rules_refuse_arguments_without_meaning() -> None:
         drawn(StochasticStep(5))
 
 
-# Precision
-
-
-@pytest.mark.parametrize("neuron", [HDLIF, LIF])
-def test_bfloat16_autocast_keeps_state_and_logits_float32(neuron: type[nn.Module]) -> None:
-    net = tiny_resnet(lambda place: neuron(STEPS), quantizer=Ternary()).float()
-    with torch.autocast("cpu", torch.bfloat16):
-        logits, state = net(frames().float())
-        narrow, _ = net.stem(frames().float(), None, range(STEPS))
-    assert narrow.dtype == torch.bfloat16
-    assert logits.dtype == torch.float32
-    assert [potential.dtype for _, potential in tensors_of(state)] == [torch.float32] * 4
-
-
-@pytest.mark.parametrize(
-    "rule",
-    [STBP(), SLTT(), SLTT(chunk=2), StochasticStep(), StochasticWindow(2)],
-    ids=["stbp", "sltt", "sltt of two", "random step", "random window"],
-)
+@every(rule=[STBP(), SLTT(), SLTT(chunk=2), StochasticStep(), StochasticWindow(2)])
 def test_the_last_state_is_given_up_before_the_last_loss_is(rule: Rule) -> None:
     """Its memory is the backward pass's; of fixed parameters no derivative reads it."""
     network = tiny_resnet(lambda place: HDLIF(STEPS, learned=False))

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdlif.learning import SLTT, STBP, Plan, Rule, StochasticStep, StochasticWindow, Timed, late_weights
+from cases import every
+from hdlif.learning import STBP, Plan, Rule, StochasticStep, StochasticWindow, Timed, late_weights
 from hdlif.models import Network
 from hdlif.nn import HDLIF, LIF, Ternary, detach
 from small_networks import assert_close, gradients, tiny_resnet
@@ -20,7 +22,7 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "lif": lambda: tiny_resnet(lambda place: LIF(STEPS)),
     "ternary": lambda: tiny_resnet(lambda place: HDLIF(STEPS), quantizer=Ternary()),
 }
-each_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
+each_network = partial(every, network=NETWORKS)
 
 
 def frames(steps: int = STEPS) -> Tensor:
@@ -57,8 +59,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@each_network
-@pytest.mark.parametrize("constant", [False, True], ids=["frames", "constant"])
+@each_network(constant=[False, True])
 def test_a_window_of_all_steps_is_stbp_of_the_mean_of_the_losses_bit_for_bit(
     network: Callable[[], Network], constant: bool
 ) -> None:
@@ -66,8 +67,7 @@ def test_a_window_of_all_steps_is_stbp_of_the_mean_of_the_losses_bit_for_bit(
     assert same(learn(whole, network(), x, drawn(whole)), learn(each, network(), x, drawn(each)))
 
 
-@each_network
-@pytest.mark.parametrize("seed", range(4))
+@each_network(seed=range(2))
 def test_a_window_of_one_step_is_the_random_step_bit_for_bit(network: Callable[[], Network], seed: int) -> None:
     window, step = StochasticWindow(1), StochasticStep()
     assert drawn(window, seed) == drawn(step, seed)
@@ -76,19 +76,7 @@ def test_a_window_of_one_step_is_the_random_step_bit_for_bit(network: Callable[[
     )
 
 
-@pytest.mark.parametrize("criterion", [Timed(F.cross_entropy, 2), Timed(F.cross_entropy, weights=late_weights(STEPS))])
-def test_so_they_are_where_steps_count_differently(criterion: Timed) -> None:
-    network, x = NETWORKS["hdlif"], frames()
-    window, step = StochasticWindow(1, criterion), StochasticStep(criterion=criterion)
-    whole, each = StochasticWindow(STEPS, criterion), STBP(criterion, loss="each")
-    for seed in range(4):
-        assert drawn(window, seed) == drawn(step, seed)
-    assert_close(learn(window, network(), x, drawn(window)), learn(step, network(), x, drawn(step)))
-    assert_close(learn(whole, network(), x, drawn(whole)), learn(each, network(), x, drawn(each)))
-
-
-@each_network
-@pytest.mark.parametrize("chunk", [1, 3])
+@each_network(chunk=[1, 3])
 def test_a_window_is_back_propagation_through_its_steps_alone(network: Callable[[], Network], chunk: int) -> None:
     rule, x = StochasticWindow(3, chunk=chunk), frames()
     for start, (plan, probability) in enumerate(rule.plans(STEPS)):
@@ -100,9 +88,7 @@ def test_a_window_is_back_propagation_through_its_steps_alone(network: Callable[
         assert_close(learn(rule, network(), x, plan), truncated(network(), x, window, losses))
 
 
-@pytest.mark.parametrize("length", range(1, STEPS + 1))
-@pytest.mark.parametrize("first", [0, 3, STEPS - 1])
-@pytest.mark.parametrize("weighted", [False, True])
+@every(length=range(1, STEPS + 1), first=[0, 3, STEPS - 1], weighted=[False, True])
 def test_every_step_has_its_weight_on_average(length: int, first: int, weighted: bool) -> None:
     weights = late_weights(STEPS - first) if weighted else None
     for loss in ("each", "last"):
@@ -119,20 +105,6 @@ def test_every_step_has_its_weight_on_average(length: int, first: int, weighted:
         assert list(totals.values()) == pytest.approx(expected)
 
 
-def test_the_mean_over_all_windows_of_a_network_without_memory_is_the_gradient_of_all_steps() -> None:
-    """What is cut does not matter where neurons remember nothing."""
-    network, x, rule = (
-        lambda: tiny_resnet(lambda place: HDLIF(STEPS, leak=0, learned=False)),
-        frames(),
-        StochasticWindow(4),
-    )
-    total: dict[str, Tensor] = {}
-    for plan, probability in rule.plans(STEPS):
-        for name, value in learn(rule, network(), x, plan).items():
-            total[name] = total.get(name, torch.zeros(())) + probability * value
-    assert_close(total, learn(SLTT(), network(), x, drawn(SLTT())))
-
-
 def test_windows_are_drawn_as_often_as_they_are_likely() -> None:
     generator, draws = torch.Generator().manual_seed(0), 4000
     for rule in (StochasticWindow(3), StochasticWindow(3, Timed(F.cross_entropy, 1, weights=late_weights(STEPS - 1)))):
@@ -144,7 +116,7 @@ def test_windows_are_drawn_as_often_as_they_are_likely() -> None:
             assert abs(counts[plan] / draws - probability) < 5 * 0.5 / draws**0.5
 
 
-@pytest.mark.parametrize("end", [1, 4])
+@every(end=[1, 4])
 def test_where_the_windows_last_step_alone_has_a_loss_it_is_truncated_at_the_windows_start(end: int) -> None:
     rule, network = StochasticWindow(3, loss="last"), NETWORKS["hdlif"]
     plan = Plan(STEPS, (end,), (True,))

@@ -3,17 +3,18 @@
 What is asked here holds for every kind of neuron that a recipe may choose, under every such rule.
 """
 
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif import builders
+from cases import every, sampled
 from hdlif.learning import OTTT, Plan, Rule, StepWeights, StochasticStep, StochasticWindow, Uniform
+from hdlif.learning.paths import remembered
+from hdlif.learning.traced_pass import TraceRule
+from hdlif.learning.traces import Traces
 from hdlif.models import Network
 from hdlif.nn import PerStep, State, carrying, detach
-from hdlif.nn.paths import remembered
-from hdlif.nn.traces import TraceRule, Traces
+from hdlif.recipe import builders
 from small_networks import assert_close, gradients, tensors_of
 from small_recipes import built, neurons, recipe
 
@@ -25,34 +26,18 @@ KINDS = [f"kind: {kind}{options}" for kind, options in OPTIONS.items()] + [
     "kind: glif, granularity: channel",
     "kind: hdlif, mem_bn: true",
     "kind: hdlif, recurrent: true",
-    "kind: hdlif, path: fused",
     "kind: glif, path: fused",
-    "kind: adaptive_hdlif, path: fused",
     "kind: hdlif, parallel: alternate, threshold_form: softplus",
     'kind: "own_neurons:AdaptiveHDLIF"',
     'kind: "own_neurons:Resonate"',
 ]
 # The others carry gradients from step to step.
-CUT = [f"kind: {kind}" for kind in ("sltt", "sltt_k", "ottt", "ndot", "stochastic_step")] + [
+CUT = [
+    *(f"kind: {kind}" for kind in ("sltt", "sltt_k", "ottt", "ndot")),
     "kind: stochastic_window, length: 1",
-    "kind: sltt, update: each",
     "kind: stochastic_step, k: 2, draw: stratified",
 ]
-each_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-def pairs(kinds: list[str], rules: list[str]) -> pytest.MarkDecorator:
-    """Each kind with each rule that learns from it: NDOT follows a potential, which Resonate has not.
-
-    A third of them, which has every kind and every rule, is in the default tier.
-    """
-    both = [
-        pytest.param(kind, rule, marks=[] if (i + j) % 3 == 0 else pytest.mark.slow)
-        for i, kind in enumerate(kinds)
-        for j, rule in enumerate(rules)
-        if not ("Resonate" in kind and rule == "kind: ndot")
-    ]
-    return pytest.mark.parametrize(("kind", "rule"), both)
+each_kind = every(kind=KINDS)
 
 
 def network(kind: str, *, per_step: bool = True) -> Network:
@@ -85,8 +70,10 @@ def frames() -> Tensor:
     return 2 * torch.randn(STEPS, len(TARGET), 1, 8, 8, generator=generator, dtype=torch.float64)
 
 
-def built_rule(words: str) -> Rule:
-    return builders.build_rule(recipe(f"rule={{{words}}}"))
+def built_rule(words: str, kind: str) -> Rule:
+    """The rule, but NDOT, which follows a potential, as OTTT for neurons without one."""
+    chosen = "kind: ottt" if "Resonate" in kind and words == "kind: ndot" else words
+    return builders.build_rule(recipe(f"rule={{{chosen}}}"))
 
 
 def weight_of(rule: Rule, t: int) -> float:
@@ -114,7 +101,8 @@ def traces_of(rule: Rule, net: Network) -> Traces | None:
 
 
 def run(net: Network, t: int, state: State | None, traces: Traces | None = None) -> tuple[Tensor, State | None]:
-    logits, after = net(frames()[t : t + 1], state, steps=carrying(range(t, t + 1), traces=traces))
+    steps = carrying(range(t, t + 1), observers=[traces] if traces else [])
+    logits, after = net(frames()[t : t + 1], state, steps=steps)
     return logits[0], after
 
 
@@ -134,9 +122,9 @@ def leaves(state: State | None) -> State | None:
     return {k: v.clone().requires_grad_() if isinstance(v, Tensor) else leaves(v) or {} for k, v in state.items()}
 
 
-@pairs(KINDS, CUT)
+@sampled(len(KINDS), kind=KINDS, rule=CUT)
 def test_gradient_is_that_of_steps_whose_state_is_given_as_a_constant(kind: str, rule: str) -> None:
-    cut, net = built_rule(rule), network(kind)
+    cut, net = built_rule(rule, kind), network(kind)
     plan, found = plan_of(cut), learn(cut, net)
     net.zero_grad()
     traces = traces_of(cut, net)
@@ -147,22 +135,9 @@ def test_gradient_is_that_of_steps_whose_state_is_given_as_a_constant(kind: str,
     assert_close(found, gradients(net))
 
 
-@pairs(KINDS, CUT)
-def test_a_step_teaches_the_values_of_its_own_time_step_alone(kind: str, rule: str) -> None:
-    cut, net = built_rule(rule), network(kind)
-    plan = plan_of(cut)
-    values = per_step_values(net)
-    assert values
-    for t, step in zip(plan.steps, cut(net, frames(), TARGET, plan), strict=True):
-        grads = torch.autograd.grad(step.loss, list(values.values()), retain_graph=True, allow_unused=True)
-        for name, grad in zip(values, grads, strict=True):
-            others = [] if grad is None else [s for s in range(STEPS) if s != t and (grad[s] != 0).any()]
-            assert others == [], f"{name}: the loss of step {t} moves the values of steps {others}"
-
-
-@pairs([kind for kind in KINDS if "mem_bn" not in kind], ["kind: sltt", "kind: ottt", "kind: ndot"])
+@sampled(len(KINDS), kind=[kind for kind in KINDS if "mem_bn" not in kind], rule=["kind: sltt", "kind: ottt"])
 def test_values_shared_by_the_steps_learn_by_the_sum_over_the_steps(kind: str, rule: str) -> None:
-    cut, shared, per_step = built_rule(rule), network(kind, per_step=False), network(kind)
+    cut, shared, per_step = built_rule(rule, kind), network(kind, per_step=False), network(kind)
     with torch.no_grad():
         for name, parameter in per_step.named_parameters():
             parameter.copy_(shared.get_parameter(name))

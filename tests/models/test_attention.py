@@ -2,17 +2,16 @@
 
 from functools import partial
 
-import pytest
 import torch
 from torch import Tensor, nn
 
+from cases import every
 from hdlif.models import (
     AttentionBlockI,
     AttentionBlockII,
     Network,
     Place,
     PreActBlock,
-    resnet,
     resnet18,
     resnet34,
     vgg_snn,
@@ -67,20 +66,12 @@ def by_formula(block: PreActBlock, h: Tensor, form: str, *, gated: bool) -> Tens
     return c2 + (stateless(block.shortcut, h) if len(block.shortcut) else h)
 
 
-@pytest.mark.parametrize("strided", [False, True])
-@pytest.mark.parametrize("form", BLOCKS)
-def test_block_is_its_formula(form: str, strided: bool) -> None:
+@every(form=list(BLOCKS), strided=[False, True])
+def test_block_is_its_formula_with_and_without_gates(form: str, strided: bool) -> None:
     block, h = block_of(BLOCKS[form], strided=strided, attention=SECA), currents()
     torch.testing.assert_close(stateless(block, h), by_formula(block, h, form, gated=True), **EXACT)
-
-
-@pytest.mark.parametrize("strided", [False, True])
-@pytest.mark.parametrize("form", BLOCKS)
-def test_block_with_gates_of_one_is_the_formula_without_attention(form: str, strided: bool) -> None:
-    block, h = block_of(BLOCKS[form], strided=strided, attention=SECA), currents()
     for attention in (block.att1, block.att2):
-        nn.init.zeros_(attention.weight)
-        nn.init.constant_(attention.bias, 100.0)
+        set_gate(attention, 100.0)
     y = stateless(block, h)
     torch.testing.assert_close(y, by_formula(block, h, form, gated=False), **EXACT)
     if form == "I":
@@ -89,28 +80,27 @@ def test_block_with_gates_of_one_is_the_formula_without_attention(form: str, str
         torch.testing.assert_close(y, stateless(plain, h), **EXACT)
 
 
-@pytest.mark.parametrize("form", BLOCKS)
-def test_gradient_reaches_both_attentions_and_the_input_as_finite_differences_have_it(form: str) -> None:
-    block, h = block_of(BLOCKS[form], width=2, attention=SECA), currents(width=2, size=2).requires_grad_()
-    parameters = [*block.att1.parameters(), *block.att2.parameters()]
-    assert torch.autograd.gradcheck(lambda h, *_: stateless(block, h), (h, *parameters), atol=1e-6)
+def set_gate(attention: nn.Module, bias: float) -> None:
+    nn.init.zeros_(attention.weight)
+    nn.init.constant_(attention.bias, bias)
 
 
 def attentions(network: Network) -> list[SECA]:
     return [module for module in network.modules() if isinstance(module, SECA)]
 
 
-@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
-@pytest.mark.parametrize(
-    ("make", "attention", "published"),
-    [
+@every(
+    "make",
+    "attention",
+    "published",
+    of=[
         (resnet18, SECA, 96),
         (resnet34, SECA, 192),
         (resnet18, partial(SECA, bias=False), 80),
         (resnet34, partial(SECA, bias=False), 160),
         (resnet18, partial(SECA, time_steps=4), 384),
     ],
-    ids=["resnet18", "resnet34", "resnet18_no_bias", "resnet34_no_bias", "resnet18_per_step"],
+    block=BLOCKS,
 )
 def test_attention_has_the_published_parameters(make, attention, published: int, block) -> None:  # type: ignore[no-untyped-def]
     with torch.device("meta"):
@@ -129,38 +119,15 @@ def test_vgg_attends_between_batch_norm_and_neuron() -> None:
     assert network(torch.ones(2, 1, 2, 8, 8))[0].shape == (2, 1, 3)
 
 
-def stage_of(kind: type[PreActBlock], depth: int, **arguments: object) -> nn.Module:
-    torch.manual_seed(0)
-    network = resnet(
-        neuron=lambda place: HDLIF(3), blocks=(depth,), width=8, classes=2, block=partial(kind, **arguments)
-    )
-    return network.body.stage1.double()
-
-
-@pytest.mark.parametrize(("bias", "gain"), [(0.0, 1.25), (100.0, 2.0)])
+@every("bias", "gain", of=[(0.0, 1.25), (100.0, 2.0)])
 def test_form_ii_scales_the_stream_by_one_plus_the_product_of_its_gates(bias: float, gain: float) -> None:
-    stage, h = stage_of(AttentionBlockII, 5, attention=SECA), currents(width=8)
-    for block in stage:
-        nn.init.zeros_(block.bn1.weight)
-        nn.init.zeros_(block.bn2.weight)
+    h = currents()
+    y = h
+    for _ in range(5):
+        block = block_of(AttentionBlockII, attention=SECA)
+        for parameter in (*block.bn1.parameters(), *block.bn2.parameters()):
+            nn.init.zeros_(parameter)
         for attention in (block.att1, block.att2):
-            nn.init.zeros_(attention.weight)
-            nn.init.constant_(attention.bias, bias)
-    torch.testing.assert_close(stateless(stage, h), gain**5 * h, **EXACT)
-
-
-def test_scale_of_the_stream_grows_geometrically_with_depth_in_form_ii_alone() -> None:
-    def gains(kind: type[PreActBlock], **arguments: object) -> list[float]:
-        h, scales = currents(width=8), []
-        for block in stage_of(kind, 13, **arguments):
-            scales.append(h.std().item())
-            h = stateless(block, h)
-        return [after / before for before, after in zip(scales, [*scales[1:], h.std().item()], strict=True)]
-
-    plain = gains(PreActBlock)
-    first, second = (gains(kind, attention=SECA) for kind in (AttentionBlockI, AttentionBlockII))
-    # Batch norm keeps every branch at scale 1 (½ behind a gate): n blocks give √(1 + n), or √(1 + n/4).
-    assert max(plain[6:]) < 1.1
-    assert max(first[6:]) < 1.1
-    # About 1 + ½·½ a block at the start, and never beyond what two open gates allow but for the branch itself.
-    assert all(1.1 < gain < 1.5 for gain in second[6:])
+            set_gate(attention, bias)
+        y = stateless(block, y)
+    torch.testing.assert_close(y, gain**5 * h, **EXACT)

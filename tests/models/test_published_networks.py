@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 
-import pytest
 import torch
 from torch import Tensor, nn
 
+from cases import every
 from hdlif.models import Network, Place, cifar_stem, resnet18, resnet19, resnet34, vgg_snn
 from hdlif.nn import HDLIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Temporal, Ternary
 
@@ -57,9 +57,15 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "total", "stem", "body", "norms", "classifier", "logits"),
-    [
+@every(
+    "name",
+    "total",
+    "stem",
+    "body",
+    "norms",
+    "classifier",
+    "logits",
+    of=[
         ("resnet18_cifar10", 11_173_962, 1_728, 11_157_504, 9_600, 5_130, 128),
         ("resnet18_cifar100", 11_220_132, 1_728, 11_157_504, 9_600, 51_300, 128),
         ("resnet18_dvs", 11_173_386, 1_152, 11_157_504, 9_600, 5_130, 128),
@@ -78,33 +84,25 @@ def test_network_has_the_published_parameters(
     assert sum(p.numel() for p in network.parameters()) - total == logits
 
 
-def test_resnet18_has_548864_neurons_in_16_layers() -> None:
-    sizes = list(neurons(on_meta(resnet18, classes=10), 3, 32, 32).values())
-    assert sizes == [65536] * 5 + [32768] * 4 + [16384] * 4 + [8192] * 3
-    assert sum(sizes) == 548_864
-
-
-def test_second_neurons_of_resnet18_are_the_published_245760() -> None:
-    sizes = neurons(on_meta(resnet18, classes=10), 3, 32, 32)
-    assert sum(size for name, size in sizes.items() if name.endswith("act2")) == 245_760
-
-
-def test_resnet34_has_2935296_neurons_in_32_layers() -> None:
-    sizes = neurons(on_meta(resnet34, classes=1000), 3, 224, 224)
-    assert len(sizes) == 32
-    assert sum(sizes.values()) == 2_935_296
-
-
-def test_resnet18_on_event_frames_has_1234944_neurons() -> None:
-    assert sum(neurons(on_meta(resnet18, classes=10, in_channels=2), 2, 48, 48).values()) == 1_234_944
-
-
-def test_vgg_snn_has_the_published_weights_and_neurons() -> None:
-    network = on_meta(vgg_snn, classes=10)
-    assert count(network, nn.Conv2d) == 9_217_152
-    sizes = neurons(network, 2, 48, 48)
-    assert len(sizes) == 8
-    assert sum(sizes.values()) == 921_600
+@every(
+    "name",
+    "image",
+    "layers",
+    "total",
+    of=[
+        ("resnet18_cifar10", (3, 32, 32), 16, 548_864),
+        ("resnet18_dvs", (2, 48, 48), 16, 1_234_944),
+        ("resnet34_imagenet", (3, 224, 224), 32, 2_935_296),
+        ("vgg_snn", (2, 48, 48), 8, 921_600),
+        ("vgg_13", (3, 64, 64), 10, 1_024_000),
+    ],
+)
+def test_network_has_the_published_neurons(name: str, image: tuple[int, ...], layers: int, total: int) -> None:
+    sizes = neurons(on_meta(NETWORKS[name]), *image)
+    assert (len(sizes), sum(sizes.values())) == (layers, total)
+    if name == "resnet18_cifar10":
+        assert list(sizes.values()) == [65536] * 5 + [32768] * 4 + [16384] * 4 + [8192] * 3
+        assert sum(size for place, size in sizes.items() if place.endswith("act2")) == 245_760
 
 
 def test_vgg_snn_first_convolution_is_a_body_layer_only_where_asked() -> None:
@@ -116,12 +114,6 @@ def test_vgg_snn_first_convolution_is_a_body_layer_only_where_asked() -> None:
 def test_resnet34_takes_the_cifar_stem() -> None:
     network = on_meta(resnet34, classes=10, stem=cifar_stem)
     assert neurons(network, 3, 32, 32)["body.stage1.0.act1"] == 64 * 32 * 32
-
-
-def test_vgg_13_has_1024000_neurons() -> None:
-    sizes = neurons(on_meta(NETWORKS["vgg_13"]), 3, 64, 64)
-    assert len(sizes) == 10
-    assert sum(sizes.values()) == 1_024_000
 
 
 def test_resnet19_has_the_sizes_that_we_state() -> None:

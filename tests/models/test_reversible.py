@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cases import every, sampled
 from hdlif.accounting import saved_bytes
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.models import (
@@ -25,7 +26,6 @@ from hdlif.nn import (
     HDLIF,
     LIF,
     BatchNorm2d,
-    Binary,
     HeldWeights,
     Measure,
     MemBN,
@@ -104,9 +104,7 @@ def through(chain: ReversibleSequential, x: Tensor, chunks: list[int], forward: 
     return results | gradients(chain) | dict(chain.named_buffers())
 
 
-@pytest.mark.parametrize("mode", ["train", "eval"])
-@pytest.mark.parametrize("chunks", [[4], [1, 2, 1]], ids=["whole", "chunks"])
-@pytest.mark.parametrize("neuron", NEURONS.values(), ids=NEURONS)
+@sampled(len(NEURONS), neuron=NEURONS, chunks=[[1, 3]], mode=["train", "eval"])
 def test_gradients_state_and_buffers_are_those_of_the_network_that_keeps_its_graph(
     neuron: NeuronFactory, chunks: list[int], mode: str
 ) -> None:
@@ -116,7 +114,7 @@ def test_gradients_state_and_buffers_are_those_of_the_network_that_keeps_its_gra
     assert any((value != 0).any() for name, value in plain.items() if name.endswith("f.conv.weight"))
 
 
-@pytest.mark.parametrize("grid", [None, GRID, 0.25])
+@every(grid=[None, GRID, 0.25])
 def test_block_is_its_formula_but_for_the_rounding_to_the_grid(grid: float | None) -> None:
     block, x = chain_of(1, NEURONS["hdlif"], grid=grid)[0], currents()
 
@@ -150,8 +148,7 @@ def there_and_back(chain: ReversibleSequential, x: Tensor) -> tuple[Tensor, Tens
     return torch.cat(outputs), chain[0].grid(x)
 
 
-@pytest.mark.parametrize("neuron", [NEURONS["hdlif"], NEURONS["lif"]], ids=["hdlif", "lif"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@every(dtype=[torch.float64, torch.float32], neuron=[NEURONS["hdlif"], NEURONS["lif"]])
 def test_inputs_of_many_blocks_come_back_bit_for_bit_on_the_grid(dtype: torch.dtype, neuron: NeuronFactory) -> None:
     again, x = there_and_back(chain_of(12, neuron).to(dtype), currents().to(dtype))
     assert torch.equal(again, x)
@@ -182,19 +179,6 @@ def test_grid_keeps_gradients_exact_in_low_precision() -> None:
     assert error(None) > 1e-4
 
 
-def test_weights_cast_to_low_precision_get_their_gradient_from_a_backward_pass_in_the_same_context() -> None:
-    def run(forward: Forward) -> dict[str, Tensor]:
-        chain = chain_of(2, NEURONS["hdlif"]).float()
-        with torch.autocast("cpu", torch.bfloat16):
-            forward(chain, currents().float(), None, range(STEPS))[0].square().sum().backward()
-        return gradients(chain)
-
-    reversible, plain = map(run, FORWARDS)
-    for name, gradient in plain.items():
-        torch.testing.assert_close(reversible[name], gradient, atol=0, rtol=1e-4)
-    assert all((gradient != 0).any() for name, gradient in plain.items() if name.endswith("conv.weight"))
-
-
 def test_rounding_passes_the_gradient_and_takes_the_nearest_multiple() -> None:
     x = torch.tensor([0.3, -0.3, 0.74, 1000.1], requires_grad=True)
     y = Grid(0.25)(x)
@@ -206,17 +190,11 @@ def test_rounding_passes_the_gradient_and_takes_the_nearest_multiple() -> None:
     assert Grid(GRID)(torch.tensor([300.0], dtype=torch.float16)).item() == 300.0
 
 
-@pytest.mark.parametrize("step", [0.0, -0.5, 0.1, 3.0])
-def test_grid_whose_multiples_are_not_exact_is_refused(step: float) -> None:
-    with pytest.raises(ValueError, match="must be a power of two"):
-        Grid(step)
-
-
 def kept_bytes(model: Temporal, x: Tensor, steps: range) -> int:
     return saved_bytes(lambda: model(x, None, steps), model=model)
 
 
-@pytest.mark.parametrize("neuron", [NEURONS["hdlif"], NEURONS["lif"]], ids=["hdlif", "lif"])
+@every(neuron=[NEURONS["hdlif"], NEURONS["lif"]])
 def test_saved_bytes_are_one_map_whatever_the_number_of_blocks(neuron: NeuronFactory) -> None:
     x = currents()
     reversible = [kept_bytes(chain_of(depth, neuron), x, range(STEPS)) for depth in (1, 2, 8)]
@@ -241,29 +219,27 @@ def tiny(
     return network
 
 
-@pytest.fixture
 def images() -> tuple[Tensor, Tensor]:
     g = torch.Generator().manual_seed(3)
     return torch.randn(STEPS, 4, 2, 6, 6, generator=g, dtype=torch.float64), torch.tensor([0, 1, 2, 1])
 
 
-@pytest.mark.parametrize("constant", [False, True], ids=["sequence", "static_image"])
-@pytest.mark.parametrize(
-    "rule",
-    [STBP(), SLTT(), SLTT("each"), StochasticStep(2), OTTT(), OTTT("each"), NDOT()],
-    ids=lambda rule: repr(rule)[:20],
+@sampled(
+    7,
+    rule=[STBP(), SLTT(), SLTT("each"), StochasticStep(2), OTTT(), OTTT("each"), NDOT()],
+    quantizer=[None, Ternary()],
+    constant=[False, True],
 )
-@pytest.mark.parametrize("quantizer", [None, Ternary(), Binary()], ids=["fp32", "ternary", "binary"])
 def test_every_rule_finds_the_gradients_of_the_network_that_keeps_its_graph(
     rule: Rule,
     quantizer: WeightQuantizer | None,
     constant: bool,
-    images: tuple[Tensor, Tensor],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    x, target = images
+    x, target = images()
     results = []
     for forward in FORWARDS:
+        # The last one's patch ends with the test, and each case begins with the first one.
         monkeypatch.setattr(ReversibleSequential, "forward", forward)
         network = tiny(quantizer=quantizer)
         plan = rule.schedule(STEPS, torch.Generator().manual_seed(0))
@@ -274,10 +250,10 @@ def test_every_rule_finds_the_gradients_of_the_network_that_keeps_its_graph(
     assert all((results[0][name] != 0).any() for name in results[0] if name.endswith("conv.weight"))
 
 
-def test_network_saves_the_same_bytes_with_more_reversible_blocks(images: tuple[Tensor, Tensor]) -> None:
+def test_network_saves_the_same_bytes_with_more_reversible_blocks() -> None:
     def kept(blocks: tuple[int, ...]) -> int:
-        network = tiny(blocks=blocks)
-        return saved_bytes(lambda: network(images[0]), model=network)
+        network, (x, _) = tiny(blocks=blocks), images()
+        return saved_bytes(lambda: network(x), model=network)
 
     shallow, deep = kept((1, 2)), kept((4, 9))
     assert deep == shallow
@@ -332,7 +308,7 @@ def test_mode_at_the_backward_pass_is_left_as_it_was() -> None:
     assert all(module.training for module in chain.modules())
 
 
-@pytest.mark.parametrize("forward", FORWARDS, ids=["reversible", "plain"])
+@every(forward=FORWARDS)
 def test_weights_changed_before_the_backward_pass_are_an_error(forward: Forward) -> None:
     def change(chain: ReversibleSequential) -> None:
         with torch.no_grad():
@@ -343,7 +319,7 @@ def test_weights_changed_before_the_backward_pass_are_an_error(forward: Forward)
         backward_after(change, forward)
 
 
-@pytest.mark.parametrize("last", [False, True])
+@every(last=[False, True])
 def test_held_weights_gather_the_gradient(last: bool) -> None:
     def run(forward: Forward) -> dict[str, Tensor]:
         chain, x = chain_of(2, NEURONS["hdlif"], Ternary()), currents()
@@ -400,15 +376,15 @@ def test_a_block_used_twice_gathers_both_gradients() -> None:
     assert_close(*map(run, FORWARDS))
 
 
-def test_a_block_without_inverse_is_refused() -> None:
+def test_what_is_not_reversible_is_refused() -> None:
     with pytest.raises(TypeError, match="BatchNorm2d has no inverse"):
         ReversibleSequential(BatchNorm2d(4))
-
-
-def test_odd_channels_are_refused() -> None:
     places = (Place("f", 0, 0, 0, 0, 2), Place("g", 0, 0, 1, 1, 2))
     with pytest.raises(ValueError, match="must be even"):
         ReversibleBlock(5, neuron=NEURONS["hdlif"], places=places)
+    for step in (0.0, -0.5, 0.1, 3.0):
+        with pytest.raises(ValueError, match="must be a power of two"):
+            Grid(step)
 
 
 def norms(module: nn.Module) -> Iterator[BatchNorm2d]:
@@ -471,7 +447,7 @@ def test_graphs_are_kept_where_hooks_are_to_see_them() -> None:
     assert seen == [True, False, True]
 
 
-@pytest.mark.parametrize("rule", [STBP(), OTTT(), NDOT()], ids=["stbp", "ottt", "ndot"])
+@every(rule=[STBP(), OTTT(), NDOT()])
 def test_network_without_storage_runs_forward_as_any_other(rule: Rule) -> None:
     """On torch's "meta" device, which has no autocast, gradients wanted: so recipes are tried out."""
     x, target = torch.zeros(STEPS, BATCH, 2, 8, 8, device="meta"), torch.zeros(BATCH, dtype=torch.int64, device="meta")

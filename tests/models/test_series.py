@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif import builders
+from cases import every
 from hdlif.artefact import InputRecord
-from hdlif.config import load_recipe
 from hdlif.deploy import lower
 from hdlif.errors import RecipeError
 from hdlif.models import Network, conv1d, dense, led_back, recurrent
-from hdlif.nn import HDLIF, SECA, QuantConv2d, Recurrent
+from hdlif.nn import HDLIF, SECA, Affine, QuantConv2d, Recurrent
+from hdlif.recipe import builders, load_recipe
 from hdlif.runtime import Session
 from same_bits import assert_same_bits
 from small_networks import scatter_norms
@@ -28,6 +28,10 @@ def made(build: Any, **arguments: Any) -> Network:
     given = {"in_channels": C, "widths": (5, 6), **arguments}
     network = build(neuron=lambda place: HDLIF(T), classes=4, **given)
     scatter_norms(network)
+    for module in network.modules():
+        if isinstance(module, Affine):
+            torch.nn.init.uniform_(module.weight, 0.5, 2)
+            torch.nn.init.normal_(module.bias)
     return network.eval()
 
 
@@ -40,7 +44,7 @@ def test_a_kernel_of_one_is_a_fully_connected_network() -> None:
     assert torch.equal(logits(made(conv1d, kernel=1), x), logits(made(dense), x))
 
 
-@pytest.mark.parametrize("build", [dense, recurrent, partial(conv1d, kernel=3, changes=True)])
+@every(build=[dense, recurrent, partial(conv1d, kernel=3, changes=True)])
 def test_pictures_are_read_as_the_channels_of_one_pixel(build: Any) -> None:
     """A kernel as large as the picture multiplies by the same matrix, channel by channel and pixel by pixel."""
     x = torch.randn(T, 2, C, 2, 4)
@@ -75,15 +79,16 @@ def test_a_convolution_reads_nothing_later_and_as_far_back_as_its_kernel() -> No
     assert changed == [2 <= t <= 2 + 6 for t in range(steps)]
 
 
-@pytest.mark.parametrize(
-    ("build", "arguments"),
-    [
+@every(
+    "build",
+    "arguments",
+    of=[
         (conv1d, {"dilations": (1, 2)}),
         (conv1d, {"companded": (0, 2)}),
         (conv1d, {"companded": (1,), "changes": True}),
         (conv1d, {"attention": partial(SECA, time_steps=T)}),
-        (dense, {"attention": SECA}),
-        (recurrent, {}),
+        (dense, {}),
+        (dense, {"norm": Affine}),
         (recurrent, {"attention": SECA}),
     ],
 )
@@ -123,31 +128,39 @@ def test_two_ways_to_make_a_layer_recurrent_are_one_too_many() -> None:
         builders.build_model(recipe)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ({"widths": ()}, "widths = []"),
-        ({"widths": (0,)}, "widths = [0]"),
-        ({"kernel": 0}, "kernel = 0"),
-        ({"dilations": (1,)}, "dilations = [1] of 2 layers"),
-        ({"dilations": (1, 0)}, "dilations = [1, 0] of 2 layers"),
-        ({"companded": (0, 3)}, "companded = [0, 3]; name channels once each, whole numbers in 0..2"),
-        ({"companded": (1, 1)}, "companded = [1, 1]"),
-        ({"kernel": 300}, "holds 299 steps; at most 256"),
+@every(
+    "build",
+    "arguments",
+    "words",
+    of=[
+        (conv1d, {"widths": ()}, "widths = []"),
+        (dense, {"widths": (0,)}, "widths = [0]"),
+        (dense, {"widths": (True,)}, "widths = [True]"),
+        (conv1d, {"kernel": 0}, "kernel = 0"),
+        (conv1d, {"dilations": (1,)}, "dilations = [1] of 2 layers"),
+        (conv1d, {"dilations": (1, 0)}, "dilations = [1, 0] of 2 layers"),
+        (conv1d, {"companded": (0, 3)}, "companded = [0, 3]"),
+        (conv1d, {"companded": (1, 1)}, "companded = [1, 1]"),
+        (conv1d, {"kernel": 300}, "holds 299 steps; at most 256"),
     ],
 )
-def test_convolutions_that_there_are_not(arguments: dict[str, Any], words: str) -> None:
+def test_layers_that_there_are_not(build: Any, arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
-        made(conv1d, **arguments)
+        made(build, **arguments)
 
 
-@pytest.mark.parametrize("build", [conv1d, dense, recurrent])
+def test_a_dense_layer_multiplies_by_a_matrix() -> None:
+    layer, x = made(dense).stem.fc1, torch.randn(2, C, 1, 1)
+    torch.testing.assert_close(layer(x)[..., 0, 0], x[..., 0, 0] @ layer.weight[:, :, 0, 0].T)
+
+
+@every(build=[conv1d, dense, recurrent])
 def test_attention_stands_in_front_of_every_neuron_layer(build: Any) -> None:
     names = list(made(build, attention=SECA).body._modules)
     assert [names[names.index(f"act{place}") - 1] for place in (1, 2)] == ["att1", "att2"]
 
 
-@pytest.mark.parametrize("kind", ["conv1d", "dense", "recurrent"])
+@every(kind=["conv1d", "dense", "recurrent"])
 def test_recipes_of_series_choose_it(kind: str) -> None:
     words = [
         f"model={{kind: {kind}, widths: [5, 6]}}",

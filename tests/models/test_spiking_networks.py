@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torchvision import models
 
+from cases import every
 from hdlif import deploy
 from hdlif.accounting import profile
 from hdlif.artefact import InputRecord
@@ -34,7 +35,7 @@ def made(name: str) -> nn.Module:
     return NETWORKS[name]()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@every(name=list(NETWORKS))
 def test_with_relu_for_its_neurons_it_computes_what_the_network_does(name: str) -> None:
     network, x = made(name), torch.randn(4, 3, SIZE, SIZE)
     with torch.no_grad():
@@ -45,8 +46,8 @@ def test_with_relu_for_its_neurons_it_computes_what_the_network_does(name: str) 
         torch.testing.assert_close(y[0], network(x))
 
 
-@pytest.mark.parametrize("rule", [StochasticStep(k=1), STBP(), OTTT()], ids=lambda rule: type(rule).__name__)
-@pytest.mark.parametrize("name", NETWORKS)
+# Each rule with two of the networks; tests/models/test_spiking.py has all of them with small ones.
+@every("name", "rule", of=zip(NETWORKS, 2 * [StochasticStep(k=1), STBP(), OTTT()], strict=True))
 def test_it_takes_two_steps_of_training(name: str, rule: Any) -> None:
     network = OwnNetwork(spiking(made(name), lambda channels: HDLIF(T), quantizer=Ternary()))
     x, target = torch.randn(1, 4, 3, SIZE, SIZE), torch.arange(4)
@@ -61,7 +62,7 @@ def test_it_takes_two_steps_of_training(name: str, rule: Any) -> None:
     assert all(value.isfinite().all() for value in weights.values())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@every(name=list(NETWORKS))
 def test_it_is_counted_and_runs_without_torch(name: str) -> None:
     network = OwnNetwork(spiking(made(name), lambda channels: HDLIF(T), quantizer=Ternary()))
     x = torch.randn(T, 4, 3, SIZE, SIZE)

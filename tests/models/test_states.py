@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdlif import builders, deploy
+from cases import every
+from hdlif import deploy
 from hdlif.artefact import InputRecord
-from hdlif.errors import ShapeError, StateError
+from hdlif.errors import StateError
 from hdlif.nn import State
-from small_networks import tensors_of
+from hdlif.recipe import builders
 from small_recipes import built
 
 LAYERS = ("flat", "first", "fire1", "middle", "fire2", "last")
@@ -109,8 +110,7 @@ FAULTS: dict[str, Callable[[dict[str, Any], str], None]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize(("kind", "neuron"), [*((kind, "hdlif") for kind in MODELS), ("resnet", "glif")])
+@every("kind", "neuron", of=[*((kind, "hdlif") for kind in MODELS), ("resnet", "glif")], fault=list(FAULTS))
 def test_a_state_with_a_fault_at_any_level_is_refused(kind: str, neuron: str, fault: str) -> None:
     net, state = network(kind, neuron)
     for path in at_each_level(state):
@@ -120,44 +120,7 @@ def test_a_state_with_a_fault_at_any_level_is_refused(kind: str, neuron: str, fa
         assert len(str(caught.value)) < 300, path
 
 
-@pytest.mark.parametrize("neuron", ["hdlif", "parallel_hdlif"])
-@pytest.mark.parametrize("kind", MODELS)
-def test_a_state_for_any_layer_without_one_is_refused(kind: str, neuron: str) -> None:
-    net, state = network(kind, neuron)
-    stateful = {name.rpartition(".")[0] for name, _ in tensors_of(state)}
-    still = [
-        name for name, _ in net.named_modules() if name and not any(f"{s}.".startswith(f"{name}.") for s in stateful)
-    ]
-    tried = 0
-    for name in still[:: len(still) // 12 + 1]:
-        parent, _, own = name.rpartition(".")
-        given: Any = {own: {"potential": torch.zeros(2, 4, 8, 8)}}
-        for part in reversed(parent.split(".") if parent else []):
-            given = {part: given}
-        with pytest.raises(StateError):
-            net(images(), merged(state or {}, given), steps=range(1, 2))
-        tried += 1
-    assert tried >= 3
-
-
-def merged(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
-    """All entries of both."""
-    both = dict(a)
-    for name, value in b.items():
-        both[name] = merged(a[name], value) if name in a else value
-    return both
-
-
-@pytest.mark.parametrize("kind", MODELS)
-def test_a_state_of_another_batch_is_refused_at_every_neuron(kind: str) -> None:
-    net, state = network(kind, "hdlif")
-    for path in [path for path in paths(state) if path[-1] == "potential"][:6]:
-        other = changed(state, path, lambda entries, name: entries.update({name: entries[name][:1]}))
-        with pytest.raises(ShapeError, match="a new batch starts with state=None"):
-            net(images(), other, steps=range(1, 2))
-
-
-@pytest.mark.parametrize("fault", FAULTS)
+@every(fault=list(FAULTS))
 def test_a_deployed_network_refuses_a_state_with_a_fault(fault: str) -> None:
     net, _ = network("resnet", "hdlif")
     record = InputRecord((1, 8, 8), (0.0,), (1.0,))

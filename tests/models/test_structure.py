@@ -2,13 +2,13 @@
 
 from functools import partial
 
-import pytest
 import torch
 from torch import Tensor, nn
 
+from cases import every
 from hdlif.models import Network, Place, resnet18, resnet34, vgg_snn
 from hdlif.nn import HDLIF, ParallelHDLIF, QuantConv2d, Temporal, Ternary
-from small_networks import alternate, tiny_resnet
+from small_networks import tiny_resnet
 
 
 def with_places(make, **arguments: object) -> tuple[Network, list[tuple[Place, Temporal]]]:  # type: ignore[no-untyped-def]
@@ -22,9 +22,7 @@ def with_places(make, **arguments: object) -> tuple[Network, list[tuple[Place, T
         return make(neuron=neuron, classes=10, **arguments), made
 
 
-@pytest.mark.parametrize(
-    ("make", "layers"), [(resnet18, 16), (resnet34, 32), (vgg_snn, 8)], ids=["resnet18", "resnet34", "vgg_snn"]
-)
+@every("make", "layers", of=[(resnet18, 16), (resnet34, 32), (vgg_snn, 8)])
 def test_every_place_names_its_neuron_and_is_numbered_in_order(make, layers: int) -> None:  # type: ignore[no-untyped-def]
     network, made = with_places(make)
     assert [place.index for place, _ in made] == list(range(layers))
@@ -34,24 +32,14 @@ def test_every_place_names_its_neuron_and_is_numbered_in_order(make, layers: int
     assert in_tree == [place.name for place, _ in made]
 
 
-def test_places_of_resnet18() -> None:
-    _, made = with_places(resnet18)
-    places = [place for place, _ in made]
+def test_places_of_published_networks() -> None:
+    places = [place for place, _ in with_places(resnet18)[1]]
     assert places[4] == Place("body.stage2.0.act1", 1, 0, 0, 4, 64)
     assert places[7] == Place("body.stage2.1.act2", 1, 1, 1, 7, 128)
     assert [place.channels for place in places] == [64] * 5 + [128] * 4 + [256] * 4 + [512] * 3
-
-
-def test_places_of_vgg_snn() -> None:
-    _, made = with_places(vgg_snn)
-    places = [place for place, _ in made]
+    places = [place for place, _ in with_places(vgg_snn)[1]]
     assert places[3] == Place("body.act4", 1, 1, 0, 3, 256)
     assert [place.channels for place in places] == [64, 128, 256, 256, 512, 512, 512, 512]
-
-
-def test_resnet_stem_has_no_neuron_and_nothing_fires_before_the_classifier() -> None:
-    network = tiny_resnet(lambda place: HDLIF(1))
-    assert not any(isinstance(m, HDLIF) for part in (network.stem, network.head) for m in part.modules())
 
 
 def test_block_adds_the_real_valued_current_to_its_branch() -> None:
@@ -87,13 +75,7 @@ def test_body_convolutions_come_from_the_factory_and_stem_and_classifier_stay_fp
     assert type(network.classifier) is nn.Linear
 
 
-def test_a_hybrid_is_a_factory_that_looks_at_the_place() -> None:
-    network = tiny_resnet(alternate(lambda place: HDLIF(1), lambda place: ParallelHDLIF(1)))
-    kinds = {name: type(m) for name, m in network.named_modules() if isinstance(m, HDLIF | ParallelHDLIF)}
-    assert list(kinds.values()) == [HDLIF, ParallelHDLIF] * 2
-
-
-@pytest.mark.parametrize("final_size", [2, None])
+@every(final_size=[2, None])
 def test_vgg_pools_after_the_neuron_and_reads_the_last_map(final_size: int | None) -> None:
     network = vgg_snn(neuron=lambda place: HDLIF(2), classes=3, plan=(4, "P", 6, "P"), final_size=final_size)
     assert [name for name, _ in network.body.named_children()] == ["act1", "pool1", "conv2", "bn2", "act2", "pool2"]
@@ -103,10 +85,10 @@ def test_vgg_pools_after_the_neuron_and_reads_the_last_map(final_size: int | Non
     assert network(torch.zeros(2, 1, 2, 8, 8))[0].shape == (2, 1, 3)
 
 
-@pytest.mark.parametrize(
-    ("inside", "outside"),
-    [(torch.float64, torch.float64), (torch.float32, torch.float32), (torch.bfloat16, torch.float32)],
-    ids=str,
+@every(
+    "inside",
+    "outside",
+    of=[(torch.float64, torch.float64), (torch.float32, torch.float32), (torch.bfloat16, torch.float32)],
 )
 def test_logits_are_float32_or_wider_with_one_row_per_step_for_a_constant_input_too(
     inside: torch.dtype, outside: torch.dtype

@@ -89,7 +89,7 @@ def test_instructions_and_threads_change_no_bit(instructions: str, threads: int)
 
 
 @pytest.mark.parametrize("path", sorted(FILES.glob("*.safetensors")), ids=lambda path: path.name.split(".")[0])
-def test_shipped_files_of_both_formats(path: Path) -> None:
+def test_shipped_files(path: Path) -> None:
     graph = load(path)
     opened = OF_THE_EXTENSION.network(path.read_bytes())
     x = random_input(graph, 3, 2)

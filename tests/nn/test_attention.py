@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cases import every, naming
 from hdlif.errors import ShapeError
 from hdlif.nn import SECA, eca, step_parameters
 
@@ -42,7 +43,7 @@ def by_loop(module: SECA, x: Tensor, start: int = 0) -> Tensor:
     return y
 
 
-@pytest.mark.parametrize("arguments", [{}, {"kernel_size": 3}, {"kernel_size": 1}, {"bias": False}, {"time_steps": 2}])
+@every(arguments=[{}, {"kernel_size": 3}, {"kernel_size": 1}, {"bias": False}, {"time_steps": 2}])
 def test_gate_is_the_sigmoid_of_the_weighted_means_of_neighbouring_channels(arguments: dict[str, object]) -> None:
     module, x = scattered(attention(**arguments)), currents(4).requires_grad_()
     y, state = module(x, None, range(1, 5))
@@ -70,7 +71,7 @@ def test_gate_by_hand() -> None:
     torch.testing.assert_close(module.gate(x, range(1)), torch.sigmoid(logits).view(1, 1, 3), **EXACT)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"time_steps": 2}, {"bias": False}])
+@every(arguments=[{}, {"time_steps": 2}, {"bias": False}])
 def test_a_sequence_is_a_map_of_one_row(arguments: dict[str, object]) -> None:
     module, x = scattered(attention(**arguments)), currents(3)[..., 0, :]
     y, state = module(x, None, range(3))
@@ -86,31 +87,16 @@ def test_a_sequence_is_a_map_of_one_row(arguments: dict[str, object]) -> None:
     )
 
 
-def test_gate_lies_between_zero_and_one() -> None:
-    gate = attention().gate(5 * currents(3), range(3))
-    assert gate.shape == (3, 3, 6)
-    assert ((gate > 0) & (gate < 1)).all()
-
-
-def test_every_step_is_pooled_alone() -> None:
-    module, x = attention(), currents(3)
-    other = x.clone()
-    other[1] *= 2
-    y, after = module(x, None, range(3))[0], module(other, None, range(3))[0]
-    assert torch.equal(y[[0, 2]], after[[0, 2]])
-    assert not torch.allclose(module.gate(x, range(3))[1], module.gate(other, range(3))[1])
-
-
-@pytest.mark.parametrize(
-    ("module", "shapes"),
-    [
+@every(
+    "module",
+    "shapes",
+    of=[
         (SECA(64), {"weight": (1, 5), "bias": (1,)}),
         (SECA(64, bias=False), {"weight": (1, 5)}),
         (SECA(64, time_steps=4), {"weight": (4, 5), "bias": (4,)}),
         (eca(64), {"weight": (1, 3)}),
         (eca(512), {"weight": (1, 5)}),
     ],
-    ids=["published", "without_bias", "per_step", "eca_64", "eca_512"],
 )
 def test_parameters(module: SECA, shapes: dict[str, tuple[int, ...]]) -> None:
     assert {name: tuple(p.shape) for name, p in module.named_parameters()} == shapes
@@ -146,18 +132,13 @@ def test_input_constant_in_time_stays_so_only_where_the_kernel_is_shared() -> No
     assert attention(time_steps=2)(x, None, range(3))[0].shape[0] == 3
 
 
-@pytest.mark.parametrize("kernel_size", [0, 2, -1])
-def test_even_kernel_is_refused(kernel_size: int) -> None:
-    with pytest.raises(ValueError, match="must be odd"):
-        SECA(8, kernel_size=kernel_size)
-
-
-@pytest.mark.parametrize("shape", [(1, 2, 5, 4, 4), (1, 2, 6), (1, 2, 5, 4), (1, 2, 6, 2, 2, 2)])
-def test_input_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(
-        ShapeError, match=r"this attention is for maps \[K, B, 6, H, W\] and for sequences \[K, B, 6, L\]"
-    ):
-        attention()(torch.zeros(shape, dtype=torch.float64), None, range(1))
+def test_kernels_and_inputs_that_do_not_fit_are_refused() -> None:
+    for kernel_size in (0, 2, -1):
+        with pytest.raises(ValueError, match="must be odd"):
+            SECA(8, kernel_size=kernel_size)
+    for shape in ((1, 2, 5, 4, 4), (1, 2, 6), (1, 2, 5, 4), (1, 2, 6, 2, 2, 2)):
+        with naming(shape), pytest.raises(ShapeError, match=r"maps \[K, B, 6, H, W\]"):
+            attention()(torch.zeros(shape, dtype=torch.float64), None, range(1))
 
 
 def test_low_precision_input_keeps_its_type() -> None:

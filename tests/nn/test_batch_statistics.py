@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cases import every
 from hdlif.nn import HDLIF, BatchNorm2d, MemBN, carrying
 from hdlif.nn.batch_statistics import Gather
 
@@ -76,9 +77,7 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("sizes", [[4, 4], [1, 5, 2, 3]], ids=str)
-@pytest.mark.parametrize("constant", [False, True])
-@pytest.mark.parametrize("network", NETWORKS)
+@every(network=list(NETWORKS), constant=[False, True], sizes=[[4, 4], [1, 5, 2, 3]])
 def test_ranks_normalise_as_one_process_with_the_whole_batch(network: str, constant: bool, sizes: list[int]) -> None:
     torch.manual_seed(0)
     alone = NETWORKS[network]().double()

@@ -1,5 +1,6 @@
 """Children that run as one give what they give one by one: values, states, statistics and gradients."""
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -8,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cases import every, sampled
 from hdlif.accounting.memory import watching_saved
 from hdlif.errors import ShapeError, StateError
 from hdlif.functional import Triangle, heaviside
 from hdlif.kernels import batch_norm
-from hdlif.kernels.code_conv import CodedSpikes
 from hdlif.learning import SLTT, STBP, StochasticStep
 from hdlif.models import resnet
 from hdlif.models.blocks import Place
@@ -34,14 +35,14 @@ from hdlif.nn import (
     chain,
     detach,
 )
-from hdlif.nn import state as state_module
+from hdlif.nn import scope as scope_module
 from hdlif.nn.synapses import Binary, Integer, Ternary
 
 TIME_STEPS = 4
 
 
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state_module, "may_run_as_one", lambda *_: False)
+    monkeypatch.setattr(scope_module, "may_run_as_one", lambda *_: False)
 
 
 @pytest.fixture
@@ -59,8 +60,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(owner, name, watched)
 
     watch(batch_norm.Norm, "rows", "rows")
-    watch(chain, "summed", "sums")
-    watch(chain, "convolved_with_moments", "sums with a graph")
+    watch(chain, "sum_products", "sums")
+    watch(chain, "convolve_with_moments", "sums with a graph")
     watch(SpikeQuantizer, "coded", "coded with a graph")
     return found
 
@@ -80,8 +81,8 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(chain, name, watched)
 
-    watch("applied", 2)
-    watch("applied_with_graph", 3)
+    watch("apply_rows", 2)
+    watch("apply_norm", 3)
     monkeypatch.setattr(chain, "WORTH_NORMALISING", 0)
     return found
 
@@ -173,10 +174,13 @@ NEURONS: dict[str, Callable[[], Temporal]] = {
 }
 
 
-@pytest.mark.parametrize("learn", [False, True])
-@pytest.mark.parametrize("chunks", [(1, 1, 1, 1), (4,), (3, 1)])
-@pytest.mark.parametrize("layout", ["plain", "channels last"])
-@pytest.mark.parametrize("neuron", NEURONS)
+@sampled(
+    6,
+    neuron=list(NEURONS),
+    layout=["plain", "channels last"],
+    chunks=[(1, 1, 1, 1), (3, 1)],
+    learn=[False, True],
+)
 def test_a_norm_and_a_neuron_are_as_one_by_one(
     neuron: str,
     layout: str,
@@ -185,6 +189,7 @@ def test_a_norm_and_a_neuron_are_as_one_by_one(
     monkeypatch: pytest.MonkeyPatch,
     seen: list[str],
 ) -> None:
+    seen.clear()
     network = triple(NEURONS[neuron]())
     if neuron in ("lif", "equation"):
         # Where a spike may come or not, by rounding, are none.
@@ -205,50 +210,54 @@ def assert_away_from_thresholds(network: Sequential, layout: str) -> None:
     assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("learn", [False, True])
-@pytest.mark.parametrize("chunks", [(1, 1, 1, 1), (4,)])
-@pytest.mark.parametrize("per_step", [False, True])
-@pytest.mark.parametrize("momentum", [0.1, None])
-@pytest.mark.parametrize("weights", [Ternary(), Binary()])
+@every(
+    weights=[Ternary(), Binary()],
+    statistics=[(0.1, False), (None, True)],
+    chunks=[(1, 1, 1, 1), (4,)],
+    learn=[False, True],
+)
 def test_sums_of_codes_are_normalised_as_one_by_one(
     weights: Any,
-    momentum: float | None,
-    per_step: bool,
+    statistics: tuple[float | None, bool],
     chunks: tuple[int, ...],
     learn: bool,
     monkeypatch: pytest.MonkeyPatch,
     seen: list[str],
 ) -> None:
-    network = triple(hd_lif(), weights=weights, per_step=per_step, momentum=momentum)
+    seen.clear()
+    network = triple(hd_lif(), weights=weights, momentum=statistics[0], per_step=statistics[1])
     assert_alike(network, currents(), chunks, monkeypatch, learn=learn)
     of_chunk = ["coded with a graph", "sums with a graph", "rows"] if learn else ["sums", "rows"]
     assert seen == of_chunk * len(chunks)
 
 
-@pytest.mark.parametrize("learn", [False, True])
-@pytest.mark.parametrize("pool", [nn.AvgPool2d(2), nn.AvgPool2d((2, 3)), nn.AvgPool2d(3, 2), nn.MaxPool2d(2)])
+@every(
+    "pool",
+    "bits",
+    "are_codes",
+    of=[
+        (nn.AvgPool2d(2), 5, True),
+        (nn.AvgPool2d((2, 3)), 4, True),
+        (nn.AvgPool2d(3, 2), 4, False),
+        (nn.MaxPool2d(2), 4, False),
+        # Too large sums.
+        (nn.AvgPool2d(2), 8, False),
+    ],
+    learn=[False, True],
+)
 def test_means_of_codes_are_codes(
-    pool: nn.Module, learn: bool, monkeypatch: pytest.MonkeyPatch, seen: list[str]
+    pool: nn.Module, bits: int, are_codes: bool, learn: bool, monkeypatch: pytest.MonkeyPatch, seen: list[str]
 ) -> None:
+    seen.clear()
     torch.manual_seed(0)
     conv = QuantConv2d(6, 10, 3, padding=1, quantizer=Ternary())
-    first = hd_lif(SpikeQuantizer(bits=5 if pool.kernel_size == 2 else 4))
+    first = hd_lif(SpikeQuantizer(bits=bits))
     network = Sequential({"first": first, "pool": pool, "conv": conv, "norm": BatchNorm2d(10), "neuron": hd_lif()})
     assert_alike(network, currents(), (3, 1), monkeypatch, learn=learn)
-    is_coded = not learn and isinstance(pool, nn.AvgPool2d) and pool.stride == pool.kernel_size
-    assert seen == ["sums", "rows"] * 2 if is_coded else ["rows"] * 2
+    assert seen == (["sums", "rows"] if are_codes and not learn else ["rows"]) * 2
 
 
-def test_means_of_codes_that_are_too_large_are_spikes(monkeypatch: pytest.MonkeyPatch, seen: list[str]) -> None:
-    torch.manual_seed(0)
-    conv = QuantConv2d(6, 10, 1, quantizer=Ternary())
-    first, pool = hd_lif(SpikeQuantizer(bits=8)), nn.AvgPool2d(2)
-    network = Sequential({"first": first, "pool": pool, "conv": conv, "norm": BatchNorm2d(10), "neuron": hd_lif()})
-    assert_alike(network, currents(), (4,), monkeypatch, learn=False)
-    assert seen == ["rows"]
-
-
-@pytest.mark.parametrize("weights", [None, Ternary()])
+@every(weights=[None, Ternary()])
 def test_running_statistics_normalise_where_nothing_is_learned(
     weights: Any, monkeypatch: pytest.MonkeyPatch, seen: list[str]
 ) -> None:
@@ -302,8 +311,9 @@ def test_a_block_is_as_one_by_one(monkeypatch: pytest.MonkeyPatch, seen: list[st
     torch.testing.assert_close(found, logits(), rtol=0.02, atol=0.02)
 
 
-@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT(chunk=3), StochasticStep(chunk=2)])
+@every(rule=[STBP(), SLTT(), SLTT(chunk=3), StochasticStep(chunk=2)])
 def test_rules_learn_as_one_by_one(rule: Any, monkeypatch: pytest.MonkeyPatch, seen: list[str]) -> None:
+    seen.clear()
     network = Sequential({"body": triple(hd_lif()), "flatten": nn.Flatten(), "out": nn.Linear(350, 3)})
     target = torch.tensor([0, 1, 2])
     plan = rule.schedule(TIME_STEPS, torch.Generator().manual_seed(3))
@@ -318,29 +328,37 @@ def test_rules_learn_as_one_by_one(rule: Any, monkeypatch: pytest.MonkeyPatch, s
     found = gradients()
     assert "rows" in seen
     network.load_state_dict(before, strict=False)
-    one_by_one(monkeypatch)
-    for a, b in zip(found, gradients(), strict=True):
+    with monkeypatch.context() as patch:
+        one_by_one(patch)
+        right = gradients()
+    for a, b in zip(found, right, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("steps", [range(3), range(5)])
-def test_a_time_axis_of_another_length_is_refused_as_ever(steps: range) -> None:
-    for weights in (None, Ternary()):
+def test_what_does_not_fit_is_refused_as_ever() -> None:
+    coded, plain = triple(hd_lif(), weights=Ternary()), triple(hd_lif())
+    for network, steps in itertools.product((coded, plain), (range(3), range(5))):
         with torch.no_grad(), pytest.raises(ShapeError, match="time steps; it must be"):
-            triple(hd_lif(), weights=weights)(currents(), None, steps)
-
-
-def test_other_channels_are_refused_as_ever() -> None:
+            network(currents(), None, steps)
     for learn in (False, True):
         with torch.set_grad_enabled(learn), pytest.raises(RuntimeError, match="to have 6 channels"):
-            triple(hd_lif(), weights=Ternary())(currents(channels=4), None, range(TIME_STEPS))
+            coded(currents(channels=4), None, range(TIME_STEPS))
+    with torch.no_grad(), pytest.raises(ValueError, match="more than 1 value per channel"):
+        coded(torch.ones(1, 1, 6, 1, 1), None, range(1))
+    with torch.no_grad():
+        _, state = plain(currents(1), None, range(1))
+        assert state is not None
+        lost = {name: one for name, one in state.items() if name != "neuron"}
+        with pytest.raises(StateError, match="state lacks 'neuron'"):
+            plain(currents(1), lost, range(1, 2))
+        with pytest.raises(StateError, match="keeps none"):
+            plain(currents(1), {**state, "norm": {"potential": torch.zeros(1)}}, range(1, 2))
+        with pytest.raises(ShapeError, match="a new batch starts with state=None"):
+            plain(currents(1)[:, :2], detach(state), range(1, 2))
 
 
-@pytest.mark.parametrize("learn", [False, True])
-@pytest.mark.parametrize("layout", ["expanded", "a part", "every other"])
-def test_maps_that_do_not_follow_on_each_other(
-    layout: str, learn: bool, monkeypatch: pytest.MonkeyPatch, seen: list[str]
-) -> None:
+@every(layout=["expanded", "a part", "every other"], learn=[False, True])
+def test_maps_that_do_not_follow_on_each_other(layout: str, learn: bool) -> None:
     for size in ((1, 5, 7), (10, 1, 1)):
         x = torch.randn(TIME_STEPS, 6, *size, generator=torch.Generator().manual_seed(0))
         part = {"expanded": x[:1].expand(x.shape), "a part": x[:, :3], "every other": x[:, ::2]}[layout]
@@ -399,8 +417,9 @@ def test_a_learned_step_of_a_quantiser_is_fused_without_its_codes(
     torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["first", "conv", "norm", "neuron"])
+@every(name=["first", "conv", "norm", "neuron"])
 def test_what_somebody_sees_runs_by_itself(name: str, seen: list[str]) -> None:
+    seen.clear()
     network, found = triple(hd_lif(), weights=Ternary()), list[Tensor]()
     handle = network.get_submodule(name).register_forward_hook(lambda _, __, output: found.append(output))
     with torch.no_grad():
@@ -418,62 +437,31 @@ def test_what_somebody_sees_runs_by_itself(name: str, seen: list[str]) -> None:
     torch.testing.assert_close(z, y, rtol=1e-4, atol=1e-4)
 
 
-def test_steps_one_by_one_have_no_chain(seen: list[str]) -> None:
-    for neuron in (HDLIF(TIME_STEPS, path="steps"), LIF(TIME_STEPS, path="steps")):
-        with torch.no_grad():
+def test_steps_one_by_one_and_maps_of_one_pixel_have_no_chain_and_more_bits_no_codes(seen: list[str]) -> None:
+    with torch.no_grad():
+        for neuron in (HDLIF(TIME_STEPS, path="steps"), LIF(TIME_STEPS, path="steps")):
             triple(neuron)(currents(), None, range(TIME_STEPS))
+        triple(hd_lif())(torch.randn(TIME_STEPS, 9, 6, 1, 1), None, range(TIME_STEPS))
         assert not seen
+        triple(hd_lif(), weights=Integer(4))(currents(), None, range(TIME_STEPS))
+        assert seen == ["rows"]
 
 
-def test_norms_of_maps_of_one_pixel_run_by_themselves(seen: list[str]) -> None:
-    x = torch.randn(TIME_STEPS, 9, 6, 1, 1)
-    with torch.no_grad():
-        triple(hd_lif())(x, None, range(TIME_STEPS))
-    assert not seen
-
-
-def test_weights_of_more_bits_read_spikes(seen: list[str]) -> None:
-    network = triple(hd_lif(), weights=Integer(4))
-    with torch.no_grad():
-        network(currents(), None, range(TIME_STEPS))
-    assert seen == ["rows"]
-
-
-@pytest.mark.parametrize("learn", [False, True])
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@every(bad=[float("nan"), float("inf")], learn=[False, True])
 def test_what_is_no_number_is_not_hidden_by_codes(bad: float, learn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     network = triple(hd_lif(SpikeQuantizer()), weights=Ternary())
     x = currents()
     x[1, 0, 0, 0, 0] = bad
     with torch.set_grad_enabled(learn):
         found, _ = network(x, None, range(TIME_STEPS))
-        one_by_one(monkeypatch)
-        right, _ = network(x, None, range(TIME_STEPS))
+        with monkeypatch.context() as patch:
+            one_by_one(patch)
+            right, _ = network(x, None, range(TIME_STEPS))
     assert torch.equal(found.isnan(), right.isnan())
     assert found.isnan().any()
 
 
-def test_a_batch_of_one_value_is_refused_as_ever() -> None:
-    network = triple(hd_lif(), weights=Ternary())
-    with torch.no_grad(), pytest.raises(ValueError, match="more than 1 value per channel"):
-        network(torch.ones(1, 1, 6, 1, 1), None, range(1))
-
-
-def test_states_are_checked_as_ever() -> None:
-    network = triple(hd_lif())
-    with torch.no_grad():
-        _, state = network(currents(1), None, range(1))
-        assert state is not None
-        lost = {name: one for name, one in state.items() if name != "neuron"}
-        with pytest.raises(Exception, match="state lacks 'neuron'"):
-            network(currents(1), lost, range(1, 2))
-        with pytest.raises(StateError, match="keeps none"):
-            network(currents(1), {**state, "norm": {"potential": torch.zeros(1)}}, range(1, 2))
-        with pytest.raises(Exception, match="a new batch starts with state=None"):
-            network(currents(1)[:, :2], detach(state), range(1, 2))
-
-
-@pytest.mark.parametrize("weights", [None, Ternary()])
+@every(weights=[None, Ternary()])
 def test_no_more_is_saved_than_one_by_one(weights: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     network = triple(hd_lif(SpikeQuantizer() if weights else None), weights=weights)
 
@@ -485,8 +473,9 @@ def test_no_more_is_saved_than_one_by_one(weights: Any, monkeypatch: pytest.Monk
         return found.peaks["all"]
 
     as_one = saved()
-    one_by_one(monkeypatch)
-    assert as_one <= saved()
+    with monkeypatch.context() as patch:
+        one_by_one(patch)
+        assert as_one <= saved()
 
 
 def test_nothing_depends_on_the_number_of_threads() -> None:
@@ -501,20 +490,6 @@ def test_nothing_depends_on_the_number_of_threads() -> None:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(one, three, strict=True))
     assert all(torch.equal(of_one[name], of_three[name]) for name in of_one)
-
-
-def test_codes_alone_are_the_spikes_and_their_gradient() -> None:
-    quantizer = SpikeQuantizer()
-    surplus = (currents(2).abs() - 1).relu().requires_grad_()
-    coded = quantizer.coded(surplus, is_relu=True)
-    assert isinstance(coded, CodedSpikes)
-    spikes = quantizer(surplus, is_relu=True)
-    assert torch.equal(coded.spikes(), spikes)
-    back = torch.randn_like(spikes)
-    found, right = (torch.autograd.grad(one, surplus, back)[0] for one in (coded.spikes(), spikes))
-    assert torch.equal(found, right)
-    surplus = torch.full_like(surplus, float("nan"))
-    assert isinstance(quantizer.coded(surplus, is_relu=True), Tensor)
 
 
 class Branches(Temporal):
@@ -535,11 +510,13 @@ class Branches(Temporal):
     is_constant = False
 
 
-@pytest.mark.parametrize("learn", [True, False])
-@pytest.mark.parametrize("is_constant", [True, False])
-@pytest.mark.parametrize("per_step", [True, False])
-@pytest.mark.parametrize("layout", ["plain", "channels last"])
-@pytest.mark.parametrize("weights", [None, Ternary()], ids=str)
+@every(
+    weights=[None, Ternary()],
+    layout=["plain", "channels last"],
+    per_step=[True, False],
+    is_constant=[True, False],
+    learn=[True, False],
+)
 def test_a_norm_adds_what_stands_behind_it(
     weights: Any,
     layout: str,
@@ -549,6 +526,7 @@ def test_a_norm_adds_what_stands_behind_it(
     monkeypatch: pytest.MonkeyPatch,
     passes: list[str],
 ) -> None:
+    passes.clear()
     torch.manual_seed(0)
     network = Branches(weights=weights, per_step=per_step)
     network.is_constant = is_constant
@@ -575,12 +553,11 @@ def test_what_is_laid_otherwise_is_added_behind(passes: list[str]) -> None:
     assert passes == ["alone"] * 2
 
 
-@pytest.mark.parametrize("learn", [True, False])
-@pytest.mark.parametrize("per_step", [True, False])
-@pytest.mark.parametrize("momentum", [0.1, None])
+@every(momentum=[0.1, None], per_step=[True, False], learn=[True, False])
 def test_what_is_the_same_at_all_steps_is_normalised_once(
     momentum: float | None, per_step: bool, learn: bool, monkeypatch: pytest.MonkeyPatch, passes: list[str]
 ) -> None:
+    passes.clear()
     torch.manual_seed(0)
     norm = BatchNorm2d(6, time_steps=TIME_STEPS if per_step else None, momentum=momentum)
     network = Sequential({"norm": norm, "neuron": hd_lif()})

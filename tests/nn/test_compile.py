@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
-from hdlif import builders
-from hdlif.config import load_recipe
+from cases import every
+from chunks import CASES, T, drawn, pair
+from chunks import everything as chunk_results
 from hdlif.nn import State
+from hdlif.recipe import builders, load_recipe
+from hdlif.training.update import compiled_once
 
 SMALL, STEPS = ["model={kind: resnet, blocks: [1], width: 2}"], 10
 NETWORKS = {
@@ -98,8 +101,9 @@ def test_compiled_model_runs_as_the_plain_one_and_takes_no_more_graphs_for_more_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@every(name=["LIF", "Mem-BN", "alternate, low-bit", "cumulative statistics", "reversible", "VGG"])
 def test_compiled_model_runs_a_chunk_as_the_plain_one(name: str) -> None:
+    torch._dynamo.reset()
     plain, model = network(name), network(name)
     run = torch.compile(model, backend="eager")
     x = torch.randn(1, 3, 1, 8, 8, dtype=torch.float64)
@@ -112,8 +116,32 @@ def test_compiled_model_runs_a_chunk_as_the_plain_one(name: str) -> None:
     assert_equal(outputs[1], outputs[0])
 
 
+# Inductor, the backend of training.compile, writes C++ on a CPU and Triton on a GPU.
+@pytest.mark.parametrize(
+    ("names", "backend"),
+    [
+        (["hdlif", "glif"], "aot_eager"),
+        pytest.param(["hdlif", "lif", "glif", "adaptive_hdlif"], "inductor", marks=pytest.mark.slow),
+    ],
+    ids=["some", "by inductor"],
+)
+def test_compiled_chunk_of_a_neuron_is_its_steps(names: list[str], backend: str) -> None:
+    for name in names:
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        plain, neuron = pair(CASES[name])
+        x = drawn(T, 3, 5)
+        start = {state: drawn(3, 5, seed=9) for state in plain.states}
+        expected = chunk_results(plain, x, start=start)
+        found = chunk_results(neuron, x, start=start, run=compiled_once(neuron, backend))
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+        for its, right in zip((*found[0], *found[1]), (*expected[0], *expected[1]), strict=True):
+            torch.testing.assert_close(its, right, rtol=1e-9, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["HD-LIF, statistics per step", "Mem-BN", "alternate, low-bit"])
+@every(name=["HD-LIF, statistics per step", "alternate, low-bit"])
 def test_default_arguments_fuse_the_network(name: str) -> None:
+    torch._dynamo.reset()
     plain, model = network(name), network(name)
     assert_equal(everything(model, torch.compile(model)), everything(plain, plain))

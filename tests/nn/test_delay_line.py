@@ -1,6 +1,5 @@
 """Delay lines: by hand, against a convolution over time, in chunks, under rules that cut time, and deployed."""
 
-import itertools
 from functools import partial
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from cases import every
 from deploy.test_onnx import assert_equals_reference
 from hdlif import deploy
 from hdlif.artefact import InputRecord, dumps, loads
@@ -27,16 +27,11 @@ def test_each_tap_gives_an_earlier_step() -> None:
     assert y[:, 0].tolist() == [[1, 0, 0], [2, 0, 0], [3, 1, 0], [4, 2, 0], [5, 3, 1]]
     # The latest first.
     assert state["held"][0, :, 0].tolist() == [5, 4, 3, 2]
+    assert torch.equal(DelayLine(1)(x, None, range(5))[0], x)
+    assert DelayLine(1)(x, None, range(5))[1] is None
 
 
-def test_one_tap_gives_the_input_and_holds_nothing() -> None:
-    x = torch.randn(T, 2, C)
-    y, state = DelayLine(1)(x, None, range(T))
-    assert torch.equal(y, x)
-    assert state is None
-
-
-@pytest.mark.parametrize(("kernel", "dilation"), [(2, 1), (3, 1), (3, 2), (5, 3)])
+@every("kernel", "dilation", of=[(2, 1), (3, 1), (3, 2), (5, 3)])
 def test_a_pointwise_convolution_behind_it_is_a_causal_convolution_over_time(kernel: int, dilation: int) -> None:
     x = torch.randn(T, 2, C, 1, 1, dtype=torch.float64)
     layer = torch.nn.Conv2d(kernel * C, 4, 1, dtype=torch.float64)
@@ -49,30 +44,6 @@ def test_a_pointwise_convolution_behind_it_is_a_causal_convolution_over_time(ker
     torch.testing.assert_close(found[..., 0, 0], expected.permute(2, 0, 1), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("cuts", [range(1, T), (2, 3), (6,)])
-def test_chunks_equal_the_whole_in_outputs_gradients_and_state(cuts: range | tuple[int, ...]) -> None:
-    x = torch.randn(T, 2, C, dtype=torch.float64, requires_grad=True)
-    line, given = DelayLine(3, 2), torch.randn(T, 2, 3 * C, dtype=torch.float64)
-    whole, state = line(x, None, range(T))
-    (expected,) = torch.autograd.grad((whole * given).sum(), x)
-    parts, other = [], None
-    for begin, end in itertools.pairwise([0, *cuts, T]):
-        part, other = line(x[begin:end], other, range(begin, end))
-        parts.append(part)
-    assert torch.equal(torch.cat(parts), whole)
-    assert torch.equal(other["held"], state["held"])
-    (found,) = torch.autograd.grad((torch.cat(parts) * given).sum(), x)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
-
-
-def test_an_input_constant_in_time_is_held_as_often_as_it_is_shown() -> None:
-    x, line = torch.randn(1, 2, C), DelayLine(3)
-    y, state = line(x, None, range(4))
-    expected, other = line(x.expand(4, -1, -1), None, range(4))
-    assert torch.equal(y, expected)
-    assert torch.equal(state["held"], other["held"])
-
-
 def test_a_state_of_something_else_is_refused() -> None:
     line = DelayLine(3)
     with pytest.raises(StateError, match="lacks 'held'"):
@@ -82,7 +53,7 @@ def test_a_state_of_something_else_is_refused() -> None:
         line(torch.zeros(1, 3, C), state, range(1, 2))
 
 
-@pytest.mark.parametrize(("taps", "dilation"), [(0, 1), (1, 0)])
+@every("taps", "dilation", of=[(0, 1), (1, 0)])
 def test_lines_that_there_are_not(taps: int, dilation: int) -> None:
     with pytest.raises(ValueError, match=f"taps = {taps}, dilation = {dilation}; each is at least 1"):
         DelayLine(taps, dilation)
@@ -99,7 +70,7 @@ def network(*, quantised: bool, neuron: type = HDLIF, per_step: bool = False) ->
     return scatter_norms(made)
 
 
-@pytest.mark.parametrize("rule", [STBP(), SLTT(), OTTT(), StochasticStep(k=2)], ids=lambda rule: type(rule).__name__)
+@every(rule=[STBP(), SLTT(), OTTT(), StochasticStep(k=2)])
 def test_weights_of_every_tap_are_learned(rule: object) -> None:
     model = network(quantised=False)
     x, y = torch.randn(T, 4, C, 1, 1), torch.tensor([0, 1, 2, 0])
@@ -134,7 +105,7 @@ def test_a_rule_that_cuts_time_takes_held_values_as_inputs() -> None:
 RECORD = InputRecord((C, 1, 1), (0.0,) * C, (1.0,) * C, kind="series", resize="none", frames="rows")
 
 
-@pytest.mark.parametrize(("quantised", "per_step"), [(False, False), (True, False), (True, True)])
+@every("quantised", "per_step", of=[(False, False), (True, False), (True, True)])
 def test_deployed_it_has_equal_bits_and_the_modules_values(quantised: bool, per_step: bool) -> None:
     model = network(quantised=quantised, per_step=per_step).eval()
     graph = loads(dumps(deploy.lower(model, time_steps=T, input=RECORD, labels=tuple("abc"))), "x")
@@ -156,8 +127,7 @@ def test_deployed_onnx_equals_it() -> None:
     assert_equals_reference(graph)
 
 
-@pytest.mark.parametrize("length", [1, 2, T])
-@pytest.mark.parametrize(("kernel", "dilation"), [(2, 1), (3, 2), (5, 3)])
+@every("kernel", "dilation", of=[(2, 1), (3, 2), (5, 3)], length=[1, 2, T])
 def test_it_equals_slices_of_the_sequence_in_values_and_gradients(kernel: int, dilation: int, length: int) -> None:
     line = DelayLine(kernel, dilation)
     x = torch.randn(length, 2, C, 1, dtype=torch.float64, requires_grad=True)

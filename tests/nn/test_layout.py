@@ -15,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from hdlif.measure.convolutions import FAULTY, TOLERANCE, Shape, shipped_convolutions
+from cases import every
+from hdlif.learning.traced_pass import TraceRule
+from hdlif.learning.traces import Traces
 from hdlif.nn import QuantConv2d, Sequential, Ternary
 from hdlif.nn.layout import contiguous, lay_out, must_stay_contiguous
 from hdlif.nn.steps import carrying
-from hdlif.nn.traces import TraceRule, Traces
+from hdlif.report.convolutions import FAULTY, TOLERANCE, Shape, shipped_convolutions
 
 SWITCHES = {
     "as it is": {},
@@ -28,7 +30,7 @@ SWITCHES = {
 }
 MEASURE = """
 import json, sys, torch
-from hdlif.measure.convolutions import Shape, error
+from hdlif.report.convolutions import Shape, error
 torch.set_num_threads(2)
 for line in sys.stdin:
     values = [tuple(v) if isinstance(v, list) else v for v in json.loads(line)]
@@ -74,8 +76,7 @@ def narrow(channels: int, stride: tuple[int, int], size: int, batch: int) -> Sha
 
 
 # The larger images make AVX-512 go through them in parts, the others AVX2.
-@pytest.mark.parametrize(("size", "batch"), [(8, 64), (64, 3)])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 7, 8, 12, 15, 16])
+@every("size", "batch", of=[(8, 64), (64, 3)], channels=[1, 2, 3, 4, 5, 7, 8, 12, 15, 16])
 def test_narrow_strided_convolutions_have_their_gradients(
     measuring: Measuring, channels: int, size: int, batch: int
 ) -> None:
@@ -113,7 +114,7 @@ def shapes(draw: st.DrawFn) -> Shape:
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(shape=shapes())
 def test_any_convolution_has_its_gradients(measuring: Measuring, shape: Shape) -> None:
     assert measuring(shape) < TOLERANCE
@@ -130,7 +131,7 @@ def block() -> Sequential:
     return Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), QuantConv2d(4, 8, 1, stride=2, quantizer=Ternary()))
 
 
-@pytest.mark.parametrize("leak", [None, 0.5])
+@every(leak=[None, 0.5])
 def test_such_a_layer_sees_contiguous_tensors_alone(monkeypatch: pytest.MonkeyPatch, leak: float | None) -> None:
     """In a training step as in one with traces, which goes past the layer's hooks."""
     model, seen = block(), []
@@ -149,7 +150,7 @@ def test_such_a_layer_sees_contiguous_tensors_alone(monkeypatch: pytest.MonkeyPa
     x = torch.randn(2, 5, 3, 8, 8)
     x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).view(x.shape)
     traces = Traces({} if leak is None else {"1": model[1]}, TraceRule(leak or 0.0))
-    y, _ = model(x, None, carrying(range(2), traces=traces))
+    y, _ = model(x, None, carrying(range(2), observers=[traces]))
     y.sum().backward()
     assert seen[-1] == (True, True)
     assert is_contiguous(model[1].weight.grad)

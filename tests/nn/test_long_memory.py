@@ -1,7 +1,6 @@
 """Neurons with more memory than HD-LIF: traces by hand, derivatives by derivation, their limits, their counts."""
 
 import itertools
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import jacobian
 
+from cases import every, naming
 from hdlif.equations import counts
 from hdlif.nn import (
     HDLIF,
@@ -134,7 +134,7 @@ class Forward:
         return spike
 
 
-@pytest.mark.parametrize("name", KINDS)
+@every(name=list(KINDS))
 def test_the_gradient_of_weights_is_that_of_forward_mode(name: str) -> None:
     neuron = scattered(KINDS[name](T))
     generator = torch.Generator().manual_seed(1)
@@ -197,28 +197,35 @@ def test_adaptive_gradients_are_those_of_the_adjoint() -> None:
 def test_second_order_gradients_are_those_of_the_adjoint() -> None:
     """dL/dm = χG + (1 - χ)p, dL/di = dL/dm + μ dL/di of the later step."""
     neuron = scattered(SecondOrderHDLIF(T))
-    x, fired, upstream, _ = learned(neuron)
     leak, mu = values(neuron, "leak"), values(neuron, "synapse_leak")
-    p = q = torch.zeros(B, OUT, **F64)
-    expected = torch.zeros(T, B, OUT, **F64)
-    for t in reversed(range(T)):
-        membrane = fired[t] * upstream[t] + (1 - fired[t]) * p
-        expected[t] = membrane + q
-        p, q = leak[t] * membrane, mu[t] * expected[t]
-    torch.testing.assert_close(x.grad, expected, atol=1e-10, rtol=0)
+
+    def back(t: int, membrane: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return membrane + q, leak[t] * membrane, mu[t] * (membrane + q)
+
+    assert_adjoint(neuron, back)
 
 
 def test_resonate_gradients_are_those_of_the_adjoint() -> None:
     """dL/dm = χG + (1 - χ)p; p and q of the step before turn back by ω."""
     neuron = scattered(ResonateHDLIF(T))
-    x, fired, upstream, _ = learned(neuron)
     r, angle = values(neuron, "decay"), values(neuron, "angle")
+
+    def back(t: int, membrane: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        cos, sin = r[t] * angle[t].cos(), r[t] * angle[t].sin()
+        return membrane, cos * membrane + sin * q, -sin * membrane + cos * q
+
+    assert_adjoint(neuron, back)
+
+
+def assert_adjoint(
+    neuron: EquationNeuron, back: Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+) -> None:
+    """Compare dL/dI with a recursion from dL/dm and q to dL/dI, and to p and q of the step before."""
+    x, fired, upstream, _ = learned(neuron)
     p = q = torch.zeros(B, OUT, **F64)
     expected = torch.zeros(T, B, OUT, **F64)
     for t in reversed(range(T)):
-        expected[t] = membrane = fired[t] * upstream[t] + (1 - fired[t]) * p
-        cos, sin = r[t] * angle[t].cos(), r[t] * angle[t].sin()
-        p, q = cos * membrane + sin * q, -sin * membrane + cos * q
+        expected[t], p, q = back(t, fired[t] * upstream[t] + (1 - fired[t]) * p, q)
     torch.testing.assert_close(x.grad, expected, atol=1e-10, rtol=0)
 
 
@@ -237,15 +244,16 @@ def of_fixed(cls: type[EquationNeuron], **fixed: float) -> type[EquationNeuron]:
     return type(cls.__name__, (cls,), {name: Parameter(value, learned=False) for name, value in fixed.items()})
 
 
-@pytest.mark.parametrize(
-    ("neuron", "plain", "names"),
-    [
+@every(
+    "neuron",
+    "plain",
+    "names",
+    of=[
         (of_fixed(AdaptiveHDLIF, rise=0.0)(T), HDLIF(T), {"leak": "leak", "threshold": "threshold"}),
         (of_fixed(SecondOrderHDLIF, synapse_leak=0.0)(T), HDLIF(T), {"leak": "leak", "threshold": "threshold"}),
         (of_fixed(ResonateHDLIF, angle=0.0)(T), HDLIF(T, leak=0.9), {"leak": "decay", "threshold": "threshold"}),
         (SlidingParallelHDLIF(T, taps=[1]), ParallelHDLIF(T), {"threshold": "threshold"}),
     ],
-    ids=["no rise", "no synaptic leak", "no angle", "one tap"],
 )
 def test_at_its_limit_a_neuron_is_the_plain_one_in_value_and_gradient(
     neuron: EquationNeuron, plain: Temporal, names: dict[str, str]
@@ -282,8 +290,7 @@ ENDS = (0.0, 0.3, 0.7, 0.999)
 Matrix = list[list[float]]
 
 
-@pytest.mark.parametrize("a", ENDS)
-@pytest.mark.parametrize("b", ENDS)
+@every(b=ENDS, a=ENDS)
 def test_what_a_step_passes_on_is_the_stated_matrix_and_stable(a: float, b: float) -> None:
     def check(cls: type[EquationNeuron], parameters: tuple[float, ...], silent: Matrix, firing: Matrix) -> None:
         for current, expected in ((SILENT, silent), (FIRING, firing)):
@@ -327,9 +334,12 @@ class RealTaps(EquationNeuron):
         return torch.relu(first * current + second * delayed - threshold), current
 
 
-@pytest.mark.parametrize(
-    ("make", "multiplications", "additions", "words"),
-    [
+@every(
+    "make",
+    "multiplications",
+    "additions",
+    "words",
+    of=[
         # λv, ρa, δs; + I, θ + a, m - Θ, ρa + δs
         (AdaptiveHDLIF, 3, 4, 2),
         # μi, λv; + I, + i, m - θ
@@ -342,7 +352,6 @@ class RealTaps(EquationNeuron):
         (lambda steps: SlidingParallelHDLIF(steps, taps=[1, 0, 0, -1]), 0, 2, 3),
         (RealTaps, 2, 2, 1),
     ],
-    ids=["adaptive", "second order", "resonate", "one tap", "two taps", "four taps", "with zeros", "real taps"],
 )
 def test_operations_of_a_step(
     make: Callable[[int], EquationNeuron], multiplications: int, additions: int, words: int
@@ -358,23 +367,10 @@ def test_taps_of_one_are_additions_in_the_program_itself() -> None:
     assert lines.splitlines()[:3] == ["r5 = -current", "r6 = r5 + delayed_1", "r7 = r6 - delayed_3"]
 
 
-def test_functions_of_an_angle_are_numbers_of_the_program() -> None:
-    assert ResonateHDLIF(4).program().rows == ("(decay * cos(angle))", "(decay * sin(angle))", "threshold")
-
-
-@pytest.mark.parametrize(
-    ("taps", "words"),
-    [
-        ([], "they are 1 to 4 numbers, each -1, 0 or 1"),
-        ([1] * 5, "they are 1 to 4 numbers, each -1, 0 or 1"),
-        ([1, 0.5], "taps = [1, 0.5]; they are 1 to 4 numbers"),
-        ([2], "each -1, 0 or 1, such as [1, 0, -1]"),
-        (1, "taps = 1; they are 1 to 4 numbers"),
-        ("11", "they are 1 to 4 numbers"),
-        ([0, 1], "the first one is 0, and a step's own current would count for nothing"),
-        ([1, 0], "the last one is 0, and its current would be kept for nothing: leave it out"),
-    ],
-)
-def test_taps_are_checked(taps: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(words)):
-        SlidingParallelHDLIF(4, taps=taps)
+def test_taps_are_checked() -> None:
+    for taps in ([], [1] * 5, [1, 0.5], [2], 1, "11"):
+        with naming(taps), pytest.raises(ValueError, match="they are 1 to 4 numbers, each -1, 0 or 1"):
+            SlidingParallelHDLIF(4, taps=taps)  # type: ignore[arg-type]
+    for taps, words in (([0, 1], "the first one is 0"), ([1, 0], "the last one is 0")):
+        with pytest.raises(ValueError, match=words):
+            SlidingParallelHDLIF(4, taps=taps)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cases import every
 from hdlif.errors import ShapeError
 from hdlif.learning import StochasticStep
 from hdlif.nn import HDLIF, MemBN
@@ -26,7 +27,7 @@ def membranes(seed: int = 0) -> Tensor:
     return torch.randn(5, C, 2, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("mix", ["raw", "sigmoid"])
+@every(mix=["raw", "sigmoid"])
 def test_mixes_the_membrane_with_a_batch_norm_of_its_step(mix: str) -> None:
     norm = scattered(mix)
     alpha, beta = (
@@ -43,7 +44,7 @@ def test_mixes_the_membrane_with_a_batch_norm_of_its_step(mix: str) -> None:
         torch.testing.assert_close(norm.running_var[t], plain.running_var, **EXACT)
 
 
-@pytest.mark.parametrize("mix", ["raw", "sigmoid"])
+@every(mix=["raw", "sigmoid"])
 def test_is_its_affine_in_eval_mode(mix: str) -> None:
     norm = scattered(mix).eval()
     scale, shift = norm.affine()
@@ -58,9 +59,7 @@ def test_starts_as_no_norm_at_all() -> None:
     x = torch.randn(T, 6, C, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     plain, normed = HDLIF(T).double(), HDLIF(T, norm=MemBN(T, C)).double()
     assert torch.equal(normed(x, None, range(T))[0], plain(x, None, range(T))[0])
-
-
-def test_release_form_starts_at_one_half() -> None:
+    # But for the form of the release.
     alpha, beta = MemBN(T, C, mix="sigmoid").gains()
     assert alpha.tolist() == beta.tolist() == [0.5] * T
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from cases import every
 from hdlif.errors import ShapeError
 from hdlif.nn import BatchNorm1d, BatchNorm2d
 
@@ -15,39 +16,32 @@ def sequence(steps: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(steps, 4, 3, 2, 2, generator=g, dtype=torch.float64) * 2 + 1
 
 
-@pytest.mark.parametrize("momentum", [0.1, 0.7, None])
-def test_training_equals_torch_batch_norm_run_step_by_step(momentum: float | None) -> None:
-    x = sequence(5)
-    ours = BatchNorm2d(3, momentum=momentum).double()
-    torchs = torch.nn.BatchNorm2d(3, momentum=momentum).double()
-    y, state = ours(x, None, range(5))
-    torch.testing.assert_close(y, torch.stack([torchs(step) for step in x]), **EXACT)
-    assert state is None
-    for name, buffer in torchs.named_buffers():
-        torch.testing.assert_close(getattr(ours, name), buffer, **EXACT)
-
-
-@pytest.mark.parametrize("momentum", [0.1, 1.0, None])
-@pytest.mark.parametrize("time_steps", [None, 6, 4])
-@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 1), (4, 3, 1, 1)])
-def test_steps_of_one_pixel_normalised_at_once_equal_torch_run_step_by_step(
+@every(
+    shape=[(4, 3), (4, 3, 1), (4, 3, 1, 1), (4, 3, 5), (4, 3, 2, 2)],
+    time_steps=[None, 6, 4],
+    momentum=[0.1, 1.0, None],
+)
+def test_normalising_equals_torch_run_step_by_step(
     shape: tuple[int, ...], time_steps: int | None, momentum: float | None
 ) -> None:
-    kinds = {2: (BatchNorm1d, torch.nn.BatchNorm1d), 3: (BatchNorm1d, torch.nn.BatchNorm1d)}
-    kind, theirs = kinds.get(len(shape), (BatchNorm2d, torch.nn.BatchNorm2d))
+    """In train and eval mode: values, gradients and statistics; from T on, those of the last step."""
+    kind, theirs = (BatchNorm1d, torch.nn.BatchNorm1d) if len(shape) < 4 else (BatchNorm2d, torch.nn.BatchNorm2d)
     ours = kind(3, time_steps=time_steps, momentum=momentum).double()
     torchs = [theirs(3, momentum=momentum).double() for _ in range(time_steps or 1)]
     for norm in (ours, *torchs):
         torch.nn.init.constant_(norm.weight, 1.5)
         torch.nn.init.constant_(norm.bias, -0.5)
-    for seed, steps in enumerate((range(5), range(1), range(1, 6))):
+    for seed, steps in enumerate((range(5), range(1), range(1, 6), range(6))):
+        for norm in (ours, *torchs):
+            norm.train(seed < 3)
         g = torch.Generator().manual_seed(seed)
         x = (torch.randn(len(steps), *shape, generator=g, dtype=torch.float64) * 2 + 1).requires_grad_()
         towards = torch.randn(x.shape, generator=g, dtype=torch.float64)
         expected = torch.stack(
             [torchs[min(t, len(torchs) - 1)](step) for t, step in zip(steps, x.unbind(), strict=True)]
         )
-        found, _ = ours(x, None, steps)
+        found, state = ours(x, None, steps)
+        assert state is None
         torch.testing.assert_close(found, expected, **EXACT)
         parameters = [(one.weight, one.bias) for one in torchs]
         by_x, *by_each = torch.autograd.grad(
@@ -56,9 +50,9 @@ def test_steps_of_one_pixel_normalised_at_once_equal_torch_run_step_by_step(
         sums = [sum(one for one in by_each[place::2] if one is not None) for place in (0, 1)]
         by_found = torch.autograd.grad(found, [x, ours.weight, ours.bias], towards)
         torch.testing.assert_close(by_found, (by_x, *sums), **EXACT)
-    for name, buffer in ours.named_buffers():
-        stacked = torch.stack([dict(one.named_buffers())[name] for one in torchs])
-        torch.testing.assert_close(buffer, stacked if time_steps else stacked[0], **EXACT)
+        for name, buffer in ours.named_buffers():
+            stacked = torch.stack([dict(one.named_buffers())[name] for one in torchs])
+            torch.testing.assert_close(buffer, stacked if time_steps else stacked[0], **EXACT)
 
 
 def test_steps_of_one_pixel_take_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,18 +63,6 @@ def test_steps_of_one_pixel_take_one_call(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(calls) == 2
     BatchNorm2d(3)(torch.randn(8, 4, 3, 2, 1), None, range(8))
     assert len(calls) == 2 + 8
-
-
-def test_evaluation_uses_the_running_statistics_at_every_step_and_leaves_them() -> None:
-    norm = BatchNorm2d(3).double().eval()
-    norm.running_mean.copy_(torch.tensor([0.5, -1.0, 2.0]))
-    norm.running_var.copy_(torch.tensor([1.0, 4.0, 0.25]))
-    before = {name: b.clone() for name, b in norm.named_buffers()}
-    x = sequence(3)
-    mean, var = norm.running_mean.view(1, 1, 3, 1, 1), norm.running_var.view(1, 1, 3, 1, 1)
-    torch.testing.assert_close(norm(x, None, range(3))[0], (x - mean) / (var + 1e-5).sqrt(), **EXACT)
-    for name, buffer in norm.named_buffers():
-        assert torch.equal(buffer, before[name])
 
 
 def test_constant_input_enters_the_statistics_once_per_step_in_closed_form() -> None:
@@ -130,59 +112,16 @@ def test_a_graph_outlives_what_later_steps_do_to_the_statistics() -> None:
     torch.testing.assert_close(one.grad[0], other.grad)
 
 
-def test_gradient_is_that_of_torch_batch_norm() -> None:
-    x = sequence(2)
-    norm = BatchNorm2d(3).double()
-    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-    norm(ours, None, range(2))[0].square().sum().backward()
-    torch.stack([F.batch_norm(s, None, None, training=True) for s in theirs]).square().sum().backward()
-    torch.testing.assert_close(ours.grad, theirs.grad, **EXACT)
-
-
-def test_a_chunk_of_another_length_than_its_steps_is_refused() -> None:
+def test_what_a_norm_is_not_for_is_refused() -> None:
     with pytest.raises(ShapeError, match="for 3 time steps"):
         BatchNorm2d(3)(torch.ones(2, 4, 3, 2, 2), None, range(3))
-
-
-@pytest.mark.parametrize("time_steps", [None, 2])
-@pytest.mark.parametrize("length", [None, 5])
-def test_norm_of_sequences_and_vectors_equals_torch_run_step_by_step(
-    length: int | None, time_steps: int | None
-) -> None:
-    shape = (3, 4, 3) if length is None else (3, 4, 3, length)
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    ours = BatchNorm1d(3, time_steps=time_steps).double()
-    torchs = [torch.nn.BatchNorm1d(3).double() for _ in range(1 if time_steps is None else 2)]
-    chosen = [torchs[min(t, len(torchs) - 1)] for t in range(3)]
-    expected = torch.stack([norm(step) for norm, step in zip(chosen, x, strict=True)])
-    torch.testing.assert_close(ours(x, None, range(3))[0], expected, **EXACT)
-    expected = torch.stack([norm.eval()(step) for norm, step in zip(chosen, x, strict=True)])
-    torch.testing.assert_close(ours.eval()(x, None, range(3))[0], expected, **EXACT)
-
-
-def test_norm_of_sequences_refuses_maps() -> None:
-    with pytest.raises(ShapeError, match=r"\[2, 4, 3, 2, 2\]; BatchNorm1d is for \[K, B, C\] or \[K, B, C, L\]"):
+    with pytest.raises(ShapeError, match=r"BatchNorm1d is for \[K, B, C\] or \[K, B, C, L\]"):
         BatchNorm1d(3)(torch.ones(2, 4, 3, 2, 2), None, range(2))
+    with pytest.raises(ValueError, match="time_steps = 0; it must be at least 1, or None"):
+        BatchNorm2d(3, time_steps=0)
 
 
 # Statistics per step
-
-
-@pytest.mark.parametrize("momentum", [0.1, None])
-def test_statistics_per_step_equal_a_torch_batch_norm_for_each_step(momentum: float | None) -> None:
-    ours = BatchNorm2d(3, time_steps=2, momentum=momentum).double()
-    torchs = [torch.nn.BatchNorm2d(3, momentum=momentum).double() for _ in range(2)]
-    for seed, steps in enumerate((range(2), range(1), range(1, 4))):
-        x = sequence(len(steps), seed)
-        # From T on, the last step's statistics are used and changed.
-        expected = torch.stack([torchs[min(t, 1)](step) for t, step in zip(steps, x, strict=True)])
-        torch.testing.assert_close(ours(x, None, steps)[0], expected, **EXACT)
-    for t, norm in enumerate(torchs):
-        for name, buffer in norm.named_buffers():
-            torch.testing.assert_close(getattr(ours, name)[t], buffer, **EXACT)
-    x = sequence(3, 9)
-    expected = torch.stack([torchs[min(t, 1)].eval()(step) for t, step in enumerate(x)])
-    torch.testing.assert_close(ours.eval()(x, None, range(3))[0], expected, **EXACT)
 
 
 def test_constant_input_enters_the_statistics_of_each_of_its_steps() -> None:
@@ -204,8 +143,3 @@ def test_forgotten_statistics_are_those_of_the_steps_named() -> None:
     assert norm.running_mean[:2].eq(0).all()
     assert torch.equal(norm.running_mean[2], kept)
     assert norm.num_batches_tracked.tolist() == [0, 0, 1]
-
-
-def test_no_time_steps_are_refused() -> None:
-    with pytest.raises(ValueError, match="time_steps = 0; it must be at least 1, or None"):
-        BatchNorm2d(3, time_steps=0)

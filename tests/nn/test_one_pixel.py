@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cases import every
 from hdlif.nn import QuantConv2d, Sequential, Ternary
 from hdlif.nn.one_pixel import is_product, runs_as_product
 
@@ -18,7 +19,7 @@ def layers() -> list[nn.Conv2d]:
     return [nn.Conv2d(C, D, 1), nn.Conv2d(C, D, 1, stride=2, bias=False), quantised, QuantConv2d(C, D, 1)]
 
 
-@pytest.mark.parametrize("layer", layers(), ids=str)
+@every(layer=layers())
 def test_it_equals_the_convolution_in_outputs_and_gradients(layer: nn.Conv2d, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = layer.double()
     x = torch.randn(T, B, C, 1, 1, dtype=torch.float64, requires_grad=True)
@@ -26,9 +27,9 @@ def test_it_equals_the_convolution_in_outputs_and_gradients(layer: nn.Conv2d, mo
     weight = layer.weight_q() if isinstance(layer, QuantConv2d) else layer.weight
     bias = [] if layer.bias is None else [layer.bias]
     expected = F.conv2d(x.flatten(0, 1), weight, layer.bias, stride=layer.stride).view(T, B, D, 1, 1)
-    # No convolution runs from here on.
-    monkeypatch.setattr(F, "conv2d", None)
-    found, _ = Sequential(layer)(x, steps=range(T))
+    with monkeypatch.context() as patch:
+        patch.setattr(F, "conv2d", None)
+        found, _ = Sequential(layer)(x, steps=range(T))
     torch.testing.assert_close(found, expected, **EXACT)
     for ours, theirs in zip(
         torch.autograd.grad(found, [x, layer.weight, *bias], towards, retain_graph=True),
@@ -38,9 +39,10 @@ def test_it_equals_the_convolution_in_outputs_and_gradients(layer: nn.Conv2d, mo
         torch.testing.assert_close(ours, theirs, **EXACT)
 
 
-@pytest.mark.parametrize(
-    ("layer", "shape"),
-    [
+@every(
+    "layer",
+    "shape",
+    of=[
         (nn.Conv2d(C, D, 1), (B, C, 1, 2)),
         (nn.Conv2d(C, D, 3, padding=1), (B, C, 1, 1)),
         (nn.Conv2d(C, D, 1, padding=1), (B, C, 1, 1)),
@@ -48,7 +50,6 @@ def test_it_equals_the_convolution_in_outputs_and_gradients(layer: nn.Conv2d, mo
         (nn.Conv2d(C, D, 1), (C, 1, 1)),
         (nn.Conv1d(C, D, 1), (B, C, 1)),
     ],
-    ids=str,
 )
 def test_other_convolutions_are_no_products(layer: nn.Module, shape: tuple[int, ...]) -> None:
     x = torch.randn(shape)

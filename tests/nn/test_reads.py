@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cases import every
 from hdlif.errors import TrainingError
 from hdlif.learning import OTTT
+from hdlif.learning.paths import remembered
 from hdlif.nn import HDLIF, LIF, ParallelHDLIF, Scope, Temporal
-from hdlif.nn.paths import remembered
 
 T = 2
 
@@ -47,7 +48,7 @@ class ByReads(ByWays):
     paths = None
 
 
-@pytest.mark.parametrize("second", [HDLIF(T), ParallelHDLIF(T)])
+@every(second=[HDLIF(T), ParallelHDLIF(T)])
 def test_both_forms_find_the_same_synapses(second: nn.Module) -> None:
     found = list(remembered(ByReads(second)))
     assert found == list(remembered(ByWays(second)))
@@ -66,17 +67,10 @@ def run_ottt(network: nn.Module) -> list[Tensor]:
     return [value.grad for value in network.parameters()]
 
 
-def test_both_forms_train_alike() -> None:
-    ways = ByWays(HDLIF(T))
-    reads = ByReads(HDLIF(T))
-    reads.load_state_dict(ways.state_dict())
-    for one, other in zip(run_ottt(ways), run_ottt(reads), strict=True):
-        assert torch.equal(one, other)
-
-
-@pytest.mark.parametrize(
-    ("reads", "words"),
-    [
+@every(
+    "reads",
+    "words",
+    of=[
         ({**ByReads.reads, "b": [""]}, "runs 'b' on what 'act' gave, and on none of Wrong.paths does 'b' follow 'act'"),
         ({"a": [""], "act": ["a"], "": ["act"]}, "paths leaves out 'b', 'c', 'out', 'second'"),
         ({**ByReads.reads, "d": ["a"]}, "names 'd', which is not a child of it"),

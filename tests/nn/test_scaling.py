@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hdlif.errors import HdlifError
+from hdlif.errors import StateError
 from hdlif.nn import Affine
 
 
@@ -17,14 +17,7 @@ def test_affine_scales_and_shifts_each_channel_alike_at_every_step() -> None:
         y, state = mode(x, None, range(4))
         assert state is None
         assert y.shape == x.shape
+        # What all samples have in common stays.
         assert y[..., 0, 0].unique(dim=0).tolist() == [[[2.0, 3.0, -0.5]] * 2]
-
-
-def test_what_all_samples_have_in_common_stays() -> None:
-    x = torch.full((1, 5, 1, 1, 1), 3.0)
-    assert torch.equal(Affine(1).train()(x, None, range(1))[0], x)
-
-
-def test_affine_has_no_state() -> None:
-    with pytest.raises(HdlifError):
-        Affine(1)(torch.ones(1, 1, 1, 1, 1), {"potential": torch.zeros(1)}, range(1))
+    with pytest.raises(StateError):
+        layer(x, {"potential": torch.zeros(1)}, range(4))

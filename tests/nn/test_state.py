@@ -5,10 +5,11 @@ import torch
 from torch import Tensor, nn
 
 import hdlif.nn
+from cases import every, naming
 from hdlif.artefact import InputRecord
 from hdlif.deploy import GraphModule, lower
-from hdlif.errors import ShapeError, StateError
-from hdlif.nn import HDLIF, SECA, BatchNorm2d, ParallelHDLIF, Scope, Sequential, State, Temporal, detach
+from hdlif.errors import EquationError, ResetError, ShapeError, StateError
+from hdlif.nn import HDLIF, SECA, BatchNorm2d, Neuron, ParallelHDLIF, Scope, Sequential, State, Temporal, detach
 from small_networks import tiny_resnet
 
 
@@ -42,16 +43,6 @@ def test_torch_s_own_sequence_may_hold_neurons() -> None:
     assert torch.equal(state["0"]["2"]["1"]["potential"], kept["0"]["2"]["1"]["potential"])
 
 
-def test_a_module_that_does_not_know_time_and_holds_a_neuron_is_refused() -> None:
-    class Plain(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.act = HDLIF(2)
-
-    with pytest.raises(StateError, match="Plain holds HDLIF, which knows time, and does not itself; derive Plain from"):
-        Sequential(Plain())(torch.ones(2, 1, 3))
-
-
 def test_steps_of_a_sequence_may_be_left_out_where_the_input_tells_them() -> None:
     net = Sequential(HDLIF(2))
     assert torch.equal(net(torch.ones(2, 1, 3))[0], net(torch.ones(2, 1, 3), None, range(2))[0])
@@ -59,31 +50,87 @@ def test_steps_of_a_sequence_may_be_left_out_where_the_input_tells_them() -> Non
         net(torch.ones(1, 1, 3))
 
 
-def test_state_of_another_network_is_refused() -> None:
-    net = tiny_resnet(lambda place: HDLIF(2))
-    x = torch.ones(1, 2, 2, 8, 8, dtype=torch.float64)
+def test_every_neuron_starts_a_sequence_of_its_input_by_itself() -> None:
+    x = torch.rand(3, 2, 4)
+    made = []
+    for name in hdlif.nn.__all__:
+        kind = getattr(hdlif.nn, name)
+        if isinstance(kind, type) and issubclass(kind, Neuron):
+            try:
+                neuron = kind(3).eval()
+            except (TypeError, EquationError):
+                continue
+            made.append(name)
+            assert torch.equal(neuron(x)[0], neuron(x, None, range(3))[0]), name
+            assert torch.equal(neuron(x=x)[0], neuron(x, steps=range(3))[0]), name
+    assert len(made) > 5, made
+    neuron = HDLIF(4)
+    y, state = neuron(x[:2])
+    with pytest.raises(StateError, match=r"steps=range\(t, t \+ K\)"):
+        neuron(x[2:], state)
+    assert torch.equal(torch.cat([y, neuron(x[2:], state, steps=range(2, 3))[0]]), neuron(x)[0])
+
+
+def test_an_input_without_a_time_axis_is_refused_with_the_fix() -> None:
+    image, row = torch.rand(8, 1, 6, 6), torch.rand(8, 6)
+    for layer, x in ((nn.Conv2d(1, 2, 3), image), (hdlif.nn.QuantConv2d(1, 2, 3), image), (nn.Linear(6, 2), row)):
+        net = Sequential(layer, HDLIF(4))
+        for steps in (None, range(4)):
+            with pytest.raises((ShapeError, StateError), match=r"x\[None\]"):
+                net(x, steps=steps)
+        with pytest.raises(ShapeError, match=r"x\[None\]"):
+            net(x[:4])
+        assert len(net(x[None], steps=range(4))[0]) == 4
+    # Images that a network would take as a sequence of one pixel row each.
+    net = Sequential(nn.Flatten(), nn.Linear(36, 2), HDLIF(4))
+    with pytest.raises(StateError, match=r"made for 4; .*model\(x\[None\], steps=range\(4\)\)"):
+        net(image)
+    assert len(net(image, steps=range(8))[0]) == 8
+
+
+def test_reset_says_that_there_is_nothing_to_reset() -> None:
+    for module in (HDLIF(4), Sequential(HDLIF(4))):
+        assert not hasattr(module, "reset")
+        with pytest.raises(ResetError, match=r"model\(x\) starts a new sequence"):
+            module.reset()
+
+
+def test_states_of_other_networks_and_kinds_are_refused() -> None:
+    net, x = tiny_resnet(lambda place: HDLIF(2)), torch.ones(1, 2, 2, 8, 8, dtype=torch.float64)
     with pytest.raises(StateError, match=r"state has 'stage9', which is not a child of Sequential"):
         net(x, {"body": {"stage9": {}}}, range(1))
     with pytest.raises(StateError, match="state has 'trunk', which is not a child of Network"):
         net(x, {"trunk": {}}, range(1))
+    _, state = net(x.repeat(1, 2, 1, 1, 1), None, range(1))
+    with pytest.raises(ShapeError, match="a new batch starts with state=None"):
+        net(x, state, range(1, 2))
+    small, x = Sequential(HDLIF(2), nn.Identity(), HDLIF(2)), torch.ones(1, 2, 3)
+    for given in (torch.zeros(2, 3), [], "potential", 3):
+        with naming(given), pytest.raises(StateError, match=r"state of '0' is a [A-Za-z]+; it must be a mapping"):
+            small(x, {"0": given}, range(1))
+        with (
+            naming(given),
+            pytest.raises(StateError, match=r"state of Sequential is a [A-Za-z]+; it must be a mapping"),
+        ):
+            small(x, given, range(1))
+        with naming(given), pytest.raises(StateError, match="it must be a mapping"):
+            detach({"0": given} if not isinstance(given, Tensor) else given)  # type: ignore[arg-type]
+    _, state = small(x, None, range(1))
+    assert state is not None
+    for rest in ({"0": state["0"]}, {"0": state["0"], "2": None}, {}):
+        with naming(rest), pytest.raises(StateError, match=r"state lacks '[02]', a HDLIF that keeps one"):
+            small(x, rest, range(1, 2))  # type: ignore[arg-type]
+
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = HDLIF(2)
+
+    with pytest.raises(StateError, match="Plain holds HDLIF, which knows time, and does not itself"):
+        Sequential(Plain())(torch.ones(2, 1, 3))
 
 
-@pytest.mark.parametrize("given", [torch.zeros(2, 3), [], "potential", 3], ids=["tensor", "list", "text", "number"])
-def test_what_is_no_mapping_where_one_belongs_is_refused(given: object) -> None:
-    net = Sequential(HDLIF(2))
-    with pytest.raises(StateError, match=r"state of '0' is a [A-Za-z]+; it must be a mapping"):
-        net(torch.ones(1, 2, 3), {"0": given}, range(1))
-    with pytest.raises(StateError, match=r"state of Sequential is a [A-Za-z]+; it must be a mapping"):
-        net(torch.ones(1, 2, 3), given, range(1))
-    with pytest.raises(StateError, match="it must be a mapping"):
-        detach({"0": given} if not isinstance(given, torch.Tensor) else given)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    "stateless",
-    [nn.Identity(), BatchNorm2d(2), ParallelHDLIF(2), SECA(2), Sequential(nn.Identity())],
-    ids=lambda module: type(module).__name__,
-)
+@every(stateless=[nn.Identity(), BatchNorm2d(2), ParallelHDLIF(2), SECA(2), Sequential(nn.Identity())])
 def test_a_state_for_a_child_without_one_is_refused(stateless: nn.Module) -> None:
     net, x = Sequential({"still": stateless, "act": HDLIF(2)}), torch.ones(1, 3, 2, 4, 4)
     _, state = net(x, None, range(1))
@@ -116,43 +163,25 @@ def test_a_state_that_would_be_overwritten_or_left_behind_is_refused() -> None:
         Odd(0)(x, Odd(1)(x, None, range(1))[1], range(1, 2))
 
 
-def test_a_state_that_lacks_a_part_is_refused() -> None:
-    net, x = Sequential(HDLIF(2), nn.Identity(), HDLIF(2)), torch.ones(1, 2, 3)
-    _, state = net(x, None, range(1))
-    assert state is not None
-    for rest in ({"0": state["0"]}, {"0": state["0"], "2": None}, {}):
-        with pytest.raises(StateError, match=r"state lacks '[02]', a HDLIF that keeps one"):
-            net(x, rest, range(1, 2))  # type: ignore[arg-type]
+def test_steps_that_are_no_range_or_do_not_fit_are_refused() -> None:
+    for steps in (2, [0, 1], range(0), range(0, 4, 2), range(-1, 1), range(2, 0, -1)):
+        with naming(steps), pytest.raises(StateError, match="it must be a range of consecutive time steps"):
+            Sequential(HDLIF(2))(torch.ones(2, 1, 1), None, steps)
+    for shape in ((2, 1, 1), (4, 1, 1), (3,)):
+        with naming(shape), pytest.raises(ShapeError, match="for 3 time steps"):
+            Sequential(HDLIF(2))(torch.ones(shape), None, range(3))
 
 
-def test_state_of_another_batch_is_refused() -> None:
-    net = tiny_resnet(lambda place: HDLIF(2))
-    _, state = net(torch.ones(1, 4, 2, 8, 8, dtype=torch.float64), None, range(1))
-    with pytest.raises(ShapeError, match="a new batch starts with state=None"):
-        net(torch.ones(1, 3, 2, 8, 8, dtype=torch.float64), state, range(1, 2))
-
-
-@pytest.mark.parametrize("steps", [2, [0, 1], range(0), range(0, 4, 2), range(-1, 1), range(2, 0, -1)], ids=repr)
-def test_steps_that_are_no_range_of_consecutive_steps_are_refused(steps: object) -> None:
-    with pytest.raises(StateError, match="it must be a range of consecutive time steps"):
-        Sequential(HDLIF(2))(torch.ones(2, 1, 1), None, steps)
-
-
-@pytest.mark.parametrize("shape", [(2, 1, 1), (4, 1, 1), (3,)], ids=str)
-def test_an_input_that_does_not_fit_its_steps_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ShapeError, match="for 3 time steps"):
-        Sequential(HDLIF(2))(torch.ones(shape), None, range(3))
-
-
-@pytest.mark.parametrize(
-    ("norm", "shape", "ours"),
-    [
+@every(
+    "norm",
+    "shape",
+    "ours",
+    of=[
         (nn.BatchNorm2d(2), (2, 4, 4), "BatchNorm2d"),
         (nn.SyncBatchNorm(2), (2, 4, 4), "BatchNorm2d"),
         (nn.BatchNorm1d(2), (2, 4), "BatchNorm1d"),
         (nn.BatchNorm1d(2), (2,), "BatchNorm1d"),
     ],
-    ids=["batch", "sync", "of sequences", "of features"],
 )
 def test_batch_norm_that_would_mix_time_steps_is_refused_with_ours(
     norm: nn.Module, shape: tuple[int, ...], ours: str
@@ -196,20 +225,13 @@ def networks() -> list[nn.Module]:
     return [net, GraphModule(lower(net, input=record, labels=("a", "b", "c"), time_steps=4))]
 
 
-def test_network_continues_a_state_only_where_told_the_steps() -> None:
-    x = torch.ones(2, 2, 2, 8, 8)
-    for net in networks():
-        _, state = net(x)
-        with pytest.raises(StateError, match=r"steps=range\(t, t \+ K\)"):
-            net(x, state)
-
-
-def test_one_frame_is_run_only_where_told_how_many_steps_it_stands_for() -> None:
+def test_one_frame_or_a_state_needs_its_steps() -> None:
     x = torch.randn(1, 2, 2, 8, 8, generator=torch.Generator().manual_seed(0))
     for net in networks():
-        with pytest.raises(
-            StateError, match=r"say how many steps it stands for: steps=range\(1\), or steps=range\(T\)"
-        ):
+        _, state = net(x.expand(2, -1, -1, -1, -1))
+        with pytest.raises(StateError, match=r"steps=range\(t, t \+ K\)"):
+            net(x.expand(2, -1, -1, -1, -1), state)
+        with pytest.raises(StateError, match="say how many steps it stands for"):
             net(x)
         assert len(net(x, steps=range(1))[0]) == 1
         constant, repeated = net(x, steps=range(4))[0], net(x.expand(4, -1, -1, -1, -1))[0]

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import get_args
 
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.functional import binarize_weight, ternarize_weight
+from cases import every
+from hdlif.functional import binarize_weight, quantize_weight, ternarize_weight
 from hdlif.learning import SLTT, Rule, StochasticStep
+from hdlif.learning.traced_pass import TraceRule
+from hdlif.learning.traces import Traces
 from hdlif.nn import (
     HDLIF,
     Binary,
@@ -27,7 +30,6 @@ from hdlif.nn import (
     carrying,
     detach,
 )
-from hdlif.nn.traces import TraceRule, Traces
 from small_networks import assert_close, gradients, tiny_resnet
 
 
@@ -60,13 +62,18 @@ class OneLayer(nn.Module):
         return self.layer(x) if self.direct else Scope(self, state, steps)("layer", x), None
 
 
-@pytest.mark.parametrize(
-    ("quantizer", "quantise"),
-    [(None, lambda w: w), (Binary(), binarize_weight), (Ternary(), ternarize_weight)],
-    ids=["float", "binary", "ternary"],
+@every(
+    "quantizer",
+    "quantise",
+    of=[
+        (None, lambda w: w),
+        (Binary(), binarize_weight),
+        (Ternary(), ternarize_weight),
+        (Integer(4), partial(quantize_weight, bits=4)),
+    ],
 )
 def test_convolution_and_linear_run_the_quantised_weights(
-    quantizer: Binary | Ternary | None, quantise: Callable[[Tensor], Tensor]
+    quantizer: WeightQuantizer | None, quantise: Callable[[Tensor], Tensor]
 ) -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 3, 5, 5)
@@ -81,30 +88,10 @@ def test_convolution_and_linear_run_the_quantised_weights(
     linear = QuantLinear(5, 4, quantizer=quantizer)
     assert torch.equal(linear(x), F.linear(x, quantise(linear.weight), linear.bias))
     assert conv.bias is None
-
-
-@pytest.mark.parametrize("quantizer", [Binary(), Ternary()])
-def test_weights_are_codes_times_scale(quantizer: Binary | Ternary) -> None:
-    torch.manual_seed(0)
-    weight = torch.randn(4, 3, 3, 3)
-    codes, scale = quantizer.codes(weight)
-    assert set(codes.unique().tolist()) <= {-1.0, 0.0, 1.0}
-    assert torch.equal(codes * scale, quantizer(weight))
-
-
-@pytest.mark.parametrize("quantizer", [None, Binary(), Ternary(), Integer(4)])
-def test_a_convolution_of_sequences_is_that_of_maps_of_one_row(quantizer: WeightQuantizer | None) -> None:
-    torch.manual_seed(0)
-    x = torch.randn(2, 3, 9, dtype=torch.float64)
-    one = QuantConv1d(3, 4, 3, padding=1, quantizer=quantizer).double()
-    two = QuantConv2d(3, 4, 3, padding=1, quantizer=quantizer).double()
-    two.weight.data = one.weight.data[:, :, None]
-    two.padding = (0, 1)
-    y = one(x)
-    torch.testing.assert_close(y, two(x[:, :, None])[:, :, 0])
-    y.square().sum().backward()
-    two(x[:, :, None]).square().sum().backward()
-    torch.testing.assert_close(one.weight.grad, two.weight.grad[:, :, 0])
+    if quantizer is not None:
+        codes, scale = quantizer.codes(conv.weight)
+        assert torch.equal(codes, codes.round())
+        assert torch.equal(codes * scale, conv.weight_q())
 
 
 def test_every_quantised_layer_is_held_and_learns_from_traces() -> None:
@@ -117,13 +104,7 @@ def test_every_quantised_layer_is_held_and_learns_from_traces() -> None:
         assert Traces({"synapse": layer}, TraceRule(0.5)).names == {layer: "synapse"}
 
 
-def test_latent_weights_start_symmetric() -> None:
-    torch.manual_seed(0)
-    positive = (QuantConv2d(16, 32, 3).weight > 0).double().mean().item()
-    assert positive == pytest.approx(0.5, abs=0.03)
-
-
-@pytest.mark.parametrize("rule", [SLTT(), StochasticStep(2), StochasticStep(3)], ids=["sltt", "k2", "k3"])
+@every(rule=[SLTT(), StochasticStep(2), StochasticStep(3)])
 def test_held_weights_give_the_gradient_of_weights_computed_anew(rule: Rule) -> None:
     steps = 4
     x = torch.randn(1, 5, 2, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -143,7 +124,7 @@ def test_held_weights_give_the_gradient_of_weights_computed_anew(rule: Rule) -> 
     assert_close(held, gradients(anew))
 
 
-@pytest.mark.parametrize("rule", [SLTT(), StochasticStep(1), StochasticStep(3)], ids=["sltt", "k1", "k3"])
+@every(rule=[SLTT(), StochasticStep(1), StochasticStep(3)])
 def test_held_weights_are_computed_and_straight_through_differentiated_once_an_update(rule: Rule) -> None:
     counted = Counted()
     layer = QuantLinear(6, 3, quantizer=counted).double()
@@ -161,14 +142,14 @@ def test_held_weights_are_computed_and_straight_through_differentiated_once_an_u
     assert (counted.forwards, len(counted.backwards), len(arrived)) == (1, 1, 1)
 
 
-@pytest.mark.parametrize(
-    ("layer", "shape"),
-    [
+@every(
+    "layer",
+    "shape",
+    of=[
         (QuantConv1d(2, 2, 1, quantizer=Ternary()), (2, 4)),
         (QuantConv2d(2, 2, 1, quantizer=Ternary()), (2, 4, 4)),
         (QuantLinear(2, 2, bias=False, quantizer=Ternary()), (2,)),
     ],
-    ids=["conv1d", "conv2d", "linear"],
 )
 def test_held_weights_run_where_the_steps_carry_them_and_nowhere_else(layer: nn.Module, shape: tuple[int, ...]) -> None:
     net = Sequential({"synapse": layer})
@@ -183,7 +164,7 @@ def test_held_weights_run_where_the_steps_carry_them_and_nowhere_else(layer: nn.
     assert torch.equal(net(x, None, range(1))[0], expected)
 
 
-@pytest.mark.parametrize("rule", [SLTT(), StochasticStep(2)], ids=["sltt", "k2"])
+@every(rule=[SLTT(), StochasticStep(2)])
 def test_a_layer_that_is_called_directly_computes_its_weights_and_learns_the_same(rule: Rule) -> None:
     x = torch.randn(4, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     found = []

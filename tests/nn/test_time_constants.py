@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import own_neurons
+from cases import every, naming
 from hdlif.nn import (
     HDLIF,
     LIF,
@@ -41,9 +42,7 @@ def of(neuron: nn.Module, name: str) -> Tensor:
     return value.values().detach()
 
 
-@pytest.mark.parametrize("per_step", [True, False])
-@pytest.mark.parametrize("learned", [True, False])
-@pytest.mark.parametrize("kind", KINDS)
+@every(kind=list(KINDS), learned=[True, False], per_step=[True, False])
 def test_a_leak_of_any_neuron_starts_with_time_constants_even_on_the_log_axis(
     kind: str, learned: bool, per_step: bool
 ) -> None:
@@ -61,28 +60,13 @@ def test_a_leak_of_any_neuron_starts_with_time_constants_even_on_the_log_axis(
             parameter.data += torch.arange(parameter.numel()).view_as(parameter)
 
 
-def test_longer_time_constants_remember_more_and_nothing_is_drawn() -> None:
-    torch.manual_seed(0)
-    before = torch.get_rng_state()
-    neuron = HDLIF(16, channels=C, leak=TimeConstants(), threshold=0.99)
-    assert torch.equal(torch.get_rng_state(), before)
-    _, state = neuron(torch.cat([torch.full((1, 1, C), 0.9), torch.zeros(15, 1, C)]), None, range(16))
-    kept = 0.9 * of(neuron, "leak")[0].double() ** 15
-    torch.testing.assert_close(state["potential"][0].detach().double(), kept, atol=1e-6, rtol=1e-5)
-    assert bool((kept.diff() > 0).all())
-
-
-def test_the_longest_is_the_number_of_steps_unless_it_is_given() -> None:
-    torch.testing.assert_close(
-        of(HDLIF(64, channels=2, leak=TimeConstants(4)), "leak")[0], torch.tensor([3 / 4, 63 / 64])
-    )
-
-
-def test_a_single_channel_has_the_middle() -> None:
+def test_the_longest_is_the_number_of_steps_unless_it_is_given_and_one_channel_has_the_middle() -> None:
+    whole = of(HDLIF(64, channels=2, leak=TimeConstants(4)), "leak")[0]
+    torch.testing.assert_close(whole, torch.tensor([3 / 4, 63 / 64]))
     assert float(of(HDLIF(T, channels=1, leak=TimeConstants(2, 32)), "leak")[0]) == pytest.approx(1 - 1 / 8)
 
 
-@pytest.mark.parametrize("learned", [True, False])
+@every(learned=[True, False])
 def test_long_time_constants_are_as_exact_as_float32_has_them(learned: bool) -> None:
     """λ is the float32 next to 1 - 1/τ, or its neighbour; the logit holds τ itself to 1e-6."""
     steps, channels = 4096, 257
@@ -109,35 +93,29 @@ def test_the_gradient_of_a_leak_near_one_is_exact_in_float32() -> None:
     torch.testing.assert_close(single.leak.logit.grad.double(), double.leak.logit.grad, rtol=2e-3, atol=1e-6)
 
 
-def test_it_is_kept_in_a_state_dict_as_any_start_is() -> None:
-    neuron = HDLIF(T, channels=C, per_step=False, leak=TimeConstants(2, 100))
+def test_it_is_kept_in_a_state_dict_as_any_start_is_and_made_without_memory_on_the_meta_device() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    kept = HDLIF(T, channels=C, per_step=False, leak=TimeConstants(2, 100))
+    # Nothing is drawn.
+    assert torch.equal(torch.get_rng_state(), before)
     plain = HDLIF(T, channels=C, per_step=False)
-    plain.load_state_dict(neuron.state_dict())
-    assert torch.equal(of(plain, "leak"), of(neuron, "leak"))
-
-
-def test_it_is_made_without_memory_on_the_meta_device() -> None:
+    plain.load_state_dict(kept.state_dict())
+    assert torch.equal(of(plain, "leak"), of(kept, "leak"))
     with torch.device("meta"):
         neuron: SteppedNeuron = AdaptiveHDLIF(T, channels=C, leak=TimeConstants(2, 100))
     assert {parameter.device.type for parameter in neuron.parameters()} == {"meta"}
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ((1, 8), "shortest = 1; a time constant is more than 1 step, and at most 2\\^20"),
-        ((2, 2**21), "longest = 2097152; a time constant is more than 1 step"),
-        ((2, math.inf), "longest = inf; a time constant"),
-        ((math.nan, 8), "shortest = nan; a time constant"),
-        ((True, 8), "shortest = True; a time constant is a number of steps, such as 2"),
-        ((2, "8"), "longest = '8'; a time constant is a number of steps"),
-        ((None, 8), "shortest = None; a time constant is a number"),
-        ((8, 2), "shortest = 8, longest = 2; give the shorter one first"),
-    ],
-)
-def test_what_is_no_range_of_time_constants_is_refused(given: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        TimeConstants(*given)
+def test_what_is_no_range_of_time_constants_is_refused() -> None:
+    for shortest in (1, math.nan, True, None):
+        with naming(shortest), pytest.raises(ValueError, match=f"shortest = {shortest}; a time constant is"):
+            TimeConstants(shortest, 8)  # type: ignore[arg-type]
+    for longest in (2**21, math.inf, "8"):
+        with naming(longest), pytest.raises(ValueError, match=f"longest = {longest!r}; a time constant is"):
+            TimeConstants(2, longest)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="shortest = 8, longest = 2; give the shorter one first"):
+        TimeConstants(8, 2)
 
 
 def test_what_does_not_fit_the_neuron_is_refused_with_the_name_of_the_leak() -> None:

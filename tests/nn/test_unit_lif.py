@@ -1,11 +1,10 @@
 """LIF neurons with spikes of 1, with a late reset, and integrators: traces by hand, and chunks."""
 
-import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hdlif.functional import HardReset
-from hdlif.nn import LIF, LateResetLIF, LeakyIntegrator, UnitLIF
+from hdlif.nn import LateResetLIF, LeakyIntegrator, UnitLIF
 
 
 def traced(neuron: nn.Module, *currents: float) -> tuple[list[float], list[float]]:
@@ -38,30 +37,3 @@ def test_an_integrator_gives_its_potential_and_fires_nothing() -> None:
     neuron = LeakyIntegrator(3, leak=0.5, gain=2.0)
     assert traced(neuron, 1.0, -1.0, 0.0) == ([2, -1, -0.5], [2, -1, -0.5])
     assert not neuron.fires
-
-
-@pytest.mark.parametrize("make", [UnitLIF, LateResetLIF, LeakyIntegrator])
-@pytest.mark.parametrize("path", ["steps", "fused"])
-def test_a_chunk_is_its_steps_in_values_and_gradients(make: type[nn.Module], path: str) -> None:
-    x = torch.randn(6, 2, 3, generator=torch.Generator().manual_seed(0))
-
-    def run(neuron: nn.Module, *sizes: int) -> tuple[Tensor, Tensor]:
-        given, state, t, outputs = x.clone().requires_grad_(), None, 0, []
-        for size in sizes:
-            y, state = neuron(given[t : t + size], state, range(t, t + size))
-            outputs.append(y)
-            t += size
-        y = torch.cat(outputs)
-        (grad,) = torch.autograd.grad((y * torch.arange(36.0).view_as(y)).sum(), given)
-        return y, grad
-
-    expected = run(make(6, path="steps"), 1, 1, 1, 1, 1, 1)
-    for found, right in zip(run(make(6, path=path), 2, 4), expected, strict=True):
-        torch.testing.assert_close(found, right)
-
-
-def test_unit_spikes_are_those_of_lif_by_the_threshold() -> None:
-    x = torch.randn(6, 2, 3, generator=torch.Generator().manual_seed(0))
-    ours, lif = (kind(6, threshold=0.5)(x, None, range(6))[0] for kind in (UnitLIF, LIF))
-    assert torch.equal(ours * 0.5, lif)
-    assert 0 < ours.mean() < 1

@@ -14,8 +14,8 @@ from hdlif._native import instruction_sets, op_names
 from hdlif.artefact import dumps, loads
 from hdlif.deploy import GraphModule
 from hdlif.deploy.ops import FORMS
-from hdlif.measure.small_graphs import small_graphs
 from hdlif.ops import OPS, infer_values, is_recurrent, state_names
+from hdlif.report.small_graphs import small_graphs
 from hdlif.runtime import Session, reference
 from one_op import of_one_op
 

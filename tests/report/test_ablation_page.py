@@ -3,8 +3,6 @@
 from typing import Any
 from xml.etree import ElementTree
 
-import pytest
-
 from hdlif.ops import SampleName
 from hdlif.report.ablation import render
 
@@ -43,13 +41,11 @@ def test_a_column_that_was_not_run_leaves_a_gap() -> None:
     assert not strokes(chart, 2)
 
 
-@pytest.mark.parametrize(("columns", "wide"), [(4, False), (5, True)])
-def test_the_chart_of_many_columns_is_as_wide_as_the_page(columns: int, wide: bool) -> None:
-    names = [f"column {n}" for n in range(columns)]
-    _, _, width, _ = map(
-        float, by_column({"row": {name: cell(0.5) for name in names}}, names).attrib["viewBox"].split()
-    )
-    assert (width > 500) == wide
+def test_the_chart_of_many_columns_is_as_wide_as_the_page() -> None:
+    for columns, wide in ((4, False), (5, True)):
+        names = [f"column {n}" for n in range(columns)]
+        chart = by_column({"row": {name: cell(0.5) for name in names}}, names)
+        assert (float(chart.attrib["viewBox"].split()[2]) > 500) == wide
 
 
 def test_equal_accuracies_of_one_column_stand_beside_each_other() -> None:

@@ -5,9 +5,9 @@ import math
 from xml.etree import ElementTree
 
 import matplotlib as mpl
-import pytest
 
-from hdlif.report.charts import PANEL, Series, Text, dots, heat, lines, swatch
+from hdlif.report.charts import PANEL, Series, Text, dots, lines, swatch
+from hdlif.report.recording import heat
 
 TEXT = Text("one", "A title & more", "What it shows")
 
@@ -55,11 +55,10 @@ def test_chart_scales_and_names_itself():
     assert svg.find("desc").text == "What it shows"
 
 
-@pytest.mark.parametrize("changed", [{"font.size": 30.0}, {"axes.facecolor": "red"}, {"svg.fonttype": "path"}])
-def test_reader_settings_of_matplotlib_change_nothing(changed):
+def test_reader_settings_of_matplotlib_change_nothing():
     series = [Series(0, [1, 2], [1, 2])]
     plain = lines(TEXT, series, x_label="t", y_label="y")
-    with mpl.rc_context(changed):
+    with mpl.rc_context({"font.size": 30.0, "axes.facecolor": "red", "svg.fonttype": "path"}):
         assert lines(TEXT, series, x_label="t", y_label="y") == plain
 
 
@@ -89,7 +88,7 @@ def test_long_names_of_columns_are_broken_between_words():
 
 def test_a_map_is_the_darker_the_larger_a_value_and_has_few_paths():
     values = [[row + column / 100 for column in range(100)] for row in range(30)]
-    svg = heat(TEXT, values, x_label="t", y_label="channel")
+    svg = heat(TEXT, values, (1, 1), ())
     filled = [
         path for path in ElementTree.fromstring(svg).iter("path") if "fill: var(--series-0)" in path.get("style", "")
     ]
@@ -97,7 +96,7 @@ def test_a_map_is_the_darker_the_larger_a_value_and_has_few_paths():
     assert shades == sorted(shades)
     assert max(shades) == 1
     assert len(filled) <= 12
-    assert "--series-0" not in heat(TEXT, [[1.0, 1.0], [math.nan, 1.0]], x_label="t", y_label="channel")
+    assert "--series-0" not in heat(TEXT, [[1.0, 1.0], [math.nan, 1.0]], (1, 1), ())
 
 
 def test_lines_may_be_ruled_where_something_ends():
@@ -115,9 +114,7 @@ def test_values_at_the_ends_of_lines_do_not_cover_each_other():
     heights = sorted(float(text.attrib["y"]) for text in ElementTree.fromstring(svg).iter("text") if text.text in said)
     assert len(heights) == 5
     assert min(b - a for a, b in itertools.pairwise(heights)) > 6
-
-
-def test_too_many_lines_say_no_ends():
+    # There is no room for 28.
     series = [Series(i, [1, 2], [0.45, 0.5]) for i in range(28)]
     svg = lines(TEXT, series, x_label="t", y_label="y", size=PANEL, y_limits=(0.4, 0.6), ends=True)
     assert "0.500" not in [text.text for text in ElementTree.fromstring(svg).iter("text")]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from hdlif.cli.report import report
 from hdlif.errors import InputError
 from hdlif.report.coherence import section
-from hdlif.report.runs import merge, read_run
+from hdlif.report.page import render
+from hdlif.report.runs import Run, merge, read_run
 
 
 def layer(name: str, kind: str, cosine: float | None, **changed: Any) -> dict[str, Any]:
@@ -66,30 +66,15 @@ def test_figures_show_shares_distances_and_steps() -> None:
     assert drawn.figures[-1].rows == [["act1", drawn.names[0], "0.250, —"]]
 
 
-def test_the_section_has_a_legend_of_its_own(make_run) -> None:
-    folder = make_run("lif")
-    write(folder, entry("hdlif"), entry("lif", 0.8))
-    report([folder])
-    page = (folder / "report.html").read_text(encoding="utf-8")
+def test_the_section_has_a_legend_of_its_own(networks) -> None:
+    page = render(Run(networks[:1], coherence=[entry("hdlif"), entry("lif", 0.8)]))
     assert ">Gradient coherence</h2>" in page
     for name in ("hdlif", "lif"):
         assert f"<span>digits_hdlif {name} (untrained), sltt and stochastic_step</span>" in page
     assert page.count('aria-label="Networks"') == 1
-    titles = re.findall(r'<title id="(coherence-[\w-]+)-title"', page)
-    assert titles == [
-        "coherence-firing-rate",
-        "coherence-dropped",
-        "coherence-wrong",
-        "coherence-local",
-        "coherence-end-to-end",
-        "coherence-step-0",
-    ]
-
-
-def test_a_run_without_it_has_no_section(make_run) -> None:
-    folder = make_run("lif")
-    report([folder])
-    assert "Gradient coherence" not in (folder / "report.html").read_text(encoding="utf-8")
+    charts = ("firing-rate", "dropped", "wrong", "local", "end-to-end", "step-0")
+    assert re.findall(r'<title id="coherence-([\w-]+)-title"', page) == [*charts]
+    assert "Gradient coherence" not in render(Run(networks[:1]))
 
 
 def test_entries_of_a_demo_its_networks_and_several_runs_come_together(demo, make_run) -> None:
@@ -101,16 +86,13 @@ def test_entries_of_a_demo_its_networks_and_several_runs_come_together(demo, mak
     assert [one["neuron"] for one in run.coherence] == ["hdlif", "lif", "parallel_hdlif"]
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
+def test_a_damaged_file_is_named(make_run) -> None:
+    folder = make_run("lif")
+    for text, place in (
         ("{", "is not JSON"),
         ('{"networks": [{"target": "x"}]}', r"networks\.0\.neuron"),
         ('{"networks": [{"target": "x", "neuron": "lif", "loss": "a", "rules": {"sltt": {}}}]}', "local"),
-    ],
-)
-def test_a_damaged_file_is_named(make_run, text: str, words: str) -> None:
-    folder = make_run("lif")
-    (folder / "coherence.json").write_text(text)
-    with pytest.raises(InputError, match=rf"coherence\.json.*{words}"):
-        read_run(folder)
+    ):
+        (folder / "coherence.json").write_text(text)
+        with pytest.raises(InputError, match=rf"coherence\.json.*{place}"):
+            read_run(folder)

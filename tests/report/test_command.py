@@ -56,14 +56,10 @@ def test_old_page_stays_when_a_run_is_damaged(make_run):
     assert page.read_text() == "old"
 
 
-def test_neurons_of_a_run_without_its_network_are_refused(make_run):
-    with pytest.raises(InputError, match=r"no run has a model\.safetensors"):
-        report([make_run()], neurons="act1:0")
-
-
-def test_no_run_is_refused():
-    with pytest.raises(InputError, match="no run was given"):
-        report([])
+def test_no_run_and_neurons_of_a_run_without_its_network_are_refused(make_run):
+    for runs, neurons, why in (([], None, "no run was given"), ([make_run()], "act1:0", "no run has a model")):
+        with pytest.raises(InputError, match=why):
+            report(runs, neurons=neurons)
 
 
 def test_page_that_cannot_be_written_is_named(make_run):

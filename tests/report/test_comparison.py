@@ -2,11 +2,9 @@
 
 from dataclasses import replace
 
-import pytest
-
 from hdlif.ops import SampleName
 from hdlif.report.comparison import aligned, findings, table
-from hdlif.report.summary import TrainResult
+from hdlif.runs.summary import TrainResult
 
 
 def test_findings_measure_against_the_lif_baseline(networks):
@@ -36,14 +34,14 @@ def test_the_headline_says_what_a_test_sample_is_worth_and_what_is_noise(network
     )
 
 
-@pytest.mark.parametrize(("count", "noise"), [(100, True), (400, True), (900, False)])
-def test_a_lead_is_noise_below_twice_its_standard_error(networks, count, noise):
+def test_a_lead_is_noise_below_twice_its_standard_error(networks):
     # With p = 0.925 and 2 * sqrt(2 p (1 - p) / n): 7.5 points of 100, 3.7 of 400, and 2.5 of 900.
-    lif, hdlif = (
-        replace(network, accuracy=accuracy, test_samples=count)
-        for network, accuracy in zip(networks, (0.91, 0.94), strict=False)
-    )
-    assert ("noise" in findings([lif, hdlif])[0]) == noise
+    for count, noise in ((100, True), (400, True), (900, False)):
+        lif, hdlif = (
+            replace(network, accuracy=accuracy, test_samples=count)
+            for network, accuracy in zip(networks, (0.91, 0.94), strict=False)
+        )
+        assert ("noise" in findings([lif, hdlif])[0]) == noise, count
 
 
 def test_steps_with_a_class_each_are_not_counted_as_samples(networks):
@@ -67,17 +65,13 @@ def test_networks_alike_in_size_share_the_finding(networks):
     assert findings([*networks, twin])[1].startswith("hdlif_w1p5_s4 and twin take 16.2 kB")
 
 
-def test_without_baseline_size_is_measured_against_32_bit_floats(networks):
+def test_without_baseline_size_is_measured_against_32_bit_floats_if_it_is_smaller(networks):
     assert findings([replace(networks[2], fp32_mb=0.324)]) == [
         "hdlif_w1p5_s4 classifies 96.67 % of the test samples correctly (one run).",
         "hdlif_w1p5_s4 takes 16.2 kB as stored, 20 times less than in 32-bit floats.",
     ]
-
-
-def test_a_network_that_is_not_smaller_is_not_compared_with_floats(networks):
-    unquantised = replace(networks[0], stored_mb=0.324, fp32_mb=0.32)
-    assert findings([unquantised])[1] == "lif takes 0.324 MB as stored."
-    assert findings([replace(unquantised, fp32_mb=0.325)])[1] == "lif takes 0.324 MB as stored."
+    for fp32_mb in (0.32, 0.325):
+        assert findings([replace(networks[0], stored_mb=0.324, fp32_mb=fp32_mb)])[1] == "lif takes 0.324 MB as stored."
 
 
 def test_findings_say_what_a_sample_is(networks):
@@ -100,25 +94,32 @@ def test_two_lif_networks_are_no_baseline(networks):
     assert not any("baseline" in sentence for sentence in findings([*seeds, networks[1]]))
 
 
-@pytest.mark.parametrize("key", ["stored_mb", "energy_mj", "energy_mj_honest"])
-def test_findings_leave_out_what_is_not_known(networks, key):
-    unknown = [replace(network, **{key: None}) for network in networks]
+def test_findings_leave_out_what_is_not_known(networks):
     whole = findings(networks)
-    left = findings(unknown)
-    assert left != whole
-    assert all(any(sentence.rstrip(".") in full for full in whole) for sentence in left)
+    for key in ("stored_mb", "energy_mj", "energy_mj_honest"):
+        left = findings([replace(network, **{key: None}) for network in networks])
+        assert left != whole, key
+        assert all(any(sentence.rstrip(".") in full for full in whole) for sentence in left), key
 
 
-def test_cells_that_print_alike_are_equally_best(networks):
+def test_cells_that_print_alike_are_equally_best_and_a_column_without_difference_has_no_best(networks):
     networks[0] = replace(networks[0], accuracy=0.97221)
-    accuracy = [cells[0] for _, cells in table(networks).rows]
-    assert [(cell.text, cell.best) for cell in accuracy] == [("97.22", True), ("97.22", True), ("96.67", False)]
-
-
-def test_column_without_difference_has_no_best(networks):
     columns = table(networks)
+    assert [cells[0] for _, cells in columns.rows] == [("97.22", True), ("97.22", True), ("96.67", False)]
     nops = columns.headings.index("NOPs")
-    assert not any(cells[nops].best for _, cells in columns.rows)
+    assert not any(cells[nops][1] for _, cells in columns.rows)
+
+
+def test_which_end_of_a_metric_is_best_follows_its_name_or_what_its_author_states(networks):
+    def best(**changed: object) -> list[bool]:
+        two = [replace(networks[0], name=name, metrics=metrics, **changed)
+               for name, metrics in (("a", {"rmse": 1.0, "own": 1.0}), ("b", {"rmse": 2.0, "own": 2.0}))]  # fmt: skip
+        return [cells[headings.index(name)][1] for headings, (_, cells) in [(table(two).headings, table(two).rows[0])]
+                for name in ("rmse", "own")]  # fmt: skip
+
+    assert best() == [True, False]
+    assert best(larger_is_better={"own": False}) == [True, True]
+    assert best(larger_is_better={"rmse": None}) == [False, False]
 
 
 def test_energy_unit_follows_its_size(networks):

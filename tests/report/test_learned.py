@@ -5,7 +5,7 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 from hdlif.report.learned import per_step
-from hdlif.report.summary import Neuron, TrainResult
+from hdlif.runs.summary import Neuron, TrainResult
 
 
 def network(name: str, *neurons: Neuron) -> TrainResult:

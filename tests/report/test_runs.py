@@ -1,8 +1,10 @@
-"""Run folders: what is read, and what is refused with which mend."""
+"""Run folders: what is read, and what is refused."""
 
 import inspect
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,180 +14,146 @@ from hdlif.report.runs import merge, read_run
 from hdlif.training import training
 
 
-def test_training_is_read_whole(make_run):
-    folder = make_run("lif")
-    run = read_run(folder)
-    assert [network.name for network in run.networks] == ["lif"]
-    assert len(run.histories["lif"]) == 6
-    assert run.recipes["lif"].startswith("seed: 42")
-    assert run.folders == {"lif": folder}
+def edited(path: Path, **changed: Any) -> None:
+    """Change keys of a JSON object; None removes one."""
+    numbers = json.loads(path.read_text()) | changed
+    path.write_text(json.dumps({key: value for key, value in numbers.items() if value is not None}))
 
 
-def test_demo_is_read_with_its_networks_and_artefact(demo):
-    run = read_run(demo)
-    assert [network.name for network in run.networks] == ["lif", "hdlif", "hdlif_w1p5_s4"]
-    assert run.artefact["bytes"] == 23144
-    assert run.data == "digits"
-    assert set(run.histories) == {"lif", "hdlif", "hdlif_w1p5_s4"}
-
-
-def test_network_takes_what_the_demo_states_for_all(demo):
-    path = demo / "summary.json"
-    numbers = json.loads(path.read_text())
-    del numbers["networks"][0]["versions"]
-    path.write_text(json.dumps(numbers | {"versions": {"torch": "of the demo"}}))
-    lif, hdlif, _ = read_run(demo).networks
-    assert lif.versions == {"torch": "of the demo"}
-    assert hdlif.versions == {"torch": "2.9.1"}
-
-
-def test_summary_without_a_name_takes_its_folders(make_run):
-    folder = make_run("mine")
-    path = folder / "summary.json"
-    numbers = json.loads(path.read_text())
-    del numbers["name"]
-    path.write_text(json.dumps(numbers))
-    assert read_run(folder).networks[0].name == "mine"
-
-
-def test_a_run_is_called_by_its_folder(make_run):
+def test_a_training_is_read_and_called_by_its_folder(make_run):
     folder = make_run("photos", name="digits_hdlif")
     run = read_run(folder)
-    assert [network.name for network in run.networks] == list(run.histories) == ["photos"]
-    assert json.loads((folder / "summary.json").read_text())["name"] == "digits_hdlif"
+    assert [network.name for network in run.networks] == ["photos"]
+    assert len(run.histories["photos"]) == 6
+    assert run.recipes["photos"].startswith("seed: 42")
+    assert run.folders == {"photos": folder}
+    edited(folder / "summary.json", name=None)
+    assert read_run(folder).networks == run.networks
 
 
-def test_absent_folder_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere is not a folder; give the OUT folder of `hdlif train`"):
-        read_run(tmp_path / "nowhere")
+def test_a_demo_is_read_with_its_networks_artefact_and_what_it_states_for_all(demo):
+    numbers = json.loads((demo / "summary.json").read_text())
+    del numbers["networks"][0]["versions"]
+    edited(demo / "summary.json", networks=numbers["networks"], versions={"torch": "of the demo"})
+    run = read_run(demo)
+    assert [network.name for network in run.networks] == list(run.histories) == ["lif", "hdlif", "hdlif_w1p5_s4"]
+    assert run.artefact["bytes"] == 23144
+    assert run.data == "digits"
+    assert [network.versions["torch"] for network in run.networks] == ["of the demo", "2.9.1", "2.9.1"]
 
 
-@pytest.mark.parametrize(
-    "event",
-    [
-        {"event": "surrogate", "temperature": 3.2},
-        {"event": "fallback", "damage": "x"},
-        {"event": "threads", "count": 1, "seconds_per_update": {"1": 0.1, "2": 0.2}},
-    ],
-)
-def test_events_that_are_not_drawn_are_passed_over(make_run, event):
+def test_events_that_are_not_drawn_are_passed_over(make_run):
     folder = make_run()
     before = read_run(folder).histories
     with (folder / "metrics.jsonl").open("a") as metrics:
-        metrics.write(json.dumps({**event, "epoch": 1, "step": 0, "seconds": 1.0}) + "\n")
+        for event in runs._NOT_DRAWN:
+            metrics.write(json.dumps({"event": event, "epoch": 1, "step": 0, "seconds": 1.0, "damage": "x"}) + "\n")
     assert read_run(folder).histories == before
+    written = set(re.findall(r"self\.log\(\s*\"(\w+)\"", inspect.getsource(training)))
+    assert written == {"train", "validation", *runs._NOT_DRAWN}
 
 
-CONFUSION = {"labels": ["a", "b"], "counts": [[1, 2], [3, 4]]}
+MEASURED = {
+    "confusions": ("confusion.json", {"labels": ["a", "b"], "counts": [[1, 2], [3, 4]]}),
+    "early": (
+        "early.json",
+        {"time_steps": 4, "confidence": [0.0, 1.0], "steps": [1.0, 4.0], "accuracy": [0.5, 0.75]},
+    ),
+    "errors": (
+        "errors.json",
+        {"names": ["a"], "mean": [0.5], "deviation": [1.0], "true": [[1.0, 2.0]], "predicted": [[1.0, 3.0]]},
+    ),
+    "labels": (
+        "labels.json",
+        {"names": ["a"], "f1": [0.5]} | {f"{a}_{b}s": [1] for a in ("true", "false") for b in ("positive", "negative")},
+    ),
+}
 
 
-def test_confusion_is_read_where_there_is_one_and_follows_its_network(make_run):
+def test_what_was_measured_is_read_where_there_is_some_and_follows_its_network(make_run):
     one, two = make_run("x/lif"), make_run("y/lif")
-    (two / "confusion.json").write_text(json.dumps(CONFUSION))
+    for file, numbers in MEASURED.values():
+        (two / file).write_text(json.dumps(numbers))
     run = merge([read_run(one), read_run(two)])
-    assert run.confusions == {run.networks[1].name: CONFUSION}
+    for field, (_, numbers) in MEASURED.items():
+        assert getattr(run, field) == {run.networks[1].name: numbers}, field
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"counts": [[1, 2]]}, "not a square of 2 classes"),
-        ({"counts": [[1], [2]]}, "not a square"),
-        ({"labels": 1}, "labels"),
-    ],
-)
-def test_damaged_confusion_is_refused(make_run, changed, message):
-    folder = make_run()
-    (folder / "confusion.json").write_text(json.dumps(CONFUSION | changed))
-    with pytest.raises(InputError, match=rf"confusion\.json.*{message}"):
+def test_damaged_measurements_are_refused(make_run):
+    for field, changed in (
+        ("confusions", {"counts": [[1, 2]]}),
+        ("confusions", {"counts": [[1], [2]]}),
+        ("confusions", {"labels": 1}),
+        ("early", {"steps": [1.0]}),
+        ("early", {"accuracy": [0.5, None]}),
+        ("errors", {"mean": []}),
+        ("errors", {"predicted": [[1.0]]}),
+        ("labels", {"f1": []}),
+    ):
+        file, numbers = MEASURED[field]
+        folder = make_run(field)
+        (folder / file).write_text(json.dumps(numbers))
         read_run(folder)
+        edited(folder / file, **changed)
+        with pytest.raises(InputError, match=re.escape(file)):
+            read_run(folder)
 
 
-EARLY = {"time_steps": 4, "confidence": [0.0, 1.0], "steps": [1.0, 4.0], "accuracy": [0.5, 0.75]}
+def test_a_missing_file_and_folder_are_named(make_run, tmp_path):
+    with pytest.raises(InputError, match="nowhere is not a folder"):
+        read_run(tmp_path / "nowhere")
+    for name in ("summary.json", "metrics.jsonl", "recipe.yaml"):
+        folder = make_run(name)
+        (folder / name).unlink()
+        with pytest.raises(InputError, match=rf"{name} is missing.*`hdlif train RECIPE --resume`"):
+            read_run(folder)
 
 
-def test_what_answering_early_costs_is_read_where_there_is_one_and_follows_its_network(make_run):
-    one, two = make_run("x/lif"), make_run("y/lif")
-    (two / "early.json").write_text(json.dumps(EARLY))
-    run = merge([read_run(one), read_run(two)])
-    assert run.early == {run.networks[1].name: EARLY}
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"steps": [1.0]}, "not as long as one another"),
-        ({"accuracy": [0.5, None]}, "accuracy"),
-        ({"steps": 1}, "steps"),
-    ],
-)
-def test_damaged_figures_of_answering_early_are_refused(make_run, changed, message):
-    folder = make_run()
-    (folder / "early.json").write_text(json.dumps(EARLY | changed))
-    with pytest.raises(InputError, match=rf"early\.json.*{message}"):
-        read_run(folder)
-
-
-@pytest.mark.parametrize("name", ["summary.json", "metrics.jsonl", "recipe.yaml"])
-def test_missing_file_is_named_with_the_mend(make_run, name):
-    folder = make_run()
-    (folder / name).unlink()
-    with pytest.raises(InputError, match=rf"{name} is missing.*`hdlif train RECIPE --resume`"):
-        read_run(folder)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
+def test_a_damaged_file_is_refused_in_one_line(make_run):
+    for name, content, place in (
         ("summary.json", b"{", r"summary\.json is not JSON"),
         ("summary.json", b"[]", r"summary\.json holds a list"),
         ("summary.json", b"\xff\xfe", r"summary\.json cannot be read"),
         ("summary.json", 100_000 * b"[", r"summary\.json is not JSON"),
-        ("summary.json", b"{}", r"summary\.json: accuracy: Field required"),
+        ("summary.json", b"{}", r"summary\.json: accuracy: "),
         ("metrics.jsonl", b'{"event": "train", "epo', r"metrics\.jsonl line 1 is not JSON"),
-        ("metrics.jsonl", b"{}\n", r"metrics\.jsonl line 1: event: Field required"),
-    ],
-)
-def test_damaged_file_is_refused_in_one_line(make_run, name, content, message):
-    folder = make_run()
-    (folder / name).write_bytes(content)
-    with pytest.raises(InputError, match=message) as error:
-        read_run(folder)
-    assert "\n" not in str(error.value)
-    assert len(str(error.value)) < 400 + len(str(folder))
+        ("metrics.jsonl", b"{}\n", r"metrics\.jsonl line 1: event: "),
+    ):
+        folder = make_run()
+        (folder / name).write_bytes(content)
+        with pytest.raises(InputError, match=place) as error:
+            read_run(folder)
+        assert "\n" not in str(error.value)
+        assert len(str(error.value)) < 400 + len(str(folder))
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
+def test_a_wrong_value_is_named_with_its_place(make_run):
+    for changed, place in (
         ({"accuracy": "high"}, r"accuracy = 'high'"),
         ({"accuracy": float("nan")}, r"accuracy = nan"),
         ({"sops": [1]}, r"sops = \[1\]"),
         ({"accuracy_per_step": [0.5, None]}, r"accuracy_per_step\.1 = None"),
-        ({"layers": [{"name": "a\nb"}]}, r"layers\.0\.name = 'a\\nb': .*printable"),
+        ({"layers": [{"name": "a\nb"}]}, r"layers\.0\.name = 'a\\nb'"),
         ({"name": ""}, r"name = ''"),
-    ],
-)
-def test_wrong_value_is_named_with_its_place(make_run, changed, message):
-    with pytest.raises(InputError, match=message):
-        read_run(make_run("run", **changed))
+    ):
+        with pytest.raises(InputError, match=place):
+            read_run(make_run("run", **changed))
 
 
-@pytest.mark.parametrize(
-    ("edited", "message"),
-    [
-        (lambda networks: [], "networks is empty"),
-        (lambda networks: [networks[0], networks[0]], "'lif' stands twice"),
-        (lambda networks: [networks[0] | {"name": "../lif"}], r"'\.\./lif' stands twice or is not a folder's name"),
-        (lambda networks: [networks[0] | {"name": "gone"}], r"gone.metrics\.jsonl is missing"),
-    ],
-)
-def test_damaged_demo_is_refused(demo, edited, message):
+def test_a_damaged_demo_is_refused(demo):
     path = demo / "summary.json"
-    numbers = json.loads(path.read_text())
-    path.write_text(json.dumps(numbers | {"networks": edited(numbers["networks"])}))
-    with pytest.raises(InputError, match=message):
-        read_run(demo)
+    first, *_ = networks = json.loads(path.read_text())["networks"]
+    for damaged, place in (
+        ([], "networks is empty"),
+        ([first, first], "'lif' stands twice"),
+        ([first | {"name": "../lif"}], r"'\.\./lif'"),
+        ([first | {"name": "gone"}], r"gone.metrics\.jsonl is missing"),
+    ):
+        edited(path, networks=damaged)
+        with pytest.raises(InputError, match=place):
+            read_run(demo)
+    edited(path, networks=networks)
+    assert read_run(demo).networks
 
 
 def test_networks_of_one_name_are_told_apart_by_folder(make_run, tmp_path):
@@ -196,19 +164,7 @@ def test_networks_of_one_name_are_told_apart_by_folder(make_run, tmp_path):
     assert list(merged.histories) == list(merged.recipes) == list(merged.folders) == names
 
 
-def test_run_given_twice_is_refused(make_run):
-    run = read_run(make_run())
-    with pytest.raises(InputError, match="is given twice"):
-        merge([run, run])
-
-
-def test_two_demos_are_refused(demo):
-    run = read_run(demo)
-    with pytest.raises(InputError, match="2 of the runs are demos"):
-        merge([run, run])
-
-
-def test_every_event_that_a_training_writes_is_read() -> None:
-    written = set(re.findall(r"self\.log\(\s*\"(\w+)\"", inspect.getsource(training)))
-    assert {"train", "validation", "threads"} <= written
-    assert written == {"train", "validation", *runs._NOT_DRAWN}
+def test_a_run_given_twice_and_two_demos_are_refused(make_run, demo):
+    for run, why in ((read_run(make_run()), "is given twice"), (read_run(demo), "2 of the runs are demos")):
+        with pytest.raises(InputError, match=why):
+            merge([run, run])

@@ -146,7 +146,7 @@ def test_a_cell_that_another_process_finishes_meanwhile_is_not_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether to go on is decided once the folder is this process's, not while data are made."""
-    from hdlif import builders
+    from hdlif.recipe import builders
 
     options = {"overrides": in_use.OVERRIDES, "out": tmp_path, "memory_repeats": 0}
     build, first = builders.build_data, []

@@ -9,8 +9,8 @@ import pytest
 
 from after_epoch import AfterEpoch
 from distributions import WAVE, install
-from hdlif.config import Recipe, load_recipe
 from hdlif.errors import CheckpointError, RecipeError
+from hdlif.recipe import Recipe, load_recipe
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.own_parts import check_parts, keep_parts, own_parts
 from trainings import train
@@ -83,11 +83,11 @@ def test_every_kind_is_looked_at_and_a_version_is_kept(folder: Path) -> None:
     assert len(found["edited_models"]["sha256"]) == 64
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"edited_models": 3}', "[" * 10_000])
-def test_a_damaged_list_is_refused(folder: Path, text: str) -> None:
-    (folder / "parts.json").write_text(text)
-    with pytest.raises(CheckpointError, match=r"parts.json: is damaged; start anew"):
-        check_parts(recipe(), folder)
+def test_a_damaged_list_is_refused(folder: Path) -> None:
+    for text in ("", "[]", "{", '{"edited_models": 3}', "[" * 10_000):
+        (folder / "parts.json").write_text(text)
+        with pytest.raises(CheckpointError, match=r"parts.json: is damaged"):
+            check_parts(recipe(), folder)
 
 
 def test_a_module_of_another_version_is_named(folder: Path) -> None:
@@ -100,34 +100,31 @@ def test_a_module_of_another_version_is_named(folder: Path) -> None:
         check_parts(recipe(), folder)
 
 
-@pytest.mark.parametrize(
-    ("imports", "helper"),
-    [
-        ("import edited_helper", "edited_helper"),
-        ("from edited_helper import WIDTH", "edited_helper"),
-        ("def late():\n    import edited_helper", "edited_helper"),
-        ("from edited_package.deep import helper", "edited_package.deep.helper"),
-        ("from edited_package import deep", "edited_package"),
-        ("import edited_between", "edited_helper"),
-    ],
-)
-def test_a_module_that_the_named_one_imports_is_looked_at_too(folder: Path, imports: str, helper: str) -> None:
+def test_a_module_that_the_named_one_imports_is_looked_at_too(folder: Path) -> None:
     (folder / "edited_helper.py").write_text("WIDTH = 2\n")
     (folder / "edited_between.py").write_text("import json, numpy, edited_helper, edited_models\n")
     deep = folder / "edited_package" / "deep"
     deep.mkdir(parents=True)
     for place in (deep.parent / "__init__.py", deep / "__init__.py", deep / "helper.py"):
         place.write_text("from . import *\n")
-    write(folder, f"import os, torch\n{imports}\n{MODULE}")
-    parts = own_parts(recipe())
-    assert {name.split(".")[0] for name in parts} <= {"edited_models", "edited_between", helper.split(".")[0]}
-    keep_parts(recipe(), folder)
-    check_parts(recipe(), folder)
-    file = Path(*helper.split("."))
-    file = folder / (file / "__init__.py" if (folder / file).is_dir() else file.with_suffix(".py"))
-    file.write_text(file.read_text() + "# edited\n")
-    with pytest.raises(CheckpointError, match=rf"{file.name} \({helper}\) is another than .* \(edited\)"):
+    for imports, helper in (
+        ("import edited_helper", "edited_helper"),
+        ("from edited_helper import WIDTH", "edited_helper"),
+        ("def late():\n    import edited_helper", "edited_helper"),
+        ("from edited_package.deep import helper", "edited_package.deep.helper"),
+        ("from edited_package import deep", "edited_package"),
+        ("import edited_between", "edited_helper"),
+    ):
+        write(folder, f"import os, torch\n{imports}\n{MODULE}")
+        parts = own_parts(recipe())
+        assert {name.split(".")[0] for name in parts} <= {"edited_models", "edited_between", helper.split(".")[0]}
+        keep_parts(recipe(), folder)
         check_parts(recipe(), folder)
+        file = folder.joinpath(*helper.split("."))
+        file = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
+        file.write_text(file.read_text() + "# edited\n")
+        with pytest.raises(CheckpointError, match=rf"{file.name} \({helper}\) is another than .* \(edited\)"):
+            check_parts(recipe(), folder)
 
 
 def test_a_relative_import_is_followed(folder: Path) -> None:

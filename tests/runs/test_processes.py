@@ -14,7 +14,9 @@ from hdlif.cli.demo import demo
 from hdlif.cli.seeds import train_seeds
 from hdlif.cli.sweep import sweep
 from hdlif.errors import RecipeError
+from hdlif.runs import slurm
 from hdlif.runs.processes import joined, processes
+from hdlif.runs.start import start_others
 from picture_folders import write_pictures
 from training.several_ranks import NO_GPUS, free_port
 
@@ -47,10 +49,10 @@ def test_torchrun_says_how_many_there_are() -> None:
 
 
 @pytest.mark.usefixtures("torchrun")
-@pytest.mark.parametrize(("devices", "nodes"), [(2, None), (None, 1), (8, 1)])
-def test_other_numbers_than_torchruns_are_refused(devices: int | None, nodes: int | None) -> None:
-    with pytest.raises(RecipeError, match="torchrun has started 4 processes on each of 2 nodes; leave both"):
-        processes(devices, nodes)
+def test_other_numbers_than_torchruns_are_refused() -> None:
+    for devices, nodes in ((2, None), (None, 1), (8, 1)):
+        with pytest.raises(RecipeError, match="4 processes on each of 2 nodes"):
+            processes(devices, nodes)
 
 
 @pytest.mark.usefixtures("torchrun")
@@ -72,7 +74,7 @@ def test_restarts_that_would_hang_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "0")
     assert processes(None, None) == (4, 2)
     monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
-    with pytest.raises(RecipeError, match="set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in front of torchrun"):
+    with pytest.raises(RecipeError, match="TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"):
         processes(None, None)
     monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "False")
     assert processes(None, None) == (4, 2)
@@ -95,6 +97,41 @@ def test_nodes_that_do_not_know_their_place_are_refused(monkeypatch: pytest.Monk
         processes(None, 2)
     monkeypatch.setenv("NODE_RANK", "1")
     assert processes(None, 2) == (1, 2)
+
+
+def test_srun_gives_each_task_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = {"SLURM_NTASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "1234567"}
+    monkeypatch.setattr(os, "environ", place | {"SLURM_NODELIST": "gpu[07-08]"})
+    assert processes(2, 2) == (2, 2)
+    assert slurm.join(2, 2) == (3, 1)
+    assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == ("gpu07", "19567")
+    with pytest.raises(RecipeError, match="srun has started 4 tasks; give srun --nodes=1 --ntasks-per-node=2"):
+        slurm.join(2, 1)
+    monkeypatch.setitem(os.environ, "SLURM_JOB_NAME", "interactive")
+    assert not slurm.has_started_this()
+
+
+def test_this_program_is_started_again_for_each_further_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    places: list[dict[str, str]] = []
+
+    class Started:
+        def __init__(self, command: list[str], env: dict[str, str]) -> None:
+            assert command[0] == sys.executable
+            assert command[-len(sys.argv[1:]) :] == sys.argv[1:] or not sys.argv[1:]
+            places.append(env)
+
+        def poll(self) -> int:
+            return 0
+
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    monkeypatch.setattr(os, "environ", {"NODE_RANK": "1"})
+    assert start_others(3, 6) == 0
+    assert [place["LOCAL_RANK"] for place in places] == ["1", "2"]
+    assert {place["MASTER_PORT"] for place in places} == {os.environ["MASTER_PORT"]}
+    # One of those that were started starts none.
+    monkeypatch.setattr(os, "environ", dict(places[1]))
+    assert start_others(3, 6) == 2
+    assert len(places) == 2
 
 
 def started(folder: Path, *arguments: str, **place: object) -> subprocess.Popen[str]:

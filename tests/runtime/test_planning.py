@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from hdlif.artefact import INPUT, Graph, InputRecord, Node, dumps, loads
-from hdlif.artefact.neurons_of_format_4 import modern
 from hdlif.runtime import Session
+from neuron_programs import as_program
 
 
 def chain(count: int) -> Graph:
@@ -27,7 +27,7 @@ def chain(count: int) -> Graph:
             ("add", {}),
         ][i % 4 if i else 0]
         inputs = (x, x) if op == "add" else (x,)
-        nodes.append(modern(Node(op, f"n{i}", inputs, {}, tensors)))
+        nodes.append(as_program(Node(op, f"n{i}", inputs, {}, tensors)))
         x = f"n{i}"
     nodes.append(Node("flatten", "logits", (x,)))
     return Graph(tuple(nodes), "logits", 2, InputRecord((1, 1, 1), (0.0,), (1.0,)), ("a",))

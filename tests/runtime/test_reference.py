@@ -5,15 +5,15 @@ import pytest
 
 from deployed_graphs import Builder, residual_network
 from hdlif.artefact import INPUT, Graph, InputRecord, Node
-from hdlif.artefact.neurons_of_format_4 import modern
 from hdlif.errors import ShapeError, StateError
 from hdlif.ops.seca import sigmoid
 from hdlif.runtime import reference
+from neuron_programs import as_program
 
 
 def one_neuron(op: str, tensors: dict[str, list[list[float]]], **attributes: object) -> Graph:
     arrays = {key: np.array(rows, np.float32) for key, rows in tensors.items()}
-    nodes = (Node("flatten", "x", (INPUT,)), modern(Node(op, "y", ("x",), attributes, arrays)))
+    nodes = (Node("flatten", "x", (INPUT,)), as_program(Node(op, "y", ("x",), attributes, arrays)))
     return Graph(nodes, "y", 3, InputRecord((1, 1, 1), (0.0,), (1.0,)), ("only",))
 
 

@@ -1,6 +1,5 @@
 """Class weights: the loss beside its plain sum, that parts of a batch add up to it, and what is refused."""
 
-import re
 from typing import Any
 
 import numpy as np
@@ -9,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cases import naming
 from hdlif.errors import InputError
 from hdlif.learning import loss_over, mean_logits
 from hdlif.tasks import Classify, LabelSequence, Task, balanced_weights
 from hdlif.tasks.class_weights import WeightedCrossEntropy
-from hdlif.tasks.learned_steps import LearnFrom
+from hdlif.tasks.loss_steps import LearnFrom
 
 ABC = ("a", "b", "c")
 WEIGHTS = (0.5, 2.0, 3.0)
@@ -28,14 +28,19 @@ LOGITS = drawn(B, 3)
 LABELS = torch.tensor([0, 1, 1, 2, 0, 2])
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_each_sample_counts_by_the_weight_of_its_class(smoothing: float) -> None:
-    wanted = torch.zeros((), dtype=torch.float64)
-    for logits, label in zip(LOGITS.log_softmax(1), LABELS.tolist(), strict=True):
-        for c in range(3):
-            share = (1 - smoothing) * (c == label) + smoothing / 3
-            wanted -= WEIGHTS[label] * share * logits[c] / B
-    torch.testing.assert_close(WeightedCrossEntropy(WEIGHTS, smoothing)(LOGITS, LABELS), wanted)
+def test_each_sample_counts_by_the_weight_of_its_class() -> None:
+    for smoothing in (0.0, 0.3):
+        wanted = torch.zeros((), dtype=torch.float64)
+        for logits, label in zip(LOGITS.log_softmax(1), LABELS.tolist(), strict=True):
+            for c in range(3):
+                share = (1 - smoothing) * (c == label) + smoothing / 3
+                wanted -= WEIGHTS[label] * share * logits[c] / B
+        criterion = WeightedCrossEntropy(WEIGHTS, smoothing)
+        torch.testing.assert_close(criterion(LOGITS, LABELS), wanted)
+        # A mixed sample has the weights of both classes.
+        mixed = 0.7 * F.one_hot(LABELS, 3) + 0.3 * F.one_hot(LABELS.flip(0), 3)
+        both = 0.7 * criterion(LOGITS, LABELS) + 0.3 * criterion(LOGITS, LABELS.flip(0))
+        torch.testing.assert_close(criterion(LOGITS, mixed.double()), both)
 
 
 def test_weights_of_one_are_no_weights() -> None:
@@ -62,15 +67,6 @@ def test_smoothing_teaches_no_rare_class_to_common_samples() -> None:
     torch.testing.assert_close(logits.softmax(1)[0], torch.tensor([0.95, 0.05]), atol=0.01, rtol=0)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_a_mixed_sample_has_the_weights_of_both_classes(smoothing: float) -> None:
-    criterion = WeightedCrossEntropy(WEIGHTS, smoothing)
-    share = 0.3
-    mixed = (1 - share) * F.one_hot(LABELS, 3) + share * F.one_hot(LABELS.flip(0), 3)
-    wanted = (1 - share) * criterion(LOGITS, LABELS) + share * criterion(LOGITS, LABELS.flip(0))
-    torch.testing.assert_close(criterion(LOGITS, mixed.double()), wanted)
-
-
 def test_halves_of_a_batch_have_the_gradient_of_the_whole_one() -> None:
     """Although the weights of the two differ, by whose sum PyTorch's mean would divide."""
     criterion = WeightedCrossEntropy(WEIGHTS)
@@ -87,56 +83,46 @@ def test_balanced_weights_let_all_classes_count_alike() -> None:
     assert balanced_weights(torch.tensor([[0, 0], [0, 2]]), 4) == pytest.approx((2 / 3, 1, 2, 1), abs=1e-6)
 
 
-@pytest.mark.parametrize(("learn_from", "counted"), [("every", [0, 1, 2]), ("late", [0, 1, 2]), ("last", [2])])
-def test_of_a_sequence_the_steps_with_a_loss_are_counted(learn_from: LearnFrom, counted: list[int]) -> None:
+def test_of_a_sequence_the_steps_with_a_loss_are_counted() -> None:
     target = torch.randint(3, (200, T), generator=torch.Generator().manual_seed(2))
     target[:, 3] = 0
-    task = LabelSequence(ABC, T, delay=1, learn_from=learn_from, class_weights="balanced").counted(target)
-    assert task.class_weights == balanced_weights(target[:, counted], 3)
+    counted: dict[LearnFrom, list[int]] = {"every": [0, 1, 2], "late": [0, 1, 2], "last": [2]}
+    for learn_from, steps in counted.items():
+        task = LabelSequence(ABC, T, delay=1, learn_from=learn_from, class_weights="balanced").counted(target)
+        assert task.class_weights == balanced_weights(target[:, steps], 3), learn_from
 
 
-@pytest.mark.parametrize("learn_from", ["every", "last", "late"])
-def test_each_step_of_a_sequence_counts_by_the_weight_of_its_class(learn_from: LearnFrom) -> None:
+def test_each_step_of_a_sequence_counts_by_the_weight_of_its_class() -> None:
     outputs, target = drawn(T, B, 3), torch.randint(3, (B, T), generator=torch.Generator().manual_seed(1))
-    criterion = LabelSequence(ABC, T, delay=1, learn_from=learn_from, class_weights=WEIGHTS).criterion()
-    found = loss_over(criterion, outputs, target, mean_logits)
     # The answer to step t is read at step t + 1.
     steps = [WeightedCrossEntropy(WEIGHTS)(outputs[t + 1], target[:, t]) for t in range(T - 1)]
-    shares = {"every": [1 / 3] * 3, "last": [0, 0, 1], "late": [1 / 6, 2 / 6, 3 / 6]}[learn_from]
-    torch.testing.assert_close(found, sum(share * step for share, step in zip(shares, steps, strict=True)))
+    of_steps: dict[LearnFrom, list[float]] = {
+        "every": [1 / 3] * 3,
+        "last": [0, 0, 1],
+        "late": [1 / 6, 2 / 6, 3 / 6],
+    }
+    for learn_from, shares in of_steps.items():
+        criterion = LabelSequence(ABC, T, delay=1, learn_from=learn_from, class_weights=WEIGHTS).criterion()
+        expected = sum(share * step for share, step in zip(shares, steps, strict=True))
+        torch.testing.assert_close(loss_over(criterion, outputs, target, mean_logits), expected)
 
 
-@pytest.mark.parametrize("make", [Classify, LabelSequence])
-def test_what_is_measured_counts_all_samples_alike(make: type[Classify] | type[LabelSequence]) -> None:
+def test_what_is_measured_counts_all_samples_alike() -> None:
     outputs = drawn(T, B, 3)
-    target = LABELS if make is Classify else LABELS[:, None].expand(B, T)
-    weighed, plain = (make(ABC, T, class_weights=weights).tally() for weights in (WEIGHTS, None))
-    for tally in (weighed, plain):
-        tally(outputs, target)
-    assert weighed.evaluation() == plain.evaluation()
+    for make, target in ((Classify, LABELS), (LabelSequence, LABELS[:, None].expand(B, T))):
+        weighed, plain = (make(ABC, T, class_weights=weights).tally() for weights in (WEIGHTS, None))
+        for tally in (weighed, plain):
+            tally(outputs, target)
+        assert weighed.evaluation() == plain.evaluation(), make
 
 
-@pytest.mark.parametrize(
-    ("weights", "words"),
-    [
-        ((1.0, 2.0), "task.class_weights has 2 numbers; give one for each of the 3 classes, in this order: a, b, c"),
-        ((1.0,), "task.class_weights has 1 number; give one"),
-        ((1.0, 0.0, 1.0), "task.class_weights = 0 of 'b'; give a number above 0"),
-        ((1.0, 1.0, float("inf")), "task.class_weights = inf of 'c'"),
-        ((1.0, 1.0, float("nan")), "task.class_weights = nan of 'c'"),
-        ("equal", "task.class_weights = 'equal'; give balanced, or a number for each class"),
-        ("123", "task.class_weights = '123'; give balanced"),
-        ({"a": 1.0, "b": 1.0, "c": 1.0}, "task.class_weights = {'a': 1.0, "),
-        ([1.0, None, 1.0], "task.class_weights = [1.0, None, 1.0]; give balanced"),
-        (3, "task.class_weights = 3; give balanced"),
-    ],
-)
-@pytest.mark.parametrize("make", [Classify, LabelSequence])
-def test_weights_that_are_none_are_refused(
-    make: type[Classify] | type[LabelSequence], weights: Any, words: str
-) -> None:
-    with pytest.raises(InputError, match=f"^{re.escape(words)}"):
-        make(ABC, T, class_weights=weights)
+def test_weights_that_are_none_are_refused() -> None:
+    refused: list[Any] = [(1.0, 2.0), (1.0,), (1.0, 0.0, 1.0), (1.0, 1.0, float("inf")), (1.0, 1.0, float("nan"))]
+    refused += ["equal", "123", {"a": 1.0, "b": 1.0, "c": 1.0}, [1.0, None, 1.0], 3]
+    for make in (Classify, LabelSequence):
+        for weights in refused:
+            with naming(make, weights), pytest.raises(InputError, match=r"^task\.class_weights"):
+                make(ABC, T, class_weights=weights)
 
 
 def test_weights_of_any_sequence_make_one_task() -> None:

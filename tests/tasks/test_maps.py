@@ -11,7 +11,7 @@ import hdlif
 from hdlif.artefact import InputRecord
 from hdlif.errors import ArtefactError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
-from hdlif.measure.evaluation import evaluate_network
+from hdlif.report.evaluation import evaluate_network
 from hdlif.tasks import Task
 from hdlif.training import Callback, Checkpoints, Log
 from own_tasks import Maps, segmenter, squares

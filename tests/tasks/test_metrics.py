@@ -1,7 +1,7 @@
 """Metrics of torchmetrics that are asked for beside a task's own figures, and the choice of the best epoch by them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from torchmetrics.functional.regression import pearson_corrcoef, spearman_corrco
 from torchmetrics.regression import PearsonCorrCoef, SpearmanCorrCoef
 from torchmetrics.wrappers import ClasswiseWrapper
 
+from cases import naming
 from hdlif.errors import InputError
 from hdlif.tasks import Classify, Evaluation, LabelSequence, Measured, Multilabel, Regress, Tally
 
@@ -138,27 +139,22 @@ class Several(Metric):
         return self.gives
 
 
-@pytest.mark.parametrize(
-    ("metrics", "message"),
-    [
-        ({"c": MulticlassConfusionMatrix(3)}, r"c gives a tensor \[3, 3\]; it must be one number, or one for each of"),
-        ({"c": Several(torch.zeros(2))}, r"c gives a tensor \[2\]"),
-        ({"c": Several("many")}, "c gives a str"),
-        ({"c": Several({"x": torch.zeros(2)})}, r'c gives a tensor \[2\] as "?.?x.* it must be one number'),
-        ({"f1": MulticlassF1Score(4)}, "f1 fails: ValueError: .*; leave it out, or fix it"),
-        ({"accuracy": MulticlassF1Score(3)}, '"accuracy" is a figure of the task itself'),
-        ({"loss": MulticlassF1Score(3)}, '"loss" is a figure of the task itself'),
-        ({"": MulticlassF1Score(3)}, "is not a name"),
-        ({"f1": MulticlassF1Score}, "give a torchmetrics.Metric"),
-        (
-            {"r.a": MulticlassF1Score(3), "r": MulticlassRecall(3, average=None)},
-            'two are called "r.a"; name one otherwise',
-        ),
-    ],
-)
-def test_what_gives_no_figures_is_refused_when_the_task_is_made(metrics: Mapping[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        Classify(ABC, T, metrics=metrics)
+def test_what_gives_no_figures_is_refused_when_the_task_is_made() -> None:
+    refused: list[Mapping[str, Any]] = [
+        {"c": MulticlassConfusionMatrix(3)},
+        {"c": Several(torch.zeros(2))},
+        {"c": Several("many")},
+        {"c": Several({"x": torch.zeros(2)})},
+        {"f1": MulticlassF1Score(4)},
+        {"accuracy": MulticlassF1Score(3)},
+        {"loss": MulticlassF1Score(3)},
+        {"": MulticlassF1Score(3)},
+        {"f1": MulticlassF1Score},
+        {"r.a": MulticlassF1Score(3), "r": MulticlassRecall(3, average=None)},
+    ]
+    for metrics in refused:
+        with naming(metrics), pytest.raises(InputError, match=r"metric|figure|name"):
+            Classify(ABC, T, metrics=metrics)
 
 
 def test_figures_of_very_many_outputs_are_not_kept_by_name() -> None:
@@ -240,22 +236,28 @@ TASKS: Sequence[tuple[Measured, Tensor]] = (
 )
 
 
-@pytest.mark.parametrize(("task", "target"), TASKS)
-def test_ranks_bring_their_parts_together(task: Measured, target: Tensor) -> None:
-    outputs = drawn(T, N, 3)
-    whole = measured(task, outputs, target).metrics
-    # Parts of two sizes, as two ranks have them; each state is asked for in the same order.
-    parts = [torch.arange(N)[:7], torch.arange(N)[7:]]
-    first, second = (tallied(task, outputs[:, part], target[part]) for part in parts)
-    sent: list[Tensor] = []
+def test_ranks_bring_their_parts_together() -> None:
+    for task, target in TASKS:
+        with naming(task):
+            outputs = drawn(T, N, 3)
+            whole = measured(task, outputs, target).metrics
+            # Parts of two sizes, as two ranks have them; each state is asked for in the same order.
+            parts = [torch.arange(N)[:7], torch.arange(N)[7:]]
+            first, second = (tallied(task, outputs[:, part], target[part]) for part in parts)
+            sent: list[Tensor] = []
+            sums: list[Tensor] = []
+            second.evaluation(_noting(sums, lambda own: own), _noting(sent, lambda one: [one, one]))
+            theirs = iter(sent)
+            both = first.evaluation(
+                lambda own, sums=sums: own + sums[0], lambda tensor, theirs=theirs: [tensor, next(theirs)]
+            )
+            assert both.metrics == pytest.approx(whole, abs=1e-6)
+            assert next(theirs, None) is None
 
-    def note(tensor: Tensor) -> list[Tensor]:
-        sent.append(tensor)
-        return [tensor, tensor]
 
-    sums: list[Tensor] = []
-    second.evaluation(lambda own: sums.append(own) or own, note)  # type: ignore[func-returns-value]
-    theirs = iter(sent)
-    both = first.evaluation(lambda own: own + sums[0], lambda tensor: [tensor, next(theirs)])
-    assert both.metrics == pytest.approx(whole, abs=1e-6)
-    assert next(theirs, None) is None
+def _noting(seen: list[Tensor], function: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
+    def noted(tensor: Tensor) -> Any:
+        seen.append(tensor)
+        return function(tensor)
+
+    return noted

@@ -1,6 +1,8 @@
 """What each task measures, by hand and beside torchmetrics; what it learns from; what a deployed network says of it."""
 
+import itertools
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import Tensor
 from torchmetrics.classification import MultilabelF1Score
 from torchmetrics.regression import MeanAbsoluteError, R2Score
 
+from cases import naming
 from hdlif.errors import ArtefactError, DataError
 from hdlif.learning import STBP, first_step, late_weights, loss_at, loss_over, mean_logits
 from hdlif.ops import TaskRecord
@@ -58,24 +61,24 @@ def test_the_confusion_of_a_sequence_counts_steps() -> None:
     assert drawing.files()["confusion"] == {"labels": ["a", "b"], "counts": [[0, 0], [1, 1]], "of": "steps"}
 
 
-@pytest.mark.parametrize("batches", [1, 3])
-@pytest.mark.parametrize("combine", ["mean", "last", "each"])
-def test_errors_of_values_are_those_of_torchmetrics_in_their_units(combine: Any, batches: int) -> None:
+def test_errors_of_values_are_those_of_torchmetrics_in_their_units() -> None:
     mean, std = (100.0, -3.0), (20.0, 0.5)
-    task = Regress(("height", "depth"), T, mean, std, combine=combine)
-    outputs, target = drawn(T, B, 2), drawn(*((B, T, 2) if combine == "each" else (B, 2)), seed=1)
-    found = measured(task, outputs, target, batches=batches)
-    taken = {"mean": outputs.mean(0), "last": outputs[-1], "each": outputs.transpose(0, 1).flatten(0, 1)}[combine]
-    scale, shift = torch.tensor(std).double(), torch.tensor(mean).double()
-    predicted, true = taken.double() * scale + shift, target.flatten(0, -2).double() * scale + shift
-    assert found.metrics["rmse"] == pytest.approx((predicted - true).square().mean().sqrt().item())
-    oracle = MeanAbsoluteError().set_dtype(torch.float64)
-    assert found.metrics["mae"] == pytest.approx(oracle(predicted, true).item(), rel=1e-5)
-    r2 = R2Score().set_dtype(torch.float64)
-    assert found.metrics["r2"] == pytest.approx(r2(predicted, true).item(), rel=1e-5)
-    last = (predicted - true).square().mean().sqrt() if combine != "each" else None
-    assert len(found.per_step) == (1 if combine == "last" else T)
-    assert last is None or found.per_step[-1] == pytest.approx(last.item())
+    combines: tuple[Any, ...] = ("mean", "last", "each")
+    for combine, batches in itertools.product(combines, (1, 3)):
+        with naming(combine, batches):
+            task = Regress(("height", "depth"), T, mean, std, combine=combine)
+            outputs, target = drawn(T, B, 2), drawn(*((B, T, 2) if combine == "each" else (B, 2)), seed=1)
+            found = measured(task, outputs, target, batches=batches)
+            taken = {"mean": outputs.mean(0), "last": outputs[-1], "each": outputs.transpose(0, 1).flatten(0, 1)}
+            scale, shift = torch.tensor(std).double(), torch.tensor(mean).double()
+            predicted, true = taken[combine].double() * scale + shift, target.flatten(0, -2).double() * scale + shift
+            rmse = (predicted - true).square().mean().sqrt().item()
+            assert found.metrics["rmse"] == pytest.approx(rmse)
+            for name, oracle in (("mae", MeanAbsoluteError()), ("r2", R2Score())):
+                expected = oracle.set_dtype(torch.float64)(predicted, true).item()
+                assert found.metrics[name] == pytest.approx(expected, rel=1e-5)
+            assert len(found.per_step) == (1 if combine == "last" else T)
+            assert combine == "each" or found.per_step[-1] == pytest.approx(rmse)
 
 
 def test_values_that_never_vary_have_no_share_of_variance() -> None:
@@ -108,7 +111,6 @@ TASKS = [
     Regress(("a", "b", "c"), T, (1.0, 2.0, 3.0), (1.0, 2.0, 4.0), combine="each", delay=2),
     Multilabel(("a", "b", "c"), T, threshold=0.4),
 ]
-IDS = [f"{task.record.kind} {task.record.combine}" for task in TASKS]
 
 
 def target_of(task: Task, samples: int = B) -> Tensor:
@@ -121,64 +123,63 @@ def target_of(task: Task, samples: int = B) -> Tensor:
     return torch.randn(samples, *((T,) if task.target == "values_each" else ()), 3, generator=generator)
 
 
-@pytest.mark.parametrize("task", TASKS, ids=IDS)
-def test_two_ranks_add_up_to_what_one_measures(task: Task) -> None:
-    outputs, target = drawn(T, B, 3), target_of(task)
-    whole = measured(task, outputs, target)
-    halves = [task.tally(), task.tally()]
-    for tally, part in zip(halves, torch.arange(B).chunk(2), strict=True):
-        tally(outputs[:, part], target[part])
-    sent: list[Tensor] = []
-    halves[1].evaluation(lambda sums: sent.append(sums) or sums)  # type: ignore[func-returns-value]
-    both = halves[0].evaluation(lambda sums: sums + sent[0])
-    assert both.metrics == pytest.approx(dict(whole.metrics))
-    assert both.per_step == pytest.approx(whole.per_step)
-    assert (both.n, both.loss) == (whole.n, pytest.approx(whole.loss))
+def test_two_ranks_add_up_to_what_one_measures() -> None:
+    for task in TASKS:
+        with naming(task):
+            outputs, target = drawn(T, B, 3), target_of(task)
+            whole = measured(task, outputs, target)
+            halves = [task.tally(), task.tally()]
+            for tally, part in zip(halves, torch.arange(B).chunk(2), strict=True):
+                tally(outputs[:, part], target[part])
+            sent: list[Tensor] = []
+            halves[1].evaluation(lambda sums, sent=sent: sent.append(sums) or sums)
+            both = halves[0].evaluation(lambda sums, sent=sent: sums + sent[0])
+            assert both.metrics == pytest.approx(dict(whole.metrics))
+            assert both.per_step == pytest.approx(whole.per_step)
+            assert (both.n, both.loss) == (whole.n, pytest.approx(whole.loss))
 
 
-@pytest.mark.parametrize("task", TASKS, ids=IDS)
-def test_no_sample_is_refused(task: Task) -> None:
-    with pytest.raises(DataError, match="no sample to evaluate"):
-        task.tally().evaluation()
+def test_no_sample_is_refused() -> None:
+    for task in TASKS:
+        with naming(task), pytest.raises(DataError):
+            task.tally().evaluation()
 
 
-@pytest.mark.parametrize("task", TASKS, ids=IDS)
-def test_a_network_agrees_with_itself_and_not_with_another(task: Task) -> None:
-    outputs = drawn(T, 50, 3)
-    one, other = outputs.numpy(), -outputs.numpy()
-    assert alike(one, one, task.record).tolist() == [1.0] * 50
-    assert alike(one, other, task.record).mean() < 0.9
+def test_a_network_agrees_with_itself_and_not_with_another() -> None:
+    outputs = drawn(T, 50, 3).numpy()
+    for task in TASKS:
+        assert alike(outputs, outputs, task.record).tolist() == [1.0] * 50, task
+        assert alike(outputs, -outputs, task.record).mean() < 0.9, task
 
 
-@pytest.mark.parametrize("task", TASKS, ids=IDS)
-def test_the_runtime_says_what_the_task_measures(task: Task) -> None:
+def test_the_runtime_says_what_the_task_measures() -> None:
     # Targets that are just what is said are all right.
-    outputs = drawn(T, B, 3)
-    said = list(answers(outputs.numpy(), task.record, task.outputs))
-    assert all(one is not None and in_words(one) for one in said)
-    true = {"class": [], "classes": [], "values": [], "values_each": [], "labels": []}  # type: ignore[var-annotated]
-    for one in said:
-        assert one is not None
-        prediction = one.get("prediction")
-        match task.target:
-            case "class":
-                true["class"].append(one["class"])
-            case "classes":
-                padded = [*prediction, *["a"] * task.record.delay]
-                true["classes"].append([task.outputs.index(label) for label in padded])
-            case "labels":
-                true["labels"].append([float(label in prediction) for label in task.outputs])
-            case kind:
-                values = torch.tensor([prediction[name] for name in task.outputs])
-                normalised = (values.transpose(0, -1) - torch.tensor(task.record.mean)) / torch.tensor(task.record.std)
-                missing = torch.zeros(task.record.delay, 3) if kind == "values_each" else torch.zeros(0)
-                true[kind].append(torch.cat([normalised, missing]) if kind == "values_each" else normalised)
-    given = true[task.target]
-    target = torch.stack(given) if task.target.startswith("values") else torch.tensor(given)
-    found = measured(task, outputs, target)
-    expected = {"rmse": 0.0, "mae": 0.0, "r2": 1.0, "f1": 1.0}
-    for name, value in found.metrics.items():
-        assert value == pytest.approx(expected.get(name, 1.0), abs=1e-5), name
+    for task in TASKS:
+        with naming(task):
+            outputs = drawn(T, B, 3)
+            said = list(answers(outputs.numpy(), task.record, task.outputs))
+            assert all(one is not None and in_words(one) for one in said)
+            target = torch.stack([_as_target(one, task) for one in said if one is not None])
+            expected = {"rmse": 0.0, "mae": 0.0, "r2": 1.0, "f1": 1.0}
+            for name, value in measured(task, outputs, target).metrics.items():
+                assert value == pytest.approx(expected.get(name, 1.0), abs=1e-5), name
+
+
+def _as_target(answer: dict[str, Any], task: Any) -> Tensor:
+    """The target that an answer of the runtime predicts."""
+    prediction = answer.get("prediction")
+    match task.target:
+        case "class":
+            return torch.tensor(answer["class"])
+        case "classes":
+            return torch.tensor([task.outputs.index(label) for label in [*prediction, *["a"] * task.record.delay]])
+        case "labels":
+            return torch.tensor([float(label in prediction) for label in task.outputs])
+    values = torch.tensor([prediction[name] for name in task.outputs]).transpose(0, -1)
+    normalised = (values - torch.tensor(task.record.mean)) / torch.tensor(task.record.std)
+    if task.target == "values":
+        return normalised
+    return torch.cat([normalised, torch.zeros(task.record.delay, 3)])
 
 
 def test_an_answer_that_is_not_finite_is_none() -> None:
@@ -189,23 +190,21 @@ def test_an_answer_that_is_not_finite_is_none() -> None:
     assert second is None
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"kind": "boxes"}, "task.kind = 'boxes' is unknown"),
-        ({"combine": "most"}, "task.combine = 'most' is unknown"),
-        ({"combine": "each"}, 'task.combine = "each" does not go with task.kind = "classify"'),
-        ({"kind": "sequence", "combine": "each", "delay": 4}, "task.delay = 4"),
-        ({"delay": 1}, "task.delay = 1"),
-        ({"kind": "regress"}, r"task.mean = \[\]; it must be 3 finite numbers"),
+def test_a_record_that_none_may_have_is_refused() -> None:
+    for changed, key in (
+        ({"kind": "boxes"}, "task.kind"),
+        ({"combine": "most"}, "task.combine"),
+        ({"combine": "each"}, "task.combine"),
+        ({"kind": "sequence", "combine": "each", "delay": 4}, "task.delay"),
+        ({"delay": 1}, "task.delay"),
+        ({"kind": "regress"}, "task.mean"),
         ({"kind": "regress", "mean": (0.0,) * 3, "std": (1.0, 0.0, 1.0)}, "task.std"),
-        ({"threshold": 1.0}, "task.threshold = 1.0"),
-        ({"ahead": 1}, "task.ahead = 1"),
-    ],
-)
-def test_a_record_that_none_may_have_is_refused(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ArtefactError, match=message):
-        check_task(replace(TaskRecord(), **change), 4, 3)
+        ({"threshold": 1.0}, "task.threshold"),
+        ({"ahead": 1}, "task.ahead"),
+    ):
+        changes: dict[str, Any] = dict(changed)
+        with naming(changes), pytest.raises(ArtefactError, match=key):
+            check_task(replace(TaskRecord(), **changes), 4, 3)
 
 
 def test_a_delay_beyond_the_sequence_is_refused() -> None:
@@ -233,7 +232,7 @@ def test_a_value_beyond_float32_is_no_answer() -> None:
     assert list(answers(np.ones((1, 1, 1), np.float32), record, ("v",))) == [None]
 
 
-TASKS: dict[str, tuple[Task, Tensor]] = {
+BY_TARGET: dict[str, tuple[Task, Tensor]] = {
     "class": (Classify(("a", "b"), T), torch.arange(B) % 2),
     "classes": (LabelSequence(("a", "b"), T, delay=1), torch.arange(B * T).view(B, T) % 2),
     "value": (Regress(("u", "w"), T, (0.0, 0.0), (1.0, 1.0)), drawn(B, 2, seed=1)),
@@ -242,26 +241,31 @@ TASKS: dict[str, tuple[Task, Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("name", TASKS)
-@pytest.mark.parametrize("learn_from", ["every", "last", "late"])
-def test_the_task_says_which_steps_have_a_loss(name: str, learn_from: Any) -> None:
-    task, target = TASKS[name]
-    plain = task.criterion()
-    task = replace(task, learn_from=learn_from)  # type: ignore[type-var]
-    outputs, first = drawn(T, B, 2), first_step(plain)
-    losses = torch.stack([loss_at(plain, outputs[t], target, t) for t in range(first, T)])
-    weights = {
-        "every": [1 / len(losses)] * len(losses),
-        "last": [0.0] * (len(losses) - 1) + [1.0],
-        "late": late_weights(len(losses)),
-    }[learn_from]
-    x = torch.zeros(1, B, 1)
-    rule = STBP(task.criterion(), loss="each")
-    (step,) = rule(lambda x, state, steps: (outputs, None), x, target, rule.schedule(T, torch.Generator()))  # type: ignore[arg-type]
-    torch.testing.assert_close(step.loss, (losses * torch.tensor(weights)).sum())
-    # What is answered does not depend on it, nor is it measured elsewhere.
-    figures, those = (measured(one, outputs, target).metrics for one in (task, TASKS[name][0]))
-    assert figures == those
+def test_the_task_says_which_steps_have_a_loss() -> None:
+    learned: tuple[Any, ...] = ("every", "last", "late")
+    for (name, (original, target)), learn_from in itertools.product(BY_TARGET.items(), learned):
+        with naming(name, learn_from):
+            plain = original.criterion()
+            task = replace(original, learn_from=learn_from)  # type: ignore[type-var]
+            outputs, first = drawn(T, B, 2), first_step(plain)
+            losses = torch.stack([loss_at(plain, outputs[t], target, t) for t in range(first, T)])
+            weights = {
+                "every": [1 / len(losses)] * len(losses),
+                "last": [0.0] * (len(losses) - 1) + [1.0],
+                "late": late_weights(len(losses)),
+            }[learn_from]
+            x = torch.zeros(1, B, 1)
+            rule = STBP(task.criterion(), loss="each")
+            gives = partial(_gives, outputs)
+            (step,) = rule(gives, x, target, rule.schedule(T, torch.Generator()))  # type: ignore[arg-type]
+            torch.testing.assert_close(step.loss, (losses * torch.tensor(weights)).sum())
+            # What is answered does not depend on it, nor is it measured elsewhere.
+            figures, those = (measured(one, outputs, target).metrics for one in (task, original))
+            assert figures == those
+
+
+def _gives(outputs: Tensor, x: Tensor, state: None, steps: range) -> tuple[Tensor, None]:
+    return outputs, None
 
 
 def test_an_answer_of_the_last_step_may_be_learned_from_every_step() -> None:

@@ -18,7 +18,6 @@ from unittest.mock import patch
 import pytest
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
@@ -31,15 +30,15 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from hdlif.config import TrainingConfig
 from hdlif.data import Samples
 from hdlif.errors import DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep, StochasticWindow
 from hdlif.models import NeuronFactory
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, GradedLIF, MemBN, ParallelHDLIF, SpikeQuantizer, Ternary
+from hdlif.recipe import TrainingConfig
 from hdlif.runs.processes import joined, processes
 from hdlif.tasks import Classify
-from hdlif.training import Mix, Ranks, Updater, evaluate, sgd
+from hdlif.training import Accelerator, Mix, Ranks, Updater, evaluate, sgd
 from hdlif.training.activity import Budget, Density, Penalty, Surplus
 from hdlif.training.ranks import gathered
 from small_networks import tiny_resnet
@@ -91,7 +90,7 @@ ALL: Sequence[Case] = (
 )
 
 
-def learned(fabric: Fabric, case: Case) -> dict[str, Tensor]:
+def learned(accelerator: Accelerator, case: Case) -> dict[str, Tensor]:
     """Gradients of every update, then weights and buffers; losses; and "averagings", where there are several ranks."""
     neuron, rule, penalty = case
     model = tiny_resnet(NEURONS[neuron], quantizer=Ternary()).train()
@@ -106,9 +105,9 @@ def learned(fabric: Fabric, case: Case) -> dict[str, Tensor]:
             found[f"gradient {update} {name}"] = parameter.grad.clone().cpu()
 
     optimizer.register_step_pre_hook(note)
-    ranks = Ranks(fabric)
-    updater = Updater(fabric, model, optimizer, RULES[rule], penalty=PENALTIES[penalty])
-    averagings = counted(updater._wrapped._forward_module)
+    ranks = Ranks(accelerator)
+    updater = Updater(accelerator, model, optimizer, RULES[rule], penalty=PENALTIES[penalty])
+    averagings = counted(updater._wrapped)
     generator = torch.Generator().manual_seed(1)
     for batch in range(UPDATES):
         # Some images are brighter than others, so that the shares differ.
@@ -116,9 +115,9 @@ def learned(fabric: Fabric, case: Case) -> dict[str, Tensor]:
         x *= torch.linspace(0.2, 2.0, BATCH, dtype=torch.float64).view(1, -1, 1, 1, 1)
         target = torch.randint(3, (BATCH,), generator=generator)
         (share,) = ranks.shares([torch.arange(BATCH)])
-        loss = updater(*fabric.to_device((x[:, share], target[share])), RULES[rule].schedule(T, generator))
+        loss = updater(*accelerator.to_device(x[:, share], target[share]), RULES[rule].schedule(T, generator))
         found[f"loss {batch}"] = torch.tensor(loss, dtype=torch.float64)
-    assert averagings == ([] if fabric.world_size == 1 else [True] * next(updates))
+    assert averagings == ([] if accelerator.world_size == 1 else [True] * next(updates))
     return found | {name: tensor.clone().cpu() for name, tensor in model.state_dict().items()}
 
 
@@ -136,41 +135,41 @@ def counted(module: nn.Module) -> list[bool]:
     return found
 
 
-def learn(fabric: Fabric, folder: Path, cases: Sequence[Case]) -> None:
+def learn(accelerator: Accelerator, folder: Path, cases: Sequence[Case]) -> None:
     """What comes of each of `cases`, into one file for each rank."""
-    found = {f"{case} {name}": tensor for case in cases for name, tensor in learned(fabric, case).items()}
-    save_file(found, folder / f"rank{fabric.global_rank}.safetensors")
+    found = {f"{case} {name}": tensor for case in cases for name, tensor in learned(accelerator, case).items()}
+    save_file(found, folder / f"rank{accelerator.rank}.safetensors")
 
 
-def train_and_stop(fabric: Fabric, folder: Path) -> None:
+def train_and_stop(accelerator: Accelerator, folder: Path) -> None:
     """A training to its end, and one that stops."""
-    train(fabric, folder / "straight")
-    stop(fabric, folder / "stopped")
+    train(accelerator, folder / "straight")
+    stop(accelerator, folder / "stopped")
 
 
-def stop(fabric: Fabric, out: Path) -> None:
+def stop(accelerator: Accelerator, out: Path) -> None:
     """A training that a signal to the last rank stops in its second epoch, after `STOPPED` steps."""
-    last = fabric.global_rank == fabric.world_size - 1
+    last = accelerator.rank == accelerator.world_size - 1
     rule = tiny.At(STOPPED - 1, lambda: os.kill(os.getpid(), signal.SIGTERM) if last else None, StochasticStep())
     with pytest.raises(SystemExit) as stopped:
-        train(fabric, out, rule=rule)
-    assert stopped.value.code == (143 if fabric.global_rank == 0 else 0)
+        train(accelerator, out, rule=rule)
+    assert stopped.value.code == (143 if accelerator.rank == 0 else 0)
 
 
-def go_on(fabric: Fabric, folder: Path) -> None:
+def go_on(accelerator: Accelerator, folder: Path) -> None:
     """The rest of a training that one process has stopped."""
     # Never met: it counts the batches.
     rule = tiny.At(-1, lambda: None, StochasticStep())
-    train(fabric, folder / "stopped alone", rule=rule, resume=True)
+    train(accelerator, folder / "stopped alone", rule=rule, resume=True)
     assert rule.seen == 2 * tiny.BATCHES - STOPPED
 
 
 EXTRAS = TrainingConfig(epochs=2, learning_rate=0.1, accumulate=2, clip_norm=0.05, ema_decay=0.8)
 
 
-def train_with_extras(fabric: Fabric, folder: Path) -> None:
+def train_with_extras(accelerator: Accelerator, folder: Path) -> None:
     """A training with what changes an update, and one whose samples are mixed, with noise of each rank's own."""
-    train(fabric, folder / "extras", config=EXTRAS)
+    train(accelerator, folder / "extras", config=EXTRAS)
     model = tiny.without_dropout()
     weights = list(model.parameters())
     start = [weight.detach().clone() for weight in weights]
@@ -180,7 +179,7 @@ def train_with_extras(fabric: Fabric, folder: Path) -> None:
         assert not torch.equal(weights[0], start[0])
 
     mix = Mix(classes=10, mixup_alpha=0.4, cutmix_alpha=0.0, prob=1.0, switch_prob=0.0)
-    tiny.train(folder / "mixed", fabric=fabric, model=model, epochs=1, mix=mix, after_epoch=same_everywhere)
+    tiny.train(folder / "mixed", accelerator=accelerator, model=model, epochs=1, mix=mix, after_epoch=same_everywhere)
 
 
 METRICS = ("f1", "auroc", "ece", *(f"recall.class {number}" for number in range(10)))
@@ -195,11 +194,11 @@ def asking(metrics: Mapping[str, Metric] | None = None, *, best: str | None = "e
     return Classify(labels, tiny.TIME_STEPS, metrics=metrics or {**every, "recall": recall}, best=best)
 
 
-def train_with_metrics(fabric: Fabric, folder: Path) -> None:
+def train_with_metrics(accelerator: Accelerator, folder: Path) -> None:
     """A training whose best epoch a metric chooses, and a measurement by the first rank alone."""
     out = folder / "metrics"
-    train(fabric, out, task=asking())
-    if fabric.global_rank == 0:
+    train(accelerator, out, task=asking())
+    if accelerator.rank == 0:
         samples = tiny.tiny_sets().test
         found = evaluate(tiny.without_dropout().double(), _in_float64(samples), task=asking())
         (out / "alone.json").write_text(json.dumps(found.metrics))
@@ -209,14 +208,14 @@ def _in_float64(samples: Samples) -> Iterator[tuple[Tensor, Tensor]]:
     return ((x.double(), target) for x, target in samples.sequences(64))
 
 
-def train(fabric: Fabric, out: Path, **changes: Any) -> None:
+def train(accelerator: Accelerator, out: Path, **changes: Any) -> None:
     """`tiny.train` without its dropout, which is of each rank's own."""
-    tiny.train(out, fabric=fabric, model=tiny.without_dropout(), epochs=2, **changes)
+    tiny.train(out, accelerator=accelerator, model=tiny.without_dropout(), epochs=2, **changes)
 
 
-def fail_together(fabric: Fabric, folder: Path) -> None:
+def fail_together(accelerator: Accelerator, folder: Path) -> None:
     """A failure on the last rank is the first one's, and the others end in silence."""
-    ranks = Ranks(fabric)
+    ranks = Ranks(accelerator)
 
     def action() -> int:
         if ranks.index == ranks.count - 1:
@@ -237,13 +236,13 @@ def fail_together(fabric: Fabric, folder: Path) -> None:
         ranks.together(lambda: ranks.shares([torch.arange(ranks.count - 1)]))
 
 
-Work = Callable[[Fabric, Path], None]
+Work = Callable[[Accelerator, Path], None]
 NO_GPUS = {"CUDA_VISIBLE_DEVICES": ""}
 """Environment of ranks that are more than there are GPUs."""
 
 
 def on_ranks(count: int, folder: Path, *works: Work, gpus: bool = False) -> None:
-    """Each of `works` with the fabric of `count` ranks, in float64; fails where one of them does."""
+    """Each of `works` with the accelerator of `count` ranks, in float64; fails where one of them does."""
     with patch.dict(os.environ, {} if gpus else NO_GPUS):
         torch.multiprocessing.spawn(_rank, (count, free_port(), folder, works), nprocs=count)
     assert [(folder / f"parted{rank}").read_text() for rank in range(count)] == ["True"] * count
@@ -255,9 +254,9 @@ def _rank(index: int, count: int, port: int, folder: Path, works: tuple[Work, ..
     os.environ.update({name: str(value) for name, value in place.items()})
     # Exit handlers run in the reverse of their order: this one last.
     atexit.register(lambda: (folder / f"parted{index}").write_text(str(not dist.is_initialized())))
-    fabric = joined(count, 1, "64-true")
+    accelerator = joined(count, 1, "64-true")
     for work in works:
-        work(fabric, folder)
+        work(accelerator, folder)
 
 
 def free_port() -> int:
@@ -270,6 +269,6 @@ def free_port() -> int:
 if __name__ == "__main__":
     out = Path(sys.argv[1])
     torch.set_num_threads(1)
-    fabric = joined(*processes(None, None), "32-true")
-    out.with_suffix(f".{fabric.global_rank}").write_text(str(os.getpid()))
-    tiny.train(out, fabric=fabric, epochs=8, resume=True, checkpoint_every=0.02)
+    accelerator = joined(*processes(None, None), "32-true")
+    out.with_suffix(f".{accelerator.rank}").write_text(str(os.getpid()))
+    tiny.train(out, accelerator=accelerator, epochs=8, resume=True, checkpoint_every=0.02)

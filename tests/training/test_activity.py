@@ -4,7 +4,6 @@ from functools import partial
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from hdlif.accounting import saved_bytes
@@ -12,7 +11,7 @@ from hdlif.errors import TrainingError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.models import Network, ReversibleSequential, reversible_resnet
 from hdlif.nn import HDLIF, Carrying, QuantConv1d, QuantConv2d, Scope, Sequential, State, Temporal, Ternary, carrying
-from hdlif.training import Updater, sgd
+from hdlif.training import Accelerator, Updater, sgd
 from hdlif.training.activity import Budget, Density, Penalty, Seen, Surplus, Watch, count
 from small_networks import assert_close, gradients, name_of, scatter_norms, tiny_resnet
 
@@ -60,10 +59,8 @@ def test_penalties_by_hand() -> None:
     assert on(Density(0.25, per_layer=False), **layers) == pytest.approx(1 / 3 - 0.25)
 
 
-@pytest.mark.parametrize("rule", [OTTT(), NDOT()], ids=["ottt", "ndot"])
-@pytest.mark.parametrize("penalty", [Budget(1.0, T), Surplus(1.0)], ids=["budget", "surplus"])
-def test_a_penalty_sees_synapses_with_a_trace_as_those_without(rule: Rule, penalty: Penalty) -> None:
-    def penalties(rule: Rule) -> list[float]:
+def test_a_penalty_sees_synapses_with_a_trace_as_those_without() -> None:
+    def penalties(rule: Rule, penalty: Penalty) -> list[float]:
         network = tiny_resnet(lambda place: HDLIF(T), quantizer=Ternary())
         watch = Watch(network, penalty)
         plan = rule.schedule(T, torch.Generator())
@@ -71,7 +68,10 @@ def test_a_penalty_sees_synapses_with_a_trace_as_those_without(rule: Rule, penal
             watch.penalty().item() for _ in rule(Carrying(network, measures=watch.measures), frames(), TARGET, plan)
         ]
 
-    assert penalties(rule) == pytest.approx(penalties(SLTT()))
+    for penalty in (Budget(1.0, T), Surplus(1.0)):
+        expected = penalties(SLTT(), penalty)
+        for rule in (OTTT(), NDOT()):
+            assert penalties(rule, penalty) == pytest.approx(expected), (rule, penalty)
 
 
 def test_steps_seen_count_alike() -> None:
@@ -113,17 +113,13 @@ def test_measures_of_all_layers_and_passes_are_averaged_over_ranks_together() ->
     assert watch.penalty().item() == 0.0
 
 
-@pytest.mark.parametrize(
-    "penalty",
-    [Surplus(1.0), Density(0.1), Density(0.1, per_layer=False), Budget(1.0, T)],
-    ids=["surplus", "density", "mean density", "budget"],
-)
-def test_measures_of_large_float16_batches_are_those_of_float32(penalty: Penalty) -> None:
+def test_measures_of_large_float16_batches_are_those_of_float32() -> None:
     # More spikes than float16 has numbers for.
     layer, x = QuantConv2d(1, 1, 1), torch.rand(300, 1, 20, 20).half()
-    half, full = (penalty({"a": [penalty.measure(layer, of, of)]}) for of in (x, x.float()))
-    assert half.isfinite()
-    torch.testing.assert_close(half, full)
+    for penalty in (Surplus(1.0), Density(0.1), Density(0.1, per_layer=False), Budget(1.0, T)):
+        half, full = (penalty({"a": [penalty.measure(layer, of, of)]}) for of in (x, x.float()))
+        assert half.isfinite(), penalty
+        torch.testing.assert_close(half, full)
 
 
 def test_penalty_that_is_not_finite_spoils_its_update() -> None:
@@ -133,9 +129,9 @@ def test_penalty_that_is_not_finite_spoils_its_update() -> None:
 
     torch.manual_seed(0)
     network = tiny_resnet(lambda place: HDLIF(T)).double()
-    fabric = Fabric(accelerator="cpu", devices=1, precision="64-true")
+    accelerator = Accelerator("cpu", "64-true")
     update = Updater(
-        fabric, network, sgd(network, learning_rate=0.1, momentum=0, weight_decay=0), STBP(), penalty=Endless(1.0)
+        accelerator, network, sgd(network, learning_rate=0.1, momentum=0, weight_decay=0), STBP(), penalty=Endless(1.0)
     )
     before = [p.clone() for p in network.parameters()]
     loss = update(frames(), TARGET, STBP().schedule(T, torch.Generator()))
@@ -250,35 +246,39 @@ def density(network: torch.nn.Module) -> float:
     return watch.penalty().item()
 
 
-@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), StochasticStep(2)], ids=name_of)
-@pytest.mark.parametrize(
-    "penalty",
-    [
+RULES: tuple[Rule, ...] = (STBP(), SLTT(), SLTT("each"), StochasticStep(2))
+
+
+def test_penalty_lowers_the_density_of_a_training() -> None:
+    def trained(rule: Rule, penalty: Penalty | None) -> float:
+        network = tiny_resnet(lambda place: HDLIF(T))
+        optimizer = sgd(network, learning_rate=0.05, momentum=0.0, weight_decay=0.0)
+        update = Updater(Accelerator("cpu", "64-true"), network, optimizer, rule, penalty=penalty)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(12):
+            update(frames(), TARGET, rule.schedule(T, generator))
+        return density(network)
+
+    penalties = (
         Surplus(3.0),
         Density(0.02, weight=20.0),
         Budget(100.0, T, weight=5.0),
         Budget(dict.fromkeys(("body.stage1.0.conv2", "body.stage2.0.conv2"), 10.0), T, weight=5.0),
-    ],
-    ids=name_of,
-)
-def test_penalty_lowers_the_density_of_a_training(rule: Rule, penalty: Penalty) -> None:
-    fabric = Fabric(accelerator="cpu", devices=1, precision="64-true")
-    densities = []
-    for chosen in (None, penalty):
-        network = tiny_resnet(lambda place: HDLIF(T))
-        optimizer = sgd(network, learning_rate=0.05, momentum=0.0, weight_decay=0.0)
-        update = Updater(fabric, network, optimizer, rule, penalty=chosen)
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(12):
-            update(frames(), TARGET, rule.schedule(T, generator))
-        densities.append(density(network))
-    assert densities[1] < 0.8 * densities[0]
+    )
+    # What a penalty measures, and when a rule asks for it, do not depend on each other.
+    for rule, penalty in zip(RULES, penalties, strict=True):
+        assert trained(rule, penalty) < 0.8 * trained(rule, None), (rule, penalty)
 
 
-@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), StochasticStep(2)], ids=name_of)
 @pytest.mark.parametrize(
-    "penalty",
-    [Surplus(3.0), Density(0.02, 2.0), Density(0.02, 2.0, per_layer=False), Budget(100.0, T)],
+    ("rule", "penalty"),
+    [
+        *zip(
+            RULES,
+            [Surplus(3.0), Density(0.02, 2.0), Density(0.02, 2.0, per_layer=False), Budget(100.0, T)],
+            strict=True,
+        )
+    ],
     ids=name_of,
 )
 def test_penalty_on_a_reversible_network_is_that_of_the_network_that_keeps_its_graph(
@@ -323,12 +323,12 @@ def test_penalty_saves_no_map_of_a_reversible_block() -> None:
 
 
 def test_loss_that_is_reported_has_no_penalty() -> None:
-    fabric = Fabric(accelerator="cpu", devices=1, precision="64-true")
+    accelerator = Accelerator("cpu", "64-true")
     losses = []
     for penalty in (None, Surplus(5.0)):
         network = tiny_resnet(lambda place: HDLIF(T))
         update = Updater(
-            fabric, network, sgd(network, learning_rate=1e-9, momentum=0, weight_decay=0), STBP(), penalty=penalty
+            accelerator, network, sgd(network, learning_rate=1e-9, momentum=0, weight_decay=0), STBP(), penalty=penalty
         )
         losses.append(update(frames(), TARGET, STBP().schedule(T, torch.Generator())))
     assert losses[0] == losses[1]

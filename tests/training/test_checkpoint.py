@@ -52,12 +52,12 @@ def test_digest_is_sha256_of_record_and_tensors(tmp_path: Path) -> None:
     assert digest == hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.parametrize("record", ['{"a":1}', '{"a":1,"digest":null}', '{"a":1,"digest":[]}', '{"a":1,"digest":""}'])
-def test_checkpoint_without_its_digest_is_refused(tmp_path: Path, record: str) -> None:
+def test_checkpoint_without_its_digest_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
-    safetensors.torch.save_file({"w": torch.ones(2)}, path, {"hdlif": record})
-    with pytest.raises(CheckpointError, match=r"has no digest; the file is|digest is not that of its"):
-        checkpoint.load(path)
+    for record in ('{"a":1}', '{"a":1,"digest":null}', '{"a":1,"digest":[]}', '{"a":1,"digest":""}'):
+        safetensors.torch.save_file({"w": torch.ones(2)}, path, {"hdlif": record})
+        with pytest.raises(CheckpointError, match="digest"):
+            checkpoint.load(path)
 
 
 def test_what_was_there_before_gets_the_name_of_the_previous_one(tmp_path: Path) -> None:
@@ -120,21 +120,12 @@ def test_every_changed_bit_is_noticed_or_harmless(tmp_path: Path) -> None:
             assert content[position] in b" "
 
 
-@pytest.mark.parametrize(
-    ("metadata", "fault"),
-    [
-        (None, "metadata keys are"),
-        ({"format": "pt"}, "metadata keys are"),
-        ({"hdlif": "{}", "format": "pt"}, "metadata keys are"),
-        ({"hdlif": "{"}, "not JSON"),
-        ({"hdlif": "[1]"}, "not a JSON object"),
-    ],
-)
-def test_foreign_file_is_refused(tmp_path: Path, metadata: dict[str, str] | None, fault: str) -> None:
+def test_foreign_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
-    safetensors.torch.save_file({"w": torch.zeros(2)}, path, metadata)
-    with pytest.raises(CheckpointError, match=fault):
-        checkpoint.load(path)
+    for metadata in (None, {"format": "pt"}, {"hdlif": "{}", "format": "pt"}, {"hdlif": "{"}, {"hdlif": "[1]"}):
+        safetensors.torch.save_file({"w": torch.zeros(2)}, path, metadata)
+        with pytest.raises(CheckpointError, match=r"metadata keys are|JSON"):
+            checkpoint.load(path)
 
 
 def test_absent_file_and_folder_are_refused(tmp_path: Path) -> None:
@@ -176,21 +167,17 @@ def test_model_round_trip(tmp_path: Path) -> None:
         assert torch.equal(other.state_dict()[name], tensor)
 
 
-@pytest.mark.parametrize(
-    ("other", "fault"),
-    [
+def test_tensors_of_another_model_are_named(tmp_path: Path) -> None:
+    checkpoint.save_model(tmp_path / "m", nn.Sequential(nn.Linear(2, 3)), {})
+    for other, fault in (
         (nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)), r"missing: 1\.bias, 1\.weight"),
         (nn.Sequential(nn.Linear(2, 3, bias=False)), r"unexpected: 0\.bias"),
         (nn.Sequential(nn.Linear(4, 3)), r"of another shape: 0\.weight \[3, 2\], .* \[3, 4\]"),
-    ],
-)
-def test_tensors_of_another_model_are_named(tmp_path: Path, other: nn.Module, fault: str) -> None:
-    checkpoint.save_model(tmp_path / "m", nn.Sequential(nn.Linear(2, 3)), {})
-    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
-    with pytest.raises(CheckpointError, match=fault):
-        checkpoint.load_model(tmp_path / "m", other)
-    for name, tensor in other.state_dict().items():
-        assert torch.equal(before[name], tensor)
+    ):
+        before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+        with pytest.raises(CheckpointError, match=fault):
+            checkpoint.load_model(tmp_path / "m", other)
+        assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items()), fault
 
 
 def test_restored_training_goes_on_exactly(tmp_path: Path) -> None:
@@ -226,13 +213,13 @@ def test_restored_training_goes_on_exactly(tmp_path: Path) -> None:
         assert torch.equal(one, two)
 
 
-@pytest.mark.parametrize("name", ["optimizer.nobody", "model.nobody"])
-def test_training_state_of_another_model_is_refused(tmp_path: Path, name: str) -> None:
+def test_training_state_of_another_model_is_refused(tmp_path: Path) -> None:
     model = nn.Linear(2, 2)
     optimizer = sgd(model, learning_rate=1, momentum=0.9, weight_decay=0)
-    tensors = checkpoint.training_tensors(model, optimizer) | {name: torch.zeros(2)}
-    with pytest.raises(CheckpointError, match=r"unexpected: .*nobody"):
-        checkpoint.restore_training(model, optimizer, tensors, tmp_path)
+    for name in ("optimizer.nobody", "model.nobody"):
+        tensors = checkpoint.training_tensors(model, optimizer) | {name: torch.zeros(2)}
+        with pytest.raises(CheckpointError, match=r"unexpected: .*nobody"):
+            checkpoint.restore_training(model, optimizer, tensors, tmp_path)
 
 
 def test_another_recipe_is_refused_by_all_keys_that_differ(tmp_path: Path) -> None:

@@ -2,12 +2,10 @@
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
-from hdlif import builders
-from hdlif.config import load_recipe
-from hdlif.training import Updater
+from hdlif.recipe import builders, load_recipe
+from hdlif.training import Accelerator, Updater
 
 # Images enough for convolutions by tiles; the networks that ship have channels enough, and shortcuts that halve maps.
 BATCH = 16
@@ -20,10 +18,10 @@ def trained(name: str, *overrides: str, compiled: str | None) -> tuple[dict[str,
     recipe = load_recipe(name, [f"data.batch_size={BATCH}", *overrides])
     torch.manual_seed(0)
     model, rule = builders.build_model(recipe).train(), builders.build_training_rule(recipe)
-    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    optimizer = builders.build_optimization(recipe.training).optimizer(model)
+    accelerator = Accelerator("cpu", "32-true")
+    optimizer = builders.build_optimization(recipe.training).make_optimizer(model)
     is_last = recipe.training.channels_last
-    updater = Updater(fabric, model, optimizer, rule, compiled=compiled, channels_last=is_last)
+    updater = Updater(accelerator, model, optimizer, rule, compiled=compiled, channels_last=is_last)
     draws = torch.Generator().manual_seed(0)
     x, target = builders.random_batch(recipe, draws)
     for _ in range(6):
@@ -42,6 +40,8 @@ def trained(name: str, *overrides: str, compiled: str | None) -> tuple[dict[str,
         (["digits_rows_recurrent_hdlif"], 4),
         # All steps at once.
         (["digits_hdlif", "rule={kind: stbp}"], 1),
+        # Several updates from one pass.
+        (["digits_hdlif", "rule={kind: sltt, update: each}"], 4),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, list) else None,
 )

@@ -1,7 +1,7 @@
 """What `Trainer` takes from a user's own hands, and what it says of what it does not."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
-from hdlif.config import TrainingConfig
+from cases import naming
 from hdlif.data import DatasetSamples, TensorSamples, over_time
 from hdlif.errors import DataError, HdlifError, InputError, ShapeError
 from hdlif.learning import STBP, StochasticStep
 from hdlif.nn import HDLIF, Sequential
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Classify, LabelSequence, Multilabel, Regress, Task
 from hdlif.training import Callback, Checkpoints, Fit, Trainer, Training
 
@@ -57,21 +58,17 @@ def trained(train: Any, **changes: Any) -> list[Tensor]:
     return weights(one)
 
 
-@pytest.mark.parametrize(
-    "same",
-    [
-        lambda: (X.numpy(), Y.numpy()),
-        lambda: [X.double(), Y.int()],
-        lambda: TensorDataset(X, Y),
-        lambda: Subset(TensorDataset(X, Y), range(len(X))),
-        lambda: TensorSamples(X, Y),
-        lambda: TensorSamples(X[:, None].expand(-1, T, -1, -1), Y, frames=over_time),
-    ],
-    ids=["arrays", "other types", "TensorDataset", "Dataset", "samples", "over time"],
-)
-def test_the_same_numbers_train_alike_in_every_form(same: Callable[[], Any]) -> None:
-    for one, other in zip(trained((X, Y)), trained(same()), strict=True):
-        assert torch.equal(one, other)
+def test_the_same_numbers_train_alike_in_every_form() -> None:
+    expected = trained((X, Y))
+    for name, same in {
+        "arrays": (X.numpy(), Y.numpy()),
+        "other types": [X.double(), Y.int()],
+        "TensorDataset": TensorDataset(X, Y),
+        "Dataset": Subset(TensorDataset(X, Y), range(len(X))),
+        "samples": TensorSamples(X, Y),
+        "over time": TensorSamples(X[:, None].expand(-1, T, -1, -1), Y, frames=over_time),
+    }.items():
+        assert all(map(torch.equal, trained(same), expected)), name
 
 
 def test_what_is_shown_step_by_step_differs_from_step_to_step() -> None:
@@ -109,12 +106,9 @@ def test_what_a_data_set_draws_is_a_function_of_seed_epoch_and_index() -> None:
 
 
 class Stops(Callback):
-    def learned(self, training: Training) -> None:
+    def on_batch_end(self, training: Training) -> None:
         if training.counters.step == 4:
             raise KeyboardInterrupt
-
-    def due(self, training: Training) -> bool:
-        return True
 
 
 def test_a_training_on_a_data_set_that_draws_is_resumed_to_the_same_bytes(tmp_path: Path) -> None:
@@ -139,10 +133,6 @@ def test_values_and_labels_are_learned_from_tensors() -> None:
     trainer(model=network(2), task=labels, config=config).fit((X, values > 0), (X, values > 0))
 
 
-def test_a_fit_without_callbacks_tells_its_seconds() -> None:
-    assert trainer().fit((X, Y), VALIDATION).train_seconds > 0
-
-
 class Endless(IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         raise AssertionError
@@ -164,47 +154,36 @@ class Unsized(Dataset[Any]):
         raise KeyError(index)
 
 
-@pytest.mark.parametrize(
-    ("given", "kind", "message"),
-    [
-        (DataLoader(TensorDataset(X, Y)), InputError, r"train is a DataLoader, .*\(loader.dataset\), and batch_size"),
+def test_what_is_no_data_is_refused() -> None:
+    refused: list[tuple[Any, type[HdlifError], str]] = [
+        (DataLoader(TensorDataset(X, Y)), InputError, "train is a DataLoader"),
         (Endless(), InputError, "train is a Endless, an IterableDataset"),
-        (X, InputError, r"train is a tensor, torch.float32 \[40, 2, 4\]; give \(x, target\), two tensors or arrays, a"),
-        (X.numpy(), InputError, r"train is an array, float32 \[40, 2, 4\]; give"),
-        (None, InputError, "train is None; give"),
-        (list(zip(X, Y, strict=True)), InputError, "train is a list of 40; give"),
-        ((X, "labels"), InputError, "train is a tuple of 2; give"),
-        (
-            (X, Y[:3]),
-            ShapeError,
-            r"train: x is .* and target torch.int64 \[3\]; give x \[N, ...\] and a target for each",
-        ),
-        ((X, Y.float()), ShapeError, r"train: target is torch.float32 \[40\]; give whole numbers for classes"),
-        ((X.to(torch.complex64), Y), ShapeError, r"train: x is a tensor, torch.complex64 .*; give .* real numbers"),
-        ((np.array(["a"] * 40), Y), ShapeError, r"train: x is an array, <U1 \[40\]; give real numbers"),
-        ((X, Y + 1), DataError, r"train: targets are 1..3, and the task has 3 classes; give 0..2"),
-        (
-            (X, Y[:, None]),
-            DataError,
-            r"targets are torch.int64 \[40, 1\]; Classify learns a class .* torch.int64 \[N\]",
-        ),
+        (X, InputError, "train is a tensor"),
+        (X.numpy(), InputError, "train is an array"),
+        (None, InputError, "train is None"),
+        (list(zip(X, Y, strict=True)), InputError, "train is a list of 40"),
+        ((X, "labels"), InputError, "train is a tuple of 2"),
+        ((X, Y[:3]), ShapeError, r"train: x is .* and target torch.int64 \[3\]"),
+        ((X, Y.float()), ShapeError, "train: target is torch.float32"),
+        ((X.to(torch.complex64), Y), ShapeError, "train: x is a tensor, torch.complex64"),
+        ((np.array(["a"] * 40), Y), ShapeError, "train: x is an array, <U1"),
+        ((X, Y + 1), DataError, r"train: targets are 1\.\.3, and the task has 3 classes"),
+        ((X, Y[:, None]), DataError, r"targets are torch.int64 \[40, 1\]"),
         ((X[:0], Y[:0]), DataError, "train has no samples"),
         ((X[:5], Y[:5]), DataError, "5 samples do not fill one batch of 8; lower batch_size to at most 5"),
-        (TensorSamples(X, Y, frames=over_time), DataError, "train is shown in 2 time steps, and .* time_steps = 3"),
-        (Unsized(), DataError, r"train: Unsized: has no length \(.*\); give \(x, target\)"),
+        (TensorSamples(X, Y, frames=over_time), DataError, "train is shown in 2 time steps"),
+        (Unsized(), DataError, "train: Unsized: has no length"),
         (Items(), DataError, "train: Items: has no items"),
-        (Items(X[0]), DataError, r"train: Items, item 0: is a tensor, .*; give \(x, target\)"),
-        (Items((X[0], "cat")), ShapeError, "train: Items, item 0: target is a str; give a tensor or an array"),
-        (Items(*[(X[0], 1)] * 8, (X[0, 0], 1)), DataError, r"Items: x of item 8 is \[4\], and of item \d \[2, 4\]"),
-    ],
-    # The same in every process, whatever the addresses of objects.
-    ids=lambda value: value[:30] if isinstance(value, str) else type(value).__name__,
-)
-def test_what_is_no_data_is_refused_in_one_line(given: Any, kind: type[HdlifError], message: str) -> None:
-    with pytest.raises(kind, match=message) as refused:
-        trainer(batch_size=9 if isinstance(given, Items) and len(given) > 1 else 8).fit(given, VALIDATION)
-    assert "data.batch_size" not in str(refused.value)
-    assert "image" not in str(refused.value)
+        (Items(X[0]), DataError, "train: Items, item 0: is a tensor"),
+        (Items((X[0], "cat")), ShapeError, "train: Items, item 0: target is a str"),
+        (Items(*[(X[0], 1)] * 8, (X[0, 0], 1)), DataError, "Items: x of item 8"),
+        (Items(*[(X[0], 1)] * 7, (X[0], 3)), DataError, "Items, item 7: its target is outside"),
+        (Items(*[(X[0], 1)] * 7, (X[0], -1)), DataError, "Items, item 7: its target is outside"),
+    ]
+    for given, kind, message in refused:
+        with naming(message), pytest.raises(kind, match=message) as error:
+            trainer(batch_size=9 if isinstance(given, Items) and len(given) == 9 else 8).fit(given, VALIDATION)
+        assert "data.batch_size" not in str(error.value)
 
 
 class NeedsState(nn.Module):
@@ -212,54 +191,69 @@ class NeedsState(nn.Module):
         raise AssertionError
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"rule": "stbp"}, r"rule = 'stbp'; give a rule, such as hdlif.STBP\(\)"),
-        ({"rule": STBP}, r"rule = STBP, a class; give a rule, such as hdlif.STBP\(\)"),
-        ({"task": "classify"}, r"task = 'classify'; give a task, such as hdlif.Classify\(classes, time_steps=4\)"),
-        ({"config": {"epochs": 1}}, r"config = \{'epochs': 1\}; give one, for example hdlif.TrainingConfig"),
-        ({"callbacks": Stops()}, "callbacks = .*; give a list, such as"),
-        ({"callbacks": [print]}, r"callbacks\[0\] = .*; give one that derives from hdlif.training.Callback"),
-        ({"model": "resnet"}, "model = 'resnet'; give a torch.nn.Module"),
-        ({"model": nn.Sequential(nn.Flatten())}, r"Sequential of torch's, .*; give hdlif.nn.Sequential\(\*model\)"),
-        ({"model": nn.Linear(1, 1)}, r"Linear.forward is called with \(x, steps=...\).* unexpected keyword .*'steps'"),
-        ({"model": NeedsState()}, r"NeedsState.forward .* 'state'.*; give it forward\(self, x, state=None, steps=None"),
-        ({"batch_size": 0}, "batch_size = 0; give a whole number of at least 1"),
-        ({"seed": "x"}, "seed = 'x'; give a whole number of at least 0"),
-        ({"threads": True}, "threads = True; give a whole number of at least 1"),
-    ],
-)
-def test_arguments_of_other_types_are_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        trainer(**changes)
+def test_arguments_of_other_types_are_refused() -> None:
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"rule": "stbp"}, "rule = 'stbp'"),
+        ({"rule": STBP}, "rule = STBP, a class"),
+        ({"task": "classify"}, "task = 'classify'"),
+        ({"config": {"epochs": 1}}, "config = "),
+        ({"callbacks": Stops()}, "callbacks = "),
+        ({"callbacks": [print]}, r"callbacks\[0\] = "),
+        ({"model": "resnet"}, "model = 'resnet'"),
+        ({"model": nn.Sequential(nn.Flatten())}, r"hdlif.nn.Sequential\(\*model\)"),
+        ({"model": nn.Linear(1, 1)}, "Linear.forward is called with"),
+        ({"model": NeedsState()}, "NeedsState.forward .* 'state'"),
+        ({"batch_size": 0}, "batch_size = 0"),
+        ({"seed": "x"}, "seed = 'x'"),
+        ({"threads": True}, "threads = True"),
+    ]
+    for changes, message in refused:
+        with naming(message), pytest.raises(InputError, match=message):
+            trainer(**changes)
 
 
 def test_arrays_of_any_order_are_taken() -> None:
     backwards, other = X.numpy()[::-1, :, ::-1], X.numpy().astype(">f4")
     for x in (backwards, other):
-        trainer().fit((x, Y), VALIDATION)
+        assert trainer().fit((x, Y), VALIDATION).train_seconds > 0
     given = TensorSamples(backwards, Y).read(torch.arange(40))
     assert torch.equal(given, X.flip(0).flip(2))
 
 
-@pytest.mark.parametrize(
-    ("task", "target", "words"),
-    [
-        (LabelSequence(("a", "b", "c"), T), torch.ones(40, T + 1).long(), "targets have 4 steps, and the task has"),
-        (LabelSequence(("a", "b", "c"), T), torch.ones(40, T - 1).long(), "targets have 2 steps, and the task has"),
-        (Multilabel(("a", "b"), T), torch.full((40, 2), 3.7), "targets of labels hold other values than 0 and 1"),
-        (Regress(("a", "b"), T, (0.0, 0.0), (1.0, 1.0)), torch.full((40, 2), torch.nan), "a value that is not finite"),
-    ],
-    ids=["more steps", "fewer steps", "labels", "not finite"],
-)
-def test_targets_that_do_not_fit_the_task_are_refused(task: Task, target: Tensor, words: str) -> None:
-    with pytest.raises(DataError, match=words):
-        trainer(model=network(len(task.outputs)), task=task).fit((X, target), (X, target))
+def test_targets_that_do_not_fit_the_task_are_refused() -> None:
+    sequence = LabelSequence(("a", "b", "c"), T)
+    refused: list[tuple[Task, Tensor, str]] = [
+        (sequence, torch.ones(40, T + 1).long(), "targets have 4 steps"),
+        (sequence, torch.ones(40, T - 1).long(), "targets have 2 steps"),
+        (Multilabel(("a", "b"), T), torch.full((40, 2), 3.7), "other values than 0 and 1"),
+        (Regress(("a", "b"), T, (0.0, 0.0), (1.0, 1.0)), torch.full((40, 2), torch.nan), "not finite"),
+    ]
+    for task, target, words in refused:
+        with naming(words), pytest.raises(DataError, match=words):
+            trainer(model=network(len(task.outputs)), task=task).fit((X, target), (X, target))
 
 
-@pytest.mark.parametrize("wrong", [3, -1])
-def test_a_later_item_of_a_class_that_there_is_not_is_named(wrong: int) -> None:
-    items = Items(*[(X[0], 1)] * 7, (X[0], wrong))
-    with pytest.raises(DataError, match=r"Items, item 7: its target is outside 0..2, and the task has 3 classes"):
-        trainer(batch_size=8).fit(items, VALIDATION)
+class OneStep(nn.Linear):
+    """Gives outputs [B, n], without time, or without a state."""
+
+    alone = False
+
+    def forward(self, x: Tensor, state: Any = None, steps: Any = None) -> Any:
+        outputs = super().forward(x[0].flatten(1))
+        return outputs[None] if self.alone else (outputs, None)
+
+
+def test_outputs_are_compared_with_the_task_before_anything_is_learned(tmp_path: Path) -> None:
+    sequence = LabelSequence(CLASSES, T)
+    for task, outputs in ((Classify(CLASSES, T), 2), (Classify(CLASSES[:2], T), 5), (sequence, 4)):
+        model = network(outputs)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        target = Y % len(task.outputs) if task is not sequence else (Y % 3)[:, None].expand(-1, T)
+        with pytest.raises(InputError, match=rf"has {outputs} outputs, and the task has {len(task.outputs)}"):
+            trainer(model=model, task=task, callbacks=[Checkpoints(tmp_path, recipe={})]).fit((X, target), (X, target))
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert list(tmp_path.iterdir()) == []
+    model = OneStep(8, 3)
+    for model.alone in (False, True):
+        with pytest.raises(InputError, match=r"with outputs \[steps, batch, 3\]"):
+            trainer(model=model).fit((X, Y), VALIDATION)

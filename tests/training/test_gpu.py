@@ -23,9 +23,20 @@ from small_networks import assert_close, name_of
 from small_recipes import recipe
 from training.several_ranks import ALL, FEW, STOPPED, Case, learn, learned, on_ranks
 from training.test_extras import EXTRAS, config, float16, moved, single, updated
-from training.test_loop import CrashError, crash, events
 from training.test_ranks import TRAININGS, agree, agree_on_files, stop_alone
-from training.tiny import BATCHES, TIME_STEPS, At, needs_gpu, tiny_network, tiny_sets, train, without_dropout
+from training.tiny import (
+    BATCHES,
+    TIME_STEPS,
+    At,
+    CrashError,
+    crash,
+    events,
+    needs_gpu,
+    tiny_network,
+    tiny_sets,
+    train,
+    without_dropout,
+)
 from trainings import train as train_recipe
 
 pytestmark = [needs_gpu, pytest.mark.usefixtures("comparable_sums")]
@@ -78,7 +89,7 @@ NEAR = 0.02
 @pytest.mark.parametrize("extra", ["none", *EXTRAS])
 def test_resumed_training_ends_as_one_that_was_never_stopped(extra: str, tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"config": config(), "rule": StochasticStep()} | EXTRAS.get(extra, {})
-    arguments |= {"config": arguments["config"].model_copy(update=SLOW), "fabric": single(device=DEVICE)}
+    arguments |= {"config": arguments["config"].model_copy(update=SLOW), "accelerator": single(device=DEVICE)}
     rule, one, two = arguments.pop("rule"), tmp_path / "one", tmp_path / "two"
     # Never met: they count batches.
     whole, rest = (At(-1, lambda: None, rule) for _ in range(2))
@@ -95,21 +106,21 @@ def test_resumed_training_ends_as_one_that_was_never_stopped(extra: str, tmp_pat
 
 
 def test_float16_training_goes_on_with_its_scale(tmp_path: Path) -> None:
-    def fabric() -> Any:
+    def accelerator() -> Any:
         return float16(DEVICE, init_scale=2.0**24, growth_interval=4)
 
     rule = At(STOPPED, crash, StochasticStep())
     with pytest.raises(CrashError):
-        train(tmp_path, config=config(), fabric=fabric(), rule=rule, checkpoint_every=0)
+        train(tmp_path, config=config(), accelerator=accelerator(), rule=rule, checkpoint_every=0)
     kept = checkpoint.load(tmp_path / "last.safetensors")[1]["precision"]
     assert kept["scale"] < 2.0**24
-    again = fabric()
+    again = accelerator()
     seen: list[float] = []
 
     def note() -> None:
         seen.append(again.strategy.precision.state_dict()["scale"])
 
-    train(tmp_path, config=config(), fabric=again, rule=At(0, note, StochasticStep()), resume=True)
+    train(tmp_path, config=config(), accelerator=again, rule=At(0, note, StochasticStep()), resume=True)
     assert seen == [kept["scale"]]
     skipped = [event["skipped_updates"] for event in events(tmp_path) if event["event"] == "train"]
     assert skipped == sorted(skipped)
@@ -120,16 +131,16 @@ def test_float16_training_goes_on_with_its_scale(tmp_path: Path) -> None:
 def test_training_goes_on_on_the_other_device(begun: str, ended: str, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     common, rule = {"config": config(**SLOW)}, At(STOPPED, crash, StochasticStep())
-    train(one, model=without_dropout(), fabric=single(device=begun), **common)
+    train(one, model=without_dropout(), accelerator=single(device=begun), **common)
     with pytest.raises(CrashError):
-        train(two, model=without_dropout(), fabric=single(device=begun), rule=rule, checkpoint_every=0, **common)
-    train(two, model=without_dropout(), fabric=single(device=ended), resume=True, **common)
+        train(two, model=without_dropout(), accelerator=single(device=begun), rule=rule, checkpoint_every=0, **common)
+    train(two, model=without_dropout(), accelerator=single(device=ended), resume=True, **common)
     assert apart(one, two) < NEAR
 
 
 def test_network_is_read_on_a_cpu_as_it_was_trained(tmp_path: Path) -> None:
     model = tiny_network()
-    train(tmp_path, model=model, epochs=1, fabric=single(device=DEVICE))
+    train(tmp_path, model=model, epochs=1, accelerator=single(device=DEVICE))
     assert {tensor.device.type for tensor in model.state_dict().values()} == {DEVICE}
     read = tiny_network()
     checkpoint.load_model(tmp_path / "model.safetensors", read)

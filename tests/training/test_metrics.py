@@ -6,71 +6,60 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning_fabric import Fabric
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
-from hdlif.config import TrainingConfig
 from hdlif.errors import InputError
-from hdlif.learning import StochasticStep
-from hdlif.training import checkpoint
+from hdlif.recipe import TrainingConfig
+from hdlif.training import Accelerator, Fit, checkpoint
 from training import tiny
 from training.several_ranks import METRICS, asking, on_ranks, train_with_metrics
-
-
-class CrashError(Exception):
-    """Stands for anything that ends a process without notice."""
-
-
-def crash() -> None:
-    raise CrashError
+from training.tiny import model_bytes
 
 
 def validations(out: Path) -> list[dict[str, Any]]:
     """The validations that metrics.jsonl tells of, without their times."""
-    events = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in event.items() if k != "seconds"} for event in events if event["event"] == "validation"]
+    return [event for event in tiny.events(out) if event["event"] == "validation"]
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Fit]:
     out = tmp_path_factory.mktemp("asked")
-    tiny.train(out, task=asking())
-    return out
+    return out, tiny.train(out, task=asking())
 
 
-def test_each_epoch_is_measured_and_the_best_chosen_by_what_is_asked_for(asked: Path, tmp_path: Path) -> None:
-    found = validations(asked)
+def test_each_epoch_is_measured_and_the_best_chosen_by_what_is_asked_for(asked: tuple[Path, Fit]) -> None:
+    out, fit = asked
+    found = validations(out)
     assert [event["metrics"].keys() for event in found] == tiny.EPOCHS * [{"accuracy", *METRICS}]
     errors = [event["metrics"]["ece"] for event in found]
-    fit = tiny.train(tmp_path, task=asking(), epochs=2)
-    best = min(range(2), key=lambda epoch: validations(tmp_path)[epoch]["metrics"]["ece"])
-    assert fit.best_epoch == best + 1
+    assert fit.best_epoch == errors.index(min(errors)) + 1
     assert fit.score == -fit.metrics["ece"]
-    assert fit.metrics == validations(tmp_path)[best]["metrics"]
-    board = EventAccumulator(str(asked / "tensorboard"))
+    assert fit.metrics == found[fit.best_epoch - 1]["metrics"]
+    board = EventAccumulator(str(out / "tensorboard"))
     board.Reload()
     assert [event.value for event in board.Scalars("validation/ece")] == pytest.approx(errors)
 
 
-def test_nothing_else_changes(asked: Path, tmp_path: Path) -> None:
+def test_nothing_else_changes(straight_fit: tuple[Path, Fit, nn.Module], tmp_path: Path) -> None:
     tiny.train(tmp_path, task=asking(best=None))
-    plain = tiny.train(tmp_path / "plain")
-    assert (tmp_path / "model.safetensors").read_bytes() == (tmp_path / "plain" / "model.safetensors").read_bytes()
-    first, again = validations(tmp_path), validations(tmp_path / "plain")
-    assert [{k: v for k, v in event.items() if k != "metrics"} for event in first] == again
+    straight, plain, _ = straight_fit
+    assert model_bytes(tmp_path) == model_bytes(straight)
+    assert [{k: v for k, v in event.items() if k != "metrics"} for event in validations(tmp_path)] == validations(
+        straight
+    )
     assert plain.metrics.keys() == {"accuracy"}
 
 
 @pytest.mark.parametrize("batch", [3, tiny.BATCHES + 4])
-def test_a_resume_has_the_same_metrics_and_the_same_best_epoch(asked: Path, tmp_path: Path, batch: int) -> None:
-    with pytest.raises(CrashError):
-        tiny.train(tmp_path, task=asking(), rule=tiny.At(batch, crash, StochasticStep()), checkpoint_every=0.0)
+def test_a_resume_has_the_same_metrics_and_the_same_best_epoch(
+    asked: tuple[Path, Fit], tmp_path: Path, batch: int
+) -> None:
+    tiny.stop(tmp_path, batch, task=asking())
     tiny.train(tmp_path, task=asking(), resume=True)
-    assert (tmp_path / "model.safetensors").read_bytes() == (asked / "model.safetensors").read_bytes()
-    assert validations(tmp_path) == validations(asked)
-    counters = [checkpoint.load(out / "last.safetensors")[1]["counters"] for out in (tmp_path, asked)]
+    assert tiny.same(tmp_path, asked[0])
+    counters = [checkpoint.load(out / "last.safetensors")[1]["counters"] for out in (tmp_path, asked[0])]
     kept = ("best_epoch", "best_score", "best_loss", "score_epoch", "best_metrics")
     assert [counters[0][key] for key in kept] == [counters[1][key] for key in kept]
 
@@ -148,7 +137,7 @@ def test_a_metric_that_fails_is_named(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_ranks_measure_and_choose_what_one_does(tmp_path: Path) -> None:
     on_ranks(2, tmp_path, train_with_metrics)
-    train_with_metrics(Fabric(accelerator="cpu", devices=1, precision="64-true"), tmp_path / "alone")
+    train_with_metrics(Accelerator("cpu", "64-true"), tmp_path / "alone")
     two, one = tmp_path / "metrics", tmp_path / "alone" / "metrics"
     for first, again in zip(validations(two), validations(one), strict=True):
         assert first["metrics"] == pytest.approx(again["metrics"], abs=1e-6)

@@ -1,12 +1,15 @@
 """The check, at the end of a training, that a network does as well in eval mode as in train mode."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from hdlif import STBP, Classify, Trainer, TrainingConfig
 from hdlif.nn import HDLIF, Affine, BatchNorm2d, Sequential
-from hdlif.training import Callback
+from hdlif.training import Callback, Training
 
 STEPS = 6
 
@@ -15,9 +18,9 @@ class Heard(Callback):
     def __init__(self) -> None:
         self.warnings: list[str] = []
 
-    def said(self, line: str, *, warning: bool) -> None:
-        if warning:
-            self.warnings.append(line)
+    def on_log(self, training: Training, event: Mapping[str, Any]) -> None:
+        if event["event"] == "message" and event["warning"]:
+            self.warnings.append(event["line"])
 
 
 def shifting(samples: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -77,7 +80,7 @@ def test_without_validation_samples_training_samples_are_measured_and_the_last_e
             self.n: list[int] = []
             self.best: list[bool] = []
 
-        def validated(self, training: object, evaluation: object, *, best: bool) -> None:
+        def on_validation_end(self, training: object, evaluation: object, *, best: bool) -> None:
             self.n.append(evaluation.n)  # type: ignore[attr-defined]
             self.best.append(best)
 

@@ -25,23 +25,20 @@ def test_neuron_logits_batch_norm_and_biases_do_not_decay() -> None:
     assert {names[p] for p in kept} == set(names.values()) - {names[p] for p in decayed}
 
 
-@pytest.mark.parametrize(
-    "neuron",
-    [HDLIF(4, channels=8), HDLIF(4, norm=MemBN(4, 8)), GLIF(4, channels=8)],
-    ids=["per_channel", "mem_bn", "glif"],
-)
-def test_what_belongs_to_time_steps_does_not_decay(neuron: nn.Module) -> None:
-    assert any(parameter.ndim == 2 for parameter in neuron.parameters())
-    model = nn.Sequential(neuron, nn.Linear(2, 2, bias=False))
-    decayed, kept = parameter_groups(model)
-    assert [id(p) for p in decayed] == [id(model[1].weight)]
-    assert [id(p) for p in kept] == [id(p) for p in neuron.parameters()]
+def test_what_belongs_to_time_steps_does_not_decay() -> None:
+    for neuron in (HDLIF(4, channels=8), HDLIF(4, norm=MemBN(4, 8)), GLIF(4, channels=8)):
+        assert any(parameter.ndim == 2 for parameter in neuron.parameters())
+        model = nn.Sequential(neuron, nn.Linear(2, 2, bias=False))
+        decayed, kept = parameter_groups(model)
+        assert [id(p) for p in decayed] == [id(model[1].weight)], neuron
+        assert [id(p) for p in kept] == [id(p) for p in neuron.parameters()], neuron
 
 
 def test_sgd_step_is_nesterov_with_decay_on_weights_only() -> None:
     model = nn.Linear(1, 1)
     nn.init.constant_(model.weight, 2.0)
     nn.init.constant_(model.bias, 3.0)
+    assert sgd(model, learning_rate=1, momentum=0, weight_decay=0).defaults["nesterov"] is False
     optimizer = sgd(model, learning_rate=0.5, momentum=0.5, weight_decay=0.25)
     for _ in range(2):
         model.weight.grad, model.bias.grad = torch.ones(1, 1), torch.ones(1)
@@ -53,10 +50,6 @@ def test_sgd_step_is_nesterov_with_decay_on_weights_only() -> None:
     assert model.bias.item() == 1.375
 
 
-def test_sgd_without_momentum_is_plain() -> None:
-    assert sgd(nn.Linear(1, 1), learning_rate=1, momentum=0, weight_decay=0).defaults["nesterov"] is False
-
-
 def test_cosine_by_hand() -> None:
     factors = [warmed_up(cosine, step, 8, 4) for step in range(9)]
     half = 2**-0.5
@@ -64,20 +57,15 @@ def test_cosine_by_hand() -> None:
     assert factors == pytest.approx(expected, abs=1e-12)
 
 
-def test_cosine_without_warmup_starts_at_one() -> None:
+def test_a_run_without_a_warm_up_and_one_of_nothing_else() -> None:
     assert warmed_up(cosine, 0, 10, 0) == 1.0
-
-
-def test_warmup_may_fill_the_whole_run() -> None:
     assert [warmed_up(cosine, step, 2, 2) for step in range(3)] == [0.5, 1.0, 1.0]
 
 
-@pytest.mark.parametrize(
-    ("at", "factor", "words"), [([0.0], 0.1, "at = "), ([1.0], 0.1, "at = "), ([0.5], 0.0, "factor")]
-)
-def test_drops_out_of_range_are_refused(at: list[float], factor: float, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        Drops(at, factor)
+def test_drops_out_of_range_are_refused() -> None:
+    for at, factor in (([0.0], 0.1), ([1.0], 0.1), ([0.5], 0.0)):
+        with pytest.raises(ValueError, match=r"at = |factor"):
+            Drops(at, factor)
 
 
 @pytest.mark.parametrize("make", [partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True), torch.optim.AdamW])

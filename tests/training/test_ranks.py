@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from torch import Tensor
 
 from hdlif.errors import DataError, RecipeError
-from hdlif.training import Ranks, check_share, checkpoint
+from hdlif.training import Accelerator, Ranks, check_share, checkpoint
 from small_networks import assert_close
 from training.several_ranks import (
     ALL,
@@ -34,8 +33,8 @@ from training.several_ranks import (
 TRAININGS = train_and_stop, go_on, train_with_extras
 
 
-def one_process() -> Fabric:
-    return Fabric(accelerator="cpu", devices=1, precision="64-true")
+def one_process() -> Accelerator:
+    return Accelerator("cpu", "64-true")
 
 
 def agree(count: int, folder: Path, cases: Sequence[Case]) -> None:
@@ -128,14 +127,11 @@ def test_shares_whose_samples_are_mixed_by_twos_are_even() -> None:
     check_share(16, 4, paired=True)
 
 
-class Third:
-    """What `Ranks` reads of a fabric, as the third of four processes has it."""
-
-    world_size, global_rank = 4, 2
+THIRD = Accelerator("cpu", rank=2, world_size=4)
 
 
 def test_shares_are_contiguous_and_a_small_last_batch_goes_with_the_one_before() -> None:
-    ranks = Ranks(Third())  # type: ignore[arg-type]
+    ranks = Ranks(THIRD)
     batches = list(torch.arange(18).split(8))
     assert [share.tolist() for share in ranks.shares(batches)] == [[4, 5], [14, 15]]
     assert ranks.shares([]) == []
@@ -145,4 +141,4 @@ def test_shares_are_contiguous_and_a_small_last_batch_goes_with_the_one_before()
 
 def test_every_rank_has_noise_of_its_own() -> None:
     assert Ranks(one_process()).seed_name("noise") == "noise"
-    assert Ranks(Third()).seed_name("noise") == "noise of rank 2"  # type: ignore[arg-type]
+    assert Ranks(THIRD).seed_name("noise") == "noise of rank 2"

@@ -1,5 +1,6 @@
 """A training small enough for many tests."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,17 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from after_epoch import AfterEpoch
-from hdlif.config import TrainingConfig
 from hdlif.data import ImageSets, synthetic
 from hdlif.learning import Plan, Rule, Step, StochasticStep
 from hdlif.models import resnet
 from hdlif.nn import HDLIF, QuantConv2d, Ternary
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Classify
 from hdlif.training import (
+    Accelerator,
     ActivityPenalty,
     Checkpoints,
     Fit,
@@ -81,11 +82,42 @@ def train(out: Path, **changes: Any) -> Fit:
         "callbacks": [*callbacks, checkpoints, Log(out), Progress(out.name, bar), *last],
         "batch_size": BATCH_SIZE,
         "seed": 7,
-        "fabric": Fabric(accelerator="cpu", devices=1, precision=precision),
+        "accelerator": Accelerator("cpu", precision),
         "log_every": 4,
     }
     model = changes.pop("model", None) or tiny_network()
     return Trainer(model, **(arguments | changes)).fit(sets.train, sets.validation)
+
+
+class CrashError(Exception):
+    """Stands for anything that ends a process without notice."""
+
+
+def crash() -> None:
+    raise CrashError
+
+
+def stop(out: Path, batch: int, **changes: Any) -> Path:
+    """A training that ends without notice before its batch `batch`, with a checkpoint before each."""
+    rule = At(batch, crash, changes.pop("rule", StochasticStep()))
+    with pytest.raises(CrashError):
+        train(out, rule=rule, **{"checkpoint_every": 0, **changes})
+    return out
+
+
+def events(out: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without its times."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def model_bytes(out: Path) -> bytes:
+    return (out / "model.safetensors").read_bytes()
+
+
+def same(one: Path, two: Path) -> bool:
+    """Whether two trainings ended with the same network and the same events."""
+    return model_bytes(one) == model_bytes(two) and events(one) == events(two)
 
 
 @dataclass

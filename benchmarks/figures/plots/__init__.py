@@ -1,5 +1,5 @@
 """The plots, by what they are of."""
 
-from figures.plots import accuracy, coherence, memory, runtime, training
+from figures.plots import coherence, memory
 
-__all__ = ["accuracy", "coherence", "memory", "runtime", "training"]
+__all__ = ["coherence", "memory"]

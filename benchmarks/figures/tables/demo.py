@@ -1,7 +1,6 @@
 """The four networks of `hdlif demo`."""
 
 from figures.markdown import table
-from figures.records import record as record_of
 from figures.registry import Record
 from figures.registry import table as registered
 from hdlif.report.tables import TITLES
@@ -49,21 +48,6 @@ def densities(record: Record) -> str:
     """Share of a neuron layer's outputs that are not zero."""
     lines = [[TITLES[n["name"]], *(f"{one:.0%}" for one in n["densities"].values())] for n in record["networks"]]
     return table(["spike density", *(f"layer {i + 1}" for i in range(len(lines[0]) - 1))], lines)
-
-
-@registered("demo_fashion_mnist_all_images", "demo_fashion_mnist")
-def all_images(record: Record) -> str:
-    """Beside a LIF that learns its leak and threshold, of a table of its own."""
-    own = {n["name"]: n["accuracy"] for n in record["networks"]}
-    learned = record_of("ablations/fashion_mnist_full")["rows"]["LIF"]["random step"]["accuracy"]
-    rows = {
-        "LIF, fixed": own["lif"],
-        "LIF": learned,
-        "HD-LIF": own["hdlif"],
-        "HD-LIF, 1.5-bit, 4-bit spikes": own["hdlif_w1p5_s4"],
-        "HD-LIF, half parallel, 1.5-bit, 4-bit spikes": own["hdlif_w1p5_s4_parallel"],
-    }
-    return table(["random step, seed 42", "accuracy %"], [[name, f"{100 * one:.2f}"] for name, one in rows.items()])
 
 
 @registered("shared_statistics", "shared_statistics")

@@ -77,34 +77,6 @@ def activity(record: Record) -> str:
     return table(["accuracy %, M SOPs", *(name.removeprefix("HD-LIF, ") for name in networks)], lines)
 
 
-@registered("digits_rows_losses", "ablations/digits_rows_losses")
-def rows_losses(record: Record) -> str:
-    """Both rules under each loss, and the points that SLTT loses, over the pairs of a seed."""
-    lines = []
-    for name, of_row in record["rows"].items():
-        cells = []
-        for loss in ("mean output", "each step"):
-            stbp, sltt = (of_row[f"{rule}, {loss}"] for rule in ("STBP", "SLTT"))
-            mean, error = paired(stbp, sltt)
-            cells += [said(stbp, seeds=5), said(sltt, seeds=5), f"{mean:.1f} ± {error:.1f}"]
-        lines.append([name, *cells])
-    head = [f"{loss}: {what}" for loss in ("mean output", "each step") for what in ("STBP", "SLTT", "lost")]
-    return table(["accuracy %", *head], lines)
-
-
-def paired(first: Cell, second: Cell) -> tuple[float, float]:
-    """Mean ± standard error of the difference in points, over the seeds that both have.
-
-    >>> runs = [{"seed": 1, "accuracy": 0.9}, {"seed": 2, "accuracy": 0.8}]
-    >>> mean, error = paired({"runs": runs}, {"runs": [{"seed": 2, "accuracy": 0.8}, {"seed": 1, "accuracy": 0.88}]})
-    >>> round(mean, 6), round(error, 6)
-    (1.0, 1.0)
-    """
-    other = {run["seed"]: run["accuracy"] for run in second["runs"]}
-    lost = [100 * (run["accuracy"] - other[run["seed"]]) for run in first["runs"] if run["seed"] in other]
-    return statistics.mean(lost), statistics.stdev(lost) / len(lost) ** 0.5
-
-
 @registered("energy_of_digits", "energy_of_digits")
 def energy(record: Record) -> str:
     """Operations in both counts, and the traffic that neither has, in microjoules."""

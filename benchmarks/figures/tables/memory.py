@@ -1,6 +1,6 @@
-"""Peak memory against the number of time steps, of streams, and against depth."""
+"""Peak memory against the number of time steps."""
 
-from figures.markdown import MISSING, megabytes, spread, table
+from figures.markdown import MISSING, megabytes, table
 from figures.registry import Record
 from figures.registry import table as registered
 
@@ -43,56 +43,3 @@ def _(record: Record) -> str:
         saved = f"{law['saved'] / 1e6:.3g}" if law else ""
         lines.append([rule, *(megabytes(peaks[t]) for t in steps), _growth(peaks), saved])
     return table(["peak, MB; T =", *steps, "largest / smallest", "saved, T = 64"], lines)
-
-
-@registered("memory_series_chunks", "memory_series_chunks")
-def _(record: Record) -> str:
-    steps = [str(t) for t in record["time_steps"]]
-    lines = [[rule, *(megabytes(peaks[t]) for t in steps)] for rule, peaks in record["peak_bytes"].items()]
-    return table(["peak, MB; T =", *steps], lines)
-
-
-@registered("stream_memory", "stream_memory")
-def _(record: Record) -> str:
-    lines = []
-    for rule, found in record["rules"].items():
-        above = {int(steps): resident - found["before"] for steps, resident in found["resident"].items()}
-        most = max(above.values())
-        growth = most / above[1000] - 1
-        lines.append([f"`{rule}`", megabytes(above[1000], ".2f"), megabytes(most, ".2f"), f"{growth:.1%}"])
-    return table(["rule", "MB after 1,000 steps", "the most up to 1,000,000", "growth"], lines)
-
-
-@registered("depth_saved", "depth")
-def _(record: Record) -> str:
-    return _by_depth(record, "saved_bytes", "saved, MB; blocks =", ".3f")
-
-
-@registered("depth_peak", "depth")
-def _(record: Record) -> str:
-    return _by_depth(record, "peak_bytes", "peak, MB; blocks =", ".1f")
-
-
-@registered("depth_time", "depth")
-def _(record: Record) -> str:
-    times = record["times"]["reversible"]
-    return table(["blocks", "time / with graphs kept"], [[blocks, spread(of, ".2f")] for blocks, of in times.items()])
-
-
-def _by_depth(record: Record, what: str, head: str, form: str) -> str:
-    depths = [str(depth) for depth in record["depths"]]
-    names = {"graphs kept": "reversible, graphs kept"}
-    lines = [
-        [names.get(name, name), *(megabytes(of[d], form) for d in depths), _growth(of)]
-        for name, of in record[what].items()
-    ]
-    return table([head, *depths, "largest / smallest"], lines)
-
-
-@registered("training_resnet18_memory", "training_resnet18_memory")
-def _(record: Record) -> str:
-    found: dict[str, dict[int, int]] = {}
-    for cell in record["cells"]:
-        found.setdefault(cell["row"], {})[cell["time_steps"]] = cell["peak_bytes"]
-    lines = [[row, *(megabytes(of[t], ",.0f") for t in record["time_steps"])] for row, of in found.items()]
-    return table(["peak, MB", *(f"T = {t}" for t in record["time_steps"])], lines)

@@ -52,12 +52,3 @@ def _(record: Record) -> str:
 @registered("rules_time", "rules_digits")
 def _(record: Record) -> str:
     return _by_time_steps(record, "times", lambda quartiles: spread(quartiles, ".2f"))
-
-
-@registered("rules_fashion_mnist", "rules_fashion_mnist")
-def _(record: Record) -> str:
-    lines = [
-        [rule, megabytes(of["4"]["saved_bytes"]), _steps(of["4"]), spread(record["times"][rule]["4"], ".2f")]
-        for rule, of in record["counts"].items()
-    ]
-    return table(["rule", "saved, MB", "steps forward / back", "CPU time"], lines)

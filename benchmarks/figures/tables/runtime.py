@@ -1,7 +1,6 @@
-"""The runtime beside other engines, by density, and elsewhere."""
+"""The runtime compared with other engines, on every target, and as a server."""
 
 from figures.markdown import megabytes, table
-from figures.records import record as record_of
 from figures.registry import Record
 from figures.registry import table as registered
 
@@ -38,17 +37,6 @@ def _(record: Record) -> str:
     return table(["engine", "same class", "file, MB", "resident, MB", "start to first answer, s"], lines)
 
 
-@registered("runtime_density", "runtime_density")
-def _(record: Record) -> str:
-    names = {"as trained": ", as trained with the penalty", "free.hdlif.safetensors": ", trained without the penalty"}
-    lines = []
-    for name, row in sorted(record["rows"].items(), key=lambda item: item[1]["density"]):
-        ways = [f"{row[way]['median']:.2f} ({row[way]['min']:.2f})" for way in ("whole", "step by step")]
-        density = f"{100 * row['density']:.1f} %" if name == "as trained" else f"{100 * row['density']:.0f} %"
-        lines.append([density + names.get(name, ""), *ways])
-    return table(["density", "all steps at once, ms (least)", "step by step, ms (least)"], lines)
-
-
 @registered("runtime_layers", "runtime")
 def _(record: Record) -> str:
     parts: dict[str, list[dict[str, float]]] = {}
@@ -67,37 +55,6 @@ def _(record: Record) -> str:
         if macs and ms >= 0.02:
             lines.append([stage, f"{ms:.2f}", f"{ms / total:.0%}", f"{macs / 1e6:.3g}", f"{macs / ms / 1e6:,.0f}"])
     return table(["part", "ms", "share", "dense M MACs", "dense-equivalent GMAC/s"], lines)
-
-
-@registered("groups", "groups")
-def _(record: Record) -> str:
-    lines = []
-    for name, found in record["networks"].items():
-        if not name.startswith("3x3"):
-            continue
-        weights = name.removeprefix("3x3 on 16x16, ")
-        ratios = [f"{found[kind]['ratio']:.2f}" for kind in found if kind != "plain"]
-        lines.append([weights, f"{found['plain']['ms']:.2f}", *ratios])
-    kinds = [kind for kind in next(iter(record["networks"].values())) if kind != "plain"]
-    return table(["weights, channels", "plain, ms", *kinds], lines)
-
-
-@registered("equation", "equation")
-def _(record: Record) -> str:
-    names = {
-        "hd_lif": "`hd_lif`, recognised",
-        "equation": "the same equation in a form that is not",
-        "adaptive": "adaptive: a threshold that rises",
-    }
-    alone = record_of("equation_one_thread")["networks"]
-    lines = []
-    for key, name in names.items():
-        both, one = record["networks"][key], alone[key]
-        lines.append(
-            [name, f"{both['bytes']:,}", f"{both['load_ms']:.0f}", f"{both['ms']:.2f}",
-             f"{both['ratio']['median']:.2f}", f"{one['ms']:.2f}", f"{one['ratio']['median']:.2f}"]
-        )  # fmt: skip
-    return table(["neurons", "file, bytes", "load, ms", "2 threads, ms", "ratio", "1 thread, ms", "ratio"], lines)
 
 
 @registered("targets", "targets")
@@ -130,15 +87,12 @@ def _(record: Record) -> str:
         "saturated": "each stream as fast as it is answered",
         "whole": "16 connections, whole inputs",
     }
-    runs = {"ten_minutes": "quiet", "ten_minutes_on_a_busy_machine": "busy"}
     lines = []
     for phase, what in phases.items():
-        for run, name in runs.items():
-            found = record[run][phase]
-            ms = [_ms(found["ms"][p]) for p in ("p50", "p95", "p99")]
-            per_second = f"{found['answered'] / found['seconds']:,.0f}"
-            lines.append([what, name, per_second, *ms])
-    return table(["phase", "machine", "requests/s", "p50, ms", "p95", "p99"], lines)
+        found = record[phase]
+        ms = [_ms(found["ms"][p]) for p in ("p50", "p95", "p99")]
+        lines.append([what, f"{found['answered'] / found['seconds']:,.0f}", *ms])
+    return table(["phase", "requests/s", "p50, ms", "p95", "p99"], lines)
 
 
 @registered("stream", "stream")

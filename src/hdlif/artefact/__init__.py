@@ -1,7 +1,7 @@
 """The deployed network as a file: graph, tensor packing, reading and writing. Never imports torch."""
 
-from hdlif.artefact.format import FORMAT_VERSION
 from hdlif.artefact.io import (
+    FORMAT_VERSION,
     dumps,
     is_artefact,
     joined,

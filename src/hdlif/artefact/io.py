@@ -20,8 +20,6 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from hdlif.artefact.format import FORMAT_VERSION, READ_VERSIONS
-from hdlif.artefact.neurons_of_format_4 import modern
 from hdlif.artefact.packing import WEIGHTS_PER_BYTE, pack, packed_bytes, unpack
 from hdlif.errors import AllocationError, ArtefactError, brief, reason
 from hdlif.ops import infer_values
@@ -30,6 +28,7 @@ from hdlif.ops.inference import check_node_count
 from hdlif.ops.sound import SoundRecord
 from hdlif.whole_files import whole_file
 
+FORMAT_VERSION = 5
 METADATA_KEY = "hdlif"
 MAX_FILE_BYTES = 2**31
 MAX_HEADER_BYTES = 100_000_000
@@ -40,9 +39,7 @@ LONGEST_MESSAGE = 1000
 _ITEM_BYTES = {"F32": 4, "U8": 1}
 _DAMAGED = "the file is damaged, export it again"
 _MEND = "give a file made by `hdlif export --to artefact`"
-_OPS_SINCE_5 = ("delay", "program", "upsample")
-_ATTRIBUTES_SINCE_5 = {"conv2d": ("dilation", "groups")}
-_INPUT_SINCE_5 = ("binning", "columns", "fit", "frames", "rates", "sensor", "shortest", "sound", "windows")
+_OPTIONAL_INPUT = ("binning", "columns", "fit", "frames", "rates", "sensor", "shortest", "sound", "windows")
 """Fields of the input that are left out where they have their defaults."""
 _HERTZ = ("lowest_hz", "highest_hz")
 """Numbers of a sound that may have fractions."""
@@ -206,8 +203,6 @@ def loads(content: bytes, name: str) -> Graph:
         graph, stored_as = _read_graph(record, header)
         tensors = safetensors.numpy.load(content)
         nodes = tuple(_with_tensors(node, stored_as[node.name], tensors) for node in graph.nodes)
-        if record["format"] == 4:
-            nodes = tuple(map(modern, nodes))
         graph = replace(graph, nodes=nodes)
         infer_values(graph)
     except ArtefactError as error:
@@ -267,7 +262,7 @@ def read_statement(text: str) -> tuple[InputRecord, tuple[str, ...], TaskRecord,
     record = _object("statement", _parse("statement", text.encode(errors="replace")))
     _keys("statement", record, tuple(sorted({"input", "labels", "time_steps"} | record.keys() & {"task"})))
     return (
-        _read_input(record["input"], FORMAT_VERSION),
+        _read_input(record["input"]),
         tuple(_string("labels", label) for label in _list("labels", record["labels"])),
         _read_task(record["task"]) if "task" in record else TaskRecord(),
         _integer("time_steps", record["time_steps"]),
@@ -282,7 +277,7 @@ def _said(graph: Graph) -> dict[str, Any]:
             "resize": graph.input.resize,
             "shape": list(graph.input.shape),
             "std": [float(v) for v in graph.input.std],
-            **{key: _plain(getattr(graph.input, key)) for key in _INPUT_SINCE_5 if _differs(graph.input, key)},
+            **{key: _plain(getattr(graph.input, key)) for key in _OPTIONAL_INPUT if _differs(graph.input, key)},
         },
         "labels": list(graph.labels),
         **({} if graph.task == TaskRecord() else {"task": _task(graph.task)}),
@@ -349,10 +344,9 @@ def _read_record(value: object) -> dict[str, Any]:
         raise ArtefactError(f"is not an artefact (its metadata hold no graph); {_MEND}")
     # the version comes first: another version may have other keys
     version = record.get("format")
-    if type(version) is not int or version not in READ_VERSIONS:
+    if type(version) is not int or version != FORMAT_VERSION:
         raise ArtefactError(
-            f"format = {_short(version)}; this version of hdlif reads formats {' and '.join(map(str, READ_VERSIONS))}; "
-            "export it again"
+            f"format = {_short(version)}; this version of hdlif reads format {FORMAT_VERSION}; export it again"
         )
     return record
 
@@ -406,10 +400,8 @@ def _read_graph(
     record: Mapping[str, Any], header: Mapping[str, Any]
 ) -> tuple[Graph, dict[str, dict[str, tuple[str, tuple[int, ...]]]]]:
     """The graph without tensors, and for each node: role -> (name in the file, shape)."""
-    later = {"task"} & record.keys() if record["format"] >= 5 else set()
-    _keys(
-        "hdlif", record, tuple(sorted({"digest", "format", "input", "labels", "nodes", "output", "time_steps"} | later))
-    )
+    keys = {"digest", "format", "input", "labels", "nodes", "output", "time_steps"}
+    _keys("hdlif", record, tuple(sorted(keys | ({"task"} & record.keys()))))
     nodes = []
     stored_as: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {}
     used: set[str] = set()
@@ -427,8 +419,6 @@ def _read_graph(
             tuple(_string(f"{where}.inputs", name) for name in _list(f"{where}.inputs", entry["inputs"])),
             attributes,
         )
-        if record["format"] < 5:
-            _check_older(where, node, record["format"])
         if node.name in stored_as:
             raise ArtefactError(f"{where}.name = {brief(node.name)}: two values have this name; {_DAMAGED}")
         nodes.append(node)
@@ -442,20 +432,11 @@ def _read_graph(
         tuple(nodes),
         _string("output", record["output"]),
         _integer("time_steps", record["time_steps"]),
-        _read_input(record["input"], record["format"]),
+        _read_input(record["input"]),
         tuple(_string("labels", label) for label in _list("labels", record["labels"])),
-        _read_task(record["task"]) if later else TaskRecord(),
+        _read_task(record["task"]) if "task" in record else TaskRecord(),
     )
     return graph, stored_as
-
-
-def _check_older(where: str, node: Node, version: int) -> None:
-    """Nothing that formats before 5 have not."""
-    if node.op in _OPS_SINCE_5:
-        raise ArtefactError(f"{where}.op = {node.op!r} is unknown; format {version} has it not; {_DAMAGED}")
-    for key in _ATTRIBUTES_SINCE_5.get(node.op, ()):
-        if key in node.attributes:
-            raise ArtefactError(f"{where}.attributes.{key}: format {version} has it not; {_DAMAGED}")
 
 
 def _read_reference(
@@ -492,10 +473,10 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _read_input(value: object, version: int) -> InputRecord:
+def _read_input(value: object) -> InputRecord:
     record = _object("input", value)
-    later = {key: record[key] for key in _INPUT_SINCE_5 if key in record and version >= 5}
-    _keys("input", record, tuple(sorted({"kind", "mean", "resize", "shape", "std", *later})))
+    optional = {key: record[key] for key in _OPTIONAL_INPUT if key in record}
+    _keys("input", record, tuple(sorted({"kind", "mean", "resize", "shape", "std", *optional})))
     shape = _integers("input.shape", record["shape"])
     mean, std = (
         tuple(_number(f"input.{key}", v) for v in _list(f"input.{key}", record[key])) for key in ("mean", "std")
@@ -503,7 +484,7 @@ def _read_input(value: object, version: int) -> InputRecord:
     if len(shape) != 3:
         raise ArtefactError(f"input.shape = {list(shape)}; it must be [C, H, W]; {_DAMAGED}")
     kind, resize = _string("input.kind", record["kind"]), _string("input.resize", record["resize"])
-    said = {key: _LATER[key](f"input.{key}", value) for key, value in later.items()}
+    said = {key: _READERS[key](f"input.{key}", value) for key, value in optional.items()}
     return InputRecord((shape[0], shape[1], shape[2]), mean, std, kind, resize, **said)
 
 
@@ -545,7 +526,7 @@ def _read_sensor(where: str, value: object) -> tuple[int, ...]:
     return sides
 
 
-_LATER: Mapping[str, Callable[[str, object], Any]] = {
+_READERS: Mapping[str, Callable[[str, object], Any]] = {
     "binning": lambda where, value: _string(where, value),
     "columns": _read_names,
     "fit": lambda where, value: _string(where, value),
@@ -556,7 +537,7 @@ _LATER: Mapping[str, Callable[[str, object], Any]] = {
     "sound": _read_sound,
     "windows": lambda where, value: _integers(where, value),
 }
-"""What reads each of `_INPUT_SINCE_5`."""
+"""For each of `_OPTIONAL_INPUT`."""
 
 
 def _parse(where: str, text: bytes) -> Any:

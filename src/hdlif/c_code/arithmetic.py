@@ -1,9 +1,7 @@
 """In which numbers a network computes in C: float32, or integers of 16 bits."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,51 +9,13 @@ from numpy.typing import NDArray
 from hdlif.c_code.fixed.expressions import Expressions
 from hdlif.c_code.fixed.network import FixedPoint
 from hdlif.c_code.fixed.scaled import Scaled, held, integers_of, rescaled
-from hdlif.c_code.form import Form, Loops
+from hdlif.c_code.form import Loops
+from hdlif.c_code.ops import FORMS
+from hdlif.c_code.stage_text import StageText
 from hdlif.c_code.text import real
 from hdlif.ops import INPUT, Node, state_names
 from hdlif.ops.graph import INPUT_KINDS, Graph
 from hdlif.ops.program import program_of
-
-if TYPE_CHECKING:
-    from hdlif.c_code.stage_text import StageText
-
-
-class Arithmetic(Protocol):
-    """How numbers are written.
-
-    Attributes:
-        number, total: their type, and that of sums of them.
-        number_bytes: of a number.
-    """
-
-    number: str
-    total: str
-    number_bytes: int
-
-    def loops(self, form: Form) -> Loops | None:
-        """Of an op that is computed by loops of its own."""
-
-    def fixed_point(self) -> FixedPoint:
-        """The network whose numbers are integers; of a form in fixed point."""
-
-    def entry(self, s: StageText, node: Node) -> str:
-        """The value of an op of entries, at the entry at hand."""
-
-    def weights(self, node: Node) -> NDArray[Any]:
-        """Of a layer whose weights are float32, those that C has."""
-
-    def of_total(self, s: StageText, node: Node, total: str) -> str:
-        """The value of a node of numbers, from what it has added up."""
-
-    def alike(self, s: StageText, node: Node, name: str, entry: str) -> str:
-        """An entry of an input as one of the node's value, both numbers."""
-
-    def keep(self, node: Node, source: str) -> str | None:
-        """What takes an entry of a delay's source, `source`, into its state; None where a copy does."""
-
-    def frame(self, graph: Graph) -> tuple[str, str]:
-        """Constants of each channel, and the number of a pixel by them."""
 
 
 class Floats:
@@ -63,14 +23,11 @@ class Floats:
 
     number, total, number_bytes = "float", "float", 4
 
-    def loops(self, form: Form) -> Loops | None:
-        return form.loops
-
-    def fixed_point(self) -> FixedPoint:
-        raise AssertionError("these are floats")
+    def loops(self, op: str) -> Loops | None:
+        return FORMS[op].loops
 
     def entry(self, s: StageText, node: Node) -> str:
-        form = s.file.forms[node.op].entry
+        form = FORMS[node.op].entry
         assert form is not None
         return form(s, node)
 
@@ -102,14 +59,12 @@ class Fixed:
     def __init__(self, network: FixedPoint) -> None:
         self.network = network
 
-    def loops(self, form: Form) -> Loops | None:
-        return form.fixed_loops or form.loops
-
-    def fixed_point(self) -> FixedPoint:
-        return self.network
+    def loops(self, op: str) -> Loops | None:
+        own = FORMS[op].fixed_loops
+        return FORMS[op].loops if own is None else lambda s, node: own(s, self.network, node)
 
     def entry(self, s: StageText, node: Node) -> str:
-        form = s.file.forms[node.op].fixed_entry
+        form = FORMS[node.op].fixed_entry
         assert form is not None
         inputs = [
             Scaled(s.input(node, place).text, self.network.fractions[name])

@@ -1,25 +1,22 @@
 """What an op becomes in C: loops that fill a map, or the value of one entry."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hdlif.c_code.fixed.scaled import Integers, Scaled
+from hdlif.c_code.stage_text import StageText
 from hdlif.ops import Node
 
-if TYPE_CHECKING:
-    from hdlif.c_code.fixed.network import FixedPoint
-    from hdlif.c_code.fixed.scaled import Integers, Scaled
-    from hdlif.c_code.stage_text import StageText
-
-Loops = Callable[["StageText", Node], None]
+Loops = Callable[[StageText, Node], None]
 """Writes loops over the entries of a node's value, with `StageText.entry` in the innermost."""
-EntryForm = Callable[["StageText", Node], str]
+FixedLoops = Callable[[StageText, Any, Node], None]
+"""The same in fixed point, of (stage, `FixedPoint`, node)."""
+EntryForm = Callable[[StageText, Node], str]
 """The value of the entry at hand, as an expression of type number or of a code; statements go in front of it."""
-FixedEntry = Callable[["Integers", "FixedPoint", Node, Sequence["Scaled"], dict[str, Any]], "Scaled"]
-"""The same in fixed point: (arithmetic, network, node, inputs, states by name, which it puts new ones in) -> value."""
-FixedMap = Callable[["FixedPoint", Node, Sequence["Scaled"], int], "Scaled"]
+FixedEntry = Callable[[Integers, Any, Node, Sequence[Scaled], dict[str, Any]], Scaled]
+"""The same in fixed point: (arithmetic, `FixedPoint`, node, inputs, states by name, to be replaced) -> value."""
+FixedMap = Callable[[Any, Node, Sequence[Scaled], int], Scaled]
 """What the loops give at a time step, on arrays of integers [B, ...]."""
 
 
@@ -38,7 +35,7 @@ class Form:
     op: str
     loops: Loops | None = None
     entry: EntryForm | None = None
-    fixed_loops: Loops | None = None
+    fixed_loops: FixedLoops | None = None
     fixed_entry: FixedEntry | None = None
     fixed_total: FixedMap | None = None
     fixed_move: FixedMap | None = None

@@ -4,10 +4,11 @@ import math
 from dataclasses import dataclass
 
 from hdlif.c_code.arithmetic import Fixed, Floats
+from hdlif.c_code.c_file import CFile
 from hdlif.c_code.fixed.network import FixedPoint
 from hdlif.c_code.indenting import indented
+from hdlif.c_code.stage_text import StageText
 from hdlif.c_code.text import comment, identifier
-from hdlif.c_code.translation import Translation
 from hdlif.errors import InputError
 from hdlif.ops import Graph, state_names
 from hdlif.ops.graph import INPUT, INPUT_KINDS
@@ -41,6 +42,9 @@ _FIXED_RULES = """\
 typedef char int_has_32_bits[sizeof(int) >= 4 ? 1 : -1];
 typedef char shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
 """
+
+
+Numbers = Floats | Fixed
 
 
 @dataclass(frozen=True)
@@ -102,21 +106,21 @@ def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None =
         ArtefactError: the graph breaks the format.
     """
     check_identifier(name)
-    parts = Translation(graph, Floats() if fixed is None else Fixed(fixed))
+    file, arithmetic = CFile(graph), Floats() if fixed is None else Fixed(fixed)
     if graph.input.kind == "image":
-        parts.before_frames()
-    functions = parts.functions()
-    state, state_bytes = _state(parts)
-    work, work_bytes = _work(parts)
+        _before_frames(file, arithmetic)
+    functions = _functions(file, arithmetic)
+    state, state_bytes = _state(file, arithmetic)
+    work, work_bytes = _work(file, arithmetic)
     return Source(
         name,
-        _code(parts, name, functions),
-        _header(parts, name, state, work, state_bytes, work_bytes),
-        parts.data_bytes + len(graph.labels) * label_bytes(graph),
+        _code(file, arithmetic, name, functions),
+        _header(file, arithmetic, name, state, work, state_bytes, work_bytes),
+        file.data_bytes + len(graph.labels) * label_bytes(graph),
         state_bytes,
         work_bytes,
-        parts.additions,
-        parts.arithmetic.number.removesuffix("_t").replace("float", "float32"),
+        file.additions,
+        arithmetic.number.removesuffix("_t").replace("float", "float32"),
     )
 
 
@@ -134,15 +138,31 @@ def check_identifier(name: str) -> None:
         )
 
 
-def _state(parts: Translation) -> tuple[list[str], int]:
+def _before_frames(file: CFile, arithmetic: Numbers) -> None:
+    """Make the file hold what turns pixels into numbers, and count its two constants of each channel."""
+    if isinstance(arithmetic, Fixed):
+        file.use("saturated")
+    file.data_bytes += 8 * len(file.graph.input.mean)
+
+
+def _functions(file: CFile, arithmetic: Numbers) -> dict[str, str]:
+    """The texts of the stages' functions by their names, in order."""
+    texts = {}
+    for stage in file.stages:
+        name = f"stage__{file.names[stage.nodes[0].name]}"
+        texts[name] = StageText(stage, file, arithmetic).function(name)
+    return texts
+
+
+def _state(file: CFile, arithmetic: Numbers) -> tuple[list[str], int]:
     """The members of the state, and its bytes."""
     numbers, codes, size = ["uint32_t t;"], [], 4
-    kind, number_bytes = parts.arithmetic.number, parts.arithmetic.number_bytes
-    for node in parts.nodes:
+    kind, number_bytes = arithmetic.number, arithmetic.number_bytes
+    for node in file.nodes:
         for name in state_names(node):
-            entries = parts.size(node.name)
-            member = parts.state_names[f"{node.name}.{name}"]
-            if parts.state_is_code(node):
+            entries = file.size(node.name)
+            member = file.state_names[f"{node.name}.{name}"]
+            if file.state_is_code(node):
                 codes.append(f"uint8_t {member}[{entries}];")
                 size += entries
             else:
@@ -151,16 +171,16 @@ def _state(parts: Translation) -> tuple[list[str], int]:
     return numbers + codes, -(-size // 4) * 4
 
 
-def _work(parts: Translation) -> tuple[list[str], int]:
+def _work(file: CFile, arithmetic: Numbers) -> tuple[list[str], int]:
     """The members of the work space, and its bytes."""
-    entry = parts.entry_type
+    entry = file.entry_type
     arrays = [
-        ("int32_t", 4, "sums", parts.sums),
-        (parts.arithmetic.total, 4, "totals", parts.totals),
-        (parts.arithmetic.number, parts.arithmetic.number_bytes, "numbers", parts.entries[False]),
-        (entry, 2 if entry == "uint16_t" else 4, "entry", parts.listed),
-        ("uint8_t", 1, "codes", parts.entries[True]),
-        ("uint8_t", 1, "code", parts.listed),
+        ("int32_t", 4, "sums", file.sums),
+        (arithmetic.total, 4, "totals", file.totals),
+        (arithmetic.number, arithmetic.number_bytes, "numbers", file.entries[False]),
+        (entry, 2 if entry == "uint16_t" else 4, "entry", file.listed),
+        ("uint8_t", 1, "codes", file.entries[True]),
+        ("uint8_t", 1, "code", file.listed),
     ]
     arrays = [array for array in arrays if array[3]] or [("uint8_t", 1, "unused", 1)]
     arrays.sort(key=lambda array: -array[1])
@@ -168,8 +188,10 @@ def _work(parts: Translation) -> tuple[list[str], int]:
     return [f"{kind} {name}[{count}];" for kind, _, name, count in arrays], -(-size // widest) * widest
 
 
-def _header(parts: Translation, name: str, state: list[str], work: list[str], state_bytes: int, work_bytes: int) -> str:
-    graph, upper = parts.graph, name.upper()
+def _header(
+    file: CFile, arithmetic: Numbers, name: str, state: list[str], work: list[str], state_bytes: int, work_bytes: int
+) -> str:
+    graph, upper = file.graph, name.upper()
     channels, height, width = graph.input.shape
     lines = [
         f"/* {comment(name)}.h: a spiking neural network of {graph.time_steps} time steps, written by hdlif.",
@@ -192,9 +214,9 @@ def _header(parts: Translation, name: str, state: list[str], work: list[str], st
         f"#define {upper}_HEIGHT {height}",
         f"#define {upper}_WIDTH {width}",
         f"#define {upper}_FRAME {math.prod(graph.input.shape)}",
-        f"#define {upper}_OUTPUTS {parts.size(graph.output)}",
+        f"#define {upper}_OUTPUTS {file.size(graph.output)}",
         "",
-        *_number(parts, name),
+        *_number(file, arithmetic, name),
         "",
         f"/* Carried from step to step: {state_bytes} bytes. */",
         "typedef struct {",
@@ -226,18 +248,18 @@ def _header(parts: Translation, name: str, state: list[str], work: list[str], st
     return indented("\n".join(lines)) + "\n"
 
 
-def _number(parts: Translation, name: str) -> list[str]:
+def _number(file: CFile, arithmetic: Numbers, name: str) -> list[str]:
     """The type of frames and outputs, and what their integers stand for."""
-    typedef = f"typedef {parts.arithmetic.number} {name}_number;"
-    total = ["/* Of sums of outputs over time steps. */", f"typedef {parts.arithmetic.total} {name}_total;"]
-    if not isinstance(parts.arithmetic, Fixed):
+    typedef = f"typedef {arithmetic.number} {name}_number;"
+    total = ["/* Of sums of outputs over time steps. */", f"typedef {arithmetic.total} {name}_total;"]
+    if not isinstance(arithmetic, Fixed):
         return [typedef, *total]
-    fractions, upper = parts.arithmetic.network.fractions, name.upper()
+    fractions, upper = arithmetic.network.fractions, name.upper()
     return [
         "/* Of a frame and of outputs: integers, which stand for themselves times 2 to the power of -FRACTION. */",
         typedef,
         f"#define {upper}_FRAME_FRACTION {_signed(fractions[INPUT])}",
-        f"#define {upper}_OUTPUT_FRACTION {_signed(fractions[parts.graph.output])}",
+        f"#define {upper}_OUTPUT_FRACTION {_signed(fractions[file.graph.output])}",
         *total,
     ]
 
@@ -263,27 +285,27 @@ def _meaning(graph: Graph) -> str:
     return f"{what[graph.task.kind]} {over[graph.task.combine]}"
 
 
-def _code(parts: Translation, name: str, functions: dict[str, str]) -> str:
-    graph = parts.graph
-    entry = parts.entry_type
-    includes = "".join(f"#include <{header}>\n" for header in parts.includes)
+def _code(file: CFile, arithmetic: Numbers, name: str, functions: dict[str, str]) -> str:
+    graph = file.graph
+    entry = file.entry_type
+    includes = "".join(f"#include <{header}>\n" for header in file.includes)
     pieces = [
         f"/* {comment(name)}.c: see {comment(name)}.h. Written by hdlif. */",
         f'#include "{name}.h"\n',
         includes,
-        _FIXED_RULES if isinstance(parts.arithmetic, Fixed) else _FLOAT_RULES,
+        _FIXED_RULES if isinstance(arithmetic, Fixed) else _FLOAT_RULES,
         f"typedef {name}_number NUMBER;\ntypedef {name}_state STATE;\ntypedef {name}_work WORK;",
-        f"typedef {parts.arithmetic.total} TOTAL;" if parts.totals or parts.sums else "",
-        f"typedef {entry} ENTRY;\n" if parts.listed else "",
-        *parts.kernels,
-        *parts.tables,
+        f"typedef {arithmetic.total} TOTAL;" if file.totals or file.sums else "",
+        f"typedef {entry} ENTRY;\n" if file.listed else "",
+        *file.kernels,
+        *file.tables,
         *functions.values(),
         _labels(graph, name),
         f"void {name}_start({name}_state *state)\n{{\nmemset(state, 0, sizeof *state);\n}}\n",
-        _step(parts, name, list(functions)),
+        _step(file, arithmetic, name, list(functions)),
     ]
     if graph.input.kind == "image":
-        pieces.append(_frame(parts, name))
+        pieces.append(_frame(file, arithmetic, name))
     return indented("\n".join(piece for piece in pieces if piece))
 
 
@@ -303,26 +325,26 @@ def _string(text: str) -> str:
     return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
 
 
-def _step(parts: Translation, name: str, functions: list[str]) -> str:
-    graph = parts.graph
-    output = parts.base[graph.output]
-    array = parts.array(output)
+def _step(file: CFile, arithmetic: Numbers, name: str, functions: list[str]) -> str:
+    graph = file.graph
+    output = file.base[graph.output]
+    array = file.array(output)
     lines = [f"{function}(state, work, frame);" for function in functions]
     lines += [
         f"for (uint32_t k = 0; k < {name.upper()}_OUTPUTS; k++)",
         f"outputs[k] = (NUMBER){array}[k];",
     ]
-    for node in parts.nodes:
+    for node in file.nodes:
         if node.op == "delay":
             member, source = (
-                f"state->{parts.state_names[f'{node.name}.delayed']}",
-                parts.array(parts.base[node.attributes["source"]]),
+                f"state->{file.state_names[f'{node.name}.delayed']}",
+                file.array(file.base[node.attributes["source"]]),
             )
-            kept = parts.arithmetic.keep(node, f"{source}[k]")
+            kept = arithmetic.keep(node, f"{source}[k]")
             if kept is None:
                 lines.append(f"memcpy({member}, {source}, sizeof {member});")
             else:
-                lines += [f"for (uint32_t k = 0; k < {parts.size(node.name)}; k++)", f"{member}[k] = {kept};"]
+                lines += [f"for (uint32_t k = 0; k < {file.size(node.name)}; k++)", f"{member}[k] = {kept};"]
     lines += ["if (state->t < UINT32_MAX)", "state->t++;"]
     return (
         f"void {name}_step({name}_state *state, {name}_work *work, const {name}_number *frame,\n"
@@ -330,10 +352,10 @@ def _step(parts: Translation, name: str, functions: list[str]) -> str:
     )
 
 
-def _frame(parts: Translation, name: str) -> str:
-    graph = parts.graph
+def _frame(file: CFile, arithmetic: Numbers, name: str) -> str:
+    graph = file.graph
     channels, height, width = graph.input.shape
-    tables, number = parts.arithmetic.frame(graph)
+    tables, number = arithmetic.frame(graph)
     return (
         f"void {name}_frame(const uint8_t *pixels, {name}_number *frame)\n{{\n{tables}\n"
         f"for (uint32_t c = 0, i = 0; c < {channels}; c++)\n"

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from hdlif.c_code.c_file import CFile
 from hdlif.c_code.stages import Stage, inputs_of
 from hdlif.c_code.text import comment
-from hdlif.ops import INPUT, Node, Value
-
-if TYPE_CHECKING:
-    from hdlif.c_code.translation import Translation
+from hdlif.ops import INPUT, Graph, Node, Value
 
 
 @dataclass(frozen=True)
@@ -26,14 +24,48 @@ class Operand:
     is_code: bool
 
 
+class Arithmetic(Protocol):
+    """How numbers are written.
+
+    Attributes:
+        number, total: their type, and that of sums of them.
+        number_bytes: of a number.
+    """
+
+    number: str
+    total: str
+    number_bytes: int
+
+    def loops(self, op: str) -> Callable[[StageText, Node], None] | None:
+        """Of an op that is computed by loops of its own."""
+
+    def entry(self, s: StageText, node: Node) -> str:
+        """The value of an op of entries, at the entry at hand."""
+
+    def weights(self, node: Node) -> NDArray[Any]:
+        """Of a layer whose weights are float32, those that C has."""
+
+    def of_total(self, s: StageText, node: Node, total: str) -> str:
+        """The value of a node of numbers, from what it has added up."""
+
+    def alike(self, s: StageText, node: Node, name: str, entry: str) -> str:
+        """An entry of an input as one of the node's value, both numbers."""
+
+    def keep(self, node: Node, source: str) -> str | None:
+        """What takes an entry of a delay's source, `source`, into its state; None where a copy does."""
+
+    def frame(self, graph: Graph) -> tuple[str, str]:
+        """Constants of each channel, and the number of a pixel by them."""
+
+
 class StageText:
     """Collects the statements of a stage.
 
     In the innermost loop `c` is the channel and `i` the entry of the stage's values, [C, H, W] in C order.
     """
 
-    def __init__(self, stage: Stage, translation: Translation) -> None:
-        self.stage, self.file = stage, translation
+    def __init__(self, stage: Stage, file: CFile, arithmetic: Arithmetic) -> None:
+        self.stage, self.file, self.arithmetic = stage, file, arithmetic
         self._declared: dict[str, None] = {}
         self._lines: list[str] = []
         self._local: dict[str, Operand] = {}
@@ -149,7 +181,7 @@ class StageText:
     def entry(self, value: str | None = None) -> None:
         """The values of all nodes of the stage at the entry at hand; the first one's is `value`, where it is given."""
         for place, node in enumerate(self.stage.nodes):
-            found = self.file.arithmetic.entry(self, node) if place or value is None else value
+            found = self.arithmetic.entry(self, node) if place or value is None else value
             is_code = self.value(node.name).max_code is not None
             local = f"{self.file.names[node.name]}__i"
             self.line(f"const {'uint8_t' if is_code else 'NUMBER'} {local} = {found};")
@@ -157,10 +189,20 @@ class StageText:
         for name in self.stage.stored:
             self.line(f"{self.pointer(name)}[i] = {self._local[name].text};")
 
+    def total_of(self, node: Node) -> str:
+        """The type in which a pool adds up."""
+        return self.arithmetic.total if self.value(node.name).max_code is None else "uint32_t"
+
+    def from_total(self, node: Node, total: str) -> str:
+        """What a pool gives of its sum."""
+        if self.value(node.name).max_code is not None:
+            return f"(uint8_t){total}"
+        return self.arithmetic.of_total(self, node, total)
+
     def function(self, name: str) -> str:
         """The stage's function."""
         first = self.stage.nodes[0]
-        loops = self.file.arithmetic.loops(self.file.forms[first.op])
+        loops = self.arithmetic.loops(first.op)
         if loops is not None:
             loops(self, first)
         else:

@@ -28,7 +28,7 @@ def bench(
     The engines are timed alternately, in one run, and only if they choose the classes that ARTEFACT chooses.
 
     \f
-    `hdlif.measure.engines` says what each engine gets. Latency is that of one image.
+    `hdlif.report.engines` says what each engine gets. Latency is that of one image.
 
     Args:
         against: Peers to time, out of openvino,onnxruntime,torch.  [default: those that are installed]
@@ -46,9 +46,9 @@ def bench(
         MissingExtraError: one that was asked for is not installed.
     """
     from hdlif.artefact import load
-    from hdlif.measure import engine_times as measure
-    from hdlif.measure.engines import OURS, Material
-    from hdlif.measure.signal_stack import signal_stack_kept
+    from hdlif.report import engine_times as measure
+    from hdlif.report.engines import OURS, Material
+    from hdlif.report.signal_stack import signal_stack_kept
     from hdlif.runs.files import existing
     from hdlif.runs.provenance import hardware, versions
     from hdlif.runtime import Session

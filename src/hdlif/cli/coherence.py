@@ -38,7 +38,7 @@ def coherence(
         threads: Threads of the comparison; auto measures which number is fastest.  [default: PyTorch's own number]
         out: Folder for coherence.json, such as a run folder, whose report then shows it.
     """
-    from hdlif.measure.rule_gradients import coherence as compare
+    from hdlif.report.rule_gradients import coherence as compare
     from hdlif.runs.files import write_json
 
     root = None if data_root is None else Path(data_root)

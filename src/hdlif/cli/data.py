@@ -42,15 +42,15 @@ def inspect(
     Returns:
         {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "warnings",
         "digest"}; "target", what is learned if that is not one class of a sample
-        (`hdlif.data.own.targets.described`); "persistence", of series whose next values are learned; and what the
+        (`hdlif.data.targets.described`); "persistence", of series whose next values are learned; and what the
         kind of data has besides.
     Raises:
         DataError: there is nothing that could be trained on.
         RecipeError: an override is of no key that such data have.
         TrainingError: the sheet cannot be written.
     """
-    from hdlif import builders
     from hdlif.cli.shipped_data import inspect_shipped, persistence_of
+    from hdlif.recipe import builders
     from hdlif.runs.recipe_data import data_keys
 
     if path in builders.DATA:

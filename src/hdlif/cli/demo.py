@@ -12,7 +12,7 @@ from hdlif.report.tables import networks_table
 
 if TYPE_CHECKING:
     from hdlif.report.runs import Artefact
-    from hdlif.report.summary import TrainResult
+    from hdlif.runs.summary import TrainResult
 
 NETWORKS = ("lif", "hdlif", "hdlif_w1p5_s4", "hdlif_w1p5_s4_parallel")
 LIVE_PAGE = "live.html"
@@ -67,8 +67,8 @@ def demo(
     """
     from hdlif.cli.report import report
     from hdlif.cli.training_run import TrainingOptions, measure_peak, train_in_one_process
-    from hdlif.config import load_recipe
-    from hdlif.measure.deployed import deploy_and_compare
+    from hdlif.recipe import load_recipe
+    from hdlif.report.deployed import deploy_and_compare
     from hdlif.report.live import live_page
     from hdlif.runs.files import ARTEFACT_SUFFIX, write_json, write_text
     from hdlif.runs.folders import begun, check_free, is_demo

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from hdlif.cli.options import subcommand
 from hdlif.cli.output import show
-from hdlif.measure.child_process import Heard, hear
 from hdlif.python_processes import module_command
+from hdlif.report.child_process import Heard, hear
 
 Status = Literal["ok", "warning", "fault"]
 
@@ -35,7 +35,7 @@ EXTRAS = {
     "arrow": "data sets that the package datasets saved",
     "ray": "hdlif serve on a Ray cluster",
 }
-PACKAGES = ("hdlif", "numpy", "safetensors", "pillow", "torch", "torchvision", "lightning-fabric")
+PACKAGES = ("hdlif", "numpy", "safetensors", "pillow", "torch", "torchvision")
 
 
 @dataclass(frozen=True)
@@ -56,19 +56,16 @@ def doctor() -> dict[str, Any]:
     \f
     Returns {"checks", "faults", "versions", "hardware"}.
     """
-    runtime = hear(module_command("hdlif.measure.small_graphs"))
-    chunks = hear(module_command("hdlif.measure.chunks"))
-    code_convs = hear(module_command("hdlif.measure.code_convs"))
-    # Each of them is compiled first.
-    gpu_kernels = hear(module_command("hdlif.measure.gpu_kernels"), seconds=180.0, stuck=120.0)
-    guarded = hear(module_command("hdlif.measure.convolutions", "guarded"))
+    runtime = hear(module_command("hdlif.report.small_graphs"))
+    chunks = hear(module_command("hdlif.report.chunks"))
+    code_convs = hear(module_command("hdlif.report.code_convs"))
+    guarded = hear(module_command("hdlif.report.convolutions", "guarded"))
     # Its verbose mode says what oneDNN has chosen; one shape makes few lines.
-    unguarded = hear(module_command("hdlif.measure.convolutions", "unguarded"), environment={"ONEDNN_VERBOSE": "1"})
+    unguarded = hear(module_command("hdlif.report.convolutions", "unguarded"), environment={"ONEDNN_VERBOSE": "1"})
     checks = [
         *runtime_checks(runtime),
         *chunk_checks(chunks),
         *code_conv_checks(code_convs),
-        gpu_check(gpu_kernels),
         *gradient_checks(guarded),
         guard_check(unguarded),
         *extra_checks(),
@@ -124,35 +121,6 @@ def code_conv_checks(heard: Heard) -> list[Check]:
     if heard.missing is not None:
         return [Check(what, "warning", _not_looked_at(heard))]
     return _kernel_checks(heard, what, of="layer", right="PyTorch's sums and gradients, of all of {} layers")
-
-
-def gpu_check(heard: Heard) -> Check:
-    """Whether Triton's kernels run on a GPU of this machine, and give what PyTorch's operations do there."""
-    name = "Triton"
-    if heard.missing is not None:
-        return Check(name, "warning", _not_looked_at(heard))
-    there = next((line for line in heard.lines if "gpus" in line), {})
-    gpus, version_of, lacks = there.get("gpus"), there.get("triton"), there.get("lacks")
-    measured = [line for line in heard.lines if "kernel" in line]
-    installed = "not installed" if version_of is None else f"{version_of} installed"
-    mend = "report it (docs/reference/machines.md); neuron.path=steps trains without those of neurons and norms"
-    if heard.end is not None:
-        last = f"after {measured[-1]['kernel']}" if measured else "at its start"
-        return Check(name, "fault", f"{installed}; the process of its kernels {heard.end} {last}; {mend}")
-    if not gpus:
-        return Check(name, "ok", f"{installed}, and not used: PyTorch sees no GPU")
-    if lacks is not None:
-        install = "pip install 'hdlif[triton]'" if version_of is None else "install gcc or clang"
-        return Check(name, "warning", f"needs {lacks}; PyTorch's operations run on the GPU instead: {install}")
-    off = {line["kernel"]: line["difference"] for line in measured if line["difference"] is not None}
-    if off:
-        wrong = ", ".join(f"{kernel} (by up to {difference:.2g})" for kernel, difference in off.items())
-        return Check(name, "fault", f"{installed}; unlike PyTorch on {gpus[0]}: {wrong}; {mend}")
-    used = "used on a GPU by quantisers, and by neurons and norms where neuron.path=fused asks for it"
-    right = f"PyTorch's values and gradients of {len(measured)} kinds of kernels on {gpus[0]}"
-    if heard.out_of_time:
-        return Check(name, "warning", f"{installed}, {used}; {right}; others were left out for want of time")
-    return Check(name, "ok", f"{installed}, {used}; {right}")
 
 
 def _kernel_checks(heard: Heard, what: str, *, of: str, right: str) -> list[Check]:
@@ -244,8 +212,8 @@ def part_checks() -> list[Check]:
     if not any(group.startswith("hdlif.") for group in entry_points().groups):
         return []
     try:
-        from hdlif.builders.installed import GROUPS, hidden, offers
-        from hdlif.builders.kinds import KINDS
+        from hdlif.recipe.builders.installed import GROUPS, hidden, offers
+        from hdlif.recipe.builders.registry import KINDS
     except ModuleNotFoundError as error:
         missing = f"not looked at, for {error.name} is not installed: pip install 'hdlif[train]'"
         return [Check("installed parts", "warning", missing)]

@@ -90,11 +90,11 @@ def evaluate(
     """
     import torch
 
-    from hdlif import builders
     from hdlif.artefact.io import load
-    from hdlif.measure.allocator import keep_freed_memory
-    from hdlif.measure.counts import deployed_or_none
-    from hdlif.measure.evaluation import evaluate_deployed, evaluate_network
+    from hdlif.recipe import builders
+    from hdlif.report.allocator import keep_freed_memory
+    from hdlif.report.counts import deployed_or_none
+    from hdlif.report.evaluation import evaluate_deployed, evaluate_network
     from hdlif.runs.checkpoints import load_trained
     from hdlif.runs.files import existing, names_artefact
     from hdlif.runs.recipe_data import data_keys

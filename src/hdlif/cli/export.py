@@ -120,7 +120,7 @@ def _export_c(network: Any, out: Path, check: bool, known: tuple[Any, ...], give
         graph = graph_of(network, *known)
 
     def sets() -> "ImageSets":
-        from hdlif.measure.fixed_point import sets_of
+        from hdlif.report.fixed_point import sets_of
 
         return sets_of(
             graph, Path(source), None if data is None else fspath(data), None if root is None else Path(root), overrides

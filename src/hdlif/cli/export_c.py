@@ -24,7 +24,7 @@ from hdlif.whole_files import whole_file
 
 if TYPE_CHECKING:
     from hdlif.data import ImageSets
-    from hdlif.measure.fixed_point import Rounded
+    from hdlif.report.fixed_point import Rounded
 
 
 SAMPLES = 4
@@ -128,7 +128,7 @@ def export_c(
         check_name(out.stem)
     fixed, rounded, x = None, None, _random(graph)
     if sets is not None:
-        from hdlif.measure.fixed_point import rounded_on_data, shown
+        from hdlif.report.fixed_point import rounded_on_data, shown
 
         loaded = sets()
         x = shown(loaded, SAMPLES)

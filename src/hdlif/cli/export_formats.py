@@ -9,7 +9,7 @@ from typing import Any
 from hdlif.artefact import Graph, dumps, loads, save
 from hdlif.deploy import nir, onnx
 from hdlif.errors import InputError, MachineError
-from hdlif.measure.exported import Compared, check_artefact, check_onnx, check_read_back
+from hdlif.report.exported import Compared, check_artefact, check_onnx, check_read_back
 from hdlif.runs.files import writing
 from hdlif.whole_files import whole_file
 

@@ -72,7 +72,7 @@ def import_nir(
 
     from hdlif.artefact import dumps, loads
     from hdlif.interop import nir
-    from hdlif.plain_yaml import MOST_BYTES
+    from hdlif.recipe.plain_yaml import MOST_BYTES
     from hdlif.runs.files import ARTEFACT_SUFFIX, check_new_folder, existing, whole_folder
 
     out, source = Path(out), Path(source)
@@ -99,7 +99,7 @@ def import_nir(
 def _recipe(found: "nir.Imported", source: Path, out: Path) -> str:
     import yaml
 
-    from hdlif.plain_yaml import Dumper
+    from hdlif.recipe.plain_yaml import Dumper
 
     values = {
         "base": "digits_hdlif",

@@ -24,7 +24,7 @@ def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
 
 def kinds_of(section: str | None) -> str:
     """The end of an error about a section of a recipe that is none: the names it may have."""
-    from hdlif.builders.kinds import KINDS
+    from hdlif.recipe.builders.registry import KINDS
 
     names = KINDS.get(f"{section}.kind")
     return f"; kind is one of {', '.join(sorted(names))}" if names else ""
@@ -32,8 +32,8 @@ def kinds_of(section: str | None) -> str:
 
 def _keys(name: str) -> list[str]:
     """The keys of a recipe whose last part is `name`; a section has none but its own."""
-    from hdlif.builders.meanings import MEANINGS
-    from hdlif.config import ALIASES, Recipe
+    from hdlif.recipe import ALIASES, Recipe
+    from hdlif.recipe.builders.schema import KEYS as MEANINGS
 
     name = ALIASES.get(name, name)
     if "." in name or name in Recipe.model_fields:
@@ -44,14 +44,14 @@ def _keys(name: str) -> list[str]:
 
 
 def _fields(section: str) -> Sequence[str]:
-    from hdlif.config import Recipe
+    from hdlif.recipe import Recipe
 
     kind = Recipe.model_fields[section].annotation
     return list(getattr(kind, "model_fields", ()))
 
 
 def _assignment(key: str, value: str) -> str:
-    from hdlif.config import Component, Recipe
+    from hdlif.recipe import Component, Recipe
 
     annotation = Recipe.model_fields[key].annotation if key in Recipe.model_fields else None
     if isinstance(annotation, type) and issubclass(annotation, Component):

@@ -53,14 +53,14 @@ def _public() -> Iterable[str]:
 
 
 def _neurons() -> Iterable[str]:
-    from hdlif.builders import NEURONS
+    from hdlif.recipe.builders import NEURONS
 
     return NEURONS
 
 
 def _keys() -> Iterator[str]:
     """Keys of a recipe that `--set` may replace, and those of its sections."""
-    from hdlif.config import Component, Recipe
+    from hdlif.recipe import Component, Recipe
 
     for name, field in Recipe.model_fields.items():
         kind = field.annotation

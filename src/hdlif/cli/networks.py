@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from hdlif.artefact import Graph, InputRecord, TaskRecord
 from hdlif.artefact import load as load_graph
-from hdlif.config import Recipe
 from hdlif.data import Samples
-from hdlif.data.series_samples import SeriesSamples
+from hdlif.data.in_memory import SeriesSamples
 from hdlif.deploy import lower
 from hdlif.errors import InputError
 from hdlif.nn import State
+from hdlif.recipe import Recipe
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import existing, names_artefact
 from hdlif.training import Trainer

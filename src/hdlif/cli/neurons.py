@@ -10,12 +10,11 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from hdlif import builders
-from hdlif.builders.imported import is_own
-from hdlif.builders.installed import GROUPS, hidden, offers
 from hdlif.cli.names import NEURON
 from hdlif.cli.options import argument, group, option, subcommand
 from hdlif.errors import RecipeError, did_you_mean
+from hdlif.recipe import builders
+from hdlif.recipe.builders.installed import GROUPS, hidden, is_own, offers
 
 if TYPE_CHECKING:
     from hdlif.nn import SteppedNeuron
@@ -123,9 +122,9 @@ def show(
 
 def _made(kind: str, overrides: Sequence[str]) -> "SteppedNeuron":
     """One of a recipe whose section has these keys. Raises `RecipeError`."""
-    from hdlif.config import load_recipe
     from hdlif.models import Place
     from hdlif.nn import SteppedNeuron
+    from hdlif.recipe import load_recipe
 
     if any(override.split("=")[0].strip() == "kind" for override in overrides):
         raise RecipeError(f'kind is the neuron itself, "{kind}"; give another one in its place')

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from hdlif.accounting.operations import Counting, Profile
     from hdlif.accounting.outline import Outline
-    from hdlif.measure.training_profile import TrainingProfile
+    from hdlif.report.training_profile import TrainingProfile
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,12 @@ def profile(
     """
     import torch
 
-    from hdlif import builders
     from hdlif.accounting import outline
     from hdlif.accounting import profile as count
     from hdlif.artefact.io import load
-    from hdlif.measure.counts import NO_GRAPH, without_graph
-    from hdlif.measure.trained_network import PROFILED_IMAGES, first_images
+    from hdlif.recipe import builders
+    from hdlif.report.counts import NO_GRAPH, without_graph
+    from hdlif.report.trained_network import PROFILED_IMAGES, first_images
     from hdlif.runs.checkpoints import load_trained
     from hdlif.runs.files import existing, names_artefact
     from hdlif.runs.recipe_data import data_keys, is_recipe, load_with_data, names_path
@@ -159,8 +159,8 @@ def profile_training(
     Raises:
         RecipeError: `recipe` is none.
     """
-    from hdlif.measure.allocator import keep_freed_memory
-    from hdlif.measure.training_profile import training_profile
+    from hdlif.report.allocator import keep_freed_memory
+    from hdlif.report.training_profile import training_profile
     from hdlif.runs.recipe_data import is_recipe, load_with_data, names_path
 
     target, given = fspath(recipe), None if data is None else fspath(data)

@@ -11,9 +11,9 @@ from hdlif.cli.names import RECIPE
 from hdlif.cli.options import DataRoot, Place, Settings, argument, group, subcommand
 from hdlif.cli.output import put
 from hdlif.cli.output import show as print_result
-from hdlif.config import dump_recipe, load_recipe, recipe_text, shipped_recipes
 from hdlif.datasets import WITHOUT_DOWNLOAD
 from hdlif.errors import DataError, InputError, RecipeError
+from hdlif.recipe import dump_recipe, load_recipe, recipe_text, shipped_recipes
 from hdlif.runs.files import writing
 from hdlif.whole_files import whole_file
 
@@ -100,7 +100,7 @@ def show(
 
 def schema_text() -> str:
     """The JSON Schema of a recipe, as `hdlif.recipe_schema` gives it."""
-    from hdlif.builders.schema import recipe_schema
+    from hdlif.recipe.builders.schema import recipe_schema
 
     return json.dumps(recipe_schema(), indent=2, ensure_ascii=False)
 
@@ -184,14 +184,14 @@ def check(
     Raises:
         RecipeError: the first thing that would keep the recipe from training.
     """
-    from hdlif import builders
+    from hdlif.recipe import builders
 
     recipe = load_recipe(name_or_path, overrides)
     if build:
         recipe, _ = builders.with_data_found(recipe, None if data_root is None else Path(data_root))
         builders.check(recipe)
         builders.try_update(recipe)
-        from hdlif.measure.counts import why_not_exported
+        from hdlif.report.counts import why_not_exported
 
         why = why_not_exported(recipe)
     else:

@@ -61,16 +61,7 @@ def report(
     options += ["--image", str(image)] if image is not None else []
     path = out or (runs[0] if len(runs) == 1 else Path()) / "report.html"
     page = render(
-        run.networks,
-        run.histories,
-        run.artefact,
-        title=f"{len(run.networks)} networks on {run.data}" if run.data else None,
-        recipes=run.recipes,
-        coherence=run.coherence,
-        confusions=run.confusions,
-        early=run.early,
-        errors=run.errors,
-        labels=run.labels,
+        run,
         traces=traces,
         samples=sample_name_in(run.networks),
         commands=[
@@ -93,7 +84,7 @@ def _traces(
         if asked:
             raise InputError("no run has a model.safetensors, whose neurons could be drawn; train it again")
         return None, None
-    from hdlif.measure.single_neurons import parsed, traces_of
+    from hdlif.report.single_neurons import parsed, traces_of
 
     chosen = None if neurons is None else parsed(neurons)
     try:

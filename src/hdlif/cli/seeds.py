@@ -9,7 +9,6 @@ from typing import Any
 
 from hdlif.cli.training_run import TrainingOptions, train_in_one_process
 from hdlif.report.runs import run_name
-from hdlif.report.summary import TrainResult
 from hdlif.report.tables import figure, measured
 from hdlif.runs.files import write_json
 from hdlif.runs.folders import begun, check_free, finished
@@ -17,6 +16,7 @@ from hdlif.runs.processes import check_alone
 from hdlif.runs.recipe_data import with_class_weights
 from hdlif.runs.recipe_to_train import load_recipe_to_train
 from hdlif.runs.spread import in_percent, mean_and_std, seeds_from
+from hdlif.runs.summary import TrainResult
 from hdlif.training import RunFiles
 
 

@@ -3,7 +3,6 @@
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import click
@@ -27,7 +26,6 @@ _LIMITS: dict[str, tuple[Any, str]] = {
     "receive_seconds": (float, "Within which a request has come whole.  [default: 30]"),
     "send_seconds": (float, "For which an answer may be left unread.  [default: 30]"),
     "keep_alive_seconds": (float, "For which a connection may be silent.  [default: 30]"),
-    "requests_per_second": (float, "Of one address.  [default: no limit]"),
     "drain_seconds": (float, "After SIGTERM, for which requests are still taken.  [default: 0]"),
     "shutdown_seconds": (float, "Which requests in flight then have.  [default: 30]"),
 }
@@ -40,8 +38,6 @@ def serve(
     host: str = "127.0.0.1",
     port: Annotated[int, option(type=click.IntRange(0, 65535))] = 8000,
     threads: int | None = None,
-    trusted_proxies: Annotated[str | None, option(metavar="ADDRESS,…")] = None,
-    admin_token_file: Path | None = None,
     as_json: bool = False,
     **limits: Any,
 ) -> None:
@@ -57,8 +53,6 @@ def serve(
         host: Address to listen at; 0.0.0.0 for all.
         port: 0 for any that is free.
         threads: Threads of the runtime.  [default: the machine's cores]
-        trusted_proxies: Proxies whose X-Forwarded-For names the client.
-        admin_token_file: A token; who sends it may have a model's file loaded again.
     """
     try:
         from hdlif.serve.server import end_process
@@ -75,8 +69,6 @@ def serve(
         host=host,
         port=port,
         settings=Settings(**{key: value for key, value in limits.items() if value is not None}),
-        admin_token_file=admin_token_file,
-        trusted_proxies=trusted_proxies,
         started=lambda found: show(found.as_dict(), as_json, lambda: str(found)),
         say=say,
     )

@@ -6,12 +6,11 @@ from typing import Any
 
 import torch
 
-from hdlif import builders
 from hdlif.cli.data_text import PARTS
-from hdlif.config import data_section
 from hdlif.data import ImageSets, rows
 from hdlif.errors import DataError, RecipeError, cut
-from hdlif.measure.persistence import persistence
+from hdlif.recipe import builders, data_section
+from hdlif.report.persistence import persistence
 from hdlif.runs.recipe_data import data_keys
 from hdlif.tasks import Regress
 

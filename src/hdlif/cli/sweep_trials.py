@@ -11,11 +11,10 @@ from optuna import Study, TrialPruned
 from optuna.trial import FrozenTrial, Trial, TrialState
 from torch import OutOfMemoryError
 
-from hdlif import builders
 from hdlif.cli.sweep import SweepResult, TrialResult
 from hdlif.cli.training_run import TrainingOptions, train_in_one_process
-from hdlif.config import Recipe
 from hdlif.errors import CheckpointError, DataError, InUseError, RecipeError, TrainingError
+from hdlif.recipe import Recipe, builders
 from hdlif.report.tables import score
 from hdlif.runs.files import write_json
 from hdlif.runs.processes import check_alone
@@ -100,7 +99,7 @@ class _Reporting(Callback):
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
 
-    def epoch_done(self, training: Training, evaluation: Evaluation) -> None:
+    def on_epoch_end(self, training: Training, evaluation: Evaluation) -> None:
         epoch, task, score = training.counters.epoch, training.task, training.task.better(evaluation)
         reported = _frozen(self._trial).intermediate_values
         # An epoch of a trial that was resumed may have been reported before.

@@ -11,11 +11,10 @@ from typing import Any, ClassVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from hdlif.config import Recipe
 from hdlif.errors import InputError, cut, reason
-from hdlif.report.runs import MOST_SUMMARY
-from hdlif.report.summary import FINITE, TrainResult
+from hdlif.recipe import Recipe
 from hdlif.runs.spread import mean_and_std
+from hdlif.runs.summary import FINITE, MOST_SUMMARY, TrainResult
 from hdlif.whole_files import read_regular
 
 

@@ -27,8 +27,8 @@ from hdlif.errors import InputError, RecipeError
 from hdlif.report.tables import measured, networks_table
 
 if TYPE_CHECKING:
-    from hdlif.config import Recipe
-    from hdlif.report.summary import TrainResult
+    from hdlif.recipe import Recipe
+    from hdlif.runs.summary import TrainResult
 
 
 @dataclass(frozen=True, repr=False)

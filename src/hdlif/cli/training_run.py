@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 from torch import nn
 
-from hdlif import builders
-from hdlif.config import Recipe, dump_recipe
 from hdlif.data import Found, ImageSets
 from hdlif.errors import HdlifError, InputError, TrainingError
-from hdlif.measure.allocator import keep_freed_memory
-from hdlif.measure.counts import initial_neurons
-from hdlif.measure.peak_memory import peak_memory
-from hdlif.measure.trained_network import MeasuredNetwork, asked_for, measure
-from hdlif.report.summary import Neuron, TrainResult
+from hdlif.recipe import Recipe, builders, dump_recipe
+from hdlif.report.allocator import keep_freed_memory
+from hdlif.report.counts import initial_neurons
+from hdlif.report.peak_memory import peak_memory
+from hdlif.report.trained_network import MeasuredNetwork, asked_for, measure
 from hdlif.runs.files import write_json, write_text
 from hdlif.runs.folders import MEASURED, begun, check_free, finished, forget_begun
 from hdlif.runs.locks import training_alone
@@ -31,6 +29,7 @@ from hdlif.runs.processes import joined, processes
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runs.recipe_data import as_begun, check_files, with_class_weights, write_files
 from hdlif.runs.recipe_to_train import load_recipe_to_train
+from hdlif.runs.summary import Neuron, TrainResult
 from hdlif.tasks import finite
 from hdlif.training import (
     ActivityPenalty,
@@ -162,10 +161,10 @@ def _joined_ranks(recipe: Recipe, options: TrainingOptions) -> Ranks:
     devices, nodes = processes(options.devices, options.nodes)
     paired = recipe.data.mixup is not None
     check_share(recipe.data.batch_size, devices * nodes, paired=paired, name="data.batch_size")
-    fabric = joined(devices, nodes, recipe.training.precision)
-    if fabric.device.type == "cpu":
+    accelerator = joined(devices, nodes, recipe.training.precision)
+    if accelerator.device.type == "cpu":
         keep_freed_memory()
-    return Ranks(fabric)
+    return Ranks(accelerator)
 
 
 def _print_data(recipe: Recipe, found: Found | None, say: Callable[[str], None]) -> None:
@@ -210,6 +209,7 @@ def _fit_and_measure(
     recipe: Recipe, out: Path, options: TrainingOptions, ranks: Ranks, parts: _Parts, bar: Bar, *, resume: bool
 ) -> TrainResult | None:
     model, sets, auto = parts.model, parts.sets, options.threads == "auto"
+    optimization = builders.build_optimization(recipe.training)
     initial = initial_neurons(model, recipe, warn=partial(warn, bar)) if ranks.first else ()
     trainer = Trainer(
         model,
@@ -225,8 +225,9 @@ def _fit_and_measure(
         ],
         batch_size=recipe.data.batch_size,
         seed=recipe.seed,
-        optimization=builders.build_optimization(recipe.training),
-        fabric=ranks.fabric,
+        optimizer=optimization.optimizer,
+        scheduler=optimization.schedule,
+        accelerator=ranks.accelerator,
         threads=None if options.threads == "auto" else options.threads,
         cores=cores_to_try() if auto else 0,
     )
@@ -234,7 +235,7 @@ def _fit_and_measure(
     if not ranks.first:
         return None
     with using_threads(fitted.threads.count):
-        measured = _measured(model, recipe, sets, out, device=ranks.fabric.device, bar=bar, initial=initial)
+        measured = _measured(model, recipe, sets, out, device=ranks.accelerator.device, bar=bar, initial=initial)
     return _result(
         recipe,
         measured,

@@ -1,34 +1,47 @@
 """Data sets: map-style, deterministic in (seed, epoch, index)."""
 
 from hdlif.data.augment import AUGMENTATIONS, Augmentation
-from hdlif.data.cifar import cifar10, cifar100
-from hdlif.data.copy_task import copy_task
-from hdlif.data.delayed_xor import delayed_xor
 from hdlif.data.draws import batches
-from hdlif.data.event_sets import dvs_cifar10, dvs_gesture, n_mnist
-from hdlif.data.given import DatasetSamples, TensorSamples, as_samples, over_time
-from hdlif.data.imagenet import imagenet, tiny_imagenet
-from hdlif.data.images import Images, digits, fashion_mnist
-from hdlif.data.mackey_glass import mackey_glass
-from hdlif.data.own.found import Found
+from hdlif.data.in_memory import Images
+from hdlif.data.own_data import OwnData
 from hdlif.data.public import get
-from hdlif.data.samples import Frames, ImageSets, Samples, Tested, constant, pixels, processors, rows
+from hdlif.data.python_data import DatasetSamples, TensorSamples, as_samples
+from hdlif.data.samples import (
+    DataSets,
+    Frames,
+    ImageSets,
+    Samples,
+    Tested,
+    constant,
+    over_time,
+    pixels,
+    processors,
+    rows,
+)
 from hdlif.data.simulator import simulated
-from hdlif.data.sines import sines
-from hdlif.data.synthetic import synthetic
-from hdlif.data.wine import wine
+from hdlif.data.sources.bundled import digits, wine
+from hdlif.data.sources.cifar import cifar10, cifar100
+from hdlif.data.sources.event_sets import dvs_cifar10, dvs_gesture, n_mnist
+from hdlif.data.sources.fashion_mnist import fashion_mnist
+from hdlif.data.sources.generated import copy_task, delayed_xor, mackey_glass, sines, synthetic
+from hdlif.data.sources.imagenet import imagenet, tiny_imagenet
 from hdlif.inputs.events import Binning, Events, by_number, by_time, count_frames
+
+Found = OwnData
+"""The name that `OwnData` had before."""
 
 __all__ = [
     "AUGMENTATIONS",
     "Augmentation",
     "Binning",
+    "DataSets",
     "DatasetSamples",
     "Events",
     "Found",
     "Frames",
     "ImageSets",
     "Images",
+    "OwnData",
     "Samples",
     "TensorSamples",
     "Tested",

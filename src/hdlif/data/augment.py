@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,12 +21,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlif.data.draws import Bits, expanded, of_each
-from hdlif.data.series_augment import jittered, rotated, scaled
+from hdlif.errors import DataError, brief, first_line
 
 Transform = Callable[[Tensor, Bits], Tensor]
 """From a batch [B, C, H, W] and bits [B] to a batch; the input is left alone."""
 
 MOST_ROLL, MOST_DEGREES = 5, 30.0
+AXES = 3
+"""Of a sensor whose series are rotated."""
+GENERATOR = "generator"
+"""The argument by which an augmentation of one's own is given what it draws from."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,37 @@ def _autoaugment(policy: Literal["cifar10", "imagenet"]) -> Augmentation:
     return Augmentation(partial(autoaugment, policy=policy), costly=True)
 
 
+def jittered(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
+    """Of normalised ones: normal noise on each value, in units of its channel's deviation: x + σ·n."""
+    return of_each(lambda one: one + deviation * torch.randn(one.shape), list(x), bits)
+
+
+def scaled(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
+    """Of normalised ones: each channel of a series times a factor of its own, normal about 1: (1 + σ·n)·x."""
+    return of_each(lambda one: one * (1 + deviation * torch.randn(len(one), 1, 1)), list(x), bits)
+
+
+def rotated(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
+    """Of raw ones: the sensors turned, as where a phone sits otherwise in its pocket.
+
+    Channels are in threes, x, y and z of a sensor each. All of a sample turn by one rotation, of the vector σ·n: by
+    |σ·n| radians about its direction.
+
+    Raises:
+        DataError: the channels are not in threes.
+    """
+    if x.shape[1] % AXES:
+        raise DataError(f"rotate turns channels in threes, x, y and z of a sensor each; the series has {x.shape[1]}")
+
+    def turned(one: Tensor) -> Tensor:
+        a, b, c = (deviation * torch.randn(AXES)).tolist()
+        turn = torch.linalg.matrix_exp(torch.tensor([[0, -c, b], [c, 0, -a], [-b, a, 0]], dtype=one.dtype))
+        result: Tensor = (turn @ one.reshape(-1, AXES, one.shape[1])).reshape(one.shape)
+        return result
+
+    return of_each(turned, list(x), bits)
+
+
 def jitter(*, deviation: float = 0.05) -> Augmentation:
     """`jittered` series."""
     return Augmentation(partial(jittered, deviation=_positive(deviation)), normalised=True, name="jitter")
@@ -185,7 +220,7 @@ def _positive(deviation: float) -> float:
     return deviation
 
 
-# What each is for stands in `datasets.AUGMENTED`.
+# The samples that each takes stand in `recipe.builders.augment`.
 AUGMENTATIONS: Mapping[str, Augmentation] = {
     "autoaugment_cifar10": _autoaugment("cifar10"),
     "autoaugment_imagenet": _autoaugment("imagenet"),
@@ -200,3 +235,47 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
     "scale": scale(),
     "shift": Augmentation(shift),
 }
+
+
+@dataclass(frozen=True)
+class OwnTransform:
+    """Calls `transform` for each sample by itself.
+
+    Torch's own generator is seeded by the sample's bits meanwhile, and is what `transform` is given as `generator`,
+    where it takes that: draws of `torch.rand` and of torchvision's transforms are as good as those from it.
+
+    Raises:
+        DataError: it fails, or gives something else than a tensor of the sample's shape and type.
+    """
+
+    transform: Callable[..., Any]
+    name: str
+    takes_generator: bool
+
+    def __call__(self, x: Tensor, bits: Bits) -> Tensor:
+        return of_each(self._one, list(x), bits)
+
+    def _one(self, sample: Tensor) -> Tensor:
+        given = {GENERATOR: torch.default_generator} if self.takes_generator else {}
+        shape, dtype = sample.shape, sample.dtype
+        try:
+            made = self.transform(sample, **given)
+        except Exception as error:
+            raise DataError(f"data.augment: {self.name}: {type(error).__name__}: {first_line(error)}") from error
+        if isinstance(made, Tensor) and (made.shape, made.dtype) == (shape, dtype):
+            return made
+        seen = f"{made.dtype} {list(made.shape)}" if isinstance(made, Tensor) else brief(made)
+        raise DataError(
+            f"data.augment: {self.name} gives {seen} of a sample {dtype} {list(shape)}; it must give a tensor of the "
+            "same shape and type"
+        )
+
+
+def own_augmentation(transform: Callable[..., Any], name: str, *, takes_generator: bool) -> Augmentation:
+    """An augmentation by `transform`, whose attributes `normalised` and `costly`, if any, are those of it."""
+    return Augmentation(
+        OwnTransform(transform, name, takes_generator),
+        normalised=bool(getattr(transform, "normalised", False)),
+        costly=bool(getattr(transform, "costly", False)),
+        name=name,
+    )

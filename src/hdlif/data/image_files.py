@@ -10,9 +10,9 @@ from torch import Tensor
 
 from hdlif.data.augment import Augment, resized_crop
 from hdlif.data.draws import random_bits
-from hdlif.data.images import normalised
+from hdlif.data.files import ByteSource
+from hdlif.data.in_memory import normalised
 from hdlif.data.samples import Samples
-from hdlif.data.sources import Source
 from hdlif.errors import DataError, reason
 from hdlif.inputs import Unreadable, pictures
 
@@ -40,7 +40,7 @@ class ImageFiles(Samples):
 
     def __init__(
         self,
-        source: Source,
+        source: ByteSource,
         places: NDArray[np.int64],
         labels: Tensor,
         *,

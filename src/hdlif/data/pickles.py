@@ -1,16 +1,15 @@
-"""Pickles of bytes, texts, integers, lists, dictionaries and NumPy arrays, without running what they ask for.
+"""Data in pickle files, read by Python's unpickler without importing or running anything that a file names.
 
-Python's unpickler calls whatever a pickle names; even one that may name NumPy's arrays alone reserves what a shape or a
-place in its memo promises, and hashes what is nested in itself for ever. Here each instruction is carried out by a few
-lines, of those that such files have, and an array is made of the bytes that the file has for it. An object of another
-class is read where the caller names the class, and stays a record of what it was made of.
+Published data sets are pickled: CIFAR's batches, tables of pandas. `find_class` maps the few names that such files need
+to stand-ins, and refuses every other name.
 """
 
+import io
 import math
-import pickletools
-from collections.abc import Callable, Collection, Iterator
+import pickle
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,266 +17,189 @@ from numpy.typing import NDArray
 from hdlif.errors import cut
 from hdlif.inputs import Unreadable
 
-_MOST_INSTRUCTIONS = 1_000_000
-"""CIFAR-100's training file, the largest, has a fifth; each may add some 150 bytes."""
-_MARK = object()
-INTEGERS = ("u1", "i1", "i2", "i4", "i8", "u2", "u4", "u8")
-"""NumPy's types of integers."""
+INTEGERS = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "b1")
 OBJECTS = "O8"
-"""NumPy's type of arrays of anything, which become lists."""
-_MOST_DIMENSIONS = 2
-_MOST_KEY = 2**16
-"""Integers hash to themselves, so that a file could let all of its keys collide, were they larger."""
-_CONSTANTS: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None,
-    "NEWTRUE": lambda: True,
-    "NEWFALSE": lambda: False,
-    "EMPTY_LIST": list,
-    "EMPTY_DICT": dict,
-    "EMPTY_TUPLE": tuple,
-    "MARK": lambda: _MARK,
-}
-# What stands in the instruction itself.
-_LITERALS = {"BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1", "BINFLOAT"}
-_BYTES = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8"}
-# Python 2's str, which pickletools gives as latin-1.
-_OLD_BYTES = {"STRING", "BINSTRING", "SHORT_BINSTRING"}
-_TEXTS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
-_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_IGNORED = {"PROTO", "FRAME"}
-# The files of CIFAR were written by NumPy 1, which had its core under another name.
-_ARRAY, _TYPE, _CLASS = "numpy._core.multiarray._reconstruct", "numpy.dtype", "numpy.ndarray"
-# How Python 3 writes bytes for Python 2, and empty ones.
-_ENCODE, _OF_BYTES = "_codecs.encode", "__builtin__.bytes"
+_MOST_DIMENSIONS = 32
+# NumPy 1 has its core under another name, and Python 2 and 3 have their built-ins under two.
+_RENAMED = (("numpy.core.", "numpy._core."),)
+_ARRAY, _DTYPE, _CLASS = "numpy._core.multiarray._reconstruct", "numpy.dtype", "numpy.ndarray"
+_ENCODE, _BYTES = "_codecs.encode", "__builtin__.bytes"
 
 
-@dataclass(frozen=True)
-class _Named:
-    """A function or class that the pickle names."""
-
-    name: str
-
-
-@dataclass
+@dataclass(slots=True)
 class Record:
-    """An object of a class that the reader expects: its name, and what it was made of; nothing is run."""
+    """An object of a class that the caller expects: its name, its arguments and its state. Nothing is run."""
 
     name: str
     arguments: tuple[Any, ...]
     state: Any = None
 
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
 
-@dataclass
-class _Type:
-    """A NumPy type: what it was made of, and then, by its state, its byte order."""
+
+@dataclass(slots=True)
+class _DType:
+    """A NumPy type: its code and, from its state, its byte order."""
 
     code: str
     order: str = "|"
 
+    def __setstate__(self, state: Any) -> None:
+        self.order = _word(state[1])
 
-@dataclass
+
+@dataclass(slots=True)
 class _Array:
-    """An array of which the state is still to come, and then the array."""
+    """An array, filled in by its state."""
 
+    types: Collection[str]
     values: NDArray[Any] | list[Any] | None = None
 
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran_order, content = state
+        if dtype.code not in self.types or dtype.order not in ("|", "<", ">", "="):
+            accepted = "integers" if self.types is INTEGERS else ", ".join(self.types)
+            raise Unreadable(f"holds an array of {cut(dtype.code)}, and {accepted} are read")
+        if len(shape) > _MOST_DIMENSIONS or not all(type(length) is int and 0 <= length < 2**31 for length in shape):
+            raise Unreadable(f"holds an array of the shape {cut(str(shape))}")
+        if dtype.code == OBJECTS:
+            if type(content) is not list or len(shape) > 1 or math.prod(shape) != len(content):
+                raise Unreadable(f"holds an array of the shape {cut(str(shape))}, which does not fit its items")
+            self.values = content
+            return
+        exact = np.dtype(dtype.code).newbyteorder(dtype.order)
+        if type(content) is not bytes or math.prod(shape) * exact.itemsize != len(content):
+            raise Unreadable(f"holds an array of the shape {cut(str(shape))}, which does not fit its bytes")
+        flat = np.frombuffer(content, exact)
+        self.values = flat.reshape(shape[::-1]).T if fortran_order else flat.reshape(shape)
 
-@dataclass(frozen=True)
-class _Accepted:
-    types: Collection[str]
-    records: Collection[str]
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A function or class that a file names, and its stand-in."""
+
+    name: str
+    make: Callable[..., Any]
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.make(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise Unreadable(f"changes {cut(self.name)}")
+
+
+_REFUSED = (pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.BYTEARRAY8, pickle.FROZENSET)
+"""Instructions that make objects, or reserve what they state."""
+
+
+# The unpickler in Python: that in C reserves as much memory as a damaged memo number states.
+class _Unpickler(pickle._Unpickler):
+    stack: list[Any]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        code: load for code, load in pickle._Unpickler.dispatch.items() if bytes([code]) not in _REFUSED
+    }
+
+    def _set_items(self) -> None:
+        self._fill(self.pop_mark())
+
+    def _set_item(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._fill([key, value])
+
+    def _dict(self) -> None:
+        items = self.pop_mark()
+        self.append({})
+        self._fill(items)
+
+    def _fill(self, items: list[Any]) -> None:
+        """Fill a dictionary, whose keys are words or numbers: the hash of nested tuples may take for ever."""
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if type(key) not in (bytes, str, int):
+                raise Unreadable(f"has a {type(key).__name__} for a key")
+            self.stack[-1][key] = value
+
+    dispatch |= {pickle.SETITEMS[0]: _set_items, pickle.SETITEM[0]: _set_item, pickle.DICT[0]: _dict}
+
+    def __init__(self, content: bytes, types: Collection[str], records: Collection[str]) -> None:
+        super().__init__(io.BytesIO(content), fix_imports=False, encoding="bytes")
+        self._types, self._records, self._left_to_encode = types, records, len(content)
+
+    def find_class(self, module: str, name: str) -> Any:
+        full = f"{module}.{name}"
+        for old, new in _RENAMED:
+            full = full.replace(old, new)
+        made: dict[str, Callable[..., Any]] = {
+            _ARRAY: lambda *_: _Array(self._types),
+            _DTYPE: lambda code, *_: _DType(_word(code)),
+            _CLASS: lambda *_: None,
+            _ENCODE: self._encode,
+            _BYTES: lambda: b"",
+        }
+        if full in made:
+            return _Named(full, made[full])
+        if full not in self._records:
+            raise Unreadable(f"holds a {cut(full)}")
+        return _Named(full, lambda *arguments: Record(full, arguments))
+
+    def _encode(self, text: str, encoding: str) -> bytes:
+        """Bytes as Python 3 writes them for Python 2; a file may encode each of its texts any number of times."""
+        if encoding not in ("latin1", "latin-1") or not isinstance(text, str):
+            raise Unreadable("encodes what is not text in latin1")
+        self._left_to_encode -= len(text)
+        if self._left_to_encode < 0:
+            raise Unreadable("encodes more text than it has")
+        return text.encode("latin-1")
 
 
 def parse_pickle(content: bytes, *, types: Collection[str] = INTEGERS, records: Collection[str] = ()) -> Any:
-    """What a pickle holds; an array is a view of its bytes where they are in one piece.
+    """Return the data in a pickle.
 
     Args:
-        types: of arrays that are read: NumPy's codes.
+        types: NumPy's codes of the arrays that are read.
         records: functions and classes, as "module.name", whose results are read as `Record`s.
     Raises:
-        Unreadable: it asks for anything else, or is damaged.
+        Unreadable: the pickle asks for anything else, or is damaged.
     """
     try:
-        return _run(content, _Accepted(types, records))
+        return _Unpickler(content, types, records).load()
     except Unreadable:
         raise
-    # A damaged pickle takes from an empty stack, counts what is no list, and more of that kind.
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
+    # A damaged pickle makes the unpickler raise nearly anything.
+    except Exception as error:
         raise Unreadable(f"is not a whole pickle: {cut(str(error), 200)}") from error
 
 
-def _run(content: bytes, accepted: _Accepted) -> Any:
-    stack: list[Any] = []
-    memo: dict[int, Any] = {}
-    encoded = 0
-    for count, (instruction, given, _) in enumerate(pickletools.genops(content)):
-        name, argument = instruction.name, cast(Any, given)
-        if count == _MOST_INSTRUCTIONS:
-            raise Unreadable(f"has more than {_MOST_INSTRUCTIONS:,} instructions")
-        if name == "STOP":
-            break
-        if name in _CONSTANTS:
-            stack.append(_CONSTANTS[name]())
-        elif name in _LITERALS or name in _BYTES or name in _TEXTS:
-            stack.append(argument)
-        elif name in _OLD_BYTES:
-            stack.append(argument.encode("latin-1"))
-        elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
-            # A text may state numbers of any length, so that their hashes collide.
-            if not 0 <= argument < 2**32:
-                raise Unreadable(f"has the memo number {cut(str(argument))}")
-            memo[argument] = stack[-1]
-        elif name == "MEMOIZE":
-            memo[len(memo)] = stack[-1]
-        elif name in ("BINGET", "LONG_BINGET", "GET"):
-            stack.append(memo[argument])
-        elif name not in _IGNORED:
-            _change(name, argument, stack, accepted)
-            # Bytes that a text was encoded to: a file has each text once, and may ask for it any number of times.
-            encoded += len(stack[-1]) if name == "REDUCE" and type(stack[-1]) is bytes else 0
-            if encoded > len(content):
-                raise Unreadable("encodes more text than it has")
-    (result,) = stack
-    return result
-
-
-def _change(name: str, argument: Any, stack: list[Any], accepted: _Accepted) -> None:
-    """Carry out an instruction that takes from the stack."""
-    if name in _TUPLES:
-        stack[-_TUPLES[name] :] = [tuple(_last(stack, _TUPLES[name]))]
-    elif name == "TUPLE":
-        stack.append(tuple(_since_mark(stack)))
-    elif name == "LIST":
-        stack.append(_since_mark(stack))
-    elif name == "DICT":
-        stack.append(dict(_pairs(_since_mark(stack))))
-    elif name in ("APPEND", "APPENDS"):
-        items = _since_mark(stack) if name == "APPENDS" else [stack.pop()]
-        _of(list, stack[-1]).extend(items)
-    elif name in ("SETITEM", "SETITEMS"):
-        items = _since_mark(stack) if name == "SETITEMS" else [stack.pop(), stack.pop()][::-1]
-        _of(dict, stack[-1]).update(_pairs(items))
-    elif name == "GLOBAL":
-        module, _, qualified = argument.partition(" ")
-        stack.append(_named(module, qualified, accepted))
-    elif name == "STACK_GLOBAL":
-        module, qualified = _last(stack, 2)
-        stack[-2:] = [_named(module, qualified, accepted)]
-    elif name == "REDUCE":
-        function, arguments = _last(stack, 2)
-        stack[-2:] = [_called(_of(_Named, function), _of(tuple, arguments))]
-    elif name == "BUILD":
-        state = stack.pop()
-        _build(stack[-1], state, accepted)
-    else:
-        raise Unreadable(f"has the instruction {name}, which no data needs")
-
-
-def _last(stack: list[Any], count: int) -> list[Any]:
-    if len(stack) < count:
-        raise Unreadable("takes more than it has")
-    return stack[-count:]
-
-
-def _since_mark(stack: list[Any]) -> list[Any]:
-    items = []
-    while (item := stack.pop()) is not _MARK:
-        items.append(item)
-    return items[::-1]
-
-
-def _pairs(items: list[Any]) -> Iterator[tuple[Any, Any]]:
-    for key, value in zip(items[::2], items[1::2], strict=True):
-        if not (isinstance(key, (bytes, str)) or (type(key) is int and 0 <= key < _MOST_KEY)):
-            raise Unreadable(f"has a {type(key).__name__} for a key")
-        yield key, value
-
-
-def _of(kind: type, value: Any) -> Any:
-    if type(value) is not kind:
-        raise Unreadable(f"has a {type(value).__name__} where a {kind.__name__.lstrip('_').lower()} belongs")
-    return value
-
-
-def _named(module: Any, name: Any, accepted: _Accepted) -> _Named:
-    full = f"{module}.{name}".replace("numpy.core.", "numpy._core.")
-    if full not in (_ARRAY, _TYPE, _CLASS, _ENCODE, _OF_BYTES) and full not in accepted.records:
-        raise Unreadable(f"holds a {cut(full)}")
-    return _Named(full)
-
-
-def _called(function: _Named, arguments: tuple[Any, ...]) -> Any:
-    if function.name == _ARRAY:
-        # Class, shape and type of an empty array; its state has those that count.
-        return _Array()
-    if function.name == _TYPE:
-        return _Type(_word(arguments[0]))
-    if function.name == _OF_BYTES and arguments == ():
-        return b""
-    if function.name == _ENCODE and arguments[1:] in (("latin1",), ("latin-1",)):
-        return _of(str, arguments[0]).encode("latin-1")
-    if function.name not in (_CLASS, _ENCODE, _OF_BYTES):
-        return Record(function.name, arguments)
-    raise Unreadable(f"calls {function.name} with {len(arguments)} values that no data needs")
-
-
-def _build(value: Any, state: Any, accepted: _Accepted) -> None:
-    if type(value) is Record:
-        value.state = state
-        return
-    state = _of(tuple, state)
-    if type(value) is _Type:
-        value.order = _word(state[1])
-        return
-    _, shape, dtype, fortran_order, content = state
-    code, order = _of(_Type, dtype).code, dtype.order
-    lengths = [_of(int, length) for length in _of(tuple, shape)]
-    if code == OBJECTS in accepted.types:
-        items = _of(list, content)
-        if len(lengths) > 1 or math.prod(lengths) != len(items):
-            raise Unreadable(f"holds an array of {len(lengths)} dimensions that is not that of its {len(items)} items")
-        _of(_Array, value).values = items
-        return
-    if code not in accepted.types or order not in ("|", "<", ">", "="):
-        numbers = "integers" if accepted.types is INTEGERS else ", ".join(accepted.types)
-        raise Unreadable(f"holds an array of {cut(code)}, and {numbers} are read")
-    exact = np.dtype(code).newbyteorder(order)
-    fits = len(lengths) <= _MOST_DIMENSIONS and all(0 <= length < 2**31 for length in lengths)
-    if not fits or len(_of(bytes, content)) != math.prod(lengths) * exact.itemsize:
-        raise Unreadable(f"holds an array of {len(lengths)} dimensions that is not that of its bytes")
-    flat = np.frombuffer(content, exact)
-    _of(_Array, value).values = flat.reshape(lengths[::-1]).T if fortran_order else flat.reshape(lengths)
-
-
 def _word(value: Any) -> str:
-    """A text, which Python 2 wrote as bytes."""
-    return value.decode("latin-1") if isinstance(value, bytes) else str(_of(str, value))
+    """Decode text that Python 2 wrote as bytes."""
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
 def integers(value: Any) -> NDArray[Any]:
-    """An array of a pickle, or a flat list of integers as int64.
-
-    Raises:
-        Unreadable: it is neither.
-    """
+    """Return an array of integers, or a flat list of integers as int64; raises `Unreadable` otherwise."""
     if isinstance(value, _Array) and isinstance(value.values, np.ndarray) and value.values.dtype.kind in "iu":
         return value.values
     if not isinstance(value, list) or not all(type(item) is int and abs(item) < 2**63 for item in value):
-        kind = type(value).__name__.lstrip("_").lower()
-        raise Unreadable(f"holds a {kind} where an array or a list of integers belongs")
+        raise Unreadable(f"holds a {_kind(value)} where an array or a list of integers belongs")
     return np.array(value, np.int64)
 
 
 def numbers(value: Any) -> NDArray[Any]:
-    """An array of numbers of a pickle; raises `Unreadable` where it is none."""
+    """Return an array of numbers; raises `Unreadable` otherwise."""
     if isinstance(value, _Array) and isinstance(value.values, np.ndarray):
         return value.values
-    raise Unreadable(f"holds a {type(value).__name__.lstrip('_').lower()} where an array of numbers belongs")
+    raise Unreadable(f"holds a {_kind(value)} where an array of numbers belongs")
 
 
 def items(value: Any) -> list[Any]:
-    """A list of a pickle, or what an array of objects holds; raises `Unreadable` where it is neither."""
+    """Return a list, or the items of an array of objects; raises `Unreadable` otherwise."""
     found = value.values if isinstance(value, _Array) else value
     if not isinstance(found, list):
-        raise Unreadable(f"holds a {type(value).__name__.lstrip('_').lower()} where a list belongs")
+        raise Unreadable(f"holds a {_kind(value)} where a list belongs")
     return found
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__.lstrip("_").lower()

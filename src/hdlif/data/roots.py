@@ -4,6 +4,9 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from hdlif.errors import DataError, cut, reason, some
 from hdlif.whole_files import read_regular
 
@@ -106,3 +109,15 @@ def whole_number(text: str) -> int:
 def by_torchvision(name: str) -> str:
     """The source of a set that torchvision's class `name` fetches."""
     return f"by python -c \"from torchvision.datasets import {name}; {name}('ROOT', download=True)\""
+
+
+def refuse_other_counts(
+    folder: SetFolder, files: str, labels: Tensor, *, name: str, classes: Sequence[str], per_class: int
+) -> None:
+    """Raise `DataError` unless every class of the set `name` has `per_class` of the images of some files."""
+    counts = torch.bincount(labels, minlength=len(classes)).tolist()
+    for label, count in zip(classes, counts, strict=True):
+        if count != per_class:
+            raise folder.error(
+                folder.path, f"{files}: {count} images of {label}; {name} has {per_class} of each class there"
+            )

@@ -68,6 +68,30 @@ def pixels(x: Tensor) -> Tensor:
     return x.flatten(2).permute(2, 0, 1)[..., None, None]
 
 
+def over_time(x: Tensor) -> Tensor:
+    """Sequences [B, T, ...] step by step: [T, B, ...].
+
+    >>> import torch
+    >>> from hdlif.data import over_time
+    >>> list(over_time(torch.rand(5, 10, 2)).shape)
+    [10, 5, 2]
+
+    Args:
+        x: [B, T, ...].
+    """
+    return x.transpose(0, 1)
+
+
+def stepwise(time_steps: int) -> Frames:
+    """What a network is shown of frames of events kept as channels: [B, T·2, H, W] to [T, B, 2, H, W]."""
+
+    def shown(x: Tensor) -> Tensor:
+        n, _, height, width = x.shape
+        return x.reshape(n, time_steps, 2, height, width).transpose(0, 1)
+
+    return shown
+
+
 class Samples(Dataset[tuple[Tensor, Any]], ABC):
     """Labelled samples x = scale(augment(read(index))).
 
@@ -277,7 +301,7 @@ class Together(Samples):
 
 
 @dataclass(frozen=True)
-class ImageSets:
+class DataSets:
     """Three disjoint sets of samples, scaled alike; only `train` is augmented.
 
     >>> from hdlif.data import digits
@@ -336,3 +360,7 @@ class ImageSets:
 def processors() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+ImageSets = DataSets
+"""The name that `DataSets` had before it held more than images."""

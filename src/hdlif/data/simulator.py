@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlif.data.draws import Bits, expanded, random_bits
-from hdlif.data.frames import stepwise
-from hdlif.data.images import Images
-from hdlif.data.samples import ImageSets, Samples
+from hdlif.data.in_memory import Images
+from hdlif.data.samples import DataSets, Samples, stepwise
 from hdlif.errors import DataError
 from hdlif.inputs.events import Binning, Events, count_frames
 
@@ -164,7 +163,7 @@ def _shared_zeros(*shape: int) -> Tensor:
     return torch.frombuffer(mmap.mmap(-1, max(size, 1)), dtype=torch.uint8)[:size].view(shape)
 
 
-def simulated(sets: ImageSets, *, time_steps: int, binning: Binning) -> ImageSets:
+def simulated(sets: DataSets, *, time_steps: int, binning: Binning) -> DataSets:
     """The events of a camera that looks at the images of `sets`, [T, B, 2, H, W] of counts.
 
     >>> import torch

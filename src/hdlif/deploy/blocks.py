@@ -17,7 +17,7 @@ from hdlif.models import (
     ReversibleSequential,
 )
 from hdlif.nn import Sequential
-from hdlif.nn.paths import inside
+from hdlif.nn.state import inside
 
 COARSEST_GRID = 2.0**-13
 """Grid that may be left out: half of it is below 1e-4, to which a deployed network and torch agree in any case."""

@@ -18,7 +18,7 @@ from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.errors import HdlifError, LoweringError, first_line
 from hdlif.nn import Neuron, Temporal
 from hdlif.nn.captured import CHANNELS, Captured
-from hdlif.nn.paths import inside
+from hdlif.nn.state import inside
 
 
 @lowers(Temporal, derived=True)

@@ -1,85 +1,51 @@
-"""The .npy format (NumPy Enhancement Proposal 1), without NumPy's reader.
+"""NumPy's .npy and .npz files, read within stated limits.
 
-That one evaluates the header as Python, reads zip archives and, on request, pickles whatever the file is named, and
-reserves what the header promises. Here the header is matched, an array is numbers alone, and the bytes of the file are
-exactly those that its shape needs: they are viewed, not copied.
+The header is a literal of Python, whose type NumPy reads. The shape is compared with the bytes of the file before
+anything is made of them, so that an array is a view of the content. Object arrays and pickles are refused.
 """
 
+import ast
+import io
 import math
-import re
 import sys
+import zipfile
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from hdlif.errors import cut, printable
-from hdlif.inputs import Unreadable
+from hdlif.errors import brief, cut, printable, reason
+from hdlif.inputs import MOST_BYTES, Unreadable
 
 MAGIC = b"\x93NUMPY"
 """The first bytes of a .npy file."""
 PREFIX = 12
-"""Bytes of it that say where its header ends."""
-# numpy.save writes 128 bytes; numpy.load accepts as many.
-_LONGEST_HEADER = 10_000
-_MOST_DIMENSIONS = 32
-# By version, the bytes that tell the header's length.
+"""Bytes of a .npy file that state the end of its header."""
+_LONGEST_HEADER = 4096
+# Bytes of the header's length, by version.
 _LENGTHS = {1: 2, 2: 4, 3: 4}
-_ENTRY = re.compile(
-    r""" *(['"])(?P<key>descr|fortran_order|shape)\1 *: *"""
-    r"""((['"])(?P<type>[<>|=]?(?:[biufc][0-9]{1,2}|U[0-9]{1,4}))\4|(?P<order>True|False)|"""
-    r"""\[(?P<fields>[^\[\]]*)\]|\((?P<shape>[0-9, ]*)\)) *(,|$)"""
-)
-# A field; or bytes between fields, without a name.
-_FIELD = re.compile(
-    r"""\( *(['"])(?P<name>[A-Za-z_][A-Za-z0-9_]*|)\1 *, *"""
-    r"""(['"])(?P<type>[<>|=]?(?:[biuf][0-9]{1,2}|V[0-9]{1,3}))\3 *\) *(, *|$)"""
-)
-# As Python writes one: 04 is none.
-_LENGTH = re.compile("0|[1-9][0-9]*")
-_MOST_FIELDS = 32
-_VALUES = {"descr": "type", "fortran_order": "order", "shape": "shape"}
+_MOST_FIELDS, _MOST_RECORD = 32, 1024
 
 
 def parse_records(content: bytes) -> dict[str, NDArray[Any]] | None:
-    """The fields [N] of a .npy file of a structured array [N]; None where its array has no fields.
+    """The fields [N] of a .npy file of a structured array [N]; None if its array has no fields.
 
     Raises:
         Unreadable: as `parse_array`, or the fields are not plain numbers with names.
     """
-    text, start = _text(content)
-    found = _entries(text, descr="fields")
-    if found is None:
+    dtype, shape, _, start = _header(content)
+    if dtype.names is None:
         return None
-    fields, order, lengths = found
-    dtype, names = _fields(fields)
-    _, shape = _typed(dtype.str, lengths, dtype=dtype)
+    kinds = [dtype[name] for name in dtype.names]
+    plain = all(kind.kind in "biuf" and not kind.subdtype for kind in kinds) and dtype.names != ()
+    if not plain or len(kinds) > _MOST_FIELDS or dtype.itemsize > _MOST_RECORD:
+        raise Unreadable(f"its fields are not up to {_MOST_FIELDS} plain numbers with names: {cut(str(dtype), 200)}")
     if len(shape) != 1:
         raise Unreadable(f"it is {list(shape)}, and an array of records is [N]")
-    records = _values(content, np.dtype((np.void, dtype.itemsize)), shape, order == "True", start).view(dtype)
-    return {name: records[name].astype(records.dtype[name].newbyteorder("=")) for name in names}
-
-
-def _fields(text: str) -> tuple[np.dtype[Any], list[str]]:
-    """The type of a record, and the names of its fields."""
-    place, fields = 0, list[tuple[str, str]]()
-    while place < len(text):
-        field = _FIELD.match(text, place)
-        if field is None or len(fields) == _MOST_FIELDS or (field["name"] == "") != ("V" in field["type"]):
-            raise Unreadable(
-                f"its fields are not up to {_MOST_FIELDS} plain numbers with names: {cut(printable(text), 200)}"
-            )
-        fields.append((field["name"], field["type"]))
-        place = field.end()
-    names = [name for name, _ in fields if name]
-    try:
-        # Bytes between fields get names of their own, which no field has.
-        dtype = np.dtype([(name or f" {number}", kind) for number, (name, kind) in enumerate(fields)])
-    except (TypeError, ValueError) as error:
-        raise Unreadable(f"its fields are {cut(printable(text), 200)}") from error
-    if not dtype.itemsize or len(set(names)) < len(names):
-        raise Unreadable(f"its fields are {cut(printable(text), 200)}")
-    return dtype, names
+    records = _values(content, dtype, shape, fortran_order=False, start=start)
+    return {name: records[name].astype(records.dtype[name].newbyteorder("=")) for name in dtype.names}
 
 
 def parse_array(content: bytes) -> NDArray[Any]:
@@ -91,7 +57,8 @@ def parse_array(content: bytes) -> NDArray[Any]:
     dtype, shape, fortran_order, start = parse_header(content)
     if dtype.kind == "U":
         raise Unreadable(f"its type is {dtype.str}, text, and not a plain type of numbers")
-    return _values(content, dtype, shape, fortran_order, start)
+    array = _values(content, dtype, shape, fortran_order=fortran_order, start=start)
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 def parse_labels(content: bytes) -> list[str] | list[int]:
@@ -100,58 +67,29 @@ def parse_labels(content: bytes) -> list[str] | list[int]:
     Raises:
         Unreadable: as `parse_array`, or it holds something else, or what is no text.
     """
-    dtype, shape, fortran_order, start = parse_header(content)
+    dtype, shape, _, start = parse_header(content)
     if dtype.kind not in "biuU" or len(shape) != 1:
         raise Unreadable(f"it is {dtype} {list(shape)}, and labels are integers or text, [N]")
     if dtype.kind != "U":
-        return [int(label) for label in _values(content, dtype, shape, fortran_order, start).tolist()]
+        return [int(label) for label in _values(content, dtype, shape, fortran_order=False, start=start).tolist()]
     # Letters as numbers: a view as text is trusted to hold nothing else.
     width = dtype.itemsize // 4
-    letters = _values(content, np.dtype(f"{dtype.str[0]}u4"), (shape[0] * width,), fortran_order, start)
+    letters = _values(content, np.dtype(f"{dtype.str[0]}u4"), (shape[0] * width,), fortran_order=False, start=start)
     if width and len(letters) and (letters.max() > sys.maxunicode or ((letters >> 11) == 0xD800 >> 11).any()):
         raise Unreadable("it holds what is not text")
     return ["".join(map(chr, row.tolist())).rstrip("\0") for row in letters.reshape(shape[0], width)]
-
-
-def _values(
-    content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], fortran_order: bool, start: int
-) -> NDArray[Any]:
-    """What follows the header, in this machine's byte order."""
-    promised = math.prod(shape) * dtype.itemsize
-    if promised != len(content) - start:
-        raise Unreadable(f"its shape takes {cut(str(promised))} bytes, and {len(content) - start} follow the header")
-    try:
-        flat = np.frombuffer(content, dtype, offset=start) if promised else np.empty(0, dtype)
-        array = flat.reshape(shape[::-1]).T if fortran_order else flat.reshape(shape)
-    # A length of 0 beside ones whose product no array can have.
-    except ValueError as error:
-        raise Unreadable(f"no array has the shape {list(shape)}") from error
-    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 def parse_header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
     """Type, shape, whether it is in Fortran's order, and where the values begin, of a .npy file or its first bytes.
 
     Raises:
-        Unreadable: it is none, or its type is no plain one.
+        Unreadable: it is none, or its type is neither of numbers nor of text.
     """
-    text, end = _text(content)
-    found = _entries(text)
-    if found is None:
-        raise Unreadable(f"its header is not a plain type, order and shape: {cut(printable(text.strip()), 200)}")
-    name, order, lengths = found
-    dtype, shape = _typed(name, lengths)
-    return dtype, shape, order == "True", end
-
-
-def _text(content: bytes) -> tuple[str, int]:
-    """The header, and where the values begin."""
-    if not content.startswith(MAGIC):
-        raise Unreadable(_kind(content))
-    begin, end = header_place(content[:PREFIX])
-    if end > len(content):
-        raise Unreadable(f"its header takes {end - begin} bytes of at most {_LONGEST_HEADER}, and of {len(content)}")
-    return content[begin:end].decode("latin-1"), end
+    dtype, shape, fortran_order, start = _header(content)
+    if dtype.kind not in "biufcU" or dtype.subdtype is not None:
+        raise Unreadable(f"its type is {cut(printable(str(dtype)), 200)}, which is not a plain type of numbers or text")
+    return dtype, shape, fortran_order, start
 
 
 def header_place(prefix: bytes) -> tuple[int, int]:
@@ -166,50 +104,43 @@ def header_place(prefix: bytes) -> tuple[int, int]:
     return begin, end
 
 
-def _typed(name: str, lengths: str, *, dtype: np.dtype[Any] | None = None) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Type, unless it is known, and shape."""
+def _header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
+    if not content.startswith(MAGIC):
+        raise Unreadable(_kind(content))
+    begin, end = header_place(content[:PREFIX])
+    if end > len(content):
+        raise Unreadable(f"its header takes {end - begin} bytes, and {len(content) - begin} are there")
+    text = content[begin:end].decode("latin-1")
     try:
-        dtype = dtype or np.dtype(name)
-        shape = _shape(lengths)
-    # There is no such type; or lengths that are no tuple, or one of so many digits that Python refuses it.
-    except (TypeError, ValueError) as error:
-        raise Unreadable(f"its header has the type {name} and the shape ({cut(lengths)})") from error
-    if len(shape) > _MOST_DIMENSIONS or any(length >= 2**63 for length in shape):
-        raise Unreadable(f"its header has the shape ({cut(lengths)})")
-    return dtype, shape
+        if "\\" in text:
+            raise ValueError("escapes, of which Python may warn")
+        header = ast.literal_eval(text.strip(" \n"))
+        shape, fortran_order, dtype = header["shape"], header["fortran_order"], npy.descr_to_dtype(header["descr"])
+        if len(header) != 3 or type(fortran_order) is not bool or type(shape) is not tuple:
+            raise ValueError("other entries than these three")
+    # A damaged header makes Python's parser, and NumPy's types, raise nearly anything.
+    except Exception as error:
+        seen = cut(printable(text.strip()), 200)
+        raise Unreadable(f"its header is not a plain type, order and shape: {seen}") from error
+    if dtype.hasobject:
+        raise Unreadable(f"its type is {cut(printable(str(dtype)), 200)}, which is not a plain type of numbers or text")
+    if any(type(length) is not int or not 0 <= length < 2**63 for length in shape):
+        raise Unreadable(f"its header has the shape {cut(str(shape))}")
+    return dtype, shape, fortran_order, end
 
 
-def _shape(lengths: str) -> tuple[int, ...]:
-    """The lengths that a tuple has between its brackets; one alone has a comma behind it, and more may."""
-    if not lengths.strip(" "):
-        return ()
-    parts = [part.strip(" ") for part in lengths.split(",")]
-    if len(parts) == 1:
-        raise ValueError("a number, and no tuple")
-    parts = parts if parts[-1] else parts[:-1]
-    if not all(map(_LENGTH.fullmatch, parts)):
-        raise ValueError("lengths that are not whole numbers")
-    return tuple(map(int, parts))
-
-
-def _entries(text: str, *, descr: str = "type") -> tuple[str, str, str] | None:
-    """What the header says of type, order and shape; None where it is not that and nothing else, each once.
-
-    Args:
-        descr: what the type is: "type", of numbers or text, or "fields".
-    """
-    values = _VALUES | {"descr": descr}
-    text = text.strip(" \n")
-    if not (text.startswith("{") and text.endswith("}")):
-        return None
-    inside, place, found = text[1:-1].rstrip(" "), 0, dict[str, str]()
-    while place < len(inside):
-        entry = _ENTRY.match(inside, place)
-        if entry is None or entry["key"] in found or entry[values[entry["key"]]] is None:
-            return None
-        found[entry["key"]] = entry[values[entry["key"]]]
-        place = entry.end()
-    return (found["descr"], found["fortran_order"], found["shape"]) if len(found) == len(values) else None
+def _values(
+    content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], *, fortran_order: bool, start: int
+) -> NDArray[Any]:
+    promised = math.prod(shape) * dtype.itemsize
+    if promised != len(content) - start:
+        raise Unreadable(f"its shape takes {cut(str(promised))} bytes, and {len(content) - start} follow the header")
+    try:
+        flat = np.frombuffer(content, dtype, offset=start) if promised else np.empty(0, dtype)
+        return flat.reshape(shape[::-1]).T if fortran_order else flat.reshape(shape)
+    # A length of 0 beside ones whose product no array can have, or too many of them.
+    except ValueError as error:
+        raise Unreadable(f"no array has the shape {cut(str(list(shape)))}") from error
 
 
 def _kind(content: bytes) -> str:
@@ -219,3 +150,35 @@ def _kind(content: bytes) -> str:
     if content.startswith(b"\x80"):
         return "it is a pickle, which is never read"
     return "it does not begin as numpy.save begins a file" if content else "it is empty"
+
+
+def parse_archive(content: bytes, names: Collection[str]) -> dict[str, bytes]:
+    """The .npy files of a .npz archive that holds some of those of `names`, and no other.
+
+    Raises:
+        Unreadable: it is no archive or is damaged, holds another file, one of more than `MOST_BYTES`, or one twice.
+    """
+    found: dict[str, bytes] = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for entry in archive.infolist():
+                name = entry.filename.removesuffix(".npy")
+                if name not in names or name in found or name == entry.filename:
+                    odd = " twice" if name in found else f", which is none of {', '.join(names)}"
+                    raise Unreadable(f"it holds {brief(name)}{odd}")
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    # Of LZMA a few bytes may ask for gigabytes to unpack with.
+                    raise Unreadable(
+                        f"its array {name} is neither stored nor deflated; save it by numpy.savez_compressed"
+                    )
+                with archive.open(entry) as file:
+                    # A few kilobytes can promise any number, and give more than they promise.
+                    found[name] = file.read(MOST_BYTES + 1)
+                if len(found[name]) > MOST_BYTES:
+                    raise Unreadable(f"its array {name} has more than {MOST_BYTES:,} bytes")
+    except Unreadable:
+        raise
+    # What zipfile and its decompressors raise on damaged bytes is of many types.
+    except Exception as error:
+        raise Unreadable(f"it is not a zip archive as numpy.savez writes one ({reason(error)})") from error
+    return found

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from hdlif.errors import MissingExtraError, cut, reason
 from hdlif.inputs import Unreadable
-from hdlif.inputs.archives import parse_archive
-from hdlif.inputs.arrays import parse_array, parse_records
+from hdlif.inputs.arrays import parse_archive, parse_array, parse_records
 from hdlif.inputs.events import Events, of_columns
 from hdlif.inputs.prophesee import MOST_EVENTS, read_raw
 

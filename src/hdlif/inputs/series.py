@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.inputs import Unreadable, fitting
-from hdlif.inputs.archives import parse_archive
-from hdlif.inputs.arrays import parse_array
+from hdlif.inputs.arrays import parse_archive, parse_array
 from hdlif.inputs.tables import parse_named
 
 Floats = NDArray[np.float32]

@@ -55,10 +55,10 @@ def log_mel(clip: Floats, record: SoundRecord) -> Floats:
 
         y_tm = log(1e-8 + sum_k b_m(k) |X_t(k)|^2 / sum_j h_j^2)
     """
-    return Frames(record).push(clip)
+    return LogMelFrames(record).push(clip)
 
 
-class Frames:
+class LogMelFrames:
     """`log_mel` of a clip whose samples come one after another, to the bit, whatever comes at once.
 
     A frame is made as soon as its samples have come, or the clip's end; no more of them are held.

@@ -1,4 +1,4 @@
-"""CSV files of numbers, a row a time step: what `hdlif run` and the data sets read alike.
+"""CSV and Parquet files of numbers, a row a time step: what `hdlif run` and the data sets read alike.
 
 Cells are divided by commas, or by semicolons where the first row has more of them; numbers are decimal, with a point.
 The first row is a header where none of its cells is a number. Nothing is guessed: what is no number is refused with its
@@ -6,6 +6,7 @@ line and column.
 """
 
 import codecs
+import contextlib
 import csv
 import io
 import itertools
@@ -14,17 +15,20 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.errors import brief, cut, did_you_mean
+from hdlif.errors import MissingExtraError, brief, cut, did_you_mean, reason
 from hdlif.inputs import Unreadable
 
 PARQUET = ".parquet"
 SUFFIXES = (".csv", PARQUET)
 """The ends of the names of files that hold a table."""
 MOST_COLUMNS = 4096
+MOST_CELLS = 2**28
+"""Of a Parquet file."""
 NUMBER = re.compile(r" *[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})? *")
 """A cell that is a number; in a time that grows as its length does, whatever it holds."""
 MISSING = {"nan", "-nan", "+nan", "na", "n/a", "<na>", "null", "none"}
@@ -55,9 +59,7 @@ class Table:
 def header_of(content: bytes, suffix: str) -> Sequence[str] | None:
     """The names of the columns of a file whose name has one of `SUFFIXES`; None where it has none. `Unreadable`."""
     if suffix == PARQUET:
-        from hdlif.inputs.parquet import names_of
-
-        return names_of(content)
+        return _parquet_names(content)
     return names_in(next(_rows(content))[1])
 
 
@@ -71,8 +73,6 @@ def parse_named(
 ) -> Table:
     """The table of a file whose name has one of `SUFFIXES`; as `parse_table`."""
     if suffix == PARQUET:
-        from hdlif.inputs.parquet import parse_parquet
-
         return parse_parquet(content, text=text, columns=columns, known=known)
     return parse_table(content, text=text, columns=columns, known=known)
 
@@ -225,3 +225,86 @@ def word_of(cell: str, where: str) -> str:
     if not word or not word.isprintable():
         raise Unreadable(f"{where}: {brief(cell)} is not a name")
     return word
+
+
+def parse_parquet(
+    content: bytes, *, text: Collection[str] = (), columns: Sequence[str] | None = None, known: Sequence[str] = ()
+) -> Table:
+    """Return the table of a Parquet file, read by pyarrow, which is imported when one is read, and for which
+    no limit is promised. Arguments and errors are those of `parse_table`.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    with _parquet(content) as file:
+        names, rows = _columns_of_parquet(file), file.metadata.num_rows
+        places, _ = columns_of(names, len(names), text, columns if columns is not None else known or None)
+        chosen = [names[place] for place in places]
+        numbers = np.empty((rows, len(chosen)), np.float32)
+        for number, name in enumerate(chosen):
+            numbers[:, number] = _numbers(file.read(columns=[name]).column(0), name)
+        words = {
+            name: [
+                _word(cell, name, row) for row, cell in enumerate(file.read(columns=[name]).column(0).to_pylist(), 1)
+            ]
+            for name in text
+        }
+    return Table(tuple(chosen), numbers, words, range(1, rows + 1))
+
+
+def _parquet_names(content: bytes) -> list[str]:
+    """The names of the columns of a Parquet file; errors are those of `parse_parquet`."""
+    with _parquet(content) as file:
+        return _columns_of_parquet(file)
+
+
+@contextlib.contextmanager
+def _parquet(content: bytes) -> Iterator[Any]:
+    """A file as pyarrow reads it, whose errors, which are of several types and some Python's own, become `Unreadable`.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtraError("pyarrow is not installed; install it with: pip install 'hdlif[data]'") from error
+    try:
+        yield parquet.ParquetFile(io.BytesIO(content))
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError, NotImplementedError) as error:
+        if isinstance(error, Unreadable):
+            raise
+        raise Unreadable(f"it is not a Parquet file that pyarrow reads ({reason(error)})") from error
+
+
+def _columns_of_parquet(file: Any) -> list[str]:
+    """The names of the columns. Raises `Unreadable` on too many cells, no rows, or a name that is there twice."""
+    names, rows = list(file.schema_arrow.names), file.metadata.num_rows
+    if len(names) > MOST_COLUMNS or rows * len(names) > MOST_CELLS:
+        raise Unreadable(f"it has {rows:,} rows of {len(names):,} columns, more than {MOST_CELLS:,} cells or so")
+    if not rows or len(set(names)) < len(names):
+        raise Unreadable("it has no rows" if not rows else "two of its columns have one name")
+    return names
+
+
+def _numbers(column: Any, name: str) -> NDArray[np.float32]:
+    """A column as float32."""
+    if column.null_count:
+        row = column.is_null().to_pylist().index(True) + 1
+        raise Unreadable(f"row {row}, column {brief(name)}: the cell is empty; {FILL_IN}")
+    values = np.asarray(column.to_numpy())
+    if values.dtype.kind not in "biuf":
+        raise Unreadable(f"column {brief(name)}: it holds {column.type}, which is not a number", text_in=name)
+    with np.errstate(over="ignore"):
+        found = values.astype(np.float32)
+    if bad := np.flatnonzero(~np.isfinite(found)).tolist():
+        seen = values[bad[0]]
+        if np.isnan(found[bad[0]]):
+            raise Unreadable(f"row {bad[0] + 1}, column {brief(name)}: {seen} is a missing value; {FILL_IN}")
+        raise Unreadable(f"row {bad[0] + 1}, column {brief(name)}: {seen} is not a finite float32")
+    return found
+
+
+def _word(cell: object, name: str, row: int) -> str:
+    return word_of("" if cell is None else str(cell), f"row {row}, column {brief(name)}")

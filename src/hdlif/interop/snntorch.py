@@ -23,7 +23,7 @@ from hdlif.nn import (
     Temporal,
     UnitLIF,
 )
-from hdlif.nn.paths import inside
+from hdlif.nn.state import inside
 
 try:
     import snntorch

@@ -1,9 +1,9 @@
-"""What trains and is more than one of PyTorch's operations: a folder each, with an oracle and what is faster than it.
+"""Compiled CPU kernels for training: each has a plain oracle, and its caller falls back to PyTorch's operations.
 
-Which of them runs is seen from the tensors that are given: their device, dtype and layout.
+Callers choose by the tensors: their device, dtype and memory layout.
 """
 
-import torch  # noqa: F401 - whose OpenMP runtime is looked for
+import torch  # noqa: F401 - loads the OpenMP runtime that `share_threads` looks for
 
 from hdlif.kernels.threads import share_threads
 

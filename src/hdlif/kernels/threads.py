@@ -1,4 +1,4 @@
-"""Whose threads the compiled kernels run on: PyTorch's, where they are OpenMP's."""
+"""Run the compiled kernels on PyTorch's threads, if these are OpenMP's."""
 
 import ctypes
 import sys
@@ -7,9 +7,9 @@ from hdlif import _native
 
 
 def openmp_parallel() -> int:
-    """The address of GOMP_parallel in the OpenMP runtime that PyTorch has loaded for the process; 0: there is none.
+    """Return the address of GOMP_parallel in the OpenMP runtime that PyTorch has loaded; 0 if there is none.
 
-    GNU's runtime has it, and LLVM's and Intel's offer it too.
+    GNU's, LLVM's and Intel's runtimes have it.
     """
     if sys.platform != "linux":
         return 0
@@ -21,5 +21,5 @@ def openmp_parallel() -> int:
 
 
 def share_threads() -> None:
-    """Have kernels run on PyTorch's own threads, which would else compete with them for the cores."""
+    """Run kernels on PyTorch's own threads, which would otherwise compete with them for the cores."""
     _native.set_parallel(openmp_parallel())

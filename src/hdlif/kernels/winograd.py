@@ -1,8 +1,8 @@
 """Convolutions of 3x3 in float32 by Winograd's F(4x4, 3x3), on a CPU (`native/winograd.h`).
 
-A tile of 6x6 pixels and a kernel become 36 numbers each, Bᵀ·d·B and G·g·Gᵀ, whose products are those of 4x4 output
-pixels, Aᵀ·m·A: 36 products a pair of channels in place of 144 (Lavin and Gray, arXiv 1509.09308). Gradients are the
-same backwards. Sums are in another order than PyTorch's (`tests/kernels/test_winograd.py` has by how much they differ).
+A tile of 6x6 pixels and a kernel become 36 numbers each, Bᵀ·d·B and G·g·Gᵀ. Their products give 4x4 output pixels,
+Aᵀ·m·A: 36 products per pair of channels instead of 144 (Lavin and Gray, arXiv 1509.09308). Gradients work the same way
+in reverse. Sums are in another order than PyTorch's; `tests/kernels/test_winograd.py` bounds the difference.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from hdlif import _native
-from hdlif.kernels.plain import is_plain, is_watched
+from hdlif.kernels.tensors import is_plain, is_watched
 
 CHANNELS = 16
-"""Channels come in multiples of so many."""
+"""Channels must be a multiple of this."""
 TILE, FEWEST_TILES = 4, 48
-"""Output pixels of a tile, each way; with fewer tiles the numbers of the kernels take longer than they spare."""
+"""Output pixels of a tile per axis; with fewer tiles, transforming the kernels takes longer than it saves."""
 _CPU = torch.device("cpu")
 
 
-def serves(x: Tensor, weight: Tensor) -> bool:
-    """Whether x [N, C, H, W] and weight [D, C, 3, 3] are for these kernels: plain float32 on a CPU, channels in 16s."""
+def can_convolve(x: Tensor, weight: Tensor) -> bool:
+    """Whether the kernels can convolve x [N, C, H, W] by weight [D, C, 3, 3]: plain float32, channels in sixteens."""
     return (
         x.ndim == 4
-        and serves_sizes((x.shape[0], x.shape[2], x.shape[3]), weight)
+        and can_convolve_sizes((x.shape[0], x.shape[2], x.shape[3]), weight)
         and x.shape[1] == weight.shape[1]
         and x.dtype == torch.float32
         and is_plain(x, _CPU)
     )
 
 
-def serves_sizes(sizes: tuple[int, int, int], weight: Tensor) -> bool:
-    """The same of x of these images, rows and columns, whatever else it is."""
+def can_convolve_sizes(sizes: tuple[int, int, int], weight: Tensor) -> bool:
+    """The same for an x of these numbers of images, rows and columns."""
     count, height, width = sizes
     return (
         weight.shape[2:] == (3, 3)
@@ -48,8 +48,8 @@ def serves_sizes(sizes: tuple[int, int, int], weight: Tensor) -> bool:
     )
 
 
-def convolved(x: Tensor, weight: Tensor) -> Tensor:
-    """The convolution with stride 1 and a padding of 1, [N, D, H, W], with channels last."""
+def convolve(x: Tensor, weight: Tensor) -> Tensor:
+    """Return the convolution with stride 1 and padding 1, [N, D, H, W] with channels last."""
     x = _channels_last(x)
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         y: Tensor = _Convolved.apply(x, weight)  # type: ignore[no-untyped-call]
@@ -60,7 +60,7 @@ def convolved(x: Tensor, weight: Tensor) -> Tensor:
 def gradients(
     x: Tensor | None, weight: Tensor, dy: Tensor, which: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Those of x and of the weight, as far as they are asked for; x is read for that of the weight alone."""
+    """Return the wanted gradients of x and the weight; only that of the weight reads x."""
     dy = _channels_last(dy.detach().resolve_neg())
     dx = convolution(dy, weight.detach(), is_back=True) if which[0] else None
     dw = None
@@ -75,10 +75,11 @@ def _channels_last(maps: Tensor) -> Tensor:
 
 
 def convolution(x: Tensor, weight: Tensor, *, is_back: bool, instructions: str = "") -> Tensor:
-    """Of x with channels last, without a graph; `is_back`, the gradient of the input by that of the output, x.
+    """Convolve x, with channels last, without a graph.
 
     Args:
-        instructions: whose kernels; "" are the best ones of this machine.
+        is_back: x is the gradient of the output; return that of the input.
+        instructions: instruction set of the kernels; "" takes the best one of this machine.
     """
     weight = weight.contiguous()
     count, _, height, width = x.shape
@@ -100,7 +101,7 @@ def convolution(x: Tensor, weight: Tensor, *, is_back: bool, instructions: str =
 
 
 def kernel_gradient(x: Tensor, dy: Tensor, *, instructions: str = "") -> Tensor:
-    """The gradient of the weight by that of the output, both with channels last."""
+    """Return the gradient of the weight from input and output gradient, both with channels last."""
     count, _, height, width = x.shape
     channels = dy.shape[1], x.shape[1]
     gradient = torch.empty(*channels, 3, 3, dtype=torch.float32, device=_CPU)
@@ -130,7 +131,7 @@ class _Convolved(torch.autograd.Function):
         which: tuple[bool, bool] = ctx.needs_input_grad
         if not torch.is_grad_enabled() and is_plain(dy, _CPU):
             return gradients(x, weight, dy, which)
-        # Gradients that are differentiated again, or come in a batch.
+        # Gradients that are differentiated again or batched.
         dx = conv2d_input(ctx.sizes, weight, dy, padding=1) if which[0] else None  # type: ignore[no-untyped-call]
         dw = conv2d_weight(x, weight.shape, dy, padding=1) if which[1] else None  # type: ignore[no-untyped-call]
         return dx, dw

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step
+from hdlif.learning.eligibility import Eligibility, WayBack
 from hdlif.learning.online import at_once
 from hdlif.learning.reduced import Loss, check_loss, criterion_of
 from hdlif.learning.rule import Carry, Plan, Step, chunk
 from hdlif.learning.sltt import Update, check_update, every_step, weight_of_step
 from hdlif.nn import carrying, evaluation_mode
-from hdlif.nn.eligibility import Eligibility, WayBack
 from hdlif.nn.modes import dtype_of
 
 BUDGET = 2**30
@@ -25,8 +25,8 @@ class ForwardMode:
 
     Within a layer (fully connected or of kernel 1, a batch norm, a gain and shift or neither, then neurons) the
     gradient of its weights and of the parameters that its steps share is that of back-propagation through time,
-    exactly, with G_t = dL/ds_t (see `nn.eligibility`). G_t reaches the layers below through step t alone: one layer of
-    neurons learns by STBP's gradient of (1/T)·Σ_t criterion(logits_t, target), the lower ones of several by an
+    exactly, with G_t = dL/ds_t (see `learning.eligibility`). G_t reaches the layers below through step t alone: one
+    layer of neurons learns by STBP's gradient of (1/T)·Σ_t criterion(logits_t, target), the lower ones of several by an
     approximation, as with OTTT. A leak or threshold of each step (`per_step`) learns from its own step.
 
     Memory is that of one step (of `chunk`) and of the traces, a number for each sample, weight and state of its
@@ -90,7 +90,7 @@ class ForwardMode:
             eligibility.restore(carry.restored)
             carry.kept, carry.restored = eligibility, {}
         run = at_once(self.chunk)
-        return run(model, x, target, plan, criterion=criterion, weight=weight, eligibility=eligibility, carry=carry)
+        return run(model, x, target, plan, criterion=criterion, weight=weight, observers=[eligibility], carry=carry)
 
     def eligibility(self, model: nn.Module) -> Eligibility:
         """What a network keeps along a sequence, before its first step."""
@@ -106,8 +106,8 @@ class ForwardMode:
         """
         found = self.eligibility(model)
         one = range(1)
-        steps = carrying(one, eligibility=found, cut=self.chunk > 1)
+        steps = carrying(one, observers=[found], cut=self.chunk > 1)
         with evaluation_mode(model), torch.no_grad():
             model(chunk(x, one)[:, :1].to(dtype_of(model, x)), None, steps=steps)
-        found.check(batch)
+        found.check_budget(batch)
         return {name: size * batch for name, size in found.bytes.items()}

@@ -1,18 +1,17 @@
 """What all online rules share: one pass through time, with a graph at the steps that have a loss alone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, loss_at, loss_of_steps
+from hdlif.learning.paths import unwrapped
 from hdlif.learning.rule import Carry, Plan, Step, chunk, standing
 from hdlif.nn import HeldWeights, State, carrying, detach
-from hdlif.nn.eligibility import Eligibility
-from hdlif.nn.paths import unwrapped
-from hdlif.nn.state import check_cuts
-from hdlif.nn.traces import Traces
+from hdlif.nn.observer import Observer
+from hdlif.nn.scope import check_cuts
 
 
 def online_steps(
@@ -25,8 +24,7 @@ def online_steps(
     weight: Callable[[int], float],
     span: int = 1,
     complete: bool = False,
-    traces: Traces | None = None,
-    eligibility: Eligibility | None = None,
+    observers: Sequence[Observer] = (),
     carry: Carry | None = None,
 ) -> Iterator[Step]:
     """Run through time and yield weight(t)·criterion(logits_t, target) at each step t of the plan, in order.
@@ -36,8 +34,7 @@ def online_steps(
     Args:
         weight: the factor of the loss of step t.
         span: most steps run at once without a graph.
-        traces: of the synapses that learn from them.
-        eligibility: of the layers that learn in forward mode.
+        observers: of every pass: traces of synapses, or eligibilities of layers.
         complete: also run the steps after the plan's last one, so that batch norm sees all T.
         carry: where a sequence stands that goes on here; its steps are all run.
     """
@@ -50,7 +47,7 @@ def online_steps(
 
     def run(first: int, stop: int) -> range:
         steps = range(before + first, before + stop)
-        return carrying(steps, weights=weights, traces=traces, eligibility=eligibility)
+        return carrying(steps, weights=weights, observers=observers)
 
     for t, update in zip(plan.steps, plan.updates, strict=True):
         state = without_graph(model, x, state, run(start, t), span, before=before)
@@ -58,10 +55,8 @@ def online_steps(
             held.last()
             weights = held.weights or None
         logits, state = model(chunk(x, range(t, t + 1)), state, steps=run(t, t + 1))
-        if traces is not None:
-            traces.check_kept(state)
-        if eligibility is not None:
-            eligibility.check()
+        for observer in observers:
+            observer.check(state)
         state, start = detach(state), t + 1
         if t == plan.steps[-1]:
             if complete or carry is not None:
@@ -83,8 +78,7 @@ def cut_chunks(
     criterion: Criterion,
     weight: Callable[[int], float],
     span: int,
-    traces: Traces | None = None,
-    eligibility: Eligibility | None = None,
+    observers: Sequence[Observer] = (),
     carry: Carry | None = None,
 ) -> Iterator[Step]:
     """As `online_steps` of consecutive steps and one update, `span` of them at once, in their memory.
@@ -100,7 +94,7 @@ def cut_chunks(
 
     def run(start: int, stop: int) -> range:
         steps = range(before + start, before + stop)
-        return carrying(steps, weights=held.weights or None, traces=traces, eligibility=eligibility, cut=True)
+        return carrying(steps, weights=held.weights or None, observers=observers, cut=True)
 
     if first:
         state = without_graph(model, x, state, run(0, first), span, before=before)
@@ -109,10 +103,8 @@ def cut_chunks(
             held.last()
         steps = range(start, min(start + span, last))
         logits, state = model(chunk(x, steps), state, steps=run(steps.start, steps.stop))
-        if traces is not None:
-            traces.check_kept(state)
-        if eligibility is not None:
-            eligibility.check()
+        for observer in observers:
+            observer.check(state)
         if state and span > 1:
             check_cuts(unwrapped(model), "", state)
         state = detach(state)

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step, probabilities
 from hdlif.learning.online import at_once
+from hdlif.learning.paths import remembered
 from hdlif.learning.reduced import Loss, check_loss, criterion_of
 from hdlif.learning.rule import Carry, Plan, Step
 from hdlif.learning.sltt import Update, check_update, every_step, weight_of_step
-from hdlif.nn.paths import remembered
-from hdlif.nn.traces import TraceRule, Traces
+from hdlif.learning.traced_pass import TraceRule
+from hdlif.learning.traces import Traces
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class OTTT:
         traces = Traces(remembered(model, x, plan.time_steps), TraceRule(self.leak, self._dynamic))
         criterion = criterion_of(self.loss, self.criterion, model, x, target, plan, span=self.chunk, carry=carry)
         run = at_once(self.chunk)
-        return run(model, x, target, plan, criterion=criterion, weight=weight, traces=traces, carry=carry)
+        return run(model, x, target, plan, criterion=criterion, weight=weight, observers=[traces], carry=carry)
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,14 @@ from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.modes import evaluation_mode
 from hdlif.nn.neurons import HDLIF, LIF, GradedLIF, ParallelHDLIF
 from hdlif.nn.norm import BatchNorm1d, BatchNorm2d
+from hdlif.nn.observer import Observer
 from hdlif.nn.per_step import PerStep, StepValue, step_parameters
 from hdlif.nn.recomputing import Recomputing
 from hdlif.nn.recurrent import Recurrent
 from hdlif.nn.scaling import Affine
+from hdlif.nn.scope import Scope
 from hdlif.nn.spikes import SpikeQuantizer
-from hdlif.nn.state import Neuron, Scope, State, Temporal, detach
+from hdlif.nn.state import Neuron, State, Temporal, detach
 from hdlif.nn.stepped import SteppedNeuron
 from hdlif.nn.steps import Carrying, Measure, carrying
 from hdlif.nn.synapses import (
@@ -60,6 +62,7 @@ __all__ = [
     "Measure",
     "MemBN",
     "Neuron",
+    "Observer",
     "ParallelHDLIF",
     "Parameter",
     "PerStep",

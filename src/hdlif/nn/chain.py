@@ -9,9 +9,9 @@ it is the last child. What does not take part runs by itself, on tensors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,16 +19,11 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.profiler import record_function
 from torch.utils.hooks import RemovableHandle
 
-from hdlif.kernels import batch_norm, devices
-from hdlif.kernels.batch_norm import Moments, Norm, Rows, applied, applied_with_graph, moments_of
-from hdlif.kernels.code_conv import CodedSpikes, convolved_with_moments, summed
-from hdlif.kernels.plain import is_plain, is_watched
-from hdlif.nn.fused import fused_by
-from hdlif.nn.steps import Steps
+from hdlif.kernels.batch_norm import Moments, Norm, Rows, apply_norm, apply_rows, moments_of
+from hdlif.kernels.code_conv import CodedSpikes, convolve_with_moments, sum_products
+from hdlif.kernels.tensors import is_dense, is_plain, is_watched
+from hdlif.nn.steps import Pass
 from hdlif.nn.synapses import QuantConv2d
-
-if TYPE_CHECKING:
-    from hdlif.nn.state import Scope, State
 
 WORTH_NORMALISING = 2**14
 """Entries of maps from which on a norm's own pass takes less time than PyTorch's operations."""
@@ -58,8 +53,8 @@ class Firing:
         raise NotImplementedError
 
     def run_in_chain(
-        self, maps: Tensor, norm: Rows | None, state: State | None, steps: range, *, codes: bool
-    ) -> tuple[Tensor | CodedSpikes, State | None] | None:
+        self, maps: Tensor, norm: Rows | None, state: Mapping[str, Any] | None, steps: range, *, codes: bool
+    ) -> tuple[Tensor | CodedSpikes, Mapping[str, Any] | None] | None:
         """The steps of a chunk.
 
         Args:
@@ -70,6 +65,30 @@ class Firing:
             as of a forward pass; None where the kernels do not serve, or a spike is no number, and no state was made.
         """
         raise NotImplementedError
+
+
+class Running(Protocol):
+    """What runs the children of a module on one chunk: `hdlif.nn.Scope`."""
+
+    def __call__(self, name: str, x: Tensor) -> Tensor:
+        """Run a child by itself."""
+
+    def child(self, name: str) -> nn.Module:
+        """The child of that name."""
+
+    def ran(self, name: str) -> None:
+        """Note that a child has run."""
+
+    def weight_of(self, layer: nn.Module) -> Tensor | None:
+        """What runs in place of a layer's own weights, if anything."""
+
+    def given_to(self, name: str) -> Mapping[str, Any] | None:
+        """The state that a child starts from."""
+
+    def keep(
+        self, name: str, child: nn.Module, given: Mapping[str, Any] | None, state: Mapping[str, Any] | None
+    ) -> None:
+        """Keep the state of a child after the chunk."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +143,8 @@ class Maps:
 
     def tensor(self) -> Tensor:
         """Normalised, or as the convolution gives them."""
-        is_native = devices.kernels_for(self.values.device) == "native"
-        if self.norm is not None and is_native and not torch.is_grad_enabled():
-            return applied(self.values, self.norm, in_place=self.are_own)
+        if self.norm is not None and not torch.is_grad_enabled():
+            return apply_rows(self.values, self.norm, in_place=self.are_own)
         if self.norm is not None:
             mean, scale, shift = self.norm
             return torch.addcmul(shift - scale * mean, self.values, scale)
@@ -137,15 +155,12 @@ class Maps:
 Value = Tensor | CodedSpikes | Maps
 
 
-def may_run_as_one(x: Tensor, carried: Steps) -> bool:
-    """Whether children may run as one at all: in float32 where there are kernels, and with nothing that sees what they
-    give."""
+def may_run_as_one(x: Tensor, carried: Pass) -> bool:
+    """Whether children may run as one at all: in float32 on a CPU, and if nothing sees what they give."""
     return (
         not torch.compiler.is_compiling()
-        and carried.traces is None
         and carried.gather is None
-        and carried.wiring is None
-        and carried.eligibility is None
+        and not carried.observers
         and not carried.measures
         and not carried.by_average
         and _are_maps(x)
@@ -155,7 +170,7 @@ def may_run_as_one(x: Tensor, carried: Steps) -> bool:
     )
 
 
-def run_chain(run: Scope, steps: range, x: Tensor, names: Sequence[str], plus: Callable[[], Tensor] | None) -> Tensor:
+def run_chain(run: Running, steps: range, x: Tensor, names: Sequence[str], plus: Callable[[], Tensor] | None) -> Tensor:
     """What the last of these children of a scope gives, plus what is added to it."""
     chain = _Chain(run, steps, names, plus)
     value: Value = x
@@ -169,10 +184,10 @@ class _Chain:
 
     Args:
         run: the scope of their parent.
-        plus: gives what is added to what the last one gives; it is called right before or behind that one.
+        plus: gives what is added to what the last one gives; it is called right before or after that one.
     """
 
-    def __init__(self, run: Scope, steps: range, names: Sequence[str], plus: Callable[[], Tensor] | None) -> None:
+    def __init__(self, run: Running, steps: range, names: Sequence[str], plus: Callable[[], Tensor] | None) -> None:
         self._run, self._steps, self._names, self._plus = run, steps, names, plus
         self._is_added = False
         self._children = [run.child(name) for name in names]
@@ -211,7 +226,7 @@ class _Chain:
             if isinstance(child, QuantConv2d):
                 return self._convolved(child, value)
             window = side_by_side(child)
-            return None if window is None else value.pooled(window)
+            return None if window is None else value.pool(window)
         if isinstance(child, Normalising):
             return self._normalised(child, value)
         return self._fired(child, value) if isinstance(child, Firing) else None
@@ -233,13 +248,13 @@ class _Chain:
             return None
         weight = self._weight_of(conv)
         if spikes.way is None:
-            found = summed(spikes, weight, how)
+            found = sum_products(spikes, weight, how)
             return None if found is None else Maps(*found, are_own=True)
         x = spikes.way.flatten(0, 1)
         if conv.hindrance(x, weight, spikes.codes) is not None:
             return None
         steps = spikes.steps if self._is_normalised(self._at + 1) else 0
-        y, moments = convolved_with_moments(x, weight, spikes.codes, how, steps)
+        y, moments = convolve_with_moments(x, weight, spikes.codes, how, steps)
         maps = y.view(spikes.steps, -1, *y.shape[1:])
         return maps if moments is None else Maps(maps, moments)
 
@@ -251,16 +266,14 @@ class _Chain:
         maps = value if isinstance(value, Tensor) else value.values
         if isinstance(value, Maps) and value.norm is not None:
             return None
-        if not _are_maps(maps) or not batch_norm.serves(maps) or not norm.is_rows(maps, self._steps):
+        if not _are_maps(maps) or not is_dense(maps) or not norm.is_rows(maps, self._steps):
             return None
         if maps.shape[3:] == (1, 1):
             # Rows of a channel and step each are as many numbers as a sample; PyTorch's norm is the faster one.
             return None
         device, entries = maps.device, maps[0].numel()
         is_for_neuron = len(maps) == len(self._steps) and self._goes_on_as_rows(self._at, device, entries)
-        is_worth_it = (
-            devices.kernels_for(device) == "native" and norm.takes_batch() and maps.numel() >= WORTH_NORMALISING
-        )
+        is_worth_it = norm.takes_batch() and maps.numel() >= WORTH_NORMALISING
         if isinstance(value, Tensor) and not is_for_neuron and not is_worth_it:
             return None
         if isinstance(value, Tensor):
@@ -273,8 +286,8 @@ class _Chain:
         if is_for_neuron:
             return replace(value, norm=found.rows(value.moments))
         if torch.is_grad_enabled():
-            return applied_with_graph(found, maps, value.moments, plus)
-        return applied(maps, found.rows(value.moments), plus, in_place=value.are_own)
+            return apply_norm(found, maps, value.moments, plus)
+        return apply_rows(maps, found.rows(value.moments), plus, in_place=value.are_own)
 
     def _added_to(self, maps: Tensor) -> Tensor | None:
         """What a pass over these maps adds, where it is the last child's; it then counts as added."""
@@ -283,7 +296,7 @@ class _Chain:
         plus = self._plus()
         is_like = plus.device == maps.device and plus.shape[1:] == maps.shape[1:] and len(plus) in (1, len(maps))
         is_laid_so = plus.stride()[1:] == maps.stride()[1:]
-        if not is_like or not is_laid_so or not _are_maps(plus) or not batch_norm.serves(plus):
+        if not is_like or not is_laid_so or not _are_maps(plus) or not is_dense(plus):
             self._plus = lambda: plus
             return None
         self._is_added = True
@@ -295,8 +308,7 @@ class _Chain:
             return None
         if (isinstance(value, Maps) and norm is None) or not _are_maps(maps):
             return None
-        # The convolutions of codes are the CPU's.
-        codes = devices.kernels_for(maps.device) == "native" and self._reads_codes()
+        codes = self._reads_codes()
         if norm is None and not codes:
             return None
         name = self._names[self._at]
@@ -313,7 +325,7 @@ class _Chain:
         if isinstance(child, QuantConv2d | nn.AvgPool2d):
             return "kernels for codes"
         if isinstance(child, Firing):
-            return fused_by(made.device) if isinstance(made, Tensor) else "fused"
+            return "fused"
         return "rows that the neuron applies" if isinstance(made, Maps) else "one pass"
 
     def _is_normalised(self, at: int) -> bool:
@@ -378,11 +390,5 @@ def _is_seen(module: nn.Module) -> bool:
 
 
 def _are_maps(x: Tensor) -> bool:
-    """Whether they are maps [K, B, C, H, W] that kernels may read."""
-    return (
-        x.ndim == 5
-        and x.dtype == torch.float32
-        and x.numel() > 0
-        and devices.kernels_for(x.device) is not None
-        and is_plain(x, x.device)
-    )
+    """Whether the kernels can read x: plain float32 maps [K, B, C, H, W] in a CPU's memory."""
+    return x.ndim == 5 and x.is_cpu and x.dtype == torch.float32 and x.numel() > 0 and is_plain(x, x.device)

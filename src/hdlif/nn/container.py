@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from hdlif.nn.state import Paths, State, Temporal, run_in_order, steps_of
+from hdlif.nn.scope import run_in_order
+from hdlif.nn.state import Paths, State, Temporal, steps_of
 
 
 class Sequential(Temporal):

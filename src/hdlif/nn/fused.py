@@ -6,31 +6,34 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from functools import partial
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from hdlif.equations import WrittenStep, trace_written
 from hdlif.errors import EquationError
-from hdlif.kernels import devices
 from hdlif.kernels.chunk import FusedStep
-from hdlif.kernels.plain import is_transformed
+from hdlif.kernels.tensors import is_transformed
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer
-
-if TYPE_CHECKING:
-    from hdlif.nn.stepped import SteppedNeuron
 
 Path = Literal["steps", "fused"]
 """How a chunk of steps is computed; see `SteppedNeuron.choose_path`."""
 
-_BY = {"native": "fused", "triton": "fused, by Triton", None: "fused, by PyTorch's operations"}
 
+class Stepped(Protocol):
+    """What is known of a neuron layer by its step: `hdlif.nn.SteppedNeuron`."""
 
-def fused_by(device: torch.device) -> str:
-    """What computes chunks in one function on a device, in words."""
-    return _BY[devices.kernels_for(device)]
+    @property
+    def states(self) -> Sequence[str]:
+        """The names of its states."""
+
+    def equation(self) -> Callable[..., Any]:
+        """The step."""
+
+    def row_values(self) -> dict[str, Any]:
+        """The rows of its parameters."""
 
 
 class Fusing:
@@ -48,7 +51,7 @@ class Fusing:
     def __reduce__(self) -> tuple[type[Fusing], tuple[()]]:
         return Fusing, ()
 
-    def step_of(self, neuron: SteppedNeuron, *, cut: bool = False) -> FusedStep:
+    def step_of(self, neuron: Stepped, *, cut: bool = False) -> FusedStep:
         """The step; `cut`, with states that no gradient comes back from.
 
         Raises:
@@ -72,7 +75,7 @@ class Fusing:
             self._cut = FusedStep(_stopped_states(step.step))
         return self._cut
 
-    def normed_step_of(self, neuron: SteppedNeuron, *, cut: bool = False) -> FusedStep:
+    def normed_step_of(self, neuron: Stepped, *, cut: bool = False) -> FusedStep:
         """The step of a current scale·(x - mean) + shift, whose rows (mean, scale, shift) stand before the neuron's.
 
         Raises:
@@ -93,7 +96,7 @@ class Fusing:
             self._normed[cut] = FusedStep(_stopped_states(written) if cut else written)
         return self._normed[cut]
 
-    def emits_relu(self, neuron: SteppedNeuron) -> bool:
+    def emits_relu(self, neuron: Stepped) -> bool:
         """Whether the spikes of a step are a relu's; no equation that has no program is known to."""
         identity = _identity(neuron.equation())
         if self._relu is None or self._relu[0] != identity:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.kernels import winograd
-from hdlif.kernels.plain import is_plain, is_watched
+from hdlif.kernels.tensors import is_plain, is_watched
 
 REGISTER_CHANNELS = 16
 """float32 values of the widest vector register that oneDNN computes with."""

@@ -17,7 +17,7 @@ from hdlif.functional import (
     parallel_hd_lif_step,
     soft_reset,
 )
-from hdlif.nn.fused import Path, can_be_fused, shared_rows
+from hdlif.nn.fused import Path
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.per_step import Form, StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
@@ -321,15 +321,10 @@ class ParallelHDLIF(SteppedNeuron):
         check_stateless(self, state)
         check_chunk(x, steps)
         current, rows = x.to(torch.promote_types(x.dtype, torch.float32)), self.rows_at(steps, x)
-        fused = None
-        if can_be_fused([], rows, current.dtype):
-            fused = self.fused_step(current.device, len(steps), current[0].numel())
-        if fused is not None:
-            spike, _ = fused(current, [], fused.step.rows(shared_rows(rows)), steps=len(steps))
-        else:
-            spike = self.equation()(current, *rows)
+        found = self.run_fused(current, [], rows, steps)
+        spike = self.equation()(current, *rows) if found is None else found[0]
         spikes = emitted(spike, self.quantizer, is_relu=self.emits_relu()).to(x.dtype)
-        return self.reached(spikes, x, [], steps, rows), None
+        return self.observed(spikes, x, [], steps, rows), None
 
     def equation(self) -> Step:
         return parallel_hd_lif_step

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from hdlif.errors import ShapeError, StateError
 from hdlif.kernels.batch_norm import Norm
-from hdlif.kernels.plain import is_plain
+from hdlif.kernels.tensors import is_plain
 from hdlif.nn.batch_statistics import Gather, batch_statistics, normalise_by_batch
 from hdlif.nn.chain import Normalising
 from hdlif.nn.state import State, Temporal, check_chunk, check_stateless, stack_steps, unstacked
@@ -159,9 +159,8 @@ class BatchNorm2d(Temporal, Normalising):
             running = self.running_mean.clone(), self.running_var.clone()
             averages.append(running)
             normalised.append(F.batch_norm(step, *running, self.weight, self.bias, eps=self.eps))
-        if (eligibility := carried(steps).eligibility) is not None:
-            mean, var = (torch.stack(one) for one in zip(*averages, strict=True))
-            eligibility.averaged(self, mean, var)
+        for observer in carried(steps).observers:
+            observer.normalised(self, *(torch.stack(one) for one in zip(*averages, strict=True)))
         return stack_steps(normalised)
 
     def _run_shared(self, x: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.errors import ShapeError, StateError
-from hdlif.nn.state import Scope, State, Temporal, check_chunk, detach, entries_of, stack_steps
+from hdlif.nn.scope import Scope
+from hdlif.nn.state import State, Temporal, check_chunk, detach, entries_of, stack_steps
 from hdlif.nn.steps import carried
 
 
@@ -60,7 +61,7 @@ class Recurrent(Temporal):
                 "a new batch starts with state=None"
             )
         of_children: State | None = None if state is None else given
-        emitted, eligibility = [], carried(steps).eligibility
+        emitted, observers = [], carried(steps).observers
         for k in range(len(steps)):
             if carried(steps).cut:
                 spike, of_children = spike.detach(), detach(of_children)
@@ -72,8 +73,8 @@ class Recurrent(Temporal):
                     "keeps the shape, as a convolution of an odd kernel with half of it as padding does"
                 )
             current = x[k : k + 1] + back if len(x) > 1 else x + back
-            if eligibility is not None:
-                eligibility.joined(current, [x, back], self.neuron, self.synapse)
+            for observer in observers:
+                observer.joined(current, [x, back], self.neuron, self.synapse)
             y = run("neuron", current)
             spike, of_children = y[0], run.state
             emitted.append(spike)

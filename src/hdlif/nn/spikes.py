@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from hdlif.equations.chunk_program import Levels
 from hdlif.functional import StraightThrough, quantize_spike
-from hdlif.kernels import code_conv, spikes
+from hdlif.kernels import code_conv
 from hdlif.kernels.code_conv import CodedSpikes
 
 
@@ -56,9 +56,7 @@ class SpikeQuantizer(nn.Module):
         """
         step = self.step
         if not isinstance(step, Tensor) and self.gradient == "identity" and code_conv.can_be_quantised(spike):
-            return code_conv.quantised(spike, bits=self.bits, step=step, offset=self.offset, is_relu=is_relu)
-        if not isinstance(step, Tensor) and spikes.serves(spike):
-            return spikes.quantised(spike, bits=self.bits, step=step, offset=self.offset, gradient=self.gradient)
+            return code_conv.quantise(spike, bits=self.bits, step=step, offset=self.offset, is_relu=is_relu)
         if isinstance(step, Tensor):
             scale = (spike.shape[2:].numel() * (2**self.bits - 1)) ** -0.5
             # The value of the step, with a gradient `scale` times as large.
@@ -70,7 +68,9 @@ class SpikeQuantizer(nn.Module):
         is_fixed = self.levels() is not None and self.gradient == "identity"
         if not is_fixed or not code_conv.can_be_quantised(spike):
             return emitted(spike, self, is_relu=is_relu)
-        return code_conv.coded(spike, bits=self.bits, step=float(self.step), offset=self.offset, is_relu=is_relu)
+        return code_conv.quantise_to_codes(
+            spike, bits=self.bits, step=float(self.step), offset=self.offset, is_relu=is_relu
+        )
 
     def levels(self) -> Levels | None:
         """How codes follow from spikes, where kernels may compute them; None of a step that is learned."""

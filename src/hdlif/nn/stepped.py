@@ -15,7 +15,6 @@ from hdlif.kernels.batch_norm import Rows
 from hdlif.kernels.chunk import FusedStep
 from hdlif.kernels.code_conv import CodedSpikes, Codes
 from hdlif.nn.chain import Firing
-from hdlif.nn.eligibility import Derivatives
 from hdlif.nn.fused import Fusing, Path, can_be_fused, is_followed, shared_rows
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
@@ -52,13 +51,13 @@ class SteppedNeuron(Neuron, Firing):
         """Compute chunks in one of two ways, with the same values, and the same gradients but for rounding.
 
         Args:
-            path: "steps" takes the steps one by one under autograd. "fused" runs all of them in one function, whose
-                backward pass goes through the traced equation (`kernels.chunk`): faster, with less memory under STBP.
-                None is "fused" on a CPU, where the equation can be traced and is run as it is, in chunks of at least
-                `WORTH_STEPS` steps or `WORTH_ENTRIES` neurons and steps, and "steps" elsewhere; so is an equation that
-                reads lists, mappings or objects of its module, which may change without notice.
-                Where a compiler or `torch.func` runs, or parameters are of a wider dtype than the states, steps are
-                taken one by one. What is fused has no second derivative.
+            path: "steps" runs the steps one by one under autograd. "fused" runs all of them in one compiled function on
+                a CPU, whose backward pass follows the traced equation (`kernels.chunk`): faster, with less memory under
+                STBP. It has no second derivative. None chooses "fused" if the equation can be traced and runs
+                unchanged, and the chunk has at least `WORTH_STEPS` steps or `WORTH_ENTRIES` neurons times steps, but
+                not if the equation reads lists, mappings or objects of its module, which may change without notice.
+                The steps also run one by one on a GPU, under a compiler, `torch.func` or forward-mode derivatives, and
+                if parameters have a wider dtype than the states.
         Raises:
             ValueError: `path` is none of them, or "fused" and the class does not run its equation as it is.
         """
@@ -95,10 +94,23 @@ class SteppedNeuron(Neuron, Firing):
 
     def may_fuse(self, device: torch.device, steps: int, entries: int) -> bool:
         """Whether `fused_step` is there for an equation that has a program."""
+        if device.type != "cpu":
+            return False
         if self.path is not None:
             return self.path == "fused"
         is_worth_it = steps >= WORTH_STEPS or steps * entries >= WORTH_ENTRIES
-        return is_worth_it and device.type == "cpu" and self.runs_its_equation() and is_followed(self.equation())
+        return is_worth_it and self.runs_its_equation() and is_followed(self.equation())
+
+    def run_fused(
+        self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range, *, cut: bool = False
+    ) -> tuple[Tensor, list[Tensor]] | None:
+        """Run a chunk in one function; None if its steps run one by one."""
+        if not can_be_fused(kept, rows, current.dtype):
+            return None
+        fused = self.fused_step(current.device, len(steps), current[0].numel(), cut=cut)
+        if fused is None:
+            return None
+        return fused(current, kept, fused.step.rows(shared_rows(rows)), steps=len(steps))
 
     def equation(self) -> Step:
         """The step: what is trained, counted and deployed."""
@@ -136,12 +148,11 @@ class SteppedNeuron(Neuron, Firing):
         # Before each step, where there is one, or where the steps are cut from each other.
         before: Sequence[Tensor] = [state[None] for state in kept]
         is_cut = carried(steps).cut and self.cuts()
-        fused = None
-        if can_be_fused(kept, rows, dtype) and self._can_run_fused(steps):
-            fused = self.fused_step(x.device, len(steps), x[0].numel(), cut=is_cut)
-        if fused is not None:
-            kept = [state.detach() for state in kept] if is_cut else kept
-            spikes, kept = fused(current, kept, fused.step.rows(shared_rows(rows)), steps=len(steps))
+        found = None
+        if self._can_run_fused(steps):
+            found = self.run_fused(current, [one.detach() for one in kept] if is_cut else kept, rows, steps, cut=is_cut)
+        if found is not None:
+            spikes, kept = found
         else:
             current = current.expand(len(steps), *x.shape[1:])
             # What cannot be cut is refused by whoever ran it, by name.
@@ -151,7 +162,7 @@ class SteppedNeuron(Neuron, Firing):
                 spikes, kept = self._scanned(current, kept, rows, steps)
         after = dict(zip(self.states, kept, strict=True))
         emits = emitted(self.joined(spikes), self.quantizer, is_relu=self.emits_relu()).to(x.dtype)
-        return self.reached(emits, x, before, steps, rows), after or None
+        return self.observed(emits, x, before, steps, rows), after or None
 
     def runs_in_chains(self, device: torch.device, steps: int, entries: int) -> bool:
         return (
@@ -187,7 +198,10 @@ class SteppedNeuron(Neuron, Firing):
                 return None
             spikes, kept = found
         else:
-            surplus, kept = fused(*given, steps=len(steps))
+            made = fused(*given, steps=len(steps))
+            if made is None:
+                return None
+            surplus, kept = made
             surplus, is_relu = self.joined(surplus), self.emits_relu()
             if codes and self.quantizer is not None:
                 spikes = self.quantizer.coded(surplus, is_relu=is_relu)
@@ -220,41 +234,17 @@ class SteppedNeuron(Neuron, Firing):
 
     def _can_run_fused(self, steps: range) -> bool:
         """Whether a chunk needs no more of its states than the last ones; a network that cannot be cut is not cut."""
-        return not carried(steps).cut or (self.cuts() and carried(steps).eligibility is None)
+        return not carried(steps).cut or (
+            self.cuts() and not any(observer.reads_states for observer in carried(steps).observers)
+        )
 
-    def reached(
+    def observed(
         self, spikes: Tensor, x: Tensor, before: Sequence[Tensor], steps: range, rows: Sequence[Tensor]
     ) -> Tensor:
-        """The spikes of a chunk, whose gradient reaches what earlier steps have left where that is carried along.
-
-        Args:
-            before: the states before each step, [K, B, ...].
-        """
-        eligibility = carried(steps).eligibility
-        return spikes if eligibility is None else eligibility.passed(self, x, before, steps, rows, spikes)
-
-    def derivatives(self, current: Tensor, states: Sequence[Tensor], rows: Sequence[Tensor]) -> list[Derivatives]:
-        """Of each step's spikes, as emitted, and of each state after it, by all that the step is given; no graph.
-
-        Args:
-            current: [K, B, N, ...].
-            states: those before each step, each shaped like the current.
-            rows: the parameters at the steps, broadcastable to it.
-        """
-        dtype = states[0].dtype if states else current.dtype
-        with torch.enable_grad():
-            given = [current, *states, *(row.expand(current.shape) for row in rows)]
-            leaves = [value.detach().to(dtype).requires_grad_() for value in given]
-            spike, *after = self.stepped(0, range(1), *leaves)
-            found = []
-            for value in (emitted(spike, self.quantizer), *after):
-                by: Sequence[Tensor | None] = [None] * len(leaves)
-                if isinstance(value, Tensor) and value.requires_grad:
-                    # Each neuron by itself, so that the sum has the derivative of each.
-                    by = torch.autograd.grad(value.sum(), leaves, retain_graph=True, allow_unused=True)
-                flat = [None if one is None else one.flatten(2) for one in by]
-                found.append(Derivatives(flat[0], flat[1 : 1 + len(states)], flat[1 + len(states) :]))
-        return found
+        """The spikes of a chunk as observers of the pass have them; arguments as of `Observer.emitted`."""
+        for observer in carried(steps).observers:
+            spikes = observer.emitted(self, spikes, x, before, steps, rows)
+        return spikes
 
     def _scanned(
         self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range

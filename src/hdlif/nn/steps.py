@@ -1,4 +1,4 @@
-"""Time steps, and what travels with them through a forward pass.
+"""Time steps, and what a forward pass carries along with them.
 
 A module is given `steps`, a range. Whoever starts the pass may give it more along with them: `carrying` makes a value
 that is such steps too, and that `Scope` and the layers read what concerns them from. Nothing is set on a module, so
@@ -8,19 +8,15 @@ steps; a slice of them keeps it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast, overload
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast, overload
 
 import torch
 from torch import Tensor, nn
 
 from hdlif.nn.batch_statistics import Gather
-from hdlif.nn.traces import Traces
-
-if TYPE_CHECKING:
-    from hdlif.nn.eligibility import Eligibility
-    from hdlif.nn.wiring import Wiring
+from hdlif.nn.observer import Observer
 
 
 @dataclass(frozen=True)
@@ -55,6 +51,29 @@ Weights = Mapping[nn.Module, Tensor]
 """Those that run in place of a layer's own, by the layer."""
 
 
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """What a forward pass carries besides its steps.
+
+    Attributes:
+        weights: those that run in place of a layer's own, by the layer; see `HeldWeights`.
+        gather: how batch norms in train mode ask all ranks, whose share of a batch is theirs; None for one rank.
+        keeps_graphs: whether modules that run again in the backward pass (`Recomputing`) keep their graph instead.
+        measures: what is taken of a module's pass, by the module; see `Measure`.
+        observers: what takes part in the pass; see `Observer`.
+        by_average: whether batch norms in train mode normalise by their running statistics.
+        cut: whether each step of a chunk takes what earlier ones have left as constants; see `Temporal.cuts`.
+    """
+
+    weights: Weights = field(default_factory=dict)
+    gather: Gather | None = None
+    keeps_graphs: bool = False
+    measures: Mapping[nn.Module, Measure] = field(default_factory=dict)
+    observers: tuple[Observer, ...] = ()
+    by_average: bool = False
+    cut: bool = False
+
+
 class Steps:
     """Consecutive time steps, as `range` has them, each an int, or an int64 tensor [] where a compiler sees them.
 
@@ -62,56 +81,11 @@ class Steps:
 
     Attributes:
         times: the steps themselves.
-        weights: those that run in place of a layer's own, by the layer; see `HeldWeights`.
-        traces: the synapses that learn from traces; None for none.
-        gather: how batch norms in train mode ask all ranks, whose share of a batch is theirs; None for one rank.
-        keeps_graphs: whether modules that run again in the backward pass (`Recomputing`) keep their graph instead.
-        measures: what is taken of a module's pass, by the module; see `Measure`.
-        wiring: what takes note of how children read one another; None for nothing.
-        eligibility: what layers that learn in forward mode keep from step to step; None for nothing.
-        by_average: whether batch norms in train mode normalise by their running statistics.
-        cut: whether each step of a chunk takes what earlier ones have left as constants; see `Temporal.cuts`.
+        carried: what goes with them.
     """
 
-    def __init__(
-        self,
-        times: range | tuple[Tensor, ...],
-        *,
-        weights: Weights | None = None,
-        traces: Traces | None = None,
-        gather: Gather | None = None,
-        keeps_graphs: bool = False,
-        measures: Mapping[nn.Module, Measure] | None = None,
-        wiring: Wiring | None = None,
-        eligibility: Eligibility | None = None,
-        by_average: bool = False,
-        cut: bool = False,
-    ) -> None:
-        self.times = times
-        self.weights: Weights = {} if weights is None else weights
-        self.traces = traces
-        self.gather = gather
-        self.keeps_graphs = keeps_graphs
-        self.measures: Mapping[nn.Module, Measure] = {} if measures is None else measures
-        self.wiring = wiring
-        self.eligibility = eligibility
-        self.by_average = by_average
-        self.cut = cut
-
-    def with_times(self, times: range | tuple[Tensor, ...]) -> Steps:
-        """Other steps, with all that these carry."""
-        return Steps(
-            times,
-            weights=self.weights,
-            traces=self.traces,
-            gather=self.gather,
-            keeps_graphs=self.keeps_graphs,
-            measures=self.measures,
-            wiring=self.wiring,
-            eligibility=self.eligibility,
-            by_average=self.by_average,
-            cut=self.cut,
-        )
+    def __init__(self, times: range | tuple[Tensor, ...], carried: Pass) -> None:
+        self.times, self.carried = times, carried
 
     @property
     def start(self) -> Any:
@@ -136,7 +110,7 @@ class Steps:
     @overload
     def __getitem__(self, index: slice) -> Steps: ...
     def __getitem__(self, index: int | slice) -> Any:
-        return self.with_times(self.times[index]) if isinstance(index, slice) else self.times[index]
+        return Steps(self.times[index], self.carried) if isinstance(index, slice) else self.times[index]
 
     def __eq__(self, other: object) -> bool:
         return self.times == (other.times if isinstance(other, Steps) else other)
@@ -148,24 +122,22 @@ class Steps:
         return repr(self.times)
 
 
-_NOTHING = Steps(range(0))
+_NOTHING = Pass()
 
 
-def carried(steps: range | Steps) -> Steps:
+def carried(steps: range | Steps) -> Pass:
     """What the steps carry; a plain range carries nothing."""
-    return steps if isinstance(steps, Steps) else _NOTHING
+    return steps.carried if isinstance(steps, Steps) else _NOTHING
 
 
 def carrying(
     steps: range,
     *,
     weights: Weights | None = None,
-    traces: Traces | None = None,
     gather: Gather | None = None,
     keeps_graphs: bool | None = None,
     measures: Mapping[nn.Module, Measure] | None = None,
-    wiring: Wiring | None = None,
-    eligibility: Eligibility | None = None,
+    observers: Sequence[Observer] = (),
     by_average: bool | None = None,
     cut: bool | None = None,
 ) -> range:
@@ -176,28 +148,25 @@ def carrying(
     ([2, 3, 4], 2, True, True)
 
     Args:
-        weights, traces, gather, keeps_graphs, measures, wiring, eligibility, by_average, cut: as in `Steps`; None
-            leaves what is there.
+        weights, gather, keeps_graphs, measures, by_average, cut: as in `Pass`; None leaves what is there.
+        observers: come after those that are there.
         steps: consecutive time steps.
     """
-    given = (weights, traces, gather, keeps_graphs, measures, wiring, eligibility, by_average, cut)
-    if all(one is None for one in given):
+    known, times = carried(steps), cast(Any, steps)
+    given: dict[str, Any] = {
+        "weights": weights,
+        "gather": gather,
+        "keeps_graphs": keeps_graphs,
+        "measures": measures,
+        "observers": (*known.observers, *observers) if observers else None,
+        "by_average": by_average,
+        "cut": cut,
+    }
+    given = {name: one for name, one in given.items() if one is not None}
+    if not given:
         return steps
-    known = carried(steps)
-    made = Steps(
-        steps if known is _NOTHING else known.times,
-        weights=known.weights if weights is None else weights,
-        traces=known.traces if traces is None else traces,
-        gather=known.gather if gather is None else gather,
-        keeps_graphs=known.keeps_graphs if keeps_graphs is None else keeps_graphs,
-        measures=known.measures if measures is None else measures,
-        wiring=known.wiring if wiring is None else wiring,
-        eligibility=known.eligibility if eligibility is None else eligibility,
-        by_average=known.by_average if by_average is None else by_average,
-        cut=known.cut if cut is None else cut,
-    )
     # What takes steps is annotated with a range, which no class can be derived from.
-    return cast(range, made)
+    return cast(range, Steps(times.times if isinstance(times, Steps) else times, replace(known, **given)))
 
 
 class Carrying(nn.Module):

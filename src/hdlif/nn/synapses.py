@@ -9,16 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from hdlif.functional import (
-    binary_codes,
-    integer_codes,
-    quantize_weight,
-    ternary_codes,
-)
+from hdlif.functional import binarize_weight, binary_codes, integer_codes, quantize_weight, ternary_codes
 from hdlif.kernels import code_conv, winograd
 from hdlif.kernels.code_conv import CodeConv, Codes
-from hdlif.kernels.plain import is_small
-from hdlif.kernels.weights import binarized, ternarized
+from hdlif.kernels.tensors import is_small
+from hdlif.kernels.ternary import ternarize
 from hdlif.nn.layout import contiguous, must_stay_contiguous
 from hdlif.nn.one_pixel import is_product, product
 
@@ -53,7 +48,7 @@ class Binary:
     bits: ClassVar[float] = 1
 
     def __call__(self, weight: Tensor) -> Tensor:
-        return binarized(weight)
+        return binarize_weight(weight)
 
     def codes(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         return binary_codes(weight)
@@ -72,7 +67,7 @@ class Ternary:
     bits: ClassVar[float] = 1.5
 
     def __call__(self, weight: Tensor) -> Tensor:
-        return ternarized(weight)
+        return ternarize(weight)
 
     def codes(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         return ternary_codes(weight)
@@ -198,9 +193,9 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
         if is_product(self, x):
             return product(x, weight, self.bias)
         if codes is not None and self.hindrance(x, weight, codes) is None:
-            return code_conv.convolved(x, weight, codes, self._code_conv())
+            return code_conv.convolve(x, weight, codes, self._code_conv())
         if self.takes_winograd(x, weight):
-            return winograd.convolved(x, weight)
+            return winograd.convolve(x, weight)
         if must_stay_contiguous(self) or (self.training and x.is_cpu and x.ndim == 4 and is_small(x)):
             x = contiguous(x)
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
@@ -214,7 +209,7 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
             and self.groups == 1
             and self.bias is None
             and self.padding_mode == "zeros"
-            and winograd.serves(x, weight)
+            and winograd.can_convolve(x, weight)
         )
 
     def _code_conv(self) -> CodeConv:

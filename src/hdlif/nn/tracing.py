@@ -17,7 +17,7 @@ from hdlif.nn.steps import Steps, carried
 
 def traced(steps: range) -> range:
     """The steps of a chunk for a compiler, with all they carry; a module runs over them as over a range."""
-    return cast(range, carried(steps).with_times(tuple(torch.tensor(t) for t in steps)))
+    return cast(range, Steps(tuple(torch.tensor(t) for t in steps), carried(steps)))
 
 
 def are_traced(steps: object) -> bool:

@@ -1,1 +1,1 @@
-"""One self-contained HTML page from the numbers of one run or several."""
+"""Self-contained HTML pages, their charts, and what they measure: test sets, counts, memory, engines and kernels."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from hdlif.report.figures import Section, dots, panels
+from hdlif.report.figures import Figure, Section, dots, panels
 from hdlif.report.runs import Coherence, CoherenceRule
 
 _LOSS = "mean_logits"
@@ -13,62 +13,69 @@ Quantity = Literal["cosine", "dropped", "wrong", "firing_rate"]
 
 
 def section(entries: Sequence[Coherence]) -> Section:
-    """Local and end-to-end figures; rules that are alike, as SLTT and the mean of the random step are, share a series.
+    """Draw local and end-to-end figures; rules that are alike, as SLTT and the mean of the random step, share a series.
 
     Only the loss of the mean of the logits is drawn; the command's table has the others.
     """
     series = _series([entry for entry in entries if entry["loss"] == _LOSS])
     names = list(series)
-    neurons = [_layers(rule, "local", "neuron", "firing_rate") for rule in series.values()]
-    steps = [_step_distances(rule) for rule in series.values()]
+
+    def figure(
+        ident: str, quantity: Quantity, x_label: str, caption: str, view: View = "local", kind: str = "neuron"
+    ) -> Figure:
+        values = [_layers(rule, view, kind, quantity) for rule in series.values()]
+        return dots(f"coherence-{ident}", caption, names, values, x_label=x_label)
+
     figures = [
-        dots(
-            "coherence-firing-rate",
+        figure(
+            "firing-rate",
+            "firing_rate",
+            "share of spikes not zero",
             "Firing rate on the batches compared; cosines are to be compared at equal rates.",
-            names,
-            neurons,
-            x_label="share of spikes not zero",
         ),
-        dots(
-            "coherence-dropped",
+        figure(
+            "dropped",
+            "dropped",
+            "share of entries dropped",
             "Entries of dL/dm that the rule drops (zero, where STBP’s is not), each layer given STBP’s own dL/ds. "
             "With HD-LIF all other entries are equal (Theorem 4.2).",
-            names,
-            [_layers(rule, "local", "neuron", "dropped") for rule in series.values()],
-            x_label="share of entries dropped",
         ),
-        dots(
-            "coherence-wrong",
+        figure(
+            "wrong",
+            "wrong",
+            "share of entries wrong",
             "Entries of dL/dm that are neither STBP’s nor zero, each layer given STBP’s own dL/ds. HD-LIF has none.",
-            names,
-            [_layers(rule, "local", "neuron", "wrong") for rule in series.values()],
-            x_label="share of entries wrong",
         ),
-        dots(
-            "coherence-local",
-            "Distance from STBP’s dL/dm in each neuron layer, given STBP’s own dL/ds.",
-            names,
-            [_distances(rule, "local", "neuron") for rule in series.values()],
-            x_label="1 − cosine",
-        ),
-        dots(
-            "coherence-end-to-end",
-            "Distance from STBP’s weight gradient in each synapse, with the rule at work in all layers.",
-            names,
-            [_distances(rule, "end_to_end", "synapse") for rule in series.values()],
-            x_label="1 − cosine",
-        ),
-        panels(
-            "coherence-step",
+        figure(
+            "local",
+            "cosine",
             "1 − cosine",
-            "Distance (1 − cosine) from STBP’s dL/dm by time step in each neuron layer, given STBP’s own dL/ds; at the "
-            "last step nothing lies ahead that could be cut.",
-            names,
-            steps,
-            top=max([1e-3, *(1.05 * value for by_layer in steps for values in by_layer.values() for value in values)]),
+            "Distance from STBP’s dL/dm in each neuron layer, given STBP’s own dL/ds.",
+        ),
+        figure(
+            "end-to-end",
+            "cosine",
+            "1 − cosine",
+            "Distance from STBP’s weight gradient in each synapse, with the rule at work in all layers.",
+            view="end_to_end",
+            kind="synapse",
         ),
     ]
-    return Section(names, figures)
+    # A step in which nothing flows back has no cosine and leaves a gap.
+    steps = [
+        {
+            layer["name"]: [math.nan if (cosine := step["cosine"]) is None else _distance(cosine) for step in steps]
+            for layer in rule["local"]["layers"]
+            if layer["kind"] == "neuron" and (steps := layer["per_step"])
+        }
+        for rule in series.values()
+    ]
+    caption = (
+        "Distance (1 − cosine) from STBP’s dL/dm by time step in each neuron layer, given STBP’s own dL/ds; at the "
+        "last step nothing lies ahead that could be cut."
+    )
+    top = max([1e-3, *(1.05 * value for by_layer in steps for values in by_layer.values() for value in values)])
+    return Section(names, [*figures, panels("coherence-step", "1 − cosine", caption, names, steps, top=top)])
 
 
 def _series(entries: Sequence[Coherence]) -> dict[str, CoherenceRule]:
@@ -94,21 +101,11 @@ def _rounded(rule: CoherenceRule) -> list[str]:
 
 
 def _layers(rule: CoherenceRule, view: View, kind: str, quantity: Quantity) -> Mapping[str, float | None]:
-    return {layer["name"]: layer[quantity] for layer in rule[view]["layers"] if layer["kind"] == kind}
-
-
-def _distances(rule: CoherenceRule, view: View, kind: str) -> Mapping[str, float | None]:
-    cosines = _layers(rule, view, kind, "cosine")
-    return {name: None if cosine is None else _distance(cosine) for name, cosine in cosines.items()}
-
-
-def _step_distances(rule: CoherenceRule) -> dict[str, list[float]]:
-    """By neuron layer; a step in which nothing flows back has no cosine and leaves a gap."""
-    return {
-        layer["name"]: [math.nan if (cosine := step["cosine"]) is None else _distance(cosine) for step in steps]
-        for layer in rule["local"]["layers"]
-        if layer["kind"] == "neuron" and (steps := layer["per_step"])
-    }
+    """Return a quantity by layer; of cosines their distance from 1."""
+    values = {layer["name"]: layer[quantity] for layer in rule[view]["layers"] if layer["kind"] == kind}
+    if quantity != "cosine":
+        return values
+    return {name: None if cosine is None else _distance(cosine) for name, cosine in values.items()}
 
 
 def _distance(cosine: float) -> float:

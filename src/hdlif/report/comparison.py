@@ -1,105 +1,76 @@
 """Networks side by side: the findings in sentences, and the table of figures."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from hdlif.ops import SAMPLE, SampleName
-from hdlif.report.summary import TrainResult
+from hdlif.runs.summary import TrainResult
 
 DASH = "—"
 # Sizes and energies within half a percent of each other are called alike: such ratios would print as 1.
 _ALIKE = 1.005
 
 
-@dataclass(frozen=True)
-class Column:
-    """One figure of the table: how to read it off a network in the unit shown, and which end is best, if one is."""
-
-    group: str
-    heading: str
-    value: Callable[[TrainResult], float | None]
-    best: Callable[[Sequence[float]], float] | None = min
-    decimals: int | None = None
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A printed figure; `best` where no network prints a better one."""
-
-    text: str
-    best: bool = False
+_SMALLER_IS_BETTER = {"rmse", "mae"}
+Best = Callable[[Sequence[float]], float]
 
 
 @dataclass(frozen=True)
 class Table:
     """Headings with their groups (name, number of columns), and one row of cells per network.
 
-    `recipes` has the name of each network's recipe, where that is another than its own.
+    A cell is a printed figure, and whether no network prints a better one. `recipes` has the name of each network's
+    recipe, if it differs from the network's.
     """
 
     groups: list[tuple[str, int]]
     headings: list[str]
-    rows: list[tuple[str, list[Cell]]]
+    rows: list[tuple[str, list[tuple[str, bool]]]]
     recipes: list[str | None]
 
 
 def table(networks: Sequence[TrainResult]) -> Table:
-    """The figures of every network; the best of each column is marked where they differ."""
-    columns = _columns(networks)
-    groups: dict[str, int] = {}
-    for column in columns:
-        groups[column.group] = groups.get(column.group, 0) + 1
-    cells = [_cells([column.value(network) for network in networks], column) for column in columns]
-    rows = [(network.name, [column[i] for column in cells]) for i, network in enumerate(networks)]
-    return Table(list(groups.items()), [column.heading for column in columns], rows, [*map(recipe_beside, networks)])
-
-
-def recipe_beside(network: TrainResult) -> str | None:
-    """The name of the recipe, where a network is called otherwise."""
-    name = network.recipe_name
-    return None if name == network.name else name
-
-
-def _columns(networks: Sequence[TrainResult]) -> list[Column]:
+    """Return the figures of every network; the best of each column is marked where they differ."""
+    columns = []
+    # Accuracy of networks that classify, and the metrics of others.
+    if any(network.accuracy is not None for network in networks):
+        values = [_scaled(network.accuracy, 100) for network in networks]
+        columns.append(("Accuracy", "%", _cells(values, max, decimals=2)))
+    for name in dict.fromkeys(name for network in networks for name in network.beside_accuracy):
+        values = [network.beside_accuracy.get(name) for network in networks]
+        columns.append(("Test set", name, _cells(values, _best(name, networks))))
     # The networks of the demo spend nanojoules, a ResNet-18 a third of a millijoule.
     largest = max((network.energy_mj or 0.0 for network in networks), default=0.0)
     unit, per_mj = ("mJ", 1.0) if largest >= 0.01 or largest == 0.0 else ("µJ", 1e3)
     parameters, operations, training = "Parameters, MB", "Operations, M", "Training"
     energy = f"Energy, {unit}"
-    return [
-        *_measures(networks),
-        Column(parameters, "published", lambda n: n.params_mb),
-        Column(parameters, "stored", lambda n: n.stored_mb),
-        Column(operations, "SOPs", lambda n: _scaled(n.sops, 1e-6)),
-        Column(operations, "NOPs", lambda n: _scaled(n.nops, 1e-6)),
-        Column(energy, "paper", lambda n: _scaled(n.energy_mj, per_mj)),
-        Column(energy, "honest", lambda n: _scaled(n.energy_mj_honest, per_mj)),
-        Column(training, "time, s", lambda n: n.train_seconds),
-        Column(training, "peak, MB", lambda n: _scaled(n.peak_bytes, 1e-6)),
-        Column(training, "kept, MB", lambda n: _scaled(n.saved_bytes, 1e-6)),
-    ]
+    for group, heading, field, factor in (
+        (parameters, "published", "params_mb", 1.0),
+        (parameters, "stored", "stored_mb", 1.0),
+        (operations, "SOPs", "sops", 1e-6),
+        (operations, "NOPs", "nops", 1e-6),
+        (energy, "paper", "energy_mj", per_mj),
+        (energy, "honest", "energy_mj_honest", per_mj),
+        (training, "time, s", "train_seconds", 1.0),
+        (training, "peak, MB", "peak_bytes", 1e-6),
+        (training, "kept, MB", "saved_bytes", 1e-6),
+    ):
+        values = [_scaled(getattr(network, field), factor) for network in networks]
+        columns.append((group, heading, _cells(values, min)))
+    groups = Counter(group for group, _, _ in columns)
+    rows = [(network.name, [cells[i] for _, _, cells in columns]) for i, network in enumerate(networks)]
+    return Table(list(groups.items()), [heading for _, heading, _ in columns], rows, [*map(recipe_beside, networks)])
 
 
-_SMALLER_IS_BETTER = {"rmse", "mae"}
+def recipe_beside(network: TrainResult) -> str | None:
+    """Return the name of the recipe, if the network has another."""
+    name = network.recipe_name
+    return None if name == network.name else name
 
 
-def _measures(networks: Sequence[TrainResult]) -> list[Column]:
-    """Accuracy of networks that classify, and the metrics of others."""
-    columns = []
-    if any(network.accuracy is not None for network in networks):
-        columns.append(Column("Accuracy", "%", lambda n: _scaled(n.accuracy, 100), best=max, decimals=2))
-    for name in dict.fromkeys(name for network in networks for name in network.beside_accuracy):
-        columns.append(Column("Test set", name, partial(_metric, name), best=_best(name, networks)))
-    return columns
-
-
-def _metric(name: str, network: TrainResult) -> float | None:
-    return network.beside_accuracy.get(name)
-
-
-def _best(name: str, networks: Sequence[TrainResult]) -> Callable[[Sequence[float]], float] | None:
+def _best(name: str, networks: Sequence[TrainResult]) -> Best | None:
     """Which end of a metric is best, as far as the networks agree."""
     default = name not in _SMALLER_IS_BETTER
     having = [network for network in networks if name in network.beside_accuracy]
@@ -113,15 +84,13 @@ def _scaled(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
 
 
-def _cells(values: Sequence[float | None], column: Column) -> list[Cell]:
-    texts = aligned(values, decimals=column.decimals)
+def _cells(values: Sequence[float | None], best: Best | None, *, decimals: int | None = None) -> list[tuple[str, bool]]:
+    texts = aligned(values, decimals=decimals)
     known = [value for value in values if value is not None]
-    if not known:
-        return [Cell(text) for text in texts]
     # Figures that print alike are equally good: the digits shown are all that the reader can compare.
-    best = None if column.best is None else texts[values.index(column.best(known))]
+    winner = texts[values.index(best(known))] if best and known else None
     differ = len({text for text in texts if text != DASH}) > 1
-    return [Cell(text, best=differ and text == best) for text in texts]
+    return [(text, differ and text == winner) for text in texts]
 
 
 def aligned(values: Sequence[float | None], *, decimals: int | None = None) -> list[str]:

@@ -53,7 +53,7 @@ def lines(
     if not drawn:
         return Figure(caption, [])
     text = Text(ident, caption, spans(names, drawn))
-    return Figure(caption, [Markup(charts.lines(text, drawn, **options))], kind=kind or ident)
+    return Figure(caption, [charts.lines(text, drawn, **options)], kind=kind or ident)
 
 
 def dots(
@@ -88,7 +88,7 @@ def dots(
     chart = charts.dots(Text(ident, caption, "; ".join(spans) + "."), rows, series, x_label=x_label, within=within)
     columns = [aligned([layers.get(row) for row in rows]) for layers in values]
     cells = [[row, *(column[i] for column in columns)] for i, row in enumerate(rows)]
-    return Figure(caption, [Markup(chart)], [f"{rows_are} ({x_label})", *names], cells, kind=kind or ident)
+    return Figure(caption, [chart], [f"{rows_are} ({x_label})", *names], cells, kind=kind or ident)
 
 
 def panels(
@@ -134,12 +134,14 @@ def panels(
                 ends=ends,
             )
         )
-        rows += [
-            [layer, names[one.style], ", ".join(DASH if math.isnan(value) else f"{value:.3f}" for value in one.y)]
-            for one in series
-        ]
+        rows += [[layer, names[one.style], listed(one.y)] for one in series]
     headings = ["layer", "network", f"{quantity}, t = 1, 2, …"]
-    return Figure(caption, [Markup(chart) for chart in drawn], headings, rows, small=True, kind=ident)
+    return Figure(caption, drawn, headings, rows, small=True, kind=ident)
+
+
+def listed(values: Iterable[float]) -> str:
+    """Values of a table's cell; NaN is a dash."""
+    return ", ".join(DASH if math.isnan(value) else f"{value:.3f}" for value in values)
 
 
 def spans(names: Sequence[str], series: Sequence[Series]) -> str:

@@ -1,10 +1,10 @@
-"""What neurons have learned: leak and threshold of each layer at each time step."""
+"""Figures of learned leaks and thresholds of each layer at each time step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from hdlif.report.figures import Figure, panels, union
-from hdlif.report.summary import TrainResult
+from hdlif.runs.summary import TrainResult
 
 _LEAST = 0.02
 """Of a range that the axis shows: less would make noise look like a change."""

@@ -2,12 +2,11 @@
 
 import base64
 import gzip
-import json
 import re
 from pathlib import Path
 
 from hdlif import wasm
-from hdlif.artefact import FORMAT_VERSION, dumps, loads, metadata_of
+from hdlif.artefact import loads
 from hdlif.errors import ArtefactError
 from hdlif.report.templates import Script, set_page
 
@@ -38,9 +37,6 @@ def live_page(content: bytes, name: str) -> str:
             f"{name}: is of task {graph.task.kind} and {graph.time_steps} time steps; a page takes classifiers of at "
             f"most {_MOST_STEPS} steps"
         )
-    if json.loads(metadata_of(content))["format"] < FORMAT_VERSION:
-        # The page knows neurons by their equations, which files have since format 5.
-        content = dumps(graph)
     runtime = re.sub(r"^export ", "", wasm.script(), flags=re.MULTILINE)
     return set_page(
         "live.html.j2",

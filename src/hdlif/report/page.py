@@ -2,26 +2,23 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
-from hdlif.config import recipe_fields
 from hdlif.ops import SAMPLE, SampleName
+from hdlif.recipe import recipe_fields
 from hdlif.report.charts import Series
 from hdlif.report.coherence import section
 from hdlif.report.comparison import DASH, aligned, findings, recipe_beside, table
-from hdlif.report.confusion import accuracy_by_class, matrices
-from hdlif.report.early import accuracy_by_steps
 from hdlif.report.figures import Figure, Section, dots, lines, time_axis, union
-from hdlif.report.labels import f1_by_label
 from hdlif.report.learned import per_step
-from hdlif.report.runs import Artefact, Coherence, Confusion, Early, Errors, Labels, Metric
-from hdlif.report.summary import TrainResult
+from hdlif.report.outcomes import accuracy_by_class, accuracy_by_steps, f1_by_label, matrices, predicted_against_true
+from hdlif.report.runs import Artefact, Metric, Run
 from hdlif.report.templates import set_page
 from hdlif.report.traces import Traces
 from hdlif.report.traces import figures as trace_figures
-from hdlif.report.values import predicted_against_true
+from hdlif.runs.summary import TrainResult
 
 # More points than this on one line are noise to the eye, and bytes in the page.
 _POINTS = 200
@@ -39,48 +36,27 @@ class Origin:
 
 
 def render(
-    networks: Sequence[TrainResult],
-    histories: Mapping[str, Sequence[Metric]],
-    artefact: Artefact | None = None,
-    *,
-    title: str | None = None,
-    recipes: Mapping[str, str] | None = None,
-    commands: Sequence[str] = (),
-    coherence: Sequence[Coherence] = (),
-    confusions: Mapping[str, Confusion] | None = None,
-    early: Mapping[str, Early] | None = None,
-    errors: Mapping[str, Errors] | None = None,
-    labels: Mapping[str, Labels] | None = None,
-    traces: Traces | None = None,
-    samples: SampleName = SAMPLE,
+    run: Run, *, commands: Sequence[str] = (), traces: Traces | None = None, samples: SampleName = SAMPLE
 ) -> str:
-    """The whole page as HTML: one script, which sorts tables, no links out, the same bytes for the same numbers.
+    """Return the page as HTML: one script, which sorts tables, no links out, the same bytes for the same numbers.
 
     Args:
-        networks: summaries of trainings, with names that differ; at least one.
-        histories: the lines of `metrics.jsonl` by network name; a network may lack them.
-        artefact: the deployed file, if one was made.
-        title: the heading; by default it says which networks are compared.
-        recipes: the resolved recipes (YAML) by network name.
-        commands: how to make the runs and this page again, a shell command each.
-        confusions: counts of the test samples, or steps, by true and chosen class, by network name.
-        early: of networks that classify, what answering early saves and costs.
-        errors: of networks that predict values, what they are wrong by.
-        labels: of networks that say several labels, how they find each.
+        run: at least one network; names differ.
+        commands: shell commands that make the runs and this page again.
         traces: single neurons at work.
         samples: what a sample of the networks' data is called.
-        coherence: gradients beside STBP's, of these networks or others, which have a legend of their own.
     """
+    networks = run.networks
     names = [network.name for network in networks]
     figures = {
-        "Predicted values": [predicted_against_true(names, errors)] if errors else [],
-        "Labels": [f1_by_label(names, labels)] if labels else [],
+        "Predicted values": [predicted_against_true(names, run.errors)] if run.errors else [],
+        "Labels": [f1_by_label(names, run.labels)] if run.labels else [],
         "Metrics by output": _parts(networks),
-        "Accuracy by class": [accuracy_by_class(names, confusions or {})],
+        "Accuracy by class": [accuracy_by_class(names, run.confusions)],
         "Accuracy over time": [_accuracy_per_step(networks)],
-        "Answering early": [accuracy_by_steps(names, early)] if early else [],
+        "Answering early": [accuracy_by_steps(names, run.early)] if run.early else [],
         "Over time": [_measure_per_step(networks)],
-        "Learning curves": _learning(networks, histories),
+        "Learning curves": _learning(networks, run.histories),
         "Activity by layer": [_firing_rate(networks), _sops(networks, samples)],
         "Leak and threshold by time step": [
             per_step(networks, "leak", "Leak λ of each neuron layer by time step; a parallel neuron has none."),
@@ -89,126 +65,92 @@ def render(
         "Neurons at work": trace_figures(names, traces) if traces else [],
     }
     sections = {heading: Section(names, drawn) for heading, drawn in figures.items()}
-    if coherence:
-        sections["Gradient coherence"] = section(coherence)
+    if run.coherence:
+        sections["Gradient coherence"] = section(run.coherence)
+    recipe = recipe_beside(networks[0])
+    title = f"{names[0]} ({recipe})" if recipe else names[0]
+    if run.data:
+        title = f"{len(names)} networks on {run.data}"
+    elif len(names) > 1:
+        title = f"{len(names)} networks compared"
     return set_page(
         "page.html.j2",
         sections,
-        title=title or (_title(networks[0]) if len(names) == 1 else f"{len(names)} networks compared"),
+        title=title,
         samples=samples,
         findings=findings(networks, samples),
         table=table(networks),
         classified=any(network.accuracy is not None for network in networks),
         differences=_differences(networks),
-        matrices=matrices(confusions or {}, samples),
-        artefact=_artefact(artefact, samples) if artefact else None,
+        matrices=matrices(run.confusions, samples),
+        artefact=_artefact(run.artefact, samples) if run.artefact else None,
         names=names,
         provenance=_provenance(networks),
-        recipes=recipes or {},
+        recipes=run.recipes,
         commands=commands,
     )
 
 
-def _title(network: TrainResult) -> str:
-    recipe = recipe_beside(network)
-    return f"{network.name} ({recipe})" if recipe else network.name
+Readings = tuple[list[int], list[float]]
+"""The updates at which something was measured, and its values."""
 
 
 def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[Metric]]) -> list[Figure]:
     names = [network.name for network in networks]
-    accuracy, loss, measured = [], [], []
-    epochs = [_kept(network, histories.get(name, ())) for name, network in zip(names, networks, strict=True)]
-    for style, (name, network) in enumerate(zip(names, networks, strict=True)):
-        events = histories.get(name, ())
-        steps, fractions = _readings(events, "validation", "accuracy")
-        accuracy.append(Series(style, steps, [100 * fraction for fraction in fractions]))
-        measured.append(Series(style, *_metrics(events, network.metric)))
-        loss.append(Series(style, *_readings(events, "train", "loss")))
-    accuracy_rings, metric_rings = _rings(accuracy, epochs), _rings(measured, epochs)
-    kept = " A ring marks the epoch whose network was kept." if any(step is not None for step in epochs) else ""
-    not_held_out = [name for name in names if any("part" in line for line in histories.get(name, ()))]
+    events = [histories.get(name, ()) for name in names]
+    validations = [[line for line in of_one if line["event"] == "validation"] for of_one in events]
+    # The update after which the network that was kept was validated, as far as the history says.
+    kept_at = [
+        next((line["step"] for line in reversed(of_one) if line["epoch"] == network.best_epoch), None)
+        for of_one, network in zip(validations, networks, strict=True)
+    ]
+    said = " A ring marks the epoch whose network was kept." if any(step is not None for step in kept_at) else ""
+    not_held_out = [name for name, of_one in zip(names, events, strict=True) if any("part" in line for line in of_one)]
     if not_held_out:
-        kept += f" No samples are held out by {', '.join(not_held_out)}: training samples are measured, in eval mode."
+        said += f" No samples are held out by {', '.join(not_held_out)}: training samples are measured, in eval mode."
     what = "validation" if len(not_held_out) < len(names) else "training samples'"
-    block = math.ceil(max(len(one.y) for one in loss) / _POINTS)
-    thinned = [Series(one.style, _means(one.x, block), _means(one.y, block)) for one in loss]
+
+    def curves(ident: str, quantity: str, label: str, readings: Mapping[int, Readings], **options: Any) -> Figure:
+        rings = [
+            (style, step, values[steps.index(step)])
+            for style, (steps, values) in readings.items()
+            if (step := kept_at[style]) is not None and step in steps
+        ]
+        caption = f"{what.capitalize()} {quantity} by optimiser update, once per epoch.{said}"
+        series = [Series(style, *one) for style, one in readings.items()]
+        options |= {"x_label": "update", "y_label": f"{what} {label}", "rings": rings}
+        return lines(ident, caption, names, series, markers=max(len(one.y) for one in series) <= 30, **options)
+
+    figures = []
+    for metric in dict.fromkeys(metric for network in networks if (metric := network.metric)):
+        measured = {
+            style: _readings((line, line.get("metrics", {}).get(metric)) for line in of_one)
+            for style, (network, of_one) in enumerate(zip(networks, validations, strict=True))
+            if network.metric == metric
+        }
+        options = {"within": _RANGES.get(metric), "kind": "validation-metric"}
+        figures.append(curves(f"validation-{metric}", metric, metric, measured, **options))
+    accuracy = {
+        style: _readings((line, None if (one := line["accuracy"]) is None else 100 * one) for line in of_one)
+        for style, of_one in enumerate(validations)
+    }
+    figures.append(curves("validation-accuracy", "accuracy (%)", "accuracy, %", accuracy, within=(0, 100)))
+    loss = [_readings((line, line["loss"]) for line in of_one if line["event"] == "train") for of_one in events]
+    block = math.ceil(max(len(values) for _, values in loss) / _POINTS)
+    thinned = [Series(style, _means(steps, block), _means(values, block)) for style, (steps, values) in enumerate(loss)]
     smoothed = f" Each point is the mean of {block} readings in a row." if block > 1 else ""
-    metrics = list(dict.fromkeys(metric for network in networks if (metric := network.metric)))
-    return [
-        *(
-            lines(
-                f"validation-{metric}",
-                f"{what.capitalize()} {metric} by optimiser update, once per epoch.{kept}",
-                names,
-                [one for one, network in zip(measured, networks, strict=True) if network.metric == metric],
-                x_label="update",
-                y_label=f"{what} {metric}",
-                rings=[one for one in metric_rings if networks[one[0]].metric == metric],
-                markers=max(len(one.y) for one in measured) <= 30,
-                within=_RANGES.get(metric),
-                kind="validation-metric",
-            )
-            for metric in metrics
-        ),
-        lines(
-            "validation-accuracy",
-            f"{what.capitalize()} accuracy (%) by optimiser update, once per epoch.{kept}",
-            names,
-            accuracy,
-            x_label="update",
-            y_label=f"{what} accuracy, %",
-            rings=accuracy_rings,
-            markers=max(len(one.y) for one in accuracy) <= 30,
-            within=(0, 100),
-        ),
-        lines(
-            "training-loss",
-            f"Training loss by optimiser update.{smoothed}",
-            names,
-            thinned,
-            x_label="update",
-            y_label="training loss",
-        ),
-    ]
+    caption = f"Training loss by optimiser update.{smoothed}"
+    return [*figures, lines("training-loss", caption, names, thinned, x_label="update", y_label="training loss")]
 
 
-def _kept(network: TrainResult, events: Sequence[Metric]) -> int | None:
-    """The update after which the network that was kept was validated, as far as the history says."""
-    found = [line["step"] for line in events if line["event"] == "validation" and line["epoch"] == network.best_epoch]
-    return found[-1] if found else None
-
-
-def _rings(series: Sequence[Series], steps: Sequence[int | None]) -> list[tuple[int, float, float]]:
-    """The points of lines at these updates, a line each."""
-    return [
-        (one.style, step, one.y[list(one.x).index(step)])
-        for one, step in zip(series, steps, strict=True)
-        if step is not None and step in one.x
-    ]
-
-
-def _readings(
-    events: Sequence[Metric], event: Literal["train", "validation"], quantity: Literal["loss", "accuracy"]
-) -> tuple[list[int], list[float]]:
-    """The updates at which a quantity was measured, and its values."""
-    found = [
-        (line["step"], value) for line in events if line["event"] == event and (value := line[quantity]) is not None
-    ]
-    return [step for step, _ in found], [value for _, value in found]
-
-
-def _metrics(events: Sequence[Metric], name: str | None) -> tuple[list[int], list[float]]:
-    """The updates at which a metric was measured on the validation set, and its values."""
-    found = [
-        (line["step"], value)
-        for line in events
-        if line["event"] == "validation" and (value := line.get("metrics", {}).get(name or "")) is not None
-    ]
-    return [step for step, _ in found], [value for _, value in found]
+def _readings(found: Iterable[tuple[Metric, float | None]]) -> Readings:
+    """Return the updates of the lines of a history that have a value, and the values."""
+    known = [(line["step"], value) for line, value in found if value is not None]
+    return [step for step, _ in known], [value for _, value in known]
 
 
 def _measure_per_step(networks: Sequence[TrainResult]) -> Figure:
-    """What other tasks than classification measure at or after each step."""
+    """Draw the metric of tasks other than classification at or after each step."""
     series = [
         Series(style, time_axis(values), values)
         for style, network in enumerate(networks)
@@ -217,11 +159,9 @@ def _measure_per_step(networks: Sequence[TrainResult]) -> Figure:
     kinds = {"rmse": "error (rmse)", "accuracy": "share of right classes", "f1": "share of right labels"}
     said = dict.fromkeys(kinds.get(metric, metric) for network in networks if (metric := network.metric))
     caption = f"{' and '.join(said).capitalize()} on the test set, at each time step or as known after it."
-    names = [network.name for network in networks]
-    metrics = {network.metric for network in networks if network.per_step}
-    within = (0.0, 1.0) if metrics <= _RANGES.keys() else None
-    labels: dict[str, Any] = {"x_label": "time step", "y_label": ", ".join(said), "markers": False}
-    return lines("per-step", caption, names, series, within=within, **labels)
+    within = (0.0, 1.0) if {network.metric for network in networks if network.per_step} <= _RANGES.keys() else None
+    names, label = [network.name for network in networks], ", ".join(said)
+    return lines("per-step", caption, names, series, within=within, x_label="time step", y_label=label)
 
 
 def _parts(networks: Sequence[TrainResult]) -> list[Figure]:
@@ -257,7 +197,7 @@ def _accuracy_per_step(networks: Sequence[TrainResult]) -> Figure:
     few = max(map(len, percent)) <= 30
     labels: dict[str, Any] = {"x_label": "time step", "y_label": "accuracy, %", "markers": few}
     figure = lines("accuracy-per-step", caption, names, series, within=(0, 100), **labels)
-    steps = max((len(values) for values in percent), default=0)
+    steps = max(map(len, percent))
     rows = [
         [name, *aligned([*values, *[None] * (steps - len(values))], decimals=2)]
         for name, values in zip(names, percent, strict=True)

@@ -1,11 +1,15 @@
-"""The page of one recording: what a network is shown, what its neurons do, and what it says meanwhile."""
+"""The page of one recording: the input of a network over time, its neurons and its answers."""
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from numpy.typing import NDArray
 
 from hdlif.report import charts
@@ -24,7 +28,10 @@ _COLUMNS = 160
 _ROWS = 64
 """Of a map."""
 _LISTED = 200
-"""Windows that stand in the table."""
+"""Windows in the table."""
+_SHADES = 12
+_BROAD = (9.4, 2.7)
+"""Inches of a chart as wide as the page."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,7 @@ def _lines(
 ) -> Figure:
     places, means = _thinned(values, _POINTS)
     drawn = [Series(style, places, column.tolist()) for style, column in enumerate(means.T)]
-    options |= {"x_label": "time step", "rules": _rules(recording), "whole": False, "size": (9.4, 2.7)}
+    options |= {"x_label": "time step", "rules": _rules(recording), "whole": False, "size": _BROAD}
     return replace(lines(ident, caption, names, drawn, **options), wide=True)
 
 
@@ -132,19 +139,49 @@ def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]
         f"What the network is shown, a {kind} a step, {_where(recording)}: a row for each of {count} channels, the "
         "first at the bottom, the darker the larger."
     )
-    chart = charts.heat(
-        Text(
-            "shown", caption, f"{count} channels between {recording.shown.min():.3g} and {recording.shown.max():.3g}."
-        ),
-        rows.tolist(),
-        x_label="time step",
-        y_label="channel",
-        x_step=-(-len(recording.shown) // _COLUMNS),
-        y_step=-(-count // _ROWS),
-        size=(9.4, 2.7),
-        rules=_rules(recording),
-    )
-    return [], [Figure(caption, [Markup(chart)], wide=True, kind="shown")]
+    shown = recording.shown
+    text = Text("shown", caption, f"{count} channels between {shown.min():.3g} and {shown.max():.3g}.")
+    steps = -(-len(shown) // _COLUMNS), -(-count // _ROWS)
+    return [], [Figure(caption, [heat(text, rows.tolist(), steps, _rules(recording))], wide=True, kind="shown")]
+
+
+def heat(text: Text, values: Sequence[Sequence[float]], steps: tuple[float, float], rules: Sequence[float]) -> Markup:
+    """Draw a row for each channel, the first at the bottom; the larger a value among all, the darker.
+
+    Args:
+        values: [rows][columns].
+        steps: distance of two columns, and of two rows; the first is at 1.
+        rules: as `charts.lines` takes them.
+    """
+    (width, height), columns = steps, max(map(len, values), default=0)
+    known = [value for row in values for value in row if math.isfinite(value)]
+    low, high = (min(known), max(known)) if known else (0.0, 0.0)
+    boxes: dict[int, list[Path]] = {}
+    for place, row in enumerate(values):
+        bottom, top = 0.5 + place * height, 0.5 + (place + 1) * height
+        begin = 0
+        for shade, alike in itertools.groupby(_shade(value, low, high) for value in row):
+            end = begin + sum(1 for _ in alike)
+            left, right = 0.5 + begin * width, 0.5 + end * width
+            corners = [(left, bottom), (left, top), (right, top), (right, bottom), (left, bottom)]
+            boxes.setdefault(shade, []).append(Path(corners, closed=True))
+            begin = end
+    with charts.chart(_BROAD) as axes:
+        axes.grid(visible=False)
+        # A path for each shade, and not one for each value: some thousands would make a page of megabytes.
+        for shade, paths in sorted(boxes.items()):
+            if shade:
+                whole = Path.make_compound_path(*paths)
+                axes.add_patch(PathPatch(whole, facecolor=charts.SERIES[0], alpha=shade / _SHADES, linewidth=0))
+        axes.set_xlim(0.5, 0.5 + columns * width)
+        axes.set_ylim(0.5, 0.5 + len(values) * height)
+        charts.rule(axes, rules)
+        x_ticks, y_ticks = charts.ticks(6, whole=True), charts.ticks(5, whole=True)
+        return charts.finish(axes, text, title="channel", x_label="time step", x_ticks=x_ticks, y_ticks=y_ticks)
+
+
+def _shade(value: float, low: float, high: float) -> int:
+    return round(_SHADES * (value - low) / (high - low)) if math.isfinite(value) and high > low else 0
 
 
 def _most_said(recording: Recording) -> tuple[list[str], Floats]:

@@ -1,7 +1,7 @@
 """Reading run folders: what a training, or the demo, has written, checked against the types below."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypeVar
@@ -11,18 +11,11 @@ from pydantic import TypeAdapter, ValidationError, with_config
 # Before Python 3.12 pydantic refuses the TypedDict of typing.
 from typing_extensions import TypedDict
 
-from hdlif.config import one_component
 from hdlif.errors import InputError, brief, cut, printable, reason, resuming
-from hdlif.plain_yaml import is_deeper
-from hdlif.report.summary import FINITE, RESULT, Name, Number, TrainResult
+from hdlif.recipe import one_component
+from hdlif.recipe.plain_yaml import is_deeper
+from hdlif.runs.summary import FINITE, MOST_LEVELS, MOST_METRICS, MOST_SUMMARY, RESULT, Name, Number, TrainResult
 from hdlif.whole_files import read_regular
-
-MOST_SUMMARY = 2**26
-"""Bytes of summary.json and the other small files of a run."""
-MOST_LEVELS = 64
-"""Of JSON objects and lists in each other."""
-MOST_METRICS = 2**30
-"""Bytes of metrics.jsonl."""
 
 
 class Metric(TypedDict):
@@ -158,10 +151,13 @@ class Demo(TypedDict):
 _DEMO = TypeAdapter(Demo)
 _METRIC = TypeAdapter(Metric)
 _COHERENCE = TypeAdapter(CoherenceFile)
-_CONFUSION = TypeAdapter(Confusion)
-_EARLY = TypeAdapter(Early)
-_ERRORS = TypeAdapter(Errors)
-_LABELS = TypeAdapter(Labels)
+_OF_NETWORKS: Mapping[str, tuple[str, TypeAdapter[Any]]] = {
+    "confusions": ("confusion.json", TypeAdapter(Confusion)),
+    "early": ("early.json", TypeAdapter(Early)),
+    "errors": ("errors.json", TypeAdapter(Errors)),
+    "labels": ("labels.json", TypeAdapter(Labels)),
+}
+"""Files that a run folder may have, and the fields of `Run` that hold them."""
 _MEND = "finish the run with `hdlif train RECIPE --resume`, or run it again"
 
 
@@ -169,8 +165,8 @@ _MEND = "finish the run with `hdlif train RECIPE --resume`, or run it again"
 class Run:
     """What one folder holds, or several; the dicts go by network name, `recipes` holds their text.
 
-    `confusions` and `early` lack the networks of earlier versions; `coherence` has the entries of every
-    `coherence.json`, which may be of other networks.
+    Networks without a file lack an entry of it; `coherence` has the entries of every `coherence.json`, which may be of
+    other networks.
     """
 
     networks: list[TrainResult] = field(default_factory=list)
@@ -255,17 +251,9 @@ def merge(runs: Sequence[Run]) -> Run:
                 raise InputError(f"{folder} is given twice; give each run once")
             label = name if names.count(name) == 1 else folder.as_posix()
             merged.networks.append(replace(network, name=label))
-            merged.histories[label] = run.histories[name]
-            merged.recipes[label] = run.recipes[name]
-            merged.folders[label] = folder
-            if name in run.confusions:
-                merged.confusions[label] = run.confusions[name]
-            if name in run.early:
-                merged.early[label] = run.early[name]
-            if name in run.errors:
-                merged.errors[label] = run.errors[name]
-            if name in run.labels:
-                merged.labels[label] = run.labels[name]
+            for by_name in ("histories", "recipes", "folders", *_OF_NETWORKS):
+                if name in getattr(run, by_name):
+                    getattr(merged, by_name)[label] = getattr(run, by_name)[name]
         merged.coherence += run.coherence
     return merged
 
@@ -277,45 +265,21 @@ def _add(run: Run, network: TrainResult, folder: Path) -> None:
     run.recipes[name] = _text(folder / "recipe.yaml")
     run.folders[name] = folder
     run.coherence += _coherence(folder)
-    if (path := folder / "confusion.json").exists():
-        run.confusions[name] = _confusion(path)
-    if (path := folder / "early.json").exists():
-        run.early[name] = _early(path)
-    if (path := folder / "errors.json").exists():
-        run.errors[name] = _errors(path)
-    if (path := folder / "labels.json").exists():
-        run.labels[name] = _labels(path)
+    for by_name, (file, record) in _OF_NETWORKS.items():
+        if (path := folder / file).exists():
+            found = _record(path, record)
+            if not _is_even(found):
+                raise InputError(f"{path}: its lists are not as long as one another; {_MEND}")
+            getattr(run, by_name)[name] = found
 
 
-def _confusion(path: Path) -> Confusion:
-    confusion = _checked(_CONFUSION, _json(_text(path), str(path)), str(path))
-    classes = len(confusion["labels"])
-    if [len(row) for row in confusion["counts"]] != [classes] * classes:
-        raise InputError(f"{path}: counts is not a square of {classes} classes; {_MEND}")
-    return confusion
-
-
-def _early(path: Path) -> Early:
-    early = _checked(_EARLY, _json(_text(path), str(path)), str(path))
-    if len({len(early[key]) for key in ("confidence", "steps", "accuracy")}) != 1:
-        raise InputError(f"{path}: its lists are not as long as one another; {_MEND}")
-    return early
-
-
-def _errors(path: Path) -> Errors:
-    errors = _checked(_ERRORS, _json(_text(path), str(path)), str(path))
-    pairs = list(zip(errors["true"], errors["predicted"], strict=False))
-    count = {len(errors[key]) for key in ("names", "mean", "deviation", "true", "predicted")}
-    if len(count) != 1 or any(len(true) != len(predicted) for true, predicted in pairs):
-        raise InputError(f"{path}: its lists are not as long as one another; {_MEND}")
-    return errors
-
-
-def _labels(path: Path) -> Labels:
-    labels = _checked(_LABELS, _json(_text(path), str(path)), str(path))
-    if len({len(values) for values in labels.values()}) != 1:  # type: ignore[arg-type]
-        raise InputError(f"{path}: its lists are not as long as one another; {_MEND}")
-    return labels
+def _is_even(record: Mapping[str, Any]) -> bool:
+    """Whether the lists of a file have one length, and the lists in them too; counts of confusions are square."""
+    lists = [value for value in record.values() if isinstance(value, list)]
+    inner = [[len(row) for row in value] for value in lists if value and isinstance(value[0], list)]
+    if "counts" in record:
+        inner.append([len(record["labels"])] * len(record["labels"]))
+    return len({*map(len, lists)}) == 1 and all(lengths == inner[0] for lengths in inner)
 
 
 def _coherence(folder: Path) -> list[Coherence]:
@@ -323,7 +287,7 @@ def _coherence(folder: Path) -> list[Coherence]:
     if not path.exists():
         return []
     mend = "write it again with `hdlif coherence TARGET --out DIR`, or remove it"
-    return _checked(_COHERENCE, _json(_text(path), str(path)), str(path), mend)["networks"]
+    return _record(path, _COHERENCE, mend)["networks"]
 
 
 _NOT_DRAWN = ("surrogate", "fallback", "threads", "traces")
@@ -370,6 +334,10 @@ def _json(text: str, source: str) -> Any:
 
 
 _Record = TypeVar("_Record")
+
+
+def _record(path: Path, record: TypeAdapter[_Record], mend: str = _MEND) -> _Record:
+    return _checked(record, _json(_text(path), str(path)), str(path), mend)
 
 
 def _checked(record: TypeAdapter[_Record], value: Any, source: str, mend: str = _MEND) -> _Record:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hdlif.errors import printable
 
 if TYPE_CHECKING:
-    from hdlif.report.summary import TrainResult
+    from hdlif.runs.summary import TrainResult
 
 TITLES = {
     "lif": "LIF fp32",

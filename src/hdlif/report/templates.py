@@ -71,4 +71,4 @@ def _explanation(kind: str) -> dict[str, str]:
 
 
 def _swatch(place: str, style: int, name: str) -> Markup:
-    return Markup(charts.swatch(Text(f"{place}-{style}", name, f"the line and the marker of {name}"), style))
+    return charts.swatch(Text(f"{place}-{style}", name, f"the line and the marker of {name}"), style)

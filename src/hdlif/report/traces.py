@@ -1,18 +1,22 @@
-"""Single neurons at work on one sample: when they fire, and their membranes."""
+"""Figures of single neurons on one sample: their spikes and membranes."""
 
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
 
 from hdlif.report import charts
-from hdlif.report.charts import Membrane, Spikes, Text
-from hdlif.report.figures import Figure, time_axis, union
+from hdlif.report.charts import Text
+from hdlif.report.figures import Figure, listed, time_axis, union
+
+if TYPE_CHECKING:
+    from hdlif.accounting.neuron_traces import LayerTrace
+    from hdlif.runtime.at_work import LayerAtWork
 
 _AXES = ("channel", "row", "column")
 
@@ -34,38 +38,18 @@ class NeuronTrace:
     states: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
-class Layer(Protocol):
-    """A layer of N neurons at work: membrane, threshold and spike [T, N], arrays or tensors, and its shape."""
-
-    @property
-    def membrane(self) -> Any: ...
-    @property
-    def threshold(self) -> Any: ...
-    @property
-    def spike(self) -> Any: ...
-    @property
-    def shape(self) -> Sequence[int]: ...
-
-
-def trace_of(layer: Layer, index: int, states: Mapping[str, Any] = MappingProxyType({})) -> NeuronTrace:
-    """One neuron of a layer.
+def trace_of(
+    layer: "LayerTrace | LayerAtWork", index: int, states: Mapping[str, Any] = MappingProxyType({})
+) -> NeuronTrace:
+    """Return one neuron of a layer at work.
 
     Args:
         index: counted in the order [C, H, W].
         states: of the layer, [T, N], by name, those beside the one that the membrane is reset to.
     """
-
-    def of_neuron(values: Any) -> Sequence[float]:
-        column: Sequence[float] = values[:, index].tolist()
-        return column
-
-    return NeuronTrace(
-        of_neuron(layer.membrane),
-        of_neuron(layer.threshold),
-        of_neuron(layer.spike),
-        place_of(index, layer.shape),
-        {name: of_neuron(values) for name, values in states.items()},
-    )
+    membrane, threshold, spike = (one[:, index].tolist() for one in (layer.membrane, layer.threshold, layer.spike))
+    others = {name: one[:, index].tolist() for name, one in states.items()}
+    return NeuronTrace(membrane, threshold, spike, place_of(index, layer.shape), others)
 
 
 @dataclass(frozen=True)
@@ -109,86 +93,86 @@ def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[
 
 
 def figures(names: Sequence[str], traces: Traces) -> list[Figure]:
-    """A raster of all neurons, and a panel for the membrane of each."""
-    found = [traces.networks.get(name, {}) for name in names]
-    neurons = union(found)
+    """Draw a raster of all neurons, and a panel for the membrane of each."""
+    of_networks = [traces.networks.get(name, {}) for name in names]
+    neurons = union(of_networks)
     if not neurons:
         return []
+    found = [
+        (neuron, style, trace)
+        for neuron in neurons
+        for style, network in enumerate(of_networks)
+        if (trace := network.get(neuron))
+    ]
     return [_raster(names, found, neurons, traces.sample), _membranes(names, found, neurons, traces.sample)]
 
 
-def _raster(
-    names: Sequence[str], found: Sequence[Mapping[str, NeuronTrace]], neurons: Sequence[str], sample: str
-) -> Figure:
+Found = Sequence[tuple[str, int, NeuronTrace]]
+"""Neuron, network's style, and trace, neuron by neuron."""
+
+
+def _raster(names: Sequence[str], found: Found, neurons: Sequence[str], sample: str) -> Figure:
     caption = (
         f"Spikes of single neurons (layer:index) on {sample}; the area of a mark is the value of the spike. "
         "The index counts the neurons of a layer from 0: channel by channel, and in each row by row; the table says "
         "where each stands."
     )
-    largest = max((max(trace.spike) for of_one in found for trace in of_one.values()), default=0.0) or 1.0
-    spikes, counts = [], []
-    for style, of_one in enumerate(found):
-        marks = [
-            (t, neurons.index(neuron), value / largest)
-            for neuron, trace in of_one.items()
-            for t, value in enumerate(trace.spike, start=1)
-            if value > 0
-        ]
-        spikes.append(Spikes(style, *([mark[i] for mark in marks] for i in range(3))))
-        counts.append(f"{names[style]} fires {len(marks)} times")
-    steps = max(len(trace.spike) for of_one in found for trace in of_one.values())
-    chart = charts.raster(Text("raster", caption, "; ".join(counts) + "."), neurons, spikes, steps=steps)
-    rows = [
-        [neuron, of_one[neuron].place, names[style], _numbers(of_one[neuron].spike)]
-        for neuron in neurons
-        for style, of_one in enumerate(found)
-        if neuron in of_one
-    ]
-    return Figure(caption, [Markup(chart)], ["neuron", "place", "network", "spike, t = 1, 2, …"], rows, kind="raster")
+    largest = max(max(trace.spike) for _, _, trace in found) or 1.0
+    counts = []
+    with charts.chart_of_rows(neurons) as axes:
+        for style, name in enumerate(names):
+            marks = [
+                (t, neurons.index(neuron), value / largest)
+                for neuron, network, trace in found
+                for t, value in enumerate(trace.spike, start=1)
+                if value > 0 and network == style
+            ]
+            rows = charts.set_apart([row for _, row, _ in marks], style, len(names), room=0.7 / len(names))
+            for (t, _, size), row in zip(marks, rows, strict=True):
+                # The area is the spike's value; the smallest still shows.
+                charts.mark(axes, style, [t], [row], markersize=max(1.5, 6.5 * math.sqrt(size)))
+            counts.append(f"{name} fires {len(marks)} times")
+        axes.set_xlim(0.5, max(len(trace.spike) for _, _, trace in found) + 0.5)
+        text = Text("raster", caption, "; ".join(counts) + ".")
+        chart = charts.finish(axes, text, x_label="time step", x_ticks=charts.ticks(8, whole=True))
+    cells = [[neuron, trace.place, names[style], listed(trace.spike)] for neuron, style, trace in found]
+    return Figure(caption, [chart], ["neuron", "place", "network", "spike, t = 1, 2, …"], cells, kind="raster")
 
 
-def _membranes(
-    names: Sequence[str], found: Sequence[Mapping[str, NeuronTrace]], neurons: Sequence[str], sample: str
-) -> Figure:
+def _membranes(names: Sequence[str], found: Found, neurons: Sequence[str], sample: str) -> Figure:
     caption = (
         f"Membrane of the same neurons before firing, on {sample}; dotted the threshold θ, and a mark where the neuron "
         "fires."
     )
-    if any(trace.states for of_one in found for trace in of_one.values()):
+    if any(trace.states for _, _, trace in found):
         caption += " Below it each further state of the neuron, after the step."
-    drawn, rows = [], []
+    drawn = []
     for place, neuron in enumerate(neurons):
-        panel = [
-            Membrane(style, time_axis(trace.membrane), trace.membrane, trace.threshold, [s > 0 for s in trace.spike])
-            for style, of_one in enumerate(found)
-            if (trace := of_one.get(neuron)) is not None
-        ]
-        description = "; ".join(f"{names[one.style]}: {_numbers(one.membrane)}" for one in panel) + "."
-        text = Text(f"membrane-{place}", f"membrane of {neuron}", description)
-        drawn.append(Markup(charts.membranes(text, panel, title=neuron)))
-        drawn += _other_states(found, neuron, place)
-        rows += [
-            [neuron, found[one.style][neuron].place, names[one.style], _numbers(one.membrane), _numbers(one.threshold)]
-            for one in panel
-        ]
+        own = {style: trace for one, style, trace in found if one == neuron}
+        description = "; ".join(f"{names[style]}: {listed(trace.membrane)}" for style, trace in own.items()) + "."
+        drawn.append(_panel(Text(f"membrane-{place}", f"membrane of {neuron}", description), own, neuron))
+        for state in union(trace.states for trace in own.values()):
+            values = {style: trace.states[state] for style, trace in own.items() if state in trace.states}
+            lines = {style: NeuronTrace(one, [math.nan] * len(one), (), "") for style, one in values.items()}
+            text = Text(f"state-{place}-{state}", f"{state} of {neuron}", "; ".join(map(listed, values.values())) + ".")
+            drawn.append(_panel(text, lines, f"{neuron} {state}"))
+    rows = [
+        [neuron, trace.place, names[style], listed(trace.membrane), listed(trace.threshold)]
+        for neuron, style, trace in found
+    ]
     headings = ["neuron", "place", "network", "membrane, t = 1, 2, …", "threshold"]
     return Figure(caption, drawn, headings, rows, small=True, kind="membranes")
 
 
-def _other_states(found: Sequence[Mapping[str, NeuronTrace]], neuron: str, place: int) -> list[Markup]:
-    """A panel for each further state."""
-    drawn = []
-    for name in list(union([of_one[neuron].states for of_one in found if neuron in of_one])):
-        lines = [
-            Membrane(style, time_axis(values), values, [math.nan] * len(values), [False] * len(values))
-            for style, of_one in enumerate(found)
-            if neuron in of_one and (values := of_one[neuron].states.get(name)) is not None
-        ]
-        description = "; ".join(_numbers(one.membrane) for one in lines) + "."
-        text = Text(f"state-{place}-{name}", f"{name} of {neuron}", description)
-        drawn.append(Markup(charts.membranes(text, lines, title=f"{neuron} {name}")))
-    return drawn
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return ", ".join("—" if math.isnan(value) else f"{value:.3f}" for value in values)
+def _panel(text: Text, traces: Mapping[int, NeuronTrace], title: str) -> Markup:
+    """Draw a line for each membrane, dotted its threshold, and a mark where it fires."""
+    with charts.chart(charts.PANEL) as axes:
+        for style, trace in traces.items():
+            x = time_axis(trace.membrane)
+            charts.draw(axes, style, x, trace.membrane)
+            charts.draw(axes, style, x, trace.threshold, linestyle=(0, (1, 1.6)), linewidth=0.8)
+            fired = [t for t, spike in enumerate(trace.spike) if spike > 0]
+            charts.mark(axes, style, [t + 1 for t in fired], [trace.membrane[t] for t in fired])
+        title = charts.shortened(title)
+        x_ticks, y_ticks = charts.ticks(6, whole=True), charts.ticks(4)
+        return charts.finish(axes, text, title=title, x_label="time step", x_ticks=x_ticks, y_ticks=y_ticks)

@@ -13,10 +13,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from hdlif import builders
-from hdlif.config import Recipe, below, explained, load_recipe, one_component, shipped_recipes, worst
 from hdlif.errors import RecipeError, brief, cut, did_you_mean
-from hdlif.plain_yaml import parse_yaml, shown, text_of
+from hdlif.recipe import Recipe, below, builders, explained, load_recipe, one_component, shipped_recipes, worst
+from hdlif.recipe.plain_yaml import parse_yaml, shown, text_of
 from hdlif.runs.recipe_data import Looks
 from hdlif.runs.spread import seeds_from
 

@@ -7,11 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
-from hdlif import builders
 from hdlif.artefact import Graph
-from hdlif.config import Recipe
 from hdlif.deploy.lower import lower
 from hdlif.errors import CheckpointError, RecipeError, resuming
+from hdlif.recipe import Recipe, builders
 from hdlif.runs.files import existing
 from hdlif.runs.own_parts import saying_what_is_gone
 from hdlif.training import checkpoint

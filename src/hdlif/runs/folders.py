@@ -8,13 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import ExistingRunError, cut, some
-from hdlif.plain_yaml import MOST_BYTES, is_deeper
-from hdlif.report.runs import MOST_LEVELS, MOST_METRICS, MOST_SUMMARY
-from hdlif.report.summary import RESULT, TrainResult
+from hdlif.recipe import Recipe, dump_recipe
+from hdlif.recipe.plain_yaml import MOST_BYTES, is_deeper
 from hdlif.runs.locks import LOCK
 from hdlif.runs.own_parts import PARTS
+from hdlif.runs.summary import MOST_LEVELS, MOST_METRICS, MOST_SUMMARY, RESULT, TrainResult
 from hdlif.training import RunFiles
 from hdlif.whole_files import read_regular
 

@@ -9,7 +9,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from hdlif.builders.places import PACKAGE
+from hdlif.recipe.builders.installed import PACKAGE
 
 _STANDARD = Path(sysconfig.get_path("stdlib")).resolve()
 

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hdlif.builders.imported import imported, is_own
-from hdlif.builders.installed import GROUPS, chosen_offer, offers
-from hdlif.builders.kinds import KINDS, own_kinds
-from hdlif.config import Recipe
 from hdlif.errors import CheckpointError, DataError, RecipeError
+from hdlif.recipe import Recipe
+from hdlif.recipe.builders.installed import GROUPS, chosen_offer, imported, is_own, offers
+from hdlif.recipe.builders.registry import KINDS, own_kinds
 from hdlif.runs.files import write_json
 from hdlif.runs.own_modules import with_imported
 from hdlif.whole_files import read_regular

@@ -1,29 +1,16 @@
-"""The processes of a training: how many are asked for, whether they can be had, and the fabric that joins them."""
-
-from __future__ import annotations
+"""The processes of a training: how many are requested, whether they are available, and how they are joined."""
 
 import atexit
 import gc
-import inspect
 import os
-from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 
 from hdlif.errors import RecipeError
-from hdlif.training import fabric_class
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
-_NO_COPIES: dict[str, Any] = {
-    # Its name since torch 2.13, and before.
-    "forward_sync_buffers"
-    if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
-    else "broadcast_buffers": False
-}
+from hdlif.runs import slurm
+from hdlif.runs.start import start_others
+from hdlif.training import Accelerator
 
 
 def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
@@ -33,12 +20,7 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
         RecipeError: what is asked for is not what was started, or more than there is, or a node does not know its
             place.
     """
-    # Before its parts are, which import all of it.
-    fabric_class()
-    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-
-    if TorchElasticEnvironment.detect():
+    if dist.is_torchelastic_launched():
         here = int(os.environ["LOCAL_WORLD_SIZE"])
         started = here, int(os.environ["WORLD_SIZE"]) // here
         if (devices or here, nodes or started[1]) != started:
@@ -54,7 +36,7 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
             f"{devices} devices are asked for, and this machine has {torch.cuda.device_count()} GPUs; "
             "give --devices (torchrun: --nproc-per-node) at most that"
         )
-    if nodes > 1 and not TorchElasticEnvironment.detect() and not SLURMEnvironment.detect():
+    if nodes > 1 and not dist.is_torchelastic_launched() and not slurm.has_started_this():
         _check_place(nodes)
     return devices, nodes
 
@@ -68,28 +50,34 @@ def check_alone(what: str, devices: int | None = None, nodes: int | None = None)
         )
 
 
-def joined(devices: int, nodes: int, precision: str) -> Fabric:
-    """The fabric that joins so many processes, by NCCL where there are GPUs and by gloo on CPUs.
+def joined(devices: int, nodes: int, precision: str) -> Accelerator:
+    """Join this many processes, by NCCL if there are GPUs and by gloo on CPUs; return the accelerator of this one.
 
     They part at exit, while Python is whole: a thread of gloo that lets go of a tensor later ends the process by
     SIGABRT now and then.
-    """
-    make = fabric_class()
-    from lightning_fabric.strategies.ddp import DDPStrategy
 
-    several = devices * nodes > 1
-    fabric = make(
-        # Several processes are those of GPUs or of CPUs; one may have another accelerator.
-        accelerator="auto" if not several else "cuda" if torch.cuda.is_available() else "cpu",
-        devices=devices,
-        num_nodes=nodes,
-        # Buffers are batch norm's, which are the same on all ranks already.
-        strategy=DDPStrategy(**_NO_COPIES) if several else "auto",
-        precision=precision,  # type: ignore[arg-type]
-    )
-    fabric.launch()
+    Raises:
+        RecipeError: SLURM has started another number of processes.
+    """
+    world_size = devices * nodes
+    if world_size == 1:
+        return Accelerator(precision=precision)
+    if dist.is_torchelastic_launched():
+        rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+    elif slurm.has_started_this():
+        rank, local_rank = slurm.join(devices, nodes)
+    else:
+        local_rank = start_others(devices, world_size)
+        rank = int(os.environ["NODE_RANK"]) * devices + local_rank
+    if "OMP_NUM_THREADS" not in os.environ and devices > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // devices))
+    on_gpus = torch.cuda.is_available()
+    if on_gpus:
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group("nccl" if on_gpus else "gloo", rank=rank, world_size=world_size)
     atexit.register(_part)
-    return fabric
+    device = f"cuda:{local_rank}" if on_gpus else "cpu"
+    return Accelerator(device, precision, rank=rank, world_size=world_size, local_rank=local_rank)
 
 
 def _part() -> None:

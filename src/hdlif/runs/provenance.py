@@ -18,7 +18,7 @@ def versions() -> dict[str, str]:
     found = {"hdlif": this.version, "python": platform.python_version()}
     if this.commit is not None:
         found["hdlif_commit"] = this.commit[:12]
-    for name in ("torch", "torchvision", "lightning-fabric", "numpy"):
+    for name in ("torch", "torchvision", "numpy"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

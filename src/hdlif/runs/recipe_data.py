@@ -9,10 +9,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hdlif import builders
-from hdlif.builders import defaults
-from hdlif.config import Component, DataConfig, Recipe, load_recipe, replace_value
 from hdlif.errors import DataError, RecipeError, cut
+from hdlif.recipe import Component, DataConfig, Recipe, builders, load_recipe, replace_value
+from hdlif.recipe.builders import defaults
 from hdlif.runs.files import write_text
 
 if TYPE_CHECKING:
@@ -225,7 +224,7 @@ def check_files(out: Path, found: Found | None, recipe: Recipe) -> None:
     Where one of the two is on data of the user's own and the other not, or they differ in more than their data, the
     recipes differ: that is said elsewhere.
     """
-    from hdlif.data.own.manifest import changes, read_manifest
+    from hdlif.data.manifest import changes, read_manifest
 
     if found is None or not os.path.lexists(out / FILES) or _is_another(out, recipe):
         return

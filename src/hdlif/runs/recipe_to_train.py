@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hdlif import builders
-from hdlif.config import Recipe, load_recipe, shipped_recipes
 from hdlif.data import Found
 from hdlif.errors import RecipeError
+from hdlif.recipe import Recipe, builders, load_recipe, shipped_recipes
 from hdlif.runs.own_parts import saying_what_is_gone
 from hdlif.runs.recipe_data import load_with_data
 

@@ -5,11 +5,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hdlif import builders
-from hdlif.config import Recipe
 from hdlif.errors import RecipeError
 from hdlif.ops import SAMPLE, SampleName
-from hdlif.report.summary import TrainResult
+from hdlif.recipe import Recipe, builders
+from hdlif.runs.summary import TrainResult
 
 
 def sample_name_in(results: Iterable[TrainResult]) -> SampleName:

@@ -11,10 +11,9 @@ from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
-from hdlif import builders
-from hdlif.config import Recipe, load_recipe
 from hdlif.errors import RecipeError
-from hdlif.plain_yaml import parse_yaml, text_of
+from hdlif.recipe import Recipe, builders, load_recipe
+from hdlif.recipe.plain_yaml import parse_yaml, text_of
 
 
 class Suggests(Protocol):

@@ -5,12 +5,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from hdlif import builders
 from hdlif.artefact import Graph, InputRecord, TaskRecord
-from hdlif.config import Recipe
 from hdlif.data import ImageSets, Tested
-from hdlif.data.own.manifest import read_manifest
+from hdlif.data.manifest import read_manifest
 from hdlif.errors import DataError, RecipeError, cut, did_you_mean
+from hdlif.recipe import Recipe, builders
 from hdlif.runs.recipe_data import FILES, names_path
 
 NO_KEYS: Mapping[str, Any] = MappingProxyType({})

@@ -13,7 +13,7 @@ from hdlif.artefact import InputRecord
 from hdlif.errors import HdlifError, InputError, LimitError, ShapeError, StateError, brief
 from hdlif.inputs.resampling import Resampler, resampled_length
 from hdlif.inputs.series import Floats, finite, shown
-from hdlif.inputs.sounds import Frames
+from hdlif.inputs.sounds import LogMelFrames
 from hdlif.inputs.wav import HIGHEST_RATE, LOWEST_RATE
 from hdlif.runtime.answers import Answer, answers, in_words, uncounted
 from hdlif.runtime.session import Session
@@ -290,7 +290,7 @@ class _Resampled:
 
 def _maker(record: InputRecord, length: int) -> _Maker:
     if record.sound is not None:
-        return Frames(record.sound)
+        return LogMelFrames(record.sound)
     return _Resampled(length, record.rates[0], record.rates[1]) if record.rates else _AsTheyAre()
 
 

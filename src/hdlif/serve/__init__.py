@@ -1,7 +1,7 @@
-"""`hdlif serve`: deployed networks behind HTTP: whole inputs, and streams whose state lives on the server.
+"""`hdlif serve`: model files over HTTP, for whole inputs and for streams whose state the server keeps.
 
-`create_app` gives an ASGI application for any server and any balancer; `serve` runs it in this process, with what a
-server that strangers reach needs. Needs the extra hdlif[serve], and never imports torch.
+`create_app` returns an ASGI application for any server and load balancer; `serve` runs it in this process, with
+limits on slow clients. Needs the extra hdlif[serve], and never imports torch.
 """
 
 from hdlif.serve.settings import Settings

@@ -2,36 +2,59 @@
 
     serve run hdlif.serve.ray_app:build artefacts=digits.hdlif.safetensors replicas=4
 
-or a configuration file of Ray Serve, whose `args` may be numbers and lists as YAML has them.
+or a configuration file of Ray Serve, whose `args` may be numbers and lists.
 
-Each replica is the application of `hdlif serve`, with a copy of the networks. Streams live in one process, and Ray
-sends each request to any replica, so that several replicas serve whole inputs alone; one replica serves streams too.
-Limits of connections and slow clients are those of Ray's own proxy. Needs the extra hdlif[ray].
+Each replica is the application of `hdlif serve` with a copy of the networks. Streams live in one process, and Ray
+sends each request to any replica, so that only a single replica serves streams. Ray's own proxy limits connections
+and slow clients. Needs the extra hdlif[ray].
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
-from hdlif.errors import MissingExtraError
-from hdlif.serve.ray_arguments import read_arguments
+from hdlif.byte_counts import byte_count
+from hdlif.errors import HdlifError, MissingExtraError, brief
+from hdlif.runtime.state import is_integer
+from hdlif.serve.models import name_artefacts
+from hdlif.serve.settings import Settings
 
-try:
-    from ray import serve
-except ImportError as missing:
-    raise MissingExtraError("ray is not installed; install it with: pip install 'hdlif[ray,serve]'") from missing
+
+@dataclass(frozen=True)
+class Replicas:
+    """The arguments of an application.
+
+    Attributes:
+        paths: of the artefacts, by their names.
+        cores: per replica.
+        settings: of each replica; several replicas have no streams.
+    """
+
+    paths: Mapping[str, Path]
+    replicas: int
+    cores: int
+    settings: Settings
 
 
 def build(arguments: dict[str, Any]) -> Any:
-    """The Ray Serve application.
+    """Return the Ray Serve application.
 
     Args:
-        arguments: as `read_arguments` takes them.
+        arguments: as for `read_arguments`.
     Raises:
-        HdlifError: an argument is missing, or none.
+        HdlifError: an argument is missing or invalid.
+        MissingExtraError: Ray is not installed.
     """
+    try:
+        from ray import serve
+    except ImportError as missing:
+        raise MissingExtraError("ray is not installed; install it with: pip install 'hdlif[ray,serve]'") from missing
     found = read_arguments(arguments)
 
     def application() -> Any:
-        # Sessions are made where they run: they are no values that travel.
+        # Sessions cannot be pickled, and are made in each replica.
         from hdlif.serve.app import create_app
 
         return create_app(found.paths, found.settings)
@@ -44,3 +67,43 @@ def build(arguments: dict[str, Any]) -> Any:
         max_ongoing_requests=4 * found.settings.max_batch,
     )
     return deployment.bind()
+
+
+def read_arguments(arguments: Mapping[str, Any]) -> Replicas:
+    """Check the arguments of an application: all strings on Ray's command line, values in its configuration files.
+
+    Args:
+        arguments: `artefacts`, paths or NAME=PATH that every node finds, as a list or one string separated by commas;
+            `replicas`, 1 by default; `cores` of each, 1 by default; and any fields of `Settings`. Numbers may be
+            strings, those of bytes with a unit (64M); None stands for the default.
+    Raises:
+        HdlifError: an argument is missing or invalid.
+    """
+    given = {str(key): value for key, value in arguments.items() if value is not None}
+    artefacts = given.pop("artefacts", "")
+    every = artefacts.split(",") if isinstance(artefacts, str) else artefacts
+    every = [every] if isinstance(every, PathLike) else every
+    if not isinstance(every, list | tuple) or not all(isinstance(one, str | PathLike) and fspath(one) for one in every):
+        raise HdlifError(f"artefacts = {brief(artefacts)}; give a path, PATH,PATH or a list of paths")
+    paths = name_artefacts([fspath(one) for one in every])
+    if not paths:
+        raise HdlifError("artefacts is empty; give artefacts=PATH,PATH or a list of paths")
+    try:
+        values = {key: _read_number(key, value) for key, value in given.items()}
+        replicas, cores = values.pop("replicas", 1), values.pop("cores", 1)
+        settings = Settings(**{"threads": cores} | values | ({"max_streams": 0} if replicas > 1 else {}))
+    except (TypeError, ValueError) as error:
+        raise HdlifError(f"{brief(given)}: {error}; give fields of hdlif.serve.Settings") from error
+    for name, count in (("replicas", replicas), ("cores", cores)):
+        if not is_integer(count) or not 1 <= count <= 10_000:
+            raise HdlifError(f"{name} = {brief(count)}; give an integer in 1..10000")
+    return Replicas(paths, replicas, cores, settings)
+
+
+def _read_number(name: str, value: Any) -> Any:
+    """Return the number in a string; `Settings` checks other values."""
+    if not isinstance(value, str):
+        return value
+    if name.endswith("_bytes"):
+        return byte_count(value)
+    return int(value) if value.strip().isdecimal() else float(value)

@@ -2,37 +2,123 @@
 
 import asyncio
 import contextlib
+import io
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
-from functools import partial
 
 import numpy as np
-from fastapi import Request
 from numpy.typing import NDArray
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
-from hdlif.errors import HdlifError
+from hdlif.errors import HdlifError, brief
+from hdlif.inputs import Unreadable, pictures
+from hdlif.ops.sound import SoundRecord
+from hdlif.runtime.files import Given
 from hdlif.runtime.inputs import Layout, read_inputs, read_steps
-from hdlif.serve.bodies import Lent, Room, check_type, given, reading_bytes, received
+from hdlif.serve import json_arrays
+from hdlif.serve.json_arrays import NAME
 from hdlif.serve.models import Network
-from hdlif.serve.refusals import Refusal
+from hdlif.serve.refusals import JSON, Refusal
+from hdlif.serve.room import Grow, Room
 from hdlif.serve.settings import Settings
 
 Inputs = list[tuple[str, NDArray[np.float32]]]
+TYPES: Mapping[str, str] = {
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "image/bmp": ".bmp",
+    "image/gif": ".gif",
+    "image/tiff": ".tiff",
+    "image/webp": ".webp",
+    "image/x-portable-pixmap": ".ppm",
+    "image/x-portable-graymap": ".pgm",
+    "application/x-npy": ".npy",
+    "application/octet-stream": ".npy",
+    "text/csv": ".csv",
+    "audio/wav": ".wav",
+    "audio/x-wav": ".wav",
+}
+"""Content types other than JSON, and the suffix of the file that would hold such a body."""
+_CSV_BYTES = 15
+"""For each byte of a table: two of these can be a row."""
+_SOUND_BYTES, _CLIP_BYTES, _SOUND_BLOCK_BYTES = 10, 40, 2**23
+"""For each byte of a sound; for each sample of a network's clip; and for the blocks in which both are worked on."""
 _SMALL_BODY = 2**14
-"""Bytes of an array that takes less time to read than handing it to another thread does."""
+"""Bytes of an array that are read faster than another thread is started on them."""
 _ANSWER_BYTES, _ANSWERED_NUMBER_BYTES = 768, 64
-"""Of what is said of an input or a step, and of each number in it: as objects, and as text."""
+"""Of the answer to an input or a step, and of each number in it: as objects, and as text."""
+
+
+def media_type(request: Request) -> str:
+    """Return the content type of a request, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def receive_body(request: Request, grow: Grow, most: int) -> bytes:
+    """Return the whole body; raise `Refusal` if it has more than `most` bytes, or there is no room for it."""
+    whole = bytearray()
+    async for part in request.stream():
+        if len(whole) + len(part) > most:
+            raise Refusal("body_too_large", f"the body has more than {most:,} bytes")
+        grow(len(part))
+        whole += part
+    return bytes(whole)
+
+
+def reading_bytes(content: bytes, kind: str, sound: SoundRecord | None = None) -> int:
+    """Return the most bytes that reading a body takes in addition to it, until it is an array of a network's input.
+
+    Args:
+        sound: of the network, if it takes sounds.
+    """
+    if kind == JSON:
+        return json_arrays.reading_bytes(content)
+    if sound is not None and TYPES[kind] == ".wav":
+        return _SOUND_BYTES * len(content) + _CLIP_BYTES * sound.samples + _SOUND_BLOCK_BYTES
+    return _CSV_BYTES * len(content) if kind == "text/csv" else 0
+
+
+def as_file(
+    content: bytes,
+    kind: str,
+    max_pixels: int,
+    columns: tuple[str, ...] = (),
+    grow: Grow = lambda count: None,
+    ended: Callable[[], bool] | None = None,
+) -> Given:
+    """Return a body as the file that the readers of the runtime take; raise `Refusal`.
+
+    Args:
+        columns: the names of the network's columns, if they have any.
+        grow: called with the bytes that decoding an image takes, before it is decoded.
+        ended: as of `Given`.
+    """
+    if kind == JSON:
+        file = io.BytesIO()
+        np.lib.format.write_array(file, json_arrays.read_json(content, columns), allow_pickle=False)
+        return Given(NAME, ".npy", file.getvalue())
+    suffix = TYPES[kind]
+    if suffix in pictures.FORMATS:
+        try:
+            header = pictures.header(content, ended=ended)
+        except Unreadable as error:
+            raise Refusal("input_refused", f"{NAME}: cannot be read as an image ({error})") from error
+        if header.width * header.height > max_pixels:
+            raise Refusal(
+                "image_too_large", f"{NAME}: the image is {header.height}x{header.width}; at most {max_pixels:,} pixels"
+            )
+        grow(header.decoding_bytes)
+    return Given(NAME, suffix, content, ended)
 
 
 class _Patience:
-    """Whether reading a body goes on: its client is connected, and the time for it is not over.
+    """Decides whether reading a body continues: its client is connected, and there is time left.
 
     Attributes:
         gone: whether the client has left.
-        late: whether the time was over when that was last asked.
+        late: whether the time was over at the last check.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -50,7 +136,7 @@ class _Patience:
         return Refusal("too_much_work", f"reading it takes more than {self._seconds:g} seconds")
 
     async def watch(self, request: Request) -> None:
-        """Wait for the client of a request, whose body has been received, to leave."""
+        """Wait until the client of a request, whose body has been received, leaves."""
         while (await request.receive())["type"] != "http.disconnect":
             pass
         self.gone = True
@@ -60,43 +146,46 @@ class Reader:
     """Reads bodies.
 
     Args:
-        threads: that read all but small arrays.
         room: memory for bodies, what they become, and answers.
+        threads: read all but small arrays.
     """
 
     def __init__(self, settings: Settings, room: Room, threads: Executor) -> None:
         self._settings, self._room, self._threads = settings, room, threads
 
     @contextlib.asynccontextmanager
-    async def array(
+    async def read(
         self, request: Request, network: Network, *, steps: bool, layout: Layout | None = None
     ) -> AsyncIterator[Inputs]:
-        """What a request brings, as the network takes it, each input with its name.
-
-        The memory of that, of reading it and of the answer is lent meanwhile.
+        """Read the inputs in a request, each with its name; their memory and that of the answer is lent meanwhile.
 
         Args:
-            steps: whether it brings the next steps of a stream, and no whole inputs.
-            layout: of an array of whole inputs, as `read_inputs` takes it.
+            steps: whether the body has the next steps of a stream, not whole inputs.
+            layout: of an array of whole inputs, as for `read_inputs`.
         """
-        kind = check_type(request.headers.get("content-type"))
-        read = self._steps if steps else partial(self._inputs, layout=layout)
-        patience = _Patience(self._settings.read_seconds)
-        with self._room.lent() as lent:
-            content = await received(request.stream(), lent, self._settings.max_body_bytes)
-            lent.grow(reading_bytes(content, kind, network.session.input.sound))
+        kind = media_type(request)
+        if kind != JSON and kind not in TYPES:
+            accepted = ", ".join((JSON, *TYPES))
+            raise Refusal("unknown_content_type", f"Content-Type is {brief(kind)}; accepted are {accepted}")
+        record, patience = network.session.input, _Patience(self._settings.read_seconds)
+        with self._room.lend() as grow:
+            content = await receive_body(request, grow, self._settings.max_body_bytes)
+            grow(reading_bytes(content, kind, record.sound))
 
             def work() -> Inputs:
                 patience.begin()
-                return read(content, kind, network, lent, patience)
+                body = as_file(content, kind, self._settings.max_pixels, record.columns, grow, patience.ended)
+                if steps:
+                    return self._read_steps(body, network, grow)
+                return self._read_inputs(body, network, grow, patience, layout)
 
             if len(content) <= _SMALL_BODY and not kind.startswith(("image/", "audio/")):
                 yield work()
             else:
-                yield await self._elsewhere(work, request, patience)
+                yield await self._run_on_thread(work, request, patience)
 
-    async def _elsewhere(self, work: Callable[[], Inputs], request: Request, patience: _Patience) -> Inputs:
-        """Do the work on another thread, which ends it soon after the client has left or the time is over."""
+    async def _run_on_thread(self, work: Callable[[], Inputs], request: Request, patience: _Patience) -> Inputs:
+        """Run `work` on a thread; it ends soon after the client has left or the time is over."""
         watching = asyncio.ensure_future(patience.watch(request))
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -108,28 +197,19 @@ class Reader:
             patience.gone = True
             watching.cancel()
 
-    def _steps(self, content: bytes, kind: str, network: Network, lent: Lent, patience: _Patience) -> Inputs:
+    def _read_steps(self, body: Given, network: Network, grow: Grow) -> Inputs:
         session, most = network.session, self._settings.max_steps
-        body = given(content, kind, self._settings.max_pixels, session.input.columns, lent.grow, patience.ended)
         x = read_steps(body, session.input, session.time_steps)
         if len(x) > most:
             raise Refusal("too_many_inputs", f"the body holds {len(x):,} steps, and at most {most:,} are taken")
         session.check_steps(len(x))
-        lent.grow(x.nbytes + _answer_bytes(network, len(x), 1))
+        grow(x.nbytes + len(x) * _answer_bytes(network, 1))
         return [(str(body), x)]
 
-    def _inputs(
-        self,
-        content: bytes,
-        kind: str,
-        network: Network,
-        lent: Lent,
-        patience: _Patience,
-        *,
-        layout: Layout | None,
+    def _read_inputs(
+        self, body: Given, network: Network, grow: Grow, patience: _Patience, layout: Layout | None
     ) -> Inputs:
         session, most = network.session, self._settings.max_inputs
-        body = given(content, kind, self._settings.max_pixels, session.input.columns, lent.grow, patience.ended)
         found: Inputs = []
         for name, x in read_inputs(body, session.input, session.time_steps, layout):
             if patience.ended():
@@ -137,12 +217,12 @@ class Reader:
             if len(found) == most:
                 raise Refusal("too_many_inputs", f"the body holds more than {most:,} inputs")
             steps = len(x) if len(x) > 1 else session.time_steps
-            # Twice: they are joined to run.
-            lent.grow(2 * x.nbytes + _answer_bytes(network, 1, steps if session.task.combine == "each" else 1))
+            # Twice: the inputs are joined to run.
+            grow(2 * x.nbytes + _answer_bytes(network, steps if session.task.combine == "each" else 1))
             found.append((name, x))
         return found
 
 
-def _answer_bytes(network: Network, count: int, steps: int) -> int:
-    """What `count` answers take that each say something of so many steps."""
-    return count * (_ANSWER_BYTES + _ANSWERED_NUMBER_BYTES * steps * max(2, len(network.session.labels)))
+def _answer_bytes(network: Network, steps: int) -> int:
+    """Return the memory of an answer about so many steps."""
+    return _ANSWER_BYTES + _ANSWERED_NUMBER_BYTES * steps * max(2, len(network.session.labels))

@@ -1,4 +1,4 @@
-"""The process of `hdlif serve`: listening, signals, the end."""
+"""The process of `hdlif serve`: its socket, signals and end."""
 
 import asyncio
 import contextlib
@@ -12,36 +12,33 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
 
 from hdlif.errors import HdlifError, MachineError, reason
-from hdlif.serve.app import THREADS, Server, create_app
-from hdlif.serve.models import Network, named
-from hdlif.serve.protocol import MOST_HEADER_BYTES, Bounded, protocol
+from hdlif.serve.app import THREADS, App, create_app
+from hdlif.serve.models import Network, name_artefacts
+from hdlif.serve.protocol import MOST_HEADER_BYTES, Protocol
 from hdlif.serve.settings import Settings
 
-MOST_TOKEN_BYTES = 4096
-_BACKSTOP_SECONDS = 5
-"""Behind the end of the requests' time, after which uvicorn cuts off what even then goes on."""
-_LAST_SECONDS = 0.2
-"""For which runs that are as good as over are waited for at the end."""
+_REFUSE_SECONDS = 1.0
+"""For which requests on kept connections are still refused in JSON, at the end."""
+_JOIN_SECONDS = 0.2
 _SPARE_FILES = 64
-"""Open files beside those of connections."""
+"""Open files besides connections."""
 
 
 @dataclass(frozen=True)
 class Started:
-    """What a server says of itself when it listens."""
+    """A server that listens."""
 
     address: str
     networks: tuple[Network, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return a JSON object."""
         models = [
             {"name": one.name, "path": str(one.path), "digest": one.digest, "weight_bytes": one.session.weight_bytes}
             for one in self.networks
@@ -49,17 +46,13 @@ class Started:
         return {"address": self.address, "models": models}
 
     def __str__(self) -> str:
-        lines = [f"{one.name}: {one.path}, {_takes(one)}" for one in self.networks]
+        lines = []
+        for one in self.networks:
+            size, outputs = "x".join(map(str, one.session.input.shape)), len(one.session.labels)
+            steps = f"{one.session.time_steps} steps, {outputs} output{'s' * (outputs != 1)}"
+            lines.append(f"{one.name}: {one.path}, {one.kind} {size}, {steps}")
         first = self.networks[0].name
         return "\n".join([*lines, f"listening at {self.address}; try GET /v1/models/{first}, /openapi.json, /metrics"])
-
-
-def _takes(network: Network) -> str:
-    record, labels = network.session.input, network.session.labels
-    kind = "sound" if record.sound is not None else record.kind
-    size = "x".join(map(str, record.shape))
-    outputs = "output" if len(labels) == 1 else "outputs"
-    return f"{kind} {size}, {network.session.time_steps} steps, {len(labels)} {outputs}"
 
 
 def serve(
@@ -68,129 +61,113 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     settings: Settings | None = None,
-    admin_token_file: Path | None = None,
-    trusted_proxies: str | None = None,
     started: Callable[[Started], None] = lambda started: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> signal.Signals | None:
-    """Serve artefacts until a signal ends it; which one.
+    """Serve artefacts until a signal ends it, and return the signal.
 
-    SIGTERM and SIGINT end it when the requests in flight have been answered; the second one at once. SIGHUP loads all
-    files again.
+    SIGTERM and SIGINT end it after the requests in flight; a second one ends it at once. SIGHUP loads all files again.
 
     Args:
         artefacts: paths, or NAME=PATH.
-        port: 0 for any that is free.
-        admin_token_file: holds the token that requests to reload a model must bear.
-        trusted_proxies: addresses, separated by commas, whose X-Forwarded-For says who the client is.
-        started: is told when the server listens.
-        say: gets a line on each reload by signal.
+        port: 0 for any free port.
+        started: called when the server listens.
+        say: called with a line for each reload.
     Raises:
         ArtefactError, LimitError, AllocationError: an artefact cannot be loaded.
-        HdlifError: a name or the token cannot be used.
-        MachineError: there is no listening at host and port.
+        HdlifError: a name cannot be used.
+        MachineError: the server cannot listen at host and port.
     """
-    settings = settings or Settings()
-    token = None if admin_token_file is None else _token(admin_token_file)
-    app = create_app(named(artefacts), settings, admin_token=token)
-    _grant_files(settings, say)
-    with _listening(host, port) as listener:
-        shared: Server = app.state.server
-        config = _config(app, shared, settings, trusted_proxies)
-        server = _Uvicorn(config, shared, say, lambda: started(Started(_address(listener), tuple(shared.models))))
+    app = create_app(name_artefacts(artefacts), settings)
+    _allow_files(app.settings.max_connections + _SPARE_FILES)
+    with _listen(host, port) as listener:
+        server = _Server(app, lambda: started(Started(_address(listener), tuple(app.models))), say)
         asyncio.run(server.serve(sockets=[listener]))
     return server.ended_by
 
 
 def end_process(code: int) -> None:
-    """End the process where a network is still being run, for whose end the interpreter would wait."""
-    end = time.monotonic() + _LAST_SECONDS
-    for thread in threading.enumerate():
-        if thread.name.startswith(THREADS):
-            thread.join(max(0.0, end - time.monotonic()))
-    if any(thread.name.startswith(THREADS) for thread in threading.enumerate()):
+    """End the process if a network is still running; otherwise the interpreter would wait for it."""
+    end = time.monotonic() + _JOIN_SECONDS
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    if any(thread.is_alive() for thread in threads):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
 
-def _config(app: FastAPI, shared: Server, settings: Settings, trusted_proxies: str | None) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=protocol(settings, shared.metrics),
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        proxy_headers=trusted_proxies is not None,
-        forwarded_allow_ips=trusted_proxies,
-        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
-        timeout_keep_alive=max(1, round(settings.keep_alive_seconds)),
-        timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds) + _BACKSTOP_SECONDS,
-    )
+class _Server(uvicorn.Server):
+    """uvicorn that drains, reloads files at SIGHUP, and leaves the exit code to its caller."""
 
+    def __init__(self, app: App, listening: Callable[[], None], say: Callable[[str], None]) -> None:
+        class Bounded(Protocol):
+            settings, metrics = app.settings, app.metrics
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn with our signals: its own would end the process by the signal itself, before anything is flushed."""
-
-    def __init__(
-        self, config: uvicorn.Config, shared: Server, say: Callable[[str], None], listening: Callable[[], None]
-    ) -> None:
-        super().__init__(config)
-        self._shared, self._say, self._listening = shared, say, listening
-        self.ended_by: signal.Signals | None = None
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Bounded,
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                log_level="error",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+                timeout_keep_alive=math.ceil(app.settings.keep_alive_seconds),
+                timeout_graceful_shutdown=math.ceil(app.settings.shutdown_seconds),
+            )
+        )
+        self._app, self._listening, self._say = app, listening, say
         self._reloads: set[asyncio.Task[None]] = set()
+        self.ended_by: signal.Signals | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            # What is loaded stays: collections, which hold all requests up, need not go through it again and again.
+            # The garbage collector, which holds up all requests, need not visit the loaded modules again and again.
             gc.collect()
             gc.freeze()
             self._listening()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        # Whoever started the process may have SIGINT ignored, as shells do of what runs in the background.
+        # Shells ignore SIGINT for processes in the background.
         ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        numbers = [signal.SIGTERM, *([] if ignored else [signal.SIGINT])]
-        hang_up = getattr(signal, "SIGHUP", None)
-        before = {number: signal.getsignal(number) for number in (*numbers, *([hang_up] if hang_up else []))}
-        for number in numbers:
-            loop.add_signal_handler(number, self._end, number)
-        if hang_up:
-            loop.add_signal_handler(hang_up, self._reload)
-        try:
+        with super().capture_signals():
+            if ignored:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+            if hasattr(signal, "SIGHUP"):
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
             yield
-        finally:
-            for number, handler in before.items():
-                loop.remove_signal_handler(number)
-                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain; at the second signal, cancel the requests in flight."""
+        if self.ended_by is None:
+            self.ended_by, self.should_exit, self._app.draining = signal.Signals(sig), True, True
+            return
+        self.force_exit = True
+        for task in tuple(self.server_state.tasks):
+            task.cancel()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._shared.draining = self._shared.ending = True
-        asyncio.get_running_loop().call_later(self._shared.settings.shutdown_seconds, self._give_up)
+        await self._wait(self._app.settings.drain_seconds)
+        self._app.ending = True
+        for server in self.servers:
+            server.close()
+        await self._wait(_REFUSE_SECONDS, until=lambda: not self.server_state.connections)
         await super().shutdown(sockets)
+        if self.force_exit:
+            # uvicorn leaves it out, and then prints a traceback.
+            await self.lifespan.shutdown()
 
-    def _give_up(self) -> None:
-        """Refuse what has not been answered yet."""
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, Bounded):
-                connection.give_up()
-
-    def _end(self, number: signal.Signals) -> None:
-        if self.ended_by is not None:
-            self.should_exit = True
-            self._give_up()
-            asyncio.get_running_loop().call_later(1, lambda: setattr(self, "force_exit", True))
-            return
-        self.ended_by = number
-        self._shared.draining = True
-        drain = self._shared.settings.drain_seconds
-        asyncio.get_running_loop().call_later(drain, lambda: setattr(self, "should_exit", True))
+    async def _wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.force_exit and not until():
+            await asyncio.sleep(0.05)
 
     def _reload(self) -> None:
         task = asyncio.get_running_loop().create_task(self._reload_all())
@@ -198,33 +175,29 @@ class _Uvicorn(uvicorn.Server):
         task.add_done_callback(self._reloads.discard)
 
     async def _reload_all(self) -> None:
-        for network in tuple(self._shared.models):
+        for network in tuple(self._app.models):
             try:
-                changed = await self._shared.models.reload(network.name)
+                changed = await self._app.models.reload(network.name)
             except HdlifError as error:
                 self._say(f"{network.name}: goes on as it was: {type(error).__name__}: {error}")
             else:
                 self._say(f"{network.name}: {'loaded again' if changed else 'has not changed'}")
 
 
-@contextlib.contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def _listen(host: str, port: int) -> socket.socket:
     try:
-        family, kind, number, _, address = socket.getaddrinfo(
+        # With the protocol: asyncio sends small answers at once only on sockets that state TCP.
+        family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, number)
-    except (OSError, UnicodeError) as error:
-        raise MachineError(f"{host}: is no address of this machine ({reason(error)}); give another --host") from error
-    with listener:
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-        except (OSError, OverflowError) as error:
-            raise MachineError(
-                f"{host}:{port}: cannot be listened at ({reason(error)}); give another --port, or --host"
-            ) from error
-        yield listener
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise MachineError(
+            f"{host}:{port}: cannot be listened at ({reason(error)}); give another --port, or --host"
+        ) from error
+    return listener
 
 
 def _address(listener: socket.socket) -> str:
@@ -232,28 +205,13 @@ def _address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _token(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_TOKEN_BYTES + 1)
-        token = content.decode("ascii").strip()
-    except (OSError, ValueError) as error:
-        raise HdlifError(f"{path}: cannot be read as a token ({reason(error)}); write one of ASCII letters") from error
-    if not 16 <= len(token) <= MOST_TOKEN_BYTES or not token.isprintable() or " " in token:
-        raise HdlifError(f"{path}: a token has 16 to {MOST_TOKEN_BYTES} printable ASCII characters and no spaces")
-    return token
-
-
-def _grant_files(settings: Settings, say: Callable[[str], None]) -> None:
-    """Have as many open files as there may be connections, as far as the machine grants them."""
+def _allow_files(count: int) -> None:
+    """Raise the limit of open files as far as the machine grants it."""
     try:
         import resource
     except ImportError:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = settings.max_connections + _SPARE_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        granted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(granted, soft), hard))
-        if granted < wanted:
-            say(f"the machine grants {granted} open files, and max_connections = {settings.max_connections}")
+    if resource.RLIM_INFINITY != soft < count:
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from hdlif.learning import Criterion, after_own, loss_over, mean_logits
 from hdlif.ops import TaskRecord
-from hdlif.tasks.answered import RightBy, counted_from
+from hdlif.tasks.answer_counter import RightBy, counted_from
 from hdlif.tasks.class_weights import ClassWeights, balanced_weights, checked_weights, cross_entropy
 from hdlif.tasks.early import EarlyAnswers
-from hdlif.tasks.learned_steps import LearnFrom, chosen_steps, timed
-from hdlif.tasks.measured import Measured, class_noise
+from hdlif.tasks.loss_steps import LearnFrom, chosen_steps, timed
+from hdlif.tasks.measured_task import Measured, class_noise
 from hdlif.tasks.sums import so_far
 from hdlif.tasks.task import Evaluation, Tally, Target
 

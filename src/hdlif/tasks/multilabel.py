@@ -12,9 +12,9 @@ from torch import Tensor
 
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
-from hdlif.tasks.answered import RightBy, counted_from
-from hdlif.tasks.learned_steps import LearnFrom, chosen_steps, timed
-from hdlif.tasks.measured import Measured
+from hdlif.tasks.answer_counter import RightBy, counted_from
+from hdlif.tasks.loss_steps import LearnFrom, chosen_steps, timed
+from hdlif.tasks.measured_task import Measured
 from hdlif.tasks.sums import so_far
 from hdlif.tasks.task import Evaluation, Tally, Target
 

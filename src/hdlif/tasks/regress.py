@@ -13,9 +13,9 @@ from torch import Tensor
 
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
-from hdlif.tasks.answered import RightBy
-from hdlif.tasks.learned_steps import LearnFrom, chosen_steps, timed
-from hdlif.tasks.measured import Measured
+from hdlif.tasks.answer_counter import RightBy
+from hdlif.tasks.loss_steps import LearnFrom, chosen_steps, timed
+from hdlif.tasks.measured_task import Measured
 from hdlif.tasks.sequence import check_delay
 from hdlif.tasks.task import Evaluation, Tally, Target
 

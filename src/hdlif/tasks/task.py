@@ -14,7 +14,7 @@ from torch import Tensor
 from hdlif.errors import DataError
 from hdlif.learning import Criterion
 from hdlif.ops import TaskRecord
-from hdlif.tasks.asked import Asked, Each, finite
+from hdlif.tasks.extra_metrics import Each, ExtraMetrics, finite
 
 Target = Literal["class", "class_and_steps", "classes", "values", "values_each", "labels", "own"]
 """What data give of a sample: its class, int64 []; its class and its number of time steps, int64 [2]; a class at each
@@ -85,7 +85,7 @@ class Tally(ABC):
         sizes: of each sum.
     """
 
-    def __init__(self, asked: Asked | None = None, /, **sizes: int) -> None:
+    def __init__(self, asked: ExtraMetrics | None = None, /, **sizes: int) -> None:
         self._asked = asked
         self._sums = {name: torch.zeros(size, dtype=torch.float64) for name, size in (sizes | {"seen": 2}).items()}
 
@@ -195,8 +195,8 @@ class Task(Protocol):
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         """How many answers of a training batch are right, and out of how many; of values, 0 out of 0.
 
-        A task that has an attribute `right_by` is asked as that says (`tasks.answered`), and nothing is kept of the
-        outputs of earlier steps; else of all steps at once.
+        A task with an attribute `right_by` gets the outputs as `tasks.answer_counter` describes, and none of earlier
+        steps are kept; any other gets those of all steps in one call.
 
         Args:
             outputs: [len(steps), B, n], of the steps that were learned from.

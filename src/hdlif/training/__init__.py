@@ -1,15 +1,16 @@
 """Training: the loop and its callbacks, optimisers, checkpoints, evaluation, and batch norm's statistics."""
 
-from hdlif.training.activity import ActivityPenalty
+from hdlif.training.accelerator import Accelerator
+from hdlif.training.activity_penalty import ActivityPenalty
 from hdlif.training.average import Averaging
 from hdlif.training.best import BestInMemory
-from hdlif.training.callback import Batch, Callback
+from hdlif.training.callback import Batch, Callback, Training
 from hdlif.training.checkpoints import Checkpoints
 from hdlif.training.evaluate import answered, evaluate
-from hdlif.training.lightning import fabric_class
 from hdlif.training.metrics import Log, note, progress_bar, tell, warn
 from hdlif.training.mixup import Mix, Mixing
-from hdlif.training.optim import Optimization, sgd
+from hdlif.training.optim import sgd
+from hdlif.training.optimization import Optimization
 from hdlif.training.patience import Patience
 from hdlif.training.progress import Progress
 from hdlif.training.ranks import Ranks, check_share
@@ -18,10 +19,10 @@ from hdlif.training.run_files import RunFiles
 from hdlif.training.teacher import Teacher, Teaching, load_teacher
 from hdlif.training.threads import Threads, using_threads
 from hdlif.training.trainer import Fit, Trainer
-from hdlif.training.training import Training
 from hdlif.training.update import Updater
 
 __all__ = [
+    "Accelerator",
     "ActivityPenalty",
     "Averaging",
     "Batch",
@@ -46,7 +47,6 @@ __all__ = [
     "answered",
     "check_share",
     "evaluate",
-    "fabric_class",
     "load_teacher",
     "note",
     "progress_bar",

@@ -1,20 +1,16 @@
 """The moving average of a network's weights."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hdlif.errors import CheckpointError
-from hdlif.training.callback import Callback
-
-if TYPE_CHECKING:
-    from hdlif.training.training import Training
+from hdlif.errors import CheckpointError, brief
+from hdlif.training.callback import Callback, Training
+from hdlif.training.state_record import count_in
 
 _PREFIX = "average."
 
@@ -49,27 +45,28 @@ class Average:
         finally:
             self._fill(own)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps, beside `updates`: average.NAME of each parameter."""
-        return {_PREFIX + name: value for name, value in self._values.items()}
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of updates, and average.NAME of each parameter."""
+        return {"updates": self.updates} | {_PREFIX + name: value for name, value in self._values.items()}
 
-    def restore(self, tensors: Mapping[str, Tensor], updates: int) -> None:
-        """Put `tensors` out of a checkpoint back, made after so many updates.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned.
 
         Raises:
-            CheckpointError: one is missing, or of another shape or type.
+            CheckpointError: an average is missing, or has another shape or type; the number of updates is none.
         """
         for name, value in self._values.items():
-            if _PREFIX + name not in tensors:
+            if _PREFIX + name not in state:
                 raise CheckpointError(f"the averaged weight of {name} is missing; train again without resuming")
-            kept = tensors[_PREFIX + name]
-            if kept.shape != value.shape or not kept.is_floating_point():
+            kept = state[_PREFIX + name]
+            if not isinstance(kept, Tensor) or kept.shape != value.shape or not kept.is_floating_point():
+                seen = f"{kept.dtype} {list(kept.shape)}" if isinstance(kept, Tensor) else brief(kept)
                 raise CheckpointError(
-                    f"the averaged weight of {name} is {kept.dtype} {list(kept.shape)}, where the model has "
+                    f"the averaged weight of {name} is {seen}, where the model has "
                     f"{value.dtype} {list(value.shape)}; train again without resuming"
                 )
             value.copy_(kept)
-        self.updates = updates
+        self.updates = count_in(state, "updates")
 
     @torch.no_grad()
     def _fill(self, values: Mapping[str, Tensor]) -> None:
@@ -78,9 +75,9 @@ class Average:
 
 
 class Averaging(Callback):
-    """Measures and keeps the network with the `Average` of its weights.
+    """Validates and keeps the network with the `Average` of its weights.
 
-    An example is at `Callback`.
+    `Callback` has an example.
 
     Args:
         decay: d at the most, in 0..1.
@@ -89,30 +86,27 @@ class Averaging(Callback):
     def __init__(self, decay: float) -> None:
         self.decay = decay
         self._average: Average | None = None
-        self._kept: tuple[Mapping[str, Tensor], int] | None = None
+        self._saved: Mapping[str, Any] | None = None
 
-    def restore(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-        self._kept = tensors, int(record.get("averaged_updates", 0))
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._saved = state
 
-    def begin(self, training: Training) -> None:
+    def on_train_start(self, training: Training) -> None:
         self._average = Average(training.model, self.decay)
-        if self._kept is not None:
-            training.ranks.together(partial(self._average.restore, *self._kept))
-        self._kept = None
+        if self._saved is not None:
+            training.ranks.together(partial(self._average.load_state_dict, self._saved))
+        self._saved = None
 
     @property
     def average(self) -> Average:
         assert self._average is not None, "a training has begun"
         return self._average
 
-    def updated(self, training: Training) -> None:
+    def on_update_end(self, training: Training) -> None:
         self.average.update()
 
-    def validating(self, training: Training) -> AbstractContextManager[None]:
+    def validation_context(self, training: Training) -> AbstractContextManager[None]:
         return self.average.in_place()
 
-    def tensors(self) -> Mapping[str, Tensor]:
-        return self.average.tensors()
-
-    def record(self) -> Mapping[str, Any]:
-        return {"averaged_updates": self.average.updates}
+    def state_dict(self) -> Mapping[str, Any]:
+        return self.average.state_dict()

@@ -1,29 +1,30 @@
-"""What may be done beside the learning itself: one small interface, whose every method does nothing by default."""
+"""Callbacks: methods that a training calls at fixed moments, and what they may read and change of the training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from hdlif.tasks import Evaluation
-    from hdlif.training.activity import Penalty
-    from hdlif.training.fallback import SavedState
-    from hdlif.training.training import Training
+from hdlif.learning import Rule
+from hdlif.recipe import TrainingConfig
+from hdlif.tasks import Evaluation, Task
+from hdlif.training.ranks import Ranks
+from hdlif.training.state_record import Counters
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What is learned from at once.
+    """A batch of samples, on the device of the training.
 
     Attributes:
         x: [T or 1, B, ...].
         target: what the rule's criterion takes.
-        answers: the target by which right answers are counted.
+        answers: the target by which correct predictions are counted.
     """
 
     x: Tensor
@@ -31,102 +32,110 @@ class Batch:
     answers: Tensor
 
 
-class Callback:
-    """Is called at fixed moments of a training, after those that stand before it; on every rank alike.
+class Training(Protocol):
+    """A running training, as callbacks see it.
 
-    What it keeps from one batch to the next belongs in `tensors` and `record`, so that a training that is resumed
-    goes on as if it had never stopped. What it draws at random should be a function of `training.seed_for(purpose)`.
+    Attributes:
+        model, rule, task, config: as given to `Trainer`.
+        optimizer: steps the parameters of `model`.
+        counters: epochs, batches and updates so far, and the best epoch.
+        ranks: the processes of the training; collective methods are called on all of them.
+        device: where the model and its batches are.
+        batches: batches per epoch, on all ranks together.
+        steps: batches of the whole training.
+        should_stop: set it to True to end the training after the current epoch.
+    """
+
+    model: nn.Module
+    rule: Rule
+    task: Task
+    config: TrainingConfig
+    optimizer: torch.optim.Optimizer
+    counters: Counters
+    ranks: Ranks
+    batches: int
+    steps: int
+    should_stop: bool
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return a context in which torch computes in the precision of the training."""
+
+    def log(self, event: str, **values: object) -> None:
+        """Send an event to `on_log` of every callback."""
+
+    def say(self, line: str, *, warning: bool = False) -> None:
+        """Show a line to the user, as the event "message"."""
+
+    def seed_for(self, purpose: str) -> int:
+        """Return 63 random bits for the current batch and rank, the same after a resume."""
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the content of a checkpoint: tensors, and a record of plain values."""
+
+
+class Callback:
+    """Base class for callbacks. Every method does nothing by default.
+
+    A training calls the methods of its callbacks in their order, on every rank. Keep in `state_dict` what has to
+    survive an interruption, and draw random numbers from `training.seed_for(purpose)`: a resumed training then
+    continues exactly.
 
     >>> import hdlif, torch
     >>> from torch import nn
     >>> from hdlif.nn import HDLIF, Sequential
     >>> from hdlif.training import Averaging, Callback, Patience
-    >>> class Shown(Callback):
-    ...     def validated(self, training, evaluation, *, best):
+    >>> class Printer(Callback):
+    ...     def on_epoch_end(self, training, evaluation):
     ...         print(f"epoch {training.counters.epoch + 1}: {evaluation.n} samples")
     >>> model = Sequential(nn.Flatten(), nn.Linear(64, 8), HDLIF(time_steps=4), nn.Linear(8, 3))
     >>> task, config = hdlif.Classify(("a", "b", "c"), 4), hdlif.TrainingConfig(epochs=2, learning_rate=0.1)
-    >>> given, callbacks = (torch.rand(12, 1, 8, 8), torch.arange(12) % 3), [Shown(), Averaging(0.9), Patience(5)]
+    >>> data, callbacks = (torch.rand(12, 1, 8, 8), torch.arange(12) % 3), [Printer(), Averaging(0.9), Patience(5)]
     >>> trainer = hdlif.Trainer(model, rule=hdlif.SLTT(), task=task, config=config, callbacks=callbacks, batch_size=4)
-    >>> fit = trainer.fit(given, given)
+    >>> fit = trainer.fit(data, data)
     epoch 1: 12 samples
     epoch 2: 12 samples
     """
 
-    penalty: Penalty | None = None
-    """On the activity of the layers, added to every loss; of one callback at the most."""
-    keeps_best: bool = False
-    """Whether it puts the network of the best epoch back at the `end`."""
+    def on_train_start(self, training: Training) -> None:
+        """Called before the first batch of this process, after `load_state_dict`."""
 
-    pairs: bool = False
-    """Whether it mixes the samples of a batch by twos."""
+    def on_batch_start(self, training: Training, batch: Batch) -> Batch | None:
+        """Called before each batch. Return another batch to train on that one instead."""
 
-    def found(self, training: Training) -> SavedState | None:
-        """A state to go on from."""
+    def on_update_end(self, training: Training) -> None:
+        """Called after each step of the optimiser, of which a batch may have several, or share one with others."""
 
-    def restore(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-        """Take up what `tensors` and `record` gave when the state was written."""
-
-    def begin(self, training: Training) -> None:
-        """Called when the training stands where it begins or goes on."""
-
-    def prepare(self, training: Training, batch: Batch) -> Batch:
-        """The batch that is learned from, on the training's device."""
-        return batch
-
-    def updated(self, training: Training) -> None:
-        """Called after each update that was made."""
-
-    def learned(self, training: Training) -> None:
+    def on_batch_end(self, training: Training) -> None:
         """Called after each batch, when it is counted."""
 
-    def logged(self, training: Training, event: Mapping[str, Any]) -> None:
-        """Called with each event of the training: its name as "event", the "epoch", the "step", "seconds" and more."""
-
-    def said(self, line: str, *, warning: bool) -> None:
-        """Called with a line for whoever watches."""
-
-    def reading(self, training: Training, what: str, samples: int) -> AbstractContextManager[Callable[[int], None]]:
-        """Around the reading of samples that are not learned from; what it gives is called with their number."""
-        return nullcontext(lambda count: None)
-
-    def validating(self, training: Training) -> AbstractContextManager[None]:
-        """Around each validation: the network inside is the one that is measured and kept."""
+    def validation_context(self, training: Training) -> AbstractContextManager[None]:
+        """Return a context around each validation, in which the network may be changed, such as averaged."""
         return nullcontext()
 
-    def validated(self, training: Training, evaluation: Evaluation, *, best: bool) -> None:
-        """Called inside of `validating`, on whether the epoch is the best so far."""
+    def on_validation_end(self, training: Training, evaluation: Evaluation, *, best: bool) -> None:
+        """Called inside `validation_context`, with the network that was measured; `best` so far or not."""
 
-    def epoch_done(self, training: Training, evaluation: Evaluation) -> None:
-        """Called after each validation, while `training.counters.epoch` is still that of before the epoch."""
+    def on_epoch_end(self, training: Training, evaluation: Evaluation) -> None:
+        """Called after each validation. `training.counters.epoch` counts the epochs before this one."""
 
-    def due(self, training: Training) -> bool:
-        """Whether to be called `at_rest` before the next batch; the first rank's answer is what counts."""
-        return False
-
-    def at_rest(self, training: Training, *, epoch_done: bool) -> None:
-        """Called at the end of each epoch, and between two updates where one is `due`: the state is whole."""
-
-    def stops(self, training: Training) -> bool:
-        """Whether no further epoch is to begin."""
-        return False
-
-    def interrupted(self, training: Training) -> None:
-        """Called where a signal has stopped the training, whose state is whole."""
-
-    def end(self, training: Training) -> None:
+    def on_train_end(self, training: Training) -> None:
         """Called after the last epoch."""
 
-    def close(self) -> None:
-        """Called whatever ended the training, if it had begun."""
+    def on_log(self, training: Training, event: Mapping[str, Any]) -> None:
+        """Called with each event: its name as "event", then "epoch", "step", "seconds" and more.
 
-    def tensors(self) -> Mapping[str, Tensor]:
-        """What a checkpoint keeps, by names of one's own."""
+        The event "message" has a "line" for the user, and whether it is a "warning".
+        """
+
+    def teardown(self) -> None:
+        """Called at the end of every training that has begun, however it ended."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return what a checkpoint keeps of this callback: tensors, and plain values of JSON, by name."""
         return {}
 
-    def record(self) -> Mapping[str, Any]:
-        """What a checkpoint keeps beside tensors: plain values of JSON, by keys of one's own."""
-        return {}
-
-    def kept(self) -> str | None:
-        """What a training that fails leaves to go on from, in words."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned; called when a training resumes, with {} if its checkpoint has none."""

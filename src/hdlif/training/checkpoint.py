@@ -19,9 +19,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from hdlif.config import recipe_fields
 from hdlif.errors import CheckpointError, TrainingError, brief, cut, resuming
-from hdlif.plain_yaml import MOST_DEPTH, not_plain
+from hdlif.recipe import recipe_fields
+from hdlif.recipe.plain_yaml import MOST_DEPTH, not_plain
 from hdlif.whole_files import open_regular, whole_file
 
 METADATA_KEY = "hdlif"

@@ -1,22 +1,18 @@
 """The checkpoints of a training: what it is resumed from, and the networks that are kept."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hdlif.errors import TrainingError
 from hdlif.tasks import Evaluation
 from hdlif.training import checkpoint
-from hdlif.training.callback import Callback
+from hdlif.training.callback import Callback, Training
 from hdlif.training.fallback import SavedState
 from hdlif.training.finite import not_finite
+from hdlif.training.ranks import Ranks
 from hdlif.training.run_files import RunFiles
-
-if TYPE_CHECKING:
-    from hdlif.training.training import Training
 
 
 class Checkpoints(Callback):
@@ -37,44 +33,35 @@ class Checkpoints(Callback):
         TrainingError: a weight is not finite, or a file cannot be written.
     """
 
-    keeps_best = True
-
     def __init__(
         self, out: Path | str, *, recipe: Mapping[str, Any], resume: bool = False, every: float = 60.0
     ) -> None:
         self.files, self.recipe, self.resume, self.every = RunFiles(Path(out)), recipe, resume, every
         self._saved: float | None = None
 
-    def found(self, training: Training) -> SavedState | None:
-        return training.ranks.led(lambda: self.files.begin(self.recipe, resume=self.resume))
-
-    def begin(self, training: Training) -> None:
+    def on_train_start(self, training: Training) -> None:
         self._saved = None
 
-    def validated(self, training: Training, evaluation: Evaluation, *, best: bool) -> None:
+    def on_validation_end(self, training: Training, evaluation: Evaluation, *, best: bool) -> None:
         epoch, every = training.counters.epoch + 1, training.config.keep_every
         if every is not None and epoch % every == 0:
             self._keep(training, self.files.epoch(epoch), evaluation)
         if best:
             self._keep(training, self.files.best, evaluation)
 
-    def due(self, training: Training) -> bool:
-        now = time.monotonic()
-        # Counted from the first batch on: what callbacks do to begin takes its time.
-        self._saved = now if self._saved is None else self._saved
-        return now - self._saved >= self.every
-
-    def at_rest(self, training: Training, *, epoch_done: bool) -> None:
-        self.save(training)
-
-    def interrupted(self, training: Training) -> None:
-        self.save(training)
-
-    def end(self, training: Training) -> None:
+    def on_train_end(self, training: Training) -> None:
         training.ranks.led(lambda: self.files.finish(training.model))
 
-    def kept(self) -> str:
-        return self.files.kept()
+    def saved_state(self, ranks: Ranks) -> SavedState | None:
+        """Return the state to resume from, if any, and otherwise clear the folder."""
+        return ranks.led(lambda: self.files.begin(self.recipe, resume=self.resume))
+
+    def is_due(self) -> bool:
+        """Whether `every` seconds have passed since the first call, or since the last checkpoint."""
+        now = time.monotonic()
+        # Counted from the first batch on: callbacks take time to start.
+        self._saved = now if self._saved is None else self._saved
+        return now - self._saved >= self.every
 
     def save(self, training: Training) -> None:
         """Write last.safetensors, unless a weight has become NaN or infinite; what it was becomes the previous one."""
@@ -83,7 +70,7 @@ class Checkpoints(Callback):
     def _save(self, training: Training) -> None:
         if (name := not_finite(training.model)) is not None:
             raise TrainingError(
-                f"step {training.counters.step}: {name} is not finite; lower learning_rate; {self.kept()}"
+                f"step {training.counters.step}: {name} is not finite; lower learning_rate; {self.files.kept()}"
             )
         tensors, record = training.state()
         checkpoint.save(

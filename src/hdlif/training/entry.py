@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from hdlif.config import TrainingConfig
 from hdlif.data import DatasetSamples, Samples, TensorSamples, as_samples
 from hdlif.errors import DataError, InputError, brief
+from hdlif.nn import evaluation_mode
+from hdlif.nn.modes import left_as_it_was
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Task
 from hdlif.training.callback import Callback
 
@@ -80,6 +82,23 @@ def _check_model(model: object) -> None:
             f"model: {kind}.forward is called with (x, steps=...), then with (x, state, steps=...), and refuses that "
             f"({error}); give it forward(self, x, state=None, steps=None)"
         ) from error
+
+
+def check_outputs(network: nn.Module, x: Tensor, task: Task) -> None:
+    """Raise `InputError` unless a network has the outputs of the task for a sample [T or 1, 1, ...]."""
+    with left_as_it_was(network, x.device), evaluation_mode(network), torch.no_grad():
+        given = network(x[:1], steps=range(1))
+    outputs = given[0] if isinstance(given, tuple) and len(given) == 2 else given
+    names, wanted = task.outputs, len(task.outputs)
+    if outputs is given or not isinstance(outputs, Tensor) or outputs.ndim < 3:
+        seen = f"a tensor {list(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+        raise InputError(f"the network gives {seen}; give (outputs, state), with outputs [steps, batch, {wanted}]")
+    if outputs.shape[2] != wanted:
+        count = outputs.shape[2]
+        raise InputError(
+            f"the network has {count} outputs, and the task has {wanted}: {brief(list(names))}; give the last layer "
+            f"{wanted} outputs, or the task {count}"
+        )
 
 
 def checked_samples(given: object, name: Literal["train", "validation"], task: Task) -> Samples:

@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdlif.errors import CheckpointError, TrainingError, cut, printable, reason
-from hdlif.training.callback import Callback
+from hdlif.training.callback import Callback, Training
+from hdlif.training.state_record import count_in
 from hdlif.whole_files import NO_LINK, open_regular
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-    from torch import Tensor
-
-    from hdlif.training.training import Training
-
 _SCALARS = ("loss", "accuracy", "learning_rate")
 
 
@@ -156,27 +153,29 @@ class Log(Callback):
         self._metrics: Metrics | None = None
         self._keep_bytes = 0
 
-    def restore(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-        self._keep_bytes = int(record.get("metrics_bytes", 0))
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        # A checkpoint that was written without a log has none.
+        self._keep_bytes = count_in({"bytes": 0, **state}, "bytes")
 
-    def begin(self, training: Training) -> None:
+    def on_train_start(self, training: Training) -> None:
         training.ranks.led(self._open)
 
     def _open(self) -> None:
         self._metrics = Metrics(self.out, keep_bytes=self._keep_bytes)
 
-    def logged(self, training: Training, event: Mapping[str, Any]) -> None:
-        training.ranks.led(lambda: self._opened.write(dict(event)))
+    def on_log(self, training: Training, event: Mapping[str, Any]) -> None:
+        if event["event"] != "message":
+            training.ranks.led(lambda: self._opened.write(dict(event)))
 
-    def record(self) -> Mapping[str, Any]:
-        return {"metrics_bytes": self._opened.bytes_written()}
+    def state_dict(self) -> Mapping[str, Any]:
+        return {"bytes": self._opened.bytes_written()}
 
     @property
     def _opened(self) -> Metrics:
         assert self._metrics is not None, "the first rank alone writes"
         return self._metrics
 
-    def close(self) -> None:
+    def teardown(self) -> None:
         if self._metrics is not None:
             self._metrics.close()
 

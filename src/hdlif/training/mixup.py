@@ -1,18 +1,12 @@
 """Mixup and CutMix by timm, as a function of a seed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
-from hdlif.training.callback import Batch, Callback
-
-if TYPE_CHECKING:
-    from hdlif.training.training import Training
+from hdlif.training.callback import Batch, Callback, Training
 
 
 class Mix:
@@ -78,11 +72,9 @@ class Mixing(Callback):
         mix: what is drawn.
     """
 
-    pairs = True
-
     def __init__(self, mix: Mix) -> None:
         self.mix = mix
 
-    def prepare(self, training: Training, batch: Batch) -> Batch:
+    def on_batch_start(self, training: Training, batch: Batch) -> Batch:
         x, target = self.mix(batch.x, batch.target, seed=training.seed_for("mixup"))
         return Batch(x, target, target)

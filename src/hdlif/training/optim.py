@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdlif.kernels.plain import is_plain
+from hdlif.kernels.tensors import is_plain
 from hdlif.nn import step_parameters
 
 Groups = Iterable[dict[str, Any]]
@@ -149,21 +149,3 @@ def warmed_up(schedule: Schedule, step: int, total: int, warmup: int) -> float:
     [0.5, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0]
     """
     return (step + 1) / warmup if step < warmup else schedule(step - warmup, total - warmup)
-
-
-@dataclass(frozen=True)
-class Optimization:
-    """How a training steps: what makes the optimiser of a network, and how its learning rate goes.
-
-    >>> import torch
-    >>> from hdlif.training import Optimization
-    >>> adam = Optimization(lambda model: torch.optim.Adam(model.parameters(), lr=1e-3))
-    >>> constant = Optimization(adam.optimizer, schedule=lambda step, total: 1.0)
-
-    Attributes:
-        optimizer: makes the optimiser of a network.
-        schedule: maps the step, from 0, and the number of steps behind the warm-up to the factor of the learning rate.
-    """
-
-    optimizer: Callable[[nn.Module], torch.optim.Optimizer]
-    schedule: Schedule = cosine

@@ -1,25 +1,18 @@
-"""Stopping early."""
+"""Early stopping."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from hdlif.training.callback import Callback
-
-if TYPE_CHECKING:
-    from hdlif.training.training import Training
+from hdlif.tasks import Evaluation
+from hdlif.training.callback import Callback, Training
 
 
 class Patience(Callback):
-    """Stops a training after so many epochs in a row without a better score on validation; one with an equal score and
-    less loss is none.
+    """Stops a training after this many epochs in a row without a better score on validation.
 
-    An example is at `Callback`.
+    An equal score with a smaller loss is not better. `Callback` has an example.
 
     Args:
         epochs: how many, at least 1.
     Raises:
-        ValueError: it is less.
+        ValueError: `epochs` is less than 1.
     """
 
     def __init__(self, epochs: int) -> None:
@@ -27,5 +20,12 @@ class Patience(Callback):
             raise ValueError(f"epochs = {epochs}; patience is of 1 epoch or more")
         self.epochs = epochs
 
-    def stops(self, training: Training) -> bool:
-        return training.counters.epoch - training.counters.score_epoch >= self.epochs
+    def on_train_start(self, training: Training) -> None:
+        self._check(training, training.counters.epoch)
+
+    def on_epoch_end(self, training: Training, evaluation: Evaluation) -> None:
+        self._check(training, training.counters.epoch + 1)
+
+    def _check(self, training: Training, epochs: int) -> None:
+        if epochs - training.counters.score_epoch >= self.epochs:
+            training.should_stop = True

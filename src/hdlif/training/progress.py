@@ -8,13 +8,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hdlif.training.callback import Callback
+from hdlif.training.callback import Callback, Training
 from hdlif.training.metrics import note, progress_bar, tell, warn
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
-
-    from hdlif.training.training import Training
 
 
 class Progress(Callback):
@@ -33,7 +31,7 @@ class Progress(Callback):
         # None where a training goes on that was stopped between an epoch's last batch and its validation.
         self._learned: Mapping[str, Any] | None = None
 
-    def begin(self, training: Training) -> None:
+    def on_train_start(self, training: Training) -> None:
         if self._own:
             self.bar.start()
         done = training.counters.step
@@ -41,13 +39,15 @@ class Progress(Callback):
             self.name, total=training.steps, completed=done, loss=math.nan, accuracy=math.nan
         )
 
-    def learned(self, training: Training) -> None:
+    def on_batch_end(self, training: Training) -> None:
         counters = training.counters
         right = counters.correct / counters.answers if counters.answers else math.nan
         self.bar.update(self._task, completed=counters.step, loss=counters.loss / counters.window, accuracy=right)
 
-    def logged(self, training: Training, event: Mapping[str, Any]) -> None:
-        if event["event"] == "train":
+    def on_log(self, training: Training, event: Mapping[str, Any]) -> None:
+        if event["event"] == "message":
+            self._show(event["line"], warning=event["warning"])
+        elif event["event"] == "train":
             self._learned = event
         elif event["event"] == "validation" and training.ranks.first:
             note(self.bar, self._epoch(training, event))
@@ -62,21 +62,22 @@ class Progress(Callback):
         place = f"epoch {validation['epoch']} of {training.config.epochs}"
         return f"{self.name}: {place}: {', '.join([*figures, *measured])}, {validation['seconds']:.0f} s"
 
-    def said(self, line: str, *, warning: bool) -> None:
+    def _show(self, line: str, *, warning: bool) -> None:
         if warning:
             warn(self.bar, line)
         elif not self.bar.disable:
             tell(self.bar, line)
 
     @contextmanager
-    def reading(self, training: Training, what: str, samples: int) -> Iterator[Callable[[int], None]]:
+    def reading(self, what: str, samples: int) -> Iterator[Callable[[int], None]]:
+        """Show a task while samples are read outside of training; call what it yields with the number of each batch."""
         task = self.bar.add_task(f"{self.name}, {what}", total=samples, loss=math.nan, accuracy=math.nan)
         try:
             yield partial(self.bar.advance, task)
         finally:
             self.bar.remove_task(task)
 
-    def close(self) -> None:
+    def teardown(self) -> None:
         if self._own:
             self.bar.stop()
 

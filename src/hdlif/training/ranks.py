@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -16,9 +16,7 @@ from torch import Tensor
 
 from hdlif.errors import DataError, HdlifError, RecipeError, TrainingError
 from hdlif.nn import Gather
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+from hdlif.training.accelerator import Accelerator
 
 _T = TypeVar("_T")
 
@@ -55,21 +53,21 @@ def check_share(batch_size: int, ranks: int, *, paired: bool = False, name: str 
 
 
 class Ranks:
-    """What the ranks of a fabric do together; all of them call the same methods in the same order.
+    """What the ranks of a training do together; all of them call the same methods in the same order.
 
     With one rank every method is as if it were not there.
 
     Args:
-        fabric: of `lightning_fabric`; one that has been launched.
+        accelerator: of the training.
     Attributes:
         count: how many there are, on all nodes.
         index: of this one, from 0.
         first: whether this is rank 0.
     """
 
-    def __init__(self, fabric: Fabric) -> None:
-        self.fabric = fabric
-        self.count, self.index = fabric.world_size, fabric.global_rank
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.accelerator = accelerator
+        self.count, self.index = accelerator.world_size, accelerator.rank
         self.first = self.index == 0
 
     def shares(self, batches: Sequence[Tensor]) -> list[Tensor]:
@@ -91,7 +89,7 @@ class Ranks:
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over ranks, the same bits on every one."""
-        return values if self.count == 1 else gathered(values.to(self.fabric.device)).sum(0).to(values.device)
+        return values if self.count == 1 else gathered(values.to(self.accelerator.device)).sum(0).to(values.device)
 
     @property
     def each(self) -> Callable[[Tensor], list[Tensor]] | None:
@@ -101,7 +99,7 @@ class Ranks:
     def _each(self, tensor: Tensor) -> list[Tensor]:
         from torchmetrics.utilities.distributed import gather_all_tensors
 
-        return [of_one.to(tensor.device) for of_one in gather_all_tensors(tensor.to(self.fabric.device))]
+        return [of_one.to(tensor.device) for of_one in gather_all_tensors(tensor.to(self.accelerator.device))]
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over ranks, without a graph."""
@@ -115,14 +113,14 @@ class Ranks:
         """The sums over ranks, and the largest numbers of all, in one reduction; the same bits on every rank."""
         if self.count == 1:
             return list(sums), list(highest)
-        packed = torch.tensor([*sums, *highest], dtype=torch.float64, device=self.fabric.device)
+        packed = torch.tensor([*sums, *highest], dtype=torch.float64, device=self.accelerator.device)
         of_all = gathered(packed)
         summed, largest = of_all[:, : len(sums)].sum(0), of_all[:, len(sums) :].amax(0)
         return summed.tolist(), [int(number) for number in largest.tolist()]
 
     def highest(self, value: int) -> int:
         """The largest value of all ranks."""
-        return value if self.count == 1 else int(gathered(torch.tensor(value, device=self.fabric.device)).max())
+        return value if self.count == 1 else int(gathered(torch.tensor(value, device=self.accelerator.device)).max())
 
     def together(self, action: Callable[[], _T]) -> _T:
         """What `action` returns here; if it fails on any rank, the first one raises that, and the others exit with 0.
@@ -148,14 +146,16 @@ class Ranks:
         if self.count == 1:
             return action()
         result = self.together(action if self.first else lambda: None)
-        shared: _T = self.fabric.broadcast(result)  # type: ignore[assignment]
-        return shared
+        shared: list[Any] = [result]
+        dist.broadcast_object_list(shared, src=0)
+        chosen: _T = shared[0]
+        return chosen
 
     def in_turn(self, action: Callable[[], _T]) -> _T:
         """`action` on the first rank of every node, then on the others, which find what it has left on the disk."""
         if self.count == 1:
             return action()
-        leads = self.fabric.local_rank == 0
+        leads = self.accelerator.local_rank == 0
         early = self.together(action if leads else lambda: None)
         late = self.together((lambda: None) if leads else action)
         return early if leads else late  # type: ignore[return-value]

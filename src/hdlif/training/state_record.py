@@ -47,13 +47,14 @@ class Counters:
 @with_config(_STRICT)
 class _State(TypedDict):
     counters: Counters
-    # Only where events are written.
-    metrics_bytes: NotRequired[Number]
+    # What each callback keeps, by its name; it checks its own.
+    callbacks: dict[str, dict[str, Any]]
     # The loss scale of float16 training; empty in other precisions.
     precision: dict[str, Annotated[float, Field(ge=0)]]
     # A state that is older than the counts has none.
     skipped_updates: NotRequired[Number]
-    averaged_updates: NotRequired[Number]
+    # Validation losses that a scheduler of torch was stepped with.
+    scheduled_losses: NotRequired[list[float]]
     # Of streams alone.
     stream_steps: NotRequired[Number]
     threads: NotRequired[Annotated[int, Field(ge=1)] | None]
@@ -81,3 +82,15 @@ def counters_of(record: Mapping[str, Any], path: Path) -> Counters:
             f"{path}: {place} = {brief(first['input'])} is not a value of a training's state ({first['msg']}); train "
             "again"
         ) from None
+
+
+def count_in(state: Mapping[str, Any], name: str) -> int:
+    """Return the count that a callback kept under `name`.
+
+    Raises:
+        CheckpointError: there is none, or another value.
+    """
+    value = state.get(name)
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise CheckpointError(f"{name} = {brief(value)} is not a count; train again without resuming")
+    return value

@@ -1,27 +1,21 @@
 """The end of an update: clipping and the optimiser's step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
+from hdlif.training.accelerator import Accelerator
 from hdlif.training.optim import OnePass
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 
 class Stepper:
-    """Steps an optimiser set up by `fabric` on the gradients that have gathered, and clears them.
+    """Steps an optimiser on the gradients that have gathered, and clears them.
 
     In float16, gradients are those of the scaled loss: they are unscaled once, before clipping, and where one of them
     is not finite the step is skipped and the scale lowered.
 
     Args:
-        one_pass: of the optimiser.
+        accelerator: has the scaler, if there is one.
         clip_norm: largest norm of the gradient over all parameters; None leaves it.
         after: called after each step that is not skipped.
     Attributes:
@@ -30,42 +24,39 @@ class Stepper:
 
     def __init__(
         self,
-        fabric: Fabric,
-        model: nn.Module,
+        accelerator: Accelerator,
         optimizer: torch.optim.Optimizer,
-        one_pass: OnePass,
         *,
         clip_norm: float | None,
         after: Callable[[], None] = lambda: None,
     ) -> None:
-        self._fabric, self._model, self._optimizer = fabric, model, optimizer
-        self._one_pass, self._clip_norm, self._after = one_pass, clip_norm, after
+        self._scaler, self._optimizer, self._one_pass = accelerator.scaler, optimizer, OnePass(optimizer)
+        self._clip_norm, self._after = clip_norm, after
         self.skipped = 0
 
     def __call__(self) -> None:
+        scaler, optimizer = self._scaler, self._optimizer
         if self._clip_norm is not None:
+            if scaler is not None:
+                scaler.unscale_(optimizer)
+            parameters = [one for group in optimizer.param_groups for one in group["params"]]
             # A gradient that is not finite is float16's to skip, or the loop's to find in the weights.
-            self._fabric.clip_gradients(
-                self._model, self._optimizer, max_norm=self._clip_norm, error_if_nonfinite=False
-            )
-        before = self._scale()
-        if not self.scaled:
+            torch.nn.utils.clip_grad_norm_(parameters, self._clip_norm, error_if_nonfinite=False)
+        if scaler is None:
             self._one_pass.prepare()
-        self._optimizer.step()
-        skipped = self._scale() < before
+            optimizer.step()
+            skipped = False
+        else:
+            before = scaler.get_scale()
+            scaler.step(optimizer)
+            scaler.update()
+            skipped = scaler.get_scale() < before
         self.skipped += skipped
-        self._optimizer.zero_grad()
+        optimizer.zero_grad()
         if not skipped:
             self._after()
 
     @property
     def scaled(self) -> bool:
         """Whether losses are scaled, so that an update may be skipped."""
-        return self._scaler() is not None
-
-    def _scaler(self) -> torch.amp.GradScaler | None:
-        return getattr(self._fabric.strategy.precision, "scaler", None)
-
-    def _scale(self) -> float:
-        scaler = self._scaler()
-        return 1.0 if scaler is None else float(scaler.get_scale())
+        return self._scaler is not None

@@ -18,6 +18,7 @@ from hdlif.learning import Carry, Rule, Timed, step_weights
 from hdlif.learning.rule import chunk
 from hdlif.nn import SECA, BatchNorm2d, MemBN, State
 from hdlif.nn.per_step import PerStep
+from hdlif.recipe import TrainingConfig
 from hdlif.training.update import Updater
 
 _STATE, _KEPT = "stream.state.", "stream.kept."
@@ -77,6 +78,22 @@ class Streams:
                 at[last] = value.to(device)
         kept = {name.removeprefix(_KEPT): one.to(device) for name, one in tensors.items() if name.startswith(_KEPT)}
         self.carry = Carry(state or None, step, restored=kept)
+
+
+def new_streams(config: TrainingConfig, time_steps: int, rule: Rule, model: nn.Module, *, ranks: int) -> Streams | None:
+    """Return streams at their beginning, or None if samples are no streams.
+
+    Raises:
+        InputError: as `Streams`, or several batches or several ranks make an update.
+    """
+    if config.stream is None:
+        return None
+    if config.accumulate > 1 or ranks > 1:
+        raise InputError(
+            "training.stream makes an update of each part of a batch, in one process; leave training.accumulate "
+            "and --devices out"
+        )
+    return Streams(config.stream, time_steps, rule, model)
 
 
 def _flat(state: State, at: str) -> Iterator[tuple[str, Tensor]]:

@@ -1,22 +1,16 @@
 """The teacher of a distillation: any trained classifier of images, asked once for each batch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.learning import probabilities
-from hdlif.training.callback import Batch, Callback
+from hdlif.training.callback import Batch, Callback, Training
 from hdlif.training.state_dicts import load_state_dict
-
-if TYPE_CHECKING:
-    from hdlif.training.training import Training
 
 
 class Teacher:
@@ -91,10 +85,10 @@ class Teaching(Callback):
     def __init__(self, teacher: Teacher) -> None:
         self.teacher = teacher
 
-    def begin(self, training: Training) -> None:
-        self.teacher.network.to(training.fabric.device)
+    def on_train_start(self, training: Training) -> None:
+        self.teacher.network.to(training.device)
 
-    def prepare(self, training: Training, batch: Batch) -> Batch:
+    def on_batch_start(self, training: Training, batch: Batch) -> Batch:
         self.teacher.network.to(batch.x.device)
-        with training.fabric.autocast():
+        with training.autocast():
             return replace(batch, target=self.teacher.beside(batch.x, batch.target))

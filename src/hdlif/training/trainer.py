@@ -6,33 +6,34 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, is_dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hdlif.config import TrainingConfig
 from hdlif.data import Samples
 from hdlif.errors import InputError
 from hdlif.learning import Rule
+from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Task
+from hdlif.training.accelerator import Accelerator
+from hdlif.training.activity_penalty import ActivityPenalty
 from hdlif.training.average import Averaging
 from hdlif.training.best import BestInMemory
 from hdlif.training.callback import Callback
+from hdlif.training.checkpoints import Checkpoints
 from hdlif.training.entry import check_parts, checked_samples
 from hdlif.training.interruption import deferred_signals
-from hdlif.training.lightning import fabric_class
-from hdlif.training.optim import Optimization, sgd
+from hdlif.training.mixup import Mixing
+from hdlif.training.optimization import OptimizerLike, SchedulerLike, optimization
 from hdlif.training.patience import Patience
 from hdlif.training.ranks import Ranks, check_share
 from hdlif.training.threads import Threads, using_threads
-from hdlif.training.training import Training
+from hdlif.training.training import TrainingLoop
 
 if TYPE_CHECKING:
     import numpy as np
-    from lightning_fabric import Fabric
     from torch import Tensor
     from torch.utils.data import Dataset
 
@@ -92,16 +93,21 @@ class Trainer:
         callbacks: what is done beside, in this order: checkpoints, a log, a bar, mixing, a teacher, a penalty.
         batch_size: samples per update, of all processes together; an incomplete last batch of an epoch is left out.
         seed: what is drawn, the order of the samples too, is a function of it.
-        optimization: the optimiser and its schedule; by default SGD with the momentum that `config` says, and a cosine.
-        fabric: devices, processes and precision; by default this process on the CPU or its GPU, in `config.precision`.
+        optimizer: an optimiser of torch, as torch.optim.Adam(model.parameters(), lr=1e-3), or a function of the model
+            that returns one; by default `config.optimizer`. An optimiser that is given has its own learning rate and
+            weight decay, not those of `config`.
+        scheduler: a function of (step, total), in updates, that returns the factor of the learning rates; a scheduler
+            of torch.optim.lr_scheduler, which is stepped once per epoch; or a function of the optimiser that returns
+            one. By default `config.schedule`.
+        accelerator: device, processes and precision; by default this process on the GPU or the CPU, in
+            `config.precision`.
         threads: PyTorch's in the meantime; by default those that the run which is resumed began with, or PyTorch's own.
         cores: if not 0, the number of threads is chosen out of 1, 2, 4, ... up to this: the first updates, timed on a
             copy, decide (on a CPU, in one process).
         compile_backend: of torch.compile, where `config.compile` asks for it.
         log_every: batches between two events of a training.
     Raises:
-        InputError: an argument is not what it must be; `config` names an optimiser or a schedule, and no
-            `optimization` is given; or two callbacks have a penalty.
+        InputError: an argument is not what it must be, or two callbacks have a penalty.
     """
 
     def __init__(
@@ -114,8 +120,9 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         batch_size: int = 64,
         seed: int = 42,
-        optimization: Optimization | None = None,
-        fabric: Fabric | None = None,
+        optimizer: OptimizerLike | None = None,
+        scheduler: SchedulerLike | None = None,
+        accelerator: Accelerator | None = None,
         threads: int | None = None,
         cores: int = 0,
         compile_backend: str = "inductor",
@@ -126,13 +133,15 @@ class Trainer:
         self.model, self.task, self.config = model, task, config
         self.rule = with_criterion(rule, task)
         self.callbacks = [*_of_config(config), *callbacks]
-        if not any(callback.keeps_best for callback in self.callbacks):
+        if not any(isinstance(one, Checkpoints | BestInMemory) for one in self.callbacks):
             self.callbacks.append(BestInMemory())
-        if sum(callback.penalty is not None for callback in self.callbacks) > 1:
+        penalties = [one.penalty for one in self.callbacks if isinstance(one, ActivityPenalty)]
+        if len(penalties) > 1:
             raise InputError("two callbacks have a penalty on activity; give one")
+        self._penalty = penalties[0] if penalties else None
         self.batch_size, self.seed = batch_size, seed
-        self.optimization = optimization or _sgd(config)
-        self._fabric = fabric
+        self.optimization = optimization(config, optimizer, scheduler)
+        self._accelerator = accelerator
         self.samples: Samples | None = None
         """The training samples of the last `fit`."""
         self._machine: dict[str, Any] = {"threads": threads, "cores": cores, "compile_backend": compile_backend}
@@ -141,8 +150,8 @@ class Trainer:
     def fit(self, train: Given, validation: Given) -> Fit:
         """Train the network; it is left in eval mode, as it was in the best epoch on `validation`.
 
-        Ctrl-C and SIGTERM stop between two batches. Where the fabric has several processes, all of them call this with
-        the same arguments, and each learns from an equal share of every batch.
+        Ctrl-C and SIGTERM stop between two batches. With several processes, all of them call this with the same
+        arguments, and each learns from an equal share of every batch.
 
         Args:
             train, validation: a pair (x, target) of tensors or arrays, x [N, ...] shown at every step; a map-style
@@ -156,10 +165,10 @@ class Trainer:
         """
         self.samples = checked_samples(train, "train", self.task)
         train, validation = self.samples, checked_samples(validation, "validation", self.task)
-        fabric = self._fabric or _one_process(self.config)
-        ranks = Ranks(fabric)
-        check_share(self.batch_size, ranks.count, paired=any(one.pairs for one in self.callbacks))
-        cuda = [fabric.device] if fabric.device.type == "cuda" else []
+        accelerator = self._accelerator or Accelerator(precision=self.config.precision)
+        ranks = Ranks(accelerator)
+        check_share(self.batch_size, ranks.count, paired=any(isinstance(one, Mixing) for one in self.callbacks))
+        cuda = [accelerator.device] if accelerator.device.type == "cuda" else []
         with (
             torch.random.fork_rng(devices=cuda),
             deferred_signals(ranks.highest) as pending,
@@ -168,8 +177,8 @@ class Trainer:
             ExitStack() as until_done,
         ):
             for callback in self.callbacks:
-                until_done.callback(callback.close)
-            training = Training(
+                until_done.callback(callback.teardown)
+            training = TrainingLoop(
                 model=self.model,
                 rule=self.rule,
                 task=self.task,
@@ -178,10 +187,11 @@ class Trainer:
                 config=self.config,
                 batch_size=self.batch_size,
                 seed=self.seed,
-                fabric=fabric,
+                accelerator=accelerator,
                 ranks=ranks,
                 optimization=self.optimization,
                 callbacks=self.callbacks,
+                penalty=self._penalty,
                 log_every=self._log_every,
                 pending=pending,
                 **self._machine,
@@ -207,20 +217,3 @@ def _of_config(config: TrainingConfig) -> list[Callback]:
     averaging = [] if config.ema_decay is None else [Averaging(config.ema_decay)]
     patience = [] if config.patience is None else [Patience(config.patience)]
     return [*averaging, *patience]
-
-
-def _sgd(config: TrainingConfig) -> Optimization:
-    for key in ("optimizer", "schedule"):
-        if getattr(config, key) != TrainingConfig.model_fields[key].default:
-            raise InputError(
-                f'config.{key} = "{getattr(config, key).kind}" is a name; give what it means as well: '
-                "optimization=build_optimization(config), by from hdlif.builders import build_optimization"
-            )
-    rate, momentum, decay = config.learning_rate, config.momentum, config.weight_decay
-    return Optimization(partial(sgd, learning_rate=rate, momentum=momentum, weight_decay=decay))
-
-
-def _one_process(config: TrainingConfig) -> Fabric:
-    fabric = fabric_class()(devices=1, precision=config.precision)
-    fabric.launch()
-    return fabric

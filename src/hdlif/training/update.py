@@ -1,10 +1,10 @@
-"""From one batch to optimiser updates: the rule's losses, back-propagated in the precision of a Fabric."""
+"""From one batch to optimiser updates: the rule's losses, back-propagated in the precision of an accelerator."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,10 @@ from hdlif.learning import Carry, Plan, Rule, Step
 from hdlif.learning.rule import chunk, run
 from hdlif.nn import Carrying, carrying
 from hdlif.nn.layout import laid_out, lay_out
+from hdlif.training.accelerator import Accelerator
 from hdlif.training.activity import Penalty, Watch
-from hdlif.training.optim import OnePass
 from hdlif.training.ranks import Ranks
 from hdlif.training.stepping import Stepper
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 GRAPHS = 64
 """Most graphs of one network that torch.compile keeps, for chunks of so many lengths; beyond, it runs as it is."""
@@ -31,9 +28,7 @@ Agree = Callable[[float], float]
 
 
 class InPrecision(nn.Module):
-    """A model whose every call runs in the precision of `fabric`, on the batch of all its ranks.
-
-    Fabric's own wrapper takes sequences among the arguments apart, and cannot put a `range` together again.
+    """A model whose every call runs in the precision of an accelerator, on the batch of all its ranks.
 
     Args:
         layout: of each frame in memory.
@@ -43,35 +38,35 @@ class InPrecision(nn.Module):
     def __init__(
         self,
         model: nn.Module,
-        fabric: Fabric,
+        accelerator: Accelerator,
         *,
         layout: torch.memory_format = torch.contiguous_format,
         compiled: str | None = None,
     ) -> None:
         super().__init__()
-        self.model, self._fabric, self._layout = model, fabric, layout
-        self._gather = Ranks(fabric).gather
+        self.model, self._accelerator, self._layout = model, accelerator, layout
+        self._gather = Ranks(accelerator).gather
         self._compiled = None if compiled is None else compiled_once(model, compiled)
 
     def forward(self, x: Tensor, state: Any = None, *, steps: range) -> tuple[Tensor, Any]:
-        x = self._fabric.strategy.precision.convert_input(x)
+        x = self._accelerator.convert(x)
         if self._layout != torch.contiguous_format:
             x = laid_out(x, self._layout)
         if self._gather is not None:
             steps = carrying(steps, gather=self._gather)
         run = self.model if self._compiled is None else self._compiled
-        with self._fabric.autocast():
+        with self._accelerator.autocast():
             output: tuple[Tensor, Any] = run(x, state, steps=steps)
         return output
 
 
 class Updater:
-    """Carries out the plans of `rule` on `model`; `network` is the model in the precision of `fabric`.
+    """Carries out the plans of `rule` on `model`; `network` is the model in the precision of `accelerator`.
 
     On several ranks gradients are averaged once an update, in the backward pass of its last loss.
 
     Args:
-        fabric: devices, processes and precision.
+        accelerator: device, processes and precision.
         model: the network that learns.
         optimizer: of its parameters.
         rule: a learning rule.
@@ -83,7 +78,7 @@ class Updater:
 
     def __init__(
         self,
-        fabric: Fabric,
+        accelerator: Accelerator,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         rule: Rule,
@@ -94,15 +89,15 @@ class Updater:
         compiled: str | None = None,
         after: Callable[[], None] = lambda: None,
     ) -> None:
-        self._fabric, self._rule, self._penalty = fabric, rule, penalty
+        self._accelerator, self._rule, self._penalty = accelerator, rule, penalty
         layout = torch.channels_last if channels_last else torch.contiguous_format
         lay_out(model, layout)
-        self._wrapped, stepped = fabric.setup(model, optimizer)
-        self.network = InPrecision(model, fabric, layout=layout)
+        self._wrapped = accelerator.setup(model)
+        self.network = InPrecision(model, accelerator, layout=layout)
         # What losses are computed with: behind it, where there are several ranks, stand the hooks that average.
-        self._learner = InPrecision(self._wrapped._forward_module, fabric, layout=layout, compiled=compiled)
-        self.step = Stepper(fabric, self._wrapped, stepped, OnePass(optimizer), clip_norm=clip_norm, after=after)
-        self._ranks = Ranks(fabric)
+        self._learner = InPrecision(self._wrapped, accelerator, layout=layout, compiled=compiled)
+        self.step = Stepper(accelerator, optimizer, clip_norm=clip_norm, after=after)
+        self._ranks = Ranks(accelerator)
 
     def __call__(
         self,
@@ -131,11 +126,32 @@ class Updater:
         """
         assert last or sum(plan.updates) == 1, "several batches make one update"
         agree = agree or self._ranks.mean_value
-        if self._penalty is None:
-            return self._carry_out(x, target, plan, None, share, last, agree, hear, carry)
         mean = self._ranks.mean if self._ranks.count > 1 else None
-        watch = Watch(self.network.model, self._penalty, mean=mean)
-        return self._carry_out(x, target, plan, watch, share, last, agree, hear, carry)
+        watch = None if self._penalty is None else Watch(self.network.model, self._penalty, mean=mean)
+        learner = self._learner if watch is None else Carrying(self._learner, measures=watch.measures)
+        steps = run(self._rule, learner, x, target, plan, carry)
+        # An update of several losses has the mean of their penalties.
+        of_penalty = sum(plan.updates) / len(plan.updates)
+        total, of_update = 0.0, 0.0
+        for update in plan.updates:
+            with self._accelerator.without_averaging(self._wrapped, enabled=not (update and last)):
+                step = self._checked(next(iter(steps), None), plan)
+                hear(step.logits)
+                penalised = step.loss if watch is None else step.loss + of_penalty * watch.penalty()
+                # A penalty that is not finite spoils the update as such a loss does.
+                of_update += step.loss.item() if watch is None or penalised.isfinite() else math.nan
+                # Ranks meet in the backward pass: all go into it, whatever their losses are.
+                self._accelerator.backward(penalised if share == 1.0 else share * penalised)
+            if update:
+                of_update = agree(of_update)
+                if not math.isfinite(of_update):
+                    return of_update
+                if last:
+                    self.step()
+                total, of_update = total + of_update, 0.0
+        if next(iter(steps), None) is not None:
+            raise TrainingError(f"{self._name} yields more steps than the {len(plan.updates)} of its plan's updates")
+        return total / sum(plan.updates)
 
     @property
     def _name(self) -> str:
@@ -150,43 +166,6 @@ class Updater:
                 "entries of its plan's updates"
             )
         return step
-
-    def _carry_out(
-        self,
-        x: Tensor,
-        target: Tensor,
-        plan: Plan,
-        watch: Watch | None,
-        share: float,
-        last: bool,
-        agree: Agree,
-        hear: Callable[[Tensor], None],
-        carry: Carry | None,
-    ) -> float:
-        learner = self._learner if watch is None else Carrying(self._learner, measures=watch.measures)
-        steps = run(self._rule, learner, x, target, plan, carry)
-        # An update of several losses has the mean of their penalties.
-        of_penalty = sum(plan.updates) / len(plan.updates)
-        total, of_update = 0.0, 0.0
-        for update in plan.updates:
-            with self._fabric.no_backward_sync(self._wrapped, enabled=not (update and last)):
-                step = self._checked(next(iter(steps), None), plan)
-                hear(step.logits)
-                penalised = step.loss if watch is None else step.loss + of_penalty * watch.penalty()
-                # A penalty that is not finite spoils the update as such a loss does.
-                of_update += step.loss.item() if watch is None or penalised.isfinite() else math.nan
-                # Ranks meet in the backward pass: all go into it, whatever their losses are.
-                self._fabric.backward(penalised if share == 1.0 else share * penalised)
-            if update:
-                of_update = agree(of_update)
-                if not math.isfinite(of_update):
-                    return of_update
-                if last:
-                    self.step()
-                total, of_update = total + of_update, 0.0
-        if next(iter(steps), None) is not None:
-            raise TrainingError(f"{self._name} yields more steps than the {len(plan.updates)} of its plan's updates")
-        return total / sum(plan.updates)
 
 
 def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor, Any]]:
@@ -203,7 +182,9 @@ def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor,
         return output
 
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
-    compiled = torch.compile(run, backend=backend, dynamic=False)
+    # Inductor of PyTorch 2.13 overwrites a buffer of GLIF's backward pass that is read later: wrong gradients.
+    options: dict[str, Any] | None = {"inplace_buffers": False} if backend == "inductor" else None
+    compiled = torch.compile(run, backend=backend, dynamic=False, options=options)
 
     def one_by_one(x: Tensor, state: Any, *, steps: range) -> tuple[Tensor, Any]:
         if torch.is_grad_enabled() or len(steps) == 1 or not isinstance(steps, range):

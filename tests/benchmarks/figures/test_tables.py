@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from figures.tables import coherence, demo, digits, neurons_and_rules, runtime, series
+from figures.tables import coherence, demo, digits, losses, neurons_and_rules, runtime, series
 
 
 def cell(*accuracies: float, **more: Any) -> dict[str, Any]:
@@ -53,6 +53,20 @@ def test_densities_are_rows_and_networks_columns() -> None:
         ["accuracy %, M SOPs", "1.5-bit", "the same"],
         ["free", "90.00 ± 0.00, 2.000", "70.00 ± 0.00, 2.000"],
         ["density 0.3", "80.00 ± 0.00, 1.000", "60.00 ± 0.00, 2.000"],
+    ]
+
+
+def test_losses_show_the_cost_of_the_cut_and_the_gain_of_each_change_over_pairs_of_a_seed() -> None:
+    def of(*accuracies: float) -> dict[str, Any]:
+        return cell(*accuracies) | {"runs": [{"seed": seed, "accuracy": a} for seed, a in enumerate(accuracies)]}
+
+    columns = [f"{rule}, {loss}" for loss in ("mean output", "each step") for rule in ("STBP", "SLTT")]
+    first, second = [of(0.9, 0.8), of(0.8, 0.5), of(0.6, 0.6), of(0.7, 0.7)], [of(0.9, 0.9)] * 4
+    rows = {"LIF": first, "HD-LIF": second}
+    record = table(**{neuron: dict(zip(columns, cells, strict=True)) for neuron, cells in rows.items()})
+    assert rows_of(losses.losses(record))[1][3::3] == ["20.0 ± 10.0", "-10.0 ± 0.0"]
+    assert rows_of(losses.changes(record))[1:] == [
+        ["all: HD-LIF over LIF", "5.0 ± 5.0", "25.0 ± 15.0", "30.0 ± 0.0", "20.0 ± 0.0"]
     ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hdlif.data import get
-from hdlif.data.public import SETS, Source, fetch
+from hdlif.data.public import SETS, PackageFile, fetch
 from hdlif.errors import DataError
 from public_files import digits_archive, ts, write_wheel
 
@@ -30,11 +30,11 @@ def program(folder: Path, name: str, line: str) -> None:
     path.chmod(0o755)
 
 
-def use(monkeypatch: pytest.MonkeyPatch, name: str, *sources: Source) -> None:
+def use(monkeypatch: pytest.MonkeyPatch, name: str, *sources: PackageFile) -> None:
     monkeypatch.setitem(SETS, name, replace(SETS[name], sources=sources))  # type: ignore[misc]
 
 
-def stated(path: Path, source: Source) -> Source:
+def stated(path: Path, source: PackageFile) -> PackageFile:
     content = path.read_bytes()
     return replace(source, file=path.name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
 

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from hdlif.data import Found
-from hdlif.data.own.picture_folder import find_pictures
-from hdlif.data.own.series import find_series
 from hdlif.data.public import SETS
 from hdlif.data.public.writing import lay_out
+from hdlif.data.sources.pictures import find_pictures
+from hdlif.data.sources.series import find_series
 from hdlif.errors import DataError
 from public_files import digits_archive, hapt_archive, recorded, ts, wav, write_tar, write_wheel
 

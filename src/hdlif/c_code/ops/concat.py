@@ -16,7 +16,7 @@ def loops(s: StageText, node: Node) -> None:
     size = s.file.size(node.inputs[0])
     parts = [f"{s.pointer(node.inputs[0])}[i]", f"{s.pointer(node.inputs[1])}[i - {size}]"]
     if s.value(node.name).max_code is None:
-        parts = [s.file.arithmetic.alike(s, node, name, part) for name, part in zip(node.inputs, parts, strict=True)]
+        parts = [s.arithmetic.alike(s, node, name, part) for name, part in zip(node.inputs, parts, strict=True)]
     s.each_entry(node, f"i < {size} ? {parts[0]} : {parts[1]}")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from hdlif.c_code.fixed.scaled import Scaled
 from hdlif.c_code.form import Form
 from hdlif.c_code.stage_text import StageText
+from hdlif.c_code.synapses import synapse
 from hdlif.ops import Node
 from hdlif.ops.conv2d import dilation_of, groups_of
 from hdlif.ops.windows import windows
@@ -15,7 +16,7 @@ from hdlif.ops.windows import windows
 
 def loops(s: StageText, node: Node) -> None:
     channels, height, width = s.shape(node.name)
-    sums = s.file.synapse(s, node, s.pointer(node.inputs[0]))
+    sums = synapse(s, node, s.pointer(node.inputs[0]))
     s.line(f"for (uint32_t y = 0, p = 0; y < {height}; y++) {{")
     s.line(f"for (uint32_t x = 0; x < {width}; x++, p++) {{")
     s.line(sums.call)

@@ -11,13 +11,13 @@ from hdlif.ops import Node
 
 def loops(s: StageText, node: Node) -> None:
     x, (_, height, width) = s.pointer(node.inputs[0]), s.shape(node.inputs[0])
-    total = s.file.total_of(node)
+    total = s.total_of(node)
     sums = (
         f"{total} total = 0;\n"
         f"for (uint32_t p = c * {height * width}; p < (c + 1) * {height * width}; p++)\n"
         f"total += ({total}){x}[p];"
     )
-    s.each_entry(node, s.file.from_total(s, node, "total"), at=sums)
+    s.each_entry(node, s.from_total(node, "total"), at=sums)
 
 
 def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:

@@ -6,12 +6,13 @@ from typing import Any
 from hdlif.c_code.fixed.scaled import Scaled
 from hdlif.c_code.form import Form
 from hdlif.c_code.stage_text import StageText
+from hdlif.c_code.synapses import synapse
 from hdlif.ops import Node
 
 
 def loops(s: StageText, node: Node) -> None:
     channels, _, _ = s.shape(node.name)
-    sums = s.file.synapse(s, node, s.pointer(node.inputs[0]))
+    sums = synapse(s, node, s.pointer(node.inputs[0]))
     s.line("const uint32_t y = 0, x = 0;")
     s.line(sums.call)
     s.line(f"for (uint32_t c = 0; c < {channels}; c++) {{")

@@ -37,8 +37,8 @@ def loops(s: StageText, node: Node) -> None:
     )
 
 
-def fixed_loops(s: StageText, node: Node) -> None:
-    (network, (_, height, width)) = s.file.arithmetic.fixed_point(), s.shape(node.inputs[0])
+def fixed_loops(s: StageText, network: Any, node: Node) -> None:
+    _, height, width = s.shape(node.inputs[0])
     pixels, x = height * width, s.pointer(node.inputs[0])
     weight, bias, fraction = _factors(network, node)
     raised = 1 << _bits_of_mean(network, node)

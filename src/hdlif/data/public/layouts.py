@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.data.own.shares import Shares, divided
 from hdlif.data.pickles import INTEGERS, OBJECTS, items, numbers, parse_pickle
 from hdlif.data.public.fetching import unpack_debian
 from hdlif.data.public.frames_of_pandas import as_float32, columns, parse_frames
 from hdlif.data.public.ts_files import parse_ts
+from hdlif.data.split import Shares, divided
 from hdlif.errors import DataError, cut, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.series import windows

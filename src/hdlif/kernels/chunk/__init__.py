@@ -1,9 +1,14 @@
-"""A step as it is written over a whole chunk, in one function with a backward pass of its own.
+"""All steps of a chunk of a neuron's equation in one function, with its own backward pass, on a CPU.
 
-Under autograd each operation of each step saves what its own derivative reads. Here the chunk runs without a graph, and
-saves what `equations.Saving` lists: nothing twice, of a choice one bit, and nothing that follows from the rest.
-Backward, the steps run in reverse, from the gradient of a state to that of the step before. Values are those of the
-step, and so is what its derivatives read; gradients differ from autograd's by the order of their sums.
+Under autograd each operation of each step saves what its own derivative reads. Here the chunk runs without a graph and
+saves only what `equations.Saving` lists: each value once, a choice as one bit, and nothing that follows from the rest.
+The backward pass runs the steps in reverse. Values equal those of the steps bit for bit, and gradients differ from
+autograd's only by the order of their sums.
+
+The program of a step (`equations.chunk_program`) runs on one block of neurons at a time, for all steps of the chunk, so
+that states and gradients stay in the cache. Blocks are shared among PyTorch's threads, at most 16 of them; small chunks
+use fewer, and one if the saved bits of a step do not fill whole bytes. The gradient of a row is summed over the steps
+that share it in the dtype of the states, and over neurons in float64, in an order that does not depend on the threads.
 """
 
 from hdlif.kernels.chunk.step import FusedStep

@@ -1,83 +1,77 @@
-"""A chunk by its programs (`plan.Plan`), as one function of autograd or without a graph."""
+"""The forward and backward pass of a chunk, as one autograd function or without a graph."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hdlif.equations import Saving, Value
+from hdlif.equations import Value
 from hdlif.equations.chunk_program import Levels, StreamEncoding
 from hdlif.functional.once import once_differentiable
 from hdlif.kernels.chunk.places import Place
-from hdlif.kernels.chunk.plan import BackwardCall, ForwardCall, Plan, Rows
-
-
-class CodesPlan(Protocol):
-    """What runs a chunk that gives codes."""
-
-    saving: Saving
-
-    def run_codes(self, call: ForwardCall, levels: Levels) -> bool:
-        """Fills what a call gives, codes in place of spikes; whether all of them are."""
+from hdlif.kernels.chunk.plan import Plan, Rows
 
 
 def run(plan: Plan, given: Sequence[Any], steps: int) -> tuple[Tensor, list[Tensor]]:
-    """A chunk without a graph: spikes [K, B, ...], and the states after it."""
+    """Run a chunk without a graph; return spikes [K, B, ...] and the states after it."""
     chunk = _Forward(plan, given, steps, saves=False)
     return chunk.spikes, chunk.after
 
 
 def run_with_graph(plan: Plan, given: Sequence[Any], steps: int) -> tuple[Tensor, list[Tensor]]:
-    """A chunk as one function of autograd."""
+    """Run a chunk as one autograd function."""
     spikes, *after = _Chunk.apply(plan, steps, *given)  # type: ignore[no-untyped-call]
     return spikes, after
 
 
 def run_codes(
-    plan: CodesPlan, given: Sequence[Any], steps: int, levels: Levels, room: Tensor
+    plan: Plan, given: Sequence[Any], steps: int, levels: Levels, room: Tensor
 ) -> tuple[Place, list[Tensor]] | None:
-    """A chunk without a graph whose spikes are given as codes: where they lie, and the states after it.
+    """Run a chunk without a graph; return the order of the codes in memory and the states after the chunk.
 
     Args:
-        room: uint8, filled with the codes of one step behind those of the other.
+        room: uint8, filled with the codes, step after step.
     Returns:
-        None where one of them is no code: below 0, or no number.
+        None if a spike has no code: it is below 0, or no number.
     """
     current, *others = given
     place = Place.of(current)
     count = len(plan.saving.program.states)
     states = [place.laid(one[None]) for one in others[:count]]
-    after = [place.empty(dtype=current.dtype, device=current.device) for _ in states]
+    after = [place.empty(dtype=current.dtype) for _ in states]
     rows = Rows(others[count:], place, current.dtype)
-    call = ForwardCall(steps, place, _laid(current, place), states, rows, room, after, {}, saves=False)
-    return (place, after) if plan.run_codes(call, levels) else None
+    current = _laid(current, place)
+    have_codes = plan.run_forward(
+        current, states, rows, place, steps, spikes=room, after=after, computed={}, levels=levels
+    )
+    return (place, after) if have_codes else None
 
 
 class _Forward:
-    """The steps of a chunk.
+    """The forward pass of a chunk.
 
     Args:
         given: current, states and rows.
-        saves: whether what the backward pass reads is saved.
+        saves: save the values that the backward pass reads.
     Attributes:
-        place: where its neurons lie.
-        spikes, after: what it gives.
+        place: the order of the neurons in memory.
+        spikes, after: spikes, and states after the chunk.
         saved: a tensor for each of the plan's slots.
     """
 
     def __init__(self, plan: Plan, given: Sequence[Any], steps: int, *, saves: bool) -> None:
         program = plan.saving.program
         current, *others = given
-        place, dtype, device = Place.of(current), current.dtype, current.device
+        place, dtype = Place.of(current), current.dtype
         self.place = place
         count = len(program.states)
         current = _laid(current, place)
         states = [place.laid(one.detach()[None]) for one in others[:count]]
-        self.spikes = place.empty(steps, dtype=dtype, device=device)
-        self.after = [place.empty(dtype=dtype, device=device) for _ in program.states]
+        self.spikes = place.empty(steps, dtype=dtype)
+        self.after = [place.empty(dtype=dtype) for _ in program.states]
         self.saved: list[Tensor] = []
         computed: dict[Value, Tensor] = {}
         if saves:
@@ -90,12 +84,10 @@ class _Forward:
                 elif source.value not in plan.outputs:
                     self.saved.append(place.laid(self.spikes))
                 else:
-                    computed[source.value] = _empty(encoding, number, place.entries, dtype, device)
+                    computed[source.value] = _empty(encoding, number, place.entries, dtype)
                     self.saved.append(computed[source.value])
         rows = Rows(others[count:], place, dtype)
-        plan.run_forward(
-            ForwardCall(steps, place, current, states, rows, self.spikes, self.after, computed, saves=saves)
-        )
+        plan.run_forward(current, states, rows, place, steps, spikes=self.spikes, after=self.after, computed=computed)
 
 
 class _Chunk(torch.autograd.Function):
@@ -108,7 +100,7 @@ class _Chunk(torch.autograd.Function):
         ctx.save_for_backward(*chunk.saved, *(row for row in rows if isinstance(row, Tensor)))
         ctx.rows = [None if isinstance(row, Tensor) else row for row in rows]
         ctx.plan, ctx.steps, ctx.place = plan, steps, chunk.place
-        ctx.dtype, ctx.device = given[0].dtype, given[0].device
+        ctx.dtype = given[0].dtype
         ctx.set_materialize_grads(False)
         results = (chunk.spikes, *chunk.after)
         if plan.saving.constant:
@@ -120,10 +112,10 @@ class _Chunk(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         plan: Plan = ctx.plan
         place: Place = ctx.place
-        saving, steps, dtype, device = plan.saving, ctx.steps, ctx.dtype, ctx.device
+        saving, steps, dtype = plan.saving, ctx.steps, ctx.dtype
         program, slots = saving.program, plan.slots(steps)
         made = plan.backward(adds_currents=ctx.adds_currents)
-        # Once: whoever packed them unpacks them anew each time.
+        # Read once: hooks unpack them at every access.
         unpacked = ctx.saved_tensors
         saved = [one.contiguous() for one in unpacked[: len(slots.found)]]
         tensors = iter(unpacked[len(slots.found) :])
@@ -132,36 +124,35 @@ class _Chunk(torch.autograd.Function):
         spikes, *after = (None if one is None else _plain(one, dtype) for one in gradients)
         current = None
         if saving.needs.current and 0 in saving.live:
-            current = place.empty(1 if ctx.adds_currents else steps, dtype=dtype, device=device)
-        call = BackwardCall(
-            steps,
-            place,
-            dtype,
-            device,
-            ctx.adds_currents,
-            spikes=None if spikes is None else _laid(spikes, place),
-            saved=saved,
-            slopes=[
+            current = place.empty(1 if ctx.adds_currents else steps, dtype=dtype)
+        states = [place.empty(dtype=dtype) if need else None for need in saving.needs.states]
+        sums = plan.run_backward(
+            None if spikes is None else _laid(spikes, place),
+            [None if one is None else place.laid(one[None]) for one in after],
+            saved,
+            [
                 {slot: _slope(surrogate, saved[slot], place) for slot, _ in slots.parts[i]}
                 for surrogate, i in made.surrogates
             ],
-            rows=Rows(given, place, dtype),
-            arriving=[None if one is None else place.laid(one[None]) for one in after],
+            Rows(given, place, dtype),
+            place,
+            steps,
+            dtype,
+            adds_currents=ctx.adds_currents,
             current=current,
-            states=[place.empty(dtype=dtype, device=device) if need else None for need in saving.needs.states],
+            states=states,
         )
-        sums = plan.run_backward(call, made)
         of_rows: list[Tensor | None] = [None] * len(program.rows)
         for row, total in zip(made.summed, sums, strict=True):
             of_rows[row - 1 - len(program.states)] = place.unaligned(total, given[made.rows.index(row)])
-        return None, None, current, *call.states, *of_rows
+        return None, None, current, *states, *of_rows
 
 
 def _plain(gradient: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """A gradient that lies in memory; None for one that is known to be 0.
+    """Return a gradient that is stored in memory; None if it is known to be 0.
 
     Raises:
-        RuntimeError: several gradients come at once.
+        RuntimeError: a batch of gradients.
     """
     functorch = torch._C._functorch
     if functorch.is_functorch_wrapped_tensor(gradient) or functorch.is_legacy_batchedtensor(gradient):
@@ -175,20 +166,20 @@ def _plain(gradient: Tensor, dtype: torch.dtype) -> Tensor | None:
 
 
 def _slope(surrogate: Callable[[Tensor], Tensor], argument: Tensor, place: Place) -> Tensor:
-    """What stands for a derivative, of each entry of the laid rows of its argument."""
+    """Return the surrogate derivative for each entry of its argument, in the order of memory."""
     rows = place.seen(argument.view(-1, *place.shape))
     return place.laid(surrogate(rows).to(rows.dtype).expand(rows.shape))
 
 
 def _laid(chunk: Tensor, place: Place) -> Tensor:
-    """[K or 1, B, ...] as it lies in memory; one row of what is the same at all steps."""
+    """Return [K or 1, B, ...] in the order of memory; one row if it is the same at all steps."""
     chunk = chunk.detach()
     return place.laid(chunk[:1] if chunk.shape[0] > 1 and chunk.stride(0) == 0 else chunk)
 
 
-def _empty(encoding: StreamEncoding, rows: int, entries: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """For rows that are saved."""
+def _empty(encoding: StreamEncoding, rows: int, entries: int, dtype: torch.dtype) -> Tensor:
+    """Return an uninitialised tensor for saved rows."""
     if encoding == "bits":
         make = torch.empty if entries % 8 == 0 else torch.zeros
-        return make(-(-rows * entries // 8), dtype=torch.uint8, device=device)
-    return torch.empty(rows * entries, dtype=torch.int8 if encoding == "bytes" else dtype, device=device)
+        return make(-(-rows * entries // 8), dtype=torch.uint8, device="cpu")
+    return torch.empty(rows * entries, dtype=torch.int8 if encoding == "bytes" else dtype, device="cpu")

@@ -1,4 +1,4 @@
-"""Where the neurons of a chunk lie in memory."""
+"""The order in memory of the neurons of a chunk."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 class Place:
-    """How the entries of a step [B, ...] follow on each other.
+    """The order in memory of the entries of a step [B, ...].
 
     Args:
         axes: the axes in the order of memory.
         shape: their sizes in that order.
     Attributes:
-        entries: how many there are.
-        is_plain: whether axis lies behind axis.
+        entries: their number.
+        is_plain: whether the axes are in their own order.
     """
 
     def __init__(self, axes: tuple[int, ...], shape: tuple[int, ...]) -> None:
@@ -32,43 +32,43 @@ class Place:
 
     @staticmethod
     def of(chunk: Tensor) -> Place:
-        """That of [K, B, ...]: channels last where its steps are, else axis behind axis."""
+        """Return the order of [K, B, ...]: channels last if its steps have that, else the order of the axes."""
         is_last = chunk.ndim == 5 and not chunk.is_contiguous() and _has_channels_last(chunk[0])
         return _place(tuple(chunk.shape[1:]), is_last)
 
     def laid(self, chunk: Tensor) -> Tensor:
-        """[K, B, ...] in the order of memory, one entry behind the other."""
+        """Return [K, B, ...] in the order of memory, without gaps."""
         return (chunk if self.is_plain else chunk.permute(self._order)).contiguous()
 
     def seen(self, laid: Tensor) -> Tensor:
-        """What is laid so, with its axes where they are in a chunk."""
+        """Return a tensor in the order of memory with the axes of a chunk."""
         return laid if self.is_plain else laid.permute(self._inverse)
 
-    def empty(self, *rows: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """A step [B, ...], or `rows` of it, that lies so."""
+    def empty(self, *rows: int, dtype: torch.dtype) -> Tensor:
+        """Return an uninitialised step [B, ...], or `rows` of them, in this order."""
         sizes, strides = (*rows, *self._sizes), (*(self.entries for _ in rows), *self._strides)
-        return torch.empty_strided(sizes, strides, dtype=dtype, device=device)
+        return torch.empty_strided(sizes, strides, dtype=dtype, device="cpu")
 
     def aligned(self, row: Tensor) -> Tensor:
-        """A row [K or 1, ...], broadcastable to a chunk, with all its axes in the order of memory."""
+        """Return a row [K or 1, ...], broadcastable to a chunk, with all axes in the order of memory."""
         missing = len(self._order) - row.ndim
         if missing:
             row = row.reshape(row.shape[0], *[1] * missing, *row.shape[1:])
         return row if self.is_plain else row.permute(self._order)
 
     def unaligned(self, values: Tensor, row: Tensor) -> Tensor:
-        """The values of a row in the order of memory, shaped like the row."""
+        """Return values in the order of memory in the shape of a row."""
         if self.is_plain:
             return values.view(row.shape)
         return values.reshape(self.aligned(row).shape).permute(self._inverse).reshape(row.shape)
 
     def columns(self, row: Tensor) -> tuple[int, int] | None:
-        """(columns, inner) of a row: at a step, entry i has the row's value (i // inner) % columns.
+        """Return (columns, inner) of a row: at a step, entry i has the row's value (i // inner) % columns.
 
-        None of a row whose values are not so, such as one for each channel and row of pixels of maps with more.
+        None for other rows, such as one value per channel and column of pixels.
         """
         if row.ndim < len(self._order) and row.numel() > 1:
-            # Whether its first axis is that of the steps is not for us to say.
+            # Its first axis may be that of the steps or of the samples.
             return None
         if row.shape not in self._columns:
             self._columns[row.shape] = self._columns_of(row)

@@ -1,74 +1,59 @@
-"""Chunks of a step, and what runs them."""
+"""A neuron's step, and the chunks of it that the compiled kernels run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hdlif.equations import Needs, WrittenStep
+from hdlif.equations import Needs, Saving, WrittenStep
 from hdlif.equations.chunk_program import Levels
-from hdlif.errors import MissingExtraError
-from hdlif.kernels import devices
-from hdlif.kernels.chunk import gpu, native, operations, passes
+from hdlif.errors import EquationError
+from hdlif.kernels.chunk import passes
 from hdlif.kernels.chunk.places import Place
 from hdlif.kernels.chunk.plan import Plan
+from hdlif.kernels.tensors import is_plain, is_watched
 
 
 class FusedStep:
     """Runs chunks of a step.
 
     Args:
-        step: as it is written.
-        kernels: the instruction set of the compiled kernels that run it on a CPU, "" for the best of this machine, and
-            Triton's kernels on a GPU where Triton is installed; "triton": these wherever the tensors are, which on a
-            CPU needs Triton's interpreter; None: PyTorch's operations run it everywhere, as they do where the kernels
-            do not serve.
-    Raises:
-        MissingExtraError: "triton" is asked for and not installed.
+        step: the traced step.
+        instruction_set: of the kernels; "" takes the best one of this machine.
     """
 
-    def __init__(self, step: WrittenStep, *, kernels: str | None = "") -> None:
-        self.step = step
-        if kernels == "triton" and find_spec("triton") is None:
-            raise MissingExtraError("triton is not installed; install it with: pip install 'hdlif[triton]'")
-        self._is_gpu_everywhere = kernels == "triton"
-        self._native = None if kernels is None or self._is_gpu_everywhere else native.NativeStep(step, kernels)
-        self._gpu = None if kernels is None else gpu.GPUStep(step)
-        self._operations = operations.OperationsStep(step)
+    def __init__(self, step: WrittenStep, instruction_set: str = "") -> None:
+        self.step, self.instruction_set = step, instruction_set
+        self._plans: dict[tuple[Needs, bool], Plan | None] = {}
+
+    def __reduce__(self) -> tuple[type[FusedStep], tuple[WrittenStep, str]]:
+        # A copy compiles its programs again.
+        return FusedStep, (self.step, self.instruction_set)
 
     def __call__(
         self, current: Tensor, states: Sequence[Tensor], rows: Sequence[Any], *, steps: int
-    ) -> tuple[Tensor, list[Tensor]]:
-        """K steps.
+    ) -> tuple[Tensor, list[Tensor]] | None:
+        """Run K steps.
 
         Args:
-            current: [K, B, ...], or [1, B, ...] where it is the same at all of them.
+            current: [K, B, ...], or [1, B, ...] if it is the same at all steps.
             states: before the chunk, [B, ...], of the current's dtype.
             rows: as `WrittenStep.rows` gives them: numbers, or tensors broadcastable to the chunk, with K rows or one,
                 of a dtype that is not wider.
             steps: K.
         Returns:
-            spikes [K, B, ...], and the states after the chunk.
+            spikes [K, B, ...] and the states after the chunk; None if the kernels cannot run it.
         """
         given = (current, *states, *rows)
         learns = torch.is_grad_enabled()
         asked = [learns and isinstance(one, Tensor) and one.requires_grad for one in given]
-        count = 1 + len(states)
-        needs = Needs(asked[0], tuple(asked[1:count]), tuple(asked[count:]))
-        programs = self._programs(current, states, rows, needs, steps)
-        if programs is not None:
-            return (passes.run_with_graph if any(asked) else passes.run)(programs, given, steps)
-        if not states and steps > 1:
-            # Without a state the whole chunk is one step.
-            whole = current.expand(steps, *current.shape[1:])[None]
-            (spikes,), _ = self(whole, [], [row[None] if isinstance(row, Tensor) else row for row in rows], steps=1)
-            return spikes, []
-        plan = self._operations.plan(needs, steps, current)
-        return (operations.run_with_graph if any(asked) else operations.run)(plan, given, steps)
+        plan = self._plan(given, asked, len(states), steps)
+        if plan is None:
+            return None
+        return (passes.run_with_graph if any(asked) else passes.run)(plan, given, steps)
 
     def codes(
         self,
@@ -80,27 +65,45 @@ class FusedStep:
         levels: Levels,
         room: Tensor,
     ) -> tuple[Place, list[Tensor]] | None:
-        """K steps without a graph, of whose spikes the codes alone are given.
+        """Run K steps without a graph, and write the codes of the spikes instead of the spikes.
 
         Args:
             current, states, rows, steps: as of a call.
             room: uint8, for the codes of all steps.
         Returns:
-            in which order the codes of a step lie, and the states after the chunk; None where the compiled kernels do
-            not serve, or a spike is negative or no number.
+            the order of a step's codes in memory, and the states after the chunk; None if the kernels cannot run it, or
+            if a spike is negative or no number.
         """
-        if self._native is None or not native.serves(current, states, rows):
-            return None
-        plan = self._native.plan(Needs(False, (False,) * len(states), (False,) * len(rows)), steps)
-        return None if plan is None else passes.run_codes(plan, (current, *states, *rows), steps, levels, room)
+        given = (current, *states, *rows)
+        plan = self._plan(given, [False] * len(given), len(states), steps)
+        return None if plan is None else passes.run_codes(plan, given, steps, levels, room)
 
-    def _programs(
-        self, current: Tensor, states: Sequence[Tensor], rows: Sequence[Any], needs: Needs, steps: int
-    ) -> Plan | None:
-        """What runs a chunk by its programs; None: nothing does."""
-        which = "triton" if self._is_gpu_everywhere else devices.kernels_for(current.device)
-        if which == "native" and self._native is not None and native.serves(current, states, rows):
-            return self._native.plan(needs, steps)
-        if which == "triton" and self._gpu is not None and gpu.serves(current, states, rows):
-            return self._gpu.plan(needs, steps, current)
-        return None
+    def _plan(self, given: tuple[Any, ...], asked: list[bool], states: int, steps: int) -> Plan | None:
+        """How to run a chunk; made once for all chunks that need the same gradients."""
+        count = 1 + states
+        if not _are_readable(given[0], given[1:count], given[count:]):
+            return None
+        needs = Needs(asked[0], tuple(asked[1:count]), tuple(asked[count:]))
+        key = needs, steps == 1
+        if key not in self._plans:
+            try:
+                self._plans[key] = Plan(Saving(self.step, needs, steps == 1), self.instruction_set)
+            except EquationError:
+                self._plans[key] = None
+        return self._plans[key]
+
+
+def _are_readable(current: Tensor, states: Sequence[Tensor], rows: Sequence[Any]) -> bool:
+    """Whether the kernels can read a chunk: plain tensors in a CPU's memory, not empty, of float32 or float64, with
+    states like the current and rows in columns."""
+    device, dtype = current.device, current.dtype
+    if not current.is_cpu or dtype not in (torch.float32, torch.float64) or not is_plain(current, device):
+        return False
+    place, sizes = Place.of(current), current.shape[1:]
+    if is_watched() or not place.entries:
+        return False
+    if not all(is_plain(state, device) and state.dtype == dtype and state.shape == sizes for state in states):
+        return False
+    return all(
+        not isinstance(row, Tensor) or (is_plain(row, device) and place.columns(row) is not None) for row in rows
+    )

@@ -1,10 +1,10 @@
-"""A convolution of codes by low-bit weights: sums of integers, which are exact, and gradients that touch no zero.
+"""Convolution of codes by low-bit weights on a CPU: exact sums of integers, and gradients that skip zeros.
 
-Quantised spikes are codes c of 0..15, say, with a step; weights of 1 or 1.5 bits are codes of -1, 0 and 1 with scales.
-Their convolution is y = step·scale·Σ c·w, whose sums are integers below 2^24 and the same in any order. The compiled
-kernels look the products of two channels up at once and skip the codes that are 0, as those of the runtime do. Back,
-each spike that is not 0 adds what comes back around it to the gradient of the weights, and the gradient of the spikes
-is computed only where one can reach the neuron.
+Quantised spikes are codes c, such as 0..15, with a step. Weights of 1 or 1.5 bits are codes -1, 0 and 1 with scales.
+Their convolution is y = step·scale·Σ c·w; the sums are integers below 2^24 and the same in any order. As in the
+runtime, the compiled kernels look up the products of two channels together and skip codes that are 0. In the backward
+pass each spike above 0 adds the output gradients around it to the gradient of the weights. The gradient of the spikes
+is computed only where it can reach the neuron.
 """
 
 from hdlif.kernels.code_conv.codes import (
@@ -13,20 +13,20 @@ from hdlif.kernels.code_conv.codes import (
     can_be_quantised,
     channels_last,
     code_room,
-    coded,
     codes_of,
-    marked,
-    pooled,
-    quantised,
+    mark,
+    pool_codes,
+    quantise,
+    quantise_to_codes,
 )
 from hdlif.kernels.code_conv.conv import (
     CodeConv,
-    convolved,
-    convolved_with_moments,
+    convolve,
+    convolve_with_moments,
     hindrance,
     keep_packed,
     out_size_of,
-    summed,
+    sum_products,
 )
 
 __all__ = [
@@ -36,15 +36,15 @@ __all__ = [
     "can_be_quantised",
     "channels_last",
     "code_room",
-    "coded",
     "codes_of",
-    "convolved",
-    "convolved_with_moments",
+    "convolve",
+    "convolve_with_moments",
     "hindrance",
     "keep_packed",
-    "marked",
+    "mark",
     "out_size_of",
-    "pooled",
-    "quantised",
-    "summed",
+    "pool_codes",
+    "quantise",
+    "quantise_to_codes",
+    "sum_products",
 ]

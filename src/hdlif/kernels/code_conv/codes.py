@@ -1,4 +1,4 @@
-"""What is known of spikes that are codes."""
+"""Spikes as integer codes: quantising, pooling, and the mark that a tensor of spikes carries."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from hdlif import _native
-from hdlif.kernels import devices
-from hdlif.kernels.plain import is_dense, is_plain, is_watched
+from hdlif.kernels.tensors import is_dense, is_plain, is_watched
 
 READ_AHEAD = 64
-"""Bytes that kernels may read behind a map of codes."""
+"""Bytes that kernels may read after a map of codes."""
 MOST_CODE = 255
 _MARK = "_hdlif_codes"
 
@@ -27,7 +26,7 @@ class Codes:
         codes: uint8 [N, H, W, C], in memory with `READ_AHEAD` more bytes.
         step: the distance of two levels.
         most: the largest code there may be.
-        live: 1 where a gradient of the spike goes on to what the neuron was given, laid like the codes; None: anywhere.
+        live: 1 where the gradient of the spike reaches the input of the neuron, laid like the codes; None: anywhere.
     """
 
     codes: Tensor
@@ -38,21 +37,21 @@ class Codes:
 
 @dataclass(frozen=True)
 class CodedSpikes:
-    """Spikes [K, B, C, H, W] of which there are no more than the codes.
+    """Spikes [K, B, C, H, W] of which only the codes exist.
 
     Attributes:
         steps: K.
-        way: of the spikes' shape, from which a gradient goes on as from them; None without a graph.
+        way: a tensor of the spikes' shape that takes their gradient; None without a graph.
     """
 
     codes: Codes
     steps: int
     way: Tensor | None = None
 
-    def pooled(self, window: tuple[int, int]) -> CodedSpikes | None:
-        """Means over windows that lie side by side, without a graph: sums of codes, with a smaller step.
+    def pool(self, window: tuple[int, int]) -> CodedSpikes | None:
+        """Return means over adjacent windows, without a graph: sums of codes, with a smaller step.
 
-        None where they are larger than a code may be, or there is no window.
+        None if a sum may exceed the largest code, or there is no window.
         """
         images, height, width, channels = self.codes.codes.shape
         size = window[0] * window[1]
@@ -73,33 +72,33 @@ class CodedSpikes:
         return CodedSpikes(Codes(room[:count].view(shape), self.codes.step / size, most), self.steps)
 
     def spikes(self) -> Tensor:
-        """The spikes themselves, marked; channels last."""
+        """Return the spikes, marked, with channels last."""
         values = self.codes.codes.permute(0, 3, 1, 2).to(torch.float32) * self.codes.step
         spikes = values.view(self.steps, -1, *values.shape[1:])
-        return marked(spikes if self.way is None else self.way + spikes, self.codes)
+        return mark(spikes if self.way is None else self.way + spikes, self.codes)
 
 
 def codes_of(spikes: Tensor) -> Codes | None:
-    """The codes that spikes are marked with; None of any other tensor, and of one that was written to since."""
+    """Return the codes of a marked tensor; None for any other tensor, and after a write."""
     if torch.compiler.is_compiling() or type(spikes) is not Tensor:
         return None
     found: tuple[Codes, int] | None = getattr(spikes, _MARK, None)
     return found[0] if found is not None and found[1] == spikes._version else None
 
 
-def marked(spikes: Tensor, codes: Codes | None) -> Tensor:
-    """The same tensor, which is known to be these codes as long as nothing is written to it."""
-    # Of tensors of inference mode PyTorch does not say what is written to them.
+def mark(spikes: Tensor, codes: Codes | None) -> Tensor:
+    """Return the same tensor, marked with its codes until something writes to it."""
+    # PyTorch does not count writes to tensors of inference mode.
     if codes is not None and not spikes.is_inference():
         setattr(spikes, _MARK, (codes, spikes._version))
     return spikes
 
 
 def can_be_quantised(surplus: Tensor) -> bool:
-    """Whether the compiled kernel quantises these surpluses: maps [K, B, C, H, W] of float32 in the CPU's memory."""
+    """Whether the kernel can quantise these surpluses: float32 maps [K, B, C, H, W] in a CPU's memory."""
     return (
         surplus.ndim == 5
-        and devices.kernels_for(surplus.device) == "native"
+        and surplus.is_cpu
         and surplus.dtype == torch.float32
         and surplus.numel() > 0
         and is_plain(surplus, surplus.device)
@@ -107,26 +106,26 @@ def can_be_quantised(surplus: Tensor) -> bool:
     )
 
 
-def quantised(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu: bool) -> Tensor:
-    """Graded spikes on 2^bits levels, marked; as `functional.quantize_spike` of the identity's gradient gives them.
+def quantise(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu: bool) -> Tensor:
+    """Return graded spikes on 2^bits levels, marked: `functional.quantize_spike` with the identity's gradient.
 
     Args:
         surplus: [K, B, C, H, W], 0 or more, for which `can_be_quantised`.
-        is_relu: whether no gradient goes on where the surplus is 0.
+        is_relu: whether the gradient stops where the surplus is 0.
     """
     spikes, codes = _Quantised.apply(surplus, bits, step, offset, is_relu, False)  # type: ignore[no-untyped-call]
-    return marked(spikes, codes)
+    return mark(spikes, codes)
 
 
-def coded(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu: bool) -> CodedSpikes | Tensor:
-    """The codes alone, of which a gradient goes on as from `quantised`; its spikes where a surplus is no number."""
+def quantise_to_codes(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu: bool) -> CodedSpikes | Tensor:
+    """Return only the codes, with the gradient of `quantise`; the spikes if a surplus is NaN."""
     way, codes = _Quantised.apply(surplus, bits, step, offset, is_relu, True)  # type: ignore[no-untyped-call]
     spikes: CodedSpikes | Tensor = way if codes is None else CodedSpikes(codes, len(surplus), way)
     return spikes
 
 
-def pooled(means: Tensor, codes: Codes, window: tuple[int, int]) -> Codes | None:
-    """What means [N, C, H', W'] over windows that lie side by side are: sums of codes, with a smaller step."""
+def pool_codes(means: Tensor, codes: Codes, window: tuple[int, int]) -> Codes | None:
+    """Return the codes of means [N, C, H', W'] over adjacent windows: sums of codes, with a smaller step."""
     size = window[0] * window[1]
     count, channels, height, width = means.shape
     most = codes.most * size
@@ -160,9 +159,9 @@ class _Quantised(torch.autograd.Function):
     def forward(
         ctx: Any, surplus: Tensor, bits: int, step: float, offset: float, is_relu: bool, codes_alone: bool
     ) -> tuple[Tensor, Codes | None]:
-        # Where nobody writes to them, they take no memory; one 0 then stands for all.
+        # Without spikes the tensor is never written, and takes no memory.
         spikes, most = torch.empty_like(surplus), 2**bits - 1
-        # In the order of memory, which an `empty_like` has as well if it is dense.
+        # `empty_like` keeps the order in memory of a dense tensor only.
         if spikes.stride() != surplus.stride() or not is_dense(surplus):
             surplus = surplus.contiguous()
             spikes = torch.empty_like(surplus)
@@ -182,7 +181,7 @@ class _Quantised(torch.autograd.Function):
             threads=torch.get_num_threads(),
         )
         if not is_sound:
-            # No numbers, as PyTorch's operations give them.
+            # NaN, as PyTorch's operations return it.
             return torch.floor(surplus * (1 / step) + offset).clamp_(0, most) * step, None
         found = Codes(_channels_last(codes, spikes), step, most)
         if live is not None:
@@ -195,19 +194,19 @@ class _Quantised(torch.autograd.Function):
 
 
 def code_room(count: int) -> Tensor:
-    """uint8 for so many codes, with what kernels may read behind them."""
+    """Return uint8 room for `count` codes, and for the bytes that kernels may read after them."""
     room = torch.empty(count + READ_AHEAD, dtype=torch.uint8, device="cpu")
     room[count:] = 0
     return room
 
 
 def _channels_last(room: Tensor, like: Tensor) -> Tensor:
-    """Bytes in the order of maps [K, B, C, H, W], as [K·B, H, W, C]."""
+    """Return bytes in the order of maps [K, B, C, H, W] as [K·B, H, W, C]."""
     return channels_last(room, tuple(like.shape), is_last=not like.is_contiguous())
 
 
 def channels_last(room: Tensor, sizes: tuple[int, ...], *, is_last: bool) -> Tensor:
-    """Bytes of maps [K, B, C, H, W] as [K·B, H, W, C]; `is_last`: which they lie as."""
+    """Return bytes of maps [K, B, C, H, W] as [K·B, H, W, C]; `is_last`: they have that order already."""
     steps, batch, channels, height, width = sizes
     count = prod(sizes)
     shape = (steps * batch, height, width, channels)

@@ -1,4 +1,4 @@
-"""The convolution of codes, with its gradients, and where it serves."""
+"""The convolution of codes, its gradients, and the layers that it can run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hdlif.functional.once import once_differentiable
 from hdlif.kernels import winograd
 from hdlif.kernels.batch_norm import Moments
 from hdlif.kernels.code_conv.codes import CodedSpikes, Codes
-from hdlif.kernels.plain import is_plain, is_small, is_watched
+from hdlif.kernels.tensors import is_plain, is_small, is_watched
 
 EXACT = 2**24
 """Integers up to it are float32."""
@@ -23,11 +23,11 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class CodeConv:
-    """How a layer convolves.
+    """The geometry of a convolution.
 
     Attributes:
         stride, padding: in rows and columns.
-        instruction_set: whose kernels; "" are the best ones of this machine.
+        instruction_set: of the kernels; "" takes the best one of this machine.
     """
 
     stride: Pair
@@ -36,7 +36,7 @@ class CodeConv:
 
 
 class Shares(NamedTuple):
-    """Of what is not 0."""
+    """Fractions of entries that are not 0."""
 
     codes: float
     live: float
@@ -44,14 +44,13 @@ class Shares(NamedTuple):
 
 @cache
 def most_spikes(instruction_set: str, channels: int, *, is_winograd: bool) -> Shares:
-    """The shares up to which the kernels' gradients are the faster ones: of the weights, and of the input.
+    """Return the fractions up to which the sparse gradients of weights and input are faster than dense ones.
 
-    Dense ones gain more from wide registers, and most where they are Winograd's (benchmarks/bench_code_conv.py and
-    bench_winograd.py).
+    Dense gradients gain more from wide registers, and most from Winograd's.
 
     Args:
         channels: of the output.
-        is_winograd: whether the dense ones are.
+        is_winograd: whether the dense gradients are Winograd's.
     """
     is_wide = (instruction_set or _native.instruction_sets()[-1]) == "avx512"
     if not is_winograd:
@@ -62,7 +61,7 @@ def most_spikes(instruction_set: str, channels: int, *, is_winograd: bool) -> Sh
 
 
 def hindrance(x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
-    """Why a convolution of the spikes x by low-bit weights is none for the kernels; None where it is."""
+    """Return why the kernels cannot convolve the spikes x by low-bit weights; None if they can."""
     taps, device = weight.shape[1:].numel(), x.device
     if not x.is_cpu or not weight.is_cpu:
         return f"they run on a CPU, not on {device}"
@@ -79,38 +78,38 @@ def hindrance(x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
     return None if x.numel() and codes.codes.numel() == x.numel() else "there are no spikes"
 
 
-def convolved(x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv) -> Tensor:
     """W_q * x of spikes that are codes, [N, D, H', W'] with channels last.
 
     Args:
-        x: the spikes [N, C, H, W], which are read nowhere but take the gradient.
-        weight: W_q [D, C, ...], of each output channel two values a and -a, and 0.
+        x: the spikes [N, C, H, W]; only the gradient reads them.
+        weight: W_q [D, C, ...], with the values a, -a and 0 per output channel.
         codes: those of x.
     """
     y, _ = _Convolved.apply(x, weight, codes, conv, 0)  # type: ignore[no-untyped-call]
-    convolved: Tensor = y
-    return convolved
+    maps: Tensor = y
+    return maps
 
 
-def convolved_with_moments(
+def convolve_with_moments(
     x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv, steps: int
 ) -> tuple[Tensor, Moments | None]:
-    """As `convolved`, and the moments of each of `steps` parts of the batch; None where they may not be exact."""
+    """As `convolve`, with the moments of each of `steps` parts of the batch; None if they may not be exact."""
     found: tuple[Tensor, Moments | None] = _Convolved.apply(x, weight, codes, conv, steps)  # type: ignore[no-untyped-call]
     return found
 
 
-def summed(spikes: CodedSpikes, weight: Tensor, conv: CodeConv) -> tuple[Tensor, Moments] | None:
-    """The sums Σ c·w of a convolution without a graph, [K, B, D, H', W'] with channels last, and their moments.
+def sum_products(spikes: CodedSpikes, weight: Tensor, conv: CodeConv) -> tuple[Tensor, Moments] | None:
+    """Return the sums Σ c·w of a convolution without a graph, [K, B, D, H', W'] with channels last, and their moments.
 
-    A sum stands for step·scale times as much, which the moments say.
+    The maps are step·scale times the sums; the moments contain that factor.
 
     Args:
         spikes: codes [K·B, H, W, C].
-        weight: W_q [D, C, ...], as of `convolved`.
+        weight: W_q [D, C, ...], as of `convolve`.
     Returns:
-        None where the kernels do not serve: weights that are no plain float32, or for other channels, or no pixel of an
-        output, or sums that may not be exact.
+        None if the kernels cannot run: weights that are not plain float32 or have other channels, an empty output, or
+        sums that may not be exact.
     """
     codes = spikes.codes
     count, height, width, channels = codes.codes.shape
@@ -128,7 +127,7 @@ def summed(spikes: CodedSpikes, weight: Tensor, conv: CodeConv) -> tuple[Tensor,
 
 
 def out_size_of(in_size: Pair, weight: Tensor, conv: CodeConv) -> Pair:
-    """Height and width of what a convolution gives."""
+    """Return height and width of the output."""
     height, width = (
         (size + 2 * pad - kernel) // stride + 1
         for size, pad, kernel, stride in zip(in_size, conv.padding, weight.shape[2:], conv.stride, strict=True)
@@ -195,14 +194,14 @@ _PACKED = "_hdlif_packed"
 
 
 def keep_packed(weight: Tensor, other: Tensor) -> None:
-    """Say that `other` are the same weights as `weight`, so that they are not packed again."""
+    """Let `other`, which has the same values as `weight`, use its packed weights."""
     known: tuple[Packed, int] | None = getattr(weight, _PACKED, None)
     if known is not None and not other.is_inference():
         setattr(other, _PACKED, (known[0], other._version))
 
 
 def _packed(weight: Tensor, in_size: Pair, most: int, conv: CodeConv) -> Packed:
-    """Packed when a network first runs with them, and again where something was written to them."""
+    """Return the packed weights, made at their first use and again after a write."""
     version = 0 if weight.is_inference() else weight._version
     known: tuple[Packed, int] | None = getattr(weight, _PACKED, None)
     if known is None or known[0].key != (in_size, most, conv) or known[1] != version:
@@ -242,7 +241,7 @@ class _Convolved(torch.autograd.Function):
 def _sparse_gradients(
     ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, *, is_winograd: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Of the spikes and the weights, where few enough are not 0; None where dense ones are the faster ones."""
+    """Return the gradients of spikes and weights; None for each that is faster when dense."""
     count, height, width, channels = codes.codes.shape
     dx = dw = None
     most = most_spikes(ctx.conv.instruction_set, weight.shape[0], is_winograd=is_winograd)
@@ -268,13 +267,13 @@ def _sparse_gradients(
 
 
 def _takes_winograd(conv: CodeConv, codes: Codes, weight: Tensor) -> bool:
-    """Whether dense gradients are `kernels.winograd`'s."""
+    """Whether `kernels.winograd` computes the dense gradients."""
     count, height, width, _ = codes.codes.shape
-    return conv.stride == conv.padding == (1, 1) and winograd.serves_sizes((count, height, width), weight)
+    return conv.stride == conv.padding == (1, 1) and winograd.can_convolve_sizes((count, height, width), weight)
 
 
 def _share(codes: Tensor) -> float:
-    """Of those that are not 0."""
+    """Return the fraction of codes that are not 0."""
     return _native.count_events(codes.data_ptr(), codes.numel(), threads=torch.get_num_threads()) / codes.numel()
 
 
@@ -282,12 +281,12 @@ def _dense_gradients(
     ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, which: list[bool], *, is_winograd: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     x = codes.codes.permute(0, 3, 1, 2)
-    # The gradient of the input needs no more of it than its shape.
+    # The gradient of the input needs only its shape.
     x = x * torch.tensor(codes.step, dtype=dy.dtype) if which[1] else torch.empty_like(x, dtype=dy.dtype)
     if is_winograd:
         return winograd.gradients(x, weight, dy, (which[0], which[1]))
     if weight.shape[2:].numel() == 1 or is_small(dy):
-        # Of kernels of 1, oneDNN may write beyond a buffer in channels last (`nn.layout`).
+        # For kernels of 1, oneDNN may write beyond a buffer in channels last (`nn.layout`).
         x, dy = x.contiguous(), dy.contiguous()
     dx, dw, _ = torch.ops.aten.convolution_backward(
         dy, x, weight, None, ctx.conv.stride, ctx.conv.padding, (1, 1), False, (0, 0), 1, [*which, False]

@@ -17,7 +17,7 @@ from hdlif.errors import cut, first_line
 from hdlif.models.spiking.functions import MODULES
 from hdlif.models.spiking.turning import Fed, Turned, Turning, is_layer
 from hdlif.models.wired import INPUT, Child, Joined, Line, Multiple, Operation, Part, Sum, Wired
-from hdlif.nn.paths import inside
+from hdlif.nn.state import inside
 
 _OUTSIDE = tuple(str(Path(place).parent) + "/" for place in (torch.__file__, __file__))
 """Where no forward pass of the user's stands."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from hdlif.models.spiking.turning import ACTIVATIONS, Fed, Turned, Turning, turns
 from hdlif.nn import BatchNorm1d, BatchNorm2d, Sequential
-from hdlif.nn.paths import inside
+from hdlif.nn.state import inside
 from hdlif.nn.synapses import quant_like
 
 

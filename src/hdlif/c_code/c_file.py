@@ -1,0 +1,153 @@
+"""What a C file holds: tables, kernels, includes and the places of values, gathered as its stages ask for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.c_code import kernels
+from hdlif.c_code.arena import lifetimes, placed
+from hdlif.c_code.stages import bases, needed, stages
+from hdlif.c_code.text import distinct, literal, table
+from hdlif.ops import Graph, Node, infer_values, state_names
+from hdlif.ops.graph import INPUT
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a tensor in C; of one number alone, the number."""
+
+    name: str
+    type: str
+    rows: int
+    columns: int
+    literal: str | None = None
+
+
+class CFile:
+    """The parts of the C file of a graph.
+
+    Attributes:
+        offsets: of stored values, in the array of their type.
+        data_bytes: of all tables.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.values, self.base = infer_values(graph), bases(graph)
+        self.nodes, self.stages = needed(graph), stages(graph, self.values)
+        self.names = distinct(node.name for node in graph.nodes)
+        carried = [f"{node.name}.{name}" for node in self.nodes for name in state_names(node)]
+        self.state_names = distinct(carried, {"t", "state", "work", "frame"})
+        self.data_bytes = self.additions = 0
+        self.sums = self.totals = self.listed = 0
+        self.longest_window = 0
+        self._tables: list[str] = []
+        self._made: dict[tuple[str, str], Table] = {}
+        self._kernels: dict[str, str] = {}
+        self._includes = {"stdint.h", "string.h"}
+        self._place()
+
+    def _place(self) -> None:
+        kept = {self.base[self.graph.output]}
+        kept |= {self.base[node.attributes["source"]] for node in self.nodes if node.op == "delay"}
+        stored = [name for stage in self.stages for name in stage.stored]
+        self.offsets: dict[str, int] = {}
+        self.entries = {}
+        for is_code in (False, True):
+            own = {name: self.size(name) for name in stored if (self.values[name].max_code is not None) == is_code}
+            chosen = lifetimes(self.stages, own, frozenset(kept))
+            offsets, self.entries[is_code] = placed(self.stages, chosen)
+            self.offsets |= offsets
+
+    def size(self, name: str) -> int:
+        """The entries of a value."""
+        return math.prod(self.values[name].shape)
+
+    def array(self, base: str) -> str:
+        """Where the entries of a stored value, or of the input, begin."""
+        if base == INPUT:
+            return "frame"
+        is_code = self.values[base].max_code is not None
+        return f"(work->{'codes' if is_code else 'numbers'} + {self.offsets[base]})"
+
+    def state_is_code(self, node: Node) -> bool:
+        """Whether what a node carries are codes."""
+        return node.op == "delay" and bool(node.attributes["max_code"])
+
+    def include(self, header: str) -> None:
+        self._includes.add(header)
+
+    def use(self, kernel: str, **parts: str) -> None:
+        """Make the file hold a kernel, and what it needs in front of it."""
+        for other in kernels.NEEDS.get(kernel, ()):
+            self.use(other, **parts)
+        text = kernels.text_of(kernel, parts)
+        if text not in self._kernels:
+            self._kernels[text] = kernel
+            self.data_bytes += kernels.TABLE_BYTES.get(kernel, 0)
+
+    def rows(self, node: Node, key: str, values: NDArray[Any] | None = None, *, as_table: bool = False) -> Table:
+        """The table of a node's rows; of one number alone that number, unless it is to be a table.
+
+        Args:
+            values: integers that stand for the node's own.
+        """
+        if (node.name, key) not in self._made:
+            rows = node.tensors[key] if values is None else smallest(values)
+            name, kind = f"{self.names[node.name]}__{key}".upper(), c_type(rows)
+            if rows.size == 1 and not as_table:
+                made = Table(name, kind, 1, 1, literal(rows.item()))
+            else:
+                flat = rows.reshape(-1) if 1 in rows.shape else rows
+                extent = "".join(f"[{n}]" for n in flat.shape)
+                self.add_table(f"{kind} {name}{extent}", flat)
+                made = Table(name, kind, rows.shape[0], rows.shape[1])
+            self._made[node.name, key] = made
+        return self._made[node.name, key]
+
+    def add_table(self, declaration: str, values: NDArray[Any]) -> None:
+        """Add a constant array."""
+        self._tables.append(table(declaration, values))
+        self.data_bytes += values.nbytes
+
+    def add_numbers(self, declaration: str, numbers: Sequence[int]) -> None:
+        """Add a constant of 32-bit numbers."""
+        self._tables.append(f"static const {declaration} = {{{', '.join(map(str, numbers))}}};\n")
+        self.data_bytes += 4 * len(numbers)
+
+    @property
+    def includes(self) -> list[str]:
+        return sorted(self._includes)
+
+    @property
+    def kernels(self) -> list[str]:
+        """The texts of the kernels, each behind what it needs."""
+        return list(self._kernels)
+
+    @property
+    def tables(self) -> list[str]:
+        return self._tables
+
+    @property
+    def entry_type(self) -> str:
+        """Of the place of an input in its window."""
+        return "uint16_t" if self.longest_window <= 2**16 else "uint32_t"
+
+    def need_totals(self, count: int) -> None:
+        self.totals = max(self.totals, count)
+
+
+def smallest(values: NDArray[Any]) -> NDArray[Any]:
+    """Integers in the smallest type that holds them all, of 16 or of 32 bits."""
+    fits = values.size == 0 or (values.min() >= -(2**15) and values.max() < 2**15)
+    return values.astype(np.int16 if fits else np.int32)
+
+
+def c_type(values: NDArray[Any]) -> str:
+    return {"float32": "float", "int16": "int16_t", "int32": "int32_t", "uint8": "uint8_t"}[str(values.dtype)]

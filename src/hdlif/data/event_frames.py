@@ -1,0 +1,257 @@
+"""Frames of recorded events, made once and kept, and the manifest of the recordings that they were made of.
+
+ROOT/SET/hdlif_split.json states which recordings are for training and which for testing, with the SHA-256 of
+every file. ROOT/hdlif_frames/ has one array of frames for each transform: its name holds a digest of everything that
+the frames depend on (of a recording its name, size and time of change), so that another transform, or other recordings,
+are not answered by old frames.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdlif.data.augment import Augment
+from hdlif.data.roots import MOST_TEXT
+from hdlif.data.samples import Samples, stepwise
+from hdlif.errors import DataError, reason
+from hdlif.inputs import MOST_BYTES, Unreadable
+from hdlif.inputs.events import Binning, Events, count_frames
+from hdlif.inputs.recordings import read_recording
+from hdlif.whole_files import open_regular, read_regular, whole_file
+
+VERSION = 1
+"""Of the making of frames: changed wherever other frames would come out."""
+MANIFEST = "hdlif_split.json"
+CACHE = "hdlif_frames"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A sample: a file of a set's folder, or the time from `start` to before `end` in it, in microseconds."""
+
+    file: str
+    label: int
+    start: int | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """A set as it lies on disk; clips of one file stand side by side."""
+
+    name: str
+    folder: Path
+    train: tuple[Clip, ...]
+    test: tuple[Clip, ...]
+    height: int
+    width: int
+
+
+def frames_of(events: Events, clip: Clip) -> Events:
+    """The events of a clip out of those of its file."""
+    if clip.start is None or clip.end is None:
+        return events
+    inside = (events.t >= clip.start) & (events.t < clip.end)
+    return Events(events.t[inside], events.x[inside], events.y[inside], events.polarity[inside])
+
+
+def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, size: int | None) -> Path:
+    """The file of the frames [N, T·2, H, W] of all clips, training ones first; made where it is not there yet.
+
+    Counts are uint16; resized to size x size (bilinearly, antialiased, each map by itself) they are float32.
+
+    Raises:
+        DataError: a recording is damaged or not the one that the manifest states, or nothing can be written.
+    """
+    clips = (*recordings.train, *recordings.test)
+    try:
+        found = [(recordings.folder / clip.file).stat() for clip in clips]
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({reason(error)}); extract it again") from error
+    transform = {
+        "version": VERSION,
+        "set": recordings.name,
+        "time_steps": time_steps,
+        "binning": binning.__name__,
+        "size": size,
+        "clips": [[*asdict(clip).values(), s.st_size, s.st_mtime_ns] for clip, s in zip(clips, found, strict=True)],
+    }
+    digest = hashlib.sha256(json.dumps(transform, sort_keys=True).encode()).hexdigest()
+    side = "whole" if size is None else str(size)
+    name = f"{recordings.name}-{time_steps}-{binning.__name__}-{side}-{digest[:16]}.npy"
+    path = recordings.folder.parent / CACHE / name
+    height, width = (recordings.height, recordings.width) if size is None else (size, size)
+    shape = (len(clips), time_steps * 2, height, width)
+    dtype = np.uint16 if size is None else np.float32
+    if are_written(path, shape, dtype) and (recordings.folder / MANIFEST).exists():
+        return path
+
+    def fill(out: NDArray[Any]) -> None:
+        _write_manifest(recordings, _make(recordings, clips, out, time_steps=time_steps, binning=binning))
+
+    write_frames(path, shape, dtype, fill)
+    return path
+
+
+def write_frames(
+    path: Path, shape: tuple[int, ...], dtype: type[np.generic], fill: Callable[[NDArray[Any]], None]
+) -> None:
+    """Write a file of frames that `fill` makes, all of it or nothing; raises `DataError` where it cannot be."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with whole_file(path) as temporary:
+            out = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
+            fill(out)
+            out.flush()
+    except OSError as error:
+        raise DataError(
+            f"{path}: frames cannot be made ({error}); free space, or make {path.parent.parent} writable"
+        ) from error
+
+
+def are_written(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> bool:
+    """Whether a file has frames of that shape and type."""
+    try:
+        frames = _opened(path)
+    except DataError:
+        return False
+    return frames.shape == shape and frames.dtype == dtype
+
+
+def _opened(path: Path) -> NDArray[Any]:
+    """The frames of a file, which are read as they are asked for."""
+    try:
+        os.close(open_regular(path, os.O_RDONLY))
+        frames = np.load(path, mmap_mode="r", allow_pickle=False)
+    # Damaged headers make NumPy raise nearly anything.
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read ({reason(error)}); delete it, and it is rebuilt") from error
+    if not isinstance(frames, np.memmap):
+        raise DataError(f"{path}: is not an array of frames; delete it, and it is rebuilt")
+    return frames
+
+
+def _make(
+    recordings: Recordings, clips: Sequence[Clip], out: NDArray[Any], *, time_steps: int, binning: Binning
+) -> dict[str, str]:
+    """Fill `out`, file by file; returns the SHA-256 of every file."""
+    known = _known_hashes(recordings)
+    hashes: dict[str, str] = {}
+    place = 0
+    for file, group in groupby(clips, key=lambda clip: clip.file):
+        path = recordings.folder / file
+        try:
+            content = read_regular(path, most=MOST_BYTES)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({reason(error)}); extract it again") from error
+        hashes[file] = hashlib.sha256(content).hexdigest()
+        if known.get(file, hashes[file]) != hashes[file]:
+            raise DataError(
+                f"{path}: is not the recording that {recordings.folder / MANIFEST} states; extract it again, or delete "
+                "the manifest if it was changed on purpose"
+            )
+        try:
+            events = read_recording(path, content)
+            for clip in group:
+                counts = count_frames(
+                    frames_of(events, clip),
+                    time_steps,
+                    binning=binning,
+                    height=recordings.height,
+                    width=recordings.width,
+                )
+                out[place] = _fitted(path, counts.reshape(-1, *counts.shape[2:]), out)
+                place += 1
+        except Unreadable as error:
+            raise DataError(f"{path}: {error}; extract it again") from error
+    return hashes
+
+
+def _fitted(path: Path, counts: NDArray[np.int64], out: NDArray[Any]) -> NDArray[Any]:
+    """Counts [T·2, H, W] in the size and type of `out`."""
+    if out.dtype == np.float32:
+        from torchvision.transforms.v2 import functional as F
+
+        resized: Tensor = F.resize(torch.from_numpy(counts).float(), list(out.shape[2:]), antialias=True)
+        return resized.numpy()
+    if counts.max(initial=0) > np.iinfo(np.uint16).max:
+        raise DataError(f"{path}: a pixel has {counts.max()} events in a frame; at most 65535 are kept")
+    return counts
+
+
+def _known_hashes(recordings: Recordings) -> dict[str, str]:
+    path = recordings.folder / MANIFEST
+    try:
+        content = json.loads(read_regular(path, most=MOST_TEXT).decode("utf-8"))
+        return {entry["file"]: entry["sha256"] for part in ("train", "test") for entry in content[part]}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}: is not a manifest of a split; delete it, and it is written again") from error
+
+
+def _write_manifest(recordings: Recordings, hashes: dict[str, str]) -> None:
+    parts = {
+        part: [{**asdict(clip), "sha256": hashes[clip.file]} for clip in getattr(recordings, part)]
+        for part in ("train", "test")
+    }
+    with whole_file(recordings.folder / MANIFEST) as temporary:
+        temporary.write_text(json.dumps({"set": recordings.name, **parts}, indent=1) + "\n", "utf-8")
+
+
+class EventFrames(Samples):
+    """Frames of recorded events, read from a file of `cached_frames`.
+
+    Args:
+        path: of the frames.
+        places: int64 [N], where in the file each sample is.
+        labels: [N, ...], what is learned of each; of a class int64 [N].
+        time_steps: T.
+        augment, seed: as of `Samples`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        places: NDArray[np.int64],
+        labels: Tensor,
+        *,
+        time_steps: int,
+        augment: Augment | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(labels, augment=augment, seed=seed)
+        self.path, self.places, self.size = path, places, None
+        self.frames = stepwise(time_steps)
+
+    size: int | None
+
+    def resized(self, size: int) -> Self:
+        """The same frames at size x size, each map resized as it is read."""
+        return self._changed(size=size)
+
+    def read(self, indices: Tensor) -> Tensor:
+        """Counts float32 [B, T·2, H, W]."""
+        # Opened each time: an open map would be copied whole into a worker that is spawned.
+        frames = _opened(self.path)[self.places[indices.numpy()]]
+        raw = torch.from_numpy(frames.astype(np.float32))
+        if self.size is None:
+            return raw
+        from torchvision.transforms.v2 import functional as F
+
+        resized: Tensor = F.resize(raw, [self.size, self.size], antialias=True)
+        return resized
+
+    def scale(self, raw: Tensor) -> Tensor:
+        """The counts as they are."""
+        return raw

@@ -1,0 +1,124 @@
+"""The bytes of samples, each by its number: files below one folder, and members of tar shards."""
+
+import errno
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.errors import cut, reason
+from hdlif.inputs import MOST_BYTES, Unreadable
+from hdlif.whole_files import open_regular, read_regular
+
+_MOST_HEADER = 2**16
+
+
+class ByteSource(Protocol):
+    """The encoded samples 0..N-1 of a data set."""
+
+    def encoded(self, place: int) -> bytes:
+        """Return the bytes of a sample. Raises `OSError` if they cannot be read, or are more than `MOST_BYTES`."""
+
+    def name(self, place: int) -> str:
+        """Return where the sample lies, for an error."""
+
+
+class Folder:
+    """Files below one folder.
+
+    Paths are held in one array: a million Python strings would be copied into every worker as their reference counts
+    are touched.
+    """
+
+    def __init__(self, root: Path, paths: Sequence[str]) -> None:
+        self.root = root
+        encoded = [os.fsencode(path) for path in paths]
+        self._text = np.frombuffer(b"".join(encoded), np.uint8)
+        self._ends = np.cumsum([0, *map(len, encoded)])
+
+    def name(self, place: int) -> str:
+        path = self._text[self._ends[place] : self._ends[place + 1]].tobytes()
+        return str(self.root / os.fsdecode(path))
+
+    def encoded(self, place: int) -> bytes:
+        return read_regular(Path(self.name(place)), most=MOST_BYTES)
+
+
+class Shards:
+    """Members of tar files.
+
+    Args:
+        paths: of the shards.
+        shard, offset, size: int64 [N]: the shard of each sample, where it begins, and its bytes.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], shard: NDArray[np.int64], offset: NDArray[np.int64], size: NDArray[np.int64]
+    ) -> None:
+        self.paths = tuple(paths)
+        self.shard, self.offset, self.size = shard, offset, size
+
+    def name(self, place: int) -> str:
+        return f"{self.paths[self.shard[place]]}, byte {self.offset[place]}"
+
+    def encoded(self, place: int) -> bytes:
+        size = int(self.size[place])
+        if size > MOST_BYTES:
+            raise OSError(errno.EFBIG, f"larger than {MOST_BYTES:,} bytes")
+        with os.fdopen(open_regular(self.paths[self.shard[place]], os.O_RDONLY), "rb") as file:
+            file.seek(int(self.offset[place]))
+            return file.read(size)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A regular file in a tar archive: its name, the place of its content, and the bytes of that."""
+
+    name: str
+    offset: int
+    size: int
+
+
+class _Headers:
+    """A tar file as `tarfile` reads its headers, one of which may state any size."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.seek, self.tell, self._file = file.seek, file.tell, file
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _MOST_HEADER:
+            raise Unreadable(f"has a header of {size:,} bytes, and at most {_MOST_HEADER:,} are read")
+        return self._file.read(size)
+
+
+def tar_members(file: BinaryIO) -> Iterator[Member]:
+    """The regular files in an uncompressed tar archive, in their order.
+
+    Raises:
+        Unreadable: a header is damaged, or a member is cut short.
+    """
+    try:
+        with tarfile.open(fileobj=cast(BinaryIO, _Headers(file)), mode="r:", errors="surrogateescape") as opened:
+            archive: Any = opened
+            while (member := archive.next()) is not None:
+                # tarfile keeps every header that it has read.
+                archive.members.clear()
+                if member.issparse() or member.size < 0 or archive.offset <= member.offset:
+                    raise Unreadable(f"has the sparse or damaged member {cut(member.name)!r}, which is not read")
+                if member.isfile():
+                    yield Member(member.name, member.offset_data, member.size)
+            end = archive.offset
+    # Damaged headers make it raise errors of its own, and of Python.
+    except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError, RecursionError) as error:
+        if isinstance(error, Unreadable):
+            raise
+        raise Unreadable(f"is damaged or cut short ({reason(error)})") from error
+    # tarfile takes a damaged header behind the first for the end of the archive.
+    file.seek(end)
+    if any(file.read(tarfile.BLOCKSIZE)):
+        raise Unreadable(f"has no header at byte {end}")

@@ -1,0 +1,368 @@
+"""Files in folders that are named by their classes: ROOT/CLASS/..., or, split already, ROOT/PART/CLASS/...
+
+Class folders may have folders in them. Links are followed, but never around. Names that begin with a dot are passed
+over, and so are files of other kinds, which are counted.
+
+Or a table of targets, a .csv or .parquet file, has a row for each file. Its column "file" holds the file's path below
+the folder, exactly, with / between. Others hold its class, or values, or labels. A column "part" (train, val or test),
+and one of groups, are optional.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hdlif.data.arrays import content_of
+from hdlif.data.columns import check_labels, line_word, said_of, text_columns
+from hdlif.data.files import Folder
+from hdlif.data.manifest import PARTS, Part
+from hdlif.data.own_data import Layout, Sample, other_classes
+from hdlif.data.split import PART_FOLDERS, parts_named
+from hdlif.data.targets import Wanted, classes_of
+from hdlif.errors import DataError, brief, cut, reason, some
+from hdlif.inputs import Unreadable
+from hdlif.inputs.tables import SUFFIXES, Table, header_of, parse_named
+
+MOST_FILES = 10**7
+"""Files and folders that are looked at: more are no data set, but a disk."""
+FILE, PART = "file", "part"
+"""The columns of a table of targets: of paths, unless the recipe names another, and of parts, if there are any."""
+_MOST_NAMED, _MOST_ROWS_NAMED = 5, 3
+
+
+@dataclass
+class _Walk:
+    suffixes: Collection[str]
+    ignored: Counter[str] = field(default_factory=Counter)
+    seen: int = 0
+
+
+def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") -> Layout:
+    """Find the classes and files of a folder.
+
+    Args:
+        suffixes: the ends, in small letters, of the names of the files that are looked for.
+        what: one such file is called in an error.
+    Raises:
+        DataError: there is no such folder, fewer than two classes, one without files, parts have other classes than
+            the training part, a class has a name that cannot be shown, or links lead around.
+    """
+    accepted = f"lay {what}s out as {root}/CLASS/FILE or {root}/train/CLASS/FILE"
+    check_folder(root, what)
+    walk = _Walk(suffixes)
+    folders, loose = _folders_in(root, walk)
+    parts = _parts_of(root, folders, walk)
+    if not folders:
+        seen = f"{loose} {what}s lie in it, and no folder" if loose else "no folder lies in it"
+        raise DataError(f"{root}: {seen}; {accepted}")
+    listed: list[Sample] = []
+    classes: list[str] = []
+    if not parts:
+        classes = _checked_classes(root, folders, accepted)
+        listed += _of_classes(root, "", classes, None, walk, what)
+    for folder, part in parts.items():
+        names, _ = _folders_in(root / folder, walk)
+        found = _checked_classes(root / folder, names, accepted)
+        classes = classes or found
+        if found != classes:
+            raise DataError(
+                f"{root / folder} {other_classes(found, classes, 'train')}; give each part the same class folders"
+            )
+        listed += _of_classes(root / folder, f"{folder}/", classes, part, walk, what)
+    present = tuple(part for part in PARTS if part in parts.values())
+    files = tuple(sorted(listed, key=lambda one: one.name))
+    return Layout(
+        root,
+        present,
+        tuple(classes),
+        files,
+        dict(sorted(walk.ignored.items())),
+        Folder(root, [one.name for one in files]),
+        "/".join(present) + " folders of classes" if present else "folders of classes",
+    )
+
+
+def check_folder(root: Path, what: str) -> None:
+    """Raise `DataError` unless there is such a folder."""
+    # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
+    if not os.path.isdir(root):  # noqa: PTH112
+        seen = "is a file" if os.path.lexists(root) else "there is no such folder"
+        raise DataError(f"{root}: {seen}; give a folder of {what}s, with a folder for each class")
+
+
+def lying_in(root: Path) -> tuple[list[str], list[str]]:
+    """The names of the folders and of the files that lie in a folder itself, sorted. Raises `DataError`."""
+    found = sorted((entry.name, _is_folder(entry)) for entry in _entries(root, _Walk(())))
+    return [name for name, is_folder in found if is_folder], [name for name, is_folder in found if not is_folder]
+
+
+def files_below(root: Path, suffixes: Collection[str], *, beside: Path) -> tuple[list[str], Mapping[str, int]]:
+    """The files of a folder, however deep, by their paths in it; and how many of other kinds there are.
+
+    Args:
+        beside: a file that is not counted.
+    Raises:
+        DataError: links lead around, or a folder cannot be looked through.
+    """
+    walk = _Walk(suffixes)
+    found = list(_files_below(root, walk))
+    if beside.is_relative_to(root):
+        walk.ignored[beside.suffix.lower()] -= 1
+    return found, {end: count for end, count in sorted(walk.ignored.items()) if count > 0}
+
+
+def _parts_of(root: Path, folders: Collection[str], walk: _Walk) -> dict[str, Part]:
+    """The folders of parts, training first: where "train" is one, and another part or nothing else lies beside it."""
+    named = [name for name in folders if name in PART_FOLDERS]
+    if "train" not in named or (len(named) == 1 < len(folders)):
+        return {}
+    found = {name: PART_FOLDERS[name] for name in sorted(named, key=lambda name: PARTS.index(PART_FOLDERS[name]))}
+    walk.ignored.update(f"{name}/" for name in folders if name not in found)
+    if len(set(found.values())) < len(found):
+        raise DataError(f"{root}: {', '.join(sorted(named))} name one part twice; keep one folder for each part")
+    return found
+
+
+def _checked_classes(folder: Path, names: list[str], accepted: str) -> list[str]:
+    for name in names:
+        if not name.isprintable():
+            raise DataError(
+                f"{folder}: a class cannot be called {brief(name)}, which is not printable; rename its folder"
+            )
+    if len(names) < 2:
+        seen = f'one class, "{cut(names[0])}"' if names else "no class folders"
+        raise DataError(f"{folder}: has {seen}; there must be two or more: {accepted}")
+    return names
+
+
+def _of_classes(
+    folder: Path, prefix: str, classes: list[str], part: Part | None, walk: _Walk, what: str
+) -> Iterator[Sample]:
+    empty = []
+    for label in classes:
+        files = list(_files_below(folder / label, walk))
+        if not files:
+            empty.append(label)
+        yield from (Sample(f"{prefix}{label}/{file}", label, part) for file in files)
+    if empty:
+        raise DataError(
+            f"{folder}: no {what} lies in {some(empty, _MOST_NAMED)}; add some, or remove the folder "
+            f"({what}s end in {', '.join(sorted(walk.suffixes))})"
+        )
+
+
+def _folders_in(folder: Path, walk: _Walk) -> tuple[list[str], int]:
+    """The sorted names of the folders in a folder, and how many files that would belong into one lie beside them."""
+    names, loose = [], 0
+    for entry in _entries(folder, walk):
+        if _is_folder(entry):
+            names.append(entry.name)
+        else:
+            suffix = Path(entry.name).suffix.lower()
+            loose += suffix in walk.suffixes
+            walk.ignored[suffix or "no suffix"] += 1
+    return sorted(names), loose
+
+
+def _files_below(folder: Path, walk: _Walk) -> Iterator[str]:
+    """The files below a folder, however deep, by their paths in it."""
+    folders = [(folder, "", frozenset({_identity(folder)}))]
+    while folders:
+        here, prefix, above = folders.pop()
+        for entry in _entries(here, walk):
+            if _is_folder(entry):
+                itself = _identity(here / entry.name)
+                if itself in above:
+                    raise DataError(f"{here / entry.name}: this link leads back to a folder above it; remove it")
+                folders.append((here / entry.name, f"{prefix}{entry.name}/", above | {itself}))
+            elif (suffix := Path(entry.name).suffix.lower()) in walk.suffixes:
+                yield f"{prefix}{entry.name}"
+            else:
+                walk.ignored[suffix or "no suffix"] += 1
+
+
+def _entries(folder: Path, walk: _Walk) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be looked through ({reason(error)}); make it readable") from error
+    walk.seen += len(found)
+    if walk.seen > MOST_FILES:
+        raise DataError(
+            f"{folder}: more than {MOST_FILES:,} files and folders were found up to here; give one data set"
+        )
+    return found
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    # a link that leads to itself
+    except OSError as error:
+        raise DataError(f"{entry.path}: cannot be followed ({reason(error)}); remove it") from error
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be looked at ({reason(error)}); make it readable") from error
+    return status.st_dev, status.st_ino
+
+
+def files_at(
+    place: Path,
+    suffixes: Collection[str],
+    what: str,
+    wanted: Wanted,
+    *,
+    targets: str | None,
+    file: str | None,
+    label: str | None,
+    group: str | None,
+) -> Layout:
+    """The files of a folder, each with what is learned of it.
+
+    Args:
+        suffixes: the ends, in small letters, of the names of the files that are looked for.
+        what: one such file is called in an error.
+        wanted: what is learned.
+        targets: the path of a table of targets, from the folder; by default the only table that lies in it, where
+            values or labels are learned or there are no folders of classes.
+        file, label, group: its columns of paths ("file" by default), of classes ("label"), and of groups: no group is
+            in two parts.
+    Raises:
+        DataError: there is no such folder, the table is not of its files, or what `laid_out` refuses.
+        ValueError: a column of a table where there is none, or of classes where none are learned.
+    """
+    check_folder(place, what)
+    table = _given(place, targets) if targets is not None else _lying_in(place, wanted)
+    if label is not None and not wanted.classes:
+        raise ValueError(f"label = {label} is of classes, and values or labels are learned; leave it out")
+    if table is not None:
+        return _of_table(place, table, suffixes, what, wanted, file=file or FILE, label=label, group=group)
+    for key, value in (("file", file), ("label", label), ("group", group)):
+        if value is not None:
+            raise ValueError(f"{key} = {value} is a column of a table of targets; name that too: targets=labels.csv")
+    return laid_out(place, suffixes, what=what)
+
+
+def _given(place: Path, targets: str) -> Path:
+    table = place / targets
+    # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
+    if not os.path.isfile(table):  # noqa: PTH113
+        raise DataError(
+            f"{table}: there is no such file; data.targets is the path of a table from the folder, such as labels.csv"
+        )
+    if table.suffix.lower() not in SUFFIXES:
+        raise DataError(f'{table}: its name ends in "{table.suffix}"; give a table of targets, {" or ".join(SUFFIXES)}')
+    return table
+
+
+def _lying_in(place: Path, wanted: Wanted) -> Path | None:
+    """The only table that lies in a folder, where one is needed; None where folders of classes lie there."""
+    folders, files = lying_in(place)
+    tables = [name for name in files if Path(name).suffix.lower() in SUFFIXES]
+    by_class = len(folders) > 1 or (len(folders) == 1 and folders[0] in PART_FOLDERS)
+    if wanted.one_class and (by_class or not tables):
+        return None
+    if len(tables) != 1:
+        seen = (
+            f"several tables lie in it ({some(tables, _MOST_ROWS_NAMED)})"
+            if tables
+            else "no table of targets lies in it"
+        )
+        named = "".join(f", {name}" for name in wanted.names[:_MOST_ROWS_NAMED])
+        recorded = "; or, if each is a recording over time, put it into a folder named by its class" if tables else ""
+        raise DataError(
+            f"{place}: {seen}; name a .csv or .parquet file with columns {FILE}{named or ', label'}: "
+            f"--set data.targets=NAME{recorded}"
+        )
+    return place / tables[0]
+
+
+def _of_table(
+    place: Path,
+    path: Path,
+    suffixes: Collection[str],
+    what: str,
+    wanted: Wanted,
+    *,
+    file: str,
+    label: str | None,
+    group: str | None,
+) -> Layout:
+    text = text_columns(path, label, group, labelled=wanted.classes)
+    table, divided = _read(path, {"file": file, **dict(zip(_keys(wanted), text, strict=False))}, wanted)
+    names, ignored = files_below(place, suffixes, beside=path)
+    _check_files(place, path, table, table.words[file], names, what)
+    check_labels(path, table, table.numbers, wanted)
+    count = len(table.lines)
+    listed = [
+        Sample(*row)
+        for row in zip(
+            table.words[file],
+            table.words[text[0]] if wanted.classes else [""] * count,
+            parts_named(path, table.words[PART]) if divided else [None] * count,
+            list(table.numbers) if wanted.names else [None] * count,
+            table.words[group] if group else [""] * count,
+            strict=True,
+        )
+    ]
+    listed.sort(key=lambda one: one.name)
+    there = {one.part for one in listed}
+    return Layout(
+        place,
+        tuple(part for part in PARTS if part in there),
+        classes_of(path, wanted, listed) if wanted.classes else (),
+        tuple(listed),
+        ignored,
+        Folder(place, [one.name for one in listed]),
+        f"files in {path.name}{said_of(text[0] if wanted.classes else None, group)}",
+        wanted,
+        f'group of "{group}"' if group else "",
+    )
+
+
+def _keys(wanted: Wanted) -> Sequence[str]:
+    """The keys of a recipe that name the columns of `text_columns`."""
+    return ("label", "group") if wanted.classes else ("group",)
+
+
+def _read(path: Path, asked: Mapping[str, str], wanted: Wanted) -> tuple[Table, bool]:
+    """The columns that are asked for by keys of a recipe, and whether there is one of parts beside."""
+    content, suffix, text = content_of(path), path.suffix.lower(), [*asked.values()]
+    try:
+        divided = PART in (header_of(content, suffix) or ()) and PART not in (*text, *wanted.names)
+        return parse_named(content, suffix, text=[*text, PART] if divided else text, columns=wanted.names), divided
+    except Unreadable as error:
+        said = str(error)
+        key = next((key for key, name in asked.items() if f"no column {brief(name)}" in said), None)
+        raise DataError(f"{path}: {said}" + (f"; name another: --set data.{key}=NAME" if key else "")) from error
+
+
+def _check_files(
+    place: Path, path: Path, table: Table, listed: Sequence[str], names: Collection[str], what: str
+) -> None:
+    """Raise `DataError` unless each file has one row, and each row a file."""
+    line, there = line_word(path), set(names)
+    first: dict[str, int] = {}
+    for number, name in zip(table.lines, listed, strict=True):
+        if name in first:
+            raise DataError(f"{path}: {line}s {first[name]} and {number} are both of {brief(name)}; keep one of them")
+        first[name] = number
+    if absent := [name for name in first if name not in there]:
+        meant = next((one for one in names if Path(one).stem == absent[0] or Path(one).name == absent[0]), None)
+        more = f" ({len(absent):,} rows are so)" if len(absent) > 1 else ""
+        raise DataError(
+            f"{path}: {line} {first[absent[0]]} is of {brief(absent[0])}, and no {what} lies at that path below "
+            f"{place}{more}; " + (f'write "{meant}"' if meant else "put it there, or remove the row")
+        )
+    if without := sorted(there - first.keys()):
+        raise DataError(
+            f"{path}: has no row of {some(list(map(brief, without)), _MOST_ROWS_NAMED)}; add one for each {what} "
+            f"in {place}, or move it out of the folder"
+        )

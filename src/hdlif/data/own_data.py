@@ -1,0 +1,398 @@
+"""Data of the user's own, from the samples that a source lists to data sets: division, targets, manifest.
+
+A source in `hdlif.data.sources` lists samples, `divide` puts each into a part and normalises its target, and `OwnData`
+holds what was found and makes the sets.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hdlif.data.augment import Augment
+from hdlif.data.files import ByteSource
+from hdlif.data.manifest import Entry, Manifest, Part
+from hdlif.data.samples import DataSets, Samples
+from hdlif.data.split import PART_FOLDERS, Shares, by_part, parts_of, split_here
+from hdlif.data.targets import ONE_CLASS, Learned, Scale, Wanted, described, digest_of, learned
+from hdlif.errors import DataError, cut, some
+from hdlif.inputs.series import Floats
+from hdlif.ops import InputRecord
+
+_LONGEST_PATH = 4096
+_MOST_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample of a source.
+
+    Attributes:
+        name: the path of its file below the root with / between, or where it stands in a file.
+        label: its class; "" if it has none of its own.
+        part: the part that its place states.
+        target: the classes of its steps, or values or labels [...], if these are learned.
+        unit: samples with the same one, such as those of one person, are in one part.
+        bytes, sha256: of its file, or of its values in little-endian float32.
+        values: float32 [T, C] of a time series, or of a row of a table.
+    """
+
+    name: str
+    label: str = ""
+    part: Part | None = None
+    target: Any = None
+    unit: str = ""
+    bytes: int = 0
+    sha256: str = ""
+    values: Floats | None = None
+
+    @property
+    def below(self) -> str:
+        """Its path below the folder of its class."""
+        return self.name.split("/", 1 if self.part is None else 2)[-1]
+
+    @property
+    def steps(self) -> Floats:
+        """The values of a sample that has been read."""
+        assert self.values is not None
+        return self.values
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The samples at a path, before they are read.
+
+    Attributes:
+        parts: that have a place of their own; none if all samples lie together.
+        classes: in the order of the labels; none if no classes are learned.
+        files: sorted by name.
+        ignored: files of other kinds, counted by the ends of their names.
+        source: the bytes of each of `files`.
+        words: how they lie, for the reader of a report.
+        wanted: what is learned of each.
+        group: the name of a unit of `files`; "" if they have none.
+    """
+
+    root: Path
+    parts: tuple[Part, ...]
+    classes: tuple[str, ...]
+    files: tuple[Sample, ...]
+    ignored: Mapping[str, int]
+    source: ByteSource
+    words: str
+    wanted: Wanted = ONE_CLASS
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of data of every source.
+
+    Attributes:
+        shares: of the parts that have no place of their own.
+        wanted: what is learned.
+        known: what a network that is there already takes; nothing is then measured.
+        scale: mean and deviation by which such a network has its values normalised.
+        size: of the square that images, or frames of events, become.
+        say: gets a line if there are many files.
+        unreadable: "refuse", or "skip" to leave out files that cannot be read.
+    """
+
+    shares: Shares
+    wanted: Wanted = ONE_CLASS
+    known: InputRecord | None = None
+    scale: Scale | None = None
+    size: int | None = None
+    say: Callable[[str], None] = lambda line: None
+    unreadable: str = "refuse"
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """What is found at the place of the user's data.
+
+    Attributes:
+        path: absolute.
+        input: how a whole sample becomes numbers.
+        classes: their names, in the order of the labels; where values are given, theirs.
+        manifest: of the files that the sets are made of.
+        seen: other findings, as JSON has them; "warnings" among them are lines for the user.
+        make: makes the sets, from the training set's augmentations and their seed.
+        target_mean, target_std: of each value, by which it is normalised.
+        target_steps: of targets at each step, how many.
+    """
+
+    path: Path
+    input: InputRecord
+    classes: tuple[str, ...]
+    manifest: Manifest
+    seen: Mapping[str, Any]
+    make: Callable[[Augment, int], DataSets]
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
+    target_steps: int | None = None
+
+    def count(self, part: str) -> int:
+        """Return the number of samples in a part."""
+        return sum(entry.part == part for entry in self.manifest.entries)
+
+    def warnings(self) -> list[str]:
+        """Return what may make a figure better or worse than it should be, a line each."""
+        copies = duplicates(self.manifest)
+        lines = []
+        for what, groups in (("classes", copies["in_several_classes"]), ("parts", copies["in_several_parts"])):
+            if groups:
+                first, others = ", ".join(groups[0][:3]), len(groups) > 1 or len(groups[0]) > 3
+                have = "samples have" if len(groups) > 1 else "sample has"
+                lines.append(f"{len(groups)} {have} copies in several {what}: {first}{' and others' if others else ''}")
+        if odd := [name for name in self.manifest.counts() if name in PART_FOLDERS]:
+            lines.append(
+                f'"{odd[0]}" is taken for a class; if it is a part of the data, the folders are called '
+                "train, val and test, and each has the folders of the classes"
+            )
+        return [*lines, *self.seen.get("warnings", ())]
+
+    def __str__(self) -> str:
+        """Describe the data in one line."""
+        totals = {label: sum(parts.values()) for label, parts in self.manifest.counts().items()}
+        classes = ", ".join(f"{label} {count}" for label, count in list(totals.items())[:12])
+        more = f", and {len(totals) - 12} more" if len(totals) > 12 else ""
+        mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (self.input.mean, self.input.std))
+        named = set(totals) != {""}
+        said = f" of {len(totals)} classes ({classes}{more})" if named else f": {', '.join(self.classes[:12])}"
+        return (
+            f"{self.path}: {sum(totals.values())} samples{said}; "
+            f"{self.count('train')} to train, {self.count('validation')} to validate, {self.count('test')} to test; "
+            f"{'x'.join(map(str, self.input.shape))}, mean {mean}, deviation {std}"
+        )
+
+
+@dataclass(frozen=True)
+class Divided:
+    """Samples in their parts, with their targets.
+
+    Attributes:
+        numbers: of the samples in each part, in an order in which the first ones are of all classes.
+        seen: of split, copies and targets, as JSON has it.
+    """
+
+    place: Path
+    samples: Sequence[Sample]
+    manifest: Manifest
+    numbers: Mapping[Part, Sequence[int]]
+    targets: Learned
+    seen: Mapping[str, Any]
+
+    def of(self, part: Part) -> list[Sample]:
+        """Return the samples of a part."""
+        return [self.samples[number] for number in self.numbers[part]]
+
+    def labels(self, part: Part) -> Tensor:
+        """Return the targets of a part's samples."""
+        return self.targets.tensor(self.of(part), self.samples)
+
+    def found(
+        self, record: InputRecord, seen: Mapping[str, Any], samples: Callable[[Part, Augment, int], Samples]
+    ) -> OwnData:
+        """Return what is found, whose sets `samples` makes of a part, its augmentations and their seed."""
+        targets = self.targets
+
+        def make(augment: Augment, seed: int) -> DataSets:
+            return DataSets(
+                samples("train", augment, seed),
+                samples("validation", (), 0),
+                samples("test", (), 0),
+                classes=targets.names,
+                shape=record.shape,
+                mean=record.mean,
+                std=record.std,
+            )
+
+        return OwnData(
+            self.place,
+            record,
+            targets.names,
+            self.manifest,
+            seen,
+            make,
+            targets.mean,
+            targets.std,
+            targets.steps,
+        )
+
+
+def divide(
+    place: Path,
+    samples: Sequence[Sample],
+    request: Request,
+    *,
+    parts: Sequence[Part],
+    grouped: bool,
+    unit: str,
+    classes: tuple[str, ...] = (),
+    names: tuple[str, ...] = (),
+    skipped: Sequence[str] = (),
+    counted: Callable[[int], str] | None = None,
+    mend: str = "",
+    hint: str = "",
+) -> Divided:
+    """Put each sample into a part, and normalise its target.
+
+    Args:
+        parts, grouped, unit, counted, mend, hint: as of `split.parts_of`.
+        classes: in the order of the labels; by default those that there are.
+        names: of the values that come next.
+        skipped: the files that are left out.
+    Raises:
+        DataError: there are too few samples for the parts, or a place puts a group in two of them.
+    """
+    shares, wanted = request.shares, request.wanted
+    chosen = parts_of(
+        place,
+        samples,
+        [one.unit for one in samples],
+        shares,
+        parts=parts,
+        grouped=grouped,
+        unit=unit,
+        counted=counted,
+        mend=mend,
+        hint=hint,
+    )
+    entries = [
+        Entry(one.name, one.bytes, one.sha256, one.label, part, digest_of(one.target))
+        for one, part in zip(samples, chosen, strict=True)
+    ]
+    manifest = Manifest(tuple(entries), tuple(sorted(skipped)))
+    numbers = by_part([one.sha256 for one in samples], [one.name for one in samples], chosen, shares.seed)
+    training = [samples[number] for number in numbers["train"]]
+    targets = learned(place, wanted, samples, training, scale=request.scale, classes=classes, names=names)
+    return Divided(place, samples, manifest, numbers, targets, described(wanted, targets, samples, chosen))
+
+
+def divide_files(
+    layout: Layout, seen: Mapping[int, tuple[int, str]], faults: Mapping[str, str], request: Request, what: str
+) -> Divided:
+    """Divide the files of a layout that can be used.
+
+    Args:
+        seen: bytes and SHA-256 of these files, by their number.
+        faults: the files that are left out.
+        what: the word for one file.
+    """
+    if layout.wanted.ahead is not None:
+        raise DataError(f"{layout.root}: data.ahead = {layout.wanted.ahead} is of series; leave it out of {what}s")
+    samples = []
+    for number, (size, sha256) in seen.items():
+        one = layout.files[number]
+        unit = one.unit if layout.group else sha256
+        samples.append(Sample(one.name, one.label, one.part, one.target, unit, size, sha256))
+    divided = divide(
+        layout.root,
+        samples,
+        request,
+        parts=layout.parts,
+        grouped=bool(layout.group),
+        unit=layout.group or what,
+        classes=layout.classes,
+        skipped=list(faults),
+        counted=lambda count: f"{count} different {what}{'s' * (count != 1)}",
+    )
+    said = {
+        "layout": layout.words,
+        "split": split_here(layout.parts, request.shares),
+        "ignored": dict(layout.ignored),
+        "unreadable": faults_seen(faults),
+        "duplicates": duplicates(divided.manifest),
+        **({"groups": sorted({one.unit for one in samples})} if layout.group else {}),
+        **divided.seen,
+    }
+    return Divided(layout.root, samples, divided.manifest, divided.numbers, divided.targets, said)
+
+
+def faults_seen(faults: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the files that are left out, and why, as JSON has them."""
+    return [{"file": file, "reason": why} for file, why in sorted(faults.items())]
+
+
+def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
+    """Raise `DataError` unless samples are of the kind of input that a network takes."""
+    if known is not None and known.kind != samples:
+        raise DataError(
+            f"{place}: is of kind {samples}, and the network takes input of kind {known.kind}; give such data"
+        )
+
+
+def refuse_faults(
+    layout: Layout, faults: Mapping[str, str], unreadable: str, what: str, *, mend: str = "remove them"
+) -> None:
+    """Raise `DataError` on files that cannot be read, unless they are left out and each class has others.
+
+    Args:
+        faults: what is wrong with a file, by its name.
+        unreadable: "refuse", or "skip" to leave them out.
+        what: the word for one file.
+        mend: what helps besides leaving them out.
+    """
+    if not faults:
+        return
+    if unreadable == "refuse":
+        named = some([f"{file} ({why})" for file, why in sorted(faults.items())], _MOST_NAMED)
+        raise DataError(
+            f"{layout.root}: {len(faults)} of {len(layout.files)} files cannot be read as {what}s: {named}; "
+            f"{mend}, or leave them out: --set data.unreadable=skip"
+        )
+    left = {(one.part, one.label) for one in layout.files if one.name not in faults}
+    for one in layout.files:
+        of_class = f" of class {one.label}" if one.label else ""
+        if (one.part, one.label) not in left:
+            raise DataError(
+                f"{layout.root}: no {what}{of_class} can be read, first {one.name} ({faults[one.name]}); add some"
+                + (", or remove the class" if of_class else "")
+            )
+
+
+def duplicates(manifest: Manifest) -> dict[str, Any]:
+    """Count the files whose content another one has too, and name those in several classes, or in several parts."""
+    alike: dict[str, list[Entry]] = {}
+    for entry in manifest.entries:
+        alike.setdefault(entry.sha256, []).append(entry)
+    groups = [group for group in alike.values() if len(group) > 1]
+
+    def files(key: Callable[[Entry], str]) -> list[list[str]]:
+        return [[entry.file for entry in group] for group in groups if len({key(entry) for entry in group}) > 1]
+
+    return {
+        "files": sum(len(group) - 1 for group in groups),
+        "in_several_classes": files(lambda entry: entry.label),
+        "in_several_parts": files(lambda entry: entry.part),
+    }
+
+
+def other_classes(found: Sequence[str], classes: Sequence[str], of: str, most: int = 5) -> str:
+    """State what differs between classes and those `of` something else.
+
+    >>> other_classes(["a", "c"], ["a", "b"], "train")
+    'lacks a class that train has (b) and has a class that train lacks (c)'
+    >>> other_classes(["a", "c", "d"], ["a"], "train"), other_classes(["b", "a"], ["a", "b"], "train")
+    ('has classes that train lacks: c, d', 'has the classes of train in another order')
+    """
+    missing, more = sorted(set(classes) - set(found)), sorted(set(found) - set(classes))
+    said = [
+        (f"{has} {'a class' if len(names) == 1 else 'classes'} that {of} {other}", some(list(map(cut, names)), most))
+        for has, other, names in (("lacks", "has", missing), ("has", "lacks", more))
+        if names
+    ]
+    if len(said) == 1:
+        return ": ".join(said[0])
+    return " and ".join(f"{text} ({names})" for text, names in said) or f"has the classes of {of} in another order"
+
+
+def own_place(root: Path | None, path: str, what: str = "data") -> Path:
+    """Return the absolute path of data; a relative one starts from `root`, or the working folder. `ValueError`."""
+    if not 0 < len(path) <= _LONGEST_PATH:
+        raise ValueError(f"path has {len(path):,} characters; give {what}, in 1 to {_LONGEST_PATH:,}")
+    return Path(os.path.abspath(path if root is None else root / path))  # noqa: PTH100 - links stay in it

@@ -1,0 +1,271 @@
+"""Samples from what a user has at hand: tensors, arrays, or a map-style data set of PyTorch."""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from hdlif.data.augment import Augment
+from hdlif.data.draws import random_bits
+from hdlif.data.samples import DataSets, Frames, Samples, constant
+from hdlif.errors import DataError, HdlifError, InputError, ShapeError, brief, first_line
+
+ACCEPTED = "give (x, target), two tensors or arrays, a map-style torch.utils.data.Dataset or a hdlif.data.Samples"
+_DRAWS_STREAM = 2**32
+"""What a data set of the user's draws itself; augmentations use the streams from 1 on."""
+
+
+class TensorSamples(Samples):
+    """Tensors or arrays in memory, shown as they are, in float32.
+
+    >>> pictures = TensorSamples(torch.rand(8, 1, 28, 28), torch.zeros(8, dtype=torch.int64))
+    >>> [list(part.shape) for part in pictures.sequence(torch.arange(4))]
+    [[1, 4, 1, 28, 28], [4]]
+    >>> gestures = TensorSamples(torch.rand(8, 10, 2, 32, 32), np.arange(8), frames=over_time)
+    >>> [list(part.shape) for part in gestures.sequence(torch.arange(4))]
+    [[10, 4, 2, 32, 32], [4]]
+
+    Args:
+        x: [N, ...], of real numbers.
+        target: what is learned of each, [N, ...] as `tasks.Target` says: whole numbers for classes, real ones for
+            values and labels.
+        frames: what a network is shown: `constant`, x[i] at every step; `over_time`, of x [N, T, ...], x[i, t] at step
+            t; or a function of one's own, from [B, ...] to [T, B, ...].
+        augment, seed: as of `Samples`.
+    Raises:
+        ShapeError: they are no numbers, or not as many.
+    """
+
+    def __init__(
+        self, x: Any, target: Any, *, frames: Frames = constant, augment: Augment | None = None, seed: int = 0
+    ) -> None:
+        self.x, labels = _numbers(x, "x"), as_target(_numbers(target, "target"))
+        if self.x.ndim < 2 or labels.shape[:1] != self.x.shape[:1]:
+            raise ShapeError(
+                f"x is {_seen(self.x)} and target {_seen(labels)}; give x [N, ...] and a target for each of N samples"
+            )
+        super().__init__(labels, augment=augment, seed=seed)
+        self.frames = frames
+
+    def first(self, count: int) -> "TensorSamples":
+        return self._changed(x=self.x[:count], labels=self.labels[:count])
+
+    def resized(self, size: int) -> NoReturn:
+        """Raises `DataError`: samples are shown as they are."""
+        raise DataError(f"samples are shown as they are; give x of {size} x {size}")
+
+    def read(self, indices: Tensor) -> Tensor:
+        """x [B, ...], as it was given."""
+        return self.x[indices]
+
+    def scale(self, raw: Tensor) -> Tensor:
+        """x in float32."""
+        return raw.float()
+
+
+class DatasetSamples(Samples):
+    """The items (x, target) of a map-style data set, each read when a batch needs it.
+
+    What items draw from torch's, NumPy's or Python's generators is a function of (seed, epoch, index), as augmentations
+    are here. `workers` processes make batches where it is set. `labels` say no more than how many there are: targets
+    come with the items.
+
+    >>> import torch
+    >>> from torch.utils.data import TensorDataset
+    >>> from hdlif.data import DatasetSamples
+    >>> samples = DatasetSamples(TensorDataset(torch.rand(8, 1, 28, 28), torch.arange(8)))
+    >>> [list(part.shape) for part in samples.sequence(torch.arange(4))]
+    [[1, 4, 1, 28, 28], [4]]
+
+    Args:
+        dataset: with a length and items (x, target), all alike; x a tensor, an array or a number.
+        frames, seed: as of `TensorSamples`.
+    Raises:
+        DataError: it is empty, or its items cannot be used.
+    """
+
+    def __init__(self, dataset: Dataset[Any], *, frames: Frames = constant, seed: int = 0) -> None:
+        self.dataset, self._name = dataset, type(dataset).__name__
+        try:
+            length = len(dataset)  # type: ignore[arg-type]
+        except Exception as error:
+            raise DataError(f"{self._name}: has no length ({_said(error)}); {ACCEPTED}") from error
+        if not length:
+            raise DataError(f"{self._name}: has no items; give some")
+        super().__init__(torch.zeros(length, dtype=torch.int64), seed=seed)
+        self._indices = torch.arange(length)
+        self.frames = frames
+        self.classes: int | None = None
+        """How many classes targets may have, where that is known."""
+        # Refused now, not in the middle of a training.
+        self.example = self.batch(torch.arange(1))
+
+    @property
+    def costly(self) -> bool:
+        return True
+
+    def first(self, count: int) -> "DatasetSamples":
+        return self._changed(labels=self.labels[:count], _indices=self._indices[:count])
+
+    def resized(self, size: int) -> NoReturn:
+        """Raises `DataError`: items are shown as they are."""
+        raise DataError(f"{self._name}: items are shown as they are; give them at {size} x {size}")
+
+    def read(self, indices: Tensor) -> Tensor:
+        """x [B, ...], as items have it."""
+        return self._items(indices)[0]
+
+    def scale(self, raw: Tensor) -> Tensor:
+        """x in float32."""
+        return raw.float()
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """x float32 [B, ...] and the targets [B, ...]."""
+        x, target = self._items(indices)
+        return self.scale(x), target
+
+    def _items(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        places = self._indices[indices]
+        bits = random_bits(places.numpy(), seed=self.seed, epoch=self.epoch, stream=_DRAWS_STREAM)
+        with _generators_kept():
+            items = [self._item(place, int(bit)) for place, bit in zip(places.tolist(), bits, strict=True)]
+        xs, targets = zip(*items, strict=True)
+        target = as_target(self._stacked(targets, places, "target"), self._name)
+        if self.classes is not None:
+            self._check_classes(target, places, self.classes)
+        return self._stacked(xs, places, "x"), target
+
+    def _check_classes(self, target: Tensor, places: Tensor, classes: int) -> None:
+        odd = ((target < 0) | (target >= classes)).reshape(len(target), -1).any(1).nonzero()
+        if len(odd):
+            raise DataError(
+                f"{self._name}, item {int(places[odd[0]])}: its target is outside 0..{classes - 1}, and the task has "
+                f"{classes} classes"
+            )
+
+    def _item(self, place: int, seed: int) -> tuple[Tensor, Tensor]:
+        torch.default_generator.manual_seed(seed >> 1)
+        np.random.seed(seed & 0xFFFFFFFF)
+        random.seed(seed)
+        name = f"{self._name}, item {place}"
+        try:
+            item = self.dataset[place]
+        except HdlifError:
+            raise
+        # The user's own code, which may fail in any way.
+        except Exception as error:
+            raise DataError(f"{name}: cannot be read: {_said(error)}") from error
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            raise DataError(f"{name}: is {_kind(item)}; give (x, target)")
+        return _numbers(item[0], f"{name}: x"), _numbers(item[1], f"{name}: target")
+
+    def _stacked(self, tensors: Sequence[Tensor], places: Tensor, what: str) -> Tensor:
+        for place, one in zip(places.tolist(), tensors, strict=True):
+            if one.shape != tensors[0].shape:
+                raise DataError(
+                    f"{self._name}: {what} of item {place} is {list(one.shape)}, and of item {int(places[0])} "
+                    f"{list(tensors[0].shape)}; give all items one shape"
+                )
+        return torch.stack(list(tensors))
+
+
+def as_samples(given: object, name: str) -> Samples:
+    """Data that a training is given, as samples; those of a pair or a data set are constant at every step.
+
+    >>> import torch
+    >>> from hdlif.data import as_samples
+    >>> len(as_samples((torch.rand(8, 1, 28, 28), torch.arange(8)), "train"))
+    8
+
+    Args:
+        given: `Samples`, a pair (x, target) of tensors or arrays, or a map-style data set of such pairs.
+        name: what errors call it, such as "train".
+    Raises:
+        InputError: it is nothing that has an order to go on in, or no data.
+        ShapeError, DataError: its tensors or items cannot be used.
+    """
+    if isinstance(given, Samples):
+        return given
+    if isinstance(given, DataLoader):
+        raise InputError(
+            f"{name} is a DataLoader, in whose order a stopped training could not go on; give its data set "
+            "(loader.dataset), and batch_size and seed to Trainer"
+        )
+    if isinstance(given, DataSets):
+        raise InputError(f"{name} is a DataSets, which has three parts; give one, such as sets.train")
+    if isinstance(given, IterableDataset):
+        raise InputError(f"{name} is {_kind(given)}, an IterableDataset, whose items have no numbers; {ACCEPTED}")
+    try:
+        if isinstance(given, TensorDataset) and len(given.tensors) == 2:
+            return TensorSamples(*given.tensors)
+        if isinstance(given, Dataset):
+            return DatasetSamples(given)
+        if isinstance(given, tuple | list) and [isinstance(one, Tensor | np.ndarray) for one in given] == [True, True]:
+            return TensorSamples(*given)
+    except (ShapeError, DataError) as error:
+        raise type(error)(f"{name}: {error}") from error
+    raise InputError(f"{name} is {_kind(given)}; {ACCEPTED}")
+
+
+def as_target(target: Tensor, name: str = "") -> Tensor:
+    """Whole numbers as int64, others as float32."""
+    if target.dtype != torch.bool and not target.is_floating_point():
+        return target.long()
+    if target.ndim < 2:
+        of = f"{name}: " if name else ""
+        raise ShapeError(
+            f"{of}target is {_seen(target)}; give whole numbers for classes, or [N, n] of n values or labels"
+        )
+    return target.float()
+
+
+def _numbers(value: object, what: str) -> Tensor:
+    """A tensor, array or number as a tensor on the CPU, without a graph."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        # PyTorch takes neither steps backwards nor another byte order, and warns of what cannot be written.
+        value = np.array(value, value.dtype.newbyteorder("="), order="C", copy=None)
+        value = value if value.flags.writeable else value.copy()
+    if isinstance(value, bool | int | float | np.ndarray | np.generic):
+        try:
+            value = torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise ShapeError(f"{what} is {_kind(value)}; give real numbers") from error
+    if not isinstance(value, Tensor) or value.is_complex() or value.layout != torch.strided:
+        raise ShapeError(f"{what} is {_kind(value)}; give a tensor or an array of real numbers")
+    return value.detach().cpu()
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    """Gives the generators of torch (the CPU's), NumPy and Python back as they were."""
+    kept = torch.default_generator.get_state(), np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(kept[0])
+        np.random.set_state(kept[1])
+        random.setstate(kept[2])
+
+
+def _seen(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {list(tensor.shape)}"
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
+def _kind(value: object) -> str:
+    """What a value is, in few words."""
+    if isinstance(value, Tensor):
+        return f"a tensor, {_seen(value)}"
+    if isinstance(value, np.ndarray):
+        return f"an array, {value.dtype} {list(value.shape)}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return brief(value) if value is None else f"a {type(value).__name__}"

@@ -1,0 +1,120 @@
+"""Fashion-MNIST, in the IDX format: two zero bytes, the type, the number of dimensions, their lengths, the values."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdlif.data.augment import Augment
+from hdlif.data.in_memory import image_sets
+from hdlif.data.roots import SetFolder, by_torchvision, refuse_other_counts
+from hdlif.data.samples import DataSets
+from hdlif.data.split import hold_out
+from hdlif.datasets import FASHION_MNIST_CLASSES, FASHION_MNIST_MEAN, FASHION_MNIST_STD
+from hdlif.errors import reason
+from hdlif.inputs import MOST_BYTES, Unreadable
+from hdlif.whole_files import read_regular
+
+_UNSIGNED_BYTES = 8
+"""The type whose values are unsigned bytes, the only one that is read."""
+
+
+def parse_idx(content: bytes, dimensions: int) -> NDArray[np.uint8]:
+    """The values, uint8 of so many dimensions: a view of `content`. Lengths are big endian, 4 bytes each.
+
+    Raises:
+        Unreadable: the file is something else, or has not exactly the values that its header promises.
+    """
+    start = 4 + 4 * dimensions
+    if content[:4] != bytes([0, 0, _UNSIGNED_BYTES, dimensions]) or len(content) < start:
+        expected = bytes([0, 0, _UNSIGNED_BYTES, dimensions]).hex(" ")
+        raise Unreadable(
+            f"begins with {content[:4].hex(' ')}, and IDX of bytes in {dimensions} dimensions with {expected}"
+        )
+    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
+    if math.prod(shape) != len(content) - start:
+        raise Unreadable(f"promises {shape} values and has {len(content) - start}")
+    values: NDArray[Any] = np.frombuffer(content, np.uint8, offset=start)
+    try:
+        return values.reshape(shape)
+    # A length of 0 beside ones whose product no array can have.
+    except ValueError as error:
+        raise Unreadable(f"promises {shape} values, and no array has that shape") from error
+
+
+def fashion_mnist(
+    root: Path | None = None,
+    *,
+    validation: int,
+    augment: Augment = (),
+    seed: int = 0,
+    per_class: tuple[int, int] = (6000, 1000),
+) -> DataSets:
+    """Fashion-MNIST, 28x28, read from ROOT/FashionMNIST/raw; nothing is downloaded.
+
+    The validation images are the last ones of a fixed permutation of the training set.
+
+    Args:
+        per_class: training and test images that each class must have.
+        root: the folder that holds the data; it is required.
+        validation: how many samples are held out of the training ones.
+        augment: names out of `AUGMENTATIONS`, or `Augmentation`s, for the training samples, in this order.
+        seed: of the augmentation.
+    Raises:
+        DataError: `root` is missing or damaged, or a class has another number of images.
+    """
+    files = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    folder = SetFolder(
+        "fashion_mnist",
+        root,
+        "FashionMNIST/raw",
+        layout=", ".join(files),
+        source=by_torchvision("FashionMNIST"),
+        archive="PART.gz",
+        holds=files,
+    )
+    pixels, labels = _read_fashion_mnist(folder, per_class[0], train=True)
+    train, held_out = hold_out("fashion_mnist", len(labels), validation)
+    return image_sets(
+        (pixels[train], labels[train]),
+        (pixels[held_out], labels[held_out]),
+        _read_fashion_mnist(folder, per_class[1], train=False),
+        classes=FASHION_MNIST_CLASSES,
+        mean=FASHION_MNIST_MEAN,
+        std=FASHION_MNIST_STD,
+        augment=augment,
+        seed=seed,
+    )
+
+
+def _read_fashion_mnist(folder: SetFolder, per_class: int, *, train: bool) -> tuple[Tensor, Tensor]:
+    """Pixels uint8 [N, 1, 28, 28] and labels int64 [N]."""
+    part = "train" if train else "t10k"
+    pixels = _read_idx(folder, f"{part}-images-idx3-ubyte", 3)
+    labels = _read_idx(folder, f"{part}-labels-idx1-ubyte", 1).long()
+    if pixels.shape[1:] != (28, 28) or labels.shape != pixels.shape[:1] or not len(labels):
+        seen = f"{part}: images {list(pixels.shape)} and labels {list(labels.shape)}"
+        raise folder.error(folder.path, f"{seen} are not Fashion-MNIST")
+    if int(labels.max()) >= len(FASHION_MNIST_CLASSES):
+        raise folder.error(folder.path, f"{part}: a label is outside 0..9")
+    refuse_other_counts(
+        folder,
+        f"{part}-labels-idx1-ubyte",
+        labels,
+        name="Fashion-MNIST",
+        classes=FASHION_MNIST_CLASSES,
+        per_class=per_class,
+    )
+    return pixels[:, None], labels
+
+
+def _read_idx(folder: SetFolder, name: str, dimensions: int) -> Tensor:
+    try:
+        values = parse_idx(read_regular(folder.path / name, most=MOST_BYTES), dimensions)
+    except (OSError, Unreadable) as error:
+        raise folder.error(folder.path, f"{name} {reason(error)}") from error
+    return torch.tensor(values)

@@ -1,0 +1,291 @@
+"""Generated data sets: patterns and sines to try a recipe with, and tasks that need memory."""
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdlif.data.augment import Augment
+from hdlif.data.draws import part_generator
+from hdlif.data.in_memory import SeriesSamples, image_sets, series_sets
+from hdlif.data.samples import DataSets
+from hdlif.data.split import check_generated
+from hdlif.datasets import (
+    SINES_CLASSES,
+    SINES_MEAN,
+    SINES_SHAPE,
+    SINES_STD,
+    SYNTHETIC_CLASSES,
+    SYNTHETIC_MEAN,
+    SYNTHETIC_STD,
+)
+from hdlif.errors import DataError
+from hdlif.generated import Copy, DelayedXor, MackeyGlass
+
+TRAIN, TEST, SIDE, CLASSES = 320, 100, 8, len(SYNTHETIC_CLASSES)
+SINES_TRAIN, SINES_TEST = 480, 150
+PERIODS = (16.0, 8.0, 5.0)
+"""In steps, of each class of sines."""
+_NOISE, _CONTENT_SEED = 0.3, 0
+TAU, BETA, GAMMA = 17, 0.2, 0.1
+"""Of the equation of Mackey and Glass."""
+STARTS: Mapping[str, float] = {"train": 1.2, "validation": 0.9, "test": 0.6}
+"""x(t) for t <= 0, of the series of each part."""
+SKIPPED = 1000
+"""Units of time before the first one that is used."""
+_SUBSTEPS = 10
+"""Steps of the integration in a unit of time."""
+
+
+def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
+    """320 training and 100 test images 1x8x8 of ten classes, and `validation` more.
+
+    Class c is a fixed pattern of dark (0) and bright (160) 2x2 tiles; uniform noise in 0..95 is added to
+    each pixel. The images are the same for every seed: `seed` is that of the augmentation.
+
+    >>> from hdlif.data import synthetic
+    >>> sets = synthetic(validation=80)
+    >>> len(sets.train), len(sets.validation), len(sets.test), sets.shape
+    (320, 80, 100, (1, 8, 8))
+
+    Args:
+        root, validation, augment, seed: as of `digits`.
+    """
+    if validation < 1:
+        raise DataError(f"synthetic: {validation} validation images are refused; set validation to 1 or more")
+    generator = torch.Generator().manual_seed(_CONTENT_SEED)
+    tiles = 160 * torch.randint(2, (CLASSES, 1, SIDE // 2, SIDE // 2), generator=generator, dtype=torch.uint8)
+    patterns = tiles.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+
+    def draw(n: int) -> tuple[Tensor, Tensor]:
+        labels = torch.arange(n) % CLASSES
+        noise = torch.randint(96, (n, 1, SIDE, SIDE), generator=generator, dtype=torch.uint8)
+        return patterns[labels] + noise, labels
+
+    # The size of the validation set must not change the others, so it is drawn last.
+    train, test = draw(TRAIN), draw(TEST)
+    return image_sets(
+        train,
+        draw(validation),
+        test,
+        classes=SYNTHETIC_CLASSES,
+        mean=SYNTHETIC_MEAN,
+        std=SYNTHETIC_STD,
+        augment=augment,
+        seed=seed,
+    )
+
+
+def sines(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
+    """480 training and 150 test series of 2 channels and 32 steps, and `validation` more.
+
+    A series of class c is a·sin(2π·t / period_c + φ) and the same a quarter of a period later, with a in 0.6..1.4, φ
+    anywhere, and normal noise of 0.3 on each value. They are the same for every `seed`.
+
+    >>> from hdlif.data import sines
+    >>> sets = sines(validation=90)
+    >>> len(sets.train), len(sets.validation), len(sets.test), sets.shape
+    (480, 90, 150, (2, 32, 1))
+
+    Args:
+        root, validation, augment, seed: as of `digits`.
+    """
+    if validation < 1:
+        raise DataError(f"sines: {validation} validation series are refused; set validation to 1 or more")
+    generator = torch.Generator().manual_seed(_CONTENT_SEED)
+    channels, steps, _ = SINES_SHAPE
+    quarter = torch.arange(channels)[None, :, None] * math.pi / 2
+
+    def draw(n: int, augment: Augment = ()) -> SeriesSamples:
+        labels = torch.arange(n) % len(SINES_CLASSES)
+        turns = torch.arange(steps) / torch.tensor(PERIODS)[labels][:, None] + torch.rand(n, 1, generator=generator)
+        size = 0.6 + 0.8 * torch.rand(n, 1, 1, generator=generator)
+        values = size * torch.sin(2 * math.pi * turns[:, None] + quarter)
+        values += _NOISE * torch.randn(values.shape, generator=generator)
+        return SeriesSamples(values[..., None], labels, mean=SINES_MEAN, std=SINES_STD, augment=augment, seed=seed)
+
+    # The size of the validation set must not change the others, so it is drawn last.
+    train, test = draw(SINES_TRAIN, augment), draw(SINES_TEST)
+    return DataSets(
+        train, draw(validation), test, classes=SINES_CLASSES, shape=SINES_SHAPE, mean=SINES_MEAN, std=SINES_STD
+    )
+
+
+def copy_task(
+    root: Path | None = None,
+    *,
+    content: Copy | None = None,
+    validation: int,
+    augment: Augment = (),
+    seed: int = 0,
+) -> DataSets:
+    """Series of delay + 2·symbols steps and alphabet + 1 channels, `validation` of them held out; `root` is not needed.
+
+    Symbols have to be repeated after a delay (Hochreiter and Schmidhuber 1997; Arjovsky, arXiv 1511.06464).
+
+    At each of the first `symbols` steps the channel of the symbol that is shown is 1; the last channel is 1 at the step
+    before the first one that is to be repeated; all else is 0. The class of a step is the symbol that it shows, or
+    `alphabet`, the blank. Symbols are independent and all equally likely. Each part has a generator of its own, of
+    (`draw`, part), whatever the sizes of the others and whatever `seed`, which is that of the augmentation. Parts may
+    have sequences in common where alphabet^symbols is not large against their sizes.
+
+    >>> import torch
+    >>> from hdlif.data import copy_task, rows
+    >>> from hdlif.generated import Copy
+    >>> sets = copy_task(content=Copy(delay=5, symbols=2, alphabet=4, samples=40, test=10), validation=10)
+    >>> sets.train.frames = rows
+    >>> x, y = sets.train.sequence(torch.arange(3))
+    >>> list(x.shape), list(y.shape)
+    ([9, 3, 5, 1, 1], [3, 9])
+
+    Args:
+        content: delay, symbols, alphabet, sizes and draw; the defaults of `Copy` without it.
+        root, validation, augment, seed: as of `digits`.
+    """
+    content = Copy() if content is None else content
+    check_generated("copy", content, validation)
+    record, shown = content.input, content.symbols
+
+    def draw(part: int, n: int) -> tuple[Tensor, Tensor]:
+        symbols = torch.randint(content.alphabet, (n, shown), generator=part_generator(content.draw, part))
+        values, labels = torch.zeros(n, *record.shape), torch.full((n, content.steps), content.alphabet)
+        values[:, :, :shown, 0].scatter_(1, symbols[:, None], 1.0)
+        values[:, -1, shown + content.delay - 1, 0] = 1
+        labels[:, :shown] = symbols
+        return values, labels
+
+    counts = (content.samples, validation, content.test)
+    parts = [draw(part, n) for part, n in enumerate(counts)]
+    return series_sets(parts, record, content.names, augment=augment, seed=seed)
+
+
+def delayed_xor(
+    root: Path | None = None,
+    *,
+    content: DelayedXor | None = None,
+    validation: int,
+    augment: Augment = (),
+    seed: int = 0,
+) -> DataSets:
+    """Series of delay + 1 steps and two channels, `validation` of them held out; `root` is not needed.
+
+    Channel 0 is a bit b_0 in {-1, 1} at step 0 and another, b_1, at step `delay`; between them it is normal noise.
+    Channel 1 is 1 at these two steps and 0 elsewhere. The class is 1 where b_0 and b_1 differ. The four pairs take
+    turns, so that either class, and either bit by itself, has half of the samples: what looks at the last step alone is
+    right on half of them. Each part has a generator of its own, of (`draw`, part): it is the same whatever the sizes of
+    the others and whatever `seed`, which is that of the augmentation.
+
+    >>> import torch
+    >>> from hdlif.data import delayed_xor, rows
+    >>> from hdlif.generated import DelayedXor
+    >>> sets = delayed_xor(content=DelayedXor(delay=5, samples=40, test=10), validation=10)
+    >>> sets.train.frames = rows
+    >>> x, y = sets.train.sequence(torch.arange(3))
+    >>> list(x.shape), list(y.shape)
+    ([6, 3, 2, 1, 1], [3])
+
+    Args:
+        content: delay, noise, sizes and draw; the defaults of `DelayedXor` without it.
+        root, validation, augment, seed: as of `digits`.
+    """
+    content = DelayedXor() if content is None else content
+    check_generated("delayed_xor", content, validation)
+    record = content.input
+
+    def draw(part: int, n: int) -> tuple[Tensor, Tensor]:
+        pair = torch.arange(n) % 4
+        bits = torch.stack([pair // 2, pair % 2], 1)
+        values = torch.zeros(n, *record.shape)
+        values[:, 0, :, 0] = content.noise * torch.randn(n, content.steps, generator=part_generator(content.draw, part))
+        values[:, 0, [0, -1], 0] = 2.0 * bits - 1
+        values[:, 1, [0, -1], 0] = 1
+        return values, bits[:, 0] ^ bits[:, 1]
+
+    counts = (content.samples, validation, content.test)
+    parts = [draw(part, n) for part, n in enumerate(counts)]
+    return series_sets(parts, record, content.names, augment=augment, seed=seed)
+
+
+def mackey_glass(
+    root: Path | None = None,
+    *,
+    content: MackeyGlass | None = None,
+    validation: int,
+    augment: Augment = (),
+    seed: int = 0,
+) -> DataSets:
+    """Windows [steps] of a series, and at each step the value `ahead` later, normalised; `root` is not needed.
+
+    Each part has a series of its own, from another start: whatever the sizes, no part is a stretch of
+    another's, and a network can be tested on more than it was first tested on. `seed` is that of the augmentation.
+
+    >>> import torch
+    >>> from hdlif.data import mackey_glass, rows
+    >>> from hdlif.generated import MackeyGlass
+    >>> sets = mackey_glass(content=MackeyGlass(steps=20, samples=8, test=4), validation=4)
+    >>> sets.train.frames = rows
+    >>> x, y = sets.train.sequence(torch.arange(3))
+    >>> list(x.shape), list(y.shape)
+    ([20, 3, 1, 1, 1], [3, 20, 1])
+
+    Args:
+        content: steps, ahead, stride and sizes; the defaults of `MackeyGlass` without it.
+        root, validation, augment, seed: as of `digits`; validation counts windows.
+    """
+    content = MackeyGlass() if content is None else content
+    check_generated("mackey_glass", content, validation)
+    counts = {"train": content.samples, "validation": validation, "test": content.test}
+    lengths = content.lengths(validation)
+
+    def windows(part: str, stride: int) -> tuple[Tensor, Tensor]:
+        values = series(SKIPPED + lengths[part], STARTS[part])[SKIPPED:]
+        learned = (values - content.mean[0]) / content.std[0]
+        # Views of every window there is; what is taken of them alone is copied.
+        shown, later = (sliding_window_view(x.astype(np.float32), content.steps) for x in (values, learned))
+        begins = stride * np.arange(counts[part])
+        return (
+            torch.from_numpy(shown[begins][:, None, :, None]),
+            torch.from_numpy(later[begins + content.ahead][..., None]),
+        )
+
+    # Windows that are measured share no step.
+    parts = [windows("train", content.stride), *(windows(part, content.steps) for part in ("validation", "test"))]
+    return series_sets(parts, content.input, content.names, augment=augment, seed=seed)
+
+
+@cache
+def series(n: int, start: float) -> NDArray[np.float64]:
+    """x(0), x(1), ..., x(n - 1), from x(t) = `start` for t <= 0.
+
+    dx/dt = f(x(t - τ)) - γ·x(t) with f(x) = β·x/(1 + x^10), by the classical Runge-Kutta method of 10 steps a unit; the
+    delayed value in the middle of a step is interpolated by a cubic through four neighbours. It takes the four basic
+    operations alone, so that it is the same on every machine, as chaotic as it is.
+    """
+    lag, h = TAU * _SUBSTEPS, 1 / _SUBSTEPS
+
+    def fed_back(x: float) -> float:
+        square = x * x
+        fourth = square * square
+        return BETA * x / (1 + fourth * fourth * square)
+
+    # One value more than the lag, for the interpolation of the first step.
+    x = [start] * (lag + 2)
+    after = fed_back(start)
+    for place in range(1, _SUBSTEPS * (n - 1) + 1):
+        now = x[-1]
+        middle = (9 * (x[place] + x[place + 1]) - (x[place - 1] + x[place + 2])) / 16
+        before, between, after = after, fed_back(middle), fed_back(x[place + 1])
+        k1 = before - GAMMA * now
+        k2 = between - GAMMA * (now + h / 2 * k1)
+        k3 = between - GAMMA * (now + h / 2 * k2)
+        k4 = after - GAMMA * (now + h * k3)
+        x.append(now + h / 6 * (k1 + 2 * (k2 + k3) + k4))
+    whole = np.array(x[lag + 1 :: _SUBSTEPS])
+    whole.setflags(write=False)
+    return whole

@@ -1,0 +1,238 @@
+"""ImageNet-1k (ILSVRC 2012) and Tiny-ImageNet (ImageNet-200), read lazily from folders or shards."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdlif.data.augment import Augment
+from hdlif.data.files import ByteSource, Folder
+from hdlif.data.image_files import SUFFIXES, ImageFiles
+from hdlif.data.roots import SetFolder
+from hdlif.data.samples import DataSets
+from hdlif.data.shard_index import open_shards, shards_in
+from hdlif.data.split import fixed_permutation, hold_out
+from hdlif.datasets import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    TINY_IMAGENET_CLASSES,
+    TINY_IMAGENET_MEAN,
+    TINY_IMAGENET_STD,
+    imagenet_classes,
+)
+from hdlif.errors import cut, reason
+
+IMAGENET_SIZE, IMAGENET_SHORT_SIDE = 224, 256
+TINY_IMAGENET_SIZE = 64
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """One part of a set as it lies on disk: a source, and the label of each place in it."""
+
+    source: ByteSource
+    labels: NDArray[np.int64]
+
+
+def imagenet(
+    root: Path | None = None,
+    *,
+    validation: int,
+    augment: Augment = (),
+    seed: int = 0,
+    classes: tuple[str, ...] | None = None,
+    counts: tuple[int, int] = (1_281_167, 50_000),
+) -> DataSets:
+    """ImageNet-1k from ROOT/imagenet/train and ROOT/imagenet/val, each with a folder per class or with tar shards.
+
+    The published validation set is the test set here. The validation images are the last ones of a fixed permutation
+    of the training set; both sets are in such an order, so that the first images are of all classes.
+
+    Args:
+        classes: names, in the order of the class folders; the thousand by default.
+        counts: training and test images that there must be.
+        root: the folder that holds the data; it is required.
+        validation: how many samples are held out of the training ones.
+        augment: names out of `AUGMENTATIONS`, or `Augmentation`s, for the training samples, in this order.
+        seed: of the augmentation.
+    Raises:
+        DataError: a part is missing, half extracted, or has another number of classes or images.
+    """
+    classes = classes or imagenet_classes()
+    folder = SetFolder(
+        "imagenet",
+        root,
+        "imagenet",
+        layout=f"train and val, each with {len(classes)} folders of images (n01440764, ...) or with tar shards of "
+        "KEY.jpg and KEY.cls; ILSVRC2012_img_val.tar has no class folders: move its images into them by the "
+        "development kit's list",
+        source="from image-net.org, as the ILSVRC 2012 archives (an account is needed)",
+        archive="ILSVRC2012_img_PART.tar",
+        holds=("train", "val"),
+    )
+    parts = [_part(folder, name, len(classes)) for name in ("train", "val")]
+    for name, part, count in zip(("train", "val"), parts, counts, strict=True):
+        _check(folder, name, part, classes=len(classes), count=count)
+    return _sets(
+        "imagenet",
+        parts,
+        classes=classes,
+        size=IMAGENET_SIZE,
+        short_side=IMAGENET_SHORT_SIDE,
+        moments=(IMAGENET_MEAN, IMAGENET_STD),
+        validation=validation,
+        augment=augment,
+        seed=seed,
+    )
+
+
+def tiny_imagenet(
+    root: Path | None = None,
+    *,
+    validation: int,
+    augment: Augment = (),
+    seed: int = 0,
+    classes: int = len(TINY_IMAGENET_CLASSES),
+    per_class: tuple[int, int] = (500, 50),
+) -> DataSets:
+    """Tiny-ImageNet, 64x64, from ROOT/tiny-imagenet-200 as its archive extracts; otherwise as `imagenet`.
+
+    Its test images have no published labels; its validation set is the test set here.
+
+    Args:
+        root, validation, augment, seed: as of `imagenet`.
+        classes: how many the archive has.
+        per_class: training and test images that each class must have.
+    """
+    listed = "val/val_annotations.txt"
+    folder = SetFolder(
+        "tiny_imagenet",
+        root,
+        "tiny-imagenet-200",
+        layout=f"wnids.txt, train/ID/images/*.JPEG, val/images/*.JPEG and {listed}",
+        source="from http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        archive="tiny-imagenet-200.zip",
+        holds=("wnids.txt", "train", "val/images", listed),
+    )
+    ids = sorted(folder.text("wnids.txt").splitlines())
+    folder.plain(ids, "wnids.txt")
+    number = {wordnet_id: label for label, wordnet_id in enumerate(ids)}
+    if len(ids) != classes:
+        raise folder.error(folder.path / "wnids.txt", f"{len(ids)} classes; there are {classes}")
+    train = _folders(folder, "train", ids)
+    annotations = [line.split("\t")[:2] for line in folder.text(listed).splitlines()]
+    try:
+        labels = np.array([number[wordnet_id] for _, wordnet_id in annotations], np.int64)
+    except (KeyError, ValueError) as error:
+        raise folder.error(folder.path / listed, f"class {cut(str(error))} is unknown") from error
+    there = set(folder.files("val/images", SUFFIXES))
+    images = folder.path / "val" / "images"
+    if missing := [name for name, _ in annotations if name not in there]:
+        raise folder.error(images, f"{len(missing)} of {len(annotations)} images missing, first {missing[0]}")
+    test = _Listed(Folder(images, [name for name, _ in annotations]), labels)
+    for name, part, share in (("train", train, per_class[0]), ("val", test, per_class[1])):
+        _check(folder, name, part, classes=classes, count=classes * share, per_class=share)
+    return _sets(
+        "tiny_imagenet",
+        [train, test],
+        classes=TINY_IMAGENET_CLASSES[:classes],
+        size=TINY_IMAGENET_SIZE,
+        short_side=TINY_IMAGENET_SIZE,
+        moments=(TINY_IMAGENET_MEAN, TINY_IMAGENET_STD),
+        validation=validation,
+        augment=augment,
+        seed=seed,
+    )
+
+
+def _part(folder: SetFolder, name: str, classes: int) -> _Listed:
+    """Shards, or a folder per class."""
+    place = folder.path / name
+    try:
+        sharded = bool(shards_in(place))
+        ids = sorted(entry.name for entry in place.iterdir() if entry.is_dir())
+    except OSError as error:
+        raise folder.error(place, f"cannot be read ({reason(error)})") from error
+    if sharded:
+        return _Listed(*open_shards(place, folder))
+    if len(ids) != classes:
+        raise folder.error(place, f"{len(ids)} class folders; there are {classes} classes")
+    return _folders(folder, name, ids)
+
+
+def _folders(folder: SetFolder, part: str, ids: Sequence[str]) -> _Listed:
+    """The images of each class's folder, or of a folder `images` in it."""
+    folder.require([f"{part}/{wordnet_id}" for wordnet_id in ids])
+    place = folder.path / part
+    paths: list[str] = []
+    labels: list[int] = []
+    for label, wordnet_id in enumerate(ids):
+        below = f"{wordnet_id}/images" if (place / wordnet_id / "images").is_dir() else wordnet_id
+        names = folder.files(f"{part}/{below}", SUFFIXES)
+        if not names:
+            raise folder.error(place / below, "holds no image")
+        paths += [f"{below}/{name}" for name in names]
+        labels += [label] * len(names)
+    return _Listed(Folder(place, paths), np.array(labels, np.int64))
+
+
+def _check(
+    folder: SetFolder, name: str, part: _Listed, *, classes: int, count: int, per_class: int | None = None
+) -> None:
+    place = folder.path / name
+    if ((part.labels < 0) | (part.labels >= classes)).any():
+        raise folder.error(place, f"a label is outside 0..{classes - 1}")
+    found = np.bincount(part.labels, minlength=classes)
+    if not found.all():
+        raise folder.error(place, f"class {int(found.argmin())} of {classes} has no image")
+    if per_class is not None and (wrong := np.flatnonzero(found != per_class)).size:
+        first = int(wrong[0])
+        raise folder.error(place, f"class {first} has {found[first]} images of {per_class}")
+    if len(part.labels) != count:
+        raise folder.error(place, f"{len(part.labels)} images of {count}")
+
+
+def _sets(
+    name: str,
+    parts: Sequence[_Listed],
+    *,
+    classes: tuple[str, ...],
+    size: int,
+    short_side: int,
+    moments: tuple[tuple[float, ...], tuple[float, ...]],
+    validation: int,
+    augment: Augment,
+    seed: int,
+) -> DataSets:
+    train, test = parts
+    trained, held_out = (places.numpy() for places in hold_out(name, len(train.labels), validation))
+    test_order = fixed_permutation(len(test.labels)).numpy()
+
+    def samples(part: _Listed, places: NDArray[np.int64], augment: Augment = ()) -> ImageFiles:
+        labels: Tensor = torch.from_numpy(part.labels[places])
+        mean, std = moments
+        return ImageFiles(
+            part.source,
+            places,
+            labels,
+            size=size,
+            short_side=short_side,
+            mean=mean,
+            std=std,
+            augment=augment,
+            seed=seed,
+        )
+
+    return DataSets(
+        samples(train, trained, augment),
+        samples(train, held_out),
+        samples(test, test_order),
+        classes=classes,
+        shape=(3, size, size),
+        mean=moments[0],
+        std=moments[1],
+    )

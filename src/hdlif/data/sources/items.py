@@ -1,0 +1,310 @@
+"""Items of the user's own map-style data sets as a data set here: pictures or series, with what is learned of them.
+
+Every item is asked for once when a command starts, hashed, and taken as a file of the same content would be: a picture
+as a PPM file, a series as a .npy file of float32. So split, manifest and limits are those of such files.
+"""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from hdlif.data.manifest import PARTS, Part
+from hdlif.data.own_data import Layout, OwnData, Request, Sample, check_kind
+from hdlif.data.sources.pictures import find_pictures_in
+from hdlif.data.split import shares_of
+from hdlif.data.targets import ONE_CLASS, Scale, Wanted, in_order, item_target, labels_of
+from hdlif.data.value_samples import find_series_in
+from hdlif.errors import DataError, HdlifError, brief, first_line
+from hdlif.inputs import Unreadable
+from hdlif.inputs.fitting import MODES
+from hdlif.ops import InputRecord
+
+PICTURE, SERIES = ".ppm", ".npy"
+_TAKES = "pictures ([C, H, W] of uint8 or of floats in 0..1, or PIL's) or series ([T, C] of floats)"
+MOST_HELD = 2**28
+"""Bytes of items that are held from when their labels are read until their contents are."""
+MOST_ITEMS = 10**7
+
+
+def find_items(
+    root: Path | None,
+    *,
+    size: int | None,
+    known: InputRecord | None,
+    say: Callable[[str], None] = lambda line: None,
+    make: Callable[..., Any],
+    takes: Sequence[str],
+    name: str,
+    fit: Literal["squash", "crop"] = "squash",
+    split: Mapping[str, float | Sequence[str | int]] | None = None,
+    scale: Scale | None = None,
+    each_step: bool = False,
+    values: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    ahead: int | None = None,
+) -> OwnData:
+    """Look at a map-style data set, one object or one for each part.
+
+    A class or function that takes `train` is called with True for training and with False for testing; one that takes
+    `split`, with "train" and "test", and with "val", unless it refuses that with a `ValueError` or `KeyError`. Parts
+    that it does not give are shares of "train", and all parts are shares of one that takes neither.
+
+    Args:
+        root: not used.
+        size, known, say: as `find_pictures` takes them.
+        make: gives the data set; raises our own errors where it refuses an argument.
+        takes: of "train" and "split", those that it takes.
+        name: package.module:Name.
+        fit: of pictures of other proportions, as of `find_pictures`.
+        split: shares {validation: 0.15, test: 0.15, seed: 0}.
+        scale: mean and deviation by which a network that is there already has its values normalised.
+        each_step, values, labels, ahead: what is learned, where that is not one class of an item (`targets.Wanted`):
+            its label is then an array [T] of whole numbers, [V] or [T, V] of values, or [L] of 0 and 1.
+    Raises:
+        DataError: it is no map-style data set, or its items cannot be used.
+        ValueError: an argument that none can be.
+    """
+    request = Request(shares_of(split), Wanted(each_step, values, labels, ahead), known, scale, size, say)
+    return find_items_in(name, _parts(make, takes), None, request, fit=fit)
+
+
+def find_items_in(
+    name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None, request: Request, *, fit: str
+) -> OwnData:
+    """Look at data sets of one kind of items; with "train" alone, the other parts are shares of it.
+
+    Args:
+        name: of the data, for errors.
+        classes: by label; by default what the training set has as `classes`, and else the labels that there are.
+        fit: as of `find_items`.
+    """
+    layout, suffix = layout_of(name, sets, classes, request.wanted)
+    check_kind(name, "series" if suffix == SERIES else "image", request.known)
+    return find_series_in(layout, request) if suffix == SERIES else find_pictures_in(layout, request, fit=fit)
+
+
+def _parts(make: Callable[..., Any], takes: Sequence[str]) -> dict[Part, Any]:
+    if "train" in takes:
+        return {"train": make(train=True), "test": make(train=False)}
+    if "split" not in takes:
+        return {"train": make()}
+    found: dict[Part, Any] = {"train": make(split="train")}
+    try:
+        found["validation"] = make(split="val")
+    except HdlifError as error:
+        if not isinstance(error.__cause__, ValueError | KeyError):
+            raise
+    return found | {"test": make(split="test")}
+
+
+class Items:
+    """The items of data sets, one behind the other, as the contents of files.
+
+    Args:
+        name: of the data, for errors.
+        sets: by part.
+        places: the part and index of each item.
+        held: contents that are known already; each is given once.
+    """
+
+    def __init__(
+        self, name: str, sets: Mapping[Part, Any], places: Sequence[tuple[Part, int]], held: dict[int, bytes]
+    ) -> None:
+        self._name, self.sets, self.places, self.held = name, sets, places, held
+
+    def name(self, place: int) -> str:
+        part, index = self.places[place]
+        return f"{self._name}, item {index}" + (f" of {part}" if len(self.sets) > 1 else "")
+
+    def encoded(self, place: int) -> bytes:
+        if (content := self.held.pop(place, None)) is not None:
+            return content
+        part, index = self.places[place]
+        return encoded(item(self.sets[part], index, self.name(place))[0], self.name(place))[0]
+
+
+def layout_of(
+    name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None, wanted: Wanted = ONE_CLASS
+) -> tuple[Layout, str]:
+    """The items of data sets and what is learned of them, and how the names of such files end."""
+    for part, one in sets.items():
+        _check_map_style(name if len(sets) == 1 else f"{name}, {part}", one)
+    classes = classes if classes is not None or not wanted.classes else _classes(name, sets["train"])
+    places: list[tuple[Part, int]] = [(part, index) for part, one in sets.items() for index in range(len(one))]
+    if len(places) > MOST_ITEMS:
+        raise DataError(f"{name}: has {len(places):,} items, and at most {MOST_ITEMS:,} are taken")
+    items = Items(name, sets, places, {})
+    given: list[tuple[str, Any]] = []
+    ends: dict[str, int] = {}
+    contents: dict[int, bytes] = {}
+    room = MOST_HELD
+    for number, (part, index) in enumerate(places):
+        x, y = item(sets[part], index, items.name(number))
+        content, end = encoded(x, items.name(number))
+        given.append(_learned(y, wanted, classes, items.name(number), len(x) if end == SERIES else None))
+        ends.setdefault(end, number)
+        if number == 0 and encoded(item(sets[part], index, items.name(0))[0], items.name(0))[0] != content:
+            raise DataError(
+                f"{items.name(0)}: is another each time that it is read; give items as they are, and augment them "
+                "with data.augment"
+            )
+        if (room := room - len(content)) >= 0:
+            contents[number] = content
+    if len(ends) > 1:
+        raise DataError(f"{name}: items {ends[PICTURE]} and {ends[SERIES]} are a picture and a series; give one kind")
+    suffix = next(iter(ends))
+    # Files stand sorted by their names, and so do contents.
+    order = sorted(range(len(places)), key=lambda number: _file(sets, *places[number], suffix))
+    listed = tuple(
+        Sample(_file(sets, *places[n], suffix), given[n][0], places[n][0] if len(sets) > 1 else None, given[n][1])
+        for n in order
+    )
+    trained = {label for one in listed if one.part in (None, "train") for label in labels_of(one)}
+    if odd := next((one for one in listed if not trained.issuperset(labels_of(one))), None):
+        absent = next(label for label in labels_of(odd) if label not in trained)
+        raise DataError(f"{name}: {odd.name} is of class {brief(absent)}, of which no item is to train on; give some")
+    present = in_order(trained) if classes is None else tuple(label for label in classes if label in trained)
+    if wanted.classes and len(present) < 2:
+        raise DataError(f"{name}: all items are of one class, {brief(present[0])}; there must be two or more")
+    held = {place: contents[number] for place, number in enumerate(order) if number in contents}
+    parts = tuple(part for part in PARTS if part in sets) if len(sets) > 1 else ()
+    source = Items(name, sets, [places[number] for number in order], held)
+    words = "a data set" if len(sets) == 1 else f"data sets of {'/'.join(parts)}"
+    return Layout(Path(name), parts, present if wanted.classes else (), listed, {}, source, words, wanted), suffix
+
+
+def _file(sets: Mapping[Part, Any], part: Part, index: int, suffix: str) -> str:
+    """What an item is called in a manifest, sorted as its index."""
+    return f"{part}/{index:08}{suffix}" if len(sets) > 1 else f"{index:08}{suffix}"
+
+
+def _check_map_style(name: str, one: Any) -> None:
+    if isinstance(one, type) or not hasattr(one, "__len__") or not hasattr(one, "__getitem__"):
+        missing = " and no ".join(what for what in ("__len__", "__getitem__") if not hasattr(type(one), what))
+        raise DataError(
+            f"{name}: is {brief(one)}, which is not a map-style data set{f': it has no {missing}' if missing else ''}; "
+            "give a torch.utils.data.Dataset with a length and items (x, label)"
+        )
+    try:
+        length = len(one)
+    # The user's own code.
+    except Exception as error:
+        raise DataError(f"{name}: its length cannot be found: {type(error).__name__}: {first_line(error)}") from error
+    if not length:
+        raise DataError(f"{name}: has no items; give some")
+
+
+def _classes(name: str, one: Any) -> Sequence[str] | None:
+    """The names of classes that a data set states, by label."""
+    stated = getattr(one, "classes", None)
+    if stated is None:
+        return None
+    try:
+        classes = [str(label) for label in stated]
+    except TypeError:
+        raise DataError(f"{name}: its classes are {brief(stated)}; give a list of names, or none") from None
+    if len(set(classes)) < len(classes) or not all(label and label.isprintable() for label in classes):
+        raise DataError(f"{name}: its classes are {brief(classes)}; give each a name of its own that can be shown")
+    return classes
+
+
+def _learned(y: Any, wanted: Wanted, classes: Sequence[str] | None, name: str, steps: int | None) -> tuple[str, Any]:
+    """Class and target of an item, as `targets.Sample` has them. Raises `DataError`."""
+    if wanted.ahead is not None:
+        return "", None
+    if wanted.one_class:
+        return _named(name, [_whole(y, name)], classes)[0], None
+    try:
+        target = item_target(y, wanted, steps)
+    except Unreadable as error:
+        raise DataError(f"{name}: its target: {error}") from error
+    return "", _named(name, target.tolist(), classes) if wanted.classes else target
+
+
+def _whole(label: Any, name: str) -> int:
+    if isinstance(label, torch.Tensor | np.ndarray) and label.ndim == 0:
+        label = label.item()
+    if isinstance(label, bool) or not isinstance(label, int | np.integer) or label < 0:
+        raise DataError(f"{name}: has the label {brief(label)}; labels are whole numbers of at least 0")
+    return int(label)
+
+
+def _named(name: str, labels: Sequence[int], classes: Sequence[str] | None) -> list[str]:
+    if classes is None:
+        return list(map(str, labels))
+    if outside := [label for label in labels if label >= len(classes)]:
+        raise DataError(
+            f"{name}: has the label {outside[0]}, and {len(classes)} classes: labels are 0..{len(classes) - 1}"
+        )
+    return [classes[label] for label in labels]
+
+
+def item(one: Any, index: int, name: str) -> tuple[Any, Any]:
+    """x and what stands beside it. Raises `DataError` where there is no such item."""
+    try:
+        found = one[index]
+    except HdlifError:
+        raise
+    except Unreadable as error:
+        raise DataError(f"{name}: {error}") from error
+    # The user's own code, which may fail in any way.
+    except Exception as error:
+        raise DataError(f"{name}: cannot be read: {type(error).__name__}: {first_line(error)}") from error
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        length = f" of {len(found)}" if isinstance(found, tuple | list) else ""
+        raise DataError(f"{name}: is a {type(found).__name__}{length}; give (x, label)")
+    return found[0], found[1]
+
+
+def encoded(x: Any, name: str) -> tuple[bytes, str]:
+    """An item as a file has it, and how its name would end; raises `DataError` where it is neither kind."""
+    if isinstance(x, Image.Image):
+        mode = "L" if x.mode in ("1", "L", "LA") else "RGB"
+        return _ppm(np.asarray(x.convert(mode))), PICTURE
+    if isinstance(x, torch.Tensor):
+        x = x.detach().cpu().to_dense()
+        x = (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+    array: NDArray[Any] = x
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "uif" or not array.size:
+        seen = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else f"a {type(x).__name__}"
+        raise DataError(f"{name}: is {seen}; give {_TAKES}")
+    if array.dtype == np.uint8 or array.ndim == 3:
+        return _ppm(_rows(array, name)), PICTURE
+    if array.ndim not in (1, 2):
+        raise DataError(f"{name}: is {array.dtype} {list(array.shape)}; give {_TAKES}")
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(array if array.ndim == 2 else array[:, None], np.float32))
+    return file.getvalue(), SERIES
+
+
+def _rows(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """Pixels [H, W] or [H, W, 3] of a picture in one of the usual layouts."""
+    if array.ndim == 3:
+        if array.shape[0] in MODES:
+            array = array.transpose(1, 2, 0)
+        if array.shape[2] not in MODES:
+            raise DataError(f"{name}: is {array.dtype} {list(array.shape)}; pictures have 1 or 3 channels: [C, H, W]")
+        array = array[:, :, 0] if array.shape[2] == 1 else array
+    elif array.ndim != 2:
+        raise DataError(f"{name}: is {array.dtype} {list(array.shape)}; give {_TAKES}")
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind != "f" or not (array.min() >= 0 and array.max() <= 1):
+        raise DataError(
+            f"{name}: is {array.dtype} with values in {array.min()}..{array.max()}; give pictures of uint8, or of "
+            "floats in 0..1: they are normalised here"
+        )
+    return np.rint(array.astype(np.float64) * 255).astype(np.uint8)
+
+
+def _ppm(pixels: NDArray[np.uint8]) -> bytes:
+    """Pixels [H, W] or [H, W, 3] as a PPM or PGM file."""
+    height, width = pixels.shape[:2]
+    kind = "P5" if pixels.ndim == 2 else "P6"
+    return f"{kind} {width} {height} 255\n".encode() + np.ascontiguousarray(pixels).tobytes()

@@ -1,0 +1,349 @@
+"""How samples are divided into training, validation and test: by their place, or by their content or group alone."""
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from hdlif.data.manifest import PARTS, Manifest, Part
+from hdlif.data.targets import LabelledSample, in_order, labels_of
+from hdlif.errors import DataError, brief, did_you_mean
+from hdlif.generated import Content
+
+PART_FOLDERS: Mapping[str, Part] = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+"""The names of parts, by which folders and shards are called, and rows are labelled."""
+
+DEFAULT_SHARE = 0.15
+Split = Mapping[str, float | Sequence[str | int]]
+"""What a recipe says: shares, or the names of groups, and the seed."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """The shares of validation and test in all samples of a class, and the seed of who is in which.
+
+    In place of a share there may be the names of groups. With a validation share of 0 no sample is held out, and the
+    last epoch is kept. The seed is the split's own: runs of other seeds train and are
+    measured on the same samples. A share of 1 for testing leaves nothing to train on: it is for a network that is there
+    already.
+    """
+
+    validation: float | tuple[str, ...] = DEFAULT_SHARE
+    test: float | tuple[str, ...] = DEFAULT_SHARE
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.whole:
+            return
+        shares = {name: share for name, share in self.of_parts.items() if not isinstance(share, tuple)}
+        for name, share in shares.items():
+            if not 0 <= share < 1 or (not share and name == "test"):
+                accepted = "above 0" if name == "test" else "0 or more"
+                raise ValueError(f"split.{name} = {share} is refused; it should be {accepted} and below 1")
+        if sum(shares.values()) >= 1:
+            raise ValueError(f"split: {self.validation} and {self.test} leave nothing to train on; lower one")
+        for name, names in self.named.items():
+            if not names:
+                raise ValueError(f"split.{name} = [] is refused; name a group or more, or give a share")
+        if twice := sorted(set(self.named.get("validation", ())) & {*self.named.get("test", ())}):
+            raise ValueError(f"split: {brief(twice[0])} is in validation and in test; name it in one of them")
+
+    @property
+    def of_parts(self) -> dict[Part, float | tuple[str, ...]]:
+        """By part; those of the test first, which are taken first."""
+        return {"test": self.test, "validation": self.validation}
+
+    @property
+    def named(self) -> dict[Part, tuple[str, ...]]:
+        """The parts whose groups are named, and these."""
+        return {part: names for part, names in self.of_parts.items() if isinstance(names, tuple)}
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that has no part of its own is for testing."""
+        return (self.validation, self.test) == (0, 1)
+
+
+def shares_of(split: Split | None) -> Shares:
+    """The recipe's `split`; the shares by default. Raises `ValueError` on a key or value that it cannot have."""
+    given: dict[str, Any] = {name: _share(value) for name, value in (split or {}).items()}
+    accepted = {"validation", "test", "seed"}
+    if unknown := sorted(given.keys() - accepted):
+        raise ValueError(f"split.{unknown[0]} is unknown; choose one of {', '.join(sorted(accepted))}")
+    seed = given.pop("seed", 0)
+    if isinstance(seed, tuple) or seed != int(seed) or seed < 0:
+        raise ValueError(f"split.seed = {seed} is refused; it should be a whole number of at least 0")
+    if given.get("test") == 1:
+        given.setdefault("validation", 0)
+    return Shares(**given, seed=int(seed))
+
+
+def _share(value: float | Sequence[str | int]) -> float | tuple[str, ...]:
+    return value if isinstance(value, int | float) else tuple(map(str, value))
+
+
+def rank(content: str, seed: int) -> str:
+    """Where a content (the SHA-256 of a file, say) stands in an order that is another for each seed."""
+    return hashlib.sha256(f"{seed}:{content}".encode()).hexdigest()
+
+
+def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -> dict[str, Part] | None:
+    """The part of each content of one class: what is the same is in one part, whatever else there is.
+
+    Contents that are named are in their part. Of n different contents the first round(n·share), at least one, in the
+    order of `rank` are for testing, the next for validation, and the rest for training.
+
+    Args:
+        wanted: parts that samples are taken for; "train" gets what is left.
+    Returns:
+        None where there are too few to leave one for training.
+    """
+    if shares.whole:
+        return dict.fromkeys(contents, "test" if "test" in wanted else "train")
+    order = sorted(set(contents), key=lambda content: rank(content, shares.seed))
+    parts: dict[str, Part] = {name: part for part, names in shares.named.items() for name in names if part in wanted}
+    left = [content for content in order if content not in parts]
+    for part, share in shares.of_parts.items():
+        if part in wanted and not isinstance(share, tuple):
+            taken = max(1, round(len(order) * share)) if share else 0
+            parts |= dict.fromkeys(left[:taken], part)
+            left = left[taken:]
+    if len(parts) >= len(order):
+        return None
+    return {content: parts.get(content, "train") for content in order}
+
+
+def enough_for(wanted: Collection[Part], few: int) -> str:
+    """What is to be done where `divided` finds too few different contents for the parts that are wanted.
+
+    >>> enough_for(["train", "validation", "test"], 2)
+    'three are the least, one for each part: give more'
+    >>> enough_for(["validation", "test"], 4)
+    "take smaller shares: --set 'data.split={validation: 0.3, test: 0.3}'"
+    """
+    least = len({*wanted, "train"})
+    if few < least:
+        return f"{'three' if least > 2 else 'two'} are the least, one for each part: give more"
+    shares = ", ".join(f"{part}: 0.3" for part in wanted if part != "train")
+    return f"take smaller shares: --set 'data.split={{{shares}}}'"
+
+
+class PlacedSample(LabelledSample, Protocol):
+    """A sample whose place may say in which part it is."""
+
+    @property
+    def part(self) -> Part | None: ...
+
+
+def parts_of(
+    place: object,
+    samples: Sequence[PlacedSample],
+    units: Sequence[str],
+    shares: Shares,
+    *,
+    parts: Sequence[Part],
+    grouped: bool,
+    unit: str,
+    counted: Callable[[int], str] | None = None,
+    mend: str = "",
+    hint: str = "",
+) -> list[Part]:
+    """The part of each sample: that of its place, or one that its unit is in: a share of all, or of its class.
+
+    Args:
+        place: of the data, for errors.
+        units: of each sample; what has the same is in one part.
+        parts: that samples are placed in; the others are taken from "train", or from all where there is none.
+        grouped: whether units, such as people, may be in several classes.
+        unit: one is called so.
+        counted: says so many of them.
+        mend: what helps besides where there are too few.
+        hint: what helps instead, unless it is empty.
+    Raises:
+        DataError: there are too few, a class is in no training sample, or a place puts a unit in two parts.
+    """
+    if parts and "train" not in parts and not shares.whole:
+        raise DataError(f"{place}: no {unit} is in the part train; put some there")
+    _check_named(place, units, shares, parts, grouped=grouped)
+    if grouped:
+        _check_whole(place, samples, units, unit)
+    wanted = [part for part in PARTS if part not in parts]
+    split_from: Part | None = "train" if parts else None
+    divide = [number for number, one in enumerate(samples) if wanted and one.part == split_from]
+    taken: dict[int, Part] = {}
+
+    def in_class(number: int) -> str:
+        return "" if grouped else samples[number].label
+
+    for name, members in groupby(sorted(divide, key=in_class), key=in_class):
+        numbers = list(members)
+        found = divided([units[number] for number in numbers], shares, wanted)
+        if found is None:
+            few = len({units[number] for number in numbers})
+            whose = f'class "{name}" has' if name else f"there {'is' if few == 1 else 'are'}"
+            kept = f"{few} unit{'s' * (few != 1)} kept together (each {unit})"
+            seen = kept if grouped or counted is None else counted(few)
+            helps = hint or ("name fewer of them in data.split" if shares.named else enough_for(wanted, few))
+            raise DataError(
+                f"{place}: {whose} {seen}, too few to take some for "
+                f"{' and '.join(part for part in wanted if part != 'train')}; {helps}{mend}"
+            )
+        taken |= {number: found[units[number]] for number in numbers}
+    chosen: list[Part] = [taken.get(number) or one.part or "train" for number, one in enumerate(samples)]
+    if not shares.whole:
+        _check_trained(place, samples, chosen, unit, f"--set data.split.seed={shares.seed + 1}" if divide else "")
+    return chosen
+
+
+def _check_named(place: object, units: Sequence[str], shares: Shares, parts: Sequence[Part], *, grouped: bool) -> None:
+    """Raise `DataError` where groups are named for a part, and there are none, or none of that name."""
+    known = sorted(set(units))
+    for part, names in shares.named.items():
+        seen = f"{place}: data.split.{part} names {brief(names[0])}"
+        if not grouped:
+            raise DataError(f"{seen}, and nothing says of whom a sample is; set data.group, or give a share")
+        if part in parts:
+            raise DataError(f"{seen}, and there is a part {part} already; leave it out")
+        if absent := [name for name in names if name not in known]:
+            raise DataError(
+                f"{place}: data.split.{part} names {brief(absent[0])}, and there is no such group; "
+                f"{did_you_mean(absent[0], known)}"
+            )
+
+
+def _check_whole(place: object, samples: Sequence[PlacedSample], units: Sequence[str], unit: str) -> None:
+    """Raise `DataError` where samples of a unit are placed in two parts."""
+    part_of: dict[str, Part | None] = {}
+    for one, whose in zip(samples, units, strict=True):
+        if part_of.setdefault(whose, one.part) != one.part:
+            raise DataError(
+                f'{place}: "{whose}", a {unit}, is in {part_of[whose]} and in {one.part}; keep each in one of them'
+            )
+
+
+def _check_trained(
+    place: object, samples: Sequence[PlacedSample], chosen: Sequence[Part], unit: str, split: str
+) -> None:
+    """Raise `DataError` unless each class is in the training part; `split` would take other samples for it."""
+    trained = {label for one, part in zip(samples, chosen, strict=True) if part == "train" for label in labels_of(one)}
+    if absent := in_order({label for one in samples for label in labels_of(one)} - trained):
+        mend = f"try another split: {split}" if split else "put some there"
+        raise DataError(f'{place}: class "{absent[0]}" is in no {unit} of the training part; {mend}')
+
+
+def by_part(hashes: Sequence[str], names: Sequence[str], chosen: Sequence[Part], seed: int) -> dict[Part, list[int]]:
+    """The numbers of the samples in each part, in an order in which the first ones are of all classes.
+
+    Args:
+        hashes, names: of each sample.
+        chosen: the part of each.
+    """
+    parts: dict[Part, list[int]] = {part: [] for part in PARTS}
+    for number in sorted(range(len(names)), key=lambda number: (rank(hashes[number], seed), names[number])):
+        parts[chosen[number]].append(number)
+    return parts
+
+
+def files_of(manifest: Manifest, part: Part, seed: int) -> list[str]:
+    """The files of a part's samples, in the order of `by_part`, in which they are numbered there."""
+    entries = manifest.entries
+    hashes, names, chosen = ([getattr(one, key) for one in entries] for key in ("sha256", "file", "part"))
+    return [names[number] for number in by_part(hashes, names, chosen, seed)[part]]
+
+
+def split_here(parts: Sequence[Part], shares: Shares) -> dict[str, Any]:
+    """The shares of the parts that have no place of their own, as JSON has it."""
+    taken = [part for part in PARTS[1:] if part not in parts]
+    of_parts = {part: list(share) if isinstance(share, tuple) else share for part, share in shares.of_parts.items()}
+    return {part: of_parts[part] for part in taken} | ({"seed": shares.seed} if taken else {})
+
+
+def parts_named(place: object, names: Sequence[str]) -> list[Part]:
+    """Return the parts that are called so. Raises `DataError`."""
+    if odd := next((name for name in names if name not in PART_FOLDERS), None):
+        raise DataError(f"{place}: part has {brief(odd)}; each is one of {', '.join(PART_FOLDERS)}")
+    return [PART_FOLDERS[name] for name in names]
+
+
+GROUP = "GROUP"
+_WILD = re.compile(r"GROUP|\*")
+
+
+def check_pattern(pattern: str) -> None:
+    """Raise `ValueError` unless the pattern says once where the group stands."""
+    if pattern.count(GROUP) != 1 or not pattern.isprintable():
+        raise ValueError(
+            f"group = {pattern!r} is refused; of files by class it is a pattern of their names in which GROUP "
+            "stands once, such as 'GROUP_*.wav'"
+        )
+
+
+def group_in(pattern: str, name: str) -> str | None:
+    """Return the group of a name (the file's path in the folder of its class); None if the pattern does not fit.
+
+    `GROUP` in the pattern stands for the group, and * for anything. Each stands for as little as can be, from the left,
+    which takes no more time than the name is long:
+
+    >>> group_in("GROUP_*.wav", "ann_1_2.wav"), group_in("*/GROUP.wav", "digits/7.wav"), group_in("GROUP_*", "ann")
+    ('ann', '7', None)
+    """
+    fixed, wild = _WILD.split(pattern), _WILD.findall(pattern)
+    if not name.startswith(fixed[0]):
+        return None
+    place, found = len(fixed[0]), None
+    for number, (kind, text) in enumerate(zip(wild, fixed[1:], strict=True), start=1):
+        least = place + (kind == GROUP)
+        last = number == len(wild)
+        end = name.find(text, least) if not last else len(name) - len(text) if name.endswith(text) else -1
+        if end < least:
+            return None
+        if kind == GROUP:
+            found = name[place:end]
+        place = end + len(text)
+    return found
+
+
+SPLIT_SEED = 0
+"""Of the sets that ship: the same samples are held out for every seed of a run."""
+
+
+def fixed_permutation(n: int) -> Tensor:
+    """The numbers 0..n-1, int64 [n], in an order that depends on n alone.
+
+    Validation samples are its last ones, so that a larger set of them contains the smaller.
+    """
+    return torch.randperm(n, generator=torch.Generator().manual_seed(SPLIT_SEED))
+
+
+def hold_out(name: str, n: int, validation: int) -> tuple[Tensor, Tensor]:
+    """Return the numbers of the training and the validation samples of a set. Raises `DataError` if one has none."""
+    check_validation(name, validation, least=1, most=n - 1)
+    order = fixed_permutation(n)
+    return order[:-validation], order[-validation:]
+
+
+def check_generated(name: str, content: Content, validation: int) -> None:
+    """Raise `DataError` unless there is a validation sample of data that are generated, and they can be made."""
+    if validation < 1:
+        raise DataError(f"{name}: {validation} validation samples are refused; set validation to 1 or more")
+    try:
+        content.check_parts(validation)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from error
+
+
+def check_validation(name: str, validation: int, *, least: int, most: int) -> None:
+    """Raise `DataError` unless a number of validation samples leaves something on either side."""
+    if not least <= validation <= most:
+        raise DataError(f"{name}: {validation} validation images are refused; set validation to {least}..{most}")

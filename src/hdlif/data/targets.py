@@ -1,0 +1,378 @@
+"""What is learned of a sample: its class, or one at each step; values, or those that come next; or labels."""
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdlif.data.manifest import PARTS, Part
+from hdlif.errors import DataError, brief
+from hdlif.inputs import Unreadable
+from hdlif.inputs.arrays import parse_array, parse_labels
+from hdlif.inputs.series import Floats, finite
+
+DEVIATION_OF_NONE = 1.0
+"""Of what does not vary."""
+LABELS = "labels"
+"""The key of an object under which the names of its labels may be listed."""
+Scale = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and deviation of each value."""
+
+
+class LabelledSample(Protocol):
+    """What is known of a sample beside its contents."""
+
+    @property
+    def label(self) -> str:
+        """Its class; "" where it has none of its own."""
+
+    @property
+    def target(self) -> Any:
+        """What is learned where that is not its class: the classes of its steps, or values or labels, float32 [...]."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a recipe's section asks to be learned.
+
+    Attributes:
+        each_step: a class, or values, at each step.
+        values: the names of values: of columns, keys, or an array's last axis.
+        labels: the names of labels, of which a sample has any number; given likewise.
+        ahead: the values of the channels of series so many steps later, at each step.
+    Raises:
+        ValueError: two of them that do not go together, or that name nothing.
+    """
+
+    each_step: bool = False
+    values: Sequence[str] | None = None
+    labels: Sequence[str] | None = None
+    ahead: int | None = None
+
+    def __post_init__(self) -> None:
+        given = {key: getattr(self, key) for key in ("values", "labels", "ahead") if getattr(self, key) is not None}
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are learned one at a time; leave one of them out")
+        if self.each_step and (self.labels is not None or self.ahead is not None):
+            raise ValueError("each_step is of classes and of values; leave it out")
+        for key in ("values", "labels"):
+            names = given.get(key)
+            if names is not None and (not names or len(set(names)) < len(names) or not all(map(_can_be_shown, names))):
+                raise ValueError(f"{key} = {list(names)} is refused; name one or more, each once")
+        if self.ahead is not None and self.ahead < 1:
+            raise ValueError(f"ahead = {self.ahead} is refused; give 1 or more steps")
+
+    @property
+    def classes(self) -> bool:
+        """Whether classes are learned, one of a sample or one at each step."""
+        return self.values is None and self.labels is None and self.ahead is None
+
+    @property
+    def one_class(self) -> bool:
+        """Whether that is one class of a sample."""
+        return self.classes and not self.each_step
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of values or labels."""
+        return tuple(self.values or self.labels or ())
+
+
+def _can_be_shown(name: str) -> bool:
+    return bool(name) and name.isprintable()
+
+
+ONE_CLASS = Wanted()
+"""A class of each sample."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The targets of a set of samples.
+
+    Attributes:
+        names: of classes, values or labels.
+        mean, std: of values, by which they are normalised.
+        of: the target [...] of one sample.
+        steps: of targets at each step, how many.
+    """
+
+    names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    of: Callable[[Any], Any]
+    steps: int | None = None
+
+    def tensor(self, chosen: Sequence[LabelledSample], like: Sequence[LabelledSample]) -> Tensor:
+        """The targets of samples [N, ...]; shaped as those of `like` where there are none."""
+        return torch.from_numpy(np.array([self.of(one) for one in (chosen or like[:1])]))[: len(chosen)]
+
+
+def learned(
+    place: object,
+    wanted: Wanted,
+    taken: Sequence[LabelledSample],
+    training: Sequence[LabelledSample],
+    *,
+    scale: Scale | None,
+    classes: tuple[str, ...] = (),
+    names: tuple[str, ...] = (),
+) -> Learned:
+    """What is learned of `taken`; values are normalised by a scale, or by that which is measured on `training`.
+
+    Args:
+        classes: in the order of the labels; by default those that there are.
+        names: of the values that come next.
+    Raises:
+        DataError: there is one class alone, or targets at each step are of several lengths.
+    """
+    steps = _steps(place, taken) if wanted.each_step or wanted.ahead is not None else None
+    if wanted.labels is not None:
+        return Learned(wanted.names, (), (), lambda one: one.target)
+    if not wanted.classes:
+        names = wanted.names or names
+        mean, std = scale or measured([one.target.reshape(-1, len(names)) for one in training])
+        shift, size = np.array(mean, np.float32), np.array(std, np.float32)
+        return Learned(names, mean, std, lambda one: (one.target - shift) / size, steps)
+    classes = classes or classes_of(place, wanted, taken)
+    number = {label: n for n, label in enumerate(classes)}
+    if wanted.each_step:
+        return Learned(classes, (), (), lambda one: np.array([number[label] for label in one.target]), steps)
+    return Learned(classes, (), (), lambda one: number[one.label])
+
+
+def _steps(place: object, taken: Sequence[LabelledSample]) -> int:
+    lengths = sorted({len(one.target) for one in taken})
+    if len(lengths) > 1:
+        raise DataError(f"{place}: targets have {lengths[0]} to {lengths[-1]} steps; give all the same number")
+    return lengths[0]
+
+
+def labels_of(one: LabelledSample) -> Sequence[str]:
+    """The classes of a sample's steps, or its own; "" where no classes are learned."""
+    return one.target if isinstance(one.target, list) else [one.label]
+
+
+def classes_of(place: object, wanted: Wanted, taken: Sequence[LabelledSample]) -> tuple[str, ...]:
+    """The classes of samples, or of their steps. Raises `DataError` where there is one alone."""
+    classes = in_order({label for one in taken for label in labels_of(one)})
+    if len(classes) < 2:
+        raise DataError(f'{place}: all samples are of one class, "{classes[0]}"; there must be two or more')
+    return classes
+
+
+def in_order(labels: Collection[str]) -> tuple[str, ...]:
+    """The classes, sorted: as numbers where all are whole numbers, and else as text.
+
+    >>> in_order({"10", "9"}), in_order({"b", "10", "9"})
+    (('9', '10'), ('10', '9', 'b'))
+    """
+    names = sorted(labels)
+    if all(len(name) < 20 and name.removeprefix("-").isdecimal() and name.isascii() for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(names)
+
+
+def measured(parts: Sequence[Floats]) -> Scale:
+    """Mean and deviation of each column of arrays [rows, columns], of exact sums, rounded to 6 significant digits."""
+    count = sum(map(len, parts))
+    mean, std = [], []
+    for column in range(parts[0].shape[1]):
+        columns: list[NDArray[np.float64]] = [part[:, column].astype(np.float64) for part in parts]
+        middle = math.fsum(value for one in columns for value in one.tolist()) / count
+        squares = math.fsum(value for one in columns for value in ((one - middle) ** 2).tolist())
+        deviation = float(f"{math.sqrt(squares / count):.6g}")
+        mean.append(float(f"{middle:.6g}"))
+        std.append(deviation if deviation > np.finfo(np.float32).tiny else DEVIATION_OF_NONE)
+    return tuple(mean), tuple(std)
+
+
+def digest_of(target: Any) -> str:
+    """SHA-256 (hex) of what is learned of a sample beside its class; "" where there is nothing."""
+    if target is None:
+        return ""
+    content = json.dumps(target) if isinstance(target, list) else f"{list(target.shape)} "
+    numbers = b"" if isinstance(target, list) else np.ascontiguousarray(target, "<f4").tobytes()
+    return hashlib.sha256(content.encode() + numbers).hexdigest()
+
+
+def described(
+    wanted: Wanted, targets: Learned, taken: Sequence[LabelledSample], part_of: Sequence[Part]
+) -> dict[str, Any]:
+    """What is learned, under "target" as JSON has it; nothing of one class of a sample.
+
+    {"names"}, of values "mean" and "std" that normalise them, "least" and "most" of all, and of labels and the classes
+    of steps "counts" by name and part.
+    """
+    if wanted.one_class:
+        return {}
+    said: dict[str, Any] = {"names": list(targets.names)}
+    if targets.std:
+        rows = np.concatenate([one.target.reshape(-1, len(targets.names)) for one in taken])
+        ranges = {"least": rows.min(0).tolist(), "most": rows.max(0).tolist()}
+        return {"target": said | {"mean": list(targets.mean), "std": list(targets.std)} | ranges}
+    counts: dict[str, dict[Part, int]] = {name: {} for name in targets.names}
+    for part in PARTS:
+        there = [one.target for one, where in zip(taken, part_of, strict=True) if where == part]
+        if wanted.classes:
+            seen = Counter(label for steps in there for label in steps)
+        else:
+            have = np.array(there, np.int64).reshape(-1, len(targets.names)).sum(0)
+            seen = Counter(dict(zip(targets.names, have.tolist(), strict=True)))
+        for name in targets.names:
+            counts[name][part] = seen[name]
+    return {"target": said | {"counts": counts}}
+
+
+TO_LEARN_VALUES = (
+    "the labels look like values; to learn values: --set 'data.values=[{}]' --set 'task={{kind: regress}}'"
+)
+
+
+def values_hint(labels: Collection[str], name: str) -> str:
+    """How to learn what is called `name` as values, where labels are numbers with fractions; nothing where not.
+
+    >>> values_hint(["0.5", "2"], "load")[:28], values_hint(["1", "2"], "load"), values_hint(["0.5", "a"], "load")
+    ('the labels look like values;', '', '')
+    """
+    try:
+        values = [float(label) for label in set(labels)]
+    except ValueError:
+        return ""
+    fractions = all(map(math.isfinite, values)) and not all(value.is_integer() for value in values)
+    return TO_LEARN_VALUES.format(name) if fractions else ""
+
+
+def array_targets(place: Path, content: bytes, wanted: Wanted, count: int, steps: int) -> list[Any]:
+    """What y holds of each of `count` samples: as `Series.target`; of one class each, that class.
+
+    Raises:
+        DataError: y has another shape, or holds what cannot be learned.
+    """
+    try:
+        if wanted.one_class:
+            return list(map(str, parse_labels(content)))
+        y = _checked(parse_array(content), wanted, (count,), steps)
+    except Unreadable as error:
+        hint = f"; {TO_LEARN_VALUES.format('NAME')}" if wanted.classes and _holds_fractions(content) else ""
+        raise DataError(f"{place}: y: {error}{hint}") from error
+    return [list(map(str, row)) for row in y.tolist()] if wanted.classes else list(y)
+
+
+def _holds_fractions(content: bytes) -> bool:
+    try:
+        return parse_array(content).dtype.kind == "f"
+    except Unreadable:
+        return False
+
+
+def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
+    """What is learned of one item, (x, y): a class at each step, int64 [T]; values or labels, float32.
+
+    Args:
+        steps: of x; None where it has none of its own, and y says how many there are.
+    Raises:
+        Unreadable: y has another shape, or holds what cannot be learned.
+    """
+    try:
+        array = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
+    # Rows of several lengths, or a tensor of a type that arrays do not have.
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise Unreadable(f"it is {brief(y)}, and no array") from error
+    if array.dtype.kind not in "biuf":
+        raise Unreadable(f"it is {brief(y)}, and real numbers are read")
+    found = _checked(array, wanted, (), steps)
+    if wanted.classes and found.min() < 0:
+        raise Unreadable(f"it holds {found.min()}, and classes are whole numbers of at least 0")
+    return found
+
+
+def target_in(fields: Any, wanted: Wanted, label: str, steps: int | None = None) -> tuple[str, Any]:
+    """Class and target, as `targets.Sample` has them, in an object with keys, such as a JSON file has.
+
+    Args:
+        label: the key of the class, or of those of the steps.
+        steps: as of `item_target`.
+    Raises:
+        Unreadable: a key is not there, or has a value that cannot be learned.
+    """
+    if not isinstance(fields, Mapping):
+        raise Unreadable(f"it is {brief(fields)}, and an object with keys is read")
+    if wanted.one_class:
+        return class_named(_under(fields, label)), None
+    if wanted.classes:
+        classes = _under(fields, label)
+        if not isinstance(classes, list) or not classes:
+            raise Unreadable(f"{brief(classes)} is under {brief(label)}, and the classes of the steps are a list")
+        return "", [class_named(one) for one in classes]
+    if wanted.labels is not None and LABELS in fields and not set(wanted.names) <= fields.keys():
+        return "", has_of(fields[LABELS], wanted.names)
+    columns = [_under(fields, name) for name in wanted.names]
+    try:
+        # Of each name a number, or a list of the steps.
+        given = np.stack([np.asarray(one) for one in columns], -1)
+    except ValueError as error:
+        raise Unreadable(f"{', '.join(wanted.names)} are {brief(columns)}, of several lengths") from error
+    try:
+        return "", item_target(given, wanted, steps)
+    except Unreadable as error:
+        raise Unreadable(f"{', '.join(wanted.names)}: {error}") from error
+
+
+def has_of(listed: Any, names: Sequence[str]) -> NDArray[np.float32]:
+    """Which of the labels a list of names has: float32 [L] of 0 and 1. Raises `Unreadable`."""
+    if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+        raise Unreadable(f"{brief(listed)} is not a list of names of labels")
+    if odd := sorted(set(listed) - set(names)):
+        raise Unreadable(f"{brief(odd[0])} is none of the labels {', '.join(names)}")
+    return np.array([name in listed for name in names], np.float32)
+
+
+def class_named(value: Any) -> str:
+    """A class, by a whole number or a name. Raises `Unreadable`."""
+    if isinstance(value, bool) or not isinstance(value, int | str) or not str(value) or not str(value).isprintable():
+        raise Unreadable(f"{brief(value)} is not a label, a whole number or a name")
+    return str(value)
+
+
+def _under(fields: Mapping[str, Any], key: str) -> Any:
+    if key not in fields:
+        raise Unreadable(f"it has no {brief(key)}")
+    return fields[key]
+
+
+def _checked(y: NDArray[Any], wanted: Wanted, samples: tuple[int, ...], steps: int | None) -> NDArray[Any]:
+    """Targets of this shape: that of the samples, the steps and the names, as far as there are any.
+
+    Raises:
+        Unreadable: y has another shape, or holds what cannot be learned.
+    """
+    names = wanted.names
+    if steps is None:
+        steps = y.shape[len(samples)] if y.ndim > len(samples) else 1
+    shapes = [(*samples, *((steps,) if wanted.each_step else ()), *((len(names),) if names else ()))]
+    if len(names) == 1:
+        shapes.append(shapes[0][:-1])
+    if y.shape not in shapes or not y.size:
+        named = f" for {', '.join(names)}" if names else ""
+        raise Unreadable(f"it is {list(y.shape)}, and should be {list(shapes[0])}{named}")
+    if wanted.classes:
+        if y.dtype.kind not in "biu":
+            raise Unreadable(f"it is {y.dtype}, and the classes of steps are integers")
+        if y.dtype.kind == "u" and y.max() > np.iinfo(np.int64).max:
+            raise Unreadable(f"it holds {y.max()}, and classes are at most 2^63 - 1")
+        return y.astype(np.int64)
+    found = finite(y).reshape(shapes[0])
+    if wanted.labels and not np.isin(found, (0, 1)).all():
+        odd = float(found[~np.isin(found, (0, 1))][0])
+        raise Unreadable(f"it holds {brief(odd)}, and a label is there, 1, or not, 0")
+    return found

@@ -1,0 +1,319 @@
+"""Samples of numbers, which are time series or rows of a table: checked, divided, measured, and made into sets."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from hdlif.data.arrays import Arrays
+from hdlif.data.augment import Augment
+from hdlif.data.columns import leaving_out
+from hdlif.data.in_memory import SeriesSamples
+from hdlif.data.manifest import PARTS, Part
+from hdlif.data.own_data import Layout, OwnData, Request, Sample, divide
+from hdlif.data.split import Shares, check_pattern, group_in, split_here
+from hdlif.data.targets import Wanted, classes_of, measured, values_hint
+from hdlif.errors import DataError, reason
+from hdlif.inputs import Unreadable, series
+from hdlif.inputs.resampling import resampled, resampled_length
+from hdlif.inputs.series import Floats
+from hdlif.ops import InputRecord
+from hdlif.ops.sound import SoundRecord
+
+MOST_KEPT = 2**31
+"""Bytes that all samples together may take."""
+STRETCH = "stretch of one label"
+"""What is kept together of a recording without groups, whose windows have a label each."""
+_FEWEST_RISING = 4
+"""Rows of a sample from which one that rises at each is taken for a clock."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The samples of numbers at a path.
+
+    Attributes:
+        layout: in words.
+        unit: what is kept in one part, in words.
+        grouped: whether units, such as people, are in several classes.
+        channels: their names, if a header gives some.
+        parts: that have a folder of their own.
+        ignored: counts of what is not used, in words.
+        rates, windows, sound: as `InputRecord` has them.
+        seen: other findings, as JSON has them.
+        skipped: files that cannot be read, or are not as the others.
+        names: of the values that come next.
+    """
+
+    layout: str
+    unit: str
+    samples: list[Sample]
+    grouped: bool = False
+    channels: tuple[str, ...] | None = None
+    parts: tuple[Part, ...] = ()
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    rates: tuple[int, ...] = ()
+    windows: tuple[int, ...] = ()
+    sound: SoundRecord | None = None
+    seen: Mapping[str, Any] = field(default_factory=lambda: {"window": None, "stride": None})
+    skipped: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+def of_values(
+    name: str, label: str, unit: str | None, values: Floats, part: Part | None = None, target: Any = None
+) -> Sample:
+    """Return a sample that is a part of a file, or of an array; equal ones are kept together if no unit is given."""
+    content = values.astype("<f4").tobytes()
+    digest = hashlib.sha256(content).hexdigest()
+    return Sample(name, label, part, target, digest if unit is None else unit, len(content), digest, values)
+
+
+def of_target(name: str, unit: str | None, values: Floats, target: Any, wanted: Wanted) -> Sample:
+    """Return such a sample with what is learned of it: its class, or another target."""
+    one_class = wanted.one_class
+    return of_values(name, target if one_class else "", unit, values, target=None if one_class else target)
+
+
+def with_next(
+    place: object, name: str, unit: str | None, values: Floats, ahead: int, part: Part | None = None
+) -> Sample:
+    """Return a series without its last `ahead` steps, whose target is each channel so many steps later."""
+    if len(values) <= ahead:
+        raise DataError(f"{place}: {name} has {len(values)} steps, and data.ahead = {ahead}; lower it")
+    return of_values(name, "", unit, values[:-ahead], part, values[ahead:])
+
+
+def numbered_channels(count: int) -> tuple[str, ...]:
+    """Return the names of channels that have none of their own."""
+    return tuple(f"channel {number}" for number in range(1, count + 1))
+
+
+def of_arrays(found: Arrays, unit: str, samples: list[Sample], **more: Any) -> Recorded:
+    """Return the samples of arrays, in the parts and groups that these state."""
+    if found.parts is not None:
+        samples = [replace(one, part=part) for one, part in zip(samples, found.parts, strict=True)]
+    if found.groups is not None:
+        samples = [replace(one, unit=group) for one, group in zip(samples, found.groups, strict=True)]
+    return Recorded(
+        found.layout,
+        unit if found.groups is None else "group",
+        samples,
+        grouped=found.groups is not None,
+        parts=tuple(part for part in PARTS if part in (found.parts or ())),
+        **more,
+    )
+
+
+def of_layout(layout: Layout, known: InputRecord | None) -> Recorded:
+    """Read one series from each sample, .csv or .npy; columns that are `known` are found by name."""
+    columns, ahead = known.columns if known else (), layout.wanted.ahead
+    samples: list[Sample] = []
+    channels = 0
+    for number, one in enumerate(layout.files):
+        try:
+            values = series.parse_series(layout.source.encoded(number), Path(one.name).suffix.lower(), columns)
+        except (OSError, Unreadable) as error:
+            raise DataError(
+                f"{layout.root}: {one.name}: cannot be read as a series ({reason(error)}); fix it"
+            ) from error
+        channels = channels or values.shape[1]
+        if ahead is not None:
+            samples.append(with_next(layout.root, one.name, None, values, ahead, one.part))
+            continue
+        if layout.wanted.each_step and len(one.target) != len(values):
+            raise DataError(
+                f"{layout.root}: {one.name} has {len(values)} steps, and what is learned of it {len(one.target)}; give "
+                "one for each step"
+            )
+        samples.append(of_values(one.name, one.label, None, values, one.part, one.target))
+    names = () if ahead is None else numbered_channels(channels)
+    return Recorded(layout.words, "series", samples, parts=layout.parts, ignored=layout.ignored, names=names)
+
+
+def at_rates(place: Path, recorded: Recorded, rates: tuple[int, ...]) -> Recorded:
+    """Resample each sample by itself from the first rate to the second; return them as they are without rates."""
+    if not rates:
+        return recorded
+    size = sum(4 * resampled_length(len(one.steps), *rates) * one.steps.shape[1] for one in recorded.samples)
+    if size > MOST_KEPT:
+        raise DataError(f"{place}: at data.resample its samples take {size:,} bytes of at most {MOST_KEPT:,}; lower it")
+    samples = [replace(one, values=resampled(one.steps, *rates)) for one in recorded.samples]
+    return replace(recorded, samples=samples, rates=rates)
+
+
+def group_unit(place: Path, pattern: str | None) -> Callable[[Sample], str]:
+    """Return what finds the group of a file by its name; "" without a pattern. Raises `ValueError`, and `DataError`."""
+    if pattern is None:
+        return lambda one: ""
+    check_pattern(pattern)
+
+    def unit(one: Sample) -> str:
+        if (found := group_in(pattern, one.below)) is None:
+            raise DataError(f'{place}: {one.name} does not fit data.group = "{pattern}"; give one that fits every file')
+        return found
+
+    return unit
+
+
+def kept_together(group: str | None, otherwise: str) -> str:
+    """Return what is in one part, in words."""
+    return f'group of "{group}"' if group else otherwise
+
+
+def find_series_in(layout: Layout, request: Request) -> OwnData:
+    """Find a data set in the time series of a layout, one per sample; errors as of `find_samples`."""
+    return find_readings(layout.root, of_layout(layout, request.known), request, classes=layout.classes)
+
+
+def find_readings(
+    place: Path, recorded: Recorded, request: Request, *, rates: tuple[int, ...] = (), classes: tuple[str, ...] = ()
+) -> OwnData:
+    """Find a data set in readings; arguments and errors as of `find_samples`.
+
+    Args:
+        rates: the rate of the data and that of a network, unless one is known.
+    """
+    known = request.known
+    if known is not None and known.sound is not None:
+        raise DataError(f"{place}: is of readings, and the network takes sounds; give a folder of .wav files by class")
+    recorded = at_rates(place, recorded, known.rates if known else rates)
+    return find_samples(place, recorded, request, kind="series", classes=classes)
+
+
+def find_samples(
+    place: Path,
+    recorded: Recorded,
+    request: Request,
+    *,
+    kind: Literal["series", "table"],
+    classes: tuple[str, ...] = (),
+) -> OwnData:
+    """Find a data set in samples that were read.
+
+    Args:
+        classes: in the order of the labels; by default those that there are.
+    Raises:
+        DataError: they are not all alike, of one class alone, other than the network takes, or too few to divide.
+    """
+    known, wanted = request.known, request.wanted
+    taken = recorded.samples
+    _check_alike(place, recorded, known, unequal=kind == "series" and wanted.one_class)
+    if wanted.classes and not classes:
+        classes = classes_of(place, wanted, taken)
+    divided = divide(
+        place,
+        taken,
+        request,
+        parts=recorded.parts,
+        grouped=recorded.grouped,
+        unit=recorded.unit,
+        classes=classes,
+        names=recorded.names,
+        skipped=recorded.skipped,
+        mend=", or name a column of groups: --set data.group=NAME" if recorded.unit == STRETCH else "",
+        hint=values_hint([one.label for one in taken], "NAME"),
+    )
+    record = known or _measured(recorded, divided.of("train"), kind)
+    lengths = {len(one.steps) for one in taken}
+    if known is None and len(lengths) > 1:
+        record = replace(record, shape=(record.shape[0], max(lengths), 1), shortest=min(lengths))
+
+    def samples(part: Part, augment: Augment, seed: int) -> SeriesSamples:
+        chosen = divided.of(part)
+        channels, steps, _ = record.shape
+        # What follows the last step of a series is the mean, which is 0 when it is normalised.
+        values = np.empty((len(chosen), steps, channels), np.float32)
+        values[:] = np.array(record.mean, np.float32)
+        for number, one in enumerate(chosen):
+            values[number, : len(one.steps)] = one.steps
+        labels, sample = divided.labels(part), torch.from_numpy(series.as_sample(values))
+        if record.shortest:
+            own = torch.tensor([len(one.steps) for one in chosen], dtype=torch.int64)
+            labels = torch.stack([labels, own], 1)
+        return SeriesSamples(sample, labels, mean=record.mean, std=record.std, augment=augment, seed=seed)
+
+    return divided.found(record, {**_described(recorded, request.shares), **divided.seen}, samples)
+
+
+def _check_alike(place: Path, recorded: Recorded, known: InputRecord | None, *, unequal: bool) -> None:
+    """Raise `DataError` unless samples are as a network takes them, and, if not `unequal`, of one length."""
+    taken = recorded.samples
+    first = taken[0]
+    least = min(len(one.steps) for one in taken)
+    for one in taken:
+        if not unequal and len(one.steps) != len(first.steps):
+            raise DataError(
+                f"{place}: {first.name} has {len(first.steps)} rows and {one.name} {len(one.steps)}; cut them into "
+                f"windows of one length: --set data.window={least}"
+            )
+    steps, channels = max(len(one.steps) for one in taken), first.steps.shape[1]
+    if (size := 4 * len(taken) * steps * channels) > MOST_KEPT:
+        raise DataError(
+            f"{place}: {len(taken):,} series of {steps} steps and {channels} channels take {size:,} bytes, and at most "
+            f"{MOST_KEPT:,} are kept; take fewer, or raise data.stride"
+        )
+    if known is not None and not (
+        channels == known.shape[0] and (known.shortest or known.shape[1]) <= least <= steps <= known.shape[1]
+    ):
+        raise DataError(
+            f"{place}: its series have {_range(least, steps)} steps of {channels} channels, and the network takes "
+            f"{_range(known.shortest or known.shape[1], known.shape[1])} of {known.shape[0]}; give series like those "
+            "that it was trained on"
+        )
+
+
+def _range(least: int, most: int) -> str:
+    return f"{most}" if least == most else f"{least} to {most}"
+
+
+def _measured(recorded: Recorded, training: Sequence[Sample], kind: str) -> InputRecord:
+    """Return what a sample becomes: mean and deviation of each channel, of exact sums, to 6 significant digits."""
+    steps, channels = training[0].steps.shape
+    mean, std = measured([one.steps for one in training])
+    return InputRecord(
+        (channels, steps, 1),
+        mean,
+        std,
+        kind=kind,
+        resize="none",
+        columns=recorded.channels or (),
+        rates=recorded.rates,
+        windows=recorded.windows,
+        sound=recorded.sound,
+    )
+
+
+def _described(recorded: Recorded, shares: Shares) -> dict[str, Any]:
+    units, rising = {one.unit for one in recorded.samples}, _always_rising(recorded)
+    return {
+        "layout": recorded.layout,
+        "split": split_here(recorded.parts, shares),
+        "samples": len(recorded.samples),
+        "channels": list(recorded.channels) if recorded.channels else None,
+        **recorded.seen,
+        "kept_together": {"what": recorded.unit, "count": len(units)},
+        "groups": sorted(units) if recorded.grouped else None,
+        "ignored": dict(recorded.ignored),
+        "warnings": [
+            f"{name} rises from row to row all the time, as a clock or a counter does, and is not a reading; "
+            f"{leaving_out(recorded.channels, rising)}"
+            for name in rising
+        ],
+    }
+
+
+def _always_rising(recorded: Recorded) -> list[str]:
+    """Return the channels whose every row is above the one before, in every sample."""
+    steps, channels = recorded.samples[0].steps.shape
+    if recorded.sound is not None or steps < _FEWEST_RISING:
+        return []
+    rising = np.ones(channels, bool)
+    for one in recorded.samples:
+        rising &= (np.diff(one.steps, axis=0) > 0).all(0)
+    names = recorded.channels or [f"channel {number}" for number in range(1, channels + 1)]
+    return [str(name) for name, rises in zip(names, rising, strict=True) if rises]

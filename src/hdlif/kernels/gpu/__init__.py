@@ -1,1 +1,0 @@
-"""What kernels for GPUs share: how Triton is given them, and started."""

@@ -1,0 +1,53 @@
+"""Tensors whose memory a kernel can read by its address, and the faster layout of small maps."""
+
+import torch
+from torch import Tensor
+
+SMALL = 64
+"""Pixels of a map below which oneDNN's convolutions are faster in the contiguous layout."""
+
+
+def is_small(maps: Tensor) -> bool:
+    """Whether maps [N, C, H, W] are small."""
+    return maps.shape[2:].numel() < SMALL
+
+
+def is_plain(tensor: Tensor, device: torch.device) -> bool:
+    """Whether a tensor is an ordinary one on a device, with memory of its own.
+
+    False under a compiler, whose graph the checks below would end.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and type(tensor) in (Tensor, torch.nn.Parameter)
+        and tensor.device == device
+        and tensor.layout == torch.strided
+        and not tensor.is_neg()
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and not torch._C._functorch.is_legacy_batchedtensor(tensor)
+        and not tensor._is_zerotensor()
+    )
+
+
+def is_dense(maps: Tensor) -> bool:
+    """Whether maps [K, B, C, H, W] have no gaps in memory, in the order of the axes or with channels last."""
+    if maps.is_contiguous():
+        return True
+    # The stride of an axis of one entry is arbitrary.
+    follow = maps.shape[0] == 1 or maps.stride(0) == maps[0].numel()
+    return follow and maps[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def is_watched() -> bool:
+    """Whether PyTorch records operations beyond autograd: to compile, trace or transform them, or for tangents."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch.autograd.forward_ad._current_level >= 0
+        or is_transformed()
+    )
+
+
+def is_transformed() -> bool:
+    """Whether a function is being transformed (`torch.func`) or traced (`torch.jit`), operation by operation."""
+    return torch._C._functorch.peek_interpreter_stack() is not None or torch._C._get_tracing_state() is not None

@@ -1,0 +1,132 @@
+"""The derivatives of some steps, and what the states of a chunk owe each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hdlif.nn import SteppedNeuron
+from hdlif.nn.spikes import emitted
+
+
+@dataclass
+class Derivatives:
+    """Of the spikes of K steps, or of a state after each of them, [K, B, N] each; None for zeros.
+
+    Attributes:
+        by_current: ∂/∂I.
+        by_state: ∂/∂v_k of the states before it.
+        by_row: ∂/∂p of the parameters of the step.
+    """
+
+    by_current: Tensor | None
+    by_state: Sequence[Tensor | None]
+    by_row: Sequence[Tensor | None]
+
+
+def derivatives_of(
+    neuron: SteppedNeuron, current: Tensor, states: Sequence[Tensor], rows: Sequence[Tensor]
+) -> list[Derivatives]:
+    """Return the derivatives of each step's spikes, as emitted, and of each state after it, without a graph.
+
+    They are by all that the step is given.
+
+    Args:
+        current: [K, B, N, ...].
+        states: those before each step, each shaped like the current.
+        rows: the parameters at the steps, broadcastable to it.
+    """
+    dtype = states[0].dtype if states else current.dtype
+    with torch.enable_grad():
+        given = [current, *states, *(row.expand(current.shape) for row in rows)]
+        leaves = [value.detach().to(dtype).requires_grad_() for value in given]
+        spike, *after = neuron.stepped(0, range(1), *leaves)
+        found = []
+        for value in (emitted(spike, neuron.quantizer), *after):
+            by: Sequence[Tensor | None] = [None] * len(leaves)
+            if isinstance(value, Tensor) and value.requires_grad:
+                # Each neuron by itself, so that the sum has the derivative of each.
+                by = torch.autograd.grad(value.sum(), leaves, retain_graph=True, allow_unused=True)
+            flat = [None if one is None else one.flatten(2) for one in by]
+            found.append(Derivatives(flat[0], flat[1 : 1 + len(states)], flat[1 + len(states) :]))
+    return found
+
+
+def led_back(spike: Derivatives, states: Sequence[Derivatives], own: Tensor) -> list[Derivatives]:
+    """The derivatives of a step one of whose states is the spike, which a part of the next current follows from."""
+    return [
+        Derivatives(of.by_current, [*of.by_state, times(of.by_current, own)], of.by_row) for of in (spike, *states)
+    ] + [Derivatives(spike.by_current, [*spike.by_state, times(spike.by_current, own)], spike.by_row)]
+
+
+def state_jacobians(states: Sequence[Derivatives]) -> tuple[list[list[Tensor | None]], list[list[Tensor | None]]]:
+    """∂v_k/∂v_j of each state after the last of K steps by each after every step, [K, B, N], and before the first."""
+    numbers = range(len(states))
+    like = next((one for of in states for one in (of.by_current, *of.by_state) if one is not None), None)
+    reach: list[list[Tensor | None]] = []
+    across: list[list[Tensor | None]] = []
+    for k in numbers:
+        adjoint: list[Tensor | None] = [
+            torch.ones_like(like[0]) if j == k and like is not None else None for j in numbers
+        ]
+        of_steps = []
+        for t in reversed(range(0 if like is None else len(like))):
+            of_steps.append(adjoint)
+            adjoint = [summed((adjoint[i], _at(states[i].by_state[j], t)) for i in numbers) for j in numbers]
+        reach.append(_along(of_steps, len(states)))
+        across.append(adjoint)
+    return reach, across
+
+
+def state_adjoints(states: Sequence[Derivatives], along: Sequence[Tensor | None]) -> tuple[list[Tensor | None], ...]:
+    """dL/dv_j of each state after every of K steps, [K, B, N], and before the first, where spikes give back.
+
+    Args:
+        along: dL/ds·∂s/∂v_j, [K, B, N].
+    """
+    numbers = range(len(states))
+    like = next((one for one in along if one is not None), None)
+    adjoint: list[Tensor | None] = [None] * len(states)
+    of_steps = []
+    for t in reversed(range(0 if like is None else len(like))):
+        of_steps.append(adjoint)
+        later = [summed((adjoint[k], _at(states[k].by_state[j], t)) for k in numbers) for j in numbers]
+        adjoint = [plus(one, _at(own, t)) for one, own in zip(later, along, strict=True)]
+    return _along(of_steps, len(states)), adjoint
+
+
+def _along(of_steps: Sequence[Sequence[Tensor | None]], states: int) -> list[Tensor | None]:
+    """Of each state its values at K steps, [K, B, N], from those in reversed order; None for zeros."""
+    found: list[Tensor | None] = []
+    for j in range(states):
+        values = [step[j] for step in reversed(of_steps)]
+        like = next((one for one in values if one is not None), None)
+        zero = None if like is None else torch.zeros_like(like)
+        found.append(None if zero is None else torch.stack([zero if one is None else one for one in values]))
+    return found
+
+
+def _at(values: Tensor | None, t: int) -> Tensor | None:
+    return None if values is None else values[t]
+
+
+def times(factor: Tensor | None, other: Tensor | None) -> Tensor | None:
+    return None if factor is None or other is None else factor * other
+
+
+def summed(pairs: Iterable[tuple[Tensor | None, Tensor | None]]) -> Tensor | None:
+    """Σ a·b over the pairs of which neither is zero."""
+    total: Tensor | None = None
+    for one, other in pairs:
+        if one is not None and other is not None:
+            total = one * other if total is None else total.addcmul_(one, other)
+    return total
+
+
+def plus(trace: Tensor | None, added: Tensor | None) -> Tensor | None:
+    if trace is None or added is None:
+        return added if trace is None else trace
+    return trace.add_(added)

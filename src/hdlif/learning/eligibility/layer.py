@@ -1,0 +1,111 @@
+"""The eligibilities of a layer, and how they are carried on over its last steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from hdlif.learning.eligibility.derivatives import Derivatives, plus, state_jacobians, summed, times
+from hdlif.learning.eligibility.drives import Drive
+
+_SAMPLES = 4
+"""Whose traces are mixed at once: what is made beside those that are there stays small, and in the caches."""
+
+
+@dataclass
+class Pending:
+    """What a layer's last steps have left to be carried on when the next ones run.
+
+    Attributes:
+        states: the derivatives of each state after each step.
+        drives: dI/dW of each synapse.
+        vectors: of the parameters of [N] or fewer numbers dI/dp, [K, B, N], or the place among the rows of the step.
+    """
+
+    states: Sequence[Derivatives]
+    drives: Sequence[Drive]
+    vectors: Sequence[Tensor | int]
+
+    def of_vector(self, which: Tensor | int, factors: Sequence[Tensor | None]) -> Tensor | None:
+        """Σ_k factor_k·dv_k/dp of a parameter by the step that it acts in, [K, B, N]."""
+        own = [of.by_row[which] if isinstance(which, int) else times(of.by_current, which) for of in self.states]
+        return summed(zip(own, factors, strict=True))
+
+
+@dataclass
+class Layer:
+    """A neuron layer along time.
+
+    Attributes:
+        rows: the places of the parameters of its step that are learned, and that all steps share.
+        matrices: dv/dW by synapse and state, [B, N, M]; None for zeros.
+        vectors: dv/dp by state, [P, B, N], of all other parameters.
+        waiting: for its last steps to be carried on.
+        bytes: of its traces.
+    """
+
+    rows: Sequence[int]
+    matrices: list[list[Tensor | None]] = field(default_factory=list)
+    vectors: list[Tensor | None] = field(default_factory=list)
+    waiting: Pending | None = None
+    bytes: int = 0
+
+
+def carry_on(layer: Layer) -> None:
+    """The eligibilities after a layer's last steps, from those before them and what drove it."""
+    if (pending := layer.waiting) is None:
+        return
+    layer.waiting, states = None, pending.states
+    reach, across = state_jacobians(states)
+    before = layer.matrices or [[None] * len(states) for _ in pending.drives]
+    by_current = [of.by_current for of in states]
+    factors = [summed(zip(of_state, by_current, strict=True)) for of_state in reach]
+    columns = [[None if one is None else one[..., None] for one in of_state] for of_state in across]
+    layer.matrices = [
+        [_driven(trace, drive, factor) for trace, factor in zip(_mixed(traces, columns), factors, strict=True)]
+        for traces, drive in zip(before, pending.drives, strict=True)
+    ]
+    if pending.vectors:
+        vectors = layer.vectors or [None] * len(states)
+        layer.vectors = [
+            plus(
+                summed(zip(vectors, mixing, strict=True)),
+                _stacked([pending.of_vector(one, of_state) for one in pending.vectors]),
+            )
+            for mixing, of_state in zip(across, reach, strict=True)
+        ]
+
+
+def _mixed(traces: Sequence[Tensor | None], across: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
+    """Σ_k across_jk·e_k of each state j, [B, N, M]; written over e, which nothing else reads."""
+    like = next((e for e in traces if e is not None), None)
+    known = [any(e is not None and f is not None for e, f in zip(traces, of, strict=True)) for of in across]
+    made = [
+        (torch.empty_like(like) if e is None and like is not None else e) if is_known else None
+        for e, is_known in zip(traces, known, strict=True)
+    ]
+    for start in range(0, 0 if like is None else len(like), _SAMPLES):
+        part = slice(start, start + _SAMPLES)
+        before = [None if e is None else e[part] for e in traces]
+        mixed = [summed((None if f is None else f[part], e) for f, e in zip(of, before, strict=True)) for of in across]
+        for e, now in zip(made, mixed, strict=True):
+            if e is not None and now is not None:
+                e[part] = now
+    return made
+
+
+def _driven(trace: Tensor | None, drive: Drive, by_current: Tensor | None) -> Tensor | None:
+    return trace if by_current is None else drive.add_to(trace, by_current)
+
+
+def _stacked(added: Sequence[Tensor | None]) -> Tensor | None:
+    """What K steps add to the vectors of a state, [P, B, N], from that of each step, [K, B, N]."""
+    like = next((one for one in added if one is not None), None)
+    return (
+        None
+        if like is None
+        else torch.stack([like.new_zeros(like.shape[1:]) if a is None else a.sum(0) for a in added])
+    )

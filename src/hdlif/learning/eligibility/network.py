@@ -1,0 +1,286 @@
+"""The eligibilities of all layers of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+from weakref import ReferenceType, ref
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.errors import TrainingError
+from hdlif.learning.eligibility.derivatives import derivatives_of, led_back
+from hdlif.learning.eligibility.drives import (
+    Drive,
+    Slope,
+    Source,
+    diagonal_of,
+    drive_of,
+    is_matrix,
+    of_steps,
+    slope_of,
+    weight_of,
+    wide,
+)
+from hdlif.learning.eligibility.layer import Layer, Pending, carry_on
+from hdlif.learning.eligibility.past import Past
+from hdlif.learning.paths import unwrapped
+from hdlif.nn import Neuron, Scope, SteppedNeuron
+from hdlif.nn.norm import BatchNorm2d
+from hdlif.nn.observer import Observer
+from hdlif.nn.scaling import Affine
+from hdlif.nn.steps import carried
+
+WayBack = Literal["diagonal", "eprop"]
+"""What a recurrent layer's eligibility knows of the way back through U: "diagonal", what a neuron leads back to itself
+(SnAp-1, Menick et al., ICLR 2021), or "eprop", nothing (Bellec et al. 2020)."""
+
+
+class Eligibility(Observer):
+    """The eligibilities of all layers of a network, kept from step to step of one sequence.
+
+    It observes forward passes of one step each, or of several that are cut from each other (`Pass.cut`), and the losses
+    of all are back-propagated before the next ones are run.
+
+    Args:
+        model: the network, whose modules errors name.
+        way_back: of recurrent layers.
+        budget: most bytes of traces.
+    """
+
+    reads_states = True
+
+    def __init__(self, model: nn.Module, *, way_back: WayBack = "diagonal", budget: int) -> None:
+        self._names = {module: name for name, module in unwrapped(model).named_modules()}
+        self._way_back, self._budget = way_back, budget
+        self._layers: dict[nn.Module, Layer] = {}
+        self._sources: dict[int, tuple[Tensor, tuple[Source, ...]]] = {}
+        self._arriving: dict[nn.Module, tuple[Source, ...] | None] = {}
+        self._givers: dict[int, tuple[ReferenceType[Tensor], nn.Module]] = {}
+        self._given_by: dict[nn.Module, nn.Module | None] = {}
+        self._back: dict[nn.Module, nn.Module] = {}
+        self._averages: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+        self._restored: dict[str, Tensor] = {}
+        self._at = -1
+
+    def before(self, scope: Scope, name: str, child: nn.Module, x: Tensor) -> Tensor:
+        self._begin(scope.steps.start)
+        if isinstance(child, Neuron):
+            found = self._sources.get(id(x))
+            self._arriving[child] = None if found is None else found[1]
+            self._given_by[child] = self._giver(x)
+        return x
+
+    def after(self, scope: Scope, name: str, child: nn.Module, x: Tensor, y: Tensor, state: Any) -> Tensor:
+        if self._giver(y) is None:
+            # Behind a norm it is what the norm is behind.
+            behind = self._giver(x) if isinstance(child, BatchNorm2d | Affine) else None
+            self._givers[id(y)] = ref(y), child if behind is None else behind
+        if isinstance(child, BatchNorm2d | Affine):
+            before = self._sources.get(id(x), (x, ()))[1]
+            if len(before) == 1 and before[0].norm is None:
+                source = before[0]
+                self._note(y, (Source(source.synapse, source.x, source.y, child),))
+        elif is_matrix(child, x):
+            self._note(y, (Source(child, x, y),))
+        return y
+
+    def joined(self, total: Tensor, parts: Sequence[Tensor], neuron: nn.Module, back: nn.Module) -> None:
+        found = [self._sources.get(id(part)) for part in parts]
+        if None not in found:
+            self._note(total, tuple(source for one in found if one is not None for source in one[1]))
+        self._back[neuron] = back
+
+    def normalised(self, norm: nn.Module, mean: Tensor, var: Tensor) -> None:
+        self._averages[norm] = mean, var
+
+    def _begin(self, step: int) -> None:
+        """Forget what the step before gave."""
+        if step != self._at:
+            self._at = step
+            self._sources.clear()
+            self._arriving.clear()
+            self._givers.clear()
+            self._given_by.clear()
+
+    def _note(self, value: Tensor, sources: tuple[Source, ...]) -> None:
+        # With the tensor, whose id is its own as long as it lives.
+        self._sources[id(value)] = value, sources
+
+    def _giver(self, value: Tensor) -> nn.Module | None:
+        """The first child that gave it in this step; None where none did."""
+        found = self._givers.get(id(value))
+        return None if found is None or found[0]() is not value else found[1]
+
+    @property
+    def bytes(self) -> dict[str, int]:
+        """Of the traces of each layer that has run a step."""
+        return {self._names.get(neuron, type(neuron).__name__): layer.bytes for neuron, layer in self._layers.items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The eligibilities of the states after the last step, by layer, kind and state."""
+        found: dict[str, Tensor] = {}
+        for neuron, layer in self._layers.items():
+            with torch.no_grad():
+                carry_on(layer)
+            for of, matrix in enumerate(layer.matrices):
+                found |= {f"{self._names[neuron]}.weight.{of}.{k}": e for k, e in enumerate(matrix) if e is not None}
+            found |= {f"{self._names[neuron]}.vector.{k}": e for k, e in enumerate(layer.vectors) if e is not None}
+        return found
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Begin with what `tensors` gave."""
+        self._restored = dict(tensors)
+
+    def _layer(self, neuron: SteppedNeuron, steps: range, x: Tensor) -> Layer:
+        """A layer that runs its first step."""
+        layer = Layer(_learned_and_shared(neuron, steps, x))
+        name, states = self._names.get(neuron, ""), len(neuron.states) + self._leads_back(neuron)
+        # Taken out: they are the layer's from here on.
+        keys = [key for key in self._restored if key.startswith(f"{name}.")]
+        own = {key.removeprefix(f"{name}."): self._restored.pop(key) for key in keys}
+        matrices = {key.split(".")[1] for key in own if key.startswith("weight.")}
+        layer.matrices = [[own.get(f"weight.{of}.{k}") for k in range(states)] for of in sorted(matrices, key=int)]
+        if any(key.startswith("vector.") for key in own):
+            layer.vectors = [own.get(f"vector.{k}") for k in range(states)]
+        return layer
+
+    def _leads_back(self, neuron: nn.Module) -> bool:
+        """Whether the spike is one more state of a layer."""
+        return neuron in self._back and self._way_back == "diagonal"
+
+    def check(self, state: Any = None) -> None:
+        self.check_budget()
+
+    def check_budget(self, times: int = 1) -> None:
+        """Raise `TrainingError` if the traces of all layers, of so many batches, take more than the budget."""
+        sizes = {name: times * size for name, size in self.bytes.items()}
+        if (total := sum(sizes.values())) > self._budget:
+            most = sorted(sizes.items(), key=lambda item: -item[1])[:3]
+            listed = ", ".join(f"{name} {_in_words(size)}" for name, size in most)
+            more = f" and {len(sizes) - 3} more" if len(sizes) > 3 else ""
+            raise TrainingError(
+                f"forward mode keeps {_in_words(total)} of traces, a number for every sample, synapse and state "
+                f"({listed}{more}), and its budget is {_in_words(self._budget)}; set rule.budget to {total} or more "
+                "(bytes), make the batch or the layers smaller, or take a rule of smaller traces (ottt) or none (sltt)"
+            )
+
+    def emitted(
+        self,
+        neuron: SteppedNeuron,
+        y: Tensor,
+        x: Tensor,
+        before: Sequence[Tensor],
+        steps: range,
+        rows: Sequence[Tensor],
+    ) -> Tensor:
+        """The spikes y [K, B, N, ...] of some steps, whose gradient also reaches the layer's parameters by the past.
+
+        Args:
+            x: the currents, [K or 1, B, N, ...].
+            before: the states before each step.
+            rows: the parameters of the steps.
+        Raises:
+            TrainingError: the layer is none of those that have an eligibility.
+        """
+        if not neuron.states and not self._leads_back(neuron):
+            return y
+        if torch.compiler.is_compiling():
+            raise TrainingError("forward mode does not run through torch.compile; set training.compile: false")
+        sources = self._checked(neuron, y, steps)
+        if (layer := self._layers.get(neuron)) is None:
+            layer = self._layers[neuron] = self._layer(neuron, steps, x)
+        spike, *after = derivatives_of(neuron, x.expand(y.shape), before, rows)
+        with torch.no_grad():
+            carry_on(layer)
+            if self._leads_back(neuron):
+                spike, *after = led_back(spike, after, diagonal_of(self._back[neuron], steps).to(x.dtype))
+            drives, vectors, into = self._drives(sources, steps)
+        # What all steps share: whichever of them is given the gradient.
+        into += [rows[place][:1] for place in layer.rows]
+        layer.waiting = Pending(after, drives, [*vectors, *layer.rows])
+        if not layer.bytes:
+            numbers = sum(drive.x.shape[2] for drive in drives) + len(layer.waiting.vectors)
+            layer.bytes = len(after) * y[0].numel() * numbers * wide(x).itemsize
+        if not torch.is_grad_enabled() or not any(one.requires_grad for one in into):
+            return y
+        return cast(Tensor, Past.apply(y, spike.by_state, layer, *into))  # type: ignore[no-untyped-call]
+
+    def _checked(self, neuron: SteppedNeuron, y: Tensor, steps: range) -> tuple[Source, ...]:
+        """What feeds a neuron layer in this step. Raises `TrainingError`."""
+        name = self._names.get(neuron, type(neuron).__name__)
+        if len(steps) != 1 and not carried(steps).cut:
+            raise TrainingError(
+                f"{name}: forward mode runs one time step at a time, or several that are cut from each other, and it "
+                f"was given {len(steps)} that are not"
+            )
+        if carried(steps).cut and neuron in self._back:
+            raise TrainingError(
+                f"{name}: a recurrent layer reads what it emitted at the step before, so that forward mode takes its "
+                "steps one by one; set rule.chunk to 1"
+            )
+        if getattr(neuron, "norm", None) is not None:
+            raise TrainingError(
+                f"{name}: Mem-BN couples the membranes of a batch, so that forward mode has no traces of each sample's "
+                "own; leave neuron.mem_bn out, or take another rule"
+            )
+        sources = self._arriving.get(neuron)
+        if sources is None:
+            raise TrainingError(
+                f"{name} is fed by {self._described(self._given_by.get(neuron))}: forward mode is for fully connected "
+                "layers and convolutions of kernel 1, with no more than a batch norm or a gain and shift behind them "
+                "(model.kind dense, recurrent or conv1d); take another rule, such as stochastic_window"
+            )
+        for source in sources:
+            where = self._names.get(source.synapse, type(source.synapse).__name__)
+            if source.y[0, 0].numel() != source.y.shape[2]:
+                raise TrainingError(
+                    f"{where} gives maps of {list(source.y.shape[3:])}: forward mode would keep a trace for every "
+                    "position of every weight; take another rule, such as stochastic_window"
+                )
+        return sources
+
+    def _described(self, giver: nn.Module | None) -> str:
+        """What feeds a neuron layer, in words."""
+        if giver is None:
+            return "what no layer gives that is run by its name in a hdlif.nn.Scope or Sequential"
+        kernel = getattr(giver, "kernel_size", None)
+        of = f", kernel {'×'.join(map(str, kernel))}" if isinstance(kernel, tuple) else ""
+        return f"{self._names.get(giver, type(giver).__name__)} ({type(giver).__name__}{of})"
+
+    def _drives(self, sources: Sequence[Source], steps: range) -> tuple[list[Drive], list[Tensor | int], list[Tensor]]:
+        """What synapses and norms drive: of their weights, of their other parameters, and what takes the gradients."""
+        gather = carried(steps).gather
+        drives: list[Drive] = []
+        weights: list[Tensor] = []
+        vectors: list[tuple[Tensor, Tensor]] = []
+        for source in sources:
+            synapse, norm = source.synapse, source.norm
+            x, y = (of_steps(value, steps) for value in (source.x, source.y))
+            slope = Slope() if norm is None else slope_of(norm, y, steps, gather, self._averages.get(norm))
+            weight = weight_of(synapse, steps)
+            if weight.requires_grad:
+                drives.append(drive_of(x, slope, gather))
+                weights.append(weight)
+            # A bias in front of batch statistics changes nothing.
+            if (bias := cast("Tensor | None", synapse.bias)) is not None and not slope.coupled:
+                ones = torch.ones_like(y)
+                vectors.append((bias, ones if slope.gain is None else ones * slope.gain))
+            if norm is not None:
+                assert slope.normalised is not None
+                vectors += [(norm.weight, slope.normalised), (norm.bias, torch.ones_like(y))]
+        learned = [(into, driven) for into, driven in vectors if into.requires_grad]
+        return drives, [driven for _, driven in learned], [*weights, *(into for into, _ in learned)]
+
+
+def _learned_and_shared(neuron: SteppedNeuron, steps: range, x: Tensor) -> list[int]:
+    """The places of the rows that are learned and of which there is one for all steps."""
+    with torch.enable_grad():
+        learned = [row.requires_grad for row in neuron.rows_at(steps, x)]
+    shared = [len(values) == 1 for values in neuron.row_values().values()]
+    return [place for place, both in enumerate(zip(learned, shared, strict=True)) if all(both)]
+
+
+def _in_words(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size:,} bytes"

@@ -1,0 +1,196 @@
+"""What feeds a membrane, read off the paths that blocks state, or off a pass where one does not: the order in which
+children are registered says nothing.
+
+A synapse feeds the neurons that its output reaches through no other neuron. Where one of them accumulates, its membrane
+remembers the synapse's input.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from hdlif.errors import TrainingError
+from hdlif.learning.wiring import Wiring
+from hdlif.nn.modes import dtype_of, evaluation_mode
+from hdlif.nn.per_step import PerStep
+from hdlif.nn.state import Neuron, Paths, Reads, Temporal, inside
+from hdlif.nn.steps import carrying
+
+WATCHED = 2
+"""Steps that are run to see a network's wiring: in the second, what a child gave in the first may be read."""
+
+
+def is_synapse(module: nn.Module) -> bool:
+    """Whether a module mixes what it reads by weights of its own: a matrix or a kernel, and not a value per neuron."""
+    if isinstance(module, _ConvNd | nn.Linear):
+        return True
+    own = (parameter for parameter in module._parameters.values() if parameter is not None)
+    return not isinstance(module, PerStep | nn.LayerNorm | nn.RMSNorm) and any(one.ndim > 1 for one in own)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """A network without the modules that wrap it, for a precision, for several ranks."""
+    while not isinstance(model, Temporal | nn.Sequential) and len(children := list(model.children())) == 1:
+        (model,) = children
+    return model
+
+
+def remembered(model: nn.Module, x: Tensor | None = None, time_steps: int = WATCHED) -> dict[str, nn.Module]:
+    """The synapses whose inputs a membrane remembers, by name, in the order of the network.
+
+    Names are those in the network itself, without the modules that wrap it (for a precision, for several ranks).
+
+    A parallel neuron has no membrane (λ = 0), and behind the last neuron there is none: what feeds no other learns from
+    its input itself.
+
+    Args:
+        x: samples [T or 1, B, ...], on one of which a network is run to see the paths that modules do not state.
+        time_steps: T.
+    Raises:
+        TrainingError: a module states other paths than it has, or none and does not run its children through `Scope`.
+    """
+    model = unwrapped(model)
+    reading = _Reading(lambda: {} if x is None else wiring_of(model, x, time_steps))
+    reading.before(model, "", after=False)
+    return {name: module for name, module in model.named_modules(remove_duplicate=False) if name in reading.found}
+
+
+def wiring_of(model: nn.Module, x: Tensor, time_steps: int) -> Mapping[nn.Module, Mapping[str, tuple[str, ...]]]:
+    """What the children of each module of a network read, as a pass of one sample shows; the network stays as it is.
+
+    Args:
+        x: [T or 1, B, ...].
+    """
+    wiring = Wiring()
+    dtype = dtype_of(model, x)
+    state = None
+    with evaluation_mode(model), torch.enable_grad():
+        for t in range(min(WATCHED, time_steps)):
+            step = x[:, :1] if len(x) == 1 else x[t : t + 1, :1]
+            start = wiring.entered(model, step.detach().to(dtype).requires_grad_())
+            y, state = model(start, state, steps=carrying(range(t, t + 1), observers=[wiring]))
+            wiring.left(model, y)
+    return wiring.reads
+
+
+def stated_ways(module: nn.Module) -> Paths | None:
+    """The paths that a module states; where it states what each child reads, each of these pairs."""
+    reads: Reads | None = getattr(module, "reads", None)
+    if reads is None:
+        paths: Paths | None = getattr(module, "paths", None)
+        return paths
+    return [[one for one in (source, child) if one] for child, sources in reads.items() for source in sources]
+
+
+class _Reading:
+    """Goes through a network from its end, and finds the synapses from which a membrane is reached."""
+
+    def __init__(self, see: Callable[[], Mapping[nn.Module, Reads]]) -> None:
+        self.found: set[str] = set()
+        self._see = cache(see)
+        self._read: dict[tuple[str, bool], bool] = {}
+        self._matter: dict[nn.Module, bool] = {}
+
+    def before(self, module: nn.Module, name: str, *, after: bool) -> bool:
+        """Whether a membrane remembers what goes into a module, where `after` says it of what comes out."""
+        if isinstance(module, Neuron):
+            return module.accumulates
+        if is_synapse(module):
+            if after:
+                self.found.add(name)
+            return after
+        key = name, after
+        if key not in self._read:
+            paths = self._paths(module, name)
+            reads: Reads | None = self._seen(module, name) if paths is None else getattr(module, "reads", None)
+            if reads is not None:
+                self._read[key] = self._back(reads, module, name, after)
+            elif paths is not None:
+                # Each way finds synapses, so that none is left out.
+                ways = [self._along(way, module, name, after) for way in paths]
+                self._read[key] = any(ways)
+        return self._read[key]
+
+    def _along(self, way: Sequence[str], module: nn.Module, name: str, after: bool) -> bool:
+        for child in reversed(way):
+            after = self.before(module.get_submodule(child), inside(name, child), after=after)
+        return after
+
+    def _back(self, reads: Reads, module: nn.Module, name: str, after: bool) -> bool:
+        """From y to x: a child is remembered where one of those that read it says so."""
+        matters = dict.fromkeys(reads.get("", ()), after)
+        known: dict[str, bool] = {}
+        # Once, unless a child reads at a step what one that runs behind it gave at the step before.
+        while matters != known:
+            known = dict(matters)
+            for child, sources in reversed(list(reads.items())):
+                if not child:
+                    continue
+                before = self.before(module.get_submodule(child), inside(name, child), after=matters.get(child, False))
+                for source in sources:
+                    matters[source] = matters.get(source, False) or before
+        return matters.get("", False)
+
+    def _seen(self, module: nn.Module, name: str) -> Reads:
+        """What the children of a module that states no paths were seen to read.
+
+        Raises:
+            TrainingError: one that matters was not seen to run.
+        """
+        reads = self._see().get(module, {})
+        if missing := list(self._unseen(module, "", reads)):
+            raise TrainingError(
+                f"{_where(module, name)} does not run {_listed(missing)} by name with hdlif.nn.Scope, and a rule with "
+                "traces has to know what feeds a neuron; run all that has weights so, in a class derived from "
+                "hdlif.nn.Temporal, or use a rule without traces (sltt)"
+            )
+        return reads
+
+    def _unseen(self, module: nn.Module, at: str, reads: Reads) -> Iterator[str]:
+        """The outermost children that matter, and of which not all did run under a name."""
+        for child, one in module._modules.items():
+            path = inside(at, child)
+            if one is None or path in reads or not self._matters(one):
+                continue
+            if any(ran.startswith(f"{path}.") for ran in reads):
+                yield from self._unseen(one, path, reads)
+            else:
+                yield path
+
+    def _paths(self, module: nn.Module, name: str) -> Sequence[Sequence[str]] | None:
+        """The paths that a module states, or has because there is no choice; None where they have to be seen."""
+        children = [child for child, one in module._modules.items() if one is not None and self._matters(one)]
+        stated = stated_ways(module)
+        if stated is None:
+            return None if len(children) > 1 and not isinstance(module, nn.Sequential) else [children]
+        where = _where(module, name)
+        on_paths = {child for way in stated for child in way}
+        if unknown := on_paths - module._modules.keys():
+            raise TrainingError(
+                f"{where}.paths names {_listed(sorted(unknown))}, which is not a child of it; it has "
+                f"{_listed(module._modules)}"
+            )
+        if missing := [child for child in children if child not in on_paths]:
+            raise TrainingError(
+                f"{where}.paths leaves out {_listed(missing)}, and a rule with traces has to know what feeds a neuron; "
+                "add the ways that lead through it"
+            )
+        return stated
+
+    def _matters(self, module: nn.Module) -> bool:
+        """Whether there is a neuron or a synapse in a module."""
+        if module not in self._matter:
+            own = isinstance(module, Neuron) or is_synapse(module)
+            self._matter[module] = own or any(self._matters(child) for child in module.children())
+        return self._matter[module]
+
+
+def _where(module: nn.Module, name: str) -> str:
+    return f"{name} ({type(module).__name__})" if name else type(module).__name__
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))

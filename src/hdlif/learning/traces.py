@@ -1,0 +1,167 @@
+"""Presynaptic traces: which synapses learn from a leaky sum of their past inputs, and how it decays.
+
+A rule that cuts the temporal gradient of the membrane can put back what the membrane remembers of past inputs: with
+a_t = λ·a_{t-1} + x_t and d_t = dL/dm_t, the gradient of a weight becomes Σ_t d_t ⊗ a_t in place of Σ_t d_t ⊗ x_t
+(OTTT, Xiao et al., NeurIPS 2022). Values and the gradient of the input stay as they are. The trace is part of the
+synapse's state, {"trace": a [B, ...]}.
+
+A dynamic trace has a factor of its own for each presynaptic neuron and step in place of λ, which follows how that
+neuron's potential moves: with u̇_t = I_t - (1 - λ)·v_t, a_t = r_t·a_{t-1} + s_t, r_t = clip(u̇_t/u̇_{t-1}, -1, 1), and
+r_t = λ where u̇_{t-1} is about 0. Only a synapse that directly follows a neuron with a potential has it.
+
+How such a synapse runs: `hdlif.learning.traced_pass`.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args
+from weakref import ReferenceType, WeakKeyDictionary, ref
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.errors import TrainingError
+from hdlif.learning.paths import stated_ways
+from hdlif.learning.traced_pass import Synapse, TraceRule, drift, run_traced
+from hdlif.nn import Neuron, Scope
+from hdlif.nn.observer import Observer
+from hdlif.nn.state import State, check_chunk
+from hdlif.nn.synapses import QuantLayer
+
+_FORWARDS = {kind.forward: kind for kind in (*get_args(Synapse), *get_args(QuantLayer))}
+"""The forward passes that are known here: W·x + b, so that a sum of inputs may stand for x in dL/dW."""
+
+
+@dataclass(frozen=True)
+class _Fired:
+    """What a neuron emitted in this chunk, its current, and the state after it."""
+
+    name: str
+    y: Tensor
+    current: Tensor
+    state: State | None
+
+
+@dataclass
+class _Seen:
+    """What the children of one scope gave."""
+
+    fired: list[_Fired] = field(default_factory=list)
+    gave: list[tuple[str, ReferenceType[Tensor]]] = field(default_factory=list)
+
+
+class Traces(Observer):
+    """The synapses that learn from a trace in a forward pass that this observes.
+
+    Args:
+        synapses: by their names in the network.
+    Attributes:
+        names: of the synapses.
+    Raises:
+        TrainingError: one of them is of a class with a forward pass of its own.
+    """
+
+    def __init__(self, synapses: Mapping[str, nn.Module], rule: TraceRule) -> None:
+        for name, synapse in synapses.items():
+            if not _known(synapse):
+                raise TrainingError(
+                    f"{name} feeds a membrane and cannot learn from a trace: {type(synapse).__name__} has a forward "
+                    "pass of its own, whose weight gradient from a trace is not known; use Conv1d, Conv2d, Conv3d, "
+                    "Linear, QuantConv1d, QuantConv2d or QuantLinear there, or a rule without traces (sltt)"
+                )
+        self.rule = rule
+        self.names = {synapse: name for name, synapse in synapses.items()}
+        self._all = tuple(synapses)
+        self._scopes: WeakKeyDictionary[Scope, _Seen] = WeakKeyDictionary()
+
+    def before(self, scope: Scope, name: str, child: nn.Module, x: Tensor) -> Tensor:
+        if self._looks(scope):
+            self._check_path(scope, name, x)
+        return x
+
+    def run(
+        self, scope: Scope, name: str, child: nn.Module, x: Tensor, given: State | None
+    ) -> tuple[Tensor, State | None] | None:
+        if child not in self.names:
+            return None
+        check_chunk(x, scope.steps)
+        moved = self._drift_behind(scope, x, self.names[child]) if self.rule.dynamic else None
+        return run_traced(child, x, given, scope.steps, self.rule, moved)
+
+    def after(self, scope: Scope, name: str, child: nn.Module, x: Tensor, y: Tensor, state: State | None) -> Tensor:
+        if self.rule.dynamic and isinstance(child, Neuron):
+            self._seen(scope).fired.append(_Fired(name, y, x, state))
+        if self._looks(scope):
+            self._seen(scope).gave.append((name, ref(y)))
+        return y
+
+    def _seen(self, scope: Scope) -> _Seen:
+        return self._scopes.setdefault(scope, _Seen())
+
+    def _looks(self, scope: Scope) -> bool:
+        """Whether to look at how the network is wired: once a sequence."""
+        return not scope.continues and not torch.compiler.is_compiling()
+
+    def _check_path(self, scope: Scope, name: str, x: Tensor) -> None:
+        """Raise `TrainingError` where a child reads what another one gave and no path of the module says so."""
+        before = [other for other, gave in self._seen(scope).gave if gave() is x]
+        paths = stated_ways(scope.module) if before else None
+        if paths is None:
+            return
+        on_paths = {child for way in paths for child in way}
+        if name not in on_paths or not on_paths.issuperset(before):
+            return
+        known = {pair for way in paths for pair in itertools.pairwise(way)}
+        if not any((other, name) in known for other in before):
+            kind = type(scope.module).__name__
+            raise TrainingError(
+                f"{kind} runs {name!r} on what {before[-1]!r} gave, and on none of {kind}.paths does {name!r} follow "
+                f"{before[-1]!r}; a rule with traces has to know what feeds a neuron, so state the ways that x takes"
+            )
+
+    def _drift_behind(self, scope: Scope, x: Tensor, synapse: str) -> Tensor | None:
+        """How the potentials of the neurons that emitted `x` moved; None where no neuron with a memory did."""
+        fired = next((fired for fired in self._seen(scope).fired if fired.y is x), None)
+        if fired is None or fired.state is None:
+            return None
+        potential = fired.state.get("potential")
+        if not isinstance(potential, Tensor):
+            raise TrainingError(
+                f"{synapse} follows the neuron {fired.name!r}, by whose potential its trace is to decay, and that one "
+                f"keeps {', '.join(map(repr, fired.state))} and no 'potential'; give the state that its current adds "
+                "to that name, or use a rule whose traces have a leak of their own (ottt)"
+            )
+        return drift(fired.current[-1].to(potential.dtype), potential, self.rule.leak)
+
+    def check(self, state: State | None) -> None:
+        """Raise `TrainingError` unless every synapse has left a trace in the state after a forward pass."""
+        kept = set(_traced(state or {}, ""))
+        for name in self._all:
+            # A module of the user's around the network may keep its state under a name.
+            if name not in kept and not any(path.endswith(f".{name}") for path in kept):
+                raise TrainingError(
+                    f"{name} feeds a membrane and is to learn from a trace, and none was kept: it was called directly, "
+                    "or did not run; run it in hdlif.nn.Sequential, or by its name with hdlif.nn.Scope, and return "
+                    "that one's state, or use a rule without traces (sltt)"
+                )
+
+
+def _traced(state: Mapping[str, Any], at: str) -> Iterator[str]:
+    """The paths of the synapses that have a trace in a state."""
+    for name, value in state.items():
+        if name == "trace" and isinstance(value, Tensor):
+            yield at
+        elif isinstance(value, Mapping):
+            yield from _traced(value, f"{at}.{name}" if at else name)
+
+
+def _known(synapse: nn.Module) -> bool:
+    kind = _FORWARDS.get(type(synapse).forward)
+    # A convolution's forward pass is in two methods.
+    conv = "_conv_forward"
+    return (
+        kind is not None
+        and getattr(type(synapse), conv, None) is getattr(kind, conv, None)
+        and not ({"forward", conv} & vars(synapse).keys())
+    )

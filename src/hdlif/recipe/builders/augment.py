@@ -1,0 +1,178 @@
+"""The key `data.augment`: augmentations that ship, and the user's own, with their arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hdlif.errors import DataError, RecipeError
+from hdlif.recipe.builders.part import At, Part, field
+from hdlif.recipe.builders.registry import Section, own_part, without_keys
+from hdlif.recipe.config import Component, DataConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hdlif.data.augment import Augmentation
+
+KEY = "data.augment"
+_GENERATOR = "generator"
+"""`own_augment.GENERATOR`, which needs PyTorch."""
+_GIVEN = {"image": "8-bit pixels", "events": "counts", "series": "series", "table": "rows of numbers"}
+_MAPS = ("image", "events")
+
+
+class Augment(Part):
+    """An augmentation, and the kinds of samples that it is for; None of one's own, which takes any."""
+
+    samples: ClassVar[tuple[str, ...] | None] = _MAPS
+
+
+class _OfSeries(Augment):
+    samples = ("series",)
+    deviation: float = field(0.1, "Standard deviation of the change.")
+
+
+class Jitter(_OfSeries, kind="jitter", makes=At("hdlif.data.augment:jitter")):
+    """Add normal noise to each value of a time series."""
+
+    deviation: float = field(0.05, "Standard deviation of the change.")
+
+
+class Rotate(_OfSeries, kind="rotate", makes=At("hdlif.data.augment:rotate")):
+    """Turn the sensors at random, channels in threes."""
+
+
+class Scale(_OfSeries, kind="scale", makes=At("hdlif.data.augment:scale")):
+    """Multiply each channel of a time series by a random factor about 1."""
+
+
+_MAPPED = {
+    "crop": "A random crop of the padded image.",
+    "cutout_12": "Blank a random square of side 12.",
+    "cutout_16": "Blank a random square of side 16.",
+    "flip": "Mirror left and right at random.",
+    "shift": "Move by random pixels.",
+}
+_OF_IMAGES = {
+    "autoaugment_cifar10": "AutoAugment's policy for CIFAR-10.",
+    "autoaugment_imagenet": "AutoAugment's policy for ImageNet.",
+    "random_resized_crop": "Resize a random part to the whole.",
+}
+
+
+class Own(Augment):
+    """One of the user's: a class whose objects are called, or a function that is called, with a sample."""
+
+    samples = None
+
+    def build(self, **given: Any) -> Augmentation:
+        from hdlif.data.augment import own_augmentation
+
+        make = self.MAKES
+        transform: Any = super().build() if isinstance(make, type) else make
+        if not callable(transform):
+            raise RecipeError(
+                f'{KEY} = "{self.kind}" makes what cannot be called with a sample; give it __call__(x, generator)'
+            )
+        takes_generator = _GENERATOR in inspect.signature(transform).parameters
+        if transform is make and self.arguments:
+            transform = _With(make, self.arguments)
+        return own_augmentation(transform, self.kind, takes_generator=takes_generator)
+
+
+class _With:
+    """A function with arguments, and its attributes."""
+
+    def __init__(self, function: Callable[..., Any], arguments: dict[str, Any]) -> None:
+        self._function, self._arguments = function, arguments
+        vars(self).update(
+            {name: getattr(function, name) for name in ("normalised", "costly") if hasattr(function, name)}
+        )
+
+    def __call__(self, x: Tensor, **given: Any) -> Any:
+        return self._function(x, **self._arguments, **given)
+
+
+class _Augments(Section[Augment]):
+    def derive(self, function: Any, kind: str) -> type[Augment]:
+        part = own_part(Own, function, KEY, kind)
+        if isinstance(function, type):
+            return part
+        first = next(iter(inspect.signature(function).parameters), _GENERATOR)
+        if first == _GENERATOR:
+            raise RecipeError(
+                f'{KEY} = "{kind}" takes no sample; it must be a function (x, generator), or a class of such'
+            )
+        return own_part(Own, function, KEY, kind, given=(first, _GENERATOR))
+
+
+AUGMENTS = _Augments(
+    KEY,
+    *without_keys(Augment, _MAPPED),
+    *without_keys(Augment, _OF_IMAGES, samples=("image",)),
+    *without_keys(Augment, {"event_policy": "A random change of event-camera recordings."}, samples=("events",)),
+    *(Jitter, Rotate, Scale),
+    own=Own,
+    name=KEY,
+)
+
+
+def read_augment(section: DataConfig, samples: str | None) -> list[Augment]:
+    """Check the key.
+
+    Args:
+        samples: kind of a sample of the data, a kind of input; None if only looking at them tells.
+    Raises:
+        RecipeError: there is no such augmentation, it is of other samples, or takes no such argument.
+    """
+    parts = [AUGMENTS.read(one, f"{KEY}.{place}") for place, one in enumerate(_stated(section))]
+    for part in parts:
+        if samples is not None and part.samples is not None and samples not in part.samples:
+            raise RecipeError(
+                f'{KEY}: "{part.kind}" takes {" or ".join(_GIVEN[one] for one in part.samples)}, and {section.kind} '
+                f"gives {_GIVEN[samples]}; leave it out"
+            )
+    return parts
+
+
+def build_augment(section: DataConfig, samples: str) -> list[str | Augmentation]:
+    """Build the augmentations, in order; those without arguments are names."""
+    return [part.build() or part.kind for part in read_augment(section, samples)]
+
+
+def try_augment(section: DataConfig, samples: str, shape: tuple[int, ...]) -> None:
+    """Raise `RecipeError` if one's own fails on a sample, or draws from a generator that the loader does not seed.
+
+    Args:
+        shape: of a raw sample.
+    """
+    made = build_augment(section, samples)
+    own = [one for one, stated in zip(made, _stated(section), strict=True) if stated.kind not in AUGMENTS]
+    if not own:
+        return
+    import numpy as np
+    import torch
+
+    raw = torch.float32 if samples != "image" else torch.uint8
+    some = (torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)) * (255 if samples == "image" else 1)).to(
+        raw
+    )
+    bits = np.arange(2, dtype=np.uint64)
+    for one in own:
+        assert not isinstance(one, str)
+        x = some.float() if one.normalised else some
+        try:
+            first, again = (one.apply(x.clone(), bits) for _ in range(2))
+        except DataError as error:
+            raise RecipeError(str(error)) from error
+        if not torch.equal(first, again):
+            raise RecipeError(
+                f"{KEY}: {one.name} gives two results for one sample and draw; let it draw from `generator`, or by "
+                "torch, and keep nothing between samples, so that a resumed training sees the same ones"
+            )
+
+
+def _stated(section: DataConfig) -> list[Component]:
+    return [Component.model_validate({"kind": one}) if isinstance(one, str) else one for one in section.augment]

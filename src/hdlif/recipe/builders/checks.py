@@ -1,0 +1,282 @@
+"""Check a recipe as a whole: whether its parts can be built, and fit together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from hdlif.errors import HdlifError, InputError, RecipeError, first_line
+from hdlif.recipe.builders.activity import PENALTIES, build_penalty
+from hdlif.recipe.builders.augment import try_augment
+from hdlif.recipe.builders.data import check_data, data_kind, input_record, random_batch, raw_shape
+from hdlif.recipe.builders.model import MODELS, build_model, read_model
+from hdlif.recipe.builders.optimization import SCHEDULES, read_optimizer, try_optimization
+from hdlif.recipe.builders.registry import own_kinds
+from hdlif.recipe.builders.rule import build_rule, build_training_rule, read_rule
+from hdlif.recipe.builders.task import build_measured_task, read_task, with_class_weights
+from hdlif.recipe.builders.teacher import build_mix, check_accumulation, check_pairs, read_teacher
+from hdlif.recipe.config import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor, device, nn
+
+    from hdlif.learning import Rule
+
+MOST_VALUES = 2**30
+"""Parameters and buffers of a network: what 4 GiB hold in fp32."""
+MOST_NEURONS = 2**36
+"""Of all images of a batch."""
+SMALL = 2**24
+"""Values of a network and of its largest map up to which it is run with values: torch's "meta" device runs in Python,
+and imports torch._dynamo for that."""
+
+
+def check_names(recipe: Recipe) -> None:
+    """Raise `RecipeError` on the first name, argument or type of argument of the recipe that there is not.
+
+    Nothing is built, and PyTorch is not imported: `check` finds out whether layers that are named exist, and whether
+    the network fits the data.
+    """
+    check_data(recipe)
+    read_task(recipe)
+    read_teacher(recipe)
+    read_rule(recipe)
+    PENALTIES.read(recipe.activity)
+    check_pairs(recipe)
+    check_accumulation(recipe)
+    read_optimizer(recipe.training)
+    SCHEDULES.read(recipe.training.schedule)
+    read_model(recipe)
+
+
+def names_own_parts(recipe: Recipe) -> bool:
+    """Return whether a part of the recipe is the user's own, or an installed package's."""
+    return any(True for _ in own_kinds(recipe))
+
+
+def try_traces(recipe: Recipe, ranks: int = 1) -> None:
+    """Raise `RecipeError` if the rule keeps traces and cannot keep those of this network or of a batch.
+
+    The recipe is good by `check`. A network that is not `SMALL` is tried without values.
+
+    Args:
+        ranks: processes that share a batch.
+    """
+    import torch
+
+    from hdlif.learning import Tracing
+
+    rule = build_rule(recipe)
+    if not isinstance(rule, Tracing):
+        return
+    with torch.random.fork_rng(devices=[]):
+        network, place = _network_to_try(recipe)
+        x = random_batch(recipe, torch.Generator().manual_seed(0), 1)[0].to(place)
+        if recipe.training.precision == "64-true":
+            network = network.double()
+        with _saying_what_it_cannot_train(recipe):
+            rule.traces_of(network, x, math.ceil(recipe.data.batch_size / ranks))
+
+
+def try_update(recipe: Recipe, ranks: int = 1) -> None:
+    """Raise `RecipeError` if the rule cannot train the network, as `try_traces` and an update on noise show.
+
+    The recipe is good by `check`. A network that is not `SMALL` is tried without values, if a part is the user's own.
+
+    Args:
+        ranks: processes that share a batch.
+    """
+    import torch
+
+    try_traces(recipe, ranks)
+    draws = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        network, place = _network_to_try(recipe)
+        if place.type == "meta" and not names_own_parts(recipe):
+            return
+        # Two, for batch norm needs more than one value.
+        noise = random_batch(recipe, draws, 2)
+        recipe = with_class_weights(recipe, lambda: noise[1])
+        x, target = (one.to(place) for one in noise)
+        with _saying_what_it_cannot_train(recipe):
+            rule = build_rule(recipe)
+            for step in rule(network.train(), x, target, rule.schedule(recipe.time_steps, draws)):
+                torch.autograd.backward(step.loss)
+
+
+def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
+    """Return the network and its device: on the CPU, from the seed, or without values if it is not `SMALL`."""
+    import torch
+
+    from hdlif.recipe.builders.without_values import without_values
+
+    with without_values():
+        network = build_model(recipe)
+    torch.manual_seed(recipe.seed)
+    if not _is_small(network, input_record(recipe).shape):
+        return network, torch.device("meta")
+    return build_model(recipe), torch.device("cpu")
+
+
+@contextmanager
+def _saying_what_it_cannot_train(recipe: Recipe) -> Iterator[None]:
+    """Turn a rule's error about a network that it cannot train into a `RecipeError`."""
+    try:
+        yield
+    # A part of the user's may fail in any way.
+    except Exception as error:
+        if not isinstance(error, HdlifError) and not names_own_parts(recipe):
+            raise
+        said = str(error) if isinstance(error, HdlifError) else f"{type(error).__name__}: {first_line(error)}"
+        raise RecipeError(f"rule.{recipe.rule.kind} cannot train model.{recipe.model.kind}: {said}") from error
+
+
+def _is_small(network: nn.Module, shape: tuple[int, ...]) -> bool:
+    values = sum(tensor.numel() for tensor in network.state_dict().values())
+    return bool(max(values, _largest_map(network, shape)) <= SMALL)
+
+
+def check(recipe: Recipe) -> None:
+    """Raise `RecipeError` on the first name or argument of the recipe that cannot be built.
+
+    The network is built without values (on torch's "meta" device), and run so unless it is `SMALL`: one of any size
+    takes little memory, and torch's random state stays as it is. It may have `MOST_VALUES`, and a batch `MOST_NEURONS`.
+    """
+    check_names(recipe)
+    try_augment(recipe.data, data_kind(recipe).input.kind, raw_shape(recipe))
+    rule = build_training_rule(recipe)
+    try_optimization(recipe.training)
+    build_penalty(recipe)
+    build_mix(recipe)
+    network = _check_network(recipe)
+    if recipe.training.stream is not None:
+        _check_streams(recipe, rule, network)
+
+
+def check_network(recipe: Recipe) -> None:
+    """Raise `RecipeError` unless the network of a trained recipe can be built; nothing else is checked."""
+    read_task(recipe)
+    read_model(recipe)
+    _check_network(recipe)
+
+
+def _check_network(recipe: Recipe) -> nn.Module:
+    """Return the network, without values unless it is `SMALL`."""
+    import torch
+
+    from hdlif.recipe.builders.without_values import without_values
+
+    shape, task = input_record(recipe).shape, build_measured_task(recipe)
+    with without_values():
+        network = build_model(recipe)
+        values = sum(tensor.numel() for tensor in network.state_dict().values())
+        if values > MOST_VALUES:
+            raise RecipeError(
+                f"model: the network has {values:,} parameters, and at most {MOST_VALUES:,} are accepted; "
+                "make it narrower or shallower, or lower time_steps"
+            )
+    if _is_small(network, shape):
+        with torch.random.fork_rng(devices=[]):
+            network = build_model(recipe)
+    # One image tells whether the network's maps fit the data's.
+    try:
+        neurons, logits = _neurons_and_logits(network.eval(), shape)
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise RecipeError(
+            f"model.{recipe.model.kind} does not fit images of {list(shape)}: {first_line(error)}"
+        ) from error
+    except HdlifError:
+        raise
+    except Exception as error:
+        if recipe.model.kind in MODELS:
+            raise
+        raise RecipeError(
+            f"model.{recipe.model.kind} does not run: {type(error).__name__}: {first_line(error)}; "
+            "forward(x, state, steps) takes x [steps, batch, ...] and gives (logits, state)"
+        ) from error
+    if recipe.model.kind not in MODELS:
+        _check_own(network, recipe.model.kind, shape)
+    if logits != (wanted := len(task.outputs)):
+        raise RecipeError(
+            f"model.{recipe.model.kind} gives {logits} outputs, and {recipe.data.kind} has {wanted} classes or values; "
+            "take `classes` as an argument, and end with as many"
+        )
+    if neurons * recipe.data.batch_size > MOST_NEURONS:
+        raise RecipeError(
+            f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons for an image, and a "
+            f"batch may have {MOST_NEURONS:,}; lower it, data.size or model.width"
+        )
+    return network
+
+
+def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
+    """Raise `RecipeError` if the recipe cannot train on its samples as streams."""
+    from hdlif.training.streaming import check_streams
+
+    assert recipe.training.stream is not None
+    if recipe.training.accumulate > 1:
+        raise RecipeError("training.stream makes an update of each part of a batch; leave training.accumulate out")
+    if data_kind(recipe).target == "class_and_steps":
+        raise RecipeError(
+            "training.stream goes on from one sample to the next, and these are series of unequal lengths; leave "
+            "training.stream out, or cut them into windows: data.window"
+        )
+    if recipe.task.arguments.get("combine") == "last" and "learn_from" not in recipe.task.arguments:
+        raise RecipeError(
+            'task.combine = "last" makes task.learn_from last, too, and a stream is learned from at every step alike; '
+            "set task.learn_from: every"
+        )
+    try:
+        check_streams(recipe.training.stream, recipe.time_steps, rule, network)
+    except InputError as error:
+        raise RecipeError(str(error)) from error
+
+
+def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
+    """Raise `RecipeError` if a network of the user's cannot be saved, or gives other logits one step at a time."""
+    import torch
+
+    names: dict[int, str] = {}
+    for name, tensor in network.named_parameters(remove_duplicate=False):
+        if (other := names.setdefault(id(tensor), name)) != name:
+            raise RecipeError(
+                f"model.{kind} has one parameter at two places, {other} and {name}; make a layer for each place"
+            )
+    if next(network.parameters()).device.type == "meta":
+        return
+    x = torch.randn(2, 1, *shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        together, _ = network(x, steps=range(2))
+        first, state = network(x[:1], steps=range(1))
+        second, _ = network(x[1:], state, steps=range(1, 2))
+    if not torch.allclose(together, torch.cat([first, second]), rtol=1e-3, atol=1e-4):
+        raise RecipeError(
+            f"model.{kind} gives other logits for two steps at once than for one after the other; give back run.state "
+            "of its Scope, and let nothing depend on how many steps come at once"
+        )
+
+
+def _largest_map(network: nn.Module, shape: tuple[int, ...]) -> int:
+    """Return the most values of a map: every layer's channels at the image's size, which no layer enlarges."""
+    channels = max((tensor.shape[0] for tensor in network.parameters() if tensor.ndim > 1), default=1)
+    return channels * math.prod(shape[1:])
+
+
+def _neurons_and_logits(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Run one time step of one image, and count what the neuron layers give, and the logits."""
+    import torch
+
+    from hdlif.nn import Neuron
+
+    counts = []
+
+    def note(module: nn.Module, inputs: Any, output: tuple[Tensor, Any]) -> None:
+        counts.append(output[0].numel())
+
+    hooks = [m.register_forward_hook(note) for m in network.modules() if isinstance(m, Neuron)]
+    logits, _ = network(torch.zeros(1, 1, *shape, device=next(network.parameters()).device), steps=range(1))
+    for hook in hooks:
+        hook.remove()
+    return sum(counts), logits.shape[-1]

@@ -1,0 +1,190 @@
+"""The recipe for data of the user's own if none is named: it follows from the sizes that were found.
+
+Choices depend on sizes alone (kind, steps, channels, training samples, classes), never on the machine, on names, on the
+order of classes, or on the unit of a value. So the same data give the same recipe everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hdlif.recipe.builders.own_data import STARTS
+
+if TYPE_CHECKING:
+    from hdlif.data import Found
+
+__all__ = ["STARTS", "Choice", "choices"]
+
+UPDATES = 800
+"""Fewest updates of a training: with few samples, epochs are short, and there are more of them."""
+EPOCHS = 10
+"""Fewest epochs."""
+BATCHES = 12
+"""Batches of an epoch, as far as sizes of `BATCH` allow."""
+BATCH = (8, 64)
+"""Least and largest batch."""
+FEWEST_VALIDATED = 60
+"""Validation samples from which on they choose the epoch: the standard error of a share is then 0.065 at most."""
+LONGEST, SHORTENED = 512, 256
+"""Steps of a time series from which on it is resampled, and to how many."""
+KERNEL = 9
+"""Steps that a convolution over time reads."""
+WIDTHS = (64, 64, 64)
+MOST_BYTES = 2 * 10**9
+"""Bytes of activations up to which all steps are trained through (STBP)."""
+_PER_NEURON = 8
+"""float32 values that a training keeps for one neuron and step: its input, output, state and what its norm reads."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One value of a recipe, and why.
+
+    Attributes:
+        key: of the recipe, such as "training.epochs".
+    """
+
+    key: str
+    value: Any
+    reason: str
+
+    @property
+    def override(self) -> str:
+        """As `--set` takes it."""
+        return f"{self.key}={json.dumps(self.value)}"
+
+    def __str__(self) -> str:
+        return f"  {self.key} = {json.dumps(self.value)}: {self.reason}"
+
+
+def choices(found: Found, overrides: Iterable[str] = ()) -> list[Choice]:
+    """The values that follow from the data, in the order of a recipe's keys, without those that an override replaces.
+
+    Args:
+        overrides: "a.b=v" each.
+    """
+    keys = {override.partition("=")[0].strip() for override in overrides}
+    return [one for one in _choices(found, keys) if not any(_covers(key, one.key) for key in keys)]
+
+
+def _choices(found: Found, keys: Collection[str]) -> list[Choice]:
+    samples, validated = found.count("train"), found.count("validation")
+    chosen: list[Choice] = []
+    # A validation part that was split off here goes back to training if it is too small.
+    if "validation" in found.seen.get("split", ()) and validated < FEWEST_VALIDATED:
+        samples += validated
+        reason = f"{validated} samples are too few to choose an epoch; all samples train, and the last epoch is kept"
+        chosen.append(Choice("data.split.validation", 0, reason))
+    batch = batch_size(samples)
+    per_epoch = samples // batch
+    epochs = max(EPOCHS, math.ceil(UPDATES / per_epoch))
+    return [
+        *chosen,
+        Choice("data.batch_size", batch, f"{samples} training samples"),
+        *_OF_KINDS[found.input.kind](found, batch, keys),
+        Choice("training.epochs", epochs, f"{epochs * per_epoch:,} updates of {batch} samples"),
+        Choice("training.warmup_epochs", math.ceil(epochs / 30), "a thirtieth of the epochs"),
+    ]
+
+
+def batch_size(samples: int) -> int:
+    """Return the batch size, a power of two: about a twelfth of the samples, within `BATCH`.
+
+    >>> [batch_size(samples) for samples in (5, 28, 300, 10_000)]
+    [4, 8, 16, 64]
+    """
+    least, most = BATCH
+    wanted = min(max(samples // BATCHES, least), most, samples)
+    return 1 << (wanted.bit_length() - 1)
+
+
+def _rule(steps: int, batch: int, values: int) -> Choice:
+    """Choose STBP if the activations of all steps of a batch fit, else windows of as many steps as do.
+
+    Args:
+        values: that the layers give at one step of one sample.
+    """
+    per_step = 4 * _PER_NEURON * values * batch
+    if (size := per_step * steps) <= MOST_BYTES:
+        reason = f"the exact gradient; the activations of {steps} steps take about {size / 1e6:,.0f} MB"
+        return Choice("rule", {"kind": "stbp"}, f"{reason} (above {MOST_BYTES / 1e6:,.0f} MB: an online rule)")
+    length = max(1, MOST_BYTES // per_step)
+    if length == 1:
+        return Choice("rule", {"kind": "stochastic_step"}, f"one step takes about {per_step / 1e6:,.0f} MB")
+    reason = f"the activations of {length} steps take about {MOST_BYTES / 1e6:,.0f} MB, of {steps} {size / 1e6:,.0f} MB"
+    return Choice("rule", {"kind": "stochastic_window", "length": length}, reason)
+
+
+def _optimizer() -> Iterator[Choice]:
+    yield Choice("training.optimizer", {"kind": "adamw"}, "needs no tuning of its learning rate to the data")
+    yield Choice("training.learning_rate", 0.003, "for AdamW")
+    yield Choice("training.weight_decay", 0.01, "for AdamW")
+
+
+def _for_series(found: Found, batch: int, keys: Collection[str]) -> Iterator[Choice]:
+    channels, steps, _ = found.input.shape
+    has_rates = bool(found.input.rates or {"data.rate", "data.resample"} & {*keys})
+    if steps > LONGEST and not has_rates and found.input.sound is None and found.target_steps is None:
+        yield Choice("data.rate", steps, "the steps of a series, in place of a rate")
+        yield Choice("data.resample", SHORTENED, f"series of more than {LONGEST} steps are shortened")
+        steps = SHORTENED
+    yield Choice("time_steps", steps, "as many as a time series has")
+    kernel = min(KERNEL, steps)
+    yield Choice(
+        "model",
+        {"kind": "conv1d", "widths": list(WIDTHS), "kernel": kernel},
+        f"causal convolutions over {kernel} steps of {channels} channel{'s' * (channels > 1)}",
+    )
+    yield Choice("norm", {"kind": "affine"}, "the same in training and as deployed, at every step")
+    yield Choice("neuron", {"kind": "hdlif", "per_step": False}, "one leak and threshold for all steps")
+    yield _rule(steps, batch, kernel * sum(WIDTHS))
+    yield from _optimizer()
+
+
+def _for_tables(found: Found, batch: int, keys: Collection[str]) -> Iterator[Choice]:
+    yield Choice("norm", {"kind": "affine"}, "the same in training and as deployed, with any batch")
+    yield Choice("rule", {"kind": "stbp"}, "the exact gradient; a row takes few values")
+    yield from _optimizer()
+
+
+def _for_images(found: Found, batch: int, keys: Collection[str]) -> Iterator[Choice]:
+    channels, height, width = found.input.shape
+    augment = ["crop", "flip"] if channels == 3 else ["shift"]
+    reason = "mirrored colour images show the same" if channels == 3 else "grey images may show letters or digits"
+    yield Choice("data.augment", augment, reason)
+    yield _rule(4, batch, _residual_values(height, width))
+    yield from _optimizer()
+
+
+def _for_events(found: Found, batch: int, keys: Collection[str]) -> Iterator[Choice]:
+    _, height, width = found.input.shape
+    yield _rule(8, batch, _residual_values(height, width))
+    yield from _optimizer()
+
+
+def _residual_values(height: int, width: int) -> int:
+    """Count the values that the base's residual network gives at one step.
+
+    Its first stage has two layers of 16 channels at the images' size, and each later stage half as many values.
+    """
+    return 2 * (2 * 16 * height * width)
+
+
+_OF_KINDS = {"image": _for_images, "series": _for_series, "table": _for_tables, "events": _for_events}
+
+
+_BELONGS = {
+    "training.learning_rate": "training.optimizer",
+    "training.warmup_epochs": "training.epochs",
+    "training.weight_decay": "training.optimizer",
+}
+"""Keys whose choice follows from another, and is left to the base if that is overridden."""
+
+
+def _covers(given: str, key: str) -> bool:
+    """Whether an override of one key replaces the choice of another, or what that choice follows from."""
+    return any(one == given or one.startswith(f"{given}.") for one in (key, _BELONGS.get(key, key)))

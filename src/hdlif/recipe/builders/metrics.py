@@ -1,0 +1,172 @@
+"""The key `task.metrics`: further measures of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from hdlif.errors import RecipeError, brief, cut, did_you_mean
+from hdlif.recipe.builders.part import At, Part, field
+from hdlif.recipe.builders.registry import KINDS, Section, without_keys
+from hdlif.recipe.config import Component
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric as Built
+
+KEY = "task.metrics"
+_NAMED = "hdlif.tasks.named_metrics"
+Average = Literal["macro", "micro", "weighted", "none"]
+_AVERAGE = "How classes or labels are averaged."
+_THRESHOLDS = "Number of thresholds; by default every value is one."
+
+
+class Metric(Part):
+    """A measure, by default the function of `named_metrics` with its name."""
+
+    def __init_subclass__(cls, kind: str = "", makes: Callable[..., Any] | None = None, **others: Any) -> None:
+        makes = makes or (At(f"{_NAMED}:{kind}") if kind else None)
+        super().__init_subclass__(kind=kind, makes=makes, **others)
+
+
+class F1(Metric, kind="f1"):
+    """The F1 score."""
+
+    average: Average = field("macro", _AVERAGE)
+
+
+class TopK(Metric, kind="top_k"):
+    """The fraction of samples whose class is among the k most probable."""
+
+    k: int = field(..., "Number of classes, at most all.")
+
+
+class AUROC(Metric, kind="auroc"):
+    """The area under the ROC curve."""
+
+    average: Literal["macro", "weighted", "none"] = field("macro", _AVERAGE)
+    thresholds: int | None = field(None, _THRESHOLDS)
+
+
+class CalibrationError(Metric, kind="calibration_error"):
+    """The calibration error of the probabilities."""
+
+    n_bins: int = field(15, "Number of bins.")
+    norm: Literal["l1", "l2", "max"] = field("l1", "Norm of the errors.")
+
+
+class AveragePrecision(Metric, kind="average_precision"):
+    """The average precision of labels."""
+
+    average: Average = field("macro", _AVERAGE)
+    thresholds: int | None = field(None, _THRESHOLDS)
+
+
+class LabelAUROC(AveragePrecision, kind="auroc", makes=At(f"{_NAMED}:label_auroc")):
+    """The area under the ROC curve of labels."""
+
+
+_MORE_OF_CLASSES = {
+    "balanced_accuracy": "The mean recall of the classes.",
+    "mcc": "The correlation coefficient of Matthews.",
+}
+_OF_VALUES = {
+    "spearman": "The rank correlation of Spearman.",
+    "pearson": "The correlation of Pearson.",
+    "mape": "The mean absolute percentage error.",
+}
+
+
+def _section(*kinds: type[Metric], own: tuple[str, ...]) -> Section[Metric]:
+    return Section[Metric](KEY, *kinds, own=Metric, given=(*own, "outputs"), name=KEY)
+
+
+_OF_CLASSES = _section(
+    *(F1, TopK, AUROC, CalibrationError), *without_keys(Metric, _MORE_OF_CLASSES), own=("task", "num_classes")
+)
+_HAMMING = without_keys(Metric, {"hamming": "The fraction of labels that are wrong."})
+_OF_TASKS: Mapping[str, Section[Metric]] = {
+    "classify": _OF_CLASSES,
+    "sequence": _OF_CLASSES,
+    "regress": _section(*without_keys(Metric, _OF_VALUES), own=("num_outputs",)),
+    "multilabel": _section(AveragePrecision, LabelAUROC, *_HAMMING, own=("task", "num_labels", "threshold")),
+}
+"""By the kind of task."""
+_OF_OWN = _section(own=("num_classes", "num_labels", "num_outputs"))
+METRICS = tuple(dict.fromkeys(name for section in _OF_TASKS.values() for name in section))
+"""All plain names."""
+KINDS[KEY] = METRICS
+
+
+def stated_metrics(arguments: Mapping[str, Any]) -> dict[str, Component]:
+    """Return the metrics that the section `task` asks for, by the names of their figures.
+
+    Raises:
+        RecipeError: it is no list of such, or two have one name.
+    """
+    given = arguments.get("metrics", [])
+    if not isinstance(given, list):
+        raise RecipeError(f"{KEY} = {brief(given)} is refused; give a list, such as [f1, {{kind: top_k, k: 5}}]")
+    found: dict[str, Component] = {}
+    for place, one in enumerate(given):
+        name, stated = _stated(one, place)
+        if name in found:
+            raise RecipeError(
+                f'{KEY}: two are called "{cut(name)}"; give one another name: {{kind: {stated.kind}, name: ...}}'
+            )
+        found[name] = stated
+    return found
+
+
+def _stated(one: Any, place: int) -> tuple[str, Component]:
+    section = {"kind": one} if isinstance(one, str) else one
+    if not isinstance(section, dict) or not isinstance(section.get("kind"), str) or not section["kind"]:
+        raise RecipeError(
+            f"{KEY}.{place} = {brief(one)} is refused; give a name, or {{kind: NAME, ...}} with arguments"
+        )
+    kind = section["kind"]
+    plain = f"top_{section['k']}" if kind == "top_k" and "k" in section else kind.rpartition(":")[2]
+    name = section.get("name", plain)
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise RecipeError(f"{KEY}.{place}.name = {brief(name)} is refused; give printable text")
+    return name, Component.model_validate({key: value for key, value in section.items() if key != "name"})
+
+
+def read_metrics(task: str, arguments: Mapping[str, Any]) -> dict[str, Metric]:
+    """Check the key; return the metrics by the names of their figures. Raises `RecipeError`.
+
+    Args:
+        task: the section's kind.
+        arguments: all of the section.
+    """
+    return {
+        name: _read(task, one, f"{KEY}.{place}") for place, (name, one) in enumerate(stated_metrics(arguments).items())
+    }
+
+
+def _read(task: str, one: Component, key: str) -> Metric:
+    section = _OF_TASKS.get(task, _OF_OWN)
+    others = [name for name, other in _OF_TASKS.items() if one.kind in other]
+    if one.kind not in section and others:
+        mend = did_you_mean(one.kind, section) if section else "name one by package.module:Name"
+        raise RecipeError(f'{KEY} = "{one.kind}" is of {" and ".join(others)}, and task.kind = "{task}"; {mend}')
+    return section.read(one, key)
+
+
+def build_metrics(task: str, arguments: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Built]:
+    """Build the metrics by name. Raises `RecipeError`, also if one's own makes none."""
+    read = read_metrics(task, arguments)
+    if not read:
+        return {}
+    from torchmetrics import Metric as Built
+
+    given = {name: len(outputs) for name in ("num_classes", "num_labels", "num_outputs")}
+    # The library's names of what it calls tasks.
+    kinds = {"classify": "multiclass", "sequence": "multiclass", "multilabel": "multilabel"}
+    threshold = arguments.get("threshold", 0.5)
+    metrics = {}
+    for place, (name, part) in enumerate(read.items()):
+        metric = part.build(**given, outputs=tuple(outputs), task=kinds.get(task), threshold=threshold)
+        if not isinstance(metric, Built):
+            raise RecipeError(f"{KEY}.{place} makes {brief(metric)}; it must make a torchmetrics.Metric")
+        metrics[name] = metric
+    return metrics

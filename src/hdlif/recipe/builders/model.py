@@ -1,0 +1,262 @@
+"""The section `model`: a whole network, with the neurons, weights, norms and attention of their own sections."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from hdlif.errors import RecipeError
+from hdlif.recipe.builders.activity import check_budgets
+from hdlif.recipe.builders.attention import attention_arguments, read_attention
+from hdlif.recipe.builders.data import data_kind, input_record
+from hdlif.recipe.builders.neuron import build_neuron, check_parallel, read_neuron
+from hdlif.recipe.builders.norm import NORMS
+from hdlif.recipe.builders.part import At, Part, field, takes
+from hdlif.recipe.builders.registry import Section
+from hdlif.recipe.builders.spiking import check_of
+from hdlif.recipe.builders.weights import WEIGHTS, build_conv, place_quantizers
+from hdlif.recipe.config import Recipe
+
+if TYPE_CHECKING:
+    from hdlif.models import NeuronFactory, Place
+    from hdlif.nn import Temporal
+
+MOST_LAYERS = 1000
+"""Blocks of all stages together, or entries of a plan: each is built, if only to be counted."""
+MOST_STAGES = 16
+"""Each doubles the channels."""
+Stem = Literal["cifar", "imagenet"]
+STEMS: Mapping[Stem, Callable[[], Callable[[int, int], Any]]] = {
+    "cifar": At("hdlif.models:cifar_stem").get,
+    "imagenet": At("hdlif.models:imagenet_stem").get,
+}
+"""What makes each: the function of (channels of the image, width)."""
+PARTS = ("neuron", "conv", "quantizer", "norm", "classes", "in_channels", "in_size", "time_steps")
+"""Arguments that a network is given if it takes them: makers of its parts, and what follows from the data."""
+
+
+class Model(Part):
+    """A network; `ATTENTION` is its argument that takes attention, if it does."""
+
+    ATTENTION: ClassVar[Literal["block", "attention"] | None] = None
+
+
+class _Series(Model):
+    ATTENTION = "attention"
+
+
+class Dense(_Series, kind="dense", makes=At("hdlif.models:dense")):
+    """Fully connected layers, for time series, tables and small images."""
+
+    widths: list[int] = field([64, 64], "Outputs of the layers.")
+
+
+class Recurrent(_Series, kind="recurrent", makes=At("hdlif.models:recurrent")):
+    """Fully connected layers that also read what they emitted at the step before."""
+
+    widths: list[int] = field([64, 64], "Outputs of the layers.")
+
+
+class Conv1d(_Series, kind="conv1d", makes=At("hdlif.models:conv1d")):
+    """Causal convolutions over time, for time series."""
+
+    widths: list[int] = field([64, 64], "Outputs of the layers.")
+    kernel: int = field(5, "Time steps that a layer reads.")
+    dilations: list[int] | None = field(
+        None, "Distance of the time steps that a layer reads, for each layer; 1 by default."
+    )
+    companded: list[int] = field(
+        [], "Channels of the input, from 0, that the first layer reads on about a logarithmic scale."
+    )
+    changes: bool = field(False, "The first layer also reads how each channel changed since the last step.")
+
+
+class _Residual(Model):
+    BESIDE = frozenset({"stem"})
+    ATTENTION: ClassVar[Literal["block", "attention"] | None] = "block"
+
+    stem: Stem = field("cifar", "The first layers: cifar for small images, imagenet for large ones.")
+
+    def build(self, **given: Any) -> Any:
+        stem = {"stem": STEMS[self.stem]()} if "stem" in self.model_fields_set else {}
+        return super().build(**given, **stem)
+
+
+class ResNet(_Residual, kind="resnet", makes=At("hdlif.models:resnet")):
+    """A pre-activation ResNet of your own depth and width."""
+
+    blocks: list[int] = field(..., "Blocks of each stage.")
+    width: int = field(..., "Channels of the stem and first stage; each later stage has twice as many.")
+
+
+class ResNet18(_Residual, kind="resnet18", makes=At("hdlif.models:resnet18")):
+    """ResNet-18."""
+
+    width: int = field(64, "Channels of the stem and first stage; each later stage has twice as many.")
+
+
+class ResNet19(_Residual, kind="resnet19", makes=At("hdlif.models:resnet19")):
+    """ResNet-19."""
+
+    width: int = field(128, "Channels of the stem and first stage; each later stage has twice as many.")
+    hidden: int = field(256, "Neurons between the pooled map and the classifier.")
+
+
+class ResNet34(_Residual, kind="resnet34", makes=At("hdlif.models:resnet34")):
+    """ResNet-34."""
+
+    width: int = field(64, "Channels of the stem and first stage; each later stage has twice as many.")
+    stem: Stem = field("imagenet", "The first layers: cifar for small images, imagenet for large ones.")
+
+
+class ReversibleResNet(_Residual, kind="reversible_resnet", makes=At("hdlif.models:reversible_resnet")):
+    """A ResNet whose training memory under STBP does not grow with its depth."""
+
+    ATTENTION = None
+    blocks: list[int] = field(..., "Blocks of each stage.")
+    width: int = field(..., "Channels of the stem and first stage; each later stage has twice as many.")
+    grid: float | None = field(
+        2.0**-16, "Step of the grid that reversible blocks compute on, a power of two; null does not round."
+    )
+
+
+class VGG(Model, kind="vgg_snn", makes=At("hdlif.models:vgg_snn")):
+    """Plain 3x3 convolutions and pools."""
+
+    ATTENTION = "attention"
+    plan: list[int | str] = field(
+        [64, 128, "P", 256, 256, "P", 512, 512, "P", 512, 512, "P"],
+        "Widths of the convolutions, P for a pool; VGG-SNN's by default.",
+    )
+    final_size: int | None = field(3, "Side of the map that the classifier reads; null pools it to one.")
+
+
+class Imported(Model, kind="imported", makes=At("hdlif.recipe.builders.imported_network:imported_network")):
+    """A network of another library, as `hdlif import` writes it."""
+
+    structure: str = field(..., "Layers and neurons as JSON, written by `hdlif import`.")
+    pretrained: str | None = field(None, "File of weights that the training starts from.")
+
+
+class Spiking(Model, kind="spiking", makes=At("hdlif.recipe.builders.spiking:spiking_network")):
+    """A network of torchvision, timm or your own, whose activations become neurons."""
+
+    of: str = field(..., "Function or class that makes the network, package.module:Name.", pattern="^[^:]+:[^:]+$")
+    options: dict[str, Any] | None = field(None, "Its other arguments.")
+    pretrained: str | None = field(None, "File of weights that the training starts from.")
+
+
+class _Models(Section[Model]):
+    def derive(self, function: Any, kind: str) -> type[Model]:
+        part = super().derive(function, kind)
+        taken = takes(function)
+        part.ATTENTION = "block" if "block" in taken else "attention" if "attention" in taken else None
+        return part
+
+
+MODELS = _Models(
+    "model",
+    *(Conv1d, Dense, Imported, Recurrent, ResNet, ResNet18, ResNet19, ResNet34, ReversibleResNet, Spiking, VGG),
+    own=Model,
+    given=(*PARTS, "block", "attention"),
+)
+
+
+def read_model(recipe: Recipe) -> Model:
+    """Check the section and those of attention, neuron, spikes, weights and norm."""
+    arguments = recipe.model.arguments
+    for key in ("attention", "conv", "neuron", "norm"):
+        if key in arguments:
+            raise RecipeError(
+                f"model.{key} is not set there; attention, neuron, norm and weights are sections of their own"
+            )
+    _check_depth(arguments)
+    if recipe.model.kind == "spiking":
+        check_of(arguments.get("of"))
+    model = MODELS.read(recipe.model)
+    read_attention(recipe, model.ATTENTION)
+    read_neuron(recipe)
+    WEIGHTS.read(recipe.weights)
+    NORMS.read(recipe.norm)
+    return model
+
+
+def build_model(recipe: Recipe, *, pretrained: bool = False) -> Temporal:
+    """Build the recipe's network, freshly initialised from torch's random state.
+
+    Args:
+        pretrained: start from the weights of the file that the recipe names, if it names one. A network that is to be
+            filled from a checkpoint needs none.
+    Raises:
+        CheckpointError: that file is absent, damaged, or of another network.
+    """
+    from hdlif.models import as_network
+
+    model = read_model(recipe)
+    channels, *size = input_record(recipe).shape
+    made = model.build(
+        **attention_arguments(recipe, model.ATTENTION),
+        neuron=_by_place_or_channels(build_neuron(recipe)),
+        conv=build_conv(recipe),
+        quantizer=WEIGHTS.read(recipe.weights).build(),
+        norm=_norm(recipe),
+        classes=len(data_kind(recipe).labels),
+        in_channels=channels,
+        in_size=tuple(size),
+        time_steps=recipe.time_steps,
+        **({} if model.IS_OWN else {"filled": pretrained}),
+    )
+    try:
+        network = as_network(made)
+    except TypeError as error:
+        raise RecipeError(f'model.kind = "{recipe.model.kind}": {error}') from error
+    place_quantizers(recipe, network, keep_weights=isinstance(model, Spiking))
+    check_parallel(recipe, network)
+    check_budgets(recipe, network)
+    _check_grid(network)
+    return network
+
+
+def _norm(recipe: Recipe) -> Any:
+    """Return what makes the recipe's norms from their channels."""
+    return NORMS.read(recipe.norm).build(time_steps=recipe.time_steps)
+
+
+def _by_place_or_channels(make: NeuronFactory) -> Callable[[Place | int], Temporal]:
+    """Makes a neuron layer from its place; or from its channels, and then layers are counted as they are made."""
+    count = itertools.count()
+
+    def neuron(place: Place | int) -> Temporal:
+        from hdlif.models import Place
+
+        if not isinstance(place, Place):
+            index = next(count)
+            place = Place(f"neuron{index}", 0, index, 0, index, place)
+        return make(place)
+
+    return neuron
+
+
+def _check_depth(arguments: Mapping[str, object]) -> None:
+    """Raise `RecipeError` where building the network would not come to an end."""
+    blocks, plan = arguments.get("blocks"), arguments.get("plan")
+    layers = sum(n for n in blocks if isinstance(n, int)) if isinstance(blocks, list) else 0
+    layers = max(layers, len(plan) if isinstance(plan, list) else 0)
+    stages = len(blocks) if isinstance(blocks, list) else 0
+    if layers > MOST_LAYERS or stages > MOST_STAGES:
+        raise RecipeError(
+            f"model: {layers:,} blocks or layers in {stages} stages are refused; "
+            f"at most {MOST_LAYERS:,} are accepted, in {MOST_STAGES} stages"
+        )
+
+
+def _check_grid(network: Temporal) -> None:
+    from hdlif.deploy.blocks import COARSEST_GRID
+    from hdlif.models import Grid
+
+    step = max((module.step for module in network.modules() if isinstance(module, Grid)), default=0.0)
+    if step > COARSEST_GRID:
+        raise RecipeError(
+            f"model.grid = {step}; the deployed network does without it, so that it must be at most {COARSEST_GRID}"
+        )

@@ -1,0 +1,91 @@
+"""Data sets that ship, as a network takes them that is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from hdlif.errors import DataError, RecipeError, brief
+from hdlif.inputs.events import BINNINGS
+from hdlif.ops import InputRecord, TaskRecord
+from hdlif.recipe.builders.data import FRAMES, shipped_kind
+from hdlif.recipe.builders.data_sets import DATA
+
+if TYPE_CHECKING:
+    from hdlif.data import ImageSets
+
+VALIDATION_OF_NAMED = 100
+"""Validation samples, if nothing states how many."""
+_NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
+
+
+def named_data(
+    name: str,
+    root: Path | None,
+    *,
+    record: InputRecord,
+    time_steps: int,
+    frames: str = "by_number",
+    task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
+    arguments: Mapping[str, Any] = _NO_ARGUMENTS,
+) -> ImageSets:
+    """Load a data set that ships in the form that a network for `record` takes.
+
+    Args:
+        frames: how events are binned, if the record does not state it.
+        task: what the network's outputs mean.
+        arguments: of generated data; the network implies some, which may be left out.
+    Raises:
+        DataError: the network takes something else.
+        RecipeError: an argument is unknown, has a value that none can have, or another than the network implies.
+    """
+    if (content := DATA[name].content) is not None:
+        implied = content.of_network(record, time_steps, task)
+        try:
+            shipped_kind(name, implied)
+        except RecipeError:
+            raise DataError(
+                f"the network takes {_described(record)} at each of {time_steps} time steps, which {name} never has; "
+                "give the data set that it was trained on"
+            ) from None
+        if record.kind == DATA[name].input.kind:
+            _check_implied(implied, arguments)
+        arguments = {**implied, **arguments}
+    kind = shipped_kind(name, arguments)
+    # No more of what is generated than are tested on, so that lowering these makes room for either.
+    validation = min(VALIDATION_OF_NAMED, arguments.get("test", kind.defaults.get("test", VALIDATION_OF_NAMED)))
+    split = {"validation": validation, "augment": (), "seed": 0}
+    _, *sides = record.sample_shape(time_steps)
+    size = sides[0] if sides[0] == sides[1] and tuple(sides) != kind.input.shape[1:] and kind.resizes else None
+    taken = f"the network takes {_described(record)} at each step, and {name} has {_described(kind.input)}"
+    if record.kind != kind.input.kind or record.shape[0] != kind.input.shape[0]:
+        raise DataError(f"{taken}; give the data set that it was trained on")
+    if kind.events:
+        binning = BINNINGS[frames if record.binning == "none" else record.binning]
+        return kind.load(root, **split, time_steps=time_steps, binning=binning, size=size).made_by(None)
+    import torch
+
+    channels, *sides = kind.input.shape
+    whole = torch.zeros(1, channels, *([size, size] if size else sides))
+    for shown in FRAMES.values():
+        steps, _, *shape = shown(whole).shape
+        if tuple(shape) == record.shape and steps in (1, time_steps):
+            sets = kind.load(root, **split)
+            return (sets if size is None else sets.resized(size)).shown_as(shown).made_by(None)
+    raise DataError(f"{taken}; give the data set that it was trained on")
+
+
+def _check_implied(implied: Mapping[str, int], arguments: Mapping[str, Any]) -> None:
+    """Raise `RecipeError` where an argument is another than a network implies of its data."""
+    for key, value in implied.items():
+        if (asked := arguments.get(key, value)) != value:
+            raise RecipeError(
+                f"data.{key} = {brief(asked)} is refused: the network was made for {key} = {value}; leave data.{key} "
+                "out, or give a network that was trained with it"
+            )
+
+
+def _described(record: InputRecord) -> str:
+    return f"input of kind {record.kind} {list(record.shape)}"

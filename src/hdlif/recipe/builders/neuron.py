@@ -1,0 +1,258 @@
+"""The section `neuron`: kinds of neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from hdlif.errors import RecipeError, brief, did_you_mean, first_line
+from hdlif.recipe.builders.installed import found_part
+from hdlif.recipe.builders.neuron_layers import (
+    LEAKS,
+    PARALLEL_PATTERNS,
+    AnyNeuron,
+    MemBN,
+    Pattern,
+    Reset,
+    Span,
+    Surrogate,
+)
+from hdlif.recipe.builders.part import At, field, takes
+from hdlif.recipe.builders.registry import Section, own_part
+from hdlif.recipe.config import Recipe
+
+if TYPE_CHECKING:
+    from hdlif.models import NeuronFactory, Place
+    from hdlif.nn import Neuron, Temporal
+
+
+class _Threshold(AnyNeuron):
+    threshold: float = field(0.5, "Threshold θ at the start.")
+    path: Literal["steps", "fused"] | None = field(
+        None, "Run a chunk step by step, or fused in one function: equal but for rounding. By default chosen."
+    )
+
+
+class _Learned(_Threshold):
+    learned: bool = field(True, "Learn leak and threshold; otherwise both are fixed.")
+    per_step: bool = field(True, "A value for each time step; false shares one among all steps.")
+
+
+class _Formed(_Learned):
+    threshold_form: Literal["sigmoid", "softplus"] = field("sigmoid", "How a learned threshold is kept in its range.")
+
+
+class _Spread(AnyNeuron):
+    time_constants: Span | Annotated[dict[str, Span], Field(min_length=1)] = field(
+        False,
+        (
+            "Spread leaks over channels: [shortest, longest] in steps such as [2, 128], true for 2 to T, or a "
+            "mapping of leaks to such spans."
+        ),
+    )
+
+
+class _Leak(_Spread):
+    LEAKS: ClassVar[tuple[str, ...]] = ("leak",)
+    leak: float = field(0.5, "Leak λ at the start: the fraction of the potential that a step keeps.")
+
+
+class LIF(_Formed, _Leak, kind="lif", makes=At("hdlif.nn:LIF")):
+    """Leaky integrate-and-fire neurons with binary spikes."""
+
+    IS_GRADED = False
+    threshold: float = field(1.0, "Threshold θ at the start.")
+    learned: bool = field(False, "Learn leak and threshold; otherwise both are fixed.")
+    threshold_low: float | None = field(None, "Lower end of a learned threshold's range.")
+    surrogate: Surrogate = field("triangle", "Replaces the derivative of the step in the gradient.")
+    reset: Reset = field("soft", "What a spike does to the potential, and whether the gradient passes through it.")
+
+
+class GLIF(_Threshold, kind="glif", makes=At("hdlif.nn:GLIF")):
+    """Gated LIF, which emits 0 or 1."""
+
+    IS_GRADED = False
+    per_step: bool = field(False, "A value for each time step; false shares one among all steps.")
+    leak: float = field(0.25, "Exponential decay at the start.")
+    linear_leak: float | None = field(None, "What a step subtracts, at the start.")
+    reset: float | None = field(None, "What a spike subtracts, at the start; the threshold by default.")
+    surrogate: Surrogate = field("triangle", "Replaces the derivative of the step in the gradient.")
+
+
+class GradedLIF(_Formed, _Leak, kind="graded_lif", makes=At("hdlif.nn:GradedLIF")):
+    """LIF whose spike is the surplus above the threshold."""
+
+    threshold_low: float | None = field(None, "Lower end of a learned threshold's range.")
+    surrogate: Surrogate = field("triangle", "Replaces the derivative of the step in the gradient.")
+
+
+class ParallelHDLIF(_Formed, kind="parallel_hdlif", makes=At("hdlif.nn:ParallelHDLIF")):
+    """HD-LIF without accumulation, and without state."""
+
+
+class HDLIF(_Formed, _Leak, kind="hdlif", makes=At("hdlif.nn:HDLIF")):
+    """HD-LIF: a graded spike, and a reset whose gradient factors are constants."""
+
+    parallel: Pattern | list[str] = field("none", "Layers without accumulation: a pattern, or a list of their names.")
+    mem_bn: bool | MemBN = field(False, "Batch norm of the membrane: true, or {mix: sigmoid}.")
+
+    def _layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:
+        parts = self.parts(recipe)
+        accumulating = self.factory(recipe, **parts, norm=self._mem_bn(recipe))
+        shared = ParallelHDLIF.model_fields.keys() - {"kind"}
+        stated = [key for key in type(self).model_fields if key in self.model_fields_set]
+        idle = [key for key in stated if key not in {*shared, "kind", "parallel"} and getattr(self, key) is not False]
+        if self.parallel == "all" and idle:
+            raise RecipeError(
+                f'neuron.{idle[0]} has no effect with neuron.parallel = "all", where nothing is accumulated; '
+                "leave it out, or let some layers accumulate"
+            )
+        without = ParallelHDLIF.read("neuron", {key: getattr(self, key) for key in stated if key in shared})
+        return accumulating, without.factory(recipe, **parts)
+
+    def chosen(self, place: Place) -> int:
+        if isinstance(self.parallel, list):
+            return int(place.name in self.parallel)
+        return int(PARALLEL_PATTERNS[self.parallel](place))
+
+    def _mem_bn(self, recipe: Recipe) -> Callable[[Place], Any]:
+        if self.mem_bn is False:
+            return lambda place: None
+        norm = MemBN.read("neuron.mem_bn", self.mem_bn.arguments if isinstance(self.mem_bn, MemBN) else {})
+        return lambda place: norm.build(time_steps=recipe.time_steps, channels=place.channels)
+
+
+class AdaptiveHDLIF(_Learned, _Leak, kind="adaptive_hdlif", makes=At("hdlif.nn:AdaptiveHDLIF")):
+    """HD-LIF whose threshold rises with what it emits, and falls back."""
+
+    LEAKS = ("leak", "adaptation_leak")
+    adaptation_leak: float = field(0.9, "ρ at the start: the fraction of the rise that a step keeps.")
+    rise: float = field(0.1, "δ at the start: how far the threshold rises with what is emitted.")
+
+
+class SecondOrderHDLIF(_Learned, _Leak, kind="second_order_hdlif", makes=At("hdlif.nn:SecondOrderHDLIF")):
+    """HD-LIF after a synaptic current with a leak of its own."""
+
+    LEAKS = ("leak", "synapse_leak")
+    synapse_leak: float = field(0.5, "μ at the start: the fraction of the current that a step keeps.")
+
+
+class ResonateHDLIF(_Learned, _Spread, kind="resonate_hdlif", makes=At("hdlif.nn:ResonateHDLIF")):
+    """A state of two numbers that turns at each step, with HD-LIF's spike."""
+
+    LEAKS = ("decay",)
+    decay: float = field(0.9, "Fraction of the state that a step keeps, at the start.")
+    angle: float = field(0.5, "Angle by which the state turns at a step, in radians, at the start.")
+
+
+class SlidingParallelHDLIF(_Learned, kind="sliding_parallel_hdlif", makes=At("hdlif.nn:SlidingParallelHDLIF")):
+    """Parallel HD-LIF that filters its last currents by taps of -1, 0 and 1."""
+
+    taps: list[int] = field([1, 1], "Weights of the last currents, one to four of -1, 0 and 1.")
+
+
+class _Neurons(Section[AnyNeuron]):
+    """The section, whose own kinds are classes of neurons."""
+
+    def derive(self, function: Any, kind: str) -> type[AnyNeuron]:
+        from hdlif.nn import EquationNeuron
+
+        layer = own_neuron_class(function, kind)
+        leaks = leaks_of(layer)
+        part = own_part(_Spread if leaks else AnyNeuron, layer, self.name, kind, self.given)
+        part.LEAKS = leaks
+        if issubclass(layer, EquationNeuron):
+            try:
+                part.IS_GRADED = not layer(time_steps=1).program().emits_steps
+            except ValueError as error:
+                raise RecipeError(f"neuron.kind = {kind}: {first_line(error)}") from error
+        else:
+            part.IS_GRADED = "quantizer" in takes(layer)
+        return part
+
+
+NEURONS = _Neurons(
+    "neuron",
+    *(LIF, GLIF, GradedLIF, HDLIF, ParallelHDLIF),
+    *(AdaptiveHDLIF, SecondOrderHDLIF, ResonateHDLIF, SlidingParallelHDLIF),
+    own=AnyNeuron,
+    given=("time_steps", "channels", "quantizer", "norm"),
+)
+
+
+CLASSES: Mapping[str, Any] = {kind: part.MAKES for kind, part in NEURONS.items()}
+"""The class of each kind that ships, as an `At`."""
+EQUATIONS: Mapping[str, Any] = {
+    kind: CLASSES[kind] for kind in ("adaptive_hdlif", "second_order_hdlif", "resonate_hdlif", "sliding_parallel_hdlif")
+}
+"""Those that are an `EquationNeuron`, as the user's own are."""
+
+
+def read_neuron(recipe: Recipe) -> AnyNeuron:
+    """Check the section and that of spikes."""
+    for key in ("time_steps", "spikes"):
+        if key in recipe.neuron.arguments:
+            raise RecipeError(f"neuron.{key} is not set there; it is a key of its own")
+    neuron = NEURONS.read(recipe.neuron)
+    neuron.layers(recipe)
+    return neuron
+
+
+def build_neuron(recipe: Recipe) -> NeuronFactory:
+    """Return what makes the recipe's neuron layers from their places."""
+    from hdlif.models import Place
+
+    neuron = read_neuron(recipe)
+    layers = neuron.layers(recipe)
+    # Values are tried out before there is a network.
+    for make in layers:
+        make(Place("tried", 0, 0, 0, 0, 1))
+    return lambda place: layers[neuron.chosen(place)](place)
+
+
+def check_parallel(recipe: Recipe, network: Temporal) -> None:
+    """Raise `RecipeError` if neuron.parallel lists a layer that the network does not have."""
+    parallel = recipe.neuron.arguments.get("parallel")
+    if not isinstance(parallel, list):
+        return
+    from hdlif import nn
+
+    both = nn.HDLIF | nn.ParallelHDLIF
+    layers = [name for name, module in network.named_modules() if isinstance(module, both)]
+    places = [name.removesuffix(".neuron") for name in layers]
+    for name in map(str, parallel):
+        if name not in places:
+            raise RecipeError(f"neuron.parallel: {brief(name)} is not a neuron layer; {did_you_mean(name, places)}")
+        layer = network.get_submodule(layers[places.index(name)])
+        if not isinstance(layer, nn.ParallelHDLIF):
+            raise RecipeError(
+                f"neuron.parallel: {brief(name)} was made by its channels, and has no name until the network has it; "
+                "give a pattern, or let the network make it as neuron(hdlif.models.Place(name, ...))"
+            )
+
+
+def own_neuron(kind: str) -> type[Neuron]:
+    """Return the user's neuron class, `package.module:Name` or an installed package's. Raises `RecipeError`."""
+    return own_neuron_class(found_part(kind, "neuron.kind", NEURONS), kind)
+
+
+def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
+    """Return a class, which is one of neurons. Raises `RecipeError`."""
+    from hdlif.nn import Neuron
+
+    if not (isinstance(found, type) and issubclass(found, Neuron)):
+        raise RecipeError(
+            f'neuron.kind = "{kind}" is {brief(found)}; it must be a class derived from hdlif.nn.EquationNeuron, or '
+            "from hdlif.nn.Neuron"
+        )
+    return found
+
+
+def leaks_of(layer: At | type[Neuron]) -> tuple[str, ...]:
+    """Return the parameters of a class that time constants may spread, first those that are leaks by their name."""
+    if isinstance(layer, At):
+        return next(part.LEAKS for part in NEURONS.values() if layer == part.MAKES)
+    taken, declared = takes(layer), getattr(layer, "declared", ())
+    return tuple(dict.fromkeys((*(name for name in LEAKS if name in taken), *declared)))

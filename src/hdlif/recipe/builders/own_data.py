@@ -1,0 +1,250 @@
+"""Recipes on data of the user's own: replace a recipe's data, look at them, or test its network on them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from hdlif.errors import DataError, cut, did_you_mean
+from hdlif.ops import InputRecord, TaskRecord
+from hdlif.recipe.builders.data import CONSTANT, FRAMES, check_data, data_kind, input_record, look_for, shown
+from hdlif.recipe.builders.data_paths import is_there, kind_at, kind_named, kind_of
+from hdlif.recipe.builders.data_sets import DATA
+from hdlif.recipe.builders.installed import GROUPS, offers
+from hdlif.recipe.builders.looking import asked_by, check_labels, keys_for, look, samples_of, stating
+from hdlif.recipe.builders.own_kinds import found_kind, is_items
+from hdlif.recipe.builders.task import build_task
+from hdlif.recipe.config import MOST_TIME_STEPS, Recipe
+from hdlif.recipe.loading import dump_recipe
+from hdlif.recipe.plain_yaml import MOST_BYTES
+
+if TYPE_CHECKING:
+    from hdlif.data import Found, ImageSets, Tested
+
+STARTS = {
+    "image": ("of pictures", "digits_hdlif"),
+    "events": ("of events", "digits_events_hdlif"),
+    "series": ("of series", "sines_hdlif"),
+    "table": ("of tables", "wine_hdlif"),
+}
+"""By the kind of a sample: what a recipe is of, and a recipe that ships."""
+LARGER = 32
+"""Side of a shipped set's images above which its recipes' networks are made for such images."""
+
+
+def data_overrides(recipe: Recipe, data: str) -> list[str]:
+    """Return the `key=value`s that replace a recipe's data by a set that ships, or by data of the user's own.
+
+    The numbers of training and validation samples of its own set go; batches, frames and augmentations stay. Images
+    become at least as large as those of the recipe's own set if these are larger than `LARGER`, for its network is made
+    for such.
+
+    Args:
+        data: the name of a set, or a path, which starts from the working folder.
+    Raises:
+        DataError: it is neither, or the recipe's network is shown events.
+    """
+    section = recipe.data
+    if data in DATA:
+        if data == section.kind or section.kind not in DATA or not section.arguments:
+            return [f"data.kind={data}"]
+        # What generated data are made by is not of another set.
+        plain = section.model_dump(exclude=set(section.arguments), exclude_none=True, mode="json")
+        return [f"data={json.dumps({**plain, 'kind': data})}"]
+    if not is_there(data):
+        from hdlif.data.public.sets import where_had
+
+        mend = where_had(data) or f"; {did_you_mean(data, {*DATA, *offers(GROUPS['data.kind'])})}"
+        raise DataError(
+            f'--data "{cut(data)}": there is no such file or folder, and no data set of that name ships{mend}'
+        )
+    kind = None if found_kind(section.kind) else DATA.get(section.kind)
+    own = kind.input.kind if kind else samples_of(section)
+    here = kind_at(data, kind_of(own))
+    there = found_kind(here)
+    assert there is not None
+    lies = there.samples
+    if own is not None and lies is not None and lies != own:
+        said, start = STARTS[lies]
+        raise DataError(
+            f"--data {data}: is {there.said}, and {recipe.name} is {STARTS[own][0]}; start from a recipe "
+            f"{said}, such as {start}"
+        )
+    where = {} if is_items(here) else {"path": os.path.abspath(data)}  # noqa: PTH100 - links stay in it
+    if here == section.kind:
+        return [f"data.{key}={json.dumps(value)}" for key, value in where.items()]
+    resizes, largest = (kind.resizes, max(kind.input.shape[1:])) if kind else (True, 0)
+    side = section.size or largest
+    tree = section.model_dump(include={"batch_size", "frames", "augment", "mixup"}, mode="json")
+    sized = {"size": side} if resizes and (section.size or side > LARGER) else {}
+    return [f"data={json.dumps({'kind': here, **where, **tree, **sized})}"]
+
+
+_TAKEN = {
+    "image": "a folder of pictures by class",
+    "events": "a folder of recordings by class",
+    "series": "arrays x and y, a recording, or files by class",
+    "table": "a table with a column of labels, or arrays x and y",
+}
+"""By the kind of a network's input: such data of the user's own."""
+
+
+def with_data_found(
+    recipe: Recipe,
+    root: Path | None = None,
+    *,
+    found: Found | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Recipe, Found | None]:
+    """Look at the recipe's data if they are the user's own, and state in the recipe what was found.
+
+    Args:
+        root: the folder that a relative path starts from; the working folder by default.
+        found: what was just found there with the same arguments.
+        say: gets a line where that will take a while.
+    Returns:
+        the recipe, with an absolute path, and what was found; the same recipe and None if the data set ships.
+    Raises:
+        RecipeError: a name or argument of the section is unknown or does not fit.
+        DataError: the data cannot be used, or do not fill one batch.
+    """
+    check_data(recipe)
+    if found_kind(recipe.data.kind) is None:
+        return recipe, None
+    found = found or look_for(recipe, root=root, known=None, say=say)
+    if (count := found.count("train")) < recipe.data.batch_size:
+        raise DataError(
+            f"{found.path}: {count} samples to train on do not fill one batch of {recipe.data.batch_size}; "
+            f"--set data.batch_size={count} or less"
+        )
+    chosen = recipe.model_copy(update={"data": stating(recipe.data, found)})
+    # What is written has to be read again.
+    if (size := len(dump_recipe(chosen))) > MOST_BYTES:
+        raise DataError(
+            f"{found.path}: with its {len(found.classes):,} classes and {found.input.shape[0]:,} channels the recipe "
+            f"takes {size:,} bytes, and at most {MOST_BYTES:,} are read; shorten their names, or take fewer"
+        )
+    return chosen, found
+
+
+def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = lambda line: None) -> Recipe:
+    """Return the recipe with as many time steps as its data have, if they are time series.
+
+    Args:
+        say: gets a line if the number changes.
+    """
+    kind = data_kind(recipe)
+    steps = kind.input.shape[1]
+    if not kind.series or steps == recipe.time_steps or steps > MOST_TIME_STEPS:
+        return recipe
+    say(f"time_steps = {steps}, as many as a series has ({recipe.name} has {recipe.time_steps})")
+    return recipe.model_copy(update={"time_steps": steps})
+
+
+_NO_KEYS: Mapping[str, Any] = MappingProxyType({})
+
+
+def data_of_ones_own(
+    recipe: Recipe,
+    path: str,
+    *,
+    keys: Mapping[str, Any] = _NO_KEYS,
+    part: Tested = "test",
+    trained: Collection[str] = (),
+    say: Callable[[str], None] = lambda line: None,
+) -> ImageSets:
+    """Return the data at another path in the form that the recipe's network takes.
+
+    Args:
+        keys: of the section `data`, in place of the recipe's.
+        part: what is tested on: "all" is not divided.
+        trained: the SHA-256 of the samples that the network was trained on or chosen by.
+        say: gets a warning if it is tested on some of these.
+    Raises:
+        DataError: there are none, or they have other classes.
+        RecipeError: they have no such key.
+    """
+    kind, section = data_kind(recipe), recipe.data
+    alike = found_kind(section.kind) and not is_items(section.kind) and not is_items(kind_at(path))
+    if not alike or keys.get("kind", section.kind) != section.kind:
+        return found_data(
+            path,
+            record=input_record(recipe),
+            labels=kind.labels,
+            time_steps=recipe.time_steps,
+            task=build_task(recipe).record,
+            keys=keys,
+            part=part,
+        )
+    own = {key: value for key, value in section.arguments.items() if key != "path"}
+    keys = {key: value for key, value in keys.items() if key != "kind"}
+    scale = (kind.target_mean, kind.target_std) if kind.target_std else None
+    found = look(
+        section.kind,
+        path,
+        keys_for(keys, section.kind, own, part),
+        size=section.size,
+        known=kind.input,
+        scale=scale,
+        time_steps=recipe.time_steps,
+    )
+    check_labels(found, kind.labels)
+    tested = [entry for entry in found.manifest.entries if part == "all" or entry.part == part]
+    if part in ("all", "test") and (known := sum(entry.sha256 in trained for entry in tested)):
+        say(
+            f"warning: {known} of the {len(tested)} samples that are tested on are among those that the network was "
+            "trained on, or chosen by; the figure is better than it would be on others"
+        )
+    return shown(found.make((), 0), section, kind.input.kind).made_by(None)
+
+
+def found_data(
+    path: str,
+    *,
+    record: InputRecord,
+    labels: tuple[str, ...] | None,
+    time_steps: int,
+    task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
+    keys: Mapping[str, Any] = _NO_KEYS,
+    part: Tested = "test",
+    say: Callable[[str], None] = lambda line: None,
+) -> ImageSets:
+    """Return data of the user's own in the form that a network for `record` takes; they are split unless they are.
+
+    Args:
+        labels: of the network, which the data must have; None takes any.
+        task: what the network's outputs mean, and so what is read of the data beside.
+        keys: of the section `data`, which say where and how the data are.
+        part: what is tested on: "all" is not divided.
+        say: gets a warning if the data are divided here, for the network may have seen some of the test part.
+    Raises:
+        DataError: there are no such data, their classes are others, or the network takes another kind of input.
+        RecipeError: they have no such key.
+    """
+    keys = dict(keys)
+    here = kind_named(keys.pop("kind", None) or kind_at(path, kind_of(record.kind)))
+    there = found_kind(here)
+    assert there is not None
+    if there.samples not in (None, record.kind):
+        raise DataError(
+            f"{path}: is {there.said}, and the network takes input of kind {record.kind}; give {_TAKEN[record.kind]}"
+        )
+    whole = replace(record, shape=record.sample_shape(time_steps), frames=CONSTANT)
+    scale = (task.mean, task.std) if task.std else None
+    asked = keys_for(keys, here, asked_by(task, labels or (), here), part)
+    found = look(here, path, asked, known=whole, scale=scale, time_steps=time_steps)
+    if labels is not None:
+        check_labels(found, labels)
+    if part == "test" and "test" in found.seen.get("split", ()) and not {"split", "group"} & keys.keys():
+        say(
+            f"warning: {path} has no test part of its own, and one is taken here by default: the network may have been "
+            "trained on some of it; divide the data as its training did (--set data.group=..., --set data.split=...), "
+            "or give data that it has never seen, with --part all"
+        )
+    sets = found.make((), 0)
+    return (sets if record.kind == "events" else sets.shown_as(FRAMES[record.frames])).made_by(None)

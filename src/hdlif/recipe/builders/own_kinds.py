@@ -1,0 +1,213 @@
+"""Kinds of data of the user's own, whose classes and sizes follow from looking at them.
+
+A kind is a function in `hdlif.data` that looks at data and returns a `Found`, and a class here. Its keyword arguments,
+but for those that it is given, are the keys that a recipe may set.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator
+
+from hdlif.recipe.builders.data_sets import DATA, Data
+from hdlif.recipe.builders.installed import GROUPS, is_own, offers
+from hdlif.recipe.builders.part import At, Names, called, field, takes
+from hdlif.recipe.builders.registry import KINDS
+
+OF_ITEMS = ("split", "train")
+"""What a data set of the user's own is given, if it takes it."""
+
+
+class OwnData(Data):
+    """Data of the user's own, which `MAKES` looks at.
+
+    Attributes:
+        samples: kind of a sample, in the words of `InputRecord.kind`; None if only looking tells.
+        said: name of such data in an error.
+    """
+
+    samples: ClassVar[str | None] = None
+    said: ClassVar[str]
+
+    split: dict[str, float | list[str | int]] | None = field(
+        None,
+        ("Fractions {validation: 0.15, test: 0.15, seed: 0} of data without parts of their own, or lists of groups."),
+    )
+    values: Names | None = field(None, "Columns or keys of values to learn instead of a class.")
+    labels: Names | None = field(None, "Columns or keys of labels, of which a sample has any number.")
+
+    @classmethod
+    def key_names(cls) -> set[str]:
+        return super().key_names() - {"validation"}
+
+
+class _Placed(OwnData):
+    path: str = field(
+        ..., "File or folder of your data; a relative one starts from --data-root, or the working folder."
+    )
+    label: str | None = field(None, "Column or key of classes (label).")
+
+
+class _Grouped(BaseModel):
+    group: str | None = field(None, "Column, or pattern of names, of groups; no group is in two parts of the data.")
+
+
+class _Listed(_Grouped):
+    targets: str | None = field(None, "Path of a table of targets, from the folder; by default the only table in it.")
+    file: str | None = field(None, "Column of paths in a table of targets (file).")
+
+
+class _Readable(BaseModel):
+    unreadable: Literal["refuse", "skip"] = field("refuse", "Refuse files that cannot be read, or skip them.")
+
+
+class _Fitted(BaseModel):
+    fit: Literal["squash", "crop"] = field(
+        "squash", "Of an image of other proportions: squash takes all of it, crop the middle."
+    )
+
+
+def _not_boolean(value: Any) -> Any:
+    # To Python, true and 1.0 equal 1.
+    if type(value) is not int:
+        raise ValueError("should be 1 or 3")
+    return value
+
+
+class _Coloured(_Fitted):
+    channels: Annotated[Literal[1, 3], BeforeValidator(_not_boolean)] | None = field(
+        None, "1 for grey, 3 for colours; by default grey if every file is."
+    )
+
+
+class _Sensed(BaseModel):
+    sensor: list[int] | None = field(None, "[height, width] of the camera; by default as the files state.")
+    resize: Literal["pool", "bilinear"] = field(
+        "pool", "Of recordings of another size: pool adds up counts, bilinear resizes frames."
+    )
+
+
+class _Timed(BaseModel):
+    each_step: bool = field(False, "Learn a class, or values, at each step.")
+    ahead: int | None = field(None, "Learn the channels' values so many steps later, at each step.")
+
+
+class _Sounds(_Timed):
+    resample: int | None = field(None, "Rate that the network takes; the data's by default.")
+    seconds: float | None = field(None, "Length of a clip of sound (1).")
+    clips: str | None = field(None, "What is taken of a longer sound: first, centre or windows.")
+    every: float | None = field(None, "Seconds from one clip to the next, of clips: windows.")
+    mels: int | None = field(None, "Channels of sound frames (32).")
+    frame_ms: float | None = field(None, "Milliseconds of a frame of sound (32).")
+    hop_ms: float | None = field(None, "Milliseconds from one frame to the next, which is a step of the network (16).")
+    lowest_hz: float | None = field(None, "Lower end of the mel filters (20).")
+    highest_hz: float | None = field(None, "Upper end of the mel filters (half the rate).")
+
+
+class Folder(
+    _Placed, _Listed, _Readable, _Coloured, kind="folder", makes=At("hdlif.data.sources.pictures:find_pictures")
+):
+    """A folder of your own images, by class or with a table of targets."""
+
+    samples = "image"
+    said = "a folder of pictures"
+
+
+class Series(_Placed, _Grouped, _Readable, _Sounds, kind="series", makes=At("hdlif.data.sources.series:find_series")):
+    """Your own sensor data over time, or .wav files by class."""
+
+    samples = "series"
+    said = "data of series"
+    window: int | None = field(None, "Rows of a sample, of a recording that is cut into such.")
+    stride: int | None = field(None, "Rows from one window to the next; as many as a window has by default.")
+    columns: Names | None = field(None, "Columns that are channels; by default all but label and group.")
+    rate: int | None = field(None, "Readings per second; sounds state their own.")
+
+
+class Table(_Placed, _Grouped, kind="table", makes=At("hdlif.data.sources.tables:find_table")):
+    """Rows of numbers of your own, each shown at every step."""
+
+    samples = "table"
+    said = "a table"
+    columns: Names | None = field(None, "Columns that are features; by default all but label and group.")
+
+
+class Shards(
+    _Placed, _Readable, _Coloured, _Sensed, _Sounds, kind="shards", makes=At("hdlif.data.sources.shards:find_shards")
+):
+    """Tar shards of your own, in the WebDataset form."""
+
+    said = "tar shards"
+    label: str = field("label", "Key of classes.")
+    member: str | None = field(None, "End of the names of samples, such as jpg, if there are several per key.")
+
+
+class Arrow(_Placed, _Fitted, _Timed, kind="arrow", makes=At("hdlif.data.sources.arrow:find_arrow")):
+    """A folder that the package datasets has saved."""
+
+    said = "a folder of the package datasets"
+    column: str | None = field(None, "Column of the samples; by default the only one of images, or of lists or arrays.")
+
+
+class Events(_Placed, _Listed, _Readable, _Sensed, kind="events", makes=At("hdlif.data.sources.events:find_events")):
+    """Your own event-camera recordings."""
+
+    samples = "events"
+    said = "a folder of recordings of events"
+
+
+class Items(OwnData, _Fitted, _Timed):
+    """A data set of your own, package.module:Name, or that of an installed package."""
+
+    FIND: ClassVar[At] = At("hdlif.data.sources.items:find_items")
+    said = "a data set of your own"
+    kind: str
+
+    def build(self, **given: Any) -> Any:
+        """Look at what `MAKES`, which is the user's, gives."""
+        stated = {name: field.alias for name, field in type(self).model_fields.items() if name in self.model_fields_set}
+        own = {alias: getattr(self, name) for name, alias in stated.items() if alias}
+        of_items = {name: getattr(self, name) for name, alias in stated.items() if not alias and name != "kind"}
+        taken = [name for name in OF_ITEMS if name in takes(self.MAKES)]
+
+        def make(**parts: Any) -> Any:
+            return called(self._section, self.MAKES, {**own, **parts}, is_own=True)
+
+        find = self.FIND.get()
+        asked = {name: value for name, value in given.items() if name in takes(find)}
+        about = {"make": make, "takes": taken, "name": self.kind}
+        return called(self._section, find, {**about, **of_items, **asked})
+
+
+FOUND: dict[str, type[OwnData]] = {
+    "folder": Folder,
+    "series": Series,
+    "table": Table,
+    "shards": Shards,
+    "arrow": Arrow,
+    "events": Events,
+}
+
+
+KINDS["data.kind"] = (*DATA, *FOUND)
+
+
+def found_kind(kind: str) -> type[OwnData] | None:
+    """Return the kind of data of the user's own that a recipe names; None if it names a set that ships, or nothing."""
+    return FOUND.get(kind) or (Items if is_items(kind) else None)
+
+
+def is_items(kind: object) -> bool:
+    """Return whether a kind is a data set of the user's own: package.module:Name, or what an installed package offers.
+
+    A name that ships is ours.
+    """
+    if is_own(kind) or not isinstance(kind, str) or kind in DATA or kind in FOUND:
+        return is_own(kind)
+    return kind in offers(GROUPS["data.kind"])
+
+
+def arguments(*kinds: str) -> set[str]:
+    """Return the keys that any of these kinds takes, or any at all."""
+    return {key for kind in kinds or FOUND for key in FOUND[kind].model_fields if key != "kind"}

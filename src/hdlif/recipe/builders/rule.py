@@ -1,0 +1,202 @@
+"""The section `rule`: learning rules, and the loss they minimise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from hdlif.errors import RecipeError, first_line
+from hdlif.recipe.builders.data import target_of
+from hdlif.recipe.builders.part import At, Part, called, field
+from hdlif.recipe.builders.registry import Section
+from hdlif.recipe.builders.task import build_task, learned_arguments
+from hdlif.recipe.builders.teacher import distilled
+from hdlif.recipe.config import Recipe
+
+if TYPE_CHECKING:
+    from hdlif.learning import Criterion
+
+Draws = Literal["uniform", "stratified"]
+Reductions = Literal["mean", "sum"]
+DRAWS: Mapping[Draws, Callable[[], Any]] = {
+    "uniform": At("hdlif.learning:Uniform"),
+    "stratified": At("hdlif.learning:Stratified"),
+}
+REDUCTIONS: Mapping[Reductions, Callable[[], Any]] = {
+    "mean": At("hdlif.learning:mean_logits").get,
+    "sum": At("hdlif.learning:sum_logits").get,
+}
+"""What makes each: the function of the logits of all steps."""
+Loss = Literal["each", "reduced"]
+
+
+class Rule(Part):
+    """A learning rule."""
+
+    BESIDE = frozenset({"mse_share", "draw", "reduce"})
+
+    mse_share: float | None = field(
+        None, "Weight of the mean squared error compared with the cross-entropy.", ge=0, le=1
+    )
+
+    def build(self, **given: Any) -> Any:
+        tables: Mapping[str, Mapping[Any, Callable[[], Any]]] = {"draw": DRAWS, "reduce": REDUCTIONS}
+        named = {key: table[getattr(self, key)]() for key, table in tables.items() if key in self.model_fields_set}
+        return super().build(**given, **named)
+
+
+class STBP(Rule, kind="stbp", makes=At("hdlif.learning:STBP")):
+    """Back-propagation through all time steps; memory grows with their number."""
+
+    reduce: Reductions = field("mean", "The loss is of the mean or the sum of all steps' logits.")
+    loss: Loss = field("reduced", "Each step has a loss, or the mean output has one (reduced).")
+
+
+class _PerStep(Rule):
+    update: Literal["sum", "each"] = field("sum", "sum makes one update of all steps; each makes one after every step.")
+    chunk: int = field(1, "Time steps that run in one call; it changes memory and time alone.")
+    loss: Loss = field("each", "Each step has a loss, or the mean output has one (reduced).")
+
+
+class SLTT(_PerStep, kind="sltt", makes=At("hdlif.learning:SLTT")):
+    """Back-propagate every time step alone."""
+
+
+class OTTT(_PerStep, kind="ottt", makes=At("hdlif.learning:OTTT")):
+    """SLTT whose weight gradients use traces of the spikes."""
+
+    leak: float = field(0.5, "Leak λ of the traces.", ge=0, le=1)
+
+
+class NDOT(OTTT, kind="ndot", makes=At("hdlif.learning:NDOT")):
+    """OTTT whose traces decay by the ratio of their neurons' movements."""
+
+
+class ForwardMode(_PerStep, kind="forward_mode", makes=At("hdlif.learning:ForwardMode")):
+    """Compute each layer's gradient through time by traces and without a graph."""
+
+    recurrent: Literal["diagonal", "eprop"] = field(
+        "diagonal", "How much of the coupling of recurrent layers' neurons is carried."
+    )
+    budget: int = field(2**30, "Most bytes of traces.", ge=0)
+
+
+class SLTTK(Rule, kind="sltt_k", makes=At("hdlif.learning:StochasticStep")):
+    """SLTT on k random steps, while all T steps run."""
+
+    k: int = field(1, "Time steps with a loss, at most T.", ge=1)
+    loss: Loss = field("each", "Each step has a loss, or the mean output has one (reduced).")
+
+    def build(self, **given: Any) -> Any:
+        return super().build(complete=True, **given)
+
+
+class StochasticStep(Rule, kind="stochastic_step", makes=At("hdlif.learning:StochasticStep")):
+    """Learn from k random steps; none run after the last of them."""
+
+    k: int = field(1, "Time steps with a loss, at most T.", ge=1)
+    chunk: int = field(4, "Time steps that run in one call; it changes memory and time alone.")
+    draw: Draws = field("uniform", "How time steps are drawn.")
+    complete: bool = field(False, "Also run the steps after the last drawn one, without a graph.")
+    loss: Loss = field("each", "Each step has a loss, or the mean output has one (reduced).")
+
+
+class StochasticWindow(Rule, kind="stochastic_window", makes=At("hdlif.learning:StochasticWindow")):
+    """Back-propagate through a random window of time steps."""
+
+    length: int = field(..., "Time steps of the window, at most T.", ge=1)
+    chunk: int = field(4, "Time steps that run in one call; it changes memory and time alone.")
+    loss: Literal["each", "last", "reduced"] = field(
+        "each", "Each step of the window has a loss, the last one has, or the mean output."
+    )
+
+
+RULES = Section[Rule](
+    "rule",
+    *(STBP, SLTT, SLTTK, OTTT, NDOT, ForwardMode, StochasticStep, StochasticWindow),
+    own=Rule,
+    given=("criterion",),
+)
+
+
+def build_rule(recipe: Recipe) -> Any:
+    """Build the recipe's learning rule, which minimises its task's criterion and uses no teacher."""
+    return _rule(recipe, _criterion(recipe))
+
+
+def build_training_rule(recipe: Recipe) -> Any:
+    """Build the rule that the recipe trains with: `build_rule`, with the teacher if there is one.
+
+    Raises:
+        RecipeError: one of the user's makes no plan.
+    """
+    rule = _rule(recipe, distilled(recipe, _criterion(recipe)))
+    if recipe.rule.kind not in RULES:
+        _try_schedule(rule, recipe)
+    if recipe.rule.kind == "forward_mode" and recipe.training.compile:
+        raise RecipeError("rule.forward_mode does not run through torch.compile; set training.compile: false")
+    return rule
+
+
+def _try_schedule(rule: Any, recipe: Recipe) -> None:
+    import torch
+
+    from hdlif.learning import Plan
+
+    try:
+        plan = rule.schedule(recipe.training.stream or recipe.time_steps, torch.Generator().manual_seed(0))
+    except Exception as error:
+        raise RecipeError(
+            f"rule.{recipe.rule.kind}: {type(error).__name__}: {first_line(error)}; a rule has "
+            "schedule(time_steps, generator), which gives a hdlif.learning.Plan"
+        ) from error
+    if not isinstance(plan, Plan) or not callable(rule):
+        raise RecipeError(
+            f"rule.{recipe.rule.kind}: its schedule gives a {type(plan).__name__}; it must give a hdlif.learning.Plan, "
+            "and the rule, called with (model, x, target, plan), yield its steps"
+        )
+
+
+def read_rule(recipe: Recipe) -> Rule:
+    """Check the section, and that its loss goes with the task."""
+    rule = RULES.read(recipe.rule)
+    if "mse_share" not in rule.model_fields_set:
+        return rule
+    if recipe.task.kind != "classify" or learned_arguments(recipe):
+        raise RecipeError(
+            f'rule.mse_share is of a plain classification, and task.kind = "{recipe.task.kind}" '
+            f"{learned_arguments(recipe) or ''}; leave it out"
+        )
+    if target_of(recipe) == "class_and_steps":
+        raise RecipeError("rule.mse_share is of samples of one length, and these series have several; leave it out")
+    return rule
+
+
+def _criterion(recipe: Recipe) -> Criterion:
+    rule, smoothing = read_rule(recipe), recipe.training.label_smoothing
+    if rule.mse_share is None:
+        return build_task(recipe).criterion()
+    criterion: Criterion = called(
+        "rule", At("hdlif.learning:OTTTCriterion"), {"mse_share": rule.mse_share, "label_smoothing": smoothing}
+    )
+    return criterion
+
+
+def _rule(recipe: Recipe, criterion: Criterion) -> Any:
+    from hdlif.learning import StochasticStep as Drawn
+    from hdlif.learning import StochasticWindow as Window
+    from hdlif.learning import first_step
+
+    rule = read_rule(recipe).build(criterion=criterion)
+    steps, first, which = recipe.time_steps, first_step(criterion), "time_steps"
+    if recipe.training.stream is not None:
+        # Streams count every step, or are refused for what they count.
+        steps, first, which = recipe.training.stream, 0, "training.stream"
+    if isinstance(rule, Drawn) and rule.k > (counted := steps - first):
+        which = which if counted == steps else "the steps that the task counts"
+        raise RecipeError(f"rule.k = {rule.k}; it must be at most {which} = {counted}")
+    if isinstance(rule, Window) and rule.length > steps:
+        raise RecipeError(
+            f"rule.length = {rule.length}; a window must be at most as long as a sequence, {which} = {steps}"
+        )
+    return rule

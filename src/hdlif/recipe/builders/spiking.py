@@ -1,0 +1,145 @@
+"""The kind `spiking` of the section `model`: a network of torchvision, timm or one's own, made spiking."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hdlif.errors import CheckpointError, ConversionError, RecipeError, brief, did_you_mean, first_line
+from hdlif.recipe.builders.installed import imported, is_own, own_or_one_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+OF = "model.of"
+CLASSES = "num_classes"
+"""What torchvision and timm call the number of classes."""
+SHOWN = 3
+"""Names that an error lists."""
+_LISTED = "docs/how_to/your_own_network.md lists what converts"
+
+
+def spiking_network(
+    *,
+    of: str,
+    options: dict[str, Any] | None = None,
+    pretrained: str | None = None,
+    neuron: Callable[[int], Any],
+    quantizer: Any,
+    classes: int,
+    in_channels: int,
+    filled: bool = False,
+) -> Any:
+    """Make the network of a function spiking (`hdlif.models.spiking`), for images of `in_channels`.
+
+    Args:
+        neuron, quantizer: as `spiking` takes them.
+        of: the function or class, `package.module:Name`; it is given the number of classes as `num_classes`.
+        options: its other arguments.
+        pretrained: file with a state dict of the ordinary network. Its last linear layer is left out where it has
+            other classes; all else has to fit.
+        filled: whether to read that file.
+    Raises:
+        RecipeError: there is no such function, it fails, or its network cannot be made spiking.
+        CheckpointError: the file is absent, damaged or of another network.
+    """
+    from hdlif.models import spiking
+
+    model = _made(of, options or {}, classes)
+    if filled and pretrained is not None:
+        _fill(model, Path(pretrained))
+    _take_channels(model, in_channels)
+    try:
+        return spiking(model, neuron, quantizer=quantizer)
+    except ConversionError as error:
+        raise RecipeError(f'{OF} = "{of}": {error}; {_LISTED}') from error
+
+
+def check_of(of: object) -> Callable[..., Any]:
+    """Return the function that makes the ordinary network. Raises `RecipeError` if there is none of that name."""
+    if not isinstance(of, str) or not is_own(of):
+        raise RecipeError(f"{OF} = {brief(of)} is not the name of a network; {_written(of)}; {_LISTED}")
+    try:
+        make = imported(of, OF)
+    except RecipeError as error:
+        raise RecipeError(f"{error}; {_LISTED}") from error
+    if not callable(make):
+        raise RecipeError(f'{OF} = "{of}" is {brief(make)}; it must be a class or a function; {_LISTED}')
+    return cast(Callable[..., Any], make)
+
+
+def _written(of: object) -> str:
+    """Suggest how to write a name that has no colon; a network of torchvision by its likeliest name."""
+    form = "write package.module:Name"
+    if not isinstance(of, str):
+        return form
+    if "." in of:
+        return own_or_one_of(of, ())
+    from torchvision import models
+
+    names = [f"{models.__name__}:{name}" for name in models.list_models(models)]
+    return f"{form}, or {did_you_mean(f'{models.__name__}:{of}', names)}"
+
+
+def _made(of: str, options: dict[str, Any], classes: int) -> nn.Module:
+    from torch import nn
+
+    make = check_of(of)
+    if CLASSES in options:
+        raise RecipeError(f"model.options.{CLASSES} is not set there; it follows from the data")
+    taken = inspect.signature(make).parameters.values()
+    takes = any(one.name == CLASSES or one.kind is one.VAR_KEYWORD for one in taken)
+    try:
+        made = make(**options, **({CLASSES: classes} if takes else {}))
+    except Exception as error:
+        raise RecipeError(f'{OF} = "{of}": it fails: {type(error).__name__}: {first_line(error)}') from error
+    if not isinstance(made, nn.Module):
+        raise RecipeError(f'{OF} = "{of}" gives a {type(made).__name__}; it must give a torch.nn.Module; {_LISTED}')
+    return made
+
+
+def _fill(model: nn.Module, path: Path) -> None:
+    """Load the weights; those of the last linear layer only where they are of as many classes."""
+    from torch import nn
+
+    from hdlif.training.state_dicts import read_state_dict
+
+    mend = "give model.pretrained a state dict (.pth or .safetensors) of the network that model.of makes"
+    given, own = read_state_dict(path, "the network", mend), model.state_dict()
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    head = tuple(f"{linear[-1]}.{part}" for part in ("weight", "bias")) if linear else ()
+    shapes = {name: list(getattr(tensor, "shape", [])) for name, tensor in given.items()}
+    wrong = [
+        *(f"{name} is missing" for name in own.keys() - given.keys()),
+        *(f"{name} is unknown" for name in given.keys() - own.keys()),
+        *(
+            f"{name} is {shapes[name]}, and {list(tensor.shape)} in the network"
+            for name, tensor in own.items()
+            if name in shapes and shapes[name] != list(tensor.shape) and name not in head
+        ),
+    ]
+    if wrong:
+        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise CheckpointError(f"{path}: {'; '.join(sorted(wrong)[:SHOWN])}{more}; {mend}")
+    model.load_state_dict(
+        {name: own[name] if shapes[name] != list(own[name].shape) else tensor for name, tensor in given.items()}
+    )
+
+
+def _take_channels(model: nn.Module, channels: int) -> None:
+    """Let the first convolution take images of as many channels, each with the mean of its weights, scaled to fit."""
+    from torch import nn
+
+    first = next((one for one in model.modules() if isinstance(one, nn.Conv2d)), None)
+    if first is None or first.in_channels == channels:
+        return
+    if first.groups != 1:
+        raise RecipeError(
+            f"{OF}: the first convolution takes {first.in_channels} channels in {first.groups} groups, and the data "
+            f"has {channels} channels; set them in model.options"
+        )
+    weight = first.weight.detach().mean(1, keepdim=True) * (first.in_channels / channels)
+    first.weight = nn.Parameter(weight.expand(-1, channels, -1, -1).contiguous())
+    first.in_channels = channels

@@ -1,0 +1,205 @@
+"""The section `task`: what is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from hdlif.errors import InputError, RecipeError
+from hdlif.recipe.builders.data import data_kind, target_of
+from hdlif.recipe.builders.data_sets import DATA
+from hdlif.recipe.builders.metrics import build_metrics, read_metrics, stated_metrics
+from hdlif.recipe.builders.part import At, Part, field, takes
+from hdlif.recipe.builders.registry import Section
+from hdlif.recipe.config import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hdlif.tasks import Task as Built
+
+_SAID = {
+    "class": "one class of a sample",
+    "class_and_steps": "one class of a sample",
+    "classes": "a class at each step",
+    "values": "values of a sample",
+    "values_each": "values at each step",
+    "labels": "which of several labels a sample has",
+}
+_FITTING = {
+    "class": "task.kind=classify",
+    "class_and_steps": "task.kind=classify",
+    "classes": "task.kind=sequence",
+    "values": "'task={kind: regress}'",
+    "values_each": "'task={kind: regress, combine: each}'",
+    "labels": "task.kind=multilabel",
+}
+GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics", "own_steps")
+_MEASURING = ("metrics", "best")
+"""Keys that say what is measured, and nothing of what is learned."""
+LearnFrom = Literal["every", "last", "late"]
+_LEARN_FROM = "Time steps that have a loss: every one, the last, or late ones more."
+_WEIGHTS = "Factors of the classes' losses: one for each, or balanced, so that rare classes count alike."
+
+
+class Task(Part):
+    """A task, and what is measured of it."""
+
+    BESIDE = frozenset({"metrics"})
+    HAS_CLASSES: ClassVar[bool] = False
+
+    metrics: list[Any] = field([], "Further measures: names, or {kind: NAME, ...} with arguments.")
+
+
+class _Ours(Task):
+    best: str | None = field(None, "Name of the measure that the best epoch is chosen by.")
+
+
+class Classify(_Ours, kind="classify", makes=At("hdlif.tasks:Classify")):
+    """One class per sample."""
+
+    HAS_CLASSES = True
+    combine: Literal["mean", "last"] = field("mean", "The answer is the mean output, or the last.")
+    learn_from: LearnFrom | None = field(None, _LEARN_FROM)
+    class_weights: Literal["balanced"] | list[float] | None = field(None, _WEIGHTS)
+
+
+class Sequence(_Ours, kind="sequence", makes=At("hdlif.tasks:LabelSequence")):
+    """A class at each step."""
+
+    HAS_CLASSES = True
+    delay: int = field(0, "The answer to step t is read at step t + delay.")
+    learn_from: LearnFrom = field("every", _LEARN_FROM)
+    class_weights: Literal["balanced"] | list[float] | None = field(None, _WEIGHTS)
+
+
+class Regress(_Ours, kind="regress", makes=At("hdlif.tasks:Regress")):
+    """Values of a sample, or at each step."""
+
+    combine: Literal["mean", "last", "each"] = field(
+        "mean", "The answer is the mean output over time, the last, or each step's."
+    )
+    delay: int = field(0, "The answer to step t is read at step t + delay.")
+    loss: Literal["squared", "absolute", "huber"] = field(
+        "squared", "squared, absolute, or huber (squared up to one deviation)."
+    )
+    learn_from: LearnFrom | None = field(None, _LEARN_FROM)
+
+
+class Multilabel(_Ours, kind="multilabel", makes=At("hdlif.tasks:Multilabel")):
+    """Any number of labels per sample."""
+
+    combine: Literal["mean", "last"] = field("mean", "The answer is the mean output, or the last.")
+    threshold: float = field(0.5, "Probability from which a label is predicted.")
+    learn_from: LearnFrom | None = field(None, _LEARN_FROM)
+
+
+class _Tasks(Section[Task]):
+    def derive(self, function: Any, kind: str) -> type[Task]:
+        part = super().derive(function, kind)
+        part.HAS_CLASSES = "label_smoothing" in takes(function)
+        return part
+
+
+TASKS = _Tasks("task", Classify, Sequence, Regress, Multilabel, own=Task, given=GIVEN)
+
+
+def read_task(recipe: Recipe) -> Task:
+    """Check the section, and that it learns what the data give. Raises `RecipeError`."""
+    kind, arguments = recipe.task.kind, recipe.task.arguments
+    stated_metrics(arguments)
+    task = TASKS.read(recipe.task)
+    if "metrics" in arguments and task.IS_OWN and "metrics" not in takes(task.MAKES):
+        raise RecipeError(f'task.metrics is unknown to the task "{kind}"; let it take an argument `metrics`')
+    read_metrics(kind, arguments)
+    given, wanted = target_of(recipe), target_taken(kind, each=arguments.get("combine") == "each")
+    taken = ("class", "class_and_steps") if wanted == "class" else (wanted,)
+    if kind in TASKS and given not in taken:
+        raise RecipeError(
+            f'task.kind = "{kind}" learns {_SAID[wanted]}, and data.kind = "{recipe.data.kind}" gives {_SAID[given]}; '
+            f"--set {_FITTING[given]}, or take other data"
+        )
+    if recipe.data.kind in DATA and (after := data_kind(recipe).answered_after) is not None:
+        _check_answered(arguments.get("delay", 0), after, recipe.data.kind)
+    is_plain = kind == "classify" and arguments.get("combine", "mean") == "mean" and given == "class"
+    for key, value in (("data.mixup", recipe.data.mixup), ("teacher", recipe.teacher)):
+        if value is not None and not is_plain:
+            raise RecipeError(
+                f'{key} goes with task.kind = "classify" whose combine is "mean", of samples of one length; '
+                "leave it out"
+            )
+    if recipe.teacher is not None and arguments.get("learn_from", "every") != "every":
+        raise RecipeError("teacher goes with task.learn_from = every; leave one of them out")
+    if recipe.training.label_smoothing and not task.HAS_CLASSES:
+        raise RecipeError(
+            f"training.label_smoothing = {recipe.training.label_smoothing} is of classes; leave it out of a task of "
+            f'kind "{kind}"'
+        )
+    return task
+
+
+def _check_answered(delay: object, after: int, kind: str) -> None:
+    if delay != after:
+        raise RecipeError(
+            f'task.delay = {delay}: with data.kind = "{kind}" the answer to a step is asked for {after} steps later; '
+            f"--set task.delay={after}"
+        )
+
+
+def target_taken(kind: str, *, each: bool) -> str:
+    """Return the target of a task out of `TASKS`, in the words of `tasks.Target`; known without PyTorch.
+
+    Args:
+        each: its values are of each step.
+    """
+    taken = {"classify": "class", "sequence": "classes", "multilabel": "labels"}
+    return taken.get(kind, "values_each" if each else "values")
+
+
+def learned_arguments(recipe: Recipe) -> dict[str, Any]:
+    """Return the keys of the section that choose what is learned, without those of what is measured."""
+    return {key: value for key, value in recipe.task.arguments.items() if key not in _MEASURING}
+
+
+def with_class_weights(recipe: Recipe, labels: Callable[[], Tensor]) -> Recipe:
+    """Return the recipe with "balanced" class weights as numbers; with others as it is.
+
+    Args:
+        labels: gives those of the training samples, int64 [N], or [N, T] of a class at each step.
+    """
+    arguments = recipe.task.arguments
+    if recipe.task.kind not in TASKS or arguments.get("class_weights") != "balanced":
+        return recipe
+    task: Any = build_task(recipe)
+    weights = list(task.counted(labels()).class_weights)
+    counted = {"kind": recipe.task.kind, **arguments, "class_weights": weights}
+    return recipe.model_copy(update={"task": recipe.task.model_validate(counted)})
+
+
+def build_task(recipe: Recipe) -> Built:
+    """Build what the recipe learns; the data name its outputs, and its measures are its own. Raises `RecipeError`."""
+    plain = recipe.task.model_validate({"kind": recipe.task.kind, **learned_arguments(recipe)})
+    return _built(recipe.model_copy(update={"task": plain}))
+
+
+def build_measured_task(recipe: Recipe) -> Built:
+    """Build it with the metrics that the recipe asks for, which are tried on noise. Raises `RecipeError`."""
+    try:
+        return _built(recipe)
+    except InputError as error:
+        raise RecipeError(str(error)) from error
+
+
+def _built(recipe: Recipe) -> Built:
+    described = data_kind(recipe)
+    task: Built = read_task(recipe).build(
+        metrics=build_metrics(recipe.task.kind, recipe.task.arguments, described.labels),
+        outputs=described.labels,
+        time_steps=recipe.time_steps,
+        mean=described.target_mean,
+        std=described.target_std,
+        ahead=described.ahead,
+        label_smoothing=recipe.training.label_smoothing,
+        own_steps=described.target == "class_and_steps",
+    )
+    return task

@@ -1,0 +1,307 @@
+"""The recipe: everything that decides a training run, as frozen, typed values.
+
+Keys, types and ranges of what every recipe has are checked here. A part that is chosen by name is a `Component`, which
+keeps its arguments as the file states them: `hdlif.recipe.builders` has a class for each kind, and checks them.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
+
+from hdlif.recipe.plain_yaml import not_plain
+
+MOST_NAME_BYTES = 200
+"""Of a name that files and folders are named by, which add something to it; a file system takes 255."""
+MOST_TIME_STEPS = 2**15 - 1
+"""Of a deployed network."""
+
+
+def one_component(name: str) -> str:
+    """Return `name` if it can name a file or folder that stays in its folder; otherwise raise `ValueError`."""
+    if name in ("", ".", "..") or not name.isprintable() or set(name) & {"/", "\\"}:
+        raise ValueError("should be the name of one folder: printable, without / and \\, and not . or ..")
+    if len(name.encode()) > MOST_NAME_BYTES:
+        raise ValueError(f"should be at most {MOST_NAME_BYTES} bytes long, since a folder is named by it")
+    return name
+
+
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Text = Annotated[str, Field(min_length=1)]
+Word = Annotated[str, Field(strict=True)]
+Name = Annotated[str, AfterValidator(one_component)]
+"""What becomes one component of a path."""
+# A YAML list has to become a tuple, which strict typing would refuse; its entries stay strict.
+Floats = Annotated[tuple[float, ...], Field(strict=False)]
+Ints = Annotated[tuple[int, ...], Field(strict=False)]
+
+
+def _if_plain(values: Any) -> Any:
+    if (fault := not_plain(values)) is not None:
+        raise ValueError(fault)
+    return values
+
+
+class Component(BaseModel):
+    """A part chosen by name: `kind`, and the arguments of this kind."""
+
+    # A checkpoint keeps the recipe as canonical JSON: values are JSON's, and it has no NaN and no infinity.
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+
+    kind: Text
+    __pydantic_extra__: dict[str, JsonValue]
+
+    _plain = model_validator(mode="before")(_if_plain)
+
+    @property
+    def arguments(self) -> dict[str, JsonValue]:
+        """Every key but `kind`."""
+        return dict(self.__pydantic_extra__)
+
+
+class _Section(BaseModel):
+    # strict: "3" is no integer and 1 no boolean; an integer is still good where a float is asked for.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    _plain = model_validator(mode="before")(_if_plain)
+
+    EXTRAS: ClassVar[tuple[str, ...]] = ()
+    """Keys that are not written out while they have their default: what was written before there was such a key (a
+    checkpoint, a summary) equals what is written after."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        off = {name for name in self.EXTRAS if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in serialize(self).items() if name not in off}
+
+
+class MixupConfig(_Section):
+    """Mixup and CutMix as timm draws them, once per batch; `training.label_smoothing` smooths the mixed labels."""
+
+    mixup_alpha: float = Field(0.8, ge=0, description="Parameter of mixup's Beta distribution; 0 turns mixup off.")
+    cutmix_alpha: float = Field(1.0, ge=0, description="Parameter of CutMix's Beta distribution; 0 turns CutMix off.")
+    prob: float = Field(1.0, gt=0, le=1, description="Probability of mixing a batch at all.")
+    switch_prob: float = Field(0.5, ge=0, le=1, description="Probability of CutMix, if both are on.")
+
+    @model_validator(mode="after")
+    def _mixes(self) -> Self:
+        if self.mixup_alpha == self.cutmix_alpha == 0:
+            raise ValueError("data.mixup.mixup_alpha = 0 and cutmix_alpha = 0 mix nothing; leave data.mixup out")
+        return self
+
+
+class SoundConfig(_Section):
+    """How sounds became series: the fields of `hdlif.ops.sound.SoundRecord`."""
+
+    rate: int
+    samples: int
+    clips: Text
+    every: int
+    mels: int
+    frame: int
+    hop: int
+    lowest_hz: float
+    highest_hz: float
+
+
+class InputConfig(_Section):
+    """How a sample of data of the user's own becomes numbers: the fields of a model file's input record."""
+
+    EXTRAS = ("binning", "sensor", "columns", "rates", "windows", "sound", "shortest")
+
+    kind: Text
+    shape: Annotated[tuple[Count, Count, Count], Field(strict=False)]
+    mean: Floats
+    std: Floats
+    resize: Text
+    fit: Text
+    binning: Text = "none"
+    sensor: Annotated[tuple[Count, Count], Field(strict=False)] | None = None
+    columns: Annotated[tuple[Word, ...], Field(strict=False)] = ()
+    rates: Ints = ()
+    windows: Ints = ()
+    sound: SoundConfig | None = None
+    shortest: int = Field(0, ge=0)
+
+
+class FoundConfig(_Section):
+    """What was found in data of the user's own when a training began: it is resumed, measured and exported by this."""
+
+    EXTRAS = ("target_mean", "target_std")
+
+    digest: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the files, their targets and their parts.")
+    classes: Annotated[tuple[Word, ...], Field(strict=False, min_length=1)] = Field(
+        description="Names of the classes, values or labels."
+    )
+    input: InputConfig = Field(description="How a sample becomes numbers.")
+    target_mean: Floats = Field((), description="Mean of each value, by which it is normalised.")
+    target_std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False)] = Field(
+        (), description="Standard deviation of each value, by which it is normalised."
+    )
+
+
+def _written_as(one: object) -> str:
+    return "name" if not isinstance(one, Mapping | Component) else "part"
+
+
+_Augmentation = Annotated[Annotated[Word, Tag("name")] | Annotated[Component, Tag("part")], Discriminator(_written_as)]
+
+
+class DataConfig(_Section):
+    """The data set, its split and its batches; other keys are arguments of its kind."""
+
+    model_config = ConfigDict(extra="allow")
+
+    EXTRAS = ("mixup", "validation", "found")
+
+    kind: Text = Field(description="A data set that ships, or a kind of data of your own.")
+    batch_size: Count = Field(description="Samples per update, of all devices together.")
+    validation: Count | None = Field(
+        None, description="Training samples of a set that ships that are held out to choose the best epoch."
+    )
+    train: Count | None = Field(None, description="Use the first so many training samples; all by default.")
+    size: Annotated[int, Field(ge=1, le=2**13)] | None = Field(
+        None, description="Resize images to size x size, bilinearly; by default they stay as they are."
+    )
+    frames: Text = Field(
+        "constant",
+        description="What a time step is shown of an image: all of it, a row or a pixel; how events are binned.",
+    )
+    augment: Annotated[tuple[_Augmentation, ...], Field(strict=False)] = Field(
+        (), description="Augmentations, in order: names, or {kind: NAME, ...} with arguments."
+    )
+    mixup: MixupConfig | None = Field(
+        None, description="Mix samples and labels of a batch (mixup, CutMix); {} takes the published values."
+    )
+    found: FoundConfig | None = Field(
+        None, description="Written by a training on data of your own; do not set it by hand."
+    )
+    __pydantic_extra__: dict[str, JsonValue]
+
+    @property
+    def arguments(self) -> dict[str, JsonValue]:
+        """The keys of this kind of data."""
+        return dict(self.__pydantic_extra__)
+
+
+class TrainingConfig(_Section):
+    """The optimiser, the schedule of its learning rate, the precision, and options that are off by default.
+
+    >>> import hdlif
+    >>> config = hdlif.TrainingConfig(epochs=30, learning_rate=0.1, warmup_epochs=2, precision="bf16-mixed")
+    >>> config.optimizer.kind, config.schedule.kind
+    ('sgd', 'cosine')
+
+    Attributes:
+        epochs: passes over the training set, at least 1.
+        learning_rate: above 0; its largest value, after the warm-up.
+        optimizer, schedule: by name, with their arguments; by default SGD with Nesterov momentum, and a cosine to 0.
+        momentum: of SGD, in [0, 1).
+        weight_decay: 0 or more; vectors, scalars and parameters of time steps have none.
+        warmup_epochs: epochs in which the learning rate rises linearly, at most `epochs`.
+        label_smoothing: of the recipe's loss, in [0, 1).
+        precision: "32-true", "16-mixed", "bf16-mixed" or "64-true".
+        clip_norm: the largest norm of an update's gradient; None for no limit.
+        accumulate: batches whose gradients make one update.
+        stream: time steps per update if samples are streams; None for samples that each begin anew.
+        ema_decay: of a moving average of the weights, in (0, 1); None for none.
+        patience: epochs without a better validation after which training stops; None for no limit.
+        keep_every: epochs between networks that are kept; None keeps the best alone.
+        channels_last: store weights and images with channels last.
+        compile: run the network of a training step through torch.compile.
+    """
+
+    EXTRAS = (
+        "optimizer",
+        "schedule",
+        "clip_norm",
+        "accumulate",
+        "ema_decay",
+        "stream",
+        "patience",
+        "keep_every",
+        "channels_last",
+        "compile",
+    )
+
+    epochs: int = Field(ge=1, le=10**6, description="Passes over the training samples.")
+    learning_rate: float = Field(gt=0, description="Largest learning rate, after the warm-up.")
+    optimizer: Component = Field(
+        Component.model_validate({"kind": "sgd"}), description="The optimiser; SGD with Nesterov momentum by default."
+    )
+    schedule: Component = Field(
+        Component.model_validate({"kind": "cosine"}),
+        description="Schedule of the learning rate after the warm-up; cosine by default.",
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD.")
+    weight_decay: float = Field(5e-4, ge=0, description="Of weights; thresholds, leaks and norms have none.")
+    warmup_epochs: int = Field(0, ge=0, description="Epochs in which the learning rate rises from 0.")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Part of the target that is spread over all classes.")
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = Field(
+        "32-true", description="Number format of a training step."
+    )
+    clip_norm: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Largest norm of an update's gradient; a longer one is scaled down to it."
+    )
+    accumulate: Count = Field(1, description="Batches whose gradients make one update.")
+    stream: Count | None = Field(
+        None, description="Time steps per update, if each sample continues with the state of the one before."
+    )
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="Decay of a moving average of the weights; the average is validated and kept."
+    )
+    patience: Count | None = Field(None, description="Stop after so many epochs without a better validation result.")
+    keep_every: Count | None = Field(None, description="Epochs between networks that are kept as epoch_N.safetensors.")
+    channels_last: bool = Field(False, description="Store weights and images with channels last.")
+    compile: bool = Field(False, description="Run the network through torch.compile.")
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> Self:
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"training.warmup_epochs = {self.warmup_epochs} is refused; "
+                f"it should be at most training.epochs = {self.epochs}"
+            )
+        return self
+
+
+class Recipe(_Section):
+    """Everything that decides a training run: the network, its learning rule, its data and how it is trained."""
+
+    EXTRAS = ("teacher", "task")
+
+    name: Name = Field(description="Name of the run folder, runs/NAME; the stem of the recipe's file by default.")
+    seed: int = Field(42, ge=0, lt=2**32, description="Of weights, data order, augmentation and drawn time steps.")
+    time_steps: int = Field(ge=1, le=MOST_TIME_STEPS, description="T, the number of time steps of a sequence.")
+    data: DataConfig = Field(description="The data set, its split and its batches.")
+    model: Component = Field(description="The network.")
+    norm: Component = Field(
+        Component.model_validate({"kind": "batch_norm"}), description="Normalisation after the body's convolutions."
+    )
+    attention: Component = Field(
+        Component.model_validate({"kind": "none"}), description="Channel attention after the body's norms."
+    )
+    neuron: Component = Field(description="The neuron layers.")
+    weights: Component = Field(description="Precision of the body's weights.")
+    spikes: Component = Field(description="Rounding of graded spikes.")
+    rule: Component = Field(
+        description="The learning rule: which steps run, which have a loss, where the gradient through time is cut."
+    )
+    task: Component = Field(Component.model_validate({"kind": "classify"}), description="What is learned and measured.")
+    activity: Component = Field(Component.model_validate({"kind": "free"}), description="A penalty on spikes.")
+    training: TrainingConfig = Field(description="The optimiser, its schedule, precision and length.")
+    teacher: Component | None = Field(
+        None, description="A trained classifier whose logits the network learns in addition to the labels."
+    )

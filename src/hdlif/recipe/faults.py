@@ -1,0 +1,191 @@
+"""Errors of a recipe's keys and values, in one line each: the key, the value seen, and what is accepted."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from hdlif.errors import cut, did_you_mean
+from hdlif.recipe.config import Component, DataConfig, Recipe, TrainingConfig
+from hdlif.recipe.plain_yaml import shown
+
+ALIASES: Mapping[str, str] = {
+    "T": "time_steps",
+    "batch": "data.batch_size",
+    "bs": "data.batch_size",
+    "lr": "training.learning_rate",
+    "wd": "training.weight_decay",
+}
+"""Other names of keys, for the error that names the key; a recipe takes none of them."""
+_MOST_PLACES = 5
+"""That an error names."""
+_MOST_BRANCHES = 4
+"""Errors of one key that are explained."""
+Path = Sequence[str | int]
+
+
+def recipe_fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return every value of nested mappings by its whole key.
+
+    >>> recipe_fields({"seed": 1, "neuron": {"kind": "lif"}})
+    {'seed': 1, 'neuron.kind': 'lif'}
+    """
+    fields: dict[str, Any] = {}
+    for key, value in tree.items():
+        fields |= recipe_fields(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return fields
+
+
+def worst(errors: list[ErrorDetails]) -> ErrorDetails:
+    """Return the first error; an unknown key comes first, for it is often why another is missing."""
+    return min(errors, key=lambda error: error["type"] != "extra_forbidden")
+
+
+def explain_recipe(errors: list[ErrorDetails], tree: Mapping[str, Any]) -> str:
+    """Explain the worst error of a recipe's tree."""
+    first = worst(errors)
+    path, key = path_of(first, tree), key_of(first, tree)
+    seen = f"{key} = {shown(first['input'])}"
+    match first["type"]:
+        case "extra_forbidden" if places := _places([str(part) for part in path], tree):
+            return f"{seen} is unknown; did you mean {' or '.join(places)}?"
+        case "model_type" if model_at(Recipe, path) is Component:
+            given = first["input"]
+            kind = given if isinstance(given, str) and re.fullmatch(r"\w{1,40}", given, re.ASCII) else "NAME"
+            section_of = f'{key}: {{kind: {kind}}} in a file, --set "{key}={{kind: {kind}}}" in a shell'
+            return f"{seen} is refused; it should be a section, for example {section_of}"
+        case "tuple_type":
+            return f"{seen} is refused; it should be a list, for example [flip, shift]"
+        case "invalid-json-value":
+            return f"{seen} is refused; it should be text, a number, true, false, null, a list or a mapping"
+        case "missing":
+            return f"{key} is missing; `hdlif recipes show digits_hdlif` prints a complete recipe"
+    return explain(Recipe, tree, errors)
+
+
+def explain(
+    model: type[BaseModel],
+    tree: Mapping[str, Any],
+    errors: list[ErrorDetails],
+    section: str = "",
+    accepted: Callable[[Any], Iterable[str]] = lambda model: model.model_fields,
+) -> str:
+    """Explain the worst error of a section of a recipe.
+
+    Args:
+        model: of the section.
+        section: its key.
+        accepted: gives the keys of a section.
+    """
+    first = worst(errors)
+    path, key = path_of(first, tree), key_of(first, tree, section)
+    if first["type"] in ("extra_forbidden", "missing"):
+        return explained(first, key, accepted(model_at(model, path[:-1])), whole="give it a value")
+    # Of a union, each branch has its error; the value is that of the key.
+    of_key = [error for error in errors if path_of(error, tree)[:1] == path[:1]]
+    if len(of_key) == 1:
+        return explained(first, key, (), whole="")
+    name, field = path[0], model.model_fields.get(str(path[0]))
+    key = ".".join([*([section] if section else []), cut(str(name))])
+    seen = f"{key} = {shown(tree[str(name)])}"
+    words = [one for error in of_key if error["type"] == "literal_error" for one in _words(error)]
+    # A list may have thousands of items, each with its error.
+    wanted = dict.fromkeys(_wanted(error, path_of(error, tree)) for error in of_key[:_MOST_BRANCHES])
+    meaning = f": {field.description}" if field is not None and field.description else ""
+    if isinstance(tree[str(name)], str) and words:
+        return f"{seen} is unknown; {did_you_mean(tree[str(name)], words)}{meaning}"
+    return f"{seen} is refused; {', or '.join(wanted)}{meaning}"
+
+
+def explained(first: ErrorDetails, key: str, keys: Iterable[str], *, whole: str) -> str:
+    """Explain an error of a tree of keys and values, as far as its type tells.
+
+    Args:
+        key: the whole key at fault.
+        keys: known keys beside it.
+        whole: where to see a tree that lacks none.
+    """
+    seen = f"{key} = {shown(first['input'])}"
+    match first["type"]:
+        case "extra_forbidden":
+            known = list(keys)
+            mend = did_you_mean(str(first["loc"][-1]), known) if known else "it takes no arguments"
+            return f"{seen} is unknown; {mend}"
+        case "missing":
+            return f"{key} is missing; {whole}"
+        case "model_type":
+            return f"{seen} is refused; it should be a section of keys and values"
+        case "literal_error" if isinstance(first["input"], str):
+            return f"{seen} is unknown; {did_you_mean(first['input'], _words(first))}"
+        case "value_error":
+            said = first["msg"].removeprefix("Value error, ")
+            return f"{seen} is refused; it {said}" if said.startswith("should ") else said
+    return f"{seen} is refused; {_wanted(first, ())}"
+
+
+def _wanted(error: ErrorDetails, path: Path) -> str:
+    """Say what should stand there."""
+    message = error["msg"].partition(" should ")[2].partition(" after validation")[0]
+    said = re.sub(r"a valid dictionary or instance of \w+|a valid dictionary", "a mapping", message)
+    items = [part + 1 for part in path if isinstance(part, int)]
+    return f"item {items[-1]} of it should {said}" if items else f"it should {said}"
+
+
+def _words(error: ErrorDetails) -> list[str]:
+    """Return the text of a closed set: pydantic writes it as 'a', 'b' or 'c'."""
+    return re.findall(r"'([^']*)'", str(error["ctx"]["expected"]))
+
+
+def path_of(error: ErrorDetails, tree: Any) -> Path:
+    """Return the keys that lead to the value at fault, without pydantic's names of the branches of a union."""
+    path: list[str | int] = []
+    *outer, last = error["loc"] or ("",)
+    for part in outer:
+        if (isinstance(tree, Mapping) and part in tree) or (isinstance(tree, list | tuple) and isinstance(part, int)):
+            path.append(part)
+            inside: Any = tree
+            tree = inside[part]
+    is_key = isinstance(tree, Mapping) and (last in tree or error["type"] == "missing")
+    return [*path, last] if is_key or (isinstance(tree, list | tuple) and isinstance(last, int)) else path
+
+
+def key_of(error: ErrorDetails, tree: Any, section: str = "") -> str:
+    """Return the whole key at fault."""
+    return cut(".".join([*([section] if section else []), *map(str, path_of(error, tree))]))
+
+
+def model_at(model: type[BaseModel], path: Path) -> type[BaseModel]:
+    """Return the class of the section at a path; of one inside a `Component`, that."""
+    for key in path:
+        field = model.model_fields.get(str(key))
+        inside = (field.annotation, *get_args(field.annotation)) if field else ()
+        model = next((one for one in inside if isinstance(one, type) and issubclass(one, BaseModel)), model)
+    return model
+
+
+def no_section(errors: list[ErrorDetails], tree: Mapping[str, Any]) -> str | None:
+    """Return the key of a part that is given without its section."""
+    path = path_of(worst(errors), tree)
+    is_part = worst(errors)["type"] == "model_type" and model_at(Recipe, path) is Component
+    return ".".join(map(str, path)) if is_part else None
+
+
+def _places(path: Sequence[str], tree: Mapping[str, Any]) -> list[str]:
+    """Return the keys that an alias means, or inside sections one which stands beside the sections and is unknown."""
+    key = ALIASES.get(path[-1], "")
+    if key and ".".join(path) in (path[-1], f"{key.rpartition('.')[0]}.{path[-1]}"):
+        return [key]
+    if len(path) > 1:
+        return []
+    # imported here, for it takes longer than a good run's other imports from the standard library
+    import difflib
+
+    sections = (("data", DataConfig), ("training", TrainingConfig))
+    known = {f"{key}.{field}" for key, section in sections for field in section.model_fields}
+    stated = recipe_fields({key: value for key, value in tree.items() if isinstance(value, Mapping)})
+    places = {*known, *stated}
+    names = {place.rpartition(".")[2] for place in places}
+    likely = difflib.get_close_matches(cut(path[0]), {*names, *Recipe.model_fields}, n=1, cutoff=0.8)
+    return sorted(place for place in places if place.rpartition(".")[2] in likely)[:_MOST_PLACES]

@@ -1,0 +1,257 @@
+"""Read and write recipes: files and names, bases, replaced values, and errors that name the key.
+
+A recipe may name a `base`, another recipe, and then states only what differs; the base has none itself. A section that
+states its `kind` replaces the base's, any other is merged with it key by key. A base is a shipped recipe, or a file at
+or below the folder of the recipe; an error says nothing of what such a file holds, which may be no recipe.
+"""
+
+import contextlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from hdlif.errors import RecipeError, cut, did_you_mean
+from hdlif.recipe.config import DataConfig, Recipe
+from hdlif.recipe.faults import explain_recipe, no_section, worst
+from hdlif.recipe.plain_yaml import MOST_BYTES, MOST_DEPTH, Dumper, parse_yaml, shown, text_of
+
+
+def shipped_recipes() -> list[str]:
+    """Return the names of the recipes that come with the package, sorted."""
+    folder = files("hdlif").joinpath("recipes")
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def recipe_text(name_or_path: str | Path) -> tuple[str, str]:
+    """Return the name and the text of a shipped recipe or of a file.
+
+    A string that is the name of a shipped recipe means that one, whatever lies in the working folder.
+
+    Raises:
+        RecipeError: no such file or name, or a file that is no UTF-8 text of at most `MOST_BYTES`.
+    """
+    shipped = shipped_recipes()
+    if isinstance(name_or_path, str) and name_or_path in shipped:
+        return name_or_path, files("hdlif").joinpath("recipes", f"{name_or_path}.yaml").read_text("utf-8")
+    path = Path(name_or_path)
+    try:
+        return path.stem, text_of(path, "a recipe")
+    except FileNotFoundError:
+        raise RecipeError(
+            f"{name_or_path}: there is no such file and no shipped recipe of that name; "
+            f"give the path of a YAML file or {did_you_mean(str(name_or_path), shipped)}"
+        ) from None
+
+
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, replace single values, and check keys, types and ranges.
+
+    Args:
+        name_or_path: the name of a shipped recipe, or the path of a YAML file.
+        overrides: `key=value` or `section.key=value`, the value in YAML. A whole section can be replaced,
+            which is how a kind with other arguments is chosen: `neuron={kind: lif}`.
+    Raises:
+        RecipeError: names the file, the key, the value seen and what is accepted.
+    """
+    name, own, base = _trees(name_or_path)
+    tree = own if base is None else _merged(base.tree, own)
+    for override in overrides:
+        replace_value(tree, override)
+    try:
+        return Recipe.model_validate({"name": name} | tree)
+    except ValidationError as error:
+        errors = error.errors()
+    if base is not None and not base.ships:
+        _blame_base(name_or_path, base, own, overrides, errors)
+    # Of what a base's file holds nothing is said.
+    said = f"{name_or_path}: {explain_recipe(errors, tree if base is None or base.ships else own)}"
+    raise RecipeError(said, no_section=no_section(errors, tree))
+
+
+def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
+    """Return the section `data` with these keys, checked as that of a recipe; `name` begins the error.
+
+    Raises:
+        RecipeError: as of `load_recipe`.
+    """
+    try:
+        return DataConfig.model_validate(keys)
+    except ValidationError as error:
+        errors = error.errors()
+    for one in errors:
+        one["loc"] = ("data", *one["loc"])
+    raise RecipeError(f"{name}: {explain_recipe(errors, {'data': keys})}")
+
+
+@dataclass(frozen=True)
+class _Base:
+    stated: str
+    ships: bool
+    tree: dict[str, Any]
+
+
+def _trees(name_or_path: str | Path) -> tuple[str, dict[str, Any], _Base | None]:
+    """Return the name of a recipe, its own keys, and its base, if it has one."""
+    name, own = _own_tree(name_or_path)
+    stated = own.pop("base", None)
+    if stated is None:
+        return name, own, None
+    if not isinstance(stated, str) or not stated:
+        raise RecipeError(f"{name_or_path}: base = {shown(stated)} is refused; give the name or path of a recipe")
+    ships = stated in shipped_recipes()
+    seen = f"{name_or_path}: base = {shown(stated)}"
+    _, tree = _own_tree(stated if ships else below(Path(name_or_path).parent, stated, seen), seen)
+    if "base" in tree:
+        # Of what a file holds nothing is said.
+        that_one = f"base: {tree['base']}" if ships else "that one"
+        raise RecipeError(f"{seen} has a base itself; name {that_one}, and state what differs from it")
+    # The name is of the file, unless this one states it.
+    tree.pop("name", None)
+    return name, own, _Base(stated, ships, tree)
+
+
+def below(folder: Path, stated: str, seen: str, *, kind: str = "recipe", shipped: Sequence[str] | None = None) -> Path:
+    """Return the file that a recipe or table in `folder` names as its base, links resolved.
+
+    Args:
+        seen: begins the error.
+        kind: what the file should be.
+        shipped: names of those that ship, for the error; the recipes' without them.
+    Raises:
+        RecipeError: it is none at or below the folder.
+    """
+    try:
+        folder, path = folder.resolve(), (folder / stated).resolve()
+        inside = path.is_relative_to(folder)
+    # a NUL, or half a surrogate pair; a loop of links; a folder that may not be read
+    except (ValueError, OSError, RuntimeError):
+        inside = False
+    # Outside nothing is looked for, so that the error cannot say what is there.
+    there = False
+    if inside:
+        # a name that is too long
+        with contextlib.suppress(OSError):
+            there = path.is_file()
+    if not inside:
+        raise RecipeError(f"{seen} is refused; give a shipped {kind}, or a file at or below the folder of this one")
+    if not there:
+        mend = did_you_mean(stated, shipped_recipes() if shipped is None else shipped)
+        raise RecipeError(
+            f"{seen}: there is no such file and no shipped {kind} of that name; "
+            f"give the path of a YAML file at or below the folder of this one or {mend}"
+        )
+    return path
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return `own` with the keys of the base that it does not state."""
+    merged = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
+    for key, value in own.items():
+        section = merged.get(key)
+        if isinstance(value, dict) and isinstance(section, dict) and "kind" not in value:
+            section.update(value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _blame_base(
+    name_or_path: str | Path, base: _Base, own: dict[str, Any], overrides: Sequence[str], errors: list[ErrorDetails]
+) -> None:
+    """Raise `RecipeError` if the fault is in the base's file; nothing of its content is shown."""
+    try:
+        stated = own
+        for override in overrides:
+            replace_value(stated, override)
+    except RecipeError:
+        # It goes into a section that is the base's.
+        return
+    location = worst(errors)["loc"]
+    if worst(errors)["type"] == "missing":
+        return
+    place: Any = stated
+    for part in location[:2]:
+        if not isinstance(place, dict) or part not in place:
+            raise RecipeError(
+                f"{name_or_path}: base = {shown(base.stated)} is not a recipe of this version of hdlif; "
+                "`hdlif recipes check` of that file says where"
+            )
+        place = place[part]
+
+
+def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str, Any]]:
+    """Return the name of a recipe, and the keys that its file states.
+
+    Args:
+        hidden: what an error says instead of the path and of anything that the file holds.
+    """
+    try:
+        name, text = recipe_text(name_or_path)
+        tree = parse_yaml(text, source=str(name_or_path))
+    except RecipeError:
+        if not hidden:
+            raise
+        tree = None
+    if isinstance(tree, dict):
+        return name, tree
+    if hidden:
+        raise RecipeError(f"{hidden} is not a recipe; `hdlif recipes check` of that file says where")
+    raise RecipeError(
+        f"{name_or_path}: {shown(tree)} is not a recipe; a recipe is a YAML mapping with the keys "
+        f"{', '.join(sorted(Recipe.model_fields))}"
+    )
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return the recipe as canonical YAML, without extras that are off; `load_recipe` reads an equal one."""
+    # Other characters than ASCII stay escaped: PyYAML writes U+0085 raw otherwise, and reads it as a line break.
+    return yaml.dump(recipe.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
+
+
+def replace_value(tree: dict[str, Any], override: str) -> None:
+    """Set one value of `tree` in place; `override` is `a.b=v`."""
+    path, equals, text = override.partition("=")
+    *sections, key = path.strip().split(".")
+    source = f"--set {cut(override)}"
+    if not equals or not all([*sections, key]):
+        raise RecipeError(f"{source}: is not an assignment; write key=value, for example --set training.epochs=3")
+    if len(sections) >= MOST_DEPTH:
+        raise RecipeError(f"{source}: has {len(sections) + 1} keys in each other; at most {MOST_DEPTH} are accepted")
+    if len(text) > MOST_BYTES:
+        raise RecipeError(f"{source}: is longer than {MOST_BYTES:,} characters; write it into a recipe of its own")
+    place = tree
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise RecipeError(
+                f"{source}: {cut(section)} = {shown(place)} has no keys; "
+                f"set {cut(section)} as a whole, for example --set {cut(section)}=VALUE"
+            )
+    try:
+        value = parse_yaml(text, source=source)
+        if isinstance(value, dict) and (
+            joined := [name for name, given in value.items() if given is None and ":" in name]
+        ):
+            raise RecipeError(
+                f"{source}: YAML takes {cut(joined[0])} for a key without a value, for a space has to stand behind "
+                f'the colon: --set "{cut(path.strip())}={cut(_JOINED.sub(": ", text.strip()))}"'
+            )
+        place[key] = value
+    except RecipeError:
+        if (mark := text.lstrip()[:1]) not in tuple("*&!%@`"):
+            raise
+        quoted = "'" + text.strip().replace("'", "''") + "'"
+        raise RecipeError(
+            f'{source}: YAML takes no text that begins with {mark}; quote it: --set "{cut(path.strip())}={cut(quoted)}"'
+        ) from None
+
+
+_JOINED = re.compile(r"(?<=\w):(?=\S)")
+"""A colon without the space that makes what is in front of it a key."""

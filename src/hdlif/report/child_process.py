@@ -1,0 +1,141 @@
+"""Read the measurements of a child process, a line of JSON each; it may crash or hang."""
+
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+START_SECONDS = 600.0
+"""Longest wait for the first line; importing PyTorch takes seconds, on an emulated or busy machine minutes."""
+MEASURE_SECONDS = 60.0
+"""Longest time for the measurements of one process after that; the rest is left out."""
+STUCK_SECONDS = 30.0
+"""A measurement is stuck after this, and after `STUCK_TIMES` the longest before it."""
+STUCK_TIMES = 20.0
+
+
+@dataclass
+class Heard:
+    """Output of a process: its lines of JSON, other lines, how it ended (None if well), and a module that it lacks."""
+
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    end: str | None = None
+    out_of_time: bool = False
+    missing: str | None = None
+
+
+def hear(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    start: float = START_SECONDS,
+    seconds: float = MEASURE_SECONDS,
+    stuck: float = STUCK_SECONDS,
+) -> Heard:
+    """Run a process and keep its output, until it ends, is stuck, or its time is up.
+
+    Args:
+        start, seconds, stuck: as the constants.
+    """
+    said: queue.Queue[str | None] = queue.Queue()
+    heard = Heard()
+    with tempfile.TemporaryFile("w+", errors="replace") as complaints:
+        child = subprocess.Popen(
+            command,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            errors="replace",
+        )
+        assert child.stdout is not None
+        reader = threading.Thread(target=_read, args=(child.stdout, said), daemon=True)
+        reader.start()
+        try:
+            _listen(said, heard, start, seconds, stuck)
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            if heard.end is not None or heard.out_of_time:
+                child.kill()
+            code = child.wait()
+            reader.join()
+        complaints.seek(0)
+        last_lines = [line for line in complaints.read().split("\n") if line]
+    if heard.end is None and not heard.out_of_time and code != 0:
+        missing = re.search(
+            r"^ModuleNotFoundError: .*?named '?([\w.]+)|import of (\w+) halted", "\n".join(last_lines), re.M
+        )
+        heard.missing = missing and (missing[1] or missing[2])
+        heard.end = None if heard.missing else _how(code, last_lines)
+    return heard
+
+
+def _listen(said: "queue.Queue[str | None]", heard: Heard, start: float, seconds: float, stuck: float) -> None:
+    """Gather lines until the last; say in `heard` why it stopped before."""
+    began = spoke = time.monotonic()
+    longest = 0.0
+    while True:
+        now = time.monotonic()
+        if heard.lines:
+            patience = max(stuck, STUCK_TIMES * longest)
+            rest = min(began + seconds, spoke + patience) - now
+        else:
+            rest = began + start - now
+        try:
+            line = said.get(timeout=max(rest, 0.0))
+        except queue.Empty:
+            if heard.lines and time.monotonic() >= began + seconds:
+                heard.out_of_time = True
+            else:
+                heard.end = f"is stuck: no answer in {time.monotonic() - spoke:.0f} s"
+            return
+        if line is None:
+            return
+        now = time.monotonic()
+        measurement = _measurement(line)
+        if measurement is None:
+            heard.others.append(line)
+            continue
+        if heard.lines:
+            longest = max(longest, now - spoke)
+        else:
+            began = now
+        spoke = now
+        heard.lines.append(measurement)
+
+
+def _measurement(line: str) -> dict[str, Any] | None:
+    """What a line of JSON holds; None of another, or of one that was cut off by the end of its process."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _read(stream: Iterable[str], said: "queue.Queue[str | None]") -> None:
+    for line in stream:
+        said.put(line.rstrip("\n"))
+    said.put(None)
+
+
+def _how(code: int, complaints: Sequence[str]) -> str:
+    """How a process ended, in words."""
+    if code < 0:
+        try:
+            return f"was ended by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was ended by signal {-code}"
+    return f"failed ({complaints[-1].strip() if complaints else f'exit code {code}'})"

@@ -1,0 +1,190 @@
+"""Compare the gradients of this machine's convolutions with those in float64.
+
+A fault may end the process, so run it as one of its own. It prints a line of JSON per measurement:
+
+    python -m hdlif.report.convolutions guarded|unguarded
+"""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.nn.layout import lay_out
+
+TOLERANCE = 1e-4
+"""Of the largest entry. A sum of n products in float32 is off by about √n·6e-8 of it, 1e-5 for the longest here."""
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
+
+
+class Shape(NamedTuple):
+    """A convolution of images [batch, in_channels, height, width]."""
+
+    in_channels: int
+    out_channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    groups: int
+    height: int
+    width: int
+    batch: int = 2
+
+    def __str__(self) -> str:
+        kernel, stride = ("×".join(map(str, pair)) for pair in (self.kernel, self.stride))
+        return (
+            f"{self.in_channels} to {self.out_channels} channels, kernel {kernel}, stride {stride}, "
+            f"on {self.batch} images of {self.height}×{self.width}"
+        )
+
+    @property
+    def work(self) -> int:
+        """About the multiplications of one pass."""
+        weights = self.in_channels * self.out_channels * self.kernel[0] * self.kernel[1]
+        return self.batch * self.height * self.width * weights // (self.stride[0] * self.stride[1])
+
+    def layer(self) -> nn.Conv2d:
+        """Such a layer, with weights of about 1 in sum."""
+        layer = nn.Conv2d(
+            self.in_channels, self.out_channels, self.kernel, self.stride, self.padding, groups=self.groups, bias=False
+        )
+        nn.init.normal_(layer.weight, std=(layer.weight[0].numel()) ** -0.5)
+        return layer
+
+
+FAULTY = (
+    Shape(4, 8, (1, 1), (2, 2), (0, 0), 1, 8, 8, 64),
+    Shape(4, 8, (1, 1), (2, 2), (0, 0), 1, 64, 64, 3),
+)
+"""Shapes whose weight gradient oneDNN 3.12 writes beyond a buffer in channels last: on AVX2, and on AVX-512 too."""
+
+
+def shipped_convolutions() -> list[Shape]:
+    """Every convolution of the networks that ship, once, the least work first."""
+    # A process that measures shapes of its own does not wait for these.
+    from hdlif.recipe import builders, load_recipe, shipped_recipes
+
+    found = set[Shape]()
+    seen = set[str]()
+    for name in shipped_recipes():
+        recipe = load_recipe(name)
+        # Of data that have to be looked at first there are series alone, whose networks have no such convolutions.
+        if recipe.data.kind in builders.FOUND:
+            continue
+        image = builders.input_record(recipe).shape
+        # Neurons and weights have no say in the shapes.
+        network = repr((recipe.model, recipe.attention, image))
+        if network not in seen:
+            seen.add(network)
+            with torch.device("meta"):
+                found |= convolutions_of(builders.build_model(recipe), torch.zeros(1, 1, *image))
+    return sorted(found, key=lambda shape: (shape.work, shape))
+
+
+def convolutions_of(network: nn.Module, x: Tensor) -> set[Shape]:
+    """The shapes of the convolutions that the network runs on x [1, B, C, H, W]."""
+    found = set[Shape]()
+
+    def note(layer: nn.Conv2d, args: tuple[Tensor, ...], y: Tensor) -> None:
+        _, channels, height, width = args[0].shape
+        assert not isinstance(layer.padding, str), "no network that ships pads by name"
+        kernel, stride, padding = ((v[0], v[1]) for v in (layer.kernel_size, layer.stride, layer.padding))
+        found.add(Shape(channels, layer.out_channels, kernel, stride, padding, layer.groups, height, width))
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(note)
+    with torch.no_grad():
+        network.eval()(x, steps=range(1))
+    return found
+
+
+def gradients(layer: nn.Conv2d, x: Tensor, towards: Tensor) -> tuple[Tensor, Tensor]:
+    """dL/dW and dL/dx of L = Σ layer(x)·towards."""
+    x = x.detach().requires_grad_()
+    of_weight, of_input = torch.autograd.grad(layer(x), (layer.weight, x), towards)
+    return of_weight, of_input
+
+
+def error(
+    shape: Shape,
+    layout: torch.memory_format,
+    *,
+    guarded: bool = True,
+    measured: Callable[[nn.Conv2d, Tensor, Tensor], tuple[Tensor, Tensor]] = gradients,
+) -> float:
+    """How far the float32 gradients in this layout are from the contiguous float64 ones, as a share of the largest.
+
+    A weight's gradient is a sum of n products of normal numbers, about √n; where all of them are less, for they cancel,
+    it is a share of √n.
+
+    Args:
+        guarded: laid out as training does it, with what must stay contiguous left so.
+        measured: what computes the float32 gradients.
+    """
+    weight, x, towards, *expected = _exact(shape)
+    layer = shape.layer()
+    layer.weight.data = weight.clone()
+    if guarded:
+        lay_out(layer, layout)
+    else:
+        layer.to(memory_format=layout)  # type: ignore[call-overload]
+    seen = measured(layer, x.to(memory_format=layout), towards)
+    usual = math.sqrt(towards.numel() / towards.shape[1]), 0.0
+    errors = [
+        (a.double() - b).abs().max().item() / (max(b.abs().max().item(), least) or 1.0)
+        for a, b, least in zip(seen, expected, usual, strict=True)
+    ]
+    # NaN is no number to compare with, and wrong.
+    return max(math.inf if math.isnan(e) else e for e in errors)
+
+
+@lru_cache(maxsize=1)
+def _exact(shape: Shape) -> tuple[Tensor, ...]:
+    """Random weights, images and a gradient of the output in float32, and what they should give, in float64."""
+    torch.manual_seed(0)
+    layer = shape.layer()
+    weight = layer.weight.detach().clone()
+    x = torch.randn(shape.batch, shape.in_channels, shape.height, shape.width)
+    with torch.no_grad():
+        towards = torch.randn_like(layer.double()(x.double())).float()
+    return weight, x, towards, *gradients(layer, x.double(), towards.double())
+
+
+def hardware() -> dict[str, Any]:
+    """What PyTorch computes with here."""
+    return {
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def measure() -> Iterator[dict[str, Any]]:
+    """Every shape in both layouts, as training lays it out."""
+    shapes = [*FAULTY, *shipped_convolutions()]
+    yield {"shapes": len(shapes), **hardware()}
+    for shape in shapes:
+        for name in LAYOUTS:
+            yield {"shape": str(shape), "layout": name, "error": error(shape, LAYOUTS[name])}
+
+
+def measure_unguarded() -> Iterator[dict[str, Any]]:
+    """What training never does: the shapes that oneDNN gets wrong, in channels last."""
+    # With one thread it writes beyond its buffer too, and is often right for all that.
+    torch.set_num_threads(2)
+    yield {"shapes": len(FAULTY)}
+    for shape in FAULTY:
+        yield {"shape": str(shape), "error": error(shape, torch.channels_last, guarded=False)}
+
+
+MEASURES: Mapping[str, Callable[[], Iterator[dict[str, Any]]]] = {"guarded": measure, "unguarded": measure_unguarded}
+
+if __name__ == "__main__":
+    for found in MEASURES[sys.argv[1]]():
+        print(json.dumps(found), flush=True)

@@ -1,0 +1,175 @@
+"""Compare an exported file with the reference: read it back and run it on random inputs."""
+
+import importlib.util
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.artefact import Graph, dumps, loads
+from hdlif.errors import MachineError, MissingExtraError
+from hdlif.ops import INPUT
+from hdlif.runtime import Session, reference
+from hdlif.runtime.answers import alike
+
+Floats = NDArray[np.float32]
+Feeds = Mapping[str, NDArray[Any]]
+Engine = Callable[[Feeds], dict[str, NDArray[Any]]]
+"""From the inputs of an ONNX model to its outputs, by name."""
+
+SAMPLES = 16
+"""Random inputs, at least: a model of a fixed batch takes whole batches."""
+LEAST_AGREEMENT = 0.9
+"""An engine adds in another order than the reference, so that a spike at its threshold may go the other way."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """How the outputs of what was written compare with the reference's.
+
+    Attributes:
+        by: what read and ran it, such as "onnxruntime".
+        largest_difference: of two outputs; 0 where all have the same bits.
+        agreement: the share of inputs with the same answer, in 0..1.
+    """
+
+    by: str
+    inputs: int
+    outputs: int
+    largest_difference: float
+    agreement: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        if not self.largest_difference:
+            return f"checked: {self.by}: {self.outputs} outputs equal the reference's bit for bit"
+        return (
+            f"checked: {self.by}: {self.outputs} outputs are off by {self.largest_difference:.2g} at most, and the "
+            f"answer is the same on {self.agreement:.1%} of {self.inputs} random inputs"
+        )
+
+
+def random_frames(graph: Graph, count: int = SAMPLES, *, steps: int = 1) -> Floats:
+    """Inputs [steps, count, C, H, W]: normal deviates, or small counts where the network takes events."""
+    rng, shape = np.random.default_rng(0), (steps, count, *graph.input.shape)
+    drawn = rng.poisson(0.5, shape) if graph.input.kind == "events" else rng.normal(size=shape)
+    return drawn.astype(np.float32)
+
+
+def check_artefact(graph: Graph) -> tuple[Compared, ...]:
+    """The file of `graph`, as it is read again, in the compiled runtime: each output equals the reference's."""
+    x = random_frames(graph, steps=_steps(graph))
+    found = Session(loads(dumps(graph), "the artefact")).run(x, graph.time_steps)
+    return (_compared("hdlif.Session", graph, x, found, least=None),)
+
+
+def check_onnx(graph: Graph, model: Any, *, unrolled: bool, batch: int) -> tuple[Compared, ...]:
+    """The ONNX model of `graph`, in each engine that is installed.
+
+    Args:
+        unrolled: all steps of a static image, `batch` images at once; else one step with its state.
+    Raises:
+        MissingExtraError: neither ONNX Runtime nor OpenVINO is installed.
+        MachineError: an engine gives another answer to more than a tenth of the inputs.
+    """
+    engines = {name: load for name, load in _ENGINES.items() if importlib.util.find_spec(name) is not None}
+    if not engines:
+        raise MissingExtraError(
+            "neither onnxruntime nor openvino is installed, one of which --check runs the model in; install them with: "
+            "pip install 'hdlif[engines]', or leave out --check"
+        )
+    count = -(-SAMPLES // batch) * batch
+    x = random_frames(graph, count, steps=1 if unrolled else _steps(graph))
+    compared = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        for name, load in engines.items():
+            engine = load(path)
+            if unrolled:
+                parts = [engine({INPUT: x[0, k : k + batch]})["logits"] for k in range(0, count, batch)]
+                found = np.concatenate(parts, axis=1)
+            else:
+                found = np.stack(list(_stepped(engine, model, x, graph.time_steps)))
+            compared.append(_compared(name, graph, x, found))
+    return tuple(compared)
+
+
+def check_read_back(graph: Graph, read: Graph, by: str) -> tuple[Compared, ...]:
+    """A graph that another file was read back as, run by the reference beside the first.
+
+    Raises:
+        MachineError: it gives another answer to more than a tenth of the inputs.
+    """
+    x = random_frames(graph, steps=_steps(graph))
+    return (_compared(by, graph, x, reference.run(read, x, graph.time_steps)),)
+
+
+def _steps(graph: Graph) -> int:
+    """Of what is shown: a static image, or other frames at each step."""
+    return 1 if graph.input.kind in ("image", "table") else graph.time_steps
+
+
+def _stepped(engine: Engine, model: Any, x: Floats, steps: int) -> Iterator[NDArray[Any]]:
+    state: dict[str, NDArray[Any]] = {"t": np.array(0, np.int64)}
+    for value in model.graph.input:
+        if value.name not in (INPUT, "t"):
+            shape = [axis.dim_value or x.shape[1] for axis in value.type.tensor_type.shape.dim]
+            state[value.name] = np.zeros(shape, np.float32)
+    for t in range(steps):
+        found = engine({INPUT: x[min(t, len(x) - 1)], **state})
+        yield found["logits"]
+        state = {name: found[f"{name}.next"] for name in state}
+
+
+def _compared(by: str, graph: Graph, x: Floats, found: Any, *, least: float | None = LEAST_AGREEMENT) -> Compared:
+    """`least` None demands the bits."""
+    expected = reference.run(graph, x, graph.time_steps)
+    found = np.ascontiguousarray(found, np.float32)
+    same = found.shape == expected.shape and found.tobytes() == expected.tobytes()
+    if found.shape != expected.shape or (least is None and not same):
+        raise MachineError(f"{by} gives outputs {list(found.shape)} that are not the reference's; {_MEND}")
+    with np.errstate(all="ignore"):
+        difference = 0.0 if same else float(np.abs(found - expected).max())
+    agreement = 1.0 if same else float(alike(expected, found, graph.task).mean())
+    if least is not None and not agreement >= least:
+        raise MachineError(
+            f"{by} gives another answer than the reference to {1 - agreement:.0%} of {x.shape[1]} random inputs, and "
+            f"outputs that are off by up to {difference:.3g}; {_MEND}"
+        )
+    return Compared(by, x.shape[1], int(expected.size), difference, agreement)
+
+
+_MEND = "nothing was written; leave out --check to write it all the same, and report it"
+
+
+def _onnxruntime(path: Path) -> Engine:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # warnings of its optimiser are no part of our output
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda feeds: dict(zip(names, session.run(None, dict(feeds)), strict=True))
+
+
+def _openvino(path: Path) -> Engine:
+    import openvino
+
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(feeds: Feeds) -> dict[str, NDArray[Any]]:
+        # one output may have several names
+        return {name: value.copy() for output, value in compiled(dict(feeds)).items() for name in output.names}
+
+    return run
+
+
+_ENGINES: Mapping[str, Callable[[Path], Engine]] = {"onnxruntime": _onnxruntime, "openvino": _openvino}

@@ -1,0 +1,186 @@
+"""Figures and tables of how networks do on the test set: confusions, early exit, labels and predicted values."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from hdlif.ops import SAMPLE, SampleName
+from hdlif.report import charts
+from hdlif.report.charts import Series, Text
+from hdlif.report.comparison import aligned
+from hdlif.report.figures import Figure, dots, lines, union
+from hdlif.report.runs import Confusion, Early, Errors, Labels
+
+# A larger matrix is read by nobody, and its table would be wider than any screen.
+_LARGEST_MATRIX = 20
+_MOST_CLASSES = 40
+# Characters of headings, with room between them, of a table that takes half of a printed page.
+_HALF_PAGE = 48
+_BINS = 10
+"""Ranges of the true value whose predictions are averaged."""
+_MOST_PANELS = 12
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A table of one network with a row for each true class; `of` is what is counted, `whole` a table of all classes.
+
+    A cell is its text and the share of the row, which shades it.
+    """
+
+    name: str
+    of: str
+    headings: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[tuple[str, float]]]]
+    whole: bool
+
+    @property
+    def broad(self) -> bool:
+        """Whether two do not fit side by side on a printed page."""
+        return sum(len(heading) + 2 for heading in self.headings) > _HALF_PAGE
+
+
+def matrices(confusions: Mapping[str, Confusion], samples: SampleName = SAMPLE) -> list[Matrix]:
+    """Return a matrix for each network, or its commonest confusions if classes are many."""
+    return [_matrix(name, confusion.get("of", samples.many), confusion) for name, confusion in confusions.items()]
+
+
+def _matrix(name: str, of: str, confusion: Confusion) -> Matrix:
+    labels, counts = confusion["labels"], confusion["counts"]
+    rows: list[tuple[str, list[tuple[str, float]]]]
+    if len(labels) <= _LARGEST_MATRIX:
+        rows = [
+            (label, [(str(n) if n else "·", n / (sum(row) or 1)) for n in row])
+            for label, row in zip(labels, counts, strict=True)
+        ]
+        return Matrix(name, of, ["true class", *labels], rows, whole=True)
+    pairs = sorted(
+        ((n, i, j) for i, row in enumerate(counts) for j, n in enumerate(row) if n and i != j),
+        key=lambda pair: (-pair[0], pair[1:]),
+    )
+    rows = [
+        (labels[i], [(text, 0.0) for text in (labels[j], str(n), f"{100 * n / sum(counts[i]):.1f} %")])
+        for n, i, j in pairs[:_LARGEST_MATRIX]
+    ]
+    return Matrix(name, of, ["true class", "taken for", of, "of the class"], rows, whole=False)
+
+
+def accuracy_by_class(names: Sequence[str], confusions: Mapping[str, Confusion]) -> Figure:
+    """Draw a row for each class; only the worst on average if classes are many."""
+    values = [_accuracies(confusions[name]) if name in confusions else {} for name in names]
+    caption = "Test accuracy of each class (%)."
+    labels = union(values)
+    if len(labels) > _MOST_CLASSES:
+        caption = f"Test accuracy (%) of the {_MOST_CLASSES} classes that are worst on average."
+        worst = sorted(labels, key=lambda label: _mean([of_one.get(label) for of_one in values]))[:_MOST_CLASSES]
+        values = [{label: of_one[label] for label in worst if label in of_one} for of_one in values]
+    return dots("accuracy-by-class", caption, names, values, x_label="accuracy, %", rows_are="class", within=(0, 100))
+
+
+def _accuracies(confusion: Confusion) -> dict[str, float | None]:
+    return {
+        label: 100 * row[i] / sum(row) if sum(row) else None
+        for i, (label, row) in enumerate(zip(confusion["labels"], confusion["counts"], strict=True))
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else 100.0
+
+
+def accuracy_by_steps(names: Sequence[str], early: Mapping[str, Early]) -> Figure:
+    """Draw accuracy against the time steps used, along the confidences, which the table lists."""
+    found = [(style, name, early[name]) for style, name in enumerate(names) if name in early]
+    series = [Series(style, one["steps"], [100 * share for share in one["accuracy"]]) for style, _, one in found]
+    caption = (
+        "Test accuracy (%) by the mean number of time steps that are used, where a sample is answered for at the first "
+        "step after which its class has a probability of at least a threshold, or after the last one. The threshold "
+        "rises along the line, from 0 on the left, an answer after the first step, to 1 on the right."
+    )
+    axes = {"x_label": "time steps used, mean", "y_label": "accuracy, %"}
+    figure = lines("early", caption, names, series, markers=True, whole=False, within=(0, 100), **axes)
+    rows = [
+        [name, f"{confidence:g}", f"{steps:.2f} of {one['time_steps']}", f"{100 * accuracy:.2f}"]
+        for _, name, one in found
+        for confidence, steps, accuracy in zip(one["confidence"], one["steps"], one["accuracy"], strict=True)
+    ]
+    return replace(figure, headings=["network", "threshold", "time steps", "accuracy, %"], rows=rows)
+
+
+def f1_by_label(names: Sequence[str], labels: Mapping[str, Labels]) -> Figure:
+    """Draw a row for each label; the table lists the counts."""
+    values = [dict(zip(one["names"], one["f1"], strict=True)) if (one := labels.get(name)) else {} for name in names]
+    caption = "F1 of each label on the test set: 1 where it is said of just the samples that have it."
+    figure = dots("f1-by-label", caption, names, values, x_label="F1", rows_are="label", within=(0, 1))
+    rows = [
+        [label, name, *aligned([f1], decimals=4), *map(str, counts)]
+        for name in names
+        if (one := labels.get(name))
+        for label, f1, *counts in zip(
+            one["names"], one["f1"], one["true_positives"], one["false_positives"], one["false_negatives"], strict=True
+        )
+    ]
+    headings = ["label", "network", "F1", "rightly said", "wrongly said", "missed"]
+    return replace(figure, headings=headings, rows=rows)
+
+
+def predicted_against_true(names: Sequence[str], errors: Mapping[str, Errors]) -> Figure:
+    """Draw a panel for each value: the mean prediction over ranges of the true value, a bar its standard deviation."""
+    values = union(errors[name]["names"] for name in names if name in errors)
+    caption = (
+        "Predicted against true values of test samples: the mean over each tenth of the range of the true value; a bar "
+        "is one standard deviation to each side. A perfect network lies on the diagonal, which is dashed."
+    )
+    if len(values) > _MOST_PANELS:
+        caption += f" The first {_MOST_PANELS} of {len(values)} values."
+    drawn, rows, several = [], [], len(values) > 1
+    for place, value in enumerate(values):
+        known = [
+            (style, own, own["names"].index(value))
+            for style, name in enumerate(names)
+            if (own := errors.get(name)) and value in own["names"]
+        ]
+        if place < _MOST_PANELS:
+            series = [_binned(*network) for network in known]
+            points = [
+                f"{names[one.style]}: {', '.join(f'{y:.4g} at {x:.4g}' for x, y in zip(one.x, one.y, strict=True))}"
+                for one in series
+            ]
+            description = f"predicted at true, {'; '.join(points)}."
+            text = Text(f"predicted-{place}", f"predicted against true {value}", description)
+            with charts.chart((3.2, 2.8) if several else (4.2, 3.3), grid="both") as axes:
+                for one in series:
+                    charts.draw_errors(axes, one)
+                    charts.mark(axes, one.style, one.x, one.y, markersize=4.5)
+                limits = (*axes.get_xlim(), *axes.get_ylim())
+                ends = min(limits), max(limits)
+                axes.plot(ends, ends, color=charts.INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1.5)
+                axes.set(xlim=ends, ylim=ends)
+                title, x_label, ticks = f"predicted {value}", f"true {value}", charts.ticks
+                drawn.append(
+                    charts.finish(axes, text, title=title, x_label=x_label, x_ticks=ticks(5), y_ticks=ticks(5))
+                )
+        rows += [
+            [value, names[style], *aligned([own["mean"][number], own["deviation"][number]])]
+            for style, own, number in known
+        ]
+    headings = ["value", "network", "mean error", "deviation of the error"]
+    return Figure(caption, drawn, headings, rows, small=several, broad=several, kind="predicted")
+
+
+def _binned(style: int, errors: Errors, number: int) -> Series:
+    """Return mean and standard deviation of the predictions in each range of the true value that has some."""
+    true, predicted = errors["true"][number], errors["predicted"][number]
+    low, high = min(true, default=0.0), max(true, default=0.0)
+    width = (high - low) / _BINS or 1.0
+    bins: dict[int, list[tuple[float, float]]] = {}
+    for pair in zip(true, predicted, strict=True):
+        bins.setdefault(min(int((pair[0] - low) / width), _BINS - 1), []).append(pair)
+    x, y, bars = [], [], []
+    for _, pairs in sorted(bins.items()):
+        mean = sum(p for _, p in pairs) / len(pairs)
+        x.append(sum(t for t, _ in pairs) / len(pairs))
+        y.append(mean)
+        bars.append(math.sqrt(sum((p - mean) ** 2 for _, p in pairs) / len(pairs)))
+    return Series(style, x, y, bars)

@@ -1,0 +1,128 @@
+"""Peak memory of training, measured in fresh processes of its own.
+
+A child builds the network and the optimiser, reads its resident set, trains a few updates on random images and reads
+its peak; the difference is what training needed above program and weights. Importing PyTorch peaks higher than a
+small training does, so on Linux free memory is given back and the kernel's high-water mark is reset before the first
+reading. One arena, and pages of its own for every tensor above 64 KiB, keep the allocator's chance out: what is freed
+leaves at once, and what is read is what training holds. Run as a module, this is that child.
+"""
+
+import contextlib
+import ctypes
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hdlif.errors import TrainingError
+from hdlif.python_processes import module_command
+from hdlif.recipe import Recipe, dump_recipe, load_recipe
+from hdlif.report.allocator import resident_bytes
+
+UPDATES = 4
+
+
+def peak_memory(
+    recipe: Recipe, *, repeats: int = 3, threads: int | None = None, batch_apart: bool = False, updates: int = UPDATES
+) -> int:
+    """Bytes of resident memory that training adds at its peak: the median over `repeats` fresh processes.
+
+    Args:
+        threads: of each, by default as many as any process has here.
+        batch_apart: train all updates on one batch that is there before the first reading, and is so not counted.
+        updates: that are made; the first ones take what the others find.
+    Raises:
+        TrainingError: a child failed (most often for want of memory).
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recipe.yaml"
+        path.write_text(dump_recipe(recipe), encoding="utf-8")
+        command = module_command("hdlif.report.peak_memory", path, updates, *(["apart"] if batch_apart else []))
+        return in_fresh_processes(command, repeats=repeats, name=recipe.name, threads=threads)
+
+
+def in_fresh_processes(command: Sequence[str], *, repeats: int, name: str, threads: int | None = None) -> int:
+    """Return the median of what `repeats` runs of a command print, their `resident_growth`.
+
+    Args:
+        name: what is measured, for the error.
+        threads: of each run, by default as many as any process has here.
+
+    Raises:
+        TrainingError: a run failed.
+    """
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**16)}
+    if threads is not None:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    return round(statistics.median(_read(command, name, environment) for _ in range(repeats)))
+
+
+def resident_growth(work: Callable[[], None]) -> int:
+    """Bytes that `work` adds to the peak resident set of this process, one of `in_fresh_processes`."""
+    _forget_peak()
+    before = _peak_resident_bytes()
+    work()
+    return _peak_resident_bytes() - before
+
+
+def _read(command: Sequence[str], name: str, environment: dict[str, str]) -> int:
+    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if child.returncode != 0:
+        reason = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
+        raise TrainingError(
+            f"{name}: peak memory could not be measured ({reason[0]}; it is measured on the CPU, in one process with "
+            "the whole batch); lower data.batch_size, or leave it out (--memory-repeats 0)"
+        )
+    return int(child.stdout)
+
+
+def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
+    """The child's work: print the bytes that `count` updates add to the peak resident set."""
+    from hdlif.recipe import builders
+    from hdlif.report.recipe_update import RecipeUpdate
+    from hdlif.training.streaming import Streams
+
+    recipe = load_recipe(path)
+    made = RecipeUpdate(recipe)
+    model, rule, update, generator = made.model, made.rule, made.update, made.generator
+    every = recipe.training.stream
+    streams = None if every is None else Streams(every, recipe.time_steps, rule, model)
+
+    given = builders.random_batch(recipe, generator) if batch_apart else None
+
+    def updates() -> None:
+        for _ in range(count):
+            x, target = given or builders.random_batch(recipe, generator)
+            if streams is None:
+                update(x, target, rule.schedule(recipe.time_steps, generator))
+            else:
+                streams.learn(update, x, target, generator)
+
+    print(resident_growth(updates))
+
+
+def _forget_peak() -> None:
+    """Give free memory back and let the peak start from what is resident now; where that is not offered, do nothing."""
+    if platform.system() == "Linux":
+        # musl has no malloc_trim, and a container may forbid clear_refs: the reading is then the import's peak.
+        with contextlib.suppress(AttributeError, OSError):
+            ctypes.CDLL(None).malloc_trim(0)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_resident_bytes() -> int:
+    # Not ru_maxrss, which starts from the peak of the parent that a child was spawned from.
+    if (peak := resident_bytes("VmHWM")) is not None:
+        return peak
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if platform.system() == "Darwin" else largest * 1024
+
+
+if __name__ == "__main__":
+    _train_and_report(Path(sys.argv[1]), int(sys.argv[2]), batch_apart=sys.argv[3:] == ["apart"])

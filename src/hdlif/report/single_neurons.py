@@ -1,0 +1,124 @@
+"""Chosen neurons of trained networks at work on one test sample, for the report."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hdlif.accounting.neuron_traces import LayerTrace, neuron_traces
+from hdlif.data.manifest import read_manifest
+from hdlif.data.split import files_of, shares_of
+from hdlif.deploy import lower
+from hdlif.errors import InputError, cut, did_you_mean
+from hdlif.recipe import Recipe, builders
+from hdlif.report.traces import Traces, of_channels, trace_of
+from hdlif.runs.checkpoints import load_trained
+from hdlif.runs.recipe_data import FILES
+
+Neurons = Sequence[tuple[str, int]]
+"""(layer, index) of each; the neurons of a layer are counted in the order [C, H, W]."""
+
+LIVELIEST = 4
+"""Neurons of each layer that are drawn where none are chosen."""
+
+
+def parsed(text: str) -> Neurons:
+    """`layer:index,layer:index` as it stands on the command line.
+
+    >>> parsed("stage1.0.act1:7,stage1.0.act2:0")
+    [('stage1.0.act1', 7), ('stage1.0.act2', 0)]
+    """
+    chosen = []
+    for one in text.split(","):
+        layer, _, index = one.strip().rpartition(":")
+        if not layer or not index.isdecimal():
+            raise InputError(f'--neurons "{one}": is not a neuron; write LAYER:INDEX, for example stage1.0.act1:7')
+        chosen.append((layer, int(index)))
+    return chosen
+
+
+def traces_of(
+    folders: Mapping[str, Path], *, neurons: Neurons | None, image: int, data_root: Path | None = None
+) -> Traces:
+    """The traces of the networks in run folders, by name, each on sample number `image` of its own test set.
+
+    Args:
+        neurons: those to draw, where a network has them; by default, of the first network's first, middle and last
+            layer, those that change most often between firing and silence (of such, those with more spikes), in all
+            networks together, of different channels.
+    Raises:
+        InputError: there is no such sample, or no network has such a neuron.
+        DataError, CheckpointError: a data set or a network cannot be read.
+    """
+    found, samples = {}, []
+    for name, folder in folders.items():
+        found[name], sample = _traced(folder, image, data_root)
+        samples.append(sample)
+    if neurons is None:
+        neurons = _liveliest(list(found.values()))
+    for layer, index in neurons:
+        _check(layer, index, list(found.values()))
+    networks = {
+        name: {
+            f"{layer}:{index}": trace_of(layers[layer], index, layers[layer].states)
+            for layer, index in neurons
+            if layer in layers and index < layers[layer].spike.shape[1]
+        }
+        for name, layers in found.items()
+    }
+    return Traces(" and ".join(dict.fromkeys(samples)), networks)
+
+
+def _traced(folder: Path, image: int, data_root: Path | None) -> tuple[dict[str, LayerTrace], str]:
+    trained = load_trained(folder)
+    recipe = trained.recipe
+    labels = builders.data_kind(recipe).labels
+    test = builders.build_data(recipe, data_root).test
+    if not 0 <= image < len(test):
+        of = f" of {recipe.data.kind}" if recipe.data.kind in builders.DATA else ""
+        raise InputError(f"--image {image}: the test set{of} has samples 0..{len(test) - 1}")
+    x, target = test.sequence(torch.tensor([image]))
+    record = builders.input_record(recipe)
+    graph = lower(trained.network, input=record, labels=labels, time_steps=recipe.time_steps)
+    shown = ""
+    if recipe.task.kind == "classify":
+        # Of series of unequal lengths, the target states the steps too.
+        label, *own = target[0].reshape(-1).tolist()
+        x, shown = x[: own[0]] if own else x, f" (class “{labels[label]}”)"
+    return neuron_traces(graph, x), f"test sample {image}{_whence(recipe, folder, image, len(test))}{shown}"
+
+
+def _whence(recipe: Recipe, folder: Path, image: int, count: int) -> str:
+    """Of which set that ships a test sample is, or which of the user's own files; nothing where that is not kept."""
+    if recipe.data.kind in builders.DATA:
+        return f" of {recipe.data.kind}"
+    if not (folder / FILES).exists():
+        return ""
+    split: Any = recipe.data.arguments.get("split") or {}
+    files = files_of(read_manifest(folder / FILES), "test", shares_of(split).seed)
+    return f", {cut(files[image])}" if len(files) == count else ""
+
+
+def _liveliest(networks: Sequence[Mapping[str, LayerTrace]]) -> Neurons:
+    layers = list(networks[0])
+    chosen = []
+    for layer in dict.fromkeys(layers[place] for place in (0, len(layers) // 2, -1)):
+        of_layer = [network[layer].spike for network in networks if layer in network]
+        fired = [(spike > 0).int() for spike in of_layer if spike.shape[1] == of_layer[0].shape[1]]
+        spikes = torch.stack([one.sum(0) for one in fired]).sum(0)
+        changes = torch.stack([one.diff(dim=0).abs().sum(0) for one in fired]).sum(0)
+        order = (changes * (spikes.max() + 1) + spikes).argsort(descending=True, stable=True)
+        chosen += [(layer, index) for index in of_channels(order.tolist(), networks[0][layer].shape, LIVELIEST)]
+    return chosen
+
+
+def _check(layer: str, index: int, networks: Sequence[Mapping[str, LayerTrace]]) -> None:
+    sizes = [network[layer].spike.shape[1] for network in networks if layer in network]
+    if not sizes:
+        known = {name for network in networks for name in network}
+        raise InputError(
+            f"--neurons {layer}:{index}: no network has such a layer of neurons; {did_you_mean(layer, known)}"
+        )
+    if index >= max(sizes):
+        raise InputError(f"--neurons {layer}:{index}: {layer} has neurons 0..{max(sizes) - 1}")

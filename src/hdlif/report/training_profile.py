@@ -1,0 +1,280 @@
+"""Profile an update: forward and backward time and saved bytes by layer, and the code path of each layer."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.profiler_util import FunctionEvent
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from hdlif.accounting.memory import Saved, watching_saved
+from hdlif.learning import Plan
+from hdlif.learning.coherence import Drawn
+from hdlif.nn import QuantConv2d
+from hdlif.nn.chain import Watch
+from hdlif.nn.state import Neuron, Temporal
+from hdlif.nn.stepped import SteppedNeuron
+from hdlif.recipe import Recipe, builders
+from hdlif.report.recipe_update import RecipeUpdate
+
+PLANS = 4
+"""Of a rule that draws, how many are run, spread evenly over what it may draw."""
+_LAYER, _BACK = "hdlif layer: ", "autograd::engine::evaluate_function: "
+_WEIGHTS = " weights"
+"""No name of a layer."""
+_QUANTISERS = ("_Binarize", "_Binarized", "_Ternarize", "_Ternarized", "_QuantizeWeight")
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """What a layer takes of an update, with all of its time steps.
+
+    Attributes:
+        path: what computes it, and where that is not the fastest there is, why.
+        forward_ms, backward_ms: of the operations that it runs, as shares of the update's clock.
+        saved_bytes: the most that it saves at once for the backward pass; a storage counts where it was saved first.
+    """
+
+    name: str
+    kind: str
+    path: str
+    forward_ms: float
+    backward_ms: float
+    saved_bytes: int
+
+
+@dataclass(frozen=True)
+class TrainingProfile:
+    """What an update takes: by layer, and by the work that belongs to none.
+
+    Attributes:
+        update_ms: the clock of an update, the median of those that were timed; of a rule that draws, the mean over
+            the plans that were.
+        update_ms_range: the least and the most.
+        weights_ms: to quantise weights, and to carry gradients to the latent ones.
+        optimizer_ms: the optimiser's step, and zeroing of gradients.
+        other_ms: operations between the layers: additions, the loss, gathered gradients.
+        python_ms: what is left of the clock when all operations are taken off.
+    """
+
+    layers: tuple[LayerTime, ...]
+    update_ms: float
+    update_ms_range: tuple[float, float]
+    weights_ms: float
+    optimizer_ms: float
+    other_ms: float
+    python_ms: float
+    rule: str
+    time_steps: int
+    batch_size: int
+    threads: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `hdlif profile --training --json` prints."""
+        return asdict(self)
+
+
+def training_profile(recipe: Recipe, *, rounds: int = 5) -> TrainingProfile:
+    """Profile updates of a recipe's network on random data, on the CPU.
+
+    Updates are timed without a profiler; one more of each plan then says how that time is shared out.
+
+    Args:
+        rounds: timed updates of each plan.
+    """
+    made = RecipeUpdate(recipe)
+    x, target = builders.random_batch(recipe, made.generator)
+    plans = _plans(made)
+    for plan in plans:
+        made.update(x, target, plan)
+    seconds = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        for plan in plans:
+            made.update(x, target, plan)
+        seconds.append((time.perf_counter() - begun) / len(plans))
+    layers = _Layers(made.model)
+    apart = [*made.model.parameters(), *made.model.buffers(), x]
+    with layers.watched(apart) as saved, profile(activities=[ProfilerActivity.CPU]) as watched:
+        begun = time.perf_counter()
+        for plan in plans:
+            made.update(x, target, plan)
+        whole = time.perf_counter() - begun
+    # Microseconds of all plans under the profiler, to milliseconds of an update without.
+    scale = statistics.median(seconds) / whole / 1e3
+    shares = _time_shares(watched.events() or [])
+
+    def ms(place: str, *phases: str) -> float:
+        return scale * sum(shares.get((phase, place), 0.0) for phase in phases)
+
+    found = tuple(
+        LayerTime(
+            name,
+            type(layer).__name__,
+            layers.paths.get(name, "not run"),
+            ms(name, "forward"),
+            ms(name, "backward"),
+            saved.peaks.get(name, 0),
+        )
+        for name, layer in layers.named.items()
+    )
+    weights, optimizer = ms(_WEIGHTS, "forward", "backward"), ms("", "optimizer")
+    other = ms("", "forward", "backward")
+    update_ms = 1e3 * statistics.median(seconds)
+    of_layers = sum(one.forward_ms + one.backward_ms for one in found)
+    return TrainingProfile(
+        layers=found,
+        update_ms=update_ms,
+        update_ms_range=(1e3 * min(seconds), 1e3 * max(seconds)),
+        weights_ms=weights,
+        optimizer_ms=optimizer,
+        other_ms=other,
+        python_ms=update_ms - of_layers - weights - optimizer - other,
+        rule=type(made.rule).__name__,
+        time_steps=recipe.time_steps,
+        batch_size=recipe.data.batch_size,
+        threads=torch.get_num_threads(),
+    )
+
+
+def _plans(made: RecipeUpdate) -> list[Plan]:
+    steps = made.recipe.time_steps
+    if not isinstance(made.rule, Drawn):
+        return [made.rule.schedule(steps, made.generator)]
+    plans = sorted((plan for plan, _ in made.rule.plans(steps)), key=lambda plan: plan.steps[-1])
+    count = min(PLANS, len(plans))
+    return [plans[(2 * i + 1) * len(plans) // (2 * count)] for i in range(count)]
+
+
+class _Layers:
+    """The layers of a network: what holds no other layer.
+
+    Attributes:
+        named: by name, in the order of the network.
+        paths: what computed each, when it last ran.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.named = dict(_layers_of(model, ""))
+        self.paths: dict[str, str] = {}
+        self._running: list[tuple[str, Any]] = []
+
+    @contextmanager
+    def watched(self, apart: Iterable[Tensor]) -> Iterator[Saved]:
+        """Each layer's operations under its name, and what it saves counted.
+
+        Args:
+            apart: tensors that lie there anyway.
+        """
+        with ExitStack() as stack:
+            names = {layer: name for name, layer in self.named.items()}
+            watch = Watch(
+                begin=lambda layer: self._begin(names[layer]),
+                end=lambda layer, given, how: self._end(names[layer], layer, given, how),
+            )
+            for layer in names:
+                for handle in watch.attach(layer):
+                    stack.callback(handle.remove)
+            running = self._running
+            yield stack.enter_context(watching_saved(apart, saver=lambda: running[-1][0] if running else ""))
+
+    def _begin(self, name: str) -> None:
+        range_ = record_function(f"{_LAYER}{name}")
+        range_.__enter__()  # type: ignore[no-untyped-call]
+        self._running.append((name, range_))
+
+    def _end(self, name: str, layer: nn.Module, args: tuple[Any, ...], how: str) -> None:
+        _, range_ = self._running.pop()
+        range_.__exit__(None, None, None)
+        if how:
+            self.paths[name] = how
+        elif args:
+            self.paths[name] = _path_of(layer, args)
+
+
+def _layers_of(module: nn.Module, name: str) -> Iterable[tuple[str, nn.Module]]:
+    children = [(child, one) for child, one in module.named_children() if not isinstance(one, nn.Identity)]
+    is_whole = isinstance(module, Neuron) or not any(_is_layer(one) for _, one in children)
+    if is_whole:
+        if name and (children or next(module.parameters(), None) is not None or not isinstance(module, Temporal)):
+            yield name, module
+        return
+    for child, one in children:
+        yield from _layers_of(one, f"{name}.{child}" if name else child)
+
+
+def _is_layer(module: nn.Module) -> bool:
+    """Whether a module is run itself, and not only what it holds."""
+    return isinstance(module, Temporal) or type(module).forward is not nn.Module.forward
+
+
+def _path_of(layer: nn.Module, args: tuple[Any, ...]) -> str:
+    if isinstance(layer, QuantConv2d):
+        x, weight, codes, *_ = (*args, None, None)
+        weight = layer.weight if weight is None else weight
+        reason = layer.hindrance(x, weight, codes)
+        if reason is not None and layer.takes_winograd(x, weight):
+            return f"Winograd: {reason}"
+        return "kernels for codes" if reason is None else f"PyTorch: {reason}"
+    if isinstance(layer, SteppedNeuron):
+        x = args[0]
+        fused = layer.fused_step(x.device, len(args[2]), x[0].numel())
+        return "steps, one by one" if fused is None else "fused"
+    return "PyTorch"
+
+
+def _time_shares(events: Iterable[FunctionEvent]) -> Mapping[tuple[str, str], float]:
+    """Return the microseconds of a profile's operations, each without those inside it.
+
+    By phase ("forward", "backward", "optimizer") and place (a layer, `_WEIGHTS`, or "" for other operations).
+    """
+    events = list(events)
+    # What makes a node of the graph has its number, as have operations before it that make none.
+    makers: dict[int, str] = {}
+    for event in sorted(events, key=lambda event: event.time_range.start):
+        if event.sequence_nr >= 0 and not event.name.startswith(_BACK):
+            above = list(_upwards(event))
+            if not any(one.name.startswith(_BACK) for one in above):
+                makers[event.sequence_nr] = _place(above)
+    shares: dict[tuple[str, str], float] = defaultdict(float)
+    for event in events:
+        # What is left of a layer's range is its Python.
+        if event.name.startswith(_LAYER):
+            continue
+        above = list(_upwards(event))
+        # The outermost, which is what goes back.
+        back = next((one for one in reversed(above) if one.name.startswith(_BACK)), None)
+        if any(one.name.startswith("Optimizer.") for one in above):
+            phase, place = "optimizer", ""
+        elif back is not None:
+            phase, place = "backward", makers.get(back.sequence_nr, "")
+        else:
+            phase, place = "forward", _place(above)
+        shares[phase, place] += event.self_cpu_time_total
+    return shares
+
+
+def _place(above: Iterable[FunctionEvent]) -> str:
+    """Return the layer of an operation, `_WEIGHTS` of one that quantises, or ""."""
+    for event in above:
+        if event.name.startswith(_LAYER):
+            return event.name.removeprefix(_LAYER)
+        if event.name in _QUANTISERS:
+            return _WEIGHTS
+    return ""
+
+
+def _upwards(event: FunctionEvent) -> Iterator[FunctionEvent]:
+    """An event, what it is a part of, and so on."""
+    at: FunctionEvent | None = event
+    while at is not None:
+        yield at
+        at = at.cpu_parent

@@ -1,0 +1,120 @@
+"""Arrays in JSON: nested lists of numbers, or rows as objects whose keys are column names."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.errors import brief, did_you_mean, some
+from hdlif.serve.refusals import Refusal
+
+NAME = "body"
+"""The name of a request's body in answers and errors."""
+_MOST_NAMES = 5
+_NUMBER_BYTES, _LIST_BYTES, _OBJECT_BYTES, _KEY_BYTES = 64, 128, 256, 192
+"""Of a number as an object, in its list and in the arrays made of it; of a list, of an object, and of each key."""
+
+
+def reading_bytes(content: bytes) -> int:
+    """Return the most bytes that reading JSON takes in addition to it."""
+    return (
+        len(content)
+        + _NUMBER_BYTES * (content.count(b",") + 1)
+        + _LIST_BYTES * content.count(b"[")
+        + _OBJECT_BYTES * content.count(b"{")
+        + _KEY_BYTES * content.count(b":")
+    )
+
+
+def read_json(content: bytes, columns: Sequence[str]) -> NDArray[Any]:
+    """Read an array of float32 or uint8.
+
+    Args:
+        columns: the names of the network's columns, if they have any.
+    Raises:
+        Refusal: it is not JSON, not an array, or not of the network's columns.
+    """
+    try:
+        found = json.loads(content, parse_constant=_refuse_constant)
+    # Not UTF-8, not JSON, an integer of too many digits, or nested deeper than Python reads.
+    except (ValueError, RecursionError) as error:
+        raise _bad_json(f"is not JSON ({brief(str(error))})") from error
+    fields = {"values": found} if isinstance(found, list) else found
+    if not isinstance(fields, dict) or not {"values"} <= fields.keys() <= {"values", "type"}:
+        raise _bad_json('is neither a list nor an object with "values" and, at will, "type"')
+    values, kind = fields["values"], fields.get("type", "float32")
+    if kind not in ("float32", "uint8"):
+        raise _bad_json(f"type is {brief(kind)}; accepted are float32, uint8")
+    if not isinstance(values, list):
+        raise _bad_json(f"values are {type(values).__name__}, and lists of numbers are read")
+    if kind == "float32" and values and type(values[0]) is dict:
+        return _read_rows(values, columns)
+    return _read_lists(values, kind)
+
+
+def _read_lists(values: list[Any], kind: str) -> NDArray[Any]:
+    try:
+        array = np.array(values) if _are_numbers(values) else None
+    # Lists of several lengths, or nested deeper than arrays are.
+    except (ValueError, RecursionError) as error:
+        raise _bad_json("values are no array: lists beside each other differ in length") from error
+    if array is None or array.dtype.kind not in "iuf":
+        raise _bad_json("values hold what is no number")
+    if kind == "uint8":
+        if array.dtype.kind == "f" or (array.size and (array.min() < 0 or array.max() > 255)):
+            raise _bad_json("values of the type uint8 are integers in 0..255")
+        return array.astype(np.uint8)
+    # What float32 does not hold becomes infinite, and is refused later.
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    """Return whether nested lists hold only numbers.
+
+    NumPy would turn strings into an array each entry of which is as long as the longest.
+    """
+    kinds = set(map(type, values))
+    if list in kinds:
+        # NumPy refuses lists next to numbers.
+        return kinds <= {list, int, float} and all(_are_numbers(one) for one in values if type(one) is list)
+    return kinds <= {int, float}
+
+
+def _read_rows(rows: list[Any], columns: Sequence[str]) -> NDArray[np.float32]:
+    if not columns:
+        raise Refusal("input_refused", f"{NAME}: the network's columns have no names; send a list of numbers a row")
+    names = set(columns)
+    found = np.empty((len(rows), len(columns)), np.float32)
+    for number, row in enumerate(rows):
+        place = f"{NAME}[{number}]"
+        if type(row) is not dict:
+            raise Refusal("bad_json", f"{place}: is no object as the first row is")
+        if row.keys() != names:
+            raise Refusal("input_refused", f"{place}: {_compare_names(row, columns)}")
+        for name in columns:
+            if type(row[name]) not in (int, float):
+                raise Refusal("bad_json", f"{place}: {brief(name)} is {brief(row[name])}, and no number")
+        try:
+            with np.errstate(over="ignore"):
+                found[number] = np.array([row[name] for name in columns], np.float64)
+        except OverflowError as error:
+            raise Refusal("input_refused", f"{place}: a number is too large for float32") from error
+    return found
+
+
+def _compare_names(row: dict[str, Any], columns: Sequence[str]) -> str:
+    if unknown := [name for name in row if name not in columns]:
+        return f"column {brief(unknown[0])} is unknown; {did_you_mean(unknown[0], columns)}"
+    missing = [brief(name) for name in columns if name not in row]
+    return f"has no {some(missing, _MOST_NAMES)}; give a number for each of the network's {len(columns)} columns"
+
+
+def _bad_json(message: str) -> Refusal:
+    return Refusal("bad_json", f"{NAME}: {message}")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")

@@ -1,0 +1,165 @@
+"""Metrics of torchmetrics that are measured beside a task's own figures."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from hdlif.errors import InputError, brief, first_line
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
+Each = Callable[[Tensor], list[Tensor]]
+"""The tensors of all ranks in their order, which may differ in their sizes, given this rank's."""
+Inputs = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From outputs [T, B, n] and a target [B, ...] to what a metric is updated with."""
+MOST_NAMED = 100
+"""Outputs each of which may have a figure of its own by name."""
+
+
+class ExtraMetrics:
+    """Adds up metrics over batches; those that are given stay as they are.
+
+    Args:
+        metrics: by name.
+        inputs: what they are updated with.
+        outputs: the names of the network's outputs.
+        dtype: of what the library's own metrics keep; one's own have theirs.
+    """
+
+    def __init__(
+        self,
+        metrics: Mapping[str, Metric],
+        inputs: Inputs,
+        outputs: tuple[str, ...],
+        *,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._metrics = {name: _copied(metric, dtype) for name, metric in metrics.items()}
+        self._inputs, self._outputs = inputs, outputs
+        for metric in self._metrics.values():
+            metric.reset()
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> None:
+        """Add a batch: outputs [T, B, n], target [B, ...]."""
+        if self._metrics:
+            self.add(*self._inputs(outputs.cpu(), target.cpu()))
+
+    def add(self, predicted: Tensor, true: Tensor) -> None:
+        """Add what metrics are updated with."""
+        for name, metric in self._metrics.items():
+            _run(name, partial(metric.update, predicted, true))
+
+    def figures(self, each: Each | None = None) -> dict[str, float]:
+        """What was measured, by name; of a metric with a number for each output, by `name.output`.
+
+        Raises:
+            InputError: a metric fails, or gives what is neither.
+        """
+        found: dict[str, float] = {}
+        for name, metric in self._metrics.items():
+            # Nested ones, of which others are made, ask their ranks themselves; a test set is measured by one alone.
+            for one in metric.modules():
+                if hasattr(one, "distributed_available_fn"):
+                    _meet(one, each)
+            values = dict(_named(name, _run(name, metric.compute), self._outputs))
+            if taken := found.keys() & values.keys():
+                raise InputError(f'task.metrics: two are called "{min(taken)}"; name one otherwise')
+            found |= values
+        if each is None or not found:
+            return found
+        # The first rank's: they choose the best epoch, so that all must have the same bits.
+        first = each(torch.tensor(list(found.values()), dtype=torch.float64))[0]
+        return dict(zip(found, first.tolist(), strict=True))
+
+
+def check_metrics(metrics: Mapping[str, Metric], own: Collection[str]) -> None:
+    """Raise `InputError` where one is no metric, or has the name of a figure of the task's `own`."""
+    from torchmetrics import Metric
+
+    for name, metric in metrics.items():
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise InputError(f"task.metrics: {brief(name)} is not a name; give printable text")
+        if not isinstance(metric, Metric):
+            raise InputError(f"task.metrics: {name} is {brief(metric)}; give a torchmetrics.Metric")
+        if name in own or name == "loss":
+            raise InputError(f'task.metrics: "{name}" is a figure of the task itself; name the metric otherwise')
+
+
+def tried(asked: ExtraMetrics, predicted: Tensor, true: Tensor) -> list[str]:
+    """The names of the figures that are made of noise; the global random numbers stay as they are."""
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        asked.add(predicted, true)
+        return list(asked.figures())
+
+
+def _copied(metric: Metric, dtype: torch.dtype) -> Metric:
+    """A metric of its own, on the CPU."""
+    copied = metric.clone().cpu()
+    library = type(metric).__module__.partition(".")[0] in ("torchmetrics", "hdlif")
+    return copied.set_dtype(dtype) if library and dtype != torch.float32 else copied
+
+
+def _meet(metric: Any, each: Each | None) -> None:
+    """Let a metric gather its state from all ranks when it is computed, or let it be."""
+    metric.distributed_available_fn = lambda: each is not None
+    if each is not None:
+        metric.dist_sync_fn = lambda tensor, group=None: each(tensor)
+
+
+def _run(name: str, action: Callable[[], Any]) -> Any:
+    try:
+        return action()
+    except Exception as error:
+        raise InputError(
+            f"task.metrics: {name} fails: {type(error).__name__}: {first_line(error)}; leave it out, or fix it"
+        ) from error
+
+
+def _named(name: str, value: Any, outputs: tuple[str, ...]) -> Iterator[tuple[str, float]]:
+    """The figures of what a metric gives."""
+    if isinstance(value, Mapping):
+        for key, of_key in value.items():
+            if not isinstance(of_key, Tensor | float | int) or torch.as_tensor(of_key).numel() != 1:
+                raise InputError(f"task.metrics: {name} gives {_shape(of_key)} as {brief(key)}; it must be one number")
+            yield f"{name}.{key}", float(of_key)
+    elif isinstance(value, Tensor | float | int) and torch.as_tensor(value).numel() == 1:
+        yield name, float(value)
+    elif isinstance(value, Tensor) and value.shape == (len(outputs),):
+        if len(outputs) > MOST_NAMED:
+            raise InputError(
+                f"task.metrics: {name} gives a number for each of {len(outputs)} outputs, and at most {MOST_NAMED} are "
+                "kept by name; let it average them, such as average: macro"
+            )
+        for output, of_output in zip(outputs, value, strict=True):
+            yield f"{name}.{output}", float(of_output)
+    else:
+        raise InputError(
+            f"task.metrics: {name} gives {_shape(value)}; it must be one number, or one for each of the "
+            f"{len(outputs)} outputs"
+        )
+
+
+def _shape(value: Any) -> str:
+    return f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def finite(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """Figures as JSON can have them: None for NaN and infinities, such as the correlation with a constant.
+
+    >>> from hdlif.tasks import finite
+    >>> finite({"accuracy": 0.5, "correlation": float("nan")})
+    {'accuracy': 0.5, 'correlation': None}
+
+    Args:
+        figures: by name.
+    """
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}

@@ -1,0 +1,161 @@
+"""Training on one batch: its updates, the ranks' agreement on each of them, and the counters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+from hdlif.learning import Carry, Plan
+from hdlif.learning.rule import run as run_rule
+from hdlif.tasks import AnswerCounter
+from hdlif.training.callback import Batch, Callback, Training
+from hdlif.training.checkpoints import Checkpoints
+from hdlif.training.finite import first_not_finite
+from hdlif.training.interruption import Pending
+from hdlif.training.seeds import derived_seed
+from hdlif.training.streaming import Streams
+from hdlif.training.update import Updater
+
+
+@dataclass(kw_only=True)
+class BatchLearner:
+    """Trains on batches, one call each.
+
+    Attributes:
+        training: the training; its counters are advanced.
+        updater, streams, callbacks, checkpoints, seed: of the training.
+        pending: a signal to this process.
+        fail: ends the training on all ranks, with a message.
+        signal: the signal to any rank, and
+        is_checkpoint_due: whether a checkpoint is due, as all ranks knew in the last update.
+    """
+
+    training: Training
+    updater: Updater
+    streams: Streams | None
+    callbacks: Sequence[Callback]
+    checkpoints: Sequence[Checkpoints]
+    seed: int
+    pending: Pending
+    fail: Callable[[str], NoReturn]
+    signal: int = 0
+    is_checkpoint_due: bool = False
+    _right: int = 0
+    _answers: int = 0
+
+    def __call__(self, x: Tensor, target: Tensor) -> None:
+        """Make the updates of a batch, which is on the device, and count it."""
+        counters = self.training.counters
+        batch = self.prepared(x, target)
+        self.seed_noise()
+        losses = [self._learn(batch)] if self.streams is None else self._learn_from_streams(batch, self.streams)
+        counters.loss += math.fsum(losses) / len(losses)
+        counters.window += 1
+        counters.batch += 1
+        counters.step += 1
+
+    def prepared(self, x: Tensor, target: Tensor) -> Batch:
+        """Return the batch that callbacks make of one."""
+        batch = Batch(x, target, target)
+        for callback in self.callbacks:
+            batch = callback.on_batch_start(self.training, batch) or batch
+        return batch
+
+    def seed_noise(self) -> None:
+        """Seed what the batch draws."""
+        torch.manual_seed(self.training.seed_for("noise"))
+
+    def ask_ranks(self) -> None:
+        """Ask all ranks for signals, and whether a checkpoint is due."""
+        ranks = self.training.ranks
+        self.signal = ranks.highest(self.pending.number or 0)
+        self.is_checkpoint_due = bool(ranks.highest(self._is_due()))
+
+    def _is_due(self) -> bool:
+        return self.training.ranks.first and any(one.is_due() for one in self.checkpoints)
+
+    def _learn(self, batch: Batch) -> float:
+        """Make the updates of a batch whose samples have a beginning; return their loss."""
+        training, accumulate = self.training, self.training.config.accumulate
+        update, part = divmod(training.counters.step, accumulate)
+        plan = training.rule.schedule(training.task.time_steps, self._draws(update))
+        answered = AnswerCounter(training.task, plan.steps, batch.answers)
+        loss = self.updater(
+            batch.x,
+            batch.target,
+            plan,
+            share=1 / accumulate,
+            last=part == accumulate - 1,
+            agree=self._agreed(plan, answered),
+            hear=answered,
+        )
+        self._count(loss, batch, plan)
+        return loss
+
+    def _learn_from_streams(self, batch: Batch, streams: Streams) -> list[float]:
+        """Make the updates of the parts of a batch, each of which continues the one before; return their losses."""
+        training, losses = self.training, []
+        parts = list(streams.parts(batch.x, batch.target))
+        answers = [answer for _, answer in streams.parts(batch.x, batch.answers)]
+        for place, (x, target) in enumerate(parts):
+            plan = training.rule.schedule(streams.every, self._draws(training.counters.step * len(parts) + place))
+            answered = AnswerCounter(training.task, plan.steps, answers[place])
+            agree, before = self._agreed(plan, answered), Carry(streams.carry.state, streams.carry.step)
+            losses.append(self.updater(x, target, plan, agree=agree, hear=answered, carry=streams.carry))
+            self._count(losses[-1], Batch(x, target, answers[place]), plan, before)
+        return losses
+
+    def _draws(self, update: int) -> torch.Generator:
+        """Return the generator that the rule's plan of an update is drawn from."""
+        return torch.Generator().manual_seed(derived_seed(self.seed, "plan", update))
+
+    def _agreed(self, plan: Plan, answered: AnswerCounter) -> Callable[[float], float]:
+        """Return what asks all ranks, once an update, for its mean loss; the answers so far go with it."""
+        ranks = self.training.ranks
+
+        def agree(loss: float) -> float:
+            self._right = self._answers = 0
+            if answered.losses == len(plan.updates):
+                self._right, self._answers = answered.right()
+            sums, highest = ranks.exchange(
+                [loss, self._right, self._answers], [self.pending.number or 0, int(self._is_due())]
+            )
+            loss, self._right, self._answers = sums[0] / ranks.count, int(sums[1]), int(sums[2])
+            self.signal, self.is_checkpoint_due = highest[0], bool(highest[1])
+            return loss
+
+        return agree
+
+    def _count(self, loss: float, batch: Batch, plan: Plan, before: Carry | None = None) -> None:
+        """Count the answers of the last update, whose loss must be finite."""
+        if not math.isfinite(loss):
+            self.fail(self._explain(loss, batch, plan, before))
+        self.training.counters.correct += self._right
+        self.training.counters.answers += self._answers
+
+    def _explain(self, loss: float, batch: Batch, plan: Plan, before: Carry | None) -> str:
+        """Run the batch again, without learning, to find what made `loss` NaN or infinite.
+
+        Args:
+            before: where its streams stood; None of samples that have a beginning.
+        """
+        training = self.training
+        self.seed_noise()
+
+        def run() -> None:
+            for _ in run_rule(training.rule, self.updater.network, batch.x, batch.target, plan, before):
+                pass
+
+        if training.ranks.highest(not batch.x.isfinite().all()):
+            found = "the batch of samples"
+        else:
+            found = first_not_finite(training.model, run) or "the loss itself, every layer is finite"
+        return (
+            f"step {training.counters.step}: the loss is {loss}, and first not finite is {found}; "
+            "lower learning_rate or look at the data"
+        )

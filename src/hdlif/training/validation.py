@@ -1,0 +1,137 @@
+"""The validation of each epoch, and the choice of the best one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.data import Samples
+from hdlif.tasks import Evaluation, finite
+from hdlif.training.callback import Callback, Training
+from hdlif.training.evaluate import evaluate
+from hdlif.training.interruption import Pending
+from hdlif.training.mode_check import compared_modes
+from hdlif.training.progress import Progress
+from hdlif.training.reestimate import reestimated
+from hdlif.training.seeds import derived_seed
+
+REESTIMATION_SAMPLES = 1000
+"""Training samples that batch norm's statistics are measured on before a validation."""
+COMPARED_SAMPLES = 300
+"""Training samples that are classified in train and in eval mode at the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """Validates the network of a training.
+
+    Attributes:
+        training: the training; its counters note the best epoch.
+        network: its model, in the precision of the training.
+        train, samples: the training and the validation samples; of the latter there may be none.
+        callbacks: of the training.
+        batch_size, seed: of the training.
+        pending: a signal, which ends a validation between two batches.
+        streams: whether samples are streams, whose batch norms need no new statistics.
+        fail: ends the training on all ranks, with a message.
+    """
+
+    training: Training
+    network: nn.Module
+    train: Samples
+    samples: Samples
+    callbacks: Sequence[Callback]
+    batch_size: int
+    seed: int
+    pending: Pending
+    streams: bool
+    fail: Callable[[str], NoReturn]
+
+    def run(self) -> Evaluation:
+        """Measure the epoch; the best so far is the one whose `Task.better` is largest.
+
+        Of equal ones, it is that with the least loss: with few samples many epochs have the same accuracy. Without
+        validation samples there is nothing to choose by: training samples are measured, and the last epoch is kept.
+        """
+        training, held_out = self.training, len(self.samples) > 0
+        ranks = training.ranks
+        with self._measured_network() as sample:
+            batches = (
+                self._read("validation", self.samples) if held_out else self._read_plain("training samples", sample)
+            )
+            result = evaluate(self.network, batches, task=training.task, total=ranks.sum, each=ranks.each)
+            if not math.isfinite(result.loss):
+                self.fail(
+                    f"epoch {training.counters.epoch + 1}: the validation loss is {result.loss}; lower learning_rate"
+                )
+            best = self._note(result, held_out=held_out)
+            for callback in self.callbacks:
+                callback.on_validation_end(training, result, best=best)
+        training.log("validation", **({} if held_out else {"part": "train"}), **result.as_dict())
+        return result
+
+    def _note(self, result: Evaluation, *, held_out: bool) -> bool:
+        """Note an epoch in the counters if it is the best so far; return whether it is."""
+        counters, score = self.training.counters, self.training.task.better(result)
+        # A score that is not a number is better than none alone.
+        least = -math.inf if counters.best_score is None else counters.best_score
+        best = not counters.best_epoch or (score, -result.loss) > (least, -counters.best_loss) or not held_out
+        if best:
+            if score > least or not counters.score_epoch or not held_out:
+                counters.score_epoch = counters.epoch + 1
+            counters.best_epoch, counters.best_score = counters.epoch + 1, score if math.isfinite(score) else None
+            counters.best_loss = result.loss
+            counters.best_metrics, counters.best_per_step = finite(result.metrics), result.per_step
+        return best
+
+    def compare_modes(self) -> None:
+        """Warn if the network does far worse in eval mode, which is deployed, than in train mode."""
+        # Streams are normalised alike in both modes. After a signal, a training that is complete only has to end.
+        if self.streams or self.pending.number is not None:
+            return
+        training = self.training
+        with self._measured_network() as sample:
+            chosen = sample[: max(self.batch_size, COMPARED_SAMPLES // self.batch_size * self.batch_size)]
+            batches = list(self._read_plain("training samples", chosen))
+            line = compared_modes(self.network, batches, task=training.task, device=training.device)
+        if line is not None and training.ranks.first:
+            training.say(line, warning=True)
+
+    @contextmanager
+    def _measured_network(self) -> Iterator[Tensor]:
+        """Inside, the network is as it is measured and kept: with statistics re-estimated on the samples it yields."""
+        draws = torch.Generator().manual_seed(derived_seed(self.seed, "reestimation", 0))
+        # Whole batches, so that each sample counts alike; an epoch has at least one.
+        whole = max(1, min(REESTIMATION_SAMPLES // self.batch_size, self.training.batches))
+        sample = torch.randperm(len(self.train), generator=draws)[: whole * self.batch_size]
+        with ExitStack() as inside:
+            for callback in self.callbacks:
+                inside.enter_context(callback.validation_context(self.training))
+            # Those of streams are averages that were normalised by.
+            if not self.streams:
+                batches = self._read_plain("batch norm", sample)
+                inside.enter_context(reestimated(self.network, batches, time_steps=self.training.task.time_steps))
+            yield sample
+
+    def _read_plain(self, what: str, indices: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches of training samples without augmentation."""
+        return self._read(what, self.train.plain(), indices)
+
+    def _read(self, what: str, samples: Samples, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches of all samples, or of those of `indices`, and show the progress."""
+        chosen = torch.arange(len(samples)) if indices is None else indices
+        shares = self.training.ranks.shares(torch.split(chosen, self.batch_size))
+        with ExitStack() as inside:
+            count = sum(map(len, shares))
+            shown = [one for one in self.callbacks if isinstance(one, Progress)]
+            advances = [inside.enter_context(one.reading(what, count)) for one in shown]
+            for x, target in self.pending.between(samples.stream(shares)):
+                yield x.to(self.training.device), target.to(self.training.device)
+                for advance in advances:
+                    advance(len(target))

@@ -1,0 +1,232 @@
+"""DVS-CIFAR10, N-MNIST and DVS-Gesture, written small in their true formats and read by the same code."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms.v2 import functional as F
+
+from hdlif.data import ImageSets, by_number, by_time, count_frames, dvs_cifar10, dvs_gesture, n_mnist
+from hdlif.data.event_frames import CACHE, MANIFEST
+from hdlif.datasets import CIFAR10_CLASSES
+from hdlif.errors import DataError
+from hdlif.inputs.recordings import read_recording
+from recorded_events import aedat2_bytes, recording, write_dvs_cifar10, write_dvs_gesture, write_n_mnist
+
+
+def load_cifar(root: Path | None, *, augment: Sequence[str] = (), seed: int = 0, **arguments: object) -> ImageSets:
+    few: dict[str, object] = {"validation": 3, "time_steps": 4, "binning": by_number, "per_class": (4, 1)}
+    return dvs_cifar10(root, augment=augment, seed=seed, **few | arguments)
+
+
+def load_digits(root: Path | None, **arguments: object) -> ImageSets:
+    few: dict[str, object] = {"validation": 2, "time_steps": 3, "binning": by_time, "per_digit": ((3,) * 10, (1,) * 10)}
+    return n_mnist(root, augment=(), seed=0, **few | arguments)
+
+
+def load_gestures(root: Path | None, **arguments: object) -> ImageSets:
+    few: dict[str, object] = {"validation": 2, "time_steps": 2, "binning": by_number, "counts": (22, 11)}
+    return dvs_gesture(root, augment=(), seed=0, **few | arguments)
+
+
+@pytest.fixture
+def cifar(tmp_path: Path) -> Path:
+    write_dvs_cifar10(tmp_path, CIFAR10_CLASSES)
+    return tmp_path
+
+
+def cached(root: Path) -> list[Path]:
+    return sorted((root / CACHE).iterdir())
+
+
+def test_first_recordings_of_each_class_train_and_the_last_test(cifar: Path) -> None:
+    sets = load_cifar(cifar)
+    assert (len(sets.train), len(sets.validation), len(sets.test)) == (37, 3, 10)
+    assert sets.shape == (2, 128, 128)
+    manifest = json.loads((cifar / "CIFAR10DVS" / MANIFEST).read_text())
+    # By number, 8 to 12: "10" comes after "9".
+    assert [entry["file"] for entry in manifest["test"]] == [f"{c}/cifar10_{c}_12.aedat" for c in CIFAR10_CLASSES]
+    for entry in manifest["train"] + manifest["test"]:
+        content = (cifar / "CIFAR10DVS" / entry["file"]).read_bytes()
+        assert entry["sha256"] == hashlib.sha256(content).hexdigest()
+        assert entry["file"].startswith(CIFAR10_CLASSES[entry["label"]])
+    # Recording 12 has 32 events, and all of them are in the frames.
+    x, y = sets.test.sequence(torch.arange(10))
+    assert x.shape == (4, 10, 2, 128, 128)
+    assert x.sum((0, 2, 3, 4)).tolist() == [32] * 10
+    assert sorted(y.tolist()) == list(range(10))
+
+
+def test_frames_are_those_of_the_recordings(cifar: Path) -> None:
+    sets = load_cifar(cifar)
+    manifest = json.loads((cifar / "CIFAR10DVS" / MANIFEST).read_text())
+    clips = manifest["train"] + manifest["test"]
+    for part in sets.parts:
+        for i in range(len(part)):
+            clip = clips[part.places[i]]
+            path = cifar / "CIFAR10DVS" / clip["file"]
+            events = read_recording(path, path.read_bytes())
+            counts = count_frames(events, 4, binning=by_number, height=128, width=128)
+            assert np.array_equal(part.sequence(torch.tensor([i]))[0][:, 0], counts)
+            assert int(part.labels[i]) == clip["label"]
+
+
+def test_resized_frames_keep_fractions(cifar: Path) -> None:
+    whole, small = load_cifar(cifar), load_cifar(cifar, size=48)
+    assert small.shape == (2, 48, 48)
+    i = torch.tensor([5])
+    expected = F.resize(whole.train.read(i), [48, 48], antialias=True)
+    torch.testing.assert_close(small.train.read(i), expected, rtol=0, atol=1e-6)
+    assert torch.equal(whole.train.resized(48).read(i), expected)
+    assert len(cached(cifar)) == 2
+
+
+def test_published_augmentation_is_a_function_of_seed_epoch_and_index(cifar: Path) -> None:
+    sets = load_cifar(cifar, size=48, augment=("flip", "event_policy"), seed=4)
+    x, _ = sets.train.sequence(torch.arange(9))
+    assert torch.equal(sets.made_by(1).train.sequence(torch.tensor([8]))[0], x[:, 8:])
+    streamed = next(iter(sets.made_by(1).train.stream([torch.arange(9)])))[0]
+    assert torch.equal(streamed, x)
+    sets.train.set_epoch(1)
+    assert not torch.equal(sets.train.sequence(torch.arange(9))[0], x)
+
+
+def test_frames_are_made_once_for_each_transform(cifar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_cifar(cifar).train.read(torch.arange(37))
+    read: list[Path] = []
+
+    def counting(path: Path, content: bytes) -> object:
+        read.append(path)
+        return read_recording(path, content)
+
+    monkeypatch.setattr("hdlif.data.event_frames.read_recording", counting)
+    # Neither the seed, nor the augmentation, nor the size of the validation set is of the frames.
+    again = load_cifar(cifar, seed=5, augment=("flip",), validation=5)
+    assert read == []
+    assert torch.equal(again.train.plain().read(torch.arange(35)), first[:35])
+    for change in ({"time_steps": 5}, {"binning": by_time}, {"size": 48}):
+        load_cifar(cifar, **change)
+        assert len(read) == 50
+        read.clear()
+    assert len(cached(cifar)) == 4
+    monkeypatch.setattr("hdlif.data.event_frames.VERSION", 2)
+    load_cifar(cifar)
+    assert len(read) == 50
+
+
+def test_damaged_cache_and_lost_manifest_are_made_anew(cifar: Path) -> None:
+    first = load_cifar(cifar).train.read(torch.arange(37))
+    (path,) = cached(cifar)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert torch.equal(load_cifar(cifar).train.read(torch.arange(37)), first)
+    (cifar / "CIFAR10DVS" / MANIFEST).unlink()
+    assert torch.equal(load_cifar(cifar).train.read(torch.arange(37)), first)
+    assert (cifar / "CIFAR10DVS" / MANIFEST).exists()
+
+
+def test_making_that_fails_leaves_nothing_behind(cifar: Path) -> None:
+    path = cifar / "CIFAR10DVS" / "dog" / "cifar10_dog_9.aedat"
+    content = path.read_bytes()
+    path.write_bytes(content[:-2])
+    with pytest.raises(DataError, match=rf"{re.escape(str(path))}: its events are not a whole number"):
+        load_cifar(cifar)
+    assert cached(cifar) == []
+    assert not (cifar / "CIFAR10DVS" / MANIFEST).exists()
+    path.write_bytes(content)
+    assert len(load_cifar(cifar).train) == 37
+
+
+def test_changed_recording_is_noticed(cifar: Path) -> None:
+    load_cifar(cifar)
+    path = cifar / "CIFAR10DVS" / "cat" / "cifar10_cat_10.aedat"
+    # As long as before, so that the time of change alone tells.
+    path.write_bytes(aedat2_bytes(recording(30, side=128, seed=99)))
+    with pytest.raises(DataError, match=rf"{re.escape(str(path))}: is not the recording that .*{MANIFEST} states"):
+        load_cifar(cifar)
+    (cifar / "CIFAR10DVS" / MANIFEST).write_text("{}")
+    with pytest.raises(DataError, match=r"hdlif_split.json: is not a manifest of a split; delete it"):
+        load_cifar(cifar)
+
+
+def test_half_extracted_recordings_are_named(cifar: Path) -> None:
+    folder = cifar / "CIFAR10DVS"
+    (folder / "frog" / "cifar10_frog_9.aedat").unlink()
+    with pytest.raises(DataError, match=r"frog: 4 recordings of 5; accepted is .* ten folders .* is obtained from"):
+        load_cifar(cifar)
+    for path in (folder / "frog").iterdir():
+        path.unlink()
+    (folder / "frog").rmdir()
+    (folder / "frog.zip").touch()
+    with pytest.raises(DataError, match=r"CIFAR10DVS: frog missing; extract .*CIFAR10DVS/frog.zip; accepted is"):
+        load_cifar(cifar)
+
+
+def test_event_outside_the_sensor_names_the_file(cifar: Path) -> None:
+    write_n_mnist(cifar)
+    path = cifar / "NMNIST" / "Train" / "3" / "00013.bin"
+    path.write_bytes(bytes([200, 3, 0, 0, 1]))
+    with pytest.raises(DataError, match=rf"{re.escape(str(path))}: an event has x in 200..200; the sensor has 0..33"):
+        load_digits(cifar)
+
+
+def test_n_mnist(tmp_path: Path) -> None:
+    write_n_mnist(tmp_path)
+    sets = load_digits(tmp_path)
+    assert (len(sets.train), len(sets.validation), len(sets.test)) == (28, 2, 10)
+    assert sets.shape == (2, 34, 34)
+    x, y = sets.test.sequence(torch.arange(10))
+    assert x.shape == (3, 10, 2, 34, 34)
+    assert x.sum((0, 2, 3, 4)).tolist() == [40] * 10
+    assert sorted(y.tolist()) == list(range(10))
+    (tmp_path / "NMNIST" / "Test" / "4" / "00004.bin").unlink()
+    with pytest.raises(DataError, match=r"NMNIST/Test/4: 0 recordings of 1; accepted is .* is obtained from"):
+        load_digits(tmp_path)
+
+
+def test_n_mnist_with_a_recording_under_another_digit_is_refused(tmp_path: Path) -> None:
+    write_n_mnist(tmp_path)
+    train = tmp_path / "NMNIST" / "Train"
+    (train / "3" / "00013.bin").rename(train / "4" / "00013.bin")
+    with pytest.raises(DataError, match=r"NMNIST/Train/3: 2 recordings of 3; accepted is"):
+        load_digits(tmp_path)
+
+
+def test_gestures_are_cut_out_of_their_recordings(tmp_path: Path) -> None:
+    write_dvs_gesture(tmp_path)
+    sets = load_gestures(tmp_path)
+    assert (len(sets.train), len(sets.validation), len(sets.test)) == (20, 2, 11)
+    path = tmp_path / "DvsGesture" / "user02_fluorescent.aedat"
+    events = read_recording(path, path.read_bytes())
+    x, y = sets.test.sequence(torch.arange(11))
+    for seen, label in zip(x.sum((0, 2, 3, 4)).tolist(), y.tolist(), strict=True):
+        start = 100 * (label + 1)
+        assert seen == ((events.t >= start) & (events.t < start + 100)).sum()
+    assert sorted(y.tolist()) == list(range(11))
+
+
+def test_damaged_gestures_are_named(tmp_path: Path) -> None:
+    write_dvs_gesture(tmp_path)
+    labels = "user01_fluorescent_labels.csv"
+    for file, content, message in (
+        (labels, "class,a,b\n12,1,2\n", "a class is outside 1..11"),
+        (labels, "class,a,b\n1,2\n", "its lines are class, start and end"),
+        (labels, "class,a,b\n1,2,x\n", "its lines are class, start and end"),
+        (labels, "class,a,b\n1,2,3\n", "12 gestures of 22 in trials_to_train.txt"),
+        (labels, None, f"{labels} missing"),
+        ("user01_fluorescent.aedat", None, "user01_fluorescent.aedat missing"),
+        ("trials_to_test.txt", None, "trials_to_test.txt missing"),
+    ):
+        path = tmp_path / "DvsGesture" / file
+        whole = path.read_bytes()
+        if content is None:
+            path.unlink()
+        else:
+            path.write_text(content)
+        with pytest.raises(DataError, match=rf"{re.escape(str(path.parent))}.*{message}.*; dvs_gesture is"):
+            load_gestures(tmp_path)
+        path.write_bytes(whole)

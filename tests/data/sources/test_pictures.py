@@ -1,0 +1,239 @@
+"""A folder of the user's own pictures as a data set: what is measured, split, refused, and given to a network."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hdlif.artefact import InputRecord
+from hdlif.data import Found, Images
+from hdlif.data.files import Folder
+from hdlif.data.sources import pictures as picture_source
+from hdlif.data.sources.pictures import PictureFiles, find_pictures
+from hdlif.errors import DataError, printable
+from hdlif.inputs import pictures
+from hdlif.runtime import read_image
+from picture_folders import CLASSES, write_pictures
+
+
+def found(root: Path, **options: object) -> Found:
+    return find_pictures(None, **{"path": str(root), "size": None, "known": None, **options})
+
+
+def refusal(root: Path, **options: object) -> str:
+    with pytest.raises(DataError) as caught:
+        found(root, **options)
+    message = str(caught.value)
+    assert printable(message) == message
+    return message.removeprefix(str(root))
+
+
+def files_of(data: Found, part: str) -> list[str]:
+    return [entry.file for entry in data.manifest.entries if entry.part == part]
+
+
+def test_class_folders_are_split_by_class_and_for_good(tmp_path: Path) -> None:
+    data = found(write_pictures(tmp_path, 10))
+    assert data.classes == CLASSES
+    assert data.manifest.counts() == {label: {"train": 6, "validation": 2, "test": 2} for label in CLASSES}
+    sets = data.make(("flip",), 3)
+    assert [len(part) for part in sets.parts] == [18, 6, 6]
+    assert (sets.train.augment, sets.train.seed, sets.test.augment) == (("flip",), 3, ())
+    assert found(tmp_path).manifest == data.manifest
+    write_pictures(tmp_path, 1, first=50)
+    assert found(tmp_path).manifest.digest != data.manifest.digest
+
+
+def test_another_seed_or_share_splits_otherwise(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 10)
+    assert files_of(found(tmp_path), "test") != files_of(found(tmp_path, split={"seed": 1}), "test")
+    assert found(tmp_path, split={"test": 0.4, "validation": 0.1}).manifest.counts()["cat"] == {
+        "train": 5,
+        "validation": 1,
+        "test": 4,
+    }
+
+
+def test_copies_of_a_picture_are_in_one_part(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 6)
+    for number in range(6):
+        content = next((tmp_path / "cat").glob(f"00{number}.*")).read_bytes()
+        (tmp_path / "cat" / f"copy{number}.png").write_bytes(content)
+    data = found(tmp_path)
+    part_of = {entry.sha256: entry.part for entry in data.manifest.entries}
+    assert all(part_of[entry.sha256] == entry.part for entry in data.manifest.entries)
+    assert data.seen["duplicates"] == {"files": 6, "in_several_classes": [], "in_several_parts": []}
+    (tmp_path / "dog" / "cat.png").write_bytes((tmp_path / "cat" / "001.png").read_bytes())
+    assert found(tmp_path).seen["duplicates"]["in_several_classes"] == [["cat/001.png", "cat/copy1.png", "dog/cat.png"]]
+
+
+def test_parts_of_ones_own_are_kept_and_what_is_missing_is_taken_from_train(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "train", 10)
+    write_pictures(tmp_path / "test", 3, first=20)
+    data = found(tmp_path)
+    assert data.manifest.counts()["owl"] == {"train": 8, "validation": 2, "test": 3}
+    assert all(file.startswith("test/") for file in files_of(data, "test"))
+    write_pictures(tmp_path / "val", 2, first=30)
+    assert found(tmp_path).manifest.counts()["owl"] == {"train": 10, "validation": 2, "test": 3}
+
+
+def test_pictures_keep_a_small_size_of_their_own_and_are_grey_where_all_are(tmp_path: Path) -> None:
+    data = found(write_pictures(tmp_path, 6, size=(7, 5), mode="L"))
+    assert data.input.shape == (1, 5, 7)
+    assert data.make((), 0).shape == (1, 5, 7)
+    write_pictures(tmp_path, 1, size=(7, 5), mode="RGB", first=10)
+    assert found(tmp_path).input.shape == (3, 5, 7)
+    assert found(tmp_path, channels=1).input.shape == (1, 5, 7)
+    write_pictures(tmp_path, 1, size=(9, 5), mode="L", first=11)
+    assert found(tmp_path).input.shape == (3, 32, 32)
+    assert found(tmp_path, size=6).input.shape == (3, 6, 6)
+
+
+def test_mean_and_deviation_are_those_of_the_training_part_alone(tmp_path: Path) -> None:
+    data = found(write_pictures(tmp_path, 9), size=8)
+    train = data.make((), 0).train
+    values = train.read(torch.arange(len(train))).double() / 255
+    np.testing.assert_allclose(data.input.mean, values.mean((0, 2, 3)), atol=1e-6)
+    np.testing.assert_allclose(data.input.std, values.std((0, 2, 3), correction=0), atol=1e-6)
+
+
+def test_a_channel_without_variation_does_not_divide_by_zero(tmp_path: Path) -> None:
+    for name in ("black", "dark"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            Image.new("L", (4 + number, 4), number).save(tmp_path / name / f"{number}.png")
+    assert found(tmp_path).input.std == (round(1 / 255, 6),)
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_run_computes_the_bits_of_the_training_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: str, kept: bool
+) -> None:
+    write_pictures(tmp_path, 6)
+    (tmp_path / "cat" / "p.gif").write_bytes(b"")
+    Image.new("P", (12, 5), 3).save(tmp_path / "cat" / "p.gif")
+    Image.new("RGBA", (3, 17), (9, 80, 200, 100)).save(tmp_path / "cat" / "alpha.png")
+    Image.new("CMYK", (20, 20), (9, 80, 200, 100)).save(tmp_path / "dog" / "ink.jpg")
+    monkeypatch.setattr(picture_source, "MOST_KEPT", 10**9 if kept else 0)
+    data = found(tmp_path, size=7, fit=fit)
+    seen = 0
+    for part, samples in zip(("train", "validation", "test"), data.make((), 0).parts, strict=True):
+        assert isinstance(samples, Images if kept else PictureFiles)
+        x, labels = samples.sequence(torch.arange(len(samples)))
+        files = {entry.file: entry.label for entry in data.manifest.entries if entry.part == part}
+        bits = {read_image(tmp_path / file, data.input).tobytes(): label for file, label in files.items()}
+        for one, label in zip(x[0], labels, strict=True):
+            assert bits[one[None, None].numpy().tobytes()] == CLASSES[label]
+            seen += 1
+    assert seen == 3 * 6 + 3
+
+
+def test_pictures_that_do_not_fit_in_memory_are_read_by_the_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = found(write_pictures(tmp_path, 6), size=6)
+    monkeypatch.setattr(picture_source, "MOST_KEPT", 0)
+    read = found(tmp_path, size=6)
+    assert (read.input, read.manifest) == (kept.input, kept.manifest)
+    assert read.seen == {**kept.seen, "in_memory": False}
+    for one, other in zip(kept.make(("flip", "crop"), 5).parts, read.make(("flip", "crop"), 5).parts, strict=True):
+        assert other.costly
+        for each in (one, other):
+            each.set_epoch(2)
+        for a, b in zip(one.sequence(torch.arange(len(one))), other.sequence(torch.arange(len(other))), strict=True):
+            assert torch.equal(a, b)
+    samples = read.make((), 0).train
+    (tmp_path / files_of(read, "train")[0]).write_bytes(b"")
+    with pytest.raises(DataError, match=r"cannot be read as a picture \(it is none of"):
+        samples.batch(torch.arange(len(samples)))
+
+
+def test_what_is_known_is_not_measured_again(tmp_path: Path) -> None:
+    known = InputRecord((1, 4, 5), (0.25,), (0.5,), fit="crop")
+    data = found(write_pictures(tmp_path, 6), known=known)
+    assert data.input == known
+    sets = data.make((), 0)
+    assert (sets.shape, sets.mean, sets.std) == ((1, 4, 5), (0.25,), (0.5,))
+
+
+def test_damaged_files_are_named_and_refused_or_left_out(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 6)
+    (tmp_path / "cat" / "none.png").write_bytes(b"no picture")
+    whole = (tmp_path / "dog" / "001.png").read_bytes()
+    (tmp_path / "dog" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "dog" / "deep.png").write_bytes(b"")
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "dog" / "deep.png")
+    os.mkfifo(tmp_path / "dog" / "pipe.png")
+    (tmp_path / "dog" / "nowhere.png").symlink_to(tmp_path / "absent")
+    message = refusal(tmp_path)
+    assert message.startswith(": 5 of 23 files cannot be read as pictures: cat/none.png (it is none of BMP")
+    assert "dog/pipe.png (" in message
+    assert message.endswith("); remove them, or leave them out: --set data.unreadable=skip")
+    data = found(tmp_path, unreadable="skip")
+    bad = ("cat/none.png", "dog/cut.png", "dog/deep.png", "dog/nowhere.png", "dog/pipe.png")
+    assert data.manifest.skipped == bad
+    assert [fault["file"] for fault in data.seen["unreadable"]] == list(bad)
+    assert len(data.manifest.entries) == 18
+    assert data.manifest.counts() == found(write_pictures(tmp_path / "good", 6)).manifest.counts()
+
+
+def test_damage_behind_the_header_is_found_before_a_training_starts(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 6)
+    whole = (tmp_path / "dog" / "001.png").read_bytes()
+    (tmp_path / "dog" / "cut.png").write_bytes(whole[: len(whole) - 30])
+    assert refusal(tmp_path).startswith(": 1 of 19 files cannot be read as pictures: dog/cut.png (")
+
+
+def test_a_class_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 6, classes=("cat", "dog"))
+    write_pictures(tmp_path, 1, classes=("owl",))
+    (tmp_path / "owl" / "000.jpg").write_bytes(b"no picture")
+    assert refusal(tmp_path, unreadable="skip").startswith(": no picture of class owl can be read, first owl/000.jpg")
+
+
+def test_huge_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(tmp_path, 6)
+    Image.new("L", (100, 100)).save(tmp_path / "cat" / "huge.png")
+    monkeypatch.setattr(pictures, "MOST_PIXELS", 9999)
+    assert "cat/huge.png (it is 100x100; at most" in refusal(tmp_path)
+
+
+def test_too_few_pictures_are_refused(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 6, classes=("cat", "dog"))
+    write_pictures(tmp_path, 2, classes=("owl",))
+    (tmp_path / "owl" / "copy.png").write_bytes((tmp_path / "owl" / "001.png").read_bytes())
+    assert refusal(tmp_path) == (
+        ': class "owl" has 2 different pictures, too few to take some for validation and test; three are the '
+        "least, one for each part: give more"
+    )
+
+
+def test_many_pictures_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    found(write_pictures(tmp_path, 6), say=said.append)
+    assert said == []
+    monkeypatch.setattr(picture_source, "MANY", 17)
+    found(tmp_path, say=said.append)
+    assert said == [f"{tmp_path}: looking at 18 pictures"]
+
+
+@pytest.mark.parametrize(("held", "times"), [(2**28, 1), (0, 2)])
+def test_a_picture_is_read_once_where_its_bytes_can_be_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, times: int
+) -> None:
+    monkeypatch.setattr("hdlif.data.sources.pictures.MOST_READ_ONCE", held)
+    read: Counter[int] = Counter()
+    encoded = Folder.encoded
+
+    def counted(self: Folder, place: int) -> bytes:
+        read[place] += 1
+        return encoded(self, place)
+
+    monkeypatch.setattr(Folder, "encoded", counted)
+    find_pictures(None, size=8, known=None, path=str(write_pictures(tmp_path, 4)))
+    assert set(read.values()) == {times}

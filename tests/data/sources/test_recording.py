@@ -1,0 +1,226 @@
+"""One recording as a data set: how it is cut into windows and split, what is refused, and what `run` makes of one."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hdlif.data import Found
+from hdlif.data.sources.series import find_series
+from hdlif.errors import DataError, InputError
+from hdlif.inputs.resampling import resampled
+from hdlif.ops import InputRecord
+from hdlif.runtime.series import read_series
+from series_files import CLASSES, wave, write_arrays, write_csv, write_folders, write_recording
+
+
+def look(path: Path, known: InputRecord | None = None, **keys: Any) -> Found:
+    return find_series(None, size=None, known=known, path=str(path), **keys)
+
+
+def recording(path: Path, known: InputRecord | None = None, **keys: Any) -> Found:
+    return look(path, known, **{"window": 8, "label": "what", "group": "who", **keys})
+
+
+def test_no_group_is_in_two_parts_and_no_window_across(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    found = recording(path, stride=4)
+    lines = path.read_text().splitlines()
+    part_of: dict[str, set[str]] = {}
+    for entry in found.manifest.entries:
+        first, last = map(int, entry.file.rpartition(":")[2].split("-"))
+        keys = {tuple(line.split(",")[:2]) for line in lines[first - 1 : last]}
+        ((who, what),) = keys
+        assert (last - first, what) == (7, entry.label)
+        part_of.setdefault(who, set()).add(entry.part)
+    assert all(len(parts) == 1 for parts in part_of.values())
+    # 20 rows of each class: windows at 0, 4, 8, 12, for 6 people and 2 classes.
+    assert (len(found.manifest.entries), len(part_of)) == (48, 6)
+    assert found.seen["channels"] == ["a", "b"]
+
+
+def test_windows_that_overlap_are_in_one_part_without_groups(tmp_path: Path) -> None:
+    rows: list[list[object]] = []
+    for number in range(10):
+        rows += [[CLASSES[number % 2], *values] for values in wave(CLASSES[number % 2], number, 20).tolist()]
+    found = look(write_csv(tmp_path / "r.csv", rows, ["label", "a", "b"]), window=8, stride=2)
+    part_of: dict[int, set[str]] = {}
+    for entry in found.manifest.entries:
+        first = int(entry.file.rpartition(":")[2].split("-")[0])
+        part_of.setdefault((first - 2) // 20, set()).add(entry.part)
+    assert all(len(parts) == 1 for parts in part_of.values())
+    assert len(part_of) == 10
+
+
+def test_what_no_window_takes_is_counted(tmp_path: Path) -> None:
+    assert recording(write_recording(tmp_path / "r.csv")).seen["ignored"] == {"rows": 6 * 2 * 4}
+    write_folders(tmp_path / "f")
+    write_csv(tmp_path / "f" / "slow" / "x.csv", [[1, 2]], ["a", "b"])
+    found = look(tmp_path / "f", window=8)
+    assert found.seen["ignored"] == {"shorter files": 1}
+    assert found.seen["short"] == [{"file": "slow/x.csv", "rows": 1}]
+
+
+def test_the_split_has_a_seed_of_its_own(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    digests = [recording(path, split={"seed": seed}).manifest.digest for seed in (0, 0, 1, 2, 3)]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) > 1
+
+
+def people_in(found: Found) -> dict[str, set[int]]:
+    """By part, of `write_recording`: whose rows it has."""
+    people: dict[str, set[int]] = {}
+    for entry in found.manifest.entries:
+        first = int(entry.file.rpartition(":")[2].split("-")[0])
+        people.setdefault(entry.part, set()).add((first - 2) // 40)
+    return people
+
+
+def test_groups_that_are_named_are_tested_on(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    found = recording(path, split={"test": ["p1", "p4"]})
+    people = people_in(found)
+    assert people["test"] == {1, 4}
+    assert len(people["validation"]) == 1
+    assert people["train"] == set(range(6)) - {1, 4} - people["validation"]
+    assert found.seen["split"] == {"test": ["p1", "p4"], "validation": 0.15, "seed": 0}
+    people = people_in(recording(path, split={"test": ["p1"], "validation": ["p0", "p2"], "seed": 7}))
+    assert people == {"test": {1}, "validation": {0, 2}, "train": {3, 4, 5}}
+
+
+def test_groups_that_cannot_be_named(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    for split in (
+        {"test": ["p1", "p9"]},
+        {"test": []},
+        {"test": ["p1"], "validation": ["p1"]},
+        {"test": ["p0", "p1", "p2", "p3", "p4"], "validation": 0.5},
+    ):
+        with pytest.raises((DataError, ValueError)):
+            recording(path, split=split)
+
+
+def test_groups_are_named_where_there_are_some_and_no_part_of_that_name(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    with pytest.raises(DataError, match=r"names 'p1', and nothing says of whom a sample is; set data.group, or give a"):
+        recording(path, group=None, columns=["a", "b"], split={"test": ["p1"]})
+    x = np.stack([wave(CLASSES[number % 2], number) for number in range(8)])
+    given = {"y": np.array(CLASSES * 4), "group": np.arange(8), "part": np.array(["train"] * 6 + ["test"] * 2)}
+    np.savez(tmp_path / "x.npz", x=x, **given)
+    with pytest.raises(DataError, match="names '7', and there is a part test already; leave it out"):
+        look(tmp_path / "x.npz", split={"test": [7]})
+
+
+def test_columns_are_the_channels_in_their_order(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    both, swapped = recording(path), recording(path, columns=["b", "a"])
+    assert both.input.mean == swapped.input.mean[::-1]
+    assert recording(path, columns=["b"]).input.shape == (1, 8, 1)
+
+
+def test_a_network_that_is_there_says_length_and_moments(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    known = InputRecord((2, 5, 1), (1.0, 2.0), (3.0, 4.0), kind="series", resize="none")
+    found = look(path, known, label="what", group="who")
+    assert found.input == known
+    assert len(found.manifest.entries) == 6 * 2 * 4
+    with pytest.raises(DataError, match="have 8 steps of 2 channels, and the network takes 5 of 2; give"):
+        recording(path, known)
+
+
+def test_refusals_of_recordings(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    for keys in (
+        *({"label": "activity"}, {"label": None}, {"window": None}, {"window": 21}, {"group": None}),
+        *({"group": "what"}, {"columns": ["c"]}, {"split": {"validation": 0.5, "test": 0.45}}),
+    ):
+        with pytest.raises(DataError):
+            recording(path, **keys)
+
+
+def test_labels_with_fractions_are_said_to_look_like_values(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "r.csv", [[t % 7 + 0.5, t] for t in range(50)], ["load", "x"])
+    hint = "the labels look like values; to learn values: --set 'data.values=[load]' --set 'task={kind: regress}'"
+    with pytest.raises(DataError, match=re.escape(f"rows one after another, and data.window = 4; {hint}")):
+        look(path, label="load", window=4)
+    assert look(path, values=["load"], window=4).classes == ("load",)
+
+
+def test_fewer_groups_than_parts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"there are 2 units kept together .* too few to take some for .*; three are the least, one for"
+    ):
+        recording(write_recording(tmp_path / "r.csv", people=2))
+
+
+def test_a_class_that_only_held_out_groups_have_is_refused(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    held_out = next(entry for entry in recording(path).manifest.entries if entry.part == "test")
+    first = int(held_out.file.rpartition(":")[2].split("-")[0])
+    lines = path.read_text().splitlines()
+    who = lines[first - 1].split(",")[0]
+    path.write_text("\n".join(line.replace(f"{who},fast", f"{who},rare") for line in lines))
+    with pytest.raises(DataError, match=r'class "rare" is in no group of "who" of the training part; .*split.seed=1'):
+        recording(path)
+
+
+def test_arguments_that_such_data_do_not_take(tmp_path: Path) -> None:
+    arrays, path = write_arrays(tmp_path / "x.npz"), write_recording(tmp_path / "r.csv")
+    for keys in ({"window": 0}, {"stride": 2}, {"columns": []}, {"label": "a"}, {"window": 4}):
+        with pytest.raises(ValueError, match=next(iter(keys))):
+            look(arrays, **keys)
+    for rates in ({"resample": 5}, {"rate": 0, "resample": 5}, {"mels": 5}):
+        with pytest.raises(ValueError, match=next(iter(rates))):
+            recording(path, **rates)
+
+
+def test_each_sample_is_resampled_by_itself_as_run_does_it(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    found, plain = recording(path, rate=50, resample=25), recording(path)
+    assert (found.input.shape, found.input.rates) == ((2, 4, 1), (50, 25))
+    # What is in which part follows from the readings, whatever is made of them.
+    assert found.manifest == plain.manifest
+    samples, before = found.make((), 0).train, plain.make((), 0).train
+    read, whole = (part.read(torch.arange(3))[..., 0].numpy() for part in (samples, before))
+    for one, other in zip(read, whole, strict=True):
+        np.testing.assert_array_equal(one.T, resampled(np.ascontiguousarray(other.T), 50, 25))
+    again = look(path, found.input, label="what", group="who")
+    assert again.manifest == found.manifest
+    write_csv(tmp_path / "w.csv", wave("slow", 1, 8).tolist(), ["a", "b"])
+    ((_, shown),) = read_series(tmp_path / "w.csv", replace(found.input, shape=(2, 1, 1)), time_steps=4)
+    assert shown.shape == (4, 1, 2, 1, 1)
+    write_csv(tmp_path / "w.csv", wave("slow", 1, 5).tolist(), ["a", "b"])
+    with pytest.raises(
+        InputError,
+        match=r"has 5 rows and 2 columns, 3 at 25 for 50, and the network takes 4 steps.*; give at least 8 rows, or",
+    ):
+        list(read_series(tmp_path / "w.csv", found.input, time_steps=4))
+
+
+def test_a_recording_shorter_than_a_window_is_told_how_long_one_is(tmp_path: Path) -> None:
+    record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", windows=(6, 3))
+    with pytest.raises(
+        InputError, match=r"has 5 rows and 2 columns, and the network takes 6 .*; give at least 6 rows, or"
+    ):
+        list(read_series(write_csv(tmp_path / "x.csv", [[1, 2]] * 5), record, time_steps=6))
+    whole = replace(record, windows=(), rates=(50, 25))
+    with pytest.raises(InputError, match=r"has 5 rows and 2 columns, 3 at 25 for 50, .*; give 7 rows, or take"):
+        list(read_series(tmp_path / "x.csv", whole, time_steps=4))
+    write_csv(tmp_path / "x.csv", [[1, 2]] * 7)
+    assert len(list(read_series(tmp_path / "x.csv", whole, time_steps=4))) == 1
+
+
+def test_run_finds_channels_by_name(tmp_path: Path) -> None:
+    record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", columns=("a", "b"))
+    for header, rows in ((["b", "x", "a"], [[2, 9, 1]] * 3), (["a", "b"], [[1, 2]] * 3), (None, [[1, 2]] * 3)):
+        path = write_csv(tmp_path / "x.csv", rows, header)
+        ((_, shown),) = read_series(path, record, time_steps=3)
+        assert shown[:, 0, :, 0, 0].tolist() == [[1.0, 2.0]] * 3
+    write_csv(path, [[1, 2]] * 3, ["a", "c"])
+    with pytest.raises(InputError, match="it has no column 'b'; choose one of a, c"):
+        list(read_series(path, record, time_steps=3))

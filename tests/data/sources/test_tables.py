@@ -1,0 +1,110 @@
+"""The user's own tables: what is found in them, how they are split, and what is refused."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hdlif.data import Found, wine
+from hdlif.data.sources.tables import find_table
+from hdlif.errors import DataError, MissingExtraError
+from hdlif.inputs.tables import parse_named
+from series_files import write_csv
+from table_files import CLASSES, table_rows, write_table
+
+
+def look(path: Path, **keys: Any) -> Found:
+    return find_table(None, size=None, known=None, path=str(path), **keys)
+
+
+def test_rows_become_samples_of_one_step(tmp_path: Path) -> None:
+    found = look(write_table(tmp_path / "x.csv"), group="who")
+    assert (found.classes, found.input.shape, found.input.columns) == (CLASSES, (2, 1, 1), ("width", "height"))
+    train = found.make((), 0).train
+    values = train.read(torch.arange(len(train))).numpy().astype(np.float64)
+    np.testing.assert_allclose(found.input.mean, values.mean((0, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(found.input.std, values.std((0, 2, 3)), rtol=1e-5)
+    people: dict[str, set[str]] = {}
+    rows = table_rows()
+    for entry in found.manifest.entries:
+        people.setdefault(str(rows[int(entry.file.partition(":")[2]) - 2][0]), set()).add(entry.part)
+    assert len(people) == 10
+    assert all(len(parts) == 1 for parts in people.values())
+
+
+def test_arrays_are_a_table_too(tmp_path: Path) -> None:
+    x = np.array([row[2:] for row in table_rows()], np.float64)
+    np.savez(tmp_path / "x.npz", x=x, y=[row[1] for row in table_rows()])
+    one = look(tmp_path / "x.npz")
+    other = look(write_table(tmp_path / "x.csv"), columns=["width", "height"])
+    assert (one.input.mean, one.input.columns) == (other.input.mean, ())
+
+
+def test_wine_is_the_same_for_every_seed_and_validation() -> None:
+    few, many = wine(validation=12), wine(validation=30, seed=3)
+    assert torch.equal(few.test.read(torch.arange(45)), many.test.read(torch.arange(45)))
+    assert [len(part) for part in many.parts] == [103, 30, 45]
+    x, _ = many.train.batch(torch.arange(103))
+    assert abs(float(x.mean())) < 0.1
+    with pytest.raises(DataError, match="validation"):
+        wine(validation=0)
+
+
+def test_refusals(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "x.csv")
+    with pytest.raises(DataError, match=r"--set data\.group=NAME"):
+        look(path)
+    for keys in ({"label": "kind"}, {"columns": ["depth"]}, {"group": "label"}):
+        with pytest.raises(DataError):
+            look(path, **keys)
+
+
+def test_other_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_table(tmp_path / "x.csv")
+    with pytest.raises(DataError, match='all samples are of one class, "a"'):
+        look(write_csv(tmp_path / "one.csv", [["a", 1], ["a", 2]], ["label", "x"]))
+    with pytest.raises(DataError, match=r'its name ends in "\.txt"; give a \.csv'):
+        look(write_csv(tmp_path / "x.txt", [[1]]))
+    with pytest.raises(DataError, match="there is no such file"):
+        look(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="size = 3 is refused"):
+        find_table(None, size=3, known=None, path=str(path))
+    monkeypatch.setattr("hdlif.data.sources.tables.MOST_ROWS", 39)
+    with pytest.raises(DataError, match="the table has 40 rows, and at most 39 are taken"):
+        look(path, group="who")
+
+
+def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "x.parquet").write_bytes(b"PAR1")
+    with pytest.raises(MissingExtraError, match=r"pip install 'hdlif\[data\]'"):
+        look(tmp_path / "x.parquet")
+
+
+def test_parquet_holds_the_same_table(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = table_rows()
+    columns = {name: [row[place] for row in rows] for place, name in enumerate(["who", "label", "width", "height"])}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
+    found, csv = look(tmp_path / "x.parquet", group="who"), look(write_table(tmp_path / "x.csv"), group="who")
+    assert found.input == csv.input
+    assert [entry.sha256 for entry in found.manifest.entries] == [entry.sha256 for entry in csv.manifest.entries]
+    content = (tmp_path / "x.parquet").read_bytes()
+    assert parse_named(content, ".parquet", known=("height", "width")).names == ("height", "width")
+    columns["width"][3] = None
+    parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="row 4, column 'width': the cell is empty; fill it in or cut the row"):
+        look(tmp_path / "x.parquet", group="who")
+    columns["width"][3] = float("nan")
+    parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="row 4, column 'width': nan is a missing value; fill it in or cut the row"):
+        look(tmp_path / "x.parquet", group="who")
+    with pytest.raises(DataError, match="column 'who': it holds string, which is not a number"):
+        look(tmp_path / "x.parquet")
+    (tmp_path / "x.parquet").write_bytes(content[:-9])
+    with pytest.raises(DataError, match="it is not a Parquet file that pyarrow reads"):
+        look(tmp_path / "x.parquet")

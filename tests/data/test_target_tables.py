@@ -1,0 +1,259 @@
+"""Folders with a table of targets: what is learned of each file, how they are divided, and what is refused."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hdlif.data import Found, Images
+from hdlif.data.manifest import changes
+from hdlif.data.sources import pictures as picture_source
+from hdlif.data.sources.events import find_events
+from hdlif.data.sources.pictures import PictureFiles, find_pictures
+from hdlif.errors import DataError
+from hostile import NAMES, one_printable_line
+from picture_folders import write_pictures
+from recorded_events import MOVES, write_moves
+from series_files import write_csv
+from target_tables import HEADER, target_rows, write_pictures_with_table, write_target_table
+
+ROWS = {str(row[0]): dict(zip(HEADER, row, strict=True)) for row in target_rows()}
+
+
+def look(path: Path, **keys: Any) -> Found:
+    return find_pictures(None, **{"size": None, "known": None, "path": str(path), **keys})
+
+
+def rows_with_targets(found: Found) -> Iterator[tuple[dict[str, object], torch.Tensor]]:
+    """The row of each picture of all sets, and what these give of it."""
+    names = {np.asarray(Image.open(found.path / name)).tobytes(): name for name in ROWS}
+    for part in found.make((), 0).parts:
+        for one, target in zip(part.read(torch.arange(len(part))), part.labels, strict=True):
+            yield ROWS[names[one[0].numpy().tobytes()]], target
+
+
+def parts_of(found: Found) -> dict[str, str]:
+    return {entry.file: entry.part for entry in found.manifest.entries}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_values_are_those_of_the_row_of_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+    monkeypatch.setattr(picture_source, "MOST_KEPT", 10**9 if kept else 0)
+    found = look(write_pictures_with_table(tmp_path / "x"), values=["light", "flat"])
+    assert isinstance(found.make((), 0).train, Images if kept else PictureFiles)
+    assert (found.classes, found.count("train"), found.seen["layout"]) == (("light", "flat"), 28, "files in labels.csv")
+    trained = [[ROWS[file]["light"], ROWS[file]["flat"]] for file, part in parts_of(found).items() if part == "train"]
+    np.testing.assert_allclose(found.target_mean, np.mean(trained, 0), rtol=1e-5)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found.target_std, np.std(trained, 0), rtol=1e-5)  # type: ignore[arg-type]
+    scale, shift = np.array(found.target_std), np.array(found.target_mean)
+    seen = list(rows_with_targets(found))
+    assert len(seen) == 40
+    for row, target in seen:
+        np.testing.assert_allclose(target.numpy() * scale + shift, [row["light"], row["flat"]], rtol=1e-4, atol=1e-4)
+    said = found.seen["target"]
+    assert (said["names"], said["least"], said["most"]) == (["light", "flat"], [20, 0], [56, 1])
+
+
+def test_values_are_normalised_as_a_network_has_them(tmp_path: Path) -> None:
+    write_pictures_with_table(tmp_path / "x")
+    found = look(tmp_path / "x", values=["light"], scale=((10.0,), (2.0,)))
+    for row, target in rows_with_targets(found):
+        assert float(target) == (float(str(row["light"])) - 10) / 2
+
+
+def test_labels_are_those_of_the_row_and_counted(tmp_path: Path) -> None:
+    found = look(write_pictures_with_table(tmp_path / "x"), labels=["tall", "flat"])
+    for row, target in rows_with_targets(found):
+        assert target.tolist() == [row["tall"], row["flat"]]
+    counts = found.seen["target"]["counts"]
+    assert {name: sum(of_parts.values()) for name, of_parts in counts.items()} == {"tall": 20, "flat": 20}
+    assert found.target_std == ()
+
+
+def test_a_column_of_classes_needs_no_folders(tmp_path: Path) -> None:
+    found = look(write_pictures_with_table(tmp_path / "x"))
+    assert found.classes == ("both", "flat", "none", "tall")
+    assert {sum(parts.values()) for parts in found.manifest.counts().values()} == {10}
+    for row, target in rows_with_targets(found):
+        assert found.classes[int(target)] == row["label"]
+    other = look(tmp_path / "x", label="flat")
+    assert other.classes == ("0", "1")
+    assert "target" not in other.seen
+
+
+def test_a_table_goes_before_folders_of_classes_where_it_is_named(tmp_path: Path) -> None:
+    root = write_pictures(tmp_path / "x", 4)
+    files = sorted(str(file.relative_to(root)) for file in root.rglob("*.*"))
+    write_csv(root / "table.csv", [[file, number % 2] for number, file in enumerate(files)], ["picture", "odd"])
+    assert look(root).classes == ("cat", "dog", "owl")
+    found = look(root, targets="table.csv", file="picture", label="odd")
+    assert (found.classes, found.seen["ignored"]) == (("0", "1"), {})
+    assert [entry.file for entry in found.manifest.entries] == files
+    with pytest.raises(ValueError, match="file = picture is a column of a table of targets; name that too"):
+        look(root, file="picture")
+
+
+def test_no_group_is_in_two_parts_and_the_tables_parts_are_kept(tmp_path: Path) -> None:
+    root = write_pictures_with_table(tmp_path / "x", columns=HEADER)
+    found = look(root, values=["light"], group="person")
+    assert parts_of(found) == {
+        name: "validation" if row["part"] == "val" else row["part"] for name, row in ROWS.items()
+    }
+    assert (found.seen["split"], len(found.seen["groups"])) == ({}, 10)
+    write_target_table(root / "labels.csv", target_rows(), HEADER[:-1])
+    found = look(root, values=["light"], group="person", split={"test": 0.3, "validation": 0.2, "seed": 3})
+    parts = {(ROWS[file]["person"], part) for file, part in parts_of(found).items()}
+    assert len(parts) == 10
+    assert sorted(part for _, part in parts) == ["test"] * 3 + ["train"] * 5 + ["validation"] * 2
+    classes = look(root, group="person")
+    assert len({(ROWS[file]["person"], part) for file, part in parts_of(classes).items()}) == 10
+
+
+def test_copies_of_a_picture_are_in_one_part_whatever_is_learned(tmp_path: Path) -> None:
+    root = write_pictures_with_table(tmp_path / "x")
+    rows = target_rows()
+    for number in range(10):
+        (root / f"copy{number}.png").write_bytes((root / f"{number:02}.png").read_bytes())
+        rows.append([f"copy{number}.png", *rows[number][1:]])
+    write_target_table(root / "labels.csv", rows, HEADER[:-1])
+    parts = parts_of(look(root, values=["light"]))
+    assert all(parts[f"copy{number}.png"] == parts[f"{number:02}.png"] for number in range(10))
+
+
+def test_a_row_that_changed_is_named(tmp_path: Path) -> None:
+    root = write_pictures_with_table(tmp_path / "x")
+    before = look(root, values=["light"]).manifest
+    assert look(root, values=["light"]).manifest == before
+    assert look(root, values=["flat"]).manifest.digest != before.digest
+    rows = target_rows()
+    rows[3][4] = 99
+    write_target_table(root / "labels.csv", rows, HEADER[:-1])
+    after = look(root, values=["light"]).manifest
+    assert changes(before, after) == "1 with another target (03.png)"
+    assert after.digest != before.digest
+
+
+def test_folders_of_recordings_take_a_table_too(tmp_path: Path) -> None:
+    root = write_moves(tmp_path / "x", 8)
+    files = sorted(str(file.relative_to(root)) for file in root.rglob("*.np*"))
+    rows = [[file, number, int(MOVES[0] in file)] for number, file in enumerate(files)]
+    write_csv(root / "table.csv", rows, ["file", "speed", "leftward"])
+    keys: dict[str, Any] = {"size": None, "known": None, "path": str(root), "time_steps": 3, "binning": "by_number"}
+    found = find_events(None, **keys, values=["speed"])
+    numbers = [
+        float(one) * found.target_std[0] + found.target_mean[0]
+        for part in found.make((), 0).parts
+        for one in part.labels
+    ]
+    np.testing.assert_allclose(sorted(numbers), range(16), atol=1e-4)
+    labelled = find_events(None, **keys, labels=["leftward"])
+    assert labelled.make((), 0).train.labels.shape == (labelled.count("train"), 1)
+    assert find_events(None, **keys).classes == MOVES
+
+
+def edited(root: Path, number: int, column: str, value: object) -> None:
+    rows = target_rows()
+    rows[number][HEADER.index(column)] = value
+    write_target_table(root / "labels.csv", rows, HEADER)
+
+
+def test_a_table_that_is_not_of_the_pictures_is_refused_in_one_line(tmp_path: Path) -> None:
+    root = write_pictures_with_table(tmp_path / "x", columns=HEADER)
+    cases: tuple[tuple[str, object, dict[str, Any]], ...] = (
+        *(("file", "03", {}), ("file", "gone.png", {}), ("file", "02.png", {}), ("file", "", {})),
+        *(("light", value, {"values": ["light"]}) for value in ("", "nan", "1e39")),
+        *(("flat", 2, {"labels": ["tall", "flat"]}), ("part", "dev", {}), ("part", "test", {"group": "person"})),
+    )
+    for column, value, keys in cases:
+        edited(root, 3, column, value)
+        with pytest.raises(DataError) as refused:
+            look(root, **keys)
+        one_printable_line(refused.value)
+    # What is not learned is not read.
+    edited(root, 3, "light", "")
+    look(root)
+
+
+def test_names_that_nobody_writes_by_accident_are_refused_in_one_line(tmp_path: Path) -> None:
+    root = write_pictures_with_table(tmp_path / "x")
+    whole = (root / "labels.csv").read_text()
+    for name in NAMES.values():
+        cell = '"' + name.replace('"', '""') + '"'
+        (root / "labels.csv").write_bytes(whole.replace("03.png", cell).encode("utf-8", "surrogatepass"))
+        for keys in ({}, {"targets": name.encode("utf-8", "replace").decode("utf-8")}):
+            with pytest.raises(DataError) as refused:
+                look(root, values=["light"], **keys)
+            one_printable_line(refused.value)
+
+
+def test_what_is_asked_of_a_table_that_has_it_not_is_refused(tmp_path: Path) -> None:
+    root = write_pictures_with_table(tmp_path / "x")
+    write_target_table(root / "more.csv", target_rows(1), HEADER[:-1])
+    for keys in (
+        *({"values": ["light"]}, {"targets": "none.csv"}, {"targets": "00.png"}),
+        {"targets": "more.csv", "label": "light"},
+        *({"targets": "labels.csv", "values": [name]} for name in ("ligth", "label")),
+        *({"targets": "labels.csv", key: "path"} for key in ("label", "file")),
+        {"targets": "labels.csv", "values": ["light"], "group": "who"},
+        {"targets": "labels.csv", "label": "label", "group": "label"},
+    ):
+        with pytest.raises(DataError) as refused:
+            look(root, **keys)
+        one_printable_line(refused.value)
+
+
+def test_other_refusals(tmp_path: Path) -> None:
+    root = write_pictures_with_table(tmp_path / "x")
+    with pytest.raises(ValueError, match="label = label is of classes, and values or labels are learned"):
+        look(root, values=["light"], label="label")
+    with pytest.raises(ValueError, match="values and labels are learned one at a time"):
+        look(root, values=["light"], labels=["flat"])
+    rows = [[*row[:-1], "test"] for row in target_rows()]
+    write_target_table(root / "labels.csv", rows, HEADER)
+    with pytest.raises(DataError, match="no picture is in the part train; put some there"):
+        look(root)
+    write_target_table(root / "labels.csv", target_rows(2), HEADER[:-1])
+    for number in range(2, 40):
+        (root / f"{number:02}.png").unlink()
+    with pytest.raises(DataError, match="there are 2 different pictures, too few to take some for validation and test"):
+        look(root, values=["light"])
+    (root / "labels.csv").unlink()
+    with pytest.raises(DataError, match=r"no table of targets lies in it; name .* with columns file, light: --set"):
+        look(root, values=["light"])
+    with pytest.raises(DataError, match="2 pictures lie in it, and no folder; lay pictures out as"):
+        look(root)
+    with pytest.raises(DataError, match="there is no such folder"):
+        look(root / "none", values=["light"])
+
+
+def test_pictures_that_are_left_out_need_no_target(tmp_path: Path) -> None:
+    root = write_pictures_with_table(tmp_path / "x")
+    (root / "05.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"1 of 40 files cannot be read as pictures: 05\.png"):
+        look(root, values=["light"])
+    found = look(root, values=["light"], unreadable="skip")
+    assert (len(found.manifest.entries), found.manifest.skipped) == (39, ("05.png",))
+
+
+def test_a_parquet_table_gives_the_same(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    root = write_pictures_with_table(tmp_path / "x", columns=HEADER)
+    csv = look(root, values=["light"], group="person")
+    (root / "labels.csv").unlink()
+    columns = {name: [row[place] for row in target_rows()] for place, name in enumerate(HEADER)}
+    parquet.write_table(pyarrow.table(columns), root / "labels.parquet")
+    assert look(root, values=["light"], group="person").manifest == csv.manifest
+    columns["light"][3] = float("nan")
+    parquet.write_table(pyarrow.table(columns), root / "labels.parquet")
+    with pytest.raises(DataError, match="row 4, column 'light': nan is a missing value"):
+        look(root, values=["light"])
+    columns["file"][3] = "gone.png"
+    columns["light"][3] = 1.0
+    parquet.write_table(pyarrow.table(columns), root / "labels.parquet")
+    with pytest.raises(DataError, match=r"row 4 is of 'gone\.png'"):
+        look(root, values=["light"])

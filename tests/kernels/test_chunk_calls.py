@@ -1,0 +1,348 @@
+"""The compiled kernels of a chunk: layouts, threads, instruction sets, what PyTorch may do with them, and refusals."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.fx.experimental.proxy_tensor
+import torch.utils.checkpoint
+from torch import Tensor
+
+from chunks import CASES, Results, T, as_written, assert_same, channels_last, drawn, everything, pair
+from hdlif import _native
+from hdlif.equations import WrittenStep, trace_written
+from hdlif.equations.chunk_program import OPERATIONS
+from hdlif.functional import Sigmoid, Triangle, lif_step
+from hdlif.kernels.chunk import FusedStep, plan
+from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, EquationNeuron, Parameter, SteppedNeuron
+from random_programs import random_program
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Each run of a compiled program."""
+    found: list[str] = []
+
+    def count(way: str) -> None:
+        run = getattr(plan.Plan, way)
+        monkeypatch.setattr(plan.Plan, way, lambda *given, **named: (found.append(way), run(*given, **named))[1])
+
+    count("run_forward")
+    count("run_backward")
+    return found
+
+
+def by_kernels(written: WrittenStep, given: list[Tensor], steps: int, instruction_set: str = "") -> Results:
+    """Spikes and states, and the gradients of what is asked for, of their sums of squares."""
+    count = 1 + len(written.program.states)
+    found = FusedStep(written, instruction_set)(given[0], given[1:count], given[count:], steps=steps)
+    assert found is not None
+    values = [found[0], *found[1]]
+    leaves = [one for one in given if one.requires_grad]
+    loss = sum((one.square().sum() for one in values if one.requires_grad), torch.zeros(()))
+    gradients = torch.autograd.grad(loss, leaves, allow_unused=True) if loss.requires_grad else ()
+    return [one.detach() for one in values], [one for one in gradients if one is not None]
+
+
+def given_to(neuron: SteppedNeuron, x: Tensor) -> tuple[WrittenStep, list[Any]]:
+    """The step of a neuron, and its current, states and rows as leaves."""
+    written = trace_written(neuron.equation(), states=neuron.states, rows=neuron.row_values())
+    with torch.no_grad():
+        rows = written.rows(neuron.rows_at(range(T), x.expand(T, *x.shape[1:])))
+    states = [drawn(*x.shape[1:], seed=9 + i, dtype=x.dtype) for i in range(len(neuron.states))]
+    given = (x, *states, *rows)
+    return written, [one.detach().requires_grad_() if isinstance(one, Tensor) else one for one in given]
+
+
+# Memory, threads and instruction sets.
+
+
+def test_memory_that_is_no_chunk_is_read_as_it_is_seen(runs: list[str]) -> None:
+    plain, fused = pair(HDLIF, channels=6)
+    x = drawn(T, 3, 6)
+    turned = x.transpose(0, 2).contiguous().transpose(0, 2)
+    assert not turned.is_contiguous()
+    for current in (turned, torch._neg_view(x)):
+        assert_same(everything(plain, current), everything(fused, current))
+    x.requires_grad_()
+    (expected, _), (spikes, _) = (neuron(x, None, range(T)) for neuron in (plain, fused))
+    # Gradients that have no memory of their own, as those of a sum.
+    for towards in (
+        torch._neg_view(drawn(T, 3, 6)),
+        torch._efficientzerotensor((T, 3, 6), dtype=torch.float64),
+        torch.ones((), dtype=torch.float64).expand(T, 3, 6),
+    ):
+        found = [torch.autograd.grad(one, x, towards, retain_graph=True)[0] for one in (spikes, expected)]
+        torch.testing.assert_close(*found)
+    with pytest.raises(RuntimeError, match="takes one gradient at a time"):
+        torch.autograd.grad(spikes, x, torch.ones(2, T, 3, 6), is_grads_batched=True)
+    assert runs.count("run_forward") == 2
+
+
+def test_the_bits_do_not_depend_on_the_number_of_threads(runs: list[str]) -> None:
+    for dtype in (torch.float32, torch.float64):
+        for shape in ((40, 128, 8), (37, 131, 7)):
+            written, given = given_to(HDLIF(T, channels=shape[1]), drawn(T, *shape, dtype=dtype))
+            found = []
+            for threads in (1, 2, 3, 16):
+                torch.set_num_threads(threads)
+                found.append(by_kernels(written, given, T))
+            torch.set_num_threads(1)
+            for other in found[1:]:
+                assert_same(found[0], other, of=(dtype, shape), off=0.0)
+    assert len(runs) == 2 * 2 * 4 * 2
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(40), pytest.param(range(40, 1000), marks=pytest.mark.slow)], ids=["some", "many"]
+)
+def test_every_instruction_set_gives_the_bits_of_the_scalar_kernels(seeds: range) -> None:
+    """Of programs at random, also where numbers are infinite or none."""
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        program, steps = random_program(rng), int(rng.integers(1, 4))
+        shape = (2, 3, int(rng.choice([1, 5, 50])))
+        current = drawn(steps, *shape, seed=seed, dtype=torch.float32)
+        if seed % 4 == 0:
+            current.view(-1)[::7] = float(rng.choice([np.inf, -np.inf, np.nan]))
+        given = [current, *(drawn(*shape, seed=i, dtype=torch.float32) for i in range(len(program.states)))]
+        given += [drawn(steps, 1, 3, 1, seed=20 + i, dtype=torch.float32) for i in range(len(program.rows))]
+        given = [one.requires_grad_(bool(rng.random() < 0.7)) for one in given]
+        right = by_kernels(as_written(program), given, steps, "scalar")
+        for name in _native.instruction_sets():
+            assert_same(right, by_kernels(as_written(program), given, steps, name), of=(seed, name), off=0.0)
+
+
+# What the kernels cannot run.
+
+
+def fires_twice(current: Any, potential: Any, a: Any) -> Any:
+    """A step one of whose surrogates is no program and has an argument that is not saved."""
+    spike, after = lif_step(current, potential, a, a, surrogate=Sigmoid())
+    return lif_step(spike, potential, a, a, surrogate=Sigmoid())[0], after
+
+
+def is_long(current: Any, potential: Any, a: Any) -> Any:
+    """201 operations, fewer than a step may have; backwards they are more than 1024 registers."""
+    x = current
+    for _ in range(50):
+        x = torch.minimum(x * potential, torch.maximum(potential, x + a))
+    return x, x
+
+
+def test_steps_that_are_no_kernels_run_one_by_one(runs: list[str]) -> None:
+    for step in (fires_twice, is_long):
+        plain, fused = pair(type("Mine", (EquationNeuron,), {"a": Parameter(0.5), "step": staticmethod(step)}))
+        x, start = 0.5 * drawn(T, 3, 5), {"potential": 0.5 * drawn(3, 5, seed=1)}
+        assert_same(everything(plain, x, start=start), everything(fused, x, start=start), of=step.__name__)
+    assert not runs
+
+
+def test_rows_that_are_no_columns_are_not_run(runs: list[str]) -> None:
+    written, given = given_to(HDLIF(T), drawn(T, 2, 3, 4, 5))
+    step = FusedStep(written)
+    for shape, is_run in (
+        ((T, 1, 3, 4, 5), True),
+        ((T, 1, 1, 1, 5), True),
+        ((T, 2, 1, 1, 1), True),
+        ((T, 1, 3, 1, 5), False),
+        # Its first axis may be that of the steps, or, as PyTorch aligns shapes, of the samples.
+        ((T, 3, 1, 1), False),
+    ):
+        rows = [drawn(*shape, seed=i) for i in range(2)]
+        assert (step(given[0], given[1:2], rows, steps=T) is not None) == is_run, shape
+    assert step(given[0], given[1:2], [torch.tensor([0.5]), torch.tensor([0.5])], steps=T) is not None
+    assert len(runs) == 4
+
+
+def test_tangents_and_traces_run_step_by_step(runs: list[str]) -> None:
+    neuron, x = HDLIF(T, learned=False, path="fused"), drawn(T, 3, 5)
+    plain = HDLIF(T, learned=False, path="steps")
+    run = lambda neuron, x: neuron(x, None, range(T))[0]  # noqa: E731
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
+        found, expected = (torch.autograd.forward_ad.unpack_dual(run(one, dual)).tangent for one in (neuron, plain))
+        assert expected is not None
+        assert torch.equal(found, expected)
+    traced = torch.fx.experimental.proxy_tensor.make_fx(lambda x: run(neuron, x))(x)
+    other = drawn(T, 3, 5, seed=3)
+    assert torch.equal(traced(other), run(plain, other))
+    assert not runs
+
+
+def test_chunks_of_no_neuron_and_without_storage() -> None:
+    for surrogate in (Triangle(), Sigmoid()):
+        for shape in ((2, 3, 0, 4), (2, 0, 3), (0, 3), (0, 3, 4, 4)):
+            neuron = LIF(T, learned=True, surrogate=surrogate, path="fused", channels=shape[1] or None)
+            x = torch.zeros(T, *shape, requires_grad=True)
+            y, state = neuron(x, None, range(T))
+            assert y.shape == x.shape
+            assert state["potential"].shape == shape
+            y.sum().backward()
+            assert x.grad is not None
+    for make in CASES.values():
+        with torch.device("meta"):
+            neuron, x = make(time_steps=T, path="fused"), torch.zeros(T, 2, 3)
+            assert neuron(x, None, range(T))[0].shape == (T, 2, 3)
+
+
+def test_a_second_derivative_is_refused() -> None:
+    neuron = HDLIF(T, path="fused")
+    x = drawn(T, 2, 3).requires_grad_()
+    (gradient,) = torch.autograd.grad(neuron(x, None, range(T))[0].square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="has no second derivative"):
+        gradient.sum().backward()
+
+
+# What a compiled program refuses.
+
+CHUNK: dict[str, Any] = {
+    "streams": [0],
+    "after": [1],
+    "rows": 0,
+    "instructions": [(OPERATIONS.index("add"), 0, 1, 0, 0.0)],
+    "results": [(2, 0)],
+    "summed": [],
+}
+
+
+def test_a_program_that_breaks_the_form_is_refused() -> None:
+    _native.Chunk(**CHUNK)
+    for change, message in (
+        ({"streams": [3]}, "streams: unknown encoding"),
+        ({"rows": 2000}, "rows: 0..1024"),
+        ({"rows": -1}, "rows: 0..1024"),
+        ({"instructions": [(0, 0, 0, 0, 0.0)] * 1024}, "registers: too many"),
+        ({"instructions": [(99, 0, 0, 0, 0.0)]}, "unknown operation"),
+        ({"instructions": [(1, 0, 2, 0, 0.0)]}, "a register is read before it is written"),
+        ({"instructions": [(1, -1, 0, 0, 0.0)]}, "a register is read before it is written"),
+        ({"after": [3]}, "after: unknown register"),
+        ({"results": [(3, 0)]}, "results: unknown register"),
+        ({"results": [(0, 5)]}, "results: unknown register or encoding"),
+        ({"summed": [-1]}, "summed: unknown register"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            _native.Chunk(**{**CHUNK, **change})
+
+
+def test_addresses_of_another_number_are_refused() -> None:
+    none, one, address = np.zeros(0, np.int64), np.zeros(1, np.int64), np.array([0, 1, 0])
+    tables = dict.fromkeys(("streams", "results", "before", "after"), address)
+    tables |= dict.fromkeys(("rows", "sums", "row_columns", "sum_columns", "sum_rows", "sum_counts"), none)
+    chunk = _native.Chunk(**CHUNK)
+    given: dict[str, Any] = {"is_double": False, "steps": 1, "entries": 0, **tables}
+    layout = _native.ChunkLayout(chunk, **given)
+    layout.run([0], 1)
+    for tensors, threads in (([], 1), ([0], 0)):
+        with pytest.raises(ValueError, match="tensors: too few"):
+            layout.run(tensors, threads)
+    for name in tables:
+        with pytest.raises(ValueError, match="an array has another size"):
+            _native.ChunkLayout(chunk, **{**given, name: np.zeros(2, np.int64)})
+    with pytest.raises(ValueError, match="steps: at least 1"):
+        _native.ChunkLayout(chunk, **{**given, "steps": 0, "streams": none, "results": none})
+    with pytest.raises(ValueError, match="this machine has none of that name"):
+        _native.ChunkLayout(chunk, **given, instruction_set="mmx")
+    summing = _native.Chunk(**{**CHUNK, "summed": [2]})
+    sums: dict[str, Any] = {**given, "sums": address, "sum_columns": np.ones(2, np.int64), "sum_counts": one + 1}
+    _native.ChunkLayout(summing, **{**sums, "sum_rows": one})
+    with pytest.raises(ValueError, match="sum_rows: no such row"):
+        _native.ChunkLayout(summing, **{**sums, "sum_rows": one + 1})
+    with pytest.raises(ValueError, match="columns: at least 1"):
+        _native.ChunkLayout(summing, **{**sums, "sum_rows": one, "sum_columns": np.zeros(2, np.int64)})
+
+
+# Many calls, and what PyTorch does with one.
+
+
+def test_layouts_are_made_once_and_not_kept_for_ever() -> None:
+    neuron = HDLIF(100, path="fused")
+    for steps in (*range(1, 100), 5, 99, 99):
+        neuron(torch.zeros(steps, 2, 3), None, range(steps))
+    step = neuron._fusing.step_of(neuron)
+    kept = [(one.layout.cache_info(), one.slots.cache_info()) for one in step._plans.values() if one is not None]
+    assert all(layouts.currsize <= plan.MAX_LAYOUTS >= slots.currsize for layouts, slots in kept)
+    assert sum(layouts.currsize for layouts, _ in kept) >= plan.MAX_LAYOUTS
+    assert sum(layouts.misses for layouts, _ in kept) == 100
+
+
+def test_one_step_is_called_in_every_way_in_turn(runs: list[str]) -> None:
+    """What is the same in two calls is shared by them, and nothing else is."""
+    plain, fused = (one.float() for one in pair(LIF, learned=True, channels=4, surrogate=Sigmoid()))
+    ways = [
+        (dtype, currents, has_start, learned)
+        for dtype in (torch.float32, torch.float64)
+        for currents in (T, 1)
+        for has_start in (False, True)
+        for learned in (False, True)
+    ]
+    for dtype, currents, has_start, learned in (*ways, *reversed(ways)):
+        x = drawn(currents, 2, 4, 3, 3, dtype=dtype)
+        start = {"potential": drawn(2, 4, 3, 3, seed=3, dtype=dtype)} if has_start else None
+        for one in (plain, fused):
+            one.requires_grad_(learned)
+        of = dtype, currents, has_start, learned
+        expected, found = (everything(one, x, start=start) for one in (plain, fused))
+        assert_same(expected, found, of=of, off=1e-4)
+        with torch.no_grad():
+            spikes, after = fused(x, start, range(T))
+        assert_same(expected, ([spikes, after["potential"]], expected[1]), of=of)
+        # Of the spikes alone, by a gradient that is one number; and of the state alone.
+        x.requires_grad_()
+        for which in (lambda y, state: y, lambda y, state: state["potential"]):
+            gradients = [torch.autograd.grad(which(*one(x, start, range(T))).sum(), x)[0] for one in (plain, fused)]
+            torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+    assert len(runs) == 2 * len(ways) * (3 * 2 + 1)
+
+
+def test_checkpoints_and_hooks_see_each_saved_tensor_once() -> None:
+    neuron, x = LIF(T, learned=True, path="fused"), drawn(T, 3, 5).requires_grad_()
+    run: Callable[[Tensor], Tensor] = lambda x: neuron(x, None, range(T))[0]  # noqa: E731
+    (expected,) = torch.autograd.grad(run(x).square().sum(), x)
+    spikes = torch.utils.checkpoint.checkpoint(run, x, use_reentrant=False)
+    assert torch.equal(torch.autograd.grad(spikes.square().sum(), x)[0], expected)
+    packed, unpacked = list[Tensor](), list[int]()
+
+    def pack(one: Tensor) -> int:
+        packed.append(one)
+        return len(packed) - 1
+
+    def unpack(number: int) -> Tensor:
+        unpacked.append(number)
+        return packed[number]
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        assert torch.equal(torch.autograd.grad(run(x).square().sum(), x)[0], expected)
+    assert len(unpacked) == len(set(unpacked)) > 2
+
+
+def test_what_is_unpacked_may_lie_in_another_order(runs: list[str]) -> None:
+    x = channels_last(drawn(T, 2, 3, 4, 5))
+    for make in (AdaptiveHDLIF, GLIF, HDLIF):
+        plain, fused = pair(make, channels=3)
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda one: one, lambda one: one.clone(memory_format=torch.contiguous_format)
+        ):
+            assert_same(everything(plain, x), everything(fused, x), of=make)
+    assert len(runs) == 3 * 2
+
+
+def test_a_step_that_has_run_is_copied() -> None:
+    written, given = given_to(HDLIF(T), drawn(T, 3, 5))
+    step = FusedStep(written)
+    step(given[0], given[1:2], given[2:], steps=T)
+    assert copy.deepcopy(step)(given[0], given[1:2], given[2:], steps=T) is not None
+
+
+def test_what_was_saved_and_then_written_to_is_found_out() -> None:
+    for place in (1, 2):
+        written, given = given_to(HDLIF(T), drawn(T, 3, 5))
+        inner = [one * 1 for one in given]
+        found = FusedStep(written)(inner[0], inner[1:2], inner[2:], steps=T)
+        assert found is not None
+        inner[place].mul_(2)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            found[0].sum().backward()

@@ -1,0 +1,271 @@
+"""Whatever a recipe holds, the outcome is a recipe, or a `RecipeError` of one printable line; and it comes soon."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from hdlif.errors import RecipeError
+from hdlif.recipe import Component, Recipe, builders, load_recipe, recipe_text
+from hdlif.recipe.builders.schema import SECTIONS
+from hdlif.recipe.plain_yaml import MOST_BYTES, MOST_DEPTH, parse_yaml
+from hostile import NAMES, NO_FILES, VALUES, YAML, one_printable_line, within
+
+ARGUMENTS = {name: sorted(section.section_keys()) for name, section in SECTIONS.items()}
+
+
+def fields(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
+    """Every key of the schema, and of each component its arguments."""
+    for name, field in section.model_fields.items():
+        yield prefix + name
+        for found in (field.annotation, *get_args(field.annotation)):
+            if isinstance(found, type) and issubclass(found, BaseModel):
+                yield from fields(found, f"{prefix}{name}.")
+                if found is Component:
+                    yield from (
+                        f"{prefix}{name}.{argument}" for argument in (*ARGUMENTS[prefix + name], "\x1b", "a\\b")
+                    )
+
+
+FIELDS = list(fields())
+in_every_section = pytest.mark.parametrize("section", dict.fromkeys(path.partition(".")[0] for path in FIELDS))
+
+
+def paths(section: str) -> list[str]:
+    return [path for path in FIELDS if path.partition(".")[0] == section]
+
+
+def outcome(*overrides: str) -> Recipe | None:
+    """The recipe, checked; None where it is refused as it should be."""
+    try:
+        with within(30):
+            recipe = load_recipe("digits_hdlif", overrides)
+            builders.check(recipe)
+    except RecipeError as error:
+        one_printable_line(error)
+        return None
+    return recipe
+
+
+def test_hostile_yaml_is_a_tree_or_refused_in_one_line() -> None:
+    for text in YAML:
+        try:
+            with within(10):
+                tree = parse_yaml(text, source="x")
+        except RecipeError as error:
+            one_printable_line(error)
+        else:
+            json.dumps(tree).encode()
+
+
+@given(path=st.sampled_from(FIELDS), text=st.sampled_from(YAML))
+def test_every_field_takes_or_refuses_hostile_yaml(path: str, text: str) -> None:
+    outcome(f"{path}={text}")
+
+
+@pytest.mark.slow
+@in_every_section
+def test_every_field_takes_or_refuses_each_hostile_yaml(section: str) -> None:
+    for path in paths(section):
+        for text in YAML:
+            outcome(f"{path}={text}")
+
+
+def with_value(path: str, value: object) -> dict[str, Any]:
+    tree: dict[str, Any] = load_recipe("digits_hdlif").model_dump(mode="json")
+    *sections, key = path.split(".")
+    place = tree
+    for section in sections:
+        place = place.setdefault(section, {})
+    place[key] = value
+    return tree
+
+
+def checked(tree: Mapping[Any, Any]) -> None:
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError:
+        return
+    try:
+        with within(30):
+            builders.check(recipe)
+    except RecipeError as error:
+        one_printable_line(error)
+    # What was taken can be kept: as text that JSON and UTF-8 have.
+    json.dumps(recipe.model_dump(mode="json"), allow_nan=False).encode()
+
+
+@given(
+    path=st.sampled_from(FIELDS),
+    value=st.sampled_from(VALUES)
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=5,
+    ),
+)
+def test_every_field_takes_or_refuses_values_of_python(path: str, value: object) -> None:
+    if path.split(".")[0] in Recipe.model_fields:
+        checked(with_value(path, value))
+
+
+@pytest.mark.slow
+@in_every_section
+def test_every_field_takes_or_refuses_each_value_of_python(section: str) -> None:
+    for path in paths(section):
+        for value in VALUES:
+            checked(with_value(path, value))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_argument_of_every_kind_takes_or_refuses_hostile_values(section: str) -> None:
+    hostile = ["-1", "0", "1e308", "-1e308", "1000000000", "9223372036854775807", "[]", "[1000000000]", "{}", '"a\\0"']
+    given = {"model": ", width: 4", "activity": ", weight: 1.0, target: 0.1"}.get(section, "")
+    for kind in SECTIONS[section]:
+        for argument in ARGUMENTS[section]:
+            for text in hostile:
+                outcome(f"{section}={{kind: {kind}, {argument}: {text}}}", "data.train=256")
+                if f"{argument}:" not in given:
+                    outcome(f"{section}={{kind: {kind}{given}, {argument}: {text}}}")
+
+
+def test_a_name_that_is_no_single_folder_is_refused_wherever_it_stands(tmp_path: Path) -> None:
+    path, tree = tmp_path / "mine.yaml", load_recipe("digits_hdlif").model_dump(mode="json")
+    for name in NAMES.values():
+        written = json.dumps(name)
+        path.write_text(f"base: digits_hdlif\nname: {written}\n")
+        for target, overrides in ((path, ()), ("digits_hdlif", [f"name={written}"]), (path, ["seed=1"])):
+            with pytest.raises(RecipeError) as refused:
+                load_recipe(target, overrides)
+            one_printable_line(refused.value)
+        with pytest.raises(ValidationError):
+            Recipe.model_validate(tree | {"name": name})
+    for name in ("mine", "mine.v2", "-x", "a b", ".hidden", "ünïcode", "x" * 200):
+        assert load_recipe("digits_hdlif", [f"name={json.dumps(name)}"]).name == name
+
+
+@given(name=st.text() | st.text("./\\\0ab\n", max_size=6))
+@example(name="..")
+def test_a_name_that_is_taken_stays_in_its_folder(name: str) -> None:
+    tree = load_recipe("digits_hdlif").model_dump(mode="json")
+    try:
+        recipe = Recipe.model_validate(tree | {"name": name})
+    except ValidationError:
+        return
+    path = Path("runs") / recipe.name
+    assert path.parts == ("runs", name)
+    assert path.resolve().parent == Path("runs").resolve()
+    assert name.isprintable()
+
+
+def test_what_is_no_text_file_is_refused_soon_as_a_recipe_and_as_a_base(tmp_path: Path) -> None:
+    for kind, make in NO_FILES.items():
+        (folder := tmp_path / kind).mkdir()
+        make(folder / "base.yaml")
+        (folder / "mine.yaml").write_text("base: base.yaml\n")
+        for target in (folder / "base.yaml", str(folder / "base.yaml"), folder / "mine.yaml"):
+            with pytest.raises(RecipeError) as refused, within(5):
+                load_recipe(target)
+            one_printable_line(refused.value)
+
+
+def test_a_path_or_base_that_is_none_is_refused(tmp_path: Path) -> None:
+    for name in ("a\0b", "a\ud800", "x" * 300, "\x1b[31m.yaml", "a\nb"):
+        with pytest.raises(RecipeError) as refused:
+            load_recipe(name)
+        one_printable_line(refused.value)
+    for stated in ("a\\0b", "\\ud800", "x" * 5000, ".", "..", "/", "~", "/dev/zero"):
+        (tmp_path / "mine.yaml").write_text(f'base: "{stated}"\n')
+        with pytest.raises(RecipeError) as refused, within(5):
+            load_recipe(tmp_path / "mine.yaml")
+        one_printable_line(refused.value)
+
+
+def test_stated_limits_of_text_and_depth(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: digits_hdlif\n#" + "x" * (MOST_BYTES - 20))
+    assert load_recipe(path).name == "mine"
+    path.write_text("base: digits_hdlif\n#" + "x" * MOST_BYTES)
+    with pytest.raises(RecipeError, match=rf"cannot be read \(larger than {MOST_BYTES:,} bytes\)"):
+        load_recipe(path)
+    assert parse_yaml("[" * MOST_DEPTH + "1" + "]" * MOST_DEPTH, source="x")
+    with pytest.raises(RecipeError, match=f"more than {MOST_DEPTH} levels"):
+        parse_yaml("[" * (MOST_DEPTH + 1) + "1" + "]" * (MOST_DEPTH + 1), source="x")
+
+
+def test_what_cannot_be_built_is_refused_before_it_is_built() -> None:
+    for override, words in (
+        ("model.blocks=[1000000]", "model: 1,000,000 blocks or layers in 1 stages are refused; at most 1,000"),
+        ("model.blocks=[" + "1," * 40 + "]", "model: 40 blocks or layers in 40 stages are refused; "),
+        ("model.width=1000000", "model: the network has "),
+        ("model={kind: vgg_snn, plan: [" + "4," * 1001 + "]}", "model: 1,001 blocks or layers"),
+        ("model={kind: resnet19, hidden: 1000000000}", "model: the network has "),
+        ("attention={kind: seca, kernel_size: 4000000001}", "model: the network has "),
+        ("data.batch_size=2000000000", "data.batch_size = 2000000000; the network has "),
+    ):
+        with pytest.raises(RecipeError) as refused, within(20):
+            builders.check(load_recipe("digits_hdlif", [override]))
+        assert str(refused.value).startswith(words), override
+
+
+SECRET = "hunter2-secret"
+
+
+def test_an_error_says_nothing_of_what_a_base_holds(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("base: victim.yaml\ntime_steps: 4\n")
+    for content in (
+        *(f"{SECRET}\n", f"- {SECRET}\n", f"{SECRET}: 1\n", f"{SECRET}: 1\n{SECRET}: 2\n", f"a: !{SECRET} 1\n"),
+        *(f"model: {SECRET}\n", f"seed: {SECRET}\n", f"base: {SECRET}\n", f"a: [{SECRET}\n", f"{SECRET}\x07\n"),
+        *(f"training: {{epochs: 1, {SECRET}: 2}}\n", f"training: {{epochs: {SECRET}}}\n", f"a: *{SECRET}\n"),
+        f"name: a/{SECRET}\nseed: 1\n",
+    ):
+        (tmp_path / "victim.yaml").write_text(content)
+        for overrides in ((), ("training.momentum=0.5",)):
+            with pytest.raises(RecipeError) as refused:
+                load_recipe(mine, overrides)
+            assert SECRET not in one_printable_line(refused.value), content
+
+
+def test_a_base_outside_of_the_recipe_s_folder_is_refused_whether_or_not_it_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    (folder / "below").mkdir(parents=True)
+    (folder / "link.yaml").symlink_to(tmp_path / "victim.yaml")
+    for stated in ("../victim.yaml", f"{tmp_path}/victim.yaml", "link.yaml", "below/../../victim.yaml"):
+        (folder / "mine.yaml").write_text(f"base: {stated}\n")
+        (tmp_path / "victim.yaml").unlink(missing_ok=True)
+        said = []
+        for _ in range(2):
+            with pytest.raises(RecipeError, match="give a shipped recipe, or a file at or below the folder") as refused:
+                load_recipe(folder / "mine.yaml")
+            said.append(one_printable_line(refused.value))
+            (tmp_path / "victim.yaml").write_text(f"{SECRET}: 1\n")
+        assert said[0] == said[1]
+
+
+def test_a_base_below_the_recipe_s_folder_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below/base.yaml").write_text(recipe_text("digits_hdlif")[1])
+    (tmp_path / "link.yaml").symlink_to("below/base.yaml")
+    monkeypatch.chdir(tmp_path)
+    for stated in ("below/base.yaml", "./below/base.yaml", "below/../below/base.yaml", "link.yaml"):
+        (tmp_path / "mine.yaml").write_text(f"base: {stated}\nseed: 9\n")
+        for target in (tmp_path / "mine.yaml", "mine.yaml", "./mine.yaml"):
+            assert load_recipe(target).seed == 9
+
+
+@given(st.text(max_size=40) | st.text("a.=[]{}:\"\\ \n\0-?&*!|>'%@`#,0", max_size=30))
+@example(".".join("a" * 2000) + "=1")
+@example("base=../x.yaml")
+@example("model.width=" + "1" * 70000)
+@example("\ud800=1")
+@example("neuron.kind=\x1b[31m")
+@example("x" * 100_000)
+def test_any_assignment_gives_a_recipe_or_one_line(override: str) -> None:
+    outcome(override)

@@ -1,0 +1,327 @@
+"""Recipes as files: what is read, replaced, inherited from a base, refused, and written again."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from hdlif.errors import RecipeError
+from hdlif.recipe import Component, DataConfig, Recipe, TrainingConfig, dump_recipe, load_recipe
+from hostile import one_printable_line
+
+MY_RECIPE = """\
+# hdlif train my.yaml
+seed: 1
+time_steps: 4
+data: {kind: digits, batch_size: 64, validation: 200, augment: [shift]}
+model: {kind: resnet, width: 16, blocks: [1, 1, 1]}
+neuron: {kind: hdlif, parallel: none}
+weights: {kind: float}
+spikes: {kind: exact}
+rule: {kind: stochastic_step, k: 1}
+training:
+  epochs: 4
+  learning_rate: 0.1
+"""
+
+
+def write(folder: Path, text: str = MY_RECIPE, name: str = "my.yaml") -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def refusal(path: Path | str, *overrides: str) -> str:
+    """The message without the folder."""
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, overrides)
+    return one_printable_line(caught.value).replace(f"{Path(path).parent}/", "")
+
+
+def test_file_gives_typed_frozen_sections_and_its_stem_as_name(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path))
+    assert (recipe.name, recipe.seed, recipe.time_steps) == ("my", 1, 4)
+    assert recipe.data == DataConfig(kind="digits", batch_size=64, validation=200, augment=("shift",))
+    assert recipe.training == TrainingConfig(epochs=4, learning_rate=0.1)
+    assert (recipe.model.kind, recipe.model.arguments) == ("resnet", {"width": 16, "blocks": [1, 1, 1]})
+    for target, field in ((recipe, "seed"), (recipe.data, "train"), (recipe.training, "epochs"), (recipe.model, "x")):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(target, field, 3)
+    component = Component.model_validate({"kind": "x", "arguments": 1, "copy": [2]})
+    assert component.arguments == {"arguments": 1, "copy": [2]}
+
+
+def test_overrides_replace_values_in_order_and_whole_sections(tmp_path: Path) -> None:
+    overrides = [
+        "training.epochs=3",
+        "seed=7",
+        "data.augment=[flip, shift]",
+        "model.depth=2",
+        "rule.note=a=b",
+        "seed=8",
+    ]
+    recipe = load_recipe(write(tmp_path), [*overrides, "neuron={kind: lif}"])
+    assert (recipe.training.epochs, recipe.training.learning_rate, recipe.seed) == (3, 0.1, 8)
+    assert recipe.data.augment == ("flip", "shift")
+    assert recipe.model.arguments == {"width": 16, "blocks": [1, 1, 1], "depth": 2}
+    assert recipe.rule.arguments["note"] == "a=b"
+    assert recipe.neuron == Component(kind="lif")
+
+
+def test_values_are_read_by_the_core_schema(tmp_path: Path) -> None:
+    read: dict[str, object] = {
+        "1e-3": 0.001,
+        "5.0e-4": 0.0005,
+        "1.": 1.0,
+        "-3": -3,
+        "true": True,
+        "~": None,
+        "'3'": "3",
+    }
+    texts = ("none", "yes", "off", "010", "1:30", "2020-01-01", "<<", "=")
+    for text, value in {**read, **dict(zip(texts, texts, strict=True)), '"\\ud83d\\ude00"': "\U0001f600"}.items():
+        seen = load_recipe(write(tmp_path), [f"model.x={text}"]).model.arguments["x"]
+        assert (seen, type(seen)) == (value, type(value)), text
+
+
+REFUSED = """
+training.epoch = 3 is unknown; choose one of accumulate, channels_last, clip_norm,       | training.epoch=3
+data.mixup.epochs = 3 is unknown; choose one of cutmix_alpha, mixup_alpha, prob, switch  | data.mixup={epochs: 3}
+data.mixup = true is refused; it should be a section of keys and values                  | data.mixup=true
+data.mixup.mixup_alpha = 0 and cutmix_alpha = 0 mix nothing | data.mixup={mixup_alpha: 0, cutmix_alpha: 0}
+trainin = {} is unknown; choose one of activity, attention, data, model, name, neuron    | trainin={}
+epochs = 3 is unknown; did you mean training.epochs?                                     | epochs=3
+epoch = 3 is unknown; did you mean training.epochs?                                      | epoch=3
+width = 3 is unknown; did you mean model.width?                                          | width=3
+lr = 0.1 is unknown; did you mean training.learning_rate?                                | lr=0.1
+training.lr = 0.1 is unknown; did you mean training.learning_rate?                       | training.lr=0.1
+wd = 0.1 is unknown; did you mean training.weight_decay?                                 | wd=0.1
+bs = 8 is unknown; did you mean data.batch_size?                                         | bs=8
+T = 8 is unknown; did you mean time_steps?                                               | T=8
+training.epochs = 0 is refused; it should be greater than or equal to 1                  | training.epochs=0
+training.epochs = "3" is refused; it should be a valid integer                           | training.epochs='3'
+training.epochs = 3.0 is refused; it should be a valid integer                           | training.epochs=3.0
+training.epochs = true is refused; it should be a valid integer                          | training.epochs=true
+time_steps = null is refused; it should be a valid integer                               | time_steps=
+time_steps = 1000000000 is refused; it should be less than or equal to 32767             | time_steps=1000000000
+seed = -1 is refused; it should be greater than or equal to 0                            | seed=-1
+data.batch_size = 0 is refused; it should be greater than or equal to 1                  | data.batch_size=0
+data.size = 100000 is refused; it should be less than or equal to 8192                   | data.size=100000
+data.augment = "flip" is refused; it should be a list, for example [flip, shift]         | data.augment=flip
+data.augment.0 = 1 is refused; it should be a valid string                               | data.augment=[1]
+data.augment.0.kind is missing                                                           | data.augment=[{most: 1}]
+data.augment.0.kind = 3 is refused; it should be a valid string                          | data.augment=[{kind: 3}]
+data.augment.0.strength = Infinity is refused; it should be a finite number | data.augment=[{kind: a, strength: .inf}]
+training.learning_rate = NaN is refused; it should be a finite number                    | training.learning_rate=.nan
+training.momentum = 1.0 is refused; it should be less than 1                             | training.momentum=1.0
+training.warmup_epochs = 500 is refused; it should be at most training.epochs =          | training.warmup_epochs=500
+training.precision = 16 is refused; it should be '32-true', '16-mixed', 'bf16-mixed'     | training.precision=16
+training.accumulate = 0 is refused                                                       | training.accumulate=0
+training.ema_decay = 1 is refused                                                        | training.ema_decay=1
+training.clip_norm = 0 is refused                                                        | training.clip_norm=0
+training.compile = 1 is refused                                                          | training.compile=1
+data = 3 is refused; it should be a section of keys and values                           | data=3
+neuron = "lif" is refused; it should be a section, for example neuron: {kind: lif} in    | neuron=lif
+rule = [1] is refused; it should be a section, for example rule: {kind: NAME} in a file  | rule=[1]
+teacher = "resnet50" is refused; it should be a section                                  | teacher=resnet50
+teacher.kind is missing                                                                  | teacher={name: resnet50}
+neuron.kind is missing; `hdlif recipes show digits_hdlif` prints a complete recipe       | neuron={parallel: all}
+neuron.kind = 3 is refused; it should be a valid string                                  | neuron.kind=3
+neuron.kind = "" is refused; it should have at least 1 character                         | neuron.kind=''
+model.x.1.a = Infinity is refused; it should be a finite number                          | model.x=[1, {a: .inf}]
+"""
+
+
+def test_refused_value_names_file_key_value_and_what_is_accepted() -> None:
+    wrong = []
+    for line in REFUSED.strip().splitlines():
+        start, _, override = line.partition(" | ")
+        said = refusal("digits_hdlif", override)
+        if not said.startswith(f"digits_hdlif: {start.strip()}"):
+            wrong.append((override, said))
+    assert wrong == []
+    said = refusal("digits_hdlif", f"training.epochs={'x' * 1000}")
+    assert len(said) < 200
+    assert "xxx..." in said
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("digits_hdlif", ["rule=stbp"])
+    assert caught.value.no_section == "rule"
+
+
+def test_what_is_missing_or_misspelt_in_a_file_is_named(tmp_path: Path) -> None:
+    misspelt = write(tmp_path, MY_RECIPE.replace("epochs", "epoch"))
+    # It comes before the key that is missing for it.
+    assert refusal(misspelt).startswith("my.yaml: training.epoch = 4 is unknown; choose one of accumulate, ")
+    without = write(tmp_path, MY_RECIPE.replace("spikes: {kind: exact}\n", ""))
+    assert refusal(without).startswith("my.yaml: spikes is missing; ")
+
+
+def test_malformed_overrides_are_named() -> None:
+    for override, message in (
+        ("seed", "is not an assignment; write key=value, for example --set training.epochs=3"),
+        ("=3", "is not an assignment"),
+        ("a..b=3", "is not an assignment"),
+        ("rule={kind:foo}", "YAML takes kind:foo for a key without a value, for a space has to stand behind the colon"),
+        ("seed.x=3", "seed = 42 has no keys; set seed as a whole"),
+        ("model.x=!!binary aGk=", "YAML takes no text that begins with !; quote it: --set \"model.x='!!binary aGk='\""),
+        (
+            "data.group=*_GROUP.csv",
+            "YAML takes no text that begins with *; quote it: --set \"data.group='*_GROUP.csv'\"",
+        ),
+        ("data.group= @it's", "YAML takes no text that begins with @; quote it: --set \"data.group='@it''s'\""),
+        ("model.x=[!!binary aGk=]", "line 1, column 2: the tag tag:yaml.org,2002:binary is not accepted"),
+        ("model.x=[1", "line 2, column 1: did not find expected ',' or ']'"),
+    ):
+        assert refusal("digits_hdlif", override).startswith(f"--set {override}: {message}"), override
+
+
+def test_broken_yaml_is_refused_with_its_line(tmp_path: Path) -> None:
+    for text, message in (
+        ("seed: 1\ndata: {kind: digits\nmodel: x\n", "line 3, column 6: "),
+        ("seed: 1\n\tdata: 2\n", "line 2, column 1: "),
+        ("seed: 1\ntime_steps: 4\nseed: 2\n", "line 3, column 1: the key seed is repeated; "),
+        ("seed: 1\n4: 2\n", "line 2, column 1: the key 4 is not text; "),
+        ("data: &a {kind: digits}\nmodel: *a\n", "line 2, column 8: an alias is not accepted, "),
+        ("a: &a [*a]\n", "line 1, column 8: an alias is not accepted, "),
+        ("seed: 1\nname: a\x07b\n", "line 2: a control character is not YAML; delete it"),
+        ("seed: !!python/object/apply:os.getcwd []\n", "line 1, column 7: the tag tag:yaml.org,2002:python/"),
+        ("", "null is not a recipe; a recipe is a YAML mapping with the keys activity, attention, data, model, name"),
+        ("- a\n", '["a"] is not a recipe; '),
+    ):
+        assert refusal(write(tmp_path, text)).startswith(f"my.yaml: {message}"), text
+    (tmp_path / "my.yaml").write_bytes(b"seed: \xff")
+    assert refusal(tmp_path / "my.yaml").startswith("my.yaml: byte 6 is not UTF-8; ")
+    with pytest.raises(RecipeError, match=r"cannot be read \(Is a directory\); give the path of a YAML file"):
+        load_recipe(tmp_path)
+
+
+def test_shipped_name_wins_over_a_file_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, name="digits_lif")
+    assert load_recipe("digits_lif").neuron.kind == "lif"
+    assert load_recipe("./digits_lif").neuron.kind == load_recipe(Path("digits_lif")).neuron.kind == "hdlif"
+    with pytest.raises(RecipeError, match=r'digits_hdlf: .*choose one of .*did you mean "digits_hdlif"'):
+        load_recipe("digits_hdlf")
+
+
+def test_dump_states_every_value_and_quotes_what_yaml_1_1_takes_for_another_type(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path), ["model={kind: 'yes', a: 1e-3, b: '1e-3', c: '010'}"])
+    text = dump_recipe(recipe)
+    assert "  weight_decay: 0.0005\n" in text
+    assert "model:\n  kind: 'yes'\n  a: 0.001\n  b: '1e-3'\n  c: '010'\n" in text
+    assert yaml.safe_load(text)["model"]["kind"] == "yes"
+    assert load_recipe(write(tmp_path, text, "copy.yaml")) == recipe
+
+
+def test_extras_are_written_only_if_they_are_on(tmp_path: Path) -> None:
+    stated = yaml.safe_load(dump_recipe(load_recipe("digits_hdlif")))
+    assert set(stated["training"]).isdisjoint({"clip_norm", "accumulate", "ema_decay", "compile", "optimizer"})
+    assert "teacher" not in stated
+    assert "mixup" not in stated["data"]
+    overrides = ["training.accumulate=2", "training.ema_decay=0.9", "training.compile=true", "data.mixup={prob: 0.5}"]
+    recipe = load_recipe("digits_hdlif", [*overrides, "teacher={kind: timm, name: resnet18}"])
+    assert load_recipe(write(tmp_path, dump_recipe(recipe))) == recipe
+    stated = yaml.safe_load(dump_recipe(recipe))
+    assert stated["data"]["mixup"] == {"mixup_alpha": 0.8, "cutmix_alpha": 1.0, "prob": 0.5, "switch_prob": 0.5}
+    assert stated["training"]["accumulate"] == 2
+
+
+def test_recipe_is_its_base_but_for_what_it_states(tmp_path: Path) -> None:
+    base = load_recipe("digits_hdlif")
+    text = "base: digits_hdlif\nseed: 7\ntraining: {epochs: 3}\nneuron: {parallel: all}\n"
+    mine = load_recipe(write(tmp_path, text), ["model.width=4"])
+    assert (mine.name, mine.seed) == ("my", 7)
+    assert mine.training == base.training.model_copy(update={"epochs": 3})
+    assert (mine.neuron.arguments, mine.model.arguments) == ({"parallel": "all"}, {"width": 4, "blocks": [1, 1, 1]})
+    changed = {"name", "seed", "training", "neuron", "model"}
+    assert mine.model_dump(exclude=changed) == base.model_dump(exclude=changed)
+    assert "base" not in yaml.safe_load(dump_recipe(mine))
+    # A section that states its kind replaces the base's.
+    other = load_recipe(write(tmp_path, "base: digits_hdlif\nneuron: {kind: lif}\nattention: {kind: seca, form: II}\n"))
+    assert (other.neuron.arguments, other.attention.arguments) == ({}, {"form": "II"})
+
+
+def test_base_is_a_file_beside_the_recipe_whose_name_is_not_inherited(tmp_path: Path) -> None:
+    write(tmp_path, dump_recipe(load_recipe("digits_hdlif")), "parent.yaml")
+    assert load_recipe(write(tmp_path, "base: parent.yaml\n")).name == "my"
+    assert load_recipe(write(tmp_path, "base: parent.yaml\nname: other\n")).name == "other"
+
+
+def test_what_is_wrong_with_base_or_difference_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "base: digits_hdlif\n", "middle.yaml")
+    for text, message in (
+        ("base: digits_hdlf\n", 'base = "digits_hdlf": there is no such file and no shipped recipe of that name'),
+        ("base: 3\n", "base = 3 is refused; give the name or path of a recipe"),
+        ("base: middle.yaml\n", 'base = "middle.yaml" has a base itself; name that one, and state what differs'),
+        ("base: digits_lif\n", 'base = "digits_lif" has a base itself; name base: digits_hdlif, and state what'),
+        ("base: digits_hdlif\ntraining: {epoch: 3}\n", "training.epoch = 3 is unknown"),
+        ("base: digits_hdlif\nneuron: lif\n", 'neuron = "lif" is refused; it should be a section'),
+    ):
+        assert refusal(write(tmp_path, text)).startswith(f"my.yaml: {message}"), text
+    outside = ("/nonexistent", f"/etc/{'a' * 300}", "/etc/passwd", "/etc/passwd/x", "../x", f"../{'a' * 300}", "/")
+    for stated in outside:
+        said = refusal(write(tmp_path, f"base: {stated}\n"))
+        assert " is refused; give a shipped recipe, or a file at or below the folder" in said, stated
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+texts = st.text(min_size=1, max_size=12)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | numbers | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+components = st.builds(
+    lambda kind, arguments: Component.model_validate(arguments | {"kind": kind}),
+    texts,
+    st.dictionaries(texts, values, max_size=3),
+)
+recipes = st.builds(
+    Recipe,
+    name=st.text(min_size=1, max_size=12).filter(
+        lambda t: t.isprintable() and not set(t) & {"/", "\\"} and t.strip(".")
+    ),
+    seed=st.integers(0, 2**32 - 1),
+    time_steps=st.integers(1, 1000),
+    data=st.builds(
+        DataConfig,
+        kind=texts,
+        batch_size=st.integers(1, 10**6),
+        validation=st.integers(1, 10**6),
+        augment=st.lists(st.text(max_size=12), max_size=3).map(tuple),
+    ),
+    **dict.fromkeys(("model", "neuron", "weights", "spikes", "rule"), components),
+    training=st.builds(
+        TrainingConfig,
+        epochs=st.integers(100, 200),
+        ema_decay=st.none() | st.floats(0.1, 0.9),
+        compile=st.booleans(),
+        learning_rate=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
+        weight_decay=st.floats(min_value=0, allow_infinity=False),
+        warmup_epochs=st.integers(0, 100),
+        precision=st.sampled_from(["32-true", "16-mixed", "bf16-mixed", "64-true"]),
+    ),
+)
+
+
+@given(recipe=recipes)
+def test_dump_and_load_round_trip(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = write(tmp_path_factory.getbasetemp(), dump_recipe(recipe), "round_trip.yaml")
+    assert load_recipe(path) == recipe
+
+
+@given(value=values)
+@example(value="1e5")
+@example(value="0.0\n")
+@example(value="<<")
+@example(value="a\x85b")
+@example(value="\ufeffü\u2028\U0001f600")
+@example(value="=")
+@example(value=[1e16, -0.0, 5e-324])
+def test_argument_keeps_value_and_type_through_a_file(value: object, tmp_path_factory: pytest.TempPathFactory) -> None:
+    recipe = load_recipe("digits_lif").model_copy(update={"model": Component.model_validate({"kind": "x", "v": value})})
+    path = write(tmp_path_factory.getbasetemp(), dump_recipe(recipe), "argument.yaml")
+    # repr tells 1 from True and 0.0 from -0.0, which == does not.
+    assert repr(load_recipe(path).model.arguments["v"]) == repr(value)

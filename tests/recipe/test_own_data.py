@@ -1,0 +1,222 @@
+"""Data of the user's own in a recipe: looked at once, stated in the recipe, and the same from then on."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from hdlif.errors import DataError, RecipeError
+from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe
+from hostile import one_printable_line
+from picture_folders import CLASSES, write_pictures
+from small_recipes import recipe
+
+
+def on(root: Path, *overrides: str, kind: str = "digits_hdlif") -> Recipe:
+    given = builders.data_overrides(load_recipe(kind), str(root))
+    return load_recipe(kind, [*given, "model.width=4", "data.batch_size=4", *overrides])
+
+
+def found(root: Path, *overrides: str) -> Recipe:
+    return builders.with_data_found(on(root, *overrides))[0]
+
+
+def test_what_was_found_stands_in_the_recipe_and_makes_its_network(tmp_path: Path) -> None:
+    chosen, data = builders.with_data_found(on(write_pictures(tmp_path / "x", 6), "data.size=8"))
+    assert data is not None
+    builders.check(chosen)
+    assert builders.data_kind(chosen).labels == CLASSES
+    assert builders.input_record(chosen) == data.input
+    assert data.input.shape == (3, 8, 8)
+    torch.manual_seed(0)
+    network = builders.build_model(chosen).eval()
+    x, _ = builders.build_data(chosen, found=data).train.sequence(torch.arange(4))
+    logits, _ = network(x, steps=range(4))
+    assert logits.shape == (4, 4, 3)
+    path = tmp_path / "kept.yaml"
+    path.write_text(dump_recipe(chosen))
+    assert load_recipe(path) == chosen
+    assert Recipe.model_validate(json.loads(json.dumps(chosen.model_dump(mode="json")))) == chosen
+    noise, labels = builders.random_batch(chosen, torch.Generator().manual_seed(0))
+    assert (noise.shape, int(labels.max())) == ((1, 4, 3, 8, 8), 2)
+
+
+def test_a_recipe_that_was_not_looked_at_is_checked_by_its_names(tmp_path: Path) -> None:
+    chosen = on(write_pictures(tmp_path, 6))
+    builders.check_names(chosen)
+    with pytest.raises(RecipeError, match=r'data.kind = "folder": its classes and sizes are known when'):
+        builders.check(chosen)
+
+
+def test_sets_are_made_again_of_what_was_found(tmp_path: Path) -> None:
+    chosen = found(write_pictures(tmp_path, 8), "data.size=8", "data.augment=[flip]", "data.train=5", "seed=7")
+    sets = builders.build_data(chosen)
+    assert (len(sets.train), sets.train.augment, sets.train.seed) == (5, ("flip",), 7)
+    again = builders.build_data(chosen)
+    for one, other in zip(sets.parts, again.parts, strict=True):
+        for a, b in zip(one.sequence(torch.arange(3)), other.sequence(torch.arange(3)), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_changed_files_are_no_longer_what_a_network_was_trained_on(tmp_path: Path) -> None:
+    chosen = found(write_pictures(tmp_path, 6), "data.size=8")
+    write_pictures(tmp_path, 1, first=9)
+    with pytest.raises(DataError, match=r"holds other files than the network was trained on"):
+        builders.build_data(chosen)
+    # Looked at again for a training, it is what is there.
+    assert builders.with_data_found(chosen)[0].data.found != chosen.data.found
+
+
+def test_a_folder_may_be_shown_row_by_row(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 6)
+    chosen = found(tmp_path, "data.size=8", "data.frames=rows", "time_steps=8")
+    builders.check(chosen)
+    record = builders.input_record(chosen)
+    assert (record.shape, record.frames, record.sample_shape(8)) == ((3, 1, 8), "rows", (3, 8, 8))
+    assert builders.build_data(chosen).test.sequence(torch.arange(2))[0].shape == (8, 2, 3, 1, 8)
+    with pytest.raises(RecipeError, match=r"makes 8 steps of an image; set time_steps=8"):
+        builders.check(found(tmp_path, "data.size=8", "data.frames=rows"))
+    taken = builders.found_data(str(tmp_path), record=record, labels=CLASSES, time_steps=8)
+    assert taken.test.sequence(torch.arange(2))[0].shape == (8, 2, 3, 1, 8)
+
+
+def test_a_folder_may_be_shown_pixel_by_pixel_where_its_pictures_are_square(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 6)
+    chosen = found(tmp_path, "data.size=8", "data.frames=pixels", "time_steps=64")
+    builders.check(chosen)
+    taken = builders.found_data(str(tmp_path), record=builders.input_record(chosen), labels=CLASSES, time_steps=64)
+    own = builders.build_data(chosen)
+    for sets in (own, taken):
+        assert sets.test.sequence(torch.arange(2))[0].shape == (64, 2, 3, 1, 1)
+    kept = chosen.data.found
+    assert kept is not None
+    oblong = kept.model_copy(update={"input": kept.input.model_copy(update={"shape": (3, 4, 16)})})
+    data = chosen.data.model_copy(update={"found": oblong, "size": None})
+    with pytest.raises(RecipeError, match=r'"pixels" shows square images, and these are 4x16; set data\.size'):
+        builders.check(chosen.model_copy(update={"data": data}))
+
+
+def test_another_folder_is_taken_as_the_network_takes_its_own(tmp_path: Path) -> None:
+    chosen = found(write_pictures(tmp_path / "a", 6), "data.size=8", "data.fit=crop")
+    write_pictures(tmp_path / "b" / "train", 6, mode="L", first=20)
+    write_pictures(tmp_path / "b" / "test", 2, mode="L", first=40)
+    sets = builders.data_of_ones_own(chosen, str(tmp_path / "b"))
+    assert (sets.mean, sets.std) == (builders.input_record(chosen).mean, builders.input_record(chosen).std)
+    assert (len(sets.test), sets.shape) == (6, (3, 8, 8))
+    write_pictures(tmp_path / "c", 6, classes=("cat", "cow", "dog"))
+    for take in (
+        lambda: builders.data_of_ones_own(chosen, str(tmp_path / "c")),
+        lambda: builders.found_data(
+            str(tmp_path / "c"), record=builders.input_record(chosen), labels=CLASSES, time_steps=4
+        ),
+    ):
+        with pytest.raises(
+            DataError,
+            match=r"lacks a class that the network has \(owl\) and has a class that the network lacks \(cow\)",
+        ):
+            take()
+
+
+def test_data_replaces_what_a_recipe_says_of_its_own_set_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(tmp_path, 6)
+    section = on(tmp_path).data
+    assert (section.kind, section.validation, section.train, section.size) == ("folder", None, None, None)
+    assert section.augment == ("shift",)
+    assert builders.data_overrides(load_recipe("digits_hdlif"), "synthetic") == ["data.kind=synthetic"]
+    assert on(tmp_path, kind="imagenet_resnet34_hdlif").data.size == 224
+    assert builders.data_overrides(on(tmp_path), str(tmp_path)) == [f"data.path={json.dumps(str(tmp_path))}"]
+    monkeypatch.chdir(tmp_path)
+    assert builders.data_overrides(on(tmp_path), "cat") == [f"data.path={json.dumps(str(tmp_path / 'cat'))}"]
+    with pytest.raises(
+        DataError, match=r'--data "digit": there is no such file or folder, and no data set .* \(did you mean "digits"'
+    ):
+        builders.data_overrides(load_recipe("digits_hdlif"), "digit")
+    with pytest.raises(DataError, match=r"digits_events_hdlif is of events; start from a recipe of pictures"):
+        builders.data_overrides(load_recipe("digits_events_hdlif"), str(tmp_path))
+
+
+def test_a_relative_path_starts_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(tmp_path / "sets" / "x", 6)
+    chosen = on(tmp_path, "data.path=x")
+    assert builders.with_data_found(chosen, tmp_path / "sets")[0].data.arguments == {"path": str(tmp_path / "sets/x")}
+    monkeypatch.chdir(tmp_path / "sets")
+    assert builders.with_data_found(chosen)[0].data.arguments == {"path": str(tmp_path / "sets/x")}
+
+
+def test_what_was_found_is_checked_as_any_recipe(tmp_path: Path) -> None:
+    chosen = found(write_pictures(tmp_path, 6))
+    tree = chosen.model_dump(mode="json")
+    tree["data"]["found"]["input"]["std"] = [0.0, 1.0, 1.0]
+    with pytest.raises(RecipeError, match=r"data.found.input.std = \[0.0, 1.0, 1.0\]; it must be 3 finite"):
+        builders.check(Recipe.model_validate(tree))
+    tree["data"] = {"kind": "digits", "batch_size": 4, "validation": 10, "found": chosen.data.found}
+    with pytest.raises(RecipeError, match=r"data.found is of data of your own, and digits is a set that ships"):
+        builders.check(Recipe.model_validate(tree))
+
+
+def test_more_classes_than_a_recipe_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(tmp_path, 6)
+    monkeypatch.setattr("hdlif.recipe.builders.own_data.MOST_BYTES", 500)
+    with pytest.raises(DataError, match=r"with its 3 classes and 3 channels the recipe takes .* at most 500 are read"):
+        found(tmp_path)
+
+
+def test_refusals_name_the_key_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(tmp_path, 6)
+    for override, start in (
+        ("data.validation=10", "data.validation = 10 counts samples of a set that ships; "),
+        ("data.unreadable=ignore", 'data.unreadable = "ignore" is unknown; choose one of refuse, skip'),
+        ("data.channels=true", "data.channels = true is refused; it should be 1 or 3"),
+        ("data.channels=1.0", "data.channels = 1.0 is refused; it should be 1 or 3"),
+        ("data.channels=2", "data.channels = 2 is refused; it should be 1 or 3"),
+        ("data.fits=crop", 'data.fits = "crop" is unknown; choose one of '),
+        ("data.split={test: half}", 'data.split = {"test": "half"} is refused; '),
+        ("data.split={test: 2.0}", "data: split.test = 2.0 is refused; it should be above 0 and below 1"),
+        ("data.batch_size=64", f"{tmp_path}: 12 samples to train on do not fill one batch of 64; "),
+        ("data={kind: folder, batch_size: 4}", "data.path is missing; give it a value"),
+        ("data.augment=[event_policy]", 'data.augment: "event_policy" takes counts, and folder gives 8-bit pixels'),
+    ):
+        with pytest.raises((RecipeError, DataError)) as refused:
+            found(tmp_path, override)
+        assert one_printable_line(refused.value).startswith(start)
+    monkeypatch.chdir(write_pictures(tmp_path / "a" / "b", 3))
+    monkeypatch.setattr("hdlif.data.folders.MOST_FILES", 1000)
+    for path in ("", "\0", "a\nb", "x" * 5000, "..", "/", "/dev/null", "~", "\x1b[31m"):
+        with pytest.raises((DataError, RecipeError)) as refused:
+            found(tmp_path, f"data.path={json.dumps(path)}")
+        one_printable_line(refused.value)
+
+
+def test_a_data_set_of_one_s_own_is_looked_at_with_its_arguments() -> None:
+    section = '{kind: "own_sets:Squares", batch_size: 4, count: 24, split: {validation: 0, test: 0.25}}'
+    chosen, data = builders.with_data_found(recipe(f"data={section}"))
+    builders.check(chosen)
+    assert data is not None
+    assert data.count("train") + data.count("test") == 24
+    sets = builders.build_data(chosen, found=data)
+    assert (len(sets.train), len(sets.test)) == (data.count("train"), data.count("test"))
+    for stated, start in (
+        ('{kind: "own_sets:Squares", batch_size: 4, cuont: 3}', "data.cuont = 3 is unknown; "),
+        ('{kind: "own_sets:Squares", batch_size: 4, fit: middle}', 'data.fit = "middle" is unknown; choose one of '),
+        ('{kind: "own_sets:nothing", batch_size: 4}', "own_sets:nothing: is None, which is not a map-style data set"),
+    ):
+        with pytest.raises((RecipeError, DataError)) as refused:
+            builders.with_data_found(recipe(f"data={stated}"))
+        assert one_printable_line(refused.value).startswith(start)
+
+
+def test_the_kind_of_data_at_a_path_follows_from_its_files(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a,b,load\n" + "".join(f"{n},{n % 5},{n % 3}.5\n" for n in range(40)))
+    for name, file in (("arrays", "x.npy"), ("saved", "dataset_info.json"), ("shards", "0.tar"), ("sounds", "a/1.wav")):
+        (tmp_path / name / file).parent.mkdir(parents=True)
+        (tmp_path / name / file).touch()
+    kinds = {"table.csv": "series", "arrays": "series", "saved": "arrow", "shards": "shards", "sounds": "series"}
+    assert {name: builders.kind_at(str(tmp_path / name)) for name in kinds} == kinds
+    assert builders.kind_by_keys(str(tmp_path / "table.csv"), ()) == "table"
+    assert builders.kind_at("own_sets:Squares") == "own_sets:Squares"
+    # A plain name stands for a list of one.
+    found = builders.look("table", str(tmp_path / "table.csv"), {"values": "load"})
+    assert (found.classes, len(found.target_std)) == (("load",), 1)
+    with pytest.raises(RecipeError, match=r'^data.values = "a, b" is refused; it should be a list: \[a, b\]$'):
+        builders.look("table", str(tmp_path / "table.csv"), {"values": "a, b"})

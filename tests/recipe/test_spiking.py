@@ -1,0 +1,159 @@
+"""The kind `spiking` of the section `model`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from hdlif.errors import CheckpointError, RecipeError
+from hdlif.models import spiking
+from hdlif.nn import HDLIF, QuantConv2d, QuantLinear, SpikeQuantizer, Ternary
+from hdlif.recipe import Recipe, builders
+from hdlif.recipe.builders.spiking import SHOWN
+from hostile import one_printable_line
+from small_recipes import load, neurons
+from torch_networks import Residual
+
+
+def recipe(*overrides: str, of: str = "torch_networks:Residual", **keys: str) -> Recipe:
+    rest = "".join(f", {key}: {value}" for key, value in keys.items())
+    return load(f"model={{kind: spiking, of: '{of}'{rest}}}", *overrides)
+
+
+def test_it_is_given_the_parts_of_the_recipe() -> None:
+    chosen = recipe("weights={kind: ternary}", "spikes={kind: quantised}", options="{width: 8}")
+    builders.check(chosen)
+    network = builders.build_model(chosen)
+    layers = neurons(network)
+    assert len(layers) == 5
+    assert all(isinstance(one, HDLIF) and isinstance(one.quantizer, SpikeQuantizer) for one in layers)
+    modules = dict(network.named_modules())
+    low_bit = [name for name, one in modules.items() if isinstance(one, QuantConv2d) and one.quantizer == Ternary()]
+    assert low_bit == [f"network.blocks.{n}.conv{m}" for n in range(2) for m in (1, 2)]
+    # The digits have one channel and ten classes.
+    assert (modules["network.stem"].weight.shape, modules["network.fc"].out_features) == ((8, 1, 3, 3), 10)
+
+
+def test_layers_are_kept_and_quantised_by_name() -> None:
+    weights = "weights={kind: ternary, keep_float: ['network.blocks.0.*'], quantise: [network.fc, network.stem]}"
+    torch.manual_seed(0)
+    plain = dict(builders.build_model(recipe()).named_modules())
+    torch.manual_seed(0)
+    modules = dict(builders.build_model(recipe(weights)).named_modules())
+    assert modules["network.blocks.0.conv1"].quantizer is None
+    assert modules["network.blocks.1.conv1"].quantizer == Ternary()
+    assert isinstance(modules["network.fc"], QuantLinear)
+    assert modules["network.fc"].quantizer == Ternary()
+    assert isinstance(modules["network.stem"], QuantConv2d)
+    for name in ("network.fc", "network.stem", "network.blocks.1.conv2"):
+        assert torch.equal(modules[name].weight, plain[name].weight)
+        assert torch.equal(modules[name].bias, plain[name].bias)
+
+
+def test_each_channel_takes_the_mean_of_the_weights_of_the_first_convolution(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    whole = Residual(num_classes=10)
+    save_file(whole.state_dict(), tmp_path / "whole.safetensors")
+    chosen = recipe(pretrained=str(tmp_path / "whole.safetensors"))
+    network = dict(builders.build_model(chosen, pretrained=True).named_modules())
+    torch.testing.assert_close(network["network.stem"].weight, whole.stem.weight.sum(1, keepdim=True))
+    assert torch.equal(network["network.fc"].weight, whole.fc.weight)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_it_starts_from_the_weights_of_a_file(tmp_path: Path, suffix: str) -> None:
+    torch.manual_seed(0)
+    whole, path = Residual(num_classes=7), tmp_path / f"whole{suffix}"
+    if suffix == ".pt":
+        torch.save({"state_dict": whole.state_dict()}, path)
+    else:
+        save_file(whole.state_dict(), path)
+    chosen = recipe(pretrained=str(path))
+    builders.check(chosen)
+    torch.manual_seed(1)
+    network = dict(builders.build_model(chosen, pretrained=True).named_modules())
+    torch.manual_seed(1)
+    fresh = dict(builders.build_model(chosen).named_modules())
+    assert torch.equal(network["network.blocks.0.conv2"].weight, whole.blocks[0].conv2.weight)
+    assert not torch.equal(fresh["network.blocks.0.conv2"].weight, whole.blocks[0].conv2.weight)
+    # Of other classes, and so left out.
+    assert torch.equal(network["network.fc"].weight, fresh["network.fc"].weight)
+
+
+def test_a_file_of_another_network_is_refused_by_its_tensors(tmp_path: Path) -> None:
+    tensors = Residual(width=8).state_dict()
+    del tensors["bn.weight"]
+    save_file({**tensors, "more": torch.zeros(1)}, tmp_path / "other.safetensors")
+    (tmp_path / "damaged.safetensors").write_bytes(b"damaged")
+
+    def refusal(name: str) -> str:
+        with pytest.raises(CheckpointError, match=r"give model\.pretrained a state dict") as caught:
+            builders.build_model(recipe(pretrained=str(tmp_path / name)), pretrained=True)
+        return str(caught.value)
+
+    assert "blocks.0.bn1.bias is [8], and [4] in the network" in refusal("other.safetensors")
+    assert refusal("other.safetensors").count(" is ") == SHOWN
+    assert "is not a state dict of the network" in refusal("damaged.safetensors")
+    assert "cannot be read (No such file" in refusal("absent.pt")
+
+
+def own(**_: Any) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(2, 2, 1, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10))
+
+
+def by_itself(*, classes: int, in_channels: int, neuron: Any, quantizer: Any, width: int = 4) -> nn.Module:
+    return spiking(Residual(classes, width, in_channels), neuron, quantizer=quantizer)
+
+
+def reflecting(*, classes: int, neuron: Any) -> nn.Module:
+    conv = nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")
+    return nn.Sequential(conv, neuron(2), nn.Flatten(), nn.Linear(128, classes))
+
+
+def nothing(**options: Any) -> Any:
+    return options
+
+
+def gelu(num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 2, 1), nn.GELU(), nn.Flatten(), nn.Linear(128, num_classes))
+
+
+def test_what_is_wrong_is_named_in_one_line() -> None:
+    for keys, words in (
+        ({"of": "resnet81"}, 'mean "torchvision.models:resnet18"'),
+        ({"of": "torchvision.models.vgg11"}, "is not the name of a network; write torchvision.models:vgg11; docs/"),
+        ({"of": "torchvision.models:resnet81"}, 'did you mean "resnet18"'),
+        ({"of": "torchvison.models:vgg11"}, 'did you mean "torchvision"?'),
+        ({"of": "torchvision.model:vgg11"}, 'did you mean "torchvision.models"?'),
+        ({"of": "torch_networks:Absent"}, 'model.of = "torch_networks:Absent": torch_networks has no Absent; it has'),
+        ({"of": "small_recipes:torch.float32"}, "is torch.float32; it must be a class or a function"),
+        ({"of": "recipe.test_spiking:nothing"}, 'nothing" gives a dict; it must give a torch.nn.Module'),
+        ({"options": "{depth: 3}"}, "it fails: TypeError: "),
+        ({"options": "{num_classes: 3}"}, "model.options.num_classes is not set there; it follows from the data"),
+        ({"width": "3"}, "model.width = 3 is unknown; choose one of of, options, pretrained"),
+        ({"of": "recipe.test_spiking:gelu"}, "1 (GELU) has no spiking counterpart"),
+        ({"of": "recipe.test_spiking:own"}, "the first convolution takes 2 channels in 2 groups, and the data has 1"),
+    ):
+        with pytest.raises(RecipeError) as caught:
+            builders.check(recipe(**keys))
+        said = one_printable_line(caught.value)
+        assert words in said
+        if keys.keys() == {"of"} and "groups" not in words:
+            assert said.endswith("; docs/how_to/your_own_network.md lists what converts")
+
+
+def test_a_layer_that_pads_by_its_own_values_is_not_quantised() -> None:
+    chosen = load("model={kind: 'recipe.test_spiking:reflecting'}", "weights={kind: ternary, quantise: ['*.0']}")
+    with pytest.raises(RecipeError, match=r"weights.quantise: network.0 pads by 'reflect'; a quantised layer pads by"):
+        builders.check(chosen)
+
+
+def test_a_network_of_ones_own_may_be_made_spiking_in_its_function() -> None:
+    chosen = load("model={kind: 'recipe.test_spiking:by_itself', width: 8}", "weights={kind: ternary}")
+    builders.check(chosen)
+    modules = dict(builders.build_model(chosen).named_modules())
+    assert modules["network.blocks.0.conv1"].quantizer == Ternary()
+    assert modules["network.fc"].in_features == 8

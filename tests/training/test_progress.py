@@ -1,0 +1,86 @@
+"""What a training shows on the screen and in a file."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from rich.progress import TaskID
+
+from hdlif.training import progress_bar
+from training.tiny import BATCHES, train
+
+
+def test_progress_is_shown_on_standard_error_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As Rich knows a terminal where there is none.
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress_bar(enabled=True) as bar:
+        train(tmp_path / "shown", epochs=1, progress=bar)
+    with progress_bar(enabled=False) as bar:
+        train(tmp_path / "hidden", epochs=1, progress=bar)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "shown" in printed.err
+    assert "accuracy" in printed.err
+    assert f"{BATCHES}/{BATCHES}" in re.sub(r"\x1b\[[\d;]*m", "", printed.err)
+    assert "epoch 1" not in printed.err
+    assert "hidden" not in printed.err
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (256, "64 of 320 training samples are left out of each epoch, which has whole batches of 256 alone; "
+              "--set data.batch_size=64 leaves 0 out\n"),
+        (100, ""),
+    ],
+)  # fmt: skip
+def test_samples_that_are_left_out_are_told_of_from_a_tenth_on(
+    size: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tmp_path, batch_size=size, epochs=1, cores=0, progress=progress_bar(enabled=True))
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert (said in printed.err) if said else ("left out" not in printed.err)
+
+
+def test_where_there_is_no_terminal_each_epoch_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar(enabled=True) as bar:
+        train(tmp_path / "shown", epochs=2, progress=bar)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.splitlines()
+    logged = [json.loads(line) for line in (tmp_path / "shown" / "metrics.jsonl").read_text().splitlines()]
+    learned = {event["epoch"]: event for event in logged if event["event"] == "train"}
+    measured = [event for event in logged if event["event"] == "validation"]
+    assert lines == [
+        f"shown: epoch {of['epoch']} of 2: loss {learned[of['epoch']]['loss']:.4f}, accuracy "
+        f"{learned[of['epoch']]['accuracy']:.1%}, validation accuracy {of['accuracy']:.1%}, {of['seconds']:.0f} s"
+        for of in measured
+    ]
+    assert len(lines) == 2
+
+
+def test_statistics_and_validation_have_bars_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: dict[str, list[float]] = {}
+    with progress_bar(enabled=False) as bar:
+        removed = bar.remove_task
+
+        def note(task: TaskID) -> None:
+            of_task = bar.tasks[bar.task_ids.index(task)]
+            shown.setdefault(of_task.description, []).append(of_task.completed)
+            assert of_task.completed == of_task.total
+            removed(task)
+
+        monkeypatch.setattr(bar, "remove_task", note)
+        train(tmp_path / "run", epochs=2, progress=bar)
+        assert [task.description for task in bar.tasks] == ["run"]
+    # Both modes are compared at the end.
+    assert shown == {
+        "run, batch norm": [320, 320, 320],
+        "run, validation": [40, 40],
+        "run, training samples": [288],
+    }
