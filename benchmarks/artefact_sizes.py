@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from hdlif.accounting import count_parameters_mb
-from hdlif.commands.tables import aligned
 from hdlif.deploy import lower
 from hdlif.graph.artefact import dumps
 from hdlif.nn import step_parameters
 from hdlif.recipe import builders, load_recipe, shipped_recipes
+from hdlif.report.accounting import count_parameters_mb
+from hdlif.report.tables import aligned
 from recorded import write_record
 
 

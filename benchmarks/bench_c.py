@@ -27,14 +27,14 @@ from typing import Any
 
 import numpy as np
 
-from hdlif.commands.fixed_point import rounded_on_data, sets_of, shown
-from hdlif.commands.tables import aligned
 from hdlif.deploy.c import translate
 from hdlif.deploy.c.devices import installed
 from hdlif.deploy.c.project import firmware
 from hdlif.deploy.c.text import table
 from hdlif.graph.artefact import Graph, load
 from hdlif.graph.ops import infer_values
+from hdlif.report.fixed_point import rounded_on_data, sets_of, shown
+from hdlif.report.tables import aligned
 from hdlif.runtime import reference
 from recorded import write_record
 

@@ -36,11 +36,11 @@ from torch import nn
 
 import training_peers
 from hdlif.accounting import update_cost
-from hdlif.commands.tables import aligned
 from hdlif.errors import TrainingError
 from hdlif.nn import HDLIF, step_parameters
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.report.peak_memory import in_fresh_processes, peak_memory, resident_growth
+from hdlif.report.tables import aligned
 from hdlif.training import Accelerator, Updater, sgd
 from random_series import CHANNELS, CLASSES, is_series, series_recipe
 from recorded import write_record

@@ -27,11 +27,11 @@ from typing import Any
 import torch
 
 from hdlif.accounting import UpdateCost, update_cost
-from hdlif.commands.tables import aligned
 from hdlif.learning import Plan
 from hdlif.learning.coherence import Drawn
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.report.peak_memory import peak_memory
+from hdlif.report.tables import aligned
 from hdlif.training import Accelerator, Updater, sgd
 from recorded import write_record
 

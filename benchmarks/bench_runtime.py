@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from hdlif._native import instruction_sets
-from hdlif.commands.bench import bench, images_of, in_turns, spread
-from hdlif.commands.tables import aligned, engines_table
+from hdlif.cli.bench import bench, engines_table
 from hdlif.graph.artefact import load
+from hdlif.report.engine_times import images_of, in_turns, spread
 from hdlif.report.engines import Floats
+from hdlif.report.tables import aligned
 from hdlif.runtime import Session
 from recorded import write_record
 

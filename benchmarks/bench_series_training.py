@@ -23,8 +23,8 @@ from pathlib import Path
 import torch
 
 from bench_rules import Network
-from hdlif.commands.tables import aligned
 from hdlif.report.allocator import keep_freed_memory
+from hdlif.report.tables import aligned
 from hdlif.training import sgd
 from random_series import CHANNELS, CLASSES, series_recipe
 from recorded import write_record

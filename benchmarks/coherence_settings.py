@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import coherence_record
-from hdlif.commands.coherence import coherence
+from hdlif.report.rule_gradients import coherence
 from recorded import write_record
 
 

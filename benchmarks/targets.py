@@ -29,13 +29,13 @@ from typing import Any
 import numpy as np
 
 import bench_c
-from hdlif.commands.export import export_nir, export_onnx
-from hdlif.commands.fixed_point import rounded_on_data, sets_of, shown
+from hdlif.cli.export import export_file
 from hdlif.deploy.browser import module, packed_module, script
 from hdlif.deploy.c import reals, translate
 from hdlif.deploy.c.devices import installed, run_on_devices
 from hdlif.deploy.c.project import firmware
 from hdlif.graph.artefact import Graph, load
+from hdlif.report.fixed_point import rounded_on_data, sets_of, shown
 from hdlif.runtime import Session, reference
 from hdlif.runtime.answers import alike
 from recorded import write_record
@@ -148,7 +148,7 @@ def _wasm(table: Table, artefact: Path, folder: Path) -> None:
 def _engines(table: Table, artefact: Path, folder: Path) -> None:
     for weights in ("int8", "int4", "float32"):
         path = folder / f"{weights}.onnx"
-        export_onnx(artefact, out=path, weights=weights)
+        export_file(artefact, path, to="onnx", weights=weights)
         for name, load_engine in (("onnxruntime", _onnxruntime), ("openvino", _openvino)):
             if importlib.util.find_spec(name) is None:
                 print(f"{name} is not installed", file=sys.stderr)
@@ -183,9 +183,9 @@ def _nir(table: Table, artefact: Path, folder: Path) -> None:
     if importlib.util.find_spec("nir") is None:
         print("nir is not installed", file=sys.stderr)
         return
-    from hdlif.commands.import_nir import import_nir
+    from hdlif.cli.import_nir import import_nir
 
-    written = export_nir(artefact, out=folder / "net.nir", extension=True)
+    written = export_file(artefact, folder / "net.nir", to="nir", extension=True)
     import_nir(folder / "net.nir", out=folder / "back")
     (back,) = (folder / "back").glob("*.hdlif.safetensors")
     same = "the artefact's bytes" if back.read_bytes() == artefact.read_bytes() else "another artefact"

@@ -77,7 +77,7 @@ def run(remark: str, command: str, folder: Path) -> Ran:
 
 def record(commands: Sequence[tuple[str, str]]) -> list[Ran]:
     """All of them, one after the other, in a folder of their own."""
-    from hdlif.commands.tour import draw_picture
+    from hdlif.cli.tour import draw_picture
 
     with tempfile.TemporaryDirectory() as made:
         draw_picture(Path(made))

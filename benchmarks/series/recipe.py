@@ -4,7 +4,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from hdlif.commands.train import in_one_process, train
+from hdlif.cli.training_run import TrainingOptions, train_in_one_process
 from hdlif.recipe import builders, load_recipe
 from series.cells import Cell
 
@@ -12,10 +12,9 @@ from series.cells import Cell
 def of_recipe(name: str, seed: int, root: Path) -> Cell:
     with tempfile.TemporaryDirectory() as folder:
         begin = time.process_time()
-        trained = train(
-            name, overrides=[f"seed={seed}"], data_root=root, out=Path(folder), memory_repeats=0, threads=1, workers=0
-        )
-        seconds, summary = time.process_time() - begin, in_one_process(trained)
+        options = TrainingOptions(data_root=root, memory_repeats=0, threads=1, workers=0)
+        summary = train_in_one_process(load_recipe(name, [f"seed={seed}"]), Path(folder), options)
+        seconds = time.process_time() - begin
         recipe, _ = builders.with_data_found(load_recipe(name), root)
         parameters = sum(one.numel() for one in builders.build_model(recipe).parameters())
     return {

@@ -4,28 +4,45 @@
 `hdlif.predict` and `hdlif.runtime` need no PyTorch.
 """
 
+import sys
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 _AT = {
-    **dict.fromkeys(("Run", "evaluate", "export", "profile", "profile_training", "train"), "verbs"),
+    **dict.fromkeys(("EvaluationResult", "evaluate"), "cli.eval"),
+    **dict.fromkeys(("Profiled", "profile", "profile_training"), "cli.profile"),
+    **dict.fromkeys(("Run", "train"), "cli.train"),
+    **dict.fromkeys(("TrainedNetwork", "load"), "cli.networks"),
+    "export": "cli.export",
+    "predict": "cli.predict",
     **dict.fromkeys(("Checkpoints", "Fit", "Log", "Progress", "Trainer"), "training"),
-    **dict.fromkeys(("Classify", "LabelSequence", "Multilabel", "Regress"), "tasks"),
-    "TrainingConfig": "recipe",
+    **dict.fromkeys(("Classify", "LabelSequence", "Multilabel", "Regress"), "training.tasks"),
+    "TrainingConfig": "config",
     **dict.fromkeys(("ForwardMode", "NDOT", "OTTT", "SLTT", "STBP", "StochasticStep", "StochasticWindow"), "learning"),
-    "Profiled": "commands.profile",
-    "predict": "commands.run",
     **dict.fromkeys(("Session", "Stream"), "runtime"),
-    "EvaluationResult": "commands.eval",
-    "TrainResult": "runs.summary",
+    "TrainResult": "recipe.runs.summary",
     "recipe_schema": "recipe.builders.schema",
 }
 """The module of each name; `__init__.pyi` says the same to type checkers."""
 _PACKAGES = (
-    *("accounting", "artefact", "data", "deploy", "errors", "functional", "learning", "models", "nn", "runtime"),
-    *("tasks", "training"),
+    *("accounting", "config", "data", "deploy", "errors", "functional", "graph", "inputs", "learning", "models", "nn"),
+    *("recipe", "report", "runtime", "training"),
 )
 """Of these too, attributes of `hdlif` need no import of their own."""
+_BEFORE = {
+    "artefact": "graph.artefact",
+    "equations": "graph.equations",
+    "ops": "graph.ops",
+    "kernels": "functional.kernels",
+    "tasks": "training.tasks",
+    "builders": "recipe.builders",
+    "interop": "deploy.interop",
+    "c_code": "deploy.c",
+    "wasm": "deploy.browser",
+}
+"""Packages by their earlier names, which go on working."""
 
 __all__ = ["__version__", *_AT, *_PACKAGES]
 
@@ -33,7 +50,7 @@ __all__ = ["__version__", *_AT, *_PACKAGES]
 def __getattr__(name: str) -> Any:
     if name in _AT:
         return getattr(import_module(f"hdlif.{_AT[name]}"), name)
-    if name in _PACKAGES:
+    if name in _PACKAGES or name in _BEFORE:
         return import_module(f"hdlif.{name}")
     if name != "__version__":
         raise AttributeError(f"module 'hdlif' has no attribute {name!r}")
@@ -48,3 +65,24 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _EarlierNames:
+    """Imports a package, or a module in it, by its earlier name: the module itself, not a copy."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        package, _, rest = name.partition(".")
+        return ModuleSpec(name, self) if package == "hdlif" and rest.partition(".")[0] in _BEFORE else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        earlier, dot, rest = spec.name.removeprefix("hdlif.").partition(".")
+        module = import_module(f"hdlif.{_BEFORE[earlier]}{dot}{rest}")
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state
+
+
+sys.meta_path.append(_EarlierNames())

@@ -1,5 +1,4 @@
 from hdlif import accounting as accounting
-from hdlif import artefact as artefact
 from hdlif import data as data
 from hdlif import deploy as deploy
 from hdlif import errors as errors
@@ -8,11 +7,19 @@ from hdlif import learning as learning
 from hdlif import models as models
 from hdlif import nn as nn
 from hdlif import runtime as runtime
-from hdlif import tasks as tasks
 from hdlif import training as training
-from hdlif.commands.eval import EvaluationResult as EvaluationResult
-from hdlif.commands.profile import Profiled as Profiled
-from hdlif.commands.run import predict as predict
+from hdlif.cli.eval import EvaluationResult as EvaluationResult
+from hdlif.cli.eval import evaluate as evaluate
+from hdlif.cli.export import export as export
+from hdlif.cli.networks import TrainedNetwork as TrainedNetwork
+from hdlif.cli.networks import load as load
+from hdlif.cli.predict import predict as predict
+from hdlif.cli.profile import Profiled as Profiled
+from hdlif.cli.profile import profile as profile
+from hdlif.cli.profile import profile_training as profile_training
+from hdlif.cli.train import Run as Run
+from hdlif.cli.train import train as train
+from hdlif.graph import artefact as artefact
 from hdlif.learning import NDOT as NDOT
 from hdlif.learning import OTTT as OTTT
 from hdlif.learning import SLTT as SLTT
@@ -30,15 +37,10 @@ from hdlif.training import Fit as Fit
 from hdlif.training import Log as Log
 from hdlif.training import Progress as Progress
 from hdlif.training import Trainer as Trainer
+from hdlif.training import tasks as tasks
 from hdlif.training.tasks import Classify as Classify
 from hdlif.training.tasks import LabelSequence as LabelSequence
 from hdlif.training.tasks import Multilabel as Multilabel
 from hdlif.training.tasks import Regress as Regress
-from hdlif.verbs import Run as Run
-from hdlif.verbs import evaluate as evaluate
-from hdlif.verbs import export as export
-from hdlif.verbs import profile as profile
-from hdlif.verbs import profile_training as profile_training
-from hdlif.verbs import train as train
 
 __version__: str

@@ -12,19 +12,19 @@ from pathlib import Path
 import pytest
 from click.shell_completion import ShellComplete
 
-from cli.test_cli import hdlif
+from command_line import hdlif
 from hdlif.cli import cli
-from hdlif.cli.completion import PROGRAM, VARIABLE
-from hdlif.commands.ablate import shipped_tables
+from hdlif.cli.names import VARIABLE
 from hdlif.data.public import SETS
 from hdlif.inputs.datasets import PUBLIC, SHIPPED
 from hdlif.recipe import load_recipe, shipped_recipes
 from hdlif.recipe.builders import DATA, NEURONS
+from hdlif.recipe.runs.ablation_tables import shipped_tables
 
 
 def offered(*words: str) -> list[str]:
     """For the last of the words."""
-    completer = ShellComplete(cli, {}, PROGRAM, VARIABLE)
+    completer = ShellComplete(cli, {}, "hdlif", VARIABLE)
     return [item.value for item in completer.get_completions(list(words[:-1]), words[-1]) if item.type == "plain"]
 
 
@@ -45,7 +45,7 @@ def test_names_that_ship_are_offered() -> None:
 
 
 def test_a_recipe_may_be_a_file_too() -> None:
-    completer = ShellComplete(cli, {}, PROGRAM, VARIABLE)
+    completer = ShellComplete(cli, {}, "hdlif", VARIABLE)
     kinds = [item.type for item in completer.get_completions(["train"], "digits_l")]
     assert kinds == ["file", "plain"]
 
@@ -64,14 +64,13 @@ def test_the_names_of_sets_are_those_that_there_are() -> None:
     assert set(PUBLIC) == set(SETS)
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_of_a_shell_is_one(shell: str) -> None:
-    done = hdlif("completion", shell)
-    assert done.returncode == 0
-    assert "_HDLIF_COMPLETE" in done.stdout
-    if shutil.which(shell):
-        checked = subprocess.run([shell, "-n"], input=done.stdout, text=True, capture_output=True)
-        assert (checked.returncode, checked.stderr) == (0, "")
+def test_the_script_of_a_shell_is_one() -> None:
+    for shell in ("bash", "zsh", "fish"):
+        done = hdlif("completion", shell)
+        assert (done.returncode, "_HDLIF_COMPLETE" in done.stdout) == (0, True)
+        if shutil.which(shell):
+            checked = subprocess.run([shell, "-n"], input=done.stdout, text=True, capture_output=True)
+            assert (checked.returncode, checked.stderr) == (0, "")
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")

@@ -4,17 +4,16 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
+from command_line import hdlif
+from command_tree import COMMANDS
 from hdlif.cli import cli
-from hdlif.cli.examples import examples_of
 
 FAST = ["--set", "training.epochs=1", "--set", "model.width=4", "--memory-repeats", "0", "--threads", "1"]
 NOT_RUN = {
@@ -38,15 +37,7 @@ NOT_RUN = {
 """Beginnings of examples that are parsed alone, and why."""
 
 
-def leaves(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
-    for name, command in group.commands.items():
-        yield " ".join((*path, name)), command
-        if isinstance(command, click.Group):
-            yield from leaves(command, (*path, name))
-
-
-COMMANDS = dict(leaves(cli))
-EXAMPLES = sorted({line for command in COMMANDS.values() for line, _ in examples_of(command)})
+EXAMPLES = sorted({line for command in COMMANDS.values() for line, _ in command.examples})
 
 
 def words_of(line: str) -> list[list[str]]:
@@ -75,36 +66,27 @@ def parse(words: list[str]) -> None:
     command.make_context(command.name, list(words), parent=context)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_of_a_verb_ends_with_two_to_four_examples_of_it(name: str) -> None:
-    found = examples_of(COMMANDS[name])
-    assert 2 <= len(found) <= 4
-    shown = CliRunner().invoke(cli, [*name.split(), "--help"], terminal_width=100).output
-    *_, last = shown.split("\n\n")
-    assert [line.strip() for line in last.strip().splitlines()] == [
-        "Examples:",
-        *(part for line, remark in found for part in (f"# {remark}", line)),
-    ]
-    for line, remark in found:
-        assert f"hdlif {name}" in line
-        assert len(line) <= 90
-        assert len(remark) <= 80
-        assert "\n" not in remark
+def test_the_help_of_a_subcommand_ends_with_two_to_four_examples_of_it() -> None:
+    for name, command in COMMANDS.items():
+        found = command.examples
+        assert 2 <= len(found) <= 4, name
+        shown = hdlif(*name.split(), "--help").stdout
+        *_, last = shown.split("\n\n")
+        assert [line.strip() for line in last.strip().splitlines()] == [
+            "Examples:",
+            *(part for line, remark in found for part in (f"# {remark}", line)),
+        ]
+        assert all(f"hdlif {name}" in line and len(line) <= 90 and len(remark) <= 80 for line, remark in found), name
+        # No line of a group's help is cut.
+        assert [line for line in shown.splitlines() if line.endswith("...") and not line.startswith("Usage:")] == []
 
 
-@pytest.mark.parametrize("group", ["", "recipes", "data", "neurons", "new"])
-def test_no_line_of_the_help_of_a_group_is_cut(group: str) -> None:
-    shown = CliRunner().invoke(cli, [*group.split(), "--help"], terminal_width=80).output
-    assert "Commands:" in shown
-    assert [line for line in shown.splitlines() if line.endswith("...") and not line.startswith("Usage:")] == []
-
-
-@pytest.mark.parametrize("line", EXAMPLES)
-def test_every_example_is_understood(line: str) -> None:
-    calls = words_of(line)
-    assert calls
-    for words in calls:
-        parse(words)
+def test_every_example_is_understood() -> None:
+    for line in EXAMPLES:
+        calls = words_of(line)
+        assert calls, line
+        for words in calls:
+            parse(words)
 
 
 def test_an_example_with_an_option_that_there_is_not_is_noticed() -> None:
@@ -148,7 +130,7 @@ def is_run(line: str) -> bool:
 
 
 def test_most_verbs_have_an_example_that_is_run() -> None:
-    run = {name for name, command in COMMANDS.items() if any(is_run(line) for line, _ in examples_of(command))}
+    run = {name for name, command in COMMANDS.items() if any(is_run(line) for line, _ in command.examples)}
     assert len(run) > len(COMMANDS) / 2
     assert all(any(line.startswith(one) for line in EXAMPLES) for of in NOT_RUN.values() for one in of)
 

@@ -126,7 +126,8 @@ def failing(*_, **__):
             pass
         print("cleaned", flush=True)
 
-cli.cli.commands["recipes"].commands["ls"].callback = failing
+from hdlif.cli import recipes
+recipes.COMMAND.commands["ls"].callback = failing
 program.program()
 """
 

@@ -2,60 +2,47 @@
 
 import shlex
 
-import pytest
-
-from cli.test_output import in_process
+from command_line import hdlif
 from hdlif.cli import mending
 from hdlif.inputs.plain_yaml import recipe_fields
 from hdlif.recipe import ALIASES, load_recipe
 from hdlif.recipe.builders import RULES
 
 
-@pytest.mark.parametrize(
-    ("options", "works"),
-    [
+def test_an_option_that_is_a_key_of_the_recipe_is_answered_with_set() -> None:
+    for options, works in (
         ("--epochs 3", "--set training.epochs=3"),
         ("--epochs=3", "--set training.epochs=3"),
         ("--epochs", "--set training.epochs=VALUE"),
         ("--learning-rate 0.1", "--set training.learning_rate=0.1"),
         ("--lr 0.1", "--set training.learning_rate=0.1"),
         ("--batch-size 8", "--set data.batch_size=8"),
-        ("--time-steps 2", "--set time_steps=2"),
         ("--T 2", "--set time_steps=2"),
         ("--seed 1", "--set seed=1"),
         ("--width 8", "--set model.width=8"),
         ("--rule sltt", '--set "rule={kind: sltt}"'),
-    ],
-)
-def test_an_option_that_is_a_key_of_the_recipe_is_answered_with_set(options: str, works: str) -> None:
-    for verb in ("train", "recipes check"):
-        done = in_process(*verb.split(), "digits_hdlif", *options.split())
-        assert done.code == 2
-        assert done.err.endswith(f"A recipe's values are set by {works}.\n")
-    if "VALUE" not in works:
-        load_recipe("digits_hdlif", [shlex.split(works)[1]])
-
-
-@pytest.mark.parametrize(
-    "line", ["train digits_hdlif --colour 3", "run a.hdlif.safetensors x.png --epochs 3", "eval runs/x --epochs 3"]
-)
-def test_nothing_is_said_of_an_option_that_is_no_key_or_of_a_verb_that_sets_none(line: str) -> None:
-    done = in_process(*line.split())
-    assert done.code == 2
-    assert "--set training" not in done.err
-    assert "set by" not in done.err
+    ):
+        for verb in ("train", "recipes check"):
+            done = hdlif(*verb.split(), "digits_hdlif", *options.split())
+            assert done.returncode == 2
+            assert done.stderr.endswith(f"A recipe's values are set by {works}.\n"), options
+        if "VALUE" not in works:
+            load_recipe("digits_hdlif", [shlex.split(works)[1]])
+    # No key, or a subcommand that sets none.
+    for line in ("train digits_hdlif --colour 3", "run a.hdlif.safetensors x.png --epochs 3", "eval runs/x --epochs 3"):
+        assert "set by" not in hdlif(*line.split()).stderr
 
 
 def test_a_verb_that_sets_keys_of_data_alone_names_those() -> None:
-    assert "set by --set data.size=16." in in_process("eval", "runs/x", "--size", "16").err
+    assert "set by --set data.size=16." in hdlif("eval", "runs/x", "--size", "16").stderr
 
 
 def test_a_part_without_its_section_is_told_the_kinds_and_the_form() -> None:
-    said = in_process("train", "digits_hdlif", "--set", "rule=sltt").err
+    said = hdlif("train", "digits_hdlif", "--set", "rule=sltt").stderr
     assert '--set "rule={kind: sltt}" in a shell' in said
     assert f"; kind is one of {', '.join(sorted(RULES))} (docs/" in said
     assert len(said.splitlines()) == 1
-    assert "kind is one of" not in in_process("train", "digits_hdlif", "--set", "data=3").err
+    assert "kind is one of" not in hdlif("train", "digits_hdlif", "--set", "data=3").stderr
     assert load_recipe("digits_hdlif", ["rule={kind: sltt}"]).rule.kind == "sltt"
 
 

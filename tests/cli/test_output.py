@@ -1,6 +1,5 @@
 """What reaches a terminal or a pipe: one printable line for an error, nothing that a terminal acts on, no traceback."""
 
-import io
 import json
 import os
 import re
@@ -8,44 +7,32 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import click
 import numpy as np
 import pytest
 
-import hdlif
+import hdlif as package
+from command_line import hdlif
+from command_tree import LEAVES
 from deployed_graphs import residual_network
-from hdlif import cli, errors
+from hdlif import errors
+from hdlif.cli.eval import evaluation_text
 from hdlif.cli.pages import page_of
-from hdlif.commands.tables import aligned, evaluation_text
-from hdlif.errors import HdlifError, printable, printable_lines
+from hdlif.errors import HdlifError, InputError, printable, printable_lines
 from hdlif.graph.artefact import save
+from hdlif.report.tables import aligned
 from hdlif.training.metrics import progress_bar, warn
 from special_files import special_files, within
 
 HOSTILE = "a\x1b]0;owned\x07\x1b[2J\r\n\x9b31m\x7f\u202ecod.exe\u2028\ud800"
 
 
-def in_process(*arguments: object) -> SimpleNamespace:
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    before, sys.argv = sys.argv, ["hdlif", *map(str, arguments)]
-    try:
-        with redirect_stdout(out), redirect_stderr(err):
-            cli.main()
-    except SystemExit as stop:
-        code = stop.code
-    finally:
-        sys.argv = before
-    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
-
-
 def child(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(Path(hdlif.__file__).parents[1])} | options.pop("env", {})
+    environment = os.environ | {"PYTHONPATH": str(Path(package.__file__).parents[1])} | options.pop("env", {})
     command = [sys.executable, "-m", "hdlif", *map(str, arguments)]
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     return subprocess.run(command, text=True, env=environment, timeout=100, **piped)
@@ -71,25 +58,22 @@ def subclasses(kind: type[HdlifError]) -> Iterator[type[HdlifError]]:
         yield from subclasses(below)
 
 
-@pytest.mark.parametrize("kind", list(subclasses(HdlifError)))
-def test_every_error_is_one_printable_line_and_its_exit_code(
-    kind: type[HdlifError], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def failing(*_: object, **__: object) -> None:
-        raise kind(f"{HOSTILE}: is not a recipe")
+def test_every_error_is_one_printable_line_and_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in subclasses(HdlifError):
 
-    monkeypatch.setattr("hdlif.commands.recipes.ls", failing)
-    done = in_process("recipes", "ls")
-    assert done.code == kind.exit_code
-    page = page_of("recipes", kind())
-    ending = f" ({page})" if page else ""
-    assert done.err == f"{kind.__name__}: {printable(HOSTILE)}: is not a recipe{ending}\n"
-    assert done.err[:-1].isprintable()
+        def failing(*_: object, kind: type[HdlifError] = kind) -> None:
+            raise kind(f"{HOSTILE}: is not a recipe")
+
+        monkeypatch.setattr("hdlif.cli.recipes.shipped_recipes", failing)
+        done, page = hdlif("recipes", "ls"), page_of("recipes", kind())
+        assert kind.__module__ == errors.__name__ or issubclass(kind, InputError), kind
+        assert done.returncode == kind.exit_code, kind
+        ending = f" ({page})" if page else ""
+        assert done.stderr == f"{kind.__name__}: {printable(HOSTILE)}: is not a recipe{ending}\n"
 
 
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
+def test_what_the_machine_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error, words in (
         (OSError(28, "No space left on device"), "MachineError: cannot be read or written (No space left on device)"),
         (PermissionError(13, "Permission denied", "x\x1by"), r"x\x1by: cannot be read or written (Permission denied)"),
         (MemoryError(), "MachineError: there is not enough memory"),
@@ -97,21 +81,20 @@ def test_every_error_is_one_printable_line_and_its_exit_code(
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "MachineError: there is not enough memory"),
         (ImportError("a.so: failed\nto map"), r"a library cannot be loaded (a.so: failed\nto map); raise the limit"),
         (ModuleNotFoundError("no", name="a\nb"), r"MissingExtraError: a\nb is not installed"),
-    ],
-)
-def test_what_the_machine_refuses_is_one_line(error: Exception, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing() -> None:
-        raise error
+    ):
 
-    monkeypatch.setattr("hdlif.commands.recipes.ls", failing)
-    done = in_process("recipes", "ls")
-    assert done.code in (1, 2)
-    assert words in done.err
-    assert done.err[:-1].isprintable()
-    before, sys.argv = sys.argv, ["hdlif", "--debug", "recipes", "ls"]
-    with pytest.raises(type(error)):
-        cli.main()
-    sys.argv = before
+        def failing(error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr("hdlif.cli.recipes.shipped_recipes", failing)
+        done = hdlif("recipes", "ls")
+        assert (done.returncode in (1, 2), words in done.stderr, done.stderr[:-1].isprintable()) == (True, True, True)
+        with pytest.raises(type(error)):
+            hdlif("--debug", "recipes", "ls")
+    monkeypatch.setattr("hdlif.cli.recipes.shipped_recipes", lambda: (_ for _ in ()).throw(EOFError("a fault")))
+    # The end of a file within a command is a fault, and no interrupt.
+    with pytest.raises(EOFError, match="a fault"):
+        hdlif("recipes", "ls")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold a process to RLIMIT_AS")
@@ -133,15 +116,15 @@ def test_labels_and_file_names_are_escaped(tmp_path: Path) -> None:
     save(replace(residual_network(), labels=tuple(f"{label}{i}" for i in range(3))), tmp_path / "net")
     path = tmp_path / "in\x1b[2J\nput.npy"
     np.save(path, np.zeros((3, 9, 7), np.uint8))
-    done = in_process("run", tmp_path / "net", path)
-    assert done.code == 0, done.err
-    assert done.out.count("\n") == 1
-    assert printable(label) in done.out
-    assert_printable_lines(done.out)
-    as_json = in_process("run", tmp_path / "net", path, "--json")
-    assert as_json.out[:-1].isprintable()
-    assert as_json.out.isascii()
-    (result,) = json.loads(as_json.out)["inputs"]
+    done = hdlif("run", tmp_path / "net", path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    assert printable(label) in done.stdout
+    assert_printable_lines(done.stdout)
+    as_json = hdlif("run", tmp_path / "net", path, "--json")
+    assert as_json.stdout[:-1].isprintable()
+    assert as_json.stdout.isascii()
+    (result,) = json.loads(as_json.stdout)["inputs"]
     assert result["input"] == str(path)
     assert result["label"].startswith(label)
 
@@ -157,9 +140,9 @@ def test_labels_do_not_break_the_rows_of_a_table() -> None:
 
 def test_bad_arguments_are_echoed_without_their_control_characters() -> None:
     for arguments in ([HOSTILE], ["recipes", HOSTILE], ["run", f"--{HOSTILE}"], ["train", "x", "--seeds", HOSTILE]):
-        done = in_process(*arguments)
-        assert done.code == 2
-        assert_printable_lines(done.err)
+        done = hdlif(*arguments)
+        assert done.returncode == 2
+        assert_printable_lines(done.stderr)
 
 
 def test_progress_names_and_warnings_are_text(
@@ -186,7 +169,7 @@ def test_a_bar_leaves_nothing_in_a_file(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_only_these_functions_print() -> None:
-    root = Path(hdlif.__file__).parent
+    root = Path(package.__file__).parent
     calls = re.compile(r"click\.s?echo\(|console\.(print|log)\(|(?<![\w.])print\(|sys\.std(out|err)\.write")
     examples = re.compile(r"^ *(>>>|\.\.\.) .*", re.MULTILINE)
     code = {path.relative_to(root): examples.sub("", path.read_text()) for path in root.rglob("*.py")}
@@ -198,15 +181,9 @@ def test_only_these_functions_print() -> None:
     assert others <= {f"report/{name}.py" for name in children}, others
 
 
-def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    yield path, group
-    for name, command in getattr(group, "commands", {}).items():
-        yield from commands(command, (*path, name))
-
-
 def test_no_argument_of_any_command_may_hold_a_nul() -> None:
     seen = 0
-    for path, command in commands(cli.cli):
+    for name, command in LEAVES.items():
         for parameter in command.params:
             if isinstance(parameter, click.Argument):
                 given: list[str] = ["a\0b"]
@@ -215,61 +192,45 @@ def test_no_argument_of_any_command_may_hold_a_nul() -> None:
             else:
                 continue
             seen += 1
-            done = in_process(*path, *given)
-            assert (done.code, "holds a NUL character; leave it out" in done.err) == (2, True), (path, given)
+            done = hdlif(*name.split(), *given)
+            assert (done.returncode, "NUL character" in done.stderr) == (2, True), (name, given)
     assert seen > 40
 
 
-@pytest.mark.parametrize("command", ["eval", "export", "run", "bench", "profile", "report"])
-@pytest.mark.parametrize("kind", ["loop", "long", "below a file", "escape", "surrogate"])
-def test_paths_at_which_nothing_readable_lies_are_refused_at_once(command: str, kind: str, tmp_path: Path) -> None:
-    path = special_files(tmp_path, "")[kind]
-    more = {"export": ["--out", tmp_path / "x"], "run": [path]}.get(command, [])
-    with within(20):
-        done = in_process(command, path, *more)
-    assert done.code in (1, 2), done.err
-    assert done.err[:-1].isprintable()
-
-
-@pytest.mark.parametrize("command", ["run", "bench"])
-@pytest.mark.parametrize("kind", ["fifo", "device", "socket"])
-def test_artefacts_that_are_no_regular_files_are_refused_at_once(command: str, kind: str, tmp_path: Path) -> None:
-    path = special_files(tmp_path, "")[kind]
-    with within(20):
-        done = in_process(command, path, *([path] if command == "run" else []))
-    assert done.code == 2
-    assert done.err[:-1].isprintable()
+def test_paths_at_which_nothing_readable_lies_are_refused_at_once(tmp_path: Path) -> None:
+    files = special_files(tmp_path, "")
+    commands = ("eval", "export", "run", "bench", "profile", "report")
+    cases = [(one, kind) for one in commands for kind in ("loop", "long", "below a file", "escape", "surrogate")]
+    cases += [(one, kind) for one in ("run", "bench") for kind in ("fifo", "device", "socket")]
+    for command, kind in cases:
+        path = files[kind]
+        more = {"export": ["--out", tmp_path / "x"], "run": [path]}.get(command, [])
+        with within(20):
+            done = hdlif(command, path, *more)
+        assert done.returncode in (1, 2), (command, kind, done.stderr)
+        assert done.stderr[:-1].isprintable(), (command, kind)
 
 
 FULL = Path("/dev/full")
-VERBS = [["recipes", "ls"], ["recipes", "ls", "--json"], ["--help"], ["run", "--help"], ["--version"]]
+WAYS = [["recipes", "ls"], ["run", "--help"], ["--version"]]
+"""What prints: a result, click, and the version."""
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
-@pytest.mark.parametrize("arguments", VERBS, ids=" ".join)
-def test_a_full_disk_behind_standard_output_is_one_line_and_1(arguments: list[str]) -> None:
-    with FULL.open("w") as full:
-        done = child(*arguments, stdout=full)
-    assert done.returncode == 1
-    assert done.stderr.endswith("\n")
-    assert done.stderr[:-1].isprintable(), done.stderr
-    assert done.stderr.startswith("OutputError: standard output cannot be written (No space left on device)")
-
-
-@pytest.mark.parametrize("arguments", VERBS, ids=" ".join)
-def test_a_reader_that_has_gone_is_1_and_silence(arguments: list[str]) -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    done = child(*arguments, stdout=writing)
-    os.close(writing)
-    assert (done.returncode, done.stderr) == (1, "")
-
-
-@pytest.mark.parametrize("arguments", VERBS, ids=" ".join)
-def test_closed_standard_output_is_said(arguments: list[str]) -> None:
-    done = child(*arguments, stdout=None, preexec_fn=lambda: os.close(1))
-    assert done.returncode == 1
-    assert done.stderr.startswith("OutputError: standard output is closed")
+def test_a_standard_output_that_cannot_be_written_is_one_line_and_1() -> None:
+    for arguments in WAYS:
+        with FULL.open("w") as full:
+            done = child(*arguments, stdout=full)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), arguments
+        assert done.stderr.startswith("OutputError: standard output cannot be written (No space left on device)")
+        # A reader that has gone is no error to talk about.
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = child(*arguments, stdout=writing)
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (1, ""), arguments
+    done = child("recipes", "ls", stdout=None, preexec_fn=lambda: os.close(1))
+    assert (done.returncode, done.stderr.startswith("OutputError: standard output is closed")) == (1, True)
 
 
 def test_nothing_fails_where_standard_error_is_full() -> None:
@@ -282,19 +243,6 @@ def test_nothing_fails_where_standard_error_is_full() -> None:
 
 def test_a_terminal_of_few_characters_gets_the_rest_escaped() -> None:
     code = "from hdlif import cli; cli.show({}, False, lambda: 'energy (µJ) — …')"
-    environment = os.environ | {"PYTHONPATH": str(Path(hdlif.__file__).parents[1]), "PYTHONIOENCODING": "ascii"}
+    environment = os.environ | {"PYTHONPATH": str(Path(package.__file__).parents[1]), "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.stdout == "energy (\\xb5J) \\u2014 \\u2026\n"
-
-
-def test_an_end_of_file_within_a_command_is_a_fault_and_no_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing() -> None:
-        raise EOFError("a fault")
-
-    monkeypatch.setattr("hdlif.commands.recipes.ls", failing)
-    with pytest.raises(EOFError, match="a fault"):
-        in_process("recipes", "ls")
-
-
-def test_all_errors_are_of_the_module() -> None:
-    assert {kind.__module__ for kind in subclasses(HdlifError)} == {errors.__name__}

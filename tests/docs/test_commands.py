@@ -9,7 +9,7 @@ import click
 import pytest
 
 from hdlif.cli import cli
-from hdlif.commands.recipes import check_all
+from hdlif.cli.recipes import check_all
 from hdlif.recipe import shipped_recipes
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ def test_a_command_is_one_that_can_be_given(arguments: list[str]) -> None:
         given = parsed([word for word in arguments if word != "..."])
     except click.exceptions.Exit:
         return  # --help and --version
-    recipe, overrides = given.params.get("recipe") or given.params.get("target"), given.params.get("overrides") or ()
+    recipe, overrides = given.params.get("recipe") or given.params.get("network"), given.params.get("overrides") or ()
     # data and parts of the reader's own are looked at by the tests of their pages
     if str(recipe) in shipped_recipes() and "--data" not in arguments and not re.search(r"\w:\w", str(overrides)):
         check_all([str(recipe)], [one for one in overrides if not _STANDS_FOR.match(one)])

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hdlif.commands.neurons import costs_table, step_costs
+from hdlif.cli.neurons import costs_table, step_costs
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "equations.md").read_text("utf-8")
 

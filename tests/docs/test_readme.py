@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hdlif.commands.train import train
+from trainings import train
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 

@@ -6,10 +6,10 @@ from typing import get_args
 
 import pytest
 
-from hdlif.commands.ablate import Quantity, cells, load_table
 from hdlif.data import AUGMENTATIONS
 from hdlif.recipe import builders
 from hdlif.recipe.builders.metrics import METRICS
+from hdlif.recipe.runs.ablation_tables import Quantity, cells, load_table
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "recipes.md").read_text("utf-8")
 TABLES = {name: getattr(builders, name) for name in builders.__all__ if name.isupper()}

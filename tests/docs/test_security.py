@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hdlif.commands import ablate
 from hdlif.data import folders as class_folders
 from hdlif.data import manifest
 from hdlif.graph.artefact import io
@@ -15,6 +14,7 @@ from hdlif.graph.ops import graph
 from hdlif.inputs import pictures
 from hdlif.recipe import config, plain_yaml
 from hdlif.recipe.builders import checks, model
+from hdlif.recipe.runs import ablation_tables as ablate
 from hdlif.recipe.runs import summary
 from hdlif.runtime import Session
 from hdlif.training import checkpoint

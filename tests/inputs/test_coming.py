@@ -323,7 +323,7 @@ def test_what_is_held_does_not_grow_with_what_has_come(record: InputRecord, bloc
 
 
 def test_the_policies_are_the_options() -> None:
-    from hdlif.cli import cli
+    from hdlif.cli.run import COMMAND
 
-    (option,) = (one for one in cli.commands["run"].params if one.name == "gaps")
+    (option,) = (one for one in COMMAND.params if one.name == "gaps")
     assert tuple(option.type.choices) == GAPS

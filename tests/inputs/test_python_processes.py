@@ -9,11 +9,11 @@ import pytest
 
 import hdlif
 from deployed_graphs import residual_network
-from hdlif.cli import touring
-from hdlif.commands import bench
+from hdlif.cli import tour as touring
 from hdlif.graph import artefact
 from hdlif.inputs.python_processes import module_command
 from hdlif.recipe import load_recipe
+from hdlif.report import engine_times as bench
 from hdlif.report.child_process import hear
 from hdlif.report.peak_memory import peak_memory
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from distributions import WAVE, install
-from hdlif.commands import doctor, neurons
+from hdlif.cli import doctor, neurons
 from hdlif.errors import RecipeError
 from hdlif.nn import LIF
 from hdlif.recipe import builders, dump_recipe, load_recipe

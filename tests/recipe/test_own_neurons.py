@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from hdlif.commands.eval import evaluate_path
-from hdlif.commands.neurons import show, text
-from hdlif.commands.train import train
+from hdlif.cli.eval import evaluate
+from hdlif.cli.neurons import show, text
 from hdlif.errors import RecipeError
 from hdlif.nn import SpikeQuantizer
 from hdlif.recipe import builders
 from own_neurons import AdaptiveHDLIF, LongWay
 from small_recipes import built, neurons, recipe
+from trainings import train
 
 ADAPTIVE = 'kind: "own_neurons:AdaptiveHDLIF"'
 SPIKES = "spikes={kind: quantised, bits: 4, step: 0.25}"
@@ -158,7 +158,7 @@ def test_a_neuron_in_the_working_folder_trains_resumes_and_is_evaluated(
     assert trained["nops"] is not None
     assert trained["stored_mb"] is not None
     try:
-        assert evaluate_path(Path("r")).accuracy == trained["accuracy"]
+        assert evaluate(Path("r")).accuracy == trained["accuracy"]
         assert show("mine:Mine")["states"] == ["potential", "trace"]
         again = train("digits_hdlif", overrides=overrides, out=Path("r"), memory_repeats=0, resume=True)
         assert again.accuracy == trained["accuracy"]

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 import own_parts
-from hdlif.commands.train import train
 from hdlif.errors import RecipeError, TrainingError
 from hdlif.nn import BatchNorm2d
 from hdlif.recipe import builders
 from hostile import one_printable_line
 from small_recipes import built, recipe
+from trainings import train
 
 
 def test_a_rule_of_one_s_own_is_given_the_loss_and_its_arguments() -> None:

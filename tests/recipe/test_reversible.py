@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif.commands.export import export
+from hdlif.cli.export import export_file as export
 from hdlif.graph.artefact.io import load
 from hdlif.models import Network, ReversibleSequential
 from hdlif.recipe import Recipe, builders, load_recipe

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hdlif.commands import recipes
+from hdlif.cli import recipes
 from hdlif.deploy import lower
 from hdlif.errors import RecipeError
 from hdlif.inputs.datasets import SHIPPED, WITHOUT_DOWNLOAD
@@ -96,7 +96,7 @@ def test_published_figures_are_read_from_the_header(tmp_path: Path) -> None:
     assert table["dvs_cifar10_resnet18_hdlif_w1"] == {"accuracy": 0.817, "params_mb": None}
     assert "digits_lif" not in table
     (tmp_path / "mine.yaml").write_text("# hdlif train mine.yaml\nbase: cifar100_resnet18_lif\n")
-    assert recipes.published(tmp_path / "mine.yaml") is None
+    assert recipes.published_figures(tmp_path / "mine.yaml") is None
 
 
 def test_reproduction_lists_the_published_figure_of_every_recipe() -> None:
@@ -111,11 +111,11 @@ def test_networks_have_the_published_size() -> None:
         labels = builders.DATA[recipe.data.kind].labels
         network, record = builders.build_model(recipe), builders.input_record(recipe)
         graph = lower(network, input=record, labels=labels, time_steps=recipe.time_steps)
-        assert round(count_parameters_mb(graph), 2) == recipes.published(name)["params_mb"], name
+        assert round(count_parameters_mb(graph), 2) == recipes.published_figures(name)["params_mb"], name
 
 
 def test_resolved_recipe_states_what_its_base_gave() -> None:
-    shown = recipes.resolve("cifar100_resnet18_hdlif_w1")
+    shown = recipes.show("cifar100_resnet18_hdlif_w1", resolved=True)
     assert shown["name"] == "cifar100_resnet18_hdlif_w1"
     assert yaml.safe_load(shown["text"])["training"]["epochs"] == 300
 

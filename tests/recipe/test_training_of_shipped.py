@@ -12,7 +12,6 @@ import torch
 
 from data.sources import test_cifar, test_imagenet
 from data.test_images import write_idx
-from hdlif.commands.train import train
 from hdlif.data.sources.imagenet import imagenet_classes
 from hdlif.inputs.datasets import CIFAR10_CLASSES
 from hdlif.nn import step_parameters
@@ -23,6 +22,7 @@ from hdlif.training.optim import sgd
 from recorded_events import write_dvs_cifar10
 from series_files import write_public_arrays
 from sound_files import write_public_voices
+from trainings import train
 
 SMALL = ("digits", "fashion_mnist", "sines", "wine", "copy", "delayed_xor", "mackey_glass")
 """What the networks of recipes so named take no second for, but for a ResNet-18."""

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from hdlif.commands.report import report
+from hdlif.cli.report import report
 from hdlif.errors import InputError, MissingExtraError, TrainingError
 
 
@@ -31,7 +31,7 @@ def test_runs_side_by_side_go_to_the_current_folder(make_run, tmp_path, monkeypa
 def test_page_is_the_same_in_another_process(demo):
     report([demo])
     first = (demo / "report.html").read_bytes()
-    code = "import sys, pathlib; from hdlif.commands.report import report; report([pathlib.Path(sys.argv[1])])"
+    code = "import sys, pathlib; from hdlif.cli.report import report; report([pathlib.Path(sys.argv[1])])"
     subprocess.run(
         [sys.executable, "-c", code, str(demo)],
         check=True,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hdlif.commands.report import report
+from hdlif.cli.report import report
 from hdlif.errors import InputError
 from hdlif.report.runs import read_run
 from hostile import NAMES, NO_FILES, VALUES, one_printable_line, within

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hdlif.commands.run import run
+from hdlif.cli.predict import predict_files as run
 from hdlif.graph.artefact import Graph
 from served import NPY, STEPS, client, npy, residual_network, series, unbounded, write
 

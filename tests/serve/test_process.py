@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from hdlif.cli.answering import serve as command
 
 from deployed_graphs import Builder
-from hdlif.cli.answering import serve as command
 from hdlif.errors import ArtefactError, MachineError, MissingExtraError
 from hdlif.graph.artefact import INPUT, save
 from hdlif.serve.server import _listen, serve

@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdlif.commands.eval import evaluate_path
-from hdlif.commands.train import train as train_recipe
+from hdlif.cli.eval import evaluate as evaluate_path
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep
 from hdlif.training import checkpoint, evaluate
 from hdlif.training.tasks import Classify
@@ -38,6 +37,7 @@ from training.tiny import (
     train,
     without_dropout,
 )
+from trainings import train as train_recipe
 
 pytestmark = [needs_gpu, pytest.mark.usefixtures("comparable_sums")]
 

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cases import naming
-from hdlif.commands.train import train as train_recipe
 from hdlif.errors import CheckpointError, InputError, TrainingError
 from hdlif.inputs.plain_yaml import recipe_fields
 from hdlif.learning import StochasticStep
@@ -29,6 +28,7 @@ from hdlif.training import Log, RunFiles, checkpoint, load_teacher
 from hdlif.training.state_record import Counters
 from hostile import NO_FILES, VALUES, one_printable_line, within
 from training.tiny import EPOCHS, At, CrashError, crash, stop, train
+from trainings import train as train_recipe
 
 RECIPE = {"seed": 7, "training": {"epochs": EPOCHS}}
 

@@ -3,7 +3,7 @@
 from figures.markdown import table
 from figures.registry import Record
 from figures.registry import table as registered
-from hdlif.commands.tables import TITLES
+from hdlif.report.tables import TITLES
 
 
 @registered("demo_digits", "demo_digits")

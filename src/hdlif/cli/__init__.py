@@ -1,7 +1,4 @@
-"""The command line: parses, prints, sets the exit code. Each command is imported when it is called.
-
-`program` puts the verbs together, which stand in a module for each group of them.
-"""
+"""The command line: one file for each subcommand, with its options, its function and what it prints."""
 
 from hdlif.cli.output import show
 from hdlif.cli.program import cli, main

@@ -1,31 +1,15 @@
-"""What a shell offers for a word that is being typed. Nothing here imports PyTorch, and little else is imported."""
+"""`hdlif completion`: the script by which a shell completes words."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
 import click
-from click.shell_completion import BashComplete, CompletionItem, add_completion_class, get_completion_class
+from click.shell_completion import BashComplete, add_completion_class, get_completion_class
 
-import hdlif
-
-if TYPE_CHECKING:
-    _Text = click.ParamType[str]
-else:
-    # Older releases of click have no type argument there.
-    _Text = click.ParamType
+from hdlif.cli.names import VARIABLE
+from hdlif.cli.options import argument, subcommand
+from hdlif.cli.output import put
 
 SHELLS = ("bash", "zsh", "fish")
-PROGRAM, VARIABLE = "hdlif", "_HDLIF_COMPLETE"
-
-
-def script(shell: str, program: click.Command) -> str:
-    """What a shell reads to complete the words of `hdlif`."""
-    kind = get_completion_class(shell)
-    assert kind is not None
-    return kind(program, {}, PROGRAM, VARIABLE).source().strip()
 
 
 class _Bash(BashComplete):
@@ -39,66 +23,19 @@ class _Bash(BashComplete):
 add_completion_class(_Bash)
 
 
-class Named(_Text):
-    """Text that is completed by names, and, where it may be one, as a path."""
-
-    name = "text"
-
-    def __init__(self, names: Callable[[], Iterable[str]], *, or_path: bool = False) -> None:
-        self._names = names
-        self._or_path = or_path
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
-        """Files come first: bash forgets what came before them."""
-        files = [CompletionItem(incomplete, type="file")] if self._or_path else []
-        return files + [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+def completion(
+    shell: Annotated[str, argument(type=click.Choice(SHELLS))],
+) -> str:
+    """Print a script by which SHELL completes options and names of subcommands, recipes, tables, data and neurons."""
+    kind = get_completion_class(shell)
+    assert kind is not None
+    return kind(click.get_current_context().find_root().command, {}, "hdlif", VARIABLE).source().strip()
 
 
-def _yaml_of(folder: str) -> list[str]:
-    return sorted(path.stem for path in Path(hdlif.__file__).with_name(folder).glob("*.yaml"))
-
-
-def _data() -> list[str]:
-    from hdlif.inputs.datasets import PUBLIC, SHIPPED
-
-    return sorted({*SHIPPED, *PUBLIC})
-
-
-def _public() -> Iterable[str]:
-    from hdlif.inputs.datasets import PUBLIC
-
-    return PUBLIC
-
-
-def _neurons() -> Iterable[str]:
-    from hdlif.recipe.builders import NEURONS
-
-    return NEURONS
-
-
-def _keys() -> Iterator[str]:
-    """Keys of a recipe that `--set` may replace, and those of its sections."""
-    from hdlif.recipe import Component, Recipe
-
-    for name, field in Recipe.model_fields.items():
-        kind = field.annotation
-        if not (isinstance(kind, type) and hasattr(kind, "model_fields")):
-            yield f"{name}="
-            continue
-        fields = kind.model_fields
-        if issubclass(kind, Component):
-            yield f"{name}="
-        yield from (f"{name}.{key}=" for key in fields)
-
-
-def _data_keys() -> Iterator[str]:
-    return (key for key in _keys() if key.startswith("data."))
-
-
-RECIPE = Named(lambda: _yaml_of("recipes"), or_path=True)
-TABLE = Named(lambda: _yaml_of("ablations"), or_path=True)
-DATA = Named(_data, or_path=True)
-PUBLIC_SET = Named(_public)
-NEURON = Named(_neurons)
-KEY = Named(_keys)
-DATA_KEY = Named(_data_keys)
+COMMAND = subcommand(
+    completion,
+    ('eval "$(hdlif completion bash)"', "in ~/.bashrc; for zsh the same with zsh in ~/.zshrc"),
+    ("hdlif completion fish > ~/.config/fish/completions/hdlif.fish", "once, for fish"),
+    shown=lambda script, as_json, given: put(script),
+    json=False,
+)

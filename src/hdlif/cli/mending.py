@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import click
 
-from hdlif.cli.completion import DATA_KEY, KEY
+from hdlif.cli.names import DATA_KEY, KEY
 
 
 def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:

@@ -1,14 +1,29 @@
-"""Options that several verbs have."""
+"""Declare a subcommand once: a function, whose signature and docstring say what the command line takes.
+
+An option is a keyword whose name stands in the section "Args:" of the docstring, which has its help; its type is the
+annotation's. Where that does not say enough, the annotation is `Annotated[type, option(...)]`. A positional argument is
+`Annotated[type, argument(...)]`.
+
+`subcommand` makes the command of it, and `called_from_python` the function for Python's users.
+"""
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_origin
 
 import click
 
-from hdlif.cli.completion import DATA_KEY
-from hdlif.errors import brief
+from hdlif.cli.names import DATA, DATA_KEY, KEY
+from hdlif.cli.output import show, to_stderr
+from hdlif.errors import ArgumentError, ExistingRunError, HdlifError, InputError, brief, did_you_mean
 from hdlif.serve.byte_counts import ACCEPTED, byte_count
 
 if TYPE_CHECKING:
@@ -17,6 +32,9 @@ else:
     # Older releases of click have no type argument there.
     _Count = click.ParamType
 
+P = ParamSpec("P")
+R = TypeVar("R")
+Place = str | PathLike[str]
 FILE = click.Path(path_type=Path)
 
 
@@ -36,17 +54,231 @@ class ByteCount(_Count):
 
 
 BYTES = ByteCount()
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-data_root_option = click.option(
-    "--data-root",
-    type=FILE,
-    help="Folder that holds the data set, as docs/reference/data.md lays it out; not needed for digits.",
-)
-data_set_option = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    type=DATA_KEY,
-    metavar="data.KEY=V",
-    help="A key of the section data, for data of your own; repeatable.",
-)
+
+
+class _Threads(_Count):
+    """A number of threads, or auto."""
+
+    name = "count|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "auto" else click.IntRange(1).convert(value, param, ctx)
+
+
+THREADS = _Threads()
+
+
+@dataclass(frozen=True)
+class Declared:
+    """How the command line takes a parameter of a function."""
+
+    kind: type[click.Parameter]
+    flags: tuple[str, ...]
+    settings: Mapping[str, Any]
+
+    @property
+    def multiple(self) -> bool:
+        return bool(self.settings.get("multiple")) or self.settings.get("nargs") == -1
+
+    def parameter(self, name: str, default: Any) -> click.Parameter:
+        """The parameter of a command; its default is the function's."""
+        settings = dict(self.settings)
+        if self.kind is click.Argument:
+            return click.Argument([name], **{"required": default is inspect.Parameter.empty} | settings)
+        if default is inspect.Parameter.empty:
+            settings["required"] = True
+        elif isinstance(default, bool):
+            settings |= {"is_flag": True, "default": default}
+        elif not self.multiple:
+            settings.setdefault("default", default)
+            settings.setdefault("show_default", settings["default"] is not None)
+        return click.Option([*(self.flags or (f"--{name.replace('_', '-')}",)), name], **settings)
+
+
+def option(*flags: str, **settings: Any) -> Declared:
+    """An option, --NAME unless `flags` say otherwise; `settings` as `click.Option` takes them."""
+    return Declared(click.Option, flags, settings)
+
+
+def argument(**settings: Any) -> Declared:
+    """A positional argument; `settings` as `click.Argument` takes them."""
+    return Declared(click.Argument, (), settings)
+
+
+Bytes = Annotated[int | None, option(type=BYTES)]
+DataKeys = Annotated[Sequence[str], option("--set", multiple=True, type=DATA_KEY, metavar="data.KEY=V")]
+DataRoot = Place | None
+DataSet = Annotated[Place | None, option(type=DATA, metavar="NAME|PATH")]
+DataSetName = Annotated[str | None, option(type=DATA, metavar="NAME|PATH")]
+Settings = Annotated[Sequence[str], option("--set", multiple=True, type=KEY, metavar="A.B=V")]
+Threads = Annotated[int | Literal["auto"] | None, option(type=THREADS)]
+_HELP = {
+    "data_root": "Folder that holds the data set, as docs/reference/data.md lays it out; not needed for digits.",
+    "overrides": "A key of the section data, for data of your own; repeatable.",
+}
+"""Of options that the docstring leaves out."""
+
+
+def declared(function: Callable[..., Any]) -> dict[str, Declared]:
+    """Return what the command line takes, by the name of the parameter."""
+    function, found = inspect.unwrap(function), {}
+    helps = _helps(inspect.getdoc(function) or "")
+    for name, parameter in inspect.signature(function).parameters.items():
+        one = next(
+            (one for one in getattr(parameter.annotation, "__metadata__", ()) if isinstance(one, Declared)), None
+        )
+        if one is not None and one.kind is click.Argument:
+            found[name] = one
+            continue
+        flags, settings = ((), _settings(parameter.annotation)) if one is None else (one.flags, one.settings)
+        if (help := helps.get(name, settings.get("help", _HELP.get(name)))) is not None:
+            found[name] = Declared(click.Option, flags, {"help": help or None, **settings})
+    return found
+
+
+def _helps(doc: str) -> dict[str, str]:
+    r"""Return the texts of the section "Args:" of a docstring, by name.
+
+    >>> _helps("Train.\n\nArgs:\n    out: Run\n        folder.\n    page:\nRaises:\n    X: y")
+    {'out': 'Run folder.', 'page': ''}
+    """
+    section = re.search(r"^Args:\n((?:    .*\n?)*)", doc, re.MULTILINE)
+    entries = re.split(r"^    (?=\w)", section[1], flags=re.MULTILINE)[1:] if section else []
+    parts = (re.sub(r"\n *", " ", entry).strip().partition(":") for entry in entries)
+    return {name: text.strip() for name, _, text in parts}
+
+
+def _settings(annotation: Any) -> dict[str, Any]:
+    """How click reads values of a type: text, a number of at least 1, a path, or one of several words."""
+    kinds = [one for one in get_args(annotation) or (annotation,) if one is not NoneType]
+    words = get_args(annotation) if get_origin(annotation) is Literal else get_args(kinds[0])
+    if words and all(isinstance(word, str) for word in words):
+        return {"type": click.Choice(words)}
+    if Path in kinds or PathLike[str] in kinds:
+        return {"type": FILE}
+    return {"type": click.IntRange(1)} if int in kinds else {"type": float} if float in kinds else {}
+
+
+def subcommand(
+    function: Callable[..., Any],
+    *examples: tuple[str, str],
+    name: str | None = None,
+    short: str | None = None,
+    text: Callable[[Any], str] = str,
+    shown: Callable[..., Any] | None = None,
+    json: bool = True,
+    parameters: Sequence[click.Parameter] = (),
+    call: Callable[[Callable[..., Any], dict[str, Any]], Any] | None = None,
+) -> click.Command:
+    """The command of a function: its help is the docstring, up to a form feed.
+
+    Args:
+        examples: what is typed, and a short remark on it, for the end of the help.
+        name: of the command; the function's by default.
+        short: its line in the help of its group.
+        text: what a person is shown of the function's result.
+        shown: gets the function's result and prints it; by default `show` does, as JSON where --json is given.
+        json: whether there is an option --json.
+        parameters: options that are not in the function's signature.
+        call: calls the function with what was given, if some of that is not for it.
+    """
+    function = inspect.unwrap(function)
+    signature, doc = inspect.signature(function).parameters, inspect.getdoc(function) or ""
+    parameters = [*(one.parameter(key, signature[key].default) for key, one in declared(function).items()), *parameters]
+    if json:
+        parameters.append(
+            click.Option(["--json", "as_json"], is_flag=True, help="Print the result as one JSON object.")
+        )
+
+    def run(as_json: bool = False, **given: Any) -> None:
+        ways = {"progress": not as_json, "say": to_stderr(as_json), "as_json": as_json}
+        own = given | {key: way for key, way in ways.items() if key in signature}
+        result = function(**own) if call is None else call(function, own)
+        if shown is not None:
+            shown(result, as_json, given)
+        # Of several processes the first alone has something to show.
+        elif result is not None:
+            show(result if isinstance(result, dict) else result.as_dict(), as_json, lambda: text(result))
+
+    command = click.Command(
+        name or function.__name__,
+        callback=run,
+        params=parameters,
+        short_help=short,
+        help=re.split(r"(?m)\f|^(?:Args|Returns|Raises):", doc, maxsplit=1)[0].rstrip(),
+        epilog="\b\nExamples:\n" + "\n".join(f"  # {remark}\n  {line}" for line, remark in examples),
+    )
+    command.examples = examples  # type: ignore[attr-defined]
+    return command
+
+
+def group(name: str, help: str, commands: Sequence[click.Command], *examples: tuple[str, str]) -> click.Group:
+    """A command of commands."""
+    epilog = "\b\nExamples:\n" + "\n".join(f"  # {remark}\n  {line}" for line, remark in examples)
+    made = click.Group(name, {one.name: one for one in commands if one.name}, help=help, epilog=epilog)
+    made.examples = examples  # type: ignore[attr-defined]
+    return made
+
+
+def called_from_python(function: Callable[P, R]) -> Callable[P, R]:
+    """A function for Python's users: wrong arguments are an error of ours, which names arguments, not options.
+
+    Raises:
+        ArgumentError: an argument that the function does not take.
+        InputError: a value that the command line would refuse.
+    """
+    signature, of_options = inspect.signature(function).parameters, declared(function)
+
+    @wraps(function)
+    def call(*args: P.args, **given: P.kwargs) -> R:
+        for name, value in given.items():
+            if name not in signature:
+                raise ArgumentError(
+                    f"hdlif.{function.__name__} has no argument {name}; {did_you_mean(name, signature)}"
+                )
+            if name in of_options:
+                _check_value(name, value, of_options[name])
+        try:
+            return function(*args, **given)
+        except HdlifError as error:
+            if isinstance(error, ArgumentError | ExistingRunError) or "--resume" in str(error):
+                error.args = (_in_python(str(error), signature),)
+            raise
+
+    return call
+
+
+def _check_value(name: str, value: Any, one: Declared) -> None:
+    kind = one.settings.get("type")
+    if one.multiple and isinstance(value, str):
+        raise InputError(f"{name} = {value!r}; give a list, such as [{value!r}]")
+    if value is None:
+        return
+    if isinstance(kind, click.Choice) and value not in kind.choices:
+        raise InputError(f"{name} = {value!r} is unknown; {did_you_mean(str(value), kind.choices)}")
+    if isinstance(kind, click.IntRange | _Threads) and value != "auto":
+        least = 1 if isinstance(kind, _Threads) else int(kind.min or 0)
+        if type(value) is not int or value < least:
+            raise InputError(f"{name} = {value!r}; give a number of at least {least}")
+
+
+def _in_python(text: str, signature: Mapping[str, inspect.Parameter]) -> str:
+    """A message with options as arguments.
+
+    >>> def train(*, resume: bool = False, out: str = "runs"): ...
+    >>> _in_python("go on (--resume) or give --out DIR", inspect.signature(train).parameters)
+    'go on (resume=True) or give out=DIR'
+    """
+
+    def spelled(found: re.Match[str]) -> str:
+        name = found[1].replace("-", "_")
+        if name == "set":
+            return "overrides="
+        if name not in signature:
+            return found[0]
+        if isinstance(signature[name].default, bool):
+            return f"{name}=True{found[2]}"
+        return f"{name}="
+
+    # The word that follows an option is its value if it is written in capitals.
+    return re.sub(r"--([a-z][a-z-]*)( (?=[A-Z])|)", spelled, text)

@@ -1,17 +1,18 @@
-"""The program: its verbs, and how it ends."""
+"""The program: its subcommands, each imported when it is called, and how it ends."""
 
 import contextlib
 import io
 import os
 import re
 import sys
+from importlib import import_module
 from typing import NoReturn, TextIO
 
 import click
+from click.shell_completion import CompletionItem
 
-from hdlif.cli import answering, beginning, deploying, measuring, parts, training
-from hdlif.cli.completion import VARIABLE
 from hdlif.cli.mending import form_that_works, kinds_of
+from hdlif.cli.names import VARIABLE
 from hdlif.cli.output import full, put, say
 from hdlif.cli.pages import page_of
 from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputError, RecipeError, reason
@@ -20,12 +21,58 @@ _NO_MEMORY = re.compile("can't (allocate memory|start new thread)|out of memory"
 """In the errors that Python and PyTorch have no type for."""
 
 
-class _Arguments(click.Group):
+SUBCOMMANDS = {
+    "ablate": ("ablate", "Train every cell of a table of recipes and seeds."),
+    "bench": ("bench", "Time a deployed network next to other engines."),
+    "coherence": ("coherence", "Compare each rule's gradient with STBP's, layer by layer."),
+    "completion": ("completion", "Print the script by which a shell completes words."),
+    "data": ("data", "Look at data of your own, and fetch public sets."),
+    "demo": ("demo", "Train four networks, compare them, deploy one, report."),
+    "doctor": ("doctor", "Check this machine: versions, kernels, gradients."),
+    "eval": ("eval", "Accuracy after each time step, of a run or a file."),
+    "export": ("export", "Deploy a run: one file, ONNX, NIR, or C."),
+    "import": ("import_nir", "Read a network of another library from a NIR file."),
+    "neurons": ("neurons", "List neurons, and show the equation of one."),
+    "new": ("new", "Begin something of your own."),
+    "profile": ("profile", "Count parameters, operations and energy by layer."),
+    "recipes": ("recipes", "List, show and check recipes, and their schema for editors."),
+    "report": ("report", "Write one HTML page about runs."),
+    "run": ("run", "Predict images, audio, tables, event data or streams."),
+    "serve": ("serve", "Predict over HTTP."),
+    "sweep": ("sweep", "Search a space of recipes for the best."),
+    "tour": ("tour", "Five minutes with a small network, step by step."),
+    "train": ("train", "Train a recipe, and measure the result."),
+}
+"""The module of each in `hdlif.cli`, whose COMMAND it is, and its line in `hdlif --help`."""
+
+
+class Program(click.Group):
+    """`hdlif`: a subcommand is imported when it is called."""
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # No path has it, and the system's calls answer it with errors of several types.
+        # No path has it, and system calls fail on it with errors of several types.
         if any("\0" in argument for argument in args):
             raise click.UsageError("an argument holds a NUL character; leave it out", ctx)
         return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in SUBCOMMANDS:
+            return None
+        command: click.Command = import_module(f"hdlif.cli.{SUBCOMMANDS[name][0]}").COMMAND
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, short) for name, (_, short) in sorted(SUBCOMMANDS.items())])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        found = sorted(SUBCOMMANDS.items())
+        return [CompletionItem(name, help=short) for name, (_, short) in found if name.startswith(incomplete)]
 
 
 def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
@@ -37,7 +84,7 @@ def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> No
     context.exit()
 
 
-@click.group(cls=_Arguments, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "--version",
     is_flag=True,
@@ -60,16 +107,6 @@ def cli(context: click.Context, debug: bool) -> None:
       hdlif run digits.hdlif.safetensors photo.png   without PyTorch
     """
     context.obj = {"debug": debug}
-
-
-for _command in (
-    *(beginning.tour, beginning.demo, beginning.new, beginning.doctor, beginning.completion),
-    *(parts.recipes, parts.data_group, parts.neurons),
-    *(training.train, training.ablate, training.sweep),
-    *(measuring.evaluate, measuring.profile, measuring.bench, measuring.coherence, measuring.report),
-    *(deploying.export, deploying.import_command, answering.run, answering.serve),
-):
-    cli.add_command(_command)
 
 
 def main() -> None:

@@ -66,7 +66,7 @@ class Ranks:
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
-        self._device, self._local_rank = accelerator.device, accelerator.local_rank
+        self.accelerator = accelerator
         self.count, self.index = accelerator.world_size, accelerator.rank
         self.first = self.index == 0
 
@@ -89,7 +89,7 @@ class Ranks:
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over ranks, the same bits on every one."""
-        return values if self.count == 1 else gathered(values.to(self._device)).sum(0).to(values.device)
+        return values if self.count == 1 else gathered(values.to(self.accelerator.device)).sum(0).to(values.device)
 
     @property
     def each(self) -> Callable[[Tensor], list[Tensor]] | None:
@@ -99,7 +99,7 @@ class Ranks:
     def _each(self, tensor: Tensor) -> list[Tensor]:
         from torchmetrics.utilities.distributed import gather_all_tensors
 
-        return [of_one.to(tensor.device) for of_one in gather_all_tensors(tensor.to(self._device))]
+        return [of_one.to(tensor.device) for of_one in gather_all_tensors(tensor.to(self.accelerator.device))]
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over ranks, without a graph."""
@@ -113,14 +113,14 @@ class Ranks:
         """The sums over ranks, and the largest numbers of all, in one reduction; the same bits on every rank."""
         if self.count == 1:
             return list(sums), list(highest)
-        packed = torch.tensor([*sums, *highest], dtype=torch.float64, device=self._device)
+        packed = torch.tensor([*sums, *highest], dtype=torch.float64, device=self.accelerator.device)
         of_all = gathered(packed)
         summed, largest = of_all[:, : len(sums)].sum(0), of_all[:, len(sums) :].amax(0)
         return summed.tolist(), [int(number) for number in largest.tolist()]
 
     def highest(self, value: int) -> int:
         """The largest value of all ranks."""
-        return value if self.count == 1 else int(gathered(torch.tensor(value, device=self._device)).max())
+        return value if self.count == 1 else int(gathered(torch.tensor(value, device=self.accelerator.device)).max())
 
     def together(self, action: Callable[[], _T]) -> _T:
         """What `action` returns here; if it fails on any rank, the first one raises that, and the others exit with 0.
@@ -155,7 +155,7 @@ class Ranks:
         """`action` on the first rank of every node, then on the others, which find what it has left on the disk."""
         if self.count == 1:
             return action()
-        leads = self._local_rank == 0
+        leads = self.accelerator.local_rank == 0
         early = self.together(action if leads else lambda: None)
         late = self.together((lambda: None) if leads else action)
         return early if leads else late  # type: ignore[return-value]

@@ -1,10 +1,11 @@
-"""How many threads a training on a CPU runs with: as many as its own first updates are fastest with.
+"""How many threads a training on a CPU runs with: PyTorch's own number, or the fastest for its first updates.
 
 Tensors of a small network are not worth sharing out, and threads that wait for each other are the first to suffer where
 something else runs. Which number is best depends on the network, the batch and the machine, so it is measured, on a
 copy of the network, before the first update.
 """
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
+
+from hdlif.runtime.session import available_cores
 
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 24
 """Timed updates for each number of threads."""
@@ -97,6 +100,11 @@ def candidates(cores: int) -> list[int]:
     while 2 * counts[-1] < cores:
         counts.append(2 * counts[-1])
     return counts if cores == 1 else [*counts, cores]
+
+
+def cores_to_try() -> int:
+    """Return the most threads to try when timing decides; 0 if OMP_NUM_THREADS has decided already."""
+    return 0 if "OMP_NUM_THREADS" in os.environ else available_cores()
 
 
 def rounds_for(updates: int, counts: int) -> int | None:

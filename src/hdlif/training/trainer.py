@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hdlif.config import TrainingConfig
+from hdlif.data import Samples
 from hdlif.errors import InputError
 from hdlif.learning import Rule
 from hdlif.training.accelerator import Accelerator
@@ -100,10 +101,9 @@ class Trainer:
             one. By default `config.schedule`.
         accelerator: device, processes and precision; by default this process on the GPU or the CPU, in
             `config.precision`.
-        threads: PyTorch's in the meantime; by default those that the run which is resumed began with, or those that the
-            first updates, timed on a copy, are fastest with (on a CPU, in one process).
-        cores: the most threads that are tried, of 1, 2, 4, ...; by default as many as PyTorch has (as OMP_NUM_THREADS
-            or `torch.set_num_threads` say). With 0 none are tried, and PyTorch's stay.
+        threads: PyTorch's in the meantime; by default those that the run which is resumed began with, or PyTorch's own.
+        cores: if not 0, the number of threads is chosen out of 1, 2, 4, ... up to this: the first updates, timed on a
+            copy, decide (on a CPU, in one process).
         compile_backend: of torch.compile, where `config.compile` asks for it.
         log_every: batches between two events of a training.
     Raises:
@@ -124,7 +124,7 @@ class Trainer:
         scheduler: SchedulerLike | None = None,
         accelerator: Accelerator | None = None,
         threads: int | None = None,
-        cores: int | None = None,
+        cores: int = 0,
         compile_backend: str = "inductor",
         log_every: int = 20,
     ) -> None:
@@ -142,6 +142,8 @@ class Trainer:
         self.batch_size, self.seed = batch_size, seed
         self.optimization = optimization(config, optimizer, scheduler)
         self._accelerator = accelerator
+        self.samples: Samples | None = None
+        """The training samples of the last `fit`."""
         self._machine: dict[str, Any] = {"threads": threads, "cores": cores, "compile_backend": compile_backend}
         self._log_every = log_every
 
@@ -161,10 +163,8 @@ class Trainer:
             RecipeError: the processes cannot share a batch equally.
             KeyboardInterrupt, SystemExit(143): after Ctrl-C, after SIGTERM.
         """
-        train, validation = (
-            checked_samples(train, "train", self.task),
-            checked_samples(validation, "validation", self.task),
-        )
+        self.samples = checked_samples(train, "train", self.task)
+        train, validation = self.samples, checked_samples(validation, "validation", self.task)
         accelerator = self._accelerator or Accelerator(precision=self.config.precision)
         ranks = Ranks(accelerator)
         check_share(self.batch_size, ranks.count, paired=any(isinstance(one, Mixing) for one in self.callbacks))

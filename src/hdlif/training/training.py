@@ -68,7 +68,7 @@ class TrainingLoop:
     callbacks: Sequence[Callback]
     penalty: Penalty | None
     threads: int | None
-    cores: int | None
+    cores: int
     compile_backend: str
     log_every: int
     pending: Pending
@@ -270,14 +270,13 @@ class TrainingLoop:
         torch.set_num_threads(self.chosen.count)
 
     def _choose_threads(self) -> Threads:
-        own = torch.get_num_threads()
-        cores = own if self.cores is None else self.cores
+        cores = self.cores
         if cores > 1 and self.device.type == "cpu" and self.ranks.count == 1:
             counts = candidates(cores)
             rounds = rounds_for(self.steps - self.counters.step, len(counts))
             if rounds is not None:
                 return measured(self._update_of_a_copy(), counts, rounds=rounds)
-        return Threads(own, "default")
+        return Threads(torch.get_num_threads(), "default")
 
     def _update_of_a_copy(self) -> Callable[[int], None]:
         """Update number i of the training, carried out on a copy; of all, on the first batch, and without compiling."""

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from commands import in_use
-from hdlif.commands.ablate import ablate
-from hdlif.commands.sweep import sweep
-from hdlif.commands.train import train
+from cli import in_use
+from hdlif.cli.ablate import ablate
+from hdlif.cli.sweep import sweep
 from hdlif.errors import InUseError, TrainingError
 from hdlif.recipe.runs.locks import training_alone
+from trainings import train
 
 TABLE = """
 title: tiny, accuracy %

@@ -9,11 +9,11 @@ import pytest
 
 from after_epoch import AfterEpoch
 from distributions import WAVE, install
-from hdlif.commands.train import train
 from hdlif.errors import CheckpointError, RecipeError
 from hdlif.recipe import Recipe, load_recipe
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.own_parts import check_parts, keep_parts, own_parts
+from trainings import train
 
 MODULE = """
 from torch import nn

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from hdlif.commands.ablate import ablate
-from hdlif.commands.demo import demo
-from hdlif.commands.seeds import train_seeds
-from hdlif.commands.sweep import sweep
+from hdlif.cli.ablate import ablate
+from hdlif.cli.demo import demo
+from hdlif.cli.seeds import train_seeds
+from hdlif.cli.sweep import sweep
 from hdlif.errors import RecipeError
 from hdlif.recipe.runs import slurm
 from hdlif.recipe.runs.processes import joined, processes

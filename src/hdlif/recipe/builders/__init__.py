@@ -6,7 +6,7 @@ from them.
 
 from hdlif.recipe.builders.activity import PENALTIES, build_penalty
 from hdlif.recipe.builders.attention import ATTENTION_FORMS, ATTENTIONS
-from hdlif.recipe.builders.checks import check, check_names, names_own_parts, try_traces, try_update
+from hdlif.recipe.builders.checks import check, check_names, check_network, names_own_parts, try_traces, try_update
 from hdlif.recipe.builders.data import (
     FRAMES,
     build_data,
@@ -83,6 +83,7 @@ __all__ = [
     "check",
     "check_data",
     "check_names",
+    "check_network",
     "data_kind",
     "data_of_ones_own",
     "data_overrides",

@@ -145,21 +145,32 @@ def check(recipe: Recipe) -> None:
     takes little memory, and torch's random state stays as it is. It may have `MOST_VALUES`, and a batch `MOST_NEURONS`.
     """
     check_names(recipe)
-    import torch
-
-    from hdlif.recipe.builders.without_values import without_values
-
-    shape = input_record(recipe).shape
     try_augment(recipe.data, data_kind(recipe).input.kind, raw_shape(recipe))
-    task = build_measured_task(recipe)
     rule = build_training_rule(recipe)
     try_optimization(recipe.training)
     build_penalty(recipe)
     build_mix(recipe)
+    network = _check_network(recipe)
+    if recipe.training.stream is not None:
+        _check_streams(recipe, rule, network)
+
+
+def check_network(recipe: Recipe) -> None:
+    """Raise `RecipeError` unless the network of a trained recipe can be built; nothing else is checked."""
+    read_task(recipe)
+    read_model(recipe)
+    _check_network(recipe)
+
+
+def _check_network(recipe: Recipe) -> nn.Module:
+    """Return the network, without values unless it is `SMALL`."""
+    import torch
+
+    from hdlif.recipe.builders.without_values import without_values
+
+    shape, task = input_record(recipe).shape, build_measured_task(recipe)
     with without_values():
         network = build_model(recipe)
-        if recipe.training.stream is not None:
-            _check_streams(recipe, rule, network)
         values = sum(tensor.numel() for tensor in network.state_dict().values())
         if values > MOST_VALUES:
             raise RecipeError(
@@ -197,6 +208,7 @@ def check(recipe: Recipe) -> None:
             f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons for an image, and a "
             f"batch may have {MOST_NEURONS:,}; lower it, data.size or model.width"
         )
+    return network
 
 
 def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:

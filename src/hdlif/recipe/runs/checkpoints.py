@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from torch import nn
 
+from hdlif.deploy.lower import lower
 from hdlif.errors import CheckpointError, RecipeError, resuming
+from hdlif.graph.artefact import Graph
 from hdlif.recipe import Recipe, builders
 from hdlif.recipe.runs.files import existing
 from hdlif.recipe.runs.own_parts import saying_what_is_gone
@@ -20,6 +23,25 @@ class Trained:
     path: Path
     recipe: Recipe
     network: nn.Module
+
+    def graph(self) -> Graph:
+        """Return the network's deployed form."""
+        return lower(self.network, **self.record())
+
+    def record(self) -> dict[str, Any]:
+        """Return its input, labels, time steps and task, as `lower` takes them."""
+        recipe = _of_network(self.recipe)
+        return {
+            "input": builders.input_record(recipe),
+            "labels": builders.data_kind(recipe).labels,
+            "time_steps": recipe.time_steps,
+            "task": builders.build_task(recipe).record,
+        }
+
+
+def _of_network(recipe: Recipe) -> Recipe:
+    """Return the recipe without what its data are made into for training alone."""
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"augment": [], "mixup": None})})
 
 
 def load_trained(path: Path) -> Trained:
@@ -45,7 +67,7 @@ def load_trained(path: Path) -> Trained:
         raise CheckpointError(f"{path}: holds no recipe of this version of hdlif; train it again") from error
     try:
         with saying_what_is_gone(path.parent):
-            builders.check(recipe)
+            builders.check_network(_of_network(recipe))
     except RecipeError as error:
         said, parts = str(error), ""
         if ":" in said and "there is no module" in said:
@@ -53,6 +75,6 @@ def load_trained(path: Path) -> Trained:
         elif "which is not installed: pip install" in said:
             parts = "install it, or "
         raise CheckpointError(f"{path}: holds a recipe that cannot be built ({said}); {parts}train it again") from error
-    network = builders.build_model(recipe)
+    network = builders.build_model(_of_network(recipe))
     checkpoint.load_model(path, network)
     return Trained(path, recipe, network.eval())

@@ -1,19 +1,22 @@
 """Small files that commands write whole or not at all."""
 
-import contextlib
 import json
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hdlif.errors import InputError, TrainingError, reason
+from hdlif.errors import InputError, OutputError, TrainingError, reason
 from hdlif.graph.artefact import is_artefact
 from hdlif.whole_files import whole_file
 
 ARTEFACT_SUFFIX = ".hdlif.safetensors"
 
 
-@contextlib.contextmanager
+@contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Make the folder of `path`; whatever keeps it from being written inside is one `TrainingError`."""
     try:
@@ -49,3 +52,32 @@ def existing(path: Path) -> Path:
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder; check the path")
     return path
+
+
+def check_new_folder(folder: Path) -> None:
+    """Raise `InputError` if something is at `folder` that is not an empty folder."""
+    if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"{folder}: already exists; give the name of a new folder")
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder to write to, which becomes `folder` at the end, or vanishes if something is raised.
+
+    Raises:
+        InputError: something is at `folder` that is not an empty folder.
+        OutputError: it cannot be written.
+    """
+    check_new_folder(folder)
+    temporary = None
+    try:
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.replace(folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({reason(error)}); choose another place") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)

@@ -110,3 +110,8 @@ def _check_place(nodes: int) -> None:
     place = os.environ["NODE_RANK"]
     if not (place.isdecimal() and int(place) < nodes):
         raise RecipeError(f"NODE_RANK = {place} is not the number of one of {nodes} nodes; set it to 0..{nodes - 1}")
+
+
+def first_by_torchrun() -> bool:
+    """Whether this is the first process, by the environment that torchrun sets."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"

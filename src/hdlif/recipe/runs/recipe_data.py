@@ -191,6 +191,13 @@ def names_path(data: str | None) -> bool:
     return data is not None and data not in builders.DATA and builders.is_there(data)
 
 
+def is_recipe(target: str) -> bool:
+    """Whether a target is a recipe: a YAML file, or a name where no file or folder is."""
+    if target.endswith((".yaml", ".yml")):
+        return True
+    return not Path(target).exists() and Path(target).name == target and not target.endswith(".safetensors")
+
+
 def write_files(out: Path, found: Found) -> None:
     """Keep which files a training is begun with."""
     write_text(out / FILES, found.manifest.text())

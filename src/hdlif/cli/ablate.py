@@ -1,0 +1,83 @@
+"""`hdlif ablate`: a table of trainings as a queue that can be stopped and resumed.
+
+A run folder whose summary.json holds the recipe of its cell is a finished cell and is skipped. Running the command
+again continues where it stopped, and with more seeds it adds to what is there.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from hdlif.cli.names import TABLE
+from hdlif.cli.options import FILE, DataRoot, argument, option, subcommand
+from hdlif.cli.output import saying_how_to_go_on, show
+from hdlif.errors import RecipeError
+
+
+def ablate(
+    table: Annotated[str, argument(type=TABLE)],
+    *,
+    seeds: int | None = None,
+    data_root: DataRoot = None,
+    out: Path | None = None,
+    known: Annotated[Sequence[Path], option(type=FILE, multiple=True)] = (),
+    progress: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Train every cell of TABLE (a YAML file, or the name of one that ships: digits, digits_norms, fashion_mnist, ...).
+
+    Finished cells are skipped and a stopped training is resumed, so run it as often as you like; more seeds
+    add to what is there. OUT gets table.md, table.json and table.html, with curves, after every cell.
+
+    \f
+    Several processes may share a table: a cell that another process trains is left to it.
+
+    Args:
+        seeds: Trainings per cell.  [default: the table's own number]
+        out: Folder of all runs.  [default: runs/TABLE]
+        known: A table.json from elsewhere, whose trainings are not repeated; repeatable.
+    Returns:
+        the content of OUT/table.json.
+    Raises:
+        RecipeError: the table, or a cell of it, cannot be used; it names the table's file.
+        InputError: what is `known` is no such file.
+        TrainingError: at the end, if the training of a cell failed; the other cells are done.
+    """
+    from hdlif.cli.ablation_queue import Queue
+    from hdlif.recipe.runs.ablation_tables import cells, load_table
+    from hdlif.recipe.runs.processes import check_alone
+
+    check_alone("hdlif ablate")
+    chosen, root = load_table(table), None if data_root is None else Path(data_root)
+    if seeds is not None:
+        chosen = chosen.model_copy(update={"seeds": seeds})
+    out = out or Path("runs") / Path(table).stem
+    try:
+        queue = list(cells(chosen, out, data_root=root))
+    except RecipeError as error:
+        raise RecipeError(f"{table}: {error}") from None
+    return Queue(chosen, queue, out, known, data_root=root, progress=progress, say=say).run()
+
+
+def _call(ablate: Callable[..., dict[str, Any]], given: dict[str, Any]) -> dict[str, Any]:
+    with saying_how_to_go_on():
+        return ablate(**given)
+
+
+def _print(result: dict[str, Any], as_json: bool, given: dict[str, Any]) -> None:
+    def text() -> str:
+        from hdlif.cli.ablation_text import markdown
+        from hdlif.recipe.runs.ablation_tables import load_table
+
+        return markdown(load_table(given["table"]), result).rstrip()
+
+    show(result, as_json, text)
+
+
+COMMAND = subcommand(
+    ablate,
+    ("hdlif ablate digits", "every neuron with every rule, into runs/digits"),
+    ("hdlif ablate digits --seeds 1 --out runs/one_seed", "one training per cell, for a first look"),
+    call=_call,
+    shown=_print,
+)

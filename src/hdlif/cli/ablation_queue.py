@@ -1,0 +1,149 @@
+"""The trainings of a table, one after the other, shared by any number of processes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hdlif.cli.ablation_text import markdown, page
+from hdlif.cli.provenance import measured as provenance_of
+from hdlif.cli.table_runs import TableRun, cell_of, read_runs, recipe_digest, run_of, unlike
+from hdlif.cli.training_run import TrainingOptions, train_in_one_process
+from hdlif.errors import CheckpointError, InUseError, TrainingError
+from hdlif.recipe.runs.ablation_tables import Cell, Table
+from hdlif.recipe.runs.files import write_json, write_text
+from hdlif.recipe.runs.folders import begun, finished, left_by_a_run
+from hdlif.recipe.runs.recipe_data import as_begun
+from hdlif.recipe.runs.sample_names import sample_name_of_all
+from hdlif.report.tables import measured
+
+
+@dataclass
+class Queue:
+    """The cells of a table, and the trainings that are done.
+
+    Attributes:
+        known: other table.json files.
+        runs: by folder, finished here or by another process.
+        failed: what went wrong, a line per cell.
+    """
+
+    table: Table
+    cells: Sequence[Cell]
+    out: Path
+    known: Sequence[Path] = ()
+    data_root: Path | None = None
+    progress: bool = False
+    say: Callable[[str], None] = field(default=lambda line: None)
+    runs: dict[Path, TableRun] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+
+    def run(self) -> dict[str, Any]:
+        """Train what is missing; return the content of table.json."""
+        elsewhere = _known(self.known, self.cells, self.say)
+        self._read_finished()
+        left = []
+        for number, cell in enumerate(self.cells, start=1):
+            name = f"{number}/{len(self.cells)} {cell.row}, {cell.column}, seed {cell.seed}"
+            if cell.folder in self.runs or cell.folder in elsewhere:
+                self.say(f"{name}: {'done before' if cell.folder in self.runs else 'done elsewhere'}")
+                continue
+            self.say(f"{name}: training{', in place of an earlier one of another recipe' if _of_another(cell) else ''}")
+            if not self._train(cell, name, elsewhere):
+                left.append((cell, name))
+        # Once more, when all others are done: who was at them may have finished, or failed.
+        left = [(cell, name) for cell, name in left if not self._train(cell, name, elsewhere)]
+        self._read_finished()
+        written = self._write(elsewhere)
+        for name in [name for cell, name in left if cell.folder not in self.runs]:
+            self.say(f"{name}: still training; run this again for the whole table")
+        for row, columns in written["rows"].items():
+            for column, cell_written in columns.items():
+                if differ := unlike(cell_written["runs"]):
+                    self.say(
+                        f"warning: {row}, {column}: its seeds differ in {differ}, which the recipe alone decides: they "
+                        "were measured by different versions of hdlif; train them again in another --out"
+                    )
+        if self.failed:
+            raise TrainingError(
+                f"{len(self.failed)} of {len(self.cells)} cells failed, the others are in {self.out}; "
+                f"first {self.failed[0]}"
+            )
+        return written
+
+    def _train(self, cell: Cell, name: str, elsewhere: Mapping[Path, TableRun]) -> bool:
+        """Train what is left of a cell; False if another process is at it."""
+        options = TrainingOptions(
+            data_root=self.data_root,
+            resume=None,
+            progress=self.progress,
+            memory_repeats=self.table.memory_repeats if cell.seed == self.cells[0].seed else 0,
+            label=f"{cell.row}, {cell.column}, seed {cell.seed}",
+        )
+        try:
+            result = train_in_one_process(cell.recipe, cell.folder, options)
+        except InUseError as error:
+            self.say(f"{name}: left out, {error}")
+            return False
+        except (TrainingError, CheckpointError) as error:
+            self.failed.append(f"{cell.row}, {cell.column}, seed {cell.seed}: {error}")
+            self.say(f"{name}: {error}")
+            return True
+        self.runs[cell.folder] = run_of(result, cell.recipe)
+        self.say(f"{name}: {measured(result)} in {result.train_seconds:.0f} s")
+        self._read_finished()
+        self._write(elsewhere)
+        return True
+
+    def _read_finished(self) -> None:
+        """Read what has been finished, here or by another process."""
+        for cell in self.cells:
+            if cell.folder not in self.runs and (summary := finished(cell.folder, cell.recipe)) is not None:
+                self.runs[cell.folder] = run_of(summary, cell.recipe)
+
+    def _write(self, elsewhere: Mapping[Path, TableRun]) -> dict[str, Any]:
+        """Write table.json, .md and .html; return the content of the first."""
+        table, runs = self.table, {**elsewhere, **self.runs}
+        found: dict[str, dict[str, list[TableRun]]] = {row: {c: [] for c in table.columns} for row in table.rows}
+        for cell in self.cells:
+            if (run := runs.get(cell.folder)) is not None:
+                found[cell.row][cell.column].append(run)
+        result = {
+            "title": table.title,
+            "base": table.base,
+            "rows": {
+                row: {column: cell_of(of_cell) for column, of_cell in columns.items() if of_cell}
+                for row, columns in found.items()
+            },
+            "undefined": table.undefined,
+            **provenance_of(sorted({cell.seed for cell in self.cells})),
+        }
+        write_json(self.out / "table.json", result)
+        write_text(self.out / "table.md", markdown(table, result))
+        samples = sample_name_of_all(cell.recipe for cell in self.cells)
+        write_text(self.out / "table.html", page(table, result, samples))
+        return result
+
+
+def _of_another(cell: Cell) -> bool:
+    """Whether a cell's folder holds a training of another recipe than its own."""
+    return bool(left_by_a_run(cell.folder)) and not begun(cell.folder, as_begun(cell.recipe, cell.folder))
+
+
+def _known(paths: Sequence[Path], queue: Sequence[Cell], say: Callable[[str], None]) -> dict[Path, TableRun]:
+    """By the folder that it would have: what other tables keep of the cells of this one."""
+    if not paths:
+        return {}
+    wanted = {(cell.row, cell.column, cell.seed, recipe_digest(cell.recipe)): cell.folder for cell in queue}
+    found: dict[Path, TableRun] = {}
+    for path in paths:
+        total = taken = 0
+        for (row, column), runs in read_runs(path).items():
+            mine = {
+                folder: run for run in runs if (folder := wanted.get((row, column, run.seed, run.recipe))) is not None
+            }
+            # The curve is that of all of them.
+            found |= mine if len(mine) == len(runs) else {f: replace(run, curve=()) for f, run in mine.items()}
+            total, taken = total + len(runs), taken + len(mine)
+        say(f"{path}: {taken} of its {total} trainings are of this table's cells, recipes and seeds")
+    return found

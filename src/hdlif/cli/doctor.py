@@ -1,0 +1,306 @@
+"""`hdlif doctor`: is this machine sound for training and running networks.
+
+What may break a process is measured in processes of its own, within a time. A check is ok, a warning (something is
+missing, or wrong and guarded against), or a fault, which nothing guards against.
+"""
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, entry_points, requires, version
+from pathlib import Path
+from typing import Any, Literal
+
+from hdlif.cli.options import subcommand
+from hdlif.cli.output import show
+from hdlif.inputs.python_processes import module_command
+from hdlif.report.child_process import Heard, hear
+
+Status = Literal["ok", "warning", "fault"]
+
+TOLERANCE = 1e-4
+"""Of the largest entry, for gradients in float32: `convolutions.TOLERANCE`, which needs PyTorch."""
+EXTRAS = {
+    "train": "training and most other verbs",
+    "events": "recordings of event cameras",
+    "export": "ONNX files",
+    "serve": "hdlif serve",
+    "sweep": "hdlif sweep",
+    "engines": "the peers of hdlif bench",
+    "nir": "NIR files",
+    "data": "tables and series in Parquet files",
+    "arrow": "data sets that the package datasets saved",
+    "ray": "hdlif serve on a Ray cluster",
+}
+PACKAGES = ("hdlif", "numpy", "safetensors", "pillow", "torch", "torchvision")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at: what was found, and the mend where there is one."""
+
+    name: str
+    status: Status
+    detail: str
+
+
+def doctor() -> dict[str, Any]:
+    """Is this machine sound: versions, instruction sets, convolution gradients, the compiled runtime, extras.
+
+    Works without PyTorch, and says what is missing. Exit code 1 where something is wrong that hdlif cannot guard
+    against.
+
+    \f
+    Returns {"checks", "faults", "versions", "hardware"}.
+    """
+    runtime = hear(module_command("hdlif.report.small_graphs"))
+    chunks = hear(module_command("hdlif.report.chunks"))
+    code_convs = hear(module_command("hdlif.report.code_convs"))
+    guarded = hear(module_command("hdlif.report.convolutions", "guarded"))
+    # Its verbose mode says what oneDNN has chosen; one shape makes few lines.
+    unguarded = hear(module_command("hdlif.report.convolutions", "unguarded"), environment={"ONEDNN_VERBOSE": "1"})
+    checks = [
+        *runtime_checks(runtime),
+        *chunk_checks(chunks),
+        *code_conv_checks(code_convs),
+        *gradient_checks(guarded),
+        guard_check(unguarded),
+        *extra_checks(),
+        *part_checks(),
+    ]
+    return {
+        "checks": [asdict(check) for check in checks],
+        "faults": sum(check.status == "fault" for check in checks),
+        "versions": versions(),
+        "hardware": hardware(runtime, guarded, unguarded),
+    }
+
+
+def as_text(result: Mapping[str, Any]) -> str:
+    """Versions and hardware, then a line for each check."""
+    machine = result["hardware"]
+    chosen = [f"{name} {value}" for name, value in machine["chosen"].items()]
+    memory = machine["memory_bytes"]
+    sets = " ".join(machine["instruction_sets"]) or "unknown"
+    lines = [
+        ", ".join(f"{name} {seen}" for name, seen in result["versions"].items()),
+        f"{machine['cpu']}, {machine['cores']} cores" + (f", {memory / 1e9:.1f} GB" if memory else ""),
+        f"instruction sets: {sets}; chosen: {', '.join(chosen) or 'none'}",
+        f"GPUs: {', '.join(machine['gpus']) or 'none'}",
+        "",
+    ]
+    marks = {"ok": "ok", "warning": "warning", "fault": "FAULT"}
+    lines += [f"{marks[check['status']]:8}{check['name']}: {check['detail']}" for check in result["checks"]]
+    return "\n".join(lines)
+
+
+def runtime_checks(heard: Heard) -> list[Check]:
+    """Whether the compiled runtime equals the plain implementation, bit for bit, on each of its instruction sets."""
+    return _kernel_checks(
+        heard,
+        "runtime",
+        of="network",
+        right="the plain implementation's outputs, bit for bit, on all of {} small networks",
+    )
+
+
+def chunk_checks(heard: Heard) -> list[Check]:
+    """Whether the compiled kernels of training give what PyTorch's operations do, on each of their instruction sets."""
+    if heard.missing is not None:
+        return [Check("training kernels", "warning", _not_looked_at(heard))]
+    right = "PyTorch's values and gradients, of all of {} neurons"
+    return _kernel_checks(heard, "training kernels", of="neuron", right=right)
+
+
+def code_conv_checks(heard: Heard) -> list[Check]:
+    """Whether the convolutions of training give what PyTorch's do, on each instruction set."""
+    what = "training convolutions"
+    if heard.missing is not None:
+        return [Check(what, "warning", _not_looked_at(heard))]
+    return _kernel_checks(heard, what, of="layer", right="PyTorch's sums and gradients, of all of {} layers")
+
+
+def _kernel_checks(heard: Heard, what: str, *, of: str, right: str) -> list[Check]:
+    mend = "reinstall hdlif here, where pip compiles it for this machine, and report it if that does not help"
+    first, *measured = heard.lines or [{}]
+    checks = []
+    for name in first.get("instruction_sets", []):
+        seen = [line for line in measured if line["instructions"] == name]
+        wrong = [f"{line[of]} (by up to {line['difference']:.2g})" for line in seen if line["difference"] is not None]
+        if wrong:
+            checks.append(Check(f"{what}, {name}", "fault", f"unlike the oracle: {', '.join(wrong)}; {mend}"))
+        elif seen:
+            checks.append(Check(f"{what}, {name}", "ok", right.format(len(seen))))
+    if heard.end is not None or not checks:
+        last = f"after {measured[-1][of]} on {measured[-1]['instructions']}" if measured else "at its start"
+        checks.append(Check(what, "fault", f"the process {heard.end or 'ended'} {last}; {mend}"))
+    return checks
+
+
+def gradient_checks(heard: Heard) -> list[Check]:
+    """Whether convolutions have their gradients, as training lays them out."""
+    names = {"contiguous": "gradients, contiguous", "channels last": "gradients, channels last"}
+    if heard.missing is not None:
+        return [Check(name, "warning", _not_looked_at(heard)) for name in names.values()]
+    mend = "train on another machine or version of PyTorch, and report it (docs/reference/machines.md)"
+    measured = [line for line in heard.lines if "error" in line]
+    shapes = next((line["shapes"] for line in heard.lines if "shapes" in line), 0)
+    checks = []
+    for layout, name in names.items():
+        seen = [line for line in measured if line["layout"] == layout]
+        # What is no number is no smaller either.
+        wrong = [f"{line['shape']} (by {line['error']:.2g})" for line in seen if not line["error"] < TOLERANCE]
+        largest = max((line["error"] for line in seen), default=0.0)
+        if wrong:
+            checks.append(Check(name, "fault", f"wrong, as a share of the largest entry: {'; '.join(wrong)}; {mend}"))
+        elif heard.out_of_time or (seen and len(seen) == shapes):
+            left = f"; the other {shapes - len(seen)} were left out for want of time" if heard.out_of_time else ""
+            status: Status = "warning" if left else "ok"
+            detail = (
+                f"{len(seen)} of the {shapes} shapes that ship are right, within {largest:.1g} of the largest entry"
+            )
+            checks.append(Check(name, status, detail + left))
+    if heard.end is not None:
+        last = f"after {measured[-1]['shape']}, {measured[-1]['layout']}" if measured else "at its start"
+        checks.append(Check("gradients", "fault", f"their process {heard.end} {last}; {mend}"))
+    return checks
+
+
+def guard_check(heard: Heard) -> Check:
+    """Whether oneDNN's fault, which training keeps away from, is here."""
+    name = "oneDNN, strided 1×1 convolutions in channels last"
+    if heard.missing is not None:
+        return Check(name, "warning", _not_looked_at(heard))
+    guarded = (
+        "training.channels_last keeps such layers contiguous; your own code should too (docs/reference/machines.md)"
+    )
+    if not heard.lines:
+        return Check(name, "fault", f"the process {heard.end or 'ended'} at its start; reinstall PyTorch")
+    errors = [line["error"] for line in heard.lines if "error" in line]
+    wrong = [error for error in errors if not error < TOLERANCE]
+    if wrong:
+        return Check(name, "warning", f"the weight gradient is wrong by {wrong[0]:.2g} of its largest entry; {guarded}")
+    if heard.end is not None or len(errors) < heard.lines[0]["shapes"]:
+        return Check(name, "warning", f"the process of the weight gradient {heard.end or 'took too long'}; {guarded}")
+    return Check(name, "ok", f"right, on the {len(errors)} shapes whose weight gradient oneDNN 3.12 may get wrong")
+
+
+def extra_checks(installed: Callable[[str], str] = version, extras: Iterable[str] = EXTRAS) -> list[Check]:
+    """Which extras are installed, by the names in the package's own metadata."""
+    needed = _requirements()
+    checks = []
+    for extra in extras:
+        missing, found = [], []
+        for name in needed.get(extra, []):
+            try:
+                found.append(f"{name} {installed(name)}")
+            except PackageNotFoundError:
+                missing.append(name)
+        if missing:
+            detail = f"{', '.join(missing)} not installed, for {EXTRAS[extra]}: pip install 'hdlif[{extra}]'"
+            checks.append(Check(f"extra {extra}", "warning", detail))
+        else:
+            checks.append(Check(f"extra {extra}", "ok", ", ".join(found)))
+    return checks
+
+
+def part_checks() -> list[Check]:
+    """Which parts installed packages offer to recipes, by group; a name that two have, or that ships, is a warning."""
+    if not any(group.startswith("hdlif.") for group in entry_points().groups):
+        return []
+    try:
+        from hdlif.recipe.builders.installed import GROUPS, hidden, offers
+        from hdlif.recipe.builders.registry import KINDS
+    except ModuleNotFoundError as error:
+        missing = f"not looked at, for {error.name} is not installed: pip install 'hdlif[train]'"
+        return [Check("installed parts", "warning", missing)]
+    checks = []
+    for key, ours in KINDS.items():
+        offered = offers(GROUPS[key])
+        if not offered:
+            continue
+        twice = [
+            f'"{name}" is of {" and of ".join(map(str, several))}; uninstall all but one'
+            for name, several in offered.items()
+            if len(several) > 1 and name not in ours
+        ]
+        faults = [*hidden(GROUPS[key], ours), *twice]
+        named = [f"{name} ({', '.join(map(str, several))})" for name, several in offered.items() if name not in ours]
+        checks.append(Check(f"parts {GROUPS[key]}", "warning" if faults else "ok", "; ".join([*named, *faults])))
+    return checks
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a run's figures, where it is installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware(runtime: Heard, guarded: Heard, unguarded: Heard) -> dict[str, Any]:
+    """Processor, memory and GPUs, and the instruction sets that each library has chosen."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+    flags = (fields.get("flags") or fields.get("Features") or "").split()
+    sets = [flag for flag in flags if re.match(r"avx|amx|fma$|sse4|sve|asimd", flag)]
+    torch = next((line for line in guarded.lines if "gpus" in line), {})
+    native: list[str] = next((line["instruction_sets"] for line in runtime.lines if "instruction_sets" in line), [])
+    onednn = next((m[1] for line in unguarded.others if (m := re.search(r"info,cpu,isa:(.*)", line))), None)
+    chosen = {
+        "runtime": native[-1] if native else None,
+        "PyTorch": torch.get("instructions"),
+        "oneDNN": onednn,
+    }
+    return {
+        "cpu": fields.get("model name") or platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "memory_bytes": _memory_bytes(),
+        "instruction_sets": sets,
+        "chosen": {name: value for name, value in chosen.items() if value is not None},
+        "gpus": torch.get("gpus", []),
+    }
+
+
+def _not_looked_at(heard: Heard) -> str:
+    return f"not looked at, for {heard.missing} is not installed: pip install 'hdlif[train]'"
+
+
+def _requirements() -> dict[str, list[str]]:
+    """The packages of each extra."""
+    found: dict[str, list[str]] = {}
+    for requirement in requires("hdlif") or []:
+        name, _, marker = requirement.partition(";")
+        extra = re.search(r"extra == ['\"](\w+)['\"]", marker)
+        package = re.match(r"[\w.-]+", name.strip())
+        if extra and package:
+            found.setdefault(extra[1], []).append(package[0])
+    return found
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _print(result: dict[str, Any], as_json: bool, _: object) -> None:
+    show(result, as_json, lambda: as_text(result))
+    if result["faults"]:
+        sys.exit(1)
+
+
+COMMAND = subcommand(
+    doctor,
+    ("hdlif doctor", "a line for each check"),
+    ("hdlif doctor --json", "for a program, or to put into a report of a fault"),
+    shown=_print,
+)

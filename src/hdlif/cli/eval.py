@@ -1,0 +1,234 @@
+"""`hdlif eval`: what a checkpoint or an artefact does on a test set, or on all that there is."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from os import fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from hdlif.cli.options import FILE, DataKeys, DataRoot, DataSet, Place, argument, called_from_python, option, subcommand
+from hdlif.cli.output import say as to_stderr
+from hdlif.cli.output import show
+from hdlif.report.tables import aligned, beside_accuracy, figure
+
+if TYPE_CHECKING:
+    from hdlif.training.tasks import Drawing, Evaluation
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What a network does on a test set.
+
+    Attributes:
+        accuracy: of a classification, after the last time step, a fraction in 0..1; None of another task.
+        n: samples.
+        metrics: by name; "accuracy" of a classification; NaN of one that is not a number.
+        per_step: how good the answers are at or after each step that has one: of a classification, its accuracy.
+        labels: the names of the network's outputs: of classes, unless the task is another.
+        confusion: of classes, counts of samples (or steps), a row for each true class and a column for each that was
+            chosen.
+        accuracy_per_class: of each that has samples, else None.
+        early: of a classification over several steps, by the confidence from which an answer is given, the mean steps
+            used and the accuracy.
+        evaluation: of a checkpoint, how it was answered (`Evaluated`).
+    """
+
+    accuracy: float | None
+    n: int
+    metrics: Mapping[str, float]
+    per_step: tuple[float, ...]
+    labels: tuple[str, ...]
+    confusion: list[list[int]] | None = None
+    accuracy_per_class: list[float | None] | None = None
+    early: dict[str, Any] | None = None
+    evaluation: dict[str, Any] | None = None
+
+    @property
+    def accuracy_per_step(self) -> tuple[float, ...]:
+        """After each step, of a classification; of another task there is none."""
+        return () if self.accuracy is None else self.per_step
+
+    def as_dict(self, *, confusion: bool = False, early: bool = False) -> dict[str, Any]:
+        """What `hdlif eval --json` prints."""
+        from hdlif.training.tasks import figures_as_json
+
+        figures = figures_as_json(self.accuracy, self.per_step, self.metrics) | {"n": self.n}
+        if confusion and self.confusion is not None:
+            figures |= {"labels": list(self.labels), "confusion": self.confusion}
+            figures["accuracy_per_class"] = self.accuracy_per_class
+        if early and self.early is not None:
+            figures["early"] = self.early
+        return figures if self.evaluation is None else figures | {"evaluation": self.evaluation}
+
+
+@called_from_python
+def evaluate(
+    network: Annotated[Place, argument(metavar="PATH", type=FILE)],
+    *,
+    data: DataSet = None,
+    data_root: DataRoot = None,
+    overrides: DataKeys = (),
+    part: Literal["all", "train", "validation", "test"] = "test",
+    progress: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> EvaluationResult:
+    """Accuracy after each time step of PATH, a checkpoint, a run folder, or an artefact, on a test set.
+
+    Data of your own are divided as for a training if they have no parts; --set gives what is needed for that, and to
+    read them, as in a training: `--set data.label=activity --set data.group=person`.
+
+    \f
+    The compiled runtime runs an artefact. `say` gets a warning if the network was, or may have been, trained on what
+    it is tested on.
+
+    Args:
+        data: Data set, or data of your own; a checkpoint's own by default. Events are binned as the network's were.
+        part: What is tested on; all divides nothing: for data that the network has never seen.
+    Raises:
+        RecipeError: an override is of no key that such data have, or one that the network decides.
+        DataError: the data cannot be used, or are not such as the network takes.
+    """
+    import torch
+
+    from hdlif.graph.artefact.io import load
+    from hdlif.recipe import builders
+    from hdlif.recipe.runs.checkpoints import load_trained
+    from hdlif.recipe.runs.files import existing, names_artefact
+    from hdlif.recipe.runs.recipe_data import data_keys
+    from hdlif.recipe.runs.tested_data import check_classes, sets_for, sets_of_graph
+    from hdlif.report.allocator import keep_freed_memory
+    from hdlif.report.counts import deployed_or_none
+    from hdlif.report.evaluation import evaluate_deployed, evaluate_network
+    from hdlif.training import progress_bar
+    from hdlif.training.tasks import task_of
+
+    path, given = Path(network), None if data is None else fspath(data)
+    root = None if data_root is None else Path(data_root)
+    ways: dict[str, Any] = {"keys": data_keys(overrides), "part": part, "say": say}
+    if names_artefact(path):
+        graph = load(existing(path))
+        sets = sets_of_graph(graph, given, root, path, **ways)
+        check_classes(path, graph.labels, sets)
+        task = task_of(graph)
+        drawing = task.drawing()
+        with progress_bar(enabled=progress) as bar:
+            result = evaluate_deployed(graph, sets.of(part), task=task, observe=drawing, bar=bar)
+        return _evaluation_result(result, drawing, graph.labels)
+    trained = load_trained(path)
+    recipe = trained.recipe
+    sets = sets_for(recipe, given, root, path, **ways)
+    check_classes(path, builders.data_kind(recipe).labels, sets)
+    task = builders.build_measured_task(recipe)
+    drawing = task.drawing()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    graph_of_it = None
+    if device.type == "cpu":
+        keep_freed_memory()
+        # PyTorch alone classifies where there is no deployed form; training and profile say so.
+        graph_of_it = deployed_or_none(trained.network, recipe)
+    with progress_bar(enabled=progress) as bar:
+        evaluated = evaluate_network(
+            trained.network.to(device),
+            sets.of(part),
+            task=task,
+            batch_size=recipe.data.batch_size,
+            graph=graph_of_it,
+            observe=drawing,
+            device=device,
+            bar=bar,
+        )
+    return _evaluation_result(evaluated.result, drawing, sets.classes, evaluation=evaluated.as_dict())
+
+
+def _evaluation_result(
+    result: "Evaluation", drawing: "Drawing", labels: Sequence[str], evaluation: dict[str, Any] | None = None
+) -> EvaluationResult:
+    from hdlif.training.tasks import Chosen, Confusion
+
+    counted = drawing if isinstance(drawing, Confusion) else None
+    return EvaluationResult(
+        accuracy=result.accuracy,
+        n=result.n,
+        metrics=result.metrics,
+        per_step=result.per_step,
+        labels=tuple(labels),
+        confusion=None if counted is None else counted.counts.tolist(),
+        accuracy_per_class=None if counted is None else counted.accuracy_per_class,
+        early=drawing.early.files().get("early") if isinstance(drawing, Chosen) else None,
+        evaluation=evaluation,
+    )
+
+
+def evaluation_text(result: Mapping[str, Any]) -> str:
+    """Accuracy after each step, or some of many; where the confusion was asked for, a row for each true class.
+
+    Where it was asked what answering early costs, a row for each threshold.
+    """
+    figures = ", ".join(f"{name} {figure(value, '.4g')}" for name, value in beside_accuracy(result).items())
+    if result["accuracy"] is None:
+        text = f"{figures} of {result['n']} samples"
+        return text if "confusion" not in result else f"{text}\n\n{_confusion(result)}"
+    text = f"{result['accuracy']:.2%} of {result['n']} samples (after {_steps(result['accuracy_per_step'])})"
+    text += f"; {figures}" if figures else ""
+    text += f"\n\n{_early(result['early'])}" if "early" in result else ""
+    return text if "confusion" not in result else f"{text}\n\n{_confusion(result)}"
+
+
+_MOST_STEPS = 8
+"""Time steps of which each is listed."""
+
+
+def _steps(accuracies: Sequence[float]) -> str:
+    """Accuracy after each step; of many the first, some between, and the last.
+
+    >>> _steps([0.5, 0.75])
+    'each step: 50.00%, 75.00%'
+    >>> _steps([t / 64 for t in range(1, 65)])
+    'step 1: 1.56%, 17: 26.56%, 33: 51.56%, 48: 75.00%, 64: 100.00%'
+    """
+    last = len(accuracies) - 1
+    if last < _MOST_STEPS:
+        return f"each step: {', '.join(f'{accuracy:.2%}' for accuracy in accuracies)}"
+    chosen = [round(quarter * last / 4) for quarter in range(5)]
+    return f"step {', '.join(f'{step + 1}: {accuracies[step]:.2%}' for step in chosen)}"
+
+
+def _early(early: Mapping[str, Any]) -> str:
+    rows = [
+        [f"{confidence:g}", f"{steps:.2f}", f"{accuracy:.2%}"]
+        for confidence, steps, accuracy in zip(early["confidence"], early["steps"], early["accuracy"], strict=True)
+    ]
+    return aligned(["answered from probability", f"steps of {early['time_steps']}", "accuracy"], rows)
+
+
+def _confusion(result: Mapping[str, Any]) -> str:
+    labels = result["labels"]
+    rows = [
+        [label, *("·" if count == 0 else str(count) for count in counts), "—" if right is None else f"{right:.2%}"]
+        for label, counts, right in zip(labels, result["confusion"], result["accuracy_per_class"], strict=True)
+    ]
+    return aligned(["true, chosen:", *labels, "accuracy"], rows)
+
+
+def _print(result: EvaluationResult, as_json: bool, given: dict[str, Any]) -> None:
+    figures = result.as_dict(confusion=given["confusion"], early=given["early"])
+    if given["confusion"] and "confusion" not in figures:
+        to_stderr(f"{given['network']}: the task has no classes; --confusion is ignored")
+    if given["early"] and "early" not in figures:
+        to_stderr(f"{given['network']}: no class is chosen over several steps; --early is ignored")
+    show(figures, as_json, lambda: evaluation_text(figures))
+
+
+COMMAND = subcommand(
+    evaluate,
+    ("hdlif eval runs/digits_hdlif_w1p5_s4", "a run on the test set of its own data"),
+    ("hdlif eval digits.hdlif.safetensors --data digits --confusion", "a deployed network, and its confusion matrix"),
+    ("hdlif eval runs/photos --data photos/ --part all", "data that are not divided"),
+    name="eval",
+    shown=_print,
+    call=lambda evaluate, given: evaluate(**{key: given[key] for key in given if key not in ("confusion", "early")}),
+    parameters=[
+        option(help="Which class is taken for which, and the accuracy of each.").parameter("confusion", False),
+        option(help="Accuracy and steps with early exit, as soon as a class is sure enough.").parameter("early", False),
+    ],
+)

@@ -1,0 +1,179 @@
+"""Write a network as one C99 file and its header, without PyTorch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.deploy.c import Checked, FixedPoint, Source, check_here, translate
+from hdlif.deploy.c.devices import Ran, run_on_devices
+from hdlif.deploy.c.project import check_name
+from hdlif.deploy.c.project import firmware as firmware_files
+from hdlif.deploy.c.source import check_identifier
+from hdlif.errors import InputError
+from hdlif.graph.artefact import Graph
+from hdlif.recipe.runs.files import writing
+from hdlif.runtime import reference
+from hdlif.whole_files import whole_file
+
+if TYPE_CHECKING:
+    from hdlif.data import ImageSets
+    from hdlif.report.fixed_point import Rounded
+
+
+SAMPLES = 4
+"""That the firmware is shown."""
+
+
+@dataclass(frozen=True)
+class ExportedC:
+    """A C file and its header that were written.
+
+    Attributes:
+        rounded: of fixed point.
+        checked, ran: what a build on this machine gave, and what emulated devices did, where that was asked for.
+    """
+
+    path: Path
+    source: Source
+    rounded: Rounded | None = None
+    checked: Checked | None = None
+    ran: tuple[Ran, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `hdlif export --to c --json` prints."""
+        found: dict[str, Any] = {"c": str(self.path), "header": str(self.path.with_suffix(".h"))}
+        for key in ("data_bytes", "state_bytes", "work_bytes", "additions"):
+            found[key] = getattr(self.source, key)
+        found["arithmetic"] = self.source.arithmetic
+        if self.rounded is not None:
+            found["rounded"] = self.rounded.as_dict()
+        if self.checked is not None:
+            found |= {"checked": self.checked.as_dict(), "devices": [one.as_dict() for one in self.ran]}
+        return found
+
+    def text(self) -> str:
+        """The same for people."""
+        source, rounded, checked = self.source, self.rounded, self.checked
+        lines = [
+            f"{self.path} and {self.path.with_suffix('.h').name}",
+            f"tables: {source.data_bytes:,} bytes of ROM, without the code",
+            f"state: {source.state_bytes:,} bytes of RAM; work space: {source.work_bytes:,}, without the stack",
+            f"a step: at most {source.additions:,} additions of a weight times an input",
+        ]
+        if rounded is not None:
+            lines.append(
+                f"fixed point: the same answer as in float32 on {rounded.agreement:.2%} of {rounded.samples} test "
+                f"samples; outputs, of up to {rounded.largest_output:.3g}, differ by {rounded.mean_error:.2g} on "
+                f"average, {rounded.largest_error:.2g} at most"
+            )
+        if checked is not None:
+            lines.append(
+                f"checked: {checked.outputs} outputs equal the reference's bit for bit; code of "
+                f"{checked.code_bytes:,} bytes by {checked.compiler}"
+            )
+        return "\n".join((*lines, *map(_device_text, self.ran)))
+
+
+def _device_text(ran: Ran) -> str:
+    if not ran.fits:
+        return f"{ran.device}: the program does not fit its memory"
+    parts = [f"code {ran.code_bytes:,} bytes"]
+    if ran.stack_bytes:
+        parts += [f"image {ran.image_bytes:,}", f"stack {ran.stack_bytes:,} (measured)"]
+    if ran.frame_bytes:
+        parts.append(f"largest frame {ran.frame_bytes:,}")
+    return f"{ran.device}: outputs as expected; {', '.join(parts)}"
+
+
+def export_c(
+    graph: Graph,
+    source: str,
+    out: Path,
+    *,
+    arithmetic: str,
+    sets: Callable[[], ImageSets] | None,
+    rom: int | None,
+    ram: int | None,
+    firmware: bool,
+    check: bool,
+) -> ExportedC:
+    """Write a graph as NAME.c and NAME.h, where `out` is NAME.c.
+
+    Args:
+        source: what the graph is of, for messages.
+        arithmetic: "float", with the reference's bits, or "fixed": numbers are integers of 16 bits, whose formats are
+            chosen from samples for validation, and whose predictions are compared on samples for testing.
+        sets: loads the data, for fixed point and for the samples of the firmware; None for random samples.
+        rom, ram: bytes of a device; tables, which are the network's constants, count as ROM, state and work space as
+            RAM.
+        firmware: write a program around it as well, for the boards of its Makefile, that runs a few samples.
+        check: build it with this machine's compiler, and for each device whose tools are installed, run it, and compare
+            its outputs with the oracle's, bit for bit.
+    Raises:
+        InputError: `out` is no name of a C file, the device is too small, a layer has no form in fixed point, or no
+            compiler is installed.
+        MachineError: the compiler refuses the source, or it gives other outputs; nothing is written.
+    """
+    if out.suffix != ".c":
+        raise InputError(f"{out}: C source is written; give a name that ends in .c, such as network.c")
+    check_identifier(out.stem)
+    if firmware:
+        check_name(out.stem)
+    fixed, rounded, x = None, None, _random(graph)
+    if sets is not None:
+        from hdlif.report.fixed_point import rounded_on_data, shown
+
+        loaded = sets()
+        x = shown(loaded, SAMPLES)
+        if arithmetic == "fixed":
+            fixed, rounded = rounded_on_data(graph, loaded)
+    found = translate(graph, out.stem, fixed=fixed)
+    for kind, needed, there in (("ROM", found.data_bytes, rom), ("RAM", found.ram_bytes, ram)):
+        if there is not None and needed > there:
+            what, more = ("tables", "the code") if kind == "ROM" else ("state and work space", "the stack")
+            smaller = (
+                " or choose another device"
+                if fixed is not None
+                else ", choose another device, or take --arithmetic fixed"
+            )
+            raise InputError(
+                f"{source}: {what} take {needed:,} bytes of {kind}, and the device has {there:,}, into which "
+                f"{more} must go too; train a smaller network{smaller}"
+            )
+    files: Mapping[str, str] = {out.with_suffix(".h").name: found.header, out.name: found.code}
+    checked: Checked | None = None
+    ran: tuple[Ran, ...] = ()
+    if firmware or check:
+        project = _project(graph, found, fixed, x)
+        files = project if firmware else files
+        if check:
+            checked, ran = check_here(graph, found, fixed), tuple(run_on_devices(project, found.data_bytes))
+    with writing(out), contextlib.ExitStack() as together:
+        for name, text in files.items():
+            temporary = together.enter_context(whole_file(out.parent / name))
+            temporary.write_text(text, encoding="utf-8")
+    return ExportedC(out, found, rounded, checked, ran)
+
+
+def _random(graph: Graph) -> NDArray[np.float32]:
+    """Frames [T, N, C, H, W] of normal deviates."""
+    shape = graph.time_steps, SAMPLES, *graph.input.shape
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def _project(graph: Graph, source: Source, fixed: FixedPoint | None, x: NDArray[np.float32]) -> Mapping[str, str]:
+    """The files of the firmware, which is shown the frames `x`."""
+    frames: NDArray[Any] = x
+    if fixed is None:
+        expected: NDArray[Any] = reference.run(graph, x, graph.time_steps)
+    else:
+        frames = fixed.frame(x)
+        expected = fixed.run(frames, graph.time_steps)
+    return firmware_files(source, frames.swapaxes(0, 1), expected.swapaxes(0, 1))

@@ -1,0 +1,139 @@
+"""Write a graph as a model file, as an ONNX model or in NIR."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hdlif.deploy import nir, onnx
+from hdlif.errors import InputError, MachineError
+from hdlif.graph.artefact import Graph, dumps, loads, save
+from hdlif.recipe.runs.files import writing
+from hdlif.report.exported import Compared, check_artefact, check_onnx, check_read_back
+from hdlif.whole_files import whole_file
+
+FORMS: Mapping[str, Callable[[Graph, int, str], Any]] = {
+    "unrolled": lambda graph, batch, weights: onnx.unrolled(graph, batch=batch, weights=weights),
+    "step": lambda graph, batch, weights: onnx.streamed(graph, weights=weights),
+}
+"""ONNX models of a graph, by name."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written.
+
+    Attributes:
+        to: "artefact", "onnx" or "nir".
+        nodes: of its graph.
+        checked: how it ran, where that was asked for, one for each engine.
+    """
+
+    to: str
+    path: Path
+    bytes: int
+    nodes: int
+    checked: tuple[Compared, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `hdlif export --json` prints: the path under the name of what it is."""
+        found = {self.to: str(self.path), "bytes": self.bytes, "nodes": self.nodes}
+        return found | ({"checked": [one.as_dict() for one in self.checked]} if self.checked else {})
+
+    def text(self) -> str:
+        """The same for people."""
+        return "\n".join((f"{self.path}: {self.bytes:,} bytes, {self.nodes} nodes", *map(str, self.checked)))
+
+
+def export_artefact(graph: Graph, out: Path, *, check: bool = False) -> Exported:
+    """Write a model file.
+
+    Args:
+        check: run it in the compiled runtime first, and compare its outputs with the reference's, bit for bit.
+    Raises:
+        InputError: the file's name is that of an ONNX model, or of a NIR graph.
+        MachineError: it gives other outputs; nothing is written.
+    """
+    if (suffix := out.suffix.lower()) in (".onnx", ".nir"):
+        raise InputError(
+            f'{out}: ends in "{suffix}", and an artefact would be written; give --to {suffix[1:]}, or another name'
+        )
+    checked = check_artefact(graph) if check else ()
+    with writing(out):
+        save(graph, out)
+    return Exported("artefact", out, out.stat().st_size, len(graph.nodes), checked)
+
+
+def export_onnx(
+    graph: Graph,
+    out: Path,
+    *,
+    form: str = "unrolled",
+    batch: int | None = None,
+    weights: str = "int8",
+    check: bool = False,
+) -> Exported:
+    """Write an ONNX model.
+
+    Args:
+        form: one of `FORMS`: all time steps of a static image, or one step with its state.
+        batch: images that the unrolled form takes at once, 1 by default; a step takes any number.
+        weights: of few bits: integers of 8 or 4 bits that a DequantizeLinear scales, "int8" (opset 17) or "int4"
+            (opset 21), or "float32".
+        check: run it first in ONNX Runtime and in OpenVINO, whichever is installed, and compare its outputs with the
+            reference's.
+    Raises:
+        InputError: a batch of a step, or an unrolled network whose input changes in time.
+        MissingExtraError: the package onnx is not installed, or neither engine is that should check it.
+        MachineError: an engine gives other answers; nothing is written.
+    """
+    if form == "step" and batch is not None:
+        raise InputError(f"--batch {batch}: a step takes any number of images; leave it out, or give --form unrolled")
+    if form == "unrolled" and graph.input.kind != "image":
+        raise InputError(f"{out}: the network's input changes at each step; give --form step")
+    model = FORMS[form](graph, batch or 1, weights)
+    checked = check_onnx(graph, model, unrolled=form == "unrolled", batch=batch or 1) if check else ()
+    with writing(out), whole_file(out) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+    return Exported("onnx", out, out.stat().st_size, len(model.graph.node), checked)
+
+
+def export_nir(
+    graph: Graph, out: Path, *, extension: bool = False, for_norse: bool = False, check: bool = False
+) -> Exported:
+    """Write a NIR graph.
+
+    Args:
+        extension: all of it, what NIR cannot say as metadata; see `deploy.nir.extended`.
+        for_norse: as `deploy.nir.to_nir` takes it.
+        check: read it back first, as `hdlif import` does, and compare the outputs of the network that comes of it with
+            the reference's; with `extension`, its bytes with the artefact's.
+    Raises:
+        InputError: both are asked for.
+        LoweringError: parts of the network have no node in NIR.
+        MachineError: it comes back as another network; nothing is written.
+        MissingExtraError: the package nir is not installed.
+    """
+    if extension and for_norse:
+        raise InputError("norse reads no extension; give --extension or --for-norse, not both")
+    nir.nir_package()
+    made = nir.extended(graph) if extension else nir.to_nir(graph, for_norse=for_norse)
+    checked = _check_nir(graph, made, extension=extension) if check else ()
+    with writing(out):
+        nir.write(made, out)
+    return Exported("nir", out, out.stat().st_size, len(made.nodes), checked)
+
+
+def _check_nir(graph: Graph, made: Any, *, extension: bool) -> tuple[Compared, ...]:
+    from hdlif.deploy.interop import nir as interop
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.nir"
+        nir.write(made, path)
+        if not extension:
+            return check_read_back(graph, interop.read(path).graph(), "read back")
+        content = interop.read_artefact(path)
+    if content != dumps(graph):
+        raise MachineError("the network that was read back is another one; nothing was written; report it")
+    return check_read_back(graph, loads(content, str(path)), "read back")

@@ -1,0 +1,112 @@
+"""`hdlif.load`, and the deployed form of a run, a checkpoint, a loaded network or a trainer."""
+
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from torch import Tensor, nn
+
+from hdlif.data import Samples
+from hdlif.data.in_memory import SeriesSamples
+from hdlif.deploy import lower
+from hdlif.errors import InputError
+from hdlif.graph.artefact import Graph, InputRecord, TaskRecord
+from hdlif.graph.artefact import load as load_graph
+from hdlif.nn import State
+from hdlif.recipe import Recipe
+from hdlif.recipe.runs.checkpoints import load_trained
+from hdlif.recipe.runs.files import existing, names_artefact
+from hdlif.training import Trainer
+
+
+class TrainedNetwork(Protocol):
+    """A trained network in eval mode, a `torch.nn.Module` with what it was trained for.
+
+    Attributes:
+        recipe: that made it.
+        input: what it takes at each step.
+        labels: the names of its outputs.
+        time_steps: T.
+        task: what its outputs mean.
+    """
+
+    recipe: Recipe
+    input: InputRecord
+    labels: tuple[str, ...]
+    time_steps: int
+    task: TaskRecord
+
+    def __call__(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State | None]: ...
+
+
+def load(source: str | PathLike[str]) -> TrainedNetwork:
+    """Return the network of a run, its folder or a checkpoint, in eval mode.
+
+    Raises:
+        CheckpointError: no checkpoint, a damaged one, or one without a recipe.
+    """
+    trained = load_trained(Path(source))
+    network = trained.network
+    for name, value in (("recipe", trained.recipe), *trained.record().items()):
+        setattr(network, name, value)
+    return cast(TrainedNetwork, network)
+
+
+def graph_of(
+    network: object,
+    input: InputRecord | None = None,
+    labels: tuple[str, ...] | None = None,
+    time_steps: int | None = None,
+    *,
+    trained: bool = False,
+) -> Graph:
+    """Return the deployed form of a network.
+
+    Args:
+        network: a checkpoint, a run folder or an artefact; a network that `load` has returned; a `Trainer` that has
+            trained; or any other module, with `input`, `labels` and `time_steps`.
+        trained: whether an artefact is refused.
+    """
+    if isinstance(network, (str, PathLike)):
+        path = Path(network)
+        return load_graph(existing(path)) if names_artefact(path) and not trained else load_trained(path).graph()
+    known: dict[str, Any] = {key: getattr(network, key, None) for key in ("input", "labels", "time_steps", "task")}
+    module = network
+    if isinstance(network, Trainer):
+        task, module = network.task, network.model
+        known = {"labels": task.outputs, "time_steps": task.time_steps, "task": task.record}
+        known["input"] = None if network.samples is None else input_of(network.samples)
+    known |= {key: one for key, one in (("input", input), ("labels", labels), ("time_steps", time_steps)) if one}
+    missing = [key for key in ("input", "labels", "time_steps") if known[key] is None]
+    if not isinstance(module, nn.Module) or missing:
+        raise InputError(
+            f"network is a {type(network).__name__}, whose {' and '.join(missing or ['network'])} cannot be known; "
+            "give a run, a checkpoint, a network of hdlif.load or a trained Trainer, or add "
+            + ", ".join(f"{key}=" for key in missing or ["input"])
+        )
+    known["task"] = known["task"] or TaskRecord()
+    was_training = module.training
+    try:
+        return lower(module.eval(), **known)
+    finally:
+        module.train(was_training)
+
+
+def input_of(samples: Samples) -> InputRecord | None:
+    """Return what samples show a network at each step; None if that cannot be known of them."""
+    import torch
+
+    x, _ = samples.sequence(torch.arange(1))
+    steps, _, *shape = x.shape
+    channels, height, width = [*shape, *[1] * (3 - len(shape))] if len(shape) < 3 else shape
+    mean = getattr(samples, "mean", (0.0,) * channels)
+    std = getattr(samples, "std", (1.0,) * channels)
+    frame = (channels, height, width)
+    if isinstance(samples, SeriesSamples) or (steps > 1 and (height, width) == (1, 1)):
+        frames = "rows" if steps > 1 else "constant"
+        return InputRecord(frame, mean, std, kind="series", resize="none", frames=frames)
+    if steps > 1:
+        return None
+    if height * width > 1:
+        return InputRecord(frame, mean, std)
+    return InputRecord(frame, mean, std, kind="table", resize="none")

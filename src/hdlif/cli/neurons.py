@@ -1,0 +1,255 @@
+"""`hdlif neurons ls|show`: what a neuron computes, what it keeps, and what that costs."""
+
+import ast
+import inspect
+import json
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+from hdlif.cli.names import NEURON
+from hdlif.cli.options import argument, group, option, subcommand
+from hdlif.errors import RecipeError, did_you_mean
+from hdlif.recipe import builders
+from hdlif.recipe.builders.installed import GROUPS, hidden, is_own, offers
+
+if TYPE_CHECKING:
+    from hdlif.nn import SteppedNeuron
+
+VARIANTS = {
+    "lif": ("reset=hard",),
+    "sliding_parallel_hdlif": ("taps=[1, 0, -1]", "taps=[1, 1, 1, 1]"),
+}
+"""Keys with which a kind costs something else, for the table of what each costs."""
+
+
+def ls(
+    *,
+    costs: bool = False,
+) -> dict[str, Any]:
+    """Names of the neurons that ship, and of those of installed packages; one of your own is package.module:Name.
+
+    Args:
+        costs: A table of what a step of each that ships costs, and what it keeps.
+    """
+    group = GROUPS["neuron.kind"]
+    installed = [asdict(offer) for offered in offers(group).values() for offer in offered]
+    return {
+        "neurons": list(builders.NEURONS),
+        "installed": [offer for offer in installed if offer["name"] not in builders.NEURONS],
+        "hidden": hidden(group, builders.NEURONS),
+        **({"costs": step_costs()} if costs else {}),
+    }
+
+
+def names(found: dict[str, Any]) -> str:
+    """Return what a person reads of it."""
+    if "costs" in found:
+        return costs_table(found["costs"])
+    lines = [*found["neurons"]]
+    lines += [f"{offer['name']}  ({offer['distribution']} {offer['version']})" for offer in found["installed"]]
+    return "\n".join([*lines, *found["hidden"]])
+
+
+def step_costs() -> list[dict[str, Any]]:
+    """What a neuron of each kind that ships costs at a step, where a recipe says no more, and in `VARIANTS`."""
+    chosen = [(kind, keys) for kind in builders.NEURONS for keys in ((), *((one,) for one in VARIANTS.get(kind, ())))]
+    shown = [(kind, keys, show(kind, keys)) for kind, keys in chosen]
+    return [
+        {"kind": kind, "keys": list(keys), "saved_bytes": one["saved_bytes"], **one["counts"]}
+        for kind, keys, one in shown
+    ]
+
+
+def costs_table(found: Sequence[dict[str, Any]]) -> str:
+    """The same as a Markdown table."""
+    lines = [
+        "| neuron | multiplications | additions | comparisons | NOPs | bytes of state | bytes saved, fused |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    columns = ("multiplications", "additions", "comparisons", "operations", "state_bytes", "saved_bytes")
+    for row in found:
+        name = ", ".join([f"`{row['kind']}`", *(f"`{key.replace('=', ': ')}`" for key in row["keys"])])
+        lines.append(f"| {name} | " + " | ".join(f"{row[column]:g}" for column in columns) + " |")
+    return "\n".join(lines)
+
+
+def show(
+    neuron: Annotated[str, argument(type=NEURON)],
+    overrides: Annotated[Sequence[str], option("--set", multiple=True, metavar="KEY=V")] = (),
+) -> dict[str, Any]:
+    """NEURON: its equation as written, states, parameters, derivatives, and what a step costs.
+
+    One that ships and is made of an equation in a class, such as adaptive_hdlif, or your own package.module:Name.
+
+    \f
+
+    Args:
+        overrides: A key of the section neuron; repeatable.
+    Raises:
+        RecipeError: there is no such neuron, it does not take a key, or it is not made of an equation.
+    """
+    kind, found_class = neuron, _neuron(neuron)
+    from hdlif.accounting import bytes_a_step, step_counts
+    from hdlif.nn import SteppedNeuron
+
+    if not issubclass(found_class, SteppedNeuron):
+        raise RecipeError(f'neuron "{kind}" is a module of its own; an equation is what EquationNeuron has')
+    try:
+        made: SteppedNeuron = _made(kind, overrides) if overrides else found_class(time_steps=1)
+        program = made.program()
+    except ValueError as error:
+        raise RecipeError(f'neuron "{kind}": {error}') from error
+    found = step_counts(made)
+    return {
+        "kind": kind,
+        "doc": inspect.getdoc(found_class) if found_class.__doc__ else None,
+        "equation": _source(made.equation()),
+        "states": list(made.states),
+        "parameters": [_parameter(made, name) for name in made.row_values()],
+        "time_constants": _spread(kind, found_class),
+        "program": program.text().splitlines(),
+        "rows": list(program.rows),
+        "emits": "codes of 0 and 1" if program.emits_steps else "reals",
+        "surrogates": list(program.surrogates),
+        "counts": asdict(found) | {"operations": found.operations, "state_bytes": found.state_bytes},
+        "saved_bytes": bytes_a_step(made),
+    }
+
+
+def _made(kind: str, overrides: Sequence[str]) -> "SteppedNeuron":
+    """One of a recipe whose section has these keys. Raises `RecipeError`."""
+    from hdlif.models import Place
+    from hdlif.nn import SteppedNeuron
+    from hdlif.recipe import load_recipe
+
+    if any(override.split("=")[0].strip() == "kind" for override in overrides):
+        raise RecipeError(f'kind is the neuron itself, "{kind}"; give another one in its place')
+    section = [f"neuron={{kind: {json.dumps(kind)}}}", *(f"neuron.{override}" for override in overrides)]
+    made = builders.build_neuron(load_recipe("digits_hdlif", section))(Place("shown", 0, 0, 0, 0, 1))
+    if not isinstance(made, SteppedNeuron) or getattr(made, "norm", None) is not None:
+        raise RecipeError(
+            f'neuron "{kind}" with {", ".join(overrides)} is more than one equation; `hdlif profile` of a recipe that '
+            "has it counts all of it"
+        )
+    return made
+
+
+def _spread(kind: str, neuron: Any) -> list[str]:
+    """The parameters that are leaks by their name, first the one that time constants mean without a name."""
+    return [name for name in builders.leaks_of(builders.CLASSES.get(kind, neuron)) if name in builders.LEAKS]
+
+
+def _parameter(made: "SteppedNeuron", name: str) -> dict[str, Any]:
+    """Of a layer as it is made where the recipe says no more; the ends of its range are None where it has none."""
+    from hdlif.nn import EquationNeuron
+
+    low, high = made.range_of(name)
+    declared = made.declared[name] if isinstance(made, EquationNeuron) else None
+    return {
+        "name": name,
+        "start": float(f"{float(made.row_values()[name][0, 0]):.6g}"),
+        "low": low if math.isfinite(low) else None,
+        "high": high if math.isfinite(high) else None,
+        "learned": made.learns(name) if declared is None else declared.learned,
+        "per_step": None if declared is None else declared.per_step,
+    }
+
+
+def text(shown: dict[str, Any]) -> str:
+    """The same for a person."""
+    of = shown["counts"]
+    lines = [shown["kind"], *(["", shown["doc"]] if shown["doc"] else [])]
+    if shown["equation"]:
+        lines += ["", shown["equation"]]
+    lines += ["", f"states, 0 at first: {', '.join(shown['states']) or 'none'}"]
+    for parameter in shown["parameters"]:
+        low, high = ("-∞" if parameter["low"] is None else f"{parameter['low']:g}"), parameter["high"]
+        high = "∞" if high is None else f"{high:g}"
+        learned = {
+            None: f"learned in ({low}, {high}) unless neuron.learned is false",
+            True: f"learned in ({low}, {high})",
+            False: "fixed",
+        }[parameter["learned"]]
+        shared = {None: "", True: ", one for each step", False: ", one for all steps"}[parameter["per_step"]]
+        lines.append(f"parameter {parameter['name']} = {parameter['start']:g}, {learned}{shared}")
+    if shown["time_constants"]:
+        leak, *others = shown["time_constants"]
+        by_name = f", and by name {', '.join(others)}" if others else ""
+        lines.append(f"neuron.time_constants spreads {leak} over the channels{by_name}")
+    lines += ["", "the program of a step:", *(f"    {line}" for line in shown["program"])]
+    derivatives = (
+        f"true but for that of H, which is {', '.join(shown['surrogates'])}" if shown["surrogates"] else "true"
+    )
+    lines += [
+        "",
+        f"emits {shown['emits']}; derivatives are {derivatives}",
+        f"{_counted(of['operations'], 'operation')} a neuron and step: "
+        f"{', '.join(_counted(of[f'{each}s'], each) for each in ('multiplication', 'addition', 'comparison'))}; "
+        f"{_counted(of['state_words'], 'number')} kept, {of['state_bytes']} bytes",
+        f"{shown['saved_bytes']:g} bytes a neuron and step saved for training with path = fused, in float32",
+    ]
+    return "\n".join(lines)
+
+
+def _counted(count: int, what: str) -> str:
+    """So many of them, in words.
+
+    >>> _counted(1, "comparison"), _counted(2, "comparison")
+    ('1 comparison', '2 comparisons')
+    """
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def _neuron(kind: str) -> Any:
+    """The class of a kind. Raises `RecipeError`."""
+    if kind in builders.CLASSES:
+        return builders.CLASSES[kind].get()
+    if not is_own(kind) and kind not in (offered := offers(GROUPS["neuron.kind"])):
+        raise RecipeError(
+            f"neuron {kind!r} is unknown; {did_you_mean(kind, {*builders.CLASSES, *offered})}, or give one of your own "
+            "as package.module:Name"
+        )
+    return builders.own_neuron(kind)
+
+
+def _source(step: Any) -> str | None:
+    """The lines of a step without its docstring; None where they are in no file."""
+    while isinstance(step, partial):
+        step = step.func
+    try:
+        source = textwrap.dedent(inspect.getsource(step)).rstrip()
+    except (OSError, TypeError):
+        return None
+    lines, (function,) = source.splitlines(), ast.parse(source).body
+    first = function.body[0] if isinstance(function, ast.FunctionDef) else None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and first.end_lineno is not None:
+        del lines[first.lineno - 1 : first.end_lineno]
+    return "\n".join(lines)
+
+
+COMMAND = group(
+    "neurons",
+    "List neurons, and show what one that is made of an equation computes.",
+    [
+        subcommand(
+            ls,
+            ("hdlif neurons ls", "names"),
+            ("hdlif neurons ls --costs", "operations of a step, and bytes of state"),
+            text=names,
+            short="Names of the neurons that there are.",
+        ),
+        subcommand(
+            show,
+            ("hdlif neurons show adaptive_hdlif", "equation, states and derivatives"),
+            ("hdlif neurons show sliding_parallel_hdlif --set taps=[1,-1]", "with an argument of its own"),
+            text=text,
+            short="Equation, states, parameters and costs of a neuron.",
+        ),
+    ],
+    ("hdlif neurons ls", "what ships"),
+    ("hdlif neurons show adaptive_hdlif", "the equation of one"),
+)

@@ -1,0 +1,261 @@
+"""`hdlif profile`: parameters, operations and energy by layer, of a recipe, a checkpoint or an artefact."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import unwrap
+from os import fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from hdlif.cli.names import RECIPE
+from hdlif.cli.options import DataKeys, DataRoot, DataSet, Place, argument, called_from_python, option, subcommand
+from hdlif.cli.output import show
+from hdlif.errors import RecipeError
+from hdlif.report.tables import aligned, figure
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from hdlif.report.accounting.operations import Counting, Profile
+    from hdlif.report.accounting.outline import Outline
+    from hdlif.report.training_profile import TrainingProfile
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """What a network takes, layer by layer, per image.
+
+    An example is at `profile`.
+
+    Attributes:
+        counts: with `layers` and totals; of a network without a deployed form, what its modules show.
+        counting: "paper" or "honest".
+        trained: whether the network is; firing rates, hence SOPs and energy, change by training.
+        images: test images over which is averaged.
+        notes: what a reader of the figures has to know.
+    """
+
+    counts: "Profile | Outline"
+    counting: "Counting"
+    trained: bool
+    images: int
+    notes: tuple[str, ...]
+
+    @property
+    def params_mb(self) -> float:
+        """As published."""
+        return self.counts.params_mb
+
+    @property
+    def stored_mb(self) -> float | None:
+        """The file; None where there is no deployed form, as of the other two."""
+        return getattr(self.counts, "stored_mb", None)
+
+    @property
+    def sops(self) -> float | None:
+        return getattr(self.counts, "sops", None)
+
+    @property
+    def nops(self) -> float | None:
+        return self.counts.nops
+
+    @property
+    def energy_mj(self) -> float | None:
+        return getattr(self.counts, "energy_mj", None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `hdlif profile --json` prints."""
+        stated = {"counting": self.counting, "notes": list(self.notes)}
+        return {**self.counts.as_dict(), **stated, "trained": self.trained, "images": self.images}
+
+
+@called_from_python
+def profile(
+    network: Annotated[Place, argument(metavar="TARGET", type=RECIPE)],
+    *,
+    counting: Literal["paper", "honest"] = "paper",
+    data: DataSet = None,
+    data_root: DataRoot = None,
+    overrides: DataKeys = (),
+) -> Profiled:
+    """Parameters, SOPs, NOPs and energy per layer of TARGET: a recipe (untrained), a checkpoint or an artefact.
+
+    "paper" counts as the paper's tables do (synaptic operations of the body alone, 2 bits a 1-bit weight);
+    "honest" prices every operation of the deployed network.
+
+    With --training: milliseconds forward and backward, bytes saved, and what computes each layer of a recipe, on
+    random data; --set changes any of the recipe's values then.
+
+    \f
+    Counts are per image, averaged over the first test images. If a network has no deployed form, its modules are
+    counted; what needs the graph is None, and a note names the layer that is the reason.
+
+    >>> counts = profile("digits_hdlif").counts
+    >>> [layer.kind for layer in counts.layers][:3], counts.sops > 0
+    (['conv2d', 'affine', 'HDLIF'], True)
+
+    Args:
+        counting:
+        data: Data set, or data of your own, that is counted on; needed for an artefact.
+    """
+    import torch
+
+    from hdlif.graph.artefact.io import load
+    from hdlif.recipe import builders
+    from hdlif.recipe.runs.checkpoints import load_trained
+    from hdlif.recipe.runs.files import existing, names_artefact
+    from hdlif.recipe.runs.recipe_data import data_keys, is_recipe, load_with_data, names_path
+    from hdlif.recipe.runs.tested_data import sets_for, sets_of_graph
+    from hdlif.report.accounting import outline
+    from hdlif.report.accounting import profile as count
+    from hdlif.report.counts import NO_GRAPH, without_graph
+    from hdlif.report.trained_network import PROFILED_IMAGES, first_images
+
+    target, path, given = fspath(network), Path(network), None if data is None else fspath(data)
+    root, keys = None if data_root is None else Path(data_root), data_keys(overrides)
+    untrained = False
+    if names_artefact(path):
+        graph = load(existing(path))
+        images = first_images(sets_of_graph(graph, given, root, path, keys=keys).test, PROFILED_IMAGES)
+        counts = count(graph, images, counting=counting)
+        return Profiled(counts, counting, True, sum(x.shape[1] for x in images), counts.notes)
+    if untrained := is_recipe(target):
+        own = given if names_path(given) else None
+        recipe, _ = load_with_data(target, overrides, data=own, data_root=root)
+        given, keys = None if own else given, {}
+        torch.manual_seed(recipe.seed)
+        module: nn.Module = builders.build_model(recipe)
+    else:
+        trained = load_trained(path)
+        recipe, module = trained.recipe, trained.network
+    images = first_images(sets_for(recipe, given, root, path, keys=keys).test, PROFILED_IMAGES)
+    counted: Profile | Outline
+    try:
+        counted = count(module, images, counting=counting, time_steps=recipe.time_steps)
+        notes = counted.notes
+    except NO_GRAPH as error:
+        counted, notes = outline(module, images, time_steps=recipe.time_steps), (without_graph(error),)
+    return Profiled(counted, counting, not untrained, sum(x.shape[1] for x in images), notes)
+
+
+@called_from_python
+def profile_training(
+    recipe: Place,
+    *,
+    data: Place | None = None,
+    data_root: Place | None = None,
+    overrides: Sequence[str] = (),
+) -> "TrainingProfile":
+    """Where the time of an update of a recipe's training goes, layer by layer, as `hdlif profile --training` times it.
+
+    >>> profile = profile_training("digits_hdlif_w1p5_s4", overrides=["neuron.path=fused", "data.batch_size=4"])
+    >>> sorted({layer.path for layer in profile.layers})[:2]
+    ['PyTorch', 'PyTorch: what it reads is not what quantised neurons emit']
+
+    Args:
+        recipe: the name of one that ships, or a file.
+        data, data_root: as in `train`; the data only decide the network's shape.
+        overrides: "A.B=VALUE" each.
+    Raises:
+        RecipeError: `recipe` is none.
+    """
+    from hdlif.recipe.runs.recipe_data import is_recipe, load_with_data, names_path
+    from hdlif.report.allocator import keep_freed_memory
+    from hdlif.report.training_profile import training_profile
+
+    target, given = fspath(recipe), None if data is None else fspath(data)
+    if not is_recipe(target):
+        raise RecipeError(f"{target}: what is trained is a recipe; give its file, or the name of one that ships")
+    own = given if names_path(given) else None
+    loaded, _ = load_with_data(target, overrides, data=own, data_root=None if data_root is None else Path(data_root))
+    keep_freed_memory()
+    return training_profile(loaded)
+
+
+def layers_table(profile: Mapping[str, Any]) -> str:
+    """One row a layer, a total, the published count with low-bit weights as they are packed, and the notes."""
+    header = ["layer", "kind", "shape", "MB published", "MB stored", "SOPs", "NOPs", "energy (nJ)", "density"]
+    rows = [
+        [
+            layer["name"],
+            layer["kind"],
+            "x".join(map(str, layer["shape"])),
+            *_counted(layer),
+            "" if layer["density"] is None else f"{layer['density']:.1%}",
+        ]
+        for layer in profile["layers"]
+    ]
+    packed = f"published count, packed: {figure(profile['packed_mb'], '.6f')} MB"
+    table = aligned(header, [*rows, ["total", "", "", *_counted(profile), ""]])
+    return "\n".join([table, "", packed, *(f"note: {note}" for note in profile["notes"])])
+
+
+def _counted(row: Mapping[str, Any]) -> list[str]:
+    """The cells of a layer or of the total that are sums."""
+    sizes = [figure(row[key], ".6f") for key in ("params_mb", "stored_mb")]
+    operations = [figure(row[key], ",.0f") for key in ("sops", "nops")]
+    return [*sizes, *operations, figure(row["energy_mj"], ",.1f", 1e6)]
+
+
+def training_table(profile: Mapping[str, Any]) -> str:
+    """One row a layer, what belongs to none, and the whole update."""
+    header = ["layer", "kind", "forward, ms", "backward, ms", "kept for backward, MB", "computed by"]
+    rows = [
+        [
+            layer["name"],
+            layer["kind"],
+            f"{layer['forward_ms']:.2f}",
+            f"{layer['backward_ms']:.2f}",
+            f"{layer['saved_bytes'] / 1e6:.2f}",
+            layer["path"],
+        ]
+        for layer in profile["layers"]
+    ]
+    forward, backward = (sum(layer[f"{way}_ms"] for layer in profile["layers"]) for way in ("forward", "backward"))
+    rows.append(["all layers", "", f"{forward:.2f}", f"{backward:.2f}", "", ""])
+    rest = {
+        "quantising weights": "weights_ms",
+        "optimiser": "optimizer_ms",
+        "between layers": "other_ms",
+        "Python": "python_ms",
+    }
+    least, most = profile["update_ms_range"]
+    return "\n".join(
+        [
+            aligned(header, rows, left=(0, 1, 5)),
+            "",
+            *(f"{what}: {profile[key]:.2f} ms" for what, key in rest.items()),
+            f"an update: {profile['update_ms']:.2f} ms ({least:.2f} to {most:.2f}); {profile['rule']}, "
+            f"{profile['time_steps']} time steps, batch of {profile['batch_size']}, {profile['threads']} threads",
+        ]
+    )
+
+
+def _profile(profile: Callable[..., Profiled], given: dict[str, Any]) -> "Profiled | TrainingProfile":
+    if given.pop("training"):
+        del given["counting"]
+        given["recipe"] = given.pop("network")
+        timed: TrainingProfile = unwrap(profile_training)(**given)
+        return timed
+    return profile(**given)
+
+
+def _print(result: "Profiled | TrainingProfile", as_json: bool, _: object) -> None:
+    figures = result.as_dict()
+    if not isinstance(result, Profiled):
+        return show(figures, as_json, lambda: training_table(figures))
+    note = "" if result.trained else "untrained network: firing rates, hence SOPs and energy, will change\n"
+    return show(figures, as_json, lambda: f"{note}{layers_table(figures)}")
+
+
+COMMAND = subcommand(
+    profile,
+    ("hdlif profile digits_hdlif_w1p5_s4", "parameters and operations of a recipe, before any training"),
+    ("hdlif profile runs/digits_hdlif_w1p5_s4 --counting honest", "of a trained network, with every operation priced"),
+    ("hdlif profile digits.hdlif.safetensors --data digits", "of a deployed one, on the test set"),
+    call=_profile,
+    shown=_print,
+    parameters=[
+        option(help="Time an update of a recipe's training, layer by layer, on the CPU.").parameter("training", False)
+    ],
+)

@@ -1,0 +1,257 @@
+"""`hdlif recipes ls|show|check|schema`."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Annotated, Any
+
+from hdlif.cli.names import RECIPE
+from hdlif.cli.options import DataRoot, Place, Settings, argument, group, subcommand
+from hdlif.cli.output import put
+from hdlif.cli.output import show as print_result
+from hdlif.errors import DataError, InputError, RecipeError
+from hdlif.inputs.datasets import WITHOUT_DOWNLOAD
+from hdlif.recipe import dump_recipe, load_recipe, recipe_text, shipped_recipes
+from hdlif.recipe.runs.files import writing
+from hdlif.whole_files import whole_file
+
+_PUBLISHED = re.compile(r"^# published: (?P<accuracy>[0-9.]+) %(?:, (?P<mb>[0-9.]+) MB)?$", re.MULTILINE)
+_SENTENCE_END = re.compile(r"(?<=[a-z0-9)])\. (?=[A-Z])")
+
+
+def ls(
+    *,
+    published: bool = False,
+) -> dict[str, Any]:
+    """Names of the recipes that ship, and what each is.
+
+    \f
+    Those come first that need no download; with their published figures, whatever is printed.
+
+    Args:
+        published: Those that are rows of a published table, with its figures.
+    """
+    names = sorted(shipped_recipes(), key=lambda name: (not needs_no_download(name), name))
+    found = {name: published_figures(name) for name in names}
+    return {
+        "recipes": names,
+        "about": {name: about(name) for name in names},
+        "published": {name: figures for name, figures in found.items() if figures is not None},
+    }
+
+
+def needs_no_download(shipped: str) -> bool:
+    """Whether the data of a recipe that ships, whose name begins with theirs, are bundled or generated."""
+    return shipped.startswith(tuple(f"{name}_" for name in WITHOUT_DOWNLOAD))
+
+
+def about(name_or_path: str | Path) -> str:
+    """The first sentence of the comment that heads a recipe, behind its command and figure; "" where it has none."""
+    _, text = recipe_text(name_or_path)
+    lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
+    about_it = (line for line in lines if not line.startswith(("# hdlif train ", "# published: ")))
+    said = " ".join(line.removeprefix("#").strip() for line in about_it)
+    return _SENTENCE_END.split(said)[0].removesuffix(".")
+
+
+def listed(found: Mapping[str, Any]) -> str:
+    """Return each name, and what the recipe is."""
+    width = max(map(len, found["recipes"]))
+    return "\n".join(f"{name:{width}}  {found['about'][name]}".rstrip() for name in found["recipes"])
+
+
+def published_figures(name_or_path: str | Path) -> dict[str, float | None] | None:
+    """The figures in the recipe's header: "accuracy" in 0..1 and "params_mb", or None; None where it has none."""
+    _, text = recipe_text(name_or_path)
+    found = _PUBLISHED.search(text)
+    if found is None:
+        return None
+    mb = found["mb"]
+    return {"accuracy": round(float(found["accuracy"]) / 100, 6), "params_mb": None if mb is None else float(mb)}
+
+
+def published_table() -> str:
+    """The published figures of the shipped recipes as a Markdown table."""
+    lines = ["| recipe | published accuracy % | published MB |", "| --- | --- | --- |"]
+    for name, figures in ls()["published"].items():
+        mb = "—" if figures["params_mb"] is None else f"{figures['params_mb']:.2f}"
+        lines.append(f"| `{name}` | {100 * figures['accuracy']:.2f} | {mb} |")
+    return "\n".join(lines)
+
+
+def show(
+    recipe: Annotated[Place, argument(type=RECIPE)],
+    *,
+    resolved: bool = False,
+) -> dict[str, Any]:
+    """The text of RECIPE.
+
+    Args:
+        resolved: Its base filled in, every value stated.
+    """
+    if resolved:
+        loaded = load_recipe(Path(recipe) if not isinstance(recipe, str) else recipe)
+        return {"name": loaded.name, "text": dump_recipe(loaded)}
+    name, text = recipe_text(recipe if isinstance(recipe, str) else Path(recipe))
+    return {"name": name, "text": text}
+
+
+def schema_text() -> str:
+    """The JSON Schema of a recipe, as `hdlif.recipe_schema` gives it."""
+    from hdlif.recipe.builders.schema import recipe_schema
+
+    return json.dumps(recipe_schema(), indent=2, ensure_ascii=False)
+
+
+def schema(
+    *,
+    out: Place | None = None,
+) -> str:
+    """The JSON Schema of a recipe, by which an editor completes keys and kinds, and marks what there is not.
+
+    It has the kinds that ship and those of installed packages. What it cannot say, `hdlif recipes check` does.
+
+    Args:
+        out: The file to write, such as recipe.schema.json.  [default: standard output]
+    """
+    text = schema_text()
+    if out is None:
+        return text
+    content = f"{text}\n".encode()
+    with writing(Path(out)), whole_file(Path(out)) as file:
+        file.write_bytes(content)
+    return f"{out}: {len(content):,} bytes"
+
+
+def check_all(
+    names: Annotated[Sequence[str], argument(metavar="[RECIPE]...", nargs=-1, type=RECIPE)] = (),
+    overrides: Settings = (),
+    *,
+    build: bool = False,
+    data_root: DataRoot = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Check every key, name, argument and type of each RECIPE (of all that ship, where none is given), in an instant.
+
+    What only the parts themselves know needs --build, and PyTorch: whether an argument's value is in its range, a layer
+    that is named exists, the network fits the data, the rule can learn from it, and the network can be exported.
+
+    \f
+    Returns the names of those that are good.
+
+    Args:
+        overrides: Replace one value first; repeatable.
+        build: Build the network and all else too, try one update on noise, and say whether the network can be
+            exported.
+    Raises:
+        RecipeError: some are not, or their data cannot be had; it has the fault of each.
+    """
+    if data_root is not None and not build:
+        raise InputError("--data-root applies to --build, without which no data are looked at; add --build")
+    good, faults, undeployed = [], [], {}
+    for name in names or shipped_recipes():
+        try:
+            found = check(name, overrides, build=build, data_root=data_root)
+            good.append(found["name"])
+            if "not_exported" in found:
+                undeployed[found["name"]] = found["not_exported"]
+            say(f"{name}: {verdict(found)}")
+        except (RecipeError, DataError) as error:
+            faults.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
+            say(faults[-1])
+    if faults:
+        raise RecipeError(f"{len(faults)} of {len(good) + len(faults)} recipes are refused: " + "; ".join(faults))
+    return {"recipes": good, **({"not_exported": undeployed} if undeployed else {})}
+
+
+def verdict(found: Mapping[str, Any]) -> str:
+    """Say what `check` has found, in one line."""
+    why = found.get("not_exported")
+    return "good" if why is None else f"can be trained, but not exported: {why}"
+
+
+def check(
+    name_or_path: str | Path, overrides: Sequence[str] = (), *, build: bool = False, data_root: Place | None = None
+) -> dict[str, Any]:
+    """Check keys, types and ranges, then every name and argument; the recipe with every value stated.
+
+    Args:
+        build: build all of it too, as a training does before it starts, try one update on noise, and try to deploy the
+            network ("not_exported" of the result is why that fails); without that, PyTorch is not imported.
+        data_root: with `build`, the folder of the data, which are looked at where they are the user's own.
+    Raises:
+        RecipeError: the first thing that would keep the recipe from training.
+    """
+    from hdlif.recipe import builders
+
+    recipe = load_recipe(name_or_path, overrides)
+    if build:
+        recipe, _ = builders.with_data_found(recipe, None if data_root is None else Path(data_root))
+        builders.check(recipe)
+        builders.try_update(recipe)
+        from hdlif.report.counts import why_not_exported
+
+        why = why_not_exported(recipe)
+    else:
+        builders.check_names(recipe)
+        why = None
+    found = {"name": recipe.name, "recipe": recipe.model_dump(mode="json")}
+    return found if why is None else {**found, "not_exported": why}
+
+
+def _print_list(result: dict[str, Any], as_json: bool, given: dict[str, Any]) -> None:
+    print_result(result, as_json, published_table if given["published"] else lambda: listed(result))
+
+
+def _check(check_all: Callable[..., dict[str, Any]], given: dict[str, Any]) -> dict[str, Any]:
+    if len(given["names"]) != 1 or (given["data_root"] is not None and not given["build"]):
+        return check_all(**given)
+    return check(given["names"][0], given["overrides"], build=given["build"], data_root=given["data_root"])
+
+
+def _checked(result: Mapping[str, Any]) -> str:
+    if "name" in result:
+        return f"{result['name']}: {verdict(result)}"
+    return f"{len(result['recipes'])} recipes: good"
+
+
+COMMAND = group(
+    "recipes",
+    "List, show and check recipes, and their schema for editors.",
+    [
+        subcommand(
+            ls,
+            ("hdlif recipes ls", "a line for each"),
+            ("hdlif recipes ls --published", "rows of published tables, with their figures"),
+            shown=_print_list,
+        ),
+        subcommand(
+            show,
+            ("hdlif recipes show digits_hdlif_w1p5_s4", "as it is written"),
+            ("hdlif recipes show digits_hdlif_w1p5_s4 --resolved > mine.yaml", "to begin one of your own"),
+            text=lambda found: str(found["text"]).rstrip(),
+        ),
+        subcommand(
+            check_all,
+            ("hdlif recipes check mine.yaml", "keys, names and types"),
+            ("hdlif recipes check digits_hdlif --set model.width=32 --build", "the network too, and an update"),
+            ("hdlif recipes check", "all that ship"),
+            name="check",
+            call=_check,
+            text=_checked,
+            short="Check recipes, before a training or without one.",
+        ),
+        subcommand(
+            schema,
+            ("hdlif recipes schema --out recipe.schema.json", "for an editor, as docs/how_to/editor.md says"),
+            ("hdlif recipes schema | less", "to read it"),
+            shown=lambda text, as_json, given: put(text),
+            json=False,
+            short="The JSON Schema by which an editor completes keys.",
+        ),
+    ],
+    ("hdlif recipes ls", "what ships"),
+    ("hdlif recipes show digits_hdlif --resolved", "every value of one"),
+)

@@ -1,0 +1,117 @@
+"""`hdlif report`: the page of one run, or of several side by side."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+
+from hdlif.cli.options import FILE, DataRoot, argument, option, subcommand
+from hdlif.cli.output import say, show
+from hdlif.errors import HdlifError, InputError, MissingExtraError
+from hdlif.recipe.runs.files import write_text
+
+if TYPE_CHECKING:
+    from hdlif.report.runs import Run
+    from hdlif.report.traces import Traces
+
+
+def report(
+    runs: Annotated[Sequence[Path], argument(type=FILE, nargs=-1, required=True)],
+    *,
+    out: Path | None = None,
+    neurons: Annotated[str | None, option(metavar="LAYER:INDEX,…")] = None,
+    image: Annotated[int | None, option(type=click.IntRange(0))] = None,
+    data_root: DataRoot = None,
+) -> dict[str, str]:
+    """One self-contained HTML page from run folders (or a demo's folder), side by side.
+
+    Tables, curves, what differs between the recipes, confusion, per-layer figures, and single neurons at work.
+
+    \f
+
+    Args:
+        out: The page to write.  [default: report.html, in the run folder of one run]
+        neurons: Neurons to draw.  [default: the liveliest of three layers]
+        image: Number of the test sample that the neurons see.  [default: 0]
+    Returns:
+        {"report": path of the page}, and why the neurons are not drawn as "left_out" if their data set or network
+        cannot be read; an error if they were asked for.
+    Raises:
+        InputError: no run was given, one is missing or damaged, or there is no such neuron or image.
+        TrainingError: the page cannot be written.
+        MissingExtraError: the packages of `hdlif[train]` are not installed.
+    """
+    if not runs:
+        raise InputError("no run was given; name at least one OUT folder of `hdlif train` or `hdlif demo`")
+    try:
+        from hdlif.recipe.runs.sample_names import sample_name_in
+        from hdlif.report.page import render
+        from hdlif.report.runs import merge, read_run
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"{error.name} is not installed; pip install 'hdlif[train]'") from error
+
+    read = [read_run(folder) for folder in runs]
+    run = merge(read)
+    traces, left_out = _traces(
+        run, neurons=neurons, image=image, data_root=None if data_root is None else Path(data_root)
+    )
+    options = ["--neurons", neurons] if neurons is not None else []
+    options += ["--image", str(image)] if image is not None else []
+    path = out or (runs[0] if len(runs) == 1 else Path()) / "report.html"
+    page = render(
+        run,
+        traces=traces,
+        samples=sample_name_in(run.networks),
+        commands=[
+            *(_remake(folder, one) for folder, one in zip(runs, read, strict=True)),
+            shlex.join(["hdlif", "report", *(folder.as_posix() for folder in runs), *options]),
+        ],
+    )
+    # JSON can carry half a surrogate pair, which UTF-8 has not.
+    write_text(path, page.encode("utf-8", errors="replace").decode("utf-8"))
+    return {"report": str(path)} | ({"left_out": left_out} if left_out else {})
+
+
+def _traces(
+    run: "Run", *, neurons: str | None, image: int | None, data_root: Path | None
+) -> tuple["Traces | None", str | None]:
+    """The neurons at work in the runs that still have their network, or why not."""
+    trained = {name: folder for name, folder in run.folders.items() if (folder / "model.safetensors").exists()}
+    asked = neurons is not None or image is not None
+    if not trained:
+        if asked:
+            raise InputError("no run has a model.safetensors, whose neurons could be drawn; train it again")
+        return None, None
+    from hdlif.report.single_neurons import parsed, traces_of
+
+    chosen = None if neurons is None else parsed(neurons)
+    try:
+        return traces_of(trained, neurons=chosen, image=image or 0, data_root=data_root), None
+    except HdlifError as error:
+        if asked:
+            raise
+        return None, str(error)
+
+
+def _remake(folder: Path, run: "Run") -> str:
+    """The command that makes a run again: a training from its resolved recipe, a demo from its data."""
+    if folder in run.folders.values():
+        return shlex.join(["hdlif", "train", (folder / "recipe.yaml").as_posix(), "--out", folder.as_posix()])
+    data = ["--data", run.data] if run.data else []
+    return shlex.join(["hdlif", "demo", *data, "--out", folder.as_posix()])
+
+
+def _print(result: dict[str, str], as_json: bool, _: object) -> None:
+    if "left_out" in result:
+        say(f"neurons are not drawn: {result['left_out']}")
+    show(result, as_json, lambda: result["report"])
+
+
+COMMAND = subcommand(
+    report,
+    ("hdlif report runs/digits_hdlif_w1p5_s4", "report.html in the run folder"),
+    ("hdlif report runs/digits_hdlif_w1p5_s4 runs/short --out compared.html", "two runs side by side"),
+    shown=_print,
+)

@@ -1,0 +1,151 @@
+"""`hdlif run`: predictions of a deployed network for files and streams, without PyTorch."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import click
+
+from hdlif.cli.options import FILE, Bytes, argument, option, subcommand
+from hdlif.cli.output import say, show
+from hdlif.errors import InputError, printable
+
+
+def run(
+    artefact: Annotated[Path, argument(type=FILE)],
+    inputs: Annotated[Sequence[Path], argument(type=FILE, nargs=-1, required=True)],
+    *,
+    stream: bool = False,
+    confidence: Annotated[float | None, option(type=click.FloatRange(0, 1), metavar="P")] = None,
+    hop: Annotated[int | None, option(type=click.IntRange(1), metavar="SAMPLES")] = None,
+    gaps: Literal["stop", "hold", "zero"] | None = None,
+    rate: Annotated[int | None, option(type=click.INT, metavar="HZ")] = None,
+    page: Path | None = None,
+    layout: Literal["batch", "sequence"] | None = None,
+    partial: bool = False,
+    threads: int | None = None,
+    max_bytes: Bytes = None,
+    max_operations: int | None = None,
+    as_json: bool = False,
+) -> None:
+    """Predict INPUTS with ARTEFACT: a class, a class at each step, values or labels. Does not need PyTorch.
+
+    An input is a file of what the network was trained on, or a folder, of which all images, .csv files, .wav files or
+    recordings below it are taken. If some cannot be used, the others are predicted, and the exit code is 1.
+
+    \b
+    images      an image file; or a .npy array: float32 [C, H, W], [N, C, H, W] or
+                [N, T, C, H, W], normalised already; uint8 pixels of these shapes; or
+                an image of any size, uint8 [H, W] or [H, W, channels]
+    series      a .csv or .parquet file, a row a time step and a column a channel; or
+                an array [T, C] or [N, T, C] (.npy, or x in a .npz file); each window
+                of a longer recording is predicted
+    sounds      a .wav file
+    tables      a .csv or .parquet file, or an array [N, C]; each row is predicted
+    recordings  of event cameras (.aedat, .aedat4, .bin, .h5, .hdf5, .npy, .npz, .raw);
+                or a .npy array of counts: [2, H, W], [T, 2, H, W] or [N, T, 2, H, W]
+
+    Images are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP of 8 bits a channel, of at most 80 million pixels and 65,535 a
+    side; of several frames the first is taken, and neither an orientation nor transparency is applied. A file has at
+    most 256 MiB.
+
+    With --page the predictions are on the page alone, which is of a series, a sound or a recording.
+
+    With --stream the network of a series or a sound runs sample by sample, as they come, and a line (with --json an
+    object) is printed for each window at its end, or with --confidence as soon as it is sure; the next window begins
+    where it would have begun anyway.
+
+    \b
+    series      lines of CSV, with or without a header; or a .npy array [T, C]
+    sounds      PCM of 16 bits, little-endian, of one channel (s16le), at the network's
+                rate or --rate; or a .wav file
+
+    Args:
+        stream: Predict as the samples of one INPUT come: a file, a FIFO, a device, or - for standard input.
+        confidence: Of a stream: early exit from a window, as soon as the probability of a class is P.
+        hop: Of a stream: from the beginning of a window to that of the next.  [default: the training's, or a
+            window]
+        gaps: Of a stream: how missing numbers are replaced.  [default: stop]
+        rate: Of a stream of PCM, if not the network's: 1,000 to 384,000.
+        page: Write an HTML page of one INPUT: what is shown, neurons at work, and the predictions.
+        layout: Of arrays [A, C, H, W]: A samples, or one of A time steps.  [default: batch for images, else
+            sequence]
+        partial: Of a stream: predict the windows in which it ends, too.
+        threads: Threads of the runtime.  [default: the machine's cores; of a stream 1]
+        max_bytes: Memory of a run, 16 inputs at once, such as 512M.  [default: 4G]
+        max_operations: Products and sums of such a run.  [default: 2^42]
+    """
+    options: dict[str, Any] = {"threads": threads, "max_bytes": max_bytes, "max_operations": max_operations}
+    options = {key: value for key, value in options.items() if value is not None}
+    of_stream: dict[str, Any] = {
+        "confidence": confidence,
+        "hop": hop,
+        "gaps": gaps,
+        "rate": rate,
+        "partial": partial or None,
+    }
+    of_stream = {key: value for key, value in of_stream.items() if value is not None}
+    if layout is not None and (stream or page is not None):
+        raise InputError("--stream and --page take one sequence; leave out --layout")
+    if stream:
+        if len(inputs) != 1 or page is not None:
+            raise InputError("--stream takes one INPUT, a file, or - for standard input, and no --page")
+        return _run_on_stream(artefact, inputs[0], as_json, {**of_stream, **options})
+    if of_stream:
+        raise InputError(f"--{min(of_stream)} applies to streams; add --stream")
+    if page is not None:
+        if len(inputs) != 1:
+            raise InputError("--page takes one INPUT: a file")
+        return _write_page(artefact, inputs[0], page, as_json, options)
+    from hdlif.cli.predict import predict_files
+
+    result = predict_files(artefact, inputs, layout=layout, **options)
+    show(result.as_dict(), as_json, lambda: "\n".join(printable(str(one)) for one in result.inputs))
+    if result.failed:
+        for line in result.failed:
+            say(f"InputError: {line}")
+        sys.exit(1)
+    return None
+
+
+def _write_page(artefact: Path, recording: Path, page: Path, as_json: bool, options: dict[str, Any]) -> None:
+    from hdlif.recipe.runs.files import write_text
+    from hdlif.report.recording_page import recording_page
+
+    if page.is_dir():
+        raise InputError(f"--page {page}: is a folder; give the path of the HTML file to write")
+    write_text(page, recording_page(artefact, recording, **options))
+    show({"page": str(page)}, as_json, lambda: str(page))
+
+
+def _run_on_stream(artefact: Path, place: Path, as_json: bool, options: dict[str, Any]) -> None:
+    """Print each decision when it is made; 1 where one was not finite."""
+    from hdlif.cli.stream import stream as command
+
+    said, failed = 0, False
+    try:
+        for decision in command(artefact, place, say=say, **options):
+            if decision.answer is None:
+                say(f"InputError: {decision}; normalise the samples first")
+                failed = True
+                continue
+            said += 1
+            show(decision.as_dict(), as_json, lambda one=decision: printable(str(one)))  # type: ignore[misc]
+    except KeyboardInterrupt as interrupt:
+        interrupt.args = (f"after {said:,} decision{'s' * (said != 1)}",)
+        raise
+    if failed:
+        sys.exit(1)
+
+
+COMMAND = subcommand(
+    run,
+    ("hdlif run digits.hdlif.safetensors photo.png", "the class of an image"),
+    ("hdlif run digits.hdlif.safetensors photos/ --json", "all images below a folder, for a program"),
+    ("hdlif run motion.hdlif.safetensors walk.csv --page walk.html", "a recording, and the neurons at work on it"),
+    (
+        "arecord -t raw -f S16_LE -r 8000 | hdlif run voices.hdlif.safetensors --stream -",
+        "a microphone, as the sound comes",
+    ),
+)

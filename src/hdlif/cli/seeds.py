@@ -1,0 +1,177 @@
+"""`hdlif train RECIPE --seeds N`: the same training N times, and the mean of what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hdlif.cli.training_run import TrainingOptions, train_in_one_process
+from hdlif.recipe.runs.files import write_json
+from hdlif.recipe.runs.folders import begun, check_free, finished
+from hdlif.recipe.runs.processes import check_alone
+from hdlif.recipe.runs.recipe_data import with_class_weights
+from hdlif.recipe.runs.recipe_to_train import load_recipe_to_train
+from hdlif.recipe.runs.spread import in_percent, mean_and_std, seeds_from
+from hdlif.recipe.runs.summary import TrainResult
+from hdlif.report.runs import run_name
+from hdlif.report.tables import figure, measured
+from hdlif.training import RunFiles
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over several seeds.
+
+    Attributes:
+        mean, std: None where a value is; the deviation, of the sample, of one seed too.
+        values: of each seed.
+    """
+
+    mean: float | None
+    std: float | None
+    values: tuple[float | None, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[float | None]) -> Spread:
+        """That of values, in the order of the seeds."""
+        known = [value for value in values if value is not None]
+        mean, std = mean_and_std(known) if known and len(known) == len(values) else (None, None)
+        return cls(mean, std, tuple(values))
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"mean": self.mean, "std": self.std, "values": list(self.values)}
+
+
+@dataclass(frozen=True)
+class SeedsResult:
+    """The same training with several seeds.
+
+    Attributes:
+        name: of the recipe.
+        metrics: by name, of tasks that are not a classification, and those that are asked for.
+        versions, hardware: of the last training.
+    """
+
+    name: str
+    seeds: tuple[int | None, ...]
+    accuracy: Spread
+    validation_accuracy: Spread
+    sops: Spread
+    energy_mj: Spread
+    train_seconds: Spread
+    metrics: Mapping[str, Spread]
+    versions: Mapping[str, Any] | None
+    hardware: Mapping[str, Any] | None
+
+    @classmethod
+    def of(cls, name: str, runs: Sequence[TrainResult]) -> SeedsResult:
+        """What trainings of a recipe have come to together."""
+        return cls(
+            name=name,
+            seeds=tuple(run.seed for run in runs),
+            accuracy=Spread.of([run.accuracy for run in runs]),
+            validation_accuracy=Spread.of([run.validation_accuracy for run in runs]),
+            sops=Spread.of([run.sops for run in runs]),
+            energy_mj=Spread.of([run.energy_mj for run in runs]),
+            train_seconds=Spread.of([run.train_seconds for run in runs]),
+            metrics={one: Spread.of([(run.metrics or {})[one] for run in runs]) for one in runs[0].metrics or ()},
+            versions=runs[-1].versions,
+            hardware=runs[-1].hardware,
+        )
+
+    @property
+    def n(self) -> int:
+        """Trainings."""
+        return len(self.seeds)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As OUT/seeds.json has it."""
+        figures = ("accuracy", "validation_accuracy", "sops", "energy_mj", "train_seconds")
+        metrics = {name: spread.as_dict() for name, spread in self.metrics.items()}
+        return {
+            "name": self.name,
+            "n": self.n,
+            "seeds": list(self.seeds),
+            **{key: getattr(self, key).as_dict() for key in figures},
+            **({"metrics": metrics} if metrics else {}),
+            "versions": self.versions,
+            "hardware": self.hardware,
+        }
+
+    def text(self, out: Path | None = None) -> str:
+        """Return the result in a line, by the name of its folder; runs/NAME by default."""
+        return str(self if out is None else replace(self, name=run_name(out, self.name)))
+
+    def __str__(self) -> str:
+        """The test accuracy in per cent, or the metrics: mean ± standard deviation (n)."""
+        said = [] if self.accuracy.mean is None else [f"{in_percent(self.accuracy.mean, self.accuracy.std)} %"]
+        for name, one in self.metrics.items():
+            if name != "accuracy" or not said:
+                spread = "" if one.std is None else f" ± {one.std:.2g}"
+                said.append(f"{name} {figure(one.mean, '.4g')}{spread}")
+        return f"{self.name}: {', '.join(said)} ({self.n})"
+
+
+def train_seeds(
+    recipe: str | Path | None,
+    *,
+    seeds: int,
+    overrides: Sequence[str] = (),
+    data: str | None = None,
+    out: Path | None = None,
+    stream: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    **options: Any,
+) -> SeedsResult:
+    """Train a recipe with `seeds` seeds, from its own one on, and write OUT/seeds.json after each.
+
+    Run folders are OUT/seed_S. A finished one of the same recipe is skipped and a stopped one resumed, so that
+    more seeds add to what is there.
+
+    Args:
+        overrides, data, stream: as of `hdlif.train`.
+        out: runs/NAME by default. A run of another recipe in one of its folders is refused, but with `overwrite`, which
+            trains all seeds again.
+        say: gets a line for every seed.
+        options: of `TrainingOptions`.
+    Raises:
+        RecipeError: several processes are asked for, or torchrun has started this one; or the seeds are too large.
+        ExistingRunError: a folder holds a run of another recipe.
+        CheckpointError: the same, where `resume` asks to go on with it.
+    """
+    check_alone("--seeds", options.get("devices"), options.get("nodes"))
+    given = TrainingOptions(**options)
+    root = given.data_root
+    first, found = load_recipe_to_train(
+        recipe, overrides=overrides, data=data, data_root=root, stream=stream, say=say if recipe is None else _silent
+    )
+    first = with_class_weights(first, root, found, say=say)
+    out = out or Path("runs") / first.name
+    runs: list[TrainResult] = []
+    for seed in seeds_from(first.seed, seeds):
+        chosen = first.model_copy(update={"seed": seed})
+        folder = out / f"seed_{seed}"
+        run = None if given.overwrite else finished(folder, chosen)
+        if run is None:
+            say(f"seed {seed}: training")
+            resume: bool | None = None
+            if given.overwrite:
+                resume = bool(given.resume)
+            elif given.resume and RunFiles(folder).exist():
+                # Asked for, a training of another recipe is refused, by what differs.
+                resume = True
+            elif not begun(folder, chosen):
+                check_free(folder)
+            own = replace(given, resume=resume, say=_silent if runs else say)
+            run = train_in_one_process(chosen, folder, own)
+        say(f"seed {seed}: {measured(run)}")
+        runs.append(run)
+        write_json(out / "seeds.json", SeedsResult.of(first.name, runs).as_dict())
+    return SeedsResult.of(first.name, runs)
+
+
+def _silent(line: str) -> None:
+    """Takes what the first training has said already."""

@@ -1,0 +1,88 @@
+"""`hdlif serve`: predictions over HTTP."""
+
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import click
+
+from hdlif.cli.options import BYTES, argument, option, subcommand
+from hdlif.cli.output import say, show
+from hdlif.errors import MissingExtraError
+
+_LIMITS: dict[str, tuple[Any, str]] = {
+    "latency_budget_ms": (float, "How long an input waits for others, in ms.  [default: 2]"),
+    "max_batch": (int, "Inputs that are run at once.  [default: 16]"),
+    "max_body_bytes": (BYTES, "Of a request, such as 16777216 or 16M.  [default: 16M]"),
+    "max_pixels": (int, "Of an image.  [default: 2^25]"),
+    "max_bytes": (BYTES, "Memory of a run.  [default: 1G]"),
+    "max_operations": (int, "Products and sums of a run.  [default: 2^38]"),
+    "max_streams": (int, "That are open; 0 leaves streams out.  [default: 4096]"),
+    "max_stream_bytes": (BYTES, "That open streams hold.  [default: 256M]"),
+    "stream_idle_seconds": (float, "After which an unused stream is ended.  [default: 300]"),
+    "max_old_bytes": (BYTES, "Of networks that were exchanged while streams live.  [default: 256M]"),
+    "max_connections": (int, "[default: 2048]"),
+    "receive_seconds": (float, "Within which a request has come whole.  [default: 30]"),
+    "send_seconds": (float, "For which an answer may be left unread.  [default: 30]"),
+    "keep_alive_seconds": (float, "For which a connection may be silent.  [default: 30]"),
+    "drain_seconds": (float, "After SIGTERM, for which requests are still taken.  [default: 0]"),
+    "shutdown_seconds": (float, "Which requests in flight then have.  [default: 30]"),
+}
+"""Options that are fields of `hdlif.serve.Settings`, which has their defaults."""
+
+
+def serve(
+    artefacts: Annotated[Sequence[str], argument(metavar="ARTEFACT...", nargs=-1, required=True)],
+    *,
+    host: str = "127.0.0.1",
+    port: Annotated[int, option(type=click.IntRange(0, 65535))] = 8000,
+    threads: int | None = None,
+    as_json: bool = False,
+    **limits: Any,
+) -> None:
+    """Predict over HTTP with each ARTEFACT, a path or NAME=PATH: images, arrays, series and streams.
+
+    Needs the extra hdlif[serve]; docs/how_to/serving.md has the requests. SIGTERM and Ctrl-C end it when the
+    requests in flight have been answered; SIGHUP loads the files again, and no request is dropped.
+
+    \b
+      curl --data-binary @photo.png -H 'Content-Type: image/png' localhost:8000/v1/models/digits/predict
+
+    Args:
+        host: Address to listen at; 0.0.0.0 for all.
+        port: 0 for any that is free.
+        threads: Threads of the runtime.  [default: the machine's cores]
+    """
+    try:
+        from hdlif.serve.server import end_process
+        from hdlif.serve.server import serve as listen
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{error.name} is not installed; install it with: pip install 'hdlif[serve]'"
+        ) from error
+    from hdlif.serve import Settings
+
+    limits["threads"] = threads
+    ended_by = listen(
+        artefacts,
+        host=host,
+        port=port,
+        settings=Settings(**{key: value for key, value in limits.items() if value is not None}),
+        started=lambda found: show(found.as_dict(), as_json, lambda: str(found)),
+        say=say,
+    )
+    if ended_by is None:
+        return
+    end_process(128 + ended_by)
+    if ended_by == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + ended_by)
+
+
+COMMAND = subcommand(
+    serve,
+    ("hdlif serve digits.hdlif.safetensors", "on port 8000 of this machine"),
+    ("hdlif serve mine=digits.hdlif.safetensors --port 0 --latency-budget-ms 5", "under another name, on a free port"),
+    parameters=[option(type=kind, help=help).parameter(name, None) for name, (kind, help) in _LIMITS.items()],
+)

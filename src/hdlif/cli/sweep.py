@@ -1,0 +1,180 @@
+"""`hdlif sweep`: search a space of recipes for the best validation accuracy, with any number of processes."""
+
+import json
+import math
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from hdlif.cli.names import RECIPE
+from hdlif.cli.options import DataRoot, Settings, argument, subcommand
+from hdlif.cli.output import saying_how_to_go_on
+from hdlif.errors import InputError, MissingExtraError
+from hdlif.report.tables import aligned, score
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One training of a search.
+
+    Attributes:
+        state: complete, pruned, failed, running or waiting.
+        validation_accuracy: of a classification, in its best epoch.
+        validation_score: what is searched for, the larger the better.
+        metric, validation_metrics: of other tasks, the name of what they are measured by, and its value.
+        parameters: what was drawn, by key.
+        epochs: that were reported.
+        error: why it failed.
+    """
+
+    number: int
+    state: str
+    validation_accuracy: float | None
+    validation_score: float | None
+    metric: str | None
+    validation_metrics: Mapping[str, float] | None
+    parameters: Mapping[str, Any]
+    epochs: int
+    folder: str
+    error: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As sweep.json has it."""
+        found = vars(self)
+        of_task = ("metric", "validation_metrics")
+        return {key: value for key, value in found.items() if key not in of_task or value is not None}
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """A search.
+
+    Attributes:
+        recipe: its name.
+        study: the journal.
+        best: of the complete trials.
+        overrides: by which the best is trained again.
+    """
+
+    recipe: str
+    study: str
+    trials: tuple[TrialResult, ...]
+    best: TrialResult | None
+    overrides: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As sweep.json has it."""
+        best = None if self.best is None else {**self.best.as_dict(), "overrides": list(self.overrides)}
+        trials = [trial.as_dict() for trial in self.trials]
+        return {"recipe": self.recipe, "study": self.study, "trials": trials, "best": best}
+
+
+def sweep(
+    recipe: Annotated["str | Path", argument(type=RECIPE)],
+    *,
+    space: Path,
+    trials: int,
+    out: Path | None = None,
+    study: Path | None = None,
+    overrides: Settings = (),
+    data_root: DataRoot = None,
+    progress: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> SweepResult:
+    """Search a space of recipes around RECIPE for the best validation accuracy.
+
+    Any number of processes, on any machines that see the study's folder, work on one study: start the same command in
+    each. A trial that is worse than the median is pruned; one whose process was stopped or killed is resumed by the
+    next, from its checkpoint. Needs the extra hdlif[sweep].
+
+    \b
+    A space reads
+      training.learning_rate: {kind: float, low: 0.01, high: 0.3, log: true}
+      model.width: {kind: int, low: 8, high: 32}
+      neuron: {kind: choice, values: [{kind: lif}, {kind: hdlif}]}
+
+    \f
+    A trial that is stopped three times without a new checkpoint has failed. The test set decides nothing.
+
+    Args:
+        space: YAML file: keys of the recipe, and what each may be.
+        trials: Trials of the whole study.
+        out: Folder of the study and all its runs.  [default: runs/NAME_sweep]
+        study: The journal to share, in a folder of its own.  [default: OUT/study.journal]
+        overrides: Replace one value for all; repeatable.
+    Returns:
+        the content of sweep.json.
+    Raises:
+        MissingExtraError: Optuna is not installed.
+        InputError: both `out` and `study` are given.
+        RecipeError: the space does not fit the recipe, or the study is another recipe's or another space's.
+    """
+    if out is not None and study is not None:
+        raise InputError(f"--out {out} and --study {study}: the runs lie beside the journal; give one of the two")
+    try:
+        import optuna  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{error.name} is not installed; install it with: pip install 'hdlif[sweep]'"
+        ) from error
+    from hdlif.cli import sweep_trials
+
+    return sweep_trials.search(
+        recipe,
+        space=space,
+        trials=trials,
+        journal=study or (None if out is None else out / "study.journal"),
+        overrides=overrides,
+        data_root=None if data_root is None else Path(data_root),
+        progress=progress,
+        say=say,
+    )
+
+
+def trials_table(result: SweepResult) -> str:
+    """What `hdlif sweep` found: one row a trial, the best first, and how to train the best again."""
+
+    def rank(trial: TrialResult) -> tuple[bool, float]:
+        score = trial.validation_score
+        return trial.state != "complete", math.inf if score is None else -score
+
+    trials = sorted(result.trials, key=rank)
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.parameters))
+    rows = [
+        [
+            str(trial.number),
+            trial.state,
+            score(trial),
+            str(trial.epochs),
+            *(_parameter(trial.parameters.get(key)) for key in keys),
+        ]
+        for trial in trials
+    ]
+    table = aligned(["trial", "state", "validation", "epochs", *keys], rows)
+    if (best := result.best) is None:
+        return f"{table}\n\nno trial is complete"
+    settings = " ".join(f"--set {shlex.quote(setting)}" for setting in result.overrides)
+    return f"{table}\n\nbest, in {best.folder}: {settings}"
+
+
+def _parameter(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value)
+
+
+def _call(sweep: Callable[..., SweepResult], given: dict[str, Any]) -> SweepResult:
+    with saying_how_to_go_on():
+        return sweep(**given)
+
+
+COMMAND = subcommand(
+    sweep,
+    ("hdlif sweep digits_hdlif --space space.yaml --trials 20", "the study and its runs, in runs/digits_hdlif_sweep"),
+    (
+        "hdlif sweep digits_hdlif --space space.yaml --trials 20 --set training.epochs=3",
+        "the same, with short trainings",
+    ),
+    call=_call,
+    text=trials_table,
+)

@@ -1,0 +1,255 @@
+"""`hdlif tour`: its steps are commands that anybody can type, shown with colours on a terminal, else as plain text."""
+
+import os
+import shlex
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from hdlif.cli.options import subcommand
+from hdlif.cli.output import put, say
+from hdlif.errors import ExistingRunError, MissingExtraError, TrainingError, printable, printable_lines
+from hdlif.inputs.python_processes import module_command
+
+WIDTH = 88
+INTERRUPTED = 130
+PATIENCE = 20.0
+"""Seconds that a command gets to leave its files whole after Ctrl-C, which reaches it too."""
+RECIPE = "digits_hdlif_w1p5_s4_parallel"
+EPOCHS = 8
+NEEDED = ("torch", "pydantic", "sklearn", "rich")
+"""Packages of the extra `train`, without any of which a step would fail."""
+MARK = "tour.txt"
+"""A file of that name says that a folder is a tour's, which replaces what it made there."""
+PICTURE, PICTURE_NUMBER = "digit.png", 7
+"""A file of a test image of the digits, and which one it is."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stop.
+
+    Attributes:
+        title: in a few words.
+        text: what is to be known before the command runs.
+        command: the words behind `hdlif`; none of the last stop.
+        needs: what an earlier step makes, without which the command fails.
+        shows: a picture to show beside the text.
+    """
+
+    title: str
+    text: str
+    command: tuple[str, ...] = ()
+    needs: Path | None = None
+    shows: Path | None = None
+
+
+def begin(out: Path) -> list[Step]:
+    """The steps of a tour that writes below `out`, where nothing but an earlier tour may be.
+
+    Raises:
+        MissingExtraError: PyTorch, or another package of the extra `train`, is not installed.
+        ExistingRunError: `out` holds what no tour has made.
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"{missing[0]} is not installed, and a tour trains a network; install it with: pip install 'hdlif[train]'"
+        )
+    again = os.path.lexists(out / MARK)
+    if not again and out.is_dir() and any(out.iterdir()):
+        raise ExistingRunError(f"{out}: holds files that are not of a tour; choose another folder (--out)")
+    from hdlif.recipe.runs.files import write_text
+
+    write_text(out / MARK, "Made by `hdlif tour`, which replaces what is here when it runs again.\n")
+    network, artefact, picture = out / "network", out / "digits.hdlif.safetensors", out / PICTURE
+    trained = network / "model.safetensors"
+    return [
+        Step(
+            "Train",
+            "1,797 handwritten digits of 8x8 pixels come with the package. The network spikes over 4 time steps; its "
+            "weights have 1.5 bits and its spikes 4. It learns online: each update goes back through one time step, "
+            "drawn at random, so that memory does not grow with their number. Of the table that comes, look at "
+            "accuracy, MB stored (the size of the file) and seconds; the line below says what the others are.",
+            (
+                *("train", RECIPE, "--set", f"training.epochs={EPOCHS}", "--memory-repeats", "0"),
+                *("--out", str(network), "--overwrite"),
+            ),
+        ),
+        Step(
+            "An answer after each step",
+            "A spiking network has an answer after each time step. How good is it after the first?",
+            ("eval", str(network)),
+            needs=trained,
+        ),
+        Step(
+            "Export",
+            "Norms are folded into the weights, and five ternary weights go into a byte: one file, which the compiled "
+            "runtime reads without PyTorch.",
+            ("export", str(network), "--out", str(artefact)),
+            needs=trained,
+        ),
+        Step(
+            "Run",
+            f"{picture} is an image of the test set, on which the network was not trained.",
+            ("run", str(artefact), str(picture)),
+            needs=artefact,
+            shows=picture,
+        ),
+        Step(
+            "Count",
+            "What an image costs: operations that inputs of 0 save are not counted, and each of the others has a price "
+            "in energy. It is an estimate from counts, not a measurement on a chip.",
+            ("profile", str(artefact), "--data", "digits", "--counting", "honest"),
+            needs=artefact,
+        ),
+        Step(
+            "Where to go next",
+            "hdlif demo                      four networks side by side, and a report\n"
+            "hdlif new project mine          a recipe, pictures, a neuron and a test of your own\n"
+            "hdlif train digits_hdlif --data photos/    your own pictures, a folder for each class\n"
+            "hdlif recipes ls                what else ships\n"
+            "docs/tutorials/                 pictures and sensor data of your own, step by step\n"
+            "docs/explanation/spiking_neurons.md    to read next: what a spiking neuron is",
+        ),
+    ]
+
+
+def draw_picture(out: Path) -> list[list[int]]:
+    """Write the test image to OUT/digit.png; its pixels, 0..255."""
+    from PIL import Image
+
+    from hdlif.data import digits
+    from hdlif.whole_files import whole_file
+
+    pixels = digits(validation=200).test.pixels[PICTURE_NUMBER, 0]  # type: ignore[attr-defined]
+    with whole_file(out / PICTURE) as temporary:
+        Image.fromarray(pixels.numpy()).save(temporary, "PNG")
+    return [[int(value) for value in row] for row in pixels.tolist()]
+
+
+def tour(
+    *,
+    yes: bool = False,
+    out: Path = Path("runs/tour"),
+) -> None:
+    """Five minutes with a small network: train it, look at its answers, export it, run it, count what it costs.
+
+    Each step says what it does and shows a command, which runs when you press Enter. Needs the extra hdlif[train].
+
+    \f
+
+    Args:
+        yes: Run each step without asking.
+        out: Folder that all is written to.
+    Raises:
+        MissingExtraError, ExistingRunError: as `begin`.
+        TrainingError: a command has failed.
+        KeyboardInterrupt: Ctrl-C, also while a command ran.
+    """
+    steps, ask = begin(out), not yes
+    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    for number, step in enumerate(steps, 1):
+        picture = draw_picture(out) if step.shows and step.needs and step.needs.exists() else None
+        title = f"{number} of {len(steps)}: {step.title}"
+        put(_in_colours(title, step, picture) if colours else _plain(title, step, picture))
+        if not step.command:
+            return
+        if step.needs is not None and not step.needs.exists():
+            put("  Left out: it needs what a skipped step makes.\n")
+            continue
+        answer = _answer() if ask else ""
+        if answer == "q":
+            put(f"  What was made is in {printable(str(out))}.")
+            return
+        if answer == "s":
+            put("")
+            continue
+        code = _run(step.command)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        if code:
+            raise TrainingError(f"`{_typed(step.command)}` ended with {code}; its message stands above")
+        put("")
+
+
+def _typed(command: Sequence[str]) -> str:
+    return printable(shlex.join(["hdlif", *command]))
+
+
+def _paragraphs(step: Step) -> str:
+    """A line that is longer than the page is folded; a list of several lines stays as it is."""
+    text = printable_lines(step.text)
+    lines = [text] if "\n" not in text else text.split("\n")
+    return "\n".join("\n".join(textwrap.wrap(line, WIDTH - 4)) if len(lines) == 1 else line for line in lines)
+
+
+def _plain(title: str, step: Step, picture: list[list[int]] | None) -> str:
+    text = f"{title}\n\n{textwrap.indent(_paragraphs(step), '  ')}\n"
+    if picture:
+        text += "\n" + "\n".join(
+            "    " + "".join(" .:-=+*#%@"[value * 9 // 255] * 2 for value in row) for row in picture
+        )
+        text += "\n"
+    return text + (f"\n  $ {_typed(step.command)}\n" if step.command else "")
+
+
+def _in_colours(title: str, step: Step, picture: list[list[int]] | None) -> str:
+    from rich.console import Console, Group, RenderableType
+    from rich.padding import Padding
+    from rich.rule import Rule
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Rule(Text(title, "bold cyan"), style="cyan", align="left"), Text()]
+    parts.append(Padding(Text(_paragraphs(step)), (0, 2)))
+    if picture:
+        rows = [Text().join(Text("  ", f"on rgb({value},{value},{value})") for value in row) for row in picture]
+        parts += [Text(), Padding(Group(*rows), (0, 4))]
+    if step.command:
+        typed = Text.assemble(("$ ", "green"), (_typed(step.command), "bold"))
+        parts += [Text(), Padding(typed, (0, 2)), Text()]
+    page = Console(force_terminal=True, highlight=False)
+    page.width = min(page.width, WIDTH)
+    with page.capture() as captured:
+        page.print(Group(*parts))
+    return captured.get().rstrip("\n") + "\n"
+
+
+def _answer() -> str:
+    """ "" for Enter, s or q; the end of standard input is q."""
+    while True:
+        put("  Enter runs it, s skips it, q quits: ", nl=False)
+        line = sys.stdin.readline()
+        if not line:
+            put("")
+            say("standard input has ended; --yes runs all steps without asking")
+            return "q"
+        answer = line.strip().lower()
+        if answer in ("", "s", "q"):
+            return answer
+
+
+def _run(command: Sequence[str]) -> int:
+    """The exit code of `hdlif` with these words, in a process of its own, which writes to this terminal."""
+    sys.stdout.flush()
+    child = subprocess.Popen(module_command("hdlif", *command))
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        try:
+            child.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            child.kill()
+        raise
+
+
+COMMAND = subcommand(
+    tour,
+    ("hdlif tour", "Enter runs a step, s skips it, q quits"),
+    ("hdlif tour --yes --out tour", "all of it, into tour/, without asking"),
+    json=False,
+)

@@ -1,0 +1,263 @@
+"""`hdlif train`: from a recipe to a run folder with a trained network and its figures."""
+
+import shlex
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from os import fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+
+from hdlif.cli.names import RECIPE
+from hdlif.cli.options import (
+    DataRoot,
+    DataSet,
+    Place,
+    Settings,
+    Threads,
+    argument,
+    called_from_python,
+    option,
+    subcommand,
+)
+from hdlif.cli.output import saying_how_to_go_on, show
+from hdlif.errors import InputError, RecipeError
+from hdlif.report.tables import measured, networks_table
+
+if TYPE_CHECKING:
+    from hdlif.recipe import Recipe
+    from hdlif.recipe.runs.summary import TrainResult
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """A finished training in its folder; as a path, it is that folder.
+
+    An example is at `train`.
+
+    Attributes:
+        folder: with model.safetensors, summary.json and the rest.
+        result: the outcome of the training.
+    """
+
+    folder: Path
+    result: "TrainResult"
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """What summary.json holds."""
+        return self.result.as_dict()
+
+    @property
+    def accuracy(self) -> float | None:
+        """Of a classification on the test set, a fraction in 0..1; None of another task."""
+        return self.result.accuracy
+
+    @property
+    def metrics(self) -> Mapping[str, float | None]:
+        """On the test set, by name: of a classification its accuracy. None is of one that is not a number."""
+        return self.result.measured
+
+    @property
+    def accuracy_per_step(self) -> tuple[float, ...]:
+        """After each time step."""
+        return self.result.accuracy_per_step
+
+    @property
+    def best_epoch(self) -> int | None:
+        """Of the network that is kept, by validation."""
+        return self.result.best_epoch
+
+    def __fspath__(self) -> str:
+        return fspath(self.folder)
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name} {'—' if one is None else f'{one:.4g}'}" for name, one in self.metrics.items())
+        return f"Run({fspath(self.folder)!r}: {figures})"
+
+
+class NotFirstProcessError(InputError):
+    """Another process of a training has its result."""
+
+
+@called_from_python
+def train(
+    recipe: Annotated["str | Path | Recipe | None", argument(type=RECIPE, required=False)] = None,
+    *,
+    overrides: Settings = (),
+    data: DataSet = None,
+    data_root: DataRoot = None,
+    out: Place | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    stream: bool = False,
+    devices: int | None = None,
+    nodes: int | None = None,
+    workers: Annotated[int | None, option(type=click.IntRange(0))] = None,
+    threads: Threads = None,
+    memory_repeats: Annotated[int, option(type=click.IntRange(0), default=3)] = 0,
+    epochs: int | None = None,
+    progress: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Run:
+    """Train RECIPE (a YAML file, or a name from `hdlif recipes ls`) and measure the result.
+
+    Without RECIPE, network, rule and optimiser follow from the sizes of your data (--data PATH). They are printed and
+    written to recipe.yaml, and --set replaces any of them.
+
+    The run folder gets model.safetensors (the best epoch on validation), last.safetensors (to resume from),
+    metrics.jsonl, TensorBoard events and summary.json. Ctrl-C leaves a checkpoint that --resume continues. A folder
+    that holds a run is refused without --resume or --overwrite.
+
+    With --seeds the run folder gets a run seed_42, seed_43, ... for each, and seeds.json with means and standard
+    deviations. Finished seeds are skipped and a stopped one is resumed.
+
+    \f
+    A `Recipe` has values of its own: `epochs` and `overrides` change a recipe that is named. `epochs` stands for the
+    override training.epochs. Without recipe and data, digits_hdlif is trained from Python.
+
+    >>> run = train("digits_hdlif", epochs=1, out="run", overrides=["model.width=4"])
+    >>> run.folder, run.metrics["accuracy"] > 0.2
+    (PosixPath('run'), True)
+
+    Args:
+        overrides: Replace one value of the recipe; repeatable.
+        data: A data set that ships, or data of your own (images, series, sounds, tables, recordings, shards,
+            package.module:Name: docs/how_to/your_own_*.md), in place of the recipe's.
+        out: Run folder.  [default: runs/NAME]
+        resume: Go on from the run folder's last checkpoint, exactly.
+        overwrite: Replace the run that the run folder holds.
+        stream: Train on sequences that never end: each sample goes on with the state of the one before it, with an
+            update every training.stream steps.  [default: the most up to 16 that divide time_steps]
+        devices: Processes on this machine, each with an equal share of data.batch_size.  [default: torchrun's, or
+            1]
+        nodes: Machines (docs/how_to/many_machines.md).  [default: torchrun's, or 1]
+        workers: Processes that read and augment, for each device.  [default: as the data set needs]
+        threads: Threads of the training; auto measures which number is fastest.  [default: PyTorch's own number]
+        memory_repeats: Fresh processes that measure peak memory, for the median; 0 leaves it out.
+    Raises:
+        NotFirstProcessError: torchrun has started this process, and another one has the result.
+        HdlifError: the recipe, the data or the folder cannot be used; see `hdlif.errors`.
+    """
+    from hdlif.cli.training_run import TrainingOptions, train_recipe
+    from hdlif.recipe.runs.processes import first_by_torchrun, processes
+    from hdlif.recipe.runs.recipe_to_train import load_recipe_to_train
+
+    changes = [*overrides, *([] if epochs is None else [f"training.epochs={epochs}"])]
+    if recipe is None and data is None and not resume:
+        recipe = "digits_hdlif"
+    if changes and recipe is not None and not isinstance(recipe, (str, Path)):
+        raise InputError("epochs and overrides change a recipe that is named; set them in the Recipe that is given")
+    if not first_by_torchrun():
+        # Each process would print the same before they have met.
+        say = _print_nothing
+    root, folder = (None if one is None else Path(one) for one in (data_root, out))
+    devices, nodes = processes(devices, nodes)
+    options = TrainingOptions(
+        data_root=root,
+        resume=resume,
+        overwrite=overwrite,
+        devices=devices,
+        nodes=nodes,
+        workers=workers,
+        threads=threads,
+        progress=progress,
+        memory_repeats=memory_repeats,
+        say=say,
+    )
+    loaded, found = load_recipe_to_train(
+        recipe,
+        overrides=changes,
+        data=None if data is None else fspath(data),
+        out=folder,
+        data_root=root,
+        resume=resume and nodes == 1,
+        stream=stream,
+        ranks=devices * nodes,
+        say=say,
+    )
+    folder = folder or Path("runs") / loaded.name
+    result = train_recipe(loaded, folder, options, found=found)
+    if result is None:
+        raise NotFirstProcessError(
+            "this is not the first process of the training, which has the result; train with `hdlif train`"
+        )
+    return Run(folder, result)
+
+
+def _print_nothing(line: str) -> None:
+    """Take a line that another process prints."""
+
+
+def as_text(result: "TrainResult", out: Path) -> str:
+    """What a training has come to in a line, its figures as a row, and a line on what these are.
+
+    Args:
+        out: its run folder.
+    """
+    from hdlif.recipe.runs.sample_names import sample_name_in
+    from hdlif.report.comparison import in_bytes
+    from hdlif.report.runs import run_name
+
+    name, recipe = run_name(out, result.name), result.name
+    samples, count = sample_name_in([result]), result.test_samples
+    tested = f"the test {samples.many}" if count is None else f"{count:,} test {samples.many}"
+    if result.accuracy is None:
+        said = [f"{measured(result)} on {tested}"]
+    else:
+        said = [f"{measured(result, digits=1)} of {tested} right"]
+    said += [in_bytes(result.stored_mb)] if result.stored_mb is not None else []
+    said += [f"trained in {result.train_seconds:.3g} s"] if result.train_seconds is not None else []
+    if result.best_epoch is not None:
+        held_out = result.validation_score is not None or result.validation_accuracy is not None
+        chosen = "the best on validation" if held_out else "the last"
+        said += [f"kept from epoch {result.best_epoch}, {chosen}"]
+    row = networks_table([replace(result, name=name if name == recipe else f"{name} ({recipe})")])
+    profile = shlex.join(["hdlif", "profile", out.as_posix()])
+    note = (
+        f"MB: as papers count weights, and of the file. Per {samples.one}, SOPs and NOPs are operations of synapses "
+        f"and neurons; energy prices SOPs alone, honest all. By layer: {profile}"
+    )
+    return "\n".join([f"{name}: {', '.join(said)}", "", row, "", note])
+
+
+def _call(train: Callable[..., Run], given: dict[str, Any]) -> Any:
+    seeds = given.pop("seeds")
+    if seeds is None:
+        if given["recipe"] is None and given["data"] is None and not given["resume"]:
+            raise RecipeError("neither a recipe nor data are named; give RECIPE (`hdlif recipes ls`) or --data PATH")
+        with saying_how_to_go_on("--resume"), suppress(NotFirstProcessError):
+            return train(**given)
+        return None
+    from hdlif.cli.seeds import train_seeds
+
+    with saying_how_to_go_on():
+        return train_seeds(given.pop("recipe"), seeds=seeds, **given)
+
+
+def _print(result: Any, as_json: bool, given: dict[str, Any]) -> None:
+    if isinstance(result, Run):
+        show(result.result.as_dict(), as_json, lambda: as_text(result.result, result.folder))
+    elif result is not None:
+        show(result.as_dict(), as_json, lambda: result.text(given["out"]))
+
+
+COMMAND = subcommand(
+    train,
+    ("hdlif train digits_hdlif_w1p5_s4", "bundled digits; the run is in runs/digits_hdlif_w1p5_s4"),
+    (
+        "hdlif train digits_hdlif_w1p5_s4 --set training.epochs=2 --out runs/short",
+        "one value of the recipe replaced, in another folder",
+    ),
+    ("hdlif train digits_hdlif_w1p5_s4 --resume", "go on after Ctrl-C"),
+    ("hdlif train --data photos/", "your own images, a folder for each class; settings follow from the data"),
+    call=_call,
+    shown=_print,
+    parameters=[
+        option(type=click.IntRange(1), help="Train with so many seeds, from the recipe's own one on.").parameter(
+            "seeds", None
+        )
+    ],
+)

@@ -1,0 +1,385 @@
+"""Train a recipe in a run folder: what `hdlif train` and every subcommand that trains do."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+import torch
+from torch import nn
+
+from hdlif.cli.provenance import hardware, versions
+from hdlif.data import Found, ImageSets
+from hdlif.errors import HdlifError, InputError, TrainingError
+from hdlif.recipe import Recipe, builders, dump_recipe
+from hdlif.recipe.runs.files import write_json, write_text
+from hdlif.recipe.runs.folders import MEASURED, begun, check_free, finished, forget_begun
+from hdlif.recipe.runs.locks import training_alone
+from hdlif.recipe.runs.own_parts import PARTS, check_parts, keep_parts
+from hdlif.recipe.runs.processes import joined, processes
+from hdlif.recipe.runs.recipe_data import as_begun, check_files, with_class_weights, write_files
+from hdlif.recipe.runs.recipe_to_train import load_recipe_to_train
+from hdlif.recipe.runs.summary import Neuron, TrainResult
+from hdlif.report.allocator import keep_freed_memory
+from hdlif.report.counts import initial_neurons
+from hdlif.report.peak_memory import peak_memory
+from hdlif.report.trained_network import MeasuredNetwork, asked_for, measure
+from hdlif.training import (
+    ActivityPenalty,
+    Callback,
+    Checkpoints,
+    Log,
+    Mixing,
+    Progress,
+    Ranks,
+    RunFiles,
+    Teaching,
+    Trainer,
+    check_share,
+    progress_bar,
+    using_threads,
+    warn,
+)
+from hdlif.training.tasks import finite
+from hdlif.training.threads import cores_to_try
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from hdlif.training import Fit, Teacher
+    from hdlif.training.tasks import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """How a recipe is trained, apart from the recipe.
+
+    Attributes:
+        data_root: the folder of the data set, if it is not bundled.
+        resume: go on from OUT/last.safetensors, or begin with the first epoch and print that. None goes on if OUT holds
+            a training of this recipe, and begins with the first epoch otherwise: for a caller that has OUT to itself.
+        overwrite: replace the run that OUT holds, of whatever recipe; other files there stay.
+        devices, nodes: processes per node, and machines; by default as torchrun has started them, or 1.
+        workers: processes that make batches, for each device; by default as many as the data set needs.
+        threads: PyTorch's and the runtime's; "auto" for those that are measured to be fastest (`training.threads`). By
+            default PyTorch's own number, or that of the training that is resumed.
+        progress: show a bar, or add a task to the bar given.
+        memory_repeats: fresh processes that measure peak memory; 0 leaves it out.
+        callbacks: of the training, after its own.
+        label: the name of the task on the bar; the run folder's by default.
+        say: gets a line on the recipe, the data, and the choices made.
+    """
+
+    data_root: Path | None = None
+    resume: bool | None = False
+    overwrite: bool = False
+    devices: int | None = None
+    nodes: int | None = None
+    workers: int | None = None
+    threads: int | Literal["auto"] | None = None
+    progress: bool | Bar = False
+    memory_repeats: int = 3
+    callbacks: Sequence[Callback] = ()
+    label: str | None = None
+    say: Callable[[str], None] = field(default=lambda line: None)
+
+    def __post_init__(self) -> None:
+        if self.resume and self.overwrite:
+            raise InputError("--resume goes on with a run and --overwrite replaces it; leave one of them out")
+
+
+def train_recipe(
+    recipe: Recipe, out: Path, options: TrainingOptions, *, found: Found | None = None
+) -> TrainResult | None:
+    """Train a recipe, measure the result on the test set (read once), and write OUT/summary.json.
+
+    On a CPU the process keeps the memory that it frees from here on (`allocator.keep_freed_memory`).
+
+    Args:
+        recipe, found: as `hdlif.recipe.runs.recipe_to_train` returns them.
+    Returns:
+        the content of OUT/summary.json; None in other processes than the first.
+    Raises:
+        InUseError: another process trains in OUT.
+        ExistingRunError: OUT holds a run, and neither `resume` nor `overwrite` says what is to become of it.
+        CheckpointError: OUT cannot be resumed, or a module of the user's is another than when its training began.
+        DataError: the data cannot be used, or are not those that the training was begun with.
+    """
+    ranks = _joined_ranks(recipe, options)
+    say = options.say if ranks.first else _unsaid
+    _print_data(recipe, found, say)
+    keep = options.resume is False and not options.overwrite
+    recipe = _as_it_was_begun(recipe, out, options, ranks, found, say)
+    if keep:
+        # Checked now, and again when the folder is this process's.
+        ranks.led(lambda: check_free(out))
+    if options.resume is not False and (result := ranks.led(lambda: finished(out, recipe))) is not None:
+        return result if ranks.first else None
+    parts = _build(recipe, options, ranks, found)
+    with ExitStack() as until_done:
+        ranks.led(lambda: until_done.enter_context(training_alone(out)))
+        resume = options.resume
+        if resume is None:
+            # Another process may have finished it while data were made here.
+            if (result := ranks.led(lambda: finished(out, recipe))) is not None:
+                return result if ranks.first else None
+            resume = ranks.led(lambda: begun(out, recipe))
+        go_on = bool(resume)
+        went_on = ranks.led(lambda: _replace_earlier(recipe, found, out, resume=go_on, keep=keep))
+        if not went_on:
+            if go_on:
+                say(f"{out}: has no checkpoint to go on from; the training begins with its first epoch")
+            until_done.enter_context(_forgotten_if_refused(out, ranks))
+        # It holds the pixels of all parts, which the sets have by now.
+        found = None
+        own_bar = isinstance(options.progress, bool)
+        bar = progress_bar(enabled=bool(options.progress) and ranks.first) if own_bar else cast("Bar", options.progress)
+        with bar if own_bar else nullcontext():
+            result = _fit_and_measure(recipe, out, options, ranks, parts, bar, resume=go_on)
+        if result is not None:
+            write_json(out / "summary.json", result.as_dict())
+        return result
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a training is built of."""
+
+    model: nn.Module
+    task: Task
+    sets: ImageSets
+    teacher: Teacher | None
+
+
+def _joined_ranks(recipe: Recipe, options: TrainingOptions) -> Ranks:
+    devices, nodes = processes(options.devices, options.nodes)
+    paired = recipe.data.mixup is not None
+    check_share(recipe.data.batch_size, devices * nodes, paired=paired, name="data.batch_size")
+    accelerator = joined(devices, nodes, recipe.training.precision)
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
+    return Ranks(accelerator)
+
+
+def _print_data(recipe: Recipe, found: Found | None, say: Callable[[str], None]) -> None:
+    for line in builders.hidden_kinds(recipe):
+        say(line)
+    if found is not None:
+        say(str(found))
+        for warning in found.warnings():
+            say(f"warning: {warning}")
+
+
+def _as_it_was_begun(
+    recipe: Recipe,
+    out: Path,
+    options: TrainingOptions,
+    ranks: Ranks,
+    found: Found | None,
+    say: Callable[[str], None],
+) -> Recipe:
+    """Return the recipe with class weights as numbers, and with the path of its data when the training in OUT began."""
+    # Only a checkpoint to go on from tells what the training was begun with.
+    stopped = options.resume is not False and ranks.led(RunFiles(out).exist)
+    if options.resume and stopped:
+        ranks.led(partial(check_files, out, found, recipe))
+    if stopped and found is not None:
+        recipe = ranks.led(partial(as_begun, recipe, out))
+    return ranks.in_turn(partial(with_class_weights, recipe, options.data_root, found, say=say))
+
+
+def _build(recipe: Recipe, options: TrainingOptions, ranks: Ranks, found: Found | None) -> _Parts:
+    teacher = ranks.together(lambda: builders.build_teacher(recipe))
+    task = ranks.together(lambda: builders.build_measured_task(recipe))
+    devices, _ = processes(options.devices, options.nodes)
+    sets = ranks.in_turn(
+        lambda: builders.build_data(recipe, options.data_root, workers=options.workers, ranks=devices, found=found)
+    )
+    torch.manual_seed(recipe.seed)
+    return _Parts(builders.build_model(recipe, pretrained=True), task, sets, teacher)
+
+
+def _fit_and_measure(
+    recipe: Recipe, out: Path, options: TrainingOptions, ranks: Ranks, parts: _Parts, bar: Bar, *, resume: bool
+) -> TrainResult | None:
+    model, sets, auto = parts.model, parts.sets, options.threads == "auto"
+    optimization = builders.build_optimization(recipe.training)
+    initial = initial_neurons(model, recipe, warn=partial(warn, bar)) if ranks.first else ()
+    trainer = Trainer(
+        model,
+        rule=builders.build_training_rule(recipe),
+        task=parts.task,
+        config=recipe.training,
+        callbacks=[
+            *_of_recipe(recipe, parts.teacher),
+            Checkpoints(out, recipe=recipe.model_dump(mode="json"), resume=resume),
+            Log(out),
+            Progress(options.label or out.name, bar),
+            *options.callbacks,
+        ],
+        batch_size=recipe.data.batch_size,
+        seed=recipe.seed,
+        optimizer=optimization.optimizer,
+        scheduler=optimization.schedule,
+        accelerator=ranks.accelerator,
+        threads=None if options.threads == "auto" else options.threads,
+        cores=cores_to_try() if auto else 0,
+    )
+    fitted = trainer.fit(sets.train, sets.validation)
+    if not ranks.first:
+        return None
+    with using_threads(fitted.threads.count):
+        measured = _measured(model, recipe, sets, out, device=ranks.accelerator.device, bar=bar, initial=initial)
+    return _result(
+        recipe,
+        measured,
+        fitted,
+        held_out=len(sets.validation) > 0,
+        peak_bytes=_peak_bytes(recipe, options.memory_repeats, bar, threads=fitted.threads.count),
+        ranks=ranks.count,
+    )
+
+
+@contextmanager
+def _forgotten_if_refused(out: Path, ranks: Ranks) -> Iterator[None]:
+    """A training that is refused before its first update leaves nothing behind that would be in another's way."""
+    try:
+        yield
+    except HdlifError:
+        if ranks.first:
+            forget_begun(out)
+        raise
+
+
+def train_in_one_process(recipe: Recipe, out: Path, options: TrainingOptions) -> TrainResult:
+    """Train a recipe that other subcommands have loaded, in this process alone."""
+    loaded, found = load_recipe_to_train(
+        recipe, out=out, data_root=options.data_root, resume=bool(options.resume), say=options.say
+    )
+    result = train_recipe(loaded, out, options, found=found)
+    assert result is not None, "the first process has a result"
+    return result
+
+
+def _unsaid(line: str) -> None:
+    """Takes what another process says."""
+
+
+def _of_recipe(recipe: Recipe, teacher: Teacher | None) -> list[Callback]:
+    """What a recipe adds to the learning itself."""
+    mix, penalty = builders.build_mix(recipe), builders.build_penalty(recipe)
+    mixing = [] if mix is None else [Mixing(mix)]
+    teaching = [] if teacher is None else [Teaching(teacher)]
+    pressing = [] if penalty is None else [ActivityPenalty(penalty)]
+    return [*mixing, *teaching, *pressing]
+
+
+def _result(
+    recipe: Recipe,
+    measured: MeasuredNetwork,
+    fitted: Fit,
+    *,
+    held_out: bool,
+    peak_bytes: int | None,
+    ranks: int,
+) -> TrainResult:
+    """Collect the result; without held-out samples there are no figures of validation."""
+    test, task = measured.evaluated.result, measured.task
+    classifies = test.accuracy is not None
+    plain = classifies and task.metric == "accuracy"
+    with_metrics = not classifies or bool(test.metrics.keys() - {"accuracy"})
+    return TrainResult(
+        recipe=recipe.model_dump(mode="json"),
+        name=recipe.name,
+        seed=recipe.seed,
+        accuracy=test.accuracy,
+        accuracy_per_step=test.accuracy_per_step,
+        test_samples=test.n,
+        metrics=finite(test.metrics) if with_metrics else None,
+        per_step=None if classifies else test.per_step,
+        task=None if plain else recipe.task.model_dump(mode="json"),
+        metric=None if plain else task.metric,
+        **asked_for(task, test),
+        evaluation=measured.evaluated.as_dict(),
+        **vars(measured.counts),
+        parameters=measured.parameters,
+        fp32_mb=measured.fp32_mb,
+        saved_bytes=measured.saved_bytes,
+        versions=versions(),
+        hardware=hardware(),
+        best_epoch=fitted.best_epoch,
+        validation_accuracy=fitted.metrics["accuracy"] if classifies and held_out else None,
+        validation_metrics=finite(fitted.metrics) if with_metrics and held_out else None,
+        validation_score=fitted.score if math.isfinite(fitted.score) and held_out else None,
+        train_seconds=fitted.train_seconds,
+        threads=fitted.threads.as_dict(),
+        peak_bytes=peak_bytes,
+        ranks=ranks,
+    )
+
+
+def _measured(
+    model: nn.Module,
+    recipe: Recipe,
+    sets: ImageSets,
+    out: Path,
+    *,
+    device: torch.device,
+    bar: Bar,
+    initial: Sequence[Neuron],
+) -> MeasuredNetwork:
+    """What a finished network is measured to be; writes its recipe, and what a report draws."""
+    write_text(out / "recipe.yaml", dump_recipe(recipe))
+    # In the precision that it is deployed in, whatever it was trained in.
+    measured = measure(model.float(), recipe, sets, device, bar=bar, initial=initial)
+    for name, drawn in measured.drawings.items():
+        write_text(out / f"{name}.json", json.dumps(drawn) + "\n")
+    return measured
+
+
+def measure_peak(result: TrainResult, out: Path, repeats: int, bar: Bar) -> TrainResult:
+    """The result with the peak memory of its training, which is measured, and added to summary.json in `out`."""
+    recipe = Recipe.model_validate(result.recipe)
+    peak = _peak_bytes(recipe, repeats, bar, threads=result.threads_used)
+    measured = replace(result, peak_bytes=peak)
+    write_json(out / "summary.json", measured.as_dict())
+    return measured
+
+
+def _peak_bytes(recipe: Recipe, repeats: int, bar: Bar, *, threads: int) -> int | None:
+    """Peak memory of training, or None where none is asked for, or where a process of its own has no room for it."""
+    if not repeats:
+        return None
+    try:
+        return peak_memory(recipe, repeats=repeats, threads=threads)
+    except TrainingError as error:
+        warn(bar, f"{error}; the summary is without it")
+        return None
+
+
+def _replace_earlier(recipe: Recipe, found: Found | None, out: Path, *, resume: bool, keep: bool) -> bool:
+    """Clear what an earlier training left, which says nothing of this one, unless this one goes on from it; whether so.
+
+    Raises:
+        ExistingRunError: it is to be kept, or it is none that can be gone on from.
+    """
+    files = RunFiles(out)
+    if resume and files.exist():
+        check_parts(recipe, out)
+        return True
+    if keep or resume:
+        check_free(out, again=resume and begun(out, recipe))
+    files.clear()
+    for name in (*MEASURED, PARTS):
+        (out / name).unlink(missing_ok=True)
+    keep_parts(recipe, out)
+    if found is not None:
+        write_files(out, found)
+    write_text(out / "recipe.yaml", dump_recipe(recipe))
+    return False

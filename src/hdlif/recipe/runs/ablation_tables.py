@@ -1,0 +1,266 @@
+"""Tables of trainings: rows and columns of overrides, and the cells that they make.
+
+A table is a YAML file: a recipe to start from, rows and columns of overrides, and how many seeds. Every cell is
+trained once per seed, in a run folder of its own.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from hdlif.errors import RecipeError, brief, cut, did_you_mean
+from hdlif.inputs.plain_yaml import parse_yaml, shown, text_of
+from hdlif.recipe import Recipe, below, builders, explained, load_recipe, one_component, shipped_recipes, worst
+from hdlif.recipe.runs.recipe_data import Looks
+from hdlif.recipe.runs.spread import seeds_from
+
+MOST_CELLS = 10_000
+MOST_LIKE = 8
+"""Tables that are like one another."""
+_TAKEN = ("seeds", "rows", "columns", "quantities", "memory_repeats", "undefined", "left_out")
+"""What a table takes from the one that it is like."""
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("should be printable, on one line")
+    return text
+
+
+Printable = Annotated[str, AfterValidator(_printable)]
+Quantity = Literal[
+    "accuracy",
+    "metric",
+    "sops",
+    "nops",
+    "firing_rate",
+    "parameters",
+    "train_seconds",
+    "peak_bytes",
+    "stored_mb",
+]
+
+
+class Table(BaseModel):
+    """An ablation: every row with every column, `seeds` times."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    title: Printable
+    base: str
+    """The recipe that all cells start from: one that ships, or a file at or below the folder of the table."""
+    like: str | None = None
+    """Another table, which ships or is a file at or below this one's folder. What this one does not state of `seeds`,
+    `quantities` and `memory_repeats` is the other's; of `rows`, `columns`, `undefined` and `left_out` it adds to the
+    other's, changes those of the same name, and takes away those that it says are null."""
+    seeds: int = Field(default=1, ge=1)
+    overrides: list[str] = []
+    """For all cells."""
+    rows: dict[Printable, list[str]] = Field(min_length=1)
+    columns: dict[Printable, list[str]] = Field(min_length=1)
+    quantities: list[Quantity] = ["accuracy"]
+    """What a cell of the printed table says; table.json has all. "metric" is the first figure of the task, which is no
+    accuracy where it does not classify."""
+    memory_repeats: int = Field(default=0, ge=0)
+    """Fresh processes that measure the peak memory of each cell's training at its first seed, for it is that of all; 0
+    leaves it out."""
+    undefined: dict[str, list[str]] = {}
+    """Columns by row that do not exist; why is for the documentation to say."""
+    left_out: dict[str, list[str]] = {}
+    """Columns by row that exist, and are not asked for."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    row: str
+    column: str
+    seed: int
+    recipe: Recipe
+    folder: Path
+
+
+def shipped_tables() -> list[str]:
+    """Names of the tables that come with the package, sorted."""
+    folder = files("hdlif").joinpath("ablations")
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load_table(name_or_path: str | Path) -> Table:
+    """A shipped table by name, or a table from a YAML file.
+
+    Raises:
+        RecipeError: no such table, or a key or value that is not accepted.
+    """
+    table = _table(name_or_path, ())
+    if table.base not in shipped_recipes():
+        folder, seen = Path(name_or_path).parent, f"{name_or_path}: base = {shown(table.base)}"
+        below(folder, table.base, seen)
+        table = table.model_copy(update={"base": str(folder / table.base)})
+        try:
+            load_recipe(table.base)
+        except RecipeError:
+            raise RecipeError(f"{seen} is not a recipe; `hdlif recipes check` of that file says where") from None
+    for key in ("undefined", "left_out"):
+        for row, columns in getattr(table, key).items():
+            for name, known in ((row, table.rows), *((column, table.columns) for column in columns)):
+                if name not in known:
+                    raise RecipeError(f"{name_or_path}: {key}: {brief(name)} is unknown; {did_you_mean(name, known)}")
+    return table
+
+
+def _table(name_or_path: str | Path, above: tuple[str, ...]) -> Table:
+    """A table, with what it takes from the one that it is like; its base is not looked at.
+
+    Args:
+        above: the tables that are like this one.
+    """
+    stated = parse_yaml(_text(name_or_path), source=str(name_or_path))
+    # What is no mapping or no text is refused where all keys are checked.
+    if isinstance(stated, dict) and isinstance(like := stated.get("like"), str):
+        stated = _beside(_other(name_or_path, like, above), stated)
+    try:
+        return Table.model_validate(stated)
+    except ValidationError as error:
+        raise RecipeError(f"{name_or_path}: {_explained(worst(error.errors()))}") from None
+
+
+_EXAMPLES = {"quantities": "accuracy", "undefined": "a column", "left_out": "a column"}
+"""Of what stands in a list, by the key of the table."""
+
+
+def _explained(first: ErrorDetails) -> str:
+    """One line on an error of a table."""
+    keys = ", ".join(Table.model_fields)
+    location = [str(part) for part in first["loc"] if part != "[key]"]
+    key, value = cut(".".join(location)), first["input"]
+    seen = f"{key} = {shown(value)}"
+    match first["type"]:
+        case _ if not location:
+            return f"{shown(value)} is not a table; a table is a YAML mapping with the keys {keys}"
+        case "list_type":
+            example = shown(value) if isinstance(value, str) else _EXAMPLES.get(location[0], "neuron.kind=lif")
+            return f"{seen} is refused; it should be a list, for example [{example}]"
+        case "dict_type":
+            example = _EXAMPLES.get(location[0], "neuron.kind=lif")
+            return f"{seen} is refused; it should be lists by name, for example {{LIF: [{example}]}}"
+        case "too_short":
+            return f"{seen} is refused; it should have one entry or more"
+        case "literal_error" if isinstance(value, str):
+            return f"{seen} is unknown; {did_you_mean(value, get_args(Quantity))}"
+        case _:
+            return explained(first, key, Table.model_fields, whole=f"a table has the keys {keys}")
+
+
+def _text(name_or_path: str | Path) -> str:
+    shipped = shipped_tables()
+    try:
+        if isinstance(name_or_path, str) and name_or_path in shipped:
+            return files("hdlif").joinpath("ablations", f"{name_or_path}.yaml").read_text("utf-8")
+        return text_of(Path(name_or_path), "a table")
+    except FileNotFoundError:
+        raise RecipeError(
+            f"{name_or_path}: there is no such file and no shipped table of that name; "
+            f"give the path of a YAML file or {did_you_mean(str(name_or_path), shipped)}"
+        ) from None
+
+
+def _other(name_or_path: str | Path, like: str, above: tuple[str, ...]) -> Table:
+    """The table that one is like."""
+    shipped, seen, chain = shipped_tables(), f"{name_or_path}: like = {shown(like)}", (*above, str(name_or_path))
+    other = like
+    if like not in shipped:
+        other = str(below(Path(name_or_path).parent, like, seen, kind="table", shipped=shipped))
+    if other in chain:
+        raise RecipeError(f"{seen} comes back to {other}; leave like out, and give rows and columns")
+    if len(chain) > MOST_LIKE:
+        raise RecipeError(
+            f"{seen} is the last of {len(chain)} tables that are each like the next; give at most {MOST_LIKE}"
+        )
+    return _table(other, chain)
+
+
+def _beside(other: Table, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stated, and what the other table has of it."""
+    merged: dict[str, Any] = other.model_dump(include=set(_TAKEN))
+    for key, value in stated.items():
+        if isinstance(value, dict) and isinstance(known := merged.get(key), dict):
+            merged[key] = {name: one for name, one in {**known, **value}.items() if one is not None}
+        else:
+            merged[key] = value
+    gone = [{name for name, one in _mapping(stated.get(key)).items() if one is None} for key in ("rows", "columns")]
+    for key in ("undefined", "left_out"):
+        for row, names in list(_mapping(merged[key]).items()):
+            if row in gone[0]:
+                del merged[key][row]
+            elif isinstance(names, list):
+                merged[key][row] = [name for name in names if name not in gone[1]]
+    return merged
+
+
+def _mapping(stated: Any) -> Mapping[Any, Any]:
+    return stated if isinstance(stated, dict) else {}
+
+
+def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator[Cell]:
+    """All cells, one seed after the other, so that a stopped queue has whole tables.
+
+    Args:
+        data_root: the folder of the data, which are looked at where they are the user's own.
+    Raises:
+        RecipeError: a cell cannot be built; it names the cell.
+    """
+    for names in (table.rows, table.columns):
+        slugs = [_slug(name) for name in names]
+        for name, slug in zip(names, slugs, strict=True):
+            try:
+                one_component(slug or "_")
+            except ValueError as error:
+                raise RecipeError(f"{brief(name)}: its folder {error}") from None
+            if not slug or slugs.count(slug) > 1:
+                raise RecipeError(f"{name!r} would share the folder {slug!r} with another; give it letters of its own")
+    base_seed = load_recipe(table.base).seed
+    number = len(table.rows) * len(table.columns) * table.seeds
+    if number > MOST_CELLS:
+        raise RecipeError(
+            f"{cut(table.title)}: has {number:,} cells with all seeds; at most {MOST_CELLS:,} are accepted"
+        )
+    look = Looks(data_root)
+    for seed in seeds_from(base_seed, table.seeds):
+        for row, of_row in table.rows.items():
+            for column, of_column in table.columns.items():
+                if column in table.undefined.get(row, ()) or column in table.left_out.get(row, ()):
+                    continue
+                name = f"{row}, {column}"
+                try:
+                    recipe = look(load_recipe(table.base, [*table.overrides, *of_row, *of_column, f"seed={seed}"]))
+                    if seed == base_seed:
+                        builders.check(recipe)
+                except RecipeError as error:
+                    mend = ""
+                    if all(_is_good(table, alone, look) for alone in (of_row, of_column)):
+                        mend = "; name the cell in undefined if it does not exist"
+                    raise RecipeError(f"{name}: {error}{mend}") from None
+                if recipe.task.kind != "classify" and "accuracy" in table.quantities:
+                    raise RecipeError(
+                        f'{name}: task.kind = "{recipe.task.kind}", and the table compares accuracies; set quantities: '
+                        "[metric]"
+                    )
+                yield Cell(row, column, seed, recipe, out / _slug(row) / _slug(column) / f"seed_{seed}")
+
+
+def _is_good(table: Table, overrides: Sequence[str], look: Looks) -> bool:
+    """Whether a row, or a column, could be trained without the other."""
+    try:
+        builders.check(look(load_recipe(table.base, [*table.overrides, *overrides])))
+    except RecipeError:
+        return False
+    return True
+
+
+def _slug(name: str) -> str:
+    return "_".join("".join(c if c.isalnum() else " " for c in name.lower()).split())

@@ -1,0 +1,142 @@
+"""A sheet of samples as pictures, a row for each class, label or value, which `hdlif data inspect --out` writes."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from hdlif.data import Found
+from hdlif.errors import cut, printable
+
+SHOWN, MOST_ROWS, MOST_SHEET_SIDE = 8, 64, 128
+"""Pictures in a row of a sheet, rows of it, and the side that small pictures are enlarged to."""
+_GAP, _PAPER, _INK = 4, 255, (0, 0, 0)
+_LONGEST = 24
+"""Characters of a name on a sheet."""
+_FURTHEST = 3.0
+"""Deviations from the mean at which a drawing of numbers ends."""
+_INKS = ((0, 90, 160), (200, 80, 0), (0, 130, 60), (150, 60, 150))
+"""Of curves, in turn."""
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Pixels = NDArray[np.uint8]
+
+
+def png(found: Found) -> tuple[bytes, str]:
+    """Return the sheet of data that were found as a PNG file, and what its rows are."""
+    pixels, rows = sheet(found)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue(), rows
+
+
+def sheet(found: Found) -> tuple[Pixels, str]:
+    """RGB pixels [H, W, 3] of training samples in rows, with the name of each to its left, and what the rows are."""
+    import torch
+
+    train = found.make((), 0).train
+    members, said = _rows(found, train.labels)
+    # A label that no sample has gives no row; where there is none at all, the first samples do.
+    members = [(name, row) for name, row in members if len(row)] or [("", torch.arange(min(SHOWN, len(train))))]
+    drawn = [[_drawn(found, one) for one in _of_samples(found, train.read(row).numpy())] for _, row in members]
+    height, width, _ = drawn[0][0].shape
+    names = _written([name for name, _ in members], height)
+    step_y, step_x, left = height + _GAP, width + _GAP, names.shape[2]
+    paper = np.full((len(drawn) * step_y + _GAP, left + SHOWN * step_x + _GAP, 3), _PAPER, np.uint8)
+    for row, (pictures, name) in enumerate(zip(drawn, names, strict=True)):
+        y = _GAP + row * step_y
+        paper[y : y + height, :left] = name
+        for column, picture in enumerate(pictures):
+            x = left + _GAP + column * step_x
+            paper[y : y + height, x : x + width] = picture
+    return paper, said
+
+
+def _rows(found: Found, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str]:
+    """The name and the samples of each row, by their numbers: the first ones of a class, or some in a value's order."""
+    import torch
+
+    names = found.classes[:MOST_ROWS]
+    if found.target_steps is not None:
+        return [("", torch.arange(min(SHOWN, len(labels))))], "the first ones"
+    if not labels.is_floating_point():
+        said = "a row for each class"
+        rows = [torch.nonzero(labels == row).flatten()[:SHOWN] for row in range(len(names))]
+    elif not found.target_std:
+        said = "a row for each label"
+        rows = [torch.nonzero(labels[:, row]).flatten()[:SHOWN] for row in range(len(names))]
+    else:
+        said = "a row for each value, from the least to the most"
+        places = torch.linspace(0, len(labels) - 1, min(SHOWN, len(labels))).long()
+        rows = [labels[:, row].argsort()[places] for row in range(len(names))]
+    return list(zip(names, rows, strict=True)), said
+
+
+def _written(names: Sequence[str], height: int) -> Pixels:
+    """[N, height, W, 3] with each name in the middle, as wide as the widest needs; nothing where all are empty."""
+    font = ImageFont.load_default()
+    # The font that Pillow has of old knows Latin letters alone, and raises on others.
+    texts = [printable(cut(name, _LONGEST)).encode("latin-1", "replace").decode("latin-1") for name in names]
+    width = max(math.ceil(font.getlength(text)) for text in texts)
+    side = width + 2 * _GAP if width else 0
+    written = np.full((len(texts), height, side, 3), _PAPER, np.uint8)
+    if not side:
+        return written
+    for number, text in enumerate(texts):
+        image = Image.new("RGB", (side, height), (_PAPER, _PAPER, _PAPER))
+        top, bottom = font.getbbox(text)[1::2]
+        ImageDraw.Draw(image).text((_GAP, (height - top - bottom) / 2), text, _INK, font=font)
+        written[number] = np.asarray(image)
+    return written
+
+
+def _of_samples(found: Found, raw: NDArray[Any]) -> NDArray[Any]:
+    """Samples as they are drawn: pixels and counts as they are, numbers [N, C, T] in 0..1 around a channel's mean."""
+    if found.input.kind in ("image", "events"):
+        return raw
+    mean, std = (np.array(values)[:, None] for values in (found.input.mean, found.input.std))
+    near: NDArray[Any] = np.clip((raw[..., 0] - mean) / std / (2 * _FURTHEST) + 0.5, 0, 1)
+    return near
+
+
+def _drawn(found: Found, sample: NDArray[Any]) -> Pixels:
+    if found.input.kind == "image":
+        channels, height, width = sample.shape
+        return _enlarged(np.broadcast_to(sample, (3, height, width)) if channels == 1 else sample)
+    if found.input.kind == "events":
+        return _enlarged(_of_counts(sample))
+    if found.input.sound is not None:
+        # low tones at the bottom
+        grey = np.round(255 * sample[::-1]).astype(np.uint8)
+        return _enlarged(np.broadcast_to(grey, (3, *grey.shape)))
+    return _curves(sample)
+
+
+def _of_counts(counts: NDArray[Any]) -> Pixels:
+    """Counts [2, H, W] of a whole recording as RGB: brighter is red and darker blue, the more the stronger."""
+    darker, brighter = np.sqrt(counts / max(1.0, float(counts.max()))) * 255
+    return np.stack([brighter, np.minimum(darker, brighter), darker]).astype(np.uint8)
+
+
+def _enlarged(pixels: NDArray[Any]) -> Pixels:
+    """[3, H, W] as [H, W, 3], enlarged by a whole number."""
+    larger = max(1, MOST_SHEET_SIDE // max(pixels.shape[1:]))
+    return np.asarray(pixels.transpose(1, 2, 0).repeat(larger, axis=0).repeat(larger, axis=1), np.uint8)
+
+
+def _curves(values: NDArray[Any]) -> Pixels:
+    """A curve for each channel [C, T] of numbers in 0..1."""
+    side = MOST_SHEET_SIDE - 1
+    image = Image.new("RGB", (MOST_SHEET_SIDE, MOST_SHEET_SIDE), (245, 245, 245))
+    draw = ImageDraw.Draw(image)
+    for number, channel in enumerate(values.tolist()):
+        places = [(side * t / max(1, len(channel) - 1), side * (1 - y)) for t, y in enumerate(channel)]
+        draw.line(places if len(places) > 1 else [*places, (side, places[0][1])], _INKS[number % len(_INKS)])
+    return np.asarray(image)

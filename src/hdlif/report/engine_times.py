@@ -1,0 +1,277 @@
+"""Time a deployed network on the compiled runtime and on general engines, alternately, and check that they agree."""
+
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hdlif.errors import DataError, InputError, MissingExtraError, RecipeError, TrainingError, cut, did_you_mean
+from hdlif.graph.artefact import Graph, InputRecord, TaskRecord, infer_values
+from hdlif.inputs.python_processes import module_command
+from hdlif.report.accounting import dense_macs
+from hdlif.report.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
+from hdlif.runtime import Session, normalise
+from hdlif.runtime.answers import alike
+from hdlif.runtime.images import fit_images
+
+STARTS = 3
+CALLS = 5
+"""Timed calls of an engine in each round of latencies."""
+WARM_SECONDS = 0.05
+"""An engine is called for at least so long before its timed calls: a core that has slept is slow at first, and the
+others' data leaves the caches."""
+SETTLE_SECONDS = 0.02
+"""Pause before an engine's turn, so that the last one's threads have stopped waiting for work."""
+PROFILED_IMAGES = 4
+
+
+def engines_of(against: Sequence[str] | None) -> list[str]:
+    """The engines that `--against` means."""
+    for peer in against or ():
+        if peer not in PEERS:
+            raise InputError(f'--against "{peer}" is unknown; {did_you_mean(peer, PEERS)}')
+    names = [name for peer in (PEERS if against is None else dict.fromkeys(against)) for name in PEERS[peer]]
+    absent = {name: [p for p in ENGINES[name].packages if find_spec(p) is None] for name in names}
+    if against is not None:
+        for name, packages in absent.items():
+            if packages:
+                raise MissingExtraError(
+                    f"{name}: {', '.join(packages)} is not installed; install it with: pip install 'hdlif[engines]'"
+                )
+    return [name for name in names if not absent[name]]
+
+
+@dataclass(frozen=True)
+class BenchImages:
+    """Normalised images [N, C, H, W] to run and to calibrate on, and where they are from."""
+
+    compared: Floats
+    calibration: Floats
+    source: str
+
+
+def images_of(
+    record: InputRecord, data: str | None, data_root: Path | None, overrides: Sequence[str] = (), *, compared: int
+) -> BenchImages:
+    """Images of a data set, fitted to the network's size as `hdlif run` does, or noise."""
+    if record.kind != "image":
+        raise InputError(f"the network takes input of kind {record.kind}; images are what `hdlif bench` shows")
+    if data is None:
+        if overrides:
+            raise RecipeError(
+                f"--set {cut(overrides[0])} is of data that --data names; give --data too, or leave it out"
+            )
+        rng = np.random.default_rng(0)
+        mean, std = (np.array(v, np.float32)[:, None, None] for v in (record.mean, record.std))
+        pixels = (mean + std * rng.standard_normal((compared + CALIBRATION_IMAGES, *record.shape))).clip(0, 1)
+        x = normalise(np.round(255 * pixels), record)
+        return BenchImages(x[:compared], x[compared:], "noise of the input's mean and deviation (no --data)")
+    import torch
+
+    from hdlif.recipe import builders
+    from hdlif.recipe.runs.recipe_data import data_keys, names_path
+    from hdlif.recipe.runs.tested_data import sets_named
+
+    if data in builders.DATA and (kind := builders.DATA[data].input.kind) != record.kind:
+        raise DataError(f"--data {data} has input of kind {kind}, and the network takes images; give a set of images")
+    known = record if names_path(data) else None
+    sets = sets_named(data, data_root, Path(data), record=known, keys=data_keys(overrides))
+    run, calibration = (
+        normalise(fit_images(part.read(torch.arange(min(count, len(part)))).numpy(), record), record)
+        for part, count in ((sets.test, compared), (sets.train, CALIBRATION_IMAGES))
+    )
+    # few test images are shown again
+    run = np.resize(run, (compared, *record.shape))
+    return BenchImages(run, calibration, f"test images of {data}, calibrated on training images")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An engine with its file, ready to run one image, and many."""
+
+    path: Path
+    one: Run
+    many: Run
+
+
+def prepare(name: str, material: Material, threads: int, batch: int) -> Candidate:
+    engine = ENGINES[name]
+    paths = [engine.write(material, size) for size in (1, batch)]
+    return Candidate(paths[0], *(engine.load(path, threads) for path in paths))
+
+
+def compare(
+    candidates: Mapping[str, Candidate], images: Floats, batch: int, task: TaskRecord
+) -> dict[str, dict[str, Any]]:
+    """How far each engine agrees with ours, one image at a time and many at once."""
+    few = images[: max(len(images) // 4, 1)]
+    seen = {}
+    for name, candidate in candidates.items():
+        parts = [candidate.many(images[first : first + batch]) for first in range(0, len(images), batch)]
+        parts += [candidate.one(few[i : i + 1]) for i in range(len(few))]
+        seen[name] = np.concatenate(parts, axis=1)
+    results = {}
+    for name, logits in seen.items():
+        agreement = float(alike(logits, seen[OURS], task).mean())
+        results[name] = {
+            "agreement": agreement,
+            "max_logit_difference": float(np.abs(logits - seen[OURS]).max()),
+            "agrees": agreement >= ENGINES[name].least_agreement,
+            "file_bytes": file_bytes(candidates[name].path),
+        }
+    return results
+
+
+def time_engines(
+    timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], images: Floats, batch: int, repeats: int
+) -> None:
+    """Latency of one image and throughput of many, all engines in turns."""
+    one = in_turns({name: c.one for name, c in timed.items()}, np.split(images, len(images)), repeats, CALLS)
+    batches = np.split(images, len(images) // batch)
+    many = in_turns({name: c.many for name, c in timed.items()}, batches, max(3, repeats // 4), 1)
+    for name in timed:
+        ratios = [statistics.median(r[name]) / statistics.median(r[OURS]) for r in one]
+        results[name] |= {
+            "latency_ms": spread([1e3 * s for r in one for s in r[name]]),
+            "throughput_per_s": statistics.median(batch / s for r in many for s in r[name]),
+            "ratio": statistics.median(ratios),
+            "ratio_range": [min(ratios), max(ratios)],
+            "throughput_ratio": statistics.median(r[name][0] / r[OURS][0] for r in many),
+        }
+
+
+def in_turns(
+    runs: Mapping[str, Run], inputs: Sequence[Floats], rounds: int, calls: int, *, warm_seconds: float = WARM_SECONDS
+) -> list[dict[str, list[float]]]:
+    """Seconds of each call: for each round, of each runner, `calls` of them.
+
+    A runner's calls begin with those of `warm_seconds`, at least one, which are not timed. Every round begins with
+    another runner, and each runner gets the same inputs in the same order.
+    """
+    names, taken = list(runs), []
+    for number in range(rounds):
+        seconds = {}
+        for name in [*names[number % len(names) :], *names[: number % len(names)]]:
+            time.sleep(SETTLE_SECONDS)
+            _warm(runs[name], inputs[number % len(inputs)], warm_seconds)
+            seconds[name] = [
+                _seconds(runs[name], inputs[(number * calls + call) % len(inputs)]) for call in range(calls)
+            ]
+        taken.append(seconds)
+    return taken
+
+
+def _warm(run: Run, x: Floats, seconds: float) -> None:
+    until = time.perf_counter() + seconds
+    run(x)
+    while time.perf_counter() < until:
+        run(x)
+
+
+def _seconds(run: Run, x: Floats) -> float:
+    start = time.perf_counter()
+    run(x)
+    return time.perf_counter() - start
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """{"median", "min", "max"}."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def start(
+    timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], image: Floats, folder: Path, threads: int
+) -> None:
+    """Memory of a fresh process that loads and runs, and the time from its start to its first answer."""
+    np.save(folder / "images.npy", image)
+    np.save(folder / "image.npy", image[0])
+    seconds: dict[str, list[float]] = {name: [] for name in timed}
+    for _ in range(STARTS):
+        for name, candidate in timed.items():
+            measured = _timed_lines("hdlif.report.engines", name, candidate.path, folder / "images.npy", threads)
+            lines = list(measured)
+            seconds[name].append(lines[0][0])
+            results[name] |= json.loads(lines[-1][1])
+            if name == OURS:
+                # as a user starts it: with the command line
+                answers = _timed_lines("hdlif", "run", candidate.path, folder / "image.npy", "--threads", threads)
+                seconds[name][-1] = next(answers)[0]
+    for name in timed:
+        results[name]["start_seconds"] = statistics.median(seconds[name])
+
+
+def _timed_lines(module: str, *arguments: object) -> Iterator[tuple[float, str]]:
+    """Yield each line that a module prints in a process of its own, with the seconds since that was started."""
+    start = time.perf_counter()
+    command = module_command(module, *arguments)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        for line in child.stdout:
+            yield time.perf_counter() - start, line
+        reason = child.stderr.read().strip().splitlines()[-1:]
+    if child.returncode != 0:
+        raise TrainingError(f"{module} {arguments[0]} failed: {(reason or [f'exit code {child.returncode}'])[0]}")
+
+
+def layers_of(session: Session, graph: Graph, images: Floats, *, repeats: int = 20) -> list[dict[str, Any]]:
+    """Where our time goes, one image at a time: a row for each stage, by the name of its first node.
+
+    {"name", "op", "ms", "density", "macs", "dense_gmacs_per_s"}: the median time, the share of non-zero entries of a
+    synapse's input, and the multiply-accumulates of a dense engine that computes what is constant in time once.
+    """
+    frames = [images[i : i + 1][None] for i in range(min(len(images), PROFILED_IMAGES))]
+    session.stage_seconds(frames[0])
+    runs = [session.stage_seconds(frames[i % len(frames)]) for i in range(repeats)]
+    density, macs = _densities(session, graph, frames), engine_macs(graph)
+    rows = []
+    for node in graph.nodes:
+        if node.name not in runs[0]:
+            continue
+        seconds = statistics.median(run.get(node.name, 0.0) for run in runs)
+        rows.append(
+            {
+                "name": node.name,
+                "op": node.op,
+                "ms": 1e3 * seconds,
+                "density": density.get(node.name),
+                "macs": macs.get(node.name, 0),
+                "dense_gmacs_per_s": macs[node.name] / seconds / 1e9 if node.name in macs else None,
+            }
+        )
+    return rows
+
+
+def engine_macs(graph: Graph) -> dict[str, int]:
+    """Multiply-accumulates of an image, by layer, of a dense engine that computes what is constant in time once."""
+    values = infer_values(graph)
+    return {name: macs * (1 if values[name].constant else graph.time_steps) for name, macs in dense_macs(graph).items()}
+
+
+def _densities(session: Session, graph: Graph, frames: Sequence[Floats]) -> dict[str, float]:
+    shares: dict[str, list[float]] = {}
+    for frame in frames:
+        values = session.values(frame)
+        for node in graph.nodes:
+            if node.op in ("conv2d", "linear"):
+                read = values[node.inputs[0]]
+                shares.setdefault(node.name, []).append(np.count_nonzero(read) / read.size)
+    return {name: float(np.mean(part)) for name, part in shares.items()}
+
+
+def engine_versions(names: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for package in sorted({package for name in names for package in ENGINES[name].packages}):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,120 @@
+"""Results as plain text: aligned columns, and the table of networks. Imports nothing that takes time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hdlif.errors import printable
+
+if TYPE_CHECKING:
+    from hdlif.recipe.runs.summary import TrainResult
+
+TITLES = {
+    "lif": "LIF fp32",
+    "hdlif": "HD-LIF fp32",
+    "hdlif_w1p5_s4": "HD-LIF 1.5-bit, 4-bit spikes",
+    "hdlif_w1p5_s4_parallel": "… half parallel",
+}
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
+    """Columns padded to their widest cell, those of `left` to the left, others to the right; each cell in one line."""
+    header, rows = [printable(cell) for cell in header], [[printable(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = []
+    for row in [header, *rows]:
+        cells = (
+            cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def figure(value: float | None, form: str, factor: float = 1.0) -> str:
+    """A number times `factor`, or a dash where there is none.
+
+    >>> figure(1234.5, ",.1f"), figure(None, ",.1f")
+    ('1,234.5', '—')
+    """
+    return "—" if value is None else format(value * factor, form)
+
+
+def networks_table(networks: Sequence[TrainResult]) -> str:
+    """One row a network: the paper's ablation on the data at hand."""
+    metrics = list(dict.fromkeys(name for n in networks for name in n.beside_accuracy))
+    classified = any(n.accuracy is not None for n in networks)
+    header = [
+        "network",
+        *(["accuracy"] if classified else []),
+        *metrics,
+        "MB published",
+        "MB stored",
+        "SOPs (M)",
+        "NOPs (M)",
+        "energy (µJ)",
+        "honest (µJ)",
+        "seconds",
+        "peak (MB)",
+    ]
+    rows = [
+        [
+            TITLES.get(n.name, n.name),
+            *([figure(n.accuracy, ".2%")] if classified else []),
+            *(figure(n.beside_accuracy.get(name), ".4g") for name in metrics),
+            figure(n.params_mb, ".4f"),
+            figure(n.stored_mb, ".4f"),
+            figure(n.sops, ".3f", 1e-6),
+            figure(n.nops, ".3f", 1e-6),
+            figure(n.energy_mj, ".3f", 1e3),
+            figure(n.energy_mj_honest, ".3f", 1e3),
+            figure(n.train_seconds, ".1f"),
+            figure(n.peak_bytes, ".1f", 1e-6),
+        ]
+        for n in networks
+    ]
+    return aligned(header, rows)
+
+
+def beside_accuracy(figures: Mapping[str, Any]) -> Mapping[str, float | None]:
+    """The metrics of one number; of a classification without its accuracy, which stands for itself."""
+    metrics: Mapping[str, float | None] = figures.get("metrics", {})
+    own = set() if figures["accuracy"] is None else {"accuracy"}
+    # One for each output would be a table of its own.
+    own |= {name for names in figures.get("parts", {}).values() for name in names}
+    return {name: value for name, value in metrics.items() if name not in own}
+
+
+def measured(result: TrainResult, *, digits: int = 2) -> str:
+    """What a training is on the test set: its accuracy with so many digits, or the metric of its task."""
+    if result.accuracy is not None:
+        return f"{result.accuracy:.{digits}%}"
+    metric = result.metric or ""
+    return f"{metric} {figure((result.metrics or {}).get(metric), '.4g')}"
+
+
+class Validated(Protocol):
+    """A training, or a trial of a search, that was measured on validation samples."""
+
+    @property
+    def validation_accuracy(self) -> float | None: ...
+
+    @property
+    def validation_score(self) -> float | None: ...
+
+    @property
+    def validation_metrics(self) -> Mapping[str, float | None] | Mapping[str, float] | None: ...
+
+    @property
+    def metric(self) -> str | None: ...
+
+
+def score(validated: Validated) -> str:
+    """What a training, or a trial, is on the validation set: what its best epoch is chosen by."""
+    accuracy, metrics = validated.validation_accuracy, validated.validation_metrics or {}
+    if accuracy is not None and accuracy == validated.validation_score:
+        return f"{accuracy:.2%}"
+    if (metric := validated.metric) is not None and metric in metrics:
+        return f"{metric} {figure(metrics[metric], '.4g')}"
+    return figure(validated.validation_score, ".4g")

@@ -1,0 +1,473 @@
+"""`hdlif ablate`: which cells are trained, what is taken up again, and what the table says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hdlif.cli import ablation_queue as module
+from hdlif.cli.ablate import ablate
+from hdlif.cli.ablation_text import markdown
+from hdlif.cli.table_runs import firing_rate, recipe_digest
+from hdlif.errors import CheckpointError, InputError, InUseError, RecipeError, TrainingError
+from hdlif.recipe import Recipe, builders
+from hdlif.recipe.runs.ablation_tables import Table, cells, load_table, shipped_tables
+from hdlif.recipe.runs.summary import Layer, Neuron, TrainResult
+from series_files import write_public_arrays
+from sound_files import write_public_voices
+from stub_training import stub
+
+TABLE = """
+title: tiny, accuracy %
+base: digits_hdlif
+seeds: 1
+overrides: [model.width=4, "model.blocks=[1]", training.epochs=1, data.batch_size=128, data.train=256]
+rows:
+  HD-LIF: ["neuron={kind: hdlif}"]
+  LIF: ["neuron={kind: lif}"]
+columns:
+  fp32: []
+  4 bit: ["spikes={kind: quantised}"]
+undefined:
+  LIF: [4 bit]
+"""
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TABLE)
+    return path
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What was trained, by a stub."""
+    seen: list[Any] = []
+    monkeypatch.setattr(module, "train_in_one_process", stub(seen))
+    return seen
+
+
+@pytest.fixture
+def finished(begun: list[Any], table: Path, tmp_path: Path) -> dict[str, Any]:
+    """The result of the table, finished in `tmp_path / "out"`."""
+    result = ablate(str(table), out=tmp_path / "out")
+    begun.clear()
+    return result
+
+
+def names(begun: list[Any], out: Path) -> list[str]:
+    return [str(folder.relative_to(out)) for _, folder, _ in begun]
+
+
+def test_cells_are_trained_once_and_more_seeds_add_to_them(table: Path, tmp_path: Path, begun: list[Any]) -> None:
+    out = tmp_path / "out"
+    first = ablate(str(table), out=out)
+    assert names(begun, out) == ["hd_lif/fp32/seed_42", "hd_lif/4_bit/seed_42", "lif/fp32/seed_42"]
+    assert {options.resume for *_, options in begun} == {None}
+    assert (first["rows"]["HD-LIF"]["fp32"]["n"], first["rows"]["HD-LIF"]["fp32"]["std"]) == (1, None)
+    assert ablate(str(table), out=out)["rows"] == first["rows"]
+    assert len(begun) == 3
+    both = ablate(str(table), seeds=2, out=out)
+    assert [name[-7:] for name in names(begun, out)[3:]] == ["seed_43"] * 3
+    cell = both["rows"]["HD-LIF"]["fp32"]
+    assert cell["n"] == 2
+    assert cell["accuracy"] == pytest.approx(sum(cell["accuracies"]) / 2)
+    assert cell["accuracies"][0] == first["rows"]["HD-LIF"]["fp32"]["accuracy"]
+    assert "4 bit" not in both["rows"]["LIF"]
+    lines = (out / "table.md").read_text().splitlines()
+    assert lines[0] == "| tiny, accuracy % | fp32 | 4 bit |"
+    assert lines[3].startswith("| LIF | ")
+    assert lines[3].endswith("(2) | — |")
+    assert json.loads((out / "table.json").read_text())["rows"] == both["rows"]
+
+
+def test_a_table_is_trained_for_real(table: Path, tmp_path: Path) -> None:
+    table.write_text(TABLE.replace('  LIF: ["neuron={kind: lif}"]\n', "").replace("undefined:\n  LIF: [4 bit]\n", ""))
+    table.write_text(table.read_text().replace("  fp32: []\n", ""))
+    result = ablate(str(table), out=tmp_path / "out")
+    summary = json.loads((tmp_path / "out/hd_lif/4_bit/seed_42/summary.json").read_text())
+    assert result["rows"]["HD-LIF"]["4 bit"]["accuracy"] == summary["accuracy"]
+    assert result["rows"]["HD-LIF"]["4 bit"]["parameters"] == summary["parameters"] > 100
+
+
+def test_every_summary_is_read_once(
+    finished: dict[str, Any], table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, look = list[Path](), module.finished
+
+    def counting(folder: Path, recipe: Recipe) -> TrainResult | None:
+        read.append(folder)
+        return look(folder, recipe)
+
+    monkeypatch.setattr(module, "finished", counting)
+    assert ablate(str(table), out=tmp_path / "out")["rows"] == finished["rows"]
+    assert read == [cell.folder for cell in cells(load_table(table), tmp_path / "out")]
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_table_has_finished_cells_before_their_turn(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "out/hd_lif/fp32/seed_42/summary.json").unlink()
+    (tmp_path / "out/table.json").unlink()
+    written: list[dict[str, Any]] = []
+
+    def say(line: str) -> None:
+        if (path := tmp_path / "out/table.json").exists():
+            written.append(json.loads(path.read_text())["rows"])
+
+    ablate(str(table), out=tmp_path / "out", say=say)
+    assert {row: list(columns) for row, columns in written[0].items()} == {"HD-LIF": ["fp32", "4 bit"], "LIF": ["fp32"]}
+
+
+def test_a_cell_that_another_process_finishes_during_the_last_training_is_in_the_table(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, said = stub([]), list[str]()
+    shared, *_, last = [cell.folder for cell in cells(load_table(table), tmp_path / "out")]
+    of_other: list[Recipe] = []
+
+    def next_to_another(recipe: Recipe, out: Path, options: Any) -> TrainResult:
+        if out == shared:
+            of_other.append(recipe)
+            raise InUseError("another process is training there")
+        if out == last:
+            train(of_other[0], shared, options)
+        return train(recipe, out, options)
+
+    monkeypatch.setattr(module, "train_in_one_process", next_to_another)
+    assert ablate(str(table), out=tmp_path / "out", say=said.append)["rows"]["HD-LIF"]["fp32"]["n"] == 1
+    assert not [line for line in said if "still training" in line]
+
+
+def test_a_cell_of_another_recipe_is_trained_anew_and_said_to_be(
+    table: Path, finished: dict[str, Any], tmp_path: Path, begun: list[Any]
+) -> None:
+    table.write_text(TABLE.replace("neuron={kind: lif}", "neuron={kind: lif, leak: 0.75}"))
+    said: list[str] = []
+    after = ablate(str(table), out=tmp_path / "out", say=said.append)
+    assert [line.rpartition(": ")[2] for line in said[:2]] == ["done before"] * 2
+    assert said[2] == "3/3 LIF, fp32, seed 42: training, in place of an earlier one of another recipe"
+    assert [options.label for *_, options in begun] == ["LIF, fp32, seed 42"]
+    assert finished["rows"] != after["rows"]
+
+
+@pytest.mark.usefixtures("finished")
+def test_cells_may_tell_their_operations_and_costs(table: Path, tmp_path: Path) -> None:
+    costs = ["accuracy", "sops", "parameters", "train_seconds", "peak_bytes", "stored_mb", "nops"]
+    chosen = load_table(table).model_copy(update={"quantities": costs})
+    result = json.loads((tmp_path / "out" / "table.json").read_text())
+    head, _, row, *_ = markdown(chosen, result).splitlines()
+    # Figures that are the same in all columns of a row have a column of their own.
+    assert head == "| tiny, accuracy % | parameters | kB stored | M NOPs | fp32 | 4 bit |"
+    assert row.startswith("| HD-LIF | 1,234 | 324.0 | 0.098 | ")
+    accuracy = 100 * result["rows"]["HD-LIF"]["4 bit"]["accuracy"]
+    assert row.endswith(f" | {accuracy:.2f}, 0.812 M SOPs, 41 s, 61.0 MB (1) |")
+    one_column = chosen.model_copy(update={"columns": {"fp32": []}, "undefined": {}})
+    assert "1,234 parameters, " in markdown(one_column, result).splitlines()[2]
+
+
+TABLES_OF_SERIES = ("hapt", "vowels", "mackey_glass")
+"""Whose neurons and rules are all those that the tables of longer series have, too."""
+
+
+def seen_once(table: Table) -> Table:
+    """The table without the cells that are neither in the first row nor in the first column."""
+    (first, *_), (_, *others) = table.rows, table.columns
+    left_out = {row: [*table.left_out.get(row, ()), *others] for row in table.rows if row != first}
+    return table.model_copy(update={"left_out": table.left_out | left_out})
+
+
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", shipped_tables())
+def test_every_cell_of_a_shipped_table_can_be_built(name: str, whole: bool, tmp_path: Path) -> None:
+    # One seed is built as the others are.
+    table = load_table(name).model_copy(update={"seeds": 1})
+    table = table if whole else seen_once(table)
+    write_public_arrays(tmp_path / "hapt", classes=12, steps=128, channels=6)
+    write_public_arrays(tmp_path / "vowels", classes=9, steps=29, channels=12)
+    write_public_voices(tmp_path / "voices")
+    queue = list(cells(table, tmp_path, data_root=tmp_path))
+    assert len({cell.folder for cell in queue}) == len(queue)
+    missing = {
+        (row, column)
+        for of_row in (table.undefined, table.left_out)
+        for row, columns in of_row.items()
+        for column in columns
+    }
+    assert len(queue) == len(table.rows) * len(table.columns) - len(missing)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TABLES_OF_SERIES)
+def test_every_cell_of_a_table_of_series_takes_an_update(name: str, tmp_path: Path) -> None:
+    table = load_table(name).model_copy(update={"seeds": 1})
+    write_public_arrays(tmp_path / "hapt", classes=12, steps=128, channels=6)
+    write_public_arrays(tmp_path / "vowels", classes=9, steps=29, channels=12)
+    for cell in cells(table, tmp_path, data_root=tmp_path):
+        builders.try_update(cell.recipe)
+
+
+def test_tables_that_cannot_be_trained_are_refused(table: Path, tmp_path: Path) -> None:
+    for old, new, words in (
+        ("undefined:", "absent:", "absent"),
+        ("rows:", "rwos:", 'did you mean "rows"?'),
+        ("title: tiny, accuracy %", "", "title is missing"),
+        ("title: tiny, accuracy %", "title: 3", "title = 3"),
+        ("seeds: 1", "quantities: [acuracy]", 'quantities.0 = "acuracy"'),
+        ('["neuron={kind: lif}"]', '"neuron.kind=lif"', 'for example ["neuron.kind=lif"]'),
+        ("LIF: [4 bit]", "LIF: 3", "undefined.LIF = 3"),
+        ("LIF: [4 bit]", "LIF: [5 bit]", "undefined: '5 bit'"),
+        ("undefined:", "left_out: {HD-LIF: [5 bit]}\nundefined:", "left_out: '5 bit'"),
+        ("HD-LIF:", '"-lif":', "'-lif' would share the folder 'lif'"),
+        ('  fp32: []\n  4 bit: ["spikes={kind: quantised}"]', "  {}", "columns = {}"),
+        ("rows:", "rows:\n  LIF: []", "the key LIF is repeated"),
+        ("seeds: 1", "seeds: 0", "seeds = 0"),
+    ):
+        table.write_text(TABLE.replace(old, new))
+        with pytest.raises(RecipeError) as refused:
+            ablate(str(table), out=tmp_path / "out")
+        assert words in str(refused.value), (old, new)
+        assert not (tmp_path / "out" / "hd_lif").exists()
+    with pytest.raises(RecipeError, match="digits"):
+        load_table("digit")
+
+
+def test_a_cell_is_said_not_to_exist_if_row_and_column_are_good_by_themselves(table: Path, tmp_path: Path) -> None:
+    for old, new, together in (
+        ("undefined:\n  LIF: [4 bit]", "", True),
+        ("neuron={kind: lif}", "neuron={kind: lfi}", False),
+        ("neuron={kind: lif}", "neuron.leek=0.5", False),
+        ("neuron={kind: lif}", "neuron={kind: lif", False),
+        ("spikes={kind: quantised}", "spikes={kind: quantised, bits: x}", False),
+        ("model.width=4", "model.width=0", False),
+    ):
+        table.write_text(TABLE.replace(old, new))
+        with pytest.raises(RecipeError, match=rf"^{table}: .*, ") as refused:
+            ablate(str(table), out=tmp_path / "out")
+        assert str(refused.value).endswith("; name the cell in undefined if it does not exist") == together, new
+
+
+def test_a_table_like_another_adds_rows_and_changes_those_of_the_same_name(table: Path) -> None:
+    other = table.with_name("other.yaml")
+    other.write_text("title: other\nbase: digits_lif\nlike: tiny.yaml\nseeds: 2\nrows:\n  LIF: [seed=1]\n  third: []\n")
+    one, like = load_table(table), load_table(other)
+    assert like.rows == {"LIF": ["seed=1"], "HD-LIF": one.rows["HD-LIF"], "third": []}
+    assert (like.columns, like.undefined, like.quantities) == (one.columns, one.undefined, one.quantities)
+    assert (like.title, like.base, like.overrides, like.seeds) == ("other", "digits_lif", [], 2)
+    last = table.with_name("last.yaml")
+    last.write_text("title: last\nbase: digits_lif\nlike: other.yaml\noverrides: [seed=3]\n")
+    assert load_table(last).rows == like.rows
+    assert load_table(last).seeds == 2
+    last.write_text("title: last\nbase: digits_lif\nlike: other.yaml\nrows: {LIF: null}\n")
+    assert (list(load_table(last).rows), load_table(last).undefined) == (["HD-LIF", "third"], {})
+    last.write_text('title: last\nbase: digits_lif\nlike: other.yaml\ncolumns: {"4 bit": null}\n')
+    assert (list(load_table(last).columns), load_table(last).undefined) == (["fp32"], {"LIF": []})
+
+
+def test_tables_that_are_like_none_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.yaml").write_text("[1]")
+    (tmp_path / "back.yaml").write_text("title: back\nbase: digits_lif\nlike: round.yaml\n")
+    (tmp_path / "typed.yaml").write_text(TABLE + "quantites: [accuracy]\n")
+    for number in range(10):
+        other = f"title: one\nbase: digits_lif\nlike: one_{number + 1}.yaml\n"
+        (tmp_path / f"one_{number}.yaml").write_text(other)
+    path = tmp_path / "round.yaml"
+    for text, words in (
+        ("like: absent.yaml", 'like = "absent.yaml"'),
+        ("like: digit", '(did you mean "digits"?)'),
+        ("like: ../table.yaml", 'like = "../table.yaml"'),
+        ("like: 3", "like = 3"),
+        ("like: list.yaml", "list.yaml: [1]"),
+        ("like: round.yaml", 'round.yaml: like = "round.yaml" comes back to '),
+        ("like: back.yaml", "round.yaml; leave like out, and give rows and columns"),
+        ("like: typed.yaml", 'typed.yaml: quantites = ["accuracy"]'),
+        ("like: hapt\nundefined: 3", "undefined = 3"),
+        ("like: hapt\nrows: {LIF: null}\nleft_out: {resonate: 3}", "left_out.resonate = 3"),
+        ("like: one_0.yaml", "at most 8"),
+        ("like: digits\nrows: {LIF: null, third: null, fourth: 3}", "rows.fourth = 3"),
+    ):
+        path.write_text(f"title: round\nbase: digits_lif\n{text}\n")
+        with pytest.raises(RecipeError) as refused:
+            load_table(path)
+        assert words in str(refused.value), text
+
+
+def test_cells_that_fail_do_not_keep_the_others_from_training(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(recipe: Recipe, *_: object) -> None:
+        if recipe.neuron.kind == "hdlif":
+            raise errors.pop()
+
+    errors: list[Exception] = [TrainingError("the loss is nan"), CheckpointError("damaged")]
+    monkeypatch.setattr(module, "train_in_one_process", stub([], failing))
+    with pytest.raises(TrainingError, match=r"2 of 3 cells failed, .*; first HD-LIF, fp32, seed 42: damaged"):
+        ablate(str(table), out=tmp_path / "out")
+    rows = json.loads((tmp_path / "out" / "table.json").read_text())["rows"]
+    assert (rows["HD-LIF"], rows["LIF"]["fp32"]["n"]) == ({}, 1)
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_page_has_the_table_and_its_curves(table: Path, tmp_path: Path) -> None:
+    table.write_text(TABLE + "quantities: [accuracy, sops]\n")
+    result = ablate(str(table), seeds=2, out=tmp_path / "out")
+    page = (tmp_path / "out" / "table.html").read_text()
+    cell = result["rows"]["LIF"]["fp32"]
+    accuracy = f"{100 * cell['accuracy']:.2f} ± {100 * cell['std']:.2f}"
+    assert f"<td>{accuracy}<br><small>{cell['sops'] / 1e6:.3f} M SOPs (2)</small></td>" in page
+    assert '<td class="absent">—</td>' in page
+    for heading in ("Accuracy", "Accuracy against operations", "Accuracy over time"):
+        assert f">{heading}</h2>" in page
+    for place in ("by-column", "by-operations", "over-time-0"):
+        assert f'id="{place}-title"' in page
+    assert page.count("<script") == 1
+    assert page.count("<svg") > 4
+
+
+def test_firing_rate_is_that_of_all_neurons_by_their_number() -> None:
+    layers = [
+        Layer(name="act1", shape=(2, 3), density=0.5),
+        Layer(name="conv", shape=(9, 9), density=1.0),
+        Layer(name="act2", shape=(2,), density=0.1),
+    ]
+    neurons = (Neuron(name="act1"), Neuron(name="act2"))
+    found = TrainResult(name="net", accuracy=1.0, accuracy_per_step=(), layers=tuple(layers), neurons=neurons)
+    # (6 * 0.5 + 2 * 0.1) / 8
+    assert firing_rate(found) == pytest.approx(0.4)
+
+
+def test_trainings_of_another_table_are_taken_as_they_are(
+    table: Path, finished: dict[str, Any], tmp_path: Path, begun: list[Any]
+) -> None:
+    known, said = tmp_path / "out" / "table.json", list[str]()
+    result = ablate(str(table), out=tmp_path / "elsewhere", known=[known], say=said.append)
+    assert result["rows"] == finished["rows"]
+    assert said[0] == f"{known}: 3 of its 3 trainings are of this table's cells, recipes and seeds"
+    assert said[1] == "1/3 HD-LIF, fp32, seed 42: done elsewhere"
+    # What was taken is kept, and may be taken again.
+    again = ablate(str(table), out=tmp_path / "third", known=[tmp_path / "elsewhere" / "table.json"])
+    assert again["rows"] == finished["rows"]
+    assert "Accuracy over time" in (tmp_path / "third" / "table.html").read_text()
+    assert begun == []
+    for change in ({"seed": 7}, {"recipe": "0" * 16}):
+        rows = json.loads(known.read_text())["rows"]
+        for cell in (cell for columns in rows.values() for cell in columns.values()):
+            cell["runs"] = [{**run, **change} for run in cell["runs"]]
+        (tmp_path / "other.json").write_text(json.dumps({"rows": rows}))
+        ablate(str(table), out=tmp_path / str(change), known=[tmp_path / "other.json"])
+    assert len(begun) == 6
+
+
+def second_run(table: Path, finished: dict[str, Any], out: Path, **changes: Any) -> dict[str, Any]:
+    """As another machine, or another version, trained the second seed of the cell LIF, fp32."""
+    seeds = cells(load_table(table).model_copy(update={"seeds": 2}), out)
+    recipe = next(one.recipe for one in seeds if (one.row, one.column, one.seed) == ("LIF", "fp32", 43))
+    first = finished["rows"]["LIF"]["fp32"]["runs"][0]
+    return {**first, "seed": 43, "recipe": recipe_digest(recipe), **changes}
+
+
+def test_seeds_that_were_measured_by_different_versions_are_named(
+    table: Path, finished: dict[str, Any], tmp_path: Path
+) -> None:
+    for changes, words in (({}, ""), ({"nops": 7.0}, "NOPs (7 and "), ({"parameters": 9}, "parameters (9 and ")):
+        run = second_run(table, finished, tmp_path, **changes)
+        known = {"rows": {"LIF": {"fp32": {"runs": [run], "accuracy_per_step": []}}}}
+        (tmp_path / "known.json").write_text(json.dumps(known))
+        said: list[str] = []
+        ablate(str(table), seeds=2, out=tmp_path / "out", known=[tmp_path / "known.json"], say=said.append)
+        warnings = [line for line in said if line.startswith("warning")]
+        assert [line.startswith(f"warning: LIF, fp32: its seeds differ in {words}") for line in warnings] == (
+            [True] if words else []
+        )
+
+
+def test_seeds_of_two_machines_make_one_table(table: Path, finished: dict[str, Any], tmp_path: Path) -> None:
+    record = finished["rows"]["LIF"]["fp32"]
+    other = second_run(table, finished, tmp_path, accuracy=record["accuracy"] + 0.02, hardware={"cpu": "another"})
+    known = tmp_path / "known.json"
+    known.write_text(json.dumps({"rows": {"LIF": {"fp32": {"runs": [other], "accuracy_per_step": [0.0] * 2}}}}))
+    cell = ablate(str(table), seeds=2, out=tmp_path / "out", known=[known])["rows"]["LIF"]["fp32"]
+    assert cell["n"] == 2
+    assert cell["accuracies"] == [record["accuracy"], record["accuracy"] + 0.02]
+    assert cell["accuracy_per_step"] == pytest.approx([step / 2 for step in record["accuracy_per_step"]])
+    assert "cpu another" in (tmp_path / "out/table.html").read_text()
+    # Of a cell that is taken in part, the curve of the part is not known.
+    both_runs = [other, {**other, "seed": 99}]
+    known.write_text(json.dumps({"rows": {"LIF": {"fp32": {"runs": both_runs, "accuracy_per_step": [0.0] * 2}}}}))
+    cell = ablate(str(table), seeds=2, out=tmp_path / "out", known=[known])["rows"]["LIF"]["fp32"]
+    assert cell["accuracy_per_step"] == []
+
+
+def test_the_folder_of_data_is_no_part_of_what_a_training_was_on(tmp_path: Path) -> None:
+    recipes = []
+    for root in ("one", "another"):
+        write_public_arrays(tmp_path / root / "vowels", classes=9, steps=29, channels=12)
+        first = next(cells(load_table("vowels"), tmp_path, data_root=tmp_path / root))
+        recipes.append(first.recipe)
+    assert recipes[0] != recipes[1]
+    assert recipe_digest(recipes[0]) == recipe_digest(recipes[1])
+    np.save(tmp_path / "another/vowels/x.npy", 2 * np.load(tmp_path / "one/vowels/x.npy"))
+    other = next(cells(load_table("vowels"), tmp_path, data_root=tmp_path / "another")).recipe
+    assert recipe_digest(other) != recipe_digest(recipes[0])
+
+
+def test_what_is_no_table_is_refused(table: Path, tmp_path: Path) -> None:
+    path = tmp_path / "known.json"
+    for text, words in (
+        (None, "there is no such file"),
+        ("base: digits", "is not JSON"),
+        ('{"rows": {"LIF": {"fp32": {"n": 1}}}}', "rows.LIF.fp32.runs: "),
+        ('{"rows": {"LIF": {"fp32": {"runs": [{"seed": "42"}]}}}}', "rows.LIF.fp32.runs.0.seed: "),
+    ):
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(InputError, match=words):
+            ablate(str(table), out=tmp_path / "out", known=[path])
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_cell_that_is_left_out_is_not_run_and_says_so(table: Path, tmp_path: Path) -> None:
+    table.write_text(TABLE + "left_out:\n  HD-LIF: [4 bit]\n")
+    assert "4 bit" not in ablate(str(table), out=tmp_path / "out")["rows"]["HD-LIF"]
+    assert (tmp_path / "out/table.md").read_text().splitlines()[2].endswith("(1) | not run |")
+
+
+VALUES = """
+title: Mackey-Glass, error
+base: mackey_glass_hdlif
+overrides: [training.epochs=1, "model={kind: dense, widths: [4]}"]
+rows:
+  HD-LIF: ["neuron={kind: hdlif}"]
+columns:
+  STBP: ["rule={kind: stbp}"]
+  random step: ["rule={kind: stochastic_step}"]
+"""
+
+
+@pytest.mark.slow
+def test_a_table_of_values_has_errors_and_no_accuracies(tmp_path: Path) -> None:
+    path = tmp_path / "values.yaml"
+    path.write_text(VALUES)
+    with pytest.raises(RecipeError, match=r'task.kind = "regress", and the table compares accuracies; set quantities'):
+        ablate(str(path), out=tmp_path / "out")
+    path.write_text(VALUES + "quantities: [metric, parameters]\nmemory_repeats: 1\n")
+    result = ablate(str(path), out=tmp_path / "out", seeds=2)
+    cell = result["rows"]["HD-LIF"]["STBP"]
+    errors = [
+        json.loads((tmp_path / f"out/hd_lif/stbp/seed_{seed}/summary.json").read_text())["metrics"]["rmse"]
+        for seed in (42, 43)
+    ]
+    assert cell["metric"] == "rmse"
+    assert cell["value"] == pytest.approx(sum(errors) / 2)
+    first, second = cell["runs"]
+    assert cell["peak_bytes"] == first["peak_bytes"] > 0
+    assert second["peak_bytes"] is None
+    assert "accuracy" not in cell
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert f"| HD-LIF | {cell['parameters']:,.0f} | rmse {cell['value']:.4g} ± {cell['value_std']:.3g} (2) |" in text
+    page = (tmp_path / "out" / "table.html").read_text()
+    assert "The first figure of the task on the test set" in page
+    assert "Accuracy over time" not in page

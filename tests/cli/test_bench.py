@@ -1,0 +1,206 @@
+"""The benchmark itself: who is asked, who is timed, in which order, and what is counted."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+
+from deployed_graphs import Builder, random_input, residual_network
+from hdlif.cli.bench import bench, engines_table
+from hdlif.errors import DataError, InputError, MissingExtraError, TrainingError
+from hdlif.graph.artefact import INPUT, InputRecord, save
+from hdlif.report import engine_times as module
+from hdlif.report import engines
+from hdlif.report.engine_times import engine_macs, engines_of, images_of, in_turns, layers_of
+from hdlif.report.engines import ENGINES, OURS, Engine
+from hdlif.report.engines import main as engine_process
+from hdlif.runtime import Session
+from report.test_signal_stack import signal_stack
+
+TIMED = {"latency_ms", "throughput_per_s", "ratio", "throughput_ratio", "start_seconds", "resident_bytes"}
+
+
+@pytest.fixture
+def artefact(tmp_path: Path) -> Path:
+    save(residual_network(), tmp_path / "net.hdlif.safetensors")
+    return tmp_path / "net.hdlif.safetensors"
+
+
+def test_refuses_unknown_and_absent_engines_and_takes_installed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r'"openvin" is unknown; .*did you mean "openvino"'):
+        engines_of(["openvin"])
+    monkeypatch.setattr(module, "find_spec", lambda name: None if name == "nncf" else object())
+    with pytest.raises(MissingExtraError, match=r"openvino_int8: nncf is not installed; .*hdlif\[engines\]"):
+        engines_of(["torch", "openvino"])
+    assert engines_of(["torch", "onnxruntime", "torch"]) == ["torch", "onnxruntime"]
+    assert engines_of(None) == ["openvino", "onnxruntime", "torch"]
+    assert engines_of([]) == []
+
+
+def test_engines_take_turns_on_the_same_inputs() -> None:
+    calls: list[tuple[str, float]] = []
+    runs = {name: (lambda x, name=name: (calls.append((name, float(x[0]))), x)[1]) for name in "abc"}
+    rounds = in_turns(runs, [np.array([float(i)], np.float32) for i in range(4)], 3, 2, warm_seconds=0)
+    assert [[len(seconds) for seconds in taken.values()] for taken in rounds] == [[2, 2, 2]] * 3
+    # one call that is not timed, then two
+    assert calls[:6] == [("a", 0), ("a", 0), ("a", 1), ("b", 0), ("b", 0), ("b", 1)]
+    assert [name for name, _ in calls[::3]] == [*"abc", *"bca", *"cab"]
+    assert all([x for n, x in calls if n == name] == [0, 0, 1, 1, 2, 3, 2, 0, 1] for name in "abc")
+
+
+def test_an_engine_is_called_for_a_while_before_it_is_timed() -> None:
+    calls: list[float] = []
+
+    def run(x: np.ndarray) -> np.ndarray:
+        calls.append(time.perf_counter())
+        return x
+
+    start = time.perf_counter()
+    (taken,) = in_turns({"a": run}, [np.zeros(1, np.float32)], 1, 2, warm_seconds=0.05)
+    assert len(taken["a"]) == 2
+    assert len(calls) > 3
+    assert calls[-2] - start >= 0.05
+
+
+def test_macs_of_a_dense_engine_that_computes_constants_once() -> None:
+    b = Builder((3, 8, 6), 4, 0)
+    stem = b.conv(INPUT, 5, encoding="float32")
+    spikes = b.quantise(b.hd_lif(stem))
+    body = b.conv(spikes, 7, kernel=(3, 3), stride=(2, 2))
+    graph = b.graph(body)
+    assert engine_macs(graph)[stem] == 5 * 8 * 6 * 3 * 9
+    assert engine_macs(graph)[body] == 4 * 7 * 4 * 3 * 5 * 9
+    assert engine_macs(graph)[graph.output] == 4 * 3 * (7 * 4 * 3)
+    assert spikes not in engine_macs(graph)
+
+
+def test_each_stage_has_its_time_and_the_density_of_its_input() -> None:
+    graph = residual_network()
+    session, images = Session(graph), random_input(graph, 1, 3)[0]
+    rows = {row["name"]: row for row in layers_of(session, graph, images, repeats=3)}
+    convolutions = [node for node in graph.nodes if node.op == "conv2d"]
+    assert {node.name for node in convolutions} <= set(rows)
+    for node in convolutions:
+        read = np.concatenate([session.values(images[None, i : i + 1])[node.inputs[0]] for i in range(3)])
+        assert rows[node.name]["density"] == pytest.approx(np.count_nonzero(read) / read.size)
+        assert rows[node.name]["dense_gmacs_per_s"] == pytest.approx(
+            engine_macs(graph)[node.name] / rows[node.name]["ms"] / 1e6
+        )
+
+
+def test_data_that_are_no_images_are_refused() -> None:
+    for data in (
+        "delayed_xor",
+        "mackey_glass",
+        "sines",
+        "digits_events",
+    ):
+        record = InputRecord((1, 8, 8), (0.3,), (0.2,))
+        with pytest.raises(
+            DataError, match=f"--data {data} has input of kind .*, and the network takes images; give a set"
+        ):
+            images_of(record, data, None, compared=8)
+
+
+def test_noise_has_the_statistics_that_the_input_record_states() -> None:
+    record = InputRecord((1, 16, 16), (0.4,), (0.1,))
+    images = images_of(record, None, None, compared=8)
+    assert images.compared.shape == (8, 1, 16, 16)
+    assert images.calibration.shape == (engines.CALIBRATION_IMAGES, 1, 16, 16)
+    assert abs(images.calibration.mean()) < 0.05
+    assert 0.9 < images.calibration.std() < 1.1
+    assert "noise" in images.source
+
+
+def test_images_of_a_data_set_are_fitted_to_the_network() -> None:
+    images = images_of(InputRecord((3, 12, 12), (0.5,) * 3, (0.25,) * 3), "digits", None, compared=400)
+    assert images.compared.shape == (400, 3, 12, 12)
+    # there are 360 test images
+    np.testing.assert_array_equal(images.compared[360:], images.compared[:40])
+    assert not np.array_equal(images.compared[:40], images.calibration[:40])
+    exact = images_of(InputRecord((1, 8, 8), (0.0,), (1.0,)), "digits", None, compared=4)
+    assert exact.compared.shape == (4, 1, 8, 8)
+
+
+def test_an_engine_that_disagrees_is_reported_and_not_timed(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_liar(path: Path, threads: int) -> engines.Run:
+        session = Session(path, threads)
+        return lambda x: -session.run(x[None])
+
+    liar = Engine((), ENGINES[OURS].write, load_liar, 0.5)
+    monkeypatch.setattr(module, "ENGINES", MappingProxyType({**ENGINES, "liar": liar}))
+    monkeypatch.setattr(module, "PEERS", {"liar": ("liar",)})
+    monkeypatch.setattr(module, "STARTS", 1)
+    result = bench(artefact, against="liar", batch=4, threads=1, repeats=2)
+    ours, theirs = result["engines"][OURS], result["engines"]["liar"]
+    assert ours["agreement"] == ours["ratio"] == ours["throughput_ratio"] == 1
+    assert ours.keys() >= TIMED
+    assert theirs["agreement"] == 0
+    assert not theirs.keys() & TIMED
+    assert "disagrees" in engines_table(result)
+    assert ours["file_bytes"] == artefact.stat().st_size
+    assert ours["latency_ms"]["min"] <= ours["latency_ms"]["median"] <= ours["latency_ms"]["max"]
+    json.dumps(result)
+
+
+def test_a_process_reports_its_first_answer_and_its_memory(
+    artefact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "x.npy", random_input(residual_network(), 1, 2)[0])
+    engine_process(OURS, str(artefact), str(tmp_path / "x.npy"), "1")
+    ready, memory = capsys.readouterr().out.splitlines()
+    assert ready == "ready"
+    assert 10**7 < json.loads(memory)["resident_bytes"] <= json.loads(memory)["peak_resident_bytes"]
+
+
+def test_a_process_that_fails_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"hdlif run failed: .*absent"):
+        list(module._timed_lines("hdlif", "run", tmp_path / "absent", "x.npy"))
+
+
+def test_the_process_of_ours_imports_no_other_engine() -> None:
+    code = (
+        "import sys, hdlif.report.engines\n"
+        "assert not {'torch', 'onnx', 'onnxruntime', 'openvino', 'click', 'PIL'} & set(sys.modules), sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+def test_torch_agrees_and_is_timed(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STARTS", 1)
+    engine = bench(artefact, against="torch", batch=4, threads=1, repeats=2)["engines"]["torch"]
+    assert engine["agreement"] == 1
+    assert engine["max_logit_difference"] < 1e-4
+    assert engine.keys() >= TIMED
+    # float32 weights take more than packed ones
+    assert engine["file_bytes"] > artefact.stat().st_size
+    assert engine["resident_bytes"] > 10**8
+
+
+@pytest.mark.peers
+def test_all_engines_agree_and_are_timed(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("nncf", "onnx", "onnxruntime", "openvino"):
+        pytest.importorskip(name, reason="pip install 'hdlif[engines]'")
+    monkeypatch.setattr(module, "STARTS", 1)
+    monkeypatch.setattr(engines, "CALIBRATION_IMAGES", 20)
+    before = signal_stack()
+    result = bench(artefact, batch=4, threads=1, repeats=2)
+    # OpenVINO would leave one that is mapped no more.
+    assert signal_stack() == before
+    assert list(result["engines"]) == [*ENGINES]
+    for name in ("openvino", "onnxruntime", "torch"):
+        assert result["engines"][name]["agreement"] == 1, name
+        assert result["engines"][name]["max_logit_difference"] < 1e-4, name
+    # a random network on noise decides nothing clearly, so that INT8 may choose another class
+    assert result["engines"]["openvino_int8"]["agreement"] > 0.5
+    for name, engine in result["engines"].items():
+        assert engine["agrees"] == (engine.keys() >= TIMED), name
+    assert {"onnx", "openvino", "nncf", "onnxruntime"} <= set(result["versions"])

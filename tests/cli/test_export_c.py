@@ -1,0 +1,160 @@
+"""`hdlif export --to c`: what it writes and prints, and what it refuses."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import hdlif as package
+from command_line import hdlif
+from deployed_graphs import Builder, residual_network
+from hdlif.cli.export import export_file as export
+from hdlif.deploy.c.devices import installed
+from hdlif.deploy.c.project import FILES
+from hdlif.errors import DataError, InputError, MachineError
+from hdlif.graph.artefact import INPUT, InputRecord, save
+from hdlif.runtime import reference
+from series_files import write_csv
+
+needs_a_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "small.hdlif.safetensors"
+    save(residual_network(), path)
+    return path
+
+
+@needs_a_compiler
+def test_a_network_is_written_checked_and_described(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "net.c"
+    done = hdlif("export", small, "--to", "c", "--out", out, "--check", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["c"], found["header"]) == (str(out), str(out.with_suffix(".h")))
+    assert found["checked"]["outputs"] == 5 * 4 * 3
+    assert found["checked"]["code_bytes"] > 0
+    assert [one["device"] for one in found["devices"]] == list(installed())
+    assert "net_state" in out.with_suffix(".h").read_text()
+    assert sorted(path.name for path in out.parent.iterdir()) == ["net.c", "net.h"]
+    host = next(one for one in found["devices"] if one["device"] == "host")
+    assert 0 < host["frame_bytes"] < 4096
+    text = hdlif("export", small, "--to", "c", "--out", out).stdout
+    assert f"tables: {found['data_bytes']:,} bytes of ROM" in text
+    assert f"{found['state_bytes']:,} bytes of RAM; work space: {found['work_bytes']:,}" in text
+
+
+def test_a_device_that_is_too_small_is_refused_before_anything_is_written(small: Path, tmp_path: Path) -> None:
+    source = export(small, out=tmp_path / "net.c", to="c").source
+    for kind, needed in (("rom", source.data_bytes), ("ram", source.ram_bytes)):
+        export(small, out=tmp_path / "net.c", **{kind: needed}, to="c")
+        with pytest.raises(InputError, match=f"{needed:,} bytes of {kind.upper()}, and the device has {needed - 1:,}"):
+            export(small, out=tmp_path / "other" / "net.c", **{kind: needed - 1}, to="c")
+        assert not (tmp_path / "other").exists()
+    refused = hdlif("export", small, "--to", "c", "--out", tmp_path / "other" / "net.c", "--rom", "1K").stderr
+    assert "the device has 1,024" in refused
+
+
+def test_a_file_name_that_gives_no_names_is_refused(small: Path, tmp_path: Path) -> None:
+    for name, options in (
+        *((name, {}) for name in ("net.h", "net", "My-Net.c", "math.c")),
+        *((name, {"firmware": True}) for name in ("main.c", "port.c", "samples.c", "startup.c")),
+    ):
+        with pytest.raises(InputError, match="name"):
+            export(small, out=tmp_path / "new" / name, to="c", **options)
+        assert not (tmp_path / "new").exists()
+
+
+@needs_a_compiler
+def test_a_file_may_bear_a_name_that_its_code_has_inside(small: Path, tmp_path: Path) -> None:
+    for name in ("c", "window"):
+        found = export(small, out=tmp_path / f"{name}.c", check=True, to="c")
+        assert found.checked is not None
+        assert found.checked.outputs > 0
+
+
+@needs_a_compiler
+def test_a_build_with_other_outputs_is_refused_and_nothing_is_written(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = reference.run
+    monkeypatch.setattr(reference, "run", lambda *given: true(*given) + 1)
+    with pytest.raises(MachineError, match="for output 0 of step 0, and the oracle"):
+        export(small, out=tmp_path / "made" / "net.c", check=True, to="c")
+    assert not (tmp_path / "made").exists()
+
+
+def test_without_a_compiler_the_check_says_so(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="no C compiler is installed"):
+        export(small, out=tmp_path / "net.c", check=True, to="c")
+
+
+def test_an_artefact_is_written_without_pytorch(small: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from hdlif.__main__ import program\n"
+        f"sys.argv = ['hdlif', 'export', {str(small)!r}, '--to', 'c', '--out', {str(tmp_path / 'net.c')!r}]\n"
+        "program()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "net.c").exists()
+
+
+def test_fixed_point_says_what_it_changes(artefact: Path, tmp_path: Path) -> None:
+    out = tmp_path / "digits.c"
+    whole = export(artefact, out=out, to="c")
+    found = export(artefact, out=out, arithmetic="fixed", data="digits", to="c")
+    assert found.source.state_bytes == 4 + (whole.source.state_bytes - 4) // 2
+    assert found.rounded is not None
+    assert found.rounded.samples == 360
+    assert found.rounded.agreement > 0.98
+    assert 0 < found.rounded.mean_error < 0.02 * found.rounded.largest_output
+    assert f"{found.rounded.agreement:.2%} of 360 test samples" in found.text()
+    assert found.as_dict()["rounded"]["agreement"] == found.rounded.agreement
+    assert "typedef int16_t digits_number;" in out.with_suffix(".h").read_text()
+
+
+def test_a_run_needs_no_data_named_and_shows_its_own_samples(run_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "fw" / "digits.c"
+    export(run_folder, out=out, arithmetic="fixed", firmware=True, to="c")
+    assert {path.name for path in out.parent.iterdir()} == {"digits.c", "digits.h", "samples.h", *FILES}
+    assert "#define COUNT_OF_SAMPLES 4" in (out.parent / "samples.h").read_text()
+
+
+def test_data_of_ones_own_are_described_by_the_option_that_the_error_names(tmp_path: Path) -> None:
+    artefact, table, out = tmp_path / "net.hdlif.safetensors", tmp_path / "table.csv", tmp_path / "net.c"
+    b, record = Builder((2, 1, 1), 4, 0), InputRecord((2, 1, 1), (5.0, 3.0), (3.0, 2.0), "table", "none")
+    save(replace(b.graph(b.hd_lif(b.linear(b.add("flatten", INPUT), 6))), input=record), artefact)
+    write_csv(table, [[f"class {n % 3}", n / 9, n % 7] for n in range(100)], ["sort", "a", "b"])
+    command = ["export", artefact, "--to", "c", "--out", out, "--data", table]
+    refused = hdlif(*command, "--arithmetic", "fixed")
+    assert (refused.returncode, "--set data.label=" in refused.stderr) == (2, True), refused.stderr
+    done = hdlif(*command, "--arithmetic", "fixed", "--set", "data.label=sort", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["rounded"]
+    overrides = ["data.label=sort"]
+    assert package.export(artefact, out, to="c", arithmetic="fixed", data=table, overrides=overrides) == out
+    assert found["samples"] > 0
+    for more, words in (
+        (["--set", "data.label=sort"], "data are for --arithmetic fixed and for --firmware"),
+        (["--to", "nir", "--set", "data.label=sort"], "--set is for --to c"),
+    ):
+        refused = hdlif(*command[:-2], *more)
+        assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr
+
+
+def test_an_artefact_in_fixed_point_needs_data(artefact: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not say which data set it is for; give --data"):
+        export(artefact, out=tmp_path / "digits.c", arithmetic="fixed", to="c")
+    with pytest.raises(InputError, match="data are for --arithmetic fixed and for --firmware"):
+        export(artefact, out=tmp_path / "digits.c", data="digits", to="c")
+    with pytest.raises(InputError, match="fixed"):
+        package.export(artefact, tmp_path / "digits.c", arithmetic="fixd", to="c")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,128 @@
+"""`hdlif neurons`: what it lists and shows of costs is what networks count and keep."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from hdlif import deploy
+from hdlif.cli import cli
+from hdlif.cli.neurons import VARIANTS, ls, show, step_costs, text
+from hdlif.errors import RecipeError
+from hdlif.graph.artefact import InputRecord, infer_values
+from hdlif.nn import SlidingParallelHDLIF, SteppedNeuron
+from hdlif.recipe import builders
+from hdlif.report.accounting import profile, step_counts
+from hdlif.runtime import Session
+from small_recipes import built, neurons
+
+ROWS = [(kind, keys) for kind in builders.NEURONS for keys in ([], *([key] for key in VARIANTS.get(kind, ())))]
+
+
+@pytest.fixture(scope="module")
+def listed() -> dict[tuple[str, ...], dict[str, Any]]:
+    return {(row["kind"], *row["keys"]): row for row in step_costs()}
+
+
+@pytest.mark.parametrize(("kind", "keys"), ROWS, ids=str)
+def test_what_is_listed_is_what_the_deployed_network_counts_and_keeps(
+    kind: str, keys: list[str], listed: dict[tuple[str, ...], dict[str, Any]]
+) -> None:
+    row = listed[kind, *keys]
+    section = ", ".join([f"kind: {kind}", *(key.replace("=", ": ", 1) for key in keys)])
+    network = built(f"neuron={{{section}}}", "model.blocks=[1]", "norm={kind: batch_norm, per_step: false}").eval()
+    record = InputRecord((1, 8, 8), (0.0,), (1.0,))
+    graph = deploy.lower(network, input=record, labels=tuple("abcdefghij"), time_steps=4)
+    found = infer_values(graph)
+    entries = sum(int(np.prod(found[node.name].shape)) for node in graph.nodes if node.op == "program")
+    assert profile(graph, torch.randn(4, 1, 1, 8, 8)).nops == 4 * entries * row["operations"]
+    _, state = Session(graph).step(np.zeros((1, 1, 8, 8), np.float32))
+    kept = sum(value.nbytes for name, value in state.items() if name != "t")
+    assert kept == entries * row["state_bytes"]
+    layer = neurons(network)[0]
+    assert isinstance(layer, SteppedNeuron)
+    counted = step_counts(layer)
+    assert {key: row[key] for key in ("multiplications", "additions", "comparisons")} == {
+        "multiplications": counted.multiplications,
+        "additions": counted.additions,
+        "comparisons": counted.comparisons,
+    }
+    assert (row["operations"], row["state_bytes"]) == (counted.operations, counted.state_bytes)
+
+
+def test_a_recurrent_layer_adds_and_keeps_what_it_emitted() -> None:
+    network = built("neuron={kind: hdlif, recurrent: true}", "model.blocks=[1]").eval()
+    record = InputRecord((1, 8, 8), (0.0,), (1.0,))
+    graph = deploy.lower(network, input=record, labels=tuple("abcdefghij"), time_steps=4)
+    entries = sum(int(np.prod(infer_values(graph)[node.name].shape)) for node in graph.nodes if node.op == "program")
+    _, state = Session(graph).step(np.zeros((1, 1, 8, 8), np.float32))
+    assert sum(value.nbytes for name, value in state.items() if name != "t") == 8 * entries
+    # One of each of its two layers, beside the block's own.
+    assert sum(node.op == "add" for node in graph.nodes) == 2 + 1
+
+
+def test_every_kind_that_ships_is_in_the_list(listed: dict[tuple[str, ...], dict[str, Any]]) -> None:
+    assert [row[0] for row in listed if len(row) == 1] == list(builders.NEURONS)
+    assert len(listed) == len(ROWS)
+    assert "costs" not in ls()
+
+
+def test_the_command_line_has_the_table_and_the_same_as_json(listed: dict[tuple[str, ...], dict[str, Any]]) -> None:
+    table = CliRunner().invoke(cli, ["neurons", "ls", "--costs"])
+    assert "| `hdlif` | 1 | 2 | 0 | 3 | 4 | 4.125 |" in table.output.splitlines()
+    found = CliRunner().invoke(cli, ["neurons", "ls", "--costs", "--json"])
+    assert json.loads(found.output)["costs"] == list(listed.values())
+
+
+def test_keys_of_the_section_shape_what_is_shown() -> None:
+    arguments = ["neurons", "show", "sliding_parallel_hdlif", "--set", "taps=[-1, 0, 1]", "--json"]
+    shown = json.loads(CliRunner().invoke(cli, arguments).output)
+    assert shown["states"] == ["delayed_1", "delayed_2"]
+    assert shown["counts"] == {
+        "multiplications": 0,
+        "additions": 2,
+        "comparisons": 0,
+        "state_words": 2,
+        "operations": 2,
+        "state_bytes": 8,
+    }
+    assert step_counts(SlidingParallelHDLIF(1, taps=[-1, 0, 1])).state_bytes == 8
+    assert "2 numbers kept, 8 bytes" in text(shown)
+    own = show("own_neurons:Delayed", ["delay=3", "threshold=0.25"])
+    assert own["counts"]["state_bytes"] == 12
+    assert own["parameters"][0]["start"] == 0.25
+
+
+def test_keys_that_do_not_go_are_refused() -> None:
+    for kind, key, words in (
+        ("hdlif", "lek=3", "neuron.lek = .* is unknown; choose one of granularity, leak"),
+        ("hdlif", "leak=3", "neuron: leak = 3.0; a learned one must lie"),
+        ("hdlif", "leak", "--set neuron.leak: is not an assignment"),
+        ("hdlif", "mem_bn=true", 'neuron "hdlif" with mem_bn=true is more than one equation; `hdlif profile`'),
+        ("hdlif", "recurrent=true", "with recurrent=true is more than one equation"),
+        ("hdlif", "kind=lif", 'kind is the neuron itself, "hdlif"; give another one in its place'),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            show(kind, [key])
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "line"),
+    [
+        ("lif", ["leak"], "neuron.time_constants spreads leak over the channels"),
+        ("adaptive_hdlif", ["leak", "adaptation_leak"], "spreads leak over the channels, and by name adaptation_leak"),
+        ("second_order_hdlif", ["leak", "synapse_leak"], "spreads leak over the channels, and by name synapse_leak"),
+        ("resonate_hdlif", ["decay"], "spreads decay over the channels"),
+        ("own_neurons:AdaptiveHDLIF", ["leak", "decay"], "spreads leak over the channels, and by name decay"),
+        ("glif", [], None),
+        ("parallel_hdlif", [], None),
+    ],
+)
+def test_the_leaks_that_time_constants_spread_are_shown(kind: str, names: list[str], line: str | None) -> None:
+    shown = show(kind)
+    assert shown["time_constants"] == names
+    lines = [one for one in text(shown).splitlines() if "time_constants" in one]
+    assert [one.endswith(line) for one in lines] == [True] if line else not lines

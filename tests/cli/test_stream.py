@@ -1,0 +1,285 @@
+"""`hdlif run --stream`: what it says beside `hdlif run` on the same file, at once, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from command_line import hdlif
+from deployed_graphs import residual_network
+from hdlif.cli import cli
+from hdlif.cli.predict import predict_files as run
+from hdlif.cli.stream import stream
+from hdlif.errors import HdlifError, InputError
+from hdlif.graph.artefact import TaskRecord, save
+from mutations import assert_in_one_line
+from series_networks import SOUND, STEPS, series_network
+from sound_files import tone, wav_bytes
+from special_files import special_files, within
+
+
+@pytest.fixture(scope="module")
+def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("net") / "net.hdlif.safetensors"
+    save(series_network("conv1d", columns=("a", "b"), windows=(STEPS, 5)), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def of_sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("net") / "sound.hdlif.safetensors"
+    save(series_network("conv1d", sound=SOUND), path)
+    return path
+
+
+def rows(count: int) -> list[list[float]]:
+    return np.random.default_rng(0).normal(0.5, 4, (count, 2)).astype(np.float32).tolist()
+
+
+def text(count: int, header: str = "a,b\n") -> str:
+    return header + "".join(f"{a!r},{b!r}\n" for a, b in rows(count))
+
+
+@contextmanager
+def started(*arguments: str | Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """`hdlif run` as a process of its own, with pipes."""
+    command = [sys.executable, "-m", "hdlif", "run", *map(str, arguments)]
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, env=os.environ | (env or {}), bufsize=0, **pipes) as process, within(60):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
+    """Its exit code, and what it has left on standard error."""
+    assert process.stderr
+    return process.wait(), process.stderr.read().decode()
+
+
+def sent(process: subprocess.Popen[bytes], data: str | bytes) -> None:
+    assert process.stdin
+    process.stdin.write(data.encode() if isinstance(data, str) else data)
+
+
+def line(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """The next line on standard output, which is waited for."""
+    assert process.stdout
+    found: dict[str, Any] = json.loads(process.stdout.readline())
+    return found
+
+
+def test_each_window_of_a_file_is_answered_for_as_run_does(artefact: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(text(40))
+    np.save(tmp_path / "x.npy", np.array(rows(40), np.float32))
+    for name in ("x.csv", "x.npy"):
+        wanted = [one.answer for one in run(artefact, [tmp_path / name]).inputs]
+        found = list(stream(artefact, tmp_path / name))
+        assert [decision.answer for decision in found] == wanted
+        assert [decision.samples[0] for decision in found] == list(range(0, 40 - STEPS + 1, 5))
+
+
+def test_a_sound_is_answered_for_as_run_does(of_sounds: Path, tmp_path: Path) -> None:
+    for rate in (8000, 11025):
+        (tmp_path / "x.wav").write_bytes(wav_bytes(tone("low", 0, 0.45, rate), rate))
+        (first, second) = stream(of_sounds, tmp_path / "x.wav")
+        assert [first.answer] == [one.answer for one in run(of_sounds, [tmp_path / "x.wav"]).inputs]
+        assert second.samples[0] == 1600 * rate // 8000
+        (tmp_path / "x.raw").write_bytes(wav_bytes(tone("low", 0, 0.45, rate), rate)[44:])
+        assert [one.answer for one in stream(of_sounds, tmp_path / "x.raw", rate=rate)] == [first.answer, second.answer]
+
+
+def test_a_line_is_said_as_soon_as_the_window_s_last_sample_is_there(artefact: Path) -> None:
+    lines = text(20).splitlines(keepends=True)
+    with started(artefact, "--stream", "-", "--json") as process:
+        sent(process, "".join(lines[: 1 + STEPS]))
+        said = line(process)
+        assert list(said) == ["window", "samples", "step", "class", "label", "probability", "logits", "ms"]
+        assert (said["window"], said["samples"], said["step"]) == (0, [0, STEPS], STEPS)
+        for one in lines[1 + STEPS : 1 + STEPS + 5]:
+            sent(process, one)
+        assert line(process)["samples"] == [5, 5 + STEPS]
+        # Ctrl-C leaves what has been said.
+        process.send_signal(signal.SIGINT)
+        code, said_of_it = end(process)
+        assert (code, said_of_it.strip()) == (130, "interrupted after 2 decisions")
+
+
+def test_the_end_within_a_window_is_said(artefact: Path) -> None:
+    with started(artefact, "--stream", "-") as process:
+        out, err = process.communicate(text(STEPS + 3).encode())
+    assert process.returncode == 0
+    assert out.decode().startswith("0 [0:12]: ")
+    assert out.count(b"\n") == 1
+    assert err.decode() == (
+        "standard input: it ended after 15 samples, within windows 1 to 2 ([5:17]): no answer; --partial gives one\n"
+    )
+
+
+def test_partial_windows_are_answered_for_where_asked(artefact: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(text(STEPS + 3))
+    noted: list[str] = []
+    found = list(stream(artefact, tmp_path / "x.csv", partial=True, say=noted.append))
+    assert [(one.window, one.step, one.partial) for one in found] == [(0, 12, False), (1, 10, True), (2, 5, True)]
+    assert not noted
+
+
+def test_confidence_answers_early_and_waits_for_the_next_window(artefact: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(text(40))
+    found = list(stream(artefact, tmp_path / "x.csv", confidence=0.5, hop=STEPS))
+    assert [one.samples for one in found[:3]] == [(0, 12), (12, 24), (24, 36)]
+    assert min(one.step for one in found) < STEPS
+    assert all(one.step == STEPS or (one.answer or {})["probability"] >= 0.5 for one in found)
+
+
+def test_a_confidence_of_nothing_answers_after_the_first_step(artefact: Path, tmp_path: Path) -> None:
+    for confidence, steps in (
+        ("0", 1),
+        ("1", STEPS),
+    ):
+        (tmp_path / "x.csv").write_text(text(STEPS))
+        command = ["run", str(artefact), "--stream", str(tmp_path / "x.csv"), "--confidence", confidence, "--json"]
+        result = CliRunner().invoke(cli, command)
+        assert {json.loads(line)["step"] for line in result.stdout.splitlines()} == {steps}
+
+
+def test_a_reader_that_goes_away_ends_it_in_silence(artefact: Path) -> None:
+    with started(artefact, "--stream", "-", "--json") as process:
+        sent(process, text(STEPS))
+        line(process)
+        assert process.stdout
+        process.stdout.close()
+        sent(process, text(40, header=""))
+        assert end(process) == (1, "")
+
+
+def test_a_fault_ends_it_in_one_line_behind_what_was_said(artefact: Path) -> None:
+    with started(artefact, "--stream", "-") as process:
+        out, err = process.communicate((text(STEPS) + "1,\n" + text(9, header="")).encode())
+    assert process.returncode == 2
+    assert out.count(b"\n") == 1
+    assert err.decode() == (
+        "InputError: standard input: reading stopped (line 14, column 'b': the cell is empty; fill it in, or let it "
+        "be filled: hold or zero (hdlif run: --gaps)); the network takes rows of 2 channels, as CSV or .npy\n"
+    )
+    with started(artefact, "--stream", "-", "--gaps", "hold", "--hop", "12") as process:
+        out, err = process.communicate((text(STEPS) + "1,\n" + text(11, header="")).encode())
+    assert (process.returncode, out.count(b"\n"), err) == (0, 2, b"")
+
+
+def test_an_endless_line_ends_it_at_once(artefact: Path) -> None:
+    with started(artefact, "--stream", "/dev/zero") as process:
+        code, said = end(process)
+    assert code == 2
+    assert "line 1 has more than 131,072 bytes" in said
+
+
+def test_windows_that_are_not_finite_are_named_and_the_others_answered_for(tmp_path: Path) -> None:
+    save(series_network(), tmp_path / "net.hdlif.safetensors")
+    with started(tmp_path / "net.hdlif.safetensors", "--stream", "-", "--json") as process:
+        sent(process, "3e38,3e38\n" * STEPS + text(STEPS, header=""))
+        assert process.stdin
+        process.stdin.close()
+        assert line(process)["window"] == 1
+        code, said = end(process)
+    assert code == 1
+    assert said.startswith("InputError: 0 [0:12]: no answer that is finite")
+
+
+def test_it_needs_no_torch(artefact: Path, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('blocked')")
+    with started(artefact, "--stream", "-", env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{_source()}"}) as process:
+        out, _ = process.communicate(text(STEPS).encode())
+    assert (process.returncode, out.count(b"\n")) == (0, 1)
+
+
+def _source() -> Path:
+    import hdlif
+
+    return Path(hdlif.__file__).parents[1]
+
+
+def test_a_fifo_is_read_as_it_is_written_to(artefact: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with started(artefact, "--stream", tmp_path / "fifo", "--json") as process:
+        with (tmp_path / "fifo").open("wb", buffering=0) as fifo:
+            fifo.write(text(STEPS).encode())
+            assert line(process)["window"] == 0
+        assert process.wait() == 0
+
+
+def test_what_is_no_stream_is_refused_at_once(artefact: Path, tmp_path: Path) -> None:
+    places = special_files(tmp_path, ".csv")
+    # which waits for whoever writes to it, as it should
+    del places["fifo"]
+    for place in [*places.values(), tmp_path / "nothing.csv"]:
+        with within(10), pytest.raises(InputError) as caught:
+            list(stream(artefact, place))
+        if len(str(place)) < 1000:
+            assert_in_one_line(caught.value)
+
+
+def test_refusals(artefact: Path, of_sounds: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_bytes(b"")
+    with pytest.raises(InputError, match=r"empty.csv: it ended before the first sample; the network takes rows of 2"):
+        list(stream(artefact, tmp_path / "empty.csv"))
+    with pytest.raises(InputError, match=r"empty.csv: .*sound at 8,000 Hz: PCM \(s16le, mono\), or a .wav file"):
+        list(stream(of_sounds, tmp_path / "empty.csv"))
+    with pytest.raises(
+        HdlifError, match="rate = 16000 applies to sounds, and the network takes rows of numbers; leave it out"
+    ):
+        list(stream(artefact, tmp_path / "empty.csv", rate=16000))
+    for policy in ("stop", "hold", "zero"):
+        with pytest.raises(
+            HdlifError, match=f"gaps = {policy} applies to rows of numbers, and the network takes sound;"
+        ):
+            list(stream(of_sounds, tmp_path / "empty.csv", gaps=policy))
+    save(residual_network(), tmp_path / "pictures.hdlif.safetensors")
+    with pytest.raises(InputError, match="the network takes inputs of kind image"):
+        list(stream(tmp_path / "pictures.hdlif.safetensors", "-"))
+    save(series_network(task=TaskRecord("multilabel")), tmp_path / "labels.hdlif.safetensors")
+    with pytest.raises(HdlifError, match="the network's task is multilabel; leave it out"):
+        list(stream(tmp_path / "labels.hdlif.safetensors", "-", confidence=0.5))
+
+
+def test_options_that_do_not_go_together(artefact: Path) -> None:
+    for arguments, words in (
+        (["--stream"], "Missing argument 'INPUTS...'"),
+        (["--stream", "a", "b"], "--stream takes one INPUT"),
+        (["a", "--confidence", "0.5"], "--confidence applies to streams; add --stream"),
+        (["a", "--gaps", "hold"], "--gaps applies to streams"),
+        (["a", "--partial"], "--partial applies to streams"),
+        (["a", "--hop", "3"], "--hop applies to streams"),
+        (["a", "--rate", "8000"], "--rate applies to streams"),
+        (["--stream", "a", "--confidence", "2"], "2.0 is not in the range"),
+        (["--stream", "a", "--gaps", "guess"], "'guess' is not one of"),
+    ):
+        result = hdlif("run", artefact, *arguments)
+        assert (result.returncode, words in result.stderr) == (2, True), result.stderr
+
+
+def test_a_rate_is_no_option_of_rows_whatever_it_is(artefact: Path) -> None:
+    result = CliRunner().invoke(cli, ["run", str(artefact), "--stream", "a", "--rate", "100"])
+    assert isinstance(result.exception, HdlifError)
+    assert "rate = 100 applies to sounds, and the network takes rows of numbers; leave it out" in str(result.exception)
+
+
+def test_the_text_is_a_line_for_each_decision(artefact: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(text(STEPS + 5))
+    result = CliRunner().invoke(cli, ["run", str(artefact), "--stream", str(tmp_path / "x.csv")])
+    assert result.exit_code == 0
+    first, second = result.stdout.splitlines()
+    wanted = [str(one).partition(": ")[2] for one in run(artefact, [tmp_path / "x.csv"]).inputs]
+    for number, (said, answer) in enumerate(zip((first, second), wanted, strict=True)):
+        assert said.startswith(f"{number} [{5 * number}:{5 * number + 12}]: {answer}, step 12, ")
+        assert said.endswith(" ms")

@@ -1,0 +1,372 @@
+"""`hdlif sweep`: what is trained and pruned, and that a study survives whatever ends its processes."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from hdlif.cli import sweep_trials as module
+from hdlif.cli.sweep import sweep, trials_table
+from hdlif.errors import DataError, InputError, MissingExtraError, RecipeError, TrainingError
+from hdlif.recipe import Recipe, dump_recipe
+from hdlif.recipe.runs.search_space import override
+from hdlif.recipe.runs.summary import TrainResult
+from hdlif.training.tasks import Classify, Evaluation
+from trainings import train
+
+pytest.importorskip("optuna", reason="pip install 'hdlif[sweep]'")
+
+RECIPE = "digits_hdlif"
+OVERRIDES = ["data={kind: synthetic, batch_size: 64, validation: 40}", "model.width=4", "model.blocks=[1]"]
+OVERRIDES += ["training.epochs=3", "training.warmup_epochs=0"]
+SPACE = """
+training.learning_rate: {kind: float, low: 0.01, high: 0.3, log: true}
+neuron: {kind: choice, values: [{kind: lif}, {kind: hdlif}]}
+"""
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Path:
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path, space: Path) -> Callable[..., dict[str, Any]]:
+    def run(trials: int, *, name: str = "study", **changes: Any) -> dict[str, Any]:
+        arguments = {"space": space, "overrides": OVERRIDES, "study": tmp_path / name / "study.journal"} | changes
+        return sweep(RECIPE, trials=trials, **arguments).as_dict()
+
+    return run
+
+
+def trained(accuracy: float) -> TrainResult:
+    """What a training has come to, as far as a search looks at it."""
+    validated = {"validation_accuracy": accuracy, "validation_score": accuracy}
+    return TrainResult(name="net", accuracy=accuracy, accuracy_per_step=(accuracy,), **validated)
+
+
+@pytest.fixture
+def curve(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Training replaced by a curve: the accuracy is the learning rate, in each of three epochs."""
+    seen: dict[str, Any] = {"trained": [], "at": lambda recipe, epoch: None}
+
+    def fake(recipe: Recipe, out: Path, options: Any) -> TrainResult:
+        seen["trained"].append((out.name, options.resume))
+        (out / "recipe.yaml").write_text(dump_recipe(recipe))
+        for epoch in (1, 2, 3):
+            seen["at"](recipe, epoch)
+            accuracy = recipe.training.learning_rate
+            stand = SimpleNamespace(counters=SimpleNamespace(epoch=epoch - 1), task=Classify(("a", "b"), 1))
+            for callback in options.callbacks:
+                callback.epoch_done(stand, Evaluation(accuracy, (accuracy,), 0.0, 1, {"accuracy": accuracy}))
+        return trained(recipe.training.learning_rate)
+
+    monkeypatch.setattr(module, "train_in_one_process", fake)
+    return seen
+
+
+def test_out_is_the_folder_of_the_study_and_its_runs(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any], tmp_path: Path
+) -> None:
+    result = run(1, study=None, out=tmp_path / "found")
+    assert result["study"] == str(tmp_path / "found" / "study.journal")
+    assert {path.name for path in (tmp_path / "found").iterdir()} >= {"study.journal", "sweep.json", "trial_0000"}
+    with pytest.raises(InputError, match=r"--out .* and --study .*; give one of the two"):
+        run(1, out=tmp_path / "other")
+
+
+def test_trials_are_trained_and_the_best_can_be_trained_again(
+    run: Callable[..., dict[str, Any]], space: Path, tmp_path: Path
+) -> None:
+    result = run(2)
+    assert [trial["number"] for trial in result["trials"]] == [0, 1]
+    assert {trial["state"] for trial in result["trials"]} == {"complete"}
+    assert all(trial["epochs"] == 3 for trial in result["trials"])
+    assert json.loads((tmp_path / "study" / "sweep.json").read_text()) == result
+    best = max(result["trials"], key=lambda trial: trial["validation_accuracy"])
+    assert result["best"]["number"] == best["number"]
+    again = train(
+        module.built(RECIPE, [*OVERRIDES, *result["best"]["overrides"]]), out=tmp_path / "again", memory_repeats=0
+    )
+    assert again is not None
+    assert again.validation_accuracy == best["validation_accuracy"]
+    model = (tmp_path / "again" / "model.safetensors").read_bytes()
+    assert (Path(best["folder"]) / "model.safetensors").read_bytes() == model
+    printed = trials_table(
+        sweep(RECIPE, trials=2, space=space, overrides=OVERRIDES, study=tmp_path / "study/study.journal")
+    )
+    assert f"best, in {best['folder']}: --set training.learning_rate=" in printed
+    assert '--set \'neuron={"kind": ' in printed
+
+
+def test_more_trials_add_to_the_study_and_as_many_change_nothing(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any]
+) -> None:
+    first = run(3)
+    assert run(3) == first
+    assert len(curve["trained"]) == 3
+    more = run(5)
+    assert more["trials"][:3] == first["trials"]
+    assert [name for name, _ in curve["trained"][3:]] == ["trial_0003", "trial_0004"]
+
+
+def test_same_seed_searches_the_same_points_and_another_seed_others(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any]
+) -> None:
+    def points(**changes: Any) -> list[Any]:
+        return [trial["parameters"] for trial in run(4, **changes)["trials"]]
+
+    assert points() == points(name="again")
+    assert points() != points(name="other", overrides=[*OVERRIDES, "seed=7"])
+    rates = [point["training.learning_rate"] for point in points()]
+    assert len(set(rates)) == 4
+    assert all(0.01 <= rate <= 0.3 for rate in rates)
+
+
+def test_trial_below_the_median_is_pruned_and_keeps_its_best_epoch(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any]
+) -> None:
+    # Five trials must be there to have a median; what is worse than their median afterwards ends after one epoch.
+    trials = run(20)["trials"]
+    pruned = [trial for trial in trials if trial["state"] == "pruned"]
+    assert pruned
+    assert min(trial["number"] for trial in pruned) >= 5
+    for trial in pruned:
+        assert trial["epochs"] == 1
+        assert trial["validation_accuracy"] == trial["parameters"]["training.learning_rate"]
+    assert {trial["state"] for trial in trials} == {"complete", "pruned"}
+
+
+def test_nothing_is_pruned_in_the_epochs_of_the_warm_up(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any]
+) -> None:
+    trials = run(20, overrides=[*OVERRIDES, "training.warmup_epochs=2"])["trials"]
+    assert {trial["epochs"] for trial in trials if trial["state"] == "pruned"} == {3}
+
+
+def test_failed_trial_is_told_and_the_study_goes_on(run: Callable[..., dict[str, Any]], curve: dict[str, Any]) -> None:
+    def diverge(recipe: Recipe, epoch: int) -> None:
+        if recipe.neuron.kind == "lif":
+            raise TrainingError("the loss is nan")
+
+    curve["at"] = diverge
+    result = run(6)
+    states = {trial["parameters"]["neuron"]["kind"]: trial["state"] for trial in result["trials"]}
+    assert states == {"lif": "failed", "hdlif": "complete"}
+    assert {trial["error"] for trial in result["trials"]} == {None, "the loss is nan"}
+    assert result["best"]["parameters"]["neuron"] == {"kind": "hdlif"}
+
+
+@pytest.mark.parametrize("error", [DataError("too few images for a batch"), torch.OutOfMemoryError("no room")])
+def test_a_trial_that_its_values_make_impossible_has_failed(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any], error: Exception
+) -> None:
+    def refuse(recipe: Recipe, epoch: int) -> None:
+        if recipe.neuron.kind == "lif":
+            raise error
+
+    curve["at"] = refuse
+    states = {trial["parameters"]["neuron"]["kind"]: trial["state"] for trial in run(6)["trials"]}
+    assert states == {"lif": "failed", "hdlif": "complete"}
+
+
+def test_an_absent_data_set_is_no_trials_fault(
+    run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = [*OVERRIDES[1:], "data={kind: fashion_mnist, batch_size: 64, validation: 40}"]
+    with pytest.raises(DataError, match="fashion_mnist"):
+        run(2, overrides=absent, data_root=tmp_path)
+    monkeypatch.setattr(module, "train_in_one_process", lambda *_: trained(0.5))
+    assert [trial["state"] for trial in run(1, overrides=absent, data_root=tmp_path)["trials"]] == ["complete"]
+
+
+def test_a_trial_that_stops_three_times_where_it_began_has_failed(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any], tmp_path: Path
+) -> None:
+    last = tmp_path / "study" / "trial_0000" / "last.safetensors"
+
+    def stop(recipe: Recipe, epoch: int) -> None:
+        if len(curve["trained"]) == 2:
+            last.write_text("a checkpoint")
+        raise KeyboardInterrupt
+
+    curve["at"] = stop
+    # The second time it comes further than the first; then it stops three times where it is.
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            run(1)
+    assert curve["trained"] == [("trial_0000", None)] * 4
+    (trial,) = run(1)["trials"]
+    assert trial["state"] == "failed"
+    assert trial["error"] == "stopped 3 times without a new checkpoint"
+
+
+def test_a_file_that_is_no_journal_stays_as_it_is(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    for content in ("precious: 1\nlast line without newline", "one line", '["op_code"]\n'):
+        file = tmp_path / "precious.yaml"
+        file.write_text(content)
+        with pytest.raises(RecipeError, match=r"precious\.yaml: is not a journal of a study; give a new file, or"):
+            run(1, study=file)
+        assert file.read_text() == content
+
+
+def test_a_journal_that_cannot_be_written_is_one_error(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError, match="file: cannot be made there"):
+        run(1, study=tmp_path / "file" / "s.journal")
+    run(1)
+    sync = os.fsync
+
+    def full(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == "study.journal":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TrainingError, match=r"study\.journal: cannot be written \(No space left on device\); free"):
+        run(2)
+
+
+@pytest.mark.parametrize("outcome", [KeyboardInterrupt, SystemExit])
+def test_stopped_trial_is_taken_up_with_its_parameters(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any], outcome: type[BaseException]
+) -> None:
+    def stop(recipe: Recipe, epoch: int) -> None:
+        if len(curve["trained"]) == 2 and epoch == 2:
+            raise outcome
+
+    curve["at"] = stop
+    with pytest.raises(outcome):
+        run(3)
+    assert curve["trained"] == [("trial_0000", None), ("trial_0001", None)]
+    result = run(3)
+    assert curve["trained"][2:] == [("trial_0001", None), ("trial_0002", None)]
+    assert [trial["state"] for trial in result["trials"]] == ["complete"] * 3
+    # The epoch that was reported twice counts once.
+    assert [trial["epochs"] for trial in result["trials"]] == [3, 3, 3]
+    # As if nothing had happened.
+    assert [t["parameters"] for t in result["trials"]] == [t["parameters"] for t in run(3, name="straight")["trials"]]
+
+
+def test_trial_of_a_living_process_is_left_alone(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any], tmp_path: Path
+) -> None:
+    def stop(recipe: Recipe, epoch: int) -> None:
+        raise KeyboardInterrupt
+
+    curve["at"] = stop
+    with pytest.raises(KeyboardInterrupt):
+        run(1)
+    curve["at"] = lambda recipe, epoch: None
+    lock = tmp_path / "study" / "trial_0000" / "lock"
+    hold = "import fcntl, sys; file = open(sys.argv[1], 'ab'); fcntl.lockf(file, fcntl.LOCK_EX); "
+    hold += "print('held', flush=True); sys.stdin.read()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", hold, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    assert [trial["state"] for trial in run(2)["trials"]] == ["running", "complete"]
+    # However it ends.
+    holder.kill()
+    holder.wait()
+    assert [trial["state"] for trial in run(2)["trials"]] == ["complete", "complete"]
+
+
+def test_of_two_processes_that_ask_at_once_the_later_withdraws(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hdlif.recipe.runs import study as study_module
+
+    trials_of = study_module.trials_of
+    asked = []
+
+    def late(study: Any) -> list[Any]:
+        """What a process sees that looked just before another one asked."""
+        asked.append(1)
+        return trials_of(study)[:-1] if len(asked) == 2 else trials_of(study)
+
+    run(2)
+    monkeypatch.setattr(study_module, "trials_of", late)
+    result = run(2)
+    assert [trial["number"] for trial in result["trials"]] == [0, 1]
+    assert len(curve["trained"]) == 2
+    # The withdrawn number is not used again.
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "train_in_one_process", lambda *_: trained(0.5))
+    assert [trial["number"] for trial in run(3)["trials"]] == [0, 1, 3]
+
+
+def test_unfinished_line_of_a_full_disk_does_not_spoil_the_journal(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any], tmp_path: Path
+) -> None:
+    first = run(1)
+    with (tmp_path / "study" / "study.journal").open("ab") as journal:
+        journal.write(b'{"op_code":4,"wor')
+    result = run(3)
+    assert result["trials"][:1] == first["trials"]
+    assert run(3) == result
+    assert [trial["state"] for trial in result["trials"]] == ["complete"] * 3
+
+
+def test_study_of_another_recipe_or_space_is_refused_by_all_that_differs(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any], tmp_path: Path
+) -> None:
+    run(1)
+    other = tmp_path / "other.yaml"
+    other.write_text(SPACE.replace("0.3", "0.2"))
+    with pytest.raises(
+        RecipeError, match=r"recipe\.seed = 42, now 7; space\.training\.learning_rate\.high = 0\.3, now 0\.2"
+    ):
+        run(1, space=other, overrides=[*OVERRIDES, "seed=7"])
+
+
+def test_missing_optuna_names_the_extra(run: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(
+        MissingExtraError, match=r"optuna is not installed; install it with: pip install 'hdlif\[sweep\]'"
+    ):
+        run(1)
+
+
+@pytest.mark.kill
+def test_two_processes_share_a_study_and_a_killed_one_loses_nothing(space: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "shared" / "study.journal"
+    overrides = [*OVERRIDES, "training.epochs=10"]
+    command = [sys.executable, "-m", "hdlif", "sweep", RECIPE, "--space", str(space), "--study", str(journal)]
+    command += [part for setting in overrides for part in ("--set", setting)]
+    command += ["--trials", "3", "--json"]
+    paths = os.pathsep.join(p for p in sys.path if p)
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+    doomed = start()
+    while not (tmp_path / "shared" / "trial_0000" / "last.safetensors").exists():
+        assert doomed.poll() is None
+        time.sleep(0.02)
+    doomed.send_signal(signal.SIGKILL)
+    doomed.wait()
+    results = [json.loads(process.communicate(timeout=300)[0]) for process in [start(), start()]]
+    last = max(results, key=lambda result: sum(trial["state"] == "complete" for trial in result["trials"]))
+    assert [trial["number"] for trial in last["trials"]] == [0, 1, 2]
+    assert {trial["state"] for trial in last["trials"]} == {"complete"}
+    given = [override(key, value) for key, value in last["trials"][0]["parameters"].items()]
+    train(module.built(RECIPE, [*overrides, *given]), out=tmp_path / "straight", memory_repeats=0)
+    straight, killed = tmp_path / "straight", tmp_path / "shared" / "trial_0000"
+    assert (killed / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
