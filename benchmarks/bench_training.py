@@ -67,7 +67,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from hdlif.cli.provenance import hardware, versions
 from hdlif.errors import TrainingError
 from hdlif.learning import Plan, Rule
 from hdlif.learning.coherence import Drawn
@@ -76,6 +75,7 @@ from hdlif.nn import BatchNorm2d, Neuron
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.report.allocator import keep_freed_memory
 from hdlif.report.peak_memory import in_fresh_processes, resident_growth
+from hdlif.report.provenance import hardware, versions
 from hdlif.report.tables import aligned
 from hdlif.training import Accelerator, Updater, sgd
 from hdlif.training.optim import OnePass

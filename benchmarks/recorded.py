@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hdlif.cli.provenance import measured
 from hdlif.recipe.runs.files import write_json
+from hdlif.report.provenance import measured
 
 
 def write_record(path: Path, record: dict[str, Any], *, seeds: Sequence[int] | str | None) -> Path:

@@ -4,7 +4,7 @@ from figures import records
 from figures.markdown import table
 from figures.registry import Record, figure
 from figures.registry import table as registered
-from hdlif.cli.provenance import NOT_RECORDED
+from hdlif.report.provenance import NOT_RECORDED
 
 STATED = ("command", "commit", "hardware", "versions", "seeds")
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.cli.ablation_text import markdown, page
-from hdlif.cli.provenance import measured as provenance_of
 from hdlif.cli.table_runs import TableRun, cell_of, read_runs, recipe_digest, run_of, unlike
 from hdlif.cli.training_run import TrainingOptions, train_in_one_process
 from hdlif.errors import CheckpointError, InUseError, TrainingError
@@ -15,6 +14,7 @@ from hdlif.recipe.runs.files import write_json, write_text
 from hdlif.recipe.runs.folders import begun, finished, left_by_a_run
 from hdlif.recipe.runs.recipe_data import as_begun
 from hdlif.recipe.runs.sample_names import sample_name_of_all
+from hdlif.report.provenance import measured as provenance_of
 from hdlif.report.tables import measured
 
 

@@ -45,11 +45,11 @@ def bench(
         InputError: an engine that is not known.
         MissingExtraError: one that was asked for is not installed.
     """
-    from hdlif.cli.provenance import hardware, versions
     from hdlif.graph.artefact import load
     from hdlif.recipe.runs.files import existing
     from hdlif.report import engine_times as measure
     from hdlif.report.engines import OURS, Material
+    from hdlif.report.provenance import hardware, versions
     from hdlif.report.signal_stack import signal_stack_kept
     from hdlif.runtime import Session
     from hdlif.runtime.session import available_cores

@@ -65,7 +65,6 @@ def demo(
         ExistingRunError: OUT holds a training.
         DataError: `data` has no set of recipes, or its files are absent.
     """
-    from hdlif.cli.provenance import hardware, versions
     from hdlif.cli.report import report
     from hdlif.cli.training_run import TrainingOptions, measure_peak, train_in_one_process
     from hdlif.recipe import load_recipe
@@ -74,6 +73,7 @@ def demo(
     from hdlif.recipe.runs.processes import check_alone
     from hdlif.report.deployed import deploy_and_compare
     from hdlif.report.live import live_page
+    from hdlif.report.provenance import hardware, versions
     from hdlif.training import progress_bar
 
     root = None if data_root is None else Path(data_root)

@@ -78,7 +78,7 @@ class Program(click.Group):
 def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
     if not asked or context.resilient_parsing:
         return
-    from hdlif.cli.build_info import build
+    from hdlif.report.build_info import build
 
     put(str(build()))
     context.exit()

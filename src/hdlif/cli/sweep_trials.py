@@ -11,7 +11,7 @@ from optuna import Study, TrialPruned
 from optuna.trial import FrozenTrial, Trial, TrialState
 from torch import OutOfMemoryError
 
-from hdlif.cli.sweep import SweepResult, TrialResult
+from hdlif.cli.sweep_results import SweepResult, TrialResult
 from hdlif.cli.training_run import TrainingOptions, train_in_one_process
 from hdlif.errors import CheckpointError, DataError, InUseError, RecipeError, TrainingError
 from hdlif.recipe import Recipe, builders

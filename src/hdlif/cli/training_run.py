@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 from torch import nn
 
-from hdlif.cli.provenance import hardware, versions
 from hdlif.data import Found, ImageSets
 from hdlif.errors import HdlifError, InputError, TrainingError
 from hdlif.recipe import Recipe, builders, dump_recipe
@@ -29,6 +28,7 @@ from hdlif.recipe.runs.summary import Neuron, TrainResult
 from hdlif.report.allocator import keep_freed_memory
 from hdlif.report.counts import initial_neurons
 from hdlif.report.peak_memory import peak_memory
+from hdlif.report.provenance import hardware, versions
 from hdlif.report.trained_network import MeasuredNetwork, asked_for, measure
 from hdlif.training import (
     ActivityPenalty,

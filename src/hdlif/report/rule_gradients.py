@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from hdlif.cli.provenance import hardware, versions
 from hdlif.errors import DataError, TrainingError
 from hdlif.learning import NDOT, OTTT, SLTT, Criterion, StochasticStep, loss_of_each, loss_of_mean
 from hdlif.learning import coherence as compare
@@ -23,6 +22,7 @@ from hdlif.nn import Neuron, evaluation_mode
 from hdlif.recipe import Component, Recipe, builders
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.recipe_data import is_recipe, load_with_data, with_class_weights
+from hdlif.report.provenance import hardware, versions
 from hdlif.training import note, progress_bar, reestimated, tell, using_threads
 from hdlif.training.threads import FEWEST_ROUNDS, candidates, cores_to_try, measured
 

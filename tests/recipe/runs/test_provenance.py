@@ -1,7 +1,7 @@
 """Where a measurement says it comes from."""
 
-from hdlif.cli.build_info import build
-from hdlif.cli.provenance import command, measured
+from hdlif.report.build_info import build
+from hdlif.report.provenance import command, measured
 
 
 def test_command_names_no_folder_of_this_machine() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
-from hdlif.deploy.lower import lower
+from hdlif.deploy import lower
 from hdlif.errors import CheckpointError, RecipeError, resuming
 from hdlif.graph.artefact import Graph
 from hdlif.recipe import Recipe, builders

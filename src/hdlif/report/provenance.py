@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hdlif.cli.build_info import build
+from hdlif.report.build_info import build
 from hdlif.runtime.session import available_cores
 
 

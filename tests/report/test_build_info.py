@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hdlif.cli.build_info import Build, _recorded, build, head
-from hdlif.cli.provenance import versions
+from hdlif.report.build_info import Build, _recorded, build, head
+from hdlif.report.provenance import versions
 
 ROOT = Path(__file__).parents[1]
 COMMIT, OTHER = "0123456789abcdef" * 2 + "01234567", "f" * 40
