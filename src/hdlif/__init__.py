@@ -35,7 +35,7 @@ _BEFORE = {
     "artefact": "graph.artefact",
     "equations": "graph.equations",
     "ops": "graph.ops",
-    "kernels": "functional.kernels",
+    "kernels": "nn.kernels",
     "tasks": "training.tasks",
     "builders": "recipe.builders",
     "interop": "deploy.interop",

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from cases import every, sampled
 from hdlif.errors import ShapeError, StateError
 from hdlif.functional import Triangle, heaviside
-from hdlif.functional.kernels import batch_norm
 from hdlif.learning import SLTT, STBP, StochasticStep
 from hdlif.models import resnet
 from hdlif.models.blocks import Place
@@ -35,6 +34,7 @@ from hdlif.nn import (
     detach,
 )
 from hdlif.nn import scope as scope_module
+from hdlif.nn.kernels import batch_norm
 from hdlif.nn.synapses import Binary, Integer, Ternary
 from hdlif.report.accounting.memory import watching_saved
 

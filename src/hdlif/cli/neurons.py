@@ -93,8 +93,8 @@ def show(
         RecipeError: there is no such neuron, it does not take a key, or it is not made of an equation.
     """
     kind, found_class = neuron, _neuron(neuron)
-    from hdlif.accounting import bytes_a_step, step_counts
     from hdlif.nn import SteppedNeuron
+    from hdlif.report.accounting import bytes_a_step, step_counts
 
     if not issubclass(found_class, SteppedNeuron):
         raise RecipeError(f'neuron "{kind}" is a module of its own; an equation is what EquationNeuron has')

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from hdlif.errors import ShapeError
 from hdlif.functional.surrogate import Surrogate, Triangle, heaviside
-from hdlif.graph.equations import Symbol
 
 Reset = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(membrane m, step h in {0, 1}, threshold θ) -> potential v after the reset."""
@@ -347,9 +346,8 @@ def parallel_hd_lif_step(current: Tensor, threshold: Tensor) -> Tensor:
 
 
 def _check_potential(current: Tensor, potential: Tensor) -> None:
-    if isinstance(current, Symbol):
-        return
-    if potential.shape != current.shape:
+    # A step that is traced runs on symbols, which have no shape.
+    if isinstance(current, Tensor) and potential.shape != current.shape:
         raise ShapeError(
             f"potential has shape {list(potential.shape)}, the current {list(current.shape)}; they must be equal "
             "(start a new batch with state=None)"

@@ -19,9 +19,9 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.profiler import record_function
 from torch.utils.hooks import RemovableHandle
 
-from hdlif.functional.kernels.batch_norm import Moments, Norm, Rows, apply_norm, apply_rows, moments_of
-from hdlif.functional.kernels.code_conv import CodedSpikes, convolve_with_moments, sum_products
-from hdlif.functional.kernels.tensors import is_dense, is_plain, is_watched
+from hdlif.nn.kernels.batch_norm import Moments, Norm, Rows, apply_norm, apply_rows, moments_of
+from hdlif.nn.kernels.code_conv import CodedSpikes, convolve_with_moments, sum_products
+from hdlif.nn.kernels.tensors import is_dense, is_plain, is_watched
 from hdlif.nn.steps import Pass
 from hdlif.nn.synapses import QuantConv2d
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.errors import EquationError
-from hdlif.functional.kernels.chunk import FusedStep
-from hdlif.functional.kernels.tensors import is_transformed
 from hdlif.graph.equations import WrittenStep, trace_written
+from hdlif.nn.kernels.chunk import FusedStep
+from hdlif.nn.kernels.tensors import is_transformed
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer
 

@@ -10,8 +10,8 @@ docs/reference/machines.md).
 import torch
 from torch import Tensor, nn
 
-from hdlif.functional.kernels import winograd
-from hdlif.functional.kernels.tensors import is_plain, is_watched
+from hdlif.nn.kernels import winograd
+from hdlif.nn.kernels.tensors import is_plain, is_watched
 
 REGISTER_CHANNELS = 16
 """float32 values of the widest vector register that oneDNN computes with."""

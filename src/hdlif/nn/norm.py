@@ -5,10 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.errors import ShapeError, StateError
-from hdlif.functional.kernels.batch_norm import Norm
-from hdlif.functional.kernels.tensors import is_plain
 from hdlif.nn.batch_statistics import Gather, batch_statistics, normalise_by_batch
 from hdlif.nn.chain import Normalising
+from hdlif.nn.kernels.batch_norm import Norm
+from hdlif.nn.kernels.tensors import is_plain
 from hdlif.nn.state import State, Temporal, check_chunk, check_stateless, stack_steps, unstacked
 from hdlif.nn.steps import carried
 from hdlif.nn.tracing import Row, last_of, row_of, set_row, share

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.functional import StraightThrough, quantize_spike
-from hdlif.functional.kernels import code_conv
-from hdlif.functional.kernels.code_conv import CodedSpikes
 from hdlif.graph.equations.chunk_program import Levels
+from hdlif.nn.kernels import code_conv
+from hdlif.nn.kernels.code_conv import CodedSpikes
 
 
 class SpikeQuantizer(nn.Module):

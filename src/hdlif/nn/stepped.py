@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from hdlif.errors import EquationError
-from hdlif.functional.kernels import code_conv
-from hdlif.functional.kernels.batch_norm import Rows
-from hdlif.functional.kernels.chunk import FusedStep
-from hdlif.functional.kernels.code_conv import CodedSpikes, Codes
 from hdlif.graph.equations import Program, trace
 from hdlif.graph.equations.chunk_program import Levels
 from hdlif.nn.chain import Firing
 from hdlif.nn.fused import Fusing, Path, can_be_fused, is_followed, shared_rows
+from hdlif.nn.kernels import code_conv
+from hdlif.nn.kernels.batch_norm import Rows
+from hdlif.nn.kernels.chunk import FusedStep
+from hdlif.nn.kernels.code_conv import CodedSpikes, Codes
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps, unstacked

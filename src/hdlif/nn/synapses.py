@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from hdlif.functional import binarize_weight, binary_codes, integer_codes, quantize_weight, ternary_codes
-from hdlif.functional.kernels import code_conv, winograd
-from hdlif.functional.kernels.code_conv import CodeConv, Codes
-from hdlif.functional.kernels.tensors import is_small
-from hdlif.functional.kernels.ternary import ternarize
+from hdlif.nn.kernels import code_conv, winograd
+from hdlif.nn.kernels.code_conv import CodeConv, Codes
+from hdlif.nn.kernels.tensors import is_small
+from hdlif.nn.kernels.ternary import ternarize
 from hdlif.nn.layout import contiguous, must_stay_contiguous
 from hdlif.nn.one_pixel import is_product, product
 
@@ -201,7 +201,7 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def takes_winograd(self, x: Tensor, weight: Tensor) -> bool:
-        """Whether it learns, and x and its form are for `hdlif.functional.kernels.winograd`."""
+        """Whether it learns, and x and its form are for `hdlif.nn.kernels.winograd`."""
         return (
             self.training
             and self.kernel_size == (3, 3)
@@ -223,7 +223,7 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
         return self._code_conv() if is_ours and self._own_hindrance() is None else None
 
     def hindrance(self, x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
-        """Why this layer does not run on the kernels for codes (`functional.kernels.code_conv`); None where it does."""
+        """Why this layer does not run on the kernels for codes (`nn.kernels.code_conv`); None where it does."""
         own = self._own_hindrance()
         return code_conv.hindrance(x, weight, codes) if own is None else own
 

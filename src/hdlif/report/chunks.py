@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from hdlif._native import instruction_sets
-from hdlif.functional.kernels.chunk import FusedStep
 from hdlif.graph.equations import trace_written
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, ParallelHDLIF, SteppedNeuron
+from hdlif.nn.kernels.chunk import FusedStep
 
 TOLERANCE = 1e-4
 """Of the largest entry of a gradient. Values are the same bits."""

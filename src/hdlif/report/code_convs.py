@@ -15,8 +15,8 @@ from torch import Tensor
 
 from hdlif._native import instruction_sets
 from hdlif.functional import ternarize_weight
-from hdlif.functional.kernels.code_conv import CodeConv, Codes, codes_of, convolve, quantise
-from hdlif.functional.kernels.winograd import convolution, kernel_gradient
+from hdlif.nn.kernels.code_conv import CodeConv, Codes, codes_of, convolve, quantise
+from hdlif.nn.kernels.winograd import convolution, kernel_gradient
 from hdlif.report.chunks import off_by
 
 LAYERS: Mapping[str, tuple[int, int, int, int, int]] = {

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdlif.functional.kernels.tensors import is_plain
 from hdlif.nn import step_parameters
+from hdlif.nn.kernels.tensors import is_plain
 
 Groups = Iterable[dict[str, Any]]
 Schedule = Callable[[int, int], float]

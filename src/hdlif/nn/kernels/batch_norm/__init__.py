@@ -5,7 +5,7 @@ other branch of a residual block. The statistics come from sums over a batch, wh
 its maps. In the backward pass one pass adds the part of the gradient that comes through the statistics.
 """
 
-from hdlif.functional.kernels.batch_norm.native import Moments, moments_of
-from hdlif.functional.kernels.batch_norm.norm import Norm, Rows, apply_norm, apply_rows
+from hdlif.nn.kernels.batch_norm.native import Moments, moments_of
+from hdlif.nn.kernels.batch_norm.norm import Norm, Rows, apply_norm, apply_rows
 
 __all__ = ["Moments", "Norm", "Rows", "apply_norm", "apply_rows", "moments_of"]

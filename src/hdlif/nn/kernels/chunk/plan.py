@@ -11,10 +11,10 @@ from torch import Tensor
 
 from hdlif import _native
 from hdlif.errors import EquationError
-from hdlif.functional.kernels.chunk.layout import BackwardKind, ForwardKind, backward_layout, forward_layout, slots_of
-from hdlif.functional.kernels.chunk.places import Place
 from hdlif.graph.equations import Saving, Value
 from hdlif.graph.equations.chunk_program import Levels, backward, encoded, forward
+from hdlif.nn.kernels.chunk.layout import BackwardKind, ForwardKind, backward_layout, forward_layout, slots_of
+from hdlif.nn.kernels.chunk.places import Place
 
 MAX_LAYOUTS = 64
 """Layouts that a plan keeps, and lengths of chunks whose slots it keeps."""

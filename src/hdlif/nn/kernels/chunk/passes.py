@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hdlif.functional.kernels.chunk.places import Place
-from hdlif.functional.kernels.chunk.plan import Plan, Rows
 from hdlif.functional.once import once_differentiable
 from hdlif.graph.equations import Value
 from hdlif.graph.equations.chunk_program import Levels, StreamEncoding
+from hdlif.nn.kernels.chunk.places import Place
+from hdlif.nn.kernels.chunk.plan import Plan, Rows
 
 
 def run(plan: Plan, given: Sequence[Any], steps: int) -> tuple[Tensor, list[Tensor]]:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chunks import channels_last
-from hdlif.functional.kernels.batch_norm import Norm, moments_of
+from hdlif.nn.kernels.batch_norm import Norm, moments_of
 
 Results = list[Tensor]
 SHAPES = [(1, 2, 1, 3, 3), (3, 4, 5, 3, 7), (2, 1, 9, 1, 33), (4, 3, 2, 2, 2)]

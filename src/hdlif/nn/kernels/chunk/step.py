@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from hdlif.errors import EquationError
-from hdlif.functional.kernels.chunk import passes
-from hdlif.functional.kernels.chunk.places import Place
-from hdlif.functional.kernels.chunk.plan import Plan
-from hdlif.functional.kernels.tensors import is_plain, is_watched
 from hdlif.graph.equations import Needs, Saving, WrittenStep
 from hdlif.graph.equations.chunk_program import Levels
+from hdlif.nn.kernels.chunk import passes
+from hdlif.nn.kernels.chunk.places import Place
+from hdlif.nn.kernels.chunk.plan import Plan
+from hdlif.nn.kernels.tensors import is_plain, is_watched
 
 
 class FusedStep:

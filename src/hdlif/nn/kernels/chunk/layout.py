@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from hdlif import _native
-from hdlif.functional.kernels.chunk.places import Place
 from hdlif.graph.equations import Saving, Source, Value
 from hdlif.graph.equations.chunk_program import Backward, Levels, StreamEncoding, encoding_of
+from hdlif.nn.kernels.chunk.places import Place
 
 Numbers = NDArray[np.int64]
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from chunks import CASES, Results, T, as_written, assert_same, channels_last, drawn, everything, pair
 from hdlif import _native
 from hdlif.functional import Sigmoid, Triangle, lif_step
-from hdlif.functional.kernels.chunk import FusedStep, plan
 from hdlif.graph.equations import WrittenStep, trace_written
 from hdlif.graph.equations.chunk_program import OPERATIONS
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, EquationNeuron, Parameter, SteppedNeuron
+from hdlif.nn.kernels.chunk import FusedStep, plan
 from random_programs import random_program
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from hdlif.functional.kernels.batch_norm import native
-from hdlif.functional.kernels.batch_norm.native import Moments
-from hdlif.functional.kernels.tensors import is_plain
 from hdlif.functional.once import once_differentiable
+from hdlif.nn.kernels.batch_norm import native
+from hdlif.nn.kernels.batch_norm.native import Moments
+from hdlif.nn.kernels.tensors import is_plain
 
 
 class Rows(NamedTuple):

@@ -2,7 +2,7 @@
 
 A tile of 6x6 pixels and a kernel become 36 numbers each, Bᵀ·d·B and G·g·Gᵀ. Their products give 4x4 output pixels,
 Aᵀ·m·A: 36 products per pair of channels instead of 144 (Lavin and Gray, arXiv 1509.09308). Gradients work the same way
-in reverse. Sums are in another order than PyTorch's; `tests/functional/kernels/test_winograd.py` bounds the difference.
+in reverse. Sums are in another order than PyTorch's; `tests/nn/kernels/test_winograd.py` bounds the difference.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from hdlif import _native
-from hdlif.functional.kernels.tensors import is_plain, is_watched
+from hdlif.nn.kernels.tensors import is_plain, is_watched
 
 CHANNELS = 16
 """Channels must be a multiple of this."""

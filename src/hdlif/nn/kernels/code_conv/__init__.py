@@ -7,7 +7,7 @@ pass each spike above 0 adds the output gradients around it to the gradient of t
 is computed only where it can reach the neuron.
 """
 
-from hdlif.functional.kernels.code_conv.codes import (
+from hdlif.nn.kernels.code_conv.codes import (
     CodedSpikes,
     Codes,
     can_be_quantised,
@@ -19,7 +19,7 @@ from hdlif.functional.kernels.code_conv.codes import (
     quantise,
     quantise_to_codes,
 )
-from hdlif.functional.kernels.code_conv.conv import (
+from hdlif.nn.kernels.code_conv.conv import (
     CodeConv,
     convolve,
     convolve_with_moments,

@@ -11,6 +11,6 @@ use fewer, and one if the saved bits of a step do not fill whole bytes. The grad
 that share it in the dtype of the states, and over neurons in float64, in an order that does not depend on the threads.
 """
 
-from hdlif.functional.kernels.chunk.step import FusedStep
+from hdlif.nn.kernels.chunk.step import FusedStep
 
 __all__ = ["FusedStep"]

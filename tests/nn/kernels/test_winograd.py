@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif import _native
-from hdlif.functional.kernels import winograd
 from hdlif.nn import HDLIF, QuantConv2d, Sequential
+from hdlif.nn.kernels import winograd
 from hdlif.nn.synapses import Integer, Ternary
 from hdlif.recipe import load_recipe
 from hdlif.report.accounting import saved_bytes

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from hdlif import _native
 from hdlif.functional import ternarize_weight
-from hdlif.functional.kernels.ternary import ternarize
+from hdlif.nn.kernels.ternary import ternarize
 
 
 def latent(*shape: int, scale: float = 0.7) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hdlif import _native
 from hdlif.functional import ternarize_weight
-from hdlif.functional.kernels.tensors import is_plain, is_watched
+from hdlif.nn.kernels.tensors import is_plain, is_watched
 
 MAX_WEIGHTS = 2**30
 """Most weights of a layer: the kernel counts them in 32 bits."""

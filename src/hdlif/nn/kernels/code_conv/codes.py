@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hdlif import _native
-from hdlif.functional.kernels.tensors import is_dense, is_plain, is_watched
+from hdlif.nn.kernels.tensors import is_dense, is_plain, is_watched
 
 READ_AHEAD = 64
 """Bytes that kernels may read after a map of codes."""

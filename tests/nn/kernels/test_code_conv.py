@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from hdlif import _native
 from hdlif.functional import binarize_weight, quantize_spike, ternarize_weight
-from hdlif.functional.kernels import code_conv
-from hdlif.functional.kernels.code_conv import CodeConv, Codes, codes_of, conv, convolve, quantise
 from hdlif.learning import SLTT, StochasticStep
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Scope, Sequential, SpikeQuantizer, Temporal
+from hdlif.nn.kernels import code_conv
+from hdlif.nn.kernels.code_conv import CodeConv, Codes, codes_of, conv, convolve, quantise
 from hdlif.nn.synapses import Binary, HeldWeights, Integer, Ternary
 
 LAYERS = [

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from hdlif import _native
-from hdlif.functional.kernels import winograd
-from hdlif.functional.kernels.batch_norm import Moments
-from hdlif.functional.kernels.code_conv.codes import CodedSpikes, Codes
-from hdlif.functional.kernels.tensors import is_plain, is_small, is_watched
 from hdlif.functional.once import once_differentiable
+from hdlif.nn.kernels import winograd
+from hdlif.nn.kernels.batch_norm import Moments
+from hdlif.nn.kernels.code_conv.codes import CodedSpikes, Codes
+from hdlif.nn.kernels.tensors import is_plain, is_small, is_watched
 
 EXACT = 2**24
 """Integers up to it are float32."""

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from chunks import CASES, T, as_written, assert_same, channels_last, drawn, everything, pair, plain_step
 from hdlif.functional import ATan, Rectangle, Sigmoid, Triangle
-from hdlif.functional.kernels.chunk import FusedStep
 from hdlif.graph.equations import Needs, Saving, WrittenStep, trace_written
 from hdlif.nn import GLIF, HDLIF, LIF, Dspike, EquationNeuron, Parameter, SpikeQuantizer, detach
+from hdlif.nn.kernels.chunk import FusedStep
 from hdlif.report.accounting import bytes_a_step, chunk_bytes, watching_saved
 from random_programs import random_program
 
