@@ -19,7 +19,7 @@ test: $(STAMP)
 # What depends on the instruction set, on a processor with AVX2 alone, by oneDNN's and PyTorch's own switches.
 test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2
 test-avx2: export ATEN_CPU_CAPABILITY = avx2
-test-avx2: TESTS = tests/nn/kernels tests/native tests/runtime tests/equivalence tests/nn tests/deploy
+test-avx2: TESTS = tests/native tests/runtime tests/equivalence tests/nn tests/deploy
 test-avx2: test
 
 # What takes longer; and then what measures time or memory, or starts and kills processes, where nothing else runs. Pytest
