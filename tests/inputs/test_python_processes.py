@@ -38,7 +38,7 @@ def test_one_function_makes_the_commands_of_all_python_processes() -> None:
     root = Path(hdlif.__file__).parent
     starts = re.compile(r"sys\.executable|\bmultiprocessing\b|os\.(exec|spawn|posix_spawn|system)")
     found = [path.relative_to(root).as_posix() for path in root.rglob("*.py") if starts.search(path.read_text("utf-8"))]
-    assert found == ["python_processes.py"]
+    assert found == ["inputs/python_processes.py"]
 
 
 def test_processes_import_nothing_from_the_working_folder(poisoned: Path) -> None:

@@ -23,6 +23,8 @@ _DRAWS_STREAM = 2**32
 class TensorSamples(Samples):
     """Tensors or arrays in memory, shown as they are, in float32.
 
+    >>> import numpy as np, torch
+    >>> from hdlif.data import over_time
     >>> pictures = TensorSamples(torch.rand(8, 1, 28, 28), torch.zeros(8, dtype=torch.int64))
     >>> [list(part.shape) for part in pictures.sequence(torch.arange(4))]
     [[1, 4, 1, 28, 28], [4]]
