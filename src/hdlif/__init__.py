@@ -85,4 +85,5 @@ class _EarlierNames:
         module.__spec__ = module.__spec__.loader_state
 
 
-sys.meta_path.append(_EarlierNames())
+# Before the others, which would find the files of a package under its earlier name again.
+sys.meta_path.insert(0, _EarlierNames())
