@@ -49,299 +49,47 @@ import argparse
 import contextlib
 import ctypes
 import dataclasses
-import importlib
-import importlib.util
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from hdlif.errors import TrainingError
-from hdlif.learning import Plan, Rule
-from hdlif.learning.coherence import Drawn
-from hdlif.models import PreActBlock
-from hdlif.nn import BatchNorm2d, Neuron
-from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.report.allocator import keep_freed_memory
 from hdlif.report.peak_memory import in_fresh_processes, resident_growth
 from hdlif.report.provenance import hardware, versions
-from hdlif.report.tables import aligned
-from hdlif.training import Accelerator, Updater, sgd
-from hdlif.training.optim import OnePass
 from recorded import write_record
-from training_peers import (
-    PEERS,
-    WIDTHS,
-    Neurons,
-    Peer,
-    Shape,
-    copy_weights,
-    parameter_counts,
-    plan_of,
-    weighted_layers,
+from training_comparison import differences
+from training_rows import (
+    RECIPES,
+    ROWS,
+    VARIANTS,
+    Cell,
+    Ours,
+    Row,
+    Training,
+    gpu_rows,
+    row_named,
+    timed_plans,
+    training_of,
 )
+from training_tables import CLOCKS, Figures, cell_record, table
 
-RECIPES = {"resnet18": "cifar100_resnet18_hdlif", "vgg_snn": "dvs_cifar10_vgg_snn_hdlif"}
-"""By network."""
-PLANS = 4
-"""Timed of a rule that draws."""
-WINDOW = 4
 OTHERS_AT = 4
 """The T of the batch sizes behind the first."""
 UPDATES = 2
 """Of a measurement of memory: the second one finds momentum."""
 SHARE = 0.85
 """Of the free memory, what a row may need."""
-SMALL, SMALL_STEPS = 4, 3
-"""Width and T of the networks that are compared."""
-TOLERANCE = 1e-6
 MEASURES = ("peak", "time")
-CLOCKS = ("clock", "cpu")
-NAIVE = "naive random step"
-FASTEST_OF = ("SpikingJelly STBP", "SpikingJelly SLTT", "snnTorch STBP")
-COMPRESSED = ("weights={kind: ternary}", "spikes={kind: quantised, bits: 4, step: 0.25, offset: 0.5}")
-SPIKINGJELLY_KERNELS = {"triton": "triton", "native": "cuda"}
-"""Its own on a GPU, and the value of its switch."""
-VARIANTS = {
-    ", path steps": "neuron.path=steps",
-    ", one by one": "rule.chunk=1",
-    ", channels last": "training.channels_last=true",
-}
-"""What may stand behind the name of a row of ours, and what it overrides."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """What is measured.
-
-    Attributes:
-        rule: the recipe's section, without the length of a window; peers have none.
-        overrides: more of the recipe.
-        peer: the key of `PEERS`; ours have none.
-        environment: variables that the row's processes have.
-        beside: the row of LIF neurons with the same rule.
-    """
-
-    rule: str = ""
-    overrides: tuple[str, ...] = ("neuron={kind: hdlif, path: fused}",)
-    peer: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    beside: str = ""
-
-    @property
-    def grows(self) -> bool:
-        """Whether its memory grows with T."""
-        return self.rule == STBP or self.peer.endswith("STBP")
-
-
-STBP, SLTT, STEP = "{kind: stbp}", "{kind: sltt}", "{kind: stochastic_step, chunk: 4}"
-OF_WINDOW = "{kind: stochastic_window}"
-LIF = ("neuron={kind: lif, path: fused}",)
-W1P5_S4 = (*Row().overrides, *COMPRESSED)
-ROWS: Mapping[str, Row] = {
-    "HD-LIF random step": Row(STEP),
-    "HD-LIF random window of 4": Row(OF_WINDOW),
-    "HD-LIF SLTT": Row(SLTT, beside="LIF SLTT"),
-    "HD-LIF STBP": Row(STBP, beside="LIF STBP"),
-    "LIF SLTT": Row(SLTT, LIF),
-    "LIF STBP": Row(STBP, LIF),
-    "HD-LIF w1.5 s4 random step": Row(STEP, W1P5_S4),
-    "HD-LIF w1.5 s4 random window of 4": Row(OF_WINDOW, W1P5_S4),
-    **{name: Row(peer=name) for name in PEERS},
-}
-
-
-def row_named(name: str) -> Row:
-    """The row of that name, of ours in any of its variants. Raises `KeyError`."""
-    base, overrides = name, list[str]()
-    while variant := next((one for one in VARIANTS if base.endswith(one)), None):
-        base = base.removesuffix(variant)
-        overrides.append(VARIANTS[variant])
-    for kernels, choice in SPIKINGJELLY_KERNELS.items():
-        if base.startswith("SpikingJelly") and base.endswith(f", {kernels}"):
-            base = base.removesuffix(f", {kernels}")
-            return dataclasses.replace(ROWS[base], environment={"SJ_LIF_CUDA_IMPLEMENTATION": choice})
-    row = ROWS[base]
-    if overrides and row.peer:
-        raise KeyError(name)
-    return dataclasses.replace(row, overrides=(*row.overrides, *overrides))
-
-
-def gpu_rows() -> list[str]:
-    """SpikingJelly's with each of its kernels that is installed."""
-    found = {"triton": importlib.util.find_spec("triton") is not None, "native": False}
-    with contextlib.suppress(ImportError, OSError):
-        importlib.import_module("spikingjelly._ops.lif.native")
-        found["native"] = True
-    names = [name for name in PEERS if name.startswith("SpikingJelly")]
-    return [f"{name}, {kernels}" for name in names for kernels, there in found.items() if there]
-
-
-@dataclass(frozen=True)
-class Cell:
-    network: str
-    batch_size: int
-    time_steps: int
-
-    def __str__(self) -> str:
-        return f"{self.network}, batch {self.batch_size}, T = {self.time_steps}"
-
-
-@dataclass
-class Figures:
-    """What was measured of a row in a cell.
-
-    Attributes:
-        clock, cpu: seconds of an update, one for each round.
-        expected_bytes: of a row that was not run because it would need more than is free.
-        failure: why there are no figures.
-    """
-
-    row: str
-    clock: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    density: float | None = None
-    peak_bytes: int | None = None
-    expected_bytes: int | None = None
-    failure: str | None = None
-
-
-def recipe_of(row: Row, cell: Cell, width: int) -> Recipe:
-    """Of a peer's row what its batch and its sizes are taken from."""
-    overrides = [f"time_steps={cell.time_steps}", f"data.batch_size={cell.batch_size}", "norm.per_step=false"]
-    if cell.network == "resnet18":
-        overrides.append(f"model.width={width}")
-    else:
-        overrides.append(f"model.plan={json.dumps(plan_of(width))}")
-    # The peers' criterion has none.
-    overrides.append("training.label_smoothing=0")
-    if row.rule == OF_WINDOW:
-        overrides.append(f"rule={{kind: stochastic_window, length: {min(WINDOW, cell.time_steps)}, chunk: 4}}")
-    elif row.rule:
-        overrides.append(f"rule={row.rule}")
-    return load_recipe(RECIPES[cell.network], [*overrides, *row.overrides])
-
-
-class Training(Protocol):
-    """A network, and the updates of it that make a figure."""
-
-    @property
-    def network(self) -> nn.Module: ...
-
-    def plans(self) -> Sequence[Any]:
-        """What updates may be carried out with, in the order of their last steps."""
-
-    def draw(self) -> None:
-        """Put a random batch into memory."""
-
-    def update(self, plan: Any) -> None: ...
-
-
-def plans_of_rule(rule: Rule, time_steps: int) -> list[Plan]:
-    """Those that a rule of ours may be carried out with, in the order of their last steps."""
-    if isinstance(rule, Drawn):
-        return sorted((plan for plan, _ in rule.plans(time_steps)), key=lambda plan: plan.steps[-1])
-    return [rule.schedule(time_steps, torch.Generator())]
-
-
-def plans_of_peer(peer: Peer, time_steps: int) -> range:
-    """The last steps that a peer's update may have."""
-    return range(time_steps) if peer.rule == "random step" else range(time_steps)[-1:]
-
-
-class Ours:
-    def __init__(self, recipe: Recipe, device: str) -> None:
-        torch.manual_seed(recipe.seed)
-        self._recipe = recipe
-        self.network, self._rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
-        accelerator = Accelerator(device, "32-true")
-        channels_last = recipe.training.channels_last
-        self._update = Updater(accelerator, self.network, _sgd(self.network), self._rule, channels_last=channels_last)
-        self._to_device = accelerator.to_device
-
-    def plans(self) -> Sequence[Any]:
-        return plans_of_rule(self._rule, self._recipe.time_steps)
-
-    def draw(self) -> None:
-        generator = torch.Generator().manual_seed(self._recipe.seed)
-        self._x, self._target = self._to_device(*builders.random_batch(self._recipe, generator))
-
-    def update(self, plan: Any) -> None:
-        self._update(self._x, self._target, plan)
-
-    def density(self) -> float:
-        """The share of spikes that are not 0, of all layers in the first steps."""
-        fired = neurons = 0
-
-        def count(module: nn.Module, args: object, output: tuple[Tensor, object]) -> None:
-            nonlocal fired, neurons
-            fired += int(output[0].count_nonzero())
-            neurons += output[0].numel()
-
-        hooks = [m.register_forward_hook(count) for m in self.network.modules() if isinstance(m, Neuron)]
-        steps = range(min(self._recipe.time_steps, PLANS))
-        with torch.no_grad():
-            self.network(self._x[: len(steps)], None, steps=steps)
-        for hook in hooks:
-            hook.remove()
-        return fired / neurons
-
-
-class Theirs:
-    def __init__(self, peer: Peer, recipe: Recipe, device: str) -> None:
-        self.network, self._peer, self._recipe, self._device = peer.network.train().to(device), peer, recipe, device
-        self._optimizer = _sgd(self.network)
-        # As our updates have it.
-        self._one_pass = OnePass(self._optimizer)
-
-    def plans(self) -> Sequence[Any]:
-        return plans_of_peer(self._peer, self._recipe.time_steps)
-
-    def draw(self) -> None:
-        generator = torch.Generator().manual_seed(self._recipe.seed)
-        x, target = (one.to(self._device) for one in builders.random_batch(self._recipe, generator))
-        self._x, self._target = x.expand(self._recipe.time_steps, *x.shape[1:]), target
-
-    def update(self, plan: Any) -> None:
-        self._peer.backward(self._x, self._target, plan)
-        self._one_pass.prepare()
-        self._optimizer.step()
-        self._optimizer.zero_grad()
-
-
-def _sgd(model: nn.Module) -> torch.optim.SGD:
-    # A rate at which no number of updates on noise makes the loss infinite.
-    return sgd(model, learning_rate=1e-4, momentum=0.9, weight_decay=5e-4)
-
-
-def shape_of(recipe: Recipe, network: str, width: int) -> Shape:
-    return Shape(network, width, builders.input_record(recipe).shape[0], len(builders.data_kind(recipe).labels))
-
-
-def training_of(row: Row, cell: Cell, width: int | None, device: str) -> Ours | Theirs:
-    width = WIDTHS[cell.network] if width is None else width
-    recipe = recipe_of(row, cell, width)
-    if not row.peer:
-        return Ours(recipe, device)
-    torch.manual_seed(recipe.seed)
-    return Theirs(PEERS[row.peer](shape_of(recipe, cell.network, width), cell.time_steps), recipe, device)
-
-
-def timed_plans(plans: Sequence[Any]) -> list[Any]:
-    """At most `PLANS`, the first and the last among them, as far from each other as can be."""
-    count = min(PLANS, len(plans))
-    return [plans[round(place * (len(plans) - 1) / max(1, count - 1))] for place in range(count)]
 
 
 def seconds_of(training: Training, device: str) -> dict[str, float]:
@@ -512,117 +260,6 @@ class Peaks:
         return first + max(0, second - first) * (cell.time_steps - 1)
 
 
-def network_of_ours(row: Row, cell: Cell) -> nn.Module:
-    """Small, in float64, with batch norms that keep membranes below 2θ (as snnTorch needs them) and many above θ."""
-    network = builders.build_model(recipe_of(row, cell, SMALL)).double()
-    norms = weighted_layers(network)["batch norms"]
-    norms_of_branches = [block.bn2 for block in network.modules() if isinstance(block, PreActBlock)]
-    for norm in norms:
-        nn.init.constant_(norm.get_parameter("weight"), 0.08)
-        nn.init.constant_(norm.get_parameter("bias"), 0.0 if norm in norms_of_branches else 0.92)
-    return network
-
-
-def differences(name: str, kind: str, neurons: Neurons | None = None) -> list[str]:
-    """How a peer's network differs from ours with the same weights, a line each.
-
-    Args:
-        name: of `PEERS`.
-        neurons: the peer's, where they are not its own.
-    """
-    cell = Cell(kind, 4, SMALL_STEPS)
-    row = ROWS["HD-LIF STBP" if name == NAIVE else "LIF STBP"]
-    recipe = recipe_of(row, cell, SMALL)
-    torch.manual_seed(recipe.seed)
-    ours = network_of_ours(row, cell)
-    given = {} if neurons is None else {"neurons": neurons}
-    peer = PEERS[name](shape_of(recipe, kind, SMALL), SMALL_STEPS, **given)
-    counts, theirs = parameter_counts(ours), parameter_counts(peer.network)
-    if counts != theirs:
-        return [f"{name}, {kind}: its parameters are {theirs}, ours {counts}"]
-    x, _ = builders.random_batch(recipe, torch.Generator().manual_seed(recipe.seed))
-    x, steps = x.double(), range(SMALL_STEPS)
-    frames = x.expand(len(steps), *x.shape[1:])
-    peer.network.double()
-    for layers in weighted_layers(peer.network).values():
-        for layer in layers:
-            # snnTorch's spikes are float32, whatever the current is.
-            layer.register_forward_pre_hook(lambda _, arguments: (arguments[0].double(),))
-    copy_weights(ours, peer.network)
-    lines = []
-    with torch.no_grad():
-        # Step by step, since all at once share the batch's statistics among the steps.
-        if not peer.at_once:
-            off = _largest_difference(ours.train()(x, None, steps=steps)[0], peer, frames, training=True)
-            lines += [] if off <= TOLERANCE else [f"{name}, {kind}: logits in training differ from ours by {off:.3g}"]
-        _keep_last_statistics(ours, x, steps)
-        copy_weights(ours, peer.network)
-        off = _largest_difference(ours.eval()(x, None, steps=steps)[0], peer, frames, training=False)
-        lines += [] if off <= TOLERANCE else [f"{name}, {kind}: logits in evaluation differ from ours by {off:.3g}"]
-    return lines
-
-
-def _largest_difference(logits: Tensor, peer: Peer, x: Tensor, *, training: bool) -> float:
-    peer.network.train(training)
-    off = (logits - peer.logits(x)).abs().max()
-    peer.forget()
-    return float(off)
-
-
-def _keep_last_statistics(network: nn.Module, x: Tensor, steps: range) -> None:
-    """Make running statistics those of the last step."""
-    for norm in weighted_layers(network)["batch norms"]:
-        assert isinstance(norm, BatchNorm2d)
-        norm.momentum = 1.0
-    network.train()(x, None, steps=steps)
-
-
-def quartiles(values: Sequence[float]) -> list[float]:
-    return statistics.quantiles(values, n=4) if len(values) > 1 else [*values] * 3
-
-
-def beside(figures: Mapping[str, Figures], clock: str) -> dict[str, dict[str, list[float]]]:
-    """How many times as fast each row is as what it stands beside, round by round."""
-
-    def seconds(name: str) -> list[float]:
-        found: list[float] = getattr(figures[name], clock) if name in figures else []
-        return found
-
-    peers = [found for name in FASTEST_OF if (found := seconds(name))]
-    fastest = [min(of_round) for of_round in zip(*peers, strict=True)]
-    ratios: dict[str, dict[str, list[float]]] = {}
-    for name in figures:
-        others = {"fastest peer": fastest, "naive": seconds(NAIVE), "LIF": seconds(row_named(name).beside)}
-        ratios[name] = {
-            other: [a / b for a, b in zip(theirs, seconds(name), strict=True)]
-            for other, theirs in others.items()
-            if theirs and seconds(name)
-        }
-    return ratios
-
-
-def table(cell: Cell, figures: Mapping[str, Figures], clock: str) -> str:
-    def shown(values: Sequence[float], digits: int) -> str:
-        if not values:
-            return ""
-        low, median, high = quartiles(values)
-        return f"{median:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-    others = ("fastest peer", "naive", "LIF")
-    rows, ratios = [], beside(figures, clock)
-    for name, found in figures.items():
-        peak = "" if found.peak_bytes is None else f"{found.peak_bytes / 1e6:.1f}"
-        if found.expected_bytes is not None:
-            peak = f"not run: {found.expected_bytes / 1e6:.0f} expected"
-        cells = [shown(found.clock, 3), shown(found.cpu, 3), peak]
-        cells += [shown(ratios[name].get(other, []), 2) for other in others]
-        cells.append("" if found.density is None else f"{found.density:.1%}")
-        rows.append([name, *cells])
-    head = [str(cell), "clock, s", "CPU, s", "peak, MB", *(f"beside {other}" for other in others), "density"]
-    failures = [f"{name}: {found.failure}" for name, found in figures.items() if found.failure is not None]
-    return "\n".join([aligned(head, rows), *failures, ""])
-
-
 def measured(
     cell: Cell, names: Iterable[str], workers: Callable[[str], Worker], peaks: Peaks, arguments: argparse.Namespace
 ) -> dict[str, Figures]:
@@ -747,18 +384,6 @@ def main(given: Sequence[str] | None = None) -> None:
     finally:
         for one in running.values():
             one.close()
-
-
-def cell_record(cell: Cell, figures: Mapping[str, Figures]) -> list[dict[str, Any]]:
-    """A mapping for each row, with its ratios in quartiles."""
-    ratios = {clock: beside(figures, clock) for clock in CLOCKS}
-    found = []
-    for name, of_row in figures.items():
-        quartered = {
-            clock: {other: quartiles(values) for other, values in rows[name].items()} for clock, rows in ratios.items()
-        }
-        found.append({**dataclasses.asdict(cell), **dataclasses.asdict(of_row), "beside": quartered})
-    return found
 
 
 def library_versions() -> dict[str, str]:

@@ -7,10 +7,14 @@ import pytest
 import torch
 
 import bench_training
-from bench_training import ROWS, Cell, Figures, Ours, Theirs, beside, differences, row_named, timed_plans, training_of
+import training_rows
+import training_tables
 from hdlif.recipe import builders
 from hdlif.report.accounting import update_cost
+from training_comparison import differences
 from training_peers import PEERS, NaiveHDLIF, Neurons, copy_weights, parameter_counts
+from training_rows import ROWS, Cell, Ours, Theirs, row_named, timed_plans, training_of
+from training_tables import Figures, beside
 
 NAIVE = "naive random step"
 OF_LIBRARIES = [name for name in PEERS if name != NAIVE]
@@ -113,7 +117,7 @@ def test_every_row_learns(name: str, network: str) -> None:
 
 def test_a_variant_of_a_row_overrides_its_recipe() -> None:
     cell = Cell("resnet18", 2, 2)
-    recipe = bench_training.recipe_of(row_named("LIF SLTT, path steps, channels last"), cell, 2)
+    recipe = training_rows.recipe_of(row_named("LIF SLTT, path steps, channels last"), cell, 2)
     assert recipe.training.channels_last
     assert {m.path for m in builders.build_model(recipe).modules() if hasattr(m, "path")} == {"steps"}
     assert row_named("SpikingJelly STBP, native").environment == {"SJ_LIF_CUDA_IMPLEMENTATION": "cuda"}
@@ -156,7 +160,7 @@ def test_what_would_not_fit_is_not_run(monkeypatch: pytest.MonkeyPatch, capsys: 
     cell, peaks = Cell("resnet18", 2, 64), bench_training.Peaks(arguments)
     figures = bench_training.measured(cell, ["LIF STBP"], never, peaks, arguments)
     assert figures["LIF STBP"].expected_bytes == 6_000_000 + 4_000_000 * 64
-    assert "not run: 262 expected" in bench_training.table(cell, figures, "clock")
+    assert "not run: 262 expected" in training_tables.table(cell, figures, "clock")
     arguments = bench_training.parsed(["--measure", "peak"])
     figures = bench_training.measured(cell, ["LIF SLTT"], never, peaks, arguments)
     assert figures["LIF SLTT"].expected_bytes is None
