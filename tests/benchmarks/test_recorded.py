@@ -7,7 +7,7 @@ import pytest
 
 import recorded
 from figures import records
-from hdlif.recipe.runs import provenance
+from hdlif.report import provenance
 from recorded import write_record
 
 
