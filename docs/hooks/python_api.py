@@ -69,8 +69,12 @@ def package(name: str) -> str:
 
 
 def exported(name: str) -> list[str]:
-    """The names that a module offers: of `__all__` in the order of the imports, of others those that it defines."""
-    tree = ast.parse(source(name).read_text("utf-8"))
+    """The names that a module offers: of `__all__` in the order of the imports, of others those that it defines.
+
+    A module that defines nothing, or its stub if it looks names up, hands on what it imports.
+    """
+    stub = source(name).with_suffix(".pyi")
+    tree = ast.parse((stub if stub.exists() else source(name)).read_text("utf-8"))
     imported = [
         alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
     ]
@@ -92,7 +96,7 @@ def exported(name: str) -> list[str]:
         None,
     )
     if stated is None:
-        return [one for one in (*assigned, *defined) if not one.startswith("_")]
+        return [one for one in (*assigned, *defined) if not one.startswith("_")] or imported
     order = [*imported, *defined, *assigned]
     return sorted(stated, key=lambda one: order.index(one) if one in order else len(order))
 
