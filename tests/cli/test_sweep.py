@@ -70,7 +70,7 @@ def curve(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             accuracy = recipe.training.learning_rate
             stand = SimpleNamespace(counters=SimpleNamespace(epoch=epoch - 1), task=Classify(("a", "b"), 1))
             for callback in options.callbacks:
-                callback.epoch_done(stand, Evaluation(accuracy, (accuracy,), 0.0, 1, {"accuracy": accuracy}))
+                callback.on_epoch_end(stand, Evaluation(accuracy, (accuracy,), 0.0, 1, {"accuracy": accuracy}))
         return trained(recipe.training.learning_rate)
 
     monkeypatch.setattr(module, "train_in_one_process", fake)
