@@ -1,6 +1,7 @@
 """Commands that start another Python process."""
 
 import sys
+from pathlib import Path
 
 
 def module_command(module: str, *arguments: object) -> list[str]:
@@ -10,3 +11,10 @@ def module_command(module: str, *arguments: object) -> list[str]:
     ['-P', '-m', 'hdlif', 'doctor']
     """
     return [sys.executable, "-P", "-m", module, *map(str, arguments)]
+
+
+def this_command() -> list[str]:
+    """Return the command that runs this program again with its arguments, with -P if it was started so."""
+    spec = sys.modules["__main__"].__spec__
+    program = [str(Path(sys.argv[0]).absolute())] if spec is None else ["-m", spec.name]
+    return [sys.executable, *(["-P"] if sys.flags.safe_path else []), *program, *sys.argv[1:]]

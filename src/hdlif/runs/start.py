@@ -4,11 +4,11 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
+
+from hdlif.python_processes import this_command
 
 SECONDS = 5.0
 """Between two looks at the processes that were started."""
@@ -27,17 +27,10 @@ def start_others(devices: int, world_size: int) -> int:
     place.setdefault("MASTER_PORT", str(_free_port()))
     place["LOCAL_RANK"], place["WORLD_SIZE"] = "0", str(world_size)
     started = [
-        subprocess.Popen(_this_command(), env={**place, "LOCAL_RANK": str(number)}) for number in range(1, devices)
+        subprocess.Popen(this_command(), env={**place, "LOCAL_RANK": str(number)}) for number in range(1, devices)
     ]
     threading.Thread(target=_watch, args=[started], daemon=True, name="watch-processes").start()
     return 0
-
-
-def _this_command() -> list[str]:
-    """Return what runs this program with its arguments."""
-    spec = sys.modules["__main__"].__spec__
-    program = [str(Path(sys.argv[0]).absolute())] if spec is None else ["-m", spec.name]
-    return [sys.executable, *program, *sys.argv[1:]]
 
 
 def _free_port() -> int:
