@@ -282,10 +282,10 @@ def test_an_interrupt_says_where_and_how_to_go_on(tmp_path: Path, monkeypatch: p
     came = signal.SIGINT
 
     def stop(self: Checkpoints, training: Any) -> None:
-        if training.counters.step > 12:
-            training.pending.number = came
+        if training.counters.step == 13:
+            signal.raise_signal(came)
 
-    monkeypatch.setattr(Checkpoints, "on_update_end", stop)
+    monkeypatch.setattr(Checkpoints, "on_batch_end", stop)
     own = tmp_path / "a run"
     arguments = ["train", "digits_hdlif", *FAST, "--set", "training.epochs=5", "--out", str(own), "--json"]
     again = shlex.join(["hdlif", *arguments, "--resume"])

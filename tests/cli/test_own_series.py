@@ -213,18 +213,6 @@ def test_time_steps_follow_the_data_that_are_given_unless_they_are_set(tmp_path:
         load_with_data(own)
 
 
-def test_one_name_is_a_list_of_one_and_several_in_text_are_refused(tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "r.csv", [[t % 7, t] for t in range(99)], ["speed", "x"])
-    task = "task={kind: regress, combine: last}"
-    keys = ["data.window=4", "data.batch_size=4", task]
-    recipe, _ = load_with_data("sines_hdlif", [*keys, "data.values=speed"], data=str(path))
-    assert builders.data_kind(recipe).labels == ("speed",)
-    with pytest.raises(
-        RecipeError, match=re.escape('data.columns = "ax,ay, az" is refused; it should be a list: [ax, ay, az]')
-    ):
-        load_with_data("sines_hdlif", [*keys, "data.columns=ax,ay, az"], data=str(path))
-
-
 def test_a_key_of_the_split_is_set_alone(tmp_path: Path) -> None:
     path = write_recording(tmp_path / "r.csv")
     recipe, found = load_with_data("sines_hdlif", [*CUT, "data.split.test=0.4", "data.batch_size=4"], data=str(path))
@@ -268,15 +256,6 @@ def test_recipes_of_another_kind_of_samples_are_refused(tmp_path: Path) -> None:
 def evaluate_sines_on_digits(root: Path) -> None:
     train("sines_hdlif", overrides=["model.widths=[2]", "training.epochs=1"], out=root / "run", memory_repeats=0)
     evaluate(root / "run", data="digits")
-
-
-def test_the_kind_of_data_is_told_by_what_lies_there(tmp_path: Path) -> None:
-    write_csv(write_pictures(tmp_path / "photos", 1) / "labels.csv", [[1]])
-    write_folders(tmp_path / "csv", 1)
-    (tmp_path / "arrays").mkdir()
-    (tmp_path / "arrays" / "x.npy").write_bytes(b"")
-    kinds = [builders.kind_at(str(tmp_path / name)) for name in ("photos", "csv", "arrays", "x.csv", "x.NPZ", "none")]
-    assert kinds == ["folder", "series", "series", "series", "series", "folder"]
 
 
 def test_a_check_that_builds_finds_the_data_below_their_root(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class Fails(Callback):
     def __init__(self, error: BaseException | type[BaseException] | None = None) -> None:
         self.error = error or TrainingError("the first update fails")
 
-    def prepare(self, training: Training, batch: Batch) -> Batch:
+    def on_batch_start(self, training: Training, batch: Batch) -> Batch:
         raise self.error
 
 

@@ -208,10 +208,12 @@ def test_a_data_set_of_one_s_own_is_looked_at_with_its_arguments() -> None:
 
 def test_the_kind_of_data_at_a_path_follows_from_its_files(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("a,b,load\n" + "".join(f"{n},{n % 5},{n % 3}.5\n" for n in range(40)))
-    for name, file in (("arrays", "x.npy"), ("saved", "dataset_info.json"), ("shards", "0.tar"), ("sounds", "a/1.wav")):
-        (tmp_path / name / file).parent.mkdir(parents=True)
+    files = (("arrays", "x.npy"), ("saved", "dataset_info.json"), ("shards", "0.tar"), ("sounds", "a/1.wav"))
+    for name, file in (*files, ("csv", "a/1.csv"), ("photos", "a/1.png"), ("photos", "a/labels.csv")):
+        (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name / file).touch()
     kinds = {"table.csv": "series", "arrays": "series", "saved": "arrow", "shards": "shards", "sounds": "series"}
+    kinds |= {"csv": "series", "photos": "folder", "absent": "folder", "absent.NPZ": "series"}
     assert {name: builders.kind_at(str(tmp_path / name)) for name in kinds} == kinds
     assert builders.kind_by_keys(str(tmp_path / "table.csv"), ()) == "table"
     assert builders.kind_at("own_sets:Squares") == "own_sets:Squares"

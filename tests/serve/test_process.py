@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from hdlif.cli.answering import serve as command
 
 from deployed_graphs import Builder
+from hdlif.cli.serve import serve as command
 from hdlif.errors import ArtefactError, MachineError, MissingExtraError
 from hdlif.graph.artefact import INPUT, save
 from hdlif.serve.server import _listen, serve
@@ -214,7 +214,7 @@ def test_bad_arguments_are_errors_before_anything_is_served(
     monkeypatch.delitem(sys.modules, "hdlif.serve.server")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(MissingExtraError, match=r"hdlif\[serve\]"):
-        command.main([str(artefact)], standalone_mode=False)
+        command([str(artefact)])
 
 
 def test_small_answers_are_not_held_back() -> None:

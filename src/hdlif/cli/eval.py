@@ -78,8 +78,9 @@ def evaluate(
     read them, as in a training: `--set data.label=activity --set data.group=person`.
 
     \f
-    The compiled runtime runs an artefact. `say` gets a warning if the network was, or may have been, trained on what
-    it is tested on.
+    The compiled runtime runs an artefact. `network` is PATH, `overrides` are "data.KEY=VALUE" each, and `data_root` and
+    `progress` are as in `train`. `say` gets a warning if the network was, or may have been, trained on what it is
+    tested on.
 
     Args:
         data: Data set, or data of your own; a checkpoint's own by default. Events are binned as the network's were.

@@ -57,6 +57,7 @@ def export_file(
     \f
     From Python, `network` may also be a network that `hdlif.load` has returned, or a `Trainer` that has trained: both
     know their task, input, labels and time steps. For any other module give `input`, and `labels` and `time_steps`.
+    `overrides` are "data.KEY=VALUE" each, for C.
 
     Args:
         out: The file to write, usually NAME.hdlif.safetensors.

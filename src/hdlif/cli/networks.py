@@ -42,6 +42,8 @@ class TrainedNetwork(Protocol):
 def load(source: str | PathLike[str]) -> TrainedNetwork:
     """Return the network of a run, its folder or a checkpoint, in eval mode.
 
+    Args:
+        source: a run folder, or a checkpoint.
     Raises:
         CheckpointError: no checkpoint, a damaged one, or one without a recipe.
     """

@@ -87,8 +87,9 @@ def profile(
     random data; --set changes any of the recipe's values then.
 
     \f
-    Counts are per image, averaged over the first test images. If a network has no deployed form, its modules are
-    counted; what needs the graph is None, and a note names the layer that is the reason.
+    `network` is TARGET; `overrides` are "data.KEY=VALUE" each, and `data_root` is as in `train`. Counts are per image,
+    averaged over the first test images. If a network has no deployed form, its modules are counted; what needs the
+    graph is None, and a note names the layer that is the reason.
 
     >>> counts = profile("digits_hdlif").counts
     >>> [layer.kind for layer in counts.layers][:3], counts.sops > 0

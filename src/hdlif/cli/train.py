@@ -116,7 +116,8 @@ def train(
 
     \f
     A `Recipe` has values of its own: `epochs` and `overrides` change a recipe that is named. `epochs` stands for the
-    override training.epochs. Without recipe and data, digits_hdlif is trained from Python.
+    override training.epochs. Without recipe and data, digits_hdlif is trained from Python. `data_root` is the folder of
+    data sets that are no part of a package. `progress` shows a bar, and `say` gets each line that is printed.
 
     >>> run = train("digits_hdlif", epochs=1, out="run", overrides=["model.width=4"])
     >>> run.folder, run.metrics["accuracy"] > 0.2

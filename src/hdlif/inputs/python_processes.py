@@ -14,8 +14,7 @@ def module_command(module: str, *arguments: object) -> list[str]:
 
 
 def this_command() -> list[str]:
-    """Return the command that runs this program with its arguments."""
+    """Return the command that runs this program again with its arguments, with -P if it was started so."""
     spec = sys.modules["__main__"].__spec__
-    if spec is not None:
-        return module_command(spec.name, *sys.argv[1:])
-    return [sys.executable, str(Path(sys.argv[0]).absolute()), *sys.argv[1:]]
+    program = [str(Path(sys.argv[0]).absolute())] if spec is None else ["-m", spec.name]
+    return [sys.executable, *(["-P"] if sys.flags.safe_path else []), *program, *sys.argv[1:]]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, device, nn
 
     from hdlif.learning import Rule
+    from hdlif.training.tasks import Measured
 
 MOST_VALUES = 2**30
 """Parameters and buffers of a network: what 4 GiB hold in fp32."""
@@ -146,11 +147,12 @@ def check(recipe: Recipe) -> None:
     """
     check_names(recipe)
     try_augment(recipe.data, data_kind(recipe).input.kind, raw_shape(recipe))
+    task = build_measured_task(recipe)
     rule = build_training_rule(recipe)
     try_optimization(recipe.training)
     build_penalty(recipe)
     build_mix(recipe)
-    network = _check_network(recipe)
+    network = _check_network(recipe, task)
     if recipe.training.stream is not None:
         _check_streams(recipe, rule, network)
 
@@ -159,16 +161,16 @@ def check_network(recipe: Recipe) -> None:
     """Raise `RecipeError` unless the network of a trained recipe can be built; nothing else is checked."""
     read_task(recipe)
     read_model(recipe)
-    _check_network(recipe)
+    _check_network(recipe, build_measured_task(recipe))
 
 
-def _check_network(recipe: Recipe) -> nn.Module:
+def _check_network(recipe: Recipe, task: Measured) -> nn.Module:
     """Return the network, without values unless it is `SMALL`."""
     import torch
 
     from hdlif.recipe.builders.without_values import without_values
 
-    shape, task = input_record(recipe).shape, build_measured_task(recipe)
+    shape = input_record(recipe).shape
     with without_values():
         network = build_model(recipe)
         values = sum(tensor.numel() for tensor in network.state_dict().values())
