@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, device, nn
 
     from hdlif.learning import Rule
-    from hdlif.training.tasks import Measured
+    from hdlif.training.tasks import Task
 
 MOST_VALUES = 2**30
 """Parameters and buffers of a network: what 4 GiB hold in fp32."""
@@ -164,7 +164,7 @@ def check_network(recipe: Recipe) -> None:
     _check_network(recipe, build_measured_task(recipe))
 
 
-def _check_network(recipe: Recipe, task: Measured) -> nn.Module:
+def _check_network(recipe: Recipe, task: Task) -> nn.Module:
     """Return the network, without values unless it is `SMALL`."""
     import torch
 
