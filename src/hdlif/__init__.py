@@ -27,8 +27,8 @@ _AT = {
 }
 """The module of each name; `__init__.pyi` says the same to type checkers."""
 _PACKAGES = (
-    *("accounting", "config", "data", "deploy", "errors", "functional", "graph", "inputs", "learning", "models", "nn"),
-    *("recipe", "report", "runtime", "training"),
+    *("accounting", "artefact", "data", "deploy", "errors", "functional", "learning", "models", "nn", "runtime"),
+    *("tasks", "training"),
 )
 """Of these too, attributes of `hdlif` need no import of their own."""
 _BEFORE = {
@@ -50,7 +50,7 @@ __all__ = ["__version__", *_AT, *_PACKAGES]
 def __getattr__(name: str) -> Any:
     if name in _AT:
         return getattr(import_module(f"hdlif.{_AT[name]}"), name)
-    if name in _PACKAGES or name in _BEFORE:
+    if name in _PACKAGES:
         return import_module(f"hdlif.{name}")
     if name != "__version__":
         raise AttributeError(f"module 'hdlif' has no attribute {name!r}")

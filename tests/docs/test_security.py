@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hdlif import config
 from hdlif.data import folders as class_folders
 from hdlif.data import manifest
 from hdlif.graph.artefact import io
 from hdlif.graph.ops import graph
-from hdlif.inputs import pictures
-from hdlif.recipe import config, plain_yaml
+from hdlif.inputs import pictures, plain_yaml
 from hdlif.recipe.builders import checks, model
 from hdlif.recipe.runs import ablation_tables as ablate
 from hdlif.recipe.runs import summary

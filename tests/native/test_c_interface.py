@@ -40,7 +40,7 @@ from runtime.test_random_graphs import finite, graphs
 sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
 import fuzz_artefact
 
-FILES = Path(__file__).parents[1] / "artefact"
+FILES = Path(__file__).parents[1] / "graph/artefact"
 GRAPHS = {
     "tiny": tiny_network(),
     "residual": residual_network(),

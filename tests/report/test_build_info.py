@@ -13,7 +13,7 @@ import pytest
 from hdlif.report.build_info import Build, _recorded, build, head
 from hdlif.report.provenance import versions
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMMIT, OTHER = "0123456789abcdef" * 2 + "01234567", "f" * 40
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
 ALONE = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}

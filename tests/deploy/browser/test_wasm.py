@@ -12,7 +12,7 @@ import pytest
 
 from hdlif.deploy import browser as wasm
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "packages/hdlif-wasm"
 FILES = ROOT / "src/hdlif/deploy/browser"
 CHECKS = ROOT / "tests/native/checks"

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from artefact.test_io import at, places, rewritten, signed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployed_graphs import residual_network, tiny_network
+from graph.artefact.test_io import at, places, rewritten, signed
 from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import dumps, infer_values, is_artefact, load, loads
 from hdlif.graph.artefact.io import LONGEST_MESSAGE, MAX_FILE_BYTES, MAX_HEADER_BYTES

@@ -45,7 +45,7 @@ def test_the_homes_that_the_page_lists_are_there_for_every_op_and_no_other() -> 
     for home in homes:
         missing = [name for name in OPS if not (ROOT / home.replace("NAME", name)).is_file()]
         assert not missing, f"{home}: no file for {missing}"
-    for home in ("deploy", "c_code"):
+    for home in ("deploy", "deploy/c"):
         stated = {path.stem for path in (ROOT / "src/hdlif" / home / "ops").glob("*.py")} - {"__init__"}
         assert stated == OPS.keys()
     for place in re.findall(r"`((?:src|native|tests|docs)/[\w./]+)`", page):

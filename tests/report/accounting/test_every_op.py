@@ -5,7 +5,6 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import torch
-from accounting.one_by_one import SCALAR, Tally
 from hypothesis import given, settings
 
 from cases import every
@@ -15,6 +14,7 @@ from hdlif.graph.artefact import INPUT, Graph, Node, infer_values
 from hdlif.graph.ops import OPS, state_names
 from hdlif.report.accounting import profile
 from one_op import of_one_op
+from report.accounting.one_by_one import SCALAR, Tally
 from runtime.test_random_graphs import graphs
 
 

@@ -6,7 +6,6 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from accounting.test_operations import NETWORKS, brute_force_pairs, graph_of
 
 from cases import every
 from deployed_graphs import Builder
@@ -14,6 +13,7 @@ from hdlif.graph.artefact import INPUT, Graph
 from hdlif.models import Place
 from hdlif.nn import ParallelHDLIF
 from hdlif.report.accounting import dense_macs, profile
+from report.accounting.test_operations import NETWORKS, brute_force_pairs, graph_of
 
 
 def of_small_network(*, stride: tuple[int, int] = (2, 1), padding: tuple[int, int] = (2, 1)) -> Graph:

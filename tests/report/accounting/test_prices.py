@@ -97,7 +97,7 @@ def test_price_of_attention():
     ],
 )
 def test_price_and_published_size_of_a_weight(encoding, bits, on_spikes, on_codes, on_reals):
-    page = (Path(__file__).parents[2] / "docs" / "explanation" / "energy.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "explanation" / "energy.md").read_text(encoding="utf-8")
     assert f"| {encoding} | {on_spikes} | {on_codes} | {on_reals} |" in page
     b = Builder((2, 3, 3), 1, 0)
     prices = {}

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from accounting.test_operations import graph_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -19,6 +18,7 @@ from hdlif.models import Network, conv1d, dense, recurrent, resnet, resnet19, re
 from hdlif.nn import HDLIF, LIF, ParallelHDLIF, QuantConv2d, QuantLinear, Sequential, Ternary
 from hdlif.report.accounting import profile
 from hdlif.report.accounting.activity import spikes_of
+from report.accounting.test_operations import graph_of
 
 NETWORKS = {
     "resnet": partial(resnet, blocks=(1, 1), width=4),
