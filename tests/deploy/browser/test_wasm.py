@@ -118,9 +118,8 @@ def test_the_package_has_its_files_and_runs(tmp_path: Path) -> None:
     if shutil.which("npm") is None:
         pytest.skip("needs npm")
     home = {**os.environ, "HOME": str(tmp_path), "npm_config_cache": str(tmp_path / "cache")}
-    for folder in ("packages", "src/hdlif"):
-        name = "hdlif-wasm" if folder == "packages" else "wasm"
-        shutil.copytree(ROOT / folder / name, tmp_path / folder / name)
+    for folder in ("packages/hdlif-wasm", "src/hdlif/deploy/browser"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     run("npm", "pack", "--silent", cwd=tmp_path / "packages/hdlif-wasm", env=home)
     (archive,) = (tmp_path / "packages/hdlif-wasm").glob("*.tgz")
     installed = tmp_path / "user/node_modules/hdlif-wasm"
