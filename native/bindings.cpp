@@ -290,7 +290,7 @@ void translate(const std::exception_ptr& thrown, void*) {
   } catch (const ArtefactError& error) {
     raise("ArtefactError", error.what());
   } catch (const TooLarge& error) {
-    raise("LimitError", error.what());
+    raise("LimitError", (std::string(error.what()) + ", which is max_bytes").c_str());
   } catch (const TooManyBytes& error) {
     raise("LimitError", error.what());
   } catch (const CallError& error) {

@@ -33,7 +33,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _FLOAT32 = np.dtype(np.float32)
 _MOST_GRANTED = 64
-_OPTIONS = " (hdlif run: --max-bytes, --max-operations)"
+_OPTIONS = {"max_bytes": " (hdlif run: --max-bytes)", "max_operations": " (hdlif run: --max-operations)"}
 MAX_THREADS = 256
 DEFAULT_MAX_BYTES = 2**32
 """What a call may take in memory. A ResNet-34 on 224x224 pixels takes 0.2 GB, whatever the batch of `Session.run`, and
@@ -312,7 +312,7 @@ class Session:
         if (held := batch * self.sequence_bytes) > self._max_bytes:
             raise LimitError(
                 f"{self._name}: {batch} sequences hold {held:,} bytes; max_bytes = {self._max_bytes:,}; give fewer at "
-                f"once or, if you trust the network, a larger max_bytes{_OPTIONS}"
+                f"once or, if you trust the network, a larger max_bytes{_OPTIONS['max_bytes']}"
             )
         try:
             sequence = Sequence(self._network, (batch, *self._input.shape), len(self._labels), self._potential_shapes)
@@ -329,7 +329,7 @@ class Session:
             raise LimitError(
                 f"{self._name}: {steps:,} time steps take {steps * each:,} operations; max_operations = "
                 f"{self._max_operations:,}; give fewer at once or, if you trust the network, a larger "
-                f"max_operations{_OPTIONS}"
+                f"max_operations{_OPTIONS['max_operations']}"
             )
 
     @property
@@ -382,8 +382,9 @@ class Session:
         return work_bytes, int(operations)
 
     def _named(self, error: HdlifError) -> HdlifError:
-        """An error of the runtime, which begins with the network's name and says which options raise a limit."""
-        return type(error)(f"{self._name}: {error}{_OPTIONS if 'max_' in str(error) else ''}")
+        """An error of the runtime, which begins with the network's name and says which option raises a limit."""
+        found = [option for limit, option in _OPTIONS.items() if isinstance(error, LimitError) and limit in str(error)]
+        return type(error)(f"{self._name}: {error}{''.join(found[:1])}")
 
     def _start(self, batch: int) -> dict[str, Floats]:
         """Zero potentials. Their memory is channels-last, as the runtime keeps it, so no step copies them."""
