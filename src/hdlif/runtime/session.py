@@ -1,10 +1,11 @@
 """Running a deployed network on the compiled runtime, whole sequences or frame by frame."""
 
+import contextlib
 import functools
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,9 +22,12 @@ from hdlif.runtime.state import (
     INTERRUPTED,
     Array,
     State,
+    channels_first,
+    channels_last,
     check_frame,
     check_out,
     check_state,
+    contiguous,
     count_steps,
     is_integer,
 )
@@ -140,11 +144,8 @@ class Session:
             raise HdlifError(f"instructions = {instructions!r}; this machine has {', '.join(available)}")
         content = dumps(artefact) if isinstance(artefact, Graph) else read_content(artefact)
         limits = min(self._max_bytes, 2**63 - 1), min(self._max_operations, 2**63 - 1)
-        try:
+        with self._naming():
             self._network = Network(content, int(threads), instructions, *limits)
-        except HdlifError as error:
-            raise self._named(error) from error
-        del content
         self._input, self._labels, self._task, self._time_steps = read_fields(json.loads(self._network.graph))
         self._values = {
             name: Value(tuple(shape), most or None, constant) for name, shape, most, constant in self._network.values
@@ -281,9 +282,9 @@ class Session:
                 out[name][...] = state[name]
         potentials = {name: out[name] for name in self._potential_shapes}
         try:
-            working = _channels_last(potentials)
+            working = channels_last(potentials)
             logits = np.empty((1, batch, len(self._labels)), np.float32)
-            frame = _contiguous(x)[None]
+            frame = contiguous(x)[None]
             self._network.run(frame, 1, t, working, logits)
         except MemoryError:
             # nothing has been computed
@@ -291,7 +292,7 @@ class Session:
             raise
         for potential, result in zip(potentials.values(), working, strict=True):
             if not np.shares_memory(potential, result):
-                potential[...] = _channels_first(result)
+                potential[...] = channels_first(result)
         out["t"] = np.array(t + 1, np.int64)
         return logits[0], out
 
@@ -314,10 +315,8 @@ class Session:
                 f"{self._name}: {batch} sequences hold {held:,} bytes; max_bytes = {self._max_bytes:,}; give fewer at "
                 f"once or, if you trust the network, a larger max_bytes{_OPTIONS['max_bytes']}"
             )
-        try:
+        with self._naming():
             sequence = Sequence(self._network, (batch, *self._input.shape), len(self._labels), self._potential_shapes)
-        except HdlifError as error:
-            raise self._named(error) from error
         if state is not None:
             sequence.resume(state)
         return sequence
@@ -362,7 +361,7 @@ class Session:
             self._check_limits(x.shape[1], count, is_static=len(x) < count, keeps_all=keeps_all)
             if call is not None:
                 self._grant(call, count)
-        return _contiguous(x), np.empty((count, x.shape[1], len(self._labels)), np.float32)
+        return contiguous(x), np.empty((count, x.shape[1], len(self._labels)), np.float32)
 
     def _grant(self, call: Any, steps: int) -> None:
         if len(self._granted) >= _MOST_GRANTED:
@@ -371,62 +370,31 @@ class Session:
 
     def _check_limits(self, batch: int, steps: int, **call: bool) -> None:
         """Raises `LimitError` where a call with `batch` images over `steps` takes more than it may."""
-        try:
+        with self._naming():
             self._network.check(batch, steps, **call)
-        except HdlifError as error:
-            raise self._named(error) from error
 
     def _cost(self, batch: int, steps: int, *call: bool) -> tuple[int, int]:
         """Bytes and operations of a run inside the runtime."""
         work_bytes, operations = self._network.cost(batch, steps, *call)
         return work_bytes, int(operations)
 
-    def _named(self, error: HdlifError) -> HdlifError:
-        """An error of the runtime, which begins with the network's name and says which option raises a limit."""
-        found = [option for limit, option in _OPTIONS.items() if isinstance(error, LimitError) and limit in str(error)]
-        return type(error)(f"{self._name}: {error}{''.join(found[:1])}")
+    @contextlib.contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Begins the runtime's errors with the network's name, and names the option that raises a limit."""
+        try:
+            yield
+        except HdlifError as error:
+            found = [text for limit, text in _OPTIONS.items() if isinstance(error, LimitError) and limit in str(error)]
+            raise type(error)(f"{self._name}: {error}{''.join(found[:1])}") from error
 
     def _start(self, batch: int) -> dict[str, Floats]:
         """Zero potentials. Their memory is channels-last, as the runtime keeps it, so no step copies them."""
         potentials = {}
         for name, (channels, *pixels) in self._potential_shapes.items():
-            potentials[name] = _channels_first(np.zeros((batch, *pixels, channels), np.float32))
+            potentials[name] = channels_first(np.zeros((batch, *pixels, channels), np.float32))
         return potentials
-
-
-def probabilities(logits: Floats) -> Floats:
-    """Softmax of the mean of the logits so far: [T, B, classes] -> [T, B, classes]; the last row is the answer.
-
-    >>> import numpy as np
-    >>> from hdlif.runtime import probabilities
-    >>> probabilities(np.zeros((4, 1, 2), np.float32))[-1].tolist()
-    [[0.5, 0.5]]
-
-    Args:
-        logits: float32 [T, B, classes], as `Session.run` gives them.
-    """
-    counts = np.arange(1, len(logits) + 1, dtype=np.float32)[:, None, None]
-    means = np.cumsum(logits, axis=0, dtype=np.float32) / counts
-    powers = np.exp(means - means.max(axis=-1, keepdims=True))
-    result: Floats = powers / powers.sum(axis=-1, keepdims=True)
-    return result
 
 
 def available_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _contiguous(array: Array) -> Array:
-    """`array` in C order, its entries where float32 may lie."""
-    return np.ascontiguousarray(array) if array.flags.aligned else array.copy(order="C")
-
-
-def _channels_first(array: Array) -> Array:
-    # what np.moveaxis does, in a tenth of its time
-    return array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
-
-
-def _channels_last(potentials: Mapping[str, Array]) -> list[Array]:
-    """Channels-last contiguous arrays: views where the memory is so, else copies."""
-    return [_contiguous(potential.transpose(0, *range(2, potential.ndim), 1)) for potential in potentials.values()]
