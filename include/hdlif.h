@@ -160,10 +160,13 @@ HDLIF_API hdlif_status hdlif_stream_reset(hdlif_stream* stream);
 HDLIF_API int64_t hdlif_stream_steps(const hdlif_stream* stream);
 
 /* A state as a value: bytes that any process on any machine loads into a stream of the same artefact.
- *   0..7    "HDLIFST" and the version of this form, 1
+ *   0..7    "HDLIFST" and the version of this form, 2
  *   8..39   the SHA-256 digest that the artefact states
  *   40..47  the steps that were seen, int64
- *   48..    what each node carries, in the order of the nodes, float32 [C][H][W]; all little-endian */
+ *   48..    the sums of the outputs of all steps, float32 [outputs]; zeros where no mean of them is taken
+ *           what each node carries, in the order of the nodes, float32 [C][H][W]
+ *           the SHA-256 digest of all bytes before
+ * All little-endian. `hdlif serve` and hdlif.runtime.Sequence write and read the same bytes. */
 HDLIF_API size_t hdlif_state_size(const hdlif_network* network);
 /* `size` is hdlif_state_size. */
 HDLIF_API hdlif_status hdlif_stream_save(hdlif_stream* stream, void* bytes, size_t size);

@@ -4,27 +4,26 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include "abi/deployed.h"
 #include "call_limits.h"
+#include "hdlif.h"
 #include "kernels/kernels.h"
-#include "program.h"
-#include "session.h"
 
 namespace nb = nanobind;
 
 namespace hdlif {
 namespace {
 
-using Words = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Scalars = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using OutFloats = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
 // where the run begins at zeros and nobody wants them: none
@@ -37,90 +36,124 @@ std::vector<const Kernels*> all_kernels() {
   return tables;
 }
 
+void require(bool holds, const char* message) {
+  if (!holds)
+    throw nb::value_error(message);
+}
+
+bool signals_let_go_on(void*) {
+  nb::gil_scoped_acquire acquire;
+  return PyErr_CheckSignals() == 0;
+}
+
+// Calls body(watch) without the interpreter; now and then takes it back to handle signals, whose handlers may
+// raise.
+template <typename Body> void watched(const Body& body) {
+  Watch watch(signals_let_go_on, nullptr);
+  try {
+    nb::gil_scoped_release release;
+    body(watch);
+  } catch (const Interrupted&) {
+    if (PyErr_Occurred() != nullptr)
+      throw nb::python_error();
+    throw;
+  }
+}
+
+std::vector<float*> pointers_of(const std::vector<OutFloats>& arrays) {
+  std::vector<float*> pointers;
+  for (const OutFloats& array : arrays)
+    pointers.push_back(array.data());
+  return pointers;
+}
+
 class Network {
 public:
-  Network(Words program, Scalars scalars, const std::vector<Bytes>& buffers, int threads,
-          const std::string& instructions, int64_t max_bytes)
-      : session_(read(program, scalars, buffers), checked_threads(threads), chosen_kernels(instructions),
-                 max_bytes) {}
-
-  void run(Floats x, int64_t steps, int64_t t, const Potentials& potentials, OutFloats logits,
-           std::optional<OutSeconds> seconds) {
-    const int64_t batch = check(x, steps, t, potentials, logits);
-    Kept kept;
-    if (seconds) {
-      require(seconds->size() == session_.program().nodes.size(), "seconds: one entry for each node");
-      kept.seconds = seconds->data();
-    }
-    run_watched(x, batch, steps, t, potentials, logits, kept);
+  Network(nb::bytes content, int threads, const std::string& instructions, int64_t max_bytes,
+          int64_t max_operations) {
+    require(threads >= 1 && threads <= kMaxThreads, "threads: an integer in 1..256");
+    OpenOptions options;
+    options.threads = threads;
+    options.kernels = &chosen_kernels(instructions);
+    options.max_bytes = max_bytes;
+    options.max_operations = max_operations;
+    const auto* bytes = static_cast<const uint8_t*>(content.data());
+    const size_t size = content.size();
+    nb::gil_scoped_release release;
+    deployed = Deployed::open(bytes, size, options);
   }
 
-  std::string instructions() const { return session_.kernels().name; }
+  // Name, shape without batch, largest code or 0, and whether it is constant where the input is.
+  using ValueType = std::tuple<std::string, std::vector<int32_t>, int32_t, bool>;
+  std::vector<ValueType> values() const {
+    std::vector<ValueType> found;
+    for (size_t i = 0; i < deployed->values.size(); ++i) {
+      const Value& type = program().values[i];
+      std::vector<int32_t> shape{type.channels};
+      if (type.is_map)
+        shape.insert(shape.end(), {type.height, type.width});
+      found.emplace_back(deployed->values[i], std::move(shape), type.max_code, type.constant);
+    }
+    return found;
+  }
+  // Name, and the number of the value whose shape it has.
+  std::vector<std::pair<std::string, int32_t>> states() const {
+    std::vector<std::pair<std::string, int32_t>> found;
+    for (size_t i = 0; i < deployed->states.size(); ++i)
+      found.emplace_back(deployed->states[i], program().stateful[i] + 1);
+    return found;
+  }
   std::vector<std::pair<std::string, std::vector<int32_t>>> passes() const {
     std::vector<std::pair<std::string, std::vector<int32_t>>> found;
-    for (const Pass& pass : session_.passes())
+    for (const Pass& pass : deployed->session().passes())
       found.emplace_back(name_of(pass.fused.kernel), pass.nodes);
     return found;
   }
-  int64_t weight_bytes() const { return session_.weight_bytes(); }
-  int64_t working_bytes() { return session_.working_bytes(); }
 
-  int64_t sequence_bytes() const { return session_.flow_bytes(); }
-  int64_t run_bytes(int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool owns_potentials) {
-    check_counts(batch, steps);
-    return session_.run_bytes(batch, steps, is_static, keeps_all, owns_potentials);
-  }
-  double operations(int64_t batch, int64_t steps, bool is_static, bool keeps_all) const {
-    check_counts(batch, steps);
-    return session_.operations(batch, steps, is_static, keeps_all);
+  std::pair<int64_t, double> cost(int64_t batch, int64_t steps, bool is_static, bool keeps_all,
+                                  bool owns_potentials) {
+    const Deployed::Cost cost =
+        deployed->cost(is_static ? 1 : steps, batch, steps, keeps_all, owns_potentials);
+    return {cost.bytes, cost.operations};
   }
 
-  void run_and_keep(Floats x, int64_t steps, int64_t t, const Potentials& potentials, OutFloats logits,
-                    const std::vector<OutFloats>& values) {
-    const int64_t batch = check(x, steps, t, potentials, logits);
-    const std::vector<Value>& types = session_.program().values;
-    require(values.size() == types.size(), "values: one array for each value");
+  // With the arrays that hold the results; codes are there as floats and as bytes.
+  void check(int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool gives_state) {
+    const std::vector<Value>& types = program().values;
+    double entries = double(steps) * double(types[size_t(program().output)].size()), codes = 0;
+    for (int32_t n : program().stateful)
+      entries += gives_state ? double(types[size_t(n) + 1].size()) : 0;
+    for (const Value& type : types)
+      codes += keeps_all ? 5 * double(steps) * double(type.size()) : 0;
+    deployed->check(is_static ? 1 : steps, batch, steps, keeps_all, !gives_state,
+                    double(batch) * (4 * entries + codes));
+  }
+
+  void run(Floats x, int64_t steps, int64_t t, const Potentials& potentials, OutFloats logits,
+           std::optional<OutSeconds> seconds) {
+    Kept kept;
+    if (seconds) {
+      require(seconds->size() == program().nodes.size(), "seconds: one entry for each node");
+      kept.seconds = seconds->data();
+    }
+    run_and_keep(x, steps, t, potentials, logits, kept);
+  }
+
+  void run_values(Floats x, int64_t steps, OutFloats logits, const std::vector<OutFloats>& values) {
+    const std::vector<Value>& types = program().values;
+    require(values.size() == types.size() && x.ndim() == 5, "values: one array for each value");
     for (size_t i = 0; i < types.size(); ++i)
-      require(int64_t(values[i].size()) == steps * batch * types[i].size(),
+      require(int64_t(values[i].size()) == steps * int64_t(x.shape(1)) * types[i].size(),
               "values: an array has another size");
     const std::vector<float*> kept = pointers_of(values);
-    run_watched(x, batch, steps, t, potentials, logits, {kept.data(), nullptr});
+    run_and_keep(x, steps, 0, {}, logits, {kept.data(), nullptr});
   }
 
-  hdlif::Session& session() { return session_; }
+  const Program& program() const { return deployed->program(); }
 
-  static void require(bool holds, const char* message) {
-    if (!holds)
-      throw nb::value_error(message);
-  }
-
-  static bool signals_let_go_on(void*) {
-    nb::gil_scoped_acquire acquire;
-    return PyErr_CheckSignals() == 0;
-  }
+  std::shared_ptr<Deployed> deployed;
 
 private:
-  // Lets go of the interpreter; now and then takes it back to handle signals, whose handlers may raise.
-  void run_watched(const Floats& x, int64_t batch, int64_t steps, int64_t t, const Potentials& potentials,
-                   const OutFloats& logits, const Kept& kept) {
-    const std::vector<float*> pointers = potentials ? pointers_of(*potentials) : std::vector<float*>();
-    Watch watch(signals_let_go_on, nullptr);
-    try {
-      nb::gil_scoped_release release;
-      session_.run(x.data(), x.shape(0), batch, steps, t, potentials ? pointers.data() : nullptr,
-                   logits.data(), kept, watch);
-    } catch (const Interrupted&) {
-      if (PyErr_Occurred() != nullptr)
-        throw nb::python_error();
-      throw;
-    }
-  }
-
-  static int checked_threads(int threads) {
-    require(threads >= 1 && threads <= kMaxThreads, "threads: an integer in 1..256");
-    return threads;
-  }
-
   static const Kernels& chosen_kernels(const std::string& name) {
     std::string names;
     for (const Kernels* table : all_kernels()) {
@@ -131,49 +164,32 @@ private:
     throw nb::value_error(("instructions: this machine has " + names).c_str());
   }
 
-  static Program read(const Words& program, const Scalars& scalars, const std::vector<Bytes>& buffers) {
-    std::vector<Buffer> views;
-    for (const Bytes& buffer : buffers)
-      views.push_back({buffer.data(), buffer.size()});
-    return read_program(program.data(), program.size(), scalars.data(), scalars.size(), views);
-  }
-
-  static std::vector<float*> pointers_of(const std::vector<OutFloats>& arrays) {
-    std::vector<float*> pointers;
-    for (const OutFloats& array : arrays)
-      pointers.push_back(array.data());
-    return pointers;
-  }
-
-  static void check_counts(int64_t batch, int64_t steps) {
-    require(batch >= 1 && batch <= kMaxBatch, "x: a batch of 1..2^20");
-    require(steps >= 1 && steps <= kMaxSteps, "steps: at least 1, below 2^31");
-    require(steps <= kMaxFrames / batch, "steps: a batch takes at most 2^32 in all");
-  }
-
-  // Returns the batch size.
-  int64_t check(const Floats& x, int64_t steps, int64_t t, const Potentials& potentials,
-                const OutFloats& logits) const {
-    const Program& program = session_.program();
-    const Value& in = program.values[0];
+  void run_and_keep(const Floats& x, int64_t steps, int64_t t, const Potentials& potentials,
+                    const OutFloats& logits, const Kept& kept) {
+    const std::vector<Value>& types = program().values;
+    const Value& in = types[0];
     require(x.ndim() == 5 && int64_t(x.shape(2)) == in.channels && int64_t(x.shape(3)) == in.height &&
                 int64_t(x.shape(4)) == in.width,
             "x: [K, B, C, H, W] of the network's input shape");
     const int64_t x_steps = x.shape(0), batch = x.shape(1);
-    check_counts(batch, steps);
+    require(batch >= 1 && batch <= kMaxBatch, "x: a batch of 1..2^20");
+    require(steps >= 1 && steps <= kMaxSteps, "steps: at least 1, below 2^31");
+    require(steps <= kMaxFrames / batch, "steps: a batch takes at most 2^32 in all");
     require(x_steps == 1 || x_steps == steps, "x: 1 time step or as many as `steps`");
     require(t >= 0 && t < (int64_t(1) << 62), "t: 0..2^62");
-    require(!potentials || potentials->size() == program.stateful.size(),
-            "potentials: one array for each neuron");
+    require(!potentials || potentials->size() == program().stateful.size(),
+            "potentials: one array for each state");
     for (size_t i = 0; potentials && i < potentials->size(); ++i)
-      require(int64_t((*potentials)[i].size()) == batch * program.values[program.stateful[i] + 1].size(),
+      require(int64_t((*potentials)[i].size()) == batch * deployed->state(i).size(),
               "potentials: an array has another size");
-    require(int64_t(logits.size()) == steps * batch * program.values[program.output].size(),
+    require(int64_t(logits.size()) == steps * batch * types[size_t(program().output)].size(),
             "logits: the array has another size");
-    return batch;
+    const std::vector<float*> pointers = potentials ? pointers_of(*potentials) : std::vector<float*>();
+    watched([&](Watch& watch) {
+      deployed->session().run(x.data(), x_steps, batch, steps, t, potentials ? pointers.data() : nullptr,
+                              logits.data(), kept, watch);
+    });
   }
-
-  Session session_;
 };
 
 // Float32 in C order where float32 may lie, by the buffer protocol, which takes a third of the time of
@@ -202,100 +218,108 @@ private:
   Py_buffer view_;
 };
 
-// A sequence that goes on from call to call, of a network that outlives it.
+// A sequence that goes on from call to call.
 class Sequence {
 public:
-  explicit Sequence(Network& network)
-      : session_(network.session()), flow_(session_.begin()),
-        operations_(session_.operations(1, 1, false, false)) {}
+  explicit Sequence(const Network& network) : deployed_(network.deployed), stream_(network.deployed) {}
 
-  int64_t t() const { return flow_.t; }
+  int64_t t() const { return stream_.steps(); }
+  std::vector<float> sums() const { return stream_.sums(); }
 
   // x is [steps][C][H][W] or, of one step, [C][H][W].
   void advance(nb::handle x_array, nb::handle logits_array) {
     const PlainFloats x(x_array, 0), logits(logits_array, PyBUF_WRITABLE);
-    const Program& program = session_.program();
+    const Program& program = deployed_->program();
     const size_t size = size_t(program.values[0].size()),
-                 classes = size_t(program.values[program.output].size());
-    Network::require(x.size() > 0 && x.size() % size == 0 && logits.size() == x.size() / size * classes,
-                     "x: [C, H, W] or [K, C, H, W] of the network's input shape");
-    if (is_busy_)
-      throw std::runtime_error("busy");
-    Network::require(flow_.t >= 0, "interrupted");
+                 classes = size_t(program.values[size_t(program.output)].size());
+    require(x.size() > 0 && x.size() % size == 0 && logits.size() == x.size() / size * classes,
+            "x: [C, H, W] or [K, C, H, W] of the network's input shape");
     const auto steps = int64_t(x.size() / size);
     // what is over in no time neither looks at signals nor lets go of the interpreter
-    if (operations_ * double(steps) < kShort) {
+    if (stream_.operations() * double(steps) < kShort) {
       Watch watch;
-      return session_.advance(flow_, x.data(), steps, logits.data(), watch);
+      return stream_.run(x.data(), steps, logits.data(), watch);
     }
-    const Busy busy{is_busy_};
-    Watch watch(Network::signals_let_go_on, nullptr);
-    try {
-      nb::gil_scoped_release release;
-      session_.advance(flow_, x.data(), steps, logits.data(), watch);
-    } catch (const Interrupted&) {
-      flow_.t = -1;
-      if (PyErr_Occurred() != nullptr)
-        throw nb::python_error();
-      throw;
-    }
+    watched([&](Watch& watch) { stream_.run(x.data(), steps, logits.data(), watch); });
   }
 
-  // Its potentials, [H][W][C] of each, are written to `to`.
+  // What its nodes carry, [H][W][C] of each.
   void give(const std::vector<OutFloats>& to) {
     require_sizes(to);
-    session_.put_away(flow_);
-    for (size_t i = 0; i < to.size(); ++i)
-      std::copy(flow_.potentials[i].begin(), flow_.potentials[i].end(), to[i].data());
+    stream_.give(pointers_of(to).data());
   }
-
-  // The same read from `from`, as those before step t.
   void take(const std::vector<OutFloats>& from, int64_t t) {
     require_sizes(from);
-    Network::require(t >= 0 && t < (int64_t(1) << 62), "t: 0..2^62");
-    for (size_t i = 0; i < from.size(); ++i)
-      std::copy_n(from[i].data(), from[i].size(), flow_.potentials[i].data());
-    session_.take_up(flow_);
-    flow_.t = t;
+    require(t >= 0 && t < (int64_t(1) << 62), "t: 0..2^62");
+    stream_.take(pointers_of(from).data(), t);
   }
+
+  // The state as the bytes that hdlif.h describes.
+  nb::bytes save() {
+    std::string bytes(deployed_->state_size(), '\0');
+    stream_.save(bytes.data(), bytes.size());
+    return nb::bytes(bytes.data(), bytes.size());
+  }
+  void load(nb::bytes bytes) { stream_.load(bytes.data(), bytes.size()); }
 
 private:
   static constexpr double kShort = 1 << 18;
 
-  struct Busy {
-    explicit Busy(bool& flag) : flag(flag) { flag = true; }
-    ~Busy() { flag = false; }
-    bool& flag;
-  };
-
   void require_sizes(const std::vector<OutFloats>& arrays) const {
-    if (is_busy_)
-      throw std::runtime_error("busy");
-    Network::require(arrays.size() == flow_.potentials.size(), "potentials: one array for each neuron");
+    require(arrays.size() == deployed_->states.size(), "potentials: one array for each state");
     for (size_t i = 0; i < arrays.size(); ++i)
-      Network::require(arrays[i].size() == flow_.potentials[i].size(),
-                       "potentials: an array has another size");
+      require(int64_t(arrays[i].size()) == deployed_->state(i).size(),
+              "potentials: an array has another size");
   }
 
-  Session& session_;
-  Flow flow_;
-  const double operations_; // of a step
-  bool is_busy_ = false;    // read and written where the interpreter is held
+  const std::shared_ptr<Deployed> deployed_;
+  DeployedStream stream_;
 };
 
-} // namespace
-} // namespace hdlif
+constexpr size_t kLongestText = 1000;
 
-namespace hdlif {
+// An error of hdlif.errors.
+void raise(const char* type, const char* text) {
+  const nb::object error = nb::module_::import_("hdlif.errors").attr(type);
+  PyErr_SetString(error.ptr(), printable(text, kLongestText).c_str());
+}
+
+void translate(const std::exception_ptr& thrown, void*) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const ArtefactError& error) {
+    raise("ArtefactError", error.what());
+  } catch (const TooLarge& error) {
+    raise("LimitError", (std::string(error.what()) + ", which is max_bytes").c_str());
+  } catch (const TooManyBytes& error) {
+    raise("LimitError", error.what());
+  } catch (const CallError& error) {
+    if (error.status == HDLIF_ERROR_ARGUMENT)
+      PyErr_SetString(PyExc_ValueError, error.what());
+    else
+      raise(error.status == HDLIF_ERROR_LIMIT   ? "LimitError"
+            : error.status == HDLIF_ERROR_STATE ? "StateError"
+                                                : "HdlifError",
+            error.what());
+  } catch (const Interrupted&) {
+    raise("HdlifError", "a signal's handler forked this process within a run, which ends so in the child; "
+                        "start it again there");
+  } catch (const std::length_error&) {
+    PyErr_NoMemory();
+  }
+}
+
+} // namespace
+
 void bind_chunk(nb::module_& module);        // chunk_bindings.cpp
 void bind_low_bit_conv(nb::module_& module); // low_bit_conv_bindings.cpp
+
 } // namespace hdlif
 
 NB_MODULE(_native, module) {
   using hdlif::Network;
-  nb::exception<hdlif::TooManyBytes>(module, "TooManyBytesError");
-  nb::exception<hdlif::TooLong>(module, "TooLongError");
-  nb::exception<hdlif::Interrupted>(module, "InterruptedError");
+  using hdlif::Sequence;
+  nb::register_exception_translator(hdlif::translate);
   nb::set_leak_warnings(false); // a session that lives until the interpreter ends is no fault
   module.def("instruction_sets", [] {
     std::vector<std::string> names;
@@ -303,38 +327,43 @@ NB_MODULE(_native, module) {
       names.push_back(table->name);
     return names;
   });
-  module.def("op_names", [] {
-    std::vector<std::string> names; // in the order of their numbers
-    for (int32_t number = 0; hdlif::is_op(number); ++number)
-      names.push_back(hdlif::form_of(hdlif::Op(number)).name);
-    return names;
-  });
+  module.def(
+      "check_artefact",
+      [](nb::bytes content) {
+        hdlif::read_artefact(static_cast<const uint8_t*>(content.data()), content.size(), INT64_MAX);
+      },
+      nb::arg("content"));
   nb::class_<Network>(module, "Network")
-      .def(nb::init<hdlif::Words, hdlif::Scalars, const std::vector<hdlif::Bytes>&, int, const std::string&,
-                    int64_t>(),
-           nb::arg("program"), nb::arg("scalars"), nb::arg("buffers"), nb::arg("threads"),
-           nb::arg("instructions"), nb::arg("max_bytes") = hdlif::Session::kNoLimit)
-      .def_prop_ro("instructions", &Network::instructions)
+      .def(nb::init<nb::bytes, int, const std::string&, int64_t, int64_t>(), nb::arg("content"),
+           nb::arg("threads"), nb::arg("instructions"), nb::arg("max_bytes") = INT64_MAX,
+           nb::arg("max_operations") = INT64_MAX)
+      .def_prop_ro("graph", [](const Network& n) { return n.deployed->graph; })
+      .def_prop_ro("digest", [](const Network& n) { return hdlif::hexadecimal(n.deployed->digest); })
+      .def_prop_ro("values", &Network::values)
+      .def_prop_ro("states", &Network::states)
+      .def_prop_ro("instructions", [](const Network& n) { return std::string(n.deployed->kernels().name); })
       .def_prop_ro("passes", &Network::passes)
-      .def_prop_ro("weight_bytes", &Network::weight_bytes)
-      .def_prop_ro("working_bytes", &Network::working_bytes)
-      .def_prop_ro("sequence_bytes", &Network::sequence_bytes)
-      .def("run_bytes", &Network::run_bytes, nb::arg("batch"), nb::arg("steps"), nb::arg("is_static"),
+      .def_prop_ro("weight_bytes", [](const Network& n) { return n.deployed->weight_bytes(); })
+      .def_prop_ro("working_bytes", [](Network& n) { return n.deployed->session().working_bytes(); })
+      .def_prop_ro("sequence_bytes", [](const Network& n) { return n.deployed->session().flow_bytes(); })
+      .def("cost", &Network::cost, nb::arg("batch"), nb::arg("steps"), nb::arg("is_static"),
            nb::arg("keeps_all"), nb::arg("owns_potentials"))
-      .def("operations", &Network::operations, nb::arg("batch"), nb::arg("steps"), nb::arg("is_static"),
-           nb::arg("keeps_all"))
+      .def("check", &Network::check, nb::arg("batch"), nb::arg("steps"), nb::arg("is_static"),
+           nb::arg("keeps_all") = false, nb::arg("gives_state") = false)
       .def("run", &Network::run, nb::arg("x").noconvert(), nb::arg("steps"), nb::arg("t"),
            nb::arg("potentials").noconvert().none(), nb::arg("logits").noconvert(),
            nb::arg("seconds").noconvert() = nb::none())
-      .def("run_and_keep", &Network::run_and_keep, nb::arg("x").noconvert(), nb::arg("steps"), nb::arg("t"),
-           nb::arg("potentials").noconvert().none(), nb::arg("logits").noconvert(),
-           nb::arg("values").noconvert());
-  nb::class_<hdlif::Sequence>(module, "Sequence")
-      .def(nb::init<Network&>(), nb::arg("network"), nb::keep_alive<1, 2>())
-      .def_prop_ro("t", &hdlif::Sequence::t)
-      .def("advance", &hdlif::Sequence::advance, nb::arg("x"), nb::arg("logits"))
-      .def("give", &hdlif::Sequence::give, nb::arg("to").noconvert())
-      .def("take", &hdlif::Sequence::take, nb::arg("from").noconvert(), nb::arg("t"));
+      .def("run_values", &Network::run_values, nb::arg("x").noconvert(), nb::arg("steps"),
+           nb::arg("logits").noconvert(), nb::arg("values").noconvert());
+  nb::class_<Sequence>(module, "Sequence")
+      .def(nb::init<const Network&>(), nb::arg("network"))
+      .def_prop_ro("t", &Sequence::t)
+      .def_prop_ro("sums", &Sequence::sums)
+      .def("advance", &Sequence::advance, nb::arg("x"), nb::arg("logits"))
+      .def("give", &Sequence::give, nb::arg("to").noconvert())
+      .def("take", &Sequence::take, nb::arg("from").noconvert(), nb::arg("t"))
+      .def("save", &Sequence::save)
+      .def("load", &Sequence::load, nb::arg("state"));
   hdlif::bind_chunk(module);
   hdlif::bind_low_bit_conv(module);
 }

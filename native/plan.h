@@ -61,16 +61,19 @@ struct Chunk {
 class TooManyBytes : public std::runtime_error {
 public:
   explicit TooManyBytes(int64_t bytes)
-      : std::runtime_error("weights take " + std::to_string(bytes) + " bytes"), bytes(bytes) {}
-  int64_t bytes;
+      : std::runtime_error("its weights take " + std::to_string(bytes) + " bytes, more than max_bytes") {}
 };
 
 // A node that would compute for long without a look at whether the run is to go on.
 class TooLong : public std::runtime_error {
 public:
   TooLong(size_t node, double operations, double most)
-      : std::runtime_error("node " + std::to_string(node) + " takes " + std::to_string(int64_t(operations)) +
-                           " operations in one piece, of at most " + std::to_string(int64_t(most))) {}
+      : std::runtime_error("takes " + std::to_string(int64_t(operations)) +
+                           " operations in one piece, of at most " + std::to_string(int64_t(most)) +
+                           ", within which a run cannot be interrupted; make the layer, the kernel or the "
+                           "rows of its map smaller"),
+        node(node) {}
+  size_t node;
 };
 
 // What a node takes, in operations: a product of a layer is one, an entry of another op and a row more than

@@ -1,20 +1,10 @@
-// A deployed network as the runtime holds it, and its flat form as Python hands it over.
-//
-// Flat form, int32 words; nothing in it is trusted:
-//   header    kHeaderWords: form version (6), time steps, C, H, W, node count, output value, equation words
-//   node      kNodeWords each: see Field. Value 0 is the input, value i + 1 the output of node i.
-//   equation  of each node of kind program, one behind the other: counts of states, rows and instructions;
-//             the register that is emitted, and one for each state after the step; of each row (buffer, rows,
-//             columns); of each instruction (operation, three operands), the scalar in place of a constant's.
-// A field that an op does not use is 0, an index that it does not use is -1 (the source too).
-// Scalars are float32: quantise has offset, program its constants.
+// A deployed network as the runtime holds it; native/artefact reads it from a file.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -23,47 +13,9 @@
 
 namespace hdlif {
 
-constexpr int32_t kFormVersion = 6;
-constexpr int kHeaderWords = 8;
-constexpr int kMaxTensors = 2;
 constexpr int32_t kMaxCode = 255;
 constexpr int32_t kMaxNodes = 1 << 17;
 constexpr int64_t kMaxElements = int64_t(1) << 30; // so that a coordinate with padding fits an int32
-
-enum Field : int {
-  kOp,
-  kInput0,
-  kInput1,
-  kOutChannels, // also of slice
-  kKernelY,
-  kKernelX,
-  kStrideY,
-  kStrideX,
-  kPadY,
-  kPadX,
-  kDilationY,
-  kDilationX,
-  kGroups,
-  kEncoding, // see Encoding
-  kChoice,   // quantise: bits; slice: the first channel; program: where its equation begins among the
-             // equation words
-  kSource,   // delay: the value, an earlier or a later one, that it delays; its kChoice is the largest code
-  kScalar,   // index of the first scalar
-  kTensors, // kMaxTensors times (buffer, rows, columns), in the order of the op; of a weight, only the buffer
-  kNodeWords = kTensors + 3 * kMaxTensors
-};
-
-enum class Encoding : int32_t { kFloat32, kTernary, kBinary, kInt2, kInt4, kInt8, kCount };
-
-class ProgramError : public std::invalid_argument {
-public:
-  using std::invalid_argument::invalid_argument;
-};
-
-struct Buffer {
-  const uint8_t* data;
-  size_t bytes;
-};
 
 // The type of a value: shape without time and batch. A vector [C] is a 1 x 1 map.
 struct Value {
@@ -137,16 +89,12 @@ struct Node {
 };
 
 struct Program {
-  int32_t time_steps;
-  int32_t output;
+  int32_t time_steps = 1;
+  int32_t output = 0;
   std::vector<Value> values; // input, then one for each node
   std::vector<Node> nodes;
   std::vector<int32_t> stateful; // the nodes that carry states, ascending, one entry for each state
   std::vector<int32_t> delays;   // the nodes that delay; with one, steps run one after the other
 };
-
-// Checks every field and unpacks the weights; throws ProgramError.
-Program read_program(const int32_t* words, size_t count, const float* scalars, size_t scalar_count,
-                     const std::vector<Buffer>& buffers);
 
 } // namespace hdlif

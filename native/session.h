@@ -38,7 +38,7 @@ class Session {
 public:
   static constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
 
-  // Throws `ProgramError`, `TooLong`, and `TooManyBytes` where the weights alone pass `max_bytes`.
+  // Throws `TooLong`, and `TooManyBytes` where the weights alone pass `max_bytes`.
   Session(Program program, int threads, const Kernels& kernels, int64_t max_bytes = kNoLimit);
   ~Session();
 

@@ -256,3 +256,19 @@ def random_input(graph: Graph, steps: int, batch: int, seed: int = 0) -> np.ndar
     x = rng.normal(size=(steps, batch, *graph.input.shape)).astype(np.float32)
     x[rng.random(x.shape) < 0.2] = 0
     return x
+
+
+def every_op() -> Graph:
+    """All ops and encodings in one network of small sizes."""
+    b = Builder((3, 6, 5), 2, 0)
+    x = b.quantise(b.affine(b.conv(INPUT, 4, encoding="float32"), per_step=True))
+    x = b.quantise(b.conv(x, 4, kernel=(2, 2), dilation=(1, 2), groups=2, encoding="int8"))
+    x = b.conv(b.add("max_pool", x, kernel=(2, 2), stride=(1, 1), padding=(1, 1)), 5, encoding="binary")
+    x = b.glif(b.graded_lif(b.parallel(b.hd_lif(x, per_channel=True))), per_channel=True)
+    x = b.program(x, program=random_program(np.random.default_rng(3), states=2), per_channel=True)
+    x = b.program(x, program=random_program(np.random.default_rng(5), states=0))
+    x = b.recurrent(b.lif(x), "lif", kernel=1)
+    x = b.concat(b.slice(x, 1, 4), x)
+    x = b.add("upsample", b.add("sum_pool", x, kernel=(2, 2), stride=(2, 2)), factor=(2, 1))
+    x = b.seca(b.conv(b.add("add", x, x), 3, encoding="int4"), kernel=3)
+    return b.graph(b.linear(b.add("global_sum_pool", x), 4, encoding="ternary"))

@@ -10,16 +10,22 @@
 namespace hdlif {
 namespace {
 
-constexpr char kStateMagic[8] = {'H', 'D', 'L', 'I', 'F', 'S', 'T', 1};
-constexpr size_t kDigestPlace = 8, kStepsPlace = 40, kValuesPlace = 48;
+constexpr char kStateMagic[8] = {'H', 'D', 'L', 'I', 'F', 'S', 'T', 2};
+constexpr size_t kDigestPlace = 8, kStepsPlace = 40, kSumsPlace = 48;
 
 [[noreturn]] void refuse(int32_t status, const std::string& message) {
   throw CallError(status, message);
 }
 
-std::string in_all(const char* key, double amount, double limit) {
-  return std::to_string(int64_t(std::min(amount, 9e18))) + " " + key + "; the limit is max_" + key + " = " +
-         std::to_string(int64_t(limit)) + ", which the options may raise for a network that you trust";
+std::string in_all(const char* key, double amount, int64_t limit) {
+  return std::to_string(int64_t(std::min(amount, 9e18))) + " " + key + "; max_" + key + " = " +
+         std::to_string(limit) + "; give fewer at once or, if you trust the network, a larger max_" + key;
+}
+
+Digest digest_of(const uint8_t* bytes, size_t size) {
+  Sha256 hash;
+  hash.add(bytes, size);
+  return hash.digest();
 }
 
 // [H][W][C] to [C][H][W], and back
@@ -52,10 +58,7 @@ std::shared_ptr<Deployed> Deployed::open(const uint8_t* bytes, size_t size, cons
     return std::shared_ptr<Deployed>(new Deployed(artefact, options));
   } catch (const TooLong& error) {
     // thrown by the session, so that the names are still there
-    refuse(HDLIF_ERROR_LIMIT,
-           with_names(error.what(), artefact.values) +
-               ", within which a run cannot be interrupted; make the layer, the kernel or the rows of "
-               "its map smaller");
+    refuse(HDLIF_ERROR_LIMIT, "node " + brief(artefact.values[error.node + 1]) + " " + error.what());
   }
 }
 
@@ -63,8 +66,8 @@ Deployed::Deployed(Artefact& artefact, const OpenOptions& options)
     : options_(options),
       session_(std::move(artefact.program), options.threads, *options.kernels, options.max_bytes),
       values(std::move(artefact.values)), states(std::move(artefact.states)),
-      labels(std::move(artefact.labels)), input(std::move(artefact.input)), graph(std::move(artefact.graph)),
-      digest(artefact.digest) {
+      labels(std::move(artefact.labels)), input(std::move(artefact.input)), takes_mean(artefact.takes_mean),
+      graph(std::move(artefact.graph)), digest(artefact.digest) {
   check(1, 1, program().time_steps, false, true);
 }
 
@@ -83,14 +86,16 @@ Deployed::Cost Deployed::cost(int64_t x_steps, int64_t batch, int64_t steps, boo
           session_.operations(batch, steps, is_static, keeps_all)};
 }
 
-void Deployed::check(int64_t x_steps, int64_t batch, int64_t steps, bool keeps_all, bool owns_potentials) {
+void Deployed::check(int64_t x_steps, int64_t batch, int64_t steps, bool keeps_all, bool owns_potentials,
+                     double result_bytes) {
   const Cost cost = this->cost(x_steps, batch, steps, keeps_all, owns_potentials);
   const std::string call =
       std::to_string(batch) + " x " + std::to_string(steps) + " inputs and time steps take ";
-  if (cost.bytes > options_.max_bytes)
-    refuse(HDLIF_ERROR_LIMIT, call + in_all("bytes", double(cost.bytes), double(options_.max_bytes)));
+  const double bytes = double(cost.bytes) + result_bytes;
+  if (bytes > double(options_.max_bytes))
+    refuse(HDLIF_ERROR_LIMIT, call + in_all("bytes", bytes, options_.max_bytes));
   if (cost.operations > double(options_.max_operations))
-    refuse(HDLIF_ERROR_LIMIT, call + in_all("operations", cost.operations, double(options_.max_operations)));
+    refuse(HDLIF_ERROR_LIMIT, call + in_all("operations", cost.operations, options_.max_operations));
 }
 
 void Deployed::normalise(const float* raw, int64_t frames, float* x) const {
@@ -127,7 +132,7 @@ size_t Deployed::state_size() const {
   size_t entries = 0;
   for (size_t i = 0; i < states.size(); ++i)
     entries += size_t(state(i).size());
-  return kValuesPlace + entries * sizeof(float);
+  return kSumsPlace + (labels.size() + entries) * sizeof(float) + sizeof(Digest);
 }
 
 const Value& Deployed::state(size_t index) const {
@@ -148,8 +153,8 @@ public:
 
   void check_held() const {
     if (stream_.steps() < 0)
-      refuse(HDLIF_ERROR_STATE,
-             "a call of this stream was interrupted, and its state is lost; reset it or load a state");
+      refuse(HDLIF_ERROR_STATE, "a call of this stream was interrupted, and its state is lost; begin another "
+                                "one, reset it or load a state");
   }
 
 private:
@@ -157,26 +162,30 @@ private:
 };
 
 DeployedStream::DeployedStream(std::shared_ptr<Deployed> network)
-    : network_(std::move(network)), operations_(network_->session_.operations(1, 1, false, false)) {
+    : network_(std::move(network)), operations_(network_->session_.operations(1, 1, false, false)),
+      sums_(network_->labels.size(), 0.0f) {
   network_->check(1, 1, 1, false, false);
   const int64_t bytes = network_->cost(1, 1, 1, false, false).bytes + network_->session_.flow_bytes();
   if (bytes > network_->options_.max_bytes)
     refuse(HDLIF_ERROR_LIMIT,
-           "a stream takes " + in_all("bytes", double(bytes), double(network_->options_.max_bytes)));
+           "a stream takes " + in_all("bytes", double(bytes), network_->options_.max_bytes));
   flow_ = network_->session_.begin();
 }
 
 void DeployedStream::run(const float* x, int64_t steps, float* logits) {
+  Watch watch = network_->options_.watch();
+  run(x, steps, logits, watch);
+}
+
+void DeployedStream::run(const float* x, int64_t steps, float* logits, Watch& watch) {
   const Use use(*this);
   use.check_held();
   if (steps < 1 || steps > kMaxSteps)
     refuse(HDLIF_ERROR_ARGUMENT, "steps = " + std::to_string(steps) + "; a run takes 1..2^31 - 1");
   const OpenOptions& options = network_->options_;
   if (operations_ * double(steps) > double(options.max_operations))
-    refuse(HDLIF_ERROR_LIMIT,
-           std::to_string(steps) + " time steps take " +
-               in_all("operations", operations_ * double(steps), double(options.max_operations)));
-  Watch watch = options.watch();
+    refuse(HDLIF_ERROR_LIMIT, std::to_string(steps) + " time steps take " +
+                                  in_all("operations", operations_ * double(steps), options.max_operations));
   try {
     network_->session_.advance(flow_, x, steps, logits, watch);
   } catch (const std::bad_alloc&) {
@@ -185,16 +194,41 @@ void DeployedStream::run(const float* x, int64_t steps, float* logits) {
     steps_.store(-1, std::memory_order_relaxed);
     throw;
   }
+  if (network_->takes_mean)
+    for (int64_t step = 0; step < steps; ++step)
+      for (float& sum : sums_)
+        sum += *logits++;
   steps_.store(flow_.t, std::memory_order_relaxed);
+}
+
+void DeployedStream::begin_at(int64_t steps) {
+  network_->session_.take_up(flow_);
+  flow_.t = steps;
+  steps_.store(steps, std::memory_order_relaxed);
 }
 
 void DeployedStream::reset() {
   const Use use(*this);
   for (LineVector<float>& potential : flow_.potentials)
     std::fill(potential.begin(), potential.end(), 0.0f);
-  network_->session_.take_up(flow_);
-  flow_.t = 0;
-  steps_.store(0, std::memory_order_relaxed);
+  std::fill(sums_.begin(), sums_.end(), 0.0f);
+  begin_at(0);
+}
+
+void DeployedStream::give(float* const* to) {
+  const Use use(*this);
+  use.check_held();
+  network_->session_.put_away(flow_);
+  for (size_t i = 0; i < flow_.potentials.size(); ++i)
+    std::copy(flow_.potentials[i].begin(), flow_.potentials[i].end(), to[i]);
+}
+
+void DeployedStream::take(float* const* from, int64_t steps) {
+  const Use use(*this);
+  for (size_t i = 0; i < flow_.potentials.size(); ++i)
+    std::copy_n(from[i], flow_.potentials[i].size(), flow_.potentials[i].data());
+  std::fill(sums_.begin(), sums_.end(), 0.0f);
+  begin_at(steps);
 }
 
 void DeployedStream::save(void* bytes, size_t size) {
@@ -204,40 +238,55 @@ void DeployedStream::save(void* bytes, size_t size) {
     refuse(HDLIF_ERROR_ARGUMENT, "size = " + std::to_string(size) + "; a state of this network has " +
                                      std::to_string(needed) + " bytes");
   network_->session_.put_away(flow_);
-  auto* to = static_cast<uint8_t*>(bytes);
-  std::memcpy(to, kStateMagic, sizeof(kStateMagic));
-  std::copy(network_->digest.begin(), network_->digest.end(), to + kDigestPlace);
-  std::memcpy(to + kStepsPlace, &flow_.t, sizeof(flow_.t));
-  to += kValuesPlace;
+  auto* const first = static_cast<uint8_t*>(bytes);
+  std::memcpy(first, kStateMagic, sizeof(kStateMagic));
+  std::copy(network_->digest.begin(), network_->digest.end(), first + kDigestPlace);
+  std::memcpy(first + kStepsPlace, &flow_.t, sizeof(flow_.t));
+  std::memcpy(first + kSumsPlace, sums_.data(), sums_.size() * sizeof(float));
+  uint8_t* to = first + kSumsPlace + sums_.size() * sizeof(float);
   for (size_t i = 0; i < flow_.potentials.size(); ++i) {
     channels_first(flow_.potentials[i].data(), to, network_->state(i));
     to += flow_.potentials[i].size() * sizeof(float);
   }
+  const Digest digest = digest_of(first, size_t(to - first));
+  std::copy(digest.begin(), digest.end(), to);
+}
+
+// Throws where the bytes are no state of the network; returns their steps.
+int64_t DeployedStream::check_state(const uint8_t* bytes, size_t size) const {
+  const auto refuse_state = [](const std::string& what) { refuse(HDLIF_ERROR_STATE, what); };
+  constexpr size_t kMagic = sizeof(kStateMagic);
+  if (size < kSumsPlace + sizeof(Digest) || std::memcmp(bytes, kStateMagic, kMagic - 1) != 0)
+    refuse_state("the bytes are no state that a stream saved");
+  if (bytes[kMagic - 1] != uint8_t(kStateMagic[kMagic - 1]))
+    refuse_state("the state is of version " + std::to_string(bytes[kMagic - 1]) +
+                 ", and version 2 is read; save it with this version of hdlif");
+  const uint8_t* const end = bytes + size - sizeof(Digest);
+  const Digest digest = digest_of(bytes, size_t(end - bytes));
+  if (!std::equal(digest.begin(), digest.end(), end))
+    refuse_state("the state's bytes do not have the digest that they end with; it is damaged");
+  if (!std::equal(network_->digest.begin(), network_->digest.end(), bytes + kDigestPlace))
+    refuse_state("the state is of another artefact; load it into a stream of the one that it was saved of");
+  int64_t steps;
+  std::memcpy(&steps, bytes + kStepsPlace, sizeof(steps));
+  if (size != network_->state_size() || steps < 0 || steps >= int64_t(1) << 62)
+    refuse_state("the state has " + std::to_string(size) + " bytes and " + std::to_string(steps) +
+                 " steps; one of this network has " + std::to_string(network_->state_size()) +
+                 " bytes and 0..2^62 steps; it is damaged");
+  return steps;
 }
 
 void DeployedStream::load(const void* bytes, size_t size) {
   const Use use(*this);
-  const auto* from = static_cast<const uint8_t*>(bytes);
-  if (size < kValuesPlace || std::memcmp(from, kStateMagic, sizeof(kStateMagic)) != 0)
-    refuse(HDLIF_ERROR_STATE, "the bytes are no state that hdlif_stream_save wrote");
-  if (!std::equal(network_->digest.begin(), network_->digest.end(), from + kDigestPlace))
-    refuse(HDLIF_ERROR_STATE,
-           "the state is of another artefact; load it into a stream of the one that it was saved of");
-  int64_t steps;
-  std::memcpy(&steps, from + kStepsPlace, sizeof(steps));
-  if (size != network_->state_size() || steps < 0 || steps >= int64_t(1) << 62)
-    refuse(HDLIF_ERROR_STATE, "the state has " + std::to_string(size) + " bytes and " +
-                                  std::to_string(steps) + " steps; one of this network has " +
-                                  std::to_string(network_->state_size()) +
-                                  " bytes and 0..2^62 steps; it is damaged");
-  from += kValuesPlace;
+  const auto* const first = static_cast<const uint8_t*>(bytes);
+  const int64_t steps = check_state(first, size);
+  std::memcpy(sums_.data(), first + kSumsPlace, sums_.size() * sizeof(float));
+  const uint8_t* from = first + kSumsPlace + sums_.size() * sizeof(float);
   for (size_t i = 0; i < flow_.potentials.size(); ++i) {
     channels_last(from, flow_.potentials[i].data(), network_->state(i));
     from += flow_.potentials[i].size() * sizeof(float);
   }
-  network_->session_.take_up(flow_);
-  flow_.t = steps;
-  steps_.store(steps, std::memory_order_relaxed);
+  begin_at(steps);
 }
 
 } // namespace hdlif

@@ -41,12 +41,16 @@ public:
   const Program& program() const { return session_.program(); }
   const Kernels& kernels() const { return session_.kernels(); }
   int64_t weight_bytes() const { return session_.weight_bytes(); }
+  Session& session() { return session_; }
 
   struct Cost {
     int64_t bytes;
     double operations;
   };
   Cost cost(int64_t x_steps, int64_t batch, int64_t steps, bool keeps_all, bool owns_potentials);
+  // Throws where a call takes more than a limit, with the bytes of its results where they count.
+  void check(int64_t x_steps, int64_t batch, int64_t steps, bool keeps_all, bool owns_potentials,
+             double result_bytes = 0);
 
   void normalise(const float* raw, int64_t frames, float* x) const;
   void run(const float* x, int64_t x_steps, int64_t batch, int64_t steps, float* logits,
@@ -60,8 +64,6 @@ private:
   friend class DeployedStream;
 
   Deployed(Artefact& artefact, const OpenOptions& options);
-  // Throws where a call takes more than a limit.
-  void check(int64_t x_steps, int64_t batch, int64_t steps, bool keeps_all, bool owns_potentials);
 
   const OpenOptions options_;
   Session session_; // takes the artefact's program, before what follows takes the rest
@@ -69,6 +71,7 @@ public:
   // What the file says.
   const std::vector<std::string> values, states, labels;
   const InputRecord input;
+  const bool takes_mean;
   const std::string graph;
   const Digest digest;
 
@@ -82,18 +85,31 @@ class DeployedStream {
 public:
   explicit DeployedStream(std::shared_ptr<Deployed> network);
 
+  // The next steps, by the network's options or another watch.
   void run(const float* x, int64_t steps, float* logits);
+  void run(const float* x, int64_t steps, float* logits, Watch& watch);
   void reset();
+  // What its nodes carry, [H][W][C] of each; what it takes has no sums of outputs.
+  void give(float* const* to);
+  void take(float* const* from, int64_t steps);
+  // The bytes that hdlif.h describes.
   void save(void* bytes, size_t size);
   void load(const void* bytes, size_t size);
   int64_t steps() const { return steps_.load(std::memory_order_relaxed); }
+  double operations() const { return operations_; }
+  // Of the outputs of all steps, where the answer is read off their mean; else zeros.
+  const std::vector<float>& sums() const { return sums_; }
 
 private:
   class Use;
 
+  int64_t check_state(const uint8_t* bytes, size_t size) const;
+  void begin_at(int64_t steps);
+
   const std::shared_ptr<Deployed> network_;
   const double operations_; // of a step
   Flow flow_;
+  std::vector<float> sums_;
   std::atomic<int64_t> steps_{0}; // -1: the state is lost
   std::atomic<bool> is_busy_{false};
 };

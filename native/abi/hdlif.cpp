@@ -2,7 +2,6 @@
 #include "hdlif.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 #include <exception>
 #include <initializer_list>
@@ -18,17 +17,10 @@
 #if defined(__linux__)
 #include <sched.h>
 #endif
-#if !defined(__wasm__)
-#include <sys/stat.h>
-#if !defined(_WIN32)
-#include <fcntl.h>
-#include <unistd.h>
-#endif
-#endif
 
-#include "../artefact/file.h"
 #include "../call_limits.h"
 #include "deployed.h"
+#include "read_whole.h"
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "artefacts are little-endian, and are read as they lie"
@@ -83,8 +75,7 @@ template <typename Body> hdlif_status guarded(const char* prefix, const Body& bo
   } catch (const hdlif::TooLarge& error) {
     return failed(HDLIF_ERROR_LIMIT, {prefix, error.what(), "; the options may grant more max_bytes"});
   } catch (const hdlif::TooManyBytes& error) {
-    return failed(HDLIF_ERROR_LIMIT,
-                  {prefix, "its ", error.what(), ", more than max_bytes; the options may grant more"});
+    return failed(HDLIF_ERROR_LIMIT, {prefix, error.what(), "; the options may grant more"});
   } catch (const hdlif::Interrupted& error) {
     return failed(HDLIF_ERROR_INTERRUPTED, {prefix, error.what()});
   } catch (const std::bad_alloc&) {
@@ -166,76 +157,6 @@ void open(const void* bytes, size_t size, const hdlif_options* options, hdlif_ne
   *network = opened.release();
 }
 
-#if defined(__wasm__)
-
-std::vector<uint8_t> read_whole(const char*) {
-  throw CallError(HDLIF_ERROR_FILE, "cannot be read; a module has no files: give hdlif_open the bytes");
-}
-
-#else
-
-struct Closer {
-  void operator()(std::FILE* file) const { std::fclose(file); }
-};
-
-bool is_regular(const struct stat& status) {
-  return (status.st_mode & S_IFMT) == S_IFREG;
-}
-
-[[noreturn]] void refuse_to_read() {
-  throw CallError(HDLIF_ERROR_FILE, "cannot be read; give the path of an exported artefact");
-}
-
-void check_regular(const struct stat& status) {
-  if (!is_regular(status))
-    throw CallError(HDLIF_ERROR_FILE, "is no regular file; give the path of an exported artefact");
-}
-
-#if defined(_WIN32)
-
-std::FILE* opened(const char* path, struct stat&) {
-  return std::fopen(path, "rb");
-}
-
-#else
-
-// `status` becomes that of what was opened. Another program may have put a FIFO there meanwhile: its opening
-// does not wait for a writer.
-std::FILE* opened(const char* path, struct stat& status) {
-  const int descriptor = ::open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  if (descriptor < 0)
-    return nullptr;
-  std::FILE* file = fstat(descriptor, &status) == 0 ? fdopen(descriptor, "rb") : nullptr;
-  if (file == nullptr)
-    close(descriptor);
-  return file;
-}
-
-#endif
-
-std::vector<uint8_t> read_whole(const char* path) {
-  struct stat status{};
-  if (stat(path, &status) != 0)
-    refuse_to_read();
-  // opening another kind may do something to it
-  check_regular(status);
-  const std::unique_ptr<std::FILE, Closer> file(opened(path, status));
-  if (file == nullptr)
-    refuse_to_read();
-  check_regular(status);
-  if (uint64_t(status.st_size) > hdlif::kMaxFileBytes)
-    throw CallError(HDLIF_ERROR_ARTEFACT, "has " + std::to_string(status.st_size) +
-                                              " bytes; an artefact has at most " +
-                                              std::to_string(hdlif::kMaxFileBytes));
-  std::vector<uint8_t> content(size_t(status.st_size) + 1);
-  content.resize(std::fread(content.data(), 1, content.size(), file.get()));
-  if (std::ferror(file.get()) != 0)
-    throw CallError(HDLIF_ERROR_FILE, "cannot be read to its end");
-  return content;
-}
-
-#endif
-
 void give_shape(const hdlif::Value* type, int32_t shape[3]) {
   shape[0] = type == nullptr ? 0 : type->channels;
   shape[1] = type == nullptr ? 0 : type->height;
@@ -292,7 +213,7 @@ hdlif_status hdlif_open_file(const char* path, const hdlif_options* options, hdl
   if (status != HDLIF_OK)
     return status;
   return guarded(prefix.c_str(), [&] {
-    const std::vector<uint8_t> content = read_whole(path);
+    const std::vector<uint8_t> content = hdlif::read_whole(path);
     open(content.data(), content.size(), options, network);
   });
 }

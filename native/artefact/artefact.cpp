@@ -6,18 +6,15 @@
 #include "fields.h"
 #include "file.h"
 #include "json.h"
-#include "node_record.h"
+#include "node_reader.h"
 
 namespace hdlif {
 namespace {
-
-using Numbers = std::map<std::string, int32_t>;
 
 std::string place_of(size_t index) {
   return "nodes[" + std::to_string(index) + "]";
 }
 
-// The number of every value by its name.
 Numbers number_values(const Json& nodes, std::vector<std::string>& names) {
   Numbers numbers{{"input", 0}};
   names.push_back("input");
@@ -32,29 +29,32 @@ Numbers number_values(const Json& nodes, std::vector<std::string>& names) {
   return numbers;
 }
 
-// What the flat form does not hold: how many channels a weight was made for.
-void check_channels(const Program& program, const std::vector<int64_t>& in_channels,
-                    const std::vector<std::string>& names) {
-  for (size_t n = 0; n < program.nodes.size(); ++n) {
-    const int32_t channels = program.values[size_t(program.nodes[n].inputs[0])].channels;
-    if (in_channels[n] >= 0 && in_channels[n] != channels)
-      throw ArtefactError(brief(names[n + 1]) + ".weight is of " + std::to_string(in_channels[n]) +
-                          " input channels; its input has " + std::to_string(channels) + kDamaged);
+// Of delays: what they delay may stand behind them.
+void check_sources(const Program& program, const std::vector<std::string>& names) {
+  for (int32_t n : program.delays) {
+    const int32_t source = program.nodes[size_t(n)].source;
+    const Value &own = program.values[size_t(n) + 1], &of = program.values[size_t(source)];
+    if (own.channels != of.channels || own.height != of.height || own.width != of.width ||
+        own.is_map != of.is_map || own.max_code != of.max_code)
+      throw ArtefactError(brief(names[size_t(n) + 1]) + ": source " + brief(names[size_t(source)]) +
+                          " is of another type than its input and max_code say" + kDamaged);
   }
 }
 
-} // namespace
-
-std::string with_names(const std::string& message, const std::vector<std::string>& values) {
-  constexpr std::string_view kNode = "node ";
-  const size_t place = message.find(kNode);
-  size_t end = place == std::string::npos ? place : place + kNode.size(), node = 0;
-  for (; end < message.size() && message[end] >= '0' && message[end] <= '9'; ++end)
-    node = 10 * node + size_t(message[end] - '0');
-  if (place == std::string::npos || end == place + kNode.size() || node + 1 >= values.size())
-    return message;
-  return message.substr(0, place + kNode.size()) + brief(values[node + 1]) + message.substr(end);
+// Sets the output; returns its channels.
+int32_t read_output(const Json& graph, const Numbers& numbers, Program& program) {
+  const std::string output = string_of("output", member(graph, "output"));
+  const auto place = numbers.find(output);
+  if (place == numbers.end())
+    throw ArtefactError("output = " + brief(output) + " is no value of the graph" + kDamaged);
+  program.output = place->second;
+  const Value& type = program.values[size_t(program.output)];
+  if (type.is_map)
+    throw ArtefactError("output = " + brief(output) + " is not a vector" + kDamaged);
+  return type.channels;
 }
+
+} // namespace
 
 Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes) {
   File file = read_file(bytes, size, max_bytes);
@@ -71,42 +71,28 @@ Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes) {
   check_list("labels", labels);
   labels.entries([&](const Json& label) { found.labels.push_back(string_of("labels", label)); });
   if (const std::optional<Json> task = graph.find("task"))
-    check_task(*task, time_steps, found.labels.size());
+    found.takes_mean = read_task(*task, time_steps, found.labels.size());
   check_list("nodes", nodes);
   if (nodes.count() > size_t(kMaxNodes))
     throw ArtefactError("the graph has " + std::to_string(nodes.count()) +
-                        " nodes; it may have at most 2^17");
+                        " nodes; it may have at most 131072");
   const Numbers numbers = number_values(nodes, found.values);
 
-  FlatProgram flat;
+  Program& program = found.program;
+  program.time_steps = time_steps;
   const std::array<int32_t, 3>& shape = found.input.shape;
-  flat.words = {kFormVersion, time_steps, shape[0], shape[1], shape[2], int32_t(nodes.count()), 0, 0};
-  std::vector<int64_t> in_channels;
+  program.values = {{shape[0], shape[1], shape[2], true, 0, true}};
   nodes.entries([&](const Json& entry) {
-    NodeRecord node(entry, place_of(in_channels.size()), file, numbers, flat);
-    node.lower();
-    in_channels.push_back(node.in_channels());
+    NodeReader node(entry, place_of(program.nodes.size()), file, numbers, program);
+    node.read();
     for (const std::string& state : node.states())
       found.states.push_back(node.name() + "." + state);
   });
   for (const auto& [key, tensor] : file.tensors)
     if (!tensor.is_used)
       throw ArtefactError("tensor " + brief(key) + " belongs to no node" + kDamaged);
-  const std::string output = string_of("output", member(graph, "output"));
-  const auto place = numbers.find(output);
-  if (place == numbers.end())
-    throw ArtefactError("output = " + brief(output) + " is no value of the graph" + kDamaged);
-  flat.words[6] = place->second;
-  flat.words[7] = int32_t(flat.equations.size());
-  flat.words.insert(flat.words.end(), flat.equations.begin(), flat.equations.end());
-  try {
-    found.program = read_program(flat.words.data(), flat.words.size(), flat.scalars.data(),
-                                 flat.scalars.size(), flat.buffers);
-  } catch (const ProgramError& error) {
-    throw ArtefactError(with_names(error.what(), found.values) + kDamaged);
-  }
-  check_channels(found.program, in_channels, found.values);
-  const int32_t outputs = found.program.values[size_t(found.program.output)].channels;
+  check_sources(program, found.values);
+  const int32_t outputs = read_output(graph, numbers, program);
   if (size_t(outputs) != found.labels.size())
     throw ArtefactError("output has " + std::to_string(outputs) + " entries, and there are " +
                         std::to_string(found.labels.size()) + " labels" + kDamaged);

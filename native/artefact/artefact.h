@@ -19,7 +19,8 @@ struct Artefact {
   std::vector<std::string> states; // "<node>.<state>", as in program.stateful
   std::vector<std::string> labels; // of the outputs
   InputRecord input;
-  std::string graph; // the JSON of the file
+  bool takes_mean = true; // the answer is read off the mean of the outputs of all steps so far
+  std::string graph;      // the JSON of the file
   Digest digest;
 };
 
@@ -27,8 +28,5 @@ struct Artefact {
 // field and mend, or `TooLarge` where reading its JSON takes more than `max_bytes`. The bytes are not needed
 // afterwards.
 Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes);
-
-// What the runtime says of node N, with the name in place of the number.
-std::string with_names(const std::string& message, const std::vector<std::string>& values);
 
 } // namespace hdlif

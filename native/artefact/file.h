@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "../program.h"
 #include "sha256.h"
 
 namespace hdlif {
@@ -15,10 +14,16 @@ namespace hdlif {
 constexpr size_t kMaxFileBytes = size_t(1) << 31;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 
+// In the file's bytes.
+struct Buffer {
+  const uint8_t* data;
+  size_t bytes;
+};
+
 struct StoredTensor {
   bool is_float; // F32, else U8
   std::vector<int64_t> shape;
-  Buffer bytes; // in the file
+  Buffer bytes;
   bool is_used = false;
 };
 

@@ -168,11 +168,12 @@ InputRecord read_input(const Json& value, int32_t time_steps) {
   return record;
 }
 
-void check_task(const Json& value, int32_t time_steps, size_t outputs) {
+bool read_task(const Json& value, int32_t time_steps, size_t outputs) {
   check_object("task", value, {"ahead", "combine", "delay", "kind", "mean", "std", "threshold"});
   const std::string kind =
       word_of("task.kind", member(value, "kind"), {"classify", "sequence", "regress", "multilabel"});
-  const bool is_each = word_of("task.combine", member(value, "combine"), {"mean", "last", "each"}) == "each";
+  const std::string combine = word_of("task.combine", member(value, "combine"), {"mean", "last", "each"});
+  const bool is_each = combine == "each";
   if (is_each != (kind == "sequence") && kind != "regress")
     throw ArtefactError(
         std::string("task.combine does not go with task.kind; a class at each step is read off \"each\", "
@@ -194,6 +195,7 @@ void check_task(const Json& value, int32_t time_steps, size_t outputs) {
   const double threshold = float_of("task.threshold", member(value, "threshold"));
   if (!(threshold > 0 && threshold < 1))
     refuse("task.threshold", member(value, "threshold"), "between 0 and 1");
+  return combine == "mean";
 }
 
 } // namespace hdlif

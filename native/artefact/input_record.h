@@ -19,6 +19,7 @@ struct InputRecord {
 
 // Checks every field; throws `ArtefactError`.
 InputRecord read_input(const Json& record, int32_t time_steps);
-void check_task(const Json& record, int32_t time_steps, size_t outputs);
+// Returns whether the answer is read off the mean of the outputs.
+bool read_task(const Json& record, int32_t time_steps, size_t outputs);
 
 } // namespace hdlif

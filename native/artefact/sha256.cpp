@@ -3,8 +3,17 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../kernels/processor.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define HDLIF_SHA_INSTRUCTIONS
+#include <immintrin.h>
+#endif
+
 namespace hdlif {
 namespace {
+
+using State = std::array<uint32_t, 8>;
 
 constexpr uint32_t kRound[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -24,9 +33,7 @@ uint32_t big_endian(const uint8_t* bytes) {
   return uint32_t(bytes[0]) << 24 | uint32_t(bytes[1]) << 16 | uint32_t(bytes[2]) << 8 | bytes[3];
 }
 
-} // namespace
-
-void Sha256::block(const uint8_t* bytes) {
+void add_block(State& state, const uint8_t* bytes) {
   uint32_t w[64];
   for (int i = 0; i < 16; ++i)
     w[i] = big_endian(bytes + 4 * i);
@@ -35,7 +42,7 @@ void Sha256::block(const uint8_t* bytes) {
     w[i] = w[i - 16] + (turned(a, 7) ^ turned(a, 18) ^ a >> 3) + w[i - 7] +
            (turned(b, 17) ^ turned(b, 19) ^ b >> 10);
   }
-  std::array<uint32_t, 8> s = state_;
+  State s = state;
   for (int i = 0; i < 64; ++i) {
     const uint32_t chosen = (s[4] & s[5]) ^ (~s[4] & s[6]),
                    most = (s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]);
@@ -45,7 +52,52 @@ void Sha256::block(const uint8_t* bytes) {
     s = {first + second, s[0], s[1], s[2], s[3] + first, s[4], s[5], s[6]};
   }
   for (size_t i = 0; i < 8; ++i)
-    state_[i] += s[i];
+    state[i] += s[i];
+}
+
+#if defined(HDLIF_SHA_INSTRUCTIONS)
+
+// The same of several blocks, four rounds at a time. The instructions keep the state's words a..h as (f, e,
+// b, a) and (h, g, d, c), the first one lowest.
+__attribute__((target("sha,sse4.1"))) void add_blocks(State& state, const uint8_t* bytes, size_t count) {
+  const auto words = [](const void* from) { return _mm_loadu_si128(static_cast<const __m128i*>(from)); };
+  const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+  const __m128i badc = _mm_shuffle_epi32(words(&state[0]), 0xb1),
+                hgfe = _mm_shuffle_epi32(words(&state[4]), 0x1b);
+  __m128i feba = _mm_alignr_epi8(badc, hgfe, 8), hgdc = _mm_blend_epi16(hgfe, badc, 0xf0);
+  for (; count > 0; --count, bytes += 64) {
+    const __m128i feba_before = feba, hgdc_before = hgdc;
+    __m128i w[4];
+    for (int i = 0; i < 4; ++i)
+      w[i] = _mm_shuffle_epi8(words(bytes + 16 * i), big_endian);
+    for (int i = 0; i < 16; ++i) {
+      const __m128i own = w[i % 4], next = w[(i + 1) % 4], third = w[(i + 2) % 4], last = w[(i + 3) % 4];
+      const __m128i sums = _mm_add_epi32(own, words(&kRound[4 * i]));
+      hgdc = _mm_sha256rnds2_epu32(hgdc, feba, sums);
+      feba = _mm_sha256rnds2_epu32(feba, hgdc, _mm_shuffle_epi32(sums, 0x0e));
+      w[i % 4] = _mm_sha256msg2_epu32(
+          _mm_add_epi32(_mm_sha256msg1_epu32(own, next), _mm_alignr_epi8(last, third, 4)), last);
+    }
+    feba = _mm_add_epi32(feba, feba_before);
+    hgdc = _mm_add_epi32(hgdc, hgdc_before);
+  }
+  const __m128i abef = _mm_shuffle_epi32(feba, 0x1b), ghcd = _mm_shuffle_epi32(hgdc, 0xb1);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(&state[0]), _mm_blend_epi16(abef, ghcd, 0xf0));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(&state[4]), _mm_alignr_epi8(ghcd, abef, 8));
+}
+
+#endif
+
+} // namespace
+
+void Sha256::blocks(const uint8_t* bytes, size_t count) {
+#if defined(HDLIF_SHA_INSTRUCTIONS)
+  static const bool has_instructions = processor().sha;
+  if (has_instructions)
+    return add_blocks(state_, bytes, count);
+#endif
+  for (; count > 0; --count, bytes += rest_.size())
+    add_block(state_, bytes);
 }
 
 void Sha256::add(const void* bytes, size_t count) {
@@ -59,11 +111,12 @@ void Sha256::add(const void* bytes, size_t count) {
     count -= taken;
     if (held_ < rest_.size())
       return;
-    block(rest_.data());
+    blocks(rest_.data(), 1);
     held_ = 0;
   }
-  for (; count >= rest_.size(); from += rest_.size(), count -= rest_.size())
-    block(from);
+  blocks(from, count / rest_.size());
+  from += count / rest_.size() * rest_.size();
+  count %= rest_.size();
   if (count > 0)
     std::memcpy(rest_.data(), from, count);
   held_ = count;

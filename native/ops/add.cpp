@@ -1,13 +1,13 @@
+#include "../artefact/node_reader.h"
 #include "../composer.h"
-#include "../reader.h"
 #include "../row_context.h"
 
 namespace hdlif {
 namespace {
 
-void infer(Reader& r, const Value& x, Value& y) {
-  const Value& other = r.other();
-  r.require(x.channels == other.channels && x.height == other.height && x.width == other.width &&
+void read(NodeReader& n, const Value& x, Value& y) {
+  const Value& other = n.other();
+  n.require(x.channels == other.channels && x.height == other.height && x.width == other.width &&
                 x.is_map == other.is_map,
             "add takes equal shapes");
   y.constant = x.constant && other.constant;
@@ -30,7 +30,7 @@ const OpForm kAddForm = [] {
   OpForm form{};
   form.name = "add";
   form.inputs = 2;
-  form.infer = infer;
+  form.read = read;
   form.work = entry_work;
   form.compute = compute;
   form.compose = compose;

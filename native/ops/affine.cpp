@@ -1,14 +1,15 @@
+#include <cstring>
+
+#include "../artefact/node_reader.h"
 #include "../composer.h"
-#include "../reader.h"
 #include "../row_context.h"
 
 namespace hdlif {
 namespace {
 
-void infer(Reader& r, const Value& x, Value& y) {
-  r.read_rows(0, x.channels, false);
-  r.read_rows(1, x.channels, false);
-  y.constant = x.constant && r.node().rows[0].steps == 1 && r.node().rows[1].steps == 1;
+void read(NodeReader& n, const Value& x, Value& y) {
+  const bool is_constant = n.read_rows("scale", x.channels, false).steps == 1;
+  y.constant = n.read_rows("shift", x.channels, false).steps == 1 && is_constant && x.constant;
 }
 
 bool is_identity(const RowContext& c, int32_t n) {
@@ -45,8 +46,7 @@ const OpForm kAffineForm = [] {
   OpForm form{};
   form.name = "affine";
   form.roles = {"scale", "shift"};
-  form.tensors = 2;
-  form.infer = infer;
+  form.read = read;
   form.work = entry_work;
   form.compute = compute;
   form.compose = compose;

@@ -1,14 +1,14 @@
-#include "../reader.h"
+#include "../artefact/node_reader.h"
 #include "channels.h"
 
 namespace hdlif {
 namespace {
 
-void infer(Reader& r, const Value& x, Value& y) {
-  const Value& other = r.other();
-  r.require(x.height == other.height && x.width == other.width && x.is_map == other.is_map,
+void read(NodeReader& n, const Value& x, Value& y) {
+  const Value& other = n.other();
+  n.require(x.height == other.height && x.width == other.width && x.is_map == other.is_map,
             "concat takes shapes that differ in channels alone");
-  r.require(other.channels <= kMaxElements - x.channels, "output has too many entries");
+  n.require(other.channels <= kMaxElements - x.channels, "output has too many entries");
   y.channels = x.channels + other.channels;
   if (x.max_code > 0 && other.max_code > 0)
     y.max_code = std::max(x.max_code, other.max_code);
@@ -28,7 +28,7 @@ const OpForm kConcatForm = [] {
   form.inputs = 2;
   form.sparse = Sparse::kAsInputs;
   form.widens = Widens::kUnlessCodes;
-  form.infer = infer;
+  form.read = read;
   form.work = entry_work;
   form.compute = compute;
   return form;

@@ -1,22 +1,14 @@
-#include "../artefact/node_record.h"
-#include "../reader.h"
+#include "../artefact/node_reader.h"
 #include "../row_context.h"
 
 namespace hdlif {
 namespace {
 
-void lower(NodeRecord& n) {
-  n.set(kChoice, n.integer("max_code", 0, kMaxCode));
-  n.set_source(n.attribute("source"));
-  n.set_states({"delayed"});
-}
-
 // Its input says the shape alone.
-void infer(Reader& r, const Value&, Value& y) {
-  const int32_t most = r.field(kChoice);
-  r.require(most >= 0 && most <= kMaxCode, "max_code is out of range");
-  r.node().source = r.field(kSource);
-  y.max_code = most;
+void read(NodeReader& n, const Value&, Value& y) {
+  n.node().source = n.value("source");
+  n.set_states({"delayed"});
+  y.max_code = n.integer("max_code", 0, kMaxCode);
   y.constant = false;
 }
 
@@ -44,12 +36,9 @@ const OpForm kDelayForm = [] {
   OpForm form{};
   form.name = "delay";
   form.keys = {"max_code", "source"};
-  form.choice = true;
-  form.delays = true;
   form.widens = Widens::kNever;
   form.sparse = Sparse::kAlways;
-  form.lower = lower;
-  form.infer = infer;
+  form.read = read;
   form.work = entry_work;
   form.compute = compute;
   return form;

@@ -1,10 +1,10 @@
-#include "../reader.h"
+#include "../artefact/node_reader.h"
 #include "../row_context.h"
 
 namespace hdlif {
 namespace {
 
-void infer(Reader&, const Value& x, Value& y) {
+void read(NodeReader&, const Value& x, Value& y) {
   y.channels = int32_t(x.size());
   y.height = y.width = 1;
   y.is_map = false;
@@ -35,7 +35,7 @@ const OpForm kFlattenForm = [] {
   form.reach = Reach::kMap;
   form.sparse = Sparse::kAsInputs;
   form.widens = Widens::kNever;
-  form.infer = infer;
+  form.read = read;
   form.work = work;
   form.compute = compute;
   return form;

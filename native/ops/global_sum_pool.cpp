@@ -1,11 +1,11 @@
-#include "../reader.h"
+#include "../artefact/node_reader.h"
 #include "pool.h"
 
 namespace hdlif {
 namespace {
 
-void infer(Reader& r, const Value& x, Value& y) {
-  r.require(x.is_map, "global_sum_pool takes a map");
+void read(NodeReader& n, const Value& x, Value& y) {
+  n.require(x.is_map, "global_sum_pool takes a map");
   y.height = y.width = 1;
   y.is_map = false;
   y.max_code = summed_code(x, x.pixels());
@@ -31,7 +31,7 @@ const OpForm kGlobalSumPoolForm = [] {
   form.name = "global_sum_pool";
   form.reach = Reach::kRows;
   form.widens = Widens::kNever;
-  form.infer = infer;
+  form.read = read;
   form.work = work;
   form.compute = compute;
   return form;

@@ -1,21 +1,14 @@
-#include "../artefact/node_record.h"
-#include "../reader.h"
+#include "../artefact/node_reader.h"
 #include "layer.h"
 
 namespace hdlif {
 namespace {
 
-void lower(NodeRecord& n) {
-  const std::vector<int64_t>& weight = n.shape("weight"); // [co, ci]
-  n.require(weight.size() == 2, "weight must be [out, in]");
-  n.set(kOutChannels, int32_t(weight[0]));
-  n.set_weight(weight[1]);
-}
-
 // y = sum over ci of weight * x; a vector is a map of one pixel.
-void infer(Reader& r, const Value& x, Value& y) {
-  r.require(!x.is_map, "linear takes a vector");
-  y.channels = r.read_weights(x);
+void read(NodeReader& n, const Value& x, Value& y) {
+  n.require(!x.is_map, "linear takes a vector");
+  n.require(n.shape("weight").size() == 2, "weight must be [out, in]");
+  n.read_weights(x, y);
 }
 
 } // namespace
@@ -25,13 +18,10 @@ const OpForm kLinearForm = [] {
   form.name = "linear";
   form.keys = {"encoding", "role"};
   form.roles = {"weight"};
-  form.tensors = 1;
-  form.out_channels = true;
   form.multiplies = true;
   form.reach = Reach::kRows;
   form.widens = Widens::kNever;
-  form.lower = lower;
-  form.infer = infer;
+  form.read = read;
   form.work = layer_work;
   form.compute = compute_layer;
   return form;

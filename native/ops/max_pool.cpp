@@ -1,19 +1,12 @@
-#include "../artefact/node_record.h"
-#include "../reader.h"
+#include "../artefact/node_reader.h"
 #include "pool.h"
 
 namespace hdlif {
 namespace {
 
-void lower(NodeRecord& n) {
-  n.set(kKernelY, n.pair("kernel", 1));
-  n.set(kStrideY, n.pair("stride", 1));
-  n.set(kPadY, n.pair("padding", 0));
-}
-
-void infer(Reader& r, const Value& x, Value& y) {
-  r.require(x.is_map, "max_pool takes a map");
-  r.read_window(x, y);
+void read(NodeReader& n, const Value& x, Value& y) {
+  n.require(x.is_map, "max_pool takes a map");
+  n.read_window(x, y, n.pair("kernel", 1));
   y.max_code = x.max_code;
 }
 
@@ -34,13 +27,10 @@ const OpForm kMaxPoolForm = [] {
   OpForm form{};
   form.name = "max_pool";
   form.keys = {"kernel", "padding", "stride"};
-  form.kernel = true;
-  form.padding = true;
   form.reach = Reach::kRows;
   form.sparse = Sparse::kAsInputs;
   form.widens = Widens::kNever;
-  form.lower = lower;
-  form.infer = infer;
+  form.read = read;
   form.work = pool_work;
   form.compute = compute;
   return form;

@@ -11,11 +11,10 @@ struct Value;
 struct Node;
 struct Program;
 class Composer;
-class NodeRecord;
-class Reader;
+class NodeReader;
 class RowContext;
 
-// All ops, in the order of their numbers in the flat form; the same as the codes in hdlif.graph.ops.
+// All ops.
 #define HDLIF_OPS(X)                                                                                         \
   X(Conv2d)                                                                                                  \
   X(Linear)                                                                                                  \
@@ -57,24 +56,18 @@ struct RowWork {
 
 struct OpForm {
   const char* name;
-  int inputs = 1, tensors = 0, scalars = 0;
-  // the fields of its record that it uses beside those
-  bool out_channels = false, kernel = false, padding = false, choice = false;
-  bool delays = false;     // its field kSource is a value that it carries to the next step
-  bool dilation = false;   // and groups
+  int inputs = 1;
   bool multiplies = false; // by weights: its tensor has an encoding, and no rows
-  // What a node of a file has: its attributes, those that it may leave out, and the roles of its tensors in
-  // the order of the flat form; of a program the rows of its equation say the roles.
+  // What a node of a file has: its attributes, those that it may leave out, and the roles of its tensors; of
+  // a program the rows of its equation say the roles.
   std::vector<std::string_view> keys, optional_keys, roles;
   bool names_roles = false;
   Reach reach = Reach::kPixel;
   Sparse sparse = Sparse::kCodes;
   Widens widens = Widens::kAlways;
-  // Checks the attributes of a node of a file, and sets the fields of the flat form that follow from them;
-  // null where there are none. Tensors that are rows, and inputs, are set for it.
-  void (*lower)(NodeRecord& node) = nullptr;
-  // The type of its output; reads tensors and scalars into the reader's node. `y` begins as x, of floats.
-  void (*infer)(Reader& reader, const Value& x, Value& y);
+  // Checks the attributes and tensors of a node of a file, whose names and inputs are known to be right, and
+  // reads them into the reader's node. Gives the type of its output: `y` begins as x, of floats.
+  void (*read)(NodeReader& reader, const Value& x, Value& y);
   RowWork (*work)(const Node& node, const Value& in, const Value& out);
   // This row of node n; of a map, all of it. Null for a program, which is computed in passes.
   void (*compute)(RowContext& rows, int32_t n) = nullptr;
@@ -89,8 +82,6 @@ struct OpForm {
 HDLIF_OPS(HDLIF_DECLARE)
 #undef HDLIF_DECLARE
 
-// Whether there is such an op.
-bool is_op(int32_t number);
 const OpForm& form_of(Op op);
 
 // A row of what a delay holds, as the codes that it gives.

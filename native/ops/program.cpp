@@ -1,18 +1,15 @@
-#include "../artefact/equation_record.h"
+#include <algorithm>
+
+#include "../artefact/equation.h"
 #include "../composer.h"
-#include "../reader.h"
 #include "../recognition.h"
 
 namespace hdlif {
 namespace {
 
-void lower(NodeRecord& n) {
-  n.set_equation(read_equation(n));
-}
-
-void infer(Reader& r, const Value& x, Value& y) {
-  r.node().equation = r.read_equation(x.channels);
-  const Node& node = r.node();
+void read(NodeReader& n, const Value& x, Value& y) {
+  Node& node = n.node();
+  node.equation = read_equation(n, x.channels);
   y.max_code = node.equation->gives_codes ? 1 : 0;
   y.constant =
       x.constant && node.equation->states() == 0 &&
@@ -55,10 +52,8 @@ const OpForm kProgramForm = [] {
   form.keys = {"after", "kind", "operations", "rows", "spike", "states"};
   form.optional_keys = {"fires"};
   form.names_roles = true;
-  form.choice = true;
   form.sparse = Sparse::kAlways;
-  form.lower = lower;
-  form.infer = infer;
+  form.read = read;
   form.work = work;
   form.compose = compose;
   return form;

@@ -1,32 +1,23 @@
 #include <cfloat>
 
-#include "../artefact/node_record.h"
+#include "../artefact/node_reader.h"
 #include "../composer.h"
-#include "../reader.h"
 #include "../row_context.h"
 
 namespace hdlif {
 namespace {
 
-void lower(NodeRecord& n) {
+void read(NodeReader& n, const Value& x, Value& y) {
   const double bits = float_of(n.where("bits"), n.attribute("bits")),
                offset = float_of(n.where("offset"), n.attribute("offset"));
   n.require(bits >= 1 && bits <= 8 && bits == int32_t(bits), "bits must be an integer in 1..8");
   n.require(offset >= 0 && offset <= 1, "offset must be a number in 0..1");
-  n.set(kChoice, int32_t(bits));
-  n.set_scalar(float(offset));
-}
-
-void infer(Reader& r, const Value& x, Value& y) {
-  const int32_t bits = r.field(kChoice);
-  r.require(bits >= 1 && bits <= 8, "bits are not in 1..8");
-  r.node().offset = r.scalar(0);
-  r.require(r.node().offset >= 0 && r.node().offset <= 1, "offset is not in 0..1");
-  r.read_rows(0, x.channels, true);
-  for (float inverse_step : r.node().rows[0].data)
-    r.require(inverse_step >= FLT_MIN, "inverse_step is not positive"); // or no normal number
-  y.max_code = (1 << bits) - 1;
-  y.constant = x.constant && r.node().rows[0].steps == 1;
+  n.node().offset = float(offset);
+  const Rows& inverse_steps = n.read_rows("inverse_step", x.channels, true);
+  for (float inverse_step : inverse_steps.data)
+    n.require(inverse_step >= FLT_MIN, "inverse_step is not positive"); // or no normal number
+  y.max_code = (1 << int32_t(bits)) - 1;
+  y.constant = x.constant && inverse_steps.steps == 1;
 }
 
 // y = min(floor(max(x, 0) * inverse_step + offset), largest)
@@ -53,11 +44,7 @@ const OpForm kQuantiseForm = [] {
   form.name = "quantise";
   form.keys = {"bits", "offset"};
   form.roles = {"inverse_step"};
-  form.tensors = 1;
-  form.scalars = 1;
-  form.choice = true;
-  form.lower = lower;
-  form.infer = infer;
+  form.read = read;
   form.work = entry_work;
   form.compute = compute;
   form.compose = compose;

@@ -1,16 +1,15 @@
-#include "../reader.h"
+#include "../artefact/node_reader.h"
 #include "../row_context.h"
 
 namespace hdlif {
 namespace {
 
-void infer(Reader& r, const Value& x, Value& y) {
-  r.require(x.is_map, "seca takes a map");
-  r.require(r.columns(0) >= 1 && r.columns(0) < (1 << 15) && r.columns(0) % 2 == 1, "kernel is not odd");
-  r.require(r.columns(1) == 1, "bias has more than one column");
-  r.read_rows(0);
-  r.read_rows(1);
-  y.constant = x.constant && r.node().rows[0].steps == 1 && r.node().rows[1].steps == 1;
+void read(NodeReader& n, const Value& x, Value& y) {
+  n.require(x.is_map, "seca takes a map");
+  const Rows& weight = n.read_rows("weight");
+  n.require(weight.columns < 1 << 15 && weight.columns % 2 == 1, "weight has no odd number of columns");
+  const bool is_constant = weight.steps == 1;
+  y.constant = n.read_rows("bias", 1, false).steps == 1 && is_constant && x.constant;
 }
 
 RowWork work(const Node& node, const Value& in, const Value& out) {
@@ -42,9 +41,8 @@ const OpForm kSecaForm = [] {
   OpForm form{};
   form.name = "seca";
   form.roles = {"weight", "bias"};
-  form.tensors = 2;
   form.reach = Reach::kMap;
-  form.infer = infer;
+  form.read = read;
   form.work = work;
   form.compute = compute;
   form.scratch = scratch;

@@ -1,19 +1,13 @@
-#include "../artefact/node_record.h"
-#include "../reader.h"
+#include "../artefact/node_reader.h"
 #include "pool.h"
 
 namespace hdlif {
 namespace {
 
-void lower(NodeRecord& n) {
-  n.set(kKernelY, n.pair("kernel", 1));
-  n.set(kStrideY, n.pair("stride", 1));
-}
-
-void infer(Reader& r, const Value& x, Value& y) {
-  r.require(x.is_map, "sum_pool takes a map");
-  r.read_window(x, y);
-  const Window& window = r.node().window;
+void read(NodeReader& n, const Value& x, Value& y) {
+  n.require(x.is_map, "sum_pool takes a map");
+  n.read_window(x, y, n.pair("kernel", 1));
+  const Window& window = n.node().window;
   y.max_code = summed_code(x, int64_t(window.kernel_y) * window.kernel_x);
 }
 
@@ -27,12 +21,10 @@ const OpForm kSumPoolForm = [] {
   OpForm form{};
   form.name = "sum_pool";
   form.keys = {"kernel", "stride"};
-  form.kernel = true;
   form.reach = Reach::kRows;
   form.sparse = Sparse::kAsInputs;
   form.widens = Widens::kNever;
-  form.lower = lower;
-  form.infer = infer;
+  form.read = read;
   form.work = pool_work;
   form.compute = compute;
   return form;

@@ -12,10 +12,6 @@ static_assert(sizeof(kForms) / sizeof(kForms[0]) == size_t(Op::kCount));
 
 } // namespace
 
-bool is_op(int32_t number) {
-  return number >= 0 && number < int32_t(Op::kCount);
-}
-
 const OpForm& form_of(Op op) {
   return *kForms[size_t(op)];
 }

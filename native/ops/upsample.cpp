@@ -1,26 +1,19 @@
 #include <cstring>
 
-#include "../artefact/node_record.h"
-#include "../reader.h"
+#include "../artefact/node_reader.h"
 #include "../row_context.h"
 
 namespace hdlif {
 namespace {
 
-void lower(NodeRecord& n) {
-  n.set(kKernelY, n.pair("factor", 1));
-}
-
-void infer(Reader& r, const Value& x, Value& y) {
-  r.require(x.is_map, "upsample takes a map");
-  const int64_t down = r.field(kKernelY), across = r.field(kKernelX);
-  r.require(down >= 1 && down < (1 << 15) && across >= 1 && across < (1 << 15), "factor is out of range");
-  r.require(r.field(kStrideY) == 0 && r.field(kStrideX) == 0, "a field that the op does not use is set");
-  r.require(x.size() <= kMaxElements / (down * across), "output has too many entries");
-  r.node().window.kernel_y = int32_t(down);
-  r.node().window.kernel_x = int32_t(across);
-  y.height = int32_t(x.height * down);
-  y.width = int32_t(x.width * across);
+void read(NodeReader& n, const Value& x, Value& y) {
+  n.require(x.is_map, "upsample takes a map");
+  const auto [down, across] = n.pair("factor", 1);
+  n.require(x.size() <= kMaxElements / (int64_t(down) * across), "output has too many entries");
+  n.node().window.kernel_y = down;
+  n.node().window.kernel_x = across;
+  y.height = x.height * down;
+  y.width = x.width * across;
   y.max_code = x.max_code;
 }
 
@@ -43,12 +36,10 @@ const OpForm kUpsampleForm = [] {
   OpForm form{};
   form.name = "upsample";
   form.keys = {"factor"};
-  form.kernel = true;
   form.reach = Reach::kRows;
   form.sparse = Sparse::kAsInputs;
   form.widens = Widens::kNever;
-  form.lower = lower;
-  form.infer = infer;
+  form.read = read;
   form.work = entry_work;
   form.compute = compute;
   return form;

@@ -9,16 +9,18 @@ from numpy.typing import NDArray
 def instruction_sets() -> list[str]:
     """What was compiled in and runs on this machine, the best last."""
 
-class TooManyBytesError(Exception):
-    """The weights alone take more than `max_bytes`."""
-
-class TooLongError(Exception):
-    """A node would compute for long without a look at signals."""
-
-class InterruptedError(Exception):
-    """A signal's handler forked this process within the run, and this is the child, without the run's threads."""
+def check_artefact(content: bytes) -> None:
+    """ArtefactError: a byte or a field of a model file breaks the format."""
 
 class Network:
+    graph: str
+    """The JSON of the file."""
+    digest: str
+    """That the file states, in hexadecimal."""
+    values: list[tuple[str, list[int], int, bool]]
+    """Of the input and each node: name, shape without batch, largest code or 0, and whether it is constant in time."""
+    states: list[tuple[str, int]]
+    """Name, and the number of the value whose shape it has."""
     instructions: str
     passes: list[tuple[str, list[int]]]
     """The kernel that computes each pass, and its nodes."""
@@ -27,21 +29,23 @@ class Network:
     sequence_bytes: int
     """Of what a `Sequence` holds."""
     def __init__(
-        self,
-        program: NDArray[np.int32],
-        scalars: NDArray[np.float32],
-        buffers: Several[NDArray[np.uint8]],
-        threads: int,
-        instructions: str,
-        max_bytes: int = ...,
+        self, content: bytes, threads: int, instructions: str, max_bytes: int = ..., max_operations: int = ...
     ) -> None:
-        """ValueError: a field of the program breaks the format. TooManyBytesError, TooLongError."""
+        """ArtefactError: the content of a model file breaks the format. LimitError: it takes more than a limit."""
 
-    def run_bytes(self, batch: int, steps: int, is_static: bool, keeps_all: bool, owns_potentials: bool) -> int:
-        """Bytes of the weights and the working memory of a run; `owns_potentials`: it is given none."""
+    def cost(
+        self, batch: int, steps: int, is_static: bool, keeps_all: bool, owns_potentials: bool
+    ) -> tuple[int, float]:
+        """Bytes of the weights and the working memory of a run, and an upper bound of its products of a layer.
 
-    def operations(self, batch: int, steps: int, is_static: bool, keeps_all: bool) -> float:
-        """An upper bound of what a run computes, in products of a layer."""
+        `owns_potentials`: it is given none.
+        """
+
+    def check(
+        self, batch: int, steps: int, is_static: bool, keeps_all: bool = False, gives_state: bool = False
+    ) -> None:
+        """LimitError: a run, with the arrays of its results, takes more than a limit."""
+
     def run(
         self,
         x: NDArray[np.float32],
@@ -51,27 +55,34 @@ class Network:
         logits: NDArray[np.float32],
         seconds: NDArray[np.float64] | None = None,
     ) -> None: ...
-    def run_and_keep(
+    def run_values(
         self,
         x: NDArray[np.float32],
         steps: int,
-        t: int,
-        potentials: Several[NDArray[Any]] | None,
         logits: NDArray[np.float32],
         values: Several[NDArray[np.float32]],
     ) -> None: ...
 
 class Sequence:
+    """HdlifError: another thread is within a call. StateError: a call before was interrupted."""
+
     t: int
     """The steps that it has seen; -1 where a call was interrupted."""
+    sums: list[float]
+    """Of the outputs of all steps, where the answer is read off their mean; else zeros."""
     def __init__(self, network: Network) -> None: ...
     def advance(self, x: NDArray[np.float32], logits: NDArray[np.float32]) -> None:
-        """x [C, H, W] or [K, C, H, W]; RuntimeError: another thread is within a call."""
+        """x [C, H, W] or [K, C, H, W]."""
 
     def give(self, to: Several[NDArray[np.float32]]) -> None:
         """Its potentials, [1, H, W, C] each."""
 
     def take(self, from_: Several[NDArray[np.float32]], t: int) -> None: ...
+    def save(self) -> bytes:
+        """Its state as `hdlif.h` describes it."""
+
+    def load(self, state: bytes) -> None:
+        """StateError: the bytes are no state of the network."""
 
 class LowBitConv:
     """A convolution of a batch of codes by low-bit weights; see native/low_bit_conv.h.

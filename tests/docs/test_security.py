@@ -10,7 +10,7 @@ import yaml
 from hdlif import config
 from hdlif.data import folders as class_folders
 from hdlif.data import manifest
-from hdlif.graph.artefact import io
+from hdlif.graph.artefact import files
 from hdlif.graph.ops import graph
 from hdlif.inputs import pictures, plain_yaml
 from hdlif.recipe.builders import checks, model
@@ -50,7 +50,7 @@ def test_a_limit_is_stated_as_it_is(row: str, limit: int, value: int) -> None:
 @pytest.mark.parametrize(
     ("words", "limit", "value"),
     [
-        ("| file | 2^31 bytes, regular |", io.MAX_FILE_BYTES, 2**31),
+        ("| file | 2^31 bytes, regular |", files.MAX_FILE_BYTES, 2**31),
         ("| nodes | 2^17 |", graph.MAX_NODES, 2**17),
         ("| entries of a tensor or a value | 2^30 |", graph.MAX_ELEMENTS, 2**30),
         ("`max_bytes`, 2^32 by default", inspect.signature(Session).parameters["max_bytes"].default, 2**32),

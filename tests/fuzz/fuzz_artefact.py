@@ -1,9 +1,8 @@
 """Any bytes as an artefact: read, checked, planned and run under small limits, as the oracle runs it."""
 
-import hashlib
+import contextlib
 import json
 import random
-import re
 import struct
 import sys
 import tempfile
@@ -19,14 +18,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps, is_artefact, load, loads
 from hdlif.graph.equations import OPERATIONS
+from hdlif.graph.ops import OPS
 from hdlif.graph.ops.sound import SoundRecord
 from hdlif.runtime import Session, reference
+from model_files import signed
+from one_op import of_one_op
 
 MAX_BYTES, MAX_OPERATIONS = 4_000_000, 3_000_000
 """Of a run, which then takes milliseconds."""
 FEW_OPERATIONS = 100_000
 """Beyond these the oracle, in plain NumPy, would take too long."""
-DIGEST = re.compile(rb'\\"digest\\": ?\\"([0-9a-f]{64})')
 FOLDER = tempfile.TemporaryDirectory(prefix="fuzz_artefact_")
 FILE = Path(FOLDER.name) / "file"
 
@@ -61,20 +62,10 @@ def run(graph: Graph) -> None:
             session.step(x[1], state, out=state)
 
 
-def signed(content: bytes) -> bytes:
-    """`content` with the digest of its bytes; as it is where it has no place for one."""
-    found = DIGEST.search(content)
-    if found is None:
-        return content
-    head, tail = content[: found.start(1)], content[found.end(1) :]
-    return head + hashlib.sha256(head + b"0" * 64 + tail).hexdigest().encode() + tail
-
-
 VALUES: tuple[Any, ...] = (
     *(0, 1, -1, 2, 3, 7, 15, 16, 255, 2**15, 2**30, 2**31, 2**62, 2**63, 10**30, 0.5, -0.0, 1e39, 1e-40),
     *(None, True, "", "input", "x" * 300, "a\nb", [], [1, 1], [2, 2], [2**62, 0], {}, [[[[1]]]]),
-    *("conv2d", "linear", "affine", "hd_lif", "lif", "glif", "quantise", "seca", "add", "concat", "slice", "flatten"),
-    *("max_pool", "sum_pool", "global_sum_pool", "graded_lif", "parallel", "program", "delay", "upsample"),
+    *OPS,
     *(*OPERATIONS, ["add", 0, 1], ["select", 0, 1, 2], ["floor", 3], ["constant", 1], ["constant", 1e39], ["s"]),
     *("ternary", "binary", "int2", "int4", "int8", "float32", "hard", "soft", "F32", "U8"),
     *("image", "events", "series", "table", "none", "pool", "bilinear", "crop", "by_time", "rows", "pixels", "windows"),
@@ -92,11 +83,16 @@ def mutate(data: bytes, draw: random.Random) -> bytes:
     except (ValueError, LookupError, TypeError, RecursionError):
         return data
     tensors = bytearray(data[8 + length :])
-    kind = draw.randrange(5)
-    if kind == 0 and tensors:
+    kind = draw.randrange(6)
+    if kind == 0 and tensors and draw.random() < 0.5:
+        tensors[draw.randrange(len(tensors))] = draw.randrange(256)
+    elif kind == 0 and tensors:
         at = 4 * draw.randrange((len(tensors) + 3) // 4)
         entry = struct.pack("<f", draw.choice((0.0, -0.0, 1.0, -1.0, 1e30, 1e-40, float("nan"), float("inf"))))
         tensors[at : at + 4] = entry[: len(tensors) - at]
+    elif kind == 5:
+        with contextlib.suppress(LookupError, TypeError, AttributeError, ValueError):
+            repeat(header, graph, tensors, draw)
     elif kind == 1 and isinstance(graph, dict) and isinstance(graph.get("nodes"), list) and graph["nodes"]:
         nodes = graph["nodes"]
         node = draw.choice(nodes)
@@ -125,6 +121,26 @@ def mutate(data: bytes, draw: random.Random) -> bytes:
     return len(text).to_bytes(8, "little") + text + bytes(tensors)
 
 
+def repeat(header: dict[str, Any], graph: dict[str, Any], tensors: bytearray, draw: random.Random) -> None:
+    """One more node, like another, with the same tensors once more; it reads other values, or is of another op."""
+    nodes = graph["nodes"]
+    node = json.loads(json.dumps(draw.choice(nodes)))
+    node["name"] = f"more{len(nodes)}"
+    for held in node["tensors"].values():
+        entry = json.loads(json.dumps(header[held["tensor"]]))
+        begin, end = entry["data_offsets"]
+        entry["data_offsets"] = [len(tensors), len(tensors) + end - begin]
+        tensors += tensors[begin:end]
+        held["tensor"] = f"more{len(header)}"
+        header[held["tensor"]] = entry
+    node["inputs"] = [draw.choice((INPUT, *(other["name"] for other in nodes))) for _ in node["inputs"]]
+    if draw.random() < 0.2:
+        node["op"] = draw.choice((*OPS,))
+    nodes.append(node)
+    if draw.random() < 0.5:
+        graph["output"] = node["name"]
+
+
 def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
     entries = list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree)) if isinstance(tree, list) else []
     for key, value in entries:
@@ -132,17 +148,43 @@ def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(value)
 
 
+def pointwise(b: Builder, seed: int) -> Graph:
+    """Each op that treats entries by themselves, with rows of each kind; a value read early and late."""
+    rows = {"per_step": bool(seed & 1), "per_channel": bool(seed & 2)}
+    first = b.affine(INPUT, per_step=rows["per_step"])
+    x = b.hd_lif(b.passing(first, identity=(True, False)), **rows)
+    x = b.quantise(b.parallel(b.graded_lif(x, **rows), **rows), bits=1 + seed % 8, **rows)
+    x = b.glif(b.add("add", b.affine(x), first), **rows)
+    x = b.program(b.lif(x, reset=("soft", "hard")[seed % 2], **rows), **rows)
+    return b.graph(b.add("add", x, b.affine(first)))
+
+
+def layers(b: Builder, encoding: str, bits: int) -> Graph:
+    """A layer on a static input, on codes, on sparse floats and on dense ones, and pools of codes and floats."""
+    x = b.conv(INPUT, 4, encoding="float32")
+    x = b.conv(b.quantise(b.parallel(x), bits=bits), 3, stride=(2, 1), encoding=encoding)
+    x = b.conv(b.hd_lif(x), 17, kernel=(1, 2), padding=(0, 1), encoding=encoding)
+    x = b.conv(x, 4, kernel=(2, 2), dilation=(1, 2), padding=(1, 1), encoding=encoding)
+    x = b.conv(b.quantise(x, bits=bits), 4, dilation=(2, 1), padding=(2, 1), groups=2, encoding=encoding)
+    codes = b.quantise(x, bits=bits)
+    x = b.add("max_pool", codes, kernel=(2, 2), stride=(1, 1), padding=(1, 1))
+    x = b.add("upsample", b.add("sum_pool", x, kernel=(2, 1), stride=(1, 1)), factor=(1, 2))
+    x = b.add("sum_pool", b.add("max_pool", b.affine(x), kernel=(1, 1), stride=(1, 1), padding=(0, 0)),
+              kernel=(1, 2), stride=(2, 1))  # fmt: skip
+    x = b.seca(b.conv(x, 5, kernel=(1, 1), padding=(0, 0), encoding=encoding), kernel=3)
+    return b.graph(b.linear(b.add("global_sum_pool", b.lif(x)), 4, encoding=encoding))
+
+
 def seeds() -> Iterator[bytes]:
     yield dumps(tiny_network())
     yield dumps(residual_network(time_steps=2, width=3))
     yield dumps(two_streams(time_steps=2, encoding="int4", width=4))
-    for encoding in ("float32", "ternary", "binary", "int2", "int8"):
-        b = Builder((2, 4, 3), 2, 0)
-        x = b.quantise(b.affine(b.conv(INPUT, 4, encoding="float32"), per_step=True))
-        x = b.conv(b.add("max_pool", x, kernel=(2, 2), stride=(1, 1), padding=(1, 1)), 3, encoding=encoding)
-        x = b.lif(b.glif(b.graded_lif(b.parallel(b.hd_lif(x, per_channel=True)))))
-        x = b.seca(b.add("sum_pool", b.concat(b.slice(x, 1, 3), x), kernel=(2, 2), stride=(2, 2)), kernel=3)
-        yield dumps(b.graph(b.linear(b.add("global_sum_pool", b.add("add", x, x)), 4, encoding=encoding)))
+    for op in OPS:
+        yield dumps(of_one_op(op))
+    for seed in range(8):
+        yield dumps(pointwise(Builder((2 + seed % 2, 2, 2), 2, seed), seed))
+    for i, encoding in enumerate(("float32", "ternary", "binary", "int2", "int4", "int8")):
+        yield dumps(layers(Builder((1 + i % 2, 4, 3), 2, i), encoding, (4, 4, 1, 2, 3, 8)[i]))
     for neuron in ("quantised", "lif", "hd_lif"):
         b = Builder((2, 4, 3), 2, 0)
         yield dumps(b.graph(b.recurrent(b.conv(INPUT, 3, encoding="float32"), neuron)))

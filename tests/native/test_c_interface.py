@@ -1,8 +1,8 @@
 """The C interface gives the bits of `hdlif.Session`, and refuses what Python refuses, by codes and texts."""
 
 import ctypes
+import hashlib
 import os
-import random
 import shutil
 import struct
 import subprocess
@@ -30,15 +30,11 @@ from c_interface import (
 )
 from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
 from hdlif._native import instruction_sets
-from hdlif.errors import HdlifError
-from hdlif.graph.artefact import INPUT, Graph, dumps, load, loads
+from hdlif.graph.artefact import INPUT, Graph, dumps, load
 from hdlif.graph.ops import OPS
 from hdlif.runtime import Session, normalise
 from one_op import of_one_op
 from runtime.test_random_graphs import finite, graphs
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
-import fuzz_artefact
 
 FILES = Path(__file__).parents[1] / "graph/artefact"
 GRAPHS = {
@@ -174,8 +170,12 @@ def test_a_state_is_a_value_of_bytes_that_python_knows(graph: Graph) -> None:
     np.testing.assert_array_equal(stream.run(np.ascontiguousarray(frames[:5, 0])), expected)
     saved = stream.save()
     t, values = state.pop("t"), b"".join(np.ascontiguousarray(value).tobytes() for value in state.values())
-    digest = bytes.fromhex(content[content.index(b"digest") + 11 :][:64].decode().strip('\\":'))
-    assert saved == b"HDLIFST\1" + digest + struct.pack("<q", int(t)) + values
+    sums = np.zeros(len(graph.labels), np.float32)
+    for logits in expected:
+        sums += logits
+    body = b"HDLIFST\2" + bytes.fromhex(session.digest) + struct.pack("<q", int(t)) + sums.tobytes() + values
+    assert saved == body + hashlib.sha256(body).digest()
+    assert session.digest.encode() in content
     assert [opened.ask("state_name", i).decode() for i in range(len(state))] == list(state)
     assert opened.ask("state_name", len(state)) is None
     shapes = [opened.shape("state_shape", i) for i in range(len(state))]
@@ -209,13 +209,14 @@ def test_bytes_that_are_no_state_are_refused_and_change_nothing() -> None:
     stream.run(frame)
     saved = stream.save()
     foreign = network(residual_network(seed=1)).stream().save()
-    negative = saved[:40] + struct.pack("<q", -1) + saved[48:]
+    negative = saved[:40] + struct.pack("<q", -1) + saved[48:-32]
+    negative += hashlib.sha256(negative).digest()
     for state, said in (
         (b"", "no state"),
         (saved[:-1], "damaged"),
         (saved + b"\0", "damaged"),
         (b"X" + saved[1:], "no state"),
-        (saved[:7] + b"\2" + saved[8:], "no state"),
+        (saved[:7] + b"\1" + saved[8:], "version 1"),
         (foreign, "another artefact"),
         (negative, "damaged"),
     ):
@@ -376,165 +377,3 @@ def test_what_a_caller_stops_ends_and_loses_the_stream_alone() -> None:
     stream.call("reset")
     stream.run(frames[0])
     assert stream.steps() == 1
-
-
-def accepts(content: bytes) -> bool:
-    """Whether Python reads and would run the file; the C interface does so too, or refuses it by a text of one line."""
-    limits = {"max_bytes": fuzz_artefact.MAX_BYTES, "max_operations": fuzz_artefact.MAX_OPERATIONS}
-    try:
-        graph = loads(content, "file")
-        session = Session(graph, 1, **limits)
-        expected = True
-    except HdlifError:
-        expected = False
-    opened, error = None, None
-    try:
-        opened = OF_THE_EXTENSION.network(content, **limits)
-    except CallError as caught:
-        error = caught
-    assert (opened is not None) == expected, error or "the C interface takes what Python refuses"
-    if opened is None:
-        assert error is not None
-        assert error.status in (ARTEFACT, LIMIT), error
-        assert str(error).isprintable(), error
-        assert 0 < len(str(error)) <= 1000
-        return False
-    x = random_input(graph, 2, 1)
-    with np.errstate(all="ignore"):
-        np.testing.assert_array_equal(finite(opened.run(x, 2)), finite(session.run(x)))
-    return True
-
-
-def header_of(content: bytes) -> tuple[bytes, bytes]:
-    length = int.from_bytes(content[:8], "little")
-    return content[8 : 8 + length], content[8 + length :]
-
-
-def with_header(header: bytes, tensors: bytes) -> bytes:
-    return fuzz_artefact.signed(len(header).to_bytes(8, "little") + header + tensors)
-
-
-TEXTS = {
-    "as it is": (b'\\"format\\":5', b'\\"format\\":5', True),
-    "spaces": (b'\\"format\\":5', b' \\"format\\" :\\n\\t5 ', True),
-    "escapes": (b'\\"format\\":5', b'\\"\\\\u0066ormat\\":5', True),
-    "escapes in the header": (b'"dtype":"F32"', b'"\\u0064type":"F\\u00332"', True),
-    "a label of two surrogates": (b'\\"a\\"', b'\\"\\\\ud83d\\\\ude00\\"', True),
-    "a real number": (b'\\"format\\":5', b'\\"format\\":5.0', False),
-    "an exponent": (b'\\"time_steps\\":2', b'\\"time_steps\\":2e0', False),
-    "a leading zero": (b'\\"time_steps\\":2', b'\\"time_steps\\":02', False),
-    "a plus": (b'\\"time_steps\\":2', b'\\"time_steps\\":+2', False),
-    "hexadecimal": (b'\\"time_steps\\":2', b'\\"time_steps\\":0x2', False),
-    "no digit behind the point": (b'\\"mean\\":[0.5]', b'\\"mean\\":[0.]', False),
-    "no digit before the point": (b'\\"mean\\":[0.5]', b'\\"mean\\":[.5]', False),
-    "NaN": (b'\\"mean\\":[0.5]', b'\\"mean\\":[NaN]', False),
-    "infinity": (b'\\"mean\\":[0.5]', b'\\"mean\\":[-Infinity]', False),
-    "a number beyond doubles": (b'\\"mean\\":[0.5]', b'\\"mean\\":[1e999]', False),
-    "a number beyond floats": (b'\\"mean\\":[0.5]', b'\\"mean\\":[3.5e38]', False),
-    "a number below doubles": (b'\\"mean\\":[0.5]', b'\\"mean\\":[-1e-999]', True),
-    "the largest float": (b'\\"mean\\":[0.5]', b'\\"mean\\":[3.4028234663852886e38]', True),
-    "an integer for a number": (b'\\"mean\\":[0.5]', b'\\"mean\\":[-1]', True),
-    "an integer beyond 64 bits": (b'\\"mean\\":[0.5]', b'\\"mean\\":[100000000000000000000]', True),
-    "1000 digits": (b'\\"mean\\":[0.5]', b'\\"mean\\":[' + b"1" * 1000 + b"]", False),
-    "1001 digits": (b'\\"mean\\":[0.5]', b'\\"mean\\":[' + b"1" * 1001 + b"]", False),
-    "steps beyond 64 bits": (b'\\"time_steps\\":2', b'\\"time_steps\\":18446744073709551618', False),
-    "true for 1": (b'\\"stride\\":[1,1]', b'\\"stride\\":[true,1]', False),
-    "a deviation of 0": (b'\\"std\\":[0.25]', b'\\"std\\":[0]', False),
-    "a key twice": (b'\\"format\\":5', b'\\"format\\":5,\\"format\\":5', False),
-    "a key twice by an escape": (b'\\"format\\":5', b'\\"format\\":5,\\"\\\\u0066ormat\\":5', False),
-    "a tensor twice": (
-        b'"conv.weight":{',
-        b'"conv.weight":{"dtype":"U8","shape":[2],"data_offsets":[12,14]},"conv.weight":{',
-        False,
-    ),
-    "a comma at the end": (b'\\"mean\\":[0.5]', b'\\"mean\\":[0.5,]', False),
-    "no comma": (b'\\"stride\\":[1,1]', b'\\"stride\\":[1 1]', False),
-    "single quotes": (b'\\"format\\":5', b"'format':5", False),
-    "a comment": (b'\\"format\\":5', b'\\"format\\":5/**/', False),
-    "an unknown escape": (b'\\"a\\"', b'\\"\\\\x61\\"', False),
-    "half an escape": (b'\\"a\\"', b'\\"\\\\u00\\"', False),
-    "a control character": (b'\\"a\\"', b'\\"\\u0001\\"', False),
-    "a line break in a string": (b'\\"a\\"', b'\\"\\n\\"', False),
-    "half a surrogate pair": (b'\\"a\\"', b'\\"\\\\ud83d\\"', False),
-    "the other half": (b'\\"a\\"', b'\\"\\\\ude00\\\\ud83d\\"', False),
-    "a surrogate in UTF-8": (b'\\"a\\"', b'\\"\xed\xa0\xbd\\"', False),
-    "an overlong form": (b'\\"a\\"', b'\\"\xc1\xa1\\"', False),
-    "a cut code point": (b'\\"a\\"', b'\\"\xe2\x82\\"', False),
-    "beyond Unicode": (b'\\"a\\"', b'\\"\xf4\x90\x80\x80\\"', False),
-    "a label in UTF-8": (b'\\"a\\"', b'\\"\xf0\x9f\x98\x80 \xc3\xa9\\"', True),
-    "a kind that is not printable": (b'\\"kind\\":\\"HDLIF\\"', b'\\"kind\\":\\"\xe2\x80\xae\\"', False),
-    "lists in lists": (b'\\"mean\\":[0.5]', b'\\"mean\\":' + b"[" * 500 + b"]" * 500, False),
-    "very many lists in lists": (b'\\"mean\\":[0.5]', b'\\"mean\\":' + b"[" * 100_000, False),
-    "objects in objects": (b'\\"mean\\":[0.5]', b'\\"mean\\":' + b'{\\"a\\":' * 5000 + b"1" + b"}" * 5000, False),
-    "no end": (b'\\"time_steps\\":2}', b'\\"time_steps\\":2', False),
-    "something behind": (b'\\"time_steps\\":2}', b'\\"time_steps\\":2} 1', False),
-    "null": (b'\\"labels\\":[', b'\\"labels\\":[null,', False),
-    "an unknown key": (b'\\"format\\":5', b'\\"format\\":5,\\"more\\":1', False),
-    "an unknown key of a node": (b'\\"inputs\\":[\\"input\\"]', b'\\"inputs\\":[\\"input\\"],\\"more\\":1', False),
-    "an unknown attribute": (b'\\"role\\":\\"body\\"', b'\\"role\\":\\"body\\",\\"more\\":1', False),
-    "an optional attribute": (b'\\"role\\":\\"body\\"', b'\\"role\\":\\"body\\",\\"dilation\\":[1,1]', True),
-    "another format": (b'\\"format\\":5', b'\\"format\\":6', False),
-    "other metadata": (b'{"hdlif":', b'{"more":"","hdlif":', False),
-    "an offset beyond 64 bits": (b"[12,14]", b"[12,18446744073709551630]", False),
-    "a negative offset": (b"[12,14]", b"[-2,0]", False),
-    "offsets that overlap": (b"[12,14]", b"[11,13]", False),
-    "offsets with a gap": (b"[12,14]", b"[13,15]", False),
-    "a shape whose product overflows": (b'"shape":[2,1]', b'"shape":[4294967296,4294967297]', False),
-    "another dtype": (b'"dtype":"U8"', b'"dtype":"I8"', False),
-}
-
-
-@pytest.mark.parametrize("name", TEXTS)
-def test_texts_of_a_header_are_taken_as_python_takes_them(name: str) -> None:
-    old, new, is_fine = TEXTS[name]
-    header, tensors = header_of((FILES / "tiny.hdlif.safetensors").read_bytes())
-    assert old in header
-    assert accepts(with_header(header.replace(old, new, 1), tensors)) == is_fine
-
-
-def test_fills_and_codes_of_packed_weights_are_checked() -> None:
-    content = bytearray((FILES / "tiny.hdlif.safetensors").read_bytes())
-    assert content[-2:] == b"\x9c\x06"
-    for packed, is_fine in ((b"\x9c\x06", True), (b"\x9c\x09", False), (b"\xf3\x06", False), (b"\xf2\x08", True)):
-        content[-2:] = packed
-        assert accepts(fuzz_artefact.signed(bytes(content))) == is_fine
-    for encoding in ("binary", "int2", "int4"):
-        b = Builder((3, 1, 1), 1, 0)
-        whole = dumps(b.graph(b.linear(b.add("flatten", INPUT), 3, encoding=encoding)))
-        # nine weights leave bits of the last byte, which is the file's
-        assert accepts(whole)
-        assert not accepts(fuzz_artefact.signed(whole[:-1] + bytes([whole[-1] | 0x80])))
-
-
-def test_every_truncation_is_refused() -> None:
-    content = (FILES / "tiny.hdlif.safetensors").read_bytes()
-    for length in range(len(content)):
-        assert not accepts(content[:length])
-    assert not accepts(content + b"\0")
-
-
-def test_no_changed_byte_runs_unnoticed() -> None:
-    content = (FILES / "tiny.hdlif.safetensors").read_bytes()
-    draw = random.Random(0)
-    for at in range(0, len(content), 3):
-        assert not accepts(content[:at] + bytes([content[at] ^ 1 << draw.randrange(8)]) + content[at + 1 :])
-
-
-def compare(count: int, seed: int) -> int:
-    """Mutations of what fuzzing begins with, several on top of each other; how many both readers take."""
-    draw, seeds, taken = random.Random(seed), list(fuzz_artefact.seeds()), 0
-    for _ in range(count):
-        content = draw.choice(seeds)
-        for _ in range(draw.choice((1, 1, 2, 3))):
-            content = fuzz_artefact.mutate(content, draw)
-        taken += accepts(fuzz_artefact.signed(content))
-    return taken
-
-
-def test_what_python_refuses_the_c_interface_refuses_and_the_other_way_round() -> None:
-    assert 20 < compare(300, seed=0) < 280
-
-
-@pytest.mark.slow
-def test_the_same_of_many_more() -> None:
-    assert compare(10_000, seed=1) > 1000

@@ -69,15 +69,6 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Encoded programs: the seeds, written now, and what the fuzzer found."""
-    folder = tmp_path_factory.mktemp("seeds")
-    paths = os.pathsep.join([str(ROOT / "tests"), *sys.path])
-    run(sys.executable, CHECKS / "write_corpus.py", folder, PYTHONPATH=paths)
-    return sorted([*folder.iterdir(), *(CHECKS / "corpus").iterdir()])
-
-
-@pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Every op, networks and 60 graphs of chance: with inputs, and with the logits that `hdlif.Session` gives."""
     folder = tmp_path_factory.mktemp("cases")
@@ -99,11 +90,11 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_c99_gives_the_bits_of_the_session(build: Build, cases: list[Path], artefacts: list[Path]) -> None:
     """Built with -std=c99 -Wall -Wextra -Wpedantic -Werror."""
-    folder = build("allocation_test", "c_interface_test", "replay_artefacts")
+    folder = build("allocation_test", "c_interface_test", "replay")
     assert run(folder / "c_interface_test", *cases) == f"{len(cases)} cases\n"
     streams = [case / "artefact" for case in cases if case.name.endswith("_steps")]
     assert len(run(folder / "allocation_test", *streams).splitlines()) == len(streams)
-    run(folder / "replay_artefacts", *artefacts)
+    run(folder / "replay", *artefacts)
 
 
 def test_a_case_of_other_bits_fails(build: Build, cases: list[Path], tmp_path: Path) -> None:
@@ -116,13 +107,12 @@ def test_a_case_of_other_bits_fails(build: Build, cases: list[Path], tmp_path: P
     assert (found.returncode, "other bits" in found.stderr) == (1, True)
 
 
-def test_kernels_and_programs(build: Build, programs: list[Path]) -> None:
-    folder = build("chunk_test", "kernels_test", "low_bit_conv_test", "replay", "winograd_test")
+def test_kernels(build: Build) -> None:
+    folder = build("chunk_test", "kernels_test", "low_bit_conv_test", "winograd_test")
     run(folder / "kernels_test", "all", "3000")
     run(folder / "chunk_test", "all", "3000")
     run(folder / "low_bit_conv_test", "all", "1000")
     run(folder / "winograd_test", "all", "300")
-    run(folder / "replay", *programs)
 
 
 def test_instruction_sets_share_no_code(build: Build) -> None:
@@ -136,34 +126,32 @@ def test_instruction_sets_share_no_code(build: Build) -> None:
         assert [fields[1] in "RD" for fields in symbols] == [True], symbols
 
 
-def test_address_and_undefined_behaviour(
-    build: Build, programs: list[Path], cases: list[Path], artefacts: list[Path]
-) -> None:
+def test_address_and_undefined_behaviour(build: Build, cases: list[Path], artefacts: list[Path]) -> None:
     flags = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
     targets = ("c_interface_test", "chunk_test", "kernels_test", "low_bit_conv_test", "replay", "winograd_test")
     settings = (f"-DCMAKE_CXX_FLAGS={flags}", f"-DCMAKE_C_FLAGS={flags}")
-    folder = build(*targets, "replay_artefacts", settings=settings)
+    folder = build(*targets, settings=settings)
     run(folder / "c_interface_test", *cases[::3])
-    run(folder / "replay_artefacts", *artefacts)
+    run(folder / "replay", *artefacts)
     run(folder / "kernels_test", "all", "1000")
     run(folder / "chunk_test", "all", "1000")
     run(folder / "low_bit_conv_test", "all", "200")
     run(folder / "winograd_test", "all", "50")
-    run(folder / "replay", *programs)
 
 
-def test_threads(build: Build, programs: list[Path]) -> None:
+def test_threads(build: Build, cases: list[Path]) -> None:
     flags = "-DCMAKE_CXX_FLAGS=-fsanitize=thread -g"
     folder = build("chunk_test", "low_bit_conv_test", "threads_test", "winograd_test", settings=(flags,))
     run(folder / "chunk_test", "all", "300")
     run(folder / "low_bit_conv_test", "all", "100")
     run(folder / "winograd_test", "all", "50")
-    chosen = [path for path in programs if path.name in ("layers_ternary", "layers_float32", "residual", "pointwise_3")]
+    names = ("op_conv2d_steps", "op_program_steps", "residual_steps", "streams_steps")
+    chosen = [case / "artefact" for case in cases if case.name in names]
     run(folder / "threads_test", "20000", *chosen)
 
 
 @pytest.mark.parametrize("instructions", ["scalar", "avx2"] if X86 else ["scalar", "neon"])
-def test_valgrind(build: Build, programs: list[Path], instructions: str) -> None:
+def test_valgrind(build: Build, artefacts: list[Path], instructions: str) -> None:
     """Its processor has no AVX-512, so that the best table is the one of AVX2."""
     valgrind = tool("valgrind")
     folder = build("chunk_test", "kernels_test", "low_bit_conv_test", "replay", "winograd_test")
@@ -173,12 +161,12 @@ def test_valgrind(build: Build, programs: list[Path], instructions: str) -> None
     run(valgrind, *strict[:2], folder / "chunk_test", instructions, "25")
     run(valgrind, *strict[:2], folder / "low_bit_conv_test", instructions, "3")
     run(valgrind, *strict[:2], folder / "winograd_test", instructions, "3")
-    run(valgrind, *strict, folder / "replay", *programs[:40])
+    run(valgrind, *strict, folder / "replay", *artefacts[:40])
 
 
 @pytest.mark.parametrize("kind", ["chain", "stages", "wide"])
 def test_planning_takes_as_long_as_the_network_is_large(build: Build, kind: str) -> None:
-    """Instructions, from the words to the first logits: of four times the nodes, about four times as many."""
+    """Instructions, from the nodes to the first logits: of four times the nodes, about four times as many."""
     valgrind = tool("valgrind")
     program = build("planning_test") / "planning_test"
 
@@ -190,7 +178,7 @@ def test_planning_takes_as_long_as_the_network_is_large(build: Build, kind: str)
     assert (many - start) / (few - start) < 5
 
 
-def test_neon(build: Build, programs: list[Path], artefacts: list[Path]) -> None:
+def test_neon(build: Build, artefacts: list[Path]) -> None:
     compiler, qemu = tool("aarch64-linux-gnu-g++"), tool("qemu-aarch64", "qemu-aarch64-static")
     settings = (
         "-DCMAKE_SYSTEM_NAME=Linux",
@@ -198,14 +186,13 @@ def test_neon(build: Build, programs: list[Path], artefacts: list[Path]) -> None
         f"-DCMAKE_CXX_COMPILER={compiler}",
         "-DCMAKE_EXE_LINKER_FLAGS=-static",
     )
-    targets = ("chunk_test", "kernels_test", "low_bit_conv_test", "replay", "replay_artefacts", "winograd_test")
+    targets = ("chunk_test", "kernels_test", "low_bit_conv_test", "replay", "winograd_test")
     folder = build(*targets, settings=settings)
-    run(qemu, folder / "replay_artefacts", *artefacts[::10])
+    run(qemu, folder / "replay", *artefacts[::10])
     assert "neon" in run(qemu, folder / "kernels_test", "all", "1000")
     run(qemu, folder / "chunk_test", "all", "300")
     run(qemu, folder / "low_bit_conv_test", "all", "100")
     run(qemu, folder / "winograd_test", "all", "20")
-    run(qemu, folder / "replay", *programs)
 
 
 OLD_MACHINE = """
@@ -227,9 +214,8 @@ def test_the_installed_extension_runs_without_avx2() -> None:
     run(emulator, "-cpu", "Nehalem", sys.executable, "-c", OLD_MACHINE, **settings)
 
 
-@pytest.mark.parametrize("target", ["fuzz_program", "fuzz_artefact"])
-def test_fuzzing(build: Build, programs: list[Path], artefacts: list[Path], tmp_path: Path, target: str) -> None:
-    """Half a minute from the corpus; a target run alone goes on as long as one likes."""
+def test_fuzzing(build: Build, artefacts: list[Path], tmp_path: Path) -> None:
+    """Half a minute from the corpus; the target run alone goes on as long as one likes."""
     compiler = clang()
     probe = tmp_path / "probe.cpp"
     probe.write_text("int main() {}\n")
@@ -242,14 +228,14 @@ def test_fuzzing(build: Build, programs: list[Path], artefacts: list[Path], tmp_
         "-DCMAKE_CXX_FLAGS=-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -g",
         "-DHDLIF_BUILD_FUZZER=ON",
     )
-    folder = build("fuzz_artefact", "fuzz_program", settings=settings)
+    folder = build("fuzz_artefact", settings=settings)
     corpus, found = tmp_path / "corpus", tmp_path / "found"
     corpus.mkdir()
     found.mkdir()
-    for path in programs if target == "fuzz_program" else artefacts[:150]:
+    for path in artefacts[:150]:
         shutil.copy(path, corpus)
     # of one input; what the target lets run takes milliseconds, with the sanitizers and on a busy machine a second
     limits = ("-max_total_time=30", "-max_len=8192", "-rss_limit_mb=3072", "-malloc_limit_mb=256", "-timeout=10")
     # What is freed is held back for the sanitizer; with all that it may hold, the process grows beyond any limit.
     sanitizer = {"ASAN_OPTIONS": "quarantine_size_mb=64"}
-    run(folder / target, *limits, f"-artifact_prefix={found}/", corpus, **sanitizer)
+    run(folder / "fuzz_artefact", *limits, f"-artifact_prefix={found}/", corpus, **sanitizer)

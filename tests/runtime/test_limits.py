@@ -47,12 +47,8 @@ def test_a_small_file_that_asks_for_gigabytes_is_refused_at_load(tmp_path: Path)
     assert (tmp_path / "vast.hdlif.safetensors").stat().st_size < 1024
     with pytest.raises(LimitError) as refused:
         Session(tmp_path / "vast.hdlif.safetensors")
-    message = str(refused.value)
-    assert message.startswith(f"{tmp_path / 'vast.hdlif.safetensors'}: 1 x 16 images and time steps take 6")
-    assert message.endswith(
-        "bytes; max_bytes = 4,294,967,296; give fewer images or steps at once or, if you trust the network, Session a "
-        "larger max_bytes (hdlif run: --max-bytes)"
-    )
+    assert str(refused.value).startswith(f"{tmp_path / 'vast.hdlif.safetensors'}: 1 x 16 inputs and time steps take ")
+    assert "max_bytes = 4294967296" in str(refused.value)
     # its work alone is granted
     Session(graph, max_bytes=2**40)
 
@@ -60,9 +56,7 @@ def test_a_small_file_that_asks_for_gigabytes_is_refused_at_load(tmp_path: Path)
 def test_a_small_file_that_asks_for_hours_is_refused_at_load() -> None:
     graph = slow_graph(4000)
     assert len(dumps(slow_graph(2))) < 10_000
-    with pytest.raises(
-        LimitError, match=r"1 x 1 images and time steps take [0-9,]+ operations; max_operations = 4,398"
-    ):
+    with pytest.raises(LimitError, match=r"1 x 1 inputs and time steps take [0-9]+ operations; max_operations = 4398"):
         Session(graph)
     Session(graph, max_operations=2**60)
 
@@ -75,13 +69,13 @@ def test_limits_hold_for_each_call(graph: Graph) -> None:
     session.run(random_input(graph, 2, 2))
     x = random_input(graph, 1, 1)
     for steps in (10**6, 10**9):
-        with pytest.raises(LimitError, match=rf"1 x {steps} images and time steps take"):
+        with pytest.raises(LimitError, match=rf"1 x {steps} inputs and time steps take"):
             session.run(x, steps)
     many = random_input(graph, 1, 2**12)
     for call in (session.run, session.values, session.stage_seconds):
         with pytest.raises(LimitError, match="4096 x "):
             call(many)
-    with pytest.raises(LimitError, match="4096 x 1 images"):
+    with pytest.raises(LimitError, match="4096 x 1 inputs"):
         session.step(many[0])
     # a refusal leaves the session as it is
     np.testing.assert_array_equal(session.run(x), probe.run(x))
@@ -134,7 +128,7 @@ def test_padded_weights_count() -> None:
     x = b.add("flatten", INPUT)
     logits = b.add("linear", x, tensors={"weight": weight}, encoding="float32", role="classifier")
     graph = Graph(tuple(b.nodes), logits, 1, b.record(), ("a",))
-    with pytest.raises(LimitError, match=r"the graph: its weights take 268435456 bytes; max_bytes = 100,000,000; "):
+    with pytest.raises(LimitError, match="the graph: its weights take 268435456 bytes, more than max_bytes"):
         Session(graph, 1, max_bytes=100_000_000)
 
 
@@ -170,7 +164,7 @@ def test_what_could_not_be_interrupted_is_refused(
         tuple(b.nodes), logits, 1, b.record(), ("a",) * (b.channels(logits) if logits.endswith("pool") else 1)
     )
     with pytest.raises(
-        LimitError, match=rf"^the graph: node 'n[0-9].{node}' takes {operations} operations in one piece, "
+        LimitError, match=rf"^the graph: node n[0-9].{node} takes {operations} operations in one piece, "
     ):
         Session(graph, max_bytes=2**60, max_operations=2**60)
 

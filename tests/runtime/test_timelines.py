@@ -275,7 +275,7 @@ def test_what_a_sequence_holds_counts() -> None:
     small = Session(graph, 1, max_bytes=2_000_000)
     small.sequence(2)
     with pytest.raises(
-        LimitError, match=r"1000 sequences hold [0-9,]+ bytes; max_bytes = |1000 x 1 images and time steps"
+        LimitError, match=r"1000 sequences hold [0-9,]+ bytes; max_bytes = |1000 x 1 inputs and time steps"
     ):
         small.sequence(1000)
 

@@ -3,8 +3,9 @@
 Never imports torch.
 """
 
+from hdlif.runtime.answers import probabilities
 from hdlif.runtime.images import normalise, read_image
-from hdlif.runtime.session import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session, probabilities
+from hdlif.runtime.session import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session
 from hdlif.runtime.state import State
 from hdlif.runtime.stream import Decision, Stream
 

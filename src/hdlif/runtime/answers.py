@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.graph.ops.graph import TaskRecord
-from hdlif.runtime.session import probabilities
 
 Floats = NDArray[np.float32]
 Answer = dict[str, Any]
@@ -183,3 +182,21 @@ def _number(value: float | Sequence[float]) -> str:
     if len(value) <= _MOST_STEPS:
         return " ".join(f"{one:.6g}" for one in value)
     return f"{' '.join(f'{one:.6g}' for one in value[:3])} … {value[-1]:.6g} ({len(value)} steps)"
+
+
+def probabilities(logits: Floats) -> Floats:
+    """Softmax of the mean of the logits so far: [T, B, classes] -> [T, B, classes]; the last row is the answer.
+
+    >>> import numpy as np
+    >>> from hdlif.runtime import probabilities
+    >>> probabilities(np.zeros((4, 1, 2), np.float32))[-1].tolist()
+    [[0.5, 0.5]]
+
+    Args:
+        logits: float32 [T, B, classes], as `Session.run` gives them.
+    """
+    counts = np.arange(1, len(logits) + 1, dtype=np.float32)[:, None, None]
+    means = np.cumsum(logits, axis=0, dtype=np.float32) / counts
+    powers = np.exp(means - means.max(axis=-1, keepdims=True))
+    result: Floats = powers / powers.sum(axis=-1, keepdims=True)
+    return result

@@ -1,13 +1,12 @@
 """One sequence on the compiled runtime, which keeps its state from call to call."""
 
 from collections.abc import Mapping
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdlif import _native
-from hdlif.errors import HdlifError, ShapeError, StateError
+from hdlif.errors import ShapeError, StateError
 from hdlif.runtime.state import Array, State, check_state, described
 
 Floats = NDArray[np.float32]
@@ -67,7 +66,7 @@ class Sequence:
         self._check_held()
         for which, part in enumerate(self._parts):
             own = np.empty((len(x), self._outputs), np.float32)
-            self._advance_part(part, x[:, which].copy(order="C"), own)
+            part.advance(x[:, which].copy(order="C"), own)
             logits[:, which] = own
         return logits
 
@@ -78,10 +77,7 @@ class Sequence:
         batch = len(self._parts)
         last = {name: np.empty((batch, *shape[1:], shape[0]), np.float32) for name, shape in self._states.items()}
         for which, part in enumerate(self._parts):
-            try:
-                part.give([array[which : which + 1] for array in last.values()])
-            except RuntimeError:
-                _refuse_busy()
+            part.give([array[which : which + 1] for array in last.values()])
         return {"t": np.array(self.t, np.int64), **{name: np.moveaxis(array, -1, 1) for name, array in last.items()}}
 
     def resume(self, state: Mapping[str, Array]) -> None:
@@ -89,10 +85,30 @@ class Sequence:
         t = check_state(state, self._states, len(self._parts))
         for which, part in enumerate(self._parts):
             own = [state[name][which : which + 1] for name in self._states]
-            try:
-                part.take([np.ascontiguousarray(np.moveaxis(array, 1, -1)) for array in own], t)
-            except RuntimeError:
-                _refuse_busy()
+            part.take([np.ascontiguousarray(np.moveaxis(array, 1, -1)) for array in own], t)
+
+    @property
+    def sums(self) -> Floats:
+        """Of the outputs of all steps, [outputs], where the answer is read off their mean; else zeros. Of a batch of 1.
+
+        After `resume` they begin with the next step.
+        """
+        return np.array(self._parts[0].sums, np.float32)
+
+    def to_bytes(self) -> bytes:
+        """All that it holds, as `hdlif.h` describes a state: any process on any machine goes on from it.
+
+        Of a batch of 1.
+        """
+        return self._parts[0].save()
+
+    def load_bytes(self, state: bytes) -> None:
+        """Go on from `to_bytes` of the same network, or from what `hdlif_stream_save` of the C interface gave.
+
+        Raises:
+            StateError: they are damaged, of another network or of another version.
+        """
+        self._parts[0].load(state)
 
     def _advance(self, x: Floats, logits: Floats) -> None:
         assert self._only is not None
@@ -102,25 +118,7 @@ class Sequence:
             if not isinstance(x, np.ndarray) or x.dtype != np.float32:
                 raise self._refusal(x) from None
             # its entries lie elsewhere than in C order
-            self._advance_part(self._only, x.copy(order="C"), logits)
-        except (RuntimeError, ValueError, _native.InterruptedError) as error:
-            self._translate(error)
-
-    def _advance_part(self, part: _native.Sequence, x: Floats, logits: Floats) -> None:
-        try:
-            part.advance(x, logits)
-        except (RuntimeError, ValueError, _native.InterruptedError) as error:
-            self._translate(error)
-
-    def _translate(self, error: Exception) -> NoReturn:
-        if isinstance(error, _native.InterruptedError):
-            raise HdlifError(
-                "a signal's handler forked this process within a run, which ends so in the child; begin another one"
-            ) from error
-        self._check_held()
-        if isinstance(error, RuntimeError):
-            _refuse_busy()
-        raise error
+            self._only.advance(x.copy(order="C"), logits)
 
     def _check_held(self) -> None:
         if any(part.t != self.t or part.t < 0 for part in self._parts):
@@ -131,7 +129,3 @@ class Sequence:
         return ShapeError(
             f"x is {described(x)}; a step of this sequence takes a float32 array [{shape}], a run [K, {shape}]"
         )
-
-
-def _refuse_busy() -> NoReturn:
-    raise HdlifError("another thread is within a call of this sequence; give each a sequence of its own")

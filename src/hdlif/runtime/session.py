@@ -1,32 +1,35 @@
 """Running a deployed network on the compiled runtime, whole sequences or frame by frame."""
 
+import contextlib
 import functools
+import json
 import math
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif import _native
 from hdlif._native import Network, instruction_sets
-from hdlif.errors import AllocationError, ArtefactError, HdlifError, LimitError, brief
-from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, infer_values, load
-from hdlif.runtime.program import flatten_graph
+from hdlif.errors import AllocationError, HdlifError, LimitError, brief
+from hdlif.graph.artefact import Graph, InputRecord, TaskRecord, Value, dumps
+from hdlif.graph.artefact.files import read_content
+from hdlif.graph.artefact.statements import read_fields
 from hdlif.runtime.sequence import Sequence
 from hdlif.runtime.state import (
     INTERRUPTED,
     Array,
     State,
+    channels_first,
+    channels_last,
     check_frame,
     check_out,
     check_state,
+    contiguous,
     count_steps,
     is_integer,
-    potential_shapes,
 )
 
 Floats = NDArray[np.float32]
@@ -34,6 +37,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _FLOAT32 = np.dtype(np.float32)
 _MOST_GRANTED = 64
+_OPTIONS = {"max_bytes": " (hdlif run: --max-bytes)", "max_operations": " (hdlif run: --max-operations)"}
 MAX_THREADS = 256
 DEFAULT_MAX_BYTES = 2**32
 """What a call may take in memory. A ResNet-34 on 224x224 pixels takes 0.2 GB, whatever the batch of `Session.run`, and
@@ -42,7 +46,7 @@ DEFAULT_MAX_OPERATIONS = 2**42
 """What a call may compute. That ResNet-34 takes 1.5e10 an image over 4 time steps: 288 images may be one call."""
 
 
-def _native_errors_are_ours(method: Callable[P, R]) -> Callable[P, R]:
+def _memory_errors_are_ours(method: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
@@ -52,10 +56,6 @@ def _native_errors_are_ours(method: Callable[P, R]) -> Callable[P, R]:
         except MemoryError as error:
             raise AllocationError(
                 "the machine does not grant the memory that this takes; give fewer images or steps at once"
-            ) from error
-        except _native.InterruptedError as error:
-            raise HdlifError(
-                "a signal's handler forked this process within a run, which ends so in the child; start it again there"
             ) from error
 
     return call
@@ -98,7 +98,7 @@ class Session:
     True
     """
 
-    @_native_errors_are_ours
+    @_memory_errors_are_ours
     def __init__(
         self,
         artefact: str | Path | Graph,
@@ -142,38 +142,21 @@ class Session:
         instructions = available[-1] if instructions is None else instructions
         if instructions not in available:
             raise HdlifError(f"instructions = {instructions!r}; this machine has {', '.join(available)}")
-        graph = artefact if isinstance(artefact, Graph) else load(artefact)
-        self._values = infer_values(graph)
-        self._potential_shapes = potential_shapes(graph, self._values)
-        self._names = [INPUT, *(node.name for node in graph.nodes)]
-        self._input, self._labels, self._time_steps = graph.input, graph.labels, graph.time_steps
-        self._task = graph.task
-        program = flatten_graph(graph)
-        # the unpacked weights may go before the runtime lays out its own
-        del graph
-        try:
-            self._network = Network(
-                np.array(program.words, np.int32),
-                np.array(program.scalars, np.float32),
-                program.buffers,
-                int(threads),
-                instructions,
-                min(self._max_bytes, 2**63 - 1),
-            )
-        except ValueError as error:
-            reason = self._with_names(error)
-            raise ArtefactError(f"{self._name}: the compiled runtime refuses the network: {reason}") from error
-        except _native.TooManyBytesError as error:
-            raise LimitError(f"{self._name}: its {error}; {self._mend('max_bytes', self._max_bytes)}") from error
-        except _native.TooLongError as error:
-            raise LimitError(
-                f"{self._name}: {self._with_names(error)}, within which a run cannot be interrupted; make the layer, "
-                "the kernel or the rows of its map smaller"
-            ) from error
-        self._cost = functools.lru_cache(maxsize=64)(functools.partial(_cost, self._network))
-        self._check_limits(1, self._time_steps, is_static=False)
-        # the steps of calls of arrays of a shape that have been found good
+        content = dumps(artefact) if isinstance(artefact, Graph) else read_content(artefact)
+        limits = min(self._max_bytes, 2**63 - 1), min(self._max_operations, 2**63 - 1)
+        with self._naming():
+            self._network = Network(content, int(threads), instructions, *limits)
+        self._input, self._labels, self._task, self._time_steps = read_fields(json.loads(self._network.graph))
+        self._values = {
+            name: Value(tuple(shape), most or None, constant) for name, shape, most, constant in self._network.values
+        }
+        self._names = list(self._values)
+        self._potential_shapes = {
+            state: self._values[self._names[value]].shape for state, value in self._network.states
+        }
+        # calls of arrays of a shape that have been found good, and their steps
         self._granted: dict[Any, int] = {}
+        self._check_limits(1, self._time_steps, is_static=False)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -194,6 +177,11 @@ class Session:
     def time_steps(self) -> int:
         """The steps that the network was trained for."""
         return self._time_steps
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 digest that the network's file states, in hexadecimal."""
+        return self._network.digest
 
     @property
     def instructions(self) -> str:
@@ -220,7 +208,7 @@ class Session:
         """Bytes of working memory that past calls left for the next ones; a call like one before adds none."""
         return self._network.working_bytes
 
-    @_native_errors_are_ours
+    @_memory_errors_are_ours
     def run(self, x: Floats, steps: int | None = None) -> Floats:
         """Logits [T, B, classes] of a whole sequence, from the start.
 
@@ -235,20 +223,20 @@ class Session:
         self._network.run(x, len(logits), 0, None, logits)
         return logits
 
-    @_native_errors_are_ours
+    @_memory_errors_are_ours
     def values(self, x: Floats, steps: int | None = None) -> dict[str, Array]:
         """Every value of a run by name, [T, B, C, H, W] or [T, B, C], codes as uint8: to look inside."""
         x, logits = self._prepare(x, steps, keeps_all=True)
         shapes = [(*logits.shape[:2], *self._values[name].shape) for name in self._names]
         kept = [np.empty(shape, np.float32) for shape in shapes]
-        self._network.run_and_keep(x, len(logits), 0, None, logits, kept)
+        self._network.run_values(x, len(logits), logits, kept)
         is_code = [self._values[name].max_code is not None for name in self._names]
         return {
             name: value.astype(np.uint8) if code else value
             for name, value, code in zip(self._names, kept, is_code, strict=True)
         }
 
-    @_native_errors_are_ours
+    @_memory_errors_are_ours
     def stage_seconds(self, x: Floats, steps: int | None = None) -> dict[str, float]:
         """Where the time of a run goes: seconds of each stage, by the name of its first node.
 
@@ -259,7 +247,7 @@ class Session:
         self._network.run(x, len(logits), 0, None, logits, seconds)
         return {name: float(s) for name, s in zip(self._names[1:], seconds, strict=True) if s > 0}
 
-    @_native_errors_are_ours
+    @_memory_errors_are_ours
     def step(
         self, x: Floats, state: Mapping[str, Any] | None = None, *, out: State | None = None
     ) -> tuple[Floats, State]:
@@ -277,7 +265,9 @@ class Session:
         check_frame(x, self._input.shape)
         batch = len(x)
         t = 0 if state is None else check_state(state, self._potential_shapes, batch)
-        self._check_limits(batch, 1, is_static=False, gives_state=True)
+        if ("step", batch) not in self._granted:
+            self._check_limits(batch, 1, is_static=False, gives_state=True)
+            self._grant(("step", batch), 1)
         if out is None:
             out = {"t": np.array(0, np.int64), **self._start(batch)}
         else:
@@ -292,9 +282,9 @@ class Session:
                 out[name][...] = state[name]
         potentials = {name: out[name] for name in self._potential_shapes}
         try:
-            working = _channels_last(potentials)
+            working = channels_last(potentials)
             logits = np.empty((1, batch, len(self._labels)), np.float32)
-            frame = _contiguous(x)[None]
+            frame = contiguous(x)[None]
             self._network.run(frame, 1, t, working, logits)
         except MemoryError:
             # nothing has been computed
@@ -302,11 +292,11 @@ class Session:
             raise
         for potential, result in zip(potentials.values(), working, strict=True):
             if not np.shares_memory(potential, result):
-                potential[...] = _channels_first(result)
+                potential[...] = channels_first(result)
         out["t"] = np.array(t + 1, np.int64)
         return logits[0], out
 
-    @_native_errors_are_ours
+    @_memory_errors_are_ours
     def sequence(self, batch: int = 1, state: Mapping[str, Any] | None = None) -> Sequence:
         """A sequence that keeps its state to itself: the quickest way to go on frame by frame.
 
@@ -322,9 +312,11 @@ class Session:
         self._check_limits(batch, 1, is_static=False, gives_state=True)
         if (held := batch * self.sequence_bytes) > self._max_bytes:
             raise LimitError(
-                f"{self._name}: {batch} sequences hold {held:,} bytes; {self._mend('max_bytes', self._max_bytes)}"
+                f"{self._name}: {batch} sequences hold {held:,} bytes; max_bytes = {self._max_bytes:,}; give fewer at "
+                f"once or, if you trust the network, a larger max_bytes{_OPTIONS['max_bytes']}"
             )
-        sequence = Sequence(self._network, (batch, *self._input.shape), len(self._labels), self._potential_shapes)
+        with self._naming():
+            sequence = Sequence(self._network, (batch, *self._input.shape), len(self._labels), self._potential_shapes)
         if state is not None:
             sequence.resume(state)
         return sequence
@@ -334,8 +326,9 @@ class Session:
         _, each = self._cost(1, 1, False, False, False)
         if steps * each > self._max_operations:
             raise LimitError(
-                f"{self._name}: {steps:,} time steps take {steps * each:,} operations; "
-                f"{self._mend('max_operations', self._max_operations)}"
+                f"{self._name}: {steps:,} time steps take {steps * each:,} operations; max_operations = "
+                f"{self._max_operations:,}; give fewer at once or, if you trust the network, a larger "
+                f"max_operations{_OPTIONS['max_operations']}"
             )
 
     @property
@@ -367,94 +360,41 @@ class Session:
             count = count_steps(x, self._input.shape, steps, self._time_steps)
             self._check_limits(x.shape[1], count, is_static=len(x) < count, keeps_all=keeps_all)
             if call is not None:
-                if len(self._granted) >= _MOST_GRANTED:
-                    self._granted.clear()
-                self._granted[call] = count
-        return _contiguous(x), np.empty((count, x.shape[1], len(self._labels)), np.float32)
+                self._grant(call, count)
+        return contiguous(x), np.empty((count, x.shape[1], len(self._labels)), np.float32)
 
-    def _check_limits(
-        self, batch: int, steps: int, *, is_static: bool, keeps_all: bool = False, gives_state: bool = False
-    ) -> None:
+    def _grant(self, call: Any, steps: int) -> None:
+        if len(self._granted) >= _MOST_GRANTED:
+            self._granted.clear()
+        self._granted[call] = steps
+
+    def _check_limits(self, batch: int, steps: int, **call: bool) -> None:
         """Raises `LimitError` where a call with `batch` images over `steps` takes more than it may."""
-        work_bytes, operations = self._cost(batch, steps, is_static, keeps_all, not gives_state)
-        result_bytes = 4 * batch * steps * len(self._labels)
-        if gives_state:
-            result_bytes += 4 * batch * sum(map(math.prod, self._potential_shapes.values()))
-        if keeps_all:
-            # codes are there as floats and as bytes
-            result_bytes += 5 * batch * steps * sum(math.prod(value.shape) for value in self._values.values())
-        asked = ("max_bytes", work_bytes + result_bytes), ("max_operations", operations)
-        for (key, amount), limit in zip(asked, (self._max_bytes, self._max_operations), strict=True):
-            if amount > limit:
-                unit = key.removeprefix("max_")
-                raise LimitError(
-                    f"{self._name}: {batch} x {steps} images and time steps take {amount:,} {unit}; "
-                    f"{self._mend(key, limit)}"
-                )
+        with self._naming():
+            self._network.check(batch, steps, **call)
 
-    def _with_names(self, error: Exception) -> str:
-        """What the compiled runtime says, which counts the nodes."""
-        return re.sub(r"\bnode (\d+)", lambda found: f"node {brief(self._names[int(found[1]) + 1])}", str(error))
+    def _cost(self, batch: int, steps: int, *call: bool) -> tuple[int, int]:
+        """Bytes and operations of a run inside the runtime."""
+        work_bytes, operations = self._network.cost(batch, steps, *call)
+        return work_bytes, int(operations)
 
-    @staticmethod
-    def _mend(key: str, limit: int) -> str:
-        option = "--" + key.replace("_", "-")
-        return (
-            f"{key} = {limit:,}; give fewer images or steps at once or, if you trust the network, Session a larger "
-            f"{key} (hdlif run: {option})"
-        )
+    @contextlib.contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Begins the runtime's errors with the network's name, and names the option that raises a limit."""
+        try:
+            yield
+        except HdlifError as error:
+            found = [text for limit, text in _OPTIONS.items() if isinstance(error, LimitError) and limit in str(error)]
+            raise type(error)(f"{self._name}: {error}{''.join(found[:1])}") from error
 
     def _start(self, batch: int) -> dict[str, Floats]:
         """Zero potentials. Their memory is channels-last, as the runtime keeps it, so no step copies them."""
         potentials = {}
         for name, (channels, *pixels) in self._potential_shapes.items():
-            potentials[name] = _channels_first(np.zeros((batch, *pixels, channels), np.float32))
+            potentials[name] = channels_first(np.zeros((batch, *pixels, channels), np.float32))
         return potentials
-
-
-def probabilities(logits: Floats) -> Floats:
-    """Softmax of the mean of the logits so far: [T, B, classes] -> [T, B, classes]; the last row is the answer.
-
-    >>> import numpy as np
-    >>> from hdlif.runtime import probabilities
-    >>> probabilities(np.zeros((4, 1, 2), np.float32))[-1].tolist()
-    [[0.5, 0.5]]
-
-    Args:
-        logits: float32 [T, B, classes], as `Session.run` gives them.
-    """
-    counts = np.arange(1, len(logits) + 1, dtype=np.float32)[:, None, None]
-    means = np.cumsum(logits, axis=0, dtype=np.float32) / counts
-    powers = np.exp(means - means.max(axis=-1, keepdims=True))
-    result: Floats = powers / powers.sum(axis=-1, keepdims=True)
-    return result
 
 
 def available_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _cost(
-    network: Network, batch: int, steps: int, is_static: bool, keeps_all: bool, owns_potentials: bool
-) -> tuple[int, int]:
-    """Bytes and operations of a run inside the runtime."""
-    return (
-        network.run_bytes(batch, steps, is_static, keeps_all, owns_potentials),
-        int(network.operations(batch, steps, is_static, keeps_all)),
-    )
-
-
-def _contiguous(array: Array) -> Array:
-    """`array` in C order, its entries where float32 may lie."""
-    return np.ascontiguousarray(array) if array.flags.aligned else array.copy(order="C")
-
-
-def _channels_first(array: Array) -> Array:
-    # what np.moveaxis does, in a tenth of its time
-    return array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
-
-
-def _channels_last(potentials: Mapping[str, Array]) -> list[Array]:
-    """Channels-last contiguous arrays: views where the memory is so, else copies."""
-    return [_contiguous(potential.transpose(0, *range(2, potential.ndim), 1)) for potential in potentials.values()]

@@ -156,3 +156,18 @@ def _is_free_of_itself(array: Array) -> bool:
 def described(value: object) -> str:
     """An argument as errors name it."""
     return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
+
+
+def contiguous(array: Array) -> Array:
+    """`array` in C order, its entries where float32 may lie."""
+    return np.ascontiguousarray(array) if array.flags.aligned else array.copy(order="C")
+
+
+def channels_first(array: Array) -> Array:
+    # what np.moveaxis does, in a tenth of its time
+    return array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
+
+
+def channels_last(potentials: Mapping[str, Array]) -> list[Array]:
+    """Channels-last contiguous arrays: views where the memory is so, else copies."""
+    return [contiguous(potential.transpose(0, *range(2, potential.ndim), 1)) for potential in potentials.values()]

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.errors import HdlifError, brief, did_you_mean
-from hdlif.graph.artefact import load
 from hdlif.runtime import Session
 from hdlif.runtime.answers import Answer, answers
-from hdlif.runtime.going_on import GoingOn, network_digest
+from hdlif.runtime.going_on import GoingOn
 from hdlif.serve.batching import Batcher
 from hdlif.serve.metrics import Metrics
 from hdlif.serve.refusals import Refusal
@@ -39,11 +38,11 @@ class Network:
     """
 
     def __init__(self, name: str, path: Path, settings: Settings, runs: Executor, metrics: Metrics) -> None:
-        graph = load(path)
-        self.name, self.path, self.digest = name, path, network_digest(graph)
+        self.name, self.path = name, path
         self.session = Session(
-            graph, settings.threads, max_bytes=settings.max_bytes, max_operations=settings.max_operations
+            path, settings.threads, max_bytes=settings.max_bytes, max_operations=settings.max_operations
         )
+        self.digest = self.session.digest
         # No reference leads back to the network, so that its memory is freed as soon as nobody uses it.
         self._inputs = Batcher[Floats, Floats](
             partial(_run, self.session),

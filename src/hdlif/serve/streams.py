@@ -67,7 +67,7 @@ class Streams:
                 {"Retry-After": "5"},
             )
         # Nobody can guess 128 random bits.
-        stream = Stream(secrets.token_urlsafe(16), network, GoingOn(network.session, network.digest, content))
+        stream = Stream(secrets.token_urlsafe(16), network, GoingOn(network.session, content))
         stream.used = self._now()
         self._open[stream.id] = stream
         self.bytes += stream.bytes

@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployed_graphs import residual_network, tiny_network
-from graph.artefact.test_io import at, places, rewritten, signed
 from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import dumps, infer_values, is_artefact, load, loads
-from hdlif.graph.artefact.io import LONGEST_MESSAGE, MAX_FILE_BYTES, MAX_HEADER_BYTES
+from hdlif.graph.artefact.files import MAX_FILE_BYTES, MAX_HEADER_BYTES
 from hdlif.graph.ops.graph import MAX_NODES
 from hdlif.runtime import Session
+from model_files import at, places, rewritten, signed
+
+LONGEST_MESSAGE = 1000
 
 
 def assert_refused(call: Callable[[], object], name: str) -> str:
@@ -172,7 +174,7 @@ HOSTILE = st.sampled_from(
 def test_a_hostile_value_at_any_place_gives_one_printable_line(data: st.DataObject) -> None:
     def change(header: dict[str, Any], graph: dict[str, Any]) -> None:
         tree = header if data.draw(st.booleans()) else graph
-        *path, last = data.draw(st.sampled_from(places(tree)))
+        *path, last = data.draw(st.sampled_from(list(places(tree))))
         at(tree, tuple(path))[last] = data.draw(HOSTILE)
 
     content, message = rewritten(change), ""

@@ -10,7 +10,7 @@ import torch
 import hdlif
 from deploy.test_onnx import assert_equals_reference
 from deployed_graphs import random_input
-from hdlif._native import instruction_sets, op_names
+from hdlif._native import instruction_sets
 from hdlif.deploy import GraphModule
 from hdlif.deploy.ops import FORMS
 from hdlif.graph.artefact import dumps, loads
@@ -21,11 +21,6 @@ from one_op import of_one_op
 
 ROOT = Path(hdlif.__file__).parents[2]
 STEPS, BATCH = 4, 2
-
-
-def test_the_runtime_numbers_its_ops_as_python_does() -> None:
-    assert [op.name for op in OPS.values()] == op_names()
-    assert [op.code for op in OPS.values()] == list(range(len(OPS)))
 
 
 def test_every_op_has_its_forms() -> None:

@@ -1,15 +1,17 @@
 // For ThreadSanitizer: a pool under callers that come and go, then one session that several threads run.
 //
-//   threads_test LOOPS FILE...     each file an encoded program, see encoded_program.h
+//   threads_test LOOPS FILE...     each an artefact
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <thread>
 
-#include "encoded_program.h"
+#include "artefact/artefact.h"
+#include "drawn_input.h"
 #include "session.h"
 #include "thread_pool.h"
 
@@ -55,7 +57,7 @@ std::vector<float> logits_of(Session& session, int64_t seed) {
   const Program& program = session.program();
   const int64_t batch = 1 + seed % 4, steps = 1 + seed % 3;
   const std::vector<float> x =
-      drawn_input(size_t(steps * batch * program.values[0].size()), kHasZeros, uint32_t(seed));
+      drawn_input(size_t(steps * batch * program.values[0].size()), uint32_t(seed), true);
   std::vector<std::vector<float>> potentials;
   std::vector<float*> pointers;
   for (int32_t n : program.stateful)
@@ -74,10 +76,13 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size();
 }
 
-void run_at_once(const EncodedProgram& encoded, int threads, int callers, int runs) {
+void run_at_once(const std::vector<char>& content, int threads, int callers, int runs) {
   const Kernels* tables[8];
   const Kernels& kernels = *tables[available_kernels(tables, 8) - 1];
-  Session alone(encoded.read(), 1, kernels), session(encoded.read(), threads, kernels);
+  const auto program = [&] {
+    return read_artefact(reinterpret_cast<const uint8_t*>(content.data()), content.size(), 1 << 30).program;
+  };
+  Session alone(program(), 1, kernels), session(program(), threads, kernels);
   std::vector<std::vector<float>> expected;
   for (int seed = 0; seed < 12; ++seed)
     expected.push_back(logits_of(alone, seed));
@@ -107,10 +112,8 @@ int main(int count, char** arguments) {
   for (int i = 2; i < count; ++i) {
     std::ifstream file(arguments[i], std::ios::binary);
     const std::vector<char> bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-    const EncodedProgram encoded =
-        EncodedProgram::decode(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
     for (int threads = 2; threads <= 3; ++threads)
-      run_at_once(encoded, threads, 3, loops / 50);
+      run_at_once(bytes, threads, 3, loops / 50);
   }
   std::printf("%d files\n", count - 2);
 }

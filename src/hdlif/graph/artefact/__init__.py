@@ -1,20 +1,19 @@
 """The deployed network as a file: graph, tensor packing, reading and writing. Never imports torch."""
 
+from hdlif.graph.artefact.files import is_artefact
 from hdlif.graph.artefact.io import (
     FORMAT_VERSION,
     dumps,
-    is_artefact,
     joined,
     load,
     loads,
     metadata_of,
-    read_statement,
     save,
-    statement,
     stored,
     tensor_bytes,
 )
 from hdlif.graph.artefact.packing import pack, unpack
+from hdlif.graph.artefact.statements import read_statement, statement
 from hdlif.graph.ops import infer_values
 from hdlif.graph.ops.graph import INPUT, Graph, InputRecord, Node, TaskRecord, Value
 

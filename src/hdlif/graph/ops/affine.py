@@ -32,7 +32,6 @@ def passes_spikes(node: Node) -> bool:
 
 OP = Op(
     "affine",
-    code=2,
     arity=1,
     tensors=("scale", "shift"),
     infer=infer,

@@ -13,7 +13,7 @@ import numpy as np
 from hdlif.errors import ArtefactError, brief
 from hdlif.graph.ops.fields import map_shape, pair
 from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Flat, Op
+from hdlif.graph.ops.op import Op
 from hdlif.graph.ops.weights import check_sum, price, weight_of
 from hdlif.graph.ops.windows import reach, windows
 
@@ -83,14 +83,8 @@ def _of_a_group(node: Node, x: Array, weight: Array) -> Array:
     return total
 
 
-def flat(node: Node) -> Flat:
-    out, _, kernel_y, kernel_x = node.tensors["weight"].shape
-    return Flat(out_channels=out, kernel=(kernel_y, kernel_x), dilation=dilation_of(node), groups=groups_of(node))
-
-
 OP = Op(
     "conv2d",
-    code=0,
     arity=1,
     attributes=("encoding", "padding", "role", "stride"),
     optional=("dilation", "groups"),
@@ -98,6 +92,5 @@ OP = Op(
     infer=infer,
     evaluate=evaluate,
     price=price,
-    flat=flat,
     is_synapse=True,
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from hdlif.errors import ArtefactError, brief
 from hdlif.graph.ops.graph import MAX_CODE, Array, Node, Value
-from hdlif.graph.ops.op import Flat, Op, always
+from hdlif.graph.ops.op import Op, always
 from hdlif.graph.ops.work import moved
 
 
@@ -54,13 +54,8 @@ def states(node: Node) -> tuple[str, ...]:
     return ("delayed",)
 
 
-def flat(node: Node) -> Flat:
-    return Flat(choice=node.attributes["max_code"], source=node.attributes["source"])
-
-
 OP = Op(
     "delay",
-    code=13,
     arity=1,
     attributes=("max_code", "source"),
     infer=infer,
@@ -70,6 +65,5 @@ OP = Op(
     price=moved,
     sources=lambda node: (node.attributes["source"],),
     states=states,
-    flat=flat,
     passes_spikes=always,
 )

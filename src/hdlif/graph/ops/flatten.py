@@ -17,4 +17,4 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     return x.reshape(len(x), -1)
 
 
-OP = Op("flatten", code=8, arity=1, infer=infer, evaluate=evaluate, price=moved, passes_spikes=always)
+OP = Op("flatten", arity=1, infer=infer, evaluate=evaluate, price=moved, passes_spikes=always)

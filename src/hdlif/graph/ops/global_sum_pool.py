@@ -24,4 +24,4 @@ def price(node: Node, seen: Seen) -> Work:
     return pooled(node, seen, seen.types[node.inputs[0]].shape[1:], (1, 1), (0, 0))
 
 
-OP = Op("global_sum_pool", code=7, arity=1, infer=infer, evaluate=evaluate, price=price, passes_spikes=always)
+OP = Op("global_sum_pool", arity=1, infer=infer, evaluate=evaluate, price=price, passes_spikes=always)

@@ -6,7 +6,7 @@ import numpy as np
 
 from hdlif.errors import ArtefactError
 from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Flat, Op
+from hdlif.graph.ops.op import Op
 from hdlif.graph.ops.weights import check_sum, price, weight_of
 
 
@@ -30,19 +30,13 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     return total
 
 
-def flat(node: Node) -> Flat:
-    return Flat(out_channels=len(node.tensors["weight"]))
-
-
 OP = Op(
     "linear",
-    code=1,
     arity=1,
     attributes=("encoding", "role"),
     tensors=("weight",),
     infer=infer,
     evaluate=evaluate,
     price=price,
-    flat=flat,
     is_synapse=True,
 )

@@ -32,7 +32,6 @@ def price(node: Node, seen: Seen) -> Work:
 
 OP = Op(
     "max_pool",
-    code=6,
     arity=1,
     attributes=("kernel", "padding", "stride"),
     infer=infer,

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hdlif.graph.equations import Program
 from hdlif.graph.ops.graph import Array, Node, Value
 from hdlif.graph.ops.work import Seen, Work
 
@@ -16,26 +15,10 @@ Price = Callable[[Node, Seen], Work]
 
 
 @dataclass(frozen=True)
-class Flat:
-    """The fields of a node in the flat form of the compiled runtime that an op sets by itself (`native/program.h`)."""
-
-    out_channels: int = 0
-    choice: int = 0
-    scalars: tuple[float, ...] = ()
-    kernel: tuple[int, int] = (0, 0)
-    equation: Program | None = None
-    source: str | None = None
-    """A value of the graph, of an earlier or a later node."""
-    dilation: tuple[int, int] = (0, 0)
-    groups: int = 0
-
-
-@dataclass(frozen=True)
 class Op:
     """The statement of one op.
 
     Attributes:
-        code: its number in the compiled runtime's table.
         arity: how many inputs it takes.
         attributes, tensors: their names; None for tensors that `infer` checks itself.
         optional: names of attributes that a node may leave out.
@@ -45,7 +28,6 @@ class Op:
             A graph with such a node runs one time step after the other.
         sources: the values that `keep` takes, which a node reads beside its inputs; its attribute "source".
         states: what a node carries from step to step, by name; each is shaped like its output, and 0 at first.
-        flat: what a node sets in the flat form beside its inputs, tensors, kernel, stride, padding and encoding.
         is_neuron: whether a node emits the spikes of neurons.
         is_synapse: whether it multiplies by weights.
         emits_spikes: whether what a node gives counts as spikes, whatever it is given.
@@ -54,7 +36,6 @@ class Op:
     """
 
     name: str
-    code: int
     arity: int
     infer: Infer
     evaluate: Evaluate
@@ -66,7 +47,6 @@ class Op:
     keep: Callable[[Node, Mapping[str, Array], dict[str, Array]], None] | None = None
     sources: Callable[[Node], tuple[str, ...]] = field(default=lambda node: ())
     states: Callable[[Node], tuple[str, ...]] = field(default=lambda node: ())
-    flat: Callable[[Node], Flat] = field(default=lambda node: Flat())
     is_neuron: Callable[[Node], bool] = field(default=lambda node: False)
     is_synapse: bool = False
     emits_spikes: Callable[[Node], bool] = field(default=lambda node: False)

@@ -15,7 +15,7 @@ from hdlif.graph.equations import Program, from_attributes
 from hdlif.graph.equations.record import KEYS
 from hdlif.graph.ops.fields import check_fields, rows
 from hdlif.graph.ops.graph import Array, Node, Value, row_of_step
-from hdlif.graph.ops.op import Flat, Op
+from hdlif.graph.ops.op import Op
 from hdlif.graph.ops.work import ADD, MULTIPLY, Seen, Work
 
 
@@ -80,13 +80,8 @@ def states(node: Node) -> tuple[str, ...]:
     return tuple(node.attributes["states"])
 
 
-def flat(node: Node) -> Flat:
-    return Flat(equation=program_of(node))
-
-
 OP = Op(
     "program",
-    code=12,
     arity=1,
     attributes=("kind", *KEYS),
     optional=("fires",),
@@ -95,7 +90,6 @@ OP = Op(
     evaluate=evaluate,
     price=price,
     states=states,
-    flat=flat,
     is_neuron=fires,
     emits_spikes=fires,
 )

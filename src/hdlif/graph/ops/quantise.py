@@ -7,7 +7,7 @@ import numpy as np
 from hdlif.errors import ArtefactError
 from hdlif.graph.ops.fields import LEAST_NORMAL, number, rows
 from hdlif.graph.ops.graph import Array, Node, Value, row_of_step
-from hdlif.graph.ops.op import Flat, Op, always
+from hdlif.graph.ops.op import Op, always
 from hdlif.graph.ops.work import ADD, MULTIPLY, NOTHING, Seen, Work, acting_share
 
 
@@ -34,19 +34,13 @@ def price(node: Node, seen: Seen) -> Work:
     return acting * seen.entries_per_image(node)
 
 
-def flat(node: Node) -> Flat:
-    return Flat(choice=int(node.attributes["bits"]), scalars=(node.attributes["offset"],))
-
-
 OP = Op(
     "quantise",
-    code=3,
     arity=1,
     attributes=("bits", "offset"),
     tensors=("inverse_step",),
     infer=infer,
     evaluate=evaluate,
     price=price,
-    flat=flat,
     emits_spikes=always,
 )

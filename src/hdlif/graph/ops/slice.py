@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from hdlif.errors import ArtefactError, brief
 from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Flat, Op, always
+from hdlif.graph.ops.op import Op, always
 from hdlif.graph.ops.work import moved
 
 
@@ -25,19 +25,12 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     return x[:, node.attributes["begin"] : node.attributes["end"]]
 
 
-def flat(node: Node) -> Flat:
-    begin, end = node.attributes["begin"], node.attributes["end"]
-    return Flat(choice=begin, out_channels=end - begin)
-
-
 OP = Op(
     "slice",
-    code=10,
     arity=1,
     attributes=("begin", "end"),
     infer=infer,
     evaluate=evaluate,
     price=moved,
-    flat=flat,
     passes_spikes=always,
 )

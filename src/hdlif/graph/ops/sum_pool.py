@@ -26,7 +26,6 @@ def price(node: Node, seen: Seen) -> Work:
 
 OP = Op(
     "sum_pool",
-    code=5,
     arity=1,
     attributes=("kernel", "stride"),
     infer=infer,

@@ -18,7 +18,7 @@ def stated(package: str, name: str) -> list[Any]:
     return [getattr(module, name) for module in modules if hasattr(module, name)]
 
 
-OPS: Mapping[str, Op] = {op.name: op for op in sorted(stated(ops.__name__, "OP"), key=lambda op: op.code)}
+OPS: Mapping[str, Op] = {op.name: op for op in stated(ops.__name__, "OP")}
 
 
 def reads(node: Node) -> tuple[str, ...]:

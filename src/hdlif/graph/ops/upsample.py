@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hdlif.graph.ops.fields import map_shape, pair
 from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Flat, Op, always
+from hdlif.graph.ops.op import Op, always
 from hdlif.graph.ops.work import moved
 
 
@@ -20,18 +20,12 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     return x.repeat(down, axis=2).repeat(across, axis=3)
 
 
-def flat(node: Node) -> Flat:
-    return Flat(kernel=pair(node, "factor", 1))
-
-
 OP = Op(
     "upsample",
-    code=14,
     arity=1,
     attributes=("factor",),
     infer=infer,
     evaluate=evaluate,
     price=moved,
-    flat=flat,
     passes_spikes=always,
 )

@@ -1,0 +1,95 @@
+#include "read_whole.h"
+
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#if !defined(__wasm__)
+#include <sys/stat.h>
+#if !defined(_WIN32)
+#include <fcntl.h>
+#include <unistd.h>
+#endif
+#endif
+
+#include "../artefact/file.h"
+#include "deployed.h"
+#include "hdlif.h"
+
+namespace hdlif {
+
+#if defined(__wasm__)
+
+std::vector<uint8_t> read_whole(const char*) {
+  throw CallError(HDLIF_ERROR_FILE, "cannot be read; a module has no files: give hdlif_open the bytes");
+}
+
+#else
+
+namespace {
+
+struct Closer {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+
+bool is_regular(const struct stat& status) {
+  return (status.st_mode & S_IFMT) == S_IFREG;
+}
+
+[[noreturn]] void refuse_to_read() {
+  throw CallError(HDLIF_ERROR_FILE, "cannot be read; give the path of an exported artefact");
+}
+
+void check_regular(const struct stat& status) {
+  if (!is_regular(status))
+    throw CallError(HDLIF_ERROR_FILE, "is no regular file; give the path of an exported artefact");
+}
+
+#if defined(_WIN32)
+
+std::FILE* opened(const char* path, struct stat&) {
+  return std::fopen(path, "rb");
+}
+
+#else
+
+// `status` becomes that of what was opened. Another program may have put a FIFO there meanwhile: its opening
+// does not wait for a writer.
+std::FILE* opened(const char* path, struct stat& status) {
+  const int descriptor = ::open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (descriptor < 0)
+    return nullptr;
+  std::FILE* file = fstat(descriptor, &status) == 0 ? fdopen(descriptor, "rb") : nullptr;
+  if (file == nullptr)
+    close(descriptor);
+  return file;
+}
+
+#endif
+
+} // namespace
+
+std::vector<uint8_t> read_whole(const char* path) {
+  struct stat status{};
+  if (stat(path, &status) != 0)
+    refuse_to_read();
+  // opening another kind may do something to it
+  check_regular(status);
+  const std::unique_ptr<std::FILE, Closer> file(opened(path, status));
+  if (file == nullptr)
+    refuse_to_read();
+  check_regular(status);
+  if (uint64_t(status.st_size) > kMaxFileBytes)
+    throw CallError(HDLIF_ERROR_ARTEFACT, "has " + std::to_string(status.st_size) +
+                                              " bytes; an artefact has at most " +
+                                              std::to_string(kMaxFileBytes));
+  std::vector<uint8_t> content(size_t(status.st_size) + 1);
+  content.resize(std::fread(content.data(), 1, content.size(), file.get()));
+  if (std::ferror(file.get()) != 0)
+    throw CallError(HDLIF_ERROR_FILE, "cannot be read to its end");
+  return content;
+}
+
+#endif
+
+} // namespace hdlif

@@ -1,0 +1,13 @@
+// A neuron's step as the attributes of a node of op "program" say it (docs/reference/artefact_format.md).
+#pragma once
+
+#include <memory>
+
+#include "node_reader.h"
+
+namespace hdlif {
+
+// Checks every attribute, and reads the rows of its tensors into the node.
+std::shared_ptr<const Equation> read_equation(NodeReader& node, int32_t channels);
+
+} // namespace hdlif

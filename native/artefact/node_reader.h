@@ -1,0 +1,105 @@
+// A node of a file while it becomes one of the program: what the ops' `read` is given.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "../program.h"
+#include "fields.h"
+#include "file.h"
+#include "json.h"
+
+namespace hdlif {
+
+// The number of every value of a graph by its name: 0 is the input, i + 1 what node i gives.
+using Numbers = std::map<std::string, int32_t>;
+
+class NodeReader {
+public:
+  // Reads the references to tensors, and marks those used.
+  NodeReader(const Json& entry, const std::string& where, File& file, const Numbers& values,
+             Program& program);
+
+  const std::string& name() const { return name_; }
+  const std::vector<std::string>& states() const { return states_; }
+  // Appends the node and the type of its output to the program; throws `ArtefactError`.
+  void read();
+
+  // For `read` of an op; each throws `ArtefactError`, which begins with the node's name.
+
+  Node& node() { return node_; }
+  // The type of the second input.
+  const Value& other() const { return program_.values[size_t(node_.inputs[1])]; }
+
+  [[noreturn]] void refuse(const std::string& what) const;
+  void require(bool holds, const char* what) const {
+    if (!holds)
+      refuse(what);
+  }
+
+  bool has(std::string_view key) const { return attributes_.find(key).has_value(); }
+  Json attribute(std::string_view key) const { return *attributes_.find(key); }
+  std::string where(std::string_view key) const { return brief(name_) + ": " + std::string(key); }
+  int32_t integer(std::string_view key, int32_t least, int32_t most) const;
+  // Two integers below 2^15; `otherwise` where the node leaves them out.
+  std::array<int32_t, 2> pair(std::string_view key, int32_t least) const;
+  std::array<int32_t, 2> pair(std::string_view key, int32_t least, std::array<int32_t, 2> otherwise) const;
+  // The number of the value that an attribute names, of an earlier or a later node.
+  int32_t value(std::string_view key) const;
+
+  const std::vector<int64_t>& shape(const std::string& role) const { return tensors_.at(role).shape; }
+  void check_roles(const std::vector<std::string>& roles) const;
+  void set_states(std::vector<std::string> names) { states_ = std::move(names); }
+
+  // Appends a tensor [rows][columns] to the node's rows: one, or at least one for each time step.
+  const Rows& read_rows(const std::string& role);
+  // The same, of a column for each channel; or, where it may be shared, of one for all.
+  const Rows& read_rows(const std::string& role, int32_t channels, bool may_be_shared);
+  // The window of a kernel, with the stride, padding and dilation that the node has; sets the size of y.
+  void read_window(const Value& x, Value& y, std::array<int32_t, 2> kernel);
+  // The weights, stored [co][ci][ky][kx] with ci in the group of co, into [ky][kx][ci][co]; sets the channels
+  // of y.
+  void read_weights(const Value& x, Value& y);
+
+private:
+  struct Stored {
+    std::vector<int64_t> shape; // once unpacked
+    Buffer bytes;
+  };
+
+  void read_references(const Json& tensors, const std::string& where, File& file);
+  template <typename Weight, typename At> std::vector<Weight> laid_out(At at) const;
+  void read_packed(const Buffer& packed, int bits, int per_byte);
+
+  std::string op_, name_;
+  std::vector<std::string> inputs_;
+  Json attributes_;
+  std::map<std::string, Stored> tensors_;
+  const Numbers& values_;
+  Program& program_;
+  Node node_;
+  std::vector<std::string> states_;
+};
+
+// How a file holds a weight.
+struct Encoding {
+  const char* name;
+  int bits;     // of an integer, else 0
+  int per_byte; // 5 of ternary ones; 0: float32
+};
+
+// By the attribute of a node; null where it names none.
+const Encoding* encoding_of(const Json& attributes);
+
+// The largest code of a sum of `terms` codes, or 0 where it leaves the code range.
+inline int32_t summed_code(const Value& x, int64_t terms) {
+  const int64_t largest = x.max_code * terms;
+  return largest <= kMaxCode ? int32_t(largest) : 0;
+}
+
+} // namespace hdlif

@@ -1,0 +1,83 @@
+"""The bytes of model files, which are regular files of a bounded size."""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from hdlif.errors import AllocationError, ArtefactError, reason
+
+METADATA_KEY = "hdlif"
+MAX_FILE_BYTES = 2**31
+MAX_HEADER_BYTES = 100_000_000
+"""The library's own limit for a header."""
+
+
+def read_content(path: str | Path) -> bytes:
+    """The bytes of a file that may hold a graph.
+
+    Raises:
+        ArtefactError: there is no such file, or it is of another kind or too long.
+        AllocationError: the machine does not grant the memory.
+    """
+    try:
+        with _open_regular(path) as file:
+            return file.read(os.fstat(file.fileno()).st_size + 1)
+    except (OSError, ValueError) as error:
+        raise ArtefactError(
+            f"{path}: cannot be read ({reason(error)}); give the path of an exported artefact"
+        ) from error
+    except MemoryError as error:
+        raise AllocationError(f"{path}: the machine does not grant the memory to read it; free some") from error
+
+
+def is_artefact(path: Path) -> bool:
+    """Whether the header of a file states that it holds a graph; whether the rest is whole, `load` finds out.
+
+    Args:
+        path: of any file.
+    """
+    try:
+        with _open_regular(path) as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = file.read(length) if length <= min(MAX_HEADER_BYTES, os.fstat(file.fileno()).st_size) else b""
+        return header.startswith(b"{") and "nodes" in json.loads(metadata_text(header))
+    except (OSError, ValueError, ArtefactError, LookupError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def metadata_text(header: bytes) -> str:
+    """The one metadata text of a header."""
+    text: str = json.loads(header)["__metadata__"][METADATA_KEY]
+    return text
+
+
+def _open_regular(path: str | Path) -> BinaryIO:
+    """A file that ends, and is not too long; opening another kind could wait for ever, or change a device.
+
+    Raises:
+        OSError, ValueError: there is no such file, or the path is none.
+        ArtefactError: it is of another kind or too long.
+    """
+    _check_kind(path, Path(path).stat())
+    # the path may be another's by now
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    file = os.fdopen(descriptor, "rb")
+    try:
+        _check_kind(path, os.fstat(descriptor))
+    except ArtefactError:
+        file.close()
+        raise
+    return file
+
+
+def _check_kind(path: str | Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
+        mend = "give the path of an exported artefact"
+        if stat.S_ISDIR(status.st_mode):
+            mend += f"; of a run folder, `hdlif export {path} --out NAME.hdlif.safetensors` writes one"
+        raise ArtefactError(f"{path}: is {kind}; {mend}")
+    if status.st_size > MAX_FILE_BYTES:
+        raise ArtefactError(f"{path}: has {status.st_size} bytes; an artefact has at most {MAX_FILE_BYTES}")
