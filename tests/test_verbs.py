@@ -82,16 +82,6 @@ def test_a_run_goes_on(run: hdlif.Run) -> None:
     assert again == run
 
 
-def test_a_recipe_s_own_counts_need_no_training() -> None:
-    counted = hdlif.profile("digits_hdlif")
-    assert not counted.trained
-    assert counted.params_mb > 0
-
-
-def test_a_run_is_shown_in_one_line(run: hdlif.Run) -> None:
-    assert repr(run) == f"Run({str(run.folder)!r}: accuracy {run.accuracy:.4g})"
-
-
 def test_what_is_to_be_done_is_said_in_words_of_python(run: hdlif.Run, tmp_path: Path) -> None:
     with pytest.raises(ExistingRunError) as caught:
         hdlif.train("digits_hdlif", epochs=2, out=run.folder)
@@ -107,14 +97,6 @@ def test_an_argument_that_a_verb_does_not_take_is_named(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match='did you mean "data"'):
         hdlif.evaluate("x", date="digits")  # type: ignore[call-arg]
     assert "epochs" in inspect.signature(hdlif.train).parameters
-
-
-def test_shipped_sets_need_no_augmentation_and_no_seed() -> None:
-    sets = hdlif.data.digits(validation=200)
-    assert len(sets.train) == 1797 - 360 - 200
-    for name in ("cifar10", "cifar100", "fashion_mnist", "imagenet", "sines", "synthetic", "tiny_imagenet", "wine"):
-        taken = inspect.signature(getattr(hdlif.data, name)).parameters
-        assert (taken["augment"].default, taken["seed"].default) == ((), 0)
 
 
 def test_what_does_not_fit_is_refused(run: hdlif.Run, tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import bench_training
-from bench_training import ROWS, Cell, Figures, Ours, Theirs, beside, differences, row_named, timed_plans, training_of
+from bench_training import ROWS, Cell, Figures, Ours, Theirs, beside, differences, row_named, training_of
 from hdlif.accounting import update_cost
 from hdlif.recipe import builders
-from training_peers import PEERS, NaiveHDLIF, Neurons, copy_weights, parameter_counts
+from training_peers import PEERS, NaiveHDLIF, Neurons, parameter_counts
 
 NAIVE = "naive random step"
 OF_LIBRARIES = [name for name in PEERS if name != NAIVE]
@@ -54,20 +54,6 @@ def test_networks_have_as_many_weights_of_each_kind(peer: str, network: str) -> 
     # All that there is, but for λ and θ.
     of_neurons = sum(p.numel() for m in theirs.modules() if isinstance(m, NaiveHDLIF) for p in m.parameters())
     assert sum(p.numel() for p in theirs.parameters()) == sum(counts.values()) + of_neurons
-
-
-def test_weights_of_another_width_are_not_copied() -> None:
-    narrow, wide = (training_of(ROWS[NAIVE], Cell("resnet18", 1, 1), width, "cpu").network for width in (2, 4))
-    with pytest.raises(ValueError, match="convolutions, number 0"):
-        copy_weights(narrow, wide)
-
-
-def test_timed_plans_are_spread_evenly_and_have_the_mean_of_all() -> None:
-    for count in (1, 2, 4, 8, 16, 64):
-        plans = timed_plans(range(count))
-        assert (plans[0], plans[-1]) == (0, count - 1)
-        assert sum(plans) / len(plans) == (count - 1) / 2
-    assert timed_plans(range(16)) == [0, 5, 10, 15]
 
 
 @pytest.mark.parametrize("name", ["HD-LIF random step", "HD-LIF w1.5 s4 random step", "HD-LIF random window of 4"])
@@ -135,13 +121,6 @@ def test_ratios_are_of_the_fastest_peer_in_the_same_round() -> None:
     assert ratios[NAIVE] == {}
 
 
-def test_first_batch_size_has_every_time_step_and_the_others_one() -> None:
-    arguments = bench_training.parsed(["--networks", "vgg_snn", "--batch-sizes", "16,64", "--time-steps", "1,4"])
-    assert bench_training.cells_of(arguments) == [Cell("vgg_snn", *sizes) for sizes in ((16, 1), (16, 4), (64, 4))]
-    arguments = bench_training.parsed(["--networks", "vgg_snn", "--batch-sizes", "2,3", "--time-steps", "2"])
-    assert bench_training.cells_of(arguments) == [Cell("vgg_snn", *sizes) for sizes in ((2, 2), (3, 2))]
-
-
 def test_what_would_not_fit_is_not_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def peak(child: list[str], **_: object) -> int:
         # 10 MB, and 4 MB a step.
@@ -170,27 +149,6 @@ def test_nothing_is_timed_where_networks_differ(monkeypatch: pytest.MonkeyPatch)
         bench_training.main(["--networks", "resnet18", "--rows", NAIVE])
     # A text, with which Python prints it and ends with 1.
     assert str(raised.value.code).splitlines()[0] == "naive random step, resnet18: by 0.3"
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (["--networks", "resnet19"], "unknown: resnet19; choose of resnet18, vgg_snn"),
-        (["--rows", "HD-LIF"], "unknown: HD-LIF; rows are HD-LIF random step;"),
-        (["--rounds", "0"], "are at least 1"),
-        (["--time-steps", "0"], "invalid"),
-    ],
-)
-def test_unknown_arguments_are_refused(given: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        bench_training.parsed(given)
-    assert said in capsys.readouterr().err
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="of machines without a GPU")
-def test_a_gpu_that_is_not_there_is_refused_in_one_line() -> None:
-    with pytest.raises(SystemExit, match=r"^--device cuda: PyTorch finds no GPU here; leave it out, or .*$"):
-        bench_training.parsed(["--device", "cuda"])
 
 
 @pytest.mark.alone

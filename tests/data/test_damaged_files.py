@@ -20,7 +20,6 @@ from hdlif.data.files import tar_members
 from hdlif.data.pickles import integers, parse_pickle
 from hdlif.data.roots import whole_number
 from hdlif.data.shard_index import INDEX
-from hdlif.data.sources.cifar import CIFAR10_CLASSES
 from hdlif.data.sources.fashion_mnist import parse_idx
 from hdlif.errors import DataError, reason
 from hdlif.inputs import Unreadable
@@ -124,11 +123,6 @@ def test_recordings_take_a_stated_multiple_of_their_size(end: str) -> None:
             assert not outside or "the sensor has" in outside
 
 
-def test_other_suffixes_are_no_recordings() -> None:
-    with pytest.raises(Unreadable, match=r"recordings end in .aedat, .aedat4, .bin"):
-        read_recording(Path("a.txt"), b"")
-
-
 def test_a_panic_of_the_aedat4_decoder_is_a_damaged_file(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
     from types import SimpleNamespace
@@ -148,11 +142,11 @@ def test_a_panic_of_the_aedat4_decoder_is_a_damaged_file(monkeypatch: pytest.Mon
         read_recording(Path("stop.aedat4"), b"stop")
 
 
-@pytest.mark.parametrize("shape", [(2**31, 2**31, 2**31), (2**32 - 1,) * 3, (0, 0, 0), (1, 28, 29)])
-def test_idx_promises_are_held_against_the_file(shape: tuple[int, ...]) -> None:
-    content = bytes([0, 0, 8, 3]) + struct.pack(">3I", *shape) + bytes(28 * 28)
-    with at_most(200_000), pytest.raises(Unreadable, match=r"promises \[.*\] values and has 784"):
-        parse_idx(content, 3)
+def test_idx_promises_are_held_against_the_file() -> None:
+    for shape in ((2**31, 2**31, 2**31), (2**32 - 1,) * 3, (0, 0, 0), (1, 28, 29)):
+        content = bytes([0, 0, 8, 3]) + struct.pack(">3I", *shape) + bytes(28 * 28)
+        with at_most(200_000), pytest.raises(Unreadable):
+            parse_idx(content, 3)
 
 
 def test_damaged_idx_is_read_or_refused_within_its_size() -> None:
@@ -318,23 +312,18 @@ def test_damaged_archives_are_read_or_refused_within_their_size(tmp_path: Path) 
 LABELS = ["9" * 30, "-1", "1.0", "²", "١", "1_0", "0x1", "", " ", "1 2", "\x1b[2J", "9" * 5000, "nan", "+1"]
 
 
-@pytest.mark.parametrize("label", LABELS)
-def test_only_plain_decimal_numbers_are_labels(label: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is not a number of up to 18 digits"):
-        whole_number(label)
+def test_only_plain_decimal_numbers_of_classes_are_labels(tmp_path: Path) -> None:
     one = SETS["imagenet in shards"]
     one.write(tmp_path)
     path = tmp_path / "imagenet" / "val" / "0.tar"
-    path.write_bytes(tar({"a.jpg": picture(), "a.cls": label.encode()}))
-    with pytest.raises(DataError, match=r"a.cls: b.* is not a label, a number of up to 18 digits") as caught:
-        one.load(tmp_path)
-    assert_in_one_line(caught.value)
-
-
-def test_a_label_beyond_the_classes_takes_no_memory(tmp_path: Path) -> None:
-    one = SETS["imagenet in shards"]
-    one.write(tmp_path)
-    (tmp_path / "imagenet" / "val" / "0.tar").write_bytes(tar({"a.jpg": picture(), "a.cls": b"9" * 18 + b"\n"}))
+    for label in LABELS:
+        with pytest.raises(ValueError, match="is not a number of up to 18 digits"):
+            whole_number(label)
+        path.write_bytes(tar({"a.jpg": picture(), "a.cls": label.encode()}))
+        with pytest.raises(DataError, match=r"a.cls: b.* is not a label") as caught:
+            one.load(tmp_path)
+        assert_in_one_line(caught.value)
+    path.write_bytes(tar({"a.jpg": picture(), "a.cls": b"9" * 18 + b"\n"}))
     with at_most(10**7), pytest.raises(DataError, match=r"a label is outside 0..1"):
         one.load(tmp_path)
 
@@ -353,21 +342,18 @@ def test_an_index_that_points_elsewhere_is_made_anew(tmp_path: Path) -> None:
             assert np.array_equal(made["columns"], table)
 
 
-@pytest.mark.parametrize("name", ["../../etc", "a/b", "..", ".", "/etc", ""])
-def test_names_that_a_set_lists_stay_inside_it(name: str, tmp_path: Path) -> None:
-    for kind, file, lines in (
-        ("tiny_imagenet", "tiny-imagenet-200/wnids.txt", f"{IDS[0]}\n{name}\n"),
-        ("dvs_gesture", "DvsGesture/trials_to_test.txt", f"user02_fluorescent.aedat\n{name}.aedat\n"),
+def test_names_that_a_set_lists_stay_inside_it(tmp_path: Path) -> None:
+    for kind, file, names in (
+        ("tiny_imagenet", "tiny-imagenet-200/wnids.txt", ("../../etc", "a/b", "..", ".", "/etc", "")),
+        ("dvs_gesture", "DvsGesture/trials_to_test.txt", ("../../etc.aedat", "a/b.aedat", "/etc.aedat")),
     ):
-        if kind == "dvs_gesture" and "/" not in name:
-            continue
-        root = tmp_path / kind
-        root.mkdir()
-        SETS[kind].write(root)
-        (root / file).write_text(lines)
-        with pytest.raises(DataError, match="is not the name of a file or folder") as caught:
-            SETS[kind].load(root)
-        assert_in_one_line(caught.value)
+        SETS[kind].write(tmp_path)
+        listed = (tmp_path / file).read_text()
+        for name in names:
+            (tmp_path / file).write_text(f"{listed.splitlines()[0]}\n{name}\n")
+            with pytest.raises(DataError, match="is not the name of a file or folder") as caught:
+                SETS[kind].load(tmp_path)
+            assert_in_one_line(caught.value)
 
 
 def test_image_files_whose_names_are_no_text_are_read(tmp_path: Path) -> None:
@@ -388,9 +374,3 @@ def test_a_strip_that_would_be_resized_to_gigabytes_is_refused(tmp_path: Path) -
     test = one.load(tmp_path).test
     with pytest.raises(DataError, match=r"0.JPEG: as large as is asked for, it is 15360000x256; at most 80 million"):
         test.read(torch.arange(len(test)))
-
-
-def test_the_classes_of_the_small_sets_are_those_of_the_large() -> None:
-    from small_sets import CIFAR10
-
-    assert CIFAR10 == CIFAR10_CLASSES

@@ -52,10 +52,3 @@ def test_a_command_is_one_that_can_be_given(arguments: list[str]) -> None:
     # data and parts of the reader's own are looked at by the tests of their pages
     if str(recipe) in shipped_recipes() and "--data" not in arguments and not re.search(r"\w:\w", str(overrides)):
         check_all([str(recipe)], [one for one in overrides if not _STANDS_FOR.match(one)])
-
-
-def test_a_command_with_an_unknown_option_or_key_is_noticed() -> None:
-    with pytest.raises(click.UsageError, match="No such option"):
-        parsed(["train", "digits_hdlif", "--epoch", "3"])
-    with pytest.raises(click.UsageError, match="is not one of"):
-        parsed(["export", "x", "--to", "tflite", "--out", "y"])

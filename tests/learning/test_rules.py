@@ -259,14 +259,6 @@ def test_stochastic_step_runs_no_step_after_its_last_one(k: int, seed: int) -> N
     assert seen == [range(t, t + 1) for t in range(max(plan.steps) + 1)]
 
 
-def test_steps_without_a_graph_are_run_four_at_a_time() -> None:
-    net = NETWORKS["hdlif"]()
-    seen = count_forwards(net)
-    x = torch.cat([frames(), frames()])[:7]
-    learn(StochasticStep(), net, x, Plan(7, (6,), (True,)))
-    assert seen == [range(4), range(4, 6), range(6, 7)]
-
-
 @every(rule=[STBP(), SLTT(), SLTT("each"), OTTT(), OTTT("each"), NDOT(), StochasticStep(1), StochasticStep(3)])
 def test_a_plan_says_which_losses_end_an_update_and_batch_norm_counts_the_steps_that_ran(rule: Rule) -> None:
     net, plan = NETWORKS["hdlif_binary"](), drawn(rule, seed=1)
@@ -289,14 +281,6 @@ def test_stochastic_step_draws_every_subset_alike_and_the_same_from_the_same_gen
     assert all(abs(found.count(subset) / draws - 1 / len(subsets)) < 0.04 for subset in subsets)
     generator.manual_seed(0)
     assert [StochasticStep(2).schedule(STEPS, generator).steps for _ in range(8)] == found[:8]
-
-
-def test_the_criterion_given_is_the_one_used() -> None:
-    smoothed = partial(F.cross_entropy, label_smoothing=0.5)
-    for make in (STBP, SLTT, StochasticStep):
-        rule = make(criterion=smoothed)
-        (step,) = rule(NETWORKS["hdlif"](), frames(1), TARGET, drawn(rule, steps=1))
-        torch.testing.assert_close(step.loss.detach(), smoothed(step.logits[0], TARGET))
 
 
 def test_rules_refuse_arguments_without_meaning() -> None:

@@ -32,16 +32,6 @@ def test_every_place_names_its_neuron_and_is_numbered_in_order(make, layers: int
     assert in_tree == [place.name for place, _ in made]
 
 
-def test_places_of_published_networks() -> None:
-    places = [place for place, _ in with_places(resnet18)[1]]
-    assert places[4] == Place("body.stage2.0.act1", 1, 0, 0, 4, 64)
-    assert places[7] == Place("body.stage2.1.act2", 1, 1, 1, 7, 128)
-    assert [place.channels for place in places] == [64] * 5 + [128] * 4 + [256] * 4 + [512] * 3
-    places = [place for place, _ in with_places(vgg_snn)[1]]
-    assert places[3] == Place("body.act4", 1, 1, 0, 3, 256)
-    assert [place.channels for place in places] == [64, 128, 256, 256, 512, 512, 512, 512]
-
-
 def test_block_adds_the_real_valued_current_to_its_branch() -> None:
     network = tiny_resnet(lambda place: HDLIF(1)).eval()
     x = torch.randn(1, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -24,21 +24,6 @@ def test_every_neuron_kind_is_made_and_runs() -> None:
         assert logits.shape == (4, 2, 10)
 
 
-def test_granularity_gives_each_channel_its_own_values() -> None:
-    for neuron in neurons(built("neuron={kind: hdlif, granularity: channel}")):
-        assert isinstance(neuron, HDLIF)
-        assert neuron.leak.logit.shape == neuron.threshold.logit.shape
-        assert neuron.leak.logit.ndim == 2
-    widths = [n.leak.logit.shape[1] for n in neurons(built("neuron={kind: hdlif, granularity: channel}"))]
-    assert widths == [4, 4, 4, 8, 8, 16]
-
-
-def test_threshold_form_reaches_accumulating_and_parallel_layers() -> None:
-    made = neurons(built("neuron={kind: hdlif, parallel: alternate, threshold: 1.5, threshold_form: softplus}"))
-    assert {type(neuron) for neuron in made} == {HDLIF, ParallelHDLIF}
-    assert {neuron.threshold.form for neuron in made} == {"softplus"}
-
-
 def test_a_fused_path_reaches_every_kind_and_accumulating_and_parallel_layers() -> None:
     for kind in builders.NEURONS.keys() - {"hdlif"}:
         assert {neuron.path for neuron in neurons(built(f"neuron={{kind: {kind}, path: fused}}"))} == {"fused"}

@@ -111,11 +111,6 @@ def test_every_kind_that_ships_is_shown_by_its_equation() -> None:
     assert counts.keys() | builders.EQUATIONS.keys() == builders.CLASSES.keys() == builders.NEURONS.keys()
 
 
-def test_a_kind_that_cannot_be_shown_says_which_can() -> None:
-    with pytest.raises(RecipeError, match=r"'adaptive' is unknown; .*adaptive_hdlif.*package\.module:Name"):
-        show("adaptive")
-
-
 NEURON = """
 import torch
 from hdlif.nn import EquationNeuron, Parameter

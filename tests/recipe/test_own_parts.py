@@ -89,11 +89,6 @@ def test_a_training_ends_so_where_its_schedule_fails(tmp_path: Path) -> None:
         train(chosen, out=tmp_path / "run", memory_repeats=0)
 
 
-def test_what_is_by_default_is_not_written_out() -> None:
-    assert "optimizer" not in recipe().model_dump()["training"]
-    assert recipe("training.optimizer={kind: adam}").model_dump()["training"]["optimizer"] == {"kind": "adam"}
-
-
 def breaks(time_steps: int, is_own: bool = False, section: str = "") -> None:
     raise KeyError("no such\nkey")
 

@@ -10,7 +10,6 @@ from torch import nn
 from hdlif.accounting import count_parameters_mb
 from hdlif.artefact.io import load
 from hdlif.deploy import export, lower
-from hdlif.errors import RecipeError
 from hdlif.nn import Integer, QuantConv1d, QuantConv2d, QuantLinear, Sequential, Ternary
 from hdlif.recipe import builders, load_recipe
 from hdlif.recipe.builders.weights import place_quantizers
@@ -70,12 +69,6 @@ def test_convolutions_of_sequences_are_kept_and_quantised_as_those_of_maps() -> 
     made = {name: getattr(network.stem, name) for name in geometry}
     assert made == {"stride": (2,), "padding": (2,), "dilation": (2,), "groups": 2}
     assert network.stem(torch.zeros(1, 2, 9)).shape == nn.Conv1d(2, 4, 3, **geometry)(torch.zeros(1, 2, 9)).shape
-
-
-def test_no_layer_is_both_kept_and_quantised() -> None:
-    weights = "weights={kind: binary, keep_float: [head.fc], quantise: [head.fc]}"
-    with pytest.raises(RecipeError, match=r"weights.keep_float: 'head.fc' matches no quantised layer"):
-        builders.check(recipe("model={kind: resnet19, width: 4, hidden: 8}", weights))
 
 
 def test_vgg_snn_of_event_frames_has_the_published_size() -> None:

@@ -22,12 +22,6 @@ def test_line_leaves_a_gap_where_a_value_is_not_finite():
     assert line.attrib["d"].count("M") == 2
 
 
-def test_dots_put_the_first_layer_on_top():
-    svg = ElementTree.fromstring(dots(TEXT, ["first", "second"], [Series(0, [1, 2], [0, 1])], x_label="x"))
-    heights = {text.text: float(text.attrib["y"]) for text in svg.iter("text")}
-    assert heights["first"] < heights["second"]
-
-
 def test_equal_numbers_of_two_networks_do_not_hide_each_other():
     svg = ElementTree.fromstring(dots(TEXT, ["conv"], [Series(0, [1], [0]), Series(1, [1], [0])], x_label="x"))
     marks = [use.attrib for use in svg.iter("use") if "--series" in use.attrib["style"]]
@@ -35,24 +29,9 @@ def test_equal_numbers_of_two_networks_do_not_hide_each_other():
     assert marks[0]["y"] != marks[1]["y"]
 
 
-def test_long_layer_name_leaves_room_for_the_dots():
-    name = "body." + 40 * "stage" + ".conv1"
-    svg = dots(TEXT, [name], [Series(0, [1], [0])], x_label="x")
-    assert name not in svg
-    assert "stage.conv1<" in svg
-
-
 def test_28_networks_differ_in_colour_dash_or_marker():
     drawn = {swatch(TEXT, style) for style in range(28)}
     assert len(drawn) == 28
-
-
-def test_chart_scales_and_names_itself():
-    svg = ElementTree.fromstring(swatch(TEXT, 0))
-    assert "width" not in svg.attrib
-    assert svg.attrib["viewBox"].startswith("0 0 ")
-    assert svg.find("title").text == "A title & more"
-    assert svg.find("desc").text == "What it shows"
 
 
 def test_reader_settings_of_matplotlib_change_nothing():
@@ -97,13 +76,6 @@ def test_a_map_is_the_darker_the_larger_a_value_and_has_few_paths():
     assert max(shades) == 1
     assert len(filled) <= 12
     assert "--series-0" not in heat(TEXT, [[1.0, 1.0], [math.nan, 1.0]], (1, 1), ())
-
-
-def test_lines_may_be_ruled_where_something_ends():
-    plain, ruled = (
-        lines(TEXT, [Series(0, [1, 2, 3], [1, 2, 1])], x_label="t", y_label="y", rules=r) for r in ((), (2.5,))
-    )
-    assert len(ruled) > len(plain)
 
 
 def test_values_at_the_ends_of_lines_do_not_cover_each_other():

@@ -68,7 +68,3 @@ def test_what_ends_elsewhere_than_it_began_is_learned_though_it_is_flat():
     figure = per_step([FIXED, shared], "leak", "Leak.")
     assert "lif (0.5)" in figure.caption
     assert [row[1] for row in figure.rows] == ["shared"]
-
-
-def test_networks_without_the_quantity_have_no_figure():
-    assert per_step([network("bare")], "leak", "Leak.").charts == []

@@ -67,14 +67,6 @@ def test_a_training_is_resumed_with_the_module_that_it_began_with_alone(folder: 
     assert train(recipe(), resume=True, **arguments).best_epoch in (1, 2)
 
 
-def test_a_run_without_own_modules_has_no_list_of_them(folder: Path) -> None:
-    plain = load_recipe("digits_hdlif")
-    assert own_parts(plain) == {}
-    keep_parts(plain, folder)
-    assert not (folder / "parts.json").exists()
-    check_parts(plain, folder)
-
-
 def test_every_kind_is_looked_at_and_a_version_is_kept(folder: Path) -> None:
     chosen = recipe('rule={kind: "own_parts:LastStep"}', 'training.optimizer={kind: "torch.optim:RMSprop"}')
     found = own_parts(chosen)
@@ -125,16 +117,6 @@ def test_a_module_that_the_named_one_imports_is_looked_at_too(folder: Path) -> N
         file.write_text(file.read_text() + "# edited\n")
         with pytest.raises(CheckpointError, match=rf"{file.name} \({helper}\) is another than .* \(edited\)"):
             check_parts(recipe(), folder)
-
-
-def test_a_relative_import_is_followed(folder: Path) -> None:
-    package = folder / "edited_relatives"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "nets.py").write_text(f"from .sizes import WIDTH\n{MODULE}")
-    (package / "sizes.py").write_text("WIDTH = 2\n")
-    chosen = load_recipe("digits_hdlif", ['model={kind: "edited_relatives.nets:net"}'])
-    assert list(own_parts(chosen)) == ["edited_relatives", "edited_relatives.nets", "edited_relatives.sizes"]
 
 
 def test_a_list_from_before_helpers_were_kept_is_taken(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -41,14 +40,6 @@ def test_each_sample_counts_by_the_weight_of_its_class() -> None:
         mixed = 0.7 * F.one_hot(LABELS, 3) + 0.3 * F.one_hot(LABELS.flip(0), 3)
         both = 0.7 * criterion(LOGITS, LABELS) + 0.3 * criterion(LOGITS, LABELS.flip(0))
         torch.testing.assert_close(criterion(LOGITS, mixed.double()), both)
-
-
-def test_weights_of_one_are_no_weights() -> None:
-    plain = Classify(ABC, T, label_smoothing=0.1).criterion()
-    torch.testing.assert_close(
-        Classify(ABC, T, label_smoothing=0.1, class_weights=[1, 1, 1]).criterion()(LOGITS, LABELS),
-        plain(LOGITS, LABELS),
-    )
 
 
 def test_smoothing_teaches_no_rare_class_to_common_samples() -> None:
@@ -123,12 +114,6 @@ def test_weights_that_are_none_are_refused() -> None:
         for weights in refused:
             with naming(make, weights), pytest.raises(InputError, match=r"^task\.class_weights"):
                 make(ABC, T, class_weights=weights)
-
-
-def test_weights_of_any_sequence_make_one_task() -> None:
-    wanted = Classify(ABC, T, class_weights=(1.0, 2.0, 3.0))
-    assert Classify(ABC, T, class_weights=[1, 2, 3]) == wanted
-    assert Classify(ABC, T, class_weights=np.array([1.0, 2.0, 3.0])) == wanted  # type: ignore[arg-type]
 
 
 def test_balanced_weights_are_counted_before_they_are_learned_with() -> None:

@@ -57,6 +57,8 @@ def test_penalties_by_hand() -> None:
     assert on(Density(0.0, weight=2.0), **layers) == pytest.approx(1.5)
     # The network's density is 2 of 6 neurons.
     assert on(Density(0.25, per_layer=False), **layers) == pytest.approx(1 / 3 - 0.25)
+    # Steps seen count alike.
+    assert on(Density(0.0), a=[[1.0, 1.0], [0.0, 0.0]]) == on(Surplus(1.0), a=[[1.0, 1.0], [0.0, 0.0]]) == 0.5
 
 
 def test_a_penalty_sees_synapses_with_a_trace_as_those_without() -> None:
@@ -72,12 +74,6 @@ def test_a_penalty_sees_synapses_with_a_trace_as_those_without() -> None:
         expected = penalties(SLTT(), penalty)
         for rule in (OTTT(), NDOT()):
             assert penalties(rule, penalty) == pytest.approx(expected), (rule, penalty)
-
-
-def test_steps_seen_count_alike() -> None:
-    steps = [[1.0, 1.0], [0.0, 0.0]]
-    assert on(Density(0.0), a=steps) == 0.5
-    assert on(Surplus(1.0), a=steps) == 0.5
 
 
 def test_penalty_of_a_share_has_the_value_of_the_batch_and_the_gradient_of_the_share() -> None:
@@ -320,18 +316,6 @@ def test_penalty_saves_no_map_of_a_reversible_block() -> None:
 
     # three numbers a neuron layer: spikes of one layer alone are 4·4·2·36 of 8 bytes
     assert kept(9) - kept(1) < 8 * 2 * 100
-
-
-def test_loss_that_is_reported_has_no_penalty() -> None:
-    accelerator = Accelerator("cpu", "64-true")
-    losses = []
-    for penalty in (None, Surplus(5.0)):
-        network = tiny_resnet(lambda place: HDLIF(T))
-        update = Updater(
-            accelerator, network, sgd(network, learning_rate=1e-9, momentum=0, weight_decay=0), STBP(), penalty=penalty
-        )
-        losses.append(update(frames(), TARGET, STBP().schedule(T, torch.Generator())))
-    assert losses[0] == losses[1]
 
 
 def test_targets_and_budgets_without_meaning_are_refused() -> None:

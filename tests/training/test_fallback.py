@@ -32,7 +32,7 @@ def without_fallback(out: Path) -> list[dict[str, object]]:
     return [event for event in events(out) if event["event"] != "fallback"]
 
 
-@pytest.mark.parametrize(("damage", "batch"), [(cut, 15), (flip, 15), (Path.unlink, 15), (cut, 21)])
+@pytest.mark.parametrize(("damage", "batch"), [(cut, 15), (Path.unlink, 15), (flip, 21)])
 def test_run_goes_on_from_the_one_before_and_ends_with_the_same_bytes(
     straight: Path, tmp_path: Path, damage: Callable[[Path], None], batch: int
 ) -> None:
@@ -45,13 +45,11 @@ def test_run_goes_on_from_the_one_before_and_ends_with_the_same_bytes(
     assert scalars(tmp_path, "train/loss") == scalars(straight, "train/loss")
 
 
-@pytest.mark.parametrize(
-    ("damage", "fault"), [(cut, "is not a whole safetensors file"), (flip, "its digest is not that of its content")]
-)
 def test_fallback_is_told_on_standard_error_and_among_the_metrics(
-    stopped: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], fault: str
+    stopped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    damage(stopped / "last.safetensors")
+    flip(stopped / "last.safetensors")
+    fault = "its digest is not that of its content"
     with progress_bar(enabled=False) as bar:
         train(stopped, resume=True, progress=bar)
     printed = capsys.readouterr()

@@ -71,13 +71,6 @@ def test_the_same_numbers_train_alike_in_every_form() -> None:
         assert all(map(torch.equal, trained(same), expected)), name
 
 
-def test_what_is_shown_step_by_step_differs_from_step_to_step() -> None:
-    x = torch.arange(2 * T * 4.0).reshape(2, T, 4)
-    shown, target = TensorSamples(x, Y[:2], frames=over_time).sequence(torch.tensor([1, 0]))
-    assert torch.equal(shown, torch.stack([x[1], x[0]], 1))
-    assert target.tolist() == Y[:2].flip(0).tolist()
-
-
 class Noisy(Dataset[tuple[Any, int]]):
     """Draws from every generator there is."""
 

@@ -1,6 +1,5 @@
 """One recording as a data set: how it is cut into windows and split, what is refused, and what `run` makes of one."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,13 +62,6 @@ def test_what_no_window_takes_is_counted(tmp_path: Path) -> None:
     found = look(tmp_path / "f", window=8)
     assert found.seen["ignored"] == {"shorter files": 1}
     assert found.seen["short"] == [{"file": "slow/x.csv", "rows": 1}]
-
-
-def test_the_split_has_a_seed_of_its_own(tmp_path: Path) -> None:
-    path = write_recording(tmp_path / "r.csv")
-    digests = [recording(path, split={"seed": seed}).manifest.digest for seed in (0, 0, 1, 2, 3)]
-    assert digests[0] == digests[1]
-    assert len(set(digests)) > 1
 
 
 def people_in(found: Found) -> dict[str, set[int]]:
@@ -143,21 +135,6 @@ def test_refusals_of_recordings(tmp_path: Path) -> None:
             recording(path, **keys)
 
 
-def test_labels_with_fractions_are_said_to_look_like_values(tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "r.csv", [[t % 7 + 0.5, t] for t in range(50)], ["load", "x"])
-    hint = "the labels look like values; to learn values: --set 'data.values=[load]' --set 'task={kind: regress}'"
-    with pytest.raises(DataError, match=re.escape(f"rows one after another, and data.window = 4; {hint}")):
-        look(path, label="load", window=4)
-    assert look(path, values=["load"], window=4).classes == ("load",)
-
-
-def test_fewer_groups_than_parts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"there are 2 units kept together .* too few to take some for .*; three are the least, one for"
-    ):
-        recording(write_recording(tmp_path / "r.csv", people=2))
-
-
 def test_a_class_that_only_held_out_groups_have_is_refused(tmp_path: Path) -> None:
     path = write_recording(tmp_path / "r.csv")
     held_out = next(entry for entry in recording(path).manifest.entries if entry.part == "test")
@@ -200,19 +177,6 @@ def test_each_sample_is_resampled_by_itself_as_run_does_it(tmp_path: Path) -> No
         match=r"has 5 rows and 2 columns, 3 at 25 for 50, and the network takes 4 steps.*; give at least 8 rows, or",
     ):
         list(read_series(tmp_path / "w.csv", found.input, time_steps=4))
-
-
-def test_a_recording_shorter_than_a_window_is_told_how_long_one_is(tmp_path: Path) -> None:
-    record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", windows=(6, 3))
-    with pytest.raises(
-        InputError, match=r"has 5 rows and 2 columns, and the network takes 6 .*; give at least 6 rows, or"
-    ):
-        list(read_series(write_csv(tmp_path / "x.csv", [[1, 2]] * 5), record, time_steps=6))
-    whole = replace(record, windows=(), rates=(50, 25))
-    with pytest.raises(InputError, match=r"has 5 rows and 2 columns, 3 at 25 for 50, .*; give 7 rows, or take"):
-        list(read_series(tmp_path / "x.csv", whole, time_steps=4))
-    write_csv(tmp_path / "x.csv", [[1, 2]] * 7)
-    assert len(list(read_series(tmp_path / "x.csv", whole, time_steps=4))) == 1
 
 
 def test_run_finds_channels_by_name(tmp_path: Path) -> None:
