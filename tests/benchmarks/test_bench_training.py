@@ -9,7 +9,6 @@ import torch
 import bench_training
 from bench_training import ROWS, Cell, Figures, Ours, Theirs, beside, differences, row_named, training_of
 from hdlif.accounting import update_cost
-from hdlif.recipe import builders
 from training_peers import PEERS, NaiveHDLIF, Neurons, parameter_counts
 
 NAIVE = "naive random step"
@@ -95,17 +94,6 @@ def test_every_row_learns(name: str, network: str) -> None:
         training.update(plan)
     changed = [not torch.equal(a, b) for a, b in zip(before, training.network.parameters(), strict=True)]
     assert all(changed)
-
-
-def test_a_variant_of_a_row_overrides_its_recipe() -> None:
-    cell = Cell("resnet18", 2, 2)
-    recipe = bench_training.recipe_of(row_named("LIF SLTT, path steps, channels last"), cell, 2)
-    assert recipe.training.channels_last
-    assert {m.path for m in builders.build_model(recipe).modules() if hasattr(m, "path")} == {"steps"}
-    assert row_named("SpikingJelly STBP, native").environment == {"SJ_LIF_CUDA_IMPLEMENTATION": "cuda"}
-    for unknown in ("naive random step, path steps", "HD-LIF", "HD-LIF STBP, triton"):
-        with pytest.raises(KeyError):
-            row_named(unknown)
 
 
 def test_ratios_are_of_the_fastest_peer_in_the_same_round() -> None:

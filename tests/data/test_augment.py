@@ -117,16 +117,6 @@ def test_event_policy_does_the_same_to_all_frames_of_a_sample() -> None:
     assert len(torch.unique(seen[:, 0].flatten(1), dim=0)) == 40
 
 
-def test_event_policy_draws_rolls_rotations_and_cutouts_alike() -> None:
-    frame = torch.ones(600, 1, 48, 48)
-    seen = event_policy(frame, bits_of(600))
-    # Two rolls leave ones as they are: 1 in 9. A cutout, not at the edge, hides 256 pixels; rotations clear corners.
-    untouched = (seen == 1).flatten(1).all(1).float().mean().item()
-    assert untouched == pytest.approx(1 / 9, abs=0.05)
-    corners = (seen[:, 0, 0, 0] == 0).float().mean().item()
-    assert corners == pytest.approx(5 / 9, abs=0.12)
-
-
 def samples(name: str, pixels: torch.Tensor) -> torch.Tensor:
     """What an augmentation takes: the pixels, or series of as many numbers."""
     return pixels.float().flatten(2)[..., None] if AUGMENTS[name].samples == ("series",) else pixels

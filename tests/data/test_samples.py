@@ -102,13 +102,6 @@ def test_cutouts_are_applied_behind_the_normalisation() -> None:
     assert torch.equal(x.permute(0, 2, 3, 1)[~hidden], plain.permute(0, 2, 3, 1)[~hidden])
 
 
-def test_pixel_augmentation_behind_a_cutout_is_refused() -> None:
-    with pytest.raises(
-        DataError, match="one of raw samples behind one of normalised ones, as cutouts take; name these"
-    ):
-        images("cutout_12", "flip")
-
-
 def test_plain_samples_are_not_augmented_and_first_ones_begin_in_epoch_0() -> None:
     samples = images("flip", "crop")
     samples.set_epoch(4)

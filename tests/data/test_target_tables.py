@@ -207,26 +207,20 @@ def test_what_is_asked_of_a_table_that_has_it_not_is_refused(tmp_path: Path) -> 
 
 def test_other_refusals(tmp_path: Path) -> None:
     root = write_pictures_with_table(tmp_path / "x")
-    with pytest.raises(ValueError, match="label = label is of classes, and values or labels are learned"):
-        look(root, values=["light"], label="label")
-    with pytest.raises(ValueError, match="values and labels are learned one at a time"):
-        look(root, values=["light"], labels=["flat"])
-    rows = [[*row[:-1], "test"] for row in target_rows()]
-    write_target_table(root / "labels.csv", rows, HEADER)
-    with pytest.raises(DataError, match="no picture is in the part train; put some there"):
+    for keys in ({"label": "label"}, {"labels": ["flat"]}):
+        with pytest.raises(ValueError, match="learned"):
+            look(root, values=["light"], **keys)
+    write_target_table(root / "labels.csv", [[*row[:-1], "test"] for row in target_rows()], HEADER)
+    with pytest.raises(DataError, match="no picture is in the part train"):
         look(root)
     write_target_table(root / "labels.csv", target_rows(2), HEADER[:-1])
     for number in range(2, 40):
         (root / f"{number:02}.png").unlink()
-    with pytest.raises(DataError, match="there are 2 different pictures, too few to take some for validation and test"):
+    with pytest.raises(DataError, match="too few to take some for validation and test"):
         look(root, values=["light"])
     (root / "labels.csv").unlink()
     with pytest.raises(DataError, match=r"no table of targets lies in it; name .* with columns file, light: --set"):
         look(root, values=["light"])
-    with pytest.raises(DataError, match="2 pictures lie in it, and no folder; lay pictures out as"):
-        look(root)
-    with pytest.raises(DataError, match="there is no such folder"):
-        look(root / "none", values=["light"])
 
 
 def test_a_parquet_table_gives_the_same(tmp_path: Path) -> None:

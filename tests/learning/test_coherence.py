@@ -201,11 +201,6 @@ def test_losses_that_differ_are_compared_as_two_trainings(kind) -> None:
     assert found.local == compare(net)["sltt"].local
 
 
-def test_the_rules_own_weights_show_in_the_norm() -> None:
-    found = compare(plain(), rules={"each": lambda criterion: SLTT("each", criterion=criterion), "sum": SLTT})
-    assert found["each"].end_to_end.norm_ratio == pytest.approx(STEPS * found["sum"].end_to_end.norm_ratio)
-
-
 class Stateless(Temporal):
     """A sequence that can be started without saying that there is no state."""
 

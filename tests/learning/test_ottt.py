@@ -380,18 +380,6 @@ def test_a_synapse_that_reads_the_step_before_is_seen() -> None:
     assert set(remembered(Fed(), frames())) == {"fc0", "fc1", "skip", "back"}
 
 
-def test_a_training_of_one_step_is_looked_at_for_one() -> None:
-    class Counts(Silent):
-        def forward(self, x: Tensor, state: State | None = None, steps: range = range(1)) -> Any:
-            assert steps == range(1)
-            return super().forward(x, state, steps)
-
-    rule, net = OTTT(), Counts(ORDER)
-    for step in rule(net, frames()[:1], TARGET, rule.schedule(1, torch.Generator())):
-        step.loss.backward()
-    assert (net.skip.weight.grad != 0).any()
-
-
 def test_paths_that_are_not_those_of_the_children_are_refused() -> None:
     way = ("fc0", "act0", "fc1", "act1", "out")
     cases: list[tuple[Paths, str]] = [

@@ -280,12 +280,6 @@ def test_network_has_one_ordinary_block_a_later_stage_and_places_that_name_their
     assert all(network.get_submodule(place.name) is module for place, module in made)
 
 
-def test_low_precision_input_keeps_streams_of_float32() -> None:
-    chain = chain_of(2, NEURONS["hdlif"]).float()
-    y, _ = chain(currents().bfloat16(), None, range(STEPS))
-    assert y.dtype == torch.float32
-
-
 def backward_after(change: Callable[[ReversibleSequential], None], forward: Forward) -> dict[str, Tensor]:
     chain, x = chain_of(2, NEURONS["hdlif"], Ternary()), currents().requires_grad_()
     y, _ = forward(chain, x, None, range(STEPS))
@@ -344,26 +338,6 @@ def test_batch_norm_in_evaluation_mode_guards_its_statistics() -> None:
     change(chain)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
-
-
-def test_gradient_of_the_state_alone_arrives() -> None:
-    def run(forward: Forward) -> dict[str, Tensor]:
-        chain, x = chain_of(2, NEURONS["hdlif"]), currents().requires_grad_()
-        _, state = forward(chain, x, None, range(STEPS))
-        sum(v.square().sum() for _, v in tensors_of(state)).backward()
-        assert x.grad is not None
-        return gradients(chain) | {"input gradient": x.grad}
-
-    assert_close(*map(run, FORWARDS))
-
-
-def test_frozen_parameters_get_no_gradient() -> None:
-    chain = chain_of(2, NEURONS["hdlif"])
-    for parameter in chain[0].parameters():
-        parameter.requires_grad_(False)
-    chain(currents(), None, range(STEPS))[0].square().sum().backward()
-    assert all(p.grad is None for p in chain[0].parameters())
-    assert all(p.grad is not None for p in chain[1].parameters())
 
 
 def test_a_block_used_twice_gathers_both_gradients() -> None:

@@ -215,19 +215,6 @@ def test_dump_states_every_value_and_quotes_what_yaml_1_1_takes_for_another_type
     assert load_recipe(write(tmp_path, text, "copy.yaml")) == recipe
 
 
-def test_extras_are_written_only_if_they_are_on(tmp_path: Path) -> None:
-    stated = yaml.safe_load(dump_recipe(load_recipe("digits_hdlif")))
-    assert set(stated["training"]).isdisjoint({"clip_norm", "accumulate", "ema_decay", "compile", "optimizer"})
-    assert "teacher" not in stated
-    assert "mixup" not in stated["data"]
-    overrides = ["training.accumulate=2", "training.ema_decay=0.9", "training.compile=true", "data.mixup={prob: 0.5}"]
-    recipe = load_recipe("digits_hdlif", [*overrides, "teacher={kind: timm, name: resnet18}"])
-    assert load_recipe(write(tmp_path, dump_recipe(recipe))) == recipe
-    stated = yaml.safe_load(dump_recipe(recipe))
-    assert stated["data"]["mixup"] == {"mixup_alpha": 0.8, "cutmix_alpha": 1.0, "prob": 0.5, "switch_prob": 0.5}
-    assert stated["training"]["accumulate"] == 2
-
-
 def test_recipe_is_its_base_but_for_what_it_states(tmp_path: Path) -> None:
     base = load_recipe("digits_hdlif")
     text = "base: digits_hdlif\nseed: 7\ntraining: {epochs: 3}\nneuron: {parallel: all}\n"

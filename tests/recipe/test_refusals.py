@@ -225,12 +225,6 @@ def test_the_likeliest_name_is_stated() -> None:
         assert f'(did you mean "{name}"?)' in refusal(override)
 
 
-def test_a_list_of_many_wrong_items_gives_a_short_line() -> None:
-    said = refusal(f"weights={{kind: ternary, keep_float: [{'1,' * 1000}]}}")
-    assert "item 1 of it should be a valid string" in said
-    assert len(said) < 500
-
-
 def test_a_key_that_another_kind_left_is_answered_with_how_to_replace_the_section() -> None:
     for override, whole in (
         ("rule={kind: ottt, k: 1}", "rule={kind: ottt}"),

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import matplotlib as mpl
 
-from hdlif.report.charts import PANEL, Series, Text, dots, lines, swatch
+from hdlif.report.charts import PANEL, Series, Text, lines, swatch
 from hdlif.report.recording import heat
 
 TEXT = Text("one", "A title & more", "What it shows")
@@ -20,13 +20,6 @@ def test_line_leaves_a_gap_where_a_value_is_not_finite():
         if "stroke: var(--series-0)" in path.get("style", "") and "fill: none" in path.get("style", "")
     )
     assert line.attrib["d"].count("M") == 2
-
-
-def test_equal_numbers_of_two_networks_do_not_hide_each_other():
-    svg = ElementTree.fromstring(dots(TEXT, ["conv"], [Series(0, [1], [0]), Series(1, [1], [0])], x_label="x"))
-    marks = [use.attrib for use in svg.iter("use") if "--series" in use.attrib["style"]]
-    assert marks[0]["x"] == marks[1]["x"]
-    assert marks[0]["y"] != marks[1]["y"]
 
 
 def test_28_networks_differ_in_colour_dash_or_marker():
@@ -55,14 +48,6 @@ def test_errors_stand_above_and_below_their_points_and_columns_have_names():
     (x0, y0), (x1, y1) = ((float(v) for v in point.split()) for point in strokes[0][2:].split(" L "))
     assert x0 == x1
     assert y0 > y1
-
-
-def test_long_names_of_columns_are_broken_between_words():
-    names = ["STBP", "random window of 16", "forward mode", "random step", "OTTT", "SLTT"]
-    svg = lines(TEXT, [Series(0, range(6), [1.0] * 6)], x_label="", y_label="y", x_names=names, size=(4.6, 2.7))
-    found = [text.text for text in ElementTree.fromstring(svg).iter("text")]
-    assert "random window of 16" not in found
-    assert {"STBP", "forward", "mode"} <= set(found)
 
 
 def test_a_map_is_the_darker_the_larger_a_value_and_has_few_paths():

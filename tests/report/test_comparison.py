@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from hdlif.ops import SampleName
-from hdlif.report.comparison import aligned, findings, table
+from hdlif.report.comparison import findings, table
 
 
 def test_findings_measure_against_the_lif_baseline(networks):
@@ -33,25 +33,6 @@ def test_the_headline_says_what_a_test_sample_is_worth_and_what_is_noise(network
     )
 
 
-def test_a_lead_is_noise_below_twice_its_standard_error(networks):
-    # With p = 0.925 and 2 * sqrt(2 p (1 - p) / n): 7.5 points of 100, 3.7 of 400, and 2.5 of 900.
-    for count, noise in ((100, True), (400, True), (900, False)):
-        lif, hdlif = (
-            replace(network, accuracy=accuracy, test_samples=count)
-            for network, accuracy in zip(networks, (0.91, 0.94), strict=False)
-        )
-        assert ("noise" in findings([lif, hdlif])[0]) == noise, count
-
-
-def test_without_baseline_size_is_measured_against_32_bit_floats_if_it_is_smaller(networks):
-    assert findings([replace(networks[2], fp32_mb=0.324)]) == [
-        "hdlif_w1p5_s4 classifies 96.67 % of the test samples correctly (one run).",
-        "hdlif_w1p5_s4 takes 16.2 kB as stored, 20 times less than in 32-bit floats.",
-    ]
-    for fp32_mb in (0.32, 0.325):
-        assert findings([replace(networks[0], stored_mb=0.324, fp32_mb=fp32_mb)])[1] == "lif takes 0.324 MB as stored."
-
-
 def test_findings_leave_out_what_is_not_known(networks):
     whole = findings(networks)
     for key in ("stored_mb", "energy_mj", "energy_mj_honest"):
@@ -78,9 +59,3 @@ def test_which_end_of_a_metric_is_best_follows_its_name_or_what_its_author_state
     assert best() == [True, False]
     assert best(larger_is_better={"own": False}) == [True, True]
     assert best(larger_is_better={"rmse": None}) == [False, False]
-
-
-def test_aligned_numbers_share_their_decimals():
-    assert aligned([44.6, 2.82, None]) == ["44.60", "2.82", "—"]
-    assert aligned([0.0, None]) == ["0", "—"]
-    assert aligned([12345.6, 3100.0]) == ["12,346", "3,100"]

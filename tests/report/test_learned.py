@@ -61,10 +61,3 @@ def test_where_no_network_has_learned_any_all_are_drawn():
     assert "Not drawn" not in figure.caption
     # A flat line is no dramatic one.
     assert max(ticks(figure.charts[0])) - min(ticks(figure.charts[0])) <= 0.03
-
-
-def test_what_ends_elsewhere_than_it_began_is_learned_though_it_is_flat():
-    shared = network("shared", Neuron(name="a", leak=(0.7, 0.7), initial_leak=(0.5, 0.5)))
-    figure = per_step([FIXED, shared], "leak", "Leak.")
-    assert "lif (0.5)" in figure.caption
-    assert [row[1] for row in figure.rows] == ["shared"]

@@ -190,15 +190,6 @@ def test_a_curve_shows_the_cost_of_early_exit():
     assert '<th scope="row">lif</th><td>0.9</td><td>2.50 of 4</td><td>74.00</td>' in drawn
 
 
-def test_a_title_has_the_name_of_the_run_and_of_its_recipe():
-    photos = replace(BARE, name="photos")
-    assert "<h1>photos (digits_lif)</h1>" in (page := page_of(photos))
-    assert '<th scope="row">photos <span class="recipe">(digits_lif)</span></th>' in page
-    assert "<h1>digits_lif</h1>" in page_of(replace(BARE, name="digits_lif"))
-    assert "<h1>2 networks compared</h1>" in page_of(BARE, photos)
-    assert "<h1>2 networks on digits</h1>" in page_of(BARE, photos, data="digits")
-
-
 VALUES = TrainResult(name="wear", accuracy=None, accuracy_per_step=(), metric="rmse", metrics={"rmse": 0.5})
 
 
@@ -243,11 +234,3 @@ def test_the_epoch_that_was_kept_has_a_ring():
     assert not rings(other)
     assert "A ring marks" in kept
     assert "A ring marks" not in other
-
-
-def test_a_long_history_is_averaged_without_null_and_infinite_losses():
-    events = [{"event": "train", "epoch": 0, "step": i, "loss": 1.0, "accuracy": 0.5} for i in range(1001)]
-    events[0]["loss"], events[1]["loss"] = None, float("inf")
-    page = page_of(BARE, histories={"lif": events})
-    assert "training-loss-title" in page
-    assert "Each point is the mean of 5 readings in a row." in page

@@ -26,14 +26,6 @@ def plain() -> TrainingProfile:
     return training_profile(PLAIN, rounds=1)
 
 
-def test_every_layer_is_there_in_the_order_of_the_network(low_bit: TrainingProfile) -> None:
-    names = [layer.name for layer in low_bit.layers]
-    assert names[:3] == ["stem.conv", "stem.bn", "body.stage1.0.act1"]
-    assert names[-1] == "classifier"
-    assert len(names) == len(set(names))
-    assert {layer.kind for layer in low_bit.layers} >= {"Conv2d", "BatchNorm2d", "HDLIF", "QuantConv2d", "Linear"}
-
-
 def test_what_computes_a_layer_is_said_and_why(low_bit: TrainingProfile, plain: TrainingProfile) -> None:
     paths = {layer.name: layer.path for layer in low_bit.layers}
     assert paths["body.stage1.0.act1"] == "fused"
@@ -61,10 +53,6 @@ def test_times_add_up_to_that_of_the_update(low_bit: TrainingProfile) -> None:
         assert 0 < part < low_bit.update_ms
     least, most = low_bit.update_ms_range
     assert least <= low_bit.update_ms <= most
-
-
-def test_weights_without_a_quantiser_take_no_time_to_quantise(plain: TrainingProfile) -> None:
-    assert plain.weights_ms == 0
 
 
 def test_saved_bytes_are_those_of_an_update(low_bit: TrainingProfile, plain: TrainingProfile) -> None:

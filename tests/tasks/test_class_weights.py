@@ -58,13 +58,6 @@ def test_smoothing_teaches_no_rare_class_to_common_samples() -> None:
     torch.testing.assert_close(logits.softmax(1)[0], torch.tensor([0.95, 0.05]), atol=0.01, rtol=0)
 
 
-def test_halves_of_a_batch_have_the_gradient_of_the_whole_one() -> None:
-    """Although the weights of the two differ, by whose sum PyTorch's mean would divide."""
-    criterion = WeightedCrossEntropy(WEIGHTS)
-    halves = [criterion(LOGITS[part], LABELS[part]) for part in torch.arange(B).chunk(2)]
-    torch.testing.assert_close(sum(halves) / 2, criterion(LOGITS, LABELS))
-
-
 def test_balanced_weights_let_all_classes_count_alike() -> None:
     labels = torch.tensor([0] * 6 + [2] * 3 + [1] * 1)
     weights = balanced_weights(labels, 3)

@@ -180,14 +180,6 @@ def test_what_cannot_choose_is_refused() -> None:
         Classify(ABC, T, metrics={"recall": MulticlassRecall(3, average=None)}, best="recall")
 
 
-def test_what_is_no_number_is_null_in_json() -> None:
-    task = Regress(("a",), 1, (0.0,), (1.0,), metrics={"pearson": PearsonCorrCoef()})
-    with pytest.warns(UserWarning, match="variance"):
-        found = measured(task, torch.ones(1, N, 1), drawn(N, 1))
-    assert math.isnan(found.metrics["pearson"])
-    assert found.as_dict()["metrics"]["pearson"] is None
-
-
 class Numbered(Metric):
     """The states of a metric in a metric, which two ranks have to bring together."""
 

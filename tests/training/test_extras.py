@@ -317,18 +317,6 @@ def test_channels_last_lays_maps_out_and_changes_nothing_else(tmp_path: Path, de
         torch.testing.assert_close(laid.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
 
 
-def test_training_stops_when_patience_is_over(tmp_path: Path) -> None:
-    still = config(epochs=9, learning_rate=1e-12, patience=2)
-    assert train(tmp_path, config=still).best_epoch == 1
-    validated = [event for event in events(tmp_path) if event["event"] == "validation"]
-    assert [event["epoch"] for event in validated] == [1, 2, 3]
-    # Of epochs with equal accuracy and loss, the first is the best.
-    assert len({event["accuracy"] for event in validated}) == 1
-    before = (tmp_path / "metrics.jsonl").read_bytes()
-    train(tmp_path, config=still, resume=True)
-    assert (tmp_path / "metrics.jsonl").read_bytes() == before
-
-
 def test_accuracy_of_mixed_batches_is_that_of_the_largest_share(tmp_path: Path) -> None:
     class Half:
         """Shares of 0.7 and 0.3, samples unmixed."""

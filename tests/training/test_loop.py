@@ -18,7 +18,7 @@ from torch import nn
 import own_parts
 from hdlif.data import batches
 from hdlif.errors import CheckpointError, DataError, TrainingError
-from hdlif.learning import SLTT, STBP, Plan, Rule, StochasticStep
+from hdlif.learning import SLTT, STBP, Rule, StochasticStep
 from hdlif.tasks import Classify
 from hdlif.training import Fit, checkpoint, evaluate
 from hdlif.training.optim import Drops
@@ -69,16 +69,6 @@ def test_metrics_tell_of_every_window_and_epoch(straight: Path) -> None:
     assert validation["accuracy"] == validation["accuracy_per_step"][-1]
     # Warm-up over one epoch of ten batches: the last factor of the first window is 4/10.
     assert events(straight)[0]["learning_rate"] == pytest.approx(0.1 * 4 / 10)
-
-
-def test_run_folder_holds_what_is_promised(straight: Path) -> None:
-    assert sorted(path.name for path in straight.iterdir()) == [
-        "last.safetensors",
-        "metrics.jsonl",
-        "model.safetensors",
-        "previous.safetensors",
-        "tensorboard",
-    ]
 
 
 def test_model_is_the_best_epoch_with_statistics_over_all_steps(straight_fit: tuple[Path, Fit, nn.Module]) -> None:
@@ -262,20 +252,6 @@ def test_data_order_follows_seed_and_epoch_and_leaves_the_remainder_out(tmp_path
     ]
     assert seen == expected
     assert len(seen) == 6
-
-
-def test_plan_is_drawn_from_seed_and_step(tmp_path: Path) -> None:
-    class Noting(StochasticStep):
-        plans: list[Plan] = []  # noqa: RUF012
-
-        def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
-            self.plans.append(super().schedule(time_steps, generator))
-            return self.plans[-1]
-
-    train(tmp_path, rule=Noting(), epochs=3)
-    drawn = [plan.steps[0] for plan in Noting.plans]
-    assert {drawn.count(t) > 3 for t in range(TIME_STEPS)} == {True}
-    assert drawn[:10] != drawn[10:20]
 
 
 def damaged(path: Path) -> None:

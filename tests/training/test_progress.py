@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-from rich.progress import TaskID
 
 from hdlif.training import progress_bar
 from training.tiny import BATCHES, train
@@ -53,25 +52,3 @@ def test_where_there_is_no_terminal_each_epoch_is_a_line(tmp_path: Path, capsys:
         for of in measured
     ]
     assert len(lines) == 2
-
-
-def test_statistics_and_validation_have_bars_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: dict[str, list[float]] = {}
-    with progress_bar(enabled=False) as bar:
-        removed = bar.remove_task
-
-        def note(task: TaskID) -> None:
-            of_task = bar.tasks[bar.task_ids.index(task)]
-            shown.setdefault(of_task.description, []).append(of_task.completed)
-            assert of_task.completed == of_task.total
-            removed(task)
-
-        monkeypatch.setattr(bar, "remove_task", note)
-        train(tmp_path / "run", epochs=2, progress=bar)
-        assert [task.description for task in bar.tasks] == ["run"]
-    # Both modes are compared at the end.
-    assert shown == {
-        "run, batch norm": [320, 320, 320],
-        "run, validation": [40, 40],
-        "run, training samples": [288],
-    }

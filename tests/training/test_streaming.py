@@ -43,7 +43,7 @@ from hdlif.nn import (
 )
 from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Classify
-from hdlif.training import Callback, checkpoint
+from hdlif.training import Callback
 from hdlif.training.streaming import Streams
 from small_networks import assert_close, gradients, name_of
 from training.tiny import CrashError, same, train
@@ -284,16 +284,6 @@ def test_a_stream_is_resumed_in_its_middle_to_the_same_bytes(rule: Rule, tmp_pat
         stream(resumed, rule, crash_at=9)
     stream(resumed, rule, resume=True)
     assert same(resumed, straight)
-
-
-def test_a_checkpoint_keeps_where_the_streams_stand(tmp_path: Path) -> None:
-    stream(tmp_path, ForwardMode(), epochs=1)
-    tensors, record = checkpoint.load(tmp_path / "last.safetensors")
-    # 6 batches of 32 steps.
-    assert record["stream_steps"] == 6 * 32
-    kept = {name for name in tensors if name.startswith("stream.")}
-    assert {"stream.state.3.potential", "stream.state.5.spike", "stream.kept.3.weight.0.0"} <= kept
-    assert tensors["stream.kept.3.weight.0.0"].shape == (16, 6, 4)
 
 
 def test_the_state_of_the_sample_before_is_there_when_the_next_begins(tmp_path: Path) -> None:

@@ -43,12 +43,6 @@ def test_teacher_is_shown_pixels_as_it_takes_them_and_asked_without_a_graph() ->
     assert len(looking.seen) == 1
 
 
-def test_soft_labels_stay_as_they_are() -> None:
-    teacher = Teacher(Looking(), shown=([0.0] * 3, [1.0] * 3), taken=([0.0] * 3, [1.0] * 3))
-    soft = torch.tensor([[0.2, 0.3, 0.5]])
-    assert torch.equal(teacher.beside(torch.rand(1, 1, 3, 4, 4), soft)[:, :3], soft)
-
-
 def test_grey_image_is_repeated_and_resized() -> None:
     looking = Looking()
     teacher = Teacher(looking, shown=([0.0], [1.0]), taken=([0.0] * 3, [1.0] * 3), size=12)

@@ -67,20 +67,6 @@ def test_a_hopeless_number_is_tried_once() -> None:
     assert found.seconds_per_update == {1: 1.0, 2: 100.0}
 
 
-def test_what_the_first_update_of_all_costs_beside_is_no_numbers_own() -> None:
-    """Two threads gain a third, and the first update takes ten times as long."""
-    calls = 0
-
-    def seconds(_: int, count: int) -> float:
-        nonlocal calls
-        calls += 1
-        return 10.0 if calls == 1 else (1.0, 2 / 3)[count - 1]
-
-    found, machine = choose(seconds, [1, 2])
-    assert found.count == 2
-    assert {number for number, count in machine.ran if count == 1} == set(range(5))
-
-
 def test_measuring_ends_when_its_time_is_over() -> None:
     _, machine = choose(lambda _, count: threads.BUDGET_SECONDS, [1, 2], rounds=8)
     assert {number for number, _ in machine.ran} == {0, 1}

@@ -115,16 +115,6 @@ def test_columns_are_the_channels_in_their_order(tmp_path: Path) -> None:
     assert recording(path, columns=["b"]).input.shape == (1, 8, 1)
 
 
-def test_a_network_that_is_there_says_length_and_moments(tmp_path: Path) -> None:
-    path = write_recording(tmp_path / "r.csv")
-    known = InputRecord((2, 5, 1), (1.0, 2.0), (3.0, 4.0), kind="series", resize="none")
-    found = look(path, known, label="what", group="who")
-    assert found.input == known
-    assert len(found.manifest.entries) == 6 * 2 * 4
-    with pytest.raises(DataError, match="have 8 steps of 2 channels, and the network takes 5 of 2; give"):
-        recording(path, known)
-
-
 def test_refusals_of_recordings(tmp_path: Path) -> None:
     path = write_recording(tmp_path / "r.csv")
     for keys in (
