@@ -64,30 +64,8 @@ def test_classes_are_in_the_order_of_their_mean_accuracy_in_per_cent():
     assert accuracy_by_class(["net"], {}).charts == []
 
 
-def styled(chart: str, word: str) -> list[ElementTree.Element]:
-    return [one for one in ElementTree.fromstring(chart).iter() if word in one.get("style", "")]
-
-
 def numbers(path: ElementTree.Element) -> list[float]:
     return [float(word) for word in path.attrib["d"].split() if word not in "ML"]
-
-
-def test_predicted_values_are_points_with_bars_over_a_diagonal_from_corner_to_corner() -> None:
-    charts = predicted_against_true(["net"], {"net": ERRORS}).charts
-    for chart in charts:
-        (diagonal,) = styled(chart, "stroke-dasharray")
-        x0, y0, x1, y1 = numbers(diagonal)
-        assert x0 < x1
-        assert y0 > y1
-        frame = [numbers(one) for one in styled(chart, "stroke-linecap: square")]
-        assert {x0, x1} <= {x for one in frame for x in one[::2]}
-        assert {y0, y1} <= {y for one in frame for y in one[1::2]}
-    # No line joins the points; each has a vertical bar.
-    of_network = styled(charts[0], "--series-0")
-    assert len([one for one in of_network if one.tag == "use"]) == 4
-    bars = [numbers(one) for one in of_network if one.tag == "path" and "fill: none" in one.get("style", "")]
-    assert len(bars) == 4
-    assert all(x0 == x1 for x0, _, x1, _ in bars)
 
 
 def test_several_values_have_a_small_chart_each(monkeypatch: pytest.MonkeyPatch) -> None:

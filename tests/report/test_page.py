@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from finished_runs import history, whole_run
+from finished_runs import whole_run
 from hdlif.report.page import render
 from hdlif.report.runs import Run
 from hdlif.report.traces import NeuronTrace, Traces
@@ -204,33 +204,3 @@ def ticks(page: str, chart: str) -> set[str]:
     """The texts of a chart of the page: of its ticks, and others."""
     svg = page[page.index(f'<title id="{chart}-title"') :].split("</svg>")[0]
     return set(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
-
-
-def test_no_axis_of_shares_goes_beyond_what_they_can_be():
-    events = [
-        {"event": "validation", "epoch": e, "step": e, "loss": 1.0, "accuracy": 1.0, "metrics": {"f1": 1.0}}
-        for e in (1, 2)
-    ]
-    page = page_of(replace(BARE, accuracy_per_step=(0.2, 1.0)), histories={"lif": events})
-    for chart in ("accuracy-per-step", "validation-accuracy"):
-        assert "100" in ticks(page, chart)
-        assert not {"105", "102", "104", "120"} & ticks(page, chart)
-    labelled = replace(VALUES, metric="f1", metrics={"f1": 1.0}, per_step=(0.1, 1.0))
-    page = page_of(labelled, histories={"wear": events})
-    for chart in ("per-step", "validation-f1"):
-        assert not {"1.02", "1.04", "1.2"} & ticks(page, chart)
-
-
-def test_the_epoch_that_was_kept_has_a_ring():
-    kept, other = (page_of(replace(BARE, best_epoch=epoch), histories={"lif": history()}) for epoch in (1, 99))
-
-    def rings(page: str) -> list[str]:
-        """Marks round nothing."""
-        chart = page.partition('<title id="validation-accuracy-title"')[2].partition("</svg>")[0]
-        return re.findall(r'<use [^>]*style="fill-opacity: 0[^"]*"', chart)
-
-    (ring,) = rings(kept)
-    assert "stroke: var(--" in ring
-    assert not rings(other)
-    assert "A ring marks" in kept
-    assert "A ring marks" not in other

@@ -61,12 +61,6 @@ def test_fallback_is_told_on_standard_error_and_among_the_metrics(
     assert fault in str(found["damage"])
 
 
-def test_undamaged_run_tells_of_no_fallback(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train(stopped, resume=True)
-    assert without_fallback(stopped) == events(stopped)
-    assert "warning" not in capsys.readouterr().err
-
-
 def test_damaged_file_never_takes_the_place_of_the_whole_one(stopped: Path) -> None:
     cut(stopped / "last.safetensors")
     # Ends just after its first checkpoint, which has moved what was last.

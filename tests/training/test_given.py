@@ -117,15 +117,6 @@ def test_a_training_on_a_data_set_that_draws_is_resumed_to_the_same_bytes(tmp_pa
     assert found[0] == found[1]
 
 
-def test_values_and_labels_are_learned_from_tensors() -> None:
-    config = TrainingConfig(epochs=1, learning_rate=0.01)
-    values = torch.stack([X.mean((1, 2)), X.std((1, 2))], 1)
-    regress = Regress(("mean", "std"), T, (0.0, 0.0), (1.0, 1.0))
-    trainer(model=network(2), task=regress, config=config).fit((X, values), (X, values))
-    labels = Multilabel(("up", "wide"), T)
-    trainer(model=network(2), task=labels, config=config).fit((X, values > 0), (X, values > 0))
-
-
 class Endless(IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         raise AssertionError
