@@ -7,7 +7,6 @@ import io
 import pickle
 import struct
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,18 +22,8 @@ from hdlif.errors import DataError
 from hdlif.inputs import Unreadable
 from hdlif.inputs.recordings import read_recording
 from mutations import assert_in_one_line, at_most, mutations
-from recorded_events import aedat2_bytes, aedat3_bytes, bin_bytes, evt2_bytes
 from small_sets import IDS, SETS, picture, tar
 from special_files import special_files, within
-
-WRITERS: dict[str, Callable[..., bytes]] = {
-    "a.bin": bin_bytes,
-    "two.aedat": aedat2_bytes,
-    "three.aedat": aedat3_bytes,
-    "a.raw": evt2_bytes,
-}
-
-FILES = [(name, file) for name, one in SETS.items() for file in one.files]
 
 
 @pytest.fixture(scope="module", params=SETS)

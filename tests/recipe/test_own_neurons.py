@@ -17,7 +17,6 @@ from own_neurons import AdaptiveHDLIF
 from small_recipes import built, neurons, recipe
 
 ADAPTIVE = 'kind: "own_neurons:AdaptiveHDLIF"'
-SPIKES = "spikes={kind: quantised, bits: 4, step: 0.25}"
 
 
 def test_every_layer_is_of_the_class_and_takes_the_recipe_s_values() -> None:

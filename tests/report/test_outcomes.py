@@ -1,7 +1,5 @@
 """How networks do on the test set: confusions, accuracies by class, and predicted values."""
 
-from xml.etree import ElementTree
-
 import pytest
 
 from hdlif.ops import SampleName
@@ -62,10 +60,6 @@ def test_classes_are_in_the_order_of_their_mean_accuracy_in_per_cent():
     # Without a class that has no image; a run without counts has a dash.
     assert accuracy_by_class(["old", "net"], {"net": THREE}).rows == [["cat", "—", "75.0"], ["dog", "—", "100.0"]]
     assert accuracy_by_class(["net"], {}).charts == []
-
-
-def numbers(path: ElementTree.Element) -> list[float]:
-    return [float(word) for word in path.attrib["d"].split() if word not in "ML"]
 
 
 def test_several_values_have_a_small_chart_each(monkeypatch: pytest.MonkeyPatch) -> None:

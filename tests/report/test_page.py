@@ -198,9 +198,3 @@ def test_a_metric_with_several_outputs_has_a_row_for_each():
     network = replace(VALUES, parts=parts, metrics={"rmse": 0.5, "rmse.level": 0.25, "rmse.peak": 0.75})
     drawn = section(page_of(network), "Metrics by output")
     assert re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', drawn) == [("level", "0.250"), ("peak", "0.750")]
-
-
-def ticks(page: str, chart: str) -> set[str]:
-    """The texts of a chart of the page: of its ticks, and others."""
-    svg = page[page.index(f'<title id="{chart}-title"') :].split("</svg>")[0]
-    return set(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
