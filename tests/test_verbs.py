@@ -82,6 +82,12 @@ def test_a_run_goes_on(run: hdlif.Run) -> None:
     assert again == run
 
 
+def test_a_recipe_s_own_counts_need_no_training() -> None:
+    counted = hdlif.profile("digits_hdlif")
+    assert not counted.trained
+    assert counted.params_mb > 0
+
+
 def test_what_is_to_be_done_is_said_in_words_of_python(run: hdlif.Run, tmp_path: Path) -> None:
     with pytest.raises(ExistingRunError) as caught:
         hdlif.train("digits_hdlif", epochs=2, out=run.folder)

@@ -29,25 +29,6 @@ def test_bits_equal_the_chain_of_splitmix_steps() -> None:
     assert bits(indices, seed=seed, epoch=epoch, stream=stream) == chains
 
 
-def test_each_counter_changes_the_bits() -> None:
-    # (1, 0, 0) and (0, 1, 0) and so on: a plain sum of the counters would collide.
-    drawn = [
-        bits([index], seed=seed, epoch=epoch, stream=stream)[0]
-        for seed in range(3)
-        for epoch in range(3)
-        for stream in range(3)
-        for index in range(3)
-    ]
-    assert len(set(drawn)) == 81
-
-
-def test_every_bit_is_set_half_the_time() -> None:
-    drawn = random_bits(np.arange(20_000), seed=0, epoch=0, stream=0)
-    share = [(drawn >> np.uint64(b) & np.uint64(1)).mean() for b in range(64)]
-    # 5 standard deviations of a share of 20,000 fair bits.
-    assert np.abs(np.array(share) - 0.5).max() < 5 * 0.5 / 20_000**0.5
-
-
 def test_batches_have_every_index_once_and_drop_last_leaves_out_only_the_part_batch() -> None:
     everything = batches(10, batch_size=4, seed=0, epoch=0, drop_last=False)
     assert [len(part) for part in everything] == [4, 4, 2]

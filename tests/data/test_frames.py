@@ -41,17 +41,6 @@ def test_frames_hold_every_event_once(n: int, frames: int, binning) -> None:  # 
     assert np.array_equal(counts, plain)
 
 
-def test_order_of_the_events_does_not_matter() -> None:
-    events = recording(50)
-    # Distinct times: events of one time stay in the order of the file.
-    events = Events(np.arange(50), events.x, events.y, events.polarity)
-    shuffled = np.random.default_rng(1).permutation(50)
-    other = Events(*(getattr(events, name)[shuffled] for name in ("t", "x", "y", "polarity")))
-    for binning in (by_number, by_time):
-        one, two = (count_frames(e, 4, binning=binning, height=6, width=6) for e in (events, other))
-        assert np.array_equal(one, two)
-
-
 @pytest.mark.parametrize(("name", "value"), [("x", 5), ("y", 4), ("polarity", 2), ("x", -1)])
 def test_event_outside_the_sensor_is_refused(name: str, value: int) -> None:
     fields = {key: np.zeros(1, np.int64) for key in ("t", "x", "y", "polarity")} | {name: np.array([value])}

@@ -9,7 +9,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
-from hdlif.data import ImageSets, Samples, copy_task, delayed_xor, mackey_glass
+from hdlif.data import ImageSets, Samples, copy_task, delayed_xor, mackey_glass, sines
 from hdlif.data.sources.generated import SKIPPED, STARTS, series
 from hdlif.errors import DataError, RecipeError
 from hdlif.generated import Copy, DelayedXor, MackeyGlass
@@ -103,6 +103,13 @@ def test_the_steps_of_the_recall_alone_count() -> None:
     tally(outputs, target)
     assert tally.evaluation().metrics == {"accuracy": 1.0, "whole_sequences": 1.0}
     assert len(tally.evaluation().per_step) == 3
+
+
+def test_a_network_tells_what_it_copies() -> None:
+    recipe = copy_recipe()
+    record, task = builders.input_record(recipe), builders.build_task(recipe).record
+    sets = builders.named_data("copy", None, record=record, time_steps=10, task=task)
+    assert torch.equal(raw(sets.test), raw(builders.build_data(recipe).test))
 
 
 def euler(time: float, step: float) -> float:
@@ -244,11 +251,21 @@ def test_arguments_that_none_can_be_are_refused() -> None:
             make(**arguments)
 
 
+def test_long_windows_are_tested_on_where_few_are_asked_for() -> None:
+    recipe = load_recipe("mackey_glass_hdlif", ["data.steps=11000", "time_steps=11000"])
+    record, task = builders.input_record(recipe), builders.build_task(recipe).record
+    few = {"test": 2, "samples": 2}
+    sets = builders.named_data("mackey_glass", None, record=record, time_steps=11000, task=task, arguments=few)
+    assert [len(part) for part in sets.parts] == [2, 2, 2]
+
+
 def test_a_validation_part_of_nothing_or_of_more_than_is_made_is_refused() -> None:
     for make in (copy_task, delayed_xor, mackey_glass):
         for validation in (0, 10**8):
             with pytest.raises(DataError):
                 make(validation=validation)
+    with pytest.raises(DataError):
+        sines(validation=0)
     with pytest.raises(DataError, match="units of time"):
         mackey_glass(validation=10_001)
 

@@ -61,30 +61,6 @@ def test_sample_is_pixels_scaled_to_one_then_normalised_per_channel() -> None:
     assert images[0][0].flatten().numpy().tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("augment", AUGMENTS)
-def test_batch_equals_stacked_samples(augment: tuple[str, ...]) -> None:
-    images = random_images(augment=augment)
-    images.set_epoch(3)
-    indices = torch.tensor([4, 49, 0, 4, 17, 23, 31])
-    x, y = images.batch(indices)
-    samples = [images[i] for i in indices.tolist()]
-    assert torch.equal(x, torch.stack([sample for sample, _ in samples]))
-    assert y.tolist() == [label for _, label in samples]
-    assert y.dtype == torch.int64
-
-
-@pytest.mark.parametrize("augment", AUGMENTS[1:])
-def test_augmentation_changes_with_epoch_and_seed_and_comes_back(augment: tuple[str, ...]) -> None:
-    everything = torch.arange(50)
-    images = random_images(augment=augment)
-    first, _ = images.batch(everything)
-    images.set_epoch(1)
-    assert not torch.equal(images.batch(everything)[0], first)
-    images.set_epoch(0)
-    assert torch.equal(images.batch(everything)[0], first)
-    assert not torch.equal(random_images(augment=augment, seed=1).batch(everything)[0], first)
-
-
 def test_order_and_augmentations_draw_from_streams_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     streams: list[int] = []
 

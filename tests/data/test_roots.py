@@ -62,6 +62,7 @@ def refusal(name: str, root: Path | None) -> str:
 def test_absent_set_is_missing_as_a_whole(name: str, tmp_path: Path) -> None:
     folder = SETS[name][1]
     mend = f"there is no such folder: all of {name} is missing; give the folder that holds {folder} with --data-root; "
+    assert refusal(name, None).startswith(f"{name}: no folder is given; give the folder that holds {folder} with")
     assert refusal(name, tmp_path).startswith(f"{tmp_path / folder}: {mend}")
     assert refusal(name, tmp_path / "no").startswith(f"{tmp_path / 'no'}: {mend}")
     for archive in ARCHIVES[name]:
@@ -109,6 +110,13 @@ def test_half_extracted_set_names_what_is_missing(name: str, tmp_path: Path) -> 
         place.unlink()
         (folder / ARCHIVES[name][0]).touch()
         assert "; extract" not in refusal(name, tmp_path)
+
+
+def test_archive_of_a_digit_of_n_mnist_is_that_of_its_part(tmp_path: Path) -> None:
+    for folder in ("Train", "Test"):
+        (tmp_path / "NMNIST" / folder).mkdir(parents=True)
+    (tmp_path / "Train.zip").touch()
+    assert f"Train/4 and 5 more missing; extract {tmp_path}/Train.zip; accepted" in refusal("n_mnist", tmp_path)
 
 
 def test_wrong_number_says_where_the_set_is_had(tmp_path: Path) -> None:

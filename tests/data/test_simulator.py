@@ -106,6 +106,15 @@ def test_parts_of_a_set_move_differently() -> None:
     assert not torch.equal(shown[1], shown[2])
 
 
+def test_first_and_resized_samples() -> None:
+    sets = events_of()
+    first = sets.train.first(7)
+    assert len(first) == 7
+    assert torch.equal(first.sequence(torch.arange(7))[0], sets.train.sequence(torch.arange(7))[0])
+    larger = sets.train.resized(12)
+    assert larger.sequence(torch.arange(3))[0].shape == (4, 3, 2, 12, 12)
+
+
 def test_binning_is_used() -> None:
     base = digits(validation=50, augment=(), seed=0)
     one, two = (simulated(base, time_steps=3, binning=binning).test for binning in (by_number, by_time))

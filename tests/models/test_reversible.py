@@ -340,6 +340,17 @@ def test_batch_norm_in_evaluation_mode_guards_its_statistics() -> None:
         y.sum().backward()
 
 
+def test_gradient_of_the_state_alone_arrives() -> None:
+    def run(forward: Forward) -> dict[str, Tensor]:
+        chain, x = chain_of(2, NEURONS["hdlif"]), currents().requires_grad_()
+        _, state = forward(chain, x, None, range(STEPS))
+        sum(v.square().sum() for _, v in tensors_of(state)).backward()
+        assert x.grad is not None
+        return gradients(chain) | {"input gradient": x.grad}
+
+    assert_close(*map(run, FORWARDS))
+
+
 def test_a_block_used_twice_gathers_both_gradients() -> None:
     def run(forward: Forward) -> dict[str, Tensor]:
         block = chain_of(1, NEURONS["hdlif"])[0]
@@ -421,7 +432,7 @@ def test_graphs_are_kept_where_hooks_are_to_see_them() -> None:
     assert seen == [True, False, True]
 
 
-@every(rule=[STBP(), OTTT(), NDOT()])
+@every(rule=[STBP(), NDOT()])
 def test_network_without_storage_runs_forward_as_any_other(rule: Rule) -> None:
     """On torch's "meta" device, which has no autocast, gradients wanted: so recipes are tried out."""
     x, target = torch.zeros(STEPS, BATCH, 2, 8, 8, device="meta"), torch.zeros(BATCH, dtype=torch.int64, device="meta")

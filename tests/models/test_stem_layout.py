@@ -10,7 +10,7 @@ from cases import every
 from hdlif.models import resnet
 from hdlif.models.blocks import Network
 from hdlif.models.resnet import cifar_stem
-from hdlif.nn import HDLIF
+from hdlif.nn import HDLIF, BatchNorm2d, Sequential
 
 T = 2
 
@@ -43,6 +43,14 @@ def test_a_network_that_learns_reads_pictures_with_channels_last() -> None:
 @every("width", "channels", "batch", of=[(8, 3, 4), (16, 1, 4), (16, 3, 1)])
 def test_others_stay_as_they_are(width: int, channels: int, batch: int) -> None:
     assert seen_by(network(width, channels), torch.randn(1, batch, channels, 8, 8)) == [False, False]
+
+
+def test_a_narrow_strided_convolution_is_never_given_channels_last() -> None:
+    def stem(in_channels: int, width: int) -> nn.Module:
+        first, then = nn.Conv2d(in_channels, 16, 3, padding=1), nn.Conv2d(16, 8, 1)
+        return Sequential(first, then, nn.Conv2d(8, width, 1, stride=2, bias=False), BatchNorm2d(width))
+
+    assert seen_by(network(stem=stem), torch.randn(1, 4, 3, 8, 8)) == [False] * 6
 
 
 def test_results_and_gradients_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """Neurons by name: what each kind makes."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -68,12 +70,12 @@ TAUS = torch.tensor([2.0, 6, 18, 54], dtype=torch.float64)
 
 def test_time_constants_spread_the_leaks_of_every_layer() -> None:
     kinds = ("lif", "graded_lif", "hdlif", "adaptive_hdlif", "second_order_hdlif", "resonate_hdlif")
-    for kind in (*kinds, '"own_neurons:AdaptiveHDLIF"', '"own_neurons:SpreadHDLIF"'):
-        for learned in ("true", "false"):
-            layers = neurons(built(f"neuron={{kind: {kind}, learned: {learned}, {SPREAD}: [2, 54]}}"))
-            found = [taus(layer, "decay" if kind == "resonate_hdlif" else "leak") for layer in layers]
-            assert [len(one) for one in found] == [4, 4, 4, 8, 8, 16], kind
-            torch.testing.assert_close(found[0], TAUS, rtol=1e-5, atol=0)
+    own = '"own_neurons:AdaptiveHDLIF"', '"own_neurons:SpreadHDLIF"'
+    for kind, learned in zip((*kinds, *own), itertools.cycle(("true", "false"))):
+        layers = neurons(built(f"neuron={{kind: {kind}, learned: {learned}, {SPREAD}: [2, 54]}}"))
+        found = [taus(layer, "decay" if kind == "resonate_hdlif" else "leak") for layer in layers]
+        assert [len(one) for one in found] == [4, 4, 4, 8, 8, 16], kind
+        torch.testing.assert_close(found[0], TAUS, rtol=1e-5, atol=0)
 
 
 def test_time_constants_by_name_are_those_of_the_leaks_named_up_to_the_time_steps() -> None:

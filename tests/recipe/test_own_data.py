@@ -132,6 +132,13 @@ def test_what_was_found_is_checked_as_any_recipe(tmp_path: Path) -> None:
         builders.check(Recipe.model_validate(tree))
 
 
+def test_more_classes_than_a_recipe_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(tmp_path, 6)
+    monkeypatch.setattr("hdlif.recipe.builders.own_data.MOST_BYTES", 500)
+    with pytest.raises(DataError, match=r"with its 3 classes and 3 channels the recipe takes .* at most 500 are read"):
+        found(tmp_path)
+
+
 def test_refusals_name_the_key_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(tmp_path, 6)
     for override, start in (

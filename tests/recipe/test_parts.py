@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from hdlif.errors import CheckpointError
 from hdlif.learning import OTTT, STBP, Distillation, OTTTCriterion, StochasticStep, StochasticWindow, Stratified
 from hdlif.models import AttentionBlockI, AttentionBlockII, PreActBlock
-from hdlif.nn import SECA, Affine, BatchNorm2d
+from hdlif.nn import SECA, Affine, BatchNorm2d, SpikeQuantizer
 from hdlif.recipe import builders, load_recipe
 from hdlif.training.activity import Budget, Density, Surplus
-from small_recipes import built, recipe
+from small_recipes import built, neurons, recipe
 
 
 def test_norm_per_step_is_in_the_body_and_not_in_the_stem() -> None:
@@ -51,6 +51,13 @@ def test_attention_is_in_every_block() -> None:
     )
     builders.check(plain)
     assert sum(isinstance(m, SECA) for m in builders.build_model(plain).modules()) == 2
+
+
+def test_learned_spike_step_belongs_to_one_layer() -> None:
+    network = built("spikes={kind: quantised, learned: true, gradient: clip}")
+    quantizers = [neuron.quantizer for neuron in neurons(network)]
+    assert all(isinstance(quantizer, SpikeQuantizer) for quantizer in quantizers)
+    assert len({id(quantizer.step) for quantizer in quantizers}) == len(quantizers) == 6
 
 
 def test_penalties_are_made_with_their_arguments() -> None:

@@ -104,6 +104,12 @@ def test_networks_have_the_published_size() -> None:
         assert round(count_parameters_mb(graph), 2) == recipes.published(name)["params_mb"], name
 
 
+def test_resolved_recipe_states_what_its_base_gave() -> None:
+    shown = recipes.resolve("cifar100_resnet18_hdlif_w1")
+    assert shown["name"] == "cifar100_resnet18_hdlif_w1"
+    assert yaml.safe_load(shown["text"])["training"]["epochs"] == 300
+
+
 def test_check_all_names_every_recipe_that_is_refused(tmp_path: Path) -> None:
     for name, neuron in (("good", "lif"), ("bad", "lf"), ("worse", "hd")):
         (tmp_path / f"{name}.yaml").write_text(f"base: digits_hdlif\nneuron: {{kind: {neuron}}}\n")

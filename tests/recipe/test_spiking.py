@@ -103,6 +103,11 @@ def own(**_: Any) -> nn.Module:
     return nn.Sequential(nn.Conv2d(2, 2, 1, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10))
 
 
+def reflecting(*, classes: int, neuron: Any) -> nn.Module:
+    conv = nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")
+    return nn.Sequential(conv, neuron(2), nn.Flatten(), nn.Linear(128, classes))
+
+
 def nothing(**options: Any) -> Any:
     return options
 
@@ -133,3 +138,9 @@ def test_what_is_wrong_is_named_in_one_line() -> None:
         assert words in said
         if keys.keys() == {"of"} and "groups" not in words:
             assert said.endswith("; docs/how_to/your_own_network.md lists what converts")
+
+
+def test_a_layer_that_pads_by_its_own_values_is_not_quantised() -> None:
+    chosen = load("model={kind: 'recipe.test_spiking:reflecting'}", "weights={kind: ternary, quantise: ['*.0']}")
+    with pytest.raises(RecipeError, match=r"weights.quantise: network.0 pads by 'reflect'; a quantised layer pads by"):
+        builders.check(chosen)

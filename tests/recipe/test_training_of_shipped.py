@@ -115,7 +115,7 @@ def small(name: str) -> list[str]:
     else:
         series = recipe.model.kind in ("conv1d", "dense", "recurrent")
         overrides.append("model.widths=[4, 4]" if series else "model.width=4")
-    side = {"imagenet": 32, "tiny_imagenet": 32, "dvs_cifar10": 16}.get(recipe.data.kind)
+    side = {"imagenet": 32, "tiny_imagenet": 32, "dvs_cifar10": 16, "cifar10": 16, "cifar100": 16}.get(recipe.data.kind)
     if side is not None:
         overrides.append(f"data.size={side}")
     if recipe.model.arguments.get("final_size"):

@@ -63,6 +63,13 @@ def test_a_map_is_the_darker_the_larger_a_value_and_has_few_paths():
     assert "--series-0" not in heat(TEXT, [[1.0, 1.0], [math.nan, 1.0]], (1, 1), ())
 
 
+def test_lines_may_be_ruled_where_something_ends():
+    plain, ruled = (
+        lines(TEXT, [Series(0, [1, 2, 3], [1, 2, 1])], x_label="t", y_label="y", rules=r) for r in ((), (2.5,))
+    )
+    assert len(ruled) > len(plain)
+
+
 def test_values_at_the_ends_of_lines_do_not_cover_each_other():
     ends = [0.5, 0.501, 0.502, 0.4, 0.6]
     series = [Series(i, [1, 2], [0.45, end]) for i, end in enumerate(ends)]

@@ -33,6 +33,11 @@ def test_the_headline_says_what_a_test_sample_is_worth_and_what_is_noise(network
     )
 
 
+def test_steps_with_a_class_each_are_not_counted_as_samples(networks):
+    task = {"kind": "sequence"}
+    assert findings([replace(networks[0], test_samples=9, task=task)])[0].endswith("test samples correctly (one run).")
+
+
 def test_findings_leave_out_what_is_not_known(networks):
     whole = findings(networks)
     for key in ("stored_mb", "energy_mj", "energy_mj_honest"):

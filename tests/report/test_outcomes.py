@@ -4,7 +4,7 @@ import pytest
 
 from hdlif.ops import SampleName
 from hdlif.report import outcomes
-from hdlif.report.outcomes import accuracy_by_class, matrices, predicted_against_true
+from hdlif.report.outcomes import accuracy_by_class, f1_by_label, matrices, predicted_against_true
 
 THREE = {"labels": ["cat", "dog", "owl"], "counts": [[3, 1, 0], [0, 4, 0], [0, 0, 0]]}
 # Two values of four samples: the first is predicted well, and the second is the same whatever is true.
@@ -60,6 +60,12 @@ def test_classes_are_in_the_order_of_their_mean_accuracy_in_per_cent():
     # Without a class that has no image; a run without counts has a dash.
     assert accuracy_by_class(["old", "net"], {"net": THREE}).rows == [["cat", "—", "75.0"], ["dog", "—", "100.0"]]
     assert accuracy_by_class(["net"], {}).charts == []
+
+
+def test_labels_have_their_counts():
+    of_one = {"names": ["a", "b"], "f1": [0.5, 1.0], "true_positives": [1, 2], "false_positives": [3, 4]}
+    figure = f1_by_label(["old", "net"], {"net": of_one | {"false_negatives": [5, 6], "true_negatives": [7, 8]}})
+    assert figure.rows == [["a", "net", "0.5000", "1", "3", "5"], ["b", "net", "1.0000", "2", "4", "6"]]
 
 
 def test_several_values_have_a_small_chart_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from finished_runs import whole_run
+from finished_runs import history, whole_run
 from hdlif.report.page import render
 from hdlif.report.runs import Run
 from hdlif.report.traces import NeuronTrace, Traces
@@ -193,8 +193,20 @@ def test_a_curve_shows_the_cost_of_early_exit():
 VALUES = TrainResult(name="wear", accuracy=None, accuracy_per_step=(), metric="rmse", metrics={"rmse": 0.5})
 
 
+def test_one_point_in_time_is_no_figure():
+    assert section(page_of(replace(VALUES, per_step=(0.75, 0.5))), "Over time")
+    assert not section(page_of(replace(VALUES, per_step=(0.5,))), "Over time")
+    assert not section(page_of(replace(BARE, accuracy_per_step=(0.5,))), "Accuracy over time")
+
+
 def test_a_metric_with_several_outputs_has_a_row_for_each():
     parts = {"rmse": ("rmse.level", "rmse.peak")}
     network = replace(VALUES, parts=parts, metrics={"rmse": 0.5, "rmse.level": 0.25, "rmse.peak": 0.75})
     drawn = section(page_of(network), "Metrics by output")
     assert re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', drawn) == [("level", "0.250"), ("peak", "0.750")]
+
+
+def test_a_validation_on_training_samples_is_called_so():
+    events = [line | {"part": "train"} for line in history()]
+    page = page_of(BARE, histories={"lif": events})
+    assert "Training samples&#39; accuracy (%) by" in page

@@ -27,6 +27,7 @@ def test_raster_has_a_mark_for_each_spike_of_each_network():
     ]
     assert "test image 3 of digits" in raster.caption
     assert "a fires 2 times; b fires 2 times." in raster.charts[0]
+    assert figures(["a"], Traces("x", {})) == []
 
 
 def test_membrane_has_a_panel_for_each_neuron_with_its_networks():

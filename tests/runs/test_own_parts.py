@@ -54,17 +54,12 @@ def recipe(*overrides: str) -> Recipe:
     return load_recipe("digits_hdlif", ['model={kind: "edited_models:net"}', "training.epochs=2", *overrides])
 
 
-def test_a_training_is_resumed_with_the_module_that_it_began_with_alone(folder: Path) -> None:
-    arguments = {"out": folder / "run", "memory_repeats": 0}
-    with pytest.raises(StopError):
-        train(recipe(), callbacks=[AfterEpoch(stop)], **arguments)
-    assert json.loads((folder / "run" / "parts.json").read_text()).keys() == {"edited_models"}
-    write(folder, MODULE + "\n# edited\n")
-    words = r"edited_models.py \(edited_models\) is another than when this training began \(edited\).*--overwrite"
-    with pytest.raises(CheckpointError, match=words):
-        train(recipe(), resume=True, **arguments)
-    write(folder, MODULE)
-    assert train(recipe(), resume=True, **arguments).best_epoch in (1, 2)
+def test_a_run_without_own_modules_has_no_list_of_them(folder: Path) -> None:
+    plain = load_recipe("digits_hdlif")
+    assert own_parts(plain) == {}
+    keep_parts(plain, folder)
+    assert not (folder / "parts.json").exists()
+    check_parts(plain, folder)
 
 
 def test_every_kind_is_looked_at_and_a_version_is_kept(folder: Path) -> None:

@@ -157,6 +157,12 @@ def test_what_gives_no_figures_is_refused_when_the_task_is_made() -> None:
             Classify(ABC, T, metrics=metrics)
 
 
+def test_figures_of_very_many_outputs_are_not_kept_by_name() -> None:
+    names = tuple(f"c{number}" for number in range(101))
+    with pytest.raises(InputError, match="for each of 101 outputs, and at most 100 are kept by name"):
+        Classify(names, T, metrics={"recall": MulticlassRecall(101, average=None)})
+
+
 def test_the_best_epoch_is_chosen_by_a_metric_in_its_direction() -> None:
     def at(**figures: float) -> Evaluation:
         return Evaluation(0.5, (0.5,), 0.0, 1, {"accuracy": 0.5, **figures})

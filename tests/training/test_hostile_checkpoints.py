@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -332,6 +332,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "model.safetensors"
 
 
+@settings(max_examples=25)
 @given(data=st.data())
 def test_a_network_whose_recipe_has_any_value_is_read_or_refused(
     data: st.DataObject, trained: Path, tmp_path_factory: pytest.TempPathFactory

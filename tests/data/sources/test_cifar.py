@@ -54,6 +54,12 @@ def test_reads_what_the_pickles_hold(name: str, tmp_path: Path) -> None:
     assert sorted(map(bytes, read.numpy())) == sorted(map(bytes, everything))
 
 
+def test_wrong_class_counts_are_named(tmp_path: Path) -> None:
+    write(tmp_path, "cifar10")
+    with pytest.raises(DataError, match=r"5 images of airplane; CIFAR10 has 5000 of each class there"):
+        load(tmp_path, "cifar10", per_class=(5000, 1000))
+
+
 def rewrite(path: Path, **changes: object) -> None:
     content = pickle.loads(path.read_bytes(), encoding="bytes")
     path.write_bytes(pickle.dumps(content | {key.encode(): value for key, value in changes.items()}, protocol=2))

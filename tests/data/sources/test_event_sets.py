@@ -156,6 +156,14 @@ def test_half_extracted_recordings_are_named(cifar: Path) -> None:
         load_cifar(cifar)
 
 
+def test_event_outside_the_sensor_names_the_file(cifar: Path) -> None:
+    write_n_mnist(cifar)
+    path = cifar / "NMNIST" / "Train" / "3" / "00013.bin"
+    path.write_bytes(bytes([200, 3, 0, 0, 1]))
+    with pytest.raises(DataError, match=rf"{re.escape(str(path))}: an event has x in 200..200; the sensor has 0..33"):
+        load_digits(cifar)
+
+
 def test_n_mnist(tmp_path: Path) -> None:
     write_n_mnist(tmp_path)
     sets = load_digits(tmp_path)

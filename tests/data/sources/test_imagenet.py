@@ -210,6 +210,12 @@ def test_damaged_image_is_named_also_from_a_worker(write: Callable[[Path], None]
         list(sets.made_by(1).test.sequences(2))
 
 
+def test_crop_that_is_not_named_first_is_refused(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    with pytest.raises(DataError, match=r"random_resized_crop chooses what is read, so name it first"):
+        load(tmp_path, augment=("flip", "random_resized_crop"))
+
+
 def write_tiny(root: Path) -> Path:
     folder = root / "tiny-imagenet-200"
     ids = [IDS[2], IDS[0], IDS[1]]

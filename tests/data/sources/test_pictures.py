@@ -182,6 +182,15 @@ def test_huge_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "cat/huge.png (it is 100x100; at most" in refusal(tmp_path)
 
 
+def test_many_pictures_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    found(write_pictures(tmp_path, 6), say=said.append)
+    assert said == []
+    monkeypatch.setattr(picture_source, "MANY", 17)
+    found(tmp_path, say=said.append)
+    assert said == [f"{tmp_path}: looking at 18 pictures"]
+
+
 @pytest.mark.parametrize(("held", "times"), [(2**28, 1), (0, 2)])
 def test_a_picture_is_read_once_where_its_bytes_can_be_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, times: int

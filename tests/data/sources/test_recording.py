@@ -1,5 +1,6 @@
 """One recording as a data set: how it is cut into windows and split, what is refused, and what `run` makes of one."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,16 @@ def test_columns_are_the_channels_in_their_order(tmp_path: Path) -> None:
     assert recording(path, columns=["b"]).input.shape == (1, 8, 1)
 
 
+def test_a_network_that_is_there_says_length_and_moments(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    known = InputRecord((2, 5, 1), (1.0, 2.0), (3.0, 4.0), kind="series", resize="none")
+    found = look(path, known, label="what", group="who")
+    assert found.input == known
+    assert len(found.manifest.entries) == 6 * 2 * 4
+    with pytest.raises(DataError, match="have 8 steps of 2 channels, and the network takes 5 of 2; give"):
+        recording(path, known)
+
+
 def test_refusals_of_recordings(tmp_path: Path) -> None:
     path = write_recording(tmp_path / "r.csv")
     for keys in (
@@ -123,6 +134,14 @@ def test_refusals_of_recordings(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError):
             recording(path, **keys)
+
+
+def test_labels_with_fractions_are_said_to_look_like_values(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "r.csv", [[t % 7 + 0.5, t] for t in range(50)], ["load", "x"])
+    hint = "the labels look like values; to learn values: --set 'data.values=[load]' --set 'task={kind: regress}'"
+    with pytest.raises(DataError, match=re.escape(f"rows one after another, and data.window = 4; {hint}")):
+        look(path, label="load", window=4)
+    assert look(path, values=["load"], window=4).classes == ("load",)
 
 
 def test_a_class_that_only_held_out_groups_have_is_refused(tmp_path: Path) -> None:
@@ -167,6 +186,19 @@ def test_each_sample_is_resampled_by_itself_as_run_does_it(tmp_path: Path) -> No
         match=r"has 5 rows and 2 columns, 3 at 25 for 50, and the network takes 4 steps.*; give at least 8 rows, or",
     ):
         list(read_series(tmp_path / "w.csv", found.input, time_steps=4))
+
+
+def test_a_recording_shorter_than_a_window_is_told_how_long_one_is(tmp_path: Path) -> None:
+    record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", windows=(6, 3))
+    with pytest.raises(
+        InputError, match=r"has 5 rows and 2 columns, and the network takes 6 .*; give at least 6 rows, or"
+    ):
+        list(read_series(write_csv(tmp_path / "x.csv", [[1, 2]] * 5), record, time_steps=6))
+    whole = replace(record, windows=(), rates=(50, 25))
+    with pytest.raises(InputError, match=r"has 5 rows and 2 columns, 3 at 25 for 50, .*; give 7 rows, or take"):
+        list(read_series(tmp_path / "x.csv", whole, time_steps=4))
+    write_csv(tmp_path / "x.csv", [[1, 2]] * 7)
+    assert len(list(read_series(tmp_path / "x.csv", whole, time_steps=4))) == 1
 
 
 def test_run_finds_channels_by_name(tmp_path: Path) -> None:
