@@ -39,7 +39,6 @@ from hdlif.nn import (
     Ternary,
     WeightQuantizer,
     carrying,
-    evaluation_mode,
 )
 from small_networks import alternate, assert_close, gradients, scatter_norms, tensors_of
 
@@ -152,13 +151,6 @@ def there_and_back(chain: ReversibleSequential, x: Tensor) -> tuple[Tensor, Tens
 def test_inputs_of_many_blocks_come_back_bit_for_bit_on_the_grid(dtype: torch.dtype, neuron: NeuronFactory) -> None:
     again, x = there_and_back(chain_of(12, neuron).to(dtype), currents().to(dtype))
     assert torch.equal(again, x)
-
-
-def test_inputs_come_back_but_for_rounding_without_a_grid() -> None:
-    again, x = there_and_back(chain_of(12, NEURONS["hdlif"], grid=None), currents())
-    # 24 additions and as many subtractions of currents below 32
-    torch.testing.assert_close(again, x, atol=48 * 32 * 2.0**-53, rtol=0)
-    assert not torch.equal(again, x)
 
 
 def test_grid_keeps_gradients_exact_in_low_precision() -> None:
@@ -293,15 +285,6 @@ def test_mode_of_the_forward_pass_is_that_of_the_backward_pass() -> None:
     assert_close(*(backward_after(lambda chain: chain.eval(), forward) for forward in FORWARDS))
 
 
-def test_mode_at_the_backward_pass_is_left_as_it_was() -> None:
-    chain = chain_of(2, NEURONS["hdlif"])
-    y, _ = chain(currents(), None, range(STEPS))
-    with evaluation_mode(chain):
-        y.sum().backward()
-        assert not any(module.training for module in chain.modules())
-    assert all(module.training for module in chain.modules())
-
-
 @every(forward=FORWARDS)
 def test_weights_changed_before_the_backward_pass_are_an_error(forward: Forward) -> None:
     def change(chain: ReversibleSequential) -> None:
@@ -347,16 +330,6 @@ def test_gradient_of_the_state_alone_arrives() -> None:
         sum(v.square().sum() for _, v in tensors_of(state)).backward()
         assert x.grad is not None
         return gradients(chain) | {"input gradient": x.grad}
-
-    assert_close(*map(run, FORWARDS))
-
-
-def test_a_block_used_twice_gathers_both_gradients() -> None:
-    def run(forward: Forward) -> dict[str, Tensor]:
-        block = chain_of(1, NEURONS["hdlif"])[0]
-        chain = ReversibleSequential(block, block)
-        forward(chain, currents(), None, range(STEPS))[0].square().sum().backward()
-        return gradients(chain)
 
     assert_close(*map(run, FORWARDS))
 

@@ -33,14 +33,6 @@ def test_one_s_own_are_checked_and_made_beside_those_that_ship(tmp_path: Path) -
     assert list(own_parts(chosen)) == ["own_parts"]
 
 
-def test_arguments_change_what_is_made() -> None:
-    def at(stated: str) -> torch.Tensor:
-        return builders.build_data(augmented(stated)).train.batch(torch.arange(4))[0]
-
-    assert torch.equal(at('["own_parts:noise"]'), at('[{kind: "own_parts:noise", strength: 8}]'))
-    assert not torch.equal(at('["own_parts:noise"]'), at('[{kind: "own_parts:noise", strength: 3}]'))
-
-
 def test_one_of_an_installed_package_is_named_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(
         tmp_path, monkeypatch, groups={"hdlif.augmentations": {"noise": "own_parts:noise", "flip": "own_parts:Dim"}}

@@ -135,14 +135,6 @@ def test_refused_value_names_file_key_value_and_what_is_accepted() -> None:
     assert caught.value.no_section == "rule"
 
 
-def test_what_is_missing_or_misspelt_in_a_file_is_named(tmp_path: Path) -> None:
-    misspelt = write(tmp_path, MY_RECIPE.replace("epochs", "epoch"))
-    # It comes before the key that is missing for it.
-    assert refusal(misspelt).startswith("my.yaml: training.epoch = 4 is unknown; choose one of accumulate, ")
-    without = write(tmp_path, MY_RECIPE.replace("spikes: {kind: exact}\n", ""))
-    assert refusal(without).startswith("my.yaml: spikes is missing; ")
-
-
 def test_malformed_overrides_are_named() -> None:
     for override, message in (
         ("seed", "is not an assignment; write key=value, for example --set training.epochs=3"),

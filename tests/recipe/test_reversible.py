@@ -8,7 +8,7 @@ import torch
 
 from hdlif.artefact.io import load
 from hdlif.commands.export import export
-from hdlif.models import Network, ReversibleSequential
+from hdlif.models import Network
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.runtime import Session, reference
 from hdlif.training import Accelerator, Updater, sgd
@@ -70,10 +70,3 @@ def test_two_updates_then_the_runtime_agrees_with_torch(overrides: list[str], tm
     close = np.abs(logits - expected).max(axis=(0, 2)) < 2e-4
     assert close.mean() >= 0.8
     assert (logits.mean(0).argmax(1) == expected.mean(0).argmax(1)).mean() >= 0.95
-
-
-def test_grid_is_a_key_of_the_model() -> None:
-    for grid, step in (("0.00006103515625", 2**-14), ("null", None)):
-        network = builders.build_model(recipe(f"model.grid={grid}"))
-        (chain, _) = (module for module in network.modules() if isinstance(module, ReversibleSequential))
-        assert getattr(chain[0].grid, "step", None) == step

@@ -34,22 +34,6 @@ def test_reader_settings_of_matplotlib_change_nothing():
         assert lines(TEXT, series, x_label="t", y_label="y") == plain
 
 
-def test_errors_stand_above_and_below_their_points_and_columns_have_names():
-    svg = lines(TEXT, [Series(0, [0, 1], [1, 2], [0.5, 0])], x_label="", y_label="y", x_names=["T = 1", "T = 2"])
-    root = ElementTree.fromstring(svg)
-    assert {"T = 1", "T = 2"} <= {text.text for text in root.iter("text")}
-    strokes = [
-        path.attrib["d"]
-        for path in root.iter("path")
-        if "stroke: var(--series-0)" in path.get("style", "") and "stroke-width: 0.8" in path.get("style", "")
-    ]
-    # A vertical bar, and one of no height.
-    assert len(strokes) == 2
-    (x0, y0), (x1, y1) = ((float(v) for v in point.split()) for point in strokes[0][2:].split(" L "))
-    assert x0 == x1
-    assert y0 > y1
-
-
 def test_a_map_is_the_darker_the_larger_a_value_and_has_few_paths():
     values = [[row + column / 100 for column in range(100)] for row in range(30)]
     svg = heat(TEXT, values, (1, 1), ())

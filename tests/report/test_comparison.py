@@ -38,14 +38,6 @@ def test_steps_with_a_class_each_are_not_counted_as_samples(networks):
     assert findings([replace(networks[0], test_samples=9, task=task)])[0].endswith("test samples correctly (one run).")
 
 
-def test_findings_leave_out_what_is_not_known(networks):
-    whole = findings(networks)
-    for key in ("stored_mb", "energy_mj", "energy_mj_honest"):
-        left = findings([replace(network, **{key: None}) for network in networks])
-        assert left != whole, key
-        assert all(any(sentence.rstrip(".") in full for full in whole) for sentence in left), key
-
-
 def test_cells_that_print_alike_are_equally_best_and_a_column_without_difference_has_no_best(networks):
     networks[0] = replace(networks[0], accuracy=0.97221)
     columns = table(networks)

@@ -53,11 +53,3 @@ def test_lines_say_their_last_value_and_come_from_the_one_before_training():
     unknown = network("hdlif", *(replace(n, initial_leak=None, initial_threshold=None) for n in LEARNED.neurons))
     assert "before training" not in per_step([unknown], "threshold", "Threshold.").caption
     assert len(per_step([unknown], "threshold", "Threshold.").charts[0]) < len(threshold.charts[0])
-
-
-def test_where_no_network_has_learned_any_all_are_drawn():
-    figure = per_step([FIXED], "threshold", "Threshold.")
-    assert len(figure.charts) == 2
-    assert "Not drawn" not in figure.caption
-    # A flat line is no dramatic one.
-    assert max(ticks(figure.charts[0])) - min(ticks(figure.charts[0])) <= 0.03
