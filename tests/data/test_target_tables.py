@@ -112,17 +112,6 @@ def test_no_group_is_in_two_parts_and_the_tables_parts_are_kept(tmp_path: Path) 
     assert len({(ROWS[file]["person"], part) for file, part in parts_of(classes).items()}) == 10
 
 
-def test_copies_of_a_picture_are_in_one_part_whatever_is_learned(tmp_path: Path) -> None:
-    root = write_pictures_with_table(tmp_path / "x")
-    rows = target_rows()
-    for number in range(10):
-        (root / f"copy{number}.png").write_bytes((root / f"{number:02}.png").read_bytes())
-        rows.append([f"copy{number}.png", *rows[number][1:]])
-    write_target_table(root / "labels.csv", rows, HEADER[:-1])
-    parts = parts_of(look(root, values=["light"]))
-    assert all(parts[f"copy{number}.png"] == parts[f"{number:02}.png"] for number in range(10))
-
-
 def test_a_row_that_changed_is_named(tmp_path: Path) -> None:
     root = write_pictures_with_table(tmp_path / "x")
     before = look(root, values=["light"]).manifest

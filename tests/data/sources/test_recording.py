@@ -109,13 +109,6 @@ def test_groups_are_named_where_there_are_some_and_no_part_of_that_name(tmp_path
         look(tmp_path / "x.npz", split={"test": [7]})
 
 
-def test_columns_are_the_channels_in_their_order(tmp_path: Path) -> None:
-    path = write_recording(tmp_path / "r.csv")
-    both, swapped = recording(path), recording(path, columns=["b", "a"])
-    assert both.input.mean == swapped.input.mean[::-1]
-    assert recording(path, columns=["b"]).input.shape == (1, 8, 1)
-
-
 def test_a_network_that_is_there_says_length_and_moments(tmp_path: Path) -> None:
     path = write_recording(tmp_path / "r.csv")
     known = InputRecord((2, 5, 1), (1.0, 2.0), (3.0, 4.0), kind="series", resize="none")

@@ -68,25 +68,6 @@ def test_a_channel_that_never_changes_is_divided_by_one(tmp_path: Path) -> None:
     assert (found.input.mean[1], found.input.std[1]) == (7.0, 1.0)
 
 
-def test_parts_of_ones_own_stay(tmp_path: Path) -> None:
-    write_folders(tmp_path / "train", 6)
-    write_folders(tmp_path / "test", 3)
-    found = look(tmp_path)
-    parts = {entry.file: entry.part for entry in found.manifest.entries}
-    assert {part for file, part in parts.items() if file.startswith("test/")} == {"test"}
-    # The same files are in both, and validation is taken from train alone.
-    assert [found.count(part) for part in ("train", "validation", "test")] == [10, 2, 6]
-
-
-def test_files_are_cut_into_windows_and_stay_in_one_part(tmp_path: Path) -> None:
-    found = look(write_folders(tmp_path, steps=20), window=8, stride=6)
-    part_of: dict[str, set[str]] = {}
-    for entry in found.manifest.entries:
-        part_of.setdefault(entry.file.partition(":")[0], set()).add(entry.part)
-    assert (len(found.manifest.entries), len(part_of)) == (60, 20)
-    assert all(len(parts) == 1 for parts in part_of.values())
-
-
 def test_next_values_are_split_by_group(tmp_path: Path) -> None:
     people = np.repeat(np.arange(10), 3)
     # A person's values are of that person alone.
