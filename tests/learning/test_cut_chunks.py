@@ -237,6 +237,12 @@ def test_what_does_not_say_that_it_cuts_is_refused(make: Callable[[Place], Tempo
     trained(SLTT(chunk=2), series(lambda place: Knowing()), x, target)
 
 
+def test_a_network_that_is_such_a_module_itself_is_refused() -> None:
+    x, target = sample(T, B, CLASSES), classes(B)
+    with pytest.raises(TrainingError, match="the network \\(Own\\) keeps 'level'"):
+        next(iter(SLTT(chunk=2)(Own(), x, target, SLTT(chunk=2).schedule(T, torch.Generator()))))
+
+
 def test_chunks_go_with_one_update_alone() -> None:
     with pytest.raises(ValueError, match='chunk = 2 does not go with update = "each"'):
         SLTT("each", chunk=2)

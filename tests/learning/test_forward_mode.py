@@ -155,6 +155,14 @@ def test_rows_of_each_step_learn_from_their_own_step_and_weights_from_all() -> N
         torch.testing.assert_close(found[name], (cut if "logit" in name else expected)[name], atol=1e-10, rtol=0)
 
 
+def test_parameters_that_are_not_learned_have_no_gradient() -> None:
+    net = layer(lambda: HDLIF(T, leak=0.9, threshold=0.3, learned=False))
+    net[0].weight.requires_grad_(requires_grad=False)
+    found, expected = (learn(rule, net, frames()) for rule in (ForwardMode(), STBP_EACH))
+    assert not found["0.weight"].any()
+    assert_close(found, expected)
+
+
 @every(update=["sum", "each"])
 def test_low_bit_weights_learn_through_their_straight_through_gradient(update: Any) -> None:
     def net() -> Sequential:

@@ -119,7 +119,7 @@ def test_the_random_step_runs_half_the_steps_on_average() -> None:
         assert {one.backward_steps for one in found} == {1}
 
 
-@every(length=[1, 2, 4, 8])
+@every(length=[1, 4])
 def test_a_window_saves_the_bytes_of_its_steps(length: int) -> None:
     # Beside them the rows of the leaks and thresholds of all T steps, of which each kind of a layer saves a few copies.
     rows = 3 * 2 * 4

@@ -259,6 +259,14 @@ def test_stochastic_step_runs_no_step_after_its_last_one(k: int, seed: int) -> N
     assert seen == [range(t, t + 1) for t in range(max(plan.steps) + 1)]
 
 
+def test_steps_without_a_graph_are_run_four_at_a_time() -> None:
+    net = NETWORKS["hdlif"]()
+    seen = count_forwards(net)
+    x = torch.cat([frames(), frames()])[:7]
+    learn(StochasticStep(), net, x, Plan(7, (6,), (True,)))
+    assert seen == [range(4), range(4, 6), range(6, 7)]
+
+
 @every(rule=[STBP(), SLTT(), SLTT("each"), OTTT(), OTTT("each"), NDOT(), StochasticStep(1), StochasticStep(3)])
 def test_a_plan_says_which_losses_end_an_update_and_batch_norm_counts_the_steps_that_ran(rule: Rule) -> None:
     net, plan = NETWORKS["hdlif_binary"](), drawn(rule, seed=1)

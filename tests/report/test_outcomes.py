@@ -1,5 +1,7 @@
 """How networks do on the test set: confusions, accuracies by class, and predicted values."""
 
+import re
+
 import pytest
 
 from hdlif.ops import SampleName
@@ -47,6 +49,16 @@ def test_of_many_classes_the_commonest_confusions_are_listed_and_the_worst_drawn
     figure = accuracy_by_class(["net"], {"net": many(50)})
     assert [row[0] for row in figure.rows][:2] == ["class 49", "class 48"]
     assert len(figure.rows) == 40
+
+
+def test_the_axis_of_accuracies_covers_those_that_there_are():
+    figure = accuracy_by_class(["net"], {"net": {"labels": ["a", "b"], "counts": [[98, 2], [0, 100]]}})
+    ticks = set(re.findall(r"<text[^>]*>([^<]*)</text>", figure.charts[0]))
+    assert {"98", "100", "accuracy, % (the axis begins at 97, not at 0)"} <= ticks
+    assert not {"0", "20", "50"} & ticks
+    assert figure.headings[0] == "class (accuracy, %)"
+    poor = {"labels": ["a", "b"], "counts": [[5, 95], [0, 100]]}
+    assert "the axis begins" not in accuracy_by_class(["net"], {"net": poor}).charts[0]
 
 
 def test_classes_are_in_the_order_of_their_mean_accuracy_in_per_cent():

@@ -93,6 +93,22 @@ def test_penalty_of_a_share_has_the_value_of_the_batch_and_the_gradient_of_the_s
     assert spikes.grad.tolist() == [[0.0, 0.25]]
 
 
+def test_measures_of_all_layers_and_passes_are_averaged_over_ranks_together() -> None:
+    asked: list[list[float]] = []
+
+    def mean(own: Tensor) -> Tensor:
+        asked.append(own.tolist())
+        return own + 1
+
+    watch = Watch(nn.Identity(), Surplus(1.0), mean=mean)
+    for name, spike in (("a", 1.0), ("b", 2.0), ("a", 3.0)):
+        watch.add(name, torch.tensor(spike))
+    # Mean spikes of 2 and 2 here, one more over ranks.
+    assert watch.penalty().item() == 6.0
+    assert asked == [[1.0, 3.0, 2.0]]
+    assert watch.penalty().item() == 0.0
+
+
 def test_measures_of_large_float16_batches_are_those_of_float32() -> None:
     # More spikes than float16 has numbers for.
     layer, x = QuantConv2d(1, 1, 1), torch.rand(300, 1, 20, 20).half()

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hdlif.nn import GLIF, HDLIF, MemBN
-from hdlif.training.optim import OnePass, cosine, parameter_groups, sgd, warmed_up
+from hdlif.training.optim import Drops, OnePass, cosine, parameter_groups, sgd, warmed_up
 from training.tiny import tiny_network
 
 
@@ -57,6 +57,9 @@ def test_cosine_by_hand() -> None:
     assert factors == pytest.approx(expected, abs=1e-12)
     assert warmed_up(cosine, 0, 10, 0) == 1.0
     assert [warmed_up(cosine, step, 2, 2) for step in range(3)] == [0.5, 1.0, 1.0]
+    for at, factor in (([0.0], 0.1), ([1.0], 0.1), ([0.5], 0.0)):
+        with pytest.raises(ValueError, match=r"at = |factor"):
+            Drops(at, factor)
 
 
 @pytest.mark.parametrize("make", [partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True), torch.optim.AdamW])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from hdlif.errors import CheckpointError, InputError
@@ -16,7 +16,7 @@ from hdlif.nn import HDLIF, Sequential
 from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Classify
 from hdlif.training import Callback, Checkpoints, Fit, Trainer, Training, checkpoint
-from hdlif.training.optim import Drops, groups
+from hdlif.training.optim import Drops, constant, groups
 
 DRAWS = torch.Generator().manual_seed(1)
 X, Y = torch.randn(32, 2, 4, generator=DRAWS), torch.arange(32) % 3
@@ -123,6 +123,15 @@ def test_a_training_with_a_scheduler_of_torch_resumes_exactly(tmp_path: Path) ->
     checkpoint.save(last, tensors=tensors, record=record | {"scheduled_losses": []})
     with pytest.raises(CheckpointError):
         run("cosine", "stopped", resume=True)
+
+
+def test_the_choice_of_threads_leaves_an_optimiser_as_it_is() -> None:
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    updates = fit(model, optimizer=optimizer, cores=2, scheduler=constant).steps
+    steps: list[Tensor] = [state["step"] for state in optimizer.state.values()]
+    assert len(steps) == len(list(model.parameters()))
+    assert {int(step) for step in steps} == {updates}
 
 
 def test_what_is_no_optimiser_or_scheduler_of_the_model_is_refused() -> None:
