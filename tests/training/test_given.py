@@ -18,7 +18,7 @@ from hdlif.learning import STBP, StochasticStep
 from hdlif.nn import HDLIF, Sequential
 from hdlif.recipe import TrainingConfig
 from hdlif.tasks import Classify, LabelSequence, Multilabel, Regress, Task
-from hdlif.training import Callback, Checkpoints, Fit, Trainer, Training
+from hdlif.training import Callback, Checkpoints, Trainer, Training
 
 T = 3
 CLASSES = ("a", "b", "c")
@@ -102,19 +102,6 @@ class Stops(Callback):
     def on_batch_end(self, training: Training) -> None:
         if training.counters.step == 4:
             raise KeyboardInterrupt
-
-
-def test_a_training_on_a_data_set_that_draws_is_resumed_to_the_same_bytes(tmp_path: Path) -> None:
-    def run(out: Path, *callbacks: Callback, resume: bool = False) -> Fit:
-        kept = Checkpoints(out, recipe={}, resume=resume, every=0.0)
-        return trainer(callbacks=[kept, *callbacks]).fit(Noisy(), VALIDATION)
-
-    run(tmp_path / "straight")
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "stopped", Stops())
-    run(tmp_path / "stopped", resume=True)
-    found = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "stopped")]
-    assert found[0] == found[1]
 
 
 class Endless(IterableDataset[Any]):
