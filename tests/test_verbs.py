@@ -88,6 +88,10 @@ def test_a_recipe_s_own_counts_need_no_training() -> None:
     assert counted.params_mb > 0
 
 
+def test_a_run_is_shown_in_one_line(run: hdlif.Run) -> None:
+    assert repr(run) == f"Run({str(run.folder)!r}: accuracy {run.accuracy:.4g})"
+
+
 def test_what_is_to_be_done_is_said_in_words_of_python(run: hdlif.Run, tmp_path: Path) -> None:
     with pytest.raises(ExistingRunError) as caught:
         hdlif.train("digits_hdlif", epochs=2, out=run.folder)
