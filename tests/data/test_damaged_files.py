@@ -7,6 +7,7 @@ import io
 import pickle
 import struct
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,14 @@ def test_a_pickle_encodes_no_more_text_than_it_has() -> None:
         parse_pickle(
             b"(c_codecs\nencode\n\x94X\x63\0\0\0%b\x94h\1\x8c\6latin1\x86\x94%bl." % (b"a" * 99, b"h\0h\2R" * 50)
         )
+
+
+def test_damaged_pickles_are_read_or_refused_within_their_size() -> None:
+    for valid in (PYTHON_2, pickle.dumps({b"labels": [1, 2], b"data": np.zeros((2, 3), np.uint8)}, protocol=4)):
+        for content in mutations(valid, 2000):
+            with at_most(300_000 + 200 * len(content)), suppress(Unreadable):
+                read = parse_pickle(content)
+                integers(read[b"data"] if isinstance(read, dict) and b"data" in read else read)
 
 
 def read_members(content: bytes, path: Path) -> list[tuple[str, int, int]]:

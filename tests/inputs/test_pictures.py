@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from hdlif.errors import printable
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.pictures import FORMATS, MOST_PIXELS, MOST_SCANS, MOST_SIDE, decode
 from hostile import jpeg_of_scans, tiff_of_one_tile
+from mutations import mutations
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
 
@@ -104,6 +106,17 @@ def test_orientation_transparency_and_profiles_are_dropped_and_bits_beyond_8_cut
 def test_grey_of_more_than_8_bits_is_refused(content: bytes) -> None:
     with pytest.raises(Unreadable, match=r"mode is .*, and 8 bits a channel are read"):
         decode(content, "L")
+
+
+@pytest.mark.parametrize("name", sorted(set(FORMATS.values())))
+def test_damaged_files_are_read_or_refused_in_few_words(name: str) -> None:
+    for content in mutations(encoded(Image.fromarray(PIXELS), name), 100):
+        with warnings.catch_warnings(action="error"):
+            try:
+                said = decode(content, "RGB").mode
+            except Unreadable as error:
+                said = printable(str(error)).strip()
+        assert 0 < len(said) < 1000
 
 
 def test_libraries_say_nothing_on_standard_error_by_themselves(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def test_other_content_is_refused() -> None:
         b"#!AER-DAT4.0\r\n",
         b"",
         b"#!AER-DAT3.1\r\n#!END-HEADER\r\n" + bytes(28),
+        b"#!AER-DAT3.1\r\n#!END-HEADER\r\n" + bytes(9),
     ):
         with pytest.raises(Unreadable):
             read_recording(Path("a.aedat"), content)

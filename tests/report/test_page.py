@@ -206,6 +206,27 @@ def test_a_metric_with_several_outputs_has_a_row_for_each():
     assert re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', drawn) == [("level", "0.250"), ("peak", "0.750")]
 
 
+def ticks(page: str, chart: str) -> set[str]:
+    """The texts of a chart of the page: of its ticks, and others."""
+    svg = page[page.index(f'<title id="{chart}-title"') :].split("</svg>")[0]
+    return set(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
+
+
+def test_no_axis_of_shares_goes_beyond_what_they_can_be():
+    events = [
+        {"event": "validation", "epoch": e, "step": e, "loss": 1.0, "accuracy": 1.0, "metrics": {"f1": 1.0}}
+        for e in (1, 2)
+    ]
+    page = page_of(replace(BARE, accuracy_per_step=(0.2, 1.0)), histories={"lif": events})
+    for chart in ("accuracy-per-step", "validation-accuracy"):
+        assert "100" in ticks(page, chart)
+        assert not {"105", "102", "104", "120"} & ticks(page, chart)
+    labelled = replace(VALUES, metric="f1", metrics={"f1": 1.0}, per_step=(0.1, 1.0))
+    page = page_of(labelled, histories={"wear": events})
+    for chart in ("per-step", "validation-f1"):
+        assert not {"1.02", "1.04", "1.2"} & ticks(page, chart)
+
+
 def test_a_validation_on_training_samples_is_called_so():
     events = [line | {"part": "train"} for line in history()]
     page = page_of(BARE, histories={"lif": events})
