@@ -132,13 +132,6 @@ class NoSchedule:
         return None
 
 
-class NoSteps(LastStep):
-    """Gives what is no step."""
-
-    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Any:
-        yield torch.zeros(())
-
-
 def noise(x: Tensor, generator: torch.Generator, *, strength: int = 8) -> Tensor:
     """Pixels moved by up to `strength` levels."""
     moved = x + torch.randint(-strength, strength + 1, x.shape, generator=generator)
@@ -178,11 +171,6 @@ def fails(x: Tensor) -> Tensor:
 def forgetful(x: Tensor, seen: list[int] | None = None) -> Tensor:
     """Draws from what nobody seeds."""
     return x + random.randrange(1, 100)
-
-
-def fails_late(x: Tensor) -> Tensor:
-    """Wherever the first pixel is black, as in digits, and in no noise."""
-    return x if x[0, 0, 0] else wider(x)
 
 
 def takes_nothing() -> None:

@@ -7,13 +7,11 @@ import pytest
 import torch
 
 import bench_training
-import training_rows
 import training_tables
-from hdlif.recipe import builders
 from hdlif.report.accounting import update_cost
 from training_comparison import differences
-from training_peers import PEERS, NaiveHDLIF, Neurons, copy_weights, parameter_counts
-from training_rows import ROWS, Cell, Ours, Theirs, row_named, timed_plans, training_of
+from training_peers import PEERS, NaiveHDLIF, Neurons, parameter_counts
+from training_rows import ROWS, Cell, Ours, Theirs, row_named, training_of
 from training_tables import Figures, beside
 
 NAIVE = "naive random step"
@@ -60,20 +58,6 @@ def test_networks_have_as_many_weights_of_each_kind(peer: str, network: str) -> 
     assert sum(p.numel() for p in theirs.parameters()) == sum(counts.values()) + of_neurons
 
 
-def test_weights_of_another_width_are_not_copied() -> None:
-    narrow, wide = (training_of(ROWS[NAIVE], Cell("resnet18", 1, 1), width, "cpu").network for width in (2, 4))
-    with pytest.raises(ValueError, match="convolutions, number 0"):
-        copy_weights(narrow, wide)
-
-
-def test_timed_plans_are_spread_evenly_and_have_the_mean_of_all() -> None:
-    for count in (1, 2, 4, 8, 16, 64):
-        plans = timed_plans(range(count))
-        assert (plans[0], plans[-1]) == (0, count - 1)
-        assert sum(plans) / len(plans) == (count - 1) / 2
-    assert timed_plans(range(16)) == [0, 5, 10, 15]
-
-
 @pytest.mark.parametrize("name", ["HD-LIF random step", "HD-LIF w1.5 s4 random step", "HD-LIF random window of 4"])
 def test_an_update_runs_as_many_more_steps_as_its_last_step_is_later(name: str) -> None:
     training = training_of(ROWS[name], Cell("resnet18", 2, 6), 2, "cpu")
@@ -115,17 +99,6 @@ def test_every_row_learns(name: str, network: str) -> None:
     assert all(changed)
 
 
-def test_a_variant_of_a_row_overrides_its_recipe() -> None:
-    cell = Cell("resnet18", 2, 2)
-    recipe = training_rows.recipe_of(row_named("LIF SLTT, path steps, channels last"), cell, 2)
-    assert recipe.training.channels_last
-    assert {m.path for m in builders.build_model(recipe).modules() if hasattr(m, "path")} == {"steps"}
-    assert row_named("SpikingJelly STBP, native").environment == {"SJ_LIF_CUDA_IMPLEMENTATION": "cuda"}
-    for unknown in ("naive random step, path steps", "HD-LIF", "HD-LIF STBP, triton"):
-        with pytest.raises(KeyError):
-            row_named(unknown)
-
-
 def test_ratios_are_of_the_fastest_peer_in_the_same_round() -> None:
     figures = {
         "HD-LIF SLTT": Figures("HD-LIF SLTT", clock=[1.0, 2.0]),
@@ -137,13 +110,6 @@ def test_ratios_are_of_the_fastest_peer_in_the_same_round() -> None:
     ratios = beside(figures, "clock")
     assert ratios["HD-LIF SLTT"] == {"fastest peer": [4.0, 4.0], "LIF": [2.0, 1.5]}
     assert ratios[NAIVE] == {}
-
-
-def test_first_batch_size_has_every_time_step_and_the_others_one() -> None:
-    arguments = bench_training.parsed(["--networks", "vgg_snn", "--batch-sizes", "16,64", "--time-steps", "1,4"])
-    assert bench_training.cells_of(arguments) == [Cell("vgg_snn", *sizes) for sizes in ((16, 1), (16, 4), (64, 4))]
-    arguments = bench_training.parsed(["--networks", "vgg_snn", "--batch-sizes", "2,3", "--time-steps", "2"])
-    assert bench_training.cells_of(arguments) == [Cell("vgg_snn", *sizes) for sizes in ((2, 2), (3, 2))]
 
 
 def test_what_would_not_fit_is_not_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,27 +140,6 @@ def test_nothing_is_timed_where_networks_differ(monkeypatch: pytest.MonkeyPatch)
         bench_training.main(["--networks", "resnet18", "--rows", NAIVE])
     # A text, with which Python prints it and ends with 1.
     assert str(raised.value.code).splitlines()[0] == "naive random step, resnet18: by 0.3"
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (["--networks", "resnet19"], "unknown: resnet19; choose of resnet18, vgg_snn"),
-        (["--rows", "HD-LIF"], "unknown: HD-LIF; rows are HD-LIF random step;"),
-        (["--rounds", "0"], "are at least 1"),
-        (["--time-steps", "0"], "invalid"),
-    ],
-)
-def test_unknown_arguments_are_refused(given: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        bench_training.parsed(given)
-    assert said in capsys.readouterr().err
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="of machines without a GPU")
-def test_a_gpu_that_is_not_there_is_refused_in_one_line() -> None:
-    with pytest.raises(SystemExit, match=r"^--device cuda: PyTorch finds no GPU here; leave it out, or .*$"):
-        bench_training.parsed(["--device", "cuda"])
 
 
 @pytest.mark.alone

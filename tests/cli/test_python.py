@@ -185,14 +185,6 @@ def test_an_argument_that_a_verb_does_not_take_is_named(tmp_path: Path) -> None:
     assert "epochs" in inspect.signature(hdlif.train).parameters
 
 
-def test_shipped_sets_need_no_augmentation_and_no_seed() -> None:
-    sets = hdlif.data.digits(validation=200)
-    assert len(sets.train) == 1797 - 360 - 200
-    for name in ("cifar10", "cifar100", "fashion_mnist", "imagenet", "sines", "synthetic", "tiny_imagenet", "wine"):
-        taken = inspect.signature(getattr(hdlif.data, name)).parameters
-        assert (taken["augment"].default, taken["seed"].default) == ((), 0)
-
-
 def test_what_does_not_fit_is_refused(run: hdlif.Run, tmp_path: Path) -> None:
     from hdlif.recipe import load_recipe
 

@@ -7,7 +7,6 @@ import io
 import pickle
 import struct
 import tarfile
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,29 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif.data import by_number, by_time, count_frames
 from hdlif.data.files import tar_members
 from hdlif.data.pickles import integers, parse_pickle
 from hdlif.data.roots import whole_number
 from hdlif.data.shard_index import INDEX
-from hdlif.data.sources.cifar import CIFAR10_CLASSES
 from hdlif.data.sources.fashion_mnist import parse_idx
-from hdlif.errors import DataError, reason
+from hdlif.errors import DataError
 from hdlif.inputs import Unreadable
-from hdlif.inputs.recordings import MEMORY, read_recording
+from hdlif.inputs.recordings import read_recording
 from mutations import assert_in_one_line, at_most, mutations
-from recorded_events import aedat2_bytes, aedat3_bytes, bin_bytes, evt2_bytes, recording
-from small_sets import IDS, SETS, idx, picture, tar
+from small_sets import IDS, SETS, picture, tar
 from special_files import special_files, within
-
-WRITERS: dict[str, Callable[..., bytes]] = {
-    "a.bin": bin_bytes,
-    "two.aedat": aedat2_bytes,
-    "three.aedat": aedat3_bytes,
-    "a.raw": evt2_bytes,
-}
-
-FILES = [(name, file) for name, one in SETS.items() for file in one.files]
 
 
 @pytest.fixture(scope="module", params=SETS)
@@ -96,39 +83,6 @@ def test_what_is_no_regular_file_is_refused_at_once(small: tuple[str, Path], tmp
                 path.write_bytes(whole)
 
 
-@pytest.mark.parametrize("end", WRITERS)
-def test_recordings_take_a_stated_multiple_of_their_size(end: str) -> None:
-    write = WRITERS[end]
-    side = 128 if end.endswith(".aedat") else 34
-    large = recording(20_000, side=side, length=300_000)
-    contents = [write(large), *mutations(write(recording(30, side=side)), 800)]
-    if end == "three.aedat":
-        # Packets of nothing.
-        mark = b"#!AER-DAT3.1\r\n#!END-HEADER\r\n"
-        contents.append(mark + (struct.pack("<hh6i", 1, 1, 8, 4, 0, 0, 0, 0)) * 5000)
-    for content in contents:
-        with at_most(400_000 + MEMORY * len(content)):
-            try:
-                events = read_recording(Path(end), content)
-            except Unreadable as error:
-                assert_in_one_line(DataError(reason(error)))
-                continue
-        for binning in (by_number, by_time):
-            try:
-                counts = count_frames(events, 3, binning=binning, height=side, width=side)
-            except Unreadable as error:
-                outside = str(error)
-            else:
-                outside = ""
-                assert counts.sum() == len(events.t)
-            assert not outside or "the sensor has" in outside
-
-
-def test_other_suffixes_are_no_recordings() -> None:
-    with pytest.raises(Unreadable, match=r"recordings end in .aedat, .aedat4, .bin"):
-        read_recording(Path("a.txt"), b"")
-
-
 def test_a_panic_of_the_aedat4_decoder_is_a_damaged_file(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
     from types import SimpleNamespace
@@ -148,21 +102,11 @@ def test_a_panic_of_the_aedat4_decoder_is_a_damaged_file(monkeypatch: pytest.Mon
         read_recording(Path("stop.aedat4"), b"stop")
 
 
-@pytest.mark.parametrize("shape", [(2**31, 2**31, 2**31), (2**32 - 1,) * 3, (0, 0, 0), (1, 28, 29)])
-def test_idx_promises_are_held_against_the_file(shape: tuple[int, ...]) -> None:
-    content = bytes([0, 0, 8, 3]) + struct.pack(">3I", *shape) + bytes(28 * 28)
-    with at_most(200_000), pytest.raises(Unreadable, match=r"promises \[.*\] values and has 784"):
-        parse_idx(content, 3)
-
-
-def test_damaged_idx_is_read_or_refused_within_its_size() -> None:
-    for content in mutations(idx(np.zeros((3, 4, 4))), 1000):
-        with at_most(200_000 + 4 * len(content)):
-            try:
-                nbytes = parse_idx(content, 3).nbytes
-            except Unreadable:
-                nbytes = 0
-        assert nbytes <= len(content)
+def test_idx_promises_are_held_against_the_file() -> None:
+    for shape in ((2**31, 2**31, 2**31), (2**32 - 1,) * 3, (0, 0, 0), (1, 28, 29)):
+        content = bytes([0, 0, 8, 3]) + struct.pack(">3I", *shape) + bytes(28 * 28)
+        with at_most(200_000), pytest.raises(Unreadable):
+            parse_idx(content, 3)
 
 
 # As Python 2 and NumPy 1 wrote CIFAR's: protocol 2, bytes for text, the core under its old name.
@@ -304,37 +248,21 @@ def test_hostile_archives_are_refused(tmp_path: Path) -> None:
             read_members(content, tmp_path / "x.tar")
 
 
-def test_damaged_archives_are_read_or_refused_within_their_size(tmp_path: Path) -> None:
-    valid = tar({"a.jpg": b"x" * 30, LONG: b"1", "é.cls": b"2"})
-    for content in mutations(valid, 400):
-        with at_most(400_000 + 2 * len(content)), within(10):
-            try:
-                read = read_members(content, tmp_path / "x.tar")
-            except (Unreadable, OSError):
-                continue
-        assert all(0 < offset <= offset + size <= len(content) for _, offset, size in read)
-
-
 LABELS = ["9" * 30, "-1", "1.0", "²", "١", "1_0", "0x1", "", " ", "1 2", "\x1b[2J", "9" * 5000, "nan", "+1"]
 
 
-@pytest.mark.parametrize("label", LABELS)
-def test_only_plain_decimal_numbers_are_labels(label: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is not a number of up to 18 digits"):
-        whole_number(label)
+def test_only_plain_decimal_numbers_of_classes_are_labels(tmp_path: Path) -> None:
     one = SETS["imagenet in shards"]
     one.write(tmp_path)
     path = tmp_path / "imagenet" / "val" / "0.tar"
-    path.write_bytes(tar({"a.jpg": picture(), "a.cls": label.encode()}))
-    with pytest.raises(DataError, match=r"a.cls: b.* is not a label, a number of up to 18 digits") as caught:
-        one.load(tmp_path)
-    assert_in_one_line(caught.value)
-
-
-def test_a_label_beyond_the_classes_takes_no_memory(tmp_path: Path) -> None:
-    one = SETS["imagenet in shards"]
-    one.write(tmp_path)
-    (tmp_path / "imagenet" / "val" / "0.tar").write_bytes(tar({"a.jpg": picture(), "a.cls": b"9" * 18 + b"\n"}))
+    for label in LABELS:
+        with pytest.raises(ValueError, match="is not a number of up to 18 digits"):
+            whole_number(label)
+        path.write_bytes(tar({"a.jpg": picture(), "a.cls": label.encode()}))
+        with pytest.raises(DataError, match=r"a.cls: b.* is not a label") as caught:
+            one.load(tmp_path)
+        assert_in_one_line(caught.value)
+    path.write_bytes(tar({"a.jpg": picture(), "a.cls": b"9" * 18 + b"\n"}))
     with at_most(10**7), pytest.raises(DataError, match=r"a label is outside 0..1"):
         one.load(tmp_path)
 
@@ -353,21 +281,18 @@ def test_an_index_that_points_elsewhere_is_made_anew(tmp_path: Path) -> None:
             assert np.array_equal(made["columns"], table)
 
 
-@pytest.mark.parametrize("name", ["../../etc", "a/b", "..", ".", "/etc", ""])
-def test_names_that_a_set_lists_stay_inside_it(name: str, tmp_path: Path) -> None:
-    for kind, file, lines in (
-        ("tiny_imagenet", "tiny-imagenet-200/wnids.txt", f"{IDS[0]}\n{name}\n"),
-        ("dvs_gesture", "DvsGesture/trials_to_test.txt", f"user02_fluorescent.aedat\n{name}.aedat\n"),
+def test_names_that_a_set_lists_stay_inside_it(tmp_path: Path) -> None:
+    for kind, file, names in (
+        ("tiny_imagenet", "tiny-imagenet-200/wnids.txt", ("../../etc", "a/b", "..", ".", "/etc", "")),
+        ("dvs_gesture", "DvsGesture/trials_to_test.txt", ("../../etc.aedat", "a/b.aedat", "/etc.aedat")),
     ):
-        if kind == "dvs_gesture" and "/" not in name:
-            continue
-        root = tmp_path / kind
-        root.mkdir()
-        SETS[kind].write(root)
-        (root / file).write_text(lines)
-        with pytest.raises(DataError, match="is not the name of a file or folder") as caught:
-            SETS[kind].load(root)
-        assert_in_one_line(caught.value)
+        SETS[kind].write(tmp_path)
+        listed = (tmp_path / file).read_text()
+        for name in names:
+            (tmp_path / file).write_text(f"{listed.splitlines()[0]}\n{name}\n")
+            with pytest.raises(DataError, match="is not the name of a file or folder") as caught:
+                SETS[kind].load(tmp_path)
+            assert_in_one_line(caught.value)
 
 
 def test_image_files_whose_names_are_no_text_are_read(tmp_path: Path) -> None:
@@ -388,9 +313,3 @@ def test_a_strip_that_would_be_resized_to_gigabytes_is_refused(tmp_path: Path) -
     test = one.load(tmp_path).test
     with pytest.raises(DataError, match=r"0.JPEG: as large as is asked for, it is 15360000x256; at most 80 million"):
         test.read(torch.arange(len(test)))
-
-
-def test_the_classes_of_the_small_sets_are_those_of_the_large() -> None:
-    from small_sets import CIFAR10
-
-    assert CIFAR10 == CIFAR10_CLASSES

@@ -20,48 +20,19 @@ def splitmix(z: int) -> int:
     return z ^ z >> 31
 
 
-def test_splitmix_oracle_gives_the_published_first_number() -> None:
+def test_bits_equal_the_chain_of_splitmix_steps() -> None:
     # The first output of splitmix64 from state 0.
     assert splitmix(0) == 0xE220A8397B1DCDAF
+    seed, epoch, stream, indices = 42, 3, 1, [59_999, 0, 59_999]
+    before = splitmix((splitmix((splitmix(seed) + epoch) % 2**64) + stream) % 2**64)
+    chains = [splitmix((before + index) % 2**64) for index in indices]
+    assert bits(indices, seed=seed, epoch=epoch, stream=stream) == chains
 
 
-@pytest.mark.parametrize(("seed", "epoch", "stream", "index"), [(0, 0, 0, 0), (42, 3, 1, 59_999)])
-def test_bits_equal_the_chain_of_splitmix_steps(seed: int, epoch: int, stream: int, index: int) -> None:
-    chain = splitmix((splitmix((splitmix((splitmix(seed) + epoch) % 2**64) + stream) % 2**64) + index) % 2**64)
-    assert bits([index], seed=seed, epoch=epoch, stream=stream) == [chain]
-
-
-def test_bits_of_an_index_do_not_depend_on_the_indices_beside_it() -> None:
-    assert bits([7, 3, 7, 0]) == [bits([i])[0] for i in (7, 3, 7, 0)]
-
-
-def test_each_counter_changes_the_bits() -> None:
-    # (1, 0, 0) and (0, 1, 0) and so on: a plain sum of the counters would collide.
-    drawn = [
-        bits([index], seed=seed, epoch=epoch, stream=stream)[0]
-        for seed in range(3)
-        for epoch in range(3)
-        for stream in range(3)
-        for index in range(3)
-    ]
-    assert len(set(drawn)) == 81
-
-
-def test_every_bit_is_set_half_the_time() -> None:
-    drawn = random_bits(np.arange(20_000), seed=0, epoch=0, stream=0)
-    share = [(drawn >> np.uint64(b) & np.uint64(1)).mean() for b in range(64)]
-    # 5 standard deviations of a share of 20,000 fair bits.
-    assert np.abs(np.array(share) - 0.5).max() < 5 * 0.5 / 20_000**0.5
-
-
-def test_batches_cover_every_index_once_and_the_last_is_shorter() -> None:
-    parts = batches(10, batch_size=4, seed=0, epoch=0, drop_last=False)
-    assert [len(part) for part in parts] == [4, 4, 2]
-    assert sorted(torch.cat(parts).tolist()) == list(range(10))
-
-
-def test_drop_last_leaves_out_only_the_part_batch() -> None:
+def test_batches_have_every_index_once_and_drop_last_leaves_out_only_the_part_batch() -> None:
     everything = batches(10, batch_size=4, seed=0, epoch=0, drop_last=False)
+    assert [len(part) for part in everything] == [4, 4, 2]
+    assert sorted(torch.cat(everything).tolist()) == list(range(10))
     full = batches(10, batch_size=4, seed=0, epoch=0, drop_last=True)
     assert [part.tolist() for part in full] == [part.tolist() for part in everything[:2]]
     assert len(batches(8, batch_size=4, seed=0, epoch=0, drop_last=True)) == 2
@@ -72,17 +43,13 @@ def test_order_is_a_function_of_seed_and_epoch_alone() -> None:
         parts = batches(64, batch_size=batch_size, seed=seed, epoch=epoch, drop_last=False)
         return [int(i) for i in torch.cat(parts)]
 
+    before = torch.get_rng_state()
     first = order(1, 2)
+    assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(99)
     assert order(1, 2) == first
     assert order(1, 2, batch_size=5) == first
     assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
-
-
-def test_batches_leaves_the_global_generator_alone() -> None:
-    before = torch.get_rng_state()
-    batches(64, batch_size=8, seed=1, epoch=2, drop_last=True)
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_drop_last_that_leaves_no_batch_is_refused() -> None:

@@ -56,18 +56,6 @@ def test_parts_may_have_folders_of_their_own(tmp_path: Path, folders: tuple[str,
     assert {one.name.split("/")[0]: one.part for one in layout.files} == dict(zip(folders, parts, strict=True))
 
 
-def test_a_class_may_be_called_train(tmp_path: Path) -> None:
-    touch(tmp_path, "bus/1.png", "train/1.png")
-    assert laid_out(tmp_path, SUFFIXES).classes == ("bus", "train")
-
-
-def test_a_folder_beside_the_parts_is_passed_over_and_counted(tmp_path: Path) -> None:
-    touch(tmp_path, *(f"{part}/{name}/1.png" for part in ("train", "test") for name in ("a", "b")), "labels/x.csv")
-    layout = laid_out(tmp_path, SUFFIXES)
-    assert layout.classes == ("a", "b")
-    assert layout.ignored == {"labels/": 1}
-
-
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "absent").startswith(": there is no such folder; give a folder of pictures")
     touch(tmp_path, "file.png", "loose/1.png", "one/a/1.png", "empty/a/1.png", "empty/b/x.txt")

@@ -21,11 +21,6 @@ def test_by_number_gives_the_last_frame_the_rest() -> None:
     assert frames.tolist() == sorted(frames.tolist())
 
 
-def test_fewer_events_than_frames_fall_in_the_last_one() -> None:
-    assert by_number(np.arange(3), 4).tolist() == [3, 3, 3]
-    assert by_number(np.arange(0), 4).tolist() == []
-
-
 def test_by_time_cuts_the_recording_in_equal_parts() -> None:
     assert by_time(np.array([100, 109, 110, 119, 120, 130]), 3).tolist() == [0, 0, 1, 1, 2, 2]
     assert by_time(np.array([7, 7, 7]), 3).tolist() == [0, 0, 0]
@@ -44,24 +39,6 @@ def test_frames_hold_every_event_once(n: int, frames: int, binning) -> None:  # 
     for frame, x, y, p in zip(binning(events.t, frames), events.x, events.y, events.polarity, strict=True):
         plain[frame, p, y, x] += 1
     assert np.array_equal(counts, plain)
-
-
-def test_order_of_the_events_does_not_matter() -> None:
-    events = recording(50)
-    # Distinct times: events of one time stay in the order of the file.
-    events = Events(np.arange(50), events.x, events.y, events.polarity)
-    shuffled = np.random.default_rng(1).permutation(50)
-    other = Events(*(getattr(events, name)[shuffled] for name in ("t", "x", "y", "polarity")))
-    for binning in (by_number, by_time):
-        one, two = (count_frames(e, 4, binning=binning, height=6, width=6) for e in (events, other))
-        assert np.array_equal(one, two)
-
-
-def test_empty_recording_gives_empty_frames_in_the_same_order_of_axes() -> None:
-    empty = Events(*(np.zeros(0, np.int64) for _ in range(4)))
-    counts = count_frames(empty, 3, binning=by_number, height=4, width=5)
-    assert counts.shape == (3, 2, 4, 5)
-    assert not counts.any()
 
 
 @pytest.mark.parametrize(("name", "value"), [("x", 5), ("y", 4), ("polarity", 2), ("x", -1)])

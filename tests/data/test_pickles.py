@@ -50,7 +50,3 @@ def test_types_that_are_not_asked_for_are_refused() -> None:
         numbers([1])
     with pytest.raises(Unreadable, match="holds a array where a list belongs"):
         items(parse_pickle(pickle.dumps(np.zeros(2)), types=("f8",)))
-
-
-def test_small_integers_are_keys() -> None:
-    assert parse_pickle(pickle.dumps({1: "a", 30: "b"})) == {1: "a", 30: "b"}

@@ -5,13 +5,12 @@ import re
 import signal
 import subprocess
 import sys
-from typing import Self
 
 import pytest
 import torch
 from torch import Tensor
 
-from hdlif.data import Images, ImageSets, Samples, synthetic
+from hdlif.data import Images, ImageSets, synthetic
 from hdlif.data.samples import processors
 from hdlif.errors import DataError
 
@@ -37,12 +36,6 @@ def test_stream_of_workers_equals_that_of_this_process() -> None:
         assert y.tolist() == y_there.tolist() == indices.tolist()
     samples.set_epoch(3)
     assert not torch.equal(next(iter(samples.stream(BATCHES)))[0], here[0][0])
-
-
-def test_stream_of_no_batches_is_empty() -> None:
-    samples = images()
-    samples.workers = 2
-    assert list(samples.stream([])) == []
 
 
 class Broken(Images):
@@ -109,13 +102,6 @@ def test_cutouts_are_applied_behind_the_normalisation() -> None:
     assert torch.equal(x.permute(0, 2, 3, 1)[~hidden], plain.permute(0, 2, 3, 1)[~hidden])
 
 
-def test_pixel_augmentation_behind_a_cutout_is_refused() -> None:
-    with pytest.raises(
-        DataError, match="one of raw samples behind one of normalised ones, as cutouts take; name these"
-    ):
-        images("cutout_12", "flip")
-
-
 def test_plain_samples_are_not_augmented_and_first_ones_begin_in_epoch_0() -> None:
     samples = images("flip", "crop")
     samples.set_epoch(4)
@@ -127,26 +113,6 @@ def test_plain_samples_are_not_augmented_and_first_ones_begin_in_epoch_0() -> No
         first[5]
 
 
-class Named(Samples):
-    """Samples of another kind: what they must provide, and no more."""
-
-    def read(self, indices: Tensor) -> Tensor:
-        return indices.reshape(-1, 1, 1, 1)
-
-    def scale(self, raw: Tensor) -> Tensor:
-        return raw.float()
-
-    def resized(self, size: int) -> Self:
-        return self
-
-
-def test_samples_of_any_kind_have_batches_and_sequences() -> None:
-    samples = Named(torch.tensor([5, 6, 7]))
-    assert [y.tolist() for _, y in samples.sequences(2)] == [[5, 6], [7]]
-    assert samples.sequence(torch.tensor([2]))[0].shape == (1, 1, 1, 1, 1)
-    assert samples[1][1] == 6
-
-
 def test_workers_are_as_asked_or_where_a_batch_is_costly() -> None:
     for augment, asked, expected in (
         *((("flip",), None, 0), (("autoaugment_imagenet",), None, min(16, processors())), (("flip",), 3, 3)),
@@ -154,8 +120,5 @@ def test_workers_are_as_asked_or_where_a_batch_is_costly() -> None:
         sets: ImageSets = synthetic(validation=10, augment=augment, seed=0).made_by(asked)
         assert sets.train.workers == expected
         assert sets.test.workers == (asked or 0)
-
-
-def test_ranks_share_the_processors() -> None:
-    sets = synthetic(validation=10, augment=("autoaugment_imagenet",), seed=0).made_by(None, ranks=processors())
-    assert sets.train.workers == 1
+    shared = synthetic(validation=10, augment=("autoaugment_imagenet",), seed=0).made_by(None, ranks=processors())
+    assert shared.train.workers == 1

@@ -22,11 +22,6 @@ def test_crossings_of_a_ramp_by_hand() -> None:
     assert events.polarity.tolist() == [1, 1, 0]
 
 
-def test_memory_is_kept_over_steps_that_send_nothing() -> None:
-    events = crossings(level([0, 0.6 * CONTRAST, 1.2 * CONTRAST, 1.0 * CONTRAST]))[0]
-    assert events.t.tolist() == pytest.approx([1 + 0.4 / 0.6])
-
-
 def test_events_follow_the_log_intensity_to_within_the_threshold() -> None:
     rng = np.random.default_rng(0)
     levels = rng.normal(size=(3, 9, 4, 5)).cumsum(1)
@@ -35,10 +30,6 @@ def test_events_follow_the_log_intensity_to_within_the_threshold() -> None:
         net = np.zeros((4, 5))
         np.add.at(net, (events.y, events.x), 2 * events.polarity - 1)
         assert np.abs(seen[0] + net * CONTRAST - seen[-1]).max() < CONTRAST
-
-
-def test_still_image_sends_nothing() -> None:
-    assert [len(events.t) for events in crossings(np.ones((2, 5, 3, 3)))] == [0, 0]
 
 
 def test_log_intensity_of_an_image_at_rest_and_moved_by_a_pixel() -> None:
@@ -113,19 +104,6 @@ def test_parts_of_a_set_move_differently() -> None:
     shown = [part.read(torch.zeros(1).long()) for part in sets.parts]
     assert not torch.equal(shown[0], shown[1])
     assert not torch.equal(shown[1], shown[2])
-
-
-def test_augmentation_is_of_the_frames_and_changes_with_the_epoch() -> None:
-    plain, flipped = events_of(), events_of(augment=("flip",))
-    x, _ = plain.train.sequence(torch.arange(30))
-    y, _ = flipped.train.sequence(torch.arange(30))
-    mirrored = (y == x.flip(-1)).flatten(2).all(2).all(0)
-    same = (y == x).flatten(2).all(2).all(0)
-    assert (mirrored | same).all()
-    assert 5 < mirrored.sum() < 25
-    flipped.train.set_epoch(1)
-    assert not torch.equal(flipped.train.sequence(torch.arange(30))[0], y)
-    assert flipped.test.augment == ()
 
 
 def test_first_and_resized_samples() -> None:

@@ -1,5 +1,6 @@
 """Every `hdlif` command in the documentation has the options that it is given, and a recipe that it may be given."""
 
+import functools
 import re
 import shlex
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from cases import naming
 from hdlif.cli import cli
 from hdlif.cli.recipes import check_all
 from hdlif.recipe import shipped_recipes
@@ -27,6 +29,11 @@ def commands(page: Path) -> Iterator[list[str]]:
                 yield shlex.split(command[1], comments=True)
 
 
+@functools.cache
+def check(recipe: str, overrides: tuple[str, ...]) -> None:
+    check_all([recipe], list(overrides))
+
+
 def parsed(arguments: list[str]) -> click.Context:
     """The context of the verb, with what it was given; nothing runs."""
     context = cli.make_context("hdlif", list(arguments))
@@ -37,25 +44,18 @@ def parsed(arguments: list[str]) -> click.Context:
     return context
 
 
-ALL = [pytest.param(line, id=f"{page.stem}: {shlex.join(line)[:60]}") for page in PAGES for line in commands(page)]
-
-
-@pytest.mark.parametrize("arguments", ALL)
-def test_a_command_is_one_that_can_be_given(arguments: list[str]) -> None:
-    if any(_STANDS_FOR.match(word) and word.startswith("-") for word in arguments) or "…" in arguments:
-        return
-    try:
-        given = parsed([word for word in arguments if word != "..."])
-    except click.exceptions.Exit:
-        return  # --help and --version
-    recipe, overrides = given.params.get("recipe") or given.params.get("network"), given.params.get("overrides") or ()
-    # data and parts of the reader's own are looked at by the tests of their pages
-    if str(recipe) in shipped_recipes() and "--data" not in arguments and not re.search(r"\w:\w", str(overrides)):
-        check_all([str(recipe)], [one for one in overrides if not _STANDS_FOR.match(one)])
-
-
-def test_a_command_with_an_unknown_option_or_key_is_noticed() -> None:
-    with pytest.raises(click.UsageError, match="No such option"):
-        parsed(["train", "digits_hdlif", "--epoch", "3"])
-    with pytest.raises(click.UsageError, match="is not one of"):
-        parsed(["export", "x", "--to", "tflite", "--out", "y"])
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_of_a_page_are_such_as_can_be_given(page: Path) -> None:
+    for arguments in commands(page):
+        if any(_STANDS_FOR.match(word) and word.startswith("-") for word in arguments) or "…" in arguments:
+            continue
+        with naming(page, shlex.join(arguments)):
+            try:
+                given = parsed([word for word in arguments if word != "..."])
+            except click.exceptions.Exit:
+                continue  # --help and --version
+            recipe = str(given.params.get("recipe") or given.params.get("target"))
+            overrides = [one for one in given.params.get("overrides") or () if not _STANDS_FOR.match(one)]
+            # data and parts of the reader's own are looked at by the tests of their pages
+            if recipe in shipped_recipes() and "--data" not in arguments and not re.search(r"\w:\w", str(overrides)):
+                check(recipe, tuple(overrides))

@@ -29,13 +29,3 @@ def test_the_table_of_extras_has_each_of_them_once() -> None:
     listed = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert sorted(listed) == sorted(project["optional-dependencies"])
-
-
-def test_the_glossary_is_in_order_and_each_word_leads_on() -> None:
-    text = (ROOT / "docs/reference/glossary.md").read_text("utf-8")
-    rows = re.findall(r"^\| (?!word|---)([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
-    words = [word for word, _ in rows]
-    assert words == sorted(words, key=str.lower)
-    assert {"P2-Reset", "Mem-BN", "SECA", "STBP", "SLTT", "OTTT", "NDOT", "honest count", "SOP", "NOP"} <= {*words}
-    assert len(words) <= 60
-    assert all(re.search(r"\]\([\w./#-]+\)$", meaning) for _, meaning in rows)

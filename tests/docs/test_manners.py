@@ -1,34 +1,10 @@
-"""What stands around the code is well formed: how to cite it, templates, the changelog, what a release needs."""
+"""The changelog, and the files that the rules of the house name."""
 
 import re
 import tomllib
 from pathlib import Path
 
-import yaml
-
 ROOT = Path(__file__).parents[2]
-
-
-def test_the_citation_names_the_software_and_the_paper() -> None:
-    found = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
-    assert found["cff-version"] == "1.2.0"
-    assert {"title", "authors", "message", "type"} <= found.keys()
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert found["license"] == project["license"]
-    assert found["authors"] == project["authors"]
-    (paper,) = found["references"]
-    assert paper["identifiers"] == [{"type": "other", "value": "arXiv:2410.07547"}]
-
-
-def test_every_form_of_an_issue_asks_for_something() -> None:
-    forms = [path for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml"]
-    assert len(forms) == 3
-    for path in forms:
-        form = yaml.safe_load(path.read_text("utf-8"))
-        assert {"name", "description", "body"} <= form.keys()
-        fields = [field for field in form["body"] if field["type"] != "markdown"]
-        assert any(field.get("validations", {}).get("required") for field in fields)
-        assert len({field["id"] for field in fields}) == len(fields)
 
 
 def test_the_changelog_has_a_place_for_what_comes_and_the_coming_release() -> None:

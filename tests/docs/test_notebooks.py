@@ -16,10 +16,6 @@ def code_cells(notebook: Any) -> list[Any]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def test_there_are_notebooks() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["compare_rules", "train_and_look_at_spikes"]
-
-
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_outputs_are_kept_and_small_and_of_no_machine(path: Path) -> None:
     assert path.stat().st_size < MOST_BYTES

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pages import followed, page, steps
+from pages import followed, page
 
 ROOM = Path(__file__).parents[2] / "docs" / "tutorials"
 FROM_OTHERS = {"from_snntorch", "from_spikingjelly"}
@@ -91,28 +91,3 @@ def test_every_step_of_a_tutorial_works_as_written(name: str, tmp_path: Path, mo
 
 def test_every_tutorial_is_followed() -> None:
     assert {path.stem for path in ROOM.glob("*.md")} - {"index"} == {*TUTORIALS, *FROM_OTHERS}
-
-
-@pytest.mark.parametrize("name", [*TUTORIALS, *sorted(FROM_OTHERS)])
-def test_a_tutorial_says_at_once_what_comes_of_it_and_in_the_end_where_to_go(name: str) -> None:
-    text = page(f"tutorials/{name}")
-    assert "**At the end you have**" in text[:400]
-    assert "**It takes**" in text[:600]
-    assert "\n## 1. " in text
-    assert "](" in text[text.index("\n## What next\n") :]
-
-
-def test_lines_that_are_left_out_of_a_neurons_description_are_marked() -> None:
-    every = list(steps(page("tutorials/your_own_neuron")))
-    place = next(n for n, step in enumerate(every) if step.text.startswith("hdlif neurons show"))
-    lines = [line.strip() for line in every[place + 1].text.splitlines()]
-    # The program goes on behind its third line; all others that are not shown stand in one place.
-    assert lines[lines.index("r9 = share * memory") + 1] == "…"
-    assert lines[1] == lines[-1] == "…"
-
-
-@pytest.mark.parametrize("name", TUTORIALS)
-def test_a_tutorial_shows_what_each_command_prints(name: str) -> None:
-    kinds = [step.kind for step in steps(page(f"tutorials/{name}"))]
-    assert all(kinds[place + 1] == "output" for place, kind in enumerate(kinds[:-1]) if kind == "command")
-    assert kinds[-1] != "command"

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as of_numpy
 from hdlif.errors import printable
 from hdlif.inputs import Unreadable, arrays
 from hdlif.inputs.arrays import parse_archive, parse_array, parse_labels
-from mutations import at_most, mutations
+from mutations import at_most
 
 
 def saved(array: np.ndarray, version: tuple[int, int] | None = None) -> bytes:
@@ -93,17 +93,6 @@ def test_refusals() -> None:
         with at_most(1_400_000 + 12 * len(content)), pytest.raises(Unreadable) as caught:
             parse_array(content)
         assert printable(str(caught.value)) == str(caught.value), content
-
-
-def test_damaged_files_are_read_or_refused_within_their_size() -> None:
-    for valid in (saved(np.zeros((2, 3), "<f4")), saved(np.asfortranarray(np.ones((2, 3), ">f4")), (2, 0))):
-        for content in mutations(valid, 1500):
-            with at_most(1_400_000 + 12 * len(content)):
-                try:
-                    array = parse_array(content)
-                except Unreadable:
-                    continue
-                assert array.nbytes <= len(content)
 
 
 @pytest.mark.parametrize("labels", [["b", "a", "\u00e9t\u00e9", ""], [3, -1, 3], np.array([1, 0], ">u2")])

@@ -1,12 +1,12 @@
 """Samples as they come: rows and sound; what is refused, and that no more is waited for than is needed."""
 
+import itertools
 import os
 import re
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -15,7 +15,7 @@ import pytest
 from hdlif.graph.artefact import InputRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.coming import Source, coming
-from hdlif.inputs.rows import GAPS, MOST_LINE
+from hdlif.inputs.rows import MOST_LINE
 from hdlif.inputs.tables import MOST_COLUMNS, parse_table
 from hdlif.inputs.wav import parse_wave
 from mutations import at_most
@@ -61,10 +61,8 @@ def in_pieces(content: bytes, size: int) -> list[bytes]:
     return [content[begin : begin + size] for begin in range(0, len(content), size)]
 
 
-@pytest.mark.parametrize("size", [1, 3, 10_000])
-@pytest.mark.parametrize(
-    "content",
-    [
+def test_rows_are_those_of_the_table() -> None:
+    for content in (
         b"a,b\n1,2\n3,4.5\n",
         b"b,who,a\r\n1,ann,2\r\n-.5,bob,4e3\r\n",
         b"1,2\n3,4",
@@ -72,18 +70,12 @@ def in_pieces(content: bytes, size: int) -> list[bytes]:
         b"\xef\xbb\xbfb;a\n 1 ;  2\n3;4\n\n\n",
         b'"a","b"\n"1",2\n',
         b"a , b\n1,2\n",
-    ],
-)
-def test_rows_are_those_of_the_table(content: bytes, size: int) -> None:
-    table = parse_table(content, known=RECORD.columns)
-    np.testing.assert_array_equal(read(*in_pieces(content, size)), table.numbers, strict=True)
-
-
-def test_cells_may_have_any_blanks_around_them() -> None:
+    ):
+        table = parse_table(content, known=RECORD.columns)
+        for size in (1, 3, 10_000):
+            np.testing.assert_array_equal(read(*in_pieces(content, size)), table.numbers, strict=True)
+    # Cells may have any blanks around them, and channels without names are taken in their order.
     assert read(b" a,\tb \n\t1 ,2\t\r\n").tolist() == [[1, 2]]
-
-
-def test_channels_without_names_are_taken_in_their_order() -> None:
     assert read(b"x,y\n1,2\n", record=UNNAMED).tolist() == [[1, 2]]
 
 
@@ -114,14 +106,19 @@ def test_refusals_of_rows() -> None:
         assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("cell", [b"", b" ", b"nan", b"NaN", b"NA", b"null"])
-def test_missing_numbers_stop_it_or_are_filled_in(cell: bytes) -> None:
-    content = b"a,b\n" + cell + b",1\n2,3\n" + cell + b"," + cell + b"\n4,5\n"
-    with pytest.raises(Unreadable, match=r"line 2, column 'a': .*; fill it in, or let it be filled.*--gaps"):
-        read(content)
-    # Before its first value a channel has the mean of its training.
-    assert read(content, gaps="hold").tolist() == [[0.25, 1], [2, 3], [2, 3], [4, 5]]
-    assert read(content, gaps="zero").tolist() == [[0, 1], [2, 3], [0, 0], [4, 5]]
+def test_missing_numbers_stop_it_or_are_filled_in() -> None:
+    for cell in (b"", b" ", b"nan", b"NaN", b"NA", b"null"):
+        content = b"a,b\n" + cell + b",1\n2,3\n" + cell + b"," + cell + b"\n4,5\n"
+        with pytest.raises(Unreadable, match=r"line 2, column 'a': .*--gaps"):
+            read(content)
+        # Before its first value a channel has the mean of its training.
+        assert read(content, gaps="hold").tolist() == [[0.25, 1], [2, 3], [2, 3], [4, 5]]
+        assert read(content, gaps="zero").tolist() == [[0, 1], [2, 3], [0, 0], [4, 5]]
+    x = np.array([[np.nan, 1], [2, np.nan], [3, 4]], np.float32)
+    with pytest.raises(Unreadable, match=re.escape("at [0, 0] (from 0) it holds NaN")):
+        read(saved(x))
+    assert read(saved(x), gaps="hold").tolist() == [[0.25, 1], [2, 1], [3, 4]]
+    assert read(saved(x), gaps="zero").tolist() == [[0, 1], [2, 0], [3, 4]]
 
 
 def test_what_stands_before_a_fault_is_handed_on() -> None:
@@ -140,24 +137,13 @@ def saved(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("size", [1, 77, 10_000])
-@pytest.mark.parametrize("dtype", ["<f4", ">f8", "<i2", "u1", "?"])
-def test_rows_of_an_array_come_as_they_are(dtype: str, size: int) -> None:
-    x = np.random.default_rng(0).integers(0, 2, (20, 2)).astype(dtype)
-    np.testing.assert_array_equal(read(*in_pieces(saved(x), size)), x.astype(np.float32), strict=True)
-
-
-def test_an_array_of_one_channel_may_be_flat() -> None:
+def test_rows_of_an_array_come_as_they_are() -> None:
+    for dtype, size in itertools.product(("<f4", ">f8", "<i2", "u1", "?"), (1, 77, 10_000)):
+        x = np.random.default_rng(0).integers(0, 2, (20, 2)).astype(dtype)
+        np.testing.assert_array_equal(read(*in_pieces(saved(x), size)), x.astype(np.float32), strict=True)
+    # One channel may be flat.
     record = InputRecord((1, 1, 1), (0.0,), (1.0,), "series", "none", frames="rows")
     assert read(saved(np.arange(3.0)), record=record).tolist() == [[0], [1], [2]]
-
-
-def test_gaps_of_an_array_are_filled_in_too() -> None:
-    x = np.array([[np.nan, 1], [2, np.nan], [3, 4]], np.float32)
-    with pytest.raises(Unreadable, match=re.escape("at [0, 0] (from 0) it holds NaN; fill it in")):
-        read(saved(x))
-    assert read(saved(x), gaps="hold").tolist() == [[0.25, 1], [2, 1], [3, 4]]
-    assert read(saved(x), gaps="zero").tolist() == [[0, 1], [2, 0], [3, 4]]
 
 
 def test_refusals_of_arrays() -> None:
@@ -178,37 +164,30 @@ def test_refusals_of_arrays() -> None:
             read(*in_pieces(content, 50_000))
 
 
-@pytest.mark.parametrize("size", [1, 999, 20_000])
-def test_pcm_is_what_a_file_of_it_holds(size: int) -> None:
+def test_pcm_is_what_a_file_of_it_holds() -> None:
     content = wav_bytes(tone("low", 0, 0.3))
-    found = read(*in_pieces(content[44:], size), record=OF_SOUND)
-    np.testing.assert_array_equal(found, parse_wave(content).samples, strict=True)
+    for size in (1, 999, 20_000):
+        found = read(*in_pieces(content[44:], size), record=OF_SOUND)
+        np.testing.assert_array_equal(found, parse_wave(content).samples, strict=True)
 
 
-@pytest.mark.parametrize("size", [1, 999, 20_000])
-@pytest.mark.parametrize(("bits", "form"), [(8, 1), (24, 1), (32, 3)])
-def test_wave_files_come_as_they_are(bits: int, form: int, size: int) -> None:
+def test_wave_files_come_as_they_are() -> None:
     stereo = np.stack([tone("low", 0, 0.1), tone("high", 1, 0.1)], 1)
-    content = wav_bytes(stereo, 11025, bits=bits, form=form, extensible=bits == 24)
-    # behind the samples other chunks may follow
-    with pipe(*in_pieces(content + b"LIST\x04\0\0\0name", size)) as source:
-        found = coming(source, OF_SOUND)
-        assert found.rate == 11025
-        samples = np.concatenate([one for one, _ in found.blocks])
-    np.testing.assert_array_equal(samples, parse_wave(content).samples, strict=True)
-
-
-def test_the_length_in_a_header_may_be_open() -> None:
-    content = bytearray(wav_bytes(tone("low", 0, 0.1)))
-    content[40:44] = struct.pack("<I", 0xFFFFFFFF)
-    assert len(read(bytes(content), record=OF_SOUND)) == 800
-
-
-def test_other_chunks_of_a_header_are_passed_over() -> None:
+    for (bits, form), size in itertools.product(((8, 1), (24, 1), (32, 3)), (1, 999, 20_000)):
+        content = wav_bytes(stereo, 11025, bits=bits, form=form, extensible=bits == 24)
+        # behind the samples other chunks may follow
+        with pipe(*in_pieces(content + b"LIST\x04\0\0\0name", size)) as source:
+            found = coming(source, OF_SOUND)
+            assert found.rate == 11025
+            samples = np.concatenate([one for one, _ in found.blocks])
+        np.testing.assert_array_equal(samples, parse_wave(content).samples, strict=True)
+    # The length in a header may be open, and other chunks stand in it.
     content = wav_bytes(tone("low", 0, 0.1))
-    passed = b"LIST" + struct.pack("<I", 150_001) + b"\1" * 150_002
-    pieces = in_pieces(content[:36] + passed + content[36:], 50_000)
-    np.testing.assert_array_equal(read(*pieces, record=OF_SOUND), parse_wave(content).samples)
+    opened = content[:40] + struct.pack("<I", 0xFFFFFFFF) + content[44:]
+    passed = content[:36] + b"LIST" + struct.pack("<I", 150_001) + b"\1" * 150_002 + content[36:]
+    for odd in (opened, passed):
+        found = read(*in_pieces(odd, 50_000), record=OF_SOUND)
+        np.testing.assert_array_equal(found, parse_wave(content).samples)
 
 
 def test_the_rate_is_the_header_s_the_option_s_or_the_network_s() -> None:
@@ -293,15 +272,6 @@ def test_each_sample_is_handed_on_as_soon_as_it_is_there(record: InputRecord, sa
     os.close(reader)
 
 
-def test_samples_of_a_file_are_at_hand_when_their_turn_comes(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_bytes(b"1,2\n3,4\n")
-    with (tmp_path / "x.csv").open("rb") as file:
-        rows = coming(Source(file.fileno()), RECORD).blocks
-        next(rows)
-        between = perf_counter()
-        assert next(rows)[1] >= between
-
-
 def test_a_pipe_that_does_not_wait_is_waited_for() -> None:
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
@@ -320,10 +290,3 @@ def test_what_is_held_does_not_grow_with_what_has_come(record: InputRecord, bloc
     with pipe(*[block * 500] * 12) as source, at_most(2**19):
         count = sum(len(found) for found, _ in coming(source, record).blocks)
     assert count == 12 * 500 * samples
-
-
-def test_the_policies_are_the_options() -> None:
-    from hdlif.cli.run import COMMAND
-
-    (option,) = (one for one in COMMAND.params if one.name == "gaps")
-    assert tuple(option.type.choices) == GAPS

@@ -9,23 +9,17 @@ from hdlif.inputs.fitting import fitted, framed, normalised
 RAMP = np.arange(4 * 8, dtype=np.uint8).reshape(4, 8)
 
 
-def test_a_picture_of_the_right_size_is_taken_as_it_is() -> None:
-    for fit in ("squash", "crop"):
-        np.testing.assert_array_equal(fitted(Image.fromarray(RAMP), (1, 4, 8), resize="bilinear", fit=fit), RAMP[None])
-
-
-def test_channels_come_first() -> None:
-    colours = np.random.default_rng(0).integers(0, 256, (4, 8, 3), dtype=np.uint8)
-    pixels = fitted(Image.fromarray(colours), (3, 4, 8), resize="bilinear", fit="squash")
-    np.testing.assert_array_equal(pixels, colours.transpose(2, 0, 1))
-
-
 def test_squash_keeps_all_of_a_picture_and_crop_its_middle() -> None:
     def nearest(fit: str) -> np.ndarray:
         return fitted(Image.fromarray(RAMP), (1, 2, 2), resize="nearest", fit=fit)[0]
 
     # Of the columns 0..7 the middle of each half; of the columns 2..5 likewise.
     np.testing.assert_array_equal(nearest("squash"), RAMP[np.ix_([1, 3], [2, 6])])
+    # Channels come first, and what has the right size is taken as it is.
+    colours = np.random.default_rng(0).integers(0, 256, (4, 8, 3), dtype=np.uint8)
+    for fit in ("squash", "crop"):
+        pixels = fitted(Image.fromarray(colours), (3, 4, 8), resize="bilinear", fit=fit)
+        np.testing.assert_array_equal(pixels, colours.transpose(2, 0, 1))
     np.testing.assert_array_equal(nearest("crop"), RAMP[np.ix_([1, 3], [3, 5])])
 
 
@@ -45,16 +39,12 @@ def test_pixels_are_normalised_channel_by_channel_in_float32() -> None:
     assert pixels[0, 0, 1] == 255
 
 
-def test_rows_are_shown_one_a_step_from_the_top() -> None:
+def test_rows_and_pixels_are_shown_one_a_step_from_the_top() -> None:
     x = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
     assert framed(x, "constant").shape == (1, 2, 3, 4)
     rows = framed(x, "rows")
     assert rows.shape == (3, 2, 1, 4)
     np.testing.assert_array_equal(rows[1, :, 0], x[:, 1])
-
-
-def test_pixels_are_shown_one_a_step_row_by_row() -> None:
-    x = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
     pixels = framed(x, "pixels")
     assert pixels.shape == (12, 2, 1, 1)
     np.testing.assert_array_equal(pixels[5, :, 0, 0], x[:, 1, 1])

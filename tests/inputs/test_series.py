@@ -26,9 +26,7 @@ def test_text_and_arrays_give_the_same_series() -> None:
     text = "\n".join(",".join(f"{value:.9g}" for value in row) for row in values.tolist()).encode()
     for content, suffix in ((text, ".csv"), (npy(values), ".npy"), (npy(values.astype(np.float64)), ".npy")):
         np.testing.assert_array_equal(series.parse_series(content, suffix), values)
-
-
-def test_one_channel_may_lack_its_axis() -> None:
+    # One channel may lack its axis.
     assert series.parse_series(npy([1, 2, 3]), ".npy").tolist() == [[1], [2], [3]]
 
 

@@ -21,7 +21,6 @@ from hdlif.learning import (
     Timed,
     Uniform,
     late_weights,
-    loss_at,
     loss_over,
     mean_logits,
     step_weights,
@@ -111,13 +110,6 @@ def test_traces_follow_the_steps_before_the_first_that_counts() -> None:
     assert plan.steps == (2, 3, 4)
     steps = list(rule(network, torch.randn(T, B, 3).double(), TARGETS, plan))
     assert [len(step.logits) for step in steps] == [1, 1, 1]
-
-
-def test_a_plain_criterion_is_called_as_it_is() -> None:
-    outputs, target = Fixed().outputs.detach(), TARGETS[:, 0]
-    assert torch.equal(loss_at(F.cross_entropy, outputs[1], target, 1), F.cross_entropy(outputs[1], target))
-    whole = loss_over(F.cross_entropy, outputs, target, mean_logits)
-    assert torch.equal(whole, F.cross_entropy(outputs.mean(0), target))
 
 
 @every(

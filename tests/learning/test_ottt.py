@@ -24,7 +24,6 @@ from hdlif.nn import (
     LIF,
     SECA,
     BatchNorm1d,
-    MemBN,
     ParallelHDLIF,
     QuantConv2d,
     QuantLinear,
@@ -381,18 +380,6 @@ def test_a_synapse_that_reads_the_step_before_is_seen() -> None:
     assert set(remembered(Fed(), frames())) == {"fc0", "fc1", "skip", "back"}
 
 
-def test_a_training_of_one_step_is_looked_at_for_one() -> None:
-    class Counts(Silent):
-        def forward(self, x: Tensor, state: State | None = None, steps: range = range(1)) -> Any:
-            assert steps == range(1)
-            return super().forward(x, state, steps)
-
-    rule, net = OTTT(), Counts(ORDER)
-    for step in rule(net, frames()[:1], TARGET, rule.schedule(1, torch.Generator())):
-        step.loss.backward()
-    assert (net.skip.weight.grad != 0).any()
-
-
 def test_paths_that_are_not_those_of_the_children_are_refused() -> None:
     way = ("fc0", "act0", "fc1", "act1", "out")
     cases: list[tuple[Paths, str]] = [
@@ -408,17 +395,6 @@ def test_paths_that_are_not_those_of_the_children_are_refused() -> None:
         with pytest.raises(TrainingError, match=message):
             learn(OTTT(), wrong, frames())
         learn(SLTT(), wrong, frames())
-
-
-def test_a_recurrent_synapse_is_stated_by_what_it_feeds() -> None:
-    class Recurrent(Block):
-        paths = (("fc0", "act0", "out"), ("rec", "act0"))
-
-        def __init__(self) -> None:
-            super().__init__(("out", "act0", "fc0"))
-            self.rec = nn.Linear(8, 8)
-
-    assert set(remembered(Recurrent())) == {"fc0", "rec"}
 
 
 def test_a_synapse_of_a_kind_without_a_trace_is_refused_by_its_name() -> None:
@@ -449,11 +425,6 @@ def test_a_parametrised_synapse_learns_from_its_trace() -> None:
     for end in ("original0", "original1"):
         name = f"fc1.parametrizations.weight.{end}"
         torch.testing.assert_close(found[name], exact[name], atol=1e-10, rtol=0)
-
-
-def test_values_of_single_neurons_are_no_synapses() -> None:
-    net = Sequential(nn.LayerNorm((3, 4)), SECA(3, time_steps=2), nn.RMSNorm((3, 4)), HDLIF(STEPS, norm=MemBN(2, 3)))
-    assert remembered(net) == {}
 
 
 def test_a_bias_learns_from_the_trace_of_an_input_of_one() -> None:
@@ -527,17 +498,6 @@ def test_a_synapse_that_is_called_directly_is_refused_by_its_name(rule: OTTT, in
     unstated = type("Direct", (Direct,), {"paths": None})(ORDER)
     with pytest.raises(TrainingError, match=r"body \(Direct\) does not run 'skip' by name with hdlif.nn.Scope"):
         learn(rule, Sequential({"body": unstated}), frames())
-
-
-def test_a_module_that_does_not_hand_on_what_comes_with_the_steps_is_refused() -> None:
-    class Own(Block):
-        def forward(
-            self, x: Tensor, state: State | None = None, steps: range = range(STEPS)
-        ) -> tuple[Tensor, State | None]:
-            return super().forward(x, state, steps=range(steps.start, steps.stop))
-
-    with pytest.raises(TrainingError, match=r"^fc0 feeds a membrane.*and none was kept"):
-        learn(OTTT(), Own(ORDER), frames())
 
 
 def test_chunk_of_steps_equals_chunks_of_one_with_traces() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hdlif.learning.overlap import Overlap, Rate, Shares, Tally
+from hdlif.learning.overlap import Overlap, Shares
 
 
 def test_cosine_and_norm_ratio_by_hand() -> None:
@@ -43,32 +43,3 @@ def test_entries_are_equal_dropped_or_wrong() -> None:
     shares.add(own, reference, torch.ones(6, dtype=torch.float64))
     assert (shares.equal, shares.idle, shares.dropped, shares.wrong, shares.opposite) == (2, 1, 1, 3, 1)
     assert shares.entries == 6
-
-
-def test_equal_allows_roundings_of_the_scale_and_no_more() -> None:
-    one = torch.ones(1, dtype=torch.float64)
-    for difference, equal in ((1e-14, 1), (1e-11, 0)):
-        shares = Shares()
-        shares.add(one + difference, one, one)
-        assert shares.equal == equal
-
-
-def test_rate_counts_what_is_not_zero() -> None:
-    rate = Rate()
-    assert rate.share is None
-    rate.add(torch.tensor([0.0, 2.0, -1.0, 0.0]))
-    assert rate.share == 0.5
-
-
-def test_tallies_merge_in_every_part() -> None:
-    whole = Tally()
-    for _ in range(2):
-        one = Tally()
-        one.overlap.add(torch.ones(2), torch.ones(2))
-        one.shares.add(torch.tensor([1.0, 0.0, 2.0, -1.0, 0.0]), torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0]), torch.ones(5))
-        one.rate.add(torch.ones(3))
-        whole.merge(one)
-    assert whole.overlap.own == 4
-    shares = whole.shares
-    assert (shares.equal, shares.idle, shares.dropped, shares.wrong, shares.opposite) == (4, 2, 2, 4, 2)
-    assert (whole.rate.active, whole.rate.entries) == (6, 6)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from cases import every
 from hdlif.learning import STBP, loss_of_each, loss_of_mean
-from hdlif.learning.probe import end_to_end, layer_local, neurons_of, observe, synapses_of, total
+from hdlif.learning.probe import end_to_end, layer_local, neurons_of, observe, total
 from hdlif.nn import HDLIF, LIF
 from plain_networks import STEPS, TARGET, frames, gradient, loop, plain
 
@@ -33,17 +33,3 @@ def test_cut_network_given_g_has_the_membrane_gradient_of_the_whole_one(kind) ->
     for name, expected in zip(currents, torch.autograd.grad(value, list(currents.values())), strict=True):
         torch.testing.assert_close(found.membranes[name], expected, atol=1e-10, rtol=0)
         assert expected.abs().max() > 1e-3
-
-
-def test_layers_are_found_by_what_they_are() -> None:
-    net = plain()
-    assert list(neurons_of(net)) == ["act1", "act2"]
-    assert list(synapses_of(net)) == ["fc1", "fc2", "fc3"]
-
-
-def test_observed_inputs_and_spikes_are_those_of_the_forward_pass() -> None:
-    net, x = plain(), frames()
-    observed = observe(net, x, TARGET, loss_of_mean(F.cross_entropy), time_steps=STEPS)
-    torch.testing.assert_close(observed.inputs["fc1"], x)
-    torch.testing.assert_close(observed.inputs["fc2"], observed.spikes["act1"])
-    torch.testing.assert_close(observed.inputs["fc3"], observed.spikes["act2"])

@@ -291,14 +291,6 @@ def test_stochastic_step_draws_every_subset_alike_and_the_same_from_the_same_gen
     assert [StochasticStep(2).schedule(STEPS, generator).steps for _ in range(8)] == found[:8]
 
 
-def test_the_criterion_given_is_the_one_used() -> None:
-    smoothed = partial(F.cross_entropy, label_smoothing=0.5)
-    for make in (STBP, SLTT, StochasticStep):
-        rule = make(criterion=smoothed)
-        (step,) = rule(NETWORKS["hdlif"](), frames(1), TARGET, drawn(rule, steps=1))
-        torch.testing.assert_close(step.loss.detach(), smoothed(step.logits[0], TARGET))
-
-
 def test_rules_refuse_arguments_without_meaning() -> None:
     with pytest.raises(ValueError, match="choose one of each, sum"):
         SLTT("all")  # type: ignore[arg-type]

@@ -76,7 +76,7 @@ def test_a_window_of_one_step_is_the_random_step_bit_for_bit(network: Callable[[
     )
 
 
-@each_network(chunk=[1, 3])
+@every("network", "chunk", of=zip(NETWORKS.values(), (1, 3, 3), strict=True))
 def test_a_window_is_back_propagation_through_its_steps_alone(network: Callable[[], Network], chunk: int) -> None:
     rule, x = StochasticWindow(3, chunk=chunk), frames()
     for start, (plan, probability) in enumerate(rule.plans(STEPS)):

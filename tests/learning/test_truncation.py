@@ -13,10 +13,10 @@ from hdlif.learning.paths import remembered
 from hdlif.learning.traced_pass import TraceRule
 from hdlif.learning.traces import Traces
 from hdlif.models import Network
-from hdlif.nn import PerStep, State, carrying, detach
+from hdlif.nn import PerStep, State, carrying
 from hdlif.recipe import builders
 from small_networks import assert_close, gradients, tensors_of
-from small_recipes import built, neurons, recipe
+from small_recipes import built, recipe
 
 STEPS = 3
 TARGET = torch.tensor([0, 1, 2])
@@ -156,21 +156,3 @@ def test_a_step_follows_from_its_state_its_input_and_its_own_values(kind: str) -
         found, after_too = run(net, t, state)
         torch.testing.assert_close(found, expected, atol=0, rtol=0)
         assert_close(dict(tensors_of(after_too)), dict(tensors_of(after)), atol=0)
-
-
-@each_kind
-def test_detaching_a_state_leaves_no_graph_behind(kind: str) -> None:
-    net, state = network(kind), None
-    for t in range(STEPS):
-        _, state = run(net, t, detach(state))
-    assert all(not value.requires_grad for _, value in tensors_of(detach(state)))
-
-
-def test_every_network_here_fires_and_falls_silent() -> None:
-    """Or its gradients would agree by being zero."""
-    for kind in KINDS:
-        net, shares = network(kind), []
-        for layer in neurons(net):
-            layer.register_forward_hook(lambda m, args, output: shares.append(float((output[0] > 0).double().mean())))  # noqa: B023
-        net(frames())
-        assert all(0 < share < 1 for share in shares), kind

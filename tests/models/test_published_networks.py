@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cases import every
-from hdlif.models import Network, Place, cifar_stem, resnet18, resnet19, resnet34, vgg_snn
+from hdlif.models import Network, Place, resnet18, resnet19, resnet34, vgg_snn
 from hdlif.nn import HDLIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Temporal, Ternary
 
 STEPS = 4
@@ -109,11 +109,6 @@ def test_vgg_snn_first_convolution_is_a_body_layer_only_where_asked() -> None:
     conv = partial(QuantConv2d, quantizer=Ternary())
     assert count(on_meta(vgg_snn, classes=10, conv=conv), QuantConv2d) == 9_217_152 - 64 * 2 * 9
     assert count(on_meta(vgg_snn, classes=10, conv=conv, first_conv=conv), QuantConv2d) == 9_217_152
-
-
-def test_resnet34_takes_the_cifar_stem() -> None:
-    network = on_meta(resnet34, classes=10, stem=cifar_stem)
-    assert neurons(network, 3, 32, 32)["body.stage1.0.act1"] == 64 * 32 * 32
 
 
 def test_resnet19_has_the_sizes_that_we_state() -> None:

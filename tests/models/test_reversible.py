@@ -38,7 +38,6 @@ from hdlif.nn import (
     Ternary,
     WeightQuantizer,
     carrying,
-    evaluation_mode,
 )
 from hdlif.report.accounting import saved_bytes
 from small_networks import alternate, assert_close, gradients, scatter_norms, tensors_of
@@ -152,13 +151,6 @@ def there_and_back(chain: ReversibleSequential, x: Tensor) -> tuple[Tensor, Tens
 def test_inputs_of_many_blocks_come_back_bit_for_bit_on_the_grid(dtype: torch.dtype, neuron: NeuronFactory) -> None:
     again, x = there_and_back(chain_of(12, neuron).to(dtype), currents().to(dtype))
     assert torch.equal(again, x)
-
-
-def test_inputs_come_back_but_for_rounding_without_a_grid() -> None:
-    again, x = there_and_back(chain_of(12, NEURONS["hdlif"], grid=None), currents())
-    # 24 additions and as many subtractions of currents below 32
-    torch.testing.assert_close(again, x, atol=48 * 32 * 2.0**-53, rtol=0)
-    assert not torch.equal(again, x)
 
 
 def test_grid_keeps_gradients_exact_in_low_precision() -> None:
@@ -280,12 +272,6 @@ def test_network_has_one_ordinary_block_a_later_stage_and_places_that_name_their
     assert all(network.get_submodule(place.name) is module for place, module in made)
 
 
-def test_low_precision_input_keeps_streams_of_float32() -> None:
-    chain = chain_of(2, NEURONS["hdlif"]).float()
-    y, _ = chain(currents().bfloat16(), None, range(STEPS))
-    assert y.dtype == torch.float32
-
-
 def backward_after(change: Callable[[ReversibleSequential], None], forward: Forward) -> dict[str, Tensor]:
     chain, x = chain_of(2, NEURONS["hdlif"], Ternary()), currents().requires_grad_()
     y, _ = forward(chain, x, None, range(STEPS))
@@ -297,15 +283,6 @@ def backward_after(change: Callable[[ReversibleSequential], None], forward: Forw
 
 def test_mode_of_the_forward_pass_is_that_of_the_backward_pass() -> None:
     assert_close(*(backward_after(lambda chain: chain.eval(), forward) for forward in FORWARDS))
-
-
-def test_mode_at_the_backward_pass_is_left_as_it_was() -> None:
-    chain = chain_of(2, NEURONS["hdlif"])
-    y, _ = chain(currents(), None, range(STEPS))
-    with evaluation_mode(chain):
-        y.sum().backward()
-        assert not any(module.training for module in chain.modules())
-    assert all(module.training for module in chain.modules())
 
 
 @every(forward=FORWARDS)
@@ -353,25 +330,6 @@ def test_gradient_of_the_state_alone_arrives() -> None:
         sum(v.square().sum() for _, v in tensors_of(state)).backward()
         assert x.grad is not None
         return gradients(chain) | {"input gradient": x.grad}
-
-    assert_close(*map(run, FORWARDS))
-
-
-def test_frozen_parameters_get_no_gradient() -> None:
-    chain = chain_of(2, NEURONS["hdlif"])
-    for parameter in chain[0].parameters():
-        parameter.requires_grad_(False)
-    chain(currents(), None, range(STEPS))[0].square().sum().backward()
-    assert all(p.grad is None for p in chain[0].parameters())
-    assert all(p.grad is not None for p in chain[1].parameters())
-
-
-def test_a_block_used_twice_gathers_both_gradients() -> None:
-    def run(forward: Forward) -> dict[str, Tensor]:
-        block = chain_of(1, NEURONS["hdlif"])[0]
-        chain = ReversibleSequential(block, block)
-        forward(chain, currents(), None, range(STEPS))[0].square().sum().backward()
-        return gradients(chain)
 
     assert_close(*map(run, FORWARDS))
 
@@ -447,7 +405,7 @@ def test_graphs_are_kept_where_hooks_are_to_see_them() -> None:
     assert seen == [True, False, True]
 
 
-@every(rule=[STBP(), OTTT(), NDOT()])
+@every(rule=[STBP(), NDOT()])
 def test_network_without_storage_runs_forward_as_any_other(rule: Rule) -> None:
     """On torch's "meta" device, which has no autocast, gradients wanted: so recipes are tried out."""
     x, target = torch.zeros(STEPS, BATCH, 2, 8, 8, device="meta"), torch.zeros(BATCH, dtype=torch.int64, device="meta")

@@ -158,14 +158,3 @@ def test_a_dense_layer_multiplies_by_a_matrix() -> None:
 def test_attention_stands_in_front_of_every_neuron_layer(build: Any) -> None:
     names = list(made(build, attention=SECA).body._modules)
     assert [names[names.index(f"act{place}") - 1] for place in (1, 2)] == ["att1", "att2"]
-
-
-@every(kind=["conv1d", "dense", "recurrent"])
-def test_recipes_of_series_choose_it(kind: str) -> None:
-    words = [
-        f"model={{kind: {kind}, widths: [5, 6]}}",
-        "attention={kind: seca, per_step: true}",
-        "neuron={kind: hdlif}",
-    ]
-    network = builders.build_model(load_recipe("sines_hdlif", words))
-    assert network.get_submodule("body.att2").weight.shape == (32, 5)

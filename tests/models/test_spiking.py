@@ -184,13 +184,6 @@ def test_what_cannot_be_turned_is_named_in_one_line() -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_one_error_names_all_that_is_wrong_each_once() -> None:
-    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SiLU(), nn.GroupNorm(2, 4), nn.SiLU(), nn.ELU(), nn.Softmax(1))
-    words = r"1 and 1 more \(SiLU\) .*; 2 \(GroupNorm\) .*; 4 \(ELU\) .*; and 1 other problem; accepted are ReLU"
-    with pytest.raises(ConversionError, match=words):
-        spiking(network, neuron)
-
-
 class Same(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(F.pad(x, (0, 1, 0, 1)))
@@ -212,11 +205,6 @@ def test_layers_of_other_libraries_by_their_class() -> None:
         spiking(nn.Sequential(nn.Conv2d(3, 4, 2), StochasticDepth(0.5), nn.ReLU()), neuron)
     made = spiking(nn.Sequential(nn.Conv2d(3, 4, 2), StochasticDepth(0.0), nn.ReLU()), neuron)
     assert isinstance(made[1], nn.Identity)
-
-
-def test_names_that_a_network_of_ours_has_for_itself_are_changed() -> None:
-    made = spiking(Taking(lambda net, x: net.paths(x), paths=nn.Conv2d(4, 4, 1)), neuron)
-    assert [name for name, _ in made.named_children()] == ["conv", "act", "paths_2"]
 
 
 @every(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cases import every
+from cases import every, sampled
 from hdlif import deploy
 from hdlif.errors import StateError
 from hdlif.graph.artefact import InputRecord
@@ -110,9 +110,9 @@ FAULTS: dict[str, Callable[[dict[str, Any], str], None]] = {
 }
 
 
-@every("kind", "neuron", of=[*((kind, "hdlif") for kind in MODELS), ("resnet", "glif")], fault=list(FAULTS))
-def test_a_state_with_a_fault_at_any_level_is_refused(kind: str, neuron: str, fault: str) -> None:
-    net, state = network(kind, neuron)
+@sampled(18, network_of=[*((kind, "hdlif") for kind in MODELS), ("resnet", "glif")], fault=list(FAULTS))
+def test_a_state_with_a_fault_at_any_level_is_refused(network_of: tuple[str, str], fault: str) -> None:
+    net, state = network(*network_of)
     for path in at_each_level(state):
         with pytest.raises(StateError) as caught:
             net(images(), changed(state, path, FAULTS[fault]), steps=range(1, 2))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from cases import every
 from hdlif.models import Network, Place, resnet18, resnet34, vgg_snn
-from hdlif.nn import HDLIF, ParallelHDLIF, QuantConv2d, Temporal, Ternary
+from hdlif.nn import HDLIF, ParallelHDLIF, Temporal
 from small_networks import tiny_resnet
 
 
@@ -32,16 +32,6 @@ def test_every_place_names_its_neuron_and_is_numbered_in_order(make, layers: int
     assert in_tree == [place.name for place, _ in made]
 
 
-def test_places_of_published_networks() -> None:
-    places = [place for place, _ in with_places(resnet18)[1]]
-    assert places[4] == Place("body.stage2.0.act1", 1, 0, 0, 4, 64)
-    assert places[7] == Place("body.stage2.1.act2", 1, 1, 1, 7, 128)
-    assert [place.channels for place in places] == [64] * 5 + [128] * 4 + [256] * 4 + [512] * 3
-    places = [place for place, _ in with_places(vgg_snn)[1]]
-    assert places[3] == Place("body.act4", 1, 1, 0, 3, 256)
-    assert [place.channels for place in places] == [64, 128, 256, 256, 512, 512, 512, 512]
-
-
 def test_block_adds_the_real_valued_current_to_its_branch() -> None:
     network = tiny_resnet(lambda place: HDLIF(1)).eval()
     x = torch.randn(1, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -57,22 +47,6 @@ def test_block_adds_the_real_valued_current_to_its_branch() -> None:
         h = normed(block.bn2, block.conv2(fires(h)))
         shortcut = normed(block.shortcut.bn, block.shortcut.conv(x[0])) if strided else x[0]
         torch.testing.assert_close(block(x, None, range(1))[0][0], h + shortcut, atol=1e-7, rtol=0)
-
-
-def test_body_convolutions_come_from_the_factory_and_stem_and_classifier_stay_fp32() -> None:
-    quantizer = Ternary()
-    network = tiny_resnet(lambda place: HDLIF(1), quantizer=quantizer)
-    quantised = [name for name, m in network.named_modules() if isinstance(m, QuantConv2d)]
-    assert quantised == [
-        "body.stage1.0.conv1",
-        "body.stage1.0.conv2",
-        "body.stage2.0.conv1",
-        "body.stage2.0.conv2",
-        "body.stage2.0.shortcut.conv",
-    ]
-    assert all(m.quantizer is quantizer for m in network.modules() if isinstance(m, QuantConv2d))
-    assert type(network.stem.conv) is nn.Conv2d
-    assert type(network.classifier) is nn.Linear
 
 
 @every(final_size=[2, None])

@@ -112,13 +112,6 @@ def test_their_network_is_ours_in_outputs_and_gradients(ours: Any, options: dict
         torch.testing.assert_close(gradients[name], parameter.grad, atol=1e-4, rtol=1e-4)
 
 
-def test_a_membrane_far_above_the_threshold_is_reset_as_theirs(ours: Any) -> None:
-    theirs = nn.Sequential(nn.Identity(), leaky(beta=0.75))
-    network = ours.from_snntorch(theirs, T)
-    x = torch.tensor([3.0, 0.0, 0.25, 0.0, 0.0, 1.25, 0.5, 0.0]).view(T, 1, 1)
-    torch.testing.assert_close(network(x, None, range(T))[0], run(theirs, x))
-
-
 def test_betas_and_thresholds_of_each_neuron(ours: Any) -> None:
     beta, threshold = torch.tensor([0.5, 0.75, 0.25]), torch.tensor([1.0, 0.5, 2.0])
     theirs = on_grid(nn.Sequential(nn.Linear(2, 3), leaky(beta=beta, threshold=threshold)), high=48)

@@ -9,8 +9,7 @@ from torch import nn
 
 from hdlif.deploy import lower
 from hdlif.errors import ConversionError, ShapeError
-from hdlif.functional import Triangle
-from hdlif.nn import GLIF, HDLIF, AdaptiveHDLIF, EquationNeuron, ParallelHDLIF
+from hdlif.nn import GLIF, HDLIF, AdaptiveHDLIF, ParallelHDLIF
 from hdlif.runtime import reference
 from lif_networks import T, currents, on_grid, record, spikes_of
 
@@ -162,19 +161,6 @@ def test_a_state_dict_becomes_ours_and_is_deployed(ours: Any) -> None:
     assert (reference.run(graph, x.numpy(), T) == expected).all()
 
 
-def test_a_model_of_theirs_is_ours(ours: Any) -> None:
-    from spikingjelly.activation_based.model import spiking_resnet
-
-    torch.manual_seed(0)
-    options = {"tau": 2.0, "decay_input": False, "v_reset": None, "surrogate_function": surrogate.ATan()}
-    theirs = spiking_resnet.spiking_resnet18(num_classes=4, spiking_neuron=neuron.LIFNode, **options).double().eval()
-    network = ours.from_spikingjelly(theirs, 2).double()
-    x = torch.randn(2, 1, 3, 32, 32, dtype=torch.float64) * 3
-    functional.set_step_mode(theirs, "m")
-    with torch.no_grad():
-        torch.testing.assert_close(network.eval()(x, None, range(2))[0], theirs(x))
-
-
 class Loop(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -214,9 +200,3 @@ class Loop(nn.Module):
 def test_what_has_no_counterpart_is_refused_by_name(ours: Any, network: Any, said: str) -> None:
     with pytest.raises(ConversionError, match=said):
         ours.from_spikingjelly(network(), T)
-
-
-def test_a_surrogate_may_be_given(ours: Any) -> None:
-    theirs = nn.Sequential(neuron.LIFNode(surrogate_function=surrogate.Erf()))
-    made = ours.from_spikingjelly(theirs, T, surrogate=Triangle())
-    assert not isinstance(made, EquationNeuron)

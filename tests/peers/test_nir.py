@@ -87,14 +87,6 @@ def test_ours_runs_in_norse_where_it_is_written_for_it(name: str, tmp_path: Path
     assert_same(stepped(carrying(theirs), x), spikes_of(network, x))
 
 
-def test_norse_ignores_the_resistance(tmp_path: Path) -> None:
-    # What docs/how_to/nir.md warns of: else it is the same file.
-    norse = pytest.importorskip("norse.torch")
-    graph, network, x = written("mlp", tmp_path / "x.nir")
-    theirs = norse.from_nir(graph, dt=1e-4)
-    assert not np.array_equal(stepped(carrying(theirs), x), spikes_of(network, x))
-
-
 def through_a_file(graph: Any, path: Path, **options: Any) -> Any:
     nir.write(path, graph)
     return read(path, time_steps=T, **options)

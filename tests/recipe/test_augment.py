@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from distributions import install
-from hdlif.data import AUGMENTATIONS, Augmentation
+from hdlif.data import Augmentation
 from hdlif.errors import RecipeError
 from hdlif.recipe import Component, Recipe, builders, dump_recipe, load_recipe
-from hdlif.recipe.builders.augment import AUGMENTS
 from hdlif.recipe.runs.own_parts import own_parts
 from small_recipes import recipe
 
@@ -32,28 +31,6 @@ def test_one_s_own_are_checked_and_made_beside_those_that_ship(tmp_path: Path) -
     assert load_recipe(tmp_path / "digits_hdlif.yaml") == chosen
     assert Recipe.model_validate(chosen.model_dump(mode="json")) == chosen
     assert list(own_parts(chosen)) == ["own_parts"]
-
-
-def test_arguments_change_what_is_made() -> None:
-    def at(stated: str) -> torch.Tensor:
-        return builders.build_data(augmented(stated)).train.batch(torch.arange(4))[0]
-
-    assert torch.equal(at('["own_parts:noise"]'), at('[{kind: "own_parts:noise", strength: 8}]'))
-    assert not torch.equal(at('["own_parts:noise"]'), at('[{kind: "own_parts:noise", strength: 3}]'))
-
-
-def test_plain_names_are_written_as_before() -> None:
-    assert augmented("[flip, shift]").model_dump(mode="json")["data"]["augment"] == ["flip", "shift"]
-
-
-def test_a_name_without_arguments_may_be_a_section() -> None:
-    chosen = augmented("[{kind: flip}]")
-    builders.check(chosen)
-    assert builders.build_data(chosen).train.augment == ("flip",)
-
-
-def test_transforms_of_torchvision_are_taken() -> None:
-    builders.check(augmented('[{kind: "torchvision.transforms.v2:ColorJitter", brightness: 0.3}]'))
 
 
 def test_one_of_an_installed_package_is_named_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +58,3 @@ def test_series_are_jittered_and_scaled() -> None:
     assert abs((more - plain).std().item() - 0.5) < 0.05
     with pytest.raises(RecipeError, match='"flip" takes 8-bit pixels or counts, and sines gives series; leave it out'):
         builders.check(sines("[flip]"))
-
-
-def test_every_augmentation_that_ships_has_a_class() -> None:
-    assert AUGMENTS.keys() == AUGMENTATIONS.keys()

@@ -83,10 +83,6 @@ def test_recipe_for_events_given_images_or_the_other_way_round_is_refused() -> N
         assert message in str(caught.value)
 
 
-def test_augmentation_of_events_is_for_simulated_ones_too() -> None:
-    builders.check(events("data.augment=[flip, event_policy]"))
-
-
 def test_named_data_is_shown_as_the_network_takes_it() -> None:
     rows, by_time = recipe("data.frames=rows", "time_steps=8"), events("data.frames=by_time")
     pixels = recipe("data.frames=pixels", "time_steps=64")

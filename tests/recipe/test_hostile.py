@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
@@ -63,6 +63,11 @@ def test_hostile_yaml_is_a_tree_or_refused_in_one_line() -> None:
             json.dumps(tree).encode()
 
 
+few = settings(max_examples=25)
+"""A sample in the default tier, whose checks build networks; the slow one has the whole product."""
+
+
+@few
 @given(path=st.sampled_from(FIELDS), text=st.sampled_from(YAML))
 def test_every_field_takes_or_refuses_hostile_yaml(path: str, text: str) -> None:
     outcome(f"{path}={text}")
@@ -100,6 +105,7 @@ def checked(tree: Mapping[Any, Any]) -> None:
     json.dumps(recipe.model_dump(mode="json"), allow_nan=False).encode()
 
 
+@few
 @given(
     path=st.sampled_from(FIELDS),
     value=st.sampled_from(VALUES)
@@ -260,6 +266,7 @@ def test_a_base_below_the_recipe_s_folder_is_taken(tmp_path: Path, monkeypatch: 
             assert load_recipe(target).seed == 9
 
 
+@few
 @given(st.text(max_size=40) | st.text("a.=[]{}:\"\\ \n\0-?&*!|>'%@`#,0", max_size=30))
 @example(".".join("a" * 2000) + "=1")
 @example("base=../x.yaml")

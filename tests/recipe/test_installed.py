@@ -81,10 +81,6 @@ def test_what_is_wrong_with_an_entry_point_is_said_in_one_line(waves: Path) -> N
         assert (kind in ("wavy", "number")) != ("spiking-waves 1.2, which is broken: " in str(caught.value))
 
 
-def test_what_is_needed_to_name_extras_of_a_package_is_ignored(waves: Path) -> None:
-    builders.check_names(recipe("neuron={kind: extra}"))
-
-
 def test_no_entry_point_takes_the_place_of_a_part_that_ships(waves: Path) -> None:
     chosen = recipe("neuron={kind: lif}")
     assert {type(neuron) for neuron in neurons_of(built("neuron={kind: lif}"))} == {LIF}
@@ -111,12 +107,6 @@ def test_damaged_metadata_of_another_package_is_passed_over(waves: Path) -> None
     (broken / "METADATA").write_bytes(b"\xff\xfe\x00")
     (broken / "entry_points.txt").write_bytes(b"\xff[hdlif.neurons\nwave")
     assert offers("hdlif.neurons").keys() >= {"wave"}
-
-
-def test_a_package_that_is_installed_later_is_found(waves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "later" not in offers("hdlif.neurons")
-    install(waves, monkeypatch, name="later", groups={"hdlif.neurons": {"later": "waves:Wave"}})
-    assert str(offers("hdlif.neurons")["later"][0]) == "later 1.2"
 
 
 def test_what_is_installed_is_listed_without_importing_it(waves: Path) -> None:

@@ -88,29 +88,20 @@ def test_values_are_read_by_the_core_schema(tmp_path: Path) -> None:
 
 REFUSED = """
 training.epoch = 3 is unknown; choose one of accumulate, channels_last, clip_norm,       | training.epoch=3
-data.mixup.epochs = 3 is unknown; choose one of cutmix_alpha, mixup_alpha, prob, switch  | data.mixup={epochs: 3}
 data.mixup = true is refused; it should be a section of keys and values                  | data.mixup=true
 data.mixup.mixup_alpha = 0 and cutmix_alpha = 0 mix nothing | data.mixup={mixup_alpha: 0, cutmix_alpha: 0}
 trainin = {} is unknown; choose one of activity, attention, data, model, name, neuron    | trainin={}
 epochs = 3 is unknown; did you mean training.epochs?                                     | epochs=3
 epoch = 3 is unknown; did you mean training.epochs?                                      | epoch=3
-width = 3 is unknown; did you mean model.width?                                          | width=3
 lr = 0.1 is unknown; did you mean training.learning_rate?                                | lr=0.1
-training.lr = 0.1 is unknown; did you mean training.learning_rate?                       | training.lr=0.1
-wd = 0.1 is unknown; did you mean training.weight_decay?                                 | wd=0.1
-bs = 8 is unknown; did you mean data.batch_size?                                         | bs=8
 T = 8 is unknown; did you mean time_steps?                                               | T=8
 training.epochs = 0 is refused; it should be greater than or equal to 1                  | training.epochs=0
 training.epochs = "3" is refused; it should be a valid integer                           | training.epochs='3'
-training.epochs = 3.0 is refused; it should be a valid integer                           | training.epochs=3.0
-training.epochs = true is refused; it should be a valid integer                          | training.epochs=true
 time_steps = null is refused; it should be a valid integer                               | time_steps=
 time_steps = 1000000000 is refused; it should be less than or equal to 32767             | time_steps=1000000000
 seed = -1 is refused; it should be greater than or equal to 0                            | seed=-1
 data.batch_size = 0 is refused; it should be greater than or equal to 1                  | data.batch_size=0
-data.size = 100000 is refused; it should be less than or equal to 8192                   | data.size=100000
 data.augment = "flip" is refused; it should be a list, for example [flip, shift]         | data.augment=flip
-data.augment.0 = 1 is refused; it should be a valid string                               | data.augment=[1]
 data.augment.0.kind is missing                                                           | data.augment=[{most: 1}]
 data.augment.0.kind = 3 is refused; it should be a valid string                          | data.augment=[{kind: 3}]
 data.augment.0.strength = Infinity is refused; it should be a finite number | data.augment=[{kind: a, strength: .inf}]
@@ -118,10 +109,6 @@ training.learning_rate = NaN is refused; it should be a finite number           
 training.momentum = 1.0 is refused; it should be less than 1                             | training.momentum=1.0
 training.warmup_epochs = 500 is refused; it should be at most training.epochs =          | training.warmup_epochs=500
 training.precision = 16 is refused; it should be '32-true', '16-mixed', 'bf16-mixed'     | training.precision=16
-training.accumulate = 0 is refused                                                       | training.accumulate=0
-training.ema_decay = 1 is refused                                                        | training.ema_decay=1
-training.clip_norm = 0 is refused                                                        | training.clip_norm=0
-training.compile = 1 is refused                                                          | training.compile=1
 data = 3 is refused; it should be a section of keys and values                           | data=3
 neuron = "lif" is refused; it should be a section, for example neuron: {kind: lif} in    | neuron=lif
 rule = [1] is refused; it should be a section, for example rule: {kind: NAME} in a file  | rule=[1]
@@ -129,8 +116,6 @@ teacher = "resnet50" is refused; it should be a section                         
 teacher.kind is missing                                                                  | teacher={name: resnet50}
 neuron.kind is missing; `hdlif recipes show digits_hdlif` prints a complete recipe       | neuron={parallel: all}
 neuron.kind = 3 is refused; it should be a valid string                                  | neuron.kind=3
-neuron.kind = "" is refused; it should have at least 1 character                         | neuron.kind=''
-model.x.1.a = Infinity is refused; it should be a finite number                          | model.x=[1, {a: .inf}]
 """
 
 
@@ -148,14 +133,6 @@ def test_refused_value_names_file_key_value_and_what_is_accepted() -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe("digits_hdlif", ["rule=stbp"])
     assert caught.value.no_section == "rule"
-
-
-def test_what_is_missing_or_misspelt_in_a_file_is_named(tmp_path: Path) -> None:
-    misspelt = write(tmp_path, MY_RECIPE.replace("epochs", "epoch"))
-    # It comes before the key that is missing for it.
-    assert refusal(misspelt).startswith("my.yaml: training.epoch = 4 is unknown; choose one of accumulate, ")
-    without = write(tmp_path, MY_RECIPE.replace("spikes: {kind: exact}\n", ""))
-    assert refusal(without).startswith("my.yaml: spikes is missing; ")
 
 
 def test_malformed_overrides_are_named() -> None:
@@ -213,19 +190,6 @@ def test_dump_states_every_value_and_quotes_what_yaml_1_1_takes_for_another_type
     assert "model:\n  kind: 'yes'\n  a: 0.001\n  b: '1e-3'\n  c: '010'\n" in text
     assert yaml.safe_load(text)["model"]["kind"] == "yes"
     assert load_recipe(write(tmp_path, text, "copy.yaml")) == recipe
-
-
-def test_extras_are_written_only_if_they_are_on(tmp_path: Path) -> None:
-    stated = yaml.safe_load(dump_recipe(load_recipe("digits_hdlif")))
-    assert set(stated["training"]).isdisjoint({"clip_norm", "accumulate", "ema_decay", "compile", "optimizer"})
-    assert "teacher" not in stated
-    assert "mixup" not in stated["data"]
-    overrides = ["training.accumulate=2", "training.ema_decay=0.9", "training.compile=true", "data.mixup={prob: 0.5}"]
-    recipe = load_recipe("digits_hdlif", [*overrides, "teacher={kind: timm, name: resnet18}"])
-    assert load_recipe(write(tmp_path, dump_recipe(recipe))) == recipe
-    stated = yaml.safe_load(dump_recipe(recipe))
-    assert stated["data"]["mixup"] == {"mixup_alpha": 0.8, "cutmix_alpha": 1.0, "prob": 0.5, "switch_prob": 0.5}
-    assert stated["training"]["accumulate"] == 2
 
 
 def test_recipe_is_its_base_but_for_what_it_states(tmp_path: Path) -> None:

@@ -8,9 +8,7 @@ from torchmetrics.classification import MulticlassMatthewsCorrCoef, MultilabelHa
 from hdlif.errors import RecipeError
 from hdlif.recipe import builders, load_recipe
 from hdlif.recipe.builders.metrics import METRICS, build_metrics
-from hdlif.recipe.builders.registry import own_kinds
 from hdlif.recipe.builders.task import learned_arguments
-from hdlif.recipe.runs.own_parts import own_parts
 from hdlif.training.tasks import Classify, Measured
 
 MCC = "torchmetrics.classification:MulticlassMatthewsCorrCoef"
@@ -45,11 +43,6 @@ def test_each_kind_of_task_has_its_names() -> None:
             assert metrics["hamming"].threshold == 0.25
 
 
-def test_a_correlation_is_the_mean_over_the_values_and_chooses_the_best() -> None:
-    metrics = build_metrics("regress", {"metrics": ["pearson", "spearman"]}, ("a", "b"))
-    assert [metric.higher_is_better for metric in metrics.values()] == [True, True]
-
-
 def test_one_of_the_users_gets_what_it_takes() -> None:
     task = built('metrics: [{kind: "own_metrics:Sure", power: 2.0}], best: Sure')
     assert (task.metrics["Sure"].num_classes, task.metrics["Sure"].power) == (10, 2.0)
@@ -69,12 +62,6 @@ def test_metrics_say_nothing_of_what_is_learned() -> None:
     task = builders.build_task(recipe)
     assert isinstance(task, Classify)
     assert (dict(task.metrics), task.best) == ({}, None)
-
-
-def test_a_run_keeps_the_metrics_of_the_users() -> None:
-    recipe = load_recipe("digits_hdlif", ['task={kind: classify, metrics: [f1, {kind: "own_metrics:Sure"}]}'])
-    assert list(own_kinds(recipe)) == [("task.metrics", "own_metrics:Sure")]
-    assert own_parts(recipe)["own_metrics"]["file"] == "own_metrics.py"
 
 
 def test_a_task_of_the_users_takes_metrics_if_it_says_so() -> None:

@@ -1,5 +1,7 @@
 """Neurons by name: what each kind makes."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -22,21 +24,6 @@ def test_every_neuron_kind_is_made_and_runs() -> None:
         assert {type(neuron) for neuron in neurons(network)} == {kind}, words
         logits, _ = network(torch.zeros(1, 2, 1, 8, 8), steps=range(4))
         assert logits.shape == (4, 2, 10)
-
-
-def test_granularity_gives_each_channel_its_own_values() -> None:
-    for neuron in neurons(built("neuron={kind: hdlif, granularity: channel}")):
-        assert isinstance(neuron, HDLIF)
-        assert neuron.leak.logit.shape == neuron.threshold.logit.shape
-        assert neuron.leak.logit.ndim == 2
-    widths = [n.leak.logit.shape[1] for n in neurons(built("neuron={kind: hdlif, granularity: channel}"))]
-    assert widths == [4, 4, 4, 8, 8, 16]
-
-
-def test_threshold_form_reaches_accumulating_and_parallel_layers() -> None:
-    made = neurons(built("neuron={kind: hdlif, parallel: alternate, threshold: 1.5, threshold_form: softplus}"))
-    assert {type(neuron) for neuron in made} == {HDLIF, ParallelHDLIF}
-    assert {neuron.threshold.form for neuron in made} == {"softplus"}
 
 
 def test_a_fused_path_reaches_every_kind_and_accumulating_and_parallel_layers() -> None:
@@ -83,12 +70,12 @@ TAUS = torch.tensor([2.0, 6, 18, 54], dtype=torch.float64)
 
 def test_time_constants_spread_the_leaks_of_every_layer() -> None:
     kinds = ("lif", "graded_lif", "hdlif", "adaptive_hdlif", "second_order_hdlif", "resonate_hdlif")
-    for kind in (*kinds, '"own_neurons:AdaptiveHDLIF"', '"own_neurons:SpreadHDLIF"'):
-        for learned in ("true", "false"):
-            layers = neurons(built(f"neuron={{kind: {kind}, learned: {learned}, {SPREAD}: [2, 54]}}"))
-            found = [taus(layer, "decay" if kind == "resonate_hdlif" else "leak") for layer in layers]
-            assert [len(one) for one in found] == [4, 4, 4, 8, 8, 16], kind
-            torch.testing.assert_close(found[0], TAUS, rtol=1e-5, atol=0)
+    own = '"own_neurons:AdaptiveHDLIF"', '"own_neurons:SpreadHDLIF"'
+    for kind, learned in zip((*kinds, *own), itertools.cycle(("true", "false"))):
+        layers = neurons(built(f"neuron={{kind: {kind}, learned: {learned}, {SPREAD}: [2, 54]}}"))
+        found = [taus(layer, "decay" if kind == "resonate_hdlif" else "leak") for layer in layers]
+        assert [len(one) for one in found] == [4, 4, 4, 8, 8, 16], kind
+        torch.testing.assert_close(found[0], TAUS, rtol=1e-5, atol=0)
 
 
 def test_time_constants_by_name_are_those_of_the_leaks_named_up_to_the_time_steps() -> None:

@@ -49,16 +49,6 @@ def test_a_recipe_that_was_not_looked_at_is_checked_by_its_names(tmp_path: Path)
         builders.check(chosen)
 
 
-def test_sets_are_made_again_of_what_was_found(tmp_path: Path) -> None:
-    chosen = found(write_pictures(tmp_path, 8), "data.size=8", "data.augment=[flip]", "data.train=5", "seed=7")
-    sets = builders.build_data(chosen)
-    assert (len(sets.train), sets.train.augment, sets.train.seed) == (5, ("flip",), 7)
-    again = builders.build_data(chosen)
-    for one, other in zip(sets.parts, again.parts, strict=True):
-        for a, b in zip(one.sequence(torch.arange(3)), other.sequence(torch.arange(3)), strict=True):
-            assert torch.equal(a, b)
-
-
 def test_changed_files_are_no_longer_what_a_network_was_trained_on(tmp_path: Path) -> None:
     chosen = found(write_pictures(tmp_path, 6), "data.size=8")
     write_pictures(tmp_path, 1, first=9)
@@ -66,19 +56,6 @@ def test_changed_files_are_no_longer_what_a_network_was_trained_on(tmp_path: Pat
         builders.build_data(chosen)
     # Looked at again for a training, it is what is there.
     assert builders.with_data_found(chosen)[0].data.found != chosen.data.found
-
-
-def test_a_folder_may_be_shown_row_by_row(tmp_path: Path) -> None:
-    write_pictures(tmp_path, 6)
-    chosen = found(tmp_path, "data.size=8", "data.frames=rows", "time_steps=8")
-    builders.check(chosen)
-    record = builders.input_record(chosen)
-    assert (record.shape, record.frames, record.sample_shape(8)) == ((3, 1, 8), "rows", (3, 8, 8))
-    assert builders.build_data(chosen).test.sequence(torch.arange(2))[0].shape == (8, 2, 3, 1, 8)
-    with pytest.raises(RecipeError, match=r"makes 8 steps of an image; set time_steps=8"):
-        builders.check(found(tmp_path, "data.size=8", "data.frames=rows"))
-    taken = builders.found_data(str(tmp_path), record=record, labels=CLASSES, time_steps=8)
-    assert taken.test.sequence(torch.arange(2))[0].shape == (8, 2, 3, 1, 8)
 
 
 def test_a_folder_may_be_shown_pixel_by_pixel_where_its_pictures_are_square(tmp_path: Path) -> None:

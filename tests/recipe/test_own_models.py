@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hdlif.errors import RecipeError
-from hdlif.nn import HDLIF, ParallelHDLIF, QuantConv2d, SpikeQuantizer
+from hdlif.nn import QuantConv2d, SpikeQuantizer
 from hdlif.recipe import builders
 from hostile import one_printable_line
 from small_recipes import load, neurons
@@ -45,14 +45,6 @@ def test_it_is_given_the_parts_that_it_takes() -> None:
     assert network.network.out.in_features == 2 * 6 * 64
 
 
-def test_its_neurons_are_numbered_as_they_are_made() -> None:
-    recipe = own("Branched", "neuron={kind: hdlif, parallel: alternate, granularity: channel}")
-    first, second = neurons(builders.build_model(recipe))
-    assert isinstance(first, HDLIF)
-    assert isinstance(second, ParallelHDLIF)
-    assert (first.leak.channels, second.threshold.channels) == (4, 8)
-
-
 def test_what_is_no_network_is_refused_in_one_line() -> None:
     for name, words in (
         ("Missing", "own_models has no Missing; it has "),
@@ -74,11 +66,3 @@ def test_what_is_no_network_is_refused_in_one_line() -> None:
     named = "neuron={kind: hdlif, parallel: [network.act2]}"
     with pytest.raises(RecipeError, match=r"neuron.parallel: 'network.act2' was made by its channels"):
         builders.check(own("Branched", named))
-
-
-def test_what_a_module_only_imports_is_not_said_to_be_in_it() -> None:
-    with pytest.raises(RecipeError, match="own_models has no Brunched; it has ") as caught:
-        builders.check(own("Brunched"))
-    said = str(caught.value)
-    assert 'did you mean "Branched"?' in said
-    assert not {"torch", "nn", "Sequential", "Scope"} & {*said.replace(",", "").split()}

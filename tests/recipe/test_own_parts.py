@@ -7,10 +7,9 @@ import torch
 
 import own_parts
 from hdlif.errors import RecipeError, TrainingError
-from hdlif.nn import BatchNorm2d
 from hdlif.recipe import builders
 from hostile import one_printable_line
-from small_recipes import built, recipe
+from small_recipes import recipe
 from trainings import train
 
 
@@ -26,13 +25,6 @@ def test_a_rule_of_one_s_own_is_given_the_loss_and_its_arguments() -> None:
     (step,) = rule(network, x, target, rule.schedule(4, torch.Generator()))
     step.loss.backward()
     assert network.classifier.weight.grad.any()
-
-
-def test_a_norm_of_one_s_own_is_made_from_the_channels() -> None:
-    network = built('norm={kind: "own_parts:quiet_norm", eps: 0.25}')
-    norms = [one for name, one in network.named_modules() if isinstance(one, BatchNorm2d) and name.startswith("body")]
-    assert norms
-    assert {norm.eps for norm in norms} == {0.25}
 
 
 def test_optimisers() -> None:
@@ -87,11 +79,6 @@ def test_a_training_ends_so_where_its_schedule_fails(tmp_path: Path) -> None:
     )
     with pytest.raises(TrainingError, match=r"own_parts:at_ten fails so at step 10 of "):
         train(chosen, out=tmp_path / "run", memory_repeats=0)
-
-
-def test_what_is_by_default_is_not_written_out() -> None:
-    assert "optimizer" not in recipe().model_dump()["training"]
-    assert recipe("training.optimizer={kind: adam}").model_dump()["training"]["optimizer"] == {"kind": "adam"}
 
 
 def breaks(time_steps: int, is_own: bool = False, section: str = "") -> None:

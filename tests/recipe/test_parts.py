@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hdlif.errors import CheckpointError
 from hdlif.learning import OTTT, STBP, Distillation, OTTTCriterion, StochasticStep, StochasticWindow, Stratified
 from hdlif.models import AttentionBlockI, AttentionBlockII, PreActBlock
-from hdlif.nn import SECA, Affine, BatchNorm2d, SpikeQuantizer
+from hdlif.nn import SECA, BatchNorm2d, SpikeQuantizer
 from hdlif.recipe import builders, load_recipe
 from hdlif.training.activity import Budget, Density, Surplus
 from small_recipes import built, neurons, recipe
@@ -23,15 +23,6 @@ def test_norm_per_step_is_in_the_body_and_not_in_the_stem() -> None:
     assert all(norm.momentum == 0.2 for name, norm in norms.items() if name != "stem.bn")
     shared = built("norm={kind: batch_norm}")
     assert all(m.time_steps is None for m in shared.modules() if isinstance(m, BatchNorm2d))
-
-
-def test_norm_of_a_network_for_series_is_in_every_layer() -> None:
-    for kind in ("dense", "recurrent", "conv1d"):
-        model = f"model={{kind: {kind}, widths: [4, 5]}}"
-        chosen = load_recipe("sines_hdlif", ["norm={kind: affine, scale: 2.0}", model, "neuron={kind: hdlif}"])
-        norms = [one for one in builders.build_model(chosen).modules() if isinstance(one, Affine | BatchNorm2d)]
-        assert [type(one) for one in norms] == [Affine, Affine], kind
-        assert [one.weight.tolist() for one in norms] == [[2.0] * 4, [2.0] * 5], kind
 
 
 def test_attention_is_in_every_block() -> None:

@@ -17,32 +17,22 @@ def refusal(*overrides: str) -> str:
 
 REFUSED = """
 activity.target is missing; give it a value      | activity={kind: density}
-activity.weight = "x" is refused                 | activity={kind: density, target: 0.1, weight: x}
 activity.weight = -1 is refused                  | activity={kind: surplus, weight: -1}
 activity.target = 2 is refused                   | activity={kind: density, target: 2}
-activity.time_steps = 3 is unknown               | activity={kind: sops, sops: 1.0e6, time_steps: 3}
 activity.sops: 'body.stage1.0.act1' is not       | activity={kind: sops, sops: {body.stage1.0.act1: 1.0e4}}
 activity: sops = {}; a budget is above 0         | activity={kind: sops, sops: {}}
 attention: kernel_size = 4; it must be odd       | attention={kind: seca, kernel_size: 4}
 attention.form = "II" is unknown; it takes no    | attention={kind: none, form: II}
-attention.kernel_size = 5 is unknown             | attention={kind: eca, kernel_size: 5}
-attention.form = "III" is unknown; choose one of | attention={kind: seca, form: III}
 attention.form does not go with mo | model={kind: vgg_snn, plan: [4], final_size: null}; attention={kind: seca, form: I}
 attention.kind = "seca" does not go wit | model={kind: reversible_resnet, width: 8, blocks: [2]}; attention={kind: seca}
 data.frames = "rows" makes 8 steps of an image   | data.frames=rows
-data.frames = "columns" is unknown               | data.frames=columns
-data.frames = "my.rows" is unknown; choose one   | data.frames=my.rows
 data.kind = "my.sets.Photos" is unknown; write   | data.kind=my.sets.Photos
 data.validation is missing                       | data.validation=null
 data.path = 'photos' is unknown; it is of data   | data.path=photos
-data.epochs = 3 is unknown; choose one of        | data.epochs=3
 data.batch_size = 31; data.mixup pairs samples   | data.mixup={}; data.batch_size=31
 data.augment: "jitter" takes series              | data.augment=[jitter]
-data.augment = "flop" is unknown                 | data.augment=[flop]
-data.augment.0.by = 1 is unknown; it takes no    | data.augment=[{kind: shift, by: 1}]
 data.augment.1.msot = 0.5 is unknown             | data.augment=[flip, {kind: "own_parts:Dim", msot: 0.5}]
 data.augment.0: most = 2.0; it must lie between  | data.augment=[{kind: "own_parts:Dim", most: 2.0}]
-data.augment.0.strength = "high" is refused      | data.augment=[{kind: "own_parts:noise", strength: high}]
 data.augment.0.generator = 3 is unknown          | data.augment=[{kind: "own_parts:noise", generator: 3}]
 data.augment: own_parts:wider gives torch.uint8  | data.augment=["own_parts:wider"]
 data.augment: own_parts:fails: KeyError          | data.augment=["own_parts:fails"]
@@ -53,58 +43,38 @@ data.augment = "own_parts:NUMBER" is 3; it must  | data.augment=["own_parts:NUMB
 data.augment = "own_parts:missing": own_parts    | data.augment=["own_parts:missing"]
 data.augment = "builtins:min": no signature      | data.augment=["builtins:min"]
 model.classes = 3 is unknown                     | model.classes=3
-model.width = "abc" is refused                   | model.width=abc
 model: blocks =                                  | model.width=-3
 model: blocks =                                  | model.blocks=[]
-model.blocks = 3 is refused                      | model.blocks=3
 model.kind = "my_models.TinyNet" is unknown; w   | model.kind=my_models.TinyNet
 model: plan has 'Q'; its entries are widths      | model={kind: vgg_snn, plan: [8, Q]}
 model.neuron is not set there                    | model={kind: resnet, neuron: lif}
 model.attention is not set there                 | model={kind: vgg_snn, attention: 3}
-model.first_conv = 3 is unknown; choose one of f | model={kind: vgg_snn, first_conv: 3}
-model.block = 3 is unknown; choose one of stem   | model={kind: resnet18, block: 3}
-model.stem = 3 is refused                        | model={kind: resnet18, stem: 3}
 model.stem = "cifr" is unknown; choose one of    | model={kind: resnet18, stem: cifr}
 model: grid = 0.1; it must be a power of two     | model={kind: reversible_resnet, width: 8, blocks: [2], grid: 0.1}
 model.grid = 0.125; the deployed network         | model={kind: reversible_resnet, width: 8, blocks: [2], grid: 0.125}
 model: channels = 7; a reversible block splits   | model={kind: reversible_resnet, width: 7, blocks: [2]}
 model.of = None is not the name of a network     | model={kind: spiking}
-neuron.channels = 3 is unknown                   | neuron={kind: hdlif, channels: 3}
-neuron.norm = 3 is unknown; choose one of        | neuron={kind: hdlif, norm: 3, mem_bn: true}
 neuron.quantizer = 1 is unknown                  | neuron={kind: "own_neurons:AdaptiveHDLIF", quantizer: 1}
 neuron.time_steps is not set there               | neuron={kind: hdlif, time_steps: 3}
-neuron.granularity = "neuron" is unknown         | neuron={kind: hdlif, granularity: neuron}
 neuron.mem_bn = "raw" is refused                 | neuron={kind: hdlif, mem_bn: raw}
-neuron.mem_bn = {"mix": "x"} is refused          | neuron={kind: hdlif, mem_bn: {mix: x}}
-neuron.mem_bn.channels = 2 is unknown; choose on | neuron={kind: hdlif, mem_bn: {channels: 2}}
 neuron: path = 'fused' does not go with Mem-BN   | neuron={kind: hdlif, mem_bn: true, path: fused}
-neuron.path = "fuse" is unknown                  | neuron={kind: hdlif, path: fuse}
-neuron.surrogate = "dspikes" is unknown          | neuron={kind: lif, surrogate: dspikes}
 neuron.surrogate = "atan" is unknown             | neuron={kind: hdlif, surrogate: atan}
 neuron.reset = "none" is unknown                 | neuron={kind: lif, reset: none}
-neuron.reset = 3 is refused                      | neuron={kind: lif, reset: 3}
-neuron.leak = null is refused                    | neuron.leak=null
 neuron: leak = 1.5; a learned one must lie in (0 | neuron.leak=1.5
 neuron: threshold = 1.5; a learned one           | neuron.threshold=1.5
 neuron: threshold = 1.5; a learned one           | neuron={kind: parallel_hdlif, threshold: 1.5}
 neuron: threshold_form = 'softplus' has no       | neuron={kind: lif, threshold_form: softplus}
-neuron.parallel = [1] is refused                 | neuron={kind: hdlif, parallel: [1]}
 neuron.parallel = "a.b" is unknown; choose one   | neuron={kind: hdlif, parallel: a.b}
 neuron.parallel: 'act9' is not a neuron layer    | neuron={kind: hdlif, parallel: [act9]}
 neuron.leak has no effect with neuron.parallel   | neuron={kind: hdlif, parallel: all, leak: 0.5}
 neuron.mem_bn has no effect with neuron.parallel | neuron={kind: hdlif, parallel: all, mem_bn: true}
 neuron.recurrent.kernel_size = 2; it must be an  | neuron={kind: hdlif, recurrent: {kernel_size: 2}}
-neuron.recurrent = 3 is refused                  | neuron={kind: hdlif, recurrent: 3}
 neuron.time_constants spreads leaks over chann   | neuron={kind: hdlif, time_constants: [2, 8]}
 neuron.time_constants and neuron.leak bo | neuron={kind: hdlif, leak: 0.5, granularity: channel, time_constants: [2, 8]}
 neuron.time_constants.leak and neu | neuron={kind: hdlif, leak: 0.5, granularity: channel, time_constants: {leak: true}}
 neuron.time_constants.leek: it has no such le | neuron={kind: hdlif, granularity: channel, time_constants: {leek: true}}
 neuron.time_constants.threshold: it has | neuron={kind: hdlif, granularity: channel, time_constants: {threshold: true}}
-neuron.time_constants = 8 is refused             | neuron={kind: hdlif, granularity: channel, time_constants: 8}
-neuron.time_constants = {} is refused            | neuron={kind: hdlif, granularity: channel, time_constants: {}}
 neuron.time_constants = [8] is refused           | neuron={kind: hdlif, granularity: channel, time_constants: [8]}
-neuron.time_constants = [2, "long"] is refused   | neuron={kind: hdlif, granularity: channel, time_constants: [2, long]}
-neuron.time_constants = [2, true] is refused     | neuron={kind: hdlif, granularity: channel, time_constants: [2, true]}
 neuron.time_constants: shortest = 8, longest = 2 | neuron={kind: hdlif, granularity: channel, time_constants: [8, 2]}
 neuron.time_constants: shortest = 0.5; a time    | neuron={kind: hdlif, granularity: channel, time_constants: [0.5, 2]}
 neuron.time_constants has no effect | neuron={kind: hdlif, parallel: all, granularity: channel, time_constants: [2, 8]}
@@ -117,47 +87,29 @@ neuron.kind = "own_neurons.sub:A": there is no m | neuron={kind: "own_neurons.su
 neuron.kind = "own_neurons:Missing": own_neuron  | neuron={kind: "own_neurons:Missing"}
 neuron.kind = "torch.nn:Linear" is               | neuron={kind: "torch.nn:Linear"}
 neuron.kind = hdlif.nn:EquationNeuron: an Equati | neuron={kind: "hdlif.nn:EquationNeuron"}
-neuron.lek = 0.5 is unknown; choose one of decay | neuron={kind: "own_neurons:AdaptiveHDLIF", lek: 0.5}
 neuron.leak = [0.5, 0.6] is refused              | neuron={kind: "own_neurons:AdaptiveHDLIF", leak: [0.5, 0.6]}
 neuron: leak = 1.5; a learned one must lie in (0 | neuron={kind: "own_neurons:AdaptiveHDLIF", leak: 1.5}
 neuron.delay = 0.5 is refused                    | neuron={kind: "own_neurons:Delayed", delay: 0.5}
-norm.channels = 2 is unknown                     | norm={kind: batch_norm, channels: 2}
-norm.eps = "x" is refused                        | norm={kind: batch_norm, eps: x}
 norm.momentum = 7 is refused                     | norm={kind: batch_norm, momentum: 7}
-norm.per_step = 3 is refused                     | norm={kind: batch_norm, per_step: 3}
 norm.scale = 0.0 is refused                      | norm={kind: affine, scale: 0.0}
 rule: leak = 2                                   | rule={kind: "hdlif.learning:OTTT", leak: 2}
-rule.leak = 2 is refused                         | rule={kind: ottt, leak: 2}
 rule.mse_share = 2 is refused                    | rule={kind: ottt, mse_share: 2}
-rule.mse_share = "much" is refused               | rule={kind: ottt, mse_share: much}
 rule.mse_share is of a plain classification | rule={kind: ottt, mse_share: 0.1}; task={kind: classify, combine: last}
-rule.complete = false is unknown                 | rule={kind: sltt_k, complete: false}
 rule.length = 40; a window must be at most as    | rule={kind: stochastic_window, length: 40}
 rule.length is missing; give it a value          | rule={kind: stochastic_window}
-rule.recurrent = "none" is unknown               | rule={kind: forward_mode, recurrent: none}
-rule.budget = -1 is refused                      | rule={kind: forward_mode, budget: -1}
 rule.forward_mode does not run through torch.com | rule={kind: forward_mode}; training.compile=true
-rule.loss = "first" is unknown                   | rule={kind: stbp, loss: first}
-rule.draw = "even" is unknown                    | rule={kind: stochastic_step, draw: even}
 rule.k = 5; it must be at most time_steps = 4    | rule={kind: stochastic_step, k: 5}
-rule.k = 1.5 is refused                          | rule={kind: sltt_k, k: 1.5}
 rule.own_parts:NoPlan: its schedule gives a int  | rule={kind: "own_parts:NoPlan"}
 rule.own_parts:NoSchedule: AttributeError        | rule={kind: "own_parts:NoSchedule"}
 rule.kind = "own_parts:Missing": own_parts has   | rule={kind: "own_parts:Missing"}
 rule.wieght = 1.0 is unknown                     | rule={kind: "own_parts:LastStep", wieght: 1.0}
-spikes.bits = "x" is refused                     | spikes={kind: quantised, bits: x}
 spikes.kind = "quantised" does not go with       | spikes={kind: quantised}; neuron={kind: glif}
 spikes.kind = "quantised" does not go with       | spikes={kind: quantised}; neuron={kind: "own_neurons:LIF"}
 task.kind = "regress" learns values of a sample  | task={kind: regress}
-task.metrics = 'f1' is refused; give a list      | task={kind: classify, metrics: f1}
-task.metrics.0 = 3 is refused; give a name       | task={kind: classify, metrics: [3]}
-task.metrics.0.name = 3 is refused               | task={kind: classify, metrics: [{kind: f1, name: 3}]}
 task.metrics = "f_1" is unknown; choose one of   | task={kind: classify, metrics: [f_1]}
 task.metrics = "spearman" is of regress, and     | task={kind: classify, metrics: [spearman]}
 task.metrics.0.k is missing                      | task={kind: classify, metrics: [{kind: top_k}]}
-task.metrics.0.k = "five" is refused             | task={kind: classify, metrics: [{kind: top_k, k: five}]}
 task.metrics.0: k = 11; it must be 1 to 10       | task={kind: classify, metrics: [{kind: top_k, k: 11}]}
-task.metrics.0.num_classes = 3 is unknown        | task={kind: classify, metrics: [{kind: f1, num_classes: 3}]}
 task.metrics: two are called "f1"                | task={kind: classify, metrics: [f1, {kind: f1, average: micro}]}
 task.metrics: "accuracy" is a figure of the task | task={kind: classify, metrics: [{kind: f1, name: accuracy}]}
 task.metrics.0.pover = 1.0 is unknown | task={kind: classify, metrics: [{kind: "own_metrics:Sure", pover: 1.0}]}
@@ -166,17 +118,13 @@ task.metrics = "own_metrics:Sore": own_metrics   | task={kind: classify, metrics
 task.metrics = "builtins:dict"                   | task={kind: classify, metrics: [{kind: "builtins:dict"}]}
 task.best = "f1" is not measured                 | task={kind: classify, best: f1}
 task.metric = ["f1"] is unknown                  | task={kind: classify, metric: [f1]}
-teacher.kind = "keras" is unknown; choose one of | teacher={kind: keras, name: x, checkpoint: y}
 teacher.name = "resnet_50" is unknown to torchv  | teacher={kind: torchvision, name: resnet_50, checkpoint: y}
 teacher.checkpoint is missing                    | teacher={kind: timm, name: resnet18}
-teacher.tau = 3 is unknown                       | teacher={kind: timm, name: resnet18, checkpoint: y, tau: 3}
-teacher.temperature = 0 is refused               | teacher={kind: timm, name: resnet18, checkpoint: y, temperature: 0}
 teacher.mean = [0.5] is refused                  | teacher={kind: timm, name: resnet18, checkpoint: y, mean: [0.5]}
 teacher.std.2 = 0 is refused                     | teacher={kind: timm, name: resnet18, checkpoint: y, std: [1, 1, 0]}
 teacher: a teacher sees whole images, and | teacher={kind: timm, name: x, checkpoint: y}; data.frames=rows; time_steps=8
 training.accumulate = 2 does not go with rule.up | training.accumulate=2; rule={kind: sltt, update: each}
 training.optimizer.kind = "sdg" is unknown       | training.optimizer={kind: sdg}
-training.optimizer.beta = 0.9 is unknown         | training.optimizer={kind: adam, beta: 0.9}
 training.optimizer: Invalid beta parameter       | training.optimizer={kind: adam, beta1: 2.0}
 training.optimizer.lr is not set there; training | training.optimizer={kind: adam, lr: 0.1}
 training.optimizer.momentum is not set there; tr | training.optimizer={kind: sgd, momentum: 0.1}
@@ -192,9 +140,6 @@ training.schedule.at is missing                  | training.schedule={kind: drop
 training.schedule: at = [2.0]                    | training.schedule={kind: drops, at: [2.0]}
 training.schedule.kind = "own_parts:wrong_sched  | training.schedule={kind: "own_parts:wrong_schedule"}
 training.stream = 3 steps from one update to     | training.stream=3
-weights.bits = 9 is refused                      | weights={kind: integer, bits: 9}
-weights.bits = 8 is unknown; choose one of keep  | weights={kind: binary, bits: 8}
-weights.quantise = "stem" is refused             | weights={kind: binary, quantise: stem}
 weights.keep_float: 'conv9' matches no quantised | weights={kind: ternary, keep_float: [conv9]}
 weights.keep_float: 'stem.conv' matches no quant | weights={kind: binary, keep_float: [stem.conv]}
 weights.quantise: 'stem.conv1' matches no fp32   | weights={kind: binary, quantise: [stem.conv1]}
@@ -223,12 +168,6 @@ def test_the_likeliest_name_is_stated() -> None:
         ('data.augment=[{kind: "own_parts:Dim", msot: 0.5}]', "most"),
     ):
         assert f'(did you mean "{name}"?)' in refusal(override)
-
-
-def test_a_list_of_many_wrong_items_gives_a_short_line() -> None:
-    said = refusal(f"weights={{kind: ternary, keep_float: [{'1,' * 1000}]}}")
-    assert "item 1 of it should be a valid string" in said
-    assert len(said) < 500
 
 
 def test_a_key_that_another_kind_left_is_answered_with_how_to_replace_the_section() -> None:

@@ -8,12 +8,11 @@ import torch
 
 from hdlif.cli.export import export_file as export
 from hdlif.graph.artefact.io import load
-from hdlif.models import Network, ReversibleSequential
+from hdlif.models import Network
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.runtime import Session, reference
 from hdlif.training import Accelerator, Updater, sgd
 from hdlif.training.checkpoint import save_model
-from small_recipes import neurons
 
 MODEL = "model={kind: reversible_resnet, width: 8, blocks: [2, 2]}"
 
@@ -71,17 +70,3 @@ def test_two_updates_then_the_runtime_agrees_with_torch(overrides: list[str], tm
     close = np.abs(logits - expected).max(axis=(0, 2)) < 2e-4
     assert close.mean() >= 0.8
     assert (logits.mean(0).argmax(1) == expected.mean(0).argmax(1)).mean() >= 0.95
-
-
-def test_first_block_of_a_later_stage_is_an_ordinary_one() -> None:
-    network = builders.build_model(recipe())
-    chains = [module for module in network.modules() if isinstance(module, ReversibleSequential)]
-    assert [len(chain) for chain in chains] == [2, 1]
-    assert len(neurons(network)) == 8
-
-
-def test_grid_is_a_key_of_the_model() -> None:
-    for grid, step in (("0.00006103515625", 2**-14), ("null", None)):
-        network = builders.build_model(recipe(f"model.grid={grid}"))
-        (chain, _) = (module for module in network.modules() if isinstance(module, ReversibleSequential))
-        assert getattr(chain[0].grid, "step", None) == step

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -9,18 +8,13 @@ import yaml
 from hdlif.cli import recipes
 from hdlif.deploy import lower
 from hdlif.errors import RecipeError
-from hdlif.inputs.datasets import SHIPPED, WITHOUT_DOWNLOAD
-from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe, shipped_recipes
+from hdlif.recipe import builders, dump_recipe, load_recipe, shipped_recipes
 from hdlif.report.accounting import count_parameters_mb
 
 NETWORKS = ("lif", "hdlif", "hdlif_w1p5_s4", "hdlif_w1p5_s4_parallel")
 NO_FILES = ("digits", "sines", "wine", "copy", "delayed_xor", "mackey_glass")
 """What recipes so named are trained on is bundled, or made."""
 DATA = ("digits", "fashion_mnist", "cifar100_resnet18")
-
-
-def test_every_network_ships_for_every_data_set() -> None:
-    assert {f"{data}_{network}" for data in DATA for network in NETWORKS} <= set(shipped_recipes())
 
 
 def test_shipped_recipe_is_complete_or_states_only_what_differs_from_a_shipped_base() -> None:
@@ -76,20 +70,6 @@ def test_networks_on_one_data_set_differ_only_in_what_their_names_say() -> None:
         assert [row.spikes.kind for row in rows] == ["exact", "exact", "quantised", "quantised"]
 
 
-def test_ls_names_every_file() -> None:
-    names = {f.name for f in files("hdlif").joinpath("recipes").iterdir()}
-    assert {f"{name}.yaml" for name in recipes.ls()["recipes"]} == names
-
-
-def test_recipes_that_need_no_download_come_first() -> None:
-    names = recipes.ls()["recipes"]
-    without = [load_recipe(name).data.kind in WITHOUT_DOWNLOAD for name in names]
-    assert without == sorted(without, reverse=True)
-    assert without[names.index("digits_hdlif")]
-    assert not without[names.index("hapt_hdlif")]
-    assert {*WITHOUT_DOWNLOAD} <= {*SHIPPED}
-
-
 def test_published_figures_are_read_from_the_header(tmp_path: Path) -> None:
     table = recipes.ls()["published"]
     assert table["cifar100_resnet18_lif"] == {"accuracy": 0.7175, "params_mb": 44.84}
@@ -137,11 +117,3 @@ def test_a_recipe_without_its_data_does_not_keep_others_from_being_checked(tmp_p
     with pytest.raises(RecipeError, match=r"1 of 2 recipes are refused: vowels_hdlif: "):
         recipes.check_all(names, build=True, data_root=tmp_path, say=said.append)
     assert said[1] == "digits_hdlif: good"
-
-
-def test_check_of_nothing_checks_all_that_ship(monkeypatch: pytest.MonkeyPatch) -> None:
-    checked: list[Recipe] = []
-    monkeypatch.setattr(builders, "check_names", checked.append)
-    assert recipes.check_all(overrides=["seed=7"])["recipes"] == shipped_recipes()
-    assert [recipe.name for recipe in checked] == shipped_recipes()
-    assert {recipe.seed for recipe in checked} == {7}

@@ -9,7 +9,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hdlif.errors import CheckpointError, RecipeError
-from hdlif.models import spiking
 from hdlif.nn import HDLIF, QuantConv2d, QuantLinear, SpikeQuantizer, Ternary
 from hdlif.recipe import Recipe, builders
 from hdlif.recipe.builders.spiking import SHOWN
@@ -104,10 +103,6 @@ def own(**_: Any) -> nn.Module:
     return nn.Sequential(nn.Conv2d(2, 2, 1, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10))
 
 
-def by_itself(*, classes: int, in_channels: int, neuron: Any, quantizer: Any, width: int = 4) -> nn.Module:
-    return spiking(Residual(classes, width, in_channels), neuron, quantizer=quantizer)
-
-
 def reflecting(*, classes: int, neuron: Any) -> nn.Module:
     conv = nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")
     return nn.Sequential(conv, neuron(2), nn.Flatten(), nn.Linear(128, classes))
@@ -149,11 +144,3 @@ def test_a_layer_that_pads_by_its_own_values_is_not_quantised() -> None:
     chosen = load("model={kind: 'recipe.test_spiking:reflecting'}", "weights={kind: ternary, quantise: ['*.0']}")
     with pytest.raises(RecipeError, match=r"weights.quantise: network.0 pads by 'reflect'; a quantised layer pads by"):
         builders.check(chosen)
-
-
-def test_a_network_of_ones_own_may_be_made_spiking_in_its_function() -> None:
-    chosen = load("model={kind: 'recipe.test_spiking:by_itself', width: 8}", "weights={kind: ternary}")
-    builders.check(chosen)
-    modules = dict(builders.build_model(chosen).named_modules())
-    assert modules["network.blocks.0.conv1"].quantizer == Ternary()
-    assert modules["network.fc"].in_features == 8

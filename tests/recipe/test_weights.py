@@ -7,13 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from hdlif.deploy import export, lower
-from hdlif.errors import RecipeError
+from hdlif.deploy import export
 from hdlif.graph.artefact.io import load
 from hdlif.nn import Integer, QuantConv1d, QuantConv2d, QuantLinear, Sequential, Ternary
 from hdlif.recipe import builders, load_recipe
 from hdlif.recipe.builders.weights import place_quantizers
-from hdlif.report.accounting import count_parameters_mb
 from hdlif.runtime import Session
 from small_recipes import built, recipe
 
@@ -38,18 +36,6 @@ def test_layers_named_are_quantised_beside_the_body() -> None:
     assert shapes[0] == shapes[1]
 
 
-def test_a_layer_of_the_body_that_is_fp32_by_default_is_quantised_where_named() -> None:
-    network = built("model={kind: resnet19, width: 4, hidden: 8}", "weights={kind: binary, quantise: [head.fc]}")
-    assert network.head.fc.quantizer is not None
-
-
-def test_layers_beside_the_body_are_quantised_where_the_body_is_not() -> None:
-    network = built("weights={kind: ternary, keep_float: ['*'], quantise: ['stem*']}")
-    quantizers = {name: m.quantizer for name, m in network.named_modules() if isinstance(m, QuantConv2d)}
-    assert {name for name, quantizer in quantizers.items() if quantizer is not None} == {"stem.conv"}
-    assert len(quantizers) > 1
-
-
 def test_convolutions_of_sequences_are_kept_and_quantised_as_those_of_maps() -> None:
     geometry = {"stride": 2, "padding": 2, "dilation": 2, "groups": 2}
     network = Sequential(
@@ -70,19 +56,6 @@ def test_convolutions_of_sequences_are_kept_and_quantised_as_those_of_maps() -> 
     made = {name: getattr(network.stem, name) for name in geometry}
     assert made == {"stride": (2,), "padding": (2,), "dilation": (2,), "groups": 2}
     assert network.stem(torch.zeros(1, 2, 9)).shape == nn.Conv1d(2, 4, 3, **geometry)(torch.zeros(1, 2, 9)).shape
-
-
-def test_no_layer_is_both_kept_and_quantised() -> None:
-    weights = "weights={kind: binary, keep_float: [head.fc], quantise: [head.fc]}"
-    with pytest.raises(RecipeError, match=r"weights.keep_float: 'head.fc' matches no quantised layer"):
-        builders.check(recipe("model={kind: resnet19, width: 4, hidden: 8}", weights))
-
-
-def test_vgg_snn_of_event_frames_has_the_published_size() -> None:
-    vgg = load_recipe("dvs_cifar10_vgg_snn_hdlif_w1")
-    labels, record = builders.DATA[vgg.data.kind].labels, builders.input_record(vgg)
-    graph = lower(builders.build_model(vgg), input=record, labels=labels, time_steps=1)
-    assert f"{count_parameters_mb(graph):.4f}" == "2.4886"
 
 
 def test_vgg_snn_of_event_frames_is_deployed_with_its_first_convolution_in_one_bit(tmp_path: Path) -> None:

@@ -39,17 +39,3 @@ def test_a_column_that_was_not_run_leaves_a_gap() -> None:
     (of_gap,) = strokes(chart, 1)
     assert of_gap.count("L ") == 1
     assert not strokes(chart, 2)
-
-
-def test_the_chart_of_many_columns_is_as_wide_as_the_page() -> None:
-    for columns, wide in ((4, False), (5, True)):
-        names = [f"column {n}" for n in range(columns)]
-        chart = by_column({"row": {name: cell(0.5) for name in names}}, names)
-        assert (float(chart.attrib["viewBox"].split()[2]) > 500) == wide
-
-
-def test_equal_accuracies_of_one_column_stand_beside_each_other() -> None:
-    columns = ["a", "b"]
-    chart = by_column({row: {column: cell(0.5) for column in columns} for row in ("one", "other")}, columns)
-    begins = {strokes(chart, style)[0].split(" L ")[0].split()[1] for style in (0, 1)}
-    assert len(begins) == 2

@@ -14,7 +14,7 @@ from hdlif.report.build_info import Build, _recorded, build, head
 from hdlif.report.provenance import versions
 
 ROOT = Path(__file__).parents[2]
-COMMIT, OTHER = "0123456789abcdef" * 2 + "01234567", "f" * 40
+COMMIT = "0123456789abcdef" * 2 + "01234567"
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
 ALONE = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 
@@ -80,11 +80,11 @@ def test_every_way_in_which_git_keeps_a_head_is_read(tmp_path: Path) -> None:
     assert head(folder / ".git") == git(folder, "rev-parse", "HEAD")
 
 
-@pytest.mark.parametrize("content", [b"", b"ref: refs/heads/none", b"\xff\xfe", b"ref: ../../../etc/passwd", b"x" * 40])
-def test_a_head_that_says_nothing_is_none(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "HEAD").write_bytes(content)
-    assert head(tmp_path) is None
+def test_a_head_that_says_nothing_is_none(tmp_path: Path) -> None:
     assert head(tmp_path / "nothing") is None
+    for content in (b"", b"ref: refs/heads/none", b"\xff\xfe", b"ref: ../../../etc/passwd", b"x" * 40):
+        (tmp_path / "HEAD").write_bytes(content)
+        assert head(tmp_path) is None, content
 
 
 def test_what_a_wheel_has_recorded_is_read(tmp_path: Path) -> None:

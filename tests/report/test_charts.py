@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import matplotlib as mpl
 
-from hdlif.report.charts import PANEL, Series, Text, dots, lines, swatch
+from hdlif.report.charts import PANEL, Series, Text, lines, swatch
 from hdlif.report.recording import heat
 
 TEXT = Text("one", "A title & more", "What it shows")
@@ -22,37 +22,9 @@ def test_line_leaves_a_gap_where_a_value_is_not_finite():
     assert line.attrib["d"].count("M") == 2
 
 
-def test_dots_put_the_first_layer_on_top():
-    svg = ElementTree.fromstring(dots(TEXT, ["first", "second"], [Series(0, [1, 2], [0, 1])], x_label="x"))
-    heights = {text.text: float(text.attrib["y"]) for text in svg.iter("text")}
-    assert heights["first"] < heights["second"]
-
-
-def test_equal_numbers_of_two_networks_do_not_hide_each_other():
-    svg = ElementTree.fromstring(dots(TEXT, ["conv"], [Series(0, [1], [0]), Series(1, [1], [0])], x_label="x"))
-    marks = [use.attrib for use in svg.iter("use") if "--series" in use.attrib["style"]]
-    assert marks[0]["x"] == marks[1]["x"]
-    assert marks[0]["y"] != marks[1]["y"]
-
-
-def test_long_layer_name_leaves_room_for_the_dots():
-    name = "body." + 40 * "stage" + ".conv1"
-    svg = dots(TEXT, [name], [Series(0, [1], [0])], x_label="x")
-    assert name not in svg
-    assert "stage.conv1<" in svg
-
-
 def test_28_networks_differ_in_colour_dash_or_marker():
     drawn = {swatch(TEXT, style) for style in range(28)}
     assert len(drawn) == 28
-
-
-def test_chart_scales_and_names_itself():
-    svg = ElementTree.fromstring(swatch(TEXT, 0))
-    assert "width" not in svg.attrib
-    assert svg.attrib["viewBox"].startswith("0 0 ")
-    assert svg.find("title").text == "A title & more"
-    assert svg.find("desc").text == "What it shows"
 
 
 def test_reader_settings_of_matplotlib_change_nothing():
@@ -60,30 +32,6 @@ def test_reader_settings_of_matplotlib_change_nothing():
     plain = lines(TEXT, series, x_label="t", y_label="y")
     with mpl.rc_context({"font.size": 30.0, "axes.facecolor": "red", "svg.fonttype": "path"}):
         assert lines(TEXT, series, x_label="t", y_label="y") == plain
-
-
-def test_errors_stand_above_and_below_their_points_and_columns_have_names():
-    svg = lines(TEXT, [Series(0, [0, 1], [1, 2], [0.5, 0])], x_label="", y_label="y", x_names=["T = 1", "T = 2"])
-    root = ElementTree.fromstring(svg)
-    assert {"T = 1", "T = 2"} <= {text.text for text in root.iter("text")}
-    strokes = [
-        path.attrib["d"]
-        for path in root.iter("path")
-        if "stroke: var(--series-0)" in path.get("style", "") and "stroke-width: 0.8" in path.get("style", "")
-    ]
-    # A vertical bar, and one of no height.
-    assert len(strokes) == 2
-    (x0, y0), (x1, y1) = ((float(v) for v in point.split()) for point in strokes[0][2:].split(" L "))
-    assert x0 == x1
-    assert y0 > y1
-
-
-def test_long_names_of_columns_are_broken_between_words():
-    names = ["STBP", "random window of 16", "forward mode", "random step", "OTTT", "SLTT"]
-    svg = lines(TEXT, [Series(0, range(6), [1.0] * 6)], x_label="", y_label="y", x_names=names, size=(4.6, 2.7))
-    found = [text.text for text in ElementTree.fromstring(svg).iter("text")]
-    assert "random window of 16" not in found
-    assert {"STBP", "forward", "mode"} <= set(found)
 
 
 def test_a_map_is_the_darker_the_larger_a_value_and_has_few_paths():

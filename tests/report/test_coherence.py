@@ -48,13 +48,6 @@ def test_rules_that_are_alike_share_a_series() -> None:
     ]
 
 
-def test_the_loss_of_the_mean_is_drawn() -> None:
-    drawn = section([entry("hdlif"), entry("hdlif", 0.1, loss="per_step"), entry("hdlif", 0.2, loss="as_trained")])
-    assert len(drawn.names) == 1
-    (end,) = [figure for figure in drawn.figures if "weight gradient" in figure.caption]
-    assert [(name, float(value)) for name, value in end.rows] == [("fc", pytest.approx(0.1))]
-
-
 def test_figures_show_shares_distances_and_steps() -> None:
     drawn = section([entry("lif", rules={"sltt": rule(0.75, wrong=0.125)})])
     rows = {figure.headings[0]: figure.rows for figure in drawn.figures}

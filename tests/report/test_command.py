@@ -1,6 +1,5 @@
 """`hdlif report`: from run folders to a page on disk."""
 
-import subprocess
 import sys
 
 import pytest
@@ -26,24 +25,6 @@ def test_runs_side_by_side_go_to_the_current_folder(make_run, tmp_path, monkeypa
     # A command that can be pasted: the space is quoted.
     folder = (tmp_path / "my run").as_posix()
     assert f"hdlif train &#39;{folder}/recipe.yaml&#39; --out &#39;{folder}&#39;" in page
-
-
-def test_page_is_the_same_in_another_process(demo):
-    report([demo])
-    first = (demo / "report.html").read_bytes()
-    code = "import sys, pathlib; from hdlif.cli.report import report; report([pathlib.Path(sys.argv[1])])"
-    subprocess.run(
-        [sys.executable, "-c", code, str(demo)],
-        check=True,
-        env={"PYTHONHASHSEED": "7", "PYTHONPATH": ":".join(sys.path)},
-    )
-    assert (demo / "report.html").read_bytes() == first
-
-
-def test_half_a_surrogate_pair_does_not_stop_the_page(make_run):
-    folder = make_run("lif", hardware={"cpu": "\ud800"})
-    report([folder])
-    assert (folder / "report.html").read_text(encoding="utf-8").endswith("</html>\n")
 
 
 def test_old_page_stays_when_a_run_is_damaged(make_run):

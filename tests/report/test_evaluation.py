@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor, nn
 
 from hdlif.data import Samples, synthetic
@@ -143,13 +142,6 @@ def test_timing_takes_both_in_turns_and_leaves_the_first_out(monkeypatch: pytest
     found = evaluation._ms_per_image({name: lambda name=name: order.append(name) for name in "ab"}, 32)
     assert order == ["a", "b"] * 3
     assert found == pytest.approx({"a": 100.0, "b": 25.0})
-
-
-def test_the_sample_is_spread_over_the_set() -> None:
-    sample, rest = evaluation._spread(10_000)
-    assert len(sample) == evaluation.SAMPLED
-    assert torch.equal(torch.cat([sample, rest]).sort().values, torch.arange(10_000))
-    assert 9 <= sample.diff().min() <= sample.diff().max() <= 11
 
 
 def test_a_session_that_grants_too_little_leaves_all_to_pytorch(

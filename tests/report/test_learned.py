@@ -53,22 +53,3 @@ def test_lines_say_their_last_value_and_come_from_the_one_before_training():
     unknown = network("hdlif", *(replace(n, initial_leak=None, initial_threshold=None) for n in LEARNED.neurons))
     assert "before training" not in per_step([unknown], "threshold", "Threshold.").caption
     assert len(per_step([unknown], "threshold", "Threshold.").charts[0]) < len(threshold.charts[0])
-
-
-def test_where_no_network_has_learned_any_all_are_drawn():
-    figure = per_step([FIXED], "threshold", "Threshold.")
-    assert len(figure.charts) == 2
-    assert "Not drawn" not in figure.caption
-    # A flat line is no dramatic one.
-    assert max(ticks(figure.charts[0])) - min(ticks(figure.charts[0])) <= 0.03
-
-
-def test_what_ends_elsewhere_than_it_began_is_learned_though_it_is_flat():
-    shared = network("shared", Neuron(name="a", leak=(0.7, 0.7), initial_leak=(0.5, 0.5)))
-    figure = per_step([FIXED, shared], "leak", "Leak.")
-    assert "lif (0.5)" in figure.caption
-    assert [row[1] for row in figure.rows] == ["shared"]
-
-
-def test_networks_without_the_quantity_have_no_figure():
-    assert per_step([network("bare")], "leak", "Leak.").charts == []

@@ -1,7 +1,6 @@
 """How networks do on the test set: confusions, accuracies by class, and predicted values."""
 
 import re
-from xml.etree import ElementTree
 
 import pytest
 
@@ -79,32 +78,6 @@ def test_labels_have_their_counts():
     of_one = {"names": ["a", "b"], "f1": [0.5, 1.0], "true_positives": [1, 2], "false_positives": [3, 4]}
     figure = f1_by_label(["old", "net"], {"net": of_one | {"false_negatives": [5, 6], "true_negatives": [7, 8]}})
     assert figure.rows == [["a", "net", "0.5000", "1", "3", "5"], ["b", "net", "1.0000", "2", "4", "6"]]
-
-
-def styled(chart: str, word: str) -> list[ElementTree.Element]:
-    return [one for one in ElementTree.fromstring(chart).iter() if word in one.get("style", "")]
-
-
-def numbers(path: ElementTree.Element) -> list[float]:
-    return [float(word) for word in path.attrib["d"].split() if word not in "ML"]
-
-
-def test_predicted_values_are_points_with_bars_over_a_diagonal_from_corner_to_corner() -> None:
-    charts = predicted_against_true(["net"], {"net": ERRORS}).charts
-    for chart in charts:
-        (diagonal,) = styled(chart, "stroke-dasharray")
-        x0, y0, x1, y1 = numbers(diagonal)
-        assert x0 < x1
-        assert y0 > y1
-        frame = [numbers(one) for one in styled(chart, "stroke-linecap: square")]
-        assert {x0, x1} <= {x for one in frame for x in one[::2]}
-        assert {y0, y1} <= {y for one in frame for y in one[1::2]}
-    # No line joins the points; each has a vertical bar.
-    of_network = styled(charts[0], "--series-0")
-    assert len([one for one in of_network if one.tag == "use"]) == 4
-    bars = [numbers(one) for one in of_network if one.tag == "path" and "fill: none" in one.get("style", "")]
-    assert len(bars) == 4
-    assert all(x0 == x1 for x0, _, x1, _ in bars)
 
 
 def test_several_values_have_a_small_chart_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from finished_runs import history, whole_run
-from hdlif.graph.ops import SampleName
 from hdlif.recipe.runs.summary import Neuron, TrainResult
 from hdlif.report.page import render
 from hdlif.report.runs import Run
@@ -147,17 +146,6 @@ def test_the_one_script_is_that_whose_hash_the_page_allows(page):
     assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
 
 
-def test_every_figure_and_table_is_explained(page):
-    whole = page.partition("<main>")[2]
-    for block in whole.split("<figure")[1:]:
-        figure = block.partition("</figure>")[0]
-        # Matrices are explained together, below the last of them.
-        behind = whole.partition('id="confusion"')[2] if "confusion-" in figure else figure
-        assert 'class="explained"' in behind
-    # Table 1, the matrices, the deployed file, provenance, and ten figures.
-    assert whole.count('class="explained"') == 14
-
-
 def test_ids_are_unique_every_reference_is_met_and_elements_say_what_they_are(page):
     outline = Outline(page)
     ids = [attributes["id"] for _, attributes in outline.elements if "id" in attributes]
@@ -174,15 +162,6 @@ def test_ids_are_unique_every_reference_is_met_and_elements_say_what_they_are(pa
     assert all(svg["role"] == "img" and svg["aria-labelledby"] for svg in outline.all("svg"))
     assert len(outline.all("desc")) == len(outline.all("svg"))
     assert len(outline.all("figure")) == len(outline.all("figcaption"))
-
-
-def test_chart_colours_are_variables_of_the_style_sheet(page):
-    style = page[page.index("<style>") : page.index("</style>")]
-    light, dark = style.split("prefers-color-scheme: dark", 1)
-    for variable in set(re.findall(r"var\((--(?:ink|rule|series-\d))\)", page)):
-        assert f"{variable}:" in light
-        assert f"{variable}:" in dark
-    assert not re.findall(r'style="[^"]*#[0-9a-f]{6}', page)
 
 
 def test_nothing_that_a_page_shows_is_markup_or_turns_its_text_round(run):
@@ -204,32 +183,11 @@ def test_nothing_that_a_page_shows_is_markup_or_turns_its_text_round(run):
     assert Outline(page).open == []
 
 
-def test_a_bare_summary_without_history_makes_a_page():
-    page = page_of(BARE)
-    assert "<figure>" not in page
-    assert page.count("<td>—</td>") >= 9
-
-
 def test_a_curve_shows_the_cost_of_early_exit():
     early = {"time_steps": 4, "confidence": [0.0, 0.9, 1.0], "steps": [1, 2.5, 4], "accuracy": [0.5, 0.74, 0.75]}
     drawn = section(page_of(BARE, early={"lif": early}), "Answering early")
     assert drawn.count('class="chart"') == 1
     assert '<th scope="row">lif</th><td>0.9</td><td>2.50 of 4</td><td>74.00</td>' in drawn
-
-
-def test_the_word_for_a_sample_is_used_everywhere(run):
-    page = render(run, samples=SampleName("window", "windows"))
-    assert "image" not in page.split("</style>")[1]
-    assert page.count("window") > 8
-
-
-def test_a_title_has_the_name_of_the_run_and_of_its_recipe():
-    photos = replace(BARE, name="photos")
-    assert "<h1>photos (digits_lif)</h1>" in (page := page_of(photos))
-    assert '<th scope="row">photos <span class="recipe">(digits_lif)</span></th>' in page
-    assert "<h1>digits_lif</h1>" in page_of(replace(BARE, name="digits_lif"))
-    assert "<h1>2 networks compared</h1>" in page_of(BARE, photos)
-    assert "<h1>2 networks on digits</h1>" in page_of(BARE, photos, data="digits")
 
 
 VALUES = TrainResult(name="wear", accuracy=None, accuracy_per_step=(), metric="rmse", metrics={"rmse": 0.5})
@@ -267,29 +225,6 @@ def test_no_axis_of_shares_goes_beyond_what_they_can_be():
     page = page_of(labelled, histories={"wear": events})
     for chart in ("per-step", "validation-f1"):
         assert not {"1.02", "1.04", "1.2"} & ticks(page, chart)
-
-
-def test_the_epoch_that_was_kept_has_a_ring():
-    kept, other = (page_of(replace(BARE, best_epoch=epoch), histories={"lif": history()}) for epoch in (1, 99))
-
-    def rings(page: str) -> list[str]:
-        """Marks round nothing."""
-        chart = page.partition('<title id="validation-accuracy-title"')[2].partition("</svg>")[0]
-        return re.findall(r'<use [^>]*style="fill-opacity: 0[^"]*"', chart)
-
-    (ring,) = rings(kept)
-    assert "stroke: var(--" in ring
-    assert not rings(other)
-    assert "A ring marks" in kept
-    assert "A ring marks" not in other
-
-
-def test_a_long_history_is_averaged_without_null_and_infinite_losses():
-    events = [{"event": "train", "epoch": 0, "step": i, "loss": 1.0, "accuracy": 0.5} for i in range(1001)]
-    events[0]["loss"], events[1]["loss"] = None, float("inf")
-    page = page_of(BARE, histories={"lif": events})
-    assert "training-loss-title" in page
-    assert "Each point is the mean of 5 readings in a row." in page
 
 
 def test_a_validation_on_training_samples_is_called_so():

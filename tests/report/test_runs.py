@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import hdlif
+from hdlif import training
 from hdlif.errors import InputError
 from hdlif.report import runs
 from hdlif.report.runs import merge, read_run
@@ -48,9 +48,10 @@ def test_events_that_are_not_drawn_are_passed_over(make_run):
         for event in runs._NOT_DRAWN:
             metrics.write(json.dumps({"event": event, "epoch": 1, "step": 0, "seconds": 1.0, "damage": "x"}) + "\n")
     assert read_run(folder).histories == before
-    source = "".join(path.read_text() for path in Path(hdlif.training.__file__).parent.glob("*.py"))
-    written = set(re.findall(r"\.log\(\s*\"(\w+)\"", source))
-    assert written == {"message", "train", "validation", *runs._NOT_DRAWN}
+    sources = "".join(path.read_text("utf-8") for path in Path(training.__file__).parent.glob("*.py"))
+    # A message to the user is in no file.
+    written = set(re.findall(r"\.log\(\s*\"(\w+)\"", sources)) - {"message"}
+    assert written == {"train", "validation", *runs._NOT_DRAWN}
 
 
 MEASURED = {
@@ -107,37 +108,6 @@ def test_a_missing_file_and_folder_are_named(make_run, tmp_path):
         (folder / name).unlink()
         with pytest.raises(InputError, match=rf"{name} is missing.*`hdlif train RECIPE --resume`"):
             read_run(folder)
-
-
-def test_a_damaged_file_is_refused_in_one_line(make_run):
-    for name, content, place in (
-        ("summary.json", b"{", r"summary\.json is not JSON"),
-        ("summary.json", b"[]", r"summary\.json holds a list"),
-        ("summary.json", b"\xff\xfe", r"summary\.json cannot be read"),
-        ("summary.json", 100_000 * b"[", r"summary\.json is not JSON"),
-        ("summary.json", b"{}", r"summary\.json: accuracy: "),
-        ("metrics.jsonl", b'{"event": "train", "epo', r"metrics\.jsonl line 1 is not JSON"),
-        ("metrics.jsonl", b"{}\n", r"metrics\.jsonl line 1: event: "),
-    ):
-        folder = make_run()
-        (folder / name).write_bytes(content)
-        with pytest.raises(InputError, match=place) as error:
-            read_run(folder)
-        assert "\n" not in str(error.value)
-        assert len(str(error.value)) < 400 + len(str(folder))
-
-
-def test_a_wrong_value_is_named_with_its_place(make_run):
-    for changed, place in (
-        ({"accuracy": "high"}, r"accuracy = 'high'"),
-        ({"accuracy": float("nan")}, r"accuracy = nan"),
-        ({"sops": [1]}, r"sops = \[1\]"),
-        ({"accuracy_per_step": [0.5, None]}, r"accuracy_per_step\.1 = None"),
-        ({"layers": [{"name": "a\nb"}]}, r"layers\.0\.name = 'a\\nb'"),
-        ({"name": ""}, r"name = ''"),
-    ):
-        with pytest.raises(InputError, match=place):
-            read_run(make_run("run", **changed))
 
 
 def test_a_damaged_demo_is_refused(demo):

@@ -27,6 +27,7 @@ def test_raster_has_a_mark_for_each_spike_of_each_network():
     ]
     assert "test image 3 of digits" in raster.caption
     assert "a fires 2 times; b fires 2 times." in raster.charts[0]
+    assert figures(["a"], Traces("x", {})) == []
 
 
 def test_membrane_has_a_panel_for_each_neuron_with_its_networks():
@@ -43,11 +44,6 @@ def test_membrane_has_a_panel_for_each_neuron_with_its_networks():
     assert len(marks(membranes.charts[1], 0)) == 0
 
 
-def test_silent_neurons_and_no_neurons_make_a_page_too():
-    assert len(figures(["a"], Traces("x", {"a": {"act1:7": QUIET}}))) == 2
-    assert figures(["a"], Traces("x", {})) == []
-
-
 def test_each_further_state_has_a_panel() -> None:
     own = NeuronTrace([0.5, 0.5], [float("nan")] * 2, [0.25, 1.0], "channel 7", {"trace": [0.1, 0.3]})
     *_, membranes = figures(["a"], Traces("test image 0", {"a": {"act1:7": own}}))
@@ -56,8 +52,3 @@ def test_each_further_state_has_a_panel() -> None:
     assert "0.100, 0.300" in membranes.charts[1]
     assert membranes.rows[0][-1] == "—, —"
     assert "each further state" in membranes.caption
-
-
-def test_states_that_are_not_there_are_not_spoken_of() -> None:
-    *_, membranes = figures(["a", "b"], TRACES)
-    assert "further state" not in membranes.caption

@@ -134,9 +134,10 @@ def test_two_penalties_are_refused() -> None:
         fit(ActivityPenalty(Surplus(0.1)), ActivityPenalty(Surplus(0.2)))
 
 
-@pytest.mark.parametrize("rule", [STBP(), SLTT(), StochasticStep()], ids=["stbp", "sltt", "random step"])
-def test_a_rule_with_the_default_criterion_gets_the_tasks(rule: Rule) -> None:
-    for task in (LabelSequence(("a", "b"), 3), Multilabel(("a", "b"), 3), Regress(("a",), 3, (0.0,), (1.0,))):
+def test_a_rule_with_the_default_criterion_gets_the_tasks() -> None:
+    rules: tuple[Rule, ...] = (STBP(), SLTT(), StochasticStep())
+    tasks = LabelSequence(("a", "b"), 3), Multilabel(("a", "b"), 3), Regress(("a",), 3, (0.0,), (1.0,))
+    for rule, task in zip(rules, tasks, strict=True):
         found, expected = with_criterion(rule, task).criterion, task.criterion()  # type: ignore[attr-defined]
         assert repr(found) == repr(expected)
     mine = STBP(criterion=lambda outputs, target: outputs.sum())

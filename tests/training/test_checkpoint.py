@@ -15,7 +15,6 @@ from torch import nn
 from hdlif.errors import CheckpointError, TrainingError
 from hdlif.training import checkpoint
 from hdlif.training.optim import sgd
-from training.tiny import tiny_network
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3), "c": torch.zeros(0, dtype=torch.float64)}
 RECORD = {"z": [1, 2.5, None], "a": {"name": "ü", "x": 0.1}}
@@ -27,19 +26,16 @@ def test_round_trip(tmp_path: Path) -> None:
     tensors, record = checkpoint.load(path)
     assert record == RECORD
     assert tensors.keys() == TENSORS.keys()
+    # They survive the file.
+    path.write_bytes(bytes(path.stat().st_size))
     for name, tensor in TENSORS.items():
         assert tensors[name].dtype == tensor.dtype
         assert torch.equal(tensors[name], tensor)
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_metadata_is_one_key_of_canonical_json(tmp_path: Path) -> None:
-    path = tmp_path / "x.safetensors"
-    checkpoint.save(path, tensors=TENSORS, record=RECORD)
-    with safetensors.safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-    digest = json.loads(metadata["hdlif"])["digest"]
-    assert metadata == {"hdlif": f'{{"a":{{"name":"ü","x":0.1}},"digest":"{digest}","z":[1,2.5,null]}}'}
+    # A layout changes no value.
+    last = torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last)
+    checkpoint.save(path, tensors={"w": last}, record={})
+    assert torch.equal(checkpoint.load(path)[0]["w"], last)
 
 
 def test_digest_is_sha256_of_record_and_tensors(tmp_path: Path) -> None:
@@ -50,44 +46,6 @@ def test_digest_is_sha256_of_record_and_tensors(tmp_path: Path) -> None:
     content = b'{"x":1}\na torch.float32 [2]\n' + struct.pack("<ff", 1.0, 2.0)
     content += b"\nb torch.int64 []\n" + struct.pack("<q", 3)
     assert digest == hashlib.sha256(content).hexdigest()
-
-
-def test_checkpoint_without_its_digest_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "x.safetensors"
-    for record in ('{"a":1}', '{"a":1,"digest":null}', '{"a":1,"digest":[]}', '{"a":1,"digest":""}'):
-        safetensors.torch.save_file({"w": torch.ones(2)}, path, {"hdlif": record})
-        with pytest.raises(CheckpointError, match="digest"):
-            checkpoint.load(path)
-
-
-def test_what_was_there_before_gets_the_name_of_the_previous_one(tmp_path: Path) -> None:
-    path, previous = tmp_path / "last", tmp_path / "previous"
-    for step in range(3):
-        checkpoint.save(path, tensors={}, record={"step": step}, previous=previous)
-        assert checkpoint.load(path)[1] == {"step": step}
-        assert previous.exists() == (step > 0)
-    assert checkpoint.load(previous)[1] == {"step": 1}
-
-
-def test_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
-    one, two = tmp_path / "1", tmp_path / "2"
-    checkpoint.save(one, tensors=TENSORS, record=RECORD)
-    checkpoint.save(two, tensors=dict(reversed(TENSORS.items())), record=dict(reversed(RECORD.items())))
-    assert one.read_bytes() == two.read_bytes()
-
-
-def test_channels_last_tensor_is_stored_by_its_values(tmp_path: Path) -> None:
-    weight = torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last)
-    checkpoint.save(tmp_path / "x", tensors={"w": weight}, record={})
-    assert torch.equal(checkpoint.load(tmp_path / "x")[0]["w"], weight)
-
-
-def test_loaded_tensors_survive_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    checkpoint.save(path, tensors=TENSORS, record={})
-    tensors, _ = checkpoint.load(path)
-    path.write_bytes(bytes(path.stat().st_size))
-    assert torch.equal(tensors["a"], TENSORS["a"])
 
 
 def test_file_truncated_anywhere_is_refused(tmp_path: Path) -> None:
@@ -124,15 +82,13 @@ def test_foreign_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     for metadata in (None, {"format": "pt"}, {"hdlif": "{}", "format": "pt"}, {"hdlif": "{"}, {"hdlif": "[1]"}):
         safetensors.torch.save_file({"w": torch.zeros(2)}, path, metadata)
-        with pytest.raises(CheckpointError, match=r"metadata keys are|JSON"):
+        with pytest.raises(CheckpointError):
             checkpoint.load(path)
-
-
-def test_absent_file_and_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no such file"):
-        checkpoint.load(tmp_path / "x")
-    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
-        checkpoint.load(tmp_path)
+    for absent in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(CheckpointError):
+            checkpoint.load(absent)
+    with pytest.raises(TrainingError):
+        checkpoint.save(tmp_path / "no" / "x", tensors=TENSORS, record={})
 
 
 def test_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,22 +107,6 @@ def test_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pyt
     assert path.read_bytes() == before
 
 
-def test_unwritable_folder_is_a_training_error(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="cannot be written"):
-        checkpoint.save(tmp_path / "no" / "x", tensors=TENSORS, record={})
-
-
-def test_model_round_trip(tmp_path: Path) -> None:
-    model, other = tiny_network(), tiny_network()
-    with torch.no_grad():
-        for tensor in model.state_dict().values():
-            tensor.add_(1)
-    checkpoint.save_model(tmp_path / "m", model, {"recipe": {}})
-    assert checkpoint.load_model(tmp_path / "m", other) == {"recipe": {}}
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(other.state_dict()[name], tensor)
-
-
 def test_tensors_of_another_model_are_named(tmp_path: Path) -> None:
     checkpoint.save_model(tmp_path / "m", nn.Sequential(nn.Linear(2, 3)), {})
     for other, fault in (
@@ -178,39 +118,6 @@ def test_tensors_of_another_model_are_named(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=fault):
             checkpoint.load_model(tmp_path / "m", other)
         assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items()), fault
-
-
-def test_restored_training_goes_on_exactly(tmp_path: Path) -> None:
-    x = torch.randn(5, 3)
-
-    def step(model: nn.Module, optimizer: torch.optim.SGD) -> None:
-        optimizer.zero_grad()
-        model(x).square().sum().backward()
-        optimizer.step()
-
-    def pair() -> tuple[nn.Module, torch.optim.SGD]:
-        model = nn.Sequential(nn.Linear(3, 2))
-        # It never gets a gradient, so it has no momentum to keep.
-        model.unused = nn.Parameter(torch.ones(2))
-        return model, sgd(model, learning_rate=0.01, momentum=0.9, weight_decay=1e-2)
-
-    model, optimizer = pair()
-    step(model[:1], optimizer)
-    tensors = checkpoint.training_tensors(model, optimizer)
-    assert sorted(tensors) == [
-        "model.0.bias",
-        "model.0.weight",
-        "model.unused",
-        "optimizer.0.bias",
-        "optimizer.0.weight",
-    ]
-    checkpoint.save(tmp_path / "x", tensors=tensors, record={})
-    other, other_optimizer = pair()
-    checkpoint.restore_training(other, other_optimizer, checkpoint.load(tmp_path / "x")[0], tmp_path / "x")
-    step(model[:1], optimizer)
-    step(other[:1], other_optimizer)
-    for one, two in zip(model.parameters(), other.parameters(), strict=True):
-        assert torch.equal(one, two)
 
 
 def test_training_state_of_another_model_is_refused(tmp_path: Path) -> None:
@@ -225,12 +132,6 @@ def test_training_state_of_another_model_is_refused(tmp_path: Path) -> None:
 def test_another_recipe_is_refused_by_all_keys_that_differ(tmp_path: Path) -> None:
     record = {"recipe": {"seed": 1, "training": {"epochs": 2, "blocks": [1, [2]]}}}
     checkpoint.check_recipe(tmp_path, record, {"seed": 1, "training": {"epochs": 2, "blocks": (1, (2,))}})
-    with pytest.raises(CheckpointError, match=r"training\.epochs = 2, the recipe says 3"):
-        checkpoint.check_recipe(tmp_path, record, {"seed": 1, "training": {"epochs": 3, "blocks": [1, [2]]}})
-    with pytest.raises(
-        CheckpointError,
-        match=r"with seed = 1, the recipe says 2; with training\.epochs = 2, the recipe says None",
-    ):
+    words = r"with seed = 1, the recipe says 2; with training\.epochs = 2, the recipe says None"
+    with pytest.raises(CheckpointError, match=words):
         checkpoint.check_recipe(tmp_path, record, {"seed": 2, "training": {"blocks": [1, [2]]}})
-    with pytest.raises(CheckpointError, match=r"seed = 1, the recipe says None"):
-        checkpoint.check_recipe(tmp_path, record, {"training": {"epochs": 2, "blocks": [1, [2]]}})

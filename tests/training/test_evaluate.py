@@ -29,19 +29,6 @@ class Given(nn.Module):
         return self.logits[steps.start : steps.stop, x[0, :, 0].long()], None
 
 
-def test_accuracy_after_each_step_by_hand() -> None:
-    # Two images of class 0; the sums over time are (0, 1), (2, 1), (2, 4) and (5, 0) throughout.
-    logits = torch.tensor([[[0.0, 1], [5, 0]], [[2, 0], [0, 0]], [[0, 3], [0, 0]]])
-    batch = (torch.tensor([[[0.0], [1]]]), torch.tensor([0, 0]))
-    result = evaluate(Given(logits), [batch], task=classes(time_steps=3))
-    assert result.accuracy_per_step == (0.5, 1.0, 0.5)
-    assert result.accuracy == 0.5
-    assert result.n == 2
-    # Mean logits (2/3, 4/3) and (5/3, 0): log(1 + e^(2/3)) and log(1 + e^(-5/3)).
-    expected = (torch.tensor([2 / 3, -5 / 3]).exp() + 1).log().mean()
-    assert result.loss == pytest.approx(expected.item(), abs=1e-6)
-
-
 def test_uneven_batches_weigh_images_alike_and_agree_with_torchmetrics() -> None:
     torch.manual_seed(0)
     logits, target = torch.randn(4, 10, 5), torch.randint(5, (10,))

@@ -1,16 +1,14 @@
 """A damaged newest checkpoint: the run goes on from the one before, says so, and ends as if nothing had happened."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from torch import nn
 
 from hdlif.errors import CheckpointError
-from hdlif.training import Fit, checkpoint, progress_bar
+from hdlif.training import checkpoint, progress_bar
 from training.test_loop import scalars
-from training.tiny import BATCHES, EPOCHS, events, model_bytes, stop, train
+from training.tiny import EPOCHS, events, model_bytes, stop, train
 
 
 def step_of(path: Path) -> int:
@@ -32,7 +30,7 @@ def without_fallback(out: Path) -> list[dict[str, object]]:
     return [event for event in events(out) if event["event"] != "fallback"]
 
 
-@pytest.mark.parametrize(("damage", "batch"), [(cut, 15), (flip, 15), (Path.unlink, 15), (cut, 21)])
+@pytest.mark.parametrize(("damage", "batch"), [(cut, 15), (Path.unlink, 15), (flip, 21)])
 def test_run_goes_on_from_the_one_before_and_ends_with_the_same_bytes(
     straight: Path, tmp_path: Path, damage: Callable[[Path], None], batch: int
 ) -> None:
@@ -45,13 +43,11 @@ def test_run_goes_on_from_the_one_before_and_ends_with_the_same_bytes(
     assert scalars(tmp_path, "train/loss") == scalars(straight, "train/loss")
 
 
-@pytest.mark.parametrize(
-    ("damage", "fault"), [(cut, "is not a whole safetensors file"), (flip, "its digest is not that of its content")]
-)
 def test_fallback_is_told_on_standard_error_and_among_the_metrics(
-    stopped: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], fault: str
+    stopped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    damage(stopped / "last.safetensors")
+    flip(stopped / "last.safetensors")
+    fault = "its digest is not that of its content"
     with progress_bar(enabled=False) as bar:
         train(stopped, resume=True, progress=bar)
     printed = capsys.readouterr()
@@ -63,12 +59,6 @@ def test_fallback_is_told_on_standard_error_and_among_the_metrics(
     assert fault in str(found["damage"])
 
 
-def test_undamaged_run_tells_of_no_fallback(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train(stopped, resume=True)
-    assert without_fallback(stopped) == events(stopped)
-    assert "warning" not in capsys.readouterr().err
-
-
 def test_damaged_file_never_takes_the_place_of_the_whole_one(stopped: Path) -> None:
     cut(stopped / "last.safetensors")
     # Ends just after its first checkpoint, which has moved what was last.
@@ -76,19 +66,6 @@ def test_damaged_file_never_takes_the_place_of_the_whole_one(stopped: Path) -> N
     assert step_of(stopped / "last.safetensors") == step_of(stopped / "previous.safetensors") == 14
     with pytest.raises(CheckpointError):
         checkpoint.load(stopped / "damaged.safetensors")
-
-
-def test_finished_training_with_a_damaged_last_file_ends_the_same_again(
-    straight_fit: tuple[Path, Fit, nn.Module], tmp_path: Path
-) -> None:
-    straight, first, _ = straight_fit
-    out = shutil.copytree(straight, tmp_path / "run")
-    flip(out / "last.safetensors")
-    assert step_of(out / "previous.safetensors") == (EPOCHS - 1) * BATCHES
-    again = train(out, resume=True)
-    assert (again.best_epoch, again.per_step) == (first.best_epoch, first.per_step)
-    assert model_bytes(out) == model_bytes(straight)
-    assert without_fallback(out) == events(straight)
 
 
 def test_two_damaged_files_are_refused_and_both_named(stopped: Path) -> None:

@@ -26,7 +26,6 @@ def poisoned(model: nn.Module, name: str, value: float, batch: int) -> At:
     [
         ("body.stage1.0.bn1.weight", math.nan, r"the parameter body\.stage1\.0\.bn1\.weight"),
         ("stem.conv.weight", 3e38, r"the output of stem\.conv \(Conv2d\)"),
-        ("classifier.bias", math.inf, r"the parameter classifier\.bias"),
     ],
 )
 def test_loss_not_finite_names_step_and_first_layer(tmp_path: Path, name: str, value: float, found: str) -> None:

@@ -17,7 +17,7 @@ from hdlif.errors import DataError, HdlifError, InputError, ShapeError
 from hdlif.learning import STBP, StochasticStep
 from hdlif.nn import HDLIF, Sequential
 from hdlif.recipe import TrainingConfig
-from hdlif.training import Callback, Checkpoints, Fit, Trainer, Training
+from hdlif.training import Callback, Checkpoints, Trainer, Training
 from hdlif.training.tasks import Classify, LabelSequence, Multilabel, Regress, Task
 
 T = 3
@@ -71,13 +71,6 @@ def test_the_same_numbers_train_alike_in_every_form() -> None:
         assert all(map(torch.equal, trained(same), expected)), name
 
 
-def test_what_is_shown_step_by_step_differs_from_step_to_step() -> None:
-    x = torch.arange(2 * T * 4.0).reshape(2, T, 4)
-    shown, target = TensorSamples(x, Y[:2], frames=over_time).sequence(torch.tensor([1, 0]))
-    assert torch.equal(shown, torch.stack([x[1], x[0]], 1))
-    assert target.tolist() == Y[:2].flip(0).tolist()
-
-
 class Noisy(Dataset[tuple[Any, int]]):
     """Draws from every generator there is."""
 
@@ -109,28 +102,6 @@ class Stops(Callback):
     def on_batch_end(self, training: Training) -> None:
         if training.counters.step == 4:
             raise KeyboardInterrupt
-
-
-def test_a_training_on_a_data_set_that_draws_is_resumed_to_the_same_bytes(tmp_path: Path) -> None:
-    def run(out: Path, *callbacks: Callback, resume: bool = False) -> Fit:
-        kept = Checkpoints(out, recipe={}, resume=resume, every=0.0)
-        return trainer(callbacks=[kept, *callbacks]).fit(Noisy(), VALIDATION)
-
-    run(tmp_path / "straight")
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "stopped", Stops())
-    run(tmp_path / "stopped", resume=True)
-    found = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "stopped")]
-    assert found[0] == found[1]
-
-
-def test_values_and_labels_are_learned_from_tensors() -> None:
-    config = TrainingConfig(epochs=1, learning_rate=0.01)
-    values = torch.stack([X.mean((1, 2)), X.std((1, 2))], 1)
-    regress = Regress(("mean", "std"), T, (0.0, 0.0), (1.0, 1.0))
-    trainer(model=network(2), task=regress, config=config).fit((X, values), (X, values))
-    labels = Multilabel(("up", "wide"), T)
-    trainer(model=network(2), task=labels, config=config).fit((X, values > 0), (X, values > 0))
 
 
 class Endless(IterableDataset[Any]):

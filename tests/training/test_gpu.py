@@ -9,13 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdlif.cli.eval import evaluate as evaluate_path
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep
 from hdlif.training import checkpoint, evaluate
 from hdlif.training.tasks import Classify
@@ -138,17 +136,6 @@ def test_training_goes_on_on_the_other_device(begun: str, ended: str, tmp_path: 
     assert apart(one, two) < NEAR
 
 
-def test_network_is_read_on_a_cpu_as_it_was_trained(tmp_path: Path) -> None:
-    model = tiny_network()
-    train(tmp_path, model=model, epochs=1, accelerator=single(device=DEVICE))
-    assert {tensor.device.type for tensor in model.state_dict().values()} == {DEVICE}
-    read = tiny_network()
-    checkpoint.load_model(tmp_path / "model.safetensors", read)
-    for name, tensor in model.state_dict().items():
-        assert read.state_dict()[name].device.type == "cpu"
-        assert torch.equal(read.state_dict()[name], tensor.cpu())
-
-
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
 def test_recipe_trains_and_is_measured(precision: str, tmp_path: Path) -> None:
     small = recipe("training.epochs=1", "data.batch_size=128", f"training.precision={precision}")
@@ -157,14 +144,6 @@ def test_recipe_trains_and_is_measured(precision: str, tmp_path: Path) -> None:
     assert len(summary.accuracy_per_step) == small.time_steps
     assert summary.sops is not None
     assert summary.sops > 0
-
-
-def test_trained_network_is_evaluated(tmp_path: Path) -> None:
-    summary = train_recipe(recipe("training.epochs=1", "data.batch_size=128"), out=tmp_path, memory_repeats=0)
-    assert summary is not None
-    seen = evaluate_path(tmp_path).as_dict(confusion=True)
-    assert seen["accuracy_per_step"] == pytest.approx(list(summary.accuracy_per_step), abs=0.01)
-    assert np.sum(seen["confusion"]) == seen["n"]
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ Each file here has the digest of its content: a digest tells damage, and no inte
 """
 
 import hashlib
+import itertools
 import json
 import shutil
 import struct
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import example, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -22,10 +23,9 @@ from cases import naming
 from hdlif.errors import CheckpointError, InputError, TrainingError
 from hdlif.inputs.plain_yaml import recipe_fields
 from hdlif.learning import StochasticStep
-from hdlif.recipe import MOST_TIME_STEPS, TrainingConfig
+from hdlif.recipe import TrainingConfig
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.training import Log, RunFiles, checkpoint, load_teacher
-from hdlif.training.state_record import Counters
 from hostile import NO_FILES, VALUES, one_printable_line, within
 from training.tiny import EPOCHS, At, CrashError, crash, stop, train
 from trainings import train as train_recipe
@@ -89,29 +89,24 @@ def with_value(record: Mapping[str, Any], key: str, value: object) -> dict[str, 
 
 
 JSON_VALUES = [value for value in VALUES if not isinstance(value, bytes | set | complex)]
-KEYS = [
-    *(f"counters.{name}" for name in Counters.__dataclass_fields__),
-    *("recipe", "recipe.seed", "recipe.training", "recipe.training.epochs", "counters", "precision"),
-    *("skipped_updates", "threads", "callbacks", "callbacks.Log", "callbacks.Log.bytes"),
-]
+SECTIONS = ("recipe", "recipe.training", "counters", "counters.best_metrics", "precision", "callbacks", "callbacks.Log")
 
 
-def test_every_key_of_a_state_is_tried_here(stopped: Path) -> None:
-    _, record = checkpoint.load(stopped / "last.safetensors")
-    sections = {"recipe", "recipe.training", "counters", "counters.best_metrics", "precision", "callbacks"}
-    fields = {key for key in recipe_fields(record) if not key.startswith("counters.best_metrics.")}
-    assert fields | sections | {"callbacks.Log"} == set(KEYS)
+def keys_of(record: Mapping[str, Any]) -> list[str]:
+    """Every key of a state, but for the figures of its best epoch."""
+    return [*(key for key in recipe_fields(record) if not key.startswith("counters.best_metrics.")), *SECTIONS]
 
 
 def test_a_state_with_a_value_of_another_type_is_refused(stopped: Path, tmp_path: Path) -> None:
     out = shutil.copytree(stopped, tmp_path / "run")
-    tensors, record = checkpoint.load(out / "last.safetensors")
-    for key in KEYS:
+    _, record = checkpoint.load(out / "last.safetensors")
+    for key in keys_of(record):
         if key == "callbacks.Log.bytes":
             continue
         kept, taken = recipe_fields(record).get(key, 0), []
         for value in JSON_VALUES:
-            forge(out / "last.safetensors", tensors, with_value(record, key, value))
+            # Its tensors are read later.
+            forge(out / "last.safetensors", {}, with_value(record, key, value))
             if begun(RunFiles(out)):
                 taken.append(value)
         for value in taken:
@@ -156,14 +151,15 @@ def test_a_state_without_a_key_is_refused(stopped: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", [key for key in KEYS if key.startswith(("counters.", "callbacks.Log.", "skip"))])
-def test_a_state_with_other_numbers_goes_on_or_is_refused(key: str, stopped: Path, tmp_path: Path) -> None:
-    for number in (0, 1, 3, 2**62):
-        out = shutil.copytree(stopped, tmp_path / f"run{number}")
-        tensors, record = checkpoint.load(out / "last.safetensors")
+def test_a_state_with_other_numbers_goes_on_or_is_refused(stopped: Path, tmp_path: Path) -> None:
+    tensors, record = checkpoint.load(stopped / "last.safetensors")
+    keys = [key for key in keys_of(record) if key.startswith(("counters.", "callbacks.Log.", "skip"))]
+    for key, number in itertools.product(keys, (0, 1, 3, 2**62)):
+        out = shutil.copytree(stopped, tmp_path / f"{key}{number}")
         value: object = [float(number)] if key.endswith("per_step") else number
         forge(out / "last.safetensors", tensors, with_value(record, key, value))
-        resumed(out)
+        with naming(key, number):
+            resumed(out)
 
 
 def test_no_counters_lead_a_run_to_another_place(stopped: Path, tmp_path: Path) -> None:
@@ -284,14 +280,14 @@ def test_a_path_that_is_none_is_refused() -> None:
             one_printable_line(refused.value)
 
 
-@pytest.mark.parametrize("name", ["last.safetensors", "previous.safetensors", "best.safetensors", "metrics.jsonl"])
-def test_what_is_no_file_of_a_run_ends_its_resuming_soon(name: str, stopped: Path, tmp_path: Path) -> None:
-    for number, (kind, make) in enumerate(NO_FILES.items()):
-        out = shutil.copytree(stopped, tmp_path / str(number))
+def test_what_is_no_file_of_a_run_ends_its_resuming_soon(stopped: Path, tmp_path: Path) -> None:
+    names = ("last.safetensors", "previous.safetensors", "best.safetensors", "metrics.jsonl")
+    for name, (kind, make) in itertools.product(names, NO_FILES.items()):
+        out = shutil.copytree(stopped, tmp_path / name / kind)
         (out / name).unlink(missing_ok=True)
         make(out / name)
         try:
-            with naming(kind), within(60):
+            with naming(name, kind), within(60):
                 train(out, resume=True, rule=At(0, crash, StochasticStep()))
         except (CheckpointError, TrainingError) as error:
             one_printable_line(error)
@@ -338,6 +334,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "model.safetensors"
 
 
+@settings(max_examples=25)
 @given(data=st.data())
 def test_a_network_whose_recipe_has_any_value_is_read_or_refused(
     data: st.DataObject, trained: Path, tmp_path_factory: pytest.TempPathFactory
@@ -352,21 +349,6 @@ def test_a_network_whose_recipe_has_any_value_is_read_or_refused(
             load_trained(path)
     except CheckpointError as error:
         one_printable_line(error)
-
-
-def test_a_network_of_terabytes_is_refused_before_it_is_built(trained: Path, tmp_path: Path) -> None:
-    tensors, record = checkpoint.load(trained)
-    for key, value in (
-        ("recipe.model.width", 10**6),
-        ("recipe.model.blocks", [10**6]),
-        ("recipe.time_steps", MOST_TIME_STEPS + 1),
-        ("recipe.time_steps", 10**9),
-        ("recipe.data.batch_size", 2**31 - 1),
-        ("recipe.name", "../../victim"),
-    ):
-        forge(tmp_path / "x", tensors, with_value(record, key, value))
-        with naming(key, value), pytest.raises(CheckpointError, match="recipe"), within(20):
-            load_trained(tmp_path / "x")
 
 
 LINES = (
@@ -389,13 +371,3 @@ def test_a_damaged_line_of_metrics_is_refused_before_any_is_cut(stopped: Path, t
         (out / "metrics.jsonl").write_bytes(content + b"written later\n")
         forge(out / "last.safetensors", tensors, with_value(record, "callbacks.Log.bytes", len(content)))
         assert not resumed(out), line[:80]
-
-
-@given(content=st.binary(max_size=200))
-@example(content=b"")
-def test_any_bytes_are_refused_as_a_checkpoint(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
-    path = tmp_path_factory.getbasetemp() / "bytes.safetensors"
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError) as refused:
-        checkpoint.load(path)
-    one_printable_line(refused.value)

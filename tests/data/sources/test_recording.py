@@ -65,13 +65,6 @@ def test_what_no_window_takes_is_counted(tmp_path: Path) -> None:
     assert found.seen["short"] == [{"file": "slow/x.csv", "rows": 1}]
 
 
-def test_the_split_has_a_seed_of_its_own(tmp_path: Path) -> None:
-    path = write_recording(tmp_path / "r.csv")
-    digests = [recording(path, split={"seed": seed}).manifest.digest for seed in (0, 0, 1, 2, 3)]
-    assert digests[0] == digests[1]
-    assert len(set(digests)) > 1
-
-
 def people_in(found: Found) -> dict[str, set[int]]:
     """By part, of `write_recording`: whose rows it has."""
     people: dict[str, set[int]] = {}
@@ -116,13 +109,6 @@ def test_groups_are_named_where_there_are_some_and_no_part_of_that_name(tmp_path
         look(tmp_path / "x.npz", split={"test": [7]})
 
 
-def test_columns_are_the_channels_in_their_order(tmp_path: Path) -> None:
-    path = write_recording(tmp_path / "r.csv")
-    both, swapped = recording(path), recording(path, columns=["b", "a"])
-    assert both.input.mean == swapped.input.mean[::-1]
-    assert recording(path, columns=["b"]).input.shape == (1, 8, 1)
-
-
 def test_a_network_that_is_there_says_length_and_moments(tmp_path: Path) -> None:
     path = write_recording(tmp_path / "r.csv")
     known = InputRecord((2, 5, 1), (1.0, 2.0), (3.0, 4.0), kind="series", resize="none")
@@ -149,13 +135,6 @@ def test_labels_with_fractions_are_said_to_look_like_values(tmp_path: Path) -> N
     with pytest.raises(DataError, match=re.escape(f"rows one after another, and data.window = 4; {hint}")):
         look(path, label="load", window=4)
     assert look(path, values=["load"], window=4).classes == ("load",)
-
-
-def test_fewer_groups_than_parts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"there are 2 units kept together .* too few to take some for .*; three are the least, one for"
-    ):
-        recording(write_recording(tmp_path / "r.csv", people=2))
 
 
 def test_a_class_that_only_held_out_groups_have_is_refused(tmp_path: Path) -> None:

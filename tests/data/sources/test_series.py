@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif.data import Found, sines
+from hdlif.data import Found
 from hdlif.data.in_memory import SeriesSamples
 from hdlif.data.sources.series import find_series
 from hdlif.errors import DataError, ShapeError
 from hdlif.graph.ops import InputRecord
-from hdlif.inputs.series import windows
 from series_files import CLASSES, wave, write_arrays, write_csv, write_folders
 
 
@@ -34,15 +33,6 @@ def test_arrays_become_series_by_step(tmp_path: Path) -> None:
         assert arrays["y"][number] == CLASSES[int(y)]
     expected = (read - np.array(sets.mean)[:, None]) / np.array(sets.std)[:, None]
     np.testing.assert_allclose(x[0, :, :, 0], expected, rtol=1e-5, atol=1e-6)
-
-
-def test_a_folder_of_arrays_is_the_same_data(tmp_path: Path) -> None:
-    with np.load(write_arrays(tmp_path / "x.npz")) as arrays:
-        for name in ("x", "y"):
-            np.save(tmp_path / f"{name}.npy", arrays[name])
-    one, other = look(tmp_path / "x.npz"), look(tmp_path)
-    assert one.manifest == other.manifest
-    assert one.input == other.input
 
 
 def test_arrays_may_state_parts_and_groups(tmp_path: Path) -> None:
@@ -70,38 +60,12 @@ def test_one_channel_and_integer_labels(tmp_path: Path) -> None:
     assert (found.classes, found.input.shape) == (("0", "5", "10"), (1, 5, 1))
 
 
-def test_mean_and_deviation_are_those_of_the_training_part(tmp_path: Path) -> None:
-    found = look(write_folders(tmp_path))
-    values = found.make((), 0).train.read(torch.arange(found.count("train"))).numpy().astype(np.float64)
-    np.testing.assert_allclose(found.input.mean, values.mean((0, 2, 3)), rtol=1e-5)
-    np.testing.assert_allclose(found.input.std, values.std((0, 2, 3)), rtol=1e-5)
-
-
 def test_a_channel_that_never_changes_is_divided_by_one(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(20, 4, 2))
     x[..., 1] = 7
     np.savez(tmp_path / "x.npz", x=x, y=np.arange(20) % 2)
     found = look(tmp_path / "x.npz")
     assert (found.input.mean[1], found.input.std[1]) == (7.0, 1.0)
-
-
-def test_parts_of_ones_own_stay(tmp_path: Path) -> None:
-    write_folders(tmp_path / "train", 6)
-    write_folders(tmp_path / "test", 3)
-    found = look(tmp_path)
-    parts = {entry.file: entry.part for entry in found.manifest.entries}
-    assert {part for file, part in parts.items() if file.startswith("test/")} == {"test"}
-    # The same files are in both, and validation is taken from train alone.
-    assert [found.count(part) for part in ("train", "validation", "test")] == [10, 2, 6]
-
-
-def test_files_are_cut_into_windows_and_stay_in_one_part(tmp_path: Path) -> None:
-    found = look(write_folders(tmp_path, steps=20), window=8, stride=6)
-    part_of: dict[str, set[str]] = {}
-    for entry in found.manifest.entries:
-        part_of.setdefault(entry.file.partition(":")[0], set()).add(entry.part)
-    assert (len(found.manifest.entries), len(part_of)) == (60, 20)
-    assert all(len(parts) == 1 for parts in part_of.values())
 
 
 def test_next_values_are_split_by_group(tmp_path: Path) -> None:
@@ -127,19 +91,6 @@ def test_samples_are_shown_one_step_after_another() -> None:
         SeriesSamples(values[..., 0], torch.zeros(1, dtype=torch.int64), mean=(0.0,), std=(1.0,))
     with pytest.raises(ShapeError, match="1 means"):
         SeriesSamples(values, torch.zeros(1, dtype=torch.int64), mean=(0.0,), std=(1.0,))
-
-
-def test_windows_longer_than_a_recording_are_none() -> None:
-    assert list(windows(7, 8, 1)) == []
-    assert list(windows(8, 8, 1)) == [0]
-
-
-def test_sines_do_not_change_with_the_validation_set() -> None:
-    few, many = sines(validation=3), sines(validation=30)
-    assert torch.equal(few.test.read(torch.arange(5)), many.test.read(torch.arange(5)))
-    assert (len(few.validation), len(many.validation), few.shape) == (3, 30, (2, 32, 1))
-    with pytest.raises(DataError, match=re.escape("set validation to 1 or more")):
-        sines(validation=0)
 
 
 def write_odd(root: Path, rows: list[list[object]], names: list[str], count: int = 1) -> Path:
@@ -227,32 +178,16 @@ def odd(root: Path) -> dict[str, str]:
     }
 
 
-def test_all_odd_files_are_named_at_once(tmp_path: Path) -> None:
-    said = ", ".join(f"{file} ({why})" for file, why in odd(tmp_path).items())
-    mends = (
-        "remove them, or leave it out by naming the others: --set 'data.columns=[b]', or cut all into windows: --set "
-        "data.window=ROWS, or leave them out: --set data.unreadable=skip"
-    )
-    with pytest.raises(DataError) as refused:
-        look(tmp_path)
-    assert str(refused.value) == f"{tmp_path}: 4 of 44 files cannot be read as recordings: {said}; {mends}"
-
-
-def test_odd_files_are_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_odd_files_are_named_at_once_or_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
     write_folders(tmp_path / "good", 20)
     faults = odd(tmp_path / "odd")
+    said = ", ".join(f"{file} ({why})" for file, why in faults.items())
+    with pytest.raises(DataError, match=re.escape(said)):
+        look(tmp_path / "odd")
     found = look(tmp_path / "odd", unreadable="skip")
     assert found.seen["unreadable"] == [{"file": file, "reason": why} for file, why in faults.items()]
     assert found.manifest.skipped == tuple(faults)
     assert found.manifest.digest == look(tmp_path / "good").manifest.digest
-
-
-def test_a_class_that_has_odd_files_alone_is_refused(tmp_path: Path) -> None:
-    write_folders(tmp_path)
-    (tmp_path / "none").mkdir()
-    (tmp_path / "none" / "x.csv").write_bytes(b"")
-    with pytest.raises(DataError, match=r"no recording of class none can be read, first none/x.csv \(it is empty\)"):
-        look(tmp_path, unreadable="skip")
 
 
 def test_a_clock_is_left_out_by_the_names_that_there_are(tmp_path: Path) -> None:
@@ -303,14 +238,7 @@ def test_more_than_memory_is_granted_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("hdlif.data.value_samples.MOST_KEPT", 1000)
     with pytest.raises(DataError, match="20 series of 8 steps and 2 channels take 1,280 bytes, and at most 1,000"):
         look(write_arrays(tmp_path / "x.npz"))
-
-
-def test_more_than_memory_at_a_higher_rate_is_refused(tmp_path: Path) -> None:
+    monkeypatch.undo()
     np.savez(tmp_path / "y.npz", x=np.zeros((4000, 8)), y=np.arange(4000) % 2)
     with pytest.raises(DataError, match=r"at data\.resample its samples take"):
         look(tmp_path / "y.npz", rate=1, resample=100_000)
-
-
-def test_files_by_class_are_kept_together_by_name(tmp_path: Path) -> None:
-    found = look(write_folders(tmp_path), group="0GROUP.csv")
-    assert found.seen["kept_together"] == {"what": 'group of "0GROUP.csv"', "count": 10}

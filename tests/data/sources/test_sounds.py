@@ -35,21 +35,17 @@ def test_groups_that_lie_in_two_parts_are_refused(tmp_path: Path) -> None:
         look(tmp_path, group="GROUP_*")
 
 
-@pytest.mark.parametrize(
-    ("pattern", "name", "group"),
-    [
+def test_a_pattern_gives_the_group_of_a_name() -> None:
+    for pattern, name, group in (
         ("GROUP_*", "ann_1_2.wav", "ann"),
         ("*_GROUP.wav", "x_y_z.wav", "y_z"),
         ("*/GROUP", "a/b/c", "b/c"),
-        ("GROUP", "a", "a"),
         ("xGROUPx", "xx", None),
         ("xGROUPx", "xax", "a"),
         ("GROUP_*_*.wav", "a_b.wav", None),
         ("*" * 50 + "GROUPa", "a" * 5000 + "b", None),
-    ],
-)
-def test_a_pattern_gives_the_group_of_a_name(pattern: str, name: str, group: str | None) -> None:
-    assert group_in(pattern, name) == group
+    ):
+        assert group_in(pattern, name) == group, pattern
 
 
 def test_rates_are_one_or_made_one(tmp_path: Path) -> None:

@@ -263,18 +263,15 @@ def test_files_that_reach_too_far_are_refused(change: Callable[[Any], None], sai
     assert str(caught.value).startswith(str(path))
 
 
-@pytest.mark.parametrize("content", [b"", b"no HDF5 at all", b"\x89HDF\r\n\x1a\n" + bytes(200)])
-def test_what_is_no_hdf5_file_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_what_is_no_hdf5_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.nir"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"is not an HDF5 file|cannot be read as a NIR file"):
-        read(path)
-
-
-def test_a_device_is_no_nir_file(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "x.nir")
-    with pytest.raises(InputError, match=r"cannot be read as a NIR file \(no regular file\)"):
-        read(tmp_path / "x.nir")
+    for content in (b"", b"no HDF5 at all", b"\x89HDF\r\n\x1a\n" + bytes(200)):
+        path.write_bytes(content)
+        with pytest.raises(InputError):
+            read(path)
+    os.mkfifo(tmp_path / "y.nir")
+    with pytest.raises(InputError, match="no regular file"):
+        read(tmp_path / "y.nir")
 
 
 @pytest.mark.slow

@@ -86,13 +86,6 @@ def test_two_processes_share_a_table(tmp_path: Path) -> None:
     assert whole["HD-LIF"]["fp32"]["n"] == 1
 
 
-def test_the_lock_is_given_up_where_a_training_fails(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="lost"), training_alone(tmp_path):
-        raise ValueError("lost")
-    lock = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
-    subprocess.run([sys.executable, "-c", lock, str(tmp_path / ".lock")], check=True)
-
-
 def test_a_file_system_without_locks_is_trained_on_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")

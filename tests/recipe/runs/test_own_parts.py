@@ -54,19 +54,6 @@ def recipe(*overrides: str) -> Recipe:
     return load_recipe("digits_hdlif", ['model={kind: "edited_models:net"}', "training.epochs=2", *overrides])
 
 
-def test_a_training_is_resumed_with_the_module_that_it_began_with_alone(folder: Path) -> None:
-    arguments = {"out": folder / "run", "memory_repeats": 0}
-    with pytest.raises(StopError):
-        train(recipe(), callbacks=[AfterEpoch(stop)], **arguments)
-    assert json.loads((folder / "run" / "parts.json").read_text()).keys() == {"edited_models"}
-    write(folder, MODULE + "\n# edited\n")
-    words = r"edited_models.py \(edited_models\) is another than when this training began \(edited\).*--overwrite"
-    with pytest.raises(CheckpointError, match=words):
-        train(recipe(), resume=True, **arguments)
-    write(folder, MODULE)
-    assert train(recipe(), resume=True, **arguments).best_epoch in (1, 2)
-
-
 def test_a_run_without_own_modules_has_no_list_of_them(folder: Path) -> None:
     plain = load_recipe("digits_hdlif")
     assert own_parts(plain) == {}
@@ -125,16 +112,6 @@ def test_a_module_that_the_named_one_imports_is_looked_at_too(folder: Path) -> N
         file.write_text(file.read_text() + "# edited\n")
         with pytest.raises(CheckpointError, match=rf"{file.name} \({helper}\) is another than .* \(edited\)"):
             check_parts(recipe(), folder)
-
-
-def test_a_relative_import_is_followed(folder: Path) -> None:
-    package = folder / "edited_relatives"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "nets.py").write_text(f"from .sizes import WIDTH\n{MODULE}")
-    (package / "sizes.py").write_text("WIDTH = 2\n")
-    chosen = load_recipe("digits_hdlif", ['model={kind: "edited_relatives.nets:net"}'])
-    assert list(own_parts(chosen)) == ["edited_relatives", "edited_relatives.nets", "edited_relatives.sizes"]
 
 
 def test_a_list_from_before_helpers_were_kept_is_taken(folder: Path) -> None:

@@ -37,19 +37,14 @@ def torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_one_process_unless_more_are_asked_for() -> None:
+def test_there_is_one_process_unless_more_are_asked_for_or_torchrun_has_started_them(
+    request: pytest.FixtureRequest,
+) -> None:
     assert processes(None, None) == (1, 1)
     assert processes(3, None) == (3, 1)
     assert joined(1, 1, "32-true").world_size == 1
-
-
-@pytest.mark.usefixtures("torchrun")
-def test_torchrun_says_how_many_there_are() -> None:
+    request.getfixturevalue("torchrun")
     assert processes(None, None) == processes(4, 2) == (4, 2)
-
-
-@pytest.mark.usefixtures("torchrun")
-def test_other_numbers_than_torchruns_are_refused() -> None:
     for devices, nodes in ((2, None), (None, 1), (8, 1)):
         with pytest.raises(RecipeError, match="4 processes on each of 2 nodes"):
             processes(devices, nodes)

@@ -10,11 +10,5 @@ def test_command_names_no_folder_of_this_machine() -> None:
     assert command(script) == "python benchmarks/bench_rules.py --rules 'STBP;random step'"
 
 
-def test_seeds_are_said_even_where_there_are_none() -> None:
-    assert measured([42, 43])["seeds"] == [42, 43]
-    assert measured("the recipe's own")["seeds"] == "the recipe's own"
-    assert measured(None)["seeds"] == "nothing is random"
-
-
 def test_commit_is_stated() -> None:
     assert measured(None)["commit"] == (build().commit or "not recorded")

@@ -2,8 +2,6 @@
 
 import itertools
 import weakref
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -76,16 +74,3 @@ def test_outputs_of_another_number_than_steps_have_no_answers_by_step() -> None:
         answered = AnswerCounter(task, tuple(range(T)), classes(B, T))
         answered(noise(count, B, CLASSES))
         assert answered.right() == (0, 0)
-
-
-def test_one_that_keeps_all_is_told() -> None:
-    @dataclass(frozen=True)
-    class Keeping(Classify):
-        right_by: ClassVar = "all"
-
-    answered = AnswerCounter(Keeping(NAMES, T), tuple(range(T)), classes(B))
-    outputs = noise(1, B, CLASSES)
-    kept = weakref.ref(outputs)
-    answered(outputs)
-    del outputs
-    assert kept() is not None

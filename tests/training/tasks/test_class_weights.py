@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -43,14 +42,6 @@ def test_each_sample_counts_by_the_weight_of_its_class() -> None:
         torch.testing.assert_close(criterion(LOGITS, mixed.double()), both)
 
 
-def test_weights_of_one_are_no_weights() -> None:
-    plain = Classify(ABC, T, label_smoothing=0.1).criterion()
-    torch.testing.assert_close(
-        Classify(ABC, T, label_smoothing=0.1, class_weights=[1, 1, 1]).criterion()(LOGITS, LABELS),
-        plain(LOGITS, LABELS),
-    )
-
-
 def test_smoothing_teaches_no_rare_class_to_common_samples() -> None:
     """Were its share weighed by the rare class, every sample would be answered by it."""
     labels = torch.tensor([0] * 98 + [1] * 2)
@@ -65,13 +56,6 @@ def test_smoothing_teaches_no_rare_class_to_common_samples() -> None:
         optimizer.step()
     assert logits.argmax(1).equal(labels)
     torch.testing.assert_close(logits.softmax(1)[0], torch.tensor([0.95, 0.05]), atol=0.01, rtol=0)
-
-
-def test_halves_of_a_batch_have_the_gradient_of_the_whole_one() -> None:
-    """Although the weights of the two differ, by whose sum PyTorch's mean would divide."""
-    criterion = WeightedCrossEntropy(WEIGHTS)
-    halves = [criterion(LOGITS[part], LABELS[part]) for part in torch.arange(B).chunk(2)]
-    torch.testing.assert_close(sum(halves) / 2, criterion(LOGITS, LABELS))
 
 
 def test_balanced_weights_let_all_classes_count_alike() -> None:
@@ -123,12 +107,6 @@ def test_weights_that_are_none_are_refused() -> None:
         for weights in refused:
             with naming(make, weights), pytest.raises(InputError, match=r"^task\.class_weights"):
                 make(ABC, T, class_weights=weights)
-
-
-def test_weights_of_any_sequence_make_one_task() -> None:
-    wanted = Classify(ABC, T, class_weights=(1.0, 2.0, 3.0))
-    assert Classify(ABC, T, class_weights=[1, 2, 3]) == wanted
-    assert Classify(ABC, T, class_weights=np.array([1.0, 2.0, 3.0])) == wanted  # type: ignore[arg-type]
 
 
 def test_balanced_weights_are_counted_before_they_are_learned_with() -> None:

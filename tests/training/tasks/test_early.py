@@ -60,23 +60,3 @@ def test_it_is_what_a_stream_says_early(combine: str) -> None:
         assert np.mean([one.step for one in said]) == steps
         right = [one.answer["class"] == int(true) for one, true in zip(said, target, strict=True) if one.answer]
         assert np.mean(right) == accuracy
-
-
-def test_at_the_ends_it_is_the_accuracy_after_the_first_and_the_last_step() -> None:
-    task, rng = Classify(("a", "b", "c"), 5), torch.Generator().manual_seed(0)
-    outputs, target = torch.randn(5, 40, 3, generator=rng), torch.randint(3, (40,), generator=rng)
-    drawing, tally = task.drawing(), task.tally()
-    drawing(outputs, target)
-    tally(outputs, target)
-    per_step = tally.evaluation().per_step
-    found = drawing.files()["early"]
-    assert (found["accuracy"][0], found["accuracy"][-1]) == (per_step[0], per_step[-1])
-    assert (found["steps"][0], found["steps"][-1]) == (1, 5)
-
-
-def test_of_a_single_step_there_is_nothing_to_save() -> None:
-    task = Classify(("a", "b"), 1)
-    drawing = task.drawing()
-    drawing(torch.zeros(1, 2, 2), torch.tensor([0, 1]))
-    assert list(drawing.files()) == ["confusion"]
-    assert list(Classify(("a", "b"), 3).drawing().files()) == ["confusion"]

@@ -163,17 +163,6 @@ def test_figures_of_very_many_outputs_are_not_kept_by_name() -> None:
         Classify(names, T, metrics={"recall": MulticlassRecall(101, average=None)})
 
 
-def test_trying_metrics_leaves_the_random_numbers_alone() -> None:
-    class Noisy(Several):
-        def update(self, predicted: Tensor, true: Tensor) -> None:
-            torch.rand(1)
-
-    torch.manual_seed(3)
-    before = torch.random.get_rng_state()
-    Classify(ABC, T, metrics={"noisy": Noisy(torch.zeros(()))})
-    assert torch.equal(before, torch.random.get_rng_state())
-
-
 def test_the_best_epoch_is_chosen_by_a_metric_in_its_direction() -> None:
     def at(**figures: float) -> Evaluation:
         return Evaluation(0.5, (0.5,), 0.0, 1, {"accuracy": 0.5, **figures})
@@ -195,21 +184,6 @@ def test_what_cannot_choose_is_refused() -> None:
         Classify(ABC, T, metrics={"s": Several(torch.zeros(()))}, best="s")
     with pytest.raises(InputError, match="is not measured"):
         Classify(ABC, T, metrics={"recall": MulticlassRecall(3, average=None)}, best="recall")
-
-
-def test_what_is_no_number_is_null_in_json() -> None:
-    task = Regress(("a",), 1, (0.0,), (1.0,), metrics={"pearson": PearsonCorrCoef()})
-    with pytest.warns(UserWarning, match="variance"):
-        found = measured(task, torch.ones(1, N, 1), drawn(N, 1))
-    assert math.isnan(found.metrics["pearson"])
-    assert found.as_dict()["metrics"]["pearson"] is None
-
-
-def test_a_classification_says_its_metrics_where_it_has_some() -> None:
-    outputs, target = drawn(T, N, 3), classes(N)
-    assert "metrics" not in measured(Classify(ABC, T), outputs, target).as_dict()
-    asked = measured(Classify(ABC, T, metrics={"f1": MulticlassF1Score(3)}), outputs, target).as_dict()
-    assert asked["metrics"].keys() == {"accuracy", "f1"}
 
 
 class Numbered(Metric):
