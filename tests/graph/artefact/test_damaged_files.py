@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from artefact.test_io import assert_equal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployed_graphs import every_op, residual_network, tiny_network
+from graph.artefact.test_io import assert_equal
 from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import dumps, infer_values, load, loads
 from hdlif.runtime import Session
