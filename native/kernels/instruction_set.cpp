@@ -9,11 +9,15 @@ namespace hdlif {
 
 #include "conv.inl"
 
+#include "conv_lookup.inl"
+
 #include "dense_codes.inl"
 
 #include "grouped.inl"
 
 #include "pointwise.inl"
+
+#include "firing.inl"
 
 #include "pool.inl"
 
