@@ -197,12 +197,12 @@ def as_text(result: "TrainResult", out: Path) -> str:
     Args:
         out: its run folder.
     """
-    from hdlif.recipe.runs.sample_names import sample_name_in
+    from hdlif.recipe import builders
     from hdlif.report.comparison import in_bytes
     from hdlif.report.runs import run_name
 
     name, recipe = run_name(out, result.name), result.name
-    samples, count = sample_name_in([result]), result.test_samples
+    samples, count = builders.sample_name_of([result.recipe]), result.test_samples
     tested = f"the test {samples.many}" if count is None else f"{count:,} test {samples.many}"
     if result.accuracy is None:
         said = [f"{measured(result)} on {tested}"]

@@ -6,21 +6,27 @@ from them.
 
 from hdlif.recipe.builders.activity import PENALTIES, build_penalty
 from hdlif.recipe.builders.attention import ATTENTION_FORMS, ATTENTIONS
-from hdlif.recipe.builders.checks import check, check_names, check_network, names_own_parts, try_traces, try_update
+from hdlif.recipe.builders.checks import (
+    check,
+    check_names,
+    check_network,
+    names_own_parts,
+    random_batch,
+    try_traces,
+    try_update,
+)
 from hdlif.recipe.builders.data import (
     FRAMES,
     build_data,
     check_data,
     data_kind,
     input_record,
+    look,
     look_for,
-    random_batch,
     sample_name_of,
     shipped_kind,
 )
-from hdlif.recipe.builders.data_paths import is_there, kind_at, kind_by_keys, kind_named
 from hdlif.recipe.builders.data_sets import DATA, DataKind
-from hdlif.recipe.builders.looking import look
 from hdlif.recipe.builders.model import MODELS, STEMS, build_model
 from hdlif.recipe.builders.named_data import named_data
 from hdlif.recipe.builders.neuron import CLASSES, EQUATIONS, NEURONS, build_neuron, leaks_of, own_neuron
@@ -34,7 +40,15 @@ from hdlif.recipe.builders.own_data import (
     with_data_found,
     with_steps_of_data,
 )
-from hdlif.recipe.builders.own_kinds import FOUND, found_kind, is_items
+from hdlif.recipe.builders.own_kinds import (
+    FOUND,
+    found_kind,
+    is_items,
+    is_there,
+    kind_at,
+    kind_by_keys,
+    kind_named,
+)
 from hdlif.recipe.builders.registry import hidden_kinds
 from hdlif.recipe.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.recipe.builders.spikes import SPIKES

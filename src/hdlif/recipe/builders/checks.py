@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from hdlif.config import Recipe
 from hdlif.errors import HdlifError, InputError, RecipeError, first_line
 from hdlif.recipe.builders.activity import PENALTIES, build_penalty
 from hdlif.recipe.builders.augment import try_augment
-from hdlif.recipe.builders.data import check_data, data_kind, input_record, random_batch, raw_shape
+from hdlif.recipe.builders.data import CONSTANT, check_data, data_kind, frames_of, input_record
 from hdlif.recipe.builders.model import MODELS, build_model, read_model
 from hdlif.recipe.builders.optimization import SCHEDULES, read_optimizer, try_optimization
 from hdlif.recipe.builders.registry import own_kinds
@@ -20,7 +20,7 @@ from hdlif.recipe.builders.task import build_measured_task, read_task, with_clas
 from hdlif.recipe.builders.teacher import build_mix, check_accumulation, check_pairs, read_teacher
 
 if TYPE_CHECKING:
-    from torch import Tensor, device, nn
+    from torch import Generator, Tensor, device, nn
 
     from hdlif.learning import Rule
 
@@ -110,14 +110,32 @@ def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
     """Return the network and its device: on the CPU, from the seed, or without values if it is not `SMALL`."""
     import torch
 
-    from hdlif.recipe.builders.without_values import without_values
-
-    with without_values():
+    with _without_values():
         network = build_model(recipe)
     torch.manual_seed(recipe.seed)
     if not _is_small(network, input_record(recipe).shape):
         return network, torch.device("meta")
     return build_model(recipe), torch.device("cpu")
+
+
+@contextmanager
+def _without_values() -> Iterator[None]:
+    """Make tensors without values inside; torch's random state stays as it is."""
+    import torch
+    from torch import Tensor
+    from torch.overrides import TorchFunctionMode
+
+    # Most modules start from these, whose form for the "meta" device imports torch._dynamo: longer than a build takes.
+    draws = (Tensor.normal_, Tensor.uniform_)
+
+    class Undrawn(TorchFunctionMode):
+        def __torch_function__(
+            self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            return args[0] if function in draws else function(*args, **(kwargs or {}))
+
+    with torch.device("meta"), Undrawn():
+        yield
 
 
 @contextmanager
@@ -166,10 +184,8 @@ def _check_network(recipe: Recipe) -> nn.Module:
     """Return the network, without values unless it is `SMALL`."""
     import torch
 
-    from hdlif.recipe.builders.without_values import without_values
-
     shape, task = input_record(recipe).shape, build_measured_task(recipe)
-    with without_values():
+    with _without_values():
         network = build_model(recipe)
         values = sum(tensor.numel() for tensor in network.state_dict().values())
         if values > MOST_VALUES:
@@ -280,3 +296,36 @@ def _neurons_and_logits(network: nn.Module, shape: tuple[int, ...]) -> tuple[int
     for hook in hooks:
         hook.remove()
     return sum(counts), logits.shape[-1]
+
+
+def raw_shape(recipe: Recipe) -> tuple[int, ...]:
+    """Return the shape of a whole sample in augmentations: [C, H, W]; of events with all frames' maps as channels."""
+    kind = data_kind(recipe)
+    channels, *sides = kind.input.shape
+    if (size := recipe.data.size) is not None:
+        sides = [size, size]
+    return (channels * (recipe.time_steps if kind.events else 1), *sides)
+
+
+def random_batch(recipe: Recipe, generator: Generator, count: int | None = None) -> tuple[Tensor, Tensor]:
+    """Draw noise as a batch for the recipe's network, [T or 1, B, C, H, W], and a random target of it.
+
+    Args:
+        count: B; the recipe's by default.
+    """
+    import torch
+
+    batch, shape = count or recipe.data.batch_size, input_record(recipe).shape
+    constant = frames_of(recipe.data, check_data(recipe)) == CONSTANT
+    x = torch.randn(1 if constant else recipe.time_steps, batch, *shape, generator=generator)
+    described = data_kind(recipe)
+    outputs, each = len(described.labels), (recipe.time_steps,)
+    if described.target == "class_and_steps":
+        classes, steps = torch.randint(outputs, (batch,), generator=generator), torch.full((batch,), recipe.time_steps)
+        return x, torch.stack([classes, steps], 1)
+    if described.target in ("class", "classes"):
+        sizes = (batch,) if described.target == "class" else (batch, *each)
+        return x, torch.randint(outputs, sizes, generator=generator)
+    if described.target == "labels":
+        return x, torch.randint(2, (batch, outputs), generator=generator).float()
+    return x, torch.randn(batch, *(each if described.target == "values_each" else ()), outputs, generator=generator)

@@ -1,25 +1,32 @@
-"""Recipes on data of the user's own: replace a recipe's data, look at them, or test its network on them."""
+"""Data of the user's own, or of another name, for a recipe or for a network that is there."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from hdlif.config import MOST_TIME_STEPS, Recipe
-from hdlif.errors import DataError, cut, did_you_mean
+from hdlif.config import MOST_TIME_STEPS, DataConfig, FoundConfig, InputConfig, Recipe
+from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
 from hdlif.graph.ops import InputRecord, TaskRecord
 from hdlif.inputs.plain_yaml import MOST_BYTES
-from hdlif.recipe.builders.data import CONSTANT, FRAMES, check_data, data_kind, input_record, look_for, shown
-from hdlif.recipe.builders.data_paths import is_there, kind_at, kind_named, kind_of
+from hdlif.recipe.builders.data import (
+    CONSTANT,
+    FRAMES,
+    check_data,
+    data_kind,
+    input_record,
+    look,
+    look_for,
+    shown,
+)
 from hdlif.recipe.builders.data_sets import DATA
 from hdlif.recipe.builders.installed import GROUPS, offers
-from hdlif.recipe.builders.looking import asked_by, check_labels, keys_for, look, samples_of, stating
-from hdlif.recipe.builders.own_kinds import found_kind, is_items
+from hdlif.recipe.builders.own_kinds import FOUND, Items, found_kind, is_items, is_there, kind_at, kind_named, kind_of
 from hdlif.recipe.builders.task import build_task
 from hdlif.recipe.loading import dump_recipe
 
@@ -35,6 +42,7 @@ STARTS = {
 """By the kind of a sample: what a recipe is of, and a recipe that ships."""
 LARGER = 32
 """Side of a shipped set's images above which its recipes' networks are made for such images."""
+NO_KEYS: Mapping[str, Any] = MappingProxyType({})
 
 
 def data_overrides(recipe: Recipe, data: str) -> list[str]:
@@ -63,8 +71,8 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
         raise DataError(
             f'--data "{cut(data)}": there is no such file or folder, and no data set of that name ships{mend}'
         )
-    kind = None if found_kind(section.kind) else DATA.get(section.kind)
-    own = kind.input.kind if kind else samples_of(section)
+    kind, found = DATA.get(section.kind), found_kind(section.kind)
+    own = kind.input.kind if kind else section.found.input.kind if section.found else found and found.samples
     here = kind_at(data, kind_of(own))
     there = found_kind(here)
     assert there is not None
@@ -122,7 +130,7 @@ def with_data_found(
             f"{found.path}: {count} samples to train on do not fill one batch of {recipe.data.batch_size}; "
             f"--set data.batch_size={count} or less"
         )
-    chosen = recipe.model_copy(update={"data": stating(recipe.data, found)})
+    chosen = recipe.model_copy(update={"data": _stating(recipe.data, found)})
     # What is written has to be read again.
     if (size := len(dump_recipe(chosen))) > MOST_BYTES:
         raise DataError(
@@ -130,6 +138,21 @@ def with_data_found(
             f"takes {size:,} bytes, and at most {MOST_BYTES:,} are read; shorten their names, or take fewer"
         )
     return chosen, found
+
+
+def _stating(section: DataConfig, found: Found) -> DataConfig:
+    """Return the section with an absolute path and a statement of what was found."""
+    fields = {name: getattr(found.input, name) for name in InputConfig.model_fields}
+    sound = None if found.input.sound is None else asdict(found.input.sound)
+    kept = FoundConfig(
+        digest=found.manifest.digest,
+        classes=found.classes,
+        input=InputConfig(**fields | {"sound": sound}),
+        target_mean=found.target_mean,
+        target_std=found.target_std,
+    )
+    path = {} if is_items(section.kind) else {"path": str(found.path)}
+    return DataConfig.model_validate(section.model_dump() | path | {"found": kept})
 
 
 def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = lambda line: None) -> Recipe:
@@ -146,14 +169,86 @@ def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = lambda li
     return recipe.model_copy(update={"time_steps": steps})
 
 
-_NO_KEYS: Mapping[str, Any] = MappingProxyType({})
+def _asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str, Any]:
+    """Return the keys of the section `data` that a network's task and outputs need.
+
+    Raises:
+        DataError: such data give no such target.
+    """
+    arguments: dict[str, Any] = {}
+    if task.kind == "sequence":
+        arguments = {"each_step": True}
+    elif task.ahead:
+        arguments = {"ahead": task.ahead}
+    elif task.kind == "regress":
+        arguments = {"values": list(outputs)} | ({"each_step": True} if task.combine == "each" else {})
+    elif task.kind == "multilabel":
+        arguments = {"labels": list(outputs)}
+    if missing := sorted(arguments.keys() - FOUND.get(kind, Items).model_fields.keys()):
+        raise DataError(
+            f'data of kind "{kind}" give none of {", ".join(missing)}, which the network\'s task, "{task.kind}", asks '
+            "for; give data like those that it was trained on"
+        )
+    return arguments
+
+
+_TARGETS = ("each_step", "values", "labels", "ahead")
+"""Keys of the section `data` that choose the target."""
+_OF_NETWORK = {
+    *("channels", "fit", "sensor", "resize", "rate", "resample"),
+    *("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest_hz", "highest_hz"),
+}
+"""Keys that choose what samples become; a trained network keeps them."""
+
+
+def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part: Tested) -> dict[str, Any]:
+    """Return the keys of the section `data` for data that a network is to be tested on.
+
+    Args:
+        keys: that are set beside.
+        kind: of the data.
+        asked: what the network has already, from the section that it was trained with or by its task.
+        part: what is tested on; "all" is divided no further.
+    Raises:
+        RecipeError: a key that the network decides, or a split of what is not divided.
+    """
+    of_network = {"fit"} if is_items(kind) else _OF_NETWORK
+    for key, value in keys.items():
+        if key in of_network:
+            raise RecipeError(
+                f"data.{key} = {brief(value)} is refused: the network takes samples as it was trained on them; "
+                "leave it out"
+            )
+        if key in _TARGETS and (value or None) != (learned := asked.get(key) or None):
+            had = "has none" if learned is None else f"learned {brief(learned)}"
+            raise RecipeError(f"data.{key} = {brief(value)} is refused: the network {had}; leave it out")
+    if part == "all" and "split" in keys:
+        raise RecipeError(
+            f"data.split = {brief(keys['split'])} divides what is to be tested on as a whole; leave it out, or choose "
+            "another part than all"
+        )
+    if isinstance(keys.get("split"), Mapping) and isinstance(asked.get("split"), Mapping):
+        # As of a training: what is not named stays.
+        keys = {**keys, "split": {**asked["split"], **keys["split"]}}
+    return {**asked, **keys, **({"split": {"test": 1}} if part == "all" else {})}
+
+
+def _check_labels(found: Found, labels: tuple[str, ...]) -> None:
+    """Raise `DataError` unless data have a network's classes; it names the difference."""
+    if found.classes != labels:
+        from hdlif.data.own_data import other_classes
+
+        raise DataError(
+            f"{found.path} {other_classes(found.classes, labels, 'the network')}; give data with each class of the "
+            "network, and no other"
+        )
 
 
 def data_of_ones_own(
     recipe: Recipe,
     path: str,
     *,
-    keys: Mapping[str, Any] = _NO_KEYS,
+    keys: Mapping[str, Any] = NO_KEYS,
     part: Tested = "test",
     trained: Collection[str] = (),
     say: Callable[[str], None] = lambda line: None,
@@ -187,13 +282,13 @@ def data_of_ones_own(
     found = look(
         section.kind,
         path,
-        keys_for(keys, section.kind, own, part),
+        _keys_for(keys, section.kind, own, part),
         size=section.size,
         known=kind.input,
         scale=scale,
         time_steps=recipe.time_steps,
     )
-    check_labels(found, kind.labels)
+    _check_labels(found, kind.labels)
     tested = [entry for entry in found.manifest.entries if part == "all" or entry.part == part]
     if part in ("all", "test") and (known := sum(entry.sha256 in trained for entry in tested)):
         say(
@@ -210,7 +305,7 @@ def found_data(
     labels: tuple[str, ...] | None,
     time_steps: int,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
-    keys: Mapping[str, Any] = _NO_KEYS,
+    keys: Mapping[str, Any] = NO_KEYS,
     part: Tested = "test",
     say: Callable[[str], None] = lambda line: None,
 ) -> ImageSets:
@@ -236,10 +331,10 @@ def found_data(
         )
     whole = replace(record, shape=record.sample_shape(time_steps), frames=CONSTANT)
     scale = (task.mean, task.std) if task.std else None
-    asked = keys_for(keys, here, asked_by(task, labels or (), here), part)
+    asked = _keys_for(keys, here, _asked_by(task, labels or (), here), part)
     found = look(here, path, asked, known=whole, scale=scale, time_steps=time_steps)
     if labels is not None:
-        check_labels(found, labels)
+        _check_labels(found, labels)
     if part == "test" and "test" in found.seen.get("split", ()) and not {"split", "group"} & keys.keys():
         say(
             f"warning: {path} has no test part of its own, and one is taken here by default: the network may have been "

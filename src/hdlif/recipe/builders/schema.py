@@ -16,7 +16,7 @@ from hdlif.recipe.builders.activity import PENALTIES
 from hdlif.recipe.builders.attention import ATTENTIONS
 from hdlif.recipe.builders.augment import AUGMENTS
 from hdlif.recipe.builders.data import FRAMES
-from hdlif.recipe.builders.data_sets import DATA, SETS
+from hdlif.recipe.builders.data_sets import DATA
 from hdlif.recipe.builders.installed import GROUPS, offers
 from hdlif.recipe.builders.model import MODELS
 from hdlif.recipe.builders.neuron import NEURONS
@@ -159,7 +159,7 @@ def _data(definitions: Schema) -> Iterable[Schema]:
     fields["validation"] = number | {"description": fields["validation"]["description"]}
     for name, ships in DATA.items():
         one = _kind(ships.part)
-        kind = {"const": name, "description": SETS.get(name, one["description"])}
+        kind = {"const": name, "description": ships.meaning or one["description"]}
         properties = {key: value for key, value in fields.items() if key != "found"} | one["properties"]
         required = ["kind", "batch_size", "validation"]
         yield one | {

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from hdlif.data import ImageSets, Tested
@@ -10,9 +9,8 @@ from hdlif.data.manifest import read_manifest
 from hdlif.errors import DataError, RecipeError, cut, did_you_mean
 from hdlif.graph.artefact import Graph, InputRecord, TaskRecord
 from hdlif.recipe import Recipe, builders
+from hdlif.recipe.builders.own_data import NO_KEYS
 from hdlif.recipe.runs.recipe_data import FILES, names_path
-
-NO_KEYS: Mapping[str, Any] = MappingProxyType({})
 
 
 def sets_of_graph(
@@ -111,7 +109,7 @@ def sets_named(
     if data is None or data not in builders.DATA:
         seen = "it does not say which data set it is for" if data is None else f'--data "{data}" is unknown'
         raise DataError(f"{path}: {seen}; give --data NAME or a folder, {did_you_mean(data or '', builders.DATA)}")
-    if keys and builders.DATA[data].content is None:
+    if keys and not builders.DATA[data].is_generated:
         raise RecipeError(
             f"--set data.{cut(next(iter(keys)))} is of data of your own, and {data} is a set that ships; leave it out"
         )
