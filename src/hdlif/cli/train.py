@@ -143,7 +143,7 @@ def train(
     """
     from hdlif.cli.training_run import TrainingOptions, train_recipe
     from hdlif.recipe.runs.processes import first_by_torchrun, processes
-    from hdlif.recipe.runs.recipe_to_train import load_recipe_to_train
+    from hdlif.recipe.runs.recipe_data import load_recipe_to_train
 
     changes = [*overrides, *([] if epochs is None else [f"training.epochs={epochs}"])]
     if recipe is None and data is None and not resume:

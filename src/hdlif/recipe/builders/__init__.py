@@ -4,8 +4,6 @@ One file for each section of a recipe; it has a class per kind, whose fields are
 from them.
 """
 
-from hdlif.recipe.builders.activity import PENALTIES, build_penalty
-from hdlif.recipe.builders.attention import ATTENTION_FORMS, ATTENTIONS
 from hdlif.recipe.builders.checks import (
     check,
     check_names,
@@ -27,12 +25,21 @@ from hdlif.recipe.builders.data import (
     shipped_kind,
 )
 from hdlif.recipe.builders.data_sets import DATA, DataKind
+from hdlif.recipe.builders.layers import ATTENTION_FORMS, ATTENTIONS, NORMS, SPIKES, WEIGHTS
 from hdlif.recipe.builders.model import MODELS, STEMS, build_model
 from hdlif.recipe.builders.named_data import named_data
-from hdlif.recipe.builders.neuron import CLASSES, EQUATIONS, NEURONS, build_neuron, leaks_of, own_neuron
-from hdlif.recipe.builders.neuron_layers import LEAKS, PARALLEL_PATTERNS, RESETS, SURROGATES
-from hdlif.recipe.builders.norm import NORMS
-from hdlif.recipe.builders.optimization import OPTIMIZERS, SCHEDULES, build_optimization
+from hdlif.recipe.builders.neuron import (
+    CLASSES,
+    EQUATIONS,
+    LEAKS,
+    NEURONS,
+    PARALLEL_PATTERNS,
+    RESETS,
+    SURROGATES,
+    build_neuron,
+    leaks_of,
+    own_neuron,
+)
 from hdlif.recipe.builders.own_data import (
     data_of_ones_own,
     data_overrides,
@@ -51,10 +58,17 @@ from hdlif.recipe.builders.own_kinds import (
 )
 from hdlif.recipe.builders.registry import hidden_kinds
 from hdlif.recipe.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
-from hdlif.recipe.builders.spikes import SPIKES
 from hdlif.recipe.builders.task import TASKS, build_measured_task, build_task, target_taken, with_class_weights
-from hdlif.recipe.builders.teacher import TEACHERS, build_mix, build_teacher
-from hdlif.recipe.builders.weights import WEIGHTS
+from hdlif.recipe.builders.training import (
+    OPTIMIZERS,
+    PENALTIES,
+    SCHEDULES,
+    TEACHERS,
+    build_mix,
+    build_optimization,
+    build_penalty,
+    build_teacher,
+)
 
 __all__ = [
     "ATTENTIONS",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from hdlif.config import Component, DataConfig
 from hdlif.errors import DataError, RecipeError
-from hdlif.recipe.builders.part import At, Part, field
-from hdlif.recipe.builders.registry import Section, own_part, without_keys
+from hdlif.recipe.builders.part import At, Part, field, takes
+from hdlif.recipe.builders.registry import Section, without_keys
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,6 +67,18 @@ class Own(Augment):
 
     samples = None
 
+    @classmethod
+    def derive(cls, function: Any, key: str, kind: str, given: Collection[str] = ()) -> type[Self]:
+        part = super().derive(function, key, kind, given)
+        if isinstance(function, type):
+            return part
+        first = next(iter(takes(function)), _GENERATOR)
+        if first == _GENERATOR:
+            raise RecipeError(
+                f'{key} = "{kind}" takes no sample; it must be a function (x, generator), or a class of such'
+            )
+        return super().derive(function, key, kind, (first, _GENERATOR))
+
     def build(self, **given: Any) -> Augmentation:
         from hdlif.data.augment import own_augmentation
 
@@ -95,20 +107,7 @@ class _With:
         return self._function(x, **self._arguments, **given)
 
 
-class _Augments(Section[Augment]):
-    def derive(self, function: Any, kind: str) -> type[Augment]:
-        part = own_part(Own, function, KEY, kind)
-        if isinstance(function, type):
-            return part
-        first = next(iter(inspect.signature(function).parameters), _GENERATOR)
-        if first == _GENERATOR:
-            raise RecipeError(
-                f'{KEY} = "{kind}" takes no sample; it must be a function (x, generator), or a class of such'
-            )
-        return own_part(Own, function, KEY, kind, given=(first, _GENERATOR))
-
-
-AUGMENTS = _Augments(
+AUGMENTS = Section[Augment](
     KEY,
     *without_keys(Augment, _MAPPED),
     *without_keys(Augment, _OF_IMAGES, samples=("image",)),

@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif.config import Recipe
 from hdlif.errors import HdlifError, InputError, RecipeError, first_line
-from hdlif.recipe.builders.activity import PENALTIES, build_penalty
 from hdlif.recipe.builders.augment import try_augment
 from hdlif.recipe.builders.data import CONSTANT, check_data, data_kind, frames_of, input_record
 from hdlif.recipe.builders.model import MODELS, build_model, read_model
-from hdlif.recipe.builders.optimization import SCHEDULES, read_optimizer, try_optimization
 from hdlif.recipe.builders.registry import own_kinds
 from hdlif.recipe.builders.rule import build_rule, build_training_rule, read_rule
 from hdlif.recipe.builders.task import build_measured_task, read_task, with_class_weights
-from hdlif.recipe.builders.teacher import build_mix, check_accumulation, check_pairs, read_teacher
+from hdlif.recipe.builders.training import (
+    PENALTIES,
+    SCHEDULES,
+    build_mix,
+    build_penalty,
+    check_accumulation,
+    check_pairs,
+    read_optimizer,
+    read_teacher,
+    try_optimization,
+)
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, device, nn

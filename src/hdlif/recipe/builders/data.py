@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
@@ -20,7 +20,6 @@ from hdlif.recipe.builders.data_sets import DATA, DataKind, Described
 from hdlif.recipe.builders.installed import chosen_offer, found_part
 from hdlif.recipe.builders.own_kinds import FOUND, OF_ITEMS, Items, arguments, found_kind, is_items, is_there
 from hdlif.recipe.builders.part import At, takes
-from hdlif.recipe.builders.registry import own_part
 
 if TYPE_CHECKING:
     from hdlif.data import Found, Frames, ImageSets
@@ -70,15 +69,15 @@ def check_data(recipe: Recipe) -> str | None:
                     f"data.{key} = {brief(value)} is not of {_SHOWN[samples]}, which {section.kind} gives; leave it out"
                 )
     read_augment(section, samples)
-    mine, other, given, wanted = FRAMES, BINNINGS, "images", "events"
+    mine, other, given, wanted = {*FRAMES}, {*BINNINGS}, "images", "events"
     if samples == "events":
-        mine, other, given, wanted = BINNINGS, FRAMES, "events", "images"
+        mine, other, given, wanted = other, mine, wanted, given
     if samples is not None and section.frames in other:
         raise RecipeError(
             f'data.frames = "{section.frames}" makes frames of {wanted}, and {section.kind} gives {given}; '
             f"choose one of {', '.join(sorted(mine))}"
         )
-    accepted: Collection[str] = mine if samples is not None else {*FRAMES, *BINNINGS}
+    accepted = mine if samples is not None else mine | other
     if section.frames not in accepted:
         raise RecipeError(f'data.frames = "{cut(section.frames)}" is unknown; {did_you_mean(section.frames, accepted)}')
     return samples
@@ -103,7 +102,7 @@ def _finder(kind: str, stated: Mapping[str, Any]) -> Callable[..., Found]:
     if kind in FOUND:
         return FOUND[kind].read("data", {"kind": kind, **stated}).build
     function = found_part(kind, "data.kind", {*DATA, *FOUND})
-    own = own_part(Items, function, "data.kind", kind, given=(*OF_ITEMS, "fit"))
+    own = Items.derive(function, "data.kind", kind, (*OF_ITEMS, "fit"))
     if twice := sorted(stated.keys() & takes(function).keys() & Items.model_fields.keys() - {*OF_ITEMS, "fit"}):
         raise RecipeError(
             f'data.{twice[0]} is a key of every data set of your own, and an argument of "{kind}"; rename the argument'
@@ -227,7 +226,7 @@ def data_kind(recipe: Recipe) -> Described:
         target=target_of(recipe),
         target_mean=found.target_mean,
         target_std=found.target_std,
-        ahead=recipe.data.arguments.get("ahead") or 0,
+        ahead=cast(int, recipe.data.arguments.get("ahead") or 0),
     )
 
 

@@ -102,7 +102,7 @@ class DataKind(Described):
     """A data set that ships: its loader and what is known of it.
 
     Attributes:
-        load: takes (root, validation, augment, seed), for events also (time_steps, binning, size), and for generated data
+        load: takes (root, validation, augment, seed), of events also (time_steps, binning, size), of generated data
             their content.
         part: the class of its section; that of generated data makes their content.
         meaning: what the set is, if the class of its section does not state it.

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+import json
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from hdlif.config import Recipe
-from hdlif.errors import RecipeError
-from hdlif.recipe.builders.activity import check_budgets
-from hdlif.recipe.builders.attention import attention_arguments, read_attention
+from hdlif.errors import ConversionError, RecipeError
 from hdlif.recipe.builders.data import data_kind, input_record
+from hdlif.recipe.builders.layers import NORMS, WEIGHTS, attention_arguments, place_quantizers, read_attention
 from hdlif.recipe.builders.neuron import build_neuron, check_parallel, read_neuron
-from hdlif.recipe.builders.norm import NORMS
 from hdlif.recipe.builders.part import At, Part, field, takes
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.builders.spiking import check_of
-from hdlif.recipe.builders.weights import WEIGHTS, build_conv, place_quantizers
+from hdlif.recipe.builders.training import check_budgets
 
 if TYPE_CHECKING:
     from hdlif.models import NeuronFactory, Place
@@ -40,6 +41,12 @@ class Model(Part):
     """A network; `ATTENTION` is its argument that takes attention, if it does."""
 
     ATTENTION: ClassVar[Literal["block", "attention"] | None] = None
+
+    @classmethod
+    def derive(cls, function: Any, key: str, kind: str, given: Collection[str] = ()) -> type[Self]:
+        part, taken = super().derive(function, key, kind, given), takes(function)
+        part.ATTENTION = "block" if "block" in taken else "attention" if "attention" in taken else None
+        return part
 
 
 class _Series(Model):
@@ -132,7 +139,7 @@ class VGG(Model, kind="vgg_snn", makes=At("hdlif.models:vgg_snn")):
     final_size: int | None = field(3, "Side of the map that the classifier reads; null pools it to one.")
 
 
-class Imported(Model, kind="imported", makes=At("hdlif.recipe.builders.imported_network:imported_network")):
+class Imported(Model, kind="imported", makes=At("hdlif.recipe.builders.model:imported_network")):
     """A network of another library, as `hdlif import` writes it."""
 
     structure: str = field(..., "Layers and neurons as JSON, written by `hdlif import`.")
@@ -147,15 +154,7 @@ class Spiking(Model, kind="spiking", makes=At("hdlif.recipe.builders.spiking:spi
     pretrained: str | None = field(None, "File of weights that the training starts from.")
 
 
-class _Models(Section[Model]):
-    def derive(self, function: Any, kind: str) -> type[Model]:
-        part = super().derive(function, kind)
-        taken = takes(function)
-        part.ATTENTION = "block" if "block" in taken else "attention" if "attention" in taken else None
-        return part
-
-
-MODELS = _Models(
+MODELS = Section[Model](
     "model",
     *(Conv1d, Dense, Imported, Recurrent, ResNet, ResNet18, ResNet19, ResNet34, ReversibleResNet, Spiking, VGG),
     own=Model,
@@ -192,15 +191,16 @@ def build_model(recipe: Recipe, *, pretrained: bool = False) -> Temporal:
         CheckpointError: that file is absent, damaged, or of another network.
     """
     from hdlif.models import as_network
+    from hdlif.nn import QuantConv2d
 
-    model = read_model(recipe)
+    model, quantizer = read_model(recipe), WEIGHTS.read(recipe.weights).build()
     channels, *size = input_record(recipe).shape
     made = model.build(
         **attention_arguments(recipe, model.ATTENTION),
         neuron=_by_place_or_channels(build_neuron(recipe)),
-        conv=build_conv(recipe),
-        quantizer=WEIGHTS.read(recipe.weights).build(),
-        norm=_norm(recipe),
+        conv=partial(QuantConv2d, quantizer=quantizer),
+        quantizer=quantizer,
+        norm=NORMS.read(recipe.norm).build(time_steps=recipe.time_steps),
         classes=len(data_kind(recipe).labels),
         in_channels=channels,
         in_size=tuple(size),
@@ -216,11 +216,6 @@ def build_model(recipe: Recipe, *, pretrained: bool = False) -> Temporal:
     check_budgets(recipe, network)
     _check_grid(network)
     return network
-
-
-def _norm(recipe: Recipe) -> Any:
-    """Return what makes the recipe's norms from their channels."""
-    return NORMS.read(recipe.norm).build(time_steps=recipe.time_steps)
 
 
 def _by_place_or_channels(make: NeuronFactory) -> Callable[[Place | int], Temporal]:
@@ -260,3 +255,45 @@ def _check_grid(network: Temporal) -> None:
         raise RecipeError(
             f"model.grid = {step}; the deployed network does without it, so that it must be at most {COARSEST_GRID}"
         )
+
+
+def imported_network(
+    *,
+    structure: str,
+    pretrained: str | None = None,
+    quantizer: Any,
+    time_steps: int,
+    classes: int,
+    in_channels: int,
+    in_size: tuple[int, int],
+    filled: bool = False,
+) -> Any:
+    """Build the network of the kind `imported`.
+
+    Args:
+        structure: JSON, as `hdlif.deploy.interop.structure` has it.
+        pretrained: file with its weights.
+        filled: whether to read that file.
+    Raises:
+        RecipeError: it is no structure, or one for other data.
+        CheckpointError: the file is absent, damaged or of another network.
+    """
+    from hdlif.deploy.interop.structure import build
+    from hdlif.training.state_dicts import load_state_dict
+
+    try:
+        found = json.loads(structure)
+        network = build(found, time_steps, quantizer=quantizer)
+        shape, outputs = [int(size) for size in found["input"]], int(found["outputs"])
+    except (ValueError, KeyError, TypeError, RecursionError, ConversionError) as error:
+        raise RecipeError(f"model.structure: {error}") from error
+    if shape != [in_channels, *in_size] or outputs != classes:
+        raise RecipeError(
+            f"model.structure takes {shape} and gives {outputs} outputs; the data have {[in_channels, *in_size]} and "
+            f"{classes} classes; give data of these, such as by data.size, or put another last layer behind it"
+        )
+    if filled and pretrained is not None:
+        load_state_dict(
+            Path(pretrained), network, "model.structure", "give model.pretrained the file beside the recipe"
+        )
+    return network

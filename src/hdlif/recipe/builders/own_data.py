@@ -72,7 +72,9 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
             f'--data "{cut(data)}": there is no such file or folder, and no data set of that name ships{mend}'
         )
     kind, found = DATA.get(section.kind), found_kind(section.kind)
-    own = kind.input.kind if kind else section.found.input.kind if section.found else found and found.samples
+    own = kind.input.kind if kind else found.samples if found else None
+    if section.found is not None:
+        own = section.found.input.kind
     here = kind_at(data, kind_of(own))
     there = found_kind(here)
     assert there is not None

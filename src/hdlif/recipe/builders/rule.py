@@ -11,7 +11,7 @@ from hdlif.recipe.builders.data import target_of
 from hdlif.recipe.builders.part import At, Part, called, field
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.builders.task import build_task, learned_arguments
-from hdlif.recipe.builders.teacher import distilled
+from hdlif.recipe.builders.training import distilled
 
 if TYPE_CHECKING:
     from hdlif.learning import Criterion

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from hdlif.config import Recipe
 from hdlif.errors import InputError, RecipeError
@@ -50,6 +50,12 @@ class Task(Part):
 
     metrics: list[Any] = field([], "Further measures: names, or {kind: NAME, ...} with arguments.")
 
+    @classmethod
+    def derive(cls, function: Any, key: str, kind: str, given: Collection[str] = ()) -> type[Self]:
+        part = super().derive(function, key, kind, given)
+        part.HAS_CLASSES = "label_smoothing" in takes(function)
+        return part
+
 
 class _Ours(Task):
     best: str | None = field(None, "Name of the measure that the best epoch is chosen by.")
@@ -94,14 +100,7 @@ class Multilabel(_Ours, kind="multilabel", makes=At("hdlif.training.tasks:Multil
     learn_from: LearnFrom | None = field(None, _LEARN_FROM)
 
 
-class _Tasks(Section[Task]):
-    def derive(self, function: Any, kind: str) -> type[Task]:
-        part = super().derive(function, kind)
-        part.HAS_CLASSES = "label_smoothing" in takes(function)
-        return part
-
-
-TASKS = _Tasks("task", Classify, Sequence, Regress, Multilabel, own=Task, given=GIVEN)
+TASKS = Section[Task]("task", Classify, Sequence, Regress, Multilabel, own=Task, given=GIVEN)
 
 
 def read_task(recipe: Recipe) -> Task:

@@ -16,8 +16,7 @@ from pydantic_core import ErrorDetails
 from hdlif.errors import RecipeError, brief, cut, did_you_mean
 from hdlif.inputs.plain_yaml import parse_yaml, shown, text_of
 from hdlif.recipe import Recipe, below, builders, explained, load_recipe, one_component, shipped_recipes, worst
-from hdlif.recipe.runs.recipe_data import Looks
-from hdlif.recipe.runs.spread import seeds_from
+from hdlif.recipe.runs.recipe_data import Looks, seeds_from
 
 MOST_CELLS = 10_000
 MOST_LIKE = 8

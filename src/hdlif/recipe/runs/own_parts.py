@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import sysconfig
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from modulefinder import ModuleFinder
 from pathlib import Path
+from typing import Any
 
 from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.recipe import Recipe
-from hdlif.recipe.builders.installed import GROUPS, chosen_offer, imported, is_own, offers
+from hdlif.recipe.builders.installed import GROUPS, PACKAGE, chosen_offer, imported, is_own, offers
 from hdlif.recipe.builders.registry import KINDS, own_kinds
 from hdlif.recipe.runs.files import write_json
-from hdlif.recipe.runs.own_modules import with_imported
 from hdlif.whole_files import read_regular
 
 PARTS = "parts.json"
@@ -40,7 +42,7 @@ def own_parts(recipe: Recipe) -> dict[str, dict[str, str]]:
             stated = {"distribution": offer.distribution, "version": offer.version, "place": place}
             found[f"{offer.group}:{offer.name}"] = stated
         imported(place, key)
-        for name, file in with_imported(place.partition(":")[0]).items():
+        for name, file in _with_imported(place.partition(":")[0]).items():
             found[name] = _stated(name, file)
     return dict(sorted(found.items()))
 
@@ -106,6 +108,46 @@ def _stated(name: str, file: Path | None) -> dict[str, str]:
     modules = [sys.modules.get(one) for one in (name, name.split(".")[0])]
     version = next(filter(None, (getattr(module, "__version__", None) for module in modules)), None)
     return stated | ({"version": str(version)} if version else {})
+
+
+class _Finder(ModuleFinder):
+    """Finds the modules that a module imports, without running them."""
+
+    def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
+        try:
+            return super().find_module(name, path, parent)
+        except (AttributeError, OSError) as error:
+            # A folder without __init__.py, or a file that cannot be read.
+            raise ImportError(name) from error
+
+
+def _with_imported(name: str) -> dict[str, Path | None]:
+    """Return the files of an imported module and of the user's own modules that it imports, directly or not.
+
+    The user's own are below the working folder, or the folder that the module itself is imported from; what is
+    installed has a version. None stands for a module without a file.
+    """
+    file = getattr(sys.modules[name], "__file__", None)
+    first = Path(file) if isinstance(file, str) else None
+    if first is None or _is_installed(first):
+        return {name: first}
+    depth = len(name.split(".")) - (first.name != "__init__.py")
+    above = first.resolve().parents
+    roots = Path.cwd().resolve(), above[min(depth, len(above) - 1)]
+    places = [Path(one).resolve() for one in sys.path]
+    places = [one for one in places if any(one.is_relative_to(root) for root in roots) and not _is_installed(one)]
+    finder = _Finder([str(one) for one in (*places, roots[1])], excludes=[PACKAGE])
+    # After an error, what was read before it is known.
+    with suppress(ImportError, SyntaxError, ValueError, RecursionError):
+        finder.import_hook(name)
+    files = {one: Path(module.__file__) for one, module in finder.modules.items() if module.__file__}
+    return {name: first} | {one: file for one, file in files.items() if not _is_installed(file)}
+
+
+def _is_installed(file: Path) -> bool:
+    """Return whether a file is Python's or an installed package's."""
+    path, standard = file.resolve(), Path(sysconfig.get_path("stdlib")).resolve()
+    return not {"site-packages", "dist-packages"}.isdisjoint(path.parts) or path.is_relative_to(standard)
 
 
 def _difference(was: dict[str, str], now: dict[str, str]) -> str:
