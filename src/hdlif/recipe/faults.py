@@ -73,11 +73,25 @@ def explain(
     """
     first = worst(errors)
     path, before = _path_of(first, tree), [section] if section else []
+    key = cut(".".join([*before, *map(str, path)]))
+    seen = f"{key} = {shown(first['input'])}"
     # Of a union, each branch has its error; the value is that of the key.
     of_key = [error for error in errors if _path_of(error, tree)[:1] == path[:1]]
-    if first["type"] in ("extra_forbidden", "missing") or len(of_key) == 1:
-        key = cut(".".join([*before, *map(str, path)]))
-        return explained(first, key, accepted(_model_at(model, path[:-1])), whole="give it a value")
+    match first["type"]:
+        case "extra_forbidden":
+            known = list(accepted(_model_at(model, path[:-1])))
+            return f"{seen} is unknown; {did_you_mean(str(path[-1]), known) if known else 'it takes no arguments'}"
+        case "missing":
+            return f"{key} is missing; give it a value"
+        case "model_type" if len(of_key) == 1:
+            return f"{seen} is refused; it should be a section of keys and values"
+        case "literal_error" if len(of_key) == 1 and isinstance(first["input"], str):
+            return f"{seen} is unknown; {did_you_mean(first['input'], _words(first))}"
+        case "value_error" if len(of_key) == 1:
+            said = first["msg"].removeprefix("Value error, ")
+            return f"{seen} is refused; it {said}" if said.startswith("should ") else said
+        case _ if len(of_key) == 1:
+            return f"{seen} is refused; {_wanted(first, ())}"
     name = str(path[0])
     seen, field = f"{'.'.join([*before, cut(name)])} = {shown(tree[name])}", model.model_fields.get(name)
     meaning = f": {field.description}" if field is not None and field.description else ""
@@ -87,32 +101,6 @@ def explain(
     # A list may have thousands of items, each with its error.
     wanted = dict.fromkeys(_wanted(error, _path_of(error, tree)) for error in of_key[:_MOST_BRANCHES])
     return f"{seen} is refused; {', or '.join(wanted)}{meaning}"
-
-
-def explained(first: ErrorDetails, key: str, keys: Iterable[str], *, whole: str) -> str:
-    """Explain an error of a tree of keys and values by its type alone.
-
-    Args:
-        key: the whole key at fault.
-        keys: known keys of the same section.
-        whole: how to mend a tree that lacks the key.
-    """
-    seen = f"{key} = {shown(first['input'])}"
-    match first["type"]:
-        case "extra_forbidden":
-            known = list(keys)
-            mend = did_you_mean(str(first["loc"][-1]), known) if known else "it takes no arguments"
-            return f"{seen} is unknown; {mend}"
-        case "missing":
-            return f"{key} is missing; {whole}"
-        case "model_type":
-            return f"{seen} is refused; it should be a section of keys and values"
-        case "literal_error" if isinstance(first["input"], str):
-            return f"{seen} is unknown; {did_you_mean(first['input'], _words(first))}"
-        case "value_error":
-            said = first["msg"].removeprefix("Value error, ")
-            return f"{seen} is refused; it {said}" if said.startswith("should ") else said
-    return f"{seen} is refused; {_wanted(first, ())}"
 
 
 def _wanted(error: ErrorDetails, path: Keys) -> str:

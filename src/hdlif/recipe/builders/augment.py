@@ -74,9 +74,8 @@ class Own(Augment):
             return part
         first = next(iter(takes(function)), _GENERATOR)
         if first == _GENERATOR:
-            raise RecipeError(
-                f'{key} = "{kind}" takes no sample; it must be a function (x, generator), or a class of such'
-            )
+            mend = "it must be a function (x, generator), or a class of such"
+            raise RecipeError(f'{key} = "{kind}" takes no sample; {mend}')
         return super().derive(function, key, kind, (first, _GENERATOR))
 
     def build(self, **given: Any) -> Augmentation:
@@ -85,9 +84,8 @@ class Own(Augment):
         make = self.MAKES
         transform: Any = super().build() if isinstance(make, type) else make
         if not callable(transform):
-            raise RecipeError(
-                f'{KEY} = "{self.kind}" makes what cannot be called with a sample; give it __call__(x, generator)'
-            )
+            mend = "give it __call__(x, generator)"
+            raise RecipeError(f'{KEY} = "{self.kind}" makes what cannot be called with a sample; {mend}')
         takes_generator = _GENERATOR in inspect.signature(transform).parameters
         if transform is make and self.arguments:
             transform = _With(make, self.arguments)
@@ -119,13 +117,7 @@ AUGMENTS = Section[Augment](
 
 
 def read_augment(section: DataConfig, samples: str | None) -> list[Augment]:
-    """Check the key.
-
-    Args:
-        samples: kind of a sample of the data, a kind of input; None if only looking at them tells.
-    Raises:
-        RecipeError: there is no such augmentation, it is of other samples, or takes no such argument.
-    """
+    """Check the key for a kind of samples; None if it is known only after a look at the data. Raises `RecipeError`."""
     parts = [AUGMENTS.read(one, f"{KEY}.{place}") for place, one in enumerate(_stated(section))]
     for part in parts:
         if samples is not None and part.samples is not None and samples not in part.samples:
@@ -142,11 +134,7 @@ def build_augment(section: DataConfig, samples: str) -> list[str | Augmentation]
 
 
 def try_augment(section: DataConfig, samples: str, shape: tuple[int, ...]) -> None:
-    """Raise `RecipeError` if one's own fails on a sample, or draws from a generator that the loader does not seed.
-
-    Args:
-        shape: of a raw sample.
-    """
+    """Raise `RecipeError` if the user's own fails on a raw sample, or draws from an unseeded generator."""
     made = build_augment(section, samples)
     own = [one for one, stated in zip(made, _stated(section), strict=True) if stated.kind not in AUGMENTS]
     if not own:
@@ -154,10 +142,9 @@ def try_augment(section: DataConfig, samples: str, shape: tuple[int, ...]) -> No
     import numpy as np
     import torch
 
-    raw = torch.float32 if samples != "image" else torch.uint8
-    some = (torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)) * (255 if samples == "image" else 1)).to(
-        raw
-    )
+    some = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    if samples == "image":
+        some = (some * 255).to(torch.uint8)
     bits = np.arange(2, dtype=np.uint64)
     for one in own:
         assert not isinstance(one, str)
@@ -167,10 +154,8 @@ def try_augment(section: DataConfig, samples: str, shape: tuple[int, ...]) -> No
         except DataError as error:
             raise RecipeError(str(error)) from error
         if not torch.equal(first, again):
-            raise RecipeError(
-                f"{KEY}: {one.name} gives two results for one sample and draw; let it draw from `generator`, or by "
-                "torch, and keep nothing between samples, so that a resumed training sees the same ones"
-            )
+            mend = "let it draw from `generator`, or by torch, and keep nothing between samples"
+            raise RecipeError(f"{KEY}: {one.name} gives two results for one sample and draw; {mend}")
 
 
 def _stated(section: DataConfig) -> list[Component]:

@@ -42,10 +42,9 @@ and imports torch._dynamo for that."""
 
 
 def check_names(recipe: Recipe) -> None:
-    """Raise `RecipeError` on the first name, argument or type of argument of the recipe that there is not.
+    """Raise `RecipeError` on the first unknown name or wrong argument of the recipe.
 
-    Nothing is built, and PyTorch is not imported: `check` finds out whether layers that are named exist, and whether
-    the network fits the data.
+    Nothing is built, and PyTorch is not imported: `check` tests whether named layers exist, and the network fits.
     """
     check_data(recipe)
     read_task(recipe)
@@ -67,10 +66,7 @@ def names_own_parts(recipe: Recipe) -> bool:
 def try_traces(recipe: Recipe, ranks: int = 1) -> None:
     """Raise `RecipeError` if the rule keeps traces and cannot keep those of this network or of a batch.
 
-    The recipe is good by `check`. A network that is not `SMALL` is tried without values.
-
-    Args:
-        ranks: processes that share a batch.
+    The recipe is good by `check`; `ranks` processes share a batch.
     """
     import torch
 
@@ -89,13 +85,7 @@ def try_traces(recipe: Recipe, ranks: int = 1) -> None:
 
 
 def try_update(recipe: Recipe, ranks: int = 1) -> None:
-    """Raise `RecipeError` if the rule cannot train the network, as `try_traces` and an update on noise show.
-
-    The recipe is good by `check`. A network that is not `SMALL` is tried without values, if a part is the user's own.
-
-    Args:
-        ranks: processes that share a batch.
-    """
+    """Raise `RecipeError` if the rule cannot train the network, as `try_traces` and an update on noise show."""
     import torch
 
     try_traces(recipe, ranks)
@@ -115,7 +105,7 @@ def try_update(recipe: Recipe, ranks: int = 1) -> None:
 
 
 def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
-    """Return the network and its device: on the CPU, from the seed, or without values if it is not `SMALL`."""
+    """Return the network and its device: from the seed on the CPU, or without values on "meta" if it is not `SMALL`."""
     import torch
 
     with _without_values():
@@ -197,9 +187,9 @@ def _check_network(recipe: Recipe) -> nn.Module:
         network = build_model(recipe)
         values = sum(tensor.numel() for tensor in network.state_dict().values())
         if values > MOST_VALUES:
+            limit = f"at most {MOST_VALUES:,} are accepted"
             raise RecipeError(
-                f"model: the network has {values:,} parameters, and at most {MOST_VALUES:,} are accepted; "
-                "make it narrower or shallower, or lower time_steps"
+                f"model: the network has {values:,} parameters, and {limit}; make it narrower or shallower"
             )
     if _is_small(network, shape):
         with torch.random.fork_rng(devices=[]):
@@ -208,13 +198,10 @@ def _check_network(recipe: Recipe) -> nn.Module:
     try:
         neurons, logits = _neurons_and_logits(network.eval(), shape)
     except (RuntimeError, ValueError, IndexError) as error:
-        raise RecipeError(
-            f"model.{recipe.model.kind} does not fit images of {list(shape)}: {first_line(error)}"
-        ) from error
-    except HdlifError:
-        raise
+        seen = f"model.{recipe.model.kind} does not fit images of {list(shape)}"
+        raise RecipeError(f"{seen}: {first_line(error)}") from error
     except Exception as error:
-        if recipe.model.kind in MODELS:
+        if recipe.model.kind in MODELS or isinstance(error, HdlifError):
             raise
         raise RecipeError(
             f"model.{recipe.model.kind} does not run: {type(error).__name__}: {first_line(error)}; "
@@ -223,15 +210,13 @@ def _check_network(recipe: Recipe) -> nn.Module:
     if recipe.model.kind not in MODELS:
         _check_own(network, recipe.model.kind, shape)
     if logits != (wanted := len(task.outputs)):
-        raise RecipeError(
-            f"model.{recipe.model.kind} gives {logits} outputs, and {recipe.data.kind} has {wanted} classes or values; "
-            "take `classes` as an argument, and end with as many"
+        seen = (
+            f"model.{recipe.model.kind} gives {logits} outputs, and {recipe.data.kind} has {wanted} classes or values"
         )
+        raise RecipeError(f"{seen}; take `classes` as an argument, and end with as many")
     if neurons * recipe.data.batch_size > MOST_NEURONS:
-        raise RecipeError(
-            f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons for an image, and a "
-            f"batch may have {MOST_NEURONS:,}; lower it, data.size or model.width"
-        )
+        seen = f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons for an image"
+        raise RecipeError(f"{seen}, and a batch may have {MOST_NEURONS:,}; lower it, data.size or model.width")
     return network
 
 
@@ -243,15 +228,11 @@ def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
     if recipe.training.accumulate > 1:
         raise RecipeError("training.stream makes an update of each part of a batch; leave training.accumulate out")
     if data_kind(recipe).target == "class_and_steps":
-        raise RecipeError(
-            "training.stream goes on from one sample to the next, and these are series of unequal lengths; leave "
-            "training.stream out, or cut them into windows: data.window"
-        )
+        mend = "leave training.stream out, or cut them into windows: data.window"
+        raise RecipeError(f"training.stream continues samples, and these are series of unequal lengths; {mend}")
     if recipe.task.arguments.get("combine") == "last" and "learn_from" not in recipe.task.arguments:
-        raise RecipeError(
-            'task.combine = "last" makes task.learn_from last, too, and a stream is learned from at every step alike; '
-            "set task.learn_from: every"
-        )
+        seen = 'task.combine = "last" makes task.learn_from last, too'
+        raise RecipeError(f"{seen}, and a stream is learned from at every step alike; set task.learn_from: every")
     try:
         check_streams(recipe.training.stream, recipe.time_steps, rule, network)
     except InputError as error:
@@ -265,9 +246,8 @@ def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
     names: dict[int, str] = {}
     for name, tensor in network.named_parameters(remove_duplicate=False):
         if (other := names.setdefault(id(tensor), name)) != name:
-            raise RecipeError(
-                f"model.{kind} has one parameter at two places, {other} and {name}; make a layer for each place"
-            )
+            seen = f"model.{kind} has one parameter at two places, {other} and {name}"
+            raise RecipeError(f"{seen}; make a layer for each place")
     if next(network.parameters()).device.type == "meta":
         return
     x = torch.randn(2, 1, *shape, generator=torch.Generator().manual_seed(0))
@@ -276,10 +256,8 @@ def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
         first, state = network(x[:1], steps=range(1))
         second, _ = network(x[1:], state, steps=range(1, 2))
     if not torch.allclose(together, torch.cat([first, second]), rtol=1e-3, atol=1e-4):
-        raise RecipeError(
-            f"model.{kind} gives other logits for two steps at once than for one after the other; give back run.state "
-            "of its Scope, and let nothing depend on how many steps come at once"
-        )
+        seen = f"model.{kind} gives other logits for two steps at once than for one after the other"
+        raise RecipeError(f"{seen}; give back run.state of its Scope, and depend on no number of steps")
 
 
 def _largest_map(network: nn.Module, shape: tuple[int, ...]) -> int:

@@ -35,21 +35,17 @@ FRAMES: Mapping[str, Frames] = {
 
 
 def check_data(recipe: Recipe) -> str | None:
-    """Check the section; return the kind of a sample, without reading the data or importing PyTorch.
+    """Check the section; return the kind of a sample, or None if data of the user's own have to be looked at first.
 
-    It is None for data of the user's own that have to be looked at first.
-
-    Raises:
-        RecipeError: a name or an argument of the section is unknown or does not fit.
+    No data are read, and PyTorch is not imported. Raises `RecipeError`.
     """
     section = recipe.data
     samples: str | None
     if kind := found_kind(section.kind):
         if section.validation is not None:
-            raise RecipeError(
-                f"data.validation = {section.validation} counts samples of a set that ships; your own data are divided "
-                "by fractions: set data.split={validation: 0.15, test: 0.15}"
-            )
+            seen = f"data.validation = {section.validation} counts samples of a set that ships"
+            mend = "your own data are divided by fractions: set data.split={validation: 0.15, test: 0.15}"
+            raise RecipeError(f"{seen}; {mend}")
         _finder(section.kind, section.arguments)
         samples = section.found.input.kind if section.found else kind.samples
     else:
@@ -65,18 +61,15 @@ def check_data(recipe: Recipe) -> str | None:
     if samples in _SHOWN:
         for key in ("size", "frames", "mixup"):
             if (value := getattr(section, key)) != DataConfig.model_fields[key].default:
-                raise RecipeError(
-                    f"data.{key} = {brief(value)} is not of {_SHOWN[samples]}, which {section.kind} gives; leave it out"
-                )
+                seen = f"data.{key} = {brief(value)} is not of {_SHOWN[samples]}"
+                raise RecipeError(f"{seen}, which {section.kind} gives; leave it out")
     read_augment(section, samples)
     mine, other, given, wanted = {*FRAMES}, {*BINNINGS}, "images", "events"
     if samples == "events":
         mine, other, given, wanted = other, mine, wanted, given
     if samples is not None and section.frames in other:
-        raise RecipeError(
-            f'data.frames = "{section.frames}" makes frames of {wanted}, and {section.kind} gives {given}; '
-            f"choose one of {', '.join(sorted(mine))}"
-        )
+        seen = f'data.frames = "{section.frames}" makes frames of {wanted}, and {section.kind} gives {given}'
+        raise RecipeError(f"{seen}; choose one of {', '.join(sorted(mine))}")
     accepted = mine if samples is not None else mine | other
     if section.frames not in accepted:
         raise RecipeError(f'data.frames = "{cut(section.frames)}" is unknown; {did_you_mean(section.frames, accepted)}')
@@ -156,10 +149,8 @@ def look(
     steps = found.target_steps
     # The length of series is checked elsewhere.
     if found.input.kind != "series" and None not in (steps, time_steps) and steps != time_steps:
-        raise DataError(
-            f"{found.path}: has targets at {steps} steps, and time_steps = {time_steps}; set "
-            f"time_steps={steps}, or give others"
-        )
+        seen = f"{found.path}: has targets at {steps} steps, and time_steps = {time_steps}"
+        raise DataError(f"{seen}; set time_steps={steps}, or give others")
     return found
 
 
@@ -188,18 +179,12 @@ def look_for(
 
 
 def shipped_kind(name: str, given: Mapping[str, Any]) -> DataKind:
-    """Return a data set that ships, with arguments of its own if it takes some.
-
-    Raises:
-        RecipeError: an argument is unknown, or has a value that none can have.
-    """
+    """Return a data set that ships, with arguments of its own if it takes some. Raises `RecipeError`."""
     kind = DATA[name]
     for key in () if kind.is_generated else given:
         if key in arguments():
-            raise RecipeError(
-                f"data.{cut(key)} = {brief(given[key])} is unknown; it is of data of your own: data.kind is one of "
-                f"{', '.join(sorted(FOUND))}"
-            )
+            mend = f"it is of data of your own: data.kind is one of {', '.join(sorted(FOUND))}"
+            raise RecipeError(f"data.{cut(key)} = {brief(given[key])} is unknown; {mend}")
     part = kind.part.read("data", {"kind": name, **given})
     return kind.of(part.build()) if kind.is_generated else kind
 
@@ -208,17 +193,14 @@ def data_kind(recipe: Recipe) -> Described:
     """Return what is known of the recipe's data without reading them; of the user's own, what was found in them.
 
     Raises:
-        RecipeError: a name in its section is unknown or does not fit, or its data have to be looked at first
-            (`with_data_found`).
+        RecipeError: the section is wrong, or its data have to be looked at first (`with_data_found`).
     """
     check_data(recipe)
     if recipe.data.kind in DATA:
         return shipped_kind(recipe.data.kind, recipe.data.arguments)
     if recipe.data.found is None:
-        raise RecipeError(
-            f'data.kind = "{recipe.data.kind}": its classes and sizes are known when the data have been looked at; '
-            "`hdlif data inspect` does that, and so does a training"
-        )
+        seen = f'data.kind = "{recipe.data.kind}": its classes and sizes are known when the data have been looked at'
+        raise RecipeError(f"{seen}; `hdlif data inspect` does that, and so does a training")
     found = recipe.data.found
     return Described(
         input=record_of(found.input),
@@ -289,8 +271,6 @@ def build_data(
     Args:
         found: result of `with_data_found`; without it the data are looked at again.
         listed: the manifest of the training data, if there is one, for the error about what changed.
-    Raises:
-        DataError: the data are absent or damaged, or no longer those that the recipe was trained on.
     """
     section = recipe.data
     if found_kind(section.kind):
@@ -341,8 +321,7 @@ def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> Foun
 def input_record(recipe: Recipe) -> InputRecord:
     """Return what the recipe's network takes at each step: an image, a part of one, or a frame of events.
 
-    Raises:
-        RecipeError: an image does not last for time_steps steps.
+    Raises `RecipeError` if an image does not last for time_steps steps.
     """
     kind = data_kind(recipe)
     record = kind.input
@@ -358,19 +337,13 @@ def input_record(recipe: Recipe) -> InputRecord:
 
     frames = frames_of(recipe.data, record.kind)
     if frames == PIXELS and record.shape[1] != record.shape[2]:
-        raise RecipeError(
-            f'data.frames = "{PIXELS}" shows square images, and these are {record.shape[1]}x{record.shape[2]}; set '
-            "data.size"
-        )
+        seen = f'data.frames = "{PIXELS}" shows square images'
+        raise RecipeError(f"{seen}, and these are {record.shape[1]}x{record.shape[2]}; set data.size")
     steps, _, *shape = FRAMES[frames](torch.zeros(1, *record.shape)).shape
     if kind.series and steps != recipe.time_steps:
-        raise RecipeError(
-            f"time_steps = {recipe.time_steps}, and a series has {steps}: each step is shown the sample of its time; "
-            f"--set time_steps={steps}"
-        )
+        raise RecipeError(f"time_steps = {recipe.time_steps}, and a series has {steps}; --set time_steps={steps}")
     if steps not in (1, recipe.time_steps):
-        raise RecipeError(
-            f'data.frames = "{recipe.data.frames}" makes {steps} steps of an image; set time_steps={steps}'
-        )
+        seen = f'data.frames = "{recipe.data.frames}" makes {steps} steps of an image'
+        raise RecipeError(f"{seen}; set time_steps={steps}")
     channels, height, width = shape
     return replace(record, shape=(channels, height, width), frames=frames)

@@ -167,9 +167,8 @@ def read_model(recipe: Recipe) -> Model:
     arguments = recipe.model.arguments
     for key in ("attention", "conv", "neuron", "norm"):
         if key in arguments:
-            raise RecipeError(
-                f"model.{key} is not set there; attention, neuron, norm and weights are sections of their own"
-            )
+            mend = "attention, neuron, norm and weights are sections of their own"
+            raise RecipeError(f"model.{key} is not set there; {mend}")
     _check_depth(arguments)
     if recipe.model.kind == "spiking":
         check_of(arguments.get("of"))
@@ -185,10 +184,8 @@ def build_model(recipe: Recipe, *, pretrained: bool = False) -> Temporal:
     """Build the recipe's network, freshly initialised from torch's random state.
 
     Args:
-        pretrained: start from the weights of the file that the recipe names, if it names one. A network that is to be
-            filled from a checkpoint needs none.
-    Raises:
-        CheckpointError: that file is absent, damaged, or of another network.
+        pretrained: start from the weights of the file that the recipe names, if it names one; it may raise a
+            `CheckpointError`. A network that is to be filled from a checkpoint needs none.
     """
     from hdlif.models import as_network
     from hdlif.nn import QuantConv2d
@@ -240,10 +237,8 @@ def _check_depth(arguments: Mapping[str, object]) -> None:
     layers = max(layers, len(plan) if isinstance(plan, list) else 0)
     stages = len(blocks) if isinstance(blocks, list) else 0
     if layers > MOST_LAYERS or stages > MOST_STAGES:
-        raise RecipeError(
-            f"model: {layers:,} blocks or layers in {stages} stages are refused; "
-            f"at most {MOST_LAYERS:,} are accepted, in {MOST_STAGES} stages"
-        )
+        limit = f"at most {MOST_LAYERS:,} are accepted, in {MOST_STAGES} stages"
+        raise RecipeError(f"model: {layers:,} blocks or layers in {stages} stages are refused; {limit}")
 
 
 def _check_grid(network: Temporal) -> None:
@@ -252,9 +247,8 @@ def _check_grid(network: Temporal) -> None:
 
     step = max((module.step for module in network.modules() if isinstance(module, Grid)), default=0.0)
     if step > COARSEST_GRID:
-        raise RecipeError(
-            f"model.grid = {step}; the deployed network does without it, so that it must be at most {COARSEST_GRID}"
-        )
+        limit = f"it must be at most {COARSEST_GRID}"
+        raise RecipeError(f"model.grid = {step}; the deployed network does without it, so that {limit}")
 
 
 def imported_network(
@@ -268,15 +262,10 @@ def imported_network(
     in_size: tuple[int, int],
     filled: bool = False,
 ) -> Any:
-    """Build the network of the kind `imported`.
+    """Build the network of the kind `imported`, from JSON as `hdlif.deploy.interop.structure` has it.
 
     Args:
-        structure: JSON, as `hdlif.deploy.interop.structure` has it.
-        pretrained: file with its weights.
-        filled: whether to read that file.
-    Raises:
-        RecipeError: it is no structure, or one for other data.
-        CheckpointError: the file is absent, damaged or of another network.
+        filled: whether to read the file `pretrained`.
     """
     from hdlif.deploy.interop.structure import build
     from hdlif.training.state_dicts import load_state_dict
@@ -288,12 +277,10 @@ def imported_network(
     except (ValueError, KeyError, TypeError, RecursionError, ConversionError) as error:
         raise RecipeError(f"model.structure: {error}") from error
     if shape != [in_channels, *in_size] or outputs != classes:
-        raise RecipeError(
-            f"model.structure takes {shape} and gives {outputs} outputs; the data have {[in_channels, *in_size]} and "
-            f"{classes} classes; give data of these, such as by data.size, or put another last layer behind it"
-        )
+        seen = f"model.structure takes {shape} and gives {outputs} outputs"
+        data = f"the data have {[in_channels, *in_size]} and {classes} classes"
+        raise RecipeError(f"{seen}; {data}; give data of these, such as by data.size, or another last layer")
     if filled and pretrained is not None:
-        load_state_dict(
-            Path(pretrained), network, "model.structure", "give model.pretrained the file beside the recipe"
-        )
+        mend = "give model.pretrained the file beside the recipe"
+        load_state_dict(Path(pretrained), network, "model.structure", mend)
     return network

@@ -37,8 +37,7 @@ def named_data(
         task: what the network's outputs mean.
         arguments: of generated data; the network implies some, which may be left out.
     Raises:
-        DataError: the network takes something else.
-        RecipeError: an argument is unknown, has a value that none can have, or another than the network implies.
+        RecipeError, DataError: the network, or an argument, is for other data.
     """
     if DATA[name].is_generated:
         content: Any = DATA[name].part.MAKES
@@ -46,17 +45,13 @@ def named_data(
         try:
             shipped_kind(name, implied)
         except RecipeError:
-            raise DataError(
-                f"the network takes {_described(record)} at each of {time_steps} time steps, which {name} never has; "
-                "give the data set that it was trained on"
-            ) from None
+            seen = f"the network takes {_described(record)} at each of {time_steps} time steps"
+            raise DataError(f"{seen}, which {name} never has; give the data set that it was trained on") from None
         if record.kind == DATA[name].input.kind:
             for key, value in implied.items():
                 if (asked := arguments.get(key, value)) != value:
-                    raise RecipeError(
-                        f"data.{key} = {brief(asked)} is refused: the network was made for {key} = {value}; leave "
-                        f"data.{key} out, or give a network that was trained with it"
-                    )
+                    seen = f"data.{key} = {brief(asked)} is refused: the network was made for {key} = {value}"
+                    raise RecipeError(f"{seen}; leave data.{key} out, or give a network that was trained with it")
         arguments = {**implied, **arguments}
     kind = shipped_kind(name, arguments)
     # No more of what is generated than are tested on, so that lowering these makes room for either.

@@ -117,10 +117,8 @@ class AnyNeuron(Part):
         if self.IS_GRADED:
             return {"quantizer": lambda place: spikes.build()}
         if spikes.kind != "exact":
-            raise RecipeError(
-                f'spikes.kind = "{spikes.kind}" does not go with neuron.kind = "{self.kind}", whose spikes are binary; '
-                "choose exact"
-            )
+            seen = f'spikes.kind = "{spikes.kind}" does not go with neuron.kind = "{self.kind}"'
+            raise RecipeError(f"{seen}, whose spikes are binary; choose exact")
         return {}
 
     def factory(self, recipe: Recipe, **parts: Callable[[Place], Any]) -> NeuronFactory:
@@ -140,11 +138,7 @@ class AnyNeuron(Part):
         return make
 
     def _time_constants(self) -> dict[str, Callable[[Place], Any]]:
-        """Return what makes the starts of the leaks that neuron.time_constants names.
-
-        Raises:
-            RecipeError: it names no leak, a leak has a start of its own, or there are no channels.
-        """
+        """Return what makes the starts of the leaks that neuron.time_constants names. Raises `RecipeError`."""
         stated = getattr(self, "time_constants", False)
         if stated is False:
             return {}
@@ -163,10 +157,8 @@ class AnyNeuron(Part):
             if name in self.arguments:
                 raise RecipeError(f"{key} and neuron.{name} both say where {name} starts; leave one of them out")
         if self.granularity != "channel":
-            raise RecipeError(
-                "neuron.time_constants spreads leaks over channels, and there is one leak per layer; "
-                "set neuron.granularity: channel"
-            )
+            seen = "neuron.time_constants spreads leaks over channels, and there is one leak per layer"
+            raise RecipeError(f"{seen}; set neuron.granularity: channel")
         return {name: _spread(key, span) for key, (name, span) in named.items() if span is not False}
 
 
@@ -265,10 +257,8 @@ class HDLIF(_Formed, _Leak, kind="hdlif", makes=At("hdlif.nn:HDLIF")):
         stated = [key for key in type(self).model_fields if key in self.model_fields_set]
         idle = [key for key in stated if key not in {*shared, "kind", "parallel"} and getattr(self, key) is not False]
         if self.parallel == "all" and idle:
-            raise RecipeError(
-                f'neuron.{idle[0]} has no effect with neuron.parallel = "all", where nothing is accumulated; '
-                "leave it out, or let some layers accumulate"
-            )
+            seen = f'neuron.{idle[0]} has no effect with neuron.parallel = "all", where nothing is accumulated'
+            raise RecipeError(f"{seen}; leave it out, or let some layers accumulate")
         without = ParallelHDLIF.read("neuron", {key: getattr(self, key) for key in stated if key in shared})
         return accumulating, without.factory(recipe, **parts)
 
@@ -383,10 +373,8 @@ def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
     from hdlif.nn import Neuron
 
     if not (isinstance(found, type) and issubclass(found, Neuron)):
-        raise RecipeError(
-            f'neuron.kind = "{kind}" is {brief(found)}; it must be a class derived from hdlif.nn.EquationNeuron, or '
-            "from hdlif.nn.Neuron"
-        )
+        mend = "it must be a class derived from hdlif.nn.EquationNeuron, or from hdlif.nn.Neuron"
+        raise RecipeError(f'neuron.kind = "{kind}" is {brief(found)}; {mend}')
     return found
 
 

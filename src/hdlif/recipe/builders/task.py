@@ -118,39 +118,27 @@ def read_task(recipe: Recipe) -> Task:
             f'task.kind = "{kind}" learns {_SAID[wanted]}, and data.kind = "{recipe.data.kind}" gives {_SAID[given]}; '
             f"--set {_FITTING[given]}, or take other data"
         )
-    if recipe.data.kind in DATA and (after := data_kind(recipe).answered_after) is not None:
-        _check_answered(arguments.get("delay", 0), after, recipe.data.kind)
+    delay, after = arguments.get("delay", 0), data_kind(recipe).answered_after if recipe.data.kind in DATA else None
+    if after is not None and delay != after:
+        raise RecipeError(
+            f'task.delay = {delay}: with data.kind = "{recipe.data.kind}" the answer to a step is asked for {after} '
+            f"steps later; --set task.delay={after}"
+        )
     is_plain = kind == "classify" and arguments.get("combine", "mean") == "mean" and given == "class"
     for key, value in (("data.mixup", recipe.data.mixup), ("teacher", recipe.teacher)):
         if value is not None and not is_plain:
-            raise RecipeError(
-                f'{key} goes with task.kind = "classify" whose combine is "mean", of samples of one length; '
-                "leave it out"
-            )
+            only = 'task.kind = "classify" whose combine is "mean", of samples of one length'
+            raise RecipeError(f"{key} goes with {only}; leave it out")
     if recipe.teacher is not None and arguments.get("learn_from", "every") != "every":
         raise RecipeError("teacher goes with task.learn_from = every; leave one of them out")
     if recipe.training.label_smoothing and not task.HAS_CLASSES:
-        raise RecipeError(
-            f"training.label_smoothing = {recipe.training.label_smoothing} is of classes; leave it out of a task of "
-            f'kind "{kind}"'
-        )
+        seen = f"training.label_smoothing = {recipe.training.label_smoothing}"
+        raise RecipeError(f'{seen} is of classes; leave it out of a task of kind "{kind}"')
     return task
 
 
-def _check_answered(delay: object, after: int, kind: str) -> None:
-    if delay != after:
-        raise RecipeError(
-            f'task.delay = {delay}: with data.kind = "{kind}" the answer to a step is asked for {after} steps later; '
-            f"--set task.delay={after}"
-        )
-
-
 def target_taken(kind: str, *, each: bool) -> str:
-    """Return the target of a task out of `TASKS`, in the words of `tasks.Target`; known without PyTorch.
-
-    Args:
-        each: its values are of each step.
-    """
+    """Return the `tasks.Target` of a kind of task; `each`: its values are of each step."""
     taken = {"classify": "class", "sequence": "classes", "multilabel": "labels"}
     return taken.get(kind, "values_each" if each else "values")
 
@@ -161,11 +149,7 @@ def learned_arguments(recipe: Recipe) -> dict[str, Any]:
 
 
 def with_class_weights(recipe: Recipe, labels: Callable[[], Tensor]) -> Recipe:
-    """Return the recipe with "balanced" class weights as numbers; with others as it is.
-
-    Args:
-        labels: gives those of the training samples, int64 [N], or [N, T] of a class at each step.
-    """
+    """Return the recipe with "balanced" class weights as numbers, by the training samples' labels, [N] or [N, T]."""
     arguments = recipe.task.arguments
     if recipe.task.kind not in TASKS or arguments.get("class_weights") != "balanced":
         return recipe

@@ -70,10 +70,8 @@ def read_optimizer(training: TrainingConfig) -> Part:
     section = training.optimizer
     for key in section.arguments:
         if key in ("lr", "weight_decay") or (key == "momentum" and section.kind == "sgd"):
-            raise RecipeError(
-                f"training.optimizer.{key} is not set there; "
-                f"training.{'learning_rate' if key == 'lr' else key} is a key of its own"
-            )
+            own = "learning_rate" if key == "lr" else key
+            raise RecipeError(f"training.optimizer.{key} is not set there; training.{own} is a key of its own")
     return OPTIMIZERS.read(section)
 
 
@@ -87,7 +85,7 @@ def build_optimization(training: TrainingConfig) -> Optimization:
 
 @dataclass(frozen=True)
 class _OwnSchedule:
-    """One's own schedule, which may fail, or give no factor, at any step: that is then a `TrainingError`."""
+    """The user's own schedule; if it fails or returns no factor, that is a `TrainingError`."""
 
     schedule: Schedule
     kind: str
@@ -96,23 +94,16 @@ class _OwnSchedule:
         try:
             factor: Any = self.schedule(step, total)
         except Exception as error:
-            raise TrainingError(
-                f"training.schedule: {type(error).__name__}: {first_line(error)}; {self.kind} fails so at step {step} "
-                f"of {total}"
-            ) from error
+            said = f"{type(error).__name__}: {first_line(error)}"
+            raise TrainingError(f"training.schedule: {said}; {self.kind} fails so at step {step} of {total}") from error
         if not isinstance(factor, int | float) or not 0 <= factor < math.inf:
-            raise TrainingError(
-                f'training.schedule.kind = "{self.kind}" gives {brief(factor)} at step {step} of {total}; it must make '
-                "a function of (step, total) that gives the factor of the learning rate"
-            )
+            seen = f'training.schedule.kind = "{self.kind}" gives {brief(factor)} at step {step} of {total}'
+            raise TrainingError(f"{seen}; it must make a function of (step, total) that returns a factor of the rate")
         return factor
 
 
 def try_optimization(training: TrainingConfig) -> None:
-    """Raise `RecipeError` if the optimiser cannot step, or the schedule gives no rate.
-
-    If both ship and no argument is set, there is nothing to try, and the training loop is not imported.
-    """
+    """Raise `RecipeError` if the optimiser cannot step, or the schedule gives no rate; plain ones that ship can."""
     sections = ((training.optimizer, OPTIMIZERS), (training.schedule, SCHEDULES))
     if all(one.kind in table and not one.arguments for one, table in sections):
         return
@@ -125,10 +116,8 @@ def try_optimization(training: TrainingConfig) -> None:
     trial = nn.Linear(3, 2)
     optimizer: Any = _optimizer(training, trial)
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise RecipeError(
-            f'training.optimizer.kind = "{training.optimizer.kind}" gives a {type(optimizer).__name__}; '
-            "it must be an optimiser as those of torch.optim"
-        )
+        seen = f'training.optimizer.kind = "{training.optimizer.kind}" gives a {type(optimizer).__name__}'
+        raise RecipeError(f"{seen}; it must be an optimiser as those of torch.optim")
     for parameter in trial.parameters():
         parameter.grad = torch.zeros_like(parameter)
     before = _of_groups(optimizer)
@@ -142,7 +131,7 @@ def try_optimization(training: TrainingConfig) -> None:
     if changed := [key for key, value in _of_groups(optimizer).items() if before.get(key) != value]:
         raise RecipeError(
             f"training.optimizer: {type(optimizer).__name__} changes {changed[0][1]!r} of its groups in a step, which "
-            "no checkpoint keeps; keep it as a tensor in the state of the parameters, or choose another optimiser"
+            "no checkpoint keeps; keep it in the state of the parameters, or choose another optimiser"
         )
     for step in range(10):
         try:
@@ -220,9 +209,8 @@ def check_budgets(recipe: Recipe, network: Temporal) -> None:
     layers = [name for name, module in network.named_modules() if isinstance(module, Budget.watches)]
     for name in budgets:
         if name not in layers:
-            raise RecipeError(
-                f"activity.sops: {brief(name)} is not a layer of the body; {did_you_mean(str(name), layers)}"
-            )
+            mend = did_you_mean(str(name), layers)
+            raise RecipeError(f"activity.sops: {brief(name)} is not a layer of the body; {mend}")
 
 
 def build_mix(recipe: Recipe) -> Mix | None:
@@ -242,25 +230,20 @@ def check_pairs(recipe: Recipe) -> None:
 
 
 def check_accumulation(recipe: Recipe) -> None:
-    """Raise `RecipeError` if batches cannot make one update, since the rule makes several of each."""
+    """Raise `RecipeError` if batches should make one update, and the rule makes several of each."""
     if recipe.training.accumulate > 1 and recipe.rule.arguments.get("update") == "each":
-        raise RecipeError(
-            f'training.accumulate = {recipe.training.accumulate} does not go with rule.update = "each", '
-            'which updates at every step of a batch; choose "sum"'
-        )
+        seen = f'training.accumulate = {recipe.training.accumulate} does not go with rule.update = "each"'
+        raise RecipeError(f'{seen}, which updates at every step of a batch; choose "sum"')
 
 
 Three = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
 class Teacher(Part):
-    """A trained classifier of images, by its architecture and the file of its weights.
-
-    Attributes:
-        LIBRARY: makes a network by its name; nothing is downloaded.
-    """
+    """A trained classifier of images, by its architecture and the file of its weights."""
 
     LIBRARY: ClassVar[At]
+    """Makes a network by its name, without weights."""
 
     name: str = field(..., "Name of the architecture.")
     checkpoint: str = field(..., "File of its weights, trained on the classes of the data.")
@@ -311,11 +294,7 @@ def distilled(recipe: Recipe, criterion: Criterion) -> Criterion:
 
 
 def build_teacher(recipe: Recipe) -> Trained | None:
-    """Return the recipe's teacher with its weights, if there is one.
-
-    Raises:
-        CheckpointError: its checkpoint is absent, damaged, or of another network.
-    """
+    """Return the recipe's teacher with its weights, if there is one. Raises `CheckpointError` if they are absent."""
     teacher = _known(recipe)
     if teacher is None:
         return None
@@ -349,8 +328,6 @@ def _known(recipe: Recipe) -> Teacher | None:
     names = teacher.names()
     if teacher.name not in names:
         # There are more than a thousand.
-        near = difflib.get_close_matches(cut(teacher.name), names, n=5) or names[:5]
-        raise RecipeError(
-            f'teacher.name = "{cut(teacher.name)}" is unknown to {teacher.kind}; nearest are {", ".join(near)}'
-        )
+        near = ", ".join(difflib.get_close_matches(cut(teacher.name), names, n=5) or names[:5])
+        raise RecipeError(f'teacher.name = "{cut(teacher.name)}" is unknown to {teacher.kind}; nearest are {near}')
     return teacher

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from hdlif.errors import RecipeError, brief, cut, did_you_mean
 from hdlif.inputs.plain_yaml import parse_yaml, shown, text_of
-from hdlif.recipe import Recipe, below, builders, explained, load_recipe, one_component, shipped_recipes, worst
+from hdlif.recipe import Recipe, below, builders, load_recipe, one_component, shipped_recipes
+from hdlif.recipe.faults import explain
 from hdlif.recipe.runs.recipe_data import Looks, seeds_from
 
 MOST_CELLS = 10_000
@@ -33,15 +33,7 @@ def _printable(text: str) -> str:
 
 Printable = Annotated[str, AfterValidator(_printable)]
 Quantity = Literal[
-    "accuracy",
-    "metric",
-    "sops",
-    "nops",
-    "firing_rate",
-    "parameters",
-    "train_seconds",
-    "peak_bytes",
-    "stored_mb",
+    "accuracy", "metric", "sops", "nops", "firing_rate", "parameters", "train_seconds", "peak_bytes", "stored_mb"
 ]
 
 
@@ -90,11 +82,7 @@ def shipped_tables() -> list[str]:
 
 
 def load_table(name_or_path: str | Path) -> Table:
-    """A shipped table by name, or a table from a YAML file.
-
-    Raises:
-        RecipeError: no such table, or a key or value that is not accepted.
-    """
+    """Return a shipped table by name, or a table from a YAML file. Raises `RecipeError`."""
     table = _table(name_or_path, ())
     if table.base not in shipped_recipes():
         folder, seen = Path(name_or_path).parent, f"{name_or_path}: base = {shown(table.base)}"
@@ -113,46 +101,18 @@ def load_table(name_or_path: str | Path) -> Table:
 
 
 def _table(name_or_path: str | Path, above: tuple[str, ...]) -> Table:
-    """A table, with what it takes from the one that it is like; its base is not looked at.
-
-    Args:
-        above: the tables that are like this one.
-    """
+    """Return a table, merged with the one that it is like; `above` are the tables that are like it."""
     stated = parse_yaml(_text(name_or_path), source=str(name_or_path))
     # What is no mapping or no text is refused where all keys are checked.
     if isinstance(stated, dict) and isinstance(like := stated.get("like"), str):
         stated = _beside(_other(name_or_path, like, above), stated)
+    if not isinstance(stated, dict):
+        keys = ", ".join(Table.model_fields)
+        raise RecipeError(f"{name_or_path}: {shown(stated)} is not a table; it is a YAML mapping with the keys {keys}")
     try:
         return Table.model_validate(stated)
     except ValidationError as error:
-        raise RecipeError(f"{name_or_path}: {_explained(worst(error.errors()))}") from None
-
-
-_EXAMPLES = {"quantities": "accuracy", "undefined": "a column", "left_out": "a column"}
-"""Of what stands in a list, by the key of the table."""
-
-
-def _explained(first: ErrorDetails) -> str:
-    """One line on an error of a table."""
-    keys = ", ".join(Table.model_fields)
-    location = [str(part) for part in first["loc"] if part != "[key]"]
-    key, value = cut(".".join(location)), first["input"]
-    seen = f"{key} = {shown(value)}"
-    match first["type"]:
-        case _ if not location:
-            return f"{shown(value)} is not a table; a table is a YAML mapping with the keys {keys}"
-        case "list_type":
-            example = shown(value) if isinstance(value, str) else _EXAMPLES.get(location[0], "neuron.kind=lif")
-            return f"{seen} is refused; it should be a list, for example [{example}]"
-        case "dict_type":
-            example = _EXAMPLES.get(location[0], "neuron.kind=lif")
-            return f"{seen} is refused; it should be lists by name, for example {{LIF: [{example}]}}"
-        case "too_short":
-            return f"{seen} is refused; it should have one entry or more"
-        case "literal_error" if isinstance(value, str):
-            return f"{seen} is unknown; {did_you_mean(value, get_args(Quantity))}"
-        case _:
-            return explained(first, key, Table.model_fields, whole=f"a table has the keys {keys}")
+        raise RecipeError(f"{name_or_path}: {explain(Table, stated, error.errors())}") from None
 
 
 def _text(name_or_path: str | Path) -> str:
@@ -177,9 +137,7 @@ def _other(name_or_path: str | Path, like: str, above: tuple[str, ...]) -> Table
     if other in chain:
         raise RecipeError(f"{seen} comes back to {other}; leave like out, and give rows and columns")
     if len(chain) > MOST_LIKE:
-        raise RecipeError(
-            f"{seen} is the last of {len(chain)} tables that are each like the next; give at most {MOST_LIKE}"
-        )
+        raise RecipeError(f"{seen} is the last of {len(chain)} tables in a chain; give at most {MOST_LIKE}")
     return _table(other, chain)
 
 
@@ -206,13 +164,7 @@ def _mapping(stated: Any) -> Mapping[Any, Any]:
 
 
 def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator[Cell]:
-    """All cells, one seed after the other, so that a stopped queue has whole tables.
-
-    Args:
-        data_root: the folder of the data, which are looked at where they are the user's own.
-    Raises:
-        RecipeError: a cell cannot be built; it names the cell.
-    """
+    """Yield all cells, one seed after the other, so that a stopped queue has whole tables. Raises `RecipeError`."""
     for names in (table.rows, table.columns):
         slugs = [_slug(name) for name in names]
         for name, slug in zip(names, slugs, strict=True):
@@ -225,9 +177,8 @@ def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator
     base_seed = load_recipe(table.base).seed
     number = len(table.rows) * len(table.columns) * table.seeds
     if number > MOST_CELLS:
-        raise RecipeError(
-            f"{cut(table.title)}: has {number:,} cells with all seeds; at most {MOST_CELLS:,} are accepted"
-        )
+        limit = f"at most {MOST_CELLS:,} are accepted"
+        raise RecipeError(f"{cut(table.title)}: has {number:,} cells with all seeds; {limit}")
     look = Looks(data_root)
     for seed in seeds_from(base_seed, table.seeds):
         for row, of_row in table.rows.items():
@@ -245,10 +196,8 @@ def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator
                         mend = "; name the cell in undefined if it does not exist"
                     raise RecipeError(f"{name}: {error}{mend}") from None
                 if recipe.task.kind != "classify" and "accuracy" in table.quantities:
-                    raise RecipeError(
-                        f'{name}: task.kind = "{recipe.task.kind}", and the table compares accuracies; set quantities: '
-                        "[metric]"
-                    )
+                    seen = f'{name}: task.kind = "{recipe.task.kind}", and the table compares accuracies'
+                    raise RecipeError(f"{seen}; set quantities: [metric]")
                 yield Cell(row, column, seed, recipe, out / _slug(row) / _slug(column) / f"seed_{seed}")
 
 

@@ -23,35 +23,31 @@ SECONDS = 5.0
 
 
 def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
-    """Processes on each node, and nodes: those asked for, or those that torchrun has started; 1 and 1 by default.
+    """Return the processes on each node, and the nodes: those asked for, or started by torchrun; 1 and 1 by default.
 
     Raises:
-        RecipeError: what is asked for is not what was started, or more than there is, or a node does not know its
-            place.
+        RecipeError: others were started, there are fewer GPUs, or a node does not know its place.
     """
     if dist.is_torchelastic_launched():
         here = int(os.environ["LOCAL_WORLD_SIZE"])
         started = here, int(os.environ["WORLD_SIZE"]) // here
         if (devices or here, nodes or started[1]) != started:
-            raise RecipeError(
-                f"--devices {devices or here} --nodes {nodes or started[1]}: torchrun has started {here} processes on "
-                f"each of {started[1]} nodes; leave both options out, it states them itself"
-            )
+            asked = f"--devices {devices or here} --nodes {nodes or started[1]}"
+            seen = f"torchrun has started {here} processes on each of {started[1]} nodes"
+            raise RecipeError(f"{asked}: {seen}; leave both options out, it states them itself")
         _check_restarts()
         devices, nodes = started
     devices, nodes = devices or 1, nodes or 1
     if torch.cuda.is_available() and devices > torch.cuda.device_count():
-        raise RecipeError(
-            f"{devices} devices are asked for, and this machine has {torch.cuda.device_count()} GPUs; "
-            "give --devices (torchrun: --nproc-per-node) at most that"
-        )
+        seen = f"{devices} devices are asked for, and this machine has {torch.cuda.device_count()} GPUs"
+        raise RecipeError(f"{seen}; give --devices (torchrun: --nproc-per-node) at most that")
     if nodes > 1 and not dist.is_torchelastic_launched() and not started_by_slurm():
         _check_place(nodes)
     return devices, nodes
 
 
 def check_alone(what: str, devices: int | None = None, nodes: int | None = None) -> None:
-    """Raise `RecipeError` where several processes are asked for, or started by torchrun, for what trains in one."""
+    """Raise `RecipeError` if several processes are asked for, or started by torchrun, to train in one."""
     if processes(devices, nodes) != (1, 1):
         raise RecipeError(
             f"{what} trains one network after the other, each in one process; run it without torchrun, --devices and "
@@ -62,11 +58,8 @@ def check_alone(what: str, devices: int | None = None, nodes: int | None = None)
 def joined(devices: int, nodes: int, precision: str) -> Accelerator:
     """Join this many processes, by NCCL if there are GPUs and by gloo on CPUs; return the accelerator of this one.
 
-    They part at exit, while Python is whole: a thread of gloo that lets go of a tensor later ends the process by
-    SIGABRT now and then.
-
-    Raises:
-        RecipeError: SLURM has started another number of processes.
+    They part at exit, before a thread of gloo that frees a tensor later can end the process by SIGABRT. Raises
+    `RecipeError` if SLURM has started another number of processes.
     """
     world_size = devices * nodes
     if world_size == 1:
@@ -132,17 +125,11 @@ def started_by_slurm() -> bool:
 
 
 def join_slurm(devices: int, nodes: int) -> tuple[int, int]:
-    """Return the rank and the local rank; set MASTER_ADDR and MASTER_PORT unless they are set.
-
-    Raises:
-        RecipeError: there are not `devices` tasks on each of `nodes` nodes.
-    """
+    """Return the rank and the local rank, and set MASTER_ADDR and MASTER_PORT unless they are set."""
     tasks = int(os.environ["SLURM_NTASKS"])
     if tasks != devices * nodes:
-        raise RecipeError(
-            f"--devices {devices} --nodes {nodes}: srun has started {tasks} tasks; give srun --nodes={nodes} "
-            f"--ntasks-per-node={devices}"
-        )
+        mend = f"give srun --nodes={nodes} --ntasks-per-node={devices}"
+        raise RecipeError(f"--devices {devices} --nodes {nodes}: srun has started {tasks} tasks; {mend}")
     os.environ.setdefault("MASTER_ADDR", first_node(os.environ.get("SLURM_NODELIST", "127.0.0.1")))
     # The same port in every task, and another one in every job.
     os.environ.setdefault("MASTER_PORT", str(15000 + int(os.environ.get("SLURM_JOB_ID", "0")[-4:])))

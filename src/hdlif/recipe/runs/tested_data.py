@@ -48,19 +48,17 @@ def sets_for(
     part: Tested = "test",
     say: Callable[[str], None] = lambda line: None,
 ) -> ImageSets:
-    """The recipe's data set, or another, shown as the recipe's network takes it; `path` is where the recipe was.
+    """Return the recipe's data set, or another, shown as the recipe's network takes it.
 
     Args:
-        keys, part: as `builders.found_data` takes them.
-        say: gets a warning where what is tested on was trained on.
+        path: where the recipe was.
+        keys, part, say: as `builders.found_data` takes them.
     """
     listed = (path if path.is_dir() else path.parent) / FILES
     if data is None:
         if keys:
-            raise RecipeError(
-                f"--set data.{cut(next(iter(keys)))} is of data that --data names: a run's own are taken as it was "
-                "trained on them; give --data too, or leave it out"
-            )
+            seen = f"--set data.{cut(next(iter(keys)))} is of data that --data names"
+            raise RecipeError(f"{seen}: a run's own are taken as in its training; give --data too, or leave it out")
         return builders.build_data(recipe, data_root, listed=listed)
     if names_path(data):
         entries = read_manifest(listed).entries if listed.exists() else ()
@@ -92,11 +90,10 @@ def sets_named(
     part: Tested = "test",
     say: Callable[[str], None] = lambda line: None,
 ) -> ImageSets:
-    """A data set by name, or data of the user's own, for a file that does not say which it was trained on.
+    """Return a data set by name, or data of the user's own, for a file that does not state its data set.
 
     Args:
         record: what the file's network takes; what the data set gives by default.
-        time_steps: the network's.
         frames: how the network takes events, as in data.frames.
         labels: the network's outputs, which data of one's own must have.
         task: what they mean.
@@ -110,15 +107,12 @@ def sets_named(
         seen = "it does not say which data set it is for" if data is None else f'--data "{data}" is unknown'
         raise DataError(f"{path}: {seen}; give --data NAME or a folder, {did_you_mean(data or '', builders.DATA)}")
     if keys and not builders.DATA[data].is_generated:
-        raise RecipeError(
-            f"--set data.{cut(next(iter(keys)))} is of data of your own, and {data} is a set that ships; leave it out"
-        )
+        seen = f"--set data.{cut(next(iter(keys)))} is of data of your own"
+        raise RecipeError(f"{seen}, and {data} is a set that ships; leave it out")
     kind = builders.shipped_kind(data, keys)
     if (given := kind.target) != (wanted := builders.target_taken(task.kind, each=task.combine == "each")):
-        raise DataError(
-            f'{path}: the network has the task "{task.kind}", which takes {wanted}, and {data} gives {given}; give the '
-            "data that it was trained on"
-        )
+        seen = f'{path}: the network has the task "{task.kind}", which takes {wanted}, and {data} gives {given}'
+        raise DataError(f"{seen}; give the data that it was trained on")
     return builders.named_data(
         data, data_root, record=record or kind.input, time_steps=time_steps, frames=frames, task=task, arguments=keys
     )
@@ -127,7 +121,5 @@ def sets_named(
 def check_classes(path: Path, labels: Sequence[str], sets: ImageSets) -> None:
     """Raise `DataError` unless a network has as many outputs as its data set."""
     if len(labels) != len(sets.classes):
-        raise DataError(
-            f"{path}: the network has {len(labels)} outputs, of classes or values, and the data set "
-            f"{len(sets.classes)}; give the data set that it was trained on"
-        )
+        seen = f"{path}: the network has {len(labels)} outputs, of classes or values"
+        raise DataError(f"{seen}, and the data set {len(sets.classes)}; give the data set that it was trained on")
