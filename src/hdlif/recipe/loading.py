@@ -21,31 +21,41 @@ from hdlif.inputs.plain_yaml import MOST_BYTES, MOST_DEPTH, Dumper, parse_yaml, 
 from hdlif.recipe.faults import recipe_error, worst
 
 
+def shipped(folder: str) -> list[str]:
+    """Return the names of the YAML files in a folder of the package, sorted."""
+    names = [one.name for one in files("hdlif").joinpath(folder).iterdir()]
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
 def shipped_recipes() -> list[str]:
     """Return the names of the recipes that come with the package, sorted."""
-    folder = files("hdlif").joinpath("recipes")
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+    return shipped("recipes")
 
 
-def recipe_text(name_or_path: str | Path) -> tuple[str, str]:
-    """Return the name and the text of a shipped recipe or of a file.
+def named_text(name_or_path: str | Path, folder: str, what: str) -> tuple[str, str]:
+    """Return the name and the text of a YAML file, or of one in a folder of the package.
 
-    A string that is the name of a shipped recipe means that one, whatever lies in the working folder.
+    A string that is the name of a shipped one means that, whatever is in the working folder.
 
+    Args:
+        what: the file is meant to be, for the error.
     Raises:
         RecipeError: no such file or name, or a file that is no UTF-8 text of at most `MOST_BYTES`.
     """
-    shipped = shipped_recipes()
-    if isinstance(name_or_path, str) and name_or_path in shipped:
-        return name_or_path, files("hdlif").joinpath("recipes", f"{name_or_path}.yaml").read_text("utf-8")
+    names = shipped(folder)
+    if isinstance(name_or_path, str) and name_or_path in names:
+        return name_or_path, files("hdlif").joinpath(folder, f"{name_or_path}.yaml").read_text("utf-8")
     path = Path(name_or_path)
     try:
-        return path.stem, text_of(path, "a recipe")
+        return path.stem, text_of(path, f"a {what}")
     except FileNotFoundError:
-        raise RecipeError(
-            f"{name_or_path}: there is no such file and no shipped recipe of that name; "
-            f"give the path of a YAML file or {did_you_mean(str(name_or_path), shipped)}"
-        ) from None
+        mend = f"give the path of a YAML file or {did_you_mean(str(name_or_path), names)}"
+        raise RecipeError(f"{name_or_path}: there is no such file and no shipped {what} of that name; {mend}") from None
+
+
+def recipe_text(name_or_path: str | Path) -> tuple[str, str]:
+    """Return the name and the text of a shipped recipe or of a file. Raises `RecipeError`."""
+    return named_text(name_or_path, "recipes", "recipe")
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -73,10 +83,8 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         raise recipe_error(name_or_path, errors, tree)
     # Nothing is shown of what the file of a base holds, which may be no recipe.
     if worst(errors)["type"] != "missing" and not _states(own, overrides, worst(errors)["loc"][:2]):
-        raise RecipeError(
-            f"{name_or_path}: base = {shown(base)} is not a recipe of this version of hdlif; "
-            "`hdlif recipes check` of that file says where"
-        )
+        seen = f"{name_or_path}: base = {shown(base)} is not a recipe of this version of hdlif"
+        raise RecipeError(f"{seen}; `hdlif recipes check` of that file says where")
     raise recipe_error(name_or_path, errors, own)
 
 
@@ -126,15 +134,13 @@ def _base(name_or_path: str | Path, stated: Any) -> tuple[bool, dict[str, Any]]:
     return ships, tree
 
 
-def below(folder: Path, stated: str, seen: str, *, kind: str = "recipe", shipped: Sequence[str] | None = None) -> Path:
-    """Return the file that a recipe or table in `folder` names as its base, links resolved.
+def below(folder: Path, stated: str, seen: str, *, kind: str = "recipe", ships: str = "recipes") -> Path:
+    """Return the file at or below `folder` that a recipe or table there names as its base, links resolved.
 
     Args:
         seen: begins the error.
         kind: what the file should be.
-        shipped: names of those that ship, for the error; the recipes' without them.
-    Raises:
-        RecipeError: it is none at or below the folder.
+        ships: the folder of the package with those that ship.
     """
     path = None
     # a NUL, or half a surrogate pair; a loop of links; a folder that may not be read
@@ -147,11 +153,8 @@ def below(folder: Path, stated: str, seen: str, *, kind: str = "recipe", shipped
     with contextlib.suppress(OSError):
         if path.is_file():
             return path
-    mend = did_you_mean(stated, shipped_recipes() if shipped is None else shipped)
-    raise RecipeError(
-        f"{seen}: there is no such file and no shipped {kind} of that name; "
-        f"give the path of a YAML file at or below the folder of this one or {mend}"
-    )
+    mend = f"give the path of a YAML file at or below the folder of this one or {did_you_mean(stated, shipped(ships))}"
+    raise RecipeError(f"{seen}: there is no such file and no shipped {kind} of that name; {mend}")
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -183,10 +186,8 @@ def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str
         return name, tree
     if hidden:
         raise RecipeError(f"{hidden} is not a recipe; `hdlif recipes check` of that file says where")
-    raise RecipeError(
-        f"{name_or_path}: {shown(tree)} is not a recipe; a recipe is a YAML mapping with the keys "
-        f"{', '.join(sorted(Recipe.model_fields))}"
-    )
+    keys = ", ".join(sorted(Recipe.model_fields))
+    raise RecipeError(f"{name_or_path}: {shown(tree)} is not a recipe; a recipe is a YAML mapping with the keys {keys}")
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -210,25 +211,21 @@ def replace_value(tree: dict[str, Any], override: str) -> None:
     for section in sections:
         place = place.setdefault(section, {})
         if not isinstance(place, dict):
-            raise RecipeError(
-                f"{source}: {cut(section)} = {shown(place)} has no keys; "
-                f"set {cut(section)} as a whole, for example --set {cut(section)}=VALUE"
-            )
+            mend = f"set {cut(section)} as a whole, for example --set {cut(section)}=VALUE"
+            raise RecipeError(f"{source}: {cut(section)} = {shown(place)} has no keys; {mend}")
     try:
         value = parse_yaml(text, source=source)
     except RecipeError:
         if (mark := text.lstrip()[:1]) not in tuple("*&!%@`"):
             raise
         quoted = "'" + text.strip().replace("'", "''") + "'"
-        raise RecipeError(
-            f'{source}: YAML takes no text that begins with {mark}; quote it: --set "{cut(path.strip())}={cut(quoted)}"'
-        ) from None
+        mend = f'quote it: --set "{cut(path.strip())}={cut(quoted)}"'
+        raise RecipeError(f"{source}: YAML takes no text that begins with {mark}; {mend}") from None
     joined = [name for name, given in value.items() if given is None and ":" in name] if isinstance(value, dict) else []
     if joined:
-        raise RecipeError(
-            f"{source}: YAML takes {cut(joined[0])} for a key without a value, for a space has to stand behind "
-            f'the colon: --set "{cut(path.strip())}={cut(_JOINED.sub(": ", text.strip()))}"'
-        )
+        mend = f'--set "{cut(path.strip())}={cut(_JOINED.sub(": ", text.strip()))}"'
+        seen = f"{source}: YAML takes {cut(joined[0])} for a key without a value"
+        raise RecipeError(f"{seen}, for a space has to stand behind the colon: {mend}")
     place[key] = value
 
 

@@ -151,7 +151,9 @@ def _saying_what_it_cannot_train(recipe: Recipe) -> Iterator[None]:
 
 def _is_small(network: nn.Module, shape: tuple[int, ...]) -> bool:
     values = sum(tensor.numel() for tensor in network.state_dict().values())
-    return bool(max(values, _largest_map(network, shape)) <= SMALL)
+    # A map has a layer's channels at most at the image's size, which no layer enlarges.
+    channels = max((tensor.shape[0] for tensor in network.parameters() if tensor.ndim > 1), default=1)
+    return max(values, channels * math.prod(shape[1:])) <= SMALL
 
 
 def check(recipe: Recipe) -> None:
@@ -187,10 +189,8 @@ def _check_network(recipe: Recipe) -> nn.Module:
         network = build_model(recipe)
         values = sum(tensor.numel() for tensor in network.state_dict().values())
         if values > MOST_VALUES:
-            limit = f"at most {MOST_VALUES:,} are accepted"
-            raise RecipeError(
-                f"model: the network has {values:,} parameters, and {limit}; make it narrower or shallower"
-            )
+            seen = f"model: the network has {values:,} parameters, and at most {MOST_VALUES:,} are accepted"
+            raise RecipeError(f"{seen}; make it narrower or shallower, or lower time_steps")
     if _is_small(network, shape):
         with torch.random.fork_rng(devices=[]):
             network = build_model(recipe)
@@ -210,10 +210,8 @@ def _check_network(recipe: Recipe) -> nn.Module:
     if recipe.model.kind not in MODELS:
         _check_own(network, recipe.model.kind, shape)
     if logits != (wanted := len(task.outputs)):
-        seen = (
-            f"model.{recipe.model.kind} gives {logits} outputs, and {recipe.data.kind} has {wanted} classes or values"
-        )
-        raise RecipeError(f"{seen}; take `classes` as an argument, and end with as many")
+        seen = f"model.{recipe.model.kind} gives {logits} outputs, and {recipe.data.kind} has {wanted} classes"
+        raise RecipeError(f"{seen} or values; take `classes` as an argument, and end with as many")
     if neurons * recipe.data.batch_size > MOST_NEURONS:
         seen = f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons for an image"
         raise RecipeError(f"{seen}, and a batch may have {MOST_NEURONS:,}; lower it, data.size or model.width")
@@ -258,12 +256,6 @@ def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
     if not torch.allclose(together, torch.cat([first, second]), rtol=1e-3, atol=1e-4):
         seen = f"model.{kind} gives other logits for two steps at once than for one after the other"
         raise RecipeError(f"{seen}; give back run.state of its Scope, and depend on no number of steps")
-
-
-def _largest_map(network: nn.Module, shape: tuple[int, ...]) -> int:
-    """Return the most values of a map: every layer's channels at the image's size, which no layer enlarges."""
-    channels = max((tensor.shape[0] for tensor in network.parameters() if tensor.ndim > 1), default=1)
-    return channels * math.prod(shape[1:])
 
 
 def _neurons_and_logits(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:

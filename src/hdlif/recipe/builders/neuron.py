@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field
 
@@ -85,14 +85,15 @@ class AnyNeuron(Part):
 
         layer = own_neuron_class(function, kind)
         leaks = leaks_of(layer)
-        part = super(AnyNeuron, _Spread if leaks else cls).derive(layer, key, kind, given)
+        # Those with leaks also take time constants.
+        part: Any = super(AnyNeuron, _Spread if leaks else cls).derive(layer, key, kind, given)  # type: ignore[misc]
         part.LEAKS, part.IS_GRADED = leaks, "quantizer" in takes(layer)
         if issubclass(layer, EquationNeuron):
             try:
                 part.IS_GRADED = not layer(time_steps=1).program().emits_steps
             except ValueError as error:
                 raise RecipeError(f"neuron.kind = {kind}: {first_line(error)}") from error
-        return part
+        return cast(type[Self], part)
 
     def layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:
         """Return what makes a layer of each kind that there may be, from its place."""

@@ -91,11 +91,7 @@ class Keys(BaseModel):
         }
 
     def build(self, **given: Any) -> Any:
-        """Call `MAKES` with the stated values, and with those of `given` that it takes.
-
-        Raises:
-            RecipeError: it refuses a value.
-        """
+        """Call `MAKES` with the stated values, and with those of `given` that it takes. Raises `RecipeError`."""
         function = self.MAKES.get() if isinstance(self.MAKES, At) else self.MAKES
         with_given = {name: value for name, value in given.items() if name in takes(function)}
         return called(self._section, function, {**self.arguments, **with_given}, is_own=self.IS_OWN)
@@ -107,13 +103,10 @@ class Keys(BaseModel):
 
     @classmethod
     def read(cls, section: str, tree: Mapping[str, Any], *, others: Callable[[], set[str]] = set) -> Self:
-        """Check a section's keys and values.
+        """Check the keys and values of a section. Raises `RecipeError`.
 
         Args:
-            section: the key of the section in the recipe.
             others: gives the keys of its other kinds, for the error about one that a change of kind has left.
-        Raises:
-            RecipeError: a key is unknown, missing, or has a value of another type.
         """
         try:
             part = cls.model_validate(dict(tree))
@@ -141,8 +134,6 @@ class Part(Keys):
         Args:
             key, kind: where the recipe names it, and how.
             given: parameters that a recipe cannot set.
-        Raises:
-            RecipeError: it cannot be called, or Python does not know its signature.
         """
         if not callable(function):
             raise RecipeError(f'{key} = "{kind}" is {brief(function)}; it must be a class or a function')

@@ -52,15 +52,17 @@ class Section(Mapping[str, type[P]]):
         return len(self._kinds)
 
     def read(self, component: Component, section: str = "") -> P:
-        """Check a section of a recipe; what it is made of is not imported, but for the user's own.
+        """Check a section of a recipe; nothing is imported but the user's own parts. Raises `RecipeError`.
 
         Args:
             section: its key, if it is one of several at the same key.
-        Raises:
-            RecipeError: there is no such kind, it cannot be imported, or a key or value does not fit.
         """
         part, tree = self.part(component.kind), {"kind": component.kind, **component.arguments}
         return part.read(section or self.key, tree, others=self.section_keys)
+
+    def section_keys(self) -> set[str]:
+        """The keys of all kinds that ship."""
+        return {key for part in self.values() for key in part.key_names()}
 
     def part(self, kind: str) -> type[P]:
         """Return the class of a kind. Raises `RecipeError`."""
@@ -70,18 +72,9 @@ class Section(Mapping[str, type[P]]):
             raise RecipeError(f'{self.name} = "{cut(kind)}" is unknown; {did_you_mean(kind, self)}')
         return self.own.derive(found_part(kind, self.name, self), self.name, kind, self.given)
 
-    def section_keys(self) -> set[str]:
-        """The keys of all kinds that ship."""
-        return {key for part in self.values() for key in part.key_names()}
-
 
 def without_keys(base: type[P], meanings: Mapping[str, str], **values: Any) -> list[type[P]]:
-    """Return a class for each kind that has no more keys than `base`.
-
-    Args:
-        meanings: by kind.
-        values: of the attributes of these classes.
-    """
+    """Return a class for each kind that has no more keys than `base`, by its meaning, with values of its attributes."""
     made = []
     for kind, meaning in meanings.items():
         part = create_model(kind, __base__=base, __doc__=meaning, __cls_kwargs__={"kind": kind})

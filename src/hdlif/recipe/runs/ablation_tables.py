@@ -6,18 +6,20 @@ trained once per seed, in a run folder of its own.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from hdlif.errors import RecipeError, brief, cut, did_you_mean
-from hdlif.inputs.plain_yaml import parse_yaml, shown, text_of
+from hdlif.inputs.plain_yaml import parse_yaml, shown
 from hdlif.recipe import Recipe, below, builders, load_recipe, one_component, shipped_recipes
 from hdlif.recipe.faults import explain
+from hdlif.recipe.loading import named_text, shipped
 from hdlif.recipe.runs.recipe_data import Looks, seeds_from
 
+FOLDER = "ablations"
+"""Of the tables that ship."""
 MOST_CELLS = 10_000
 MOST_LIKE = 8
 """Tables that are like one another."""
@@ -76,9 +78,8 @@ class Cell:
 
 
 def shipped_tables() -> list[str]:
-    """Names of the tables that come with the package, sorted."""
-    folder = files("hdlif").joinpath("ablations")
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+    """Return the names of the tables that come with the package, sorted."""
+    return shipped(FOLDER)
 
 
 def load_table(name_or_path: str | Path) -> Table:
@@ -102,7 +103,8 @@ def load_table(name_or_path: str | Path) -> Table:
 
 def _table(name_or_path: str | Path, above: tuple[str, ...]) -> Table:
     """Return a table, merged with the one that it is like; `above` are the tables that are like it."""
-    stated = parse_yaml(_text(name_or_path), source=str(name_or_path))
+    _, text = named_text(name_or_path, FOLDER, "table")
+    stated = parse_yaml(text, source=str(name_or_path))
     # What is no mapping or no text is refused where all keys are checked.
     if isinstance(stated, dict) and isinstance(like := stated.get("like"), str):
         stated = _beside(_other(name_or_path, like, above), stated)
@@ -115,25 +117,11 @@ def _table(name_or_path: str | Path, above: tuple[str, ...]) -> Table:
         raise RecipeError(f"{name_or_path}: {explain(Table, stated, error.errors())}") from None
 
 
-def _text(name_or_path: str | Path) -> str:
-    shipped = shipped_tables()
-    try:
-        if isinstance(name_or_path, str) and name_or_path in shipped:
-            return files("hdlif").joinpath("ablations", f"{name_or_path}.yaml").read_text("utf-8")
-        return text_of(Path(name_or_path), "a table")
-    except FileNotFoundError:
-        raise RecipeError(
-            f"{name_or_path}: there is no such file and no shipped table of that name; "
-            f"give the path of a YAML file or {did_you_mean(str(name_or_path), shipped)}"
-        ) from None
-
-
 def _other(name_or_path: str | Path, like: str, above: tuple[str, ...]) -> Table:
     """The table that one is like."""
-    shipped, seen, chain = shipped_tables(), f"{name_or_path}: like = {shown(like)}", (*above, str(name_or_path))
-    other = like
-    if like not in shipped:
-        other = str(below(Path(name_or_path).parent, like, seen, kind="table", shipped=shipped))
+    seen, chain, other = f"{name_or_path}: like = {shown(like)}", (*above, str(name_or_path)), like
+    if like not in shipped_tables():
+        other = str(below(Path(name_or_path).parent, like, seen, kind="table", ships=FOLDER))
     if other in chain:
         raise RecipeError(f"{seen} comes back to {other}; leave like out, and give rows and columns")
     if len(chain) > MOST_LIKE:

@@ -25,13 +25,10 @@ MOST = 2**20
 
 
 def own_parts(recipe: Recipe) -> dict[str, dict[str, str]]:
-    """What the recipe's own parts are made of.
+    """Return what the recipe's own parts are made of. Raises `RecipeError` if one cannot be imported.
 
-    By module, and so too those of the user's own that it imports: its file's name and SHA-256, and its `__version__`,
-    as far as it has them. By `group:name` of an installed package's part: `distribution`, `version` and `place`.
-
-    Raises:
-        RecipeError: one cannot be imported.
+    By module, and by each of the user's own that it imports: its file's name and SHA-256, and its `__version__`, if
+    there are such. By `group:name` of an installed package's part: `distribution`, `version` and `place`.
     """
     found: dict[str, dict[str, str]] = {}
     for key, kind in own_kinds(recipe):
@@ -54,29 +51,33 @@ def keep_parts(recipe: Recipe, out: Path) -> None:
 
 
 def check_parts(recipe: Recipe, out: Path) -> None:
-    """Raise `CheckpointError`, which names the part, where one is another than when the training in OUT began."""
+    """Raise `CheckpointError` if a part is another than when the training in OUT began."""
     if not (out / PARTS).exists():
         return
-    try:
-        before = json.loads(read_regular(out / PARTS, most=MOST))
-        known = {name: dict(stated) for name, stated in before.items()}
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
-        raise CheckpointError(f"{out / PARTS}: is damaged; start anew with --overwrite, or in another folder") from None
-    # Packages first: that theirs is another version says more than that its files are.
+    if (known := _kept(out)) is None:
+        raise CheckpointError(f"{out / PARTS}: is damaged; start anew with --overwrite, or in another folder")
+    # Packages first: their version explains more than their files.
     for name, stated in sorted(own_parts(recipe).items(), key=lambda one: ":" not in one[0]):
         was = known.get(name, stated)
         if was != stated:
             what = stated.get("file") or stated.get("distribution") or name
-            seen = _difference(was, stated)
-            raise CheckpointError(
-                f"{out}: {what} ({name}) is another than when this training began ({seen}), so that it would end with "
-                "other bytes; put it back, or start anew with --overwrite"
-            )
+            seen = f"{what} ({name}) is another than when this training began ({_difference(was, stated)})"
+            mend = "put it back, or start anew with --overwrite"
+            raise CheckpointError(f"{out}: {seen}, so that it would end with other bytes; {mend}")
+
+
+def _kept(out: Path) -> dict[str, dict[str, str]] | None:
+    """Return what the training in OUT was begun with; None if its file is absent or damaged."""
+    try:
+        before = json.loads(read_regular(out / PARTS, most=MOST))
+        return {name: dict(stated) for name, stated in before.items()}
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return None
 
 
 @contextmanager
 def saying_what_is_gone(out: Path) -> Iterator[None]:
-    """Let a `RecipeError` or `DataError` say which package is gone that the run in OUT was begun with, if one is."""
+    """Add to a `RecipeError` or `DataError` which package of the run in OUT is gone, if one is."""
     try:
         yield
     except (RecipeError, DataError) as error:
@@ -86,16 +87,8 @@ def saying_what_is_gone(out: Path) -> Iterator[None]:
 
 
 def gone_parts(out: Path) -> str:
-    """What is no longer installed of that which the run in OUT was begun with, and how to have it again; "" if all is.
-
-    Where the run does not say, that is nothing.
-    """
-    try:
-        before = json.loads(read_regular(out / PARTS, most=MOST))
-        parts = {name: dict(stated) for name, stated in before.items() if ":" in name}
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
-        return ""
-    for name, stated in parts.items():
+    """Return which part of the run in OUT is no longer installed, and how to install it again; "" if all are."""
+    for name, stated in (_kept(out) or {}).items():
         group, _, own = name.partition(":")
         if group in GROUPS.values() and own not in offers(group) and "distribution" in stated:
             package, version = stated["distribution"], stated.get("version")
@@ -140,8 +133,12 @@ def _with_imported(name: str) -> dict[str, Path | None]:
     # After an error, what was read before it is known.
     with suppress(ImportError, SyntaxError, ValueError, RecursionError):
         finder.import_hook(name)
-    files = {one: Path(module.__file__) for one, module in finder.modules.items() if module.__file__}
-    return {name: first} | {one: file for one, file in files.items() if not _is_installed(file)}
+    found: dict[str, Path | None] = {name: first}
+    for one, module in finder.modules.items():
+        file = getattr(module, "__file__", None)
+        if file and not _is_installed(Path(file)):
+            found[one] = Path(file)
+    return found
 
 
 def _is_installed(file: Path) -> bool:
