@@ -8,6 +8,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.machinery import PathFinder
 from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from hdlif.whole_files import read_regular
 PARTS = "parts.json"
 MOST = 2**20
 """Bytes of parts.json."""
+_PACKAGE = 5
+"""What `ModuleFinder` calls a module that is a folder."""
 
 
 def own_parts(recipe: Recipe) -> dict[str, dict[str, str]]:
@@ -104,14 +107,24 @@ def _stated(name: str, file: Path | None) -> dict[str, str]:
 
 
 class _Finder(ModuleFinder):
-    """Finds the modules that a module imports, without running them."""
+    """Finds the modules that a module imports, without running them, also in folders without __init__.py."""
 
     def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
         try:
             return super().find_module(name, path, parent)
-        except (AttributeError, OSError) as error:
-            # A folder without __init__.py, or a file that cannot be read.
+        except OSError as error:
             raise ImportError(name) from error
+        except (AttributeError, TypeError):
+            spec = PathFinder.find_spec(name, path or self.path)
+            places = spec.submodule_search_locations if spec else None
+            if not places:
+                raise ImportError(name) from None
+            return None, next(iter(places)), ("", "", _PACKAGE)
+
+    def load_package(self, fqname: str, pathname: str) -> Any:
+        with suppress(ImportError):
+            return super().load_package(fqname, pathname)
+        return self.modules[fqname]
 
 
 def _with_imported(name: str) -> dict[str, Path | None]:
@@ -136,7 +149,7 @@ def _with_imported(name: str) -> dict[str, Path | None]:
     found: dict[str, Path | None] = {name: first}
     for one, module in finder.modules.items():
         file = getattr(module, "__file__", None)
-        if file and not _is_installed(Path(file)):
+        if file and Path(file).is_file() and not _is_installed(Path(file)):
             found[one] = Path(file)
     return found
 
