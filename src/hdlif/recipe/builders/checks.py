@@ -153,7 +153,7 @@ def _is_small(network: nn.Module, shape: tuple[int, ...]) -> bool:
     values = sum(tensor.numel() for tensor in network.state_dict().values())
     # A map has a layer's channels at most at the image's size, which no layer enlarges.
     channels = max((tensor.shape[0] for tensor in network.parameters() if tensor.ndim > 1), default=1)
-    return max(values, channels * math.prod(shape[1:])) <= SMALL
+    return bool(max(values, channels * math.prod(shape[1:])) <= SMALL)
 
 
 def check(recipe: Recipe) -> None:

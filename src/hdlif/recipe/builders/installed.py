@@ -163,7 +163,7 @@ def chosen_offer(kind: object, key: str, ours: Collection[str]) -> Offer:
 
 
 def hidden(group: str, ours: Collection[str]) -> list[str]:
-    """Return a line for each part of an installed package whose name ships with hdlif and hides it."""
+    """Return a line for each part of an installed package that a name of hdlif's own hides."""
     return [
         f'"{offer.name}" of {offer} is not used: the name ships with hdlif, which wins; name it as {offer.place}'
         for name, offered in offers(group).items()

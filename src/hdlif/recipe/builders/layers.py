@@ -89,9 +89,8 @@ def _matched(key: str, patterns: Collection[str], layers: Collection[str], what:
     """Return the layers that a pattern matches. Raises `RecipeError` on a pattern that matches none."""
     for pattern in patterns:
         if not fnmatch.filter(layers, pattern):
-            raise RecipeError(
-                f"weights.{key}: {brief(pattern)} matches no {what} layer; {did_you_mean(pattern, layers)}"
-            )
+            mend = did_you_mean(pattern, layers)
+            raise RecipeError(f"weights.{key}: {brief(pattern)} matches no {what} layer; {mend}")
     return [name for name in layers if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
 
 
@@ -185,18 +184,13 @@ ATTENTIONS = Section[Part]("attention", NoAttention, SECA, ECA, own=Attention, g
 
 
 def read_attention(recipe: Recipe, argument: Literal["block", "attention"] | None) -> Attention | None:
-    """Check the section; None is no attention.
-
-    Args:
-        argument: of the network, that takes attention: a block, which has a form, or an attention.
-    """
-    kind = recipe.attention.kind
+    """Check the section for a network's argument that takes a block with attention, or attention; None is none."""
     part = ATTENTIONS.read(recipe.attention)
     if not isinstance(part, Attention):
         return None
     of_model = f'model.kind = "{recipe.model.kind}"'
     if argument is None:
-        raise RecipeError(f'attention.kind = "{kind}" does not go with {of_model}; choose none')
+        raise RecipeError(f'attention.kind = "{recipe.attention.kind}" does not go with {of_model}; choose none')
     if argument == "attention" and "form" in part.model_fields_set:
         raise RecipeError(f"attention.form does not go with {of_model}, where attention has one form; leave it out")
     return part
@@ -207,7 +201,5 @@ def attention_arguments(recipe: Recipe, argument: Literal["block", "attention"] 
     part = read_attention(recipe, argument)
     if part is None or argument is None:
         return {}
-    attention = part.build(time_steps=recipe.time_steps)
-    return {
-        argument: partial(ATTENTION_FORMS[part.form].get(), attention=attention) if argument == "block" else attention
-    }
+    made = part.build(time_steps=recipe.time_steps)
+    return {argument: made if argument == "attention" else partial(ATTENTION_FORMS[part.form].get(), attention=made)}

@@ -52,23 +52,20 @@ class Model(Part):
 class _Series(Model):
     ATTENTION = "attention"
 
+    widths: list[int] = field([64, 64], "Outputs of the layers.")
+
 
 class Dense(_Series, kind="dense", makes=At("hdlif.models:dense")):
     """Fully connected layers, for time series, tables and small images."""
-
-    widths: list[int] = field([64, 64], "Outputs of the layers.")
 
 
 class Recurrent(_Series, kind="recurrent", makes=At("hdlif.models:recurrent")):
     """Fully connected layers that also read what they emitted at the step before."""
 
-    widths: list[int] = field([64, 64], "Outputs of the layers.")
-
 
 class Conv1d(_Series, kind="conv1d", makes=At("hdlif.models:conv1d")):
     """Causal convolutions over time, for time series."""
 
-    widths: list[int] = field([64, 64], "Outputs of the layers.")
     kernel: int = field(5, "Time steps that a layer reads.")
     dilations: list[int] | None = field(
         None, "Distance of the time steps that a layer reads, for each layer; 1 by default."

@@ -207,23 +207,29 @@ class _Spread(AnyNeuron):
     )
 
 
+class _Stepped(AnyNeuron):
+    surrogate: Surrogate = field("triangle", "Replaces the derivative of the step in the gradient.")
+
+
+class _Low(_Stepped):
+    threshold_low: float | None = field(None, "Lower end of a learned threshold's range.")
+
+
 class _Leak(_Spread):
     LEAKS: ClassVar[tuple[str, ...]] = ("leak",)
     leak: float = field(0.5, "Leak λ at the start: the fraction of the potential that a step keeps.")
 
 
-class LIF(_Formed, _Leak, kind="lif", makes=At("hdlif.nn:LIF")):
+class LIF(_Formed, _Leak, _Low, kind="lif", makes=At("hdlif.nn:LIF")):
     """Leaky integrate-and-fire neurons with binary spikes."""
 
     IS_GRADED = False
     threshold: float = field(1.0, "Threshold θ at the start.")
     learned: bool = field(False, "Learn leak and threshold; otherwise both are fixed.")
-    threshold_low: float | None = field(None, "Lower end of a learned threshold's range.")
-    surrogate: Surrogate = field("triangle", "Replaces the derivative of the step in the gradient.")
     reset: Reset = field("soft", "What a spike does to the potential, and whether the gradient passes through it.")
 
 
-class GLIF(_Threshold, kind="glif", makes=At("hdlif.nn:GLIF")):
+class GLIF(_Threshold, _Stepped, kind="glif", makes=At("hdlif.nn:GLIF")):
     """Gated LIF, which emits 0 or 1."""
 
     IS_GRADED = False
@@ -231,14 +237,10 @@ class GLIF(_Threshold, kind="glif", makes=At("hdlif.nn:GLIF")):
     leak: float = field(0.25, "Exponential decay at the start.")
     linear_leak: float | None = field(None, "What a step subtracts, at the start.")
     reset: float | None = field(None, "What a spike subtracts, at the start; the threshold by default.")
-    surrogate: Surrogate = field("triangle", "Replaces the derivative of the step in the gradient.")
 
 
-class GradedLIF(_Formed, _Leak, kind="graded_lif", makes=At("hdlif.nn:GradedLIF")):
+class GradedLIF(_Formed, _Leak, _Low, kind="graded_lif", makes=At("hdlif.nn:GradedLIF")):
     """LIF whose spike is the surplus above the threshold."""
-
-    threshold_low: float | None = field(None, "Lower end of a learned threshold's range.")
-    surrogate: Surrogate = field("triangle", "Replaces the derivative of the step in the gradient.")
 
 
 class ParallelHDLIF(_Formed, kind="parallel_hdlif", makes=At("hdlif.nn:ParallelHDLIF")):

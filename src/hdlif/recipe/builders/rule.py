@@ -52,10 +52,13 @@ class STBP(Rule, kind="stbp", makes=At("hdlif.learning:STBP")):
     loss: Loss = field("reduced", "Each step has a loss, or the mean output has one (reduced).")
 
 
-class _PerStep(Rule):
+class _EachStep(Rule):
+    loss: Loss = field("each", "Each step has a loss, or the mean output has one (reduced).")
+
+
+class _PerStep(_EachStep):
     update: Literal["sum", "each"] = field("sum", "sum makes one update of all steps; each makes one after every step.")
     chunk: int = field(1, "Time steps that run in one call; it changes memory and time alone.")
-    loss: Loss = field("each", "Each step has a loss, or the mean output has one (reduced).")
 
 
 class SLTT(_PerStep, kind="sltt", makes=At("hdlif.learning:SLTT")):
@@ -81,24 +84,22 @@ class ForwardMode(_PerStep, kind="forward_mode", makes=At("hdlif.learning:Forwar
     budget: int = field(2**30, "Most bytes of traces.", ge=0)
 
 
-class SLTTK(Rule, kind="sltt_k", makes=At("hdlif.learning:StochasticStep")):
+class SLTTK(_EachStep, kind="sltt_k", makes=At("hdlif.learning:StochasticStep")):
     """SLTT on k random steps, while all T steps run."""
 
     k: int = field(1, "Time steps with a loss, at most T.", ge=1)
-    loss: Loss = field("each", "Each step has a loss, or the mean output has one (reduced).")
 
     def build(self, **given: Any) -> Any:
         return super().build(complete=True, **given)
 
 
-class StochasticStep(Rule, kind="stochastic_step", makes=At("hdlif.learning:StochasticStep")):
+class StochasticStep(_EachStep, kind="stochastic_step", makes=At("hdlif.learning:StochasticStep")):
     """Learn from k random steps; none run after the last of them."""
 
     k: int = field(1, "Time steps with a loss, at most T.", ge=1)
     chunk: int = field(4, "Time steps that run in one call; it changes memory and time alone.")
     draw: Draws = field("uniform", "How time steps are drawn.")
     complete: bool = field(False, "Also run the steps after the last drawn one, without a graph.")
-    loss: Loss = field("each", "Each step has a loss, or the mean output has one (reduced).")
 
 
 class StochasticWindow(Rule, kind="stochastic_window", makes=At("hdlif.learning:StochasticWindow")):

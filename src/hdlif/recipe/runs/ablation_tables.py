@@ -130,7 +130,7 @@ def _other(name_or_path: str | Path, like: str, above: tuple[str, ...]) -> Table
 
 
 def _beside(other: Table, stated: Mapping[str, Any]) -> dict[str, Any]:
-    """What is stated, and what the other table has of it."""
+    """Return what is stated, and what the other table has of it."""
     merged: dict[str, Any] = other.model_dump(include=set(_TAKEN))
     for key, value in stated.items():
         if isinstance(value, dict) and isinstance(known := merged.get(key), dict):

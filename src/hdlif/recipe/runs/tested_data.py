@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from hdlif.data import ImageSets, Tested
 from hdlif.data.manifest import read_manifest
@@ -13,47 +13,27 @@ from hdlif.recipe.builders.own_data import NO_KEYS
 from hdlif.recipe.runs.recipe_data import FILES, names_path
 
 
+class Asked(TypedDict, total=False):
+    """What is asked of data, as `builders.found_data` takes it."""
+
+    keys: Mapping[str, Any]
+    part: Tested
+    say: Callable[[str], None]
+
+
 def sets_of_graph(
-    graph: Graph,
-    data: str | None,
-    data_root: Path | None,
-    path: Path,
-    *,
-    keys: Mapping[str, Any] = NO_KEYS,
-    part: Tested = "test",
-    say: Callable[[str], None] = lambda line: None,
+    graph: Graph, data: str | None, data_root: Path | None, path: Path, **asked: Unpack[Asked]
 ) -> ImageSets:
     """Return a data set as a deployed network takes it; `path` is the network's file."""
+    steps, labels = graph.time_steps, graph.labels
     return sets_named(
-        data,
-        data_root,
-        path,
-        record=graph.input,
-        time_steps=graph.time_steps,
-        labels=graph.labels,
-        task=graph.task,
-        keys=keys,
-        part=part,
-        say=say,
+        data, data_root, path, record=graph.input, time_steps=steps, labels=labels, task=graph.task, **asked
     )
 
 
-def sets_for(
-    recipe: Recipe,
-    data: str | None,
-    data_root: Path | None,
-    path: Path,
-    *,
-    keys: Mapping[str, Any] = NO_KEYS,
-    part: Tested = "test",
-    say: Callable[[str], None] = lambda line: None,
-) -> ImageSets:
-    """Return the recipe's data set, or another, shown as the recipe's network takes it.
-
-    Args:
-        path: where the recipe was.
-        keys, part, say: as `builders.found_data` takes them.
-    """
+def sets_for(recipe: Recipe, data: str | None, data_root: Path | None, path: Path, **asked: Unpack[Asked]) -> ImageSets:
+    """Return the recipe's data set, or another, shown as the recipe's network takes it; `path` is where it was."""
+    keys = asked.get("keys", NO_KEYS)
     listed = (path if path.is_dir() else path.parent) / FILES
     if data is None:
         if keys:
@@ -63,7 +43,7 @@ def sets_for(
     if names_path(data):
         entries = read_manifest(listed).entries if listed.exists() else ()
         trained = frozenset(entry.sha256 for entry in entries if entry.part != "test")
-        return builders.data_of_ones_own(recipe, data, keys=keys, part=part, trained=trained, say=say)
+        return builders.data_of_ones_own(recipe, data, trained=trained, **asked)
     return sets_named(
         data,
         data_root,
@@ -86,9 +66,7 @@ def sets_named(
     frames: str = "by_number",
     labels: tuple[str, ...] | None = None,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
-    keys: Mapping[str, Any] = NO_KEYS,
-    part: Tested = "test",
-    say: Callable[[str], None] = lambda line: None,
+    **asked: Unpack[Asked],
 ) -> ImageSets:
     """Return a data set by name, or data of the user's own, for a file that does not state its data set.
 
@@ -97,12 +75,11 @@ def sets_named(
         frames: how the network takes events, as in data.frames.
         labels: the network's outputs, which data of one's own must have.
         task: what they mean.
-        keys, part, say: as `builders.found_data` takes them.
+        asked: only its keys, if the data set ships.
     """
+    keys = asked.get("keys", NO_KEYS)
     if data is not None and record is not None and names_path(data):
-        return builders.found_data(
-            data, record=record, labels=labels, time_steps=time_steps, task=task, keys=keys, part=part, say=say
-        )
+        return builders.found_data(data, record=record, labels=labels, time_steps=time_steps, task=task, **asked)
     if data is None or data not in builders.DATA:
         seen = "it does not say which data set it is for" if data is None else f'--data "{data}" is unknown'
         raise DataError(f"{path}: {seen}; give --data NAME or a folder, {did_you_mean(data or '', builders.DATA)}")
