@@ -226,8 +226,8 @@ def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
     if recipe.training.accumulate > 1:
         raise RecipeError("training.stream makes an update of each part of a batch; leave training.accumulate out")
     if data_kind(recipe).target == "class_and_steps":
-        mend = "leave training.stream out, or cut them into windows: data.window"
-        raise RecipeError(f"training.stream continues samples, and these are series of unequal lengths; {mend}")
+        seen = "training.stream goes on from one sample to the next, and these are series of unequal lengths"
+        raise RecipeError(f"{seen}; leave training.stream out, or cut them into windows: data.window")
     if recipe.task.arguments.get("combine") == "last" and "learn_from" not in recipe.task.arguments:
         seen = 'task.combine = "last" makes task.learn_from last, too'
         raise RecipeError(f"{seen}, and a stream is learned from at every step alike; set task.learn_from: every")
