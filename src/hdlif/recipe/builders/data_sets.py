@@ -143,23 +143,30 @@ def _stored(name: str, meaning: str, shape: tuple[int, int, int], **others: Any)
     return DataKind(load=At(f"hdlif.data:{name}"), input=record, names=names, meaning=meaning)
 
 
-def _events(load: Callable[..., ImageSets], meaning: str, side: int, names: tuple[str, ...]) -> DataKind:
-    """Return a set of events, counted by polarity and pixel, and taken as they are."""
-    record = InputRecord((2, side, side), (0.0, 0.0), (1.0, 1.0), kind="events", resize="none")
-    return DataKind(load=load, input=record, names=names, meaning=meaning)
+def _counts(side: int) -> InputRecord:
+    """Return the record of events counted by polarity and pixel, and taken as they are."""
+    return InputRecord((2, side, side), (0.0, 0.0), (1.0, 1.0), kind="events", resize="none")
 
 
-def _simulated(images: Callable[..., ImageSets]) -> Callable[..., ImageSets]:
+def _recorded(name: str, meaning: str, side: int, names: tuple[str, ...]) -> DataKind:
+    return DataKind(load=At(f"hdlif.data:{name}"), input=_counts(side), names=names, meaning=meaning)
+
+
+def _simulated(images: str, meaning: str, side: int, names: tuple[str, ...]) -> DataKind:
+    """Return a set of events that are simulated from one of images."""
+
     def load(root: Path | None, *, time_steps: int, binning: Binning, size: int | None, **split: object) -> ImageSets:
         from hdlif.data import simulated
 
-        sets = images(root, **split)
+        sets = At(f"hdlif.data:{images}")(root, **split)
         sets = sets if size is None else sets.resized(size)
         return simulated(sets, time_steps=time_steps, binning=binning)
 
-    return load
+    return DataKind(load=load, input=_counts(side), names=names, meaning=meaning)
 
 
+_DIGITS, _CLOTHES, _GESTURES = datasets.DIGITS_CLASSES, datasets.FASHION_MNIST_CLASSES, datasets.DVS_GESTURE_CLASSES
+_OBJECTS, _DVS = datasets.CIFAR10_CLASSES, datasets.DVS_SIDE
 _WINES = "A table of 13 measurements of wines of 3 cultivars, bundled."
 _TABLE = {"kind": "table", "resize": "none", "columns": datasets.WINE_COLUMNS}
 DATA: Mapping[str, DataKind] = {
@@ -182,31 +189,9 @@ DATA: Mapping[str, DataKind] = {
         names=At("hdlif.data.sources.imagenet:imagenet_classes"),
     ),
     "tiny_imagenet": _stored("tiny_imagenet", "64x64 colour images in 200 classes.", (3, 64, 64)),
-    "digits_events": _events(
-        _simulated(At("hdlif.data:digits")), "Events simulated from the digits.", 8, datasets.DIGITS_CLASSES
-    ),
-    "fashion_mnist_events": _events(
-        _simulated(At("hdlif.data:fashion_mnist")),
-        "Events simulated from Fashion-MNIST.",
-        28,
-        datasets.FASHION_MNIST_CLASSES,
-    ),
-    "dvs_cifar10": _events(
-        At("hdlif.data:dvs_cifar10"),
-        "Event-camera recordings of CIFAR-10 images.",
-        datasets.DVS_SIDE,
-        datasets.CIFAR10_CLASSES,
-    ),
-    "dvs_gesture": _events(
-        At("hdlif.data:dvs_gesture"),
-        "Event-camera recordings of 11 hand gestures.",
-        datasets.DVS_SIDE,
-        datasets.DVS_GESTURE_CLASSES,
-    ),
-    "n_mnist": _events(
-        At("hdlif.data:n_mnist"),
-        "Event-camera recordings of MNIST digits.",
-        datasets.N_MNIST_SIDE,
-        datasets.DIGITS_CLASSES,
-    ),
+    "digits_events": _simulated("digits", "Events simulated from the digits.", 8, _DIGITS),
+    "fashion_mnist_events": _simulated("fashion_mnist", "Events simulated from Fashion-MNIST.", 28, _CLOTHES),
+    "dvs_cifar10": _recorded("dvs_cifar10", "Event-camera recordings of CIFAR-10 images.", _DVS, _OBJECTS),
+    "dvs_gesture": _recorded("dvs_gesture", "Event-camera recordings of 11 hand gestures.", _DVS, _GESTURES),
+    "n_mnist": _recorded("n_mnist", "Event-camera recordings of MNIST digits.", datasets.N_MNIST_SIDE, _DIGITS),
 }
