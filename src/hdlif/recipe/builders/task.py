@@ -160,29 +160,25 @@ def with_class_weights(recipe: Recipe, labels: Callable[[], Tensor]) -> Recipe:
 
 
 def build_task(recipe: Recipe) -> Built:
-    """Build what the recipe learns; the data name its outputs, and its measures are its own. Raises `RecipeError`."""
+    """Build what the recipe learns, without the metrics that it asks for. Raises `RecipeError`."""
     plain = recipe.task.model_validate({"kind": recipe.task.kind, **learned_arguments(recipe)})
-    return _built(recipe.model_copy(update={"task": plain}))
+    return build_measured_task(recipe.model_copy(update={"task": plain}))
 
 
 def build_measured_task(recipe: Recipe) -> Built:
     """Build it with the metrics that the recipe asks for, which are tried on noise. Raises `RecipeError`."""
+    described = data_kind(recipe)
     try:
-        return _built(recipe)
+        task: Built = read_task(recipe).build(
+            metrics=build_metrics(recipe.task.kind, recipe.task.arguments, described.labels),
+            outputs=described.labels,
+            time_steps=recipe.time_steps,
+            mean=described.target_mean,
+            std=described.target_std,
+            ahead=described.ahead,
+            label_smoothing=recipe.training.label_smoothing,
+            own_steps=described.target == "class_and_steps",
+        )
     except InputError as error:
         raise RecipeError(str(error)) from error
-
-
-def _built(recipe: Recipe) -> Built:
-    described = data_kind(recipe)
-    task: Built = read_task(recipe).build(
-        metrics=build_metrics(recipe.task.kind, recipe.task.arguments, described.labels),
-        outputs=described.labels,
-        time_steps=recipe.time_steps,
-        mean=described.target_mean,
-        std=described.target_std,
-        ahead=described.ahead,
-        label_smoothing=recipe.training.label_smoothing,
-        own_steps=described.target == "class_and_steps",
-    )
     return task
