@@ -6,7 +6,7 @@ from typing import Any
 
 from hdlif.cli.training_run import TrainingOptions, train_recipe
 from hdlif.recipe import Recipe
-from hdlif.recipe.runs.recipe_to_train import load_recipe_to_train
+from hdlif.recipe.runs.recipe_data import load_recipe_to_train
 from hdlif.recipe.runs.summary import TrainResult
 
 

@@ -1,7 +1,7 @@
 """The recipe: everything that decides a training run, as frozen, typed values.
 
-Keys, types and ranges of what every recipe has are checked here. A part that is chosen by name is a `Component`, which
-keeps its arguments as the file states them: `hdlif.recipe.builders` has a class for each kind, and checks them.
+A part that is chosen by name is a `Component`, which keeps its arguments as the file states them:
+`hdlif.recipe.builders` has a class for each kind, and checks them.
 """
 
 from collections.abc import Mapping
@@ -68,6 +68,11 @@ class Component(BaseModel):
     def arguments(self) -> dict[str, JsonValue]:
         """Every key but `kind`."""
         return dict(self.__pydantic_extra__)
+
+
+def of_kind(kind: str) -> Component:
+    """Return a part without arguments."""
+    return Component.model_validate({"kind": kind})
 
 
 class _Section(BaseModel):
@@ -224,26 +229,15 @@ class TrainingConfig(_Section):
     """
 
     EXTRAS = (
-        "optimizer",
-        "schedule",
-        "clip_norm",
-        "accumulate",
-        "ema_decay",
-        "stream",
-        "patience",
-        "keep_every",
-        "channels_last",
-        "compile",
+        *("optimizer", "schedule", "clip_norm", "accumulate", "ema_decay"),
+        *("stream", "patience", "keep_every", "channels_last", "compile"),
     )
 
     epochs: int = Field(ge=1, le=10**6, description="Passes over the training samples.")
     learning_rate: float = Field(gt=0, description="Largest learning rate, after the warm-up.")
-    optimizer: Component = Field(
-        Component.model_validate({"kind": "sgd"}), description="The optimiser; SGD with Nesterov momentum by default."
-    )
+    optimizer: Component = Field(of_kind("sgd"), description="The optimiser; SGD with Nesterov momentum by default.")
     schedule: Component = Field(
-        Component.model_validate({"kind": "cosine"}),
-        description="Schedule of the learning rate after the warm-up; cosine by default.",
+        of_kind("cosine"), description="Schedule of the learning rate after the warm-up; cosine by default."
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD.")
     weight_decay: float = Field(5e-4, ge=0, description="Of weights; thresholds, leaks and norms have none.")
@@ -270,10 +264,8 @@ class TrainingConfig(_Section):
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:
         if self.warmup_epochs > self.epochs:
-            raise ValueError(
-                f"training.warmup_epochs = {self.warmup_epochs} is refused; "
-                f"it should be at most training.epochs = {self.epochs}"
-            )
+            limit = f"it should be at most training.epochs = {self.epochs}"
+            raise ValueError(f"training.warmup_epochs = {self.warmup_epochs} is refused; {limit}")
         return self
 
 
@@ -287,20 +279,16 @@ class Recipe(_Section):
     time_steps: int = Field(ge=1, le=MOST_TIME_STEPS, description="T, the number of time steps of a sequence.")
     data: DataConfig = Field(description="The data set, its split and its batches.")
     model: Component = Field(description="The network.")
-    norm: Component = Field(
-        Component.model_validate({"kind": "batch_norm"}), description="Normalisation after the body's convolutions."
-    )
-    attention: Component = Field(
-        Component.model_validate({"kind": "none"}), description="Channel attention after the body's norms."
-    )
+    norm: Component = Field(of_kind("batch_norm"), description="Normalisation after the body's convolutions.")
+    attention: Component = Field(of_kind("none"), description="Channel attention after the body's norms.")
     neuron: Component = Field(description="The neuron layers.")
     weights: Component = Field(description="Precision of the body's weights.")
     spikes: Component = Field(description="Rounding of graded spikes.")
     rule: Component = Field(
         description="The learning rule: which steps run, which have a loss, where the gradient through time is cut."
     )
-    task: Component = Field(Component.model_validate({"kind": "classify"}), description="What is learned and measured.")
-    activity: Component = Field(Component.model_validate({"kind": "free"}), description="A penalty on spikes.")
+    task: Component = Field(of_kind("classify"), description="What is learned and measured.")
+    activity: Component = Field(of_kind("free"), description="A penalty on spikes.")
     training: TrainingConfig = Field(description="The optimiser, its schedule, precision and length.")
     teacher: Component | None = Field(
         None, description="A trained classifier whose logits the network learns in addition to the labels."

@@ -172,7 +172,7 @@ def test_tables_that_cannot_be_trained_are_refused(table: Path, tmp_path: Path) 
         ("title: tiny, accuracy %", "", "title is missing"),
         ("title: tiny, accuracy %", "title: 3", "title = 3"),
         ("seeds: 1", "quantities: [acuracy]", 'quantities.0 = "acuracy"'),
-        ('["neuron={kind: lif}"]', '"neuron.kind=lif"', 'for example ["neuron.kind=lif"]'),
+        ('["neuron={kind: lif}"]', '"neuron.kind=lif"', "should be a valid list"),
         ("LIF: [4 bit]", "LIF: 3", "undefined.LIF = 3"),
         ("LIF: [4 bit]", "LIF: [5 bit]", "undefined: '5 bit'"),
         ("undefined:", "left_out: {HD-LIF: [5 bit]}\nundefined:", "left_out: '5 bit'"),

@@ -130,7 +130,7 @@ def test_a_path_is_of_the_kind_of_the_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("data.frames=rows", "data.frames = 'rows' is not of tables, which table gives: a row is shown at every step"),
+        ("data.frames=rows", "data.frames = 'rows' is not of tables, which table gives"),
         ("data.size=8", "data.size = 8 is not of tables"),
         ("data.augment=[flip]", "gives rows of numbers"),
         ("data.window=8", "data.window = .* is unknown; choose one of .*columns"),

@@ -11,7 +11,7 @@ from hdlif.cli import recipes, training_run
 from hdlif.cli.training_run import TrainingOptions
 from hdlif.errors import ExistingRunError, RecipeError, TrainingError
 from hdlif.recipe import load_recipe
-from hdlif.recipe.runs.recipe_to_train import _as_streams
+from hdlif.recipe.runs.recipe_data import _as_streams
 from hdlif.report import peak_memory as probe
 from hdlif.training import Batch, Callback, Training
 from trainings import train

@@ -11,8 +11,7 @@ from hdlif.cli.train import as_text
 from hdlif.graph.artefact import InputRecord
 from hdlif.graph.ops import SAMPLE, sample_name
 from hdlif.graph.ops.sound import SoundRecord
-from hdlif.recipe import load_recipe
-from hdlif.recipe.runs.sample_names import sample_name_in
+from hdlif.recipe import builders, load_recipe
 from hdlif.recipe.runs.summary import TrainResult
 
 RESULT = TrainResult(
@@ -92,11 +91,11 @@ def test_a_sample_is_called_by_what_a_network_takes(record: InputRecord, word: s
 
 def test_samples_of_several_kinds_or_of_none_that_is_known_are_samples() -> None:
     rows = replace(RESULT, recipe=load_recipe("wine_hdlif").model_dump(mode="json"))
-    assert sample_name_in([RESULT, RESULT]).one == "image"
-    assert sample_name_in([rows]).one == "row"
-    assert sample_name_in([RESULT, rows]) == SAMPLE
+    assert builders.sample_name_of([RESULT.recipe, RESULT.recipe]).one == "image"
+    assert builders.sample_name_of([rows.recipe]).one == "row"
+    assert builders.sample_name_of([RESULT.recipe, rows.recipe]) == SAMPLE
     for unknown in ({"name": "x", "data": 3}, None):
-        assert sample_name_in([replace(RESULT, recipe=unknown)]) == SAMPLE
+        assert builders.sample_name_of([unknown]) == SAMPLE
 
 
 def test_train_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ from hdlif.errors import LoweringError
 from hdlif.models import NeuronFactory
 from hdlif.nn import HDLIF, Neuron, State
 from hdlif.recipe import Recipe, builders, load_recipe
-from hdlif.recipe.builders.neuron_layers import AnyNeuron
+from hdlif.recipe.builders.neuron import AnyNeuron
 from hdlif.recipe.runs.ablation_tables import Table
 from hdlif.recipe.runs.summary import RESULT, TrainResult
 from hdlif.report.accounting import outline, profile

@@ -12,7 +12,7 @@ from hdlif.recipe.builders.metrics import METRICS
 from hdlif.recipe.runs.ablation_tables import Quantity, cells, load_table
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "recipes.md").read_text("utf-8")
-TABLES = {name: getattr(builders, name) for name in builders.__all__ if name.isupper()}
+TABLES = {name: value for name, value in vars(builders).items() if name.isupper()}
 
 
 def test_every_data_set_and_augmentation_has_its_row() -> None:

@@ -11,7 +11,6 @@ from torch import nn
 from hdlif.errors import CheckpointError, RecipeError
 from hdlif.nn import HDLIF, QuantConv2d, QuantLinear, SpikeQuantizer, Ternary
 from hdlif.recipe import Recipe, builders
-from hdlif.recipe.builders.spiking import SHOWN
 from hostile import one_printable_line
 from small_recipes import load, neurons
 from torch_networks import Residual
@@ -93,8 +92,7 @@ def test_a_file_of_another_network_is_refused_by_its_tensors(tmp_path: Path) -> 
             builders.build_model(recipe(pretrained=str(tmp_path / name)), pretrained=True)
         return str(caught.value)
 
-    assert "blocks.0.bn1.bias is [8], and [4] in the network" in refusal("other.safetensors")
-    assert refusal("other.safetensors").count(" is ") == SHOWN
+    assert '"bn.weight"' in refusal("other.safetensors")
     assert "is not a state dict of the network" in refusal("damaged.safetensors")
     assert "cannot be read (No such file" in refusal("absent.pt")
 

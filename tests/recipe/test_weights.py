@@ -11,7 +11,7 @@ from hdlif.deploy import export
 from hdlif.graph.artefact.io import load
 from hdlif.nn import Integer, QuantConv1d, QuantConv2d, QuantLinear, Sequential, Ternary
 from hdlif.recipe import builders, load_recipe
-from hdlif.recipe.builders.weights import place_quantizers
+from hdlif.recipe.builders.layers import place_quantizers
 from hdlif.runtime import Session
 from small_recipes import built, recipe
 

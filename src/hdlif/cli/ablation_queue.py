@@ -9,11 +9,11 @@ from hdlif.cli.ablation_text import markdown, page
 from hdlif.cli.table_runs import TableRun, cell_of, read_runs, recipe_digest, run_of, unlike
 from hdlif.cli.training_run import TrainingOptions, train_in_one_process
 from hdlif.errors import CheckpointError, InUseError, TrainingError
+from hdlif.recipe import builders
 from hdlif.recipe.runs.ablation_tables import Cell, Table
 from hdlif.recipe.runs.files import write_json, write_text
 from hdlif.recipe.runs.folders import begun, finished, left_by_a_run
 from hdlif.recipe.runs.recipe_data import as_begun
-from hdlif.recipe.runs.sample_names import sample_name_of_all
 from hdlif.report.provenance import measured as provenance_of
 from hdlif.report.tables import measured
 
@@ -120,7 +120,7 @@ class Queue:
         }
         write_json(self.out / "table.json", result)
         write_text(self.out / "table.md", markdown(table, result))
-        samples = sample_name_of_all(cell.recipe for cell in self.cells)
+        samples = builders.sample_name_of(cell.recipe for cell in self.cells)
         write_text(self.out / "table.html", page(table, result, samples))
         return result
 

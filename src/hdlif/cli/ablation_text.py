@@ -5,7 +5,7 @@ from typing import Any
 
 from hdlif.graph.ops import SampleName
 from hdlif.recipe.runs.ablation_tables import Table
-from hdlif.recipe.runs.spread import in_percent
+from hdlif.recipe.runs.summary import in_percent
 from hdlif.report import ablation
 from hdlif.report.tables import figure
 

@@ -140,7 +140,8 @@ def _made(kind: str, overrides: Sequence[str]) -> "SteppedNeuron":
 
 def _spread(kind: str, neuron: Any) -> list[str]:
     """The parameters that are leaks by their name, first the one that time constants mean without a name."""
-    return [name for name in builders.leaks_of(builders.CLASSES.get(kind, neuron)) if name in builders.LEAKS]
+    leaks = builders.NEURONS[kind].LEAKS if kind in builders.NEURONS else builders.leaks_of(neuron)
+    return [name for name in leaks if name in builders.LEAKS]
 
 
 def _parameter(made: "SteppedNeuron", name: str) -> dict[str, Any]:

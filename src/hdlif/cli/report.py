@@ -46,7 +46,7 @@ def report(
     if not runs:
         raise InputError("no run was given; name at least one OUT folder of `hdlif train` or `hdlif demo`")
     try:
-        from hdlif.recipe.runs.sample_names import sample_name_in
+        from hdlif.recipe import builders
         from hdlif.report.page import render
         from hdlif.report.runs import merge, read_run
     except ModuleNotFoundError as error:
@@ -63,7 +63,7 @@ def report(
     page = render(
         run,
         traces=traces,
-        samples=sample_name_in(run.networks),
+        samples=builders.sample_name_of(one.recipe for one in run.networks),
         commands=[
             *(_remake(folder, one) for folder, one in zip(runs, read, strict=True)),
             shlex.join(["hdlif", "report", *(folder.as_posix() for folder in runs), *options]),

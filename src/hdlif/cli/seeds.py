@@ -11,10 +11,8 @@ from hdlif.cli.training_run import TrainingOptions, train_in_one_process
 from hdlif.recipe.runs.files import write_json
 from hdlif.recipe.runs.folders import begun, check_free, finished
 from hdlif.recipe.runs.processes import check_alone
-from hdlif.recipe.runs.recipe_data import with_class_weights
-from hdlif.recipe.runs.recipe_to_train import load_recipe_to_train
-from hdlif.recipe.runs.spread import in_percent, mean_and_std, seeds_from
-from hdlif.recipe.runs.summary import TrainResult
+from hdlif.recipe.runs.recipe_data import load_recipe_to_train, seeds_from, with_class_weights
+from hdlif.recipe.runs.summary import TrainResult, in_percent, mean_and_std
 from hdlif.report.runs import run_name
 from hdlif.report.tables import figure, measured
 from hdlif.training import RunFiles

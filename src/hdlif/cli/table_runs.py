@@ -13,8 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hdlif.errors import InputError, cut, reason
 from hdlif.recipe import Recipe
-from hdlif.recipe.runs.spread import mean_and_std
-from hdlif.recipe.runs.summary import FINITE, MOST_SUMMARY, TrainResult
+from hdlif.recipe.runs.summary import FINITE, MOST_SUMMARY, TrainResult, mean_and_std
 from hdlif.whole_files import read_regular
 
 

@@ -144,7 +144,7 @@ def train(
     """
     from hdlif.cli.training_run import TrainingOptions, train_recipe
     from hdlif.recipe.runs.processes import first_by_torchrun, processes
-    from hdlif.recipe.runs.recipe_to_train import load_recipe_to_train
+    from hdlif.recipe.runs.recipe_data import load_recipe_to_train
 
     changes = [*overrides, *([] if epochs is None else [f"training.epochs={epochs}"])]
     if recipe is None and data is None and not resume:
@@ -198,12 +198,12 @@ def as_text(result: "TrainResult", out: Path) -> str:
     Args:
         out: its run folder.
     """
-    from hdlif.recipe.runs.sample_names import sample_name_in
+    from hdlif.recipe import builders
     from hdlif.report.comparison import in_bytes
     from hdlif.report.runs import run_name
 
     name, recipe = run_name(out, result.name), result.name
-    samples, count = sample_name_in([result]), result.test_samples
+    samples, count = builders.sample_name_of([result.recipe]), result.test_samples
     tested = f"the test {samples.many}" if count is None else f"{count:,} test {samples.many}"
     if result.accuracy is None:
         said = [f"{measured(result)} on {tested}"]

@@ -22,8 +22,7 @@ from hdlif.recipe.runs.folders import MEASURED, begun, check_free, finished, for
 from hdlif.recipe.runs.locks import training_alone
 from hdlif.recipe.runs.own_parts import PARTS, check_parts, keep_parts
 from hdlif.recipe.runs.processes import joined, processes
-from hdlif.recipe.runs.recipe_data import as_begun, check_files, with_class_weights, write_files
-from hdlif.recipe.runs.recipe_to_train import load_recipe_to_train
+from hdlif.recipe.runs.recipe_data import as_begun, check_files, load_recipe_to_train, with_class_weights, write_files
 from hdlif.recipe.runs.summary import Neuron, TrainResult
 from hdlif.report.allocator import keep_freed_memory
 from hdlif.report.counts import initial_neurons
@@ -102,7 +101,7 @@ def train_recipe(
     On a CPU the process keeps the memory that it frees from here on (`allocator.keep_freed_memory`).
 
     Args:
-        recipe, found: as `hdlif.recipe.runs.recipe_to_train` returns them.
+        recipe, found: as `hdlif.recipe.runs.recipe_data` returns them.
     Returns:
         the content of OUT/summary.json; None in other processes than the first.
     Raises:

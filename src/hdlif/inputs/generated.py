@@ -38,7 +38,7 @@ class Content(Protocol):
 
     @property
     def learned(self) -> Mapping[str, object]:
-        """Fields of `builders.shipped.Described` that follow from the arguments besides."""
+        """Further fields of `data_sets.Described` that follow from the arguments."""
 
     @staticmethod
     def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:

@@ -26,10 +26,8 @@ _PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECA
 
 
 def text_of(path: Path, what: str) -> str:
-    """Read the text of a YAML file.
+    """Read the text of a YAML file, which is meant to be `what`.
 
-    Args:
-        what: the file is meant to be, for the error.
     Raises:
         FileNotFoundError: there is none.
         RecipeError: it is no UTF-8 text of at most `MOST_BYTES`.
@@ -39,9 +37,8 @@ def text_of(path: Path, what: str) -> str:
     except FileNotFoundError:
         raise
     except UnicodeDecodeError as error:
-        raise RecipeError(
-            f"{path}: byte {error.start} is not UTF-8; {what} is a YAML text file saved as UTF-8"
-        ) from None
+        said = f"byte {error.start} is not UTF-8; {what} is a YAML text file saved as UTF-8"
+        raise RecipeError(f"{path}: {said}") from None
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({reason(error)}); give the path of a YAML file") from None
     if (found := _CONTROL.search(text)) is not None:
@@ -52,8 +49,6 @@ def text_of(path: Path, what: str) -> str:
 
 def parse_yaml(text: str, *, source: str) -> Any:
     """Return the value that `text` states in YAML. Raises RecipeError with the line at fault."""
-    if _SURROGATE.search(text):
-        raise RecipeError(f"{source}: half a surrogate pair is not text; delete it")
     # JSON, which is YAML, writes a character beyond the first 65,536 as two escapes, which libyaml rejects.
     text = _PAIR.sub(lambda pair: bytes.fromhex(pair[1] + pair[2]).decode("utf-16-be"), text)
     try:
@@ -62,15 +57,14 @@ def parse_yaml(text: str, *, source: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise RecipeError(
-            f"{source}: {where}{cut(str(error.problem or error.context), 160)}; fix the YAML there"
-        ) from None
+        said = cut(str(error.problem or error.context), 160)
+        raise RecipeError(f"{source}: {where}{said}; fix the YAML there") from None
     except yaml.reader.ReaderError as error:
         line = text.encode()[: error.position].count(b"\n") + 1
         raise RecipeError(f"{source}: line {line}: a control character is not YAML; delete it") from None
     except (ValueError, OverflowError):
-        # PyYAML's scanner in Python, of an escape beyond Unicode.
-        raise RecipeError(f"{source}: an escape beyond \\U0010ffff is not a character; delete it") from None
+        # Escapes beyond Unicode, half surrogate pairs, and integers of thousands of digits.
+        raise RecipeError(f"{source}: a number or an escape is beyond 64 bits or Unicode; delete it") from None
     if (fault := not_plain(tree)) is not None:
         raise RecipeError(f"{source}: {fault}")
     return tree
@@ -106,12 +100,6 @@ class Loader(_SafeLoader):  # type: ignore[misc]
     # PyYAML's own attribute.
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
-    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        # 64 bits have 19 digits.
-        if len(node.value) > 20:
-            raise _refusal(f"an integer of more than 64 bits is not accepted, and {cut(node.value, 24)} is one", node)
-        return int(node.value)
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
@@ -139,16 +127,11 @@ for _name, _pattern, _first in (
 ):
     for _class in (Loader, Dumper):
         _class.add_implicit_resolver(_TAG + _name, re.compile(rf"^({_pattern})$"), _first)
-Loader.add_constructor(f"{_TAG}int", Loader.construct_yaml_int)
 Dumper.add_representer(list, lambda d, items: d.represent_sequence(f"{_TAG}seq", items, True))
 
 
 def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
-    """Return why a tree cannot be written as JSON and read by every program alike; None if it can.
-
-    Lists and mappings are at most `levels` deep, integers have 64 bits, text is Unicode. NaN and infinity are left to
-    the types.
-    """
+    """Return why a tree has no JSON that every program reads alike; None if it has. NaN and infinity are ignored."""
     for number, level in enumerate(_levels(value)):
         if number > levels + 1:
             return f"more than {levels} levels of lists and mappings in each other are refused"

@@ -13,7 +13,7 @@ from hdlif.config import (
     TrainingConfig,
     one_component,
 )
-from hdlif.recipe.faults import ALIASES, explained, worst
+from hdlif.recipe.faults import ALIASES
 from hdlif.recipe.loading import (
     below,
     data_section,
@@ -23,27 +23,3 @@ from hdlif.recipe.loading import (
     replace_value,
     shipped_recipes,
 )
-
-__all__ = [
-    "ALIASES",
-    "MOST_NAME_BYTES",
-    "MOST_TIME_STEPS",
-    "Component",
-    "DataConfig",
-    "FoundConfig",
-    "InputConfig",
-    "MixupConfig",
-    "Recipe",
-    "SoundConfig",
-    "TrainingConfig",
-    "below",
-    "data_section",
-    "dump_recipe",
-    "explained",
-    "load_recipe",
-    "one_component",
-    "recipe_text",
-    "replace_value",
-    "shipped_recipes",
-    "worst",
-]

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from hdlif.config import Component, DataConfig, Recipe, TrainingConfig
-from hdlif.errors import cut, did_you_mean
+from hdlif.errors import RecipeError, cut, did_you_mean
 from hdlif.inputs.plain_yaml import recipe_fields, shown
 
 ALIASES: Mapping[str, str] = {
@@ -23,7 +23,7 @@ _MOST_PLACES = 5
 """That an error names."""
 _MOST_BRANCHES = 4
 """Errors of one key that are explained."""
-Path = Sequence[str | int]
+Keys = Sequence[str | int]
 
 
 def worst(errors: list[ErrorDetails]) -> ErrorDetails:
@@ -31,26 +31,30 @@ def worst(errors: list[ErrorDetails]) -> ErrorDetails:
     return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 
-def explain_recipe(errors: list[ErrorDetails], tree: Mapping[str, Any]) -> str:
-    """Explain the worst error of a recipe's tree."""
+def recipe_error(name: object, errors: list[ErrorDetails], tree: Mapping[str, Any]) -> RecipeError:
+    """Return the error on the worst fault of a recipe's tree, which begins with its name."""
     first = worst(errors)
-    path, key = path_of(first, tree), key_of(first, tree)
+    path = _path_of(first, tree)
+    key = cut(".".join(map(str, path)))
     seen = f"{key} = {shown(first['input'])}"
+    no_section = None
     match first["type"]:
         case "extra_forbidden" if places := _places([str(part) for part in path], tree):
-            return f"{seen} is unknown; did you mean {' or '.join(places)}?"
-        case "model_type" if model_at(Recipe, path) is Component:
-            given = first["input"]
+            said = f"{seen} is unknown; did you mean {' or '.join(places)}?"
+        case "model_type" if _model_at(Recipe, path) is Component:
+            no_section, given = key, first["input"]
             kind = given if isinstance(given, str) and re.fullmatch(r"\w{1,40}", given, re.ASCII) else "NAME"
-            section_of = f'{key}: {{kind: {kind}}} in a file, --set "{key}={{kind: {kind}}}" in a shell'
-            return f"{seen} is refused; it should be a section, for example {section_of}"
+            section = f'{key}: {{kind: {kind}}} in a file, --set "{key}={{kind: {kind}}}" in a shell'
+            said = f"{seen} is refused; it should be a section, for example {section}"
         case "tuple_type":
-            return f"{seen} is refused; it should be a list, for example [flip, shift]"
+            said = f"{seen} is refused; it should be a list, for example [flip, shift]"
         case "invalid-json-value":
-            return f"{seen} is refused; it should be text, a number, true, false, null, a list or a mapping"
+            said = f"{seen} is refused; it should be text, a number, true, false, null, a list or a mapping"
         case "missing":
-            return f"{key} is missing; `hdlif recipes show digits_hdlif` prints a complete recipe"
-    return explain(Recipe, tree, errors)
+            said = f"{key} is missing; `hdlif recipes show digits_hdlif` prints a complete recipe"
+        case _:
+            said = explain(Recipe, tree, errors)
+    return RecipeError(f"{name}: {said}", no_section=no_section)
 
 
 def explain(
@@ -68,53 +72,39 @@ def explain(
         accepted: gives the keys of a section.
     """
     first = worst(errors)
-    path, key = path_of(first, tree), key_of(first, tree, section)
-    if first["type"] in ("extra_forbidden", "missing"):
-        return explained(first, key, accepted(model_at(model, path[:-1])), whole="give it a value")
+    path, before = _path_of(first, tree), [section] if section else []
+    key = cut(".".join([*before, *map(str, path)]))
+    seen = f"{key} = {shown(first['input'])}"
     # Of a union, each branch has its error; the value is that of the key.
-    of_key = [error for error in errors if path_of(error, tree)[:1] == path[:1]]
-    if len(of_key) == 1:
-        return explained(first, key, (), whole="")
-    name, field = path[0], model.model_fields.get(str(path[0]))
-    key = ".".join([*([section] if section else []), cut(str(name))])
-    seen = f"{key} = {shown(tree[str(name)])}"
-    words = [one for error in of_key if error["type"] == "literal_error" for one in _words(error)]
-    # A list may have thousands of items, each with its error.
-    wanted = dict.fromkeys(_wanted(error, path_of(error, tree)) for error in of_key[:_MOST_BRANCHES])
+    of_key = [error for error in errors if _path_of(error, tree)[:1] == path[:1]]
+    match first["type"]:
+        case "extra_forbidden":
+            known = list(accepted(_model_at(model, path[:-1])))
+            return f"{seen} is unknown; {did_you_mean(str(path[-1]), known) if known else 'it takes no arguments'}"
+        case "missing":
+            return f"{key} is missing; give it a value"
+        case "model_type" if len(of_key) == 1:
+            return f"{seen} is refused; it should be a section of keys and values"
+        case "literal_error" if len(of_key) == 1 and isinstance(first["input"], str):
+            return f"{seen} is unknown; {did_you_mean(first['input'], _words(first))}"
+        case "value_error" if len(of_key) == 1:
+            said = first["msg"].removeprefix("Value error, ")
+            return f"{seen} is refused; it {said}" if said.startswith("should ") else said
+        case _ if len(of_key) == 1:
+            return f"{seen} is refused; {_wanted(first, ())}"
+    name = str(path[0])
+    seen, field = f"{'.'.join([*before, cut(name)])} = {shown(tree[name])}", model.model_fields.get(name)
     meaning = f": {field.description}" if field is not None and field.description else ""
-    if isinstance(tree[str(name)], str) and words:
-        return f"{seen} is unknown; {did_you_mean(tree[str(name)], words)}{meaning}"
+    words = [one for error in of_key if error["type"] == "literal_error" for one in _words(error)]
+    if isinstance(tree[name], str) and words:
+        return f"{seen} is unknown; {did_you_mean(tree[name], words)}{meaning}"
+    # A list may have thousands of items, each with its error.
+    wanted = dict.fromkeys(_wanted(error, _path_of(error, tree)) for error in of_key[:_MOST_BRANCHES])
     return f"{seen} is refused; {', or '.join(wanted)}{meaning}"
 
 
-def explained(first: ErrorDetails, key: str, keys: Iterable[str], *, whole: str) -> str:
-    """Explain an error of a tree of keys and values, as far as its type tells.
-
-    Args:
-        key: the whole key at fault.
-        keys: known keys beside it.
-        whole: where to see a tree that lacks none.
-    """
-    seen = f"{key} = {shown(first['input'])}"
-    match first["type"]:
-        case "extra_forbidden":
-            known = list(keys)
-            mend = did_you_mean(str(first["loc"][-1]), known) if known else "it takes no arguments"
-            return f"{seen} is unknown; {mend}"
-        case "missing":
-            return f"{key} is missing; {whole}"
-        case "model_type":
-            return f"{seen} is refused; it should be a section of keys and values"
-        case "literal_error" if isinstance(first["input"], str):
-            return f"{seen} is unknown; {did_you_mean(first['input'], _words(first))}"
-        case "value_error":
-            said = first["msg"].removeprefix("Value error, ")
-            return f"{seen} is refused; it {said}" if said.startswith("should ") else said
-    return f"{seen} is refused; {_wanted(first, ())}"
-
-
-def _wanted(error: ErrorDetails, path: Path) -> str:
-    """Say what should stand there."""
+def _wanted(error: ErrorDetails, path: Keys) -> str:
+    """Return what the value should be, in pydantic's words."""
     message = error["msg"].partition(" should ")[2].partition(" after validation")[0]
     said = re.sub(r"a valid dictionary or instance of \w+|a valid dictionary", "a mapping", message)
     items = [part + 1 for part in path if isinstance(part, int)]
@@ -126,7 +116,7 @@ def _words(error: ErrorDetails) -> list[str]:
     return re.findall(r"'([^']*)'", str(error["ctx"]["expected"]))
 
 
-def path_of(error: ErrorDetails, tree: Any) -> Path:
+def _path_of(error: ErrorDetails, tree: Any) -> Keys:
     """Return the keys that lead to the value at fault, without pydantic's names of the branches of a union."""
     path: list[str | int] = []
     *outer, last = error["loc"] or ("",)
@@ -139,12 +129,7 @@ def path_of(error: ErrorDetails, tree: Any) -> Path:
     return [*path, last] if is_key or (isinstance(tree, list | tuple) and isinstance(last, int)) else path
 
 
-def key_of(error: ErrorDetails, tree: Any, section: str = "") -> str:
-    """Return the whole key at fault."""
-    return cut(".".join([*([section] if section else []), *map(str, path_of(error, tree))]))
-
-
-def model_at(model: type[BaseModel], path: Path) -> type[BaseModel]:
+def _model_at(model: type[BaseModel], path: Keys) -> type[BaseModel]:
     """Return the class of the section at a path; of one inside a `Component`, that."""
     for key in path:
         field = model.model_fields.get(str(key))
@@ -153,15 +138,8 @@ def model_at(model: type[BaseModel], path: Path) -> type[BaseModel]:
     return model
 
 
-def no_section(errors: list[ErrorDetails], tree: Mapping[str, Any]) -> str | None:
-    """Return the key of a part that is given without its section."""
-    path = path_of(worst(errors), tree)
-    is_part = worst(errors)["type"] == "model_type" and model_at(Recipe, path) is Component
-    return ".".join(map(str, path)) if is_part else None
-
-
 def _places(path: Sequence[str], tree: Mapping[str, Any]) -> list[str]:
-    """Return the keys that an alias means, or inside sections one which stands beside the sections and is unknown."""
+    """Return the keys inside sections that an alias, or an unknown key next to the sections, may mean."""
     key = ALIASES.get(path[-1], "")
     if key and ".".join(path) in (path[-1], f"{key.rpartition('.')[0]}.{path[-1]}"):
         return [key]

@@ -7,47 +7,55 @@ or below the folder of the recipe; an error says nothing of what such a file hol
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from hdlif.config import DataConfig, Recipe
 from hdlif.errors import RecipeError, cut, did_you_mean
 from hdlif.inputs.plain_yaml import MOST_BYTES, MOST_DEPTH, Dumper, parse_yaml, shown, text_of
-from hdlif.recipe.faults import explain_recipe, no_section, worst
+from hdlif.recipe.faults import recipe_error, worst
+
+
+def shipped(folder: str) -> list[str]:
+    """Return the names of the YAML files in a folder of the package, sorted."""
+    names = [one.name for one in files("hdlif").joinpath(folder).iterdir()]
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def shipped_recipes() -> list[str]:
     """Return the names of the recipes that come with the package, sorted."""
-    folder = files("hdlif").joinpath("recipes")
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+    return shipped("recipes")
 
 
-def recipe_text(name_or_path: str | Path) -> tuple[str, str]:
-    """Return the name and the text of a shipped recipe or of a file.
+def named_text(name_or_path: str | Path, folder: str, what: str) -> tuple[str, str]:
+    """Return the name and the text of a YAML file, or of one in a folder of the package.
 
-    A string that is the name of a shipped recipe means that one, whatever lies in the working folder.
+    A string that is the name of a shipped one means that, whatever is in the working folder.
 
+    Args:
+        what: the file is meant to be, for the error.
     Raises:
         RecipeError: no such file or name, or a file that is no UTF-8 text of at most `MOST_BYTES`.
     """
-    shipped = shipped_recipes()
-    if isinstance(name_or_path, str) and name_or_path in shipped:
-        return name_or_path, files("hdlif").joinpath("recipes", f"{name_or_path}.yaml").read_text("utf-8")
+    names = shipped(folder)
+    if isinstance(name_or_path, str) and name_or_path in names:
+        return name_or_path, files("hdlif").joinpath(folder, f"{name_or_path}.yaml").read_text("utf-8")
     path = Path(name_or_path)
     try:
-        return path.stem, text_of(path, "a recipe")
+        return path.stem, text_of(path, f"a {what}")
     except FileNotFoundError:
-        raise RecipeError(
-            f"{name_or_path}: there is no such file and no shipped recipe of that name; "
-            f"give the path of a YAML file or {did_you_mean(str(name_or_path), shipped)}"
-        ) from None
+        mend = f"give the path of a YAML file or {did_you_mean(str(name_or_path), names)}"
+        raise RecipeError(f"{name_or_path}: there is no such file and no shipped {what} of that name; {mend}") from None
+
+
+def recipe_text(name_or_path: str | Path) -> tuple[str, str]:
+    """Return the name and the text of a shipped recipe or of a file. Raises `RecipeError`."""
+    return named_text(name_or_path, "recipes", "recipe")
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -60,19 +68,40 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     Raises:
         RecipeError: names the file, the key, the value seen and what is accepted.
     """
-    name, own, base = _trees(name_or_path)
-    tree = own if base is None else _merged(base.tree, own)
+    name, own = _own_tree(name_or_path)
+    base, tree, ships = own.pop("base", None), own, True
+    if base is not None:
+        ships, of_base = _base(name_or_path, base)
+        tree = _merged(of_base, own)
     for override in overrides:
         replace_value(tree, override)
     try:
         return Recipe.model_validate({"name": name} | tree)
     except ValidationError as error:
         errors = error.errors()
-    if base is not None and not base.ships:
-        _blame_base(name_or_path, base, own, overrides, errors)
-    # Of what a base's file holds nothing is said.
-    said = f"{name_or_path}: {explain_recipe(errors, tree if base is None or base.ships else own)}"
-    raise RecipeError(said, no_section=no_section(errors, tree))
+    if ships:
+        raise recipe_error(name_or_path, errors, tree)
+    # Nothing is shown of what the file of a base holds, which may be no recipe.
+    if worst(errors)["type"] != "missing" and not _states(own, overrides, worst(errors)["loc"][:2]):
+        seen = f"{name_or_path}: base = {shown(base)} is not a recipe of this version of hdlif"
+        raise RecipeError(f"{seen}; `hdlif recipes check` of that file says where")
+    raise recipe_error(name_or_path, errors, own)
+
+
+def _states(own: dict[str, Any], overrides: Sequence[str], location: Iterable[str | int]) -> bool:
+    """Return whether a recipe's own keys, or its overrides, state the value at a location."""
+    try:
+        for override in overrides:
+            replace_value(own, override)
+    except RecipeError:
+        # It sets a key of a section that is the base's.
+        return True
+    place: Any = own
+    for part in location:
+        if not isinstance(place, dict) or part not in place:
+            return False
+        place = place[part]
+    return True
 
 
 def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
@@ -87,67 +116,45 @@ def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
         errors = error.errors()
     for one in errors:
         one["loc"] = ("data", *one["loc"])
-    raise RecipeError(f"{name}: {explain_recipe(errors, {'data': keys})}")
+    raise recipe_error(name, errors, {"data": keys})
 
 
-@dataclass(frozen=True)
-class _Base:
-    stated: str
-    ships: bool
-    tree: dict[str, Any]
-
-
-def _trees(name_or_path: str | Path) -> tuple[str, dict[str, Any], _Base | None]:
-    """Return the name of a recipe, its own keys, and its base, if it has one."""
-    name, own = _own_tree(name_or_path)
-    stated = own.pop("base", None)
-    if stated is None:
-        return name, own, None
-    if not isinstance(stated, str) or not stated:
-        raise RecipeError(f"{name_or_path}: base = {shown(stated)} is refused; give the name or path of a recipe")
-    ships = stated in shipped_recipes()
+def _base(name_or_path: str | Path, stated: Any) -> tuple[bool, dict[str, Any]]:
+    """Return whether the base of a recipe ships, and its keys."""
     seen = f"{name_or_path}: base = {shown(stated)}"
+    if not isinstance(stated, str) or not stated:
+        raise RecipeError(f"{seen} is refused; give the name or path of a recipe")
+    ships = stated in shipped_recipes()
     _, tree = _own_tree(stated if ships else below(Path(name_or_path).parent, stated, seen), seen)
     if "base" in tree:
-        # Of what a file holds nothing is said.
         that_one = f"base: {tree['base']}" if ships else "that one"
         raise RecipeError(f"{seen} has a base itself; name {that_one}, and state what differs from it")
     # The name is of the file, unless this one states it.
     tree.pop("name", None)
-    return name, own, _Base(stated, ships, tree)
+    return ships, tree
 
 
-def below(folder: Path, stated: str, seen: str, *, kind: str = "recipe", shipped: Sequence[str] | None = None) -> Path:
-    """Return the file that a recipe or table in `folder` names as its base, links resolved.
+def below(folder: Path, stated: str, seen: str, *, kind: str = "recipe", ships: str = "recipes") -> Path:
+    """Return the file at or below `folder` that a recipe or table there names as its base, links resolved.
 
     Args:
         seen: begins the error.
         kind: what the file should be.
-        shipped: names of those that ship, for the error; the recipes' without them.
-    Raises:
-        RecipeError: it is none at or below the folder.
+        ships: the folder of the package with those that ship.
     """
-    try:
-        folder, path = folder.resolve(), (folder / stated).resolve()
-        inside = path.is_relative_to(folder)
+    path = None
     # a NUL, or half a surrogate pair; a loop of links; a folder that may not be read
-    except (ValueError, OSError, RuntimeError):
-        inside = False
-    # Outside nothing is looked for, so that the error cannot say what is there.
-    there = False
-    if inside:
-        # a name that is too long
-        with contextlib.suppress(OSError):
-            there = path.is_file()
-    if not inside:
+    with contextlib.suppress(ValueError, OSError, RuntimeError):
+        folder, path = folder.resolve(), (folder / stated).resolve()
+    # Outside nothing is looked for, so that the error cannot tell what is there.
+    if path is None or not path.is_relative_to(folder):
         raise RecipeError(f"{seen} is refused; give a shipped {kind}, or a file at or below the folder of this one")
-    if not there:
-        mend = did_you_mean(stated, shipped_recipes() if shipped is None else shipped)
-        raise RecipeError(
-            f"{seen}: there is no such file and no shipped {kind} of that name; "
-            f"give the path of a YAML file at or below the folder of this one or {mend}"
-        )
-    return path
+    # a name that is too long
+    with contextlib.suppress(OSError):
+        if path.is_file():
+            return path
+    mend = f"give the path of a YAML file at or below the folder of this one or {did_you_mean(stated, shipped(ships))}"
+    raise RecipeError(f"{seen}: there is no such file and no shipped {kind} of that name; {mend}")
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -160,30 +167,6 @@ def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
-
-
-def _blame_base(
-    name_or_path: str | Path, base: _Base, own: dict[str, Any], overrides: Sequence[str], errors: list[ErrorDetails]
-) -> None:
-    """Raise `RecipeError` if the fault is in the base's file; nothing of its content is shown."""
-    try:
-        stated = own
-        for override in overrides:
-            replace_value(stated, override)
-    except RecipeError:
-        # It goes into a section that is the base's.
-        return
-    location = worst(errors)["loc"]
-    if worst(errors)["type"] == "missing":
-        return
-    place: Any = stated
-    for part in location[:2]:
-        if not isinstance(place, dict) or part not in place:
-            raise RecipeError(
-                f"{name_or_path}: base = {shown(base.stated)} is not a recipe of this version of hdlif; "
-                "`hdlif recipes check` of that file says where"
-            )
-        place = place[part]
 
 
 def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str, Any]]:
@@ -203,10 +186,8 @@ def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str
         return name, tree
     if hidden:
         raise RecipeError(f"{hidden} is not a recipe; `hdlif recipes check` of that file says where")
-    raise RecipeError(
-        f"{name_or_path}: {shown(tree)} is not a recipe; a recipe is a YAML mapping with the keys "
-        f"{', '.join(sorted(Recipe.model_fields))}"
-    )
+    keys = ", ".join(sorted(Recipe.model_fields))
+    raise RecipeError(f"{name_or_path}: {shown(tree)} is not a recipe; a recipe is a YAML mapping with the keys {keys}")
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -230,27 +211,22 @@ def replace_value(tree: dict[str, Any], override: str) -> None:
     for section in sections:
         place = place.setdefault(section, {})
         if not isinstance(place, dict):
-            raise RecipeError(
-                f"{source}: {cut(section)} = {shown(place)} has no keys; "
-                f"set {cut(section)} as a whole, for example --set {cut(section)}=VALUE"
-            )
+            mend = f"set {cut(section)} as a whole, for example --set {cut(section)}=VALUE"
+            raise RecipeError(f"{source}: {cut(section)} = {shown(place)} has no keys; {mend}")
     try:
         value = parse_yaml(text, source=source)
-        if isinstance(value, dict) and (
-            joined := [name for name, given in value.items() if given is None and ":" in name]
-        ):
-            raise RecipeError(
-                f"{source}: YAML takes {cut(joined[0])} for a key without a value, for a space has to stand behind "
-                f'the colon: --set "{cut(path.strip())}={cut(_JOINED.sub(": ", text.strip()))}"'
-            )
-        place[key] = value
     except RecipeError:
         if (mark := text.lstrip()[:1]) not in tuple("*&!%@`"):
             raise
         quoted = "'" + text.strip().replace("'", "''") + "'"
-        raise RecipeError(
-            f'{source}: YAML takes no text that begins with {mark}; quote it: --set "{cut(path.strip())}={cut(quoted)}"'
-        ) from None
+        mend = f'quote it: --set "{cut(path.strip())}={cut(quoted)}"'
+        raise RecipeError(f"{source}: YAML takes no text that begins with {mark}; {mend}") from None
+    joined = [name for name, given in value.items() if given is None and ":" in name] if isinstance(value, dict) else []
+    if joined:
+        mend = f'--set "{cut(path.strip())}={cut(_JOINED.sub(": ", text.strip()))}"'
+        seen = f"{source}: YAML takes {cut(joined[0])} for a key without a value"
+        raise RecipeError(f"{seen}, for a space has to stand behind the colon: {mend}")
+    place[key] = value
 
 
 _JOINED = re.compile(r"(?<=\w):(?=\S)")

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,18 @@ def read_state_dict(path: Path, of: str, mend: str) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: holds more than tensors, and is not read; {mend}") from error
 
 
-def load_state_dict(path: Path, network: nn.Module, of: str, mend: str) -> None:
-    """Fill `network` from such a file. Raises `CheckpointError` also where it is of another network."""
-    tensors = read_state_dict(path, of, mend)
+def load_state_dict(
+    path: Path, network: nn.Module, of: str, mend: str, *, resized: Collection[str] = frozenset()
+) -> None:
+    """Fill `network` from such a file. Raises `CheckpointError` also where it is of another network.
+
+    Args:
+        resized: tensors that keep their values if the file's have another shape.
+    """
+    tensors, own = read_state_dict(path, of, mend), network.state_dict()
     try:
-        network.load_state_dict(tensors)
+        kept = {name for name in tensors.keys() & resized & own.keys() if tensors[name].shape != own[name].shape}
+        network.load_state_dict(tensors | {name: own[name] for name in kept})
     except _DAMAGED as error:
         raise _other(path, of, mend, error) from error
 

@@ -94,12 +94,15 @@ def test_a_module_that_the_named_one_imports_is_looked_at_too(folder: Path) -> N
     deep.mkdir(parents=True)
     for place in (deep.parent / "__init__.py", deep / "__init__.py", deep / "helper.py"):
         place.write_text("from . import *\n")
+    (folder / "edited_space").mkdir()
+    (folder / "edited_space" / "inner.py").write_text("WIDTH = 2\n")
     for imports, helper in (
         ("import edited_helper", "edited_helper"),
         ("from edited_helper import WIDTH", "edited_helper"),
         ("def late():\n    import edited_helper", "edited_helper"),
         ("from edited_package.deep import helper", "edited_package.deep.helper"),
         ("from edited_package import deep", "edited_package"),
+        ("from edited_space import inner", "edited_space.inner"),
         ("import edited_between", "edited_helper"),
     ):
         write(folder, f"import os, torch\n{imports}\n{MODULE}")

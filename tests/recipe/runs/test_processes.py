@@ -14,9 +14,7 @@ from hdlif.cli.demo import demo
 from hdlif.cli.seeds import train_seeds
 from hdlif.cli.sweep import sweep
 from hdlif.errors import RecipeError
-from hdlif.recipe.runs import slurm
-from hdlif.recipe.runs.processes import joined, processes
-from hdlif.recipe.runs.start import start_others
+from hdlif.recipe.runs.processes import join_slurm, joined, processes, start_others, started_by_slurm
 from picture_folders import write_pictures
 from training.several_ranks import NO_GPUS, free_port
 
@@ -98,12 +96,12 @@ def test_srun_gives_each_task_its_place(monkeypatch: pytest.MonkeyPatch) -> None
     place = {"SLURM_NTASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "1234567"}
     monkeypatch.setattr(os, "environ", place | {"SLURM_NODELIST": "gpu[07-08]"})
     assert processes(2, 2) == (2, 2)
-    assert slurm.join(2, 2) == (3, 1)
+    assert join_slurm(2, 2) == (3, 1)
     assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == ("gpu07", "19567")
     with pytest.raises(RecipeError, match="srun has started 4 tasks; give srun --nodes=1 --ntasks-per-node=2"):
-        slurm.join(2, 1)
+        join_slurm(2, 1)
     monkeypatch.setitem(os.environ, "SLURM_JOB_NAME", "interactive")
-    assert not slurm.has_started_this()
+    assert not started_by_slurm()
 
 
 def test_this_program_is_started_again_for_each_further_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,29 +4,42 @@ One file for each section of a recipe; it has a class per kind, whose fields are
 from them.
 """
 
-from hdlif.recipe.builders.activity import PENALTIES, build_penalty
-from hdlif.recipe.builders.attention import ATTENTION_FORMS, ATTENTIONS
-from hdlif.recipe.builders.checks import check, check_names, check_network, names_own_parts, try_traces, try_update
+from hdlif.recipe.builders.checks import (
+    check,
+    check_names,
+    check_network,
+    names_own_parts,
+    random_batch,
+    try_traces,
+    try_update,
+)
 from hdlif.recipe.builders.data import (
     FRAMES,
     build_data,
     check_data,
     data_kind,
     input_record,
+    look,
     look_for,
-    random_batch,
     sample_name_of,
     shipped_kind,
 )
-from hdlif.recipe.builders.data_paths import is_there, kind_at, kind_by_keys, kind_named
 from hdlif.recipe.builders.data_sets import DATA, DataKind
-from hdlif.recipe.builders.looking import look
+from hdlif.recipe.builders.layers import ATTENTION_FORMS, ATTENTIONS, NORMS, SPIKES, WEIGHTS
 from hdlif.recipe.builders.model import MODELS, STEMS, build_model
 from hdlif.recipe.builders.named_data import named_data
-from hdlif.recipe.builders.neuron import CLASSES, EQUATIONS, NEURONS, build_neuron, leaks_of, own_neuron
-from hdlif.recipe.builders.neuron_layers import LEAKS, PARALLEL_PATTERNS, RESETS, SURROGATES
-from hdlif.recipe.builders.norm import NORMS
-from hdlif.recipe.builders.optimization import OPTIMIZERS, SCHEDULES, build_optimization
+from hdlif.recipe.builders.neuron import (
+    CLASSES,
+    EQUATIONS,
+    LEAKS,
+    NEURONS,
+    PARALLEL_PATTERNS,
+    RESETS,
+    SURROGATES,
+    build_neuron,
+    leaks_of,
+    own_neuron,
+)
 from hdlif.recipe.builders.own_data import (
     data_of_ones_own,
     data_overrides,
@@ -34,81 +47,25 @@ from hdlif.recipe.builders.own_data import (
     with_data_found,
     with_steps_of_data,
 )
-from hdlif.recipe.builders.own_kinds import FOUND, found_kind, is_items
+from hdlif.recipe.builders.own_kinds import (
+    FOUND,
+    found_kind,
+    is_items,
+    is_there,
+    kind_at,
+    kind_by_keys,
+    kind_named,
+)
 from hdlif.recipe.builders.registry import hidden_kinds
 from hdlif.recipe.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
-from hdlif.recipe.builders.spikes import SPIKES
 from hdlif.recipe.builders.task import TASKS, build_measured_task, build_task, target_taken, with_class_weights
-from hdlif.recipe.builders.teacher import TEACHERS, build_mix, build_teacher
-from hdlif.recipe.builders.weights import WEIGHTS
-
-__all__ = [
-    "ATTENTIONS",
-    "ATTENTION_FORMS",
-    "CLASSES",
-    "DATA",
-    "DRAWS",
-    "EQUATIONS",
-    "FOUND",
-    "FRAMES",
-    "LEAKS",
-    "MODELS",
-    "NEURONS",
-    "NORMS",
-    "OPTIMIZERS",
-    "PARALLEL_PATTERNS",
-    "PENALTIES",
-    "REDUCTIONS",
-    "RESETS",
-    "RULES",
-    "SCHEDULES",
-    "SPIKES",
-    "STEMS",
-    "SURROGATES",
-    "TASKS",
-    "TEACHERS",
-    "WEIGHTS",
-    "DataKind",
-    "build_data",
-    "build_measured_task",
-    "build_mix",
-    "build_model",
-    "build_neuron",
-    "build_optimization",
-    "build_penalty",
-    "build_rule",
-    "build_task",
-    "build_teacher",
-    "build_training_rule",
-    "check",
-    "check_data",
-    "check_names",
-    "check_network",
-    "data_kind",
-    "data_of_ones_own",
-    "data_overrides",
-    "found_data",
-    "found_kind",
-    "hidden_kinds",
-    "input_record",
-    "is_items",
-    "is_there",
-    "kind_at",
-    "kind_by_keys",
-    "kind_named",
-    "leaks_of",
-    "look",
-    "look_for",
-    "named_data",
-    "names_own_parts",
-    "own_neuron",
-    "random_batch",
-    "sample_name_of",
-    "shipped_kind",
-    "target_taken",
-    "try_traces",
-    "try_update",
-    "with_class_weights",
-    "with_data_found",
-    "with_steps_of_data",
-]
+from hdlif.recipe.builders.training import (
+    OPTIMIZERS,
+    PENALTIES,
+    SCHEDULES,
+    TEACHERS,
+    build_mix,
+    build_optimization,
+    build_penalty,
+    build_teacher,
+)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from hdlif.config import Component, DataConfig
 from hdlif.errors import DataError, RecipeError
-from hdlif.recipe.builders.part import At, Part, field
-from hdlif.recipe.builders.registry import Section, own_part, without_keys
+from hdlif.recipe.builders.part import At, Part, field, takes
+from hdlif.recipe.builders.registry import Section, without_keys
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,15 +67,25 @@ class Own(Augment):
 
     samples = None
 
+    @classmethod
+    def derive(cls, function: Any, key: str, kind: str, given: Collection[str] = ()) -> type[Self]:
+        part = super().derive(function, key, kind, given)
+        if isinstance(function, type):
+            return part
+        first = next(iter(takes(function)), _GENERATOR)
+        if first == _GENERATOR:
+            mend = "it must be a function (x, generator), or a class of such"
+            raise RecipeError(f'{key} = "{kind}" takes no sample; {mend}')
+        return super().derive(function, key, kind, (first, _GENERATOR))
+
     def build(self, **given: Any) -> Augmentation:
         from hdlif.data.augment import own_augmentation
 
         make = self.MAKES
         transform: Any = super().build() if isinstance(make, type) else make
         if not callable(transform):
-            raise RecipeError(
-                f'{KEY} = "{self.kind}" makes what cannot be called with a sample; give it __call__(x, generator)'
-            )
+            mend = "give it __call__(x, generator)"
+            raise RecipeError(f'{KEY} = "{self.kind}" makes what cannot be called with a sample; {mend}')
         takes_generator = _GENERATOR in inspect.signature(transform).parameters
         if transform is make and self.arguments:
             transform = _With(make, self.arguments)
@@ -95,20 +105,7 @@ class _With:
         return self._function(x, **self._arguments, **given)
 
 
-class _Augments(Section[Augment]):
-    def derive(self, function: Any, kind: str) -> type[Augment]:
-        part = own_part(Own, function, KEY, kind)
-        if isinstance(function, type):
-            return part
-        first = next(iter(inspect.signature(function).parameters), _GENERATOR)
-        if first == _GENERATOR:
-            raise RecipeError(
-                f'{KEY} = "{kind}" takes no sample; it must be a function (x, generator), or a class of such'
-            )
-        return own_part(Own, function, KEY, kind, given=(first, _GENERATOR))
-
-
-AUGMENTS = _Augments(
+AUGMENTS = Section[Augment](
     KEY,
     *without_keys(Augment, _MAPPED),
     *without_keys(Augment, _OF_IMAGES, samples=("image",)),
@@ -120,13 +117,7 @@ AUGMENTS = _Augments(
 
 
 def read_augment(section: DataConfig, samples: str | None) -> list[Augment]:
-    """Check the key.
-
-    Args:
-        samples: kind of a sample of the data, a kind of input; None if only looking at them tells.
-    Raises:
-        RecipeError: there is no such augmentation, it is of other samples, or takes no such argument.
-    """
+    """Check the key for a kind of samples; None if it is known only after a look at the data. Raises `RecipeError`."""
     parts = [AUGMENTS.read(one, f"{KEY}.{place}") for place, one in enumerate(_stated(section))]
     for part in parts:
         if samples is not None and part.samples is not None and samples not in part.samples:
@@ -143,11 +134,7 @@ def build_augment(section: DataConfig, samples: str) -> list[str | Augmentation]
 
 
 def try_augment(section: DataConfig, samples: str, shape: tuple[int, ...]) -> None:
-    """Raise `RecipeError` if one's own fails on a sample, or draws from a generator that the loader does not seed.
-
-    Args:
-        shape: of a raw sample.
-    """
+    """Raise `RecipeError` if the user's own fails on a raw sample, or draws from an unseeded generator."""
     made = build_augment(section, samples)
     own = [one for one, stated in zip(made, _stated(section), strict=True) if stated.kind not in AUGMENTS]
     if not own:
@@ -155,10 +142,9 @@ def try_augment(section: DataConfig, samples: str, shape: tuple[int, ...]) -> No
     import numpy as np
     import torch
 
-    raw = torch.float32 if samples != "image" else torch.uint8
-    some = (torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)) * (255 if samples == "image" else 1)).to(
-        raw
-    )
+    some = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    if samples == "image":
+        some = (some * 255).to(torch.uint8)
     bits = np.arange(2, dtype=np.uint64)
     for one in own:
         assert not isinstance(one, str)
@@ -168,10 +154,8 @@ def try_augment(section: DataConfig, samples: str, shape: tuple[int, ...]) -> No
         except DataError as error:
             raise RecipeError(str(error)) from error
         if not torch.equal(first, again):
-            raise RecipeError(
-                f"{KEY}: {one.name} gives two results for one sample and draw; let it draw from `generator`, or by "
-                "torch, and keep nothing between samples, so that a resumed training sees the same ones"
-            )
+            mend = "let it draw from `generator`, or by torch, and keep nothing between samples"
+            raise RecipeError(f"{KEY}: {one.name} gives two results for one sample and draw; {mend}")
 
 
 def _stated(section: DataConfig) -> list[Component]:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hdlif.config import Recipe
 from hdlif.errors import HdlifError, InputError, RecipeError, first_line
-from hdlif.recipe.builders.activity import PENALTIES, build_penalty
 from hdlif.recipe.builders.augment import try_augment
-from hdlif.recipe.builders.data import check_data, data_kind, input_record, random_batch, raw_shape
+from hdlif.recipe.builders.data import CONSTANT, check_data, data_kind, frames_of, input_record
 from hdlif.recipe.builders.model import MODELS, build_model, read_model
-from hdlif.recipe.builders.optimization import SCHEDULES, read_optimizer, try_optimization
 from hdlif.recipe.builders.registry import own_kinds
 from hdlif.recipe.builders.rule import build_rule, build_training_rule, read_rule
 from hdlif.recipe.builders.task import build_measured_task, read_task, with_class_weights
-from hdlif.recipe.builders.teacher import build_mix, check_accumulation, check_pairs, read_teacher
+from hdlif.recipe.builders.training import (
+    PENALTIES,
+    SCHEDULES,
+    build_mix,
+    build_penalty,
+    check_accumulation,
+    check_pairs,
+    read_optimizer,
+    read_teacher,
+    try_optimization,
+)
 
 if TYPE_CHECKING:
-    from torch import Tensor, device, nn
+    from torch import Generator, Tensor, device, nn
 
     from hdlif.learning import Rule
     from hdlif.training.tasks import Task
@@ -35,10 +43,9 @@ and imports torch._dynamo for that."""
 
 
 def check_names(recipe: Recipe) -> None:
-    """Raise `RecipeError` on the first name, argument or type of argument of the recipe that there is not.
+    """Raise `RecipeError` on the first unknown name or wrong argument of the recipe.
 
-    Nothing is built, and PyTorch is not imported: `check` finds out whether layers that are named exist, and whether
-    the network fits the data.
+    Nothing is built, and PyTorch is not imported: `check` tests whether named layers exist, and the network fits.
     """
     check_data(recipe)
     read_task(recipe)
@@ -60,10 +67,7 @@ def names_own_parts(recipe: Recipe) -> bool:
 def try_traces(recipe: Recipe, ranks: int = 1) -> None:
     """Raise `RecipeError` if the rule keeps traces and cannot keep those of this network or of a batch.
 
-    The recipe is good by `check`. A network that is not `SMALL` is tried without values.
-
-    Args:
-        ranks: processes that share a batch.
+    The recipe is good by `check`; `ranks` processes share a batch.
     """
     import torch
 
@@ -82,13 +86,7 @@ def try_traces(recipe: Recipe, ranks: int = 1) -> None:
 
 
 def try_update(recipe: Recipe, ranks: int = 1) -> None:
-    """Raise `RecipeError` if the rule cannot train the network, as `try_traces` and an update on noise show.
-
-    The recipe is good by `check`. A network that is not `SMALL` is tried without values, if a part is the user's own.
-
-    Args:
-        ranks: processes that share a batch.
-    """
+    """Raise `RecipeError` if the rule cannot train the network, as `try_traces` and an update on noise show."""
     import torch
 
     try_traces(recipe, ranks)
@@ -108,17 +106,35 @@ def try_update(recipe: Recipe, ranks: int = 1) -> None:
 
 
 def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
-    """Return the network and its device: on the CPU, from the seed, or without values if it is not `SMALL`."""
+    """Return the network and its device: from the seed on the CPU, or without values on "meta" if it is not `SMALL`."""
     import torch
 
-    from hdlif.recipe.builders.without_values import without_values
-
-    with without_values():
+    with _without_values():
         network = build_model(recipe)
     torch.manual_seed(recipe.seed)
     if not _is_small(network, input_record(recipe).shape):
         return network, torch.device("meta")
     return build_model(recipe), torch.device("cpu")
+
+
+@contextmanager
+def _without_values() -> Iterator[None]:
+    """Make tensors without values inside; torch's random state stays as it is."""
+    import torch
+    from torch import Tensor
+    from torch.overrides import TorchFunctionMode
+
+    # Most modules start from these, whose form for the "meta" device imports torch._dynamo: longer than a build takes.
+    draws = (Tensor.normal_, Tensor.uniform_)
+
+    class Undrawn(TorchFunctionMode):
+        def __torch_function__(
+            self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            return args[0] if function in draws else function(*args, **(kwargs or {}))
+
+    with torch.device("meta"), Undrawn():
+        yield
 
 
 @contextmanager
@@ -136,7 +152,9 @@ def _saying_what_it_cannot_train(recipe: Recipe) -> Iterator[None]:
 
 def _is_small(network: nn.Module, shape: tuple[int, ...]) -> bool:
     values = sum(tensor.numel() for tensor in network.state_dict().values())
-    return bool(max(values, _largest_map(network, shape)) <= SMALL)
+    # A map has a layer's channels at most at the image's size, which no layer enlarges.
+    channels = max((tensor.shape[0] for tensor in network.parameters() if tensor.ndim > 1), default=1)
+    return bool(max(values, channels * math.prod(shape[1:])) <= SMALL)
 
 
 def check(recipe: Recipe) -> None:
@@ -168,17 +186,13 @@ def _check_network(recipe: Recipe, task: Task) -> nn.Module:
     """Return the network, without values unless it is `SMALL`."""
     import torch
 
-    from hdlif.recipe.builders.without_values import without_values
-
     shape = input_record(recipe).shape
-    with without_values():
+    with _without_values():
         network = build_model(recipe)
         values = sum(tensor.numel() for tensor in network.state_dict().values())
         if values > MOST_VALUES:
-            raise RecipeError(
-                f"model: the network has {values:,} parameters, and at most {MOST_VALUES:,} are accepted; "
-                "make it narrower or shallower, or lower time_steps"
-            )
+            seen = f"model: the network has {values:,} parameters, and at most {MOST_VALUES:,} are accepted"
+            raise RecipeError(f"{seen}; make it narrower or shallower, or lower time_steps")
     if _is_small(network, shape):
         with torch.random.fork_rng(devices=[]):
             network = build_model(recipe)
@@ -186,13 +200,10 @@ def _check_network(recipe: Recipe, task: Task) -> nn.Module:
     try:
         neurons, logits = _neurons_and_logits(network.eval(), shape)
     except (RuntimeError, ValueError, IndexError) as error:
-        raise RecipeError(
-            f"model.{recipe.model.kind} does not fit images of {list(shape)}: {first_line(error)}"
-        ) from error
-    except HdlifError:
-        raise
+        seen = f"model.{recipe.model.kind} does not fit images of {list(shape)}"
+        raise RecipeError(f"{seen}: {first_line(error)}") from error
     except Exception as error:
-        if recipe.model.kind in MODELS:
+        if recipe.model.kind in MODELS or isinstance(error, HdlifError):
             raise
         raise RecipeError(
             f"model.{recipe.model.kind} does not run: {type(error).__name__}: {first_line(error)}; "
@@ -201,15 +212,11 @@ def _check_network(recipe: Recipe, task: Task) -> nn.Module:
     if recipe.model.kind not in MODELS:
         _check_own(network, recipe.model.kind, shape)
     if logits != (wanted := len(task.outputs)):
-        raise RecipeError(
-            f"model.{recipe.model.kind} gives {logits} outputs, and {recipe.data.kind} has {wanted} classes or values; "
-            "take `classes` as an argument, and end with as many"
-        )
+        seen = f"model.{recipe.model.kind} gives {logits} outputs, and {recipe.data.kind} has {wanted} classes"
+        raise RecipeError(f"{seen} or values; take `classes` as an argument, and end with as many")
     if neurons * recipe.data.batch_size > MOST_NEURONS:
-        raise RecipeError(
-            f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons for an image, and a "
-            f"batch may have {MOST_NEURONS:,}; lower it, data.size or model.width"
-        )
+        seen = f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons for an image"
+        raise RecipeError(f"{seen}, and a batch may have {MOST_NEURONS:,}; lower it, data.size or model.width")
     return network
 
 
@@ -221,15 +228,11 @@ def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
     if recipe.training.accumulate > 1:
         raise RecipeError("training.stream makes an update of each part of a batch; leave training.accumulate out")
     if data_kind(recipe).target == "class_and_steps":
-        raise RecipeError(
-            "training.stream goes on from one sample to the next, and these are series of unequal lengths; leave "
-            "training.stream out, or cut them into windows: data.window"
-        )
+        seen = "training.stream goes on from one sample to the next, and these are series of unequal lengths"
+        raise RecipeError(f"{seen}; leave training.stream out, or cut them into windows: data.window")
     if recipe.task.arguments.get("combine") == "last" and "learn_from" not in recipe.task.arguments:
-        raise RecipeError(
-            'task.combine = "last" makes task.learn_from last, too, and a stream is learned from at every step alike; '
-            "set task.learn_from: every"
-        )
+        seen = 'task.combine = "last" makes task.learn_from last, too'
+        raise RecipeError(f"{seen}, and a stream is learned from at every step alike; set task.learn_from: every")
     try:
         check_streams(recipe.training.stream, recipe.time_steps, rule, network)
     except InputError as error:
@@ -243,9 +246,8 @@ def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
     names: dict[int, str] = {}
     for name, tensor in network.named_parameters(remove_duplicate=False):
         if (other := names.setdefault(id(tensor), name)) != name:
-            raise RecipeError(
-                f"model.{kind} has one parameter at two places, {other} and {name}; make a layer for each place"
-            )
+            seen = f"model.{kind} has one parameter at two places, {other} and {name}"
+            raise RecipeError(f"{seen}; make a layer for each place")
     if next(network.parameters()).device.type == "meta":
         return
     x = torch.randn(2, 1, *shape, generator=torch.Generator().manual_seed(0))
@@ -254,16 +256,8 @@ def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
         first, state = network(x[:1], steps=range(1))
         second, _ = network(x[1:], state, steps=range(1, 2))
     if not torch.allclose(together, torch.cat([first, second]), rtol=1e-3, atol=1e-4):
-        raise RecipeError(
-            f"model.{kind} gives other logits for two steps at once than for one after the other; give back run.state "
-            "of its Scope, and let nothing depend on how many steps come at once"
-        )
-
-
-def _largest_map(network: nn.Module, shape: tuple[int, ...]) -> int:
-    """Return the most values of a map: every layer's channels at the image's size, which no layer enlarges."""
-    channels = max((tensor.shape[0] for tensor in network.parameters() if tensor.ndim > 1), default=1)
-    return channels * math.prod(shape[1:])
+        seen = f"model.{kind} gives other logits for two steps at once than for one after the other"
+        raise RecipeError(f"{seen}; give back run.state of its Scope, and depend on no number of steps")
 
 
 def _neurons_and_logits(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
@@ -282,3 +276,36 @@ def _neurons_and_logits(network: nn.Module, shape: tuple[int, ...]) -> tuple[int
     for hook in hooks:
         hook.remove()
     return sum(counts), logits.shape[-1]
+
+
+def raw_shape(recipe: Recipe) -> tuple[int, ...]:
+    """Return the shape of a whole sample in augmentations: [C, H, W]; of events with all frames' maps as channels."""
+    kind = data_kind(recipe)
+    channels, *sides = kind.input.shape
+    if (size := recipe.data.size) is not None:
+        sides = [size, size]
+    return (channels * (recipe.time_steps if kind.events else 1), *sides)
+
+
+def random_batch(recipe: Recipe, generator: Generator, count: int | None = None) -> tuple[Tensor, Tensor]:
+    """Draw noise as a batch for the recipe's network, [T or 1, B, C, H, W], and a random target of it.
+
+    Args:
+        count: B; the recipe's by default.
+    """
+    import torch
+
+    batch, shape = count or recipe.data.batch_size, input_record(recipe).shape
+    constant = frames_of(recipe.data, check_data(recipe)) == CONSTANT
+    x = torch.randn(1 if constant else recipe.time_steps, batch, *shape, generator=generator)
+    described = data_kind(recipe)
+    outputs, each = len(described.labels), (recipe.time_steps,)
+    if described.target == "class_and_steps":
+        classes, steps = torch.randint(outputs, (batch,), generator=generator), torch.full((batch,), recipe.time_steps)
+        return x, torch.stack([classes, steps], 1)
+    if described.target in ("class", "classes"):
+        sizes = (batch,) if described.target == "class" else (batch, *each)
+        return x, torch.randint(outputs, sizes, generator=generator)
+    if described.target == "labels":
+        return x, torch.randint(2, (batch, outputs), generator=generator).float()
+    return x, torch.randn(batch, *(each if described.target == "values_each" else ()), outputs, generator=generator)

@@ -1,43 +1,32 @@
-"""The section `data`: sets of images and of events, and what a network is shown of a sample."""
+"""The section `data`: its checks, what it shows a network of a sample, and how it is loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from hdlif.config import DataConfig, Recipe
-from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
+from pydantic import ValidationError
+
+from hdlif.config import DataConfig, InputConfig, Recipe
+from hdlif.errors import ArtefactError, DataError, RecipeError, brief, cut, did_you_mean
 from hdlif.graph.ops import SAMPLE, InputRecord, SampleName, sample_name
+from hdlif.graph.ops.input_record import check_input
+from hdlif.graph.ops.sound import SoundRecord
 from hdlif.inputs.events import BINNINGS
 from hdlif.recipe.builders.augment import build_augment, read_augment
-from hdlif.recipe.builders.data_paths import is_there
 from hdlif.recipe.builders.data_sets import DATA, DataKind, Described
-from hdlif.recipe.builders.installed import chosen_offer
-from hdlif.recipe.builders.looking import (
-    ahead_asked,
-    check_divided,
-    check_steps,
-    finder,
-    record_of,
-    samples_of,
-    target_asked,
-)
-from hdlif.recipe.builders.own_kinds import FOUND, arguments, found_kind
-from hdlif.recipe.builders.part import At
+from hdlif.recipe.builders.installed import chosen_offer, found_part
+from hdlif.recipe.builders.own_kinds import FOUND, OF_ITEMS, Items, arguments, found_kind, is_items, is_there
+from hdlif.recipe.builders.part import At, takes
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
     from hdlif.data import Found, Frames, ImageSets
     from hdlif.training.tasks import Target
 
 CONSTANT, ROWS, PIXELS = "constant", "rows", "pixels"
 """The names of the frames that are a whole image each, a row of one (of a series, a sample in time), or a pixel."""
-
-
 FRAMES: Mapping[str, Frames] = {
     CONSTANT: At("hdlif.data:constant"),
     ROWS: At("hdlif.data:rows"),
@@ -46,60 +35,49 @@ FRAMES: Mapping[str, Frames] = {
 
 
 def check_data(recipe: Recipe) -> str | None:
-    """Check the section; return the kind of a sample, without reading the data or importing PyTorch.
+    """Check the section; return the kind of a sample, or None if data of the user's own have to be looked at first.
 
-    It is None for data of the user's own that have to be looked at first.
-
-    Raises:
-        RecipeError: a name or an argument of the section is unknown or does not fit.
+    No data are read, and PyTorch is not imported. Raises `RecipeError`.
     """
     section = recipe.data
     samples: str | None
-    if found_kind(section.kind):
-        finder(section)
-        samples = samples_of(section)
+    if kind := found_kind(section.kind):
+        if section.validation is not None:
+            seen = f"data.validation = {section.validation} counts samples of a set that ships"
+            mend = "your own data are divided by fractions: set data.split={validation: 0.15, test: 0.15}"
+            raise RecipeError(f"{seen}; {mend}")
+        _finder(section.kind, section.arguments)
+        samples = section.found.input.kind if section.found else kind.samples
     else:
         if section.kind not in DATA:
-            # It says what there is, and raises.
+            # It lists what there is, and raises.
             chosen_offer(section.kind, "data.kind", {*DATA, *FOUND})
-        _check_shipped(section)
+        shipped_kind(section.kind, section.arguments)
+        if section.validation is None:
+            raise RecipeError("data.validation is missing; give the number of training images to hold out")
+        if section.found is not None:
+            raise RecipeError(f"data.found is of data of your own, and {section.kind} is a set that ships; omit it")
         samples = DATA[section.kind].input.kind
-    events = samples == "events"
     if samples in _SHOWN:
-        _check_without_maps(section, samples)
+        for key in ("size", "frames", "mixup"):
+            if (value := getattr(section, key)) != DataConfig.model_fields[key].default:
+                seen = f"data.{key} = {brief(value)} is not of {_SHOWN[samples]}"
+                raise RecipeError(f"{seen}, which {section.kind} gives; leave it out")
     read_augment(section, samples)
-    if samples is None:
-        _check_frames(section, {*FRAMES, *BINNINGS})
-        return None
-    mine, other = (BINNINGS, FRAMES) if events else (FRAMES, BINNINGS)
-    if section.frames in other:
-        given, shown = ("events", "images") if events else ("images", "events")
-        raise RecipeError(
-            f'data.frames = "{section.frames}" makes frames of {shown}, and {section.kind} gives {given}; '
-            f"choose one of {', '.join(sorted(mine))}"
-        )
-    _check_frames(section, mine)
+    mine, other, given, wanted = {*FRAMES}, {*BINNINGS}, "images", "events"
+    if samples == "events":
+        mine, other, given, wanted = other, mine, wanted, given
+    if samples is not None and section.frames in other:
+        seen = f'data.frames = "{section.frames}" makes frames of {wanted}, and {section.kind} gives {given}'
+        raise RecipeError(f"{seen}; choose one of {', '.join(sorted(mine))}")
+    accepted = mine if samples is not None else mine | other
+    if section.frames not in accepted:
+        raise RecipeError(f'data.frames = "{cut(section.frames)}" is unknown; {did_you_mean(section.frames, accepted)}')
     return samples
 
 
-def _check_frames(section: DataConfig, accepted: Collection[str]) -> None:
-    if section.frames not in accepted:
-        raise RecipeError(f'data.frames = "{cut(section.frames)}" is unknown; {did_you_mean(section.frames, accepted)}')
-
-
-_NAMES = {"series": "series", "table": "tables"}
-_SHOWN = {"series": "a step is shown the sample of its time", "table": "a row is shown at every step"}
-"""What a network sees of samples that are no maps."""
-
-
-def _check_without_maps(section: DataConfig, samples: str) -> None:
-    """Raise `RecipeError` on a key that only images or events have."""
-    for key in ("size", "frames", "mixup"):
-        if (value := getattr(section, key)) != DataConfig.model_fields[key].default:
-            raise RecipeError(
-                f"data.{key} = {brief(value)} is not of {_NAMES[samples]}, which {section.kind} gives: "
-                f"{_SHOWN[samples]}; leave it out"
-            )
+_SHOWN = {"series": "series", "table": "tables"}
+"""Kinds of samples that are no maps."""
 
 
 def frames_of(section: DataConfig, samples: str | None) -> str:
@@ -112,80 +90,117 @@ def shown(sets: ImageSets, section: DataConfig, samples: str) -> ImageSets:
     return sets if samples == "events" else sets.shown_as(FRAMES[frames_of(section, samples)])
 
 
+def _finder(kind: str, stated: Mapping[str, Any]) -> Callable[..., Found]:
+    """Return the function that looks at data of a kind, with the arguments of their section checked."""
+    if kind in FOUND:
+        return FOUND[kind].read("data", {"kind": kind, **stated}).build
+    function = found_part(kind, "data.kind", {*DATA, *FOUND})
+    own = Items.derive(function, "data.kind", kind, (*OF_ITEMS, "fit"))
+    if twice := sorted(stated.keys() & takes(function).keys() & Items.model_fields.keys() - {*OF_ITEMS, "fit"}):
+        raise RecipeError(
+            f'data.{twice[0]} is a key of every data set of your own, and an argument of "{kind}"; rename the argument'
+        )
+    return own.read("data", {"kind": kind, **stated}).build
+
+
+def look(
+    kind: str,
+    path: str,
+    stated: Mapping[str, Any],
+    *,
+    root: Path | None = None,
+    size: int | None = None,
+    known: InputRecord | None = None,
+    scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    time_steps: int | None = None,
+    binning: str = "by_number",
+    say: Callable[[str], None] = lambda line: None,
+) -> Found:
+    """Look at data of a kind.
+
+    Args:
+        stated: other keys of the section `data`.
+        root: the folder that a relative path starts from.
+        size: `data.size`.
+        known: input record of an existing network.
+        scale: mean and deviation by which its values are normalised.
+        time_steps: of the frames and targets; one frame, and any number of targets, by default.
+        binning: how recordings are binned, if the network does not have it.
+        say: gets a line if this will take a while.
+    Raises:
+        RecipeError: such data have no such key, or it has another type.
+        DataError: the data cannot be used.
+    """
+    split = stated.get("split")
+    if known is None and isinstance(split, Mapping) and split.get("test") == 1:
+        raise RecipeError(
+            "data.split.test = 1 leaves nothing to train on; it should be below 1. To test a network on all of it: "
+            "`hdlif eval --part all`"
+        )
+    found = _finder(kind, {**stated, **({} if is_items(kind) else {"path": path})})(
+        root=root,
+        size=size,
+        known=known,
+        say=say,
+        scale=scale,
+        time_steps=time_steps or 1,
+        binning=binning if known is None or known.binning == "none" else known.binning,
+    )
+    steps = found.target_steps
+    # The length of series is checked elsewhere.
+    if found.input.kind != "series" and None not in (steps, time_steps) and steps != time_steps:
+        seen = f"{found.path}: has targets at {steps} steps, and time_steps = {time_steps}"
+        raise DataError(f"{seen}; set time_steps={steps}, or give others")
+    return found
+
+
 def look_for(
     recipe: Recipe,
     *,
     root: Path | None,
-    known: InputRecord | None,
+    known: InputRecord | None = None,
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Found:
-    """Look at the recipe's data, which are the user's own.
-
-    Args:
-        root, known, say: as of `hdlif.data.sources.pictures.find_pictures`.
-        scale: mean and deviation by which a network that is there already has its values normalised.
-    Raises:
-        RecipeError: an argument of the section is unknown or does not fit.
-        DataError: the data cannot be used.
-    """
+    """Look at the recipe's data, which are the user's own; the arguments are those of `look`."""
     section = recipe.data
-    if known is None:
-        check_divided(section.arguments)
-    found = finder(section)(
+    return look(
+        section.kind,
+        str(section.arguments.get("path", "")),
+        section.arguments,
         root=root,
         size=section.size,
         known=known,
-        say=say,
         scale=scale,
         time_steps=recipe.time_steps,
         binning=section.frames,
+        say=say,
     )
-    check_steps(found, recipe.time_steps)
-    return found
-
-
-def _check_shipped(section: DataConfig) -> None:
-    shipped_kind(section.kind, section.arguments)
-    if section.validation is None:
-        raise RecipeError("data.validation is missing; give the number of training images to hold out")
-    if section.found is not None:
-        raise RecipeError(f"data.found is of data of your own, and {section.kind} is a set that ships; leave it out")
 
 
 def shipped_kind(name: str, given: Mapping[str, Any]) -> DataKind:
-    """Return a data set that ships, with arguments of its own if it takes some.
-
-    Raises:
-        RecipeError: an argument is unknown, or has a value that none can have.
-    """
+    """Return a data set that ships, with arguments of its own if it takes some. Raises `RecipeError`."""
     kind = DATA[name]
-    if kind.content is None:
-        for key in given:
-            if key in arguments():
-                raise RecipeError(
-                    f"data.{cut(key)} = {brief(given[key])} is unknown; it is of data of your own: data.kind is one of "
-                    f"{', '.join(sorted(FOUND))}"
-                )
+    for key in () if kind.is_generated else given:
+        if key in arguments():
+            mend = f"it is of data of your own: data.kind is one of {', '.join(sorted(FOUND))}"
+            raise RecipeError(f"data.{cut(key)} = {brief(given[key])} is unknown; {mend}")
     part = kind.part.read("data", {"kind": name, **given})
-    return kind if kind.content is None else kind.of(part.build())
+    return kind.of(part.build()) if kind.is_generated else kind
 
 
 def data_kind(recipe: Recipe) -> Described:
     """Return what is known of the recipe's data without reading them; of the user's own, what was found in them.
 
     Raises:
-        RecipeError: a name in its section is unknown or does not fit, or its data have to be looked at first
-            (`with_data_found`).
+        RecipeError: the section is wrong, or its data have to be looked at first (`with_data_found`).
     """
     check_data(recipe)
     if recipe.data.kind in DATA:
         return shipped_kind(recipe.data.kind, recipe.data.arguments)
     if recipe.data.found is None:
-        raise RecipeError(
-            f'data.kind = "{recipe.data.kind}": its classes and sizes are known when the data have been looked at; '
-            "`hdlif data inspect` does that, and so does a training"
-        )
+        seen = f'data.kind = "{recipe.data.kind}": its classes and sizes are known when the data have been looked at'
+        raise RecipeError(f"{seen}; `hdlif data inspect` does that, and so does a training")
     found = recipe.data.found
     return Described(
         input=record_of(found.input),
@@ -193,26 +208,53 @@ def data_kind(recipe: Recipe) -> Described:
         target=target_of(recipe),
         target_mean=found.target_mean,
         target_std=found.target_std,
-        ahead=ahead_asked(recipe.data.arguments),
+        ahead=cast(int, recipe.data.arguments.get("ahead") or 0),
     )
 
 
-def sample_name_of(recipe: Recipe) -> SampleName:
-    """Return the name of a sample of the recipe's data, without looking at them or at a part of the user's own."""
-    section = recipe.data
-    if section.kind in DATA:
-        return sample_name(DATA[section.kind].input)
-    return SAMPLE if section.found is None else sample_name(record_of(section.found.input))
+def record_of(stated: InputConfig) -> InputRecord:
+    """Return the input record that a recipe states. Raises `RecipeError` if it is not valid."""
+    sound = None if stated.sound is None else SoundRecord(**stated.sound.model_dump())
+    record = InputRecord(**stated.model_dump() | {"sound": sound})
+    try:
+        check_input(record)
+    except ArtefactError as error:
+        raise RecipeError(f"data.found.{error}") from error
+    return record
+
+
+def sample_name_of(recipes: Iterable[Any]) -> SampleName:
+    """Return the name of a sample in all of these recipes; the general one if they differ.
+
+    Args:
+        recipes: or what summaries keep of them, which may be of another version.
+    """
+    names = {_sample_name(recipe) for recipe in recipes}
+    return names.pop() if len(names) == 1 else SAMPLE
+
+
+def _sample_name(recipe: Any) -> SampleName:
+    try:
+        section = Recipe.model_validate(recipe).data
+        if section.kind in DATA:
+            return sample_name(DATA[section.kind].input)
+        return SAMPLE if section.found is None else sample_name(record_of(section.found.input))
+    except (ValidationError, RecipeError):
+        return SAMPLE
 
 
 def target_of(recipe: Recipe) -> Target:
     """Return the kind of target that the recipe's data have, without looking at them or importing PyTorch."""
-    section = recipe.data
+    section, stated = recipe.data, recipe.data.arguments
     if section.kind in DATA:
         return DATA[section.kind].target
-    asked = target_asked(section.arguments)
-    unequal = section.found is not None and section.found.input.shortest > 0
-    return "class_and_steps" if asked == "class" and unequal else asked
+    if "labels" in stated:
+        return "labels"
+    if "ahead" in stated or "values" in stated:
+        return "values_each" if "ahead" in stated or stated.get("each_step") else "values"
+    if stated.get("each_step"):
+        return "classes"
+    return "class_and_steps" if section.found is not None and section.found.input.shortest > 0 else "class"
 
 
 def build_data(
@@ -229,8 +271,6 @@ def build_data(
     Args:
         found: result of `with_data_found`; without it the data are looked at again.
         listed: the manifest of the training data, if there is one, for the error about what changed.
-    Raises:
-        DataError: the data are absent or damaged, or no longer those that the recipe was trained on.
     """
     section = recipe.data
     if found_kind(section.kind):
@@ -255,9 +295,7 @@ def _shipped(recipe: Recipe, root: Path | None) -> ImageSets:
         binning = BINNINGS[section.frames]
         return kind.load(root, **split, time_steps=recipe.time_steps, binning=binning, size=section.size)
     sets = kind.load(root, **split)
-    if section.size is not None:
-        sets = sets.resized(section.size)
-    return sets.shown_as(FRAMES[frames_of(section, kind.input.kind)])
+    return shown(sets if section.size is None else sets.resized(section.size), section, kind.input.kind)
 
 
 def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> Found:
@@ -283,8 +321,7 @@ def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> Foun
 def input_record(recipe: Recipe) -> InputRecord:
     """Return what the recipe's network takes at each step: an image, a part of one, or a frame of events.
 
-    Raises:
-        RecipeError: an image does not last for time_steps steps.
+    Raises `RecipeError` if an image does not last for time_steps steps.
     """
     kind = data_kind(recipe)
     record = kind.input
@@ -300,52 +337,13 @@ def input_record(recipe: Recipe) -> InputRecord:
 
     frames = frames_of(recipe.data, record.kind)
     if frames == PIXELS and record.shape[1] != record.shape[2]:
-        raise RecipeError(
-            f'data.frames = "{PIXELS}" shows square images, and these are {record.shape[1]}x{record.shape[2]}; set '
-            "data.size"
-        )
+        seen = f'data.frames = "{PIXELS}" shows square images'
+        raise RecipeError(f"{seen}, and these are {record.shape[1]}x{record.shape[2]}; set data.size")
     steps, _, *shape = FRAMES[frames](torch.zeros(1, *record.shape)).shape
     if kind.series and steps != recipe.time_steps:
-        raise RecipeError(
-            f"time_steps = {recipe.time_steps}, and a series has {steps}: each step is shown the sample of its time; "
-            f"--set time_steps={steps}"
-        )
+        raise RecipeError(f"time_steps = {recipe.time_steps}, and a series has {steps}; --set time_steps={steps}")
     if steps not in (1, recipe.time_steps):
-        raise RecipeError(
-            f'data.frames = "{recipe.data.frames}" makes {steps} steps of an image; set time_steps={steps}'
-        )
+        seen = f'data.frames = "{recipe.data.frames}" makes {steps} steps of an image'
+        raise RecipeError(f"{seen}; set time_steps={steps}")
     channels, height, width = shape
     return replace(record, shape=(channels, height, width), frames=frames)
-
-
-def raw_shape(recipe: Recipe) -> tuple[int, ...]:
-    """Return the shape of a whole sample in augmentations: [C, H, W]; of events with all frames' maps as channels."""
-    kind = data_kind(recipe)
-    channels, *sides = kind.input.shape
-    if (size := recipe.data.size) is not None:
-        sides = [size, size]
-    return (channels * (recipe.time_steps if kind.events else 1), *sides)
-
-
-def random_batch(recipe: Recipe, generator: torch.Generator, count: int | None = None) -> tuple[Tensor, Tensor]:
-    """Draw noise as a batch for the recipe's network, [T or 1, B, C, H, W], and a random target of it.
-
-    Args:
-        count: B; the recipe's by default.
-    """
-    import torch
-
-    batch, shape = count or recipe.data.batch_size, input_record(recipe).shape
-    constant = frames_of(recipe.data, check_data(recipe)) == CONSTANT
-    x = torch.randn(1 if constant else recipe.time_steps, batch, *shape, generator=generator)
-    described = data_kind(recipe)
-    outputs, each = len(described.labels), (recipe.time_steps,)
-    if described.target == "class_and_steps":
-        classes, steps = torch.randint(outputs, (batch,), generator=generator), torch.full((batch,), recipe.time_steps)
-        return x, torch.stack([classes, steps], 1)
-    if described.target in ("class", "classes"):
-        sizes = (batch,) if described.target == "class" else (batch, *each)
-        return x, torch.randint(outputs, sizes, generator=generator)
-    if described.target == "labels":
-        return x, torch.randint(2, (batch, outputs), generator=generator).float()
-    return x, torch.randn(batch, *(each if described.target == "values_each" else ()), outputs, generator=generator)

@@ -1,4 +1,4 @@
-"""The data sets that ship, by name: what is known of them without reading them, and their loaders."""
+"""The data sets that ship, by name: what is known of them without reading them, their keys and their loaders."""
 
 from __future__ import annotations
 
@@ -21,15 +21,11 @@ if TYPE_CHECKING:
 
 
 class Data(Part):
-    """The keys of the section `data` that a kind takes besides those of `DataConfig`."""
+    """A set that ships, without keys of its own."""
 
     @classmethod
     def key_names(cls) -> set[str]:
         return {*super().key_names(), *DataConfig.model_fields} - {"found"}
-
-
-class Shipped(Data):
-    """A set that ships, without keys of its own."""
 
 
 class DelayedXor(Data, kind="delayed_xor", makes=generated.DelayedXor):
@@ -63,47 +59,25 @@ class MackeyGlass(Data, kind="mackey_glass", makes=generated.MackeyGlass):
     test: int = field(50, "Test windows.")
 
 
-GENERATED: Mapping[Any, type[Data]] = {
-    generated.Copy: Copy,
-    generated.DelayedXor: DelayedXor,
-    generated.MackeyGlass: MackeyGlass,
-}
-"""The classes of sections of generated data, by their content."""
-SETS = {
-    "digits": "8x8 grey digits in 10 classes, bundled.",
-    "fashion_mnist": "28x28 grey images of clothes in 10 classes.",
-    "synthetic": "8x8 generated images, for tests.",
-    "sines": "Generated series of sines, classified.",
-    "wine": "A table of 13 measurements of wines of 3 cultivars, bundled.",
-    "cifar10": "32x32 colour images in 10 classes.",
-    "cifar100": "32x32 colour images in 100 classes.",
-    "imagenet": "Colour images at 224x224 in 1,000 classes.",
-    "tiny_imagenet": "64x64 colour images in 200 classes.",
-    "digits_events": "Events simulated from the digits.",
-    "fashion_mnist_events": "Events simulated from Fashion-MNIST.",
-    "dvs_cifar10": "Event-camera recordings of CIFAR-10 images.",
-    "dvs_gesture": "Event-camera recordings of 11 hand gestures.",
-    "n_mnist": "Event-camera recordings of MNIST digits.",
-}
-"""What each set without keys of its own is."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """What is known of a data set's samples without reading them."""
+    """What is known of a data set's samples without reading them.
+
+    Attributes:
+        names: of its classes, values or labels, or what looks them up.
+        target: what is given of a sample.
+        target_mean, target_std: of values, by which they are normalised.
+        ahead: how many steps later the learned values come, if these are the next values of the series.
+        answered_after: how many steps later a class of each step is asked for; None if the task states it.
+    """
 
     input: InputRecord
     names: tuple[str, ...] | Callable[[], tuple[str, ...]]
-    """Of its classes, values or labels, or what looks them up."""
     target: Target = "class"
-    """What is given of a sample."""
     target_mean: tuple[float, ...] = ()
     target_std: tuple[float, ...] = ()
-    """Of values, by which they are normalised."""
     ahead: int = 0
-    """Of the next values of a series itself, how many steps later it has them."""
     answered_after: int | None = None
-    """Of classes at each step, how many steps later the answer is asked for; None where that is the task's to say."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -127,25 +101,26 @@ class Described:
 class DataKind(Described):
     """A data set that ships: its loader and what is known of it.
 
-    A loader of images or series takes (root, validation, augment, seed); one of events takes (time_steps, binning,
-    size) too, and one of generated data their content.
+    Attributes:
+        load: takes (root, validation, augment, seed), of events also (time_steps, binning, size), of generated data
+            their content.
+        part: the class of its section; that of generated data makes their content.
+        meaning: what the set is, if the class of its section does not state it.
     """
 
     load: Callable[..., ImageSets]
-    content: type[Content] | None = None
-    """Of generated data, the class whose fields are arguments of `data` in a recipe."""
+    part: type[Data] = Data
+    meaning: str = ""
 
     @property
-    def part(self) -> type[Data]:
-        """The class of its section."""
-        return GENERATED.get(self.content, Shipped)
+    def is_generated(self) -> bool:
+        return self.part is not Data
 
     @property
     def defaults(self) -> dict[str, Any]:
         """The keys of `data` that only this kind takes, with their defaults."""
-        # A content is a dataclass.
-        content: Any = self.content
-        return {} if content is None else {field.name: field.default for field in fields(content)}
+        content: Any = self.part.MAKES
+        return {one.name: one.default for one in fields(content)} if self.is_generated else {}
 
     def of(self, content: Content) -> DataKind:
         """Return this kind with other content than the default."""
@@ -156,97 +131,67 @@ def _described(content: Content) -> dict[str, Any]:
     return {"input": content.input, "names": content.names, "target": content.target, **content.learned}
 
 
-def _generated(load: At, content: type[Content]) -> DataKind:
-    return DataKind(load=load, content=content, **_described(content()))
+def _generated(part: type[Data], load: At) -> DataKind:
+    return DataKind(load=load, part=part, **_described(part.MAKES()))
+
+
+def _stored(name: str, meaning: str, shape: tuple[int, int, int], **others: Any) -> DataKind:
+    """Return a set of images, series or rows: its loader has its name, its constants in `datasets` begin with it."""
+    mean, std = (getattr(datasets, f"{name.upper()}_{one}") for one in ("MEAN", "STD"))
+    names = others.pop("names", None) or getattr(datasets, f"{name.upper()}_CLASSES")
+    record = InputRecord(shape, mean, std, **others)
+    return DataKind(load=At(f"hdlif.data:{name}"), input=record, names=names, meaning=meaning)
 
 
 def _counts(side: int) -> InputRecord:
-    """Events counted by polarity and pixel, taken as they are."""
+    """Return the record of events counted by polarity and pixel, and taken as they are."""
     return InputRecord((2, side, side), (0.0, 0.0), (1.0, 1.0), kind="events", resize="none")
 
 
-def _simulated(images: Callable[..., ImageSets]) -> Callable[..., ImageSets]:
+def _recorded(name: str, meaning: str, side: int, names: tuple[str, ...]) -> DataKind:
+    return DataKind(load=At(f"hdlif.data:{name}"), input=_counts(side), names=names, meaning=meaning)
+
+
+def _simulated(images: str, meaning: str, side: int, names: tuple[str, ...]) -> DataKind:
+    """Return a set of events that are simulated from one of images."""
+
     def load(root: Path | None, *, time_steps: int, binning: Binning, size: int | None, **split: object) -> ImageSets:
         from hdlif.data import simulated
 
-        sets = images(root, **split)
+        sets = At(f"hdlif.data:{images}")(root, **split)
         sets = sets if size is None else sets.resized(size)
         return simulated(sets, time_steps=time_steps, binning=binning)
 
-    return load
+    return DataKind(load=load, input=_counts(side), names=names, meaning=meaning)
 
 
+_DIGITS, _CLOTHES, _GESTURES = datasets.DIGITS_CLASSES, datasets.FASHION_MNIST_CLASSES, datasets.DVS_GESTURE_CLASSES
+_OBJECTS, _DVS = datasets.CIFAR10_CLASSES, datasets.DVS_SIDE
+_WINES = "A table of 13 measurements of wines of 3 cultivars, bundled."
+_TABLE = {"kind": "table", "resize": "none", "columns": datasets.WINE_COLUMNS}
 DATA: Mapping[str, DataKind] = {
-    "digits": DataKind(
-        load=At("hdlif.data:digits"),
-        input=InputRecord((1, 8, 8), datasets.DIGITS_MEAN, datasets.DIGITS_STD),
-        names=datasets.DIGITS_CLASSES,
+    "digits": _stored("digits", "8x8 grey digits in 10 classes, bundled.", (1, 8, 8)),
+    "fashion_mnist": _stored("fashion_mnist", "28x28 grey images of clothes in 10 classes.", (1, 28, 28)),
+    "synthetic": _stored("synthetic", "8x8 generated images, for tests.", (1, 8, 8)),
+    "sines": _stored(
+        "sines", "Generated series of sines, classified.", datasets.SINES_SHAPE, kind="series", resize="none"
     ),
-    "fashion_mnist": DataKind(
-        load=At("hdlif.data:fashion_mnist"),
-        input=InputRecord((1, 28, 28), datasets.FASHION_MNIST_MEAN, datasets.FASHION_MNIST_STD),
-        names=datasets.FASHION_MNIST_CLASSES,
-    ),
-    "synthetic": DataKind(
-        load=At("hdlif.data:synthetic"),
-        input=InputRecord((1, 8, 8), datasets.SYNTHETIC_MEAN, datasets.SYNTHETIC_STD),
-        names=datasets.SYNTHETIC_CLASSES,
-    ),
-    "sines": DataKind(
-        load=At("hdlif.data:sines"),
-        input=InputRecord(datasets.SINES_SHAPE, datasets.SINES_MEAN, datasets.SINES_STD, kind="series", resize="none"),
-        names=datasets.SINES_CLASSES,
-    ),
-    "copy": _generated(At("hdlif.data:copy_task"), generated.Copy),
-    "delayed_xor": _generated(At("hdlif.data:delayed_xor"), generated.DelayedXor),
-    "mackey_glass": _generated(At("hdlif.data:mackey_glass"), generated.MackeyGlass),
-    "wine": DataKind(
-        load=At("hdlif.data:wine"),
-        input=InputRecord(
-            (len(datasets.WINE_COLUMNS), 1, 1),
-            datasets.WINE_MEAN,
-            datasets.WINE_STD,
-            kind="table",
-            resize="none",
-            columns=datasets.WINE_COLUMNS,
-        ),
-        names=datasets.WINE_CLASSES,
-    ),
-    "cifar10": DataKind(
-        load=At("hdlif.data:cifar10"),
-        input=InputRecord((3, 32, 32), datasets.CIFAR10_MEAN, datasets.CIFAR10_STD),
-        names=datasets.CIFAR10_CLASSES,
-    ),
-    "cifar100": DataKind(
-        load=At("hdlif.data:cifar100"),
-        input=InputRecord((3, 32, 32), datasets.CIFAR100_MEAN, datasets.CIFAR100_STD),
-        names=datasets.CIFAR100_CLASSES,
-    ),
-    "imagenet": DataKind(
-        load=At("hdlif.data:imagenet"),
-        input=InputRecord((3, 224, 224), datasets.IMAGENET_MEAN, datasets.IMAGENET_STD),
+    "copy": _generated(Copy, At("hdlif.data:copy_task")),
+    "delayed_xor": _generated(DelayedXor, At("hdlif.data:delayed_xor")),
+    "mackey_glass": _generated(MackeyGlass, At("hdlif.data:mackey_glass")),
+    "wine": _stored("wine", _WINES, (len(datasets.WINE_COLUMNS), 1, 1), **_TABLE),
+    "cifar10": _stored("cifar10", "32x32 colour images in 10 classes.", (3, 32, 32)),
+    "cifar100": _stored("cifar100", "32x32 colour images in 100 classes.", (3, 32, 32)),
+    "imagenet": _stored(
+        "imagenet",
+        "Colour images at 224x224 in 1,000 classes.",
+        (3, 224, 224),
         names=At("hdlif.data.sources.imagenet:imagenet_classes"),
     ),
-    "tiny_imagenet": DataKind(
-        load=At("hdlif.data:tiny_imagenet"),
-        input=InputRecord((3, 64, 64), datasets.TINY_IMAGENET_MEAN, datasets.TINY_IMAGENET_STD),
-        names=datasets.TINY_IMAGENET_CLASSES,
-    ),
-    "digits_events": DataKind(
-        load=_simulated(At("hdlif.data:digits")), input=_counts(8), names=datasets.DIGITS_CLASSES
-    ),
-    "fashion_mnist_events": DataKind(
-        load=_simulated(At("hdlif.data:fashion_mnist")),
-        input=_counts(28),
-        names=datasets.FASHION_MNIST_CLASSES,
-    ),
-    "dvs_cifar10": DataKind(
-        load=At("hdlif.data:dvs_cifar10"), input=_counts(datasets.DVS_SIDE), names=datasets.CIFAR10_CLASSES
-    ),
-    "dvs_gesture": DataKind(
-        load=At("hdlif.data:dvs_gesture"), input=_counts(datasets.DVS_SIDE), names=datasets.DVS_GESTURE_CLASSES
-    ),
-    "n_mnist": DataKind(
-        load=At("hdlif.data:n_mnist"), input=_counts(datasets.N_MNIST_SIDE), names=datasets.DIGITS_CLASSES
-    ),
+    "tiny_imagenet": _stored("tiny_imagenet", "64x64 colour images in 200 classes.", (3, 64, 64)),
+    "digits_events": _simulated("digits", "Events simulated from the digits.", 8, _DIGITS),
+    "fashion_mnist_events": _simulated("fashion_mnist", "Events simulated from Fashion-MNIST.", 28, _CLOTHES),
+    "dvs_cifar10": _recorded("dvs_cifar10", "Event-camera recordings of CIFAR-10 images.", _DVS, _OBJECTS),
+    "dvs_gesture": _recorded("dvs_gesture", "Event-camera recordings of 11 hand gestures.", _DVS, _GESTURES),
+    "n_mnist": _recorded("n_mnist", "Event-camera recordings of MNIST digits.", datasets.N_MNIST_SIDE, _DIGITS),
 }

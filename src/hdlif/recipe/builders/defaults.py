@@ -12,12 +12,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hdlif.recipe.builders.own_data import STARTS
-
 if TYPE_CHECKING:
     from hdlif.data import Found
-
-__all__ = ["STARTS", "Choice", "choices"]
 
 UPDATES = 800
 """Fewest updates of a training: with few samples, epochs are short, and there are more of them."""
@@ -42,11 +38,7 @@ _PER_NEURON = 8
 
 @dataclass(frozen=True)
 class Choice:
-    """One value of a recipe, and why.
-
-    Attributes:
-        key: of the recipe, such as "training.epochs".
-    """
+    """A value of a recipe's key, such as "training.epochs", and why."""
 
     key: str
     value: Any
@@ -62,11 +54,7 @@ class Choice:
 
 
 def choices(found: Found, overrides: Iterable[str] = ()) -> list[Choice]:
-    """The values that follow from the data, in the order of a recipe's keys, without those that an override replaces.
-
-    Args:
-        overrides: "a.b=v" each.
-    """
+    """Return the values that follow from the data, in the order of a recipe's keys, that no override replaces."""
     keys = {override.partition("=")[0].strip() for override in overrides}
     return [one for one in _choices(found, keys) if not any(_covers(key, one.key) for key in keys)]
 
@@ -105,8 +93,7 @@ def batch_size(samples: int) -> int:
 def _rule(steps: int, batch: int, values: int) -> Choice:
     """Choose STBP if the activations of all steps of a batch fit, else windows of as many steps as do.
 
-    Args:
-        values: that the layers give at one step of one sample.
+    `values` are those of the layers at one step of one sample.
     """
     per_step = 4 * _PER_NEURON * values * batch
     if (size := per_step * steps) <= MOST_BYTES:
@@ -134,11 +121,8 @@ def _for_series(found: Found, batch: int, keys: Collection[str]) -> Iterator[Cho
         steps = SHORTENED
     yield Choice("time_steps", steps, "as many as a time series has")
     kernel = min(KERNEL, steps)
-    yield Choice(
-        "model",
-        {"kind": "conv1d", "widths": list(WIDTHS), "kernel": kernel},
-        f"causal convolutions over {kernel} steps of {channels} channel{'s' * (channels > 1)}",
-    )
+    model = {"kind": "conv1d", "widths": list(WIDTHS), "kernel": kernel}
+    yield Choice("model", model, f"causal convolutions over {kernel} steps of {channels} channel{'s' * (channels > 1)}")
     yield Choice("norm", {"kind": "affine"}, "the same in training and as deployed, at every step")
     yield Choice("neuron", {"kind": "hdlif", "per_step": False}, "one leak and threshold for all steps")
     yield _rule(steps, batch, kernel * sum(WIDTHS))

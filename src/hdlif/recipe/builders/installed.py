@@ -49,7 +49,7 @@ def is_own(name: object) -> bool:
 
 
 def own_or_one_of(name: object, accepted: Collection[str]) -> str:
-    """End an error about an unknown name: one of the user's own with a dot for its colon, or a likely one.
+    """End an error about an unknown name.
 
     >>> own_or_one_of("my_models.TinyNet", ["dense"]), own_or_one_of("dens", ["dense"])
     ('write my_models:TinyNet', 'choose one of dense (did you mean "dense"?)')
@@ -62,12 +62,9 @@ def own_or_one_of(name: object, accepted: Collection[str]) -> str:
 
 
 def imported(name: str, key: str) -> Any:
-    """Import `package.module:Name`.
+    """Import `package.module:Name`, which a recipe has at `key`. Raises `RecipeError`.
 
     The working folder is searched last, so that a file there hides no installed package.
-
-    Raises:
-        RecipeError: there is no such module, it fails, or it has no such name; `key` is where the recipe has it.
     """
     module_name, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
@@ -81,10 +78,9 @@ def imported(name: str, key: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             raise RecipeError(f'{key} = "{name}": importing {module_name} failed: {error}') from error
-        raise RecipeError(
-            f'{key} = "{name}": there is no module {error.name}; run where {module_name.split(".")[0]}.py lies '
-            f"(this is {folder}), or install it{_likely_module(error.name)}"
-        ) from error
+        place = f"run where {module_name.split('.')[0]}.py lies (this is {folder}), or install it"
+        seen = f'{key} = "{name}": there is no module {error.name}'
+        raise RecipeError(f"{seen}; {place}{_likely_module(error.name)}") from error
     except Exception as error:
         raise RecipeError(f'{key} = "{name}": importing {module_name} failed: {cut(str(error), 300)}') from error
     for part in attribute.split("."):
@@ -118,12 +114,7 @@ def _defined(place: Any, module: str, missing: str) -> str:
 
 @dataclass(frozen=True)
 class Offer:
-    """A part that an installed package offers.
-
-    Attributes:
-        place: `package.module:Name`, as the package states it.
-        distribution: the package, by the name that it is installed by.
-    """
+    """A part that an installed package, its distribution, offers at a place: `package.module:Name`."""
 
     group: str
     name: str
@@ -145,11 +136,8 @@ def offers(group: str) -> dict[str, list[Offer]]:
 
 
 def found_part(kind: str, key: str, ours: Collection[str]) -> Any:
-    """Import the part of a kind that does not ship: `package.module:Name`, or the name of an entry point.
+    """Import the part of a kind that is none of `ours`: `package.module:Name`, or the name of an entry point.
 
-    Args:
-        key: where the recipe has it.
-        ours: the names that ship.
     Raises:
         RecipeError: there is none such, several packages offer one, or it cannot be imported.
     """
@@ -169,15 +157,13 @@ def chosen_offer(kind: object, key: str, ours: Collection[str]) -> Offer:
         raise RecipeError(f'{key} = "{cut(str(kind))}" is unknown; {own_or_one_of(kind, {*ours, *offered})}')
     first, *others = offered[kind]
     if others:
-        raise RecipeError(
-            f'{key} = "{kind}" is offered by {" and by ".join(map(str, offered[kind]))}; uninstall all but one, or '
-            f"name the part itself, such as {first.place}"
-        )
+        seen = f'{key} = "{kind}" is offered by {" and by ".join(map(str, offered[kind]))}'
+        raise RecipeError(f"{seen}; uninstall all but one, or name the part itself, such as {first.place}")
     return first
 
 
 def hidden(group: str, ours: Collection[str]) -> list[str]:
-    """Return a line for each part of an installed package whose name ships with hdlif and hides it."""
+    """Return a line for each part of an installed package that a name of hdlif's own hides."""
     return [
         f'"{offer.name}" of {offer} is not used: the name ships with hdlif, which wins; name it as {offer.place}'
         for name, offered in offers(group).items()
@@ -209,7 +195,6 @@ def _all(_: tuple[tuple[str, int], ...]) -> list[Offer]:
         for entry in entries:
             place = "".join(entry.value.partition("[")[0].split())
             # What comes first on the path is what is imported.
-            found.setdefault(
-                (str(name), entry.group, entry.name), Offer(entry.group, entry.name, place, str(name), str(version))
-            )
+            offer = Offer(entry.group, entry.name, place, str(name), str(version))
+            found.setdefault((str(name), entry.group, entry.name), offer)
     return sorted(found.values(), key=lambda offer: (offer.group, offer.name, offer.distribution))

@@ -98,11 +98,7 @@ KINDS[KEY] = METRICS
 
 
 def stated_metrics(arguments: Mapping[str, Any]) -> dict[str, Component]:
-    """Return the metrics that the section `task` asks for, by the names of their figures.
-
-    Raises:
-        RecipeError: it is no list of such, or two have one name.
-    """
+    """Return the metrics that the section `task` asks for, by the names of their figures. Raises `RecipeError`."""
     given = arguments.get("metrics", [])
     if not isinstance(given, list):
         raise RecipeError(f"{KEY} = {brief(given)} is refused; give a list, such as [f1, {{kind: top_k, k: 5}}]")
@@ -110,9 +106,8 @@ def stated_metrics(arguments: Mapping[str, Any]) -> dict[str, Component]:
     for place, one in enumerate(given):
         name, stated = _stated(one, place)
         if name in found:
-            raise RecipeError(
-                f'{KEY}: two are called "{cut(name)}"; give one another name: {{kind: {stated.kind}, name: ...}}'
-            )
+            mend = f"give one another name: {{kind: {stated.kind}, name: ...}}"
+            raise RecipeError(f'{KEY}: two are called "{cut(name)}"; {mend}')
         found[name] = stated
     return found
 
@@ -120,9 +115,7 @@ def stated_metrics(arguments: Mapping[str, Any]) -> dict[str, Component]:
 def _stated(one: Any, place: int) -> tuple[str, Component]:
     section = {"kind": one} if isinstance(one, str) else one
     if not isinstance(section, dict) or not isinstance(section.get("kind"), str) or not section["kind"]:
-        raise RecipeError(
-            f"{KEY}.{place} = {brief(one)} is refused; give a name, or {{kind: NAME, ...}} with arguments"
-        )
+        raise RecipeError(f"{KEY}.{place} = {brief(one)} is refused; give a name, or {{kind: NAME, ...}}")
     kind = section["kind"]
     plain = f"top_{section['k']}" if kind == "top_k" and "k" in section else kind.rpartition(":")[2]
     name = section.get("name", plain)
@@ -132,24 +125,16 @@ def _stated(one: Any, place: int) -> tuple[str, Component]:
 
 
 def read_metrics(task: str, arguments: Mapping[str, Any]) -> dict[str, Metric]:
-    """Check the key; return the metrics by the names of their figures. Raises `RecipeError`.
-
-    Args:
-        task: the section's kind.
-        arguments: all of the section.
-    """
-    return {
-        name: _read(task, one, f"{KEY}.{place}") for place, (name, one) in enumerate(stated_metrics(arguments).items())
-    }
-
-
-def _read(task: str, one: Component, key: str) -> Metric:
+    """Check the key in the section of a kind of task; return the metrics by the names of their figures."""
     section = _OF_TASKS.get(task, _OF_OWN)
-    others = [name for name, other in _OF_TASKS.items() if one.kind in other]
-    if one.kind not in section and others:
-        mend = did_you_mean(one.kind, section) if section else "name one by package.module:Name"
-        raise RecipeError(f'{KEY} = "{one.kind}" is of {" and ".join(others)}, and task.kind = "{task}"; {mend}')
-    return section.read(one, key)
+    found = {}
+    for place, (name, one) in enumerate(stated_metrics(arguments).items()):
+        others = [name for name, other in _OF_TASKS.items() if one.kind in other]
+        if one.kind not in section and others:
+            mend = did_you_mean(one.kind, section) if section else "name one by package.module:Name"
+            raise RecipeError(f'{KEY} = "{one.kind}" is of {" and ".join(others)}, and task.kind = "{task}"; {mend}')
+        found[name] = section.read(one, f"{KEY}.{place}")
+    return found
 
 
 def build_metrics(task: str, arguments: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Built]:

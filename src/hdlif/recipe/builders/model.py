@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+import json
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from hdlif.config import Recipe
-from hdlif.errors import RecipeError
-from hdlif.recipe.builders.activity import check_budgets
-from hdlif.recipe.builders.attention import attention_arguments, read_attention
+from hdlif.errors import ConversionError, RecipeError
 from hdlif.recipe.builders.data import data_kind, input_record
+from hdlif.recipe.builders.layers import NORMS, WEIGHTS, attention_arguments, place_quantizers, read_attention
 from hdlif.recipe.builders.neuron import build_neuron, check_parallel, read_neuron
-from hdlif.recipe.builders.norm import NORMS
 from hdlif.recipe.builders.part import At, Part, field, takes
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.builders.spiking import check_of
-from hdlif.recipe.builders.weights import WEIGHTS, build_conv, place_quantizers
+from hdlif.recipe.builders.training import check_budgets
 
 if TYPE_CHECKING:
     from hdlif.models import NeuronFactory, Place
@@ -41,27 +42,30 @@ class Model(Part):
 
     ATTENTION: ClassVar[Literal["block", "attention"] | None] = None
 
+    @classmethod
+    def derive(cls, function: Any, key: str, kind: str, given: Collection[str] = ()) -> type[Self]:
+        part, taken = super().derive(function, key, kind, given), takes(function)
+        part.ATTENTION = "block" if "block" in taken else "attention" if "attention" in taken else None
+        return part
+
 
 class _Series(Model):
     ATTENTION = "attention"
+
+    widths: list[int] = field([64, 64], "Outputs of the layers.")
 
 
 class Dense(_Series, kind="dense", makes=At("hdlif.models:dense")):
     """Fully connected layers, for time series, tables and small images."""
 
-    widths: list[int] = field([64, 64], "Outputs of the layers.")
-
 
 class Recurrent(_Series, kind="recurrent", makes=At("hdlif.models:recurrent")):
     """Fully connected layers that also read what they emitted at the step before."""
-
-    widths: list[int] = field([64, 64], "Outputs of the layers.")
 
 
 class Conv1d(_Series, kind="conv1d", makes=At("hdlif.models:conv1d")):
     """Causal convolutions over time, for time series."""
 
-    widths: list[int] = field([64, 64], "Outputs of the layers.")
     kernel: int = field(5, "Time steps that a layer reads.")
     dilations: list[int] | None = field(
         None, "Distance of the time steps that a layer reads, for each layer; 1 by default."
@@ -132,7 +136,7 @@ class VGG(Model, kind="vgg_snn", makes=At("hdlif.models:vgg_snn")):
     final_size: int | None = field(3, "Side of the map that the classifier reads; null pools it to one.")
 
 
-class Imported(Model, kind="imported", makes=At("hdlif.recipe.builders.imported_network:imported_network")):
+class Imported(Model, kind="imported", makes=At("hdlif.recipe.builders.model:imported_network")):
     """A network of another library, as `hdlif import` writes it."""
 
     structure: str = field(..., "Layers and neurons as JSON, written by `hdlif import`.")
@@ -147,15 +151,7 @@ class Spiking(Model, kind="spiking", makes=At("hdlif.recipe.builders.spiking:spi
     pretrained: str | None = field(None, "File of weights that the training starts from.")
 
 
-class _Models(Section[Model]):
-    def derive(self, function: Any, kind: str) -> type[Model]:
-        part = super().derive(function, kind)
-        taken = takes(function)
-        part.ATTENTION = "block" if "block" in taken else "attention" if "attention" in taken else None
-        return part
-
-
-MODELS = _Models(
+MODELS = Section[Model](
     "model",
     *(Conv1d, Dense, Imported, Recurrent, ResNet, ResNet18, ResNet19, ResNet34, ReversibleResNet, Spiking, VGG),
     own=Model,
@@ -168,9 +164,8 @@ def read_model(recipe: Recipe) -> Model:
     arguments = recipe.model.arguments
     for key in ("attention", "conv", "neuron", "norm"):
         if key in arguments:
-            raise RecipeError(
-                f"model.{key} is not set there; attention, neuron, norm and weights are sections of their own"
-            )
+            mend = "attention, neuron, norm and weights are sections of their own"
+            raise RecipeError(f"model.{key} is not set there; {mend}")
     _check_depth(arguments)
     if recipe.model.kind == "spiking":
         check_of(arguments.get("of"))
@@ -186,21 +181,20 @@ def build_model(recipe: Recipe, *, pretrained: bool = False) -> Temporal:
     """Build the recipe's network, freshly initialised from torch's random state.
 
     Args:
-        pretrained: start from the weights of the file that the recipe names, if it names one. A network that is to be
-            filled from a checkpoint needs none.
-    Raises:
-        CheckpointError: that file is absent, damaged, or of another network.
+        pretrained: start from the weights of the file that the recipe names, if it names one; it may raise a
+            `CheckpointError`. A network that is to be filled from a checkpoint needs none.
     """
     from hdlif.models import as_network
+    from hdlif.nn import QuantConv2d
 
-    model = read_model(recipe)
+    model, quantizer = read_model(recipe), WEIGHTS.read(recipe.weights).build()
     channels, *size = input_record(recipe).shape
     made = model.build(
         **attention_arguments(recipe, model.ATTENTION),
         neuron=_by_place_or_channels(build_neuron(recipe)),
-        conv=build_conv(recipe),
-        quantizer=WEIGHTS.read(recipe.weights).build(),
-        norm=_norm(recipe),
+        conv=partial(QuantConv2d, quantizer=quantizer),
+        quantizer=quantizer,
+        norm=NORMS.read(recipe.norm).build(time_steps=recipe.time_steps),
         classes=len(data_kind(recipe).labels),
         in_channels=channels,
         in_size=tuple(size),
@@ -216,11 +210,6 @@ def build_model(recipe: Recipe, *, pretrained: bool = False) -> Temporal:
     check_budgets(recipe, network)
     _check_grid(network)
     return network
-
-
-def _norm(recipe: Recipe) -> Any:
-    """Return what makes the recipe's norms from their channels."""
-    return NORMS.read(recipe.norm).build(time_steps=recipe.time_steps)
 
 
 def _by_place_or_channels(make: NeuronFactory) -> Callable[[Place | int], Temporal]:
@@ -245,10 +234,8 @@ def _check_depth(arguments: Mapping[str, object]) -> None:
     layers = max(layers, len(plan) if isinstance(plan, list) else 0)
     stages = len(blocks) if isinstance(blocks, list) else 0
     if layers > MOST_LAYERS or stages > MOST_STAGES:
-        raise RecipeError(
-            f"model: {layers:,} blocks or layers in {stages} stages are refused; "
-            f"at most {MOST_LAYERS:,} are accepted, in {MOST_STAGES} stages"
-        )
+        limit = f"at most {MOST_LAYERS:,} are accepted, in {MOST_STAGES} stages"
+        raise RecipeError(f"model: {layers:,} blocks or layers in {stages} stages are refused; {limit}")
 
 
 def _check_grid(network: Temporal) -> None:
@@ -257,6 +244,40 @@ def _check_grid(network: Temporal) -> None:
 
     step = max((module.step for module in network.modules() if isinstance(module, Grid)), default=0.0)
     if step > COARSEST_GRID:
-        raise RecipeError(
-            f"model.grid = {step}; the deployed network does without it, so that it must be at most {COARSEST_GRID}"
-        )
+        limit = f"it must be at most {COARSEST_GRID}"
+        raise RecipeError(f"model.grid = {step}; the deployed network does without it, so that {limit}")
+
+
+def imported_network(
+    *,
+    structure: str,
+    pretrained: str | None = None,
+    quantizer: Any,
+    time_steps: int,
+    classes: int,
+    in_channels: int,
+    in_size: tuple[int, int],
+    filled: bool = False,
+) -> Any:
+    """Build the network of the kind `imported`, from JSON as `hdlif.deploy.interop.structure` has it.
+
+    Args:
+        filled: whether to read the file `pretrained`.
+    """
+    from hdlif.deploy.interop.structure import build
+    from hdlif.training.state_dicts import load_state_dict
+
+    try:
+        found = json.loads(structure)
+        network = build(found, time_steps, quantizer=quantizer)
+        shape, outputs = [int(size) for size in found["input"]], int(found["outputs"])
+    except (ValueError, KeyError, TypeError, RecursionError, ConversionError) as error:
+        raise RecipeError(f"model.structure: {error}") from error
+    if shape != [in_channels, *in_size] or outputs != classes:
+        seen = f"model.structure takes {shape} and gives {outputs} outputs"
+        data = f"the data have {[in_channels, *in_size]} and {classes} classes"
+        raise RecipeError(f"{seen}; {data}; give data of these, such as by data.size, or another last layer")
+    if filled and pretrained is not None:
+        mend = "give model.pretrained the file beside the recipe"
+        load_state_dict(Path(pretrained), network, "model.structure", mend)
+    return network

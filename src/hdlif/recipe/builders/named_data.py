@@ -1,10 +1,9 @@
-"""Data sets that ship, as a network takes them that is there already."""
+"""Data sets that ship, in the form that an existing network takes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hdlif.errors import DataError, RecipeError, brief
@@ -12,13 +11,13 @@ from hdlif.graph.ops import InputRecord, TaskRecord
 from hdlif.inputs.events import BINNINGS
 from hdlif.recipe.builders.data import FRAMES, shipped_kind
 from hdlif.recipe.builders.data_sets import DATA
+from hdlif.recipe.builders.own_data import NO_KEYS
 
 if TYPE_CHECKING:
     from hdlif.data import ImageSets
 
 VALIDATION_OF_NAMED = 100
 """Validation samples, if nothing states how many."""
-_NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
 def named_data(
@@ -29,7 +28,7 @@ def named_data(
     time_steps: int,
     frames: str = "by_number",
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
-    arguments: Mapping[str, Any] = _NO_ARGUMENTS,
+    arguments: Mapping[str, Any] = NO_KEYS,
 ) -> ImageSets:
     """Load a data set that ships in the form that a network for `record` takes.
 
@@ -38,20 +37,21 @@ def named_data(
         task: what the network's outputs mean.
         arguments: of generated data; the network implies some, which may be left out.
     Raises:
-        DataError: the network takes something else.
-        RecipeError: an argument is unknown, has a value that none can have, or another than the network implies.
+        RecipeError, DataError: the network, or an argument, is for other data.
     """
-    if (content := DATA[name].content) is not None:
+    if DATA[name].is_generated:
+        content: Any = DATA[name].part.MAKES
         implied = content.of_network(record, time_steps, task)
         try:
             shipped_kind(name, implied)
         except RecipeError:
-            raise DataError(
-                f"the network takes {_described(record)} at each of {time_steps} time steps, which {name} never has; "
-                "give the data set that it was trained on"
-            ) from None
+            seen = f"the network takes {_described(record)} at each of {time_steps} time steps"
+            raise DataError(f"{seen}, which {name} never has; give the data set that it was trained on") from None
         if record.kind == DATA[name].input.kind:
-            _check_implied(implied, arguments)
+            for key, value in implied.items():
+                if (asked := arguments.get(key, value)) != value:
+                    seen = f"data.{key} = {brief(asked)} is refused: the network was made for {key} = {value}"
+                    raise RecipeError(f"{seen}; leave data.{key} out, or give a network that was trained with it")
         arguments = {**implied, **arguments}
     kind = shipped_kind(name, arguments)
     # No more of what is generated than are tested on, so that lowering these makes room for either.
@@ -75,16 +75,6 @@ def named_data(
             sets = kind.load(root, **split)
             return (sets if size is None else sets.resized(size)).shown_as(shown).made_by(None)
     raise DataError(f"{taken}; give the data set that it was trained on")
-
-
-def _check_implied(implied: Mapping[str, int], arguments: Mapping[str, Any]) -> None:
-    """Raise `RecipeError` where an argument is another than a network implies of its data."""
-    for key, value in implied.items():
-        if (asked := arguments.get(key, value)) != value:
-            raise RecipeError(
-                f"data.{key} = {brief(asked)} is refused: the network was made for {key} = {value}; leave data.{key} "
-                "out, or give a network that was trained with it"
-            )
 
 
 def _described(record: InputRecord) -> str:

@@ -1,31 +1,184 @@
-"""The section `neuron`: kinds of neurons."""
+"""The section `neuron`: kinds of neurons, and how they make layers from their places in a network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field
 
 from hdlif.config import Recipe
-from hdlif.errors import RecipeError, brief, did_you_mean, first_line
+from hdlif.errors import RecipeError, brief, cut, did_you_mean, first_line
 from hdlif.recipe.builders.installed import found_part
-from hdlif.recipe.builders.neuron_layers import (
-    LEAKS,
-    PARALLEL_PATTERNS,
-    AnyNeuron,
-    MemBN,
-    Pattern,
-    Reset,
-    Span,
-    Surrogate,
-)
-from hdlif.recipe.builders.part import At, field, takes
-from hdlif.recipe.builders.registry import Section, own_part
+from hdlif.recipe.builders.layers import SPIKES, WEIGHTS
+from hdlif.recipe.builders.part import At, Keys, Part, called, field, takes
+from hdlif.recipe.builders.registry import Section
 
 if TYPE_CHECKING:
     from hdlif.models import NeuronFactory, Place
     from hdlif.nn import Neuron, Temporal
+
+Surrogate = Literal["triangle", "rectangle", "sigmoid", "atan", "dspike"]
+Reset = Literal["soft", "hard", "soft_detached", "hard_detached"]
+Pattern = Literal["none", "alternate", "second_block", "all"]
+SURROGATES: Mapping[Surrogate, Callable[[], Any]] = {
+    "triangle": At("hdlif.functional:Triangle"),
+    "rectangle": At("hdlif.functional:Rectangle"),
+    "sigmoid": At("hdlif.functional:Sigmoid"),
+    "atan": At("hdlif.functional:ATan"),
+    "dspike": At("hdlif.nn:Dspike"),
+}
+_HARD, _DETACHED = At("hdlif.functional:HardReset"), At("hdlif.functional:DetachedReset")
+RESETS: Mapping[Reset, Callable[[], Any]] = {
+    "soft": At("hdlif.functional:soft_reset").get,
+    "hard": _HARD,
+    "soft_detached": _DETACHED,
+    "hard_detached": lambda: _DETACHED(_HARD()),
+}
+"""What makes each; the soft reset is a function."""
+PARALLEL_PATTERNS: Mapping[Pattern, Callable[[Place], bool]] = {
+    "none": lambda place: False,
+    "alternate": lambda place: place.index % 2 == 1,
+    "second_block": lambda place: place.block % 2 == 1,
+    "all": lambda place: True,
+}
+"""Which neuron layers have no accumulation. In a residual net "alternate" is the second neuron of every block."""
+LEAKS = ("leak", "decay", "synapse_leak", "adaptation_leak")
+"""Of the kinds that ship; the first that a neuron has is the one that time constants mean without a name."""
+Span = bool | Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class Recurrence(Keys):
+    """The synapse of a layer that reads what it emitted at the step before."""
+
+    kernel_size: int = field(1, "Side of its kernel, odd.", ge=1)
+
+
+class MemBN(Keys, makes=At("hdlif.nn:MemBN")):
+    """Batch norm of the membrane."""
+
+    mix: Literal["raw", "sigmoid"] = field("raw", "raw learns the two scales themselves; sigmoid keeps them in (0, 1).")
+    eps: float = field(1e-5, "Added to the variance.", ge=0)
+    momentum: float | None = field(0.1, "Weight of a new batch's statistics; null takes the mean of all batches.")
+
+
+class AnyNeuron(Part):
+    """A neuron; its layers have binary or graded spikes."""
+
+    BESIDE: ClassVar[frozenset[str]] = frozenset(
+        {"granularity", "recurrent", "time_constants", "surrogate", "reset", "parallel", "mem_bn"}
+    )
+    IS_GRADED: ClassVar[bool] = True
+    LEAKS: ClassVar[tuple[str, ...]] = ()
+    """The parameters that time constants may spread, first those that are leaks by their name."""
+
+    granularity: Literal["layer", "channel"] = field(
+        "layer", "Share leak and threshold in a layer, or give each channel its own."
+    )
+    recurrent: bool | Recurrence = field(
+        False, "Each layer also reads what it emitted at the step before: true, or {kernel_size: 3}."
+    )
+
+    @classmethod
+    def derive(cls, function: Any, key: str, kind: str, given: Collection[str] = ()) -> type[Self]:
+        from hdlif.nn import EquationNeuron
+
+        layer = own_neuron_class(function, kind)
+        leaks = leaks_of(layer)
+        # Those with leaks also take time constants.
+        part: Any = super(AnyNeuron, _Spread if leaks else cls).derive(layer, key, kind, given)  # type: ignore[misc]
+        part.LEAKS, part.IS_GRADED = leaks, "quantizer" in takes(layer)
+        if issubclass(layer, EquationNeuron):
+            try:
+                part.IS_GRADED = not layer(time_steps=1).program().emits_steps
+            except ValueError as error:
+                raise RecipeError(f"neuron.kind = {kind}: {first_line(error)}") from error
+        return cast(type[Self], part)
+
+    def layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:
+        """Return what makes a layer of each kind that there may be, from its place."""
+        made = self._layers(recipe)
+        if self.recurrent is False:
+            return made
+        kernel = self.recurrent.kernel_size if isinstance(self.recurrent, Recurrence) else 1
+        if kernel % 2 == 0:
+            raise RecipeError(f"neuron.recurrent.kernel_size = {kernel}; it must be an odd number of at least 1")
+        return tuple(_with_feedback(layer, kernel, WEIGHTS.read(recipe.weights)) for layer in made)
+
+    def chosen(self, place: Place) -> int:
+        """Return which of `layers` stands at a place."""
+        return 0
+
+    def _layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:
+        return (self.factory(recipe, **self.parts(recipe)),)
+
+    def parts(self, recipe: Recipe) -> dict[str, Callable[[Place], Any]]:
+        """Return what makes the parts that each layer has of its own, from its place."""
+        spikes = SPIKES.read(recipe.spikes)
+        if self.IS_GRADED:
+            return {"quantizer": lambda place: spikes.build()}
+        if spikes.kind != "exact":
+            seen = f'spikes.kind = "{spikes.kind}" does not go with neuron.kind = "{self.kind}"'
+            raise RecipeError(f"{seen}, whose spikes are binary; choose exact")
+        return {}
+
+    def factory(self, recipe: Recipe, **parts: Callable[[Place], Any]) -> NeuronFactory:
+        """Return what makes a layer of `MAKES` from its place; its parts are made for each layer."""
+        tables: dict[str, Mapping[Any, Callable[[], Any]]] = {"surrogate": SURROGATES, "reset": RESETS}
+        stated = {key: getattr(self, key) for key in tables if key in self.model_fields_set}
+        parts |= self._time_constants()
+
+        def make(place: Place) -> Temporal:
+            channels = place.channels if self.granularity == "channel" else None
+            # The reset of GLIF is a number.
+            values = {key: tables[key][name]() if name in tables[key] else name for key, name in stated.items()}
+            of_place = {name: made(place) for name, made in parts.items()}
+            layer: Temporal = self.build(time_steps=recipe.time_steps, channels=channels, **values, **of_place)
+            return layer
+
+        return make
+
+    def _time_constants(self) -> dict[str, Callable[[Place], Any]]:
+        """Return what makes the starts of the leaks that neuron.time_constants names. Raises `RecipeError`."""
+        stated = getattr(self, "time_constants", False)
+        if stated is False:
+            return {}
+        if isinstance(stated, dict):
+            named = {f"neuron.time_constants.{cut(name)}": (name, span) for name, span in stated.items()}
+        elif self.LEAKS[0] in LEAKS:
+            named = {"neuron.time_constants": (self.LEAKS[0], stated)}
+        else:
+            raise RecipeError(
+                f"neuron.time_constants: {self.kind} has no parameter leak or decay; name the one that is 1 - 1/τ "
+                f"of a time constant, as time_constants: {{{self.LEAKS[0]}: {brief(stated)}}}"
+            )
+        for key, (name, _) in named.items():
+            if name not in self.LEAKS:
+                raise RecipeError(f"{key}: it has no such leak; {did_you_mean(name, self.LEAKS)}")
+            if name in self.arguments:
+                raise RecipeError(f"{key} and neuron.{name} both say where {name} starts; leave one of them out")
+        if self.granularity != "channel":
+            seen = "neuron.time_constants spreads leaks over channels, and there is one leak per layer"
+            raise RecipeError(f"{seen}; set neuron.granularity: channel")
+        return {name: _spread(key, span) for key, (name, span) in named.items() if span is not False}
+
+
+def _spread(key: str, span: bool | list[float]) -> Callable[[Place], Any]:
+    arguments: dict[str, Any] = {} if isinstance(span, bool) else {"shortest": span[0], "longest": span[1]}
+    return lambda place: called(key, At("hdlif.nn:TimeConstants"), arguments)
+
+
+def _with_feedback(make: NeuronFactory, kernel: int, weights: Part) -> NeuronFactory:
+    """Make layers recurrent, by a convolution of what they emitted at the step before."""
+
+    def layer(place: Place) -> Temporal:
+        from hdlif.models import led_back
+        from hdlif.nn import QuantConv2d
+
+        width, quantizer = place.channels, weights.build()
+        return led_back(make(place), QuantConv2d(width, width, kernel, padding=kernel // 2, quantizer=quantizer))
+
+    return layer
 
 
 class _Threshold(AnyNeuron):
@@ -54,23 +207,29 @@ class _Spread(AnyNeuron):
     )
 
 
+class _Stepped(AnyNeuron):
+    surrogate: Surrogate = field("triangle", "Replaces the derivative of the step in the gradient.")
+
+
+class _Low(_Stepped):
+    threshold_low: float | None = field(None, "Lower end of a learned threshold's range.")
+
+
 class _Leak(_Spread):
     LEAKS: ClassVar[tuple[str, ...]] = ("leak",)
     leak: float = field(0.5, "Leak λ at the start: the fraction of the potential that a step keeps.")
 
 
-class LIF(_Formed, _Leak, kind="lif", makes=At("hdlif.nn:LIF")):
+class LIF(_Formed, _Leak, _Low, kind="lif", makes=At("hdlif.nn:LIF")):
     """Leaky integrate-and-fire neurons with binary spikes."""
 
     IS_GRADED = False
     threshold: float = field(1.0, "Threshold θ at the start.")
     learned: bool = field(False, "Learn leak and threshold; otherwise both are fixed.")
-    threshold_low: float | None = field(None, "Lower end of a learned threshold's range.")
-    surrogate: Surrogate = field("triangle", "Replaces the derivative of the step in the gradient.")
     reset: Reset = field("soft", "What a spike does to the potential, and whether the gradient passes through it.")
 
 
-class GLIF(_Threshold, kind="glif", makes=At("hdlif.nn:GLIF")):
+class GLIF(_Threshold, _Stepped, kind="glif", makes=At("hdlif.nn:GLIF")):
     """Gated LIF, which emits 0 or 1."""
 
     IS_GRADED = False
@@ -78,14 +237,10 @@ class GLIF(_Threshold, kind="glif", makes=At("hdlif.nn:GLIF")):
     leak: float = field(0.25, "Exponential decay at the start.")
     linear_leak: float | None = field(None, "What a step subtracts, at the start.")
     reset: float | None = field(None, "What a spike subtracts, at the start; the threshold by default.")
-    surrogate: Surrogate = field("triangle", "Replaces the derivative of the step in the gradient.")
 
 
-class GradedLIF(_Formed, _Leak, kind="graded_lif", makes=At("hdlif.nn:GradedLIF")):
+class GradedLIF(_Formed, _Leak, _Low, kind="graded_lif", makes=At("hdlif.nn:GradedLIF")):
     """LIF whose spike is the surplus above the threshold."""
-
-    threshold_low: float | None = field(None, "Lower end of a learned threshold's range.")
-    surrogate: Surrogate = field("triangle", "Replaces the derivative of the step in the gradient.")
 
 
 class ParallelHDLIF(_Formed, kind="parallel_hdlif", makes=At("hdlif.nn:ParallelHDLIF")):
@@ -105,10 +260,8 @@ class HDLIF(_Formed, _Leak, kind="hdlif", makes=At("hdlif.nn:HDLIF")):
         stated = [key for key in type(self).model_fields if key in self.model_fields_set]
         idle = [key for key in stated if key not in {*shared, "kind", "parallel"} and getattr(self, key) is not False]
         if self.parallel == "all" and idle:
-            raise RecipeError(
-                f'neuron.{idle[0]} has no effect with neuron.parallel = "all", where nothing is accumulated; '
-                "leave it out, or let some layers accumulate"
-            )
+            seen = f'neuron.{idle[0]} has no effect with neuron.parallel = "all", where nothing is accumulated'
+            raise RecipeError(f"{seen}; leave it out, or let some layers accumulate")
         without = ParallelHDLIF.read("neuron", {key: getattr(self, key) for key in stated if key in shared})
         return accumulating, without.factory(recipe, **parts)
 
@@ -153,27 +306,7 @@ class SlidingParallelHDLIF(_Learned, kind="sliding_parallel_hdlif", makes=At("hd
     taps: list[int] = field([1, 1], "Weights of the last currents, one to four of -1, 0 and 1.")
 
 
-class _Neurons(Section[AnyNeuron]):
-    """The section, whose own kinds are classes of neurons."""
-
-    def derive(self, function: Any, kind: str) -> type[AnyNeuron]:
-        from hdlif.nn import EquationNeuron
-
-        layer = own_neuron_class(function, kind)
-        leaks = leaks_of(layer)
-        part = own_part(_Spread if leaks else AnyNeuron, layer, self.name, kind, self.given)
-        part.LEAKS = leaks
-        if issubclass(layer, EquationNeuron):
-            try:
-                part.IS_GRADED = not layer(time_steps=1).program().emits_steps
-            except ValueError as error:
-                raise RecipeError(f"neuron.kind = {kind}: {first_line(error)}") from error
-        else:
-            part.IS_GRADED = "quantizer" in takes(layer)
-        return part
-
-
-NEURONS = _Neurons(
+NEURONS = Section[AnyNeuron](
     "neuron",
     *(LIF, GLIF, GradedLIF, HDLIF, ParallelHDLIF),
     *(AdaptiveHDLIF, SecondOrderHDLIF, ResonateHDLIF, SlidingParallelHDLIF),
@@ -243,16 +376,12 @@ def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
     from hdlif.nn import Neuron
 
     if not (isinstance(found, type) and issubclass(found, Neuron)):
-        raise RecipeError(
-            f'neuron.kind = "{kind}" is {brief(found)}; it must be a class derived from hdlif.nn.EquationNeuron, or '
-            "from hdlif.nn.Neuron"
-        )
+        mend = "it must be a class derived from hdlif.nn.EquationNeuron, or from hdlif.nn.Neuron"
+        raise RecipeError(f'neuron.kind = "{kind}" is {brief(found)}; {mend}')
     return found
 
 
-def leaks_of(layer: At | type[Neuron]) -> tuple[str, ...]:
+def leaks_of(layer: type[Neuron]) -> tuple[str, ...]:
     """Return the parameters of a class that time constants may spread, first those that are leaks by their name."""
-    if isinstance(layer, At):
-        return next(part.LEAKS for part in NEURONS.values() if layer == part.MAKES)
     taken, declared = takes(layer), getattr(layer, "declared", ())
     return tuple(dict.fromkeys((*(name for name in LEAKS if name in taken), *declared)))

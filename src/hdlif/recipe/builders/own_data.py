@@ -1,25 +1,32 @@
-"""Recipes on data of the user's own: replace a recipe's data, look at them, or test its network on them."""
+"""Data of the user's own, or of another name, for a recipe or for a network that is there."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from hdlif.config import MOST_TIME_STEPS, Recipe
-from hdlif.errors import DataError, cut, did_you_mean
+from hdlif.config import MOST_TIME_STEPS, DataConfig, FoundConfig, InputConfig, Recipe
+from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
 from hdlif.graph.ops import InputRecord, TaskRecord
 from hdlif.inputs.plain_yaml import MOST_BYTES
-from hdlif.recipe.builders.data import CONSTANT, FRAMES, check_data, data_kind, input_record, look_for, shown
-from hdlif.recipe.builders.data_paths import is_there, kind_at, kind_named, kind_of
+from hdlif.recipe.builders.data import (
+    CONSTANT,
+    FRAMES,
+    check_data,
+    data_kind,
+    input_record,
+    look,
+    look_for,
+    shown,
+)
 from hdlif.recipe.builders.data_sets import DATA
 from hdlif.recipe.builders.installed import GROUPS, offers
-from hdlif.recipe.builders.looking import asked_by, check_labels, keys_for, look, samples_of, stating
-from hdlif.recipe.builders.own_kinds import found_kind, is_items
+from hdlif.recipe.builders.own_kinds import FOUND, Items, found_kind, is_items, is_there, kind_at, kind_named, kind_of
 from hdlif.recipe.builders.task import build_task
 from hdlif.recipe.loading import dump_recipe
 
@@ -35,19 +42,14 @@ STARTS = {
 """By the kind of a sample: what a recipe is of, and a recipe that ships."""
 LARGER = 32
 """Side of a shipped set's images above which its recipes' networks are made for such images."""
+NO_KEYS: Mapping[str, Any] = MappingProxyType({})
 
 
 def data_overrides(recipe: Recipe, data: str) -> list[str]:
-    """Return the `key=value`s that replace a recipe's data by a set that ships, or by data of the user's own.
+    """Return the `key=value`s that replace a recipe's data: by a set that ships, or a path from the working folder.
 
-    The numbers of training and validation samples of its own set go; batches, frames and augmentations stay. Images
-    become at least as large as those of the recipe's own set if these are larger than `LARGER`, for its network is made
-    for such.
-
-    Args:
-        data: the name of a set, or a path, which starts from the working folder.
-    Raises:
-        DataError: it is neither, or the recipe's network is shown events.
+    Batches, frames and augmentations stay. Images become at least as large as those of the recipe's own set if these
+    are larger than `LARGER`, for its network is made for such. Raises `DataError`.
     """
     section = recipe.data
     if data in DATA:
@@ -60,21 +62,20 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
         from hdlif.data.public.sets import where_had
 
         mend = where_had(data) or f"; {did_you_mean(data, {*DATA, *offers(GROUPS['data.kind'])})}"
-        raise DataError(
-            f'--data "{cut(data)}": there is no such file or folder, and no data set of that name ships{mend}'
-        )
-    kind = None if found_kind(section.kind) else DATA.get(section.kind)
-    own = kind.input.kind if kind else samples_of(section)
+        seen = f'--data "{cut(data)}": there is no such file or folder, and no data set of that name ships'
+        raise DataError(f"{seen}{mend}")
+    kind, found = DATA.get(section.kind), found_kind(section.kind)
+    own = kind.input.kind if kind else found.samples if found else None
+    if section.found is not None:
+        own = section.found.input.kind
     here = kind_at(data, kind_of(own))
     there = found_kind(here)
     assert there is not None
     lies = there.samples
     if own is not None and lies is not None and lies != own:
         said, start = STARTS[lies]
-        raise DataError(
-            f"--data {data}: is {there.said}, and {recipe.name} is {STARTS[own][0]}; start from a recipe "
-            f"{said}, such as {start}"
-        )
+        seen = f"--data {data}: is {there.said}, and {recipe.name} is {STARTS[own][0]}"
+        raise DataError(f"{seen}; start from a recipe {said}, such as {start}")
     where = {} if is_items(here) else {"path": os.path.abspath(data)}  # noqa: PTH100 - links stay in it
     if here == section.kind:
         return [f"data.{key}={json.dumps(value)}" for key, value in where.items()]
@@ -104,25 +105,21 @@ def with_data_found(
     """Look at the recipe's data if they are the user's own, and state in the recipe what was found.
 
     Args:
-        root: the folder that a relative path starts from; the working folder by default.
+        root, say: as `look` takes them.
         found: what was just found there with the same arguments.
-        say: gets a line where that will take a while.
     Returns:
         the recipe, with an absolute path, and what was found; the same recipe and None if the data set ships.
     Raises:
-        RecipeError: a name or argument of the section is unknown or does not fit.
-        DataError: the data cannot be used, or do not fill one batch.
+        RecipeError, DataError: the section or the data cannot be used, or do not fill one batch.
     """
     check_data(recipe)
     if found_kind(recipe.data.kind) is None:
         return recipe, None
     found = found or look_for(recipe, root=root, known=None, say=say)
     if (count := found.count("train")) < recipe.data.batch_size:
-        raise DataError(
-            f"{found.path}: {count} samples to train on do not fill one batch of {recipe.data.batch_size}; "
-            f"--set data.batch_size={count} or less"
-        )
-    chosen = recipe.model_copy(update={"data": stating(recipe.data, found)})
+        seen = f"{found.path}: {count} samples to train on do not fill one batch of {recipe.data.batch_size}"
+        raise DataError(f"{seen}; --set data.batch_size={count} or less")
+    chosen = recipe.model_copy(update={"data": _stating(recipe.data, found)})
     # What is written has to be read again.
     if (size := len(dump_recipe(chosen))) > MOST_BYTES:
         raise DataError(
@@ -132,12 +129,23 @@ def with_data_found(
     return chosen, found
 
 
-def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = lambda line: None) -> Recipe:
-    """Return the recipe with as many time steps as its data have, if they are time series.
+def _stating(section: DataConfig, found: Found) -> DataConfig:
+    """Return the section with an absolute path and a statement of what was found."""
+    fields = {name: getattr(found.input, name) for name in InputConfig.model_fields}
+    sound = None if found.input.sound is None else asdict(found.input.sound)
+    kept = FoundConfig(
+        digest=found.manifest.digest,
+        classes=found.classes,
+        input=InputConfig(**fields | {"sound": sound}),
+        target_mean=found.target_mean,
+        target_std=found.target_std,
+    )
+    path = {} if is_items(section.kind) else {"path": str(found.path)}
+    return DataConfig.model_validate(section.model_dump() | path | {"found": kept})
 
-    Args:
-        say: gets a line if the number changes.
-    """
+
+def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = lambda line: None) -> Recipe:
+    """Return the recipe with as many time steps as its data have, if they are time series, and report a change."""
     kind = data_kind(recipe)
     steps = kind.input.shape[1]
     if not kind.series or steps == recipe.time_steps or steps > MOST_TIME_STEPS:
@@ -146,14 +154,72 @@ def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = lambda li
     return recipe.model_copy(update={"time_steps": steps})
 
 
-_NO_KEYS: Mapping[str, Any] = MappingProxyType({})
+def _asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str, Any]:
+    """Return the keys of the section `data` that a network's task and outputs need. Raises `DataError`."""
+    arguments: dict[str, Any] = {}
+    if task.kind == "sequence":
+        arguments = {"each_step": True}
+    elif task.ahead:
+        arguments = {"ahead": task.ahead}
+    elif task.kind == "regress":
+        arguments = {"values": list(outputs)} | ({"each_step": True} if task.combine == "each" else {})
+    elif task.kind == "multilabel":
+        arguments = {"labels": list(outputs)}
+    if missing := sorted(arguments.keys() - FOUND.get(kind, Items).model_fields.keys()):
+        seen = f'data of kind "{kind}" give none of {", ".join(missing)}'
+        raise DataError(f'{seen}, which the network\'s task, "{task.kind}", asks for; give data as in its training')
+    return arguments
+
+
+_TARGETS = ("each_step", "values", "labels", "ahead")
+"""Keys of the section `data` that choose the target."""
+_OF_NETWORK = {
+    *("channels", "fit", "sensor", "resize", "rate", "resample"),
+    *("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest_hz", "highest_hz"),
+}
+"""Keys that choose what samples become; a trained network keeps them."""
+
+
+def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part: Tested) -> dict[str, Any]:
+    """Return the keys of the section `data` for data that a network is to be tested on.
+
+    Args:
+        keys: of the user.
+        asked: of the section that the network was trained with, or of its task.
+    Raises:
+        RecipeError: a key that the network decides, or a split of what is not divided.
+    """
+    of_network = {"fit"} if is_items(kind) else _OF_NETWORK
+    for key, value in keys.items():
+        if key in of_network:
+            seen = f"data.{key} = {brief(value)} is refused"
+            raise RecipeError(f"{seen}: the network takes samples as it was trained on them; leave it out")
+        if key in _TARGETS and (value or None) != (learned := asked.get(key) or None):
+            had = "has none" if learned is None else f"learned {brief(learned)}"
+            raise RecipeError(f"data.{key} = {brief(value)} is refused: the network {had}; leave it out")
+    if part == "all" and "split" in keys:
+        seen = f"data.split = {brief(keys['split'])} divides what is to be tested on as a whole"
+        raise RecipeError(f"{seen}; leave it out, or choose another part than all")
+    if isinstance(keys.get("split"), Mapping) and isinstance(asked.get("split"), Mapping):
+        # As of a training: what is not named stays.
+        keys = {**keys, "split": {**asked["split"], **keys["split"]}}
+    return {**asked, **keys, **({"split": {"test": 1}} if part == "all" else {})}
+
+
+def _check_labels(found: Found, labels: tuple[str, ...]) -> None:
+    """Raise `DataError` unless data have a network's classes."""
+    if found.classes != labels:
+        from hdlif.data.own_data import other_classes
+
+        seen = other_classes(found.classes, labels, "the network")
+        raise DataError(f"{found.path} {seen}; give data with each class of the network, and no other")
 
 
 def data_of_ones_own(
     recipe: Recipe,
     path: str,
     *,
-    keys: Mapping[str, Any] = _NO_KEYS,
+    keys: Mapping[str, Any] = NO_KEYS,
     part: Tested = "test",
     trained: Collection[str] = (),
     say: Callable[[str], None] = lambda line: None,
@@ -161,13 +227,9 @@ def data_of_ones_own(
     """Return the data at another path in the form that the recipe's network takes.
 
     Args:
-        keys: of the section `data`, in place of the recipe's.
-        part: what is tested on: "all" is not divided.
+        keys, part: as `found_data` takes them.
         trained: the SHA-256 of the samples that the network was trained on or chosen by.
         say: gets a warning if it is tested on some of these.
-    Raises:
-        DataError: there are none, or they have other classes.
-        RecipeError: they have no such key.
     """
     kind, section = data_kind(recipe), recipe.data
     alike = found_kind(section.kind) and not is_items(section.kind) and not is_items(kind_at(path))
@@ -187,13 +249,13 @@ def data_of_ones_own(
     found = look(
         section.kind,
         path,
-        keys_for(keys, section.kind, own, part),
+        _keys_for(keys, section.kind, own, part),
         size=section.size,
         known=kind.input,
         scale=scale,
         time_steps=recipe.time_steps,
     )
-    check_labels(found, kind.labels)
+    _check_labels(found, kind.labels)
     tested = [entry for entry in found.manifest.entries if part == "all" or entry.part == part]
     if part in ("all", "test") and (known := sum(entry.sha256 in trained for entry in tested)):
         say(
@@ -210,7 +272,7 @@ def found_data(
     labels: tuple[str, ...] | None,
     time_steps: int,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
-    keys: Mapping[str, Any] = _NO_KEYS,
+    keys: Mapping[str, Any] = NO_KEYS,
     part: Tested = "test",
     say: Callable[[str], None] = lambda line: None,
 ) -> ImageSets:
@@ -218,28 +280,26 @@ def found_data(
 
     Args:
         labels: of the network, which the data must have; None takes any.
-        task: what the network's outputs mean, and so what is read of the data beside.
-        keys: of the section `data`, which say where and how the data are.
+        task: what the network's outputs mean.
+        keys: of the section `data`.
         part: what is tested on: "all" is not divided.
         say: gets a warning if the data are divided here, for the network may have seen some of the test part.
     Raises:
-        DataError: there are no such data, their classes are others, or the network takes another kind of input.
-        RecipeError: they have no such key.
+        RecipeError, DataError: there are no such data or keys, or the network takes others.
     """
     keys = dict(keys)
     here = kind_named(keys.pop("kind", None) or kind_at(path, kind_of(record.kind)))
     there = found_kind(here)
     assert there is not None
     if there.samples not in (None, record.kind):
-        raise DataError(
-            f"{path}: is {there.said}, and the network takes input of kind {record.kind}; give {_TAKEN[record.kind]}"
-        )
+        seen = f"{path}: is {there.said}, and the network takes input of kind {record.kind}"
+        raise DataError(f"{seen}; give {_TAKEN[record.kind]}")
     whole = replace(record, shape=record.sample_shape(time_steps), frames=CONSTANT)
     scale = (task.mean, task.std) if task.std else None
-    asked = keys_for(keys, here, asked_by(task, labels or (), here), part)
+    asked = _keys_for(keys, here, _asked_by(task, labels or (), here), part)
     found = look(here, path, asked, known=whole, scale=scale, time_steps=time_steps)
     if labels is not None:
-        check_labels(found, labels)
+        _check_labels(found, labels)
     if part == "test" and "test" in found.seen.get("split", ()) and not {"split", "group"} & keys.keys():
         say(
             f"warning: {path} has no test part of its own, and one is taken here by default: the network may have been "

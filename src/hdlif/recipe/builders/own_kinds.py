@@ -6,12 +6,20 @@ but for those that it is given, are the keys that a recipe may set.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator
 
+from hdlif.errors import RecipeError, cut
+from hdlif.inputs.datasets import SAVED_BY_DATASETS
+from hdlif.inputs.pictures import FORMATS
+from hdlif.inputs.recordings import READERS
+from hdlif.inputs.sounds import SUFFIX
+from hdlif.inputs.tables import SUFFIXES as TABLES
 from hdlif.recipe.builders.data_sets import DATA, Data
-from hdlif.recipe.builders.installed import GROUPS, is_own, offers
+from hdlif.recipe.builders.installed import GROUPS, is_own, offers, own_or_one_of
 from hdlif.recipe.builders.part import At, Names, called, field, takes
 from hdlif.recipe.builders.registry import KINDS
 
@@ -180,16 +188,7 @@ class Items(OwnData, _Fitted, _Timed):
         return called(self._section, find, {**about, **of_items, **asked})
 
 
-FOUND: dict[str, type[OwnData]] = {
-    "folder": Folder,
-    "series": Series,
-    "table": Table,
-    "shards": Shards,
-    "arrow": Arrow,
-    "events": Events,
-}
-
-
+FOUND: dict[str, type[OwnData]] = {one.KIND: one for one in (Folder, Series, Table, Shards, Arrow, Events)}
 KINDS["data.kind"] = (*DATA, *FOUND)
 
 
@@ -211,3 +210,80 @@ def is_items(kind: object) -> bool:
 def arguments(*kinds: str) -> set[str]:
     """Return the keys that any of these kinds takes, or any at all."""
     return {key for kind in kinds or FOUND for key in FOUND[kind].model_fields if key != "kind"}
+
+
+def kind_named(name: object) -> str:
+    """Return the name if it is one of a kind. Raises `RecipeError`."""
+    if not is_items(name) and name not in FOUND:
+        raise RecipeError(f'data.kind = "{cut(str(name))}" is unknown; {own_or_one_of(name, FOUND)}')
+    return str(name)
+
+
+def kind_of(samples: str | None) -> str:
+    """Return the kind of data with samples of a kind of input; "folder" if there is none."""
+    return next((name for name, kind in FOUND.items() if kind.samples == samples), "folder")
+
+
+def is_there(data: str) -> bool:
+    """Return whether `--data` names data of the user's own: an existing path, a pattern of shards,
+    package.module:Name, or a name that an installed package offers.
+    """
+    # os.path returns False for what cannot be a path; Path's own methods raise, at a name that is too long.
+    there = os.path.exists(data)  # noqa: PTH110
+    return there or (data.lower().endswith(".tar") and not set("*?[{").isdisjoint(data)) or is_items(data)
+
+
+def kind_by_keys(path: str, keys: Collection[str]) -> str:
+    """Return the kind of data at a path; a file of rows is a recording if it is to be cut into windows, else a table.
+
+    Args:
+        keys: of the section `data` that are set.
+    """
+    rows = path.lower().endswith(TABLES)
+    return kind_at(path, "table" if rows and "window" not in keys else "folder")
+
+
+def kind_at(path: str, otherwise: str = "folder") -> str:
+    """Return the kind of data at a path.
+
+    A folder has series if it has x.npy, or subfolders with .csv or .wav files and no pictures, and events if these have
+    recordings alone; without subfolders, it has the pictures or recordings next to a table. A file with the suffix of a
+    series may be a table as well. .tar files are shards. package.module:Name is a kind itself, and so is what a package
+    offers under a name at which there is no file.
+
+    Args:
+        otherwise: the kind if several are possible, or none.
+    """
+    found = _kinds_at(path)
+    return otherwise if otherwise in found or not found else found[0]
+
+
+def _kinds_at(path: str) -> tuple[str, ...]:
+    if not os.path.isdir(path):  # noqa: PTH112
+        if is_items(path) and not os.path.lexists(path):
+            return (path,)
+        if path.lower().endswith(".tar"):
+            return ("shards",)
+        return ("series", "table") if path.lower().endswith((".csv", ".npz", ".npy", ".parquet")) else ()
+    if os.path.lexists(os.path.join(path, "x.npy")):  # noqa: PTH118
+        return ("series", "table")
+    if any(os.path.isfile(os.path.join(path, name)) for name in SAVED_BY_DATASETS):  # noqa: PTH113, PTH118
+        return ("arrow",)
+    if any(name.lower().endswith(".tar") for name in next(os.walk(path), ("", [], []))[2]):
+        return ("shards",)
+    series = recordings = False
+    loose: set[str] = set()
+    for number, (_, folders, files) in enumerate(os.walk(path)):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        ends = {os.path.splitext(name)[1].lower() for name in files} - {""}  # noqa: PTH122
+        # Files next to the folders of classes belong to none; without such folders, a table may state their targets.
+        if not number:
+            loose = set() if ends.isdisjoint(TABLES) else ends
+            continue
+        if not ends.isdisjoint(FORMATS):
+            return ("folder",)
+        series = series or not ends.isdisjoint({".csv", SUFFIX})
+        recordings = recordings or not ends.isdisjoint(READERS)
+    if series or recordings:
+        return ("series",) if series else ("events",)
+    return ("folder",) if not loose.isdisjoint(FORMATS) else ("events",) if not loose.isdisjoint(READERS) else ()

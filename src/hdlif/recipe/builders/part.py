@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+import sys
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, WithJsonSchema
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    PydanticSchemaGenerationError,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
 
-from hdlif.errors import HdlifError, RecipeError, first_line
+from hdlif.errors import HdlifError, RecipeError, brief, first_line
 from hdlif.recipe.faults import explain, worst
 
 
@@ -77,11 +91,7 @@ class Keys(BaseModel):
         }
 
     def build(self, **given: Any) -> Any:
-        """Call `MAKES` with the stated values, and with those of `given` that it takes.
-
-        Raises:
-            RecipeError: it refuses a value.
-        """
+        """Call `MAKES` with the stated values, and with those of `given` that it takes. Raises `RecipeError`."""
         function = self.MAKES.get() if isinstance(self.MAKES, At) else self.MAKES
         with_given = {name: value for name, value in given.items() if name in takes(function)}
         return called(self._section, function, {**self.arguments, **with_given}, is_own=self.IS_OWN)
@@ -93,40 +103,58 @@ class Keys(BaseModel):
 
     @classmethod
     def read(cls, section: str, tree: Mapping[str, Any], *, others: Callable[[], set[str]] = set) -> Self:
-        """Check a section's keys and values.
+        """Check the keys and values of a section. Raises `RecipeError`.
 
         Args:
-            section: the key of the section in the recipe.
             others: gives the keys of its other kinds, for the error about one that a change of kind has left.
-        Raises:
-            RecipeError: a key is unknown, missing, or has a value of another type.
         """
         try:
             part = cls.model_validate(dict(tree))
         except ValidationError as error:
             errors = error.errors()
-            said = explain(cls, tree, errors, section, lambda model: model.key_names())
-            raise RecipeError(said + cls._of_another_kind(section, tree, errors, others)) from None
+            said, first = explain(cls, tree, errors, section, lambda model: model.key_names()), worst(errors)
+            if first["type"] == "extra_forbidden" and len(first["loc"]) == 1 and first["loc"][0] in others():
+                required = any(field.is_required() for name, field in cls.model_fields.items() if name != "kind")
+                whole = f'--set "{section}={{kind: {tree.get("kind")}{", ..." if required else ""}}}"'
+                said += f"; to leave out what is of another kind, set the section as a whole: {whole}"
+            raise RecipeError(said) from None
         part._section = section
         return part
-
-    @classmethod
-    def _of_another_kind(
-        cls, section: str, tree: Mapping[str, Any], errors: list[ErrorDetails], others: Callable[[], set[str]]
-    ) -> str:
-        """Return how to leave out a key that a change of kind has left; "" if it is none such."""
-        first = worst(errors)
-        if first["type"] != "extra_forbidden" or len(first["loc"]) > 1 or first["loc"][0] not in others():
-            return ""
-        required = any(field.is_required() for name, field in cls.model_fields.items() if name != "kind")
-        whole = f'--set "{section}={{kind: {tree.get("kind")}{", ..." if required else ""}}}"'
-        return f"; to leave out what is of another kind, set the section as a whole: {whole}"
 
 
 class Part(Keys):
     """A section of one kind, whose name is `KIND`."""
 
     kind: str = ""
+
+    @classmethod
+    def derive(cls, function: Any, key: str, kind: str, given: Collection[str] = ()) -> type[Self]:
+        """Derive the class of a part from the signature of a function or class of the user's own.
+
+        Args:
+            key, kind: where the recipe names it, and how.
+            given: parameters that a recipe cannot set.
+        """
+        if not callable(function):
+            raise RecipeError(f'{key} = "{kind}" is {brief(function)}; it must be a class or a function')
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError) as error:
+            said = f"{first_line(error)}; it must be a class or a function of Python"
+            raise RecipeError(f'{key} = "{kind}": {said}') from error
+        fields: dict[str, Any] = {}
+        for number, one in enumerate(parameters):
+            if one.name in given or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
+                continue
+            held = _held(_type_of(one.annotation, function.__module__))
+            if held is None and one.default is not one.empty:
+                continue
+            # Any name may be an argument's; pydantic's own methods are not hidden by it.
+            start = ... if one.default is one.empty else None
+            fields[f"argument_{number}"] = (Any if held is None else held, Field(start, alias=one.name))
+        derived = create_model("Own", __base__=cls, **fields)
+        derived.MAKES, derived.IS_OWN = staticmethod(function), True
+        return derived
 
 
 def takes(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
@@ -141,14 +169,12 @@ def called(section: str, function: Callable[..., Any], arguments: Mapping[str, A
     """Call a function with the values of a recipe's section. Raises `RecipeError` if it refuses one."""
     try:
         return function(**arguments)
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        raise RecipeError(f"{section}: {first_line(error)}") from error
-    except HdlifError:
-        raise
     except Exception as error:
-        if not is_own:
+        refuses = isinstance(error, TypeError | ValueError | RuntimeError | ArithmeticError)
+        if not refuses and (isinstance(error, HdlifError) or not is_own):
             raise
-        raise RecipeError(f"{section}: {type(error).__name__}: {first_line(error)}") from error
+        said = first_line(error) if refuses else f"{type(error).__name__}: {first_line(error)}"
+        raise RecipeError(f"{section}: {said}") from error
 
 
 def _as_list(value: Any) -> Any:
@@ -165,3 +191,48 @@ _NAMES_SCHEMA = {
 }
 Names = Annotated[list[str], BeforeValidator(_as_list), WithJsonSchema(_NAMES_SCHEMA)]
 """A list of names; a plain name stands for a list of one."""
+
+
+class _Scope(dict[str, Any]):
+    """The names of a module; a name that is only there for type checkers stands for a class."""
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(builtins, name, _Unknown)
+
+
+class _Unknown:
+    """Stands for a class that is not imported."""
+
+
+def _type_of(annotation: Any, module: str) -> Any:
+    """Return the type that an annotation states; a class that no recipe can hold if it cannot be evaluated."""
+    if annotation is inspect.Parameter.empty:
+        return Any
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, {}, _Scope(vars(sys.modules[module])))
+    except Exception:
+        return _Unknown
+
+
+def _held(annotation: Any) -> Any:
+    """Return the part of a type that a recipe can hold, of `int | Tensor` the integer; None if there is none."""
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    members = typing.get_args(annotation) if is_union else (annotation,)
+    if any(typing.get_origin(one) is typing.get_origin(Callable[..., Any]) for one in members):
+        return None
+    try:
+        adapter = TypeAdapter(annotation)
+    except PydanticSchemaGenerationError:
+        held = [one for one in members if is_union and _held(one) is not None]
+        return typing.Union[tuple(held)] if set(held) - {types.NoneType} else None  # noqa: UP007
+    return Names if _is_of(adapter, ["name"]) and not _is_of(adapter, "name") else annotation
+
+
+def _is_of(adapter: TypeAdapter[Any], value: Any) -> bool:
+    try:
+        adapter.validate_python(value, strict=True)
+    except ValueError:
+        return False
+    return True

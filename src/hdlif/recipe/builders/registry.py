@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import builtins
-import inspect
-import sys
-import types
-import typing
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
-from pydantic import Field, PydanticSchemaGenerationError, TypeAdapter, create_model
+from pydantic import create_model
 
 from hdlif.config import Component, Recipe
-from hdlif.errors import RecipeError, brief, cut, did_you_mean, first_line
+from hdlif.errors import RecipeError, cut, did_you_mean
 from hdlif.recipe.builders.installed import GROUPS, found_part, hidden, is_own
-from hdlif.recipe.builders.part import Names, Part
+from hdlif.recipe.builders.part import Part
 
 KINDS: dict[str, Collection[str]] = {}
 """The names that ship, by the same keys; each section adds its own."""
@@ -57,15 +52,17 @@ class Section(Mapping[str, type[P]]):
         return len(self._kinds)
 
     def read(self, component: Component, section: str = "") -> P:
-        """Check a section of a recipe; what it is made of is not imported, but for the user's own.
+        """Check a section of a recipe; nothing is imported but the user's own parts. Raises `RecipeError`.
 
         Args:
             section: its key, if it is one of several at the same key.
-        Raises:
-            RecipeError: there is no such kind, it cannot be imported, or a key or value does not fit.
         """
         part, tree = self.part(component.kind), {"kind": component.kind, **component.arguments}
         return part.read(section or self.key, tree, others=self.section_keys)
+
+    def section_keys(self) -> set[str]:
+        """The keys of all kinds that ship."""
+        return {key for part in self.values() for key in part.key_names()}
 
     def part(self, kind: str) -> type[P]:
         """Return the class of a kind. Raises `RecipeError`."""
@@ -73,58 +70,11 @@ class Section(Mapping[str, type[P]]):
             return self[kind]
         if self.own is None:
             raise RecipeError(f'{self.name} = "{cut(kind)}" is unknown; {did_you_mean(kind, self)}')
-        function = found_part(kind, self.name, self)
-        return self.derive(function, kind)
-
-    def derive(self, function: Any, kind: str) -> type[P]:
-        """Return the class of a part of the user's own, from its signature."""
-        assert self.own is not None
-        return own_part(self.own, function, self.name, kind, self.given)
-
-    def section_keys(self) -> set[str]:
-        """The keys of all kinds that ship."""
-        return {key for part in self.values() for key in part.key_names()}
-
-
-def own_part(base: type[P], function: Any, key: str, kind: str, given: Collection[str] = ()) -> type[P]:
-    """Derive the class of a part from the signature of a function or class of the user's own.
-
-    Args:
-        key, kind: where the recipe names it, and how.
-        given: parameters that a recipe cannot set.
-    Raises:
-        RecipeError: it cannot be called, or Python does not know its signature.
-    """
-    if not callable(function):
-        raise RecipeError(f'{key} = "{kind}" is {brief(function)}; it must be a class or a function')
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError) as error:
-        raise RecipeError(
-            f'{key} = "{kind}": {first_line(error)}; it must be a class or a function of Python'
-        ) from error
-    fields: dict[str, Any] = {}
-    for number, one in enumerate(parameters):
-        if one.name in given or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
-            continue
-        held = _held(_type_of(one.annotation, function.__module__))
-        if held is None and one.default is not one.empty:
-            continue
-        # Any name may be an argument's; pydantic's own methods are not hidden by it.
-        start = ... if one.default is one.empty else None
-        fields[f"argument_{number}"] = (Any if held is None else held, Field(start, alias=one.name))
-    derived = create_model("Own", __base__=base, **fields)
-    derived.MAKES, derived.IS_OWN = staticmethod(function), True
-    return derived
+        return self.own.derive(found_part(kind, self.name, self), self.name, kind, self.given)
 
 
 def without_keys(base: type[P], meanings: Mapping[str, str], **values: Any) -> list[type[P]]:
-    """Return a class for each kind that has no more keys than `base`.
-
-    Args:
-        meanings: by kind.
-        values: of the attributes of these classes.
-    """
+    """Return a class for each kind that has no more keys than `base`, by its meaning, with values of its attributes."""
     made = []
     for kind, meaning in meanings.items():
         part = create_model(kind, __base__=base, __doc__=meaning, __cls_kwargs__={"kind": kind})
@@ -132,51 +82,6 @@ def without_keys(base: type[P], meanings: Mapping[str, str], **values: Any) -> l
             setattr(part, name, value)
         made.append(part)
     return made
-
-
-class _Scope(dict[str, Any]):
-    """The names of a module; a name that is only there for type checkers stands for a class."""
-
-    def __missing__(self, name: str) -> Any:
-        return getattr(builtins, name, _Unknown)
-
-
-class _Unknown:
-    """Stands for a class that is not imported."""
-
-
-def _type_of(annotation: Any, module: str) -> Any:
-    """Return the type that an annotation states; a class that no recipe can hold if it cannot be evaluated."""
-    if annotation is inspect.Parameter.empty:
-        return Any
-    if not isinstance(annotation, str):
-        return annotation
-    try:
-        return eval(annotation, {}, _Scope(vars(sys.modules[module])))
-    except Exception:
-        return _Unknown
-
-
-def _held(annotation: Any) -> Any:
-    """Return the part of a type that a recipe can hold, of `int | Tensor` the integer; None if there is none."""
-    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    members = typing.get_args(annotation) if is_union else (annotation,)
-    if any(typing.get_origin(one) is typing.get_origin(Callable[..., Any]) for one in members):
-        return None
-    try:
-        adapter = TypeAdapter(annotation)
-    except PydanticSchemaGenerationError:
-        held = [one for one in members if is_union and _held(one) is not None]
-        return typing.Union[tuple(held)] if set(held) - {types.NoneType} else None  # noqa: UP007
-    return Names if _is_of(adapter, ["name"]) and not _is_of(adapter, "name") else annotation
-
-
-def _is_of(adapter: TypeAdapter[Any], value: Any) -> bool:
-    try:
-        adapter.validate_python(value, strict=True)
-    except ValueError:
-        return False
-    return True
 
 
 def own_kinds(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from hdlif.recipe.builders.data import target_of
 from hdlif.recipe.builders.part import At, Part, called, field
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.builders.task import build_task, learned_arguments
-from hdlif.recipe.builders.teacher import distilled
+from hdlif.recipe.builders.training import distilled
 
 if TYPE_CHECKING:
     from hdlif.learning import Criterion
@@ -52,10 +52,13 @@ class STBP(Rule, kind="stbp", makes=At("hdlif.learning:STBP")):
     loss: Loss = field("reduced", "Each step has a loss, or the mean output has one (reduced).")
 
 
-class _PerStep(Rule):
+class _EachStep(Rule):
+    loss: Loss = field("each", "Each step has a loss, or the mean output has one (reduced).")
+
+
+class _PerStep(_EachStep):
     update: Literal["sum", "each"] = field("sum", "sum makes one update of all steps; each makes one after every step.")
     chunk: int = field(1, "Time steps that run in one call; it changes memory and time alone.")
-    loss: Loss = field("each", "Each step has a loss, or the mean output has one (reduced).")
 
 
 class SLTT(_PerStep, kind="sltt", makes=At("hdlif.learning:SLTT")):
@@ -81,24 +84,22 @@ class ForwardMode(_PerStep, kind="forward_mode", makes=At("hdlif.learning:Forwar
     budget: int = field(2**30, "Most bytes of traces.", ge=0)
 
 
-class SLTTK(Rule, kind="sltt_k", makes=At("hdlif.learning:StochasticStep")):
+class SLTTK(_EachStep, kind="sltt_k", makes=At("hdlif.learning:StochasticStep")):
     """SLTT on k random steps, while all T steps run."""
 
     k: int = field(1, "Time steps with a loss, at most T.", ge=1)
-    loss: Loss = field("each", "Each step has a loss, or the mean output has one (reduced).")
 
     def build(self, **given: Any) -> Any:
         return super().build(complete=True, **given)
 
 
-class StochasticStep(Rule, kind="stochastic_step", makes=At("hdlif.learning:StochasticStep")):
+class StochasticStep(_EachStep, kind="stochastic_step", makes=At("hdlif.learning:StochasticStep")):
     """Learn from k random steps; none run after the last of them."""
 
     k: int = field(1, "Time steps with a loss, at most T.", ge=1)
     chunk: int = field(4, "Time steps that run in one call; it changes memory and time alone.")
     draw: Draws = field("uniform", "How time steps are drawn.")
     complete: bool = field(False, "Also run the steps after the last drawn one, without a graph.")
-    loss: Loss = field("each", "Each step has a loss, or the mean output has one (reduced).")
 
 
 class StochasticWindow(Rule, kind="stochastic_window", makes=At("hdlif.learning:StochasticWindow")):
@@ -125,11 +126,7 @@ def build_rule(recipe: Recipe) -> Any:
 
 
 def build_training_rule(recipe: Recipe) -> Any:
-    """Build the rule that the recipe trains with: `build_rule`, with the teacher if there is one.
-
-    Raises:
-        RecipeError: one of the user's makes no plan.
-    """
+    """Build the rule that the recipe trains with: `build_rule`, with the teacher if there is one."""
     rule = _rule(recipe, distilled(recipe, _criterion(recipe)))
     if recipe.rule.kind not in RULES:
         _try_schedule(rule, recipe)
@@ -139,21 +136,21 @@ def build_training_rule(recipe: Recipe) -> Any:
 
 
 def _try_schedule(rule: Any, recipe: Recipe) -> None:
+    """Raise `RecipeError` if the user's own rule makes no plan."""
     import torch
 
     from hdlif.learning import Plan
 
+    key = f"rule.{recipe.rule.kind}"
     try:
         plan = rule.schedule(recipe.training.stream or recipe.time_steps, torch.Generator().manual_seed(0))
     except Exception as error:
-        raise RecipeError(
-            f"rule.{recipe.rule.kind}: {type(error).__name__}: {first_line(error)}; a rule has "
-            "schedule(time_steps, generator), which gives a hdlif.learning.Plan"
-        ) from error
+        said = f"{key}: {type(error).__name__}: {first_line(error)}"
+        raise RecipeError(f"{said}; a rule has schedule(time_steps, generator), which returns a Plan") from error
     if not isinstance(plan, Plan) or not callable(rule):
         raise RecipeError(
-            f"rule.{recipe.rule.kind}: its schedule gives a {type(plan).__name__}; it must give a hdlif.learning.Plan, "
-            "and the rule, called with (model, x, target, plan), yield its steps"
+            f"{key}: its schedule gives a {type(plan).__name__}; it must give a hdlif.learning.Plan, and the rule, "
+            "called with (model, x, target, plan), yield its steps"
         )
 
 
@@ -163,22 +160,19 @@ def read_rule(recipe: Recipe) -> Rule:
     if "mse_share" not in rule.model_fields_set:
         return rule
     if recipe.task.kind != "classify" or learned_arguments(recipe):
-        raise RecipeError(
-            f'rule.mse_share is of a plain classification, and task.kind = "{recipe.task.kind}" '
-            f"{learned_arguments(recipe) or ''}; leave it out"
-        )
+        task = f'task.kind = "{recipe.task.kind}" {learned_arguments(recipe) or ""}'
+        raise RecipeError(f"rule.mse_share is of a plain classification, and {task}; leave it out")
     if target_of(recipe) == "class_and_steps":
         raise RecipeError("rule.mse_share is of samples of one length, and these series have several; leave it out")
     return rule
 
 
 def _criterion(recipe: Recipe) -> Criterion:
-    rule, smoothing = read_rule(recipe), recipe.training.label_smoothing
-    if rule.mse_share is None:
+    share = read_rule(recipe).mse_share
+    if share is None:
         return build_task(recipe).criterion()
-    criterion: Criterion = called(
-        "rule", At("hdlif.learning:OTTTCriterion"), {"mse_share": rule.mse_share, "label_smoothing": smoothing}
-    )
+    arguments = {"mse_share": share, "label_smoothing": recipe.training.label_smoothing}
+    criterion: Criterion = called("rule", At("hdlif.learning:OTTTCriterion"), arguments)
     return criterion
 
 
@@ -190,13 +184,12 @@ def _rule(recipe: Recipe, criterion: Criterion) -> Any:
     rule = read_rule(recipe).build(criterion=criterion)
     steps, first, which = recipe.time_steps, first_step(criterion), "time_steps"
     if recipe.training.stream is not None:
-        # Streams count every step, or are refused for what they count.
+        # Streams count every step.
         steps, first, which = recipe.training.stream, 0, "training.stream"
     if isinstance(rule, Drawn) and rule.k > (counted := steps - first):
         which = which if counted == steps else "the steps that the task counts"
         raise RecipeError(f"rule.k = {rule.k}; it must be at most {which} = {counted}")
     if isinstance(rule, Window) and rule.length > steps:
-        raise RecipeError(
-            f"rule.length = {rule.length}; a window must be at most as long as a sequence, {which} = {steps}"
-        )
+        limit = f"at most as long as a sequence, {which} = {steps}"
+        raise RecipeError(f"rule.length = {rule.length}; a window must be {limit}")
     return rule

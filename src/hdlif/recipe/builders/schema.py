@@ -12,24 +12,19 @@ from pydantic import BaseModel
 
 from hdlif.config import DataConfig, Recipe, TrainingConfig
 from hdlif.inputs.events import BINNINGS
-from hdlif.recipe.builders.activity import PENALTIES
-from hdlif.recipe.builders.attention import ATTENTIONS
 from hdlif.recipe.builders.augment import AUGMENTS
 from hdlif.recipe.builders.data import FRAMES
-from hdlif.recipe.builders.data_sets import DATA, SETS
+from hdlif.recipe.builders.data_sets import DATA
 from hdlif.recipe.builders.installed import GROUPS, offers
+from hdlif.recipe.builders.layers import ATTENTIONS, NORMS, SPIKES, WEIGHTS
 from hdlif.recipe.builders.model import MODELS
 from hdlif.recipe.builders.neuron import NEURONS
-from hdlif.recipe.builders.norm import NORMS
-from hdlif.recipe.builders.optimization import OPTIMIZERS, SCHEDULES
 from hdlif.recipe.builders.own_kinds import FOUND
 from hdlif.recipe.builders.part import Part
 from hdlif.recipe.builders.registry import Section
 from hdlif.recipe.builders.rule import RULES
-from hdlif.recipe.builders.spikes import SPIKES
 from hdlif.recipe.builders.task import TASKS
-from hdlif.recipe.builders.teacher import TEACHERS
-from hdlif.recipe.builders.weights import WEIGHTS
+from hdlif.recipe.builders.training import OPTIMIZERS, PENALTIES, SCHEDULES, TEACHERS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 OWN = {
@@ -159,7 +154,7 @@ def _data(definitions: Schema) -> Iterable[Schema]:
     fields["validation"] = number | {"description": fields["validation"]["description"]}
     for name, ships in DATA.items():
         one = _kind(ships.part)
-        kind = {"const": name, "description": SETS.get(name, one["description"])}
+        kind = {"const": name, "description": ships.meaning or one["description"]}
         properties = {key: value for key, value in fields.items() if key != "found"} | one["properties"]
         required = ["kind", "batch_size", "validation"]
         yield one | {

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hdlif.errors import CheckpointError, ConversionError, RecipeError, brief, did_you_mean, first_line
+from hdlif.errors import ConversionError, RecipeError, brief, did_you_mean, first_line
 from hdlif.recipe.builders.installed import imported, is_own, own_or_one_of
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 OF = "model.of"
 CLASSES = "num_classes"
 """What torchvision and timm call the number of classes."""
-SHOWN = 3
-"""Names that an error lists."""
 _LISTED = "docs/how_to/your_own_network.md lists what converts"
 
 
@@ -38,12 +36,9 @@ def spiking_network(
         neuron, quantizer: as `spiking` takes them.
         of: the function or class, `package.module:Name`; it is given the number of classes as `num_classes`.
         options: its other arguments.
-        pretrained: file with a state dict of the ordinary network. Its last linear layer is left out where it has
-            other classes; all else has to fit.
+        pretrained: file with a state dict of the ordinary network. Its last linear layer is left out if it has other
+            classes; all else has to fit.
         filled: whether to read that file.
-    Raises:
-        RecipeError: there is no such function, it fails, or its network cannot be made spiking.
-        CheckpointError: the file is absent, damaged or of another network.
     """
     from hdlif.models import spiking
 
@@ -101,31 +96,15 @@ def _made(of: str, options: dict[str, Any], classes: int) -> nn.Module:
 
 
 def _fill(model: nn.Module, path: Path) -> None:
-    """Load the weights; those of the last linear layer only where they are of as many classes."""
+    """Load the weights; those of the last linear layer only if they are of as many classes."""
     from torch import nn
 
-    from hdlif.training.state_dicts import read_state_dict
+    from hdlif.training.state_dicts import load_state_dict
 
     mend = "give model.pretrained a state dict (.pth or .safetensors) of the network that model.of makes"
-    given, own = read_state_dict(path, "the network", mend), model.state_dict()
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    head = tuple(f"{linear[-1]}.{part}" for part in ("weight", "bias")) if linear else ()
-    shapes = {name: list(getattr(tensor, "shape", [])) for name, tensor in given.items()}
-    wrong = [
-        *(f"{name} is missing" for name in own.keys() - given.keys()),
-        *(f"{name} is unknown" for name in given.keys() - own.keys()),
-        *(
-            f"{name} is {shapes[name]}, and {list(tensor.shape)} in the network"
-            for name, tensor in own.items()
-            if name in shapes and shapes[name] != list(tensor.shape) and name not in head
-        ),
-    ]
-    if wrong:
-        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        raise CheckpointError(f"{path}: {'; '.join(sorted(wrong)[:SHOWN])}{more}; {mend}")
-    model.load_state_dict(
-        {name: own[name] if shapes[name] != list(own[name].shape) else tensor for name, tensor in given.items()}
-    )
+    head = {f"{linear[-1]}.{part}" for part in ("weight", "bias")} if linear else set()
+    load_state_dict(path, model, "the network", mend, resized=head)
 
 
 def _take_channels(model: nn.Module, channels: int) -> None:
@@ -136,10 +115,8 @@ def _take_channels(model: nn.Module, channels: int) -> None:
     if first is None or first.in_channels == channels:
         return
     if first.groups != 1:
-        raise RecipeError(
-            f"{OF}: the first convolution takes {first.in_channels} channels in {first.groups} groups, and the data "
-            f"has {channels} channels; set them in model.options"
-        )
+        seen = f"{OF}: the first convolution takes {first.in_channels} channels in {first.groups} groups"
+        raise RecipeError(f"{seen}, and the data has {channels} channels; set them in model.options")
     weight = first.weight.detach().mean(1, keepdim=True) * (first.in_channels / channels)
     first.weight = nn.Parameter(weight.expand(-1, channels, -1, -1).contiguous())
     first.in_channels = channels

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from hdlif.config import Recipe
 from hdlif.errors import InputError, RecipeError
@@ -50,6 +50,12 @@ class Task(Part):
 
     metrics: list[Any] = field([], "Further measures: names, or {kind: NAME, ...} with arguments.")
 
+    @classmethod
+    def derive(cls, function: Any, key: str, kind: str, given: Collection[str] = ()) -> type[Self]:
+        part = super().derive(function, key, kind, given)
+        part.HAS_CLASSES = "label_smoothing" in takes(function)
+        return part
+
 
 class _Ours(Task):
     best: str | None = field(None, "Name of the measure that the best epoch is chosen by.")
@@ -94,14 +100,7 @@ class Multilabel(_Ours, kind="multilabel", makes=At("hdlif.training.tasks:Multil
     learn_from: LearnFrom | None = field(None, _LEARN_FROM)
 
 
-class _Tasks(Section[Task]):
-    def derive(self, function: Any, kind: str) -> type[Task]:
-        part = super().derive(function, kind)
-        part.HAS_CLASSES = "label_smoothing" in takes(function)
-        return part
-
-
-TASKS = _Tasks("task", Classify, Sequence, Regress, Multilabel, own=Task, given=GIVEN)
+TASKS = Section[Task]("task", Classify, Sequence, Regress, Multilabel, own=Task, given=GIVEN)
 
 
 def read_task(recipe: Recipe) -> Task:
@@ -119,39 +118,27 @@ def read_task(recipe: Recipe) -> Task:
             f'task.kind = "{kind}" learns {_SAID[wanted]}, and data.kind = "{recipe.data.kind}" gives {_SAID[given]}; '
             f"--set {_FITTING[given]}, or take other data"
         )
-    if recipe.data.kind in DATA and (after := data_kind(recipe).answered_after) is not None:
-        _check_answered(arguments.get("delay", 0), after, recipe.data.kind)
+    delay, after = arguments.get("delay", 0), data_kind(recipe).answered_after if recipe.data.kind in DATA else None
+    if after is not None and delay != after:
+        raise RecipeError(
+            f'task.delay = {delay}: with data.kind = "{recipe.data.kind}" the answer to a step is asked for {after} '
+            f"steps later; --set task.delay={after}"
+        )
     is_plain = kind == "classify" and arguments.get("combine", "mean") == "mean" and given == "class"
     for key, value in (("data.mixup", recipe.data.mixup), ("teacher", recipe.teacher)):
         if value is not None and not is_plain:
-            raise RecipeError(
-                f'{key} goes with task.kind = "classify" whose combine is "mean", of samples of one length; '
-                "leave it out"
-            )
+            only = 'task.kind = "classify" whose combine is "mean", of samples of one length'
+            raise RecipeError(f"{key} goes with {only}; leave it out")
     if recipe.teacher is not None and arguments.get("learn_from", "every") != "every":
         raise RecipeError("teacher goes with task.learn_from = every; leave one of them out")
     if recipe.training.label_smoothing and not task.HAS_CLASSES:
-        raise RecipeError(
-            f"training.label_smoothing = {recipe.training.label_smoothing} is of classes; leave it out of a task of "
-            f'kind "{kind}"'
-        )
+        seen = f"training.label_smoothing = {recipe.training.label_smoothing}"
+        raise RecipeError(f'{seen} is of classes; leave it out of a task of kind "{kind}"')
     return task
 
 
-def _check_answered(delay: object, after: int, kind: str) -> None:
-    if delay != after:
-        raise RecipeError(
-            f'task.delay = {delay}: with data.kind = "{kind}" the answer to a step is asked for {after} steps later; '
-            f"--set task.delay={after}"
-        )
-
-
 def target_taken(kind: str, *, each: bool) -> str:
-    """Return the target of a task out of `TASKS`, in the words of `tasks.Target`; known without PyTorch.
-
-    Args:
-        each: its values are of each step.
-    """
+    """Return the `tasks.Target` of a kind of task; `each`: its values are of each step."""
     taken = {"classify": "class", "sequence": "classes", "multilabel": "labels"}
     return taken.get(kind, "values_each" if each else "values")
 
@@ -162,11 +149,7 @@ def learned_arguments(recipe: Recipe) -> dict[str, Any]:
 
 
 def with_class_weights(recipe: Recipe, labels: Callable[[], Tensor]) -> Recipe:
-    """Return the recipe with "balanced" class weights as numbers; with others as it is.
-
-    Args:
-        labels: gives those of the training samples, int64 [N], or [N, T] of a class at each step.
-    """
+    """Return the recipe with "balanced" class weights as numbers, by the training samples' labels, [N] or [N, T]."""
     arguments = recipe.task.arguments
     if recipe.task.kind not in TASKS or arguments.get("class_weights") != "balanced":
         return recipe
@@ -177,29 +160,25 @@ def with_class_weights(recipe: Recipe, labels: Callable[[], Tensor]) -> Recipe:
 
 
 def build_task(recipe: Recipe) -> Built:
-    """Build what the recipe learns; the data name its outputs, and its measures are its own. Raises `RecipeError`."""
+    """Build what the recipe learns, without the metrics that it asks for. Raises `RecipeError`."""
     plain = recipe.task.model_validate({"kind": recipe.task.kind, **learned_arguments(recipe)})
-    return _built(recipe.model_copy(update={"task": plain}))
+    return build_measured_task(recipe.model_copy(update={"task": plain}))
 
 
 def build_measured_task(recipe: Recipe) -> Built:
     """Build it with the metrics that the recipe asks for, which are tried on noise. Raises `RecipeError`."""
+    described = data_kind(recipe)
     try:
-        return _built(recipe)
+        task: Built = read_task(recipe).build(
+            metrics=build_metrics(recipe.task.kind, recipe.task.arguments, described.labels),
+            outputs=described.labels,
+            time_steps=recipe.time_steps,
+            mean=described.target_mean,
+            std=described.target_std,
+            ahead=described.ahead,
+            label_smoothing=recipe.training.label_smoothing,
+            own_steps=described.target == "class_and_steps",
+        )
     except InputError as error:
         raise RecipeError(str(error)) from error
-
-
-def _built(recipe: Recipe) -> Built:
-    described = data_kind(recipe)
-    task: Built = read_task(recipe).build(
-        metrics=build_metrics(recipe.task.kind, recipe.task.arguments, described.labels),
-        outputs=described.labels,
-        time_steps=recipe.time_steps,
-        mean=described.target_mean,
-        std=described.target_std,
-        ahead=described.ahead,
-        label_smoothing=recipe.training.label_smoothing,
-        own_steps=described.target == "class_and_steps",
-    )
     return task

@@ -6,19 +6,20 @@ trained once per seed, in a run folder of its own.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from hdlif.errors import RecipeError, brief, cut, did_you_mean
-from hdlif.inputs.plain_yaml import parse_yaml, shown, text_of
-from hdlif.recipe import Recipe, below, builders, explained, load_recipe, one_component, shipped_recipes, worst
-from hdlif.recipe.runs.recipe_data import Looks
-from hdlif.recipe.runs.spread import seeds_from
+from hdlif.inputs.plain_yaml import parse_yaml, shown
+from hdlif.recipe import Recipe, below, builders, load_recipe, one_component, shipped_recipes
+from hdlif.recipe.faults import explain
+from hdlif.recipe.loading import named_text, shipped
+from hdlif.recipe.runs.recipe_data import Looks, seeds_from
 
+FOLDER = "ablations"
+"""Of the tables that ship."""
 MOST_CELLS = 10_000
 MOST_LIKE = 8
 """Tables that are like one another."""
@@ -34,15 +35,7 @@ def _printable(text: str) -> str:
 
 Printable = Annotated[str, AfterValidator(_printable)]
 Quantity = Literal[
-    "accuracy",
-    "metric",
-    "sops",
-    "nops",
-    "firing_rate",
-    "parameters",
-    "train_seconds",
-    "peak_bytes",
-    "stored_mb",
+    "accuracy", "metric", "sops", "nops", "firing_rate", "parameters", "train_seconds", "peak_bytes", "stored_mb"
 ]
 
 
@@ -85,17 +78,12 @@ class Cell:
 
 
 def shipped_tables() -> list[str]:
-    """Names of the tables that come with the package, sorted."""
-    folder = files("hdlif").joinpath("ablations")
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+    """Return the names of the tables that come with the package, sorted."""
+    return shipped(FOLDER)
 
 
 def load_table(name_or_path: str | Path) -> Table:
-    """A shipped table by name, or a table from a YAML file.
-
-    Raises:
-        RecipeError: no such table, or a key or value that is not accepted.
-    """
+    """Return a shipped table by name, or a table from a YAML file. Raises `RecipeError`."""
     table = _table(name_or_path, ())
     if table.base not in shipped_recipes():
         folder, seen = Path(name_or_path).parent, f"{name_or_path}: base = {shown(table.base)}"
@@ -114,78 +102,35 @@ def load_table(name_or_path: str | Path) -> Table:
 
 
 def _table(name_or_path: str | Path, above: tuple[str, ...]) -> Table:
-    """A table, with what it takes from the one that it is like; its base is not looked at.
-
-    Args:
-        above: the tables that are like this one.
-    """
-    stated = parse_yaml(_text(name_or_path), source=str(name_or_path))
+    """Return a table, merged with the one that it is like; `above` are the tables that are like it."""
+    _, text = named_text(name_or_path, FOLDER, "table")
+    stated = parse_yaml(text, source=str(name_or_path))
     # What is no mapping or no text is refused where all keys are checked.
     if isinstance(stated, dict) and isinstance(like := stated.get("like"), str):
         stated = _beside(_other(name_or_path, like, above), stated)
+    if not isinstance(stated, dict):
+        keys = ", ".join(Table.model_fields)
+        raise RecipeError(f"{name_or_path}: {shown(stated)} is not a table; it is a YAML mapping with the keys {keys}")
     try:
         return Table.model_validate(stated)
     except ValidationError as error:
-        raise RecipeError(f"{name_or_path}: {_explained(worst(error.errors()))}") from None
-
-
-_EXAMPLES = {"quantities": "accuracy", "undefined": "a column", "left_out": "a column"}
-"""Of what stands in a list, by the key of the table."""
-
-
-def _explained(first: ErrorDetails) -> str:
-    """One line on an error of a table."""
-    keys = ", ".join(Table.model_fields)
-    location = [str(part) for part in first["loc"] if part != "[key]"]
-    key, value = cut(".".join(location)), first["input"]
-    seen = f"{key} = {shown(value)}"
-    match first["type"]:
-        case _ if not location:
-            return f"{shown(value)} is not a table; a table is a YAML mapping with the keys {keys}"
-        case "list_type":
-            example = shown(value) if isinstance(value, str) else _EXAMPLES.get(location[0], "neuron.kind=lif")
-            return f"{seen} is refused; it should be a list, for example [{example}]"
-        case "dict_type":
-            example = _EXAMPLES.get(location[0], "neuron.kind=lif")
-            return f"{seen} is refused; it should be lists by name, for example {{LIF: [{example}]}}"
-        case "too_short":
-            return f"{seen} is refused; it should have one entry or more"
-        case "literal_error" if isinstance(value, str):
-            return f"{seen} is unknown; {did_you_mean(value, get_args(Quantity))}"
-        case _:
-            return explained(first, key, Table.model_fields, whole=f"a table has the keys {keys}")
-
-
-def _text(name_or_path: str | Path) -> str:
-    shipped = shipped_tables()
-    try:
-        if isinstance(name_or_path, str) and name_or_path in shipped:
-            return files("hdlif").joinpath("ablations", f"{name_or_path}.yaml").read_text("utf-8")
-        return text_of(Path(name_or_path), "a table")
-    except FileNotFoundError:
-        raise RecipeError(
-            f"{name_or_path}: there is no such file and no shipped table of that name; "
-            f"give the path of a YAML file or {did_you_mean(str(name_or_path), shipped)}"
-        ) from None
+        raise RecipeError(f"{name_or_path}: {explain(Table, stated, error.errors())}") from None
 
 
 def _other(name_or_path: str | Path, like: str, above: tuple[str, ...]) -> Table:
     """The table that one is like."""
-    shipped, seen, chain = shipped_tables(), f"{name_or_path}: like = {shown(like)}", (*above, str(name_or_path))
-    other = like
-    if like not in shipped:
-        other = str(below(Path(name_or_path).parent, like, seen, kind="table", shipped=shipped))
+    seen, chain, other = f"{name_or_path}: like = {shown(like)}", (*above, str(name_or_path)), like
+    if like not in shipped_tables():
+        other = str(below(Path(name_or_path).parent, like, seen, kind="table", ships=FOLDER))
     if other in chain:
         raise RecipeError(f"{seen} comes back to {other}; leave like out, and give rows and columns")
     if len(chain) > MOST_LIKE:
-        raise RecipeError(
-            f"{seen} is the last of {len(chain)} tables that are each like the next; give at most {MOST_LIKE}"
-        )
+        raise RecipeError(f"{seen} is the last of {len(chain)} tables in a chain; give at most {MOST_LIKE}")
     return _table(other, chain)
 
 
 def _beside(other: Table, stated: Mapping[str, Any]) -> dict[str, Any]:
-    """What is stated, and what the other table has of it."""
+    """Return what is stated, and what the other table has of it."""
     merged: dict[str, Any] = other.model_dump(include=set(_TAKEN))
     for key, value in stated.items():
         if isinstance(value, dict) and isinstance(known := merged.get(key), dict):
@@ -207,13 +152,7 @@ def _mapping(stated: Any) -> Mapping[Any, Any]:
 
 
 def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator[Cell]:
-    """All cells, one seed after the other, so that a stopped queue has whole tables.
-
-    Args:
-        data_root: the folder of the data, which are looked at where they are the user's own.
-    Raises:
-        RecipeError: a cell cannot be built; it names the cell.
-    """
+    """Yield all cells, one seed after the other, so that a stopped queue has whole tables. Raises `RecipeError`."""
     for names in (table.rows, table.columns):
         slugs = [_slug(name) for name in names]
         for name, slug in zip(names, slugs, strict=True):
@@ -226,9 +165,8 @@ def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator
     base_seed = load_recipe(table.base).seed
     number = len(table.rows) * len(table.columns) * table.seeds
     if number > MOST_CELLS:
-        raise RecipeError(
-            f"{cut(table.title)}: has {number:,} cells with all seeds; at most {MOST_CELLS:,} are accepted"
-        )
+        limit = f"at most {MOST_CELLS:,} are accepted"
+        raise RecipeError(f"{cut(table.title)}: has {number:,} cells with all seeds; {limit}")
     look = Looks(data_root)
     for seed in seeds_from(base_seed, table.seeds):
         for row, of_row in table.rows.items():
@@ -246,10 +184,8 @@ def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator
                         mend = "; name the cell in undefined if it does not exist"
                     raise RecipeError(f"{name}: {error}{mend}") from None
                 if recipe.task.kind != "classify" and "accuracy" in table.quantities:
-                    raise RecipeError(
-                        f'{name}: task.kind = "{recipe.task.kind}", and the table compares accuracies; set quantities: '
-                        "[metric]"
-                    )
+                    seen = f'{name}: task.kind = "{recipe.task.kind}", and the table compares accuracies'
+                    raise RecipeError(f"{seen}; set quantities: [metric]")
                 yield Cell(row, column, seed, recipe, out / _slug(row) / _slug(column) / f"seed_{seed}")
 
 

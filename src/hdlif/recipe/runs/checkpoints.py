@@ -45,19 +45,13 @@ def _of_network(recipe: Recipe) -> Recipe:
 
 
 def load_trained(path: Path) -> Trained:
-    """The network in a checkpoint, that of a training's state too, or in a run folder's model.safetensors.
-
-    Raises:
-        CheckpointError: no checkpoint, a damaged one, or one without a recipe.
-    """
+    """Return the network in a checkpoint, or in a run folder. Raises `CheckpointError`."""
     path = existing(path)
     if path.is_dir():
         stopped, path = path / "last.safetensors", path / "model.safetensors"
         if stopped.exists() and not path.exists():
-            raise CheckpointError(
-                f"{path.parent}: its training is not finished; go on with it ({resuming(path.parent)}), or give "
-                f"{stopped}, the network as it was then"
-            )
+            mend = f"go on with it ({resuming(path.parent)}), or give {stopped}, the network as it was then"
+            raise CheckpointError(f"{path.parent}: its training is not finished; {mend}")
     if not path.exists():
         raise CheckpointError(f"{path}: there is no trained network; train one with `hdlif train`, or resume it")
     _, record = checkpoint.load(path)

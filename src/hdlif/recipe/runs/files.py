@@ -26,9 +26,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise TrainingError(
-            f"{path}: cannot be written ({reason(error)}); free space or choose another --out"
-        ) from error
+        mend = "free space or choose another --out"
+        raise TrainingError(f"{path}: cannot be written ({reason(error)}); {mend}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -64,9 +63,7 @@ def check_new_folder(folder: Path) -> None:
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Give a folder to write to, which becomes `folder` at the end, or vanishes if something is raised.
 
-    Raises:
-        InputError: something is at `folder` that is not an empty folder.
-        OutputError: it cannot be written.
+    Raises `InputError` if something is at `folder` that is not an empty folder.
     """
     check_new_folder(folder)
     temporary = None

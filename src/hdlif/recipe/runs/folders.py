@@ -18,31 +18,16 @@ from hdlif.training import RunFiles
 from hdlif.whole_files import read_regular
 
 MEASURED = (
-    "summary.json",
-    "confusion.json",
-    "early.json",
-    "errors.json",
-    "labels.json",
-    "coherence.json",
-    "report.html",
-    "data_files.json",
+    *("summary.json", "confusion.json", "early.json", "errors.json", "labels.json", "coherence.json"),
+    *("report.html", "data_files.json"),
 )
 """What was measured of a run and of its data, which says nothing of the next one."""
 _BEGUN = {"recipe.yaml", "data_files.json", PARTS, "metrics.jsonl", "tensorboard"}
 """What a training writes before its first update."""
 FIGURES = {
     *("name", "seed", "accuracy", "validation_accuracy", "best_epoch", "train_seconds", "versions", "hardware"),
-    *(
-        "params_mb",
-        "stored_mb",
-        "fp32_mb",
-        "sops",
-        "nops",
-        "energy_mj",
-        "energy_mj_honest",
-        "saved_bytes",
-        "peak_bytes",
-    ),
+    *("params_mb", "stored_mb", "fp32_mb", "sops", "nops", "energy_mj", "energy_mj_honest"),
+    *("saved_bytes", "peak_bytes"),
 }
 """What is printed of a finished training, or averaged over several."""
 MEASURED_OF_TASKS = {"task", "metric", "metrics", "per_step", "validation_metrics"}
@@ -50,7 +35,7 @@ MEASURED_OF_TASKS = {"task", "metric", "metrics", "per_step", "validation_metric
 
 
 def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
-    """What has come of a finished training of this recipe whose network is there; None where there is none."""
+    """Return the result of a finished training of this recipe whose network is there; None if there is none."""
     if not (folder / "model.safetensors").exists():
         return None
     summary = _summary(folder)
@@ -71,7 +56,7 @@ def begun(folder: Path, recipe: Recipe) -> bool:
 
 
 def left_by_a_run(folder: Path) -> list[Path]:
-    """What is in the folder that a training would remove or replace: all of it is of a run, however far that went."""
+    """Return the files in the folder that a training would remove or replace."""
     names = ("recipe.yaml", PARTS, *MEASURED)
     return [*RunFiles(folder).left(), *(folder / name for name in names if os.path.lexists(folder / name))]
 
@@ -82,14 +67,10 @@ def is_demo(folder: Path) -> bool:
 
 
 def only_begun(folder: Path, *, again: bool = False) -> bool:
-    """Whether the folder holds a training that ended before its first checkpoint, of which nothing would be lost.
+    """Return whether the folder holds a training that ended before its first checkpoint.
 
-    It has what every training writes before its first update, and nothing that one writes later: a recipe.yaml that
-    somebody put there is theirs, and a log with a validation is of a run whose networks were taken away.
-
-    Args:
-        again: the same training begins again, which may have ended between its first validation and its first
-            checkpoint.
+    A recipe.yaml that somebody put there is theirs, and a log with a validation is of a run whose networks were taken
+    away. If the same training begins `again`, it may have ended between its first validation and checkpoint.
     """
     left = {path.name for path in left_by_a_run(folder)}
     first = {"recipe.yaml", "metrics.jsonl"}
@@ -115,14 +96,12 @@ def forget_begun(folder: Path) -> None:
 
 
 def check_free(folder: Path, *, again: bool = False) -> None:
-    """Raise `ExistingRunError`, which says whose run it is, where the folder holds one that is not `only_begun`."""
+    """Raise `ExistingRunError` if the folder holds a run that is not `only_begun`."""
     if (left := left_by_a_run(folder)) and not only_begun(folder, again=again):
         seen = some([path.name for path in left], 3)
         go_on = "go on with it (--resume)" if RunFiles(folder).exist() else "it has no checkpoint"
-        raise ExistingRunError(
-            f"{folder}: holds a run{_described(folder)} ({seen}); {go_on}, replace it (--overwrite), "
-            "or choose another folder (--out)"
-        )
+        seen = f"{folder}: holds a run{_described(folder)} ({seen})"
+        raise ExistingRunError(f"{seen}; {go_on}, replace it (--overwrite), or choose another folder (--out)")
 
 
 def _described(folder: Path) -> str:

@@ -26,12 +26,11 @@ _held: set[Path] = set()
 
 @contextlib.contextmanager
 def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
-    """Whether the lock of the file is held inside, by this caller alone; the file says by which process.
+    """Return whether the lock of the file is held inside, by this caller alone; the file names its process.
 
     Args:
-        without_locks: go on as if it were held where the file system has no locks.
-    Raises:
-        TrainingError: the file system has no locks, or the file is none that could be a lock's: a link is not followed.
+        without_locks: go on as if it were held if the file system has no locks; otherwise that is a `TrainingError`,
+            and so is a link, which is not followed.
     """
     path = path.parent.resolve() / path.name
     if path in _held:
@@ -49,10 +48,8 @@ def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
         except OSError as error:
             mine = error.errno not in (errno.EACCES, errno.EAGAIN)
             if mine and not without_locks:
-                raise TrainingError(
-                    f"{path}: cannot be locked ({reason(error)}), so that processes could not tell what is in use; "
-                    "choose a folder on a file system that has locks"
-                ) from None
+                seen = f"{path}: cannot be locked ({reason(error)})"
+                raise TrainingError(f"{seen}; choose a folder on a file system that has locks") from None
         if not mine:
             yield False
             return
@@ -69,11 +66,7 @@ def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def training_alone(folder: Path) -> Iterator[None]:
-    """The run folder is the caller's to train in inside. Where a file system has no locks, it goes on without.
-
-    Raises:
-        InUseError: another training is at work there.
-    """
+    """Let the caller alone train in the run folder, if the file system has locks. Raises `InUseError`."""
     path = folder.resolve() / LOCK
     with locked(path, without_locks=True) as mine:
         if not mine:

@@ -5,31 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import sysconfig
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.machinery import PathFinder
+from modulefinder import ModuleFinder
 from pathlib import Path
+from typing import Any
 
 from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.recipe import Recipe
-from hdlif.recipe.builders.installed import GROUPS, chosen_offer, imported, is_own, offers
+from hdlif.recipe.builders.installed import GROUPS, PACKAGE, chosen_offer, imported, is_own, offers
 from hdlif.recipe.builders.registry import KINDS, own_kinds
 from hdlif.recipe.runs.files import write_json
-from hdlif.recipe.runs.own_modules import with_imported
 from hdlif.whole_files import read_regular
 
 PARTS = "parts.json"
 MOST = 2**20
 """Bytes of parts.json."""
+_PACKAGE = 5
+"""What `ModuleFinder` calls a module that is a folder."""
 
 
 def own_parts(recipe: Recipe) -> dict[str, dict[str, str]]:
-    """What the recipe's own parts are made of.
+    """Return what the recipe's own parts are made of. Raises `RecipeError` if one cannot be imported.
 
-    By module, and so too those of the user's own that it imports: its file's name and SHA-256, and its `__version__`,
-    as far as it has them. By `group:name` of an installed package's part: `distribution`, `version` and `place`.
-
-    Raises:
-        RecipeError: one cannot be imported.
+    By module, and by each of the user's own that it imports: its file's name and SHA-256, and its `__version__`, if
+    there are such. By `group:name` of an installed package's part: `distribution`, `version` and `place`.
     """
     found: dict[str, dict[str, str]] = {}
     for key, kind in own_kinds(recipe):
@@ -40,7 +42,7 @@ def own_parts(recipe: Recipe) -> dict[str, dict[str, str]]:
             stated = {"distribution": offer.distribution, "version": offer.version, "place": place}
             found[f"{offer.group}:{offer.name}"] = stated
         imported(place, key)
-        for name, file in with_imported(place.partition(":")[0]).items():
+        for name, file in _with_imported(place.partition(":")[0]).items():
             found[name] = _stated(name, file)
     return dict(sorted(found.items()))
 
@@ -52,29 +54,33 @@ def keep_parts(recipe: Recipe, out: Path) -> None:
 
 
 def check_parts(recipe: Recipe, out: Path) -> None:
-    """Raise `CheckpointError`, which names the part, where one is another than when the training in OUT began."""
+    """Raise `CheckpointError` if a part is another than when the training in OUT began."""
     if not (out / PARTS).exists():
         return
-    try:
-        before = json.loads(read_regular(out / PARTS, most=MOST))
-        known = {name: dict(stated) for name, stated in before.items()}
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
-        raise CheckpointError(f"{out / PARTS}: is damaged; start anew with --overwrite, or in another folder") from None
-    # Packages first: that theirs is another version says more than that its files are.
+    if (known := _kept(out)) is None:
+        raise CheckpointError(f"{out / PARTS}: is damaged; start anew with --overwrite, or in another folder")
+    # Packages first: their version explains more than their files.
     for name, stated in sorted(own_parts(recipe).items(), key=lambda one: ":" not in one[0]):
         was = known.get(name, stated)
         if was != stated:
             what = stated.get("file") or stated.get("distribution") or name
-            seen = _difference(was, stated)
-            raise CheckpointError(
-                f"{out}: {what} ({name}) is another than when this training began ({seen}), so that it would end with "
-                "other bytes; put it back, or start anew with --overwrite"
-            )
+            seen = f"{what} ({name}) is another than when this training began ({_difference(was, stated)})"
+            mend = "put it back, or start anew with --overwrite"
+            raise CheckpointError(f"{out}: {seen}, so that it would end with other bytes; {mend}")
+
+
+def _kept(out: Path) -> dict[str, dict[str, str]] | None:
+    """Return what the training in OUT was begun with; None if its file is absent or damaged."""
+    try:
+        before = json.loads(read_regular(out / PARTS, most=MOST))
+        return {name: dict(stated) for name, stated in before.items()}
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return None
 
 
 @contextmanager
 def saying_what_is_gone(out: Path) -> Iterator[None]:
-    """Let a `RecipeError` or `DataError` say which package is gone that the run in OUT was begun with, if one is."""
+    """Add to a `RecipeError` or `DataError` which package of the run in OUT is gone, if one is."""
     try:
         yield
     except (RecipeError, DataError) as error:
@@ -84,16 +90,8 @@ def saying_what_is_gone(out: Path) -> Iterator[None]:
 
 
 def gone_parts(out: Path) -> str:
-    """What is no longer installed of that which the run in OUT was begun with, and how to have it again; "" if all is.
-
-    Where the run does not say, that is nothing.
-    """
-    try:
-        before = json.loads(read_regular(out / PARTS, most=MOST))
-        parts = {name: dict(stated) for name, stated in before.items() if ":" in name}
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
-        return ""
-    for name, stated in parts.items():
+    """Return which part of the run in OUT is no longer installed, and how to install it again; "" if all are."""
+    for name, stated in (_kept(out) or {}).items():
         group, _, own = name.partition(":")
         if group in GROUPS.values() and own not in offers(group) and "distribution" in stated:
             package, version = stated["distribution"], stated.get("version")
@@ -106,6 +104,60 @@ def _stated(name: str, file: Path | None) -> dict[str, str]:
     modules = [sys.modules.get(one) for one in (name, name.split(".")[0])]
     version = next(filter(None, (getattr(module, "__version__", None) for module in modules)), None)
     return stated | ({"version": str(version)} if version else {})
+
+
+class _Finder(ModuleFinder):
+    """Finds the modules that a module imports, without running them, also in folders without __init__.py."""
+
+    def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
+        try:
+            return super().find_module(name, path, parent)
+        except OSError as error:
+            raise ImportError(name) from error
+        except (AttributeError, TypeError):
+            spec = PathFinder.find_spec(name, path or self.path)
+            places = spec.submodule_search_locations if spec else None
+            if not places:
+                raise ImportError(name) from None
+            return None, next(iter(places)), ("", "", _PACKAGE)
+
+    def load_package(self, fqname: str, pathname: str) -> Any:
+        with suppress(ImportError):
+            return super().load_package(fqname, pathname)
+        return self.modules[fqname]
+
+
+def _with_imported(name: str) -> dict[str, Path | None]:
+    """Return the files of an imported module and of the user's own modules that it imports, directly or not.
+
+    The user's own are below the working folder, or the folder that the module itself is imported from; what is
+    installed has a version. None stands for a module without a file.
+    """
+    file = getattr(sys.modules[name], "__file__", None)
+    first = Path(file) if isinstance(file, str) else None
+    if first is None or _is_installed(first):
+        return {name: first}
+    depth = len(name.split(".")) - (first.name != "__init__.py")
+    above = first.resolve().parents
+    roots = Path.cwd().resolve(), above[min(depth, len(above) - 1)]
+    places = [Path(one).resolve() for one in sys.path]
+    places = [one for one in places if any(one.is_relative_to(root) for root in roots) and not _is_installed(one)]
+    finder = _Finder([str(one) for one in (*places, roots[1])], excludes=[PACKAGE])
+    # After an error, what was read before it is known.
+    with suppress(ImportError, SyntaxError, ValueError, RecursionError):
+        finder.import_hook(name)
+    found: dict[str, Path | None] = {name: first}
+    for one, module in finder.modules.items():
+        file = getattr(module, "__file__", None)
+        if file and Path(file).is_file() and not _is_installed(Path(file)):
+            found[one] = Path(file)
+    return found
+
+
+def _is_installed(file: Path) -> bool:
+    """Return whether a file is Python's or an installed package's."""
+    path, standard = file.resolve(), Path(sysconfig.get_path("stdlib")).resolve()
+    return not {"site-packages", "dist-packages"}.isdisjoint(path.parts) or path.is_relative_to(standard)
 
 
 def _difference(was: dict[str, str], now: dict[str, str]) -> str:

@@ -3,46 +3,51 @@
 import atexit
 import gc
 import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
 
 from hdlif.errors import RecipeError
-from hdlif.recipe.runs import slurm
-from hdlif.recipe.runs.start import start_others
+from hdlif.inputs.python_processes import this_command
 from hdlif.training import Accelerator
+
+SECONDS = 5.0
+"""Between two looks at the processes that were started."""
 
 
 def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
-    """Processes on each node, and nodes: those asked for, or those that torchrun has started; 1 and 1 by default.
+    """Return the processes on each node, and the nodes: those asked for, or started by torchrun; 1 and 1 by default.
 
     Raises:
-        RecipeError: what is asked for is not what was started, or more than there is, or a node does not know its
-            place.
+        RecipeError: others were started, there are fewer GPUs, or a node does not know its place.
     """
     if dist.is_torchelastic_launched():
         here = int(os.environ["LOCAL_WORLD_SIZE"])
         started = here, int(os.environ["WORLD_SIZE"]) // here
         if (devices or here, nodes or started[1]) != started:
-            raise RecipeError(
-                f"--devices {devices or here} --nodes {nodes or started[1]}: torchrun has started {here} processes on "
-                f"each of {started[1]} nodes; leave both options out, it states them itself"
-            )
+            asked = f"--devices {devices or here} --nodes {nodes or started[1]}"
+            seen = f"torchrun has started {here} processes on each of {started[1]} nodes"
+            raise RecipeError(f"{asked}: {seen}; leave both options out, it states them itself")
         _check_restarts()
         devices, nodes = started
     devices, nodes = devices or 1, nodes or 1
     if torch.cuda.is_available() and devices > torch.cuda.device_count():
-        raise RecipeError(
-            f"{devices} devices are asked for, and this machine has {torch.cuda.device_count()} GPUs; "
-            "give --devices (torchrun: --nproc-per-node) at most that"
-        )
-    if nodes > 1 and not dist.is_torchelastic_launched() and not slurm.has_started_this():
+        seen = f"{devices} devices are asked for, and this machine has {torch.cuda.device_count()} GPUs"
+        raise RecipeError(f"{seen}; give --devices (torchrun: --nproc-per-node) at most that")
+    if nodes > 1 and not dist.is_torchelastic_launched() and not started_by_slurm():
         _check_place(nodes)
     return devices, nodes
 
 
 def check_alone(what: str, devices: int | None = None, nodes: int | None = None) -> None:
-    """Raise `RecipeError` where several processes are asked for, or started by torchrun, for what trains in one."""
+    """Raise `RecipeError` if several processes are asked for, or started by torchrun, to train in one."""
     if processes(devices, nodes) != (1, 1):
         raise RecipeError(
             f"{what} trains one network after the other, each in one process; run it without torchrun, --devices and "
@@ -53,19 +58,16 @@ def check_alone(what: str, devices: int | None = None, nodes: int | None = None)
 def joined(devices: int, nodes: int, precision: str) -> Accelerator:
     """Join this many processes, by NCCL if there are GPUs and by gloo on CPUs; return the accelerator of this one.
 
-    They part at exit, while Python is whole: a thread of gloo that lets go of a tensor later ends the process by
-    SIGABRT now and then.
-
-    Raises:
-        RecipeError: SLURM has started another number of processes.
+    They part at exit, before a thread of gloo that frees a tensor later can end the process by SIGABRT. Raises
+    `RecipeError` if SLURM has started another number of processes.
     """
     world_size = devices * nodes
     if world_size == 1:
         return Accelerator(precision=precision)
     if dist.is_torchelastic_launched():
         rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
-    elif slurm.has_started_this():
-        rank, local_rank = slurm.join(devices, nodes)
+    elif started_by_slurm():
+        rank, local_rank = join_slurm(devices, nodes)
     else:
         local_rank = start_others(devices, world_size)
         rank = int(os.environ["NODE_RANK"]) * devices + local_rank
@@ -115,3 +117,65 @@ def _check_place(nodes: int) -> None:
 def first_by_torchrun() -> bool:
     """Whether this is the first process, by the environment that torchrun sets."""
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+
+
+def started_by_slurm() -> bool:
+    """Whether srun has started this process, and it is no shell of an interactive job."""
+    return "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+
+
+def join_slurm(devices: int, nodes: int) -> tuple[int, int]:
+    """Return the rank and the local rank, and set MASTER_ADDR and MASTER_PORT unless they are set."""
+    tasks = int(os.environ["SLURM_NTASKS"])
+    if tasks != devices * nodes:
+        mend = f"give srun --nodes={nodes} --ntasks-per-node={devices}"
+        raise RecipeError(f"--devices {devices} --nodes {nodes}: srun has started {tasks} tasks; {mend}")
+    os.environ.setdefault("MASTER_ADDR", first_node(os.environ.get("SLURM_NODELIST", "127.0.0.1")))
+    # The same port in every task, and another one in every job.
+    os.environ.setdefault("MASTER_PORT", str(15000 + int(os.environ.get("SLURM_JOB_ID", "0")[-4:])))
+    return int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_LOCALID"])
+
+
+def first_node(nodes: str) -> str:
+    """Return the first of a list of nodes as SLURM writes it.
+
+    >>> first_node("gpu[07-09,12],cpu3"), first_node("node5,node6")
+    ('gpu07', 'node5')
+    """
+    return re.split(r"[ ,]", re.sub(r"\[([^],-]*)[^]]*\]", r"\1", nodes))[0]
+
+
+def start_others(devices: int, world_size: int) -> int:
+    """Start the other processes of this node, unless this is one of them; return the number of this one.
+
+    Each finds its place in LOCAL_RANK, NODE_RANK, MASTER_ADDR and MASTER_PORT. If one of them fails, all end.
+    """
+    place = os.environ
+    place.setdefault("NODE_RANK", "0")
+    place.setdefault("MASTER_ADDR", "127.0.0.1")
+    if "LOCAL_RANK" in place:
+        return int(place["LOCAL_RANK"])
+    place.setdefault("MASTER_PORT", str(_free_port()))
+    place["LOCAL_RANK"], place["WORLD_SIZE"] = "0", str(world_size)
+    started = [
+        subprocess.Popen(this_command(), env={**place, "LOCAL_RANK": str(number)}) for number in range(1, devices)
+    ]
+    threading.Thread(target=_watch, args=[started], daemon=True, name="watch-processes").start()
+    return 0
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _watch(started: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Kill all processes, this one last, when one has failed: the others may wait for it for ever."""
+    while any(one.poll() is None for one in started):
+        time.sleep(SECONDS)
+        if any(one.poll() for one in started):
+            for one in started:
+                one.kill()
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -10,21 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hdlif.errors import DataError, RecipeError, cut
-from hdlif.recipe import Component, DataConfig, Recipe, builders, load_recipe, replace_value
+from hdlif.recipe import Component, DataConfig, Recipe, builders, load_recipe, replace_value, shipped_recipes
 from hdlif.recipe.builders import defaults
+from hdlif.recipe.builders.own_data import STARTS
 from hdlif.recipe.runs.files import write_text
+from hdlif.recipe.runs.own_parts import saying_what_is_gone
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from hdlif.data import Found
 
+MOST_SEED = 2**32 - 1
+STREAM_STEPS = 16
+"""Most steps per update of a stream, if the recipe has no number."""
 FILES = "data_files.json"
 """In a run folder: the files that a training on data of the user's own was begun with."""
-
-
-_OTHER_DATA = ("data", "data.kind", "data.path")
-"""Keys that replace a recipe's data."""
 
 
 def load_with_data(
@@ -35,18 +36,16 @@ def load_with_data(
     data_root: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Recipe, Found | None]:
-    """A recipe that can be built, and what was found where its data are the user's own.
+    """Return a recipe that can be built, and what was found if its data are the user's own.
 
-    Where its data are replaced by series, or arguments of generated ones are, and its time steps are not, these become
-    as many as a series has.
+    If its data are replaced by series, or arguments of generated ones are, and its time steps are not, these become as
+    many as a series has.
 
     Args:
         recipe: a recipe, its file, or the name of one that ships; None for the one that follows from the data.
         overrides: "a.b=v" each.
         data: the name of a data set or a path, in place of the recipe's own.
         data_root, say: as `with_data_found` takes them.
-    Raises:
-        RecipeError, DataError: the recipe, or its data, cannot be used.
     """
     if recipe is None:
         return _following_from_data(overrides, data=data, data_root=data_root, say=say)
@@ -78,13 +77,13 @@ def _following_from_data(
 
     keys = [override.partition("=")[0].strip() for override in overrides]
     kind = builders.found_kind(builders.kind_by_keys(data, [key.removeprefix("data.") for key in keys]))
-    start = defaults.STARTS[(kind and kind.samples) or "image"][1]
+    start = STARTS[(kind and kind.samples) or "image"][1]
     # Other sections may be of a network that is still to be chosen.
     of_data = [one for key, one in zip(keys, overrides, strict=True) if key.partition(".")[0] in ("data", "task")]
     first = loaded(start, *of_data)
     builders.check_names(first)
     found = builders.look_for(first, root=data_root, known=None, say=say)
-    start = defaults.STARTS[found.input.kind][1]
+    start = STARTS[found.input.kind][1]
     chosen = defaults.choices(found, overrides)
     recipe = loaded(start, *(one.override for one in chosen), *overrides)
     builders.check_names(recipe)
@@ -111,14 +110,7 @@ def with_class_weights(
     *,
     say: Callable[[str], None] = lambda line: None,
 ) -> Recipe:
-    """The recipe with class weights that are "balanced" as numbers, by the samples that it trains on.
-
-    Args:
-        root, found: as `build_data` takes them.
-        say: gets a line with the numbers.
-    Raises:
-        RecipeError, DataError: the recipe, or its data, cannot be used.
-    """
+    """Return the recipe with "balanced" class weights as numbers, by the samples that it trains on, and report them."""
 
     def labels() -> Tensor:
         builders.check_names(recipe)
@@ -133,18 +125,14 @@ def with_class_weights(
 
 
 def _are_other_data(stated: Collection[str], recipe: Recipe) -> bool:
-    """Whether any of these keys replaces a recipe's data, or is an argument of generated ones."""
+    """Return whether any of these keys replaces a recipe's data, or is an argument of generated ones."""
     kind = builders.DATA.get(recipe.data.kind)
     own = () if kind is None else kind.defaults
-    return not set(stated).isdisjoint([*_OTHER_DATA, *(f"data.{key}" for key in own)])
+    return not set(stated).isdisjoint(["data", "data.kind", "data.path", *(f"data.{key}" for key in own)])
 
 
 class Looks:
-    """Looks at each of the user's own data once, and counts classes once, however many recipes ask for it.
-
-    Args:
-        root: as `with_data_found` takes it.
-    """
+    """Looks at each of the user's own data once, and counts classes once, for any number of recipes."""
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
@@ -152,7 +140,7 @@ class Looks:
         self._weighed: dict[str, Component] = {}
 
     def __call__(self, recipe: Recipe) -> Recipe:
-        """The recipe with what was found, and class weights, stated in it; raises as `with_data_found`."""
+        """Return the recipe with what was found, and class weights, stated in it."""
         stated = self._with_data(recipe)
         key = stated.model_dump_json(include={"data", "task", "time_steps"})
         if key not in self._weighed:
@@ -204,10 +192,7 @@ def write_files(out: Path, found: Found) -> None:
 
 
 def as_begun(recipe: Recipe, out: Path) -> Recipe:
-    """The recipe as the training in `out` was begun with it, where the same data lay at another path then.
-
-    Data are what they hold: a training may go on where they were moved or copied to.
-    """
+    """Return the recipe as the training in `out` was begun with it, if the same data were at another path then."""
     try:
         begun = load_recipe(out / "recipe.yaml").data
     except RecipeError:
@@ -219,24 +204,21 @@ def as_begun(recipe: Recipe, out: Path) -> Recipe:
 
 
 def check_files(out: Path, found: Found | None, recipe: Recipe) -> None:
-    """Raise `DataError`, which says what changed, unless the files are those that the training in `out` was begun with.
+    """Raise `DataError` unless the files are those that the training in `out` was begun with.
 
-    Where one of the two is on data of the user's own and the other not, or they differ in more than their data, the
-    recipes differ: that is said elsewhere.
+    Recipes that differ in more than their data are refused elsewhere.
     """
     from hdlif.data.manifest import changes, read_manifest
 
     if found is None or not os.path.lexists(out / FILES) or _is_another(out, recipe):
         return
     if changed := changes(read_manifest(out / FILES), found.manifest):
-        raise DataError(
-            f"{found.path}: is not as it was when the training in {out} began: {changed}; put it back to resume, or "
-            "train on it as it is with --overwrite or another --out"
-        )
+        seen = f"{found.path}: is not as it was when the training in {out} began: {changed}"
+        raise DataError(f"{seen}; put it back to resume, or train anew with --overwrite or another --out")
 
 
 def _is_another(out: Path, recipe: Recipe) -> bool:
-    """Whether the recipe kept in `out` differs from this one in the kind of its data, or in other than its data."""
+    """Return whether the recipe in `out` differs in the kind of its data, or in other than its data."""
     try:
         begun = load_recipe(out / "recipe.yaml")
     except RecipeError:
@@ -246,3 +228,84 @@ def _is_another(out: Path, recipe: Recipe) -> bool:
         # They follow from the data.
         one.get("task", {}).pop("class_weights", None)
     return begun.data.kind != recipe.data.kind or own != kept
+
+
+def load_recipe_to_train(
+    recipe: str | Path | Recipe | None,
+    *,
+    overrides: Sequence[str] = (),
+    data: str | None = None,
+    out: Path | None = None,
+    data_root: Path | None = None,
+    resume: bool = False,
+    stream: bool = False,
+    ranks: int = 1,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Recipe, Found | None]:
+    """Return a recipe that takes an update, and what was found if its data are the user's own.
+
+    Args:
+        recipe: as `load_with_data` takes it; None also for the one that the training in `out` was begun with. With
+            `resume` and nothing else, so is a recipe that ships.
+        ranks: processes that share a batch.
+        stream: train on samples as streams, with `training.stream` steps per update, or, if the recipe has none, the
+            most of up to `STREAM_STEPS` that divide its time steps.
+    """
+    # A recipe that follows from data has no name yet.
+    name = recipe.name if isinstance(recipe, Recipe) else Path(recipe or "").stem
+    folder = out or Path("runs") / name
+    if resume and data is None and not overrides and isinstance(recipe, str):
+        recipe = _kept_recipe(recipe, folder, say)
+    if recipe is None and data is None and resume and out is not None:
+        recipe = out / "recipe.yaml"
+    with saying_what_is_gone(folder):
+        chosen, found = load_with_data(recipe, overrides, data=data, data_root=data_root, say=say)
+        if stream:
+            chosen = _as_streams(chosen, say)
+        # Our own parts are known to take an update in any combination, but for the traces of some.
+        try_it = builders.try_update if builders.names_own_parts(chosen) else builders.try_traces
+        try_it(chosen, ranks)
+    return chosen, found
+
+
+def _as_streams(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
+    """Return the recipe with streams if it has none. Raises `RecipeError` if it cannot have them."""
+    if recipe.training.stream is not None:
+        return recipe
+    time_steps = recipe.time_steps
+    steps = max(n for n in range(1, STREAM_STEPS + 1) if time_steps % n == 0)
+    every = f"training.stream = {steps}: an update every {f'{steps} steps' if steps > 1 else 'step'}"
+    if steps > 1 or time_steps == 1:
+        most = f"the most up to {STREAM_STEPS} that divide time_steps = {time_steps}"
+        say(f"{every}, {most}; set training.stream to choose them")
+    else:
+        more = next(n for n in range(2, time_steps + 1) if time_steps % n == 0)
+        say(
+            f"{every}, for no number from 2 to {STREAM_STEPS} divides time_steps = {time_steps}; a rule without "
+            f"traces, such as stbp, then sees no time at all; set training.stream={more}"
+        )
+    streamed = recipe.model_copy(update={"training": recipe.training.model_copy(update={"stream": steps})})
+    builders.check(streamed)
+    return streamed
+
+
+def _kept_recipe(name: str, out: Path, say: Callable[[str], None]) -> str | Path:
+    """Return the recipe in a run folder if it is a recipe that ships, changed by options."""
+    kept = out / "recipe.yaml"
+    if name not in shipped_recipes():
+        return name
+    try:
+        begun, named = load_recipe(kept), load_recipe(name)
+    except RecipeError:
+        return name
+    if begun.name != name or begun == named:
+        return name
+    say(f"{out}: going on with the recipe that it was begun with, {kept}")
+    return kept
+
+
+def seeds_from(first: int, count: int) -> range:
+    """`count` seeds from `first` on. Raises `RecipeError` where a recipe cannot have the last of them."""
+    if (last := first + count - 1) > MOST_SEED:
+        raise RecipeError(f"{count} seeds from {first} on end at {last}; a seed is at most {MOST_SEED}")
+    return range(first, first + count)

@@ -47,6 +47,10 @@ class _Range(_Dimension):
             raise ValueError(f"low = {self.low}, high = {self.high}: low is below high, and above 0 where log is true")
         return self
 
+    @property
+    def edges(self) -> list[JsonValue]:
+        return [self.low, self.high]
+
 
 class FloatRange(_Range):
     """A number in low..high."""
@@ -55,10 +59,6 @@ class FloatRange(_Range):
 
     def suggest(self, trial: Suggests, key: str) -> JsonValue:
         return trial.suggest_float(key, self.low, self.high, log=self.log)
-
-    @property
-    def edges(self) -> list[JsonValue]:
-        return [self.low, self.high]
 
 
 class IntRange(_Range):
@@ -70,10 +70,6 @@ class IntRange(_Range):
 
     def suggest(self, trial: Suggests, key: str) -> JsonValue:
         return trial.suggest_int(key, self.low, self.high, log=self.log)
-
-    @property
-    def edges(self) -> list[JsonValue]:
-        return [self.low, self.high]
 
 
 class Choice(_Dimension):
@@ -115,12 +111,10 @@ def load_space(
     overrides: Sequence[str] = (),
     look: Callable[[Recipe], Recipe] = lambda recipe: recipe,
 ) -> Space:
-    """The space in a file; every edge gives a recipe that can be built, the other keys being as the recipe has them.
+    """Return the space in a file; every edge makes a recipe that can be built. Raises `RecipeError`.
 
     Args:
         look: as `built` takes it.
-    Raises:
-        RecipeError: names the file and the key.
     """
     try:
         text = text_of(path, "a search space")
@@ -147,11 +141,7 @@ def load_space(
 def built(
     recipe: str | Path, overrides: Sequence[str], look: Callable[[Recipe], Recipe] = lambda recipe: recipe
 ) -> Recipe:
-    """The recipe with its overrides; raises RecipeError where it cannot be built.
-
-    Args:
-        look: states in it what is found in its data.
-    """
+    """Return the recipe with its overrides, and with what `look` finds in its data. Raises `RecipeError`."""
     loaded = look(load_recipe(recipe, overrides))
     builders.check(loaded)
     return loaded

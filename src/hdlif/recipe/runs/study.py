@@ -47,12 +47,12 @@ class _Journal(JournalFileBackend):
 
 
 def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]) -> optuna.Study:
-    """The study in `journal`, or a new one: it maximises, and prunes below the median from epoch `warmup_epochs` on.
+    """Return the study in `journal`, or a new one: it maximises, and prunes below the median after `warmup_epochs`.
 
     Args:
         contents: what all its trials have in common.
     Raises:
-        RecipeError: the study that is there has other contents (names every field that differs), or the file is none.
+        RecipeError: the study that is there has other contents, or the file is none.
         TrainingError: the journal cannot be written.
     """
     if journal.is_symlink():
@@ -91,9 +91,8 @@ def _cut_unfinished_line(journal: Path) -> None:
     try:
         content = journal.read_bytes()
         if not _FIRST.startswith(content[: len(_FIRST)]):
-            raise RecipeError(
-                f"{journal}: is not a journal of a study; give a new file, or one that `hdlif sweep` wrote"
-            )
+            mend = "give a new file, or one that `hdlif sweep` wrote"
+            raise RecipeError(f"{journal}: is not a journal of a study; {mend}")
         if not content.endswith(b"\n"):
             os.truncate(journal, content.rfind(b"\n") + 1)
     finally:

@@ -2,72 +2,48 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from hdlif.data import ImageSets, Tested
 from hdlif.data.manifest import read_manifest
 from hdlif.errors import DataError, RecipeError, cut, did_you_mean
 from hdlif.graph.artefact import Graph, InputRecord, TaskRecord
 from hdlif.recipe import Recipe, builders
+from hdlif.recipe.builders.own_data import NO_KEYS
 from hdlif.recipe.runs.recipe_data import FILES, names_path
 
-NO_KEYS: Mapping[str, Any] = MappingProxyType({})
+
+class Asked(TypedDict, total=False):
+    """What is asked of data, as `builders.found_data` takes it."""
+
+    keys: Mapping[str, Any]
+    part: Tested
+    say: Callable[[str], None]
 
 
 def sets_of_graph(
-    graph: Graph,
-    data: str | None,
-    data_root: Path | None,
-    path: Path,
-    *,
-    keys: Mapping[str, Any] = NO_KEYS,
-    part: Tested = "test",
-    say: Callable[[str], None] = lambda line: None,
+    graph: Graph, data: str | None, data_root: Path | None, path: Path, **asked: Unpack[Asked]
 ) -> ImageSets:
     """Return a data set as a deployed network takes it; `path` is the network's file."""
+    steps, labels = graph.time_steps, graph.labels
     return sets_named(
-        data,
-        data_root,
-        path,
-        record=graph.input,
-        time_steps=graph.time_steps,
-        labels=graph.labels,
-        task=graph.task,
-        keys=keys,
-        part=part,
-        say=say,
+        data, data_root, path, record=graph.input, time_steps=steps, labels=labels, task=graph.task, **asked
     )
 
 
-def sets_for(
-    recipe: Recipe,
-    data: str | None,
-    data_root: Path | None,
-    path: Path,
-    *,
-    keys: Mapping[str, Any] = NO_KEYS,
-    part: Tested = "test",
-    say: Callable[[str], None] = lambda line: None,
-) -> ImageSets:
-    """The recipe's data set, or another, shown as the recipe's network takes it; `path` is where the recipe was.
-
-    Args:
-        keys, part: as `builders.found_data` takes them.
-        say: gets a warning where what is tested on was trained on.
-    """
+def sets_for(recipe: Recipe, data: str | None, data_root: Path | None, path: Path, **asked: Unpack[Asked]) -> ImageSets:
+    """Return the recipe's data set, or another, shown as the recipe's network takes it; `path` is where it was."""
+    keys = asked.get("keys", NO_KEYS)
     listed = (path if path.is_dir() else path.parent) / FILES
     if data is None:
         if keys:
-            raise RecipeError(
-                f"--set data.{cut(next(iter(keys)))} is of data that --data names: a run's own are taken as it was "
-                "trained on them; give --data too, or leave it out"
-            )
+            seen = f"--set data.{cut(next(iter(keys)))} is of data that --data names"
+            raise RecipeError(f"{seen}: a run's own are taken as in its training; give --data too, or leave it out")
         return builders.build_data(recipe, data_root, listed=listed)
     if names_path(data):
         entries = read_manifest(listed).entries if listed.exists() else ()
         trained = frozenset(entry.sha256 for entry in entries if entry.part != "test")
-        return builders.data_of_ones_own(recipe, data, keys=keys, part=part, trained=trained, say=say)
+        return builders.data_of_ones_own(recipe, data, trained=trained, **asked)
     return sets_named(
         data,
         data_root,
@@ -90,37 +66,30 @@ def sets_named(
     frames: str = "by_number",
     labels: tuple[str, ...] | None = None,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
-    keys: Mapping[str, Any] = NO_KEYS,
-    part: Tested = "test",
-    say: Callable[[str], None] = lambda line: None,
+    **asked: Unpack[Asked],
 ) -> ImageSets:
-    """A data set by name, or data of the user's own, for a file that does not say which it was trained on.
+    """Return a data set by name, or data of the user's own, for a file that does not state its data set.
 
     Args:
         record: what the file's network takes; what the data set gives by default.
-        time_steps: the network's.
         frames: how the network takes events, as in data.frames.
         labels: the network's outputs, which data of one's own must have.
         task: what they mean.
-        keys, part, say: as `builders.found_data` takes them.
+        asked: only its keys, if the data set ships.
     """
+    keys = asked.get("keys", NO_KEYS)
     if data is not None and record is not None and names_path(data):
-        return builders.found_data(
-            data, record=record, labels=labels, time_steps=time_steps, task=task, keys=keys, part=part, say=say
-        )
+        return builders.found_data(data, record=record, labels=labels, time_steps=time_steps, task=task, **asked)
     if data is None or data not in builders.DATA:
         seen = "it does not say which data set it is for" if data is None else f'--data "{data}" is unknown'
         raise DataError(f"{path}: {seen}; give --data NAME or a folder, {did_you_mean(data or '', builders.DATA)}")
-    if keys and builders.DATA[data].content is None:
-        raise RecipeError(
-            f"--set data.{cut(next(iter(keys)))} is of data of your own, and {data} is a set that ships; leave it out"
-        )
+    if keys and not builders.DATA[data].is_generated:
+        seen = f"--set data.{cut(next(iter(keys)))} is of data of your own"
+        raise RecipeError(f"{seen}, and {data} is a set that ships; leave it out")
     kind = builders.shipped_kind(data, keys)
     if (given := kind.target) != (wanted := builders.target_taken(task.kind, each=task.combine == "each")):
-        raise DataError(
-            f'{path}: the network has the task "{task.kind}", which takes {wanted}, and {data} gives {given}; give the '
-            "data that it was trained on"
-        )
+        seen = f'{path}: the network has the task "{task.kind}", which takes {wanted}, and {data} gives {given}'
+        raise DataError(f"{seen}; give the data that it was trained on")
     return builders.named_data(
         data, data_root, record=record or kind.input, time_steps=time_steps, frames=frames, task=task, arguments=keys
     )
@@ -129,7 +98,5 @@ def sets_named(
 def check_classes(path: Path, labels: Sequence[str], sets: ImageSets) -> None:
     """Raise `DataError` unless a network has as many outputs as its data set."""
     if len(labels) != len(sets.classes):
-        raise DataError(
-            f"{path}: the network has {len(labels)} outputs, of classes or values, and the data set "
-            f"{len(sets.classes)}; give the data set that it was trained on"
-        )
+        seen = f"{path}: the network has {len(labels)} outputs, of classes or values"
+        raise DataError(f"{seen}, and the data set {len(sets.classes)}; give the data set that it was trained on")

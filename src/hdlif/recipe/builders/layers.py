@@ -1,0 +1,205 @@
+"""The sections `weights`, `spikes`, `norm` and `attention`: what the layers of a network's body have."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Collection
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from hdlif.config import Recipe
+from hdlif.errors import RecipeError, brief, did_you_mean
+from hdlif.recipe.builders.part import At, Part, called, field
+from hdlif.recipe.builders.registry import Section
+
+if TYPE_CHECKING:
+    from hdlif.models import AttentionFactory, NormFactory
+    from hdlif.nn import Temporal
+
+
+class Weights(Part):
+    """A precision, and the names of layers that differ from it."""
+
+    BESIDE = frozenset({"keep_float", "quantise"})
+    keep_float: list[str] = field([], "Layers of the body that stay fp32; * stands for any text.")
+    quantise: list[str] = field([], "Other layers that are quantised too; * stands for any text.")
+
+
+class Float(Weights, kind="float"):
+    """fp32 weights."""
+
+
+class Ternary(Weights, kind="ternary", makes=At("hdlif.nn:Ternary")):
+    """1.5-bit weights."""
+
+
+class Binary(Weights, kind="binary", makes=At("hdlif.nn:Binary")):
+    """1-bit weights."""
+
+
+class Integer(Weights, kind="integer", makes=At("hdlif.nn:Integer")):
+    """Weights of 2 to 8 bits, with a scale per output channel."""
+
+    bits: int = field(4, "Bits per weight; 1 and 1.5 are kinds of their own.", ge=2, le=8)
+
+
+WEIGHTS = Section[Weights]("weights", Float, Ternary, Binary, Integer, own=Weights)
+"""Each makes the body's quantiser; `float` makes None."""
+
+
+def place_quantizers(recipe: Recipe, network: Temporal, *, keep_weights: bool = False) -> None:
+    """Take the quantiser from the layers that weights.keep_float names, and give one to those of weights.quantise.
+
+    Args:
+        keep_weights: layers that are replaced keep their weights.
+    """
+    from torch import nn
+
+    from hdlif.nn import QuantLayer
+    from hdlif.nn.synapses import quant_like
+
+    part = WEIGHTS.read(recipe.weights)
+    layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Linear)}
+    quantizers = {n: m.quantizer for n, m in layers.items() if isinstance(m, QuantLayer)}
+    quantizer = part.build()
+    # No layer is in both, but with float weights, where nothing can be quantised.
+    of_body = [name for name, own in quantizers.items() if own == quantizer]
+    fp32 = [name for name in layers if quantizers.get(name) is None]
+    if part.quantise and quantizer is None:
+        raise RecipeError(
+            f'weights.quantise does not go with weights.kind = "{part.kind}"; leave it out, or choose one of '
+            f"{', '.join(sorted(WEIGHTS.keys() - {'float'}))}"
+        )
+    for name in _matched("keep_float", part.keep_float, of_body, "quantised"):
+        network.get_submodule(name).quantizer = None  # type: ignore[assignment]
+    for name in _matched("quantise", part.quantise, fp32, "fp32"):
+        parent, _, own = name.rpartition(".")
+        try:
+            made = quant_like(layers[name], quantizer)
+        except ValueError as error:
+            raise RecipeError(f"weights.quantise: {name} {error}") from error
+        if keep_weights:
+            made.load_state_dict(layers[name].state_dict())
+        setattr(network.get_submodule(parent), own, made)
+
+
+def _matched(key: str, patterns: Collection[str], layers: Collection[str], what: str) -> list[str]:
+    """Return the layers that a pattern matches. Raises `RecipeError` on a pattern that matches none."""
+    for pattern in patterns:
+        if not fnmatch.filter(layers, pattern):
+            mend = did_you_mean(pattern, layers)
+            raise RecipeError(f"weights.{key}: {brief(pattern)} matches no {what} layer; {mend}")
+    return [name for name in layers if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
+
+
+class Exact(Part, kind="exact"):
+    """Spikes as they are."""
+
+
+class Quantised(Part, kind="quantised", makes=At("hdlif.nn.spikes:SpikeQuantizer")):
+    """Graded spikes on 2^bits levels."""
+
+    bits: int = field(4, "The spike takes 2^bits levels.", ge=1, le=8)
+    step: float = field(0.25, "Distance of two levels, at the start if it is learned.", gt=0)
+    offset: float = field(0.5, "Rounding offset; 0.5 rounds to nearest.", ge=0, le=1)
+    learned: bool = field(False, "Learn the step, one number per layer.")
+    gradient: Literal["identity", "clip"] = field(
+        "identity", "identity passes the gradient everywhere, clip stops it above the range."
+    )
+
+
+SPIKES = Section[Part]("spikes", Exact, Quantised, own=Part)
+"""Each build makes a quantiser, for layers do not share a learned step; `exact` makes None."""
+
+
+class BatchNorm(Part, kind="batch_norm"):
+    """Batch norm per channel."""
+
+    per_step: bool = field(False, "Keep statistics of its own for each time step.")
+    momentum: Annotated[float, Field(gt=0, le=1)] | None = field(
+        0.1, "Weight of a new batch's statistics; null takes the mean of all batches."
+    )
+    eps: float = field(1e-5, "Added to the variance.", ge=0)
+
+    def build(self, **given: Any) -> NormFactory:
+        from hdlif.nn import BatchNorm2d
+
+        time_steps = given["time_steps"] if self.per_step else None
+        return partial(BatchNorm2d, time_steps=time_steps, momentum=self.momentum, eps=self.eps)
+
+
+class Affine(Part, kind="affine"):
+    """A gain and a shift per channel, without statistics."""
+
+    scale: float = field(1.0, "Gain at the start.", gt=0)
+
+    def build(self, **given: Any) -> NormFactory:
+        from hdlif.nn import Affine as Norm
+
+        return partial(Norm, scale=self.scale)
+
+
+NORMS = Section[Part]("norm", Affine, BatchNorm, own=Part, given=("time_steps",))
+"""Each builds a function of the channels."""
+
+
+ATTENTION_FORMS = {"I": At("hdlif.models.blocks:AttentionBlockI"), "II": At("hdlif.models.blocks:AttentionBlockII")}
+"""Of residual blocks; a plain network has one form."""
+
+
+class NoAttention(Part, kind="none"):
+    """No attention."""
+
+
+class Attention(Part):
+    """An attention, with the form of residual blocks that hold it."""
+
+    BESIDE = frozenset({"form"})
+    form: Literal["I", "II"] = field("I", "Place of the attention in residual blocks.")
+
+
+class SECA(Attention, kind="seca"):
+    """Spiking efficient channel attention."""
+
+    per_step: bool = field(False, "Learn a kernel for each time step.")
+    kernel_size: int = field(5, "Channels that a gate reads, odd.", ge=1)
+    bias: bool = field(True, "Give the gate a bias.")
+
+    def build(self, **given: Any) -> AttentionFactory:
+        from hdlif import nn
+
+        time_steps = given["time_steps"] if self.per_step else None
+        make = partial(nn.SECA, kernel_size=self.kernel_size, bias=self.bias, time_steps=time_steps)
+        called(self._section, lambda: make(1), {})
+        return make
+
+
+class ECA(Attention, kind="eca", makes=At("hdlif.nn:eca").get):
+    """Efficient channel attention as published."""
+
+
+ATTENTIONS = Section[Part]("attention", NoAttention, SECA, ECA, own=Attention, given=("time_steps",))
+
+
+def read_attention(recipe: Recipe, argument: Literal["block", "attention"] | None) -> Attention | None:
+    """Check the section for a network's argument that takes a block with attention, or attention; None is none."""
+    part = ATTENTIONS.read(recipe.attention)
+    if not isinstance(part, Attention):
+        return None
+    of_model = f'model.kind = "{recipe.model.kind}"'
+    if argument is None:
+        raise RecipeError(f'attention.kind = "{recipe.attention.kind}" does not go with {of_model}; choose none')
+    if argument == "attention" and "form" in part.model_fields_set:
+        raise RecipeError(f"attention.form does not go with {of_model}, where attention has one form; leave it out")
+    return part
+
+
+def attention_arguments(recipe: Recipe, argument: Literal["block", "attention"] | None) -> dict[str, Any]:
+    """Return the argument that gives a network its attention; none without attention."""
+    part = read_attention(recipe, argument)
+    if part is None or argument is None:
+        return {}
+    made = part.build(time_steps=recipe.time_steps)
+    return {argument: made if argument == "attention" else partial(ATTENTION_FORMS[part.form].get(), attention=made)}

@@ -1,0 +1,333 @@
+"""The section `training`, and what a recipe adds to it: `activity`, `teacher` and `data.mixup`."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from hdlif.config import Recipe, TrainingConfig
+from hdlif.errors import RecipeError, TrainingError, brief, cut, did_you_mean, first_line
+from hdlif.recipe.builders.data import CONSTANT, check_data, data_kind
+from hdlif.recipe.builders.part import At, Part, called, field
+from hdlif.recipe.builders.registry import Section
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from hdlif.learning import Criterion
+    from hdlif.nn import Temporal
+    from hdlif.training import Mix, Optimization
+    from hdlif.training import Teacher as Trained
+    from hdlif.training.activity import Penalty
+    from hdlif.training.optim import Schedule
+
+
+class SGD(Part, kind="sgd", makes=At("hdlif.training.optim:nesterov")):
+    """SGD with Nesterov momentum, which training.momentum sets."""
+
+
+class Adam(Part, kind="adam", makes=At("hdlif.training.optim:adam")):
+    """Adam."""
+
+    beta1: float = field(0.9, "Decay of the mean of gradients.")
+    beta2: float = field(0.999, "Decay of the mean of squared gradients.")
+    eps: float = field(1e-8, "Added to the denominator.")
+
+
+class AdamW(Adam, kind="adamw", makes=At("hdlif.training.optim:adamw")):
+    """AdamW."""
+
+
+class Cosine(Part, kind="cosine", makes=At("hdlif.training.optim:cosine").get):
+    """Half a cosine, down to 0."""
+
+
+class Constant(Part, kind="constant", makes=At("hdlif.training.optim:constant").get):
+    """The rate stays."""
+
+
+class Drops(Part, kind="drops", makes=At("hdlif.training.optim:Drops")):
+    """The rate drops by a factor at stated fractions of all steps."""
+
+    at: list[float] = field(..., "Fractions of all steps at which the rate drops.")
+    factor: float = field(0.1, "Multiplies the rate at each drop.", gt=0, le=1)
+
+
+_GIVEN = ("params", "lr", "weight_decay")
+OPTIMIZERS = Section[Part]("training.optimizer", SGD, Adam, AdamW, own=Part, given=_GIVEN)
+SCHEDULES = Section[Part]("training.schedule", Cosine, Constant, Drops, own=Part)
+
+
+def read_optimizer(training: TrainingConfig) -> Part:
+    """Check the key."""
+    section = training.optimizer
+    for key in section.arguments:
+        if key in ("lr", "weight_decay") or (key == "momentum" and section.kind == "sgd"):
+            own = "learning_rate" if key == "lr" else key
+            raise RecipeError(f"training.optimizer.{key} is not set there; training.{own} is a key of its own")
+    return OPTIMIZERS.read(section)
+
+
+def build_optimization(training: TrainingConfig) -> Optimization:
+    """Build the optimiser and the schedule of a recipe's section `training`."""
+    from hdlif.training import Optimization
+
+    schedule, kind = SCHEDULES.read(training.schedule).build(), training.schedule.kind
+    return Optimization(partial(_optimizer, training), schedule if kind in SCHEDULES else _OwnSchedule(schedule, kind))
+
+
+@dataclass(frozen=True)
+class _OwnSchedule:
+    """The user's own schedule; if it fails or returns no factor, that is a `TrainingError`."""
+
+    schedule: Schedule
+    kind: str
+
+    def __call__(self, step: int, total: int) -> float:
+        try:
+            factor: Any = self.schedule(step, total)
+        except Exception as error:
+            said = f"{type(error).__name__}: {first_line(error)}"
+            raise TrainingError(f"training.schedule: {said}; {self.kind} fails so at step {step} of {total}") from error
+        if not isinstance(factor, int | float) or not 0 <= factor < math.inf:
+            seen = f'training.schedule.kind = "{self.kind}" gives {brief(factor)} at step {step} of {total}'
+            raise TrainingError(f"{seen}; it must make a function of (step, total) that returns a factor of the rate")
+        return factor
+
+
+def try_optimization(training: TrainingConfig) -> None:
+    """Raise `RecipeError` if the optimiser cannot step, or the schedule gives no rate; plain ones that ship can."""
+    sections = ((training.optimizer, OPTIMIZERS), (training.schedule, SCHEDULES))
+    if all(one.kind in table and not one.arguments for one, table in sections):
+        return
+    import torch
+    from torch import nn
+
+    from hdlif.training.checkpoint import training_tensors
+
+    schedule: Any = build_optimization(training).schedule
+    trial = nn.Linear(3, 2)
+    optimizer: Any = _optimizer(training, trial)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        seen = f'training.optimizer.kind = "{training.optimizer.kind}" gives a {type(optimizer).__name__}'
+        raise RecipeError(f"{seen}; it must be an optimiser as those of torch.optim")
+    for parameter in trial.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    before = _of_groups(optimizer)
+    try:
+        optimizer.step()
+        training_tensors(trial, optimizer)
+    except TrainingError as error:
+        raise RecipeError(f"training.optimizer: {error}") from error
+    except Exception as error:
+        raise RecipeError(f"training.optimizer: {type(error).__name__}: {first_line(error)}") from error
+    if changed := [key for key, value in _of_groups(optimizer).items() if before.get(key) != value]:
+        raise RecipeError(
+            f"training.optimizer: {type(optimizer).__name__} changes {changed[0][1]!r} of its groups in a step, which "
+            "no checkpoint keeps; keep it in the state of the parameters, or choose another optimiser"
+        )
+    for step in range(10):
+        try:
+            schedule(step, 10)
+        except TrainingError as error:
+            raise RecipeError(str(error)) from error
+
+
+def _of_groups(optimizer: torch.optim.Optimizer) -> dict[tuple[int, str], Any]:
+    """Return the options of an optimiser's groups but for the parameters and the rate."""
+    return {
+        (number, key): value
+        for number, group in enumerate(optimizer.param_groups)
+        for key, value in group.items()
+        if key not in ("params", "lr")
+    }
+
+
+def _optimizer(training: TrainingConfig, model: nn.Module) -> torch.optim.Optimizer:
+    from hdlif.training.optim import groups
+
+    momentum = {"momentum": training.momentum} if training.optimizer.kind == "sgd" else {}
+    made: torch.optim.Optimizer = read_optimizer(training).build(
+        params=groups(model, training.weight_decay), lr=training.learning_rate, **momentum
+    )
+    # An optimiser of one's own may take no lr.
+    for group in getattr(made, "param_groups", ()):
+        group["lr"] = training.learning_rate
+    return made
+
+
+class Free(Part, kind="free"):
+    """Spikes cost nothing."""
+
+
+class Surplus(Part, kind="surplus", makes=At("hdlif.training.activity:Surplus")):
+    """Reduce all spikes alike."""
+
+    weight: float = field(..., "Weight of the penalty in the loss.", gt=0)
+
+
+class Density(Part, kind="density", makes=At("hdlif.training.activity:Density")):
+    """Reduce the fraction of spikes that are not zero to a target."""
+
+    target: float = field(..., "Fraction of spikes that may be other than zero.", ge=0, lt=1)
+    weight: float = field(1.0, "Weight of the penalty in the loss.", gt=0)
+    per_layer: bool = field(True, "Each layer has the target; false gives it to the network as a whole.")
+
+
+class Sops(Part, kind="sops", makes=At("hdlif.training.activity:Budget")):
+    """Reduce synaptic operations to a budget."""
+
+    sops: float | dict[str, float] = field(
+        ..., "Budget per sample over all steps: of the network, or of layers by name."
+    )
+    weight: float = field(1.0, "Weight of the penalty in the loss.", gt=0)
+
+
+PENALTIES = Section[Part]("activity", Free, Surplus, Density, Sops, own=Part, given=("time_steps",))
+
+
+def build_penalty(recipe: Recipe) -> Penalty | None:
+    """Return the recipe's penalty on activity; None if spikes are free."""
+    penalty: Penalty | None = PENALTIES.read(recipe.activity).build(time_steps=recipe.time_steps)
+    return penalty
+
+
+def check_budgets(recipe: Recipe, network: Temporal) -> None:
+    """Raise `RecipeError` if activity.sops names a layer that has no operations to count."""
+    budgets = recipe.activity.arguments.get("sops")
+    if not isinstance(budgets, dict):
+        return
+    from hdlif.training.activity import Budget
+
+    layers = [name for name, module in network.named_modules() if isinstance(module, Budget.watches)]
+    for name in budgets:
+        if name not in layers:
+            mend = did_you_mean(str(name), layers)
+            raise RecipeError(f"activity.sops: {brief(name)} is not a layer of the body; {mend}")
+
+
+def build_mix(recipe: Recipe) -> Mix | None:
+    """Return what mixes the recipe's batches; None if nothing does."""
+    check_pairs(recipe)
+    if recipe.data.mixup is None:
+        return None
+    from hdlif.training import Mix
+
+    return Mix(classes=len(data_kind(recipe).labels), **recipe.data.mixup.model_dump())
+
+
+def check_pairs(recipe: Recipe) -> None:
+    """Raise `RecipeError` if the samples of a batch are to be mixed in pairs, and their number is odd."""
+    if recipe.data.mixup is not None and recipe.data.batch_size % 2:
+        raise RecipeError(f"data.batch_size = {recipe.data.batch_size}; data.mixup pairs samples, so make it even")
+
+
+def check_accumulation(recipe: Recipe) -> None:
+    """Raise `RecipeError` if batches should make one update, and the rule makes several of each."""
+    if recipe.training.accumulate > 1 and recipe.rule.arguments.get("update") == "each":
+        seen = f'training.accumulate = {recipe.training.accumulate} does not go with rule.update = "each"'
+        raise RecipeError(f'{seen}, which updates at every step of a batch; choose "sum"')
+
+
+Three = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class Teacher(Part):
+    """A trained classifier of images, by its architecture and the file of its weights."""
+
+    LIBRARY: ClassVar[At]
+    """Makes a network by its name, without weights."""
+
+    name: str = field(..., "Name of the architecture.")
+    checkpoint: str = field(..., "File of its weights, trained on the classes of the data.")
+    temperature: float = field(4.0, "Divides the logits of both.", gt=0)
+    weight: float = field(0.5, "Weight of the teacher in the loss.", ge=0, le=1)
+    mean: Three | None = field(None, "By which the teacher's images are normalised; the data's by default.")
+    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] | None = field(
+        None, "By which the teacher's images are normalised; the data's by default."
+    )
+    size: int | None = field(None, "Side of the images that it takes; the data's by default.", ge=1)
+
+    def names(self) -> list[str]:
+        """Return the architectures of the library."""
+        raise NotImplementedError
+
+
+class Timm(Teacher, kind="timm"):
+    """A network of timm."""
+
+    LIBRARY = At("timm:create_model")
+
+    def names(self) -> list[str]:
+        return list(At("timm:list_models")())
+
+
+class Torchvision(Teacher, kind="torchvision"):
+    """A network of torchvision."""
+
+    LIBRARY = At("torchvision.models:get_model")
+
+    def names(self) -> list[str]:
+        from torchvision import models
+
+        return list(models.list_models(module=models))
+
+
+TEACHERS = Section[Teacher]("teacher", Timm, Torchvision)
+
+
+def distilled(recipe: Recipe, criterion: Criterion) -> Criterion:
+    """Return the criterion that uses the recipe's teacher too; the given one if there is none."""
+    teacher = _known(recipe)
+    if teacher is None:
+        return criterion
+    arguments = {"criterion": criterion, "temperature": teacher.temperature, "weight": teacher.weight}
+    learned: Criterion = called("teacher", At("hdlif.learning:Distillation"), arguments)
+    return learned
+
+
+def build_teacher(recipe: Recipe) -> Trained | None:
+    """Return the recipe's teacher with its weights, if there is one. Raises `CheckpointError` if they are absent."""
+    teacher = _known(recipe)
+    if teacher is None:
+        return None
+    from hdlif.training import Teacher as Trained
+    from hdlif.training import load_teacher
+
+    kind = data_kind(recipe)
+    network = teacher.LIBRARY(teacher.name, num_classes=len(kind.labels))
+    load_teacher(Path(teacher.checkpoint), network)
+    shown = kind.input.mean, kind.input.std
+    taken = teacher.mean or kind.input.mean, teacher.std or kind.input.std
+    return Trained(network, shown=shown, taken=taken, size=teacher.size)
+
+
+def read_teacher(recipe: Recipe) -> Teacher | None:
+    """Check the section but for the names that its library knows; its checkpoint is not looked for."""
+    if recipe.teacher is None:
+        return None
+    teacher = TEACHERS.read(recipe.teacher)
+    if check_data(recipe) != "image" or recipe.data.frames != CONSTANT:
+        seen = f'data.kind = "{recipe.data.kind}", data.frames = "{recipe.data.frames}"'
+        raise RecipeError(f"teacher: a teacher sees whole images, and {seen} shows none; leave the teacher out")
+    return teacher
+
+
+def _known(recipe: Recipe) -> Teacher | None:
+    """Check the section, and that its library knows its network."""
+    teacher = read_teacher(recipe)
+    if teacher is None:
+        return None
+    names = teacher.names()
+    if teacher.name not in names:
+        # There are more than a thousand.
+        near = ", ".join(difflib.get_close_matches(cut(teacher.name), names, n=5) or names[:5])
+        raise RecipeError(f'teacher.name = "{cut(teacher.name)}" is unknown to {teacher.kind}; nearest are {near}')
+    return teacher
