@@ -5,13 +5,13 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hdlif.data.manifest import PARTS, Manifest, Part
-from hdlif.data.targets import LabelledSample, in_order, labels_of
+from hdlif.data.manifest import PARTS, Manifest, Part, Sample
+from hdlif.data.targets import in_order, labels_of
 from hdlif.errors import DataError, brief, did_you_mean
 from hdlif.inputs.generated import Content
 
@@ -139,17 +139,9 @@ def enough_for(wanted: Collection[Part], few: int) -> str:
     return f"take smaller shares: --set 'data.split={{{shares}}}'"
 
 
-class PlacedSample(LabelledSample, Protocol):
-    """A sample whose place may say in which part it is."""
-
-    @property
-    def part(self) -> Part | None: ...
-
-
 def parts_of(
     place: object,
-    samples: Sequence[PlacedSample],
-    units: Sequence[str],
+    samples: Sequence[Sample],
     shares: Shares,
     *,
     parts: Sequence[Part],
@@ -159,20 +151,19 @@ def parts_of(
     mend: str = "",
     hint: str = "",
 ) -> list[Part]:
-    """The part of each sample: that of its place, or one that its unit is in: a share of all, or of its class.
+    """Return the part of each sample: that of its place or of its unit, a share of all or of its class.
 
     Args:
         place: of the data, for errors.
-        units: of each sample; what has the same is in one part.
-        parts: that samples are placed in; the others are taken from "train", or from all where there is none.
+        parts: parts that samples are placed in; the others are taken from "train", or from all if there is none.
         grouped: whether units, such as people, may be in several classes.
-        unit: one is called so.
-        counted: says so many of them.
-        mend: what helps besides where there are too few.
-        hint: what helps instead, unless it is empty.
+        unit: the word for one.
+        counted: states a number of them.
+        mend, hint: another way to fix too few samples, in addition or instead.
     Raises:
         DataError: there are too few, a class is in no training sample, or a place puts a unit in two parts.
     """
+    units = [one.unit for one in samples]
     if parts and "train" not in parts and not shares.whole:
         raise DataError(f"{place}: no {unit} is in the part train; put some there")
     _check_named(place, units, shares, parts, grouped=grouped)
@@ -222,7 +213,7 @@ def _check_named(place: object, units: Sequence[str], shares: Shares, parts: Seq
             )
 
 
-def _check_whole(place: object, samples: Sequence[PlacedSample], units: Sequence[str], unit: str) -> None:
+def _check_whole(place: object, samples: Sequence[Sample], units: Sequence[str], unit: str) -> None:
     """Raise `DataError` where samples of a unit are placed in two parts."""
     part_of: dict[str, Part | None] = {}
     for one, whose in zip(samples, units, strict=True):
@@ -232,9 +223,7 @@ def _check_whole(place: object, samples: Sequence[PlacedSample], units: Sequence
             )
 
 
-def _check_trained(
-    place: object, samples: Sequence[PlacedSample], chosen: Sequence[Part], unit: str, split: str
-) -> None:
+def _check_trained(place: object, samples: Sequence[Sample], chosen: Sequence[Part], unit: str, split: str) -> None:
     """Raise `DataError` unless each class is in the training part; `split` would take other samples for it."""
     trained = {label for one, part in zip(samples, chosen, strict=True) if part == "train" for label in labels_of(one)}
     if absent := in_order({label for one in samples for label in labels_of(one)} - trained):

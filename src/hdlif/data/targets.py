@@ -7,37 +7,23 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdlif.data.manifest import PARTS, Part
+from hdlif.data.manifest import PARTS, Part, Sample
 from hdlif.errors import DataError, brief
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array, parse_labels
 from hdlif.inputs.series import Floats, finite
 
-DEVIATION_OF_NONE = 1.0
-"""Of what does not vary."""
 LABELS = "labels"
 """The key of an object under which the names of its labels may be listed."""
 Scale = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and deviation of each value."""
-
-
-class LabelledSample(Protocol):
-    """What is known of a sample beside its contents."""
-
-    @property
-    def label(self) -> str:
-        """Its class; "" where it has none of its own."""
-
-    @property
-    def target(self) -> Any:
-        """What is learned where that is not its class: the classes of its steps, or values or labels, float32 [...]."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +98,7 @@ class Learned:
     of: Callable[[Any], Any]
     steps: int | None = None
 
-    def tensor(self, chosen: Sequence[LabelledSample], like: Sequence[LabelledSample]) -> Tensor:
+    def tensor(self, chosen: Sequence[Sample], like: Sequence[Sample]) -> Tensor:
         """The targets of samples [N, ...]; shaped as those of `like` where there are none."""
         return torch.from_numpy(np.array([self.of(one) for one in (chosen or like[:1])]))[: len(chosen)]
 
@@ -120,8 +106,8 @@ class Learned:
 def learned(
     place: object,
     wanted: Wanted,
-    taken: Sequence[LabelledSample],
-    training: Sequence[LabelledSample],
+    taken: Sequence[Sample],
+    training: Sequence[Sample],
     *,
     scale: Scale | None,
     classes: tuple[str, ...] = (),
@@ -150,19 +136,19 @@ def learned(
     return Learned(classes, (), (), lambda one: number[one.label])
 
 
-def _steps(place: object, taken: Sequence[LabelledSample]) -> int:
+def _steps(place: object, taken: Sequence[Sample]) -> int:
     lengths = sorted({len(one.target) for one in taken})
     if len(lengths) > 1:
         raise DataError(f"{place}: targets have {lengths[0]} to {lengths[-1]} steps; give all the same number")
     return lengths[0]
 
 
-def labels_of(one: LabelledSample) -> Sequence[str]:
+def labels_of(one: Sample) -> Sequence[str]:
     """The classes of a sample's steps, or its own; "" where no classes are learned."""
     return one.target if isinstance(one.target, list) else [one.label]
 
 
-def classes_of(place: object, wanted: Wanted, taken: Sequence[LabelledSample]) -> tuple[str, ...]:
+def classes_of(place: object, wanted: Wanted, taken: Sequence[Sample]) -> tuple[str, ...]:
     """The classes of samples, or of their steps. Raises `DataError` where there is one alone."""
     classes = in_order({label for one in taken for label in labels_of(one)})
     if len(classes) < 2:
@@ -192,7 +178,7 @@ def measured(parts: Sequence[Floats]) -> Scale:
         squares = math.fsum(value for one in columns for value in ((one - middle) ** 2).tolist())
         deviation = float(f"{math.sqrt(squares / count):.6g}")
         mean.append(float(f"{middle:.6g}"))
-        std.append(deviation if deviation > np.finfo(np.float32).tiny else DEVIATION_OF_NONE)
+        std.append(deviation if deviation > np.finfo(np.float32).tiny else 1.0)
     return tuple(mean), tuple(std)
 
 
@@ -205,9 +191,7 @@ def digest_of(target: Any) -> str:
     return hashlib.sha256(content.encode() + numbers).hexdigest()
 
 
-def described(
-    wanted: Wanted, targets: Learned, taken: Sequence[LabelledSample], part_of: Sequence[Part]
-) -> dict[str, Any]:
+def described(wanted: Wanted, targets: Learned, taken: Sequence[Sample], part_of: Sequence[Part]) -> dict[str, Any]:
     """What is learned, under "target" as JSON has it; nothing of one class of a sample.
 
     {"names"}, of values "mean" and "std" that normalise them, "least" and "most" of all, and of labels and the classes
@@ -297,7 +281,7 @@ def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
 
 
 def target_in(fields: Any, wanted: Wanted, label: str, steps: int | None = None) -> tuple[str, Any]:
-    """Class and target, as `targets.Sample` has them, in an object with keys, such as a JSON file has.
+    """Class and target, as `Sample` has them, in an object with keys, such as a JSON file has.
 
     Args:
         label: the key of the class, or of those of the steps.

@@ -13,8 +13,8 @@ from hdlif.data.arrays import Arrays
 from hdlif.data.augment import Augment
 from hdlif.data.columns import leaving_out
 from hdlif.data.in_memory import SeriesSamples
-from hdlif.data.manifest import PARTS, Part
-from hdlif.data.own_data import Layout, OwnData, Request, Sample, divide
+from hdlif.data.manifest import PARTS, Part, Sample
+from hdlif.data.own_data import Layout, OwnData, Request, divide
 from hdlif.data.split import Shares, check_pattern, group_in, split_here
 from hdlif.data.targets import Wanted, classes_of, measured, values_hint
 from hdlif.errors import DataError, reason

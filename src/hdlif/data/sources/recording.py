@@ -5,35 +5,24 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from hdlif.data.columns import LABEL, channel_names, rows_of
-from hdlif.data.own_data import Sample
-from hdlif.data.targets import Wanted, values_hint
+from hdlif.data.columns import LABEL, Tabular, channel_names, rows_of
+from hdlif.data.manifest import Sample
+from hdlif.data.targets import values_hint
 from hdlif.data.value_samples import STRETCH, Recorded, kept_together, of_target, with_next
 from hdlif.errors import DataError
 from hdlif.inputs.series import windows
 from hdlif.inputs.tables import Table
 
 
-def of_recording(
-    place: Path,
-    *,
-    window: int | None,
-    stride: int | None,
-    label: str | None,
-    group: str | None,
-    columns: Sequence[str] | None,
-    known: Sequence[str],
-    wanted: Wanted,
-    whole: bool = False,
-) -> Recorded:
+def of_recording(place: Path, request: Tabular, window: int | None, stride: int | None) -> Recorded:
     """Cut a long recording into windows, each of one group, and of one label unless each step has its own.
 
-    Args:
-        whole: it is not divided into parts, so that windows may share rows.
+    Windows may share rows if they are not divided into parts.
     """
+    wanted, group = request.wanted, request.group
     if wanted.labels is not None:
         raise DataError(f"{place}: data.labels is of arrays x and y; leave it out of a recording")
-    found = rows_of(place, label=label, group=group, columns=columns, known=known, wanted=wanted)
+    found = rows_of(place, request)
     table = found.table
     if window is None:
         raise DataError(
@@ -48,7 +37,7 @@ def of_recording(
     longest: Counter[str] = Counter()
     rows = used = 0
     needed = window + (wanted.ahead or 0)
-    if not whole and not one_label and not group and stride is not None and stride < needed:
+    if not request.shares.whole and not one_label and not group and stride is not None and stride < needed:
         raise DataError(
             f"{place}: windows that share rows would be in two parts; set data.stride={needed} or more, or name a "
             "column of groups with data.group"
@@ -73,7 +62,7 @@ def of_recording(
         if name not in present:
             raise DataError(
                 f'{place}: class "{name}" has at most {most} rows one after another{" of one group" if group else ""}, '
-                f"and data.window = {window}; {values_hint(labels, label or LABEL) or 'lower it'}"
+                f"and data.window = {window}; {values_hint(labels, request.label or LABEL) or 'lower it'}"
             )
     unused = {"rows": rows - used} if rows > used else {}
     return Recorded(
