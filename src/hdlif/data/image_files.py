@@ -23,17 +23,8 @@ _CROP = "random_resized_crop"
 class ImageFiles(Samples):
     """Labelled images of any size, decoded as RGB and normalised: x = (augmented pixels / 255 - mean) / std.
 
-    `hdlif.inputs.pictures` decodes them, within its limits. They become size x size by the augmentation
-    random_resized_crop, where it is asked for, and else by resizing the shorter side to `short_side` and cutting out
-    the centre; bilinearly, antialiased.
-
-    Args:
-        source: of the encoded images.
-        places: int64 [N], where in the source each sample is.
-        labels: int64 [N].
-        size: side of the images.
-        short_side: at least `size`.
-        mean, std, augment, seed: as of `Images`.
+    The augmentation random_resized_crop makes them size x size. Without it the shorter side is resized to `short_side`
+    (bilinearly, antialiased), and the centre is cut out. `places` [N] are the numbers of the samples in `source`.
     """
 
     _drawn_in_read = (_CROP,)
@@ -63,11 +54,11 @@ class ImageFiles(Samples):
         return True
 
     def resized(self, size: int) -> Self:
-        """The same images at size x size; the shorter side keeps its proportion to the size."""
+        """Return the images at size x size; the shorter side keeps its proportion to the size."""
         return self._changed(size=size, short_side=round(self.short_side * size / self.size))
 
     def read(self, indices: Tensor) -> Tensor:
-        """Pixels uint8 [B, 3, size, size]."""
+        """Return pixels uint8 [B, 3, size, size]."""
         places = [int(place) for place in self.places[indices.numpy()]]
         images = [self._decoded(place) for place in places]
         if self.augment[:1] == (_CROP,):
@@ -104,5 +95,5 @@ class ImageFiles(Samples):
         return pixels
 
     def scale(self, raw: Tensor) -> Tensor:
-        """(raw / 255 - mean) / std."""
+        """Return (raw / 255 - mean) / std."""
         return normalised(raw, self.mean, self.std)

@@ -1,4 +1,4 @@
-"""What is learned of a sample: its class, or one at each step; values, or those that come next; or labels."""
+"""The target of a sample: its class, or one at each step; values, or those that come next; or labels."""
 
 import hashlib
 import json
@@ -28,15 +28,15 @@ Scale = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a recipe's section asks to be learned.
+    """The target that a recipe asks for.
 
     Attributes:
         each_step: a class, or values, at each step.
-        values: the names of values: of columns, keys, or an array's last axis.
-        labels: the names of labels, of which a sample has any number; given likewise.
+        values: names of values: of columns, keys, or an array's last axis.
+        labels: names of labels, of which a sample has any number.
         ahead: the values of the channels of series so many steps later, at each step.
     Raises:
-        ValueError: two of them that do not go together, or that name nothing.
+        ValueError: they exclude each other, or name nothing.
     """
 
     each_step: bool = False
@@ -64,12 +64,12 @@ class Wanted:
 
     @property
     def one_class(self) -> bool:
-        """Whether that is one class of a sample."""
+        """Whether one class of a sample is learned."""
         return self.classes and not self.each_step
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of values or labels."""
+        """The names of values or labels."""
         return tuple(self.values or self.labels or ())
 
 
@@ -87,9 +87,9 @@ class Learned:
 
     Attributes:
         names: of classes, values or labels.
-        mean, std: of values, by which they are normalised.
-        of: the target [...] of one sample.
-        steps: of targets at each step, how many.
+        mean, std: normalise values.
+        of: returns the target [...] of one sample.
+        steps: number of steps that have a target each.
     """
 
     names: tuple[str, ...]
@@ -99,7 +99,7 @@ class Learned:
     steps: int | None = None
 
     def tensor(self, chosen: Sequence[Sample], like: Sequence[Sample]) -> Tensor:
-        """The targets of samples [N, ...]; shaped as those of `like` where there are none."""
+        """Return the targets of samples [N, ...]; if there are none, shaped as those of `like`."""
         return torch.from_numpy(np.array([self.of(one) for one in (chosen or like[:1])]))[: len(chosen)]
 
 
@@ -113,13 +113,13 @@ def learned(
     classes: tuple[str, ...] = (),
     names: tuple[str, ...] = (),
 ) -> Learned:
-    """What is learned of `taken`; values are normalised by a scale, or by that which is measured on `training`.
+    """Return the targets of `taken`; values are normalised by `scale`, or by that of `training`.
 
     Args:
-        classes: in the order of the labels; by default those that there are.
+        classes: in the order of the labels; by default all classes of the samples.
         names: of the values that come next.
     Raises:
-        DataError: there is one class alone, or targets at each step are of several lengths.
+        DataError: there is one class alone, or targets at each step have several lengths.
     """
     steps = _steps(place, taken) if wanted.each_step or wanted.ahead is not None else None
     if wanted.labels is not None:
@@ -144,12 +144,12 @@ def _steps(place: object, taken: Sequence[Sample]) -> int:
 
 
 def labels_of(one: Sample) -> Sequence[str]:
-    """The classes of a sample's steps, or its own; "" where no classes are learned."""
+    """Return the classes of a sample's steps, or its own; "" if no classes are learned."""
     return one.target if isinstance(one.target, list) else [one.label]
 
 
 def classes_of(place: object, wanted: Wanted, taken: Sequence[Sample]) -> tuple[str, ...]:
-    """The classes of samples, or of their steps. Raises `DataError` where there is one alone."""
+    """Return the classes of samples, or of their steps. Raises `DataError` if there is one alone."""
     classes = in_order({label for one in taken for label in labels_of(one)})
     if len(classes) < 2:
         raise DataError(f'{place}: all samples are of one class, "{classes[0]}"; there must be two or more')
@@ -157,7 +157,7 @@ def classes_of(place: object, wanted: Wanted, taken: Sequence[Sample]) -> tuple[
 
 
 def in_order(labels: Collection[str]) -> tuple[str, ...]:
-    """The classes, sorted: as numbers where all are whole numbers, and else as text.
+    """Sort classes: as numbers if all are whole numbers, and otherwise as text.
 
     >>> in_order({"10", "9"}), in_order({"b", "10", "9"})
     (('9', '10'), ('10', '9', 'b'))
@@ -169,7 +169,7 @@ def in_order(labels: Collection[str]) -> tuple[str, ...]:
 
 
 def measured(parts: Sequence[Floats]) -> Scale:
-    """Mean and deviation of each column of arrays [rows, columns], of exact sums, rounded to 6 significant digits."""
+    """Return mean and deviation (1 if constant) of each column of arrays, of exact sums, to 6 significant digits."""
     count = sum(map(len, parts))
     mean, std = [], []
     for column in range(parts[0].shape[1]):
@@ -183,7 +183,7 @@ def measured(parts: Sequence[Floats]) -> Scale:
 
 
 def digest_of(target: Any) -> str:
-    """SHA-256 (hex) of what is learned of a sample beside its class; "" where there is nothing."""
+    """Return the SHA-256 (hex) of a target other than a class; "" if there is none."""
     if target is None:
         return ""
     content = json.dumps(target) if isinstance(target, list) else f"{list(target.shape)} "
@@ -192,10 +192,10 @@ def digest_of(target: Any) -> str:
 
 
 def described(wanted: Wanted, targets: Learned, taken: Sequence[Sample], part_of: Sequence[Part]) -> dict[str, Any]:
-    """What is learned, under "target" as JSON has it; nothing of one class of a sample.
+    """Return the targets under "target" as JSON; nothing of one class of a sample.
 
-    {"names"}, of values "mean" and "std" that normalise them, "least" and "most" of all, and of labels and the classes
-    of steps "counts" by name and part.
+    {"names"}, of values their "mean" and "std", "least" and "most", and of labels and the classes of steps "counts" by
+    name and part.
     """
     if wanted.one_class:
         return {}
@@ -223,7 +223,7 @@ TO_LEARN_VALUES = (
 
 
 def values_hint(labels: Collection[str], name: str) -> str:
-    """How to learn what is called `name` as values, where labels are numbers with fractions; nothing where not.
+    """State how to learn `name` as values if labels are numbers with fractions; "" if not.
 
     >>> values_hint(["0.5", "2"], "load")[:28], values_hint(["1", "2"], "load"), values_hint(["0.5", "a"], "load")
     ('the labels look like values;', '', '')
@@ -237,11 +237,7 @@ def values_hint(labels: Collection[str], name: str) -> str:
 
 
 def array_targets(place: Path, content: bytes, wanted: Wanted, count: int, steps: int) -> list[Any]:
-    """What y holds of each of `count` samples: as `Series.target`; of one class each, that class.
-
-    Raises:
-        DataError: y has another shape, or holds what cannot be learned.
-    """
+    """Return the target of each of `count` samples in y; one class each as text. Raises `DataError`."""
     try:
         if wanted.one_class:
             return list(map(str, parse_labels(content)))
@@ -260,12 +256,12 @@ def _holds_fractions(content: bytes) -> bool:
 
 
 def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
-    """What is learned of one item, (x, y): a class at each step, int64 [T]; values or labels, float32.
+    """Return the target of one item (x, y): a class at each step, int64 [T]; values or labels, float32.
 
     Args:
-        steps: of x; None where it has none of its own, and y says how many there are.
+        steps: of x; None if they are those of y.
     Raises:
-        Unreadable: y has another shape, or holds what cannot be learned.
+        Unreadable: y has another shape, or cannot be learned.
     """
     try:
         array = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
@@ -281,13 +277,13 @@ def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
 
 
 def target_in(fields: Any, wanted: Wanted, label: str, steps: int | None = None) -> tuple[str, Any]:
-    """Class and target, as `Sample` has them, in an object with keys, such as a JSON file has.
+    """Return class and target, as of `Sample`, in an object with keys, such as of a JSON file.
 
     Args:
         label: the key of the class, or of those of the steps.
         steps: as of `item_target`.
     Raises:
-        Unreadable: a key is not there, or has a value that cannot be learned.
+        Unreadable: a key is absent, or has a value that cannot be learned.
     """
     if not isinstance(fields, Mapping):
         raise Unreadable(f"it is {brief(fields)}, and an object with keys is read")
@@ -313,7 +309,7 @@ def target_in(fields: Any, wanted: Wanted, label: str, steps: int | None = None)
 
 
 def has_of(listed: Any, names: Sequence[str]) -> NDArray[np.float32]:
-    """Which of the labels a list of names has: float32 [L] of 0 and 1. Raises `Unreadable`."""
+    """Return which of the labels a list of names has: float32 [L] of 0 and 1. Raises `Unreadable`."""
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
         raise Unreadable(f"{brief(listed)} is not a list of names of labels")
     if odd := sorted(set(listed) - set(names)):
@@ -322,7 +318,7 @@ def has_of(listed: Any, names: Sequence[str]) -> NDArray[np.float32]:
 
 
 def class_named(value: Any) -> str:
-    """A class, by a whole number or a name. Raises `Unreadable`."""
+    """Return a class that is a whole number or a name. Raises `Unreadable`."""
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value) or not str(value).isprintable():
         raise Unreadable(f"{brief(value)} is not a label, a whole number or a name")
     return str(value)
@@ -335,11 +331,7 @@ def _under(fields: Mapping[str, Any], key: str) -> Any:
 
 
 def _checked(y: NDArray[Any], wanted: Wanted, samples: tuple[int, ...], steps: int | None) -> NDArray[Any]:
-    """Targets of this shape: that of the samples, the steps and the names, as far as there are any.
-
-    Raises:
-        Unreadable: y has another shape, or holds what cannot be learned.
-    """
+    """Return targets shaped as the samples, the steps and the names, if there are any. Raises `Unreadable`."""
     names = wanted.names
     if steps is None:
         steps = y.shape[len(samples)] if y.ndim > len(samples) else 1

@@ -19,14 +19,14 @@ MOST_TIME = 10**6
 
 
 class Content(Protocol):
-    """What is known of generated data."""
+    """The arguments of generated data, and what follows from them."""
 
     def check_parts(self, validation: int) -> None:
-        """Raise `ValueError` where the parts, with so many validation samples, are more than is made."""
+        """Raise `ValueError` if the parts, with so many validation samples, are too large."""
 
     @property
     def target(self) -> Literal["class", "classes", "values_each"]:
-        """What is given of a sample, as `tasks.Target`."""
+        """The target of a sample, as of `tasks.Target`."""
 
     @property
     def input(self) -> InputRecord:
@@ -34,29 +34,28 @@ class Content(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the classes or values."""
+        """The names of the classes or values."""
 
     @property
     def learned(self) -> Mapping[str, object]:
-        """Fields of `builders.shipped.Described` that follow from the arguments besides."""
+        """Other fields of `builders.data_sets.Described` that follow from the arguments."""
 
     @staticmethod
     def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
-        """The arguments that are known of the data which a network takes."""
+        """Return the arguments that follow from what a network takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DelayedXor:
-    """Two marked bits that are `delay` steps apart, and noise between them; learned is whether they differ.
+    """Two marked bits with noise between them; the class is whether they differ.
 
     Attributes:
         delay: steps from the first bit, which is at step 0, to the second, which is at the last step.
         noise: standard deviation of the values between them; the bits are -1 and 1.
-        samples: training series.
-        test: test series.
-        draw: of all values; another number gives other series.
+        samples, test: numbers of training and test series.
+        draw: seed of all values.
     Raises:
-        ValueError: an argument that none can be.
+        ValueError: an argument is out of range.
     """
 
     delay: int = 100
@@ -97,20 +96,19 @@ class DelayedXor:
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:
-    """Symbols that are shown one a step, then nothing for `delay` steps, and then have to be repeated in order.
+    """Symbols that are shown one per step, and have to be repeated in order after `delay` empty steps.
 
-    Learned is the symbol that each step shows, or "blank". The answer to a step is read `symbols` + `delay` steps
-    later, so that the steps of the recall alone count.
+    The class of a step is the symbol that it shows, or "blank". The answer to a step is read `symbols` + `delay` steps
+    later, so that only the steps of the recall count.
 
     Attributes:
         delay: steps from the last symbol to the first one that is repeated; at the last of them a channel signals it.
         symbols: how many are shown.
         alphabet: of how many different ones.
-        samples: training series.
-        test: test series.
-        draw: of all symbols; another number gives other series.
+        samples, test: numbers of training and test series.
+        draw: seed of all symbols.
     Raises:
-        ValueError: an argument that none can be.
+        ValueError: an argument is out of range.
     """
 
     delay: int = 100
@@ -158,18 +156,17 @@ class Copy:
 
 @dataclass(frozen=True, kw_only=True)
 class MackeyGlass:
-    """Windows of the chaotic series of Mackey and Glass (1977); learned is, at each step, what comes `ahead` later.
+    """Windows of the chaotic series of Mackey and Glass (1977), and for each step the value `ahead` later.
 
-    dx/dt = 0.2·x(t - 17)/(1 + x(t - 17)^10) - 0.1·x(t), one step a unit of time.
+    dx/dt = 0.2·x(t - 17)/(1 + x(t - 17)^10) - 0.1·x(t), one step per unit of time.
 
     Attributes:
         steps: T, of a window.
-        ahead: steps from one that is shown to the one that is learned.
-        stride: steps from the beginning of a training window to that of the next. Those of the other parts share none.
-        samples: training windows.
-        test: test windows.
+        ahead: steps from a shown value to the learned one.
+        stride: steps between the beginnings of training windows. Those of the other parts do not overlap.
+        samples, test: numbers of training and test windows.
     Raises:
-        ValueError: an argument that none can be.
+        ValueError: an argument is out of range.
     """
 
     steps: int = 100

@@ -1,8 +1,8 @@
 """YAML of recipes, tables and search spaces: a plain tree of text, numbers, lists and mappings.
 
-Values are read by the core schema of YAML 1.2: `1e-3` is a number and `yes`, `off`, `010` are text (PyYAML's own
-YAML 1.1 has it the other way round). Rejected before anything is built: tags, aliases, repeated keys, integers of more
-than 64 bits, half surrogate pairs, more than `MOST_DEPTH` levels and more than `MOST_BYTES`.
+Values are read by the core schema of YAML 1.2: `1e-3` is a number and `yes`, `off`, `010` are text. Rejected before
+anything is built: tags, aliases, repeated keys, integers of more than 64 bits, half surrogate pairs, more than
+`MOST_DEPTH` levels and more than `MOST_BYTES`.
 """
 
 import json
@@ -29,7 +29,7 @@ def text_of(path: Path, what: str) -> str:
     """Read the text of a YAML file.
 
     Args:
-        what: the file is meant to be, for the error.
+        what: the word for the file in errors.
     Raises:
         FileNotFoundError: there is none.
         RecipeError: it is no UTF-8 text of at most `MOST_BYTES`.
@@ -144,11 +144,7 @@ Dumper.add_representer(list, lambda d, items: d.represent_sequence(f"{_TAG}seq",
 
 
 def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
-    """Return why a tree cannot be written as JSON and read by every program alike; None if it can.
-
-    Lists and mappings are at most `levels` deep, integers have 64 bits, text is Unicode. NaN and infinity are left to
-    the types.
-    """
+    """Return why a tree cannot be written as portable JSON of at most `levels` levels; None if it can."""
     for number, level in enumerate(_levels(value)):
         if number > levels + 1:
             return f"more than {levels} levels of lists and mappings in each other are refused"

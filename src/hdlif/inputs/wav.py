@@ -1,7 +1,6 @@
 """The RIFF WAVE format: one channel of sound from PCM of 8, 16, 24 or 32 bits, or floats of 32 or 64.
 
-Python's `wave` takes the sizes of a header on trust, and neither floats nor, before 3.12, the extensible form that
-files of 24 bits have; so chunks are walked here, each held against the bytes that there are.
+Python's `wave` reads neither floats nor, before 3.12, the extensible form that files of 24 bits have.
 """
 
 import struct
@@ -34,7 +33,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class Format:
-    """How samples are written: the number of their kind, and bits of each value."""
+    """The format of samples: the number of their kind, and bits of each value."""
 
     code: int
     channels: int
@@ -52,11 +51,12 @@ PLAIN = Format(_PCM, 1, 0, 16)
 
 
 def parse_wave(content: bytes) -> Wave:
-    """The sound of a .wav file: the mean of its channels, integers divided by the value that full scale stands for.
+    """Return the sound of a .wav file: the mean of its channels, integers divided by full scale.
 
     Raises:
         Unreadable: it is something else, compressed, cut short, beyond a limit, without a sample, or has one that is
-            not finite.
+        not
+            finite.
     """
     if content[:4] in (b"RIFX", b"RF64"):
         raise Unreadable(f"it is of the form {content[:4].decode()}; save it as plain RIFF WAVE, below 4 GB")
@@ -74,7 +74,7 @@ def parse_wave(content: bytes) -> Wave:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place and size of each chunk, all of which is there."""
+    """Yield name, place and size of each chunk, all of which is there."""
     place = 12
     while place + 8 <= len(content):
         name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
@@ -90,7 +90,7 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def parse_format(chunk: bytes) -> Format:
-    """What the chunk "fmt " says. Raises `Unreadable`."""
+    """Read the chunk "fmt ". Raises `Unreadable`."""
     if len(chunk) < 16:
         raise Unreadable(f"its format takes {len(chunk)} bytes, and at least 16 are needed")
     code, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", chunk)
@@ -118,7 +118,7 @@ def _samples(content: bytes, begin: int, size: int, form: Format) -> NDArray[np.
 
 
 def decoded(raw: NDArray[np.uint8], form: Format, *, first: int = 0) -> NDArray[np.float32]:
-    """The samples [N] that bytes stand for, float32 in about -1..1, as the mean of their channels.
+    """Return samples [N], float32 in about -1..1, as the mean of their channels.
 
     Args:
         first: the number of the first, for the error.
@@ -138,7 +138,7 @@ def decoded(raw: NDArray[np.uint8], form: Format, *, first: int = 0) -> NDArray[
 
 
 def _scaled(raw: NDArray[np.uint8], form: Format) -> NDArray[np.float32]:
-    """Bytes as float32, a value of full scale as 1."""
+    """Return bytes as float32, a value of full scale as 1."""
     if form.code == _FLOAT:
         with np.errstate(over="ignore", invalid="ignore"):
             return raw.view(f"<f{form.bits // 8}").astype(np.float32)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.data.pickles import INTEGERS, OBJECTS, Record, items, numbers, parse_pickle
+from hdlif.data.pickles import Record, items, numbers, parse_pickle
 from hdlif.inputs import Unreadable
 
 _RECONSTRUCTOR, _OBJECT, _SLICE = "copy_reg._reconstructor", "__builtin__.object", "__builtin__.slice"
@@ -27,7 +27,7 @@ Columns = Mapping[str, NDArray[Any]]
 
 def parse_frames(content: bytes) -> Any:
     """What a pickle of tables holds, each table a `Record`; `columns` reads one. Raises `Unreadable`."""
-    return parse_pickle(content, types=(*INTEGERS, "f4", "f8", OBJECTS), records=_RECORDS)
+    return parse_pickle(content, records=_RECORDS)
 
 
 def columns(frame: Any) -> Columns:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.data.pickles import INTEGERS, OBJECTS, items, numbers, parse_pickle
+from hdlif.data.pickles import items, numbers, parse_pickle
 from hdlif.data.public.fetching import unpack_debian
 from hdlif.data.public.frames_of_pandas import as_float32, columns, parse_frames
 from hdlif.data.public.ts_files import parse_ts
@@ -80,7 +80,7 @@ def exercises(files: Sequence[Path], folder: Path) -> None:
     content = _member(files[0], "seglearn/data/watch_dataset.npy")
     # An array of one object: behind numpy's header stands a pickle.
     begin = content.index(b"\n") + 1
-    (data,) = items(parse_pickle(content[begin:], types=(*INTEGERS, "f8", OBJECTS)))
+    (data,) = items(parse_pickle(content[begin:]))
     names = [str(name) for name in items(data["y_labels"])]
     x, y, group = [], [], []
     for values, label, subject in zip(items(data["X"]), numbers(data["y"]), numbers(data["subject"]), strict=True):

@@ -32,7 +32,7 @@ TINY_IMAGENET_SIZE = 64
 
 @dataclass(frozen=True)
 class _Listed:
-    """One part of a set as it lies on disk: a source, and the label of each place in it."""
+    """One part of a set: a source, and the label of each place in it."""
 
     source: ByteSource
     labels: NDArray[np.int64]
@@ -47,18 +47,16 @@ def imagenet(
     classes: tuple[str, ...] | None = None,
     counts: tuple[int, int] = (1_281_167, 50_000),
 ) -> DataSets:
-    """ImageNet-1k from ROOT/imagenet/train and ROOT/imagenet/val, each with a folder per class or with tar shards.
+    """Load ImageNet-1k from ROOT/imagenet/train and ROOT/imagenet/val, each with a folder per class or tar shards.
 
-    The published validation set is the test set here. The validation images are the last ones of a fixed permutation
-    of the training set; both sets are in such an order, so that the first images are of all classes.
+    The published validation set is the test set here. The validation images are the last ones of a fixed permutation of
+    the training set.
 
     Args:
         classes: names, in the order of the class folders; the thousand by default.
         counts: training and test images that there must be.
         root: the folder that holds the data; it is required.
-        validation: how many samples are held out of the training ones.
-        augment: names out of `AUGMENTATIONS`, or `Augmentation`s, for the training samples, in this order.
-        seed: of the augmentation.
+        validation, augment, seed: as of `digits`.
     Raises:
         DataError: a part is missing, half extracted, or has another number of classes or images.
     """
@@ -99,13 +97,13 @@ def tiny_imagenet(
     classes: int = len(TINY_IMAGENET_CLASSES),
     per_class: tuple[int, int] = (500, 50),
 ) -> DataSets:
-    """Tiny-ImageNet, 64x64, from ROOT/tiny-imagenet-200 as its archive extracts; otherwise as `imagenet`.
+    """Load Tiny-ImageNet, 64x64, from ROOT/tiny-imagenet-200 as its archive extracts.
 
-    Its test images have no published labels; its validation set is the test set here.
+    Its validation set is the test set here, for its test images have no published labels.
 
     Args:
         root, validation, augment, seed: as of `imagenet`.
-        classes: how many the archive has.
+        classes: number of classes in the archive.
         per_class: training and test images that each class must have.
     """
     listed = "val/val_annotations.txt"
@@ -150,7 +148,7 @@ def tiny_imagenet(
 
 
 def _part(folder: SetFolder, name: str, classes: int) -> _Listed:
-    """Shards, or a folder per class."""
+    """Read shards, or a folder per class."""
     place = folder.path / name
     try:
         sharded = bool(shards_in(place))
@@ -165,7 +163,7 @@ def _part(folder: SetFolder, name: str, classes: int) -> _Listed:
 
 
 def _folders(folder: SetFolder, part: str, ids: Sequence[str]) -> _Listed:
-    """The images of each class's folder, or of a folder `images` in it."""
+    """List the images of each class's folder, or of a folder `images` in it."""
     folder.require([f"{part}/{wordnet_id}" for wordnet_id in ids])
     place = folder.path / part
     paths: list[str] = []
@@ -240,7 +238,7 @@ def _sets(
 
 @cache
 def imagenet_classes() -> tuple[str, ...]:
-    """The names in the order of the sorted WordNet ids, which is that of the labels, as torchvision states them."""
+    """Return the names in the order of the sorted WordNet ids, as torchvision states them."""
     from torchvision.models import ResNet18_Weights
 
     return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
