@@ -1,6 +1,7 @@
 """Columns of a .csv or .parquet file: those that are shown, those that are learned, and the one of groups."""
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Collection, Sequence
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from hdlif.data.arrays import content_of
 from hdlif.data.own_data import Placed
+from hdlif.data.public.sets import where_had
 from hdlif.data.targets import Wanted
 from hdlif.errors import DataError, brief, did_you_mean
 from hdlif.inputs import Unreadable
@@ -39,6 +41,18 @@ class Tabular(Placed):
     def __post_init__(self) -> None:
         if (columns := self.columns) is not None and (not columns or len(set(columns)) < len(columns)):
             raise ValueError(f"columns = {list(columns)} is refused; name one or more, each once")
+
+    def existing_place(self, what: str) -> Path:
+        """Return the absolute path. Raises `DataError` if nothing is there, and `ValueError` on a size."""
+        _ = self.shares, self.wanted
+        place = self.place()
+        if self.size is not None:
+            raise ValueError(f"size = {self.size} is refused; leave it out")
+        # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
+        if not os.path.lexists(place):
+            had = where_had(place.name) or f"; give the path of {what}"
+            raise DataError(f"{place}: there is no such file or folder{had}")
+        return place
 
     @property
     def known_columns(self) -> tuple[str, ...]:

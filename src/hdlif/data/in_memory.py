@@ -13,9 +13,11 @@ from hdlif.inputs import fitting
 
 
 class _InMemory(Samples):
-    """Samples [N, C, ...] in memory: x = (augmented values / WHOLE - mean) / std by channel."""
+    """Samples [N, C, ...] in memory, normalised by channel."""
 
-    WHOLE: ClassVar[int] = 1
+    DTYPE: ClassVar[torch.dtype]
+    WHOLE: ClassVar[int]
+    """Full scale, by which raw values are divided."""
 
     def __init__(
         self,
@@ -27,6 +29,9 @@ class _InMemory(Samples):
         augment: Augment | None = None,
         seed: int = 0,
     ) -> None:
+        if values.dtype != self.DTYPE or values.ndim != 4:
+            seen = f"{values.dtype} {list(values.shape)}"
+            raise ShapeError(f"samples are {seen}; give {self.DTYPE} [N, C, ...], of 4 axes")
         n, channels = values.shape[:2]
         if labels.shape[:1] != (n,) or (labels.ndim == 1 and labels.dtype != torch.int64):
             seen = f"{labels.dtype} {list(labels.shape)}"
@@ -63,8 +68,8 @@ class Images(_InMemory):
     ([1, 1, 1, 8, 8], 2.0, [2])
 
     Args:
-        pixels: uint8 [N, C, H, W].
-        labels: int64 [N], or what else is learned of each image, [N, ...].
+        values: the pixels uint8 [N, C, H, W].
+        labels: int64 [N], or another target of each image, [N, ...].
         mean, std: of pixels / 255, one per channel.
         augment, seed: as of `Samples`.
     Raises:
@@ -72,21 +77,7 @@ class Images(_InMemory):
         DataError: an unknown augmentation.
     """
 
-    WHOLE = 255
-
-    def __init__(
-        self,
-        pixels: Tensor,
-        labels: Tensor,
-        *,
-        mean: Sequence[float],
-        std: Sequence[float],
-        augment: Augment | None = None,
-        seed: int = 0,
-    ) -> None:
-        if pixels.dtype != torch.uint8 or pixels.ndim != 4:
-            raise ShapeError(f"pixels are {pixels.dtype} {list(pixels.shape)}; give torch.uint8 [N, C, H, W]")
-        super().__init__(pixels, labels, mean=mean, std=std, augment=augment, seed=seed)
+    DTYPE, WHOLE = torch.uint8, 255
 
     @property
     def pixels(self) -> Tensor:
@@ -101,25 +92,9 @@ class Images(_InMemory):
 
 
 class SeriesSamples(_InMemory):
-    """Labelled series in memory, float32 [N, C, T, 1], as `hdlif.inputs.series.as_sample` lays them out.
+    """Labelled series in memory, float32 [N, C, T, 1], as `hdlif.inputs.series.as_sample` lays them out."""
 
-    Raises:
-        ShapeError: tensors of another type or shape.
-    """
-
-    def __init__(
-        self,
-        values: Tensor,
-        labels: Tensor,
-        *,
-        mean: Sequence[float],
-        std: Sequence[float],
-        augment: Augment | None = None,
-        seed: int = 0,
-    ) -> None:
-        if values.dtype != torch.float32 or values.ndim != 4 or values.shape[3] != 1:
-            raise ShapeError(f"values are {values.dtype} {list(values.shape)}; give torch.float32 [N, C, T, 1]")
-        super().__init__(values, labels, mean=mean, std=std, augment=augment, seed=seed)
+    DTYPE, WHOLE = torch.float32, 1
 
     def resized(self, size: int) -> NoReturn:
         """Raise `DataError`: series have no such size."""

@@ -14,6 +14,7 @@ from hdlif.data.augment import Augment
 from hdlif.data.draws import random_bits
 from hdlif.data.samples import DataSets, Frames, Samples, constant
 from hdlif.errors import DataError, HdlifError, InputError, ShapeError, brief, first_line
+from hdlif.inputs import Unreadable
 
 ACCEPTED = "give (x, target), two tensors or arrays, a map-style torch.utils.data.Dataset or a hdlif.data.Samples"
 _DRAWS_STREAM = 2**32
@@ -153,16 +154,8 @@ class DatasetSamples(Samples):
         np.random.seed(seed & 0xFFFFFFFF)
         random.seed(seed)
         name = f"{self._name}, item {place}"
-        try:
-            item = self.dataset[place]
-        except HdlifError:
-            raise
-        # The user's own code, which may fail in any way.
-        except Exception as error:
-            raise DataError(f"{name}: cannot be read: {_said(error)}") from error
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            raise DataError(f"{name}: is {_kind(item)}; give (x, target)")
-        return _numbers(item[0], f"{name}: x"), _numbers(item[1], f"{name}: target")
+        x, target = read_item(self.dataset, place, name)
+        return _numbers(x, f"{name}: x"), _numbers(target, f"{name}: target")
 
     def _stacked(self, tensors: Sequence[Tensor], places: Tensor, what: str) -> Tensor:
         for place, one in zip(places.tolist(), tensors, strict=True):
@@ -172,6 +165,22 @@ class DatasetSamples(Samples):
                     f"{list(tensors[0].shape)}; give all items one shape"
                 )
         return torch.stack(list(tensors))
+
+
+def read_item(dataset: Any, index: int, name: str) -> tuple[Any, Any]:
+    """Read an item (x, target). Raises `DataError`."""
+    try:
+        item = dataset[index]
+    except HdlifError:
+        raise
+    except Unreadable as error:
+        raise DataError(f"{name}: {error}") from error
+    # The user's own code, which may fail in any way.
+    except Exception as error:
+        raise DataError(f"{name}: cannot be read: {_said(error)}") from error
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise DataError(f"{name}: is {_kind(item)}; give (x, target)")
+    return item[0], item[1]
 
 
 def as_samples(given: object, name: str) -> Samples:

@@ -260,7 +260,6 @@ def parts_named(place: object, names: Sequence[str]) -> list[Part]:
 
 
 GROUP = "GROUP"
-_WILD = re.compile(r"GROUP|\*")
 
 
 def check_pattern(pattern: str) -> None:
@@ -280,20 +279,9 @@ def group_in(pattern: str, name: str) -> str | None:
     >>> group_in("GROUP_*.wav", "ann_1_2.wav"), group_in("*/GROUP.wav", "digits/7.wav"), group_in("GROUP_*", "ann")
     ('ann', '7', None)
     """
-    fixed, wild = _WILD.split(pattern), _WILD.findall(pattern)
-    if not name.startswith(fixed[0]):
-        return None
-    place, found = len(fixed[0]), None
-    for number, (kind, text) in enumerate(zip(wild, fixed[1:], strict=True), start=1):
-        least = place + (kind == GROUP)
-        last = number == len(wild)
-        end = name.find(text, least) if not last else len(name) - len(text) if name.endswith(text) else -1
-        if end < least:
-            return None
-        if kind == GROUP:
-            found = name[place:end]
-        place = end + len(text)
-    return found
+    wild = re.escape(pattern).replace(GROUP, "(.+?)").replace(r"\*", ".*?")
+    found = re.fullmatch(wild, name, re.DOTALL)
+    return found[1] if found else None
 
 
 SPLIT_SEED = 0

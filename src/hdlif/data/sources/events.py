@@ -190,16 +190,14 @@ def _frames(layout: Layout, record: InputRecord, seen: Mapping[int, _Seen], time
 
     def fill(out: NDArray[Any]) -> None:
         for row, (number, one) in enumerate(seen.items()):
-            out[row] = _frames_of(layout, number, one, record, time_steps, most=np.iinfo(np.uint16).max)
+            out[row] = _frames_of(layout, number, one, record, time_steps)
 
     if not are_written(path, shape, dtype):
         write_frames(path, shape, dtype, fill)
     return path
 
 
-def _frames_of(
-    layout: Layout, number: int, one: _Seen, record: InputRecord, time_steps: int, *, most: int
-) -> NDArray[np.float32]:
+def _frames_of(layout: Layout, number: int, one: _Seen, record: InputRecord, time_steps: int) -> NDArray[np.float32]:
     """Return the frames float32 [T·2, H, W] of a recording."""
     file, sensor = layout.root / layout.files[number].name, record.sensor
     assert sensor is not None
@@ -210,7 +208,7 @@ def _frames_of(
             raise Unreadable("it has changed since it was looked at")
         events = read_recording(file, content)
         frames = fitted(events, time_steps, binning=record.binning, sensor=sensor, size=size, resize=record.resize)
-        limit = most if size == sensor else _EXACT
+        limit = np.iinfo(np.uint16).max if size == sensor else _EXACT
         if frames.max(initial=0) > limit:
             raise Unreadable(f"a pixel has {frames.max():.0f} events in a frame, and at most {limit} are kept")
     except (OSError, Unreadable) as error:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from hdlif.data.manifest import PARTS, Part, Sample
 from hdlif.data.own_data import Layout, OwnData, Request, check_kind, finder
+from hdlif.data.python_data import read_item
 from hdlif.data.sources.pictures import OfImages
 from hdlif.data.targets import ONE_CLASS, Wanted, in_order, item_target, labels_of
 from hdlif.data.value_samples import find_series_in
@@ -113,7 +114,7 @@ class _Contents:
         if (content := self.held.pop(place, None)) is not None:
             return content
         part, index = self.places[place]
-        return encoded(item(self.sets[part], index, self.name(place))[0], self.name(place))[0]
+        return encoded(read_item(self.sets[part], index, self.name(place))[0], self.name(place))[0]
 
 
 def layout_of(
@@ -132,11 +133,11 @@ def layout_of(
     contents: dict[int, bytes] = {}
     room = MOST_HELD
     for number, (part, index) in enumerate(places):
-        x, y = item(sets[part], index, items.name(number))
+        x, y = read_item(sets[part], index, items.name(number))
         content, end = encoded(x, items.name(number))
         given.append(_learned(y, wanted, classes, items.name(number), len(x) if end == SERIES else None))
         ends.setdefault(end, number)
-        if number == 0 and encoded(item(sets[part], index, items.name(0))[0], items.name(0))[0] != content:
+        if number == 0 and encoded(read_item(sets[part], index, items.name(0))[0], items.name(0))[0] != content:
             raise DataError(
                 f"{items.name(0)}: is another each time that it is read; give items as they are, and augment them "
                 "with data.augment"
@@ -230,23 +231,6 @@ def _named(name: str, labels: Sequence[int], classes: Sequence[str] | None) -> l
             f"{name}: has the label {outside[0]}, and {len(classes)} classes: labels are 0..{len(classes) - 1}"
         )
     return [classes[label] for label in labels]
-
-
-def item(one: Any, index: int, name: str) -> tuple[Any, Any]:
-    """Read an item (x, y). Raises `DataError`."""
-    try:
-        found = one[index]
-    except HdlifError:
-        raise
-    except Unreadable as error:
-        raise DataError(f"{name}: {error}") from error
-    # The user's own code, which may fail in any way.
-    except Exception as error:
-        raise DataError(f"{name}: cannot be read: {type(error).__name__}: {first_line(error)}") from error
-    if not isinstance(found, tuple | list) or len(found) != 2:
-        length = f" of {len(found)}" if isinstance(found, tuple | list) else ""
-        raise DataError(f"{name}: is a {type(found).__name__}{length}; give (x, label)")
-    return found[0], found[1]
 
 
 def encoded(x: Any, name: str) -> tuple[bytes, str]:

@@ -16,7 +16,6 @@ from hdlif.data.columns import Tabular, without
 from hdlif.data.folders import laid_out
 from hdlif.data.manifest import Sample
 from hdlif.data.own_data import Layout, OwnData, faults_seen, finder, refuse_faults
-from hdlif.data.public.sets import where_had
 from hdlif.data.sources.recording import lines_of, of_recording
 from hdlif.data.sources.sounds import SOUND_KEYS, OfSounds
 from hdlif.data.targets import Wanted
@@ -63,12 +62,9 @@ class Series(Tabular, OfSounds):
     rate: int | None = None
 
     def find(self) -> OwnData:
-        _ = self.shares, self.wanted
+        place = self.existing_place("series")
         if self.resample is not None and (self.each_step or self.ahead is not None):
             raise ValueError(f"resample = {self.resample} leaves no target at each step; resample the data beforehand")
-        if self.size is not None:
-            raise ValueError(f"size = {self.size} is refused; leave it out")
-        place = self.place()
         for key, value in (("window", self.window), ("stride", self.stride)):
             if value is not None and value < 1:
                 raise ValueError(f"{key} = {value} is refused; give 1 or more")
@@ -82,10 +78,6 @@ class Series(Tabular, OfSounds):
     def _recorded(self, place: Path) -> Recorded:
         """Read what lies at a path; raises `ValueError` on a setting that it does not take."""
         known, wanted = self.known, self.wanted
-        # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
-        if not os.path.lexists(place):
-            had = where_had(place.name) or "; give the path of series"
-            raise DataError(f"{place}: there is no such file or folder{had}")
         window, stride = self.window, self.stride
         if known is not None and known.windows and window is None:
             window, stride = known.windows[0], stride or known.windows[1]

@@ -246,7 +246,7 @@ def samples_in(path: Path, label: str, member: str | None, wanted: Wanted, ignor
                     if key not in given:
                         given[key] = _target(file, one, wanted, label)
                 elif end == ".cls" and wanted.one_class:
-                    given[key] = _class(file, one), None
+                    given[key] = _target(file, one, wanted, label)
                 else:
                     ignored[end or "no suffix"] += 1
     except (OSError, Unreadable) as error:
@@ -277,31 +277,17 @@ def _is_sample(end: str, member: str | None) -> bool:
     return any(end in kind.suffixes for kind in KINDS.values())
 
 
-def _class(file: BinaryIO, one: Member) -> str:
-    """Read the class in a .cls. Raises `Unreadable`."""
-    text = _text(file, one)
-    try:
-        return class_named(text.strip())
-    except Unreadable as error:
-        raise Unreadable(f"{cut(one.name)}: {error}") from error
-
-
 def _target(file: BinaryIO, one: Member, wanted: Wanted, label: str) -> tuple[str, Any]:
-    """Read the class or target in a .json. Raises `Unreadable`."""
-    text = _text(file, one)
-    try:
-        return target_in(json.loads(text), wanted, label)
-    except Unreadable as error:
-        raise Unreadable(f"{cut(one.name)}: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{cut(one.name)} is damaged ({reason(error)})") from error
-
-
-def _text(file: BinaryIO, one: Member) -> str:
+    """Read the class in a .cls, or the class or target in a .json. Raises `Unreadable`."""
     if one.size > _MOST_LABEL:
         raise Unreadable(f"{cut(one.name)} has {one.size:,} bytes, and labels have at most {_MOST_LABEL:,}")
     file.seek(one.offset)
     try:
-        return file.read(one.size).decode("utf-8")
-    except ValueError as error:
+        text = file.read(one.size).decode("utf-8")
+        if one.name.lower().endswith(".cls"):
+            return class_named(text.strip()), None
+        return target_in(json.loads(text), wanted, label)
+    except Unreadable as error:
+        raise Unreadable(f"{cut(one.name)}: {error}") from error
+    except (ValueError, RecursionError) as error:
         raise Unreadable(f"{cut(one.name)} is damaged ({reason(error)})") from error

@@ -1,6 +1,5 @@
 """The user's own tables as a data set: each row a sample, its features the same at every time step."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,13 +23,7 @@ class Rows(Tabular):
     """A request for a .csv or .parquet file with a column of labels, or arrays x [N, F] and y [N]."""
 
     def find(self) -> OwnData:
-        _, wanted = self.shares, self.wanted
-        place = self.place()
-        if self.size is not None:
-            raise ValueError(f"size = {self.size} is refused; leave it out")
-        # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
-        if not os.path.lexists(place):
-            raise DataError(f"{place}: there is no such file or folder; give the path of a table")
+        place, wanted = self.existing_place("a table"), self.wanted
         if place.suffix.lower() in tables.SUFFIXES:
             recorded = self._of_file(place)
         elif are_arrays(place):
