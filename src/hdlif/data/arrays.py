@@ -22,14 +22,7 @@ _OPTIONAL = ("group", "part")
 
 @dataclass(frozen=True)
 class Arrays:
-    """Arrays of N samples.
-
-    Attributes:
-        layout: in words.
-        x: float32 [N, ...].
-        y: the target of each; empty if the next values are learned.
-        groups, parts: of each, if they are given.
-    """
+    """Arrays of N samples: x float32 [N, ...], the target y of each, and groups and parts if they are given."""
 
     layout: str
     x: Floats

@@ -62,15 +62,7 @@ class Tabular(Placed):
 
 @dataclass(frozen=True)
 class TableRows:
-    """The rows of a file.
-
-    Attributes:
-        table: the shown columns.
-        classes: of each row, if they are learned.
-        learned: values or labels [rows, names], if they are learned.
-        groups: of each row.
-        words: the columns of classes and groups for a report.
-    """
+    """The rows of a file: the shown columns, classes or values or labels [rows, names], groups, and words for them."""
 
     table: Table
     classes: list[str] | None

@@ -264,7 +264,7 @@ class Listed(Placed):
         return Layout(
             place,
             tuple(part for part in PARTS if part in there),
-            classes_of(path, wanted, listed) if wanted.classes else (),
+            classes_of(path, listed) if wanted.classes else (),
             tuple(listed),
             {end: count for end, count in sorted(walk.ignored.items()) if count > 0},
             Folder(place, [one.name for one in listed]),

@@ -28,7 +28,7 @@ class Sample:
         label: its class; "" if it has none of its own.
         part: the part that its place states.
         target: the classes of its steps, or values or labels [...], if these are learned.
-        unit: samples with the same one, such as those of one person, are in one part.
+        unit: samples of one unit, such as those of one person, are in one part.
         bytes, sha256: of its file, or of its values in little-endian float32.
         values: float32 [T, C] of a time series, or of a row of a table.
     """

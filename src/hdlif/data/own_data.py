@@ -29,16 +29,10 @@ _MOST_NAMED = 10
 
 @dataclass(frozen=True)
 class Layout:
-    """The samples at a path, before they are read.
+    """The samples at a path, before they are read, and the `source` of their bytes.
 
-    Attributes:
-        parts: the parts that have a place of their own.
-        classes: in the order of the labels; none if no classes are learned.
-        files: sorted by name.
-        ignored: counts of files of other kinds by suffix.
-        source: the bytes of each of `files`.
-        words: the layout for a report.
-        group: the name of a unit of `files`; "" if they have none.
+    `parts` are those that have a place of their own, `ignored` counts other files by suffix, `words` describe the
+    layout, and `group` is the word for a unit of `files`, "" if they have none.
     """
 
     root: Path
@@ -188,9 +182,7 @@ class OwnData:
 class Divided:
     """Samples in their parts, with their targets.
 
-    Attributes:
-        numbers: of the samples in each part, in an order in which the first ones are of all classes.
-        seen: split, copies and targets as JSON.
+    The `numbers` of the samples in each part are in an order in which the first ones are of all classes.
     """
 
     place: Path
@@ -246,8 +238,7 @@ def divide(
 
     Args:
         parts, grouped, unit, words: as of `split.parts_of`.
-        classes: in the order of the labels; by default all classes of the samples.
-        names: of the values that come next.
+        classes, names: in the order of the labels, and of the values that come next; as of `targets.learned`.
         skipped: the files that are left out.
     Raises:
         DataError: there are too few samples for the parts, or a place puts a group in two of them.
@@ -268,13 +259,7 @@ def divide(
 def divide_files(
     layout: Layout, seen: Mapping[int, tuple[int, str]], faults: Mapping[str, str], request: Request, what: str
 ) -> Divided:
-    """Divide the files of a layout that can be used.
-
-    Args:
-        seen: bytes and SHA-256 of these files, by their number.
-        faults: the files that are left out.
-        what: the word for one file.
-    """
+    """Divide the files of a layout that were `seen`, by their number, with size and SHA-256; `faults` are left out."""
     if layout.wanted.ahead is not None:
         raise DataError(f"{layout.root}: data.ahead = {layout.wanted.ahead} is of series; leave it out of {what}s")
     samples = []

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.data.files import Member, Shards, tar_members
-from hdlif.data.image_files import SUFFIXES
 from hdlif.data.roots import SetFolder, whole_number
 from hdlif.errors import cut, reason
 from hdlif.inputs import Unreadable
 from hdlif.whole_files import open_regular, read_regular, whole_file
 
+SUFFIXES = (".jpeg", ".jpg", ".png")
 INDEX = "hdlif_index.npz"
 MOST_INDEX = 2**30
 """Bytes; it takes 32 an image."""

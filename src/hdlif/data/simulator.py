@@ -98,14 +98,10 @@ def simulate(pixels: Tensor, bits: Bits) -> list[Events]:
 
 
 class SimulatedEvents(Samples):
-    """Frames of events simulated from images, kept as bytes once any process has made them.
+    """Frames of events simulated from 1-channel images, kept as bytes once any process has made them.
 
-    The recording of an image is a function of its index and `part`, not of the epoch or of a run's seed.
-
-    Args:
-        images: 1-channel images, whose augmentation is that of the frames.
-        part: a number of its own for each of a data set's parts.
-        time_steps, binning: number of frames, and how events become frames.
+    The recording of an image is a function of its index and `part`, not of the epoch or of a run's seed. The
+    augmentation of the images is that of the frames.
     """
 
     def __init__(self, images: Images, *, part: int, time_steps: int, binning: Binning) -> None:

@@ -156,8 +156,7 @@ def parts_of(
         place: of the data, for errors.
         parts: parts that samples are placed in; the others are taken from "train", or from all if there is none.
         grouped: whether units, such as people, may be in several classes.
-        unit: the word for one.
-        counted: states a number of them.
+        unit, counted: the word for one, and for a number of them.
         mend, hint: another way to fix too few samples, in addition or instead.
     Raises:
         DataError: there are too few, a class is in no training sample, or a place puts a unit in two parts.

@@ -28,12 +28,11 @@ Scale = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Wanted:
-    """The target that a recipe asks for.
+    """The target that a recipe asks for: one class per sample by default.
 
     Attributes:
         each_step: a class, or values, at each step.
-        values: names of values: of columns, keys, or an array's last axis.
-        labels: names of labels, of which a sample has any number.
+        values, labels: names of values, or of labels, of which a sample has any number.
         ahead: the values of the channels of series so many steps later, at each step.
     Raises:
         ValueError: they exclude each other, or name nothing.
@@ -83,14 +82,7 @@ ONE_CLASS = Wanted()
 
 @dataclass(frozen=True)
 class Learned:
-    """The targets of a set of samples.
-
-    Attributes:
-        names: of classes, values or labels.
-        mean, std: normalise values.
-        of: returns the target [...] of one sample.
-        steps: number of steps that have a target each.
-    """
+    """The targets `of` samples: their names, what normalises values, and the number of steps with a target each."""
 
     names: tuple[str, ...]
     mean: tuple[float, ...]
@@ -129,7 +121,7 @@ def learned(
         mean, std = scale or measured([one.target.reshape(-1, len(names)) for one in training])
         shift, size = np.array(mean, np.float32), np.array(std, np.float32)
         return Learned(names, mean, std, lambda one: (one.target - shift) / size, steps)
-    classes = classes or classes_of(place, wanted, taken)
+    classes = classes or classes_of(place, taken)
     number = {label: n for n, label in enumerate(classes)}
     if wanted.each_step:
         return Learned(classes, (), (), lambda one: np.array([number[label] for label in one.target]), steps)
@@ -148,7 +140,7 @@ def labels_of(one: Sample) -> Sequence[str]:
     return one.target if isinstance(one.target, list) else [one.label]
 
 
-def classes_of(place: object, wanted: Wanted, taken: Sequence[Sample]) -> tuple[str, ...]:
+def classes_of(place: object, taken: Sequence[Sample]) -> tuple[str, ...]:
     """Return the classes of samples, or of their steps. Raises `DataError` if there is one alone."""
     classes = in_order({label for one in taken for label in labels_of(one)})
     if len(classes) < 2:

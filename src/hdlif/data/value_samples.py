@@ -37,16 +37,13 @@ class Recorded:
     """The samples of numbers at a path.
 
     Attributes:
-        layout: in words.
-        unit: the word for what is kept in one part.
+        layout, unit: words for the layout, and for what is kept in one part.
         grouped: whether units, such as people, are in several classes.
-        channels: their names, if a header gives some.
+        channels, names: of channels if a header gives some, and of the values that come next.
         parts: those that have a folder of their own.
-        ignored: counts of unused files or rows.
+        ignored, skipped: counts of unused files or rows, and files that cannot be read or are not as the others.
         rates, windows, sound: as of `InputRecord`.
         seen: other findings as JSON.
-        skipped: files that cannot be read, or are not as the others.
-        names: of the values that come next.
     """
 
     layout: str
@@ -200,7 +197,7 @@ def find_samples(
     taken = recorded.samples
     _check_alike(place, recorded, known, unequal=kind == "series" and wanted.one_class)
     if wanted.classes and not classes:
-        classes = classes_of(place, wanted, taken)
+        classes = classes_of(place, taken)
     divided = divide(
         place,
         taken,

