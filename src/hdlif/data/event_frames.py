@@ -241,7 +241,3 @@ class EventFrames(Samples):
 
         resized: Tensor = F.resize(raw, [self.size, self.size], antialias=True)
         return resized
-
-    def scale(self, raw: Tensor) -> Tensor:
-        """Return the counts unchanged."""
-        return raw

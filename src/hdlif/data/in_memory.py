@@ -1,14 +1,14 @@
 """Samples that are kept in memory: images as bytes, and time series or rows of tables as numbers."""
 
 from collections.abc import Sequence
-from typing import ClassVar, NoReturn, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from hdlif.data.augment import Augment
 from hdlif.data.samples import DataSets, Samples
-from hdlif.errors import DataError, ShapeError
+from hdlif.errors import ShapeError
 from hdlif.inputs import fitting
 
 
@@ -95,10 +95,6 @@ class SeriesSamples(_InMemory):
     """Labelled series in memory, float32 [N, C, T, 1], as `hdlif.inputs.series.as_sample` lays them out."""
 
     DTYPE, WHOLE = torch.float32, 1
-
-    def resized(self, size: int) -> NoReturn:
-        """Raise `DataError`: series have no such size."""
-        raise DataError(f"series have no side of {size} or another; leave size out")
 
 
 def normalised(raw: Tensor, mean: Sequence[float], std: Sequence[float], *, whole: int = 255) -> Tensor:

@@ -4,13 +4,14 @@ A source in `hdlif.data.sources` is a `Request` that lists samples. `divide` put
 its target, and `OwnData` holds what was found and makes the sets.
 """
 
+import hashlib
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor
 
@@ -20,11 +21,13 @@ from hdlif.data.manifest import Entry, Manifest, Part, Sample
 from hdlif.data.samples import DataSets, Samples
 from hdlif.data.split import PART_FOLDERS, Shares, Split, by_part, parts_of, shares_of, split_here
 from hdlif.data.targets import ONE_CLASS, Learned, Scale, Wanted, described, digest_of, learned
-from hdlif.errors import DataError, cut, some
+from hdlif.errors import DataError, cut, reason, some
 from hdlif.graph.ops import InputRecord
+from hdlif.inputs import Unreadable
 
 _LONGEST_PATH = 4096
 _MOST_NAMED = 10
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
@@ -288,6 +291,20 @@ def divide_files(
         **divided.seen,
     }
     return Divided(layout.root, samples, divided.manifest, divided.numbers, divided.targets, said)
+
+
+def read_files(
+    layout: Layout, read: Callable[[Sample, bytes], _Read], faults: dict[str, str]
+) -> Iterator[tuple[int, Sample, bytes, str, _Read]]:
+    """Yield number, sample, content, SHA-256 and what `read` makes of each file; `faults` gets the unreadable ones."""
+    for number, one in enumerate(layout.files):
+        try:
+            content = layout.source.encoded(number)
+            found = read(one, content)
+        except (OSError, Unreadable) as error:
+            faults[one.name] = reason(error)
+            continue
+        yield number, one, content, hashlib.sha256(content).hexdigest(), found
 
 
 def faults_seen(faults: Mapping[str, str]) -> list[dict[str, str]]:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,20 +54,9 @@ class TensorSamples(Samples):
         super().__init__(labels, augment=augment, seed=seed)
         self.frames = frames
 
-    def first(self, count: int) -> "TensorSamples":
-        return self._changed(x=self.x[:count], labels=self.labels[:count])
-
-    def resized(self, size: int) -> NoReturn:
-        """Raise `DataError`: samples are shown as they are."""
-        raise DataError(f"samples are shown as they are; give x of {size} x {size}")
-
     def read(self, indices: Tensor) -> Tensor:
         """Return x [B, ...] unchanged."""
         return self.x[indices]
-
-    def scale(self, raw: Tensor) -> Tensor:
-        """Return x in float32."""
-        return raw.float()
 
 
 class DatasetSamples(Samples):
@@ -99,7 +88,6 @@ class DatasetSamples(Samples):
         if not length:
             raise DataError(f"{self._name}: has no items; give some")
         super().__init__(torch.zeros(length, dtype=torch.int64), seed=seed)
-        self._indices = torch.arange(length)
         self.frames = frames
         self.classes: int | None = None
         """How many classes targets may have, where that is known."""
@@ -110,28 +98,16 @@ class DatasetSamples(Samples):
     def costly(self) -> bool:
         return True
 
-    def first(self, count: int) -> "DatasetSamples":
-        return self._changed(labels=self.labels[:count], _indices=self._indices[:count])
-
-    def resized(self, size: int) -> NoReturn:
-        """Raise `DataError`: items are shown as they are."""
-        raise DataError(f"{self._name}: items are shown as they are; give them at {size} x {size}")
-
     def read(self, indices: Tensor) -> Tensor:
         """Return x [B, ...] of the items."""
         return self._items(indices)[0]
-
-    def scale(self, raw: Tensor) -> Tensor:
-        """Return x in float32."""
-        return raw.float()
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return x float32 [B, ...] and the targets [B, ...]."""
         x, target = self._items(indices)
         return self.scale(x), target
 
-    def _items(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        places = self._indices[indices]
+    def _items(self, places: Tensor) -> tuple[Tensor, Tensor]:
         bits = random_bits(places.numpy(), seed=self.seed, epoch=self.epoch, stream=_DRAWS_STREAM)
         with _generators_kept():
             items = [self._item(place, int(bit)) for place, bit in zip(places.tolist(), bits, strict=True)]

@@ -107,9 +107,6 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     ...
     ...     def scale(self, raw):
     ...         return raw.float() / 10
-    ...
-    ...     def resized(self, size):
-    ...         raise NotImplementedError
     >>> x, y = Ramps(torch.arange(10)).sequence(torch.tensor([3, 5]))
     >>> list(x.shape), x[0, 1].mean().item(), y.tolist()
     ([1, 2, 1, 1, 4], 0.5, [3, 5])
@@ -153,13 +150,13 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     def read(self, indices: Tensor) -> Tensor:
         """Return the raw samples of `indices` [B], stacked: [B, C, H, W], a tensor of their own."""
 
-    @abstractmethod
     def scale(self, raw: Tensor) -> Tensor:
-        """Return augmented raw samples as the network takes them, float32."""
+        """Return augmented raw samples as the network takes them: by default in float32."""
+        return raw.float()
 
-    @abstractmethod
     def resized(self, size: int) -> Self:
-        """Return the samples at size x size, augmented and shown as these are."""
+        """Return the samples at size x size, augmented and shown as these are; raise `DataError` by default."""
+        raise DataError(f"{type(self).__name__}: samples are shown as they are; give them at {size} x {size}")
 
     @property
     def costly(self) -> bool:

@@ -143,10 +143,6 @@ class SimulatedEvents(Samples):
             raise DataError(f"a pixel has {counts.max()} events in a frame; at most {MOST_COUNT} are kept")
         return torch.from_numpy(counts.astype(np.uint8)).flatten(1, 2)
 
-    def scale(self, raw: Tensor) -> Tensor:
-        """Return the counts as floats."""
-        return raw.float()
-
 
 def _shared_zeros(*shape: int) -> Tensor:
     """Return uint8 zeros that this process shares with the workers forked from it.

@@ -164,18 +164,7 @@ def kept_together(group: str | None, otherwise: str) -> str:
 
 def find_series_in(layout: Layout, request: Request) -> OwnData:
     """Find a data set in the time series of a layout, one per sample."""
-    return find_readings(layout.root, of_layout(layout, request.known), request, classes=layout.classes)
-
-
-def find_readings(
-    place: Path, recorded: Recorded, request: Request, *, rates: tuple[int, ...] = (), classes: tuple[str, ...] = ()
-) -> OwnData:
-    """Find a data set in readings, at the rates of the data and of a network unless one is known."""
-    known = request.known
-    if known is not None and known.sound is not None:
-        raise DataError(f"{place}: is of readings, and the network takes sounds; give a folder of .wav files by class")
-    recorded = at_rates(place, recorded, known.rates if known else rates)
-    return find_samples(place, recorded, request, kind="series", classes=classes)
+    return find_samples(layout.root, of_layout(layout, request.known), request, kind="series", classes=layout.classes)
 
 
 def find_samples(
@@ -185,15 +174,23 @@ def find_samples(
     *,
     kind: Literal["series", "table"],
     classes: tuple[str, ...] = (),
+    rates: tuple[int, ...] = (),
 ) -> OwnData:
     """Find a data set in samples that were read.
 
     Args:
+        rates: of the readings and of a network, unless one is known.
         classes: in the order of the labels; by default all classes of the samples.
     Raises:
         DataError: they are not all alike, of one class alone, other than the network takes, or too few to divide.
     """
     known, wanted = request.known, request.wanted
+    if kind == "series" and recorded.sound is None:
+        if known is not None and known.sound is not None:
+            raise DataError(
+                f"{place}: is of readings, and the network takes sounds; give a folder of .wav files by class"
+            )
+        recorded = at_rates(place, recorded, known.rates if known else rates)
     taken = recorded.samples
     _check_alike(place, recorded, known, unequal=kind == "series" and wanted.one_class)
     if wanted.classes and not classes:

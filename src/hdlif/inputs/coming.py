@@ -13,16 +13,14 @@ from time import perf_counter
 
 import numpy as np
 
-from hdlif.errors import brief
 from hdlif.graph.ops.graph import InputRecord
 from hdlif.graph.ops.sound import SoundRecord
 from hdlif.inputs import Unreadable, arrays
 from hdlif.inputs.rows import FILL, Gaps, Lines, Rows
 from hdlif.inputs.series import Floats
-from hdlif.inputs.wav import PLAIN, Format, decoded, parse_format
+from hdlif.inputs.wav import PLAIN, Format, decoded, read_header
 
 _BLOCK = 2**14
-_MOST_FORMAT = 2**16
 _ENDLESS = 0x7FFF0000
 """Sizes from here on are what programs write that do not know it yet."""
 _OTHERS = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"RIFX": "RIFX", b"RF64": "RF64", arrays.MAGIC: "an array"}
@@ -179,39 +177,15 @@ def _sound(source: Source, record: SoundRecord, rate: int | None) -> Coming:
             raise Unreadable("it is text; send PCM of 16 bits, little-endian, of one channel, or a .wav file")
         own = rate or record.rate
         return Coming(own, _pcm(source, PLAIN, None, _piece(record, own)))
-    form, size = _wave_header(source)
+    form, size = read_header(source.up_to)
     if rate not in (None, form.rate):
         raise Unreadable(f"its header says {form.rate:,} Hz, and --rate {rate:,}; leave --rate out")
-    return Coming(form.rate, _pcm(source, form, size, _piece(record, form.rate)))
+    return Coming(form.rate, _pcm(source, form, None if size >= _ENDLESS else size, _piece(record, form.rate)))
 
 
 def _piece(record: SoundRecord, rate: int) -> int:
     """Return the number of samples that are handed on together: at most those of a step of the network."""
     return max(1, record.hop * rate // record.rate)
-
-
-def _wave_header(source: Source) -> tuple[Format, int | None]:
-    """Read a .wav file up to its samples: return their format, and their bytes if it states them."""
-    if source.up_to(12)[8:] != b"WAVE":
-        raise Unreadable("it begins as a RIFF file, and is no WAVE file")
-    form: Format | None = None
-    while len(head := source.up_to(8)) == 8:
-        name, size = head[:4], int.from_bytes(head[4:], "little")
-        if name == b"data":
-            if form is None:
-                raise Unreadable("its samples stand before the chunk that says what they are")
-            return form, None if size >= _ENDLESS else size
-        padded = size + size % 2
-        if name == b"fmt ":
-            if size > _MOST_FORMAT:
-                raise Unreadable(f"its format takes {size:,} bytes, and at most {_MOST_FORMAT:,} are read")
-            form = parse_format(source.up_to(padded)[:size])
-            continue
-        while padded and (passed := len(source.up_to(min(padded, _BLOCK)))):
-            padded -= passed
-        if padded:
-            raise Unreadable(f"its chunk {brief(name.decode('latin-1'))} is cut short")
-    raise Unreadable("it has no chunk of samples; it is cut short")
 
 
 def _pcm(source: Source, form: Format, size: int | None, piece: int) -> Iterator[tuple[Floats, float]]:

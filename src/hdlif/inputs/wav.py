@@ -3,8 +3,9 @@
 Python's `wave` reads neither floats nor, before 3.12, the extensible form that files of 24 bits have.
 """
 
+import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
 MOST_CHANNELS = 64
 MOST_SAMPLES = 2**26
 """Of one channel: 70 minutes at 16 kHz."""
+_BLOCK, _MOST_FORMAT = 2**14, 2**16
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _OTHERS = {2: "Microsoft ADPCM", 6: "A-law", 7: "mu-law", 17: "IMA ADPCM", 85: "MP3"}
 _ACCEPTED = "PCM of 8, 16, 24 or 32 bits and floats of 32 or 64 are read"
@@ -62,31 +64,45 @@ def parse_wave(content: bytes) -> Wave:
         raise Unreadable(f"it is of the form {content[:4].decode()}; save it as plain RIFF WAVE, below 4 GB")
     if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
         raise Unreadable("it does not begin as a WAVE file does" if content else "it is empty")
+    file = io.BytesIO(content)
+    form, size = read_header(file.read)
+    if size > (left := len(content) - (begin := file.tell())):
+        raise Unreadable(
+            f"its chunk 'data' claims {size:,} bytes, and {left:,} follow; the file is cut short, or was written "
+            "without an end; save it again"
+        )
+    return Wave(form.rate, _samples(content, begin, size, form))
+
+
+def read_header(up_to: Callable[[int], bytes]) -> tuple[Format, int]:
+    """Read a .wav file up to its samples: return their format, and how many bytes it states.
+
+    Args:
+        up_to: returns so many bytes, fewer at the end.
+    Raises:
+        Unreadable: it is something else, or a chunk is cut short.
+    """
+    if up_to(12)[8:] != b"WAVE":
+        raise Unreadable("it begins as a RIFF file, and is no WAVE file")
     form: Format | None = None
-    for name, begin, size in _chunks(content):
-        if name == b"fmt ":
-            form = parse_format(content[begin : begin + size])
-        elif name == b"data":
+    while len(head := up_to(8)) == 8:
+        name, size = head[:4], int.from_bytes(head[4:], "little")
+        if name == b"data":
             if form is None:
                 raise Unreadable("its samples stand before the chunk that says what they are")
-            return Wave(form.rate, _samples(content, begin, size, form))
-    raise Unreadable("it has no chunk of samples; the file is cut short")
-
-
-def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, place and size of each chunk, all of which is there."""
-    place = 12
-    while place + 8 <= len(content):
-        name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
-        begin = place + 8
-        if size > len(content) - begin:
-            raise Unreadable(
-                f"its chunk {brief(name.decode('latin-1'))} claims {size:,} bytes, and {len(content) - begin:,} follow"
-                "; the file is cut short, or was written without an end; save it again"
-            )
-        yield name, begin, size
+            return form, size
         # a chunk of an odd size has a byte behind it
-        place = begin + size + size % 2
+        padded = size + size % 2
+        if name == b"fmt ":
+            if size > _MOST_FORMAT:
+                raise Unreadable(f"its format takes {size:,} bytes, and at most {_MOST_FORMAT:,} are read")
+            form = parse_format(up_to(padded)[:size])
+            continue
+        while padded and (passed := len(up_to(min(padded, _BLOCK)))):
+            padded -= passed
+        if padded:
+            raise Unreadable(f"its chunk {brief(name.decode('latin-1'))} is cut short")
+    raise Unreadable("it has no chunk of samples; the file is cut short")
 
 
 def parse_format(chunk: bytes) -> Format:

@@ -105,7 +105,7 @@ def _run(source: PackageFile, command: Sequence[str], folder: Path) -> None:
 
 
 def _run_plain(command: Sequence[str], folder: Path, what: str, mend: str) -> None:
-    """Run a client in a folder; raise `DataError` with what it said last where it fails."""
+    """Run a client in a folder; raise `DataError` with its last message if it fails."""
     # In words that do not depend on the user's language.
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     try:

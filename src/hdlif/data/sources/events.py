@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from hdlif.data.augment import Augment
 from hdlif.data.event_frames import EventFrames, are_written, write_frames
 from hdlif.data.folders import Listed
-from hdlif.data.manifest import Part
-from hdlif.data.own_data import Layout, OwnData, Request, divide_files, finder, refuse_faults
+from hdlif.data.manifest import Part, Sample
+from hdlif.data.own_data import Layout, OwnData, Request, divide_files, finder, read_files, refuse_faults
 from hdlif.data.sources.pictures import MANY
 from hdlif.errors import DataError, did_you_mean, reason
 from hdlif.graph.ops import InputRecord
@@ -115,18 +115,17 @@ def _looked_at(layout: Layout, sensor: tuple[int, int] | None) -> tuple[dict[int
     """Return what each recording holds, by its number, and the faults of those that cannot be used."""
     seen: dict[int, _Seen] = {}
     faults: dict[str, str] = {}
-    for number, one in enumerate(layout.files):
-        try:
-            content = layout.source.encoded(number)
-            events = read_recording(layout.root / one.name, content)
-            _check(events, sensor)
-        except (OSError, Unreadable) as error:
-            faults[one.name] = reason(error)
-            continue
+
+    def read(one: Sample, content: bytes) -> Events:
+        events = read_recording(layout.root / one.name, content)
+        _check(events, sensor)
+        return events
+
+    for number, _, content, sha256, events in read_files(layout, read, faults):
         t = events.t
         seen[number] = _Seen(
             len(content),
-            hashlib.sha256(content).hexdigest(),
+            sha256,
             len(t),
             float(t.max()) - float(t.min()),
             bool((t[1:] >= t[:-1]).all()),

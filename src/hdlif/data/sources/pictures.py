@@ -4,7 +4,6 @@ Every picture is read for its header and hash. Then it is decoded, made to fit b
 `hdlif run`, and kept if all of them take little memory.
 """
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from hdlif.data.files import ByteSource
 from hdlif.data.folders import Listed
 from hdlif.data.in_memory import Images, normalised
 from hdlif.data.manifest import Part
-from hdlif.data.own_data import Layout, OwnData, Request, divide_files, finder, refuse_faults
+from hdlif.data.own_data import Layout, OwnData, Request, divide_files, finder, read_files, refuse_faults
 from hdlif.data.samples import Samples
 from hdlif.errors import DataError, reason
 from hdlif.graph.ops import InputRecord
@@ -166,14 +165,10 @@ def _headers(layout: Layout) -> tuple[dict[int, _Seen], dict[str, str], dict[int
     faults: dict[str, str] = {}
     contents: dict[int, bytes] = {}
     room = MOST_READ_ONCE
-    for number, one in enumerate(layout.files):
-        try:
-            content = layout.source.encoded(number)
-            seen[number] = _Seen(pictures.header(content), len(content), hashlib.sha256(content).hexdigest())
-            if (room := room - len(content)) >= 0:
-                contents[number] = content
-        except (OSError, Unreadable) as error:
-            faults[one.name] = reason(error)
+    for number, _, content, sha256, header in read_files(layout, lambda _, content: pictures.header(content), faults):
+        seen[number] = _Seen(header, len(content), sha256)
+        if (room := room - len(content)) >= 0:
+            contents[number] = content
     return seen, faults, contents
 
 

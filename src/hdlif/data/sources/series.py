@@ -22,7 +22,6 @@ from hdlif.data.targets import Wanted, values_hint
 from hdlif.data.value_samples import (
     STRETCH,
     Recorded,
-    find_readings,
     find_samples,
     group_unit,
     kept_together,
@@ -72,9 +71,8 @@ class Series(Tabular, OfSounds):
         if self.stride is not None and self.window is None and self.known is None:
             raise ValueError(f"stride = {self.stride} is of windows; set window too")
         recorded = self._recorded(place)
-        if recorded.sound is not None:
-            return find_samples(place, recorded, self, kind="series")
-        return find_readings(place, recorded, self, rates=_rates(self.rate, self.resample))
+        rates = () if recorded.sound else _rates(self.rate, self.resample)
+        return find_samples(place, recorded, self, kind="series", rates=rates)
 
     def _recorded(self, place: Path) -> Recorded:
         """Read what lies at a path; raises `ValueError` on a setting that it does not take."""

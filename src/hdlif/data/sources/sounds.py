@@ -1,12 +1,11 @@
 """The user's own sounds: .wav files by class, made into clips of one length, and these into log-mel frames."""
 
-import hashlib
 from dataclasses import dataclass, replace
 
 from hdlif.data.manifest import Sample
-from hdlif.data.own_data import Layout, OwnData, Request, faults_seen, refuse_faults
+from hdlif.data.own_data import Layout, OwnData, Request, faults_seen, read_files, refuse_faults
 from hdlif.data.value_samples import MOST_KEPT, Recorded, find_samples, group_unit, kept_together
-from hdlif.errors import ArtefactError, DataError, reason
+from hdlif.errors import ArtefactError, DataError
 from hdlif.graph.ops.input_record import check_sound
 from hdlif.graph.ops.sound import SoundRecord
 from hdlif.inputs import Unreadable
@@ -95,13 +94,7 @@ class OfSounds(Request):
         kept, longer, shorter = 0, 0, 0
         rates: dict[int, int] = {}
         faults: dict[str, str] = {}
-        for number, one in enumerate(layout.files):
-            try:
-                content = layout.source.encoded(number)
-                wave = parse_wave(content)
-            except (OSError, Unreadable) as error:
-                faults[one.name] = reason(error)
-                continue
+        for _, one, content, digest, wave in read_files(layout, lambda _, content: parse_wave(content), faults):
             rates[wave.rate] = rates.get(wave.rate, 0) + 1
             first = first or (one.name, wave.rate)
             record = record or self.sound_record(wave.rate)
@@ -113,7 +106,6 @@ class OfSounds(Request):
             seconds = len(wave.samples) / wave.rate
             shorter += seconds < record.samples / record.rate
             longer += seconds > record.samples / record.rate
-            digest = hashlib.sha256(content).hexdigest()
             for begin, clip in clips_of(wave, record):
                 name = f"{one.name}@{begin:g}s" if record.clips == "windows" else one.name
                 values = log_mel(clip, record)
