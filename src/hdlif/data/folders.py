@@ -269,7 +269,6 @@ class Listed(Placed):
             {end: count for end, count in sorted(walk.ignored.items()) if count > 0},
             Folder(place, [one.name for one in listed]),
             f"files in {path.name}{said_of(text[0] if wanted.classes else None, group)}",
-            wanted,
             f'group of "{group}"' if group else "",
         )
 

@@ -20,7 +20,7 @@ from hdlif.data.files import ByteSource
 from hdlif.data.manifest import Entry, Manifest, Part, Sample
 from hdlif.data.samples import DataSets, Samples
 from hdlif.data.split import PART_FOLDERS, Shares, Split, by_part, parts_of, shares_of, split_here
-from hdlif.data.targets import ONE_CLASS, Learned, Scale, Wanted, described, digest_of, learned
+from hdlif.data.targets import Learned, Scale, Wanted, described, digest_of, learned
 from hdlif.errors import DataError, cut, reason, some
 from hdlif.graph.ops import InputRecord
 from hdlif.inputs import Unreadable
@@ -45,7 +45,6 @@ class Layout:
     ignored: Mapping[str, int]
     source: ByteSource
     words: str
-    wanted: Wanted = ONE_CLASS
     group: str = ""
 
 
@@ -263,8 +262,8 @@ def divide_files(
     layout: Layout, seen: Mapping[int, tuple[int, str]], faults: Mapping[str, str], request: Request, what: str
 ) -> Divided:
     """Divide the files of a layout that were `seen`, by their number, with size and SHA-256; `faults` are left out."""
-    if layout.wanted.ahead is not None:
-        raise DataError(f"{layout.root}: data.ahead = {layout.wanted.ahead} is of series; leave it out of {what}s")
+    if request.ahead is not None:
+        raise DataError(f"{layout.root}: data.ahead = {request.ahead} is of series; leave it out of {what}s")
     samples = []
     for number, (size, sha256) in seen.items():
         one = layout.files[number]

@@ -76,10 +76,6 @@ def _can_be_shown(name: str) -> bool:
     return bool(name) and name.isprintable()
 
 
-ONE_CLASS = Wanted()
-"""A class of each sample."""
-
-
 @dataclass(frozen=True)
 class Learned:
     """The targets `of` samples: their names, what normalises values, and the number of steps with a target each."""

@@ -106,9 +106,9 @@ def of_arrays(found: Arrays, unit: str, samples: list[Sample], **more: Any) -> R
     )
 
 
-def of_layout(layout: Layout, known: InputRecord | None) -> Recorded:
+def of_layout(layout: Layout, request: Request) -> Recorded:
     """Read one series from each sample, .csv or .npy; known columns are found by name."""
-    columns, ahead = known.columns if known else (), layout.wanted.ahead
+    columns, ahead = request.known.columns if request.known else (), request.ahead
     samples: list[Sample] = []
     channels = 0
     for number, one in enumerate(layout.files):
@@ -122,7 +122,7 @@ def of_layout(layout: Layout, known: InputRecord | None) -> Recorded:
         if ahead is not None:
             samples.append(with_next(layout.root, one.name, None, values, ahead, one.part))
             continue
-        if layout.wanted.each_step and len(one.target) != len(values):
+        if request.each_step and len(one.target) != len(values):
             raise DataError(
                 f"{layout.root}: {one.name} has {len(values)} steps, and what is learned of it {len(one.target)}; give "
                 "one for each step"
@@ -164,7 +164,7 @@ def kept_together(group: str | None, otherwise: str) -> str:
 
 def find_series_in(layout: Layout, request: Request) -> OwnData:
     """Find a data set in the time series of a layout, one per sample."""
-    return find_samples(layout.root, of_layout(layout, request.known), request, kind="series", classes=layout.classes)
+    return find_samples(layout.root, of_layout(layout, request), request, kind="series", classes=layout.classes)
 
 
 def find_samples(

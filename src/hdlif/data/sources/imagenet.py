@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -164,7 +164,8 @@ def imagenet(
         classes=classes,
         size=IMAGENET_SIZE,
         short_side=IMAGENET_SHORT_SIDE,
-        moments=(IMAGENET_MEAN, IMAGENET_STD),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         validation=validation,
         augment=augment,
         seed=seed,
@@ -223,7 +224,8 @@ def tiny_imagenet(
         classes=TINY_IMAGENET_CLASSES[:classes],
         size=TINY_IMAGENET_SIZE,
         short_side=TINY_IMAGENET_SIZE,
-        moments=(TINY_IMAGENET_MEAN, TINY_IMAGENET_STD),
+        mean=TINY_IMAGENET_MEAN,
+        std=TINY_IMAGENET_STD,
         validation=validation,
         augment=augment,
         seed=seed,
@@ -284,38 +286,27 @@ def _sets(
     classes: tuple[str, ...],
     size: int,
     short_side: int,
-    moments: tuple[tuple[float, ...], tuple[float, ...]],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
     validation: int,
-    augment: Augment,
-    seed: int,
+    **augmented: Any,
 ) -> DataSets:
     train, test = parts
     trained, held_out = (places.numpy() for places in hold_out(name, len(train.labels), validation))
-    test_order = fixed_permutation(len(test.labels)).numpy()
 
-    def samples(part: _Listed, places: NDArray[np.int64], augment: Augment = ()) -> ImageFiles:
-        labels: Tensor = torch.from_numpy(part.labels[places])
-        mean, std = moments
-        return ImageFiles(
-            part.source,
-            places,
-            labels,
-            size=size,
-            short_side=short_side,
-            mean=mean,
-            std=std,
-            augment=augment,
-            seed=seed,
-        )
+    def samples(part: _Listed, places: NDArray[np.int64], **augmented: Any) -> ImageFiles:
+        sides = {"size": size, "short_side": short_side}
+        labels = torch.from_numpy(part.labels[places])
+        return ImageFiles(part.source, places, labels, **sides, mean=mean, std=std, **augmented)
 
     return DataSets(
-        samples(train, trained, augment),
+        samples(train, trained, **augmented),
         samples(train, held_out),
-        samples(test, test_order),
+        samples(test, fixed_permutation(len(test.labels)).numpy()),
         classes=classes,
         shape=(3, size, size),
-        mean=moments[0],
-        std=moments[1],
+        mean=mean,
+        std=std,
     )
 
 

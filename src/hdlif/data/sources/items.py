@@ -19,7 +19,7 @@ from hdlif.data.manifest import PARTS, Part, Sample
 from hdlif.data.own_data import Layout, OwnData, Request, check_kind, finder
 from hdlif.data.python_data import read_item
 from hdlif.data.sources.pictures import OfImages
-from hdlif.data.targets import ONE_CLASS, Wanted, in_order, item_target, labels_of
+from hdlif.data.targets import Wanted, in_order, item_target, labels_of
 from hdlif.data.value_samples import find_series_in
 from hdlif.errors import DataError, HdlifError, brief, first_line
 from hdlif.inputs import Unreadable
@@ -117,9 +117,7 @@ class _Contents:
         return encoded(read_item(self.sets[part], index, self.name(place))[0], self.name(place))[0]
 
 
-def layout_of(
-    name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None, wanted: Wanted = ONE_CLASS
-) -> tuple[Layout, str]:
+def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None, wanted: Wanted) -> tuple[Layout, str]:
     """List the items of data sets with their targets; return also the suffix of such files."""
     for part, one in sets.items():
         _check_map_style(name if len(sets) == 1 else f"{name}, {part}", one)
@@ -164,7 +162,7 @@ def layout_of(
     parts = tuple(part for part in PARTS if part in sets) if len(sets) > 1 else ()
     source = _Contents(name, sets, [places[number] for number in order], held)
     words = "a data set" if len(sets) == 1 else f"data sets of {'/'.join(parts)}"
-    return Layout(Path(name), parts, present if wanted.classes else (), listed, {}, source, words, wanted), suffix
+    return Layout(Path(name), parts, present if wanted.classes else (), listed, {}, source, words), suffix
 
 
 def _file(sets: Mapping[Part, Any], part: Part, index: int, suffix: str) -> str:

@@ -24,7 +24,7 @@ from hdlif.data.sources.events import OfEvents
 from hdlif.data.sources.pictures import OfImages
 from hdlif.data.sources.sounds import SOUND_KEYS, OfSounds
 from hdlif.data.split import PART_FOLDERS
-from hdlif.data.targets import ONE_CLASS, Wanted, class_named, in_order, labels_of, target_in
+from hdlif.data.targets import Wanted, class_named, in_order, labels_of, target_in
 from hdlif.data.value_samples import find_series_in
 from hdlif.errors import DataError, brief, cut, reason, some
 from hdlif.inputs import Unreadable, pictures
@@ -86,52 +86,85 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
     def find(self) -> OwnData:
         _ = self.shares, self.wanted
         place = self.place("tar shards")
-        layout, kind = layout_of(place, label=self.label, member=self.member, wanted=self.wanted)
+        layout, kind = self.layout(place)
         check_kind(place, "series" if kind == "sound" else kind, self.known)
         for key in ("resample", *SOUND_KEYS):
             if kind != "sound" and (value := getattr(self, key)) is not None:
                 raise ValueError(f"{key} = {value} is of sounds, and the shards hold none; leave it out")
         return replace(KINDS[kind].find(self, layout), path=place)
 
+    def layout(self, place: Path) -> tuple[Layout, str]:
+        """List the samples of the shards at a path; return also the kind of input that they are."""
+        paths = shards_at(place)
+        root = paths[0].parent if len({path.parent for path in paths}) == 1 else Path(os.path.commonpath(paths))
+        names = [path.relative_to(root).as_posix() for path in paths]
+        parts = _parts(root, names)
+        found: list[tuple[int, str, _Found]] = []
+        ignored: Counter[str] = Counter()
+        for number, path in enumerate(paths):
+            found += [(number, key, one) for key, one in self._samples_in(path, ignored).items()]
+            if len(found) > MOST_FILES:
+                raise DataError(
+                    f"{root}: more than {MOST_FILES:,} samples were found up to {path.name}; give one data set"
+                )
+        samples = _one_kind(root, [(names[number], key, one) for number, key, one in found])
+        listed = sorted(
+            (
+                (Sample(f"{names[number]}/{key}{one.end}", one.label, parts[number], one.target), number, one)
+                for number, key, one in found
+            ),
+            key=lambda one: one[0].name,
+        )
+        files = tuple(one for one, _, _ in listed)
+        classes = _classes(root, files) if self.wanted.classes else ()
+        present = tuple(part for part in PARTS if part in parts)
+        columns = np.array([(number, one.offset, one.size) for _, number, one in listed], np.int64).T
+        layout = Layout(
+            root,
+            present,
+            classes,
+            files,
+            dict(sorted(ignored.items())),
+            Shards(paths, *columns),
+            f"{len(paths)} tar shards" + (f" of {'/'.join(present)}" if present else ""),
+        )
+        return layout, samples
+
+    def _samples_in(self, path: Path, ignored: Counter[str]) -> dict[str, _Found]:
+        """Return the samples of a shard by their keys; `ignored` counts other members."""
+        wanted, label = self.wanted, self.label
+        found: dict[str, tuple[str, Member]] = {}
+        given: dict[str, tuple[str, Any]] = {}
+        try:
+            with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
+                for key, end, one in _members(file):
+                    if _is_sample(end, self.member):
+                        if key in found:
+                            also = "twice" if found[key][0] == end else f"as {found[key][0]} and {end}"
+                            raise Unreadable(f"{cut(key)} is there {also}; say which it is with data.member=END")
+                        found[key] = end, one
+                    elif end == ".json" and wanted.ahead is None:
+                        # A .cls, which holds nothing but a class, goes before it.
+                        if key not in given:
+                            given[key] = _target(file, one, wanted, label)
+                    elif end == ".cls" and wanted.one_class:
+                        given[key] = _target(file, one, wanted, label)
+                    else:
+                        ignored[end or "no suffix"] += 1
+        except (OSError, Unreadable) as error:
+            raise DataError(f"{path}: cannot be read as a tar shard ({reason(error)}); fix it, or remove it") from error
+        if wanted.ahead is not None:
+            given = dict.fromkeys(found, ("", None))
+        for key in found:
+            if key not in given:
+                names = cut(", ".join(map(brief, wanted.names or (label,))), 200)
+                needed = f".cls, or .json with {names}" if wanted.one_class else f".json with {names}"
+                what = "label" if wanted.one_class else "target"
+                raise DataError(f"{path}: {cut(key)} has no {what} beside it: add {cut(key)}{needed}")
+        return {key: _Found(end, one.offset, one.size, *given[key]) for key, (end, one) in found.items()}
+
 
 find_shards = finder(TarShards)
-
-
-def layout_of(place: Path, *, label: str, member: str | None, wanted: Wanted = ONE_CLASS) -> tuple[Layout, str]:
-    """List the samples of the shards at a path; return also the kind of input that they are."""
-    paths = shards_at(place)
-    root = paths[0].parent if len({path.parent for path in paths}) == 1 else Path(os.path.commonpath(paths))
-    names = [path.relative_to(root).as_posix() for path in paths]
-    parts = _parts(root, names)
-    found: list[tuple[int, str, _Found]] = []
-    ignored: Counter[str] = Counter()
-    for number, path in enumerate(paths):
-        found += [(number, key, one) for key, one in samples_in(path, label, member, wanted, ignored).items()]
-        if len(found) > MOST_FILES:
-            raise DataError(f"{root}: more than {MOST_FILES:,} samples were found up to {path.name}; give one data set")
-    samples = _one_kind(root, [(names[number], key, one) for number, key, one in found])
-    listed = sorted(
-        (
-            (Sample(f"{names[number]}/{key}{one.end}", one.label, parts[number], one.target), number, one)
-            for number, key, one in found
-        ),
-        key=lambda one: one[0].name,
-    )
-    files = tuple(one for one, _, _ in listed)
-    classes = _classes(root, files) if wanted.classes else ()
-    present = tuple(part for part in PARTS if part in parts)
-    columns = np.array([(number, one.offset, one.size) for _, number, one in listed], np.int64).T
-    layout = Layout(
-        root,
-        present,
-        classes,
-        files,
-        dict(sorted(ignored.items())),
-        Shards(paths, *columns),
-        f"{len(paths)} tar shards" + (f" of {'/'.join(present)}" if present else ""),
-        wanted,
-    )
-    return layout, samples
 
 
 def _classes(root: Path, files: Sequence[Sample]) -> tuple[str, ...]:
@@ -227,39 +260,6 @@ def _one_kind(root: Path, found: Sequence[tuple[str, str, _Found]]) -> str:
         said = " and ".join(f"{kind} ({file})" for kind, file in kinds.items())
         raise DataError(f"{root}: its samples are of several kinds: {said}; choose one with data.member=END")
     return next(iter(kinds))
-
-
-def samples_in(path: Path, label: str, member: str | None, wanted: Wanted, ignored: Counter[str]) -> dict[str, _Found]:
-    """Return the samples of a shard by their keys; `ignored` counts other members."""
-    found: dict[str, tuple[str, Member]] = {}
-    given: dict[str, tuple[str, Any]] = {}
-    try:
-        with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
-            for key, end, one in _members(file):
-                if _is_sample(end, member):
-                    if key in found:
-                        also = "twice" if found[key][0] == end else f"as {found[key][0]} and {end}"
-                        raise Unreadable(f"{cut(key)} is there {also}; say which it is with data.member=END")
-                    found[key] = end, one
-                elif end == ".json" and wanted.ahead is None:
-                    # A .cls, which holds nothing but a class, goes before it.
-                    if key not in given:
-                        given[key] = _target(file, one, wanted, label)
-                elif end == ".cls" and wanted.one_class:
-                    given[key] = _target(file, one, wanted, label)
-                else:
-                    ignored[end or "no suffix"] += 1
-    except (OSError, Unreadable) as error:
-        raise DataError(f"{path}: cannot be read as a tar shard ({reason(error)}); fix it, or remove it") from error
-    if wanted.ahead is not None:
-        given = dict.fromkeys(found, ("", None))
-    for key in found:
-        if key not in given:
-            names = cut(", ".join(map(brief, wanted.names or (label,))), 200)
-            needed = f".cls, or .json with {names}" if wanted.one_class else f".json with {names}"
-            what = "label" if wanted.one_class else "target"
-            raise DataError(f"{path}: {cut(key)} has no {what} beside it: add {cut(key)}{needed}")
-    return {key: _Found(end, one.offset, one.size, *given[key]) for key, (end, one) in found.items()}
 
 
 def _members(file: BinaryIO) -> Iterator[tuple[str, str, Member]]:

@@ -42,7 +42,7 @@ class OfSounds(Request):
 
     def find_sounds(self, layout: Layout) -> OwnData:
         """Find a data set in the sounds of a layout."""
-        if layout.wanted.each_step or layout.wanted.ahead is not None:
+        if self.each_step or self.ahead is not None:
             raise ValueError("each_step and ahead are of series, and these are sounds; leave them out")
         return find_samples(layout.root, self.read_sounds(layout), self, kind="series", classes=layout.classes)
 
