@@ -295,9 +295,9 @@ def _sets(
     trained, held_out = (places.numpy() for places in hold_out(name, len(train.labels), validation))
 
     def samples(part: _Listed, places: NDArray[np.int64], **augmented: Any) -> ImageFiles:
-        sides = {"size": size, "short_side": short_side}
         labels = torch.from_numpy(part.labels[places])
-        return ImageFiles(part.source, places, labels, **sides, mean=mean, std=std, **augmented)
+        about: dict[str, Any] = {"size": size, "short_side": short_side, "mean": mean, "std": std}
+        return ImageFiles(part.source, places, labels, **about, **augmented)
 
     return DataSets(
         samples(train, trained, **augmented),
