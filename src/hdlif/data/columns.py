@@ -39,12 +39,12 @@ class Tabular(Placed):
     columns: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (columns := self.columns) is not None and (not columns or len(set(columns)) < len(columns)):
             raise ValueError(f"columns = {list(columns)} is refused; name one or more, each once")
 
     def existing_place(self, what: str) -> Path:
         """Return the absolute path. Raises `DataError` if nothing is there, and `ValueError` on a size."""
-        _ = self.shares, self.wanted
         place = self.place()
         if self.size is not None:
             raise ValueError(f"size = {self.size} is refused; leave it out")

@@ -76,14 +76,18 @@ class Request:
     ahead: int | None = None
     unreadable: Literal["refuse", "skip"] = "refuse"
 
+    def __post_init__(self) -> None:
+        # An invalid split or target is refused before the data are looked at.
+        _ = self.shares, self.wanted
+
     @cached_property
     def shares(self) -> Shares:
-        """The split. Raises `ValueError` if it is not valid."""
+        """The split."""
         return shares_of(self.split)
 
     @cached_property
     def wanted(self) -> Wanted:
-        """The target. Raises `ValueError` if settings exclude each other."""
+        """The target."""
         return Wanted(self.each_step, self.values, self.labels, self.ahead)
 
     def find(self) -> "OwnData":

@@ -53,7 +53,6 @@ class Items(Request):
     fit: Literal["squash", "crop"] = "squash"
 
     def find(self) -> OwnData:
-        _ = self.shares, self.wanted
         return find_items_in(self.name, _parts(self.make, self.takes), None, self, self.fit)
 
 

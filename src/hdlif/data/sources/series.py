@@ -62,7 +62,6 @@ class Series(Tabular, OfSounds):
     rate: int | None = None
 
     def find(self) -> OwnData:
-        place = self.existing_place("series")
         if self.resample is not None and (self.each_step or self.ahead is not None):
             raise ValueError(f"resample = {self.resample} leaves no target at each step; resample the data beforehand")
         for key, value in (("window", self.window), ("stride", self.stride)):
@@ -70,6 +69,7 @@ class Series(Tabular, OfSounds):
                 raise ValueError(f"{key} = {value} is refused; give 1 or more")
         if self.stride is not None and self.window is None and self.known is None:
             raise ValueError(f"stride = {self.stride} is of windows; set window too")
+        place = self.existing_place("series")
         recorded = self._recorded(place)
         rates = () if recorded.sound else _rates(self.rate, self.resample)
         return find_samples(place, recorded, self, kind="series", rates=rates)

@@ -84,7 +84,6 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
     member: str | None = None
 
     def find(self) -> OwnData:
-        _ = self.shares, self.wanted
         place = self.place("tar shards")
         layout, kind = self.layout(place)
         check_kind(place, "series" if kind == "sound" else kind, self.known)
