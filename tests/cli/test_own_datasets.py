@@ -176,7 +176,7 @@ def test_samples_of_another_kind_than_the_network_takes_are_refused(run_folder: 
         ("own_sets:Odd", "what=one class", "all items are of one class, 'cat'; there must be two or more"),
         ("own_sets:Odd", "what=random", "item 0: is another each time that it is read; .* with data.augment"),
         ("own_sets:Odd", "what=triple", r"is a tuple of 3; give \(x, target\)"),
-        ("own_sets:Odd", "what=mapping", r"is a dict; give \(x, label\)"),
+        ("own_sets:Odd", "what=mapping", r"is a dict; give \(x, target\)"),
         ("own_sets:Odd", "what=mixed", "items 1 and 0 are a picture and a series; give one kind"),
         ("own_sets:Odd", "what=fails", "own_sets:Odd, item 3: cannot be read: OSError: the disk"),
         ("own_sets:Odd", "what=empty", "own_sets:Odd: has no items; give some"),
