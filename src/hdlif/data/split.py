@@ -278,8 +278,14 @@ def group_in(pattern: str, name: str) -> str | None:
     >>> group_in("GROUP_*.wav", "ann_1_2.wav"), group_in("*/GROUP.wav", "digits/7.wav"), group_in("GROUP_*", "ann")
     ('ann', '7', None)
     """
-    wild = re.escape(pattern).replace(GROUP, "(.+?)").replace(r"\*", ".*?")
-    found = re.fullmatch(wild, name, re.DOTALL)
+    first, *rest = re.split(rf"({GROUP}|\*)", pattern)
+    wild = [
+        ("(.+?)" if kind == GROUP else ".*?") + re.escape(text)
+        for kind, text in zip(rest[::2], rest[1::2], strict=True)
+    ]
+    # Atomic groups take the first match, which is enough but for the last part, and keep the time linear.
+    atomic = [f"(?>{part})" for part in wild[:-1]]
+    found = re.fullmatch("".join([re.escape(first), *atomic, wild[-1]]), name, re.DOTALL)
     return found[1] if found else None
 
 

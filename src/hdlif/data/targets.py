@@ -51,7 +51,9 @@ class Wanted:
             raise ValueError("each_step is of classes and of values; leave it out")
         for key in ("values", "labels"):
             names = given.get(key)
-            if names is not None and (not names or len(set(names)) < len(names) or not all(map(_can_be_shown, names))):
+            if names is not None and (
+                not names or len(set(names)) < len(names) or not all(map(str.isprintable, names)) or "" in names
+            ):
                 raise ValueError(f"{key} = {list(names)} is refused; name one or more, each once")
         if self.ahead is not None and self.ahead < 1:
             raise ValueError(f"ahead = {self.ahead} is refused; give 1 or more steps")
@@ -70,10 +72,6 @@ class Wanted:
     def names(self) -> tuple[str, ...]:
         """The names of values or labels."""
         return tuple(self.values or self.labels or ())
-
-
-def _can_be_shown(name: str) -> bool:
-    return bool(name) and name.isprintable()
 
 
 @dataclass(frozen=True)

@@ -149,10 +149,9 @@ def _as_file(path: Path, content: bytes) -> Iterator[str]:
 def read_npy(content: bytes) -> Events:
     """Read a structured array [N] with fields t, x, y and p, or an array [N, 4] of numbers with these columns."""
     records = parse_records(content)
-    return _of_rows(parse_array(content)) if records is None else of_columns(_named(records))
-
-
-def _of_rows(array: NDArray[Any]) -> Events:
+    if records is not None:
+        return of_columns(_named(records))
+    array = parse_array(content)
     if array.ndim != 2 or array.shape[1] != 4:
         raise Unreadable(
             f"it is {array.dtype} {list(array.shape)}; a recording is an array [N, 4] of t, x, y, p, or has such fields"

@@ -58,7 +58,8 @@ class Table:
 def header_of(content: bytes, suffix: str) -> Sequence[str] | None:
     """Return the names of the columns of a file with one of `SUFFIXES`; None without a header. Raises `Unreadable`."""
     if suffix == PARQUET:
-        return _parquet_names(content)
+        with _parquet(content) as file:
+            return _columns_of_parquet(file)
     return names_in(next(_rows(content))[1])
 
 
@@ -245,12 +246,6 @@ def parse_parquet(
             for name in text
         }
     return Table(tuple(chosen), numbers, words, range(1, rows + 1))
-
-
-def _parquet_names(content: bytes) -> list[str]:
-    """Return the names of the columns of a Parquet file."""
-    with _parquet(content) as file:
-        return _columns_of_parquet(file)
 
 
 @contextlib.contextmanager

