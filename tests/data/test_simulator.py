@@ -100,7 +100,7 @@ def test_parts_of_a_set_move_differently() -> None:
     sets = events_of()
     image = digits(validation=50, augment=(), seed=0).train.read(torch.zeros(1).long())
     for part in sets.parts:
-        part.images.pixels = image.clone()
+        part.images.values = image.clone()
     shown = [part.read(torch.zeros(1).long()) for part in sets.parts]
     assert not torch.equal(shown[0], shown[1])
     assert not torch.equal(shown[1], shown[2])

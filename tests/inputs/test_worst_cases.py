@@ -128,13 +128,11 @@ def sounds() -> Iterator[Case]:
 def sets() -> Iterator[Case]:
     values = b"\0\0\x08\x01" + struct.pack(">I", SIZE) + bytes(SIZE)
     yield "idx", values, lambda content: parse_idx(content, 1), SIZE
-    text, often = b"X" + struct.pack("<I", SIZE) + b"a" * SIZE, b"h\0h\2R" * 99
     for name, content in {
         "dictionaries": b"(" + b"}" * (INSTRUCTIONS - 3) + b"l.",
         "tuples": b")" + b"\x85" * (INSTRUCTIONS - 3) + b".",
         "memo": b"N" + b"\x94" * (INSTRUCTIONS - 3) + b".",
         "wide text": b"V\\U0001f600" + b"a" * (16 * SIZE) + b"\n.",
-        "a text encoded often": b"(c_codecs\nencode\n\x94%b\x94h\1\x8c\6latin1\x86\x94%bl." % (text, often),
         "arrays": b"(cnumpy.core.multiarray\n_reconstruct\n\x94)\x94" + b"h\0h\1R" * (INSTRUCTIONS // 4) + b"l.",
     }.items():
         yield f"pickle: {name}", content, parse_pickle, 6 * len(content) + 200 * INSTRUCTIONS

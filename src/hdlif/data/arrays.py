@@ -1,7 +1,7 @@
-"""Arrays of the user's own: x, what is learned, and of whom and in which part of the data each sample is."""
+"""Arrays of the user's own: x, what is learned, and the group and part of each sample."""
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,27 +17,23 @@ from hdlif.inputs.arrays import parse_archive, parse_array, parse_labels
 from hdlif.inputs.series import Floats, finite
 from hdlif.whole_files import read_regular
 
-NEEDED = ("x", "y")
-OPTIONAL = ("group", "part")
+_OPTIONAL = ("group", "part")
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """What arrays hold of N samples.
-
-    Attributes:
-        layout: in words.
-        x: float32 [N, ...].
-        y: of each, what is learned; nothing where that is what comes next.
-        groups: of whom or what each is: no group is in two parts.
-        parts: of the data that each is in.
-    """
+    """Arrays of N samples: x float32 [N, ...], the target y of each, and groups and parts if they are given."""
 
     layout: str
     x: Floats
     y: list[Any]
     groups: list[str] | None
     parts: list[Part] | None
+
+
+def are_arrays(place: Path) -> bool:
+    """Return whether a path is that of a .npz file, or of a folder with x.npy."""
+    return place.suffix.lower() == ".npz" or os.path.lexists(place / "x.npy")
 
 
 def arrays_at(
@@ -48,18 +44,25 @@ def arrays_at(
     *,
     read_x: Callable[[NDArray[Any]], Floats] = finite,
 ) -> Arrays:
-    """The arrays of a .npz file, or of a folder of .npy files: x, y, and where there are any group [N] and part [N].
+    """Read x, y, and if they are there group [N] and part [N], of a .npz file or a folder of .npy files.
 
     Args:
-        dimensions: that x may have, which are called `accepted`.
-        wanted: what y is to be; of values that come next there is none.
-        read_x: x as float32.
+        dimensions: that x may have, and `accepted` states in words.
+        read_x: returns x as float32.
     Raises:
         DataError: they are something else.
     """
     folder = os.path.isdir(place)  # noqa: PTH112 - it says no to what is no path
-    needed = NEEDED[:1] if wanted.ahead is not None else NEEDED
-    files = _of_folder(place, needed) if folder else _of_archive(place, needed)
+    needed = ["x"] if wanted.ahead is not None else ["x", "y"]
+    if folder:
+        there = [*needed, *(name for name in _OPTIONAL if os.path.lexists(place / f"{name}.npy"))]
+        files = {name: content_of(place / f"{name}.npy") for name in there}
+    else:
+        try:
+            held = parse_archive(content_of(place), ("x", "y", *_OPTIONAL))
+        except Unreadable as error:
+            raise DataError(f"{place}: {error}; give arrays x and y, by numpy.savez") from error
+        files = {name: held[name] for name in (*needed, *_OPTIONAL) if name in held}
     if missing := [name for name in needed if name not in files]:
         raise DataError(f"{place}: has no array {missing[0]}; give x {accepted} and y [N], by numpy.savez")
     words: dict[str, list[str]] = {}
@@ -69,7 +72,7 @@ def arrays_at(
         if array.ndim not in dimensions or not array.size:
             raise Unreadable(f"it is {list(array.shape)}, and should be {accepted}")
         x = read_x(array)
-        for read in OPTIONAL:
+        for read in _OPTIONAL:
             if read in files:
                 words[read] = list(map(str, parse_labels(files[read])))
     except Unreadable as error:
@@ -80,36 +83,15 @@ def arrays_at(
             raise DataError(f"{place}: x has {len(x):,} samples and {name} {len(values):,} labels; give one for each")
     if wanted.one_class and (odd := [label for label in y if not label or not label.isprintable()]):
         raise DataError(f"{place}: y has {brief(odd[0])}, which cannot be shown; name the class otherwise")
-    named = [f"{name}.npy" for name in files] if folder else list(files)
-    kind = "" if folder else "array " if len(named) == 1 else "arrays "
+    *named, last = [f"{name}.npy" for name in files] if folder else list(files)
+    kind = "" if folder else "arrays " if named else "array "
+    layout = kind + (f"{', '.join(named)} and {last}" if named else last)
     parts = parts_named(place, words["part"]) if "part" in words else None
-    return Arrays(kind + _said(named), x, y, words.get("group"), parts)
-
-
-def _of_folder(place: Path, needed: Sequence[str]) -> dict[str, bytes]:
-    there = [*needed, *(name for name in OPTIONAL if os.path.lexists(place / f"{name}.npy"))]
-    return {name: content_of(place / f"{name}.npy") for name in there}
-
-
-def _of_archive(place: Path, needed: Sequence[str]) -> dict[str, bytes]:
-    try:
-        held = parse_archive(content_of(place), (*NEEDED, *OPTIONAL))
-    except Unreadable as error:
-        raise DataError(f"{place}: {error}; give arrays x and y, by numpy.savez") from error
-    return {name: held[name] for name in (*needed, *OPTIONAL) if name in held}
-
-
-def _said(names: Sequence[str]) -> str:
-    """In words.
-
-    >>> _said(["x", "y"]), _said(["x", "y", "part"]), _said(["x"])
-    ('x and y', 'x, y and part', 'x')
-    """
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+    return Arrays(layout, x, y, words.get("group"), parts)
 
 
 def content_of(path: Path) -> bytes:
-    """The bytes of a file. Raises `DataError`."""
+    """Read the bytes of a file. Raises `DataError`."""
     try:
         return read_regular(path, most=MOST_BYTES)
     except OSError as error:

@@ -1,12 +1,7 @@
-"""Random transforms, each a pure function of a batch and of 64 random bits per sample.
+"""Random transforms, each a pure function of a batch and of 64 random bits per sample from `hdlif.data.draws`.
 
-`torchvision.transforms.v2.RandomHorizontalFlip` and its like draw once per call from the global generator: a
-batch would share its draw, and an image's would depend on those before it. So the draw is ours, from
-`hdlif.data.draws`, and images that drew the same are transformed together, which is also faster than one by one.
-Transforms that draw a lot are torchvision's own, called for each image by itself with the generator seeded by the
-image's bits.
-
-Frames of events are augmented with their T·2 maps as channels, hence all frames of a sample alike.
+Images with the same draw are transformed together. Transforms that draw a lot are torchvision's own, called for each
+image with the generator seeded by its bits. All T·2 maps of a sample of events are transformed alike.
 """
 
 import math
@@ -35,7 +30,7 @@ GENERATOR = "generator"
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A transform of training samples, and where it stands.
+    """A transform of training samples, and its place.
 
     >>> from hdlif.data import Augmentation, digits
     >>> def inverted(pixels, bits):
@@ -43,11 +38,10 @@ class Augmentation:
     >>> sets = digits(validation=200, augment=["shift", Augmentation(inverted, name="inverted")])
 
     Attributes:
-        apply: from a batch [B, C, H, W] and 64 random bits for each sample, uint64 [B], to a batch; it must not
-            change its input.
+        apply: from a batch [B, C, H, W] and random bits uint64 [B] to a batch; it must not change its input.
         normalised: whether it is applied after the normalisation, where 0 is the mean.
         costly: whether it takes so long that a worker process is worth it.
-        name: what errors call it, where it is not given by its name in `AUGMENTATIONS`.
+        name: the word for it in errors.
     """
 
     apply: Transform
@@ -96,12 +90,12 @@ def _moved(pixels: Tensor, bits: Bits, *, part: int) -> Tensor:
 
 
 def _offset(bits: Bits, *, most: int) -> NDArray[np.int64]:
-    """An offset in -most..most from 32 random bits (their remainder is uneven by less than one in 10**6)."""
+    """Return an offset in -most..most from 32 random bits (uneven by less than one in 10**6)."""
     return (bits % np.uint64(2 * most + 1)).astype(np.int64) - most
 
 
 def cutout(x: Tensor, bits: Bits, *, side: int) -> Tensor:
-    """Zeros in a square of `side` pixels around a pixel drawn evenly; what lies outside is cut off (Cutout)."""
+    """Set a square of `side` pixels around an evenly drawn pixel to 0 (Cutout)."""
     height, width = x.shape[-2:]
     centres = ((bits & np.uint64(0xFFFFFFFF)) % np.uint64(height), (bits >> np.uint64(32)) % np.uint64(width))
     inside = []
@@ -113,10 +107,10 @@ def cutout(x: Tensor, bits: Bits, *, side: int) -> Tensor:
 
 
 def event_policy(x: Tensor, bits: Bits) -> Tensor:
-    """Two draws, with replacement, out of {roll, rotate, cut out}, the same for all channels.
+    """Draw two, with replacement, out of {roll, rotate, cut out}, the same for all channels.
 
     A roll by -5..5 pixels in each direction, a rotation by -30..30 degrees (nearest neighbour, over zeros), or zeros in
-    a square of a third of the side (16 pixels of 48).
+    a square of a third of the side.
     """
     turns = expanded(bits, 4)
     for kind, amount in ((turns[:, 0], turns[:, 1]), (turns[:, 2], turns[:, 3])):
@@ -146,21 +140,21 @@ def _rotate(x: Tensor, bits: Bits) -> Tensor:
 
 
 def autoaugment(pixels: Tensor, bits: Bits, *, policy: Literal["cifar10", "imagenet"]) -> Tensor:
-    """One sub-policy of AutoAugment (Cubuk et al. 2019) for each image; pixels uint8, of 1 or 3 channels."""
+    """Apply one sub-policy of AutoAugment (Cubuk et al. 2019) to each image; pixels uint8, of 1 or 3 channels."""
     from torchvision.transforms import v2
 
     return of_each(v2.AutoAugment(v2.AutoAugmentPolicy(policy)), list(pixels), bits)
 
 
 def resized_crop(images: list[Tensor], bits: Bits, *, size: int) -> Tensor:
-    """A part of 8 to 100 % of each image, sides at most 4:3, at size x size (RandomResizedCrop, bilinear)."""
+    """Cut 8 to 100 % out of each image, sides at most 4:3, at size x size (RandomResizedCrop, bilinear)."""
     from torchvision.transforms import v2
 
     return of_each(v2.RandomResizedCrop(size, antialias=True), images, bits)
 
 
 def random_resized_crop(pixels: Tensor, bits: Bits) -> Tensor:
-    """`resized_crop` at the size that the images have."""
+    """Apply `resized_crop` at the size of the images."""
     return resized_crop(list(pixels), bits, size=pixels.shape[-1])
 
 
@@ -169,23 +163,20 @@ def _autoaugment(policy: Literal["cifar10", "imagenet"]) -> Augmentation:
 
 
 def jittered(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
-    """Of normalised ones: normal noise on each value, in units of its channel's deviation: x + σ·n."""
+    """Add normal noise to each normalised value: x + σ·n."""
     return of_each(lambda one: one + deviation * torch.randn(one.shape), list(x), bits)
 
 
 def scaled(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
-    """Of normalised ones: each channel of a series times a factor of its own, normal about 1: (1 + σ·n)·x."""
+    """Multiply each normalised channel of a series by a factor of its own, normal about 1: (1 + σ·n)·x."""
     return of_each(lambda one: one * (1 + deviation * torch.randn(len(one), 1, 1)), list(x), bits)
 
 
 def rotated(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
-    """Of raw ones: the sensors turned, as where a phone sits otherwise in its pocket.
+    """Turn the sensors of raw series, whose channels are in threes, x, y and z of a sensor each.
 
-    Channels are in threes, x, y and z of a sensor each. All of a sample turn by one rotation, of the vector σ·n: by
-    |σ·n| radians about its direction.
-
-    Raises:
-        DataError: the channels are not in threes.
+    All of a sample turn by one rotation, by |σ·n| radians about the direction of the vector σ·n. Raises `DataError` if
+    the channels are not in threes.
     """
     if x.shape[1] % AXES:
         raise DataError(f"rotate turns channels in threes, x, y and z of a sensor each; the series has {x.shape[1]}")
@@ -200,17 +191,17 @@ def rotated(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
 
 
 def jitter(*, deviation: float = 0.05) -> Augmentation:
-    """`jittered` series."""
+    """Return an augmentation by `jittered`."""
     return Augmentation(partial(jittered, deviation=_positive(deviation)), normalised=True, name="jitter")
 
 
 def scale(*, deviation: float = 0.1) -> Augmentation:
-    """`scaled` series."""
+    """Return an augmentation by `scaled`."""
     return Augmentation(partial(scaled, deviation=_positive(deviation)), normalised=True, name="scale")
 
 
 def rotate(*, deviation: float = 0.1) -> Augmentation:
-    """`rotated` series."""
+    """Return an augmentation by `rotated`."""
     return Augmentation(partial(rotated, deviation=_positive(deviation)), name="rotate")
 
 
@@ -239,13 +230,10 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
 
 @dataclass(frozen=True)
 class OwnTransform:
-    """Calls `transform` for each sample by itself.
-
-    Torch's own generator is seeded by the sample's bits meanwhile, and is what `transform` is given as `generator`,
-    where it takes that: draws of `torch.rand` and of torchvision's transforms are as good as those from it.
+    """Calls `transform` for each sample, with torch's generator seeded by the sample's bits.
 
     Raises:
-        DataError: it fails, or gives something else than a tensor of the sample's shape and type.
+        DataError: it fails, or returns something else than a tensor of the sample's shape and type.
     """
 
     transform: Callable[..., Any]
@@ -272,7 +260,7 @@ class OwnTransform:
 
 
 def own_augmentation(transform: Callable[..., Any], name: str, *, takes_generator: bool) -> Augmentation:
-    """An augmentation by `transform`, whose attributes `normalised` and `costly`, if any, are those of it."""
+    """Return an augmentation by `transform`, with its attributes `normalised` and `costly` if it has any."""
     return Augmentation(
         OwnTransform(transform, name, takes_generator),
         normalised=bool(getattr(transform, "normalised", False)),

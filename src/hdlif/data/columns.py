@@ -1,6 +1,7 @@
 """Columns of a .csv or .parquet file: those that are shown, those that are learned, and the one of groups."""
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Collection, Sequence
@@ -11,28 +12,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.data.arrays import content_of
+from hdlif.data.own_data import Placed
+from hdlif.data.public.sets import where_had
 from hdlif.data.targets import Wanted
 from hdlif.errors import DataError, brief, did_you_mean
 from hdlif.inputs import Unreadable
 from hdlif.inputs.tables import PARQUET, Table, header_of, parse_named
 
 LABEL = "label"
-"""The column that holds the classes, where the recipe names no other."""
+"""The default column of classes."""
 _MOST_SHOWN = 16
-"""Columns that are named to be kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tabular(Placed):
+    """A request for rows of a file.
+
+    Attributes:
+        label: the column of classes; `LABEL` by default.
+        group: the column of groups, none of which is in two parts.
+        columns: the shown columns; all but label and group by default.
+    """
+
+    label: str | None = None
+    group: str | None = None
+    columns: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (columns := self.columns) is not None and (not columns or len(set(columns)) < len(columns)):
+            raise ValueError(f"columns = {list(columns)} is refused; name one or more, each once")
+
+    def existing_place(self, what: str) -> Path:
+        """Return the absolute path. Raises `DataError` if nothing is there, and `ValueError` on a size."""
+        place = self.place()
+        if self.size is not None:
+            raise ValueError(f"size = {self.size} is refused; leave it out")
+        # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
+        if not os.path.lexists(place):
+            had = where_had(place.name) or f"; give the path of {what}"
+            raise DataError(f"{place}: there is no such file or folder{had}")
+        return place
+
+    @property
+    def known_columns(self) -> tuple[str, ...]:
+        """The columns of an existing network, which are found by name if a file has a header."""
+        return self.known.columns if self.known else ()
 
 
 @dataclass(frozen=True)
 class TableRows:
-    """The rows of a file.
-
-    Attributes:
-        table: what is shown of each.
-        classes: of each, where they are learned.
-        learned: values or labels of each [rows, names], where they are.
-        groups: of whom or what each is; nothing where that is not said.
-        words: where classes and groups stand, for who reads it.
-    """
+    """The rows of a file: the shown columns, classes or values or labels [rows, names], groups, and words for them."""
 
     table: Table
     classes: list[str] | None
@@ -41,30 +71,24 @@ class TableRows:
     words: str
 
 
-def rows_of(
-    place: Path,
-    *,
-    label: str | None,
-    group: str | None,
-    columns: Sequence[str] | None,
-    known: Sequence[str],
-    wanted: Wanted,
-) -> TableRows:
-    """Read a file whose columns are features, or channels, and what is learned.
-
-    Args:
-        label: the column of classes; `LABEL` by default.
-        group: the column of groups.
-        columns: that are shown; all others by default.
-        known: those of a network that is there already, taken by name where the file has a header.
-    Raises:
-        DataError: it is no such table, or a column is not as it should be.
-    """
-    text = text_columns(place, label if wanted.classes else None, group, labelled=wanted.classes)
+def rows_of(place: Path, request: Tabular) -> TableRows:
+    """Read a file whose columns are features, or channels, and the target. Raises `DataError`."""
+    group, columns, known, wanted = request.group, request.columns, request.known_columns, request.wanted
+    text = text_columns(place, request.label, group, labelled=wanted.classes)
     if columns is not None:
         columns = [*columns, *(name for name in wanted.names if name not in columns)]
-    known = [*known, *wanted.names] if known else known
-    whole = table_at(place, content_of(place), text=text, columns=columns, known=known)
+    known = (*known, *wanted.names) if known else known
+    content, suffix = content_of(place), place.suffix.lower()
+    try:
+        whole = parse_named(content, suffix, text=text, columns=columns, known=known)
+    except Unreadable as error:
+        mend = ""
+        if text and f"no column '{LABEL}'" in str(error):
+            mend = "; name the one that holds the classes: --set data.label=NAME"
+        elif error.text_in is not None:
+            of_group = "; where it says of whom the row is, --set data.group=NAME" if text else ""
+            mend = f"{of_group}; {without(error.text_in, content, suffix, text)}"
+        raise DataError(f"{place}: {error}{mend}") from error
     table, learned = _without_targets(place, whole, wanted)
     return TableRows(
         table,
@@ -76,7 +100,7 @@ def rows_of(
 
 
 def said_of(label: str | None, group: str | None) -> str:
-    """Where classes and groups stand, in words.
+    """State the columns of classes and groups.
 
     >>> said_of("label", "who")
     ', labels in "label", groups in "who"'
@@ -85,47 +109,21 @@ def said_of(label: str | None, group: str | None) -> str:
 
 
 def text_columns(place: Path, label: str | None, group: str | None, *, labelled: bool = True) -> list[str]:
-    """The columns of classes, if `labelled`, and, where there are any, of groups.
-
-    Raises:
-        DataError: they are one.
-    """
+    """Return the columns of classes, if `labelled`, and of groups. Raises `DataError` if they are one."""
     text = [*([label or LABEL] if labelled else []), *([group] if group else [])]
     if len(set(text)) < len(text):
         raise DataError(f'{place}: data.label and data.group are both "{group}"; give two columns')
     return text
 
 
-def table_at(
-    path: Path,
-    content: bytes,
-    *,
-    text: Sequence[str] = (),
-    columns: Sequence[str] | None = None,
-    known: Sequence[str] = (),
-) -> Table:
-    """The table of a .csv or .parquet file. Raises `DataError`."""
-    try:
-        return parse_named(content, path.suffix.lower(), text=text, columns=columns, known=known)
-    except Unreadable as error:
-        said = str(error)
-        mend = ""
-        if text and f"no column '{LABEL}'" in said:
-            mend = "; name the one that holds the classes: --set data.label=NAME"
-        elif error.text_in is not None:
-            of_group = "; where it says of whom the row is, --set data.group=NAME" if text else ""
-            mend = f"{of_group}; {without(error.text_in, content, path.suffix.lower(), text)}"
-        raise DataError(f"{path}: {said}{mend}") from error
-
-
 def without(odd: str, content: bytes, suffix: str, text: Sequence[str] = ()) -> str:
-    """How to leave out a column of a table, where those of `text` are not among its numbers anyway."""
+    """State how to leave out a column of a table, of which those of `text` are not among its numbers."""
     header = header_of(content, suffix)
     return leaving_out(header and [name for name in header if name not in text], {odd})
 
 
 def leaving_out(names: Sequence[str] | None, odd: Collection[str]) -> str:
-    """How to leave columns out.
+    """State how to leave out columns.
 
     >>> leaving_out(["time", "ax", "ay"], ["time"])
     "leave it out by naming the others: --set 'data.columns=[ax, ay]'"
@@ -133,8 +131,7 @@ def leaving_out(names: Sequence[str] | None, odd: Collection[str]) -> str:
     'leave it out: cut it, or add a header, so that data.columns can name the others'
 
     Args:
-        names: of all columns; None where no header says them.
-        odd: those to leave out.
+        names: of all columns; None without a header.
     """
     if names is None:
         return "leave it out: cut it, or add a header, so that data.columns can name the others"
@@ -151,16 +148,12 @@ def _in_yaml(name: str) -> str:
 
 
 def channel_names(table: Table) -> tuple[str, ...]:
-    """Those of the header, or numbers."""
+    """Return the names of the header, or numbers."""
     return table.names or tuple(f"column {number}" for number in range(1, table.numbers.shape[1] + 1))
 
 
 def _without_targets(place: Path, table: Table, wanted: Wanted) -> tuple[Table, NDArray[np.float32] | None]:
-    """A table without the columns of values or labels that are learned, and these, if there are any.
-
-    Raises:
-        DataError: one is not there, nothing else is, or a label is neither there, 1, nor not, 0.
-    """
+    """Split off the columns of values or labels. Raises `DataError` if one is absent, or no other is there."""
     if not wanted.names:
         return table, None
     names = channel_names(table)
@@ -180,10 +173,8 @@ def _without_targets(place: Path, table: Table, wanted: Wanted) -> tuple[Table, 
 
 
 def check_labels(place: Path, table: Table, learned: NDArray[np.float32], wanted: Wanted) -> None:
-    """Raise `DataError` where labels are learned and one is neither there, 1, nor not, 0."""
-    if wanted.labels is None:
-        return
-    if len(odd := np.argwhere(~np.isin(learned, (0, 1)))):
+    """Raise `DataError` if a label is neither 1 nor 0."""
+    if wanted.labels is not None and len(odd := np.argwhere(~np.isin(learned, (0, 1)))):
         row, column = odd[0]
         raise DataError(
             f"{place}: {line_word(place)} {table.lines[row]}, column {brief(wanted.labels[column])}: "
@@ -192,11 +183,5 @@ def check_labels(place: Path, table: Table, learned: NDArray[np.float32], wanted
 
 
 def line_word(place: Path) -> str:
-    """What `Table.lines` counts in such a file."""
+    """Return what `Table.lines` counts in such a file."""
     return "row" if place.suffix.lower() == PARQUET else "line"
-
-
-def check_columns(columns: Sequence[str] | None) -> None:
-    """Raise `ValueError` on a choice of columns that has none, or one twice."""
-    if columns is not None and (not columns or len(set(columns)) < len(columns)):
-        raise ValueError(f"columns = {list(columns)} is refused; name one or more, each once")

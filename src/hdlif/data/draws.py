@@ -1,7 +1,6 @@
 """Random numbers that are functions of named counters, so that nothing about them has to be saved.
 
-A generator's next number depends on every number drawn before it, hence on batch size, worker and resume.
-Here bits = mix(mix(mix(mix(seed) + epoch) + stream) + index): each is found by itself, in any order.
+bits = mix(mix(mix(mix(seed) + epoch) + stream) + index): whatever the batch size, the worker, and the draws before.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,7 @@ _ORDER_STREAM = 0
 
 
 def random_bits(index: NDArray[np.int64], *, seed: int, epoch: int, stream: int) -> Bits:
-    """64 random bits for each entry of `index` [B], a function of (seed, epoch, stream, index) alone."""
+    """Return 64 random bits for each entry of `index` [B], a function of (seed, epoch, stream, index) alone."""
     key = np.array([seed], np.uint64)
     for counter in (epoch, stream):
         key = _mix(key) + np.uint64(counter)
@@ -28,13 +27,13 @@ def random_bits(index: NDArray[np.int64], *, seed: int, epoch: int, stream: int)
 
 
 def expanded(bits: Bits, count: int) -> Bits:
-    """`count` independent draws from each of `bits` [B]: [B, count]."""
+    """Return `count` independent draws from each of `bits` [B]: [B, count]."""
     counters: Bits = np.arange(1, count + 1, dtype=np.uint64)
     return _mix(bits[:, None] + counters)
 
 
 def of_each(transform: Callable[[Tensor], Tensor], images: list[Tensor], bits: Bits) -> Tensor:
-    """`transform` of each image [C, H, W] by itself, its draws seeded by the image's bits; stacked."""
+    """Apply `transform` to each image [C, H, W], its draws seeded by the image's bits; stack the results."""
     # The CPU's generator alone: torch.manual_seed would reach for CUDA's, also in a worker that must not touch it.
     generator = torch.default_generator
     kept = generator.get_state()
@@ -49,9 +48,9 @@ def of_each(transform: Callable[[Tensor], Tensor], images: list[Tensor], bits: B
 
 
 def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) -> list[Tensor]:
-    """One epoch over `n` samples in random order: index tensors [batch_size], a function of (seed, epoch).
+    """Return one epoch over `n` samples in random order: index tensors [batch_size], a function of (seed, epoch).
 
-    The last one is shorter where `batch_size` does not divide `n`.
+    The last one is shorter if `batch_size` does not divide `n`.
 
     >>> from hdlif.data import batches
     >>> [len(indices) for indices in batches(10, batch_size=4, seed=0, epoch=0, drop_last=False)]
@@ -59,8 +58,8 @@ def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) 
 
     Args:
         n: number of samples.
-        batch_size: samples of a batch.
-        seed, epoch: what the order is a function of.
+        batch_size: samples per batch.
+        seed, epoch: choose the order.
         drop_last: whether a shorter last batch is left out.
     Raises:
         DataError: `drop_last` would leave no batch.
@@ -75,18 +74,18 @@ def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) 
 
 
 def many_left_out(left: int, n: int) -> bool:
-    """Whether `left` of `n` samples, which whole batches leave out, are worth a word: a tenth or more."""
+    """Return whether `left` of `n` samples, which whole batches leave out, are a tenth or more."""
     return 10 * left >= n
 
 
 def fuller_batch(n: int, batch_size: int, *, multiple_of: int = 1) -> int | None:
-    """The largest power of two below `batch_size` whose whole batches do not leave many of `n` samples out.
+    """Return the largest power of two below `batch_size` whose whole batches leave out few of `n` samples.
 
     >>> fuller_batch(41, 32), fuller_batch(20, 32), fuller_batch(3, 4)
     (8, 4, None)
 
     Args:
-        multiple_of: what the size must be a multiple of; at least 2, for a batch of one has no statistics.
+        multiple_of: a divisor of the size; at least 2, for a batch of one has no statistics.
     """
     sizes = (2**i for i in range(batch_size.bit_length(), 0, -1))
     fits = (size for size in sizes if size < batch_size and size <= n and size % multiple_of == 0)
@@ -94,7 +93,7 @@ def fuller_batch(n: int, batch_size: int, *, multiple_of: int = 1) -> int | None
 
 
 def part_generator(draw: int, part: int) -> torch.Generator:
-    """What draws a part of generated data: a function of (draw, part), so that no part depends on another's size."""
+    """Return the generator of a part of generated data, a function of (draw, part)."""
     bits = random_bits(np.zeros(1, np.int64), seed=draw, epoch=0, stream=part)
     return torch.Generator().manual_seed(int(bits[0] >> np.uint64(1)))
 

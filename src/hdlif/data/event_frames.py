@@ -1,9 +1,7 @@
-"""Frames of recorded events, made once and kept, and the manifest of the recordings that they were made of.
+"""Frames of recorded events, made once and kept, and the manifest of their recordings.
 
-ROOT/SET/hdlif_split.json states which recordings are for training and which for testing, with the SHA-256 of
-every file. ROOT/hdlif_frames/ has one array of frames for each transform: its name holds a digest of everything that
-the frames depend on (of a recording its name, size and time of change), so that another transform, or other recordings,
-are not answered by old frames.
+ROOT/SET/hdlif_split.json states the split, with the SHA-256 of every file. ROOT/hdlif_frames/ has one array of frames
+for each transform, whose name holds a digest of all that the frames depend on.
 """
 
 import hashlib
@@ -47,7 +45,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Recordings:
-    """A set as it lies on disk; clips of one file stand side by side."""
+    """A set on disk; clips of one file are adjacent."""
 
     name: str
     folder: Path
@@ -58,7 +56,7 @@ class Recordings:
 
 
 def frames_of(events: Events, clip: Clip) -> Events:
-    """The events of a clip out of those of its file."""
+    """Return the events of a clip out of those of its file."""
     if clip.start is None or clip.end is None:
         return events
     inside = (events.t >= clip.start) & (events.t < clip.end)
@@ -66,7 +64,7 @@ def frames_of(events: Events, clip: Clip) -> Events:
 
 
 def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, size: int | None) -> Path:
-    """The file of the frames [N, T·2, H, W] of all clips, training ones first; made where it is not there yet.
+    """Return the file of the frames [N, T·2, H, W] of all clips, training ones first; make it if it is absent.
 
     Counts are uint16; resized to size x size (bilinearly, antialiased, each map by itself) they are float32.
 
@@ -106,7 +104,7 @@ def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, 
 def write_frames(
     path: Path, shape: tuple[int, ...], dtype: type[np.generic], fill: Callable[[NDArray[Any]], None]
 ) -> None:
-    """Write a file of frames that `fill` makes, all of it or nothing; raises `DataError` where it cannot be."""
+    """Write a file of frames that `fill` makes, as a whole; raises `DataError` if that fails."""
     try:
         path.parent.mkdir(exist_ok=True)
         with whole_file(path) as temporary:
@@ -120,7 +118,7 @@ def write_frames(
 
 
 def are_written(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> bool:
-    """Whether a file has frames of that shape and type."""
+    """Return whether a file has frames of that shape and type."""
     try:
         frames = _opened(path)
     except DataError:
@@ -129,7 +127,7 @@ def are_written(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> 
 
 
 def _opened(path: Path) -> NDArray[Any]:
-    """The frames of a file, which are read as they are asked for."""
+    """Open the frames of a file, which are read as they are used."""
     try:
         os.close(open_regular(path, os.O_RDONLY))
         frames = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -144,7 +142,7 @@ def _opened(path: Path) -> NDArray[Any]:
 def _make(
     recordings: Recordings, clips: Sequence[Clip], out: NDArray[Any], *, time_steps: int, binning: Binning
 ) -> dict[str, str]:
-    """Fill `out`, file by file; returns the SHA-256 of every file."""
+    """Fill `out`, file by file; return the SHA-256 of every file."""
     known = _known_hashes(recordings)
     hashes: dict[str, str] = {}
     place = 0
@@ -178,7 +176,7 @@ def _make(
 
 
 def _fitted(path: Path, counts: NDArray[np.int64], out: NDArray[Any]) -> NDArray[Any]:
-    """Counts [T·2, H, W] in the size and type of `out`."""
+    """Return counts [T·2, H, W] in the size and type of `out`."""
     if out.dtype == np.float32:
         from torchvision.transforms.v2 import functional as F
 
@@ -210,15 +208,7 @@ def _write_manifest(recordings: Recordings, hashes: dict[str, str]) -> None:
 
 
 class EventFrames(Samples):
-    """Frames of recorded events, read from a file of `cached_frames`.
-
-    Args:
-        path: of the frames.
-        places: int64 [N], where in the file each sample is.
-        labels: [N, ...], what is learned of each; of a class int64 [N].
-        time_steps: T.
-        augment, seed: as of `Samples`.
-    """
+    """Frames of recorded events, read from a file of `cached_frames` at the rows `places` [N]."""
 
     def __init__(
         self,
@@ -237,11 +227,11 @@ class EventFrames(Samples):
     size: int | None
 
     def resized(self, size: int) -> Self:
-        """The same frames at size x size, each map resized as it is read."""
+        """Return the frames at size x size, each map resized as it is read."""
         return self._changed(size=size)
 
     def read(self, indices: Tensor) -> Tensor:
-        """Counts float32 [B, T·2, H, W]."""
+        """Return counts float32 [B, T·2, H, W]."""
         # Opened each time: an open map would be copied whole into a worker that is spawned.
         frames = _opened(self.path)[self.places[indices.numpy()]]
         raw = torch.from_numpy(frames.astype(np.float32))
@@ -251,7 +241,3 @@ class EventFrames(Samples):
 
         resized: Tensor = F.resize(raw, [self.size, self.size], antialias=True)
         return resized
-
-    def scale(self, raw: Tensor) -> Tensor:
-        """The counts as they are."""
-        return raw

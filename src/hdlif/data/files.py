@@ -29,11 +29,7 @@ class ByteSource(Protocol):
 
 
 class Folder:
-    """Files below one folder.
-
-    Paths are held in one array: a million Python strings would be copied into every worker as their reference counts
-    are touched.
-    """
+    """Files below one folder. One array holds all paths: workers would copy a million Python strings."""
 
     def __init__(self, root: Path, paths: Sequence[str]) -> None:
         self.root = root
@@ -50,12 +46,7 @@ class Folder:
 
 
 class Shards:
-    """Members of tar files.
-
-    Args:
-        paths: of the shards.
-        shard, offset, size: int64 [N]: the shard of each sample, where it begins, and its bytes.
-    """
+    """Members of tar files: the shard of each sample, its first byte and its size, int64 [N]."""
 
     def __init__(
         self, paths: Sequence[Path], shard: NDArray[np.int64], offset: NDArray[np.int64], size: NDArray[np.int64]
@@ -77,7 +68,7 @@ class Shards:
 
 @dataclass(frozen=True)
 class Member:
-    """A regular file in a tar archive: its name, the place of its content, and the bytes of that."""
+    """A regular file in a tar archive: its name, and the place and size of its content."""
 
     name: str
     offset: int
@@ -85,7 +76,7 @@ class Member:
 
 
 class _Headers:
-    """A tar file as `tarfile` reads its headers, one of which may state any size."""
+    """A tar file that lets `tarfile` read headers of limited size only."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.seek, self.tell, self._file = file.seek, file.tell, file
@@ -97,11 +88,7 @@ class _Headers:
 
 
 def tar_members(file: BinaryIO) -> Iterator[Member]:
-    """The regular files in an uncompressed tar archive, in their order.
-
-    Raises:
-        Unreadable: a header is damaged, or a member is cut short.
-    """
+    """Yield the regular files of an uncompressed tar archive. Raises `Unreadable` if it is damaged or cut short."""
     try:
         with tarfile.open(fileobj=cast(BinaryIO, _Headers(file)), mode="r:", errors="surrogateescape") as opened:
             archive: Any = opened

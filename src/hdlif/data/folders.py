@@ -1,7 +1,7 @@
 """Files in folders that are named by their classes: ROOT/CLASS/..., or, split already, ROOT/PART/CLASS/...
 
-Class folders may have folders in them. Links are followed, but never around. Names that begin with a dot are passed
-over, and so are files of other kinds, which are counted.
+Class folders may have folders in them. Links are followed, but never around. Names that begin with a dot are skipped,
+and files of other kinds are counted.
 
 Or a table of targets, a .csv or .parquet file, has a row for each file. Its column "file" holds the file's path below
 the folder, exactly, with / between. Others hold its class, or values, or labels. A column "part" (train, val or test),
@@ -17,16 +17,16 @@ from pathlib import Path
 from hdlif.data.arrays import content_of
 from hdlif.data.columns import check_labels, line_word, said_of, text_columns
 from hdlif.data.files import Folder
-from hdlif.data.manifest import PARTS, Part
-from hdlif.data.own_data import Layout, Sample, other_classes
+from hdlif.data.manifest import PARTS, Part, Sample
+from hdlif.data.own_data import Layout, Placed, other_classes
 from hdlif.data.split import PART_FOLDERS, parts_named
-from hdlif.data.targets import Wanted, classes_of
+from hdlif.data.targets import classes_of
 from hdlif.errors import DataError, brief, cut, reason, some
 from hdlif.inputs import Unreadable
 from hdlif.inputs.tables import SUFFIXES, Table, header_of, parse_named
 
 MOST_FILES = 10**7
-"""Files and folders that are looked at: more are no data set, but a disk."""
+"""Limit of files and folders: more are no data set, but a disk."""
 FILE, PART = "file", "part"
 """The columns of a table of targets: of paths, unless the recipe names another, and of parts, if there are any."""
 _MOST_NAMED, _MOST_ROWS_NAMED = 5, 3
@@ -34,17 +34,75 @@ _MOST_NAMED, _MOST_ROWS_NAMED = 5, 3
 
 @dataclass
 class _Walk:
+    """A walk through folders for files with some suffixes; the others are counted."""
+
     suffixes: Collection[str]
     ignored: Counter[str] = field(default_factory=Counter)
     seen: int = 0
+
+    def entries(self, folder: Path) -> Iterator[tuple[str, bool]]:
+        """Yield the name of each entry of a folder, and whether it is a folder. Raises `DataError`."""
+        try:
+            with os.scandir(folder) as entries:
+                found = [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be looked through ({reason(error)}); make it readable") from error
+        self.seen += len(found)
+        if self.seen > MOST_FILES:
+            raise DataError(
+                f"{folder}: more than {MOST_FILES:,} files and folders were found up to here; give one data set"
+            )
+        for entry in found:
+            try:
+                is_folder = entry.is_dir()
+            # a link that leads to itself
+            except OSError as error:
+                raise DataError(f"{entry.path}: cannot be followed ({reason(error)}); remove it") from error
+            yield entry.name, is_folder
+
+    def folders_in(self, folder: Path) -> tuple[list[str], int]:
+        """Return the sorted names of the folders in a folder, and how many files with the suffixes it holds."""
+        names, loose = [], 0
+        for name, is_folder in self.entries(folder):
+            if is_folder:
+                names.append(name)
+            else:
+                suffix = Path(name).suffix.lower()
+                loose += suffix in self.suffixes
+                self.ignored[suffix or "no suffix"] += 1
+        return sorted(names), loose
+
+    def files_below(self, folder: Path) -> Iterator[str]:
+        """Yield the files below a folder, however deep, by their paths in it."""
+        folders = [(folder, "", frozenset({_identity(folder)}))]
+        while folders:
+            here, prefix, above = folders.pop()
+            for name, is_folder in self.entries(here):
+                if is_folder:
+                    itself = _identity(here / name)
+                    if itself in above:
+                        raise DataError(f"{here / name}: this link leads back to a folder above it; remove it")
+                    folders.append((here / name, f"{prefix}{name}/", above | {itself}))
+                elif (suffix := Path(name).suffix.lower()) in self.suffixes:
+                    yield f"{prefix}{name}"
+                else:
+                    self.ignored[suffix or "no suffix"] += 1
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be looked at ({reason(error)}); make it readable") from error
+    return status.st_dev, status.st_ino
 
 
 def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") -> Layout:
     """Find the classes and files of a folder.
 
     Args:
-        suffixes: the ends, in small letters, of the names of the files that are looked for.
-        what: one such file is called in an error.
+        suffixes: of the files, in small letters.
+        what: the word for one file.
     Raises:
         DataError: there is no such folder, fewer than two classes, one without files, parts have other classes than
             the training part, a class has a name that cannot be shown, or links lead around.
@@ -52,7 +110,7 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") ->
     accepted = f"lay {what}s out as {root}/CLASS/FILE or {root}/train/CLASS/FILE"
     check_folder(root, what)
     walk = _Walk(suffixes)
-    folders, loose = _folders_in(root, walk)
+    folders, loose = walk.folders_in(root)
     parts = _parts_of(root, folders, walk)
     if not folders:
         seen = f"{loose} {what}s lie in it, and no folder" if loose else "no folder lies in it"
@@ -63,8 +121,7 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") ->
         classes = _checked_classes(root, folders, accepted)
         listed += _of_classes(root, "", classes, None, walk, what)
     for folder, part in parts.items():
-        names, _ = _folders_in(root / folder, walk)
-        found = _checked_classes(root / folder, names, accepted)
+        found = _checked_classes(root / folder, walk.folders_in(root / folder)[0], accepted)
         classes = classes or found
         if found != classes:
             raise DataError(
@@ -73,15 +130,9 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") ->
         listed += _of_classes(root / folder, f"{folder}/", classes, part, walk, what)
     present = tuple(part for part in PARTS if part in parts.values())
     files = tuple(sorted(listed, key=lambda one: one.name))
-    return Layout(
-        root,
-        present,
-        tuple(classes),
-        files,
-        dict(sorted(walk.ignored.items())),
-        Folder(root, [one.name for one in files]),
-        "/".join(present) + " folders of classes" if present else "folders of classes",
-    )
+    source = Folder(root, [one.name for one in files])
+    words = "/".join(present) + " folders of classes" if present else "folders of classes"
+    return Layout(root, present, tuple(classes), files, dict(sorted(walk.ignored.items())), source, words)
 
 
 def check_folder(root: Path, what: str) -> None:
@@ -92,29 +143,8 @@ def check_folder(root: Path, what: str) -> None:
         raise DataError(f"{root}: {seen}; give a folder of {what}s, with a folder for each class")
 
 
-def lying_in(root: Path) -> tuple[list[str], list[str]]:
-    """The names of the folders and of the files that lie in a folder itself, sorted. Raises `DataError`."""
-    found = sorted((entry.name, _is_folder(entry)) for entry in _entries(root, _Walk(())))
-    return [name for name, is_folder in found if is_folder], [name for name, is_folder in found if not is_folder]
-
-
-def files_below(root: Path, suffixes: Collection[str], *, beside: Path) -> tuple[list[str], Mapping[str, int]]:
-    """The files of a folder, however deep, by their paths in it; and how many of other kinds there are.
-
-    Args:
-        beside: a file that is not counted.
-    Raises:
-        DataError: links lead around, or a folder cannot be looked through.
-    """
-    walk = _Walk(suffixes)
-    found = list(_files_below(root, walk))
-    if beside.is_relative_to(root):
-        walk.ignored[beside.suffix.lower()] -= 1
-    return found, {end: count for end, count in sorted(walk.ignored.items()) if count > 0}
-
-
 def _parts_of(root: Path, folders: Collection[str], walk: _Walk) -> dict[str, Part]:
-    """The folders of parts, training first: where "train" is one, and another part or nothing else lies beside it."""
+    """Return the folders of parts, training first, if "train" is one, and another part or nothing else is there."""
     named = [name for name in folders if name in PART_FOLDERS]
     if "train" not in named or (len(named) == 1 < len(folders)):
         return {}
@@ -142,7 +172,7 @@ def _of_classes(
 ) -> Iterator[Sample]:
     empty = []
     for label in classes:
-        files = list(_files_below(folder / label, walk))
+        files = list(walk.files_below(folder / label))
         if not files:
             empty.append(label)
         yield from (Sample(f"{prefix}{label}/{file}", label, part) for file in files)
@@ -153,101 +183,94 @@ def _of_classes(
         )
 
 
-def _folders_in(folder: Path, walk: _Walk) -> tuple[list[str], int]:
-    """The sorted names of the folders in a folder, and how many files that would belong into one lie beside them."""
-    names, loose = [], 0
-    for entry in _entries(folder, walk):
-        if _is_folder(entry):
-            names.append(entry.name)
-        else:
-            suffix = Path(entry.name).suffix.lower()
-            loose += suffix in walk.suffixes
-            walk.ignored[suffix or "no suffix"] += 1
-    return sorted(names), loose
+@dataclass(frozen=True, kw_only=True)
+class Listed(Placed):
+    """A request for files in folders by class, or in a table of targets.
 
-
-def _files_below(folder: Path, walk: _Walk) -> Iterator[str]:
-    """The files below a folder, however deep, by their paths in it."""
-    folders = [(folder, "", frozenset({_identity(folder)}))]
-    while folders:
-        here, prefix, above = folders.pop()
-        for entry in _entries(here, walk):
-            if _is_folder(entry):
-                itself = _identity(here / entry.name)
-                if itself in above:
-                    raise DataError(f"{here / entry.name}: this link leads back to a folder above it; remove it")
-                folders.append((here / entry.name, f"{prefix}{entry.name}/", above | {itself}))
-            elif (suffix := Path(entry.name).suffix.lower()) in walk.suffixes:
-                yield f"{prefix}{entry.name}"
-            else:
-                walk.ignored[suffix or "no suffix"] += 1
-
-
-def _entries(folder: Path, walk: _Walk) -> list["os.DirEntry[str]"]:
-    try:
-        with os.scandir(folder) as entries:
-            found = [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be looked through ({reason(error)}); make it readable") from error
-    walk.seen += len(found)
-    if walk.seen > MOST_FILES:
-        raise DataError(
-            f"{folder}: more than {MOST_FILES:,} files and folders were found up to here; give one data set"
-        )
-    return found
-
-
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    # a link that leads to itself
-    except OSError as error:
-        raise DataError(f"{entry.path}: cannot be followed ({reason(error)}); remove it") from error
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    try:
-        status = folder.stat()
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be looked at ({reason(error)}); make it readable") from error
-    return status.st_dev, status.st_ino
-
-
-def files_at(
-    place: Path,
-    suffixes: Collection[str],
-    what: str,
-    wanted: Wanted,
-    *,
-    targets: str | None,
-    file: str | None,
-    label: str | None,
-    group: str | None,
-) -> Layout:
-    """The files of a folder, each with what is learned of it.
-
-    Args:
-        suffixes: the ends, in small letters, of the names of the files that are looked for.
-        what: one such file is called in an error.
-        wanted: what is learned.
-        targets: the path of a table of targets, from the folder; by default the only table that lies in it, where
-            values or labels are learned or there are no folders of classes.
-        file, label, group: its columns of paths ("file" by default), of classes ("label"), and of groups: no group is
-            in two parts.
-    Raises:
-        DataError: there is no such folder, the table is not of its files, or what `laid_out` refuses.
-        ValueError: a column of a table where there is none, or of classes where none are learned.
+    Attributes:
+        targets: path of a table of targets, from the folder; by default the only table in it, if values or labels are
+            learned or there are no folders of classes.
+        file, label, group: its columns of paths ("file"), of classes ("label"), and of groups.
     """
-    check_folder(place, what)
-    table = _given(place, targets) if targets is not None else _lying_in(place, wanted)
-    if label is not None and not wanted.classes:
-        raise ValueError(f"label = {label} is of classes, and values or labels are learned; leave it out")
-    if table is not None:
-        return _of_table(place, table, suffixes, what, wanted, file=file or FILE, label=label, group=group)
-    for key, value in (("file", file), ("label", label), ("group", group)):
-        if value is not None:
-            raise ValueError(f"{key} = {value} is a column of a table of targets; name that too: targets=labels.csv")
-    return laid_out(place, suffixes, what=what)
+
+    targets: str | None = None
+    file: str | None = None
+    label: str | None = None
+    group: str | None = None
+
+    def layout(self, suffixes: Collection[str], what: str) -> Layout:
+        """List the files, with the target of each.
+
+        Args:
+            suffixes: of the files, in small letters.
+            what: the word for one file.
+        Raises:
+            DataError: there is no such folder, the table is not of its files, or as of `laid_out`.
+            ValueError: a column is named without a table, or one of classes that are not learned.
+        """
+        wanted, place = self.wanted, self.place(f"a folder of {what}s")
+        check_folder(place, what)
+        table = self._only_table(place) if self.targets is None else _given(place, self.targets)
+        if self.label is not None and not wanted.classes:
+            raise ValueError(f"label = {self.label} is of classes, and values or labels are learned; leave it out")
+        if table is not None:
+            return self._of_table(place, table, suffixes, what)
+        for key in ("file", "label", "group"):
+            if (value := getattr(self, key)) is not None:
+                raise ValueError(
+                    f"{key} = {value} is a column of a table of targets; name that too: targets=labels.csv"
+                )
+        return laid_out(place, suffixes, what=what)
+
+    def _only_table(self, place: Path) -> Path | None:
+        """Return the only table in a folder if one is needed; None if folders of classes are there."""
+        found = sorted(_Walk(()).entries(place))
+        folders = [name for name, is_folder in found if is_folder]
+        tables = [name for name, is_folder in found if not is_folder and Path(name).suffix.lower() in SUFFIXES]
+        by_class = len(folders) > 1 or (len(folders) == 1 and folders[0] in PART_FOLDERS)
+        if self.wanted.one_class and (by_class or not tables):
+            return None
+        if len(tables) == 1:
+            return place / tables[0]
+        several = f"several tables lie in it ({some(tables, _MOST_ROWS_NAMED)})"
+        named = "".join(f", {name}" for name in self.wanted.names[:_MOST_ROWS_NAMED])
+        recorded = "; or, if each is a recording over time, put it into a folder named by its class" if tables else ""
+        raise DataError(
+            f"{place}: {several if tables else 'no table of targets lies in it'}; name a .csv or .parquet file with "
+            f"columns {FILE}{named or ', label'}: --set data.targets=NAME{recorded}"
+        )
+
+    def _of_table(self, place: Path, path: Path, suffixes: Collection[str], what: str) -> Layout:
+        wanted, file, group = self.wanted, self.file or FILE, self.group
+        text = text_columns(path, self.label, group, labelled=wanted.classes)
+        keys = ("file", "label", "group") if wanted.classes else ("file", "group")
+        table, divided = _read(path, dict(zip(keys, (file, *text), strict=False)), wanted.names)
+        walk = _Walk(suffixes)
+        names = list(walk.files_below(place))
+        if path.is_relative_to(place):
+            walk.ignored[path.suffix.lower()] -= 1
+        _check_files(place, path, table, table.words[file], names, what)
+        check_labels(path, table, table.numbers, wanted)
+        count = len(table.lines)
+        columns = (
+            table.words[file],
+            table.words[text[0]] if wanted.classes else [""] * count,
+            parts_named(path, table.words[PART]) if divided else [None] * count,
+            list(table.numbers) if wanted.names else [None] * count,
+            table.words[group] if group else [""] * count,
+        )
+        listed = sorted((Sample(*row) for row in zip(*columns, strict=True)), key=lambda one: one.name)
+        there = {one.part for one in listed}
+        return Layout(
+            place,
+            tuple(part for part in PARTS if part in there),
+            classes_of(path, listed) if wanted.classes else (),
+            tuple(listed),
+            {end: count for end, count in sorted(walk.ignored.items()) if count > 0},
+            Folder(place, [one.name for one in listed]),
+            f"files in {path.name}{said_of(text[0] if wanted.classes else None, group)}",
+            f'group of "{group}"' if group else "",
+        )
 
 
 def _given(place: Path, targets: str) -> Path:
@@ -262,82 +285,12 @@ def _given(place: Path, targets: str) -> Path:
     return table
 
 
-def _lying_in(place: Path, wanted: Wanted) -> Path | None:
-    """The only table that lies in a folder, where one is needed; None where folders of classes lie there."""
-    folders, files = lying_in(place)
-    tables = [name for name in files if Path(name).suffix.lower() in SUFFIXES]
-    by_class = len(folders) > 1 or (len(folders) == 1 and folders[0] in PART_FOLDERS)
-    if wanted.one_class and (by_class or not tables):
-        return None
-    if len(tables) != 1:
-        seen = (
-            f"several tables lie in it ({some(tables, _MOST_ROWS_NAMED)})"
-            if tables
-            else "no table of targets lies in it"
-        )
-        named = "".join(f", {name}" for name in wanted.names[:_MOST_ROWS_NAMED])
-        recorded = "; or, if each is a recording over time, put it into a folder named by its class" if tables else ""
-        raise DataError(
-            f"{place}: {seen}; name a .csv or .parquet file with columns {FILE}{named or ', label'}: "
-            f"--set data.targets=NAME{recorded}"
-        )
-    return place / tables[0]
-
-
-def _of_table(
-    place: Path,
-    path: Path,
-    suffixes: Collection[str],
-    what: str,
-    wanted: Wanted,
-    *,
-    file: str,
-    label: str | None,
-    group: str | None,
-) -> Layout:
-    text = text_columns(path, label, group, labelled=wanted.classes)
-    table, divided = _read(path, {"file": file, **dict(zip(_keys(wanted), text, strict=False))}, wanted)
-    names, ignored = files_below(place, suffixes, beside=path)
-    _check_files(place, path, table, table.words[file], names, what)
-    check_labels(path, table, table.numbers, wanted)
-    count = len(table.lines)
-    listed = [
-        Sample(*row)
-        for row in zip(
-            table.words[file],
-            table.words[text[0]] if wanted.classes else [""] * count,
-            parts_named(path, table.words[PART]) if divided else [None] * count,
-            list(table.numbers) if wanted.names else [None] * count,
-            table.words[group] if group else [""] * count,
-            strict=True,
-        )
-    ]
-    listed.sort(key=lambda one: one.name)
-    there = {one.part for one in listed}
-    return Layout(
-        place,
-        tuple(part for part in PARTS if part in there),
-        classes_of(path, wanted, listed) if wanted.classes else (),
-        tuple(listed),
-        ignored,
-        Folder(place, [one.name for one in listed]),
-        f"files in {path.name}{said_of(text[0] if wanted.classes else None, group)}",
-        wanted,
-        f'group of "{group}"' if group else "",
-    )
-
-
-def _keys(wanted: Wanted) -> Sequence[str]:
-    """The keys of a recipe that name the columns of `text_columns`."""
-    return ("label", "group") if wanted.classes else ("group",)
-
-
-def _read(path: Path, asked: Mapping[str, str], wanted: Wanted) -> tuple[Table, bool]:
-    """The columns that are asked for by keys of a recipe, and whether there is one of parts beside."""
+def _read(path: Path, asked: Mapping[str, str], columns: Sequence[str]) -> tuple[Table, bool]:
+    """Read the columns that the keys of a recipe name, and return whether there is one of parts, too."""
     content, suffix, text = content_of(path), path.suffix.lower(), [*asked.values()]
     try:
-        divided = PART in (header_of(content, suffix) or ()) and PART not in (*text, *wanted.names)
-        return parse_named(content, suffix, text=[*text, PART] if divided else text, columns=wanted.names), divided
+        divided = PART in (header_of(content, suffix) or ()) and PART not in (*text, *columns)
+        return parse_named(content, suffix, text=[*text, PART] if divided else text, columns=columns), divided
     except Unreadable as error:
         said = str(error)
         key = next((key for key, name in asked.items() if f"no column {brief(name)}" in said), None)

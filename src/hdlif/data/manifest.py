@@ -1,6 +1,4 @@
-"""Which files data of the user's own are made of, and in which part each is: kept with a training, which goes on with
-these files alone.
-"""
+"""The samples of the user's own data, and the manifest of their files and parts, which is kept with a training."""
 
 import hashlib
 import json
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hdlif.errors import DataError, reason
+from hdlif.inputs.series import Floats
 from hdlif.whole_files import read_regular
 
 Part = Literal["train", "validation", "test"]
@@ -21,11 +20,43 @@ _MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A file: its path below the data's folder with / between, its size, the SHA-256 of its content, class and part.
+class Sample:
+    """A sample of a source.
 
-    `target` is the SHA-256 of what is learned of it, where that is not its class.
+    Attributes:
+        name: path of its file below the root with / between, or its place in a file.
+        label: its class; "" if it has none of its own.
+        part: the part that its place states.
+        target: the classes of its steps, or values or labels [...], if these are learned.
+        unit: samples of one unit, such as those of one person, are in one part.
+        bytes, sha256: of its file, or of its values in little-endian float32.
+        values: float32 [T, C] of a time series, or of a row of a table.
     """
+
+    name: str
+    label: str = ""
+    part: Part | None = None
+    target: Any = None
+    unit: str = ""
+    bytes: int = 0
+    sha256: str = ""
+    values: Floats | None = None
+
+    @property
+    def below(self) -> str:
+        """Its path below the folder of its class."""
+        return self.name.split("/", 1 if self.part is None else 2)[-1]
+
+    @property
+    def steps(self) -> Floats:
+        """The values of a sample that has been read."""
+        assert self.values is not None
+        return self.values
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file: name, size, SHA-256 of its content and of its target other than a class, class and part."""
 
     file: str
     bytes: int
@@ -35,30 +66,30 @@ class Entry:
     target: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """As it is kept, and hashed."""
+        """Return the fields that are kept and hashed."""
         fields = asdict(self)
         return fields if self.target else {name: value for name, value in fields.items() if name != "target"}
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The files that are used, sorted by path, and those that were left out as unreadable."""
+    """The files in use, sorted by path, and the unreadable ones that were left out."""
 
     entries: tuple[Entry, ...]
     skipped: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of all that it says of the files that are used."""
+        """SHA-256 (hex) of the entries."""
         return hashlib.sha256(json.dumps([entry.as_dict() for entry in self.entries]).encode()).hexdigest()
 
     def counts(self) -> dict[str, dict[Part, int]]:
-        """Files by class and part."""
+        """Count files by class and part."""
         seen = Counter((entry.label, entry.part) for entry in self.entries)
         return {label: {part: seen[label, part] for part in PARTS} for label in sorted({e.label for e in self.entries})}
 
     def text(self) -> str:
-        """As it is kept, a line a file."""
+        """Return the JSON text, one line per file."""
         lines = ",\n".join(f"  {json.dumps(entry.as_dict())}" for entry in self.entries)
         return (
             f'{{\n "digest": "{self.digest}",\n "skipped": {json.dumps(self.skipped)},\n "files": [\n{lines}\n ]\n}}\n'
@@ -66,7 +97,7 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """What `Manifest.text` wrote. Raises `DataError` where the file is absent or holds something else."""
+    """Read what `Manifest.text` wrote. Raises `DataError` if the file is absent or holds something else."""
     try:
         content = json.loads(read_regular(path, most=MOST_BYTES))
         entries = tuple(_entry(fields) for fields in content["files"])
@@ -87,24 +118,24 @@ def _entry(fields: Mapping[str, Any]) -> Entry:
 
 
 def changes(before: Manifest, after: Manifest) -> str:
-    """What differs, in words: "2 files added (a.png, b.png), 1 changed (c.png)"; nothing where nothing does."""
+    """State the difference, as "2 files added (a.png, b.png), 1 changed (c.png)"; "" if there is none."""
     then, now = ({entry.file: entry for entry in manifest.entries} for manifest in (before, after))
     both = sorted(then.keys() & now.keys())
-    same = [file for file in both if then[file].sha256 == now[file].sha256]
+
+    def differ(*fields: str, among: list[str]) -> list[str]:
+        return [file for file in among if any(getattr(then[file], one) != getattr(now[file], one) for one in fields)]
+
+    changed = differ("sha256", among=both)
+    same = sorted({*both} - {*changed})
+    learned = differ("label", "target", among=same)
     kinds = {
         "added": sorted(now.keys() - then.keys()),
         "gone": sorted(then.keys() - now.keys()),
-        "changed": [file for file in both if then[file].sha256 != now[file].sha256],
-        "with another target": [file for file in same if _learned(then[file]) != _learned(now[file])],
-        "in another part": [
-            file for file in same if _learned(then[file]) == _learned(now[file]) and then[file].part != now[file].part
-        ],
+        "changed": changed,
+        "with another target": learned,
+        "in another part": differ("part", among=sorted({*same} - {*learned})),
     }
     return ", ".join(f"{len(files)} {what} ({_named(files)})" for what, files in kinds.items() if files)
-
-
-def _learned(entry: Entry) -> tuple[str, str]:
-    return entry.label, entry.target
 
 
 def _named(files: list[str]) -> str:

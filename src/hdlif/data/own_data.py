@@ -1,79 +1,41 @@
 """Data of the user's own, from the samples that a source lists to data sets: division, targets, manifest.
 
-A source in `hdlif.data.sources` lists samples, `divide` puts each into a part and normalises its target, and `OwnData`
-holds what was found and makes the sets.
+A source in `hdlif.data.sources` is a `Request` that lists samples. `divide` puts each sample into a part and normalises
+its target, and `OwnData` holds what was found and makes the sets.
 """
 
+import hashlib
+import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor
 
 from hdlif.data.augment import Augment
 from hdlif.data.files import ByteSource
-from hdlif.data.manifest import Entry, Manifest, Part
+from hdlif.data.manifest import Entry, Manifest, Part, Sample
 from hdlif.data.samples import DataSets, Samples
-from hdlif.data.split import PART_FOLDERS, Shares, by_part, parts_of, split_here
-from hdlif.data.targets import ONE_CLASS, Learned, Scale, Wanted, described, digest_of, learned
-from hdlif.errors import DataError, cut, some
+from hdlif.data.split import PART_FOLDERS, Shares, Split, by_part, parts_of, shares_of, split_here
+from hdlif.data.targets import Learned, Scale, Wanted, described, digest_of, learned
+from hdlif.errors import DataError, cut, reason, some
 from hdlif.graph.ops import InputRecord
-from hdlif.inputs.series import Floats
+from hdlif.inputs import Unreadable
 
 _LONGEST_PATH = 4096
 _MOST_NAMED = 10
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A sample of a source.
-
-    Attributes:
-        name: the path of its file below the root with / between, or where it stands in a file.
-        label: its class; "" if it has none of its own.
-        part: the part that its place states.
-        target: the classes of its steps, or values or labels [...], if these are learned.
-        unit: samples with the same one, such as those of one person, are in one part.
-        bytes, sha256: of its file, or of its values in little-endian float32.
-        values: float32 [T, C] of a time series, or of a row of a table.
-    """
-
-    name: str
-    label: str = ""
-    part: Part | None = None
-    target: Any = None
-    unit: str = ""
-    bytes: int = 0
-    sha256: str = ""
-    values: Floats | None = None
-
-    @property
-    def below(self) -> str:
-        """Its path below the folder of its class."""
-        return self.name.split("/", 1 if self.part is None else 2)[-1]
-
-    @property
-    def steps(self) -> Floats:
-        """The values of a sample that has been read."""
-        assert self.values is not None
-        return self.values
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The samples at a path, before they are read.
+    """The samples at a path, before they are read, and the `source` of their bytes.
 
-    Attributes:
-        parts: that have a place of their own; none if all samples lie together.
-        classes: in the order of the labels; none if no classes are learned.
-        files: sorted by name.
-        ignored: files of other kinds, counted by the ends of their names.
-        source: the bytes of each of `files`.
-        words: how they lie, for the reader of a report.
-        wanted: what is learned of each.
-        group: the name of a unit of `files`; "" if they have none.
+    `parts` are those that have a place of their own, `ignored` counts other files by suffix, `words` describe the
+    layout, and `group` is the word for a unit of `files`, "" if they have none.
     """
 
     root: Path
@@ -83,46 +45,98 @@ class Layout:
     ignored: Mapping[str, int]
     source: ByteSource
     words: str
-    wanted: Wanted = ONE_CLASS
     group: str = ""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of data of every source.
+    """The settings of all data of the user's own. A source adds its own, and finds a data set.
 
     Attributes:
-        shares: of the parts that have no place of their own.
-        wanted: what is learned.
-        known: what a network that is there already takes; nothing is then measured.
-        scale: mean and deviation by which such a network has its values normalised.
-        size: of the square that images, or frames of events, become.
+        root: the folder from which a relative path starts; the working folder by default.
+        size: side of the square that images, or frames of events, become.
+        known: input of an existing network, to which samples are made to fit; nothing is measured then.
         say: gets a line if there are many files.
-        unreadable: "refuse", or "skip" to leave out files that cannot be read.
+        scale: mean and deviation by which such a network normalises its values.
+        split: shares {validation: 0.15, test: 0.15, seed: 0}, or names of groups, of data without parts of their own.
+        values, labels, each_step, ahead: the target if it is not one class per sample (`Wanted`).
+        unreadable: whether files that cannot be read are refused or left out.
     """
 
-    shares: Shares
-    wanted: Wanted = ONE_CLASS
-    known: InputRecord | None = None
-    scale: Scale | None = None
+    root: Path | None
+    _: KW_ONLY
     size: int | None = None
+    known: InputRecord | None = None
     say: Callable[[str], None] = lambda line: None
-    unreadable: str = "refuse"
+    scale: Scale | None = None
+    split: Split | None = None
+    values: Sequence[str] | None = None
+    labels: Sequence[str] | None = None
+    each_step: bool = False
+    ahead: int | None = None
+    unreadable: Literal["refuse", "skip"] = "refuse"
+
+    def __post_init__(self) -> None:
+        # An invalid split or target is refused before the data are looked at.
+        _ = self.shares, self.wanted
+
+    @cached_property
+    def shares(self) -> Shares:
+        """The split."""
+        return shares_of(self.split)
+
+    @cached_property
+    def wanted(self) -> Wanted:
+        """The target."""
+        return Wanted(self.each_step, self.values, self.labels, self.ahead)
+
+    def find(self) -> "OwnData":
+        """Find the data set.
+
+        Raises:
+            DataError: there are no such data, or some cannot be used.
+            ValueError: a setting is out of range, or such data do not take it.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed(Request):
+    """A request for data at a path."""
+
+    path: str
+
+    def place(self, what: str = "data") -> Path:
+        """Return the absolute path. Raises `ValueError` if it is empty or too long."""
+        if not 0 < len(self.path) <= _LONGEST_PATH:
+            raise ValueError(f"path has {len(self.path):,} characters; give {what}, in 1 to {_LONGEST_PATH:,}")
+        path = self.path if self.root is None else self.root / self.path
+        return Path(os.path.abspath(path))  # noqa: PTH100 - links stay in it
+
+
+def finder(source: type[Request]) -> Callable[..., "OwnData"]:
+    """Return a function that takes the settings of a source and finds its data set."""
+
+    def find(*root: Any, **settings: Any) -> OwnData:
+        return source(*root, **settings).find()
+
+    find.__signature__, find.__module__ = inspect.signature(source), source.__module__  # type: ignore[attr-defined]
+    return find
 
 
 @dataclass(frozen=True)
 class OwnData:
-    """What is found at the place of the user's data.
+    """The data set at the place of the user's data.
 
     Attributes:
         path: absolute.
         input: how a whole sample becomes numbers.
-        classes: their names, in the order of the labels; where values are given, theirs.
-        manifest: of the files that the sets are made of.
-        seen: other findings, as JSON has them; "warnings" among them are lines for the user.
+        classes: names in the order of the labels; of values, their names.
+        manifest: of the files in the sets.
+        seen: other findings as JSON; "warnings" among them are lines for the user.
         make: makes the sets, from the training set's augmentations and their seed.
-        target_mean, target_std: of each value, by which it is normalised.
-        target_steps: of targets at each step, how many.
+        target_mean, target_std: normalise each value.
+        target_steps: number of steps that have a target each.
     """
 
     path: Path
@@ -140,11 +154,11 @@ class OwnData:
         return sum(entry.part == part for entry in self.manifest.entries)
 
     def warnings(self) -> list[str]:
-        """Return what may make a figure better or worse than it should be, a line each."""
+        """Return what may make a measured accuracy wrong, one line each."""
         copies = duplicates(self.manifest)
         lines = []
-        for what, groups in (("classes", copies["in_several_classes"]), ("parts", copies["in_several_parts"])):
-            if groups:
+        for what in ("classes", "parts"):
+            if groups := copies[f"in_several_{what}"]:
                 first, others = ", ".join(groups[0][:3]), len(groups) > 1 or len(groups[0]) > 3
                 have = "samples have" if len(groups) > 1 else "sample has"
                 lines.append(f"{len(groups)} {have} copies in several {what}: {first}{' and others' if others else ''}")
@@ -174,9 +188,7 @@ class OwnData:
 class Divided:
     """Samples in their parts, with their targets.
 
-    Attributes:
-        numbers: of the samples in each part, in an order in which the first ones are of all classes.
-        seen: of split, copies and targets, as JSON has it.
+    The `numbers` of the samples in each part are in an order in which the first ones are of all classes.
     """
 
     place: Path
@@ -197,7 +209,7 @@ class Divided:
     def found(
         self, record: InputRecord, seen: Mapping[str, Any], samples: Callable[[Part, Augment, int], Samples]
     ) -> OwnData:
-        """Return what is found, whose sets `samples` makes of a part, its augmentations and their seed."""
+        """Return the data set, whose sets `samples` makes of a part, its augmentations and their seed."""
         targets = self.targets
 
         def make(augment: Augment, seed: int) -> DataSets:
@@ -211,17 +223,8 @@ class Divided:
                 std=record.std,
             )
 
-        return OwnData(
-            self.place,
-            record,
-            targets.names,
-            self.manifest,
-            seen,
-            make,
-            targets.mean,
-            targets.std,
-            targets.steps,
-        )
+        found = self.place, record, targets.names, self.manifest, seen, make
+        return OwnData(*found, targets.mean, targets.std, targets.steps)
 
 
 def divide(
@@ -235,33 +238,19 @@ def divide(
     classes: tuple[str, ...] = (),
     names: tuple[str, ...] = (),
     skipped: Sequence[str] = (),
-    counted: Callable[[int], str] | None = None,
-    mend: str = "",
-    hint: str = "",
+    **words: Any,
 ) -> Divided:
     """Put each sample into a part, and normalise its target.
 
     Args:
-        parts, grouped, unit, counted, mend, hint: as of `split.parts_of`.
-        classes: in the order of the labels; by default those that there are.
-        names: of the values that come next.
+        parts, grouped, unit, words: as of `split.parts_of`.
+        classes, names: in the order of the labels, and of the values that come next; as of `targets.learned`.
         skipped: the files that are left out.
     Raises:
         DataError: there are too few samples for the parts, or a place puts a group in two of them.
     """
     shares, wanted = request.shares, request.wanted
-    chosen = parts_of(
-        place,
-        samples,
-        [one.unit for one in samples],
-        shares,
-        parts=parts,
-        grouped=grouped,
-        unit=unit,
-        counted=counted,
-        mend=mend,
-        hint=hint,
-    )
+    chosen = parts_of(place, samples, shares, parts=parts, grouped=grouped, unit=unit, **words)
     entries = [
         Entry(one.name, one.bytes, one.sha256, one.label, part, digest_of(one.target))
         for one, part in zip(samples, chosen, strict=True)
@@ -276,15 +265,9 @@ def divide(
 def divide_files(
     layout: Layout, seen: Mapping[int, tuple[int, str]], faults: Mapping[str, str], request: Request, what: str
 ) -> Divided:
-    """Divide the files of a layout that can be used.
-
-    Args:
-        seen: bytes and SHA-256 of these files, by their number.
-        faults: the files that are left out.
-        what: the word for one file.
-    """
-    if layout.wanted.ahead is not None:
-        raise DataError(f"{layout.root}: data.ahead = {layout.wanted.ahead} is of series; leave it out of {what}s")
+    """Divide the files of a layout that were `seen`, by their number, with size and SHA-256; `faults` are left out."""
+    if request.ahead is not None:
+        raise DataError(f"{layout.root}: data.ahead = {request.ahead} is of series; leave it out of {what}s")
     samples = []
     for number, (size, sha256) in seen.items():
         one = layout.files[number]
@@ -313,8 +296,22 @@ def divide_files(
     return Divided(layout.root, samples, divided.manifest, divided.numbers, divided.targets, said)
 
 
+def read_files(
+    layout: Layout, read: Callable[[Sample, bytes], _Read], faults: dict[str, str]
+) -> Iterator[tuple[int, Sample, bytes, str, _Read]]:
+    """Yield number, sample, content, SHA-256 and what `read` makes of each file; `faults` gets the unreadable ones."""
+    for number, one in enumerate(layout.files):
+        try:
+            content = layout.source.encoded(number)
+            found = read(one, content)
+        except (OSError, Unreadable) as error:
+            faults[one.name] = reason(error)
+            continue
+        yield number, one, content, hashlib.sha256(content).hexdigest(), found
+
+
 def faults_seen(faults: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return the files that are left out, and why, as JSON has them."""
+    """Return the omitted files with their faults as JSON."""
     return [{"file": file, "reason": why} for file, why in sorted(faults.items())]
 
 
@@ -333,9 +330,8 @@ def refuse_faults(
 
     Args:
         faults: what is wrong with a file, by its name.
-        unreadable: "refuse", or "skip" to leave them out.
         what: the word for one file.
-        mend: what helps besides leaving them out.
+        mend: another way to fix it than to leave them out.
     """
     if not faults:
         return
@@ -356,7 +352,7 @@ def refuse_faults(
 
 
 def duplicates(manifest: Manifest) -> dict[str, Any]:
-    """Count the files whose content another one has too, and name those in several classes, or in several parts."""
+    """Count files with the content of another one, and name those in several classes or parts."""
     alike: dict[str, list[Entry]] = {}
     for entry in manifest.entries:
         alike.setdefault(entry.sha256, []).append(entry)
@@ -389,10 +385,3 @@ def other_classes(found: Sequence[str], classes: Sequence[str], of: str, most: i
     if len(said) == 1:
         return ": ".join(said[0])
     return " and ".join(f"{text} ({names})" for text, names in said) or f"has the classes of {of} in another order"
-
-
-def own_place(root: Path | None, path: str, what: str = "data") -> Path:
-    """Return the absolute path of data; a relative one starts from `root`, or the working folder. `ValueError`."""
-    if not 0 < len(path) <= _LONGEST_PATH:
-        raise ValueError(f"path has {len(path):,} characters; give {what}, in 1 to {_LONGEST_PATH:,}")
-    return Path(os.path.abspath(path if root is None else root / path))  # noqa: PTH100 - links stay in it

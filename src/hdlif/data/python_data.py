@@ -1,9 +1,9 @@
-"""Samples from what a user has at hand: tensors, arrays, or a map-style data set of PyTorch."""
+"""Samples from tensors, arrays, or a map-style data set of PyTorch."""
 
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from hdlif.data.augment import Augment
 from hdlif.data.draws import random_bits
 from hdlif.data.samples import DataSets, Frames, Samples, constant
 from hdlif.errors import DataError, HdlifError, InputError, ShapeError, brief, first_line
+from hdlif.inputs import Unreadable
 
 ACCEPTED = "give (x, target), two tensors or arrays, a map-style torch.utils.data.Dataset or a hdlif.data.Samples"
 _DRAWS_STREAM = 2**32
@@ -34,10 +35,9 @@ class TensorSamples(Samples):
 
     Args:
         x: [N, ...], of real numbers.
-        target: what is learned of each, [N, ...] as `tasks.Target` says: whole numbers for classes, real ones for
-            values and labels.
-        frames: what a network is shown: `constant`, x[i] at every step; `over_time`, of x [N, T, ...], x[i, t] at step
-            t; or a function of one's own, from [B, ...] to [T, B, ...].
+        target: [N, ...] as of `tasks.Target`: whole numbers for classes, real ones for values and labels.
+        frames: makes the input of the steps: `constant`, `over_time` of x [N, T, ...], or a function of your own from
+            [B, ...] to [T, B, ...].
         augment, seed: as of `Samples`.
     Raises:
         ShapeError: they are no numbers, or not as many.
@@ -54,28 +54,16 @@ class TensorSamples(Samples):
         super().__init__(labels, augment=augment, seed=seed)
         self.frames = frames
 
-    def first(self, count: int) -> "TensorSamples":
-        return self._changed(x=self.x[:count], labels=self.labels[:count])
-
-    def resized(self, size: int) -> NoReturn:
-        """Raises `DataError`: samples are shown as they are."""
-        raise DataError(f"samples are shown as they are; give x of {size} x {size}")
-
     def read(self, indices: Tensor) -> Tensor:
-        """x [B, ...], as it was given."""
+        """Return x [B, ...] unchanged."""
         return self.x[indices]
-
-    def scale(self, raw: Tensor) -> Tensor:
-        """x in float32."""
-        return raw.float()
 
 
 class DatasetSamples(Samples):
     """The items (x, target) of a map-style data set, each read when a batch needs it.
 
-    What items draw from torch's, NumPy's or Python's generators is a function of (seed, epoch, index), as augmentations
-    are here. `workers` processes make batches where it is set. `labels` say no more than how many there are: targets
-    come with the items.
+    What items draw from the generators of torch, NumPy or Python is a function of (seed, epoch, index). `labels` only
+    count the items.
 
     >>> import torch
     >>> from torch.utils.data import TensorDataset
@@ -100,7 +88,6 @@ class DatasetSamples(Samples):
         if not length:
             raise DataError(f"{self._name}: has no items; give some")
         super().__init__(torch.zeros(length, dtype=torch.int64), seed=seed)
-        self._indices = torch.arange(length)
         self.frames = frames
         self.classes: int | None = None
         """How many classes targets may have, where that is known."""
@@ -111,28 +98,16 @@ class DatasetSamples(Samples):
     def costly(self) -> bool:
         return True
 
-    def first(self, count: int) -> "DatasetSamples":
-        return self._changed(labels=self.labels[:count], _indices=self._indices[:count])
-
-    def resized(self, size: int) -> NoReturn:
-        """Raises `DataError`: items are shown as they are."""
-        raise DataError(f"{self._name}: items are shown as they are; give them at {size} x {size}")
-
     def read(self, indices: Tensor) -> Tensor:
-        """x [B, ...], as items have it."""
+        """Return x [B, ...] of the items."""
         return self._items(indices)[0]
 
-    def scale(self, raw: Tensor) -> Tensor:
-        """x in float32."""
-        return raw.float()
-
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """x float32 [B, ...] and the targets [B, ...]."""
+        """Return x float32 [B, ...] and the targets [B, ...]."""
         x, target = self._items(indices)
         return self.scale(x), target
 
-    def _items(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        places = self._indices[indices]
+    def _items(self, places: Tensor) -> tuple[Tensor, Tensor]:
         bits = random_bits(places.numpy(), seed=self.seed, epoch=self.epoch, stream=_DRAWS_STREAM)
         with _generators_kept():
             items = [self._item(place, int(bit)) for place, bit in zip(places.tolist(), bits, strict=True)]
@@ -155,16 +130,8 @@ class DatasetSamples(Samples):
         np.random.seed(seed & 0xFFFFFFFF)
         random.seed(seed)
         name = f"{self._name}, item {place}"
-        try:
-            item = self.dataset[place]
-        except HdlifError:
-            raise
-        # The user's own code, which may fail in any way.
-        except Exception as error:
-            raise DataError(f"{name}: cannot be read: {_said(error)}") from error
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            raise DataError(f"{name}: is {_kind(item)}; give (x, target)")
-        return _numbers(item[0], f"{name}: x"), _numbers(item[1], f"{name}: target")
+        x, target = read_item(self.dataset, place, name)
+        return _numbers(x, f"{name}: x"), _numbers(target, f"{name}: target")
 
     def _stacked(self, tensors: Sequence[Tensor], places: Tensor, what: str) -> Tensor:
         for place, one in zip(places.tolist(), tensors, strict=True):
@@ -176,8 +143,24 @@ class DatasetSamples(Samples):
         return torch.stack(list(tensors))
 
 
+def read_item(dataset: Any, index: int, name: str) -> tuple[Any, Any]:
+    """Read an item (x, target). Raises `DataError`."""
+    try:
+        item = dataset[index]
+    except HdlifError:
+        raise
+    except Unreadable as error:
+        raise DataError(f"{name}: {error}") from error
+    # The user's own code, which may fail in any way.
+    except Exception as error:
+        raise DataError(f"{name}: cannot be read: {_said(error)}") from error
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise DataError(f"{name}: is {_kind(item)}; give (x, target)")
+    return item[0], item[1]
+
+
 def as_samples(given: object, name: str) -> Samples:
-    """Data that a training is given, as samples; those of a pair or a data set are constant at every step.
+    """Return data that are given to a training as samples; a pair or a data set is constant in time.
 
     >>> import torch
     >>> from hdlif.data import as_samples
@@ -186,10 +169,10 @@ def as_samples(given: object, name: str) -> Samples:
 
     Args:
         given: `Samples`, a pair (x, target) of tensors or arrays, or a map-style data set of such pairs.
-        name: what errors call it, such as "train".
+        name: the word for them in errors, such as "train".
     Raises:
-        InputError: it is nothing that has an order to go on in, or no data.
-        ShapeError, DataError: its tensors or items cannot be used.
+        InputError: they have no order in which a stopped training can go on, or are no data.
+        ShapeError, DataError: their tensors or items cannot be used.
     """
     if isinstance(given, Samples):
         return given
@@ -215,7 +198,7 @@ def as_samples(given: object, name: str) -> Samples:
 
 
 def as_target(target: Tensor, name: str = "") -> Tensor:
-    """Whole numbers as int64, others as float32."""
+    """Return whole numbers as int64, others as float32."""
     if target.dtype != torch.bool and not target.is_floating_point():
         return target.long()
     if target.ndim < 2:
@@ -227,7 +210,7 @@ def as_target(target: Tensor, name: str = "") -> Tensor:
 
 
 def _numbers(value: object, what: str) -> Tensor:
-    """A tensor, array or number as a tensor on the CPU, without a graph."""
+    """Return a tensor, array or number as a tensor on the CPU, without a graph."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         # PyTorch takes neither steps backwards nor another byte order, and warns of what cannot be written.
         value = np.array(value, value.dtype.newbyteorder("="), order="C", copy=None)
@@ -244,7 +227,7 @@ def _numbers(value: object, what: str) -> Tensor:
 
 @contextmanager
 def _generators_kept() -> Iterator[None]:
-    """Gives the generators of torch (the CPU's), NumPy and Python back as they were."""
+    """Restore the generators of torch (the CPU's), NumPy and Python."""
     kept = torch.default_generator.get_state(), np.random.get_state(), random.getstate()
     try:
         yield
@@ -263,7 +246,7 @@ def _said(error: Exception) -> str:
 
 
 def _kind(value: object) -> str:
-    """What a value is, in few words."""
+    """Describe a value in few words."""
     if isinstance(value, Tensor):
         return f"a tensor, {_seen(value)}"
     if isinstance(value, np.ndarray):

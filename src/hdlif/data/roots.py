@@ -1,4 +1,4 @@
-"""The folder of a set that is not bundled, and what an error about it says."""
+"""The folder of a set that is not bundled, and its errors."""
 
 import os
 from collections.abc import Collection, Iterable, Sequence
@@ -16,20 +16,20 @@ _MOST_NAMED = 5
 
 
 class SetFolder:
-    """ROOT/FOLDER, in which a set lies. Every error about it ends in the accepted layout and where the set comes from.
+    """ROOT/FOLDER of a set. Every error about it ends in the accepted layout and where the set comes from.
 
     Args:
         name: of the set.
-        root: the folder that --data-root gives.
+        root: the folder of --data-root.
         folder: of the set, below `root`.
-        layout: what the folder holds.
-        source: how the set is obtained, "from ..." or "by ..."; ROOT in it stands for `root`.
-        archive: the name under which that source has it; PART in it stands for the first part of each path in `holds`.
-        holds: files and folders that must be in it.
+        layout: the content of the folder, in words.
+        source: how to obtain the set, "from ..." or "by ..."; ROOT in it stands for `root`.
+        archive: its name at that source; PART in it stands for the first part of each path in `holds`.
+        holds: required files and folders.
     Attributes:
         path: ROOT/FOLDER.
     Raises:
-        DataError: there is no root, no such folder in it, or not all that it must hold.
+        DataError: there is no root or folder, or it lacks something.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class SetFolder:
         self.require(holds)
 
     def error(self, place: Path | str, seen: str) -> DataError:
-        """What was seen at a place of the set, what is accepted there, and where the set comes from."""
+        """Return an error: the state of a place of the set, what is accepted, and where the set comes from."""
         return DataError(f"{place}: {seen}; {self._mend}")
 
     def require(self, names: Sequence[str]) -> None:
@@ -69,26 +69,26 @@ class SetFolder:
             raise self.error(self.path, f"{some(missing, _MOST_NAMED)} missing{self._archives(missing)}")
 
     def _archives(self, missing: Sequence[str]) -> str:
-        """Names the archives that are there and hold what is missing."""
+        """Name the archives that are there and hold what is missing."""
         names = dict.fromkeys(self._archive.replace("PART", path.partition("/")[0]) for path in missing)
         there = [str(place / name) for name in names for place in self._places if os.path.exists(place / name)]  # noqa: PTH110
         return f"; extract {', '.join(there[:_MOST_NAMED])}" if there else ""
 
     def text(self, name: str) -> str:
-        """A text file of at most `MOST_TEXT` bytes; raises `DataError` where it cannot be read."""
+        """Read a text file of at most `MOST_TEXT` bytes; raises `DataError`."""
         try:
             return read_regular(self.path / name, most=MOST_TEXT).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise self.error(self.path / name, f"cannot be read ({reason(error)})") from error
 
     def plain(self, names: Iterable[str], listed: str) -> None:
-        """Raise `DataError` unless each of `names`, which a file of the set lists, is the name of a file or folder."""
+        """Raise `DataError` unless each of `names`, which a file of the set lists, is a plain name."""
         for name in names:
             if name in ("", ".", "..") or "/" in name or "\0" in name or os.sep in name:
                 raise self.error(self.path / listed, f"{cut(name)!r} is not the name of a file or folder")
 
     def files(self, folder: str, suffixes: Collection[str]) -> list[str]:
-        """The sorted names, in a folder, of the files with these suffixes; raises `DataError` where it is no folder."""
+        """Return the sorted names of the files with these suffixes in a folder; raises `DataError`."""
         try:
             return sorted(entry.name for entry in (self.path / folder).iterdir() if entry.suffix.lower() in suffixes)
         except OSError as error:
@@ -96,25 +96,21 @@ class SetFolder:
 
 
 def whole_number(text: str) -> int:
-    """The number that up to 18 digits 0..9 state, signs of other scripts not among them.
-
-    Raises:
-        ValueError: the text is anything else.
-    """
+    """Return the number that up to 18 digits 0..9 state. Raises `ValueError`."""
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise ValueError(f"{cut(text)!r} is not a number of up to 18 digits 0..9")
     return int(text)
 
 
 def by_torchvision(name: str) -> str:
-    """The source of a set that torchvision's class `name` fetches."""
+    """Return the source of a set that torchvision's class `name` fetches."""
     return f"by python -c \"from torchvision.datasets import {name}; {name}('ROOT', download=True)\""
 
 
 def refuse_other_counts(
     folder: SetFolder, files: str, labels: Tensor, *, name: str, classes: Sequence[str], per_class: int
 ) -> None:
-    """Raise `DataError` unless every class of the set `name` has `per_class` of the images of some files."""
+    """Raise `DataError` unless every class of a set has `per_class` of the images of some files."""
     counts = torch.bincount(labels, minlength=len(classes)).tolist()
     for label, count in zip(classes, counts, strict=True):
         if count != per_class:

@@ -1,7 +1,6 @@
-"""Labelled samples, whatever they are read from: augmentation, batches, and worker processes that make them.
+"""Labelled samples: augmentation, batches, and worker processes that make them.
 
-A kind of samples says how raw ones are read and how they become numbers; everything else is here, so that a training
-loop does not know whether its samples lie in memory, in files or in shards.
+A kind of samples defines how raw ones are read and normalised; the rest is here.
 """
 
 import copy
@@ -27,7 +26,7 @@ Frames = Callable[[Tensor], Tensor]
 
 
 def constant(x: Tensor) -> Tensor:
-    """The whole image at every step: [1, B, C, H, W].
+    """Return the whole image for every step: [1, B, C, H, W].
 
     >>> import torch
     >>> from hdlif.data import constant
@@ -41,7 +40,7 @@ def constant(x: Tensor) -> Tensor:
 
 
 def rows(x: Tensor) -> Tensor:
-    """One row a step, from the top: [H, B, C, 1, W]. What was above has to be remembered.
+    """Return one row per step, from the top: [H, B, C, 1, W].
 
     >>> import torch
     >>> from hdlif.data import rows
@@ -55,7 +54,7 @@ def rows(x: Tensor) -> Tensor:
 
 
 def pixels(x: Tensor) -> Tensor:
-    """One pixel a step, row by row from the top left: [H·W, B, C, 1, 1].
+    """Return one pixel per step, row by row from the top left: [H·W, B, C, 1, 1].
 
     >>> import torch
     >>> from hdlif.data import pixels
@@ -69,7 +68,7 @@ def pixels(x: Tensor) -> Tensor:
 
 
 def over_time(x: Tensor) -> Tensor:
-    """Sequences [B, T, ...] step by step: [T, B, ...].
+    """Return sequences [B, T, ...] step by step: [T, B, ...].
 
     >>> import torch
     >>> from hdlif.data import over_time
@@ -83,7 +82,7 @@ def over_time(x: Tensor) -> Tensor:
 
 
 def stepwise(time_steps: int) -> Frames:
-    """What a network is shown of frames of events kept as channels: [B, T·2, H, W] to [T, B, 2, H, W]."""
+    """Return frames of events step by step: from [B, T·2, H, W] to [T, B, 2, H, W]."""
 
     def shown(x: Tensor) -> Tensor:
         n, _, height, width = x.shape
@@ -95,10 +94,10 @@ def stepwise(time_steps: int) -> Frames:
 class Samples(Dataset[tuple[Tensor, Any]], ABC):
     """Labelled samples x = scale(augment(read(index))).
 
-    The augmentation of a sample is a function of (seed, epoch, index), whatever the batch or the worker.
-    Worker processes see the epoch that was set when a stream began, so set it before.
+    The augmentation of a sample is a function of (seed, epoch, index). Worker processes use the epoch that was set when
+    a stream began.
 
-    A kind of samples of your own says how they are read and scaled:
+    A kind of samples of your own defines how they are read and scaled:
 
     >>> import torch
     >>> from hdlif.data import Samples
@@ -108,24 +107,21 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     ...
     ...     def scale(self, raw):
     ...         return raw.float() / 10
-    ...
-    ...     def resized(self, size):
-    ...         raise NotImplementedError
     >>> x, y = Ramps(torch.arange(10)).sequence(torch.tensor([3, 5]))
     >>> list(x.shape), x[0, 1].mean().item(), y.tolist()
     ([1, 2, 1, 1, 4], 0.5, [3, 5])
 
     Args:
-        labels: what is learned of each sample, [N, ...] as `tasks.Target` describes; of a class int64 [N].
+        labels: the target of each sample, [N, ...] as of `tasks.Target`; of a class int64 [N].
         augment: names out of `AUGMENTATIONS`, or others, applied in this order.
         seed: of the augmentation.
     Attributes:
-        frames: what a network is shown of samples.
-        workers: processes that make the batches of a stream; 0 makes them in this one.
+        frames: makes the input of the steps.
+        workers: number of processes that make the batches of a stream; 0 makes them in this one.
         costly: whether making a batch is worth a process of its own.
     Raises:
         ShapeError: labels of another type.
-        DataError: an unknown augmentation, or one of pixels behind one of normalised values.
+        DataError: an unknown augmentation, or one of raw samples after one of normalised ones.
     """
 
     def __init__(self, labels: Tensor, *, augment: Augment | None = None, seed: int = 0) -> None:
@@ -152,15 +148,15 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
 
     @abstractmethod
     def read(self, indices: Tensor) -> Tensor:
-        """The raw samples of `indices` [B], stacked: [B, C, H, W], a tensor of their own."""
+        """Return the raw samples of `indices` [B], stacked: [B, C, H, W], a tensor of their own."""
 
-    @abstractmethod
     def scale(self, raw: Tensor) -> Tensor:
-        """What the network takes, float32, of augmented raw samples."""
+        """Return augmented raw samples as the network takes them: by default in float32."""
+        return raw.float()
 
-    @abstractmethod
     def resized(self, size: int) -> Self:
-        """The samples at size x size, augmented and shown as these are."""
+        """Return the samples at size x size, augmented and shown as these are; raise `DataError` by default."""
+        raise DataError(f"{type(self).__name__}: samples are shown as they are; give them at {size} x {size}")
 
     @property
     def costly(self) -> bool:
@@ -174,21 +170,21 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return len(self.labels)
 
     def first(self, count: int) -> Self:
-        """The first `count` samples, augmented and shown as these are."""
+        """Return the first `count` samples, augmented and shown as these are."""
         return self._changed(labels=self.labels[:count])
 
     def plain(self) -> Self:
-        """The same samples, shown as these are, without augmentation."""
+        """Return the same samples without augmentation."""
         return self._changed(augment=())
 
     def _changed(self, **attributes: Any) -> Self:
-        """A copy in epoch 0 that shares all attributes but those given."""
+        """Return a copy in epoch 0 with other attributes."""
         other = copy.copy(self)
         vars(other).update(attributes, epoch=0)
         return other
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """x float32 [B, C, H, W] and y [B, ...]: the samples of `indices` [B], stacked."""
+        """Return x float32 [B, C, H, W] and y [B, ...] of the samples of `indices` [B]."""
         n = len(self)
         # A negative index would pick a sample, but draw another augmentation for it.
         if outside := indices[(indices < 0) | (indices >= n)].tolist():
@@ -207,25 +203,22 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     """Augmentations that `read` applies itself."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        """x float32 [C, H, W] and the label, of a class an integer."""
+        """Return x float32 [C, H, W] and the label, of a class an integer."""
         x, y = self.batch(torch.tensor([index]))
         return x[0], int(y[0]) if y.dtype == torch.int64 and y.ndim == 1 else y[0]
 
     def sequence(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """x float32 [T, B, ...] (or [1, B, ...], constant in time) and y [B, ...] of the samples of `indices` [B]."""
+        """Return x float32 [T, B, ...] (or [1, B, ...], constant in time) and y [B, ...] of `indices` [B]."""
         x, y = self.batch(indices)
         return self.frames(x), y
 
     def sequences(self, batch_size: int, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """The `sequence`s of all samples in order, or of those of `indices` [N], `batch_size` at a time.
-
-        The last one has what is left.
-        """
+        """Yield the `sequence`s of all samples, or of `indices` [N], in order, `batch_size` at a time."""
         chosen = torch.arange(len(self)) if indices is None else indices
         return self.stream(torch.split(chosen, batch_size))
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """The `sequence` of each of `batches`, in order; made ahead by `workers` processes, pinned for a GPU."""
+        """Yield the `sequence` of each of `batches`; `workers` processes make them ahead, pinned for a GPU."""
         if not self.workers or not len(batches):
             yield from map(self.sequence, batches)
             return
@@ -255,7 +248,7 @@ def _of(one: str | Augmentation) -> Augmentation:
 
 
 class _Sequences(Dataset[tuple[Tensor, Tensor] | HdlifError]):
-    """A whole batch at once, as a worker makes it."""
+    """Batches, as a worker makes them."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
@@ -269,13 +262,13 @@ class _Sequences(Dataset[tuple[Tensor, Tensor] | HdlifError]):
 
 
 def _leave_signals_to_the_parent(_: int) -> None:
-    """Ctrl-C and a scheduler's SIGTERM reach every process of a job; the parent finishes its batch first."""
+    """Ignore Ctrl-C and SIGTERM, which reach every process of a job: the parent finishes its batch first."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 class Together(Samples):
-    """The samples of several sets of one kind, one set behind the other, without augmentation."""
+    """The samples of several sets of one kind, one set after the other, without augmentation."""
 
     def __init__(self, sets: Sequence[Samples]) -> None:
         super().__init__(torch.cat([one.labels for one in sets]))
@@ -284,7 +277,7 @@ class Together(Samples):
         self.frames, self.workers = sets[0].frames, sets[0].workers
 
     def read(self, indices: Tensor) -> Tensor:
-        """The raw samples of `indices` [B], each read by its own set."""
+        """Return the raw samples of `indices` [B], each read by its own set."""
         of_set = torch.bucketize(indices, self.begins, right=True) - 1
         order = torch.argsort(of_set, stable=True)
         asked = [indices[of_set == number] - begin for number, begin in enumerate(self.begins)]
@@ -292,11 +285,11 @@ class Together(Samples):
         return raw[torch.argsort(order)]
 
     def scale(self, raw: Tensor) -> Tensor:
-        """As all of them are scaled."""
+        """Normalise raw samples as all sets do."""
         return self.sets[0].scale(raw)
 
     def resized(self, size: int) -> Self:
-        """The samples at size x size, shown as these are."""
+        """Return the samples at size x size, shown as these are."""
         return self._changed(sets=tuple(one.resized(size) for one in self.sets))
 
 
@@ -329,26 +322,25 @@ class DataSets:
         return self.train, self.validation, self.test
 
     def of(self, part: Tested) -> Samples:
-        """The samples of a part, or of all three together, without augmentation."""
+        """Return the samples of a part, or of all three together, without augmentation."""
         return Together(self.parts) if part == "all" else getattr(self, part).plain()
 
     def resized(self, size: int) -> Self:
-        """The same sets with images of size x size, made bilinearly with antialiasing and rounded to bytes."""
+        """Return the sets with images of size x size, made bilinearly with antialiasing and rounded to bytes."""
         sets = {name: getattr(self, name).resized(size) for name in ("train", "validation", "test")}
         return replace(self, shape=(self.shape[0], size, size), **sets)
 
     def shown_as(self, frames: Frames) -> Self:
-        """The same sets, whose `sequence`s are made by `frames`."""
+        """Let `frames` make the input of the steps; return the sets."""
         for part in self.parts:
             part.frames = frames
         return self
 
     def made_by(self, workers: int | None, *, ranks: int = 1) -> Self:
-        """The same sets, whose streams are made by so many worker processes.
-
-        None gives one to each processor, 16 at the most, where making a batch is costly, and none elsewhere.
+        """Let worker processes make the batches; return the sets.
 
         Args:
+            workers: by default one per processor, at most 16, if making a batch is costly, and otherwise none.
             ranks: processes of this training on this machine, which share its processors.
         """
         most = max(1, min(16, processors() // ranks))
@@ -358,7 +350,7 @@ class DataSets:
 
 
 def processors() -> int:
-    """Processors that this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

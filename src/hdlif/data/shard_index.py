@@ -1,8 +1,7 @@
-"""Tar shards in the WebDataset form: KEY.jpg beside KEY.cls, read through an index.
+"""Tar shards in the WebDataset form: KEY.jpg with KEY.cls, read through an index.
 
-The index says where in which shard every image begins, so any image is one read away and the order of an epoch is a
-function of (seed, epoch), as with files. It is made by one pass over the headers, kept beside the shards as
-`INDEX`, and rebuilt when a shard has another name, size or time of change.
+One pass over the headers makes the index, which is kept with the shards as `INDEX`, and made again if a shard has
+another name, size or time of change.
 """
 
 import contextlib
@@ -17,28 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.data.files import Member, Shards, tar_members
-from hdlif.data.image_files import SUFFIXES
 from hdlif.data.roots import SetFolder, whole_number
 from hdlif.errors import cut, reason
 from hdlif.inputs import Unreadable
 from hdlif.whole_files import open_regular, read_regular, whole_file
 
+SUFFIXES = (".jpeg", ".jpg", ".png")
 INDEX = "hdlif_index.npz"
 MOST_INDEX = 2**30
 """Bytes; it takes 32 an image."""
 
 
 def shards_in(folder: Path) -> list[Path]:
-    """The tar files that lie in a folder itself, sorted by name."""
+    """Return the tar files in a folder itself, sorted by name."""
     return sorted(path for path in folder.iterdir() if path.suffix == ".tar" and path.is_file())
 
 
 def open_shards(folder: Path, of: SetFolder) -> tuple[Shards, NDArray[np.int64]]:
-    """The images of all shards of a folder, in the order of the shards, and their labels [N]; `of` has them.
-
-    Raises:
-        DataError: a shard is cut short, or is not in the form that is read.
-    """
+    """Return the images of all shards of a folder `of` a set, and their labels [N]. Raises `DataError`."""
     paths = shards_in(folder)
     try:
         found = [path.stat() for path in paths]
@@ -55,7 +50,7 @@ def open_shards(folder: Path, of: SetFolder) -> tuple[Shards, NDArray[np.int64]]
 
 
 def _scanned(path: Path, of: SetFolder) -> Iterator[tuple[int, int, int]]:
-    """(offset, size, label) of the images of a shard."""
+    """Yield (offset, size, label) of the images of a shard."""
     images: dict[str, Member] = {}
     labels: dict[str, int] = {}
     try:
@@ -91,7 +86,7 @@ def _label(file: BinaryIO, member: Member) -> int:
 
 
 def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | None:
-    """Return the index, if it is that of the shards as they are, which have so many bytes."""
+    """Return the index if it is of these shards, which have so many bytes."""
     try:
         with np.load(io.BytesIO(read_regular(path, most=MOST_INDEX)), allow_pickle=False) as kept:
             same, columns = str(kept["state"]) == state, kept["columns"]
@@ -106,6 +101,6 @@ def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | N
 
 
 def _keep(path: Path, state: str, columns: NDArray[np.int64]) -> None:
-    """Write the index; if the folder is read-only, it is made for each run."""
+    """Write the index, unless the folder is read-only."""
     with contextlib.suppress(OSError), whole_file(path) as temporary, temporary.open("wb") as file:
         np.savez(file, state=state, columns=columns)

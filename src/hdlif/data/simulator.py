@@ -38,7 +38,7 @@ _CONTENT_SEED = 0
 
 
 def trajectory(bits: Bits, *, side: int) -> NDArray[np.float64]:
-    """Where the image is, in pixels: [B, steps + 1, 2] of (down, right), from (0, 0) back to it."""
+    """Return the places of the image in pixels: [B, steps + 1, 2] of (down, right), from (0, 0) back to it."""
     share = (expanded(bits, 3) >> np.uint64(11)).astype(np.float64) / 2**53
     reach = max(1.0, REACH * side) * (0.5 + share[:, 0])
     first = 2 * np.pi * share[:, 1]
@@ -53,7 +53,7 @@ def trajectory(bits: Bits, *, side: int) -> NDArray[np.float64]:
 
 
 def log_intensity(pixels: Tensor, places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """L of images uint8 [B, 1, H, W] at their places [B, S, 2]: [B, S, H, W]; black lies around an image."""
+    """Return L of images uint8 [B, 1, H, W] at their places [B, S, 2]: [B, S, H, W]; the surroundings are black."""
     n, _, height, width = pixels.shape
     steps = places.shape[1]
     # grid_sample's coordinates are 2/side to a pixel, (x, y), and say where to look: against the motion.
@@ -65,7 +65,7 @@ def log_intensity(pixels: Tensor, places: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def crossings(level: NDArray[np.float64]) -> list[Events]:
-    """The events of log intensities [B, S, H, W] over time 0..S-1, one recording per image, sorted by time.
+    """Return the events of log intensities [B, S, H, W] over time 0..S-1, one recording per image, sorted by time.
 
     With n = trunc((L_s - m) / C), the memory m moves to m + n·C in |n| events, the k-th (from 1) at the time at which
     the line from L_{s-1} to L_s meets m ± k·C.
@@ -93,20 +93,15 @@ def crossings(level: NDArray[np.float64]) -> list[Events]:
 
 
 def simulate(pixels: Tensor, bits: Bits) -> list[Events]:
-    """A recording of each image uint8 [B, 1, H, W], whose motion is a function of its bits [B]."""
+    """Return a recording of each image uint8 [B, 1, H, W], whose motion is a function of its bits [B]."""
     return crossings(log_intensity(pixels, trajectory(bits, side=min(pixels.shape[-2:]))))
 
 
 class SimulatedEvents(Samples):
-    """Frames of events simulated from images, kept as bytes once they are made, by whichever process makes them.
+    """Frames of events simulated from 1-channel images, kept as bytes once any process has made them.
 
-    The recording of an image is a function of its index and `part`, not of the epoch or of a run's seed.
-
-    Args:
-        images: 1-channel images; their augmentation is that of the frames, not of the images.
-        part: a number of its own for each of a data set's parts.
-        time_steps: frames of a recording.
-        binning: how events become frames.
+    The recording of an image is a function of its index and `part`, not of the epoch or of a run's seed. The
+    augmentation of the images is that of the frames.
     """
 
     def __init__(self, images: Images, *, part: int, time_steps: int, binning: Binning) -> None:
@@ -118,7 +113,7 @@ class SimulatedEvents(Samples):
         self._made = _shared_zeros(len(images)).view(torch.bool)
 
     def resized(self, size: int) -> Self:
-        """The same events of images at size x size."""
+        """Return the events of images at size x size."""
         other = copy.copy(self)
         type(self).__init__(
             other, self.images.resized(size), part=self.part, time_steps=self.time_steps, binning=self.binning
@@ -126,7 +121,7 @@ class SimulatedEvents(Samples):
         return other
 
     def read(self, indices: Tensor) -> Tensor:
-        """Counts uint8 [B, T·2, H, W]."""
+        """Return counts uint8 [B, T·2, H, W]."""
         wanted = torch.unique(indices)
         fresh = wanted[~self._made[wanted]]
         if len(fresh):
@@ -148,23 +143,18 @@ class SimulatedEvents(Samples):
             raise DataError(f"a pixel has {counts.max()} events in a frame; at most {MOST_COUNT} are kept")
         return torch.from_numpy(counts.astype(np.uint8)).flatten(1, 2)
 
-    def scale(self, raw: Tensor) -> Tensor:
-        """The counts as they are."""
-        return raw.float()
-
 
 def _shared_zeros(*shape: int) -> Tensor:
-    """uint8 zeros that this process and the workers forked from it see alike, whoever fills them.
+    """Return uint8 zeros that this process shares with the workers forked from it.
 
-    Pages are not taken before they are written to, nor out of /dev/shm, which is small in a container: those of
-    `Tensor.share_memory_` are both.
+    Unlike those of `Tensor.share_memory_`, pages are not taken before they are written to, nor out of /dev/shm.
     """
     size = math.prod(shape)
     return torch.frombuffer(mmap.mmap(-1, max(size, 1)), dtype=torch.uint8)[:size].view(shape)
 
 
 def simulated(sets: DataSets, *, time_steps: int, binning: Binning) -> DataSets:
-    """The events of a camera that looks at the images of `sets`, [T, B, 2, H, W] of counts.
+    """Simulate an event camera that looks at the images of `sets`: [T, B, 2, H, W] of counts.
 
     >>> import torch
     >>> from hdlif.data import by_time, digits, simulated
@@ -176,7 +166,7 @@ def simulated(sets: DataSets, *, time_steps: int, binning: Binning) -> DataSets:
     Args:
         sets: images of one channel in memory, such as `digits`.
         time_steps: T, frames of a recording.
-        binning: how events become frames: `by_time`, `by_number`, or a function of your own from (t, T) to numbers.
+        binning: `by_time`, `by_number`, or a function of your own from (t, T) to numbers of frames.
     Raises:
         DataError: the sets are no 1-channel images in memory.
     """

@@ -5,13 +5,13 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hdlif.data.manifest import PARTS, Manifest, Part
-from hdlif.data.targets import LabelledSample, in_order, labels_of
+from hdlif.data.manifest import PARTS, Manifest, Part, Sample
+from hdlif.data.targets import in_order, labels_of
 from hdlif.errors import DataError, brief, did_you_mean
 from hdlif.inputs.generated import Content
 
@@ -31,12 +31,11 @@ Split = Mapping[str, float | Sequence[str | int]]
 
 @dataclass(frozen=True)
 class Shares:
-    """The shares of validation and test in all samples of a class, and the seed of who is in which.
+    """The shares of validation and test in all samples of a class, and the seed of the split.
 
-    In place of a share there may be the names of groups. With a validation share of 0 no sample is held out, and the
-    last epoch is kept. The seed is the split's own: runs of other seeds train and are
-    measured on the same samples. A share of 1 for testing leaves nothing to train on: it is for a network that is there
-    already.
+    Names of groups may stand for a share. With a validation share of 0 no sample is held out, and the last epoch is
+    kept. A test share of 1 leaves nothing to train on: it is for an existing network. The seed is independent of a
+    run's.
     """
 
     validation: float | tuple[str, ...] = DEFAULT_SHARE
@@ -61,12 +60,12 @@ class Shares:
 
     @property
     def of_parts(self) -> dict[Part, float | tuple[str, ...]]:
-        """By part; those of the test first, which are taken first."""
+        """Shares by part, in the order in which they are taken."""
         return {"test": self.test, "validation": self.validation}
 
     @property
     def named(self) -> dict[Part, tuple[str, ...]]:
-        """The parts whose groups are named, and these."""
+        """Names of groups by part."""
         return {part: names for part, names in self.of_parts.items() if isinstance(names, tuple)}
 
     @property
@@ -76,7 +75,7 @@ class Shares:
 
 
 def shares_of(split: Split | None) -> Shares:
-    """The recipe's `split`; the shares by default. Raises `ValueError` on a key or value that it cannot have."""
+    """Return the recipe's `split`, or the default shares. Raises `ValueError` on an unknown key or a bad value."""
     given: dict[str, Any] = {name: _share(value) for name, value in (split or {}).items()}
     accepted = {"validation", "test", "seed"}
     if unknown := sorted(given.keys() - accepted):
@@ -94,20 +93,20 @@ def _share(value: float | Sequence[str | int]) -> float | tuple[str, ...]:
 
 
 def rank(content: str, seed: int) -> str:
-    """Where a content (the SHA-256 of a file, say) stands in an order that is another for each seed."""
+    """Return the place of a content (such as the SHA-256 of a file) in an order that depends on the seed."""
     return hashlib.sha256(f"{seed}:{content}".encode()).hexdigest()
 
 
 def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -> dict[str, Part] | None:
-    """The part of each content of one class: what is the same is in one part, whatever else there is.
+    """Return the part of each content of one class; equal contents are in one part.
 
-    Contents that are named are in their part. Of n different contents the first round(n·share), at least one, in the
-    order of `rank` are for testing, the next for validation, and the rest for training.
+    Named contents are in their part. Of n different contents the first round(n·share), at least one, in the order of
+    `rank` are for testing, the next for validation, and the rest for training.
 
     Args:
-        wanted: parts that samples are taken for; "train" gets what is left.
+        wanted: parts that samples are taken for; "train" gets the rest.
     Returns:
-        None where there are too few to leave one for training.
+        None if there are too few to leave one for training.
     """
     if shares.whole:
         return dict.fromkeys(contents, "test" if "test" in wanted else "train")
@@ -125,7 +124,7 @@ def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -
 
 
 def enough_for(wanted: Collection[Part], few: int) -> str:
-    """What is to be done where `divided` finds too few different contents for the parts that are wanted.
+    """State the fix if `divided` finds too few different contents for the wanted parts.
 
     >>> enough_for(["train", "validation", "test"], 2)
     'three are the least, one for each part: give more'
@@ -139,17 +138,9 @@ def enough_for(wanted: Collection[Part], few: int) -> str:
     return f"take smaller shares: --set 'data.split={{{shares}}}'"
 
 
-class PlacedSample(LabelledSample, Protocol):
-    """A sample whose place may say in which part it is."""
-
-    @property
-    def part(self) -> Part | None: ...
-
-
 def parts_of(
     place: object,
-    samples: Sequence[PlacedSample],
-    units: Sequence[str],
+    samples: Sequence[Sample],
     shares: Shares,
     *,
     parts: Sequence[Part],
@@ -159,20 +150,18 @@ def parts_of(
     mend: str = "",
     hint: str = "",
 ) -> list[Part]:
-    """The part of each sample: that of its place, or one that its unit is in: a share of all, or of its class.
+    """Return the part of each sample: that of its place or of its unit, a share of all or of its class.
 
     Args:
         place: of the data, for errors.
-        units: of each sample; what has the same is in one part.
-        parts: that samples are placed in; the others are taken from "train", or from all where there is none.
+        parts: parts that samples are placed in; the others are taken from "train", or from all if there is none.
         grouped: whether units, such as people, may be in several classes.
-        unit: one is called so.
-        counted: says so many of them.
-        mend: what helps besides where there are too few.
-        hint: what helps instead, unless it is empty.
+        unit, counted: the word for one, and for a number of them.
+        mend, hint: another way to fix too few samples, in addition or instead.
     Raises:
         DataError: there are too few, a class is in no training sample, or a place puts a unit in two parts.
     """
+    units = [one.unit for one in samples]
     if parts and "train" not in parts and not shares.whole:
         raise DataError(f"{place}: no {unit} is in the part train; put some there")
     _check_named(place, units, shares, parts, grouped=grouped)
@@ -207,7 +196,7 @@ def parts_of(
 
 
 def _check_named(place: object, units: Sequence[str], shares: Shares, parts: Sequence[Part], *, grouped: bool) -> None:
-    """Raise `DataError` where groups are named for a part, and there are none, or none of that name."""
+    """Raise `DataError` if groups are named for a part, and there are none, or none of that name."""
     known = sorted(set(units))
     for part, names in shares.named.items():
         seen = f"{place}: data.split.{part} names {brief(names[0])}"
@@ -222,8 +211,8 @@ def _check_named(place: object, units: Sequence[str], shares: Shares, parts: Seq
             )
 
 
-def _check_whole(place: object, samples: Sequence[PlacedSample], units: Sequence[str], unit: str) -> None:
-    """Raise `DataError` where samples of a unit are placed in two parts."""
+def _check_whole(place: object, samples: Sequence[Sample], units: Sequence[str], unit: str) -> None:
+    """Raise `DataError` if samples of a unit are placed in two parts."""
     part_of: dict[str, Part | None] = {}
     for one, whose in zip(samples, units, strict=True):
         if part_of.setdefault(whose, one.part) != one.part:
@@ -232,9 +221,7 @@ def _check_whole(place: object, samples: Sequence[PlacedSample], units: Sequence
             )
 
 
-def _check_trained(
-    place: object, samples: Sequence[PlacedSample], chosen: Sequence[Part], unit: str, split: str
-) -> None:
+def _check_trained(place: object, samples: Sequence[Sample], chosen: Sequence[Part], unit: str, split: str) -> None:
     """Raise `DataError` unless each class is in the training part; `split` would take other samples for it."""
     trained = {label for one, part in zip(samples, chosen, strict=True) if part == "train" for label in labels_of(one)}
     if absent := in_order({label for one in samples for label in labels_of(one)} - trained):
@@ -243,12 +230,7 @@ def _check_trained(
 
 
 def by_part(hashes: Sequence[str], names: Sequence[str], chosen: Sequence[Part], seed: int) -> dict[Part, list[int]]:
-    """The numbers of the samples in each part, in an order in which the first ones are of all classes.
-
-    Args:
-        hashes, names: of each sample.
-        chosen: the part of each.
-    """
+    """Return the numbers of the samples in each part, in an order in which the first ones are of all classes."""
     parts: dict[Part, list[int]] = {part: [] for part in PARTS}
     for number in sorted(range(len(names)), key=lambda number: (rank(hashes[number], seed), names[number])):
         parts[chosen[number]].append(number)
@@ -256,14 +238,14 @@ def by_part(hashes: Sequence[str], names: Sequence[str], chosen: Sequence[Part],
 
 
 def files_of(manifest: Manifest, part: Part, seed: int) -> list[str]:
-    """The files of a part's samples, in the order of `by_part`, in which they are numbered there."""
+    """Return the files of a part's samples in the order of `by_part`."""
     entries = manifest.entries
     hashes, names, chosen = ([getattr(one, key) for one in entries] for key in ("sha256", "file", "part"))
     return [names[number] for number in by_part(hashes, names, chosen, seed)[part]]
 
 
 def split_here(parts: Sequence[Part], shares: Shares) -> dict[str, Any]:
-    """The shares of the parts that have no place of their own, as JSON has it."""
+    """Return the shares of the parts that have no place of their own, as JSON."""
     taken = [part for part in PARTS[1:] if part not in parts]
     of_parts = {part: list(share) if isinstance(share, tuple) else share for part, share in shares.of_parts.items()}
     return {part: of_parts[part] for part in taken} | ({"seed": shares.seed} if taken else {})
@@ -277,11 +259,10 @@ def parts_named(place: object, names: Sequence[str]) -> list[Part]:
 
 
 GROUP = "GROUP"
-_WILD = re.compile(r"GROUP|\*")
 
 
 def check_pattern(pattern: str) -> None:
-    """Raise `ValueError` unless the pattern says once where the group stands."""
+    """Raise `ValueError` unless a pattern has GROUP once."""
     if pattern.count(GROUP) != 1 or not pattern.isprintable():
         raise ValueError(
             f"group = {pattern!r} is refused; of files by class it is a pattern of their names in which GROUP "
@@ -292,26 +273,20 @@ def check_pattern(pattern: str) -> None:
 def group_in(pattern: str, name: str) -> str | None:
     """Return the group of a name (the file's path in the folder of its class); None if the pattern does not fit.
 
-    `GROUP` in the pattern stands for the group, and * for anything. Each stands for as little as can be, from the left,
-    which takes no more time than the name is long:
+    `GROUP` in the pattern stands for the group, and * for anything, each for as little as possible from the left:
 
     >>> group_in("GROUP_*.wav", "ann_1_2.wav"), group_in("*/GROUP.wav", "digits/7.wav"), group_in("GROUP_*", "ann")
     ('ann', '7', None)
     """
-    fixed, wild = _WILD.split(pattern), _WILD.findall(pattern)
-    if not name.startswith(fixed[0]):
-        return None
-    place, found = len(fixed[0]), None
-    for number, (kind, text) in enumerate(zip(wild, fixed[1:], strict=True), start=1):
-        least = place + (kind == GROUP)
-        last = number == len(wild)
-        end = name.find(text, least) if not last else len(name) - len(text) if name.endswith(text) else -1
-        if end < least:
-            return None
-        if kind == GROUP:
-            found = name[place:end]
-        place = end + len(text)
-    return found
+    first, *rest = re.split(rf"({GROUP}|\*)", pattern)
+    wild = [
+        ("(.+?)" if kind == GROUP else ".*?") + re.escape(text)
+        for kind, text in zip(rest[::2], rest[1::2], strict=True)
+    ]
+    # Atomic groups take the first match, which is enough but for the last part, and keep the time linear.
+    atomic = [f"(?>{part})" for part in wild[:-1]]
+    found = re.fullmatch("".join([re.escape(first), *atomic, wild[-1]]), name, re.DOTALL)
+    return found[1] if found else None
 
 
 SPLIT_SEED = 0
@@ -319,7 +294,7 @@ SPLIT_SEED = 0
 
 
 def fixed_permutation(n: int) -> Tensor:
-    """The numbers 0..n-1, int64 [n], in an order that depends on n alone.
+    """Return the numbers 0..n-1, int64 [n], in an order that depends on n alone.
 
     Validation samples are its last ones, so that a larger set of them contains the smaller.
     """
@@ -334,7 +309,7 @@ def hold_out(name: str, n: int, validation: int) -> tuple[Tensor, Tensor]:
 
 
 def check_generated(name: str, content: Content, validation: int) -> None:
-    """Raise `DataError` unless there is a validation sample of data that are generated, and they can be made."""
+    """Raise `DataError` unless generated data have a validation sample, and can be made."""
     if validation < 1:
         raise DataError(f"{name}: {validation} validation samples are refused; set validation to 1 or more")
     try:

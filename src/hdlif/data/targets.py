@@ -1,4 +1,4 @@
-"""What is learned of a sample: its class, or one at each step; values, or those that come next; or labels."""
+"""The target of a sample: its class, or one at each step; values, or those that come next; or labels."""
 
 import hashlib
 import json
@@ -7,50 +7,35 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdlif.data.manifest import PARTS, Part
+from hdlif.data.manifest import PARTS, Part, Sample
 from hdlif.errors import DataError, brief
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array, parse_labels
 from hdlif.inputs.series import Floats, finite
 
-DEVIATION_OF_NONE = 1.0
-"""Of what does not vary."""
 LABELS = "labels"
 """The key of an object under which the names of its labels may be listed."""
 Scale = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and deviation of each value."""
 
 
-class LabelledSample(Protocol):
-    """What is known of a sample beside its contents."""
-
-    @property
-    def label(self) -> str:
-        """Its class; "" where it has none of its own."""
-
-    @property
-    def target(self) -> Any:
-        """What is learned where that is not its class: the classes of its steps, or values or labels, float32 [...]."""
-
-
 @dataclass(frozen=True)
 class Wanted:
-    """What a recipe's section asks to be learned.
+    """The target that a recipe asks for: one class per sample by default.
 
     Attributes:
         each_step: a class, or values, at each step.
-        values: the names of values: of columns, keys, or an array's last axis.
-        labels: the names of labels, of which a sample has any number; given likewise.
+        values, labels: names of values, or of labels, of which a sample has any number.
         ahead: the values of the channels of series so many steps later, at each step.
     Raises:
-        ValueError: two of them that do not go together, or that name nothing.
+        ValueError: they exclude each other, or name nothing.
     """
 
     each_step: bool = False
@@ -66,7 +51,9 @@ class Wanted:
             raise ValueError("each_step is of classes and of values; leave it out")
         for key in ("values", "labels"):
             names = given.get(key)
-            if names is not None and (not names or len(set(names)) < len(names) or not all(map(_can_be_shown, names))):
+            if names is not None and (
+                not names or len(set(names)) < len(names) or not all(map(str.isprintable, names)) or "" in names
+            ):
                 raise ValueError(f"{key} = {list(names)} is refused; name one or more, each once")
         if self.ahead is not None and self.ahead < 1:
             raise ValueError(f"ahead = {self.ahead} is refused; give 1 or more steps")
@@ -78,33 +65,18 @@ class Wanted:
 
     @property
     def one_class(self) -> bool:
-        """Whether that is one class of a sample."""
+        """Whether one class of a sample is learned."""
         return self.classes and not self.each_step
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of values or labels."""
+        """The names of values or labels."""
         return tuple(self.values or self.labels or ())
-
-
-def _can_be_shown(name: str) -> bool:
-    return bool(name) and name.isprintable()
-
-
-ONE_CLASS = Wanted()
-"""A class of each sample."""
 
 
 @dataclass(frozen=True)
 class Learned:
-    """The targets of a set of samples.
-
-    Attributes:
-        names: of classes, values or labels.
-        mean, std: of values, by which they are normalised.
-        of: the target [...] of one sample.
-        steps: of targets at each step, how many.
-    """
+    """The targets `of` samples: their names, what normalises values, and the number of steps with a target each."""
 
     names: tuple[str, ...]
     mean: tuple[float, ...]
@@ -112,28 +84,28 @@ class Learned:
     of: Callable[[Any], Any]
     steps: int | None = None
 
-    def tensor(self, chosen: Sequence[LabelledSample], like: Sequence[LabelledSample]) -> Tensor:
-        """The targets of samples [N, ...]; shaped as those of `like` where there are none."""
+    def tensor(self, chosen: Sequence[Sample], like: Sequence[Sample]) -> Tensor:
+        """Return the targets of samples [N, ...]; if there are none, shaped as those of `like`."""
         return torch.from_numpy(np.array([self.of(one) for one in (chosen or like[:1])]))[: len(chosen)]
 
 
 def learned(
     place: object,
     wanted: Wanted,
-    taken: Sequence[LabelledSample],
-    training: Sequence[LabelledSample],
+    taken: Sequence[Sample],
+    training: Sequence[Sample],
     *,
     scale: Scale | None,
     classes: tuple[str, ...] = (),
     names: tuple[str, ...] = (),
 ) -> Learned:
-    """What is learned of `taken`; values are normalised by a scale, or by that which is measured on `training`.
+    """Return the targets of `taken`; values are normalised by `scale`, or by that of `training`.
 
     Args:
-        classes: in the order of the labels; by default those that there are.
+        classes: in the order of the labels; by default all classes of the samples.
         names: of the values that come next.
     Raises:
-        DataError: there is one class alone, or targets at each step are of several lengths.
+        DataError: there is one class alone, or targets at each step have several lengths.
     """
     steps = _steps(place, taken) if wanted.each_step or wanted.ahead is not None else None
     if wanted.labels is not None:
@@ -143,27 +115,27 @@ def learned(
         mean, std = scale or measured([one.target.reshape(-1, len(names)) for one in training])
         shift, size = np.array(mean, np.float32), np.array(std, np.float32)
         return Learned(names, mean, std, lambda one: (one.target - shift) / size, steps)
-    classes = classes or classes_of(place, wanted, taken)
+    classes = classes or classes_of(place, taken)
     number = {label: n for n, label in enumerate(classes)}
     if wanted.each_step:
         return Learned(classes, (), (), lambda one: np.array([number[label] for label in one.target]), steps)
     return Learned(classes, (), (), lambda one: number[one.label])
 
 
-def _steps(place: object, taken: Sequence[LabelledSample]) -> int:
+def _steps(place: object, taken: Sequence[Sample]) -> int:
     lengths = sorted({len(one.target) for one in taken})
     if len(lengths) > 1:
         raise DataError(f"{place}: targets have {lengths[0]} to {lengths[-1]} steps; give all the same number")
     return lengths[0]
 
 
-def labels_of(one: LabelledSample) -> Sequence[str]:
-    """The classes of a sample's steps, or its own; "" where no classes are learned."""
+def labels_of(one: Sample) -> Sequence[str]:
+    """Return the classes of a sample's steps, or its own; "" if no classes are learned."""
     return one.target if isinstance(one.target, list) else [one.label]
 
 
-def classes_of(place: object, wanted: Wanted, taken: Sequence[LabelledSample]) -> tuple[str, ...]:
-    """The classes of samples, or of their steps. Raises `DataError` where there is one alone."""
+def classes_of(place: object, taken: Sequence[Sample]) -> tuple[str, ...]:
+    """Return the classes of samples, or of their steps. Raises `DataError` if there is one alone."""
     classes = in_order({label for one in taken for label in labels_of(one)})
     if len(classes) < 2:
         raise DataError(f'{place}: all samples are of one class, "{classes[0]}"; there must be two or more')
@@ -171,7 +143,7 @@ def classes_of(place: object, wanted: Wanted, taken: Sequence[LabelledSample]) -
 
 
 def in_order(labels: Collection[str]) -> tuple[str, ...]:
-    """The classes, sorted: as numbers where all are whole numbers, and else as text.
+    """Sort classes: as numbers if all are whole numbers, and otherwise as text.
 
     >>> in_order({"10", "9"}), in_order({"b", "10", "9"})
     (('9', '10'), ('10', '9', 'b'))
@@ -183,7 +155,7 @@ def in_order(labels: Collection[str]) -> tuple[str, ...]:
 
 
 def measured(parts: Sequence[Floats]) -> Scale:
-    """Mean and deviation of each column of arrays [rows, columns], of exact sums, rounded to 6 significant digits."""
+    """Return mean and deviation (1 if constant) of each column of arrays, of exact sums, to 6 significant digits."""
     count = sum(map(len, parts))
     mean, std = [], []
     for column in range(parts[0].shape[1]):
@@ -192,12 +164,12 @@ def measured(parts: Sequence[Floats]) -> Scale:
         squares = math.fsum(value for one in columns for value in ((one - middle) ** 2).tolist())
         deviation = float(f"{math.sqrt(squares / count):.6g}")
         mean.append(float(f"{middle:.6g}"))
-        std.append(deviation if deviation > np.finfo(np.float32).tiny else DEVIATION_OF_NONE)
+        std.append(deviation if deviation > np.finfo(np.float32).tiny else 1.0)
     return tuple(mean), tuple(std)
 
 
 def digest_of(target: Any) -> str:
-    """SHA-256 (hex) of what is learned of a sample beside its class; "" where there is nothing."""
+    """Return the SHA-256 (hex) of a target other than a class; "" if there is none."""
     if target is None:
         return ""
     content = json.dumps(target) if isinstance(target, list) else f"{list(target.shape)} "
@@ -205,13 +177,11 @@ def digest_of(target: Any) -> str:
     return hashlib.sha256(content.encode() + numbers).hexdigest()
 
 
-def described(
-    wanted: Wanted, targets: Learned, taken: Sequence[LabelledSample], part_of: Sequence[Part]
-) -> dict[str, Any]:
-    """What is learned, under "target" as JSON has it; nothing of one class of a sample.
+def described(wanted: Wanted, targets: Learned, taken: Sequence[Sample], part_of: Sequence[Part]) -> dict[str, Any]:
+    """Return the targets under "target" as JSON; nothing of one class of a sample.
 
-    {"names"}, of values "mean" and "std" that normalise them, "least" and "most" of all, and of labels and the classes
-    of steps "counts" by name and part.
+    {"names"}, of values their "mean" and "std", "least" and "most", and of labels and the classes of steps "counts" by
+    name and part.
     """
     if wanted.one_class:
         return {}
@@ -239,7 +209,7 @@ TO_LEARN_VALUES = (
 
 
 def values_hint(labels: Collection[str], name: str) -> str:
-    """How to learn what is called `name` as values, where labels are numbers with fractions; nothing where not.
+    """State how to learn `name` as values if labels are numbers with fractions; "" if not.
 
     >>> values_hint(["0.5", "2"], "load")[:28], values_hint(["1", "2"], "load"), values_hint(["0.5", "a"], "load")
     ('the labels look like values;', '', '')
@@ -253,11 +223,7 @@ def values_hint(labels: Collection[str], name: str) -> str:
 
 
 def array_targets(place: Path, content: bytes, wanted: Wanted, count: int, steps: int) -> list[Any]:
-    """What y holds of each of `count` samples: as `Series.target`; of one class each, that class.
-
-    Raises:
-        DataError: y has another shape, or holds what cannot be learned.
-    """
+    """Return the target of each of `count` samples in y; one class each as text. Raises `DataError`."""
     try:
         if wanted.one_class:
             return list(map(str, parse_labels(content)))
@@ -276,12 +242,12 @@ def _holds_fractions(content: bytes) -> bool:
 
 
 def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
-    """What is learned of one item, (x, y): a class at each step, int64 [T]; values or labels, float32.
+    """Return the target of one item (x, y): a class at each step, int64 [T]; values or labels, float32.
 
     Args:
-        steps: of x; None where it has none of its own, and y says how many there are.
+        steps: of x; None if they are those of y.
     Raises:
-        Unreadable: y has another shape, or holds what cannot be learned.
+        Unreadable: y has another shape, or cannot be learned.
     """
     try:
         array = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
@@ -297,13 +263,13 @@ def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
 
 
 def target_in(fields: Any, wanted: Wanted, label: str, steps: int | None = None) -> tuple[str, Any]:
-    """Class and target, as `targets.Sample` has them, in an object with keys, such as a JSON file has.
+    """Return class and target, as of `Sample`, in an object with keys, such as of a JSON file.
 
     Args:
         label: the key of the class, or of those of the steps.
         steps: as of `item_target`.
     Raises:
-        Unreadable: a key is not there, or has a value that cannot be learned.
+        Unreadable: a key is absent, or has a value that cannot be learned.
     """
     if not isinstance(fields, Mapping):
         raise Unreadable(f"it is {brief(fields)}, and an object with keys is read")
@@ -329,7 +295,7 @@ def target_in(fields: Any, wanted: Wanted, label: str, steps: int | None = None)
 
 
 def has_of(listed: Any, names: Sequence[str]) -> NDArray[np.float32]:
-    """Which of the labels a list of names has: float32 [L] of 0 and 1. Raises `Unreadable`."""
+    """Return which of the labels a list of names has: float32 [L] of 0 and 1. Raises `Unreadable`."""
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
         raise Unreadable(f"{brief(listed)} is not a list of names of labels")
     if odd := sorted(set(listed) - set(names)):
@@ -338,7 +304,7 @@ def has_of(listed: Any, names: Sequence[str]) -> NDArray[np.float32]:
 
 
 def class_named(value: Any) -> str:
-    """A class, by a whole number or a name. Raises `Unreadable`."""
+    """Return a class that is a whole number or a name. Raises `Unreadable`."""
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value) or not str(value).isprintable():
         raise Unreadable(f"{brief(value)} is not a label, a whole number or a name")
     return str(value)
@@ -351,11 +317,7 @@ def _under(fields: Mapping[str, Any], key: str) -> Any:
 
 
 def _checked(y: NDArray[Any], wanted: Wanted, samples: tuple[int, ...], steps: int | None) -> NDArray[Any]:
-    """Targets of this shape: that of the samples, the steps and the names, as far as there are any.
-
-    Raises:
-        Unreadable: y has another shape, or holds what cannot be learned.
-    """
+    """Return targets shaped as the samples, the steps and the names, if there are any. Raises `Unreadable`."""
     names = wanted.names
     if steps is None:
         steps = y.shape[len(samples)] if y.ndim > len(samples) else 1

@@ -13,8 +13,8 @@ from hdlif.data.arrays import Arrays
 from hdlif.data.augment import Augment
 from hdlif.data.columns import leaving_out
 from hdlif.data.in_memory import SeriesSamples
-from hdlif.data.manifest import PARTS, Part
-from hdlif.data.own_data import Layout, OwnData, Request, Sample, divide
+from hdlif.data.manifest import PARTS, Part, Sample
+from hdlif.data.own_data import Layout, OwnData, Request, divide
 from hdlif.data.split import Shares, check_pattern, group_in, split_here
 from hdlif.data.targets import Wanted, classes_of, measured, values_hint
 from hdlif.errors import DataError, reason
@@ -37,16 +37,13 @@ class Recorded:
     """The samples of numbers at a path.
 
     Attributes:
-        layout: in words.
-        unit: what is kept in one part, in words.
+        layout, unit: words for the layout, and for what is kept in one part.
         grouped: whether units, such as people, are in several classes.
-        channels: their names, if a header gives some.
-        parts: that have a folder of their own.
-        ignored: counts of what is not used, in words.
-        rates, windows, sound: as `InputRecord` has them.
-        seen: other findings, as JSON has them.
-        skipped: files that cannot be read, or are not as the others.
-        names: of the values that come next.
+        channels, names: of channels if a header gives some, and of the values that come next.
+        parts: those that have a folder of their own.
+        ignored, skipped: counts of unused files or rows, and files that cannot be read or are not as the others.
+        rates, windows, sound: as of `InputRecord`.
+        seen: other findings as JSON.
     """
 
     layout: str
@@ -67,14 +64,14 @@ class Recorded:
 def of_values(
     name: str, label: str, unit: str | None, values: Floats, part: Part | None = None, target: Any = None
 ) -> Sample:
-    """Return a sample that is a part of a file, or of an array; equal ones are kept together if no unit is given."""
+    """Return a sample of a part of a file, or of an array; without a unit, equal ones are kept together."""
     content = values.astype("<f4").tobytes()
     digest = hashlib.sha256(content).hexdigest()
     return Sample(name, label, part, target, digest if unit is None else unit, len(content), digest, values)
 
 
 def of_target(name: str, unit: str | None, values: Floats, target: Any, wanted: Wanted) -> Sample:
-    """Return such a sample with what is learned of it: its class, or another target."""
+    """Return such a sample with its class, or another target."""
     one_class = wanted.one_class
     return of_values(name, target if one_class else "", unit, values, target=None if one_class else target)
 
@@ -89,12 +86,12 @@ def with_next(
 
 
 def numbered_channels(count: int) -> tuple[str, ...]:
-    """Return the names of channels that have none of their own."""
+    """Return names of channels that have none."""
     return tuple(f"channel {number}" for number in range(1, count + 1))
 
 
 def of_arrays(found: Arrays, unit: str, samples: list[Sample], **more: Any) -> Recorded:
-    """Return the samples of arrays, in the parts and groups that these state."""
+    """Return the samples of arrays in their parts and groups."""
     if found.parts is not None:
         samples = [replace(one, part=part) for one, part in zip(samples, found.parts, strict=True)]
     if found.groups is not None:
@@ -109,9 +106,9 @@ def of_arrays(found: Arrays, unit: str, samples: list[Sample], **more: Any) -> R
     )
 
 
-def of_layout(layout: Layout, known: InputRecord | None) -> Recorded:
-    """Read one series from each sample, .csv or .npy; columns that are `known` are found by name."""
-    columns, ahead = known.columns if known else (), layout.wanted.ahead
+def of_layout(layout: Layout, request: Request) -> Recorded:
+    """Read one series from each sample, .csv or .npy; known columns are found by name."""
+    columns, ahead = request.known.columns if request.known else (), request.ahead
     samples: list[Sample] = []
     channels = 0
     for number, one in enumerate(layout.files):
@@ -125,7 +122,7 @@ def of_layout(layout: Layout, known: InputRecord | None) -> Recorded:
         if ahead is not None:
             samples.append(with_next(layout.root, one.name, None, values, ahead, one.part))
             continue
-        if layout.wanted.each_step and len(one.target) != len(values):
+        if request.each_step and len(one.target) != len(values):
             raise DataError(
                 f"{layout.root}: {one.name} has {len(values)} steps, and what is learned of it {len(one.target)}; give "
                 "one for each step"
@@ -136,7 +133,7 @@ def of_layout(layout: Layout, known: InputRecord | None) -> Recorded:
 
 
 def at_rates(place: Path, recorded: Recorded, rates: tuple[int, ...]) -> Recorded:
-    """Resample each sample by itself from the first rate to the second; return them as they are without rates."""
+    """Resample each sample by itself from the first rate to the second, if there are rates."""
     if not rates:
         return recorded
     size = sum(4 * resampled_length(len(one.steps), *rates) * one.steps.shape[1] for one in recorded.samples)
@@ -161,28 +158,13 @@ def group_unit(place: Path, pattern: str | None) -> Callable[[Sample], str]:
 
 
 def kept_together(group: str | None, otherwise: str) -> str:
-    """Return what is in one part, in words."""
+    """Return the word for what is in one part."""
     return f'group of "{group}"' if group else otherwise
 
 
 def find_series_in(layout: Layout, request: Request) -> OwnData:
-    """Find a data set in the time series of a layout, one per sample; errors as of `find_samples`."""
-    return find_readings(layout.root, of_layout(layout, request.known), request, classes=layout.classes)
-
-
-def find_readings(
-    place: Path, recorded: Recorded, request: Request, *, rates: tuple[int, ...] = (), classes: tuple[str, ...] = ()
-) -> OwnData:
-    """Find a data set in readings; arguments and errors as of `find_samples`.
-
-    Args:
-        rates: the rate of the data and that of a network, unless one is known.
-    """
-    known = request.known
-    if known is not None and known.sound is not None:
-        raise DataError(f"{place}: is of readings, and the network takes sounds; give a folder of .wav files by class")
-    recorded = at_rates(place, recorded, known.rates if known else rates)
-    return find_samples(place, recorded, request, kind="series", classes=classes)
+    """Find a data set in the time series of a layout, one per sample."""
+    return find_samples(layout.root, of_layout(layout, request), request, kind="series", classes=layout.classes)
 
 
 def find_samples(
@@ -192,19 +174,27 @@ def find_samples(
     *,
     kind: Literal["series", "table"],
     classes: tuple[str, ...] = (),
+    rates: tuple[int, ...] = (),
 ) -> OwnData:
     """Find a data set in samples that were read.
 
     Args:
-        classes: in the order of the labels; by default those that there are.
+        rates: of the readings and of a network, unless one is known.
+        classes: in the order of the labels; by default all classes of the samples.
     Raises:
         DataError: they are not all alike, of one class alone, other than the network takes, or too few to divide.
     """
     known, wanted = request.known, request.wanted
+    if kind == "series" and recorded.sound is None:
+        if known is not None and known.sound is not None:
+            raise DataError(
+                f"{place}: is of readings, and the network takes sounds; give a folder of .wav files by class"
+            )
+        recorded = at_rates(place, recorded, known.rates if known else rates)
     taken = recorded.samples
     _check_alike(place, recorded, known, unequal=kind == "series" and wanted.one_class)
     if wanted.classes and not classes:
-        classes = classes_of(place, wanted, taken)
+        classes = classes_of(place, taken)
     divided = divide(
         place,
         taken,
@@ -272,7 +262,7 @@ def _range(least: int, most: int) -> str:
 
 
 def _measured(recorded: Recorded, training: Sequence[Sample], kind: str) -> InputRecord:
-    """Return what a sample becomes: mean and deviation of each channel, of exact sums, to 6 significant digits."""
+    """Return what a sample becomes, with mean and deviation of each channel of the training samples."""
     steps, channels = training[0].steps.shape
     mean, std = measured([one.steps for one in training])
     return InputRecord(

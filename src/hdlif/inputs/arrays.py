@@ -1,7 +1,7 @@
 """NumPy's .npy and .npz files, read within stated limits.
 
-The header is a literal of Python, whose type NumPy reads. The shape is compared with the bytes of the file before
-anything is made of them, so that an array is a view of the content. Object arrays and pickles are refused.
+The shape is compared with the bytes of the file before anything is allocated, so that an array is a view of the
+content. Object arrays and pickles are refused.
 """
 
 import ast
@@ -30,7 +30,7 @@ _MOST_FIELDS, _MOST_RECORD = 32, 1024
 
 
 def parse_records(content: bytes) -> dict[str, NDArray[Any]] | None:
-    """The fields [N] of a .npy file of a structured array [N]; None if its array has no fields.
+    """Return the fields [N] of a .npy file of a structured array [N]; None if its array has no fields.
 
     Raises:
         Unreadable: as `parse_array`, or the fields are not plain numbers with names.
@@ -49,10 +49,10 @@ def parse_records(content: bytes) -> dict[str, NDArray[Any]] | None:
 
 
 def parse_array(content: bytes) -> NDArray[Any]:
-    """The array of a .npy file, in this machine's byte order; a view of `content` where it is in that already.
+    """Return the array of a .npy file in this machine's byte order, a view of `content` if possible.
 
     Raises:
-        Unreadable: the file is something else, is cut short or has more, or holds no plain numbers.
+        Unreadable: the file is something else, has too few or too many bytes, or holds no plain numbers.
     """
     dtype, shape, fortran_order, start = parse_header(content)
     if dtype.kind == "U":
@@ -62,10 +62,10 @@ def parse_array(content: bytes) -> NDArray[Any]:
 
 
 def parse_labels(content: bytes) -> list[str] | list[int]:
-    """The labels of a .npy file: an array [N] of integers, or of text (numpy's type U).
+    """Return the labels of a .npy file: an array [N] of integers, or of text (numpy's type U).
 
     Raises:
-        Unreadable: as `parse_array`, or it holds something else, or what is no text.
+        Unreadable: as `parse_array`, or it holds something else.
     """
     dtype, shape, _, start = parse_header(content)
     if dtype.kind not in "biuU" or len(shape) != 1:
@@ -81,7 +81,7 @@ def parse_labels(content: bytes) -> list[str] | list[int]:
 
 
 def parse_header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
-    """Type, shape, whether it is in Fortran's order, and where the values begin, of a .npy file or its first bytes.
+    """Return type, shape, whether the order is Fortran's, and the place of the values of a .npy file.
 
     Raises:
         Unreadable: it is none, or its type is neither of numbers nor of text.
@@ -93,7 +93,7 @@ def parse_header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, 
 
 
 def header_place(prefix: bytes) -> tuple[int, int]:
-    """Where the header begins and ends, by the first `PREFIX` bytes of a .npy file; raises `Unreadable`."""
+    """Return begin and end of the header, by the first `PREFIX` bytes of a .npy file; raises `Unreadable`."""
     version = tuple(prefix[6:8])
     if len(version) < 2 or version[0] not in _LENGTHS or version[1] != 0:
         raise Unreadable(f"version {list(version)} is none of [1, 0], [2, 0], [3, 0]")
@@ -144,7 +144,7 @@ def _values(
 
 
 def _kind(content: bytes) -> str:
-    """What a file is that is no array."""
+    """Describe a file that is no array."""
     if content.startswith(b"PK"):
         return "it is a zip archive, such as numpy.savez writes, and not one array"
     if content.startswith(b"\x80"):
@@ -153,10 +153,10 @@ def _kind(content: bytes) -> str:
 
 
 def parse_archive(content: bytes, names: Collection[str]) -> dict[str, bytes]:
-    """The .npy files of a .npz archive that holds some of those of `names`, and no other.
+    """Return the .npy files of a .npz archive that holds some of `names`, and no other.
 
     Raises:
-        Unreadable: it is no archive or is damaged, holds another file, one of more than `MOST_BYTES`, or one twice.
+        Unreadable: it is no archive or damaged, holds another file, one of more than `MOST_BYTES`, or one twice.
     """
     found: dict[str, bytes] = {}
     try:

@@ -1,7 +1,6 @@
-"""Samples as they come, from a pipe, a device or a file: rows of a CSV file or an array, or sound.
+"""Samples that arrive from a pipe, a device or a file: rows of a CSV file or an array, or sound.
 
-Nothing waits for more than the next sample needs, what is held is a block or a line, and nothing is trusted: what
-cannot be read is `Unreadable`, once what came before it has been handed on.
+Only a block or a line is held. `Unreadable` is raised once all samples before the fault are handed on.
 """
 
 import math
@@ -14,16 +13,14 @@ from time import perf_counter
 
 import numpy as np
 
-from hdlif.errors import brief
 from hdlif.graph.ops.graph import InputRecord
 from hdlif.graph.ops.sound import SoundRecord
 from hdlif.inputs import Unreadable, arrays
 from hdlif.inputs.rows import FILL, Gaps, Lines, Rows
 from hdlif.inputs.series import Floats
-from hdlif.inputs.wav import PLAIN, Format, decoded, parse_format
+from hdlif.inputs.wav import PLAIN, Format, decoded, read_header
 
 _BLOCK = 2**14
-_MOST_FORMAT = 2**16
 _ENDLESS = 0x7FFF0000
 """Sizes from here on are what programs write that do not know it yet."""
 _OTHERS = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"RIFX": "RIFX", b"RF64": "RF64", arrays.MAGIC: "an array"}
@@ -38,7 +35,7 @@ def _is_text(content: bytes) -> bool:
 
 
 class Source:
-    """The bytes behind a file descriptor, as they come."""
+    """The bytes behind a file descriptor, as they arrive."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._held, self._ended = descriptor, b"", False
@@ -47,32 +44,32 @@ class Source:
 
     @property
     def since(self) -> float:
-        """When the sample that is handed on was at hand: when it was read; now, where it lay in a file all along."""
+        """The time at which the current sample was read; now if it is in a file."""
         return self._at if self._waits else perf_counter()
 
     def read(self) -> bytes:
-        """The next bytes, as many as there are, and at least one; none at the end."""
+        """Return the next bytes, at least one; none at the end."""
         if self._held:
             block, self._held = self._held, b""
             return block
         return self._more()
 
     def up_to(self, count: int) -> bytes:
-        """The next `count` bytes; less at the end."""
+        """Return the next `count` bytes; fewer at the end."""
         while len(self._held) < count and (block := self._more()):
             self._held += block
         taken, self._held = self._held[:count], self._held[count:]
         return taken
 
     def is_text(self) -> bool:
-        """Whether it begins with plain characters alone: as a table does, and samples of a sound do not."""
+        """Return whether it begins with plain characters alone, as a table does, but not the samples of a sound."""
         # Not one byte more than that is waited for.
         while len(self._held) < _SOME_TEXT and _is_text(self._held) and (block := self._more()):
             self._held += block
         return len(self._held) >= _LEAST_TEXT and _is_text(self._held[:_SOME_TEXT])
 
     def begins(self, magic: bytes) -> bool:
-        """Whether the next bytes are these, which stay. No more are waited for than tell it."""
+        """Return whether the next bytes are these, which stay; wait for no more than needed."""
         while len(self._held) < len(magic) and magic.startswith(self._held) and (block := self._more()):
             self._held += block
         return self._held.startswith(magic)
@@ -93,11 +90,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Coming:
-    """Samples as they come.
+    """Samples as they arrive.
 
     Attributes:
         rate: of a sound, in Hz.
-        blocks: samples [N, C], or of a sound [N], and since when they are at hand. Raises `Unreadable` and `OSError`.
+        blocks: samples [N, C], or of a sound [N], with their times. Raises `Unreadable` and `OSError`.
     """
 
     rate: int | None
@@ -105,7 +102,7 @@ class Coming:
 
 
 def coming(source: Source, record: InputRecord, *, gaps: str = "stop", rate: int | None = None) -> Coming:
-    """What a network of series or sounds is to be shown.
+    """Return the input of a network of series or sounds.
 
     A series comes as the lines of a CSV file, or as a .npy file of [T, C], or [T] of one channel. A sound comes as PCM
     of 16 bits, little-endian, of one channel, or as a .wav file, whose header may leave the length open.
@@ -114,7 +111,7 @@ def coming(source: Source, record: InputRecord, *, gaps: str = "stop", rate: int
         gaps: one of `rows.GAPS`.
         rate: of a sound in Hz; the network's by default, or that of a .wav file.
     Raises:
-        Unreadable: the first bytes are of something else, or say another rate.
+        Unreadable: the first bytes are of something else, or state another rate.
         OSError: they cannot be read.
     """
     if record.sound is not None:
@@ -180,39 +177,15 @@ def _sound(source: Source, record: SoundRecord, rate: int | None) -> Coming:
             raise Unreadable("it is text; send PCM of 16 bits, little-endian, of one channel, or a .wav file")
         own = rate or record.rate
         return Coming(own, _pcm(source, PLAIN, None, _piece(record, own)))
-    form, size = _wave_header(source)
+    form, size = read_header(source.up_to)
     if rate not in (None, form.rate):
         raise Unreadable(f"its header says {form.rate:,} Hz, and --rate {rate:,}; leave --rate out")
-    return Coming(form.rate, _pcm(source, form, size, _piece(record, form.rate)))
+    return Coming(form.rate, _pcm(source, form, None if size >= _ENDLESS else size, _piece(record, form.rate)))
 
 
 def _piece(record: SoundRecord, rate: int) -> int:
-    """Samples that are handed on at once: those of a step of the network, at most."""
+    """Return the number of samples that are handed on together: at most those of a step of the network."""
     return max(1, record.hop * rate // record.rate)
-
-
-def _wave_header(source: Source) -> tuple[Format, int | None]:
-    """What a .wav file says up to its samples: how they are written, and their bytes, where it knows."""
-    if source.up_to(12)[8:] != b"WAVE":
-        raise Unreadable("it begins as a RIFF file, and is no WAVE file")
-    form: Format | None = None
-    while len(head := source.up_to(8)) == 8:
-        name, size = head[:4], int.from_bytes(head[4:], "little")
-        if name == b"data":
-            if form is None:
-                raise Unreadable("its samples stand before the chunk that says what they are")
-            return form, None if size >= _ENDLESS else size
-        padded = size + size % 2
-        if name == b"fmt ":
-            if size > _MOST_FORMAT:
-                raise Unreadable(f"its format takes {size:,} bytes, and at most {_MOST_FORMAT:,} are read")
-            form = parse_format(source.up_to(padded)[:size])
-            continue
-        while padded and (passed := len(source.up_to(min(padded, _BLOCK)))):
-            padded -= passed
-        if padded:
-            raise Unreadable(f"its chunk {brief(name.decode('latin-1'))} is cut short")
-    raise Unreadable("it has no chunk of samples; it is cut short")
 
 
 def _pcm(source: Source, form: Format, size: int | None, piece: int) -> Iterator[tuple[Floats, float]]:

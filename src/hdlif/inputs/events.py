@@ -1,7 +1,4 @@
-"""From a stream of events to frames of counts, of the size that a network takes.
-
-Training on recordings and `hdlif run` both make their inputs here, so that both make the same numbers.
-"""
+"""Frames of counts from a stream of events, of the size that a network takes, for training and for `hdlif run`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,7 +23,7 @@ class Events:
         t: times, in the unit of the file (microseconds, in the formats that are read here).
         x, y: column and row of the pixel, from 0.
         polarity: 1 is brighter, 0 darker.
-        sensor: height and width of the sensor, where the file states them; else None.
+        sensor: height and width of the sensor, if the file states them.
     """
 
     t: NDArray[np.number]
@@ -37,7 +34,7 @@ class Events:
 
 
 def by_number(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
-    """Equally many events a frame: j has the events floor(N/M)·j to floor(N/M)·(j+1), the last one also the rest.
+    """Bin equally many events per frame: frame j begins at event floor(N/M)·j, and the last one has the rest.
 
     >>> by_number(np.arange(7), 3).tolist()
     [0, 0, 1, 1, 2, 2, 2]
@@ -53,7 +50,7 @@ def by_number(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
 
 
 def by_time(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
-    """Equally long frames from the first event to the last: j = floor(M·(t - t_first) / (t_last - t_first)).
+    """Bin equal times per frame, from the first event to the last: j = floor(M·(t - t_first) / (t_last - t_first)).
 
     The last event itself belongs to the last frame.
 
@@ -77,9 +74,9 @@ BINNINGS: Mapping[str, Binning] = {"by_number": by_number, "by_time": by_time}
 
 
 def count_frames(events: Events, frames: int, *, binning: Binning, height: int, width: int) -> NDArray[np.int64]:
-    """Events counted by frame, polarity and pixel: int64 [frames, 2, height, width]; their sum is N.
+    """Count events by frame, polarity and pixel: int64 [frames, 2, height, width], whose sum is N.
 
-    Events may come in any order; those of one time stay in the order in which they came.
+    Events may come in any order; those of one time keep theirs.
 
     >>> import numpy as np
     >>> from hdlif.data import Events, by_time, count_frames
@@ -90,7 +87,7 @@ def count_frames(events: Events, frames: int, *, binning: Binning, height: int, 
 
     Args:
         events: of one recording.
-        frames: M, how many frames.
+        frames: M, the number of frames.
         binning: from times and M to the frame of each event: `by_time` or `by_number`.
         height, width: of the sensor.
     Raises:
@@ -106,16 +103,14 @@ def count_frames(events: Events, frames: int, *, binning: Binning, height: int, 
 
 
 def check_inside(events: Events, height: int, width: int) -> None:
-    """Raise `Unreadable` where an event lies outside a sensor."""
+    """Raise `Unreadable` if an event lies outside a sensor."""
     for name, values, extent in (("x", events.x, width), ("y", events.y, height), ("polarity", events.polarity, 2)):
         if len(values) and not 0 <= values.min() <= values.max() < extent:
             raise Unreadable(f"an event has {name} in {values.min()}..{values.max()}; the sensor has 0..{extent - 1}")
 
 
 def pooled(events: Events, sensor: tuple[int, int], size: tuple[int, int]) -> Events:
-    """The events of a sensor [H, W] on one of another size [h, w]: (x, y) falls into (floor(x·w / W), floor(y·h / H)).
-
-    Counts of pixels that fall together add up.
+    """Move the events of a sensor [H, W] to one of size [h, w]: (x, y) falls into (floor(x·w / W), floor(y·h / H)).
 
     >>> pooled(Events(*map(np.array, ([0, 1], [0, 5], [3, 2], [1, 0]))), (4, 6), (2, 3)).x.tolist()
     [0, 2]
@@ -134,13 +129,14 @@ def fitted(
     size: tuple[int, int],
     resize: str,
 ) -> NDArray[np.float32]:
-    """What a network takes of a recording: counts float32 [T, 2, h, w] of `size`.
+    """Return a recording as a network takes it: counts float32 [T, 2, h, w] of `size`.
 
     Args:
         binning: a name of `BINNINGS`.
         sensor: its height and width.
-        resize: where `size` is another, "pool" adds up counts, as `pooled` says; "bilinear" resizes the counts of each
-            frame and polarity, antialiased, by Pillow in float32.
+        resize: to another size "pool" adds up counts (`pooled`); "bilinear" resizes the counts of each frame and
+        polarity,
+            antialiased, by Pillow in float32.
     Raises:
         Unreadable: there is no event, or one lies outside the sensor.
     """
@@ -161,7 +157,7 @@ def fitted(
 
 
 def check_events(events: Events) -> None:
-    """Raise `Unreadable` where there is no event, or a time is negative."""
+    """Raise `Unreadable` if there is no event, or a time is negative."""
     if not len(events.t):
         raise Unreadable("it holds no event")
     if (first := events.t.min()) < 0:
@@ -169,12 +165,12 @@ def check_events(events: Events) -> None:
 
 
 def of_columns(columns: Mapping[str, NDArray[Any]]) -> Events:
-    """Events of arrays t, x, y and p [N], as files of arrays have them.
+    """Return the events of arrays t, x, y and p [N].
 
     Times are finite numbers in any unit, coordinates whole ones; p is 1 or true for brighter, and 0 or -1 for darker.
 
     Raises:
-        Unreadable: one is missing or of another length, type or value.
+        Unreadable: an array has another length, type or value.
     """
     length = columns["t"].size
     for name in "txyp":

@@ -1,7 +1,4 @@
-"""From a decoded picture to what a network takes of it: pixels of its size, normalised, and what each step is shown.
-
-Training on a folder of pictures and `hdlif run` both make their inputs here, so that both make the same numbers.
-"""
+"""Pixels of the size that a network takes, normalised, and the input of each step, for training and for `hdlif run`."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,12 +17,11 @@ MODES = {1: "L", 3: "RGB"}
 
 
 def fitted(image: "Image.Image", shape: tuple[int, int, int], *, resize: str, fit: str) -> Pixels:
-    """The pixels [C, H, W] = `shape` of a picture in the mode of `MODES`; as they are where it has that size.
+    """Return the pixels [C, H, W] = `shape` of a picture in the mode of `MODES`, resized if it has another size.
 
     Args:
-        resize: the filter: "nearest", "bilinear" or "bicubic"; the last two are antialiased where they make it smaller.
-        fit: "squash" resizes all of the picture, whatever its proportions; "crop" the largest part around its centre
-            that has the proportions H : W.
+        resize: the filter: "nearest", or "bilinear" or "bicubic", which are antialiased.
+        fit: "squash" resizes all of the picture; "crop" the largest part around its centre with the proportions H : W.
     """
     from PIL import Image
 
@@ -37,7 +33,7 @@ def fitted(image: "Image.Image", shape: tuple[int, int, int], *, resize: str, fi
 
 
 def _centre(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of the largest part of `size` around the centre with the proportions of `target`.
+    """Return left, top, right and bottom of the largest part around the centre with the proportions of `target`.
 
     >>> _centre((8, 4), (2, 2))
     (2.0, 0.0, 6.0, 4.0)
@@ -50,7 +46,7 @@ def _centre(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, floa
 
 
 def normalised(pixels: NDArray[Any], mean: Sequence[float], std: Sequence[float], *, whole: int = 255) -> Floats:
-    """(pixels / whole - mean) / std of pixels [..., C, H, W], each step in float32."""
+    """Return (pixels / whole - mean) / std of pixels [..., C, H, W], each step in float32."""
     x: Floats = pixels.astype(np.float32, order="C")
     x /= np.float32(whole)
     x -= np.array(mean, np.float32)[:, None, None]
@@ -59,7 +55,7 @@ def normalised(pixels: NDArray[Any], mean: Sequence[float], std: Sequence[float]
 
 
 def framed(x: Floats, frames: str) -> Floats:
-    """What steps are shown of a picture [C, H, W], by one of `ops.graph.FRAMINGS`.
+    """Return the input of the steps for a picture [C, H, W], by one of `ops.graph.FRAMINGS`.
 
     "constant" [1, C, H, W]; "rows" from the top, [H, C, 1, W]; "pixels" of one row after another, [H·W, C, 1, 1].
     """

@@ -5,8 +5,8 @@ An argument of `data` in a recipe is a field of such a class; `hdlif.data` makes
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Protocol
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from hdlif.graph.ops import InputRecord, TaskRecord
 
@@ -18,45 +18,75 @@ MOST_TIME = 10**6
 """Units that the parts of a series may take together, about ten seconds of computing."""
 
 
-class Content(Protocol):
-    """What is known of generated data."""
+class Content:
+    """The arguments of generated data, and what follows from them.
+
+    Attributes:
+        samples, test: numbers of training and test samples.
+        target: as of `tasks.Target`.
+        mean, std: of the channels, by which they are normalised; by default they are taken as they are.
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    samples: int
+    test: int
+    target: ClassVar[Literal["class", "classes", "values_each"]]
+    mean: ClassVar[tuple[float, ...]] = ()
+    std: ClassVar[tuple[float, ...]] = ()
 
     def check_parts(self, validation: int) -> None:
-        """Raise `ValueError` where the parts, with so many validation samples, are more than is made."""
-
-    @property
-    def target(self) -> Literal["class", "classes", "values_each"]:
-        """What is given of a sample, as `tasks.Target`."""
+        """Raise `ValueError` if the parts, with so many validation samples, are too large."""
+        values = (self.samples + validation + self.test) * math.prod(self.input.shape)
+        if values > MOST_VALUES:
+            raise ValueError(
+                f"the parts have {values:,} values, and at most {MOST_VALUES:,} are made; lower samples, validation or "
+                "test, or make the series shorter"
+            )
 
     @property
     def input(self) -> InputRecord:
         """What a whole sample is."""
+        raise NotImplementedError
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the classes or values."""
+        """The names of the classes or values."""
+        raise NotImplementedError
 
     @property
     def learned(self) -> Mapping[str, object]:
         """Further fields of `data_sets.Described` that follow from the arguments."""
+        return {}
 
     @staticmethod
     def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
-        """The arguments that are known of the data which a network takes."""
+        """Return the arguments that follow from what a network takes."""
+        raise NotImplementedError
+
+    def _series(self, columns: tuple[str, ...], steps: int) -> InputRecord:
+        channels = len(columns)
+        mean, std = self.mean or (0.0,) * channels, self.std or (1.0,) * channels
+        return InputRecord((channels, steps, 1), mean, std, kind="series", resize="none", columns=columns)
+
+    def _check_counts(self, draw: int) -> None:
+        most = MOST_VALUES // math.prod(self.input.shape)
+        _check_range("samples", self.samples, 1, most)
+        _check_range("test", self.test, 1, most)
+        _check_range("draw", draw, 0, 2**32 - 1)
+        # How many validate is not known here; the loader counts them.
+        self.check_parts(1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DelayedXor:
-    """Two marked bits that are `delay` steps apart, and noise between them; learned is whether they differ.
+class DelayedXor(Content):
+    """Two marked bits with noise between them; the class is whether they differ.
 
     Attributes:
         delay: steps from the first bit, which is at step 0, to the second, which is at the last step.
         noise: standard deviation of the values between them; the bits are -1 and 1.
-        samples: training series.
-        test: test series.
-        draw: of all values; another number gives other series.
-    Raises:
-        ValueError: an argument that none can be.
+        samples, test: numbers of training and test series.
+        draw: seed of all values.
     """
 
     delay: int = 100
@@ -65,30 +95,23 @@ class DelayedXor:
     test: int = 1000
     draw: int = 0
 
-    target: ClassVar[Literal["class"]] = "class"
-    names: ClassVar[tuple[str, ...]] = ("same", "different")
-    columns: ClassVar[tuple[str, ...]] = ("value", "cue")
-    learned: ClassVar[Mapping[str, object]] = {}
+    target = "class"
+    names = ("same", "different")
 
     def __post_init__(self) -> None:
         _check_range("delay", self.delay, 1, MOST_STEPS - 1)
         if self.noise < 0:
             raise ValueError(f"noise = {self.noise} is refused; give a standard deviation of 0 or more")
-        _check_draw(self.samples, self.test, self.draw, len(self.columns) * self.steps)
-        # How many validate is not known here; the loader counts them.
-        self.check_parts(1)
+        self._check_counts(self.draw)
 
     @property
     def steps(self) -> int:
         """T."""
         return self.delay + 1
 
-    def check_parts(self, validation: int) -> None:
-        _check_values(self.input, self.samples, validation, self.test)
-
     @property
     def input(self) -> InputRecord:
-        return _series(self.columns, self.steps)
+        return self._series(("value", "cue"), self.steps)
 
     @staticmethod
     def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
@@ -96,21 +119,18 @@ class DelayedXor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Copy:
-    """Symbols that are shown one a step, then nothing for `delay` steps, and then have to be repeated in order.
+class Copy(Content):
+    """Symbols that are shown one per step, and have to be repeated in order after `delay` empty steps.
 
-    Learned is the symbol that each step shows, or "blank". The answer to a step is read `symbols` + `delay` steps
-    later, so that the steps of the recall alone count.
+    The class of a step is the symbol that it shows, or "blank". The answer to a step is read `symbols` + `delay` steps
+    later, so that only the steps of the recall count.
 
     Attributes:
         delay: steps from the last symbol to the first one that is repeated; at the last of them a channel signals it.
         symbols: how many are shown.
         alphabet: of how many different ones.
-        samples: training series.
-        test: test series.
-        draw: of all symbols; another number gives other series.
-    Raises:
-        ValueError: an argument that none can be.
+        samples, test: numbers of training and test series.
+        draw: seed of all symbols.
     """
 
     delay: int = 100
@@ -120,23 +140,18 @@ class Copy:
     test: int = 1000
     draw: int = 0
 
-    target: ClassVar[Literal["classes"]] = "classes"
+    target = "classes"
 
     def __post_init__(self) -> None:
         _check_range("symbols", self.symbols, 1, MOST_STEPS // 2)
         _check_range("alphabet", self.alphabet, 2, 1000)
         _check_range("delay", self.delay, 1, MOST_STEPS - 2 * self.symbols)
-        _check_draw(self.samples, self.test, self.draw, (self.alphabet + 1) * self.steps)
-        # How many validate is not known here; the loader counts them.
-        self.check_parts(1)
+        self._check_counts(self.draw)
 
     @property
     def steps(self) -> int:
         """T."""
         return self.delay + 2 * self.symbols
-
-    def check_parts(self, validation: int) -> None:
-        _check_values(self.input, self.samples, validation, self.test)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -144,7 +159,7 @@ class Copy:
 
     @property
     def input(self) -> InputRecord:
-        return _series((*(f"symbol {number}" for number in range(self.alphabet)), "go"), self.steps)
+        return self._series((*(f"symbol {number}" for number in range(self.alphabet)), "go"), self.steps)
 
     @property
     def learned(self) -> Mapping[str, object]:
@@ -157,19 +172,16 @@ class Copy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MackeyGlass:
-    """Windows of the chaotic series of Mackey and Glass (1977); learned is, at each step, what comes `ahead` later.
+class MackeyGlass(Content):
+    """Windows of the chaotic series of Mackey and Glass (1977), and for each step the value `ahead` later.
 
-    dx/dt = 0.2·x(t - 17)/(1 + x(t - 17)^10) - 0.1·x(t), one step a unit of time.
+    dx/dt = 0.2·x(t - 17)/(1 + x(t - 17)^10) - 0.1·x(t), one step per unit of time.
 
     Attributes:
         steps: T, of a window.
-        ahead: steps from one that is shown to the one that is learned.
-        stride: steps from the beginning of a training window to that of the next. Those of the other parts share none.
-        samples: training windows.
-        test: test windows.
-    Raises:
-        ValueError: an argument that none can be.
+        ahead: steps from a shown value to the learned one.
+        stride: steps between the beginnings of training windows. Those of the other parts do not overlap.
+        samples, test: numbers of training and test windows.
     """
 
     steps: int = 100
@@ -178,10 +190,10 @@ class MackeyGlass:
     samples: int = 512
     test: int = 50
 
-    target: ClassVar[Literal["values_each"]] = "values_each"
-    names: ClassVar[tuple[str, ...]] = ("x",)
-    mean: ClassVar[tuple[float, ...]] = (0.93,)
-    std: ClassVar[tuple[float, ...]] = (0.226,)
+    target = "values_each"
+    names = ("x",)
+    mean = (0.93,)
+    std = (0.226,)
     """Of the training series: 0.9299 and 0.2262 from time 1,000 to 12,000."""
 
     def __post_init__(self) -> None:
@@ -194,7 +206,7 @@ class MackeyGlass:
         self.check_parts(1)
 
     def check_parts(self, validation: int) -> None:
-        _check_values(self.input, self.samples, validation, self.test)
+        super().check_parts(validation)
         if (time := sum(self.lengths(validation).values())) > MOST_TIME:
             raise ValueError(
                 f"the parts take {time:,} units of time, and at most {MOST_TIME:,} are computed; lower samples, "
@@ -202,7 +214,7 @@ class MackeyGlass:
             )
 
     def lengths(self, validation: int) -> Mapping[str, int]:
-        """Units of time of each part, from the first one that is shown to the last one that is learned."""
+        """Return the units of time of each part, from the first shown one to the last learned one."""
         windows = {
             "train": (self.samples, self.stride),
             "validation": (validation, self.steps),
@@ -212,7 +224,7 @@ class MackeyGlass:
 
     @property
     def input(self) -> InputRecord:
-        return replace(_series(self.names, self.steps), mean=self.mean, std=self.std)
+        return self._series(self.names, self.steps)
 
     @property
     def learned(self) -> Mapping[str, object]:
@@ -221,29 +233,6 @@ class MackeyGlass:
     @staticmethod
     def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
         return {"steps": time_steps, "ahead": task.ahead} if task.ahead else {"steps": time_steps}
-
-
-def _series(columns: tuple[str, ...], steps: int) -> InputRecord:
-    """What a sample of so many steps is, whose channels are taken as they are."""
-    channels = len(columns)
-    shape, mean, std = (channels, steps, 1), (0.0,) * channels, (1.0,) * channels
-    return InputRecord(shape, mean, std, kind="series", resize="none", columns=columns)
-
-
-def _check_draw(samples: int, test: int, draw: int, values: int) -> None:
-    """Raise `ValueError` on sizes that are too small or too large, or a draw that is none."""
-    for key, count in (("samples", samples), ("test", test)):
-        _check_range(key, count, 1, MOST_VALUES // values)
-    _check_range("draw", draw, 0, 2**32 - 1)
-
-
-def _check_values(record: InputRecord, *counts: int) -> None:
-    """Raise `ValueError` where so many samples of each part are more than is made."""
-    if (values := sum(counts) * math.prod(record.shape)) > MOST_VALUES:
-        raise ValueError(
-            f"the parts have {values:,} values, and at most {MOST_VALUES:,} are made; lower samples, validation or "
-            "test, or make the series shorter"
-        )
 
 
 def _check_range(key: str, value: int, least: int, most: int) -> None:

@@ -1,18 +1,17 @@
 """The tree of a NIR file: groups as dictionaries, datasets as arrays, numbers and texts. Files are not trusted.
 
-Only what lies in the file itself is read: no link to elsewhere, no dataset whose values stand in another file. What is
-read is bounded before it is read. The HDF5 library itself may crash or wait for ever on damaged bytes, so that it reads
-in a process of its own.
+Links and values in other files are refused, and sizes are bounded before anything is read. The HDF5 library may crash
+or wait for ever on damaged bytes, so it reads in a process of its own.
 """
 
 import importlib.util
-import json
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -30,12 +29,10 @@ MOST_TEXTS = 2**18
 SECONDS = 60
 """That reading a file may take."""
 _MEND = "give a file that nir.write has written"
-_PLACE = "\0array"
-"""No name in an HDF5 file."""
 
 
 def read_tree(path: Path) -> dict[str, Any]:
-    """What stands under `node` in a NIR file.
+    """Read `node` of a NIR file.
 
     Raises:
         InputError: it cannot be read, is no NIR file, or is larger than `MOST_BYTES`.
@@ -53,7 +50,7 @@ def read_tree(path: Path) -> dict[str, Any]:
             command = module_command(__name__)
             done = subprocess.run(command, stdin=content, stdout=out, stderr=subprocess.DEVNULL, timeout=SECONDS)
             out.seek(0)
-            tree = _answer(out) if done.returncode == 0 else {"error": "the HDF5 library failed on it"}
+            tree = pickle.load(out) if done.returncode == 0 else {"error": "the HDF5 library failed on it"}
     except subprocess.TimeoutExpired as error:
         raise InputError(f"{path}: the HDF5 library needs more than {SECONDS} s to read it; {_MEND}") from error
     except (OSError, ValueError) as error:
@@ -64,18 +61,6 @@ def read_tree(path: Path) -> dict[str, Any]:
     if not isinstance(node, dict):
         raise InputError(f"{path}: is an HDF5 file that holds no group 'node'; {_MEND}")
     return node
-
-
-def _answer(out: IO[bytes]) -> dict[str, Any]:
-    """What the other process has written: texts and numbers as JSON, and arrays beside it."""
-    with np.load(out, allow_pickle=False) as arrays:
-
-        def filled(value: Any) -> Any:
-            if isinstance(value, _Array):
-                return arrays[value[_PLACE]]
-            return {key: filled(one) for key, one in value.items()} if isinstance(value, dict) else value
-
-        return dict(filled(json.loads(arrays["tree"].tobytes(), object_hook=_marked)))
 
 
 def own_entry(group: Any, name: str, h5py: Any) -> Any:
@@ -98,16 +83,8 @@ def own_entry(group: Any, name: str, h5py: Any) -> Any:
     raise Unreadable(f"{brief(str(group.name).rstrip('/') + '/' + name)} {wrong}")
 
 
-class _Array(dict[str, str]):
-    """The place of an array."""
-
-
-def _marked(value: dict[str, Any]) -> dict[str, Any]:
-    return _Array(value) if value.keys() == {_PLACE} else value
-
-
 def _main() -> None:
-    """Read a file that is standard input, and write what it holds to standard output; see `_answer`."""
+    """Read a file that is standard input, and pickle its content to standard output."""
     import h5py
 
     try:
@@ -116,29 +93,9 @@ def _main() -> None:
     except (InputError, Unreadable) as error:
         tree = {"error": str(error)}
     # What h5py raises on damaged bytes is of many types.
-    except (
-        OSError,
-        RuntimeError,
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        MemoryError,
-        OverflowError,
-    ) as error:
+    except Exception as error:
         tree = {"error": f"cannot be read as a NIR file ({reason(error)})"}
-    arrays: dict[str, Any] = {}
-
-    def placed(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: placed(one) for key, one in value.items()}
-        if isinstance(value, np.ndarray):
-            arrays[f"a{len(arrays)}"] = value
-            return {_PLACE: f"a{len(arrays) - 1}"}
-        return value
-
-    text = json.dumps(placed(tree)).encode()
-    np.savez(sys.stdout.buffer, tree=np.frombuffer(text, np.uint8), **arrays)
+    pickle.dump(tree, sys.stdout.buffer)
 
 
 class _Reading:

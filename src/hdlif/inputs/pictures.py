@@ -1,7 +1,6 @@
 """Image files of a few formats, decoded by Pillow within stated limits.
 
-Pillow reads dozens of formats and goes by the content of a file, whatever its name. Here it is asked for those alone
-whose names are looked for in folders, and its decoders' errors, which are of nearly any type, are one.
+Pillow goes by the content of a file, whatever its name. Its decoders' errors, of nearly any type, become one.
 """
 
 import contextlib
@@ -56,18 +55,18 @@ _ONE_AT_A_TIME = threading.Lock()
 def decode(
     content: bytes, mode: str, suffixes: Iterable[str] = FORMATS, *, ended: Callable[[], bool] | None = None
 ) -> "Image.Image":
-    """The first frame of an image file in a mode of Pillow, "L" or "RGB".
+    """Return the first frame of an image file in a mode of Pillow, "L" or "RGB".
 
-    Pixels are taken as the file stores them: an orientation or a colour profile beside them is not applied,
-    transparency is dropped, CMYK is converted by Pillow's plain formula, and 16 bits a colour channel are cut to the
-    upper 8. Grey of more than 8 bits, and real numbers, would be clipped, and are refused.
+    Pixels are taken as stored: an orientation or a colour profile is not applied, transparency is dropped, CMYK is
+    converted by Pillow's plain formula, and 16 bits per colour channel are cut to the upper 8.
 
     Args:
-        suffixes: out of `FORMATS`; the formats that may be.
+        suffixes: of the accepted formats, out of `FORMATS`.
         ended: checked before each part of the content is read; True ends the decoding.
     Raises:
-        Unreadable: it is no such image, is damaged, larger than `MOST_PIXELS` or `MOST_SIDE`, has other than 8 bits, or
-            more than `MOST_SCANS`; or `ended`.
+        Unreadable: it is no such image, is damaged, larger than `MOST_PIXELS` or `MOST_SIDE`, has grey of more than 8
+        bits
+            or real numbers, or more than `MOST_SCANS`; or `ended`.
     """
     with (
         _opened(content, suffixes, ended) as image,
@@ -78,7 +77,7 @@ def decode(
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself before its pixels.
+    """The header of an image file.
 
     Attributes:
         mode: of Pillow.
@@ -92,19 +91,19 @@ class Header:
 
     @property
     def channels(self) -> int:
-        """1 of a grey picture, 3 of any other; a palette is taken for colours."""
+        """1 of a grey picture, 3 of any other, also of a palette."""
         return 1 if self.mode in _GREY else 3
 
 
 def header(content: bytes, *, ended: Callable[[], bool] | None = None) -> Header:
-    """The header of an image file that `decode` may read; raises `Unreadable` as it does, but for damage behind it."""
+    """Return the header of an image file that `decode` may read; raises `Unreadable`."""
     with _opened(content, FORMATS, ended) as image:
         pixel_bytes = _PIXEL_BYTES.get(str(image.format), _OTHER_PIXEL_BYTES)
         return Header(*image.size, image.mode, math.prod(_held_size(image)) * pixel_bytes)
 
 
 class _Content(io.BytesIO):
-    """The content of a file, of which nothing more can be read once `ended`."""
+    """The content of a file, which cannot be read once `ended`."""
 
     def __init__(self, content: bytes, ended: Callable[[], bool] | None) -> None:
         super().__init__(content)
@@ -118,7 +117,7 @@ class _Content(io.BytesIO):
 
 @contextlib.contextmanager
 def _opened(content: bytes, suffixes: Iterable[str], ended: Callable[[], bool] | None) -> "Iterator[Image.Image]":
-    """An image of a size and type that is read; what is raised in using it is `Unreadable`."""
+    """Open an image of an accepted size and type; errors in using it become `Unreadable`."""
     from PIL import Image, UnidentifiedImageError
 
     _silence_log()
@@ -142,18 +141,18 @@ def _opened(content: bytes, suffixes: Iterable[str], ended: Callable[[], bool] |
 
 @functools.cache
 def _silence_log() -> None:
-    """What Pillow logs of damaged files goes to those who listen, and not to standard error where nobody does."""
+    """Keep what Pillow logs of damaged files from standard error."""
     logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def _held_size(image: "Image.Image") -> tuple[int, int]:
-    """Width and height of an image, or of a tile where a TIFF's are larger: libtiff decodes all of it."""
+    """Return width and height of an image, or of a tile if a TIFF's are larger: libtiff decodes all of it."""
     tags = getattr(image, "tag_v2", {})
     return max(image.width, tags.get(_TILE_WIDTH, 0)), max(image.height, tags.get(_TILE_LENGTH, 0))
 
 
 class _WithoutWarnings:
-    """Ignores warnings while at least one thread is inside: their filters are those of the whole process."""
+    """Ignores warnings while at least one thread is inside, for their filters are those of the process."""
 
     def __init__(self) -> None:
         self._lock, self._inside = threading.Lock(), 0
@@ -178,7 +177,7 @@ _WITHOUT_WARNINGS = _WithoutWarnings()
 
 @contextlib.contextmanager
 def _silent_libtiff() -> Iterator[None]:
-    """Standard error is closed to what libtiff, a library in C, writes there of damaged files by itself."""
+    """Close standard error to what libtiff writes there of damaged files."""
     with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             kept = os.dup(2)
@@ -191,7 +190,7 @@ def _silent_libtiff() -> Iterator[None]:
 
 
 def check_size(width: int, height: int) -> None:
-    """Raise `Unreadable` where an image of that size would take too much memory, to hold or to resize."""
+    """Raise `Unreadable` if an image of that size would take too much memory, to hold or to resize."""
     if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
         raise Unreadable(
             f"it is {height}x{width}; at most {MOST_PIXELS // 10**6} million pixels and {MOST_SIDE} a side are read"
@@ -199,7 +198,7 @@ def check_size(width: int, height: int) -> None:
 
 
 def _check_scans(content: bytes) -> None:
-    """Raise `Unreadable` where a JPEG file would take seconds to decode, or to find its parts."""
+    """Raise `Unreadable` if a JPEG file would take seconds to decode, or to find its parts."""
     if not content.startswith(b"\xff\xd8"):
         return
     place, scans, segments = 2, 0, 0

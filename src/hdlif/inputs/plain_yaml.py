@@ -1,8 +1,8 @@
 """YAML of recipes, tables and search spaces: a plain tree of text, numbers, lists and mappings.
 
-Values are read by the core schema of YAML 1.2: `1e-3` is a number and `yes`, `off`, `010` are text (PyYAML's own
-YAML 1.1 has it the other way round). Rejected before anything is built: tags, aliases, repeated keys, integers of more
-than 64 bits, half surrogate pairs, more than `MOST_DEPTH` levels and more than `MOST_BYTES`.
+Values are read by the core schema of YAML 1.2: `1e-3` is a number and `yes`, `off`, `010` are text. Rejected before
+anything is built: tags, aliases, repeated keys, integers of more than 64 bits, half surrogate pairs, more than
+`MOST_DEPTH` levels and more than `MOST_BYTES`.
 """
 
 import json
@@ -28,6 +28,8 @@ _PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECA
 def text_of(path: Path, what: str) -> str:
     """Read the text of a YAML file, which is meant to be `what`.
 
+    Args:
+        what: the word for the file in errors.
     Raises:
         FileNotFoundError: there is none.
         RecipeError: it is no UTF-8 text of at most `MOST_BYTES`.

@@ -21,7 +21,7 @@ _OF_3 = {"y": 0x0, "x": 0x2, "base": 0x3, "vector_12": 0x4, "vector_8": 0x5, "ti
 
 
 def read_raw(content: bytes) -> Events:
-    """The events of a recording; others in it (triggers, what the camera says of itself) are passed over."""
+    """Return the events of a recording without the other words in it, such as triggers."""
     lines, start = _header(content)
     version = _version(lines)
     size = 4 if version == "2" else 2
@@ -33,7 +33,7 @@ def read_raw(content: bytes) -> Events:
 
 
 def _header(content: bytes) -> tuple[list[str], int]:
-    """Its lines, without %, and where the words begin."""
+    """Return the lines of the header without %, and the place of the words."""
     lines, start = list[str](), 0
     while content[start : start + 1] == b"%":
         end = content.find(b"\n", start, start + _MOST_HEADER)
@@ -58,7 +58,7 @@ def _version(lines: list[str]) -> str:
 
 
 def _sensor(lines: list[str]) -> tuple[int, int] | None:
-    """Height and width, where the header states them."""
+    """Return height and width, if the header states them."""
     text = "\n".join(lines)
     if found := re.search(r"^geometry ([0-9]{1,5})x([0-9]{1,5})", text, re.MULTILINE):
         return int(found[2]), int(found[1])
@@ -114,12 +114,12 @@ def _evt3(words: NDArray[np.uint16]) -> _Columns:
 
 
 def _bits(values: NDArray[np.int32]) -> int:
-    """How many bits are set in all."""
+    """Count the bits that are set."""
     return sum(int((values >> bit & 1).sum()) for bit in range(12))
 
 
 def _times(kind: NDArray[np.uint8], value: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The time at each word, -1 before the first one; another high word begins at its first microsecond."""
+    """Return the time at each word, -1 before the first; another high word begins at its first microsecond."""
     is_high, is_low = kind == _OF_3["time_high"], kind == _OF_3["time_low"]
     highs = value[is_high].astype(np.int64)
     highs += np.cumsum(np.diff(highs, prepend=highs[:1]) < -(2**11)) << 12
@@ -136,7 +136,7 @@ _Int = TypeVar("_Int", np.int32, np.int64)
 
 
 def _latest(values: NDArray[_Int], there: NDArray[np.bool_]) -> NDArray[_Int]:
-    """At each place the value of the last one, up to it, at which there is one; -1 before the first.
+    """Return at each place the latest value up to it; -1 before the first.
 
     >>> _latest(np.array([5, 6, 7, 8]), np.array([False, True, False, True])).tolist()
     [-1, 6, 6, 8]

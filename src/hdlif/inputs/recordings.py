@@ -1,9 +1,7 @@
 """The files of event cameras.
 
-N-MNIST's, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays are read here: each is a few fixed-width fields.
-Tonic 1.7 raises on AEDAT 2.0 and 3.1 (its readers unpack two values of a header that returns three). AEDAT 4,
-compressed and nested, is read by tonic, which is GPL and therefore an optional extra, imported when such a file is met;
-HDF5 by h5py, of the same extra.
+N-MNIST's, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays are read here. AEDAT 4 is read by tonic, which is
+GPL and therefore an optional extra, and HDF5 by h5py, of the same extra.
 """
 
 import io
@@ -113,7 +111,7 @@ def _read_aedat3(content: bytes) -> Events:
 
 
 def read_aedat4(path: Path, content: bytes) -> Events:
-    """AEDAT 4.0, by tonic, which reads the file by itself; what lies in a shard is written beside for it.
+    """Read AEDAT 4.0 by tonic, from a file.
 
     Raises:
         MissingExtraError: tonic, or the package aedat that it needs for this, is not installed.
@@ -138,7 +136,7 @@ def read_aedat4(path: Path, content: bytes) -> Events:
 
 @contextmanager
 def _as_file(path: Path, content: bytes) -> Iterator[str]:
-    """The path of a file with a recording's bytes: its own, where it is a file."""
+    """Return the path of a file with a recording's bytes."""
     if os.path.isfile(path):  # noqa: PTH113 - it says no to what is no path
         yield str(path)
         return
@@ -149,12 +147,11 @@ def _as_file(path: Path, content: bytes) -> Iterator[str]:
 
 
 def read_npy(content: bytes) -> Events:
-    """A structured array [N] with fields t, x, y and p, or an array [N, 4] of numbers with these columns."""
+    """Read a structured array [N] with fields t, x, y and p, or an array [N, 4] of numbers with these columns."""
     records = parse_records(content)
-    return _of_rows(parse_array(content)) if records is None else of_columns(_named(records))
-
-
-def _of_rows(array: NDArray[Any]) -> Events:
+    if records is not None:
+        return of_columns(_named(records))
+    array = parse_array(content)
     if array.ndim != 2 or array.shape[1] != 4:
         raise Unreadable(
             f"it is {array.dtype} {list(array.shape)}; a recording is an array [N, 4] of t, x, y, p, or has such fields"
@@ -163,7 +160,7 @@ def _of_rows(array: NDArray[Any]) -> Events:
 
 
 def read_npz(content: bytes) -> Events:
-    """Arrays t, x, y and p [N] each; or one array alone, "events" or unnamed, as `read_npy` takes it."""
+    """Read arrays t, x, y and p [N] each; or one array alone, "events" or unnamed, as `read_npy` takes it."""
     files = parse_archive(content, (*_NAMES, *_ALONE))
     if len(files) == 1 and (alone := next(iter(files))) in _ALONE:
         return read_npy(files[alone])
@@ -186,7 +183,7 @@ _ALONE = ("events", "arr_0")
 
 
 def _named(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Columns by what they are. Raises `Unreadable` unless each is there once."""
+    """Return columns by what they are. Raises `Unreadable` unless each is there once."""
     found: dict[str, NDArray[Any]] = {}
     for name, values in columns.items():
         if (what := _NAMES.get(name)) is not None:
@@ -200,7 +197,7 @@ def _named(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 def read_hdf5(path: Path, content: bytes) -> Events:
-    """HDF5: data sets t, x, y and p [N], or one of such fields, in the root or in a group "events" or "CD".
+    """Read HDF5: data sets t, x, y and p [N], or one of such fields, in the root or a group "events" or "CD".
 
     Raises:
         MissingExtraError: h5py is not installed.
@@ -220,7 +217,7 @@ def read_hdf5(path: Path, content: bytes) -> Events:
 
 
 def _of_group(group: Any, h5py: Any) -> dict[str, NDArray[Any]]:
-    """Where data sets of events lie, in a few usual places."""
+    """Find data sets of events in the usual places."""
     # imported here, for most recordings need none of what it imports
     from hdlif.inputs.hdf5_tree import own_entry
 
@@ -274,11 +271,11 @@ READERS: Mapping[str, Callable[[Path, bytes], Events]] = {
 
 
 def read_recording(path: Path, content: bytes) -> Events:
-    """The events of a file, `content` being its bytes; the suffix says the format.
+    """Return the events in the content of a file, whose suffix is that of the format.
 
-    It takes no more memory than `MEMORY` times the file; but AEDAT 4 and HDF5, whose readers promise nothing; .npz,
-    whose arrays have at most `inputs.MOST_BYTES` each; and EVT 3.0, which takes 50 times the file and 100 bytes for
-    each event of a vector, `MOST_EVENTS` in all at the most.
+    It takes at most `MEMORY` times the file; but AEDAT 4 and HDF5, whose readers promise nothing; .npz, whose arrays
+    have at most `inputs.MOST_BYTES` each; and EVT 3.0, which takes 50 times the file and 100 bytes per event of a
+    vector, of which there are at most `MOST_EVENTS`.
 
     Raises:
         Unreadable: the file is in none of the formats, or is damaged.

@@ -1,12 +1,11 @@
-"""Another rate for what was measured at equal distances: sounds, and readings of sensors.
+"""Sounds and readings of sensors at another rate.
 
 With r = to / from in lowest terms L / M and c = 0.95 min(1, r), value m of the result is
 
     y_m = sum_n k_m(n) x_n / sum_n k_m(n),    k_m(n) = sinc(c u) w(u c / 16),    u = m M / L - n,
 
 over the n at which |u| c < 16: the ideal low-pass below 0.95 of the lower Nyquist frequency, cut off after 16 zeros by
-Kaiser's window w with beta = 10. There are L different k, which are computed once. Beyond its ends x keeps its first
-and last value. What is constant stays so, but for rounding.
+Kaiser's window w with beta = 10. There are L different k. Beyond its ends x keeps its first and last value.
 """
 
 import math
@@ -23,7 +22,7 @@ _BLOCK, _MOST_KEPT = 2**16, 2**16
 
 
 def resampled_length(length: int, rate: int, to: int) -> int:
-    """Values of the result: those at times before the end of the last value's.
+    """Return the number of values of the result: those at times before the end of the last value's.
 
     >>> resampled_length(100, 50, 20), resampled_length(8000, 8000, 16000), resampled_length(3, 2, 1)
     (40, 16000, 2)
@@ -34,7 +33,7 @@ def resampled_length(length: int, rate: int, to: int) -> int:
 def resampled(
     x: NDArray[np.float32], rate: int, to: int, begin: int = 0, end: int | None = None
 ) -> NDArray[np.float32]:
-    """The values [N] or [N, C], N > 0, at `rate`, as float32 at the rate `to`; as they are where it is the same.
+    """Return the values [N] or [N, C], N > 0, at `rate`, as float32 at the rate `to`.
 
     Args:
         begin, end: the part [begin:end] of the result; only that part is computed.
@@ -54,13 +53,7 @@ def resampled(
 
 
 class Resampler:
-    """`resampled` of values that come one after another, to the bit, whatever comes at once.
-
-    A value is made as soon as those that it depends on have come, or their end; no more of them are held.
-
-    Args:
-        rate, to: as of `resampled`.
-    """
+    """`resampled` of values that arrive in pieces, to the bit. A value is made as soon as its inputs have come."""
 
     def __init__(self, rate: int, to: int) -> None:
         self._rate, self._to = rate, to
@@ -72,7 +65,7 @@ class Resampler:
         self._shape: tuple[int, ...] = ()
 
     def push(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the next values [N] or [N, C] complete: [M] or [M, C], M >= 0."""
+        """Return the values that the next [N] or [N, C] complete: [M] or [M, C], M >= 0."""
         self._shape = x.shape[1:]
         if self._rate == self._to or not len(x):
             return x
@@ -86,14 +79,14 @@ class Resampler:
         return self._up_to(max(0, -(-whole * self._up // self._down)))
 
     def end(self) -> NDArray[np.float32]:
-        """The values that are left when no more come."""
+        """Return the values that are left when no more come."""
         if self._held is None:
             return np.empty((0, *self._shape), np.float32)
         self._held = np.concatenate([self._held, np.repeat(self._held[-1:], self._reach, axis=0)])
         return self._up_to(resampled_length(self._came, self._rate, self._to))
 
     def _up_to(self, end: int) -> NDArray[np.float32]:
-        """The values from the first that has not been made to `end`."""
+        """Return the values from the first that has not been made to `end`."""
         assert self._held is not None
         begin, end = self._made, max(end, self._made)
         result = _values(self._held, self._start, begin, end, self._up, self._down)
@@ -104,7 +97,7 @@ class Resampler:
 
 
 def _values(held: NDArray[np.float32], start: int, begin: int, end: int, up: int, down: int) -> NDArray[np.float32]:
-    """The values [begin:end] of the result, [end - begin, C], from x [n, C] of which place `start` - reach is first."""
+    """Return the values [begin:end], [end - begin, C], from x [n, C] whose first place is `start` - reach."""
     taps = 2 * _reach(up, down) + 1
     table = _table(up, down) if up * taps <= _MOST_KEPT else None
     # A sum of values near the largest float32 may pass it.
@@ -128,7 +121,7 @@ def _terms(rate: int, to: int) -> tuple[int, int]:
 
 
 def _reach(up: int, down: int) -> int:
-    """Places on either side of a value that it depends on."""
+    """Return the places on either side of a value that it depends on."""
     return math.ceil(_ZEROS / _cutoff(up, down))
 
 
@@ -138,12 +131,12 @@ def _cutoff(up: int, down: int) -> float:
 
 @lru_cache(maxsize=8)
 def _table(up: int, down: int) -> NDArray[np.float64]:
-    """The kernels of all places between two values."""
+    """Return the kernels of all places between two values."""
     return _kernels(np.arange(up), up, down)
 
 
 def _kernels(phases: NDArray[np.int64], up: int, down: int) -> NDArray[np.float64]:
-    """k at phases / up behind a value, [phases, 2 reach + 1], each with the sum 1."""
+    """Return k at phases / up behind a value, [phases, 2 reach + 1], each with the sum 1."""
     cutoff, reach = _cutoff(up, down), _reach(up, down)
     fractions, n = phases[:, None] / up, np.arange(-reach, reach + 1)
     u = fractions - n

@@ -1,6 +1,6 @@
-"""Rows of numbers out of the lines of a CSV file as they come, by the rules of `hdlif.inputs.tables`.
+"""Rows of numbers out of the lines of a CSV file as they arrive, by the rules of `hdlif.inputs.tables`.
 
-A row is one line: there are no line breaks in cells. What is held is a line, of at most `MOST_LINE` bytes.
+A row is one line of at most `MOST_LINE` bytes: there are no line breaks in cells.
 """
 
 import codecs
@@ -24,21 +24,16 @@ _BREAK = re.compile(rb"\r\n|\n|\r")
 
 
 class Gaps:
-    """Fills in missing numbers, which are NaN.
-
-    Args:
-        policy: one of `GAPS`.
-        start: what channels keep before they had a value, [C].
-    """
+    """Fills in missing numbers, which are NaN, by one of `GAPS`; a channel without a value yet has that of `start`."""
 
     def __init__(self, policy: str, start: Sequence[float]) -> None:
         self._policy, self._last = policy, np.array(start, np.float32)
 
     def fill(self, rows: Floats, where: Callable[[int, int], str]) -> Floats:
-        """Rows [N, C] without gaps.
+        """Return rows [N, C] without gaps.
 
         Args:
-            where: what is wrong at a row and a column.
+            where: describes a gap at a row and a column.
         Raises:
             Unreadable: there is a gap, and the policy is "stop".
         """
@@ -68,7 +63,7 @@ class Lines:
         self._rest, self._number, self._after_return = bytearray(), 0, False
 
     def push(self, block: bytes) -> Iterator[tuple[int, bytes]]:
-        """The lines that the next bytes end, each with its number, from 1; raises `Unreadable` of a very long one."""
+        """Yield the lines that end in a block, with their numbers from 1; raises `Unreadable` on a very long one."""
         if self._after_return and block.startswith(b"\n"):
             block = block[1:]
             self._after_return = False
@@ -80,7 +75,7 @@ class Lines:
         self._keep(rest)
 
     def end(self) -> Iterator[tuple[int, bytes]]:
-        """The last line, where nothing ends it."""
+        """Yield the last line if nothing ends it."""
         if self._rest:
             yield self._line(b"")
 
@@ -98,12 +93,7 @@ class Lines:
 
 
 class Rows:
-    """The rows of numbers that lines hold.
-
-    Args:
-        known: the channels, found by name where the first line is a header, and else taken in its order.
-        channels: how many there are.
-    """
+    """The rows of numbers in lines; `known` channels are found by name if the first line is a header."""
 
     def __init__(self, known: Sequence[str], channels: int, gaps: Gaps) -> None:
         self._known, self._channels, self._gaps = known, channels, gaps
@@ -114,11 +104,7 @@ class Rows:
         self._blank = 0
 
     def row(self, number: int, line: bytes) -> Floats | None:
-        """float32 [1, C]; None of the header, and of a blank line, behind which none but blank ones may follow.
-
-        Raises:
-            Unreadable: what `parse_table` refuses, in its words.
-        """
+        """Return float32 [1, C]; None of the header and of blank lines at the end. Raises `Unreadable`."""
         if number == 1:
             line = line.removeprefix(codecs.BOM_UTF8)
         if not line:
@@ -141,7 +127,7 @@ class Rows:
         return self._numbers(number, cells)
 
     def _begins(self, cells: list[str]) -> bool:
-        """Whether the first row is a header."""
+        """Return whether the first row is a header."""
         self._cells = len(cells)
         self._header = names_in([cell.strip() for cell in cells])
         known = self._known if self._header and self._known else None

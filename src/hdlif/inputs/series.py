@@ -1,7 +1,4 @@
-"""From a file of samples in time to what a network takes of them: normalised, one time step after another.
-
-Training on series and `hdlif run` both make their inputs here, so that both make the same numbers.
-"""
+"""Series from files, normalised, one time step after another, for training and for `hdlif run`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +19,7 @@ ARRAYS = ("x", "y", "group", "part")
 
 
 def windows(length: int, window: int, stride: int | None) -> range:
-    """Where windows begin; without a stride each begins where the one before ends.
+    """Return the begins of windows; without a stride they follow each other.
 
     >>> list(windows(10, 4, 3)), list(windows(10, 4, None)), list(windows(3, 4, 1))
     ([0, 3, 6], [0, 4], [])
@@ -37,7 +34,7 @@ class Part:
     Attributes:
         values: float32 [T, C].
         lines: of each step in its file; None of an array.
-        place: where it stands in the file, as it is written behind the file's name: nothing where it is all of it.
+        place: its place in the file, as text after the file's name.
     """
 
     values: Floats
@@ -45,7 +42,7 @@ class Part:
     place: str = ""
 
     def windows(self, rows: int, stride: int) -> Iterator["Part"]:
-        """Windows of so many rows, beginning `stride` rows apart; itself where it has no more rows than that."""
+        """Yield windows of so many rows, `stride` rows apart; the series itself if it is no longer."""
         if len(self.values) <= rows:
             yield self
             return
@@ -56,10 +53,9 @@ class Part:
 
 
 def parse_several(content: bytes, suffix: str, known: Sequence[str] = ()) -> list[Part]:
-    """The series of a file: one, as `parse_series` reads it, or those of an array x [N, T, C].
+    """Return the series of a file: one, as `parse_series` reads it, or those of an array x [N, T, C].
 
-    That is a .npy file, or the x of a .npz file that has labels y beside it, or not; there x may be [N, T], too, of one
-    channel. Arguments and errors are those of `parse_series`.
+    That is a .npy file, or the x of a .npz file, which may be [N, T] of one channel, too.
     """
     if suffix in (".npy", ".npz"):
         array = samples(content) if suffix == ".npz" else parse_array(content)
@@ -77,7 +73,7 @@ def parse_several(content: bytes, suffix: str, known: Sequence[str] = ()) -> lis
 
 
 def samples(content: bytes) -> NDArray[Any]:
-    """The array x of a .npz file, beside which there may be others of `ARRAYS`; raises `Unreadable`."""
+    """Return the array x of a .npz file, in which there may be others of `ARRAYS`; raises `Unreadable`."""
     found = parse_archive(content, ARRAYS)
     if ARRAYS[0] not in found:
         raise Unreadable("it has no array x")
@@ -85,10 +81,10 @@ def samples(content: bytes) -> NDArray[Any]:
 
 
 def parse_series(content: bytes, suffix: str, known: Sequence[str] = ()) -> Floats:
-    """The series [T, C] of a CSV or Parquet file, a row a step, or of a .npy file of [T, C], or [T] of one channel.
+    """Return the series [T, C] of a CSV or Parquet file, a row per step, or of a .npy file of [T, C] or [T].
 
     Args:
-        known: the channels, found by name where the file has names, and else taken in its order.
+        known: the channels, found by name if the file has names.
     Raises:
         Unreadable: it is something else, lacks a channel, or has a value that is no finite float32.
     """
@@ -98,14 +94,14 @@ def parse_series(content: bytes, suffix: str, known: Sequence[str] = ()) -> Floa
 
 
 def plain(array: NDArray[Any]) -> Floats:
-    """An array [T, C], or [T] of one channel, as float32 [T, C]; raises `Unreadable`, as `parse_series`."""
+    """Return an array [T, C], or [T] of one channel, as float32 [T, C]; raises `Unreadable`."""
     if array.ndim not in (1, 2) or not array.size:
         raise Unreadable(f"it is {array.dtype} {list(array.shape)}, and a series is [steps, channels]")
     return finite(array if array.ndim == 2 else array[:, None])
 
 
 def finite(array: NDArray[Any]) -> Floats:
-    """An array of any numbers as float32. Raises `Unreadable` where that is not finite, and says where."""
+    """Return an array of any numbers as float32. Raises `Unreadable` at the first that is not finite."""
     if array.dtype.kind not in "biuf":
         raise Unreadable(f"it is {array.dtype}, and real numbers are read")
     with np.errstate(over="ignore"):
@@ -119,7 +115,7 @@ def finite(array: NDArray[Any]) -> Floats:
 
 
 def finite_steps(array: NDArray[Any]) -> Floats:
-    """Series [N, T, C], or [N, T] of one channel, as float32, each of which may end in steps of NaN alone: padding.
+    """Return series [N, T, C] or [N, T] as float32, each of which may end in padding: steps of NaN.
 
     Raises:
         Unreadable: another value is not finite, or a series has no step.
@@ -136,20 +132,20 @@ def finite_steps(array: NDArray[Any]) -> Floats:
 
 
 def own_steps(series: Floats) -> Floats:
-    """A series [T, C] without its padding, as `finite_steps` leaves it."""
+    """Return a series [T, C] without its padding."""
     return series[~np.isnan(series[:, 0])]
 
 
 def as_sample(series: Floats) -> Floats:
-    """A series [T, C], or several [..., T, C], as whole samples [..., C, T, 1]."""
+    """Return a series [T, C], or several [..., T, C], as whole samples [..., C, T, 1]."""
     return np.ascontiguousarray(np.swapaxes(series, -1, -2)[..., None])
 
 
 def normalised(samples: Floats, mean: Sequence[float], std: Sequence[float]) -> Floats:
-    """(sample - mean) / std by channel, of whole samples [..., C, T, 1], each step in float32."""
+    """Return (sample - mean) / std by channel, of whole samples [..., C, T, 1], each step in float32."""
     return fitting.normalised(samples, mean, std, whole=1)
 
 
 def shown(series: Floats, mean: Sequence[float], std: Sequence[float]) -> Floats:
-    """What the steps are shown of a series [T, C]: [T, C, 1, 1], at step t the sample t alone."""
+    """Return the input of the steps for a series [T, C]: [T, C, 1, 1]."""
     return fitting.framed(normalised(as_sample(series), mean, std), "rows")

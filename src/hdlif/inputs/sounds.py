@@ -1,7 +1,6 @@
-"""From a sound to what a network takes of it: a clip of its length, as frames of log-mel energies.
+"""Frames of log-mel energies from a clip of sound, for training and for `hdlif run`.
 
-Training on sounds and `hdlif run` both make their inputs here, so that both make the same numbers (on one machine with
-one NumPy, whose Fourier transform and logarithm they are).
+Both have the same numbers on one machine with one NumPy, whose Fourier transform and logarithm they use.
 """
 
 from collections.abc import Iterator
@@ -24,11 +23,10 @@ _BLOCK = 2**16
 
 
 def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
-    """The clips of a sound, resampled, and where each begins, in seconds: [record.samples] each.
+    """Yield the clips [record.samples] of a sound, resampled, and the second at which each begins.
 
-    A shorter sound is one clip, with silence behind it, or on both sides where `record.clips` is "centre". Of a longer
-    one "first" and "centre" take those so many samples, and "windows" one every `record.every` samples, as far as they
-    are whole. Only clips are resampled, one after another.
+    A shorter sound is one clip with silence after it, or on both sides if `record.clips` is "centre". Of a longer one
+    "first" and "centre" take one clip, and "windows" whole ones every `record.every` samples.
     """
     missing = record.samples - resampled_length(len(wave.samples), wave.rate, record.rate)
     if missing > 0:
@@ -48,7 +46,7 @@ def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
 
 
 def log_mel(clip: Floats, record: SoundRecord) -> Floats:
-    """Frames of log-mel energies of a clip [record.samples]: float32 [T, mels], T = record.frames.
+    """Return frames of log-mel energies of a clip [record.samples]: float32 [T, mels], T = record.frames.
 
     Frame t is the `frame` = n samples around the middle of the hop t, silence beyond the ends, times the periodic Hann
     window h. With X its Fourier transform and b_m the triangles of `filter_bank`, in float64:
@@ -59,9 +57,9 @@ def log_mel(clip: Floats, record: SoundRecord) -> Floats:
 
 
 class LogMelFrames:
-    """`log_mel` of a clip whose samples come one after another, to the bit, whatever comes at once.
+    """`log_mel` of a clip whose samples arrive in pieces, to the bit.
 
-    A frame is made as soon as its samples have come, or the clip's end; no more of them are held.
+    A frame is made as soon as its samples, or the clip's end, have come.
     """
 
     def __init__(self, record: SoundRecord) -> None:
@@ -73,10 +71,7 @@ class LogMelFrames:
         self._came = self._made = 0
 
     def push(self, samples: Floats) -> Floats:
-        """The frames that the next samples [N] of the clip complete: [M, mels], M >= 0.
-
-        Behind the last one, `record.samples` together, silence completes the rest.
-        """
+        """Return the frames that the next samples [N] complete: [M, mels], M >= 0. Silence follows the clip."""
         record = self._record
         n, hop = record.frame, record.hop
         self._came += len(samples)
@@ -96,7 +91,7 @@ class LogMelFrames:
 
 
 def _energies(frames: NDArray[np.float64] | None, record: SoundRecord) -> Floats:
-    """The log-mel energies [T, mels] of frames [T, n]; of None no row."""
+    """Return the log-mel energies [T, mels] of frames [T, n]; of None no row."""
     if frames is None:
         return np.empty((0, record.mels), np.float32)
     n = record.frame
@@ -115,16 +110,16 @@ def _energies(frames: NDArray[np.float64] | None, record: SoundRecord) -> Floats
 
 @lru_cache(maxsize=8)
 def _hann(n: int) -> NDArray[np.float64]:
-    """The periodic Hann window."""
+    """Return the periodic Hann window."""
     return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)
 
 
 @lru_cache(maxsize=8)
 def filter_bank(rate: int, frame: int, mels: int, lowest_hz: float, highest_hz: float) -> NDArray[np.float64]:
-    """Triangles over the frequencies of a frame's transform, [mels, frame // 2 + 1], each 1 at its middle.
+    """Return triangles over the frequencies of a frame's transform, [mels, frame // 2 + 1], each 1 at its middle.
 
-    Their corners lie at equal distances in mel(f) = 2595 log10(1 + f / 700): triangle m rises from corner m to corner
-    m + 1 and falls to corner m + 2; the first corner is `lowest_hz`, the last `highest_hz`.
+    Their corners are equidistant in mel(f) = 2595 log10(1 + f / 700), from `lowest_hz` to `highest_hz`: triangle m
+    rises from corner m to corner m + 1 and falls to corner m + 2.
 
     Raises:
         Unreadable: a triangle has no frequency.

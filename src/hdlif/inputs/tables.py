@@ -1,8 +1,7 @@
-"""CSV and Parquet files of numbers, a row a time step: what `hdlif run` and the data sets read alike.
+"""CSV and Parquet files of numbers, a row per time step, for `hdlif run` and the data sets.
 
-Cells are divided by commas, or by semicolons where the first row has more of them; numbers are decimal, with a point.
-The first row is a header where none of its cells is a number. Nothing is guessed: what is no number is refused with its
-line and column.
+Cells are divided by commas, or by semicolons if the first row has more of them; numbers are decimal, with a point. The
+first row is a header if none of its cells is a number.
 """
 
 import codecs
@@ -46,7 +45,7 @@ class Table:
     Attributes:
         names: of the columns of numbers; None without a header.
         numbers: float32 [rows, columns].
-        words: by its name, the cells of each column of text.
+        words: the cells of each column of text, by its name.
         lines: of each row in the file, from 1.
     """
 
@@ -57,9 +56,10 @@ class Table:
 
 
 def header_of(content: bytes, suffix: str) -> Sequence[str] | None:
-    """The names of the columns of a file whose name has one of `SUFFIXES`; None where it has none. `Unreadable`."""
+    """Return the names of the columns of a file with one of `SUFFIXES`; None without a header. Raises `Unreadable`."""
     if suffix == PARQUET:
-        return _parquet_names(content)
+        with _parquet(content) as file:
+            return _columns_of_parquet(file)
     return names_in(next(_rows(content))[1])
 
 
@@ -71,7 +71,7 @@ def parse_named(
     columns: Sequence[str] | None = None,
     known: Sequence[str] = (),
 ) -> Table:
-    """The table of a file whose name has one of `SUFFIXES`; as `parse_table`."""
+    """Return the table of a file whose name has one of `SUFFIXES`; as `parse_table`."""
     if suffix == PARQUET:
         return parse_parquet(content, text=text, columns=columns, known=known)
     return parse_table(content, text=text, columns=columns, known=known)
@@ -84,15 +84,16 @@ def parse_table(
     columns: Sequence[str] | None = None,
     known: Sequence[str] = (),
 ) -> Table:
-    """The table of a CSV file, in UTF-8.
+    """Return the table of a CSV file, in UTF-8.
 
     Args:
-        text: columns that are taken as they stand.
+        text: columns that are taken as they are.
         columns: those whose cells are numbers, in this order; all others by default.
-        known: the default for `columns` where there is a header.
+        known: the default for `columns` if there is a header.
     Raises:
-        Unreadable: it is no such table, has no row, a column that is named is not there, a row has more or fewer cells
-            than the first, or a cell is empty, no number, not finite or beyond float32.
+        Unreadable: it is no such table, has no row, lacks a named column, a row has more or fewer cells than the first,
+        or
+            a cell is empty, no number, not finite or beyond float32.
     """
     numbered = _rows(content)
     first_line, first = next(numbered)
@@ -160,11 +161,7 @@ def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
 
 
 def names_in(first: list[str]) -> list[str] | None:
-    """Return the names of the columns where the first row is a header, None where it has numbers.
-
-    Raises:
-        Unreadable: it has more than `MOST_COLUMNS` columns, names and numbers, or a name twice.
-    """
+    """Return the names of the columns if the first row is a header, None if it has numbers. Raises `Unreadable`."""
     if len(first) > MOST_COLUMNS:
         raise Unreadable(f"it has {len(first):,} columns, and at most {MOST_COLUMNS:,} are read")
     numbers = [NUMBER.fullmatch(cell) is not None for cell in first]
@@ -186,7 +183,7 @@ def names_in(first: list[str]) -> list[str] | None:
 def columns_of(
     header: Sequence[str] | None, count: int, text: Collection[str], columns: Sequence[str] | None
 ) -> tuple[list[int], dict[str, int]]:
-    """The places of the columns of numbers, and of those of text by name. Raises `Unreadable` where one is absent."""
+    """Return the places of the columns of numbers, and of those of text by name. Raises `Unreadable`."""
     asked = [*text, *(columns or ())]
     if header is None:
         if asked:
@@ -203,12 +200,12 @@ def columns_of(
 
 
 def column_name(header: Sequence[str] | None, place: int) -> str:
-    """What an error calls a column: by its name, or its number from 1."""
+    """Return the name of a column, or its number from 1, for an error."""
     return brief(header[place]) if header else str(place + 1)
 
 
 def no_number(cell: str) -> tuple[str, bool]:
-    """What is wrong with a cell that should be a number, and whether it is text."""
+    """Describe a cell that should be a number, and return whether it is text."""
     word = cell.strip().lower()
     if not word:
         return f"the cell is empty; {FILL_IN}", False
@@ -220,7 +217,7 @@ def no_number(cell: str) -> tuple[str, bool]:
 
 
 def word_of(cell: str, where: str) -> str:
-    """A cell of text, which is a name. Raises `Unreadable`."""
+    """Return a cell of text, which is a name. Raises `Unreadable`."""
     word = cell.strip()
     if not word or not word.isprintable():
         raise Unreadable(f"{where}: {brief(cell)} is not a name")
@@ -230,8 +227,7 @@ def word_of(cell: str, where: str) -> str:
 def parse_parquet(
     content: bytes, *, text: Collection[str] = (), columns: Sequence[str] | None = None, known: Sequence[str] = ()
 ) -> Table:
-    """Return the table of a Parquet file, read by pyarrow, which is imported when one is read, and for which
-    no limit is promised. Arguments and errors are those of `parse_table`.
+    """Return the table of a Parquet file, read by pyarrow without a promised limit; as `parse_table`.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -252,19 +248,9 @@ def parse_parquet(
     return Table(tuple(chosen), numbers, words, range(1, rows + 1))
 
 
-def _parquet_names(content: bytes) -> list[str]:
-    """The names of the columns of a Parquet file; errors are those of `parse_parquet`."""
-    with _parquet(content) as file:
-        return _columns_of_parquet(file)
-
-
 @contextlib.contextmanager
 def _parquet(content: bytes) -> Iterator[Any]:
-    """A file as pyarrow reads it, whose errors, which are of several types and some Python's own, become `Unreadable`.
-
-    Raises:
-        MissingExtraError: pyarrow is not installed.
-    """
+    """Open a file by pyarrow, whose errors become `Unreadable`. Raises `MissingExtraError`."""
     try:
         import pyarrow
         from pyarrow import parquet
@@ -279,7 +265,7 @@ def _parquet(content: bytes) -> Iterator[Any]:
 
 
 def _columns_of_parquet(file: Any) -> list[str]:
-    """The names of the columns. Raises `Unreadable` on too many cells, no rows, or a name that is there twice."""
+    """Return the names of the columns. Raises `Unreadable` on too many cells, no rows, or a repeated name."""
     names, rows = list(file.schema_arrow.names), file.metadata.num_rows
     if len(names) > MOST_COLUMNS or rows * len(names) > MOST_CELLS:
         raise Unreadable(f"it has {rows:,} rows of {len(names):,} columns, more than {MOST_CELLS:,} cells or so")
@@ -289,7 +275,7 @@ def _columns_of_parquet(file: Any) -> list[str]:
 
 
 def _numbers(column: Any, name: str) -> NDArray[np.float32]:
-    """A column as float32."""
+    """Return a column as float32."""
     if column.null_count:
         row = column.is_null().to_pylist().index(True) + 1
         raise Unreadable(f"row {row}, column {brief(name)}: the cell is empty; {FILL_IN}")

@@ -1,11 +1,11 @@
 """The RIFF WAVE format: one channel of sound from PCM of 8, 16, 24 or 32 bits, or floats of 32 or 64.
 
-Python's `wave` takes the sizes of a header on trust, and neither floats nor, before 3.12, the extensible form that
-files of 24 bits have; so chunks are walked here, each held against the bytes that there are.
+Python's `wave` reads neither floats nor, before 3.12, the extensible form that files of 24 bits have.
 """
 
+import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
 MOST_CHANNELS = 64
 MOST_SAMPLES = 2**26
 """Of one channel: 70 minutes at 16 kHz."""
+_BLOCK, _MOST_FORMAT = 2**14, 2**16
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _OTHERS = {2: "Microsoft ADPCM", 6: "A-law", 7: "mu-law", 17: "IMA ADPCM", 85: "MP3"}
 _ACCEPTED = "PCM of 8, 16, 24 or 32 bits and floats of 32 or 64 are read"
@@ -34,7 +35,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class Format:
-    """How samples are written: the number of their kind, and bits of each value."""
+    """The format of samples: the number of their kind, and bits of each value."""
 
     code: int
     channels: int
@@ -52,45 +53,60 @@ PLAIN = Format(_PCM, 1, 0, 16)
 
 
 def parse_wave(content: bytes) -> Wave:
-    """The sound of a .wav file: the mean of its channels, integers divided by the value that full scale stands for.
+    """Return the sound of a .wav file: the mean of its channels, integers divided by full scale.
 
     Raises:
         Unreadable: it is something else, compressed, cut short, beyond a limit, without a sample, or has one that is
-            not finite.
+        not
+            finite.
     """
     if content[:4] in (b"RIFX", b"RF64"):
         raise Unreadable(f"it is of the form {content[:4].decode()}; save it as plain RIFF WAVE, below 4 GB")
     if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
         raise Unreadable("it does not begin as a WAVE file does" if content else "it is empty")
+    file = io.BytesIO(content)
+    form, size = read_header(file.read)
+    if size > (left := len(content) - (begin := file.tell())):
+        raise Unreadable(
+            f"its chunk 'data' claims {size:,} bytes, and {left:,} follow; the file is cut short, or was written "
+            "without an end; save it again"
+        )
+    return Wave(form.rate, _samples(content, begin, size, form))
+
+
+def read_header(up_to: Callable[[int], bytes]) -> tuple[Format, int]:
+    """Read a .wav file up to its samples: return their format, and how many bytes it states.
+
+    Args:
+        up_to: returns so many bytes, fewer at the end.
+    Raises:
+        Unreadable: it is something else, or a chunk is cut short.
+    """
+    if up_to(12)[8:] != b"WAVE":
+        raise Unreadable("it begins as a RIFF file, and is no WAVE file")
     form: Format | None = None
-    for name, begin, size in _chunks(content):
-        if name == b"fmt ":
-            form = parse_format(content[begin : begin + size])
-        elif name == b"data":
+    while len(head := up_to(8)) == 8:
+        name, size = head[:4], int.from_bytes(head[4:], "little")
+        if name == b"data":
             if form is None:
                 raise Unreadable("its samples stand before the chunk that says what they are")
-            return Wave(form.rate, _samples(content, begin, size, form))
+            return form, size
+        # a chunk of an odd size has a byte behind it
+        padded = size + size % 2
+        if name == b"fmt ":
+            if size > _MOST_FORMAT:
+                raise Unreadable(f"its format takes {size:,} bytes, and at most {_MOST_FORMAT:,} are read")
+            form = parse_format(up_to(padded)[:size])
+            continue
+        while padded and (passed := len(up_to(min(padded, _BLOCK)))):
+            padded -= passed
+        if padded:
+            raise Unreadable(f"its chunk {brief(name.decode('latin-1'))} is cut short")
     raise Unreadable("it has no chunk of samples; the file is cut short")
 
 
-def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place and size of each chunk, all of which is there."""
-    place = 12
-    while place + 8 <= len(content):
-        name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
-        begin = place + 8
-        if size > len(content) - begin:
-            raise Unreadable(
-                f"its chunk {brief(name.decode('latin-1'))} claims {size:,} bytes, and {len(content) - begin:,} follow"
-                "; the file is cut short, or was written without an end; save it again"
-            )
-        yield name, begin, size
-        # a chunk of an odd size has a byte behind it
-        place = begin + size + size % 2
-
-
 def parse_format(chunk: bytes) -> Format:
-    """What the chunk "fmt " says. Raises `Unreadable`."""
+    """Read the chunk "fmt ". Raises `Unreadable`."""
     if len(chunk) < 16:
         raise Unreadable(f"its format takes {len(chunk)} bytes, and at least 16 are needed")
     code, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", chunk)
@@ -118,7 +134,7 @@ def _samples(content: bytes, begin: int, size: int, form: Format) -> NDArray[np.
 
 
 def decoded(raw: NDArray[np.uint8], form: Format, *, first: int = 0) -> NDArray[np.float32]:
-    """The samples [N] that bytes stand for, float32 in about -1..1, as the mean of their channels.
+    """Return samples [N], float32 in about -1..1, as the mean of their channels.
 
     Args:
         first: the number of the first, for the error.
@@ -138,7 +154,7 @@ def decoded(raw: NDArray[np.uint8], form: Format, *, first: int = 0) -> NDArray[
 
 
 def _scaled(raw: NDArray[np.uint8], form: Format) -> NDArray[np.float32]:
-    """Bytes as float32, a value of full scale as 1."""
+    """Return bytes as float32, a value of full scale as 1."""
     if form.code == _FLOAT:
         with np.errstate(over="ignore", invalid="ignore"):
             return raw.view(f"<f{form.bits // 8}").astype(np.float32)

@@ -14,7 +14,6 @@ from hdlif.inputs.python_processes import module_command
 
 Registry = Literal["PyPI", "Debian", "npm"]
 _SECONDS = 900
-_BLOCK = 2**20
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,10 @@ class PackageFile:
 
 
 def fetch(source: PackageFile, folder: Path) -> Path:
-    """Fetch a file into an empty folder of its own, an absolute path: the client is run in it.
+    """Fetch a file into an empty folder of its own, an absolute path, in which the client runs.
 
     Raises:
-        DataError: the machine has no such client, it fails, or what it brought is another file than is stated.
+        DataError: the machine has no such client, it fails, or the file is another one than is stated.
     """
     _FETCHERS[source.registry](source, folder)
     path = folder / source.file
@@ -53,11 +52,8 @@ def fetch(source: PackageFile, folder: Path) -> Path:
 
 def sha256_of(path: Path) -> str:
     """Of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _from_pypi(source: PackageFile, folder: Path) -> None:
@@ -105,7 +101,7 @@ def _run(source: PackageFile, command: Sequence[str], folder: Path) -> None:
 
 
 def _run_plain(command: Sequence[str], folder: Path, what: str, mend: str) -> None:
-    """Run a client in a folder; raise `DataError` with what it said last where it fails."""
+    """Run a client in a folder; raise `DataError` with its last message if it fails."""
     # In words that do not depend on the user's language.
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     try:

@@ -1,4 +1,4 @@
-"""Tables that pandas pickled, read without pandas: what `hdlif.data.pickles` keeps as records of its classes."""
+"""Tables that pandas pickled, read without pandas."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.data.pickles import INTEGERS, OBJECTS, Record, items, numbers, parse_pickle
+from hdlif.data.pickles import Record, items, numbers, parse_pickle
 from hdlif.inputs import Unreadable
 
 _RECONSTRUCTOR, _OBJECT, _SLICE = "copy_reg._reconstructor", "__builtin__.object", "__builtin__.slice"
@@ -26,16 +26,12 @@ Columns = Mapping[str, NDArray[Any]]
 
 
 def parse_frames(content: bytes) -> Any:
-    """What a pickle of tables holds, each table a `Record`; `columns` reads one. Raises `Unreadable`."""
-    return parse_pickle(content, types=(*INTEGERS, "f4", "f8", OBJECTS), records=_RECORDS)
+    """Read a pickle of tables, each of which becomes a `Record` for `columns`. Raises `Unreadable`."""
+    return parse_pickle(content, records=_RECORDS)
 
 
 def columns(frame: Any) -> Columns:
-    """The columns of a table, by name.
-
-    Raises:
-        Unreadable: it is none, or not one of plain columns as pandas 0.14.1 and later write it.
-    """
+    """Return the columns of a table by name. Raises `Unreadable` unless pandas 0.14.1 or later wrote plain ones."""
     try:
         manager = frame.state["_data"]
         (_, _, _, state) = manager.state
@@ -62,7 +58,7 @@ def _names(index: Record) -> list[str]:
 
 
 def as_float32(column: NDArray[Any]) -> NDArray[np.float32]:
-    """A column as float32; raises `Unreadable` where a value is none."""
+    """Return a column as float32; raises `Unreadable` if a value is none."""
     with np.errstate(over="ignore"):
         values = column.astype(np.float32)
     if not np.isfinite(values).all():

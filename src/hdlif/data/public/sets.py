@@ -10,14 +10,7 @@ from hdlif.data.public.fetching import PackageFile
 
 @dataclass(frozen=True)
 class PublicSet:
-    """A set.
-
-    Attributes:
-        about: what it is, in a line.
-        sources: the files that it is made of.
-        licence: under which it is published, and by whom, as far as it is stated.
-        lay_out: makes data of the files, in an empty folder; raises `Unreadable` or `DataError`.
-    """
+    """A set: what it is, its files, its licence, and what makes data of the files in an empty folder."""
 
     about: str
     sources: tuple[PackageFile, ...]
@@ -123,5 +116,5 @@ SETS: Mapping[str, PublicSet] = {
 
 
 def where_had(name: str) -> str:
-    """How a set of that name is fetched, as the end of an error that misses it; nothing where there is none."""
+    """Return how to fetch a set of that name, as the end of an error; "" if there is none."""
     return f"; `hdlif data get {name}` fetches it" if name in SETS else ""

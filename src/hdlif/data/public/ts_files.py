@@ -14,7 +14,7 @@ _MOST_HEADER = 100
 
 
 def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
-    """The series, float32 [T, C] each, and their classes.
+    """Return the series, float32 [T, C] each, and their classes.
 
     Raises:
         Unreadable: it is something else, has times or missing values, or a value that is no finite float32.
@@ -51,7 +51,7 @@ def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
 
 
 def _header(lines: list[str]) -> tuple[dict[str, str], int]:
-    """The keys in small letters with their values, and the first line behind @data."""
+    """Return the keys in small letters with their values, and the first line after @data."""
     header: dict[str, str] = {}
     for number, line in enumerate(lines[:_MOST_HEADER]):
         if not line.startswith("@"):

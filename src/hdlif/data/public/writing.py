@@ -19,17 +19,16 @@ NOTE = "source.json"
 
 
 def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = lambda line: None) -> Path:
-    """Fetch a public set into ROOT/NAME, where recipes and `--data NAME` find it; one that is there stays.
+    """Fetch a public set into ROOT/NAME, where recipes and `--data NAME` find it; an existing one stays.
 
     Args:
         name: one of `SETS`.
         root: the working folder by default.
         say: gets a line before something is fetched.
     Returns:
-        the folder: `source.json`, which says where the set is from, beside what it is made into.
+        the folder, with `source.json`, which states the source of the set.
     Raises:
-        DataError: there is no such set, it cannot be fetched, what is fetched is another file than is stated, or
-            something else lies at ROOT/NAME.
+        DataError: there is no such set, it cannot be fetched, or something else lies at ROOT/NAME.
     """
     if name not in SETS:
         raise DataError(f"{cut(name)!r} is not a public set; {did_you_mean(name, SETS)}")
@@ -57,7 +56,7 @@ def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = lam
 
 
 def is_made_of(place: Path, found: PublicSet) -> bool:
-    """Whether a folder is of a set, from the files that are stated."""
+    """Return whether a folder is made of the files of a set."""
     try:
         note = json.loads((place / NOTE).read_text(encoding="utf-8"))
         return bool(note["files"] == _files(found))
@@ -75,7 +74,7 @@ def _make(name: str, found: PublicSet, folder: Path, say: Callable[[str], None])
 
 
 def lay_out(name: str, found: PublicSet, files: list[Path], folder: Path) -> None:
-    """Make a set of its fetched files, with the note beside it. Raises `DataError` where they hold something else."""
+    """Make a set of its fetched files, with a note. Raises `DataError` if they hold something else."""
     folder.mkdir()
     try:
         found.lay_out(files, folder)

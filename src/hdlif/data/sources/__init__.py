@@ -1,9 +1,11 @@
 """Where samples come from, one file per source.
 
-A set that ships has a function that loads it. Data of the user's own have a function `find_NAME` that lists samples as
-a `hdlif.data.own_data.Layout`, and one that reads them, `find_NAME_in(layout, request)`, which other sources share: a
-picture is read alike from a folder, a shard or a data set in Python. Decoders are in `hdlif.inputs`, without PyTorch.
+A set that ships has a function that loads it. Data of the user's own have a class of `hdlif.data.own_data.Request`,
+whose settings are the keys of a recipe and whose `find` lists the samples as a `Layout`. What reads images, sounds or
+recordings of a layout is a base class (`OfImages`, `OfSounds`, `OfEvents`), for a folder, a shard or a data set in
+Python alike.
 
-A new kind of data is a decoder in `hdlif.inputs`, a file here, a row of `shards.KINDS` if shards may hold it, and a row
-in the table of kinds of recipes.
+A new kind of data is at most four files: a decoder in `hdlif.inputs` if its format is new, a class here, its keys in
+`hdlif.recipe.builders.own_kinds`, and what recognises it in `data_paths`. A kind that shards may hold is one more row,
+in `shards.KINDS`.
 """

@@ -1,7 +1,7 @@
 """A folder that the package `datasets` (Hugging Face) has saved: a column of pictures or series, and one of labels."""
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,83 +9,63 @@ from typing import Any, Literal
 import numpy as np
 
 from hdlif.data.manifest import Part
-from hdlif.data.own_data import OwnData, Request, own_place
+from hdlif.data.own_data import OwnData, Placed, finder
 from hdlif.data.sources.items import find_items_in
-from hdlif.data.split import PART_FOLDERS, shares_of
-from hdlif.data.targets import LABELS, Scale, Wanted, has_of, target_in
+from hdlif.data.split import PART_FOLDERS
+from hdlif.data.targets import LABELS, Wanted, has_of, target_in
 from hdlif.errors import DataError, MissingExtraError, brief, cut, reason
-from hdlif.graph.ops import InputRecord
 from hdlif.inputs.datasets import SAVED_BY_DATASETS
 
 
-def find_arrow(
-    root: Path | None,
-    *,
-    size: int | None,
-    known: InputRecord | None,
-    say: Callable[[str], None] = lambda line: None,
-    path: str,
-    column: str | None = None,
-    label: str | None = None,
-    fit: Literal["squash", "crop"] = "squash",
-    split: Mapping[str, float | Sequence[str | int]] | None = None,
-    scale: Scale | None = None,
-    each_step: bool = False,
-    values: Sequence[str] | None = None,
-    labels: Sequence[str] | None = None,
-    ahead: int | None = None,
-) -> OwnData:
-    """Look at what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` has written.
+@dataclass(frozen=True, kw_only=True)
+class Saved(Placed):
+    """A request for what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` has written.
 
     Splits called train, val (valid, validation) and test are the parts; others are left out.
 
-    Args:
-        root: the folder that a relative path starts from; the working folder by default.
-        size, known, say: as `find_pictures` takes them.
+    Attributes:
         column: of pictures or series; by default the only one of type Image, or else of lists or arrays.
         label: the column of labels; by default the only one of type ClassLabel, or else "label". Of labels of which a
-            row has any number, that of lists of them, unless each has a column of its own; "labels" by default.
-        fit: of pictures, as of `find_pictures`.
-        split: shares {validation: 0.15, test: 0.15, seed: 0} of what has no split of its own.
-        scale: mean and deviation by which a network that is there already has its values normalised.
-        each_step, values, labels, ahead: what is learned, where that is not one class of a row (`targets.Wanted`):
-            columns of numbers, or of lists of the steps.
-    Raises:
-        DataError: it is no such folder, or its columns cannot be used.
-        MissingExtraError: the package `datasets` is not installed.
-        ValueError: a share that none can be.
+            row has any number, a column of lists of them, unless each has a column of its own; "labels" by default.
+        fit: of pictures, as of `OfImages`.
     """
-    wanted = Wanted(each_step, values, labels, ahead)
-    request = Request(shares_of(split), wanted, known, scale, size, say)
-    place = own_place(root, path, "a folder of the package datasets")
-    loaded = _loaded(place)
-    sets: dict[Part, Any] = {}
-    for name, one in loaded.items() if isinstance(loaded, dict) else [("train", loaded)]:
-        part = PART_FOLDERS.get(name)
-        if part is not None and part in sets:
-            raise DataError(f"{place}: two of its splits are for {part}; keep one")
-        if part is not None:
-            sets[part] = one
-    if "train" not in sets:
-        raise DataError(f"{place}: has the splits {cut(', '.join(loaded), 200)}, and none is called train; rename one")
-    features = sets["train"].features
-    targets = _target_columns(place, features, label, wanted)
-    chosen = _column(place, features, column, "column", "pictures or series", ("Image",), _LISTS, but=targets.columns)
-    rows = {part: _Items(one, chosen, targets, wanted) for part, one in sets.items()}
-    classes = targets.names if wanted.classes else None
-    return find_items_in(str(place), rows, classes, request, fit=fit)
+
+    column: str | None = None
+    label: str | None = None
+    fit: Literal["squash", "crop"] = "squash"
+
+    def find(self) -> OwnData:
+        wanted = self.wanted
+        place = self.place("a folder of the package datasets")
+        loaded = _loaded(place)
+        sets: dict[Part, Any] = {}
+        for name, one in loaded.items() if isinstance(loaded, dict) else [("train", loaded)]:
+            part = PART_FOLDERS.get(name)
+            if part is not None and part in sets:
+                raise DataError(f"{place}: two of its splits are for {part}; keep one")
+            if part is not None:
+                sets[part] = one
+        if "train" not in sets:
+            raise DataError(
+                f"{place}: has the splits {cut(', '.join(loaded), 200)}, and none is called train; rename one"
+            )
+        features = sets["train"].features
+        targets = _target_columns(place, features, self.label, wanted)
+        column = self.column
+        chosen = _column(place, features, column, "column", "pictures or series", ("Image",), _LISTS, targets.columns)
+        rows = {part: _Items(one, chosen, targets, wanted) for part, one in sets.items()}
+        return find_items_in(str(place), rows, targets.names if wanted.classes else None, self, self.fit)
 
 
+find_arrow = finder(Saved)
 _LISTS = ("Sequence", "List", "LargeList", "Array2D")
 
 
 @dataclass(frozen=True)
 class _TargetColumns:
-    """The columns of what is learned.
+    """The columns of the target: of classes, of each value or label, or of lists of labels if it is `listed`.
 
-    Attributes:
-        columns: that of classes, or one for each value or label; or one of lists of labels, where it is `listed`.
-        names: that whole numbers in the first stand for.
+    `names` are those that whole numbers in the first column stand for.
     """
 
     columns: tuple[str, ...] = ()
@@ -109,12 +89,7 @@ def _target_columns(place: Path, features: Mapping[str, Any], label: str | None,
 
 
 class _Items:
-    """Columns of a table as items (x, y).
-
-    Args:
-        column: of x.
-        targets: those of y.
-    """
+    """Rows of a table as items: x of a column, and y of the target columns."""
 
     def __init__(self, table: Any, column: str, targets: _TargetColumns, wanted: Wanted) -> None:
         self.table, self.column, self.targets, self.wanted = table, column, targets, wanted
@@ -144,18 +119,13 @@ def _loaded(place: Path) -> Any:
         raise MissingExtraError(
             f"{place}: the package datasets is needed for it; pip install 'hdlif[arrow]'"
         ) from error
-    if not is_arrow(place):
+    if not any(os.path.isfile(place / name) for name in SAVED_BY_DATASETS):  # noqa: PTH113
         raise DataError(f"{place}: has no dataset_info.json or dataset_dict.json; give a folder of save_to_disk")
     try:
         return datasets.load_from_disk(str(place))
     # Arrow's and the package's errors are of many types.
     except Exception as error:
         raise DataError(f"{place}: cannot be read by the package datasets ({reason(error)}); save it again") from error
-
-
-def is_arrow(place: Path | str) -> bool:
-    """Whether a folder is one that the package has saved."""
-    return any(os.path.isfile(os.path.join(place, name)) for name in SAVED_BY_DATASETS)  # noqa: PTH113, PTH118
 
 
 def _column(
@@ -168,7 +138,7 @@ def _column(
     second: tuple[str, ...],
     but: Collection[str] = (),
 ) -> str:
-    """The column that is named, or the only one of the first types, or of the second, and none of `but`."""
+    """Return the named column, or the only one of the first types or of the second that is none of `but`."""
     there = cut(", ".join(f"{name} ({type(one).__name__})" for name, one in features.items()), 300)
     if named is not None:
         if named not in features:

@@ -2,32 +2,26 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hdlif.data.augment import Augment
-from hdlif.data.in_memory import SeriesSamples, image_sets
+from hdlif.data.in_memory import Images, SeriesSamples, sets_in_memory
 from hdlif.data.samples import DataSets
 from hdlif.data.split import SPLIT_SEED, check_validation
-from hdlif.inputs.datasets import (
-    DIGITS_CLASSES,
-    DIGITS_MEAN,
-    DIGITS_STD,
-    WINE_CLASSES,
-    WINE_COLUMNS,
-    WINE_MEAN,
-    WINE_STD,
-)
+from hdlif.inputs.datasets import DIGITS_CLASSES, DIGITS_MEAN, DIGITS_STD, WINE_CLASSES, WINE_MEAN, WINE_STD
 
 _DIGITS_TEST, _WINE_TEST = 360, 45
 
 
 def digits(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
-    """The 1,797 handwritten digits, 8x8, that scikit-learn bundles.
+    """Load the 1,797 handwritten digits, 8x8, that scikit-learn bundles.
 
-    360 test images and `validation` ones, each stratified by class and the same for every seed.
+    360 test images and `validation` ones are stratified by class, and the same for every seed.
 
     >>> from hdlif.data import digits
     >>> sets = digits(validation=200, augment=["shift"])
@@ -36,38 +30,23 @@ def digits(root: Path | None = None, *, validation: int, augment: Augment = (), 
 
     Args:
         root: not needed.
-        validation: how many samples are held out of the training ones.
+        validation: number of samples that are held out of the training ones.
         augment: names out of `AUGMENTATIONS`, or `Augmentation`s, for the training samples, in this order.
         seed: of the augmentation.
     """
     from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
 
     bunch = load_digits()
     # 0..16 grey levels to bytes.
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
-    labels = bunch.target
-    remaining = len(labels) - _DIGITS_TEST
-    # A stratified split needs an image of every class on either side.
-    check_validation("digits", validation, least=10, most=remaining - 10)
-    rest, test = train_test_split(
-        np.arange(len(labels)), test_size=_DIGITS_TEST, stratify=labels, random_state=SPLIT_SEED
-    )
-    train, held_out = train_test_split(rest, test_size=validation, stratify=labels[rest], random_state=SPLIT_SEED)
-    return image_sets(
-        *((torch.from_numpy(pixels[part]), torch.from_numpy(labels[part])) for part in (train, held_out, test)),
-        classes=DIGITS_CLASSES,
-        mean=DIGITS_MEAN,
-        std=DIGITS_STD,
-        augment=augment,
-        seed=seed,
-    )
+    parts = _stratified("digits", pixels, bunch.target, len(DIGITS_CLASSES), _DIGITS_TEST, validation)
+    return sets_in_memory(Images, parts, DIGITS_CLASSES, DIGITS_MEAN, DIGITS_STD, augment=augment, seed=seed)
 
 
 def wine(root: Path | None = None, *, validation: int, augment: Sequence[str] = (), seed: int = 0) -> DataSets:
-    """178 wines, 13 numbers each.
+    """Load the 178 wines, 13 numbers each, that scikit-learn bundles.
 
-    45 test rows and `validation` ones, each stratified by class and the same for every seed.
+    45 test rows and `validation` ones are stratified by class, and the same for every seed.
 
     >>> from hdlif.data import wine
     >>> sets = wine(validation=20)
@@ -78,22 +57,21 @@ def wine(root: Path | None = None, *, validation: int, augment: Sequence[str] = 
         root, validation, augment, seed: as of `digits`.
     """
     from sklearn.datasets import load_wine
-    from sklearn.model_selection import train_test_split
 
     bunch = load_wine()
     values, labels = bunch.data.astype(np.float32)[:, :, None, None], bunch.target.astype(np.int64)
-    remaining = len(labels) - _WINE_TEST
-    # A stratified split needs a row of every class on either side.
-    check_validation("wine", validation, least=len(WINE_CLASSES), most=remaining - len(WINE_CLASSES))
-    rest, test = train_test_split(
-        np.arange(len(labels)), test_size=_WINE_TEST, stratify=labels, random_state=SPLIT_SEED
-    )
+    parts = _stratified("wine", values, labels, len(WINE_CLASSES), _WINE_TEST, validation)
+    return sets_in_memory(SeriesSamples, parts, WINE_CLASSES, WINE_MEAN, WINE_STD)
+
+
+def _stratified(
+    name: str, values: NDArray[Any], labels: NDArray[np.int64], classes: int, test: int, validation: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Return the values and labels of the training, the validation and the test part."""
+    from sklearn.model_selection import train_test_split
+
+    # A stratified split needs a sample of every class on either side.
+    check_validation(name, validation, least=classes, most=len(labels) - test - classes)
+    rest, tested = train_test_split(np.arange(len(labels)), test_size=test, stratify=labels, random_state=SPLIT_SEED)
     train, held_out = train_test_split(rest, test_size=validation, stratify=labels[rest], random_state=SPLIT_SEED)
-
-    def rows(part: NDArray[np.int64]) -> SeriesSamples:
-        x, y = torch.from_numpy(values[part]), torch.from_numpy(labels[part])
-        return SeriesSamples(x, y, mean=WINE_MEAN, std=WINE_STD)
-
-    shape = (len(WINE_COLUMNS), 1, 1)
-    sets = (rows(train), rows(held_out), rows(test))
-    return DataSets(*sets, classes=WINE_CLASSES, shape=shape, mean=WINE_MEAN, std=WINE_STD)
+    return [(torch.from_numpy(values[part]), torch.from_numpy(labels[part])) for part in (train, held_out, tested)]

@@ -1,7 +1,6 @@
 """CIFAR-10 and CIFAR-100, 32x32 in colour, read from the pickled batches of their Python version.
 
-They are read here and not by torchvision's classes, which accept the published archives alone, by their MD5, and
-unpickle whatever a file holds. A pickle can run any code; `hdlif.data.pickles` reads the data out of it and runs none.
+`hdlif.data.pickles` runs none of the code that a pickle may hold.
 """
 
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlif.data.augment import Augment
-from hdlif.data.in_memory import image_sets
+from hdlif.data.in_memory import Images, sets_in_memory
 from hdlif.data.pickles import integers, parse_pickle
 from hdlif.data.roots import SetFolder, by_torchvision, refuse_other_counts
 from hdlif.data.samples import DataSets
@@ -81,16 +80,14 @@ def cifar10(
     seed: int = 0,
     per_class: tuple[int, int] = _CIFAR10.per_class,
 ) -> DataSets:
-    """CIFAR-10 from ROOT/cifar-10-batches-py; nothing is downloaded.
+    """Load CIFAR-10 from ROOT/cifar-10-batches-py; nothing is downloaded.
 
     The validation images are the last ones of a fixed permutation of the training set.
 
     Args:
         per_class: training and test images that each class must have.
         root: the folder that holds the data; it is required.
-        validation: how many samples are held out of the training ones.
-        augment: names out of `AUGMENTATIONS`, or `Augmentation`s, for the training samples, in this order.
-        seed: of the augmentation.
+        validation, augment, seed: as of `digits`.
     Raises:
         DataError: a file is missing or damaged, or a class has another number of images.
     """
@@ -105,9 +102,10 @@ def cifar100(
     seed: int = 0,
     per_class: tuple[int, int] = _CIFAR100.per_class,
 ) -> DataSets:
-    """CIFAR-100, its fine classes, from ROOT/cifar-100-python; all arguments and errors are those of `cifar10`.
+    """Load CIFAR-100, its fine classes, from ROOT/cifar-100-python.
 
-    root, validation, augment, seed and per_class have the same meaning there; each class has 500 and 100 images.
+    Args:
+        root, validation, augment, seed, per_class: as of `cifar10`.
     """
     return _cifar(_CIFAR100, root, validation, augment, seed, per_class)
 
@@ -132,20 +130,14 @@ def _cifar(
     )
     pixels, labels = _read(layout, folder, layout.train, per_class[0])
     train, held_out = hold_out(layout.name, len(labels), validation)
-    return image_sets(
-        (pixels[train], labels[train]),
-        (pixels[held_out], labels[held_out]),
-        _read(layout, folder, layout.test, per_class[1]),
-        classes=layout.classes,
-        mean=layout.mean,
-        std=layout.std,
-        augment=augment,
-        seed=seed,
-    )
+    parts = [(pixels[part], labels[part]) for part in (train, held_out)] + [
+        _read(layout, folder, layout.test, per_class[1])
+    ]
+    return sets_in_memory(Images, parts, layout.classes, layout.mean, layout.std, augment=augment, seed=seed)
 
 
 def _read(layout: _Layout, folder: SetFolder, names: Sequence[str], per_class: int) -> tuple[Tensor, Tensor]:
-    """Pixels uint8 [N, 3, 32, 32] and labels int64 [N] of some files."""
+    """Read pixels uint8 [N, 3, 32, 32] and labels int64 [N] of some files."""
     parts = [_read_file(layout, folder, folder.path / name) for name in names]
     pixels = np.concatenate([part[0] for part in parts])
     labels = torch.from_numpy(np.concatenate([part[1] for part in parts]))
@@ -162,7 +154,7 @@ def _read_file(layout: _Layout, folder: SetFolder, path: Path) -> tuple[NDArray[
     except (OSError, Unreadable) as error:
         raise folder.error(path, f"is not a batch of {layout.name} ({reason(error)})") from error
     fits = pixels.dtype == np.uint8 and pixels.ndim == 2 and pixels.shape[1] == 3072
-    if not fits or labels.shape != pixels.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+    if not fits or labels.shape != pixels.shape[:1]:
         seen = f"{pixels.dtype} {list(pixels.shape)} pixels and {list(labels.shape)} labels"
         raise folder.error(path, f"{seen}, where uint8 [N, 3072] and N labels belong")
     if labels.size and not 0 <= labels.min() <= labels.max() < len(layout.classes):

@@ -23,12 +23,11 @@ N_MNIST_TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
 
 
 class AskedOfEvents(TypedDict):
-    """What is asked of a set of recordings, in the same words for each.
+    """The settings of every set of recordings.
 
-    validation: samples held out of the training ones: the last ones of a fixed permutation.
+    validation: number of training samples that are held out: the last ones of a fixed permutation.
     augment, seed: of the training samples, as of `Samples`.
-    time_steps: T, frames of a recording.
-    binning: how events become frames.
+    time_steps, binning: number of frames of a recording, and how events become frames.
     size: frames are resized to size x size; None leaves them as they are.
     """
 
@@ -43,16 +42,16 @@ class AskedOfEvents(TypedDict):
 def dvs_cifar10(
     root: Path | None = None, *, per_class: tuple[int, int] = (900, 100), **asked: Unpack[AskedOfEvents]
 ) -> DataSets:
-    """DVS-CIFAR10 (Li et al. 2017), 128x128, from ROOT/CIFAR10DVS/CLASS/cifar10_CLASS_NUMBER.aedat (or .aedat4).
+    """Load DVS-CIFAR10 (Li et al. 2017), 128x128, from ROOT/CIFAR10DVS/CLASS/cifar10_CLASS_NUMBER.aedat (or .aedat4).
 
-    Of each class the first 900 recordings, by number, are for training and the last 100 for testing; that split is
-    written as a manifest.
+    The first 900 recordings of each class, by number, are for training and the last 100 for testing. A manifest states
+    this split.
 
     Args:
         per_class: training and test recordings that each class must have.
-        asked: keyword arguments of all sets of recordings: `validation`, `augment` and `seed` as of `digits`;
-            `time_steps`, T frames of a recording; `binning`, such as `by_time`, how events become frames; and `size`,
-            to which frames are resized, None to leave them.
+        asked: `validation`, `augment` and `seed` as of `digits`; `time_steps`, the frames of a recording; `binning`,
+        such
+            as `by_time`; and `size`, to which frames are resized (None leaves them).
         root: the folder that holds the data; it is required.
     Raises:
         DataError: a class is missing, half extracted, or has another number of recordings.
@@ -85,7 +84,7 @@ def n_mnist(
     per_digit: tuple[Sequence[int], Sequence[int]] = (N_MNIST_TRAIN, N_MNIST_TEST),
     **asked: Unpack[AskedOfEvents],
 ) -> DataSets:
-    """N-MNIST (Orchard et al. 2015), 34x34, from ROOT/NMNIST/Train/DIGIT/*.bin and Test; otherwise as `dvs_cifar10`.
+    """Load N-MNIST (Orchard et al. 2015), 34x34, from ROOT/NMNIST/Train/DIGIT/*.bin and Test.
 
     Args:
         per_digit: training and test recordings that there must be of each digit.
@@ -117,10 +116,10 @@ def n_mnist(
 def dvs_gesture(
     root: Path | None = None, *, counts: tuple[int, int] = (1176, 288), **asked: Unpack[AskedOfEvents]
 ) -> DataSets:
-    """DVS-Gesture (Amir et al. 2017), 128x128, from ROOT/DvsGesture as extracted; otherwise as `dvs_cifar10`.
+    """Load DVS-Gesture (Amir et al. 2017), 128x128, from ROOT/DvsGesture as extracted.
 
-    trials_to_train.txt and trials_to_test.txt name the recordings; beside each lies NAME_labels.csv, whose lines
-    (class 1..11, start, end in microseconds) are the samples.
+    trials_to_train.txt and trials_to_test.txt name the recordings. The lines of each NAME_labels.csv (class 1..11,
+    start, end in microseconds) are the samples.
 
     Args:
         counts: training and test gestures that there must be.
@@ -167,7 +166,7 @@ def _gestures(folder: SetFolder, trial: str) -> list[Clip]:
 
 
 def _number(file: str) -> tuple[int, str]:
-    """The last number of a file's name, so that 10 comes after 9."""
+    """Return the last number of a file's name, so that 10 comes after 9."""
     numbers = re.findall(r"\d+", file.partition(".")[0])
     return int(numbers[-1]) if numbers else -1, file
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlif.data.augment import Augment
-from hdlif.data.in_memory import image_sets
+from hdlif.data.in_memory import Images, sets_in_memory
 from hdlif.data.roots import SetFolder, by_torchvision, refuse_other_counts
 from hdlif.data.samples import DataSets
 from hdlif.data.split import hold_out
@@ -24,7 +24,7 @@ _UNSIGNED_BYTES = 8
 
 
 def parse_idx(content: bytes, dimensions: int) -> NDArray[np.uint8]:
-    """The values, uint8 of so many dimensions: a view of `content`. Lengths are big endian, 4 bytes each.
+    """Return the values, uint8 of so many dimensions: a view of `content`. Lengths are big endian, 4 bytes each.
 
     Raises:
         Unreadable: the file is something else, or has not exactly the values that its header promises.
@@ -54,16 +54,14 @@ def fashion_mnist(
     seed: int = 0,
     per_class: tuple[int, int] = (6000, 1000),
 ) -> DataSets:
-    """Fashion-MNIST, 28x28, read from ROOT/FashionMNIST/raw; nothing is downloaded.
+    """Load Fashion-MNIST, 28x28, from ROOT/FashionMNIST/raw; nothing is downloaded.
 
     The validation images are the last ones of a fixed permutation of the training set.
 
     Args:
         per_class: training and test images that each class must have.
         root: the folder that holds the data; it is required.
-        validation: how many samples are held out of the training ones.
-        augment: names out of `AUGMENTATIONS`, or `Augmentation`s, for the training samples, in this order.
-        seed: of the augmentation.
+        validation, augment, seed: as of `digits`.
     Raises:
         DataError: `root` is missing or damaged, or a class has another number of images.
     """
@@ -79,20 +77,16 @@ def fashion_mnist(
     )
     pixels, labels = _read_fashion_mnist(folder, per_class[0], train=True)
     train, held_out = hold_out("fashion_mnist", len(labels), validation)
-    return image_sets(
-        (pixels[train], labels[train]),
-        (pixels[held_out], labels[held_out]),
-        _read_fashion_mnist(folder, per_class[1], train=False),
-        classes=FASHION_MNIST_CLASSES,
-        mean=FASHION_MNIST_MEAN,
-        std=FASHION_MNIST_STD,
-        augment=augment,
-        seed=seed,
+    parts = [(pixels[part], labels[part]) for part in (train, held_out)] + [
+        _read_fashion_mnist(folder, per_class[1], train=False)
+    ]
+    return sets_in_memory(
+        Images, parts, FASHION_MNIST_CLASSES, FASHION_MNIST_MEAN, FASHION_MNIST_STD, augment=augment, seed=seed
     )
 
 
 def _read_fashion_mnist(folder: SetFolder, per_class: int, *, train: bool) -> tuple[Tensor, Tensor]:
-    """Pixels uint8 [N, 1, 28, 28] and labels int64 [N]."""
+    """Read pixels uint8 [N, 1, 28, 28] and labels int64 [N]."""
     part = "train" if train else "t10k"
     pixels = _read_idx(folder, f"{part}-images-idx3-ubyte", 3)
     labels = _read_idx(folder, f"{part}-labels-idx1-ubyte", 1).long()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hdlif.data.augment import Augment
 from hdlif.data.draws import part_generator
-from hdlif.data.in_memory import SeriesSamples, image_sets, series_sets
+from hdlif.data.in_memory import Images, SeriesSamples, sets_in_memory
 from hdlif.data.samples import DataSets
 from hdlif.data.split import check_generated
 from hdlif.errors import DataError
@@ -44,10 +44,9 @@ _SUBSTEPS = 10
 
 
 def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
-    """320 training and 100 test images 1x8x8 of ten classes, and `validation` more.
+    """Generate 320 training and 100 test images 1x8x8 of ten classes, and `validation` more.
 
-    Class c is a fixed pattern of dark (0) and bright (160) 2x2 tiles; uniform noise in 0..95 is added to
-    each pixel. The images are the same for every seed: `seed` is that of the augmentation.
+    Class c is a fixed pattern of dark (0) and bright (160) 2x2 tiles, with uniform noise in 0..95 on each pixel.
 
     >>> from hdlif.data import synthetic
     >>> sets = synthetic(validation=80)
@@ -70,23 +69,15 @@ def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (
 
     # The size of the validation set must not change the others, so it is drawn last.
     train, test = draw(TRAIN), draw(TEST)
-    return image_sets(
-        train,
-        draw(validation),
-        test,
-        classes=SYNTHETIC_CLASSES,
-        mean=SYNTHETIC_MEAN,
-        std=SYNTHETIC_STD,
-        augment=augment,
-        seed=seed,
-    )
+    parts = train, draw(validation), test
+    return sets_in_memory(Images, parts, SYNTHETIC_CLASSES, SYNTHETIC_MEAN, SYNTHETIC_STD, augment=augment, seed=seed)
 
 
 def sines(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
-    """480 training and 150 test series of 2 channels and 32 steps, and `validation` more.
+    """Generate 480 training and 150 test series of 2 channels and 32 steps, and `validation` more.
 
-    A series of class c is a·sin(2π·t / period_c + φ) and the same a quarter of a period later, with a in 0.6..1.4, φ
-    anywhere, and normal noise of 0.3 on each value. They are the same for every `seed`.
+    A series of class c is a·sin(2π·t / period_c + φ) and the same a quarter of a period later, with a in 0.6..1.4, any
+    φ, and normal noise of 0.3 on each value.
 
     >>> from hdlif.data import sines
     >>> sets = sines(validation=90)
@@ -102,19 +93,18 @@ def sines(root: Path | None = None, *, validation: int, augment: Augment = (), s
     channels, steps, _ = SINES_SHAPE
     quarter = torch.arange(channels)[None, :, None] * math.pi / 2
 
-    def draw(n: int, augment: Augment = ()) -> SeriesSamples:
+    def draw(n: int) -> tuple[Tensor, Tensor]:
         labels = torch.arange(n) % len(SINES_CLASSES)
         turns = torch.arange(steps) / torch.tensor(PERIODS)[labels][:, None] + torch.rand(n, 1, generator=generator)
         size = 0.6 + 0.8 * torch.rand(n, 1, 1, generator=generator)
         values = size * torch.sin(2 * math.pi * turns[:, None] + quarter)
         values += _NOISE * torch.randn(values.shape, generator=generator)
-        return SeriesSamples(values[..., None], labels, mean=SINES_MEAN, std=SINES_STD, augment=augment, seed=seed)
+        return values[..., None], labels
 
     # The size of the validation set must not change the others, so it is drawn last.
-    train, test = draw(SINES_TRAIN, augment), draw(SINES_TEST)
-    return DataSets(
-        train, draw(validation), test, classes=SINES_CLASSES, shape=SINES_SHAPE, mean=SINES_MEAN, std=SINES_STD
-    )
+    train, test = draw(SINES_TRAIN), draw(SINES_TEST)
+    parts = train, draw(validation), test
+    return sets_in_memory(SeriesSamples, parts, SINES_CLASSES, SINES_MEAN, SINES_STD, augment=augment, seed=seed)
 
 
 def copy_task(
@@ -125,15 +115,12 @@ def copy_task(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Series of delay + 2·symbols steps and alphabet + 1 channels, `validation` of them held out; `root` is not needed.
+    """Generate series of symbols that are repeated after a delay: delay + 2·symbols steps, alphabet + 1 channels.
 
-    Symbols have to be repeated after a delay (Hochreiter and Schmidhuber 1997; Arjovsky, arXiv 1511.06464).
-
-    At each of the first `symbols` steps the channel of the symbol that is shown is 1; the last channel is 1 at the step
-    before the first one that is to be repeated; all else is 0. The class of a step is the symbol that it shows, or
-    `alphabet`, the blank. Symbols are independent and all equally likely. Each part has a generator of its own, of
-    (`draw`, part), whatever the sizes of the others and whatever `seed`, which is that of the augmentation. Parts may
-    have sequences in common where alphabet^symbols is not large against their sizes.
+    At each of the first `symbols` steps the channel of the shown symbol is 1. The last channel is 1 at the step before
+    the first repetition; all else is 0. The class of a step is the symbol that it shows, or `alphabet`, the blank.
+    Symbols are independent and equally likely (Hochreiter and Schmidhuber 1997; Arjovsky, arXiv 1511.06464). Each part
+    has a generator of (`draw`, part). Parts may share sequences unless alphabet^symbols is much larger than they are.
 
     >>> import torch
     >>> from hdlif.data import copy_task, rows
@@ -145,7 +132,7 @@ def copy_task(
     ([9, 3, 5, 1, 1], [3, 9])
 
     Args:
-        content: delay, symbols, alphabet, sizes and draw; the defaults of `Copy` without it.
+        content: delay, symbols, alphabet, sizes and draw; the defaults of `Copy` by default.
         root, validation, augment, seed: as of `digits`.
     """
     content = Copy() if content is None else content
@@ -162,7 +149,7 @@ def copy_task(
 
     counts = (content.samples, validation, content.test)
     parts = [draw(part, n) for part, n in enumerate(counts)]
-    return series_sets(parts, record, content.names, augment=augment, seed=seed)
+    return sets_in_memory(SeriesSamples, parts, content.names, record.mean, record.std, augment=augment, seed=seed)
 
 
 def delayed_xor(
@@ -173,13 +160,11 @@ def delayed_xor(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Series of delay + 1 steps and two channels, `validation` of them held out; `root` is not needed.
+    """Generate series of delay + 1 steps and two channels, whose class is 1 if two bits differ.
 
-    Channel 0 is a bit b_0 in {-1, 1} at step 0 and another, b_1, at step `delay`; between them it is normal noise.
-    Channel 1 is 1 at these two steps and 0 elsewhere. The class is 1 where b_0 and b_1 differ. The four pairs take
-    turns, so that either class, and either bit by itself, has half of the samples: what looks at the last step alone is
-    right on half of them. Each part has a generator of its own, of (`draw`, part): it is the same whatever the sizes of
-    the others and whatever `seed`, which is that of the augmentation.
+    Channel 0 is a bit in {-1, 1} at step 0 and another at step `delay`, and normal noise between them. Channel 1 is 1
+    at these two steps and 0 elsewhere. The four pairs of bits take turns, so that either class, and either bit by
+    itself, has half of the samples. Each part has a generator of (`draw`, part).
 
     >>> import torch
     >>> from hdlif.data import delayed_xor, rows
@@ -209,7 +194,7 @@ def delayed_xor(
 
     counts = (content.samples, validation, content.test)
     parts = [draw(part, n) for part, n in enumerate(counts)]
-    return series_sets(parts, record, content.names, augment=augment, seed=seed)
+    return sets_in_memory(SeriesSamples, parts, content.names, record.mean, record.std, augment=augment, seed=seed)
 
 
 def mackey_glass(
@@ -220,10 +205,9 @@ def mackey_glass(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Windows [steps] of a series, and at each step the value `ahead` later, normalised; `root` is not needed.
+    """Generate windows [steps] of a chaotic series, and for each step the value `ahead` later, normalised.
 
-    Each part has a series of its own, from another start: whatever the sizes, no part is a stretch of
-    another's, and a network can be tested on more than it was first tested on. `seed` is that of the augmentation.
+    Each part has a series of its own, from another start, so that no part is a stretch of another.
 
     >>> import torch
     >>> from hdlif.data import mackey_glass, rows
@@ -239,6 +223,7 @@ def mackey_glass(
         root, validation, augment, seed: as of `digits`; validation counts windows.
     """
     content = MackeyGlass() if content is None else content
+    record = content.input
     check_generated("mackey_glass", content, validation)
     counts = {"train": content.samples, "validation": validation, "test": content.test}
     lengths = content.lengths(validation)
@@ -256,16 +241,16 @@ def mackey_glass(
 
     # Windows that are measured share no step.
     parts = [windows("train", content.stride), *(windows(part, content.steps) for part in ("validation", "test"))]
-    return series_sets(parts, content.input, content.names, augment=augment, seed=seed)
+    return sets_in_memory(SeriesSamples, parts, content.names, record.mean, record.std, augment=augment, seed=seed)
 
 
 @cache
 def series(n: int, start: float) -> NDArray[np.float64]:
-    """x(0), x(1), ..., x(n - 1), from x(t) = `start` for t <= 0.
+    """Return x(0), x(1), ..., x(n - 1), from x(t) = `start` for t <= 0.
 
-    dx/dt = f(x(t - τ)) - γ·x(t) with f(x) = β·x/(1 + x^10), by the classical Runge-Kutta method of 10 steps a unit; the
-    delayed value in the middle of a step is interpolated by a cubic through four neighbours. It takes the four basic
-    operations alone, so that it is the same on every machine, as chaotic as it is.
+    dx/dt = f(x(t - τ)) - γ·x(t) with f(x) = β·x/(1 + x^10), by the classical Runge-Kutta method of 10 steps per unit.
+    The delayed value in the middle of a step is interpolated by a cubic through four neighbours. The four basic
+    operations alone give the same chaotic series on every machine.
     """
     lag, h = TAU * _SUBSTEPS, 1 / _SUBSTEPS
 

@@ -4,20 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdlif.data.augment import Augment
+from hdlif.data.augment import Augment, resized_crop
+from hdlif.data.draws import random_bits
 from hdlif.data.files import ByteSource, Folder
-from hdlif.data.image_files import SUFFIXES, ImageFiles
+from hdlif.data.in_memory import normalised
 from hdlif.data.roots import SetFolder
-from hdlif.data.samples import DataSets
-from hdlif.data.shard_index import open_shards, shards_in
+from hdlif.data.samples import DataSets, Samples
+from hdlif.data.shard_index import SUFFIXES, open_shards, shards_in
 from hdlif.data.split import fixed_permutation, hold_out
-from hdlif.errors import cut, reason
+from hdlif.errors import DataError, cut, reason
+from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.datasets import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -28,11 +31,91 @@ from hdlif.inputs.datasets import (
 
 IMAGENET_SIZE, IMAGENET_SHORT_SIDE = 224, 256
 TINY_IMAGENET_SIZE = 64
+_CROP = "random_resized_crop"
+
+
+class ImageFiles(Samples):
+    """Labelled images of any size, decoded as RGB and normalised: x = (augmented pixels / 255 - mean) / std.
+
+    The augmentation random_resized_crop makes them size x size. Without it the shorter side is resized to `short_side`
+    (bilinearly, antialiased), and the centre is cut out. `places` [N] are the numbers of the samples in `source`.
+    """
+
+    _drawn_in_read = (_CROP,)
+
+    def __init__(
+        self,
+        source: ByteSource,
+        places: NDArray[np.int64],
+        labels: Tensor,
+        *,
+        size: int,
+        short_side: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augment: Augment | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(labels, augment=augment, seed=seed)
+        if _CROP in self.augment[1:]:
+            raise DataError(f"augment: {list(self.augment)}: {_CROP} chooses what is read, so name it first and once")
+        self.source, self.places = source, places
+        self.size, self.short_side = size, short_side
+        self.mean, self.std = tuple(mean), tuple(std)
+
+    @property
+    def costly(self) -> bool:
+        return True
+
+    def resized(self, size: int) -> Self:
+        """Return the images at size x size; the shorter side keeps its proportion to the size."""
+        return self._changed(size=size, short_side=round(self.short_side * size / self.size))
+
+    def read(self, indices: Tensor) -> Tensor:
+        """Return pixels uint8 [B, 3, size, size]."""
+        places = [int(place) for place in self.places[indices.numpy()]]
+        images = [self._decoded(place) for place in places]
+        if self.augment[:1] == (_CROP,):
+            bits = random_bits(indices.numpy(), seed=self.seed, epoch=self.epoch, stream=1)
+            return resized_crop(images, bits, size=self.size)
+        return torch.stack([self._centred(*one) for one in zip(images, places, strict=True)])
+
+    def _centred(self, image: Tensor, place: int) -> Tensor:
+        try:
+            return self._centre(image)
+        except Unreadable as error:
+            raise DataError(f"{self.source.name(place)}: as large as is asked for, {error}; remove it") from error
+
+    def _centre(self, image: Tensor) -> Tensor:
+        from torchvision.transforms.v2 import functional as F
+
+        if min(image.shape[1:]) != self.short_side:
+            # The proportions are kept, so a strip one pixel wide would become a wide one as many times as long.
+            shorter, longer = sorted(image.shape[1:])
+            pictures.check_size(self.short_side, self.short_side * longer // shorter)
+            image = F.resize(image, [self.short_side], antialias=True)
+        centre: Tensor = F.center_crop(image, [self.size, self.size])
+        return centre
+
+    def _decoded(self, place: int) -> Tensor:
+        from torchvision.transforms.v2 import functional as F
+
+        try:
+            image = pictures.decode(self.source.encoded(place), "RGB", SUFFIXES)
+        except (OSError, Unreadable) as error:
+            name = self.source.name(place)
+            raise DataError(f"{name}: cannot be read as an image ({reason(error)}); extract it again") from error
+        pixels: Tensor = F.pil_to_tensor(image)
+        return pixels
+
+    def scale(self, raw: Tensor) -> Tensor:
+        """Return (raw / 255 - mean) / std."""
+        return normalised(raw, self.mean, self.std)
 
 
 @dataclass(frozen=True)
 class _Listed:
-    """One part of a set as it lies on disk: a source, and the label of each place in it."""
+    """One part of a set: a source, and the label of each place in it."""
 
     source: ByteSource
     labels: NDArray[np.int64]
@@ -47,18 +130,16 @@ def imagenet(
     classes: tuple[str, ...] | None = None,
     counts: tuple[int, int] = (1_281_167, 50_000),
 ) -> DataSets:
-    """ImageNet-1k from ROOT/imagenet/train and ROOT/imagenet/val, each with a folder per class or with tar shards.
+    """Load ImageNet-1k from ROOT/imagenet/train and ROOT/imagenet/val, each with a folder per class or tar shards.
 
-    The published validation set is the test set here. The validation images are the last ones of a fixed permutation
-    of the training set; both sets are in such an order, so that the first images are of all classes.
+    The published validation set is the test set here. The validation images are the last ones of a fixed permutation of
+    the training set.
 
     Args:
         classes: names, in the order of the class folders; the thousand by default.
         counts: training and test images that there must be.
         root: the folder that holds the data; it is required.
-        validation: how many samples are held out of the training ones.
-        augment: names out of `AUGMENTATIONS`, or `Augmentation`s, for the training samples, in this order.
-        seed: of the augmentation.
+        validation, augment, seed: as of `digits`.
     Raises:
         DataError: a part is missing, half extracted, or has another number of classes or images.
     """
@@ -83,7 +164,8 @@ def imagenet(
         classes=classes,
         size=IMAGENET_SIZE,
         short_side=IMAGENET_SHORT_SIDE,
-        moments=(IMAGENET_MEAN, IMAGENET_STD),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         validation=validation,
         augment=augment,
         seed=seed,
@@ -99,13 +181,13 @@ def tiny_imagenet(
     classes: int = len(TINY_IMAGENET_CLASSES),
     per_class: tuple[int, int] = (500, 50),
 ) -> DataSets:
-    """Tiny-ImageNet, 64x64, from ROOT/tiny-imagenet-200 as its archive extracts; otherwise as `imagenet`.
+    """Load Tiny-ImageNet, 64x64, from ROOT/tiny-imagenet-200 as its archive extracts.
 
-    Its test images have no published labels; its validation set is the test set here.
+    Its validation set is the test set here, for its test images have no published labels.
 
     Args:
         root, validation, augment, seed: as of `imagenet`.
-        classes: how many the archive has.
+        classes: number of classes in the archive.
         per_class: training and test images that each class must have.
     """
     listed = "val/val_annotations.txt"
@@ -142,7 +224,8 @@ def tiny_imagenet(
         classes=TINY_IMAGENET_CLASSES[:classes],
         size=TINY_IMAGENET_SIZE,
         short_side=TINY_IMAGENET_SIZE,
-        moments=(TINY_IMAGENET_MEAN, TINY_IMAGENET_STD),
+        mean=TINY_IMAGENET_MEAN,
+        std=TINY_IMAGENET_STD,
         validation=validation,
         augment=augment,
         seed=seed,
@@ -150,7 +233,7 @@ def tiny_imagenet(
 
 
 def _part(folder: SetFolder, name: str, classes: int) -> _Listed:
-    """Shards, or a folder per class."""
+    """Read shards, or a folder per class."""
     place = folder.path / name
     try:
         sharded = bool(shards_in(place))
@@ -165,7 +248,7 @@ def _part(folder: SetFolder, name: str, classes: int) -> _Listed:
 
 
 def _folders(folder: SetFolder, part: str, ids: Sequence[str]) -> _Listed:
-    """The images of each class's folder, or of a folder `images` in it."""
+    """List the images of each class's folder, or of a folder `images` in it."""
     folder.require([f"{part}/{wordnet_id}" for wordnet_id in ids])
     place = folder.path / part
     paths: list[str] = []
@@ -203,44 +286,33 @@ def _sets(
     classes: tuple[str, ...],
     size: int,
     short_side: int,
-    moments: tuple[tuple[float, ...], tuple[float, ...]],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
     validation: int,
-    augment: Augment,
-    seed: int,
+    **augmented: Any,
 ) -> DataSets:
     train, test = parts
     trained, held_out = (places.numpy() for places in hold_out(name, len(train.labels), validation))
-    test_order = fixed_permutation(len(test.labels)).numpy()
 
-    def samples(part: _Listed, places: NDArray[np.int64], augment: Augment = ()) -> ImageFiles:
-        labels: Tensor = torch.from_numpy(part.labels[places])
-        mean, std = moments
-        return ImageFiles(
-            part.source,
-            places,
-            labels,
-            size=size,
-            short_side=short_side,
-            mean=mean,
-            std=std,
-            augment=augment,
-            seed=seed,
-        )
+    def samples(part: _Listed, places: NDArray[np.int64], **augmented: Any) -> ImageFiles:
+        labels = torch.from_numpy(part.labels[places])
+        about: dict[str, Any] = {"size": size, "short_side": short_side, "mean": mean, "std": std}
+        return ImageFiles(part.source, places, labels, **about, **augmented)
 
     return DataSets(
-        samples(train, trained, augment),
+        samples(train, trained, **augmented),
         samples(train, held_out),
-        samples(test, test_order),
+        samples(test, fixed_permutation(len(test.labels)).numpy()),
         classes=classes,
         shape=(3, size, size),
-        mean=moments[0],
-        std=moments[1],
+        mean=mean,
+        std=std,
     )
 
 
 @cache
 def imagenet_classes() -> tuple[str, ...]:
-    """The names in the order of the sorted WordNet ids, which is that of the labels, as torchvision states them."""
+    """Return the names in the order of the sorted WordNet ids, as torchvision states them."""
     from torchvision.models import ResNet18_Weights
 
     return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])

@@ -6,6 +6,7 @@ as a PPM file, a series as a .npy file of float32. So split, manifest and limits
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,14 +15,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from hdlif.data.manifest import PARTS, Part
-from hdlif.data.own_data import Layout, OwnData, Request, Sample, check_kind
-from hdlif.data.sources.pictures import find_pictures_in
-from hdlif.data.split import shares_of
-from hdlif.data.targets import ONE_CLASS, Scale, Wanted, in_order, item_target, labels_of
+from hdlif.data.manifest import PARTS, Part, Sample
+from hdlif.data.own_data import Layout, OwnData, Request, check_kind, finder
+from hdlif.data.python_data import read_item
+from hdlif.data.sources.pictures import OfImages
+from hdlif.data.targets import Wanted, in_order, item_target, labels_of
 from hdlif.data.value_samples import find_series_in
 from hdlif.errors import DataError, HdlifError, brief, first_line
-from hdlif.graph.ops import InputRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.fitting import MODES
 
@@ -32,61 +32,52 @@ MOST_HELD = 2**28
 MOST_ITEMS = 10**7
 
 
-def find_items(
-    root: Path | None,
-    *,
-    size: int | None,
-    known: InputRecord | None,
-    say: Callable[[str], None] = lambda line: None,
-    make: Callable[..., Any],
-    takes: Sequence[str],
-    name: str,
-    fit: Literal["squash", "crop"] = "squash",
-    split: Mapping[str, float | Sequence[str | int]] | None = None,
-    scale: Scale | None = None,
-    each_step: bool = False,
-    values: Sequence[str] | None = None,
-    labels: Sequence[str] | None = None,
-    ahead: int | None = None,
-) -> OwnData:
-    """Look at a map-style data set, one object or one for each part.
+@dataclass(frozen=True, kw_only=True)
+class Items(Request):
+    """A request for a map-style data set, one object or one for each part.
 
-    A class or function that takes `train` is called with True for training and with False for testing; one that takes
-    `split`, with "train" and "test", and with "val", unless it refuses that with a `ValueError` or `KeyError`. Parts
-    that it does not give are shares of "train", and all parts are shares of one that takes neither.
+    A class or function that takes `train` is called with True for training and with False for testing. One that takes
+    `split` is called with "train", "test", and "val" unless it refuses that with a `ValueError` or `KeyError`. Other
+    parts are shares of "train", and all parts are shares of a data set that takes neither.
 
-    Args:
-        root: not used.
-        size, known, say: as `find_pictures` takes them.
-        make: gives the data set; raises our own errors where it refuses an argument.
-        takes: of "train" and "split", those that it takes.
+    Attributes:
+        make: gives the data set; raises our own errors if it refuses an argument.
+        takes: the names out of "train" and "split" that it takes.
         name: package.module:Name.
-        fit: of pictures of other proportions, as of `find_pictures`.
-        split: shares {validation: 0.15, test: 0.15, seed: 0}.
-        scale: mean and deviation by which a network that is there already has its values normalised.
-        each_step, values, labels, ahead: what is learned, where that is not one class of an item (`targets.Wanted`):
-            its label is then an array [T] of whole numbers, [V] or [T, V] of values, or [L] of 0 and 1.
-    Raises:
-        DataError: it is no map-style data set, or its items cannot be used.
-        ValueError: an argument that none can be.
+        fit: of pictures, as of `OfImages`.
     """
-    request = Request(shares_of(split), Wanted(each_step, values, labels, ahead), known, scale, size, say)
-    return find_items_in(name, _parts(make, takes), None, request, fit=fit)
+
+    make: Callable[..., Any]
+    takes: Sequence[str]
+    name: str
+    fit: Literal["squash", "crop"] = "squash"
+
+    def find(self) -> OwnData:
+        return find_items_in(self.name, _parts(self.make, self.takes), None, self, self.fit)
+
+
+find_items = finder(Items)
 
 
 def find_items_in(
-    name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None, request: Request, *, fit: str
+    name: str,
+    sets: Mapping[Part, Any],
+    classes: Sequence[str] | None,
+    request: Request,
+    fit: Literal["squash", "crop"],
 ) -> OwnData:
-    """Look at data sets of one kind of items; with "train" alone, the other parts are shares of it.
+    """Find a data set in data sets of one kind of items; with "train" alone, the other parts are shares of it.
 
     Args:
         name: of the data, for errors.
-        classes: by label; by default what the training set has as `classes`, and else the labels that there are.
-        fit: as of `find_items`.
+        classes: by label; by default the attribute `classes` of the training set, and else the labels of the items.
     """
     layout, suffix = layout_of(name, sets, classes, request.wanted)
     check_kind(name, "series" if suffix == SERIES else "image", request.known)
-    return find_series_in(layout, request) if suffix == SERIES else find_pictures_in(layout, request, fit=fit)
+    if suffix == SERIES:
+        return find_series_in(layout, request)
+    shared = {one.name: getattr(request, one.name) for one in fields(Request)}
+    return OfImages(**shared, fit=fit).find_images(layout)
 
 
 def _parts(make: Callable[..., Any], takes: Sequence[str]) -> dict[Part, Any]:
@@ -103,14 +94,10 @@ def _parts(make: Callable[..., Any], takes: Sequence[str]) -> dict[Part, Any]:
     return found | {"test": make(split="test")}
 
 
-class Items:
-    """The items of data sets, one behind the other, as the contents of files.
+class _Contents:
+    """The items of data sets as the contents of files, of which those that are `held` are given once.
 
-    Args:
-        name: of the data, for errors.
-        sets: by part.
-        places: the part and index of each item.
-        held: contents that are known already; each is given once.
+    `places` are the part and index of each item.
     """
 
     def __init__(
@@ -126,30 +113,28 @@ class Items:
         if (content := self.held.pop(place, None)) is not None:
             return content
         part, index = self.places[place]
-        return encoded(item(self.sets[part], index, self.name(place))[0], self.name(place))[0]
+        return encoded(read_item(self.sets[part], index, self.name(place))[0], self.name(place))[0]
 
 
-def layout_of(
-    name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None, wanted: Wanted = ONE_CLASS
-) -> tuple[Layout, str]:
-    """The items of data sets and what is learned of them, and how the names of such files end."""
+def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None, wanted: Wanted) -> tuple[Layout, str]:
+    """List the items of data sets with their targets; return also the suffix of such files."""
     for part, one in sets.items():
         _check_map_style(name if len(sets) == 1 else f"{name}, {part}", one)
     classes = classes if classes is not None or not wanted.classes else _classes(name, sets["train"])
     places: list[tuple[Part, int]] = [(part, index) for part, one in sets.items() for index in range(len(one))]
     if len(places) > MOST_ITEMS:
         raise DataError(f"{name}: has {len(places):,} items, and at most {MOST_ITEMS:,} are taken")
-    items = Items(name, sets, places, {})
+    items = _Contents(name, sets, places, {})
     given: list[tuple[str, Any]] = []
     ends: dict[str, int] = {}
     contents: dict[int, bytes] = {}
     room = MOST_HELD
     for number, (part, index) in enumerate(places):
-        x, y = item(sets[part], index, items.name(number))
+        x, y = read_item(sets[part], index, items.name(number))
         content, end = encoded(x, items.name(number))
         given.append(_learned(y, wanted, classes, items.name(number), len(x) if end == SERIES else None))
         ends.setdefault(end, number)
-        if number == 0 and encoded(item(sets[part], index, items.name(0))[0], items.name(0))[0] != content:
+        if number == 0 and encoded(read_item(sets[part], index, items.name(0))[0], items.name(0))[0] != content:
             raise DataError(
                 f"{items.name(0)}: is another each time that it is read; give items as they are, and augment them "
                 "with data.augment"
@@ -174,13 +159,13 @@ def layout_of(
         raise DataError(f"{name}: all items are of one class, {brief(present[0])}; there must be two or more")
     held = {place: contents[number] for place, number in enumerate(order) if number in contents}
     parts = tuple(part for part in PARTS if part in sets) if len(sets) > 1 else ()
-    source = Items(name, sets, [places[number] for number in order], held)
+    source = _Contents(name, sets, [places[number] for number in order], held)
     words = "a data set" if len(sets) == 1 else f"data sets of {'/'.join(parts)}"
-    return Layout(Path(name), parts, present if wanted.classes else (), listed, {}, source, words, wanted), suffix
+    return Layout(Path(name), parts, present if wanted.classes else (), listed, {}, source, words), suffix
 
 
 def _file(sets: Mapping[Part, Any], part: Part, index: int, suffix: str) -> str:
-    """What an item is called in a manifest, sorted as its index."""
+    """Return the name of an item in a manifest, which sorts as its index."""
     return f"{part}/{index:08}{suffix}" if len(sets) > 1 else f"{index:08}{suffix}"
 
 
@@ -201,7 +186,7 @@ def _check_map_style(name: str, one: Any) -> None:
 
 
 def _classes(name: str, one: Any) -> Sequence[str] | None:
-    """The names of classes that a data set states, by label."""
+    """Return the names of classes by label, if a data set has any."""
     stated = getattr(one, "classes", None)
     if stated is None:
         return None
@@ -215,7 +200,7 @@ def _classes(name: str, one: Any) -> Sequence[str] | None:
 
 
 def _learned(y: Any, wanted: Wanted, classes: Sequence[str] | None, name: str, steps: int | None) -> tuple[str, Any]:
-    """Class and target of an item, as `targets.Sample` has them. Raises `DataError`."""
+    """Return class and target of an item, as of `Sample`. Raises `DataError`."""
     if wanted.ahead is not None:
         return "", None
     if wanted.one_class:
@@ -245,25 +230,8 @@ def _named(name: str, labels: Sequence[int], classes: Sequence[str] | None) -> l
     return [classes[label] for label in labels]
 
 
-def item(one: Any, index: int, name: str) -> tuple[Any, Any]:
-    """x and what stands beside it. Raises `DataError` where there is no such item."""
-    try:
-        found = one[index]
-    except HdlifError:
-        raise
-    except Unreadable as error:
-        raise DataError(f"{name}: {error}") from error
-    # The user's own code, which may fail in any way.
-    except Exception as error:
-        raise DataError(f"{name}: cannot be read: {type(error).__name__}: {first_line(error)}") from error
-    if not isinstance(found, tuple | list) or len(found) != 2:
-        length = f" of {len(found)}" if isinstance(found, tuple | list) else ""
-        raise DataError(f"{name}: is a {type(found).__name__}{length}; give (x, label)")
-    return found[0], found[1]
-
-
 def encoded(x: Any, name: str) -> tuple[bytes, str]:
-    """An item as a file has it, and how its name would end; raises `DataError` where it is neither kind."""
+    """Return an item as the content of a file, and its suffix; raises `DataError` if it is neither kind."""
     if isinstance(x, Image.Image):
         mode = "L" if x.mode in ("1", "L", "LA") else "RGB"
         return _ppm(np.asarray(x.convert(mode))), PICTURE
@@ -284,7 +252,7 @@ def encoded(x: Any, name: str) -> tuple[bytes, str]:
 
 
 def _rows(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Pixels [H, W] or [H, W, 3] of a picture in one of the usual layouts."""
+    """Return the pixels [H, W] or [H, W, 3] of a picture in one of the usual layouts."""
     if array.ndim == 3:
         if array.shape[0] in MODES:
             array = array.transpose(1, 2, 0)
@@ -304,7 +272,7 @@ def _rows(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 
 def _ppm(pixels: NDArray[np.uint8]) -> bytes:
-    """Pixels [H, W] or [H, W, 3] as a PPM or PGM file."""
+    """Return pixels [H, W] or [H, W, 3] as a PPM or PGM file."""
     height, width = pixels.shape[:2]
     kind = "P5" if pixels.ndim == 2 else "P6"
     return f"{kind} {width} {height} 255\n".encode() + np.ascontiguousarray(pixels).tobytes()
