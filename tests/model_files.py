@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-GOLDEN = Path(__file__).parent / "artefact" / "tiny.hdlif.safetensors"
+GOLDEN = Path(__file__).parent / "graph/artefact" / "tiny.hdlif.safetensors"
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 """Of the header and the graph of a file."""
 
