@@ -11,9 +11,9 @@
 
 namespace hdlif {
 
-// In the order of hdlif.graph.equations.chunk_program.OPERATIONS. Comparisons give 1 or 0. `smaller` and `larger`
-// are no number where an operand is none, `smaller_number` and `larger_number` then the other operand; select
-// is the second operand where the first is not 0, else the third.
+// In the order of hdlif.graph.equations.chunk_program.OPERATIONS. Comparisons give 1 or 0. `smaller` and
+// `larger` are no number where an operand is none, `smaller_number` and `larger_number` then the other
+// operand; select is the second operand where the first is not 0, else the third.
 enum class ChunkOperation : int32_t {
   kConstant,
   kAdd,
