@@ -137,9 +137,8 @@ def test_a_training_too_short_to_measure_keeps_pytorchs_threads(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_by_default_as_many_threads_are_tried_as_pytorch_has(tmp_path: Path, choices: list[int]) -> None:
-    assert train(tmp_path / "two").threads.chosen_by == "measured"
-    assert train(tmp_path / "none", cores=0).threads == threads.Threads(2, "default")
-    with using_threads(1):
-        assert train(tmp_path / "one").threads == threads.Threads(1, "default")
+def test_threads_are_pytorchs_own_unless_cores_are_given(tmp_path: Path, choices: list[int]) -> None:
+    assert train(tmp_path / "default").threads == threads.Threads(2, "default")
+    assert not choices
+    assert train(tmp_path / "measured", cores=2).threads.chosen_by == "measured"
     assert len(choices) == 1
