@@ -116,7 +116,7 @@ def test_what_is_wrong_is_said(site: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_set_that_ships_looks_at_no_installed_package() -> None:
     program = """
 import importlib.metadata
-import pydantic, hdlif.recipe  # pydantic looks for plugins of its own
+import pydantic, hdlif.config  # pydantic looks for plugins of its own
 def refuse(*_, **__): raise AssertionError("looked")
 importlib.metadata.distributions = importlib.metadata.entry_points = refuse
 from hdlif.recipe.builders import check_names, data_overrides
