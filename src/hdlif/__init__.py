@@ -5,6 +5,7 @@
 """
 
 import sys
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -47,13 +48,30 @@ _BEFORE = {
 __all__ = ["__version__", *_AT, *_PACKAGES]
 
 
+def names_at(package: str, at: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the `__getattr__` of a package whose names are looked up when they are asked for.
+
+    Args:
+        package: its name, for the error.
+        at: the module of each name, such as "cli.train".
+    """
+
+    def look_up(name: str) -> Any:
+        if name not in at:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(f"hdlif.{at[name]}"), name)
+
+    return look_up
+
+
+_look_up = names_at("hdlif", _AT)
+
+
 def __getattr__(name: str) -> Any:
-    if name in _AT:
-        return getattr(import_module(f"hdlif.{_AT[name]}"), name)
     if name in _PACKAGES:
         return import_module(f"hdlif.{name}")
     if name != "__version__":
-        raise AttributeError(f"module 'hdlif' has no attribute {name!r}")
+        return _look_up(name)
     # Reading the metadata takes a tenth of a small run's time.
     from importlib.metadata import PackageNotFoundError, version
 

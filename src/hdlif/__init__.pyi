@@ -1,3 +1,5 @@
+import typing
+
 from hdlif import accounting as accounting
 from hdlif import data as data
 from hdlif import deploy as deploy
@@ -44,3 +46,5 @@ from hdlif.training.tasks import Multilabel as Multilabel
 from hdlif.training.tasks import Regress as Regress
 
 __version__: str
+
+def names_at(package: str, at: typing.Mapping[str, str]) -> typing.Callable[[str], typing.Any]: ...

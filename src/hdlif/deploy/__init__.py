@@ -3,21 +3,16 @@
 Names are looked up when they are asked for: `hdlif.deploy.c` needs no PyTorch.
 """
 
-from importlib import import_module
-from typing import Any
+from hdlif import names_at
 
 _AT = {
-    **dict.fromkeys(("export", "fold", "lower"), "network"),
-    **dict.fromkeys(("FoldedNeuron", "fold_mem_bn", "fold_mem_bn_on_current"), "folding"),
-    "lowers": "lowering",
-    "GraphModule": "to_torch",
+    **dict.fromkeys(("export", "fold", "lower"), "deploy.network"),
+    **dict.fromkeys(("FoldedNeuron", "fold_mem_bn", "fold_mem_bn_on_current"), "deploy.folding"),
+    "lowers": "deploy.lowering",
+    "GraphModule": "deploy.to_torch",
 }
 """The module of each name; `__init__.pyi` says the same to type checkers."""
 
 __all__ = [*_AT]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _AT:
-        raise AttributeError(f"module 'hdlif.deploy' has no attribute {name!r}")
-    return getattr(import_module(f"hdlif.deploy.{_AT[name]}"), name)
+__getattr__ = names_at(__name__, _AT)
