@@ -6,16 +6,16 @@ import pytest
 
 from command_line import hdlif
 from command_tree import COMMANDS
-from hdlif.cli.pages import OF_ERRORS, OF_VERBS, page_of
+from hdlif.cli.pages import OF_ERRORS, OF_SUBCOMMANDS, page_of
 from hdlif.errors import DataError, InputError, RecipeError
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_pages_and_the_subcommands_of_the_tables_are_there() -> None:
-    for page in {*OF_ERRORS.values(), *OF_VERBS.values()}:
+    for page in {*OF_ERRORS.values(), *OF_SUBCOMMANDS.values()}:
         assert (ROOT / page).is_file(), page
-    assert {verb for verb, _ in OF_VERBS} <= COMMANDS.keys()
+    assert {verb for verb, _ in OF_SUBCOMMANDS} <= COMMANDS.keys()
 
 
 def test_the_page_of_a_verb_goes_before_that_of_the_error() -> None:

@@ -24,7 +24,7 @@ Status = Literal["ok", "warning", "fault"]
 TOLERANCE = 1e-4
 """Of the largest entry, for gradients in float32: `convolutions.TOLERANCE`, which needs PyTorch."""
 EXTRAS = {
-    "train": "training and most other verbs",
+    "train": "training and most other subcommands",
     "events": "recordings of event cameras",
     "export": "ONNX files",
     "serve": "hdlif serve",

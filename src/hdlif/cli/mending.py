@@ -9,7 +9,7 @@ from hdlif.cli.names import DATA_KEY, KEY
 
 
 def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
-    """The --set that an unknown option stands for; "" where it is no key, or the verb sets none.
+    """The --set that an unknown option stands for; "" where it is no key, or the subcommand sets none.
 
     Args:
         words: of the command line.

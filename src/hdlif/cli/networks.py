@@ -68,6 +68,10 @@ def graph_of(
         network: a checkpoint, a run folder or an artefact; a network that `load` has returned; a `Trainer` that has
             trained; or any other module, with `input`, `labels` and `time_steps`.
         trained: whether an artefact is refused.
+    Raises:
+        InputError: what the network takes, its labels or T cannot be known, or there is no such file.
+        CheckpointError: a checkpoint is damaged, or has no recipe.
+        LoweringError: a layer has no deployed form.
     """
     if isinstance(network, (str, PathLike)):
         path = Path(network)

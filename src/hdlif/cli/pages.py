@@ -18,8 +18,8 @@ OF_ERRORS: Mapping[type[HdlifError], str] = {
     errors.LoweringError: "docs/how_to/your_own_network.md",
     errors.ConversionError: "docs/how_to/your_own_network.md",
 }
-"""Of an error of any verb."""
-OF_VERBS: Mapping[tuple[str, type[HdlifError]], str] = {
+"""Of an error of any subcommand."""
+OF_SUBCOMMANDS: Mapping[tuple[str, type[HdlifError]], str] = {
     ("data get", errors.DataError): "docs/how_to/public_data.md",
     ("export", errors.ConversionError): "docs/how_to/nir.md",
     ("export", errors.LimitError): "docs/how_to/c.md",
@@ -36,17 +36,17 @@ OF_VERBS: Mapping[tuple[str, type[HdlifError]], str] = {
     ("sweep", errors.MissingExtraError): "docs/how_to/experiments.md",
     ("sweep", errors.RecipeError): "docs/how_to/experiments.md",
 }
-"""Where a verb has a page of its own."""
+"""Where a subcommand has a page of its own."""
 
 
-def page_of(verb: str, error: HdlifError) -> str | None:
-    """The page that helps with an error of a verb, such as "run" or "data get".
+def page_of(subcommand: str, error: HdlifError) -> str | None:
+    """The page that helps with an error of a subcommand, such as "run" or "data get".
 
     None where there is none, or the message names one itself.
     """
     if "docs/" in str(error):
         return None
-    for name in (verb, verb.partition(" ")[0]):
-        if page := OF_VERBS.get((name, type(error))):
+    for name in (subcommand, subcommand.partition(" ")[0]):
+        if page := OF_SUBCOMMANDS.get((name, type(error))):
             return page
     return OF_ERRORS.get(type(error))

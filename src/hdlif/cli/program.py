@@ -175,7 +175,7 @@ def _fail(error: HdlifError | None, cause: Exception) -> NoReturn:
 
 
 def _verb() -> str:
-    """The words in front of the first option, of which a verb has one or two."""
+    """The words in front of the first option, of which a subcommand has one or two."""
     return " ".join(word for word in sys.argv[1:3] if not word.startswith("-"))
 
 

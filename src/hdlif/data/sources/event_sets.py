@@ -50,8 +50,7 @@ def dvs_cifar10(
     Args:
         per_class: training and test recordings that each class must have.
         asked: `validation`, `augment` and `seed` as of `digits`; `time_steps`, the frames of a recording; `binning`,
-        such
-            as `by_time`; and `size`, to which frames are resized (None leaves them).
+            such as `by_time`; and `size`, to which frames are resized (None leaves them).
         root: the folder that holds the data; it is required.
     Raises:
         DataError: a class is missing, half extracted, or has another number of recordings.

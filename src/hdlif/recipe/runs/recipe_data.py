@@ -1,4 +1,4 @@
-"""A recipe with its data looked at: what every verb starts from that takes a recipe and builds its network."""
+"""A recipe with its data looked at: what every subcommand starts from that takes a recipe and builds its network."""
 
 from __future__ import annotations
 
