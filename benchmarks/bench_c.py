@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 
 from hdlif.deploy.c import translate
+from hdlif.deploy.c.building import firmware
 from hdlif.deploy.c.devices import installed
-from hdlif.deploy.c.project import firmware
 from hdlif.deploy.c.text import table
 from hdlif.graph.artefact import Graph, load
 from hdlif.graph.ops import infer_values

@@ -4,7 +4,7 @@
     python benchmarks/shared_statistics.py runs/demo/lif runs/demo/hdlif_w1p5_s4_parallel --data-root DIR --out FILE
 
 Statistics do not enter a training that normalises by the batch, so that both are measured of the same weights: anew,
-in one way, as means over batches of the first training images and all steps (`hdlif.training.reestimate`). Of each run:
+in one way, as means over batches of the first training images and all steps (`hdlif.training.evaluate`). Of each run:
 test accuracy after each step with either, and with the statistics of the training.
 """
 

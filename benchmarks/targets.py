@@ -32,8 +32,8 @@ import bench_c
 from hdlif.cli.export import export_file
 from hdlif.deploy.browser import module, packed_module, script
 from hdlif.deploy.c import reals, translate
+from hdlif.deploy.c.building import firmware
 from hdlif.deploy.c.devices import installed, run_on_devices
-from hdlif.deploy.c.project import firmware
 from hdlif.graph.artefact import Graph, load
 from hdlif.report.fixed_point import rounded_on_data, sets_of, shown
 from hdlif.runtime import Session, reference

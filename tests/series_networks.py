@@ -8,9 +8,8 @@ import torch
 
 from hdlif.deploy import lower
 from hdlif.graph.artefact import Graph, InputRecord, TaskRecord
-from hdlif.graph.ops.sound import SoundRecord
-from hdlif.models.dense import dense
-from hdlif.models.series import conv1d, recurrent
+from hdlif.graph.ops.graph import SoundRecord
+from hdlif.models.series import conv1d, dense, recurrent
 from hdlif.nn import HDLIF
 
 STEPS = 12

@@ -108,7 +108,7 @@ class MixupConfig(_Section):
 
 
 class SoundConfig(_Section):
-    """How sounds became series: the fields of `hdlif.graph.ops.sound.SoundRecord`."""
+    """How sounds became series: the fields of `hdlif.graph.ops.graph.SoundRecord`."""
 
     rate: int
     samples: int

@@ -13,8 +13,8 @@ import hdlif as package
 from command_line import hdlif
 from deployed_graphs import Builder, residual_network
 from hdlif.cli.export import export_file as export
+from hdlif.deploy.c.building import FILES
 from hdlif.deploy.c.devices import installed
-from hdlif.deploy.c.project import FILES
 from hdlif.errors import DataError, InputError, MachineError
 from hdlif.graph.artefact import INPUT, InputRecord, save
 from hdlif.runtime import reference

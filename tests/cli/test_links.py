@@ -20,7 +20,7 @@ from hdlif.cli.report import report
 from hdlif.cli.seeds import train_seeds
 from hdlif.errors import ExistingRunError, HdlifError, TrainingError
 from hdlif.recipe.runs.files import write_json
-from hdlif.recipe.runs.locks import locked
+from hdlif.recipe.runs.folders import locked
 from hdlif.training import checkpoint
 from hostile import one_printable_line, within
 from trainings import train

@@ -3,7 +3,7 @@
 import shlex
 
 from command_line import hdlif
-from hdlif.cli import mending
+from hdlif.cli import program
 from hdlif.inputs.plain_yaml import recipe_fields
 from hdlif.recipe import ALIASES, load_recipe
 from hdlif.recipe.builders import RULES
@@ -48,4 +48,4 @@ def test_a_part_without_its_section_is_told_the_kinds_and_the_form() -> None:
 
 def test_what_an_alias_means_is_a_key() -> None:
     assert set(ALIASES.values()) <= recipe_fields(load_recipe("digits_hdlif").model_dump()).keys()
-    assert mending.kinds_of("no") == ""
+    assert program.kinds_of("no") == ""

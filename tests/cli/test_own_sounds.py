@@ -15,7 +15,7 @@ from hdlif.cli.export import export_file as export
 from hdlif.cli.predict import predict_files as run
 from hdlif.errors import DataError, InputError, RecipeError
 from hdlif.graph.artefact import load
-from hdlif.graph.ops.sound import SoundRecord
+from hdlif.graph.ops.graph import SoundRecord
 from hdlif.recipe import builders
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.runtime import Session

@@ -18,7 +18,7 @@ from hdlif.graph.artefact import load
 from hdlif.recipe import builders, load_recipe
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.runtime import Session
-from hdlif.runtime.rows import read_rows
+from hdlif.runtime.series import read_rows
 from series_files import write_arrays, write_csv
 from table_files import CLASSES, table_rows, write_table
 from trainings import train

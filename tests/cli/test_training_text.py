@@ -10,7 +10,7 @@ from hdlif.cli.seeds import SeedsResult
 from hdlif.cli.train import as_text
 from hdlif.graph.artefact import InputRecord
 from hdlif.graph.ops import SAMPLE, sample_name
-from hdlif.graph.ops.sound import SoundRecord
+from hdlif.graph.ops.graph import SoundRecord
 from hdlif.recipe import builders, load_recipe
 from hdlif.recipe.runs.summary import TrainResult
 

@@ -9,6 +9,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
+from hdlif.cli.data import persistence
 from hdlif.data import ImageSets, Samples, copy_task, delayed_xor, mackey_glass, sines
 from hdlif.data.sources.generated import SKIPPED, STARTS, series
 from hdlif.errors import DataError, RecipeError
@@ -16,7 +17,6 @@ from hdlif.inputs.generated import Copy, DelayedXor, MackeyGlass
 from hdlif.learning import loss_over, mean_logits
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.recipe.runs.recipe_data import load_with_data
-from hdlif.report.persistence import persistence
 from hdlif.training.tasks import Regress
 
 

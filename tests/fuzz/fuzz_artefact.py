@@ -19,7 +19,7 @@ from deployed_graphs import Builder, random_input, residual_network, tiny_networ
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps, is_artefact, load, loads
 from hdlif.graph.equations import OPERATIONS
 from hdlif.graph.ops import OPS
-from hdlif.graph.ops.sound import SoundRecord
+from hdlif.graph.ops.graph import SoundRecord
 from hdlif.runtime import Session, reference
 from model_files import signed
 from one_op import of_one_op

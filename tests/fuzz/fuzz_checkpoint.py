@@ -23,7 +23,7 @@ from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.folders import begun, check_free, finished
 from hdlif.training import Averaging, Log, RunFiles, checkpoint
 from hdlif.training.average import Average
-from hdlif.training.callback_states import load_callback_states
+from hdlif.training.callback import load_callback_states
 from hdlif.training.metrics import Metrics
 from hdlif.training.optim import sgd
 from hdlif.training.state_record import counters_of

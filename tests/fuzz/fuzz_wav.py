@@ -10,7 +10,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hdlif.errors import printable, reason
-from hdlif.graph.ops.sound import SoundRecord
+from hdlif.graph.ops.graph import SoundRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.sounds import clips, log_mel
 from hdlif.inputs.wav import MOST_SAMPLES, parse_wave

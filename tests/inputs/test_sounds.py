@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from hdlif.graph.ops.sound import SoundRecord
+from hdlif.graph.ops.graph import SoundRecord
 from hdlif.inputs import Unreadable, sounds
 from hdlif.inputs.resampling import resampled
 from hdlif.inputs.sounds import LogMelFrames, clips, filter_bank, log_mel

@@ -18,7 +18,7 @@ import pytest
 
 from hdlif.data.files import tar_members as members
 from hdlif.data.pickles import parse_pickle
-from hdlif.data.public.ts_files import parse_ts
+from hdlif.data.public.layouts import parse_ts
 from hdlif.data.sources.fashion_mnist import parse_idx
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array, parse_labels

@@ -5,7 +5,7 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 from hdlif.recipe.runs.summary import Neuron, TrainResult
-from hdlif.report.learned import per_step
+from hdlif.report.outcomes import per_step
 
 
 def network(name: str, *neurons: Neuron) -> TrainResult:

@@ -61,7 +61,7 @@ def test_nothing_is_said_where_both_modes_agree(norm: nn.Module, rate: float) ->
 
 
 def test_the_check_leaves_statistics_and_random_numbers_as_they_were() -> None:
-    from hdlif.training.mode_check import compared_modes
+    from hdlif.training.validation import compared_modes
 
     norm = BatchNorm2d(1)
     network = Sequential(norm, nn.Dropout(0.5), nn.Linear(1, 2))

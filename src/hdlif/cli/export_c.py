@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.deploy.c import Checked, FixedPoint, Source, check_here, translate
+from hdlif.deploy.c.building import check_name
+from hdlif.deploy.c.building import firmware as firmware_files
 from hdlif.deploy.c.devices import Ran, run_on_devices
-from hdlif.deploy.c.project import check_name
-from hdlif.deploy.c.project import firmware as firmware_files
 from hdlif.deploy.c.source import check_identifier
 from hdlif.errors import InputError
 from hdlif.graph.artefact import Graph

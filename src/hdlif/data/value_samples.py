@@ -19,7 +19,7 @@ from hdlif.data.split import Shares, check_pattern, group_in, split_here
 from hdlif.data.targets import Wanted, classes_of, measured, values_hint
 from hdlif.errors import DataError, reason
 from hdlif.graph.ops import InputRecord
-from hdlif.graph.ops.sound import SoundRecord
+from hdlif.graph.ops.graph import SoundRecord
 from hdlif.inputs import Unreadable, series
 from hdlif.inputs.resampling import resampled, resampled_length
 from hdlif.inputs.series import Floats

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.errors import HdlifError, LoweringError, first_line
 from hdlif.nn import Neuron, Temporal
-from hdlif.nn.captured import CHANNELS, Captured
+from hdlif.nn.scope import CHANNELS, Captured
 from hdlif.nn.state import inside
 
 

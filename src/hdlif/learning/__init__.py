@@ -3,6 +3,7 @@
 from hdlif.learning.coherence import RuleCoherence, coherence, loss_of_each, loss_of_mean
 from hdlif.learning.criterion import (
     Criterion,
+    Distillation,
     StepWeights,
     Timed,
     after_own,
@@ -13,11 +14,9 @@ from hdlif.learning.criterion import (
     probabilities,
     step_weights,
 )
-from hdlif.learning.distillation import Distillation
 from hdlif.learning.draws import Draw, Stratified, Uniform
 from hdlif.learning.forward_mode import ForwardMode
-from hdlif.learning.ndot import NDOT
-from hdlif.learning.ottt import OTTT, OTTTCriterion
+from hdlif.learning.ottt import NDOT, OTTT, OTTTCriterion
 from hdlif.learning.rule import Carry, Plan, Rule, Step, Streaming, Tracing
 from hdlif.learning.sltt import SLTT
 from hdlif.learning.stbp import STBP, mean_logits, sum_logits

@@ -12,13 +12,11 @@ from hdlif.models.blocks import (
     Place,
     PreActBlock,
 )
-from hdlif.models.dense import dense
 from hdlif.models.own import OwnNetwork, as_network
 from hdlif.models.recompute import ReversibleSequential
-from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet34, reversible_resnet
-from hdlif.models.resnet19 import resnet19
+from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet19, resnet34, reversible_resnet
 from hdlif.models.reversible import Grid, ReversibleBlock
-from hdlif.models.series import conv1d, led_back, recurrent
+from hdlif.models.series import conv1d, dense, led_back, recurrent
 from hdlif.models.spiking import spiking
 from hdlif.models.vgg import vgg_snn
 from hdlif.models.wired import Wired

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.nn import Scope, State, Temporal
-from hdlif.nn.captured import CHANNELS, Captured
+from hdlif.nn.scope import CHANNELS, Captured
 from hdlif.nn.state import Reads, steps_of
 
 INPUT = ""

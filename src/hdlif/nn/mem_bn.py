@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from hdlif.errors import ShapeError
 from hdlif.nn.batch_statistics import Gather, normalise_by_batch
 from hdlif.nn.per_step import PerStep
-from hdlif.nn.tracing import Row, last_of, row_of, set_row, share
+from hdlif.nn.steps import Row, last_of, row_of, set_row, share
 
 
 class MemBN(PerStep):

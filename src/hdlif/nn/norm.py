@@ -10,8 +10,7 @@ from hdlif.nn.chain import Normalising
 from hdlif.nn.kernels.batch_norm import Norm
 from hdlif.nn.kernels.tensors import is_plain
 from hdlif.nn.state import State, Temporal, check_chunk, check_stateless, stack_steps, unstacked
-from hdlif.nn.steps import carried
-from hdlif.nn.tracing import Row, last_of, row_of, set_row, share
+from hdlif.nn.steps import Row, carried, last_of, row_of, set_row, share
 
 
 class BatchNorm2d(Temporal, Normalising):

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.errors import ShapeError, brief
+from hdlif.nn.steps import are_traced, last_of
 from hdlif.nn.time_constants import TimeConstants
-from hdlif.nn.tracing import are_traced, last_of
 
 
 class PerStep(nn.Module):

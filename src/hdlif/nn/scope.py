@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Self
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdlif.errors import ShapeError, StateError, TrainingError
-from hdlif.nn.captured import Captured
 from hdlif.nn.chain import may_run_as_one, run_chain, side_by_side
 from hdlif.nn.kernels.code_conv import codes_of, mark, pool_codes
 from hdlif.nn.one_pixel import product, runs_as_product
 from hdlif.nn.state import State, Temporal, check_chunk, check_stateless, check_steps, entries_of
 from hdlif.nn.steps import Measure, carried
 from hdlif.nn.synapses import QuantConv2d, QuantLinear
+
+CHANNELS = 2
+"""The axis of channels in a value [K, B, C, ...]."""
+
+
+class Captured(ABC):
+    """A value of a network of which what is done to it is taken down, such as by `hdlif.deploy.lower`.
+
+    A `Scope` that is given one in place of a tensor runs nothing: it asks it for what a child makes of it.
+    """
+
+    @abstractmethod
+    def through(self, name: str, child: nn.Module) -> Self:
+        """What `child`, of that name in the module at hand, makes of this value."""
 
 
 class Scope:

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.errors import ResetError, ShapeError, StateError
-from hdlif.nn.steps import Steps
-from hdlif.nn.tracing import are_traced, with_traced_steps
+from hdlif.nn.steps import Steps, are_traced, with_traced_steps
 
 State = Mapping[str, "State | Tensor"]
 Paths = Sequence[Sequence[str]]

@@ -13,8 +13,14 @@ from hdlif.report.charts import Series
 from hdlif.report.coherence import section
 from hdlif.report.comparison import DASH, aligned, findings, recipe_beside, table
 from hdlif.report.figures import Figure, Section, dots, lines, time_axis, union
-from hdlif.report.learned import per_step
-from hdlif.report.outcomes import accuracy_by_class, accuracy_by_steps, f1_by_label, matrices, predicted_against_true
+from hdlif.report.outcomes import (
+    accuracy_by_class,
+    accuracy_by_steps,
+    f1_by_label,
+    matrices,
+    per_step,
+    predicted_against_true,
+)
 from hdlif.report.runs import Artefact, Metric, Run
 from hdlif.report.templates import set_page
 from hdlif.report.traces import Traces

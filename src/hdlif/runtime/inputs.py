@@ -15,8 +15,7 @@ from hdlif.inputs.series import finite, parse_series, shown
 from hdlif.runtime.events import read_events
 from hdlif.runtime.files import Given, content_of
 from hdlif.runtime.images import image_sequence, normalise, read_image
-from hdlif.runtime.rows import read_rows
-from hdlif.runtime.series import read_series
+from hdlif.runtime.series import read_rows, read_series
 
 Floats = NDArray[np.float32]
 Layout = Literal["batch", "sequence"]

@@ -1,16 +1,17 @@
-"""Files of samples in time, and of sounds, as the input of a deployed network."""
+"""Files of samples in time, of sounds and of rows of features as the input of a deployed network."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from hdlif.errors import InputError, reason
 from hdlif.graph.artefact import InputRecord
-from hdlif.graph.ops.sound import SoundRecord
+from hdlif.graph.ops.graph import SoundRecord
 from hdlif.inputs import Unreadable
+from hdlif.inputs.arrays import parse_array
 from hdlif.inputs.resampling import resampled, resampled_length
-from hdlif.inputs.series import SUFFIXES, Floats, parse_several, shown
+from hdlif.inputs.series import SUFFIXES, Floats, as_sample, normalised, parse_several, plain, samples, shown
 from hdlif.inputs.sounds import clips, log_mel
-from hdlif.inputs.tables import FILL_IN
+from hdlif.inputs.tables import FILL_IN, parse_named
 from hdlif.inputs.wav import parse_wave
 from hdlif.runtime.files import Given, content_of
 
@@ -79,3 +80,34 @@ def _of_sound(path: Path | Given, record: InputRecord, sound: SoundRecord) -> It
     for begin, clip in clips(wave, sound):
         name = f"{path}@{begin:g}s" if sound.clips == "windows" else str(path)
         yield name, shown(log_mel(clip, sound), record.mean, record.std)[:, None]
+
+
+def read_rows(path: Path | Given, record: InputRecord) -> Iterator[tuple[str, Floats]]:
+    """Each row of a .csv, .parquet, .npy or .npz file as a network takes it, [1, 1, C, 1, 1], and where it stands.
+
+    Columns are found by name where the file and the network have names, and others are passed over; they are in the
+    network's order where not.
+
+    Raises:
+        InputError: the file is no table, or has other columns.
+    """
+    features = record.shape[0]
+    takes = f"the network takes rows of {features} number{'s' * (features != 1)}"
+    suffix = path.suffix.lower()
+    try:
+        content = content_of(path)
+        if suffix in (".npy", ".npz"):
+            array = parse_array(content) if suffix == ".npy" else samples(content)
+            # a row alone
+            rows = plain(array[None] if array.ndim == 1 else array)
+            names = [f"{path}[{number}]" for number in range(len(rows))]
+        else:
+            table = parse_named(content, suffix, known=record.columns)
+            rows, names = table.numbers, [f"{path}:{line}" for line in table.lines]
+    except (OSError, Unreadable) as error:
+        accepted = f"{takes}, as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        raise InputError(f"{path}: cannot be read as a table ({reason(error)}); {accepted}") from error
+    if rows.shape[1] != features:
+        raise InputError(f"{path}: its rows have {rows.shape[1]}, and {takes}; give those that it was trained on")
+    for name, row in zip(names, rows, strict=True):
+        yield name, normalised(as_sample(row[None]), record.mean, record.std)[None, None]

@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,12 +22,37 @@ from hdlif.runtime.inputs import Layout
 from hdlif.runtime.session import available_cores
 from hdlif.serve.metrics import CONTENT_TYPE, Metrics
 from hdlif.serve.models import Models
-from hdlif.serve.openapi import describe
-from hdlif.serve.reading import Reader, media_type, receive_body
-from hdlif.serve.refusals import JSON, Refusal, refuse
-from hdlif.serve.room import Room
+from hdlif.serve.reading import TYPES, Reader, media_type, receive_body
+from hdlif.serve.refusals import JSON, KINDS, Refusal, Room, refuse
 from hdlif.serve.settings import Settings
 from hdlif.serve.streams import Streams
+
+_ALWAYS = ("too_slow", "too_many_requests", "internal", "overloaded", "draining")
+"""Codes that every route can return."""
+
+
+def describe(models: Sequence[str], *, streams: bool) -> dict[str, Any]:
+    """Return the description: openapi.json with the refusals of each route, content types and names of models."""
+    document: dict[str, Any] = json.loads(files("hdlif.serve").joinpath("openapi.json").read_bytes())
+    components = document["components"]
+    components["parameters"]["model"]["schema"]["enum"] = list(models)
+    components["schemas"]["Error"]["properties"]["code"]["enum"] = sorted(KINDS)
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    components["requestBodies"]["Input"]["content"].update(dict.fromkeys(TYPES, binary))
+    document["paths"] = {path: one for path, one in document["paths"].items() if streams or "stream" not in path}
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation["responses"].update(_describe_refusals((*operation.pop("refusals"), *_ALWAYS)))
+    return document
+
+
+def _describe_refusals(codes: Sequence[str]) -> dict[str, Any]:
+    by_status: dict[str, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(str(KINDS[code][0]), []).append(f"`{code}`")
+    schema = {"schema": {"$ref": "#/components/schemas/Error"}}
+    return {status: {"description": ", ".join(names), "content": {JSON: schema}} for status, names in by_status.items()}
+
 
 THREADS = "hdlif-"
 """The names of a server's threads begin with it."""

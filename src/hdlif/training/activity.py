@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hdlif.errors import TrainingError
 from hdlif.nn import Measure, Neuron, QuantLayer
+from hdlif.training.callback import Callback
 
 Seen = Mapping[str, list[Tensor]]
 """By layer name, what a penalty has measured in each pass since it was last read."""
@@ -198,3 +199,18 @@ def _of_batch(seen: Seen, mean: Callable[[Tensor], Tensor]) -> Seen:
     own = torch.cat([measure.detach().flatten() for measure in measures])
     missing = iter(torch.split(mean(own) - own, [measure.numel() for measure in measures]))
     return {name: [m + next(missing).view_as(m) for m in passes] for name, passes in seen.items()}
+
+
+class ActivityPenalty(Callback):
+    """Adds a penalty on the activity of the layers to every loss. A training takes one at most.
+
+    >>> from hdlif.training import ActivityPenalty
+    >>> from hdlif.training.activity import Density
+    >>> penalty = ActivityPenalty(Density(target=0.1, weight=1.0))
+
+    Args:
+        penalty: the penalty to add, such as `hdlif.training.activity.Density`.
+    """
+
+    def __init__(self, penalty: Penalty) -> None:
+        self.penalty = penalty

@@ -1,8 +1,13 @@
-"""Callbacks: methods that a training calls at fixed moments, and what they may read and change of the training."""
+"""Callbacks: methods that a training calls at fixed moments, and what they may read and change of the training.
+
+A checkpoint keeps callbacks' values in its record under "callbacks", and their tensors as callbacks.NAME.KEY.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.config import TrainingConfig
+from hdlif.errors import TrainingError, first_line
 from hdlif.learning import Rule
 from hdlif.training.ranks import Ranks
 from hdlif.training.state_record import Counters
@@ -139,3 +145,50 @@ class Callback:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned; called when a training resumes, with {} if its checkpoint has none."""
+
+
+def callback_states(callbacks: Sequence[Callback]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the plain values that callbacks keep.
+
+    Raises:
+        TrainingError: a callback keeps something that is neither a tensor nor a plain value of JSON.
+    """
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, Any] = {}
+    for name, callback in _named(callbacks):
+        state = callback.state_dict()
+        values = {key: value for key, value in state.items() if not isinstance(value, Tensor)}
+        tensors |= {f"{_of(name)}{key}": value for key, value in state.items() if isinstance(value, Tensor)}
+        try:
+            json.dumps(values, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise TrainingError(
+                f"{name}: a checkpoint cannot keep its state_dict ({first_line(error)}); give tensors and plain values "
+                "of JSON"
+            ) from error
+        if values:
+            plain[name] = values
+    return tensors, plain
+
+
+def load_callback_states(
+    callbacks: Sequence[Callback], tensors: Mapping[str, Tensor], plain: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Give every callback what it kept in a checkpoint."""
+    for name, callback in _named(callbacks):
+        prefix = _of(name)
+        own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        callback.load_state_dict({**plain.get(name, {}), **own})
+
+
+def _named(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
+    """Each callback with the name of its class; a second one of the same class is NAME 2."""
+    seen: Counter[str] = Counter()
+    for callback in callbacks:
+        name = type(callback).__name__
+        seen[name] += 1
+        yield name if seen[name] == 1 else f"{name} {seen[name]}", callback
+
+
+def _of(name: str) -> str:
+    return f"callbacks.{name}."

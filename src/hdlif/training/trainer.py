@@ -17,16 +17,15 @@ from hdlif.data import Samples
 from hdlif.errors import InputError
 from hdlif.learning import Rule
 from hdlif.training.accelerator import Accelerator
-from hdlif.training.activity_penalty import ActivityPenalty
+from hdlif.training.activity import ActivityPenalty
 from hdlif.training.average import Averaging
-from hdlif.training.best import BestInMemory
+from hdlif.training.best_epoch import BestInMemory, Patience
 from hdlif.training.callback import Callback
 from hdlif.training.checkpoints import Checkpoints
 from hdlif.training.entry import check_parts, checked_samples
 from hdlif.training.interruption import deferred_signals
 from hdlif.training.mixup import Mixing
 from hdlif.training.optimization import OptimizerLike, SchedulerLike, optimization
-from hdlif.training.patience import Patience
 from hdlif.training.ranks import Ranks, check_share
 from hdlif.training.tasks import Task
 from hdlif.training.threads import Threads, using_threads

@@ -26,14 +26,13 @@ from hdlif.training import checkpoint
 from hdlif.training.accelerator import Accelerator
 from hdlif.training.activity import Penalty
 from hdlif.training.batch_learner import BatchLearner
-from hdlif.training.callback import Callback
-from hdlif.training.callback_states import callback_states, load_callback_states
+from hdlif.training.callback import Callback, callback_states, load_callback_states
 from hdlif.training.checkpoints import Checkpoints
 from hdlif.training.entry import check_outputs
 from hdlif.training.fallback import SavedState
 from hdlif.training.interruption import Interrupted, Pending
-from hdlif.training.notices import report_omitted_samples, report_traces
 from hdlif.training.optimization import LearningRates, Optimization
+from hdlif.training.progress import report_omitted_samples, report_traces
 from hdlif.training.ranks import Ranks
 from hdlif.training.seeds import derived_seed
 from hdlif.training.state_record import Counters, counters_of

@@ -13,9 +13,8 @@ from c_networks import joined
 from deployed_graphs import random_input, residual_network
 from hdlif.deploy import lower
 from hdlif.deploy.c import FixedPoint, Source, fixed_point, translate
-from hdlif.deploy.c.building import FLAGS
+from hdlif.deploy.c.building import FLAGS, firmware
 from hdlif.deploy.c.devices import DEVICES, installed, run_on_devices
-from hdlif.deploy.c.project import firmware
 from hdlif.errors import InputError, MachineError
 from hdlif.graph.artefact import Graph
 from hdlif.recipe import builders, load_recipe

@@ -9,7 +9,7 @@ import pytest
 from deployed_graphs import tiny_network
 from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node, dumps, loads
-from hdlif.graph.ops.sound import SoundRecord
+from hdlif.graph.ops.graph import SoundRecord
 from model_files import signed
 
 

@@ -9,7 +9,7 @@ import torch
 from cases import every
 from hdlif.functional import Triangle, heaviside
 from hdlif.graph.equations import Needs, Saving, Value, trace_written
-from hdlif.graph.equations.cuts import cheapest_cut
+from hdlif.graph.equations.saving import cheapest_cut
 
 
 def leads(reads: dict[int, list[int]], sources: set[int], sinks: set[int], cut: set[int]) -> bool:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from hdlif import _native
+from hdlif.nn.kernels.tensors import openmp_parallel, share_threads
 from hdlif.nn.kernels.ternary import ternarize
-from hdlif.nn.kernels.threads import openmp_parallel, share_threads
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="as on Linux")
 THREADS = 3

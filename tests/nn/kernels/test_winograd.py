@@ -15,7 +15,7 @@ from hdlif.nn.kernels import winograd
 from hdlif.nn.synapses import Integer, Ternary
 from hdlif.recipe import load_recipe
 from hdlif.report.accounting import saved_bytes
-from hdlif.report.recipe_update import RecipeUpdate
+from hdlif.report.peak_memory import RecipeUpdate
 
 SHAPES = [
     # N, C, D, H, W

@@ -19,7 +19,7 @@ from cli import in_use
 from hdlif.cli.ablate import ablate
 from hdlif.cli.sweep import sweep
 from hdlif.errors import InUseError, TrainingError
-from hdlif.recipe.runs.locks import training_alone
+from hdlif.recipe.runs.folders import training_alone
 from trainings import train
 
 TABLE = """

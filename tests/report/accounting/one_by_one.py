@@ -16,7 +16,7 @@ import numpy as np
 
 from hdlif.graph.artefact import Node, Value
 from hdlif.graph.ops.program import program_of, row_names
-from hdlif.report.accounting.energy import FLOAT_ADD_PJ, FLOAT_MULTIPLY_PJ, INT8_MULTIPLY_PJ, INT32_ADD_PJ
+from hdlif.report.accounting.operations import FLOAT_ADD_PJ, FLOAT_MULTIPLY_PJ, INT8_MULTIPLY_PJ, INT32_ADD_PJ
 
 F = np.float32
 

@@ -16,7 +16,7 @@ from hdlif.graph.ops.program import neuron_step
 from hdlif.models import resnet, resnet18, resnet34, reversible_resnet, vgg_snn
 from hdlif.nn import HDLIF, LIF, Binary, ParallelHDLIF, QuantConv2d, SpikeQuantizer, Ternary
 from hdlif.report.accounting import count_parameters_mb, profile, saved_bytes
-from hdlif.report.accounting.energy import MJ_PER_PJ, published_energy_pj
+from hdlif.report.accounting.operations import MJ_PER_PJ, published_energy_pj
 
 
 def hd_lif(place):

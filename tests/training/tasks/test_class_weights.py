@@ -12,7 +12,7 @@ from hdlif.errors import InputError
 from hdlif.learning import loss_over, mean_logits
 from hdlif.training.tasks import Classify, LabelSequence, Task, balanced_weights
 from hdlif.training.tasks.class_weights import WeightedCrossEntropy
-from hdlif.training.tasks.loss_steps import LearnFrom
+from hdlif.training.tasks.task import LearnFrom
 
 ABC = ("a", "b", "c")
 WEIGHTS = (0.5, 2.0, 3.0)

@@ -8,7 +8,7 @@ from hdlif.graph.ops import TaskRecord
 from hdlif.inputs.series import shown
 from hdlif.runtime import Session, Stream
 from hdlif.training.tasks import Classify
-from hdlif.training.tasks.early import CONFIDENCES, EarlyAnswers
+from hdlif.training.tasks.classify import CONFIDENCES, EarlyAnswers
 from series_networks import STEPS, series_network
 
 

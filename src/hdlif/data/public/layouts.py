@@ -1,4 +1,9 @@
-"""Public sets as arrays x, y, part and group, and as folders of files by class."""
+"""Public sets as arrays x, y, part and group, or as folders of files by class; and the two formats that they come in.
+
+Tables that pandas pickled are read without pandas. A .ts file has comments (#), a header of lines `@key value`, and a
+line for each series: its channels, divided by colons, each of numbers divided by commas, and then its class. The
+series of one file may have different lengths.
+"""
 
 import gzip
 import io
@@ -7,21 +12,141 @@ import json
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.data.pickles import items, numbers, parse_pickle
+from hdlif.data.pickles import Record, items, numbers, parse_pickle
 from hdlif.data.public.fetching import unpack_debian
-from hdlif.data.public.frames_of_pandas import as_float32, columns, parse_frames
-from hdlif.data.public.ts_files import parse_ts
 from hdlif.data.split import Shares, divided
 from hdlif.errors import DataError, cut, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.series import windows
+
+_MOST_HEADER = 100
+
+
+def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
+    """Return the series, float32 [T, C] each, and their classes.
+
+    Raises:
+        Unreadable: it is something else, has times or missing values, or a value that is no finite float32.
+    """
+    try:
+        lines = content.decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise Unreadable("it is not UTF-8 text") from error
+    header, begin = _header(lines)
+    if "classlabel" not in header or not header["classlabel"].startswith("true"):
+        raise Unreadable("its header has no @classLabel true, which names the classes")
+    classes = dict.fromkeys(header["classlabel"].split()[1:])
+    if header.get("timestamps", "false") != "false":
+        raise Unreadable("its values have times, and those with one interval are read")
+    series, labels = [], []
+    channels = None
+    for number, line in enumerate(lines[begin:], begin + 1):
+        if not line.strip():
+            continue
+        *parts, label = line.split(":")
+        if label.strip() not in classes:
+            raise Unreadable(
+                f"line {number} ends in {cut(label)!r}, which is none of the classes {cut(str([*classes]))}"
+            )
+        values = [_numbers(part, number) for part in parts]
+        channels = channels or len(values)
+        if len({len(each) for each in values}) != 1 or len(values) != channels:
+            raise Unreadable(f"line {number} has channels of several lengths, or another number of them than the first")
+        series.append(np.stack(values, 1))
+        labels.append(label.strip())
+    if not series:
+        raise Unreadable("it has no series below @data")
+    return series, labels
+
+
+def _header(lines: list[str]) -> tuple[dict[str, str], int]:
+    """Return the keys in small letters with their values, and the first line after @data."""
+    header: dict[str, str] = {}
+    for number, line in enumerate(lines[:_MOST_HEADER]):
+        if not line.startswith("@"):
+            continue
+        key, _, value = line[1:].partition(" ")
+        if key.lower() == "data":
+            return header, number + 1
+        header[key.lower()] = value.strip()
+    raise Unreadable(f"it has no line @data among its first {_MOST_HEADER}")
+
+
+def _numbers(text: str, line: int) -> NDArray[np.float32]:
+    try:
+        values = np.array([float(word) for word in text.split(",")], np.float64)
+    except ValueError as error:
+        raise Unreadable(f"line {line}: {cut(str(error), 100)}") from error
+    with np.errstate(over="ignore"):
+        found = values.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise Unreadable(f"line {line} has a value that is not a finite float32")
+    return found
+
+
+_RECONSTRUCTOR, _OBJECT, _SLICE = "copy_reg._reconstructor", "__builtin__.object", "__builtin__.slice"
+_FRAME = "pandas.core.frame.DataFrame"
+_MANAGER = "pandas.core.internals.managers.BlockManager"
+_NEW_INDEX, _INDEX, _RANGE = (
+    "pandas.core.indexes.base._new_Index",
+    "pandas.core.indexes.base.Index",
+    "pandas.core.indexes.range.RangeIndex",
+)
+_RECORDS = frozenset((_RECONSTRUCTOR, _OBJECT, _SLICE, _FRAME, _MANAGER, _NEW_INDEX, _INDEX, _RANGE))
+_BLOCKS = "0.14.1"
+"""The version of how pandas writes a table, under which the pickle has its blocks."""
+_MOST_COLUMNS = 1000
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+def parse_frames(content: bytes) -> Any:
+    """Read a pickle of tables, each of which becomes a `Record` for `columns`. Raises `Unreadable`."""
+    return parse_pickle(content, records=_RECORDS)
+
+
+def columns(frame: Any) -> Columns:
+    """Return the columns of a table by name. Raises `Unreadable` unless pandas 0.14.1 or later wrote plain ones."""
+    try:
+        manager = frame.state["_data"]
+        (_, _, _, state) = manager.state
+        names = _names(state[_BLOCKS]["axes"][0])
+        found: dict[str, NDArray[Any]] = {}
+        for block in state[_BLOCKS]["blocks"]:
+            begin, end, step = block["mgr_locs"].arguments
+            values = numbers(block["values"])
+            if not 0 <= begin <= end <= _MOST_COLUMNS or step < 1:
+                raise Unreadable("a block of its table has odd places")
+            for name, column in zip(names[begin:end:step], values, strict=True):
+                found[name] = column
+    # What is read is of any shape: it has no such key, or is no record.
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise Unreadable(f"holds no table as pandas writes one ({type(error).__name__})") from error
+    if len({len(column) for column in found.values()}) != 1 or any(column.ndim != 1 for column in found.values()):
+        raise Unreadable("holds a table whose columns have several lengths")
+    return found
+
+
+def _names(index: Record) -> list[str]:
+    _, made_of = index.arguments
+    return [str(name) for name in items(made_of["data"])]
+
+
+def as_float32(column: NDArray[Any]) -> NDArray[np.float32]:
+    """Return a column as float32; raises `Unreadable` if a value is none."""
+    with np.errstate(over="ignore"):
+        values = column.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise Unreadable("holds a value that is not a finite float32")
+    return values
+
 
 _MOST_BYTES = 2**28
 _WAV_HEADER = 44

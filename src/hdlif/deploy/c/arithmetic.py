@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.deploy.c.fixed.expressions import Expressions
 from hdlif.deploy.c.fixed.network import FixedPoint
 from hdlif.deploy.c.fixed.scaled import Scaled, held, integers_of, rescaled
 from hdlif.deploy.c.form import Loops
 from hdlif.deploy.c.ops import FORMS
-from hdlif.deploy.c.stage_text import StageText
+from hdlif.deploy.c.stage_text import Expressions, StageText
 from hdlif.deploy.c.text import real
 from hdlif.graph.ops import INPUT, Node, state_names
 from hdlif.graph.ops.graph import INPUT_KINDS, Graph

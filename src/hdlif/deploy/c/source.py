@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from hdlif.deploy.c.arithmetic import Fixed, Floats
 from hdlif.deploy.c.c_file import CFile
 from hdlif.deploy.c.fixed.network import FixedPoint
-from hdlif.deploy.c.indenting import indented
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.deploy.c.text import comment, identifier
+from hdlif.deploy.c.text import comment, identifier, indented
 from hdlif.errors import InputError
 from hdlif.graph.ops import Graph, state_names
 from hdlif.graph.ops.graph import INPUT, INPUT_KINDS

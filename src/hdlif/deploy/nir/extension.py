@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from hdlif.deploy.nir.names import plain_name
-from hdlif.deploy.nir.neurons import hard_lif
+from hdlif.deploy.nir.neurons import hard_lif, plain_name
 from hdlif.deploy.nir.translation import DT, infers, neuron_node
 from hdlif.deploy.nir.writing import nir_package
 from hdlif.errors import LoweringError

@@ -1,6 +1,7 @@
 """Which programs are the neurons that NIR has: leaky, with a threshold and a hard reset, and spikes of 1."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,3 +94,19 @@ def _matched(program: Program, rows: Mapping[str, Any]) -> HardLIF | str | None:
     if reset is None:
         return "a soft reset" if made(chosen[1], "subtract") == (membrane, compared[1]) else "another reset"
     return HardLIF(leak, threshold, reset)
+
+
+def plain_name(name: str, taken: Collection[str]) -> str:
+    """`name` as an identifier that is not taken.
+
+    >>> plain_name("layer1.0.conv1", ()), plain_name("0", ()), plain_name("a.b", {"a_b"})
+    ('layer1_0_conv1', 'node_0', 'a_b_2')
+    """
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    if not plain or not plain[0].isalpha():
+        plain = f"node_{plain}"
+    found, count = plain, 1
+    while found in taken:
+        count += 1
+        found = f"{plain}_{count}"
+    return found

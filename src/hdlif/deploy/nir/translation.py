@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.deploy.nir.names import plain_name
-from hdlif.deploy.nir.neurons import HardLIF, hard_lif
+from hdlif.deploy.nir.neurons import HardLIF, hard_lif, plain_name
 from hdlif.deploy.nir.writing import nir_package
 from hdlif.errors import LoweringError, some
 from hdlif.graph.artefact import statement

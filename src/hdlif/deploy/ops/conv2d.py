@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdlif.deploy.form import Form, Parts, folded
-from hdlif.deploy.lowering import Floats, Lowerer, Wire, along, check_sequence, lowers
+from hdlif.deploy.lowering import Floats, Lowerer, Wire, along, biased, check_sequence, lowers, weight_of
 from hdlif.deploy.onnx_translation import synapse
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.deploy.weights import biased, weight_of
 from hdlif.errors import LoweringError
 from hdlif.graph.ops import Node
 from hdlif.graph.ops.conv2d import dilation_of, groups_of

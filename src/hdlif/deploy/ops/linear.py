@@ -6,10 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.deploy.form import Form, Parts
-from hdlif.deploy.lowering import Lowerer, Wire, lowers
+from hdlif.deploy.lowering import Lowerer, Wire, biased, lowers, weight_of
 from hdlif.deploy.onnx_translation import synapse
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.deploy.weights import biased, weight_of
 from hdlif.graph.ops import Node
 from hdlif.nn import QuantLinear
 

@@ -6,7 +6,7 @@ its file in native/ops; `docs/how_to/adding_an_op.md` walks them.
 
 from hdlif.graph.ops.graph import INPUT, Graph, InputRecord, Node, TaskRecord, Value
 from hdlif.graph.ops.inference import infer_values
-from hdlif.graph.ops.sample_names import SAMPLE, SampleName, sample_name
+from hdlif.graph.ops.input_record import SAMPLE, SampleName, sample_name
 from hdlif.graph.ops.table import OPS, is_recurrent, reads, renamed, state_names
 
 __all__ = [

@@ -6,8 +6,7 @@ import numpy as np
 
 from hdlif.errors import ArtefactError
 from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Op
-from hdlif.graph.ops.work import ADD, Seen, Work
+from hdlif.graph.ops.op import ADD, Op, Seen, Work
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:

@@ -6,8 +6,7 @@ import numpy as np
 
 from hdlif.errors import ArtefactError
 from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Op, always
-from hdlif.graph.ops.work import moved
+from hdlif.graph.ops.op import Op, always, moved
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:

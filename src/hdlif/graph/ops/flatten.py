@@ -4,8 +4,7 @@ import math
 from collections.abc import Sequence
 
 from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Op, always
-from hdlif.graph.ops.work import moved
+from hdlif.graph.ops.op import Op, always, moved
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:

@@ -1,20 +1,22 @@
-"""Check of what a network states of its input."""
+"""Check of what a network states of its input, and the word for one sample."""
 
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from hdlif.errors import ArtefactError, brief, did_you_mean
 from hdlif.graph.ops.fields import is_float32
 from hdlif.graph.ops.graph import (
     BINNING_MODES,
+    CLIPS,
     FIT_MODES,
     FRAMINGS,
     INPUT_KINDS,
     MAX_ELEMENTS,
     RESIZE_MODES,
     InputRecord,
+    SoundRecord,
 )
-from hdlif.graph.ops.sound import CLIPS, SoundRecord
 
 LONGEST_NAME = 1000
 """Characters of a column's name."""
@@ -183,3 +185,36 @@ _INPUT_WORDS: Mapping[str, Collection[str]] = {
     "frames": FRAMINGS,
     "binning": BINNING_MODES,
 }
+
+
+@dataclass(frozen=True)
+class SampleName:
+    """The word for a sample: of one, and of many."""
+
+    one: str
+    many: str
+
+
+SAMPLE = SampleName("sample", "samples")
+"""Of any kind, where it is not known or there are several."""
+_NAMES = {
+    "image": SampleName("image", "images"),
+    "series": SampleName("series", "series"),
+    "table": SampleName("row", "rows"),
+    "events": SampleName("recording", "recordings"),
+}
+
+
+def sample_name(record: InputRecord) -> SampleName:
+    """By what a network takes.
+
+    >>> sample_name(InputRecord((1, 8, 8), (0.0,), (1.0,))).many
+    'images'
+    >>> sample_name(InputRecord((1, 8, 1), (0.0,), (1.0,), kind="series", windows=(8, 4))).many
+    'windows'
+    """
+    if record.sound is not None:
+        return SampleName("sound", "sounds")
+    if record.windows:
+        return SampleName("window", "windows")
+    return _NAMES[record.kind]

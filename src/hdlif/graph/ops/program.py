@@ -15,8 +15,7 @@ from hdlif.graph.equations import Program, from_attributes
 from hdlif.graph.equations.record import KEYS
 from hdlif.graph.ops.fields import check_fields, rows
 from hdlif.graph.ops.graph import Array, Node, Value, row_of_step
-from hdlif.graph.ops.op import Op
-from hdlif.graph.ops.work import ADD, MULTIPLY, Seen, Work
+from hdlif.graph.ops.op import ADD, MULTIPLY, Op, Seen, Work
 
 
 def row_names(program: Program) -> tuple[str, ...]:

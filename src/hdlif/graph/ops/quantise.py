@@ -7,8 +7,7 @@ import numpy as np
 from hdlif.errors import ArtefactError
 from hdlif.graph.ops.fields import LEAST_NORMAL, number, rows
 from hdlif.graph.ops.graph import Array, Node, Value, row_of_step
-from hdlif.graph.ops.op import Op, always
-from hdlif.graph.ops.work import ADD, MULTIPLY, NOTHING, Seen, Work, acting_share
+from hdlif.graph.ops.op import ADD, MULTIPLY, NOTHING, Op, Seen, Work, acting_share, always
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:

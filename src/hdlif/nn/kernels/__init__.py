@@ -5,6 +5,6 @@ Callers choose by the tensors: their device, dtype and memory layout.
 
 import torch  # noqa: F401 - loads the OpenMP runtime that `share_threads` looks for
 
-from hdlif.nn.kernels.threads import share_threads
+from hdlif.nn.kernels.tensors import share_threads
 
 share_threads()

@@ -1,7 +1,12 @@
-"""Tensors whose memory a kernel can read by its address, and the faster layout of small maps."""
+"""Tensors whose memory a kernel can read by its address, the faster layout of small maps, and the kernels' threads."""
+
+import ctypes
+import sys
 
 import torch
 from torch import Tensor
+
+from hdlif import _native
 
 SMALL = 64
 """Pixels of a map below which oneDNN's convolutions are faster in the contiguous layout."""
@@ -51,3 +56,22 @@ def is_watched() -> bool:
 def is_transformed() -> bool:
     """Whether a function is being transformed (`torch.func`) or traced (`torch.jit`), operation by operation."""
     return torch._C._functorch.peek_interpreter_stack() is not None or torch._C._get_tracing_state() is not None
+
+
+def openmp_parallel() -> int:
+    """Return the address of GOMP_parallel in the OpenMP runtime that PyTorch has loaded; 0 if there is none.
+
+    GNU's, LLVM's and Intel's runtimes have it.
+    """
+    if sys.platform != "linux":
+        return 0
+    try:
+        function = ctypes.CDLL(None).GOMP_parallel
+    except (AttributeError, OSError):
+        return 0
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def share_threads() -> None:
+    """Run kernels on PyTorch's own threads, which would otherwise compete with them for the cores."""
+    _native.set_parallel(openmp_parallel())

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hdlif.errors import RecipeError, brief, cut
 from hdlif.recipe.runs.files import writing
-from hdlif.recipe.runs.locks import locked
+from hdlif.recipe.runs.folders import locked
 from hdlif.training.checkpoint import recipe_differences
 
 WITHDRAWN = "withdrawn"

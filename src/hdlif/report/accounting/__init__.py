@@ -1,12 +1,10 @@
 """Counting: parameters, operations, energy and memory. It reads a graph and changes nothing."""
 
 from hdlif.report.accounting.activity import Activity, activity
-from hdlif.report.accounting.macs import dense_macs
-from hdlif.report.accounting.memory import Saved, saved_bytes, watching_saved
+from hdlif.report.accounting.memory import Saved, UpdateCost, saved_bytes, update_cost, watching_saved
 from hdlif.report.accounting.neuron_memory import bytes_a_step, chunk_bytes, step_counts
 from hdlif.report.accounting.operations import Layer, Profile, count_parameters_mb, priced, profile
-from hdlif.report.accounting.outline import Outline, OutlineLayer, outline
-from hdlif.report.accounting.updates import UpdateCost, update_cost
+from hdlif.report.accounting.outline import Outline, OutlineLayer, dense_macs, outline
 
 __all__ = [
     "Activity",

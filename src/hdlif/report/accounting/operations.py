@@ -21,7 +21,7 @@ integer code of more bits times an fp32 weight. In pJ:
 
 Real inputs are those of stem, shortcuts and classifier, and graded fp32 spikes. SOPs are those of inputs that are
 spikes. Affines, neurons, quantisers of spikes, additions, pools and attention are priced by their own
-multiplications and additions (`hdlif.graph.ops.work` says what is none); what is constant in time counts once.
+multiplications and additions (`hdlif.graph.ops.op` says what is none); what is constant in time counts once.
 Memory traffic is in neither.
 """
 
@@ -35,9 +35,28 @@ from torch import Tensor, nn
 from hdlif.graph.artefact import Graph, Node
 from hdlif.graph.artefact.io import dumps, tensor_bytes
 from hdlif.graph.ops import OPS
+from hdlif.graph.ops.op import Work
 from hdlif.graph.ops.program import neuron_step
 from hdlif.report.accounting.activity import Activity, activity
-from hdlif.report.accounting.energy import MJ_PER_PJ, energy_pj, published_energy_pj
+
+FLOAT_ADD_PJ = 0.9
+FLOAT_MULTIPLY_PJ = 3.7
+FLOAT_MAC_PJ = FLOAT_ADD_PJ + FLOAT_MULTIPLY_PJ
+INT32_ADD_PJ = 0.1
+INT8_MULTIPLY_PJ = 0.2
+MJ_PER_PJ = 1e-9
+
+
+def energy_pj(work: Work) -> float:
+    """Of operations, in pJ."""
+    of_floats = work.multiplications * FLOAT_MULTIPLY_PJ + work.additions * FLOAT_ADD_PJ
+    return of_floats + work.integer_multiplications * INT8_MULTIPLY_PJ + work.integer_additions * INT32_ADD_PJ
+
+
+def published_energy_pj(sops: float, *, spike_bits: int = 32) -> float:
+    """Energy as the paper has it, in pJ: SOPs·0.9, times bits/32 where spikes are quantised; LIF's count as 32 bits."""
+    return sops * FLOAT_ADD_PJ * spike_bits / 32
+
 
 Counting = Literal["paper", "honest"]
 

@@ -1,4 +1,4 @@
-"""What can be counted of a network that has no deployed form: layers, parameters, neurons and how many of them fire."""
+"""What can be counted of a network without lowering it: layers, parameters, dense multiply-accumulates, activity."""
 
 import math
 from collections.abc import Iterable
@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdlif.deploy.weights import encoding_of
+from hdlif.deploy.lowering import encoding_of
 from hdlif.graph.equations import counts
+from hdlif.graph.ops import Graph, infer_values
+from hdlif.graph.ops.conv2d import dilation_of
+from hdlif.graph.ops.op import taps_on_map
 from hdlif.nn import (
     SECA,
     Neuron,
@@ -170,3 +173,40 @@ def _operations(neuron: Neuron) -> int | None:
     if not isinstance(neuron, SteppedNeuron) or not neuron.runs_its_equation():
         return None
     return counts(neuron.program()).operations
+
+
+def dense_macs(graph: Graph, *, padding: bool = True) -> dict[str, int]:
+    """Multiply-accumulates of each convolution and linear layer, by name, per image and time step.
+
+    out · in · kh · kw at each place of the output map, with the input channels of a group where there are groups;
+    out · in for a linear layer.
+
+    An example is at `count_parameters_mb`.
+
+    Args:
+        padding: False leaves out the taps that lie on the padding, as SOPs do: SOPs / (T · these) is the density of
+            spikes times that of weights.
+        graph: as of `deploy.lower`.
+    """
+    values = infer_values(graph)
+    found = {}
+    for node in graph.nodes:
+        if node.op == "conv2d":
+            out, channels, *kernel = node.tensors["weight"].shape
+            axes = zip(
+                values[node.inputs[0]].shape[1:],
+                values[node.name].shape[1:],
+                kernel,
+                node.attributes["stride"],
+                node.attributes["padding"],
+                dilation_of(node),
+                strict=True,
+            )
+            taps = [
+                places * kernel if padding else taps_on_map(size, places, kernel, *geometry)
+                for size, places, kernel, *geometry in axes
+            ]
+            found[node.name] = out * channels * math.prod(taps)
+        elif node.op == "linear":
+            found[node.name] = node.tensors["weight"].size
+    return found

@@ -1,6 +1,5 @@
 """What is learned: criterion, combination over time, metrics, and what a report draws, of one kind of target each."""
 
-from hdlif.training.tasks.answer_counter import AnswerCounter, RightBy
 from hdlif.training.tasks.class_weights import balanced_weights
 from hdlif.training.tasks.classify import Chosen, Classify, Confusion
 from hdlif.training.tasks.deployed_task import task_of
@@ -9,7 +8,17 @@ from hdlif.training.tasks.measured_task import Measured
 from hdlif.training.tasks.multilabel import Multilabel
 from hdlif.training.tasks.regress import Regress
 from hdlif.training.tasks.sequence import LabelSequence
-from hdlif.training.tasks.task import Drawing, Evaluation, Tally, Target, Task, Total, figures_as_json
+from hdlif.training.tasks.task import (
+    AnswerCounter,
+    Drawing,
+    Evaluation,
+    RightBy,
+    Tally,
+    Target,
+    Task,
+    Total,
+    figures_as_json,
+)
 
 __all__ = [
     "AnswerCounter",

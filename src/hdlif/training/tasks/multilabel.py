@@ -12,11 +12,18 @@ from torch import Tensor
 
 from hdlif.graph.ops import TaskRecord
 from hdlif.learning import Criterion, loss_over, mean_logits
-from hdlif.training.tasks.answer_counter import RightBy, counted_from
-from hdlif.training.tasks.loss_steps import LearnFrom, chosen_steps, timed
 from hdlif.training.tasks.measured_task import Measured
-from hdlif.training.tasks.sums import so_far
-from hdlif.training.tasks.task import Evaluation, Tally, Target
+from hdlif.training.tasks.task import (
+    Evaluation,
+    LearnFrom,
+    RightBy,
+    Tally,
+    Target,
+    chosen_steps,
+    counted_from,
+    so_far,
+    timed,
+)
 
 
 @dataclass(frozen=True)

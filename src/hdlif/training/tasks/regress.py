@@ -13,11 +13,9 @@ from torch import Tensor
 
 from hdlif.graph.ops import TaskRecord
 from hdlif.learning import Criterion, loss_over, mean_logits
-from hdlif.training.tasks.answer_counter import RightBy
-from hdlif.training.tasks.loss_steps import LearnFrom, chosen_steps, timed
 from hdlif.training.tasks.measured_task import Measured
 from hdlif.training.tasks.sequence import check_delay
-from hdlif.training.tasks.task import Evaluation, Tally, Target
+from hdlif.training.tasks.task import Evaluation, LearnFrom, RightBy, Tally, Target, chosen_steps, timed
 
 Loss = Literal["squared", "absolute", "huber"]
 _LOSSES: Mapping[Loss, Criterion] = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.smooth_l1_loss}

@@ -12,12 +12,10 @@ from torch import Tensor
 
 from hdlif.graph.ops import TaskRecord
 from hdlif.learning import Criterion, loss_over, mean_logits
-from hdlif.training.tasks.answer_counter import RightBy
 from hdlif.training.tasks.class_weights import ClassWeights, balanced_weights, checked_weights, cross_entropy
 from hdlif.training.tasks.classify import Confusion
-from hdlif.training.tasks.loss_steps import LearnFrom, chosen_steps, timed
 from hdlif.training.tasks.measured_task import Measured, class_noise
-from hdlif.training.tasks.task import Evaluation, Tally, Target
+from hdlif.training.tasks.task import Evaluation, LearnFrom, RightBy, Tally, Target, chosen_steps, timed
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hdlif.errors import DataError
 from hdlif.graph.ops import TaskRecord
-from hdlif.learning import Criterion
+from hdlif.learning import Criterion, Timed, late_weights
 from hdlif.training.tasks.extra_metrics import Each, ExtraMetrics, finite
 
 Target = Literal["class", "class_and_steps", "classes", "values", "values_each", "labels", "own"]
@@ -202,3 +202,119 @@ class Task(Protocol):
             outputs: [len(steps), B, n], of the steps that were learned from.
             target: [B, ...], or mixed.
         """
+
+
+def so_far(outputs: Tensor, first: int) -> Tensor:
+    """The sum of the outputs so far, [T, B, n], by which the answer after each step is chosen; from `first` on.
+
+    Before it, an answer is of the step's own outputs.
+    """
+    return torch.cat([outputs[:first], outputs[first:].cumsum(0)])
+
+
+RightBy = Literal["all", "mean", "each"]
+"""How `Task.right` reads the outputs of several steps: "mean", those from `Task.first` on by their mean; "each", every
+step's by itself; "all", as it likes, so that they are kept until the batch ends."""
+
+
+class AnswerCounter:
+    """Takes the outputs of the steps that were learned from, in their order, and counts how many answers are right.
+
+    For a task with the attribute `right_by`, which states how outputs are read, what is kept does not grow with the
+    number of steps.
+
+    Args:
+        steps: that are learned from.
+        target: of the batch, as `Task.right` takes it.
+        task: whose `right` counts.
+    Attributes:
+        losses: how often it was called, once for each loss.
+    """
+
+    def __init__(self, task: Task, steps: tuple[int, ...], target: Tensor) -> None:
+        self._task, self._steps, self._target = task, steps, target
+        self._by: RightBy = getattr(task, "right_by", "all")
+        self._begin = counted_from(steps, getattr(task, "first", 0))
+        self._kept: list[Tensor] = []
+        self._right = torch.zeros((), dtype=torch.int64, device=target.device)
+        self._heard = self._counted = self._of = 0
+        self.losses = 0
+
+    def __call__(self, outputs: Tensor) -> None:
+        """Hear the outputs [K, B, n] of the next K steps."""
+        self.losses += 1
+        start, self._heard = self._heard, self._heard + len(outputs)
+        if self._by == "all":
+            self._kept.append(outputs)
+        elif self._by == "each":
+            self._count(outputs, self._steps[start : self._heard])
+        else:
+            self._add(outputs[max(0, self._begin - start) :])
+
+    def right(self) -> tuple[int, int]:
+        """How many answers of the batch are right, and out of how many; of values, 0 out of 0."""
+        if self._by == "each":
+            # Of another number of outputs than steps it is not known whose they are.
+            return (int(self._right), self._of) if self._heard == len(self._steps) else (0, 0)
+        if not self._kept:
+            return 0, 0
+        if self._by == "all":
+            right, of = self._task.right(torch.cat(self._kept), self._steps, self._target)
+        else:
+            right, of = self._task.right(self._kept[0][None] / self._counted, self._steps[-1:], self._target)
+        return int(right), of
+
+    def _count(self, outputs: Tensor, steps: tuple[int, ...]) -> None:
+        if len(steps) != len(outputs):
+            return
+        right, of = self._task.right(outputs, steps, self._target)
+        self._right, self._of = self._right + right, self._of + of
+
+    def _add(self, outputs: Tensor) -> None:
+        if len(outputs):
+            total = outputs.sum(0, dtype=torch.promote_types(outputs.dtype, torch.float32))
+            self._kept = [total if not self._kept else self._kept[0] + total]
+            self._counted += len(outputs)
+
+
+def counted_from(steps: tuple[int, ...], first: int) -> int:
+    """The place of the first step that counts, among steps that were learned from."""
+    return next((place for place, step in enumerate(steps) if step >= first), 0)
+
+
+LearnFrom = Literal["every", "last", "late"]
+"""The steps that have a loss: "every" one alike; the "last" alone; or "late" ones more, every step with a weight that
+rises in proportion to its number, which rules that draw steps draw in proportion to it."""
+
+
+def chosen_steps(learn_from: LearnFrom | None, combine: str) -> LearnFrom:
+    """The steps that are learned from: those given, or by default those that the answer is read off."""
+    if learn_from is None:
+        return "last" if combine == "last" else "every"
+    if learn_from not in ("every", "last", "late"):
+        raise ValueError(f"learn_from = {learn_from!r}; choose one of every, last, late")
+    return learn_from
+
+
+def timed(
+    criterion: Criterion,
+    learn_from: LearnFrom,
+    time_steps: int,
+    *,
+    first: int = 0,
+    each: bool = False,
+    own: bool = False,
+) -> Criterion:
+    """A criterion of the steps from `first` on that are learned from, which is itself where that is all.
+
+    Args:
+        each: whether every step has a target of its own, which is read `first` steps later.
+        own: whether samples have numbers of steps of their own, as of `Timed`.
+    """
+    delay = first if each else 0
+    if learn_from == "last":
+        return Timed(criterion, time_steps - 1, each, delay, own=own)
+    weights = late_weights(time_steps - first) if learn_from == "late" else None
+    if weights is None and not first and not each and not own:
+        return criterion
+    return Timed(criterion, first, each, delay, weights, own)

@@ -1,16 +1,17 @@
-"""A deployed network in fixed point: formats, parameters as integers, and the oracle that runs them."""
+"""A deployed network in fixed point: ranges on samples, formats, parameters as integers, and their oracle."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.deploy.c.fixed.arrays import Arrays
-from hdlif.deploy.c.fixed.ranges import Ranges, ranges
 from hdlif.deploy.c.fixed.scaled import (
     LARGEST,
+    Arrays,
+    IntegerArray,
     Scaled,
     fraction_for,
     fraction_of_factors,
@@ -21,12 +22,56 @@ from hdlif.deploy.c.fixed.scaled import (
 from hdlif.deploy.c.ops import FORMS
 from hdlif.deploy.c.stages import evaluated
 from hdlif.errors import InputError
+from hdlif.graph.equations.program import evaluate_registers
 from hdlif.graph.ops import INPUT, OPS, Graph, Node, Value, infer_values
-from hdlif.graph.ops.graph import INPUT_KINDS
+from hdlif.graph.ops.graph import INPUT_KINDS, row_of_step
+from hdlif.graph.ops.program import program_of, row_names
+from hdlif.runtime import reference
+from hdlif.runtime.state import potential_shapes
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Largest magnitudes: of values by name, of registers by node and number, and of states."""
+
+    values: Mapping[str, float]
+    registers: Mapping[tuple[str, int], float]
+    states: Mapping[tuple[str, str], float]
+
+
+def ranges(graph: Graph, x: NDArray[np.float32], steps: int) -> Ranges:
+    """Of frames [T, N, C, H, W], or [1, N, C, H, W] shown at every step."""
+    types = infer_values(graph)
+    state = {name: np.zeros((x.shape[1], *shape), np.float32) for name, shape in potential_shapes(graph, types).items()}
+    values: dict[str, float] = defaultdict(float)
+    registers: dict[tuple[str, int], float] = defaultdict(float)
+    states: dict[tuple[str, str], float] = defaultdict(float)
+    for t in range(steps):
+        before = {name: array.copy() for name, array in state.items()}
+        found = reference.evaluate(graph, x[t if len(x) > 1 else 0], state, t)
+        for name, array in found.items():
+            values[name] = max(values[name], _largest(array))
+        for node in graph.nodes:
+            if node.op != "program":
+                continue
+            program, current = program_of(node), found[node.inputs[0]].astype(np.float32)
+            held = [before[f"{node.name}.{name}"] for name in program.states]
+            rows = [row_of_step(node, key, t, current.ndim) for key in row_names(program)]
+            for register, array in enumerate(evaluate_registers(program, current, held, rows)):
+                registers[node.name, register] = max(registers[node.name, register], _largest(array))
+            for name in program.states:
+                size = _largest(state[f"{node.name}.{name}"])
+                states[node.name, name] = max(states[node.name, name], size)
+    assert INPUT in values
+    return Ranges(values, registers, states)
+
+
+def _largest(array: Any) -> float:
+    return float(np.abs(array).max(initial=0))
+
 
 LARGEST_TOTAL = 2**30
 """Of what a layer adds up, which leaves room for rounding in 32 bits."""
-Integers = NDArray[np.int64]
 
 
 @dataclass
@@ -48,7 +93,7 @@ class FixedPoint:
     input_fraction: int
     values: dict[str, Value]
     fractions: dict[str, int] = field(default_factory=dict)
-    _weights: dict[str, tuple[Integers, int]] = field(default_factory=dict)
+    _weights: dict[str, tuple[IntegerArray, int]] = field(default_factory=dict)
 
     def most(self, name: str) -> int:
         """Bits behind the point that a value has room for."""
@@ -59,7 +104,7 @@ class FixedPoint:
             return self.fractions[node.name]
         return fraction_for(self.seen.states[node.name, name])
 
-    def weights(self, node: Node) -> tuple[Integers, int]:
+    def weights(self, node: Node) -> tuple[IntegerArray, int]:
         """A layer's weights as integers, and the bits behind their point.
 
         Raises:
@@ -69,7 +114,7 @@ class FixedPoint:
             self._weights[node.name] = self._weights_of(node)
         return self._weights[node.name]
 
-    def _weights_of(self, node: Node) -> tuple[Integers, int]:
+    def _weights_of(self, node: Node) -> tuple[IntegerArray, int]:
         weight, value = node.tensors["weight"], self.values[node.inputs[0]]
         largest = LARGEST + 1 if value.max_code is None else value.max_code
         axes = tuple(range(1, weight.ndim))
@@ -103,17 +148,17 @@ class FixedPoint:
             return total
         return rescaled(k, total, min(self.most(node.name), total.fraction))
 
-    def run(self, frames: Integers, steps: int) -> Integers:
+    def run(self, frames: IntegerArray, steps: int) -> IntegerArray:
         """The integers of the outputs [T, B, n] of those of frames [T or 1, B, C, H, W]."""
-        state: dict[str, Integers] = {}
+        state: dict[str, IntegerArray] = {}
         return np.stack([self._step(frames[t if len(frames) > 1 else 0], state, t) for t in range(steps)])
 
-    def frame(self, x: NDArray[np.float32]) -> Integers:
+    def frame(self, x: NDArray[np.float32]) -> IntegerArray:
         """Frames as integers."""
         held = np.clip(x.astype(np.float64) * 2.0**self.input_fraction, -LARGEST - 1, LARGEST)
         return np.rint(held).astype(np.int64)
 
-    def _step(self, frame: Integers, state: dict[str, Integers], t: int) -> Integers:
+    def _step(self, frame: IntegerArray, state: dict[str, IntegerArray], t: int) -> IntegerArray:
         found: dict[str, Scaled] = {INPUT: Scaled(frame, self.input_fraction)}
         for node in self.nodes:
             found[node.name] = self._evaluate(node, found, state, len(frame), t)
@@ -125,7 +170,9 @@ class FixedPoint:
                 state[f"{node.name}.delayed"] = np.asarray(kept.integer)
         return np.asarray(found[self.graph.output].integer)
 
-    def _evaluate(self, node: Node, found: dict[str, Scaled], state: dict[str, Integers], batch: int, t: int) -> Scaled:
+    def _evaluate(
+        self, node: Node, found: dict[str, Scaled], state: dict[str, IntegerArray], batch: int, t: int
+    ) -> Scaled:
         form, shape = FORMS[node.op], (batch, *self.values[node.name].shape)
         inputs = [found[name] for name in node.inputs]
         k = Arrays(t, len(shape))
@@ -195,7 +242,7 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
     return made
 
 
-def reals(x: Sequence[Any] | Integers, fraction: int) -> NDArray[np.float64]:
+def reals(x: Sequence[Any] | IntegerArray, fraction: int) -> NDArray[np.float64]:
     """The numbers that integers in fixed point stand for: x / 2^fraction.
 
     >>> from hdlif.deploy.c import reals

@@ -3,6 +3,8 @@
 One text for both forms: `Integers` computes on arrays, which is the oracle, or writes C. Intermediate results stay
 within 32 bits: a product of two numbers is at most 2^30, or 2^29 and what is added to it 2^29 as well, and rounding
 adds 2^29 at most, so that all are at most 2^30 + 2^29.
+
+Ops that change no number compute on integers as on any others (`moved`).
 """
 
 import math
@@ -13,8 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hdlif.graph.ops import OPS, Node
+
 Integer = Any
 """An array of int64, or the text of an expression."""
+IntegerArray = NDArray[np.int64]
 LARGEST = 2**15 - 1
 MOST_FRACTION = 40
 """Bits behind the point of a value; of factors and what is added there may be more."""
@@ -243,3 +248,68 @@ def _alike(k: Integers, a: Scaled, b: Scaled, most: int) -> tuple[Integer, Integ
         fractions.append(most)
     fraction = min(fractions)
     return lowered(k, a, fraction).integer, lowered(k, b, fraction).integer, fraction
+
+
+def moved(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
+    """What the op's oracle gives; integers of 16 bits are float32 as well."""
+    found = OPS[node.op].evaluate(node, 0, [x[0].integer], {})
+    return Scaled(np.asarray(found).astype(np.int64), x[0].fraction)
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Integers as arrays of int64, each of which must be one of 32 bits.
+
+    Attributes:
+        t: the time step.
+        ndim: axes of the values, [B, C, ...].
+    """
+
+    t: int
+    ndim: int
+
+    def constant(self, value: int) -> IntegerArray:
+        return _of_32_bits(np.array(value, np.int64))
+
+    def rows(self, key: str, table: IntegerArray) -> IntegerArray:
+        row = table[min(self.t, len(table) - 1)]
+        return _of_32_bits(row.reshape(-1, *(1,) * (self.ndim - 2)))
+
+    def plus(self, a: Any, b: Any) -> IntegerArray:
+        return _of_32_bits(a + b)
+
+    def minus(self, a: Any, b: Any) -> IntegerArray:
+        return _of_32_bits(a - b)
+
+    def times(self, a: Any, b: Any) -> IntegerArray:
+        return _of_32_bits(a * b)
+
+    def shifted_down(self, a: Any, bits: int) -> IntegerArray:
+        return np.asarray(a >> bits)
+
+    def at_most(self, a: Any, b: Any) -> IntegerArray:
+        return np.asarray(np.minimum(a, b))
+
+    def at_least(self, a: Any, b: Any) -> IntegerArray:
+        return np.asarray(np.maximum(a, b))
+
+    def greater(self, a: Any, b: Any) -> IntegerArray:
+        return np.asarray(a > b, np.int64)
+
+    def greater_equal(self, a: Any, b: Any) -> IntegerArray:
+        return np.asarray(a >= b, np.int64)
+
+    def select(self, chosen: Any, a: Any, b: Any) -> IntegerArray:
+        return np.asarray(np.where(chosen != 0, a, b))
+
+    def saturated(self, a: Any) -> IntegerArray:
+        return np.asarray(np.clip(_of_32_bits(a), -LARGEST - 1, LARGEST))
+
+    def kept(self, a: Any) -> IntegerArray:
+        return np.asarray(a)
+
+
+def _of_32_bits(a: Any) -> IntegerArray:
+    found = np.asarray(a, np.int64)
+    assert found.size == 0 or (found.min() >= -(2**31) and found.max() < 2**31), "more than 32 bits"
+    return found

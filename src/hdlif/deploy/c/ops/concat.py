@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hdlif.deploy.c.fixed.arrays import Arrays
-from hdlif.deploy.c.fixed.scaled import Scaled, held
+from hdlif.deploy.c.fixed.scaled import Arrays, Scaled, held
 from hdlif.deploy.c.form import Form
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.graph.ops import Node

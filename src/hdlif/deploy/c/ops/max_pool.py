@@ -1,6 +1,6 @@
 """`max_pool` in C."""
 
-from hdlif.deploy.c.fixed.moving import moved
+from hdlif.deploy.c.fixed.scaled import moved
 from hdlif.deploy.c.form import Form
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.graph.ops import Node

@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.deploy.c.fixed.arrays import Arrays, Integers
-from hdlif.deploy.c.fixed.expressions import Expressions
-from hdlif.deploy.c.fixed.scaled import LARGEST, Scaled, fraction_of_factors, integers_of, shifted
+from hdlif.deploy.c.fixed.scaled import LARGEST, Arrays, IntegerArray, Scaled, fraction_of_factors, integers_of, shifted
 from hdlif.deploy.c.form import Form
-from hdlif.deploy.c.stage_text import StageText
+from hdlif.deploy.c.stage_text import Expressions, StageText
 from hdlif.deploy.c.text import real
 from hdlif.errors import InputError
 from hdlif.graph.ops import Node
@@ -83,7 +81,7 @@ def _bits_of_mean(network: Any, node: Node) -> int:
     return 0 if most is None else 15 - int(most).bit_length()
 
 
-def _factors(network: Any, node: Node) -> tuple[Integers, Integers, int]:
+def _factors(network: Any, node: Node) -> tuple[IntegerArray, IntegerArray, int]:
     """Weights and biases as integers, and the bits behind the point of what they add up to."""
     weight, bias = node.tensors["weight"], node.tensors["bias"]
     x = network.fractions[node.inputs[0]] + _bits_of_mean(network, node)

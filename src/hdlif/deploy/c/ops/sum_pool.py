@@ -8,7 +8,7 @@ from hdlif.deploy.c.fixed.scaled import Scaled
 from hdlif.deploy.c.form import Form
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.graph.ops import Node
-from hdlif.graph.ops.windows import windows
+from hdlif.graph.ops.fields import windows
 
 
 def loops(s: StageText, node: Node) -> None:

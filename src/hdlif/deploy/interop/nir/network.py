@@ -26,7 +26,7 @@ from hdlif.deploy.interop.nir.values import (
     weight,
     windows,
 )
-from hdlif.deploy.nir.names import plain_name
+from hdlif.deploy.nir.neurons import plain_name
 from hdlif.errors import ConversionError, did_you_mean, some
 from hdlif.models.wired import INPUT, Wired
 

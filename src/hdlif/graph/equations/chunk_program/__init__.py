@@ -6,17 +6,16 @@ which have a value for each neuron and step; the states, which one step leaves t
 gradients of the neuron's states; the rows; and one for each instruction.
 """
 
-from hdlif.graph.equations.chunk_program.backward import Backward, backward
-from hdlif.graph.equations.chunk_program.form import (
+from hdlif.graph.equations.chunk_program.backward import Backward, Levels, backward, forward
+from hdlif.graph.equations.chunk_program.writing import (
     ENCODINGS,
     OPERATIONS,
     ChunkInstruction,
     ChunkProgram,
     StreamEncoding,
     encoded,
+    encoding_of,
 )
-from hdlif.graph.equations.chunk_program.forward import Levels, forward
-from hdlif.graph.equations.chunk_program.writing import encoding_of
 
 __all__ = [
     "ENCODINGS",

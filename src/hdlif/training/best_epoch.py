@@ -1,4 +1,6 @@
-"""Early stopping."""
+"""Callbacks that follow the best epoch: early stopping, and its network kept in memory."""
+
+from torch import Tensor
 
 from hdlif.training.callback import Callback, Training
 from hdlif.training.tasks import Evaluation
@@ -29,3 +31,19 @@ class Patience(Callback):
     def _check(self, training: Training, epochs: int) -> None:
         if epochs - training.counters.score_epoch >= self.epochs:
             training.should_stop = True
+
+
+class BestInMemory(Callback):
+    """Keeps a copy of the best epoch's network, and restores it at the end."""
+
+    def __init__(self) -> None:
+        self._state: dict[str, Tensor] = {}
+
+    def on_validation_end(self, training: Training, evaluation: Evaluation, *, best: bool) -> None:
+        if best:
+            self._state = {name: tensor.detach().clone() for name, tensor in training.model.state_dict().items()}
+
+    def on_train_end(self, training: Training) -> None:
+        # The best epoch of a resumed training may have been in an earlier process.
+        if self._state:
+            training.model.load_state_dict(self._state)
