@@ -1,4 +1,4 @@
-"""The pre-activation (membrane-shortcut) ResNets of the paper, at any width and depth, reversible ones, and ResNet-19."""
+"""The pre-activation (membrane-shortcut) ResNets of the paper at any width and depth, reversible ones; ResNet-19."""
 
 from collections.abc import Callable, Sequence
 
