@@ -175,7 +175,7 @@ class BatchNorm2d(Temporal, Normalising):
         normalised = []
         for step in unstacked(x):
             with torch.no_grad():
-                self.num_batches_tracked += repeats
+                self.num_batches_tracked.add_(repeats)
                 if self.momentum is None:
                     momentum = share(repeats, self.num_batches_tracked)
                 else:

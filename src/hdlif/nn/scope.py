@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Self
 
@@ -21,15 +20,15 @@ CHANNELS = 2
 """The axis of channels in a value [K, B, C, ...]."""
 
 
-class Captured(ABC):
+class Captured:
     """A value of a network of which what is done to it is taken down, such as by `hdlif.deploy.lower`.
 
     A `Scope` that is given one in place of a tensor runs nothing: it asks it for what a child makes of it.
     """
 
-    @abstractmethod
     def through(self, name: str, child: nn.Module) -> Self:
         """What `child`, of that name in the module at hand, makes of this value."""
+        raise NotImplementedError
 
 
 class Scope:
@@ -106,7 +105,8 @@ class Scope:
 
     def child(self, name: str) -> nn.Module:
         """The child of that name."""
-        return self.module.get_submodule(name)
+        found = self.module._modules.get(name)
+        return self.module.get_submodule(name) if found is None else found
 
     def weight_of(self, layer: nn.Module) -> Tensor | None:
         """What runs in place of a layer's own weights, if anything."""
