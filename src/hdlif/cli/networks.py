@@ -42,6 +42,15 @@ class TrainedNetwork(Protocol):
 def load(source: str | PathLike[str]) -> TrainedNetwork:
     """Return the network of a run, its folder or a checkpoint, in eval mode.
 
+    >>> import tempfile, torch, hdlif
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     small = ["training.epochs=1", "model.width=4"]
+    ...     _ = hdlif.train("digits_hdlif", overrides=small, out=f"{folder}/run")
+    ...     network = hdlif.load(f"{folder}/run")
+    >>> logits, _ = network(torch.rand(4, 2, *network.input.shape), steps=range(4))
+    >>> list(logits.shape), network.training, network.labels[:3]
+    ([4, 2, 10], False, ('0', '1', '2'))
+
     Args:
         source: a run folder, or a checkpoint.
     Raises:
