@@ -152,5 +152,6 @@ def forget(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def keys_in_rows(text: str) -> set[str]:
-    """The keys that have a row in a table of the page."""
-    return set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    """The keys that head a row in a table of the page, alone or several."""
+    heads = re.findall(r"^\| (`[^|]*?) \|", text, re.MULTILINE)
+    return {key for head in heads for key in re.findall(r"`(\w+)`", head)}
