@@ -2,7 +2,7 @@
 
     python benchmarks/bench_training.py [--networks resnet18,vgg_snn] [--width N] [--rows "NAME;..."]
                       [--batch-sizes 16,64,128] [--time-steps 1,4,8,16,64] [--threads N]
-                      [--rounds N] [--ratios clock|cpu] [--out FILE.json]
+                      [--rounds N] [--out FILE.json]
 
 resnet18: pre-activation ResNet-18 with the CIFAR stem, on 3x32x32, constant in time, of 100 classes. vgg_snn: VGG-SNN
 on T frames of 2x48x48 of 10 classes. They are those of the recipes `cifar100_resnet18_hdlif` and
@@ -58,14 +58,14 @@ from hdlif.report.allocator import keep_freed_memory
 from hdlif.report.provenance import hardware, versions
 from recorded import write_record
 from training_comparison import differences
-from training_rows import RECIPES, ROWS, VARIANTS, Cell, Ours, Training, row_named, timed_plans, training_of
-from training_tables import CLOCKS, Figures, cell_record, table
+from training_rows import RECIPES, ROWS, VARIANTS, Cell, Ours, Theirs, row_named, timed_plans, training_of
+from training_tables import Figures, cell_record, table
 
 OTHERS_AT = 4
 """The T of the batch sizes behind the first."""
 
 
-def seconds_of(training: Training) -> dict[str, float]:
+def seconds_of(training: Ours | Theirs) -> dict[str, float]:
     """Of an update, by the clock and of the CPU, behind one that is not timed."""
     plans = timed_plans(training.plans())
     training.update(plans[-1])
@@ -211,7 +211,6 @@ def parsed(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--time-steps", default="1,4,8,16,64", type=_numbers)
     parser.add_argument("--threads", type=int, help="PyTorch's own number by default")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--ratios", choices=CLOCKS, default="clock", help="of what the printed ones are")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--worker", metavar="ROW", help=argparse.SUPPRESS)
     arguments = parser.parse_args(given)
@@ -241,7 +240,7 @@ def main(given: Sequence[str] | None = None) -> None:
     if found:
         sys.exit("\n".join([*found, "nothing is timed: these do not compute the same"]))
     record: dict[str, Any] = {**vars(arguments), "threads": torch.get_num_threads()}
-    for key in ("out", "worker", "ratios"):
+    for key in ("out", "worker"):
         del record[key]
     record |= {"versions": versions() | library_versions(), "hardware": hardware(), "cells": []}
     running: dict[str, Worker] = {}
@@ -254,7 +253,7 @@ def main(given: Sequence[str] | None = None) -> None:
     try:
         for cell in cells_of(arguments):
             figures = measured(cell, arguments.rows, worker, arguments.rounds)
-            print(table(cell, figures, arguments.ratios), flush=True)
+            print(table(cell, figures), flush=True)
             record["cells"] += cell_record(cell, figures)
             if arguments.out:
                 write_record(arguments.out, record, seeds="the recipes' own")

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -104,21 +104,6 @@ def recipe_of(row: Row, cell: Cell, width: int) -> Recipe:
     elif row.rule:
         overrides.append(f"rule={row.rule}")
     return load_recipe(RECIPES[cell.network], [*overrides, *row.overrides])
-
-
-class Training(Protocol):
-    """A network, and the updates of it that make a figure."""
-
-    @property
-    def network(self) -> nn.Module: ...
-
-    def plans(self) -> Sequence[Any]:
-        """What updates may be carried out with, in the order of their last steps."""
-
-    def draw(self) -> None:
-        """Put a random batch into memory."""
-
-    def update(self, plan: Any) -> None: ...
 
 
 def plans_of_rule(rule: Rule, time_steps: int) -> list[Plan]:

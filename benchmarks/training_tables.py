@@ -53,7 +53,7 @@ def beside(figures: Mapping[str, Figures], clock: str) -> dict[str, dict[str, li
     return ratios
 
 
-def table(cell: Cell, figures: Mapping[str, Figures], clock: str) -> str:
+def table(cell: Cell, figures: Mapping[str, Figures]) -> str:
     def shown(values: Sequence[float], digits: int) -> str:
         if not values:
             return ""
@@ -61,7 +61,7 @@ def table(cell: Cell, figures: Mapping[str, Figures], clock: str) -> str:
         return f"{median:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
     others = ("fastest peer", "naive", "LIF")
-    rows, ratios = [], beside(figures, clock)
+    rows, ratios = [], beside(figures, "clock")
     for name, found in figures.items():
         cells = [shown(found.clock, 3), shown(found.cpu, 3)]
         cells += [shown(ratios[name].get(other, []), 2) for other in others]
