@@ -1,8 +1,8 @@
 """What an update of a convolutional network costs: by our rules, beside SpikingJelly, snnTorch and plain PyTorch.
 
     python benchmarks/bench_training.py [--networks resnet18,vgg_snn] [--width N] [--rows "NAME;..."]
-                      [--batch-sizes 16,64,128] [--time-steps 1,4,8,16,64] [--threads N] [--device cpu|cuda]
-                      [--measure peak,time] [--rounds N] [--repeats N] [--ratios clock|cpu] [--out FILE.json]
+                      [--batch-sizes 16,64,128] [--time-steps 1,4,8,16,64] [--threads N]
+                      [--rounds N] [--out FILE.json]
 
 resnet18: pre-activation ResNet-18 with the CIFAR stem, on 3x32x32, constant in time, of 100 classes. vgg_snn: VGG-SNN
 on T frames of 2x48x48 of 10 classes. They are those of the recipes `cifar100_resnet18_hdlif` and
@@ -25,9 +25,6 @@ time: an update of one batch, which lies in memory: forward and backward passes 
     may draw: the steps that an update runs are linear in its last one, so that this is the mean over all. Each row has
     a process of its own, which lives as long as the run; a round is one figure of each row in turns, each behind an
     untimed update of the same row, and memory is given back between them. Medians and quartiles over rounds.
-peak: resident memory that a training adds at its peak, above program and network: gradients, momentum, what is saved
-    and the batch. The median over fresh processes, each of two updates, those of a random rule with the longest plan
-    (`hdlif.report.peak_memory`). On a GPU, what PyTorch has allocated there at the most.
 beside: how many times as fast a row is, in the same round, as the fastest of SpikingJelly STBP, SpikingJelly SLTT and
     snnTorch STBP, of those that ran; as the naive random step; and HD-LIF as LIF with the same rule of ours.
 
@@ -35,12 +32,7 @@ Nothing is timed where small networks (width 4, T = 3, float64) with the same we
 than 1e-6: a line says what differs, and the exit code is 1. Libraries' LIF neurons are compared with ours, the naive
 ones with our HD-LIF; with running statistics, and step by step with those of the batch.
 
-STBP rows are not run where a line through their peaks at T = 1 and 2 passes 85 % of the memory that is free; the
-expected bytes are printed.
-
---device cuda: time between CUDA events. SpikingJelly 2.0 chooses its neurons' kernels itself there (it has none in
-CuPy); rows ", triton" and ", native" hold it to one of them, by its own switch, where they are installed. The networks
-are compared on the CPU. This part has not been run: no GPU was at hand.
+bench_memory_curve.py compares peaks of memory.
 
     pip install 'hdlif[peers]'
 """
@@ -62,72 +54,33 @@ from typing import Any
 
 import torch
 
-from hdlif.errors import TrainingError
 from hdlif.report.allocator import keep_freed_memory
-from hdlif.report.peak_memory import in_fresh_processes, resident_growth
 from hdlif.report.provenance import hardware, versions
 from recorded import write_record
 from training_comparison import differences
-from training_rows import (
-    RECIPES,
-    ROWS,
-    VARIANTS,
-    Cell,
-    Ours,
-    Row,
-    Training,
-    gpu_rows,
-    row_named,
-    timed_plans,
-    training_of,
-)
-from training_tables import CLOCKS, Figures, cell_record, table
+from training_rows import RECIPES, ROWS, VARIANTS, Cell, Ours, Theirs, row_named, timed_plans, training_of
+from training_tables import Figures, cell_record, table
 
 OTHERS_AT = 4
 """The T of the batch sizes behind the first."""
-UPDATES = 2
-"""Of a measurement of memory: the second one finds momentum."""
-SHARE = 0.85
-"""Of the free memory, what a row may need."""
-MEASURES = ("peak", "time")
 
 
-def seconds_of(training: Training, device: str) -> dict[str, float]:
+def seconds_of(training: Ours | Theirs) -> dict[str, float]:
     """Of an update, by the clock and of the CPU, behind one that is not timed."""
     plans = timed_plans(training.plans())
     training.update(plans[-1])
 
-    def run() -> None:
-        for plan in plans:
-            training.update(plan)
-
-    cpu = time.process_time()
-    clock = _on_gpu(run) if device == "cuda" else _on_cpu(run)
-    return {"clock": clock / len(plans), "cpu": (time.process_time() - cpu) / len(plans)}
-
-
-def _on_cpu(run: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def _on_gpu(run: Callable[[], None]) -> float:
-    torch.cuda.synchronize()
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    run()
-    end.record()
-    torch.cuda.synchronize()
-    return start.elapsed_time(end) / 1e3
+    cpu, clock = time.process_time(), time.perf_counter()
+    for plan in plans:
+        training.update(plan)
+    clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
+    return {"clock": clock / len(plans), "cpu": cpu / len(plans)}
 
 
 def give_memory_back() -> None:
-    """All that is free, to the kernel and to the GPU's other processes."""
+    """All that is free, to the kernel."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
 
 
 def work(arguments: argparse.Namespace) -> None:
@@ -141,12 +94,12 @@ def work(arguments: argparse.Namespace) -> None:
         try:
             if asked != cell:
                 cell = training = density = None
-                training = training_of(row, asked, arguments.width, arguments.device)
+                training = training_of(row, asked, arguments.width)
                 training.draw()
                 density = training.density() if isinstance(training, Ours) else None
                 cell = asked
             assert training is not None
-            answer = {**seconds_of(training, arguments.device), "density": density}
+            answer = {**seconds_of(training), "density": density}
         except (RuntimeError, ValueError, ImportError, MemoryError) as error:
             # What was made is given up; the other rows go on.
             cell = training = None
@@ -157,23 +110,6 @@ def work(arguments: argparse.Namespace) -> None:
 
 def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-
-
-def growth(row: Row, cell: Cell, width: int | None, device: str) -> int:
-    """Bytes that a training of the row adds to the peak of this process, or of the GPU."""
-    training = training_of(row, cell, width, device)
-
-    def updates() -> None:
-        training.draw()
-        for _ in range(UPDATES):
-            training.update(training.plans()[-1])
-
-    if device == "cpu":
-        return resident_growth(updates)
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    updates()
-    return torch.cuda.max_memory_allocated() - before
 
 
 class Worker:
@@ -214,7 +150,7 @@ class Worker:
 
 def command(arguments: argparse.Namespace, *more: str) -> list[str]:
     """Of a process of this file."""
-    options = ["--device", arguments.device]
+    options = []
     if arguments.width is not None:
         options += ["--width", str(arguments.width)]
     if arguments.threads is not None:
@@ -226,57 +162,12 @@ def threads_of(arguments: argparse.Namespace) -> dict[str, str]:
     return {} if arguments.threads is None else {"OMP_NUM_THREADS": str(arguments.threads)}
 
 
-def free_bytes(device: str) -> int:
-    """Memory that a process may take now."""
-    if device == "cuda":
-        return torch.cuda.mem_get_info()[0]
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-
-
-class Peaks:
-    """Peak memory of rows, each measured once."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self._arguments = arguments
-        self._found: dict[tuple[str, Cell], int] = {}
-
-    def __call__(self, name: str, cell: Cell) -> int:
-        """Raises `TrainingError` where a process has failed."""
-        if (name, cell) not in self._found:
-            sizes = ["--networks", cell.network, "--batch-sizes", str(cell.batch_size)]
-            child = command(self._arguments, "--child", name, *sizes, "--time-steps", str(cell.time_steps))
-            threads, repeats = self._arguments.threads, self._arguments.repeats
-            self._found[name, cell] = in_fresh_processes(
-                [sys.executable, *child], repeats=repeats, name=name, threads=threads
-            )
-        return self._found[name, cell]
-
-    def expected(self, name: str, cell: Cell) -> int | None:
-        """By a line through T = 1 and 2; None of what does not grow, or is one of the two."""
-        if not row_named(name).grows or cell.time_steps <= 2:
-            return None
-        first, second = (self(name, dataclasses.replace(cell, time_steps=steps)) for steps in (1, 2))
-        return first + max(0, second - first) * (cell.time_steps - 1)
-
-
-def measured(
-    cell: Cell, names: Iterable[str], workers: Callable[[str], Worker], peaks: Peaks, arguments: argparse.Namespace
-) -> dict[str, Figures]:
+def measured(cell: Cell, names: Iterable[str], workers: Callable[[str], Worker], rounds: int) -> dict[str, Figures]:
     """The figures of all rows in a cell."""
     figures = {name: Figures(name) for name in names}
-    for name, found in figures.items():
-        try:
-            expected = peaks.expected(name, cell)
-            if expected is not None and expected > SHARE * free_bytes(arguments.device):
-                found.expected_bytes = expected
-            elif "peak" in arguments.measure:
-                found.peak_bytes = peaks(name, cell)
-        except TrainingError as error:
-            found.failure = str(error)
-    for number in range(1, arguments.rounds + 1 if "time" in arguments.measure else 1):
+    for number in range(1, rounds + 1):
         for name, found in figures.items():
-            if found.failure is not None or found.expected_bytes is not None:
+            if found.failure is not None:
                 continue
             answer = workers(name)(cell)
             if "failure" in answer:
@@ -286,7 +177,7 @@ def measured(
             found.clock.append(answer["clock"])
             found.cpu.append(answer["cpu"])
             found.density = answer["density"]
-        print(f"{cell}: round {number} of {arguments.rounds}", file=sys.stderr, flush=True)
+        print(f"{cell}: round {number} of {rounds}", file=sys.stderr, flush=True)
     return figures
 
 
@@ -319,26 +210,18 @@ def parsed(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-sizes", default="16,64,128", type=_numbers)
     parser.add_argument("--time-steps", default="1,4,8,16,64", type=_numbers)
     parser.add_argument("--threads", type=int, help="PyTorch's own number by default")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--measure", default=",".join(MEASURES), type=partial(_names, known=MEASURES))
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--repeats", type=int, default=3, help="fresh processes for a peak")
-    parser.add_argument("--ratios", choices=CLOCKS, default="clock", help="of what the printed ones are")
     parser.add_argument("--out", type=Path)
-    for hidden in ("--worker", "--child"):
-        parser.add_argument(hidden, metavar="ROW", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", metavar="ROW", help=argparse.SUPPRESS)
     arguments = parser.parse_args(given)
-    if arguments.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("--device cuda: PyTorch finds no GPU here; leave it out, or install PyTorch for CUDA")
-    default = [*ROWS, *(gpu_rows() if arguments.device == "cuda" else [])]
-    arguments.rows = [name.strip() for name in arguments.rows.split(";")] if arguments.rows else default
+    arguments.rows = [name.strip() for name in arguments.rows.split(";")] if arguments.rows else list(ROWS)
     for name in arguments.rows:
         try:
             row_named(name)
         except KeyError:
-            parser.error(f"unknown: {name}; rows are {'; '.join(default)}; ours also with {' or '.join(VARIANTS)}")
-    if (arguments.width or 1) < 1 or min(arguments.rounds, arguments.repeats) < 1:
-        parser.error("--width, --rounds and --repeats are at least 1")
+            parser.error(f"unknown: {name}; rows are {'; '.join(ROWS)}; ours also with {' or '.join(VARIANTS)}")
+    if (arguments.width or 1) < 1 or arguments.rounds < 1:
+        parser.error("--width and --rounds are at least 1")
     return arguments
 
 
@@ -346,12 +229,8 @@ def main(given: Sequence[str] | None = None) -> None:
     arguments = parsed(given)
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
-    if name := arguments.worker or arguments.child:
-        os.environ.update(row_named(name).environment)
-        if arguments.worker:
-            work(arguments)
-        else:
-            print(growth(row_named(name), cells_of(arguments)[0], arguments.width, arguments.device))
+    if arguments.worker:
+        work(arguments)
         return
     peers = dict.fromkeys(row.peer for row in map(row_named, arguments.rows) if row.peer)
     try:
@@ -361,11 +240,9 @@ def main(given: Sequence[str] | None = None) -> None:
     if found:
         sys.exit("\n".join([*found, "nothing is timed: these do not compute the same"]))
     record: dict[str, Any] = {**vars(arguments), "threads": torch.get_num_threads()}
-    for key in ("out", "worker", "child", "ratios"):
+    for key in ("out", "worker"):
         del record[key]
     record |= {"versions": versions() | library_versions(), "hardware": hardware(), "cells": []}
-    if arguments.device == "cuda":
-        record["hardware"]["gpu"] = torch.cuda.get_device_name()
     running: dict[str, Worker] = {}
 
     def worker(name: str) -> Worker:
@@ -374,10 +251,9 @@ def main(given: Sequence[str] | None = None) -> None:
         return running[name]
 
     try:
-        peaks = Peaks(arguments)
         for cell in cells_of(arguments):
-            figures = measured(cell, arguments.rows, worker, peaks, arguments)
-            print(table(cell, figures, arguments.ratios), flush=True)
+            figures = measured(cell, arguments.rows, worker, arguments.rounds)
+            print(table(cell, figures), flush=True)
             record["cells"] += cell_record(cell, figures)
             if arguments.out:
                 write_record(arguments.out, record, seeds="the recipes' own")

@@ -95,17 +95,15 @@ class Loop(nn.Module):
         return torch.stack(spikes)
 
 
-Trainable = tuple[nn.Module, Callable[[Tensor, Tensor], Tensor]]
-"""A network, and what makes a batch's gradients of x [T, B, C] and classes [B], and gives the loss."""
+Trainable = tuple[nn.Module, Callable[[Tensor, Tensor], None]]
+"""A network, and what makes a batch's gradients of x [T, B, C] and classes [B]."""
 
 
 def snntorch_stbp(shape: Shape) -> Trainable:
     network = _at_once(shape, Loop)
 
-    def backward(x: Tensor, target: Tensor) -> Tensor:
-        loss = F.cross_entropy(network(x).mean(0), target)
-        loss.backward()
-        return loss
+    def backward(x: Tensor, target: Tensor) -> None:
+        F.cross_entropy(network(x).mean(0), target).backward()
 
     return network, backward
 
@@ -115,11 +113,9 @@ def spikingjelly_stbp(shape: Shape) -> Trainable:
 
     network = _at_once(shape, lambda: neuron.LIFNode(**_settings(), step_mode="m"))
 
-    def backward(x: Tensor, target: Tensor) -> Tensor:
-        loss = F.cross_entropy(network(x).mean(0), target)
-        loss.backward()
+    def backward(x: Tensor, target: Tensor) -> None:
+        F.cross_entropy(network(x).mean(0), target).backward()
         functional.reset_net(network)
-        return loss
 
     return network, backward
 
@@ -132,18 +128,14 @@ def spikingjelly_sltt(shape: Shape) -> Trainable:
         layers += [SteppedConv(a, b, shape.kernel, dilation), nn.BatchNorm1d(b), neuron.SLTTLIFNode(**_settings())]
     network = nn.Sequential(*layers, nn.Linear(shape.widths[-1], shape.classes))
 
-    def backward(x: Tensor, target: Tensor) -> Tensor:
-        total = torch.zeros(())
+    def backward(x: Tensor, target: Tensor) -> None:
         for t in range(len(x)):
             # Not taken apart at once, which would hold T tensors.
-            loss = F.cross_entropy(network(x[t]), target) / len(x)
-            loss.backward()
-            total += loss.detach()
+            (F.cross_entropy(network(x[t]), target) / len(x)).backward()
         functional.reset_net(network)
         for layer in layers:
             if isinstance(layer, SteppedConv):
                 layer.held.clear()
-        return total
 
     return network, backward
 

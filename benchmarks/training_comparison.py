@@ -6,24 +6,8 @@ from torch import Tensor, nn
 from hdlif.models import PreActBlock
 from hdlif.nn import BatchNorm2d
 from hdlif.recipe import builders
-from training_peers import (
-    PEERS,
-    Neurons,
-    Peer,
-    copy_weights,
-    parameter_counts,
-    weighted_layers,
-)
-from training_rows import (
-    NAIVE,
-    ROWS,
-    SMALL,
-    SMALL_STEPS,
-    Cell,
-    Row,
-    recipe_of,
-    shape_of,
-)
+from training_peers import PEERS, Neurons, Peer, copy_weights, parameter_counts, weighted_layers
+from training_rows import NAIVE, ROWS, SMALL, SMALL_STEPS, Cell, Row, recipe_of, shape_of
 
 TOLERANCE = 1e-6
 

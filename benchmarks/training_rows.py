@@ -1,13 +1,10 @@
 """The rows of bench_training.py: networks of ours and of the peers, and how each is trained."""
 
-import contextlib
 import dataclasses
-import importlib
-import importlib.util
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +15,7 @@ from hdlif.nn import Neuron
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.training import Accelerator, Updater, sgd
 from hdlif.training.optim import OnePass
-from training_peers import (
-    PEERS,
-    WIDTHS,
-    Peer,
-    Shape,
-    plan_of,
-)
+from training_peers import PEERS, WIDTHS, Peer, Shape, plan_of
 
 RECIPES = {"resnet18": "cifar100_resnet18_hdlif", "vgg_snn": "dvs_cifar10_vgg_snn_hdlif"}
 """By network."""
@@ -35,8 +26,6 @@ SMALL, SMALL_STEPS = 4, 3
 """Width and T of the networks that are compared."""
 NAIVE = "naive random step"
 COMPRESSED = ("weights={kind: ternary}", "spikes={kind: quantised, bits: 4, step: 0.25, offset: 0.5}")
-SPIKINGJELLY_KERNELS = {"triton": "triton", "native": "cuda"}
-"""Its own on a GPU, and the value of its switch."""
 VARIANTS = {
     ", path steps": "neuron.path=steps",
     ", one by one": "rule.chunk=1",
@@ -53,20 +42,13 @@ class Row:
         rule: the recipe's section, without the length of a window; peers have none.
         overrides: more of the recipe.
         peer: the key of `PEERS`; ours have none.
-        environment: variables that the row's processes have.
         beside: the row of LIF neurons with the same rule.
     """
 
     rule: str = ""
     overrides: tuple[str, ...] = ("neuron={kind: hdlif, path: fused}",)
     peer: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
     beside: str = ""
-
-    @property
-    def grows(self) -> bool:
-        """Whether its memory grows with T."""
-        return self.rule == STBP or self.peer.endswith("STBP")
 
 
 STBP, SLTT, STEP = "{kind: stbp}", "{kind: sltt}", "{kind: stochastic_step, chunk: 4}"
@@ -92,24 +74,10 @@ def row_named(name: str) -> Row:
     while variant := next((one for one in VARIANTS if base.endswith(one)), None):
         base = base.removesuffix(variant)
         overrides.append(VARIANTS[variant])
-    for kernels, choice in SPIKINGJELLY_KERNELS.items():
-        if base.startswith("SpikingJelly") and base.endswith(f", {kernels}"):
-            base = base.removesuffix(f", {kernels}")
-            return dataclasses.replace(ROWS[base], environment={"SJ_LIF_CUDA_IMPLEMENTATION": choice})
     row = ROWS[base]
     if overrides and row.peer:
         raise KeyError(name)
     return dataclasses.replace(row, overrides=(*row.overrides, *overrides))
-
-
-def gpu_rows() -> list[str]:
-    """SpikingJelly's with each of its kernels that is installed."""
-    found = {"triton": importlib.util.find_spec("triton") is not None, "native": False}
-    with contextlib.suppress(ImportError, OSError):
-        importlib.import_module("spikingjelly._ops.lif.native")
-        found["native"] = True
-    names = [name for name in PEERS if name.startswith("SpikingJelly")]
-    return [f"{name}, {kernels}" for name in names for kernels, there in found.items() if there]
 
 
 @dataclass(frozen=True)
@@ -138,21 +106,6 @@ def recipe_of(row: Row, cell: Cell, width: int) -> Recipe:
     return load_recipe(RECIPES[cell.network], [*overrides, *row.overrides])
 
 
-class Training(Protocol):
-    """A network, and the updates of it that make a figure."""
-
-    @property
-    def network(self) -> nn.Module: ...
-
-    def plans(self) -> Sequence[Any]:
-        """What updates may be carried out with, in the order of their last steps."""
-
-    def draw(self) -> None:
-        """Put a random batch into memory."""
-
-    def update(self, plan: Any) -> None: ...
-
-
 def plans_of_rule(rule: Rule, time_steps: int) -> list[Plan]:
     """Those that a rule of ours may be carried out with, in the order of their last steps."""
     if isinstance(rule, Drawn):
@@ -166,21 +119,20 @@ def plans_of_peer(peer: Peer, time_steps: int) -> range:
 
 
 class Ours:
-    def __init__(self, recipe: Recipe, device: str) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         torch.manual_seed(recipe.seed)
         self._recipe = recipe
         self.network, self._rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
-        accelerator = Accelerator(device, "32-true")
+        accelerator = Accelerator("cpu", "32-true")
         channels_last = recipe.training.channels_last
         self._update = Updater(accelerator, self.network, _sgd(self.network), self._rule, channels_last=channels_last)
-        self._to_device = accelerator.to_device
 
     def plans(self) -> Sequence[Any]:
         return plans_of_rule(self._rule, self._recipe.time_steps)
 
     def draw(self) -> None:
         generator = torch.Generator().manual_seed(self._recipe.seed)
-        self._x, self._target = self._to_device(*builders.random_batch(self._recipe, generator))
+        self._x, self._target = builders.random_batch(self._recipe, generator)
 
     def update(self, plan: Any) -> None:
         self._update(self._x, self._target, plan)
@@ -204,8 +156,8 @@ class Ours:
 
 
 class Theirs:
-    def __init__(self, peer: Peer, recipe: Recipe, device: str) -> None:
-        self.network, self._peer, self._recipe, self._device = peer.network.train().to(device), peer, recipe, device
+    def __init__(self, peer: Peer, recipe: Recipe) -> None:
+        self.network, self._peer, self._recipe = peer.network.train(), peer, recipe
         self._optimizer = _sgd(self.network)
         # As our updates have it.
         self._one_pass = OnePass(self._optimizer)
@@ -215,7 +167,7 @@ class Theirs:
 
     def draw(self) -> None:
         generator = torch.Generator().manual_seed(self._recipe.seed)
-        x, target = (one.to(self._device) for one in builders.random_batch(self._recipe, generator))
+        x, target = builders.random_batch(self._recipe, generator)
         self._x, self._target = x.expand(self._recipe.time_steps, *x.shape[1:]), target
 
     def update(self, plan: Any) -> None:
@@ -234,13 +186,13 @@ def shape_of(recipe: Recipe, network: str, width: int) -> Shape:
     return Shape(network, width, builders.input_record(recipe).shape[0], len(builders.data_kind(recipe).labels))
 
 
-def training_of(row: Row, cell: Cell, width: int | None, device: str) -> Ours | Theirs:
+def training_of(row: Row, cell: Cell, width: int | None) -> Ours | Theirs:
     width = WIDTHS[cell.network] if width is None else width
     recipe = recipe_of(row, cell, width)
     if not row.peer:
-        return Ours(recipe, device)
+        return Ours(recipe)
     torch.manual_seed(recipe.seed)
-    return Theirs(PEERS[row.peer](shape_of(recipe, cell.network, width), cell.time_steps), recipe, device)
+    return Theirs(PEERS[row.peer](shape_of(recipe, cell.network, width), cell.time_steps), recipe)
 
 
 def timed_plans(plans: Sequence[Any]) -> list[Any]:

@@ -19,7 +19,6 @@ class Figures:
 
     Attributes:
         clock, cpu: seconds of an update, one for each round.
-        expected_bytes: of a row that was not run because it would need more than is free.
         failure: why there are no figures.
     """
 
@@ -27,8 +26,6 @@ class Figures:
     clock: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     density: float | None = None
-    peak_bytes: int | None = None
-    expected_bytes: int | None = None
     failure: str | None = None
 
 
@@ -56,7 +53,7 @@ def beside(figures: Mapping[str, Figures], clock: str) -> dict[str, dict[str, li
     return ratios
 
 
-def table(cell: Cell, figures: Mapping[str, Figures], clock: str) -> str:
+def table(cell: Cell, figures: Mapping[str, Figures]) -> str:
     def shown(values: Sequence[float], digits: int) -> str:
         if not values:
             return ""
@@ -64,16 +61,13 @@ def table(cell: Cell, figures: Mapping[str, Figures], clock: str) -> str:
         return f"{median:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
     others = ("fastest peer", "naive", "LIF")
-    rows, ratios = [], beside(figures, clock)
+    rows, ratios = [], beside(figures, "clock")
     for name, found in figures.items():
-        peak = "" if found.peak_bytes is None else f"{found.peak_bytes / 1e6:.1f}"
-        if found.expected_bytes is not None:
-            peak = f"not run: {found.expected_bytes / 1e6:.0f} expected"
-        cells = [shown(found.clock, 3), shown(found.cpu, 3), peak]
+        cells = [shown(found.clock, 3), shown(found.cpu, 3)]
         cells += [shown(ratios[name].get(other, []), 2) for other in others]
         cells.append("" if found.density is None else f"{found.density:.1%}")
         rows.append([name, *cells])
-    head = [str(cell), "clock, s", "CPU, s", "peak, MB", *(f"beside {other}" for other in others), "density"]
+    head = [str(cell), "clock, s", "CPU, s", *(f"beside {other}" for other in others), "density"]
     failures = [f"{name}: {found.failure}" for name, found in figures.items() if found.failure is not None]
     return "\n".join([aligned(head, rows), *failures, ""])
 

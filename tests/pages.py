@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from hdlif.cli import main
+from command_line import hdlif
 
 _STEP = re.compile(
     r"^```(?P<language>python|text)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<block>.*?)^```$"
@@ -92,8 +92,10 @@ def followed(
             if program in without:
                 seen = None
             elif program == "hdlif":
-                out_of, seen = hdlif_command(arguments, monkeypatch, training)
-                said[arguments[0]] = out_of
+                quick = [*training, "--memory-repeats", "0"] if arguments[0] == "train" and training is not None else []
+                ran = hdlif(*arguments, *quick)
+                assert not ran.returncode, f"{step.text} ended with {ran.returncode}: {ran.stderr}"
+                said[arguments[0]], seen = ran.stdout, ran.stdout + ran.stderr
             else:
                 # An emulated device speaks on standard error.
                 done = subprocess.run(
@@ -102,22 +104,6 @@ def followed(
                 assert done.returncode == 0, f"{step.text}: {done.stdout}"
                 said[program] = seen = done.stdout
     return said
-
-
-def hdlif_command(
-    arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch, training: Sequence[str] | None
-) -> tuple[str, str]:
-    """Run `hdlif`: what stands on standard output, and that together with standard error."""
-    quick = [*training, "--memory-repeats", "0"] if arguments[0] == "train" and training is not None else []
-    monkeypatch.setattr(sys, "argv", ["hdlif", *arguments, *quick])
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as error:
-        code = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code
-    assert not code, f"hdlif {shlex.join(arguments)} ended with {code}: {error.getvalue()}"
-    return out.getvalue(), out.getvalue() + error.getvalue()
 
 
 def check_output(shown: str, seen: str, *, numbers_differ: bool = False) -> None:
@@ -152,5 +138,6 @@ def forget(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def keys_in_rows(text: str) -> set[str]:
-    """The keys that have a row in a table of the page."""
-    return set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    """The keys that head a row in a table of the page, alone or several."""
+    heads = re.findall(r"^\| (`[^|]*?) \|", text, re.MULTILINE)
+    return {key for head in heads for key in re.findall(r"`(\w+)`", head)}

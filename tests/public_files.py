@@ -4,7 +4,6 @@ import gzip
 import io
 import json
 import pickle
-import struct
 import sys
 import tarfile
 import types
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+from sound_files import wav_bytes
 
 COLUMNS = ("acc-x", "acc-y", "acc-z", "gyro-x", "gyro-y", "gyro-z", "sequence", "label")
 
@@ -113,7 +114,4 @@ def digits_archive(path: Path, each: int = 2) -> Path:
 
 def wav(samples: int) -> bytes:
     """A .wav file of so many samples, 16 bits at 8 kHz."""
-    data = np.arange(samples, dtype="<i2").tobytes()
-    head = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16, 1, 1, 8000, 16000, 2, 16,
-                       b"data", len(data))  # fmt: skip
-    return head + data
+    return wav_bytes(np.arange(samples) / (2**15 - 1))

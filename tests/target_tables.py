@@ -1,11 +1,12 @@
 """A folder of small pictures, and what a table of targets says of each."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from series_files import write_csv
 
 HEADER = ("file", "label", "flat", "tall", "light", "person", "part")
 
@@ -24,9 +25,7 @@ def target_rows(count: int = 40) -> list[list[object]]:
 def write_target_table(path: Path, rows: Sequence[Sequence[object]], columns: Sequence[str]) -> Path:
     """A .csv file with some of the columns of `HEADER`."""
     places = [HEADER.index(name) for name in columns]
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([columns, *([row[place] for place in places] for row in rows)])
-    return path
+    return write_csv(path, [[row[place] for place in places] for row in rows], list(columns))
 
 
 def write_pictures_with_table(root: Path, count: int = 40, columns: Sequence[str] = HEADER[:-1]) -> Path:

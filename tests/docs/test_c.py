@@ -10,23 +10,17 @@ import pytest
 from deployed_graphs import random_input, residual_network
 from hdlif.deploy.c import fixed_point, translate
 from hdlif.deploy.c.building import FLAGS, compiler
-
-PAGE = Path(__file__).parents[2] / "docs" / "how_to" / "c.md"
+from pages import page
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")
 @pytest.mark.parametrize("kind", ["float", "fixed"])
 def test_the_call_of_the_page_compiles(kind: str, tmp_path: Path) -> None:
-    (block,) = re.findall(r"```c\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (block,) = re.findall(r"```c\n(.*?)```", page("how_to/c"), re.DOTALL)
     graph = residual_network()
     fixed = fixed_point(graph, random_input(graph, 4, 2), 4) if kind == "fixed" else None
-    source = translate(graph, "digits", fixed=fixed)
-    (tmp_path / "digits.h").write_text(source.header)
+    (tmp_path / "digits.h").write_text(translate(graph, "digits", fixed=fixed).header)
     (tmp_path / "call.c").write_text(block)
-    done = subprocess.run(
-        [compiler(), *FLAGS, "-c", "-o", str(tmp_path / "call.o"), str(tmp_path / "call.c")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [compiler(), *FLAGS, "-c", "-o", str(tmp_path / "call.o"), str(tmp_path / "call.c")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

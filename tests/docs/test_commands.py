@@ -21,7 +21,7 @@ _STANDS_FOR = re.compile(r"^(?:[A-Z_]{2,}(?:\.[a-z]+)?|KEY=.*|.*[|…].*)$")
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """The arguments behind `hdlif` of each command in an indented block."""
+    """The arguments after `hdlif` of each command in an indented block."""
     text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL).replace("\\\n", " ")
     for line in re.findall(r"^ {4,}(.*)$", text, re.MULTILINE):
         for part in re.split(r"\s(?:\||&&)\s", line):
@@ -35,7 +35,7 @@ def check(recipe: str, overrides: tuple[str, ...]) -> None:
 
 
 def parsed(arguments: list[str]) -> click.Context:
-    """The context of the verb, with what it was given; nothing runs."""
+    """The context of the subcommand, with what it was given; nothing runs."""
     context = cli.make_context("hdlif", list(arguments))
     while isinstance(context.command, click.Group):
         name, command, rest = context.command.resolve_command(context, [*context._protected_args, *context.args])

@@ -1,12 +1,13 @@
-"""Finished runs, several as one demo."""
+"""Finished runs, several as one demo, and a browser."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from browser import Browser, chromium
 from finished_runs import ARTEFACT, summary, three_networks, whole_run, write_run
 from hdlif.recipe.runs.summary import TrainResult
 from hdlif.report.runs import Run
@@ -15,11 +16,6 @@ from hdlif.report.runs import Run
 @pytest.fixture
 def networks() -> list[TrainResult]:
     return three_networks()
-
-
-@pytest.fixture
-def artefact() -> dict[str, Any]:
-    return dict(ARTEFACT)
 
 
 @pytest.fixture
@@ -36,11 +32,17 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def demo(tmp_path: Path, networks: list[TrainResult], artefact: dict[str, Any]) -> Path:
+def demo(tmp_path: Path, networks: list[TrainResult]) -> Path:
     folder = tmp_path / "demo"
     for network in networks:
         write_run(folder / network.name, network.as_dict())
-    common = {"artefact": artefact, "data": "digits", "seed": 42, "versions": {}, "hardware": {}}
+    common = {"artefact": ARTEFACT, "data": "digits", "seed": 42, "versions": {}, "hardware": {}}
     numbers = {"networks": [network.as_dict() for network in networks], **common}
     (folder / "summary.json").write_text(json.dumps(numbers))
     return folder
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with chromium() as window:
+        yield window

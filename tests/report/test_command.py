@@ -18,8 +18,7 @@ def test_demo_gets_its_page_beside_its_summary(demo):
 
 def test_runs_side_by_side_go_to_the_current_folder(make_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    runs = [make_run("lif"), make_run("my run")]
-    assert report(runs) == {"report": "report.html"}
+    assert report([make_run("lif"), make_run("my run")]) == {"report": "report.html"}
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<h1>2 networks compared</h1>" in page
     # A command that can be pasted: the space is quoted.
@@ -37,16 +36,13 @@ def test_old_page_stays_when_a_run_is_damaged(make_run):
     assert page.read_text() == "old"
 
 
-def test_no_run_and_neurons_of_a_run_without_its_network_are_refused(make_run):
-    for runs, neurons, why in (([], None, "no run was given"), ([make_run()], "act1:0", "no run has a model")):
-        with pytest.raises(InputError, match=why):
-            report(runs, neurons=neurons)
-
-
-def test_page_that_cannot_be_written_is_named(make_run):
+def test_what_cannot_be_reported_or_written_is_refused(make_run):
     folder = make_run()
+    for runs, neurons in (([], None), ([folder], "act1:0")):
+        with pytest.raises(InputError):
+            report(runs, neurons=neurons)
     (folder / "report.html").mkdir()
-    with pytest.raises(TrainingError, match=r"report\.html: cannot be written"):
+    with pytest.raises(TrainingError, match=r"report\.html"):
         report([folder])
 
 
@@ -55,5 +51,5 @@ def test_missing_package_names_the_extra(make_run, monkeypatch, package):
     for module in [name for name in sys.modules if name.startswith("hdlif.report")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtraError, match=rf"{package} is not installed; pip install 'hdlif\[train\]'"):
+    with pytest.raises(MissingExtraError, match=rf"{package} .*hdlif\[train\]"):
         report([make_run()])

@@ -1,41 +1,27 @@
 """The live page stands by itself, is small, and shows in a browser what the runtime computes, to the bit."""
 
-import itertools
+import base64
+import gzip
 import json
 import re
 import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from browser import chromium
-from deployed_graphs import CLASSES, Builder, random_input
+from browser import ELEMENT, Browser
+from deployed_graphs import Builder, random_input
 from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps
 from hdlif.graph.ops import OPS
-from hdlif.report.live import live_page
 from hdlif.runtime import Session, normalise, probabilities
 from hdlif.runtime.answers import said_so_far
 from hdlif.runtime.at_work import layers_at_work
-
-
-def network(*, neuron: str = "hd_lif", channels: int = 1) -> Graph:
-    b = Builder((channels, 8, 8), 4, 3)
-    x = b.affine(b.conv(INPUT, 6, encoding="float32"))
-    x = b.quantise(getattr(b, neuron)(x, per_channel=True))
-    x = b.affine(b.conv(x, 8, stride=(2, 1), groups=2, encoding="ternary"), scale=0.3, per_step=True)
-    x = b.add("max_pool", b.lif(x), kernel=(2, 2), stride=(2, 2), padding=(0, 0))
-    graph = b.graph(b.quantise(b.program(x)))
-    record = InputRecord((channels, 8, 8), (0.3,) * channels, (0.35,) * channels)
-    return Graph(graph.nodes, graph.output, graph.time_steps, record, ("zero", "one & <two>", "größer")[:CLASSES])
-
-
-def page(graph: Graph) -> str:
-    return live_page(dumps(graph), "net.hdlif.safetensors")
+from report.live_networks import network, page
 
 
 def test_the_page_loads_nothing_and_is_small() -> None:
@@ -57,25 +43,13 @@ const script = whole.replace(/^start\\(\\).*$/m, "return { instantiate, look, te
 const { instantiate, look, tensorsOf } = eval(script);
 instantiate(packed("module")).then((runtime) => {
   const bytes = new Uint8Array(packed("artefact"));
-  const network = runtime.open(bytes);
-  const { said, neurons } = look(network, tensorsOf(bytes), new Float32Array(frame), steps);
-  console.log(JSON.stringify({ said, neurons: neurons.map(({ name }) => name) }));
+  console.log(JSON.stringify(look(runtime.open(bytes), tensorsOf(bytes), new Float32Array(frame), steps).said));
 });
 """
 """What the page's own script computes of a frame, without its drawing."""
 
 
-def looked(text: str, x: np.ndarray, steps: int) -> dict[str, list[Any]]:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("needs node")
-    given = json.dumps([text, x.ravel().tolist(), steps])
-    done = subprocess.run([node, "-e", LOOK], input=given, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, list[Any]] = json.loads(done.stdout)
-    return found
-
-
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
 def test_the_page_reads_an_answer_off_the_steps_that_the_task_names() -> None:
     graph = network()
     x = random_input(graph, 1, 1)
@@ -83,8 +57,10 @@ def test_the_page_reads_an_answer_off_the_steps_that_the_task_names() -> None:
     mean, last = TaskRecord(combine="mean"), TaskRecord(combine="last")
     assert np.abs(said_so_far(outputs, mean) - said_so_far(outputs, last)).max() > 1e-3
     for task in (mean, last):
-        said = looked(page(replace(graph, task=task)), x, graph.time_steps)["said"]
-        np.testing.assert_allclose(said, said_so_far(outputs, task), atol=1e-6)
+        given = json.dumps([page(replace(graph, task=task)), x.ravel().tolist(), graph.time_steps])
+        done = subprocess.run(["node", "-e", LOOK], input=given, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        np.testing.assert_allclose(json.loads(done.stdout), said_so_far(outputs, task), atol=1e-6)
 
 
 def test_networks_that_take_no_pictures_or_have_no_output_are_refused() -> None:
@@ -102,116 +78,82 @@ def pairs_with_spikes(graph: Graph, values: dict[str, np.ndarray]) -> tuple[list
     for node in graph.nodes:
         if not OPS[node.op].is_synapse:
             continue
-        ones = node.__class__(
-            node.op,
-            node.name,
-            node.inputs,
-            {**node.attributes, "encoding": "float32"},
-            {"weight": np.ones(node.tensors["weight"].shape, np.float32)},
-        )
+        weight = np.ones(node.tensors["weight"].shape, np.float32)
+        ones = replace(node, attributes={**node.attributes, "encoding": "float32"}, tensors={"weight": weight})
         x = (values[node.inputs[0]][:, 0] != 0).astype(np.float32)
-        sums = OPS[node.op].evaluate(ones, 0, [x], {})
-        counted += sums.reshape(len(x), -1).sum(1).astype(np.int64)
+        counted += OPS[node.op].evaluate(ones, 0, [x], {}).reshape(len(x), -1).sum(1).astype(np.int64)
         dense += int(OPS[node.op].evaluate(ones, 0, [np.ones_like(x[:1])], {}).sum())
     return counted.tolist(), dense
 
 
+def opened(browser: Browser, folder: Path, text: str) -> None:
+    path = folder / "live.html"
+    path.write_text(text, "utf-8")
+    browser.show(1200)
+    browser.open(path)
+    browser.wait("return window.hdlif !== undefined || document.getElementById('message').textContent")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("graph", [network(), network(neuron="glif", channels=3)], ids=["hd_lif", "colour"])
-def test_drawing_in_a_browser_shows_what_the_runtime_computes(graph: Graph, tmp_path: Path) -> None:
-    path = tmp_path / "live.html"
-    path.write_text(page(graph), "utf-8")
+def test_drawing_in_a_browser_shows_what_the_runtime_computes(graph: Graph, tmp_path: Path, browser: Browser) -> None:
+    opened(browser, tmp_path, page(graph))
     session = Session(graph, 1)
-    with chromium() as browser:
-        browser.open(path)
-        browser.wait("return window.hdlif !== undefined || document.getElementById('message').textContent")
-        assert browser.run("return document.getElementById('message').textContent") == ""
-        empty = browser.run("return [...hdlif.raw]")
-        assert set(empty) == {0}
-        browser.drag("#pad", [(-60, -80), (40, -80), (40, 0), (-30, 60), (50, 80)])
-        raw = np.array(browser.run("return [...hdlif.raw]"), np.float32)
-        assert raw.max() > 200
-        assert (raw == 0).any()
-        x = normalise(raw.reshape(1, 1, *graph.input.shape), graph.input)
-        logits = session.run(x)
-        shown = np.array(browser.run("return [...hdlif.result.logits]"), np.float32)
-        np.testing.assert_array_equal(shown, logits.reshape(-1))
+    assert set(browser.run("return [...hdlif.raw]")) == {0}
+    browser.drag("#pad", [(-60, -80), (40, -80), (40, 0), (-30, 60), (50, 80)])
+    raw = np.array(browser.run("return [...hdlif.raw]"), np.float32)
+    assert raw.max() > 200
+    assert (raw == 0).any()
+    x = normalise(raw.reshape(1, 1, *graph.input.shape), graph.input)
+    logits = session.run(x)
+    shown = np.array(browser.run("return [...hdlif.result.logits]"), np.float32)
+    np.testing.assert_array_equal(shown, logits.reshape(-1))
 
-        values = session.values(x)
-        layers = layers_at_work(graph, values)
-        drawn = browser.run("return hdlif.result.neurons.map((n) => [n.name, [...n.spikes], [...n.membranes]])")
-        assert [name for name, _, _ in drawn] == list(layers)
-        for name, spikes, membranes in drawn:
-            np.testing.assert_array_equal(np.array(spikes, np.float32), layers[name].spike.reshape(-1))
-            np.testing.assert_array_equal(np.array(membranes, np.float32), layers[name].membrane.reshape(-1))
+    values = session.values(x)
+    layers = layers_at_work(graph, values)
+    drawn = browser.run("return hdlif.result.neurons.map((n) => [n.name, [...n.spikes], [...n.membranes]])")
+    assert [name for name, _, _ in drawn] == list(layers)
+    for name, spikes, membranes in drawn:
+        np.testing.assert_array_equal(np.array(spikes, np.float32), layers[name].spike.reshape(-1))
+        np.testing.assert_array_equal(np.array(membranes, np.float32), layers[name].membrane.reshape(-1))
 
-        work, dense = pairs_with_spikes(graph, values)
-        assert browser.run("return [hdlif.result.work, hdlif.result.dense]") == [work, dense]
-        said = probabilities(logits)[:, 0]
-        for step in (graph.time_steps - 1, 0):
-            script = (
-                "const s = document.getElementById('step'); s.value = arguments[0]; s.dispatchEvent(new Event('input'))"
-            )
-            browser.run(script, step)
-            classes = browser.run("return [...document.querySelectorAll('#classes li')].map((e) => e.textContent)")
-            assert classes == [f"{label}{100 * p:.1f} %" for label, p in zip(graph.labels, said[step], strict=True)]
-            text = browser.run("return document.getElementById('operations').textContent")
-            assert text.startswith(f"{sum(work[: step + 1]):,} of {dense * (step + 1):,} (")
-        assert browser.run("return document.querySelectorAll('#layers figure').length") == len(layers)
-        browser.click("#play")
-        browser.wait("return document.getElementById('step').value === '2'")
-        browser.click("#clear")
-        assert set(browser.run("return [...hdlif.raw]")) == {0}
-        assert browser.complaints() == []
+    work, dense = pairs_with_spikes(graph, values)
+    assert browser.run("return [hdlif.result.work, hdlif.result.dense]") == [work, dense]
+    said = probabilities(logits)[:, 0]
+    move = "const s = document.getElementById('step'); s.value = arguments[0]; s.dispatchEvent(new Event('input'))"
+    for step in (graph.time_steps - 1, 0):
+        browser.run(move, step)
+        classes = browser.run("return [...document.querySelectorAll('#classes li')].map((e) => e.textContent)")
+        assert classes == [f"{label}{100 * p:.1f} %" for label, p in zip(graph.labels, said[step], strict=True)]
+        text = browser.run("return document.getElementById('operations').textContent")
+        assert text.startswith(f"{sum(work[: step + 1]):,} of {dense * (step + 1):,} (")
+    assert browser.run("return document.querySelectorAll('#layers figure').length") == len(layers)
+    browser.click("#play")
+    browser.wait("return document.getElementById('step').value === '2'")
+    browser.click("#clear")
+    assert set(browser.run("return [...hdlif.raw]")) == {0}
+    assert browser.complaints() == []
 
 
 @pytest.mark.slow
-def test_a_picture_from_a_file_is_shown_and_what_is_none_is_said(tmp_path: Path) -> None:
-    from PIL import Image
-
-    path, picture, other = tmp_path / "live.html", tmp_path / "picture.png", tmp_path / "other.png"
-    path.write_text(page(network()), "utf-8")
+def test_a_picture_from_a_file_is_shown_and_what_is_none_is_said(tmp_path: Path, browser: Browser) -> None:
+    picture, other = tmp_path / "picture.png", tmp_path / "other.png"
     Image.fromarray(np.full((8, 8), 255, np.uint8)).save(picture)
     other.write_bytes(b"no picture")
-    with chromium() as browser:
-        browser.open(path)
-        browser.wait("return window.hdlif !== undefined")
-        chosen = browser.find("#file")
-        (element,) = chosen.values()
-        browser.ask(f"element/{element}/value", {"text": str(picture)})
-        browser.wait("return hdlif.raw.every((v) => v === 255)")
-        browser.ask(f"element/{element}/value", {"text": str(other)})
-        said = browser.wait("return document.getElementById('message').textContent")
-        assert "is no picture that this browser reads" in said
+    opened(browser, tmp_path, page(network()))
+    chosen = f"element/{browser.find('#file')[ELEMENT]}/value"
+    browser.ask(chosen, {"text": str(picture)})
+    browser.wait("return hdlif.raw.every((v) => v === 255)")
+    browser.ask(chosen, {"text": str(other)})
+    assert "no picture" in browser.wait("return document.getElementById('message').textContent")
 
 
 @pytest.mark.slow
-def test_axe_finds_nothing_wrong(tmp_path: Path) -> None:
-    path = tmp_path / "live.html"
-    path.write_text(page(network()), "utf-8")
-    with chromium() as browser:
-        for width, scheme in itertools.product((400, 1400), ("light", "dark")):
-            browser.show(width, scheme=scheme)
-            browser.open(path)
-            browser.wait("return window.hdlif !== undefined")
-            assert browser.run("return document.documentElement.scrollWidth") <= width
-            assert browser.inaccessible() == []
-
-
-@pytest.mark.slow
-def test_a_damaged_page_says_what_is_wrong(tmp_path: Path) -> None:
-    import base64
-    import gzip
-
-    graph = network()
-    whole = gzip.compress(dumps(graph), 9, mtime=0)
-    damaged = gzip.compress(dumps(graph)[:-4] + b"\0\0\0\0", 9, mtime=0)
-    text = page(graph)
+def test_a_damaged_page_says_what_is_wrong(tmp_path: Path, browser: Browser) -> None:
+    content = dumps(network())
+    whole, damaged = (gzip.compress(bytes_, 9, mtime=0) for bytes_ in (content, content[:-4] + b"\0\0\0\0"))
+    text = page(network())
     broken = text.replace(base64.b64encode(whole).decode(), base64.b64encode(damaged).decode())
     assert broken != text
-    path = tmp_path / "live.html"
-    path.write_text(broken, "utf-8")
-    with chromium() as browser:
-        browser.open(path)
-        said = browser.wait("return document.getElementById('message').textContent")
-        assert "is not that of its bytes" in said
+    opened(browser, tmp_path, broken)
+    assert "is not that of its bytes" in browser.run("return document.getElementById('message').textContent")

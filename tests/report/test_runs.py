@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cases import naming
 from hdlif import training
 from hdlif.errors import InputError
 from hdlif.report import runs
@@ -36,8 +37,7 @@ def test_a_demo_is_read_with_its_networks_artefact_and_what_it_states_for_all(de
     edited(demo / "summary.json", networks=numbers["networks"], versions={"torch": "of the demo"})
     run = read_run(demo)
     assert [network.name for network in run.networks] == list(run.histories) == ["lif", "hdlif", "hdlif_w1p5_s4"]
-    assert run.artefact["bytes"] == 23144
-    assert run.data == "digits"
+    assert (run.artefact["bytes"], run.data) == (23144, "digits")
     assert [network.versions["torch"] for network in run.networks] == ["of the demo", "2.9.1", "2.9.1"]
 
 
@@ -54,54 +54,35 @@ def test_events_that_are_not_drawn_are_passed_over(make_run):
     assert written == {"train", "validation", *runs._NOT_DRAWN}
 
 
-MEASURED = {
-    "confusions": ("confusion.json", {"labels": ["a", "b"], "counts": [[1, 2], [3, 4]]}),
-    "early": (
-        "early.json",
-        {"time_steps": 4, "confidence": [0.0, 1.0], "steps": [1.0, 4.0], "accuracy": [0.5, 0.75]},
+EARLY = {"time_steps": 4, "confidence": [0.0, 1.0], "steps": [1.0, 4.0], "accuracy": [0.5, 0.75]}
+ERRORS = {"names": ["a"], "mean": [0.5], "deviation": [1.0], "true": [[1.0, 2.0]], "predicted": [[1.0, 3.0]]}
+COUNTS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
+# The field of a run, its file and content, and changes that damage it.
+MEASURED = [
+    (
+        *("confusions", "confusion.json", {"labels": ["a", "b"], "counts": [[1, 2], [3, 4]]}),
+        [{"counts": [[1, 2]]}, {"counts": [[1], [2]]}, {"labels": 1}],
     ),
-    "errors": (
-        "errors.json",
-        {"names": ["a"], "mean": [0.5], "deviation": [1.0], "true": [[1.0, 2.0]], "predicted": [[1.0, 3.0]]},
-    ),
-    "labels": (
-        "labels.json",
-        {"names": ["a"], "f1": [0.5]} | {f"{a}_{b}s": [1] for a in ("true", "false") for b in ("positive", "negative")},
-    ),
-}
+    ("early", "early.json", EARLY, [{"steps": [1.0]}, {"accuracy": [0.5, None]}]),
+    ("errors", "errors.json", ERRORS, [{"mean": []}, {"predicted": [[1.0]]}]),
+    ("labels", "labels.json", {"names": ["a"], "f1": [0.5], **{key: [1] for key in COUNTS}}, [{"f1": []}]),
+]
 
 
-def test_what_was_measured_is_read_where_there_is_some_and_follows_its_network(make_run):
-    one, two = make_run("x/lif"), make_run("y/lif")
-    for file, numbers in MEASURED.values():
+def test_what_was_measured_is_read_follows_its_network_and_is_refused_if_damaged(make_run):
+    for field, file, numbers, damages in MEASURED:
+        one, two = make_run(f"x/{field}"), make_run(f"y/{field}")
         (two / file).write_text(json.dumps(numbers))
-    run = merge([read_run(one), read_run(two)])
-    for field, (_, numbers) in MEASURED.items():
+        run = merge([read_run(one), read_run(two)])
         assert getattr(run, field) == {run.networks[1].name: numbers}, field
-
-
-def test_damaged_measurements_are_refused(make_run):
-    for field, changed in (
-        ("confusions", {"counts": [[1, 2]]}),
-        ("confusions", {"counts": [[1], [2]]}),
-        ("confusions", {"labels": 1}),
-        ("early", {"steps": [1.0]}),
-        ("early", {"accuracy": [0.5, None]}),
-        ("errors", {"mean": []}),
-        ("errors", {"predicted": [[1.0]]}),
-        ("labels", {"f1": []}),
-    ):
-        file, numbers = MEASURED[field]
-        folder = make_run(field)
-        (folder / file).write_text(json.dumps(numbers))
-        read_run(folder)
-        edited(folder / file, **changed)
-        with pytest.raises(InputError, match=re.escape(file)):
-            read_run(folder)
+        for changed in damages:
+            (two / file).write_text(json.dumps(numbers | changed))
+            with naming(field, changed), pytest.raises(InputError, match=re.escape(file)):
+                read_run(two)
 
 
 def test_a_missing_file_and_folder_are_named(make_run, tmp_path):
-    with pytest.raises(InputError, match="nowhere is not a folder"):
+    with pytest.raises(InputError, match="nowhere"):
         read_run(tmp_path / "nowhere")
     for name in ("summary.json", "metrics.jsonl", "recipe.yaml"):
         folder = make_run(name)
@@ -111,19 +92,16 @@ def test_a_missing_file_and_folder_are_named(make_run, tmp_path):
 
 
 def test_a_damaged_demo_is_refused(demo):
-    path = demo / "summary.json"
-    first, *_ = networks = json.loads(path.read_text())["networks"]
+    first = json.loads((demo / "summary.json").read_text())["networks"][0]
     for damaged, place in (
         ([], "networks is empty"),
         ([first, first], "'lif' stands twice"),
         ([first | {"name": "../lif"}], r"'\.\./lif'"),
         ([first | {"name": "gone"}], r"gone.metrics\.jsonl is missing"),
     ):
-        edited(path, networks=damaged)
+        edited(demo / "summary.json", networks=damaged)
         with pytest.raises(InputError, match=place):
             read_run(demo)
-    edited(path, networks=networks)
-    assert read_run(demo).networks
 
 
 def test_networks_of_one_name_are_told_apart_by_folder(make_run, tmp_path):
@@ -135,6 +113,6 @@ def test_networks_of_one_name_are_told_apart_by_folder(make_run, tmp_path):
 
 
 def test_a_run_given_twice_and_two_demos_are_refused(make_run, demo):
-    for run, why in ((read_run(make_run()), "is given twice"), (read_run(demo), "2 of the runs are demos")):
+    for run, why in ((read_run(make_run()), "twice"), (read_run(demo), "demos")):
         with pytest.raises(InputError, match=why):
             merge([run, run])

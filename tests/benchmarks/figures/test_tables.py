@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from figures.tables import coherence, digits, losses, series
+from figures.tables.unseen import left_out
 
 
 def cell(*accuracies: float, **more: Any) -> dict[str, Any]:
@@ -60,3 +61,9 @@ def test_setting_without_its_network_is_no_row() -> None:
     assert coherence.setting_of(record, "seed 1", "lif")["neuron"] == "lif"
     with pytest.raises(ValueError, match="not enough"):
         coherence.setting_of(record, "seed 1", "hdlif")
+
+
+def test_a_set_that_is_left_out_has_no_say_in_the_setting_it_is_measured_with() -> None:
+    accuracies = {"a": {"x": 1.0, "y": 0.5, "z": 0.6}, "b": {"x": 0.0, "y": 0.6, "z": 0.7}}
+    # Of y and z alone b is the better one, though a is on average.
+    assert left_out(accuracies) == {"x": "b", "y": "a", "z": "a"}

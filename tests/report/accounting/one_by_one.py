@@ -108,8 +108,26 @@ def _affine(count: Tally, node: Node, t: int, inputs: list[Array], state: Array 
     return y
 
 
+_RESULTS: dict[str, Callable[..., Any]] = {
+    "add": lambda a, b: a + b,
+    "subtract": lambda a, b: a - b,
+    "multiply": lambda a, b: a * b,
+    "negative": lambda a: -a,
+    "absolute": abs,
+    "floor": np.floor,
+    "minimum": lambda a, b: b if b < a else a,
+    "maximum": lambda a, b: b if b > a else a,
+    "greater": lambda a, b: a > b,
+    "greater_equal": lambda a, b: a >= b,
+    "step": lambda a: a >= 0,
+    "select": lambda condition, a, b: a if condition != 0 else b,
+}
+_COMPARING = ("subtract", "minimum", "maximum", "greater", "greater_equal")
+_GIVING_CODES = ("greater", "greater_equal", "step")
+
+
 def _program(count: Tally, node: Node, t: int, inputs: list[Array], state: Array | None, types: list[Value]) -> Array:
-    """Register by register; a difference that is there already, or is asked for its sign again, is not made again."""
+    """Register by register; a difference that is there already, or whose sign is used again, is not computed again."""
     (x,), y = inputs, np.zeros(inputs[0].shape, F)
     program, states = program_of(node), {} if state is None else state
     rows = row_names(program)
@@ -120,54 +138,28 @@ def _program(count: Tally, node: Node, t: int, inputs: list[Array], state: Array
         one_or_zero = [False] * len(registers)
         constants: list[float | None] = [None] * len(registers)
         differences: set[frozenset[int]] = set()
-        needed = program.needed
         for number, instruction in enumerate(program.instructions, len(registers)):
-            ins = instruction.operands
-            values = [registers[i] for i in ins]
-            fixed = [constants[i] for i in ins]
-            name = instruction.operation
-            counted = count if number in needed else Tally()
+            name, ins = instruction.operation, instruction.operands
+            fixed, codes = [constants[i] for i in ins], [one_or_zero[i] for i in ins]
+            needed, pair, code = number in program.needed, frozenset(ins), name in _GIVING_CODES
+            counted = count if needed else Tally()
+            if name in _COMPARING and 0 not in fixed:
+                counted.float_add += pair not in differences
+                differences |= {pair} if needed else set()
+            elif name == "add":
+                counted.float_add += 0 not in fixed
+            elif name == "multiply":
+                counted.float_multiply += not any(codes) and not any(value in (0, 1, -1) for value in fixed)
+                code = all(codes)
+            elif name == "select":
+                code = all(codes[1:])
+            elif name == "constant":
+                code = instruction.value in (0, 1)
             constants.append(instruction.value if name == "constant" else None)
-            pair = frozenset(ins)
-            if name in ("subtract", "minimum", "maximum", "greater", "greater_equal") and 0 not in fixed:
-                if pair not in differences:
-                    counted.float_add += 1
-                if number in needed:
-                    differences.add(pair)
-            with np.errstate(over="ignore", invalid="ignore"):
-                match name:
-                    case "constant":
-                        result, code = F(instruction.value), instruction.value in (0, 1)
-                    case "add":
-                        counted.float_add += 0 not in fixed
-                        result, code = values[0] + values[1], False
-                    case "subtract":
-                        result, code = values[0] - values[1], False
-                    case "multiply":
-                        free = any(c in (0, 1, -1) for c in fixed) or any(one_or_zero[i] for i in ins)
-                        counted.float_multiply += not free
-                        result, code = values[0] * values[1], all(one_or_zero[i] for i in ins)
-                    case "negative":
-                        result, code = -values[0], False
-                    case "absolute":
-                        result, code = abs(values[0]), False
-                    case "floor":
-                        result, code = np.floor(values[0]), False
-                    case "minimum":
-                        result, code = (values[1] if values[1] < values[0] else values[0]), False
-                    case "maximum":
-                        result, code = (values[1] if values[1] > values[0] else values[0]), False
-                    case "greater":
-                        result, code = F(values[0] > values[1]), True
-                    case "greater_equal":
-                        result, code = F(values[0] >= values[1]), True
-                    case "step":
-                        result, code = F(values[0] >= 0), True
-                    case "select":
-                        result = values[1] if values[0] != 0 else values[2]
-                        code = all(one_or_zero[i] for i in ins[1:])
-            registers.append(F(result))
             one_or_zero.append(code)
+            with np.errstate(over="ignore", invalid="ignore"):
+                values = [registers[i] for i in ins]
+                registers.append(F(instruction.value if name == "constant" else _RESULTS[name](*values)))
         y[at] = registers[program.spike]
         for name, register in zip(program.states, program.after, strict=True):
             states[name][at] = registers[register]

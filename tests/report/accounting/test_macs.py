@@ -1,7 +1,6 @@
 """Dense multiply-accumulates against brute force, against counted operations, and the published networks' own."""
 
 from collections import Counter
-from functools import cache
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ import torch
 from cases import every
 from deployed_graphs import Builder
 from hdlif.graph.artefact import INPUT, Graph
-from hdlif.models import Place
 from hdlif.nn import ParallelHDLIF
 from hdlif.report.accounting import dense_macs, profile
 from report.accounting.test_operations import NETWORKS, brute_force_pairs, graph_of
@@ -18,13 +16,13 @@ from report.accounting.test_operations import NETWORKS, brute_force_pairs, graph
 
 def of_small_network(*, stride: tuple[int, int] = (2, 1), padding: tuple[int, int] = (2, 1)) -> Graph:
     b = Builder((3, 7, 6), 4, 0)
-    return b.graph(b.hd_lif(b.conv(INPUT, 5, stride=stride, padding=padding)))
+    return b.graph(b.parallel(b.conv(b.parallel(INPUT), 5, stride=stride, padding=padding, encoding="float32")))
 
 
 @every(padding=[0, 1, 2], stride=[1, 2])
 def test_counts_of_a_convolution_equal_brute_force(stride: int, padding: int) -> None:
     graph = of_small_network(stride=(stride, stride), padding=(padding, padding))
-    conv, x = graph.nodes[0], np.ones((1, 3, 7, 6))
+    conv, x = graph.nodes[1], np.ones((1, 3, 7, 6))
     taps = np.ones(conv.tensors["weight"].shape)
     assert dense_macs(graph, padding=False)[conv.name] == brute_force_pairs(x, taps, stride, padding)
     padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), constant_values=1)
@@ -37,7 +35,11 @@ def test_counts_by_hand() -> None:
     conv, classifier = (node.name for node in graph.nodes if node.op in ("conv2d", "linear"))
     assert dense_macs(graph) == {conv: 5 * 3 * (5 * 3) * (6 * 3), classifier: 5 * 5 * 6 * 3}
     # Off the map: two taps of the first row of places and of the last; one of the first column and of the last.
-    assert dense_macs(graph, padding=False) == {conv: 5 * 3 * (15 - 4) * (18 - 2), classifier: 5 * 5 * 6 * 3}
+    on_map = 5 * 3 * (15 - 4) * (18 - 2)
+    assert dense_macs(graph, padding=False) == {conv: on_map, classifier: 5 * 5 * 6 * 3}
+    # With neither an input nor a weight of zero, the operations of 4 steps are these.
+    sops = {layer.name: layer.sops for layer in profile(graph, torch.ones(4, 1, 3, 7, 6)).layers}
+    assert sops[conv] == 4 * on_map
 
 
 def test_counts_of_a_dilated_grouped_convolution_are_those_of_its_groups() -> None:
@@ -46,15 +48,8 @@ def test_counts_of_a_dilated_grouped_convolution_are_those_of_its_groups() -> No
     The three taps of a row meet 6 columns in 4, 6 and 4 of the 6 places.
     """
     b = Builder((3, 7, 6), 4, 0)
-    conv = b.conv(
-        b.quantise(INPUT, offset=1.0),
-        6,
-        kernel=(2, 3),
-        dilation=(3, 2),
-        padding=(0, 2),
-        groups=3,
-        encoding="binary",
-    )
+    grouped = {"kernel": (2, 3), "dilation": (3, 2), "padding": (0, 2), "groups": 3}
+    conv = b.conv(b.quantise(INPUT, offset=1.0), 6, encoding="binary", **grouped)
     graph = b.graph(conv)
     assert dense_macs(graph)[conv] == 6 * (2 * 4) * (3 * 6)
     assert dense_macs(graph, padding=False)[conv] == 6 * (2 * 4) * (4 + 6 + 4)
@@ -64,61 +59,45 @@ def test_counts_of_a_dilated_grouped_convolution_are_those_of_its_groups() -> No
     assert layer.stored_mb == pytest.approx(5e-6)
 
 
-def test_operations_of_inputs_and_weights_without_zeros_are_those_off_the_padding() -> None:
-    b = Builder((3, 7, 6), 4, 0)
-    conv = b.conv(b.parallel(INPUT), 5, stride=(2, 1), padding=(2, 1), encoding="float32")
-    graph = b.graph(conv)
-    sops = {layer.name: layer.sops for layer in profile(graph, torch.ones(4, 1, 3, 7, 6)).layers}
-    assert sops[conv] == 4 * dense_macs(graph, padding=False)[conv]
-
-
+# Stem, body without shortcuts, shortcuts, classifier: with padding, and without. Then the sums in print, in millions:
+# shortcuts are of the body, and so is the first layer of the VGGs; VGG13's without padding is in none.
 PUBLISHED = {
-    # Stem, body without shortcuts, shortcuts, classifier: with padding, and without.
-    "resnet18_cifar10": [(1_769_472, 547_356_672, 6_291_456, 5_120), (1_696_512, 473_866_240, 6_291_456, 5_120)],
-    "resnet18_cifar100": [(1_769_472, 547_356_672, 6_291_456, 51_200), (1_696_512, 473_866_240, 6_291_456, 51_200)],
+    "resnet18_cifar10": [
+        (1_769_472, 547_356_672, 6_291_456, 5_120, "553.65"),
+        (1_696_512, 473_866_240, 6_291_456, 5_120, "480.16"),
+    ],
+    "resnet18_cifar100": [
+        (1_769_472, 547_356_672, 6_291_456, 51_200, "553.65"),
+        (1_696_512, 473_866_240, 6_291_456, 51_200, "480.16"),
+    ],
     "resnet18_dvs": [
-        (2_654_208, 1_231_552_512, 14_155_776, 5_120),
-        (2_580_992, 1_119_133_696, 14_155_776, 5_120),
+        (2_654_208, 1_231_552_512, 14_155_776, 5_120, "1245.71"),
+        (2_580_992, 1_119_133_696, 14_155_776, 5_120, "1133.29"),
     ],
     "resnet34": [
-        (118_013_952, 3_525_967_872, 19_267_584, 512_000),
-        (116_214_528, 3_238_928_384, 19_267_584, 512_000),
+        (118_013_952, 3_525_967_872, 19_267_584, 512_000, "3545.24"),
+        (116_214_528, 3_238_928_384, 19_267_584, 512_000, "3258.20"),
     ],
-    "vgg_snn": [(2_654_208, 1_358_954_496, 0, 46_080), (2_580_992, 1_235_648_512, 0, 46_080)],
-    "vgg13": [(7_077_888, 1_019_215_872, 0, 102_400), (6_931_200, 916_439_040, 0, 102_400)],
+    "vgg_snn": [
+        (2_654_208, 1_358_954_496, 0, 46_080, "1361.61"),
+        (2_580_992, 1_235_648_512, 0, 46_080, "1238.23"),
+    ],
+    "vgg13": [
+        (7_077_888, 1_019_215_872, 0, 102_400, "1026.29"),
+        (6_931_200, 916_439_040, 0, 102_400, "923.37"),
+    ],
 }
-PRINTED = [
-    # In millions, of the body: shortcuts are of it, and so is the first layer of the VGGs.
-    ("resnet18_cifar10", False, "553.65", "480.16"),
-    ("resnet18_cifar100", False, "553.65", "480.16"),
-    ("resnet18_dvs", False, "1245.71", "1133.29"),
-    ("resnet34", False, "3545.24", "3258.20"),
-    ("vgg_snn", True, "1361.61", "1238.23"),
-    ("vgg13", True, "1026.29", None),
-]
 
 
 @every(name=list(PUBLISHED))
 def test_published_networks_to_the_last_digit(name: str) -> None:
-    assert [by_group(name, padding=padding) for padding in (True, False)] == PUBLISHED[name]
-
-
-@every("name", "with_first", "padded", "on_map", of=PRINTED)
-def test_sums_are_those_in_print(name: str, with_first: bool, padded: str, on_map: str | None) -> None:
-    for padding, printed in ((True, padded), (False, on_map)):
-        stem, body, shortcuts, _ = by_group(name, padding=padding)
-        assert printed in (None, f"{(body + shortcuts + stem * with_first) / 1e6:.2f}")
-
-
-@cache
-def by_group(name: str, *, padding: bool) -> tuple[int, ...]:
-    def neuron(place: Place) -> ParallelHDLIF:
-        return ParallelHDLIF(1)
-
     build, shape, classes, _ = NETWORKS[name]
-    graph = graph_of(build(neuron=neuron), shape, classes, time_steps=1)
-    counts: Counter[str] = Counter()
-    for layer, macs in dense_macs(graph, padding=padding).items():
-        counts["shortcut" if ".shortcut." in layer else layer.split(".")[0]] += macs
-    assert counts.keys() <= {"stem", "body", "shortcut", "classifier"}
-    return tuple(counts[group] for group in ("stem", "body", "shortcut", "classifier"))
+    graph = graph_of(build(neuron=lambda place: ParallelHDLIF(1)), shape, classes, time_steps=1)
+    for padding, expected in zip((True, False), PUBLISHED[name], strict=True):
+        counts: Counter[str] = Counter()
+        for layer, macs in dense_macs(graph, padding=padding).items():
+            counts["shortcut" if ".shortcut." in layer else layer.split(".")[0]] += macs
+        assert counts.keys() <= {"stem", "body", "shortcut", "classifier"}
+        of_body = counts["body"] + counts["shortcut"] + counts["stem"] * name.startswith("vgg")
+        found = counts["stem"], counts["body"], counts["shortcut"], counts["classifier"], f"{of_body / 1e6:.2f}"
+        assert found == expected

@@ -10,21 +10,23 @@ from hdlif.deploy import lower
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.graph.equations import Instruction, Program, to_attributes
 from hdlif.recipe.builders import DATA, input_record
-from hdlif.report.accounting.neuron_traces import neuron_traces
+from hdlif.report.accounting.neuron_traces import LayerTrace, neuron_traces
 from neuron_programs import as_program
 from small_recipes import built, recipe
 
 T = 3
 
 
-def graph_of(op: str, tensors: dict[str, Any], **attributes: Any) -> Graph:
+def traced(op: str, tensors: dict[str, Any], x: torch.Tensor, **attributes: Any) -> LayerTrace:
     """Two channels of one pixel each, into the neurons, into two classes."""
     rows = {role: np.array(values, np.float32) for role, values in tensors.items()}
     nodes = (
         as_program(Node(op, "neurons", (INPUT,), attributes, rows)),
         Node("global_sum_pool", "pooled", ("neurons",)),
     )
-    return Graph(nodes, "pooled", T, InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0)), ("a", "b"))
+    graph = Graph(nodes, "pooled", T, InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0)), ("a", "b"))
+    (trace,) = neuron_traces(graph, x).values()
+    return trace
 
 
 X = torch.tensor([0.75, 0.25]).view(1, 1, 2, 1, 1)
@@ -50,29 +52,25 @@ def test_membrane_is_leaked_potential_and_current(
     op: str, attributes: dict[str, Any], leak: float | None, membrane: list[list[float]], spike: list[list[float]]
 ) -> None:
     tensors = {"threshold": [[0.5]]} | ({} if leak is None else {"leak": [[leak]]})
-    traces = neuron_traces(graph_of(op, tensors, **attributes), X)
-    assert list(traces) == ["neurons"]
-    assert traces["neurons"].membrane.tolist() == membrane
-    assert traces["neurons"].threshold.tolist() == [[0.5, 0.5]] * T
-    assert traces["neurons"].spike.tolist() == spike
-    assert traces["neurons"].shape == (2, 1, 1)
+    trace = traced(op, tensors, X, **attributes)
+    assert trace.membrane.tolist() == membrane
+    assert trace.threshold.tolist() == [[0.5, 0.5]] * T
+    assert trace.spike.tolist() == spike
+    assert trace.shape == (2, 1, 1)
 
 
 def test_every_step_has_its_input_and_every_channel_its_threshold() -> None:
     thresholds = [[0.5, 1.0], [0.25, 2.0], [4.0, 8.0]]
     x = torch.tensor([[0.75, 0.25], [0.0, 0.0], [2.0, 1.0]]).view(T, 1, 2, 1, 1)
-    traces = neuron_traces(graph_of("parallel", {"threshold": thresholds}), x)
-    assert traces["neurons"].threshold.tolist() == thresholds
-    assert traces["neurons"].membrane.tolist() == x.flatten(1).tolist()
+    trace = traced("parallel", {"threshold": thresholds}, x)
+    assert trace.threshold.tolist() == thresholds
+    assert trace.membrane.tolist() == x.flatten(1).tolist()
 
 
-@every(kind=["lif", "glif", "graded_lif", "hdlif", "parallel_hdlif"])
+@every(kind=["lif", "glif", "graded_lif", "hdlif", "parallel_hdlif", "own_neurons:AdaptiveHDLIF"])
 def test_what_is_emitted_follows_from_membrane_and_threshold(kind: str) -> None:
     overrides = [f"neuron={{kind: {kind}}}", "model.blocks=[1]"]
-    chosen = recipe(*overrides)
-    labels = DATA["digits"].labels
-    network = built(*overrides)
-    graph = lower(network, input=input_record(chosen), labels=labels, time_steps=chosen.time_steps)
+    graph = lower(built(*overrides), input=input_record(recipe()), labels=DATA["digits"].labels, time_steps=4)
     traces = neuron_traces(graph, torch.randn(1, 1, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
     assert len(traces) > 1
     for trace in traces.values():
@@ -81,7 +79,12 @@ def test_what_is_emitted_follows_from_membrane_and_threshold(kind: str) -> None:
             expected = (trace.membrane >= trace.threshold).float()
         else:
             expected = (trace.membrane - trace.threshold).clamp_min(0)
-        assert torch.equal(trace.spike, expected)
+        torch.testing.assert_close(trace.spike, expected)
+        if "Adaptive" in kind:
+            # The threshold is θ + a of the step before.
+            adaptation = trace.states["adaptation"]
+            assert bool(adaptation.any())
+            torch.testing.assert_close(trace.threshold[1:], trace.threshold[:1] + adaptation[:-1])
     assert any(trace.spike.any() for trace in traces.values())
 
 
@@ -104,28 +107,16 @@ def test_an_equation_is_traced_state_by_state() -> None:
         (10, 12),
     )
     rows = {"row0": [[0.5]], "row1": [[0.5], [0.75], [0.5]]}
-    trace = neuron_traces(graph_of("program", rows, kind="Counting", **to_attributes(program)), X)["neurons"]
+    trace = traced("program", rows, X, kind="Counting", **to_attributes(program))
     assert trace.spike.tolist() == [[0.25, 0], [0.25, 0], [0.625, 0]]
     assert trace.membrane.tolist() == [[0.75, 0.25], [1.0, 0.375], [1.125, 0.4375]]
     assert trace.threshold.tolist() == [[0.5, 0.5], [0.75, 0.75], [0.5, 0.5]]
     assert {name: state.tolist() for name, state in trace.states.items()} == {"count": [[1, 1], [2, 2], [3, 3]]}
 
 
-def test_the_threshold_is_what_the_membrane_is_compared_with() -> None:
-    """Of an adaptive neuron, θ + a of the step before."""
-    network = built("neuron={kind: own_neurons:AdaptiveHDLIF}", "model.blocks=[1]")
-    graph = lower(network, input=input_record(recipe()), labels=DATA["digits"].labels, time_steps=4)
-    traces = neuron_traces(graph, torch.randn(1, 1, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
-    for trace in traces.values():
-        adaptation = trace.states["adaptation"]
-        assert bool(adaptation.any())
-        torch.testing.assert_close(trace.threshold[1:], trace.threshold[:1] + adaptation[:-1])
-        torch.testing.assert_close(trace.spike, (trace.membrane - trace.threshold).clamp_min(0))
-
-
 def test_an_equation_without_states_or_threshold_shows_its_current() -> None:
     program = Program((), (), (Instruction("absolute", (0,)),), 1, ())
-    trace = neuron_traces(graph_of("program", {}, kind="Absolute", **to_attributes(program)), -X)["neurons"]
+    trace = traced("program", {}, -X, kind="Absolute", **to_attributes(program))
     assert trace.membrane.tolist() == [[-0.75, -0.25]] * T
     assert bool(trace.threshold.isnan().all())
     assert trace.states == {}

@@ -1,14 +1,16 @@
 """Counts against brute force on small networks, and against the paper's printed cells on its own."""
 
+from collections import Counter
 from functools import cache, partial
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.lib.stride_tricks import sliding_window_view
 
 from cases import every
-from deployed_graphs import Builder, random_input
+from deployed_graphs import Builder
 from hdlif.deploy import lower
 from hdlif.graph.artefact import INPUT, InputRecord, infer_values
 from hdlif.graph.artefact.io import save
@@ -27,16 +29,13 @@ def half_parallel(place):
     return ParallelHDLIF(4) if place.index % 2 else HDLIF(4)
 
 
+def parallel(place):
+    return ParallelHDLIF(4)
+
+
 def graph_of(network, shape, classes, time_steps=4):
     record = InputRecord(shape, (0.0,) * shape[0], (1.0,) * shape[0])
     return lower(network.eval(), input=record, labels=tuple(map(str, range(classes))), time_steps=time_steps)
-
-
-def nops(graph):
-    """Neuron operations need no data: T·(3·N, or 1·N without accumulation)."""
-    values = infer_values(graph)
-    neurons = [node for node in graph.nodes if node.op == "program"]
-    return sum(neuron_step(n).count * graph.time_steps * np.prod(values[n.name].shape) for n in neurons)
 
 
 VGG13 = (64, 64, "P", 128, 128, "P", 256, 256, "P", 512, 512, 512, "P", 512)
@@ -106,7 +105,7 @@ def test_megabytes_of_packed_weights(name, packed):
     of=[
         ("resnet18_cifar100", hd_lif, "6.586"),
         ("resnet18_cifar100", half_parallel, "4.620"),
-        ("resnet18_cifar100", lambda place: ParallelHDLIF(4), "2.195"),
+        ("resnet18_cifar100", parallel, "2.195"),
         ("resnet18_dvs", hd_lif, "37.048"),
         ("resnet18_dvs", half_parallel, "25.989"),
         ("resnet34", hd_lif, "35.224"),
@@ -115,7 +114,12 @@ def test_megabytes_of_packed_weights(name, packed):
     ],
 )
 def test_neuron_operations_of_every_network_are_the_published_ones(name, neuron, published):
-    assert f"{nops(published_graph(name, neuron=neuron)) / 1e6:.3f}" == published
+    """They need no data: T·(3·N, or 1·N without accumulation)."""
+    graph = published_graph(name, neuron=neuron)
+    values = infer_values(graph)
+    neurons = [node for node in graph.nodes if node.op == "program"]
+    nops = sum(neuron_step(node).count * graph.time_steps * np.prod(values[node.name].shape) for node in neurons)
+    assert f"{nops / 1e6:.3f}" == published
 
 
 @every(
@@ -129,18 +133,10 @@ def test_energy_formula_equals_the_published_cell(sops_m, bits, published):
 
 
 def brute_force_pairs(x, weight, stride, padding):
-    """Non-zero (input, weight) pairs, tap by tap."""
-    x = np.pad(x != 0, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    taps, count = weight != 0, 0
-    kernel = weight.shape[2]
-    for b in range(len(x)):
-        for oy in range((x.shape[2] - kernel) // stride + 1):
-            for ox in range((x.shape[3] - kernel) // stride + 1):
-                patch = x[
-                    b, :, oy * stride : oy * stride + weight.shape[2], ox * stride : ox * stride + weight.shape[3]
-                ]
-                count += int((patch[None] & taps).sum())
-    return count
+    """Count the pairs of an input and a weight that are both not zero, place by place."""
+    padded = np.pad(x != 0, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    patches = sliding_window_view(padded, weight.shape[2:], axis=(2, 3))[:, :, ::stride, ::stride]
+    return int(np.einsum("bcyxij,ocij->", patches.astype(int), (weight != 0).astype(int)))
 
 
 @every(
@@ -157,54 +153,54 @@ def test_sops_equal_brute_force_with_padding_and_stride(neuron, build, shortcut)
     conv = partial(QuantConv2d, quantizer=Ternary())
     network = build(neuron=neuron, classes=4, in_channels=2, conv=conv).eval()
     x = torch.randn(4, 2, 2, 5, 5) * 3
-    seen, hooks = {}, []
+    layers = {layer.name: layer for layer in profile(network, x, time_steps=4).layers}
+    honest = profile(network, x, counting="honest", time_steps=4)
+    pairs = Counter()
 
-    def remember(name):
-        def hook(module, args, output):
-            weight = module.weight_q().detach().numpy()
-            pairs = brute_force_pairs(args[0].numpy(), weight, module.stride[0], module.padding[0])
-            seen[name] = seen.get(name, 0) + pairs
-
-        return hook
+    def count(name, module, args, output):
+        weight = module.weight_q().detach().numpy()
+        pairs[name] += brute_force_pairs(args[0].numpy(), weight, module.stride[0], module.padding[0])
 
     for name, module in network.named_modules():
         if isinstance(module, QuantConv2d):
-            hooks.append(module.register_forward_hook(remember(name)))
+            module.register_forward_hook(partial(count, name))
     with torch.no_grad():
         network(x, steps=range(4))
-    for hook in hooks:
-        hook.remove()
-    result = {layer.name: layer for layer in profile(network, x, time_steps=4).layers}
-    assert set(seen) == {name for name, layer in result.items() if layer.sops}
-    for name, pairs in seen.items():
-        assert result[name].sops == pairs / 2
-    honest = profile(network, x, counting="honest", time_steps=4)
-    assert not result[shortcut].spikes_in
-    assert honest.sops == pytest.approx(sum(layer.sops for layer in result.values()) - result[shortcut].sops)
+    batch = x.shape[1]
+    assert {name: layer.sops for name, layer in layers.items() if layer.sops} == {
+        n: p / batch for n, p in pairs.items()
+    }
+    assert not layers[shortcut].spikes_in
+    assert honest.sops == pytest.approx(sum(layer.sops for layer in layers.values()) - layers[shortcut].sops)
 
 
-def test_parts_of_spikes_are_spikes_and_spikes_beside_currents_are_not():
+SPIKES_IN = {
+    "a slice of spikes": (True, lambda b, spikes: b.slice(spikes, 1, 3)),
+    "spikes with spikes": (True, lambda b, spikes: b.concat(spikes, b.slice(spikes, 0, 1))),
+    "spikes with a current": (False, lambda b, spikes: b.concat(spikes, INPUT)),
+    "spikes times a gain": (True, lambda b, spikes: b.affine(spikes)),
+    "spikes with a shift": (False, lambda b, spikes: b.affine(spikes)),
+}
+
+
+@every(case=SPIKES_IN.items())
+def test_a_layer_gets_spikes_where_all_of_its_inputs_are_moved_or_scaled_spikes(case):
+    name, (expected, build) = case
     b = Builder((4, 3, 3), 2, 0)
-    spikes = b.hd_lif(INPUT)
-    parts = b.slice(spikes, 1, 3), b.concat(spikes, b.slice(spikes, 0, 1)), b.concat(spikes, INPUT)
-    convs = [b.conv(part, 2) for part in parts]
-    graph = b.graph(b.concat(b.concat(*convs[:2]), convs[2]))
-    x = torch.from_numpy(random_input(graph, 2, 3))
-    layers = {layer.name: layer for layer in profile(graph, x, counting="honest").layers}
-    assert [layers[name].spikes_in for name in convs] == [True, True, False]
-    # moving channels about costs nothing
-    assert all(layer.energy_mj == 0 for layer in layers.values() if layer.kind in ("slice", "concat"))
+    moved = build(b, b.hd_lif(INPUT))
+    if "gain" in name:
+        b.nodes[-1].tensors["shift"][...] = 0
+    conv = b.conv(moved, 2)
+    layers = {
+        layer.name: layer for layer in profile(b.graph(conv), torch.randn(2, 3, 4, 3, 3), counting="honest").layers
+    }
+    assert layers[conv].spikes_in == expected
 
 
 def test_constant_image_is_counted_at_every_step_by_the_paper_and_once_honestly():
     torch.manual_seed(0)
-    network = vgg_snn(
-        neuron=lambda place: ParallelHDLIF(4, threshold=0.01, learned=False),
-        plan=(3, 3),
-        classes=2,
-        in_channels=1,
-        final_size=None,
-    )
+    neuron = partial(ParallelHDLIF, 4, threshold=0.01, learned=False)
+    network = vgg_snn(neuron=lambda place: neuron(), plan=(3, 3), classes=2, in_channels=1, final_size=None)
     x = torch.randn(1, 2, 1, 6, 6)
     repeated = profile(network, x.expand(4, -1, -1, -1, -1), time_steps=4)
     constant = profile(network, x, time_steps=4)

@@ -32,17 +32,10 @@ def test_steps_are_counted_as_they_run_and_as_gradients_come_back() -> None:
 
     found = update_cost(net, update, batch=[x])
     assert (found.forward_steps, found.backward_steps) == (1 + 2 + 3, 2)
-
-
-def test_hooks_go_with_the_count_even_where_the_update_fails() -> None:
-    net = One()
     with pytest.raises(ZeroDivisionError):
         update_cost(net, lambda: 1 / 0)
     assert not net.act._forward_hooks
-
-
-def test_a_network_without_neurons_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"Linear has no neuron layer"):
+    with pytest.raises(ValueError, match="no neuron layer"):
         update_cost(nn.Linear(2, 2), lambda: None)
 
 

@@ -1,8 +1,16 @@
-"""Packages that have moved are found by their earlier names too."""
+"""Names of the package itself: its version, and earlier names of packages that have moved."""
 
 from importlib import import_module
 
+import pytest
+
 import hdlif
+
+
+def test_the_version_is_found_when_it_is_asked_for() -> None:
+    assert hdlif.__version__[0].isdigit()
+    with pytest.raises(AttributeError, match="versoin"):
+        hdlif.versoin  # noqa: B018
 
 
 def test_a_moved_package_and_its_modules_are_the_same_by_both_names() -> None:

@@ -1,0 +1,81 @@
+"""What the records of coherence runs, demos and confusions keep of run folders."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import coherence_record
+import confusions
+import demo_record
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any], Path], dict[str, Any]]:
+    """Make a record by a script of benchmarks/."""
+
+    def made(main: Callable[[], Any], source: Path) -> dict[str, Any]:
+        out = tmp_path / "record.json"
+        monkeypatch.setattr(sys, "argv", ["a script", str(source), "--out", str(out)])
+        main()
+        record: dict[str, Any] = json.loads(out.read_text())
+        return record
+
+    return made
+
+
+def test_record_of_coherence_keeps_every_neuron_layer_and_the_first_synapse(recorded: Any, tmp_path: Path) -> None:
+    shares = dict.fromkeys(coherence_record.SHARES, 0.5)
+
+    def layer(name: str, kind: str, **more: float) -> dict[str, object]:
+        return {"name": name, "kind": kind, **shares, **more, "per_step": [{"cosine": 0.25}, {"cosine": 1.0}]}
+
+    layers = [layer("act1", "neuron", cosine=0.75), layer("act1", "parameters", norm_ratio=1.5)]
+    layers.append(layer("conv1", "synapse", norm_ratio=1.25))
+    end = {"layers": [layer("stem", "synapse", norm_ratio=0.9), layer("conv1", "synapse")], "firing_rate": 0.3}
+    end |= {"cosine": 0.99, "norm_ratio": 0.97, "plans": [{"cosine": 0.8}, {"cosine": 0.9}]}
+    rules = {"sltt": {"local": {"layers": layers, "whole": shares}, "end_to_end": end}}
+    entry = {"target": "runs/mine/epoch_2.safetensors", "trained": True, "neuron": "hdlif", "loss": "per_step"}
+    source = tmp_path / "coherence.json"
+    source.write_text(json.dumps({"networks": [{**entry, "time_steps": 2, "images": 8, "rules": rules}]}))
+    (network,) = recorded(coherence_record.main, source)["networks"]
+    kept = network["rules"]["sltt"]
+    assert network["target"] == "mine/epoch_2"
+    assert [(one["name"], one["cosine"], one["cosines"]) for one in kept["layers"]] == [("act1", 0.75, [0.25, 1.0])]
+    assert kept["layers"][0]["parameters"]["norm_ratio"] == 1.5
+    assert (kept["first_layer"]["name"], kept["first_layer"]["norm_ratio"], kept["draws"]) == ("stem", 0.9, [0.8, 0.9])
+    assert [one["name"] for one in kept["synapses"]["end_to_end"]] == ["stem", "conv1"]
+    assert kept["synapses"]["local"] == [{"name": "conv1", "cosine": 0.5, "norm_ratio": 1.25}]
+
+
+def test_record_of_a_demo_has_validation_by_epoch_and_densities(recorded: Any, tmp_path: Path) -> None:
+    layers = [
+        {"name": "stem.conv", "kind": "conv2d", "stored_mb": 9.0, "density": 1.0},
+        {"name": "act", "kind": "HDLIF", "stored_mb": 9.0, "density": 0.25},
+        {"name": "conv", "kind": "conv2d", "stored_mb": 0.5, "density": 0.25},
+        {"name": "conv2", "kind": "conv2d", "stored_mb": 0.25, "density": 0.5},
+    ]
+    network = dict.fromkeys(demo_record.KEPT, 0.5) | {"name": "lif", "layers": layers, "neurons": [{"name": "act"}]}
+    summary = {"networks": [network], "artefact": {"path": "somewhere", "bytes": 3}, "data": "fashion_mnist"}
+    summary |= {"seed": 42, "versions": {"hdlif_commit": "abc"}, "hardware": {"cpu": "one of theirs"}}
+    (tmp_path / "lif").mkdir()
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    events = [{"event": "train", "accuracy": 0.1}, *({"event": "validation", "accuracy": a} for a in (0.5, 0.75))]
+    (tmp_path / "lif" / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    record = recorded(demo_record.main, tmp_path)
+    (kept,) = record["networks"]
+    assert (kept["validation_by_epoch"], kept["densities"], kept["body_mb"]) == ([0.5, 0.75], {"act": 0.25}, 0.75)
+    assert record["artefact"] == {"bytes": 3}
+    said = [record[key] for key in ("command", "commit", "hardware", "seeds")]
+    assert said == ["hdlif demo --data fashion_mnist --data-root DIR", "abc", {"cpu": "one of theirs"}, [42]]
+
+
+def test_record_of_confusions_names_the_run(tmp_path: Path) -> None:
+    summary = {"recipe": {"name": "hapt_hdlif", "training": {"epochs": 5}}, "seed": 43, "accuracy": 0.75}
+    (tmp_path / "summary.json").write_text(json.dumps(summary | {"versions": {}, "hardware": {}}))
+    (tmp_path / "confusion.json").write_text(json.dumps({"labels": ["a", "b"], "counts": [[3, 0], [1, 0]]}))
+    kept = confusions.of_run(tmp_path)
+    assert (kept["recipe"], kept["seed"], kept["epochs"], kept["counts"]) == ("hapt_hdlif", 43, 5, [[3, 0], [1, 0]])
