@@ -109,7 +109,7 @@ def test_event_policy_treats_all_frames_of_a_sample_alike() -> None:
     assert len(torch.unique(seen[:, 0].flatten(1), dim=0)) == 40
 
 
-@every(name=AUGMENTATIONS)
+@every(name=list(AUGMENTATIONS))
 def test_augmentation_depends_on_its_sample_alone_and_leaves_input_and_generator(name: str) -> None:
     x = torch.randint(256, (6, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     if AUGMENTS[name].samples == ("series",):

@@ -14,7 +14,6 @@ from hdlif.data import ImageSets, Samples, copy_task, delayed_xor, mackey_glass,
 from hdlif.data.sources.generated import SKIPPED, STARTS, series
 from hdlif.errors import DataError, RecipeError
 from hdlif.inputs.generated import Content, Copy, DelayedXor, MackeyGlass
-from hdlif.learning import loss_over, mean_logits
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.recipe.runs.recipe_data import load_with_data
 from hdlif.report.persistence import persistence
@@ -67,26 +66,7 @@ def test_copy_shows_symbols_and_cues_their_recall() -> None:
     assert (counts / counts.sum() - 0.2).abs().max() < 0.05
 
 
-def copy_recipe(*overrides: str) -> Recipe:
-    sizes = ["data.delay=4", "data.symbols=3", "data.alphabet=5", "time_steps=10", "task.delay=7"]
-    return load_recipe("copy_hdlif", [*sizes, *overrides])
-
-
-def test_the_steps_of_the_recall_alone_count() -> None:
-    recipe = copy_recipe("data.test=20")
-    with pytest.raises(RecipeError):
-        builders.check(copy_recipe("task.delay=6"))
-    test, task = builders.build_data(recipe).test, builders.build_task(recipe)
-    _, target = test.sequence(torch.arange(20))
-    outputs = torch.zeros(10, 20, 6)
-    outputs[7:] = 9.0 * torch.nn.functional.one_hot(target[:, :3], 6).transpose(0, 1)
-    loss = loss_over(task.criterion(), outputs, target, mean_logits)
-    outputs[:7] = torch.randn(7, 20, 6)
-    assert torch.equal(loss_over(task.criterion(), outputs, target, mean_logits), loss)
-    tally = task.tally()
-    tally(outputs, target)
-    assert tally.evaluation().metrics == {"accuracy": 1.0, "whole_sequences": 1.0}
-    assert len(tally.evaluation().per_step) == 3
+COPY = ["data.delay=4", "data.symbols=3", "data.alphabet=5", "time_steps=10", "task.delay=7"]
 
 
 def euler(time: float, step: float) -> float:
@@ -226,14 +206,17 @@ def test_a_recipe_gives_the_arguments_of_generated_data() -> None:
     sets = builders.build_data(recipe)
     assert [len(part) for part in sets.parts] == [16, 500, 8]
     assert sets.train.sequence(torch.arange(3))[0].shape == (8, 3, 2, 1, 1)
-    for override in ("data.delay=7", "data.delays=7", "data.delay=0", "data.delay=1.5"):
-        with pytest.raises(RecipeError):
-            builders.check(load_recipe("delayed_xor_hdlif", [override]))
+    for name, overrides in (
+        *(("delayed_xor_hdlif", [f"data.{argument}"]) for argument in ("delay=7", "delays=7", "delay=0", "delay=1.5")),
+        ("copy_hdlif", [*COPY, "task.delay=6"]),
+    ):
+        with naming(overrides), pytest.raises(RecipeError):
+            builders.check(load_recipe(name, overrides))
 
 
 def test_a_network_determines_its_data_but_for_their_noise_and_sizes() -> None:
     xor_recipe = load_recipe("delayed_xor_hdlif", ["data.delay=7", "time_steps=8"])
-    for recipe in (xor_recipe, copy_recipe()):
+    for recipe in (xor_recipe, load_recipe("copy_hdlif", COPY)):
         assert torch.equal(raw(data_of(recipe).test), raw(builders.build_data(recipe).test))
     assert len(data_of(xor_recipe, samples=8, delay=7).train) == 8
     with pytest.raises(RecipeError, match="delay = 7"):

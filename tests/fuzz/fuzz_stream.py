@@ -3,14 +3,13 @@
 Of the same bytes in other pieces, nothing else is said.
 """
 
-import os
-import threading
+from pipes import in_pieces, pipe
 
 import driver
 import numpy as np
 
 from hdlif.inputs import Unreadable
-from hdlif.inputs.coming import Source, coming
+from hdlif.inputs.coming import coming
 from hdlif.runtime import Session, Stream
 from series_networks import SOUND, series_network
 from sound_files import tone, wav_bytes
@@ -32,34 +31,18 @@ WORDS = (b",", b";", b"\n", b"\r\n", b"\r", b'"', b"1e9", b"1e999", b"nan", b"a"
 
 def said(session: Session, data: bytes, size: int, gaps: str) -> tuple[list[object], str]:
     """Return the decisions on bytes that come in pieces, without their times, and the fault that ends them."""
-    reader, writer = os.pipe()
-
-    def write() -> None:
-        try:
-            for begin in range(0, len(data), size):
-                os.write(writer, data[begin : begin + size])
-        except BrokenPipeError:
-            pass
-        finally:
-            os.close(writer)
-
-    writing = threading.Thread(target=write)
-    writing.start()
     decisions: list[object] = []
-    fault = ""
     try:
-        found = coming(Source(reader), session.input, gaps=gaps)
-        stream = Stream(session, rate=found.rate)
-        for samples, since in found.blocks:
-            assert np.isfinite(samples).all()
-            decisions += [(one.samples, one.step, one.answer) for one in stream.push(samples, since=since)]
-        decisions += [(one.samples, one.step, one.answer) for one in stream.end(partial=True)]
+        with pipe(in_pieces(data, size)) as source:
+            found = coming(source, session.input, gaps=gaps)
+            stream = Stream(session, rate=found.rate)
+            for samples, since in found.blocks:
+                assert np.isfinite(samples).all()
+                decisions += [(one.samples, one.step, one.answer) for one in stream.push(samples, since=since)]
+            decisions += [(one.samples, one.step, one.answer) for one in stream.end(partial=True)]
     except Unreadable as error:
-        fault = str(error)
-    finally:
-        os.close(reader)
-        writing.join()
-    return decisions, fault
+        return decisions, str(error)
+    return decisions, ""
 
 
 def target(data: bytes) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as of_numpy
 
+from cases import naming
 from hdlif.errors import printable
 from hdlif.inputs import Unreadable, arrays
 from hdlif.inputs.arrays import parse_archive, parse_array, parse_labels
@@ -58,14 +59,8 @@ class Trap:
         return pytest.fail, ("unpickled",)
 
 
-def archive() -> bytes:
-    file = io.BytesIO()
-    np.savez(file, a=np.zeros(2))
-    return file.getvalue()
-
-
 REFUSED = (
-    *(b"", b"nothing", archive(), pickle.dumps(Trap())),
+    *(b"", b"nothing", b"PK\3\4", pickle.dumps(Trap())),
     *(saved(array) for array in (np.array([Trap(), 1], object), np.zeros(2, [("a", "<f4"), ("b", "<i2")]))),
     *(saved(array) for array in (np.array(["a", "bc"]), np.zeros(2, "M8[s]"))),
     *(b"\x93NUMPY", npy(PLAIN, version=(4, 0)), npy(PLAIN, version=(1, 1)), b"\x93NUMPY\2\0\xff\xff\xff\xff{}"),
@@ -95,15 +90,12 @@ def test_refusals() -> None:
         assert printable(str(caught.value)) == str(caught.value), content
 
 
-@pytest.mark.parametrize("labels", [["b", "a", "\u00e9t\u00e9", ""], [3, -1, 3], np.array([1, 0], ">u2")])
-def test_labels_are_integers_or_text(labels: list[str] | list[int]) -> None:
-    assert parse_labels(saved(np.asarray(labels))) == list(labels)
-
-
-def test_labels_that_are_none_are_refused() -> None:
+def test_labels_are_integers_or_text() -> None:
+    for labels in (["b", "a", "\u00e9t\u00e9", ""], [3, -1, 3], np.array([1, 0], ">u2")):
+        assert parse_labels(saved(np.asarray(labels))) == list(labels)
     letters = (saved(np.array(["ab"]))[:-4] + letter.to_bytes(4, "little") for letter in (0x110000, 0xD800, 2**32 - 1))
     for content in (saved(np.array([0.5])), saved(np.array([[1]])), *letters):
-        with pytest.raises(Unreadable):
+        with naming(content), pytest.raises(Unreadable):
             parse_labels(content)
 
 
@@ -113,35 +105,23 @@ def packed(**given: object) -> bytes:
     return file.getvalue()
 
 
-def test_archives_as_numpy_writes_them() -> None:
+def test_archives_of_numpy_are_read_up_to_the_largest_array(monkeypatch: pytest.MonkeyPatch) -> None:
     found = parse_archive(packed(x=np.arange(3.0), y=np.arange(2)), ("x", "y"))
-    assert parse_array(found["x"]).tolist() == [0, 1, 2]
-    assert parse_array(found["y"]).tolist() == [0, 1]
-
-
-def test_no_more_is_unpacked_than_an_array_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {name: parse_array(content).tolist() for name, content in found.items()} == {"x": [0, 1, 2], "y": [0, 1]}
     monkeypatch.setattr(arrays, "MOST_BYTES", 1000)
     with pytest.raises(Unreadable, match="array x has more than 1,000 bytes"):
         parse_archive(packed(x=np.zeros(10**6)), ("x",))
 
 
-def twice() -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as made:
+def test_other_archives_are_refused() -> None:
+    file, twice = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as made:
+        made.writestr("x.npy", b"1")
+    with zipfile.ZipFile(twice, "w") as made:
         made.writestr("x.npy", b"1")
         with pytest.warns(UserWarning, match="Duplicate"):
             made.writestr("x.npy", b"2")
-    return file.getvalue()
-
-
-def lzma() -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as made:
-        made.writestr("x.npy", b"1")
-    return file.getvalue()
-
-
-def test_archives_of_anything_else_are_refused() -> None:
-    for content in (b"", packed(x=np.zeros(9))[:-20], packed(x=1, z=2), lzma(), twice()):
-        with pytest.raises(Unreadable):
+    others = (b"", packed(x=np.zeros(9))[:-20], packed(x=1, z=2), file.getvalue(), twice.getvalue())
+    for content in others:
+        with naming(content), pytest.raises(Unreadable):
             parse_archive(content, ("x", "y"))
