@@ -4,7 +4,6 @@ import gzip
 import io
 import json
 import pickle
-import struct
 import sys
 import tarfile
 import types
@@ -109,11 +108,3 @@ def digits_archive(path: Path, each: int = 2) -> Path:
         pixels = np.full((each, 784), digit / 20)
         files[f"package/src/digits/{digit}.json"] = json.dumps({"data": pixels.ravel().round(3).tolist()}).encode()
     return write_tar(path, files)
-
-
-def wav(samples: int) -> bytes:
-    """A .wav file of so many samples, 16 bits at 8 kHz."""
-    data = np.arange(samples, dtype="<i2").tobytes()
-    head = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16, 1, 1, 8000, 16000, 2, 16,
-                       b"data", len(data))  # fmt: skip
-    return head + data

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from httpx import ASGITransport, AsyncClient
 from starlette.testclient import TestClient
 
+from array_files import npy
 from deployed_graphs import CLASSES, Builder, residual_network
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, save
 from hdlif.serve import Settings
@@ -67,15 +67,6 @@ async def async_client(artefacts: dict[str, Path], **settings: Any) -> AsyncIter
     app = create_app(artefacts, Settings(**{"threads": 1} | settings))
     async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as http:
         yield app, http
-
-
-def npy(array: np.ndarray) -> bytes:
-    """The bytes of a .npy file."""
-    import io
-
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
 
 
 NPY = {"content-type": "application/x-npy"}

@@ -20,7 +20,6 @@ from hdlif.data.augment import (
     flip,
     jitter,
     own_augmentation,
-    random_resized_crop,
     rotate,
     scale,
     shift,
@@ -89,17 +88,6 @@ def test_autoaugment_is_torchvisions_under_a_seed_of_the_image() -> None:
             expected.append(v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)(image))
     assert torch.equal(seen, torch.stack(expected))
     assert (seen != pixels).flatten(1).any(1).sum() > 10
-
-
-def test_random_resized_crop_keeps_the_size_and_shows_a_part() -> None:
-    ramp = torch.arange(24, dtype=torch.uint8).mul(10).expand(50, 1, 24, 24).contiguous()
-    seen = random_resized_crop(ramp, bits_of(50))
-    assert seen.shape == ramp.shape
-    spans = (seen.amax((1, 2, 3)).int() - seen.amin((1, 2, 3)).int()).tolist()
-    # sqrt(0.08 * 3/4) of 230 at the narrowest, all of it at the widest.
-    assert min(spans) < 100
-    assert max(spans) > 180
-    assert max(spans) <= 230
 
 
 def test_event_policy_treats_all_frames_of_a_sample_alike() -> None:

@@ -23,21 +23,6 @@ def images(*augment: str, n: int = 20) -> Images:
 BATCHES = [torch.tensor([3, 1, 4]), torch.tensor([15, 9]), torch.tensor([2, 6, 5])]
 
 
-def test_stream_of_workers_equals_that_of_this_process() -> None:
-    samples = images("autoaugment_cifar10", "crop", "flip", "cutout_12")
-    samples.set_epoch(2)
-    state = torch.get_rng_state()
-    here = list(samples.stream(BATCHES))
-    samples.workers = 2
-    there = list(samples.stream(BATCHES))
-    assert torch.equal(torch.get_rng_state(), state)
-    for (x, y), (x_there, y_there), indices in zip(here, there, BATCHES, strict=True):
-        assert torch.equal(x, x_there)
-        assert y.tolist() == y_there.tolist() == indices.tolist()
-    samples.set_epoch(3)
-    assert not torch.equal(next(iter(samples.stream(BATCHES)))[0], here[0][0])
-
-
 class Broken(Images):
     def read(self, indices: Tensor) -> Tensor:
         if 9 in indices.tolist():

@@ -9,12 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from cases import every, naming
-from hdlif.data import Found, Images
+from cases import naming
+from hdlif.data import Found
 from hdlif.data.manifest import changes
-from hdlif.data.sources import pictures as picture_source
 from hdlif.data.sources.events import find_events
-from hdlif.data.sources.pictures import PictureFiles, find_pictures
+from hdlif.data.sources.pictures import find_pictures
 from hdlif.errors import DataError
 from hostile import NAMES, one_printable_line
 from picture_folders import write_pictures
@@ -41,34 +40,26 @@ def parts_of(found: Found) -> dict[str, str]:
     return {entry.file: entry.part for entry in found.manifest.entries}
 
 
-@every(kept=[True, False])
-def test_values_are_those_of_the_row_of_a_picture(tmp_path_factory: pytest.TempPathFactory, kept: bool) -> None:
-    root = write_pictures_with_table(tmp_path_factory.mktemp("table") / "x")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(picture_source, "MOST_KEPT", 10**9 if kept else 0)
-        found = look(root, values=["light", "flat"])
-        assert isinstance(found.make((), 0).train, Images if kept else PictureFiles)
-        assert (found.classes, found.count("train")) == (("light", "flat"), 28)
-        trained = [
-            [ROWS[file]["light"], ROWS[file]["flat"]] for file, part in parts_of(found).items() if part == "train"
-        ]
-        np.testing.assert_allclose(found.target_mean, np.mean(trained, 0), rtol=1e-5)  # type: ignore[arg-type]
-        np.testing.assert_allclose(found.target_std, np.std(trained, 0), rtol=1e-5)  # type: ignore[arg-type]
-        scale, shift = np.array(found.target_std), np.array(found.target_mean)
-        seen = list(rows_with_targets(found))
-        assert len(seen) == 40
-        for row, target in seen:
-            np.testing.assert_allclose(
-                target.numpy() * scale + shift, [row["light"], row["flat"]], rtol=1e-4, atol=1e-4
-            )
-        said = found.seen["target"]
-        assert (said["names"], said["least"], said["most"]) == (["light", "flat"], [20, 0], [56, 1])
-        # Normalised as a network has them.
-        for row, target in rows_with_targets(look(root, values=["light"], scale=((10.0,), (2.0,)))):
-            assert float(target) == (float(str(row["light"])) - 10) / 2
-        # Pictures that are left out need no target.
-        (root / "05.png").write_bytes(b"no picture")
-        assert look(root, values=["light"], unreadable="skip").manifest.skipped == ("05.png",)
+def test_values_are_those_of_the_row_of_a_picture(tmp_path: Path) -> None:
+    root = write_pictures_with_table(tmp_path / "x")
+    found = look(root, values=["light", "flat"])
+    assert (found.classes, found.count("train")) == (("light", "flat"), 28)
+    train = [[ROWS[file]["light"], ROWS[file]["flat"]] for file, part in parts_of(found).items() if part == "train"]
+    np.testing.assert_allclose(found.target_mean, np.mean(train, 0), rtol=1e-5)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found.target_std, np.std(train, 0), rtol=1e-5)  # type: ignore[arg-type]
+    scale, shift = np.array(found.target_std), np.array(found.target_mean)
+    seen = list(rows_with_targets(found))
+    assert len(seen) == 40
+    for row, target in seen:
+        np.testing.assert_allclose(target.numpy() * scale + shift, [row["light"], row["flat"]], rtol=1e-4, atol=1e-4)
+    said = found.seen["target"]
+    assert (said["names"], said["least"], said["most"]) == (["light", "flat"], [20, 0], [56, 1])
+    # Normalised as a network has them.
+    for row, target in rows_with_targets(look(root, values=["light"], scale=((10.0,), (2.0,)))):
+        assert float(target) == (float(str(row["light"])) - 10) / 2
+    # Pictures that are left out need no target.
+    (root / "05.png").write_bytes(b"no picture")
+    assert look(root, values=["light"], unreadable="skip").manifest.skipped == ("05.png",)
 
 
 def test_labels_are_those_of_the_row_and_counted(tmp_path: Path) -> None:

@@ -178,26 +178,19 @@ def _stated(shape: tuple[int, int, int], kind: str, resize: str = "none", **othe
     return InputRecord(shape, (0.5,) * shape[0], (0.25,) * shape[0], kind, resize, **others)
 
 
-_SCALED = {"mean": (1.0, 2.0, 3.0), "std": (0.5, 1.0, 2.0)}
+SCALED = {"mean": (1.0, 2.0, 3.0), "std": (0.5, 1.0, 2.0)}
+ROWS, PIXELS = {"frames": "rows", "columns": ("x", "y")}, {"frames": "pixels", "fit": "crop"}
+SOUND = SoundRecord(8000, 800, "first", 800, 4, 64, 80, 20.0, 4000.0)
+EACH = TaskRecord("sequence", "each", 2)
 STATED = (
-    (_stated((1, 1, 1), "image", "nearest", frames="pixels", fit="crop"), TaskRecord(), 16),
+    (_stated((1, 1, 1), "image", "nearest", **PIXELS), TaskRecord(), 16),
     (_stated((1, 1, 4), "image", frames="rows"), TaskRecord(combine="last"), 4),
     (_stated((2, 4, 4), "events", "pool", sensor=(8, 8), binning="by_time"), TaskRecord(), 4),
-    (
-        _stated((2, 1, 1), "series", frames="rows", columns=("x", "y"), rates=(50, 25), windows=(12, 6)),
-        TaskRecord("sequence", "each", 2),
-        6,
-    ),
-    (_stated((2, 1, 1), "series", frames="rows", columns=("x", "y"), shortest=3), TaskRecord(), 6),
-    (
-        _stated(
-            (4, 1, 1), "series", frames="rows", sound=SoundRecord(8000, 800, "first", 800, 4, 64, 80, 20.0, 4000.0)
-        ),
-        TaskRecord("multilabel", threshold=0.3),
-        10,
-    ),
-    (_stated((3, 1, 1), "table", columns=("p", "q", "r")), TaskRecord("regress", **_SCALED), 2),
-    (_stated((2, 1, 1), "series", frames="rows"), TaskRecord("regress", "each", 2, ahead=3, **_SCALED), 6),
+    (_stated((2, 1, 1), "series", **ROWS, rates=(50, 25), windows=(12, 6)), EACH, 6),
+    (_stated((2, 1, 1), "series", **ROWS, shortest=3), TaskRecord(), 6),
+    (_stated((4, 1, 1), "series", frames="rows", sound=SOUND), TaskRecord("multilabel", threshold=0.3), 10),
+    (_stated((3, 1, 1), "table", columns=("p", "q", "r")), TaskRecord("regress", **SCALED), 2),
+    (_stated((2, 1, 1), "series", frames="rows"), TaskRecord("regress", "each", 2, ahead=3, **SCALED), 6),
 )
 """Inputs and tasks of every kind, and the time steps of their networks."""
 

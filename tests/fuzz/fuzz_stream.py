@@ -3,14 +3,13 @@
 Of the same bytes in other pieces, nothing else is said.
 """
 
-from pipes import in_pieces, pipe
-
 import driver
 import numpy as np
 
 from hdlif.inputs import Unreadable
 from hdlif.inputs.coming import coming
 from hdlif.runtime import Session, Stream
+from piped_samples import in_pieces, pipe
 from series_networks import SOUND, series_network
 from sound_files import tone, wav_bytes
 

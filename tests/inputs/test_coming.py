@@ -6,12 +6,12 @@ import re
 import struct
 import threading
 from collections.abc import Callable
-from pipes import in_pieces, pipe
 from time import perf_counter
 
 import numpy as np
 import pytest
 
+from array_files import npy
 from cases import every, naming
 from hdlif.graph.artefact import InputRecord
 from hdlif.inputs import Unreadable
@@ -20,6 +20,7 @@ from hdlif.inputs.rows import MOST_LINE
 from hdlif.inputs.tables import MOST_COLUMNS, parse_table
 from hdlif.inputs.wav import parse_wave
 from mutations import at_most
+from piped_samples import in_pieces, pipe
 from series_networks import SOUND
 from sound_files import tone, wav_bytes
 from special_files import within
@@ -82,38 +83,30 @@ def test_missing_numbers_stop_it_or_are_filled_in() -> None:
         assert read(content, gaps="zero").tolist() == [[0, 1], [2, 3], [0, 0], [4, 5]]
     x = np.array([[np.nan, 1], [2, np.nan], [3, 4]], np.float32)
     with pytest.raises(Unreadable, match=re.escape("at [0, 0] (from 0) it holds NaN")):
-        read(saved(x))
-    assert read(saved(x), gaps="hold").tolist() == [[0.25, 1], [2, 1], [3, 4]]
-    assert read(saved(x), gaps="zero").tolist() == [[0, 1], [2, 0], [3, 4]]
-
-
-def saved(array: np.ndarray) -> bytes:
-    import io
-
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
+        read(npy(x))
+    assert read(npy(x), gaps="hold").tolist() == [[0.25, 1], [2, 1], [3, 4]]
+    assert read(npy(x), gaps="zero").tolist() == [[0, 1], [2, 0], [3, 4]]
 
 
 def test_rows_of_an_array_come_as_they_are() -> None:
     for dtype, size in itertools.product(("<f4", ">f8", "<i2", "u1", "?"), (1, 77, 10_000)):
         x = np.random.default_rng(0).integers(0, 2, (20, 2)).astype(dtype)
-        np.testing.assert_array_equal(read(*in_pieces(saved(x), size)), x.astype(np.float32), strict=True)
+        np.testing.assert_array_equal(read(*in_pieces(npy(x), size)), x.astype(np.float32), strict=True)
     # One channel may be flat.
     record = InputRecord((1, 1, 1), (0.0,), (1.0,), "series", "none", frames="rows")
-    assert read(saved(np.arange(3.0)), record=record).tolist() == [[0], [1], [2]]
+    assert read(npy(np.arange(3.0)), record=record).tolist() == [[0], [1], [2]]
 
 
 def test_refusals_of_arrays() -> None:
     for content in (
-        saved(np.zeros((3, 3))),
-        saved(np.zeros((1, 3, 2))),
-        saved(np.zeros((3, 2), complex)),
-        saved(np.asfortranarray(np.zeros((3, 2)))),
-        saved(np.zeros((3, 2)))[:-1],
-        saved(np.zeros((3, 2))) + b"x",
-        saved(np.array([[1, 2], [3, np.inf]])),
-        saved(np.array([[1, 2], [3, 1e39]])),
+        npy(np.zeros((3, 3))),
+        npy(np.zeros((1, 3, 2))),
+        npy(np.zeros((3, 2), complex)),
+        npy(np.asfortranarray(np.zeros((3, 2)))),
+        npy(np.zeros((3, 2)))[:-1],
+        npy(np.zeros((3, 2))) + b"x",
+        npy(np.array([[1, 2], [3, np.inf]])),
+        npy(np.array([[1, 2], [3, 1e39]])),
         b"\x93NUMPY\x01\x00\xff\xff" + b" " * 70_000,
         b"\x93NUMPY\x07\x00",
         b"\x93NUMPY\x01\x00\x10\x00",
@@ -165,7 +158,7 @@ def test_few_samples_may_look_like_text_and_no_more_are_waited_for_than_tell_it(
 def test_refusals_of_sounds() -> None:
     for content in (
         *(b"fLaC....", b"OggS....", b"ID3\4....", b"RF64....WAVE", b"RIFF....AVI ", b"RIFF....WAVE"),
-        *(saved(np.zeros(3)), b"x,y,z\n0.1,-0.2,0.3\n0.2,0.1,0.0\n", b"sensor 1\tsensor 2\r\n" * 100),
+        *(npy(np.zeros(3)), b"x,y,z\n0.1,-0.2,0.3\n0.2,0.1,0.0\n", b"sensor 1\tsensor 2\r\n" * 100),
         *(WAVE[:20] + b"\7" + WAVE[21:], WAVE[:12] + WAVE[36:], WAVE[:-100], WAVE[44:] + b"x"),
         *(WAVE[:12] + b"fmt \xff\xff\xff\0", WAVE[:12] + b"LIST\xff\xff\xff\0abc"),
         wav_bytes(np.array([0, np.nan]), bits=32, form=3),

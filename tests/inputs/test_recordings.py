@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from array_files import npy, npz
 from cases import every, naming
 from hdlif.data import Events
 from hdlif.errors import MissingExtraError
@@ -97,18 +98,6 @@ def test_aedat4_is_read_by_tonic_whatever_it_names_the_fields(tmp_path: Path, mo
         refused = KeyboardInterrupt if content == b"stop" else Unreadable
         with pytest.raises(refused, match=str(error)):
             read_recording(Path("b.aedat4"), content)
-
-
-def npy(array: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
-
-
-def npz(**arrays: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
-    return file.getvalue()
 
 
 EVENTS = recording(20, side=9)

@@ -6,7 +6,7 @@ import pytest
 from cases import every, naming
 from hdlif.inputs import Unreadable
 from hdlif.inputs.tables import MOST_COLUMNS, header_of, parse_table
-from special_files import within
+from hostile import within
 
 
 @every(

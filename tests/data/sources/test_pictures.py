@@ -181,5 +181,8 @@ def test_a_picture_is_read_once_if_its_bytes_can_be_held(tmp_path: Path, monkeyp
 
         monkeypatch.setattr(picture_source, "MOST_READ_ONCE", held)
         monkeypatch.setattr(Folder, "encoded", counted)
-        found(tmp_path, size=8)
-        assert set(read.values()) == {times}
+        said: list[str] = []
+        monkeypatch.setattr(picture_source, "MANY", 10 + times)
+        found(tmp_path, size=8, say=said.append)
+        # Many pictures are announced.
+        assert (set(read.values()), len(said)) == ({times}, 2 - times)
