@@ -47,7 +47,7 @@ sys.path.insert(0, {str(FOLDER)!r})
 import driver
 
 def target(data):
-    assert not data or data[0] != 3
+    assert data[:1] in (b"", b"a")
 
 driver.main(target, "faulty", seeds=[b"abc"])
 """
