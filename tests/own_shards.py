@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 import sound_files
+from array_files import npy, npz
 from picture_folders import CLASSES
 from recorded_events import MOVES, fields, moving
 from series_files import wave
@@ -25,18 +26,6 @@ def write_shard(path: Path, members: Sequence[Member]) -> Path:
             info.size = len(content)
             shard.addfile(info, io.BytesIO(content))
     return path
-
-
-def saved(array: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
-
-
-def packed(array: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.savez(file, events=array)
-    return file.getvalue()
 
 
 def pictures_of(numbers: Sequence[int], *, named: bool = False) -> list[Member]:
@@ -60,7 +49,7 @@ def series_of(numbers: Sequence[int]) -> list[Member]:
         member
         for number in numbers
         for name in classes
-        for member in ((f"{name}{number}.npy", saved(wave(name, number))), (f"{name}{number}.cls", name.encode()))
+        for member in ((f"{name}{number}.npy", npy(wave(name, number))), (f"{name}{number}.cls", name.encode()))
     ]
 
 
@@ -83,7 +72,7 @@ def events_of(numbers: Sequence[int]) -> list[Member]:
         for number in numbers
         for name in MOVES
         for member in (
-            (f"{name}{number}.npz", packed(fields(moving(name, number)))),
+            (f"{name}{number}.npz", npz(events=fields(moving(name, number)))),
             (f"{name}{number}.cls", name.encode()),
         )
     ]

@@ -1,18 +1,19 @@
 """Networks of each kind of input and task as files, and servers of them in this process."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from httpx import ASGITransport, AsyncClient
 from starlette.testclient import TestClient
 
+from array_files import npy
 from deployed_graphs import CLASSES, Builder, residual_network
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, save
 from hdlif.serve import Settings
-from hdlif.serve.app import create_app
+from hdlif.serve.app import App, create_app
 
 STEPS = 6
 REGRESS = {"mean": (1.0, 2.0, 3.0), "std": (0.5, 1.0, 2.0)}
@@ -60,13 +61,12 @@ def client(artefacts: dict[str, Path], **settings: Any) -> Iterator[TestClient]:
         yield found
 
 
-def npy(array: np.ndarray) -> bytes:
-    """The bytes of a .npy file."""
-    import io
-
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
+@asynccontextmanager
+async def async_client(artefacts: dict[str, Path], **settings: Any) -> AsyncIterator[tuple[App, AsyncClient]]:
+    """Give an application of these artefacts, and a client that sends it requests at the same time."""
+    app = create_app(artefacts, Settings(**{"threads": 1} | settings))
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as http:
+        yield app, http
 
 
 NPY = {"content-type": "application/x-npy"}
@@ -78,6 +78,7 @@ __all__ = [
     "STATE",
     "STEPS",
     "TASKS",
+    "async_client",
     "client",
     "npy",
     "residual_network",

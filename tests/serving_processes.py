@@ -35,6 +35,13 @@ class Process:
         place = urlsplit(self.address)
         return socket.create_connection((place.hostname, place.port), timeout=30)
 
+    def exchange(self, raw: bytes) -> bytes:
+        """Send bytes over a bare connection, and return what comes until the other end closes."""
+        with self.connected() as connection:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(raw)
+            return everything(connection)
+
     def resident(self) -> int:
         """Bytes of memory that the process has."""
         pages = int(Path(f"/proc/{self.child.pid}/statm").read_text().split()[1])

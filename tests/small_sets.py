@@ -1,4 +1,4 @@
-"""The smallest data sets that are whole, in the true form of their files, and how they are loaded."""
+"""The smallest complete data sets, in the true form of their files, and how they are loaded."""
 
 import io
 import pickle
@@ -28,7 +28,7 @@ from hdlif.data.sources.pictures import find_pictures
 from picture_folders import write_pictures
 from recorded_events import write_dvs_cifar10, write_dvs_gesture, write_n_mnist
 
-IDS = ("n01440764", "n01443537")
+IDS = ("n01440764", "n01443537", "n02084071")
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -36,7 +36,7 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 class SmallSet:
     """`write` puts it below a folder and `load` reads it; `files`, below the folder, are of each kind that it has."""
 
-    write: Callable[[Path], None]
+    write: Callable[[Path], object]
     load: Callable[[Path], ImageSets]
     files: tuple[str, ...]
 
@@ -52,72 +52,99 @@ def idx(values: np.ndarray) -> bytes:
     return bytes([0, 0, 8, values.ndim]) + lengths + values.astype(np.uint8).tobytes()
 
 
-def write_fashion_mnist(root: Path) -> None:
+def write_fashion_mnist(root: Path, counts: tuple[int, int] = (20, 10)) -> list[np.ndarray]:
+    """Return the training and the test images; the label of image N is N % 10."""
     raw = root / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
-    for part, count in (("train", 20), ("t10k", 10)):
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(np.zeros((count, 28, 28))))
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(np.arange(count) % 10))
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (count, 28, 28), dtype=np.uint8) for count in counts]
+    for part, some in zip(("train", "t10k"), images, strict=True):
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(some))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(np.arange(len(some)) % 10))
+    return images
 
 
-def write_cifar(root: Path, *, folder: str, files: tuple[str, ...], key: bytes, classes: int) -> None:
+CIFAR = {
+    "cifar10": ("cifar-10-batches-py", (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"), b"labels", 10),
+    "cifar100": ("cifar-100-python", ("train", "test"), b"fine_labels", 100),
+}
+"""Of each: its folder, its files, the key of the labels and the number of classes."""
+
+
+def write_cifar(root: Path, name: str) -> dict[str, np.ndarray]:
+    """Write pickles as Python 2 did, and return their pixels: one image of each class, in CIFAR-100's `train` two."""
+    folder, files, key, classes = CIFAR[name]
     (root / folder).mkdir()
-    for name in files:
-        labels = list(range(classes)) * (2 if name == "train" else 1)
-        data = np.zeros((len(labels), 3072), np.uint8)
-        content = {key: labels, b"data": data, b"filenames": [b"a.png"] * len(labels)}
-        (root / folder / name).write_bytes(pickle.dumps(content, protocol=2))
+    rng, pixels = np.random.default_rng(0), {}
+    for file in files:
+        labels = rng.permutation(np.tile(np.arange(classes), 2 if file == "train" else 1)).tolist()
+        pixels[file] = rng.integers(0, 256, (len(labels), 3072), dtype=np.uint8)
+        content = {b"batch_label": b"x", key: labels, b"data": pixels[file], b"filenames": [b"a.png"] * len(labels)}
+        (root / folder / file).write_bytes(pickle.dumps(content, protocol=2))
+    return pixels
 
 
-def picture(format: str = "JPEG") -> bytes:
+def jpeg(label: int, number: int = 0, size: tuple[int, int] = (9, 7)) -> bytes:
+    """An image of one colour, by which JPEG leaves class and number readable."""
     file = io.BytesIO()
-    Image.new("RGB", (9, 7), (10, 200, 30)).save(file, format)
+    Image.new("RGB", size, (80 * label, 20 * number, 128)).save(file, "JPEG", quality=95)
     return file.getvalue()
 
 
-def tar(members: dict[str, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
+def tar(*members: tuple[str, bytes]) -> bytes:
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w", format=form) as archive:
-        for name, content in members.items():
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, content in members:
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return file.getvalue()
 
 
-def write_imagenet(root: Path, *, sharded: bool) -> None:
-    for part in ("train", "val"):
+def write_imagenet(
+    root: Path, *, sharded: bool = False, counts: tuple[int, int] = (2, 2), size: tuple[int, int] = (9, 7)
+) -> None:
+    """Write so many images of each class, in a folder per class or in two shards that mix the classes."""
+    for part, count in zip(("train", "val"), counts, strict=True):
         folder = root / "imagenet" / part
         folder.mkdir(parents=True)
-        if sharded:
-            pairs = [(f"{label}_{i}", label) for i in range(2) for label in range(2)]
-            images = {f"{key}.jpg": picture() for key, _ in pairs}
-            (folder / "0.tar").write_bytes(tar(images | {f"{key}.cls": str(label).encode() for key, label in pairs}))
-            continue
-        for wordnet_id in IDS:
+        for label, wordnet_id in enumerate(IDS if not sharded else ()):
             (folder / wordnet_id).mkdir()
-            for i in range(2):
-                (folder / wordnet_id / f"{i}.JPEG").write_bytes(picture())
+            for number in range(count):
+                (folder / wordnet_id / f"{wordnet_id}_{number}.JPEG").write_bytes(jpeg(label, number, size))
+        for shard in range(2 if sharded else 0):
+            members: list[tuple[str, bytes]] = []
+            for number in range(shard, count, 2):
+                for label in range(len(IDS)):
+                    key = f"{part}/{number}_{label}"
+                    # The .json is not read.
+                    members += [(f"{key}.cls", str(label).encode()), (f"{key}.json", b"{}")]
+                    members += [(f"{key}.jpg", jpeg(label, number, size))]
+            (folder / f"imagenet-{part}-{shard:06d}.tar").write_bytes(tar(*members))
 
 
-def write_tiny_imagenet(root: Path) -> None:
+def write_tiny_imagenet(root: Path, counts: tuple[int, int] = (2, 1), size: tuple[int, int] = (9, 7)) -> Path:
     folder = root / "tiny-imagenet-200"
     (folder / "val" / "images").mkdir(parents=True)
-    (folder / "wnids.txt").write_text("\n".join(IDS) + "\n")
+    (folder / "wnids.txt").write_text("\n".join((IDS[2], IDS[0], IDS[1])) + "\n")
     lines = []
-    for wordnet_id in IDS:
-        (folder / "train" / wordnet_id / "images").mkdir(parents=True)
-        for i in range(2):
-            (folder / "train" / wordnet_id / "images" / f"{i}.JPEG").write_bytes(picture())
-        (folder / "val" / "images" / f"{wordnet_id}.JPEG").write_bytes(picture())
-        lines.append(f"{wordnet_id}.JPEG\t{wordnet_id}\t0\t0\t9\t7")
+    for label, wordnet_id in enumerate(IDS):
+        images = folder / "train" / wordnet_id / "images"
+        images.mkdir(parents=True)
+        for number in range(counts[0]):
+            (images / f"{wordnet_id}_{number}.JPEG").write_bytes(jpeg(label, number, size))
+        for number in range(counts[1]):
+            name = f"val_{label + number * len(IDS)}.JPEG"
+            (folder / "val" / "images" / name).write_bytes(jpeg(label, size=size))
+            lines.append(f"{name}\t{wordnet_id}\t0\t0\t9\t7")
     (folder / "val" / "val_annotations.txt").write_text("\n".join(lines) + "\n")
+    return folder
 
 
 ASKED = {"augment": (), "seed": 0, "validation": 1}
 FRAMES = ASKED | {"time_steps": 2, "binning": by_number}
-CIFAR_FILES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
-of_imagenet = partial(imagenet, **ASKED, classes=("a", "b"), counts=(4, 4))
+CIFAR_FILES = CIFAR["cifar10"][1]
+of_imagenet = partial(imagenet, **ASKED, classes=("a", "b", "c"), counts=(6, 6))
 
 
 def of_folder(root: Path) -> ImageSets:
@@ -131,26 +158,28 @@ SETS = {
         ("FashionMNIST/raw/train-images-idx3-ubyte", "FashionMNIST/raw/t10k-labels-idx1-ubyte"),
     ),
     "cifar10": SmallSet(
-        partial(write_cifar, folder="cifar-10-batches-py", files=CIFAR_FILES, key=b"labels", classes=10),
+        partial(write_cifar, name="cifar10"),
         partial(cifar10, **ASKED, per_class=(5, 1)),
         ("cifar-10-batches-py/data_batch_2",),
     ),
     "cifar100": SmallSet(
-        partial(write_cifar, folder="cifar-100-python", files=("train", "test"), key=b"fine_labels", classes=100),
+        partial(write_cifar, name="cifar100"),
         partial(cifar100, **ASKED, per_class=(2, 1)),
         ("cifar-100-python/test",),
     ),
-    "imagenet": SmallSet(partial(write_imagenet, sharded=False), of_imagenet, (f"imagenet/train/{IDS[0]}/0.JPEG",)),
+    "imagenet": SmallSet(write_imagenet, of_imagenet, (f"imagenet/train/{IDS[0]}/{IDS[0]}_0.JPEG",)),
     "imagenet in shards": SmallSet(
-        partial(write_imagenet, sharded=True), of_imagenet, ("imagenet/val/0.tar", "imagenet/val/hdlif_index.npz")
+        partial(write_imagenet, sharded=True),
+        of_imagenet,
+        ("imagenet/val/imagenet-val-000000.tar", "imagenet/val/hdlif_index.npz"),
     ),
     "tiny_imagenet": SmallSet(
         write_tiny_imagenet,
-        partial(tiny_imagenet, **ASKED, classes=2, per_class=(2, 1)),
+        partial(tiny_imagenet, **ASKED, classes=3, per_class=(2, 1)),
         (
             "tiny-imagenet-200/wnids.txt",
             "tiny-imagenet-200/val/val_annotations.txt",
-            f"tiny-imagenet-200/val/images/{IDS[1]}.JPEG",
+            "tiny-imagenet-200/val/images/val_1.JPEG",
         ),
     ),
     "folder": SmallSet(

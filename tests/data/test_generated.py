@@ -1,4 +1,4 @@
-"""Series that are made here: what they are, that their parts share nothing, and what does not change them."""
+"""Generated series: their content, that their parts share nothing, and what does not change them."""
 
 from itertools import combinations
 from typing import Any
@@ -9,12 +9,11 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
-from hdlif.cli.data import persistence
+from cases import naming
 from hdlif.data import ImageSets, Samples, copy_task, delayed_xor, mackey_glass, sines
 from hdlif.data.sources.generated import SKIPPED, STARTS, series
 from hdlif.errors import DataError, RecipeError
-from hdlif.inputs.generated import Copy, DelayedXor, MackeyGlass
-from hdlif.learning import loss_over, mean_logits
+from hdlif.inputs.generated import Content, Copy, DelayedXor, MackeyGlass
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.recipe.runs.recipe_data import load_with_data
 from hdlif.training.tasks import Regress
@@ -35,46 +34,30 @@ def test_delayed_xor_asks_whether_the_first_and_the_last_value_differ() -> None:
     assert [len(part) for part in sets.parts] == [40, 8, 24]
     for part in sets.parts:
         value, cue = raw(part).unbind(1)
+        bits = value[:, [0, -1]]
         assert cue.tolist() == [[1.0, *[0.0] * 11, 1.0]] * len(part)
-        assert set(value[:, [0, -1]].flatten().tolist()) == {-1.0, 1.0}
-        assert part.labels.tolist() == (value[:, 0] != value[:, -1]).long().tolist()
+        assert part.labels.tolist() == (bits[:, 0] != bits[:, 1]).long().tolist()
         assert 0.2 < float(value[:, 1:-1].std()) < 0.4
+        # Neither bit predicts the class by itself.
+        for bit in (-1.0, 1.0):
+            assert [float(part.labels[at == bit].double().mean()) for at in bits.T] == [0.5, 0.5]
 
 
-def test_neither_bit_of_delayed_xor_tells_the_class_by_itself() -> None:
-    for part in xor().parts:
-        value = raw(part)[:, 0]
-        for step in (0, -1):
-            for bit in (-1.0, 1.0):
-                of_bit = part.labels[value[:, step] == bit]
-                assert of_bit.double().mean() == 0.5
-        assert part.labels.double().mean() == 0.5
-
-
-def test_parts_of_delayed_xor_hang_on_nothing_but_the_draw_and_the_arguments() -> None:
+def test_each_part_of_delayed_xor_depends_on_the_draw_and_its_arguments_alone() -> None:
     one = xor()
     other = delayed_xor(content=DelayedXor(delay=12, samples=4, test=24), validation=100, seed=7)
     assert torch.equal(raw(one.test), raw(other.test))
-    again = xor(draw=1)
-    drawn = [raw(part)[:, 0, 1:-1] for sets in (one, again) for part in sets.parts]
-    everything = torch.cat(drawn)
+    everything = torch.cat([raw(part)[:, 0, 1:-1] for sets in (one, xor(draw=1)) for part in sets.parts])
     assert len(torch.unique(everything, dim=0)) == len(everything)
 
 
-def copied(**arguments: Any) -> ImageSets:
-    return copy_task(
-        content=Copy(**{"delay": 4, "symbols": 3, "alphabet": 5, "samples": 60, **arguments}), validation=8
-    )
-
-
-def test_copy_shows_symbols_and_says_when_they_are_asked_for() -> None:
-    sets = copied()
+def test_copy_shows_symbols_and_cues_their_recall() -> None:
+    content = Copy(delay=4, symbols=3, alphabet=5, samples=60)
+    sets = copy_task(content=content, validation=8)
     assert (sets.shape, sets.classes) == ((6, 10, 1), ("0", "1", "2", "3", "4", "blank"))
     for part in sets.parts:
         x = raw(part)
-        assert part.labels.shape == (len(part), 10)
-        for step in range(3):
-            assert x[:, :5, step].argmax(1).tolist() == part.labels[:, step].tolist()
+        assert x[:, :5, :3].argmax(1).tolist() == part.labels[:, :3].tolist()
         assert x[:, :5].sum((1, 2)).unique().tolist() == [3.0]
         assert (part.labels[:, 3:] == 5).all()
         assert x[:, 5].tolist() == [[0, 0, 0, 0, 0, 0, 1, 0, 0, 0]] * len(part)
@@ -82,34 +65,7 @@ def test_copy_shows_symbols_and_says_when_they_are_asked_for() -> None:
     assert (counts / counts.sum() - 0.2).abs().max() < 0.05
 
 
-def copy_recipe(*overrides: str) -> Recipe:
-    sizes = ["data.delay=4", "data.symbols=3", "data.alphabet=5", "time_steps=10", "task.delay=7"]
-    return load_recipe("copy_hdlif", [*sizes, *overrides])
-
-
-def test_the_steps_of_the_recall_alone_count() -> None:
-    recipe = copy_recipe("data.test=20")
-    builders.check(recipe)
-    with pytest.raises(RecipeError, match=r"--set task\.delay=7"):
-        builders.check(copy_recipe("task.delay=6"))
-    test, task = builders.build_data(recipe).test, builders.build_task(recipe)
-    _, target = test.sequence(torch.arange(20))
-    outputs = torch.zeros(10, 20, 6)
-    outputs[7:] = 9.0 * torch.nn.functional.one_hot(target[:, :3], 6).transpose(0, 1)
-    loss = loss_over(task.criterion(), outputs, target, mean_logits)
-    outputs[:7] = torch.randn(7, 20, 6)
-    assert torch.equal(loss_over(task.criterion(), outputs, target, mean_logits), loss)
-    tally = task.tally()
-    tally(outputs, target)
-    assert tally.evaluation().metrics == {"accuracy": 1.0, "whole_sequences": 1.0}
-    assert len(tally.evaluation().per_step) == 3
-
-
-def test_a_network_tells_what_it_copies() -> None:
-    recipe = copy_recipe()
-    record, task = builders.input_record(recipe), builders.build_task(recipe).record
-    sets = builders.named_data("copy", None, record=record, time_steps=10, task=task)
-    assert torch.equal(raw(sets.test), raw(builders.build_data(recipe).test))
+COPY = ["data.delay=4", "data.symbols=3", "data.alphabet=5", "time_steps=10", "task.delay=7"]
 
 
 def euler(time: float, step: float) -> float:
@@ -129,17 +85,11 @@ def test_series_of_mackey_and_glass_is_what_the_plainest_method_comes_to() -> No
     assert exact[0] == 1.2
 
 
-GOLDEN = ["0x1.1e188e9a862fap+0", "0x1.03857c6d1b449p+0", "0x1.c35cd4a6ad89bp-1"]
-"""x(1), x(100) and x(3000)."""
-
-
-def test_series_is_the_same_on_every_machine() -> None:
+def test_series_of_mackey_and_glass_has_the_same_bits_on_every_machine() -> None:
     x = series(3001, 1.2)
-    assert x.dtype == np.float64
-    assert [x[place].hex() for place in (1, 100, 3000)] == GOLDEN
+    golden = ["0x1.1e188e9a862fap+0", "0x1.03857c6d1b449p+0", "0x1.c35cd4a6ad89bp-1"]
+    assert [x[place].hex() for place in (1, 100, 3000)] == golden
     assert 0.2 < x[1000:].min() < x[1000:].max() < 1.4
-    assert x[1000:].mean() == pytest.approx(MackeyGlass.mean[0], abs=0.01)
-    assert x[1000:].std() == pytest.approx(MackeyGlass.std[0], abs=0.01)
 
 
 FIRST_VALUES = {
@@ -150,8 +100,8 @@ FIRST_VALUES = {
 """Of the first channel of the first series of each part."""
 
 
-def test_values_are_what_they_have_ever_been() -> None:
-    """A recipe alone says which data a result is of: others need another name, or an argument that says so."""
+def test_values_never_change() -> None:
+    """A recipe alone states which data a result is of: other values need another name, or a new argument."""
     size: dict[str, int] = {"samples": 4, "test": 4}
     sets = {
         "delayed_xor": delayed_xor(content=DelayedXor(delay=4, **size), validation=4),
@@ -168,15 +118,13 @@ def windows(**arguments: Any) -> tuple[MackeyGlass, ImageSets]:
     return content, mackey_glass(content=content, validation=3)
 
 
-def test_what_is_learned_is_what_comes_ahead() -> None:
+def test_targets_are_the_values_ahead() -> None:
     content, sets = windows()
-    for part in sets.parts:
-        x, target = part.sequence(torch.arange(len(part)))
-        shown = part.batch(torch.arange(len(part)))[0][:, 0, :, 0]
-        assert target.shape == (len(part), 20, 1)
-        torch.testing.assert_close(target[:, :14, 0], shown[:, 6:], rtol=0, atol=1e-5)
-        assert x.shape[1] == len(part)
     assert content.learned["ahead"] == 6
+    for part in sets.parts:
+        shown, target = part.batch(torch.arange(len(part)))
+        assert target.shape == (len(part), 20, 1)
+        torch.testing.assert_close(target[:, :14, 0], shown[:, 0, 6:, 0], rtol=0, atol=1e-5)
 
 
 def test_parts_are_stretches_of_series_of_their_own() -> None:
@@ -192,18 +140,17 @@ def test_parts_are_stretches_of_series_of_their_own() -> None:
         assert np.array_equal(raw(found)[:, 0].numpy(), np.stack(expected))
 
 
-def test_series_of_two_parts_share_no_step_and_are_of_one_kind() -> None:
-    whole = {part: series(SKIPPED + 3000, start)[SKIPPED:] for part, start in STARTS.items()}
-    for x in whole.values():
-        assert x.mean() == pytest.approx(MackeyGlass.mean[0], abs=0.01)
-        assert x.std() == pytest.approx(MackeyGlass.std[0], abs=0.01)
-    for one, other in combinations(whole.values(), 2):
+def test_series_of_two_parts_share_no_step_and_have_the_stated_moments() -> None:
+    whole = [series(SKIPPED + 3000, start)[SKIPPED:] for start in STARTS.values()]
+    for x in whole:
+        assert (x.mean(), x.std()) == pytest.approx((MackeyGlass.mean[0], MackeyGlass.std[0]), abs=0.01)
+    for one, other in combinations(whole, 2):
         # Not one series that is shifted either: windows come near others, as they do in chaos, and never meet.
         some, all_windows = (torch.from_numpy(sliding_window_view(x, 100).copy()) for x in (one, other))
         assert torch.cdist(some[::10], all_windows, p=torch.inf).min() > 1e-3
 
 
-def test_what_is_measured_does_not_hang_on_what_is_trained_on() -> None:
+def test_validation_and_test_windows_do_not_depend_on_the_training_set() -> None:
     content, one = windows()
     for sizes in ({"samples": 1}, {"samples": 300}, {"stride": 1}, {"stride": 100}):
         _, other = windows(**sizes)
@@ -212,8 +159,7 @@ def test_what_is_measured_does_not_hang_on_what_is_trained_on() -> None:
         assert torch.equal(raw(one.validation), raw(other.validation)), sizes
     assert torch.equal(raw(one.test), raw(mackey_glass(content=content, validation=30, seed=3).test))
     # More test windows begin with the same ones.
-    longer = windows(test=9)[1]
-    assert torch.equal(raw(one.test), raw(longer.test)[:4])
+    assert torch.equal(raw(one.test), raw(windows(test=9)[1].test)[:4])
 
 
 def test_persistence_is_the_error_of_the_last_value_in_its_units() -> None:
@@ -228,44 +174,24 @@ def test_persistence_is_the_error_of_the_last_value_in_its_units() -> None:
     assert figures["mae"] == pytest.approx(float((later - whole).abs().mean()), rel=1e-5)
 
 
-def test_arguments_that_none_can_be_are_refused() -> None:
-    for make, arguments in (
-        (DelayedXor, {"delay": 0}),
-        (DelayedXor, {"noise": -1.0}),
-        (DelayedXor, {"test": 0}),
-        (DelayedXor, {"draw": -1}),
-        (Copy, {"alphabet": 1}),
-        (Copy, {"symbols": 0}),
-        (Copy, {"delay": 0}),
-        (MackeyGlass, {"ahead": 0}),
-        (MackeyGlass, {"samples": 10**7}),
-        (MackeyGlass, {"steps": 0}),
-        (MackeyGlass, {"stride": 0}),
-        (MackeyGlass, {"ahead": 10**6}),
-        (MackeyGlass, {"samples": 10**6, "stride": 1}),
-        (MackeyGlass, {"steps": 30000, "samples": 9000, "stride": 1, "test": 1}),
-        (DelayedXor, {"samples": 10**6, "test": 10**6}),
-        (Copy, {"samples": 200_000, "test": 200_000}),
-    ):
-        with pytest.raises(ValueError, match=r"refused|the parts"):
-            make(**arguments)
-
-
-def test_long_windows_are_tested_on_where_few_are_asked_for() -> None:
-    recipe = load_recipe("mackey_glass_hdlif", ["data.steps=11000", "time_steps=11000"])
-    record, task = builders.input_record(recipe), builders.build_task(recipe).record
-    few = {"test": 2, "samples": 2}
-    sets = builders.named_data("mackey_glass", None, record=record, time_steps=11000, task=task, arguments=few)
-    assert [len(part) for part in sets.parts] == [2, 2, 2]
-
-
-def test_a_validation_part_of_nothing_or_of_more_than_is_made_is_refused() -> None:
-    for make in (copy_task, delayed_xor, mackey_glass):
+def test_arguments_out_of_range_are_refused() -> None:
+    refused: dict[type[Content], tuple[dict[str, Any], ...]] = {
+        DelayedXor: ({"delay": 0}, {"noise": -1.0}, {"test": 0}, {"draw": -1}, {"samples": 10**6, "test": 10**6}),
+        Copy: ({"alphabet": 1}, {"symbols": 0}, {"delay": 0}, {"samples": 200_000, "test": 200_000}),
+        MackeyGlass: (
+            *({"ahead": 0}, {"ahead": 10**6}, {"steps": 0}, {"stride": 0}, {"samples": 10**7}),
+            {"samples": 10**6, "stride": 1},
+            {"steps": 30000, "samples": 9000, "stride": 1, "test": 1},
+        ),
+    }
+    for make, cases in refused.items():
+        for arguments in cases:
+            with naming(make.__name__, arguments), pytest.raises(ValueError, match=r"refused|the parts"):
+                make(**arguments)
+    for load in (copy_task, delayed_xor, mackey_glass, sines):
         for validation in (0, 10**8):
-            with pytest.raises(DataError):
-                make(validation=validation)
-    with pytest.raises(DataError):
-        sines(validation=0)
+            with naming(load, validation), pytest.raises(DataError):
+                load(validation=validation)
     with pytest.raises(DataError, match="units of time"):
         mackey_glass(validation=10_001)
 
@@ -277,36 +203,46 @@ def test_a_recipe_gives_the_arguments_of_generated_data() -> None:
     sets = builders.build_data(recipe)
     assert [len(part) for part in sets.parts] == [16, 500, 8]
     assert sets.train.sequence(torch.arange(3))[0].shape == (8, 3, 2, 1, 1)
-    for override in ("data.delay=7", "data.delays=7", "data.delay=0", "data.delay=1.5"):
-        with pytest.raises(RecipeError):
-            builders.check(load_recipe("delayed_xor_hdlif", [override]))
+    for name, overrides in (
+        *(("delayed_xor_hdlif", [f"data.{argument}"]) for argument in ("delay=7", "delays=7", "delay=0", "delay=1.5")),
+        ("copy_hdlif", [*COPY, "task.delay=6"]),
+    ):
+        with naming(overrides), pytest.raises(RecipeError):
+            builders.check(load_recipe(name, overrides))
 
 
-def test_a_network_tells_what_data_it_was_trained_on_but_for_their_noise_and_sizes() -> None:
-    chosen = load_recipe("delayed_xor_hdlif", ["data.delay=7", "time_steps=8"])
-    record, task = builders.input_record(chosen), builders.build_task(chosen).record
-    sets = builders.named_data("delayed_xor", None, record=record, time_steps=8, task=task, arguments={"samples": 8})
-    assert torch.equal(raw(sets.test), raw(builders.build_data(chosen).test))
-    with pytest.raises(RecipeError, match=r"data\.delay = 12 is refused: the network was made for delay = 7; leave"):
-        builders.named_data("delayed_xor", None, record=record, time_steps=8, task=task, arguments={"delay": 12})
-    builders.named_data("delayed_xor", None, record=record, time_steps=8, task=task, arguments={"delay": 7})
+def test_a_network_determines_its_data_but_for_their_noise_and_sizes() -> None:
+    xor_recipe = load_recipe("delayed_xor_hdlif", ["data.delay=7", "time_steps=8"])
+    for recipe in (xor_recipe, load_recipe("copy_hdlif", COPY)):
+        assert torch.equal(raw(data_of(recipe).test), raw(builders.build_data(recipe).test))
+    assert len(data_of(xor_recipe, samples=8, delay=7).train) == 8
+    with pytest.raises(RecipeError, match="delay = 7"):
+        data_of(xor_recipe, delay=12)
+    # Long windows leave no room for the sizes that are the default.
+    long = load_recipe("mackey_glass_hdlif", ["data.steps=11000", "time_steps=11000"])
+    assert [len(part) for part in data_of(long, test=2, samples=2).parts] == [2, 2, 2]
+
+
+def data_of(recipe: Recipe, **arguments: int) -> ImageSets:
+    """Return the data for a network of this recipe, which is known by its input and task alone."""
+    record, task = builders.input_record(recipe), builders.build_task(recipe).record
+    steps = recipe.time_steps
+    return builders.named_data(recipe.data.kind, None, record=record, time_steps=steps, task=task, arguments=arguments)
 
 
 def test_time_steps_follow_an_argument_that_is_set() -> None:
     said: list[str] = []
-    recipe, _ = load_with_data("delayed_xor_hdlif", ["data.delay=7"], say=said.append)
-    assert (recipe.time_steps, said) == (8, ["time_steps = 8, as many as a series has (delayed_xor_hdlif has 101)"])
-    recipe, _ = load_with_data("delayed_xor_hdlif", ["data.noise=0.1"], say=said.append)
-    assert (recipe.time_steps, len(said)) == (101, 1)
-    with pytest.raises(RecipeError, match="--set time_steps=8"):
+    for overrides, steps, lines in ((["data.delay=7"], 8, 1), (["data.noise=0.1"], 101, 1)):
+        recipe, _ = load_with_data("delayed_xor_hdlif", overrides, say=said.append)
+        assert (recipe.time_steps, len(said)) == (steps, lines)
+    with pytest.raises(RecipeError, match="time_steps=8"):
         load_with_data("delayed_xor_hdlif", ["data.delay=7", "time_steps=9"])
 
 
-def test_other_data_leave_the_arguments_of_generated_ones_out() -> None:
+def test_other_data_drop_the_arguments_of_generated_data() -> None:
     recipe, _ = load_with_data("delayed_xor_hdlif", data="sines")
     assert (recipe.data.kind, recipe.data.arguments, recipe.time_steps) == ("sines", {}, 32)
     assert (recipe.data.batch_size, recipe.data.validation) == (50, 500)
-    recipe, _ = load_with_data("sines_hdlif", data="delayed_xor")
-    assert (recipe.data.kind, recipe.time_steps) == ("delayed_xor", 101)
-    recipe, _ = load_with_data("delayed_xor_hdlif", ["data.delay=7"], data="delayed_xor")
-    assert recipe.time_steps == 8
+    for name, overrides, steps in (("sines_hdlif", [], 101), ("delayed_xor_hdlif", ["data.delay=7"], 8)):
+        recipe, _ = load_with_data(name, overrides, data="delayed_xor")
+        assert (recipe.data.kind, recipe.time_steps) == ("delayed_xor", steps)

@@ -25,17 +25,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 def test_the_digest_is_that_of_every_field() -> None:
-    changed = [
-        replace(ENTRIES[0], **{key: value})
-        for key, value in (
-            ("file", "x"),
-            ("bytes", 1),
-            ("sha256", "x"),
-            ("label", "x"),
-            ("part", "test"),
-            ("target", "x"),
-        )
-    ]
+    changes = {"file": "x", "bytes": 1, "sha256": "x", "label": "x", "part": "test", "target": "x"}
+    changed = [replace(ENTRIES[0], **{key: value}) for key, value in changes.items()]
     digests = {Manifest((entry, *ENTRIES[1:])).digest for entry in (ENTRIES[0], *changed)}
     assert len(digests) == 7
     assert Manifest(ENTRIES).digest == MANIFEST.digest

@@ -1,114 +1,114 @@
 """A set that is absent or half extracted: what is missing, the accepted layout, and where the set comes from."""
 
 import re
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torchvision
+from torchvision.datasets.imagenet import ARCHIVE_META
 
-from hdlif.data import (
-    by_number,
-    cifar10,
-    cifar100,
-    dvs_cifar10,
-    dvs_gesture,
-    fashion_mnist,
-    imagenet,
-    n_mnist,
-    tiny_imagenet,
-)
 from hdlif.errors import DataError
 from hdlif.inputs.datasets import CIFAR10_CLASSES
+from small_sets import SETS
 
-SPLIT = {"validation": 1, "augment": (), "seed": 0}
-EVENTS = {**SPLIT, "time_steps": 2, "binning": by_number}
-SETS = {
-    "CIFAR10": (partial(cifar10, **SPLIT), "cifar-10-batches-py", "by python -c .*CIFAR10('{root}', download=True)"),
-    "CIFAR100": (partial(cifar100, **SPLIT), "cifar-100-python", "by python -c .*CIFAR100('{root}', download=True)"),
-    "fashion_mnist": (partial(fashion_mnist, **SPLIT), "FashionMNIST/raw", "by python -c .*MNIST('{root}', download"),
-    "imagenet": (partial(imagenet, **SPLIT), "imagenet", "from image-net.org"),
-    "tiny_imagenet": (partial(tiny_imagenet, **SPLIT), "tiny-imagenet-200", "from http://cs231n.stanford.edu/tiny"),
-    "dvs_cifar10": (partial(dvs_cifar10, **EVENTS), "CIFAR10DVS", "from https://figshare.com/"),
-    "dvs_gesture": (partial(dvs_gesture, **EVENTS), "DvsGesture", "from https://research.ibm.com/"),
-    "n_mnist": (partial(n_mnist, **EVENTS), "NMNIST", "from https://www.garrickorchard.com/"),
+
+@dataclass(frozen=True)
+class Absent:
+    """A set, of which `there` alone is extracted and then `missing` is named.
+
+    Args:
+        folder: of the set, below the root.
+        source: where it comes from.
+        archives: their names at torchvision and the publishers.
+        holds: the archive of what is missing, as a path below `folder`.
+    """
+
+    folder: str
+    source: str
+    archives: Sequence[str]
+    there: str
+    missing: str
+    holds: str
+
+
+BATCHES = ", ".join(f"data_batch_{i}" for i in range(2, 6))
+IDX = ("train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+CASES = {
+    "cifar10": Absent(
+        *("cifar-10-batches-py", "CIFAR10('{root}', download=True)", [torchvision.datasets.CIFAR10.filename]),
+        *("data_batch_1", f"{BATCHES}, test_batch", "../cifar-10-python.tar.gz"),
+    ),
+    "cifar100": Absent(
+        *("cifar-100-python", "CIFAR100('{root}', download=True)", [torchvision.datasets.CIFAR100.filename]),
+        *("train", "test", "../cifar-100-python.tar.gz"),
+    ),
+    "fashion_mnist": Absent(
+        *("FashionMNIST/raw", "FashionMNIST('{root}', download=True)"),
+        [name for name, _ in torchvision.datasets.FashionMNIST.resources],
+        *("train-images-idx3-ubyte", ", ".join(IDX), "train-labels-idx1-ubyte.gz"),
+    ),
+    "imagenet": Absent(
+        *("imagenet", "image-net.org", [ARCHIVE_META[part][0] for part in ("train", "val")]),
+        *("train/", "val", "ILSVRC2012_img_val.tar"),
+    ),
+    "tiny_imagenet": Absent(
+        *("tiny-imagenet-200", "cs231n.stanford.edu/tiny", ["tiny-imagenet-200.zip"]),
+        *("train/", "wnids.txt, val/images, val/val_annotations.txt", "../tiny-imagenet-200.zip"),
+    ),
+    "dvs_cifar10": Absent(
+        *("CIFAR10DVS", "figshare.com", [f"{name}.zip" for name in CIFAR10_CLASSES]),
+        *("airplane/", "automobile, bird, cat, deer, dog and 4 more", "automobile.zip"),
+    ),
+    "dvs_gesture": Absent(
+        *("DvsGesture", "research.ibm.com", ["DvsGesture.tar.gz"]),
+        *("trials_to_train.txt", "trials_to_test.txt", "../DvsGesture.tar.gz"),
+    ),
+    "n_mnist": Absent(
+        *("NMNIST", "www.garrickorchard.com", ["Train.zip", "Test.zip"]),
+        *("Train/", "Test", "Test.zip"),
+    ),
 }
-ARCHIVES = {
-    "CIFAR10": [torchvision.datasets.CIFAR10.filename],
-    "CIFAR100": [torchvision.datasets.CIFAR100.filename],
-    "fashion_mnist": [name for name, _ in torchvision.datasets.FashionMNIST.resources],
-    "imagenet": [torchvision.datasets.imagenet.ARCHIVE_META[part][0] for part in ("train", "val")],
-    "tiny_imagenet": ["tiny-imagenet-200.zip"],
-    "dvs_cifar10": [f"{name}.zip" for name in CIFAR10_CLASSES],
-    "dvs_gesture": ["DvsGesture.tar.gz"],
-    "n_mnist": ["Train.zip", "Test.zip"],
-}
-"""Under which names torchvision and the publishers have each set."""
-every_set = pytest.mark.parametrize("name", SETS)
 
 
 def refusal(name: str, root: Path | None) -> str:
-    """The error's message, once it was seen to end in the accepted layout and where the set comes from."""
-    load, folder, source = SETS[name]
+    """Return the message, after a check that it ends in the accepted layout and where the set comes from."""
     with pytest.raises(DataError) as caught:
-        load(root)
-    message, given = str(caught.value), root or "DIR"
-    had = ".*".join(map(re.escape, source.format(root=given).split(".*")))
-    assert re.search(rf"; accepted is {re.escape(f'{given}/{folder}/ with ')}.*; {name} is obtained {had}", message)
-    return message
+        SETS[name].load(root)  # type: ignore[arg-type]
+    given, case = root or "DIR", CASES[name]
+    layout, source = re.escape(f"{given}/{case.folder}/ with "), re.escape(case.source.format(root=given))
+    assert re.search(rf"; accepted is {layout}.*; \w+ is obtained .*{source}", str(caught.value))
+    return str(caught.value)
 
 
-@every_set
+@pytest.mark.parametrize("name", CASES)
 def test_absent_set_is_missing_as_a_whole(name: str, tmp_path: Path) -> None:
-    folder = SETS[name][1]
-    mend = f"there is no such folder: all of {name} is missing; give the folder that holds {folder} with --data-root; "
-    assert refusal(name, None).startswith(f"{name}: no folder is given; give the folder that holds {folder} with")
-    assert refusal(name, tmp_path).startswith(f"{tmp_path / folder}: {mend}")
-    assert refusal(name, tmp_path / "no").startswith(f"{tmp_path / 'no'}: {mend}")
-    for archive in ARCHIVES[name]:
+    case = CASES[name]
+    assert "no folder is given" in refusal(name, None)
+    assert refusal(name, tmp_path).startswith(f"{tmp_path / case.folder}: there is no such folder")
+    assert refusal(name, tmp_path / "no").startswith(f"{tmp_path / 'no'}: there is no such folder")
+    for archive in case.archives:
         (tmp_path / archive).touch()
-    named = ", ".join(str(tmp_path / archive) for archive in ARCHIVES[name][:5])
-    assert f"all of {name} is missing; extract {named}; give" in refusal(name, tmp_path)
+    named = ", ".join(str(tmp_path / archive) for archive in case.archives[:5])
+    assert f"missing; extract {named}; give" in refusal(name, tmp_path)
 
 
-THERE = {
-    "CIFAR10": (
-        "data_batch_1",
-        "data_batch_2, data_batch_3, data_batch_4, data_batch_5, test_batch",
-        "../cifar-10-python.tar.gz",
-    ),
-    "CIFAR100": ("train", "test", "../cifar-100-python.tar.gz"),
-    "fashion_mnist": (
-        "train-images-idx3-ubyte",
-        "train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte",
-        "train-labels-idx1-ubyte.gz",
-    ),
-    "imagenet": ("train/", "val", "ILSVRC2012_img_val.tar"),
-    "tiny_imagenet": ("train/", "wnids.txt, val/images, val/val_annotations.txt", "../tiny-imagenet-200.zip"),
-    "dvs_cifar10": ("airplane/", "automobile, bird, cat, deer, dog and 4 more", "automobile.zip"),
-    "dvs_gesture": ("trials_to_train.txt", "trials_to_test.txt", "../DvsGesture.tar.gz"),
-    "n_mnist": ("Train/", "Test", "Test.zip"),
-}
-"""Of each set what is there, what is then missing, and the archive that holds it."""
-
-
-@every_set
-def test_half_extracted_set_names_what_is_missing(name: str, tmp_path: Path) -> None:
-    there, missing, archive = THERE[name]
-    folder = tmp_path / SETS[name][1]
-    folder.mkdir(parents=True)
-    if there.endswith("/"):
-        (folder / there).mkdir()
-    else:
-        (folder / there).touch()
-    assert refusal(name, tmp_path).startswith(f"{folder}: {missing} missing; accepted is")
-    place = folder.parent / Path(archive).name if archive.startswith("../") else folder / archive
+@pytest.mark.parametrize("name", CASES)
+def test_half_extracted_set_names_what_is_missing_and_its_archive(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    folder = tmp_path / case.folder
+    (folder if not case.there.endswith("/") else folder / case.there).mkdir(parents=True)
+    if not case.there.endswith("/"):
+        (folder / case.there).touch()
+    assert refusal(name, tmp_path).startswith(f"{folder}: {case.missing} missing; accepted is")
+    place = folder.parent / Path(case.holds).name if case.holds.startswith("../") else folder / case.holds
     place.touch()
     assert f"missing; extract {place}; accepted is" in refusal(name, tmp_path)
     # The archive of what is there is not named.
-    if len(ARCHIVES[name]) > 1:
+    if len(case.archives) > 1:
         place.unlink()
-        (folder / ARCHIVES[name][0]).touch()
+        (folder / case.archives[0]).touch()
         assert "; extract" not in refusal(name, tmp_path)
 
 
@@ -117,14 +117,3 @@ def test_archive_of_a_digit_of_n_mnist_is_that_of_its_part(tmp_path: Path) -> No
         (tmp_path / "NMNIST" / folder).mkdir(parents=True)
     (tmp_path / "Train.zip").touch()
     assert f"Train/4 and 5 more missing; extract {tmp_path}/Train.zip; accepted" in refusal("n_mnist", tmp_path)
-
-
-def test_wrong_number_says_where_the_set_is_had(tmp_path: Path) -> None:
-    for name, folders, seen in (
-        ("imagenet", ["train", "val"], "train: 0 class folders; there are 1000 classes"),
-        ("dvs_cifar10", CIFAR10_CLASSES, "airplane: 0 recordings of 1000"),
-        ("n_mnist", [f"{part}/{digit}" for part in ("Train", "Test") for digit in range(10)], "Train/0: 0 recordings"),
-    ):
-        for folder in folders:
-            (tmp_path / SETS[name][1] / folder).mkdir(parents=True)
-        assert seen in refusal(name, tmp_path)

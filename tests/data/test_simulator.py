@@ -56,24 +56,20 @@ def events_of(*, validation: int = 50, augment: Sequence[str] = (), seed: int = 
 def test_recording_depends_on_the_image_and_its_bits_alone() -> None:
     pixels = digits(validation=50, augment=(), seed=0).train.read(torch.arange(6))
     bits = random_bits(np.arange(6), seed=0, epoch=0, stream=1)
-    together = simulate(pixels, bits)
-    for i in range(6):
-        alone = simulate(pixels[i : i + 1], bits[i : i + 1])[0]
-        assert alone.t.tolist() == together[i].t.tolist()
-        assert alone.x.tolist() == together[i].x.tolist()
+    for i, together in enumerate(simulate(pixels, bits)):
+        (alone,) = simulate(pixels[i : i + 1], bits[i : i + 1])
+        assert (alone.t.tolist(), alone.x.tolist()) == (together.t.tolist(), together.x.tolist())
 
 
-def test_set_is_the_same_whatever_the_seed_the_epoch_and_the_order_of_reading() -> None:
+def test_set_does_not_depend_on_the_seed_the_epoch_or_the_order_of_reading() -> None:
     one, other = events_of(), events_of(seed=1)
     other.train.set_epoch(5)
     everything = torch.arange(40)
     first, y = one.train.sequence(everything)
-    backwards, _ = other.train.sequence(everything.flip(0))
-    assert torch.equal(first, backwards.flip(1))
+    assert torch.equal(first, other.train.sequence(everything.flip(0))[0].flip(1))
     assert torch.equal(one.train.sequence(everything)[0], first)
     assert torch.equal(y, digits(validation=50, augment=(), seed=0).train.labels[:40])
-    assert first.shape == (4, 40, 2, 8, 8)
-    assert first.dtype == torch.float32
+    assert (first.shape, first.dtype) == ((4, 40, 2, 8, 8), torch.float32)
     assert torch.equal(first, first.round())
     # By number: the frames of a recording are equally full, but for the rest of at most 3 events.
     counts = first.sum((2, 3, 4))
@@ -106,18 +102,10 @@ def test_parts_of_a_set_move_differently() -> None:
     assert not torch.equal(shown[1], shown[2])
 
 
-def test_first_and_resized_samples() -> None:
-    sets = events_of()
-    first = sets.train.first(7)
-    assert len(first) == 7
-    assert torch.equal(first.sequence(torch.arange(7))[0], sets.train.sequence(torch.arange(7))[0])
-    larger = sets.train.resized(12)
-    assert larger.sequence(torch.arange(3))[0].shape == (4, 3, 2, 12, 12)
-
-
-def test_binning_is_used() -> None:
+def test_samples_are_binned_as_requested_and_resized() -> None:
     base = digits(validation=50, augment=(), seed=0)
     one, two = (simulated(base, time_steps=3, binning=binning).test for binning in (by_number, by_time))
-    x, y = one.sequence(torch.arange(5))[0], two.sequence(torch.arange(5))[0]
+    x, y = (samples.sequence(torch.arange(5))[0] for samples in (one, two))
     assert torch.equal(x.sum(0), y.sum(0))
     assert not torch.equal(x, y)
+    assert one.first(2).resized(12).sequence(torch.arange(2))[0].shape == (3, 2, 2, 12, 12)

@@ -1,4 +1,4 @@
-"""Runs a fuzz target: `python tests/fuzz/fuzz_NAME.py --seconds N [--corpus DIR]`, or `--replay FILE...`.
+"""Run a fuzz target: `python tests/fuzz/fuzz_NAME.py --seconds N [--corpus DIR]`, or `--replay FILE...`.
 
 A target is a function of bytes. Whatever they are, it returns; an exception, a crash, a time or a memory beyond the
 limits is a finding. A finding is written to the corpus, whose files `tests/fuzz/test_corpus.py` replays: so it stays
@@ -32,6 +32,9 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+# Targets share helper modules with the tests.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 Target = Callable[[bytes], None]
 Mutator = Callable[[bytes, random.Random], bytes]
 CORPUS = Path(__file__).parent / "corpus"
@@ -41,23 +44,30 @@ BOUNDARIES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 
 
 @contextlib.contextmanager
 def may_refuse() -> Iterator[None]:
-    """Lets through what `hdlif` refuses on purpose, with a message of one printable line."""
+    """Let through what `hdlif` refuses on purpose, with a message of one printable line."""
     from hdlif.errors import HdlifError
 
     try:
         yield
     except HdlifError as error:
-        _check_message(type(error).__name__, str(error))
+        kind, message = type(error).__name__, str(error)
+        assert message.strip(), f"{kind} without a message"
+        assert message.isprintable(), f"{kind} is not a printable line: {message!r}"
+        assert len(message) <= LONGEST_MESSAGE, f"{kind} of {len(message)} characters: {message[:200]}"
 
 
-def _check_message(kind: str, message: str) -> None:
-    assert message.strip(), f"{kind} without a message"
-    assert message.isprintable(), f"{kind} is not a printable line: {message!r}"
-    assert len(message) <= LONGEST_MESSAGE, f"{kind} of {len(message)} characters: {message[:200]}"
+def put_in(words: Sequence[bytes]) -> Mutator:
+    """Return a mutation that puts one of the words in, once or twice, in place of some bytes."""
+
+    def mutate(data: bytes, draw: random.Random) -> bytes:
+        at = draw.randint(0, len(data))
+        return data[:at] + draw.choice(words) * draw.choice((1, 1, 2)) + data[at + draw.choice((0, 0, 1, 3)) :]
+
+    return mutate
 
 
 def main(target: Target, name: str, *, seeds: Iterable[bytes] = (), mutate: Mutator | None = None) -> None:
-    """Fuzz `target` for some time, or replay files; exits with 1 where there is a finding.
+    """Fuzz `target` for some time, or replay files; exit with 1 after a finding.
 
     Args:
         target: takes any bytes; an exception is a finding.
@@ -80,16 +90,13 @@ def main(target: Target, name: str, *, seeds: Iterable[bytes] = (), mutate: Muta
     arguments.corpus.mkdir(parents=True, exist_ok=True)
     start = [*seeds, *(path.read_bytes() for path in sorted(arguments.corpus.iterdir()))] or [b""]
     fuzz = _fuzz_at_random if arguments.plain or importlib.util.find_spec("atheris") is None else _fuzz_by_coverage
-    with tempfile.TemporaryDirectory(prefix="fuzz_") as folder:
-        sys.exit(_run_start(target, start, arguments) or fuzz(target, start, mutate, arguments, Path(folder)))
 
-
-def _run_start(target: Target, start: Sequence[bytes], arguments: argparse.Namespace) -> int:
-    def run(current: Path) -> None:
+    def begin(current: Path) -> None:
         for data in start:
             _run_one(target, data, current, arguments.timeout)
 
-    return _kept(run, arguments)
+    with tempfile.TemporaryDirectory(prefix="fuzz_") as folder:
+        sys.exit(_kept(begin, arguments) or fuzz(target, start, mutate, arguments, Path(folder)))
 
 
 def _fuzz_by_coverage(

@@ -1,10 +1,8 @@
 """Any bytes as an artefact: read, checked, planned and run under small limits, as the oracle runs it."""
 
-import contextlib
 import json
 import random
 import struct
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,8 +11,8 @@ from typing import Any
 
 import driver
 import numpy as np
+from json_trees import change, edited
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps, is_artefact, load, loads
 from hdlif.graph.equations import OPERATIONS
@@ -75,50 +73,39 @@ VALUES: tuple[Any, ...] = (
 
 
 def mutate(data: bytes, draw: random.Random) -> bytes:
-    """One entry of the header or the graph changed, or one of the tensors, and all lengths as they are to be."""
-    try:
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])
-        graph = json.loads(header["__metadata__"]["hdlif"])
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return data
-    tensors = bytearray(data[8 + length :])
-    kind = draw.randrange(6)
-    if kind == 0 and tensors and draw.random() < 0.5:
-        tensors[draw.randrange(len(tensors))] = draw.randrange(256)
-    elif kind == 0 and tensors:
-        at = 4 * draw.randrange((len(tensors) + 3) // 4)
-        entry = struct.pack("<f", draw.choice((0.0, -0.0, 1.0, -1.0, 1e30, 1e-40, float("nan"), float("inf"))))
-        tensors[at : at + 4] = entry[: len(tensors) - at]
-    elif kind == 5:
-        with contextlib.suppress(LookupError, TypeError, AttributeError, ValueError):
-            repeat(header, graph, tensors, draw)
-    elif kind == 1 and isinstance(graph, dict) and isinstance(graph.get("nodes"), list) and graph["nodes"]:
-        nodes = graph["nodes"]
-        node = draw.choice(nodes)
-        # a node more without tensors, or a node that reads another value
-        if isinstance(node, dict) and draw.random() < 0.5:
-            op = draw.choice(("flatten", "global_sum_pool", "add", "concat"))
-            inputs = [
-                other.get("name", INPUT)
-                for other in draw.choices([*nodes, {}], k=1 + (op in ("add", "concat")))
-                if isinstance(other, dict)
-            ]
-            name = f"more{len(nodes)}"
-            nodes.append({"attributes": {}, "inputs": inputs, "name": name, "op": op, "tensors": {}})
-            graph["output"] = name
-        elif isinstance(node, dict) and isinstance(node.get("inputs"), list) and node["inputs"]:
-            other = draw.choice(nodes)
-            node["inputs"][0] = other.get("name") if isinstance(other, dict) else INPUT
-    else:
-        places = list(_places(header if kind == 2 else graph))
-        if places:
-            parent, key = draw.choice(places)
-            parent[key] = draw.choice(VALUES)
-    if isinstance(header, dict) and isinstance(header.get("__metadata__"), dict):
-        header["__metadata__"]["hdlif"] = json.dumps(graph)
-    text = json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + bytes(tensors)
+    """Change one entry of the header, of the graph or of a tensor, or add a node."""
+
+    def edit(header: dict[str, Any], graph: dict[str, Any], tensors: bytearray) -> None:
+        match draw.randrange(6):
+            case 0 if tensors and draw.random() < 0.5:
+                tensors[draw.randrange(len(tensors))] = draw.randrange(256)
+            case 0 if tensors:
+                at = 4 * draw.randrange((len(tensors) + 3) // 4)
+                entry = struct.pack("<f", draw.choice((0.0, -0.0, 1.0, -1.0, 1e30, 1e-40, float("nan"), float("inf"))))
+                tensors[at : at + 4] = entry[: len(tensors) - at]
+            case 1 if draw.random() < 0.5:
+                add_node(graph["nodes"], graph, draw)
+            case 1:
+                names = [INPUT, *(node["name"] for node in graph["nodes"])]
+                draw.choice(graph["nodes"])["inputs"][0] = draw.choice(names)
+            case 2:
+                change(header, draw, VALUES)
+            case 3:
+                repeat(header, graph, tensors, draw)
+            case _:
+                change(graph, draw, VALUES)
+
+    return edited(data, edit)
+
+
+def add_node(nodes: list[Any], graph: dict[str, Any], draw: random.Random) -> None:
+    """Add a node without tensors, which is then the output."""
+    op = draw.choice(("flatten", "global_sum_pool", "add", "concat"))
+    count = 1 + (op in ("add", "concat"))
+    inputs = draw.choices([INPUT, *(node["name"] for node in nodes)], k=count)
+    name = f"more{len(nodes)}"
+    nodes.append({"attributes": {}, "inputs": inputs, "name": name, "op": op, "tensors": {}})
+    graph["output"] = name
 
 
 def repeat(header: dict[str, Any], graph: dict[str, Any], tensors: bytearray, draw: random.Random) -> None:
@@ -139,13 +126,6 @@ def repeat(header: dict[str, Any], graph: dict[str, Any], tensors: bytearray, dr
     nodes.append(node)
     if draw.random() < 0.5:
         graph["output"] = node["name"]
-
-
-def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
-    entries = list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree)) if isinstance(tree, list) else []
-    for key, value in entries:
-        yield tree, key
-        yield from _places(value)
 
 
 def pointwise(b: Builder, seed: int) -> Graph:
@@ -198,26 +178,19 @@ def _stated(shape: tuple[int, int, int], kind: str, resize: str = "none", **othe
     return InputRecord(shape, (0.5,) * shape[0], (0.25,) * shape[0], kind, resize, **others)
 
 
-_SCALED = {"mean": (1.0, 2.0, 3.0), "std": (0.5, 1.0, 2.0)}
+SCALED = {"mean": (1.0, 2.0, 3.0), "std": (0.5, 1.0, 2.0)}
+ROWS, PIXELS = {"frames": "rows", "columns": ("x", "y")}, {"frames": "pixels", "fit": "crop"}
+SOUND = SoundRecord(8000, 800, "first", 800, 4, 64, 80, 20.0, 4000.0)
+EACH = TaskRecord("sequence", "each", 2)
 STATED = (
-    (_stated((1, 1, 1), "image", "nearest", frames="pixels", fit="crop"), TaskRecord(), 16),
+    (_stated((1, 1, 1), "image", "nearest", **PIXELS), TaskRecord(), 16),
     (_stated((1, 1, 4), "image", frames="rows"), TaskRecord(combine="last"), 4),
     (_stated((2, 4, 4), "events", "pool", sensor=(8, 8), binning="by_time"), TaskRecord(), 4),
-    (
-        _stated((2, 1, 1), "series", frames="rows", columns=("x", "y"), rates=(50, 25), windows=(12, 6)),
-        TaskRecord("sequence", "each", 2),
-        6,
-    ),
-    (_stated((2, 1, 1), "series", frames="rows", columns=("x", "y"), shortest=3), TaskRecord(), 6),
-    (
-        _stated(
-            (4, 1, 1), "series", frames="rows", sound=SoundRecord(8000, 800, "first", 800, 4, 64, 80, 20.0, 4000.0)
-        ),
-        TaskRecord("multilabel", threshold=0.3),
-        10,
-    ),
-    (_stated((3, 1, 1), "table", columns=("p", "q", "r")), TaskRecord("regress", **_SCALED), 2),
-    (_stated((2, 1, 1), "series", frames="rows"), TaskRecord("regress", "each", 2, ahead=3, **_SCALED), 6),
+    (_stated((2, 1, 1), "series", **ROWS, rates=(50, 25), windows=(12, 6)), EACH, 6),
+    (_stated((2, 1, 1), "series", **ROWS, shortest=3), TaskRecord(), 6),
+    (_stated((4, 1, 1), "series", frames="rows", sound=SOUND), TaskRecord("multilabel", threshold=0.3), 10),
+    (_stated((3, 1, 1), "table", columns=("p", "q", "r")), TaskRecord("regress", **SCALED), 2),
+    (_stated((2, 1, 1), "series", frames="rows"), TaskRecord("regress", "each", 2, ahead=3, **SCALED), 6),
 )
 """Inputs and tasks of every kind, and the time steps of their networks."""
 

@@ -7,17 +7,15 @@ import json
 import random
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import driver
 import safetensors.torch
 import torch
+from json_trees import change, edited
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.folders import begun, check_free, finished
@@ -138,45 +136,20 @@ def resume(out: Path) -> None:
     Metrics(out, keep_bytes=log._keep_bytes).close()
 
 
-def places(tree: Any) -> Iterator[tuple[Any, Any]]:
-    entries = list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree)) if isinstance(tree, list) else []
-    for key, value in entries:
-        yield tree, key
-        yield from places(value)
-
-
 JSON_VALUES = [value for value in VALUES if not isinstance(value, bytes | set | complex)]
 
 
 def mutate(data: bytes, draw: random.Random) -> bytes:
-    """One value of the record, or of the header, changed; all lengths as they are to be."""
+    """Change one value of the record or of the header."""
+    if not data.startswith(b"{"):
+        chosen = draw.randrange(2)
+        return edited(data, lambda header, record, _: change((header, record)[chosen], draw, JSON_VALUES))
     try:
-        if data.startswith(b"{"):
-            record = json.loads(data)
-            change(record, draw)
-            return json.dumps(record).encode("utf-8", "surrogatepass")
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])
-        record = json.loads(header["__metadata__"]["hdlif"])
-        change(header if draw.random() < 0.5 else record, draw)
-        header["__metadata__"]["hdlif"] = json.dumps(record)
-        text = json.dumps(header).encode()
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        record = json.loads(data)
+    except (ValueError, RecursionError):
         return data
-    return len(text).to_bytes(8, "little") + text + data[8 + length :]
-
-
-def change(tree: Any, draw: random.Random) -> None:
-    found = list(places(tree))
-    if not found:
-        return
-    parent, key = draw.choice(found)
-    if isinstance(parent, dict) and draw.random() < 0.15:
-        del parent[key]
-    elif isinstance(parent, dict) and draw.random() < 0.1:
-        parent[f"{key}_"] = parent.pop(key)
-    else:
-        parent[key] = draw.choice(JSON_VALUES)
+    change(record, draw, JSON_VALUES)
+    return json.dumps(record).encode("utf-8", "surrogatepass")
 
 
 def seeds() -> Iterator[bytes]:

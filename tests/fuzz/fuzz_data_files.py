@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import driver
@@ -9,7 +10,6 @@ import driver
 from hdlif.data.files import tar_members as members
 from hdlif.data.pickles import integers, parse_pickle
 from hdlif.data.sources.fashion_mnist import parse_idx
-from hdlif.errors import printable, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.recordings import read_recording
 
@@ -51,17 +51,9 @@ READERS: tuple[Callable[[bytes], object], ...] = (
 )
 
 
-def check(error: Unreadable) -> None:
-    assert 0 < len(printable(reason(error))) < 1000
-
-
 def target(data: bytes) -> None:
-    if not data:
-        return
-    try:
-        READERS[data[0] % len(READERS)](data[1:])
-    except Unreadable as error:
-        check(error)
+    with suppress(Unreadable):
+        READERS[data[0] % len(READERS) if data else 0](data[1:])
 
 
 if __name__ == "__main__":

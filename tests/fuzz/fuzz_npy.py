@@ -6,7 +6,6 @@ import random
 import driver
 import numpy as np
 
-from hdlif.errors import printable, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array
 
@@ -30,15 +29,10 @@ WORDS = (
 )
 
 
-def check(error: Unreadable) -> None:
-    assert 0 < len(printable(reason(error))) < 1000
-
-
 def target(data: bytes) -> None:
     try:
         array = parse_array(data)
-    except Unreadable as error:
-        check(error)
+    except Unreadable:
         return
     assert array.nbytes <= len(data)
     assert array.dtype.isnative

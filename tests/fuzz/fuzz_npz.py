@@ -3,30 +3,24 @@
 import io
 import random
 import zipfile
+from contextlib import suppress
 
 import driver
 import numpy as np
 
-from hdlif.errors import printable, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.inputs.arrays import parse_archive, parse_array, parse_labels
 from hdlif.inputs.series import finite
 
 
-def check(error: Unreadable) -> None:
-    assert 0 < len(printable(reason(error))) < 1000
-
-
 def target(data: bytes) -> None:
-    try:
+    with suppress(Unreadable):
         files = parse_archive(data, ("x", "y"))
         assert all(len(content) <= MOST_BYTES for content in files.values())
         if "x" in files:
             assert np.isfinite(finite(parse_array(files["x"]))).all()
         if "y" in files:
             assert all(isinstance(label, int | str) for label in parse_labels(files["y"]))
-    except Unreadable as error:
-        check(error)
 
 
 def mutate(data: bytes, draw: random.Random) -> bytes:

@@ -1,7 +1,6 @@
 """Any bytes as a recipe's YAML: a recipe that can be checked, kept and read again, or a `RecipeError` of one line."""
 
 import random
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,6 @@ from unittest import mock
 import driver
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from hdlif.errors import RecipeError
 from hdlif.inputs.plain_yaml import Dumper, parse_yaml
 from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe, shipped_recipes

@@ -3,20 +3,13 @@
 Of the same bytes in other pieces, nothing else is said.
 """
 
-import os
-import random
-import sys
-import threading
-from pathlib import Path
-
 import driver
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from hdlif.errors import printable, reason
 from hdlif.inputs import Unreadable
-from hdlif.inputs.coming import Source, coming
+from hdlif.inputs.coming import coming
 from hdlif.runtime import Session, Stream
+from piped_samples import in_pieces, pipe
 from series_networks import SOUND, series_network
 from sound_files import tone, wav_bytes
 
@@ -36,36 +29,19 @@ WORDS = (b",", b";", b"\n", b"\r\n", b"\r", b'"', b"1e9", b"1e999", b"nan", b"a"
 
 
 def said(session: Session, data: bytes, size: int, gaps: str) -> tuple[list[object], str]:
-    """What is said of bytes that come in pieces, but for the time that it took; and the fault that ends them."""
-    reader, writer = os.pipe()
-
-    def write() -> None:
-        try:
-            for begin in range(0, len(data), size):
-                os.write(writer, data[begin : begin + size])
-        except BrokenPipeError:
-            pass
-        finally:
-            os.close(writer)
-
-    writing = threading.Thread(target=write)
-    writing.start()
+    """Return the decisions on bytes that come in pieces, without their times, and the fault that ends them."""
     decisions: list[object] = []
-    fault = ""
     try:
-        found = coming(Source(reader), session.input, gaps=gaps)
-        stream = Stream(session, rate=found.rate)
-        for samples, since in found.blocks:
-            assert np.isfinite(samples).all()
-            decisions += [(one.samples, one.step, one.answer) for one in stream.push(samples, since=since)]
-        decisions += [(one.samples, one.step, one.answer) for one in stream.end(partial=True)]
+        with pipe(in_pieces(data, size)) as source:
+            found = coming(source, session.input, gaps=gaps)
+            stream = Stream(session, rate=found.rate)
+            for samples, since in found.blocks:
+                assert np.isfinite(samples).all()
+                decisions += [(one.samples, one.step, one.answer) for one in stream.push(samples, since=since)]
+            decisions += [(one.samples, one.step, one.answer) for one in stream.end(partial=True)]
     except Unreadable as error:
-        fault = printable(reason(error))
-        assert 0 < len(fault) < 1000
-    finally:
-        os.close(reader)
-        writing.join()
-    return decisions, fault
+        return decisions, str(error)
+    return decisions, ""
 
 
 def target(data: bytes) -> None:
@@ -75,11 +51,5 @@ def target(data: bytes) -> None:
             assert said(session, data, 1 + len(data) // 7, gaps) == whole
 
 
-def mutate(data: bytes, draw: random.Random) -> bytes:
-    """A piece of a row put in, in place of some bytes."""
-    at = draw.randint(0, len(data))
-    return data[:at] + draw.choice(WORDS) * draw.choice((1, 1, 2)) + data[at + draw.choice((0, 0, 1, 3)) :]
-
-
 if __name__ == "__main__":
-    driver.main(target, "stream", seeds=SEEDS, mutate=mutate)
+    driver.main(target, "stream", seeds=SEEDS, mutate=driver.put_in(WORDS))

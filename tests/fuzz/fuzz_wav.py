@@ -2,14 +2,10 @@
 
 import random
 import struct
-import sys
-from pathlib import Path
 
 import driver
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from hdlif.errors import printable, reason
 from hdlif.graph.ops.graph import SoundRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.sounds import clips, log_mel
@@ -25,15 +21,10 @@ SEEDS = [
 ]
 
 
-def check(error: Unreadable) -> None:
-    assert 0 < len(printable(reason(error))) < 1000
-
-
 def target(data: bytes) -> None:
     try:
         wave = parse_wave(data)
-    except Unreadable as error:
-        check(error)
+    except Unreadable:
         return
     assert 0 < len(wave.samples) <= min(len(data), MOST_SAMPLES)
     assert np.isfinite(wave.samples).all()

@@ -1,6 +1,5 @@
-"""What fuzzing found stays found: each target runs its whole corpus, under limits of time and memory."""
+"""Each fuzz target runs its whole corpus, under limits of time and memory: what fuzzing found stays found."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -43,40 +42,21 @@ def test_twenty_seconds_more(name: str) -> None:
 
 
 FAULTY = f"""
-import sys, time
+import sys
 sys.path.insert(0, {str(FOLDER)!r})
 import driver
 
 def target(data):
-    match data[:1]:
-        case b"e": raise ValueError("a fault")
-        case b"t": time.sleep(60)
-        case b"m": bytearray(2 * 10**9)
-        case b"s": import ctypes; ctypes.string_at(0)
+    assert data[:1] in (b"", b"a")
 
 driver.main(target, "faulty", seeds=[b"abc"])
 """
 
 
-@pytest.mark.parametrize("first", [b"a", b"e", b"t", b"m", b"s"], ids=["none", "exception", "time", "memory", "crash"])
-def test_each_kind_of_finding_is_noticed(first: bytes, tmp_path: Path) -> None:
-    script, data = tmp_path / "fuzz_faulty.py", tmp_path / "input"
-    script.write_text(FAULTY)
-    data.write_bytes(first)
-    result = run(script, "--timeout", "1", "--memory-mb", "500", "--replay", data)
-    assert result.returncode == int(first != b"a"), result.stdout
-
-
-MODES = ["--plain"] + [""] * (importlib.util.find_spec("atheris") is not None)
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_a_fault_is_found_and_its_input_kept(mode: str, tmp_path: Path) -> None:
+def test_a_fault_is_found_and_its_input_kept(tmp_path: Path) -> None:
     script = tmp_path / "fuzz_faulty.py"
-    script.write_text(FAULTY.replace("data[:1]", 'data[:1] and b"e"'))
-    arguments = ["--seconds", "5", "--corpus", tmp_path / "corpus", *filter(None, [mode])]
-    result = run(script, *arguments)
-    assert result.returncode == 1, result.stdout
-    assert "a fault" in result.stdout
+    script.write_text(FAULTY)
+    result = run(script, "--plain", "--seconds", "30", "--corpus", tmp_path / "corpus")
+    assert (result.returncode, "AssertionError" in result.stdout) == (1, True), result.stdout
     (found,) = (tmp_path / "corpus").iterdir()
     assert run(script, "--replay", found).returncode == 1

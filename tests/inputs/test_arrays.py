@@ -11,19 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as of_numpy
 
+from array_files import npy, npz
+from cases import naming
 from hdlif.errors import printable
 from hdlif.inputs import Unreadable, arrays
 from hdlif.inputs.arrays import parse_archive, parse_array, parse_labels
 from mutations import at_most
 
 
-def saved(array: np.ndarray, version: tuple[int, int] | None = None) -> bytes:
-    file = io.BytesIO()
-    np.lib.format.write_array(file, array, version)
-    return file.getvalue()
-
-
-def npy(header: str, values: bytes = b"", *, version: Sequence[int] = (1, 0)) -> bytes:
+def raw(header: str, values: bytes = b"", *, version: Sequence[int] = (1, 0)) -> bytes:
     text = header.encode("latin-1")
     return b"\x93NUMPY" + bytes(version) + len(text).to_bytes(2 if version[0] == 1 else 4, "little") + text + values
 
@@ -37,7 +33,7 @@ def npy(header: str, values: bytes = b"", *, version: Sequence[int] = (1, 0)) ->
     st.sampled_from([(1, 0), (2, 0), (3, 0)]),
 )
 def test_what_numpy_saves_is_read_as_numpy_reads_it(array: np.ndarray, fortran: bool, version: tuple[int, int]) -> None:
-    content = saved(np.asfortranarray(array) if fortran else array, version)
+    content = npy(np.asfortranarray(array) if fortran else array, version)
     read, expected = parse_array(content), np.load(io.BytesIO(content))
     assert read.dtype == expected.dtype.newbyteorder("=")
     assert read.dtype.isnative
@@ -50,7 +46,7 @@ PLAIN = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n"
 
 def test_other_writers_spellings_are_read() -> None:
     for header in (PLAIN, PLAIN.replace("'", '"'), "{'shape':( 2 , ),'fortran_order':True,'descr':'f4'}"):
-        np.testing.assert_array_equal(parse_array(npy(header, np.float32([1, 2]).tobytes())), [1, 2])
+        np.testing.assert_array_equal(parse_array(raw(header, np.float32([1, 2]).tobytes())), [1, 2])
 
 
 class Trap:
@@ -58,32 +54,26 @@ class Trap:
         return pytest.fail, ("unpickled",)
 
 
-def archive() -> bytes:
-    file = io.BytesIO()
-    np.savez(file, a=np.zeros(2))
-    return file.getvalue()
-
-
 REFUSED = (
-    *(b"", b"nothing", archive(), pickle.dumps(Trap())),
-    *(saved(array) for array in (np.array([Trap(), 1], object), np.zeros(2, [("a", "<f4"), ("b", "<i2")]))),
-    *(saved(array) for array in (np.array(["a", "bc"]), np.zeros(2, "M8[s]"))),
-    *(b"\x93NUMPY", npy(PLAIN, version=(4, 0)), npy(PLAIN, version=(1, 1)), b"\x93NUMPY\2\0\xff\xff\xff\xff{}"),
-    *(npy(PLAIN + " " * 10_000), npy(PLAIN, bytes(7)), npy(PLAIN, bytes(9)), npy("{}"), npy(PLAIN + "\xa0", bytes(8))),
+    *(b"", b"nothing", b"PK\3\4", pickle.dumps(Trap())),
+    *(npy(array) for array in (np.array([Trap(), 1], object), np.zeros(2, [("a", "<f4"), ("b", "<i2")]))),
+    *(npy(array) for array in (np.array(["a", "bc"]), np.zeros(2, "M8[s]"))),
+    *(b"\x93NUMPY", raw(PLAIN, version=(4, 0)), raw(PLAIN, version=(1, 1)), b"\x93NUMPY\2\0\xff\xff\xff\xff{}"),
+    *(raw(PLAIN + " " * 10_000), raw(PLAIN, bytes(7)), raw(PLAIN, bytes(9)), raw("{}"), raw(PLAIN + "\xa0", bytes(8))),
     *(
-        npy(PLAIN.replace("2,", shape), bytes(8))
+        raw(PLAIN.replace("2,", shape), bytes(8))
         for shape in (f"{2**50},", "-2,", "9" * 3000, f"{2**63}, 0", f"{2**62}, 0, 8", "1 2,", "2", ",", ", 2", "2,,")
     ),
-    npy(PLAIN.replace("2,", f"{2**62}, 0, 8")),
-    npy(PLAIN.replace("2,", "1," * 99), bytes(4)),
+    raw(PLAIN.replace("2,", f"{2**62}, 0, 8")),
+    raw(PLAIN.replace("2,", "1," * 99), bytes(4)),
     *(
-        npy(PLAIN.replace("(2,)", shape), bytes(8))
+        raw(PLAIN.replace("(2,)", shape), bytes(8))
         for shape in ("(" * 1900 + ")" * 1900, "-" * 4000 + "2", "__import__('os')", "'<f4'", "[2]", "(True, 2)")
     ),
-    *(npy(PLAIN.replace("<f4", name), bytes(8)) for name in ("<f5", "O", "(2,)f4", "i4,i4", "V8", "\\d")),
-    npy(PLAIN.replace("'shape'", "'descr'")),
-    npy(PLAIN.replace("}", "'more': 1}"), bytes(8)),
-    npy("\x1b[2J\n"),
+    *(raw(PLAIN.replace("<f4", name), bytes(8)) for name in ("<f5", "O", "(2,)f4", "i4,i4", "V8", "\\d")),
+    raw(PLAIN.replace("'shape'", "'descr'")),
+    raw(PLAIN.replace("}", "'more': 1}"), bytes(8)),
+    raw("\x1b[2J\n"),
 )
 
 
@@ -95,53 +85,32 @@ def test_refusals() -> None:
         assert printable(str(caught.value)) == str(caught.value), content
 
 
-@pytest.mark.parametrize("labels", [["b", "a", "\u00e9t\u00e9", ""], [3, -1, 3], np.array([1, 0], ">u2")])
-def test_labels_are_integers_or_text(labels: list[str] | list[int]) -> None:
-    assert parse_labels(saved(np.asarray(labels))) == list(labels)
-
-
-def test_labels_that_are_none_are_refused() -> None:
-    letters = (saved(np.array(["ab"]))[:-4] + letter.to_bytes(4, "little") for letter in (0x110000, 0xD800, 2**32 - 1))
-    for content in (saved(np.array([0.5])), saved(np.array([[1]])), *letters):
-        with pytest.raises(Unreadable):
+def test_labels_are_integers_or_text() -> None:
+    for labels in (["b", "a", "\u00e9t\u00e9", ""], [3, -1, 3], np.array([1, 0], ">u2")):
+        assert parse_labels(npy(np.asarray(labels))) == list(labels)
+    letters = (npy(np.array(["ab"]))[:-4] + letter.to_bytes(4, "little") for letter in (0x110000, 0xD800, 2**32 - 1))
+    for content in (npy(np.array([0.5])), npy(np.array([[1]])), *letters):
+        with naming(content), pytest.raises(Unreadable):
             parse_labels(content)
 
 
-def packed(**given: object) -> bytes:
-    file = io.BytesIO()
-    np.savez_compressed(file, **given)  # type: ignore[arg-type]
-    return file.getvalue()
-
-
-def test_archives_as_numpy_writes_them() -> None:
-    found = parse_archive(packed(x=np.arange(3.0), y=np.arange(2)), ("x", "y"))
-    assert parse_array(found["x"]).tolist() == [0, 1, 2]
-    assert parse_array(found["y"]).tolist() == [0, 1]
-
-
-def test_no_more_is_unpacked_than_an_array_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_archives_of_numpy_are_read_up_to_the_largest_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = parse_archive(npz(x=np.arange(3.0), y=np.arange(2)), ("x", "y"))
+    assert {name: parse_array(content).tolist() for name, content in found.items()} == {"x": [0, 1, 2], "y": [0, 1]}
     monkeypatch.setattr(arrays, "MOST_BYTES", 1000)
     with pytest.raises(Unreadable, match="array x has more than 1,000 bytes"):
-        parse_archive(packed(x=np.zeros(10**6)), ("x",))
+        parse_archive(npz(x=np.zeros(10**6)), ("x",))
 
 
-def twice() -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as made:
+def test_other_archives_are_refused() -> None:
+    file, twice = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as made:
+        made.writestr("x.npy", b"1")
+    with zipfile.ZipFile(twice, "w") as made:
         made.writestr("x.npy", b"1")
         with pytest.warns(UserWarning, match="Duplicate"):
             made.writestr("x.npy", b"2")
-    return file.getvalue()
-
-
-def lzma() -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as made:
-        made.writestr("x.npy", b"1")
-    return file.getvalue()
-
-
-def test_archives_of_anything_else_are_refused() -> None:
-    for content in (b"", packed(x=np.zeros(9))[:-20], packed(x=1, z=2), lzma(), twice()):
-        with pytest.raises(Unreadable):
+    others = (b"", npz(x=np.zeros(9))[:-20], npz(x=1, z=2), file.getvalue(), twice.getvalue())
+    for content in others:
+        with naming(content), pytest.raises(Unreadable):
             parse_archive(content, ("x", "y"))

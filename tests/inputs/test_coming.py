@@ -5,13 +5,14 @@ import os
 import re
 import struct
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import perf_counter
 
 import numpy as np
 import pytest
 
+from array_files import npy
+from cases import every, naming
 from hdlif.graph.artefact import InputRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.coming import Source, coming
@@ -19,46 +20,21 @@ from hdlif.inputs.rows import MOST_LINE
 from hdlif.inputs.tables import MOST_COLUMNS, parse_table
 from hdlif.inputs.wav import parse_wave
 from mutations import at_most
+from piped_samples import in_pieces, pipe
 from series_networks import SOUND
 from sound_files import tone, wav_bytes
 from special_files import within
 
 RECORD = InputRecord((2, 1, 1), (0.25, 9.0), (1.0, 2.0), "series", "none", frames="rows", columns=("a", "b"))
 UNNAMED = InputRecord((2, 1, 1), (0.25, 9.0), (1.0, 2.0), "series", "none", frames="rows")
+WAVE = wav_bytes(tone("low", 0, 0.1))
 OF_SOUND = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), "series", "none", frames="rows", sound=SOUND)
 
 
-@contextmanager
-def pipe(*blocks: bytes) -> Iterator[Source]:
-    """A source at the end of a pipe, into which blocks are written one by one."""
-    reader, writer = os.pipe()
-
-    def write() -> None:
-        try:
-            for block in blocks:
-                os.write(writer, block)
-        except BrokenPipeError:
-            pass
-        finally:
-            os.close(writer)
-
-    writing = threading.Thread(target=write)
-    writing.start()
-    try:
-        yield Source(reader)
-    finally:
-        os.close(reader)
-        writing.join()
-
-
 def read(*blocks: bytes, record: InputRecord = RECORD, gaps: str = "stop", rate: int | None = None) -> np.ndarray:
-    with within(20), pipe(*blocks) as source:
+    with within(20), pipe(blocks) as source:
         found = [samples for samples, _ in coming(source, record, gaps=gaps, rate=rate).blocks]
     return np.concatenate(found) if found else np.empty((0, 2), np.float32)
-
-
-def in_pieces(content: bytes, size: int) -> list[bytes]:
-    return [content[begin : begin + size] for begin in range(0, len(content), size)]
 
 
 def test_rows_are_those_of_the_table() -> None:
@@ -81,29 +57,20 @@ def test_rows_are_those_of_the_table() -> None:
 
 def test_refusals_of_rows() -> None:
     for content in (
-        b"1,2\n3\n",
-        b"a,b\n3,4,5\n",
-        b"1,2,3\n",
-        b"a,c\n1,2\n",
-        b"a,a\n1,2\n",
-        b"\n1,2\n",
-        b"1,2\n\n\n3,4\n",
-        b"1,2\n1,x\n",
-        b"a,b\n1,inf\n",
-        b"a,b\n1,1e39\n",
-        b"1,2\n1;2\n",
-        b"a;b\n1;2,5\n",
-        b"1,2\n1,\0\n",
-        b"1,2\n\xff,1\n",
-        b'1,2\n"1,2\n3",4\n',
-        b"1,2\n" + b"1" * 1000 + b"x,2\n",
-        b",".join([b"1"] * (MOST_COLUMNS + 1)) + b"\n",
-        b"1,2\n" + b"1" * (MOST_LINE + 1),
-        b"PAR1....",
+        *(b"1,2\n3\n", b"a,b\n3,4,5\n", b"1,2,3\n", b"a,c\n1,2\n", b"a,a\n1,2\n", b"\n1,2\n", b"1,2\n\n\n3,4\n"),
+        *(b"1,2\n1,x\n", b"a,b\n1,inf\n", b"a,b\n1,1e39\n", b"1,2\n1;2\n", b"a;b\n1;2,5\n", b"1,2\n1,\0\n"),
+        *(b"1,2\n\xff,1\n", b'1,2\n"1,2\n3",4\n', b"PAR1....", b"1,2\n" + b"1" * 1000 + b"x,2\n"),
+        *(b",".join([b"1"] * (MOST_COLUMNS + 1)) + b"\n", b"1,2\n" + b"1" * (MOST_LINE + 1)),
     ):
-        with pytest.raises(Unreadable) as caught:
+        with naming(content[:20]), pytest.raises(Unreadable) as caught:
             read(*in_pieces(content, 50_000))
         assert str(caught.value).isprintable()
+    # The rows before a fault are handed on.
+    with pipe([b"1,2\n3,4\nx,5\n"]) as source:
+        rows = coming(source, RECORD).blocks
+        assert [next(rows)[0].tolist() for _ in range(2)] == [[[1, 2]], [[3, 4]]]
+        with pytest.raises(Unreadable, match="line 3"):
+            next(rows)
 
 
 def test_missing_numbers_stop_it_or_are_filled_in() -> None:
@@ -116,46 +83,30 @@ def test_missing_numbers_stop_it_or_are_filled_in() -> None:
         assert read(content, gaps="zero").tolist() == [[0, 1], [2, 3], [0, 0], [4, 5]]
     x = np.array([[np.nan, 1], [2, np.nan], [3, 4]], np.float32)
     with pytest.raises(Unreadable, match=re.escape("at [0, 0] (from 0) it holds NaN")):
-        read(saved(x))
-    assert read(saved(x), gaps="hold").tolist() == [[0.25, 1], [2, 1], [3, 4]]
-    assert read(saved(x), gaps="zero").tolist() == [[0, 1], [2, 0], [3, 4]]
-
-
-def test_what_stands_before_a_fault_is_handed_on() -> None:
-    with pipe(b"1,2\n3,4\nx,5\n") as source:
-        rows = coming(source, RECORD).blocks
-        assert [next(rows)[0].tolist() for _ in range(2)] == [[[1, 2]], [[3, 4]]]
-        with pytest.raises(Unreadable, match="line 3"):
-            next(rows)
-
-
-def saved(array: np.ndarray) -> bytes:
-    import io
-
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
+        read(npy(x))
+    assert read(npy(x), gaps="hold").tolist() == [[0.25, 1], [2, 1], [3, 4]]
+    assert read(npy(x), gaps="zero").tolist() == [[0, 1], [2, 0], [3, 4]]
 
 
 def test_rows_of_an_array_come_as_they_are() -> None:
     for dtype, size in itertools.product(("<f4", ">f8", "<i2", "u1", "?"), (1, 77, 10_000)):
         x = np.random.default_rng(0).integers(0, 2, (20, 2)).astype(dtype)
-        np.testing.assert_array_equal(read(*in_pieces(saved(x), size)), x.astype(np.float32), strict=True)
+        np.testing.assert_array_equal(read(*in_pieces(npy(x), size)), x.astype(np.float32), strict=True)
     # One channel may be flat.
     record = InputRecord((1, 1, 1), (0.0,), (1.0,), "series", "none", frames="rows")
-    assert read(saved(np.arange(3.0)), record=record).tolist() == [[0], [1], [2]]
+    assert read(npy(np.arange(3.0)), record=record).tolist() == [[0], [1], [2]]
 
 
 def test_refusals_of_arrays() -> None:
     for content in (
-        saved(np.zeros((3, 3))),
-        saved(np.zeros((1, 3, 2))),
-        saved(np.zeros((3, 2), complex)),
-        saved(np.asfortranarray(np.zeros((3, 2)))),
-        saved(np.zeros((3, 2)))[:-1],
-        saved(np.zeros((3, 2))) + b"x",
-        saved(np.array([[1, 2], [3, np.inf]])),
-        saved(np.array([[1, 2], [3, 1e39]])),
+        npy(np.zeros((3, 3))),
+        npy(np.zeros((1, 3, 2))),
+        npy(np.zeros((3, 2), complex)),
+        npy(np.asfortranarray(np.zeros((3, 2)))),
+        npy(np.zeros((3, 2)))[:-1],
+        npy(np.zeros((3, 2))) + b"x",
+        npy(np.array([[1, 2], [3, np.inf]])),
+        npy(np.array([[1, 2], [3, 1e39]])),
         b"\x93NUMPY\x01\x00\xff\xff" + b" " * 70_000,
         b"\x93NUMPY\x07\x00",
         b"\x93NUMPY\x01\x00\x10\x00",
@@ -164,30 +115,20 @@ def test_refusals_of_arrays() -> None:
             read(*in_pieces(content, 50_000))
 
 
-def test_pcm_is_what_a_file_of_it_holds() -> None:
-    content = wav_bytes(tone("low", 0, 0.3))
-    for size in (1, 999, 20_000):
-        found = read(*in_pieces(content[44:], size), record=OF_SOUND)
-        np.testing.assert_array_equal(found, parse_wave(content).samples, strict=True)
-
-
-def test_wave_files_come_as_they_are() -> None:
+def test_pcm_and_wave_files_come_as_they_are() -> None:
     stereo = np.stack([tone("low", 0, 0.1), tone("high", 1, 0.1)], 1)
     for (bits, form), size in itertools.product(((8, 1), (24, 1), (32, 3)), (1, 999, 20_000)):
         content = wav_bytes(stereo, 11025, bits=bits, form=form, extensible=bits == 24)
         # behind the samples other chunks may follow
-        with pipe(*in_pieces(content + b"LIST\x04\0\0\0name", size)) as source:
-            found = coming(source, OF_SOUND)
-            assert found.rate == 11025
-            samples = np.concatenate([one for one, _ in found.blocks])
-        np.testing.assert_array_equal(samples, parse_wave(content).samples, strict=True)
+        found = read(*in_pieces(content + b"LIST\x04\0\0\0name", size), record=OF_SOUND)
+        np.testing.assert_array_equal(found, parse_wave(content).samples, strict=True)
     # The length in a header may be open, and other chunks stand in it.
-    content = wav_bytes(tone("low", 0, 0.1))
-    opened = content[:40] + struct.pack("<I", 0xFFFFFFFF) + content[44:]
-    passed = content[:36] + b"LIST" + struct.pack("<I", 150_001) + b"\1" * 150_002 + content[36:]
-    for odd in (opened, passed):
-        found = read(*in_pieces(odd, 50_000), record=OF_SOUND)
-        np.testing.assert_array_equal(found, parse_wave(content).samples)
+    opened = WAVE[:40] + struct.pack("<I", 0xFFFFFFFF) + WAVE[44:]
+    passed = WAVE[:36] + b"LIST" + struct.pack("<I", 150_001) + b"\1" * 150_002 + WAVE[36:]
+    for content in (opened, passed, WAVE[44:]):
+        np.testing.assert_array_equal(
+            read(*in_pieces(content, 50_000), record=OF_SOUND), parse_wave(WAVE).samples, strict=True
+        )
 
 
 def test_the_rate_is_the_header_s_the_option_s_or_the_network_s() -> None:
@@ -197,13 +138,10 @@ def test_the_rate_is_the_header_s_the_option_s_or_the_network_s() -> None:
         (wav_bytes(np.zeros(9), 11025), None, 11025),
         (wav_bytes(np.zeros(9), 11025), 11025, 11025),
     ):
-        with pipe(content) as source:
+        with pipe([content]) as source:
             assert coming(source, OF_SOUND, rate=rate).rate == expected
     with pytest.raises(Unreadable, match=r"its header says 11,025 Hz, and --rate 8,000; leave --rate out"):
         read(wav_bytes(np.zeros(9), 11025), record=OF_SOUND, rate=8000)
-
-
-WAVE = wav_bytes(tone("low", 0, 0.1))
 
 
 def test_few_samples_may_look_like_text_and_no_more_are_waited_for_than_tell_it() -> None:
@@ -219,57 +157,40 @@ def test_few_samples_may_look_like_text_and_no_more_are_waited_for_than_tell_it(
 
 def test_refusals_of_sounds() -> None:
     for content in (
-        b"fLaC....",
-        b"OggS....",
-        b"ID3\4....",
-        b"RF64....WAVE",
-        saved(np.zeros(3)),
-        b"x,y,z\n0.1,-0.2,0.3\n0.2,0.1,0.0\n",
-        b"sensor 1\tsensor 2\r\n" * 100,
-        b"RIFF....AVI ",
-        b"RIFF....WAVE",
-        WAVE[:20] + b"\7" + WAVE[21:],
-        WAVE[:12] + WAVE[36:],
-        WAVE[:12] + b"fmt \xff\xff\xff\0",
-        WAVE[:12] + b"LIST\xff\xff\xff\0abc",
-        WAVE[:-100],
-        WAVE[44:] + b"x",
+        *(b"fLaC....", b"OggS....", b"ID3\4....", b"RF64....WAVE", b"RIFF....AVI ", b"RIFF....WAVE"),
+        *(npy(np.zeros(3)), b"x,y,z\n0.1,-0.2,0.3\n0.2,0.1,0.0\n", b"sensor 1\tsensor 2\r\n" * 100),
+        *(WAVE[:20] + b"\7" + WAVE[21:], WAVE[:12] + WAVE[36:], WAVE[:-100], WAVE[44:] + b"x"),
+        *(WAVE[:12] + b"fmt \xff\xff\xff\0", WAVE[:12] + b"LIST\xff\xff\xff\0abc"),
         wav_bytes(np.array([0, np.nan]), bits=32, form=3),
     ):
-        with pytest.raises(Unreadable):
+        with naming(content[:20]), pytest.raises(Unreadable):
             read(content, record=OF_SOUND)
 
 
-@pytest.mark.parametrize(
-    ("record", "sample"),
-    [
-        (RECORD, lambda number: b"%d,0\n" % number),
-        (OF_SOUND, lambda number: struct.pack("<h", number)),
-        # whose number may be how an array begins
-        (OF_SOUND, lambda number: b"\x93N"),
-        (OF_SOUND, lambda number: b"RI"),
+@every(
+    *("record", "begin", "sample"),
+    of=[
+        (RECORD, b"0,0\n", lambda number: b"%d,0\n" % number),
+        (OF_SOUND, b"\0\0", lambda number: struct.pack("<h", number)),
+        # Samples whose bytes may be how an array or a header begins.
+        (OF_SOUND, b"\x93N\1\1", lambda _: b"\x93N"),
+        (OF_SOUND, b"RI\1\1", lambda _: b"RI"),
     ],
 )
-def test_each_sample_is_handed_on_as_soon_as_it_is_there(record: InputRecord, sample: Callable[[int], bytes]) -> None:
+def test_each_sample_is_handed_on_as_soon_as_it_is_there(
+    record: InputRecord, begin: bytes, sample: Callable[[int], bytes]
+) -> None:
     reader, writer = os.pipe()
-    with within(20):
-        if sample(1) in (b"\x93N", b"RI"):
-            os.write(writer, sample(0) + b"\1\1")
-            expected = 2
-        else:
-            expected = 1
-        os.write(writer, sample(1)) if expected == 1 else None
+    with os.fdopen(reader, "rb"), os.fdopen(writer, "wb"), within(20):
+        os.write(writer, begin)
         samples = coming(Source(reader), record).blocks
-        got, since = next(samples)
-        assert len(got) == expected
+        assert len(next(samples)[0]) == (2 if len(begin) == 4 and record is OF_SOUND else 1)
         for number in range(2, 5):
             before = perf_counter()
             os.write(writer, sample(number))
             got, since = next(samples)
             assert len(got) == 1
             assert before <= since <= perf_counter()
-    os.close(writer)
-    os.close(reader)
 
 
 def test_a_pipe_that_does_not_wait_is_waited_for() -> None:
@@ -283,10 +204,8 @@ def test_a_pipe_that_does_not_wait_is_waited_for() -> None:
     os.close(reader)
 
 
-@pytest.mark.parametrize(
-    ("record", "block", "samples"), [(RECORD, b"1,2\n", 1), (OF_SOUND, b"\1\2" * 10, 10), (RECORD, b"\n", 0)]
-)
-def test_what_is_held_does_not_grow_with_what_has_come(record: InputRecord, block: bytes, samples: int) -> None:
-    with pipe(*[block * 500] * 12) as source, at_most(2**19):
+@every("record", "block", "samples", of=[(RECORD, b"1,2\n", 1), (OF_SOUND, b"\1\2" * 10, 10), (RECORD, b"\n", 0)])
+def test_memory_does_not_grow_with_what_has_come(record: InputRecord, block: bytes, samples: int) -> None:
+    with pipe([block * 500] * 12) as source, at_most(2**19):
         count = sum(len(found) for found, _ in coming(source, record).blocks)
     assert count == 12 * 500 * samples

@@ -1,7 +1,6 @@
 """What a network takes of a picture: its size, its numbers, and what each step is shown."""
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from hdlif.inputs.fitting import fitted, framed, normalised
@@ -23,11 +22,10 @@ def test_squash_keeps_all_of_a_picture_and_crop_its_middle() -> None:
     np.testing.assert_array_equal(nearest("crop"), RAMP[np.ix_([1, 3], [3, 5])])
 
 
-@pytest.mark.parametrize("size", [(1, 50), (50, 1), (7, 3), (33, 32), (1, 1)])
-def test_crop_takes_pictures_of_any_proportions(size: tuple[int, int]) -> None:
-    image = Image.new("RGB", size, (10, 20, 30))
-    pixels = fitted(image, (3, 5, 4), resize="bilinear", fit="crop")
-    np.testing.assert_array_equal(pixels, np.broadcast_to(np.array([10, 20, 30])[:, None, None], (3, 5, 4)))
+def test_crop_takes_pictures_of_any_proportions() -> None:
+    for size in ((1, 50), (50, 1), (7, 3), (33, 32), (1, 1)):
+        pixels = fitted(Image.new("RGB", size, (10, 20, 30)), (3, 5, 4), resize="bilinear", fit="crop")
+        np.testing.assert_array_equal(pixels, np.broadcast_to(np.array([10, 20, 30])[:, None, None], (3, 5, 4)))
 
 
 def test_pixels_are_normalised_channel_by_channel_in_float32() -> None:

@@ -9,13 +9,14 @@ import threading
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, features
 
-from hdlif.errors import printable
+from cases import every, naming
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.pictures import FORMATS, MOST_PIXELS, MOST_SCANS, MOST_SIDE, decode
 from hostile import jpeg_of_scans, tiff_of_one_tile
@@ -34,23 +35,26 @@ def array(content: bytes, mode: str = "RGB") -> np.ndarray:
     return np.asarray(decode(content, mode))
 
 
-@pytest.mark.parametrize("name", sorted(set(FORMATS.values())))
-def test_each_format_is_read_whatever_its_file_is_named(name: str) -> None:
+@every(name=sorted(set(FORMATS.values())))
+def test_each_format_is_read_and_damaged_files_of_it_are_read_or_refused(name: str) -> None:
     content = encoded(Image.fromarray(PIXELS), name, **({"lossless": True} if name == "WEBP" else {}))
     with Image.open(io.BytesIO(content)) as image:
         expected = np.asarray(image.convert("RGB"))
     np.testing.assert_array_equal(array(content), expected)
     if name not in ("GIF", "JPEG"):
         np.testing.assert_array_equal(expected, PIXELS)
+    for damaged in mutations(encoded(Image.fromarray(PIXELS), name), 100):
+        with warnings.catch_warnings(action="error"), suppress(Unreadable):
+            assert decode(damaged, "RGB").mode == "RGB"
 
 
-@pytest.mark.parametrize("name", ["AVIF", "DDS", "ICO", "JPEG2000", "PCX", "QOI", "SGI", "TGA", "EPS", "ICNS", "MSP"])
+@every(name=["AVIF", "DDS", "ICO", "JPEG2000", "PCX", "QOI", "SGI", "TGA", "EPS", "ICNS", "MSP"])
 def test_other_formats_are_refused_though_pillow_reads_them(name: str) -> None:
     if name == "AVIF" and not features.check("avif"):
-        pytest.skip("this Pillow writes no AVIF")
+        return
     mode = "1" if name == "MSP" else "RGB"
     content = encoded(Image.fromarray(PIXELS).resize((32, 32)).convert(mode), name)
-    with pytest.raises(Unreadable, match="it is none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP, or damaged"):
+    with pytest.raises(Unreadable, match="it is none of BMP, GIF, JPEG"):
         decode(content, "RGB")
 
 
@@ -68,9 +72,13 @@ def test_promised_sizes_beyond_the_limits_are_refused_before_they_take_memory() 
         with pytest.raises(Unreadable, match=rf"it is {height}x{width}; at most|exceeds limit"):
             decode(png(width, height, b""), "L")
     assert decode(png(1, MOST_SIDE, bytes(2 * MOST_SIDE)), "L").size == (1, MOST_SIDE)
+    # Of a TIFF file its tiles too.
+    np.testing.assert_array_equal(array(tiff_of_one_tile(16, 64), "L"), np.zeros((16, 16)))
+    with pytest.raises(Unreadable, match="it is 16x65536; at most"):
+        decode(tiff_of_one_tile(16, MOST_SIDE + 1, rows=16), "L")
 
 
-@pytest.mark.parametrize("name", ["GIF", "WEBP", "TIFF", "PNG"])
+@every(name=["GIF", "WEBP", "TIFF", "PNG"])
 def test_the_first_of_several_frames_is_read(name: str) -> None:
     frames = [Image.new("RGB", (4, 3), (value, value, value)) for value in (50, 100, 150)]
     content = encoded(frames[0], name, save_all=True, append_images=frames[1:])
@@ -94,29 +102,14 @@ def test_orientation_transparency_and_profiles_are_dropped_and_bits_beyond_8_cut
         np.testing.assert_array_equal(array(encoded(palette, "PNG", transparency=bytes([0, 128, 255]))), opaque)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
+def test_grey_of_more_than_8_bits_is_refused() -> None:
+    for content in (
         png(1, 1, b"\0\x12\x34", depth=16),
-        encoded(Image.fromarray(np.float32([[0.5]])), "TIFF"),
-        encoded(Image.fromarray(np.int32([[70000]])), "TIFF"),
+        *(encoded(Image.fromarray(pixels), "TIFF") for pixels in (np.float32([[0.5]]), np.int32([[70000]]))),
         b"P5 1 1 65535\n\x12\x34",
-    ],
-)
-def test_grey_of_more_than_8_bits_is_refused(content: bytes) -> None:
-    with pytest.raises(Unreadable, match=r"mode is .*, and 8 bits a channel are read"):
-        decode(content, "L")
-
-
-@pytest.mark.parametrize("name", sorted(set(FORMATS.values())))
-def test_damaged_files_are_read_or_refused_in_few_words(name: str) -> None:
-    for content in mutations(encoded(Image.fromarray(PIXELS), name), 100):
-        with warnings.catch_warnings(action="error"):
-            try:
-                said = decode(content, "RGB").mode
-            except Unreadable as error:
-                said = printable(str(error)).strip()
-        assert 0 < len(said) < 1000
+    ):
+        with naming(content), pytest.raises(Unreadable, match="8 bits a channel are read"):
+            decode(content, "L")
 
 
 def test_libraries_say_nothing_on_standard_error_by_themselves(tmp_path: Path) -> None:
@@ -151,21 +144,12 @@ def test_a_jpeg_of_more_scans_or_segments_than_are_read_is_refused_before_it_is_
     for content in (jpeg_of_scans(16, MOST_SCANS, end=b"\xff\xda" * 999), jpeg_of_scans(16, 2, segments=999)):
         np.testing.assert_array_equal(array(content, "L"), np.full((16, 16), 128))
     for words, content in (
-        ("it is a JPEG of more than 100 scans, which are not read; save it again", jpeg_of_scans(16, MOST_SCANS + 1)),
-        (
-            "it is a JPEG of more than 4,096 segments; save it again without metadata",
-            jpeg_of_scans(16, 2, segments=4096),
-        ),
+        ("more than 100 scans", jpeg_of_scans(16, MOST_SCANS + 1)),
+        ("more than 4,096 segments", jpeg_of_scans(16, 2, segments=4096)),
     ):
-        for read in (pictures.header, lambda content: decode(content, "L")):
-            with pytest.raises(Unreadable, match=words):
+        for read in (pictures.header, array):
+            with naming(words, read), pytest.raises(Unreadable, match=words):
                 read(content)
-
-
-def test_a_tiff_whose_tile_is_larger_than_an_image_may_be_is_refused() -> None:
-    np.testing.assert_array_equal(array(tiff_of_one_tile(16, 64), "L"), np.zeros((16, 16)))
-    with pytest.raises(Unreadable, match="it is 16x65536; at most"):
-        decode(tiff_of_one_tile(16, MOST_SIDE + 1, rows=16), "L")
 
 
 def test_decoding_ends_between_two_parts_of_the_content_and_holds_up_no_other_thread() -> None:

@@ -8,14 +8,8 @@ from pathlib import Path
 import pytest
 
 import hdlif
-from deployed_graphs import residual_network
-from hdlif.cli import tour as touring
-from hdlif.graph import artefact
 from hdlif.inputs.python_processes import module_command
-from hdlif.recipe import load_recipe
-from hdlif.report import engine_times as bench
 from hdlif.report.child_process import hear
-from hdlif.report.peak_memory import peak_memory
 
 SCRIPT = str(Path(sys.executable).with_name("hdlif"))
 TRAIN = ("train", "digits_hdlif", "--set", "training.epochs=1", "--set", "model.width=4", "--memory-repeats", "1")
@@ -42,10 +36,7 @@ def test_one_function_makes_the_commands_of_all_python_processes() -> None:
 
 
 def test_processes_import_nothing_from_the_working_folder(poisoned: Path) -> None:
-    assert touring._run(["--version"]) == 0
-    assert list(bench._timed_lines("hdlif", "--version"))
     assert hear(module_command("hdlif.report.small_graphs")).lines
-    assert peak_memory(load_recipe("digits_hdlif"), repeats=1, updates=1) > 0
     assert not (poisoned / "ran").exists()
 
 
@@ -53,15 +44,12 @@ def test_processes_import_nothing_from_the_working_folder(poisoned: Path) -> Non
 @pytest.mark.parametrize(
     "command",
     [
-        [SCRIPT, "doctor"],
-        [SCRIPT, "bench", "x.hdlif.safetensors", "--against", "torch", "--repeats", "1"],
         [SCRIPT, *TRAIN, "--set", "rule={kind: 'mine:Mine'}"],
-        module_command("hdlif", *TRAIN, "--devices", "2"),
+        [*module_command("hdlif"), *TRAIN, "--devices", "2"],
     ],
-    ids=("doctor", "bench", "train", "train --devices"),
+    ids=("script", "module, on two devices"),
 )
 def test_subcommands_run_nothing_from_the_working_folder(command: list[str], poisoned: Path) -> None:
-    artefact.save(residual_network(), poisoned / "x.hdlif.safetensors")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not (poisoned / "ran").exists()

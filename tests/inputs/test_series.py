@@ -1,17 +1,10 @@
 """From a file of samples in time to what a network is shown."""
 
-import io
-
 import numpy as np
 import pytest
 
+from array_files import npy
 from hdlif.inputs import Unreadable, series
-
-
-def npy(array: object) -> bytes:
-    file = io.BytesIO()
-    np.save(file, np.asarray(array))
-    return file.getvalue()
 
 
 def test_a_step_is_shown_the_sample_of_its_time() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
+from cases import every
 from hdlif.graph.ops.graph import SoundRecord
 from hdlif.inputs import Unreadable, sounds
 from hdlif.inputs.resampling import resampled
@@ -14,9 +15,6 @@ from hdlif.inputs.sounds import LogMelFrames, clips, filter_bank, log_mel
 from hdlif.inputs.wav import Wave
 from mutations import at_most
 from sound_files import tone
-
-# 1 s at 8 kHz in steps of 16 ms.
-RECORD = SoundRecord(8000, 8000, "first", 8000, 32, 256, 128, 20.0, 4000.0)
 
 
 def plain(clip: np.ndarray, record: SoundRecord) -> list[list[float]]:
@@ -30,8 +28,7 @@ def plain(clip: np.ndarray, record: SoundRecord) -> list[list[float]]:
     low, high = (2595 * math.log10(1 + f / 700) for f in (record.lowest_hz, record.highest_hz))
     corners = [hertz(low + (high - low) * i / (record.mels + 1)) for i in range(record.mels + 2)]
     for t in range(record.frames):
-        begin = t * record.hop + record.hop // 2 - n // 2 if (n - record.hop) % 2 == 0 else None
-        assert begin is not None
+        begin = t * record.hop + record.hop // 2 - n // 2
         frame = np.array([clip[j] if 0 <= j < len(clip) else 0.0 for j in range(begin, begin + n)])
         f, power = signal.periodogram(
             frame * window, record.rate, detrend=False, scaling="spectrum", return_onesided=True
@@ -50,33 +47,32 @@ def plain(clip: np.ndarray, record: SoundRecord) -> list[list[float]]:
     return rows
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        SoundRecord(8000, 1000, "first", 1000, 12, 256, 128, 20.0, 4000.0),
-        SoundRecord(16000, 1500, "first", 1500, 8, 400, 160, 100.0, 7000.0),
-        SoundRecord(8000, 1000, "first", 1000, 4, 101, 201, 0.0, 3000.0),
-    ],
-)
-def test_frames_are_those_of_scipy_and_a_loop(record: SoundRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+RECORDS = [
+    SoundRecord(8000, 1000, "first", 1000, 12, 256, 128, 20.0, 4000.0),
+    SoundRecord(16000, 1500, "first", 1500, 8, 400, 160, 100.0, 7000.0),
+    SoundRecord(8000, 1000, "first", 1000, 4, 101, 201, 0.0, 3000.0),
+]
+
+
+@every(record=RECORDS)
+def test_frames_are_those_of_scipy_and_a_loop(record: SoundRecord) -> None:
     clip = tone("low", 3, record.samples / record.rate, record.rate).astype(np.float32)
     found = log_mel(clip, record)
     assert (found.dtype, found.shape) == (np.float32, (record.frames, record.mels))
     np.testing.assert_allclose(found, plain(clip, record), rtol=1e-5, atol=1e-5)
-    monkeypatch.setattr(sounds, "_BLOCK", 3 * record.frame)
-    np.testing.assert_array_equal(log_mel(clip, record), found)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sounds, "_BLOCK", 3 * record.frame)
+        np.testing.assert_array_equal(log_mel(clip, record), found)
 
 
 def test_filters_without_a_frequency_are_refused() -> None:
-    with pytest.raises(
-        Unreadable, match=r"mels = 128 are too many for frames of 256 samples at 8,000 Hz: number 5 has"
-    ):
+    with pytest.raises(Unreadable, match=r"mels = 128 are too many .* number 5 has"):
         filter_bank(8000, 256, 128, 20.0, 4000.0)
 
 
-@pytest.mark.parametrize(
-    ("how", "count", "expected"),
-    [
+@every(
+    *("how", "count", "expected"),
+    of=[
         ("first", 10, [(0.0, [0, 1, 2, 3])]),
         ("centre", 10, [(0.003, [3, 4, 5, 6])]),
         ("windows", 10, [(0.0, [0, 1, 2, 3]), (0.003, [3, 4, 5, 6]), (0.006, [6, 7, 8, 9])]),
@@ -94,7 +90,7 @@ def test_longer_sounds_are_cut_and_shorter_ones_padded(how: str, count: int, exp
     assert [(begin, clip.tolist()) for begin, clip in found] == expected
 
 
-@pytest.mark.parametrize("how", ["first", "centre", "windows"])
+@every(how=["first", "centre", "windows"])
 def test_clips_at_another_rate_are_parts_of_the_resampled_sound_and_nothing_else_is_resampled(how: str) -> None:
     x = np.random.default_rng(0).normal(size=2**18).astype(np.float32)
     record = SoundRecord(8000, 400, how, 300, 1, 256, 128, 0.0, 4000.0)
@@ -105,19 +101,8 @@ def test_clips_at_another_rate_are_parts_of_the_resampled_sound_and_nothing_else
             np.testing.assert_array_equal(clip, whole[at : at + 400])
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        RECORD,
-        SoundRecord(16000, 1500, "first", 1500, 8, 400, 160, 100.0, 7000.0),
-        SoundRecord(8000, 1000, "first", 1000, 4, 101, 201, 0.0, 3000.0),
-        SoundRecord(8000, 1000, "first", 1000, 2, 16, 900, 0.0, 3000.0),
-    ],
-)
-@pytest.mark.parametrize("size", [1, 129, 700])
-def test_frames_of_a_clip_that_comes_piece_by_piece_are_made_as_soon_as_they_are_whole(
-    record: SoundRecord, size: int
-) -> None:
+@every(record=[*RECORDS, SoundRecord(8000, 1000, "first", 1000, 2, 16, 900, 0.0, 3000.0)], size=[1, 129, 700])
+def test_frames_of_a_clip_in_pieces_are_made_as_soon_as_they_are_complete(record: SoundRecord, size: int) -> None:
     clip = tone("low", 3, record.samples / record.rate, record.rate).astype(np.float32)
     coming, parts, came, made = LogMelFrames(record), [], 0, 0
     while came < len(clip):

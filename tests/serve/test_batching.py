@@ -12,13 +12,10 @@ import numpy as np
 import pytest
 
 from deployed_graphs import random_input
-from hdlif.errors import LimitError
 from hdlif.runtime import Session
-from hdlif.serve import Settings
-from hdlif.serve.app import create_app
 from hdlif.serve.batching import Batcher
 from hdlif.serve.refusals import Refusal
-from served import NPY, client, npy, residual_network, write
+from served import NPY, async_client, client, npy, residual_network, write
 
 PREDICT = "/v1/models/net/predict?layout=sequence"
 
@@ -95,9 +92,11 @@ def test_more_than_may_wait_is_refused_and_the_rest_is_run() -> None:
     assert run(work, budget=0)[1] == [[0], [2, 6, 8, 10], [12]]
 
 
-async def send_together(app: Any, arrays: Sequence[np.ndarray]) -> tuple[list[httpx.Response], str]:
-    """Return the responses to requests at the same time, and the metrics after them."""
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+async def send_together(
+    artefacts: dict[str, Path], arrays: Sequence[np.ndarray], **settings: Any
+) -> tuple[list[httpx.Response], str]:
+    """Return the responses to requests at the same time, which wait for each other, and the metrics after them."""
+    async with async_client(artefacts, latency_budget_ms=60_000, **settings) as (_, http):
         found = await asyncio.gather(*(http.post(PREDICT, content=npy(x), headers=NPY) for x in arrays))
         return found, (await http.get("/metrics")).text
 
@@ -109,8 +108,7 @@ def test_requests_that_run_as_one_have_the_bits_of_each_alone(tmp_path: Path) ->
         arrays = [random_input(graph, steps, 1, seed)[:, 0] for seed in range(12)]
         with client(artefacts) as http:
             alone = [http.post(PREDICT, content=npy(x), headers=NPY).json() for x in arrays]
-        app = create_app(artefacts, Settings(latency_budget_ms=60_000, max_batch=12, threads=2))
-        together, text = asyncio.run(send_together(app, arrays))
+        together, text = asyncio.run(send_together(artefacts, arrays, max_batch=12, threads=2))
         assert [one.json() for one in together] == alone
         assert len({str(one["inputs"][0]["logits"]) for one in alone}) == 12
         assert 'hdlif_batch_inputs_count{model="net"} 1.0' in text
@@ -119,19 +117,9 @@ def test_requests_that_run_as_one_have_the_bits_of_each_alone(tmp_path: Path) ->
 
 def test_inputs_that_pass_a_limit_only_together_run_apart(tmp_path: Path) -> None:
     graph = residual_network()
-
-    def fits(operations: int) -> bool:
-        try:
-            Session(graph, 1, max_operations=operations)
-        except LimitError:
-            return False
-        return True
-
-    # One image over its steps fits, and three do not.
-    most = next(n for n in (2**k for k in range(10, 40)) if fits(n))
-    with pytest.raises(LimitError):
-        Session(graph, 1, max_operations=most).run(random_input(graph, 4, 3))
-    settings = Settings(latency_budget_ms=60_000, max_batch=4, max_operations=most, threads=1)
-    app = create_app(write(tmp_path, net=graph), settings)
-    found, _ = asyncio.run(send_together(app, [np.zeros((n, 3, 9, 7), np.float32) for n in (4, 4, 4, 64)]))
+    _, each = Session(graph, 1)._cost(1, 4, False, False, False)
+    arrays = [np.zeros((n, 3, 9, 7), np.float32) for n in (4, 4, 4, 64)]
+    found, _ = asyncio.run(
+        send_together(write(tmp_path, net=graph), arrays, max_batch=4, max_operations=2 * each, threads=1)
+    )
     assert [one.status_code for one in found] == [200, 200, 200, 422]

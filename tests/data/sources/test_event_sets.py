@@ -11,6 +11,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
+from cases import naming
 from hdlif.data import ImageSets, by_number, by_time, count_frames, dvs_cifar10, dvs_gesture, n_mnist
 from hdlif.data.event_frames import CACHE, MANIFEST
 from hdlif.errors import DataError
@@ -44,36 +45,24 @@ def cached(root: Path) -> list[Path]:
     return sorted((root / CACHE).iterdir())
 
 
-def test_first_recordings_of_each_class_train_and_the_last_test(cifar: Path) -> None:
+def test_first_recordings_of_each_class_train_and_the_last_test_and_frames_count_their_events(cifar: Path) -> None:
     sets = load_cifar(cifar)
-    assert (len(sets.train), len(sets.validation), len(sets.test)) == (37, 3, 10)
-    assert sets.shape == (2, 128, 128)
+    assert ([len(part) for part in sets.parts], sets.shape) == ([37, 3, 10], (2, 128, 128))
     manifest = json.loads((cifar / "CIFAR10DVS" / MANIFEST).read_text())
     # By number, 8 to 12: "10" comes after "9".
     assert [entry["file"] for entry in manifest["test"]] == [f"{c}/cifar10_{c}_12.aedat" for c in CIFAR10_CLASSES]
-    for entry in manifest["train"] + manifest["test"]:
-        content = (cifar / "CIFAR10DVS" / entry["file"]).read_bytes()
-        assert entry["sha256"] == hashlib.sha256(content).hexdigest()
-        assert entry["file"].startswith(CIFAR10_CLASSES[entry["label"]])
-    # Recording 12 has 32 events, and all of them are in the frames.
-    x, y = sets.test.sequence(torch.arange(10))
-    assert x.shape == (4, 10, 2, 128, 128)
-    assert x.sum((0, 2, 3, 4)).tolist() == [32] * 10
-    assert sorted(y.tolist()) == list(range(10))
-
-
-def test_frames_are_those_of_the_recordings(cifar: Path) -> None:
-    sets = load_cifar(cifar)
-    manifest = json.loads((cifar / "CIFAR10DVS" / MANIFEST).read_text())
     clips = manifest["train"] + manifest["test"]
     for part in sets.parts:
         for i in range(len(part)):
             clip = clips[part.places[i]]
             path = cifar / "CIFAR10DVS" / clip["file"]
+            assert clip["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+            assert path.parent.name == CIFAR10_CLASSES[clip["label"]]
             events = read_recording(path, path.read_bytes())
             counts = count_frames(events, 4, binning=by_number, height=128, width=128)
-            assert np.array_equal(part.sequence(torch.tensor([i]))[0][:, 0], counts)
-            assert int(part.labels[i]) == clip["label"]
+            x, label = part.sequence(torch.tensor([i]))
+            assert np.array_equal(x[:, 0], counts)
+            assert int(label) == clip["label"]
 
 
 def test_resized_frames_keep_fractions(cifar: Path) -> None:
@@ -123,7 +112,7 @@ def test_making_that_fails_leaves_nothing_behind(cifar: Path) -> None:
     path = cifar / "CIFAR10DVS" / "dog" / "cifar10_dog_9.aedat"
     content = path.read_bytes()
     path.write_bytes(content[:-2])
-    with pytest.raises(DataError, match=rf"{re.escape(str(path))}: its events are not a whole number"):
+    with pytest.raises(DataError, match=re.escape(str(path))):
         load_cifar(cifar)
     assert cached(cifar) == []
     assert not (cifar / "CIFAR10DVS" / MANIFEST).exists()
@@ -144,35 +133,22 @@ def test_changed_recording_is_noticed(cifar: Path) -> None:
 
 
 def test_half_extracted_recordings_are_named(cifar: Path) -> None:
-    folder = cifar / "CIFAR10DVS"
-    (folder / "frog" / "cifar10_frog_9.aedat").unlink()
-    with pytest.raises(DataError, match=r"frog: 4 recordings of 5; accepted is .* ten folders .* is obtained from"):
-        load_cifar(cifar)
-    for path in (folder / "frog").iterdir():
-        path.unlink()
-    (folder / "frog").rmdir()
-    (folder / "frog.zip").touch()
-    with pytest.raises(DataError, match=r"CIFAR10DVS: frog missing; extract .*CIFAR10DVS/frog.zip; accepted is"):
+    (cifar / "CIFAR10DVS" / "frog" / "cifar10_frog_9.aedat").unlink()
+    with pytest.raises(DataError, match=r"frog: 4 recordings of 5; accepted is .* is obtained from"):
         load_cifar(cifar)
 
 
-def test_event_outside_the_sensor_names_the_file(cifar: Path) -> None:
-    write_n_mnist(cifar)
-    path = cifar / "NMNIST" / "Train" / "3" / "00013.bin"
-    path.write_bytes(bytes([200, 3, 0, 0, 1]))
-    with pytest.raises(DataError, match=rf"{re.escape(str(path))}: an event has x in 200..200; the sensor has 0..33"):
-        load_digits(cifar)
-
-
-def test_n_mnist(tmp_path: Path) -> None:
+def test_n_mnist_is_read_and_its_damages_are_named(tmp_path: Path) -> None:
     write_n_mnist(tmp_path)
     sets = load_digits(tmp_path)
-    assert (len(sets.train), len(sets.validation), len(sets.test)) == (28, 2, 10)
-    assert sets.shape == (2, 34, 34)
+    assert ([len(part) for part in sets.parts], sets.shape) == ([28, 2, 10], (2, 34, 34))
     x, y = sets.test.sequence(torch.arange(10))
-    assert x.shape == (3, 10, 2, 34, 34)
     assert x.sum((0, 2, 3, 4)).tolist() == [40] * 10
     assert sorted(y.tolist()) == list(range(10))
+    path = tmp_path / "NMNIST" / "Train" / "3" / "00013.bin"
+    path.write_bytes(bytes([200, 3, 0, 0, 1]))
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        load_digits(tmp_path, time_steps=4)
     (tmp_path / "NMNIST" / "Test" / "4" / "00004.bin").unlink()
     with pytest.raises(DataError, match=r"NMNIST/Test/4: 0 recordings of 1; accepted is .* is obtained from"):
         load_digits(tmp_path)
@@ -181,27 +157,24 @@ def test_n_mnist(tmp_path: Path) -> None:
 def test_gestures_are_cut_out_of_their_recordings(tmp_path: Path) -> None:
     write_dvs_gesture(tmp_path)
     sets = load_gestures(tmp_path)
-    assert (len(sets.train), len(sets.validation), len(sets.test)) == (20, 2, 11)
+    assert [len(part) for part in sets.parts] == [20, 2, 11]
     path = tmp_path / "DvsGesture" / "user02_fluorescent.aedat"
-    events = read_recording(path, path.read_bytes())
+    t = read_recording(path, path.read_bytes()).t
     x, y = sets.test.sequence(torch.arange(11))
-    for seen, label in zip(x.sum((0, 2, 3, 4)).tolist(), y.tolist(), strict=True):
-        start = 100 * (label + 1)
-        assert seen == ((events.t >= start) & (events.t < start + 100)).sum()
+    starts = 100 * (y.numpy() + 1)
+    assert x.sum((0, 2, 3, 4)).tolist() == [((t >= start) & (t < start + 100)).sum() for start in starts]
     assert sorted(y.tolist()) == list(range(11))
 
 
 def test_damaged_gestures_are_named(tmp_path: Path) -> None:
     write_dvs_gesture(tmp_path)
-    labels = "user01_fluorescent_labels.csv"
+    labels, recording = "user01_fluorescent_labels.csv", "user01_fluorescent.aedat"
     for file, content, message in (
         (labels, "class,a,b\n12,1,2\n", "a class is outside 1..11"),
         (labels, "class,a,b\n1,2\n", "its lines are class, start and end"),
         (labels, "class,a,b\n1,2,x\n", "its lines are class, start and end"),
         (labels, "class,a,b\n1,2,3\n", "12 gestures of 22 in trials_to_train.txt"),
-        (labels, None, f"{labels} missing"),
-        ("user01_fluorescent.aedat", None, "user01_fluorescent.aedat missing"),
-        ("trials_to_test.txt", None, "trials_to_test.txt missing"),
+        *((name, None, f"{name} missing") for name in (labels, recording, "trials_to_test.txt")),
     ):
         path = tmp_path / "DvsGesture" / file
         whole = path.read_bytes()
@@ -209,6 +182,6 @@ def test_damaged_gestures_are_named(tmp_path: Path) -> None:
             path.unlink()
         else:
             path.write_text(content)
-        with pytest.raises(DataError, match=rf"{re.escape(str(path.parent))}.*{message}.*; dvs_gesture is"):
+        with naming(file, content), pytest.raises(DataError, match=rf"{message}.*; dvs_gesture is"):
             load_gestures(tmp_path)
         path.write_bytes(whole)

@@ -1,12 +1,12 @@
 """The user's own sounds: what is found in a folder, how it is split, and what is refused."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from cases import naming
 from hdlif.data import Found
 from hdlif.data.sources.series import find_series
 from hdlif.data.split import group_in
@@ -19,19 +19,14 @@ def look(path: Path, **keys: Any) -> Found:
 
 
 def test_no_group_of_file_names_is_in_two_parts(tmp_path: Path) -> None:
-    found = look(write_sounds(tmp_path), group="GROUP_*.wav")
-    part_of: dict[str, set[str]] = {}
-    for entry in found.manifest.entries:
-        part_of.setdefault(entry.file.partition("/")[2].split("_")[0], set()).add(entry.part)
-    assert all(len(parts) == 1 for parts in part_of.values())
-    assert (len(part_of), found.classes, found.input.shape) == (5, CLASSES, (8, 15, 1))
+    found = look(write_sounds(tmp_path / "x"), group="GROUP_*.wav")
+    parts = {(entry.file.partition("/")[2].split("_")[0], entry.part) for entry in found.manifest.entries}
+    assert (len(parts), found.classes, found.input.shape) == (5, CLASSES, (8, 15, 1))
     assert found.seen["groups"] == ["p0", "p1", "p2", "p3", "p4"]
-
-
-def test_groups_that_lie_in_two_parts_are_refused(tmp_path: Path) -> None:
-    write_sounds(tmp_path / "train")
-    write_sounds(tmp_path / "test", 2)
-    with pytest.raises(DataError, match=re.escape('"p0", a group of "GROUP_*", is in test and in train; keep each in')):
+    for part, count in (("train", 10), ("test", 2)):
+        write_sounds(tmp_path / part, count)
+    (tmp_path / "x").rename(tmp_path / ".x")
+    with pytest.raises(DataError, match='"p0", a group of "GROUP_*", is in test and in train'.replace("*", r"\*")):
         look(tmp_path, group="GROUP_*")
 
 
@@ -51,9 +46,7 @@ def test_a_pattern_gives_the_group_of_a_name() -> None:
 def test_rates_are_one_or_made_one(tmp_path: Path) -> None:
     write_sounds(tmp_path, rate=8000)
     (tmp_path / "low" / "p9_0.wav").write_bytes(wav_bytes(tone("low", 9, 0.25, 16000), 16000))
-    with pytest.raises(
-        DataError, match=r"high/p0_0.wav has 8,000 Hz and low/p9_0.wav 16,000; .* --set data.resample=8000"
-    ):
+    with pytest.raises(DataError, match=r"--set data\.resample=8000"):
         look(tmp_path)
     found = look(tmp_path, resample=8000)
     assert found.seen["rates"] == {"8000": 20, "16000": 1}
@@ -73,41 +66,34 @@ def test_a_clip_that_is_longer_or_shorter_is_counted(tmp_path: Path) -> None:
     ]
 
 
-def damaged(root: Path, content: bytes) -> Path:
-    write_sounds(root)
-    (root / "low" / "z.wav").write_bytes(content)
-    return root
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "low/z.wav (it is empty); remove them, or leave them out"),
-        (wav_bytes(np.zeros(0)), "low/z.wav (it has no sample: its length is zero"),
-        (wav_bytes(np.zeros(9))[:-1], "low/z.wav (its chunk 'data' claims 18 bytes, and 17 follow"),
-        (wav_bytes(np.array([np.nan]), form=3, bits=32), "low/z.wav (its sample 0 (from 0) is not a finite float32"),
-    ],
-)
-def test_damaged_sounds_are_named(tmp_path: Path, content: bytes, words: str) -> None:
-    with pytest.raises(DataError, match=re.escape(words)):
-        look(damaged(tmp_path / "damaged", content))
-    found = look(tmp_path / "damaged", unreadable="skip")
-    assert [fault["file"] for fault in found.seen["unreadable"]] == ["low/z.wav"]
-    assert found.manifest.digest == look(write_sounds(tmp_path / "whole")).manifest.digest
+def test_damaged_sounds_are_named_or_left_out_on_request(tmp_path: Path) -> None:
+    digest = look(write_sounds(tmp_path)).manifest.digest
+    for content in (
+        b"",
+        wav_bytes(np.zeros(0)),
+        wav_bytes(np.zeros(9))[:-1],
+        wav_bytes(np.full(1, np.nan), form=3, bits=32),
+    ):
+        (tmp_path / "low" / "z.wav").write_bytes(content)
+        with naming(content[:44]), pytest.raises(DataError, match=r"low/z\.wav \(its? "):
+            look(tmp_path)
+        found = look(tmp_path, unreadable="skip")
+        assert [fault["file"] for fault in found.seen["unreadable"]] == ["low/z.wav"]
+        assert found.manifest.digest == digest
 
 
 def test_other_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_sounds(tmp_path / "a")
-    with pytest.raises(DataError, match=r'high/p0_0.wav does not fit data.group = "xGROUP"'):
-        look(tmp_path / "a", group="xGROUP")
-    (tmp_path / "a" / "low" / "x.csv").write_text("1\n2\n")
-    with pytest.raises(DataError, match=r"holds \.csv and \.wav files; keep one kind of them"):
-        look(tmp_path / "a")
-    (tmp_path / "b" / "empty").mkdir(parents=True)
-    write_sounds(tmp_path / "b")
-    with pytest.raises(DataError, match="no CSV or WAV file lies in empty"):
-        look(tmp_path / "b")
-    (tmp_path / "b" / "empty").rmdir()
+    root = write_sounds(tmp_path)
+    with pytest.raises(DataError, match=r"does not fit data\.group"):
+        look(root, group="xGROUP")
+    (root / "low" / "x.csv").write_text("1\n2\n")
+    with pytest.raises(DataError, match="keep one kind of them"):
+        look(root)
+    (root / "low" / "x.csv").unlink()
+    (root / "empty").mkdir()
+    with pytest.raises(DataError, match="lies in empty"):
+        look(root)
+    (root / "empty").rmdir()
     monkeypatch.setattr("hdlif.data.sources.sounds.MOST_KEPT", 1000)
-    with pytest.raises(DataError, match="its clips take more than 1,000 bytes"):
-        look(tmp_path / "b")
+    with pytest.raises(DataError, match="more than 1,000 bytes"):
+        look(root)

@@ -26,7 +26,7 @@ from hdlif.inputs.datasets import (
     SYNTHETIC_MEAN,
     SYNTHETIC_STD,
 )
-from hdlif.inputs.generated import Copy, DelayedXor, MackeyGlass
+from hdlif.inputs.generated import MOST_VALUES, Copy, DelayedXor, MackeyGlass
 
 TRAIN, TEST, SIDE, CLASSES = 320, 100, 8, len(SYNTHETIC_CLASSES)
 SINES_TRAIN, SINES_TEST = 480, 150
@@ -56,8 +56,7 @@ def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (
     Args:
         root, validation, augment, seed: as of `digits`.
     """
-    if validation < 1:
-        raise DataError(f"synthetic: {validation} validation images are refused; set validation to 1 or more")
+    _check_validation("synthetic", "images", validation, (1, SIDE, SIDE))
     generator = torch.Generator().manual_seed(_CONTENT_SEED)
     tiles = 160 * torch.randint(2, (CLASSES, 1, SIDE // 2, SIDE // 2), generator=generator, dtype=torch.uint8)
     patterns = tiles.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
@@ -87,8 +86,7 @@ def sines(root: Path | None = None, *, validation: int, augment: Augment = (), s
     Args:
         root, validation, augment, seed: as of `digits`.
     """
-    if validation < 1:
-        raise DataError(f"sines: {validation} validation series are refused; set validation to 1 or more")
+    _check_validation("sines", "series", validation, SINES_SHAPE)
     generator = torch.Generator().manual_seed(_CONTENT_SEED)
     channels, steps, _ = SINES_SHAPE
     quarter = torch.arange(channels)[None, :, None] * math.pi / 2
@@ -105,6 +103,13 @@ def sines(root: Path | None = None, *, validation: int, augment: Augment = (), s
     train, test = draw(SINES_TRAIN), draw(SINES_TEST)
     parts = train, draw(validation), test
     return sets_in_memory(SeriesSamples, parts, SINES_CLASSES, SINES_MEAN, SINES_STD, augment=augment, seed=seed)
+
+
+def _check_validation(name: str, samples: str, validation: int, shape: tuple[int, ...]) -> None:
+    """Raise `DataError` unless the validation part has a sample, and at most `MOST_VALUES` values."""
+    most = MOST_VALUES // math.prod(shape)
+    if not 1 <= validation <= most:
+        raise DataError(f"{name}: {validation} validation {samples} are refused; set validation to 1 to {most:,}")
 
 
 def copy_task(
