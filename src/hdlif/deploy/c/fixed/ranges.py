@@ -1,5 +1,6 @@
 """What a network's numbers grow to on samples: of every value, and of every register of its equations."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,4 +54,6 @@ def ranges(graph: Graph, x: NDArray[np.float32], steps: int) -> Ranges:
 
 
 def _largest(array: Any) -> float:
-    return float(np.abs(array).max(initial=0))
+    """Return the largest magnitude: infinity where there is a NaN, which no comparison finds."""
+    largest = float(np.abs(array).max(initial=0))
+    return math.inf if math.isnan(largest) else largest
