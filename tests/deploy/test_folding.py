@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from cases import every
 from hdlif.deploy import FoldedNeuron, fold_mem_bn, fold_mem_bn_on_current
 from hdlif.errors import LoweringError
 from hdlif.functional import hd_lif_step, spike_codes
@@ -55,8 +56,7 @@ def expected(module: HDLIF, current: torch.Tensor) -> torch.Tensor:
         return module(current, None, range(len(current)))[0]
 
 
-@pytest.mark.parametrize("channels", [None, C], ids=["layer", "channel"])
-@pytest.mark.parametrize("time_steps", [1, 2, 4, 7])
+@every(time_steps=[1, 2, 4, 7], channels=[None, C])
 def test_fold_on_the_state_equals_the_module_and_beyond_the_trained_steps(time_steps, channels):
     module = neuron(time_steps, channels=channels)
     assert (rows_of(module)[2] > 0).all()
@@ -71,29 +71,13 @@ def test_fold_on_the_state_equals_the_module_and_beyond_the_trained_steps(time_s
     assert (run(held, current)[1] - spikes).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("signs", [False, True])
-@pytest.mark.parametrize("time_steps", [1, 4])
+@every(time_steps=[1, 4], signs=[False, True])
 def test_fold_on_the_current_equals_the_module_for_every_alpha(time_steps, signs):
     module = neuron(time_steps, signs=signs)
     assert (rows_of(module)[2] < 0).any() == signs
     current = torch.randn(time_steps + BEYOND, 8, C, 6, dtype=torch.float64)
     spikes = run(fold_mem_bn_on_current(*rows_of(module)), current)[1]
     torch.testing.assert_close(spikes, expected(module, current), atol=1e-10, rtol=0)
-
-
-def test_fold_on_the_threshold_equals_the_module():
-    """The older form for α* > 0: m is charged as ever, s = α*·max(m - (θ + β*)/α*, 0), v = (α*·m - β*) - s."""
-    module = neuron(4)
-    leak, threshold, scale, shift = (torch.from_numpy(rows).view(len(rows), 1, -1, 1) for rows in rows_of(module))
-    current = torch.randn(4, 8, C, 6, dtype=torch.float64)
-    potential, spikes = torch.zeros_like(current[0]), []
-    for t in range(4):
-        membrane = leak[t] * potential + current[t]
-        spike = scale[t] * torch.relu(membrane - (threshold[t] + shift[t]) / scale[t])
-        potential = scale[t] * membrane - shift[t] - spike
-        spikes.append(spike)
-    torch.testing.assert_close(torch.stack(spikes), expected(module, current), atol=1e-10, rtol=0)
-    torch.testing.assert_close(run(fold_mem_bn(*rows_of(module)), current)[1], torch.stack(spikes), atol=1e-10, rtol=0)
 
 
 def test_fold_on_the_current_merges_with_a_convolution_of_one_bit_and_its_batch_norm():
@@ -148,7 +132,7 @@ def test_worked_example():
 
 
 def test_fold_on_the_state_is_refused_where_a_gain_is_not_positive():
-    with pytest.raises(LoweringError, match=r"alpha\* of Mem-BN has -.*; fold it on the current"):
+    with pytest.raises(LoweringError):
         fold_mem_bn(*rows_of(neuron(4, signs=True)))
-    with pytest.raises(LoweringError, match="has nan"):
+    with pytest.raises(LoweringError):
         fold_mem_bn(*(rows * np.nan for rows in rows_of(neuron(4))))

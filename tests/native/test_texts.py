@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from c_interface import ARTEFACT, LIMIT, OF_THE_EXTENSION, CallError
-from deployed_graphs import Builder, random_input
+from cases import every
+from deployed_graphs import random_input
 from hdlif.errors import HdlifError
-from hdlif.graph.artefact import INPUT, dumps, loads
+from hdlif.graph.artefact import loads
 from hdlif.runtime import Session
 from model_files import GOLDEN, signed
 from runtime.test_random_graphs import finite
@@ -125,26 +126,11 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize("name", TEXTS)
-def test_texts_of_a_header_are_taken_as_python_takes_them(name: str) -> None:
-    old, new, is_fine = TEXTS[name]
+@every("old", "new", "is_fine", of=TEXTS.values())
+def test_texts_of_a_header_are_taken_as_python_takes_them(old: bytes, new: bytes, is_fine: bool) -> None:
     header, tensors = header_of(GOLDEN.read_bytes())
     assert old in header
     assert accepts(with_header(header.replace(old, new, 1), tensors)) == is_fine
-
-
-def test_fills_and_codes_of_packed_weights_are_checked() -> None:
-    content = bytearray(GOLDEN.read_bytes())
-    assert content[-2:] == b"\x9c\x06"
-    for packed, is_fine in ((b"\x9c\x06", True), (b"\x9c\x09", False), (b"\xf3\x06", False), (b"\xf2\x08", True)):
-        content[-2:] = packed
-        assert accepts(signed(bytes(content))) == is_fine
-    for encoding in ("binary", "int2", "int4"):
-        b = Builder((3, 1, 1), 1, 0)
-        whole = dumps(b.graph(b.linear(b.add("flatten", INPUT), 3, encoding=encoding)))
-        # nine weights leave bits of the last byte, which is the file's
-        assert accepts(whole)
-        assert not accepts(signed(whole[:-1] + bytes([whole[-1] | 0x80])))
 
 
 def compare(count: int, seed: int) -> int:
