@@ -14,6 +14,7 @@ from hdlif.errors import HdlifError
 from hdlif.graph.artefact import loads
 from hdlif.runtime import Session
 from model_files import GOLDEN, signed
+from mutations import assert_in_one_line
 from runtime.test_random_graphs import finite
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
@@ -27,8 +28,9 @@ def accepts(content: bytes) -> bool:
         graph = loads(content, "file")
         session = Session(graph, 1, **limits)
         expected = True
-    except HdlifError:
+    except HdlifError as caught:
         expected = False
+        assert_in_one_line(caught)
     opened, error = None, None
     try:
         opened = OF_THE_EXTENSION.network(content, **limits)
@@ -109,6 +111,10 @@ TEXTS = {
     "very many lists in lists": (b'\\"mean\\":[0.5]', b'\\"mean\\":' + b"[" * 100_000, False),
     "objects in objects": (b'\\"mean\\":[0.5]', b'\\"mean\\":' + b'{\\"a\\":' * 5000 + b"1" + b"}" * 5000, False),
     "no end": (b'\\"time_steps\\":2}', b'\\"time_steps\\":2', False),
+    "digits of a float": (b'\\"mean\\":[0.5]', b'\\"mean\\":[' + b"1" * 5000 + b".5]", False),
+    "many digits": (b'\\"labels\\":[', b'\\"labels\\":[-' + b"7" * 2_000_000 + b",", False),
+    "many entries": (b'\\"labels\\":[', b'\\"labels\\":[' + b"1," * 100_000, False),
+    "a long text": (b'\\"output\\":\\"', b'\\"output\\":\\"' + b"x" * 100_000, False),
     "something behind": (b'\\"time_steps\\":2}', b'\\"time_steps\\":2} 1', False),
     "null": (b'\\"labels\\":[', b'\\"labels\\":[null,', False),
     "an unknown key": (b'\\"format\\":5', b'\\"format\\":5,\\"more\\":1', False),

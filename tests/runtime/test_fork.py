@@ -1,6 +1,5 @@
 """A session in the child of a fork: it runs, and the child ends; the parent goes on."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -89,24 +88,6 @@ def test_a_child_ends_as_python_does(threads: int, use: str) -> None:
     command = [sys.executable, "-c", CHILD, str(threads), use]
     result = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, timeout=SECONDS, check=False)
     assert result.returncode == 0
-
-
-def in_pool(seed: int) -> bytes:
-    x = random_input(residual_network(), 3, 5, seed=seed)
-    return SESSION.run(x).tobytes()
-
-
-SESSION: Session
-
-
-def test_multiprocessing_by_fork() -> None:
-    global SESSION
-    SESSION = Session(residual_network(), 2)
-    expected = [in_pool(seed) for seed in range(6)]
-    context = multiprocessing.get_context("fork")
-    with context.Pool(2) as pool:
-        assert pool.map_async(in_pool, range(6)).get(timeout=SECONDS) == expected
-    del SESSION
 
 
 def test_forks_while_another_thread_runs() -> None:

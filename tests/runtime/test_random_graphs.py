@@ -61,6 +61,9 @@ def graphs(draw: st.DrawFn) -> Graph:
     return b.graph(names[-1])
 
 
+IDENTITIES = st.sampled_from(
+    [(True,), (True, False, True), (False, True, True), (True, True, True, False, False), (False, True, False, True)]
+)
 WIDTHS = st.sampled_from([2, 3, 17])
 MOST_JOINED = 10
 """Channels of each of two values, so that what is joined again and again does not double each time."""
@@ -97,7 +100,7 @@ def append(draw: st.DrawFn, b: Builder, op: str, x: str, names: list[str]) -> st
             draw, b, "quantise", append(draw, b, draw(st.sampled_from(["hd_lif", "parallel"])), x, names), names
         )
     if op == "passing":
-        return b.passing(x, identity=draw(st.sampled_from([(True,), (True, False, True), (False, True, True)])))
+        return b.passing(x, identity=draw(IDENTITIES))
     if op == "quantise":
         return b.quantise(x, bits=draw(st.sampled_from([1, 2, 4])), inverse_step=2.0, **random_rows(draw, op))
     if op in POINTWISE or op == "seca":

@@ -164,15 +164,6 @@ def test_a_static_input_and_inner_values_run_as_without_a_timeline() -> None:
     assert_same_bits(graph, random_input(graph, 1, 2), steps=7)
 
 
-def test_all_steps_of_a_chunk_are_computed_at_once() -> None:
-    """Delays and concatenations take no time, for no stage begins with one."""
-    graph = convolutional(3, [("quantised", 16, 3, 2, "ternary"), ("hd_lif", 5, 2, 1, "float32")], 0)
-    session = Session(graph, 1)
-    x = random_input(graph, 40, 1)
-    assert all("conv" in name or "linear" in name for name in session.stage_seconds(x))
-    assert any("delay" in name for name in session.stage_seconds(x[:1], 40))
-
-
 def assert_runs_as_steps(graph: Graph, batch: int) -> None:
     x = random_input(graph, 40, batch)
     expected, _ = by_steps(graph, x)
