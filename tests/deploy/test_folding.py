@@ -80,6 +80,42 @@ def test_fold_on_the_current_equals_the_module_for_every_alpha(time_steps, signs
     torch.testing.assert_close(spikes, expected(module, current), atol=1e-10, rtol=0)
 
 
+def test_fold_on_the_threshold_equals_the_module():
+    """The older form for α* > 0: m is charged as ever, s = α*·max(m - (θ + β*)/α*, 0), v = (α*·m - β*) - s."""
+    module = neuron(4)
+    leak, threshold, scale, shift = (torch.from_numpy(rows).view(len(rows), 1, -1, 1) for rows in rows_of(module))
+    current = torch.randn(4, 8, C, 6, dtype=torch.float64)
+    potential, spikes = torch.zeros_like(current[0]), []
+    for t in range(4):
+        membrane = leak[t] * potential + current[t]
+        spike = scale[t] * torch.relu(membrane - (threshold[t] + shift[t]) / scale[t])
+        potential = scale[t] * membrane - shift[t] - spike
+        spikes.append(spike)
+    torch.testing.assert_close(torch.stack(spikes), expected(module, current), atol=1e-10, rtol=0)
+    torch.testing.assert_close(run(fold_mem_bn(*rows_of(module)), current)[1], torch.stack(spikes), atol=1e-10, rtol=0)
+
+
+def test_fold_on_the_current_merges_with_a_convolution_of_one_bit_and_its_batch_norm():
+    """One convolution of signs, and for each step one scale and one shift: α*·k·a and α*·(b - kμ) - β*."""
+    module = neuron(3)
+    folded = fold_mem_bn_on_current(*rows_of(module))
+    x = torch.rand(3, 4, 2, 5, 5, dtype=torch.float64)
+    signs = torch.randn(C, 2, 3, 3, dtype=torch.float64).sign()
+    a, k, mean, bias = torch.rand(4, C, 1, 1, dtype=torch.float64) + 0.5
+    counts = torch.stack([torch.nn.functional.conv2d(step, signs, padding=1) for step in x])
+    current = k * (a * counts - mean) + bias
+    potential, spikes = torch.zeros_like(current[0]), []
+    for t in range(3):
+        alpha, beta, leak, threshold = (
+            torch.from_numpy(rows[t]).view(-1, 1, 1)
+            for rows in (folded.scale, -folded.shift, folded.leak, folded.threshold)
+        )
+        charged = counts[t] * (alpha * k * a) + (alpha * (bias - k * mean) - beta)
+        spike, potential = hd_lif_step(charged, potential, leak, threshold)
+        spikes.append(spike)
+    torch.testing.assert_close(torch.stack(spikes), expected(module, current), atol=1e-10, rtol=0)
+
+
 def test_fold_on_the_state_leaves_the_current_of_the_trained_steps_in_every_bit():
     folded = fold_mem_bn(*rows_of(neuron(4)))
     x = np.array([-0.0, 0.0, 1.5, -np.inf, 1e-310])

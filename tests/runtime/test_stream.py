@@ -16,6 +16,7 @@ from hdlif.inputs.series import shown, windows
 from hdlif.inputs.sounds import log_mel
 from hdlif.runtime import Decision, Session, Stream, probabilities
 from hdlif.runtime.answers import answers
+from hdlif.runtime.session import Sequence
 from mutations import assert_in_one_line, at_most
 from series_networks import KINDS, SOUND, STEPS, series_network
 
@@ -93,6 +94,13 @@ def test_with_a_confidence_the_answer_comes_at_the_first_step_that_reaches_it(ki
             assert decision.answer["probability"] >= confidence or step == STEPS
             seen.add(step)
     assert len(seen) > 4
+
+
+def test_a_window_that_is_answered_for_early_computes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, steps, plain = Stream(Session(series_network()), confidence=0.0), [], Sequence.step
+    monkeypatch.setattr(Sequence, "step", lambda self, frame: (steps.append(frame), plain(self, frame))[1])
+    assert [decision.step for decision in pushed(stream, readings(3 * STEPS), 1)] == [1, 1, 1]
+    assert len(steps) == 3
 
 
 @every(size=[1, 100])
