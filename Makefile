@@ -16,10 +16,11 @@ IN_PROCESSES := -n auto --maxprocesses 8 --dist loadfile --max-worker-restart=0
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(IN_PROCESSES) -o faulthandler_timeout=240 -m "not slow and not kill and not peers" $(PYTEST_ARGS) $(TESTS)
 
-# What depends on the instruction set, on a processor with AVX2 alone, by oneDNN's and PyTorch's own switches.
+# What PyTorch computes, as on a processor with AVX2 alone, by its own switches and oneDNN's. They do not reach the runtime,
+# whose tests run each instruction set that the processor has.
 test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2
 test-avx2: export ATEN_CPU_CAPABILITY = avx2
-test-avx2: TESTS = tests/native tests/runtime tests/equivalence tests/nn tests/deploy
+test-avx2: TESTS = tests/equivalence tests/nn $(wildcard tests/deploy/test_*.py)
 test-avx2: test
 
 # What takes longer; and then what measures time or memory, or starts and kills processes, where nothing else runs. Pytest

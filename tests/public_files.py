@@ -16,8 +16,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sound_files import wav_bytes
-
 COLUMNS = ("acc-x", "acc-y", "acc-z", "gyro-x", "gyro-y", "gyro-z", "sequence", "label")
 
 
@@ -110,8 +108,3 @@ def digits_archive(path: Path, each: int = 2) -> Path:
         pixels = np.full((each, 784), digit / 20)
         files[f"package/src/digits/{digit}.json"] = json.dumps({"data": pixels.ravel().round(3).tolist()}).encode()
     return write_tar(path, files)
-
-
-def wav(samples: int) -> bytes:
-    """A .wav file of so many samples, 16 bits at 8 kHz."""
-    return wav_bytes(np.arange(samples) / (2**15 - 1))

@@ -9,17 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif import deploy
+from cases import every
+from deployed_networks import lowered
+from deployed_networks import outputs as trained_outputs
 from hdlif.errors import LoweringError
-from hdlif.graph.artefact import InputRecord
 from hdlif.models import OwnNetwork
 from hdlif.nn import HDLIF, BatchNorm2d, Neuron, QuantConv2d, Scope, Sequential, SpikeQuantizer, Temporal, Ternary
 from hdlif.runtime import Session
+from mutations import assert_in_one_line
 from own_models import Branched, tiny
 
 T = 3
-RECORD = InputRecord((2, 8, 8), (0.0,) * 2, (1.0,) * 2)
-LABELS = tuple("abcde")
+SHAPE = (2, 8, 8)
 
 
 def neuron(channels: int) -> nn.Module:
@@ -30,36 +31,25 @@ def conv(*arguments: Any, **named: Any) -> nn.Module:
     return QuantConv2d(*arguments, quantizer=Ternary(), **named)
 
 
-def lowered(network: nn.Module) -> Any:
-    return deploy.lower(network.eval(), input=RECORD, labels=LABELS, time_steps=T)
-
-
 def assert_deploys(network: nn.Module) -> None:
     """The module and the runtime give the same logits; few inputs, so that no code lies at a boundary of rounding."""
-    x = torch.randint(-4, 5, (T, 4, *RECORD.shape), generator=torch.Generator().manual_seed(1)) / 4
-    with torch.no_grad():
-        network.train()(x, None, range(T))
-        expected, _ = network.eval()(x, None, range(T))
-    logits = Session(lowered(network)).run(x.numpy())
+    x = torch.randint(-4, 5, (T, 4, *SHAPE), generator=torch.Generator().manual_seed(1)) / 4
+    trained_outputs(network.train(), x)
+    expected = trained_outputs(network.eval(), x)
+    logits = Session(lowered(network, SHAPE, time_steps=T)).run(x.numpy())
     torch.testing.assert_close(torch.from_numpy(logits), expected, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["tiny", "branched"])
-def test_it_computes_what_the_module_does(name: str) -> None:
+def test_it_computes_what_the_module_does() -> None:
     torch.manual_seed(0)
-    if name == "tiny":
-        network = tiny(in_channels=2, classes=5, neuron=neuron)
-    else:
-        network = Branched(2, 5, neuron, conv, BatchNorm2d)
-    assert_deploys(OwnNetwork(network))
-
-
-def test_nodes_bear_the_paths_of_the_layers() -> None:
-    graph = lowered(OwnNetwork(Branched(2, 5, neuron, conv, BatchNorm2d)))
-    names = [node.name for node in graph.nodes]
-    for name in ("network.stem.0", "network.left.0", "network.add", "network.concat", "network.out"):
-        assert name in names
+    assert_deploys(OwnNetwork(tiny(in_channels=2, classes=5, neuron=neuron)))
+    branched = OwnNetwork(Branched(2, 5, neuron, conv, BatchNorm2d))
+    assert_deploys(branched)
+    # Nodes have the paths of the layers.
+    names = [node.name for node in lowered(branched, SHAPE, time_steps=T).nodes]
     assert len(set(names)) == len(names)
+    paths = {"network.stem.0", "network.left.0", "network.add", "network.concat", "network.out"}
+    assert paths <= set(names)
 
 
 class Following(Temporal):
@@ -78,9 +68,10 @@ class Following(Temporal):
         return run("out", self._then(run, h)), run.state
 
 
-@pytest.mark.parametrize(
-    ("then", "outputs"),
-    [
+@every(
+    "then",
+    "outputs",
+    of=[
         (lambda run, h: (h[:, :, 1:] * 2).flatten(2), 3),
         (lambda run, h: torch.flatten(torch.cat([h, h[:, :, :2]], dim=-3), 2), 6),
         (lambda run, h: torch.add(1.5, -h).flatten(2), 4),
@@ -93,9 +84,10 @@ def test_what_may_stand_between_layers(then: Callable[[Scope, Tensor], Any], out
     assert_deploys(Following(then, outputs))
 
 
-@pytest.mark.parametrize(
-    ("then", "words"),
-    [
+@every(
+    "then",
+    "words",
+    of=[
         (lambda run, h: F.relu(h), r"uses relu\(\)"),
         (lambda run, h: torch.sigmoid(h), r"uses sigmoid\(\)"),
         (lambda run, h: h.mean(-1), r"uses .mean of a value"),
@@ -110,15 +102,9 @@ def test_what_may_stand_between_layers(then: Callable[[Scope, Tensor], Any], out
     ],
 )
 def test_what_has_no_deployed_form_is_named(then: Callable[[Scope, Tensor], Any], words: str) -> None:
-    with pytest.raises(LoweringError, match=f"net.*Following.*{words}.*run layers through hdlif.nn.Scope") as caught:
-        lowered(Sequential({"net": Following(then)}))
-    assert "\n" not in str(caught.value)
-
-
-def test_a_layer_that_runs_twice_is_named() -> None:
-    network = Following(lambda run, h: run("second", h).flatten(2), 4)
-    with pytest.raises(LoweringError, match="Following: its forward pass runs 'second' twice"):
-        lowered(network)
+    with pytest.raises(LoweringError, match=f"net.*Following.*{words}") as caught:
+        lowered(Sequential({"net": Following(then)}), SHAPE, time_steps=T)
+    assert_in_one_line(caught.value)
 
 
 class Direct(Following):
@@ -131,19 +117,27 @@ class Odd(Following):
         return None, None
 
 
+class Twice(Following):
+    def forward(self, x: Tensor, state: Any, steps: range) -> Any:
+        run = Scope(self, state, steps)
+        return run("act", run("act", run("conv", x))), run.state
+
+
 class NoEquation(Neuron):
     def forward(self, x: Tensor, state: Any, steps: range) -> Any:
         return x, None
 
 
-@pytest.mark.parametrize(
-    ("module", "words"),
-    [
-        (Direct(lambda run, h: h), r"Direct: its forward pass uses conv2d\(\).*run layers through hdlif.nn.Scope"),
-        (Odd(lambda run, h: h), r"Odd: its forward pass gives a NoneType; it must give \(y, run.state\)"),
-        (NoEquation(), "NoEquation: a neuron without an equation has no deployed form"),
+@every(
+    "module",
+    "words",
+    of=[
+        (Direct(lambda run, h: h), r"uses conv2d\(\)"),
+        (Odd(lambda run, h: h), "gives a NoneType"),
+        (Twice(lambda run, h: h), "runs 'act' twice"),
+        (NoEquation(), "a neuron without an equation"),
     ],
 )
-def test_a_forward_pass_that_cannot_be_followed(module: nn.Module, words: str) -> None:
-    with pytest.raises(LoweringError, match=words):
-        lowered(module)
+def test_a_forward_pass_that_cannot_be_followed_is_named(module: nn.Module, words: str) -> None:
+    with pytest.raises(LoweringError, match=f"{type(module).__name__}: .*{words}"):
+        lowered(module, SHAPE, time_steps=T)

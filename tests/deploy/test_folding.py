@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from cases import every
 from hdlif.deploy import FoldedNeuron, fold_mem_bn, fold_mem_bn_on_current
 from hdlif.errors import LoweringError
 from hdlif.functional import hd_lif_step, spike_codes
@@ -55,8 +56,7 @@ def expected(module: HDLIF, current: torch.Tensor) -> torch.Tensor:
         return module(current, None, range(len(current)))[0]
 
 
-@pytest.mark.parametrize("channels", [None, C], ids=["layer", "channel"])
-@pytest.mark.parametrize("time_steps", [1, 2, 4, 7])
+@every(time_steps=[1, 2, 4, 7], channels=[None, C])
 def test_fold_on_the_state_equals_the_module_and_beyond_the_trained_steps(time_steps, channels):
     module = neuron(time_steps, channels=channels)
     assert (rows_of(module)[2] > 0).all()
@@ -71,8 +71,7 @@ def test_fold_on_the_state_equals_the_module_and_beyond_the_trained_steps(time_s
     assert (run(held, current)[1] - spikes).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("signs", [False, True])
-@pytest.mark.parametrize("time_steps", [1, 4])
+@every(time_steps=[1, 4], signs=[False, True])
 def test_fold_on_the_current_equals_the_module_for_every_alpha(time_steps, signs):
     module = neuron(time_steps, signs=signs)
     assert (rows_of(module)[2] < 0).any() == signs
@@ -148,7 +147,7 @@ def test_worked_example():
 
 
 def test_fold_on_the_state_is_refused_where_a_gain_is_not_positive():
-    with pytest.raises(LoweringError, match=r"alpha\* of Mem-BN has -.*; fold it on the current"):
+    with pytest.raises(LoweringError):
         fold_mem_bn(*rows_of(neuron(4, signs=True)))
-    with pytest.raises(LoweringError, match="has nan"):
+    with pytest.raises(LoweringError):
         fold_mem_bn(*(rows * np.nan for rows in rows_of(neuron(4))))

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from cases import every
+from deployed_networks import lowered, outputs
 from hdlif import deploy
 from hdlif.errors import LoweringError
-from hdlif.graph.artefact import InputRecord, infer_values
+from hdlif.graph.artefact import Graph, infer_values
 from hdlif.models import Network
 from hdlif.nn import (
     HDLIF,
@@ -27,7 +29,6 @@ from hdlif.report.accounting.outline import outline
 from hdlif.runtime import Session
 
 T = 3
-LABELS = tuple("abcde")
 
 
 def dyadic(module: nn.Module, seed: int = 0) -> nn.Module:
@@ -48,21 +49,22 @@ def frames(*shape: int) -> torch.Tensor:
     return torch.randint(-4, 5, (T, 4, *shape), generator=torch.Generator().manual_seed(1)) / 4
 
 
-def assert_deploys(network: Sequential, shape: tuple[int, ...], *, exact: bool = True) -> None:
+def mapped(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A sequence is a map of one row."""
+    return shape if len(shape) == 3 else (shape[0], 1, *shape[1:])
+
+
+def assert_deploys(network: Sequential, shape: tuple[int, ...], *, exact: bool = True) -> Graph:
     """The module, its fold and the compiled runtime give the same logits."""
     x = frames(*shape)
-    mapped = shape if len(shape) == 3 else (shape[0], 1, *shape[1:])
-    record = InputRecord(mapped, (0.0,) * shape[0], (1.0,) * shape[0])
-    arguments = {"input": record, "labels": LABELS, "time_steps": T}
-    graph = deploy.lower(network, **arguments)
-    seen = x.view(T, 4, *mapped)
-    with torch.no_grad():
-        expected, _ = network(x, None, range(T))
-        folded, _ = deploy.fold(network, **arguments)(seen, steps=range(T))
+    graph = lowered(network, mapped(shape), time_steps=T)
+    seen = x.view(T, 4, *mapped(shape))
+    expected, folded = outputs(network, x), outputs(deploy.GraphModule(graph), seen)
     tolerance = {"atol": 0.0, "rtol": 0.0} if exact else {"atol": 1e-5, "rtol": 1e-5}
     assert expected.std() > 0
     torch.testing.assert_close(folded, expected, **tolerance)
     torch.testing.assert_close(torch.from_numpy(Session(graph, 1).run(seen.numpy())), expected, **tolerance)
+    return graph
 
 
 def test_dropout_and_identity_do_nothing_in_a_deployed_network():
@@ -71,25 +73,22 @@ def test_dropout_and_identity_do_nothing_in_a_deployed_network():
         conv = QuantConv2d(2, 4, 3, padding=1, quantizer=Integer(4))
         return dyadic(Sequential(conv, HDLIF(T), *between, nn.Flatten(), nn.Linear(4 * 5 * 6, 5)))
 
-    def lowered(network: Sequential) -> list[tuple[str, dict[str, object]]]:
-        record = InputRecord((2, 5, 6), (0.0,) * 2, (1.0,) * 2)
-        graph = deploy.lower(network, input=record, labels=LABELS, time_steps=T)
-        return [(node.op, dict(node.attributes)) for node in graph.nodes]
-
     between = nn.Identity(), nn.Dropout2d(0.3), nn.Dropout(0.5), nn.Sequential(nn.Dropout(0.9))
-    assert_deploys(network(*between), (2, 5, 6))
-    assert lowered(network(*between)) == lowered(network())
+    graphs = assert_deploys(network(*between), (2, 5, 6)), assert_deploys(network(), (2, 5, 6))
+    seen = [[(node.op, dict(node.attributes)) for node in graph.nodes] for graph in graphs]
+    assert seen[0] == seen[1]
 
 
-@pytest.mark.parametrize("quantizer", [None, Ternary(), Integer(4)], ids=["float", "ternary", "integer"])
-@pytest.mark.parametrize(
-    "geometry",
-    [
+QUANTIZERS = {"float": None, "ternary": Ternary(), "integer": Integer(4)}
+
+
+@every(
+    geometry=[
         {"dilation": 2, "padding": 2},
         {"groups": 4, "padding": 1},
         {"groups": 2, "dilation": 2, "stride": 2, "padding": 3},
     ],
-    ids=["dilated", "depthwise", "both"],
+    quantizer=QUANTIZERS,
 )
 def test_dilated_and_grouped_convolutions_compute_what_was_trained(
     geometry: dict[str, int], quantizer: WeightQuantizer | None
@@ -119,31 +118,7 @@ def test_padding_by_name_is_lowered_as_numbers():
     assert_deploys(dyadic(network), (2, 5, 6))
 
 
-@pytest.mark.parametrize(
-    ("conv", "message"),
-    [
-        (
-            nn.Conv2d(2, 3, 2, padding="same"),
-            r"0: padding = 'same' of kernel_size = \[2, 2\].*; use an odd kernel_size",
-        ),
-        (nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular"), "0: padding_mode = 'circular' .*; use 'zeros'"),
-    ],
-)
-def test_padding_without_a_deployed_form_is_refused(conv: nn.Module, message: str):
-    record = InputRecord((2, 5, 6), (0.0,) * 2, (1.0,) * 2)
-    with pytest.raises(LoweringError, match=message):
-        deploy.lower(Sequential(conv), input=record, labels=LABELS, time_steps=T)
-
-
-@pytest.mark.parametrize(("start", "end"), [(0, -1), (2, -1), (1, 2), (1, -2)])
-def test_a_flatten_that_keeps_an_axis_or_takes_the_batch_is_refused(start: int, end: int):
-    network = Sequential(nn.Flatten(start, end), nn.Linear(60, 5))
-    record = InputRecord((2, 5, 6), (0.0,) * 2, (1.0,) * 2)
-    with pytest.raises(LoweringError, match=rf"0: Flatten\(start_dim={start}, end_dim={end}\) .*; use Flatten\(\)"):
-        deploy.lower(network, input=record, labels=LABELS, time_steps=T)
-
-
-@pytest.mark.parametrize("end", [-1, 3])
+@every(end=[-1, 3])
 def test_a_flatten_of_all_axes_by_number_is_lowered(end: int):
     assert_deploys(dyadic(Sequential(nn.Flatten(1, end), nn.Linear(60, 5), nn.Flatten())), (2, 5, 6))
 
@@ -172,13 +147,12 @@ def temporal(quantizer: WeightQuantizer | None, *attention: nn.Module, pool: nn.
     )
 
 
-@pytest.mark.parametrize("pool", [None, nn.Identity()], ids=["pooled", "flat"])
-@pytest.mark.parametrize("quantizer", [None, Ternary(), Integer(4)], ids=["float", "ternary", "integer"])
+@every(quantizer=QUANTIZERS, pool={"pooled": None, "flat": nn.Identity()})
 def test_a_network_of_sequences_computes_what_was_trained(quantizer: WeightQuantizer | None, pool: nn.Module | None):
     assert_deploys(dyadic(temporal(quantizer, pool=pool)), (2, 16), exact=False)
 
 
-@pytest.mark.parametrize("time_steps", [None, T], ids=["shared", "per step"])
+@every(time_steps=[None, T])
 def test_attention_on_sequences_computes_what_was_trained(time_steps: int | None):
     torch.manual_seed(0)
     network = dyadic(temporal(Ternary(), SECA(4, kernel_size=3, time_steps=time_steps)))
@@ -207,8 +181,7 @@ def test_a_network_of_sequences_trains():
 def test_a_network_of_sequences_is_counted_as_its_maps_of_one_row():
     stem, *body, classifier = dyadic(temporal(Ternary())).children()
     network = Network(stem=stem, body=Sequential(*body), head=nn.Identity(), classifier=classifier).eval()
-    x, record = frames(2, 16), InputRecord((2, 1, 16), (0.0,) * 2, (1.0,) * 2)
-    graph = deploy.lower(network, input=record, labels=LABELS, time_steps=T)
+    x, graph = frames(2, 16), lowered(network, (2, 1, 16), time_steps=T)
     counts, expected = activity(network, x, time_steps=T), activity(graph, x.unsqueeze(3))
     assert counts.pairs == expected.pairs
     assert counts.pairs["body.3"] > 0
@@ -216,28 +189,10 @@ def test_a_network_of_sequences_is_counted_as_its_maps_of_one_row():
     assert (shapes["stem"], shapes["body.3"], shapes["body.11"]) == ((4, 1, 16), (4, 1, 8), (8,))
 
 
-@pytest.mark.parametrize(
+@every(
     "layer",
-    [
-        nn.Conv1d(2, 3, 3),
-        QuantConv1d(2, 3, 3),
-        BatchNorm1d(2),
-        nn.MaxPool1d(2),
-        nn.AvgPool1d(2),
-        nn.AdaptiveAvgPool1d(1),
-    ],
-    ids=lambda layer: type(layer).__name__,
-)
-def test_a_layer_of_sequences_on_maps_is_refused(layer: nn.Module):
-    record = InputRecord((2, 5, 6), (0.0,) * 2, (1.0,) * 2)
-    message = rf"0: {type(layer).__name__} takes a sequence .* and is given \[2, 5, 6\]; give the input the shape"
-    with pytest.raises(LoweringError, match=message):
-        deploy.lower(Sequential(layer), input=record, labels=LABELS, time_steps=T)
-
-
-@pytest.mark.parametrize(
-    ("layer", "shape"),
-    [
+    "shape",
+    of=[
         (nn.Upsample(scale_factor=2), (2, 3, 4)),
         (nn.Upsample(scale_factor=(3, 1), mode="nearest-exact"), (2, 3, 4)),
         (nn.Upsample(size=(6, 12)), (2, 3, 4)),
@@ -245,36 +200,71 @@ def test_a_layer_of_sequences_on_maps_is_refused(layer: nn.Module):
         (nn.Upsample(scale_factor=(3,)), (2, 4)),
         (nn.Upsample(size=(8,)), (2, 4)),
     ],
-    ids=["both", "rows", "size", "one_row", "sequence", "sequence_size"],
 )
 def test_nearest_upsampling_computes_what_was_trained(layer: nn.Module, shape: tuple[int, ...]):
     spikes = HDLIF(T, quantizer=SpikeQuantizer(bits=4))
     flat = layer(torch.zeros(1, *shape)).numel()
-    network = dyadic(Sequential(spikes, layer, nn.Flatten(), nn.Linear(flat, 5)))
-    assert_deploys(network, shape)
-    mapped = shape if len(shape) == 3 else (shape[0], 1, *shape[1:])
-    record = InputRecord(mapped, (0.0,) * 2, (1.0,) * 2)
-    graph = deploy.lower(network, input=record, labels=LABELS, time_steps=T)
+    graph = assert_deploys(dyadic(Sequential(spikes, layer, nn.Flatten(), nn.Linear(flat, 5))), shape)
     (name,) = (node.name for node in graph.nodes if node.op == "upsample")
     assert infer_values(graph)[name].max_code == 15
 
 
-@pytest.mark.parametrize(
-    ("layer", "message"),
-    [
-        (nn.Upsample(scale_factor=2, mode="bilinear"), "0: upsampling of mode 'bilinear' .*; use 'nearest'"),
-        (nn.Upsample(scale_factor=1.5), "0: .* does not repeat each entry equally often.*; use integer factors"),
-        (nn.Upsample(scale_factor=0.5), "0: .* does not repeat each entry equally often"),
-        (nn.Upsample(size=(1, 7)), "0: .* does not repeat each entry equally often"),
-        (
-            nn.Sequential(nn.Flatten(), nn.Upsample(scale_factor=2)),
-            r"Upsample takes a map \[C, H, W\], and is given \[8\]",
-        ),
-        (nn.Upsample(scale_factor=2), r"0: Upsample\(2.0\) of \[2, 1, 4\] may be of a sequence or of a map of one row"),
-    ],
-    ids=["mode", "factor", "down", "size", "vector", "one_row"],
+SHAPE = (2, 6, 8)
+
+
+def of_one(layer: nn.Module) -> Sequential:
+    return Sequential({"layer": layer, "flat": nn.Flatten()})
+
+
+@every(
+    pool=[
+        nn.AdaptiveAvgPool2d((6, 8)),
+        nn.AdaptiveAvgPool2d((3, 2)),
+        nn.AdaptiveAvgPool2d((12, 8)),
+        nn.AvgPool2d(2, ceil_mode=True),
+        nn.AvgPool2d(2, divisor_override=3),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.MaxPool2d(4, 2, 1, ceil_mode=True),
+    ]
 )
-def test_upsampling_without_a_deployed_form_is_refused(layer: nn.Module, message: str):
-    record = InputRecord((2, 1, 4) if "one row" in message else (2, 2, 2), (0.0,) * 2, (1.0,) * 2)
-    with pytest.raises(LoweringError, match=message):
-        deploy.lower(Sequential(layer), input=record, labels=LABELS, time_steps=T)
+def test_pools_that_pytorch_states_in_other_words_compute_what_it_does(pool: nn.Module):
+    x = torch.randn(1, 3, *SHAPE, generator=torch.Generator().manual_seed(0))
+    expected = pool(x[0]).flatten(1)
+    graph = lowered(of_one(pool), SHAPE, labels=tuple(map(str, range(expected.shape[1]))), time_steps=1)
+    torch.testing.assert_close(torch.from_numpy(Session(graph).run(x.numpy()))[0], expected)
+
+
+SEQUENCES = (
+    nn.Conv1d(2, 3, 3),
+    QuantConv1d(2, 3, 3),
+    BatchNorm1d(2),
+    nn.MaxPool1d(2),
+    nn.AvgPool1d(2),
+    nn.AdaptiveAvgPool1d(1),
+)
+
+
+@every(
+    "layer",
+    "shape",
+    of=[
+        *((layer, SHAPE) for layer in SEQUENCES),
+        (nn.Conv2d(2, 3, 2, padding="same"), SHAPE),
+        (nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular"), SHAPE),
+        *((nn.Flatten(start, end), SHAPE) for start, end in ((0, -1), (2, -1), (1, 2), (1, -2))),
+        # windows of different sizes, and such as overhang
+        (nn.AdaptiveAvgPool2d((4, 4)), SHAPE),
+        (nn.AvgPool2d(4, ceil_mode=True), SHAPE),
+        (nn.MaxPool2d(3, 2, ceil_mode=True), SHAPE),
+        (nn.Upsample(scale_factor=2, mode="bilinear"), SHAPE),
+        (nn.Upsample(scale_factor=1.5), SHAPE),
+        (nn.Upsample(scale_factor=0.5), SHAPE),
+        (nn.Upsample(size=(1, 7)), SHAPE),
+        (nn.Sequential(nn.Flatten(), nn.Upsample(scale_factor=2)), SHAPE),
+        # of a sequence, or of a map of one row
+        (nn.Upsample(scale_factor=2), (2, 1, 4)),
+    ],
+)
+def test_a_layer_without_a_deployed_form_is_refused_by_name(layer: nn.Module, shape: tuple[int, ...]):
+    with pytest.raises(LoweringError, match=r"^layer(\.1)?: "):
+        lowered(of_one(layer), shape, time_steps=T)

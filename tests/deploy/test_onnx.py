@@ -2,22 +2,26 @@
 
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 import own_neurons
+from cases import every
 from deployed_graphs import Builder, random_input, residual_network, two_streams
 from hdlif.deploy.onnx import streamed, unrolled
 from hdlif.errors import MissingExtraError
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.graph.equations import OPERATIONS, Instruction, Program
-from hdlif.nn import AdaptiveHDLIF, EquationNeuron, ResonateHDLIF, SecondOrderHDLIF, SlidingParallelHDLIF
+from hdlif.nn import AdaptiveHDLIF, ResonateHDLIF, SecondOrderHDLIF, SlidingParallelHDLIF
 from hdlif.runtime import reference
 
 # Sums of floats are added in another order; with these seeds no code lies on a rounding boundary.
 TOLERANCE = 1e-4
+ENCODINGS = ("ternary", "binary", "int2", "int4", "int8", "float32")
 
 
 def run(model: Any, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -47,8 +51,7 @@ def assert_equals_reference(graph: Graph, *, batch: int = 3, beyond: int = 3) ->
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize("weights", ["int8", "int4"])
-@pytest.mark.parametrize("encoding", ["ternary", "binary", "int2", "int4", "int8", "float32"])
+@every(weights=["int8", "int4"], encoding=ENCODINGS)
 def test_weights_that_stay_integers_give_the_same_logits_from_a_smaller_file(encoding: str, weights: str) -> None:
     onnx = pytest.importorskip("onnx", reason="pip install 'hdlif[export]'")
     graph = residual_network(encoding=encoding, width=16)
@@ -81,60 +84,46 @@ def test_openvino_reads_weights_of_4_bits() -> None:
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize(
-    "graph", [residual_network(), residual_network(2, encoding="binary"), residual_network(1, time_steps=1)]
+@every(
+    graph=[residual_network(), residual_network(2, encoding="binary"), residual_network(1, time_steps=1)], batch=[1, 3]
 )
-def test_residual_network(graph: Graph, batch: int) -> None:
+def test_residual_networks(graph: Graph, batch: int) -> None:
     assert_equals_reference(graph, batch=batch)
 
 
+NEURONS: dict[str, Callable[..., str]] = {
+    "soft": partial(Builder.lif, reset="soft"),
+    "hard": partial(Builder.lif, reset="hard", reset_potential=-0.3),
+    "hd_lif": Builder.hd_lif,
+    "parallel": Builder.parallel,
+    "graded_lif": Builder.graded_lif,
+    "glif": Builder.glif,
+    **{
+        type(neuron).__name__: partial(Builder.program, program=neuron.program())
+        for neuron in (
+            AdaptiveHDLIF(3),
+            SecondOrderHDLIF(3),
+            ResonateHDLIF(3),
+            SlidingParallelHDLIF(3, taps=[1, 0, -1]),
+            own_neurons.LIF(3),
+            own_neurons.Parallel(3),
+        )
+    },
+}
+
+
 @pytest.mark.peers
-@pytest.mark.parametrize("beyond", [0, 2])
-@pytest.mark.parametrize("per_channel", [False, True])
-@pytest.mark.parametrize("per_step", [False, True])
-@pytest.mark.parametrize("neuron", ["hd_lif", "parallel", "graded_lif", "glif", "soft", "hard"])
-def test_neurons(neuron: str, per_step: bool, per_channel: bool, beyond: int) -> None:
+@every("per_step", "per_channel", "beyond", of=[(False, False, 0), (True, False, 0), (True, True, 2)], neuron=NEURONS)
+def test_neurons(neuron: Callable[..., str], per_step: bool, per_channel: bool, beyond: int) -> None:
+    """The second of two reads what changes with time."""
     b = Builder((3, 4, 5), 3, 2)
-    rows = {"per_step": per_step, "per_channel": per_channel, "beyond": beyond}
-    # the second of two reads what changes with time
     x = b.conv(INPUT, 4, encoding="float32")
     for _ in range(2):
-        if neuron in ("soft", "hard"):
-            x = b.lif(x, reset=neuron, reset_potential=-0.3, **rows)
-        else:
-            x = getattr(b, neuron)(x, **rows)
-        x = b.conv(x, 5)
+        x = b.conv(neuron(b, x, per_step=per_step, per_channel=per_channel, beyond=beyond), 5)
     assert_equals_reference(b.graph(x))
 
 
-@pytest.mark.peers
-@pytest.mark.parametrize("beyond", [0, 2])
-@pytest.mark.parametrize("per_step", [False, True])
-@pytest.mark.parametrize(
-    "neuron",
-    [
-        AdaptiveHDLIF(3),
-        SecondOrderHDLIF(3),
-        ResonateHDLIF(3),
-        SlidingParallelHDLIF(3, taps=[1, 0, -1]),
-        own_neurons.LIF(3),
-        own_neurons.Parallel(3),
-    ],
-    ids=["adaptive", "second_order", "resonate", "sliding", "lif", "parallel"],
-)
-def test_neurons_of_an_equation(neuron: EquationNeuron, per_step: bool, beyond: int) -> None:
-    program = neuron.program()
-    b = Builder((3, 4, 5), 3, 2)
-    x = b.conv(INPUT, 4, encoding="float32")
-    for per_channel in (True, False):
-        x = b.program(x, program=program, per_step=per_step, per_channel=per_channel, beyond=beyond)
-        x = b.conv(x, 5)
-    assert_equals_reference(b.graph(x))
-
-
-@pytest.mark.peers
-def test_every_operation_of_a_program() -> None:
+def every_operation(b: Builder) -> str:
     """On numbers of few bits, where all operations are exact."""
     instructions = [Instruction(name, (0, 1, 2)[: op.arity], 0.5) for name, op in OPERATIONS.items()]
     total = 4
@@ -142,69 +131,81 @@ def test_every_operation_of_a_program() -> None:
         instructions.append(Instruction("add", (total, register)))
         total = 3 + len(instructions)
     program = Program(("a", "b"), ("row",), tuple(instructions), total, (0, 3))
-    b = Builder((3, 4, 5), 3, 2)
-    b.program(b.quantise(INPUT, bits=2), program=program)
+    x = b.program(b.quantise(INPUT, bits=2), program=program)
     b.nodes[-1].tensors["row0"][:] = np.array([[0.25], [-0.5], [1.5]], np.float32)
-    assert_equals_reference(b.graph(b.nodes[-1].name))
+    return x
 
 
-@pytest.mark.peers
-def test_states_and_spikes_that_follow_from_rows_alone_have_the_current_s_shape() -> None:
-    program = Program(("a",), ("row",), (Instruction("floor", (2,)),), 3, (2,))
-    b = Builder((3, 4, 5), 3, 2)
-    assert_equals_reference(b.graph(b.program(INPUT, program=program)))
+def rows_alone(b: Builder) -> str:
+    """States and spikes that follow from rows have the current's shape all the same."""
+    return b.program(INPUT, program=Program(("a",), ("row",), (Instruction("floor", (2,)),), 3, (2,)))
 
 
-@pytest.mark.peers
-def test_glif_with_rows_of_all_kinds() -> None:
-    b = Builder((5, 4, 3), 3, 2)
+def rows_of_all_kinds(b: Builder) -> str:
     y = b.glif(INPUT, per_channel=True, beyond=1)
     tensors = b.nodes[0].tensors
     for i, key in enumerate(tensors):
-        tensors[key] = tensors[key][: (1, 3, 4)[i % 3], : (1, 5)[i % 2]]
-    assert_equals_reference(b.graph(y))
+        tensors[key] = tensors[key][: (1, 3, 4)[i % 3], : (1, 3)[i % 2]]
+    return y
 
 
-@pytest.mark.peers
-@pytest.mark.parametrize("moving", [False, True])
-@pytest.mark.parametrize("per_step", [False, True])
-def test_ops_on_each_entry(per_step: bool, moving: bool) -> None:
-    b = Builder((3, 4, 5), 3, 3)
-    x = b.hd_lif(INPUT) if moving else INPUT
-    x = b.affine(x, per_step=per_step)
-    y = b.seca(x, per_step=per_step)
-    z = b.quantise(b.add("add", x, y), per_step=per_step, per_channel=True, offset=0.25)
-    assert_equals_reference(b.graph(b.add("add", z, INPUT)))
+def moving_entries(b: Builder) -> str:
+    x = b.affine(b.hd_lif(INPUT), per_step=True)
+    y = b.seca(x, per_step=True)
+    z = b.quantise(b.add("add", x, y), per_step=True, per_channel=True, offset=0.25)
+    return b.add("add", z, INPUT)
 
 
-@pytest.mark.peers
-@pytest.mark.parametrize("offset", [0.0, 1.0])
-def test_quantiser_at_its_offsets(offset: float) -> None:
-    b = Builder((3, 4, 5), 2, 3)
-    assert_equals_reference(b.graph(b.quantise(b.affine(INPUT), bits=2, inverse_step=2.0, offset=offset)))
-
-
-@pytest.mark.peers
-def test_a_surplus_that_others_read_too_is_not_negative() -> None:
-    b = Builder((3, 4, 5), 3, 3)
+def surplus_that_others_read(b: Builder) -> str:
     spikes = b.hd_lif(INPUT)
-    assert_equals_reference(b.graph(b.add("add", b.quantise(spikes), spikes)))
+    return b.add("add", b.quantise(spikes), spikes)
 
 
-@pytest.mark.peers
-@pytest.mark.parametrize("neuron", ["hd_lif", "parallel"])
-def test_pools(neuron: str) -> None:
-    b = Builder((3, 9, 8), 3, 4)
-    x = b.quantise(getattr(b, neuron)(INPUT), bits=3)
+def pools_of_codes(b: Builder) -> str:
+    x = b.quantise(b.parallel(INPUT), bits=3)
     x = b.add("sum_pool", x, kernel=(2, 3), stride=(1, 2))
-    x = b.add("max_pool", x, kernel=(3, 2), stride=(2, 1), padding=(1, 0))
-    pooled = b.affine(b.add("global_sum_pool", x), scale=0.1)
-    assert_equals_reference(b.graph(pooled))
+    return b.add("max_pool", x, kernel=(3, 2), stride=(2, 1), padding=(1, 0))
+
+
+def joined_in_both_orders(b: Builder) -> str:
+    """Of what never changes and what does."""
+    x = b.affine(INPUT)
+    return b.concat(b.concat(b.slice(x, 1, 3), b.affine(x, per_step=True)), b.slice(x, 0, 1))
+
+
+def constant_sums_that_others_read(b: Builder) -> str:
+    sums = b.conv(INPUT, 3, encoding="float32")
+    return b.add("add", b.affine(sums), sums)
+
+
+def dilated_and_grouped(b: Builder) -> str:
+    x = b.conv(INPUT, 6, dilation=(2, 1), padding=(2, 0), groups=3, encoding="int4")
+    return b.conv(b.quantise(b.hd_lif(x)), 4, dilation=(1, 3), padding=(1, 3), groups=2, encoding="int4")
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize("encoding", ["float32", "ternary", "binary", "int2", "int4", "int8"])
-def test_convolutions_and_linear_layers(encoding: str) -> None:
+@every(
+    make=[
+        every_operation,
+        rows_alone,
+        rows_of_all_kinds,
+        moving_entries,
+        surplus_that_others_read,
+        pools_of_codes,
+        joined_in_both_orders,
+        constant_sums_that_others_read,
+        dilated_and_grouped,
+    ]
+)
+def test_ops_beside_others(make: Callable[[Builder], str]) -> None:
+    """Each op alone: tests/graph/ops/test_every_op.py."""
+    b = Builder((3, 7, 6), 3, 3)
+    assert_equals_reference(b.graph(make(b)))
+
+
+@pytest.mark.peers
+@every(encoding=ENCODINGS)
+def test_convolutions_and_linear_layers_of_codes(encoding: str) -> None:
     b = Builder((3, 7, 6), 2, 5)
     codes = b.quantise(b.hd_lif(INPUT))
     x = b.affine(b.conv(codes, 4, kernel=(2, 3), stride=(2, 1), padding=(1, 0), encoding=encoding), scale=0.1)
@@ -213,50 +214,15 @@ def test_convolutions_and_linear_layers(encoding: str) -> None:
 
 
 @pytest.mark.peers
-def test_upsampling() -> None:
-    b = Builder((3, 3, 4), 3, 2)
-    x = b.add("upsample", b.quantise(b.hd_lif(INPUT)), factor=(2, 3))
-    assert_equals_reference(b.graph(b.conv(x, 4)))
-
-
-@pytest.mark.peers
-@pytest.mark.parametrize("encoding", ["float32", "int4"])
-def test_dilated_and_grouped_convolutions(encoding: str) -> None:
-    b = Builder((3, 7, 6), 3, 2)
-    x = b.conv(INPUT, 6, dilation=(2, 1), padding=(2, 0), groups=3, encoding=encoding)
-    x = b.conv(b.quantise(b.hd_lif(x)), 4, dilation=(1, 3), padding=(1, 3), groups=2, encoding=encoding)
-    assert_equals_reference(b.graph(x))
-
-
-@pytest.mark.peers
-@pytest.mark.parametrize("batch", [1, 3])
-def test_slices_and_concatenations(batch: int) -> None:
-    assert_equals_reference(two_streams(), batch=batch)
-    # of what never changes and what does, in both orders
-    b = Builder((3, 4, 5), 3, 3)
-    x = b.affine(INPUT)
-    joined = b.concat(b.concat(b.slice(x, 1, 3), b.affine(x, per_step=True)), b.slice(x, 0, 1))
-    assert_equals_reference(b.graph(joined), batch=batch)
-
-
-@pytest.mark.peers
-def test_logits_that_never_change_and_an_affine_whose_sums_others_read() -> None:
-    b = Builder((3, 4, 5), 3, 6)
-    sums = b.conv(INPUT, 3, encoding="float32")
-    assert_equals_reference(b.graph(b.add("add", b.affine(sums), sums)))
-
-
-@pytest.mark.peers
-def test_a_network_may_end_in_a_neuron() -> None:
+def test_a_network_of_two_streams_and_one_that_ends_in_a_neuron() -> None:
+    assert_equals_reference(two_streams(), batch=1)
     b = Builder((2, 3, 3), 2, 0)
     x = b.hd_lif(b.add("global_sum_pool", INPUT))
-    record = InputRecord(b.shape, (0.5, 0.5), (0.25, 0.25))
-    assert_equals_reference(Graph(tuple(b.nodes), x, 2, record, ("a", "b")))
+    assert_equals_reference(Graph(tuple(b.nodes), x, 2, b.record(), ("a", "b")))
 
 
 @pytest.mark.peers
 def test_unrolled_saves_what_can_be_saved() -> None:
-    pytest.importorskip("onnx", reason="pip install 'hdlif[export]'")
     graph = residual_network(time_steps=4)
     nodes = unrolled(graph).graph.node
     count = {op: sum(node.op_type == op for node in nodes) for op in ("Conv", "Gemm", "Relu", "Min")}

@@ -4,11 +4,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
-from hdlif import deploy
-from hdlif.graph.artefact import InputRecord
+from cases import every
+from deployed_networks import assert_runs_as_trained, images, lowered
 from hdlif.graph.artefact.io import dumps, loads
 from hdlif.graph.ops.program import neuron_step
 from hdlif.models import resnet
@@ -33,40 +32,28 @@ def network(taps: list[int], *, quantised: bool = False) -> Temporal:
     return resnet(neuron=neuron, conv=conv, blocks=(1,), width=WIDTH, in_channels=1, classes=5).eval()
 
 
-def lowered(net: Temporal) -> Any:
-    record = InputRecord((1, 8, 8), (0.3,), (0.4,))
-    return loads(dumps(deploy.lower(net, input=record, labels=tuple("abcde"), time_steps=T)), "net")
+def read_back(net: Temporal) -> Any:
+    return loads(dumps(lowered(net, time_steps=T, mean=0.3, std=0.4)), "net")
 
 
-@pytest.mark.parametrize("quantised", [False, True])
-@pytest.mark.parametrize("taps", TAPS, ids=str)
+@every(taps=TAPS, quantised=[False, True])
 def test_the_runtime_has_the_bits_of_the_oracle_whole_and_step_by_step(taps: list[int], quantised: bool) -> None:
-    graph = lowered(network(taps, quantised=quantised))
-    x = np.random.default_rng(0).normal(size=(T, 2, 1, 8, 8)).astype(np.float32)
+    graph = read_back(network(taps, quantised=quantised))
+    x = images(2, T).numpy()
     assert_same_bits(graph, x)
     session, state = Session(graph), None
-    logits = session.run(x)
-    for t in range(T):
-        of_step, state = session.step(x[t], state)
-        np.testing.assert_array_equal(of_step, logits[t], strict=True)
+    for frame, logits in zip(x, session.run(x), strict=True):
+        of_step, state = session.step(frame, state)
+        np.testing.assert_array_equal(of_step, logits, strict=True)
 
 
-@pytest.mark.parametrize("taps", TAPS, ids=str)
-def test_the_deployed_network_is_the_trained_one(taps: list[int]) -> None:
+@every(taps=TAPS)
+def test_it_computes_what_was_trained_by_an_addition_for_each_tap_that_is_not_0(taps: list[int]) -> None:
+    """n' - 1 additions and the comparison with θ, which is one more, of n' taps that are not 0; no multiplication."""
     net = network(taps)
-    x = torch.randn(T, 2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        expected, _ = net(x, steps=range(T))
-    assert float(expected.std(0).max()) > 0.01
-    np.testing.assert_allclose(Session(lowered(net)).run(x.numpy()), expected.numpy(), atol=1e-4)
-
-
-@pytest.mark.parametrize("taps", TAPS, ids=str)
-def test_a_step_costs_an_addition_for_each_tap_that_is_not_0_and_no_multiplication(taps: list[int]) -> None:
-    """n' - 1 additions and the comparison with θ, which is one more, of n' taps that are not 0."""
-    graph, kept = lowered(network(taps)), sum(tap != 0 for tap in taps)
+    graph, kept = read_back(net), sum(tap != 0 for tap in taps)
     programs = [node for node in graph.nodes if node.op == "program"]
     assert [(neuron_step(node).additions, neuron_step(node).multiplications) for node in programs] == [(kept, 0)] * 2
     assert [node.attributes["states"] for node in programs] == [tuple(f"delayed_{j}" for j in range(1, len(taps)))] * 2
-    found = profile(graph, torch.randn(T, 2, 1, 8, 8))
-    assert found.nops == T * NEURONS * kept
+    assert profile(graph, images(2, T)).nops == T * NEURONS * kept
+    assert_runs_as_trained(net, graph, images(2, T))

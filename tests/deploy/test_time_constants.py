@@ -5,12 +5,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 import own_neurons
-from hdlif import deploy
-from hdlif.graph.artefact import InputRecord
+from cases import every
+from deployed_networks import assert_runs_as_trained, images, lowered
 from hdlif.graph.artefact.io import dumps, loads
 from hdlif.graph.ops.program import named_rows
 from hdlif.models import resnet
@@ -24,13 +23,11 @@ from hdlif.nn import (
     QuantConv2d,
     ResonateHDLIF,
     SecondOrderHDLIF,
-    SpikeQuantizer,
     SteppedNeuron,
     Temporal,
     Ternary,
     TimeConstants,
 )
-from hdlif.runtime import Session
 from same_bits import assert_same_bits
 
 T = 24
@@ -51,19 +48,16 @@ def network(neuron: Callable[[Place], Temporal]) -> Temporal:
     return resnet(neuron=neuron, conv=conv, blocks=(1,), width=6, in_channels=1, classes=5).eval()
 
 
-def lowered(net: Temporal) -> Any:
-    record = InputRecord((1, 8, 8), (0.3,), (0.4,))
-    graph = deploy.lower(net, input=record, labels=tuple("abcde"), time_steps=T)
-    return loads(dumps(graph), "net")
+def read_back(net: Temporal) -> Any:
+    return loads(dumps(lowered(net, time_steps=T, mean=0.3, std=0.4)), "net")
 
 
-@pytest.mark.parametrize("per_step", [True, False])
-@pytest.mark.parametrize("kind", KINDS)
+@every(kind=list(KINDS), per_step=[True, False])
 def test_the_file_has_the_leaks_of_the_neuron_and_the_runtime_the_bits_of_the_oracle(kind: str, per_step: bool) -> None:
     make, name = KINDS[kind]
     span = TimeConstants(2, 4096)
     net = network(lambda place: make(T, channels=place.channels, per_step=per_step, **{name: span}))
-    graph = lowered(net)
+    graph = read_back(net)
     layers = {key: layer for key, layer in net.named_modules() if isinstance(layer, SteppedNeuron)}
     programs = {node.name: named_rows(node) for node in graph.nodes if node.op == "program"}
     assert list(programs) == list(layers)
@@ -72,37 +66,24 @@ def test_the_file_has_the_leaks_of_the_neuron_and_the_runtime_the_bits_of_the_or
         found = np.broadcast_to(programs[key][name], expected.shape)
         np.testing.assert_array_equal(found, expected, strict=True)
         assert len(np.unique(found)) == 6
-    x = np.random.default_rng(0).normal(size=(T, 2, 1, 8, 8)).astype(np.float32)
-    assert_same_bits(graph, x)
+    assert_same_bits(graph, images(2, T).numpy())
 
 
 def test_a_decay_is_deployed_in_what_follows_from_it() -> None:
     net = network(lambda place: ResonateHDLIF(T, channels=place.channels, per_step=False, decay=TimeConstants(2, 4096)))
-    graph = lowered(net)
+    graph = read_back(net)
     (first, *_) = (node for node in graph.nodes if node.op == "program")
     cos = named_rows(first)["(decay * cos(angle))"]
     tau = 2 * 2048 ** (np.arange(6) / 5)
     np.testing.assert_allclose(cos, (1 - 1 / tau)[None] * np.cos(0.5), rtol=1e-6)
-    assert_same_bits(graph, np.random.default_rng(0).normal(size=(T, 2, 1, 8, 8)).astype(np.float32))
+    assert_same_bits(graph, images(2, T).numpy())
 
 
-@pytest.mark.parametrize("mem_bn", [False, True])
+@every(mem_bn=[False, True])
 def test_the_deployed_network_is_the_trained_one(mem_bn: bool) -> None:
     def neuron(place: Place) -> Temporal:
         norm = MemBN(T, place.channels) if mem_bn else None
         return HDLIF(T, channels=place.channels, leak=TimeConstants(2), norm=norm)
 
     net = network(neuron)
-    x = torch.randn(T, 4, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        expected, _ = net(x, steps=range(T))
-    np.testing.assert_allclose(Session(lowered(net)).run(x.numpy()), expected.numpy(), atol=1e-4)
-
-
-def test_codes_of_spikes_go_with_it() -> None:
-    net = network(
-        lambda place: HDLIF(
-            T, channels=place.channels, per_step=False, leak=TimeConstants(2, 128), quantizer=SpikeQuantizer()
-        )
-    )
-    assert_same_bits(lowered(net), np.random.default_rng(0).normal(size=(T, 2, 1, 8, 8)).astype(np.float32))
+    assert_runs_as_trained(net, read_back(net), images(4, T))

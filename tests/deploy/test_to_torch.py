@@ -15,27 +15,7 @@ from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.runtime import reference
 from neuron_programs import as_program
 
-PARTS = [
-    "x",
-    "a",
-    ".",
-    "/",
-    "~",
-    "~0",
-    "~1",
-    "",
-    "weight",
-    "scale",
-    "shift",
-    "0",
-    " ",
-    "é",
-    "膜",
-    "\u0301",
-    "\n",
-    "\0",
-    "__",
-]
+PARTS = ["x", "a", ".", "/", "~", "~0", "~1", "", "weight", "scale", "0", " ", "é", "膜", "\u0301", "\n", "\0", "__"]
 ATTRIBUTES = sorted(name for name in dir(nn.Module()) if name != INPUT)
 NAMES = st.one_of(
     # often names that differ in a separator alone
@@ -79,7 +59,7 @@ def test_names_that_differ_in_a_separator_are_two() -> None:
     assert_computes_as_the_reference(network(["x.a", "y", "x/a", "y.z", "x~1a", "y/z"]))
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.lists(NAMES, min_size=1, max_size=6, unique=True))
 def test_any_names(names: list[str]) -> None:
     assert_computes_as_the_reference(network(names))

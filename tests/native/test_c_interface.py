@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from ctypes import byref, c_double, c_int64, c_void_p
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from c_interface import (
     Network,
     floats,
 )
+from cases import every, naming
 from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
 from hdlif._native import instruction_sets
 from hdlif.graph.artefact import INPUT, Graph, dumps, load
@@ -36,12 +38,13 @@ from hdlif.runtime import Session, normalise
 from one_op import of_one_op
 from runtime.test_random_graphs import finite, graphs
 
-FILES = Path(__file__).parents[1] / "graph/artefact"
+FILES = (Path(__file__).parents[1] / "graph/artefact").glob("*.safetensors")
 GRAPHS = {
     "tiny": tiny_network(),
     "residual": residual_network(),
     "int4": two_streams(encoding="int4"),
     **{op: of_one_op(op) for op in OPS},
+    **{path.name: load(path) for path in FILES},
 }
 
 
@@ -63,33 +66,24 @@ def assert_same_bits(graph: Graph, **options: object) -> None:
         np.testing.assert_array_equal(finite(stream.run(frames[begin:end])), finite(expected[begin:end, 0]))
 
 
-@pytest.mark.parametrize("name", GRAPHS)
-def test_every_op_gives_the_bits_of_the_session(name: str) -> None:
-    assert_same_bits(GRAPHS[name])
+@every(graph=GRAPHS)
+def test_every_op_gives_the_bits_of_the_session(graph: Graph) -> None:
+    assert_same_bits(graph)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(graph=graphs())
 def test_random_graphs_give_the_bits_of_the_session(graph: Graph) -> None:
     assert_same_bits(graph)
 
 
-@pytest.mark.parametrize("instructions", instruction_sets())
-@pytest.mark.parametrize("threads", [1, 2])
+@every(instructions=instruction_sets(), threads=[1, 2])
 def test_instructions_and_threads_change_no_bit(instructions: str, threads: int) -> None:
     assert_same_bits(residual_network(width=17), threads=threads, instructions=instructions.encode())
     opened = network(tiny_network(), instructions=instructions.encode())
     assert opened.ask("instructions") == instructions.encode()
     sets = [OF_THE_EXTENSION.instruction_set(i) for i in range(len(instruction_sets()) + 1)]
     assert sets == [*(name.encode() for name in instruction_sets()), None]
-
-
-@pytest.mark.parametrize("path", sorted(FILES.glob("*.safetensors")), ids=lambda path: path.name.split(".")[0])
-def test_shipped_files(path: Path) -> None:
-    graph = load(path)
-    opened = OF_THE_EXTENSION.network(path.read_bytes())
-    x = random_input(graph, 3, 2)
-    np.testing.assert_array_equal(opened.run(x, 3), Session(graph, 1).run(x))
 
 
 def test_what_is_known_of_a_network() -> None:
@@ -133,7 +127,7 @@ def test_every_value_of_a_run() -> None:
             np.testing.assert_array_equal(array, value.astype(np.float32))
 
 
-@pytest.mark.parametrize("kind", ["image", "events"])
+@every(kind=["image", "events"])
 def test_normalised_inputs_have_the_bits_of_python(kind: str) -> None:
     graph = residual_network()
     record = type(graph.input)((3, 9, 7), (0.1, 0.45, 0.3), (0.2, 0.07, 1.3), kind=kind)
@@ -154,9 +148,7 @@ def series_network() -> Graph:
     return b.graph(b.quantise(y))
 
 
-@pytest.mark.parametrize(
-    "graph", [residual_network(), of_one_op("delay"), series_network()], ids=["maps", "delays", "series"]
-)
+@every(graph=[residual_network(), of_one_op("delay"), series_network()])
 def test_a_state_is_a_value_of_bytes_that_python_knows(graph: Graph) -> None:
     content = dumps(graph)
     opened, session = OF_THE_EXTENSION.network(content), Session(graph, 1)
@@ -211,18 +203,16 @@ def test_bytes_that_are_no_state_are_refused_and_change_nothing() -> None:
     foreign = network(residual_network(seed=1)).stream().save()
     negative = saved[:40] + struct.pack("<q", -1) + saved[48:-32]
     negative += hashlib.sha256(negative).digest()
-    for state, said in (
-        (b"", "no state"),
-        (saved[:-1], "damaged"),
-        (saved + b"\0", "damaged"),
-        (b"X" + saved[1:], "no state"),
-        (saved[:7] + b"\1" + saved[8:], "version 1"),
-        (foreign, "another artefact"),
-        (negative, "damaged"),
+    for state in (
+        b"",
+        saved[:-1],
+        saved + b"\0",
+        b"X" + saved[1:],
+        saved[:7] + b"\1" + saved[8:],
+        foreign,
+        negative,
     ):
-        error = refused(stream.load, state)
-        assert error.status == STATE
-        assert said in str(error)
+        assert refused(stream.load, state).status == STATE
         assert stream.save() == saved
     assert refused(stream.call, "save", ctypes.create_string_buffer(8), 8).status == ARGUMENT
 
@@ -231,28 +221,28 @@ def test_arguments_are_checked() -> None:
     graph = tiny_network()
     opened = network(graph)
     x, logits = random_input(graph, 3, 2), np.empty((3, 2, 7), np.float32)
-    for name, arguments in {
-        "x is null": (None, 3, 2, 3, floats(logits)),
-        "logits are null": (floats(x), 3, 2, 3, None),
-        "no batch": (floats(x), 3, 0, 3, floats(logits)),
-        "a large batch": (floats(x), 1, 2**20 + 1, 1, floats(logits)),
-        "no steps": (floats(x), 1, 2, 0, floats(logits)),
-        "negative steps": (floats(x), 1, 2, -3, floats(logits)),
-        "many steps": (floats(x), 1, 2**20, 2**13, floats(logits)),
-        "other steps": (floats(x), 2, 2, 3, floats(logits)),
-    }.items():
-        assert refused(opened.call, "run", *arguments).status == ARGUMENT, name
-    for options, said in (
-        ({"threads": 257}, "threads"),
-        ({"threads": -1}, "threads"),
-        ({"instructions": b"abacus"}, "abacus"),
-        ({"max_bytes": -1}, "limits"),
-        ({"size": 4}, "size"),
-        ({"size": 4096}, "size"),
+    for arguments in (
+        (None, 3, 2, 3, floats(logits)),
+        (floats(x), 3, 2, 3, None),
+        (floats(x), 3, 0, 3, floats(logits)),
+        (floats(x), 1, 2**20 + 1, 1, floats(logits)),
+        (floats(x), 1, 2, 0, floats(logits)),
+        (floats(x), 1, 2, -3, floats(logits)),
+        (floats(x), 1, 2**20, 2**13, floats(logits)),
+        (floats(x), 2, 2, 3, floats(logits)),
     ):
-        error = refused(lambda options=options: network(graph, **options))
-        assert error.status == ARGUMENT
-        assert said in str(error)
+        with naming(arguments):
+            assert refused(opened.call, "run", *arguments).status == ARGUMENT
+    for options in (
+        {"threads": 257},
+        {"threads": -1},
+        {"instructions": b"abacus"},
+        {"max_bytes": -1},
+        {"size": 4},
+        {"size": 4096},
+    ):
+        with naming(options):
+            assert refused(partial(network, graph, **options)).status == ARGUMENT
     handle = c_void_p()
     assert refused(OF_THE_EXTENSION.call, "open", None, 0, None, byref(handle)).status == ARGUMENT
     assert refused(OF_THE_EXTENSION.call, "open", b"", 0, None, None).status == ARGUMENT
@@ -282,7 +272,7 @@ def test_a_file_is_opened_by_its_path(tmp_path: Path) -> None:
     path.write_bytes(b"no artefact")
     error = refused(OF_THE_EXTENSION.call, "open_file", bytes(path), None, byref(handle))
     assert error.status == ARTEFACT
-    assert str(error).startswith(f"{path}: is not an artefact")
+    assert str(error).startswith(f"{path}: ")
 
 
 REPLACES = """
@@ -332,19 +322,13 @@ def test_a_fifo_that_takes_the_place_of_a_file_while_it_is_opened_is_refused(tmp
 
 def test_limits_hold() -> None:
     graph = residual_network()
-    error = refused(lambda: network(graph, max_bytes=100))
-    assert error.status == LIMIT
-    error = refused(lambda: network(graph, max_bytes=20_000))
-    assert error.status == LIMIT
-    assert "max_bytes" in str(error)
-    assert refused(lambda: network(graph, max_operations=10)).status == LIMIT
+    for limits in ({"max_bytes": 100}, {"max_bytes": 20_000}, {"max_operations": 10}):
+        assert refused(partial(network, graph, **limits)).status == LIMIT
     session = Session(graph, 1)
     bytes_, operations = session._cost(1, graph.time_steps, True, False, True)
     opened = network(graph, max_bytes=bytes_ + 1, max_operations=operations + 1)
     opened.run(random_input(graph, 1, 1), graph.time_steps)
-    error = refused(opened.run, random_input(graph, 1, 4), graph.time_steps)
-    assert error.status == LIMIT
-    assert "operations" in str(error) or "bytes" in str(error)
+    assert refused(opened.run, random_input(graph, 1, 4), graph.time_steps).status == LIMIT
     frames = np.zeros((1000, *graph.input.shape), np.float32)
     refusing = network(graph, max_operations=operations + 1).stream()
     assert refused(refusing.run, frames).status == LIMIT

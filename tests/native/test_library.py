@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from c_interface import Library
+from c_networks import fresh
+from cases import every
 from deployed_graphs import random_input, residual_network, two_streams
-from hdlif.graph.artefact import InputRecord, save
+from hdlif.graph.artefact import InputRecord, dumps, save
 from hdlif.runtime import Session, normalise, probabilities
 from native.test_checks import ROOT, run, tool
 
@@ -99,11 +101,12 @@ def test_the_header_is_c89_to_c_plus_plus_20(installed: Path, tmp_path: Path) ->
             run("gcc", f"-x{language}", f"-std={standard}", *strict, "-Wno-long-long", source)
 
 
-@pytest.mark.parametrize("kind", ["hdlif", "static"])
+@every(kind=["hdlif", "static"])
 def test_the_example_builds_against_the_package_and_names_classes(
     installed: Path, pictures: tuple[Path, Path, list[str]], tmp_path: Path, kind: str
 ) -> None:
     folder, artefact, lines = pictures
+    tmp_path = fresh(tmp_path)
     source = shutil.copytree(ROOT / "examples/cpp", tmp_path / "cpp")
     text = (source / "CMakeLists.txt").read_text()
     (source / "CMakeLists.txt").write_text(text.replace("PRIVATE hdlif::hdlif", f"PRIVATE hdlif::{kind}"))
@@ -129,7 +132,7 @@ def test_the_example_builds_against_the_package_and_names_classes(
         assert (found.returncode, said in found.stderr) == (2, True), found.stderr
 
 
-@pytest.mark.parametrize("static", [False, True])
+@every(static=[False, True])
 def test_pkg_config_names_what_a_program_takes(
     installed: Path, pictures: tuple[Path, Path, list[str]], tmp_path: Path, static: bool
 ) -> None:
@@ -146,8 +149,6 @@ def test_pkg_config_names_what_a_program_takes(
 
 
 def test_a_library_that_was_built_gives_the_bits_of_the_extension(installed: Path) -> None:
-    from hdlif.graph.artefact import dumps
-
     graph = two_streams()
     x = random_input(graph, 3, 2)
     network = Library(installed / "lib/libhdlif.so").network(dumps(graph), threads=2)

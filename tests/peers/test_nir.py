@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cases import every
 from hdlif.deploy import lower
 from hdlif.deploy.interop.nir import from_nir, read
 from hdlif.deploy.nir import to_nir, write
@@ -61,29 +62,24 @@ def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
     assert expected.std() > 0.1
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("for_norse", [False, True])
-def test_ours_runs_in_spikingjelly(name: str, for_norse: bool, tmp_path: Path) -> None:
-    exchange = pytest.importorskip("spikingjelly.activation_based.nir_exchange")
+def jelly(name: str) -> Any:
+    return pytest.importorskip(f"spikingjelly.activation_based.{name}")
+
+
+LIBRARIES: dict[str, Callable[[Any], Any]] = {
+    "spikingjelly": lambda graph: jelly("nir_exchange").import_from_nir(graph),
+    "snntorch": lambda graph: pytest.importorskip("snntorch.import_nir").import_from_nir(graph),
+    "norse": lambda graph: pytest.importorskip("norse.torch").from_nir(graph, dt=1e-4),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@every(name=list(NETWORKS), for_norse=[False, True])
+def test_ours_runs_in_each_library(library: str, name: str, for_norse: bool, tmp_path: Path) -> None:
+    if library == "norse" and not for_norse:
+        return
     graph, network, x = written(name, tmp_path / "x.nir", for_norse=for_norse)
-    theirs = exchange.import_from_nir(graph)
-    assert_same(stepped(carrying(theirs), x), spikes_of(network, x))
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("for_norse", [False, True])
-def test_ours_runs_in_snntorch(name: str, for_norse: bool, tmp_path: Path) -> None:
-    importing = pytest.importorskip("snntorch.import_nir")
-    graph, network, x = written(name, tmp_path / "x.nir", for_norse=for_norse)
-    theirs = importing.import_from_nir(graph)
-    assert_same(stepped(carrying(theirs), x), spikes_of(network, x))
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_ours_runs_in_norse_where_it_is_written_for_it(name: str, tmp_path: Path) -> None:
-    norse = pytest.importorskip("norse.torch")
-    graph, network, x = written(name, tmp_path / "x.nir", for_norse=True)
-    theirs = norse.from_nir(graph, dt=1e-4)
+    theirs = LIBRARIES[library](graph)
     assert_same(stepped(carrying(theirs), x), spikes_of(network, x))
 
 
@@ -99,10 +95,8 @@ def assert_ours_is_theirs(found: Any, theirs: np.ndarray, x: Tensor) -> None:
 
 
 def test_spikingjelly_runs_here(tmp_path: Path) -> None:
-    neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
-    exchange = pytest.importorskip("spikingjelly.activation_based.nir_exchange")
-    functional = pytest.importorskip("spikingjelly.activation_based.functional")
-    layers = pytest.importorskip("spikingjelly.activation_based.layer")
+    neuron, exchange, functional = map(jelly, ("neuron", "nir_exchange", "functional"))
+    layers = jelly("layer")
     theirs = nn.Sequential(
         layers.Conv2d(2, 4, 3, padding=1, bias=False),
         neuron.LIFNode(tau=2.0, decay_input=False, v_reset=0.0),
@@ -183,9 +177,7 @@ def test_recurrent_snntorch_runs_here(tmp_path: Path) -> None:
 
 
 def test_a_current_that_decays_is_as_theirs(tmp_path: Path) -> None:
-    neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
-    exchange = pytest.importorskip("spikingjelly.activation_based.nir_exchange")
-    functional = pytest.importorskip("spikingjelly.activation_based.functional")
+    neuron, exchange, functional = map(jelly, ("neuron", "nir_exchange", "functional"))
     theirs = nn.Sequential(
         nn.Linear(6, 12), neuron.CUBALIFNode(c_decay=0.5, v_decay=0.75, v_threshold=1.0, v_reset=0.0)
     )
@@ -200,9 +192,7 @@ def test_a_current_that_decays_is_as_theirs(tmp_path: Path) -> None:
 
 def test_what_came_from_one_goes_to_another(tmp_path: Path) -> None:
     """SpikingJelly to ours to snnTorch."""
-    neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
-    exchange = pytest.importorskip("spikingjelly.activation_based.nir_exchange")
-    functional = pytest.importorskip("spikingjelly.activation_based.functional")
+    neuron, exchange, functional = map(jelly, ("neuron", "nir_exchange", "functional"))
     importing = pytest.importorskip("snntorch.import_nir")
     theirs = nn.Sequential(nn.Linear(6, 8), neuron.LIFNode(decay_input=False, v_reset=0.0), nn.Linear(8, 4))
     on_grid(theirs)

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cases import every
 from hdlif.functional import (
     ATan,
     DetachedReset,
@@ -43,7 +44,7 @@ def dyadic(*shape: int, seed: int = 0) -> Tensor:
     return torch.randint(-16, 40, shape, generator=g).double() / 16
 
 
-@pytest.mark.parametrize(("ours", "theirs"), SURROGATES, ids=lambda s: type(s).__name__)
+@every("ours", "theirs", of=SURROGATES)
 def test_surrogate_equals_theirs(ours: Surrogate, theirs: nn.Module) -> None:
     # Beside the jumps of the rectangle, at which conventions differ.
     x = (torch.linspace(-2, 2, 401, dtype=torch.float64) + 1e-3).requires_grad_()
@@ -51,12 +52,17 @@ def test_surrogate_equals_theirs(ours: Surrogate, theirs: nn.Module) -> None:
     torch.testing.assert_close(ours(x.detach()), slope, atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize(("reset", "v_reset"), [(soft_reset, None), (HardReset(), 0.0), (HardReset(-0.5), -0.5)])
-@pytest.mark.parametrize("detached", [True, False])
-@pytest.mark.parametrize(("ours", "theirs"), SURROGATES, ids=lambda s: type(s).__name__)
+@every(
+    "ours",
+    "theirs",
+    of=SURROGATES,
+    reset=[(soft_reset, None), (HardReset(), 0.0), (HardReset(-0.5), -0.5)],
+    detached=[True, False],
+)
 def test_lif_equals_theirs_in_spikes_and_gradients(
-    reset: Reset, v_reset: float | None, detached: bool, ours: Surrogate, theirs: nn.Module
+    ours: Surrogate, theirs: nn.Module, reset: tuple[Reset, float | None], detached: bool
 ) -> None:
+    ours_resets, v_reset = reset
     node = neuron.LIFNode(
         tau=2.0,
         decay_input=False,
@@ -66,7 +72,7 @@ def test_lif_equals_theirs_in_spikes_and_gradients(
         detach_reset=detached,
         step_mode="m",
     )
-    lif = LIF(T, surrogate=ours, reset=DetachedReset(reset) if detached else reset).double()
+    lif = LIF(T, surrogate=ours, reset=DetachedReset(ours_resets) if detached else ours_resets).double()
     start = {"potential": torch.full((50,), v_reset or 0.0, dtype=torch.float64)}
     weights = dyadic(T, 50, seed=1)
     found = []

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from cases import every
 from deployed_graphs import random_input, residual_network
 from hdlif.graph.artefact import Graph
 from hdlif.graph.ops import TaskRecord
@@ -27,26 +28,22 @@ def same(graph: Graph, x: np.ndarray) -> None:
         assert layer.spike.any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_neurons_of_series_are_those_of_pytorch(kind: str) -> None:
-    graph = series_network(kind)
-    readings = np.random.default_rng(0).normal(0.5, 4, (STEPS, 2)).astype(np.float32)
-    same(graph, shown(readings, graph.input.mean, graph.input.std)[:, None])
-
-
-def test_neurons_of_pictures_are_those_of_pytorch() -> None:
+def test_neurons_are_those_of_pytorch() -> None:
+    for kind in KINDS:
+        graph = series_network(kind)
+        readings = np.random.default_rng(0).normal(0.5, 4, (STEPS, 2)).astype(np.float32)
+        same(graph, shown(readings, graph.input.mean, graph.input.std)[:, None])
     graph = residual_network()
     same(graph, random_input(graph, graph.time_steps, 1))
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
+@every(
+    record=[
         TaskRecord("classify", "mean"),
         TaskRecord("classify", "last"),
         TaskRecord("regress", "mean", mean=(1.0, 2.0, 3.0), std=(1.0, 2.0, 3.0)),
         TaskRecord("multilabel", "mean"),
-    ],
+    ]
 )
 def test_what_is_said_after_the_last_step_is_the_answer(record: TaskRecord) -> None:
     outputs = np.random.default_rng(0).normal(0, 3, (STEPS, 1, 3)).astype(np.float32)
@@ -64,7 +61,7 @@ def test_what_is_said_after_the_last_step_is_the_answer(record: TaskRecord) -> N
         np.testing.assert_allclose(said[steps - 1], said_so_far(outputs[:steps, 0], record)[-1])
 
 
-@pytest.mark.parametrize("kind", ["sequence", "regress"])
+@every(kind=["sequence", "regress"])
 def test_answers_at_each_step_are_each_for_itself(kind: str) -> None:
     record = TaskRecord(kind, "each", mean=(1.0, 2.0, 3.0), std=(1.0, 2.0, 3.0))
     outputs = np.random.default_rng(0).normal(0, 3, (STEPS, 3)).astype(np.float32)

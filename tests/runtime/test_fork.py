@@ -1,10 +1,10 @@
 """A session in the child of a fork: it runs, and the child ends; the parent goes on."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cases import every
 from deployed_graphs import random_input, residual_network
 from hdlif.runtime import Session, reference
 
@@ -44,8 +45,7 @@ def wait(child: int) -> int:
     pytest.fail(f"the child still ran after {SECONDS} s")
 
 
-@pytest.mark.parametrize("threads", [1, 2, 4])
-@pytest.mark.parametrize("runs_before", [False, True])
+@every(threads=[1, 2, 4], runs_before=[False, True])
 def test_a_session_runs_in_a_child_and_in_its_child(threads: int, runs_before: bool) -> None:
     graph = residual_network()
     x = random_input(graph, 3, 5)
@@ -66,16 +66,6 @@ def test_a_session_runs_in_a_child_and_in_its_child(threads: int, runs_before: b
     run()
 
 
-def test_a_child_lets_go_of_a_session() -> None:
-    session = Session(residual_network(), 4)
-
-    def drop() -> None:
-        nonlocal session
-        del session
-
-    assert exit_code(drop) == 0
-
-
 # each child ends as Python does: it runs the handlers, and takes down what it has
 CHILD = """
 import os, sys
@@ -92,8 +82,7 @@ if child:
 """
 
 
-@pytest.mark.parametrize("threads", [1, 2, 4])
-@pytest.mark.parametrize("use", ["runs", "ends"])
+@every("threads", "use", of=[(1, "runs"), (4, "runs"), (4, "ends")])
 def test_a_child_ends_as_python_does(threads: int, use: str) -> None:
     paths = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
     command = [sys.executable, "-c", CHILD, str(threads), use]
@@ -101,28 +90,8 @@ def test_a_child_ends_as_python_does(threads: int, use: str) -> None:
     assert result.returncode == 0
 
 
-def in_pool(seed: int) -> bytes:
-    x = random_input(residual_network(), 3, 5, seed=seed)
-    return SESSION.run(x).tobytes()
-
-
-SESSION: Session
-
-
-def test_multiprocessing_by_fork() -> None:
-    global SESSION
-    SESSION = Session(residual_network(), 2)
-    expected = [in_pool(seed) for seed in range(6)]
-    context = multiprocessing.get_context("fork")
-    with context.Pool(2) as pool:
-        assert pool.map_async(in_pool, range(6)).get(timeout=SECONDS) == expected
-    del SESSION
-
-
 def test_forks_while_another_thread_runs() -> None:
     """Whatever lock that thread holds, the child does not wait for it."""
-    import threading
-
     graph = residual_network()
     x = random_input(graph, 4, 16)
     session = Session(graph, 2)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cases import every
 from deployed_graphs import Builder, random_input, residual_network
 from hdlif.errors import HdlifError, StateError
 from hdlif.graph.artefact import INPUT, Graph
@@ -103,7 +104,7 @@ RUNS: dict[str, tuple[Callable[[], Graph], int]] = {
 }
 
 
-@pytest.mark.parametrize(("name", "threads"), [*((name, 2) for name in RUNS), ("rows", 1), ("stages", 1)])
+@every("name", "threads", of=[*((name, 2) for name in RUNS), ("rows", 1), ("stages", 1)])
 def test_a_signal_ends_a_run(name: str, threads: int, after_a_moment: Callable[[float], list[float]]) -> None:
     make, amount = RUNS[name]
     graph = make()
@@ -125,20 +126,7 @@ def test_a_signal_ends_a_run(name: str, threads: int, after_a_moment: Callable[[
         np.testing.assert_array_equal(session.run(small, 1), expected)
 
 
-def test_keyboard_interrupt_ends_a_run() -> None:
-    graph = residual_network()
-    session = Session(graph, 2, max_operations=2**60)
-    x = random_input(graph, 1, 1)
-    expected = session.run(x)
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        session.run(x, 300_000)
-    timer.join()
-    np.testing.assert_array_equal(session.run(x), expected)
-
-
-def test_a_handler_that_returns_ends_nothing(after_a_moment: Any) -> None:
+def test_a_handler_that_returns_ends_nothing() -> None:
     graph = residual_network()
     session = Session(graph, 2)
     x = random_input(graph, 1, 1)
@@ -188,7 +176,7 @@ def test_a_handler_that_forks_leaves_both_processes_good() -> None:
     assert status == 0
 
 
-@pytest.mark.parametrize("in_place", [True, False])
+@every(in_place=[True, False])
 def test_a_state_whose_writing_was_interrupted_is_taken_no_more(in_place: bool, after_a_moment: Any) -> None:
     graph = long_layer()
     session = Session(graph, 2, max_bytes=2**40, max_operations=2**60)

@@ -1,6 +1,7 @@
 """What a network or a call asks for is known before it runs, and refused beyond the limits."""
 
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cases import every
 from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
-from hdlif.errors import AllocationError, ArtefactError, HdlifError, LimitError, ShapeError, brief
+from hdlif.errors import AllocationError, ArtefactError, HdlifError, LimitError, ShapeError
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node, dumps, save
 from hdlif.runtime import Session
+from mutations import assert_in_one_line
 
 
 def pool_of(shape: tuple[int, int, int], time_steps: int = 1) -> Graph:
@@ -42,13 +45,11 @@ def slow_graph(convolutions: int = 60, time_steps: int = 1) -> Graph:
 
 
 def test_a_small_file_that_asks_for_gigabytes_is_refused_at_load(tmp_path: Path) -> None:
-    graph = pool_of((1, 2**15, 2**15), 16)
-    save(graph, tmp_path / "vast.hdlif.safetensors")
-    assert (tmp_path / "vast.hdlif.safetensors").stat().st_size < 1024
-    with pytest.raises(LimitError) as refused:
-        Session(tmp_path / "vast.hdlif.safetensors")
-    assert str(refused.value).startswith(f"{tmp_path / 'vast.hdlif.safetensors'}: 1 x 16 inputs and time steps take ")
-    assert "max_bytes = 4294967296" in str(refused.value)
+    path, graph = tmp_path / "vast.hdlif.safetensors", pool_of((1, 2**15, 2**15), 16)
+    save(graph, path)
+    assert path.stat().st_size < 1024
+    with pytest.raises(LimitError, match=f"^{path}: .*max_bytes = 4294967296"):
+        Session(path)
     # its work alone is granted
     Session(graph, max_bytes=2**40)
 
@@ -56,12 +57,12 @@ def test_a_small_file_that_asks_for_gigabytes_is_refused_at_load(tmp_path: Path)
 def test_a_small_file_that_asks_for_hours_is_refused_at_load() -> None:
     graph = slow_graph(4000)
     assert len(dumps(slow_graph(2))) < 10_000
-    with pytest.raises(LimitError, match=r"1 x 1 inputs and time steps take [0-9]+ operations; max_operations = 4398"):
+    with pytest.raises(LimitError, match="max_operations = 4398"):
         Session(graph)
     Session(graph, max_operations=2**60)
 
 
-@pytest.mark.parametrize("graph", [residual_network(), two_streams()], ids=["residual", "streams"])
+@every(graph=[residual_network(), two_streams()])
 def test_limits_hold_for_each_call(graph: Graph) -> None:
     probe = Session(graph, 1)
     granted = {"max_bytes": 400_000, "max_operations": 20_000_000}
@@ -69,13 +70,13 @@ def test_limits_hold_for_each_call(graph: Graph) -> None:
     session.run(random_input(graph, 2, 2))
     x = random_input(graph, 1, 1)
     for steps in (10**6, 10**9):
-        with pytest.raises(LimitError, match=rf"1 x {steps} inputs and time steps take"):
+        with pytest.raises(LimitError):
             session.run(x, steps)
     many = random_input(graph, 1, 2**12)
     for call in (session.run, session.values, session.stage_seconds):
-        with pytest.raises(LimitError, match="4096 x "):
+        with pytest.raises(LimitError):
             call(many)
-    with pytest.raises(LimitError, match="4096 x 1 inputs"):
+    with pytest.raises(LimitError):
         session.step(many[0])
     # a refusal leaves the session as it is
     np.testing.assert_array_equal(session.run(x), probe.run(x))
@@ -146,91 +147,94 @@ def products(b: Builder) -> str:
     return b.add("linear", b.add("flatten", INPUT), tensors={"weight": weight}, encoding="binary", role="classifier")
 
 
-@pytest.mark.parametrize(
-    ("shape", "make", "node", "operations"),
-    [
-        ((1, 1, 2**28), pooled_map, "affine", 8 * 2**28),
-        ((1, 2**13, 2**13), pooled_map, "global_sum_pool", 8 * 2**26),
-        ((1, 2**13, 2**13), pooled_windows, "max_pool", 8 * (2**25 + 1)),
-        ((1, 2**13, 2**13), products, "flatten", 8 * 2**26),
+@every(
+    "shape",
+    "make",
+    "node",
+    of=[
+        ((1, 1, 2**28), pooled_map, "affine"),
+        ((1, 2**13, 2**13), pooled_map, "global_sum_pool"),
+        ((1, 2**13, 2**13), pooled_windows, "max_pool"),
+        ((1, 2**13, 2**13), products, "flatten"),
     ],
 )
 def test_what_could_not_be_interrupted_is_refused(
-    shape: tuple[int, int, int], make: Callable[[Builder], str], node: str, operations: int
+    shape: tuple[int, int, int], make: Callable[[Builder], str], node: str
 ) -> None:
     b = Builder(shape, 1, 0)
-    logits = make(b)
-    graph = Graph(
-        tuple(b.nodes), logits, 1, b.record(), ("a",) * (b.channels(logits) if logits.endswith("pool") else 1)
-    )
-    with pytest.raises(
-        LimitError, match=rf"^the graph: node n[0-9].{node} takes {operations} operations in one piece, "
-    ):
+    graph = Graph(tuple(b.nodes), make(b), 1, b.record(), ("a",))
+    graph = replace(graph, nodes=tuple(b.nodes))
+    with pytest.raises(LimitError, match=rf"node n[0-9].{node} takes [0-9]+ operations in one piece"):
         Session(graph, max_bytes=2**60, max_operations=2**60)
 
 
-@pytest.mark.parametrize("value", [0, -1, 2.5, True, "3", None, np.float64(3), float("nan"), 10**30])
-@pytest.mark.parametrize("key", ["threads", "max_bytes", "max_operations"])
+@every(key=["threads", "max_bytes", "max_operations"], value=[0, -1, 2.5, True, "3", np.float64(3), float("nan"), 257])
 def test_limits_and_threads_are_integers(key: str, value: Any) -> None:
-    if (key == "threads" and value is None) or (key != "threads" and value == 10**30):
+    if key != "threads" and value == 257:
+        value = None
+    with pytest.raises(HdlifError, match=f"{key} = "):
         Session(tiny_network(), **{key: value})
-        return
-    with pytest.raises(HdlifError, match=rf"{key} = "):
-        Session(tiny_network(), **{key: value})
-    for integer in (1, np.int64(2**30) if key != "threads" else np.int8(2)):
-        if key == "threads":
-            Session(tiny_network(), threads=integer)
 
 
-@pytest.mark.parametrize(
-    "steps", [2.5, True, "3", np.float64(3), np.nan, 0, -1, 10**9, 2**31, 2**63, 10**5000, [3]], ids=brief
-)
-def test_steps_that_are_none(steps: Any) -> None:
+def test_integers_of_numpy_and_of_any_size_are_limits() -> None:
+    Session(tiny_network(), threads=np.int8(2), max_bytes=np.int64(2**30), max_operations=10**30)
+    Session(tiny_network(), threads=None)
+
+
+@every(steps=[2.5, True, "3", np.float64(3), np.nan, 0, -1, 10**9, 2**31, 2**63, 10**5000, [3]])
+def test_steps_that_are_none_are_refused(steps: Any) -> None:
     session = Session(tiny_network())
     x = random_input(tiny_network(), 1, 1)
     with pytest.raises((ShapeError, LimitError)) as refused:
         session.run(x, steps)
-    assert str(refused.value).isprintable()
-    assert len(str(refused.value)) < 500
+    assert_in_one_line(refused.value)
     np.testing.assert_array_equal(session.run(x, np.int64(3)), session.run(x, 3))
+    if not isinstance(steps, int) or steps in (0, 10**9, 2**31, 2**63, 10**5000):
+        with pytest.raises(ArtefactError, match="time_steps = ") as unmade:
+            Session(replace(tiny_network(), time_steps=steps))
+        assert_in_one_line(unmade.value)
 
 
-@pytest.mark.parametrize("steps", [0, 2**15, 10**9, 2**63, 10**5000], ids=brief)
-def test_time_steps_that_are_none(steps: int) -> None:
-    with pytest.raises(ArtefactError, match=r"time_steps = .*; it must be an integer in 1\.\.32767") as refused:
-        Session(replace(tiny_network(), time_steps=steps))
-    assert len(str(refused.value)) < 500
-
-
-def test_memory_that_is_not_granted_is_our_error() -> None:
-    code = """
-import resource, sys
+LIMITED = """
+import resource
 import numpy as np
-from hdlif.errors import AllocationError
-from hdlif.runtime import Session
-sys.path.insert(0, sys.argv[1])
-from test_limits import pool_of
 from deployed_graphs import random_input, residual_network
-pages = int(open("/proc/self/statm").read().split()[0])
+from hdlif.errors import AllocationError
+from hdlif.graph.artefact import Graph, InputRecord, Node
+from hdlif.runtime import Session
+
+def limit_to(more):
+    with open("/proc/self/statm") as file:
+        taken = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + more, -1))
+
 graph = residual_network()
-session, small = Session(pool_of((1, 2**14, 2**14)), 1), Session(graph, 1)
-first = small.step(random_input(graph, 1, 1)[0])[1]
-x = random_input(graph, 1, 4096)
-_, state = small.step(x[0])
+x = random_input(graph, 3, 2)
+record = InputRecord((1, 2048, 2048), (0.0,), (1.0,))
+pool = Graph((Node("global_sum_pool", "logits", ("input",)),), "logits", 1, record, ("a",))
+frames = np.ones((16, 1, *record.shape), np.float32)
+# Room for the stacks of a few threads: a machine that grants fewer is no failure.
+limit_to(200_000_000)
+assert (Session(graph, 256).run(x) == Session(graph, 1).run(x)).all()
+
+session = Session(pool, 1)
+first, working = session.run(frames[:1]), session.working_bytes
+_, state = session.step(frames[0])
 before = {name: value.copy() for name, value in state.items()}
-whole = np.zeros((1, 1, 1, 2**14, 2**14), np.float32)
-pages = int(open("/proc/self/statm").read().split()[0])
-resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 50_000_000, -1))
-for call in (session.run, session.values, session.stage_seconds, lambda x: session.step(x[0])):
+limit_to(50_000_000)
+for call in (session.run, session.values, session.stage_seconds):
     try:
-        call(whole)
-        raise SystemExit("1 GB in 50 MB")
-    except AllocationError as error:
-        assert "the machine does not grant" in str(error)
-for name, value in before.items():
-    assert (state[name] == value).all()
+        call(frames)
+        raise SystemExit("16 steps of 17 MB in 50 MB")
+    except AllocationError:
+        assert 0 <= session.working_bytes <= working
+assert all((state[name] == value).all() for name, value in before.items())
+assert (session.run(frames[:1]) == first).all() and session.working_bytes == working
 """
-    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-    code = f"import sys; sys.path[:0] = {paths!r}\n" + code
-    subprocess.run([sys.executable, "-c", code, paths[0]], check=True, timeout=120)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits memory as Linux does")
+def test_memory_that_is_not_granted_is_our_error_and_leaves_the_session_good() -> None:
     assert issubclass(AllocationError, MemoryError)
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    subprocess.run([sys.executable, "-c", LIMITED], check=True, timeout=120, env={**os.environ, "PYTHONPATH": paths})

@@ -1,8 +1,8 @@
 """Ops around a neuron are computed in one way over a row, and give the bits that they give one by one."""
 
 import numpy as np
-import pytest
 
+from cases import every
 from deployed_graphs import Builder, random_input
 from hdlif.graph.artefact import INPUT
 from hdlif.graph.equations import Instruction, Program
@@ -26,9 +26,10 @@ def chain(b: Builder, neuron: str, *, read_again: bool = False) -> tuple[str, ..
 BINARY = ("glif", "lif")
 
 
-@pytest.mark.parametrize(
-    ("neuron", "kernel"),
-    [("hd_lif", "fire"), ("parallel", "fire"), ("glif", "equation"), ("graded_lif", "equation"), ("lif", "lif")],
+@every(
+    "neuron",
+    "kernel",
+    of=[("hd_lif", "fire"), ("parallel", "fire"), ("glif", "equation"), ("graded_lif", "equation"), ("lif", "lif")],
 )
 def test_what_is_computed_in_one_pass(neuron: str, kernel: str) -> None:
     """All of it, by a kernel or by its operations; but LIF has a kernel for itself alone."""
@@ -39,7 +40,7 @@ def test_what_is_computed_in_one_pass(neuron: str, kernel: str) -> None:
     assert_same_bits(graph, random_input(graph, 4, 2))
 
 
-@pytest.mark.parametrize("neuron", ["hd_lif", "glif", "graded_lif"])
+@every(neuron=["hd_lif", "glif", "graded_lif"])
 def test_what_another_node_reads_is_given_on(neuron: str) -> None:
     b = Builder((3, 6, 6), 3, 2)
     names = chain(b, neuron, read_again=True)
@@ -48,8 +49,7 @@ def test_what_another_node_reads_is_given_on(neuron: str) -> None:
     assert_same_bits(graph, random_input(graph, 4, 2))
 
 
-@pytest.mark.parametrize(("channels", "size"), [(1, (7, 5)), (37, (2, 3)), (300, (4, 5))])
-@pytest.mark.parametrize("seed", range(4))
+@every("channels", "size", of=[(1, (7, 5)), (37, (2, 3)), (300, (4, 5))], seed=range(4))
 def test_any_equation_and_its_neighbours(channels: int, size: tuple[int, int], seed: int) -> None:
     """Channels that a block of registers has once, often, or in part; equations that exchange their states."""
     b = Builder((2, *size), 3, seed)
@@ -74,7 +74,7 @@ def quantising(bound: float) -> Program:
     return Program((), ("threshold", "inverse"), tuple(found), 12, ())
 
 
-@pytest.mark.parametrize("bound", [15.0, 300.0])
+@every(bound=[15.0, 300.0])
 def test_an_equation_that_rounds_by_itself_gives_floats(bound: float) -> None:
     """No code of a quantiser: the kernel that writes those is not for it."""
     b = Builder((3, 4, 4), 2, 1)

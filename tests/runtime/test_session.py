@@ -1,15 +1,13 @@
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cases import every
 from deployed_graphs import random_input, residual_network, tiny_network
 from hdlif._native import instruction_sets
-from hdlif.errors import ArtefactError, HdlifError, LimitError, ShapeError, StateError
+from hdlif.errors import HdlifError, ShapeError, StateError
 from hdlif.graph.artefact import save
 from hdlif.runtime import Session, State, probabilities, reference
 
@@ -45,14 +43,11 @@ def test_steps_equal_a_run(session: Session) -> None:
 def test_a_state_equals_the_reference_and_travels_both_ways(session: Session) -> None:
     graph, x = residual_network(), frames()
     native, plain = session.step(x[0])[1], reference.step(graph, x[0])[1]
-    assert native.keys() == plain.keys()
-    for name, value in plain.items():
-        np.testing.assert_array_equal(native[name], value, strict=True)
+    assert_same_state(native, plain)
     # the reference's arrays lie channels-first in memory, the session's channels-last
     crossed = session.step(x[1], plain), reference.step(graph, x[1], native)
     np.testing.assert_array_equal(crossed[0][0], crossed[1][0])
-    for name, value in crossed[1][1].items():
-        np.testing.assert_array_equal(crossed[0][1][name], value)
+    assert_same_state(crossed[0][1], crossed[1][1])
 
 
 def test_a_sequence_of_its_own_equals_a_run_and_leaves_others_alone(session: Session) -> None:
@@ -64,78 +59,36 @@ def test_a_sequence_of_its_own_equals_a_run_and_leaves_others_alone(session: Ses
             np.testing.assert_array_equal(other.step(x[t // 2]), session.run(x)[t // 2], strict=True)
 
 
-def test_a_sequence_refuses_another_frame_and_goes_on(session: Session) -> None:
-    x, one = frames(), session.sequence(3)
-    one.step(x[0])
-    for wrong in (x[1][:2], x[1, :, :, :1], x[1].astype(np.float64)):
-        with pytest.raises(ShapeError):
-            one.step(wrong)
-    np.testing.assert_array_equal(one.step(x[1]), session.run(x)[1])
+def copied(state: State) -> State:
+    return {name: value.copy() for name, value in state.items()}
 
 
-def test_a_sequence_whose_step_was_interrupted_is_one_no_more(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of one whose first image has gone on already; tests/runtime/test_timelines.py has one that a signal ends."""
-    x, one = frames(), session.sequence(3)
-
-    class Interrupted:
-        t = 0
-
-        def advance(self, *arguments: object) -> None:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(one, "_parts", [one._parts[0], Interrupted(), one._parts[2]])
-        with pytest.raises(KeyboardInterrupt):
-            one.step(x[0])
-    with pytest.raises(StateError, match="begin another one"):
-        one.step(x[0])
-
-
-def test_a_sequence_holds_to_the_limits() -> None:
-    limited = Session(residual_network(), max_bytes=2**20)
-    with pytest.raises(LimitError, match="max_bytes = 1048576"):
-        limited.sequence(10_000)
-
-
-def test_step_without_out_leaves_the_state(session: Session) -> None:
-    x = frames()
-    _, state = session.step(x[0])
-    copy = {name: value.copy() for name, value in state.items()}
-    session.step(x[1], state)
-    for name, value in copy.items():
-        np.testing.assert_array_equal(state[name], value)
-
-
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_step_in_place_keeps_the_arrays(session: Session, order: str) -> None:
-    x = frames()
-    _, first = session.step(x[0])
-    state = {name: np.array(value, order=order) for name, value in first.items()}
-    arrays = dict(state)
-    logits, returned = session.step(x[1], state, out=state)
-    assert returned is state
-    expected_logits, expected = session.step(x[1], first)
-    np.testing.assert_array_equal(logits, expected_logits)
+def assert_same_state(seen: State, expected: State) -> None:
+    assert seen.keys() == expected.keys()
     for name, value in expected.items():
-        np.testing.assert_array_equal(state[name], value)
-        assert name == "t" or state[name] is arrays[name]
+        np.testing.assert_array_equal(seen[name], value)
 
 
-def test_step_into_another_state(session: Session) -> None:
+@every(order=["C", "F"])
+def test_a_step_writes_into_the_state_that_it_is_given_for_it_and_no_other(session: Session, order: str) -> None:
     x = frames()
-    _, state = session.step(x[0])
-    _, used = session.step(x[3])
-    kept = {name: value.copy() for name, value in state.items()}
-    session.step(x[1], state, out=used)
-    for name, value in session.step(x[1], kept)[1].items():
-        np.testing.assert_array_equal(used[name], value)
-        np.testing.assert_array_equal(state[name], kept[name])
+    first, used = session.step(x[0])[1], session.step(x[3])[1]
+    kept = copied(first)
+    logits, expected = session.step(x[1], first)
+    assert_same_state(first, kept)
+    session.step(x[1], first, out=used)
+    assert_same_state(used, expected)
+    assert_same_state(first, kept)
+    in_place = {name: np.array(value, order=order) for name, value in first.items()}
+    arrays = dict(in_place)
+    found, returned = session.step(x[1], in_place, out=in_place)
+    np.testing.assert_array_equal(found, logits)
+    assert_same_state(in_place, expected)
+    assert returned is in_place
+    assert all(in_place[name] is arrays[name] for name in arrays if name != "t")
     # a start into a used state forgets what it held
     session.step(x[0], out=used)
-    for name, value in kept.items():
-        np.testing.assert_array_equal(used[name], value)
+    assert_same_state(used, first)
 
 
 def test_non_contiguous_input(session: Session) -> None:
@@ -196,42 +149,29 @@ def test_memory_is_stated_and_settles() -> None:
     assert (session.working_bytes, session.weight_bytes) == (working, weights)
 
 
-@pytest.mark.parametrize("instructions", instruction_sets())
-def test_instructions_can_be_chosen(instructions: str) -> None:
-    chosen = Session(residual_network(), instructions=instructions)
-    assert chosen.instructions == instructions
-    np.testing.assert_array_equal(chosen.run(frames()), reference.run(residual_network(), frames()))
-
-
-def test_the_best_instructions_are_the_default_and_others_are_refused() -> None:
+def test_instructions_can_be_chosen_and_the_best_are_the_default() -> None:
+    for instructions in instruction_sets():
+        assert Session(residual_network(), instructions=instructions).instructions == instructions
     assert Session(residual_network()).instructions == instruction_sets()[-1]
-    with pytest.raises(HdlifError, match=r"instructions = 'sse9'; this machine has scalar"):
+    with pytest.raises(HdlifError, match="sse9"):
         Session(residual_network(), instructions="sse9")
 
 
-@pytest.mark.parametrize(
-    "x",
-    [
+@every(
+    x=[
         np.zeros((4, 1, 3, 9, 7)),
         np.zeros((1, 3, 9, 7), np.float32),
         np.zeros((4, 1, 3, 7, 9), np.float32),
         np.zeros((0, 1, 3, 9, 7), np.float32),
         np.zeros((4, 0, 3, 9, 7), np.float32),
         [[1.0]],
-    ],
-    ids=["float64", "4-d", "another shape", "no step", "no image", "list"],
+    ]
 )
-def test_run_refuses(session: Session, x: np.ndarray) -> None:
-    with pytest.raises(ShapeError, match=r"a run takes a float32 array \[T, B, 3, 9, 7\]"):
+def test_arrays_of_another_type_or_shape_are_refused(session: Session, x: np.ndarray) -> None:
+    with pytest.raises(ShapeError):
         session.run(x)
-    with pytest.raises(ShapeError, match="one step takes"):
+    with pytest.raises(ShapeError):
         session.step(np.zeros((3, 9, 7), np.float32))
-
-
-@pytest.mark.parametrize("steps", [0, -1, 3])
-def test_run_refuses_steps(session: Session, steps: int) -> None:
-    with pytest.raises(ShapeError, match=f"steps = {steps}"):
-        session.run(frames(2), steps)
 
 
 def test_step_refuses_foreign_states(session: Session) -> None:
@@ -253,69 +193,8 @@ def test_step_refuses_foreign_states(session: Session) -> None:
             session.step(x[1], entry)
         with pytest.raises(StateError):
             session.step(x[1], state, out=entry)
-    with pytest.raises(StateError, match="batch 1"):
+    with pytest.raises(StateError):
         session.step(x[1, :1], state)
-
-
-LIMITED = """
-import resource
-import numpy as np
-from deployed_graphs import random_input, residual_network
-from hdlif.graph.artefact import Graph, InputRecord, Node
-from hdlif.runtime import Session
-
-def limit_to(more):
-    with open("/proc/self/statm") as file:
-        taken = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (taken + more, -1))
-
-"""
-
-
-def run_limited(code: str) -> None:
-    """Run code in a process of its own, where `limit_to` bounds what memory it may take from there on."""
-    paths = [str(Path(__file__).parents[1]), *sys.path]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    subprocess.run([sys.executable, "-c", LIMITED + code], check=True, timeout=120, env=environment)
-
-
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits memory as Linux does")
-def test_a_machine_that_grants_fewer_threads_is_no_failure() -> None:
-    # room for the stacks of a few threads
-    run_limited("""
-limit_to(200_000_000)
-graph = residual_network()
-x = random_input(graph, 3, 2)
-assert (Session(graph, 256).run(x) == Session(graph, 1).run(x)).all()
-""")
-
-
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits memory as Linux does")
-def test_a_call_that_gets_no_memory_leaves_the_session_good() -> None:
-    run_limited("""
-record = InputRecord((1, 2048, 2048), (0.0,), (1.0,))
-session = Session(Graph((Node("global_sum_pool", "logits", ("input",)),), "logits", 1, record, ("a",)), 1)
-x = np.ones((16, 1, *record.shape), np.float32)
-first = session.run(x[:1])
-before = session.working_bytes
-limit_to(100_000_000)
-try:
-    session.run(x)
-except MemoryError:
-    pass
-else:
-    raise AssertionError("16 steps of 17 MB in 100 MB")
-assert 0 <= session.working_bytes <= before
-assert (session.run(x[:1]) == first).all() and session.working_bytes == before
-""")
-
-
-def test_refuses_threads_and_absent_files(tmp_path: Path) -> None:
-    for threads in (0, 257):
-        with pytest.raises(HdlifError, match=f"threads = {threads}"):
-            Session(residual_network(), threads)
-    with pytest.raises(ArtefactError, match="cannot be read"):
-        Session(tmp_path / "absent.safetensors")
 
 
 def test_probabilities_are_of_the_mean_so_far() -> None:

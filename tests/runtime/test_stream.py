@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cases import every, naming
 from deployed_graphs import residual_network
 from hdlif.errors import HdlifError, InputError, LimitError, ShapeError, StateError
 from hdlif.graph.artefact import Graph, TaskRecord
@@ -15,6 +16,7 @@ from hdlif.inputs.series import shown, windows
 from hdlif.inputs.sounds import log_mel
 from hdlif.runtime import Decision, Session, Stream, probabilities
 from hdlif.runtime.answers import answers
+from hdlif.runtime.session import Sequence
 from mutations import assert_in_one_line, at_most
 from series_networks import KINDS, SOUND, STEPS, series_network
 
@@ -43,9 +45,7 @@ def answer(graph: Graph, found: np.ndarray) -> dict[str, Any]:
     return said
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("hop", [None, 5, 17])
-@pytest.mark.parametrize("size", [1, 7, 60])
+@every(kind=list(KINDS), hop=[None, 5, 17], size=[1, 7, 60])
 def test_windows_are_answered_for_as_a_run_of_each(kind: str, hop: int | None, size: int) -> None:
     graph, x = series_network(kind), readings(60)
     found = pushed(Stream(Session(graph), hop=hop), x, size)
@@ -57,22 +57,28 @@ def test_windows_are_answered_for_as_a_run_of_each(kind: str, hop: int | None, s
     assert len({tuple(decision.answer["logits"]) for decision in found if decision.answer}) == len(begins)
 
 
-def test_it_is_said_with_the_sample_that_completes_the_window() -> None:
-    stream, x = Stream(Session(series_network())), readings(30)
-    said = [len(stream.push(row)) for row in x]
-    assert [place for place, count in enumerate(said) if count] == [STEPS - 1, 2 * STEPS - 1]
+def test_an_answer_comes_with_the_sample_that_completes_the_window() -> None:
+    stream = Stream(Session(series_network()))
+    assert [len(stream.push(row)) for row in readings(2 * STEPS)] == 2 * [*(STEPS - 1) * [0], 1]
+    sound = Stream(Session(series_network(sound=SOUND)))
+    assert [len(sound.push(part)) for part in np.split(noise(1600), [1599])] == [0, 1]
+    # 1600 samples are 12 hops of 128 and 64 more, which no step needs.
+    early = Stream(Session(series_network(sound=replace(SOUND, frame=128))))
+    parts = np.split(noise(1600), [12 * 128 - 1, 12 * 128])
+    assert [[one.samples for one in early.push(part)] for part in parts] == [[], [(0, 1600)], []]
 
 
 def test_windows_are_cut_as_those_of_the_training() -> None:
-    stream = Stream(Session(series_network(windows=(STEPS, 3))))
-    assert (stream.length, stream.hop) == (STEPS, 3)
+    cut = series_network(windows=(STEPS, 3))
+    assert (Stream(Session(cut)).length, Stream(Session(cut)).hop) == (STEPS, 3)
+    assert Stream(Session(cut), hop=4).hop == 4
     assert Stream(Session(series_network())).hop == STEPS
-    assert Stream(Session(series_network(windows=(STEPS, 3))), hop=4).hop == 4
+    # Of resampled series without windows the length follows from the steps.
+    assert Stream(Session(series_network(rates=(50, 20)))).length == 30
 
 
-@pytest.mark.parametrize("combine", ["mean", "last"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_with_a_confidence_it_is_said_at_the_first_step_that_reaches_it(kind: str, combine: str) -> None:
+@every(kind=list(KINDS), combine=["mean", "last"])
+def test_with_a_confidence_the_answer_comes_at_the_first_step_that_reaches_it(kind: str, combine: str) -> None:
     graph, x = series_network(kind, task=TaskRecord(combine=combine)), readings(5 * STEPS, seed=3)
     seen = set()
     for confidence in (0.0, 0.4, 0.6, 0.8, 0.95, 1.0):
@@ -91,61 +97,39 @@ def test_with_a_confidence_it_is_said_at_the_first_step_that_reaches_it(kind: st
 
 
 def test_a_window_that_is_answered_for_early_computes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream, x, counts = Stream(Session(series_network()), confidence=0.0), readings(3 * STEPS), []
-    from hdlif.runtime.session import Sequence
-
-    plain = Sequence.step
-    monkeypatch.setattr(Sequence, "step", lambda self, frame: (counts.append(1), plain(self, frame))[1])
-    assert [decision.step for decision in pushed(stream, x, 1)] == [1, 1, 1]
-    assert len(counts) == 3
+    stream, steps, plain = Stream(Session(series_network()), confidence=0.0), [], Sequence.step
+    monkeypatch.setattr(Sequence, "step", lambda self, frame: (steps.append(frame), plain(self, frame))[1])
+    assert [decision.step for decision in pushed(stream, readings(3 * STEPS), 1)] == [1, 1, 1]
+    assert len(steps) == 3
 
 
-@pytest.mark.parametrize("size", [1, 100])
+@every(size=[1, 100])
 def test_windows_of_readings_are_resampled_each_by_itself(size: int) -> None:
     graph, x = series_network(rates=(50, 20), windows=(30, 10)), readings(95)
     found = pushed(Stream(Session(graph)), x, size)
-    begins = windows(len(x), 30, 10)
-    for decision, begin in zip(found, begins, strict=True):
+    for decision, begin in zip(found, windows(len(x), 30, 10), strict=True):
         assert decision.samples == (begin, begin + 30)
         assert decision.answer == answer(graph, outputs(graph, resampled(x[begin : begin + 30], 50, 20)))
 
 
-def test_of_resampled_series_without_windows_the_length_follows_from_the_steps() -> None:
-    assert Stream(Session(series_network(rates=(50, 20)))).length == 30
-
-
-@pytest.mark.parametrize("size", [1, 130, 10_000])
-@pytest.mark.parametrize(
-    ("clips", "every", "hop"), [("first", 1600, None), ("windows", 700, None), ("first", 1600, 300)]
+@every(
+    "clips",
+    "spacing",
+    "hop",
+    of=[("first", 1600, None), ("windows", 700, None), ("first", 1600, 300)],
+    size=[1, 130, 10_000],
 )
-def test_sounds_are_shown_as_the_frames_of_each_clip(size: int, clips: str, every: int, hop: int | None) -> None:
-    record = replace(SOUND, clips=clips, every=every)
-    graph, x = series_network("conv1d", sound=record), noise(5000)
-    x = x[:2000] if size == 1 else x
+def test_sounds_are_shown_as_the_frames_of_each_clip(clips: str, spacing: int, hop: int | None, size: int) -> None:
+    record = replace(SOUND, clips=clips, every=spacing)
+    graph, x = series_network("conv1d", sound=record), noise(2000 if size == 1 else 5000)
     found = pushed(Stream(Session(graph), hop=hop), x, size)
-    begins = windows(len(x), 1600, hop or (every if clips == "windows" else 1600))
+    begins = windows(len(x), 1600, hop or (spacing if clips == "windows" else 1600))
     for decision, begin in zip(found, begins, strict=True):
         assert decision.samples == (begin, begin + 1600)
         assert decision.answer == answer(graph, outputs(graph, log_mel(x[begin : begin + 1600], record)))
 
 
-def test_a_sound_is_answered_for_with_its_last_sample() -> None:
-    stream, x = Stream(Session(series_network(sound=SOUND))), noise(1600)
-    assert stream.push(x[:-1]) == []
-    assert len(stream.push(x[-1:])) == 1
-
-
-def test_what_no_step_needs_is_not_waited_for() -> None:
-    # 1600 samples are 12 hops of 128 and 64 more.
-    record = replace(SOUND, frame=128)
-    stream, x = Stream(Session(series_network(sound=record))), noise(1600)
-    assert stream.push(x[: 12 * 128 - 1]) == []
-    (decision,) = stream.push(x[12 * 128 - 1 : 12 * 128])
-    assert decision.samples == (0, 1600)
-    assert stream.push(x[12 * 128 :]) == []
-
-
-@pytest.mark.parametrize("rate", [16000, 11025, 4000])
+@every(rate=[16000, 11025, 4000])
 def test_a_sound_of_another_rate_is_resampled_as_a_file_is(rate: int) -> None:
     graph, x = series_network(sound=SOUND), noise(rate)
     stream = Stream(Session(graph), rate=rate)
@@ -200,19 +184,15 @@ def test_other_tasks_are_answered_for_as_their_records_say() -> None:
             Stream(Session(graph), confidence=0.5)
 
 
-def test_a_decision_says_how_long_it_took_since_the_sample_was_at_hand() -> None:
+def test_a_decision_is_timed_from_when_the_sample_was_at_hand() -> None:
     stream, x = Stream(Session(series_network())), readings(STEPS)
     (decision,) = stream.push(x, since=perf_counter() - 5)
     assert 5000 < decision.ms < 60_000
     (decision,) = stream.push(x)
     assert 0 < decision.ms < 5000
-    assert decision.as_dict() == {
-        "window": 1,
-        "samples": [12, 24],
-        "step": 12,
-        **(decision.answer or {}),
-        "ms": round(decision.ms, 4),
-    }
+    assert decision.answer is not None
+    expected = {"window": 1, "samples": [12, 24], "step": 12, **decision.answer, "ms": round(decision.ms, 4)}
+    assert decision.as_dict() == expected
     assert str(decision).startswith("1 [12:24]: ")
 
 
@@ -247,39 +227,26 @@ def test_what_is_refused_leaves_the_stream_as_it_is() -> None:
         Stream(Session(series_network(sound=SOUND))).push(x)
 
 
-@pytest.mark.parametrize(
-    ("record", "options", "error", "words"),
-    [
-        ({}, {"hop": 0}, HdlifError, "hop = 0; give an integer of at least 1"),
-        ({}, {"hop": 1.5}, HdlifError, "hop = 1.5; give an integer"),
-        ({}, {"confidence": 1.1}, HdlifError, r"confidence = 1.1; give a number in 0..1"),
-        ({}, {"confidence": "0.5"}, HdlifError, "confidence = '0.5'; give a number"),
-        (
-            {},
-            {"rate": 8000},
-            HdlifError,
-            "rate = 8000 applies to sounds, and the network takes rows of numbers; leave it out",
-        ),
-        ({"sound": SOUND}, {"rate": 10}, HdlifError, r"rate = 10; give an integer in 1000..384000"),
-        ({"windows": (STEPS + 1, 1)}, {}, InputError, "a window has 13 steps, and that the network takes 12"),
-    ],
-)
-def test_refusals(record: dict[str, Any], options: dict[str, Any], error: type[Exception], words: str) -> None:
-    with pytest.raises(error, match=words) as caught:
-        Stream(Session(series_network(**record)), **options)
-    assert_in_one_line(caught.value)
-
-
-def test_refuses_a_network_of_pictures() -> None:
-    with pytest.raises(InputError, match="takes inputs of kind image; a stream is for one of series or sounds"):
+def test_refusals() -> None:
+    for record, options, error in (
+        ({}, {"hop": 0}, HdlifError),
+        ({}, {"hop": 1.5}, HdlifError),
+        ({}, {"confidence": 1.1}, HdlifError),
+        ({}, {"confidence": "0.5"}, HdlifError),
+        ({}, {"rate": 8000}, HdlifError),
+        ({"sound": SOUND}, {"rate": 10}, HdlifError),
+        ({"windows": (STEPS + 1, 1)}, {}, InputError),
+    ):
+        with naming(record, options), pytest.raises(error) as caught:
+            Stream(Session(series_network(**record)), **options)
+        assert_in_one_line(caught.value)
+    with pytest.raises(InputError):
         Stream(Session(residual_network()))
-
-
-def test_refuses_more_open_windows_than_the_session_grants_memory_for() -> None:
-    session = Session(series_network(sound=SOUND), max_bytes=2**20)
-    with pytest.raises(LimitError, match=r"hop = 1: 1,600 windows of 1,600 samples are open at once.*--hop"):
-        Stream(session, hop=1)
-    assert Stream(session, hop=100).hop == 100
+    # 1,600 windows of 1,600 samples would be open at once.
+    limited = Session(series_network(sound=SOUND), max_bytes=2**20)
+    with pytest.raises(LimitError):
+        Stream(limited, hop=1)
+    assert Stream(limited, hop=100).hop == 100
 
 
 def test_what_is_held_does_not_grow_with_the_stream() -> None:

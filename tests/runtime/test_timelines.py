@@ -1,18 +1,19 @@
 """Networks of series run over many steps at once, and as sequences: the bits of one step after the other."""
 
-import collections
 import gc
 import signal
 import threading
 import timeit
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cases import every
 from deployed_graphs import Builder, random_input
 from hdlif._native import instruction_sets
 from hdlif.errors import HdlifError, LimitError, ShapeError, StateError
@@ -80,7 +81,7 @@ def assert_same_state(seen: State, expected: State) -> None:
         np.testing.assert_array_equal(seen[name], value, err_msg=name, strict=True)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_convolutions_over_time(data: st.DataObject) -> None:
     draw = data.draw
@@ -110,37 +111,20 @@ def test_convolutions_over_time(data: st.DataObject) -> None:
     assert_same_state(state, last)
 
 
-@pytest.mark.parametrize("layers", [1, 3])
-def test_values_that_nobody_reads_in_time(layers: int) -> None:
+def test_values_that_nobody_reads_in_time() -> None:
     """Their memory is given back once it was taken, and not before."""
     b = Builder((3, 1, 1), 4, 0)
-    x = b.add("flatten", b.affine("input", per_step=False))
-    for _ in range(layers):
+    x = b.add("flatten", b.affine("input"))
+    for _ in range(3):
         x = b.linear(x, 17)
         b.lif(x, per_step=False)
-        b.affine(b.slice(x, 1, 3), per_step=False)
-    graph = b.graph(x)
-    frames = random_input(graph, 40, 1)
-    expected, _ = by_steps(graph, frames)
-    for instructions in instruction_sets():
-        session = Session(graph, 2, instructions=instructions)
-        np.testing.assert_array_equal(session.run(frames, len(frames)), expected, err_msg=instructions, strict=True)
+        b.affine(b.slice(x, 1, 3))
+    assert_runs_as_steps(b.graph(x), batch=1)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_sequences_give_the_bits_of_steps_in_any_pieces(data: st.DataObject) -> None:
-    check_pieces(data)
-
-
-@pytest.mark.slow
-@settings(max_examples=50, deadline=None)
-@given(data=st.data())
-def test_more_sequences_give_the_bits_of_steps_in_any_pieces(data: st.DataObject) -> None:
-    check_pieces(data)
-
-
-def check_pieces(data: st.DataObject) -> None:
     draw = data.draw
     kind = draw(st.sampled_from(["line", "recurrent", "map"]))
     if kind == "line":
@@ -180,48 +164,55 @@ def test_a_static_input_and_inner_values_run_as_without_a_timeline() -> None:
     assert_same_bits(graph, random_input(graph, 1, 2), steps=7)
 
 
-def test_all_steps_of_a_chunk_are_computed_at_once() -> None:
-    """Delays and concatenations take no time, for no stage begins with one."""
-    graph = convolutional(3, [("quantised", 16, 3, 2, "ternary"), ("hd_lif", 5, 2, 1, "float32")], 0)
-    session = Session(graph, 1)
-    x = random_input(graph, 40, 1)
-    assert all("conv" in name or "linear" in name for name in session.stage_seconds(x))
-    assert any("delay" in name for name in session.stage_seconds(x[:1], 40))
+def assert_runs_as_steps(graph: Graph, batch: int) -> None:
+    x = random_input(graph, 40, batch)
+    expected, _ = by_steps(graph, x)
+    for instructions in instruction_sets():
+        session = Session(graph, 2, instructions=instructions)
+        np.testing.assert_array_equal(session.run(x), expected, err_msg=instructions, strict=True)
+        np.testing.assert_array_equal(session.sequence(batch).run(x), expected, err_msg=instructions, strict=True)
 
 
-@pytest.mark.parametrize(
-    "change",
-    ["other order", "other values", "read twice", "another delay", "delay of its own output"],
-)
-def test_delays_that_are_no_line_run_as_nodes(change: str) -> None:
+def pointwise(b: Builder, x: str, width: int) -> str:
+    return b.conv(x, width, kernel=(1, 1), padding=(0, 0))
+
+
+def in_another_order(b: Builder, x: str) -> str:
+    joined = line(b, x, 3, 1)
+    first = b.delay(x, 15)
+    b.lead_back(first, x)
+    return b.concat(first, joined)
+
+
+def of_other_values(b: Builder, x: str) -> str:
+    return b.concat(line(b, x, 2, 1), b.quantise(pointwise(b, x, 4)))
+
+
+def read_twice(b: Builder, x: str) -> str:
+    joined = line(b, x, 2, 2)
+    return b.add("add", pointwise(b, joined, 8), joined)
+
+
+def with_another_delay(b: Builder, x: str) -> str:
+    x = b.quantise(pointwise(b, line(b, x, 2, 2), 4))
+    joined = line(b, x, 2, 1)
+    extra = b.delay(x, 15)
+    b.lead_back(extra, x)
+    return b.concat(joined, extra)
+
+
+def of_its_own_output(b: Builder, x: str) -> str:
+    before = b.delay(x, 15)
+    joined = b.concat(before, x)
+    b.lead_back(before, b.quantise(pointwise(b, joined, 4)))
+    return joined
+
+
+@every(make=[in_another_order, of_other_values, read_twice, with_another_delay, of_its_own_output])
+def test_delays_that_are_no_line_run_as_nodes(make: Callable[[Builder, str], str]) -> None:
     b = Builder((3, 1, 1), 4, 5)
     x = b.quantise(b.affine(b.conv("input", 4, kernel=(1, 1), padding=(0, 0), encoding="float32")))
-    if change == "other order":
-        joined = line(b, x, 3, 1)
-        first = b.delay(x, 15)
-        joined = b.concat(b.lead_back(first, x) and first, joined)
-    elif change == "other values":
-        joined = b.concat(line(b, x, 2, 1), b.quantise(b.conv(x, 4, kernel=(1, 1), padding=(0, 0))))
-    elif change == "read twice":
-        joined = line(b, x, 2, 2)
-        joined = b.add("add", b.conv(joined, 8, kernel=(1, 1), padding=(0, 0)), joined)
-    elif change == "another delay":
-        joined = line(b, x, 2, 2)
-        x = b.quantise(b.conv(joined, 4, kernel=(1, 1), padding=(0, 0)))
-        joined = line(b, x, 2, 1)
-        extra = b.delay(x, 15)
-        b.lead_back(extra, x)
-        joined = b.concat(joined, extra)
-    else:
-        before = b.delay(x, 15)
-        joined = b.concat(before, x)
-        b.lead_back(before, b.quantise(b.conv(joined, 4, kernel=(1, 1), padding=(0, 0))))
-    graph = b.graph(b.hd_lif(b.conv(joined, 7, kernel=(1, 1), padding=(0, 0))))
-    x = random_input(graph, 40, 2)
-    expected, _ = by_steps(graph, x)
-    session = Session(graph, 1)
-    np.testing.assert_array_equal(session.run(x), expected, strict=True)
-    np.testing.assert_array_equal(session.sequence(2).run(x), expected, strict=True)
+    assert_runs_as_steps(b.graph(b.hd_lif(pointwise(b, make(b, x), 7))), batch=2)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
@@ -248,20 +239,16 @@ def test_what_a_sequence_is_given_is_checked() -> None:
     session = Session(graph, 1)
     sequence = session.sequence()
     x = random_input(graph, 4, 1)
-    with pytest.raises(
-        ShapeError, match=r"x is float32 \[4, 1, 3, 1, 1\]; a step of this sequence takes a float32 array"
-    ):
-        sequence.step(x)
-    for double in (x.astype(np.float64), np.repeat(x, 2, 1).astype(np.float64)):
-        with pytest.raises(ShapeError, match="x is float64"):
-            session.sequence(double.shape[1]).run(double)
-    for batch in (0, -1, 1.5, True, "x"):
-        with pytest.raises(HdlifError, match=r"batch = .*; it must be an integer of at least 1"):
-            session.sequence(batch)  # type: ignore[arg-type]
-    for wrong in (x[0], x[:0], [1.0]):
-        with pytest.raises(ShapeError, match="x is"):
+    for wrong in (x, x[0, :, :2], x[0].astype(np.float64)):
+        with pytest.raises(ShapeError):
+            sequence.step(wrong)
+    for wrong in (x[0], x[:0], [1.0], x.astype(np.float64), np.repeat(x, 2, 1)):
+        with pytest.raises(ShapeError):
             sequence.run(wrong)  # type: ignore[arg-type]
-    with pytest.raises(StateError, match="start again"):
+    for batch in (0, -1, 1.5, True, "x"):
+        with pytest.raises(HdlifError, match="batch = "):
+            session.sequence(batch)  # type: ignore[arg-type]
+    with pytest.raises(StateError):
         session.sequence(state={"t": np.array(0)})
     assert sequence.t == 0
     turned = np.asfortranarray(np.repeat(x, 2, 0))[::2]
@@ -274,9 +261,7 @@ def test_what_a_sequence_holds_counts() -> None:
     assert session.sequence_bytes > session.state_bytes
     small = Session(graph, 1, max_bytes=2_000_000)
     small.sequence(2)
-    with pytest.raises(
-        LimitError, match=r"1000 sequences hold [0-9,]+ bytes; max_bytes = |1000 x 1 inputs and time steps"
-    ):
+    with pytest.raises(LimitError):
         small.sequence(1000)
 
 
@@ -322,14 +307,18 @@ def test_an_interrupted_sequence_is_none_any_more() -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
+    def run_on(sequence: Any) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        while True:
+            sequence.run(x)
+
     before = signal.signal(signal.SIGALRM, stop)
     try:
         # Until the signal comes within a call, and not between two.
         for _ in range(100):
             sequence = session.sequence()
-            signal.setitimer(signal.ITIMER_REAL, 0.02)
             with pytest.raises(KeyboardInterrupt):
-                collections.deque((sequence.run(x) for _ in range(1000)), 0)
+                run_on(sequence)
             if sequence.t < 0:
                 break
     finally:

@@ -66,22 +66,11 @@ def test_the_digest_of_the_sources_changes_with_code_and_not_with_comments(tmp_p
     assert run(sys.executable, script) != first
 
 
-@pytest.mark.parametrize("random_graphs", [15, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("random_graphs", [15, pytest.param(150, marks=pytest.mark.slow)])
 def test_the_module_gives_the_bits_of_the_session(module: Path, tmp_path: Path, random_graphs: int) -> None:
     found = cases(tmp_path, random_graphs)
     said = run(node(), ROOT / "tests/deploy/browser/check_cases.mjs", FILES / "hdlif.js", module, *found)
     assert said == f"{len(found)} cases\n"
-
-
-def test_other_bits_are_noticed(module: Path, tmp_path: Path) -> None:
-    case = cases(tmp_path, 1)[0]
-    logits = bytearray((case / "logits").read_bytes())
-    logits[0] ^= 1
-    (case / "logits").write_bytes(logits)
-    command = [node(), ROOT / "tests/deploy/browser/check_cases.mjs", FILES / "hdlif.js", module, case]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "run: entry 0 is" in done.stderr
 
 
 def test_the_module_is_small_and_imports_a_clock_alone(module: Path) -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
-from c_networks import joined
+from c_networks import fresh, joined
+from cases import every
 from deployed_graphs import random_input, residual_network
 from hdlif.deploy import lower
 from hdlif.deploy.c import FixedPoint, Source, fixed_point, translate
@@ -53,7 +55,7 @@ def digits() -> tuple[Graph, np.ndarray]:
 
 
 @pytest.mark.parametrize("device", [device for device in DEVICES if device != "cortex-m0plus"])
-@pytest.mark.parametrize("kind", KINDS)
+@every(kind=KINDS)
 def test_the_digits_run_on_a_device(kind: str, device: str, digits: tuple[Graph, np.ndarray]) -> None:
     if device not in installed():
         pytest.skip(f"no tools for {device}")
@@ -101,11 +103,10 @@ def test_fixed_point_calls_nothing_of_floats(digits: tuple[Graph, np.ndarray], t
     assert not [name for name in names if name.startswith(("__aeabi_f", "__aeabi_d", "__aeabi_i2f", "__aeabi_ui2f"))]
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(graph=graphs())
-@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=12, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(graph=graphs(), kind=st.sampled_from(KINDS))
 @needs("cortex-m0plus-mps2", "cortex-m4", "cortex-m55", "riscv64")
-def test_any_graph_has_the_oracles_outputs_on_all_devices(kind: str, graph: Graph) -> None:
+def test_any_graph_has_the_oracles_outputs_on_all_devices(graph: Graph, kind: str) -> None:
     graph = joined(graph)
     try:
         files, source = project(graph, kind, random_input(graph, graph.time_steps, 2))
@@ -125,36 +126,29 @@ CLANG = {
 
 
 @pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
-@pytest.mark.parametrize("target", sorted(CLANG))
-@pytest.mark.parametrize("kind", KINDS)
+@every(target=sorted(CLANG), kind=KINDS)
 def test_clang_builds_it_for_bare_processors(kind: str, target: str, tmp_path: Path) -> None:
     """With headers of its own, and declarations of the two functions that no freestanding compiler brings."""
     graph = residual_network()
     files, _ = project(graph, kind, random_input(graph, graph.time_steps, 1))
-    write(files, tmp_path)
-    (tmp_path / "string.h").write_text(
+    folder = fresh(tmp_path)
+    write(files, folder)
+    (folder / "string.h").write_text(
         "#include <stddef.h>\nvoid *memset(void *, int, size_t);\nvoid *memcpy(void *, const void *, size_t);\n"
     )
     command = ["clang", *FLAGS, *CLANG[target], "-ffreestanding", "-I.", "-c", "network.c", "-o", "network.o"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_an_output_that_is_another_is_an_error() -> None:
+def test_other_outputs_and_firmware_that_does_not_compile_are_errors() -> None:
     graph = residual_network()
     x = random_input(graph, graph.time_steps, 1)
-    source = translate(graph)
-    wrong = reference.run(graph, x) + 1
-    files = firmware(source, x.swapaxes(0, 1), wrong.swapaxes(0, 1))
-    with pytest.raises(MachineError, match=r"host: \d+ outputs are others than the oracle's"):
-        list(run_on_devices(files, source.data_bytes, ("host",)))
-
-
-def test_firmware_that_does_not_compile_is_quoted() -> None:
-    graph = residual_network()
-    files, source = project(graph, "float", random_input(graph, graph.time_steps, 1))
-    with pytest.raises(MachineError, match=r"host: the firmware fails: .*oops"):
-        list(run_on_devices({**files, "main.c": "oops"}, source.data_bytes, ("host",)))
+    files, source = project(graph, "float", x)
+    wrong = dict(firmware(source, x.swapaxes(0, 1), (reference.run(graph, x) + 1).swapaxes(0, 1)))
+    for changed, said in ((wrong, r"host: \d+ outputs are others"), ({**files, "main.c": "oops"}, "host: .*oops")):
+        with pytest.raises(MachineError, match=said):
+            list(run_on_devices(changed, source.data_bytes, ("host",)))
 
 
 def write(files: dict[str, str], folder: Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from cases import every
 from hdlif.deploy.interop.nir import from_nir, read
 from hdlif.errors import ConversionError, HdlifError, InputError
 from hdlif.learning import STBP
@@ -51,32 +53,29 @@ def test_a_spike_resets_and_a_membrane_leaks_as_nir_says() -> None:
     assert traced(from_nir(graph(lif()), fires_at_threshold=True).network, *steps) == [0, 1, 0, 1, 0]
 
 
-@pytest.mark.parametrize(
-    ("node", "steps", "spikes"),
-    [
+def of_two(*values: float) -> tuple[Any, ...]:
+    return tuple(np.full(2, value) for value in values)
+
+
+@every(
+    "node",
+    "steps",
+    "spikes",
+    of=[
         # R dt/τ = 1/2: currents count half.
         (lif(r=1.0), (1.5, 1.5, 1.0), [0, 1, 0]),
         # From a rest of -1, a threshold of 0 is 1 above it; it is reset to 1/2 above it.
         (lif(v_leak=-1.0, v_threshold=0.0, v_reset=-0.5), (1.25, 1.0, 0.5), [1, 1, 0]),
-        (nir.IF(r=np.full(2, 1 / DT), v_threshold=np.ones(2)), (0.5, 0.5, 0.25, 1.0), [0, 0, 1, 0]),
-        (nir.Threshold(threshold=np.full(2, 0.5)), (0.5, 0.75, 0.25), [0, 1, 0]),
+        (nir.IF(*of_two(1 / DT, 1.0)), (0.5, 0.5, 0.25, 1.0), [0, 0, 1, 0]),
+        (nir.Threshold(*of_two(0.5)), (0.5, 0.75, 0.25), [0, 1, 0]),
         # I: 1/2, 3/4, 3/8; v: 1/2, 1/4 + 3/4 = 1, 1/2 + 3/8
-        (
-            nir.CubaLI(*(np.full(2, v) for v in (2 * DT, 2 * DT, 2.0, 0.0)), w_in=np.ones(2)),
-            (1.0, 1.0, 0.0),
-            [0.5, 1.0, 0.875],
-        ),
+        (nir.CubaLI(*of_two(2 * DT, 2 * DT, 2.0, 0.0), w_in=np.ones(2)), (1.0, 1.0, 0.0), [0.5, 1.0, 0.875]),
         # The same current; v: 1/2, 1 fires at 0.875, 3/8
-        (
-            nir.CubaLIF(*(np.full(2, v) for v in (2 * DT, 2 * DT, 2.0, 0.0, 0.875)), w_in=np.ones(2)),
-            (1.0, 1.0, 0.0),
-            [0, 1, 0],
-        ),
-        (nir.LI(tau=np.full(2, 2 * DT), r=np.full(2, 2.0), v_leak=np.full(2, 0.25)), (1.0, 0.5), [1.25, 1.25]),
-        (nir.I(r=np.full(2, 2 / DT)), (1.0, 0.5), [2.0, 3.0]),
+        (nir.CubaLIF(*of_two(2 * DT, 2 * DT, 2.0, 0.0, 0.875), w_in=np.ones(2)), (1.0, 1.0, 0.0), [0, 1, 0]),
+        (nir.LI(*of_two(2 * DT, 2.0, 0.25)), (1.0, 0.5), [1.25, 1.25]),
+        (nir.I(*of_two(2 / DT)), (1.0, 0.5), [2.0, 3.0]),
         (nir.Scale(scale=np.array([3.0, 1.0])), (1.0, 0.5), [3.0, 1.5]),
     ],
-    ids=["resistance", "rest", "IF", "Threshold", "CubaLI", "CubaLIF", "LI", "I", "Scale"],
 )
 def test_each_node_by_hand(node: Any, steps: tuple[float, ...], spikes: list[float]) -> None:
     assert traced(from_nir(graph(node)).network, *steps) == spikes
@@ -177,90 +176,66 @@ def two_outputs() -> Any:
 ONE = np.ones((3, 2, 2), np.float32)
 
 
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (unknown, r"nodes of types that are not taken: n0 \(Delay\), n1 \(Delay\); choose one of Affine"),
-        (cycle, r"read one another in a circle; accepted is a neuron that one Linear"),
-        (unjoined, r"the output does not follow from the input"),
-        (two_outputs, r"1 inputs and 2 outputs; one of each"),
-        (lambda: graph(nir.Linear(np.ones((2, 3), np.float32))), r"n0 takes \[3\], and is given \[2\]"),
-        (lambda: graph(lif(3)), r"n0.tau has shape \[3\], and the value that it is for has \[2\]"),
-        (lambda: graph(lif(tau=DT / 2)), r"n0: a time constant of 5e-05 s is shorter than a step of 0.0001 s"),
-        (lambda: graph(lif(tau=-DT)), r"n0: a time constant of -0.0001; it must be above 0"),
-        (lambda: graph(lif(v_threshold=np.nan)), r"n0.v_threshold has values that are not finite"),
-        (
-            lambda: graph(nir.Linear(np.eye(2)), outputs=3),
-            r"the graph gives the output the shape \[3\], and what it reads has \[2\]",
-        ),
-        (lambda: graph(nir.Affine(np.eye(2), np.zeros(3))), r"n0.bias has shape \[3\]; \[2\] is accepted"),
-        (
-            lambda: graph(nir.Threshold(threshold=np.arange(12.0).reshape(3, 2, 2)), shape=(3, 2, 2)),
-            r"n0.v_threshold differs from place to place",
-        ),
-        (
-            lambda: graph(nir.Conv2d((2, 2), ONE[:, :, None], 1, 0, 1, 1, np.zeros(3)), shape=(3, 2, 2)),
-            r"n0: weights \[3, 2, 1, 2\] in 1 groups do not fit a value of shape \[3, 2, 2\]",
-        ),
-        (lambda: graph(lif(), shape=(2, 3, 4, 5)), r"the input has the shape \[2.*accepted"),
-        (
-            lambda: graph(nir.Flatten({"input": np.array([3, 2, 2])}, 1, -1), shape=(3, 2, 2)),
-            r"n0 flattens from axis 1",
-        ),
+@every(
+    "make",
+    "said",
+    of=[
+        (unknown, "n0 (Delay), n1 (Delay)"),
+        (cycle, "in a circle"),
+        (unjoined, "does not follow from the input"),
+        (two_outputs, "2 outputs"),
+        (lambda: graph(nir.Linear(np.ones((2, 3), np.float32))), "n0 takes [3]"),
+        (lambda: graph(lif(3)), "n0.tau"),
+        (lambda: graph(lif(tau=DT / 2)), "n0: a time constant of 5e-05"),
+        (lambda: graph(lif(tau=-DT)), "n0: a time constant of -0.0001"),
+        (lambda: graph(lif(v_threshold=np.nan)), "n0.v_threshold"),
+        (lambda: graph(nir.Linear(np.eye(2)), outputs=3), "the output the shape [3]"),
+        (lambda: graph(nir.Affine(np.eye(2), np.zeros(3))), "n0.bias"),
+        (lambda: graph(nir.Threshold(np.arange(12.0).reshape(3, 2, 2)), shape=(3, 2, 2)), "n0.v_threshold differs"),
+        (lambda: graph(nir.Conv2d((2, 2), ONE[:, :, None], 1, 0, 1, 1, np.zeros(3)), shape=(3, 2, 2)), "n0: weights"),
+        (lambda: graph(lif(), shape=(2, 3, 4, 5)), "the input has the shape [2"),
+        (lambda: graph(nir.Flatten({"input": np.array([3, 2, 2])}, 1, -1), shape=(3, 2, 2)), "n0 flattens"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(make: Callable[[], Any], said: str) -> None:
-    with pytest.raises(ConversionError, match=said):
+    with pytest.raises(ConversionError, match=re.escape(said)):
         from_nir(make())
 
 
-def links(file: Any) -> None:
-    file["node/nodes/n0/tau"] = h5py.ExternalLink("/etc/passwd", "/x")
+def links(group: Any) -> None:
+    group["tau"] = h5py.ExternalLink("/etc/passwd", "/x")
 
 
-def elsewhere(file: Any) -> None:
-    group = file["node/nodes/n0"]
+def elsewhere(group: Any) -> None:
     group.create_dataset("tau", shape=(2,), dtype="f8", external=[("/etc/passwd", 0, 16)])
 
 
-def huge(file: Any) -> None:
-    file["node/nodes/n0"].create_dataset("tau", shape=(2**40,), dtype="f8", chunks=(2**16,), compression="gzip")
+def huge(group: Any) -> None:
+    group.create_dataset("tau", shape=(2**40,), dtype="f8", chunks=(2**16,), compression="gzip")
 
 
-def deep(file: Any) -> None:
-    group = file["node/nodes/n0"]
+def deep(group: Any) -> None:
     for _ in range(50):
         group = group.create_group("tau")
 
 
-def circle(file: Any) -> None:
-    file["node/nodes/n0/tau"] = file["node"]
+def circle(group: Any) -> None:
+    group["tau"] = group.file["node"]
 
 
-def odd(file: Any) -> None:
-    file["node/nodes/n0"].create_dataset("tau", data=np.zeros(2, np.complex64))
+def odd(group: Any) -> None:
+    group.create_dataset("tau", data=np.zeros(2, np.complex64))
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (links, "is a link to elsewhere"),
-        (elsewhere, "its values in other files"),
-        (huge, "holds more than 2147483648 bytes"),
-        (deep, "groups nest deeper than 32"),
-        (circle, "groups nest deeper than 32"),
-        (odd, "is of type complex64"),
-    ],
-)
-def test_files_that_reach_too_far_are_refused(change: Callable[[Any], None], said: str, tmp_path: Path) -> None:
+@every(change=[links, elsewhere, huge, deep, circle, odd])
+def test_files_that_reach_too_far_are_refused(change: Callable[[Any], None], tmp_path: Path) -> None:
     path = tmp_path / "x.nir"
     nir.write(path, graph(lif()))
     with h5py.File(path, "r+") as file:
         del file["node/nodes/n0/tau"]
-        change(file)
-    with pytest.raises(InputError, match=said) as caught:
+        change(file["node/nodes/n0"])
+    with pytest.raises(InputError, match=f"^{path}"):
         read(path)
-    assert str(caught.value).startswith(str(path))
 
 
 def test_what_is_no_hdf5_file_is_refused(tmp_path: Path) -> None:
@@ -270,7 +245,7 @@ def test_what_is_no_hdf5_file_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError):
             read(path)
     os.mkfifo(tmp_path / "y.nir")
-    with pytest.raises(InputError, match="no regular file"):
+    with pytest.raises(InputError):
         read(tmp_path / "y.nir")
 
 

@@ -10,7 +10,7 @@ import torch
 from cases import every
 from hdlif.functional import HardReset, Triangle, heaviside, lif_step
 from hdlif.graph.equations import counts, evaluate, trace
-from hdlif.nn import GLIF, HDLIF, LIF, GradedLIF, ParallelHDLIF
+from hdlif.nn import GLIF, LIF
 
 
 def step_of_two(rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,21 +54,6 @@ def test_each_rule_gives_one_operation_for_the_same_number(rule: Callable[..., A
     expected, _ = step(x, v, rows["p"][0], rows["q"][0])
     spike, _ = evaluate(program, x.numpy(), [v.numpy()], [row[0].numpy() for row in values.values()])
     np.testing.assert_allclose(spike, expected.numpy(), atol=1e-15)
-
-
-def test_our_own_neurons_are_these_programs() -> None:
-    surplus = ["r4 = leak * potential", "r5 = r4 + current", "r6 = r5 - threshold"]
-    programs: list[tuple[Any, list[str]]] = [
-        (HDLIF(2), [*surplus, "r8 = max(0, r6)", "r9 = min(threshold, r5)", "spike = r8", "potential = r9"]),
-        (ParallelHDLIF(2), ["r2 = current - threshold", "r4 = max(0, r2)", "spike = r4"]),
-        (LIF(2), [*surplus, "r7 = H(r6)", "r8 = threshold * r7", "r9 = r7 ? r6 : r5", "spike = r8", "potential = r9"]),
-        (
-            GradedLIF(2),
-            [*surplus, "r8 = max(0, r6)", "r9 = H(r6)", "r10 = r9 ? r6 : r5", "spike = r8", "potential = r10"],
-        ),
-    ]
-    for neuron, lines in programs:
-        assert neuron.program().text().splitlines() == lines
 
 
 def test_a_hard_reset_is_a_choice() -> None:

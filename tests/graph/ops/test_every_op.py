@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import hdlif
+from cases import every
 from deploy.test_onnx import assert_equals_reference
 from deployed_graphs import random_input
 from hdlif._native import instruction_sets
@@ -52,7 +53,7 @@ def test_every_op_is_in_the_small_networks_that_a_machine_is_checked_by() -> Non
     assert {node.op for _, graph in small_graphs() for node in graph.nodes} == OPS.keys()
 
 
-@pytest.mark.parametrize("op", sorted(OPS))
+@every(op=sorted(OPS))
 def test_the_runtime_gives_the_bits_of_the_oracle_for_every_op(op: str) -> None:
     """Each value of the graph and each state, on every instruction set, by run and by step."""
     graph = of_one_op(op)
@@ -74,7 +75,7 @@ def test_the_runtime_gives_the_bits_of_the_oracle_for_every_op(op: str) -> None:
                 np.testing.assert_array_equal(state[name], value)
 
 
-@pytest.mark.parametrize("op", sorted(OPS))
+@every(op=sorted(OPS))
 def test_the_torch_form_of_every_op_gives_what_the_oracle_does(op: str) -> None:
     """Node by node, on what the oracle gave the node; a recurrent graph as a whole, whose steps come one by one."""
     graph = of_one_op(op)
@@ -105,13 +106,13 @@ def test_the_torch_form_of_every_op_gives_what_the_oracle_does(op: str) -> None:
             np.testing.assert_allclose(after[name], state[f"{node.name}.{name}"], atol=1e-5)
 
 
-@pytest.mark.parametrize("op", sorted(OPS))
+@every(op=sorted(OPS))
 def test_a_file_of_every_op_reads_back_the_same(op: str) -> None:
     graph = of_one_op(op)
     assert dumps(loads(dumps(graph), "x")) == dumps(graph)
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize("op", sorted(OPS))
+@every(op=sorted(OPS))
 def test_the_onnx_forms_of_every_op_give_what_the_oracle_does(op: str) -> None:
     assert_equals_reference(of_one_op(op))

@@ -1,5 +1,6 @@
 """A deployed network in fixed point: ranges on samples, formats, parameters as integers, and their oracle."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -67,7 +68,9 @@ def ranges(graph: Graph, x: NDArray[np.float32], steps: int) -> Ranges:
 
 
 def _largest(array: Any) -> float:
-    return float(np.abs(array).max(initial=0))
+    """Return the largest magnitude: infinity where there is a NaN, which no comparison finds."""
+    largest = float(np.abs(array).max(initial=0))
+    return math.inf if math.isnan(largest) else largest
 
 
 LARGEST_TOTAL = 2**30
