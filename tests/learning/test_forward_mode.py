@@ -376,14 +376,3 @@ def test_steps_of_recurrent_layers_are_taken_one_by_one() -> None:
     with pytest.raises(TrainingError, match=message):
         ForwardMode(chunk=2).traces_of(net, frames()[:, :1], B)
     assert ForwardMode().traces_of(net, frames()[:, :1], B)
-
-
-def test_arguments_are_checked() -> None:
-    with pytest.raises(ValueError, match='chunk = 2 does not go with update = "each"'):
-        ForwardMode(update="each", chunk=2)
-    with pytest.raises(ValueError, match="recurrent = 'none'; choose one of diagonal, eprop"):
-        ForwardMode(recurrent="none")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="update = 'all'; choose one of each, sum"):
-        ForwardMode("all")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="budget = -1; it must be at least 0 bytes"):
-        ForwardMode(budget=-1)

@@ -85,6 +85,7 @@ def is_flat(rule: Rule, neuron: type[HDLIF | LIF]) -> bool:
 ONLINE: list[Rule] = [
     SLTT(),
     SLTT("each"),
+    SLTT(chunk=2),
     OTTT(),
     OTTT("each"),
     NDOT(),

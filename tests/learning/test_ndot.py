@@ -92,10 +92,3 @@ def test_steps_and_states_that_a_dynamic_trace_cannot_follow_are_refused() -> No
         net(x, None, carrying(range(2), observers=[traces]))
     with pytest.raises(StateError, match="it must be two tensors, 'trace' and 'drift'"):
         net(x[:1], {"act": {"potential": x[0]}, "fc": {"trace": x[0]}}, carrying(range(1), observers=[traces]))
-
-
-def test_arguments_without_meaning_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"leak = 1.5; it must lie in 0\.\.1"):
-        NDOT(leak=1.5)
-    with pytest.raises(ValueError, match="choose one of each, sum"):
-        NDOT("all")  # type: ignore[arg-type]

@@ -118,10 +118,6 @@ def test_a_state_is_a_value_of_all_its_names() -> None:
         neuron(torch.randn(1, 3, 5), state, range(1, 2))
     with pytest.raises(StateError, match="a Parallel keeps none"):
         own_neurons.Parallel(T)(x, state, range(1, 2))
-    for dtype in (torch.bfloat16, torch.float16):
-        y, state = neuron(torch.randn(T, 2, 5).to(dtype), None, range(T))
-        assert y.dtype == dtype
-        assert {value.dtype for value in state.values()} == {torch.float32}
 
 
 def defined(**members: Any) -> type[EquationNeuron]:
@@ -169,14 +165,6 @@ def test_starts_and_ranges_are_checked_by_neuron_and_parameter() -> None:
             AdaptiveHDLIF(T, channels=count)
         with naming(count), pytest.raises(ValueError, match=r"time_steps = .*at least 1"):
             AdaptiveHDLIF(count)
-
-
-def test_currents_of_other_channels_are_refused_by_neuron_and_parameter() -> None:
-    neuron = Sequential({"act": AdaptiveHDLIF(T, channels=8)})
-    with pytest.raises(ShapeError, match=r"AdaptiveHDLIF: input has 5 channels.*; this neuron's leak is for 8"):
-        neuron(torch.zeros(T, 2, 5, 3), steps=range(T), state=None)
-    with pytest.raises(ShapeError, match=r"AdaptiveHDLIF: input has no channels"):
-        neuron(torch.zeros(T, 2), steps=range(T), state=None)
 
 
 @every(saved=[{"channels": 8}, {"channels": 5}, {"per_step": False, "channels": 3}, {}], learned=[True, False])
@@ -311,7 +299,7 @@ def test_long_functions_of_parameters_have_short_names_and_too_many_are_refused(
         return e * current
 
     def many(current: Any, leak: Any) -> Any:
-        for i in range(70):
+        for i in range(66):
             current = (1 - leak * i / 100) * current
         return current
 

@@ -8,14 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cases import every, naming
+from cases import every
 from deploy.test_onnx import assert_equals_reference
 from hdlif import deploy
-from hdlif.errors import RecipeError, ShapeError, StateError, TrainingError
+from hdlif.errors import ShapeError, StateError
 from hdlif.functional import hd_lif_step
 from hdlif.graph.artefact import Graph, InputRecord, dumps, loads
 from hdlif.learning import OTTT
-from hdlif.learning.probe import observe
 from hdlif.models import resnet
 from hdlif.nn import (
     HDLIF,
@@ -32,10 +31,7 @@ from hdlif.nn import (
     Ternary,
     detach,
 )
-from hdlif.recipe import builders
-from hdlif.report.accounting import profile
 from hdlif.runtime import Session, reference
-from small_recipes import recipe
 
 T, C = 4, 3
 RECORD = InputRecord((1, 6, 6), (0.0,), (1.0,))
@@ -265,64 +261,3 @@ def test_a_state_that_is_no_code_is_cut_to_one_alike_everywhere() -> None:
 
 def linear_codes() -> Recurrent:
     return Recurrent(HDLIF(T, quantizer=SpikeQuantizer(bits=2)), QuantConv2d(4, 4, 1))
-
-
-def test_the_operations_of_what_comes_back_are_counted_by_its_density() -> None:
-    torch.manual_seed(1)
-
-    def layer(place):
-        return Recurrent(NEURONS["codes"](4), QuantConv2d(place.channels, place.channels, 1, quantizer=Ternary()))
-
-    network = trained_like(resnet(neuron=layer, blocks=(1,), width=4, in_channels=1, classes=5))
-    rows = {r.name: r for r in profile(network, torch.randn(2, 3, 1, 6, 6), time_steps=2).layers}
-    back, spikes = rows["body.stage1.0.act1.synapse"], rows["body.stage1.0.act1.neuron"]
-    assert back.spikes_in
-    assert back.sops > 0
-    # what the last step emits comes back to none
-    assert back.density is not None
-    assert spikes.density is not None
-    assert back.density <= spikes.density
-
-
-def test_a_way_back_that_is_none_is_refused() -> None:
-    for chosen, words in (
-        ("3", "neuron.recurrent"),
-        ("{kernel: 3}", "neuron.recurrent.kernel"),
-        ("{kernel_size: 2}", "kernel_size"),
-    ):
-        with naming(chosen), pytest.raises(RecipeError, match=words):
-            builders.check(recipe(f"neuron={{kind: hdlif, recurrent: {chosen}}}"))
-
-
-def test_what_arrives_at_a_recurrent_layer_from_the_next_one_is_apart_from_its_way_back() -> None:
-    """G_t = dL/ds_t along the edge to the next layer alone, W of that layer times dL/do_t; U is read at every step."""
-    network = Sequential(nn.Linear(2, C), Recurrent(HDLIF(T), QuantLinear(C, C, bias=False)), nn.Linear(C, 2))
-    torch.manual_seed(0)
-    for parameter in network.parameters():
-        nn.init.normal_(parameter)
-
-    class Called(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, x: Tensor, state=None, *, steps: range):
-            return self.network(x, state, steps)
-
-    seen = observe(Called(), torch.randn(T, 6, 2), torch.arange(6) % 2, lambda o, y: (o**2).sum(), time_steps=T)
-    (name,) = seen.along_spikes
-    torch.testing.assert_close(seen.along_spikes[name], seen.along_logits @ network.get_submodule("2").weight)
-    assert bool(seen.spikes[name].any())
-    (way,) = (key for key in seen.inputs if key.endswith("synapse"))
-    torch.testing.assert_close(seen.inputs[way][1:], seen.spikes[name][:-1])
-
-
-def test_a_synapse_back_that_cannot_learn_from_a_trace_is_named() -> None:
-    class Own(nn.Linear):
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x)
-
-    network = Sequential(nn.Linear(2, C), Recurrent(HDLIF(T), Own(C, C)), nn.Linear(C, 2))
-    rule = OTTT(leak=0.5)
-    with pytest.raises(TrainingError, match=r"1\.synapse feeds a membrane and cannot learn from a trace: Own"):
-        list(rule(network, torch.randn(T, 2, 2), torch.tensor([0, 1]), rule.schedule(T, None)))

@@ -54,12 +54,12 @@ class Counted:
 class OneLayer(nn.Module):
     """A network of one layer and no state."""
 
-    def __init__(self, layer: nn.Module, *, direct: bool = False) -> None:
+    def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.layer, self.direct = layer, direct
+        self.layer = layer
 
     def forward(self, x: Tensor, state: None = None, steps: range = range(1)) -> tuple[Tensor, None]:
-        return self.layer(x) if self.direct else Scope(self, state, steps)("layer", x), None
+        return Scope(self, state, steps)("layer", x), None
 
 
 @every(
@@ -142,19 +142,9 @@ def test_held_weights_are_computed_and_straight_through_differentiated_once_an_u
     assert (counted.forwards, len(counted.backwards), len(arrived)) == (1, 1, 1)
 
 
-@every(
-    "layer",
-    "shape",
-    of=[
-        (QuantConv1d(2, 2, 1, quantizer=Ternary()), (2, 4)),
-        (QuantConv2d(2, 2, 1, quantizer=Ternary()), (2, 4, 4)),
-        (QuantLinear(2, 2, bias=False, quantizer=Ternary()), (2,)),
-    ],
-)
-def test_held_weights_run_where_the_steps_carry_them_and_nowhere_else(layer: nn.Module, shape: tuple[int, ...]) -> None:
-    net = Sequential({"synapse": layer})
+def test_held_weights_run_where_the_steps_carry_them_and_nowhere_else() -> None:
+    net, x = Sequential(QuantLinear(2, 2, bias=False, quantizer=Ternary())), torch.randn(1, 3, 2)
     held = HeldWeights(net)
-    x = torch.randn(1, 3, *shape)
     expected, _ = net(x, None, range(1))
     (leaf,) = held.weights.values()
     with torch.no_grad():
@@ -162,19 +152,6 @@ def test_held_weights_run_where_the_steps_carry_them_and_nowhere_else(layer: nn.
     found, _ = net(x, None, carrying(range(1), weights=held.weights))
     assert torch.equal(found, 2 * expected)
     assert torch.equal(net(x, None, range(1))[0], expected)
-
-
-@every(rule=[SLTT(), StochasticStep(2)])
-def test_a_layer_that_is_called_directly_computes_its_weights_and_learns_the_same(rule: Rule) -> None:
-    x = torch.randn(4, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = []
-    for direct in (True, False):
-        torch.manual_seed(1)
-        model = OneLayer(QuantLinear(6, 3, quantizer=Ternary()), direct=direct).double()
-        for step in rule(model, x, torch.tensor([0, 1, 2, 0, 1]), rule.schedule(4, torch.Generator().manual_seed(0))):
-            step.loss.backward()
-        found.append(gradients(model))
-    assert_close(*found)
 
 
 def test_a_layer_with_a_forward_pass_of_its_own_computes_its_weights() -> None:

@@ -1,6 +1,5 @@
 """The compiled kernels of a chunk: layouts, threads, instruction sets, what PyTorch may do with them, and refusals."""
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -189,14 +188,6 @@ def test_chunks_of_no_neuron_and_without_storage() -> None:
             assert neuron(x, None, range(T))[0].shape == (T, 2, 3)
 
 
-def test_a_second_derivative_is_refused() -> None:
-    neuron = HDLIF(T, path="fused")
-    x = drawn(T, 2, 3).requires_grad_()
-    (gradient,) = torch.autograd.grad(neuron(x, None, range(T))[0].square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="has no second derivative"):
-        gradient.sum().backward()
-
-
 # What a compiled program refuses.
 
 CHUNK: dict[str, Any] = {
@@ -258,17 +249,6 @@ def test_addresses_of_another_number_are_refused() -> None:
 # Many calls, and what PyTorch does with one.
 
 
-def test_layouts_are_made_once_and_not_kept_for_ever() -> None:
-    neuron = HDLIF(100, path="fused")
-    for steps in (*range(1, 100), 5, 99, 99):
-        neuron(torch.zeros(steps, 2, 3), None, range(steps))
-    step = neuron._fusing.step_of(neuron)
-    kept = [(one.layout.cache_info(), one.slots.cache_info()) for one in step._plans.values() if one is not None]
-    assert all(layouts.currsize <= plan.MAX_LAYOUTS >= slots.currsize for layouts, slots in kept)
-    assert sum(layouts.currsize for layouts, _ in kept) >= plan.MAX_LAYOUTS
-    assert sum(layouts.misses for layouts, _ in kept) == 100
-
-
 def test_one_step_is_called_in_every_way_in_turn(runs: list[str]) -> None:
     """What is the same in two calls is shared by them, and nothing else is."""
     plain, fused = (one.float() for one in pair(LIF, learned=True, channels=4, surrogate=Sigmoid()))
@@ -328,13 +308,6 @@ def test_what_is_unpacked_may_lie_in_another_order(runs: list[str]) -> None:
         ):
             assert_same(everything(plain, x), everything(fused, x), of=make)
     assert len(runs) == 3 * 2
-
-
-def test_a_step_that_has_run_is_copied() -> None:
-    written, given = given_to(HDLIF(T), drawn(T, 3, 5))
-    step = FusedStep(written)
-    step(given[0], given[1:2], given[2:], steps=T)
-    assert copy.deepcopy(step)(given[0], given[1:2], given[2:], steps=T) is not None
 
 
 def test_what_was_saved_and_then_written_to_is_found_out() -> None:
