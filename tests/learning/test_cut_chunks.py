@@ -11,22 +11,14 @@ from torch import Tensor, nn
 
 import own_neurons
 from cases import every, sampled
+from chunks import CASES
 from hdlif.errors import TrainingError
-from hdlif.functional import DetachedReset, HardReset
 from hdlif.learning import OTTT, SLTT, Rule
 from hdlif.models import Place, conv1d, recurrent
 from hdlif.nn import (
-    GLIF,
     HDLIF,
-    LIF,
-    AdaptiveHDLIF,
-    GradedLIF,
     MemBN,
-    ParallelHDLIF,
     QuantConv2d,
-    ResonateHDLIF,
-    SecondOrderHDLIF,
-    SlidingParallelHDLIF,
     SpikeQuantizer,
     State,
     Temporal,
@@ -38,21 +30,11 @@ from small_networks import assert_close, gradients, scatter_norms, tiny_resnet
 T, B, C, CLASSES = 7, 3, 2, 3
 
 NEURONS: dict[str, Callable[..., Temporal]] = {
-    "hdlif": lambda place: HDLIF(T),
+    **{name: lambda place, make=make: make(time_steps=T) for name, make in CASES.items()},
     "shared": lambda place: HDLIF(T, channels=place.channels, per_step=False),
     "quantised": lambda place: HDLIF(T, quantizer=SpikeQuantizer(learned=True)),
     "steps": lambda place: HDLIF(T, path="steps"),
     "fused": lambda place: HDLIF(T, path="fused"),
-    "lif": lambda place: LIF(T, learned=True),
-    "hard": lambda place: LIF(T, reset=DetachedReset(HardReset(0.25))),
-    "graded": lambda place: GradedLIF(T),
-    "glif": lambda place: GLIF(T, channels=place.channels),
-    "parallel": lambda place: ParallelHDLIF(T),
-    "adaptive": lambda place: AdaptiveHDLIF(T),
-    "second": lambda place: SecondOrderHDLIF(T, channels=place.channels),
-    "resonate": lambda place: ResonateHDLIF(T),
-    "sliding": lambda place: SlidingParallelHDLIF(T, taps=[1, 0, -1]),
-    "own": lambda place: own_neurons.AdaptiveHDLIF(T),
     "own, without a state": lambda place: own_neurons.Parallel(T),
 }
 
@@ -106,12 +88,12 @@ def test_a_chunk_of_steps_learns_as_the_steps_one_by_one(neuron: Callable[..., T
     assert sum(bool(value.any()) for value in found.values()) > len(found) / 2
 
 
-@every(neuron=["hdlif", "lif", "parallel", "quantised"], chunk=[2, 3, 2 * T])
+@every(neuron=["hdlif", "learned lif", "parallel_hdlif", "quantised"], chunk=[2, 3, 2 * T])
 def test_so_do_synapses_with_traces(neuron: str, chunk: int) -> None:
     network, x, target = series(NEURONS[neuron]), sample(T, B, C, 1, 1), classes(B)
     found = trained(OTTT(leak=0.8, chunk=chunk), network, x, target)
     assert_close(found, trained(OTTT(leak=0.8), network, x, target))
-    if neuron != "parallel":
+    if neuron != "parallel_hdlif":
         cut = trained(SLTT(), network, x, target)
         assert any(not torch.allclose(found[name], cut[name]) for name in found)
 
@@ -123,7 +105,7 @@ def test_so_do_synapses_with_traces(neuron: str, chunk: int) -> None:
         (lambda: tiny_resnet(lambda place: HDLIF(T)), (1, B, 2, 6, 6)),
         (lambda: tiny_resnet(lambda place: HDLIF(T)), (T, B, 2, 6, 6)),
         (lambda: series(NEURONS["hdlif"], companded=(1,), changes=True), (T, B, C, 1, 1)),
-        *((partial(led_back, name), (T, B, C, 1, 1)) for name in ("hdlif", "lif", "adaptive")),
+        *((partial(led_back, name), (T, B, C, 1, 1)) for name in ("hdlif", "learned lif", "adaptive_hdlif")),
     ],
 )
 def test_maps_inputs_constant_in_time_and_recurrent_layers_too(

@@ -18,9 +18,6 @@ def currents(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 0.7 + 0.3
 
 
-# StepValue
-
-
 def test_learned_value_starts_as_given_at_every_step_and_stays_in_its_open_range() -> None:
     for value, low in ((0.5, 0.0), (0.9, 0.0), (1.0, 0.5)):
         values = StepValue(3, value=value, low=low, learned=True).double().values()
@@ -87,9 +84,6 @@ def test_values_without_meaning_are_refused(make: Callable[[], object], words: s
         make()
 
 
-# Neurons
-
-
 def test_each_step_uses_its_own_leak_and_threshold() -> None:
     # θ: 0.5, 0.75, λ: -, 0.25; m: 1, 0.25 * 0.5 + 1 = 1.125
     neuron = HDLIF(2, learned=False)
@@ -133,27 +127,19 @@ def test_potential_is_float32_where_currents_are_narrower(neuron: HDLIF | LIF, d
     assert state["potential"].dtype == torch.float32
 
 
-# State
-
-
 def test_states_and_inputs_that_do_not_fit_are_refused() -> None:
-    x = torch.ones(1, 2, 3)
-    for neuron in (HDLIF(2), LIF(2)):
-        for wrong in ({"charge": torch.zeros(2, 3)}, {"potential": {}}, {"potential": torch.zeros(2, 3), "more": {}}):
-            with pytest.raises(StateError, match="it must be one tensor, 'potential'"):
-                neuron(x, wrong, range(1))
-        _, state = neuron(torch.ones(1, 4, 3), None, range(1))
-        with pytest.raises(ShapeError, match=r"potential has shape \[4, 3\], the input of this step \[2, 3\]"):
-            neuron(x, state, range(1, 2))
-    for one in (HDLIF(2), LIF(2), ParallelHDLIF(2)):
+    potential = torch.zeros(2, 3)
+    for wrong in ({"charge": potential}, {"potential": {}}, {"potential": potential, "more": {}}):
+        with pytest.raises(StateError, match="it must be one tensor, 'potential'"):
+            HDLIF(2)(torch.ones(1, 2, 3), wrong, range(1))
+    with pytest.raises(ShapeError, match=r"potential has shape \[2, 3\], the input of this step \[4, 3\]"):
+        HDLIF(2)(torch.ones(1, 4, 3), {"potential": potential}, range(1, 2))
+    for make in (HDLIF, LIF, ParallelHDLIF):
         with pytest.raises(ShapeError, match="for 3 time steps"):
-            one(torch.ones(2, 1, 1), None, range(3))
-    for shape, words in (((2, 1, 4, 2, 2), "input has 4 channels"), ((2, 1), "input has no channels")):
-        with pytest.raises(ShapeError, match=rf"{words}, .*; this neuron's leak is for 3"):
-            HDLIF(2, channels=3)(torch.ones(shape), None, range(2))
-
-
-# Granularity
+            make(2)(torch.ones(2, 1, 1), None, range(3))
+        for shape, words in (((2, 1, 4, 2, 2), "input has 4 channels"), ((2, 1), "input has no channels")):
+            with pytest.raises(ShapeError, match=rf"{words}, .*; this neuron's .* is for 3"):
+                make(2, channels=3)(torch.ones(shape), None, range(2))
 
 
 def test_values_may_be_per_channel_and_shared_by_the_steps() -> None:
@@ -186,9 +172,6 @@ def test_every_neuron_takes_a_softplus_threshold(make: type[HDLIF]) -> None:
         assert neuron.leak.form == "sigmoid"
 
 
-# GLIF
-
-
 def test_glif_module_feeds_its_parameters_to_the_step() -> None:
     torch.manual_seed(0)
     neuron, x = GLIF(3, channels=2, per_step=True).double(), currents(3, 5, 2, 2, 2)
@@ -215,9 +198,6 @@ def test_glif_gates_of_channels_start_apart_near_one_half() -> None:
     torch.testing.assert_close(gates.linear_leak.sigmoid(), torch.full((1, 64), 0.0625))
 
 
-# Spike quantisers
-
-
 def test_learned_step_moves_by_the_scaled_gradient() -> None:
     quantizer = SpikeQuantizer(bits=2, step=0.5, learned=True)
     spikes = torch.tensor([0.2, 0.375, 9.0, 0.0]).view(1, 1, 4)
@@ -227,9 +207,6 @@ def test_learned_step_moves_by_the_scaled_gradient() -> None:
     # (-0.4 + 0.25 + 3)/√(4 neurons · largest code 3)
     assert quantizer.step.grad.item() == pytest.approx(2.85 / 12**0.5)
     assert list(SpikeQuantizer().parameters()) == []
-
-
-# Dspike
 
 
 def test_dspike_is_a_surrogate_whose_temperature_is_kept_with_the_neuron() -> None:

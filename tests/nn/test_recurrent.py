@@ -123,19 +123,18 @@ def test_the_recurrent_weights_learn_from_a_trace_of_what_was_emitted() -> None:
 
 
 def test_states_and_shapes_that_do_not_fit_are_refused() -> None:
-    layer = linear()
-    _, state = layer(torch.randn(2, 5, C).double(), None, range(2))
+    layer, x = linear(), torch.randn(1, 5, C).double()
+    _, state = layer(x, None, range(1))
     assert set(state) == {"neuron", "spike"}
     with pytest.raises(ShapeError, match=r"spike has shape \[5, 3\], the input of this step \[4, 3\]"):
-        layer(torch.randn(1, 4, C).double(), state, range(2, 3))
+        layer(x[:, :4], state, range(1, 2))
     with pytest.raises(StateError, match="'other'"):
-        layer(torch.randn(1, 5, C).double(), {**state, "other": {"x": torch.zeros(1)}}, range(2, 3))
+        layer(x, {**state, "other": {"x": torch.zeros(1)}}, range(1, 2))
     for lacking in ({"neuron": state["neuron"]}, {**state, "spike": None}, {**state, "spike": {}}):
         with pytest.raises(StateError, match="lacks 'spike'"):
-            layer(torch.randn(1, 5, C).double(), lacking, range(2, 3))
-    narrow = Recurrent(HDLIF(T), QuantConv2d(C, C, 3))
+            layer(x, lacking, range(1, 2))
     with pytest.raises(ShapeError, match="the recurrent synapse gives"):
-        narrow(torch.randn(1, 2, C, 5, 5), None, range(1))
+        Recurrent(HDLIF(T), QuantConv2d(C, C, 3))(torch.randn(1, 2, C, 5, 5), None, range(1))
 
 
 NEURONS: dict[str, Callable[[int], nn.Module]] = {

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 import hdlif.nn
 from cases import every, naming
+from chunks import CASES
 from hdlif.deploy import GraphModule, lower
-from hdlif.errors import EquationError, ResetError, ShapeError, StateError
+from hdlif.errors import ResetError, ShapeError, StateError
 from hdlif.graph.artefact import InputRecord
-from hdlif.nn import HDLIF, SECA, BatchNorm2d, Neuron, ParallelHDLIF, Scope, Sequential, State, Temporal, detach
+from hdlif.nn import HDLIF, SECA, BatchNorm2d, ParallelHDLIF, Scope, Sequential, State, Temporal, detach
 from small_networks import tiny_resnet
 
 
@@ -44,18 +45,10 @@ def test_torch_s_own_sequence_may_hold_neurons() -> None:
 
 def test_every_neuron_starts_a_sequence_of_its_input_by_itself() -> None:
     x = torch.rand(3, 2, 4)
-    made = []
-    for name in hdlif.nn.__all__:
-        kind = getattr(hdlif.nn, name)
-        if isinstance(kind, type) and issubclass(kind, Neuron):
-            try:
-                neuron = kind(3).eval()
-            except (TypeError, EquationError):
-                continue
-            made.append(name)
-            assert torch.equal(neuron(x)[0], neuron(x, None, range(3))[0]), name
-            assert torch.equal(neuron(x=x)[0], neuron(x, steps=range(3))[0]), name
-    assert len(made) > 5, made
+    for name, make in CASES.items():
+        neuron = make(time_steps=3)
+        assert torch.equal(neuron(x)[0], neuron(x, None, range(3))[0]), name
+        assert torch.equal(neuron(x=x)[0], neuron(x, steps=range(3))[0]), name
     neuron = HDLIF(4)
     y, state = neuron(x[:2])
     with pytest.raises(StateError, match=r"steps=range\(t, t \+ K\)"):
@@ -149,10 +142,12 @@ class Odd(Temporal):
 
 def test_a_state_that_would_be_overwritten_or_left_behind_is_refused() -> None:
     x = torch.ones(1, 2, 3)
-    with pytest.raises(StateError, match="'act' ran twice in this chunk"):
-        Odd(2)(x, None, range(1))
-    with pytest.raises(StateError, match="state has 'act', which Odd did not run in this chunk"):
-        Odd(0)(x, Odd(1)(x, None, range(1))[1], range(1, 2))
+    for times, words in (
+        (2, "'act' ran twice in this chunk"),
+        (0, "state has 'act', which Odd did not run in this chunk"),
+    ):
+        with pytest.raises(StateError, match=words):
+            Odd(times)(x, Odd(1)(x, None, range(1))[1], range(1, 2))
 
 
 def test_steps_that_are_no_range_or_do_not_fit_are_refused() -> None:

@@ -62,6 +62,9 @@ class OneLayer(nn.Module):
         return Scope(self, state, steps)("layer", x), None
 
 
+GEOMETRY = {"stride": 2, "padding": 3, "dilation": 2, "groups": 3}
+
+
 @every(
     "quantizer",
     "quantise",
@@ -72,26 +75,22 @@ class OneLayer(nn.Module):
         (Integer(4), partial(quantize_weight, bits=4)),
     ],
 )
-def test_convolution_and_linear_run_the_quantised_weights(
+def test_layers_run_the_quantised_weights(
     quantizer: WeightQuantizer | None, quantise: Callable[[Tensor], Tensor]
 ) -> None:
     torch.manual_seed(0)
-    x = torch.randn(2, 3, 5, 5)
-    conv = QuantConv2d(3, 4, 3, stride=2, padding=1, quantizer=quantizer)
-    assert torch.equal(conv(x), F.conv2d(x, quantise(conv.weight), stride=2, padding=1))
-    geometry = {"stride": 2, "padding": 3, "dilation": 2, "groups": 3}
-    conv = QuantConv2d(3, 6, 3, quantizer=quantizer, **geometry)
-    assert torch.equal(conv(x), F.conv2d(x, quantise(conv.weight), **geometry))
-    sequences = QuantConv1d(3, 6, 3, quantizer=quantizer, **geometry)
-    assert torch.equal(sequences(x[..., 0]), F.conv1d(x[..., 0], quantise(sequences.weight), **geometry))
-    assert sequences.bias is None
-    linear = QuantLinear(5, 4, quantizer=quantizer)
-    assert torch.equal(linear(x), F.linear(x, quantise(linear.weight), linear.bias))
-    assert conv.bias is None
-    if quantizer is not None:
-        codes, scale = quantizer.codes(conv.weight)
-        assert torch.equal(codes, codes.round())
-        assert torch.equal(codes * scale, conv.weight_q())
+    for layer, run, x in (
+        (QuantConv2d(3, 6, 3, quantizer=quantizer, **GEOMETRY), F.conv2d, torch.randn(2, 3, 5, 5)),
+        (QuantConv1d(3, 6, 3, quantizer=quantizer, **GEOMETRY), F.conv1d, torch.randn(2, 3, 5)),
+        (QuantLinear(5, 4, quantizer=quantizer), F.linear, torch.randn(2, 5)),
+    ):
+        options = {} if run is F.linear else GEOMETRY
+        assert (layer.bias is None) == (run is not F.linear)
+        assert torch.equal(layer(x), run(x, quantise(layer.weight), layer.bias, **options))
+        if quantizer is not None:
+            codes, scale = quantizer.codes(layer.weight)
+            assert torch.equal(codes, codes.round())
+            assert torch.equal(codes * scale, layer.weight_q())
 
 
 def test_every_quantised_layer_is_held_and_learns_from_traces() -> None:

@@ -120,9 +120,6 @@ def test_bytes_a_neuron_and_step_are_these() -> None:
     assert bytes_a_step(CASES["parallel_hdlif"](time_steps=T)) == 0.125
 
 
-# Programs at random, whose derivatives are PyTorch's own.
-
-
 def random_case(seed: int) -> Iterator[Any]:
     """A program, its inputs on a grid of few values, so that ties are frequent, and which of them are asked."""
     rng = np.random.default_rng(seed)
@@ -178,9 +175,6 @@ def test_programs_at_random_have_the_values_gradients_and_bytes_of_their_operati
             torch.testing.assert_close(other, one, atol=1e-10, rtol=1e-10, msg=f"seed {seed}")
         reached += 1
     assert reached > len(seeds) // 2
-
-
-# How a step is written.
 
 
 def ties(current: Any, potential: Any, a: Any) -> Any:

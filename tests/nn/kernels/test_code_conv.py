@@ -16,8 +16,8 @@ from hdlif.functional import binarize_weight, quantize_spike, ternarize_weight
 from hdlif.learning import SLTT, StochasticStep
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Sequential, SpikeQuantizer
 from hdlif.nn.kernels import code_conv
-from hdlif.nn.kernels.code_conv import CodeConv, Codes, codes_of, conv, convolve, quantise
-from hdlif.nn.synapses import Binary, HeldWeights, Integer, Ternary
+from hdlif.nn.kernels.code_conv import CodeConv, codes_of, conv, convolve, quantise
+from hdlif.nn.synapses import Binary, Integer, Ternary
 
 LAYERS = [
     # channels in and out, kernel, stride, padding, height, width
@@ -63,13 +63,6 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def known(x: Tensor) -> Codes:
-    """The codes that spikes are marked with."""
-    codes = codes_of(x)
-    assert codes is not None
-    return codes
-
-
 def drawn_weight(outs: int, ins: int, kernel: int) -> Tensor:
     return torch.randn(outs, ins, kernel, kernel, generator=torch.Generator().manual_seed(1))
 
@@ -86,13 +79,13 @@ def test_sums_are_those_of_the_integers_bit_for_bit(layer: Layer) -> None:
             right = sums * (scale * 0.25)[:, None, None]
             for name in _native.instruction_sets():
                 how = CodeConv((stride, stride), (padding, padding), name)
-                assert torch.equal(convolve(x.flatten(0, 1), weight, known(x), how), right), (bits, quantize, name)
+                assert torch.equal(convolve(x.flatten(0, 1), weight, codes_of(x), how), right), (bits, quantize, name)
 
 
 @every(layer=LAYERS)
 def test_sums_are_the_same_whether_codes_are_skipped_or_not(layer: Layer) -> None:
     ins, outs, kernel, stride, padding, height, width = layer
-    codes = known(spikes_of(surpluses(1, 3, ins, height, width)))
+    codes = codes_of(spikes_of(surpluses(1, 3, ins, height, width)))
     weight = ternarize_weight(drawn_weight(outs, ins, kernel))
     out_size = conv.out_size_of((height, width), weight, CodeConv((stride, stride), (padding, padding)))
     found = []
@@ -124,9 +117,9 @@ def test_gradients_are_those_of_the_convolution(layer: Layer) -> None:
     latent = drawn_weight(outs, ins, kernel).requires_grad_()
     for quantize, name in itertools.product((binarize_weight, ternarize_weight), _native.instruction_sets()):
         x = spikes_of(surplus)
-        assert known(x).live is not None
+        assert codes_of(x).live is not None
         how = CodeConv((stride, stride), (padding, padding), name)
-        y = convolve(x.flatten(0, 1), quantize(latent), known(x), how)
+        y = convolve(x.flatten(0, 1), quantize(latent), codes_of(x), how)
         back = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
         found = torch.autograd.grad(y, [surplus, latent], back)
         wide = quantize_spike(surplus.double()).flatten(0, 1)
@@ -149,7 +142,7 @@ def test_gradients_of_many_and_of_few_spikes_are_the_same(calls: list[str], monk
                 if limit is not None:
                     patch.setattr(conv, "most_spikes", lambda *_, limit=limit, **__: conv.Shares(limit, limit))
                 x = spikes_of(surplus)
-                y = convolve(x.flatten(0, 1), ternarize_weight(latent), known(x), CodeConv((1, 1), (1, 1)))
+                y = convolve(x.flatten(0, 1), ternarize_weight(latent), codes_of(x), CodeConv((1, 1), (1, 1)))
                 back = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
                 found.append(torch.autograd.grad(y, asked, back))
             assert ("backward" in calls) == ((share < 0.5) == (limit is None))
@@ -159,16 +152,14 @@ def test_gradients_of_many_and_of_few_spikes_are_the_same(calls: list[str], monk
 
 
 def test_nothing_depends_on_the_number_of_threads() -> None:
-    def run(threads: int) -> tuple[Tensor, ...]:
+    found = []
+    for threads in (1, 3):
         torch.set_num_threads(threads)
-        surplus = surpluses(1, 8, 16, 16, 16).requires_grad_()
-        latent = drawn_weight(32, 16, 3).requires_grad_()
+        surplus, latent = surpluses(1, 8, 16, 16, 16).requires_grad_(), drawn_weight(32, 16, 3).requires_grad_()
         x = spikes_of(surplus)
-        y = convolve(x.flatten(0, 1), ternarize_weight(latent), known(x), CodeConv((1, 1), (1, 1)))
-        return (y.detach(), *torch.autograd.grad(y.square().sum(), [surplus, latent]))
-
-    for one, other in zip(run(1), run(3), strict=True):
-        assert torch.equal(one, other)
+        y = convolve(x.flatten(0, 1), ternarize_weight(latent), codes_of(x), CodeConv((1, 1), (1, 1)))
+        found.append([y, *torch.autograd.grad(y.square().sum(), [surplus, latent])])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 def test_quantised_spikes_are_those_of_the_equation_and_their_codes() -> None:
@@ -177,7 +168,7 @@ def test_quantised_spikes_are_those_of_the_equation_and_their_codes() -> None:
         spikes = spikes_of(surplus, bits)
         assert torch.equal(spikes, quantize_spike(surplus, bits=bits))
         assert spikes.stride() == surplus.stride()
-        codes = known(spikes)
+        codes = codes_of(spikes)
         assert codes.live is not None
         assert codes.most == 2**bits - 1
         assert torch.equal(codes.codes.permute(0, 3, 1, 2) * 0.25, spikes.flatten(0, 1))
@@ -289,7 +280,7 @@ def test_weights_are_packed_once_an_update(rule: Any, calls: list[str]) -> None:
     assert calls.count("forward") == max(plan.steps) + 1 > 1
 
 
-def test_spikes_that_were_written_to_are_no_longer_known() -> None:
+def test_spikes_that_were_written_to_are_no_longer_codes_of() -> None:
     """As a network's own forward pass may add to them in place."""
     spikes = spikes_of(surpluses(1, 2, 4, 8, 8))
     assert codes_of(spikes) is not None
@@ -300,22 +291,12 @@ def test_spikes_that_were_written_to_are_no_longer_known() -> None:
 def test_weights_that_were_written_to_are_packed_again(calls: list[str]) -> None:
     x = spikes_of(surpluses(1, 2, 4, 8, 8))
     weight = ternarize_weight(torch.randn(3, 4, 3, 3))
-    given = x.flatten(0, 1), weight, known(x), CodeConv((1, 1), (1, 1))
+    given = x.flatten(0, 1), weight, codes_of(x), CodeConv((1, 1), (1, 1))
     before = convolve(*given)
     assert torch.equal(convolve(*given), before)
     assert calls.count("pack") == 1
     weight.neg_()
     assert torch.equal(convolve(*given), -before)
-
-
-def test_weights_that_gather_gradients_are_the_ones_that_were_packed() -> None:
-    layer = QuantConv2d(4, 6, 3, quantizer=Ternary())
-    held = HeldWeights(layer)
-    x = spikes_of(surpluses(1, 2, 4, 8, 8))
-    codes = known(x)
-    before = layer(x.flatten(0, 1), held.weights[layer], codes)
-    held.last()
-    assert torch.equal(layer(x.flatten(0, 1), held.weights[layer], codes), before)
 
 
 def test_a_narrow_shortcut_behind_it_is_not_given_channels_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,7 +311,7 @@ def test_a_narrow_shortcut_behind_it_is_not_given_channels_last(monkeypatch: pyt
 
 def test_a_convolution_that_is_none_is_refused() -> None:
     x = spikes_of(surpluses(1, 2, 4, 8, 8))
-    codes = known(x)
+    codes = codes_of(x)
     weight = ternarize_weight(torch.randn(3, 4, 3, 3))
     with pytest.raises(ValueError, match="this machine has none of that name"):
         convolve(x.flatten(0, 1), weight, codes, CodeConv((1, 1), (1, 1), "mmx"))
