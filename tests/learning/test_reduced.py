@@ -98,7 +98,7 @@ CRITERIA = {
 }
 
 
-@every(make=RULES, criterion=CRITERIA, steps=[T, 1])
+@sampled(2 * len(RULES), make=RULES, criterion=CRITERIA, steps=[T, 1])
 def test_without_memory_it_is_stbp(make: Callable[..., Rule], criterion: Any, steps: int) -> None:
     """One frame is an input constant in time."""
     found, value = learn(make(loss="reduced", criterion=criterion), without_memory(), frames(steps))

@@ -116,6 +116,8 @@ def test_a_state_is_a_value_of_all_its_names() -> None:
         neuron(x, {"potential": state["potential"]}, range(1, 2))
     with pytest.raises(ShapeError, match="a new batch starts with state=None"):
         neuron(torch.randn(1, 3, 5), state, range(1, 2))
+    with pytest.raises(ShapeError, match=r"AdaptiveHDLIF: input has 5 channels.*; this neuron's leak is for 8"):
+        AdaptiveHDLIF(T, channels=8)(torch.zeros(T, 2, 5, 3))
     with pytest.raises(StateError, match="a Parallel keeps none"):
         own_neurons.Parallel(T)(x, state, range(1, 2))
 
@@ -141,6 +143,8 @@ def test_a_class_that_does_not_fit_its_step_is_refused_where_it_is_defined() -> 
     for members, words in cases:
         with naming(words), pytest.raises(EquationError, match=words):
             defined(**members)
+    with pytest.raises(EquationError, match="an EquationNeuron has no step"):
+        EquationNeuron(T)
 
 
 def test_starts_and_ranges_are_checked_by_neuron_and_parameter() -> None:
@@ -294,7 +298,7 @@ def test_what_a_step_may_return_and_do() -> None:
 def test_long_functions_of_parameters_have_short_names_and_too_many_are_refused() -> None:
     def long(current: Any, leak: Any) -> Any:
         e = leak
-        for _ in range(16):
+        for _ in range(12):
             e = e * e + e
         return e * current
 

@@ -19,7 +19,7 @@ from cases import every
 from hdlif.learning.traced_pass import TraceRule
 from hdlif.learning.traces import Traces
 from hdlif.nn import QuantConv2d, Sequential, Ternary
-from hdlif.nn.layout import lay_out, must_stay_contiguous
+from hdlif.nn.layout import lay_out, must_stay_contiguous, reads_channels_last
 from hdlif.nn.steps import carrying
 from hdlif.report.convolutions import FAULTY, TOLERANCE, Shape, shipped_convolutions
 
@@ -164,3 +164,21 @@ def test_what_must_stay_contiguous() -> None:
     assert must_stay_contiguous(conv(stride=(1, 2)))
     others = [conv(16), conv(kernel=2), conv(stride=1), conv(groups=2), nn.Conv1d(4, 8, 1, stride=2), nn.Linear(4, 8)]
     assert not any(map(must_stay_contiguous, others))
+
+
+@every(
+    "convolution",
+    "images",
+    "is_laid",
+    of=[
+        (nn.Conv2d(2, 16, 3), (1, 4, 2, 8, 8), True),
+        (nn.Conv2d(2, 8, 3), (1, 4, 2, 8, 8), False),
+        (nn.Conv2d(1, 16, 3), (1, 4, 1, 8, 8), False),
+        (nn.Conv2d(2, 16, 1, stride=2), (1, 4, 2, 8, 8), False),
+        (nn.Linear(2, 16), (1, 4, 2, 8, 8), False),
+    ],
+)
+def test_images_are_laid_out_where_the_first_convolution_gains(
+    convolution: nn.Module, images: tuple[int, ...], is_laid: bool
+) -> None:
+    assert reads_channels_last(nn.Sequential(convolution), torch.randn(images)) == is_laid

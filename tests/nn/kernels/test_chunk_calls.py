@@ -1,5 +1,6 @@
 """The compiled kernels of a chunk: layouts, threads, instruction sets, what PyTorch may do with them, and refusals."""
 
+import copy
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -300,7 +301,8 @@ def test_what_was_saved_and_then_written_to_is_found_out() -> None:
     for place in (1, 2):
         written, given = given_to(HDLIF(T), drawn(T, 3, 5))
         inner = [one * 1 for one in given]
-        found = FusedStep(written)(inner[0], inner[1:2], inner[2:], steps=T)
+        # A copy compiles its programs again.
+        found = copy.deepcopy(FusedStep(written))(inner[0], inner[1:2], inner[2:], steps=T)
         assert found is not None
         inner[place].mul_(2)
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
