@@ -137,11 +137,11 @@ def test_states_and_shapes_that_do_not_fit_are_refused() -> None:
         Recurrent(HDLIF(T), QuantConv2d(C, C, 3))(torch.randn(1, 2, C, 5, 5), None, range(1))
 
 
-NEURONS: dict[str, Callable[[int], nn.Module]] = {
-    "codes": lambda c: HDLIF(T, quantizer=SpikeQuantizer()),
-    "graded": lambda c: HDLIF(T),
-    "binary, its size per step": lambda c: LIF(T, learned=True, leak=0.7, threshold=0.9),
-    "parallel": lambda c: ParallelHDLIF(T, quantizer=SpikeQuantizer()),
+NEURONS: dict[str, Callable[[], nn.Module]] = {
+    "codes": lambda: HDLIF(T, quantizer=SpikeQuantizer()),
+    "graded": lambda: HDLIF(T),
+    "binary, its size per step": lambda: LIF(T, learned=True, leak=0.7, threshold=0.9),
+    "parallel": lambda: ParallelHDLIF(T, quantizer=SpikeQuantizer()),
 }
 
 
@@ -160,11 +160,8 @@ def test_a_recurrent_network_is_deployed(neuron: str, quantizer: Ternary | None)
     """Its logits are the module's, the runtime's bits the oracle's, also beyond the trained steps and in a stream."""
     torch.manual_seed(1)
 
-    def layer(place):
-        synapse = QuantConv2d(place.channels, place.channels, 3, padding=1, quantizer=quantizer)
-        return Recurrent(NEURONS[neuron](place.channels), synapse)
-
     conv = partial(QuantConv2d, quantizer=quantizer)
+    layer = lambda place: Recurrent(NEURONS[neuron](), conv(place.channels, place.channels, 3, padding=1))  # noqa: E731
     network = trained_like(resnet(neuron=layer, blocks=(1,), width=4, in_channels=1, classes=5, conv=conv))
     graph = deploy.lower(network, input=RECORD, labels=tuple("abcde"), time_steps=T)
     assert sum(node.op == "delay" for node in graph.nodes) == 2
@@ -194,22 +191,17 @@ class Late(EquationNeuron):
         return torch.relu(potential - threshold), current
 
 
-def led_back_through_norms() -> nn.Module:
-    """The value that is led back is an affine, behind which another one stands."""
-    inner = Sequential(LIF(T), BatchNorm2d(4), BatchNorm2d(4))
-    return Sequential(nn.Conv2d(1, 4, 3, padding=1), Recurrent(inner, QuantConv2d(4, 4, 1)), BatchNorm2d(4))
+def led_back(*inner: nn.Module) -> nn.Module:
+    """Layers that lead back what the last of them gives, with a norm behind them."""
+    back = Recurrent(Sequential(*inner), QuantConv2d(4, 4, 1))
+    return Sequential(nn.Conv2d(1, 4, 3, padding=1), back, BatchNorm2d(4))
 
 
-def led_back_through_a_convolution() -> nn.Module:
-    inner = Sequential(LIF(T), nn.Conv2d(4, 4, 1, bias=False))
-    return Sequential(nn.Conv2d(1, 4, 3, padding=1), Recurrent(inner, QuantConv2d(4, 4, 1)), BatchNorm2d(4))
-
-
-def late() -> nn.Module:
-    return Sequential(nn.Conv2d(1, 4, 3, padding=1), Recurrent(Late(T), QuantConv2d(4, 4, 1)))
-
-
-BODIES = [led_back_through_norms, led_back_through_a_convolution, late]
+BODIES: dict[str, Callable[[], nn.Module]] = {
+    "norms": lambda: led_back(LIF(T), BatchNorm2d(4), BatchNorm2d(4)),
+    "a convolution": lambda: led_back(LIF(T), nn.Conv2d(4, 4, 1, bias=False)),
+    "a neuron that reads its state alone": lambda: led_back(Late(T)),
+}
 
 
 def scattered(make: Callable[[], nn.Module]) -> tuple[nn.Module, Graph, Tensor]:
@@ -243,20 +235,16 @@ def test_the_onnx_forms_lead_back_the_same(make: Callable[[], nn.Module]) -> Non
 
 
 def test_a_state_that_is_no_code_is_cut_to_one_alike_everywhere() -> None:
-    _, graph, x = scattered(lambda: Sequential(nn.Conv2d(1, 4, 3, padding=1), linear_codes()))
+    codes = HDLIF(T, quantizer=SpikeQuantizer(bits=2))
+    first = nn.Conv2d(1, 4, 3, padding=1)
+    _, graph, x = scattered(lambda: Sequential(first, Recurrent(codes, QuantConv2d(4, 4, 1))))
     session, frame = Session(graph), x[0].numpy()
     _, state = session.step(frame)
-    odd = {k: v if k == "t" else np.full_like(v, 2.7) for k, v in state.items()}
+    odd = {key: value if key == "t" else np.full_like(value, 2.7) for key, value in state.items()}
     expected, _ = reference.step(graph, frame, odd)
     assert session.step(frame, odd)[0].tobytes() == expected.tobytes()
     of_nodes: dict[str, dict[str, Tensor]] = {}
-    for key, value in odd.items():
-        if key != "t":
-            node, _, own = key.rpartition(".")
-            of_nodes.setdefault(node, {})[own] = torch.from_numpy(value)
+    for node, _, own in (key.rpartition(".") for key in odd if key != "t"):
+        of_nodes.setdefault(node, {})[own] = torch.from_numpy(odd[f"{node}.{own}"])
     logits, _ = deploy.GraphModule(graph)(x, of_nodes, steps=range(1, 2))
     torch.testing.assert_close(logits[0], torch.from_numpy(expected), atol=1e-5, rtol=1e-5)
-
-
-def linear_codes() -> Recurrent:
-    return Recurrent(HDLIF(T, quantizer=SpikeQuantizer(bits=2)), QuantConv2d(4, 4, 1))
