@@ -23,6 +23,7 @@ CASES: dict[str, Callable[..., SteppedNeuron]] = {
     "hard lif": partial(LIF, learned=True, reset=HardReset(0.1)),
     "detached lif": partial(LIF, learned=True, reset=DetachedReset(HardReset(0.1))),
     "fixed hdlif": partial(HDLIF, learned=False),
+    "hdlif of any leak": partial(HDLIF, learned=False, leak=-1.25, threshold=-0.5),
     "shared glif": partial(GLIF, per_step=False),
     "glif by step": partial(GLIF, per_step=True),
     "own adaptive": own_neurons.AdaptiveHDLIF,

@@ -1,5 +1,8 @@
 """The neurons' equations, against numbers by hand and formulas that do not use autograd."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -19,35 +22,34 @@ from hdlif.functional import (
     lif_step,
     parallel_hd_lif_step,
     soft_reset,
-    unit_lif_step,
 )
 
 T, N = 6, 200
 EXACT = {"atol": 1e-10, "rtol": 0.0}
+Step = Callable[..., tuple[Tensor, Tensor]]
 
 
-def scan(current: Tensor, leak: Tensor, threshold: Tensor, *, online: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """HD-LIF over [T, N]: spikes, and the potentials before and after each step."""
+def through(step: Step, current: Tensor, *rows: Tensor, online: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """A step over [T, N], with a value of each row per step: spikes, and the potentials before and after each step."""
     potential = torch.zeros_like(current[0])
     spikes, before, after = [], [], []
-    for t in range(len(current)):
+    for t, arriving in enumerate(current):
         before.append(potential)
-        spike, potential = hd_lif_step(current[t], potential.detach() if online else potential, leak[t], threshold[t])
+        spike, potential = step(arriving, potential.detach() if online else potential, *(row[t] for row in rows))
         spikes.append(spike)
         after.append(potential)
-    return torch.stack(spikes), torch.stack(before).detach(), torch.stack(after).detach()
+    return torch.stack(spikes), torch.stack(before).detach(), torch.stack(after)
+
+
+scan = partial(through, hd_lif_step)
 
 
 def lif_scan(
     current: Tensor, *, leak: float = 0.5, threshold: float = 1.0, reset: Reset = soft_reset
 ) -> tuple[Tensor, Tensor]:
-    potential = torch.zeros_like(current[0])
-    spikes, potentials = [], []
-    for t in range(len(current)):
-        spike, potential = lif_step(current[t], potential, torch.tensor(leak), torch.tensor(threshold), reset=reset)
-        spikes.append(spike)
-        potentials.append(potential)
-    return torch.stack(spikes), torch.stack(potentials)
+    rows = (torch.full((len(current),), value) for value in (leak, threshold))
+    spikes, _, after = through(partial(lif_step, reset=reset), current, *rows)
+    return spikes, after
 
 
 def random_case(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -63,9 +65,6 @@ def fired(current: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
     """χ_t = 1[m_t > θ_t]."""
     _, before, _ = scan(current, leak, threshold)
     return (leak[:, None] * before + current > threshold[:, None]).double()
-
-
-# HD-LIF, forward
 
 
 def test_hd_lif_constant_current_gives_the_golden_train() -> None:
@@ -108,9 +107,6 @@ def test_hd_lif_refuses_a_potential_of_another_shape() -> None:
     for step in (hd_lif_step, lif_step):
         with pytest.raises(ShapeError, match=r"potential has shape \[3\], the current \[2\]"):
             step(torch.zeros(2), torch.zeros(3), half, half)
-
-
-# HD-LIF, backward
 
 
 def test_hd_lif_derivatives_on_each_branch() -> None:
@@ -163,9 +159,6 @@ def test_gradcheck_passes_for_hd_lif_through_time() -> None:
     assert torch.autograd.gradcheck(lambda *a: scan(*a)[0], inputs)
 
 
-# LIF
-
-
 def test_lif_traces_of_both_resets_detached_or_not() -> None:
     # λ = 0.5, θ = 1; soft m: 0.75, 1.125, 0.0625 + 1.5 = 1.5625, 0.28125 + 0.75 = 1.03125
     # hard m: 0.75, 1.125 -> -0.25, -0.125 + 1.5 = 1.375 -> -0.25, -0.125 + 0.75 = 0.625
@@ -182,15 +175,6 @@ def test_lif_fires_at_the_threshold_itself_and_emits_the_threshold() -> None:
     spikes, after = lif_scan(torch.tensor([[0.75], [0.375]], dtype=torch.float64), threshold=0.75)
     assert spikes[:, 0].tolist() == [0.75, 0.0]
     assert after[:, 0].tolist() == [0.0, 0.375]
-
-
-def test_unit_spikes_are_those_of_lif_by_the_threshold() -> None:
-    current, leak, threshold, potential = random_case(9)
-    spike, after = lif_step(current[0], potential[0], leak[0], threshold[0])
-    ours, its = unit_lif_step(current[0], potential[0], leak[0], threshold[0])
-    assert 0 < ours.mean() < 1
-    assert torch.equal(ours * threshold[0], spike)
-    assert torch.equal(its, after)
 
 
 def dyadic_currents(shape: tuple[int, ...], seed: int) -> Tensor:
@@ -226,9 +210,6 @@ def test_lif_temporal_jacobian_follows_the_hand_formula(reset: Reset, dv_dm) -> 
             torch.testing.assert_close(row[t], expected, **EXACT)
 
 
-# Parallel HD-LIF
-
-
 def test_parallel_hd_lif_is_the_surplus_over_the_threshold() -> None:
     spikes = parallel_hd_lif_step(torch.tensor([-1.0, 0.5, 0.75, 2.0]), torch.tensor(0.5))
     assert spikes.tolist() == [0.0, 0.0, 0.25, 1.5]
@@ -244,18 +225,11 @@ def test_parallel_hd_lif_equals_hd_lif_without_leak_in_value_and_gradient() -> N
         torch.testing.assert_close(one, other, **EXACT)
 
 
-# Graded LIF
-
-
 def test_graded_lif_emits_the_surplus_and_subtracts_the_threshold() -> None:
     # θ = 0.5: m 1.25 -> s 0.75, v 0.75; m 0.375 + 0.25 = 0.625 -> s 0.125, v 0.125; m 0.0625 - 1 -> silent
-    current = torch.tensor([1.25, 0.25, -1.0], dtype=torch.float64)
-    half = torch.tensor(0.5, dtype=torch.float64)
-    potential, found = torch.zeros((), dtype=torch.float64), []
-    for step in current:
-        spike, potential = graded_lif_step(step, potential, half, half)
-        found.append((spike.item(), potential.item()))
-    assert found == [(0.75, 0.75), (0.125, 0.125), (0.0, -0.9375)]
+    current, half = torch.tensor([1.25, 0.25, -1.0], dtype=torch.float64), torch.full((3,), 0.5, dtype=torch.float64)
+    spikes, _, after = through(graded_lif_step, current, half, half)
+    assert (spikes.tolist(), after.tolist()) == ([0.75, 0.125, 0.0], [0.75, 0.125, -0.9375])
 
 
 def test_graded_lif_is_hd_lif_but_for_the_reset() -> None:
@@ -278,9 +252,6 @@ def test_graded_lif_spike_gradient_is_true_and_its_reset_uses_the_surrogate() ->
     assert of_potential.tolist() == [0.75, 0.625]
 
 
-# GLIF
-
-
 def glif_parameters(**given: float) -> GLIFParameters:
     names = ("decay_gate", "input_gate", "reset_gate", "leak", "linear_leak", "conductance", "reset", "threshold")
     return GLIFParameters(*(torch.tensor(given.get(name, 0.5), dtype=torch.float64) for name in names))
@@ -288,12 +259,12 @@ def glif_parameters(**given: float) -> GLIFParameters:
 
 def glif_scan(current: Tensor, parameters: GLIFParameters) -> tuple[Tensor, Tensor]:
     potential = fired = torch.zeros_like(current[0])
-    spikes, potentials = [], []
+    found = []
     for step in current:
         fired, potential = glif_step(step, potential, fired, parameters)
-        spikes.append(fired)
-        potentials.append(potential)
-    return torch.stack(spikes), torch.stack(potentials)
+        found.append((fired, potential))
+    spikes, potentials = (torch.stack(one) for one in zip(*found, strict=True))
+    return spikes, potentials
 
 
 def test_glif_trace_by_hand() -> None:
@@ -306,22 +277,12 @@ def test_glif_trace_by_hand() -> None:
     assert potentials.flatten().tolist() == [1.375, 1.390625, -0.103515625]
 
 
-def test_glif_with_hard_reset_gate_is_lif_with_hard_reset() -> None:
+@every("reset_gate", "reset", "its", of=[(1.0, 0.5, HardReset()), (0.0, 0.5, soft_reset)])
+def test_glif_with_closed_gates_is_lif_whose_soft_reset_is_leaked(reset_gate: float, reset: float, its: Reset) -> None:
+    gates = {"decay_gate": 1.0, "input_gate": 0.0, "reset_gate": reset_gate, "reset": reset, "threshold": 1.0}
     current = dyadic_currents((8, 60), 0)
-    spikes, _ = glif_scan(current, glif_parameters(decay_gate=1, input_gate=0, reset_gate=1, threshold=1.0))
-    expected, _ = lif_scan(current, reset=HardReset())
-    assert torch.equal(spikes, expected)
-
-
-def test_glif_with_soft_reset_gate_is_lif_where_the_reset_is_leaked() -> None:
-    current = dyadic_currents((8, 60), 0)
-    gates = {"decay_gate": 1.0, "input_gate": 0.0, "reset_gate": 0.0, "threshold": 1.0}
-    expected, _ = lif_scan(current)
-    assert torch.equal(glif_scan(current, glif_parameters(**gates, reset=0.5))[0], expected)
-    assert not torch.equal(glif_scan(current, glif_parameters(**gates, reset=1.0))[0], expected)
-
-
-# Mem-BN's place
+    expected, _ = lif_scan(current, reset=its)
+    assert torch.equal(glif_scan(current, glif_parameters(**gates))[0], expected)
 
 
 def test_norm_of_the_membrane_stands_for_it_in_spike_and_potential() -> None:

@@ -34,13 +34,9 @@ def test_quantised_spike_takes_the_golden_values() -> None:
 
 def test_spike_bits_step_and_offset_each_have_their_effect() -> None:
     spikes = torch.tensor([0.75, 1.0, 5.0])
-    assert quantize_spike(spikes, bits=2, step=0.5).tolist() == [1.0, 1.0, 1.5]
-    assert quantize_spike(spikes, bits=2, step=0.5, offset=0.0).tolist() == [0.5, 1.0, 1.5]
-
-
-def test_spike_codes_are_the_integers_behind_the_quantised_spikes() -> None:
-    spikes = torch.tensor([0.0, 0.3, 2.0, 99.0])
-    assert spike_codes(spikes, bits=4, step=0.25, offset=0.5).tolist() == [0.0, 1.0, 8.0, 15.0]
+    for offset, codes in ((0.5, [2.0, 2.0, 3.0]), (0.0, [1.0, 2.0, 3.0])):
+        assert spike_codes(spikes, bits=2, step=0.5, offset=offset).tolist() == codes
+        assert quantize_spike(spikes, bits=2, step=0.5, offset=offset).tolist() == [code / 2 for code in codes]
 
 
 def test_quantised_spike_passes_the_gradient_everywhere_above_the_range_too() -> None:
@@ -98,9 +94,6 @@ def test_weight_scale_is_the_least_squares_one_for_its_codes() -> None:
             assert (codes * scale * factor - weight).square().sum() > best
 
 
-# Integer weights
-
-
 def squared_error(weight: Tensor, scale: Tensor, most: int) -> Tensor:
     """What each row loses at its scale, [out]."""
     codes = torch.round(weight / scale[:, None]).clamp(-most, most)
@@ -114,11 +107,6 @@ def least_error(weight: Tensor, most: int) -> Tensor:
     codes = torch.round(most * magnitude / (shares * magnitude.amax(1, keepdim=True))).clamp_max(most)
     product, square = (magnitude * codes).sum(2), codes.square().sum(2)
     return weight.square().sum(1) - (product.square() / square.clamp_min(1)).amax(0)
-
-
-def laplace(*shape: int) -> Tensor:
-    u = torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64) - 0.5
-    return -u.sign() * torch.log1p(-2 * u.abs())
 
 
 def sparse(*shape: int) -> Tensor:
@@ -137,10 +125,11 @@ def with_outlier(*shape: int) -> Tensor:
 DISTRIBUTIONS = {
     "gaussian": lambda *shape: gaussian_weights(0.05, *shape),
     "uniform": lambda *shape: torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 0.5,
-    "laplace": laplace,
     "sparse": sparse,
     "outlier": with_outlier,
-    "cauchy": lambda *shape: laplace(*shape) / gaussian_weights(1.0, *shape).abs().clamp_min(0.01),
+    "cauchy": lambda *shape: (
+        gaussian_weights(1.0, *shape) / gaussian_weights(1.0, *shape).roll(1).abs().clamp_min(0.01)
+    ),
 }
 
 
@@ -183,8 +172,8 @@ def test_integer_scale_knows_its_row_alone_and_no_unit(bits: int) -> None:
 
 @every(value=[0.0, 1e-45, 1e-38, 1e38, float("inf"), float("nan")], inputs=[1, 2, 600], bits=[2, 4, 8])
 def test_integer_scale_is_a_positive_number_for_any_weight(value: float, inputs: int, bits: int) -> None:
-    weight = torch.full((2, inputs), value)
-    codes, scale = integer_codes(weight, bits=bits)
+    codes, scale = integer_codes(torch.full((2, inputs), value), bits=bits)
+    assert scale.shape == (2, 1)
     assert (scale > 0).all()
     assert scale.isfinite().all()
     assert torch.isfinite(codes).all() == (value == value)
@@ -202,19 +191,6 @@ def test_integer_weight_by_hand() -> None:
     torch.testing.assert_close(quantize_weight(weight, bits=3), codes * scale)
 
 
-@every(bits=range(2, 9))
-def test_integer_weight_takes_symmetric_codes_and_has_a_scale_per_channel(bits: int) -> None:
-    weight = gaussian_weights(0.05, 1, 3, 3, 3) * torch.tensor([1.0, 10.0, 100.0, 0.0]).view(4, 1, 1, 1)
-    codes, scale = integer_codes(weight, bits=bits)
-    most = 2 ** (bits - 1) - 1
-    assert scale.shape == (4, 1, 1, 1)
-    assert codes.abs().max() <= most
-    assert torch.equal(codes, codes.round())
-    torch.testing.assert_close(codes[0], codes[1])
-    assert codes[3].eq(0).all()
-    assert scale[3].item() == 1.0
-
-
 def test_integer_gradient_stops_beyond_the_range() -> None:
     # 2 bits: one weight of 9 is worth its scale, a = 9; one of 3 among a hundred of 1 is not: a = 1.02, range ±2.04.
     for weight, expected in (([0.1, -0.1, 0.1, 9.0], [1.0] * 4), ([1.0] * 100 + [3.0], [1.0] * 100 + [0.0])):
@@ -222,9 +198,6 @@ def test_integer_gradient_stops_beyond_the_range() -> None:
         quantize_weight(w, bits=2).sum().backward()
         assert w.grad is not None
         assert w.grad.tolist() == [expected]
-
-
-# Spikes: clipped gradient and learned step
 
 
 def test_clipped_gradient_stops_above_the_largest_level() -> None:

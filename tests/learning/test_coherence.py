@@ -1,9 +1,7 @@
 """Each rule's gradient beside STBP's, against plain loops and Theorem 4.2."""
 
 import copy
-import math
 from collections.abc import Iterator
-from dataclasses import asdict, astuple
 
 import pytest
 import torch
@@ -16,7 +14,7 @@ from hdlif.learning import SLTT, STBP, StochasticStep, coherence, loss_of_each, 
 from hdlif.learning.coherence import Layer, RuleCoherence
 from hdlif.learning.probe import observe
 from hdlif.models import ReversibleSequential, reversible_resnet
-from hdlif.nn import HDLIF, LIF, ParallelHDLIF, Scope, Sequential, SpikeQuantizer, Temporal, Ternary
+from hdlif.nn import HDLIF, LIF, ParallelHDLIF, Sequential, Ternary
 from plain_networks import STEPS, TARGET, cosine, frames, gradient, loop, plain, weights
 from small_networks import alternate, scatter_norms, tiny_resnet
 
@@ -43,21 +41,6 @@ def images(steps: int = STEPS) -> Tensor:
 # The local view: Theorem 4.2
 
 
-@every(loss=LOSSES)
-def test_hd_lif_entries_are_equal_or_dropped_and_never_wrong(loss) -> None:
-    for layer in rows(compare(plain(), loss=loss)["sltt"].local.layers, "neuron").values():
-        assert layer.wrong == layer.opposite == 0
-        assert layer.equal + layer.dropped == pytest.approx(1)
-        assert layer.dropped > 0.05
-        assert layer.equal > layer.idle > 0
-        for step in layer.per_step:
-            assert step.wrong == 0
-        assert layer.per_step[-1].dropped == 0
-        # what is left of a vector after entries are dropped is as long as its cosine
-        assert layer.cosine == pytest.approx(layer.norm_ratio)
-        assert layer.cosine < 0.999
-
-
 def test_hd_lif_figures_follow_from_the_firing_bits_and_g() -> None:
     net, x = plain(), frames()
     layers = rows(compare(net)["sltt"].local.layers, "neuron")
@@ -74,6 +57,9 @@ def test_hd_lif_figures_follow_from_the_firing_bits_and_g() -> None:
         assert layer.norm_ratio == pytest.approx(float(online.norm() / stbp.norm()), abs=1e-10)
         assert layer.dropped == pytest.approx(float(((fired == 0) & (stbp != 0)).double().mean()), abs=1e-12)
         assert layer.idle == pytest.approx(float((stbp == 0).double().mean()), abs=1e-12)
+        # Never wrong: entries of Theorem 4.2 are equal or dropped.
+        assert layer.wrong == layer.opposite == 0
+        assert layer.equal + layer.dropped == pytest.approx(1)
         assert layer.firing_rate == pytest.approx(float(fired.mean()), abs=1e-12)
         for t, step in enumerate(layer.per_step):
             assert step.cosine == pytest.approx(cosine(online[t], stbp[t]), abs=1e-10)
@@ -114,14 +100,6 @@ def test_a_parallel_neuron_is_equal_everywhere() -> None:
             assert layer.equal == 1
             assert layer.cosine == pytest.approx(1)
         assert rule.end_to_end.cosine == pytest.approx(1)
-
-
-def test_leak_and_threshold_are_outside_the_theorem() -> None:
-    found = rows(compare(plain())["sltt"].local.layers, "parameters")
-    assert set(found) == {"act1", "act2"}
-    # a neuron that fired has dL/dθ = -G online, and STBP adds what the clamped potential hands on
-    assert all(layer.norm_ratio > 1.01 for layer in found.values())
-    assert not rows(compare(plain(learned=False))["sltt"].local.layers, "parameters")
 
 
 # End to end
@@ -180,16 +158,6 @@ def test_one_draw_of_the_random_step_is_compared_with_the_whole_gradient(kind) -
         assert plan.cosine < found.cosine
 
 
-@every(kind=KINDS, k=[1, 2, 4])
-def test_the_enumerated_random_step_is_sltt(kind, k: int) -> None:
-    found = compare(plain(kind), rules={"sltt": SLTT, "k": lambda criterion: StochasticStep(k, criterion=criterion)})
-    for layer, other in zip(found["k"].local.layers, found["sltt"].local.layers, strict=True):
-        close(layer, other)
-    for layer, other in zip(found["k"].end_to_end.layers, found["sltt"].end_to_end.layers, strict=True):
-        close(layer, other)
-    assert len(found["k"].end_to_end.plans) == math.comb(STEPS, k)
-
-
 @every(kind=KINDS)
 def test_losses_that_differ_are_compared_as_two_trainings(kind) -> None:
     net, x = plain(kind), frames()
@@ -199,48 +167,6 @@ def test_losses_that_differ_are_compared_as_two_trainings(kind) -> None:
     for name, layer in rows(found.end_to_end.layers, "synapse").items():
         assert layer.cosine == pytest.approx(cosine(own[name], reference[name]), abs=1e-10)
     assert found.local == compare(net)["sltt"].local
-
-
-class Stateless(Temporal):
-    """A sequence that can be started without saying that there is no state."""
-
-    def __init__(self, body: Sequential) -> None:
-        super().__init__()
-        self.body = body
-
-    def forward(self, x, state=None, steps=None):  # type: ignore[no-untyped-def]
-        run = Scope(self, state, steps)
-        return run("body", x), run.state
-
-
-# Where rules agree
-
-
-# Networks as they are
-
-
-@every(quantizer=[None, Ternary()])
-def test_a_residual_hybrid_has_every_layer_and_no_wrong_entry(quantizer) -> None:
-    make = alternate(lambda place: HDLIF(STEPS, quantizer=SpikeQuantizer()), lambda place: ParallelHDLIF(STEPS))
-    net = tiny_resnet(make, quantizer=quantizer)
-    found = compare(net, images())["sltt"]
-    neurons = rows(found.local.layers, "neuron")
-    assert list(neurons) == [f"body.stage{s}.0.act{i}" for s in (1, 2) for i in (1, 2)]
-    assert all(layer.wrong == 0 for layer in neurons.values())
-    assert neurons["body.stage1.0.act1"].dropped > 0
-    assert neurons["body.stage1.0.act2"].dropped == 0
-    synapses = rows(found.end_to_end.layers, "synapse")
-    assert {"stem.conv", "body.stage2.0.shortcut.conv", "classifier"} < set(synapses)
-    assert all(0.5 < layer.cosine <= 1 + 1e-12 for layer in synapses.values())
-
-
-def test_a_constant_input_is_compared_as_the_repeated_one() -> None:
-    net, x = tiny_resnet(lambda place: HDLIF(STEPS)), images(1)
-    constant, repeated = compare(net, x)["sltt"], compare(net, x.expand(STEPS, *x.shape[1:]))["sltt"]
-    for layer, other in zip(constant.local.layers, repeated.local.layers, strict=True):
-        close(layer, other, 1e-10)
-    for layer, other in zip(constant.end_to_end.layers, repeated.end_to_end.layers, strict=True):
-        close(layer, other, 1e-10)
 
 
 def test_batches_count_by_the_size_of_their_gradients() -> None:
@@ -254,71 +180,41 @@ def test_batches_count_by_the_size_of_their_gradients() -> None:
     assert rows(found.end_to_end.layers, "synapse")["fc1"].cosine == pytest.approx(expected, abs=1e-10)
 
 
-# What is left behind
+class Failing(SLTT):
+    def __call__(self, *arguments: object):  # type: ignore[no-untyped-def, override]
+        yield next(super().__call__(*arguments))  # type: ignore[arg-type]
+        raise RuntimeError("no more")
 
 
-def test_the_model_is_left_as_it_was() -> None:
-    net = tiny_resnet(lambda place: HDLIF(STEPS), quantizer=Ternary())
-    net.train()
+def test_the_model_is_left_as_it_was_by_a_rule_that_fails_too() -> None:
+    net = tiny_resnet(lambda place: HDLIF(STEPS), quantizer=Ternary()).train()
     net.body.eval()
+    net.stem.requires_grad_(False)
     for i, parameter in enumerate(net.parameters()):
         parameter.grad = torch.full_like(parameter, float(i)) if i % 2 else None
+    gradients = [None if parameter.grad is None else parameter.grad.clone() for parameter in net.parameters()]
     before = copy.deepcopy(net)
-    for parameter, expected in zip(net.parameters(), before.parameters(), strict=True):
-        # a copy of a network has no gradients
-        expected.grad = None if parameter.grad is None else parameter.grad.clone()
-    compare(net, images())
-    assert_untouched(net, before)
-
-
-def test_a_rule_that_fails_leaves_the_model_as_it_was() -> None:
-    class Failing(SLTT):
-        def __call__(self, *arguments: object):  # type: ignore[no-untyped-def, override]
-            yield next(super().__call__(*arguments))  # type: ignore[arg-type]
-            raise RuntimeError("no more")
-
-    net = plain()
-    before = copy.deepcopy(net)
+    found = compare(net, images())["sltt"]
+    assert "stem.conv" not in rows(found.end_to_end.layers, "synapse")
     with pytest.raises(RuntimeError, match="no more"):
-        compare(net, rules={"failing": Failing})
-    assert_untouched(net, before)
-
-
-def assert_untouched(net: nn.Module, before: nn.Module) -> None:
+        compare(net, images(), rules={"failing": Failing})
     for (name, value), expected in zip(net.state_dict().items(), before.state_dict().values(), strict=True):
         assert torch.equal(value, expected), name
     for module, expected in zip(net.modules(), before.modules(), strict=True):
         assert module.training == expected.training
         assert not module._forward_hooks
         assert not module._forward_pre_hooks
-    for parameter, expected in zip(net.parameters(), before.parameters(), strict=True):
+    for parameter, expected, grad in zip(net.parameters(), before.parameters(), gradients, strict=True):
         assert parameter.requires_grad == expected.requires_grad
-        assert (parameter.grad is None) == (expected.grad is None)
-        assert parameter.grad is None or torch.equal(parameter.grad, expected.grad)
-
-
-def test_frozen_synapses_have_no_row() -> None:
-    net = plain()
-    net.fc1.requires_grad_(False)
-    found = compare(net)["sltt"]
-    assert set(rows(found.end_to_end.layers, "synapse")) == {"fc2", "fc3"}
-    assert rows(found.local.layers, "neuron")["act1"].wrong == 0
+        assert (parameter.grad is None) == (grad is None)
+        assert grad is None or torch.equal(parameter.grad, grad)
 
 
 def test_no_batch_and_a_network_without_neurons_are_refused() -> None:
     with pytest.raises(DataError, match="there is no batch"):
         coherence(plain(), [], rules=RULES, loss=MEAN, time_steps=STEPS)
-    with pytest.raises(ValueError, match="Stateless has no neuron layer"):
-        compare(Stateless(Sequential(nn.Linear(5, 3))))
-
-
-def close(one: Layer, other: Layer, tolerance: float = 1e-10) -> None:
-    assert (one.name, one.kind, len(one.per_step)) == (other.name, other.kind, len(other.per_step))
-    assert asdict(one).keys() == asdict(other).keys()
-    for a, b in zip((one, *one.per_step), (other, *other.per_step), strict=True):
-        for x, y in zip(astuple(a)[:8], astuple(b)[:8], strict=True):
-            assert (x is None) == (y is None)
-            assert x is None or x == pytest.approx(y, abs=tolerance)
+    with pytest.raises(ValueError, match="Sequential has no neuron layer"):
+        compare(Sequential(nn.Linear(5, 3)))
 
 
 def test_a_reversible_network_is_compared_like_one_that_keeps_its_graph(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,13 +223,13 @@ def test_a_reversible_network_is_compared_like_one_that_keeps_its_graph(monkeypa
         monkeypatch.setattr(ReversibleSequential, "forward", forward)
         torch.manual_seed(0)
         neuron = alternate(lambda place: HDLIF(STEPS), lambda place: LIF(STEPS))
-        network = reversible_resnet(neuron=neuron, blocks=(2, 2), width=4, classes=3, in_channels=2).double()
-        scatter_norms(network)
-        result = compare(network, images())["sltt"]
-        assert len(rows(result.local.layers, "neuron")) == 8
+        network = reversible_resnet(neuron=neuron, blocks=(2,), width=4, classes=3, in_channels=2).double()
+        result = compare(scatter_norms(network), images())["sltt"]
+        assert len(rows(result.local.layers, "neuron")) == 4
+        assert result.as_dict()["end_to_end"]["cosine"] == result.end_to_end.cosine
+        found.append([(layer.cosine, layer.norm_ratio) for layer in (*result.local.layers, *result.end_to_end.layers)])
         assert all(layer.cosine is not None for layer in result.end_to_end.layers)
-        found.append(result.as_dict())
-    reversible, plain = (torch.tensor(list(numbers(one)), dtype=torch.float64) for one in found)
+    reversible, plain = (torch.tensor([n for pair in one for n in pair if n is not None]) for one in found)
     torch.testing.assert_close(reversible, plain, atol=1e-6, rtol=0)
 
 

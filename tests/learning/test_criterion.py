@@ -79,20 +79,6 @@ def expected(delay: int, weights: Sequence[float] | None = None) -> Tensor:
     return model.outputs.grad
 
 
-@every(rule=[STBP, SLTT], delay=[0, 2])
-def test_a_target_at_each_step_is_learned_at_its_own(rule: type[Rule], delay: int) -> None:
-    torch.testing.assert_close(gradient(rule(criterion=each(delay)), TARGETS), expected(delay))
-
-
-@every(delay=[0, 2], draw=[StochasticStep(), StochasticStep(2), StochasticStep(2, draw=Stratified())])
-def test_random_steps_have_that_gradient_on_average_and_draw_no_step_that_does_not_count(
-    draw: StochasticStep, delay: int
-) -> None:
-    rule = StochasticStep(draw.k, criterion=each(delay), draw=draw.draw)
-    assert min(min(plan.steps) for plan, _ in rule.plans(T)) >= delay
-    torch.testing.assert_close(mean_gradient(rule), expected(delay))
-
-
 @every(rule=[STBP, SLTT, StochasticStep])
 def test_where_the_last_step_counts_alone_it_is_learned_from_alone(rule: type[Rule]) -> None:
     target = TARGETS[:, 0]
@@ -120,13 +106,16 @@ def test_traces_follow_the_steps_before_the_first_that_counts() -> None:
         OTTT(),
         *(StochasticStep(k) for k in (1, 2, 3)),
         StochasticStep(2, draw=Uniform()),
+        StochasticStep(2, draw=Stratified()),
         *(StochasticWindow(length) for length in (1, 2, T)),
         StochasticWindow(2, loss="last"),
     ],
     delay=[0, 2],
+    is_late=[True, False],
 )
-def test_late_steps_weigh_more_by_every_rule(rule: Rule, delay: int) -> None:
-    weights = late_weights(T - delay)
+def test_late_steps_weigh_more_by_every_rule(rule: Rule, delay: int, is_late: bool) -> None:
+    """Or all alike, and none before the first that counts."""
+    weights = late_weights(T - delay) if is_late else None
     timed = replace(rule, criterion=Timed(F.cross_entropy, delay, True, delay, weights))  # type: ignore[type-var]
     drawn = isinstance(timed, StochasticStep | StochasticWindow)
     found = mean_gradient(timed) if drawn else gradient(timed, TARGETS)

@@ -11,51 +11,30 @@ from torch import Tensor, nn
 
 import own_neurons
 from cases import every, sampled
+from chunks import CASES
 from hdlif.errors import TrainingError
-from hdlif.functional import DetachedReset, HardReset
-from hdlif.learning import NDOT, OTTT, SLTT, Rule
+from hdlif.learning import OTTT, SLTT, Rule
 from hdlif.models import Place, conv1d, recurrent
 from hdlif.nn import (
-    GLIF,
     HDLIF,
-    LIF,
-    AdaptiveHDLIF,
-    BatchNorm2d,
-    GradedLIF,
     MemBN,
-    ParallelHDLIF,
     QuantConv2d,
-    ResonateHDLIF,
-    SecondOrderHDLIF,
-    Sequential,
-    SlidingParallelHDLIF,
     SpikeQuantizer,
     State,
     Temporal,
     Ternary,
 )
-from hdlif.report.accounting import update_cost
 from hdlif.training.tasks import Classify, LabelSequence, Task
 from small_networks import assert_close, gradients, scatter_norms, tiny_resnet
 
 T, B, C, CLASSES = 7, 3, 2, 3
 
 NEURONS: dict[str, Callable[..., Temporal]] = {
-    "hdlif": lambda place: HDLIF(T),
+    **{name: lambda place, make=make: make(time_steps=T) for name, make in CASES.items()},
     "shared": lambda place: HDLIF(T, channels=place.channels, per_step=False),
     "quantised": lambda place: HDLIF(T, quantizer=SpikeQuantizer(learned=True)),
     "steps": lambda place: HDLIF(T, path="steps"),
     "fused": lambda place: HDLIF(T, path="fused"),
-    "lif": lambda place: LIF(T, learned=True),
-    "hard": lambda place: LIF(T, reset=DetachedReset(HardReset(0.25))),
-    "graded": lambda place: GradedLIF(T),
-    "glif": lambda place: GLIF(T, channels=place.channels),
-    "parallel": lambda place: ParallelHDLIF(T),
-    "adaptive": lambda place: AdaptiveHDLIF(T),
-    "second": lambda place: SecondOrderHDLIF(T, channels=place.channels),
-    "resonate": lambda place: ResonateHDLIF(T),
-    "sliding": lambda place: SlidingParallelHDLIF(T, taps=[1, 0, -1]),
-    "own": lambda place: own_neurons.AdaptiveHDLIF(T),
     "own, without a state": lambda place: own_neurons.Parallel(T),
 }
 
@@ -109,35 +88,14 @@ def test_a_chunk_of_steps_learns_as_the_steps_one_by_one(neuron: Callable[..., T
     assert sum(bool(value.any()) for value in found.values()) > len(found) / 2
 
 
-@every(neuron=["hdlif", "lif", "parallel", "quantised"], chunk=[2, 3, 2 * T])
+@every(neuron=["hdlif", "learned lif", "parallel_hdlif", "quantised"], chunk=[2, 3, 2 * T])
 def test_so_do_synapses_with_traces(neuron: str, chunk: int) -> None:
     network, x, target = series(NEURONS[neuron]), sample(T, B, C, 1, 1), classes(B)
     found = trained(OTTT(leak=0.8, chunk=chunk), network, x, target)
     assert_close(found, trained(OTTT(leak=0.8), network, x, target))
-    if neuron != "parallel":
+    if neuron != "parallel_hdlif":
         cut = trained(SLTT(), network, x, target)
         assert any(not torch.allclose(found[name], cut[name]) for name in found)
-
-
-@every(
-    synapse=[
-        lambda bias: nn.Linear(C, 4, bias=bias),
-        lambda bias: nn.Conv1d(C, 4, 3, padding=1, bias=bias),
-        lambda bias: nn.Conv2d(C, 4, 3, padding="same", padding_mode="circular", bias=bias),
-        lambda bias: QuantConv2d(C, 4, 1, bias=bias, quantizer=Ternary()),
-    ],
-    bias=[True, False],
-)
-def test_every_synapse_with_a_trace_too(synapse: Callable[[bool], nn.Module], bias: bool) -> None:
-    torch.manual_seed(0)
-    first = synapse(bias)
-    sizes = (4,) * (first.weight.ndim - 2) if isinstance(first, nn.Conv1d | nn.Conv2d) else ()
-    width = 4 * int(torch.tensor(sizes).prod())
-    network = scattered(Sequential(first, HDLIF(T), nn.Flatten(1), nn.Linear(width, 3, bias=bias), HDLIF(T)))
-    x, target = sample(T, B, C, *sizes), classes(B)
-    found, expected = (trained(OTTT(leak=0.8, chunk=chunk), network, x, target) for chunk in (3, 1))
-    assert_close(found, expected)
-    assert not bias or found["0.bias"].any()
 
 
 @every(
@@ -147,7 +105,7 @@ def test_every_synapse_with_a_trace_too(synapse: Callable[[bool], nn.Module], bi
         (lambda: tiny_resnet(lambda place: HDLIF(T)), (1, B, 2, 6, 6)),
         (lambda: tiny_resnet(lambda place: HDLIF(T)), (T, B, 2, 6, 6)),
         (lambda: series(NEURONS["hdlif"], companded=(1,), changes=True), (T, B, C, 1, 1)),
-        *((partial(led_back, name), (T, B, C, 1, 1)) for name in ("hdlif", "lif", "adaptive")),
+        *((partial(led_back, name), (T, B, C, 1, 1)) for name in ("hdlif", "learned lif", "adaptive_hdlif")),
     ],
 )
 def test_maps_inputs_constant_in_time_and_recurrent_layers_too(
@@ -173,23 +131,6 @@ def test_losses_are_those_of_the_task(task: Task, target: Tensor) -> None:
     network, x = series(NEURONS["hdlif"]), sample(T, B, C, 1, 1)
     one, several = (SLTT(criterion=task.criterion(), chunk=chunk) for chunk in (1, 3))
     assert_close(trained(several, network, x, target), trained(one, network, x, target))
-
-
-def test_memory_is_that_of_the_chunk() -> None:
-    def saved(time_steps: int) -> int:
-        torch.manual_seed(0)
-        network = Sequential(QuantConv2d(C, 8, 1), BatchNorm2d(8), HDLIF(1, per_step=False), nn.Flatten())
-        x, target = torch.randn(time_steps, B, C, 1, 1), torch.zeros(B, dtype=torch.int64)
-        rule = SLTT(chunk=4)
-        plan = rule.schedule(time_steps, torch.Generator())
-
-        def update() -> None:
-            for step in rule(network, x, target, plan):
-                step.loss.backward()
-
-        return update_cost(network, update, batch=[x]).saved_bytes
-
-    assert saved(8) == saved(16) == saved(32)
 
 
 class Own(Temporal):
@@ -233,23 +174,7 @@ def test_what_does_not_say_that_it_cuts_is_refused(make: Callable[[Place], Tempo
     with pytest.raises(TrainingError, match=seen + ".* set chunk to 1"):
         trained(SLTT(chunk=2), network, x, target)
     trained(SLTT(chunk=1), network, x, target)
+    with pytest.raises(TrainingError, match=r"the network \(Own\) keeps 'level'"):
+        trained(SLTT(chunk=2), Own(), sample(T, B, CLASSES), target)
     # What says so is taken at its word.
     trained(SLTT(chunk=2), series(lambda place: Knowing()), x, target)
-
-
-def test_a_network_that_is_such_a_module_itself_is_refused() -> None:
-    x, target = sample(T, B, CLASSES), classes(B)
-    with pytest.raises(TrainingError, match="the network \\(Own\\) keeps 'level'"):
-        next(iter(SLTT(chunk=2)(Own(), x, target, SLTT(chunk=2).schedule(T, torch.Generator()))))
-
-
-def test_chunks_go_with_one_update_alone() -> None:
-    with pytest.raises(ValueError, match='chunk = 2 does not go with update = "each"'):
-        SLTT("each", chunk=2)
-    with pytest.raises(ValueError, match="chunk = 2; these traces follow the neurons, one step at a time"):
-        NDOT(chunk=2)
-    with pytest.raises(ValueError, match='chunk = 2 does not go with update = "each"'):
-        OTTT(update="each", chunk=2)
-    with pytest.raises(ValueError, match="chunk = 0; it must be at least 1"):
-        SLTT(chunk=0)
-    assert SLTT(chunk=3).schedule(T, torch.Generator()).updates == (False, False, True)

@@ -10,32 +10,25 @@ from torch import Tensor, nn
 
 import own_neurons
 from cases import every, naming, sampled
+from chunks import CASES
 from hdlif.errors import TrainingError
 from hdlif.learning import SLTT, STBP, Carry, ForwardMode, Rule, coherence
 from hdlif.learning.coherence import loss_of_each
 from hdlif.learning.eligibility.drives import Drive, Slope, drive_of
 from hdlif.nn import (
-    GLIF,
     HDLIF,
-    LIF,
     SECA,
-    AdaptiveHDLIF,
     Affine,
     BatchNorm1d,
     BatchNorm2d,
     Carrying,
     DelayLine,
-    GradedLIF,
     MemBN,
-    ParallelHDLIF,
     QuantConv2d,
     QuantLinear,
     Recurrent,
-    ResonateHDLIF,
     Scope,
-    SecondOrderHDLIF,
     Sequential,
-    SlidingParallelHDLIF,
     SpikeQuantizer,
     State,
     Temporal,
@@ -49,21 +42,12 @@ TARGET = torch.tensor([0, 1, 2, 0, 1])
 
 SHARED: dict[str, Any] = {"per_step": False, "channels": WIDTH}
 NEURONS: dict[str, Callable[[], Temporal]] = {
+    **{name: lambda make=make: make(time_steps=T, **SHARED) for name, make in CASES.items()},
     "hdlif": lambda: HDLIF(T, leak=0.9, threshold=0.3, **SHARED),
     "hdlif of one layer": lambda: HDLIF(T, leak=0.9, threshold=0.3, per_step=False),
     "hdlif steps": lambda: HDLIF(T, leak=0.9, threshold=0.3, path="steps", **SHARED),
     "hdlif fused": lambda: HDLIF(T, leak=0.9, threshold=0.3, path="fused", **SHARED),
-    "hdlif quantised": lambda: HDLIF(
-        T, leak=0.9, threshold=0.3, quantizer=SpikeQuantizer(bits=2, gradient="clip"), **SHARED
-    ),
-    "lif": lambda: LIF(T, leak=0.9, threshold=0.6, learned=True, **SHARED),
-    "graded lif": lambda: GradedLIF(T, leak=0.9, **SHARED),
-    "glif": lambda: GLIF(T, channels=WIDTH, per_step=False),
-    "adaptive": lambda: AdaptiveHDLIF(T, leak=0.9, threshold=0.2, rise=0.3, **SHARED),
-    "second order": lambda: SecondOrderHDLIF(T, leak=0.8, synapse_leak=0.7, threshold=0.3, **SHARED),
-    "resonate": lambda: ResonateHDLIF(T, decay=0.9, threshold=0.3, **SHARED),
-    "sliding parallel": lambda: SlidingParallelHDLIF(T, taps=[1, 0, -1], **SHARED),
-    "parallel": lambda: ParallelHDLIF(T, **SHARED),
+    "hdlif quantised": lambda: HDLIF(T, leak=0.9, quantizer=SpikeQuantizer(bits=2, gradient="clip"), **SHARED),
     "own, without a state": lambda: own_neurons.Parallel(T, **SHARED),
 }
 NORMS = ("none", "train", "eval", "per step", "affine")
@@ -119,7 +103,7 @@ def test_one_layer_of_neurons_learns_by_the_exact_gradient_in_chunks_of_any_leng
     assert_close(found, expected)
 
 
-@every(neuron=["hdlif", "adaptive"])
+@every(neuron=["hdlif", "adaptive_hdlif"])
 def test_parts_of_a_stream_learn_in_chunks_too(neuron: str) -> None:
     """With averages for statistics, which change with every step; traces go on where the part before left them."""
 
@@ -224,7 +208,7 @@ def recurrent(neuron: Temporal, *, diagonal: bool, seed: int = 0) -> Sequential:
 
 
 # GLIF's conductance is of each step, which the test of one layer sees to.
-@every(neuron=[name for name in NEURONS if name != "glif"])
+@every(neuron=[name for name in NEURONS if "glif" not in name])
 def test_neurons_that_lead_back_to_themselves_alone_learn_by_the_exact_gradient(neuron: str) -> None:
     found, expected = (
         learn(rule, recurrent(NEURONS[neuron](), diagonal=True), frames()) for rule in (ForwardMode(), STBP_EACH)
@@ -376,14 +360,3 @@ def test_steps_of_recurrent_layers_are_taken_one_by_one() -> None:
     with pytest.raises(TrainingError, match=message):
         ForwardMode(chunk=2).traces_of(net, frames()[:, :1], B)
     assert ForwardMode().traces_of(net, frames()[:, :1], B)
-
-
-def test_arguments_are_checked() -> None:
-    with pytest.raises(ValueError, match='chunk = 2 does not go with update = "each"'):
-        ForwardMode(update="each", chunk=2)
-    with pytest.raises(ValueError, match="recurrent = 'none'; choose one of diagonal, eprop"):
-        ForwardMode(recurrent="none")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="update = 'all'; choose one of each, sum"):
-        ForwardMode("all")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="budget = -1; it must be at least 0 bytes"):
-        ForwardMode(budget=-1)

@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import own_neurons
 from cases import every
 from hdlif.errors import StateError, TrainingError
 from hdlif.learning import NDOT, OTTT
 from hdlif.learning.traced_pass import STILL, TraceRule, decay, drift
 from hdlif.learning.traces import Traces
-from hdlif.nn import HDLIF, LIF, EquationNeuron, ParallelHDLIF, QuantLinear, Sequential, Temporal, carrying
+from hdlif.nn import HDLIF, LIF, ParallelHDLIF, QuantLinear, Sequential, Temporal, carrying
 from learning.test_ottt import LEAK, STEPS, Stack, frames, learn, synapses
 from small_networks import assert_close
 
@@ -64,21 +65,9 @@ def test_without_a_potential_directly_before_there_is_no_ratio(before: dict[str,
     assert set(state["fc"]) == {"trace"}
 
 
-class Charged(EquationNeuron):
-    """A neuron whose memory is no `potential`."""
-
-    states = ("charge",)
-
-    @staticmethod
-    def step(current: Tensor, charge: Tensor) -> tuple[Tensor, Tensor]:
-        membrane = 0.5 * charge + current
-        spike = torch.relu(membrane - 0.5)
-        return spike, membrane - spike
-
-
 def test_a_neuron_that_keeps_no_potential_is_refused_by_its_name() -> None:
-    net = Sequential({"act0": Charged(STEPS), "fc": nn.Linear(6, 4), "act1": HDLIF(STEPS)}).double()
-    message = r"fc follows the neuron 'act0'.*keeps 'charge' and no 'potential'; give the state .*\(ottt\)"
+    net = Sequential({"act0": own_neurons.Keeping(STEPS), "fc": nn.Linear(6, 4), "act1": HDLIF(STEPS)}).double()
+    message = r"fc follows the neuron 'act0'.*keeps 'total' and no 'potential'; give the state .*\(ottt\)"
     with pytest.raises(TrainingError, match=message):
         learn(NDOT(), net, frames())
     learn(OTTT(), net, frames())
@@ -92,10 +81,3 @@ def test_steps_and_states_that_a_dynamic_trace_cannot_follow_are_refused() -> No
         net(x, None, carrying(range(2), observers=[traces]))
     with pytest.raises(StateError, match="it must be two tensors, 'trace' and 'drift'"):
         net(x[:1], {"act": {"potential": x[0]}, "fc": {"trace": x[0]}}, carrying(range(1), observers=[traces]))
-
-
-def test_arguments_without_meaning_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"leak = 1.5; it must lie in 0\.\.1"):
-        NDOT(leak=1.5)
-    with pytest.raises(ValueError, match="choose one of each, sum"):
-        NDOT("all")  # type: ignore[arg-type]

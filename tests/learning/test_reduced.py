@@ -1,7 +1,6 @@
 """The loss of the mean output, learned by rules that see a part of the steps at a time."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from torch import Tensor, nn
 
 from cases import every, sampled
 from hdlif.learning import (
-    NDOT,
     OTTT,
     SLTT,
     STBP,
@@ -100,21 +98,26 @@ CRITERIA = {
 }
 
 
-@every(make=RULES, criterion=CRITERIA)
-def test_without_memory_it_is_stbp(make: Callable[..., Rule], criterion: Any) -> None:
-    rule = make(loss="reduced", criterion=criterion)
-    found, value = learn(rule, without_memory(), frames())
-    expected, whole = learn(STBP(criterion), without_memory(), frames())
+@sampled(2 * len(RULES), make=RULES, criterion=CRITERIA, steps=[T, 1])
+def test_without_memory_it_is_stbp(make: Callable[..., Rule], criterion: Any, steps: int) -> None:
+    """One frame is an input constant in time."""
+    found, value = learn(make(loss="reduced", criterion=criterion), without_memory(), frames(steps))
+    expected, whole = learn(STBP(criterion), without_memory(), frames(steps))
     assert_close(found, expected)
     assert value == pytest.approx(whole, rel=1e-12)
 
 
-@every(make=RULES)
-def test_a_constant_input_is_run_at_all_steps(make: Callable[..., Rule]) -> None:
-    found, value = learn(make(loss="reduced"), without_memory(), frames(1))
-    expected, whole = learn(STBP(), without_memory(), frames(1))
-    assert_close(found, expected)
-    assert value == pytest.approx(whole, rel=1e-12)
+@every(
+    "rule",
+    "network",
+    of=[
+        *((ForwardMode(loss="reduced", chunk=chunk), lambda: layers(hd_lif())) for chunk in (1, 4)),
+        (StochasticWindow(T, loss="reduced"), with_memory),
+        (StochasticWindow(T, loss="reduced"), quantised),
+    ],
+)
+def test_rules_that_cut_nothing_are_stbp(rule: Rule, network: Callable[[], Sequential]) -> None:
+    assert_close(learn(rule, network(), frames())[0], learn(STBP(), network(), frames())[0])
 
 
 @sampled(len(RULES), make=RULES, network=[with_memory, quantised])
@@ -126,18 +129,6 @@ def test_the_loss_is_that_of_stbp_whatever_is_cut(make: Callable[..., Rule], net
     torch.testing.assert_close(found["6.bias"], expected["6.bias"])
     apart = learn(make(), network(), frames())[0]["6.bias"]
     assert not torch.allclose(apart, expected["6.bias"], rtol=1e-3)
-
-
-@every(chunk=[1, 4])
-def test_forward_mode_of_one_layer_is_stbp(chunk: int) -> None:
-    found, _ = learn(ForwardMode(loss="reduced", chunk=chunk), layers(hd_lif()), frames())
-    assert_close(found, learn(STBP(), layers(hd_lif()), frames())[0])
-
-
-@every(network=[with_memory, quantised])
-def test_a_window_of_all_steps_is_stbp(network: Any) -> None:
-    found, _ = learn(StochasticWindow(T, loss="reduced"), network(), frames())
-    assert_close(found, learn(STBP(), network(), frames())[0])
 
 
 @every(make=RULES)
@@ -163,19 +154,17 @@ class Noisy(nn.Module):
 
 
 def test_the_first_run_leaves_the_model_and_the_random_numbers_as_they_were() -> None:
-    def after(loss: Any) -> tuple[dict[str, Tensor], Tensor]:
+    found = []
+    for loss in ("reduced", "each"):
         net = Sequential(Noisy(), *with_memory())
         torch.manual_seed(3)
-        learn(SLTT(loss=loss), net, frames())
-        return dict(net.named_buffers()), torch.rand(4)
-
-    (buffers, numbers), (expected, others) = after("reduced"), after("each")
-    assert_close(buffers, expected, atol=0.0)
-    assert float(buffers["0.passes"]) == T
-    assert torch.equal(numbers, others)
+        learn(SLTT(loss=loss), net, frames())  # type: ignore[arg-type]
+        assert net[0].passes == T
+        found.append({**dict(net.named_buffers()), "numbers": torch.rand(4)})
+    assert_close(*found, atol=0.0)
 
 
-@every(make=RULES[::2])
+@every(make=RULES[::7])
 def test_a_network_without_values_is_run_too(make: Callable[..., Rule]) -> None:
     rule, net = make(loss="reduced"), with_memory().to("meta")
     plan = rule.schedule(T, torch.Generator().manual_seed(0))
@@ -186,28 +175,14 @@ def test_a_network_without_values_is_run_too(make: Callable[..., Rule]) -> None:
 
 def test_a_part_of_a_stream_has_the_mean_of_its_own_outputs() -> None:
     """Each from where the part before it ended, and the first run does not go on for it."""
-
-    def parts(rule: Any) -> tuple[list[dict[str, Tensor]], Carry]:
-        net, carry, found = with_memory(), Carry(), []
+    found = []
+    for rule in (StochasticWindow(3, loss="reduced"), STBP()):
+        net, carry = with_memory(), Carry()
         for x in frames().split(3):
             net.zero_grad()
             for step in rule(net, x, TARGET, rule.schedule(3, torch.Generator()), carry=carry):
                 step.loss.backward()
             found.append(gradients(net))
-        return found, carry
-
-    (found, carry), (expected, other) = parts(StochasticWindow(3, loss="reduced")), parts(STBP())
-    for one, whole in zip(found, expected, strict=True):
+        assert carry.step == T
+    for one, whole in zip(found[:2], found[2:], strict=True):
         assert_close(one, whole)
-    assert carry.step == other.step == T
-
-
-def test_what_it_does_not_go_with_is_refused() -> None:
-    cases: list[tuple[Callable[..., Rule], Any]] = [(SLTT, "mean"), (StochasticStep, "last"), (ForwardMode, "last")]
-    cases += [(OTTT, "last"), (NDOT, "last"), (partial(StochasticWindow, 3), "mean")]
-    for make, loss in cases:
-        with pytest.raises(ValueError, match=r"choose one of each, (last, )?reduced"):
-            make(loss=loss)
-    for make in (SLTT, OTTT, ForwardMode):
-        with pytest.raises(ValueError, match='does not go with update = "each"'):
-            make("each", loss="reduced")

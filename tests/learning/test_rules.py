@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from cases import every
+from cases import every, sampled
 from hdlif.learning import (
     NDOT,
     OTTT,
     SLTT,
     STBP,
+    ForwardMode,
     Plan,
     Rule,
     StepWeights,
@@ -28,7 +29,7 @@ from hdlif.learning import (
 from hdlif.learning.draws import strata
 from hdlif.learning.stbp import mean_logits
 from hdlif.models import Network
-from hdlif.nn import HDLIF, LIF, BatchNorm2d, Binary, SpikeQuantizer, State, Ternary
+from hdlif.nn import HDLIF, LIF, BatchNorm2d, Binary, SpikeQuantizer, State, Ternary, detach
 from small_networks import assert_close, gradients, tensors_of, tiny_resnet
 
 STEPS = 4
@@ -70,12 +71,8 @@ def online_loop(net: Network, x: Tensor, losses: dict[int, float]) -> dict[str, 
         logits, state = net(x if len(x) == 1 else x[t : t + 1], state, steps=range(t, t + 1))
         if t in losses:
             (F.cross_entropy(logits[0], TARGET) * losses[t]).backward()
-        state = detached(state)
+        state = detach(state)
     return gradients(net)
-
-
-def detached(state):  # type: ignore[no-untyped-def]
-    return state.detach() if isinstance(state, Tensor) else {k: detached(v) for k, v in state.items()}
 
 
 def count_forwards(net: Network) -> list[range]:
@@ -127,7 +124,7 @@ def test_sltt_each_steps_losses_are_those_of_sltt_times_the_number_of_steps(netw
     assert_close({k: v / STEPS for k, v in each.items()}, mean)
 
 
-@each_network(chosen=[(0,), (2,), (0, 3), (0, 1, 2, 3)])
+@sampled(4, network=NETWORKS, chosen=[(0,), (2,), (0, 3), (0, 1, 2, 3)])
 def test_stochastic_step_learns_from_the_chosen_steps_only(
     network: Callable[[], Network], chosen: tuple[int, ...]
 ) -> None:
@@ -160,15 +157,9 @@ def test_with_one_time_step_all_rules_are_equal(network: Callable[[], Network]) 
         assert_close(other, first)
 
 
-@every(
-    network=[NETWORKS["hdlif"], NETWORKS["hdlif_ternary_quantised"]],
-    draw=[Uniform(), Stratified()],
-    k=[1, 2, 3],
-)
-def test_random_steps_averaged_over_all_draws_are_sltt(
-    network: Callable[[], Network], draw: Uniform | Stratified, k: int
-) -> None:
-    x, net = frames(), network()
+@every(draw=[Uniform(), Stratified()], k=[1, 2, 3])
+def test_random_steps_averaged_over_all_draws_are_sltt(draw: Uniform | Stratified, k: int) -> None:
+    x, net = frames(), NETWORKS["hdlif_ternary_quantised"]()
     edges = [i * STEPS // k for i in range(k + 1)]
     strata = list(itertools.product(*(range(*pair) for pair in itertools.pairwise(edges))))
     draws = strata if isinstance(draw, Stratified) else list(itertools.combinations(range(STEPS), k))
@@ -229,25 +220,6 @@ def test_complete_random_step_shows_batch_norm_all_steps_and_learns_the_same() -
     assert counts == {STEPS}
 
 
-@every(rule=[SLTT(), StochasticStep(2)])
-def test_a_constant_input_teaches_as_the_repeated_one(rule: Rule) -> None:
-    x, plan = frames(1), drawn(rule)
-    constant = learn(rule, NETWORKS["hdlif"](), x, plan)
-    repeated = learn(rule, NETWORKS["hdlif"](), x.expand(STEPS, *x.shape[1:]), plan)
-    assert_close(constant, repeated)
-
-
-@every(most=[2, 3, 9])
-def test_stochastic_step_may_run_its_silent_steps_in_chunks(most: int) -> None:
-    x, plan = frames(), Plan(STEPS, (3,), (True,))
-    net = NETWORKS["hdlif"]()
-    seen = count_forwards(net)
-    chunked = learn(StochasticStep(chunk=most), net, x, plan)
-    assert_close(chunked, learn(StochasticStep(), NETWORKS["hdlif"](), x, plan))
-    assert max(len(steps) for steps in seen) == min(most, 3)
-    assert [t for steps in seen for t in steps] == [0, 1, 2, 3]
-
-
 # What runs, and what is said beforehand
 
 
@@ -291,15 +263,36 @@ def test_stochastic_step_draws_every_subset_alike_and_the_same_from_the_same_gen
     assert [StochasticStep(2).schedule(STEPS, generator).steps for _ in range(8)] == found[:8]
 
 
-def test_rules_refuse_arguments_without_meaning() -> None:
-    with pytest.raises(ValueError, match="choose one of each, sum"):
-        SLTT("all")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="k = 0"):
-        StochasticStep(0)
-    with pytest.raises(ValueError, match="chunk = 0"):
-        StochasticStep(chunk=0)
-    with pytest.raises(ValueError, match="k = 5 steps cannot be drawn from time_steps = 4"):
-        drawn(StochasticStep(5))
+@every(
+    "make",
+    "words",
+    of=[
+        (lambda: SLTT("all"), "choose one of each, sum"),
+        (lambda: StochasticStep(0), "k = 0"),
+        (lambda: StochasticStep(chunk=0), "chunk = 0"),
+        (lambda: drawn(StochasticStep(5)), "k = 5 steps cannot be drawn from time_steps = 4"),
+        (lambda: drawn(StochasticWindow(5)), "length = 5; it must be at most time_steps = 4"),
+        (lambda: StochasticWindow(0), "length = 0, chunk = 4; both must be at least 1"),
+        (lambda: StochasticWindow(2, loss="first"), "loss = 'first'; choose one of each, last"),
+        (lambda: STBP(loss="mean"), "loss = 'mean'; choose one of each, reduced"),
+        (lambda: STBP(loss="each", reduce=sum_logits), "leave reduce out"),
+        *((partial(rule, leak=leak), r"it must lie in 0\.\.1") for rule in (OTTT, NDOT) for leak in (-0.1, 1.5)),
+        (lambda: NDOT("all"), "choose one of each, sum"),
+        *((partial(rule, update="each", chunk=2), "does not go with update") for rule in (SLTT, OTTT, ForwardMode)),
+        (lambda: SLTT(chunk=0), "chunk = 0; it must be at least 1"),
+        (lambda: NDOT(chunk=2), "chunk = 2; these traces follow the neurons, one step at a time"),
+        *((partial(rule, loss="mean"), r"choose one of each, reduced") for rule in (SLTT, OTTT, NDOT, ForwardMode)),
+        (lambda: StochasticStep(loss="last"), "choose one of each, reduced"),
+        (lambda: StochasticWindow(3, loss="mean"), "choose one of each, last, reduced"),
+        *((partial(rule, "each", loss="reduced"), "does not go with update") for rule in (SLTT, OTTT, ForwardMode)),
+        (lambda: ForwardMode(recurrent="none"), "choose one of diagonal, eprop"),
+        (lambda: ForwardMode("all"), "choose one of each, sum"),
+        (lambda: ForwardMode(budget=-1), "budget = -1; it must be at least 0 bytes"),
+    ],
+)
+def test_rules_refuse_arguments_without_meaning(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make()
 
 
 @every(rule=[STBP(), SLTT(), SLTT(chunk=2), StochasticStep(), StochasticWindow(2)])

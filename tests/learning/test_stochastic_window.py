@@ -124,16 +124,3 @@ def test_where_the_windows_last_step_alone_has_a_loss_it_is_truncated_at_the_win
     assert rule.window(plan) == window
     assert plan in dict(rule.plans(STEPS))
     assert_close(learn(rule, network(), frames(), plan), truncated(network(), frames(), window, {end: 1.0}))
-
-
-def test_bad_windows_are_refused() -> None:
-    with pytest.raises(ValueError, match="length = 7; it must be at most time_steps = 6"):
-        drawn(StochasticWindow(7))
-    with pytest.raises(ValueError, match="length = 0, chunk = 4; both must be at least 1"):
-        StochasticWindow(0)
-    with pytest.raises(ValueError, match="loss = 'first'; choose one of each, last"):
-        StochasticWindow(2, loss="first")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="loss = 'mean'; choose one of each, reduced"):
-        STBP(loss="mean")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="leave reduce out"):
-        STBP(loss="each", reduce=lambda logits: logits.sum(0))

@@ -37,13 +37,11 @@ CUT = [
     "kind: stochastic_window, length: 1",
     "kind: stochastic_step, k: 2, draw: stratified",
 ]
-each_kind = every(kind=KINDS)
 
 
-def network(kind: str, *, per_step: bool = True) -> Network:
+def network(kind: str) -> Network:
     """In float64, with values of its neurons that differ by step, and spikes from all of its layers."""
-    words = f"neuron={{{kind}, per_step: {str(per_step).lower()}}}"
-    net = built(words, f"time_steps={STEPS}", "model.blocks=[1]").double()
+    net = built(f"neuron={{{kind}, per_step: true}}", f"time_steps={STEPS}", "model.blocks=[1]").double()
     scatter(net, seed=0)
     return net
 
@@ -135,18 +133,7 @@ def test_gradient_is_that_of_steps_whose_state_is_given_as_a_constant(kind: str,
     assert_close(found, gradients(net))
 
 
-@sampled(len(KINDS), kind=[kind for kind in KINDS if "mem_bn" not in kind], rule=["kind: sltt", "kind: ottt"])
-def test_values_shared_by_the_steps_learn_by_the_sum_over_the_steps(kind: str, rule: str) -> None:
-    cut, shared, per_step = built_rule(rule, kind), network(kind, per_step=False), network(kind)
-    with torch.no_grad():
-        for name, parameter in per_step.named_parameters():
-            parameter.copy_(shared.get_parameter(name))
-    found, expected = learn(cut, shared), learn(cut, per_step)
-    rows = {name: parameter.shape[0] for name, parameter in shared.named_parameters()}
-    assert_close(found, {name: v if len(v) == rows[name] else v.sum(0, keepdim=True) for name, v in expected.items()})
-
-
-@each_kind
+@every(kind=KINDS)
 def test_a_step_follows_from_its_state_its_input_and_its_own_values(kind: str) -> None:
     """Whatever the values of other steps have become meanwhile, in an update after every step for one."""
     net = network(kind).eval()

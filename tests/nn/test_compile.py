@@ -11,9 +11,9 @@ from torch._dynamo.testing import CompileCounter
 from cases import every
 from chunks import CASES, T, drawn, pair
 from chunks import everything as chunk_results
-from hdlif.nn import State
 from hdlif.recipe import builders, load_recipe
 from hdlif.training.update import compiled_once
+from small_networks import tensors_of
 
 SMALL, STEPS = ["model={kind: resnet, blocks: [1], width: 2}"], 10
 NETWORKS = {
@@ -53,13 +53,6 @@ def network(name: str) -> nn.Module:
     return builders.build_model(load_recipe("digits_hdlif", overrides)).double()
 
 
-def flat(state: State | None, prefix: str = "") -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
-    for name, value in (state or {}).items():
-        found |= {prefix + name: value} if isinstance(value, Tensor) else flat(value, f"{prefix}{name}.")
-    return found
-
-
 def everything(model: nn.Module, run: Callable[..., Any], graphs: Callable[[], int] = int) -> dict[str, Tensor]:
     """A sequence one step at a time, with its loss's gradients; then steps without gradients, beyond the last one.
 
@@ -80,7 +73,7 @@ def everything(model: nn.Module, run: Callable[..., Any], graphs: Callable[[], i
             results[f"logits {t}"], state = run(x, state, steps=range(t, t + 1))
             made = graphs() if t < STEPS + 2 else made
             assert graphs() == made
-    results |= flat(state, "state ")
+    results |= dict(tensors_of(state, "state "))
     results |= {f"gradient {n}": p.grad for n, p in model.named_parameters() if p.grad is not None}
     return results | {f"buffer {n}": b for n, b in model.named_buffers()}
 
@@ -101,18 +94,24 @@ def test_compiled_model_runs_as_the_plain_one_and_takes_no_more_graphs_for_more_
 
 
 @pytest.mark.slow
-@every(name=["LIF", "Mem-BN", "alternate, low-bit", "cumulative statistics", "reversible", "VGG"])
-def test_compiled_model_runs_a_chunk_as_the_plain_one(name: str) -> None:
+@every(
+    "name",
+    "options",
+    of=[
+        *((name, {"backend": "eager"}) for name in ("LIF", "Mem-BN", "alternate, low-bit", "cumulative statistics")),
+        *((name, {"backend": "eager"}) for name in ("reversible", "VGG")),
+        *((name, {}) for name in ("HD-LIF, statistics per step", "alternate, low-bit")),
+    ],
+)
+def test_compiled_model_runs_a_chunk_as_the_plain_one(name: str, options: dict[str, Any]) -> None:
     torch._dynamo.reset()
-    plain, model = network(name), network(name)
-    run = torch.compile(model, backend="eager")
-    x = torch.randn(1, 3, 1, 8, 8, dtype=torch.float64)
+    model, x = network(name), torch.randn(1, 3, 1, 8, 8, dtype=torch.float64)
     outputs = []
-    for one, call in ((plain, plain), (model, run)):
+    for one, call in (((plain := network(name)), plain), (model, torch.compile(model, **options))):
         logits, state = call(x, steps=range(4))
         logits.sum().backward()
         gradients = {n: p.grad for n, p in one.named_parameters() if p.grad is not None}
-        outputs.append({"logits": logits.detach(), **flat(state), **gradients, **dict(one.named_buffers())})
+        outputs.append({"logits": logits.detach(), **dict(tensors_of(state)), **gradients, **dict(one.named_buffers())})
     assert_equal(outputs[1], outputs[0])
 
 
@@ -137,11 +136,3 @@ def test_compiled_chunk_of_a_neuron_is_its_steps(names: list[str], backend: str)
         assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
         for its, right in zip((*found[0], *found[1]), (*expected[0], *expected[1]), strict=True):
             torch.testing.assert_close(its, right, rtol=1e-9, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
-
-
-@pytest.mark.slow
-@every(name=["HD-LIF, statistics per step", "alternate, low-bit"])
-def test_default_arguments_fuse_the_network(name: str) -> None:
-    torch._dynamo.reset()
-    plain, model = network(name), network(name)
-    assert_equal(everything(model, torch.compile(model)), everything(plain, plain))

@@ -178,47 +178,44 @@ class Reading(EquationNeuron):
 
     def step(self, current, potential):  # type: ignore[no-untyped-def]
         membrane = 0.5 * potential + getattr(self, "gain", 1.0) * current
-        spike = heaviside(membrane - self.settings["threshold"], self.surrogate)
+        spike = heaviside(membrane - self.threshold(), self.surrogate)
         return spike, membrane - spike
+
+    def threshold(self) -> float:
+        return self.settings["threshold"]
 
 
 class Followed(Reading):
-    def step(self, current, potential):  # type: ignore[no-untyped-def]
-        membrane = 0.5 * potential + getattr(self, "gain", 1.0) * current
-        spike = heaviside(membrane - 1, self.surrogate)
-        return spike, membrane - spike
+    """And nothing of it is a mapping, which no program follows."""
+
+    def __init__(self, time_steps: int, **given: Any) -> None:
+        super().__init__(time_steps, **given)
+        del self.settings
+
+    def threshold(self) -> float:
+        return 1.0
 
 
 @every(kind=[Reading, Followed])
 def test_what_a_step_reads_of_its_module_is_as_it_is_now(kind: type[Reading]) -> None:
-    neuron, plain = kind(T), kind(T, path="steps")
-    if kind is Followed:
-        del neuron.settings, plain.settings
-        assert neuron.fused_step(torch.device("cpu"), T, 1) is not None
-    else:
-        assert neuron.fused_step(torch.device("cpu"), T, 1) is None
-
-    def compare() -> None:
+    neurons = kind(T), kind(T, path="steps")
+    assert (neurons[0].fused_step(torch.device("cpu"), T, 1) is not None) == (kind is Followed)
+    changes: list[Callable[[Any], object]] = [
+        lambda one: None,
+        lambda one: setattr(one, "surrogate", Triangle(0.3)),
+        lambda one: setattr(one, "gain", nn.Parameter(torch.tensor(0.7))),
+        lambda one: setattr(one, "settings", {"threshold": 0.2}),
+    ]
+    for change in changes[: 3 if kind is Followed else 4]:
         found = []
-        for one in (neuron, plain):
+        for one in neurons:
+            change(one)
             x = frames().requires_grad_()
             y, _ = one(x, None, range(T))
             y.square().sum().backward()
             found.append((y.detach(), x.grad))
         for value, its in zip(*found, strict=True):
             torch.testing.assert_close(value, its, rtol=1e-4, atol=1e-5)
-
-    compare()
-    for one in (neuron, plain):
-        one.surrogate = Triangle(0.3)
-    compare()
-    for one in (neuron, plain):
-        one.gain = nn.Parameter(torch.tensor(0.7))
-    compare()
-    if kind is Reading:
-        for one in (neuron, plain):
-            one.settings["threshold"] = 0.2
-        compare()
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")

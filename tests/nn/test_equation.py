@@ -116,12 +116,10 @@ def test_a_state_is_a_value_of_all_its_names() -> None:
         neuron(x, {"potential": state["potential"]}, range(1, 2))
     with pytest.raises(ShapeError, match="a new batch starts with state=None"):
         neuron(torch.randn(1, 3, 5), state, range(1, 2))
+    with pytest.raises(ShapeError, match=r"AdaptiveHDLIF: input has 5 channels.*; this neuron's leak is for 8"):
+        AdaptiveHDLIF(T, channels=8)(torch.zeros(T, 2, 5, 3))
     with pytest.raises(StateError, match="a Parallel keeps none"):
         own_neurons.Parallel(T)(x, state, range(1, 2))
-    for dtype in (torch.bfloat16, torch.float16):
-        y, state = neuron(torch.randn(T, 2, 5).to(dtype), None, range(T))
-        assert y.dtype == dtype
-        assert {value.dtype for value in state.values()} == {torch.float32}
 
 
 def defined(**members: Any) -> type[EquationNeuron]:
@@ -145,6 +143,8 @@ def test_a_class_that_does_not_fit_its_step_is_refused_where_it_is_defined() -> 
     for members, words in cases:
         with naming(words), pytest.raises(EquationError, match=words):
             defined(**members)
+    with pytest.raises(EquationError, match="an EquationNeuron has no step"):
+        EquationNeuron(T)
 
 
 def test_starts_and_ranges_are_checked_by_neuron_and_parameter() -> None:
@@ -169,14 +169,6 @@ def test_starts_and_ranges_are_checked_by_neuron_and_parameter() -> None:
             AdaptiveHDLIF(T, channels=count)
         with naming(count), pytest.raises(ValueError, match=r"time_steps = .*at least 1"):
             AdaptiveHDLIF(count)
-
-
-def test_currents_of_other_channels_are_refused_by_neuron_and_parameter() -> None:
-    neuron = Sequential({"act": AdaptiveHDLIF(T, channels=8)})
-    with pytest.raises(ShapeError, match=r"AdaptiveHDLIF: input has 5 channels.*; this neuron's leak is for 8"):
-        neuron(torch.zeros(T, 2, 5, 3), steps=range(T), state=None)
-    with pytest.raises(ShapeError, match=r"AdaptiveHDLIF: input has no channels"):
-        neuron(torch.zeros(T, 2), steps=range(T), state=None)
 
 
 @every(saved=[{"channels": 8}, {"channels": 5}, {"per_step": False, "channels": 3}, {}], learned=[True, False])
@@ -306,12 +298,12 @@ def test_what_a_step_may_return_and_do() -> None:
 def test_long_functions_of_parameters_have_short_names_and_too_many_are_refused() -> None:
     def long(current: Any, leak: Any) -> Any:
         e = leak
-        for _ in range(16):
+        for _ in range(12):
             e = e * e + e
         return e * current
 
     def many(current: Any, leak: Any) -> Any:
-        for i in range(70):
+        for i in range(66):
             current = (1 - leak * i / 100) * current
         return current
 

@@ -19,7 +19,7 @@ from cases import every
 from hdlif.learning.traced_pass import TraceRule
 from hdlif.learning.traces import Traces
 from hdlif.nn import QuantConv2d, Sequential, Ternary
-from hdlif.nn.layout import contiguous, lay_out, must_stay_contiguous
+from hdlif.nn.layout import lay_out, must_stay_contiguous, reads_channels_last
 from hdlif.nn.steps import carrying
 from hdlif.report.convolutions import FAULTY, TOLERANCE, Shape, shipped_convolutions
 
@@ -76,7 +76,7 @@ def narrow(channels: int, stride: tuple[int, int], size: int, batch: int) -> Sha
 
 
 # The larger images make AVX-512 go through them in parts, the others AVX2.
-@every("size", "batch", of=[(8, 64), (64, 3)], channels=[1, 2, 3, 4, 5, 7, 8, 12, 15, 16])
+@every("size", "batch", of=[(8, 64), (64, 3)], channels=[1, 4, 7, 15, 16])
 def test_narrow_strided_convolutions_have_their_gradients(
     measuring: Measuring, channels: int, size: int, batch: int
 ) -> None:
@@ -166,11 +166,19 @@ def test_what_must_stay_contiguous() -> None:
     assert not any(map(must_stay_contiguous, others))
 
 
-def test_contiguous_keeps_values_and_what_is_contiguous() -> None:
-    x = torch.randn(8, 4, 1, 1).to(memory_format=torch.channels_last)
-    assert x.is_contiguous()
-    assert not is_contiguous(x)
-    assert is_contiguous(contiguous(x))
-    assert torch.equal(contiguous(x), x)
-    plain = torch.randn(2, 3, 4, 5)
-    assert contiguous(plain) is plain
+@every(
+    "convolution",
+    "images",
+    "is_laid",
+    of=[
+        (nn.Conv2d(2, 16, 3), (1, 4, 2, 8, 8), True),
+        (nn.Conv2d(2, 8, 3), (1, 4, 2, 8, 8), False),
+        (nn.Conv2d(1, 16, 3), (1, 4, 1, 8, 8), False),
+        (nn.Conv2d(2, 16, 1, stride=2), (1, 4, 2, 8, 8), False),
+        (nn.Linear(2, 16), (1, 4, 2, 8, 8), False),
+    ],
+)
+def test_images_are_laid_out_where_the_first_convolution_gains(
+    convolution: nn.Module, images: tuple[int, ...], is_laid: bool
+) -> None:
+    assert reads_channels_last(nn.Sequential(convolution), torch.randn(images)) == is_laid

@@ -2,14 +2,13 @@
 
 import itertools
 import math
-from typing import Literal
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from cases import every, naming
+from cases import every
 from hdlif.errors import ShapeError, StateError
 from hdlif.functional import DetachedReset, GLIFParameters, dspike, glif_step, quantize_spike
 from hdlif.nn import GLIF, HDLIF, LIF, Dspike, GradedLIF, ParallelHDLIF, SpikeQuantizer, StepValue
@@ -17,9 +16,6 @@ from hdlif.nn import GLIF, HDLIF, LIF, Dspike, GradedLIF, ParallelHDLIF, SpikeQu
 
 def currents(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 0.7 + 0.3
-
-
-# StepValue
 
 
 def test_learned_value_starts_as_given_at_every_step_and_stays_in_its_open_range() -> None:
@@ -49,12 +45,6 @@ def test_steps_beyond_the_trained_ones_hold_the_last_value() -> None:
     assert step_value.logit.grad.tolist() == [0.0, 0.25, 1.0]
 
 
-def test_fixed_value_is_a_buffer_that_may_lie_outside_the_learned_range() -> None:
-    step_value = StepValue(2, value=0.0, learned=False)
-    assert list(step_value.parameters()) == []
-    assert step_value.values().tolist() == [0.0, 0.0]
-
-
 @every(value=[0.01, 0.5, 3.0])
 def test_a_softplus_threshold_starts_at_its_value_and_knows_no_upper_end(value: float) -> None:
     threshold = StepValue(2, value=value, learned=True, form="softplus").double()
@@ -64,65 +54,43 @@ def test_a_softplus_threshold_starts_at_its_value_and_knows_no_upper_end(value: 
     assert threshold.values().tolist() == pytest.approx([math.exp(-20), 20], rel=1e-6)
 
 
-def test_values_without_meaning_are_refused() -> None:
-    for value in (0.0, 1.0, -0.5, 1.5):
-        with pytest.raises(ValueError, match=r"must lie in \(0.0, 1.0\)"):
-            StepValue(2, value=value, learned=True)
-    with pytest.raises(ValueError, match="value_form = 'tanh'; choose one of sigmoid, softplus"):
-        StepValue(2, value=0.5, learned=True, form="tanh")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="time_steps = 0; it must be at least 1"):
-        StepValue(0, value=0.5, learned=False)
-    for value, name, learned in itertools.product(
-        (math.nan, math.inf, -math.inf), ("leak", "threshold"), (True, False)
-    ):
-        with pytest.raises(ValueError, match=rf"{name} = {value}; it must be a finite number"):
-            HDLIF(2, learned=learned, **{name: value})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="choose one of steps, fused"):
-        HDLIF(2, path="tree")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"reset = 1.0; it must lie in \(0, 1\)"):
-        GLIF(2, reset=1.0)
-    with pytest.raises(ValueError, match="temperature = 0; it must be above 0"):
-        Dspike(0)
-    with pytest.raises(ValueError, match="choose one of clip, identity"):
-        SpikeQuantizer(gradient="none")  # type: ignore[arg-type]
-    for arguments in ({"bits": 0}, {"bits": 9}, *({"step": step} for step in (0.0, math.nan, math.inf))):
-        with naming(arguments), pytest.raises(ValueError, match=r"accepted: 1\.\.8, > 0, 0\.\.1"):
-            SpikeQuantizer(**arguments)
-    for offset in (-0.1, 1.5):
-        with naming(offset), pytest.raises(ValueError, match=r"accepted: 1\.\.8, > 0, 0\.\.1"):
-            SpikeQuantizer(offset=offset)
-
-
-# Neurons
-
-
-def test_neuron_parameters_are_one_scalar_per_step() -> None:
-    shapes = {name: list(p.shape) for name, p in HDLIF(4).named_parameters()}
-    assert shapes == {"leak.logit": [4], "threshold.logit": [4]}
-    assert {name: list(p.shape) for name, p in ParallelHDLIF(4).named_parameters()} == {"threshold.logit": [4]}
-    assert list(LIF(4).parameters()) == []
-
-
-def test_learned_lif_threshold_lies_half_above_the_sigmoid() -> None:
-    neuron = LIF(2, threshold=0.75, learned=True).double()
-    # σ(-ln 3) = 1/4
-    torch.testing.assert_close(
-        neuron.threshold.values(), torch.full((2,), 0.75, dtype=torch.float64), atol=1e-6, rtol=0
-    )
-    with torch.no_grad():
-        neuron.threshold.logit.zero_()
-    assert neuron.threshold.values().tolist() == [1.0, 1.0]
+@every(
+    "make",
+    "words",
+    of=[
+        *(
+            (partial(StepValue, 2, value=value, learned=True), r"must lie in \(0.0, 1.0\)")
+            for value in (0.0, 1.0, -0.5, 1.5)
+        ),
+        (partial(StepValue, 2, value=0.5, learned=True, form="tanh"), "choose one of sigmoid, softplus"),
+        (partial(StepValue, 0, value=0.5, learned=False), "time_steps = 0; it must be at least 1"),
+        *(
+            (partial(HDLIF, 2, learned=learned, **{name: value}), f"{name} = {value}; it must be a finite number")
+            for value, name, learned in itertools.product((math.nan, math.inf), ("leak", "threshold"), (True, False))
+        ),
+        (partial(HDLIF, 2, path="tree"), "choose one of steps, fused"),
+        (partial(GLIF, 2, reset=1.0), r"reset = 1.0; it must lie in \(0, 1\)"),
+        (partial(Dspike, 0), "temperature = 0; it must be above 0"),
+        (partial(SpikeQuantizer, gradient="none"), "choose one of clip, identity"),
+        *(
+            (partial(SpikeQuantizer, **{name: value}), r"accepted: 1\.\.8, > 0, 0\.\.1")
+            for name, values in {"bits": (0, 9), "step": (0.0, math.nan, math.inf), "offset": (-0.1, 1.5)}.items()
+            for value in values
+        ),
+    ],
+)
+def test_values_without_meaning_are_refused(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make()
 
 
 def test_each_step_uses_its_own_leak_and_threshold() -> None:
     # θ: 0.5, 0.75, λ: -, 0.25; m: 1, 0.25 * 0.5 + 1 = 1.125
     neuron = HDLIF(2, learned=False)
+    assert not list(neuron.parameters())
     neuron.leak.value.copy_(torch.tensor([0.5, 0.25]))
     neuron.threshold.value.copy_(torch.tensor([0.5, 0.75]))
     assert neuron(torch.ones(2, 1, 1), None, range(2))[0].flatten().tolist() == [0.5, 0.375]
-    parallel = ParallelHDLIF(2, learned=False)
-    parallel.threshold.value.copy_(torch.tensor([0.5, 0.75]))
-    assert parallel(torch.ones(2, 1, 1), None, range(2))[0].flatten().tolist() == [0.5, 0.25]
 
 
 def test_logit_gradient_is_the_value_gradient_times_the_sigmoid_slope() -> None:
@@ -159,27 +127,19 @@ def test_potential_is_float32_where_currents_are_narrower(neuron: HDLIF | LIF, d
     assert state["potential"].dtype == torch.float32
 
 
-# State
-
-
 def test_states_and_inputs_that_do_not_fit_are_refused() -> None:
-    x = torch.ones(1, 2, 3)
-    for neuron in (HDLIF(2), LIF(2)):
-        for wrong in ({"charge": torch.zeros(2, 3)}, {"potential": {}}, {"potential": torch.zeros(2, 3), "more": {}}):
-            with pytest.raises(StateError, match="it must be one tensor, 'potential'"):
-                neuron(x, wrong, range(1))
-        _, state = neuron(torch.ones(1, 4, 3), None, range(1))
-        with pytest.raises(ShapeError, match=r"potential has shape \[4, 3\], the input of this step \[2, 3\]"):
-            neuron(x, state, range(1, 2))
-    for one in (HDLIF(2), LIF(2), ParallelHDLIF(2)):
+    potential = torch.zeros(2, 3)
+    for wrong in ({"charge": potential}, {"potential": {}}, {"potential": potential, "more": {}}):
+        with pytest.raises(StateError, match="it must be one tensor, 'potential'"):
+            HDLIF(2)(torch.ones(1, 2, 3), wrong, range(1))
+    with pytest.raises(ShapeError, match=r"potential has shape \[2, 3\], the input of this step \[4, 3\]"):
+        HDLIF(2)(torch.ones(1, 4, 3), {"potential": potential}, range(1, 2))
+    for make in (HDLIF, LIF, ParallelHDLIF):
         with pytest.raises(ShapeError, match="for 3 time steps"):
-            one(torch.ones(2, 1, 1), None, range(3))
-    for shape, words in (((2, 1, 4, 2, 2), "input has 4 channels"), ((2, 1), "input has no channels")):
-        with pytest.raises(ShapeError, match=rf"{words}, .*; this neuron's leak is for 3"):
-            HDLIF(2, channels=3)(torch.ones(shape), None, range(2))
-
-
-# Granularity
+            make(2)(torch.ones(2, 1, 1), None, range(3))
+        for shape, words in (((2, 1, 4, 2, 2), "input has 4 channels"), ((2, 1), "input has no channels")):
+            with pytest.raises(ShapeError, match=rf"{words}, .*; this neuron's .* is for 3"):
+                make(2, channels=3)(torch.ones(shape), None, range(2))
 
 
 def test_values_may_be_per_channel_and_shared_by_the_steps() -> None:
@@ -212,49 +172,6 @@ def test_every_neuron_takes_a_softplus_threshold(make: type[HDLIF]) -> None:
         assert neuron.leak.form == "sigmoid"
 
 
-@settings(derandomize=True, deadline=None, max_examples=30)
-@given(
-    leak=st.floats(-2, 2, width=32),
-    threshold=st.floats(-2, 2, width=32),
-    steps=st.integers(1, 9),
-    arrives=st.sampled_from(["given", "loaded", "written"]),
-    channels=st.sampled_from([None, 3]),
-)
-def test_paths_of_hdlif_agree_under_any_leak_and_threshold(
-    leak: float, threshold: float, steps: int, arrives: str, channels: int | None
-) -> None:
-    """Values, gradients and state; whether the leak was given, came with a state dict, or was written later."""
-
-    def run(path: Literal["steps"] | None) -> list[torch.Tensor]:
-        values = {"leak": leak, "threshold": threshold} if arrives == "given" else {}
-        neuron = HDLIF(steps, learned=False, channels=channels, path=path, **values)
-        neuron.double()
-        if arrives == "loaded":
-            other = HDLIF(steps, leak=leak, threshold=threshold, learned=False, channels=channels)
-            neuron.load_state_dict(other.double().state_dict())
-        elif arrives == "written":
-            neuron(currents(1, 1, 3), None, range(1))
-            neuron.leak.value.fill_(leak)
-            neuron.threshold.value.fill_(threshold)
-        x = currents(steps, 4, 3).requires_grad_()
-        spikes, state = neuron(x, {"potential": currents(4, 3, seed=1)}, range(steps))
-        loss = (spikes * currents(*spikes.shape, seed=2)).sum() + state["potential"].square().sum()
-        return [spikes.detach(), state["potential"].detach(), *torch.autograd.grad(loss, [x])]
-
-    for found, expected in zip(run(None), run("steps"), strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
-
-
-@every(path=["fused", "steps", None])
-def test_a_network_without_storage_has_shapes(path: Literal["fused", "steps"] | None) -> None:
-    with torch.device("meta"):
-        neuron = HDLIF(4, learned=False, path=path)
-        assert neuron(torch.zeros(4, 2, 3), None, range(4))[0].shape == (4, 2, 3)
-
-
-# GLIF
-
-
 def test_glif_module_feeds_its_parameters_to_the_step() -> None:
     torch.manual_seed(0)
     neuron, x = GLIF(3, channels=2, per_step=True).double(), currents(3, 5, 2, 2, 2)
@@ -281,9 +198,6 @@ def test_glif_gates_of_channels_start_apart_near_one_half() -> None:
     torch.testing.assert_close(gates.linear_leak.sigmoid(), torch.full((1, 64), 0.0625))
 
 
-# Spike quantisers
-
-
 def test_learned_step_moves_by_the_scaled_gradient() -> None:
     quantizer = SpikeQuantizer(bits=2, step=0.5, learned=True)
     spikes = torch.tensor([0.2, 0.375, 9.0, 0.0]).view(1, 1, 4)
@@ -293,9 +207,6 @@ def test_learned_step_moves_by_the_scaled_gradient() -> None:
     # (-0.4 + 0.25 + 3)/√(4 neurons · largest code 3)
     assert quantizer.step.grad.item() == pytest.approx(2.85 / 12**0.5)
     assert list(SpikeQuantizer().parameters()) == []
-
-
-# Dspike
 
 
 def test_dspike_is_a_surrogate_whose_temperature_is_kept_with_the_neuron() -> None:

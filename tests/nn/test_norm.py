@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from cases import every
 from hdlif.errors import ShapeError
@@ -55,16 +54,6 @@ def test_normalising_equals_torch_run_step_by_step(
             torch.testing.assert_close(buffer, stacked if time_steps else stacked[0], **EXACT)
 
 
-def test_steps_of_one_pixel_take_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls, plain = [], F.batch_norm
-    monkeypatch.setattr(F, "batch_norm", lambda *args, **named: calls.append(1) or plain(*args, **named))
-    for time_steps in (None, 8):
-        BatchNorm2d(3, time_steps=time_steps)(torch.randn(8, 4, 3, 1, 1), None, range(8))
-    assert len(calls) == 2
-    BatchNorm2d(3)(torch.randn(8, 4, 3, 2, 1), None, range(8))
-    assert len(calls) == 2 + 8
-
-
 def test_constant_input_enters_the_statistics_once_per_step_in_closed_form() -> None:
     # K steps with the same batch mean μ: running = (1 - p)^K running + (1 - (1 - p)^K) μ
     norm = BatchNorm2d(3, momentum=0.3).double()
@@ -78,25 +67,6 @@ def test_constant_input_enters_the_statistics_once_per_step_in_closed_form() -> 
     torch.testing.assert_close(norm.running_mean, kept * 2 + (1 - kept) * mean, **EXACT)
     torch.testing.assert_close(norm.running_var, kept * 3 + (1 - kept) * var, **EXACT)
     assert norm.num_batches_tracked == 4
-
-
-def test_momentum_none_is_the_mean_over_all_steps_seen() -> None:
-    norm = BatchNorm2d(3, momentum=None).double()
-    x = sequence(3)
-    norm(x[:1], None, range(2))
-    norm(x[1:], None, range(2, 4))
-    means = x.mean((1, 3, 4))
-    torch.testing.assert_close(norm.running_mean, (2 * means[0] + means[1] + means[2]) / 4, **EXACT)
-    assert norm.num_batches_tracked == 4
-
-
-def test_statistics_follow_the_steps_without_a_graph_too() -> None:
-    x = sequence(2)
-    with_graph, without = BatchNorm2d(3).double(), BatchNorm2d(3).double()
-    with_graph(x, None, range(2))
-    with torch.no_grad():
-        without(x, None, range(2))
-    assert torch.equal(with_graph.running_var, without.running_var)
 
 
 def test_a_graph_outlives_what_later_steps_do_to_the_statistics() -> None:

@@ -8,14 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cases import every, naming
+from cases import every
 from deploy.test_onnx import assert_equals_reference
 from hdlif import deploy
-from hdlif.errors import RecipeError, ShapeError, StateError, TrainingError
+from hdlif.errors import ShapeError, StateError
 from hdlif.functional import hd_lif_step
 from hdlif.graph.artefact import Graph, InputRecord, dumps, loads
 from hdlif.learning import OTTT
-from hdlif.learning.probe import observe
 from hdlif.models import resnet
 from hdlif.nn import (
     HDLIF,
@@ -32,10 +31,7 @@ from hdlif.nn import (
     Ternary,
     detach,
 )
-from hdlif.recipe import builders
-from hdlif.report.accounting import profile
 from hdlif.runtime import Session, reference
-from small_recipes import recipe
 
 T, C = 4, 3
 RECORD = InputRecord((1, 6, 6), (0.0,), (1.0,))
@@ -127,26 +123,25 @@ def test_the_recurrent_weights_learn_from_a_trace_of_what_was_emitted() -> None:
 
 
 def test_states_and_shapes_that_do_not_fit_are_refused() -> None:
-    layer = linear()
-    _, state = layer(torch.randn(2, 5, C).double(), None, range(2))
+    layer, x = linear(), torch.randn(1, 5, C).double()
+    _, state = layer(x, None, range(1))
     assert set(state) == {"neuron", "spike"}
     with pytest.raises(ShapeError, match=r"spike has shape \[5, 3\], the input of this step \[4, 3\]"):
-        layer(torch.randn(1, 4, C).double(), state, range(2, 3))
+        layer(x[:, :4], state, range(1, 2))
     with pytest.raises(StateError, match="'other'"):
-        layer(torch.randn(1, 5, C).double(), {**state, "other": {"x": torch.zeros(1)}}, range(2, 3))
+        layer(x, {**state, "other": {"x": torch.zeros(1)}}, range(1, 2))
     for lacking in ({"neuron": state["neuron"]}, {**state, "spike": None}, {**state, "spike": {}}):
         with pytest.raises(StateError, match="lacks 'spike'"):
-            layer(torch.randn(1, 5, C).double(), lacking, range(2, 3))
-    narrow = Recurrent(HDLIF(T), QuantConv2d(C, C, 3))
+            layer(x, lacking, range(1, 2))
     with pytest.raises(ShapeError, match="the recurrent synapse gives"):
-        narrow(torch.randn(1, 2, C, 5, 5), None, range(1))
+        Recurrent(HDLIF(T), QuantConv2d(C, C, 3))(torch.randn(1, 2, C, 5, 5), None, range(1))
 
 
-NEURONS: dict[str, Callable[[int], nn.Module]] = {
-    "codes": lambda c: HDLIF(T, quantizer=SpikeQuantizer()),
-    "graded": lambda c: HDLIF(T),
-    "binary, its size per step": lambda c: LIF(T, learned=True, leak=0.7, threshold=0.9),
-    "parallel": lambda c: ParallelHDLIF(T, quantizer=SpikeQuantizer()),
+NEURONS: dict[str, Callable[[], nn.Module]] = {
+    "codes": lambda: HDLIF(T, quantizer=SpikeQuantizer()),
+    "graded": lambda: HDLIF(T),
+    "binary, its size per step": lambda: LIF(T, learned=True, leak=0.7, threshold=0.9),
+    "parallel": lambda: ParallelHDLIF(T, quantizer=SpikeQuantizer()),
 }
 
 
@@ -165,11 +160,8 @@ def test_a_recurrent_network_is_deployed(neuron: str, quantizer: Ternary | None)
     """Its logits are the module's, the runtime's bits the oracle's, also beyond the trained steps and in a stream."""
     torch.manual_seed(1)
 
-    def layer(place):
-        synapse = QuantConv2d(place.channels, place.channels, 3, padding=1, quantizer=quantizer)
-        return Recurrent(NEURONS[neuron](place.channels), synapse)
-
     conv = partial(QuantConv2d, quantizer=quantizer)
+    layer = lambda place: Recurrent(NEURONS[neuron](), conv(place.channels, place.channels, 3, padding=1))  # noqa: E731
     network = trained_like(resnet(neuron=layer, blocks=(1,), width=4, in_channels=1, classes=5, conv=conv))
     graph = deploy.lower(network, input=RECORD, labels=tuple("abcde"), time_steps=T)
     assert sum(node.op == "delay" for node in graph.nodes) == 2
@@ -199,22 +191,17 @@ class Late(EquationNeuron):
         return torch.relu(potential - threshold), current
 
 
-def led_back_through_norms() -> nn.Module:
-    """The value that is led back is an affine, behind which another one stands."""
-    inner = Sequential(LIF(T), BatchNorm2d(4), BatchNorm2d(4))
-    return Sequential(nn.Conv2d(1, 4, 3, padding=1), Recurrent(inner, QuantConv2d(4, 4, 1)), BatchNorm2d(4))
+def led_back(*inner: nn.Module) -> nn.Module:
+    """Layers that lead back what the last of them gives, with a norm behind them."""
+    back = Recurrent(Sequential(*inner), QuantConv2d(4, 4, 1))
+    return Sequential(nn.Conv2d(1, 4, 3, padding=1), back, BatchNorm2d(4))
 
 
-def led_back_through_a_convolution() -> nn.Module:
-    inner = Sequential(LIF(T), nn.Conv2d(4, 4, 1, bias=False))
-    return Sequential(nn.Conv2d(1, 4, 3, padding=1), Recurrent(inner, QuantConv2d(4, 4, 1)), BatchNorm2d(4))
-
-
-def late() -> nn.Module:
-    return Sequential(nn.Conv2d(1, 4, 3, padding=1), Recurrent(Late(T), QuantConv2d(4, 4, 1)))
-
-
-BODIES = [led_back_through_norms, led_back_through_a_convolution, late]
+BODIES: dict[str, Callable[[], nn.Module]] = {
+    "norms": lambda: led_back(LIF(T), BatchNorm2d(4), BatchNorm2d(4)),
+    "a convolution": lambda: led_back(LIF(T), nn.Conv2d(4, 4, 1, bias=False)),
+    "a neuron that reads its state alone": lambda: led_back(Late(T)),
+}
 
 
 def scattered(make: Callable[[], nn.Module]) -> tuple[nn.Module, Graph, Tensor]:
@@ -248,81 +235,16 @@ def test_the_onnx_forms_lead_back_the_same(make: Callable[[], nn.Module]) -> Non
 
 
 def test_a_state_that_is_no_code_is_cut_to_one_alike_everywhere() -> None:
-    _, graph, x = scattered(lambda: Sequential(nn.Conv2d(1, 4, 3, padding=1), linear_codes()))
+    codes = HDLIF(T, quantizer=SpikeQuantizer(bits=2))
+    first = nn.Conv2d(1, 4, 3, padding=1)
+    _, graph, x = scattered(lambda: Sequential(first, Recurrent(codes, QuantConv2d(4, 4, 1))))
     session, frame = Session(graph), x[0].numpy()
     _, state = session.step(frame)
-    odd = {k: v if k == "t" else np.full_like(v, 2.7) for k, v in state.items()}
+    odd = {key: value if key == "t" else np.full_like(value, 2.7) for key, value in state.items()}
     expected, _ = reference.step(graph, frame, odd)
     assert session.step(frame, odd)[0].tobytes() == expected.tobytes()
     of_nodes: dict[str, dict[str, Tensor]] = {}
-    for key, value in odd.items():
-        if key != "t":
-            node, _, own = key.rpartition(".")
-            of_nodes.setdefault(node, {})[own] = torch.from_numpy(value)
+    for node, _, own in (key.rpartition(".") for key in odd if key != "t"):
+        of_nodes.setdefault(node, {})[own] = torch.from_numpy(odd[f"{node}.{own}"])
     logits, _ = deploy.GraphModule(graph)(x, of_nodes, steps=range(1, 2))
     torch.testing.assert_close(logits[0], torch.from_numpy(expected), atol=1e-5, rtol=1e-5)
-
-
-def linear_codes() -> Recurrent:
-    return Recurrent(HDLIF(T, quantizer=SpikeQuantizer(bits=2)), QuantConv2d(4, 4, 1))
-
-
-def test_the_operations_of_what_comes_back_are_counted_by_its_density() -> None:
-    torch.manual_seed(1)
-
-    def layer(place):
-        return Recurrent(NEURONS["codes"](4), QuantConv2d(place.channels, place.channels, 1, quantizer=Ternary()))
-
-    network = trained_like(resnet(neuron=layer, blocks=(1,), width=4, in_channels=1, classes=5))
-    rows = {r.name: r for r in profile(network, torch.randn(2, 3, 1, 6, 6), time_steps=2).layers}
-    back, spikes = rows["body.stage1.0.act1.synapse"], rows["body.stage1.0.act1.neuron"]
-    assert back.spikes_in
-    assert back.sops > 0
-    # what the last step emits comes back to none
-    assert back.density is not None
-    assert spikes.density is not None
-    assert back.density <= spikes.density
-
-
-def test_a_way_back_that_is_none_is_refused() -> None:
-    for chosen, words in (
-        ("3", "neuron.recurrent"),
-        ("{kernel: 3}", "neuron.recurrent.kernel"),
-        ("{kernel_size: 2}", "kernel_size"),
-    ):
-        with naming(chosen), pytest.raises(RecipeError, match=words):
-            builders.check(recipe(f"neuron={{kind: hdlif, recurrent: {chosen}}}"))
-
-
-def test_what_arrives_at_a_recurrent_layer_from_the_next_one_is_apart_from_its_way_back() -> None:
-    """G_t = dL/ds_t along the edge to the next layer alone, W of that layer times dL/do_t; U is read at every step."""
-    network = Sequential(nn.Linear(2, C), Recurrent(HDLIF(T), QuantLinear(C, C, bias=False)), nn.Linear(C, 2))
-    torch.manual_seed(0)
-    for parameter in network.parameters():
-        nn.init.normal_(parameter)
-
-    class Called(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, x: Tensor, state=None, *, steps: range):
-            return self.network(x, state, steps)
-
-    seen = observe(Called(), torch.randn(T, 6, 2), torch.arange(6) % 2, lambda o, y: (o**2).sum(), time_steps=T)
-    (name,) = seen.along_spikes
-    torch.testing.assert_close(seen.along_spikes[name], seen.along_logits @ network.get_submodule("2").weight)
-    assert bool(seen.spikes[name].any())
-    (way,) = (key for key in seen.inputs if key.endswith("synapse"))
-    torch.testing.assert_close(seen.inputs[way][1:], seen.spikes[name][:-1])
-
-
-def test_a_synapse_back_that_cannot_learn_from_a_trace_is_named() -> None:
-    class Own(nn.Linear):
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x)
-
-    network = Sequential(nn.Linear(2, C), Recurrent(HDLIF(T), Own(C, C)), nn.Linear(C, 2))
-    rule = OTTT(leak=0.5)
-    with pytest.raises(TrainingError, match=r"1\.synapse feeds a membrane and cannot learn from a trace: Own"):
-        list(rule(network, torch.randn(T, 2, 2), torch.tensor([0, 1]), rule.schedule(T, None)))

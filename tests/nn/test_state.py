@@ -1,15 +1,18 @@
 """State as a value: names, refusals, detaching, and time folded into the batch."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import hdlif.nn
 from cases import every, naming
+from chunks import CASES
 from hdlif.deploy import GraphModule, lower
-from hdlif.errors import EquationError, ResetError, ShapeError, StateError
+from hdlif.errors import ResetError, ShapeError, StateError
 from hdlif.graph.artefact import InputRecord
-from hdlif.nn import HDLIF, SECA, BatchNorm2d, Neuron, ParallelHDLIF, Scope, Sequential, State, Temporal, detach
+from hdlif.nn import HDLIF, SECA, BatchNorm2d, ParallelHDLIF, Scope, Sequential, State, Temporal, detach
 from small_networks import tiny_resnet
 
 
@@ -20,11 +23,8 @@ def test_state_is_named_like_the_module_tree_and_holds_neurons_only() -> None:
     assert state.keys() == {"act", "inner"}
     assert state["act"].keys() == {"potential"}
     assert state["inner"].keys() == {"1"}
-
-
-def test_a_network_without_memory_has_no_state() -> None:
-    net = Sequential(BatchNorm2d(2), ParallelHDLIF(2))
-    assert net(torch.ones(2, 3, 2, 4, 4), None, range(2))[1] is None
+    assert net[1] is net.act
+    assert Sequential(BatchNorm2d(2), ParallelHDLIF(2))(torch.ones(2, 3, 2, 4, 4), None, range(2))[1] is None
 
 
 def test_torch_s_own_sequence_may_hold_neurons() -> None:
@@ -43,27 +43,12 @@ def test_torch_s_own_sequence_may_hold_neurons() -> None:
     assert torch.equal(state["0"]["2"]["1"]["potential"], kept["0"]["2"]["1"]["potential"])
 
 
-def test_steps_of_a_sequence_may_be_left_out_where_the_input_tells_them() -> None:
-    net = Sequential(HDLIF(2))
-    assert torch.equal(net(torch.ones(2, 1, 3))[0], net(torch.ones(2, 1, 3), None, range(2))[0])
-    with pytest.raises(StateError, match="say how many steps it stands for"):
-        net(torch.ones(1, 1, 3))
-
-
 def test_every_neuron_starts_a_sequence_of_its_input_by_itself() -> None:
     x = torch.rand(3, 2, 4)
-    made = []
-    for name in hdlif.nn.__all__:
-        kind = getattr(hdlif.nn, name)
-        if isinstance(kind, type) and issubclass(kind, Neuron):
-            try:
-                neuron = kind(3).eval()
-            except (TypeError, EquationError):
-                continue
-            made.append(name)
-            assert torch.equal(neuron(x)[0], neuron(x, None, range(3))[0]), name
-            assert torch.equal(neuron(x=x)[0], neuron(x, steps=range(3))[0]), name
-    assert len(made) > 5, made
+    for name, make in CASES.items():
+        neuron = make(time_steps=3)
+        assert torch.equal(neuron(x)[0], neuron(x, None, range(3))[0]), name
+        assert torch.equal(neuron(x=x)[0], neuron(x, steps=range(3))[0]), name
     neuron = HDLIF(4)
     y, state = neuron(x[:2])
     with pytest.raises(StateError, match=r"steps=range\(t, t \+ K\)"):
@@ -96,30 +81,30 @@ def test_reset_says_that_there_is_nothing_to_reset() -> None:
 
 
 def test_states_of_other_networks_and_kinds_are_refused() -> None:
-    net, x = tiny_resnet(lambda place: HDLIF(2)), torch.ones(1, 2, 2, 8, 8, dtype=torch.float64)
-    with pytest.raises(StateError, match=r"state has 'stage9', which is not a child of Sequential"):
-        net(x, {"body": {"stage9": {}}}, range(1))
-    with pytest.raises(StateError, match="state has 'trunk', which is not a child of Network"):
-        net(x, {"trunk": {}}, range(1))
-    _, state = net(x.repeat(1, 2, 1, 1, 1), None, range(1))
+    net, x = Sequential({"a": HDLIF(2), "still": nn.Identity(), "inner": Sequential(HDLIF(2))}), torch.ones(1, 2, 3)
+    _, state = net(x, None, range(1))
+    a, inner = state["a"], state["inner"]
+    cases: list[tuple[Any, str]] = [
+        ({"trunk": {}}, "state has 'trunk', which is not a child of Sequential"),
+        ({"a": a, "inner": {"stage9": {}}}, "state has 'stage9', which is not a child of Sequential"),
+        *(
+            ({"a": given}, "state of 'a' is a .*it must be a mapping")
+            for given in (torch.zeros(2, 3), [], "potential", 3)
+        ),
+        *((given, "state of Sequential is a .*it must be a mapping") for given in (torch.zeros(2, 3), [], "a", 3)),
+        ({"a": a}, "state lacks 'inner'"),
+        ({"inner": inner}, "state lacks 'a', a HDLIF that keeps one"),
+        ({"a": a, "inner": None}, "state lacks '0'|state lacks 'inner'"),
+        ({}, "state lacks 'a'"),
+    ]
+    for given, words in cases:
+        with naming(given), pytest.raises(StateError, match=words):
+            net(x, given, range(1, 2))
     with pytest.raises(ShapeError, match="a new batch starts with state=None"):
-        net(x, state, range(1, 2))
-    small, x = Sequential(HDLIF(2), nn.Identity(), HDLIF(2)), torch.ones(1, 2, 3)
-    for given in (torch.zeros(2, 3), [], "potential", 3):
-        with naming(given), pytest.raises(StateError, match=r"state of '0' is a [A-Za-z]+; it must be a mapping"):
-            small(x, {"0": given}, range(1))
-        with (
-            naming(given),
-            pytest.raises(StateError, match=r"state of Sequential is a [A-Za-z]+; it must be a mapping"),
-        ):
-            small(x, given, range(1))
+        net(x[:, :1], state, range(1, 2))
+    for given in ([], "potential", {"a": 3}):
         with naming(given), pytest.raises(StateError, match="it must be a mapping"):
-            detach({"0": given} if not isinstance(given, Tensor) else given)  # type: ignore[arg-type]
-    _, state = small(x, None, range(1))
-    assert state is not None
-    for rest in ({"0": state["0"]}, {"0": state["0"], "2": None}, {}):
-        with naming(rest), pytest.raises(StateError, match=r"state lacks '[02]', a HDLIF that keeps one"):
-            small(x, rest, range(1, 2))  # type: ignore[arg-type]
+            detach(given)  # type: ignore[arg-type]
 
     class Plain(nn.Module):
         def __init__(self) -> None:
@@ -157,10 +142,12 @@ class Odd(Temporal):
 
 def test_a_state_that_would_be_overwritten_or_left_behind_is_refused() -> None:
     x = torch.ones(1, 2, 3)
-    with pytest.raises(StateError, match="'act' ran twice in this chunk"):
-        Odd(2)(x, None, range(1))
-    with pytest.raises(StateError, match="state has 'act', which Odd did not run in this chunk"):
-        Odd(0)(x, Odd(1)(x, None, range(1))[1], range(1, 2))
+    for times, words in (
+        (2, "'act' ran twice in this chunk"),
+        (0, "state has 'act', which Odd did not run in this chunk"),
+    ):
+        with pytest.raises(StateError, match=words):
+            Odd(times)(x, Odd(1)(x, None, range(1))[1], range(1, 2))
 
 
 def test_steps_that_are_no_range_or_do_not_fit_are_refused() -> None:
@@ -192,13 +179,6 @@ def test_batch_norm_that_would_mix_time_steps_is_refused_with_ours(
     assert Sequential(getattr(hdlif.nn, ours)(2))(x, None, range(2))[0].shape == x.shape
 
 
-def test_plain_modules_see_time_folded_into_the_batch() -> None:
-    x = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0))
-    linear = nn.Linear(4, 5)
-    y, _ = Sequential(linear)(x, None, range(3))
-    torch.testing.assert_close(y, torch.stack([linear(step) for step in x]))
-
-
 def test_detach_cuts_the_graph_and_keeps_names_and_values() -> None:
     v = torch.ones(2, requires_grad=True) * 2
     cut = detach({"body": {"act": {"potential": v}}, "empty": {}})
@@ -207,15 +187,6 @@ def test_detach_cuts_the_graph_and_keeps_names_and_values() -> None:
     assert torch.equal(cut["body"]["act"]["potential"], v)
     assert cut["empty"] == {}
     assert detach(None) is None
-
-
-def test_sequential_names_and_indexes_its_children() -> None:
-    first, second = nn.Identity(), HDLIF(1)
-    assert [name for name, _ in Sequential(first, second).named_children()] == ["0", "1"]
-    named = Sequential({"a": first, "b": second})
-    assert [name for name, _ in named.named_children()] == ["a", "b"]
-    assert len(named) == 2
-    assert named[1] is second
 
 
 def networks() -> list[nn.Module]:

@@ -54,12 +54,15 @@ class Counted:
 class OneLayer(nn.Module):
     """A network of one layer and no state."""
 
-    def __init__(self, layer: nn.Module, *, direct: bool = False) -> None:
+    def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.layer, self.direct = layer, direct
+        self.layer = layer
 
     def forward(self, x: Tensor, state: None = None, steps: range = range(1)) -> tuple[Tensor, None]:
-        return self.layer(x) if self.direct else Scope(self, state, steps)("layer", x), None
+        return Scope(self, state, steps)("layer", x), None
+
+
+GEOMETRY = {"stride": 2, "padding": 3, "dilation": 2, "groups": 3}
 
 
 @every(
@@ -72,26 +75,22 @@ class OneLayer(nn.Module):
         (Integer(4), partial(quantize_weight, bits=4)),
     ],
 )
-def test_convolution_and_linear_run_the_quantised_weights(
+def test_layers_run_the_quantised_weights(
     quantizer: WeightQuantizer | None, quantise: Callable[[Tensor], Tensor]
 ) -> None:
     torch.manual_seed(0)
-    x = torch.randn(2, 3, 5, 5)
-    conv = QuantConv2d(3, 4, 3, stride=2, padding=1, quantizer=quantizer)
-    assert torch.equal(conv(x), F.conv2d(x, quantise(conv.weight), stride=2, padding=1))
-    geometry = {"stride": 2, "padding": 3, "dilation": 2, "groups": 3}
-    conv = QuantConv2d(3, 6, 3, quantizer=quantizer, **geometry)
-    assert torch.equal(conv(x), F.conv2d(x, quantise(conv.weight), **geometry))
-    sequences = QuantConv1d(3, 6, 3, quantizer=quantizer, **geometry)
-    assert torch.equal(sequences(x[..., 0]), F.conv1d(x[..., 0], quantise(sequences.weight), **geometry))
-    assert sequences.bias is None
-    linear = QuantLinear(5, 4, quantizer=quantizer)
-    assert torch.equal(linear(x), F.linear(x, quantise(linear.weight), linear.bias))
-    assert conv.bias is None
-    if quantizer is not None:
-        codes, scale = quantizer.codes(conv.weight)
-        assert torch.equal(codes, codes.round())
-        assert torch.equal(codes * scale, conv.weight_q())
+    for layer, run, x in (
+        (QuantConv2d(3, 6, 3, quantizer=quantizer, **GEOMETRY), F.conv2d, torch.randn(2, 3, 5, 5)),
+        (QuantConv1d(3, 6, 3, quantizer=quantizer, **GEOMETRY), F.conv1d, torch.randn(2, 3, 5)),
+        (QuantLinear(5, 4, quantizer=quantizer), F.linear, torch.randn(2, 5)),
+    ):
+        options = {} if run is F.linear else GEOMETRY
+        assert (layer.bias is None) == (run is not F.linear)
+        assert torch.equal(layer(x), run(x, quantise(layer.weight), layer.bias, **options))
+        if quantizer is not None:
+            codes, scale = quantizer.codes(layer.weight)
+            assert torch.equal(codes, codes.round())
+            assert torch.equal(codes * scale, layer.weight_q())
 
 
 def test_every_quantised_layer_is_held_and_learns_from_traces() -> None:
@@ -142,19 +141,9 @@ def test_held_weights_are_computed_and_straight_through_differentiated_once_an_u
     assert (counted.forwards, len(counted.backwards), len(arrived)) == (1, 1, 1)
 
 
-@every(
-    "layer",
-    "shape",
-    of=[
-        (QuantConv1d(2, 2, 1, quantizer=Ternary()), (2, 4)),
-        (QuantConv2d(2, 2, 1, quantizer=Ternary()), (2, 4, 4)),
-        (QuantLinear(2, 2, bias=False, quantizer=Ternary()), (2,)),
-    ],
-)
-def test_held_weights_run_where_the_steps_carry_them_and_nowhere_else(layer: nn.Module, shape: tuple[int, ...]) -> None:
-    net = Sequential({"synapse": layer})
+def test_held_weights_run_where_the_steps_carry_them_and_nowhere_else() -> None:
+    net, x = Sequential(QuantLinear(2, 2, bias=False, quantizer=Ternary())), torch.randn(1, 3, 2)
     held = HeldWeights(net)
-    x = torch.randn(1, 3, *shape)
     expected, _ = net(x, None, range(1))
     (leaf,) = held.weights.values()
     with torch.no_grad():
@@ -162,19 +151,6 @@ def test_held_weights_run_where_the_steps_carry_them_and_nowhere_else(layer: nn.
     found, _ = net(x, None, carrying(range(1), weights=held.weights))
     assert torch.equal(found, 2 * expected)
     assert torch.equal(net(x, None, range(1))[0], expected)
-
-
-@every(rule=[SLTT(), StochasticStep(2)])
-def test_a_layer_that_is_called_directly_computes_its_weights_and_learns_the_same(rule: Rule) -> None:
-    x = torch.randn(4, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = []
-    for direct in (True, False):
-        torch.manual_seed(1)
-        model = OneLayer(QuantLinear(6, 3, quantizer=Ternary()), direct=direct).double()
-        for step in rule(model, x, torch.tensor([0, 1, 2, 0, 1]), rule.schedule(4, torch.Generator().manual_seed(0))):
-            step.loss.backward()
-        found.append(gradients(model))
-    assert_close(*found)
 
 
 def test_a_layer_with_a_forward_pass_of_its_own_computes_its_weights() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from chunks import CASES, T, as_written, assert_same, channels_last, drawn, everything, pair, plain_step
 from hdlif.functional import ATan, Rectangle, Sigmoid, Triangle
 from hdlif.graph.equations import Needs, Saving, WrittenStep, trace_written
-from hdlif.nn import GLIF, HDLIF, LIF, Dspike, EquationNeuron, Parameter, SpikeQuantizer, detach
+from hdlif.nn import GLIF, HDLIF, LIF, Dspike, EquationNeuron, Parameter, SpikeQuantizer
 from hdlif.nn.kernels.chunk import FusedStep
 from hdlif.report.accounting import bytes_a_step, chunk_bytes, watching_saved
 from random_programs import random_program
@@ -46,38 +46,6 @@ def test_float32_values_are_the_same_bits_and_what_is_no_number_is_passed_on() -
             plain, fused = (neuron.float()(x, None, range(T)) for neuron in pair(make))
             values = [[one.detach() for one in (y, *(state or {}).values())] for y, state in (plain, fused)]
             assert_same((values[0], []), (values[1], []), of=(name, number))
-
-
-def test_a_chunk_is_its_steps_one_by_one() -> None:
-    for name, make in CASES.items():
-        _, fused = pair(make)
-        x, weight = drawn(T, 3, 5), drawn(T, 3, 5, seed=1)
-        found = []
-        for size in (T, 1, 2):
-            given, state, spikes = x.clone().requires_grad_(), None, []
-            for t in range(0, T, size):
-                y, state = fused(given[t : t + size], state, range(t, min(t + size, T)))
-                spikes.append(y)
-            y = torch.cat(spikes)
-            gradients = torch.autograd.grad((y * weight).sum(), [given, *fused.parameters()])
-            found.append(([y, *(state or {}).values()], list(gradients)))
-        for other in found[1:]:
-            assert_same(found[0], other, of=name)
-
-
-def test_cut_in_time_the_gradient_is_that_of_the_steps() -> None:
-    for name, make in CASES.items():
-        x, found = drawn(T, 3, 5), []
-        for neuron in pair(make):
-            given, state, emitted = x.clone().requires_grad_(), None, []
-            for t in range(T):
-                y, state = neuron(given[t : t + 1], detach(state), range(t, t + 1))
-                emitted.append(y)
-            y, asked = torch.cat(emitted), [given, *neuron.parameters()]
-            gradients = torch.autograd.grad((y * drawn(*y.shape, seed=1)).sum(), asked, allow_unused=True)
-            zeros = [torch.zeros_like(a) if g is None else g for a, g in zip(asked, gradients, strict=True)]
-            found.append(([y.detach()], zeros))
-        assert_same(*found, of=name)
 
 
 def test_surrogates_that_are_programs_and_others() -> None:
@@ -152,17 +120,6 @@ def test_bytes_a_neuron_and_step_are_these() -> None:
     assert bytes_a_step(CASES["parallel_hdlif"](time_steps=T)) == 0.125
 
 
-def test_a_layer_saves_what_is_stated_and_its_rows() -> None:
-    neuron, x = HDLIF(T, path="fused", learned=False), drawn(T, 3, 5, dtype=torch.float32).requires_grad_()
-    with watching_saved([*neuron.parameters(), *neuron.buffers()]) as saved:
-        y, _ = neuron(x, None, range(T))
-    assert y.grad_fn is not None
-    assert saved.peak == chunk_bytes(neuron, (3, 5), steps=T) == -(-T * 15 // 8)
-
-
-# Programs at random, whose derivatives are PyTorch's own.
-
-
 def random_case(seed: int) -> Iterator[Any]:
     """A program, its inputs on a grid of few values, so that ties are frequent, and which of them are asked."""
     rng = np.random.default_rng(seed)
@@ -220,9 +177,6 @@ def test_programs_at_random_have_the_values_gradients_and_bytes_of_their_operati
     assert reached > len(seeds) // 2
 
 
-# How a step is written.
-
-
 def ties(current: Any, potential: Any, a: Any) -> Any:
     low = torch.minimum(current, potential) + 2 * torch.fmin(current, potential) + torch.relu(current - potential)
     high = torch.maximum(current, potential) + 2 * torch.fmax(current, potential) + current.clamp(-1.0, 1.0).abs()
@@ -265,35 +219,11 @@ def test_zeros_of_both_signs_are_two_constants() -> None:
     assert torch.equal(found[0].signbit(), x > 0.5)
 
 
-def test_the_equation_is_read_again_where_it_is_another_and_numbers_as_they_are_now() -> None:
-    class Gained(EquationNeuron):
-        def __init__(self, time_steps: int, **given: Any) -> None:
-            self.gain, self.bias = 2.0, torch.tensor(0.25)
-            super().__init__(time_steps, **given)
-
-        def step(self, current: Any, potential: Any) -> Any:
-            return self.gain * current + self.bias, potential
-
-    neuron, x = Gained(T, path="fused"), drawn(T, 2, 3, dtype=torch.float32)
-    for gain, bias in ((2.0, 0.25), (3.0, 0.25), (3.0, 0.5)):
-        neuron.gain = gain
-        neuron.bias.fill_(bias)
-        assert torch.equal(neuron(x, None, range(T))[0], gain * x + bias)
-
-
 def test_a_neuron_that_has_run_is_copied_and_pickled() -> None:
     neuron, x = HDLIF(T, path="fused"), drawn(T, 2, 3, dtype=torch.float32)
     y, _ = neuron(x, None, range(T))
     for other in (copy.deepcopy(neuron), pickle.loads(pickle.dumps(neuron))):
         assert torch.equal(other(x, None, range(T))[0], y)
-
-
-def test_no_graph_is_kept_where_none_is_wanted() -> None:
-    neuron = HDLIF(T, path="fused")
-    with torch.no_grad():
-        y, state = neuron(drawn(T, 2, 3, dtype=torch.float32), None, range(T))
-    assert not y.requires_grad
-    assert not state["potential"].requires_grad
 
 
 def test_paths_that_are_none_and_scans_of_ones_own_are_refused() -> None:

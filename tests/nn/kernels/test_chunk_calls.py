@@ -1,6 +1,7 @@
 """The compiled kernels of a chunk: layouts, threads, instruction sets, what PyTorch may do with them, and refusals."""
 
 import copy
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -55,9 +56,6 @@ def given_to(neuron: SteppedNeuron, x: Tensor) -> tuple[WrittenStep, list[Any]]:
     states = [drawn(*x.shape[1:], seed=9 + i, dtype=x.dtype) for i in range(len(neuron.states))]
     given = (x, *states, *rows)
     return written, [one.detach().requires_grad_() if isinstance(one, Tensor) else one for one in given]
-
-
-# Memory, threads and instruction sets.
 
 
 def test_memory_that_is_no_chunk_is_read_as_it_is_seen(runs: list[str]) -> None:
@@ -116,9 +114,6 @@ def test_every_instruction_set_gives_the_bits_of_the_scalar_kernels(seeds: range
             assert_same(right, by_kernels(as_written(program), given, steps, name), of=(seed, name), off=0.0)
 
 
-# What the kernels cannot run.
-
-
 def fires_twice(current: Any, potential: Any, a: Any) -> Any:
     """A step one of whose surrogates is no program and has an argument that is not saved."""
     spike, after = lif_step(current, potential, a, a, surrogate=Sigmoid())
@@ -174,30 +169,16 @@ def test_tangents_and_traces_run_step_by_step(runs: list[str]) -> None:
 
 
 def test_chunks_of_no_neuron_and_without_storage() -> None:
-    for surrogate in (Triangle(), Sigmoid()):
-        for shape in ((2, 3, 0, 4), (2, 0, 3), (0, 3), (0, 3, 4, 4)):
-            neuron = LIF(T, learned=True, surrogate=surrogate, path="fused", channels=shape[1] or None)
-            x = torch.zeros(T, *shape, requires_grad=True)
-            y, state = neuron(x, None, range(T))
-            assert y.shape == x.shape
-            assert state["potential"].shape == shape
-            y.sum().backward()
-            assert x.grad is not None
+    for surrogate, shape in itertools.product((Triangle(), Sigmoid()), ((2, 3, 0, 4), (2, 0, 3), (0, 3), (0, 3, 4, 4))):
+        x = torch.zeros(T, *shape, requires_grad=True)
+        y, state = LIF(T, learned=True, surrogate=surrogate, path="fused", channels=shape[1] or None)(x)
+        assert (y.shape, state["potential"].shape) == (x.shape, shape)
+        y.sum().backward()
+        assert x.grad is not None
     for make in CASES.values():
         with torch.device("meta"):
-            neuron, x = make(time_steps=T, path="fused"), torch.zeros(T, 2, 3)
-            assert neuron(x, None, range(T))[0].shape == (T, 2, 3)
+            assert make(time_steps=T, path="fused")(torch.zeros(T, 2, 3))[0].shape == (T, 2, 3)
 
-
-def test_a_second_derivative_is_refused() -> None:
-    neuron = HDLIF(T, path="fused")
-    x = drawn(T, 2, 3).requires_grad_()
-    (gradient,) = torch.autograd.grad(neuron(x, None, range(T))[0].square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="has no second derivative"):
-        gradient.sum().backward()
-
-
-# What a compiled program refuses.
 
 CHUNK: dict[str, Any] = {
     "streams": [0],
@@ -253,20 +234,6 @@ def test_addresses_of_another_number_are_refused() -> None:
         _native.ChunkLayout(summing, **{**sums, "sum_rows": one + 1})
     with pytest.raises(ValueError, match="columns: at least 1"):
         _native.ChunkLayout(summing, **{**sums, "sum_rows": one, "sum_columns": np.zeros(2, np.int64)})
-
-
-# Many calls, and what PyTorch does with one.
-
-
-def test_layouts_are_made_once_and_not_kept_for_ever() -> None:
-    neuron = HDLIF(100, path="fused")
-    for steps in (*range(1, 100), 5, 99, 99):
-        neuron(torch.zeros(steps, 2, 3), None, range(steps))
-    step = neuron._fusing.step_of(neuron)
-    kept = [(one.layout.cache_info(), one.slots.cache_info()) for one in step._plans.values() if one is not None]
-    assert all(layouts.currsize <= plan.MAX_LAYOUTS >= slots.currsize for layouts, slots in kept)
-    assert sum(layouts.currsize for layouts, _ in kept) >= plan.MAX_LAYOUTS
-    assert sum(layouts.misses for layouts, _ in kept) == 100
 
 
 def test_one_step_is_called_in_every_way_in_turn(runs: list[str]) -> None:
@@ -330,18 +297,12 @@ def test_what_is_unpacked_may_lie_in_another_order(runs: list[str]) -> None:
     assert len(runs) == 3 * 2
 
 
-def test_a_step_that_has_run_is_copied() -> None:
-    written, given = given_to(HDLIF(T), drawn(T, 3, 5))
-    step = FusedStep(written)
-    step(given[0], given[1:2], given[2:], steps=T)
-    assert copy.deepcopy(step)(given[0], given[1:2], given[2:], steps=T) is not None
-
-
 def test_what_was_saved_and_then_written_to_is_found_out() -> None:
     for place in (1, 2):
         written, given = given_to(HDLIF(T), drawn(T, 3, 5))
         inner = [one * 1 for one in given]
-        found = FusedStep(written)(inner[0], inner[1:2], inner[2:], steps=T)
+        # A copy compiles its programs again.
+        found = copy.deepcopy(FusedStep(written))(inner[0], inner[1:2], inner[2:], steps=T)
         assert found is not None
         inner[place].mul_(2)
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):

@@ -1,6 +1,7 @@
 """Convolutions of codes: sums are PyTorch's bit for bit, gradients theirs, and the slow path is taken elsewhere."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cases import every
 from hdlif import _native
 from hdlif.functional import binarize_weight, quantize_spike, ternarize_weight
 from hdlif.learning import SLTT, StochasticStep
-from hdlif.nn import HDLIF, LIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Scope, Sequential, SpikeQuantizer, Temporal
+from hdlif.nn import HDLIF, LIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Sequential, SpikeQuantizer
 from hdlif.nn.kernels import code_conv
-from hdlif.nn.kernels.code_conv import CodeConv, Codes, codes_of, conv, convolve, quantise
-from hdlif.nn.synapses import Binary, HeldWeights, Integer, Ternary
+from hdlif.nn.kernels.code_conv import CodeConv, codes_of, conv, convolve, quantise
+from hdlif.nn.synapses import Binary, Integer, Ternary
 
 LAYERS = [
     # channels in and out, kernel, stride, padding, height, width
@@ -28,7 +30,6 @@ LAYERS = [
 ]
 BITS = [1, 2, 4, 8]
 Layer = tuple[int, ...]
-every_layer = pytest.mark.parametrize("layer", LAYERS, ids=str)
 
 
 def surpluses(*shape: int, share: float = 0.2, seed: int = 0) -> Tensor:
@@ -53,33 +54,20 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             found.append("pack")
             self._made = made(*given, **named)
 
-        def forward(self, *given: Any, **named: Any) -> None:
-            found.append("forward")
-            self._made.forward(*given, **named)
-
-        def backward(self, *given: Any, **named: Any) -> None:
-            found.append("backward")
-            self._made.backward(*given, **named)
-
         def __getattr__(self, name: str) -> Any:
+            if name in ("forward", "backward"):
+                found.append(name)
             return getattr(self._made, name)
 
     monkeypatch.setattr(_native, "LowBitConv", Watched)
     return found
 
 
-def known(x: Tensor) -> Codes:
-    """The codes that spikes are marked with."""
-    codes = codes_of(x)
-    assert codes is not None
-    return codes
-
-
 def drawn_weight(outs: int, ins: int, kernel: int) -> Tensor:
     return torch.randn(outs, ins, kernel, kernel, generator=torch.Generator().manual_seed(1))
 
 
-@every_layer
+@every(layer=LAYERS)
 def test_sums_are_those_of_the_integers_bit_for_bit(layer: Layer) -> None:
     ins, outs, kernel, stride, padding, height, width = layer
     for bits in BITS:
@@ -91,13 +79,13 @@ def test_sums_are_those_of_the_integers_bit_for_bit(layer: Layer) -> None:
             right = sums * (scale * 0.25)[:, None, None]
             for name in _native.instruction_sets():
                 how = CodeConv((stride, stride), (padding, padding), name)
-                assert torch.equal(convolve(x.flatten(0, 1), weight, known(x), how), right), (bits, quantize, name)
+                assert torch.equal(convolve(x.flatten(0, 1), weight, codes_of(x), how), right), (bits, quantize, name)
 
 
-@every_layer
+@every(layer=LAYERS)
 def test_sums_are_the_same_whether_codes_are_skipped_or_not(layer: Layer) -> None:
     ins, outs, kernel, stride, padding, height, width = layer
-    codes = known(spikes_of(surpluses(1, 3, ins, height, width)))
+    codes = codes_of(spikes_of(surpluses(1, 3, ins, height, width)))
     weight = ternarize_weight(drawn_weight(outs, ins, kernel))
     out_size = conv.out_size_of((height, width), weight, CodeConv((stride, stride), (padding, padding)))
     found = []
@@ -122,16 +110,16 @@ def test_sums_are_the_same_whether_codes_are_skipped_or_not(layer: Layer) -> Non
     assert all(torch.equal(found[0], other) for other in found[1:])
 
 
-@every_layer
+@every(layer=LAYERS)
 def test_gradients_are_those_of_the_convolution(layer: Layer) -> None:
     ins, outs, kernel, stride, padding, height, width = layer
     surplus = surpluses(1, 4, ins, height, width).requires_grad_()
     latent = drawn_weight(outs, ins, kernel).requires_grad_()
     for quantize, name in itertools.product((binarize_weight, ternarize_weight), _native.instruction_sets()):
         x = spikes_of(surplus)
-        assert known(x).live is not None
+        assert codes_of(x).live is not None
         how = CodeConv((stride, stride), (padding, padding), name)
-        y = convolve(x.flatten(0, 1), quantize(latent), known(x), how)
+        y = convolve(x.flatten(0, 1), quantize(latent), codes_of(x), how)
         back = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
         found = torch.autograd.grad(y, [surplus, latent], back)
         wide = quantize_spike(surplus.double()).flatten(0, 1)
@@ -154,7 +142,7 @@ def test_gradients_of_many_and_of_few_spikes_are_the_same(calls: list[str], monk
                 if limit is not None:
                     patch.setattr(conv, "most_spikes", lambda *_, limit=limit, **__: conv.Shares(limit, limit))
                 x = spikes_of(surplus)
-                y = convolve(x.flatten(0, 1), ternarize_weight(latent), known(x), CodeConv((1, 1), (1, 1)))
+                y = convolve(x.flatten(0, 1), ternarize_weight(latent), codes_of(x), CodeConv((1, 1), (1, 1)))
                 back = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
                 found.append(torch.autograd.grad(y, asked, back))
             assert ("backward" in calls) == ((share < 0.5) == (limit is None))
@@ -164,16 +152,14 @@ def test_gradients_of_many_and_of_few_spikes_are_the_same(calls: list[str], monk
 
 
 def test_nothing_depends_on_the_number_of_threads() -> None:
-    def run(threads: int) -> tuple[Tensor, ...]:
+    found = []
+    for threads in (1, 3):
         torch.set_num_threads(threads)
-        surplus = surpluses(1, 8, 16, 16, 16).requires_grad_()
-        latent = drawn_weight(32, 16, 3).requires_grad_()
+        surplus, latent = surpluses(1, 8, 16, 16, 16).requires_grad_(), drawn_weight(32, 16, 3).requires_grad_()
         x = spikes_of(surplus)
-        y = convolve(x.flatten(0, 1), ternarize_weight(latent), known(x), CodeConv((1, 1), (1, 1)))
-        return (y.detach(), *torch.autograd.grad(y.square().sum(), [surplus, latent]))
-
-    for one, other in zip(run(1), run(3), strict=True):
-        assert torch.equal(one, other)
+        y = convolve(x.flatten(0, 1), ternarize_weight(latent), codes_of(x), CodeConv((1, 1), (1, 1)))
+        found.append([y, *torch.autograd.grad(y.square().sum(), [surplus, latent])])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 def test_quantised_spikes_are_those_of_the_equation_and_their_codes() -> None:
@@ -182,7 +168,7 @@ def test_quantised_spikes_are_those_of_the_equation_and_their_codes() -> None:
         spikes = spikes_of(surplus, bits)
         assert torch.equal(spikes, quantize_spike(surplus, bits=bits))
         assert spikes.stride() == surplus.stride()
-        codes = known(spikes)
+        codes = codes_of(spikes)
         assert codes.live is not None
         assert codes.most == 2**bits - 1
         assert torch.equal(codes.codes.permute(0, 3, 1, 2) * 0.25, spikes.flatten(0, 1))
@@ -208,9 +194,11 @@ def quantising(**named: Any) -> HDLIF:
     return HDLIF(4, quantizer=SpikeQuantizer(**named))
 
 
-def layer_of(neuron: nn.Module | None = None, **conv: Any) -> Sequential:
+def layer_of(neuron: nn.Module | None = None, between: nn.Module | None = None, **conv: Any) -> Sequential:
     """A neuron with 4-bit codes, and a convolution with weights of 1.5 bits, but for what is given."""
-    return Sequential({"act": neuron or quantising(), "conv": QuantConv2d(4, 6, 3, **{"quantizer": Ternary(), **conv})})
+    conv = {"kernel_size": 3, "quantizer": Ternary(), **conv}
+    middle = {} if between is None else {"between": between}
+    return Sequential({"act": neuron or quantising(), **middle, "conv": QuantConv2d(4, 6, **conv)})
 
 
 SERVED = {
@@ -218,6 +206,8 @@ SERVED = {
     "binary": lambda: layer_of(quantising(bits=2, step=0.5), stride=2, quantizer=Binary()),
     "parallel": lambda: layer_of(ParallelHDLIF(4, quantizer=SpikeQuantizer()), padding=(0, 2)),
     "fused": lambda: layer_of(HDLIF(4, quantizer=SpikeQuantizer(), path="fused")),
+    "means": lambda: layer_of(between=nn.AvgPool2d(2)),
+    "means of a wide window": lambda: layer_of(between=nn.AvgPool2d((2, 3)), kernel_size=2),
 }
 NOT_SERVED = {
     "more bits": lambda: layer_of(quantizer=Integer(4)),
@@ -230,9 +220,11 @@ NOT_SERVED = {
     "same": lambda: layer_of(padding="same"),
     "clipped": lambda: layer_of(quantising(gradient="clip")),
     "learned step": lambda: layer_of(quantising(learned=True)),
-    "in between": lambda: Sequential(
-        {"act": quantising(), "bn": BatchNorm2d(4), "conv": QuantConv2d(4, 6, 3, quantizer=Ternary())}
-    ),
+    "in between": lambda: layer_of(between=BatchNorm2d(4)),
+    "means that overlap": lambda: layer_of(between=nn.AvgPool2d(2, stride=1)),
+    "means with padding": lambda: layer_of(between=nn.AvgPool2d(3, padding=1), kernel_size=1),
+    "sums beyond a byte": lambda: layer_of(between=nn.AvgPool2d(5), kernel_size=1),
+    "means of another count": lambda: layer_of(between=nn.AvgPool2d(2, divisor_override=3)),
 }
 
 
@@ -241,11 +233,17 @@ def passed(network: Sequential, x: Tensor) -> tuple[Tensor, ...]:
     return (y.detach(), *torch.autograd.grad(y.square().sum(), [x, *network.parameters()]))
 
 
-def assert_on_kernels(network: Sequential, x: Tensor, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """They run, and give what PyTorch's convolution gives."""
+@every(make=SERVED)
+def test_layers_of_codes_run_on_the_kernels_and_give_the_same(
+    make: Callable[[], Sequential], calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network, x = make(), torch.randn(3, 2, 4, 8, 9).requires_grad_()
     calls.clear()
     found = passed(network, x)
     assert calls[:2] == ["pack", "forward"]
+    with torch.inference_mode():
+        torch.testing.assert_close(network(x, steps=range(3))[0], found[0], rtol=1e-5, atol=1e-5)
     calls.clear()
     with monkeypatch.context() as patch:
         patch.setattr(code_conv, "hindrance", lambda *_: "not now")
@@ -255,18 +253,10 @@ def assert_on_kernels(network: Sequential, x: Tensor, calls: list[str], monkeypa
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * float(other.abs().max()))
 
 
-def test_layers_of_codes_run_on_the_kernels_and_give_the_same(
-    calls: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for make in SERVED.values():
-        torch.manual_seed(0)
-        assert_on_kernels(make(), torch.randn(3, 2, 4, 8, 8).requires_grad_(), calls, monkeypatch)
-
-
-def test_other_layers_do_not(calls: list[str]) -> None:
-    for kind, make in NOT_SERVED.items():
-        passed(make(), torch.randn(3, 2, 4, 8, 8).requires_grad_())
-        assert not calls, kind
+@every(make=NOT_SERVED)
+def test_other_layers_do_not(make: Callable[[], Sequential], calls: list[str]) -> None:
+    passed(make(), torch.randn(3, 2, 4, 8, 9).requires_grad_())
+    assert not calls
 
 
 def test_lower_precision_and_compiled_networks_do_not(calls: list[str]) -> None:
@@ -290,58 +280,23 @@ def test_weights_are_packed_once_an_update(rule: Any, calls: list[str]) -> None:
     assert calls.count("forward") == max(plan.steps) + 1 > 1
 
 
-def test_spikes_that_were_written_to_are_no_longer_known(calls: list[str]) -> None:
+def test_spikes_that_were_written_to_are_no_longer_codes_of() -> None:
     """As a network's own forward pass may add to them in place."""
     spikes = spikes_of(surpluses(1, 2, 4, 8, 8))
     assert codes_of(spikes) is not None
     spikes.flatten(0, 1)[0] += 1
     assert codes_of(spikes) is None
 
-    class Shifted(Temporal):
-        def __init__(self) -> None:
-            super().__init__()
-            self.act, self.conv = quantising(), QuantConv2d(4, 6, 3, quantizer=Ternary())
-
-        def forward(self, x: Tensor, state: Any, steps: range) -> Any:
-            run = Scope(self, state, steps)
-            h = run("act", x)
-            h += 0.1
-            return run("conv", h), run.state
-
-    with torch.no_grad():
-        Shifted()(torch.randn(1, 2, 4, 8, 8), None, range(1))
-    assert not calls
-
-
-def test_inference_mode_computes_the_same() -> None:
-    torch.manual_seed(0)
-    network, x = SERVED["ternary"](), torch.randn(2, 3, 4, 8, 8)
-    with torch.no_grad():
-        right, _ = network(x, steps=range(2))
-    with torch.inference_mode():
-        found, _ = network(x, steps=range(2))
-    torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-5)
-
 
 def test_weights_that_were_written_to_are_packed_again(calls: list[str]) -> None:
     x = spikes_of(surpluses(1, 2, 4, 8, 8))
     weight = ternarize_weight(torch.randn(3, 4, 3, 3))
-    given = x.flatten(0, 1), weight, known(x), CodeConv((1, 1), (1, 1))
+    given = x.flatten(0, 1), weight, codes_of(x), CodeConv((1, 1), (1, 1))
     before = convolve(*given)
     assert torch.equal(convolve(*given), before)
     assert calls.count("pack") == 1
     weight.neg_()
     assert torch.equal(convolve(*given), -before)
-
-
-def test_weights_that_gather_gradients_are_the_ones_that_were_packed() -> None:
-    layer = QuantConv2d(4, 6, 3, quantizer=Ternary())
-    held = HeldWeights(layer)
-    x = spikes_of(surpluses(1, 2, 4, 8, 8))
-    codes = known(x)
-    before = layer(x.flatten(0, 1), held.weights[layer], codes)
-    held.last()
-    assert torch.equal(layer(x.flatten(0, 1), held.weights[layer], codes), before)
 
 
 def test_a_narrow_shortcut_behind_it_is_not_given_channels_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,30 +311,9 @@ def test_a_narrow_shortcut_behind_it_is_not_given_channels_last(monkeypatch: pyt
 
 def test_a_convolution_that_is_none_is_refused() -> None:
     x = spikes_of(surpluses(1, 2, 4, 8, 8))
-    codes = known(x)
+    codes = codes_of(x)
     weight = ternarize_weight(torch.randn(3, 4, 3, 3))
     with pytest.raises(ValueError, match="this machine has none of that name"):
         convolve(x.flatten(0, 1), weight, codes, CodeConv((1, 1), (1, 1), "mmx"))
     with pytest.raises(ValueError, match="codes: up to 255"):
         convolve(x.flatten(0, 1), weight, replace(codes, most=256), CodeConv((1, 1), (1, 1)))
-
-
-def test_means_of_codes_are_codes_of_a_smaller_step(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for window in (2, (2, 3)):
-        torch.manual_seed(0)
-        conv = QuantConv2d(4, 6, 3, padding=1, quantizer=Ternary())
-        network = Sequential({"act": quantising(), "pool": nn.AvgPool2d(window), "conv": conv})
-        assert_on_kernels(network, torch.randn(2, 3, 4, 8, 9).requires_grad_(), calls, monkeypatch)
-
-
-def test_other_means_are_not_known_as_codes(calls: list[str]) -> None:
-    for pool in (
-        nn.AvgPool2d(2, stride=1),
-        nn.AvgPool2d(3, padding=1),
-        # Sums beyond a byte.
-        nn.AvgPool2d(5),
-        nn.AvgPool2d(2, divisor_override=3),
-    ):
-        layers = {"act": quantising(), "pool": pool, "conv": QuantConv2d(4, 6, 1, quantizer=Ternary())}
-        Sequential(layers)(torch.randn(1, 3, 4, 8, 9), steps=range(1))
-        assert not calls, pool
