@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from command_line import hdlif
+from hdlif import recipe_schema
 from hdlif.training import Checkpoints
 
 FAST = ["--set", "training.epochs=1", "--set", "data.batch_size=128", "--set", "model.width=4"]
@@ -160,6 +161,9 @@ def test_recipes_are_listed_shown_and_checked(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("base: digits_hdlif\nneuron: {kind: lf}\n")
     refused = hdlif("recipes", "check", "digits_lif", tmp_path / "bad.yaml")
     assert (refused.returncode, "1 of 2 recipes are refused" in refused.stderr) == (2, True)
+    hdlif("recipes", "schema", "--out", tmp_path / "new" / "schema.json")
+    schema = json.loads((tmp_path / "new" / "schema.json").read_text())
+    assert schema == json.loads(hdlif("recipes", "schema").stdout) == recipe_schema()
 
 
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
