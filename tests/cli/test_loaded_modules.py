@@ -16,29 +16,9 @@ from command_tree import LEAVES
 from hdlif.recipe import dump_recipe, load_recipe
 from picture_folders import write_pictures
 
-HEAVY = {
-    "PIL",
-    "jinja2",
-    "lightning_fabric",
-    "matplotlib",
-    "onnx",
-    "onnxruntime",
-    "openvino",
-    "optuna",
-    "pandas",
-    "pydantic",
-    "rich",
-    "scipy",
-    "sklearn",
-    "tensorboard",
-    "timm",
-    "tonic",
-    "torch",
-    "torch._dynamo",
-    "torchmetrics",
-    "torchvision",
-    "yaml",
-}
+HEAVY = {"PIL", "jinja2", "lightning_fabric", "matplotlib", "onnx", "onnxruntime", "openvino", "optuna", "pandas"}
+HEAVY |= {"pydantic", "rich", "scipy", "sklearn", "tensorboard", "timm", "tonic", "torch", "torch._dynamo"}
+HEAVY |= {"torchmetrics", "torchvision", "yaml"}
 """Modules that take a tenth of a second and more; `torch._dynamo` takes as long as the rest of torch."""
 
 RECIPE = {"pydantic", "yaml"}

@@ -6,7 +6,7 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,10 +32,8 @@ HOSTILE = "a\x1b]0;owned\x07\x1b[2J\r\n\x9b31m\x7f\u202ecod.exe\u2028\ud800"
 
 
 def child(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(Path(package.__file__).parents[1])} | options.pop("env", {})
-    command = [sys.executable, "-m", "hdlif", *map(str, arguments)]
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    return subprocess.run(command, text=True, env=environment, timeout=100, **piped)
+    return subprocess.run([sys.executable, "-m", "hdlif", *map(str, arguments)], text=True, timeout=100, **piped)
 
 
 def assert_printable_lines(text: str) -> None:
@@ -52,6 +50,13 @@ def test_every_character_is_printed_or_escaped_and_escapes_are_pythons() -> None
     assert printable_lines("a\n\x1b\n") == "a\n\\x1b\n"
 
 
+def raising(error: Exception) -> Callable[[], None]:
+    def function() -> None:
+        raise error
+
+    return function
+
+
 def subclasses(kind: type[HdlifError]) -> Iterator[type[HdlifError]]:
     yield kind
     for below in kind.__subclasses__():
@@ -60,11 +65,8 @@ def subclasses(kind: type[HdlifError]) -> Iterator[type[HdlifError]]:
 
 def test_every_error_is_one_printable_line_and_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in subclasses(HdlifError):
-
-        def failing(*_: object, kind: type[HdlifError] = kind) -> None:
-            raise kind(f"{HOSTILE}: is not a recipe")
-
-        monkeypatch.setattr("hdlif.cli.recipes.shipped_recipes", failing)
+        raised = kind(f"{HOSTILE}: is not a recipe")
+        monkeypatch.setattr("hdlif.cli.recipes.shipped_recipes", raising(raised))
         done, page = hdlif("recipes", "ls"), page_of("recipes", kind())
         assert kind.__module__ == errors.__name__ or issubclass(kind, InputError), kind
         assert done.returncode == kind.exit_code, kind
@@ -82,17 +84,13 @@ def test_what_the_machine_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -
         (ImportError("a.so: failed\nto map"), r"a library cannot be loaded (a.so: failed\nto map); raise the limit"),
         (ModuleNotFoundError("no", name="a\nb"), r"MissingExtraError: a\nb is not installed"),
     ):
-
-        def failing(error: Exception = error) -> None:
-            raise error
-
-        monkeypatch.setattr("hdlif.cli.recipes.shipped_recipes", failing)
+        monkeypatch.setattr("hdlif.cli.recipes.shipped_recipes", raising(error))
         done = hdlif("recipes", "ls")
         assert (done.returncode in (1, 2), words in done.stderr, done.stderr[:-1].isprintable()) == (True, True, True)
         with pytest.raises(type(error)):
             hdlif("--debug", "recipes", "ls")
-    monkeypatch.setattr("hdlif.cli.recipes.shipped_recipes", lambda: (_ for _ in ()).throw(EOFError("a fault")))
     # The end of a file within a command is a fault, and no interrupt.
+    monkeypatch.setattr("hdlif.cli.recipes.shipped_recipes", raising(EOFError("a fault")))
     with pytest.raises(EOFError, match="a fault"):
         hdlif("recipes", "ls")
 
@@ -238,6 +236,6 @@ def test_nothing_fails_where_standard_error_is_full() -> None:
 
 def test_a_terminal_of_few_characters_gets_the_rest_escaped() -> None:
     code = "from hdlif import cli; cli.show({}, False, lambda: 'energy (µJ) — …')"
-    environment = os.environ | {"PYTHONPATH": str(Path(package.__file__).parents[1]), "PYTHONIOENCODING": "ascii"}
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.stdout == "energy (\\xb5J) \\u2014 \\u2026\n"

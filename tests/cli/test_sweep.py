@@ -83,8 +83,6 @@ def test_out_is_the_folder_of_the_study_and_its_runs(run: Run, curve: Curve, tmp
     result = run(1, study=None, out=tmp_path / "found")
     assert result["study"] == str(tmp_path / "found" / "study.journal")
     assert {path.name for path in (tmp_path / "found").iterdir()} >= {"study.journal", "sweep.json", "trial_0000"}
-    with pytest.raises(InputError, match=r"--out .* and --study .*; give one of the two"):
-        run(1, out=tmp_path / "other")
 
 
 def test_trials_are_trained_and_the_best_can_be_trained_again(run: Run, tmp_path: Path) -> None:
@@ -187,21 +185,7 @@ def test_a_trial_that_stops_three_times_where_it_began_has_failed(run: Run, curv
     assert trial["error"] == "stopped 3 times without a new checkpoint"
 
 
-def test_a_file_that_is_no_journal_stays_as_it_is(run: Run, tmp_path: Path) -> None:
-    for content in ("precious: 1\nlast line without newline", "one line", '["op_code"]\n'):
-        file = tmp_path / "precious.yaml"
-        file.write_text(content)
-        with pytest.raises(RecipeError, match=r"precious\.yaml: is not a journal of a study; give a new file, or"):
-            run(1, study=file)
-        assert file.read_text() == content
-
-
-def test_a_journal_that_cannot_be_written_is_one_error(
-    run: Run, curve: Curve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(TrainingError, match="file: cannot be made there"):
-        run(1, study=tmp_path / "file" / "s.journal")
+def test_a_journal_that_cannot_be_written_is_one_error(run: Run, curve: Curve, monkeypatch: pytest.MonkeyPatch) -> None:
     run(1)
     sync = os.fsync
 
@@ -211,7 +195,7 @@ def test_a_journal_that_cannot_be_written_is_one_error(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TrainingError, match=r"study\.journal: cannot be written \(No space left on device\); free"):
+    with pytest.raises(TrainingError, match=r"study\.journal: cannot be written \(No space left on device\)"):
         run(2)
 
 
@@ -291,23 +275,30 @@ def test_unfinished_line_of_a_full_disk_does_not_spoil_the_journal(run: Run, cur
     assert [trial["state"] for trial in result["trials"]] == ["complete"] * 3
 
 
-def test_study_of_another_recipe_or_space_is_refused_by_all_that_differs(
-    run: Run, curve: Curve, tmp_path: Path
+def test_what_cannot_be_searched_is_refused(
+    run: Run, curve: Curve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(1)
     other = tmp_path / "other.yaml"
     other.write_text(SPACE.replace("0.3", "0.2"))
-    with pytest.raises(
-        RecipeError, match=r"recipe\.seed = 42, now 7; space\.training\.learning_rate\.high = 0\.3, now 0\.2"
-    ):
+    # A study of another recipe or space is refused by all that differs.
+    differing = r"recipe\.seed = 42, now 7; space\.training\.learning_rate\.high = 0\.3, now 0\.2"
+    with pytest.raises(RecipeError, match=differing):
         run(1, space=other, overrides=[*OVERRIDES, "seed=7"])
-
-
-def test_missing_optuna_names_the_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A file that is no journal stays as it is.
+    for content in ("precious: 1\nlast line without newline", "one line", '["op_code"]\n'):
+        file = tmp_path / "precious.yaml"
+        file.write_text(content)
+        with pytest.raises(RecipeError, match=r"precious\.yaml: is not a journal"):
+            run(1, study=file)
+        assert file.read_text() == content
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError, match="file: cannot be made there"):
+        run(1, study=tmp_path / "file" / "s.journal")
+    with pytest.raises(InputError, match="give one of the two"):
+        run(1, out=tmp_path / "other")
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(
-        MissingExtraError, match=r"optuna is not installed; install it with: pip install 'hdlif\[sweep\]'"
-    ):
+    with pytest.raises(MissingExtraError, match="optuna is not installed"):
         run(1)
 
 
