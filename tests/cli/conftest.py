@@ -1,12 +1,16 @@
 """Runs that are trained once per session; tests read them, and copy what they change."""
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cli.own_kinds import KINDS, Made
 from command_line import hdlif
+from hdlif.cli.export import export_file
 from single_thread import one_thread  # noqa: F401 - an autouse fixture; the bytes of a training depend on the threads
 
 FAST = ["training.epochs=1", "data.batch_size=128", "model.width=4", "model.blocks=[1]"]
@@ -34,3 +38,18 @@ def artefact(run_folder: Path) -> Path:
     printed = json.loads(done.stdout)
     assert (printed["artefact"], printed["bytes"]) == (str(path), path.stat().st_size)
     return path
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
+    """Data of one's own of a kind, with a run on them and its model file."""
+
+    @functools.cache
+    def make(name: str) -> Made:
+        root = tmp_path_factory.mktemp("own")
+        made = Made(str(KINDS[name].write(root)), root / "run", root / "net.hdlif.safetensors")
+        KINDS[name].train(made.data, made.run)
+        export_file(made.run, out=made.network)
+        return made
+
+    return make

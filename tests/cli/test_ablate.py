@@ -16,6 +16,7 @@ from hdlif.recipe.runs.ablation_tables import cells, load_table
 from hdlif.recipe.runs.summary import Layer, Neuron, TrainResult
 from stub_training import stub
 
+Result = dict[str, Any]
 TABLE = """
 title: tiny, accuracy %
 base: digits_hdlif
@@ -48,7 +49,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 @pytest.fixture
-def finished(begun: list[Any], table: Path, tmp_path: Path) -> dict[str, Any]:
+def finished(begun: list[Any], table: Path, tmp_path: Path) -> Result:
     """The result of the table, finished in `tmp_path / "out"`."""
     result = ablate(str(table), out=tmp_path / "out")
     begun.clear()
@@ -79,29 +80,6 @@ def test_cells_are_trained_once_and_more_seeds_add_to_them(table: Path, tmp_path
     assert lines[3].startswith("| LIF | ")
     assert lines[3].endswith("(2) | — |")
     assert json.loads((out / "table.json").read_text())["rows"] == both["rows"]
-
-
-def test_a_table_is_trained_for_real(table: Path, tmp_path: Path) -> None:
-    table.write_text(TABLE.replace('  LIF: ["neuron={kind: lif}"]\n', "").replace("undefined:\n  LIF: [4 bit]\n", ""))
-    table.write_text(table.read_text().replace("  fp32: []\n", ""))
-    result = ablate(str(table), out=tmp_path / "out")
-    summary = json.loads((tmp_path / "out/hd_lif/4_bit/seed_42/summary.json").read_text())
-    assert result["rows"]["HD-LIF"]["4 bit"]["accuracy"] == summary["accuracy"]
-    assert result["rows"]["HD-LIF"]["4 bit"]["parameters"] == summary["parameters"] > 100
-
-
-def test_every_summary_is_read_once(
-    finished: dict[str, Any], table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read, look = list[Path](), module.finished
-
-    def counting(folder: Path, recipe: Recipe) -> TrainResult | None:
-        read.append(folder)
-        return look(folder, recipe)
-
-    monkeypatch.setattr(module, "finished", counting)
-    assert ablate(str(table), out=tmp_path / "out")["rows"] == finished["rows"]
-    assert read == [cell.folder for cell in cells(load_table(table), tmp_path / "out")]
 
 
 @pytest.mark.usefixtures("finished")
@@ -139,7 +117,7 @@ def test_a_cell_that_another_process_finishes_during_the_last_training_is_in_the
 
 
 def test_a_cell_of_another_recipe_is_trained_anew_and_said_to_be(
-    table: Path, finished: dict[str, Any], tmp_path: Path, begun: list[Any]
+    table: Path, finished: Result, tmp_path: Path, begun: list[Any]
 ) -> None:
     table.write_text(TABLE.replace("neuron={kind: lif}", "neuron={kind: lif, leak: 0.75}"))
     said: list[str] = []
@@ -148,21 +126,6 @@ def test_a_cell_of_another_recipe_is_trained_anew_and_said_to_be(
     assert said[2] == "3/3 LIF, fp32, seed 42: training, in place of an earlier one of another recipe"
     assert [options.label for *_, options in begun] == ["LIF, fp32, seed 42"]
     assert finished["rows"] != after["rows"]
-
-
-@pytest.mark.usefixtures("finished")
-def test_cells_may_tell_their_operations_and_costs(table: Path, tmp_path: Path) -> None:
-    costs = ["accuracy", "sops", "parameters", "train_seconds", "peak_bytes", "stored_mb", "nops"]
-    chosen = load_table(table).model_copy(update={"quantities": costs})
-    result = json.loads((tmp_path / "out" / "table.json").read_text())
-    head, _, row, *_ = markdown(chosen, result).splitlines()
-    # Figures that are the same in all columns of a row have a column of their own.
-    assert head == "| tiny, accuracy % | parameters | kB stored | M NOPs | fp32 | 4 bit |"
-    assert row.startswith("| HD-LIF | 1,234 | 324.0 | 0.098 | ")
-    accuracy = 100 * result["rows"]["HD-LIF"]["4 bit"]["accuracy"]
-    assert row.endswith(f" | {accuracy:.2f}, 0.812 M SOPs, 41 s, 61.0 MB (1) |")
-    one_column = chosen.model_copy(update={"columns": {"fp32": []}, "undefined": {}})
-    assert "1,234 parameters, " in markdown(one_column, result).splitlines()[2]
 
 
 def test_tables_that_cannot_be_trained_are_refused(table: Path, tmp_path: Path) -> None:
@@ -220,37 +183,8 @@ def test_cells_that_fail_do_not_keep_the_others_from_training(
     assert (rows["HD-LIF"], rows["LIF"]["fp32"]["n"]) == ({}, 1)
 
 
-@pytest.mark.usefixtures("finished")
-def test_the_page_has_the_table_and_its_curves(table: Path, tmp_path: Path) -> None:
-    table.write_text(TABLE + "quantities: [accuracy, sops]\n")
-    result = ablate(str(table), seeds=2, out=tmp_path / "out")
-    page = (tmp_path / "out" / "table.html").read_text()
-    cell = result["rows"]["LIF"]["fp32"]
-    accuracy = f"{100 * cell['accuracy']:.2f} ± {100 * cell['std']:.2f}"
-    assert f"<td>{accuracy}<br><small>{cell['sops'] / 1e6:.3f} M SOPs (2)</small></td>" in page
-    assert '<td class="absent">—</td>' in page
-    for heading in ("Accuracy", "Accuracy against operations", "Accuracy over time"):
-        assert f">{heading}</h2>" in page
-    for place in ("by-column", "by-operations", "over-time-0"):
-        assert f'id="{place}-title"' in page
-    assert page.count("<script") == 1
-    assert page.count("<svg") > 4
-
-
-def test_firing_rate_is_that_of_all_neurons_by_their_number() -> None:
-    layers = [
-        Layer(name="act1", shape=(2, 3), density=0.5),
-        Layer(name="conv", shape=(9, 9), density=1.0),
-        Layer(name="act2", shape=(2,), density=0.1),
-    ]
-    neurons = (Neuron(name="act1"), Neuron(name="act2"))
-    found = TrainResult(name="net", accuracy=1.0, accuracy_per_step=(), layers=tuple(layers), neurons=neurons)
-    # (6 * 0.5 + 2 * 0.1) / 8
-    assert firing_rate(found) == pytest.approx(0.4)
-
-
 def test_trainings_of_another_table_are_taken_as_they_are(
-    table: Path, finished: dict[str, Any], tmp_path: Path, begun: list[Any]
+    table: Path, finished: Result, tmp_path: Path, begun: list[Any]
 ) -> None:
     known, said = tmp_path / "out" / "table.json", list[str]()
     result = ablate(str(table), out=tmp_path / "elsewhere", known=[known], say=said.append)
@@ -271,46 +205,6 @@ def test_trainings_of_another_table_are_taken_as_they_are(
     assert len(begun) == 6
 
 
-def second_run(table: Path, finished: dict[str, Any], out: Path, **changes: Any) -> dict[str, Any]:
-    """As another machine, or another version, trained the second seed of the cell LIF, fp32."""
-    seeds = cells(load_table(table).model_copy(update={"seeds": 2}), out)
-    recipe = next(one.recipe for one in seeds if (one.row, one.column, one.seed) == ("LIF", "fp32", 43))
-    first = finished["rows"]["LIF"]["fp32"]["runs"][0]
-    return {**first, "seed": 43, "recipe": recipe_digest(recipe), **changes}
-
-
-def test_seeds_that_were_measured_by_different_versions_are_named(
-    table: Path, finished: dict[str, Any], tmp_path: Path
-) -> None:
-    for changes, words in (({}, ""), ({"nops": 7.0}, "NOPs (7 and "), ({"parameters": 9}, "parameters (9 and ")):
-        run = second_run(table, finished, tmp_path, **changes)
-        known = {"rows": {"LIF": {"fp32": {"runs": [run], "accuracy_per_step": []}}}}
-        (tmp_path / "known.json").write_text(json.dumps(known))
-        said: list[str] = []
-        ablate(str(table), seeds=2, out=tmp_path / "out", known=[tmp_path / "known.json"], say=said.append)
-        warnings = [line for line in said if line.startswith("warning")]
-        assert [line.startswith(f"warning: LIF, fp32: its seeds differ in {words}") for line in warnings] == (
-            [True] if words else []
-        )
-
-
-def test_seeds_of_two_machines_make_one_table(table: Path, finished: dict[str, Any], tmp_path: Path) -> None:
-    record = finished["rows"]["LIF"]["fp32"]
-    other = second_run(table, finished, tmp_path, accuracy=record["accuracy"] + 0.02, hardware={"cpu": "another"})
-    known = tmp_path / "known.json"
-    known.write_text(json.dumps({"rows": {"LIF": {"fp32": {"runs": [other], "accuracy_per_step": [0.0] * 2}}}}))
-    cell = ablate(str(table), seeds=2, out=tmp_path / "out", known=[known])["rows"]["LIF"]["fp32"]
-    assert cell["n"] == 2
-    assert cell["accuracies"] == [record["accuracy"], record["accuracy"] + 0.02]
-    assert cell["accuracy_per_step"] == pytest.approx([step / 2 for step in record["accuracy_per_step"]])
-    assert "cpu another" in (tmp_path / "out/table.html").read_text()
-    # Of a cell that is taken in part, the curve of the part is not known.
-    both_runs = [other, {**other, "seed": 99}]
-    known.write_text(json.dumps({"rows": {"LIF": {"fp32": {"runs": both_runs, "accuracy_per_step": [0.0] * 2}}}}))
-    cell = ablate(str(table), seeds=2, out=tmp_path / "out", known=[known])["rows"]["LIF"]["fp32"]
-    assert cell["accuracy_per_step"] == []
-
-
 def test_what_is_no_table_is_refused(table: Path, tmp_path: Path) -> None:
     path = tmp_path / "known.json"
     for text, words in (
@@ -326,46 +220,88 @@ def test_what_is_no_table_is_refused(table: Path, tmp_path: Path) -> None:
         assert not (tmp_path / "out").exists()
 
 
+def test_seeds_of_two_machines_or_versions_make_one_table(table: Path, finished: Result, tmp_path: Path) -> None:
+    seeds = cells(load_table(table).model_copy(update={"seeds": 2}), tmp_path)
+    recipe = next(one.recipe for one in seeds if (one.row, one.column, one.seed) == ("LIF", "fp32", 43))
+    record, known = finished["rows"]["LIF"]["fp32"], tmp_path / "known.json"
+    second = record["runs"][0] | {"seed": 43, "recipe": recipe_digest(recipe), "accuracy": record["accuracy"] + 0.02}
+
+    def ablated(*runs: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        said: list[str] = []
+        cell = {"runs": runs, "accuracy_per_step": [0.0] * 2}
+        known.write_text(json.dumps({"rows": {"LIF": {"fp32": cell}}}))
+        result = ablate(str(table), seeds=2, out=tmp_path / "out", known=[known], say=said.append)
+        return result["rows"]["LIF"]["fp32"], [line for line in said if line.startswith("warning")]
+
+    cell, warnings = ablated(second | {"hardware": {"cpu": "another"}})
+    assert (cell["n"], cell["accuracies"], warnings) == (2, [record["accuracy"], second["accuracy"]], [])
+    assert cell["accuracy_per_step"] == pytest.approx([step / 2 for step in record["accuracy_per_step"]])
+    assert "cpu another" in (tmp_path / "out/table.html").read_text()
+    # Of a cell that is taken in part, the curve of the part is not known.
+    assert ablated(second, second | {"seed": 99})[0]["accuracy_per_step"] == []
+    for changes, words in (({"nops": 7.0}, "NOPs (7 and "), ({"parameters": 9}, "parameters (9 and ")):
+        (warning,) = ablated(second | changes)[1]
+        assert f"LIF, fp32: its seeds differ in {words}" in warning
+
+
 @pytest.mark.usefixtures("finished")
-def test_a_cell_that_is_left_out_is_not_run_and_says_so(table: Path, tmp_path: Path) -> None:
-    table.write_text(TABLE + "left_out:\n  HD-LIF: [4 bit]\n")
-    assert "4 bit" not in ablate(str(table), out=tmp_path / "out")["rows"]["HD-LIF"]
-    assert (tmp_path / "out/table.md").read_text().splitlines()[2].endswith("(1) | not run |")
+def test_the_table_and_the_page_have_operations_costs_and_curves(table: Path, tmp_path: Path) -> None:
+    table.write_text(TABLE + "quantities: [accuracy, sops]\nleft_out:\n  HD-LIF: [4 bit]\n")
+    result = ablate(str(table), seeds=2, out=tmp_path / "out")
+    cell = result["rows"]["LIF"]["fp32"]
+    accuracy = f"{100 * cell['accuracy']:.2f} ± {100 * cell['std']:.2f}"
+    page = (tmp_path / "out" / "table.html").read_text()
+    assert f"<td>{accuracy}<br><small>{cell['sops'] / 1e6:.3f} M SOPs (2)</small></td>" in page
+    assert '<td class="absent">—</td>' in page
+    for place in ("by-column", "by-operations", "over-time-0"):
+        assert f'id="{place}-title"' in page
+    # A cell that is left out is not run.
+    assert "4 bit" not in result["rows"]["HD-LIF"]
+    assert (tmp_path / "out/table.md").read_text().splitlines()[2].endswith("(2) | not run |")
+    # Figures that are the same in all columns of a row have a column of their own.
+    costs = ["accuracy", "sops", "parameters", "train_seconds", "peak_bytes", "stored_mb", "nops"]
+    chosen = load_table(table).model_copy(update={"quantities": costs})
+    head, _, _, row = markdown(chosen, result).splitlines()
+    assert head == "| tiny, accuracy % | parameters | kB stored | M NOPs | fp32 | 4 bit |"
+    assert row == f"| LIF | 1,234 | 324.0 | 0.098 | {accuracy}, 0.812 M SOPs, 41 s, 61.0 MB (2) | — |"
+
+
+def test_the_firing_rate_is_that_of_all_neurons_by_their_number() -> None:
+    layers = [("act1", (2, 3), 0.5), ("conv", (9, 9), 1.0), ("act2", (2,), 0.1)]
+    found = TrainResult(
+        name="net",
+        accuracy=1.0,
+        accuracy_per_step=(),
+        layers=tuple(Layer(name=name, shape=shape, density=density) for name, shape, density in layers),
+        neurons=(Neuron(name="act1"), Neuron(name="act2")),
+    )
+    # (6 * 0.5 + 2 * 0.1) / 8
+    assert firing_rate(found) == pytest.approx(0.4)
 
 
 VALUES = """
 title: Mackey-Glass, error
 base: mackey_glass_hdlif
-overrides: [training.epochs=1, "model={kind: dense, widths: [4]}"]
+overrides: [training.epochs=1, "model={kind: dense, widths: [4]}", data.train=64]
 rows:
   HD-LIF: ["neuron={kind: hdlif}"]
 columns:
   STBP: ["rule={kind: stbp}"]
-  random step: ["rule={kind: stochastic_step}"]
+quantities: [metric, parameters]
+memory_repeats: 1
 """
 
 
 @pytest.mark.slow
-def test_a_table_of_values_has_errors_and_no_accuracies(tmp_path: Path) -> None:
-    path = tmp_path / "values.yaml"
-    path.write_text(VALUES)
-    with pytest.raises(RecipeError, match=r'task.kind = "regress", and the table compares accuracies; set quantities'):
-        ablate(str(path), out=tmp_path / "out")
-    path.write_text(VALUES + "quantities: [metric, parameters]\nmemory_repeats: 1\n")
-    result = ablate(str(path), out=tmp_path / "out", seeds=2)
-    cell = result["rows"]["HD-LIF"]["STBP"]
-    errors = [
-        json.loads((tmp_path / f"out/hd_lif/stbp/seed_{seed}/summary.json").read_text())["metrics"]["rmse"]
-        for seed in (42, 43)
-    ]
-    assert cell["metric"] == "rmse"
-    assert cell["value"] == pytest.approx(sum(errors) / 2)
+def test_a_table_of_values_is_trained_for_real_and_has_errors_and_no_accuracies(tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text(VALUES)
+    cell = ablate(str(tmp_path / "values.yaml"), out=tmp_path / "out", seeds=2)["rows"]["HD-LIF"]["STBP"]
+    folders = [tmp_path / f"out/hd_lif/stbp/seed_{seed}" for seed in (42, 43)]
+    errors = [json.loads((folder / "summary.json").read_text())["metrics"]["rmse"] for folder in folders]
+    assert (cell["metric"], cell["value"], "accuracy" in cell) == ("rmse", pytest.approx(sum(errors) / 2), False)
     first, second = cell["runs"]
     assert cell["peak_bytes"] == first["peak_bytes"] > 0
     assert second["peak_bytes"] is None
-    assert "accuracy" not in cell
     text = (tmp_path / "out" / "table.md").read_text()
     assert f"| HD-LIF | {cell['parameters']:,.0f} | rmse {cell['value']:.4g} ± {cell['value_std']:.3g} (2) |" in text
-    page = (tmp_path / "out" / "table.html").read_text()
-    assert "The first figure of the task on the test set" in page
-    assert "Accuracy over time" not in page
+    assert "Accuracy over time" not in (tmp_path / "out" / "table.html").read_text()

@@ -26,16 +26,16 @@ TIMED = {"latency_ms", "throughput_per_s", "ratio", "throughput_ratio", "start_s
 
 
 @pytest.fixture
-def artefact(tmp_path: Path) -> Path:
+def network(tmp_path: Path) -> Path:
     save(residual_network(), tmp_path / "net.hdlif.safetensors")
     return tmp_path / "net.hdlif.safetensors"
 
 
-def test_refuses_unknown_and_absent_engines_and_takes_installed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r'"openvin" is unknown; .*did you mean "openvino"'):
+def test_unknown_and_absent_engines_are_refused_and_installed_ones_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match='did you mean "openvino"'):
         engines_of(["openvin"])
     monkeypatch.setattr(module, "find_spec", lambda name: None if name == "nncf" else object())
-    with pytest.raises(MissingExtraError, match=r"openvino_int8: nncf is not installed; .*hdlif\[engines\]"):
+    with pytest.raises(MissingExtraError, match="nncf is not installed"):
         engines_of(["torch", "openvino"])
     assert engines_of(["torch", "onnxruntime", "torch"]) == ["torch", "onnxruntime"]
     assert engines_of(None) == ["openvino", "onnxruntime", "torch"]
@@ -54,17 +54,10 @@ def test_engines_take_turns_on_the_same_inputs() -> None:
 
 
 def test_an_engine_is_called_for_a_while_before_it_is_timed() -> None:
-    calls: list[float] = []
-
-    def run(x: np.ndarray) -> np.ndarray:
-        calls.append(time.perf_counter())
-        return x
-
-    start = time.perf_counter()
-    (taken,) = in_turns({"a": run}, [np.zeros(1, np.float32)], 1, 2, warm_seconds=0.05)
-    assert len(taken["a"]) == 2
-    assert len(calls) > 3
-    assert calls[-2] - start >= 0.05
+    calls, start = list[float](), time.perf_counter()
+    runs = {"a": lambda x: (calls.append(time.perf_counter()), x)[1]}
+    (taken,) = in_turns(runs, [np.zeros(1, np.float32)], 1, 2, warm_seconds=0.05)
+    assert (len(taken["a"]), len(calls) > 3, calls[-2] - start >= 0.05) == (2, True, True)
 
 
 def test_macs_of_a_dense_engine_that_computes_constants_once() -> None:
@@ -73,10 +66,10 @@ def test_macs_of_a_dense_engine_that_computes_constants_once() -> None:
     spikes = b.quantise(b.hd_lif(stem))
     body = b.conv(spikes, 7, kernel=(3, 3), stride=(2, 2))
     graph = b.graph(body)
-    assert engine_macs(graph)[stem] == 5 * 8 * 6 * 3 * 9
-    assert engine_macs(graph)[body] == 4 * 7 * 4 * 3 * 5 * 9
-    assert engine_macs(graph)[graph.output] == 4 * 3 * (7 * 4 * 3)
-    assert spikes not in engine_macs(graph)
+    macs = engine_macs(graph)
+    assert (macs[stem], macs[body]) == (5 * 8 * 6 * 3 * 9, 4 * 7 * 4 * 3 * 5 * 9)
+    assert macs[graph.output] == 4 * 3 * (7 * 4 * 3)
+    assert spikes not in macs
 
 
 def test_each_stage_has_its_time_and_the_density_of_its_input() -> None:
@@ -84,50 +77,31 @@ def test_each_stage_has_its_time_and_the_density_of_its_input() -> None:
     session, images = Session(graph), random_input(graph, 1, 3)[0]
     rows = {row["name"]: row for row in layers_of(session, graph, images, repeats=3)}
     convolutions = [node for node in graph.nodes if node.op == "conv2d"]
-    assert {node.name for node in convolutions} <= set(rows)
     for node in convolutions:
+        row = rows[node.name]
         read = np.concatenate([session.values(images[None, i : i + 1])[node.inputs[0]] for i in range(3)])
-        assert rows[node.name]["density"] == pytest.approx(np.count_nonzero(read) / read.size)
-        assert rows[node.name]["dense_gmacs_per_s"] == pytest.approx(
-            engine_macs(graph)[node.name] / rows[node.name]["ms"] / 1e6
-        )
+        assert row["density"] == pytest.approx(np.count_nonzero(read) / read.size)
+        assert row["dense_gmacs_per_s"] == pytest.approx(engine_macs(graph)[node.name] / row["ms"] / 1e6)
 
 
-def test_data_that_are_no_images_are_refused() -> None:
-    for data in (
-        "delayed_xor",
-        "mackey_glass",
-        "sines",
-        "digits_events",
-    ):
-        record = InputRecord((1, 8, 8), (0.3,), (0.2,))
-        with pytest.raises(
-            DataError, match=f"--data {data} has input of kind .*, and the network takes images; give a set"
-        ):
-            images_of(record, data, None, compared=8)
-
-
-def test_noise_has_the_statistics_that_the_input_record_states() -> None:
-    record = InputRecord((1, 16, 16), (0.4,), (0.1,))
-    images = images_of(record, None, None, compared=8)
-    assert images.compared.shape == (8, 1, 16, 16)
-    assert images.calibration.shape == (engines.CALIBRATION_IMAGES, 1, 16, 16)
-    assert abs(images.calibration.mean()) < 0.05
-    assert 0.9 < images.calibration.std() < 1.1
-    assert "noise" in images.source
-
-
-def test_images_of_a_data_set_are_fitted_to_the_network() -> None:
-    images = images_of(InputRecord((3, 12, 12), (0.5,) * 3, (0.25,) * 3), "digits", None, compared=400)
-    assert images.compared.shape == (400, 3, 12, 12)
+def test_images_are_noise_or_those_of_a_set_fitted_to_the_network() -> None:
+    noise = images_of(InputRecord((1, 16, 16), (0.4,), (0.1,)), None, None, compared=8)
+    assert noise.compared.shape == (8, 1, 16, 16)
+    assert noise.calibration.shape == (engines.CALIBRATION_IMAGES, 1, 16, 16)
+    assert abs(noise.calibration.mean()) < 0.05
+    assert 0.9 < noise.calibration.std() < 1.1
+    assert "noise" in noise.source
+    digits = images_of(InputRecord((3, 12, 12), (0.5,) * 3, (0.25,) * 3), "digits", None, compared=400)
+    assert digits.compared.shape == (400, 3, 12, 12)
     # there are 360 test images
-    np.testing.assert_array_equal(images.compared[360:], images.compared[:40])
-    assert not np.array_equal(images.compared[:40], images.calibration[:40])
-    exact = images_of(InputRecord((1, 8, 8), (0.0,), (1.0,)), "digits", None, compared=4)
-    assert exact.compared.shape == (4, 1, 8, 8)
+    np.testing.assert_array_equal(digits.compared[360:], digits.compared[:40])
+    assert not np.array_equal(digits.compared[:40], digits.calibration[:40])
+    for data in ("delayed_xor", "mackey_glass", "sines", "digits_events"):
+        with pytest.raises(DataError, match=f"--data {data} has input of kind"):
+            images_of(InputRecord((1, 8, 8), (0.3,), (0.2,)), data, None, compared=8)
 
 
-def test_an_engine_that_disagrees_is_reported_and_not_timed(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_disagrees_is_reported_and_not_timed(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def load_liar(path: Path, threads: int) -> engines.Run:
         session = Session(path, threads)
         return lambda x: -session.run(x[None])
@@ -136,29 +110,26 @@ def test_an_engine_that_disagrees_is_reported_and_not_timed(artefact: Path, monk
     monkeypatch.setattr(module, "ENGINES", MappingProxyType({**ENGINES, "liar": liar}))
     monkeypatch.setattr(module, "PEERS", {"liar": ("liar",)})
     monkeypatch.setattr(module, "STARTS", 1)
-    result = bench(artefact, against="liar", batch=4, threads=1, repeats=2)
+    result = bench(network, against="liar", batch=4, threads=1, repeats=2)
     ours, theirs = result["engines"][OURS], result["engines"]["liar"]
     assert ours["agreement"] == ours["ratio"] == ours["throughput_ratio"] == 1
     assert ours.keys() >= TIMED
     assert theirs["agreement"] == 0
     assert not theirs.keys() & TIMED
     assert "disagrees" in engines_table(result)
-    assert ours["file_bytes"] == artefact.stat().st_size
+    assert ours["file_bytes"] == network.stat().st_size
     assert ours["latency_ms"]["min"] <= ours["latency_ms"]["median"] <= ours["latency_ms"]["max"]
     json.dumps(result)
 
 
-def test_a_process_reports_its_first_answer_and_its_memory(
-    artefact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_process_reports_its_first_answer_and_its_memory_or_its_error(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save(tmp_path / "x.npy", random_input(residual_network(), 1, 2)[0])
-    engine_process(OURS, str(artefact), str(tmp_path / "x.npy"), "1")
+    engine_process(OURS, str(network), str(tmp_path / "x.npy"), "1")
     ready, memory = capsys.readouterr().out.splitlines()
     assert ready == "ready"
     assert 10**7 < json.loads(memory)["resident_bytes"] <= json.loads(memory)["peak_resident_bytes"]
-
-
-def test_a_process_that_fails_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"hdlif run failed: .*absent"):
         list(module._timed_lines("hdlif", "run", tmp_path / "absent", "x.npy"))
 
@@ -174,25 +145,25 @@ def test_the_process_of_ours_imports_no_other_engine() -> None:
 
 @pytest.mark.alone
 @pytest.mark.slow
-def test_torch_agrees_and_is_timed(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_agrees_and_is_timed(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STARTS", 1)
-    engine = bench(artefact, against="torch", batch=4, threads=1, repeats=2)["engines"]["torch"]
+    engine = bench(network, against="torch", batch=4, threads=1, repeats=2)["engines"]["torch"]
     assert engine["agreement"] == 1
     assert engine["max_logit_difference"] < 1e-4
     assert engine.keys() >= TIMED
     # float32 weights take more than packed ones
-    assert engine["file_bytes"] > artefact.stat().st_size
+    assert engine["file_bytes"] > network.stat().st_size
     assert engine["resident_bytes"] > 10**8
 
 
 @pytest.mark.peers
-def test_all_engines_agree_and_are_timed(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_engines_agree_and_are_timed(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("nncf", "onnx", "onnxruntime", "openvino"):
         pytest.importorskip(name, reason="pip install 'hdlif[engines]'")
     monkeypatch.setattr(module, "STARTS", 1)
     monkeypatch.setattr(engines, "CALIBRATION_IMAGES", 20)
     before = signal_stack()
-    result = bench(artefact, batch=4, threads=1, repeats=2)
+    result = bench(network, batch=4, threads=1, repeats=2)
     # OpenVINO would leave one that is mapped no more.
     assert signal_stack() == before
     assert list(result["engines"]) == [*ENGINES]

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from command_line import hdlif
+from hdlif import recipe_schema
 from hdlif.training import Checkpoints
-from picture_folders import write_pictures
 
 FAST = ["--set", "training.epochs=1", "--set", "data.batch_size=128", "--set", "model.width=4"]
 FAST += ["--set", "model.blocks=[1]", "--memory-repeats", "0"]
@@ -26,8 +26,6 @@ FAST += ["--set", "model.blocks=[1]", "--memory-repeats", "0"]
 def test_train_writes_its_summary_and_prints_the_same(trained: tuple[Path, dict[str, Any]]) -> None:
     out, printed = trained
     assert json.loads((out / "summary.json").read_text()) == printed
-    promised = {"recipe", "accuracy", "accuracy_per_step", "best_epoch", "train_seconds", "peak_bytes", "params_mb"}
-    assert promised | {"stored_mb", "sops", "nops", "energy_mj", "seed", "versions", "hardware"} <= set(printed)
     assert len(printed["accuracy_per_step"]) == 4
     assert printed["accuracy"] == printed["accuracy_per_step"][-1]
     assert printed["peak_bytes"] > 100_000
@@ -42,13 +40,11 @@ def test_eval_of_checkpoint_and_artefact_agree_with_training(
     assert (result["n"], result["accuracy"]) == (360, summary["accuracy"])
     assert (counts.sum(), counts.trace() / 360) == (360, result["accuracy"])
     assert result["accuracy_per_class"][3] == counts[3, 3] / counts[3].sum()
-    kept = json.loads((run / "confusion.json").read_text())
-    assert kept == {"labels": [str(digit) for digit in range(10)], "counts": result["confusion"]}
+    assert json.loads((run / "confusion.json").read_text())["counts"] == result["confusion"]
     deployed = json.loads(hdlif("eval", artefact, "--data", "digits", "--confusion", "--json").stdout)
     assert abs(result["accuracy"] - deployed["accuracy"]) <= 1 / 360
     assert np.abs(np.array(deployed["confusion"]) - counts).sum() <= 2
     lines = hdlif("eval", run, "--confusion").stdout.splitlines()
-    assert "after each step" in lines[0]
     assert lines[2].split() == ["true,", "chosen:", *result["labels"], "accuracy"]
     assert lines[4].split()[-1] == f"{result['accuracy_per_class'][0]:.2%}"
 
@@ -69,21 +65,16 @@ def test_bench_of_the_artefact_alone(artefact: Path) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert {"engines", "layers", "batch", "threads", "hardware"} <= set(result)
-    promised = {"latency_ms", "throughput_per_s", "file_bytes", "resident_bytes", "agreement", "ratio"}
-    assert promised <= set(result["engines"]["hdlif"])
     assert "digits" in result["images"]
 
 
 def test_report_is_written(run_folder: Path, tmp_path: Path) -> None:
     done = hdlif("report", run_folder, "--out", tmp_path / "page.html")
     assert (done.returncode, done.stderr) == (0, "")
-    page = (tmp_path / "page.html").read_text()
-    for part in ("</html>", "test sample 0 of digits (class “7”)", ">Confusion</h2>"):
-        assert part in page
+    assert "test sample 0 of digits (class “7”)" in (tmp_path / "page.html").read_text()
     hdlif("report", run_folder, "--neurons", "body.stage1.0.act2:5", "--image", 3, "--out", tmp_path / "p")
-    page = (tmp_path / "p").read_text()
-    for part in ("membrane of body.stage1.0.act2:5<", "test sample 3 of", "--neurons body.stage1.0.act2:5 --image 3"):
-        assert part in page
+    for part in ("membrane of body.stage1.0.act2:5<", "test sample 3 of"):
+        assert part in (tmp_path / "p").read_text()
     for options in (
         ["--neurons", "act1"],
         ["--neurons", "body.stage1.0.act3:0"],
@@ -97,7 +88,6 @@ def test_report_is_written(run_folder: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"damaged")
     done = hdlif("report", folder)
     assert (done.returncode, done.stderr.startswith("neurons are not drawn: ")) == (0, True)
-    assert "Neurons at work" not in (folder / "report.html").read_text()
 
 
 def test_export_makes_the_folder_of_its_file_or_says_that_it_cannot(run_folder: Path, tmp_path: Path) -> None:
@@ -118,10 +108,12 @@ def test_options_without_effect_are_refused(run_folder: Path, tmp_path: Path) ->
         ("--rom", ["--to", "onnx", "--rom", 9000]),
         ("--batch", ["--to", "onnx", "--form", "step", "--batch", 2]),
         ("--for-norse", ["--to", "nir", "--extension", "--for-norse"]),
+        ("net.onnx", ["--out", tmp_path / "net.onnx"]),
+        ("net.nir", ["--out", tmp_path / "net.nir"]),
     ):
-        refused = hdlif("export", run_folder, *options, "--out", tmp_path / "net")
+        refused = hdlif("export", run_folder, "--out", tmp_path / "net", *options)
         assert (refused.returncode, named in refused.stderr) == (2, True), (options, refused.stderr)
-        assert not (tmp_path / "net").exists()
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_bytes_have_units_in_every_option() -> None:
@@ -135,9 +127,7 @@ def test_bytes_have_units_in_every_option() -> None:
         ("serve", "x", "--max-old-bytes"),
     ):
         for wrong in ("64KB", "0", "many"):
-            refused = hdlif(*command, option, wrong)
-            assert refused.returncode == 2
-            assert "65536, 64K, 64KiB, 1M or 2G (K is 1,024 bytes" in " ".join(refused.stderr.split())
+            assert hdlif(*command, option, wrong).returncode == 2
         # The file, which is not there, is refused then.
         taken = hdlif(*command, option, "64K").stderr
         assert ("64K" in taken, "x: " in taken) == (False, True), command
@@ -152,9 +142,7 @@ def test_run_answers_for_what_can_be_read_and_ends_with_1(artefact: Path, run_fo
     assert done.stderr.startswith(f"InputError: {tmp_path / 'b.png'}: ")
     assert len(done.stderr.splitlines()) == len(done.stdout.splitlines()) == 1
     (result,) = json.loads(hdlif("run", artefact, tmp_path / "a.png", "--json").stdout)["inputs"]
-    assert result["label"] == str(result["class"])
-    assert 0 < result["probability"] <= 1
-    assert len(result["logits"]) == 10
+    assert (result["label"], len(result["logits"])) == (str(result["class"]), 10)
     damaged = tmp_path / "damaged.hdlif.safetensors"
     damaged.write_bytes(artefact.read_bytes()[:-1] + bytes([artefact.read_bytes()[-1] ^ 1]))
     for path in (run_folder, run_folder / "model.safetensors", damaged, tmp_path / "a.png"):
@@ -162,41 +150,10 @@ def test_run_answers_for_what_can_be_read_and_ends_with_1(artefact: Path, run_fo
         assert (refused.returncode, f"ArtefactError: {path}" in refused.stderr) == (2, True), refused.stderr
 
 
-def test_damaged_files_are_refused(run_folder: Path, artefact: Path, tmp_path: Path) -> None:
-    for source, kind in ((run_folder / "model.safetensors", "CheckpointError"), (artefact, "ArtefactError")):
-        damaged = tmp_path / source.name
-        damaged.write_bytes(source.read_bytes()[:-7])
-        done = hdlif("eval", damaged, "--data", "digits")
-        assert (done.returncode, kind in done.stderr) == (2, True), done.stderr
-
-
-def test_coherence_is_printed_as_json_by_its_schema() -> None:
-    small = ["--set", "model.width=4", "--set", "model.blocks=[1]", "--set", "data.batch_size=16"]
-    done = hdlif("coherence", "digits_lif", *small, "--batches", 1, "--json")
-    networks = json.loads(done.stdout)["networks"]
-    assert {network["neuron"] for network in networks} == {"lif", "hdlif"}
-    promised = {"name", "cosine", "norm_ratio", "equal", "dropped", "wrong", "firing_rate", "per_step"}
-    for network in networks:
-        assert {"neuron", "loss", "rules"} <= set(network)
-        for rule in network["rules"].values():
-            assert {"layers", "cosine"} <= set(rule["end_to_end"])
-            assert all(promised <= set(layer) for view in ("local", "end_to_end") for layer in rule[view]["layers"])
-
-
-@pytest.mark.slow
-def test_coherence_of_a_run_is_reported(run_folder: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(run_folder, tmp_path / "net")
-    assert "0.0% wrong" in hdlif("coherence", folder, "--batches", 1, "--out", folder).stdout
-    assert hdlif("report", folder).returncode == 0
-    assert ">Gradient coherence</h2>" in (folder / "report.html").read_text()
-
-
 def test_recipes_are_listed_shown_and_checked(tmp_path: Path) -> None:
     lines = hdlif("recipes", "ls").stdout.splitlines()
     assert [line.split()[0] for line in lines] == json.loads(hdlif("recipes", "ls", "--json").stdout)["recipes"]
-    assert [line for line in lines if len(line.split()) < 3] == []
     assert "| `cifar100_resnet18_lif` | 71.75 | 44.84 |" in hdlif("recipes", "ls", "--published").stdout
-    assert "stochastic_step" in hdlif("recipes", "show", "digits_hdlif").stdout
     assert "epochs: 300" in hdlif("recipes", "show", "cifar100_resnet18_hdlif_w1", "--resolved").stdout
     assert "epochs" not in hdlif("recipes", "show", "cifar100_resnet18_hdlif_w1").stdout
     assert hdlif("recipes", "check", "digits_hdlif").stdout == "digits_hdlif: good\n"
@@ -204,11 +161,14 @@ def test_recipes_are_listed_shown_and_checked(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("base: digits_hdlif\nneuron: {kind: lf}\n")
     refused = hdlif("recipes", "check", "digits_lif", tmp_path / "bad.yaml")
     assert (refused.returncode, "1 of 2 recipes are refused" in refused.stderr) == (2, True)
-    assert hdlif("recipes", "check", "digits_lif", "--data-root", tmp_path).returncode == 2
+    hdlif("recipes", "schema", "--out", tmp_path / "new" / "schema.json")
+    schema = json.loads((tmp_path / "new" / "schema.json").read_text())
+    assert schema == json.loads(hdlif("recipes", "schema").stdout) == recipe_schema()
 
 
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "cut.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
     for line, words in (
         ("train digits_hdlf", ["RecipeError", "digits_hdlf", 'did you mean "digits_hdlif"']),
         ("train", ["RecipeError", "--data PATH"]),
@@ -222,6 +182,7 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, monkeypatch: pyte
         ("train fashion_mnist_lif --data-root nowhere", ["DataError", "nowhere", "FashionMNIST/raw"]),
         ("eval x.hdlif.safetensors --data .", ["InputError", "x.hdlif.safetensors"]),
         ("eval nothing", ["InputError", "nothing"]),
+        ("eval cut.safetensors --data digits", ["CheckpointError", "cut.safetensors"]),
         ("data inspect nowhere", ["DataError", "nowhere"]),
         ("run nothing.hdlif.safetensors x.png", ["ArtefactError", "nothing.hdlif.safetensors"]),
         ("run x y --hop 3", ["InputError", "--hop", "--stream"]),
@@ -236,16 +197,6 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, monkeypatch: pyte
         done = hdlif(*line.split())
         assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), (line, done.stderr)
         assert [word for word in words if word not in done.stderr] == [], (line, done.stderr)
-
-
-def test_a_folder_of_images_is_inspected(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "photos", 6)
-    done = hdlif("data", "inspect", tmp_path / "photos", "--json")
-    assert json.loads(done.stdout)["classes"]["cat"] == {"train": 4, "validation": 1, "test": 1}
-    assert done.stderr == ""
-    shown = hdlif("data", "inspect", tmp_path / "photos", "--size", 8, "--out", tmp_path / "sheet.png").stdout
-    assert "trained on     3x8x8, RGB" in shown
-    assert (tmp_path / "sheet.png").exists()
 
 
 def test_python_runs_the_module_as_the_command_and_debug_shows_the_traceback() -> None:
@@ -287,13 +238,13 @@ def test_an_interrupt_says_where_and_how_to_go_on(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(Checkpoints, "on_batch_end", stop)
     own = tmp_path / "a run"
-    arguments = ["train", "digits_hdlif", *FAST, "--set", "training.epochs=5", "--out", str(own), "--json"]
+    arguments = ["train", "digits_hdlif", *FAST, "--set", "training.epochs=2", "--out", str(own), "--json"]
     again = shlex.join(["hdlif", *arguments, "--resume"])
     for came, options in ((signal.SIGINT, []), (signal.SIGTERM, ["--overwrite"])):
         done = hdlif(*arguments, *options)
         assert done.returncode == 128 + came
         how = "interrupted" if came == signal.SIGINT else "terminated"
-        assert done.stderr.strip() == f"{how} in epoch 2 of 5; go on with: {again}"
+        assert done.stderr.strip() == f"{how} in epoch 2 of 2; go on with: {again}"
     kept = f"hdlif train '{own}/recipe.yaml' --out '{own}' --resume"
     for command in ("eval", "report"):
         done = hdlif(command, own)
@@ -333,16 +284,6 @@ def test_interrupted_training_resumes_from_the_command_line(number: int, code: i
     steps = [(event["event"], event["step"]) for event in events]
     assert len(steps) == len(set(steps))
     assert steps == sorted(steps, key=lambda event: event[1])
-
-
-def test_a_network_trained_in_float64_is_measured_exported_and_run(tmp_path: Path) -> None:
-    options = [*FAST, "--set", "training.precision=64-true", "--out", tmp_path / "run"]
-    trained = json.loads(hdlif("train", "digits_hdlif", *options, "--json").stdout)
-    path = tmp_path / "net.hdlif.safetensors"
-    assert hdlif("export", tmp_path / "run", "--to", "artefact", "--out", path).returncode == 0
-    for source in (tmp_path / "run", path):
-        seen = json.loads(hdlif("eval", source, "--data", "digits", "--json").stdout)
-        assert abs(seen["accuracy"] - trained["accuracy"]) < 0.01
 
 
 @pytest.mark.slow

@@ -28,26 +28,20 @@ def offered(*words: str) -> list[str]:
     return [item.value for item in completer.get_completions(list(words[:-1]), words[-1]) if item.type == "plain"]
 
 
-def test_verbs_and_options_are_offered() -> None:
+def test_subcommands_options_and_names_that_ship_are_offered() -> None:
     assert offered("ex") == ["export"]
     assert offered("neurons", "s") == ["show"]
     assert "--overwrite" in offered("train", "--o")
     assert offered("export", "x", "--to", "o") == ["onnx"]
     assert set(offered("completion", "")) == {"bash", "zsh", "fish"}
-
-
-def test_names_that_ship_are_offered() -> None:
     assert offered("train", "") == shipped_recipes()
     assert offered("ablate", "") == shipped_tables()
     assert offered("neurons", "show", "") == list(NEURONS)
     assert offered("eval", "x", "--data", "dig") == ["digits", "digits_events"]
     assert offered("data", "get", "v") == ["voices", "vowels"]
-
-
-def test_a_recipe_may_be_a_file_too() -> None:
+    # A recipe may be a file too.
     completer = ShellComplete(cli, {}, "hdlif", VARIABLE)
-    kinds = [item.type for item in completer.get_completions(["train"], "digits_l")]
-    assert kinds == ["file", "plain"]
+    assert [item.type for item in completer.get_completions(["train"], "digits_l")] == ["file", "plain"]
 
 
 def test_keys_of_a_recipe_are_offered_and_good() -> None:
@@ -55,8 +49,7 @@ def test_keys_of_a_recipe_are_offered_and_good() -> None:
     assert offered("eval", "x", "--set", "da")[0].startswith("data.")
     keys = {key.removesuffix("=") for key in offered("train", "x", "--set", "")}
     dumped = load_recipe("digits_hdlif").model_dump()
-    stated = {f"{a}.{b}" for a in ("data", "training") for b in dumped[a]}
-    assert stated <= keys | {"data.found"}
+    assert {f"{a}.{b}" for a in ("data", "training") for b in dumped[a]} <= keys | {"data.found"}
 
 
 def test_the_names_of_sets_are_those_that_there_are() -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import hdlif
 from deployed_graphs import residual_network
 from hdlif.graph.artefact import save
 
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 # Interrupts are taken from the first line of the program on; what came before would be the interpreter's own affair.
 START = """
 import hdlif.__main__ as program
@@ -32,10 +32,9 @@ program.program()
 def storm(arguments: list[str], *, seed: int, length: float, folder: Path) -> tuple[int, str]:
     """The exit code, and what standard error has, of a command that gets up to 200 SIGINTs from some moment on."""
     draw = random.Random(seed)
-    environment = os.environ | {"PYTHONPATH": str(Path(hdlif.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     with (folder / "err").open("w+") as err:
         command = [sys.executable, "-c", START, *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, env=environment, cwd=folder)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, env=ENVIRONMENT, cwd=folder)
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
         time.sleep(draw.random() * length)
@@ -65,32 +64,6 @@ def test_storm_over_a_short_command(seed: int, tmp_path: Path) -> None:
 def test_storm_from_the_first_line_on_is_130(tmp_path: Path) -> None:
     code, err = storm(["recipes", "check"], seed=0, length=0, folder=tmp_path)
     assert (code, err.strip()) == (130, "interrupted")
-
-
-@pytest.mark.parametrize("place", ["before it", "as it begins", "after it"])
-def test_an_interrupt_outside_of_the_command_line_is_said_too(place: str) -> None:
-    interrupt = "os.kill(os.getpid(), signal.SIGINT); [0 for _ in range(1000)]"
-    code = f"""
-import os, signal, hdlif.__main__ as program
-
-def command_line():
-    {interrupt if place == "as it begins" else "return 0"}
-
-def end(self, end=program.Interrupts.end):
-    {interrupt if place == "after it" else "pass"}
-    end(self)
-
-def hear(self, hear=program.Interrupts.hear):
-    hear(self)
-    {interrupt if place == "before it" else "pass"}
-
-program._command_line = command_line
-program.Interrupts.end, program.Interrupts.hear = end, hear
-program.program()
-"""
-    environment = os.environ | {"PYTHONPATH": str(Path(hdlif.__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
 @pytest.mark.kill
@@ -134,9 +107,8 @@ program.program()
 
 @pytest.mark.parametrize(("seconds", "cleaned"), [(0.5, True), (60, False)])
 def test_what_is_cleaned_up_is_not_cut_short_unless_it_takes_too_long(seconds: float, cleaned: bool) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(hdlif.__file__).parents[1])}
     command = [sys.executable, "-c", CLEANING.format(seconds=seconds), "recipes", "ls"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     while process.poll() is None:
@@ -146,30 +118,49 @@ def test_what_is_cleaned_up_is_not_cut_short_unless_it_takes_too_long(seconds: f
     assert (process.returncode, out, err.strip()) == (130, "cleaned\n" if cleaned else "", "interrupted")
 
 
-def test_an_interrupt_that_python_swallows_in_a_finalizer_still_ends_the_process() -> None:
-    code = """
-import os, signal, hdlif.__main__ as program
+INTERRUPT = "os.kill(os.getpid(), signal.SIGINT); [0 for _ in range(1000)]"
+OUTSIDE = """
+program._command_line = lambda: 0
+
+def end(self, end=program.Interrupts.end):
+    {after}
+    end(self)
+
+def hear(self, hear=program.Interrupts.hear):
+    hear(self)
+    {before}
+
+program.Interrupts.end, program.Interrupts.hear = end, hear
+program.program()
+"""
+SWALLOWED = f"""
 program.Interrupts().hear()
 
 class Late:
     def __del__(self):
-        os.kill(os.getpid(), signal.SIGINT)
-        [0 for _ in range(1000)]
+        {INTERRUPT}
 
 late = Late()
 del late
 print("went on")
 """
-    environment = os.environ | {"PYTHONPATH": str(Path(hdlif.__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+IGNORED = f"""
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+program.Interrupts().hear()
+{INTERRUPT}
+print("went on")
+"""
+CASES = {
+    "before the command line": (OUTSIDE.format(before=INTERRUPT, after="pass"), 130, "", "interrupted\n"),
+    "after it": (OUTSIDE.format(before="pass", after=INTERRUPT), 130, "", "interrupted\n"),
+    "in a finalizer, where Python swallows it": (SWALLOWED, 130, "", "interrupted\n"),
+    "while it is ignored": (IGNORED, 0, "went on\n", ""),
+}
 
 
-def test_an_ignored_interrupt_stays_ignored() -> None:
-    code = (
-        "import os, signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nimport hdlif.__main__ as program\n"
-        "program.Interrupts().hear()\nos.kill(os.getpid(), signal.SIGINT)\nprint('went on')"
-    )
-    environment = os.environ | {"PYTHONPATH": str(Path(hdlif.__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "went on\n", "")
+@pytest.mark.parametrize("place", CASES)
+def test_an_interrupt_outside_of_the_command_line_is_said_too_unless_it_is_ignored(place: str) -> None:
+    code, *expected = CASES[place]
+    program = f"import os, signal, hdlif.__main__ as program\n{code}"
+    done = subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, text=True)
+    assert [done.returncode, done.stdout, done.stderr] == expected

@@ -5,7 +5,6 @@ are written in place, is refused; `--overwrite` removes the latter. A run folder
 that folder: it is chosen by whoever names it.
 """
 
-import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,21 +18,14 @@ from hdlif.cli.export import export_file as export
 from hdlif.cli.report import report
 from hdlif.cli.seeds import train_seeds
 from hdlif.errors import ExistingRunError, HdlifError, TrainingError
-from hdlif.recipe.runs.files import write_json
 from hdlif.recipe.runs.folders import locked
-from hdlif.training import checkpoint
-from hostile import one_printable_line, within
+from hostile import as_endless, as_fifo, as_folder, as_loop, one_printable_line, within
+from stub_training import stub
 from trainings import train
 
 FAST = ["training.epochs=2", "data.batch_size=128", "model.width=4", "model.blocks=[1]", "data.train=256"]
 OPTIONS: dict[str, Any] = {"overrides": [*FAST, "training.keep_every=1"], "memory_repeats": 0}
-TABLE = f"""
-title: tiny
-base: digits_hdlif
-overrides: {FAST}
-rows: {{HD-LIF: []}}
-columns: {{fp32: []}}
-"""
+TABLE = f"{{title: tiny, base: digits_hdlif, overrides: {FAST}, rows: {{HD-LIF: []}}, columns: {{fp32: []}}}}"
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +33,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("links") / "run"
     train("digits_hdlif", out=out, **OPTIONS)
     return out
-
-
-def stopped(run: Path, out: Path) -> None:
-    """The run as it is before it has ended."""
-    shutil.copytree(run, out)
-    shutil.copy(out / "model.safetensors", out / "best.safetensors")
-    for name in ("model.safetensors", "summary.json", "confusion.json", "early.json"):
-        (out / name).unlink()
 
 
 def of_train(run: Path, out: Path) -> None:
@@ -87,82 +71,66 @@ def of_seeds(run: Path, out: Path) -> None:
     train_seeds("digits_hdlif", seeds=1, out=out, overwrite=True, **OPTIONS)
 
 
-RUN = [
-    "recipe.yaml",
-    "summary.json",
-    "confusion.json",
-    "early.json",
-    "metrics.jsonl",
-    "tensorboard",
-    "coherence.json",
-    "report.html",
-]
-REFUSED = ["metrics.jsonl"]
-"""What is written in place."""
+RUN = ["recipe.yaml", "summary.json", "confusion.json", "early.json", "metrics.jsonl", "tensorboard"]
+RUN += ["coherence.json", "report.html"]
 RUN += [f"{name}.safetensors" for name in ("last", "previous", "best", "model", "damaged", "epoch_1", "epoch_2")]
+WRITTEN_IN_PLACE = ["metrics.jsonl"]
 WRITERS: dict[str, tuple[Callable[[Path, Path], None], list[str]]] = {
     "train": (of_train, RUN),
     "report": (of_a_report, ["report.html"]),
     "coherence": (of_coherence, ["coherence.json"]),
     "export": (of_an_export, ["x.hdlif.safetensors"]),
     "export to ONNX": (of_an_export_to_onnx, ["x.onnx"]),
-    "ablate": (of_a_table, ["table.json", "table.md", "table.html", *(f"hd_lif/fp32/seed_42/{n}" for n in RUN)]),
-    "seeds": (of_seeds, ["seeds.json", *(f"seed_42/{name}" for name in RUN)]),
+    "ablate": (of_a_table, ["table.json", "table.md", "table.html"]),
+    "seeds": (of_seeds, ["seeds.json"]),
 }
 
 
-SLOW = {*((one, "folder") for one in ("report", "coherence", "seeds", "ablate")), ("export to ONNX", "folder")}
-"""They write by the same functions as what is quicker."""
-
-
-@pytest.mark.parametrize(
-    ("writer", "kind"),
-    [
-        pytest.param(*pair, marks=pytest.mark.slow) if pair in SLOW else pair
-        for pair in itertools.product(WRITERS, ["file", "folder"])
-    ],
-)
-def test_links_at_the_names_that_are_written_are_replaced(writer: str, kind: str, run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("writer", WRITERS)
+def test_links_at_the_names_that_are_written_are_replaced(
+    writer: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Trainings of a table and of seeds write as `train` does.
+    for module in ("ablation_queue", "seeds"):
+        monkeypatch.setattr(f"hdlif.cli.{module}.train_in_one_process", stub([]))
     write, names = WRITERS[writer]
-    out, victims = tmp_path / "out", tmp_path / "victims"
-    out.mkdir()
-    victims.mkdir()
-    for number, name in enumerate(names):
-        path, victim = out / name, victims / str(number)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if kind == "file":
-            victim.write_bytes(b"victim")
-        else:
-            # of events.out.tfevents and whatever else goes into a folder
-            victim.mkdir()
-            (victim / "file").write_bytes(b"victim")
-        path.symlink_to(victim)
-        # The temporary names that could be foreseen; what they are now is not.
-        for temporary in (f".{path.name}.tmp", f"{path.name}.tmp", f".{path.name}.0.tmp"):
-            path.with_name(temporary).symlink_to(victim)
-    write(run, out)
-    files = [path for path in victims.rglob("*") if path.is_file()]
-    assert len(files) == len(names)
-    assert {path.read_bytes() for path in files} == {b"victim"}
-    for name in names:
-        assert not (out / name).is_symlink() or not (out / name).exists()
+    for kind in ("file", "folder") if writer in ("train", "export") else ("file",):
+        out, victims = tmp_path / kind / "out", tmp_path / kind / "victims"
+        out.mkdir(parents=True)
+        for number, name in enumerate(names):
+            path, victim = out / name, victims / str(number)
+            target = victim / "file" if kind == "folder" else victim
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(b"victim")
+            path.symlink_to(victim)
+            # The temporary names that could be foreseen; what they are now is not.
+            for temporary in (f".{path.name}.tmp", f"{path.name}.tmp", f".{path.name}.0.tmp"):
+                path.with_name(temporary).symlink_to(victim)
+        write(run, out)
+        files = [path for path in victims.rglob("*") if path.is_file()]
+        assert len(files) == len(names)
+        assert {path.read_bytes() for path in files} == {b"victim"}
+        for name in names:
+            assert not (out / name).is_symlink() or not (out / name).exists()
 
 
 @pytest.mark.slow
 def test_links_where_a_resumed_run_writes_are_replaced_or_refused(run: Path, tmp_path: Path) -> None:
     for name in RUN:
         out, victim = tmp_path / name / "out", tmp_path / name / "victim"
-        out.parent.mkdir()
-        stopped(run, out)
+        shutil.copytree(run, out)
+        # The run as it is before it has ended.
+        (out / "model.safetensors").rename(out / "best.safetensors")
+        for written in ("summary.json", "confusion.json", "early.json"):
+            (out / written).unlink()
         victim.write_bytes(b"")
         if (out / name).is_dir():
             shutil.rmtree(out / name)
         elif (out / name).exists():
-            victim.write_bytes((out / name).read_bytes())
-            (out / name).unlink()
+            (out / name).rename(victim)
         (out / name).symlink_to(victim)
         before = victim.read_bytes()
-        if name in REFUSED:
+        if name in WRITTEN_IN_PLACE:
             with pytest.raises(HdlifError, match=name) as refused:
                 of_resuming(run, out)
             one_printable_line(refused.value)
@@ -185,47 +153,26 @@ def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
         assert not there or victim.read_bytes() == b"victim"
 
 
-def test_a_lock_that_is_another_file_s_second_name_is_refused(tmp_path: Path) -> None:
+def test_a_lock_that_is_another_file_s_second_name_or_no_file_is_refused_soon(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"victim")
-    (tmp_path / ".lock").hardlink_to(victim)
-    with pytest.raises(TrainingError, match="has a second name"), locked(tmp_path / ".lock"):
-        pass
-    assert victim.read_bytes() == b"victim"
-
-
-def test_a_lock_that_is_no_file_is_refused_soon(tmp_path: Path) -> None:
-    from hostile import as_endless, as_fifo, as_folder, as_loop
-
-    for make in (as_fifo, as_folder, as_endless, as_loop):
-        path = tmp_path / make.__name__
+    for make in (as_fifo, as_folder, as_endless, as_loop, lambda path: path.hardlink_to(victim)):
+        path = tmp_path / f"lock {len(list(tmp_path.iterdir()))}"
         make(path)
         with within(5), pytest.raises(TrainingError) as refused, locked(path):
             pass
         one_printable_line(refused.value)
+    assert victim.read_bytes() == b"victim"
 
 
-def test_a_run_folder_that_is_a_link_is_the_folder_it_points_to(tmp_path: Path) -> None:
-    (tmp_path / "large_disk").mkdir()
+def test_a_run_folder_that_is_a_link_is_the_folder_it_points_to(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "large_disk")
     (tmp_path / "run").symlink_to("large_disk")
-    train("digits_hdlif", out=tmp_path / "run", **OPTIONS)
+    of_train(run, tmp_path / "run")
     assert (tmp_path / "run").is_symlink()
     assert (tmp_path / "large_disk/model.safetensors").is_file()
     with pytest.raises(ExistingRunError):
         train("digits_hdlif", out=tmp_path / "large_disk", **OPTIONS)
-
-
-def test_a_checkpoint_takes_the_place_of_a_link(tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
-    victim.write_bytes(b"victim")
-    last, previous = tmp_path / "last", tmp_path / "previous"
-    last.symlink_to(victim)
-    previous.symlink_to(victim)
-    for step in range(3):
-        checkpoint.save(last, tensors={}, record={"step": step}, previous=previous)
-    assert victim.read_bytes() == b"victim"
-    assert not last.is_symlink()
-    assert not previous.is_symlink()
 
 
 def test_a_study_s_journal_that_is_a_link_is_refused(tmp_path: Path) -> None:
@@ -234,21 +181,11 @@ def test_a_study_s_journal_that_is_a_link_is_refused(tmp_path: Path) -> None:
 
     (tmp_path / "space.yaml").write_text("training.learning_rate: {kind: float, low: 0.01, high: 0.3}")
     for there in (False, True):
-        victim = tmp_path / "victim"
+        victim, journal = tmp_path / "victim", tmp_path / f"{there}.journal"
         if there:
             victim.write_bytes(b"")
-        journal = tmp_path / f"{there}.journal"
         journal.symlink_to(victim)
         with pytest.raises(HdlifError, match="is a link, which is not followed"):
             sweep("digits_hdlif", space=tmp_path / "space.yaml", trials=1, study=journal, overrides=FAST)
         assert victim.exists() == there
         assert not there or victim.read_bytes() == b""
-
-
-def test_small_files_replace_links(tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
-    victim.write_bytes(b"victim")
-    (tmp_path / "summary.json").symlink_to(victim)
-    write_json(tmp_path / "summary.json", {"a": 1})
-    assert victim.read_bytes() == b"victim"
-    assert (tmp_path / "summary.json").read_text() == '{\n "a": 1\n}\n'

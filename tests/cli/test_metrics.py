@@ -9,14 +9,14 @@ import pytest
 from hdlif.cli.eval import evaluate, evaluation_text
 from hdlif.cli.export import export_file as export
 from hdlif.cli.report import report
-from hdlif.cli.seeds import train_seeds
+from hdlif.cli.seeds import SeedsResult
 from hdlif.cli.train import Run
 from hdlif.inputs.datasets import SYNTHETIC_CLASSES
+from hdlif.recipe import Recipe
 from hdlif.recipe.runs.folders import finished
 from hdlif.recipe.runs.summary import RESULT
 from hdlif.report import tables
 from hdlif.report.comparison import aligned
-from small_recipes import load
 from trainings import train
 
 SMALL = [
@@ -87,20 +87,11 @@ def test_tables_and_the_report_show_them(asked: Path) -> None:
         assert f"<td>{aligned([summary['metrics'][name]])[0]}</td>" in page
 
 
-def test_seeds_have_their_spread(tmp_path: Path) -> None:
-    given = [*SMALL, "training.epochs=1", f"{METRICS}}}"]
-    spread = train_seeds("digits_hdlif", seeds=2, overrides=given, out=tmp_path, memory_repeats=0)
+def test_seeds_have_their_spread_and_a_finished_one_is_known_again(asked: Path) -> None:
+    result = RESULT.validate_json((asked / "summary.json").read_text())
+    spread = SeedsResult.of("net", [result, result])
     assert list(spread.metrics) == NAMES
     assert len(spread.metrics["f1"].values) == 2
     assert str(spread).split(" %, f1 ")[1].endswith("(2)")
-    assert read(tmp_path / "seeds.json")["metrics"]["f1"] == spread.metrics["f1"].as_dict()
-    # A finished seed is known again.
-    assert finished(tmp_path / "seed_42", load(*given)) is not None
-
-
-def test_a_run_without_them_says_what_it_said(tmp_path: Path) -> None:
-    train("digits_hdlif", overrides=[*SMALL, "training.epochs=1"], out=tmp_path / "run", memory_repeats=0)
-    summary = read(tmp_path / "run" / "summary.json")
-    assert not summary.keys() & {"metrics", "metric", "task", "larger_is_better", "validation_metrics"}
-    assert not any("metrics" in line for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
-    assert "metrics" not in evaluate(tmp_path / "run").as_dict()
+    assert spread.as_dict()["metrics"]["f1"] == spread.metrics["f1"].as_dict()
+    assert finished(asked, Recipe.model_validate(result.recipe)) is not None

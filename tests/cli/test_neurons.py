@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
+from command_line import hdlif
 from hdlif import deploy
-from hdlif.cli import cli
 from hdlif.cli.neurons import VARIANTS, ls, show, step_costs, text
 from hdlif.errors import RecipeError
 from hdlif.graph.artefact import InputRecord, infer_values
@@ -45,11 +44,8 @@ def test_what_is_listed_is_what_the_deployed_network_counts_and_keeps(
     layer = neurons(network)[0]
     assert isinstance(layer, SteppedNeuron)
     counted = step_counts(layer)
-    assert {key: row[key] for key in ("multiplications", "additions", "comparisons")} == {
-        "multiplications": counted.multiplications,
-        "additions": counted.additions,
-        "comparisons": counted.comparisons,
-    }
+    for key in ("multiplications", "additions", "comparisons"):
+        assert row[key] == getattr(counted, key)
     assert (row["operations"], row["state_bytes"]) == (counted.operations, counted.state_bytes)
 
 
@@ -64,31 +60,21 @@ def test_a_recurrent_layer_adds_and_keeps_what_it_emitted() -> None:
     assert sum(node.op == "add" for node in graph.nodes) == 2 + 1
 
 
-def test_every_kind_that_ships_is_in_the_list(listed: dict[tuple[str, ...], dict[str, Any]]) -> None:
+def test_the_command_line_lists_every_kind_that_ships_with_its_costs(
+    listed: dict[tuple[str, ...], dict[str, Any]],
+) -> None:
     assert [row[0] for row in listed if len(row) == 1] == list(builders.NEURONS)
     assert len(listed) == len(ROWS)
     assert "costs" not in ls()
-
-
-def test_the_command_line_has_the_table_and_the_same_as_json(listed: dict[tuple[str, ...], dict[str, Any]]) -> None:
-    table = CliRunner().invoke(cli, ["neurons", "ls", "--costs"])
-    assert "| `hdlif` | 1 | 2 | 0 | 3 | 4 | 4.125 |" in table.output.splitlines()
-    found = CliRunner().invoke(cli, ["neurons", "ls", "--costs", "--json"])
-    assert json.loads(found.output)["costs"] == list(listed.values())
+    assert "| `hdlif` | 1 | 2 | 0 | 3 | 4 | 4.125 |" in hdlif("neurons", "ls", "--costs").stdout
+    assert json.loads(hdlif("neurons", "ls", "--costs", "--json").stdout)["costs"] == list(listed.values())
 
 
 def test_keys_of_the_section_shape_what_is_shown() -> None:
-    arguments = ["neurons", "show", "sliding_parallel_hdlif", "--set", "taps=[-1, 0, 1]", "--json"]
-    shown = json.loads(CliRunner().invoke(cli, arguments).output)
+    shown = json.loads(hdlif("neurons", "show", "sliding_parallel_hdlif", "--set", "taps=[-1, 0, 1]", "--json").stdout)
     assert shown["states"] == ["delayed_1", "delayed_2"]
-    assert shown["counts"] == {
-        "multiplications": 0,
-        "additions": 2,
-        "comparisons": 0,
-        "state_words": 2,
-        "operations": 2,
-        "state_bytes": 8,
-    }
+    counts = {"multiplications": 0, "additions": 2, "comparisons": 0, "state_words": 2, "operations": 2}
+    assert shown["counts"] == counts | {"state_bytes": 8}
     assert step_counts(SlidingParallelHDLIF(1, taps=[-1, 0, 1])).state_bytes == 8
     assert "2 numbers kept, 8 bytes" in text(shown)
     own = show("own_neurons:Delayed", ["delay=3", "threshold=0.25"])

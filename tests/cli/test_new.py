@@ -12,7 +12,7 @@ from hdlif.cli.new import EACH, SHAPES, project
 from hdlif.errors import InputError, OutputError
 
 
-def test_what_is_written(tmp_path: Path) -> None:
+def test_the_same_files_are_written_each_time(tmp_path: Path) -> None:
     found = {path.relative_to(tmp_path / "mine") for path in project(tmp_path / "mine")}
     pictures = {Path("pictures") / name / f"{number:02}.png" for name in SHAPES for number in range(EACH)}
     texts = {Path(name) for name in ("README.md", "my_parts.py", "recipe.yaml", "test_project.py")}
@@ -22,10 +22,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     project(tmp_path / "other")
     for path in found:
         assert (tmp_path / "mine" / path).read_bytes() == (tmp_path / "other" / path).read_bytes()
-
-
-def test_its_python_is_clean(tmp_path: Path) -> None:
-    project(tmp_path / "mine")
+    # Its Python is clean.
     checks = ["check", "--isolated", "--select", "E,F,W,I,B,UP", "--line-length", "120"]
     subprocess.run([sys.executable, "-m", "ruff", *checks, tmp_path / "mine"], check=True)
 

@@ -18,16 +18,16 @@ def test_the_pages_and_the_subcommands_of_the_tables_are_there() -> None:
     assert {verb for verb, _ in OF_SUBCOMMANDS} <= COMMANDS.keys()
 
 
-def test_the_page_of_a_verb_goes_before_that_of_the_error() -> None:
-    assert page_of("train", DataError("x")) == "docs/reference/data.md"
-    assert page_of("data get", DataError("x")) == "docs/how_to/public_data.md"
-    assert page_of("data inspect", DataError("x")) == "docs/reference/data.md"
-    assert page_of("serve net", InputError("x")) == "docs/how_to/serving.md"
-    assert page_of("train", InputError("x")) is None
-
-
-def test_a_message_that_names_a_page_gets_no_other() -> None:
-    assert page_of("train", RecipeError("see docs/how_to/serving.md")) is None
+def test_the_page_of_a_subcommand_goes_before_that_of_the_error() -> None:
+    for subcommand, error, page in (
+        ("train", DataError("x"), "docs/reference/data.md"),
+        ("data get", DataError("x"), "docs/how_to/public_data.md"),
+        ("serve net", InputError("x"), "docs/how_to/serving.md"),
+        ("train", InputError("x"), None),
+        # A message that names a page gets no other.
+        ("train", RecipeError("see docs/how_to/serving.md"), None),
+    ):
+        assert page_of(subcommand, error) == page
 
 
 def test_an_error_ends_with_its_page() -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from command_line import hdlif
 from hdlif.data.public import SETS
-from hdlif.errors import DataError
 from public_files import digits_archive
 
 
@@ -30,15 +29,6 @@ def test_a_set_is_listed_fetched_and_listed_as_there(tmp_path: Path, monkeypatch
     assert (got.returncode, got.stdout.partition(":")[0]) == (0, "mnist")
     assert "is there: mnist" in hdlif("data", "ls").stdout
     assert "is there" not in hdlif("data", "ls", "--data-root", "elsewhere").stdout
-
-
-def test_a_set_that_there_is_not_is_refused_in_one_line() -> None:
-    result = hdlif("data", "get", "mnits")
-    assert result.returncode == DataError.exit_code
-    assert result.stderr.strip() == (
-        "DataError: 'mnits' is not a public set; choose one of exercises, hapt, mnist, motions, voices, vowels "
-        '(did you mean "mnist"?) (docs/how_to/public_data.md)'
-    )
 
 
 def test_a_training_without_its_set_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,8 @@ import pytest
 
 from command_line import hdlif
 from hdlif.cli import seeds as module
-from hdlif.cli.seeds import SeedsResult, Spread, train_seeds
+from hdlif.cli.seeds import Spread, train_seeds
 from hdlif.errors import CheckpointError, ExistingRunError, InputError, RecipeError
-from hdlif.recipe.runs.summary import TrainResult
 from stub_training import stub
 from trainings import train
 
@@ -83,12 +82,3 @@ def test_seeds_that_no_recipe_can_have_are_refused_before_the_first(tmp_path: Pa
     with pytest.raises(RecipeError, match="4294967296"):
         train_seeds("digits_hdlif", seeds=2, out=tmp_path, overrides=[*FAST, "seed=4294967295"], memory_repeats=0)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_text_is_mean_deviation_and_number() -> None:
-    def of(*accuracies: float) -> SeedsResult:
-        return SeedsResult.of("net", [TrainResult(name="net", accuracy=a, accuracy_per_step=(a,)) for a in accuracies])
-
-    assert str(of(0.9075, 0.9175)) == "net: 91.25 ± 0.71 % (2)"
-    assert of(0.9).text() == "net: 90.00 % (1)"
-    assert of(0.9).text(Path("runs/photos")) == "photos: 90.00 % (1)"

@@ -3,12 +3,12 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from command_line import hdlif
 from hdlif.cli import recipes, training_run
-from hdlif.cli.training_run import TrainingOptions
 from hdlif.errors import ExistingRunError, RecipeError, TrainingError
 from hdlif.recipe import load_recipe
 from hdlif.recipe.runs.recipe_data import _as_streams
@@ -19,24 +19,17 @@ from trainings import train
 FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4", "model.blocks=[1]"]
 
 
-def test_a_summary_is_written_although_memory_cannot_be_measured_and_replaces_an_earlier_run(
+def test_a_summary_is_written_although_memory_cannot_be_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def killed(*arguments: object, **options: object) -> int:
         raise TrainingError("digits_hdlif: peak memory could not be measured (exit code -9)")
 
     monkeypatch.setattr(training_run, "peak_memory", killed)
-    for name in ("coherence.json", "report.html"):
-        (tmp_path / name).write_text("{}")
-    (tmp_path / "notes.txt").write_text("mine")
-    summary = train("digits_hdlif", overrides=FAST, out=tmp_path, memory_repeats=1, overwrite=True)
-    assert summary.peak_bytes is None
-    assert json.loads((tmp_path / "summary.json").read_text()) == summary.as_dict()
+    result = train("digits_hdlif", overrides=FAST, out=tmp_path, memory_repeats=1)
+    assert result.peak_bytes is None
+    assert json.loads((tmp_path / "summary.json").read_text()) == result.as_dict()
     assert "could not be measured (exit code -9); the summary is without it" in "".join(capsys.readouterr())
-    assert not (tmp_path / "coherence.json").exists()
-    assert not (tmp_path / "report.html").exists()
-    assert json.loads((tmp_path / "confusion.json").read_text())
-    assert (tmp_path / "notes.txt").read_text() == "mine"
     with pytest.raises(TrainingError, match=r"name: .* \(exit code 9; .*\); .*--memory-repeats 0"):
         probe.in_fresh_processes([sys.executable, "-c", "raise SystemExit(9)"], repeats=1, name="name")
 
@@ -44,16 +37,16 @@ def test_a_summary_is_written_although_memory_cannot_be_measured_and_replaces_an
 class Fails(Callback):
     """Ends a training before its first update is over."""
 
-    def __init__(self, error: BaseException | type[BaseException] | None = None) -> None:
-        self.error = error or TrainingError("the first update fails")
+    def __init__(self, error: BaseException | type[BaseException]) -> None:
+        self.error = error
 
     def on_batch_start(self, training: Training, batch: Batch) -> Batch:
         raise self.error
 
 
 def test_a_training_that_ended_before_its_first_checkpoint_is_in_nobodys_way(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="the first update fails"):
-        train("digits_hdlif", overrides=FAST, out=tmp_path / "refused", callbacks=[Fails()])
+    with pytest.raises(TrainingError, match="fails"):
+        train("digits_hdlif", overrides=FAST, out=tmp_path / "refused", callbacks=[Fails(TrainingError("fails"))])
     assert [path.name for path in (tmp_path / "refused").iterdir()] == [".lock"]
     # As it is killed, there is no time to remove what was written.
     out, printed, stop = tmp_path / "run", list[str](), [Fails(KeyboardInterrupt)]
@@ -63,8 +56,7 @@ def test_a_training_that_ended_before_its_first_checkpoint_is_in_nobodys_way(tmp
         assert load_recipe(out / "recipe.yaml").seed == seed
     assert printed == []
     result = train("digits_hdlif", overrides=FAST, out=out, resume=True, memory_repeats=0, say=printed.append)
-    assert printed == [f"{out}: has no checkpoint to go on from; the training begins with its first epoch"]
-    assert result.seed == 42
+    assert (result.seed, len(printed), "has no checkpoint" in printed[0]) == (42, 1, True)
     # If its networks are gone, its log is a run's all the same; and so are networks of its epochs.
     for path in [*out.glob("*.safetensors"), out / "summary.json", out / "confusion.json"]:
         path.unlink()
@@ -94,29 +86,26 @@ def test_a_recipe_alone_in_the_folder_may_be_the_users(tmp_path: Path) -> None:
 def test_what_a_rule_cannot_train_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:
     untraceable = [*FAST[:2], "model={kind: 'own_models:Untraceable'}"]
     for recipe, overrides, message in (
-        ("digits_hdlif", [*untraceable, "rule={kind: ottt}"], "rule.ottt cannot train model.own_models:Untraceable"),
+        ("digits_hdlif", [*untraceable, "rule={kind: ottt}"], "rule.ottt cannot train"),
         ("sines_dense_hdlif", ["rule={kind: forward_mode, budget: 100}", "neuron.per_step=false"], "set rule.budget"),
     ):
-        with pytest.raises(RecipeError, match=message):
-            train(recipe, overrides=overrides, out=tmp_path / "run")
-        assert not (tmp_path / "run").exists()
-        with pytest.raises(RecipeError, match=message):
-            recipes.check(recipe, overrides, build=True)
+        for use in (train, recipes.check):
+            options: dict[str, Any] = {"out": tmp_path / "run"} if use is train else {"build": True}
+            with pytest.raises(RecipeError, match=message):
+                use(recipe, overrides=overrides, **options)
+            assert not (tmp_path / "run").exists()
     recipes.check("digits_hdlif", [*untraceable, "rule={kind: stbp}"], build=True)
 
 
-def test_threads_are_pytorchs_own_unless_they_are_measured(tmp_path: Path) -> None:
-    """So that two runs of one command have the same bytes."""
-    small = [*FAST, "data.batch_size=32", "data.train=512"]
-    runs = [tmp_path / name for name in ("one", "two")]
-    for out in runs:
+def test_threads_are_pytorchs_own_so_that_two_runs_have_the_same_bytes_unless_they_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, models = [*FAST, "data.batch_size=32", "data.train=512"], []
+    for out in (tmp_path / "one", tmp_path / "two"):
         found = train("digits_hdlif", overrides=small, out=out, memory_repeats=0)
         assert found.as_dict()["threads"] == {"count": 1, "chosen_by": "default", "seconds_per_update": {}}
-    first, second = (out.joinpath("model.safetensors").read_bytes() for out in runs)
-    assert first == second
-
-
-def test_auto_measures_the_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        models.append((out / "model.safetensors").read_bytes())
+    assert models[0] == models[1]
     asked: list[dict[str, object]] = []
 
     class Asked(training_run.Trainer):
@@ -128,7 +117,7 @@ def test_auto_measures_the_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(training_run, "cores_to_try", lambda: 6)
     for threads in (None, 3, "auto"):
         with pytest.raises(TrainingError, match="asked"):
-            train("digits_hdlif", overrides=FAST, out=tmp_path, memory_repeats=0, threads=threads)
+            train("digits_hdlif", overrides=FAST, out=tmp_path / "none", memory_repeats=0, threads=threads)
     assert asked == [{"threads": None, "cores": 0}, {"threads": 3, "cores": 0}, {"threads": None, "cores": 6}]
     for wrong in ("0", "many"):
         assert hdlif("train", "digits_hdlif", "--threads", wrong).returncode == 2
@@ -140,14 +129,25 @@ FEW = ["data.batch_size=1", "data.train=8", "data.validation=4"]
 
 def test_a_recipe_is_trained_on_as_a_stream(tmp_path: Path) -> None:
     words = [word for change in SHARED for word in ("--set", change)]
-    command = ["train", "sines_dense_hdlif", "--stream", *words, "--memory-repeats", "1", "--out", str(tmp_path)]
+    command = [
+        "train",
+        "sines_dense_hdlif",
+        "--stream",
+        *words,
+        "--memory-repeats",
+        "1",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     done = hdlif(*command)
     assert done.returncode == 0, done.stderr
     assert "training.stream = 16: an update every 16 steps" in done.stderr
     # The most up to 16 that divide the 32 steps.
-    assert load_recipe(tmp_path / "recipe.yaml").training.stream == 16
-    assert json.loads((tmp_path / "summary.json").read_text())["accuracy"] > 0.3
+    assert load_recipe(tmp_path / "run" / "recipe.yaml").training.stream == 16
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["accuracy"] > 0.3
     assert hdlif(*command, "--resume").returncode == 0
+    train(load_recipe("sines_dense_hdlif", [*SHARED, *FEW]), out=tmp_path / "a", memory_repeats=0, stream=True)
+    assert load_recipe(tmp_path / "a" / "recipe.yaml").training.stream == 16
 
 
 def test_the_steps_of_a_stream_are_the_recipes_or_follow_from_the_data() -> None:
@@ -157,32 +157,16 @@ def test_the_steps_of_a_stream_are_the_recipes_or_follow_from_the_data() -> None
     for steps, stream in ((29, 1), (34, 2), (48, 16)):
         chosen = load_recipe("mackey_glass_hdlif", [*few, f"time_steps={steps}", f"data.steps={steps}"])
         assert _as_streams(chosen, lines.append).training.stream == stream
-        assert lines[-1].startswith(f"training.stream = {stream}: ")
     assert ["sees no time" in line for line in lines] == [True, False, False]
     stated = load_recipe("sines_dense_hdlif", [*SHARED, "training.stream=8"])
     assert _as_streams(stated, lines.append) is stated
-    assert len(lines) == 3
 
 
 def test_a_single_stream_is_enough_and_a_loss_that_is_not_finite_is_located(tmp_path: Path) -> None:
     """Batch norms have averages for statistics, in what is measured of an update too."""
-    found = train(
-        "sines_conv1d_hdlif", overrides=[*SHARED, *FEW], out=str(tmp_path / "a"), memory_repeats=0, stream=True
-    )
-    assert found.saved_bytes is not None
-    assert found.saved_bytes > 0
+    given: dict[str, Any] = {"memory_repeats": 0, "stream": True}
+    found = train("sines_conv1d_hdlif", overrides=[*SHARED, *FEW], out=tmp_path / "a", **given)
+    assert found.saved_bytes
+    diverging = [*SHARED, *FEW, "training.learning_rate=1.0e+30"]
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf), and first not finite is .*; lower learning_rate"):
-        train(
-            "sines_conv1d_hdlif",
-            overrides=[*SHARED, *FEW, "training.learning_rate=1.0e+30"],
-            out=tmp_path / "b",
-            memory_repeats=0,
-            stream=True,
-        )
-
-
-def test_a_recipe_from_python_may_be_trained_as_a_stream(tmp_path: Path) -> None:
-    recipe = load_recipe("sines_dense_hdlif", [*SHARED, *FEW])
-    assert TrainingOptions().memory_repeats == 3
-    train(recipe, out=tmp_path, memory_repeats=0, stream=True)
-    assert load_recipe(tmp_path / "recipe.yaml").training.stream == 16
+        train("sines_conv1d_hdlif", overrides=diverging, out=tmp_path / "b", **given)

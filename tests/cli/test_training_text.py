@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import pytest
-
-from hdlif.cli import cli
+from cases import every
+from command_line import hdlif
 from hdlif.cli.seeds import SeedsResult
 from hdlif.cli.train import as_text
 from hdlif.graph.artefact import InputRecord
@@ -23,86 +23,67 @@ RESULT = TrainResult(
     train_seconds=41.23,
     stored_mb=0.0244,
 )
+VALUES = {"accuracy": None, "accuracy_per_step": (), "metric": "rmse", "metrics": {"rmse": 0.31234}}
+UNKNOWN = {"recipe": None, "test_samples": None, "stored_mb": None}
 
 
-def test_the_first_line_says_it_all_and_the_last_what_the_figures_are() -> None:
-    first, _, header, _, row, _, note = as_text(RESULT, Path("runs/my photos")).splitlines()
-    assert first == "my photos: 97.2% of 1,300 test images right, 24.4 kB, trained in 41.2 s"
-    assert header.split()[:5] == ["network", "accuracy", "MB", "published", "MB"]
-    assert row.startswith("my photos (digits_hdlif)  ")
-    assert "97.22%" in row
-    assert "Per image, SOPs and NOPs are operations" in note
-    assert note.endswith("By layer: hdlif profile 'runs/my photos'")
-
-
-def test_the_line_says_which_epoch_was_kept() -> None:
-    validated = replace(RESULT, best_epoch=7, validation_accuracy=0.96)
-    first, *_ = as_text(validated, Path("runs/digits_hdlif")).splitlines()
-    assert first.endswith("trained in 41.2 s, kept from epoch 7, the best on validation")
-    first, *_ = as_text(replace(RESULT, best_epoch=20), Path("runs/digits_hdlif")).splitlines()
-    assert first.endswith("trained in 41.2 s, kept from epoch 20, the last")
-
-
-def test_a_run_in_the_folder_of_its_recipe_has_one_name() -> None:
-    lines = as_text(RESULT, Path("runs/digits_hdlif")).splitlines()
-    assert lines[0].startswith("digits_hdlif: ")
-    assert lines[4].startswith("digits_hdlif  ")
-
-
-def test_what_is_not_known_is_left_out() -> None:
-    values = replace(RESULT, accuracy=None, accuracy_per_step=(), metric="rmse", metrics={"rmse": 0.31234})
-    without = replace(values, recipe=None, test_samples=None, stored_mb=None)
-    first, *_ = as_text(without, Path("runs/wear")).splitlines()
-    assert first == "wear: rmse 0.3123 on the test samples, trained in 41.2 s"
-    assert as_text(replace(without, train_seconds=None), Path("runs/wear")).startswith(
-        "wear: rmse 0.3123 on the test samples\n"
-    )
-
-
-def test_seeds_are_told_of_by_their_folder() -> None:
-    result = SeedsResult.of("digits_hdlif", [replace(RESULT, seed=42, accuracy=0.9)])
-    assert result.text(Path("runs/photos")).startswith("photos: 90")
-    assert result.text().startswith("digits_hdlif: 90")
-
-
-@pytest.mark.parametrize(
-    ("record", "word"),
-    [
-        (InputRecord((1, 8, 8), (0.0,), (1.0,)), "images"),
-        (InputRecord((1, 8, 1), (0.0,), (1.0,), kind="series"), "series"),
-        (InputRecord((1, 8, 1), (0.0,), (1.0,), kind="series", windows=(8, 4)), "windows"),
-        (InputRecord((1, 1, 1), (0.0,), (1.0,), kind="table"), "rows"),
-        (InputRecord((2, 8, 8), (0.0, 0.0), (1.0, 1.0), kind="events"), "recordings"),
-        (
-            InputRecord(
-                (40, 8, 1),
-                (0.0,),
-                (1.0,),
-                kind="series",
-                sound=SoundRecord(8000, 8000, "first", 8000, 40, 256, 80, 20.0, 4000.0),
-            ),
-            "sounds",
-        ),
+@every(
+    *("changes", "first"),
+    of=[
+        ({}, "my photos: 97.2% of 1,300 test images right, 24.4 kB, trained in 41.2 s"),
+        ({"best_epoch": 7, "validation_accuracy": 0.96}, "kept from epoch 7, the best on validation"),
+        ({"best_epoch": 20}, "kept from epoch 20, the last"),
+        (VALUES | UNKNOWN, "my photos: rmse 0.3123 on the test samples, trained in 41.2 s"),
+        (VALUES | UNKNOWN | {"train_seconds": None}, "my photos: rmse 0.3123 on the test samples"),
     ],
 )
-def test_a_sample_is_called_by_what_a_network_takes(record: InputRecord, word: str) -> None:
-    assert sample_name(record).many == word
+def test_the_first_line_says_what_is_known(changes: dict[str, Any], first: str) -> None:
+    said, *_ = as_text(replace(RESULT, **changes), Path("runs/my photos")).splitlines()
+    assert said.endswith(first)
+
+
+def test_a_run_is_called_by_its_folder_and_the_last_line_has_a_command() -> None:
+    lines = as_text(RESULT, Path("runs/my photos")).splitlines()
+    assert lines[4].startswith("my photos (digits_hdlif)  ")
+    assert lines[-1].endswith("hdlif profile 'runs/my photos'")
+    assert as_text(RESULT, Path("runs/digits_hdlif")).splitlines()[4].startswith("digits_hdlif  ")
+    seeds = SeedsResult.of("digits_hdlif", [replace(RESULT, seed=42, accuracy=0.9)])
+    assert (seeds.text(Path("runs/photos")), seeds.text()) == ("photos: 90.00 % (1)", "digits_hdlif: 90.00 % (1)")
+    two = SeedsResult.of("net", [replace(RESULT, accuracy=accuracy) for accuracy in (0.9075, 0.9175)])
+    assert str(two) == "net: 91.25 ± 0.71 % (2)"
+
+
+SOUND = SoundRecord(8000, 8000, "first", 8000, 40, 256, 80, 20.0, 4000.0)
+
+
+@every(
+    *("shape", "options", "word"),
+    of=[
+        ((1, 8, 8), {}, "images"),
+        ((1, 8, 1), {"kind": "series"}, "series"),
+        ((1, 8, 1), {"kind": "series", "windows": (8, 4)}, "windows"),
+        ((1, 1, 1), {"kind": "table"}, "rows"),
+        ((2, 8, 8), {"kind": "events"}, "recordings"),
+        ((40, 8, 1), {"kind": "series", "sound": SOUND}, "sounds"),
+    ],
+)
+def test_a_sample_is_called_by_what_a_network_takes(
+    shape: tuple[int, int, int], options: dict[str, Any], word: str
+) -> None:
+    assert sample_name(InputRecord(shape, (0.0,) * shape[0], (1.0,) * shape[0], **options)).many == word
 
 
 def test_samples_of_several_kinds_or_of_none_that_is_known_are_samples() -> None:
-    rows = replace(RESULT, recipe=load_recipe("wine_hdlif").model_dump(mode="json"))
+    rows = load_recipe("wine_hdlif").model_dump(mode="json")
     assert builders.sample_name_of([RESULT.recipe, RESULT.recipe]).one == "image"
-    assert builders.sample_name_of([rows.recipe]).one == "row"
-    assert builders.sample_name_of([RESULT.recipe, rows.recipe]) == SAMPLE
-    for unknown in ({"name": "x", "data": 3}, None):
-        assert builders.sample_name_of([unknown]) == SAMPLE
+    assert builders.sample_name_of([rows]).one == "row"
+    for recipes in ([RESULT.recipe, rows], [{"name": "x", "data": 3}], [None]):
+        assert builders.sample_name_of(recipes) == SAMPLE
 
 
-def test_train_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_prints_it(tmp_path: Path) -> None:
     small = ["--set", "model.width=4", "--set", "model.blocks=[1]", "--set", "training.epochs=1", "--threads", "1"]
-    out = ["--out", str(tmp_path / "photos"), "--memory-repeats", "0"]
-    cli(["train", "digits_hdlif", *small, *out], standalone_mode=False)
-    first, *_, note = capsys.readouterr().out.splitlines()
-    assert first.startswith("photos: ")
-    assert "of 360 test images right" in first
-    assert note.endswith(f"hdlif profile {tmp_path / 'photos'}")
+    done = hdlif("train", "digits_hdlif", *small, "--out", tmp_path / "photos", "--memory-repeats", 0)
+    first, *_, last = done.stdout.splitlines()
+    assert (first.startswith("photos: "), "of 360 test images right" in first) == (True, True)
+    assert last.endswith(f"hdlif profile {tmp_path / 'photos'}")

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from cases import every
 from hdlif.cli.ablate import ablate
 from hdlif.errors import RecipeError
 from hdlif.recipe.runs.ablation_tables import MOST_CELLS, cells, load_table
-from hdlif.recipe.runs.search_space import load_space
+from hdlif.recipe.runs.search_space import load_space, override
 from hostile import NAMES, NO_FILES, YAML, one_printable_line, within
 
 TABLE: dict[str, Any] = {
@@ -36,9 +37,7 @@ def queue(path: Path, out: Path) -> list[Path] | None:
         return None
 
 
-@pytest.mark.parametrize(
-    "key", ["title", "base", "seeds", "overrides", "rows", "columns", "quantities", "undefined", "x"]
-)
+@every(key=["title", "base", "seeds", "overrides", "rows", "columns", "quantities", "undefined", "x"])
 def test_any_value_of_any_key_gives_cells_or_one_line(key: str, tmp_path: Path) -> None:
     for text in [*YAML, "{a: [seed=1]}", "{a: [name=../../x]}", "[time_steps=1000000000]", "{'..': []}"]:
         lines = [f"{name}: {json.dumps(value)}" for name, value in TABLE.items() if name != key]
@@ -106,9 +105,7 @@ SPACES += [
 ]
 
 
-@pytest.mark.parametrize(
-    "key", ["training.learning_rate", "model.width", "name", "model.blocks", "neuron", '"\\x1b.a"', "a..b"]
-)
+@every(key=["training.learning_rate", "model.width", "name", "model.blocks", "neuron", '"\\x1b.a"', "a..b"])
 def test_any_space_is_one_or_refused_in_one_line(key: str, tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     for text in [*YAML, *SPACES]:
@@ -118,3 +115,55 @@ def test_any_space_is_one_or_refused_in_one_line(key: str, tmp_path: Path) -> No
                 load_space(path, "digits_hdlif")
         except RecipeError as error:
             one_printable_line(error)
+
+
+class Lowest:
+    """A trial that suggests the first value, as Optuna would give it."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
+        assert log
+        return low
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
+        return low
+
+    def suggest_categorical(self, name: str, choices: list[str]) -> str:
+        return choices[0]
+
+
+def test_suggested_values_are_overrides_of_the_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        "training.learning_rate: {kind: float, low: 0.01, high: 0.3, log: true}\n"
+        "model.width: {kind: int, low: 4, high: 8}\n"
+        "neuron: {kind: choice, values: [{kind: lif}, {kind: hdlif}]}\n"
+    )
+    space = load_space(path, "digits_hdlif")
+    given = [override(key, dimension.suggest(Lowest(), key)) for key, dimension in space.items()]
+    assert given == ["training.learning_rate=0.01", "model.width=4", 'neuron={"kind": "lif"}']
+
+
+@every(
+    *("text", "words"),
+    of=[
+        ("training.learning_rate: {kind: float, low: 0.3, high: 0.1}", r"learning_rate\.float: .*low is below high"),
+        ("training.learning_rate: {kind: float, low: 0.0, high: 0.1, log: true}", "above 0 where log is true"),
+        ("training.learning_rate: {kind: floating, low: 0.1, high: 0.2}", "training.learning_rate: .*'float', 'int'"),
+        ("training.learning_rate: {kind: float, low: 0.1}", "high: Field required"),
+        ("training.learning_rate: {kind: float, low: 0.1, high: 1, step: 2}", "step: Extra inputs"),
+        ("model.width: {kind: int, low: 1.5, high: 4}", r"model\.width\.int\.low: .*valid integer"),
+        ("neuron: {kind: choice, values: []}", "at least 1 item"),
+        ("[1]", "the file: .*valid dictionary"),
+        ("{}", "has no key"),
+        ("a: {", "fix the YAML"),
+        # What stands in the file is well formed, but the recipe would not be.
+        ("training.epoch: {kind: int, low: 1, high: 2}", r'training\.epoch: .*did you mean "epochs"'),
+        ("training.momentum: {kind: float, low: 0.5, high: 1.5}", r"training\.momentum: .*less than 1"),
+        ("neuron: {kind: choice, values: [{kind: lif}, {kind: hdlf}]}", r'neuron: .*did you mean "hdlif"'),
+    ],
+)
+def test_a_space_that_cannot_be_searched_is_refused_by_file_and_key(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=rf"space\.yaml: .*{words}"):
+        load_space(path, "digits_hdlif")

@@ -1,0 +1,314 @@
+"""Data of one's own that cannot be trained on: each is refused in one line, before a run folder is made."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cases import every
+from cli.own_kinds import KINDS
+from hdlif.cli.data import inspect
+from hdlif.errors import DataError, HdlifError, MissingExtraError, RecipeError
+from hdlif.recipe import builders, load_recipe
+from hostile import one_printable_line
+from own_sets import CLASSES, pixels
+from own_shards import Member, pictures_of, series_of, write_shard
+from picture_folders import write_pictures
+from recorded_events import aedat2_bytes, fields, moving, recording, write_moves
+from series_files import write_arrays
+from trainings import train
+
+
+def assert_refused(name: str, data: Path | str, out: Path, override: str, words: str) -> None:
+    """A training of a kind of data says so, and leaves nothing."""
+    with pytest.raises(HdlifError, match=words) as refused:
+        KINDS[name].train(data, out, *([override] if override else []))
+    one_printable_line(refused.value)
+    assert not out.exists()
+
+
+@every(
+    *("name", "override", "words"),
+    of=[
+        ("series", "time_steps=9", "time_steps = 9, and a series has 8"),
+        ("series", "data.augment=[flip]", '"flip"'),
+        ("series", "data.frames=rows", "data.frames = 'rows'"),
+        ("series", "data.size=8", "data.size = 8"),
+        ("series", "data.mixup={}", "data.mixup = "),
+        ("series", "data.fit=crop", "data.fit = .* is unknown"),
+        ("series", "data.window=0", "window = 0"),
+        ("series", "data.window=x", 'data.window = "x"'),
+        ("recording", "data.split={test: 1}", "leaves nothing to train on"),
+        ("table", "data.frames=rows", "data.frames = 'rows' is not of tables"),
+        ("table", "data.size=8", "data.size = 8 is not of tables"),
+        ("table", "data.augment=[flip]", "gives rows of numbers"),
+        ("table", "data.window=8", "data.window = .* is unknown"),
+        ("sounds", "data.mels=0", "mels = 0"),
+        ("sounds", "data.mels=128", "mels = 128 are too many"),
+        ("sounds", "data.seconds=-1", "seconds = -1"),
+        ("sounds", "data.seconds=0.001", "samples = 8"),
+        ("sounds", "data.every=1", "every = 1(.0)? is of windows"),
+        ("sounds", "data.clips=last", "clips = 'last' is unknown"),
+        ("sounds", "data.window=8", "window = 8 is not of a folder of sounds"),
+        ("sounds", "data.rate=8000", "rate = 8000 is not of a folder of sounds"),
+        ("sounds", "data.resample=10", "resample = 10 is refused"),
+        ("sounds", "data.highest_hz=5000", "lowest_hz, highest_hz"),
+        ("sounds", "data.group=p", "group = 'p' is refused"),
+        ("sounds", "time_steps=16", "time_steps = 16, and a series has 15"),
+        ("events", "data.sensor=[12, 7]", "the sensor has 0..6"),
+        ("events", "data.sensor=[8]", r"sensor = \[8\] is refused"),
+        ("events", "data.sensor=[8, 0]", r"sensor = \[8, 0\] is refused"),
+        ("events", "data.resize=nearest", 'data.resize = "nearest" is unknown'),
+        ("events", "data.frames=rows", 'data.frames = "rows" makes frames of images'),
+        ("events", "data.augment=[autoaugment_cifar10]", "takes 8-bit pixels"),
+        ("data set", "data.cuont=3", 'did you mean "count"'),
+        ("data set", "data.count=many", 'data.count = "many" is refused'),
+        ("data set", "data.split={tests: 0.5}", "split.tests is unknown"),
+        ("data set", "data.fit=middle", 'data.fit = "middle" is unknown'),
+        ("shards", "data.member=jpg", "its shards hold no sample"),
+        ("shards", "data.lable=x", 'did you mean "label"'),
+        ("pictures", "data.batch_size=64", "64"),
+    ],
+)
+def test_settings_that_do_not_go_with_data_are_refused(name: str, override: str, words: str, tmp_path: Path) -> None:
+    assert_refused(name, KINDS[name].write(tmp_path / name), tmp_path / "run", override, words)
+
+
+def one_class_alone(root: Path) -> Path:
+    return write_pictures(root) / "cat"
+
+
+def a_file_for_a_folder(root: Path) -> Path:
+    return write_pictures(root) / "cat" / "001.png"
+
+
+def a_damaged_picture(root: Path) -> Path:
+    write_pictures(root)
+    (root / "cat" / "bad.png").write_bytes(b"no picture")
+    return root
+
+
+def moves(spoil: Callable[[Path], object]) -> Callable[[Path], Path]:
+    """Recordings of two classes, of which something is wrong."""
+
+    def write(root: Path) -> Path:
+        write_moves(root, 6, side=12)
+        spoil(root)
+        return root
+
+    return write
+
+
+def without_recordings(root: Path) -> None:
+    for file in root.rglob("*.np?"):
+        file.rename(file.with_suffix(".txt"))
+
+
+def with_negative_times(root: Path) -> None:
+    events = fields(moving("left", 0))
+    events["t"] -= 5000
+    np.save(root / "left" / "000.npy", events)
+
+
+def of_two_sensors(root: Path) -> None:
+    (root / "left" / "a.aedat").write_bytes(aedat2_bytes(recording(9, side=8)))
+    (root / "left" / "b.raw").write_bytes(b"% evt 2.0\n% geometry 9x8\n% end\n" + bytes([0, 0, 0, 128, 0, 0, 0, 0]))
+
+
+def cut_short(root: Path) -> None:
+    first = root / "left" / "000.npy"
+    first.write_bytes(first.read_bytes()[:-5])
+
+
+@every(
+    *("name", "write", "override", "words"),
+    of=[
+        ("pictures", a_damaged_picture, "", "bad.png"),
+        ("pictures", one_class_alone, "", "CLASS"),
+        ("pictures", a_file_for_a_folder, "", "001.png"),
+        ("pictures", lambda root: write_pictures(root, 2), "", "too few"),
+        ("events", moves(lambda root: (root / "right").rename(root / "left" / "x")), "", 'has one class, "left"'),
+        ("events", moves(lambda root: (root / "up").mkdir()), "", "no recording lies in up"),
+        ("events", moves(without_recordings), "", "no recording lies in left, right"),
+        ("events", moves(cut_short), "", "1 of 12 files cannot be read as recordings: left/000.npy"),
+        ("events", moves(lambda root: np.save(root / "left/000.npy", fields(recording(0, side=8)))), "", "no event"),
+        ("events", moves(with_negative_times), "", "times are at least 0"),
+        ("events", moves(of_two_sensors), "data.sensor=null", "left/a.aedat is of a sensor of 128x128 and left/b.raw"),
+    ],
+)
+def test_files_that_cannot_be_trained_on_are_refused(
+    name: str, write: Callable[[Path], Path], override: str, words: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / str(len(list(tmp_path.iterdir())))
+    assert_refused(name, write(folder / "data"), tmp_path / "run", override, words)
+
+
+@every(
+    *("what", "words"),
+    of=[
+        ("text", "own_sets:Odd, item 0: is a str; give pictures"),
+        ("flat", r"is float32 \[2, 2, 2, 2\]"),
+        ("channels", r"is uint8 \[4, 8, 8\]; pictures have 1 or 3 channels"),
+        ("range", "is float32 with values in"),
+        ("nan", "with values in nan..nan"),
+        ("bytes", "is int8 with values in"),
+        ("label", "has the label 0.0; labels are whole numbers"),
+        ("named", "has the label 'cat'"),
+        ("'true'", "has the label True"),
+        ("negative", "has the label -1"),
+        ("outside", "has the label 3, and 3 classes"),
+        ("one class", "all items are of one class, 'cat'"),
+        ("random", "item 0: is another each time that it is read"),
+        ("triple", "is a tuple of 3"),
+        ("mapping", "is a dict"),
+        ("mixed", "items 1 and 0 are a picture and a series"),
+        ("fails", "item 3: cannot be read: OSError: the disk"),
+        ("empty", "has no items"),
+        ("classes", "its classes are 3"),
+        ("twice", r"its classes are \['a', 'a', 'b'\]"),
+    ],
+)
+def test_items_that_are_no_samples_are_refused(what: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=words) as refused:
+        train("digits_hdlif", data="own_sets:Odd", overrides=[f"data.what={what}"], out=tmp_path / "run")
+    one_printable_line(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+@every(
+    *("name", "words"),
+    of=[
+        ("own_sets:Odd", "data.what is missing"),
+        ("own_sets:Stream", "it has no __len__"),
+        ("own_sets:nothing", "is None"),
+        ("own_sets:NUMBER", "it must be a class or a function"),
+        ("own_sets:Square", "own_sets has no Square"),
+        ("no_such_module:X", "there is no module no_such_module"),
+        ("a b:c", "is not the name of a part"),
+    ],
+)
+def test_names_of_no_data_set_are_refused(name: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(HdlifError, match=words) as refused:
+        train("digits_hdlif", data=name, out=tmp_path / "run")
+    one_printable_line(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+PNG = pictures_of([0])[0][1]
+CLS = ("a.cls", b"0")
+
+
+@every(
+    *("members", "override", "words"),
+    of=[
+        ([("a.png", PNG)], "", "a has no label beside it"),
+        ([("a.txt", b"")], "", "hold no sample"),
+        ([], "", "hold no sample"),
+        ([("a.png", PNG), CLS], "", "all samples are of one class, '0'"),
+        ([("a.png", PNG), ("a.jpg", PNG), CLS], "", "a is there as .png and .jpg"),
+        ([("a.png", PNG), ("a.png", PNG), CLS], "", "a is there twice"),
+        ([("a.png", PNG), ("a.cls", b"\xff")], "", "a.cls is damaged"),
+        ([("a.png", PNG), ("a.cls", b"x" * 1_070_000)], "", "a.cls has 1,070,000 bytes"),
+        ([("a.png", PNG), ("a.cls", b"a\nb")], "", "'a.*b' is not a label"),
+        ([("a.png", PNG), ("a.json", b"[]")], "", "an object with keys"),
+        ([("a.png", PNG), ("a.json", b'{"label": 1.5}')], "", "1.5 is not a label"),
+        ([("a.png", PNG), ("a.json", b'{"label": true}')], "", "True is not a label"),
+        ([("a.png", PNG), ("a.json", b"[" * 60_000)], "", "a.json is damaged"),
+        ([*pictures_of([0]), *series_of([0])], "", "of several kinds: image .* and series"),
+        ([("a.tiff", PNG), ("a.txt", b""), CLS], "data.member=txt", "is of no kind that is read"),
+        (pictures_of([0]), "", 'class "0" has 1 different picture, too few'),
+        ([*pictures_of(range(4)), ("z.png", PNG[:60]), ("z.cls", b"0")], "", "a.tar/z.png"),
+    ],
+)
+def test_members_of_shards_that_are_no_samples_are_refused(
+    members: list[Member], override: str, words: str, tmp_path: Path
+) -> None:
+    write_shard(tmp_path / "data" / "a.tar", members)
+    assert_refused("shards", tmp_path / "data", tmp_path / "run", override, words)
+
+
+def test_damaged_shards_and_odd_names_are_refused(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    whole = write_shard(data / "train-0.tar", pictures_of(range(6)))
+    cut = write_shard(data / "test-0.tar", pictures_of(range(6, 8)))
+    for damaged in (cut.read_bytes()[:1500], b"x" * 2000):
+        cut.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"test-0\.tar: cannot be read as a tar shard"):
+            inspect(str(data))
+    cut.unlink()
+    other = write_shard(data / "more.tar", pictures_of(range(2)))
+    with pytest.raises(DataError, match=r"more\.tar does not"):
+        inspect(str(data))
+    other.unlink()
+    members = [(name, b"9" if name.endswith("cls") else content) for name, content in pictures_of([9])]
+    write_shard(data / "val-0.tar", members)
+    with pytest.raises(DataError, match="is of class '9', of which train has none"):
+        inspect(str(data))
+    whole.unlink()
+    for path, words in (
+        (data, "no shard's name begins with train"),
+        (data / "val-{0,7}.tar", "val-7.tar: there is no such shard"),
+        (tmp_path / "none" / "{0..99999999}.tar", "stands for more than 65,536"),
+        (tmp_path / "none" / "*.tar", "there is no such shard"),
+    ):
+        with pytest.raises(DataError, match=words):
+            inspect(str(path))
+
+
+def test_columns_of_the_package_datasets_that_are_no_samples_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets", reason="needs the package datasets: pip install 'hdlif[arrow]'")
+    rows = {
+        "image": [Image.fromarray(pixels(n % 3, n)) for n in range(30)],
+        "label": [n % 3 for n in range(30)],
+        "note": ["x"] * 30,
+    }
+    label = datasets.ClassLabel(names=list(CLASSES))
+    features = datasets.Features({"image": datasets.Image(), "label": label, "note": datasets.Value("string")})
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "data"))
+    assert inspect(str(tmp_path / "data"))["layout"] == "a data set"
+    for override, words in (
+        ("data.column=picture", "has no column 'picture'; it has image"),
+        ("data.column=note", "is a str"),
+        ("data.label=note", "has the label 'x'"),
+    ):
+        with pytest.raises(DataError, match=words):
+            inspect(str(tmp_path / "data"), overrides=[override])
+    for file in (tmp_path / "data").glob("*.arrow"):
+        file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(DataError, match="cannot be read") as refused:
+        inspect(str(tmp_path / "data"))
+    one_printable_line(refused.value)
+    monkeypatch.setitem(__import__("sys").modules, "datasets", None)
+    with pytest.raises(MissingExtraError, match="arrow"):
+        inspect(str(tmp_path / "data"))
+
+
+def test_a_recipe_of_another_kind_of_samples_is_refused(tmp_path: Path) -> None:
+    data = {name: str(KINDS[name].write(tmp_path / name)) for name in ("pictures", "events", "table", "sounds")}
+    data["arrays"] = str(write_arrays(tmp_path / "x.npz"))
+    for recipe, name, words in (
+        ("digits_hdlif", "arrays", "is of pictures; start .* as sines_hdlif"),
+        ("sines_hdlif", "pictures", "is of series; start .* as digits_hdlif"),
+        ("digits_hdlif", "events", "is of pictures; start from a recipe of events"),
+        ("wine_hdlif", "sounds", "is of tables; .* as sines_hdlif"),
+    ):
+        with pytest.raises(DataError, match=words):
+            builders.data_overrides(load_recipe(recipe), data[name])
+    for recipe, kind in (("wine_hdlif", "table"), ("sines_hdlif", "series")):
+        given = builders.data_overrides(load_recipe(recipe), data["table"])
+        assert load_recipe(recipe, given).data.kind == kind
+    # What nothing tells of is of the recipe's kind, which says what it misses.
+    (tmp_path / "x.wav").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    for name, words in (("x.wav", 'ends in ".wav"'), ("empty", "no folder lies in it")):
+        assert_refused("series", tmp_path / name, tmp_path / "run", "", words)
+
+
+def test_keys_that_the_samples_of_shards_do_not_have_are_refused(tmp_path: Path) -> None:
+    write_shard(tmp_path / "series.tar", series_of([0]))
+    with pytest.raises(RecipeError, match="mels = 8 is of sounds"):
+        builders.look("shards", str(tmp_path / "series.tar"), {"mels": 8})
