@@ -60,13 +60,18 @@ def test_it_trains(name: str, rule: Any) -> None:
 
 
 @every(name=list(NETWORKS))
-def test_the_runtime_gives_the_same_logits(name: str) -> None:
+def test_chunks_of_one_step_and_the_runtime_give_the_logits_of_one_chunk(name: str) -> None:
     torch.manual_seed(0)
     network = OwnNetwork(spiking(NETWORKS[name](), neuron, quantizer=Ternary()))
     x = torch.randn(T, 4, 3, 8, 8)
     with torch.no_grad():
         network.train()(x, None, range(T))
         expected, _ = network.eval()(x, None, range(T))
+        state, parts = None, []
+        for t in range(T):
+            part, state = network(x[t : t + 1], state, range(t, t + 1))
+            parts.append(part)
+    torch.testing.assert_close(torch.cat(parts), expected)
     record = InputRecord((3, 8, 8), (0.0,) * 3, (1.0,) * 3)
     graph = deploy.lower(network, input=record, labels=tuple("abcde"), time_steps=T)
     # Sums of floats in another order.
@@ -87,17 +92,6 @@ def test_each_place_where_an_activation_runs_has_a_neuron_with_a_state_of_its_ow
     _, state = made(torch.randn(T, 2, 3, 8, 8))
     assert state is not None
     assert set(state["blocks"]["0"]) == {"relu", "relu_2"}
-
-
-def test_chunks_of_one_step_equal_one_chunk() -> None:
-    torch.manual_seed(0)
-    made, x = spiking(Dense(), neuron).double(), torch.randn(1, 2, 3, 8, 8, dtype=torch.float64)
-    whole, _ = made(x, None, range(T))
-    state, parts = None, []
-    for t in range(T):
-        y, state = made(x, state, range(t, t + 1))
-        parts.append(y)
-    torch.testing.assert_close(torch.cat(parts), whole, atol=1e-10, rtol=0)
 
 
 def test_layers_keep_their_values_and_the_body_is_quantised() -> None:
@@ -128,6 +122,22 @@ def test_layers_stay_fp32_by_name() -> None:
         spiking(Residual(), neuron, keep_float=["stm"])
 
 
+class Same(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (0, 1, 0, 1)))
+
+
+class StochasticDepth(nn.Module):
+    """A layer of another library, known by the name of its class."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
 class Attention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -149,18 +159,14 @@ def branching(net: Any, x: Tensor) -> Tensor:
 REFUSED: list[tuple[nn.Module, str]] = [
     (Taking(lambda net, x: torch.sigmoid(x)), r"sigmoid \(Sigmoid\) has no spiking"),
     (Taking(lambda net, x: net.gelu(x), gelu=nn.GELU()), r"gelu \(GELU\) has no spiking"),
-    (Taking(lambda net, x: F.softmax(x, 1)), r"softmax \(Softmax\) has no spiking"),
-    (Taking(lambda net, x: net.norm(x), norm=nn.LayerNorm(8)), r"norm \(LayerNorm\) has no spiking"),
     (Taking(lambda net, x: net.att(x), att=Attention()), r"att.attend \(MultiheadAttention\) has no spiking"),
     (Taking(lambda net, x: x * x), "uses a product of two values"),
     (Taking(branching), r"test_spiking.py:\d+: return x if x.sum\(\) > 0 else -x: what runs there dep"),
     (Taking(lambda net, x: (x, x)), "its forward pass gives a tuple"),
     (Taking(lambda net, x: x @ net.conv.weight), "uses its own tensor 'conv.weight'"),
     (Taking(lambda net, x: torch.cat([x, x], 2)), "uses torch.cat along dimension 2"),
-    (Taking(lambda net, x: x[:, 0]), "a slice of channels"),
     (Taking(lambda net, x: x[..., 1:]), "a slice of channels"),
     (Taking(lambda net, x: x.permute(0, 2, 3, 1)), r"uses permute\(\)"),
-    (Taking(lambda net, x: x.view(x.shape[0], 2, -1)), r"uses view\(\) to a shape other than"),
     (Taking(lambda net, x: x.view(x.shape[1], -1)), r"uses view\(\) to a shape other than"),
     (Taking(lambda net, x: F.relu_(x) + x), "uses relu_ in place on a value that is read again"),
     (Taking(lambda net, x: net.relu(x) + x, relu=nn.ReLU(True)), "uses relu in place on a value that is read again"),
@@ -174,6 +180,8 @@ REFUSED: list[tuple[nn.Module, str]] = [
     (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")), "0 pads by 'reflect'"),
     (nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)), "0 is a batch norm without running statistics"),
     (nn.Sequential(nn.Hardtanh()), "0 is a Hardtanh from -1.0"),
+    (nn.Sequential(Same(3, 4, 2), nn.ReLU()), r"0 is a Conv2d with a computation of its own \(Same\)"),
+    (nn.Sequential(nn.Conv2d(3, 4, 2), StochasticDepth(0.5), nn.ReLU()), "1 leaves out branches at random"),
 ]
 
 
@@ -182,27 +190,6 @@ def test_what_cannot_be_turned_is_named_in_one_line() -> None:
         with naming(words), pytest.raises(ConversionError, match=f"cannot be made spiking: .*{words}") as caught:
             spiking(network, neuron)
         assert "\n" not in str(caught.value)
-
-
-class Same(nn.Conv2d):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x, (0, 1, 0, 1)))
-
-
-class StochasticDepth(nn.Module):
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x
-
-
-def test_layers_of_other_libraries_by_their_class() -> None:
-    with pytest.raises(ConversionError, match=r"0 is a Conv2d with a computation of its own \(Same\)"):
-        spiking(nn.Sequential(Same(3, 4, 2), nn.ReLU()), neuron)
-    with pytest.raises(ConversionError, match=r"1 leaves out branches at random, and a probability of 0"):
-        spiking(nn.Sequential(nn.Conv2d(3, 4, 2), StochasticDepth(0.5), nn.ReLU()), neuron)
     made = spiking(nn.Sequential(nn.Conv2d(3, 4, 2), StochasticDepth(0.0), nn.ReLU()), neuron)
     assert isinstance(made[1], nn.Identity)
 
@@ -221,16 +208,8 @@ def test_ways_of_flattening(flat: Callable[[Tensor], Tensor]) -> None:
     torch.testing.assert_close(y[0], network(x))
 
 
-def _ways(then: Callable[..., Any]) -> Any:
-    return spiking(Taking(then, a=nn.Conv2d(4, 4, 1), b=nn.Conv2d(4, 4, 1), relu=nn.ReLU()), neuron).reads
-
-
 def test_it_states_what_each_child_reads() -> None:
-    assert _ways(lambda net, x: net.a(x) + net.relu(net.b(x)) * 2) == {
-        "conv": ("",),
-        "act": ("conv",),
-        "a": ("act",),
-        "b": ("act",),
-        "relu": ("b",),
-        "": ("a", "relu"),
-    }
+    children = {"a": nn.Conv2d(4, 4, 1), "b": nn.Conv2d(4, 4, 1), "relu": nn.ReLU()}
+    network = Taking(lambda net, x: net.a(x) + net.relu(net.b(x)) * 2, **children)
+    ways = {"conv": ("",), "act": ("conv",), "a": ("act",), "b": ("act",), "relu": ("b",), "": ("a", "relu")}
+    assert spiking(network, neuron).reads == ways

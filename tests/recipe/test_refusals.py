@@ -31,7 +31,6 @@ data.validation is missing                       | data.validation=null
 data.path = 'photos' is unknown; it is of data   | data.path=photos
 data.batch_size = 31; data.mixup pairs samples   | data.mixup={}; data.batch_size=31
 data.augment: "jitter" takes series              | data.augment=[jitter]
-data.augment.1.msot = 0.5 is unknown             | data.augment=[flip, {kind: "own_parts:Dim", msot: 0.5}]
 data.augment.0: most = 2.0; it must lie between  | data.augment=[{kind: "own_parts:Dim", most: 2.0}]
 data.augment.0.generator = 3 is unknown          | data.augment=[{kind: "own_parts:noise", generator: 3}]
 data.augment: own_parts:wider gives torch.uint8  | data.augment=["own_parts:wider"]
@@ -39,22 +38,16 @@ data.augment: own_parts:fails: KeyError          | data.augment=["own_parts:fail
 data.augment: own_parts:forgetful gives two      | data.augment=["own_parts:forgetful"]
 data.augment = "own_parts:takes_nothing" takes   | data.augment=["own_parts:takes_nothing"]
 data.augment = "own_parts:Uncallable" makes      | data.augment=["own_parts:Uncallable"]
-data.augment = "own_parts:NUMBER" is 3; it must  | data.augment=["own_parts:NUMBER"]
-data.augment = "own_parts:missing": own_parts    | data.augment=["own_parts:missing"]
-data.augment = "builtins:min": no signature      | data.augment=["builtins:min"]
 model.classes = 3 is unknown                     | model.classes=3
 model: blocks =                                  | model.width=-3
 model: blocks =                                  | model.blocks=[]
-model.kind = "my_models.TinyNet" is unknown; w   | model.kind=my_models.TinyNet
 model: plan has 'Q'; its entries are widths      | model={kind: vgg_snn, plan: [8, Q]}
 model.neuron is not set there                    | model={kind: resnet, neuron: lif}
-model.attention is not set there                 | model={kind: vgg_snn, attention: 3}
 model.stem = "cifr" is unknown; choose one of    | model={kind: resnet18, stem: cifr}
 model: grid = 0.1; it must be a power of two     | model={kind: reversible_resnet, width: 8, blocks: [2], grid: 0.1}
 model.grid = 0.125; the deployed network         | model={kind: reversible_resnet, width: 8, blocks: [2], grid: 0.125}
 model: channels = 7; a reversible block splits   | model={kind: reversible_resnet, width: 7, blocks: [2]}
 model.of = None is not the name of a network     | model={kind: spiking}
-neuron.quantizer = 1 is unknown                  | neuron={kind: "own_neurons:AdaptiveHDLIF", quantizer: 1}
 neuron.time_steps is not set there               | neuron={kind: hdlif, time_steps: 3}
 neuron.mem_bn = "raw" is refused                 | neuron={kind: hdlif, mem_bn: raw}
 neuron: path = 'fused' does not go with Mem-BN   | neuron={kind: hdlif, mem_bn: true, path: fused}
@@ -62,7 +55,6 @@ neuron.surrogate = "atan" is unknown             | neuron={kind: hdlif, surrogat
 neuron.reset = "none" is unknown                 | neuron={kind: lif, reset: none}
 neuron: leak = 1.5; a learned one must lie in (0 | neuron.leak=1.5
 neuron: threshold = 1.5; a learned one           | neuron.threshold=1.5
-neuron: threshold = 1.5; a learned one           | neuron={kind: parallel_hdlif, threshold: 1.5}
 neuron: threshold_form = 'softplus' has no       | neuron={kind: lif, threshold_form: softplus}
 neuron.parallel = "a.b" is unknown; choose one   | neuron={kind: hdlif, parallel: a.b}
 neuron.parallel: 'act9' is not a neuron layer    | neuron={kind: hdlif, parallel: [act9]}
@@ -71,7 +63,6 @@ neuron.mem_bn has no effect with neuron.parallel | neuron={kind: hdlif, parallel
 neuron.recurrent.kernel_size = 2; it must be an  | neuron={kind: hdlif, recurrent: {kernel_size: 2}}
 neuron.time_constants spreads leaks over chann   | neuron={kind: hdlif, time_constants: [2, 8]}
 neuron.time_constants and neuron.leak bo | neuron={kind: hdlif, leak: 0.5, granularity: channel, time_constants: [2, 8]}
-neuron.time_constants.leak and neu | neuron={kind: hdlif, leak: 0.5, granularity: channel, time_constants: {leak: true}}
 neuron.time_constants.leek: it has no such le | neuron={kind: hdlif, granularity: channel, time_constants: {leek: true}}
 neuron.time_constants.threshold: it has | neuron={kind: hdlif, granularity: channel, time_constants: {threshold: true}}
 neuron.time_constants = [8] is refused           | neuron={kind: hdlif, granularity: channel, time_constants: [8]}
@@ -81,13 +72,10 @@ neuron.time_constants has no effect | neuron={kind: hdlif, parallel: all, granul
 neuron.time_constants = [2, 8] is unknown        | neuron={kind: glif, granularity: channel, time_constants: [2, 8]}
 neuron.time_constants: own_neurons: | neuron={kind: "own_neurons:Keeping", granularity: channel, time_constants: [2, 8]}
 neuron.kind = "own_neurons:" is not the name of  | neuron={kind: "own_neurons:"}
-neuron.kind = "../own_neurons:A" is not the name | neuron={kind: "../own_neurons:A"}
 neuron.kind = "no_such_module:A": there is no m  | neuron={kind: "no_such_module:A"}
-neuron.kind = "own_neurons.sub:A": there is no m | neuron={kind: "own_neurons.sub:A"}
 neuron.kind = "own_neurons:Missing": own_neuron  | neuron={kind: "own_neurons:Missing"}
 neuron.kind = "torch.nn:Linear" is               | neuron={kind: "torch.nn:Linear"}
 neuron.kind = hdlif.nn:EquationNeuron: an Equati | neuron={kind: "hdlif.nn:EquationNeuron"}
-neuron.leak = [0.5, 0.6] is refused              | neuron={kind: "own_neurons:AdaptiveHDLIF", leak: [0.5, 0.6]}
 neuron: leak = 1.5; a learned one must lie in (0 | neuron={kind: "own_neurons:AdaptiveHDLIF", leak: 1.5}
 neuron.delay = 0.5 is refused                    | neuron={kind: "own_neurons:Delayed", delay: 0.5}
 norm.momentum = 7 is refused                     | norm={kind: batch_norm, momentum: 7}
@@ -101,10 +89,7 @@ rule.forward_mode does not run through torch.com | rule={kind: forward_mode}; tr
 rule.k = 5; it must be at most time_steps = 4    | rule={kind: stochastic_step, k: 5}
 rule.own_parts:NoPlan: its schedule gives a int  | rule={kind: "own_parts:NoPlan"}
 rule.own_parts:NoSchedule: AttributeError        | rule={kind: "own_parts:NoSchedule"}
-rule.kind = "own_parts:Missing": own_parts has   | rule={kind: "own_parts:Missing"}
-rule.wieght = 1.0 is unknown                     | rule={kind: "own_parts:LastStep", wieght: 1.0}
 spikes.kind = "quantised" does not go with       | spikes={kind: quantised}; neuron={kind: glif}
-spikes.kind = "quantised" does not go with       | spikes={kind: quantised}; neuron={kind: "own_neurons:LIF"}
 task.kind = "regress" learns values of a sample  | task={kind: regress}
 task.metrics = "f_1" is unknown; choose one of   | task={kind: classify, metrics: [f_1]}
 task.metrics = "spearman" is of regress, and     | task={kind: classify, metrics: [spearman]}
@@ -112,10 +97,7 @@ task.metrics.0.k is missing                      | task={kind: classify, metrics
 task.metrics.0: k = 11; it must be 1 to 10       | task={kind: classify, metrics: [{kind: top_k, k: 11}]}
 task.metrics: two are called "f1"                | task={kind: classify, metrics: [f1, {kind: f1, average: micro}]}
 task.metrics: "accuracy" is a figure of the task | task={kind: classify, metrics: [{kind: f1, name: accuracy}]}
-task.metrics.0.pover = 1.0 is unknown | task={kind: classify, metrics: [{kind: "own_metrics:Sure", pover: 1.0}]}
 task.metrics.0 makes                             | task={kind: classify, metrics: [{kind: "own_metrics:no_metric"}]}
-task.metrics = "own_metrics:Sore": own_metrics   | task={kind: classify, metrics: [{kind: "own_metrics:Sore"}]}
-task.metrics = "builtins:dict"                   | task={kind: classify, metrics: [{kind: "builtins:dict"}]}
 task.best = "f1" is not measured                 | task={kind: classify, best: f1}
 task.metric = ["f1"] is unknown                  | task={kind: classify, metric: [f1]}
 teacher.name = "resnet_50" is unknown to torchv  | teacher={kind: torchvision, name: resnet_50, checkpoint: y}
@@ -130,7 +112,6 @@ training.optimizer.lr is not set there; training | training.optimizer={kind: ada
 training.optimizer.momentum is not set there; tr | training.optimizer={kind: sgd, momentum: 0.1}
 training.optimizer: LBFGS doesn't support        | training.optimizer={kind: "torch.optim:LBFGS"}
 training.optimizer.kind = "own_parts:halving"    | training.optimizer={kind: "own_parts:halving"}
-training.optimizer.kind = "own_parts:NUMBER" is  | training.optimizer={kind: "own_parts:NUMBER"}
 training.optimizer: Adafactor keeps 'row_var'    | training.optimizer={kind: "torch.optim:Adafactor"}
 training.optimizer: GroupState changes 'steps'   | training.optimizer={kind: "own_parts:GroupState"}
 training.optimizer: KeepsNumber keeps 'step'     | training.optimizer={kind: "own_parts:KeepsNumber"}
@@ -157,7 +138,7 @@ def test_what_cannot_be_built_is_refused_by_its_key() -> None:
     assert wrong == []
 
 
-def test_the_likeliest_name_is_stated() -> None:
+def test_the_likeliest_name_or_the_whole_section_is_stated() -> None:
     for override, name in (
         ("rule={kind: ottt, update: ech}", "each"),
         ("neuron={kind: hdlf}", "hdlif"),
@@ -168,20 +149,16 @@ def test_the_likeliest_name_is_stated() -> None:
         ('data.augment=[{kind: "own_parts:Dim", msot: 0.5}]', "most"),
     ):
         assert f'(did you mean "{name}"?)' in refusal(override)
-
-
-def test_a_key_that_another_kind_left_is_answered_with_how_to_replace_the_section() -> None:
+    # A key that another kind left.
     for override, whole in (
         ("rule={kind: ottt, k: 1}", "rule={kind: ottt}"),
-        ("neuron={kind: lif, parallel: alternate}", "neuron={kind: lif}"),
         # Also if it is much like one that is taken.
         ("neuron={kind: glif, threshold_form: softplus}", "neuron={kind: glif}"),
         ("model={kind: resnet, plan: [8]}", "model={kind: resnet, ...}"),
-        ("attention={kind: none, bias: true}", "attention={kind: none}"),
         ("activity={kind: density, sops: 1.0e6}", "activity={kind: density, ...}"),
     ):
         assert refusal(override).endswith(f': --set "{whole}"')
-    for override in ("neuron.leek=0.5", "model.classes=3", "norm.foo=1", "neuron={kind: hdlif, mem_bn: {xyz: 2}}"):
+    for override in ("neuron.leek=0.5", "model.classes=3", "neuron={kind: hdlif, mem_bn: {xyz: 2}}"):
         assert "--set" not in refusal(override)
 
 
@@ -194,9 +171,7 @@ def test_a_misspelt_key_or_kind_of_any_section_is_refused_without_torch_s_help()
             with pytest.raises(RecipeError) as caught:
                 builders.check_names(recipe("task.kind=classify", override))
             assert str(caught.value).startswith(start)
-
-
-def test_values_and_layers_are_left_to_the_whole_check() -> None:
+    # Values and layers are left to the whole check.
     for override in ("neuron.leak=3", "model.width=-3", "weights={kind: ternary, keep_float: [x]}", "data.frames=rows"):
         builders.check_names(recipe(override))
         assert refusal(override)

@@ -143,7 +143,6 @@ EACH_KIND = of_each_kind()
 )
 def test_two_updates_by_the_command_on_files_of_the_data_set(name: str, root: Path, tmp_path: Path) -> None:
     summary = train(name, overrides=small(name), data_root=root, out=tmp_path, workers=0, memory_repeats=0)
-    assert summary is not None
     assert summary.name == name
     answers = summary.accuracy_per_step if summary.per_step is None else summary.per_step
     recipe = load_recipe(name)

@@ -59,18 +59,13 @@ def test_nothing_is_kept_of_earlier_steps() -> None:
         assert not any(one() is not None for one in heard), task
 
 
-def test_a_task_that_does_not_say_how_it_reads_outputs_is_given_all() -> None:
-    maps = torch.randint(2, (B, 4, 4))
+def test_outputs_that_no_step_has_are_not_counted_and_those_of_a_task_of_ones_own_are_kept_whole() -> None:
+    for count in (T - 1, T + 1):
+        answered = AnswerCounter(LabelSequence(NAMES, T), tuple(range(T)), classes(B, T))
+        answered(noise(count, B, CLASSES))
+        assert answered.right() == (0, 0)
+    maps, outputs = torch.randint(2, (B, 4, 4)), noise(2, B, 2, 4, 4)
     answered = AnswerCounter(Maps(("dark", "light"), T), (0, 2), maps)
-    outputs = noise(2, B, 2, 4, 4)
     for one in outputs:
         answered(one[None])
     assert answered.right() == (int((outputs.mean(0).argmax(1) == maps).sum()), maps.numel())
-
-
-def test_outputs_of_another_number_than_steps_have_no_answers_by_step() -> None:
-    task = LabelSequence(NAMES, T)
-    for count in (T - 1, T + 1):
-        answered = AnswerCounter(task, tuple(range(T)), classes(B, T))
-        answered(noise(count, B, CLASSES))
-        assert answered.right() == (0, 0)
