@@ -41,16 +41,6 @@ def test_it_is_given_the_parts_of_the_recipe() -> None:
     assert (modules["network.stem"].weight.shape, modules["network.fc"].out_features) == ((8, 1, 3, 3), 10)
 
 
-def test_layers_are_kept_and_quantised_by_name() -> None:
-    weights = "weights={kind: ternary, keep_float: ['network.blocks.0.*'], quantise: [network.fc, network.stem]}"
-    plain, named = (seeded(chosen) for chosen in (recipe(), recipe(weights)))
-    quantised = {name for name, one in named.items() if getattr(one, "quantizer", None) == Ternary()}
-    assert quantised == {"network.blocks.1.conv1", "network.blocks.1.conv2", "network.fc", "network.stem"}
-    for name in quantised:
-        assert torch.equal(named[name].weight, plain[name].weight)
-        assert torch.equal(named[name].bias, plain[name].bias)
-
-
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
 def test_it_starts_from_the_weights_of_a_file(tmp_path: Path, suffix: str) -> None:
     torch.manual_seed(0)

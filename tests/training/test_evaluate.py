@@ -45,6 +45,8 @@ def test_uneven_batches_weigh_images_alike_and_agree_with_torchmetrics() -> None
         assert accuracy == pytest.approx(oracle.item(), abs=1e-6)
     assert result.loss == pytest.approx(F.cross_entropy(logits.mean(0), target).item(), abs=1e-6)
     assert result.n == 10
+    with pytest.raises(DataError, match="no sample"):
+        evaluate(Given(logits), [], task=classes(time_steps=4))
 
 
 def test_runs_in_eval_mode_without_gradients_and_gives_each_module_its_mode_back() -> None:
@@ -55,30 +57,6 @@ def test_runs_in_eval_mode_without_gradients_and_gives_each_module_its_mode_back
     assert model.modes == [False, False, False]
     assert model.training
     assert not model.child.training
-
-
-class Elsewhere:
-    """Stands for a tensor that has to be moved before it is used."""
-
-    def __init__(self, tensor: Tensor, moved: list[torch.device]) -> None:
-        self.tensor, self.moved = tensor, moved
-
-    def to(self, device: torch.device) -> Tensor:
-        self.moved.append(device)
-        return self.tensor
-
-
-def test_images_and_targets_are_moved_to_the_device() -> None:
-    moved: list[torch.device] = []
-    batch = tuple(Elsewhere(tensor, moved) for tensor in (torch.zeros(1, 1, 1), torch.zeros(1).long()))
-    there, model = torch.device("meta"), Given(torch.zeros(1, 1, 2))
-    evaluate(model, [batch], task=classes(time_steps=1), device=there)  # type: ignore[list-item]
-    assert moved == [there, there]
-
-
-def test_no_image_is_refused() -> None:
-    with pytest.raises(DataError, match="no sample"):
-        evaluate(Given(torch.zeros(1, 1, 2)), [], task=classes(time_steps=1))
 
 
 class Growing(nn.Module):

@@ -1,10 +1,7 @@
 """The loop: what it writes, that any stop is mended by a resume, and what it refuses."""
 
-import errno
 import json
-import os
 import shutil
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 import own_parts
@@ -27,11 +23,9 @@ from training.tiny import (
     EPOCHS,
     TIME_STEPS,
     At,
-    CrashError,
     crash,
     events,
     same,
-    stop,
     tiny_network,
     tiny_sets,
     train,
@@ -47,15 +41,6 @@ def test_two_runs_give_the_same_model_and_metrics_and_leave_the_callers_random_n
     train(tmp_path, model=model)
     assert same(tmp_path, straight)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_worker_processes_change_nothing(straight: Path, tmp_path: Path) -> None:
-    # Batches that were made ahead when the signal came are made again.
-    rule = At(BATCHES + 3, lambda: os.kill(os.getpid(), signal.SIGINT), StochasticStep())
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, rule=rule, sets=tiny_sets().made_by(2))
-    train(tmp_path, resume=True, sets=tiny_sets().made_by(1))
-    assert same(tmp_path, straight)
 
 
 def test_metrics_tell_of_every_window_and_epoch(straight: Path) -> None:
@@ -95,46 +80,12 @@ def test_model_is_the_best_epoch_with_statistics_over_all_steps(straight_fit: tu
     assert loaded.body.stage1[0].bn1.num_batches_tracked.item() == BATCHES * TIME_STEPS
 
 
-@every(
-    "batch",
-    "checkpoint_every",
-    # Without a checkpoint but that of each epoch's end, it begins there again.
-    of=[*((batch, 0.0) for batch in (0, 9, 17, EPOCHS * BATCHES - 1)), (17, 1e9)],
-)
-def test_resume_after_a_crash_ends_with_the_same_bytes(
-    straight: Path, tmp_path: Path, batch: int, checkpoint_every: float
-) -> None:
-    out = tmp_path / f"{batch} {checkpoint_every}"
-    stop(out, batch, checkpoint_every=checkpoint_every)
-    train(out, resume=True)
-    assert same(out, straight)
-
-
 def test_an_optimiser_whose_state_no_checkpoint_takes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         TrainingError,
         match=r"KeepsMatrix keeps 'matrix' of shape \[2, 2, 2, 2, 2\], where the parameter has .*another optimiser",
     ):
         train(tmp_path, optimizer=lambda model: own_parts.KeepsMatrix(model.parameters(), lr=0.01))
-
-
-def test_crash_between_validation_and_checkpoint_leaves_no_second_event(
-    straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written = checkpoint.save
-
-    def save(path: Path, **content: Any) -> None:
-        if path.name == "last.safetensors":
-            raise CrashError
-        written(path, **content)
-
-    monkeypatch.setattr(checkpoint, "save", save)
-    with pytest.raises(CrashError):
-        train(tmp_path, checkpoint_every=1e9)
-    monkeypatch.undo()
-    assert (tmp_path / "best.safetensors").exists()
-    train(tmp_path, resume=True)
-    assert same(tmp_path, straight)
 
 
 def test_resume_of_a_finished_training_changes_nothing(
@@ -154,46 +105,6 @@ def test_train_seconds_add_up_over_resumes(stopped: Path) -> None:
     checkpoint.save(path, tensors=tensors, record=record)
     assert 1000 < train(stopped, resume=True).train_seconds < 1060
     assert json.loads((stopped / "metrics.jsonl").read_text().splitlines()[-1])["seconds"] > 1000
-
-
-def scalars(out: Path, tag: str) -> list[tuple[int, float]]:
-    """TensorBoard's steps and values, as TensorBoard reads them."""
-    board = EventAccumulator(str(out / "tensorboard"))
-    board.Reload()
-    return [(event.step, event.value) for event in board.Scalars(tag)]
-
-
-# Batch 3: nothing was logged before the signal, which leaves a checkpoint of a step that TensorBoard may have seen.
-@every(batch=[3, 17])
-def test_tensorboard_has_each_step_once_after_a_resume(straight: Path, tmp_path: Path, batch: int) -> None:
-    out = tmp_path / str(batch)
-    stop(out, batch)
-    # Ended after another stretch whose checkpoint is never written.
-    stop(out, 8, checkpoint_every=1e9, resume=True)
-    train(out, resume=True)
-    for tag in ("train/loss", "train/learning_rate", "validation/accuracy", "validation/accuracy_after_3"):
-        assert scalars(out, tag) == scalars(straight, tag)
-    steps = [step for step, _ in scalars(straight, "train/loss")]
-    assert steps == sorted(set(steps))
-
-
-def test_full_disk_is_mended_by_a_resume(straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = 0
-    flush = os.fsync
-
-    def full(descriptor: int) -> None:
-        nonlocal calls
-        calls += 1
-        if calls > 20:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        flush(descriptor)
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TrainingError, match=r"the disk is full|cannot be written"):
-        train(tmp_path, checkpoint_every=0)
-    monkeypatch.undo()
-    train(tmp_path, resume=True)
-    assert same(tmp_path, straight)
 
 
 def test_data_order_follows_seed_and_epoch_and_leaves_the_remainder_out(tmp_path: Path) -> None:

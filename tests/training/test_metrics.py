@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import Metric
 
 from cases import every
@@ -15,7 +15,6 @@ from hdlif.recipe import TrainingConfig
 from hdlif.training import Fit, checkpoint
 from training import tiny
 from training.several_ranks import METRICS, asking
-from training.tiny import model_bytes
 
 
 def validations(out: Path) -> list[dict[str, Any]]:
@@ -40,16 +39,6 @@ def test_each_epoch_is_measured_and_the_best_chosen_by_what_is_asked_for(asked: 
     board = EventAccumulator(str(out / "tensorboard"))
     board.Reload()
     assert [event.value for event in board.Scalars("validation/ece")] == pytest.approx(errors)
-
-
-def test_nothing_else_changes(straight_fit: tuple[Path, Fit, nn.Module], tmp_path: Path) -> None:
-    tiny.train(tmp_path, task=asking(best=None))
-    straight, plain, _ = straight_fit
-    assert model_bytes(tmp_path) == model_bytes(straight)
-    assert [{k: v for k, v in event.items() if k != "metrics"} for event in validations(tmp_path)] == validations(
-        straight
-    )
-    assert plain.metrics.keys() == {"accuracy"}
 
 
 def test_a_resume_has_the_same_metrics_and_the_same_best_epoch(asked: tuple[Path, Fit], tmp_path: Path) -> None:

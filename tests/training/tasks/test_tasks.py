@@ -1,6 +1,7 @@
 """What each task measures, by hand and beside torchmetrics; what it learns from; what a deployed network says of it."""
 
 import itertools
+import weakref
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,7 +20,17 @@ from hdlif.graph.ops import TaskRecord
 from hdlif.graph.ops.inference import check_task
 from hdlif.learning import STBP, first_step, late_weights, loss_at, loss_over, mean_logits
 from hdlif.runtime.answers import alike, answers, in_words
-from hdlif.training.tasks import Classify, Confusion, Evaluation, LabelSequence, Multilabel, Regress, Task
+from hdlif.training.tasks import (
+    AnswerCounter,
+    Classify,
+    Confusion,
+    Evaluation,
+    LabelSequence,
+    Multilabel,
+    Regress,
+    Task,
+)
+from own_tasks import Maps
 
 T, B = 4, 6
 
@@ -245,3 +256,115 @@ def test_an_answer_of_the_last_step_may_be_learned_from_every_step() -> None:
     assert first_step(Classify(("a", "b"), T, "last", learn_from="every").criterion()) == 0
     with pytest.raises(ValueError, match="learn_from = 'first'; choose one of every, last, late"):
         Classify(("a", "b"), T, learn_from="first").criterion()  # type: ignore[arg-type]
+
+
+def exact(*shape: int, seed: int = 0) -> Tensor:
+    # Multiples of 1/16, whose sums are the same in any order.
+    return torch.randint(-32, 32, shape, generator=torch.Generator().manual_seed(seed)) / 16
+
+
+COUNTED = [*CASES, (Classify(ABC, T), F.one_hot(labels(B)).float())]
+
+
+def test_answers_of_steps_one_by_one_are_those_of_all_at_once() -> None:
+    for (task, target), steps, length in itertools.product(COUNTED, [tuple(range(T)), (1, 3), (3,), (0,)], [1, 2, T]):
+        with naming(task, steps, length):
+            outputs = exact(len(steps), B, 3)
+            answered = AnswerCounter(task, steps, target)
+            for part in outputs.split(length):
+                answered(part)
+            right, of = task.right(outputs, steps, target)
+            assert answered.right() == (int(right), of)
+            assert answered.losses == -(-len(steps) // length)
+
+
+def test_nothing_is_kept_of_earlier_steps() -> None:
+    for task, target in COUNTED:
+        answered = AnswerCounter(task, tuple(range(T)), target)
+        heard = []
+        for step in range(T):
+            outputs = exact(1, B, 3, seed=step)
+            answered(outputs)
+            heard.append(weakref.ref(outputs))
+        del outputs
+        assert not any(one() is not None for one in heard), task
+
+
+def test_outputs_that_no_step_has_are_not_counted_and_those_of_a_task_of_ones_own_are_kept_whole() -> None:
+    for count in (T - 1, T + 1):
+        answered = AnswerCounter(LabelSequence(ABC, T), tuple(range(T)), labels(B, T))
+        answered(exact(count, B, 3))
+        assert answered.right() == (0, 0)
+    maps, outputs = torch.randint(2, (B, 4, 4)), exact(2, B, 2, 4, 4)
+    answered = AnswerCounter(Maps(("dark", "light"), T), (0, 2), maps)
+    for one in outputs:
+        answered(one[None])
+    assert answered.right() == (int((outputs.mean(0).argmax(1) == maps).sum()), maps.numel())
+
+
+LENGTHS = (5, 2, 1, 4)
+OWN = Classify(ABC, max(LENGTHS), own_steps=True)
+CLASSES = torch.tensor([0, 2, 1, 2])
+TARGET = torch.stack([CLASSES, torch.tensor(LENGTHS)], 1)
+
+
+@pytest.fixture
+def outputs() -> Tensor:
+    return torch.randn(max(LENGTHS), len(LENGTHS), 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+
+
+def own_means(outputs: Tensor) -> Tensor:
+    return torch.stack([outputs[:length, sample].mean(0) for sample, length in enumerate(LENGTHS)])
+
+
+def test_the_loss_of_all_steps_is_that_of_each_samples_own_mean(outputs: Tensor) -> None:
+    loss = loss_over(OWN.criterion(), outputs, TARGET, mean_logits)
+    torch.testing.assert_close(loss, F.cross_entropy(own_means(outputs), CLASSES))
+    (gradient,) = torch.autograd.grad(loss, outputs)
+    for sample, length in enumerate(LENGTHS):
+        assert gradient[length:, sample].count_nonzero() == 0 < gradient[:length, sample].count_nonzero()
+
+
+def test_the_loss_of_a_step_is_of_the_samples_that_have_it(outputs: Tensor) -> None:
+    for t in range(max(LENGTHS)):
+        own = [sample for sample, length in enumerate(LENGTHS) if length > t]
+        wanted = F.cross_entropy(outputs[t, own], CLASSES[own], reduction="sum") / len(LENGTHS)
+        torch.testing.assert_close(loss_at(OWN.criterion(), outputs[t], TARGET, t), wanted)
+    nobody = TARGET.clone()
+    nobody[:, 1] = 1
+    assert loss_at(OWN.criterion(), outputs[3], nobody, 3) == 0
+
+
+def test_accuracy_confusion_and_metrics_are_of_each_samples_own_steps(outputs: Tensor) -> None:
+    outputs = outputs.detach()
+    chosen = own_means(outputs).argmax(1)
+    right = int((chosen == CLASSES).sum())
+    tally, drawing = OWN.tally(), OWN.drawing()
+    tally(outputs, TARGET)
+    drawing(outputs, TARGET)
+    evaluation = tally.evaluation()
+    assert evaluation.accuracy == right / len(LENGTHS)
+    # After step t, a sample that has ended is classified as at its end.
+    so_far = [
+        sum(
+            int(outputs[: min(t + 1, length), sample].mean(0).argmax() == CLASSES[sample])
+            for sample, length in enumerate(LENGTHS)
+        )
+        for t in range(max(LENGTHS))
+    ]
+    assert evaluation.per_step == tuple(count / len(LENGTHS) for count in so_far)
+    assert drawing.counts.sum() == len(LENGTHS)
+    assert all(drawing.counts[CLASSES[one], chosen[one]] for one in range(len(LENGTHS)))
+    probabilities, classes = OWN.scored(outputs, TARGET)
+    torch.testing.assert_close(probabilities.float(), own_means(outputs).softmax(-1))
+    assert classes.tolist() == CLASSES.tolist()
+    counted, of = OWN.right(outputs, tuple(range(max(LENGTHS))), TARGET)
+    assert (int(counted), of) == (right, len(LENGTHS))
+    # Of step 3 alone, two samples have none.
+    assert OWN.right(outputs[3:4], (3,), TARGET)[1] == 2
+
+
+def test_the_last_step_of_samples_of_unequal_lengths_is_refused() -> None:
+    for argument in ({"combine": "last"}, {"learn_from": "last"}):
+        with pytest.raises(ValueError, match="classified by the mean of their own steps"):
+            Classify(ABC, 4, own_steps=True, **argument)  # type: ignore[arg-type]
