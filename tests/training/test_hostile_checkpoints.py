@@ -96,33 +96,30 @@ def keys_of(record: Mapping[str, Any]) -> list[str]:
     return [*(key for key in recipe_fields(record) if not key.startswith("counters.best_metrics.")), *SECTIONS]
 
 
+NUMBER = int | float
+TAKEN: dict[str, Callable[[Any], bool]] = {
+    "threads": lambda value: value is None or type(value) is int,
+    "counters.best_score": lambda value: value is None or isinstance(value, NUMBER),
+    "counters.best_metrics": lambda value: all(one is None or isinstance(one, NUMBER) for one in value.values()),
+    "counters.best_per_step": lambda value: all(isinstance(one, NUMBER) for one in value),
+    "precision": lambda value: all(isinstance(one, NUMBER) for one in value.values()),
+    "callbacks": lambda value: isinstance(value, dict),
+    "callbacks.Log": lambda value: isinstance(value, dict),
+}
+"""What may stand at a key; at others, a number of the kind that stands there, or a text."""
+
+
 def test_a_state_with_a_value_of_another_type_is_refused(last: Path) -> None:
     _, record = checkpoint.load(last)
     for key, value in itertools.product(keys_of(record), JSON_VALUES):
         # Its tensors are read later.
         forge(last, {}, with_value(record, key, value))
         if key != "callbacks.Log.bytes" and not is_refused(lambda: RunFiles(last.parent).begin(RECIPE, resume=True)):
-            assert _is_of_its_type(key, value, recipe_fields(record).get(key, 0)), (key, value)
-
-
-def _is_of_its_type(key: str, value: Any, kept: object) -> bool:
-    """Whether a value that was taken at a key is of the type that stands there."""
-    if key == "threads":
-        return value is None or type(value) is int
-    if key == "counters.best_score":
-        return value is None or isinstance(value, int | float)
-    if key == "counters.best_metrics":
-        return all(number is None or isinstance(number, int | float) for number in value.values())
-    if key.startswith("callbacks"):
-        return isinstance(value, dict)
-    if key == "precision" or key.endswith("per_step"):
-        return all(isinstance(number, int | float) for number in (value.values() if key == "precision" else value))
-    return isinstance(value, float | int if isinstance(kept, float) else type(kept)) and abs(value) < 2**1024
-
-
-def test_a_count_of_a_callback_is_refused_or_a_count(tmp_path: Path) -> None:
+            kept = recipe_fields(record).get(key, 0)
+            plain = isinstance(value, NUMBER if isinstance(kept, float) else type(kept))
+            assert TAKEN[key](value) if key in TAKEN else plain and abs(value) < 2**1024, (key, value)
     for value in JSON_VALUES:
-        if not is_refused(lambda value=value: Log(tmp_path).load_state_dict({"bytes": value})):
+        if not is_refused(lambda value=value: Log(last.parent).load_state_dict({"bytes": value})):
             assert type(value) is int
             assert 0 <= value < 2**63
 

@@ -254,18 +254,16 @@ def test_targets_at_each_step_are_taken_apart_with_the_steps() -> None:
     torch.testing.assert_close(torch.cat([x for x, _ in parts]), frames())
     (constant, _), *_ = streams.parts(frames()[:1], target)
     assert len(constant) == 1
+    below = {"stream.state.a": torch.zeros(1), "stream.state.a.b": torch.zeros(1)}
+    with pytest.raises(CheckpointError, match="lies below a tensor; the file is damaged"):
+        streams.restore(below, 4, torch.device("cpu"), "x")
 
 
-class Anew:
+class Anew(SLTT):
     """A rule that begins every sequence anew."""
 
-    criterion = staticmethod(F.cross_entropy)
-
-    def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
-        return SLTT().schedule(time_steps, generator)
-
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Any:
-        return SLTT()(model, x, target, plan)
+        return super().__call__(model, x, target, plan)
 
 
 def reading(*layers: nn.Module) -> dict[str, Any]:
@@ -291,10 +289,3 @@ def test_what_is_no_stream_is_refused(tmp_path: Path) -> None:
     for changes, words in refused:
         with naming(words), pytest.raises(InputError, match=words):
             stream(tmp_path, **{"rule": SLTT(), **changes})
-
-
-def test_a_state_below_a_tensor_is_a_damaged_file(tmp_path: Path) -> None:
-    streams = Streams(4, T, SLTT(), network())
-    tensors = {"stream.state.a": torch.zeros(1), "stream.state.a.b": torch.zeros(1)}
-    with pytest.raises(CheckpointError, match="lies below a tensor; the file is damaged"):
-        streams.restore(tensors, 4, torch.device("cpu"), tmp_path)
