@@ -47,7 +47,7 @@ def neuron(channels: int) -> nn.Module:
 def made(name: str) -> tuple[nn.Module, Tensor]:
     """A network and images that it takes."""
     torch.manual_seed(0)
-    return (NETWORKS | OF_LIBRARIES)[name](), torch.randn(4, 3, *((8, 8) if name in NETWORKS else (64, 64)))
+    return (NETWORKS | OF_LIBRARIES)[name](), torch.randn((8, 3, 8, 8) if name in NETWORKS else (4, 3, 64, 64))
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, *(pytest.param(name, marks=pytest.mark.slow) for name in OF_LIBRARIES)])
@@ -70,7 +70,7 @@ def test_with_relu_for_its_neurons_it_computes_what_the_network_does(name: str) 
 def test_it_trains_in_chunks_of_one_step_and_runs_without_torch(name: str, rule: Any) -> None:
     network, x = made(name)
     network = OwnNetwork(spiking(network, neuron, quantizer=Ternary()))
-    for step in rule(network, x[None], torch.arange(4), rule.schedule(T, torch.Generator().manual_seed(0))):
+    for step in rule(network, x[None], torch.arange(len(x)) % 5, rule.schedule(T, torch.Generator().manual_seed(0))):
         step.loss.backward()
     weights = {name: value for name, value in network.named_parameters() if value.ndim > 1}
     assert [name for name, value in weights.items() if value.grad is None or not value.grad.any()] == []
