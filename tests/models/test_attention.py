@@ -1,4 +1,4 @@
-"""Where channel attention stands: both forms of the residual block, VGG, parameter counts, the scale of the stream."""
+"""Where channel attention stands: both forms of the residual block, VGG, parameter counts."""
 
 from functools import partial
 
@@ -117,17 +117,3 @@ def test_vgg_attends_between_batch_norm_and_neuron() -> None:
     assert names == ["att1", "act1", "pool1", "conv2", "bn2", "att2", "act2"]
     assert [m.channels for m in attentions(network)] == [4, 6]
     assert network(torch.ones(2, 1, 2, 8, 8))[0].shape == (2, 1, 3)
-
-
-@every("bias", "gain", of=[(0.0, 1.25), (100.0, 2.0)])
-def test_form_ii_scales_the_stream_by_one_plus_the_product_of_its_gates(bias: float, gain: float) -> None:
-    h = currents()
-    y = h
-    for _ in range(5):
-        block = block_of(AttentionBlockII, attention=SECA)
-        for parameter in (*block.bn1.parameters(), *block.bn2.parameters()):
-            nn.init.zeros_(parameter)
-        for attention in (block.att1, block.att2):
-            set_gate(attention, bias)
-        y = stateless(block, y)
-    torch.testing.assert_close(y, gain**5 * h, **EXACT)

@@ -1,7 +1,6 @@
 """Reversible networks against the same network that keeps its graph, and the memory they save."""
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -82,35 +81,69 @@ def currents(steps: int = STEPS, seed: int = 1) -> Tensor:
 
 Forward = Callable[[Sequential, Tensor, State | None, range], tuple[Tensor, State | None]]
 FORWARDS: list[Forward] = [ReversibleSequential.forward, Sequential.forward]
+Run = Callable[[Tensor, State | None, range], tuple[Tensor, State | None]]
 
 
-def through(chain: ReversibleSequential, x: Tensor, chunks: list[int], forward: Forward) -> dict[str, Tensor]:
-    """Outputs, final state, buffers and every gradient of a copy, for a fixed weighting of all outputs and states."""
-    chain, x = copy.deepcopy(chain), x.clone().requires_grad_()
-    state: State | None = None
-    start, outputs = 0, []
-    for length in chunks:
-        y, state = forward(chain, x[start : start + length], state, range(start, start + length))
-        outputs.append(y)
-        start += length
-    y = torch.cat(outputs)
-    leaves = {f"state {name}": tensor for name, tensor in tensors_of(state)}
-    g = torch.Generator().manual_seed(2)
-    loss = sum((v * torch.randn(v.shape, generator=g, dtype=v.dtype)).sum() for v in (y, *leaves.values()))
-    loss.backward()
-    assert x.grad is not None
-    results = {"output": y.detach(), "input gradient": x.grad} | {k: v.detach() for k, v in leaves.items()}
-    return results | gradients(chain) | dict(chain.named_buffers())
+def in_chunks(chain: ReversibleSequential, run: Run, x: Tensor) -> dict[str, Tensor]:
+    first, state = run(x[:1], None, range(1))
+    rest, state = run(x[1:], state, range(1, STEPS))
+    return {"output": torch.cat([first, rest])} | dict(tensors_of(state))
 
 
-@sampled(len(NEURONS), neuron=NEURONS, chunks=[[1, 3]], mode=["train", "eval"])
-def test_gradients_state_and_buffers_are_those_of_the_network_that_keeps_its_graph(
-    neuron: NeuronFactory, chunks: list[int], mode: str
+def mode_changed_before_backward(chain: ReversibleSequential, run: Run, x: Tensor) -> dict[str, Tensor]:
+    y, _ = run(x, None, range(STEPS))
+    chain.train(not chain.training)
+    return {"output": y}
+
+
+def state_alone(chain: ReversibleSequential, run: Run, x: Tensor) -> dict[str, Tensor]:
+    return dict(tensors_of(run(x, None, range(STEPS))[1]))
+
+
+def held_weights(chain: ReversibleSequential, run: Run, x: Tensor) -> dict[str, Tensor]:
+    """The first backward pass leaves its gradients with the held weights, the last one hands all on."""
+    held = HeldWeights(chain)
+    run(x, None, carrying(range(STEPS), weights=held.weights))[0].square().sum().backward()
+    held.last()
+    return {"output": run(2 * x, None, carrying(range(STEPS), weights=held.weights))[0]}
+
+
+def measures(chain: ReversibleSequential, run: Run, x: Tensor) -> dict[str, Tensor]:
+    seen: dict[str, Tensor] = {}
+    of_neurons = {
+        module: Measure(of=lambda x, y: y.square().mean(), give=partial(seen.__setitem__, name))
+        for name, module in chain.named_modules()
+        if isinstance(module, Neuron)
+    }
+    steps = carrying(range(STEPS), measures=of_neurons)
+    with torch.no_grad():
+        run(x, None, steps)
+    assert seen == {}
+    run(x, None, steps)
+    assert len({value.item() for value in seen.values()}) == len(seen) == 6
+    return seen
+
+
+@sampled(
+    len(NEURONS),
+    neuron=NEURONS,
+    scenario=[in_chunks, mode_changed_before_backward, state_alone, held_weights, measures],
+    mode=["train", "eval"],
+)
+def test_values_gradients_and_buffers_are_those_of_the_network_that_keeps_its_graph(
+    neuron: NeuronFactory, scenario: Callable[..., dict[str, Tensor]], mode: str
 ) -> None:
-    chain, x = chain_of(3, neuron, Ternary()).train(mode == "train"), currents()
-    reversible, plain = (through(chain, x, chunks, forward) for forward in FORWARDS)
-    assert_close(reversible, plain)
-    assert any((value != 0).any() for name, value in plain.items() if name.endswith("f.conv.weight"))
+    results = []
+    for forward in FORWARDS:
+        chain, x = chain_of(3, neuron, Ternary()).train(mode == "train"), currents().requires_grad_()
+        values = scenario(chain, partial(forward, chain), x)
+        g = torch.Generator().manual_seed(2)
+        sum((v * torch.randn(v.shape, generator=g, dtype=v.dtype)).sum() for v in values.values()).backward()
+        assert x.grad is not None
+        detached = {name: value.detach() for name, value in values.items()}
+        results.append(detached | {"input gradient": x.grad} | gradients(chain) | dict(chain.named_buffers()))
+    assert_close(*results)
+    assert any((value != 0).any() for name, value in results[0].items() if name.endswith("f.conv.weight"))
 
 
 @every(grid=[None, GRID, 0.25])
@@ -182,17 +215,21 @@ def test_rounding_passes_the_gradient_and_takes_the_nearest_multiple() -> None:
     assert Grid(GRID)(torch.tensor([300.0], dtype=torch.float16)).item() == 300.0
 
 
-def kept_bytes(model: Temporal, x: Tensor, steps: range) -> int:
-    return saved_bytes(lambda: model(x, None, steps), model=model)
-
-
 @every(neuron=[NEURONS["hdlif"], NEURONS["lif"]])
 def test_saved_bytes_are_one_map_whatever_the_number_of_blocks(neuron: NeuronFactory) -> None:
-    x = currents()
-    reversible = [kept_bytes(chain_of(depth, neuron), x, range(STEPS)) for depth in (1, 2, 8)]
-    assert reversible == [x.nbytes] * 3
-    plain = [kept_bytes(Sequential(*chain_of(depth, neuron)), x, range(STEPS)) for depth in (1, 2, 8)]
-    assert plain[2] > 7 * plain[0] > 7 * x.nbytes
+    def kept(depth: int, kind: type[Sequential], *, measured: bool = False) -> int:
+        chain, x = chain_of(depth, neuron), currents()
+        neurons = [module for module in chain.modules() if isinstance(module, Neuron) and measured]
+        watched = dict.fromkeys(neurons, Measure(of=lambda x, y: y.mean(), give=lambda value: None))
+        steps = carrying(range(STEPS), measures=watched)
+        return saved_bytes(lambda: kind(*chain)(x, None, steps), model=chain)
+
+    one_map = currents().nbytes
+    assert [kept(depth, ReversibleSequential) for depth in (1, 2, 8)] == [one_map] * 3
+    # A measure adds a number per neuron layer, and no map.
+    assert kept(8, ReversibleSequential, measured=True) < one_map + 8 * 100
+    plain = [kept(depth, Sequential) for depth in (1, 8)]
+    assert plain[1] > 7 * plain[0] > 7 * one_map
 
 
 def tiny(
@@ -242,15 +279,6 @@ def test_every_rule_finds_the_gradients_of_the_network_that_keeps_its_graph(
     assert all((results[0][name] != 0).any() for name in results[0] if name.endswith("conv.weight"))
 
 
-def test_network_saves_the_same_bytes_with_more_reversible_blocks() -> None:
-    def kept(blocks: tuple[int, ...]) -> int:
-        network, (x, _) = tiny(blocks=blocks), images()
-        return saved_bytes(lambda: network(x), model=network)
-
-    shallow, deep = kept((1, 2)), kept((4, 9))
-    assert deep == shallow
-
-
 def test_network_has_one_ordinary_block_a_later_stage_and_places_that_name_their_neurons() -> None:
     made: list[tuple[Place, Temporal]] = []
 
@@ -272,66 +300,36 @@ def test_network_has_one_ordinary_block_a_later_stage_and_places_that_name_their
     assert all(network.get_submodule(place.name) is module for place, module in made)
 
 
-def backward_after(change: Callable[[ReversibleSequential], None], forward: Forward) -> dict[str, Tensor]:
-    chain, x = chain_of(2, NEURONS["hdlif"], Ternary()), currents().requires_grad_()
-    y, _ = forward(chain, x, None, range(STEPS))
+def shift_weights(chain: ReversibleSequential) -> None:
+    with torch.no_grad():
+        for parameter in chain.parameters():
+            parameter.add_(1)
+
+
+def move_statistics(chain: ReversibleSequential) -> None:
+    chain.train()
+    chain(currents(), None, range(STEPS))
+
+
+# In evaluation mode, a network that keeps its graph reads no statistics that it must guard.
+@every(
+    "mode",
+    "change",
+    "forward",
+    of=[
+        ("train", shift_weights, ReversibleSequential.forward),
+        ("train", shift_weights, Sequential.forward),
+        ("eval", move_statistics, ReversibleSequential.forward),
+    ],
+)
+def test_what_changed_before_the_backward_pass_is_an_error(
+    mode: str, change: Callable[[ReversibleSequential], None], forward: Forward
+) -> None:
+    chain = chain_of(2, NEURONS["hdlif"], Ternary()).train(mode == "train")
+    y, _ = forward(chain, currents(), None, range(STEPS))
     change(chain)
-    y.square().sum().backward()
-    assert x.grad is not None
-    return gradients(chain) | {"input gradient": x.grad}
-
-
-def test_mode_of_the_forward_pass_is_that_of_the_backward_pass() -> None:
-    assert_close(*(backward_after(lambda chain: chain.eval(), forward) for forward in FORWARDS))
-
-
-@every(forward=FORWARDS)
-def test_weights_changed_before_the_backward_pass_are_an_error(forward: Forward) -> None:
-    def change(chain: ReversibleSequential) -> None:
-        with torch.no_grad():
-            for parameter in chain.parameters():
-                parameter.add_(1)
-
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        backward_after(change, forward)
-
-
-@every(last=[False, True])
-def test_held_weights_gather_the_gradient(last: bool) -> None:
-    def run(forward: Forward) -> dict[str, Tensor]:
-        chain, x = chain_of(2, NEURONS["hdlif"], Ternary()), currents()
-        held = HeldWeights(chain)
-        forward(chain, x, None, carrying(range(STEPS), weights=held.weights))[0].square().sum().backward()
-        if last:
-            held.last()
-        y, _ = forward(chain, 2 * x, None, carrying(range(STEPS), weights=held.weights))
         y.square().sum().backward()
-        return gradients(chain) | {f"leaf {i}": leaf.grad for i, leaf in enumerate(held._leaves) if not last}
-
-    assert_close(*map(run, FORWARDS))
-
-
-def test_batch_norm_in_evaluation_mode_guards_its_statistics() -> None:
-    def change(chain: ReversibleSequential) -> None:
-        chain.train()
-        chain(currents(), None, range(STEPS))
-
-    chain = chain_of(2, NEURONS["hdlif"]).eval()
-    y, _ = chain(currents(), None, range(STEPS))
-    change(chain)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        y.sum().backward()
-
-
-def test_gradient_of_the_state_alone_arrives() -> None:
-    def run(forward: Forward) -> dict[str, Tensor]:
-        chain, x = chain_of(2, NEURONS["hdlif"]), currents().requires_grad_()
-        _, state = forward(chain, x, None, range(STEPS))
-        sum(v.square().sum() for _, v in tensors_of(state)).backward()
-        assert x.grad is not None
-        return gradients(chain) | {"input gradient": x.grad}
-
-    assert_close(*map(run, FORWARDS))
 
 
 def test_what_is_not_reversible_is_refused() -> None:
@@ -343,46 +341,6 @@ def test_what_is_not_reversible_is_refused() -> None:
     for step in (0.0, -0.5, 0.1, 3.0):
         with pytest.raises(ValueError, match="must be a power of two"):
             Grid(step)
-
-
-def norms(module: nn.Module) -> Iterator[BatchNorm2d]:
-    return (m for m in module.modules() if isinstance(m, BatchNorm2d))
-
-
-def test_backward_pass_counts_no_batch_twice() -> None:
-    chain = chain_of(2, NEURONS["hdlif"])
-    y, _ = chain(currents(), None, range(STEPS))
-    before = [norm.running_mean.clone() for norm in norms(chain)]
-    y.sum().backward()
-    assert all(int(norm.num_batches_tracked) == STEPS for norm in norms(chain))
-    assert all(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms(chain), before, strict=True))
-
-
-def mean_spikes(chain: ReversibleSequential, forward: Forward) -> dict[str, Tensor]:
-    """What is measured of each neuron, and the gradients of it."""
-    x = currents().requires_grad_()
-    seen: dict[str, list[Tensor]] = {}
-
-    def measure(name: str) -> Measure:
-        return Measure(of=lambda x, y: y.square().mean(), give=lambda value: seen.setdefault(name, []).append(value))
-
-    neurons = {module: measure(name) for name, module in chain.named_modules() if isinstance(module, Neuron)}
-    steps = carrying(range(STEPS), measures=neurons)
-    with torch.no_grad():
-        forward(chain, x, None, steps)
-    forward(chain, x, None, steps)
-    sum(i * value for i, (value,) in enumerate(seen.values(), 1)).backward()
-    assert x.grad is not None
-    measured = {f"measure {name}": value.detach() for name, (value,) in seen.items()}
-    return gradients(chain) | {"input gradient": x.grad} | measured
-
-
-def test_measures_and_their_gradients_are_those_of_the_network_that_keeps_its_graph() -> None:
-    results = [mean_spikes(chain_of(3, NEURONS["alternate"], Ternary()), forward) for forward in FORWARDS]
-    assert_close(*results)
-    measured = [value for name, value in results[0].items() if name.startswith("measure")]
-    assert len(measured) == 6
-    assert len(set(map(float, measured))) == 6
 
 
 def test_measures_that_the_backward_pass_does_not_take_again_are_an_error() -> None:

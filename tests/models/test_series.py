@@ -1,6 +1,5 @@
 """Networks for series: what a layer reads, chunks, the rules, and the deployed form."""
 
-import re
 from functools import partial
 from typing import Any
 
@@ -106,6 +105,10 @@ def test_chunks_equal_the_whole_and_the_deployed_network(build: Any, arguments: 
 
 
 def test_a_recurrent_network_is_a_fully_connected_one_whose_neurons_are_led_back() -> None:
+    torch.manual_seed(0)
+    synapse = QuantConv2d(3, 3, 1)
+    weight = synapse.weight.detach().clone()
+    assert torch.equal(led_back(HDLIF(T), synapse).synapse.weight, weight / 2)
     network = made(recurrent)
     layers = [layer for layer in network.modules() if isinstance(layer, Recurrent)]
     assert [layer.synapse.weight.shape[:2] for layer in layers] == [(5, 5), (6, 6)]
@@ -113,45 +116,29 @@ def test_a_recurrent_network_is_a_fully_connected_one_whose_neurons_are_led_back
     key = load_recipe("sines_dense_hdlif", overrides=["neuron.recurrent=true"])
     counts = [sum(p.numel() for p in builders.build_model(one).parameters()) for one in (recipe, key)]
     assert counts[0] == counts[1]
-
-
-def test_what_is_led_back_is_halved_at_the_start() -> None:
-    torch.manual_seed(0)
-    synapse = QuantConv2d(3, 3, 1)
-    weight = synapse.weight.detach().clone()
-    assert torch.equal(led_back(HDLIF(T), synapse).synapse.weight, weight / 2)
-
-
-def test_two_ways_to_make_a_layer_recurrent_are_one_too_many() -> None:
-    recipe = load_recipe("sines_recurrent_hdlif", overrides=["neuron.recurrent=true"])
     with pytest.raises(RecipeError, match=r"leave neuron\.recurrent out"):
-        builders.build_model(recipe)
+        builders.build_model(load_recipe("sines_recurrent_hdlif", overrides=["neuron.recurrent=true"]))
 
 
 @every(
     "build",
     "arguments",
-    "words",
     of=[
-        (conv1d, {"widths": ()}, "widths = []"),
-        (dense, {"widths": (0,)}, "widths = [0]"),
-        (dense, {"widths": (True,)}, "widths = [True]"),
-        (conv1d, {"kernel": 0}, "kernel = 0"),
-        (conv1d, {"dilations": (1,)}, "dilations = [1] of 2 layers"),
-        (conv1d, {"dilations": (1, 0)}, "dilations = [1, 0] of 2 layers"),
-        (conv1d, {"companded": (0, 3)}, "companded = [0, 3]"),
-        (conv1d, {"companded": (1, 1)}, "companded = [1, 1]"),
-        (conv1d, {"kernel": 300}, "holds 299 steps; at most 256"),
+        (conv1d, {"widths": ()}),
+        (dense, {"widths": (0,)}),
+        (dense, {"widths": (True,)}),
+        (conv1d, {"kernel": 0}),
+        (conv1d, {"dilations": (1,)}),
+        (conv1d, {"dilations": (1, 0)}),
+        (conv1d, {"companded": (0, 3)}),
+        (conv1d, {"companded": (1, 1)}),
     ],
 )
-def test_layers_that_there_are_not(build: Any, arguments: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(words)):
+def test_layers_that_there_are_not_are_refused_by_their_argument(build: Any, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))} = "):
         made(build, **arguments)
-
-
-def test_a_dense_layer_multiplies_by_a_matrix() -> None:
-    layer, x = made(dense).stem.fc1, torch.randn(2, C, 1, 1)
-    torch.testing.assert_close(layer(x)[..., 0, 0], x[..., 0, 0] @ layer.weight[:, :, 0, 0].T)
+    with pytest.raises(ValueError, match="holds 299 steps; at most 256"):
+        made(conv1d, kernel=300)
 
 
 @every(build=[conv1d, dense, recurrent])

@@ -1,17 +1,130 @@
-"""What stands where in a network: places, names, factories, and the block's equation."""
+"""What stands where in a network, how large the published ones are, and how maps lie in memory."""
 
+from collections.abc import Callable
 from functools import partial
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from cases import every
-from hdlif.models import Network, Place, resnet18, resnet34, vgg_snn
-from hdlif.nn import HDLIF, ParallelHDLIF, Temporal
+from hdlif.models import Network, Place, resnet, resnet18, resnet19, resnet34, vgg_snn
+from hdlif.models.resnet import cifar_stem
+from hdlif.nn import HDLIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Sequential, Temporal, Ternary
 from small_networks import tiny_resnet
 
+STEPS = 4
 
-def with_places(make, **arguments: object) -> tuple[Network, list[tuple[Place, Temporal]]]:  # type: ignore[no-untyped-def]
+
+def on_meta(make: Callable[..., Network], **arguments: object) -> Network:
+    with torch.device("meta"):
+        return make(neuron=lambda place: HDLIF(STEPS), **arguments)
+
+
+def count(network: Network, kind: type[nn.Module]) -> int:
+    """Weights and biases of one kind of layer."""
+    return sum(p.numel() for m in network.modules() if isinstance(m, kind) for p in m.parameters(recurse=False))
+
+
+def parameters(network: Network) -> int:
+    """Parameters without the neurons' logits."""
+    return sum(p.numel() for name, p in network.named_parameters() if not name.endswith("logit"))
+
+
+def neurons(network: Network, *image: int) -> dict[str, int]:
+    """Neurons per layer for an image [C, H, W]."""
+    sizes: dict[str, int] = {}
+
+    def record(name: str, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        sizes[name] = args[0].shape[2:].numel()
+
+    for name, module in network.named_modules():
+        if isinstance(module, HDLIF | ParallelHDLIF):
+            module.register_forward_pre_hook(partial(record, name))
+    network.eval()(torch.empty(1, 1, *image, device="meta"), steps=range(1))
+    return sizes
+
+
+VGG_13 = (64, 64, "P", 128, 128, "P", 256, 256, "P", 512, 512, 512, "P", 512)
+NETWORKS = {
+    "resnet18_cifar10": partial(resnet18, classes=10),
+    "resnet18_cifar100": partial(resnet18, classes=100),
+    "resnet18_dvs": partial(resnet18, classes=10, in_channels=2),
+    "resnet34_imagenet": partial(resnet34, classes=1000),
+    "vgg_snn": partial(vgg_snn, classes=10),
+    "vgg_13": partial(vgg_snn, classes=200, in_channels=3, plan=VGG_13, final_size=None),
+}
+
+
+@every(
+    "name",
+    "total",
+    "stem",
+    "body",
+    "norms",
+    "classifier",
+    "logits",
+    of=[
+        ("resnet18_cifar10", 11_173_962, 1_728, 11_157_504, 9_600, 5_130, 128),
+        ("resnet18_cifar100", 11_220_132, 1_728, 11_157_504, 9_600, 51_300, 128),
+        ("resnet18_dvs", 11_173_386, 1_152, 11_157_504, 9_600, 5_130, 128),
+        ("resnet34_imagenet", 21_797_672, 9_408, 21_258_240, 17_024, 513_000, 256),
+        ("vgg_snn", 9_268_746, 1_152, 9_216_000, 5_504, 46_090, 64),
+        ("vgg_13", 9_510_536, 1_728, 9_400_320, 5_888, 102_600, 80),
+    ],
+)
+def test_network_has_the_published_parameters(
+    name: str, total: int, stem: int, body: int, norms: int, classifier: int, logits: int
+) -> None:
+    network = on_meta(NETWORKS[name])
+    kinds = (nn.Conv2d, QuantConv2d, BatchNorm2d, nn.Linear)
+    assert [count(network, kind) for kind in kinds] == [stem + body, body, norms, classifier]
+    assert parameters(network) == total == stem + body + norms + classifier
+    assert sum(p.numel() for p in network.parameters()) - total == logits
+
+
+@every(
+    "name",
+    "image",
+    "layers",
+    "total",
+    of=[
+        ("resnet18_cifar10", (3, 32, 32), 16, 548_864),
+        ("resnet18_dvs", (2, 48, 48), 16, 1_234_944),
+        ("resnet34_imagenet", (3, 224, 224), 32, 2_935_296),
+        ("vgg_snn", (2, 48, 48), 8, 921_600),
+        ("vgg_13", (3, 64, 64), 10, 1_024_000),
+    ],
+)
+def test_network_has_the_published_neurons(name: str, image: tuple[int, ...], layers: int, total: int) -> None:
+    sizes = neurons(on_meta(NETWORKS[name]), *image)
+    assert (len(sizes), sum(sizes.values())) == (layers, total)
+    if name == "resnet18_cifar10":
+        assert list(sizes.values()) == [65536] * 5 + [32768] * 4 + [16384] * 4 + [8192] * 3
+        assert sum(size for place, size in sizes.items() if place.endswith("act2")) == 245_760
+
+
+def test_vgg_snn_first_convolution_is_a_body_layer_only_where_asked() -> None:
+    conv = partial(QuantConv2d, quantizer=Ternary())
+    assert count(on_meta(vgg_snn, classes=10, conv=conv), QuantConv2d) == 9_217_152 - 64 * 2 * 9
+    assert count(on_meta(vgg_snn, classes=10, conv=conv, first_conv=conv), QuantConv2d) == 9_217_152
+
+
+def test_resnet19_has_the_sizes_that_we_state() -> None:
+    network = on_meta(resnet19, classes=10)
+    assert parameters(network) == 12_698_250
+    sizes = neurons(network, 3, 32, 32)
+    assert len(sizes) == 17
+    # Three stages of 3, 3 and 2 blocks; the first neurons of a stage see the map of the one before.
+    assert list(sizes.values()) == [131072] * 7 + [65536] * 6 + [32768] * 3 + [256]
+    assert sum(sizes.values()) == 1_409_280
+
+
+T = 2
+
+
+@every("make", "layers", of=[(resnet18, 16), (resnet34, 32), (vgg_snn, 8)])
+def test_every_place_names_its_neuron_and_is_numbered_in_order(make: Callable[..., Network], layers: int) -> None:
     made: list[tuple[Place, Temporal]] = []
 
     def neuron(place: Place) -> Temporal:
@@ -19,34 +132,12 @@ def with_places(make, **arguments: object) -> tuple[Network, list[tuple[Place, T
         return made[-1][1]
 
     with torch.device("meta"):
-        return make(neuron=neuron, classes=10, **arguments), made
-
-
-@every("make", "layers", of=[(resnet18, 16), (resnet34, 32), (vgg_snn, 8)])
-def test_every_place_names_its_neuron_and_is_numbered_in_order(make, layers: int) -> None:  # type: ignore[no-untyped-def]
-    network, made = with_places(make)
+        network = make(neuron=neuron, classes=10)
     assert [place.index for place, _ in made] == list(range(layers))
-    for place, neuron in made:
-        assert network.get_submodule(place.name) is neuron
+    for place, module in made:
+        assert network.get_submodule(place.name) is module
     in_tree = [name for name, module in network.named_modules() if isinstance(module, HDLIF)]
     assert in_tree == [place.name for place, _ in made]
-
-
-def test_block_adds_the_real_valued_current_to_its_branch() -> None:
-    network = tiny_resnet(lambda place: HDLIF(1)).eval()
-    x = torch.randn(1, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-    def fires(m: Tensor) -> Tensor:
-        return torch.relu(m - 0.5)
-
-    def normed(norm: nn.Module, h: Tensor) -> Tensor:
-        return norm(h[None], None, range(1))[0][0]
-
-    for block, strided in ((network.body.stage1[0], False), (network.body.stage2[0], True)):
-        h = normed(block.bn1, block.conv1(fires(x[0])))
-        h = normed(block.bn2, block.conv2(fires(h)))
-        shortcut = normed(block.shortcut.bn, block.shortcut.conv(x[0])) if strided else x[0]
-        torch.testing.assert_close(block(x, None, range(1))[0][0], h + shortcut, atol=1e-7, rtol=0)
 
 
 @every(final_size=[2, None])
@@ -72,3 +163,57 @@ def test_logits_are_float32_or_wider_with_one_row_per_step_for_a_constant_input_
         logits, _ = network(torch.ones(1, 2, 2, 8, 8, dtype=inside), steps=range(3))
         assert logits.shape == (3, 2, 3)
         assert logits.dtype == outside
+
+
+def narrow_strided_stem(in_channels: int, width: int) -> nn.Module:
+    first, then = nn.Conv2d(in_channels, 16, 3, padding=1), nn.Conv2d(16, 8, 1)
+    return Sequential(first, then, nn.Conv2d(8, width, 1, stride=2, bias=False), BatchNorm2d(width))
+
+
+def network_of(width: int = 16, channels: int = 3, stem: Callable[[int, int], nn.Module] = cifar_stem) -> Network:
+    torch.manual_seed(0)
+    return resnet(neuron=lambda place: HDLIF(T), blocks=(1,), width=width, classes=3, in_channels=channels, stem=stem)
+
+
+@every(
+    "arguments",
+    "batch",
+    "training",
+    "last",
+    of=[
+        ({}, 4, True, True),
+        ({}, 4, False, False),
+        ({}, 1, True, False),
+        ({"width": 8}, 4, True, False),
+        ({"channels": 1}, 4, True, False),
+        ({"stem": narrow_strided_stem}, 4, True, False),
+    ],
+)
+def test_a_wide_stem_that_learns_from_batches_of_coloured_pictures_has_channels_last(
+    arguments: dict[str, object], batch: int, training: bool, last: bool
+) -> None:
+    network, seen = network_of(**arguments).train(training), set()  # type: ignore[arg-type]
+
+    def is_last(maps: Tensor) -> bool:
+        return not maps.is_contiguous() and maps.is_contiguous(memory_format=torch.channels_last)
+
+    for layer in network.stem.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda _, given, y: seen.update(map(is_last, (given[0], y))))
+    network(torch.randn(1, batch, arguments.get("channels", 3), 8, 8), steps=range(T))
+    assert seen == {last}
+
+
+def test_results_and_gradients_do_not_depend_on_the_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(1, 4, 3, 8, 8, requires_grad=True)
+
+    def learned() -> list[Tensor]:
+        network = network_of()
+        y, _ = network(x, steps=range(T))
+        gradients = torch.autograd.grad(y.square().sum(), [x, *network.parameters()], allow_unused=True)
+        return [y.detach(), *(one for one in gradients if one is not None)]
+
+    found = learned()
+    monkeypatch.setattr("hdlif.models.blocks.reads_channels_last", lambda stem, images: False)
+    for its, expected in zip(found, learned(), strict=True):
+        torch.testing.assert_close(its, expected, rtol=1e-3, atol=1e-4)

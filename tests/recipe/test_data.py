@@ -1,53 +1,49 @@
-"""Data sets, and what a network is shown of them."""
+"""Data sets, augmentations, and what a network is shown of them."""
+
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
+from cases import every, naming
+from distributions import install
+from hdlif.data import Augmentation
 from hdlif.errors import DataError, RecipeError
 from hdlif.graph.artefact import InputRecord
-from hdlif.recipe import Recipe, builders, load_recipe
+from hdlif.recipe import Component, Recipe, builders, dump_recipe, load_recipe
+from hdlif.recipe.runs.own_parts import own_parts
 from small_recipes import recipe
 
 
-def test_images_may_be_shown_row_by_row_and_fewer_of_them() -> None:
+def test_images_may_be_shown_row_by_row_pixel_by_pixel_resized_and_fewer() -> None:
     chosen = recipe("data.frames=rows", "time_steps=8", "data.train=100")
     builders.check(chosen)
     assert builders.input_record(chosen).shape == (1, 1, 8)
-    sets = builders.build_data(chosen)
+    sets, whole = builders.build_data(chosen), builders.build_data(recipe())
     assert len(sets.train) == 100
     for images in (sets.train, sets.validation, sets.test):
         assert images.sequence(torch.arange(2))[0].shape == (8, 2, 1, 1, 8)
-    assert builders.input_record(recipe()).shape == (1, 8, 8)
     with pytest.raises(RecipeError, match=r"data.train = 9999; there are 1237 training images"):
         builders.build_data(recipe("data.train=9999"))
-
-
-def test_images_may_be_shown_pixel_by_pixel() -> None:
     chosen = recipe("data.frames=pixels", "time_steps=64")
     builders.check(chosen)
     record = builders.input_record(chosen)
     assert (record.shape, record.frames, record.sample_shape(64)) == ((1, 1, 1), "pixels", (1, 8, 8))
-    test = builders.build_data(chosen).test
-    x, whole = test.sequence(torch.arange(2))[0], test.batch(torch.arange(2))[0]
+    x = builders.build_data(chosen).test.sequence(torch.arange(2))[0]
     assert x.shape == (64, 2, 1, 1, 1)
-    assert torch.equal(x[19, :, 0, 0, 0], whole[:, 0, 2, 3])
+    assert torch.equal(x[19, :, 0, 0, 0], whole.test.batch(torch.arange(2))[0][:, 0, 2, 3])
     with pytest.raises(RecipeError, match='"pixels" makes 64 steps of an image; set time_steps=64'):
         builders.check(recipe("data.frames=pixels"))
-
-
-def test_images_may_be_resized() -> None:
     chosen = recipe("data.size=12")
     builders.check(chosen)
-    assert builders.input_record(chosen).shape == (1, 12, 12)
-    sets, whole = builders.build_data(chosen), builders.build_data(recipe())
-    assert sets.shape == (1, 12, 12)
+    sets = builders.build_data(chosen)
+    assert sets.shape == builders.input_record(chosen).shape == (1, 12, 12)
     for images, before in ((sets.train, whole.train), (sets.validation, whole.validation), (sets.test, whole.test)):
         assert images.pixels.shape == (len(before), 1, 12, 12)
         assert torch.equal(images.labels, before.labels)
         assert abs(images.pixels.float().mean() - before.pixels.float().mean()) < 2
     assert sets.train.augment == whole.train.augment
-    rows = recipe("data.size=12", "data.frames=rows", "time_steps=12")
-    assert builders.input_record(rows).shape == (1, 1, 12)
 
 
 def events(*overrides: str) -> Recipe:
@@ -69,36 +65,40 @@ def test_events_are_shown_as_frames_of_counts() -> None:
 
 def test_recipe_for_events_given_images_or_the_other_way_round_is_refused() -> None:
     for overrides, message in (
-        (["data.kind=digits"], '"by_number" makes frames of events, and digits gives images; choose one of constant'),
-        (["data.frames=rows"], '"rows" makes frames of images, and digits_events gives events; choose one of by_num'),
+        (["data.kind=digits"], '"by_number" makes frames of events, and digits gives images'),
+        (["data.frames=rows"], '"rows" makes frames of images, and digits_events gives events'),
         (["data.frames=by_numbers"], 'did you mean "by_number"'),
         (["data.augment=[autoaugment_cifar10]"], "takes 8-bit pixels, and digits_events gives counts"),
-        (
-            ["data.kind=digits", "data.frames=constant", "data.augment=[flip, event_policy]"],
-            '"event_policy" takes counts, and digits gives 8-bit pixels; leave it out',
-        ),
+        (["data={kind: digits, batch_size: 8, validation: 8, augment: [event_policy]}"], '"event_policy" takes counts'),
     ):
-        with pytest.raises(RecipeError) as caught:
+        with naming(overrides), pytest.raises(RecipeError, match=re.escape(message)):
             builders.check(events(*overrides))
-        assert message in str(caught.value)
 
 
-def test_named_data_is_shown_as_the_network_takes_it() -> None:
-    rows, by_time = recipe("data.frames=rows", "time_steps=8"), events("data.frames=by_time")
-    pixels = recipe("data.frames=pixels", "time_steps=64")
-    fewer = recipe("data.frames=rows", "time_steps=9", "data.size=9")
-    for chosen in (recipe(), recipe("data.size=12"), rows, pixels, fewer, events(), by_time):
-        sets = builders.named_data(
-            chosen.data.kind,
-            None,
-            record=builders.input_record(chosen),
-            time_steps=chosen.time_steps,
-            frames=chosen.data.frames,
-        )
-        x, y = builders.build_data(chosen).test.sequence(torch.arange(4))
-        seen, labels = sets.test.sequence(torch.arange(4))
-        assert torch.equal(x, seen)
-        assert torch.equal(y, labels)
+SHOWN = [
+    recipe(),
+    recipe("data.size=12"),
+    recipe("data.frames=rows", "time_steps=8"),
+    recipe("data.frames=pixels", "time_steps=64"),
+    recipe("data.frames=rows", "time_steps=9", "data.size=9"),
+    events(),
+    events("data.frames=by_time"),
+]
+
+
+@every(chosen=SHOWN)
+def test_named_data_and_noise_are_shown_as_the_network_takes_them(chosen: Recipe) -> None:
+    record, size = builders.input_record(chosen), chosen.data.batch_size
+    sets = builders.named_data(
+        chosen.data.kind, None, record=record, time_steps=chosen.time_steps, frames=chosen.data.frames
+    )
+    x, y = builders.build_data(chosen).test.sequence(torch.arange(size))
+    seen, labels = sets.test.sequence(torch.arange(size))
+    assert torch.equal(x, seen)
+    assert torch.equal(y, labels)
+    noise, labels = builders.random_batch(chosen, torch.Generator().manual_seed(0))
+    assert (noise.shape, labels.shape, labels.dtype) == (x.shape, y.shape, y.dtype)
+    assert 0 <= labels.min() <= labels.max() < len(builders.DATA[chosen.data.kind].labels)
 
 
 def test_named_data_of_another_kind_is_refused() -> None:
@@ -107,19 +107,54 @@ def test_named_data_of_another_kind_is_refused() -> None:
         ("digits", events(), "input of kind events [2, 8, 8] at each step, and digits has input of kind image"),
         ("digits_events", recipe(), "takes input of kind image [1, 8, 8] at each step, and digits_events has"),
         ("sines", rows, "give the data set that it was"),
-        ("delayed_xor", recipe("time_steps=1"), "at each of 1 time steps, which delayed_xor never has; give the data"),
+        ("delayed_xor", recipe("time_steps=1"), "at each of 1 time steps, which delayed_xor never has"),
         ("delayed_xor", recipe("time_steps=4"), "input of kind image [1, 8, 8] at each step, and delayed_xor has"),
     ):
-        with pytest.raises(DataError) as caught:
+        with naming(name), pytest.raises(DataError, match=re.escape(message)):
             builders.named_data(name, None, record=builders.input_record(chosen), time_steps=chosen.time_steps)
-        assert message in str(caught.value)
 
 
-def test_random_batch_has_the_shape_of_the_data() -> None:
-    rows, pixels = recipe("data.frames=rows", "time_steps=8"), recipe("data.frames=pixels", "time_steps=64")
-    for chosen in (recipe(), rows, pixels, recipe("data.size=12"), events()):
-        size = chosen.data.batch_size
-        noise, labels = builders.random_batch(chosen, torch.Generator().manual_seed(0))
-        x, target = builders.build_data(chosen).train.sequence(torch.arange(size))
-        assert (noise.shape, labels.shape, labels.dtype) == (x.shape, target.shape, target.dtype)
-        assert 0 <= labels.min() <= labels.max() < len(builders.DATA[chosen.data.kind].labels)
+def augmented(stated: str) -> Recipe:
+    return recipe(f"data.augment={stated}")
+
+
+def test_one_s_own_are_checked_and_made_beside_those_that_ship(tmp_path: Path) -> None:
+    chosen = augmented(
+        '[shift, "own_parts:noise", {kind: "own_parts:noise", strength: 3}, {kind: "own_parts:Dim", most: 0.25}]'
+    )
+    builders.check(chosen)
+    first, *own = builders.build_data(chosen).train.augment
+    assert first == "shift"
+    assert all(isinstance(one, Augmentation) for one in own)
+    assert [one.normalised for one in own] == [False, False, True]  # type: ignore[union-attr]
+    assert chosen.data.augment[2] == Component.model_validate({"kind": "own_parts:noise", "strength": 3})
+    (tmp_path / "digits_hdlif.yaml").write_text(dump_recipe(chosen))
+    assert load_recipe(tmp_path / "digits_hdlif.yaml") == chosen
+    assert Recipe.model_validate(chosen.model_dump(mode="json")) == chosen
+    assert list(own_parts(chosen)) == ["own_parts"]
+
+
+def test_one_of_an_installed_package_is_named_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(
+        tmp_path, monkeypatch, groups={"hdlif.augmentations": {"noise": "own_parts:noise", "flip": "own_parts:Dim"}}
+    )
+    chosen = augmented("[flip, {kind: noise, strength: 3}]")
+    builders.check(chosen)
+    assert list(own_parts(chosen)) == ["hdlif.augmentations:noise", "own_parts"]
+    (line,) = builders.hidden_kinds(chosen)
+    assert line.startswith('data.augment = "flip" of spiking-waves 1.2 is not used: ')
+
+
+def test_series_are_jittered_and_scaled() -> None:
+    def sines(stated: str) -> Recipe:
+        return load_recipe("sines_hdlif", [f"data.augment={stated}"])
+
+    builders.check(sines("[jitter, {kind: scale, deviation: 0.2}]"))
+    plain, jittered, more = (
+        builders.build_data(sines(stated)).train.batch(torch.arange(480))[0]
+        for stated in ("[]", "[jitter]", "[{kind: jitter, deviation: 0.5}]")
+    )
+    assert abs((jittered - plain).std().item() - 0.05) < 0.005
+    assert abs((more - plain).std().item() - 0.5) < 0.05
+    with pytest.raises(RecipeError, match='"flip" takes 8-bit pixels or counts, and sines gives series'):
+        builders.check(sines("[flip]"))

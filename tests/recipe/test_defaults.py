@@ -49,81 +49,58 @@ def test_names_orders_and_units_change_no_choice(tmp_path: Path) -> None:
     assert len({chosen(recipe_of(path)[0]) for path in same}) == 1
 
 
-def test_choices_for_a_short_series_are_printed_with_reasons(tmp_path: Path) -> None:
-    recipe, said = recipe_of(write(tmp_path / "few.npz", SERIES, CLASSES))
+def test_choices_for_a_short_series_are_printed_with_reasons_unless_overridden(tmp_path: Path) -> None:
+    path = write(tmp_path / "few.npz", SERIES, CLASSES)
+    recipe, said = recipe_of(path)
     assert (recipe.name, recipe.time_steps, recipe.rule.kind, recipe.norm.kind) == ("few", 20, "stbp", "affine")
     # 15 % of each class of 20 test; the other 51 all train, for 9 of them would choose no epoch.
     assert recipe.data.arguments["split"] == {"validation": 0}
     assert (recipe.data.batch_size, recipe.training.epochs) == (8, 134)
     assert "  data.batch_size = 8: 51 training samples" in said
-    assert any(line.startswith("a recipe from the sizes of the data, on the base of sines_hdlif") for line in said)
-
-
-def test_each_choice_can_be_overridden_and_is_then_not_printed(tmp_path: Path) -> None:
-    path = write(tmp_path / "few.npz", SERIES, CLASSES)
-    recipe, said = recipe_of(
-        path, "norm={kind: batch_norm}", "model.kernel=3", "training.epochs=2", "data.batch_size=4"
-    )
+    mine = "norm={kind: batch_norm}", "model.kernel=3", "training.epochs=2", "data.batch_size=4"
+    recipe, said = recipe_of(path, *mine)
     assert (recipe.norm.kind, recipe.model.arguments["kernel"], recipe.training.epochs) == ("batch_norm", 3, 2)
-    assert recipe.data.batch_size == 4
-    assert recipe.model.arguments["widths"] == list(defaults.WIDTHS)
+    assert (recipe.data.batch_size, recipe.model.arguments["widths"]) == (4, list(defaults.WIDTHS))
     assert not any(line.startswith(("  norm", "  training.epochs", "  data.batch_size")) for line in said)
 
 
-def test_many_samples_keep_a_validation_part_and_get_larger_batches(tmp_path: Path) -> None:
-    x, y = DRAWS.normal(size=(900, 4, 1)), np.arange(900) % 2
-    recipe, _ = recipe_of(write(tmp_path / "many.npz", x, y))
+def test_many_samples_are_validated_in_larger_batches_and_long_series_resampled(tmp_path: Path) -> None:
+    recipe, _ = recipe_of(write(tmp_path / "many.npz", DRAWS.normal(size=(900, 4, 1)), np.arange(900) % 2))
     assert "split" not in recipe.data.arguments
-    assert recipe.data.found is not None
     # 900 less 2 · 68 of each part.
     assert (recipe.data.batch_size, recipe.training.epochs, recipe.model.arguments["kernel"]) == (32, 43, 4)
-
-
-def test_a_long_series_is_resampled_and_a_large_one_gets_an_online_rule(tmp_path: Path) -> None:
-    x, y = DRAWS.normal(size=(20, 600, 1)), np.arange(20) % 2
-    recipe, _ = recipe_of(write(tmp_path / "long.npz", x, y))
+    recipe, _ = recipe_of(write(tmp_path / "long.npz", DRAWS.normal(size=(20, 600, 1)), np.arange(20) % 2))
     assert (recipe.time_steps, recipe.data.arguments["rate"], recipe.data.arguments["resample"]) == (256, 600, 256)
     assert recipe.rule.kind == "stbp"
     whole, _ = recipe_of(tmp_path / "long.npz", "data.rate=600")
     assert whole.time_steps == 600
+    # A network too large for all steps gets an online rule.
     rule = defaults._rule(2000, 64, 1728)
     assert rule.value["kind"] == "stochastic_window"
     assert 4 * 8 * 1728 * 64 * rule.value["length"] <= defaults.MOST_BYTES
     assert defaults._rule(4, 64, 10**7).value == {"kind": "stochastic_step"}
 
 
-@pytest.mark.parametrize(("mode", "augment"), [("RGB", ("crop", "flip")), ("L", ("shift",))])
-def test_images_get_a_residual_network_and_colours_may_be_mirrored(
-    tmp_path: Path, mode: str, augment: tuple[str, ...]
-) -> None:
-    for number in range(24):
-        folder = tmp_path / "pictures" / ("a", "b")[number % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        pixels = DRAWS.integers(0, 256, (8, 8, 3), np.uint8)
-        Image.fromarray(pixels).convert(mode).save(folder / f"{number}.png")
-    recipe, _ = recipe_of(tmp_path / "pictures")
-    assert (recipe.name, recipe.model.kind, recipe.data.augment) == ("pictures", "resnet", augment)
-    assert recipe.training.optimizer.kind == "adamw"
-
-
-def test_a_table_gets_a_dense_network(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
+def test_the_network_follows_from_the_kind_of_data_and_of_target(tmp_path: Path) -> None:
+    for mode, augment in (("RGB", ("crop", "flip")), ("L", ("shift",))):
+        for number in range(24):
+            folder = tmp_path / mode / ("a", "b")[number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            pixels = DRAWS.integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(pixels).convert(mode).save(folder / f"{number}.png")
+        recipe, _ = recipe_of(tmp_path / mode)
+        assert (recipe.name, recipe.model.kind, recipe.data.augment) == (mode, "resnet", augment)
+        assert recipe.training.optimizer.kind == "adamw"
     rows = [f"{a:.3f},{b:.3f},{'no' if a > b else 'yes'}" for a, b in DRAWS.normal(size=(40, 2))]
-    path.write_text("\n".join(["a,b,label", *rows]))
-    recipe, _ = recipe_of(path)
+    (tmp_path / "table.csv").write_text("\n".join(["a,b,label", *rows]))
+    recipe, _ = recipe_of(tmp_path / "table.csv")
     assert (recipe.model.kind, recipe.norm.kind, recipe.data.kind) == ("dense", "affine", "table")
-
-
-def test_values_are_learned_by_a_task_that_is_given(tmp_path: Path) -> None:
     path = write(tmp_path / "values.npz", SERIES, DRAWS.normal(size=(60, 1)))
     recipe, _ = recipe_of(path, "data.values=[load]", "task={kind: regress}")
     assert (recipe.task.kind, recipe.model.kind) == ("regress", "conv1d")
 
 
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [(None, "give RECIPE .* or --data PATH"), ("digits", "--data digits is a set that ships; name a recipe for it")],
-)
-def test_without_data_of_ones_own_a_recipe_is_asked_for(data: str | None, words: str) -> None:
-    with pytest.raises(RecipeError, match=words):
-        load_with_data(None, data=data)
+def test_without_data_of_ones_own_a_recipe_is_asked_for() -> None:
+    for data, words in ((None, "give RECIPE .* or --data PATH"), ("digits", "--data digits is a set that ships")):
+        with pytest.raises(RecipeError, match=words):
+            load_with_data(None, data=data)

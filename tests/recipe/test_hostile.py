@@ -1,6 +1,7 @@
 """Whatever a recipe holds, the outcome is a recipe, or a `RecipeError` of one printable line; and it comes soon."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -10,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from cases import naming
 from hdlif.errors import RecipeError
 from hdlif.inputs.plain_yaml import MOST_BYTES, MOST_DEPTH, parse_yaml
 from hdlif.recipe import Component, Recipe, builders, load_recipe, recipe_text
@@ -33,11 +35,6 @@ def fields(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]
 
 
 FIELDS = list(fields())
-in_every_section = pytest.mark.parametrize("section", dict.fromkeys(path.partition(".")[0] for path in FIELDS))
-
-
-def paths(section: str) -> list[str]:
-    return [path for path in FIELDS if path.partition(".")[0] == section]
 
 
 def outcome(*overrides: str) -> Recipe | None:
@@ -71,14 +68,6 @@ few = settings(max_examples=25)
 @given(path=st.sampled_from(FIELDS), text=st.sampled_from(YAML))
 def test_every_field_takes_or_refuses_hostile_yaml(path: str, text: str) -> None:
     outcome(f"{path}={text}")
-
-
-@pytest.mark.slow
-@in_every_section
-def test_every_field_takes_or_refuses_each_hostile_yaml(section: str) -> None:
-    for path in paths(section):
-        for text in YAML:
-            outcome(f"{path}={text}")
 
 
 def with_value(path: str, value: object) -> dict[str, Any]:
@@ -121,9 +110,11 @@ def test_every_field_takes_or_refuses_values_of_python(path: str, value: object)
 
 
 @pytest.mark.slow
-@in_every_section
-def test_every_field_takes_or_refuses_each_value_of_python(section: str) -> None:
-    for path in paths(section):
+@pytest.mark.parametrize("section", dict.fromkeys(path.partition(".")[0] for path in FIELDS))
+def test_every_field_takes_or_refuses_each_value_and_each_hostile_yaml(section: str) -> None:
+    for path in [path for path in FIELDS if path.partition(".")[0] == section]:
+        for text in YAML:
+            outcome(f"{path}={text}")
         for value in VALUES:
             checked(with_value(path, value))
 
@@ -170,26 +161,19 @@ def test_a_name_that_is_taken_stays_in_its_folder(name: str) -> None:
     assert name.isprintable()
 
 
-def test_what_is_no_text_file_is_refused_soon_as_a_recipe_and_as_a_base(tmp_path: Path) -> None:
+def test_what_is_no_recipe_or_base_is_refused_soon(tmp_path: Path) -> None:
+    targets: list[Path | str] = ["a\0b", "a\ud800", "x" * 300, "\x1b[31m.yaml", "a\nb"]
+    stated = ["a\\0b", "\\ud800", "x" * 5000, ".", "..", "/", "~", "/dev/zero"]
     for kind, make in NO_FILES.items():
-        (folder := tmp_path / kind).mkdir()
-        make(folder / "base.yaml")
-        (folder / "mine.yaml").write_text("base: base.yaml\n")
-        for target in (folder / "base.yaml", str(folder / "base.yaml"), folder / "mine.yaml"):
-            with pytest.raises(RecipeError) as refused, within(5):
-                load_recipe(target)
-            one_printable_line(refused.value)
-
-
-def test_a_path_or_base_that_is_none_is_refused(tmp_path: Path) -> None:
-    for name in ("a\0b", "a\ud800", "x" * 300, "\x1b[31m.yaml", "a\nb"):
-        with pytest.raises(RecipeError) as refused:
-            load_recipe(name)
-        one_printable_line(refused.value)
-    for stated in ("a\\0b", "\\ud800", "x" * 5000, ".", "..", "/", "~", "/dev/zero"):
-        (tmp_path / "mine.yaml").write_text(f'base: "{stated}"\n')
-        with pytest.raises(RecipeError) as refused, within(5):
-            load_recipe(tmp_path / "mine.yaml")
+        make(tmp_path / f"{kind}.yaml")
+        targets += [tmp_path / f"{kind}.yaml", str(tmp_path / f"{kind}.yaml")]
+        stated.append(f"{kind}.yaml")
+    for number, base in enumerate(stated):
+        (tmp_path / f"mine{number}.yaml").write_text(f'base: "{base}"\n')
+        targets.append(tmp_path / f"mine{number}.yaml")
+    for target in targets:
+        with naming(target), pytest.raises(RecipeError) as refused, within(5):
+            load_recipe(target)
         one_printable_line(refused.value)
 
 
@@ -207,17 +191,16 @@ def test_stated_limits_of_text_and_depth(tmp_path: Path) -> None:
 
 def test_what_cannot_be_built_is_refused_before_it_is_built() -> None:
     for override, words in (
-        ("model.blocks=[1000000]", "model: 1,000,000 blocks or layers in 1 stages are refused; at most 1,000"),
-        ("model.blocks=[" + "1," * 40 + "]", "model: 40 blocks or layers in 40 stages are refused; "),
+        ("model.blocks=[1000000]", "model: 1,000,000 blocks or layers in 1 stages"),
+        ("model.blocks=[" + "1," * 40 + "]", "model: 40 blocks or layers in 40 stages"),
         ("model.width=1000000", "model: the network has "),
         ("model={kind: vgg_snn, plan: [" + "4," * 1001 + "]}", "model: 1,001 blocks or layers"),
         ("model={kind: resnet19, hidden: 1000000000}", "model: the network has "),
         ("attention={kind: seca, kernel_size: 4000000001}", "model: the network has "),
         ("data.batch_size=2000000000", "data.batch_size = 2000000000; the network has "),
     ):
-        with pytest.raises(RecipeError) as refused, within(20):
+        with pytest.raises(RecipeError, match=f"^{re.escape(words)}"), within(20):
             builders.check(load_recipe("digits_hdlif", [override]))
-        assert str(refused.value).startswith(words), override
 
 
 SECRET = "hunter2-secret"
@@ -239,11 +222,13 @@ def test_an_error_says_nothing_of_what_a_base_holds(tmp_path: Path) -> None:
             assert SECRET not in one_printable_line(refused.value), content
 
 
-def test_a_base_outside_of_the_recipe_s_folder_is_refused_whether_or_not_it_is_there(tmp_path: Path) -> None:
+def test_a_base_is_at_or_below_the_folder_of_its_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "mine"
     (folder / "below").mkdir(parents=True)
     (folder / "link.yaml").symlink_to(tmp_path / "victim.yaml")
-    for stated in ("../victim.yaml", f"{tmp_path}/victim.yaml", "link.yaml", "below/../../victim.yaml"):
+    # Whether or not it is there.
+    outside = "../victim.yaml", f"{tmp_path}/victim.yaml", "link.yaml", "below/../../victim.yaml", "/etc/passwd/x"
+    for stated in outside:
         (folder / "mine.yaml").write_text(f"base: {stated}\n")
         (tmp_path / "victim.yaml").unlink(missing_ok=True)
         said = []
@@ -253,16 +238,12 @@ def test_a_base_outside_of_the_recipe_s_folder_is_refused_whether_or_not_it_is_t
             said.append(one_printable_line(refused.value))
             (tmp_path / "victim.yaml").write_text(f"{SECRET}: 1\n")
         assert said[0] == said[1]
-
-
-def test_a_base_below_the_recipe_s_folder_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "below").mkdir()
-    (tmp_path / "below/base.yaml").write_text(recipe_text("digits_hdlif")[1])
-    (tmp_path / "link.yaml").symlink_to("below/base.yaml")
-    monkeypatch.chdir(tmp_path)
-    for stated in ("below/base.yaml", "./below/base.yaml", "below/../below/base.yaml", "link.yaml"):
-        (tmp_path / "mine.yaml").write_text(f"base: {stated}\nseed: 9\n")
-        for target in (tmp_path / "mine.yaml", "mine.yaml", "./mine.yaml"):
+    monkeypatch.chdir(folder)
+    (folder / "below/base.yaml").write_text(recipe_text("digits_hdlif")[1])
+    (folder / "inside.yaml").symlink_to("below/base.yaml")
+    for stated in ("below/base.yaml", "./below/base.yaml", "below/../below/base.yaml", "inside.yaml"):
+        (folder / "mine.yaml").write_text(f"base: {stated}\nseed: 9\n")
+        for target in (folder / "mine.yaml", "mine.yaml", "./mine.yaml"):
             assert load_recipe(target).seed == 9
 
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from cases import naming
 from hdlif.errors import RecipeError
 from hdlif.recipe import Component, DataConfig, Recipe, TrainingConfig, dump_recipe, load_recipe
 from hostile import one_printable_line
@@ -54,15 +55,8 @@ def test_file_gives_typed_frozen_sections_and_its_stem_as_name(tmp_path: Path) -
 
 
 def test_overrides_replace_values_in_order_and_whole_sections(tmp_path: Path) -> None:
-    overrides = [
-        "training.epochs=3",
-        "seed=7",
-        "data.augment=[flip, shift]",
-        "model.depth=2",
-        "rule.note=a=b",
-        "seed=8",
-    ]
-    recipe = load_recipe(write(tmp_path), [*overrides, "neuron={kind: lif}"])
+    values = ["training.epochs=3", "seed=7", "data.augment=[flip, shift]", "model.depth=2", "rule.note=a=b", "seed=8"]
+    recipe = load_recipe(write(tmp_path), [*values, "neuron={kind: lif}"])
     assert (recipe.training.epochs, recipe.training.learning_rate, recipe.seed) == (3, 0.1, 8)
     assert recipe.data.augment == ("flip", "shift")
     assert recipe.model.arguments == {"width": 16, "blocks": [1, 1, 1], "depth": 2}
@@ -71,60 +65,63 @@ def test_overrides_replace_values_in_order_and_whole_sections(tmp_path: Path) ->
 
 
 def test_values_are_read_by_the_core_schema(tmp_path: Path) -> None:
-    read: dict[str, object] = {
-        "1e-3": 0.001,
-        "5.0e-4": 0.0005,
-        "1.": 1.0,
-        "-3": -3,
-        "true": True,
-        "~": None,
-        "'3'": "3",
-    }
-    texts = ("none", "yes", "off", "010", "1:30", "2020-01-01", "<<", "=")
-    for text, value in {**read, **dict(zip(texts, texts, strict=True)), '"\\ud83d\\ude00"': "\U0001f600"}.items():
+    read: dict[str, object] = {"1e-3": 0.001, "5.0e-4": 0.0005, "1.": 1.0, "-3": -3, "true": True, "~": None}
+    read |= {"'3'": "3", '"\\ud83d\\ude00"': "\U0001f600"}
+    read |= {text: text for text in ("none", "yes", "off", "010", "1:30", "2020-01-01", "<<", "=")}
+    for text, value in read.items():
         seen = load_recipe(write(tmp_path), [f"model.x={text}"]).model.arguments["x"]
         assert (seen, type(seen)) == (value, type(value)), text
 
 
 REFUSED = """
-training.epoch = 3 is unknown; choose one of accumulate, channels_last, clip_norm,       | training.epoch=3
-data.mixup = true is refused; it should be a section of keys and values                  | data.mixup=true
-data.mixup.mixup_alpha = 0 and cutmix_alpha = 0 mix nothing | data.mixup={mixup_alpha: 0, cutmix_alpha: 0}
-trainin = {} is unknown; choose one of activity, attention, data, model, name, neuron    | trainin={}
-epochs = 3 is unknown; did you mean training.epochs?                                     | epochs=3
-epoch = 3 is unknown; did you mean training.epochs?                                      | epoch=3
-lr = 0.1 is unknown; did you mean training.learning_rate?                                | lr=0.1
-T = 8 is unknown; did you mean time_steps?                                               | T=8
-training.epochs = 0 is refused; it should be greater than or equal to 1                  | training.epochs=0
-training.epochs = "3" is refused; it should be a valid integer                           | training.epochs='3'
-time_steps = null is refused; it should be a valid integer                               | time_steps=
-time_steps = 1000000000 is refused; it should be less than or equal to 32767             | time_steps=1000000000
-seed = -1 is refused; it should be greater than or equal to 0                            | seed=-1
-data.batch_size = 0 is refused; it should be greater than or equal to 1                  | data.batch_size=0
-data.augment = "flip" is refused; it should be a list, for example [flip, shift]         | data.augment=flip
-data.augment.0.kind is missing                                                           | data.augment=[{most: 1}]
-data.augment.0.kind = 3 is refused; it should be a valid string                          | data.augment=[{kind: 3}]
-data.augment.0.strength = Infinity is refused; it should be a finite number | data.augment=[{kind: a, strength: .inf}]
-training.learning_rate = NaN is refused; it should be a finite number                    | training.learning_rate=.nan
-training.momentum = 1.0 is refused; it should be less than 1                             | training.momentum=1.0
-training.warmup_epochs = 500 is refused; it should be at most training.epochs =          | training.warmup_epochs=500
-training.precision = 16 is refused; it should be '32-true', '16-mixed', 'bf16-mixed'     | training.precision=16
-data = 3 is refused; it should be a section of keys and values                           | data=3
-neuron = "lif" is refused; it should be a section, for example neuron: {kind: lif} in    | neuron=lif
-rule = [1] is refused; it should be a section, for example rule: {kind: NAME} in a file  | rule=[1]
-teacher = "resnet50" is refused; it should be a section                                  | teacher=resnet50
-teacher.kind is missing                                                                  | teacher={name: resnet50}
-neuron.kind is missing; `hdlif recipes show digits_hdlif` prints a complete recipe       | neuron={parallel: all}
-neuron.kind = 3 is refused; it should be a valid string                                  | neuron.kind=3
+training.epoch = 3 is unknown; choose one of      | training.epoch=3
+data.mixup = true is refused                      | data.mixup=true
+data.mixup.mixup_alpha = 0 and cutmix_alpha = 0   | data.mixup={mixup_alpha: 0, cutmix_alpha: 0}
+trainin = {} is unknown; choose one of            | trainin={}
+epochs = 3 is unknown; did you mean training.epo  | epochs=3
+epoch = 3 is unknown; did you mean training.epo   | epoch=3
+lr = 0.1 is unknown; did you mean training.learn  | lr=0.1
+T = 8 is unknown; did you mean time_steps?        | T=8
+training.epochs = 0 is refused                    | training.epochs=0
+training.epochs = "3" is refused                  | training.epochs='3'
+time_steps = null is refused                      | time_steps=
+time_steps = 1000000000 is refused                | time_steps=1000000000
+seed = -1 is refused                              | seed=-1
+data.batch_size = 0 is refused                    | data.batch_size=0
+data.augment = "flip" is refused; it should be a  | data.augment=flip
+data.augment.0.kind is missing                    | data.augment=[{most: 1}]
+data.augment.0.kind = 3 is refused                | data.augment=[{kind: 3}]
+data.augment.0.strength = Infinity is refused     | data.augment=[{kind: a, strength: .inf}]
+training.learning_rate = NaN is refused           | training.learning_rate=.nan
+training.momentum = 1.0 is refused                | training.momentum=1.0
+training.warmup_epochs = 500 is refused           | training.warmup_epochs=500
+training.precision = 16 is refused                | training.precision=16
+data = 3 is refused; it should be a section       | data=3
+neuron = "lif" is refused; it should be a section | neuron=lif
+rule = [1] is refused; it should be a section     | rule=[1]
+teacher = "resnet50" is refused                   | teacher=resnet50
+teacher.kind is missing                           | teacher={name: resnet50}
+neuron.kind is missing; `hdlif recipes show       | neuron={parallel: all}
+neuron.kind = 3 is refused                        | neuron.kind=3
+--set seed: is not an assignment                  | seed
+--set =3: is not an assignment                    | =3
+--set a..b=3: is not an assignment                | a..b=3
+--set rule={kind:foo}: YAML takes kind:foo for a  | rule={kind:foo}
+--set seed.x=3: seed = 42 has no keys             | seed.x=3
+--set model.x=!!binary aGk=: YAML takes no text   | model.x=!!binary aGk=
+--set data.group=*_GROUP.csv: YAML takes no text  | data.group=*_GROUP.csv
+--set data.group= @it's: YAML takes no text that  | data.group= @it's
+--set model.x=[!!binary aGk=]: line 1, column 2:  | model.x=[!!binary aGk=]
+--set model.x=[1: line 2, column 1:               | model.x=[1
 """
 
 
-def test_refused_value_names_file_key_value_and_what_is_accepted() -> None:
+def test_refused_value_names_file_key_and_value() -> None:
     wrong = []
     for line in REFUSED.strip().splitlines():
-        start, _, override = line.partition(" | ")
+        start, _, override = line.partition("| ")
         said = refusal("digits_hdlif", override)
-        if not said.startswith(f"digits_hdlif: {start.strip()}"):
+        if not said.removeprefix("digits_hdlif: ").startswith(start.strip()):
             wrong.append((override, said))
     assert wrong == []
     said = refusal("digits_hdlif", f"training.epochs={'x' * 1000}")
@@ -135,26 +132,8 @@ def test_refused_value_names_file_key_value_and_what_is_accepted() -> None:
     assert caught.value.no_section == "rule"
 
 
-def test_malformed_overrides_are_named() -> None:
-    for override, message in (
-        ("seed", "is not an assignment; write key=value, for example --set training.epochs=3"),
-        ("=3", "is not an assignment"),
-        ("a..b=3", "is not an assignment"),
-        ("rule={kind:foo}", "YAML takes kind:foo for a key without a value, for a space has to stand behind the colon"),
-        ("seed.x=3", "seed = 42 has no keys; set seed as a whole"),
-        ("model.x=!!binary aGk=", "YAML takes no text that begins with !; quote it: --set \"model.x='!!binary aGk='\""),
-        (
-            "data.group=*_GROUP.csv",
-            "YAML takes no text that begins with *; quote it: --set \"data.group='*_GROUP.csv'\"",
-        ),
-        ("data.group= @it's", "YAML takes no text that begins with @; quote it: --set \"data.group='@it''s'\""),
-        ("model.x=[!!binary aGk=]", "line 1, column 2: the tag tag:yaml.org,2002:binary is not accepted"),
-        ("model.x=[1", "line 2, column 1: did not find expected ',' or ']'"),
-    ):
-        assert refusal("digits_hdlif", override).startswith(f"--set {override}: {message}"), override
-
-
-def test_broken_yaml_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_a_file_that_is_no_recipe_is_refused_with_its_line(tmp_path: Path) -> None:
+    write(tmp_path, "base: digits_hdlif\n", "middle.yaml")
     for text, message in (
         ("seed: 1\ndata: {kind: digits\nmodel: x\n", "line 3, column 6: "),
         ("seed: 1\n\tdata: 2\n", "line 2, column 1: "),
@@ -162,16 +141,20 @@ def test_broken_yaml_is_refused_with_its_line(tmp_path: Path) -> None:
         ("seed: 1\n4: 2\n", "line 2, column 1: the key 4 is not text; "),
         ("data: &a {kind: digits}\nmodel: *a\n", "line 2, column 8: an alias is not accepted, "),
         ("a: &a [*a]\n", "line 1, column 8: an alias is not accepted, "),
-        ("seed: 1\nname: a\x07b\n", "line 2: a control character is not YAML; delete it"),
+        ("seed: 1\nname: a\x07b\n", "line 2: a control character is not YAML"),
         ("seed: !!python/object/apply:os.getcwd []\n", "line 1, column 7: the tag tag:yaml.org,2002:python/"),
-        ("", "null is not a recipe; a recipe is a YAML mapping with the keys activity, attention, data, model, name"),
+        ("", "null is not a recipe; "),
         ("- a\n", '["a"] is not a recipe; '),
+        ("base: digits_hdlf\n", 'base = "digits_hdlf": there is no such file and no shipped recipe of that name'),
+        ("base: 3\n", "base = 3 is refused"),
+        ("base: middle.yaml\n", 'base = "middle.yaml" has a base itself'),
+        ("base: digits_lif\n", 'base = "digits_lif" has a base itself; name base: digits_hdlif'),
+        ("base: digits_hdlif\ntraining: {epoch: 3}\n", "training.epoch = 3 is unknown"),
+        ("base: digits_hdlif\nneuron: lif\n", 'neuron = "lif" is refused; it should be a section'),
     ):
         assert refusal(write(tmp_path, text)).startswith(f"my.yaml: {message}"), text
     (tmp_path / "my.yaml").write_bytes(b"seed: \xff")
     assert refusal(tmp_path / "my.yaml").startswith("my.yaml: byte 6 is not UTF-8; ")
-    with pytest.raises(RecipeError, match=r"cannot be read \(Is a directory\); give the path of a YAML file"):
-        load_recipe(tmp_path)
 
 
 def test_shipped_name_wins_over_a_file_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,15 +164,6 @@ def test_shipped_name_wins_over_a_file_in_the_working_folder(tmp_path: Path, mon
     assert load_recipe("./digits_lif").neuron.kind == load_recipe(Path("digits_lif")).neuron.kind == "hdlif"
     with pytest.raises(RecipeError, match=r'digits_hdlf: .*choose one of .*did you mean "digits_hdlif"'):
         load_recipe("digits_hdlf")
-
-
-def test_dump_states_every_value_and_quotes_what_yaml_1_1_takes_for_another_type(tmp_path: Path) -> None:
-    recipe = load_recipe(write(tmp_path), ["model={kind: 'yes', a: 1e-3, b: '1e-3', c: '010'}"])
-    text = dump_recipe(recipe)
-    assert "  weight_decay: 0.0005\n" in text
-    assert "model:\n  kind: 'yes'\n  a: 0.001\n  b: '1e-3'\n  c: '010'\n" in text
-    assert yaml.safe_load(text)["model"]["kind"] == "yes"
-    assert load_recipe(write(tmp_path, text, "copy.yaml")) == recipe
 
 
 def test_recipe_is_its_base_but_for_what_it_states(tmp_path: Path) -> None:
@@ -205,29 +179,10 @@ def test_recipe_is_its_base_but_for_what_it_states(tmp_path: Path) -> None:
     # A section that states its kind replaces the base's.
     other = load_recipe(write(tmp_path, "base: digits_hdlif\nneuron: {kind: lif}\nattention: {kind: seca, form: II}\n"))
     assert (other.neuron.arguments, other.attention.arguments) == ({}, {"form": "II"})
-
-
-def test_base_is_a_file_beside_the_recipe_whose_name_is_not_inherited(tmp_path: Path) -> None:
-    write(tmp_path, dump_recipe(load_recipe("digits_hdlif")), "parent.yaml")
+    # Nor is a name inherited.
+    write(tmp_path, dump_recipe(base), "parent.yaml")
     assert load_recipe(write(tmp_path, "base: parent.yaml\n")).name == "my"
     assert load_recipe(write(tmp_path, "base: parent.yaml\nname: other\n")).name == "other"
-
-
-def test_what_is_wrong_with_base_or_difference_is_named(tmp_path: Path) -> None:
-    write(tmp_path, "base: digits_hdlif\n", "middle.yaml")
-    for text, message in (
-        ("base: digits_hdlf\n", 'base = "digits_hdlf": there is no such file and no shipped recipe of that name'),
-        ("base: 3\n", "base = 3 is refused; give the name or path of a recipe"),
-        ("base: middle.yaml\n", 'base = "middle.yaml" has a base itself; name that one, and state what differs'),
-        ("base: digits_lif\n", 'base = "digits_lif" has a base itself; name base: digits_hdlif, and state what'),
-        ("base: digits_hdlif\ntraining: {epoch: 3}\n", "training.epoch = 3 is unknown"),
-        ("base: digits_hdlif\nneuron: lif\n", 'neuron = "lif" is refused; it should be a section'),
-    ):
-        assert refusal(write(tmp_path, text)).startswith(f"my.yaml: {message}"), text
-    outside = ("/nonexistent", f"/etc/{'a' * 300}", "/etc/passwd", "/etc/passwd/x", "../x", f"../{'a' * 300}", "/")
-    for stated in outside:
-        said = refusal(write(tmp_path, f"base: {stated}\n"))
-        assert " is refused; give a shipped recipe, or a file at or below the folder" in said, stated
 
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -244,9 +199,7 @@ components = st.builds(
 )
 recipes = st.builds(
     Recipe,
-    name=st.text(min_size=1, max_size=12).filter(
-        lambda t: t.isprintable() and not set(t) & {"/", "\\"} and t.strip(".")
-    ),
+    name=texts.filter(lambda name: name.isprintable() and not set(name) & {"/", "\\"} and name.strip(".")),
     seed=st.integers(0, 2**32 - 1),
     time_steps=st.integers(1, 1000),
     data=st.builds(
@@ -271,21 +224,18 @@ recipes = st.builds(
 
 
 @given(recipe=recipes)
-def test_dump_and_load_round_trip(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_dump_and_load_keep_every_value_and_type(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = write(tmp_path_factory.getbasetemp(), dump_recipe(recipe), "round_trip.yaml")
-    assert load_recipe(path) == recipe
-
-
-@given(value=values)
-@example(value="1e5")
-@example(value="0.0\n")
-@example(value="<<")
-@example(value="a\x85b")
-@example(value="\ufeffü\u2028\U0001f600")
-@example(value="=")
-@example(value=[1e16, -0.0, 5e-324])
-def test_argument_keeps_value_and_type_through_a_file(value: object, tmp_path_factory: pytest.TempPathFactory) -> None:
-    recipe = load_recipe("digits_lif").model_copy(update={"model": Component.model_validate({"kind": "x", "v": value})})
-    path = write(tmp_path_factory.getbasetemp(), dump_recipe(recipe), "argument.yaml")
     # repr tells 1 from True and 0.0 from -0.0, which == does not.
-    assert repr(load_recipe(path).model.arguments["v"]) == repr(value)
+    assert repr(load_recipe(path)) == repr(recipe)
+
+
+def test_values_that_yaml_takes_for_another_type_come_back(tmp_path: Path) -> None:
+    hard = ["1e5", "1e-3", "010", "yes", "0.0\n", "<<", "a\x85b", "\ufeffü\u2028\U0001f600", "=", [1e16, -0.0, 5e-324]]
+    for value in hard:
+        model = Component.model_validate({"kind": "yes", "v": value})
+        text = dump_recipe(load_recipe("digits_lif").model_copy(update={"model": model}))
+        with naming(value):
+            assert repr(load_recipe(write(tmp_path, text)).model.arguments["v"]) == repr(value)
+            # Readers of YAML 1.1 find the same texts.
+            assert yaml.safe_load(text)["model"]["kind"] == "yes"

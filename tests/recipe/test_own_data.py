@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cases import naming
 from hdlif.errors import DataError, RecipeError
 from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe
 from hostile import one_printable_line
@@ -42,15 +43,12 @@ def test_what_was_found_stands_in_the_recipe_and_makes_its_network(tmp_path: Pat
     assert (noise.shape, int(labels.max())) == ((1, 4, 3, 8, 8), 2)
 
 
-def test_a_recipe_that_was_not_looked_at_is_checked_by_its_names(tmp_path: Path) -> None:
-    chosen = on(write_pictures(tmp_path, 6))
-    builders.check_names(chosen)
-    with pytest.raises(RecipeError, match=r'data.kind = "folder": its classes and sizes are known when'):
-        builders.check(chosen)
-
-
 def test_changed_files_are_no_longer_what_a_network_was_trained_on(tmp_path: Path) -> None:
-    chosen = found(write_pictures(tmp_path, 6), "data.size=8")
+    unseen = on(write_pictures(tmp_path, 6), "data.size=8")
+    builders.check_names(unseen)
+    with pytest.raises(RecipeError, match=r'data.kind = "folder": its classes and sizes are known when'):
+        builders.check(unseen)
+    chosen = builders.with_data_found(unseen)[0]
     write_pictures(tmp_path, 1, first=9)
     with pytest.raises(DataError, match=r"holds other files than the network was trained on"):
         builders.build_data(chosen)
@@ -96,32 +94,25 @@ def test_another_folder_is_taken_as_the_network_takes_its_own(tmp_path: Path) ->
 
 
 def test_data_replaces_what_a_recipe_says_of_its_own_set_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pictures(tmp_path, 6)
-    section = on(tmp_path).data
+    write_pictures(tmp_path / "x", 6)
+    section = on(tmp_path / "x").data
     assert (section.kind, section.validation, section.train, section.size) == ("folder", None, None, None)
     assert section.augment == ("shift",)
     assert builders.data_overrides(load_recipe("digits_hdlif"), "synthetic") == ["data.kind=synthetic"]
-    assert on(tmp_path, kind="imagenet_resnet34_hdlif").data.size == 224
-    assert builders.data_overrides(on(tmp_path), str(tmp_path)) == [f"data.path={json.dumps(str(tmp_path))}"]
-    monkeypatch.chdir(tmp_path)
-    assert builders.data_overrides(on(tmp_path), "cat") == [f"data.path={json.dumps(str(tmp_path / 'cat'))}"]
-    with pytest.raises(
-        DataError, match=r'--data "digit": there is no such file or folder, and no data set .* \(did you mean "digits"'
-    ):
+    assert on(tmp_path / "x", kind="imagenet_resnet34_hdlif").data.size == 224
+    with pytest.raises(DataError, match=r'--data "digit": there is no such file or folder.*did you mean "digits"'):
         builders.data_overrides(load_recipe("digits_hdlif"), "digit")
     with pytest.raises(DataError, match=r"digits_events_hdlif is of events; start from a recipe of pictures"):
-        builders.data_overrides(load_recipe("digits_events_hdlif"), str(tmp_path))
+        builders.data_overrides(load_recipe("digits_events_hdlif"), str(tmp_path / "x"))
+    # A relative path starts from the root, or from the working folder.
+    monkeypatch.chdir(tmp_path)
+    assert builders.data_overrides(on(tmp_path / "x"), "x") == [f"data.path={json.dumps(str(tmp_path / 'x'))}"]
+    for root in (tmp_path, None):
+        found, _ = builders.with_data_found(on(tmp_path / "x", "data.path=x"), root)
+        assert found.data.arguments == {"path": str(tmp_path / "x")}
 
 
-def test_a_relative_path_starts_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pictures(tmp_path / "sets" / "x", 6)
-    chosen = on(tmp_path, "data.path=x")
-    assert builders.with_data_found(chosen, tmp_path / "sets")[0].data.arguments == {"path": str(tmp_path / "sets/x")}
-    monkeypatch.chdir(tmp_path / "sets")
-    assert builders.with_data_found(chosen)[0].data.arguments == {"path": str(tmp_path / "sets/x")}
-
-
-def test_what_was_found_is_checked_as_any_recipe(tmp_path: Path) -> None:
+def test_what_was_found_is_checked_as_any_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = found(write_pictures(tmp_path, 6))
     tree = chosen.model_dump(mode="json")
     tree["data"]["found"]["input"]["std"] = [0.0, 1.0, 1.0]
@@ -130,13 +121,12 @@ def test_what_was_found_is_checked_as_any_recipe(tmp_path: Path) -> None:
     tree["data"] = {"kind": "digits", "batch_size": 4, "validation": 10, "found": chosen.data.found}
     with pytest.raises(RecipeError, match=r"data.found is of data of your own, and digits is a set that ships"):
         builders.check(Recipe.model_validate(tree))
-
-
-def test_more_classes_than_a_recipe_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pictures(tmp_path, 6)
     monkeypatch.setattr("hdlif.recipe.builders.own_data.MOST_BYTES", 500)
     with pytest.raises(DataError, match=r"with its 3 classes and 3 channels the recipe takes .* at most 500 are read"):
         found(tmp_path)
+
+
+SQUARES = 'data={kind: "own_sets:Squares", batch_size: 4'
 
 
 def test_refusals_name_the_key_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,58 +134,53 @@ def test_refusals_name_the_key_in_one_line(tmp_path: Path, monkeypatch: pytest.M
     for override, start in (
         ("data.validation=10", "data.validation = 10 counts samples of a set that ships; "),
         ("data.unreadable=ignore", 'data.unreadable = "ignore" is unknown; choose one of refuse, skip'),
-        ("data.channels=true", "data.channels = true is refused; it should be 1 or 3"),
-        ("data.channels=1.0", "data.channels = 1.0 is refused; it should be 1 or 3"),
-        ("data.channels=2", "data.channels = 2 is refused; it should be 1 or 3"),
+        ("data.channels=true", "data.channels = true is refused"),
+        ("data.channels=1.0", "data.channels = 1.0 is refused"),
+        ("data.channels=2", "data.channels = 2 is refused"),
         ("data.fits=crop", 'data.fits = "crop" is unknown; choose one of '),
         ("data.split={test: half}", 'data.split = {"test": "half"} is refused; '),
-        ("data.split={test: 2.0}", "data: split.test = 2.0 is refused; it should be above 0 and below 1"),
+        ("data.split={test: 2.0}", "data: split.test = 2.0 is refused"),
         ("data.batch_size=64", f"{tmp_path}: 12 samples to train on do not fill one batch of 64; "),
         ("data={kind: folder, batch_size: 4}", "data.path is missing; give it a value"),
         ("data.augment=[event_policy]", 'data.augment: "event_policy" takes counts, and folder gives 8-bit pixels'),
+        (SQUARES + ", cuont: 3}", "data.cuont = 3 is unknown; "),
+        (SQUARES + ", fit: middle}", 'data.fit = "middle" is unknown; choose one of '),
+        ('data={kind: "own_sets:nothing", batch_size: 4}', "own_sets:nothing: is None, which is not a map-style"),
     ):
-        with pytest.raises((RecipeError, DataError)) as refused:
+        with naming(override), pytest.raises((RecipeError, DataError)) as refused:
             found(tmp_path, override)
         assert one_printable_line(refused.value).startswith(start)
     monkeypatch.chdir(write_pictures(tmp_path / "a" / "b", 3))
     monkeypatch.setattr("hdlif.data.folders.MOST_FILES", 1000)
     for path in ("", "\0", "a\nb", "x" * 5000, "..", "/", "/dev/null", "~", "\x1b[31m"):
-        with pytest.raises((DataError, RecipeError)) as refused:
+        with naming(path), pytest.raises((DataError, RecipeError)) as refused:
             found(tmp_path, f"data.path={json.dumps(path)}")
         one_printable_line(refused.value)
 
 
 def test_a_data_set_of_one_s_own_is_looked_at_with_its_arguments() -> None:
-    section = '{kind: "own_sets:Squares", batch_size: 4, count: 24, split: {validation: 0, test: 0.25}}'
-    chosen, data = builders.with_data_found(recipe(f"data={section}"))
+    chosen, data = builders.with_data_found(recipe(SQUARES + ", count: 24, split: {validation: 0, test: 0.25}}"))
     builders.check(chosen)
     assert data is not None
     assert data.count("train") + data.count("test") == 24
     sets = builders.build_data(chosen, found=data)
     assert (len(sets.train), len(sets.test)) == (data.count("train"), data.count("test"))
-    for stated, start in (
-        ('{kind: "own_sets:Squares", batch_size: 4, cuont: 3}', "data.cuont = 3 is unknown; "),
-        ('{kind: "own_sets:Squares", batch_size: 4, fit: middle}', 'data.fit = "middle" is unknown; choose one of '),
-        ('{kind: "own_sets:nothing", batch_size: 4}', "own_sets:nothing: is None, which is not a map-style data set"),
-    ):
-        with pytest.raises((RecipeError, DataError)) as refused:
-            builders.with_data_found(recipe(f"data={stated}"))
-        assert one_printable_line(refused.value).startswith(start)
 
 
 def test_the_kind_of_data_at_a_path_follows_from_its_files(tmp_path: Path) -> None:
-    (tmp_path / "table.csv").write_text("a,b,load\n" + "".join(f"{n},{n % 5},{n % 3}.5\n" for n in range(40)))
-    files = (("arrays", "x.npy"), ("saved", "dataset_info.json"), ("shards", "0.tar"), ("sounds", "a/1.wav"))
-    for name, file in (*files, ("csv", "a/1.csv"), ("photos", "a/1.png"), ("photos", "a/labels.csv")):
-        (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name / file).touch()
+    table = tmp_path / "table.csv"
+    table.write_text("a,b,load\n" + "".join(f"{n},{n % 5},{n % 3}.5\n" for n in range(40)))
+    files = ("arrays/x.npy", "saved/dataset_info.json", "shards/0.tar", "sounds/a/1.wav", "csv/a/1.csv")
+    for file in (*files, "photos/a/1.png", "photos/a/labels.csv"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
     kinds = {"table.csv": "series", "arrays": "series", "saved": "arrow", "shards": "shards", "sounds": "series"}
     kinds |= {"csv": "series", "photos": "folder", "absent": "folder", "absent.NPZ": "series"}
     assert {name: builders.kind_at(str(tmp_path / name)) for name in kinds} == kinds
-    assert builders.kind_by_keys(str(tmp_path / "table.csv"), ()) == "table"
+    assert builders.kind_by_keys(str(table), ()) == "table"
     assert builders.kind_at("own_sets:Squares") == "own_sets:Squares"
     # A plain name stands for a list of one.
-    found = builders.look("table", str(tmp_path / "table.csv"), {"values": "load"})
+    found = builders.look("table", str(table), {"values": "load"})
     assert (found.classes, len(found.target_std)) == (("load",), 1)
     with pytest.raises(RecipeError, match=r'^data.values = "a, b" is refused; it should be a list: \[a, b\]$'):
-        builders.look("table", str(tmp_path / "table.csv"), {"values": "a, b"})
+        builders.look("table", str(table), {"values": "a, b"})

@@ -81,8 +81,10 @@ def test_names_are_those_of_their_tables() -> None:
             assert set(names) in ({*table}, set()), part.KIND
 
 
-def test_a_typical_mistake_is_refused() -> None:
-    digits = {"kind": "digits", "batch_size": 32, "validation": 200}
+DIGITS = {"kind": "digits", "batch_size": 32, "validation": 200}
+
+
+def test_a_typical_mistake_is_refused_and_what_is_partial_or_of_ones_own_is_good() -> None:
     for tree in (
         whole(neurons={"kind": "lif"}),
         whole(neuron={"kind": "hdlf"}),
@@ -94,24 +96,20 @@ def test_a_typical_mistake_is_refused() -> None:
         whole(training={"epochs": 0, "learning_rate": 0.1}),
         whole(training={"epochs": 2, "learning_rate": 0.1, "optimizer": {"beta1": 0.9}}),
         whole(data={"kind": "digits", "batch_size": 32}),
-        whole(data={**digits, "path": "photos"}),
+        whole(data={**DIGITS, "path": "photos"}),
         whole(data={"kind": "folder", "batch_size": 32}),
-        whole(data={**digits, "augment": ["shfit"]}),
-        whole(data={**digits, "augment": [{"kind": "flip", "by": 2}]}),
+        whole(data={**DIGITS, "augment": ["shfit"]}),
+        whole(data={**DIGITS, "augment": [{"kind": "flip", "by": 2}]}),
         {key: value for key, value in whole().items() if key != "rule"},
         {"base": "digits_hdlif", "training": {"epoch": 3}},
     ):
         assert not CHECK.is_valid(tree), tree
-
-
-def test_what_is_partial_or_of_ones_own_is_good() -> None:
-    data = {"kind": "digits", "batch_size": 8, "validation": 8}
     for tree in (
         {"base": "digits_hdlif"},
         {"base": "digits_hdlif", "training": {"epochs": 3}, "neuron": {"granularity": "channel"}},
         whole(neuron={"kind": "my_neurons:Wave", "pitch": 3}),
         whole(data={"kind": "my_data:Sets", "batch_size": 32, "year": 2024}),
-        whole(data={**data, "augment": ["shift", "mine:Blur", {"kind": "jitter", "deviation": 0.1}]}),
+        whole(data={**DIGITS, "augment": ["shift", "mine:Blur", {"kind": "jitter", "deviation": 0.1}]}),
         whole(task={"kind": "classify", "metrics": ["f1", {"kind": "top_k", "k": 3}, "mine:Own"]}),
         whole(neuron={"kind": "hdlif", "granularity": "channel", "time_constants": [2, 128]}),
         whole(teacher={"kind": "timm", "name": "resnet50", "checkpoint": "resnet50.pth"}),

@@ -1,20 +1,41 @@
+"""Recipes that ship: complete, of the published sizes, and each of them trains."""
+
+import random
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
+import cases
+from data.sources import test_cifar, test_imagenet
+from data.test_images import write_idx
 from hdlif.cli import recipes
+from hdlif.data.sources.imagenet import imagenet_classes
 from hdlif.deploy import lower
 from hdlif.errors import RecipeError
+from hdlif.inputs.datasets import CIFAR10_CLASSES
+from hdlif.nn import step_parameters
 from hdlif.recipe import builders, dump_recipe, load_recipe, shipped_recipes
+from hdlif.recipe.builders.data_sets import DATA
 from hdlif.report.accounting import count_parameters_mb
+from hdlif.training import checkpoint
+from hdlif.training.optim import sgd
+from recorded_events import write_dvs_cifar10
+from series_files import write_public_arrays
+from sound_files import write_public_voices
+from trainings import train
 
 NETWORKS = ("lif", "hdlif", "hdlif_w1p5_s4", "hdlif_w1p5_s4_parallel")
 NO_FILES = ("digits", "sines", "wine", "copy", "delayed_xor", "mackey_glass")
 """What recipes so named are trained on is bundled, or made."""
-DATA = ("digits", "fashion_mnist", "cifar100_resnet18")
 
 
 def test_shipped_recipe_is_complete_or_states_only_what_differs_from_a_shipped_base() -> None:
@@ -60,7 +81,7 @@ print(*sorted(heavy & set(sys.modules)))
 
 
 def test_networks_on_one_data_set_differ_only_in_what_their_names_say() -> None:
-    for data in DATA:
+    for data in ("digits", "fashion_mnist", "cifar100_resnet18"):
         rows = [load_recipe(f"{data}_{network}") for network in NETWORKS]
         parts = {"name", "neuron", "weights", "spikes"}
         assert all(row.model_dump(exclude=parts) == rows[0].model_dump(exclude=parts) for row in rows)
@@ -77,11 +98,8 @@ def test_published_figures_are_read_from_the_header(tmp_path: Path) -> None:
     assert "digits_lif" not in table
     (tmp_path / "mine.yaml").write_text("# hdlif train mine.yaml\nbase: cifar100_resnet18_lif\n")
     assert recipes.published_figures(tmp_path / "mine.yaml") is None
-
-
-def test_reproduction_lists_the_published_figure_of_every_recipe() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "reference" / "results" / "published_rows.md").read_text("utf-8")
-    assert recipes.published_table() in text
+    page = Path(__file__).parents[2] / "docs" / "reference" / "results" / "published_rows.md"
+    assert recipes.published_table() in page.read_text("utf-8")
 
 
 @pytest.mark.slow
@@ -109,11 +127,133 @@ def test_check_all_names_every_recipe_that_is_refused(tmp_path: Path) -> None:
         recipes.check_all(paths, say=said.append)
     assert [line.split(": ")[0] for line in said] == [str(path) for path in paths]
     assert recipes.check_all(paths[:1]) == {"recipes": ["good"]}
-
-
-def test_a_recipe_without_its_data_does_not_keep_others_from_being_checked(tmp_path: Path) -> None:
-    said: list[str] = []
-    names = ["vowels_hdlif", "digits_hdlif"]
+    # One without its data does not keep others from being checked.
     with pytest.raises(RecipeError, match=r"1 of 2 recipes are refused: vowels_hdlif: "):
-        recipes.check_all(names, build=True, data_root=tmp_path, say=said.append)
-    assert said[1] == "digits_hdlif: good"
+        recipes.check_all(["vowels_hdlif", "digits_hdlif"], build=True, data_root=tmp_path, say=said.append)
+    assert said[-1] == "digits_hdlif: good"
+
+
+SMALL = ("digits", "fashion_mnist", "sines", "wine", "copy", "delayed_xor", "mackey_glass")
+"""What the networks of recipes so named take no second for, but for a ResNet-18."""
+
+
+QUICK = [name for name in shipped_recipes() if name.startswith(SMALL) and "resnet18" not in name]
+DRAWN = random.Random(cases.seed()).sample(QUICK, 8)
+
+
+@pytest.mark.parametrize(
+    "name", [*DRAWN, *(pytest.param(name, marks=pytest.mark.slow) for name in shipped_recipes() if name not in DRAWN)]
+)
+def test_two_updates_change_every_parameter_that_has_a_gradient_and_stay_finite(name, root):
+    recipe = load_recipe(name)
+    recipe, _ = builders.with_data_found(recipe, root)
+    builders.check(recipe)
+    torch.manual_seed(recipe.seed)
+    model, rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
+    before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
+    optimizer = sgd(model, learning_rate=recipe.training.learning_rate, momentum=0.9, weight_decay=0.0)
+    generator = torch.Generator().manual_seed(0)
+    batch = min(recipe.data.batch_size, 16 if name.startswith(SMALL) else 2)
+    for _ in range(2):
+        x, target = builders.random_batch(recipe, generator, batch)
+        plan = rule.schedule(recipe.time_steps, generator)
+        for step in rule(model, x, target, plan):
+            assert step.loss.isfinite()
+            step.loss.backward()
+            if step.update:
+                optimizer.step()
+                optimizer.zero_grad()
+    per_step = set(map(id, step_parameters(model)))
+    for key, parameter in model.named_parameters():
+        assert parameter.isfinite().all()
+        # A neuron's first leak multiplies a potential of zero, and later steps may not have been drawn.
+        assert id(parameter) in per_step or not torch.equal(parameter, before[key])
+
+
+FEW: dict[str, dict[str, Any]] = {
+    "fashion_mnist": {"per_class": (2, 2)},
+    "fashion_mnist_events": {"per_class": (2, 2)},
+    "cifar10": {"per_class": test_cifar.PER_CLASS["cifar10"]},
+    "cifar100": {"per_class": test_cifar.PER_CLASS["cifar100"]},
+    "imagenet": {
+        "classes": imagenet_classes()[:3],
+        "counts": (3 * test_imagenet.TRAIN, 3 * test_imagenet.TEST),
+    },
+    "tiny_imagenet": {"classes": 3, "per_class": (test_imagenet.TRAIN, test_imagenet.TEST)},
+    "dvs_cifar10": {"per_class": (4, 1)},
+}
+"""How many samples the files below have, where a loader counts them."""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Every data set of the recipes in the form that it has on disk, a few samples each."""
+    root = tmp_path_factory.mktemp("data")
+    for name in ("cifar10", "cifar100"):
+        test_cifar.write(root, name)
+    test_imagenet.write_folders(root)
+    test_imagenet.write_tiny(root)
+    write_dvs_cifar10(root, CIFAR10_CLASSES)
+    write_public_arrays(root / "hapt", classes=12, steps=128, channels=6)
+    write_public_arrays(root / "vowels", classes=9, steps=29, channels=12)
+    write_public_voices(root / "voices")
+    raw = root / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        write_idx(raw / f"{part}-images-idx3-ubyte", np.random.default_rng(0).integers(0, 256, (20, 28, 28)))
+        write_idx(raw / f"{part}-labels-idx1-ubyte", np.arange(20) % 10)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, few in FEW.items():
+            patch.setitem(DATA, name, replace(DATA[name], load=partial(DATA[name].load, **few)))
+        yield root
+
+
+def small(name: str) -> list[str]:
+    """Overrides that make a recipe take no second: few channels, small maps, two batches of four."""
+    recipe = load_recipe(name)
+    overrides = ["data.batch_size=4", "data.train=8", "training.epochs=1", "training.warmup_epochs=0"]
+    # The digits and wines are split so that every class is on either side.
+    if recipe.data.kind not in builders.FOUND:
+        overrides.append(f"data.validation={10 if recipe.data.kind.startswith('digits') else 3}")
+    if recipe.data.kind in DATA and "test" in DATA[recipe.data.kind].defaults:
+        overrides += ["data.samples=16", "data.test=8"]
+    if recipe.model.kind == "vgg_snn":
+        plan: Any = recipe.model.arguments["plan"]
+        overrides.append(f"model.plan=[{', '.join('P' if entry == 'P' else '4' for entry in plan)}]")
+    else:
+        series = recipe.model.kind in ("conv1d", "dense", "recurrent")
+        overrides.append("model.widths=[4, 4]" if series else "model.width=4")
+    side = {"imagenet": 32, "tiny_imagenet": 32, "dvs_cifar10": 16, "cifar10": 16, "cifar100": 16}.get(recipe.data.kind)
+    if side is not None:
+        overrides.append(f"data.size={side}")
+    if recipe.model.arguments.get("final_size"):
+        overrides.append("model.final_size=1")
+    return overrides
+
+
+def of_each_kind() -> set[str]:
+    """The first recipe of each kind of data set, and of each kind of network."""
+    first: dict[str, str] = {}
+    for name in shipped_recipes():
+        recipe = load_recipe(name)
+        first.setdefault(recipe.data.kind, name)
+        first.setdefault(f"a {recipe.model.kind}", name)
+    return set(first.values())
+
+
+EACH_KIND = of_each_kind()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in EACH_KIND else pytest.param(name, marks=pytest.mark.slow) for name in shipped_recipes()],
+)
+def test_two_updates_by_the_command_on_files_of_the_data_set(name: str, root: Path, tmp_path: Path) -> None:
+    summary = train(name, overrides=small(name), data_root=root, out=tmp_path, workers=0, memory_repeats=0)
+    assert summary.name == name
+    answers = summary.accuracy_per_step if summary.per_step is None else summary.per_step
+    recipe = load_recipe(name)
+    assert len(answers) + recipe.task.arguments.get("delay", 0) == summary.recipe["time_steps"] == recipe.time_steps
+    tensors, record = checkpoint.load(tmp_path / "last.safetensors")
+    assert record["counters"]["step"] == 2
+    assert all(tensor.isfinite().all() for tensor in tensors.values())

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,7 +30,6 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from hdlif.data import Samples
 from hdlif.errors import DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep, StochasticWindow
 from hdlif.models import NeuronFactory
@@ -78,12 +77,6 @@ STOPPED = 14
 """Steps that a training had done when it was stopped."""
 Case = tuple[str, str, str]
 """Names of a neuron, a rule and a penalty."""
-FEW: Sequence[Case] = (
-    *(("hdlif", rule, "free") for rule in ("stbp", "sltt", "sltt each", "random step")),
-    ("hdlif", "sltt", "density"),
-    # Whose rise is out of reach of the rule.
-    ("adaptive", "sltt", "free"),
-)
 ALL: Sequence[Case] = (
     *itertools.product(["hdlif"], RULES, PENALTIES),
     *itertools.product(NEURONS, ["stbp", "sltt", "random step"], ["free"]),
@@ -199,13 +192,9 @@ def train_with_metrics(accelerator: Accelerator, folder: Path) -> None:
     out = folder / "metrics"
     train(accelerator, out, task=asking())
     if accelerator.rank == 0:
-        samples = tiny.tiny_sets().test
-        found = evaluate(tiny.without_dropout().double(), _in_float64(samples), task=asking())
+        samples = ((x.double(), target) for x, target in tiny.tiny_sets().test.sequences(64))
+        found = evaluate(tiny.without_dropout().double(), samples, task=asking())
         (out / "alone.json").write_text(json.dumps(found.metrics))
-
-
-def _in_float64(samples: Samples) -> Iterator[tuple[Tensor, Tensor]]:
-    return ((x.double(), target) for x, target in samples.sequences(64))
 
 
 def train(accelerator: Accelerator, out: Path, **changes: Any) -> None:

@@ -1,32 +1,19 @@
 """Penalties on activity: their values by hand, what they see, and that they silence neurons in a training."""
 
-from functools import partial
-
 import pytest
 import torch
 from torch import Tensor, nn
 
 from hdlif.errors import TrainingError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
-from hdlif.models import Network, ReversibleSequential, reversible_resnet
-from hdlif.nn import HDLIF, Carrying, QuantConv2d, Scope, Sequential, State, Temporal, Ternary, carrying
-from hdlif.report.accounting import saved_bytes
+from hdlif.nn import HDLIF, Carrying, QuantConv2d, Scope, State, Temporal, Ternary, carrying
+from hdlif.report.accounting import profile
 from hdlif.training import Accelerator, Updater, sgd
 from hdlif.training.activity import Budget, Density, Penalty, Seen, Surplus, Watch, count
-from small_networks import assert_close, gradients, name_of, scatter_norms, tiny_resnet
+from small_networks import tiny_resnet
 
 T = 4
 TARGET = torch.tensor([0, 1, 2, 0])
-
-
-def tiny_reversible(*, blocks: tuple[int, ...] = (2, 2)) -> Network:
-    torch.manual_seed(0)
-    conv = partial(QuantConv2d, quantizer=Ternary())
-    network = reversible_resnet(
-        neuron=lambda place: HDLIF(T), blocks=blocks, width=4, classes=3, in_channels=2, conv=conv
-    ).double()
-    scatter_norms(network)
-    return network
 
 
 def frames() -> Tensor:
@@ -118,37 +105,29 @@ def test_measures_of_large_float16_batches_are_those_of_float32() -> None:
         torch.testing.assert_close(half, full)
 
 
-def test_budget_is_the_sops_of_the_network_over_it() -> None:
-    from hdlif.report.accounting import profile
-
-    network = tiny_resnet(lambda place: HDLIF(T), quantizer=Ternary()).eval().float()
-    x = frames().float()
-    watched: list[float] = []
-    watch = Watch(network, Budget(1.0, T))
+def value_on(network: nn.Module, penalty: Penalty, x: Tensor) -> Tensor:
+    watch = Watch(network, penalty)
     network(x, steps=carrying(range(T), measures=watch.measures))
-    watched.append(watch.penalty().item() + 1)
+    return watch.penalty()
+
+
+def test_budget_is_the_sops_of_the_network_over_it() -> None:
+    network, x = tiny_resnet(lambda place: HDLIF(T), quantizer=Ternary()).eval().float(), frames().float()
+    found = value_on(network, Budget(1.0, T), x).item() + 1
     # The estimate takes every spike's fan-out as the average one: padding and strides make the difference.
-    assert watched[0] == pytest.approx(profile(network, x, time_steps=T).sops, rel=0.3)
+    assert found == pytest.approx(profile(network, x, time_steps=T).sops, rel=0.3)
 
 
 def test_budgets_of_layers_press_those_layers_alone() -> None:
     network = tiny_resnet(lambda place: HDLIF(T))
     layers = [name for name, module in network.named_modules() if isinstance(module, Budget.watches)]
-    sops = {}
-    for name in layers:
-        watch = Watch(network, Budget({name: 1.0}, T))
-        network(frames(), steps=carrying(range(T), measures=watch.measures))
-        sops[name] = watch.penalty().item() + 1
-    watch = Watch(network, Budget(1.0, T))
-    network(frames(), steps=carrying(range(T), measures=watch.measures))
-    assert watch.penalty().item() + 1 == pytest.approx(sum(sops.values()))
+    sops = {name: value_on(network, Budget({name: 1.0}, T), frames()).item() + 1 for name in layers}
+    assert value_on(network, Budget(1.0, T), frames()).item() + 1 == pytest.approx(sum(sops.values()))
     over, within = "body.stage2.0.conv1", "body.stage2.0.conv2"
-    watch = Watch(network, Budget({over: sops[over] / 3, within: 2 * sops[within]}, T, weight=0.5))
-    network(frames(), steps=carrying(range(T), measures=watch.measures))
-    penalty = watch.penalty()
+    penalty = value_on(network, Budget({over: sops[over] / 3, within: 2 * sops[within]}, T, weight=0.5), frames())
     assert penalty.item() == pytest.approx(0.5 * (3 - 1))
     penalty.backward()
-    # Nothing behind the layer that is over its budget.
+    # Nothing after the layer that is over its budget.
     assert not network.get_parameter(f"{over}.weight").grad.any()
     assert network.get_parameter("body.stage1.0.conv1.weight").grad.abs().sum() > 0
 
@@ -185,26 +164,11 @@ class Called(Temporal):
 
 
 def test_a_neuron_that_is_called_directly_is_measured_and_a_synapse_is_refused_by_its_name() -> None:
-    found = []
-    for scope in (True, False):
-        network = Called(scope=scope)
-        watch = Watch(network, Surplus(1.0))
-        network(frames().float(), None, steps=carrying(range(T), measures=watch.measures))
-        found.append(watch.penalty())
-    assert found[0] == found[1] > 0
-    watch = Watch(network, Budget(1.0, T))
-    network(frames().float(), None, steps=carrying(range(T), measures=watch.measures))
+    x = frames().float()
+    scoped, direct = (value_on(Called(scope=scope), Surplus(1.0), x) for scope in (True, False))
+    assert scoped == direct > 0
     with pytest.raises(TrainingError, match="a penalty on activity measures conv, which did not run where"):
-        watch.penalty()
-
-
-def density(network: torch.nn.Module) -> float:
-    watch = Watch(network, Density(0.0, per_layer=False))
-    network(frames(), steps=carrying(range(T), measures=watch.measures))
-    return watch.penalty().item()
-
-
-RULES: tuple[Rule, ...] = (STBP(), SLTT(), SLTT("each"), StochasticStep(2))
+        value_on(Called(scope=False), Budget(1.0, T), x)
 
 
 def test_penalty_lowers_the_density_of_a_training() -> None:
@@ -215,7 +179,7 @@ def test_penalty_lowers_the_density_of_a_training() -> None:
         generator = torch.Generator().manual_seed(0)
         for _ in range(12):
             update(frames(), TARGET, rule.schedule(T, generator))
-        return density(network)
+        return value_on(network, Density(0.0, per_layer=False), frames()).item()
 
     penalties = (
         Surplus(3.0),
@@ -224,60 +188,8 @@ def test_penalty_lowers_the_density_of_a_training() -> None:
         Budget(dict.fromkeys(("body.stage1.0.conv2", "body.stage2.0.conv2"), 10.0), T, weight=5.0),
     )
     # What a penalty measures, and when a rule asks for it, do not depend on each other.
-    for rule, penalty in zip(RULES, penalties, strict=True):
+    for rule, penalty in zip((STBP(), SLTT(), SLTT("each"), StochasticStep(2)), penalties, strict=True):
         assert trained(rule, penalty) < 0.8 * trained(rule, None), (rule, penalty)
-
-
-@pytest.mark.parametrize(
-    ("rule", "penalty"),
-    [
-        *zip(
-            RULES,
-            [Surplus(3.0), Density(0.02, 2.0), Density(0.02, 2.0, per_layer=False), Budget(100.0, T)],
-            strict=True,
-        )
-    ],
-    ids=name_of,
-)
-def test_penalty_on_a_reversible_network_is_that_of_the_network_that_keeps_its_graph(
-    rule: Rule, penalty: Penalty, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    results = []
-    for forward in (ReversibleSequential.forward, Sequential.forward):
-        monkeypatch.setattr(ReversibleSequential, "forward", forward)
-        network = tiny_reversible()
-        watch = Watch(network, penalty)
-        for i, _ in enumerate(
-            rule(
-                Carrying(network, measures=watch.measures),
-                frames(),
-                TARGET,
-                rule.schedule(T, torch.Generator().manual_seed(0)),
-            )
-        ):
-            assert {len(passes) for passes in watch.seen.values()} == {1}
-            value = watch.penalty()
-            value.backward()
-            results.append({f"penalty {i}": value.detach()} | gradients(network))
-            assert watch.seen == {}
-    half = len(results) // 2
-    for reversible, plain in zip(results[:half], results[half:], strict=True):
-        assert_close(reversible, plain)
-    # held weights have theirs at the last step of an update
-    assert all((gradient != 0).any() for name, gradient in results[-1].items() if name.endswith("f.conv.weight"))
-
-
-def test_penalty_saves_no_map_of_a_reversible_block() -> None:
-    def kept(depth: int) -> int:
-        network = tiny_reversible(blocks=(depth,))
-        watch = Watch(network, Density(0.0))
-        return saved_bytes(
-            lambda: (network(frames(), steps=carrying(range(T), measures=watch.measures)), watch.penalty()),
-            model=network,
-        )
-
-    # three numbers a neuron layer: spikes of one layer alone are 4·4·2·36 of 8 bytes
-    assert kept(9) - kept(1) < 8 * 2 * 100
 
 
 def test_targets_and_budgets_without_meaning_are_refused() -> None:

@@ -1,5 +1,6 @@
-"""What callbacks may do to a training, and what is refused of them."""
+"""What callbacks may do to a training, what is refused of them, and what a training shows."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,21 @@ from torch import Tensor
 from hdlif.errors import InputError, TrainingError
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep
 from hdlif.recipe import TrainingConfig
-from hdlif.training import ActivityPenalty, Batch, BestInMemory, Callback, Checkpoints, Patience, Trainer, Training
+from hdlif.training import (
+    ActivityPenalty,
+    Batch,
+    BestInMemory,
+    Callback,
+    Checkpoints,
+    Patience,
+    Trainer,
+    Training,
+    progress_bar,
+)
 from hdlif.training.activity import Surplus
 from hdlif.training.tasks import Classify, LabelSequence, Multilabel, Regress
 from hdlif.training.trainer import with_criterion
-from training.tiny import TIME_STEPS, tiny_network, tiny_sets
+from training.tiny import BATCHES, TIME_STEPS, events, tiny_network, tiny_sets, train
 
 CONFIG = TrainingConfig(epochs=1, learning_rate=0.05)
 
@@ -54,12 +65,6 @@ def test_without_files_the_model_is_that_of_the_best_epoch() -> None:
         assert torch.equal(value, spoiling.kept[name])
 
 
-def test_a_finished_training_is_taken_up_beside_a_copy_in_memory(tmp_path: Path) -> None:
-    for _ in range(2):
-        _, found = fit(Checkpoints(tmp_path, recipe={}, resume=True), BestInMemory())
-    assert found.best_epoch == 1
-
-
 class Stops(Callback):
     """Stops a training after so many epochs."""
 
@@ -79,8 +84,13 @@ def test_should_stop_ends_a_training_after_the_current_epoch(tmp_path: Path) -> 
     for beside in ([], [Checkpoints(tmp_path, recipe={})]):
         with pytest.raises(TrainingError, match="no epoch was run"):
             fit(Stops(0), *beside)
+
+
+def test_callbacks_without_meaning_are_refused() -> None:
     with pytest.raises(ValueError, match="epochs = 0; patience is of 1 epoch or more"):
         Patience(0)
+    with pytest.raises(InputError, match="two callbacks have a penalty on activity"):
+        fit(ActivityPenalty(Surplus(0.1)), ActivityPenalty(Surplus(0.2)))
 
 
 class Keeps(Callback):
@@ -100,21 +110,20 @@ def test_a_callback_gets_back_what_it_kept_and_nothing_else(tmp_path: Path) -> N
     states = [{"counters": [1], "weight": torch.arange(3)}, {"counters": "other"}, {}]
     fit(*map(Keeps, states), Checkpoints(tmp_path, recipe={}))
     again = [Keeps({}) for _ in (*states, "one more")]
-    fit(*again, Checkpoints(tmp_path, recipe={}, resume=True))
+    # A finished training is taken up, also where the best network is kept in memory too.
+    _, found = fit(*again, Checkpoints(tmp_path, recipe={}, resume=True), BestInMemory())
+    assert found.best_epoch == 1
     for one, state in zip(again, [*states, {}], strict=True):
         assert {name: _plain(value) for name, value in one.loaded.items()} == {
             name: _plain(value) for name, value in state.items()
         }
+    for unkept in ({"loss": float("nan")}, {"loss": [torch.zeros(1)]}, {"loss": object()}):
+        with pytest.raises(TrainingError, match=r"^Keeps: "):
+            fit(Keeps(unkept), Checkpoints(tmp_path, recipe={}))
 
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, Tensor) else value
-
-
-def test_a_state_that_no_checkpoint_can_keep_is_refused_with_the_name_of_the_callback(tmp_path: Path) -> None:
-    for state in ({"loss": float("nan")}, {"loss": [torch.zeros(1)]}, {"loss": object()}):
-        with pytest.raises(TrainingError, match=r"^Keeps: "):
-            fit(Keeps(state), Checkpoints(tmp_path, recipe={}))
 
 
 def test_a_batch_that_a_callback_returns_takes_the_place_of_the_first(tmp_path: Path) -> None:
@@ -129,11 +138,6 @@ def test_a_batch_that_a_callback_returns_takes_the_place_of_the_first(tmp_path: 
     fit(Constant(), Sees())
 
 
-def test_two_penalties_are_refused() -> None:
-    with pytest.raises(InputError, match="two callbacks have a penalty on activity"):
-        fit(ActivityPenalty(Surplus(0.1)), ActivityPenalty(Surplus(0.2)))
-
-
 def test_a_rule_with_the_default_criterion_gets_the_tasks() -> None:
     rules: tuple[Rule, ...] = (STBP(), SLTT(), StochasticStep())
     tasks = LabelSequence(("a", "b"), 3), Multilabel(("a", "b"), 3), Regress(("a",), 3, (0.0,), (1.0,))
@@ -142,3 +146,42 @@ def test_a_rule_with_the_default_criterion_gets_the_tasks() -> None:
         assert repr(found) == repr(expected)
     mine = STBP(criterion=lambda outputs, target: outputs.sum())
     assert with_criterion(mine, Multilabel(("a", "b"), 3)) is mine
+
+
+def test_progress_is_shown_on_standard_error_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As Rich knows a terminal where there is none.
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress_bar(enabled=True) as bar:
+        train(tmp_path / "shown", epochs=1, progress=bar)
+    with progress_bar(enabled=False) as bar:
+        train(tmp_path / "hidden", epochs=1, progress=bar)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "shown" in printed.err
+    assert "accuracy" in printed.err
+    assert f"{BATCHES}/{BATCHES}" in re.sub(r"\x1b\[[\d;]*m", "", printed.err)
+    assert "epoch 1" not in printed.err
+    assert "hidden" not in printed.err
+
+
+def test_samples_that_are_left_out_are_told_of_from_a_tenth_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for size, are_told_of in ((256, True), (100, False)):
+        train(tmp_path / str(size), batch_size=size, epochs=1, cores=0, progress=progress_bar(enabled=True))
+        assert ("--set data.batch_size=64 leaves 0 out\n" in capsys.readouterr().err) == are_told_of
+
+
+def test_where_there_is_no_terminal_each_epoch_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar(enabled=True) as bar:
+        train(tmp_path / "shown", epochs=2, progress=bar)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.splitlines()
+    validated = [event for event in events(tmp_path / "shown") if event["event"] == "validation"]
+    for line, event in zip(lines, validated, strict=True):
+        assert line.startswith(f"shown: epoch {event['epoch']} of 2: ")
+        assert f"validation accuracy {event['accuracy']:.1%}, " in line

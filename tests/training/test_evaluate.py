@@ -1,4 +1,7 @@
-"""Accuracy per step from the running sum of logits."""
+"""Accuracy per step, statistics over all steps, and the check that eval mode does as well as train mode."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -6,9 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_accuracy
 
+from hdlif import STBP, Classify, Trainer, TrainingConfig
+from hdlif.data import TensorSamples, over_time
 from hdlif.errors import DataError
-from hdlif.training import evaluate
-from hdlif.training.tasks import Classify
+from hdlif.nn import HDLIF, Affine, BatchNorm2d, Sequential
+from hdlif.training import Callback, Training, evaluate, reestimate, reestimated
+from hdlif.training.validation import compared_modes
 
 
 def classes(count: int = 5, *, time_steps: int) -> Classify:
@@ -39,6 +45,8 @@ def test_uneven_batches_weigh_images_alike_and_agree_with_torchmetrics() -> None
         assert accuracy == pytest.approx(oracle.item(), abs=1e-6)
     assert result.loss == pytest.approx(F.cross_entropy(logits.mean(0), target).item(), abs=1e-6)
     assert result.n == 10
+    with pytest.raises(DataError, match="no sample"):
+        evaluate(Given(logits), [], task=classes(time_steps=4))
 
 
 def test_runs_in_eval_mode_without_gradients_and_gives_each_module_its_mode_back() -> None:
@@ -51,25 +59,131 @@ def test_runs_in_eval_mode_without_gradients_and_gives_each_module_its_mode_back
     assert not model.child.training
 
 
-class Elsewhere:
-    """Stands for a tensor that has to be moved before it is used."""
+class Growing(nn.Module):
+    """x, 2x, 3x, ... over time, normalised."""
 
-    def __init__(self, tensor: Tensor, moved: list[torch.device]) -> None:
-        self.tensor, self.moved = tensor, moved
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = BatchNorm2d(1, momentum=0.25)
+        self.dropout = nn.Dropout(0.5)
 
-    def to(self, device: torch.device) -> Tensor:
-        self.moved.append(device)
-        return self.tensor
-
-
-def test_images_and_targets_are_moved_to_the_device() -> None:
-    moved: list[torch.device] = []
-    batch = tuple(Elsewhere(tensor, moved) for tensor in (torch.zeros(1, 1, 1), torch.zeros(1).long()))
-    there, model = torch.device("meta"), Given(torch.zeros(1, 1, 2))
-    evaluate(model, [batch], task=classes(time_steps=1), device=there)  # type: ignore[list-item]
-    assert moved == [there, there]
+    def forward(self, x: Tensor, state: None = None, *, steps: range) -> tuple[Tensor, None]:
+        scale = torch.arange(1.0, len(steps) + 1).reshape(-1, 1, 1, 1, 1)
+        return self.norm(self.dropout(x * scale), None, steps)
 
 
-def test_no_image_is_refused() -> None:
-    with pytest.raises(DataError, match="no sample"):
-        evaluate(Given(torch.zeros(1, 1, 2)), [], task=classes(time_steps=1))
+BATCHES = [
+    (torch.tensor([1.0, 3.0]).reshape(2, 1, 1, 1), torch.zeros(2)),
+    (torch.tensor([0.0, 8.0]).reshape(2, 1, 1, 1), torch.zeros(2)),
+]
+
+
+def test_statistics_are_the_mean_over_batches_and_steps() -> None:
+    model = Growing().train()
+    model.norm.running_mean.fill_(99)
+    reestimate(model, BATCHES, time_steps=2)
+    # Means 2, 4 and 4, 8; unbiased variances 2, 8 and 32, 128.
+    assert model.norm.running_mean.item() == pytest.approx(4.5)
+    assert model.norm.running_var.item() == pytest.approx(42.5)
+    assert model.norm.num_batches_tracked.item() == 4
+    assert model.norm.momentum == 0.25
+    assert model.training
+    assert model.norm.training
+
+
+def test_training_statistics_come_back_after_a_failure_too() -> None:
+    model = Growing()
+    model.norm.running_mean.fill_(99)
+    with reestimated(model, BATCHES, time_steps=2):
+        assert model.norm.running_mean.item() == pytest.approx(4.5)
+    assert model.norm.running_var.item() == 1
+
+    def failing():  # type: ignore[no-untyped-def]
+        yield BATCHES[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), reestimated(model, failing(), time_steps=2):
+        pass
+    with pytest.raises(ZeroDivisionError), reestimated(model, BATCHES, time_steps=2):
+        raise ZeroDivisionError
+    assert model.norm.running_mean.item() == 99
+    assert model.norm.momentum == 0.25
+
+
+def test_no_batch_is_refused_and_a_network_without_batch_norm_needs_none() -> None:
+    with pytest.raises(DataError, match="no batch"):
+        reestimate(Growing(), [], time_steps=2)
+    reestimate(nn.Identity(), [], time_steps=2)
+
+
+STEPS = 6
+
+
+class Heard(Callback):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def on_log(self, training: Training, event: Mapping[str, Any]) -> None:
+        if event["event"] == "message" and event["warning"]:
+            self.warnings.append(event["line"])
+
+
+def shifting(samples: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Series [N, T, 1]: all rise by the same amount at each step, and the classes lie 0.2 apart."""
+    draws = torch.Generator().manual_seed(0)
+    classes = torch.arange(samples) % 2
+    rise = 10.0 * torch.arange(STEPS)
+    noise = 0.01 * torch.randn(samples, STEPS, generator=draws)
+    return (rise + 0.2 * classes[:, None] + noise)[..., None], classes
+
+
+def heard_of(norm: nn.Module, learning_rate: float = 0.05) -> tuple[list[str], nn.Module]:
+    torch.manual_seed(0)
+    network = Sequential(norm, nn.Linear(1, 16), HDLIF(time_steps=STEPS), nn.Linear(16, 2))
+    samples, heard = TensorSamples(*shifting(64), frames=over_time), Heard()
+    config = TrainingConfig(epochs=8, learning_rate=learning_rate)
+    task = Classify(("low", "high"), STEPS)
+    Trainer(network, rule=STBP(), task=task, config=config, callbacks=[heard], batch_size=16).fit(samples, samples)
+    return heard.warnings, network
+
+
+def test_statistics_that_steps_share_are_named_where_eval_mode_falls_behind() -> None:
+    heard, network = heard_of(BatchNorm2d(1))
+    (line,) = heard
+    assert line.startswith("of 64 training samples, 5")
+    assert "100.0% in train mode" in line
+    assert not network.training
+
+
+def test_nothing_is_said_where_both_modes_agree() -> None:
+    assert heard_of(BatchNorm2d(1, time_steps=STEPS))[0] == []
+    assert heard_of(Affine(1), 1e-4)[0] == []
+
+
+def test_the_check_leaves_statistics_and_random_numbers_as_they_were() -> None:
+    norm = BatchNorm2d(1)
+    network = Sequential(norm, nn.Dropout(0.5), nn.Linear(1, 2))
+    x, target = shifting(8)
+    before, drawn = [one.clone() for one in norm.buffers()], torch.get_rng_state()
+    compared_modes(network, [(x.transpose(0, 1), target)], task=Classify(("a", "b"), STEPS), device=x.device)
+    assert all(torch.equal(one, was) for one, was in zip(norm.buffers(), before, strict=True))
+    assert torch.equal(torch.get_rng_state(), drawn)
+
+
+def test_without_validation_samples_training_samples_are_measured_and_the_last_epoch_is_kept() -> None:
+    class Kept(Callback):
+        def __init__(self) -> None:
+            self.n: list[int] = []
+            self.best: list[bool] = []
+
+        def on_validation_end(self, training: object, evaluation: object, *, best: bool) -> None:
+            self.n.append(evaluation.n)  # type: ignore[attr-defined]
+            self.best.append(best)
+
+    kept = Kept()
+    samples = TensorSamples(*shifting(64), frames=over_time)
+    network = Sequential(nn.Linear(1, 4), HDLIF(time_steps=STEPS), nn.Linear(4, 2))
+    config, task = TrainingConfig(epochs=3, learning_rate=1e-9), Classify(("low", "high"), STEPS)
+    trainer = Trainer(network, rule=STBP(), task=task, config=config, callbacks=[kept], batch_size=16)
+    fit = trainer.fit(samples, samples.first(0))
+    assert (fit.best_epoch, kept.n, kept.best) == (3, [64] * 3, [True] * 3)

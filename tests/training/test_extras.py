@@ -1,7 +1,6 @@
 """What a training may have beside its rule: each does what it says, and a resume stays exact."""
 
 import itertools
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,20 +13,18 @@ from torch import Tensor, nn
 
 from cases import naming
 from hdlif.errors import CheckpointError, DataError
-from hdlif.learning import NDOT, OTTT, SLTT, STBP, Distillation, Rule, StochasticStep, StochasticWindow
-from hdlif.nn import HDLIF, Scope, State, Temporal
-from hdlif.recipe import TrainingConfig
-from hdlif.training import Accelerator, Mix, Teacher, Updater, checkpoint, evaluate, sgd
+from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep, StochasticWindow
+from hdlif.nn import HDLIF, Sequential
+from hdlif.training import Accelerator, Updater, checkpoint, evaluate, sgd
 from hdlif.training.average import Average
 from hdlif.training.tasks import Classify, Evaluation
+from training.test_resume import config, float16
 from training.tiny import (
     BATCH_SIZE,
     TIME_STEPS,
     CrashError,
     events,
     model_bytes,
-    same,
-    stop,
     tiny_network,
     tiny_sets,
     train,
@@ -47,70 +44,10 @@ RULES: list[Rule] = [
 ]
 
 
-def config(**changes: Any) -> TrainingConfig:
-    return TrainingConfig(**{"epochs": 2, "learning_rate": 0.1} | changes)
-
-
-def float16(device: str = "cpu", **scaler: Any) -> Accelerator:
-    """On a CPU too, which computes in bfloat16 if there is no scaler."""
-    return Accelerator(device, "16-mixed", scaler=torch.amp.GradScaler(device, **scaler))
-
-
-def mix() -> Mix:
-    return Mix(classes=10, mixup_alpha=0.8, cutmix_alpha=1.0, prob=1.0, switch_prob=0.5)
-
-
-def teacher() -> Teacher:
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 10))
-    return Teacher(network, shown=([0.5], [0.5]), taken=([0.0] * 3, [1.0] * 3))
-
-
-class Plain(Temporal):
-    """One hidden layer of neurons, no batch norm, logits in the precision of its weights."""
-
-    paths = (("flat", "first", "act", "last"),)
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(1)
-        self.flat = nn.Flatten()
-        self.first, self.act, self.last = nn.Linear(64, 16), HDLIF(TIME_STEPS), nn.Linear(16, 10)
-
-    def forward(self, x: Tensor, state: State | None = None, steps: range = range(0)) -> tuple[Tensor, State | None]:
-        run = Scope(self, state, steps)
-        h = run("first", run("flat", x))
-        y = run("last", run("act", h))
-        return y.expand(len(steps), -1, -1), run.state
-
-
-EXTRAS: dict[str, dict[str, Any]] = {
-    "accumulation, clipping, average": {
-        "config": config(accumulate=3, clip_norm=0.1, ema_decay=0.9),
-        "batch_size": 16,
-    },
-    "channels last, mixup": {"config": config(channels_last=True), "mix": mix()},
-    "compiled": {"config": config(compile=True), "compile_backend": "eager"},
-    "teacher": {"teacher": teacher(), "rule": StochasticStep(criterion=Distillation(F.cross_entropy, 4.0, 0.5))},
-}
-
-
-@pytest.mark.parametrize(
-    "extra", [pytest.param(name, marks=pytest.mark.slow) if name == "compiled" else name for name in EXTRAS]
-)
-def test_resume_is_exact_with_every_extra(extra: str, tmp_path: Path) -> None:
-    arguments: dict[str, Any] = {"config": config(), "rule": StochasticStep()} | EXTRAS[extra]
-    one, two = tmp_path / "one", tmp_path / "two"
-    train(one, **arguments)
-    stop(two, 13, **arguments)
-    train(two, resume=True, **arguments)
-    assert same(one, two)
-
-
-def test_networks_along_a_training_are_kept_as_they_were_validated(tmp_path: Path) -> None:
-    out, plain = tmp_path / "kept", tmp_path / "plain"
-    fitted = train(out, config=config(keep_every=1, ema_decay=0.9))
+def test_networks_along_a_training_are_kept_once_as_they_were_validated(tmp_path: Path) -> None:
+    out, plain, stopped = tmp_path / "kept", tmp_path / "plain", tmp_path / "stopped"
+    kept = config(keep_every=1, ema_decay=0.9)
+    fitted = train(out, config=kept)
     train(plain, config=config(ema_decay=0.9))
     assert model_bytes(out) == model_bytes(plain)
     names = [f"epoch_{epoch}.safetensors" for epoch in (1, 2)]
@@ -119,15 +56,6 @@ def test_networks_along_a_training_are_kept_as_they_were_validated(tmp_path: Pat
     records = [checkpoint.load(out / name)[1] for name in names]
     validated = [event["accuracy"] for event in events(out) if event["event"] == "validation"]
     assert [(record["epoch"], record["accuracy"]) for record in records] == list(enumerate(validated, start=1))
-    # Another training in the folder has its own.
-    train(out, config=config(keep_every=2))
-    assert [path.name for path in out.glob("epoch_*")] == ["epoch_2.safetensors"]
-
-
-def test_a_stopped_training_keeps_every_network_once(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    kept = config(keep_every=1)
-    train(one, config=kept)
 
     def stop(epoch: int, result: Evaluation) -> None:
         # The network of this epoch is written, and no state that knows of it.
@@ -135,49 +63,30 @@ def test_a_stopped_training_keeps_every_network_once(tmp_path: Path) -> None:
             raise CrashError
 
     with pytest.raises(CrashError):
-        train(two, config=kept, after_epoch=stop, checkpoint_every=0)
-    train(two, config=kept, resume=True)
-    assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
-    for path in one.glob("epoch_*"):
-        assert (two / path.name).read_bytes() == path.read_bytes()
-
-
-def test_resume_is_exact_in_float16_with_skipped_updates(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    scaler = {"init_scale": 2.0**24, "growth_interval": 4}
-    train(one, config=config(), accelerator=float16(**scaler))
-    stop(two, 13, config=config(), accelerator=float16(**scaler))
-    train(two, config=config(), accelerator=float16(**scaler), resume=True)
-    assert same(one, two)
-    skipped = [event["skipped_updates"] for event in events(one) if event["event"] == "train"]
-    assert 0 < skipped[0] <= skipped[-1] < 20
-
-
-def after_training(out: Path, **arguments: Any) -> dict[str, Tensor]:
-    train(out, model=Plain().double(), precision="64-true", **arguments)
-    return checkpoint.load(out / "last.safetensors")[0]
+        train(stopped, config=kept, after_epoch=stop, checkpoint_every=0)
+    train(stopped, config=kept, resume=True)
+    assert {path.name for path in stopped.iterdir()} == {path.name for path in out.iterdir()}
+    for name in names:
+        assert (stopped / name).read_bytes() == (out / name).read_bytes()
+    # Another training in the folder has its own.
+    train(out, config=config(keep_every=2))
+    assert [path.name for path in out.glob("epoch_*")] == ["epoch_2.safetensors"]
 
 
 def test_accumulated_batches_equal_one_of_their_size(tmp_path: Path) -> None:
-    start = Plain().double().state_dict()
+    def trained(out: Path, rule: Rule, batch_size: int, accumulate: int) -> dict[str, Tensor]:
+        # Without batch norm, whose statistics are of a batch.
+        torch.manual_seed(1)
+        model = Sequential(nn.Flatten(), nn.Linear(64, 16), HDLIF(TIME_STEPS), nn.Linear(16, 10)).double()
+        stepping = config(epochs=1, warmup_epochs=1, accumulate=accumulate)
+        train(out, model=model, precision="64-true", rule=rule, config=stepping, batch_size=batch_size)
+        return checkpoint.load(out / "last.safetensors")[0]
+
     for number, rule in enumerate((STBP(), SLTT("sum"), StochasticStep())):
-        with naming(rule):
-            common = {"rule": rule, "epochs": 1}
-            whole = after_training(
-                tmp_path / f"{number} whole", config=config(epochs=1, warmup_epochs=1), batch_size=96, **common
-            )
-            parts = after_training(
-                tmp_path / f"{number} parts",
-                config=config(epochs=1, warmup_epochs=1, accumulate=3),
-                batch_size=32,
-                **common,
-            )
-            assert not torch.allclose(whole["model.first.weight"], start["first.weight"], atol=1e-3)
-            for name, tensor in whole.items():
-                torch.testing.assert_close(parts[name], tensor, rtol=0, atol=1e-10)
-
-
-def test_images_that_fill_no_update_are_refused(tmp_path: Path) -> None:
+        whole, parts = trained(tmp_path / f"{number}", rule, 96, 1), trained(tmp_path / f"{number}.3", rule, 32, 3)
+        for name, tensor in whole.items():
+            torch.testing.assert_close(parts[name], tensor, rtol=0, atol=1e-10)
+        assert all(value.any() for name, value in whole.items() if name.endswith("weight"))
     with pytest.raises(DataError, match=r"320 samples fill 10 batches of 32, and an update takes .* = 11"):
         train(tmp_path, config=config(accumulate=11))
 
@@ -242,14 +151,13 @@ def test_float16_update_that_overflows_is_skipped_and_counted(device: str) -> No
 def test_long_gradient_is_clipped_to_the_norm_given(device: str) -> None:
     kinds: list[Callable[..., Accelerator]] = [single, partial(float16, init_scale=512.0)]
     for rule, accelerator in itertools.product((STBP(), SLTT("sum")), kinds):
-        with naming(rule, accelerator):
-            free, clipped, loose = (
-                moved(updated(rule, accelerator(device=device), clip_norm=norm)[0]) for norm in (None, 0.01, 1e6)
-            )
-            assert free.norm() > 0.1
-            torch.testing.assert_close(clipped.norm(), torch.tensor(0.01), rtol=1e-3, atol=0)
-            assert F.cosine_similarity(free, clipped, dim=0) > 0.999
-            torch.testing.assert_close(loose, free)
+        free, clipped, loose = (
+            moved(updated(rule, accelerator(device=device), clip_norm=norm)[0]) for norm in (None, 0.01, 1e6)
+        )
+        assert free.norm() > 0.1
+        torch.testing.assert_close(clipped.norm(), torch.tensor(0.01), rtol=1e-3, atol=0)
+        assert F.cosine_similarity(free, clipped, dim=0) > 0.999
+        torch.testing.assert_close(loose, free)
 
 
 def test_average_follows_its_equation() -> None:
@@ -266,28 +174,6 @@ def test_average_follows_its_equation() -> None:
     with average.in_place():
         torch.testing.assert_close(model.weight.detach(), expected)
     assert torch.equal(model.weight, own)
-
-
-def test_averaged_weights_are_validated_and_kept_with_statistics_of_their_own(tmp_path: Path) -> None:
-    sets = tiny_sets()
-    result = train(tmp_path, config=config(epochs=1, ema_decay=0.5), sets=sets)
-    last, _ = checkpoint.load(tmp_path / "last.safetensors")
-    kept, _ = checkpoint.load(tmp_path / "model.safetensors")
-    for name, _ in tiny_network().named_parameters():
-        assert torch.equal(kept[name], last[f"callbacks.Averaging.average.{name}"])
-        # The first step's leak multiplies a potential of zero, and has no gradient.
-        assert name.endswith("leak.logit") or not torch.equal(kept[name], last[f"model.{name}"])
-    loaded = tiny_network()
-    checkpoint.load_model(tmp_path / "model.safetensors", loaded)
-    seen = evaluate(loaded, [sets.validation.sequence(torch.arange(40))], task=Classify(sets.classes, TIME_STEPS))
-    assert seen.accuracy == result.metrics["accuracy"]
-
-
-def test_resume_without_the_average_is_refused(tmp_path: Path) -> None:
-    train(tmp_path, config=config(epochs=1))
-    with pytest.raises(CheckpointError, match=r"the averaged weight of .* is missing"):
-        train(tmp_path, config=config(epochs=1, ema_decay=0.5), resume=True)
-    average = Average(nn.Linear(2, 1, bias=False), 0.3)
     kept = average.state_dict()
     for changes in ({"average.weight": 3}, {"average.weight": torch.zeros(3)}, {"updates": -1}, {"updates": True}):
         with pytest.raises(CheckpointError):
@@ -295,42 +181,55 @@ def test_resume_without_the_average_is_refused(tmp_path: Path) -> None:
     average.load_state_dict(kept)
 
 
+def test_averaged_weights_are_validated_and_kept_with_statistics_of_their_own(tmp_path: Path) -> None:
+    sets, out = tiny_sets(), tmp_path / "averaged"
+    result = train(out, config=config(epochs=1, ema_decay=0.5), sets=sets)
+    last, _ = checkpoint.load(out / "last.safetensors")
+    kept, _ = checkpoint.load(out / "model.safetensors")
+    for name, _ in tiny_network().named_parameters():
+        assert torch.equal(kept[name], last[f"callbacks.Averaging.average.{name}"])
+        # The first step's leak multiplies a potential of zero, and has no gradient.
+        assert name.endswith("leak.logit") or not torch.equal(kept[name], last[f"model.{name}"])
+    loaded = tiny_network()
+    checkpoint.load_model(out / "model.safetensors", loaded)
+    seen = evaluate(loaded, [sets.validation.sequence(torch.arange(40))], task=Classify(sets.classes, TIME_STEPS))
+    assert seen.accuracy == result.metrics["accuracy"]
+    # A training that kept no average cannot go on with one.
+    train(tmp_path / "plain", config=config(epochs=1))
+    with pytest.raises(CheckpointError, match=r"the averaged weight of .* is missing"):
+        train(tmp_path / "plain", config=config(epochs=1, ema_decay=0.5), resume=True)
+
+
 def test_channels_last_lays_maps_out_and_changes_nothing_else(tmp_path: Path, device: str) -> None:
+    def is_last(x: Tensor) -> bool:
+        return x.is_contiguous(memory_format=torch.channels_last) and (x.shape[1] == 1 or not x.is_contiguous())
+
     def trained(folder: str, **changes: Any) -> tuple[nn.Module, set[bool]]:
         model, seen = tiny_network(), set()
-        model.stem.conv.register_forward_pre_hook(lambda m, args: seen.add(is_channels_last(args[0])))
-        conv = model.get_submodule("body.stage1.0.conv1")
-        conv.register_forward_hook(lambda m, args, y: seen.add(is_channels_last(y)))
+        model.stem.conv.register_forward_pre_hook(lambda m, args: seen.add(is_last(args[0])))
+        model.get_submodule("body.stage1.0.conv1").register_forward_hook(lambda m, args, y: seen.add(is_last(y)))
         # Spikes flip with the order of sums; a step of nothing keeps both trainings together.
         still = config(epochs=1, learning_rate=1e-9, **changes)
         train(tmp_path / folder, model=model, config=still, accelerator=single(device=device))
         return model, seen
 
-    def is_channels_last(x: Tensor) -> bool:
-        return x.is_contiguous(memory_format=torch.channels_last) and (x.shape[1] == 1 or not x.is_contiguous())
-
     plain, _ = trained("plain")
     laid, seen = trained("laid", channels_last=True)
     assert seen == {True}
-    assert is_channels_last(laid.get_parameter("body.stage1.0.conv1.weight"))
     for name, tensor in plain.state_dict().items():
         torch.testing.assert_close(laid.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
 
 
 def test_accuracy_of_mixed_batches_is_that_of_the_largest_share(tmp_path: Path) -> None:
-    class Half:
-        """Shares of 0.7 and 0.3, samples unmixed."""
-
-        def __call__(self, x: Tensor, labels: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
-            shares = 0.7 * F.one_hot(labels, 10) + 0.3 * F.one_hot((labels + 1) % 10, 10)
-            return x, shares
+    def unmixed(x: Tensor, labels: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
+        return x, 0.7 * F.one_hot(labels, 10) + 0.3 * F.one_hot((labels + 1) % 10, 10)
 
     class Knowing(STBP):
+        """Answers what it was taught."""
+
         def __call__(self, model, x, target, plan):  # type: ignore[no-untyped-def]
-            assert target.shape == (BATCH_SIZE, 10)
             for step in super().__call__(model, x, target, plan):
                 yield type(step)(step.loss, target.expand(3, -1, -1), step.update)
 
-    train(tmp_path, config=config(epochs=1), mix=Half(), rule=Knowing())
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [line["accuracy"] for line in lines if line["event"] == "train"] == [1.0, 1.0, 1.0]
+    train(tmp_path, config=config(epochs=1), mix=unmixed, rule=Knowing())
+    assert [event["accuracy"] for event in events(tmp_path) if event["event"] == "train"] == [1.0, 1.0, 1.0]

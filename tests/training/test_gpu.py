@@ -12,44 +12,37 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep
 from hdlif.training import checkpoint, evaluate
 from hdlif.training.tasks import Classify
 from small_networks import assert_close, name_of
-from small_recipes import recipe
-from training.several_ranks import ALL, FEW, STOPPED, Case, learn, learned, on_ranks
-from training.test_extras import EXTRAS, config, float16, moved, single, updated
+from training.several_ranks import ALL, STOPPED, Case, learn, learned, on_ranks
+from training.test_extras import moved, single, updated
 from training.test_ranks import TRAININGS, agree, agree_on_files, stop_alone
+from training.test_resume import EXTRAS, config, float16
 from training.tiny import (
     BATCHES,
     TIME_STEPS,
     At,
-    CrashError,
-    crash,
     events,
     needs_gpu,
+    stop,
     tiny_network,
     tiny_sets,
     train,
     without_dropout,
 )
-from trainings import train as train_recipe
 
 pytestmark = [needs_gpu, pytest.mark.usefixtures("comparable_sums")]
 
 DEVICE = "cuda"
 
 
-def weights(out: Path, name: str = "last.safetensors") -> dict[str, Tensor]:
-    return checkpoint.load(out / name)[0]
-
-
 def apart(one: Path, other: Path) -> float:
     """Distance between the ends of two trainings, as a share of the way that the first one went."""
     start = dict(tiny_network().named_parameters())
-    first, second = weights(one), weights(other)
+    first, second = (checkpoint.load(out / "last.safetensors")[0] for out in (one, other))
     way = torch.cat([(first[f"model.{name}"] - p.detach()).flatten() for name, p in start.items()])
     distance = torch.cat([(first[f"model.{name}"] - second[f"model.{name}"]).flatten() for name in start])
     return float(distance.norm() / way.norm())
@@ -67,16 +60,12 @@ def test_batches_that_workers_make_are_pinned() -> None:
 
 
 def test_evaluation_equals_that_of_a_cpu() -> None:
-    def seen(device: str) -> list[float]:
-        found = evaluate(
-            tiny_network().to(device),
-            tiny_sets().validation.sequences(16),
-            task=Classify(tiny_sets().classes, TIME_STEPS),
-            device=torch.device(device),
-        )
-        return [found.loss, *found.accuracy_per_step]
-
-    assert seen(DEVICE) == pytest.approx(seen("cpu"), abs=1e-3)
+    sets, found = tiny_sets(), []
+    for device in (DEVICE, "cpu"):
+        batches, task = sets.validation.sequences(16), Classify(sets.classes, TIME_STEPS)
+        seen = evaluate(tiny_network().to(device), batches, task=task, device=torch.device(device))
+        found.append([seen.loss, *seen.accuracy_per_step])
+    assert found[0] == pytest.approx(found[1], abs=1e-3)
 
 
 SLOW = {"learning_rate": 1e-3}
@@ -92,8 +81,7 @@ def test_resumed_training_ends_as_one_that_was_never_stopped(extra: str, tmp_pat
     # Never met: they count batches.
     whole, rest = (At(-1, lambda: None, rule) for _ in range(2))
     train(one, rule=whole, **arguments)
-    with pytest.raises(CrashError):
-        train(two, rule=At(STOPPED, crash, rule), checkpoint_every=0, **arguments)
+    stop(two, STOPPED, rule=rule, **arguments)
     train(two, rule=rest, resume=True, **arguments)
     # An update of three batches begins again.
     assert rest.seen <= whole.seen - STOPPED + 2
@@ -104,22 +92,16 @@ def test_resumed_training_ends_as_one_that_was_never_stopped(extra: str, tmp_pat
 
 
 def test_float16_training_goes_on_with_its_scale(tmp_path: Path) -> None:
-    def accelerator() -> Any:
+    def scaled() -> Any:
         return float16(DEVICE, init_scale=2.0**24, growth_interval=4)
 
-    rule = At(STOPPED, crash, StochasticStep())
-    with pytest.raises(CrashError):
-        train(tmp_path, config=config(), accelerator=accelerator(), rule=rule, checkpoint_every=0)
-    kept = checkpoint.load(tmp_path / "last.safetensors")[1]["precision"]
-    assert kept["scale"] < 2.0**24
-    again = accelerator()
-    seen: list[float] = []
-
-    def note() -> None:
-        seen.append(again.strategy.precision.state_dict()["scale"])
-
-    train(tmp_path, config=config(), accelerator=again, rule=At(0, note, StochasticStep()), resume=True)
-    assert seen == [kept["scale"]]
+    stop(tmp_path, STOPPED, config=config(), accelerator=scaled())
+    kept = checkpoint.load(tmp_path / "last.safetensors")[1]["precision"]["scale"]
+    assert kept < 2.0**24
+    again, seen = scaled(), []
+    rule = At(0, lambda: seen.append(again.strategy.precision.state_dict()["scale"]), StochasticStep())
+    train(tmp_path, config=config(), accelerator=again, rule=rule, resume=True)
+    assert seen == [kept]
     skipped = [event["skipped_updates"] for event in events(tmp_path) if event["event"] == "train"]
     assert skipped == sorted(skipped)
     assert skipped[-1] < 2 * BATCHES
@@ -127,23 +109,11 @@ def test_float16_training_goes_on_with_its_scale(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("begun", "ended"), [(DEVICE, "cpu"), ("cpu", DEVICE)])
 def test_training_goes_on_on_the_other_device(begun: str, ended: str, tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    common, rule = {"config": config(**SLOW)}, At(STOPPED, crash, StochasticStep())
-    train(one, model=without_dropout(), accelerator=single(device=begun), **common)
-    with pytest.raises(CrashError):
-        train(two, model=without_dropout(), accelerator=single(device=begun), rule=rule, checkpoint_every=0, **common)
-    train(two, model=without_dropout(), accelerator=single(device=ended), resume=True, **common)
+    one, two, slowly = tmp_path / "one", tmp_path / "two", config(**SLOW)
+    train(one, model=without_dropout(), accelerator=single(device=begun), config=slowly)
+    stop(two, STOPPED, model=without_dropout(), accelerator=single(device=begun), config=slowly)
+    train(two, model=without_dropout(), accelerator=single(device=ended), config=slowly, resume=True)
     assert apart(one, two) < NEAR
-
-
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
-def test_recipe_trains_and_is_measured(precision: str, tmp_path: Path) -> None:
-    small = recipe("training.epochs=1", "data.batch_size=128", f"training.precision={precision}")
-    summary = train_recipe(small, out=tmp_path, memory_repeats=0)
-    assert summary is not None
-    assert len(summary.accuracy_per_step) == small.time_steps
-    assert summary.sops is not None
-    assert summary.sops > 0
 
 
 @pytest.mark.slow
@@ -161,6 +131,6 @@ def test_network_compiled_by_inductor_trains_alike(rule: Rule) -> None:
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 def test_two_ranks_joined_by_nccl_learn_as_one_process(tmp_path: Path) -> None:
     stop_alone(tmp_path)
-    on_ranks(2, tmp_path, partial(learn, cases=FEW), *TRAININGS, gpus=True)
-    agree(2, tmp_path, FEW)
+    on_ranks(2, tmp_path, partial(learn, cases=ALL[:6]), *TRAININGS, gpus=True)
+    agree(2, tmp_path, ALL[:6])
     agree_on_files(tmp_path)

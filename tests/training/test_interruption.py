@@ -1,76 +1,205 @@
-"""Signals that wait for a moment at which the training state is whole."""
+"""Whatever ends a training before its time, a resume ends with the bytes, metrics and curves of an undisturbed one."""
 
+import errno
+import math
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
-from hdlif.learning import StochasticStep
-from hdlif.training import checkpoint
+from hdlif.errors import CheckpointError, TrainingError
+from hdlif.learning import STBP, StochasticStep
+from hdlif.training import checkpoint, progress_bar
 from hdlif.training.interruption import deferred_signals
-from training.tiny import EPOCHS, At, model_bytes, same, tiny_sets, train
-
-
-def work(*, signals: Sequence[signal.Signals] = (), error: Exception | None = None) -> None:
-    """What is done while signals come."""
-    with deferred_signals():
-        for number in signals:
-            os.kill(os.getpid(), number)
-        if error is not None:
-            raise error
-
-
-def test_signal_is_not_lost_where_something_else_goes_wrong() -> None:
-    with pytest.raises(SystemExit) as left:
-        work(signals=[signal.SIGTERM], error=ValueError("pruned"))
-    assert left.value.code == 143
-    assert isinstance(left.value.__cause__, ValueError)
-
-
-# In a training
-
-
-@pytest.mark.parametrize(
-    ("number", "outcome", "batch"),
-    [(signal.SIGINT, KeyboardInterrupt, 0), (signal.SIGINT, KeyboardInterrupt, 9), (signal.SIGTERM, SystemExit, 14)],
+from training.tiny import (
+    BATCHES,
+    EPOCHS,
+    At,
+    CrashError,
+    events,
+    model_bytes,
+    stop,
+    tiny_network,
+    tiny_sets,
+    train,
 )
-def test_signal_leaves_a_resumable_checkpoint(
-    straight: Path, tmp_path: Path, number: signal.Signals, outcome: type[BaseException], batch: int
-) -> None:
+
+
+def scalars(out: Path, tag: str) -> list[tuple[int, float]]:
+    """TensorBoard's steps and values, as TensorBoard reads them."""
+    board = EventAccumulator(str(out / "tensorboard"))
+    board.Reload()
+    return [(event.step, event.value) for event in board.Scalars(tag)]
+
+
+def step_of(path: Path) -> int:
+    step: int = checkpoint.load(path)[1]["counters"]["step"]
+    return step
+
+
+def send(number: signal.Signals, batch: int) -> At:
+    return At(batch, lambda: os.kill(os.getpid(), number), StochasticStep())
+
+
+def signalled(out: Path, number: signal.Signals, batch: int, **changes: Any) -> None:
+    """A signal lets the batch in which it comes be finished first."""
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    stop = At(batch, lambda: os.kill(os.getpid(), number), StochasticStep())
-    with pytest.raises(outcome) as raised:
-        train(tmp_path, rule=stop, checkpoint_every=1e9)
-    if outcome is SystemExit:
-        assert raised.value.code == 143
+    with pytest.raises((KeyboardInterrupt, SystemExit)) as raised:
+        train(out, rule=send(number, batch), checkpoint_every=1e9, **changes)
+    assert (raised.type is KeyboardInterrupt) == (number == signal.SIGINT)
+    assert raised.type is KeyboardInterrupt or raised.value.code == 143  # type: ignore[union-attr]
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
-    _, record = checkpoint.load(tmp_path / "last.safetensors")
-    # The batch in which the signal came is finished first.
-    assert record["counters"]["step"] == batch + 1
-    train(tmp_path, resume=True)
-    assert same(tmp_path, straight)
+    assert step_of(out / "last.safetensors") == batch + 1
 
 
-def test_signal_during_validation_saves_the_training_statistics(
-    straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def signalled_in_validation(out: Path) -> None:
+    """What is kept then are the statistics of the training."""
     sets = tiny_sets()
     read = sets.validation.batch
 
-    def stop(indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def interrupted(indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         os.kill(os.getpid(), signal.SIGINT)
         return read(indices)
 
-    monkeypatch.setattr(sets.validation, "batch", stop)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, sets=sets)
-    train(tmp_path, resume=True)
-    assert same(tmp_path, straight)
+    with patch.object(sets.validation, "batch", interrupted), pytest.raises(KeyboardInterrupt):
+        train(out, sets=sets)
+
+
+def crashed_between_validation_and_checkpoint(out: Path) -> None:
+    written = checkpoint.save
+
+    def save(path: Path, **content: Any) -> None:
+        if path.name == "last.safetensors":
+            raise CrashError
+        written(path, **content)
+
+    with patch.object(checkpoint, "save", save), pytest.raises(CrashError):
+        train(out, checkpoint_every=1e9)
+    assert (out / "best.safetensors").exists()
+
+
+def crashed_twice(out: Path, batch: int) -> None:
+    """The second time after a stretch whose checkpoint is never written."""
+    stop(out, batch)
+    stop(out, 8, checkpoint_every=1e9, resume=True)
+
+
+def full_disk(out: Path) -> None:
+    flush, calls = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) > 20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(descriptor)
+
+    with patch.object(os, "fsync", full), pytest.raises(TrainingError, match=r"disk is full|cannot be written"):
+        train(out, checkpoint_every=0)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def damaged(out: Path, damage: Callable[[Path], None], batch: int) -> None:
+    """The newest checkpoint is no longer whole; the run goes on from the one before."""
+    stop(out, batch)
+    assert step_of(out / "last.safetensors") == batch
+    damage(out / "last.safetensors")
+
+
+INTERRUPTIONS: dict[str, Callable[[Path], object]] = {
+    **{f"a crash at batch {batch}": partial(stop, batch=batch) for batch in (0, 9, 17, EPOCHS * BATCHES - 1)},
+    "a crash with a checkpoint of each epoch alone": partial(stop, batch=17, checkpoint_every=1e9),
+    # At batch 3 nothing was logged, and TensorBoard may have seen steps that no checkpoint has.
+    **{f"a crash at batch {batch} and another one": partial(crashed_twice, batch=batch) for batch in (3, 17)},
+    "a crash between validation and checkpoint": crashed_between_validation_and_checkpoint,
+    "an interrupt in the first batch": partial(signalled, number=signal.SIGINT, batch=0),
+    "an interrupt at an epoch's end": partial(signalled, number=signal.SIGINT, batch=BATCHES - 1),
+    "a termination": partial(signalled, number=signal.SIGTERM, batch=14),
+    "an interrupt in a validation": signalled_in_validation,
+    # Batches that were made ahead when the signal came are made again.
+    "an interrupt with workers": lambda out: signalled(out, signal.SIGINT, 13, sets=tiny_sets().made_by(2)),
+    "a full disk": full_disk,
+    "a checkpoint that is cut": partial(damaged, damage=cut, batch=15),
+    "a checkpoint that is gone": partial(damaged, damage=Path.unlink, batch=15),
+    "a checkpoint with another bit": partial(damaged, damage=flip, batch=21),
+}
+
+
+@pytest.mark.parametrize("interruption", INTERRUPTIONS)
+def test_a_resume_ends_as_if_nothing_had_ended_the_training(
+    interruption: str, straight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    INTERRUPTIONS[interruption](out)
+    workers = 1 if "workers" in interruption else 0
+    with progress_bar(enabled=False) as bar:
+        train(out, resume=True, sets=tiny_sets().made_by(workers), progress=bar)
+    assert model_bytes(out) == model_bytes(straight)
+    assert [event for event in events(out) if event["event"] != "fallback"] == events(straight)
+    for tag in ("train/loss", "train/learning_rate", "validation/accuracy", "validation/accuracy_after_3"):
+        assert scalars(out, tag) == scalars(straight, tag)
+    assert {path.name for path in out.iterdir()} >= {path.name for path in straight.iterdir()}
+    # The one before is not taken up in silence.
+    printed = capsys.readouterr()
+    told = [event for event in events(out) if event["event"] == "fallback"]
+    assert len(told) == ("a checkpoint" in interruption and "crash" not in interruption)
+    assert printed.out == ""
+    for event in told:
+        assert f"going on from {out / 'previous.safetensors'}, step {event['step']}" in printed.err
+        assert str(event["damage"]) in printed.err
+
+
+def test_damaged_files_never_take_the_place_of_a_whole_one_and_two_are_refused(stopped: Path) -> None:
+    cut(stopped / "last.safetensors")
+    # Ends just after its first checkpoint, which has moved what was last.
+    stop(stopped, 0, resume=True)
+    assert step_of(stopped / "last.safetensors") == step_of(stopped / "previous.safetensors") == 14
+    with pytest.raises(CheckpointError):
+        checkpoint.load(stopped / "damaged.safetensors")
+    cut(stopped / "last.safetensors")
+    flip(stopped / "previous.safetensors")
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: is not a whole.*previous\.safetensors: its digest"):
+        train(stopped, resume=True)
+    (stopped / "previous.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: is not a whole"):
+        train(stopped, resume=True)
+
+
+def test_training_anew_takes_nothing_of_an_earlier_one(straight: Path, stopped: Path) -> None:
+    cut(stopped / "last.safetensors")
+    train(stopped, epochs=1, resume=True, record={"seed": 7, "training": {"epochs": EPOCHS}})
+    train(stopped)
+    assert model_bytes(stopped) == model_bytes(straight)
+    assert {path.name for path in stopped.iterdir()} == {path.name for path in straight.iterdir()}
+
+
+def test_signal_is_not_lost_where_something_else_goes_wrong() -> None:
+    def work() -> None:
+        with deferred_signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise ValueError("pruned")
+
+    with pytest.raises(SystemExit) as left:
+        work()
+    assert left.value.code == 143
+    assert isinstance(left.value.__cause__, ValueError)
 
 
 def test_signal_in_the_last_moment_is_not_lost(straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +229,7 @@ def test_second_signal_acts_at_once(tmp_path: Path) -> None:
 def test_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        train(tmp_path, rule=At(5, lambda: os.kill(os.getpid(), signal.SIGINT), StochasticStep()), epochs=1)
+        train(tmp_path, rule=send(signal.SIGINT, 5), epochs=1)
     except KeyboardInterrupt:
         pytest.fail("the signal was acted on")
     finally:
@@ -113,3 +242,56 @@ def test_training_outside_the_main_thread_needs_no_signals(straight: Path, tmp_p
     thread.start()
     thread.join()
     assert model_bytes(tmp_path) == model_bytes(straight)
+
+
+def poisoned(model: nn.Module, name: str, value: float, batch: int) -> At:
+    def poison() -> None:
+        with torch.no_grad():
+            model.get_parameter(name).fill_(value)
+
+    return At(batch, poison, StochasticStep())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("body.stage1.0.bn1.weight", math.nan, r"the parameter body\.stage1\.0\.bn1\.weight"),
+        ("stem.conv.weight", 3e38, r"the output of stem\.conv \(Conv2d\)"),
+    ],
+)
+def test_loss_not_finite_names_step_and_first_layer(tmp_path: Path, name: str, value: float, found: str) -> None:
+    model = tiny_network()
+    with pytest.raises(TrainingError, match=rf"step 7: the loss is (nan|inf).*{found};.*last good state"):
+        train(tmp_path, model=model, rule=poisoned(model, name, value, 7), checkpoint_every=0)
+    tensors, record = checkpoint.load(tmp_path / "last.safetensors")
+    assert record["counters"]["step"] == 7
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+def test_loss_not_finite_is_not_learned_from(tmp_path: Path) -> None:
+    model = tiny_network()
+
+    class Infinite(StochasticStep):
+        def __call__(self, model, x, target, plan):  # type: ignore[no-untyped-def]
+            for step in super().__call__(model, x, target, plan):
+                yield type(step)(step.loss * math.inf, step.logits, step.update)
+
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    with pytest.raises(TrainingError, match=r"the loss itself, every layer is finite.*no checkpoint"):
+        train(tmp_path, model=model, rule=Infinite())
+    for old, new in zip(before, model.parameters(), strict=True):
+        assert torch.equal(old, new)
+
+
+def test_weight_not_finite_is_never_written(tmp_path: Path) -> None:
+    model = tiny_network()
+    name = "body.stage1.0.act1.leak.logit"
+    assert name in dict(model.named_parameters())
+
+    def nan_gradient() -> None:
+        model.get_parameter(name).register_hook(lambda gradient: gradient * math.nan)
+
+    # The loss is still finite when the weight is not: only the writing can notice.
+    with pytest.raises(TrainingError, match=rf"step 4: {name.replace('.', '[.]')} is not finite"):
+        train(tmp_path, model=model, rule=At(3, nan_gradient, STBP()), checkpoint_every=0)
+    assert checkpoint.load(tmp_path / "last.safetensors")[1]["counters"]["step"] == 3

@@ -13,7 +13,7 @@ import pytest
 
 from hdlif.training import checkpoint
 from training import killed, several_ranks, tiny
-from training.test_loop import scalars
+from training.test_interruption import scalars
 from training.tiny import events, model_bytes
 
 

@@ -1,10 +1,7 @@
 """The loop: what it writes, that any stop is mended by a resume, and what it refuses."""
 
-import errno
 import json
-import os
 import shutil
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,27 +9,23 @@ from typing import Any
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 import own_parts
+from cases import every
 from hdlif.data import batches
 from hdlif.errors import CheckpointError, DataError, TrainingError
-from hdlif.learning import SLTT, STBP, Rule, StochasticStep
+from hdlif.learning import StochasticStep
 from hdlif.training import Fit, checkpoint, evaluate
-from hdlif.training.optim import Drops
 from hdlif.training.tasks import Classify
 from training.tiny import (
     BATCHES,
     EPOCHS,
     TIME_STEPS,
     At,
-    CrashError,
     crash,
     events,
-    model_bytes,
     same,
-    stop,
     tiny_network,
     tiny_sets,
     train,
@@ -48,15 +41,6 @@ def test_two_runs_give_the_same_model_and_metrics_and_leave_the_callers_random_n
     train(tmp_path, model=model)
     assert same(tmp_path, straight)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_worker_processes_change_nothing(straight: Path, tmp_path: Path) -> None:
-    # Batches that were made ahead when the signal came are made again.
-    rule = At(BATCHES + 3, lambda: os.kill(os.getpid(), signal.SIGINT), StochasticStep())
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, rule=rule, sets=tiny_sets().made_by(2))
-    train(tmp_path, resume=True, sets=tiny_sets().made_by(1))
-    assert same(tmp_path, straight)
 
 
 def test_metrics_tell_of_every_window_and_epoch(straight: Path) -> None:
@@ -96,82 +80,12 @@ def test_model_is_the_best_epoch_with_statistics_over_all_steps(straight_fit: tu
     assert loaded.body.stage1[0].bn1.num_batches_tracked.item() == BATCHES * TIME_STEPS
 
 
-@pytest.mark.parametrize(
-    ("batch", "checkpoint_every"),
-    # Without a checkpoint but that of each epoch's end, it begins there again.
-    [*((batch, 0.0) for batch in (0, 9, 17, EPOCHS * BATCHES - 1)), (17, 1e9)],
-)
-def test_resume_after_a_crash_ends_with_the_same_bytes(
-    straight: Path, tmp_path: Path, batch: int, checkpoint_every: float
-) -> None:
-    stop(tmp_path, batch, checkpoint_every=checkpoint_every)
-    train(tmp_path, resume=True)
-    assert same(tmp_path, straight)
-
-
-@pytest.mark.parametrize(
-    ("rule", "precision"),
-    [
-        (STBP(), "32-true"),
-        (SLTT("each"), "64-true"),
-        (StochasticStep(2), "bf16-mixed"),
-    ],
-)
-def test_resume_is_exact_for_every_rule_and_precision(tmp_path: Path, rule: Rule, precision: str) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    train(one, rule=rule, precision=precision, epochs=2)
-    stop(two, 13, rule=rule, precision=precision, epochs=2)
-    train(two, rule=rule, precision=precision, epochs=2, resume=True)
-    assert same(one, two)
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        torch.optim.Adam,
-        *(
-            pytest.param(kind, marks=pytest.mark.slow)
-            for kind in (torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.NAdam)
-        ),
-        own_parts.SignSGD,
-    ],
-)
-def test_a_training_with_any_optimiser_resumes_exactly(tmp_path: Path, kind: type[torch.optim.Optimizer]) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    stepping = {"optimizer": lambda model: kind(model.parameters(), lr=0.01), "scheduler": Drops([0.5])}
-    train(one, **stepping, epochs=2)
-    stop(two, 13, **stepping, epochs=2)
-    train(two, **stepping, epochs=2, resume=True)
-    assert model_bytes(one) == model_bytes(two)
-    rates = [event["learning_rate"] for event in events(one) if event["event"] == "train"]
-    assert rates[-1] == pytest.approx(0.1 * max(rates))
-
-
 def test_an_optimiser_whose_state_no_checkpoint_takes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         TrainingError,
         match=r"KeepsMatrix keeps 'matrix' of shape \[2, 2, 2, 2, 2\], where the parameter has .*another optimiser",
     ):
         train(tmp_path, optimizer=lambda model: own_parts.KeepsMatrix(model.parameters(), lr=0.01))
-
-
-def test_crash_between_validation_and_checkpoint_leaves_no_second_event(
-    straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written = checkpoint.save
-
-    def save(path: Path, **content: Any) -> None:
-        if path.name == "last.safetensors":
-            raise CrashError
-        written(path, **content)
-
-    monkeypatch.setattr(checkpoint, "save", save)
-    with pytest.raises(CrashError):
-        train(tmp_path, checkpoint_every=1e9)
-    monkeypatch.undo()
-    assert (tmp_path / "best.safetensors").exists()
-    train(tmp_path, resume=True)
-    assert same(tmp_path, straight)
 
 
 def test_resume_of_a_finished_training_changes_nothing(
@@ -191,45 +105,6 @@ def test_train_seconds_add_up_over_resumes(stopped: Path) -> None:
     checkpoint.save(path, tensors=tensors, record=record)
     assert 1000 < train(stopped, resume=True).train_seconds < 1060
     assert json.loads((stopped / "metrics.jsonl").read_text().splitlines()[-1])["seconds"] > 1000
-
-
-def scalars(out: Path, tag: str) -> list[tuple[int, float]]:
-    """TensorBoard's steps and values, as TensorBoard reads them."""
-    board = EventAccumulator(str(out / "tensorboard"))
-    board.Reload()
-    return [(event.step, event.value) for event in board.Scalars(tag)]
-
-
-# Batch 3: nothing was logged before the signal, which leaves a checkpoint of a step that TensorBoard may have seen.
-@pytest.mark.parametrize("batch", [3, 17])
-def test_tensorboard_has_each_step_once_after_a_resume(straight: Path, tmp_path: Path, batch: int) -> None:
-    stop(tmp_path, batch)
-    # Ended after another stretch whose checkpoint is never written.
-    stop(tmp_path, 8, checkpoint_every=1e9, resume=True)
-    train(tmp_path, resume=True)
-    for tag in ("train/loss", "train/learning_rate", "validation/accuracy", "validation/accuracy_after_3"):
-        assert scalars(tmp_path, tag) == scalars(straight, tag)
-    steps = [step for step, _ in scalars(straight, "train/loss")]
-    assert steps == sorted(set(steps))
-
-
-def test_full_disk_is_mended_by_a_resume(straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = 0
-    flush = os.fsync
-
-    def full(descriptor: int) -> None:
-        nonlocal calls
-        calls += 1
-        if calls > 20:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        flush(descriptor)
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TrainingError, match=r"the disk is full|cannot be written"):
-        train(tmp_path, checkpoint_every=0)
-    monkeypatch.undo()
-    train(tmp_path, resume=True)
-    assert same(tmp_path, straight)
 
 
 def test_data_order_follows_seed_and_epoch_and_leaves_the_remainder_out(tmp_path: Path) -> None:
@@ -258,38 +133,39 @@ def damaged(path: Path) -> None:
     path.write_bytes(b"?" + path.read_bytes()[1:])
 
 
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda out: (out / "best.safetensors").replace(out / "last.safetensors"), "not a training state"),
-        (lambda out: (out / "best.safetensors").unlink(), r"best\.safetensors: is gone"),
-        (lambda out: damaged(out / "best.safetensors"), r"best\.safetensors: is damaged"),
-        (lambda out: (out / "metrics.jsonl").unlink(), r"metrics\.jsonl: has 0 bytes"),
-        (lambda out: damaged(out / "metrics.jsonl"), r"metrics\.jsonl: is damaged"),
+def leave_model_alone(out: Path) -> None:
+    (out / "last.safetensors").replace(out / "model.safetensors")
+    (out / "previous.safetensors").unlink()
+
+
+OTHER = {"record": {"seed": 9, "training": {"epochs": EPOCHS}}}
+
+
+@every(
+    "spoil",
+    "arguments",
+    "message",
+    of=[
+        (lambda out: (out / "best.safetensors").replace(out / "last.safetensors"), {}, "not a training state"),
+        (lambda out: (out / "best.safetensors").unlink(), {}, r"best\.safetensors: is gone"),
+        (lambda out: damaged(out / "best.safetensors"), {}, r"best\.safetensors: is damaged"),
+        (lambda out: (out / "metrics.jsonl").unlink(), {}, r"metrics\.jsonl: has 0 bytes"),
+        (lambda out: damaged(out / "metrics.jsonl"), {}, r"metrics\.jsonl: is damaged"),
+        (leave_model_alone, {}, r"no last\.safetensors"),
+        (lambda out: None, OTHER, r"seed = 7, the recipe says 9"),
+        (lambda out: None, {"batch_size": 1000}, "do not fill one batch"),
     ],
 )
-def test_a_folder_without_what_a_resume_needs_is_refused_at_once(
-    spoil: Callable[[Path], object], message: str, stopped: Path
+def test_what_cannot_be_resumed_is_refused_at_once_and_left_as_it_is(
+    spoil: Callable[[Path], object],
+    arguments: dict[str, Any],
+    message: str,
+    stopped: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    spoil(stopped)
-    with pytest.raises(CheckpointError, match=message):
-        train(stopped, resume=True, rule=At(0, crash, StochasticStep()))
-
-
-def test_resume_with_another_recipe_is_refused(stopped: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"seed = 7, the recipe says 9"):
-        train(stopped, resume=True, record={"seed": 9, "training": {"epochs": EPOCHS}})
-
-
-def test_resume_beside_a_finished_model_alone_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"precious")
-    with pytest.raises(CheckpointError, match=r"no last\.safetensors"):
-        train(tmp_path, resume=True)
-    assert model_bytes(tmp_path) == b"precious"
-
-
-def test_refused_arguments_leave_an_earlier_training_as_it_is(stopped: Path) -> None:
-    before = (stopped / "last.safetensors").read_bytes()
-    with pytest.raises(DataError, match="do not fill one batch"):
-        train(stopped, batch_size=1000)
-    assert (stopped / "last.safetensors").read_bytes() == before
+    out = shutil.copytree(stopped, tmp_path_factory.mktemp("refused") / "run")
+    spoil(out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises((CheckpointError, DataError), match=message):
+        train(out, **{"resume": True, "rule": At(0, crash, StochasticStep()), **arguments})
+    assert all(path.read_bytes() == content for path, content in before.items())

@@ -1,21 +1,20 @@
 """Metrics that are asked for, in a training: after each epoch, on several ranks, and after a resume."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import Metric
 
+from cases import every
 from hdlif.errors import InputError
 from hdlif.recipe import TrainingConfig
-from hdlif.training import Accelerator, Fit, checkpoint
+from hdlif.training import Fit, checkpoint
 from training import tiny
-from training.several_ranks import METRICS, asking, on_ranks, train_with_metrics
-from training.tiny import model_bytes
+from training.several_ranks import METRICS, asking
 
 
 def validations(out: Path) -> list[dict[str, Any]]:
@@ -42,16 +41,6 @@ def test_each_epoch_is_measured_and_the_best_chosen_by_what_is_asked_for(asked: 
     assert [event.value for event in board.Scalars("validation/ece")] == pytest.approx(errors)
 
 
-def test_nothing_else_changes(straight_fit: tuple[Path, Fit, nn.Module], tmp_path: Path) -> None:
-    tiny.train(tmp_path, task=asking(best=None))
-    straight, plain, _ = straight_fit
-    assert model_bytes(tmp_path) == model_bytes(straight)
-    assert [{k: v for k, v in event.items() if k != "metrics"} for event in validations(tmp_path)] == validations(
-        straight
-    )
-    assert plain.metrics.keys() == {"accuracy"}
-
-
 def test_a_resume_has_the_same_metrics_and_the_same_best_epoch(asked: tuple[Path, Fit], tmp_path: Path) -> None:
     tiny.stop(tmp_path, tiny.BATCHES + 4, task=asking())
     tiny.train(tmp_path, task=asking(), resume=True)
@@ -75,43 +64,42 @@ class Undefined(Metric):
         return number
 
 
-@pytest.mark.parametrize(
-    ("values", "best", "score"),
-    [
-        ((math.nan, 0.25, math.nan), 2, 0.25),
-        ((0.25, math.nan, 0.5), 3, 0.5),
+def measuring(out: Path, *values: float, resume: bool = False, **changes: Any) -> Fit:
+    """Train by a metric that has these values in the trial and then in each epoch."""
+    Undefined.values = (0.0, *values)
+    task = asking({"u": Undefined(compute_with_cache=False)}, best="u")
+    return tiny.train(out, task=task, resume=resume, **changes)
+
+
+@every(
+    "values",
+    "best",
+    of=[
+        ((math.nan, 0.25, math.nan), {2}),
+        ((0.25, math.nan, 0.5), {3}),
+        # Of equal ones, the one with the least loss.
+        ((0.25, 0.25, 0.25), {1, 2, 3}),
+        ((math.nan, math.nan, math.nan), {1, 2, 3}),
     ],
 )
-def test_an_epoch_whose_metric_is_no_number_is_the_least(
-    values: tuple[float, ...], best: int, score: float, tmp_path: Path
+def test_the_best_epoch_has_the_best_number_and_of_equal_ones_the_least_loss(
+    values: tuple[float, ...], best: set[int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    Undefined.values = (0.0, *values)
-    fit = tiny.train(tmp_path, task=asking({"u": Undefined(compute_with_cache=False)}, best="u"))
-    assert (fit.best_epoch, fit.score) == (best, score)
-    assert fit.metrics["u"] == pytest.approx(values[best - 1], nan_ok=True)
+    out = tmp_path_factory.mktemp("best")
+    fit = measuring(out, *values)
+    losses = [event["loss"] for event in validations(out)]
+    assert fit.best_epoch == min(best, key=lambda epoch: losses[epoch - 1])
+    assert fit.metrics["u"] == pytest.approx(values[fit.best_epoch - 1], nan_ok=True)
     null = [None if math.isnan(value) else value for value in values]
-    assert [event["metrics"]["u"] for event in validations(tmp_path)] == null
-    # What is written is taken up again.
-    Undefined.values = (0.0,)
-    again = tiny.train(tmp_path, task=asking({"u": Undefined()}, best="u"), resume=True)
-    assert (again.best_epoch, again.score) == (best, score)
-
-
-@pytest.mark.parametrize("value", [0.25, math.nan])
-def test_of_epochs_with_an_equal_metric_the_one_with_the_least_loss_is_the_best(value: float, tmp_path: Path) -> None:
-    Undefined.values = (0.0, *tiny.EPOCHS * [value])
-    fit = tiny.train(tmp_path, task=asking({"u": Undefined(compute_with_cache=False)}, best="u"))
-    losses = [event["loss"] for event in validations(tmp_path)]
-    assert fit.best_epoch == losses.index(min(losses)) + 1 > 1
-    # Also where it goes on from what is written.
-    Undefined.values = (0.0,)
-    assert tiny.train(tmp_path, task=asking({"u": Undefined()}, best="u"), resume=True).best_epoch == fit.best_epoch
+    assert [event["metrics"]["u"] for event in validations(out)] == null
+    # A training that goes on has read them from its files.
+    again = measuring(out, resume=True)
+    assert (again.best_epoch, again.score) == (fit.best_epoch, fit.score)
 
 
 def test_an_equal_score_is_no_reason_for_patience(tmp_path: Path) -> None:
-    Undefined.values = (0.0, 0.25, 0.5, 0.5, 0.5, 0.5)
     config = TrainingConfig(epochs=9, learning_rate=0.1, patience=2)
-    fit = tiny.train(tmp_path, task=asking({"u": Undefined(compute_with_cache=False)}, best="u"), config=config)
+    fit = measuring(tmp_path, 0.25, 0.5, 0.5, 0.5, 0.5, config=config)
     losses = [event["loss"] for event in validations(tmp_path)]
     assert len(losses) == 4
     # The last of equal ones may be kept all the same.
@@ -129,17 +117,3 @@ def test_a_metric_that_fails_is_named(tmp_path: Path) -> None:
     Undefined.values = (0.0, 1.0)
     with pytest.raises(InputError, match=r"task\.metrics: u fails: ZeroDivisionError: no sample of class 3"):
         tiny.train(tmp_path, task=asking({"u": FailsLate()}, best=None), epochs=1)
-
-
-@pytest.mark.slow
-def test_two_ranks_measure_and_choose_what_one_does(tmp_path: Path) -> None:
-    on_ranks(2, tmp_path, train_with_metrics)
-    train_with_metrics(Accelerator("cpu", "64-true"), tmp_path / "alone")
-    two, one = tmp_path / "metrics", tmp_path / "alone" / "metrics"
-    for first, again in zip(validations(two), validations(one), strict=True):
-        assert first["metrics"] == pytest.approx(again["metrics"], abs=1e-6)
-    counters = [checkpoint.load(out / "last.safetensors")[1]["counters"] for out in (two, one)]
-    assert counters[0]["best_epoch"] == counters[1]["best_epoch"]
-    # A test set is measured by the first rank alone, where there are several.
-    alone = json.loads((two / "alone.json").read_text())
-    assert alone == pytest.approx(json.loads((one / "alone.json").read_text()), abs=1e-6)

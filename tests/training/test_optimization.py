@@ -7,16 +7,115 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import lr_scheduler
 
+from cases import naming
 from hdlif.errors import CheckpointError, InputError
 from hdlif.learning import STBP
-from hdlif.nn import HDLIF, Sequential
+from hdlif.nn import GLIF, HDLIF, MemBN, Sequential
 from hdlif.recipe import TrainingConfig
 from hdlif.training import Callback, Checkpoints, Fit, Trainer, Training, checkpoint
-from hdlif.training.optim import Drops, constant, groups
+from hdlif.training.optim import Drops, OnePass, constant, cosine, groups, parameter_groups, sgd, warmed_up
 from hdlif.training.tasks import Classify
+from training.tiny import tiny_network
+
+
+def test_only_weights_that_no_time_step_owns_decay() -> None:
+    model = tiny_network()
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    decayed, kept = parameter_groups(model)
+    blocks = [f"body.stage1.0.conv{number}.weight" for number in (1, 2)]
+    assert [names[p] for p in decayed] == ["stem.conv.weight", *blocks, "classifier.weight"]
+    assert {names[p] for p in kept} == set(names.values()) - {names[p] for p in decayed}
+    for neuron in (HDLIF(4, channels=8), HDLIF(4, norm=MemBN(4, 8)), GLIF(4, channels=8)):
+        assert any(parameter.ndim == 2 for parameter in neuron.parameters())
+        linear = nn.Linear(2, 2, bias=False)
+        decayed, kept = parameter_groups(nn.Sequential(neuron, linear))
+        assert [id(p) for p in decayed] == [id(linear.weight)], neuron
+        assert [id(p) for p in kept] == [id(p) for p in neuron.parameters()], neuron
+
+
+def test_sgd_step_is_nesterov_with_decay_on_weights_only() -> None:
+    model = nn.Linear(1, 1)
+    nn.init.constant_(model.weight, 2.0)
+    nn.init.constant_(model.bias, 3.0)
+    assert sgd(model, learning_rate=1, momentum=0, weight_decay=0).defaults["nesterov"] is False
+    optimizer = sgd(model, learning_rate=0.5, momentum=0.5, weight_decay=0.25)
+    for _ in range(2):
+        model.weight.grad, model.bias.grad = torch.ones(1, 1), torch.ones(1)
+        optimizer.step()
+    # weight: g = 1 + 0.25·2 = 1.5, buffer 1.5, step 1.5 + 0.5·1.5 = 2.25, weight 2 - 1.125 = 0.875;
+    # then g = 1.21875, buffer 1.96875, step 2.203125, weight 0.875 - 1.1015625.
+    # bias: buffer 1, step 1.5, bias 2.25; then buffer 1.5, step 1.75, bias 1.375.
+    assert model.weight.item() == -0.2265625
+    assert model.bias.item() == 1.375
+
+
+def test_cosine_by_hand() -> None:
+    factors = [warmed_up(cosine, step, 8, 4) for step in range(9)]
+    half = 2**-0.5
+    expected = [0.25, 0.5, 0.75, 1.0, 1.0, (1 + half) / 2, 0.5, (1 - half) / 2, 0.0]
+    assert factors == pytest.approx(expected, abs=1e-12)
+    assert warmed_up(cosine, 0, 10, 0) == 1.0
+    assert [warmed_up(cosine, step, 2, 2) for step in range(3)] == [0.5, 1.0, 1.0]
+    for at, factor in (([0.0], 0.1), ([1.0], 0.1), ([0.5], 0.0)):
+        with pytest.raises(ValueError, match=r"at = |factor"):
+            Drops(at, factor)
+
+
+@pytest.mark.parametrize("make", [partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True), torch.optim.AdamW])
+def test_one_pass_is_the_step_of_the_plain_loop(make: Callable[..., torch.optim.Optimizer]) -> None:
+    """Also where a gradient comes late, or lies otherwise."""
+    found = []
+    for is_fused in (False, True):
+        torch.manual_seed(0)
+        weight, late, bias = (nn.Parameter(torch.randn(sizes)) for sizes in ((4, 3, 3, 3), (2, 3), (4,)))
+        optimizer = make(
+            [{"params": [weight, late], "weight_decay": 0.1}, {"params": [bias], "weight_decay": 0.0}],
+            **({} if is_fused else {"fused": False}),
+        )
+        one_pass, taken = OnePass(optimizer), []
+        for step in range(5):
+            weight.grad, bias.grad = torch.randn(4, 3, 3, 3), torch.randn(4)
+            if step == 1:
+                # As a rule that makes gradients itself may leave them.
+                weight.grad = torch.randn(3, 3, 3, 4).permute(3, 2, 1, 0)
+            late.grad = torch.randn(2, 3) if step > 2 else None
+            one_pass.prepare()
+            taken.append([bool(group["fused"]) for group in optimizer.param_groups])
+            optimizer.step()
+        if is_fused:
+            late_first = [make.func is not torch.optim.SGD if isinstance(make, partial) else True, True]
+            assert taken == [[True, True], [False, True], [True, True], late_first, [True, True]]
+        found.append((weight.detach(), late.detach(), bias.detach()))
+    for plain, fused in zip(*found, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_no_plain_parameter_or_was_chosen_otherwise_stays() -> None:
+    last = nn.Parameter(torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last))
+    plain, sparse = nn.Parameter(torch.randn(3)), nn.Parameter(torch.randn(3))
+    sparse.grad = torch.ones(3).to_sparse()
+    for one in (last, plain):
+        one.grad = torch.ones_like(one)
+    cases: list[tuple[list[nn.Parameter], dict[str, bool]]] = [
+        ([last], {}),
+        ([plain, last], {}),
+        ([sparse], {}),
+        ([plain], {"foreach": True}),
+        ([plain], {"foreach": False}),
+        ([plain], {"fused": False}),
+    ]
+    for parameters, options in cases:
+        optimizer = torch.optim.SGD(parameters, lr=0.1, **options)  # type: ignore[arg-type]
+        OnePass(optimizer).prepare()
+        assert not optimizer.param_groups[0]["fused"], (parameters, options)
+        optimizer.step()
+    other = torch.optim.RMSprop([plain])
+    OnePass(other).prepare()
+    assert "fused" not in other.param_groups[0]
+
 
 DRAWS = torch.Generator().manual_seed(1)
 X, Y = torch.randn(32, 2, 4, generator=DRAWS), torch.arange(32) % 3
@@ -72,15 +171,19 @@ def test_an_optimiser_has_its_own_rates_and_a_function_multiplies_them() -> None
 
 
 def test_a_scheduler_of_torch_is_stepped_once_per_epoch() -> None:
-    halved = [0.4] * 4 + [0.2] * 4 + [0.1] * 4 + [0.05] * 4
-    for factory in (partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5), _plateau):
-        rates, model = Rates(), network()
-        fit(model, rates, optimizer=lambda model: torch.optim.SGD(model.parameters(), lr=0.4), scheduler=factory)
+    def made(model: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.SGD(model.parameters(), lr=0.4)
+
+    model = network()
+    given = made(model)
+    for arguments in (
+        {"optimizer": made, "scheduler": partial(lr_scheduler.ExponentialLR, gamma=0.5)},
+        {"optimizer": made, "scheduler": _plateau},
+        {"optimizer": given, "scheduler": lr_scheduler.ExponentialLR(given, gamma=0.5)},
+    ):
+        fit(model, rates := Rates(), **arguments)
+        halved = [0.4] * 4 + [0.2] * 4 + [0.1] * 4 + [0.05] * 4
         assert [rate for (rate,) in rates.seen] == pytest.approx(halved)
-    rates, model = Rates(), network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.4)
-    fit(model, rates, optimizer=optimizer, scheduler=lr_scheduler.ExponentialLR(optimizer, gamma=0.5))
-    assert [rate for (rate,) in rates.seen] == pytest.approx(halved)
 
 
 def _plateau(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
@@ -99,50 +202,40 @@ def _warmed_up(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
 
 
 def test_a_training_with_a_scheduler_of_torch_resumes_exactly(tmp_path: Path) -> None:
-    schedulers: dict[str, Callable[..., lr_scheduler.LRScheduler]] = {
-        "plateau": partial(lr_scheduler.ReduceLROnPlateau, factor=0.5, patience=0),
-        "sequence": _warmed_up,
-        "cosine": partial(lr_scheduler.CosineAnnealingLR, T_max=4),
-    }
-
-    def run(name: str, folder: str, end_after: int | None = None, *, resume: bool = False) -> None:
+    def run(
+        make: Callable[..., lr_scheduler.LRScheduler], out: Path, end_after: int = 0, *, resume: bool = False
+    ) -> None:
         model = network()
         optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-        kept = Checkpoints(tmp_path / name / folder, recipe={}, resume=resume, every=0)
-        fit(model, kept, Rates(end_after), optimizer=optimizer, scheduler=schedulers[name](optimizer))
+        kept = Checkpoints(out, recipe={}, resume=resume, every=0)
+        fit(model, kept, Rates(end_after), optimizer=optimizer, scheduler=make(optimizer))
 
-    for name in schedulers:
-        run(name, "straight")
+    plateau = partial(lr_scheduler.ReduceLROnPlateau, factor=0.5, patience=0)
+    for number, make in enumerate((plateau, _warmed_up)):
+        straight, stopped = tmp_path / f"straight {number}", tmp_path / f"stopped {number}"
+        run(make, straight)
         with pytest.raises(KeyboardInterrupt):
-            run(name, "stopped", 11)
-        run(name, "stopped", resume=True)
-        files = [(tmp_path / name / folder / "model.safetensors").read_bytes() for folder in ("straight", "stopped")]
-        assert files[0] == files[1], name
-    last = tmp_path / "cosine" / "stopped" / "last.safetensors"
-    tensors, record = checkpoint.load(last)
-    checkpoint.save(last, tensors=tensors, record=record | {"scheduled_losses": []})
+            run(make, stopped, 11)
+        run(make, stopped, resume=True)
+        assert (straight / "model.safetensors").read_bytes() == (stopped / "model.safetensors").read_bytes()
+    tensors, record = checkpoint.load(stopped / "last.safetensors")
+    checkpoint.save(stopped / "last.safetensors", tensors=tensors, record=record | {"scheduled_losses": []})
     with pytest.raises(CheckpointError):
-        run("cosine", "stopped", resume=True)
+        run(make, stopped, resume=True)
 
 
 def test_the_choice_of_threads_leaves_an_optimiser_as_it_is() -> None:
     model = network()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     updates = fit(model, optimizer=optimizer, cores=2, scheduler=constant).steps
-    steps: list[Tensor] = [state["step"] for state in optimizer.state.values()]
-    assert len(steps) == len(list(model.parameters()))
-    assert {int(step) for step in steps} == {updates}
+    assert len(optimizer.state) == len(list(model.parameters()))
+    assert {int(state["step"]) for state in optimizer.state.values()} == {updates}
 
 
 def test_what_is_no_optimiser_or_scheduler_of_the_model_is_refused() -> None:
     model = network()
     foreign = torch.optim.Adam(network().parameters())
     own = torch.optim.Adam(model.parameters())
-    warm = TrainingConfig(epochs=2, learning_rate=0.1, warmup_epochs=1)
-    unknown = TrainingConfig.model_validate({"epochs": 1, "learning_rate": 0.1, "optimizer": {"kind": "my:Lion"}})
-    wrong = TrainingConfig.model_validate(
-        {"epochs": 1, "learning_rate": 0.1, "optimizer": {"kind": "adam", "beta3": 1}}
-    )
     refused: list[dict[str, Any]] = [
         {"optimizer": torch.optim.Adam},
         {"optimizer": "adam"},
@@ -153,13 +246,13 @@ def test_what_is_no_optimiser_or_scheduler_of_the_model_is_refused() -> None:
         {"scheduler": lr_scheduler.StepLR(own, 1)},
         {"optimizer": own, "scheduler": lr_scheduler.StepLR(foreign, 1)},
         {"scheduler": lambda optimizer: 3},
-        {"config": warm, "scheduler": partial(lr_scheduler.StepLR, step_size=1)},
-        {"config": unknown},
-        {"config": wrong},
+        {"warmup_epochs": 1, "scheduler": partial(lr_scheduler.StepLR, step_size=1)},
+        {"named": {"kind": "my:Lion"}},
+        {"named": {"kind": "adam", "beta3": 1}},
     ]
     for arguments in refused:
-        try:
-            fit(model, **arguments)
-        except InputError:
-            continue
-        raise AssertionError(arguments)
+        stated = {"epochs": 2, "learning_rate": 0.1, "warmup_epochs": arguments.pop("warmup_epochs", 0)}
+        if "named" in arguments:
+            stated["optimizer"] = arguments.pop("named")
+        with naming(stated, arguments), pytest.raises(InputError):
+            fit(model, config=TrainingConfig.model_validate(stated), **arguments)

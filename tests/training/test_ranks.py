@@ -16,7 +16,6 @@ from small_networks import assert_close
 from training.several_ranks import (
     ALL,
     EXTRAS,
-    FEW,
     STOPPED,
     Case,
     fail_together,
@@ -28,7 +27,9 @@ from training.several_ranks import (
     train,
     train_and_stop,
     train_with_extras,
+    train_with_metrics,
 )
+from training.tiny import events
 
 TRAININGS = train_and_stop, go_on, train_with_extras
 
@@ -58,12 +59,8 @@ def steps(out: Path) -> int:
 
 
 def numbers(out: Path) -> list[dict[str, object]]:
-    """The events of a run without its times, floats to ten digits."""
-    events = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return [
-        {key: round(v, 10) if isinstance(v, float) else v for key, v in event.items() if key != "seconds"}
-        for event in events
-    ]
+    """The events of a run, floats to ten digits."""
+    return [{key: round(v, 10) if isinstance(v, float) else v for key, v in event.items()} for event in events(out)]
 
 
 def stop_alone(folder: Path) -> None:
@@ -74,64 +71,51 @@ def stop_alone(folder: Path) -> None:
 
 def agree_on_files(folder: Path) -> None:
     train(one_process(), folder / "alone")
-    expected = weights(folder / "alone")
-    assert_close(weights(folder / "straight"), expected)
-    assert numbers(folder / "straight") == numbers(folder / "alone")
-    # What several ranks began goes on in one process.
+    # What several ranks began goes on in one process; go_on does so the other way round.
     assert steps(folder / "stopped") == STOPPED
     train(one_process(), folder / "stopped", resume=True)
-    assert_close(weights(folder / "stopped"), expected)
-    assert numbers(folder / "stopped") == numbers(folder / "alone")
-    # And the other way round.
-    assert_close(weights(folder / "stopped alone"), expected)
-    assert numbers(folder / "stopped alone") == numbers(folder / "alone")
     train(one_process(), folder / "extras alone", config=EXTRAS)
-    assert_close(weights(folder / "extras"), weights(folder / "extras alone"))
-    assert numbers(folder / "extras") == numbers(folder / "extras alone")
+    pairs = [(name, "alone") for name in ("straight", "stopped", "stopped alone")] + [("extras", "extras alone")]
+    for found, expected in pairs:
+        assert_close(weights(folder / found), weights(folder / expected))
+        assert numbers(folder / found) == numbers(folder / expected)
+
+
+def agree_on_metrics(folder: Path) -> None:
+    train_with_metrics(one_process(), folder / "one")
+    several, one = folder / "metrics", folder / "one" / "metrics"
+    for mine, other in zip(events(several), events(one), strict=True):
+        assert mine.get("metrics", {}) == pytest.approx(other.get("metrics", {}), abs=1e-6)
+    best = [checkpoint.load(out / "last.safetensors")[1]["counters"]["best_epoch"] for out in (several, one)]
+    assert best[0] == best[1]
+    # A test set is measured by the first rank alone, where there are several.
+    alone = [json.loads((out / "alone.json").read_text()) for out in (several, one)]
+    assert alone[0] == pytest.approx(alone[1], abs=1e-6)
 
 
 @pytest.mark.alone
 @pytest.mark.slow
-def test_two_ranks_learn_as_one_process_and_stop_and_fail_as_one(tmp_path: Path) -> None:
+def test_four_ranks_learn_as_one_process_and_stop_and_fail_as_one(tmp_path: Path) -> None:
     stop_alone(tmp_path)
-    on_ranks(2, tmp_path, partial(learn, cases=FEW), *TRAININGS, fail_together)
-    agree(2, tmp_path, FEW)
-    agree_on_files(tmp_path)
-
-
-@pytest.mark.alone
-@pytest.mark.slow
-def test_four_ranks_learn_as_one_process_whatever_the_rule_the_penalty_and_the_neuron(tmp_path: Path) -> None:
-    stop_alone(tmp_path)
-    on_ranks(4, tmp_path, partial(learn, cases=ALL), *TRAININGS, fail_together)
+    on_ranks(4, tmp_path, partial(learn, cases=ALL), *TRAININGS, train_with_metrics, fail_together)
     agree(4, tmp_path, ALL)
     agree_on_files(tmp_path)
+    agree_on_metrics(tmp_path)
 
 
 def test_batches_that_cannot_be_shared_equally_are_refused() -> None:
-    for batch_size, ranks, paired, fix in (
-        (50, 4, False, "set a multiple of 4, such as 48"),
-        (3, 8, False, "set a multiple of 8, such as 8"),
-        (12, 4, True, "set a multiple of 8, such as 16"),
-    ):
-        with pytest.raises(RecipeError, match=fix):
+    for batch_size, ranks, paired, fix in ((50, 4, False, 48), (3, 8, False, 8), (12, 4, True, 16)):
+        with pytest.raises(RecipeError, match=f"such as {fix}"):
             check_share(batch_size, ranks, paired=paired)
-    check_share(48, 4)
-    check_share(16, 4, paired=True)
+        check_share(fix, ranks, paired=paired)
 
 
-THIRD = Accelerator("cpu", rank=2, world_size=4)
-
-
-def test_shares_are_contiguous_and_a_small_last_batch_goes_with_the_one_before() -> None:
-    ranks = Ranks(THIRD)
-    batches = list(torch.arange(18).split(8))
-    assert [share.tolist() for share in ranks.shares(batches)] == [[4, 5], [14, 15]]
+def test_shares_are_contiguous_and_noise_is_of_each_rank() -> None:
+    ranks = Ranks(Accelerator("cpu", rank=2, world_size=4))
+    # A small last batch goes with the one before.
+    assert [share.tolist() for share in ranks.shares(list(torch.arange(18).split(8)))] == [[4, 5], [14, 15]]
     assert ranks.shares([]) == []
     with pytest.raises(DataError, match="3 samples cannot be shared by 4 ranks"):
         ranks.shares([torch.arange(3)])
-
-
-def test_every_rank_has_noise_of_its_own() -> None:
+    assert ranks.seed_name("noise") == "noise of rank 2"
     assert Ranks(one_process()).seed_name("noise") == "noise"
-    assert Ranks(THIRD).seed_name("noise") == "noise of rank 2"

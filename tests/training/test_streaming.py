@@ -1,9 +1,7 @@
 """Training on streams: every batch goes on where the one before it stopped, and a resumed one with the same bytes."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cases import naming
-from hdlif.data import Samples, rows
+from cases import every, naming
+from hdlif.data import rows
 from hdlif.data.sources.generated import sines
 from hdlif.errors import CheckpointError, InputError
 from hdlif.learning import (
@@ -33,6 +31,7 @@ from hdlif.nn import (
     SECA,
     BatchNorm1d,
     BatchNorm2d,
+    Carrying,
     DelayLine,
     MemBN,
     QuantConv2d,
@@ -45,7 +44,7 @@ from hdlif.recipe import TrainingConfig
 from hdlif.training import Callback
 from hdlif.training.streaming import Streams
 from hdlif.training.tasks import Classify
-from small_networks import assert_close, gradients, name_of
+from small_networks import assert_close, gradients, name_of, tensors_of
 from training.tiny import CrashError, same, train
 
 T, PART, B, CLASSES = 8, 4, 5, 3
@@ -64,7 +63,6 @@ RULES: list[Rule] = [
     ForwardMode(),
     ForwardMode("each", recurrent="eprop"),
 ]
-each_rule = pytest.mark.parametrize("rule", RULES, ids=name_of)
 
 
 def network(inputs: int = 2, *, width: int = 6, norm: bool = True) -> Sequential:
@@ -99,59 +97,41 @@ def learn(rule: Rule, net: nn.Module, x: Tensor, plan: Plan, carry: Carry | None
     return gradients(net)
 
 
-def in_parts(rule: Rule, net: nn.Module, x: Tensor, draw: Callable[[int], Plan]) -> tuple[dict[str, Tensor], Carry]:
+def in_parts(rule: Rule, net: nn.Module, plan: Plan) -> tuple[dict[str, Tensor], Carry]:
     """The sum over the parts of a sequence, each of which goes on from the one before."""
-    carry, total = Carry(), dict[str, Tensor]()
-    for place, part in enumerate(x.split(PART)):
-        for name, value in learn(rule, net, part, draw(place), carry).items():
-            total[name] = total.get(name, torch.zeros(())) + value
-    return total, carry
+    carry, found = Carry(), []
+    for part in frames().split(PART):
+        found.append(learn(rule, net, part, plan, carry))
+    return {name: value + found[1][name] for name, value in found[0].items()}, carry
 
 
-def state_after(net: nn.Module, x: Tensor) -> Any:
-    with torch.no_grad():
-        return net(x, steps=range(len(x)))[1]
+def flat(state: Any) -> dict[str, Tensor]:
+    return {name: value for name, value in tensors_of(state) if "trace" not in name and "drift" not in name}
 
 
-def flat(state: Any, at: str = "") -> dict[str, Tensor]:
-    found = {}
-    for name, value in state.items():
-        found |= {at + name: value} if isinstance(value, Tensor) else flat(value, f"{at}{name}.")
-    return found
-
-
-# Rules that go on with a sequence
-
-
-def test_the_parts_of_a_sequence_have_the_gradient_of_the_whole() -> None:
-    for rule in (SLTT(), SLTT(chunk=3), OTTT(leak=0.9), OTTT(leak=0.9, chunk=3), NDOT(), ForwardMode()):
-        with naming(rule):
-            net = network(norm=False).double().train()
-            found, carry = in_parts(rule, net, frames(), partial(_scheduled, rule))
-            whole = learn(rule, net, frames(), rule.schedule(T, torch.Generator()))
-            # The losses of a part are a mean over its own steps.
-            assert_close({name: value * PART / T for name, value in found.items()}, whole)
-            assert carry.step == T
-
-
-def _scheduled(rule: Rule, place: int) -> Plan:
-    return rule.schedule(PART, torch.Generator())
+@every(rule=[SLTT(), SLTT(chunk=3), OTTT(leak=0.9), OTTT(leak=0.9, chunk=3), NDOT(), ForwardMode()])
+def test_the_parts_of_a_sequence_have_the_gradient_of_the_whole(rule: Rule) -> None:
+    net = network(norm=False).double().train()
+    found, carry = in_parts(rule, net, rule.schedule(PART, torch.Generator()))
+    whole = learn(rule, net, frames(), rule.schedule(T, torch.Generator()))
+    # The losses of a part are a mean over its own steps.
+    assert_close({name: value * PART / T for name, value in found.items()}, whole)
+    assert carry.step == T
 
 
 def test_stbp_of_parts_is_back_propagation_that_is_cut_between_them() -> None:
     net, rule = network(norm=False).double().train(), STBP()
-    found, _ = in_parts(rule, net, frames(), lambda place: rule.schedule(PART, torch.Generator()))
-    carry, total = Carry(), dict[str, Tensor]()
+    found, _ = in_parts(rule, net, rule.schedule(PART, torch.Generator()))
+    net.zero_grad()
+    carry = Carry()
     for first, part in zip((0, PART), frames().split(PART), strict=True):
-        net.zero_grad()
         logits, after = net(part, carry.state, steps=range(first, first + PART))
         F.cross_entropy(logits.mean(0), TARGET).backward()
         carry.after(after, PART)
-        total = {name: total.get(name, torch.zeros(())) + value for name, value in gradients(net).items()}
-    assert_close(found, total)
+    assert_close(found, gradients(net))
 
 
-@each_rule
+@every(rule=RULES)
 def test_every_step_of_a_part_runs_and_hands_its_state_on(rule: Rule) -> None:
     net = network(norm=False).double().train()
     # The first step alone has a loss where it can be chosen.
@@ -161,14 +141,11 @@ def test_every_step_of_a_part_runs_and_hands_its_state_on(rule: Rule) -> None:
         plan = Plan(PART, (0, 1) if rule.loss == "each" else (1,), (True,))
     else:
         plan = rule.schedule(PART, torch.Generator())
-    _, carry = in_parts(rule, net, frames(), lambda place: plan)
-    expected = flat(state_after(net, frames()))
-    found = {name: value for name, value in flat(carry.state).items() if "trace" not in name and "drift" not in name}
-    torch.testing.assert_close(found, expected)
-    assert not any(value.requires_grad for value in found.values())
-
-
-# Batch norm by exponential average
+    _, carry = in_parts(rule, net, plan)
+    with torch.no_grad():
+        expected = flat(net(frames(), steps=range(T))[1])
+    torch.testing.assert_close(flat(carry.state), expected)
+    assert not any(value.requires_grad for value in flat(carry.state).values())
 
 
 def test_statistics_of_a_stream_follow_their_equation_whatever_the_batch() -> None:
@@ -201,40 +178,16 @@ def test_statistics_are_constants_to_the_gradient_and_stay_as_they_are_in_eval_m
     assert torch.equal(norm.running_mean, kept)
 
 
-@pytest.mark.parametrize("recurrent", ["diagonal", "eprop"])
+@every(recurrent=["diagonal", "eprop"])
 def test_forward_mode_knows_that_they_are(recurrent: Any) -> None:
-    def net() -> Sequential:
+    found = []
+    for rule in (ForwardMode(recurrent=recurrent), STBP(loss="each")):
         torch.manual_seed(0)
         neuron = HDLIF(T, leak=0.9, threshold=0.2, per_step=False, channels=4)
-        return Sequential(nn.Linear(2, 4), BatchNorm1d(4), neuron, nn.Linear(4, CLASSES)).double().train()
-
-    class ByAverage(nn.Module):
-        def __init__(self, model: nn.Module) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, x: Tensor, state: Any = None, *, steps: range) -> Any:
-            return self.model(x, state, steps=carrying(steps, by_average=True))
-
-    x, found = frames().flatten(2), []
-    for rule in (ForwardMode(recurrent=recurrent), STBP(loss="each")):
-        found.append(learn(rule, ByAverage(net()), x, rule.schedule(T, torch.Generator())))
+        net = Sequential(nn.Linear(2, 4), BatchNorm1d(4), neuron, nn.Linear(4, CLASSES)).double().train()
+        by_average = Carrying(net, by_average=True)
+        found.append(learn(rule, by_average, frames().flatten(2), rule.schedule(T, torch.Generator())))
     assert_close(*found)
-
-
-# Trainings
-
-
-@dataclass
-class Series:
-    train: Samples
-    validation: Samples
-    classes: tuple[str, ...]
-
-
-def series() -> Series:
-    sets = sines(validation=30).shown_as(rows)
-    return Series(sets.train.first(96), sets.validation, sets.classes)
 
 
 class CrashAt(Callback):
@@ -248,28 +201,20 @@ class CrashAt(Callback):
             raise CrashError
 
 
-def stream(
-    out: Path, rule: Rule, *, every: int = 8, epochs: int = 2, crash_at: int | None = None, **changes: Any
-) -> Any:
-    sets = changes.pop("sets", None) or series()
+def stream(out: Path, rule: Rule, *, every: int = 8, **changes: Any) -> Any:
+    """Train on streams of sines, for one epoch of six batches."""
+    sets = sines(validation=30).shown_as(rows)
     given: dict[str, Any] = {
         "rule": rule,
-        "sets": sets,
+        "sets": SimpleNamespace(train=sets.train.first(96), validation=sets.validation, classes=sets.classes),
         "model": network(),
         "task": Classify(sets.classes, 32),
-        "config": TrainingConfig(epochs=epochs, learning_rate=0.02, stream=every),
+        "config": TrainingConfig(epochs=1, learning_rate=0.02, stream=every),
         "checkpoint_every": 0.0,
         "batch_size": 16,
         **changes,
     }
-    if crash_at is not None:
-        given["after_crash"] = CrashAt(crash_at)
     return train(out, **given)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize(
@@ -279,10 +224,10 @@ def _one_thread() -> None:
 )
 def test_a_stream_is_resumed_in_its_middle_to_the_same_bytes(rule: Rule, tmp_path: Path) -> None:
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
-    stream(straight, rule, epochs=1)
+    stream(straight, rule)
     with pytest.raises(CrashError):
-        stream(resumed, rule, epochs=1, crash_at=4)
-    stream(resumed, rule, epochs=1, resume=True)
+        stream(resumed, rule, after_crash=CrashAt(4))
+    stream(resumed, rule, resume=True)
     assert same(resumed, straight)
 
 
@@ -295,14 +240,13 @@ def test_the_state_of_the_sample_before_is_there_when_the_next_begins(tmp_path: 
             seen.append(0.0 if carry.state is None else float(flat(carry.state)["3.potential"].abs().sum()))
             return super().__call__(model, x, target, plan, carry)
 
-    stream(tmp_path / "watched", Watching(), every=16, epochs=1)
+    stream(tmp_path, Watching(), every=16)
     assert seen[0] == 0
     assert min(seen[1:]) > 0
 
 
 def test_targets_at_each_step_are_taken_apart_with_the_steps() -> None:
-    criterion = Timed(F.cross_entropy, each=True)
-    streams = Streams(4, T, SLTT(criterion=criterion), network())
+    streams = Streams(4, T, SLTT(criterion=Timed(F.cross_entropy, each=True)), network())
     target = torch.arange(B * T).view(B, T)
     parts = list(streams.parts(frames(), target))
     assert [list(y.shape) for _, y in parts] == [[B, 4], [B, 4]]
@@ -310,52 +254,38 @@ def test_targets_at_each_step_are_taken_apart_with_the_steps() -> None:
     torch.testing.assert_close(torch.cat([x for x, _ in parts]), frames())
     (constant, _), *_ = streams.parts(frames()[:1], target)
     assert len(constant) == 1
+    below = {"stream.state.a": torch.zeros(1), "stream.state.a.b": torch.zeros(1)}
+    with pytest.raises(CheckpointError, match="lies below a tensor; the file is damaged"):
+        streams.restore(below, 4, torch.device("cpu"), "x")
 
 
-# What is refused
+class Anew(SLTT):
+    """A rule that begins every sequence anew."""
+
+    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Any:
+        return super().__call__(model, x, target, plan)
+
+
+def reading(*layers: nn.Module) -> dict[str, Any]:
+    return {"model": Sequential(nn.Flatten(), nn.Linear(2, 3), *layers)}
 
 
 def test_what_is_no_stream_is_refused(tmp_path: Path) -> None:
-    stateless = HDLIF(32, per_step=False)
-    normed = (nn.Flatten(), nn.Linear(2, 3), BatchNorm1d(3, time_steps=32))
-    attention = (nn.Flatten(), nn.Linear(2, 3), nn.Unflatten(1, (3, 1)), SECA(3, time_steps=32))
-    mem_bn = HDLIF(32, per_step=False, norm=MemBN(32, 3))
+    stateless, normed = HDLIF(32, per_step=False), BatchNorm1d(3, time_steps=32)
+    attention = nn.Unflatten(1, (3, 1)), SECA(3, time_steps=32), nn.Flatten()
     refused: list[tuple[dict[str, Any], str]] = [
         ({"every": 5}, "training.stream = 5 steps"),
         ({"every": 64}, "training.stream = 64 steps"),
         ({"task": Classify(("a", "b", "c"), 32, "last")}, "set task.learn_from: every"),
         ({"task": Classify(("a", "b", "c"), 32, learn_from="late")}, "set task.learn_from: every"),
-        ({"model": Sequential(nn.Flatten(), nn.Linear(2, 3), HDLIF(32))}, r"2\.leak .* set neuron\.per_step: false$"),
-        ({"model": Sequential(*attention, nn.Flatten())}, r"3 has .*set attention\.per_step: false$"),
-        ({"model": Sequential(*normed, HDLIF(32))}, r"norm\.per_step: false, and set neuron\.per_step: false$"),
-        ({"model": Sequential(*normed, stateless)}, r"no first step; set norm\.per_step: false$"),
-        ({"model": Sequential(nn.Flatten(), nn.Linear(2, 3), mem_bn)}, r"\(2\.norm\).*leave neuron.mem_bn out$"),
+        (reading(HDLIF(32)), r"2\.leak .* set neuron\.per_step: false$"),
+        (reading(*attention), r"3 has .*set attention\.per_step: false$"),
+        (reading(normed, HDLIF(32)), r"norm\.per_step: false, and set neuron\.per_step: false$"),
+        (reading(normed, stateless), r"no first step; set norm\.per_step: false$"),
+        (reading(HDLIF(32, per_step=False, norm=MemBN(32, 3))), r"\(2\.norm\).*leave neuron.mem_bn out$"),
         ({"config": TrainingConfig(epochs=1, learning_rate=0.1, stream=8, accumulate=2)}, r"training\.accumulate"),
+        ({"rule": Anew()}, r"the rule Anew begins every sequence anew.*carry=\.\.\."),
     ]
     for changes, words in refused:
         with naming(words), pytest.raises(InputError, match=words):
-            stream(tmp_path, SLTT(), **changes)
-
-
-class Anew:
-    """A rule that begins every sequence anew."""
-
-    criterion = staticmethod(F.cross_entropy)
-
-    def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
-        return SLTT().schedule(time_steps, generator)
-
-    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Any:
-        return SLTT()(model, x, target, plan)
-
-
-def test_a_rule_that_begins_every_sequence_anew_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"the rule Anew begins every sequence anew.*carry=\.\.\."):
-        stream(tmp_path, Anew())
-
-
-def test_a_state_below_a_tensor_is_a_damaged_file(tmp_path: Path) -> None:
-    streams = Streams(4, T, SLTT(), network())
-    tensors = {"stream.state.a": torch.zeros(1), "stream.state.a.b": torch.zeros(1)}
-    with pytest.raises(CheckpointError, match="lies below a tensor; the file is damaged"):
-        streams.restore(tensors, 4, torch.device("cpu"), tmp_path)
+            stream(tmp_path, **{"rule": SLTT(), **changes})

@@ -3,18 +3,20 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cases import every
 from hdlif.learning import StochasticStep
 from hdlif.nn import HDLIF, LIF, Dspike
 from hdlif.training import checkpoint
 from hdlif.training.temperature import adapt_temperatures, dspikes
 from small_networks import tiny_resnet
-from training.tiny import BATCHES, EPOCHS, TIME_STEPS, At, train
+from training.tiny import BATCHES, EPOCHS, TIME_STEPS, At, model_bytes, train
 
 
 class Line(nn.Module):
@@ -36,10 +38,11 @@ def draws() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-@pytest.mark.parametrize(("right", "expected"), [(3.2, 3.2), (3.0, 3.0), (1.5, 2.8)])
-def test_moves_one_step_towards_the_truest_gradient(right: float, expected: float) -> None:
+@every("right", "start", "expected", of=[(3.2, 3.0, 3.2), (3.0, 3.0, 3.0), (1.5, 3.0, 2.8), (0.0, 1.1, 1.0)])
+def test_moves_one_step_towards_the_truest_gradient(right: float, start: float, expected: float) -> None:
     torch.manual_seed(0)
     model = Line(right)
+    model.surrogate.temperature.fill_(start)
     before = model.layer.weight.detach().clone()
     assert adapt_temperatures(model, model.loss, generator=draws()) == pytest.approx(expected)
     assert float(model.surrogate.temperature) == pytest.approx(expected)
@@ -60,14 +63,6 @@ def test_all_ranks_choose_by_the_mean_of_what_their_shares_say() -> None:
     share, answers = Line(1.5), iter(of_batch)
     assert adapt_temperatures(share, share.loss, generator=draws(), mean=lambda _: next(answers)) == pytest.approx(3.2)
     assert next(answers, None) is None
-
-
-def test_stays_above_the_least() -> None:
-    torch.manual_seed(0)
-    model = Line(0.0)
-    model.surrogate.temperature.fill_(1.1)
-    assert adapt_temperatures(model, model.loss, generator=draws()) == 1.0
-    assert adapt_temperatures(model, model.loss, generator=draws()) == 1.0
 
 
 def test_all_layers_share_it_and_buffers_stay() -> None:
@@ -91,35 +86,26 @@ def network() -> nn.Module:
     return tiny_resnet(lambda place: LIF(TIME_STEPS, surrogate=Dspike(3.0)), in_channels=1, classes=10).float()
 
 
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
-    """A training that nothing stops, and the temperatures that it chose."""
-    out, calls = tmp_path_factory.mktemp("temperature") / "straight", []
+def test_training_adapts_it_once_an_epoch_also_if_it_stops_between_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[float] = []
 
-    def counting(*arguments, **more):  # type: ignore[no-untyped-def]
-        calls.append(adapt_temperatures(*arguments, **more))
-        return calls[-1]
+    def noting(*arguments: Any, **more: Any) -> float:
+        chosen.append(adapt_temperatures(*arguments, **more))
+        return chosen[-1]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hdlif.training.training.adapt_temperatures", counting)
-        train(out, model=network())
-    return out, calls
-
-
-def test_training_adapts_it_once_an_epoch_and_keeps_it(straight: tuple[Path, list[float]]) -> None:
-    out, calls = straight
-    assert len(calls) == EPOCHS
-    tensors, _ = checkpoint.load(out / "last.safetensors")
+    monkeypatch.setattr("hdlif.training.training.adapt_temperatures", noting)
+    train(tmp_path / "straight", model=network())
+    assert len(chosen) == EPOCHS
+    tensors, _ = checkpoint.load(tmp_path / "straight" / "last.safetensors")
     kept = [float(value) for name, value in tensors.items() if name.endswith("surrogate.temperature")]
-    assert kept == [pytest.approx(calls[-1])] * 4
-    assert dspikes(tiny_resnet(lambda place: HDLIF(2))) == []
-
-
-def test_stop_between_two_epochs_does_not_adapt_twice(straight: tuple[Path, list[float]], tmp_path: Path) -> None:
+    assert kept == [pytest.approx(chosen[-1])] * 4
     # Heard of before the first batch of the second epoch.
     stopping = At(BATCHES - 1, lambda: os.kill(os.getpid(), signal.SIGINT), StochasticStep())
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, model=network(), rule=stopping)
-    train(tmp_path, model=network(), resume=True)
-    bytes_of = [(folder / "model.safetensors").read_bytes() for folder in (straight[0], tmp_path)]
-    assert bytes_of[0] == bytes_of[1]
+        train(tmp_path / "stopped", model=network(), rule=stopping)
+    train(tmp_path / "stopped", model=network(), resume=True)
+    assert model_bytes(tmp_path / "stopped") == model_bytes(tmp_path / "straight")
+    assert len(chosen) == 2 * EPOCHS
+    assert dspikes(tiny_resnet(lambda place: HDLIF(2))) == []

@@ -12,7 +12,7 @@ import torch
 from hdlif.learning import StochasticStep
 from hdlif.training import checkpoint, threads
 from hdlif.training.threads import candidates, measured, rounds_for, using_threads
-from training.tiny import BATCHES, EPOCHS, At, train
+from training.tiny import BATCHES, EPOCHS, At, model_bytes, train
 
 
 class Machine:
@@ -50,24 +50,21 @@ def test_the_fastest_number_is_chosen_and_torch_keeps_its_own() -> None:
     assert torch.get_num_threads() == before
     # Of numbers that tie, the smallest.
     assert choose(lambda _, count: 1.0 - 0.005 * count, [1, 2])[0].count == 1
-
-
-def test_a_moment_of_other_work_does_not_decide() -> None:
-    """One update in which two threads waited for each other weighs less than six in which they gained."""
+    # One update in which two threads waited for each other weighs less than six in which they gained.
     found, _ = choose(lambda number, count: 2.5 if (number, count) == (3, 2) else 1.0 / count, [1, 2], rounds=7)
     assert found.count == 2
+    # A short training is decided by one update of each number.
+    found, machine = choose(lambda _, count: 3.0 - count, [1, 2], rounds=0)
+    assert (found.count, found.seconds_per_update) == (2, {1: 2.0, 2: 1.0})
+    assert [number for number, _ in machine.ran] == [0, 0, 0]
 
 
-def test_a_hopeless_number_is_tried_once() -> None:
+def test_a_hopeless_number_is_tried_once_and_measuring_ends_when_its_time_is_over() -> None:
     """On a busy machine an update with threads that wait for each other may take a hundred times as long."""
     found, machine = choose(lambda _, count: 100.0 if count == 2 else 1.0, [1, 2])
-    assert found.count == 1
+    assert (found.count, found.seconds_per_update) == (1, {1: 1.0, 2: 100.0})
     assert [number for number, count in machine.ran if count == 2] == [0]
     assert len(machine.ran) == 3, "of one number that is left nothing is to be timed"
-    assert found.seconds_per_update == {1: 1.0, 2: 100.0}
-
-
-def test_measuring_ends_when_its_time_is_over() -> None:
     _, machine = choose(lambda _, count: threads.BUDGET_SECONDS, [1, 2], rounds=8)
     assert {number for number, _ in machine.ran} == {0, 1}
 
@@ -91,54 +88,34 @@ def choices(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         yield found
 
 
-def test_the_choice_changes_nothing_but_the_threads(tmp_path: Path, choices: list[int]) -> None:
+def test_the_choice_changes_nothing_but_the_threads_which_are_given_back(
+    straight: Path, tmp_path: Path, choices: list[int]
+) -> None:
     """Updates of the copy leave network, data and draws as they were."""
-    given = train(tmp_path / "plain", threads=1)
+    assert train(tmp_path / "default", epochs=1).threads == threads.Threads(2, "default")
     assert choices == []
-    assert (given.threads.count, given.threads.chosen_by) == (1, "given")
-    fitted = train(tmp_path / "chosen", cores=2)
-    assert choices == [3]
-    assert (fitted.threads.count, fitted.threads.chosen_by) == (1, "measured")
-    assert (tmp_path / "chosen/model.safetensors").read_bytes() == (tmp_path / "plain/model.safetensors").read_bytes()
-    assert '"event": "threads"' in (tmp_path / "chosen/metrics.jsonl").read_text()
-
-
-def test_training_runs_with_the_threads_chosen_and_gives_them_back(tmp_path: Path, choices: list[int]) -> None:
     seen: list[int] = []
     # Two updates of the copy come first.
     rule = At(3, lambda: seen.append(torch.get_num_threads()), StochasticStep())
-    train(tmp_path, rule=rule, cores=2, epochs=2)
-    assert seen == [1]
-    assert torch.get_num_threads() == 2
-    assert checkpoint.load(tmp_path / "last.safetensors")[1]["threads"] == 1
+    fitted = train(tmp_path / "chosen", rule=rule, cores=2)
+    assert (choices, seen, torch.get_num_threads()) == ([3], [1], 2)
+    assert (fitted.threads.count, fitted.threads.chosen_by) == (1, "measured")
+    assert model_bytes(tmp_path / "chosen") == model_bytes(straight)
+    assert '"event": "threads"' in (tmp_path / "chosen/metrics.jsonl").read_text()
+    assert checkpoint.load(tmp_path / "chosen/last.safetensors")[1]["threads"] == 1
+    given = train(tmp_path / "given", threads=1, epochs=1)
+    assert (given.threads.count, given.threads.chosen_by) == (1, "given")
 
 
 def test_a_resumed_training_has_the_threads_that_it_began_with(tmp_path: Path, choices: list[int]) -> None:
-    def stop() -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
+    interrupt = At(4, lambda: os.kill(os.getpid(), signal.SIGINT), StochasticStep())
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, cores=2, rule=At(4, stop, StochasticStep()))
+        train(tmp_path, cores=2, rule=interrupt)
     fitted = train(tmp_path, cores=2, resume=True)
     assert (fitted.threads.count, fitted.threads.chosen_by) == (1, "checkpoint")
     assert len(choices) == 1
 
 
-def test_a_short_training_is_decided_by_one_update_of_each_number() -> None:
-    for best in (1, 2):
-        found, machine = choose(lambda _, count, best=best: 1.0 if count == best else 2.0, [1, 2], rounds=0)
-        assert (found.count, found.seconds_per_update) == (best, {1: (1.0, 2.0)[best - 1], 2: (2.0, 1.0)[best - 1]})
-        assert [number for number, _ in machine.ran] == [0, 0, 0]
-
-
 def test_a_training_too_short_to_measure_keeps_pytorchs_threads(tmp_path: Path) -> None:
     assert EPOCHS * BATCHES > BATCHES == threads.TOO_SHORT
     assert train(tmp_path, cores=2, epochs=1).threads == threads.Threads(1, "default")
-
-
-@pytest.mark.slow
-def test_threads_are_pytorchs_own_unless_cores_are_given(tmp_path: Path, choices: list[int]) -> None:
-    assert train(tmp_path / "default").threads == threads.Threads(2, "default")
-    assert not choices
-    assert train(tmp_path / "measured", cores=2).threads.chosen_by == "measured"
-    assert len(choices) == 1

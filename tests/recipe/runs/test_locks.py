@@ -19,6 +19,7 @@ from cli import in_use
 from hdlif.cli.ablate import ablate
 from hdlif.cli.sweep import sweep
 from hdlif.errors import InUseError, TrainingError
+from hdlif.recipe import builders
 from hdlif.recipe.runs.folders import training_alone
 from trainings import train
 
@@ -139,16 +140,13 @@ def test_a_cell_that_another_process_finishes_meanwhile_is_not_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether to go on is decided once the folder is this process's, not while data are made."""
-    from hdlif.recipe import builders
-
-    options = {"overrides": in_use.OVERRIDES, "out": tmp_path, "memory_repeats": 0}
+    options = {"overrides": in_use.OVERRIDES, "out": tmp_path, "memory_repeats": 0, "resume": None}
     build, first = builders.build_data, []
 
     def slow(*arguments: object, **more: object) -> object:
         monkeypatch.setattr(builders, "build_data", build)
-        first.append(train(in_use.RECIPE, resume=None, **options))
+        first.append(train(in_use.RECIPE, **options))
         return build(*arguments, **more)
 
     monkeypatch.setattr(builders, "build_data", slow)
-    second = train(in_use.RECIPE, resume=None, **options)
-    assert second == first[0]
+    assert train(in_use.RECIPE, **options) == first[0]

@@ -73,23 +73,20 @@ def test_restarts_that_would_hang_are_refused(monkeypatch: pytest.MonkeyPatch) -
     assert processes(None, None) == (4, 2)
 
 
-def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_devices_and_nodes_that_there_are_not_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RecipeError, match="--nodes 2: MASTER_ADDR, MASTER_PORT, NODE_RANK is not set"):
+        processes(None, 2)
+    for name, value in zip(PLACE, ("node0", "29500", "2"), strict=True):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RecipeError, match=r"NODE_RANK = 2 is not the number of one of 2 nodes"):
+        processes(None, 2)
+    monkeypatch.setenv("NODE_RANK", "1")
+    assert processes(None, 2) == (1, 2)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert processes(2, None) == (2, 1)
     with pytest.raises(RecipeError, match="3 devices are asked for, and this machine has 2 GPUs"):
         processes(3, None)
-
-
-def test_nodes_that_do_not_know_their_place_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(RecipeError, match="--nodes 2: MASTER_ADDR, MASTER_PORT, NODE_RANK is not set"):
-        processes(None, 2)
-    for name, value in zip(PLACE, ("node0", "29500", "2"), strict=True):
-        monkeypatch.setenv(name, value)
-    with pytest.raises(RecipeError, match=r"NODE_RANK = 2 is not the number of one of 2 nodes; set it to 0\.\.1"):
-        processes(None, 2)
-    monkeypatch.setenv("NODE_RANK", "1")
-    assert processes(None, 2) == (1, 2)
 
 
 def test_srun_gives_each_task_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,38 +144,26 @@ def started(folder: Path, *arguments: str, **place: object) -> subprocess.Popen[
 
 @pytest.mark.alone
 @pytest.mark.slow
-def test_two_devices_share_a_folder_of_pictures(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "photos", 10)
-    arguments = ("--data", str(tmp_path / "photos"), "--set", "data.batch_size=6", "--set", "data.size=8")
-    jobs = [started(tmp_path / name, *arguments, "--devices", devices) for name, devices in (("a", "2"), ("b", "1"))]
-    try:
-        said = [job.communicate(timeout=300) for job in jobs]
-    finally:
-        for job in jobs:
-            job.kill()
-    assert [job.returncode for job in jobs] == [0, 0], said
-    assert [json.loads(out)["ranks"] for out, _ in said] == [2, 1]
-    lists = [(tmp_path / name / "run" / "data_files.json").read_text() for name in ("a", "b")]
-    assert lists[0] == lists[1]
-
-
-@pytest.mark.alone
-@pytest.mark.slow
 def test_two_nodes_started_by_hand_train_as_two_devices_and_the_first_alone_writes(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "photos", 10)
+    data = ("--data", str(tmp_path / "photos"), "--set", "data.batch_size=6", "--set", "data.size=8")
     place = {"MASTER_ADDR": "localhost", "MASTER_PORT": free_port()}
-    nodes = ("--nodes", "2", "--devices", "1")
-    jobs = [started(tmp_path / f"node{n}", *nodes, NODE_RANK=n, **place) for n in range(2)]
-    jobs.append(started(tmp_path / "devices", "--devices", "2"))
+    jobs = [
+        *(started(tmp_path / f"node{n}", *data, "--nodes=2", "--devices=1", NODE_RANK=n, **place) for n in range(2)),
+        started(tmp_path / "two", *data, "--devices=2"),
+        started(tmp_path / "one", *data, "--devices=1"),
+    ]
     try:
         said = [job.communicate(timeout=300) for job in jobs]
     finally:
         for job in jobs:
             job.kill()
-    assert [job.returncode for job in jobs] == [0, 0, 0], said
-    (first, _), (second, _), (devices, _) = said
-    assert second == ""
+    assert [job.returncode for job in jobs] == [0] * 4, said
+    outs = [out for out, _ in said]
+    assert outs.pop(1) == ""
     assert list((tmp_path / "node1").iterdir()) == []
-    assert json.loads(first)["ranks"] == json.loads(devices)["ranks"] == 2
+    assert [json.loads(out)["ranks"] for out in outs] == [2, 2, 1]
     # As many ranks with the same shares: the same bytes, of the network and of what was counted on the way.
     for name in ("model.safetensors", "confusion.json"):
-        assert (tmp_path / "node0/run" / name).read_bytes() == (tmp_path / "devices/run" / name).read_bytes()
+        assert (tmp_path / "node0/run" / name).read_bytes() == (tmp_path / "two/run" / name).read_bytes()
+    assert len({(tmp_path / name / "run/data_files.json").read_text() for name in ("node0", "two", "one")}) == 1

@@ -1,5 +1,6 @@
 """Class weights: the loss beside its plain sum, that parts of a batch add up to it, and what is refused."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 from cases import naming
 from hdlif.errors import InputError
 from hdlif.learning import loss_over, mean_logits
-from hdlif.training.tasks import Classify, LabelSequence, Task, balanced_weights
+from hdlif.training.tasks import Classify, LabelSequence, balanced_weights
 from hdlif.training.tasks.class_weights import WeightedCrossEntropy
 from hdlif.training.tasks.task import LearnFrom
 
@@ -42,22 +43,6 @@ def test_each_sample_counts_by_the_weight_of_its_class() -> None:
         torch.testing.assert_close(criterion(LOGITS, mixed.double()), both)
 
 
-def test_smoothing_teaches_no_rare_class_to_common_samples() -> None:
-    """Were its share weighed by the rare class, every sample would be answered by it."""
-    labels = torch.tensor([0] * 98 + [1] * 2)
-    logits = torch.zeros(100, 2, requires_grad=True)
-    criterion = (
-        Classify(("often", "rare"), T, label_smoothing=0.1, class_weights="balanced").counted(labels).criterion()
-    )
-    optimizer = torch.optim.SGD([logits], lr=20.0)
-    for _ in range(300):
-        optimizer.zero_grad()
-        criterion(logits, labels).backward()
-        optimizer.step()
-    assert logits.argmax(1).equal(labels)
-    torch.testing.assert_close(logits.softmax(1)[0], torch.tensor([0.95, 0.05]), atol=0.01, rtol=0)
-
-
 def test_balanced_weights_let_all_classes_count_alike() -> None:
     labels = torch.tensor([0] * 6 + [2] * 3 + [1] * 1)
     weights = balanced_weights(labels, 3)
@@ -67,28 +52,19 @@ def test_balanced_weights_let_all_classes_count_alike() -> None:
     assert balanced_weights(torch.tensor([[0, 0], [0, 2]]), 4) == pytest.approx((2 / 3, 1, 2, 1), abs=1e-6)
 
 
-def test_of_a_sequence_the_steps_with_a_loss_are_counted() -> None:
-    target = torch.randint(3, (200, T), generator=torch.Generator().manual_seed(2))
-    target[:, 3] = 0
-    counted: dict[LearnFrom, list[int]] = {"every": [0, 1, 2], "late": [0, 1, 2], "last": [2]}
-    for learn_from, steps in counted.items():
-        task = LabelSequence(ABC, T, delay=1, learn_from=learn_from, class_weights="balanced").counted(target)
-        assert task.class_weights == balanced_weights(target[:, steps], 3), learn_from
-
-
-def test_each_step_of_a_sequence_counts_by_the_weight_of_its_class() -> None:
-    outputs, target = drawn(T, B, 3), torch.randint(3, (B, T), generator=torch.Generator().manual_seed(1))
+def test_steps_of_a_sequence_with_a_loss_are_counted_and_weighed() -> None:
+    many = torch.randint(3, (200, T), generator=torch.Generator().manual_seed(2))
+    many[:, 3] = 0
+    outputs, target = drawn(T, B, 3), many[:B]
     # The answer to step t is read at step t + 1.
     steps = [WeightedCrossEntropy(WEIGHTS)(outputs[t + 1], target[:, t]) for t in range(T - 1)]
-    of_steps: dict[LearnFrom, list[float]] = {
-        "every": [1 / 3] * 3,
-        "last": [0, 0, 1],
-        "late": [1 / 6, 2 / 6, 3 / 6],
-    }
-    for learn_from, shares in of_steps.items():
-        criterion = LabelSequence(ABC, T, delay=1, learn_from=learn_from, class_weights=WEIGHTS).criterion()
-        expected = sum(share * step for share, step in zip(shares, steps, strict=True))
-        torch.testing.assert_close(loss_over(criterion, outputs, target, mean_logits), expected)
+    shares: dict[LearnFrom, list[float]] = {"every": [1 / 3] * 3, "last": [0, 0, 1], "late": [1 / 6, 2 / 6, 3 / 6]}
+    for learn_from, of_steps in shares.items():
+        task = LabelSequence(ABC, T, delay=1, learn_from=learn_from, class_weights=WEIGHTS)
+        expected = sum(share * step for share, step in zip(of_steps, steps, strict=True))
+        torch.testing.assert_close(loss_over(task.criterion(), outputs, target, mean_logits), expected)
+        balanced = replace(task, class_weights="balanced").counted(many).class_weights
+        assert balanced == balanced_weights(many[:, [t for t in range(3) if of_steps[t]]], 3), learn_from
 
 
 def test_what_is_measured_counts_all_samples_alike() -> None:
@@ -107,9 +83,6 @@ def test_weights_that_are_none_are_refused() -> None:
         for weights in refused:
             with naming(make, weights), pytest.raises(InputError, match=r"^task\.class_weights"):
                 make(ABC, T, class_weights=weights)
-
-
-def test_balanced_weights_are_counted_before_they_are_learned_with() -> None:
-    task: Task = Classify(ABC, T, class_weights="balanced")
+    uncounted = Classify(ABC, T, class_weights="balanced")
     with pytest.raises(InputError, match=r"follows from the training samples; .* task\.counted\(sets"):
-        task.criterion()(LOGITS, LABELS)
+        uncounted.criterion()(LOGITS, LABELS)

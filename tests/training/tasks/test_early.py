@@ -1,9 +1,9 @@
 """Answering early: beside a loop over samples and steps, and beside what a stream says of the same windows."""
 
 import numpy as np
-import pytest
 import torch
 
+from cases import every
 from hdlif.graph.ops import TaskRecord
 from hdlif.inputs.series import shown
 from hdlif.runtime import Session, Stream
@@ -27,7 +27,7 @@ def plain(outputs: np.ndarray, target: list[int], confidence: float, first: int)
     return float(np.mean(steps)), float(np.mean(right))
 
 
-@pytest.mark.parametrize("first", [0, 2, 6])
+@every(first=[0, 2, 6])
 def test_it_is_a_loop_over_samples_and_steps(first: int) -> None:
     rng = np.random.default_rng(0)
     outputs = rng.normal(0, 2, (7, 50, 4)).astype(np.float32)
@@ -44,7 +44,7 @@ def test_it_is_a_loop_over_samples_and_steps(first: int) -> None:
     assert len(set(found["steps"])) > 5
 
 
-@pytest.mark.parametrize("combine", ["mean", "last"])
+@every(combine=["mean", "last"])
 def test_it_is_what_a_stream_says_early(combine: str) -> None:
     graph = series_network("conv1d", task=TaskRecord(combine=combine))
     session, x = Session(graph), np.random.default_rng(0).normal(0.5, 4, (20 * STEPS, 2)).astype(np.float32)

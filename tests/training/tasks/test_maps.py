@@ -8,12 +8,12 @@ import torch
 from torchmetrics.classification import MulticlassJaccardIndex
 
 import hdlif
+from cases import every
 from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import InputRecord
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.report.evaluation import evaluate_network
 from hdlif.training import Callback, Checkpoints, Log
-from hdlif.training.tasks import Task
 from own_tasks import Maps, segmenter, squares
 
 T, BATCH = 3, 8
@@ -34,10 +34,8 @@ def fitted(rule: Rule, *, epochs: int = 1, callbacks: tuple[Callback, ...] = (),
     return trainer.fit(squares(samples), squares(BATCH, seed=1)), model
 
 
-@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), StochasticStep(), OTTT(), NDOT()])
+@every(rule=[STBP(), SLTT(), SLTT("each"), StochasticStep(), OTTT(), NDOT()])
 def test_a_network_of_maps_takes_two_updates(rule: Rule) -> None:
-    task: Task = TASK
-    assert task.metric == "iou"
     fit, model = fitted(rule)
     assert fit.steps == 2
     assert fit.metrics.keys() == {"pixels_right", "iou"}

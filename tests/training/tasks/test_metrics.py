@@ -1,7 +1,7 @@
 """Metrics of torchmetrics that are asked for beside a task's own figures, and the choice of the best epoch by them."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from torchmetrics.functional.regression import pearson_corrcoef, spearman_corrco
 from torchmetrics.regression import PearsonCorrCoef, SpearmanCorrCoef
 from torchmetrics.wrappers import ClasswiseWrapper
 
-from cases import naming
+from cases import every, naming
 from hdlif.errors import InputError
 from hdlif.training.tasks import Classify, Evaluation, LabelSequence, Measured, Multilabel, Regress, Tally
 
@@ -49,7 +49,7 @@ def measured(task: Measured, outputs: Tensor, target: Tensor, *, batches: int = 
     return tallied(task, outputs, target, batches=batches).evaluation()
 
 
-@pytest.mark.parametrize("combine", ["mean", "last"])
+@every(combine=["mean", "last"])
 def test_a_class_is_scored_by_the_probabilities_of_the_outputs_that_are_combined(combine: Any) -> None:
     task = Classify(ABC, T, combine, metrics={"f1": MulticlassF1Score(3), "auroc": MulticlassAUROC(3)})
     outputs, target = drawn(T, N, 3), classes(N)
@@ -73,8 +73,7 @@ def test_a_sequence_is_scored_at_the_steps_that_count() -> None:
     assert measured(task, outputs, target).metrics["f1"] == pytest.approx(expected.item())
 
 
-@pytest.mark.parametrize("combine", ["mean", "last", "each"])
-@pytest.mark.parametrize("values", [1, 2])
+@every(combine=["mean", "last", "each"], values=[1, 2])
 def test_values_are_scored_in_their_units(values: int, combine: Any) -> None:
     names, mean, std = ABC[:values], (1e6, -3.0)[:values], (20.0, 0.5)[:values]
     # Far from 0: float32 would lose what differs.
@@ -103,19 +102,12 @@ def test_labels_are_scored_by_their_probabilities() -> None:
     assert list(found) == ["f1", "labels_right", "exact", "auroc", "hamming"]
 
 
-def test_metrics_that_are_given_stay_as_they_are_and_each_evaluation_begins_anew() -> None:
-    given = MulticlassF1Score(3)
-    task = Classify(ABC, T, metrics={"f1": given})
-    outputs, target = drawn(T, N, 3), classes(N)
-    first, again = (measured(task, outputs, target) for _ in range(2))
-    assert first.metrics == again.metrics
-    assert given.update_count == 0
-
-
-def test_a_number_for_each_output_has_the_outputs_name() -> None:
+def test_a_number_for_each_output_has_the_outputs_name_and_given_metrics_stay_as_they_are() -> None:
     recall = MulticlassRecall(3, average=None)
     task = Classify(ABC, T, metrics={"recall": recall, "own": ClasswiseWrapper(recall, labels=["x", "y", "z"])})
-    found = measured(task, drawn(T, N, 3), classes(N)).metrics
+    found, again = (measured(task, drawn(T, N, 3), classes(N)).metrics for _ in range(2))
+    assert found == again
+    assert recall.update_count == 0
     names = [f"recall.{name}" for name in ABC]
     assert list(found) == ["accuracy", *names, *(f"own.multiclassrecall_{name}" for name in "xyz")]
     assert [found[name] for name in names] == [found[f"own.multiclassrecall_{name}"] for name in "xyz"]
@@ -139,25 +131,27 @@ class Several(Metric):
         return self.gives
 
 
-def test_what_gives_no_figures_is_refused_when_the_task_is_made() -> None:
-    refused: list[Mapping[str, Any]] = [
-        {"c": MulticlassConfusionMatrix(3)},
-        {"c": Several(torch.zeros(2))},
-        {"c": Several("many")},
-        {"c": Several({"x": torch.zeros(2)})},
-        {"f1": MulticlassF1Score(4)},
-        {"accuracy": MulticlassF1Score(3)},
-        {"loss": MulticlassF1Score(3)},
-        {"": MulticlassF1Score(3)},
-        {"f1": MulticlassF1Score},
-        {"r.a": MulticlassF1Score(3), "r": MulticlassRecall(3, average=None)},
+def test_what_gives_no_figures_or_cannot_choose_is_refused_when_the_task_is_made() -> None:
+    f1 = MulticlassF1Score(3)
+    refused: list[tuple[Mapping[str, Any], str | None]] = [
+        ({"c": MulticlassConfusionMatrix(3)}, None),
+        ({"c": Several(torch.zeros(2))}, None),
+        ({"c": Several("many")}, None),
+        ({"c": Several({"x": torch.zeros(2)})}, None),
+        ({"f1": MulticlassF1Score(4)}, None),
+        ({"accuracy": f1}, None),
+        ({"loss": f1}, None),
+        ({"": f1}, None),
+        ({"f1": MulticlassF1Score}, None),
+        ({"r.a": f1, "r": MulticlassRecall(3, average=None)}, None),
+        ({"f1": f1}, "f2"),
+        # Whether larger or smaller is better is not known.
+        ({"s": Several(torch.zeros(()))}, "s"),
+        ({"recall": MulticlassRecall(3, average=None)}, "recall"),
     ]
-    for metrics in refused:
-        with naming(metrics), pytest.raises(InputError, match=r"metric|figure|name"):
-            Classify(ABC, T, metrics=metrics)
-
-
-def test_figures_of_very_many_outputs_are_not_kept_by_name() -> None:
+    for metrics, best in refused:
+        with naming(metrics), pytest.raises(InputError, match=r"^task\.best = " if best else r"metric|figure|name"):
+            Classify(ABC, T, metrics=metrics, best=best)
     names = tuple(f"c{number}" for number in range(101))
     with pytest.raises(InputError, match="for each of 101 outputs, and at most 100 are kept by name"):
         Classify(names, T, metrics={"recall": MulticlassRecall(101, average=None)})
@@ -175,15 +169,6 @@ def test_the_best_epoch_is_chosen_by_a_metric_in_its_direction() -> None:
     # And by another of the task's own figures.
     assert Regress(ABC, T, (0.0,) * 3, (1.0,) * 3, best="mae").better(at(mae=2.0, rmse=1.0)) == -2.0
     assert f1.better(at(f1=math.nan)) == -math.inf
-
-
-def test_what_cannot_choose_is_refused() -> None:
-    with pytest.raises(InputError, match=r'task.best = "f2" is not measured; choose one of accuracy, f1'):
-        Classify(ABC, T, metrics={"f1": MulticlassF1Score(3)}, best="f2")
-    with pytest.raises(InputError, match=r'task.best = "s" does not say whether larger or smaller is better'):
-        Classify(ABC, T, metrics={"s": Several(torch.zeros(()))}, best="s")
-    with pytest.raises(InputError, match="is not measured"):
-        Classify(ABC, T, metrics={"recall": MulticlassRecall(3, average=None)}, best="recall")
 
 
 class Numbered(Metric):
@@ -210,28 +195,20 @@ TASKS: Sequence[tuple[Measured, Tensor]] = (
 )
 
 
-def test_ranks_bring_their_parts_together() -> None:
-    for task, target in TASKS:
-        with naming(task):
-            outputs = drawn(T, N, 3)
-            whole = measured(task, outputs, target).metrics
-            # Parts of two sizes, as two ranks have them; each state is asked for in the same order.
-            parts = [torch.arange(N)[:7], torch.arange(N)[7:]]
-            first, second = (tallied(task, outputs[:, part], target[part]) for part in parts)
-            sent: list[Tensor] = []
-            sums: list[Tensor] = []
-            second.evaluation(_noting(sums, lambda own: own), _noting(sent, lambda one: [one, one]))
-            theirs = iter(sent)
-            both = first.evaluation(
-                lambda own, sums=sums: own + sums[0], lambda tensor, theirs=theirs: [tensor, next(theirs)]
-            )
-            assert both.metrics == pytest.approx(whole, abs=1e-6)
-            assert next(theirs, None) is None
+@every("task", "target", of=TASKS)
+def test_ranks_bring_their_parts_together(task: Measured, target: Tensor) -> None:
+    outputs = drawn(T, N, 3)
+    # Parts of two sizes, as two ranks have them; each state is asked for in the same order.
+    first, second = (tallied(task, outputs[:, part], target[part]) for part in (torch.arange(7), torch.arange(7, N)))
+    sums: list[Tensor] = []
+    sent: list[Tensor] = []
 
+    def send(tensor: Tensor) -> list[Tensor]:
+        sent.append(tensor)
+        return [tensor, tensor]
 
-def _noting(seen: list[Tensor], function: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
-    def noted(tensor: Tensor) -> Any:
-        seen.append(tensor)
-        return function(tensor)
-
-    return noted
+    second.evaluation(lambda own: sums.append(own) or own, send)
+    theirs = iter(sent)
+    both = first.evaluation(lambda own: own + sums[0], lambda tensor: [tensor, next(theirs)])
+    assert both.metrics == pytest.approx(measured(task, outputs, target).metrics, abs=1e-6)
+    assert next(theirs, None) is None

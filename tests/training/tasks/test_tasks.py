@@ -1,6 +1,7 @@
 """What each task measures, by hand and beside torchmetrics; what it learns from; what a deployed network says of it."""
 
 import itertools
+import weakref
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,13 +14,23 @@ from torch import Tensor
 from torchmetrics.classification import MultilabelF1Score
 from torchmetrics.regression import MeanAbsoluteError, R2Score
 
-from cases import naming
+from cases import every, naming
 from hdlif.errors import ArtefactError, DataError
 from hdlif.graph.ops import TaskRecord
 from hdlif.graph.ops.inference import check_task
 from hdlif.learning import STBP, first_step, late_weights, loss_at, loss_over, mean_logits
 from hdlif.runtime.answers import alike, answers, in_words
-from hdlif.training.tasks import Classify, Evaluation, LabelSequence, Multilabel, Regress, Task
+from hdlif.training.tasks import (
+    AnswerCounter,
+    Classify,
+    Confusion,
+    Evaluation,
+    LabelSequence,
+    Multilabel,
+    Regress,
+    Task,
+)
+from own_tasks import Maps
 
 T, B = 4, 6
 
@@ -53,6 +64,7 @@ def test_a_sequence_is_measured_behind_its_delay() -> None:
     assert found.accuracy is None
     assert found.metrics == {"accuracy": 5 / 6, "whole_sequences": 0.5}
     assert found.per_step == (1.0, 1.0, 0.5)
+    # Rows are true classes, columns the chosen ones.
     drawing = LabelSequence(("a", "b"), 3, delay=1).drawing()
     drawing(F.one_hot(torch.tensor([[0, 1, 0]]).T, 2).float(), torch.tensor([[1, 1, 0]]))
     assert drawing.files()["confusion"] == {"labels": ["a", "b"], "counts": [[0, 0], [1, 1]], "of": "steps"}
@@ -89,66 +101,55 @@ def test_several_labels_are_measured_as_torchmetrics_does() -> None:
     assert found.per_step[0] == pytest.approx(((outputs[0] >= 0) == (target > 0.5)).double().mean().item())
 
 
-TASKS = [
-    Classify(("a", "b", "c"), T),
-    Classify(("a", "b", "c"), T, "last"),
-    LabelSequence(("a", "b", "c"), T, delay=1),
-    Regress(("a", "b", "c"), T, (1.0, 2.0, 3.0), (1.0, 2.0, 4.0)),
-    Regress(("a", "b", "c"), T, (1.0, 2.0, 3.0), (1.0, 2.0, 4.0), combine="each", delay=2),
-    Multilabel(("a", "b", "c"), T, threshold=0.4),
+ABC = ("a", "b", "c")
+
+
+def labels(*shape: int) -> Tensor:
+    return torch.randint(3, shape, generator=torch.Generator().manual_seed(5))
+
+
+CASES: list[tuple[Any, Tensor]] = [
+    (Classify(ABC, T), labels(B)),
+    (Classify(ABC, T, "last"), labels(B)),
+    (LabelSequence(ABC, T, delay=1), labels(B, T)),
+    (Regress(ABC, T, (1.0, 2.0, 3.0), (1.0, 2.0, 4.0)), drawn(B, 3, seed=1)),
+    (Regress(ABC, T, (1.0, 2.0, 3.0), (1.0, 2.0, 4.0), combine="each", delay=2), drawn(B, T, 3, seed=1)),
+    (Multilabel(ABC, T, threshold=0.4), (drawn(B, 3, seed=1) > 0).float()),
 ]
+every_task = every("task", "target", of=CASES)
 
 
-def target_of(task: Task, samples: int = B) -> Tensor:
-    generator = torch.Generator().manual_seed(5)
-    if task.target in ("class", "classes"):
-        shape = (samples,) if task.target == "class" else (samples, T)
-        return torch.randint(3, shape, generator=generator)
-    if task.target == "labels":
-        return torch.randint(2, (samples, 3), generator=generator).float()
-    return torch.randn(samples, *((T,) if task.target == "values_each" else ()), 3, generator=generator)
+@every_task
+def test_two_ranks_add_up_to_what_one_measures(task: Task, target: Tensor) -> None:
+    outputs = drawn(T, B, 3)
+    whole = measured(task, outputs, target)
+    halves = [task.tally(), task.tally()]
+    for tally, part in zip(halves, torch.arange(B).chunk(2), strict=True):
+        tally(outputs[:, part], target[part])
+    sent: list[Tensor] = []
+    halves[1].evaluation(lambda sums: sent.append(sums) or sums)
+    both = halves[0].evaluation(lambda sums: sums + sent[0])
+    assert both.metrics == pytest.approx(dict(whole.metrics))
+    assert both.per_step == pytest.approx(whole.per_step)
+    assert (both.n, both.loss) == (whole.n, pytest.approx(whole.loss))
+    with pytest.raises(DataError):
+        task.tally().evaluation()
 
 
-def test_two_ranks_add_up_to_what_one_measures() -> None:
-    for task in TASKS:
-        with naming(task):
-            outputs, target = drawn(T, B, 3), target_of(task)
-            whole = measured(task, outputs, target)
-            halves = [task.tally(), task.tally()]
-            for tally, part in zip(halves, torch.arange(B).chunk(2), strict=True):
-                tally(outputs[:, part], target[part])
-            sent: list[Tensor] = []
-            halves[1].evaluation(lambda sums, sent=sent: sent.append(sums) or sums)
-            both = halves[0].evaluation(lambda sums, sent=sent: sums + sent[0])
-            assert both.metrics == pytest.approx(dict(whole.metrics))
-            assert both.per_step == pytest.approx(whole.per_step)
-            assert (both.n, both.loss) == (whole.n, pytest.approx(whole.loss))
-
-
-def test_no_sample_is_refused() -> None:
-    for task in TASKS:
-        with naming(task), pytest.raises(DataError):
-            task.tally().evaluation()
-
-
-def test_a_network_agrees_with_itself_and_not_with_another() -> None:
-    outputs = drawn(T, 50, 3).numpy()
-    for task in TASKS:
-        assert alike(outputs, outputs, task.record).tolist() == [1.0] * 50, task
-        assert alike(outputs, -outputs, task.record).mean() < 0.9, task
-
-
-def test_the_runtime_says_what_the_task_measures() -> None:
+@every_task
+def test_the_runtime_says_what_the_task_measures(task: Task, target: Tensor) -> None:
     # Targets that are just what is said are all right.
-    for task in TASKS:
-        with naming(task):
-            outputs = drawn(T, B, 3)
-            said = list(answers(outputs.numpy(), task.record, task.outputs))
-            assert all(one is not None and in_words(one) for one in said)
-            target = torch.stack([_as_target(one, task) for one in said if one is not None])
-            expected = {"rmse": 0.0, "mae": 0.0, "r2": 1.0, "f1": 1.0}
-            for name, value in measured(task, outputs, target).metrics.items():
-                assert value == pytest.approx(expected.get(name, 1.0), abs=1e-5), name
+    outputs = drawn(T, B, 3)
+    said = list(answers(outputs.numpy(), task.record, task.outputs))
+    assert all(one is not None and in_words(one) for one in said)
+    predicted = torch.stack([_as_target(one, task) for one in said if one is not None])
+    expected = {"rmse": 0.0, "mae": 0.0, "r2": 1.0, "f1": 1.0}
+    for name, value in measured(task, outputs, predicted).metrics.items():
+        assert value == pytest.approx(expected.get(name, 1.0), abs=1e-5), name
+    # A network agrees with itself and not with another.
+    more = drawn(T, 50, 3).numpy()
+    assert alike(more, more, task.record).tolist() == [1.0] * 50
+    assert alike(more, -more, task.record).mean() < 0.9
 
 
 def test_an_answer_that_is_not_finite_is_none() -> None:
@@ -197,6 +198,17 @@ def test_a_record_that_none_may_have_is_refused() -> None:
             check_task(replace(TaskRecord(), **changes), 4, 3)
 
 
+def test_a_confusion_counts_by_true_and_chosen_class_after_all_steps() -> None:
+    confusion = Confusion(ABC)
+    # The last step alone would choose otherwise for the second image.
+    logits = torch.tensor([[[1.0, 0, 0], [0, 5, 0]], [[1.0, 0, 0], [0, 0, 1]]])
+    confusion(logits, torch.tensor([0, 1]))
+    confusion(logits, torch.tensor([0, 0]))
+    assert confusion.counts.tolist() == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
+    # A class without images has no accuracy.
+    assert confusion.accuracy_per_class == [2 / 3, 1.0, None]
+
+
 def test_a_delay_beyond_the_sequence_is_refused() -> None:
     with pytest.raises(ValueError, match="delay = 4; it must be at least 0, and less than time_steps = 4"):
         LabelSequence(("a", "b"), 4, delay=4)
@@ -217,36 +229,22 @@ def test_right_answers_in_training_are_counted_at_the_steps_that_count() -> None
     assert int(Multilabel(("a", "b"), 2, "last").right(several, (0, 1), torch.tensor([[0.0, 1.0]]))[0]) == 2
 
 
-BY_TARGET: dict[str, tuple[Task, Tensor]] = {
-    "class": (Classify(("a", "b"), T), torch.arange(B) % 2),
-    "classes": (LabelSequence(("a", "b"), T, delay=1), torch.arange(B * T).view(B, T) % 2),
-    "value": (Regress(("u", "w"), T, (0.0, 0.0), (1.0, 1.0)), drawn(B, 2, seed=1)),
-    "values": (Regress(("u", "w"), T, (0.0, 0.0), (1.0, 1.0), combine="each", delay=1), drawn(B, T, 2, seed=1)),
-    "labels": (Multilabel(("a", "b"), T), (drawn(B, 2, seed=1) > 0).float()),
-}
-
-
-def test_the_task_says_which_steps_have_a_loss() -> None:
-    learned: tuple[Any, ...] = ("every", "last", "late")
-    for (name, (original, target)), learn_from in itertools.product(BY_TARGET.items(), learned):
-        with naming(name, learn_from):
-            plain = original.criterion()
-            task = replace(original, learn_from=learn_from)  # type: ignore[type-var]
-            outputs, first = drawn(T, B, 2), first_step(plain)
-            losses = torch.stack([loss_at(plain, outputs[t], target, t) for t in range(first, T)])
-            weights = {
-                "every": [1 / len(losses)] * len(losses),
-                "last": [0.0] * (len(losses) - 1) + [1.0],
-                "late": late_weights(len(losses)),
-            }[learn_from]
-            x = torch.zeros(1, B, 1)
-            rule = STBP(task.criterion(), loss="each")
-            gives = partial(_gives, outputs)
-            (step,) = rule(gives, x, target, rule.schedule(T, torch.Generator()))  # type: ignore[arg-type]
-            torch.testing.assert_close(step.loss, (losses * torch.tensor(weights)).sum())
-            # What is answered does not depend on it, nor is it measured elsewhere.
-            figures, those = (measured(one, outputs, target).metrics for one in (task, original))
-            assert figures == those
+@every("task", "target", of=[case for case in CASES if case[0] != Classify(ABC, T, "last")])
+def test_the_task_says_which_steps_have_a_loss(task: Any, target: Tensor) -> None:
+    plain, outputs = task.criterion(), drawn(T, B, 3)
+    losses = torch.stack([loss_at(plain, outputs[t], target, t) for t in range(first_step(plain), T)])
+    for learn_from, weights in {
+        "every": [1 / len(losses)] * len(losses),
+        "last": [0.0] * (len(losses) - 1) + [1.0],
+        "late": late_weights(len(losses)),
+    }.items():
+        changed = replace(task, learn_from=learn_from)
+        rule = STBP(changed.criterion(), loss="each")
+        gives = partial(_gives, outputs)
+        (step,) = rule(gives, torch.zeros(1, B, 1), target, rule.schedule(T, torch.Generator()))  # type: ignore[arg-type]
+        torch.testing.assert_close(step.loss, (losses * torch.tensor(weights)).sum())
+        # What is answered does not depend on it, nor is it measured elsewhere.
+        assert measured(changed, outputs, target).metrics == measured(task, outputs, target).metrics
 
 
 def _gives(outputs: Tensor, x: Tensor, state: None, steps: range) -> tuple[Tensor, None]:
@@ -258,3 +256,115 @@ def test_an_answer_of_the_last_step_may_be_learned_from_every_step() -> None:
     assert first_step(Classify(("a", "b"), T, "last", learn_from="every").criterion()) == 0
     with pytest.raises(ValueError, match="learn_from = 'first'; choose one of every, last, late"):
         Classify(("a", "b"), T, learn_from="first").criterion()  # type: ignore[arg-type]
+
+
+def exact(*shape: int, seed: int = 0) -> Tensor:
+    # Multiples of 1/16, whose sums are the same in any order.
+    return torch.randint(-32, 32, shape, generator=torch.Generator().manual_seed(seed)) / 16
+
+
+COUNTED = [*CASES, (Classify(ABC, T), F.one_hot(labels(B)).float())]
+
+
+def test_answers_of_steps_one_by_one_are_those_of_all_at_once() -> None:
+    for (task, target), steps, length in itertools.product(COUNTED, [tuple(range(T)), (1, 3), (3,), (0,)], [1, 2, T]):
+        with naming(task, steps, length):
+            outputs = exact(len(steps), B, 3)
+            answered = AnswerCounter(task, steps, target)
+            for part in outputs.split(length):
+                answered(part)
+            right, of = task.right(outputs, steps, target)
+            assert answered.right() == (int(right), of)
+            assert answered.losses == -(-len(steps) // length)
+
+
+def test_nothing_is_kept_of_earlier_steps() -> None:
+    for task, target in COUNTED:
+        answered = AnswerCounter(task, tuple(range(T)), target)
+        heard = []
+        for step in range(T):
+            outputs = exact(1, B, 3, seed=step)
+            answered(outputs)
+            heard.append(weakref.ref(outputs))
+        del outputs
+        assert not any(one() is not None for one in heard), task
+
+
+def test_outputs_that_no_step_has_are_not_counted_and_those_of_a_task_of_ones_own_are_kept_whole() -> None:
+    for count in (T - 1, T + 1):
+        answered = AnswerCounter(LabelSequence(ABC, T), tuple(range(T)), labels(B, T))
+        answered(exact(count, B, 3))
+        assert answered.right() == (0, 0)
+    maps, outputs = torch.randint(2, (B, 4, 4)), exact(2, B, 2, 4, 4)
+    answered = AnswerCounter(Maps(("dark", "light"), T), (0, 2), maps)
+    for one in outputs:
+        answered(one[None])
+    assert answered.right() == (int((outputs.mean(0).argmax(1) == maps).sum()), maps.numel())
+
+
+LENGTHS = (5, 2, 1, 4)
+OWN = Classify(ABC, max(LENGTHS), own_steps=True)
+CLASSES = torch.tensor([0, 2, 1, 2])
+TARGET = torch.stack([CLASSES, torch.tensor(LENGTHS)], 1)
+
+
+@pytest.fixture
+def outputs() -> Tensor:
+    return torch.randn(max(LENGTHS), len(LENGTHS), 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+
+
+def own_means(outputs: Tensor) -> Tensor:
+    return torch.stack([outputs[:length, sample].mean(0) for sample, length in enumerate(LENGTHS)])
+
+
+def test_the_loss_of_all_steps_is_that_of_each_samples_own_mean(outputs: Tensor) -> None:
+    loss = loss_over(OWN.criterion(), outputs, TARGET, mean_logits)
+    torch.testing.assert_close(loss, F.cross_entropy(own_means(outputs), CLASSES))
+    (gradient,) = torch.autograd.grad(loss, outputs)
+    for sample, length in enumerate(LENGTHS):
+        assert gradient[length:, sample].count_nonzero() == 0 < gradient[:length, sample].count_nonzero()
+
+
+def test_the_loss_of_a_step_is_of_the_samples_that_have_it(outputs: Tensor) -> None:
+    for t in range(max(LENGTHS)):
+        own = [sample for sample, length in enumerate(LENGTHS) if length > t]
+        wanted = F.cross_entropy(outputs[t, own], CLASSES[own], reduction="sum") / len(LENGTHS)
+        torch.testing.assert_close(loss_at(OWN.criterion(), outputs[t], TARGET, t), wanted)
+    nobody = TARGET.clone()
+    nobody[:, 1] = 1
+    assert loss_at(OWN.criterion(), outputs[3], nobody, 3) == 0
+
+
+def test_accuracy_confusion_and_metrics_are_of_each_samples_own_steps(outputs: Tensor) -> None:
+    outputs = outputs.detach()
+    chosen = own_means(outputs).argmax(1)
+    right = int((chosen == CLASSES).sum())
+    tally, drawing = OWN.tally(), OWN.drawing()
+    tally(outputs, TARGET)
+    drawing(outputs, TARGET)
+    evaluation = tally.evaluation()
+    assert evaluation.accuracy == right / len(LENGTHS)
+    # After step t, a sample that has ended is classified as at its end.
+    so_far = [
+        sum(
+            int(outputs[: min(t + 1, length), sample].mean(0).argmax() == CLASSES[sample])
+            for sample, length in enumerate(LENGTHS)
+        )
+        for t in range(max(LENGTHS))
+    ]
+    assert evaluation.per_step == tuple(count / len(LENGTHS) for count in so_far)
+    assert drawing.counts.sum() == len(LENGTHS)
+    assert all(drawing.counts[CLASSES[one], chosen[one]] for one in range(len(LENGTHS)))
+    probabilities, classes = OWN.scored(outputs, TARGET)
+    torch.testing.assert_close(probabilities.float(), own_means(outputs).softmax(-1))
+    assert classes.tolist() == CLASSES.tolist()
+    counted, of = OWN.right(outputs, tuple(range(max(LENGTHS))), TARGET)
+    assert (int(counted), of) == (right, len(LENGTHS))
+    # Of step 3 alone, two samples have none.
+    assert OWN.right(outputs[3:4], (3,), TARGET)[1] == 2
+
+
+def test_the_last_step_of_samples_of_unequal_lengths_is_refused() -> None:
+    for argument in ({"combine": "last"}, {"learn_from": "last"}):
+        with pytest.raises(ValueError, match="classified by the mean of their own steps"):
+            Classify(ABC, 4, own_steps=True, **argument)  # type: ignore[arg-type]

@@ -1,0 +1,300 @@
+"""Neurons, norms, attention, quantisers, penalties, rules, mixed batches and teachers: what each kind makes."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from cases import every
+from hdlif.deploy import export
+from hdlif.errors import CheckpointError
+from hdlif.functional import DetachedReset, HardReset
+from hdlif.graph.artefact.io import load as load_artefact
+from hdlif.learning import OTTT, STBP, Distillation, OTTTCriterion, StochasticStep, StochasticWindow, Stratified
+from hdlif.models import AttentionBlockI, AttentionBlockII, PreActBlock
+from hdlif.nn import (
+    GLIF,
+    HDLIF,
+    LIF,
+    SECA,
+    BatchNorm2d,
+    Binary,
+    Dspike,
+    GradedLIF,
+    Integer,
+    MemBN,
+    ParallelHDLIF,
+    QuantConv1d,
+    QuantConv2d,
+    QuantLinear,
+    Sequential,
+    SpikeQuantizer,
+    StepValue,
+    Temporal,
+    Ternary,
+)
+from hdlif.recipe import builders, load_recipe
+from hdlif.recipe.builders.layers import place_quantizers
+from hdlif.runtime import Session
+from hdlif.training.activity import Budget, Density, Surplus
+from small_recipes import built, load, neurons, recipe
+
+
+@every(
+    "words",
+    "kind",
+    of=[
+        ("{kind: lif, learned: true, reset: hard_detached}", LIF),
+        ("{kind: glif, granularity: channel}", GLIF),
+        ("{kind: graded_lif, surrogate: atan}", GradedLIF),
+        ("{kind: hdlif, path: steps}", HDLIF),
+        ("{kind: hdlif, path: fused, per_step: false}", HDLIF),
+        ("{kind: parallel_hdlif, per_step: false}", ParallelHDLIF),
+    ],
+)
+def test_every_neuron_kind_is_made_and_runs(words: str, kind: type[Temporal]) -> None:
+    network = built(f"neuron={words}")
+    assert {type(neuron) for neuron in neurons(network)} == {kind}
+    logits, _ = network(torch.zeros(1, 2, 1, 8, 8), steps=range(4))
+    assert logits.shape == (4, 2, 10)
+
+
+def test_a_fused_path_reaches_every_kind_and_accumulating_and_parallel_layers() -> None:
+    for kind in builders.NEURONS.keys() - {"hdlif"}:
+        assert {neuron.path for neuron in neurons(built(f"neuron={{kind: {kind}, path: fused}}"))} == {"fused"}
+    for parallel, path in itertools.product(("none", "alternate", "all"), ("steps", "fused")):
+        network = built(f"neuron={{kind: hdlif, parallel: {parallel}, path: {path}}}", "spikes={kind: quantised}")
+        assert {neuron.path for neuron in neurons(network)} == {path}
+
+
+def test_named_surrogate_and_reset_reach_the_neuron() -> None:
+    neuron, other, *_ = neurons(built("neuron={kind: lif, surrogate: dspike, reset: hard_detached}"))
+    assert isinstance(neuron.surrogate, Dspike)
+    assert neuron.surrogate is not other.surrogate
+    assert neuron.reset == DetachedReset(HardReset())
+
+
+def test_mem_bn_is_on_every_neuron_that_accumulates() -> None:
+    for words, mix in (("true", "raw"), ("{mix: sigmoid}", "sigmoid")):
+        first, second, *_ = neurons(built(f"neuron={{kind: hdlif, parallel: alternate, mem_bn: {words}}}"))
+        assert isinstance(first.norm, MemBN)
+        assert (first.norm.mix, first.norm.channels) == (mix, 4)
+        assert isinstance(second, ParallelHDLIF)
+    builders.check(recipe("neuron={kind: hdlif, parallel: all, threshold: 0.6, learned: false}"))
+
+
+def taus(neuron: Temporal, name: str = "leak") -> torch.Tensor:
+    value = neuron.get_submodule(name)
+    assert isinstance(value, StepValue)
+    return (1 / (1 - value.values().detach().double()))[-1]
+
+
+SPREAD = "granularity: channel, per_step: false, time_constants"
+KINDS = ("lif", "graded_lif", "hdlif", "adaptive_hdlif", "second_order_hdlif", "resonate_hdlif")
+OWN = '"own_neurons:AdaptiveHDLIF"', '"own_neurons:SpreadHDLIF"'
+
+
+@every("kind", "learned", of=zip((*KINDS, *OWN), itertools.cycle(("true", "false"))))
+def test_time_constants_spread_the_leaks_of_every_layer(kind: str, learned: str) -> None:
+    layers = neurons(built(f"neuron={{kind: {kind}, learned: {learned}, {SPREAD}: [2, 54]}}"))
+    found = [taus(layer, "decay" if kind == "resonate_hdlif" else "leak") for layer in layers]
+    assert [len(one) for one in found] == [4, 4, 4, 8, 8, 16]
+    assert found[0].tolist() == pytest.approx([2, 6, 18, 54], rel=1e-5)
+
+
+def test_time_constants_by_name_are_those_of_the_leaks_named_up_to_the_time_steps() -> None:
+    words = f"neuron={{kind: adaptive_hdlif, leak: 0.25, {SPREAD}: {{adaptation_leak: true}}}}"
+    first, *_ = neurons(built(words, "time_steps=16"))
+    assert float(taus(first)[0]) == pytest.approx(4 / 3)
+    assert taus(first, "adaptation_leak").tolist() == pytest.approx([2, 4, 8, 16], rel=1e-5)
+    first, *_ = neurons(built(f'neuron={{kind: "own_neurons:Keeping", {SPREAD}: {{share: [2, 54]}}}}'))
+    assert float(taus(first, "share")[-1]) == pytest.approx(54, rel=1e-5)
+    for more in ("parallel: alternate", "recurrent: true", "mem_bn: true"):
+        first, *_ = neurons(built(f"neuron={{kind: hdlif, {more}, {SPREAD}: [2, 54]}}"))
+        assert float(taus(first)[-1]) == pytest.approx(54, rel=1e-5), more
+
+
+def test_norm_per_step_is_in_the_body_and_not_in_the_stem() -> None:
+    network = built("norm={kind: batch_norm, per_step: true, momentum: 0.2}")
+    norms = {name: m for name, m in network.named_modules() if isinstance(m, BatchNorm2d)}
+    assert {name for name, norm in norms.items() if norm.time_steps is None} == {"stem.bn"}
+    assert all(norm.momentum == 0.2 for name, norm in norms.items() if name != "stem.bn")
+    shared = built("norm={kind: batch_norm}")
+    assert all(m.time_steps is None for m in shared.modules() if isinstance(m, BatchNorm2d))
+
+
+def test_attention_is_in_every_block() -> None:
+    for words, block in (
+        ("{kind: seca}", AttentionBlockI),
+        ("{kind: seca, form: II, per_step: true}", AttentionBlockII),
+        ("{kind: eca}", AttentionBlockI),
+    ):
+        network = built(f"attention={words}")
+        assert {type(one) for one in network.modules() if isinstance(one, PreActBlock)} == {block}, words
+        modules = [module for module in network.modules() if isinstance(module, SECA)]
+        assert len(modules) == 6
+        assert {len(module.weight) for module in modules} == {4 if "per_step" in words else 1}
+        assert {module.bias is None for module in modules} == {words == "{kind: eca}"}
+    vgg = load("model={kind: vgg_snn, plan: [4, P, 4], final_size: null}", "attention={kind: seca}")
+    builders.check(vgg)
+    assert sum(isinstance(m, SECA) for m in builders.build_model(vgg).modules()) == 2
+
+
+@every(
+    overrides=[
+        ["neuron={kind: lif}", "rule={kind: stbp}"],
+        ["neuron={kind: glif}", "rule={kind: sltt}", "weights={kind: binary}"],
+        ["neuron={kind: hdlif, parallel: alternate}", "weights={kind: ternary}", "spikes={kind: quantised}"],
+        ["neuron={kind: hdlif, mem_bn: true}", "rule={kind: ndot}", "activity={kind: density, target: 0.1}"],
+    ]
+)
+def test_a_reversible_network_goes_with_other_parts(overrides: list[str]) -> None:
+    chosen = load("model={kind: reversible_resnet, width: 8, blocks: [2, 2]}", *overrides)
+    builders.check(chosen)
+    builders.try_update(chosen)
+
+
+def test_learned_spike_step_belongs_to_one_layer() -> None:
+    network = built("spikes={kind: quantised, learned: true, gradient: clip}")
+    quantizers = [neuron.quantizer for neuron in neurons(network)]
+    assert all(isinstance(quantizer, SpikeQuantizer) for quantizer in quantizers)
+    assert len({id(quantizer.step) for quantizer in quantizers}) == len(quantizers) == 6
+
+
+def test_penalties_are_made_with_their_arguments() -> None:
+    layers = "{body.stage1.0.conv1: 1.0e4, body.stage2.0.conv2: 5.0e3}"
+    for words, penalty in (
+        ("{kind: free}", None),
+        ("{kind: surplus, weight: 0.1}", Surplus(0.1)),
+        ("{kind: density, target: 0.1}", Density(0.1)),
+        ("{kind: sops, sops: 1.0e6}", Budget(1e6, 4)),
+        (f"{{kind: sops, sops: {layers}}}", Budget({"body.stage1.0.conv1": 1e4, "body.stage2.0.conv2": 5e3}, 4)),
+    ):
+        chosen = recipe(f"activity={words}")
+        builders.check(chosen)
+        assert builders.build_penalty(chosen) == penalty
+
+
+def test_rules_are_made_with_their_arguments() -> None:
+    for words, rule, stated in (
+        ("ottt, update: each, leak: 0.25", OTTT, {"update": "each", "leak": 0.25}),
+        ("stochastic_step, k: 2, draw: stratified", StochasticStep, {"k": 2, "draw": Stratified(), "complete": False}),
+        ("stochastic_window, length: 3", StochasticWindow, {"length": 3}),
+        ("stbp, loss: each", STBP, {"loss": "each"}),
+        ("sltt_k, k: 2", StochasticStep, {"k": 2, "complete": True}),
+    ):
+        made = builders.build_rule(recipe(f"rule={{kind: {words}}}", "time_steps=4"))
+        assert type(made) is rule, words
+        assert {name: getattr(made, name) for name in stated} == stated
+    with_share = builders.build_rule(recipe("rule={kind: ottt, mse_share: 0.05}"))
+    assert with_share.criterion == OTTTCriterion(mse_share=0.05)  # type: ignore[attr-defined]
+
+
+def test_recipe_has_no_extras_by_default_and_published_mixup_if_it_asks() -> None:
+    assert builders.build_mix(recipe()) is None
+    assert builders.build_teacher(recipe()) is None
+    assert builders.build_training_rule(recipe()).criterion.func is F.cross_entropy
+    mix = builders.build_mix(recipe("data.mixup={}"))
+    assert mix is not None
+    drawn = vars(mix._mixup)
+    alphas = [drawn[name] for name in ("mixup_alpha", "cutmix_alpha", "mix_prob", "switch_prob")]
+    assert alphas == [0.8, 1.0, 1.0, 0.5]
+    assert (drawn["mode"], drawn["num_classes"], drawn["label_smoothing"]) == ("batch", 10, 0.0)
+
+
+def test_rule_that_trains_learns_from_the_teacher_and_the_plain_one_does_not() -> None:
+    for kind in ("timm", "torchvision"):
+        chosen = recipe(f"teacher={{kind: {kind}, name: resnet18, checkpoint: x.pth, temperature: 2, weight: 0.3}}")
+        builders.check(chosen)
+        criterion = builders.build_training_rule(chosen).criterion
+        assert isinstance(criterion, Distillation)
+        assert (criterion.temperature, criterion.weight) == (2, 0.3)
+        assert not isinstance(builders.build_rule(chosen).criterion, Distillation)
+
+
+def test_teacher_has_the_weights_of_its_file_and_the_classes_of_the_data(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network = timm.create_model("test_resnet", num_classes=10)
+    taken = "size: 32, mean: [0, 0, 0], std: [1, 1, 1]"
+    chosen = recipe(f"teacher={{kind: timm, name: test_resnet, checkpoint: {tmp_path}/t.pth, {taken}}}")
+    builders.check(chosen)
+    with pytest.raises(CheckpointError, match=r"t\.pth: cannot be read"):
+        builders.build_teacher(chosen)
+    torch.save(network.state_dict(), tmp_path / "t.pth")
+    teacher = builders.build_teacher(chosen)
+    assert teacher is not None
+    record = builders.input_record(recipe())
+    x = torch.randn(1, 2, 1, 8, 8)
+    pixels = x[0] * record.std[0] + record.mean[0]
+    shown = F.interpolate(pixels.expand(-1, 3, -1, -1), size=(32, 32), mode="bilinear", antialias=True)
+    expected = network.eval()(shown)
+    torch.testing.assert_close(teacher.beside(x, torch.tensor([1, 2]))[:, 10:], expected.detach())
+
+
+def test_layers_named_keep_fp32_weights() -> None:
+    network = built("weights={kind: integer, bits: 2, keep_float: ['*.shortcut.conv', body.stage1.0.conv1]}")
+    quantizers = {name: m.quantizer for name, m in network.named_modules() if isinstance(m, QuantConv2d)}
+    kept = {name for name, quantizer in quantizers.items() if quantizer is None}
+    assert kept == {"body.stage1.0.conv1", "body.stage2.0.shortcut.conv", "body.stage3.0.shortcut.conv"}
+    assert set(quantizers.values()) - {None} == {Integer(2)}
+
+
+def test_layers_named_are_quantised_beside_the_body() -> None:
+    plain, network = (
+        built("weights={kind: ternary}"),
+        built("weights={kind: ternary, quantise: [stem.conv, classifier]}"),
+    )
+    assert isinstance(network.stem.conv, QuantConv2d)
+    assert isinstance(network.classifier, QuantLinear)
+    assert network.stem.conv.quantizer == network.classifier.quantizer == Ternary()
+    shapes = [{name: tensor.shape for name, tensor in n.state_dict().items()} for n in (plain, network)]
+    assert shapes[0] == shapes[1]
+
+
+def test_convolutions_of_sequences_are_kept_and_quantised_as_those_of_maps() -> None:
+    geometry = {"stride": 2, "padding": 2, "dilation": 2, "groups": 2}
+    network = Sequential(
+        {
+            "stem": nn.Conv1d(2, 4, 3, bias=False, **geometry),
+            "body": QuantConv1d(4, 4, 3, quantizer=Ternary()),
+            "other": QuantConv1d(4, 4, 1, quantizer=Ternary()),
+            "maps": nn.Conv2d(2, 4, 3, bias=False),
+        }
+    )
+    chosen = recipe("weights={kind: ternary, keep_float: [body], quantise: [stem]}")
+    place_quantizers(chosen, network)  # type: ignore[arg-type]
+    assert network.body.quantizer is None
+    assert network.other.quantizer == Ternary()
+    assert type(network.maps) is nn.Conv2d
+    assert type(network.stem) is QuantConv1d
+    assert network.stem.quantizer == Ternary()
+    made = {name: getattr(network.stem, name) for name in geometry}
+    assert made == {"stride": (2,), "padding": (2,), "dilation": (2,), "groups": 2}
+    assert network.stem(torch.zeros(1, 2, 9)).shape == nn.Conv1d(2, 4, 3, **geometry)(torch.zeros(1, 2, 9)).shape
+
+
+@pytest.mark.parametrize("kind", ["binary", "ternary", "integer"])
+def test_a_network_quantised_throughout_runs_deployed_as_in_torch(kind: str, tmp_path: Path) -> None:
+    chosen = recipe(f"weights={{kind: {kind}, quantise: ['*']}}")
+    torch.manual_seed(0)
+    network = builders.build_model(chosen)
+    images = torch.randn(1, 6, 1, 8, 8)
+    with torch.no_grad():
+        network.train()(images, steps=range(4))
+        expected, _ = network.eval()(images, steps=range(4))
+    path = tmp_path / "net"
+    export(network, path, input=builders.input_record(chosen), labels=tuple("0123456789"), time_steps=4)
+    weights = [node for node in load_artefact(path).nodes if "weight" in node.tensors]
+    assert all(node.attributes["encoding"] != "float32" for node in weights)
+    np.testing.assert_allclose(Session(path).run(images.numpy()), expected, atol=1e-4)
+
+
+def test_the_first_convolution_of_a_published_vgg_has_one_bit() -> None:
+    small = ["model={kind: vgg_snn, plan: [8, P, 9, P], final_size: 2}", "data.size=8", "time_steps=4"]
+    network = builders.build_model(load_recipe("dvs_cifar10_vgg_snn_hdlif_w1", small))
+    assert network.stem.conv1.quantizer == Binary()
