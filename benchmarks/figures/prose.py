@@ -8,11 +8,13 @@ from typing import Any
 from figures.records import record
 from figures.registry import figure
 from figures.tables.coherence import setting_of
-from figures.tables.losses import paired
+from figures.tables.losses import CHANGES, paired
 
 Cell = tuple[str, str]
 """A row of an ablation, and its column."""
 NEURONS = {"lif": "LIF", "graded": "graded LIF", "hdlif": "HD-LIF", "parallel": "Parallel"}
+ONE_LOSS = {"stbp": "STBP, mean output", "step": "random step, mean output"}
+"""Either rule with the loss of the mean output."""
 
 DIFFERENCES: dict[str, tuple[str, Cell, Cell]] = {
     "gain/digits_rows_parallel": ("digits_rows", ("HD-LIF", "STBP"), ("Parallel", "STBP")),
@@ -24,6 +26,23 @@ DIFFERENCES: dict[str, tuple[str, Cell, Cell]] = {
             ("second", "SLTT", "HD-LIF", "second order"),
             ("four", "SLTT", "HD-LIF", "sliding parallel, taps 1, 1, 1, 1"),
         )
+    },
+    **{
+        f"gain/rule_{name}": ("fashion_mnist_losses", (neuron, ONE_LOSS["stbp"]), (neuron, "random step, each step"))
+        for name, neuron in NEURONS.items()
+    },
+    **{
+        f"cut/fashion_mnist/{name}": (
+            "fashion_mnist_losses",
+            (neuron, ONE_LOSS["stbp"]),
+            (neuron, ONE_LOSS["step"]),
+        )
+        for name, neuron in NEURONS.items()
+    },
+    **{
+        f"gain/{change}_{name}": ("fashion_mnist_losses", (above, column), (below, column))
+        for change, (above, below) in CHANGES.items()
+        for name, column in ONE_LOSS.items()
     },
     **{
         f"cut/{name}": (

@@ -36,6 +36,7 @@ def _difference(first: Cell, second: Cell) -> str:
 
 
 @registered("digits_rows_losses", "ablations/digits_rows_losses")
+@registered("fashion_mnist_losses", "ablations/fashion_mnist_losses")
 def losses(record: Record) -> str:
     """Write STBP and the rule that cuts time under each loss, and the points that the cut costs."""
     rules = list(dict.fromkeys(column.split(", ")[0] for column in next(iter(record["rows"].values()))))
@@ -50,6 +51,7 @@ def losses(record: Record) -> str:
 
 
 @registered("digits_rows_changes", "ablations/digits_rows_losses")
+@registered("fashion_mnist_changes", "ablations/fashion_mnist_losses")
 def changes(record: Record) -> str:
     """Write the points that a neuron gains by one change, with each rule and loss."""
     rows = record["rows"]
