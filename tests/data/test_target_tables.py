@@ -148,8 +148,9 @@ def refused(root: Path, **keys: Any) -> None:
 
 def test_tables_that_do_not_fit_the_pictures_are_refused_in_one_line(tmp_path: Path) -> None:
     root = write_pictures_with_table(tmp_path / "x", columns=HEADER)
+    table = root / "labels.csv"
     cases: tuple[tuple[str, tuple[object, ...], dict[str, Any]], ...] = (
-        ("file", ("03", "gone.png", "02.png", "", *NAMES.values()), {}),
+        ("file", ("03", "gone.png", "02.png", ""), {}),
         ("light", ("", "nan", "1e39"), {"values": ["light"]}),
         ("flat", (2,), {"labels": ["tall", "flat"]}),
         ("part", ("dev",), {}),
@@ -158,13 +159,18 @@ def test_tables_that_do_not_fit_the_pictures_are_refused_in_one_line(tmp_path: P
     for column, values, keys in cases:
         for value in values:
             rows = target_rows()
-            rows[3][HEADER.index(column)] = f"\0{value!r}" if "\ud800" in str(value) else value
-            write_target_table(root / "labels.csv", rows, HEADER)
+            rows[3][HEADER.index(column)] = value
+            write_target_table(table, rows, HEADER)
             refused(root, **keys)
+    write_target_table(table, target_rows(), HEADER)
+    whole = table.read_bytes()
+    for name in NAMES.values():
+        cell = '"' + name.replace('"', '""') + '"'
+        table.write_bytes(whole.replace(b"03.png", cell.encode("utf-8", "surrogatepass")))
+        refused(root)
     # What is not learned is not read.
-    rows = target_rows()
-    rows[3][HEADER.index("light")] = ""
-    write_target_table(root / "labels.csv", rows, HEADER)
+    table.write_bytes(whole.replace(b"03.png,both,1,1,29", b"03.png,both,1,1,"))
+    assert table.read_bytes() != whole
     look(root)
 
 
