@@ -11,12 +11,12 @@ from torch import nn
 
 import own_neurons
 from cases import every, sampled
-from deployed_networks import assert_runs_as_trained, images, lowered, outputs, trained_like
+from deployed_networks import LABELS, assert_runs_as_trained, images, lowered, outputs, trained_like
 from hdlif import deploy
 from hdlif.deploy.blocks import COARSEST_GRID
 from hdlif.errors import LoweringError, StateError
 from hdlif.functional import HardReset
-from hdlif.graph.artefact import infer_values
+from hdlif.graph.artefact import InputRecord, infer_values
 from hdlif.graph.artefact.io import dumps, loads
 from hdlif.graph.ops.program import named_rows
 from hdlif.models import AttentionBlockI, AttentionBlockII, Place, resnet, resnet19, reversible_resnet, vgg_snn
@@ -101,7 +101,9 @@ def test_a_deployed_network_computes_what_was_trained(make: Any, quantizer: Any,
 
 @every(neuron=[hybrid_4_bit, NEURONS["graded lif"], NEURONS["glif"]])
 def test_a_folded_chunk_of_k_equals_k_chunks_of_one(neuron: Any) -> None:
-    folded = deploy.GraphModule(lowered(trained_like(small_resnet(neuron=neuron))))
+    record = InputRecord((1, 8, 8), (0.0,), (1.0,))
+    network = trained_like(small_resnet(neuron=neuron))
+    folded = deploy.fold(network, input=record, labels=LABELS, time_steps=T)
     x = images(3, T)
     with torch.no_grad():
         whole, whole_state = folded(x, steps=range(T))

@@ -1,13 +1,19 @@
 """The native reader and Python's schema agree; arrays of a run are checked. Fields of files: tests/graph/artefact."""
 
+import contextlib
+import random
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from deployed_graphs import Builder, tiny_network
-from hdlif._native import Network, instruction_sets
-from hdlif.errors import LimitError
+from deployed_graphs import Builder, every_op, tiny_network
+from hdlif._native import Network, check_artefact, instruction_sets
+from hdlif.errors import ArtefactError, LimitError
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, dumps
+from hdlif.graph.ops import OPS
 from hdlif.runtime import Session
+from one_op import of_one_op
 
 
 def network(content: bytes, threads: int = 1) -> Network:
@@ -61,3 +67,65 @@ def test_arrays_of_a_run_are_checked() -> None:
     for threads in (0, 257):
         with pytest.raises(ValueError, match="threads"):
             network(dumps(tiny_network()), threads=threads)
+
+
+def changed(graph: Graph, draw: random.Random) -> Graph:
+    """An attribute, an input, a tensor or the place of a node drawn anew."""
+    nodes = list(graph.nodes)
+    n = draw.randrange(len(nodes))
+    node = nodes[n]
+    match draw.randrange(4):
+        case 0 if node.attributes:
+            key = draw.choice(sorted(node.attributes))
+            node = replace(node, attributes={**node.attributes, key: draw.choice(VALUES)})
+        case 1:
+            names = (INPUT, *(other.name for other in nodes))
+            node = replace(node, inputs=tuple(draw.choice(names) for _ in range(draw.choice((1, 1, 2)))))
+        case 2 if node.tensors:
+            role = draw.choice(sorted(node.tensors))
+            node = replace(node, tensors={**node.tensors, role: draw.choice(nodes).tensors.get(role, np.ones((1, 1)))})
+        case _:
+            node = replace(node, op=draw.choice([other.op for other in nodes]))
+    nodes[n] = node
+    return replace(graph, nodes=tuple(nodes))
+
+
+VALUES = (
+    0,
+    1,
+    -1,
+    2,
+    3,
+    8,
+    9,
+    255,
+    256,
+    2**15,
+    0.5,
+    1e39,
+    None,
+    True,
+    "",
+    "input",
+    "int4",
+    "float32",
+    (1, 1),
+    (2, 2),
+    (1,),
+)
+
+
+def test_what_python_writes_is_read() -> None:
+    """Python's schema and the reader agree on what a network is: what the one lets be written the other reads."""
+    draw, written = random.Random(0), 0
+    graphs = [every_op(), *(of_one_op(op) for op in OPS)]
+    for _ in range(600):
+        graph = changed(draw.choice(graphs), draw)
+        with contextlib.suppress(ArtefactError):
+            content = dumps(graph)
+            written += 1
+            try:
+                check_artefact(content)
+            except ArtefactError as error:
+                raise AssertionError(f"the reader refuses what Python writes: {error}") from error
+    assert written > 20

@@ -245,6 +245,8 @@ def test_what_a_sequence_is_given_is_checked() -> None:
     for wrong in (x[0], x[:0], [1.0], x.astype(np.float64), np.repeat(x, 2, 1)):
         with pytest.raises(ShapeError):
             sequence.run(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError):
+        session.sequence(2).run(np.repeat(x, 2, 1).astype(np.float64))
     for batch in (0, -1, 1.5, True, "x"):
         with pytest.raises(HdlifError, match="batch = "):
             session.sequence(batch)  # type: ignore[arg-type]

@@ -170,8 +170,8 @@ def test_nodes_may_have_any_names(tmp_path: Path) -> None:
 
 def test_a_state_may_be_called_as_an_argument_of_the_function_is(tmp_path: Path) -> None:
     b = Builder((2, 3, 3), 2, 0)
-    steps = (Instruction("constant", (), -0.5), Instruction("negative", (2,)), Instruction("add", (1, 3)))
-    program = Program(("frame",), (), (*steps, Instruction("add", (4, 0))), 5, (4,))
+    steps = (Instruction("constant", (), -0.5), Instruction("absolute", (2,)), Instruction("add", (1, 3)))
+    program = Program(("frame",), (), (*steps, Instruction("floor", (0,)), Instruction("add", (4, 5))), 6, (4,))
     assert_has_the_references_bits(b.graph(b.program(INPUT, program=program)), tmp_path, flags=QUICK)
 
 

@@ -1,4 +1,4 @@
-"""Every field of a model file is checked, by Python's reader and by the compiled one."""
+"""Every field of a model file is checked, as it is read and as it is written."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -106,6 +106,11 @@ def graph_of(op: str, *, shape: tuple[int, int, int] = (4, 5, 5), **fields: Any)
     return b.graph(b.add(op, INPUT, **fields))
 
 
+def as_written(value: Any) -> Any:
+    """Lists of a file are tuples in a graph."""
+    return tuple(map(as_written, value)) if isinstance(value, list) else value
+
+
 STATES = [f"s{i}" for i in range(17)]
 
 
@@ -161,7 +166,13 @@ STATES = [f"s{i}" for i in range(17)]
 )
 def test_attributes_of_an_op(graph: Graph, values: Values) -> None:
     fields = {f"graph/nodes/0/attributes/{key}": refused for key, refused in values.items()}
-    assert_checks(graph, fields, at_place=graph.nodes[0].name)
+    first = graph.nodes[0]
+    assert_checks(graph, fields, at_place=first.name)
+    for key, refused in values.items():
+        for value in refused:
+            changed = replace(first, attributes={**first.attributes, key: as_written(value)})
+            with naming("written", key, repr(value)[:50]), pytest.raises(ArtefactError):
+                dumps(replace(graph, nodes=(changed, *graph.nodes[1:])))
 
 
 def test_every_number_is_checked() -> None:
@@ -322,6 +333,16 @@ INPUTS: list[tuple[Graph, Values]] = [
 def test_fields_of_the_input(graph: Graph, values: Values) -> None:
     assert loads(dumps(graph), "file").input == graph.input
     assert_checks(graph, {f"graph/input/{key}": refused for key, refused in values.items()}, at_place="input")
+    for key, refused in values.items():
+        part, _, name = key.rpartition("/")
+        for value in refused:
+            written = SoundRecord(**value) if isinstance(value, dict) else as_written(value)
+            if part:
+                assert graph.input.sound is not None
+                written = replace(graph.input.sound, **{name: written})
+            changed = replace(graph.input, **{part or key: written})
+            with naming("written", key, repr(value)[:50]), pytest.raises(ArtefactError):
+                dumps(replace(graph, input=changed))
 
 
 def test_a_pixel_a_step_is_of_square_images() -> None:

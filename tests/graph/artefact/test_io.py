@@ -89,9 +89,24 @@ def test_a_breach_of_the_format_is_never_written() -> None:
     graph = tiny_network()
     first = graph.nodes[0]
     wrong = replace(first, tensors={"weight": np.full_like(first.tensors["weight"], 2)})
-    for breach in (replace(graph, time_steps=0), replace(graph, nodes=(wrong, *graph.nodes[1:]))):
+    fields = [{"frames": "rows"}, {"kind": "series", "resize": "none"}, {"resize": "pool"}]
+    inputs = [replace(graph, input=replace(graph.input, **changed)) for changed in fields]
+    for breach in (replace(graph, time_steps=0), replace(graph, nodes=(wrong, *graph.nodes[1:])), *inputs):
         with pytest.raises(ArtefactError):
             dumps(breach)
+
+
+def test_values_that_an_op_does_not_take_are_refused() -> None:
+    """A vector for a map, maps of other sizes, and a step that is not above 0."""
+    for make in (
+        lambda b: b.add("sum_pool", b.add("flatten", INPUT), kernel=(2, 2), stride=(1, 1)),
+        lambda b: b.concat(INPUT, b.conv(INPUT, 3, padding=(0, 0))),
+        lambda b: b.quantise(INPUT, inverse_step=-1.0),
+    ):
+        b = Builder((3, 3, 3), 1, 0)
+        make(b)
+        with pytest.raises(ArtefactError, match=r"^n"):
+            b.values()
 
 
 @every("encoding", "least", of=[("int2", -2), ("int4", -8), ("int8", -128)])
