@@ -107,6 +107,7 @@ def test_data_replaces_what_a_recipe_says_of_its_own_set_alone(tmp_path: Path, m
     # A relative path starts from the root, or from the working folder.
     monkeypatch.chdir(tmp_path)
     assert builders.data_overrides(on(tmp_path / "x"), "x") == [f"data.path={json.dumps(str(tmp_path / 'x'))}"]
+    assert builders.data_overrides(on(tmp_path / "x"), "x/cat") == [f"data.path={json.dumps(str(tmp_path / 'x/cat'))}"]
     for root in (tmp_path, None):
         found, _ = builders.with_data_found(on(tmp_path / "x", "data.path=x"), root)
         assert found.data.arguments == {"path": str(tmp_path / "x")}

@@ -108,6 +108,15 @@ training.schedule: at = [2.0]                    | training.schedule={kind: drop
 training.stream = 3 steps from one update to     | training.stream=3
 weights.keep_float: 'conv9' matches no quantised | weights={kind: ternary, keep_float: [conv9]}
 weights.quantise: 'stem.conv1' matches no fp32   | weights={kind: binary, quantise: [stem.conv1]}
+data.augment = "own_parts:Uncallable" makes      | data.augment=["own_parts:Uncallable"]
+data.augment = "builtins:min": no signature      | data.augment=["builtins:min"]
+training.optimizer.kind = "own_parts:halving"    | training.optimizer={kind: "own_parts:halving"}
+activity.sops: 'body.stage1.0.act1' is not       | activity={kind: sops, sops: {body.stage1.0.act1: 1.0e4}}
+weights.keep_float: 'stem.conv' matches no quant | weights={kind: binary, keep_float: [stem.conv]}
+training.schedule.kind = "own_parts:wrong_sched  | training.schedule={kind: "own_parts:wrong_schedule"}
+rule: leak = 2                                   | rule={kind: "hdlif.learning:OTTT", leak: 2}
+neuron.time_constants = [2, 8] is unknown        | neuron={kind: glif, granularity: channel, time_constants: [2, 8]}
+neuron.kind = "own_neurons:" is not the name of  | neuron={kind: "own_neurons:"}
 weights.quantise does not go with weights.kind   | weights={kind: float, quantise: [stem.conv]}
 """
 

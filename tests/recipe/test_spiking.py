@@ -41,6 +41,14 @@ def test_it_is_given_the_parts_of_the_recipe() -> None:
     assert (modules["network.stem"].weight.shape, modules["network.fc"].out_features) == ((8, 1, 3, 3), 10)
 
 
+def test_layers_that_are_quantised_by_name_keep_their_weights() -> None:
+    plain, named = seeded(recipe()), seeded(recipe("weights={kind: ternary, quantise: [network.fc, network.stem]}"))
+    for name in ("network.fc", "network.stem"):
+        assert named[name].quantizer == Ternary()
+        assert torch.equal(named[name].weight, plain[name].weight)
+        assert torch.equal(named[name].bias, plain[name].bias)
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
 def test_it_starts_from_the_weights_of_a_file(tmp_path: Path, suffix: str) -> None:
     torch.manual_seed(0)

@@ -9,7 +9,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 from torchmetrics import Metric
 
-from cases import every
 from hdlif.errors import InputError
 from hdlif.recipe import TrainingConfig
 from hdlif.training import Fit, checkpoint
@@ -71,10 +70,9 @@ def measuring(out: Path, *values: float, resume: bool = False, **changes: Any) -
     return tiny.train(out, task=task, resume=resume, **changes)
 
 
-@every(
-    "values",
-    "best",
-    of=[
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [
         ((math.nan, 0.25, math.nan), {2}),
         ((0.25, math.nan, 0.5), {3}),
         # Of equal ones, the one with the least loss.
@@ -83,17 +81,16 @@ def measuring(out: Path, *values: float, resume: bool = False, **changes: Any) -
     ],
 )
 def test_the_best_epoch_has_the_best_number_and_of_equal_ones_the_least_loss(
-    values: tuple[float, ...], best: set[int], tmp_path_factory: pytest.TempPathFactory
+    values: tuple[float, ...], best: set[int], tmp_path: Path
 ) -> None:
-    out = tmp_path_factory.mktemp("best")
-    fit = measuring(out, *values)
-    losses = [event["loss"] for event in validations(out)]
+    fit = measuring(tmp_path, *values)
+    losses = [event["loss"] for event in validations(tmp_path)]
     assert fit.best_epoch == min(best, key=lambda epoch: losses[epoch - 1])
     assert fit.metrics["u"] == pytest.approx(values[fit.best_epoch - 1], nan_ok=True)
     null = [None if math.isnan(value) else value for value in values]
-    assert [event["metrics"]["u"] for event in validations(out)] == null
+    assert [event["metrics"]["u"] for event in validations(tmp_path)] == null
     # A training that goes on has read them from its files.
-    again = measuring(out, resume=True)
+    again = measuring(tmp_path, resume=True)
     assert (again.best_epoch, again.score) == (fit.best_epoch, fit.score)
 
 

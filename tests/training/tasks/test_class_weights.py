@@ -48,6 +48,7 @@ def test_balanced_weights_let_all_classes_count_alike() -> None:
     weights = balanced_weights(labels, 3)
     shares = [weights[c] * int((labels == c).sum()) for c in range(3)]
     assert shares == pytest.approx([len(labels) / 3] * 3, abs=1e-5)
+    assert Classify(ABC, T, class_weights="balanced").counted(labels).class_weights == weights
     # Of a class that is not there nothing follows.
     assert balanced_weights(torch.tensor([[0, 0], [0, 2]]), 4) == pytest.approx((2 / 3, 1, 2, 1), abs=1e-6)
 
