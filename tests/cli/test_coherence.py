@@ -162,7 +162,14 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
 
 def test_the_text_has_every_layer_rule_and_loss(untrained: dict[str, Any]) -> None:
     text = as_text(untrained["networks"])
-    for words in ("sltt and stochastic_step: dL/dm", "body.stage1.0.act2", "stem.conv", "as_trained", "0.0% wrong"):
+    for words in (
+        "sltt and stochastic_step: dL/dm",
+        "body.stage1.0.act2",
+        "stem.conv",
+        "as_trained",
+        "0.0% wrong",
+        " … ",
+    ):
         assert words in text
     # The classifier has no neuron behind it.
     (row, *_) = [line.split() for line in text.splitlines() if line.startswith("classifier")]

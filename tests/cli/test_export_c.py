@@ -95,6 +95,7 @@ def test_fixed_point_says_what_it_changes(artefact: Path, tmp_path: Path) -> Non
     assert found.rounded.agreement > 0.98
     assert 0 < found.rounded.mean_error < 0.02 * found.rounded.largest_output
     assert found.as_dict()["rounded"]["agreement"] == found.rounded.agreement
+    assert f"{found.rounded.agreement:.2%}" in found.text()
     assert "typedef int16_t digits_number;" in out.with_suffix(".h").read_text()
 
 

@@ -67,7 +67,8 @@ def test_what_follows_takes_the_run(run: hdlif.Run, tmp_path: Path) -> None:
     assert (counted.counting, counted.trained) == ("honest", True)
     assert counted.stored_mb == pytest.approx(1e-6 * path.stat().st_size, abs=1e-4)  # but for the names of the classes
     assert counted.as_dict()["sops"] == counted.sops
-    assert not hdlif.profile("digits_hdlif").trained
+    untrained = hdlif.profile("digits_hdlif")
+    assert (untrained.trained, untrained.params_mb > 0) == (False, True)
     assert hdlif.Session(path).run(np.zeros((1, 2, 1, 8, 8), np.float32)).shape == (4, 2, 10)
     source = hdlif.export(path, tmp_path / "net.c", to="c", ram=10**5)
     assert "net_step" in source.read_text()

@@ -75,12 +75,13 @@ def test_a_training_that_ended_before_its_first_checkpoint_is_in_nobodys_way(tmp
 
 
 def test_a_recipe_alone_in_the_folder_may_be_the_users(tmp_path: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text("name: mine\n")
-    for resume in (False, True):
-        with pytest.raises(ExistingRunError) as refused:
-            train("digits_hdlif", overrides=FAST, out=tmp_path, resume=resume)
-        assert "--resume" not in str(refused.value)
-    assert (tmp_path / "recipe.yaml").read_text() == "name: mine\n"
+    for content in ("name: mine\n", "[]"):
+        (tmp_path / "recipe.yaml").write_text(content)
+        for resume in (False, True):
+            with pytest.raises(ExistingRunError) as refused:
+                train("digits_hdlif", overrides=FAST, out=tmp_path, resume=resume)
+            assert "--resume" not in str(refused.value)
+        assert (tmp_path / "recipe.yaml").read_text() == content
 
 
 def test_what_a_rule_cannot_train_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:

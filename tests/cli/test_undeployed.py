@@ -105,9 +105,9 @@ def test_it_is_evaluated_profiled_and_reported_and_not_exported(
     assert [counted[key] for key in NULL[:4]] == [None] * 4
     assert counted.keys() == profile_command(str(usual), counting="honest").as_dict().keys()
     assert "note: body.stage1.0.act1 (Wave)" in layers_table(counted)
-    page = report([usual, run], out=tmp_path / "page.html")
-    assert "(Wave)" in page["left_out"]
-    assert "—" in (tmp_path / "page.html").read_text()
+    for folders in ([run], [usual, run]):
+        assert "(Wave)" in report(folders, out=tmp_path / "page.html")["left_out"]
+        assert "—" in (tmp_path / "page.html").read_text()
     with pytest.raises(LoweringError, match=f"^{WHY}"):
         export(run, out=tmp_path / "net")
     assert not (tmp_path / "net").exists()
