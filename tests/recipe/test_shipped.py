@@ -9,14 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import yaml
 
 import cases
-from data.sources import test_cifar, test_imagenet
-from data.test_images import write_idx
 from hdlif.cli import recipes
 from hdlif.data.sources.imagenet import imagenet_classes
 from hdlif.deploy import lower
@@ -30,6 +27,7 @@ from hdlif.training import checkpoint
 from hdlif.training.optim import sgd
 from recorded_events import write_dvs_cifar10
 from series_files import write_public_arrays
+from small_sets import write_cifar, write_fashion_mnist, write_imagenet, write_tiny_imagenet
 from sound_files import write_public_voices
 from trainings import train
 
@@ -173,13 +171,10 @@ def test_two_updates_change_every_parameter_that_has_a_gradient_and_stay_finite(
 FEW: dict[str, dict[str, Any]] = {
     "fashion_mnist": {"per_class": (2, 2)},
     "fashion_mnist_events": {"per_class": (2, 2)},
-    "cifar10": {"per_class": test_cifar.PER_CLASS["cifar10"]},
-    "cifar100": {"per_class": test_cifar.PER_CLASS["cifar100"]},
-    "imagenet": {
-        "classes": imagenet_classes()[:3],
-        "counts": (3 * test_imagenet.TRAIN, 3 * test_imagenet.TEST),
-    },
-    "tiny_imagenet": {"classes": 3, "per_class": (test_imagenet.TRAIN, test_imagenet.TEST)},
+    "cifar10": {"per_class": (5, 1)},
+    "cifar100": {"per_class": (2, 1)},
+    "imagenet": {"classes": imagenet_classes()[:3], "counts": (12, 6)},
+    "tiny_imagenet": {"classes": 3, "per_class": (4, 2)},
     "dvs_cifar10": {"per_class": (4, 1)},
 }
 """How many samples the files below have, where a loader counts them."""
@@ -190,18 +185,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Every data set of the recipes in the form that it has on disk, a few samples each."""
     root = tmp_path_factory.mktemp("data")
     for name in ("cifar10", "cifar100"):
-        test_cifar.write(root, name)
-    test_imagenet.write_folders(root)
-    test_imagenet.write_tiny(root)
+        write_cifar(root, name)
+    write_imagenet(root, counts=(4, 2))
+    write_tiny_imagenet(root, counts=(4, 2))
+    write_fashion_mnist(root, counts=(20, 20))
     write_dvs_cifar10(root, CIFAR10_CLASSES)
     write_public_arrays(root / "hapt", classes=12, steps=128, channels=6)
     write_public_arrays(root / "vowels", classes=9, steps=29, channels=12)
     write_public_voices(root / "voices")
-    raw = root / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    for part in ("train", "t10k"):
-        write_idx(raw / f"{part}-images-idx3-ubyte", np.random.default_rng(0).integers(0, 256, (20, 28, 28)))
-        write_idx(raw / f"{part}-labels-idx1-ubyte", np.arange(20) % 10)
     with pytest.MonkeyPatch.context() as patch:
         for name, few in FEW.items():
             patch.setitem(DATA, name, replace(DATA[name], load=partial(DATA[name].load, **few)))
