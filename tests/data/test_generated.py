@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from cases import naming
-from hdlif.cli.data import persistence
+from hdlif.cli.shipped_data import persistence
 from hdlif.data import ImageSets, Samples, copy_task, delayed_xor, mackey_glass, sines
 from hdlif.data.sources.generated import SKIPPED, STARTS, series
 from hdlif.errors import DataError, RecipeError

@@ -156,7 +156,6 @@ class Session:
         }
         # calls of arrays of a shape that have been found good, and their steps
         self._granted: dict[Any, int] = {}
-        self._check_limits(1, self._time_steps, is_static=False)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -1,0 +1,96 @@
+"""`hdlif data inspect NAME`: what a data set that ships holds, and of generated ones what its arguments make of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hdlif.cli.data_text import PARTS
+from hdlif.data import ImageSets, rows
+from hdlif.errors import DataError, InputError, RecipeError, cut
+from hdlif.recipe import builders, data_section
+from hdlif.recipe.runs.recipe_data import data_keys
+from hdlif.training.tasks import Evaluation, Regress
+
+_TOGETHER = 256
+
+
+def persistence(sets: ImageSets, task: Regress) -> Evaluation:
+    """How well the values at a step forecast those that are learned of it: x_{t+ahead} = x_t, in the values' units.
+
+    Args:
+        sets: series whose channels are what is learned, so many steps later.
+        task: what is learned, of each step.
+    Raises:
+        InputError: the values that are learned are no next ones of the channels.
+    """
+    if not task.ahead or len(task.outputs) != len(sets.mean):
+        raise InputError(
+            f"a forecast by the last value is of the next values of {len(sets.mean)} channels, and "
+            f"{len(task.outputs)} values are learned, {task.ahead} steps ahead; give data with `ahead`"
+        )
+    mean, std, shift, size = map(torch.tensor, (sets.mean, sets.std, tuple(task.mean), tuple(task.std)))
+    tally = task.tally()
+    for x, target in sets.of("test").sequences(_TOGETHER):
+        tally((x.flatten(2) * std + mean - shift) / size, target)
+    return tally.evaluation()
+
+
+VALIDATION = 100
+"""Samples that are held out where data.validation does not say."""
+
+
+def inspect_shipped(name: str, *, overrides: Sequence[str] = (), root: Path | None = None) -> dict[str, Any]:
+    """Read or make a set of images, series or rows as a training would.
+
+    Args:
+        name: of a set that ships.
+        overrides: "data.KEY=VALUE" each: its arguments, and data.validation.
+        root: the folder of sets that are files; the working folder by default.
+    Returns:
+        {"path", "kind", "samples_of", "arguments", "samples": {part: number}, "classes": {name: {part: number}} where
+        one class of a sample is learned, "input", "time_steps" of series}; "target": {"names", "mean", "std", "ahead"}
+        and "persistence": {"rmse", "mae", "r2"} of the test part, where its next values are learned.
+    Raises:
+        RecipeError: an override is of no key that the set has, or has a value that none can have.
+        DataError: the set is absent or damaged, or of events.
+    """
+    keys = data_keys(overrides)
+    section = data_section(name, {"kind": name, "batch_size": 1, "validation": VALIDATION, **keys})
+    if stray := keys.keys() - {"validation"} - section.arguments.keys():
+        raise RecipeError(f"--set data.{cut(min(stray))} changes nothing of what a set that ships holds; leave it out")
+    kind = builders.shipped_kind(name, section.arguments)
+    if kind.events:
+        raise DataError(f"{name}: is of recordings of events, whose frames a training makes; inspect their folder")
+    sets = kind.load(root, validation=section.validation, augment=(), seed=0)
+    result: dict[str, Any] = {
+        "path": name,
+        "kind": name,
+        "samples_of": kind.input.kind,
+        "arguments": {key: section.arguments.get(key, value) for key, value in kind.defaults.items()},
+        "samples": {part: len(getattr(sets, part)) for part in PARTS},
+        "input": {"shape": list(kind.input.shape), "mean": list(sets.mean), "std": list(sets.std)},
+    }
+    if kind.series:
+        result["time_steps"] = kind.input.shape[1]
+    if kind.target == "class":
+        counts = [torch.bincount(part.labels, minlength=len(kind.labels)).tolist() for part in sets.parts]
+        result["classes"] = {
+            label: dict(zip(PARTS, row, strict=True)) for label, *row in zip(kind.labels, *counts, strict=True)
+        }
+    else:
+        result["target"] = {"names": list(kind.labels)}
+    if kind.ahead:
+        result["target"] |= {"mean": list(kind.target_mean), "std": list(kind.target_std), "ahead": kind.ahead}
+        result["persistence"] = persistence_of(sets, kind.labels, kind.target_mean, kind.target_std, kind.ahead)
+    return result
+
+
+def persistence_of(
+    sets: ImageSets, names: tuple[str, ...], mean: tuple[float, ...], std: tuple[float, ...], ahead: int
+) -> dict[str, float]:
+    """What forecasting the last value does on the test part of series whose next values are learned."""
+    steps = sets.shape[1]
+    task = Regress(names, steps, mean=mean, std=std, combine="each", ahead=ahead)
+    return dict(persistence(sets.shown_as(rows), task).metrics)
