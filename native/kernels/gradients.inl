@@ -97,7 +97,7 @@ void input_gradient_of(const CodeEvent* event, const CodeEvent* end, const float
     for (int v = 0; v < kGradientParts; ++v)
       weight[t][v] = weights_at(weights + t * kGradientBlock + v * kFloats);
   }
-  for (; event < end; ++event, sums += kGradientBlock, ++found) {
+  for (; event < end; ++event, sums += kGradientBlock) {
     const int64_t offset = event->offset;
     Floats total[kGradientParts];
 #pragma GCC unroll 8
@@ -115,7 +115,7 @@ void input_gradient_of(const CodeEvent* event, const CodeEvent* end, const float
 #pragma GCC unroll 4
         for (int v = 0; v < width; ++v)
           total[v] = total[v] + total[v + width];
-      *found = sum_of_halves(total[0]);
+      *found++ = sum_of_halves(total[0]);
     }
   }
 }
