@@ -116,7 +116,7 @@ def test_every_verb_states_what_it_loads() -> None:
 
 
 def test_what_only_prints_something_of_the_program_loads_nothing(folder: Path) -> None:
-    for arguments in (["--help"], ["--version"], ["train", "--help"]):
+    for arguments in (["--help"], ["--version"], ["train", "--help"], ["demo", "--help"]):
         assert loaded(folder, *arguments) == set(), arguments
 
 

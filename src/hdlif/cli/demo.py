@@ -14,60 +14,6 @@ if TYPE_CHECKING:
     from hdlif.recipe.runs.summary import TrainResult
     from hdlif.report.runs import Artefact
 
-import time
-
-import numpy as np
-import torch
-
-from hdlif.data import Samples
-from hdlif.graph.artefact import save
-from hdlif.recipe import builders
-from hdlif.recipe.runs.checkpoints import load_trained
-from hdlif.report.runs import Artefact
-from hdlif.runtime import Session
-
-LATENCY_RUNS = 50
-
-
-def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None, threads: int) -> Artefact:
-    """Export the network of a run folder, run the whole test set through the runtime, and compare with PyTorch.
-
-    Args:
-        threads: of the runtime.
-    """
-    trained = load_trained(run)
-    recipe = trained.recipe
-    save(trained.graph(), path)
-    test = builders.build_data(recipe, data_root).test
-    session = Session(path, threads)
-    logits = np.concatenate([session.run(x.contiguous().numpy()) for x, _ in test.sequences(64)], axis=1)
-    with torch.inference_mode():
-        steps = range(recipe.time_steps)
-        parts = [trained.network(x, steps=steps)[0] for x, _ in test.sequences(64)]
-    expected = torch.cat(parts, dim=1).numpy()
-    agreement = np.mean(logits.mean(0).argmax(-1) == expected.mean(0).argmax(-1))
-    return {
-        "path": str(path),
-        "bytes": path.stat().st_size,
-        "argmax_agreement": float(agreement),
-        "max_logit_difference": float(np.abs(logits - expected).max()),
-        "latency_ms": latency_ms(session, test),
-        "accuracy": float(np.mean(logits.mean(0).argmax(-1) == test.labels.numpy())),
-        "images": len(test),
-    }
-
-
-def latency_ms(session: Session, test: Samples) -> float:
-    """Median milliseconds of one image over all T steps, over the first test images."""
-    frames = [x.numpy() for x, _ in test.first(LATENCY_RUNS).sequences(1)]
-    seconds = []
-    for frame in frames:
-        start = time.perf_counter()
-        session.run(frame)
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds) * 1e3)
-
-
 NETWORKS = ("lif", "hdlif", "hdlif_w1p5_s4", "hdlif_w1p5_s4_parallel")
 LIVE_PAGE = "live.html"
 DATA_SETS = ("digits", "fashion_mnist")
@@ -119,13 +65,13 @@ def demo(
         ExistingRunError: OUT holds a training.
         DataError: `data` has no set of recipes, or its files are absent.
     """
-    from hdlif.cli.demo import deploy_and_compare
     from hdlif.cli.report import report
     from hdlif.cli.training_run import TrainingOptions, measure_peak, train_in_one_process
     from hdlif.recipe import load_recipe
     from hdlif.recipe.runs.files import ARTEFACT_SUFFIX, write_json, write_text
     from hdlif.recipe.runs.folders import begun, check_free, is_demo
     from hdlif.recipe.runs.processes import check_alone
+    from hdlif.report.deployed import deploy_and_compare
     from hdlif.report.live import live_page
     from hdlif.report.provenance import hardware, versions
     from hdlif.training import progress_bar

@@ -23,7 +23,7 @@ from hdlif.nn.state import Neuron, Temporal
 from hdlif.nn.stepped import SteppedNeuron
 from hdlif.recipe import Recipe, builders
 from hdlif.report.accounting.memory import Saved, watching_saved
-from hdlif.report.peak_memory import RecipeUpdate
+from hdlif.report.recipe_update import RecipeUpdate
 
 PLANS = 4
 """Of a rule that draws, how many are run, spread evenly over what it may draw."""

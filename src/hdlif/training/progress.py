@@ -8,17 +8,16 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hdlif.training.callback import Callback, Training
-from hdlif.training.metrics import note, progress_bar, tell, warn
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
 import torch
 
 from hdlif.data import Samples
 from hdlif.data.draws import fuller_batch, many_left_out
 from hdlif.learning import Tracing
+from hdlif.training.callback import Callback, Training
+from hdlif.training.metrics import note, progress_bar, tell, warn
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 
 class Progress(Callback):

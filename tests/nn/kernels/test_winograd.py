@@ -16,7 +16,7 @@ from hdlif.nn.kernels import winograd
 from hdlif.nn.synapses import Integer
 from hdlif.recipe import load_recipe
 from hdlif.report.accounting import saved_bytes
-from hdlif.report.peak_memory import RecipeUpdate
+from hdlif.report.recipe_update import RecipeUpdate
 
 SHAPES = [
     # N, C, D, H, W
