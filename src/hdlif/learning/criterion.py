@@ -1,4 +1,4 @@
-"""What a rule minimises: the loss of an output or of a teacher, of which steps' outputs, and what each step weighs."""
+"""What a rule minimises: the loss of an output, by labels or a teacher, of which steps, and what each step weighs."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -258,7 +258,7 @@ class Distillation:
     """(1 - w)·criterion(z, y) + w·τ²·KL(softmax(u/τ) ‖ softmax(z/τ)), z the logits and u the teacher's.
 
     A criterion like any other, so that every rule learns by it; its target is [B, 2·classes], the labels y as
-    probabilities beside u. τ² keeps the gradient's size where τ changes.
+    probabilities and u. τ² keeps the gradient's size where τ changes (Hinton et al. 2015).
 
     >>> import torch
     >>> import torch.nn.functional as F

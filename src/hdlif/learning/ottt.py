@@ -120,9 +120,10 @@ class NDOT(OTTT):
     r_t = clip(u̇_t/u̇_{t-1}, -1, 1) with u̇_t = I_t - (1 - λ)·v_t of the presynaptic neuron, and r_t = λ where u̇_{t-1} is
     about 0 or no neuron with a potential stands directly before the synapse; with r = λ everywhere it is OTTT.
 
-    This is a reconstruction from the method's idea, that du_{t+1}/du_t is the ratio of the time derivatives of u. Exact
-    back-propagation has that factor at the postsynaptic neuron, which would take a trace for each synapse; the
-    presynaptic ratio is the form that stays linear in the neurons. It was not compared with the authors' code.
+    This is a reconstruction from the method's idea (Jiang et al., ICML 2024) that du_{t+1}/du_t is the ratio of the
+    time derivatives of u. Exact back-propagation has that factor at the postsynaptic neuron, which would take a trace
+    for each synapse; the presynaptic ratio is the form that stays linear in the neurons. It was not compared with the
+    authors' code.
 
     >>> import torch
     >>> from torch import nn

@@ -248,7 +248,7 @@ def reversible_resnet(
     )
 
 
-BLOCKS = (3, 3, 2)
+_BLOCKS_OF_RESNET19 = (3, 3, 2)
 
 
 def resnet19(
@@ -283,7 +283,7 @@ def resnet19(
         raise ValueError(f"hidden = {hidden}; it must be at least 1")
     network = resnet(
         neuron=neuron,
-        blocks=BLOCKS,
+        blocks=_BLOCKS_OF_RESNET19,
         width=width,
         classes=classes,
         in_channels=in_channels,
@@ -293,7 +293,8 @@ def resnet19(
         stem=stem,
     )
     pooled = network.classifier.in_features
-    place = Place("head.act", stage=len(BLOCKS), block=0, position=0, index=2 * sum(BLOCKS), channels=hidden)
+    stages, index = len(_BLOCKS_OF_RESNET19), 2 * sum(_BLOCKS_OF_RESNET19)
+    place = Place("head.act", stage=stages, block=0, position=0, index=index, channels=hidden)
     network.head = Sequential(
         {
             "pool": nn.AdaptiveAvgPool2d(1),

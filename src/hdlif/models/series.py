@@ -1,6 +1,7 @@
 """Networks for series: fully connected, convolutions over time, and layers that read what they emitted before."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -44,24 +45,15 @@ def dense(
         norm: makes what is behind each layer's synapses.
         attention: makes the channel attention in front of every neuron layer, "att1", ...; None for none.
     """
-    if not widths or not all(type(width) is int and width > 0 for width in widths):
-        raise ValueError(f"widths = {list(widths)[:5]}; give one or more layers' widths, whole numbers above 0")
-    first, *others = widths
-    body: dict[str, nn.Module] = {} if attention is None else {"att1": attention(first)}
-    body["act1"] = neuron(Place("body.act1", 0, 0, 0, 0, first))
-    width = first
-    for index, wider in enumerate(others, start=1):
-        body[f"fc{index + 1}"] = conv(width, wider, 1)
-        body[f"bn{index + 1}"] = norm(wider)
-        if attention is not None:
-            body[f"att{index + 1}"] = attention(wider)
-        body[f"act{index + 1}"] = neuron(Place(f"body.act{index + 1}", 0, index, 0, index, wider))
-        width = wider
-    return Network(
-        stem=Sequential({"fc1": nn.Conv2d(in_channels, first, in_size, bias=False), "bn1": norm(first)}),
-        body=Sequential(body),
-        head=nn.Flatten(),
-        classifier=nn.Linear(width, classes),
+    _check_widths(widths)
+    return _network(
+        widths,
+        lambda first: {"fc1": nn.Conv2d(in_channels, first, in_size, bias=False)},
+        lambda number, width, wider: {f"fc{number}": conv(width, wider, 1)},
+        neuron=neuron,
+        classes=classes,
+        norm=norm,
+        attention=attention,
     )
 
 
@@ -171,8 +163,7 @@ def conv1d(
         norm: makes what is behind each layer's synapses.
         attention: makes the channel attention in front of every neuron layer, "att1", ...; None for none.
     """
-    if not widths or not all(type(width) is int and width > 0 for width in widths):
-        raise ValueError(f"widths = {list(widths)[:5]}; give one or more layers' widths, whole numbers above 0")
+    _check_widths(widths)
     steps = [1] * len(widths) if dilations is None else list(dilations)
     if kernel < 1 or len(steps) != len(widths) or not all(type(step) is int and step > 0 for step in steps):
         raise ValueError(
@@ -182,30 +173,58 @@ def conv1d(
     if (reach := (kernel - 1) * max(steps)) > MOST_HELD:
         raise ValueError(f"kernel = {kernel} with dilations = {steps[:5]} holds {reach} steps; at most {MOST_HELD}")
     front, channels = _front(in_channels, companded, changes=changes)
-    first, *others = widths
-    body: dict[str, nn.Module] = {} if attention is None else {"att1": attention(first)}
-    body["act1"] = neuron(Place("body.act1", 0, 0, 0, 0, first))
-    width = first
-    for index, (wider, step) in enumerate(zip(others, steps[1:], strict=True), start=1):
-        body[f"line{index + 1}"] = DelayLine(kernel, step)
-        body[f"conv{index + 1}"] = conv(kernel * width, wider, 1)
-        body[f"bn{index + 1}"] = norm(wider)
+    return _network(
+        widths,
+        lambda first: {
+            **front,
+            "line1": DelayLine(kernel, steps[0]),
+            "conv1": nn.Conv2d(kernel * channels, first, in_size, bias=False),
+        },
+        lambda number, width, wider: {
+            f"line{number}": DelayLine(kernel, steps[number - 1]),
+            f"conv{number}": conv(kernel * width, wider, 1),
+        },
+        neuron=neuron,
+        classes=classes,
+        norm=norm,
+        attention=attention,
+    )
+
+
+def _check_widths(widths: Sequence[int]) -> None:
+    if not widths or not all(type(width) is int and width > 0 for width in widths):
+        raise ValueError(f"widths = {list(widths)[:5]}; give one or more layers' widths, whole numbers above 0")
+
+
+def _network(
+    widths: Sequence[int],
+    stem: Callable[[int], dict[str, nn.Module]],
+    layer: Callable[[int, int, int], dict[str, nn.Module]],
+    *,
+    neuron: NeuronFactory,
+    classes: int,
+    norm: NormFactory,
+    attention: AttentionFactory | None,
+) -> Network:
+    """Layers in a row: what a layer reads through, its norm, its attention if there is one, and its neurons.
+
+    Args:
+        stem: makes what the first layer of so many channels reads through, by name.
+        layer: makes the same for each further one, of its number, the channels below it and its own.
+    """
+    body: dict[str, nn.Module] = {} if attention is None else {"att1": attention(widths[0])}
+    body["act1"] = neuron(Place("body.act1", 0, 0, 0, 0, widths[0]))
+    for number, (width, wider) in enumerate(itertools.pairwise(widths), start=2):
+        body |= layer(number, width, wider)
+        body[f"bn{number}"] = norm(wider)
         if attention is not None:
-            body[f"att{index + 1}"] = attention(wider)
-        body[f"act{index + 1}"] = neuron(Place(f"body.act{index + 1}", 0, index, 0, index, wider))
-        width = wider
+            body[f"att{number}"] = attention(wider)
+        body[f"act{number}"] = neuron(Place(f"body.act{number}", 0, number - 1, 0, number - 1, wider))
     return Network(
-        stem=Sequential(
-            {
-                **front,
-                "line1": DelayLine(kernel, steps[0]),
-                "conv1": nn.Conv2d(kernel * channels, first, in_size, bias=False),
-                "bn1": norm(first),
-            }
-        ),
+        stem=Sequential({**stem(widths[0]), "bn1": norm(widths[0])}),
         body=Sequential(body),
         head=nn.Flatten(),
-        classifier=nn.Linear(width, classes),
+        classifier=nn.Linear(widths[-1], classes),
     )
 
 
