@@ -1,4 +1,4 @@
-"""The ASGI application: its routes, and the JSON of errors."""
+"""The ASGI application: its routes, their OpenAPI description, and the JSON of errors."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,8 @@ from hdlif.runtime.session import available_cores
 from hdlif.serve.metrics import CONTENT_TYPE, Metrics
 from hdlif.serve.models import Models
 from hdlif.serve.reading import TYPES, Reader, media_type, receive_body
-from hdlif.serve.refusals import JSON, KINDS, Refusal, Room, refuse
+from hdlif.serve.refusals import JSON, KINDS, Refusal, refuse
+from hdlif.serve.room import Room
 from hdlif.serve.settings import Settings
 from hdlif.serve.streams import Streams
 

@@ -20,7 +20,8 @@ from hdlif.runtime.inputs import Layout, read_inputs, read_steps
 from hdlif.serve import json_arrays
 from hdlif.serve.json_arrays import NAME
 from hdlif.serve.models import Network
-from hdlif.serve.refusals import JSON, Grow, Refusal, Room
+from hdlif.serve.refusals import JSON, Refusal
+from hdlif.serve.room import Grow, Room
 from hdlif.serve.settings import Settings
 
 Inputs = list[tuple[str, NDArray[np.float32]]]

@@ -1,4 +1,7 @@
-"""Which programs are the neurons that NIR has: leaky, with a threshold and a hard reset, and spikes of 1."""
+"""Which programs are the neurons that NIR has: leaky, with a threshold and a hard reset, and spikes of 1.
+
+And names of nodes that every reader of NIR takes: they become attributes of modules, and groups of an HDF5 file.
+"""
 
 import re
 from collections.abc import Collection, Mapping

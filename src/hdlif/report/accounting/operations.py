@@ -39,6 +39,7 @@ from hdlif.graph.ops.op import Work
 from hdlif.graph.ops.program import neuron_step
 from hdlif.report.accounting.activity import Activity, activity
 
+# At 45 nm (Horowitz, ISSCC 2014).
 FLOAT_ADD_PJ = 0.9
 FLOAT_MULTIPLY_PJ = 3.7
 FLOAT_MAC_PJ = FLOAT_ADD_PJ + FLOAT_MULTIPLY_PJ
