@@ -63,7 +63,7 @@ def points(of: str, first: Cell, second: Cell) -> tuple[float, float]:
 
 
 for _name, _cells in DIFFERENCES.items():
-    figure(_name)(lambda of=_cells: f"{points(*of)[0]:.1f}")  # type: ignore[misc]
+    figure(_name)(lambda of=_cells: f"{points(*of)[0]:z.1f}")  # type: ignore[misc]
     figure(f"{_name}/error")(lambda of=_cells: f"{points(*of)[1]:.1f}")  # type: ignore[misc]
 
 PAIRS: dict[str, list[tuple[Cell, Cell]]] = {

@@ -32,7 +32,7 @@ def paired(first: Cell, second: Cell) -> tuple[float, float]:
 
 def _difference(first: Cell, second: Cell) -> str:
     mean, error = paired(first, second)
-    return f"{mean:.1f} ± {error:.1f}"
+    return f"{mean:z.1f} ± {error:.1f}"
 
 
 @registered("digits_rows_losses", "ablations/digits_rows_losses")
