@@ -68,7 +68,10 @@ Deployed::Deployed(Artefact& artefact, const OpenOptions& options)
       values(std::move(artefact.values)), states(std::move(artefact.states)),
       labels(std::move(artefact.labels)), input(std::move(artefact.input)), takes_mean(artefact.takes_mean),
       graph(std::move(artefact.graph)), digest(artefact.digest) {
-  check(1, 1, program().time_steps, false, true);
+  // A picture and a row of a table are the same at every step; a series and a recording are not.
+  const bool is_static = input.frames == "constant" && input.kind != "events";
+  const int64_t steps = program().time_steps;
+  check(is_static ? 1 : steps, 1, steps, false, true);
 }
 
 Deployed::Cost Deployed::cost(int64_t x_steps, int64_t batch, int64_t steps, bool keeps_all,
