@@ -5,7 +5,7 @@ import torch
 
 from hdlif.recipe import Recipe, load_recipe
 from hdlif.report.accounting import update_cost
-from hdlif.report.peak_memory import RecipeUpdate
+from hdlif.report.recipe_update import RecipeUpdate
 from hdlif.report.training_profile import PLANS, TrainingProfile, training_profile
 from single_thread import one_thread  # noqa: F401 - an autouse fixture
 
