@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from hdlif.cli.names import RECIPE
 from hdlif.cli.options import DataRoot, Settings, argument, subcommand
 from hdlif.cli.output import saying_how_to_go_on
-from hdlif.cli.sweep_trials import SweepResult, TrialResult
 from hdlif.errors import InputError, MissingExtraError
+from hdlif.recipe.runs.summary import SweepResult, TrialResult
 from hdlif.report.tables import aligned, score
 
 

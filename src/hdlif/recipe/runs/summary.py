@@ -1,4 +1,4 @@
-"""What a finished training is: its summary.json, which is written, printed and read back as one type."""
+"""What a finished training or search is: its summary.json or sweep.json, written, printed and read as one type."""
 
 from __future__ import annotations
 
@@ -207,3 +207,59 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
 def in_percent(mean: float, std: float | None) -> str:
     """Of a fraction in 0..1: `94.54 ± 1.58`, without the second number where there is none."""
     return f"{100 * mean:.2f}" + ("" if std is None else f" ± {100 * std:.2f}")
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One training of a search.
+
+    Attributes:
+        state: complete, pruned, failed, running or waiting.
+        validation_accuracy: of a classification, in its best epoch.
+        validation_score: what is searched for, the larger the better.
+        metric, validation_metrics: of other tasks, the name of what they are measured by, and its value.
+        parameters: what was drawn, by key.
+        epochs: that were reported.
+        error: why it failed.
+    """
+
+    number: int
+    state: str
+    validation_accuracy: float | None
+    validation_score: float | None
+    metric: str | None
+    validation_metrics: Mapping[str, float] | None
+    parameters: Mapping[str, Any]
+    epochs: int
+    folder: str
+    error: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As sweep.json has it."""
+        found = vars(self)
+        of_task = ("metric", "validation_metrics")
+        return {key: value for key, value in found.items() if key not in of_task or value is not None}
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """A search.
+
+    Attributes:
+        recipe: its name.
+        study: the journal.
+        best: of the complete trials.
+        overrides: by which the best is trained again.
+    """
+
+    recipe: str
+    study: str
+    trials: tuple[TrialResult, ...]
+    best: TrialResult | None
+    overrides: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As sweep.json has it."""
+        best = None if self.best is None else {**self.best.as_dict(), "overrides": list(self.overrides)}
+        trials = [trial.as_dict() for trial in self.trials]
+        return {"recipe": self.recipe, "study": self.study, "trials": trials, "best": best}
