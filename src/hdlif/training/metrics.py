@@ -39,6 +39,8 @@ class Metrics:
         from torch.utils.tensorboard import SummaryWriter
 
         path, board = out / "metrics.jsonl", out / "tensorboard"
+        if keep_bytes and not os.path.lexists(path):
+            raise CheckpointError(f"{path}: is gone; put it back, or train again without resuming")
         # Appending creates the file and writes at its end, wherever the cut leaves that.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK
         try:
