@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.cli.training_run import TrainingOptions, train_in_one_process
+from hdlif.recipe import builders
 from hdlif.recipe.runs.files import write_json
 from hdlif.recipe.runs.folders import begun, check_free, finished
 from hdlif.recipe.runs.processes import check_alone
@@ -121,6 +122,7 @@ def train_seeds(
     data: str | None = None,
     out: Path | None = None,
     stream: bool = False,
+    twin: builders.Twin | None = None,
     say: Callable[[str], None] = lambda line: None,
     **options: Any,
 ) -> SeedsResult:
@@ -130,7 +132,7 @@ def train_seeds(
     more seeds add to what is there.
 
     Args:
-        overrides, data, stream: as of `hdlif.train`.
+        overrides, data, stream, twin: as of `hdlif.train`.
         out: runs/NAME by default. A run of another recipe in one of its folders is refused, but with `overwrite`, which
             trains all seeds again.
         say: gets a line for every seed.
@@ -144,7 +146,13 @@ def train_seeds(
     given = TrainingOptions(**options)
     root = given.data_root
     first, found = load_recipe_to_train(
-        recipe, overrides=overrides, data=data, data_root=root, stream=stream, say=say if recipe is None else _silent
+        recipe,
+        overrides=overrides,
+        data=data,
+        data_root=root,
+        stream=stream,
+        twin=twin,
+        say=say if recipe is None else _silent,
     )
     first = with_class_weights(first, root, found, say=say)
     out = out or Path("runs") / first.name

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from os import fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import click
 
@@ -93,6 +93,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     stream: bool = False,
+    twin: Literal["ordinary", "low-bit"] | None = None,
     devices: int | None = None,
     nodes: int | None = None,
     workers: Annotated[int | None, option(type=click.IntRange(0))] = None,
@@ -132,6 +133,8 @@ def train(
         overwrite: Replace the run that the run folder holds.
         stream: Train on sequences that never end: each sample goes on with the state of the one before it, with an
             update every training.stream steps.  [default: the most up to 16 that divide time_steps]
+        twin: Train the ordinary network that it would replace: the same layers with ReLU, in one time step, with the
+            recipe's data, epochs and optimiser; with float weights, or low-bit as the recipe.
         devices: Processes on this machine, each with an equal share of data.batch_size.  [default: torchrun's, or
             1]
         nodes: Machines (docs/how_to/many_machines.md).  [default: torchrun's, or 1]
@@ -176,6 +179,7 @@ def train(
         data_root=root,
         resume=resume and nodes == 1,
         stream=stream,
+        twin=twin,
         ranks=devices * nodes,
         say=say,
     )
@@ -253,6 +257,7 @@ COMMAND = subcommand(
         "one value of the recipe replaced, in another folder",
     ),
     ("hdlif train digits_hdlif_w1p5_s4 --resume", "go on after Ctrl-C"),
+    ("hdlif train digits_hdlif_w1p5_s4 --twin low-bit", "the ordinary network of the same layers and bits"),
     ("hdlif train --data photos/", "your own images, a folder for each class; settings follow from the data"),
     call=_call,
     shown=_print,

@@ -69,3 +69,4 @@ from hdlif.recipe.builders.training import (
     build_penalty,
     build_teacher,
 )
+from hdlif.recipe.builders.twin import Twin, twin_of

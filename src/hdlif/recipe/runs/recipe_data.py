@@ -239,6 +239,7 @@ def load_recipe_to_train(
     data_root: Path | None = None,
     resume: bool = False,
     stream: bool = False,
+    twin: builders.Twin | None = None,
     ranks: int = 1,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Recipe, Found | None]:
@@ -250,16 +251,20 @@ def load_recipe_to_train(
         ranks: processes that share a batch.
         stream: train on samples as streams, with `training.stream` steps per update, or, if the recipe has none, the
             most of up to `STREAM_STEPS` that divide its time steps.
+        twin: train the ordinary network of the same layers instead, `builders.twin_of`.
     """
     # A recipe that follows from data has no name yet.
     name = recipe.name if isinstance(recipe, Recipe) else Path(recipe or "").stem
     folder = out or Path("runs") / name
-    if resume and data is None and not overrides and isinstance(recipe, str):
+    if resume and data is None and twin is None and not overrides and isinstance(recipe, str):
         recipe = _kept_recipe(recipe, folder, say)
     if recipe is None and data is None and resume and out is not None:
         recipe = out / "recipe.yaml"
     with saying_what_is_gone(folder):
         chosen, found = load_with_data(recipe, overrides, data=data, data_root=data_root, say=say)
+        if twin is not None:
+            chosen = builders.twin_of(chosen, twin)
+            builders.check(chosen)
         if stream:
             chosen = _as_streams(chosen, say)
         # Our own parts are known to take an update in any combination, but for the traces of some.

@@ -1,0 +1,49 @@
+"""The ordinary twin of a recipe: the network that a user would deploy in place of the spiking one."""
+
+from typing import Any, Literal
+
+from hdlif.config import Component, Recipe, of_kind
+from hdlif.errors import RecipeError
+from hdlif.recipe.builders.data import CONSTANT, check_data, frames_of
+
+Twin = Literal["ordinary", "low-bit"]
+
+RELU = Component.model_validate({"kind": "parallel_hdlif", "threshold": 0.0, "learned": False})
+"""Parallel HD-LIF gives max(m − θ, 0): with θ = 0, which is not learned, ReLU."""
+
+
+def twin_of(recipe: Recipe, form: Twin) -> Recipe:
+    """Return the recipe of the same layers with ReLU in place of neurons, which sees its input once (T = 1).
+
+    Data, augmentation, optimiser, epochs and loss are the recipe's. "ordinary" has float weights and activations,
+    "low-bit" the recipe's weights, and activations of as many bits as its spikes.
+
+    Raises:
+        RecipeError: the samples change in time, or `form` is "low-bit" and the recipe has neither bits.
+    """
+    seen = f"--twin {form}: {recipe.name}"
+    if frames_of(recipe.data, check_data(recipe)) != CONSTANT or recipe.training.stream is not None:
+        raise RecipeError(
+            f"{seen} has input that changes in time, and an ordinary network sees one time step; "
+            "take a recipe of still images"
+        )
+    changes: dict[str, Any] = {
+        "name": f"{recipe.name}_{form.replace('-', '_')}",
+        "time_steps": 1,
+        "norm": _shared_by_steps(recipe.norm),
+        "attention": _shared_by_steps(recipe.attention),
+        "neuron": RELU,
+        "rule": of_kind("stbp"),
+        "activity": of_kind("free"),
+    }
+    if form == "ordinary":
+        changes |= {"weights": of_kind("float"), "spikes": of_kind("exact")}
+    elif recipe.weights.kind == "float" and recipe.spikes.kind == "exact":
+        raise RecipeError(f"{seen} has float weights and exact spikes, so no bits to take over; give --twin ordinary")
+    return recipe.model_copy(update=changes)
+
+
+def _shared_by_steps(part: Component) -> Component:
+    """Return a part without parameters of its own for each time step."""
+    stated = {key: value for key, value in part.arguments.items() if key != "per_step"}
+    return Component.model_validate({"kind": part.kind, **stated})
