@@ -1,10 +1,11 @@
-"""The compiled runtime beside general engines, on one artefact; and its instruction sets side by side.
+"""The compiled runtime beside general engines, on one artefact and on its ordinary twin; and its instruction sets.
 
-    python benchmarks/bench_runtime.py ARTEFACT [--data NAME] [--data-root DIR] [--against NAMES] [--threads N]
-        [--batch N] [--repeats N] [--out FILE]
+    python benchmarks/bench_runtime.py ARTEFACT [--twin ARTEFACT] [--data NAME] [--data-root DIR] [--against NAMES]
+        [--threads N] [--batch N] [--repeats N] [--out FILE]
 
-The engines are those of `hdlif bench`, which refuses to time what does not agree. The instruction sets are timed in
-turns too, and have to give the same bits. The tables are printed, and written as JSON with --out.
+The engines are those of `hdlif bench`, which refuses to time what does not agree; with more than one thread they are
+timed on one as well. The instruction sets are timed in turns too, and have to give the same bits. The tables are
+printed, and written as JSON with --out.
 """
 
 import argparse
@@ -49,6 +50,7 @@ def instruction_times(artefact: Path, images: Floats, threads: int, repeats: int
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("artefact", type=Path)
+    parser.add_argument("--twin", type=Path)
     parser.add_argument("--against", type=lambda names: names.split(","))
     parser.add_argument("--data")
     parser.add_argument("--data-root", type=Path)
@@ -58,7 +60,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = vars(parser.parse_args())
     out = arguments.pop("out")
-    result = bench(**arguments, say=lambda line: print(line, file=sys.stderr, flush=True))
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    result = bench(**arguments, say=say)
+    if result["threads"] > 1:
+        alone = bench(**arguments | {"threads": 1}, say=say)["engines"]
+        result["one_thread"] = {
+            name: {key: engine[key] for key in ("latency_ms", "ratio", "ratio_range") if key in engine}
+            for name, engine in alone.items()
+        }
     images = images_of(
         load(arguments["artefact"]).input, arguments["data"], arguments["data_root"], compared=IMAGES
     ).compared

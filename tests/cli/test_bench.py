@@ -4,19 +4,33 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import pytest
+import torch
 
 from deployed_graphs import Builder, random_input, residual_network
 from hdlif.cli.bench import bench, engines_table
-from hdlif.errors import DataError, InputError, MissingExtraError, TrainingError
-from hdlif.graph.artefact import INPUT, InputRecord, save
+from hdlif.errors import ArtefactError, DataError, InputError, MissingExtraError, TrainingError
+from hdlif.graph.artefact import INPUT, InputRecord, TaskRecord, save
 from hdlif.report import engine_times as module
 from hdlif.report import engines
-from hdlif.report.engine_times import engine_macs, engines_of, images_of, in_turns, layers_of
+from hdlif.report.accounting import activity, priced
+from hdlif.report.engine_times import (
+    TWIN,
+    BenchImages,
+    Candidate,
+    accuracy,
+    energy_uj,
+    engine_macs,
+    engines_of,
+    images_of,
+    in_turns,
+    layers_of,
+)
 from hdlif.report.engines import ENGINES, OURS, Engine
 from hdlif.report.engines import main as engine_process
 from hdlif.runtime import Session
@@ -37,8 +51,8 @@ def test_unknown_and_absent_engines_are_refused_and_installed_ones_taken(monkeyp
     monkeypatch.setattr(module, "find_spec", lambda name: None if name == "nncf" else object())
     with pytest.raises(MissingExtraError, match="nncf is not installed"):
         engines_of(["torch", "openvino"])
-    assert engines_of(["torch", "onnxruntime", "torch"]) == ["torch", "onnxruntime"]
-    assert engines_of(None) == ["openvino", "onnxruntime", "torch"]
+    assert engines_of(["torch", "onnxruntime", "torch"]) == ["torch", "onnxruntime_int8", "onnxruntime"]
+    assert engines_of(None) == ["openvino", "openvino_f32", "onnxruntime_int8", "onnxruntime", "torch"]
     assert engines_of([]) == []
 
 
@@ -122,6 +136,44 @@ def test_an_engine_that_disagrees_is_reported_and_not_timed(network: Path, monke
     json.dumps(result)
 
 
+def test_the_ordinary_twin_is_timed_in_the_same_run(
+    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STARTS", 1)
+    ours = residual_network()
+    twin = tmp_path / "twin.hdlif.safetensors"
+    save(residual_network(seed=1), twin)
+    result = bench(network, twin=twin, against="", batch=4, threads=1, repeats=2)
+    assert list(result["engines"]) == [OURS, TWIN + OURS]
+    assert result["engines"][TWIN + OURS].keys() >= TIMED
+    # It is compared with itself, not with another network.
+    assert result["engines"][TWIN + OURS]["agreement"] == 1
+    assert TWIN + OURS in engines_table(result)
+    save(replace(ours, labels=("other", *ours.labels[1:])), twin)
+    with pytest.raises(ArtefactError, match="its labels differ"):
+        bench(network, twin=twin, against="", batch=4, threads=1, repeats=2)
+
+
+def test_accuracy_is_of_the_test_images_whatever_fills_the_last_batch() -> None:
+    labels = np.array([1, 0, 2, 1, 1])
+    one_hot = np.eye(3, dtype=np.float32)
+    # An engine that reads the class off the image, and is wrong about 2.
+    images = BenchImages(one_hot, one_hot, "", tested=one_hot[labels], labels=labels)
+    engine = Candidate(OURS, OURS, Path(), *[lambda x: (x * [1, 1, 0])[None]] * 2)
+    assert accuracy(engine, images, 4, TaskRecord()) == 0.8
+    assert accuracy(engine, BenchImages(one_hot, one_hot, ""), 4, TaskRecord()) is None
+
+
+def test_a_dense_engine_pays_for_every_multiply_accumulate_and_ours_for_what_is_counted() -> None:
+    graph = residual_network()
+    images = random_input(graph, 1, 2)[0]
+    macs = sum(engine_macs(graph).values())
+    assert energy_uj("openvino_int8", graph, images) == {"published": None, "honest": pytest.approx(0.3e-6 * macs)}
+    assert energy_uj("openvino", graph, images)["honest"] == pytest.approx(4.6e-6 * macs)
+    counted = priced(activity(graph, torch.from_numpy(images[None])), "honest").energy_mj
+    assert energy_uj(OURS, graph, images)["honest"] == pytest.approx(1e3 * counted)
+
+
 def test_a_process_reports_its_first_answer_and_its_memory_or_its_error(
     network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,11 +219,12 @@ def test_all_engines_agree_and_are_timed(network: Path, monkeypatch: pytest.Monk
     # OpenVINO would leave one that is mapped no more.
     assert signal_stack() == before
     assert list(result["engines"]) == [*ENGINES]
-    for name in ("openvino", "onnxruntime", "torch"):
+    for name in ("openvino_f32", "onnxruntime", "torch"):
         assert result["engines"][name]["agreement"] == 1, name
         assert result["engines"][name]["max_logit_difference"] < 1e-4, name
     # a random network on noise decides nothing clearly, so that INT8 may choose another class
-    assert result["engines"]["openvino_int8"]["agreement"] > 0.5
+    for name in ("openvino", "openvino_int8", "onnxruntime_int8"):
+        assert result["engines"][name]["agreement"] > 0.5, name
     for name, engine in result["engines"].items():
         assert engine["agrees"] == (engine.keys() >= TIMED), name
     assert {"onnx", "openvino", "nncf", "onnxruntime"} <= set(result["versions"])

@@ -12,11 +12,13 @@ import pytest
 import own_neurons
 from cases import every
 from deployed_graphs import Builder, random_input, residual_network, two_streams
+from hdlif.deploy import lower
 from hdlif.deploy.onnx import streamed, unrolled
 from hdlif.errors import MissingExtraError
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.graph.equations import OPERATIONS, Instruction, Program
-from hdlif.nn import AdaptiveHDLIF, ResonateHDLIF, SecondOrderHDLIF, SlidingParallelHDLIF
+from hdlif.models import resnet
+from hdlif.nn import AdaptiveHDLIF, ParallelHDLIF, ResonateHDLIF, SecondOrderHDLIF, SlidingParallelHDLIF
 from hdlif.runtime import reference
 
 # Sums of floats are added in another order; with these seeds no code lies on a rounding boundary.
@@ -247,3 +249,19 @@ def test_absent_onnx_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = Graph((Node("flatten", "x", (INPUT,)),), "x", 1, InputRecord((1, 1, 1), (0.0,), (1.0,)), ("a",))
     with pytest.raises(MissingExtraError, match=r"hdlif\[export\]"):
         unrolled(graph)
+
+
+def test_a_neuron_that_is_relu_is_written_as_one() -> None:
+    pytest.importorskip("onnx", reason="pip install 'hdlif[export]'")
+    network = resnet(
+        neuron=lambda place: ParallelHDLIF(1, threshold=0.0, learned=False),
+        blocks=[1],
+        width=4,
+        classes=3,
+        in_channels=1,
+    )
+    graph = lower(network.eval(), input=InputRecord((1, 8, 8), (0.5,), (0.5,)), labels=("a", "b", "c"), time_steps=1)
+    kinds = [node.op_type for node in unrolled(graph).graph.node]
+    assert kinds.count("Relu") == sum(isinstance(module, ParallelHDLIF) for module in network.modules())
+    assert not {"Sub", "Max"} & set(kinds)
+    assert_equals_reference(graph)

@@ -14,6 +14,7 @@ COMPARED_IMAGES = 64
 def bench(
     artefact: Annotated[Path, argument(type=FILE)],
     *,
+    twin: Annotated[Path | None, option(type=FILE)] = None,
     against: Annotated[str | None, option(metavar="NAMES")] = None,
     data: DataSetName = None,
     data_root: DataRoot = None,
@@ -25,23 +26,26 @@ def bench(
 ) -> dict[str, Any]:
     """Time ARTEFACT and other engines on the same network: latency, throughput, memory, start, and each stage.
 
-    The engines are timed alternately, in one run, and only if they choose the classes that ARTEFACT chooses.
+    The engines are timed alternately, in one run, and only if they choose the classes that ARTEFACT chooses. With
+    --twin they also run the ordinary network that would be deployed otherwise (`hdlif train RECIPE --twin ordinary`).
 
     \f
     `hdlif.report.engines` says what each engine gets. Latency is that of one image.
 
     Args:
+        twin: The model file of an ordinary network for the same input, to time with ARTEFACT.
         against: Peers to time, out of openvino,onnxruntime,torch.  [default: those that are installed]
         data: Data set, or path of data of your own, to run and to calibrate INT8 on.  [default: noise]
         batch: Images at once for throughput.
         threads: Threads of each engine.  [default: the machine's cores]
         repeats: Rounds of timing.
     Returns:
-        {"engines": {name: {"agreement", "max_logit_difference", "latency_ms", "throughput_per_s", "ratio",
-        "ratio_range", "throughput_ratio", "file_bytes", "resident_bytes", "peak_resident_bytes", "start_seconds"}},
-        "layers", "images", "batch", "threads", "instructions", "hardware", "versions"}; a ratio is the engine's time
-        over ours.
+        {"engines": {name: {"accuracy", "energy_uj", "agreement", "max_logit_difference", "latency_ms",
+        "throughput_per_s", "ratio", "ratio_range", "throughput_ratio", "file_bytes", "resident_bytes",
+        "peak_resident_bytes", "start_seconds"}}, "layers", "images", "tested", "batch", "threads", "instructions",
+        "hardware", "versions"}; a ratio is the engine's time over ours, and names of the twin begin with "twin: ".
     Raises:
+        ArtefactError: the twin takes other input.
         InputError: an engine that is not known.
         MissingExtraError: one that was asked for is not installed.
     """
@@ -57,17 +61,28 @@ def bench(
     threads = available_cores() if threads is None else threads
     peers = None if against is None else [name for name in against.split(",") if name]
     names = [OURS, *measure.engines_of(peers)]
-    graph = load(existing(artefact))
+    files = {"": artefact, **({} if twin is None else {measure.TWIN: twin})}
+    graphs = {prefix: load(existing(path)) for prefix, path in files.items()}
+    graph = graphs[""]
+    if twin is not None:
+        measure.check_twin(twin, graphs[measure.TWIN], graph)
     root, compared = None if data_root is None else Path(data_root), max(COMPARED_IMAGES // batch, 1) * batch
     images = measure.images_of(graph.input, data, root, overrides, compared=compared)
     say(f"images: {images.source}")
     with signal_stack_kept(), tempfile.TemporaryDirectory() as folder:
-        material = Material(artefact, graph, images.calibration, Path(folder))
         candidates = {}
-        for name in names:
-            say(f"{name}: preparing")
-            candidates[name] = measure.prepare(name, material, threads, batch)
+        for prefix, one in graphs.items():
+            place = Path(folder, "twin" if prefix else "ours")
+            place.mkdir()
+            material = Material(files[prefix], one, images.calibration, place)
+            for name in names:
+                say(f"{prefix}{name}: preparing")
+                candidates[prefix + name] = measure.prepare(name, material, threads, batch, reference=prefix + OURS)
         results = measure.compare(candidates, images.compared, batch, graph.task)
+        for name, candidate in candidates.items():
+            of = graphs[name.removesuffix(candidate.engine)]
+            results[name]["accuracy"] = measure.accuracy(candidate, images, batch, of.task)
+            results[name]["energy_uj"] = measure.energy_uj(candidate.engine, of, images.compared)
         timed = {name: c for name, c in candidates.items() if results[name]["agrees"]}
         say(f"timing {', '.join(timed)}")
         measure.time_engines(timed, results, images.compared, batch, repeats)
@@ -78,6 +93,7 @@ def bench(
         "engines": results,
         "layers": measure.layers_of(session, graph, images.compared),
         "images": images.source,
+        "tested": None if images.labels is None else len(images.labels),
         "batch": batch,
         "threads": threads,
         "instructions": session.instructions,
@@ -88,17 +104,18 @@ def bench(
 
 def engines_table(result: Mapping[str, Any]) -> str:
     """What `hdlif bench` measured: one row an engine, then one a stage of ours."""
-    header = ["engine", "ms", "min–max", "ratio", "images/s", "ratio", "agreement", "Δ logits"]
-    header += ["file (MB)", "resident (MB)", "peak (MB)", "start (s)"]
+    header = ["engine", "accuracy", "ms", "min–max", "ratio", "images/s", "ratio", "µJ published", "honest"]
+    header += ["agreement", "Δ logits", "file (MB)", "resident (MB)", "peak (MB)", "start (s)"]
     rows = []
     for name, engine in result["engines"].items():
-        row = [name]
+        row = [name, "" if engine["accuracy"] is None else f"{engine['accuracy']:.2%}"]
         if "latency_ms" in engine:
             latency = engine["latency_ms"]
             row += [f"{latency['median']:.2f}", f"{latency['min']:.2f}–{latency['max']:.2f}", f"{engine['ratio']:.2f}"]
             row += [f"{engine['throughput_per_s']:.1f}", f"{engine['throughput_ratio']:.2f}"]
         else:
             row += ["disagrees", *[""] * 4]
+        row += ["" if one is None else f"{one:.3g}" for one in engine["energy_uj"].values()]
         row += [f"{engine['agreement']:.2%}", f"{engine['max_logit_difference']:.1e}"]
         row += [_mb(engine.get(key)) for key in ("file_bytes", "resident_bytes", "peak_resident_bytes")]
         row.append(f"{engine['start_seconds']:.2f}" if "start_seconds" in engine else "")
@@ -107,7 +124,8 @@ def engines_table(result: Mapping[str, Any]) -> str:
     vnni = "with" if any("vnni" in name for name in result["hardware"]["instruction_sets"]) else "without"
     lines = [
         f"{result['threads']} threads, {cpu} {vnni} VNNI, ours on {result['instructions']}; {result['images']}",
-        f"ms: one image; images/s: {result['batch']} at once; a ratio is the engine's time over ours",
+        f"ms: one image; images/s: {result['batch']} at once; a ratio is the engine's time over ours; energy is of an "
+        "answer, without memory traffic",
         "",
         aligned(header, rows),
         "",
@@ -142,6 +160,7 @@ def _mb(count: int | None) -> str:
 COMMAND = subcommand(
     bench,
     ("hdlif bench digits.hdlif.safetensors --data digits", "compared with the engines that are installed"),
+    ("hdlif bench digits.hdlif.safetensors --twin relu.hdlif.safetensors", "with the ordinary network too"),
     ("hdlif bench digits.hdlif.safetensors --against torch --batch 1 --threads 1", "with PyTorch, on one thread"),
     text=engines_table,
 )

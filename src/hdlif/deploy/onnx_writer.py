@@ -60,6 +60,10 @@ class Writer:
             self._constants[self._known[key][0]] = array
         return self._known[key][0]
 
+    def is_zero(self, value: str) -> bool:
+        """Whether a value is a constant of zeros."""
+        return value in self._constants and not self._constants[value].any()
+
     def packed(self, weight: NDArray[np.int8], bits: int) -> str:
         """The name of a constant of integers of 4 or 8 bits."""
         if bits == 8:

@@ -1,6 +1,7 @@
 """Time a deployed network on the compiled runtime and on general engines, alternately, and check that they agree."""
 
 import json
+import math
 import statistics
 import subprocess
 import time
@@ -12,14 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
-from hdlif.errors import DataError, InputError, MissingExtraError, RecipeError, TrainingError, cut, did_you_mean
+from hdlif.errors import (
+    ArtefactError,
+    DataError,
+    InputError,
+    MissingExtraError,
+    RecipeError,
+    TrainingError,
+    cut,
+    did_you_mean,
+)
 from hdlif.graph.artefact import Graph, InputRecord, TaskRecord, infer_values
 from hdlif.inputs.python_processes import module_command
-from hdlif.report.accounting import dense_macs
+from hdlif.report.accounting import activity, dense_macs, priced
+from hdlif.report.accounting.operations import FLOAT_MAC_PJ, INT8_MULTIPLY_PJ, INT32_ADD_PJ, MJ_PER_PJ
 from hdlif.report.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
 from hdlif.runtime import Session, normalise
-from hdlif.runtime.answers import alike
+from hdlif.runtime.answers import alike, answers
 from hdlif.runtime.images import fit_images
 
 STARTS = 3
@@ -31,6 +44,12 @@ others' data leaves the caches."""
 SETTLE_SECONDS = 0.02
 """Pause before an engine's turn, so that the last one's threads have stopped waiting for work."""
 PROFILED_IMAGES = 4
+TESTED_IMAGES = 1000
+"""Images of the test part, with labels, that accuracies are of."""
+MAC_PJ = {"int8": INT8_MULTIPLY_PJ + INT32_ADD_PJ, "float32": FLOAT_MAC_PJ}
+"""A multiply-accumulate of a dense engine, as `hdlif.report.accounting` prices it."""
+TWIN = "twin: "
+"""Begins the names of the engines that run the ordinary twin."""
 
 
 def engines_of(against: Sequence[str] | None) -> list[str]:
@@ -49,13 +68,29 @@ def engines_of(against: Sequence[str] | None) -> list[str]:
     return [name for name in names if not absent[name]]
 
 
+def check_twin(path: Path, twin: Graph, ours: Graph) -> None:
+    """Raise `ArtefactError` unless a network can be shown the images of ours and asked the same."""
+    for what in ("input", "labels", "task"):
+        if getattr(twin, what) != getattr(ours, what):
+            raise ArtefactError(
+                f"{path}: its {what} differs from that of the network it is timed with; train it from the same recipe "
+                "(hdlif train RECIPE --twin ordinary)"
+            )
+
+
 @dataclass(frozen=True)
 class BenchImages:
-    """Normalised images [N, C, H, W] to run and to calibrate on, and where they are from."""
+    """Normalised images [N, C, H, W] to run and to calibrate on, and where they are from.
+
+    Attributes:
+        tested, labels: images of the test part with the class of each, if they have one.
+    """
 
     compared: Floats
     calibration: Floats
     source: str
+    tested: Floats | None = None
+    labels: NDArray[np.int64] | None = None
 
 
 def images_of(
@@ -74,8 +109,6 @@ def images_of(
         pixels = (mean + std * rng.standard_normal((compared + CALIBRATION_IMAGES, *record.shape))).clip(0, 1)
         x = normalise(np.round(255 * pixels), record)
         return BenchImages(x[:compared], x[compared:], "noise of the input's mean and deviation (no --data)")
-    import torch
-
     from hdlif.recipe import builders
     from hdlif.recipe.runs.recipe_data import data_keys, names_path
     from hdlif.recipe.runs.tested_data import sets_named
@@ -84,28 +117,37 @@ def images_of(
         raise DataError(f"--data {data} has input of kind {kind}, and the network takes images; give a set of images")
     known = record if names_path(data) else None
     sets = sets_named(data, data_root, Path(data), record=known, keys=data_keys(overrides))
-    run, calibration = (
+    tested, calibration = (
         normalise(fit_images(part.read(torch.arange(min(count, len(part)))).numpy(), record), record)
-        for part, count in ((sets.test, compared), (sets.train, CALIBRATION_IMAGES))
+        for part, count in ((sets.test, max(compared, TESTED_IMAGES)), (sets.train, CALIBRATION_IMAGES))
     )
     # few test images are shown again
-    run = np.resize(run, (compared, *record.shape))
-    return BenchImages(run, calibration, f"test images of {data}, calibrated on training images")
+    run = np.resize(tested, (compared, *record.shape))
+    labels = sets.test.labels[: len(tested)].numpy()
+    source = f"test images of {data}, calibrated on training images"
+    return BenchImages(run, calibration, source, *((tested, labels) if labels.ndim == 1 else ()))
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An engine with its file, ready to run one image, and many."""
+    """An engine with its file, ready to run one image, and many.
 
+    Attributes:
+        engine: its name in `ENGINES`.
+        reference: the candidate that runs the same network on `hdlif`.
+    """
+
+    engine: str
+    reference: str
     path: Path
     one: Run
     many: Run
 
 
-def prepare(name: str, material: Material, threads: int, batch: int) -> Candidate:
+def prepare(name: str, material: Material, threads: int, batch: int, *, reference: str = OURS) -> Candidate:
     engine = ENGINES[name]
     paths = [engine.write(material, size) for size in (1, batch)]
-    return Candidate(paths[0], *(engine.load(path, threads) for path in paths))
+    return Candidate(name, reference, paths[0], *(engine.load(path, threads) for path in paths))
 
 
 def compare(
@@ -120,14 +162,43 @@ def compare(
         seen[name] = np.concatenate(parts, axis=1)
     results = {}
     for name, logits in seen.items():
-        agreement = float(alike(logits, seen[OURS], task).mean())
+        candidate = candidates[name]
+        expected = seen[candidate.reference]
+        agreement = float(alike(logits, expected, task).mean())
         results[name] = {
             "agreement": agreement,
-            "max_logit_difference": float(np.abs(logits - seen[OURS]).max()),
-            "agrees": agreement >= ENGINES[name].least_agreement,
-            "file_bytes": file_bytes(candidates[name].path),
+            "max_logit_difference": float(np.abs(logits - expected).max()),
+            "agrees": agreement >= ENGINES[candidate.engine].least_agreement,
+            "file_bytes": file_bytes(candidate.path),
         }
     return results
+
+
+def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: TaskRecord) -> float | None:
+    """Return the share of test images that an engine classifies rightly; None where images have no class."""
+    if images.tested is None or images.labels is None or record.kind != "classify":
+        return None
+    count, classes = len(images.labels), range(1 + int(images.labels.max()))
+    # The last batch is filled with images that do not count.
+    shown = np.resize(images.tested, (math.ceil(count / batch) * batch, *images.tested.shape[1:]))
+    parts = [candidate.many(shown[first : first + batch]) for first in range(0, len(shown), batch)]
+    found = answers(np.concatenate(parts, axis=1)[:, :count], record, [str(one) for one in classes])
+    given = [None if answer is None else answer["class"] for answer in found]
+    return float(np.mean([one == label for one, label in zip(given, images.labels, strict=True)]))
+
+
+def energy_uj(name: str, graph: Graph, images: Floats) -> dict[str, float | None]:
+    """Return the energy of an answer in µJ, by the published and by the honest count.
+
+    A dense engine runs every multiply-accumulate, in its own numbers, which only the honest count prices.
+    """
+    dense = ENGINES[name].dense
+    if dense is not None:
+        macs = sum(engine_macs(graph).values())
+        return {"published": None, "honest": 1e3 * MJ_PER_PJ * MAC_PJ[dense] * macs}
+    seen = activity(graph, torch.from_numpy(images[None, :PROFILED_IMAGES]))
+    paper, honest = (priced(seen, counting).energy_mj for counting in ("paper", "honest"))
+    return {"published": 1e3 * paper, "honest": 1e3 * honest}
 
 
 def time_engines(
@@ -196,7 +267,9 @@ def start(
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(STARTS):
         for name, candidate in timed.items():
-            measured = _timed_lines("hdlif.report.engines", name, candidate.path, folder / "images.npy", threads)
+            measured = _timed_lines(
+                "hdlif.report.engines", candidate.engine, candidate.path, folder / "images.npy", threads
+            )
             lines = list(measured)
             seconds[name].append(lines[0][0])
             results[name] |= json.loads(lines[-1][1])

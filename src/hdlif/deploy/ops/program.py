@@ -179,15 +179,25 @@ def _select(w: Writer, name: str, x: Sequence[str]) -> str:
     return w.op("Where", w.op("Cast", x[0], name=name, to=9), *x[1:], name=name)
 
 
+def _difference(w: Writer, name: str, x: Sequence[str]) -> str:
+    return x[0] if w.is_zero(x[1]) else w.op("Sub", *x, name=name)
+
+
+def _maximum(w: Writer, name: str, x: Sequence[str]) -> str:
+    """Return the larger one; against 0, by the op that engines fuse into a convolution."""
+    others = [one for one in x if not w.is_zero(one)]
+    return w.op("Relu", *others, name=name) if len(others) == 1 else w.op("Max", *x, name=name)
+
+
 _ONNX_OPERATIONS: Mapping[str, Callable[[Writer, str, Sequence[str]], str]] = {
     "add": _operation("Add"),
-    "subtract": _operation("Sub"),
+    "subtract": _difference,
     "multiply": _operation("Mul"),
     "negative": _operation("Neg"),
     "absolute": _operation("Abs"),
     "floor": _operation("Floor"),
     "minimum": _operation("Min"),
-    "maximum": _operation("Max"),
+    "maximum": _maximum,
     "greater": _comparison("Greater"),
     "greater_equal": _comparison("GreaterOrEqual"),
     "step": _step,
