@@ -154,6 +154,16 @@ def test_the_ordinary_twin_is_timed_in_the_same_run(
         bench(network, twin=twin, against="", batch=4, threads=1, repeats=2)
 
 
+def test_early_exit_is_timed_beside_the_whole_run(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STARTS", 1)
+    result = bench(network, against="", confidence=0.9, batch=4, threads=1, repeats=2)
+    early = result["engines"]["hdlif, early"]
+    assert early.keys() >= TIMED - {"start_seconds", "resident_bytes"}
+    assert early["agreement"] > 0.5
+    assert 1 < result["early"]["steps"] < residual_network().time_steps
+    assert "probability 0.9" in engines_table(result)
+
+
 def test_accuracy_is_of_the_test_images_whatever_fills_the_last_batch() -> None:
     labels = np.array([1, 0, 2, 1, 1])
     one_hot = np.eye(3, dtype=np.float32)

@@ -218,7 +218,7 @@ def test_options_that_do_not_go_together_are_refused(artefact: Path) -> None:
     for arguments, words in (
         (["--stream"], "Missing argument 'INPUTS...'"),
         (["--stream", "a", "b"], "--stream takes one INPUT"),
-        (["a", "--confidence", "0.5"], "--confidence applies to streams"),
+        (["a", "--confidence", "0.5", "--page", "a.html"], "--page shows all time steps"),
         (["a", "--gaps", "hold"], "--gaps applies to streams"),
         (["a", "--partial"], "--partial applies to streams"),
         (["a", "--hop", "3"], "--hop applies to streams"),

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
+
 from hdlif.cli.options import FILE, DataKeys, DataRoot, DataSetName, argument, option, subcommand
 from hdlif.report.tables import aligned
 
@@ -15,6 +17,7 @@ def bench(
     artefact: Annotated[Path, argument(type=FILE)],
     *,
     twin: Annotated[Path | None, option(type=FILE)] = None,
+    confidence: Annotated[float | None, option(type=click.FloatRange(0, 1), metavar="P")] = None,
     against: Annotated[str | None, option(metavar="NAMES")] = None,
     data: DataSetName = None,
     data_root: DataRoot = None,
@@ -34,6 +37,7 @@ def bench(
 
     Args:
         twin: The model file of an ordinary network for the same input, to time with ARTEFACT.
+        confidence: Time ARTEFACT with early exit too, as `hdlif run --confidence P` runs it.
         against: Peers to time, out of openvino,onnxruntime,torch.  [default: those that are installed]
         data: Data set, or path of data of your own, to run and to calibrate INT8 on.  [default: noise]
         batch: Images at once for throughput.
@@ -42,8 +46,9 @@ def bench(
     Returns:
         {"engines": {name: {"accuracy", "energy_uj", "agreement", "max_logit_difference", "latency_ms",
         "throughput_per_s", "ratio", "ratio_range", "throughput_ratio", "file_bytes", "resident_bytes",
-        "peak_resident_bytes", "start_seconds"}}, "layers", "images", "tested", "batch", "threads", "instructions",
-        "hardware", "versions"}; a ratio is the engine's time over ours, and names of the twin begin with "twin: ".
+        "peak_resident_bytes", "start_seconds"}}, "early", "layers", "images", "tested", "batch", "threads",
+        "instructions", "hardware", "versions"}; a ratio is the engine's time over ours, and names of the twin begin
+        with "twin: ".
     Raises:
         ArtefactError: the twin takes other input.
         InputError: an engine that is not known.
@@ -78,19 +83,29 @@ def bench(
             for name in names:
                 say(f"{prefix}{name}: preparing")
                 candidates[prefix + name] = measure.prepare(name, material, threads, batch, reference=prefix + OURS)
+        energies = {
+            name: measure.energy_uj(candidate.engine, graphs[name.removesuffix(candidate.engine)], images.compared)
+            for name, candidate in candidates.items()
+        }
+        early = None
+        if confidence is not None:
+            name, ours = f"{OURS}, early", candidates[OURS]
+            candidates[name] = measure.early(ours, confidence, threads)
+            early = {"confidence": confidence, "steps": measure.mean_steps(ours, confidence, images.compared)}
         results = measure.compare(candidates, images.compared, batch, graph.task)
         for name, candidate in candidates.items():
-            of = graphs[name.removesuffix(candidate.engine)]
-            results[name]["accuracy"] = measure.accuracy(candidate, images, batch, of.task)
-            results[name]["energy_uj"] = measure.energy_uj(candidate.engine, of, images.compared)
+            results[name]["accuracy"] = measure.accuracy(candidate, images, batch, graph.task)
+            results[name]["energy_uj"] = energies.get(name, {"published": None, "honest": None})
         timed = {name: c for name, c in candidates.items() if results[name]["agrees"]}
         say(f"timing {', '.join(timed)}")
         measure.time_engines(timed, results, images.compared, batch, repeats)
         say("starting each in a fresh process")
-        measure.start(timed, results, images.compared[:1], Path(folder), threads)
+        whole = {name: c for name, c in timed.items() if name in energies}
+        measure.start(whole, results, images.compared[:1], Path(folder), threads)
     session = Session(artefact, threads)
     return {
         "engines": results,
+        "early": early,
         "layers": measure.layers_of(session, graph, images.compared),
         "images": images.source,
         "tested": None if images.labels is None else len(images.labels),
@@ -116,7 +131,8 @@ def engines_table(result: Mapping[str, Any]) -> str:
         else:
             row += ["disagrees", *[""] * 4]
         row += ["" if one is None else f"{one:.3g}" for one in engine["energy_uj"].values()]
-        row += [f"{engine['agreement']:.2%}", f"{engine['max_logit_difference']:.1e}"]
+        difference = engine["max_logit_difference"]
+        row += [f"{engine['agreement']:.2%}", "" if difference is None else f"{difference:.1e}"]
         row += [_mb(engine.get(key)) for key in ("file_bytes", "resident_bytes", "peak_resident_bytes")]
         row.append(f"{engine['start_seconds']:.2f}" if "start_seconds" in engine else "")
         rows.append(row)
@@ -126,12 +142,20 @@ def engines_table(result: Mapping[str, Any]) -> str:
         f"{result['threads']} threads, {cpu} {vnni} VNNI, ours on {result['instructions']}; {result['images']}",
         f"ms: one image; images/s: {result['batch']} at once; a ratio is the engine's time over ours; energy is of an "
         "answer, without memory traffic",
+        *_early(result["early"]),
         "",
         aligned(header, rows),
         "",
         stages_table(result["layers"]),
     ]
     return "\n".join(lines)
+
+
+def _early(early: Mapping[str, float] | None) -> list[str]:
+    if early is None:
+        return []
+    steps, confidence = early["steps"], early["confidence"]
+    return [f"early: an image stops when its class has probability {confidence:g}, after {steps:.2f} steps on average"]
 
 
 def stages_table(layers: Sequence[Mapping[str, Any]]) -> str:
@@ -161,6 +185,7 @@ COMMAND = subcommand(
     bench,
     ("hdlif bench digits.hdlif.safetensors --data digits", "compared with the engines that are installed"),
     ("hdlif bench digits.hdlif.safetensors --twin relu.hdlif.safetensors", "with the ordinary network too"),
+    ("hdlif bench digits.hdlif.safetensors --data digits --confidence 0.95", "with early exit too"),
     ("hdlif bench digits.hdlif.safetensors --against torch --batch 1 --threads 1", "with PyTorch, on one thread"),
     text=engines_table,
 )

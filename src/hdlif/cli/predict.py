@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ def predict_files(
     inputs: Sequence[Path],
     *,
     layout: Layout | None = None,
+    confidence: float | None = None,
     threads: int | None = None,
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_operations: int = DEFAULT_MAX_OPERATIONS,
@@ -81,6 +82,9 @@ def predict_files(
     row by row. A value that is not finite is refused. The logits are
     the mean over time. `Session` states the limits, which hold for up to 16 inputs, run at once.
 
+    With a `confidence`, an input stops at the first time step at which its class is as probable, and its answer has
+    "steps", how many ran.
+
     An array [A, C, H, W] of a network of images is refused if A is the number of its time steps: `layout` decides.
 
     Where some of several files cannot be used, the others are answered for, and "failed" says of each what is wrong.
@@ -101,7 +105,7 @@ def predict_files(
 
     said: list[Answered] = []
     for batch in _batches(read()):
-        for answered in _answered(session, batch):
+        for answered in _answered(session, batch, confidence):
             if isinstance(answered, InputError):
                 failed.append(answered)
             else:
@@ -115,6 +119,7 @@ def predict(
     artefact: str | os.PathLike[str],
     *inputs: str | os.PathLike[str],
     layout: Layout | None = None,
+    confidence: float | None = None,
     threads: int | None = None,
 ) -> list[Answer]:
     """What a deployed network says of files, one answer for each input; needs no PyTorch.
@@ -125,6 +130,7 @@ def predict(
             inputs, as `hdlif run` takes them.
         layout: "batch" or "sequence": whether an array [A, C, H, W] has A samples, or is one sample of A time steps. By
             default a network of images takes it as a batch, one whose input changes in time as a sequence.
+        confidence: of a classification, in 0..1: stop at the first time step at which the class is as probable.
         threads: of the runtime; the cores that this process may use, by default.
     Returns:
         By the network's task, as `hdlif run --json` prints it: of a classification {"class", "label", "probability",
@@ -133,7 +139,9 @@ def predict(
         ArtefactError: the file of the network cannot be read.
         InputError: an input cannot be used.
     """
-    result = predict_files(Path(artefact), [Path(one) for one in inputs], layout=layout, threads=threads)
+    result = predict_files(
+        Path(artefact), [Path(one) for one in inputs], layout=layout, confidence=confidence, threads=threads
+    )
     if result.failed:
         raise InputError("; ".join(result.failed))
     return [one.answer for one in result.inputs]
@@ -200,13 +208,22 @@ def _batches(frames: Iterator[tuple[str, Floats]]) -> Iterator[list[tuple[str, F
         yield batch
 
 
-def _answered(session: Session, batch: Sequence[tuple[str, Floats]]) -> Iterator[Answered | InputError]:
+def _answered(
+    session: Session, batch: Sequence[tuple[str, Floats]], confidence: float | None
+) -> Iterator[Answered | InputError]:
     """What the network says of each input, or why it says nothing."""
-    outputs = session.run(np.concatenate([x for _, x in batch], axis=1))
-    for (name, _), answer in zip(batch, answers(outputs, session.task, session.labels), strict=True):
+    x = np.concatenate([x for _, x in batch], axis=1)
+    ran: list[dict[str, int]] = [{} for _ in batch]
+    if confidence is None:
+        found = answers(session.run(x), session.task, session.labels)
+    else:
+        early = session.run(x, confidence=confidence)
+        found = answers(early.logits[None], replace(session.task, combine="last"), session.labels)
+        ran = [{"steps": int(steps)} for steps in early.steps]
+    for (name, _), answer, steps in zip(batch, found, ran, strict=True):
         if answer is None:
             yield InputError(
                 f"{name}: its values are so large that the network's answer is not finite; normalise them first"
             )
         else:
-            yield Answered(name, answer)
+            yield Answered(name, answer | steps)

@@ -63,7 +63,8 @@ def run(
 
     Args:
         stream: Predict as the samples of one INPUT come: a file, a FIFO, a device, or - for standard input.
-        confidence: Of a stream: early exit from a window, as soon as the probability of a class is P.
+        confidence: Early exit: an input, or a window of a stream, stops at the first time step at which the
+            probability of a class is P.
         hop: Of a stream: from the beginning of a window to that of the next.  [default: the training's, or a
             window]
         gaps: Of a stream: how missing numbers are replaced.  [default: stop]
@@ -78,8 +79,9 @@ def run(
     """
     options: dict[str, Any] = {"threads": threads, "max_bytes": max_bytes, "max_operations": max_operations}
     options = {key: value for key, value in options.items() if value is not None}
+    if confidence is not None:
+        options["confidence"] = confidence
     of_stream: dict[str, Any] = {
-        "confidence": confidence,
         "hop": hop,
         "gaps": gaps,
         "rate": rate,
@@ -95,6 +97,8 @@ def run(
     if of_stream:
         raise InputError(f"--{min(of_stream)} applies to streams; add --stream")
     if page is not None:
+        if confidence is not None:
+            raise InputError("--page shows all time steps; leave out --confidence")
         if len(inputs) != 1:
             raise InputError("--page takes one INPUT: a file")
         return _write_page(artefact, inputs[0], page, as_json, options)
@@ -143,6 +147,7 @@ COMMAND = subcommand(
     run,
     ("hdlif run digits.hdlif.safetensors photo.png", "the class of an image"),
     ("hdlif run digits.hdlif.safetensors photos/ --json", "all images below a folder, for a program"),
+    ("hdlif run digits.hdlif.safetensors photos/ --confidence 0.95", "no more time steps than each image needs"),
     ("hdlif run motion.hdlif.safetensors walk.csv --page walk.html", "a recording, and the neurons at work on it"),
     (
         "arecord -t raw -f S16_LE -r 8000 | hdlif run voices.hdlif.safetensors --stream -",

@@ -4,8 +4,10 @@ Never imports torch.
 """
 
 from hdlif.runtime.answers import probabilities
+from hdlif.runtime.early import Early
 from hdlif.runtime.images import normalise, read_image
-from hdlif.runtime.session import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session
+from hdlif.runtime.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS
+from hdlif.runtime.session import Session
 from hdlif.runtime.state import State
 from hdlif.runtime.stream import Decision, Stream
 
@@ -13,6 +15,7 @@ __all__ = [
     "DEFAULT_MAX_BYTES",
     "DEFAULT_MAX_OPERATIONS",
     "Decision",
+    "Early",
     "Session",
     "State",
     "Stream",

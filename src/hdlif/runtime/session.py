@@ -1,22 +1,23 @@
 """Running a deployed network on the compiled runtime, whole sequences or frame by frame."""
 
 import contextlib
-import functools
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdlif._native import Network, instruction_sets
-from hdlif.errors import AllocationError, HdlifError, LimitError, brief
+from hdlif.errors import HdlifError, LimitError, brief
 from hdlif.graph.artefact import Graph, InputRecord, TaskRecord, Value, dumps
 from hdlif.graph.artefact.files import read_content
 from hdlif.graph.artefact.statements import read_fields
+from hdlif.runtime.early import Early, check_confidence, run_until_sure
+from hdlif.runtime.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, MAX_THREADS, OPTIONS, memory_errors_are_ours
 from hdlif.runtime.sequence import Sequence
 from hdlif.runtime.state import (
     INTERRUPTED,
@@ -33,32 +34,8 @@ from hdlif.runtime.state import (
 )
 
 Floats = NDArray[np.float32]
-P = ParamSpec("P")
-R = TypeVar("R")
 _FLOAT32 = np.dtype(np.float32)
 _MOST_GRANTED = 64
-_OPTIONS = {"max_bytes": " (hdlif run: --max-bytes)", "max_operations": " (hdlif run: --max-operations)"}
-MAX_THREADS = 256
-DEFAULT_MAX_BYTES = 2**32
-"""What a call may take in memory. A ResNet-34 on 224x224 pixels takes 0.2 GB, whatever the batch of `Session.run`, and
-3 GB where `Session.step` holds the states of 256 streams."""
-DEFAULT_MAX_OPERATIONS = 2**42
-"""What a call may compute. That ResNet-34 takes 1.5e10 an image over 4 time steps: 288 images may be one call."""
-
-
-def _memory_errors_are_ours(method: Callable[P, R]) -> Callable[P, R]:
-    @functools.wraps(method)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(*args, **kwargs)
-        except AllocationError:
-            raise
-        except MemoryError as error:
-            raise AllocationError(
-                "the machine does not grant the memory that this takes; give fewer images or steps at once"
-            ) from error
-
-    return call
 
 
 class Session:
@@ -98,7 +75,7 @@ class Session:
     True
     """
 
-    @_memory_errors_are_ours
+    @memory_errors_are_ours
     def __init__(
         self,
         artefact: str | Path | Graph,
@@ -207,22 +184,38 @@ class Session:
         """Bytes of working memory that past calls left for the next ones; a call like one before adds none."""
         return self._network.working_bytes
 
-    @_memory_errors_are_ours
-    def run(self, x: Floats, steps: int | None = None) -> Floats:
-        """Logits [T, B, classes] of a whole sequence, from the start.
+    @overload
+    def run(self, x: Floats, steps: int | None = None) -> Floats: ...
+    @overload
+    def run(self, x: Floats, steps: int | None = None, *, confidence: float) -> Early: ...
+    @memory_errors_are_ours
+    def run(self, x: Floats, steps: int | None = None, *, confidence: float | None = None) -> Floats | Early:
+        """Logits [T, B, classes] of a whole sequence, from the start; with a confidence what each sample is answered.
 
         Args:
             x: normalised input, float32 [T, B, C, H, W], or [1, B, C, H, W] constant over `steps`.
             steps: T; by default the steps of x, or `time_steps` where x has one.
+            confidence: in 0..1: a sample stops at the first step at which its class is as probable (`Early`).
         Raises:
             ShapeError: x has another shape or dtype, or other steps.
+            HdlifError: the confidence is no number in 0..1, or the task is no classification.
             LimitError, AllocationError: the call takes more than a limit, or than the machine grants.
         """
         x, logits = self._prepare(x, steps)
-        self._network.run(x, len(logits), 0, None, logits)
-        return logits
+        if confidence is None:
+            self._network.run(x, len(logits), 0, None, logits)
+            return logits
+        return run_until_sure(
+            self._network.run,
+            x,
+            len(logits),
+            len(self._labels),
+            self._potential_shapes.values(),
+            last=self._task.combine == "last",
+            confidence=check_confidence(confidence, self._task),
+        )
 
-    @_memory_errors_are_ours
+    @memory_errors_are_ours
     def values(self, x: Floats, steps: int | None = None) -> dict[str, Array]:
         """Every value of a run by name, [T, B, C, H, W] or [T, B, C], codes as uint8: to look inside."""
         x, logits = self._prepare(x, steps, keeps_all=True)
@@ -235,7 +228,7 @@ class Session:
             for name, value, code in zip(self._names, kept, is_code, strict=True)
         }
 
-    @_memory_errors_are_ours
+    @memory_errors_are_ours
     def stage_seconds(self, x: Floats, steps: int | None = None) -> dict[str, float]:
         """Where the time of a run goes: seconds of each stage, by the name of its first node.
 
@@ -246,7 +239,7 @@ class Session:
         self._network.run(x, len(logits), 0, None, logits, seconds)
         return {name: float(s) for name, s in zip(self._names[1:], seconds, strict=True) if s > 0}
 
-    @_memory_errors_are_ours
+    @memory_errors_are_ours
     def step(
         self, x: Floats, state: Mapping[str, Any] | None = None, *, out: State | None = None
     ) -> tuple[Floats, State]:
@@ -295,7 +288,7 @@ class Session:
         out["t"] = np.array(t + 1, np.int64)
         return logits[0], out
 
-    @_memory_errors_are_ours
+    @memory_errors_are_ours
     def sequence(self, batch: int = 1, state: Mapping[str, Any] | None = None) -> Sequence:
         """A sequence that keeps its state to itself: the quickest way to go on frame by frame.
 
@@ -312,7 +305,7 @@ class Session:
         if (held := batch * self.sequence_bytes) > self._max_bytes:
             raise LimitError(
                 f"{self._name}: {batch} sequences hold {held:,} bytes; max_bytes = {self._max_bytes:,}; give fewer at "
-                f"once or, if you trust the network, a larger max_bytes{_OPTIONS['max_bytes']}"
+                f"once or, if you trust the network, a larger max_bytes{OPTIONS['max_bytes']}"
             )
         with self._naming():
             sequence = Sequence(self._network, (batch, *self._input.shape), len(self._labels), self._potential_shapes)
@@ -327,7 +320,7 @@ class Session:
             raise LimitError(
                 f"{self._name}: {steps:,} time steps take {steps * each:,} operations; max_operations = "
                 f"{self._max_operations:,}; give fewer at once or, if you trust the network, a larger "
-                f"max_operations{_OPTIONS['max_operations']}"
+                f"max_operations{OPTIONS['max_operations']}"
             )
 
     @property
@@ -383,7 +376,7 @@ class Session:
         try:
             yield
         except HdlifError as error:
-            found = [text for limit, text in _OPTIONS.items() if isinstance(error, LimitError) and limit in str(error)]
+            found = [text for limit, text in OPTIONS.items() if isinstance(error, LimitError) and limit in str(error)]
             raise type(error)(f"{self._name}: {error}{''.join(found[:1])}") from error
 
     def _start(self, batch: int) -> dict[str, Floats]:

@@ -16,6 +16,7 @@ from hdlif.inputs.series import Floats, finite, shown
 from hdlif.inputs.sounds import LogMelFrames
 from hdlif.inputs.wav import HIGHEST_RATE, LOWEST_RATE
 from hdlif.runtime.answers import Answer, answers, in_words, uncounted
+from hdlif.runtime.early import check_confidence
 from hdlif.runtime.session import Session
 from hdlif.runtime.state import is_integer
 
@@ -106,12 +107,8 @@ class Stream:
         self._length, self._hop = length, trained if hop is None else hop
         if not is_integer(self._hop) or self._hop < 1:
             raise HdlifError(f"hop = {brief(hop)}; give an integer of at least 1")
-        if confidence is not None and not (isinstance(confidence, int | float) and 0 <= confidence <= 1):
-            raise HdlifError(f"confidence = {brief(confidence)}; give a number in 0..1")
-        if confidence is not None and session.task.kind != "classify":
-            raise HdlifError(
-                f"confidence applies to classifications, and the network's task is {session.task.kind}; leave it out"
-            )
+        if confidence is not None:
+            check_confidence(confidence, session.task)
         own = record.sound.rate if record.sound else None
         if rate is not None and (own is None or not is_integer(rate) or not LOWEST_RATE <= rate <= HIGHEST_RATE):
             mend = f"; give an integer in {LOWEST_RATE}..{HIGHEST_RATE}"

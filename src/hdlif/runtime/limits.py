@@ -1,0 +1,35 @@
+"""What a call of the runtime may take, and its errors where the machine does not grant it."""
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from hdlif.errors import AllocationError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+OPTIONS = {"max_bytes": " (hdlif run: --max-bytes)", "max_operations": " (hdlif run: --max-operations)"}
+"""By limit, the option of the command line that raises it."""
+MAX_THREADS = 256
+DEFAULT_MAX_BYTES = 2**32
+"""What a call may take in memory. A ResNet-34 on 224x224 pixels takes 0.2 GB, whatever the batch of `Session.run`, and
+3 GB where `Session.step` holds the states of 256 streams."""
+DEFAULT_MAX_OPERATIONS = 2**42
+"""What a call may compute. That ResNet-34 takes 1.5e10 an image over 4 time steps: 288 images may be one call."""
+
+
+def memory_errors_are_ours(method: Callable[P, R]) -> Callable[P, R]:
+    """Turn Python's `MemoryError` of a method into `AllocationError`, which says what to do."""
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except AllocationError:
+            raise
+        except MemoryError as error:
+            raise AllocationError(
+                "the machine does not grant the memory that this takes; give fewer images or steps at once"
+            ) from error
+
+    return call

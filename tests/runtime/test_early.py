@@ -1,0 +1,67 @@
+"""Early exit: what is answered, after how many steps, is what the logits of all steps would have said."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cases import every
+from command_line import hdlif
+from deployed_graphs import random_input, residual_network
+from hdlif.errors import HdlifError
+from hdlif.graph.artefact import TaskRecord, save
+from hdlif.runtime import Session, probabilities
+
+STEPS = 9
+
+
+@every(combine=["mean", "last"], static=[True, False], confidence=[0.0, 0.9, 0.97, 0.999, 1.0], batch=[1, 5])
+def test_a_sample_stops_at_its_first_sure_step_with_the_bits_of_a_run(
+    combine: str, static: bool, confidence: float, batch: int
+) -> None:
+    graph = replace(residual_network(), task=TaskRecord("classify", combine))
+    session = Session(graph, threads=1)
+    x = random_input(graph, 1 if static else STEPS, batch)
+    logits = session.run(x, STEPS)
+    counts = np.arange(1, STEPS + 1, dtype=np.float32)[:, None, None]
+    answers = logits if combine == "last" else np.cumsum(logits, axis=0, dtype=np.float32) / counts
+    sure = np.stack([probabilities(answers[:, [b]][t : t + 1])[0, 0].max() for t in range(STEPS) for b in range(batch)])
+    reached = sure.reshape(STEPS, batch) >= confidence
+    first = np.where(reached.any(0), reached.argmax(0), STEPS - 1)
+    early = session.run(x, STEPS, confidence=confidence)
+    np.testing.assert_array_equal(early.steps, first + 1)
+    np.testing.assert_array_equal(early.logits, answers[first, np.arange(batch)])
+
+
+def test_samples_of_a_batch_stop_at_different_steps() -> None:
+    graph = residual_network()
+    x = random_input(graph, 1, 16)
+    assert len(set(Session(graph).run(x, STEPS, confidence=0.97).steps.tolist())) > 2
+
+
+def test_a_confidence_is_refused_where_it_means_nothing() -> None:
+    graph = residual_network()
+    x = random_input(graph, 1, 1)
+    for wrong in (-0.1, 1.5, float("nan"), True, "high"):
+        with pytest.raises(HdlifError, match="confidence = "):
+            Session(graph).run(x, confidence=wrong)  # type: ignore[call-overload]
+    values = replace(graph, task=TaskRecord("regress", mean=(0.0,) * 3, std=(1.0,) * 3))
+    with pytest.raises(HdlifError, match="applies to classifications"):
+        Session(values).run(x, confidence=0.5)
+
+
+def test_the_command_says_how_many_steps_each_input_took(tmp_path: Path) -> None:
+    graph = residual_network()
+    save(graph, tmp_path / "net.hdlif.safetensors")
+    x = random_input(graph, 1, 20)[0]
+    np.save(tmp_path / "x.npy", x)
+    done = hdlif("run", tmp_path / "net.hdlif.safetensors", tmp_path / "x.npy", "--confidence", 0.97, "--json")
+    early = Session(graph).run(x[None], confidence=0.97)
+    answers = json.loads(done.stdout)["inputs"]
+    assert [one["steps"] for one in answers] == early.steps.tolist()
+    np.testing.assert_allclose([one["logits"] for one in answers], early.logits)
+    assert [one["class"] for one in answers] == early.logits.argmax(-1).tolist()
+    whole = hdlif("run", tmp_path / "net.hdlif.safetensors", tmp_path / "x.npy", "--json")
+    assert all("steps" not in one for one in json.loads(whole.stdout)["inputs"])
