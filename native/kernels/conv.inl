@@ -196,28 +196,31 @@ void event_row(const EventRow<Event>* rows, const Weight* w, float* y, const Con
 }
 
 // Sums of kPixels neighbours in the output row, whose fields do not reach over the row's ends unless it is
-// one, and of one block of channels, of which `channels` exist.
-template <bool kDilated, int kPixels, typename Weight, Floats (*kAccumulate)(Floats, float, Floats)>
+// one, and of kBlocks blocks of channels, of which `channels` exist: an entry that is read once meets the
+// weights of them all.
+template <bool kDilated, int kPixels, int kBlocks, typename Weight,
+          Floats (*kAccumulate)(Floats, float, Floats)>
 void dense_pixels(const float* const* rows, const Weight* w, float* y, int32_t channels, const ConvShape& s,
                   int32_t ox) {
   constexpr int kParts = kDenseBlock / kFloats;
   const int32_t x0 = ox * s.stride_x - s.pad_x;
   const int32_t left = most(-x0, 0), right = least(s.kernel_x, s.in_width - x0);
   const int64_t step = int64_t(s.stride_x) * s.in_channels;
-  Floats total[kPixels][kParts] = {};
+  const int64_t column = int64_t(s.in_channels) * kDenseBlock;
+  const int64_t block = int64_t(s.kernel_y) * s.kernel_x * column;
+  Floats total[kPixels][kBlocks * kParts] = {};
   // neighbouring entries of a row, and what meets them
   const auto add = [&](const float* x, const Weight* weights, int64_t entries)
                        __attribute__((always_inline)) {
                          for (int64_t i = 0; i < entries; ++i, weights += kDenseBlock) {
-                           Floats weight[kParts];
-                           for (int v = 0; v < kParts; ++v)
-                             weight[v] = weights_at(weights + v * kFloats);
+                           Floats weight[kBlocks * kParts];
+                           for (int v = 0; v < kBlocks * kParts; ++v)
+                             weight[v] = weights_at(weights + v / kParts * block + v % kParts * kFloats);
                            for (int p = 0; p < kPixels; ++p)
-                             for (int v = 0; v < kParts; ++v)
+                             for (int v = 0; v < kBlocks * kParts; ++v)
                                total[p][v] = kAccumulate(total[p][v], x[p * step + i], weight[v]);
                          }
                        };
-  const int64_t column = int64_t(s.in_channels) * kDenseBlock;
   for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
     if (rows[ky] == nullptr)
       continue;
@@ -232,12 +235,26 @@ void dense_pixels(const float* const* rows, const Weight* w, float* y, int32_t c
     }
   }
   for (int p = 0; p < kPixels; ++p) {
-    float sums[kDenseBlock];
-    for (int v = 0; v < kParts; ++v)
+    float sums[kBlocks * kDenseBlock];
+    for (int v = 0; v < kBlocks * kParts; ++v)
       *reinterpret_cast<FloatsInMemory*>(sums + v * kFloats) = total[p][v];
     for (int32_t c = 0; c < channels; ++c)
       y[int64_t(p) * s.out_channels + c] = sums[c];
   }
+}
+
+// The same of all channels: kBlocks blocks at a time, and the last ones one by one.
+template <bool kDilated, int kPixels, int kBlocks, typename Weight,
+          Floats (*kAccumulate)(Floats, float, Floats)>
+void dense_channels(const float* const* rows, const Weight* w, float* y, const ConvShape& s, int32_t ox) {
+  const int64_t block = int64_t(s.kernel_y) * s.kernel_x * s.in_channels * kDenseBlock;
+  int32_t c = 0;
+  for (; s.out_channels - c > (kBlocks - 1) * kDenseBlock; c += kBlocks * kDenseBlock, w += kBlocks * block)
+    dense_pixels<kDilated, kPixels, kBlocks, Weight, kAccumulate>(
+        rows, w, y + c, least(kBlocks * kDenseBlock, s.out_channels - c), s, ox);
+  for (; c < s.out_channels; c += kDenseBlock, w += block)
+    dense_pixels<kDilated, kPixels, 1, Weight, kAccumulate>(rows, w, y + c,
+                                                            least(kDenseBlock, s.out_channels - c), s, ox);
 }
 
 template <bool kDilated, typename Weight, Floats (*kAccumulate)(Floats, float, Floats)>
@@ -245,26 +262,24 @@ void dense_row_of(const float* const* rows, const Weight* w, float* y, const Con
   // the taps lie between these columns from the first one; those of a negative dilation before it
   const int64_t reach = int64_t(s.kernel_x - 1) * (kDilated ? s.dilation_x : 1);
   const int64_t before = reach < 0 ? -reach : 0, behind = reach > 0 ? reach : 0;
-  const int64_t block = int64_t(s.kernel_y) * s.kernel_x * s.in_channels * kDenseBlock;
+  // as many sums as the registers hold beside an entry and its weights
+  constexpr int kSums = kFloats == 16 ? 16 : 8 / (kDenseBlock / kFloats);
   for (int32_t ox = 0, count = 1; ox < s.out_width; ox += count, y += int64_t(count) * s.out_channels) {
-    // as many pixels as the registers hold sums of, if all of the kernel's columns lie within the row for
-    // each
+    // several pixels, if all of the kernel's columns lie within the row for each
     const auto holds = [&](int32_t pixels) {
       const int64_t x0 = int64_t(ox) * s.stride_x - s.pad_x;
       return ox + pixels <= s.out_width && x0 >= before &&
              x0 + (pixels - 1) * int64_t(s.stride_x) + behind < s.in_width;
     };
-    const bool eight = kFloats == 16 && holds(8), four = holds(4);
-    count = eight ? 8 : four ? 4 : 1;
-    const Weight* weights = w;
-    for (int32_t c = 0; c < s.out_channels; c += kDenseBlock, weights += block) {
-      const int32_t channels = least(kDenseBlock, s.out_channels - c);
-      if (eight)
-        dense_pixels<kDilated, 8, Weight, kAccumulate>(rows, weights, y + c, channels, s, ox);
-      else if (four)
-        dense_pixels<kDilated, 4, Weight, kAccumulate>(rows, weights, y + c, channels, s, ox);
-      else
-        dense_pixels<kDilated, 1, Weight, kAccumulate>(rows, weights, y + c, channels, s, ox);
+    if (kFloats == 16 && holds(8)) {
+      count = 8;
+      dense_channels<kDilated, 8, most(kSums / 8, 1), Weight, kAccumulate>(rows, w, y, s, ox);
+    } else if (holds(4)) {
+      count = 4;
+      dense_channels<kDilated, 4, most(kSums / 4, 1), Weight, kAccumulate>(rows, w, y, s, ox);
+    } else {
+      count = 1;
+      dense_channels<kDilated, 1, most(kSums / 4, 1), Weight, kAccumulate>(rows, w, y, s, ox);
     }
   }
 }

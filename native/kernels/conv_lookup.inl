@@ -132,26 +132,55 @@ struct UnitSum {
   bool adds;
 };
 
-template <bool kDilated, typename Vector, int kVectors>
-void sum_lanes(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int32_t ox) {
-  constexpr int kLanes = kVectors * Vector::kLanes;
-  typename Vector::Bytes sums[kVectors];
+// The sums of kVectors vectors of lanes of one output pixel, beyond those that int8 holds.
+template <typename Vector, int kVectors> struct PixelSum {
+  using Sums = typename Vector::Bytes[kVectors];
+  static constexpr int kLanes = kVectors * Vector::kLanes;
+
   alignas(64) int16_t wide[kLanes]; // of what was widened since the last total, if anything
-  int32_t room = kRoom, widenings = 0;
-  bool adds = sum.adds;
-  const auto clear = [&] {
-    for (int v = 0; v < kVectors; ++v)
-      sums[v] = Vector::zero();
-  };
-  const auto widen = [&] {
+  int32_t widenings;
+  int32_t* totals;
+  bool adds; // to the totals, which it sets otherwise
+
+  void begin(int32_t* to, bool adds_to_it) {
+    widenings = 0;
+    totals = to;
+    adds = adds_to_it;
+  }
+
+  __attribute__((always_inline)) void widen(const Sums& sums) {
+    if (widenings == kWidenings) {
+      total(wide);
+      widenings = 0;
+    }
     if (widenings++ == 0)
       for (int i = 0; i < kLanes; ++i)
         wide[i] = 0;
     for (int v = 0; v < kVectors; ++v)
       Vector::widen_add(sums[v], wide + v * Vector::kLanes);
-  };
-  // Sets the totals, or adds to them.
-  const auto total = [&](const auto* part) {
+  }
+
+  // Takes the last sums, if there are any, and writes those of the `channels` that exist.
+  __attribute__((always_inline)) void end(const Sums& sums, bool is_any, float* y, int32_t channels) {
+    if (widenings > 0) {
+      widen(sums);
+      total(wide);
+    } else if (is_any || !adds) {
+      alignas(64) int8_t bytes[kLanes];
+      for (int v = 0; v < kVectors; ++v)
+        Vector::store(sums[v], bytes + v * Vector::kLanes);
+      total(bytes);
+    }
+    if (channels >= kLanes)
+      for (int i = 0; i < kLanes; ++i)
+        y[i] = float(totals[i]);
+    else
+      for (int i = 0; i < channels; ++i)
+        y[i] = float(totals[i]);
+  }
+
+private:
+  template <typename Part> void total(const Part* part) {
     if (adds)
       for (int i = 0; i < kLanes; ++i)
         totals[i] += part[i];
@@ -159,8 +188,23 @@ void sum_lanes(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int3
       for (int i = 0; i < kLanes; ++i)
         totals[i] = part[i];
     adds = true;
-  };
-  clear();
+  }
+};
+
+template <typename Vector, int kVectors>
+inline __attribute__((always_inline)) void clear(typename Vector::Bytes (&sums)[kVectors]) {
+  for (int v = 0; v < kVectors; ++v)
+    sums[v] = Vector::zero();
+}
+
+// One output pixel.
+template <bool kDilated, typename Vector, int kVectors>
+void sum_lanes(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int32_t ox) {
+  typename Vector::Bytes sums[kVectors];
+  PixelSum<Vector, kVectors> pixel;
+  pixel.begin(totals, sum.adds);
+  clear<Vector, kVectors>(sums);
+  int32_t room = kRoom;
   for_runs<kDilated>(
       sum.rows, sum.shape, ox, int64_t(sum.form.units) * sum.form.lanes,
       [&](const UnitEvent* event, const UnitEvent* end, int64_t base) __attribute__((always_inline)) {
@@ -168,13 +212,9 @@ void sum_lanes(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int3
         for (; event < end; ++event) {
           room -= event->bound;
           if (__builtin_expect(room < 0, 0)) {
-            widen();
-            clear();
+            pixel.widen(sums);
+            clear<Vector, kVectors>(sums);
             room = kRoom - event->bound;
-            if (widenings == kWidenings) {
-              total(wide);
-              widenings = 0;
-            }
           }
           const auto products = Vector::table(sum.table + event->entry);
           const uint8_t* at = weights + event->offset;
@@ -182,55 +222,135 @@ void sum_lanes(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int3
             sums[v] = Vector::add(sums[v], Vector::lookup(products, Vector::load(at + v * Vector::kLanes)));
         }
       });
-  if (widenings > 0) {
-    widen();
-    total(wide);
-  } else if (room < kRoom || !adds) { // else there was no event
-    alignas(64) int8_t bytes[kLanes];
-    for (int v = 0; v < kVectors; ++v)
-      Vector::store(sums[v], bytes + v * Vector::kLanes);
-    total(bytes);
-  }
-  if (const int32_t channels = sum.shape.out_channels - lane; channels >= kLanes)
-    for (int i = 0; i < kLanes; ++i)
-      y[i] = float(totals[i]);
-  else
-    for (int i = 0; i < channels; ++i)
-      y[i] = float(totals[i]);
+  pixel.end(sums, room < kRoom, y, sum.shape.out_channels - lane);
 }
 
-// Blocks of kVectors vectors as long as there are lanes for them, then of half as many.
-template <bool kDilated, typename Vector, int kVectors>
-int32_t sum_blocks(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int32_t ox) {
+// A whole row by a kernel of three columns, without stride and dilation: an entry of the input reaches three
+// neighbours in the output, so that its event is read, and its products are loaded, once for all three.
+template <typename Vector, int kVectors>
+void sum_row(const UnitSum& sum, int32_t lane, int32_t* totals, float* y) {
+  using Pixel = PixelSum<Vector, kVectors>;
+  using Sums = typename Pixel::Sums;
+  const ConvShape& s = sum.shape;
+  const int64_t column = int64_t(sum.form.units) * sum.form.lanes; // bytes of the index
+  Sums left, middle, right;
+  Pixel memory[3], *pixels[3] = {memory, memory + 1, memory + 2};
+  int32_t rooms[3] = {kRoom, kRoom, kRoom}; // the further to the left, the less
+  // what is left of the row's begin, or right of its end, adds up here, and is not written
+  alignas(64) int32_t beside[Pixel::kLanes];
+  const auto begin = [&](Pixel* pixel, int32_t ox) {
+    const bool is_there = ox >= 0 && ox < s.out_width;
+    pixel->begin(is_there ? totals + int64_t(ox) * sum.form.lanes : beside, is_there && sum.adds);
+  };
+  for (int i = 0; i < 3; ++i)
+    begin(pixels[i], i - 2);
+  clear<Vector, kVectors>(left);
+  clear<Vector, kVectors>(middle);
+  clear<Vector, kVectors>(right);
+  // the input's column x meets the kernel's column kx in output pixel x + pad - kx
+  for (int32_t ox = -2; ox < s.out_width; ++ox) {
+    const int32_t x = ox + 2 - s.pad_x;
+    int32_t room = rooms[0];
+    for (int32_t ky = 0; ky < s.kernel_y && x >= 0 && x < s.in_width; ++ky) {
+      const EventRow<UnitEvent>& row = sum.rows[ky];
+      if (row.events == nullptr)
+        continue;
+      const UnitEvent* event = row.events + row.starts[x];
+      const UnitEvent* const end = row.events + row.starts[x + 1];
+      const uint8_t* weights = sum.index + (lane + (int64_t(ky) * 3 - x) * column);
+      for (; event < end; ++event) {
+        room -= event->bound;
+        if (__builtin_expect(room < 0, 0)) {
+          pixels[0]->widen(left);
+          pixels[1]->widen(middle);
+          pixels[2]->widen(right);
+          clear<Vector, kVectors>(left);
+          clear<Vector, kVectors>(middle);
+          clear<Vector, kVectors>(right);
+          rooms[0] = rooms[1] = rooms[2] = kRoom;
+          room = kRoom - event->bound;
+        }
+        const auto products = Vector::table(sum.table + event->entry);
+        const uint8_t* at = weights + event->offset;
+        const auto add = [&](Sums& sums, const uint8_t* tap) __attribute__((always_inline)) {
+          for (int v = 0; v < kVectors; ++v)
+            sums[v] = Vector::add(sums[v], Vector::lookup(products, Vector::load(tap + v * Vector::kLanes)));
+        };
+        add(left, at + 2 * column);
+        add(middle, at + column);
+        add(right, at);
+      }
+    }
+    if (ox >= 0)
+      pixels[0]->end(left, room < kRoom, y + int64_t(ox) * s.out_channels, s.out_channels - lane);
+    // all move to the left, and a new one comes in
+    const int32_t spent = rooms[0] - room;
+    Pixel* const done = pixels[0];
+    pixels[0] = pixels[1];
+    pixels[1] = pixels[2];
+    pixels[2] = done;
+    begin(done, ox + 3);
+    rooms[0] = rooms[1] - spent;
+    rooms[1] = rooms[2] - spent;
+    rooms[2] = kRoom;
+    for (int v = 0; v < kVectors; ++v) {
+      left[v] = middle[v];
+      middle[v] = right[v];
+      right[v] = Vector::zero();
+    }
+  }
+}
+
+template <int kCount> struct VectorCount {
+  static constexpr int value = kCount;
+};
+
+// Blocks of kVectors vectors as long as there are lanes for them, then of half as many; calls
+// body(vector, count, lane) with their types.
+template <typename Vector, int kVectors, typename Body>
+int32_t for_blocks(const LookupForm& form, int32_t lane, const Body& body) {
   constexpr int kLanes = kVectors * Vector::kLanes;
-  for (; lane + kLanes <= sum.form.lanes; lane += kLanes)
-    sum_lanes<kDilated, Vector, kVectors>(sum, lane, totals + lane, y + lane, ox);
+  for (; lane + kLanes <= form.lanes; lane += kLanes)
+    body(Vector(), VectorCount<kVectors>(), lane);
   if constexpr (kVectors > 1)
-    lane = sum_blocks<kDilated, Vector, kVectors / 2>(sum, lane, totals, y, ox);
+    lane = for_blocks<Vector, kVectors / 2>(form, lane, body);
   return lane;
 }
 
-template <bool kDilated>
-void unit_row_by(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table,
-                 const LookupForm& form, bool adds, int32_t* totals, float* y, const ConvShape& s) {
-  const UnitSum sum{rows, index, table, form, s, adds};
-  for (int32_t ox = 0; ox < s.out_width; ++ox, y += s.out_channels, totals += form.lanes) {
-    int32_t lane = 0;
+template <int kMost, typename Body> void for_lanes(const LookupForm& form, const Body& body) {
+  int32_t lane = 0;
 #if defined(__AVX512BW__)
-    lane = sum_blocks<kDilated, Vector64, 8>(sum, lane, totals, y, ox);
+  lane = for_blocks<Vector64, kMost>(form, lane, body);
 #endif
 #if defined(__AVX2__)
-    lane = sum_blocks<kDilated, Vector32, 8>(sum, lane, totals, y, ox);
-    sum_blocks<kDilated, Vector16, 1>(sum, lane, totals, y, ox);
+  lane = for_blocks<Vector32, kMost>(form, lane, body);
+  for_blocks<Vector16, 1>(form, lane, body);
 #else
-    sum_blocks<kDilated, Vector16, 8>(sum, lane, totals, y, ox);
+  for_blocks<Vector16, kMost>(form, lane, body);
 #endif
-  }
+}
+
+template <bool kDilated> void sum_pixels(const UnitSum& sum, int32_t* totals, float* y) {
+  for (int32_t ox = 0; ox < sum.shape.out_width; ++ox, y += sum.shape.out_channels, totals += sum.form.lanes)
+    for_lanes<8>(sum.form, [&](auto vector, auto count, int32_t lane) {
+      sum_lanes<kDilated, decltype(vector), count.value>(sum, lane, totals + lane, y + lane, ox);
+    });
 }
 
 void unit_row(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table,
               const LookupForm& form, bool adds, int32_t* totals, float* y, const ConvShape& s) {
-  (s.dilation_x != 1 ? unit_row_by<true> : unit_row_by<false>)(rows, index, table, form, adds, totals, y, s);
+  const UnitSum sum{rows, index, table, form, s, adds};
+#if defined(__AVX512BW__)
+  constexpr int kMost = 8; // vectors of lanes of three pixels that registers hold
+#else
+  constexpr int kMost = 4;
+#endif
+  if (s.kernel_x == 3 && s.stride_x == 1 && s.dilation_x == 1)
+    for_lanes<kMost>(form, [&](auto vector, auto count, int32_t lane) {
+      sum_row<decltype(vector), count.value>(sum, lane, totals + lane, y + lane);
+    });
+  else
+    (s.dilation_x != 1 ? sum_pixels<true> : sum_pixels<false>)(sum, totals, y);
 }
 
 #endif
