@@ -1,7 +1,7 @@
 """The compiled runtime beside general engines, on one artefact and on its ordinary twin; and its instruction sets.
 
-    python benchmarks/bench_runtime.py ARTEFACT [--twin ARTEFACT] [--data NAME] [--data-root DIR] [--against NAMES]
-        [--threads N] [--batch N] [--repeats N] [--out FILE]
+    python benchmarks/bench_runtime.py ARTEFACT [--twin ARTEFACT] [--confidence P] [--data NAME] [--data-root DIR]
+        [--against NAMES] [--threads N] [--batch N] [--repeats N] [--out FILE]
 
 The engines are those of `hdlif bench`, which refuses to time what does not agree; with more than one thread they are
 timed on one as well. The instruction sets are timed in turns too, and have to give the same bits. The tables are
@@ -51,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("artefact", type=Path)
     parser.add_argument("--twin", type=Path)
+    parser.add_argument("--confidence", type=float)
     parser.add_argument("--against", type=lambda names: names.split(","))
     parser.add_argument("--data")
     parser.add_argument("--data-root", type=Path)

@@ -89,7 +89,7 @@ def bench(
         }
         early = None
         if confidence is not None:
-            name, ours = f"{OURS}, early", candidates[OURS]
+            name, ours = OURS + measure.EARLY, candidates[OURS]
             candidates[name] = measure.early(ours, confidence, threads)
             early = {"confidence": confidence, "steps": measure.mean_steps(ours, confidence, images.compared)}
         results = measure.compare(candidates, images.compared, batch, graph.task)

@@ -51,6 +51,8 @@ MAC_PJ = {"int8": INT8_MULTIPLY_PJ + INT32_ADD_PJ, "float32": FLOAT_MAC_PJ}
 """A multiply-accumulate of a dense engine, as `hdlif.report.accounting` prices it."""
 TWIN = "twin: "
 """Begins the names of the engines that run the ordinary twin."""
+EARLY = ", early"
+"""Ends the name of ours with early exit."""
 
 
 def engines_of(against: Sequence[str] | None) -> list[str]:
