@@ -13,9 +13,10 @@ network has fewer.
 
 Rows: HD-LIF learns a λ and θ for each layer and step, LIF has fixed ones, as the peers' has; "w1.5 s4" has ternary
 weights and 4-bit spikes. Our neurons run on the path "fused", or ", path steps" behind a name, and the steps of a
-random rule that have no graph four at once, or ", one by one"; ", channels last" lays weights and maps out so. "Naive
-random step" is HD-LIF in plain PyTorch, fp32, with PyTorch's batch norm. A window of 4 is one of T steps where T is
-less.
+random rule that have no graph four at once, or ", one by one"; ", channels last" lays weights and maps out so. ", bf16"
+runs under PyTorch's autocast to bfloat16, also the peers' rows; where the processor multiplies that, these are timed
+by default. "Naive random step" is HD-LIF in plain PyTorch, fp32, with PyTorch's batch norm. A window of 4 is one of T
+steps where T is less.
 
 Cells: the first batch size at each T, the others at T = 4 (at the first T where 4 is not asked for).
 
@@ -26,7 +27,8 @@ time: an update of one batch, which lies in memory: forward and backward passes 
     a process of its own, which lives as long as the run; a round is one figure of each row in turns, each behind an
     untimed update of the same row, and memory is given back between them. Medians and quartiles over rounds.
 beside: how many times as fast a row is, in the same round, as the fastest of SpikingJelly STBP, SpikingJelly SLTT and
-    snnTorch STBP, of those that ran; as the naive random step; and HD-LIF as LIF with the same rule of ours.
+    snnTorch STBP, of those that ran; as the naive random step, in whichever precision they are faster; and HD-LIF as
+    LIF with the same rule of ours.
 
 Nothing is timed where small networks (width 4, T = 3, float64) with the same weights differ in their logits by more
 than 1e-6: a line says what differs, and the exit code is 1. Libraries' LIF neurons are compared with ours, the naive
@@ -58,7 +60,7 @@ from hdlif.report.allocator import keep_freed_memory
 from hdlif.report.provenance import hardware, versions
 from recorded import write_record
 from training_comparison import differences
-from training_rows import RECIPES, ROWS, VARIANTS, Cell, Ours, Theirs, row_named, timed_plans, training_of
+from training_rows import BFLOAT16, RECIPES, ROWS, VARIANTS, Cell, Ours, Theirs, row_named, timed_plans, training_of
 from training_tables import Figures, cell_record, table
 
 OTHERS_AT = 4
@@ -202,6 +204,12 @@ def _names(text: str, known: Iterable[str]) -> list[str]:
     return found
 
 
+def rows_of_machine() -> list[str]:
+    """All rows; and in bfloat16 too, where the processor multiplies that."""
+    fast = any("bf16" in one or "amx" in one for one in hardware()["instruction_sets"])
+    return [*ROWS, *([name + BFLOAT16 for name in ROWS] if fast else [])]
+
+
 def parsed(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", default=",".join(RECIPES), type=partial(_names, known=RECIPES))
@@ -214,7 +222,7 @@ def parsed(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--worker", metavar="ROW", help=argparse.SUPPRESS)
     arguments = parser.parse_args(given)
-    arguments.rows = [name.strip() for name in arguments.rows.split(";")] if arguments.rows else list(ROWS)
+    arguments.rows = [name.strip() for name in arguments.rows.split(";")] if arguments.rows else rows_of_machine()
     for name in arguments.rows:
         try:
             row_named(name)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +26,15 @@ SMALL, SMALL_STEPS = 4, 3
 """Width and T of the networks that are compared."""
 NAIVE = "naive random step"
 COMPRESSED = ("weights={kind: ternary}", "spikes={kind: quantised, bits: 4, step: 0.25, offset: 0.5}")
+BFLOAT16 = ", bf16"
+"""Follows the name of a row whose convolutions and products run in bfloat16, by PyTorch's autocast."""
 VARIANTS = {
     ", path steps": "neuron.path=steps",
     ", one by one": "rule.chunk=1",
     ", channels last": "training.channels_last=true",
+    BFLOAT16: "training.precision=bf16-mixed",
 }
-"""What may stand behind the name of a row of ours, and what it overrides."""
+"""What may follow the name of a row of ours, and what it overrides; of a peer's, `BFLOAT16` alone."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def row_named(name: str) -> Row:
         base = base.removesuffix(variant)
         overrides.append(VARIANTS[variant])
     row = ROWS[base]
-    if overrides and row.peer:
+    if row.peer and any(one != VARIANTS[BFLOAT16] for one in overrides):
         raise KeyError(name)
     return dataclasses.replace(row, overrides=(*row.overrides, *overrides))
 
@@ -123,7 +126,7 @@ class Ours:
         torch.manual_seed(recipe.seed)
         self._recipe = recipe
         self.network, self._rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
-        accelerator = Accelerator("cpu", "32-true")
+        accelerator = Accelerator("cpu", recipe.training.precision)
         channels_last = recipe.training.channels_last
         self._update = Updater(accelerator, self.network, _sgd(self.network), self._rule, channels_last=channels_last)
 
@@ -158,6 +161,8 @@ class Ours:
 class Theirs:
     def __init__(self, peer: Peer, recipe: Recipe) -> None:
         self.network, self._peer, self._recipe = peer.network.train(), peer, recipe
+        if recipe.training.precision == "bf16-mixed":
+            self.network.forward = in_bfloat16(self.network.forward)  # type: ignore[method-assign]
         self._optimizer = _sgd(self.network)
         # As our updates have it.
         self._one_pass = OnePass(self._optimizer)
@@ -175,6 +180,16 @@ class Theirs:
         self._one_pass.prepare()
         self._optimizer.step()
         self._optimizer.zero_grad()
+
+
+def in_bfloat16(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Run a forward pass under autocast, as a training on a CPU has it; the loss is that of float32 logits."""
+
+    def run(x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return forward(x)
+
+    return lambda x: run(x).float()
 
 
 def _sgd(model: nn.Module) -> torch.optim.SGD:

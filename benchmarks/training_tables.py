@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hdlif.report.tables import aligned
-from training_rows import NAIVE, Cell, row_named
+from training_rows import BFLOAT16, NAIVE, Cell, row_named
 
 CLOCKS = ("clock", "cpu")
 FASTEST_OF = ("SpikingJelly STBP", "SpikingJelly SLTT", "snnTorch STBP")
@@ -40,11 +40,18 @@ def beside(figures: Mapping[str, Figures], clock: str) -> dict[str, dict[str, li
         found: list[float] = getattr(figures[name], clock) if name in figures else []
         return found
 
-    peers = [found for name in FASTEST_OF if (found := seconds(name))]
-    fastest = [min(of_round) for of_round in zip(*peers, strict=True)]
+    def fastest(names: Sequence[str]) -> list[float]:
+        """Of each round, in whichever precision."""
+        rows = [found for name in names for end in ("", BFLOAT16) if (found := seconds(name + end))]
+        return [min(of_round) for of_round in zip(*rows, strict=True)]
+
     ratios: dict[str, dict[str, list[float]]] = {}
     for name in figures:
-        others = {"fastest peer": fastest, "naive": seconds(NAIVE), "LIF": seconds(row_named(name).beside)}
+        others = {
+            "fastest peer": fastest(FASTEST_OF),
+            "naive": fastest([NAIVE]),
+            "LIF": seconds(row_named(name).beside),
+        }
         ratios[name] = {
             other: [a / b for a, b in zip(theirs, seconds(name), strict=True)]
             for other, theirs in others.items()

@@ -80,7 +80,12 @@ def learns(name: str, network: str) -> bool:
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("whose", ["ours", pytest.param("of libraries", marks=pytest.mark.peers)])
 def test_every_row_learns(whose: str, network: str) -> None:
-    ours = ["HD-LIF random step, path steps, channels last", *(name for name in ROWS if name not in OF_LIBRARIES)]
+    ours = [
+        "HD-LIF random step, path steps, channels last",
+        "HD-LIF STBP, bf16",
+        f"{NAIVE}, bf16",
+        *(name for name in ROWS if name not in OF_LIBRARIES),
+    ]
     for name in ours if whose == "ours" else OF_LIBRARIES:
         with naming(name):
             assert learns(name, network)
@@ -92,10 +97,11 @@ def test_ratios_are_of_the_fastest_peer_in_the_same_round() -> None:
         "LIF SLTT": Figures("LIF SLTT", clock=[2.0, 3.0]),
         "SpikingJelly STBP": Figures("SpikingJelly STBP", clock=[4.0, 9.0]),
         "snnTorch STBP": Figures("snnTorch STBP", clock=[5.0, 8.0]),
+        "snnTorch STBP, bf16": Figures("snnTorch STBP, bf16", clock=[6.0, 7.0]),
         NAIVE: Figures(NAIVE, failure="its process has ended (-9)"),
     }
     ratios = beside(figures, "clock")
-    assert ratios["HD-LIF SLTT"] == {"fastest peer": [4.0, 4.0], "LIF": [2.0, 1.5]}
+    assert ratios["HD-LIF SLTT"] == {"fastest peer": [4.0, 3.5], "LIF": [2.0, 1.5]}
     assert ratios[NAIVE] == {}
 
 
