@@ -61,7 +61,9 @@ def inspect(
     keys = data_keys(overrides)
     kind = builders.kind_named(keys.pop("kind", None) or builders.kind_by_keys(path, keys))
     lenient = {"unreadable": "skip"} if kind in ("folder", "events", "shards") or _is_of_files(kind, path) else {}
-    found = builders.look(kind, path, {**lenient, **keys}, size=size, say=say)
+    # How recordings become frames: no key of their kind, but one of any section `data`.
+    binning = {"binning": keys.pop("frames")} if kind == "events" and "frames" in keys else {}
+    found = builders.look(kind, path, {**lenient, **keys}, size=size, say=say, **binning)
     record = found.input
     if record.kind == "table" and out is not None:
         raise DataError(f"{path}: is a table, of which there is no sheet; leave out --out")
