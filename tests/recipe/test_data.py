@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from cases import every, naming
-from distributions import install
 from hdlif.data import Augmentation
 from hdlif.errors import DataError, RecipeError
 from hdlif.graph.artefact import InputRecord
@@ -73,6 +72,9 @@ def test_recipe_for_events_given_images_or_the_other_way_round_is_refused() -> N
     ):
         with naming(overrides), pytest.raises(RecipeError, match=re.escape(message)):
             builders.check(events(*overrides))
+    builders.check(load_recipe("sines_hdlif", ["data.augment=[jitter, {kind: scale, deviation: 0.2}]"]))
+    with pytest.raises(RecipeError, match='"flip" takes 8-bit pixels or counts, and sines gives series'):
+        builders.check(load_recipe("sines_hdlif", ["data.augment=[flip]"]))
 
 
 SHOWN = [
@@ -114,47 +116,16 @@ def test_named_data_of_another_kind_is_refused() -> None:
             builders.named_data(name, None, record=builders.input_record(chosen), time_steps=chosen.time_steps)
 
 
-def augmented(stated: str) -> Recipe:
-    return recipe(f"data.augment={stated}")
-
-
 def test_one_s_own_are_checked_and_made_beside_those_that_ship(tmp_path: Path) -> None:
-    chosen = augmented(
-        '[shift, "own_parts:noise", {kind: "own_parts:noise", strength: 3}, {kind: "own_parts:Dim", most: 0.25}]'
-    )
+    own = '"own_parts:noise", {kind: "own_parts:noise", strength: 3}, {kind: "own_parts:Dim", most: 0.25}'
+    chosen = recipe(f"data.augment=[shift, {own}]")
     builders.check(chosen)
-    first, *own = builders.build_data(chosen).train.augment
+    first, *made = builders.build_data(chosen).train.augment
     assert first == "shift"
-    assert all(isinstance(one, Augmentation) for one in own)
-    assert [one.normalised for one in own] == [False, False, True]  # type: ignore[union-attr]
+    assert all(isinstance(one, Augmentation) for one in made)
+    assert [one.normalised for one in made] == [False, False, True]  # type: ignore[union-attr]
     assert chosen.data.augment[2] == Component.model_validate({"kind": "own_parts:noise", "strength": 3})
     (tmp_path / "digits_hdlif.yaml").write_text(dump_recipe(chosen))
     assert load_recipe(tmp_path / "digits_hdlif.yaml") == chosen
     assert Recipe.model_validate(chosen.model_dump(mode="json")) == chosen
     assert list(own_parts(chosen)) == ["own_parts"]
-
-
-def test_one_of_an_installed_package_is_named_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(
-        tmp_path, monkeypatch, groups={"hdlif.augmentations": {"noise": "own_parts:noise", "flip": "own_parts:Dim"}}
-    )
-    chosen = augmented("[flip, {kind: noise, strength: 3}]")
-    builders.check(chosen)
-    assert list(own_parts(chosen)) == ["hdlif.augmentations:noise", "own_parts"]
-    (line,) = builders.hidden_kinds(chosen)
-    assert line.startswith('data.augment = "flip" of spiking-waves 1.2 is not used: ')
-
-
-def test_series_are_jittered_and_scaled() -> None:
-    def sines(stated: str) -> Recipe:
-        return load_recipe("sines_hdlif", [f"data.augment={stated}"])
-
-    builders.check(sines("[jitter, {kind: scale, deviation: 0.2}]"))
-    plain, jittered, more = (
-        builders.build_data(sines(stated)).train.batch(torch.arange(480))[0]
-        for stated in ("[]", "[jitter]", "[{kind: jitter, deviation: 0.5}]")
-    )
-    assert abs((jittered - plain).std().item() - 0.05) < 0.005
-    assert abs((more - plain).std().item() - 0.5) < 0.05
-    with pytest.raises(RecipeError, match='"flip" takes 8-bit pixels or counts, and sines gives series'):
-        builders.check(sines("[flip]"))

@@ -8,38 +8,21 @@ import torch
 
 from cases import every
 from deployed_graphs import Builder
-from hdlif.graph.artefact import INPUT, Graph
-from hdlif.nn import ParallelHDLIF
+from hdlif.graph.artefact import INPUT
 from hdlif.report.accounting import dense_macs, profile
-from report.accounting.test_operations import NETWORKS, brute_force_pairs, graph_of
-
-
-def of_small_network(*, stride: tuple[int, int] = (2, 1), padding: tuple[int, int] = (2, 1)) -> Graph:
-    b = Builder((3, 7, 6), 4, 0)
-    return b.graph(b.parallel(b.conv(b.parallel(INPUT), 5, stride=stride, padding=padding, encoding="float32")))
+from report.accounting.test_operations import brute_force_pairs, published_graph
 
 
 @every(padding=[0, 1, 2], stride=[1, 2])
 def test_counts_of_a_convolution_equal_brute_force(stride: int, padding: int) -> None:
-    graph = of_small_network(stride=(stride, stride), padding=(padding, padding))
+    b = Builder((3, 7, 6), 4, 0)
+    geometry = {"stride": (stride, stride), "padding": (padding, padding)}
+    graph = b.graph(b.parallel(b.conv(b.parallel(INPUT), 5, encoding="float32", **geometry)))
     conv, x = graph.nodes[1], np.ones((1, 3, 7, 6))
     taps = np.ones(conv.tensors["weight"].shape)
     assert dense_macs(graph, padding=False)[conv.name] == brute_force_pairs(x, taps, stride, padding)
     padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), constant_values=1)
     assert dense_macs(graph)[conv.name] == brute_force_pairs(padded, taps, stride, 0)
-
-
-def test_counts_by_hand() -> None:
-    """5 of 3 channels, 3x3; rows 7 + 2·2, stride 2: 5 places; columns 6 + 2·1: 6. Then 3 classes."""
-    graph = of_small_network()
-    conv, classifier = (node.name for node in graph.nodes if node.op in ("conv2d", "linear"))
-    assert dense_macs(graph) == {conv: 5 * 3 * (5 * 3) * (6 * 3), classifier: 5 * 5 * 6 * 3}
-    # Off the map: two taps of the first row of places and of the last; one of the first column and of the last.
-    on_map = 5 * 3 * (15 - 4) * (18 - 2)
-    assert dense_macs(graph, padding=False) == {conv: on_map, classifier: 5 * 5 * 6 * 3}
-    # With neither an input nor a weight of zero, the operations of 4 steps are these.
-    sops = {layer.name: layer.sops for layer in profile(graph, torch.ones(4, 1, 3, 7, 6)).layers}
-    assert sops[conv] == 4 * on_map
 
 
 def test_counts_of_a_dilated_grouped_convolution_are_those_of_its_groups() -> None:
@@ -91,8 +74,7 @@ PUBLISHED = {
 
 @every(name=list(PUBLISHED))
 def test_published_networks_to_the_last_digit(name: str) -> None:
-    build, shape, classes, _ = NETWORKS[name]
-    graph = graph_of(build(neuron=lambda place: ParallelHDLIF(1)), shape, classes, time_steps=1)
+    graph = published_graph(name)
     for padding, expected in zip((True, False), PUBLISHED[name], strict=True):
         counts: Counter[str] = Counter()
         for layer, macs in dense_macs(graph, padding=padding).items():
