@@ -116,7 +116,7 @@ def test_named_data_of_another_kind_is_refused() -> None:
             builders.named_data(name, None, record=builders.input_record(chosen), time_steps=chosen.time_steps)
 
 
-def test_one_s_own_are_checked_and_made_beside_those_that_ship(tmp_path: Path) -> None:
+def test_augmentations_of_the_user_are_checked_and_made_with_those_that_ship(tmp_path: Path) -> None:
     own = '"own_parts:noise", {kind: "own_parts:noise", strength: 3}, {kind: "own_parts:Dim", most: 0.25}'
     chosen = recipe(f"data.augment=[shift, {own}]")
     builders.check(chosen)

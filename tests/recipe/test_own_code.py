@@ -71,7 +71,7 @@ def test_a_schedule_that_fails_late_is_named_in_one_line_and_ends_its_training(t
             builders.build_optimization(chosen.training).schedule(10, 12)
         assert words in one_printable_line(caught.value)
     short = ["model.blocks=[1]", "data.batch_size=4", "data.train=48", "rule={kind: stochastic_step}"]
-    late = 'training.schedule={{kind: "own_parts:at_ten", gives: text}}'
+    late = 'training.schedule={kind: "own_parts:at_ten", gives: text}'
     with pytest.raises(TrainingError, match="own_parts:at_ten"):
         train(recipe(*short, late), out=tmp_path / "run", memory_repeats=0)
 
@@ -138,7 +138,7 @@ def own(name: str, *overrides: str, **arguments: object) -> object:
 
 
 @every(name=["tiny", "Branched"], rule=RULES)
-def test_it_trains_under_every_rule(name: str, rule: str) -> None:
+def test_a_network_of_the_user_trains_under_every_rule(name: str, rule: str) -> None:
     recipe = own(name, f"rule={{kind: {rule}}}")
     builders.check(recipe)
     torch.manual_seed(0)
@@ -150,7 +150,7 @@ def test_it_trains_under_every_rule(name: str, rule: str) -> None:
     assert all(value.grad is not None and value.grad.any() for value in network.parameters() if value.ndim > 1)
 
 
-def test_it_is_given_the_parts_that_it_takes() -> None:
+def test_a_network_of_the_user_is_given_the_parts_that_it_takes() -> None:
     adaptive = 'neuron={kind: "own_neurons:AdaptiveHDLIF", rise: 0.3, leak: 0.25, granularity: channel}'
     layers = neurons(builders.build_model(own("Branched", adaptive)))
     assert all(type(layer) is AdaptiveHDLIF and layer.leak.channels and not layer.quantizer for layer in layers)
