@@ -118,20 +118,14 @@ def test_norm_per_step_is_in_the_body_and_not_in_the_stem() -> None:
 
 
 def test_attention_is_in_every_block() -> None:
-    for words, block in (
-        ("{kind: seca}", AttentionBlockI),
-        ("{kind: seca, form: II, per_step: true}", AttentionBlockII),
-        ("{kind: eca}", AttentionBlockI),
+    for words, block, rows, biased in (
+        ("{kind: seca, form: II, per_step: true}", AttentionBlockII, 4, True),
+        ("{kind: eca}", AttentionBlockI, 1, False),
     ):
         network = built(f"attention={words}")
         assert {type(one) for one in network.modules() if isinstance(one, PreActBlock)} == {block}, words
-        modules = [module for module in network.modules() if isinstance(module, SECA)]
-        assert len(modules) == 6
-        assert {len(module.weight) for module in modules} == {4 if "per_step" in words else 1}
-        assert {module.bias is None for module in modules} == {words == "{kind: eca}"}
-    vgg = load("model={kind: vgg_snn, plan: [4, P, 4], final_size: null}", "attention={kind: seca}")
-    builders.check(vgg)
-    assert sum(isinstance(m, SECA) for m in builders.build_model(vgg).modules()) == 2
+        gates = [module for module in network.modules() if isinstance(module, SECA)]
+        assert [(len(gate.weight), gate.bias is not None) for gate in gates] == 6 * [(rows, biased)]
 
 
 @every(
