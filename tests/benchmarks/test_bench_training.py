@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import bench_training
-from cases import naming
+from cases import every, sampled
 from hdlif.report.accounting import update_cost
 from training_comparison import differences
 from training_peers import PEERS, NaiveHDLIF, Neurons, parameter_counts
@@ -68,27 +68,28 @@ def test_a_peers_random_step_runs_no_step_after_its_own(peer: str) -> None:
     assert passes == [True, False, True, False, False, True, False, False, False, True]
 
 
-def learns(name: str, network: str) -> bool:
+VARIED = ["HD-LIF random step, path steps, channels last", "HD-LIF STBP, bf16", f"{NAIVE}, bf16"]
+OURS = [*VARIED, *(name for name in ROWS if name not in OF_LIBRARIES)]
+
+
+@sampled(len(OURS), name=OURS, network=NETWORKS)
+def test_every_row_of_ours_learns(name: str, network: str) -> None:
+    assert_learns(name, network)
+
+
+@pytest.mark.peers
+@every(name=OF_LIBRARIES, network=NETWORKS)
+def test_every_row_of_libraries_learns(name: str, network: str) -> None:
+    assert_learns(name, network)
+
+
+def assert_learns(name: str, network: str) -> None:
     training = training_of(row_named(name), Cell(network, 2, 2), 2)
     training.draw()
     before = [parameter.detach().clone() for parameter in training.network.parameters()]
     for plan in training.plans():
         training.update(plan)
-    return all(not torch.equal(a, b) for a, b in zip(before, training.network.parameters(), strict=True))
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("whose", ["ours", pytest.param("of libraries", marks=pytest.mark.peers)])
-def test_every_row_learns(whose: str, network: str) -> None:
-    ours = [
-        "HD-LIF random step, path steps, channels last",
-        "HD-LIF STBP, bf16",
-        f"{NAIVE}, bf16",
-        *(name for name in ROWS if name not in OF_LIBRARIES),
-    ]
-    for name in ours if whose == "ours" else OF_LIBRARIES:
-        with naming(name):
-            assert learns(name, network)
+    assert all(not torch.equal(a, b) for a, b in zip(before, training.network.parameters(), strict=True))
 
 
 def test_ratios_are_of_the_fastest_peer_in_the_same_round() -> None:

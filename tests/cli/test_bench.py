@@ -34,7 +34,7 @@ from hdlif.report.engine_times import (
 from hdlif.report.engines import ENGINES, OURS, Engine
 from hdlif.report.engines import main as engine_process
 from hdlif.runtime import Session
-from report.test_signal_stack import signal_stack
+from report.test_process import signal_stack
 
 TIMED = {"latency_ms", "throughput_per_s", "ratio", "throughput_ratio", "start_seconds", "resident_bytes"}
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from cases import every, naming
-from distributions import install
 from hdlif.data import Augmentation
 from hdlif.errors import DataError, RecipeError
 from hdlif.graph.artefact import InputRecord
@@ -17,29 +16,21 @@ from small_recipes import recipe
 
 
 def test_images_may_be_shown_row_by_row_pixel_by_pixel_resized_and_fewer() -> None:
-    chosen = recipe("data.frames=rows", "time_steps=8", "data.train=100")
-    builders.check(chosen)
-    assert builders.input_record(chosen).shape == (1, 1, 8)
-    sets, whole = builders.build_data(chosen), builders.build_data(recipe())
+    whole = builders.build_data(recipe())
+    sets = builders.build_data(recipe("data.frames=rows", "time_steps=8", "data.train=100"))
     assert len(sets.train) == 100
-    for images in (sets.train, sets.validation, sets.test):
-        assert images.sequence(torch.arange(2))[0].shape == (8, 2, 1, 1, 8)
+    assert all(part.sequence(torch.arange(2))[0].shape == (8, 2, 1, 1, 8) for part in sets.parts)
     with pytest.raises(RecipeError, match=r"data.train = 9999; there are 1237 training images"):
         builders.build_data(recipe("data.train=9999"))
     chosen = recipe("data.frames=pixels", "time_steps=64")
-    builders.check(chosen)
     record = builders.input_record(chosen)
     assert (record.shape, record.frames, record.sample_shape(64)) == ((1, 1, 1), "pixels", (1, 8, 8))
     x = builders.build_data(chosen).test.sequence(torch.arange(2))[0]
-    assert x.shape == (64, 2, 1, 1, 1)
     assert torch.equal(x[19, :, 0, 0, 0], whole.test.batch(torch.arange(2))[0][:, 0, 2, 3])
     with pytest.raises(RecipeError, match='"pixels" makes 64 steps of an image; set time_steps=64'):
         builders.check(recipe("data.frames=pixels"))
-    chosen = recipe("data.size=12")
-    builders.check(chosen)
-    sets = builders.build_data(chosen)
-    assert sets.shape == builders.input_record(chosen).shape == (1, 12, 12)
-    for images, before in ((sets.train, whole.train), (sets.validation, whole.validation), (sets.test, whole.test)):
+    sets = builders.build_data(recipe("data.size=12"))
+    for images, before in zip(sets.parts, whole.parts, strict=True):
         assert images.pixels.shape == (len(before), 1, 12, 12)
         assert torch.equal(images.labels, before.labels)
         assert abs(images.pixels.float().mean() - before.pixels.float().mean()) < 2
@@ -73,6 +64,9 @@ def test_recipe_for_events_given_images_or_the_other_way_round_is_refused() -> N
     ):
         with naming(overrides), pytest.raises(RecipeError, match=re.escape(message)):
             builders.check(events(*overrides))
+    builders.check(load_recipe("sines_hdlif", ["data.augment=[jitter, {kind: scale, deviation: 0.2}]"]))
+    with pytest.raises(RecipeError, match='"flip" takes 8-bit pixels or counts, and sines gives series'):
+        builders.check(load_recipe("sines_hdlif", ["data.augment=[flip]"]))
 
 
 SHOWN = [
@@ -88,6 +82,7 @@ SHOWN = [
 
 @every(chosen=SHOWN)
 def test_named_data_and_noise_are_shown_as_the_network_takes_them(chosen: Recipe) -> None:
+    builders.check(chosen)
     record, size = builders.input_record(chosen), chosen.data.batch_size
     sets = builders.named_data(
         chosen.data.kind, None, record=record, time_steps=chosen.time_steps, frames=chosen.data.frames
@@ -114,47 +109,16 @@ def test_named_data_of_another_kind_is_refused() -> None:
             builders.named_data(name, None, record=builders.input_record(chosen), time_steps=chosen.time_steps)
 
 
-def augmented(stated: str) -> Recipe:
-    return recipe(f"data.augment={stated}")
-
-
-def test_one_s_own_are_checked_and_made_beside_those_that_ship(tmp_path: Path) -> None:
-    chosen = augmented(
-        '[shift, "own_parts:noise", {kind: "own_parts:noise", strength: 3}, {kind: "own_parts:Dim", most: 0.25}]'
-    )
+def test_augmentations_of_the_user_are_checked_and_made_with_those_that_ship(tmp_path: Path) -> None:
+    own = '"own_parts:noise", {kind: "own_parts:noise", strength: 3}, {kind: "own_parts:Dim", most: 0.25}'
+    chosen = recipe(f"data.augment=[shift, {own}]")
     builders.check(chosen)
-    first, *own = builders.build_data(chosen).train.augment
+    first, *made = builders.build_data(chosen).train.augment
     assert first == "shift"
-    assert all(isinstance(one, Augmentation) for one in own)
-    assert [one.normalised for one in own] == [False, False, True]  # type: ignore[union-attr]
+    assert all(isinstance(one, Augmentation) for one in made)
+    assert [one.normalised for one in made] == [False, False, True]  # type: ignore[union-attr]
     assert chosen.data.augment[2] == Component.model_validate({"kind": "own_parts:noise", "strength": 3})
     (tmp_path / "digits_hdlif.yaml").write_text(dump_recipe(chosen))
     assert load_recipe(tmp_path / "digits_hdlif.yaml") == chosen
     assert Recipe.model_validate(chosen.model_dump(mode="json")) == chosen
     assert list(own_parts(chosen)) == ["own_parts"]
-
-
-def test_one_of_an_installed_package_is_named_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(
-        tmp_path, monkeypatch, groups={"hdlif.augmentations": {"noise": "own_parts:noise", "flip": "own_parts:Dim"}}
-    )
-    chosen = augmented("[flip, {kind: noise, strength: 3}]")
-    builders.check(chosen)
-    assert list(own_parts(chosen)) == ["hdlif.augmentations:noise", "own_parts"]
-    (line,) = builders.hidden_kinds(chosen)
-    assert line.startswith('data.augment = "flip" of spiking-waves 1.2 is not used: ')
-
-
-def test_series_are_jittered_and_scaled() -> None:
-    def sines(stated: str) -> Recipe:
-        return load_recipe("sines_hdlif", [f"data.augment={stated}"])
-
-    builders.check(sines("[jitter, {kind: scale, deviation: 0.2}]"))
-    plain, jittered, more = (
-        builders.build_data(sines(stated)).train.batch(torch.arange(480))[0]
-        for stated in ("[]", "[jitter]", "[{kind: jitter, deviation: 0.5}]")
-    )
-    assert abs((jittered - plain).std().item() - 0.05) < 0.005
-    assert abs((more - plain).std().item() - 0.5) < 0.05
-    with pytest.raises(RecipeError, match='"flip" takes 8-bit pixels or counts, and sines gives series'):
-        builders.check(sines("[flip]"))

@@ -1,6 +1,5 @@
 """Neurons, norms, attention, quantisers, penalties, rules, mixed batches and teachers: what each kind makes."""
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -45,31 +44,26 @@ from hdlif.training.activity import Budget, Density, Surplus
 from small_recipes import built, load, neurons, recipe
 
 
-@every(
-    "words",
-    "kind",
-    of=[
+def test_every_neuron_kind_is_made_on_its_path_and_runs() -> None:
+    for words, kind in (
         ("{kind: lif, learned: true, reset: hard_detached}", LIF),
         ("{kind: glif, granularity: channel}", GLIF),
         ("{kind: graded_lif, surrogate: atan}", GradedLIF),
         ("{kind: hdlif, path: steps}", HDLIF),
-        ("{kind: hdlif, path: fused, per_step: false}", HDLIF),
         ("{kind: parallel_hdlif, per_step: false}", ParallelHDLIF),
-    ],
-)
-def test_every_neuron_kind_is_made_and_runs(words: str, kind: type[Temporal]) -> None:
-    network = built(f"neuron={words}")
-    assert {type(neuron) for neuron in neurons(network)} == {kind}
-    logits, _ = network(torch.zeros(1, 2, 1, 8, 8), steps=range(4))
-    assert logits.shape == (4, 2, 10)
-
-
-def test_a_fused_path_reaches_every_kind_and_accumulating_and_parallel_layers() -> None:
-    for kind in builders.NEURONS.keys() - {"hdlif"}:
-        assert {neuron.path for neuron in neurons(built(f"neuron={{kind: {kind}, path: fused}}"))} == {"fused"}
-    for parallel, path in itertools.product(("none", "alternate", "all"), ("steps", "fused")):
-        network = built(f"neuron={{kind: hdlif, parallel: {parallel}, path: {path}}}", "spikes={kind: quantised}")
-        assert {neuron.path for neuron in neurons(network)} == {path}
+    ):
+        network = built(f"neuron={words}", "model.blocks=[1]")
+        assert {type(neuron) for neuron in neurons(network)} == {kind}, words
+        logits, _ = network(torch.zeros(1, 2, 1, 8, 8), steps=range(4))
+        assert logits.shape == (4, 2, 10)
+    for name in builders.NEURONS:
+        assert neurons(built(f"neuron={{kind: {name}, path: fused}}", "model.blocks=[1]"))[0].path == "fused"
+    assert neurons(built("neuron={kind: hdlif, path: steps}", "model.blocks=[1]"))[0].path == "steps"
+    alternate = built("neuron={kind: hdlif, parallel: alternate, path: fused}", "spikes={kind: quantised}")
+    assert {(type(neuron), neuron.path) for neuron in neurons(alternate)} == {
+        (HDLIF, "fused"),
+        (ParallelHDLIF, "fused"),
+    }
 
 
 def test_named_surrogate_and_reset_reach_the_neuron() -> None:
@@ -95,27 +89,22 @@ def taus(neuron: Temporal, name: str = "leak") -> torch.Tensor:
 
 
 SPREAD = "granularity: channel, per_step: false, time_constants"
-KINDS = ("lif", "graded_lif", "hdlif", "adaptive_hdlif", "second_order_hdlif", "resonate_hdlif")
-OWN = '"own_neurons:AdaptiveHDLIF"', '"own_neurons:SpreadHDLIF"'
 
 
-@every("kind", "learned", of=zip((*KINDS, *OWN), itertools.cycle(("true", "false"))))
-def test_time_constants_spread_the_leaks_of_every_layer(kind: str, learned: str) -> None:
-    layers = neurons(built(f"neuron={{kind: {kind}, learned: {learned}, {SPREAD}: [2, 54]}}"))
-    found = [taus(layer, "decay" if kind == "resonate_hdlif" else "leak") for layer in layers]
+def test_time_constants_spread_the_leaks_of_every_layer_or_those_named_up_to_the_time_steps() -> None:
+    found = [taus(layer) for layer in neurons(built(f"neuron={{kind: lif, learned: false, {SPREAD}: [2, 54]}}"))]
     assert [len(one) for one in found] == [4, 4, 4, 8, 8, 16]
     assert found[0].tolist() == pytest.approx([2, 6, 18, 54], rel=1e-5)
-
-
-def test_time_constants_by_name_are_those_of_the_leaks_named_up_to_the_time_steps() -> None:
     words = f"neuron={{kind: adaptive_hdlif, leak: 0.25, {SPREAD}: {{adaptation_leak: true}}}}"
-    first, *_ = neurons(built(words, "time_steps=16"))
+    first, *_ = neurons(built(words, "time_steps=16", "model.blocks=[1]"))
     assert float(taus(first)[0]) == pytest.approx(4 / 3)
     assert taus(first, "adaptation_leak").tolist() == pytest.approx([2, 4, 8, 16], rel=1e-5)
-    first, *_ = neurons(built(f'neuron={{kind: "own_neurons:Keeping", {SPREAD}: {{share: [2, 54]}}}}'))
+    first, *_ = neurons(
+        built(f'neuron={{kind: "own_neurons:Keeping", {SPREAD}: {{share: [2, 54]}}}}', "model.blocks=[1]")
+    )
     assert float(taus(first, "share")[-1]) == pytest.approx(54, rel=1e-5)
     for more in ("parallel: alternate", "recurrent: true", "mem_bn: true"):
-        first, *_ = neurons(built(f"neuron={{kind: hdlif, {more}, {SPREAD}: [2, 54]}}"))
+        first, *_ = neurons(built(f"neuron={{kind: hdlif, {more}, {SPREAD}: [2, 54]}}", "model.blocks=[1]"))
         assert float(taus(first)[-1]) == pytest.approx(54, rel=1e-5), more
 
 
@@ -129,27 +118,19 @@ def test_norm_per_step_is_in_the_body_and_not_in_the_stem() -> None:
 
 
 def test_attention_is_in_every_block() -> None:
-    for words, block in (
-        ("{kind: seca}", AttentionBlockI),
-        ("{kind: seca, form: II, per_step: true}", AttentionBlockII),
-        ("{kind: eca}", AttentionBlockI),
+    for words, block, rows, biased in (
+        ("{kind: seca, form: II, per_step: true}", AttentionBlockII, 4, True),
+        ("{kind: eca}", AttentionBlockI, 1, False),
     ):
         network = built(f"attention={words}")
         assert {type(one) for one in network.modules() if isinstance(one, PreActBlock)} == {block}, words
-        modules = [module for module in network.modules() if isinstance(module, SECA)]
-        assert len(modules) == 6
-        assert {len(module.weight) for module in modules} == {4 if "per_step" in words else 1}
-        assert {module.bias is None for module in modules} == {words == "{kind: eca}"}
-    vgg = load("model={kind: vgg_snn, plan: [4, P, 4], final_size: null}", "attention={kind: seca}")
-    builders.check(vgg)
-    assert sum(isinstance(m, SECA) for m in builders.build_model(vgg).modules()) == 2
+        gates = [module for module in network.modules() if isinstance(module, SECA)]
+        assert [(len(gate.weight), gate.bias is not None) for gate in gates] == 6 * [(rows, biased)]
 
 
 @every(
     overrides=[
-        ["neuron={kind: lif}", "rule={kind: stbp}"],
         ["neuron={kind: glif}", "rule={kind: sltt}", "weights={kind: binary}"],
-        ["neuron={kind: hdlif, parallel: alternate}", "weights={kind: ternary}", "spikes={kind: quantised}"],
         ["neuron={kind: hdlif, mem_bn: true}", "rule={kind: ndot}", "activity={kind: density, target: 0.1}"],
     ]
 )
@@ -245,10 +226,8 @@ def test_layers_named_keep_fp32_weights() -> None:
 
 
 def test_layers_named_are_quantised_beside_the_body() -> None:
-    plain, network = (
-        built("weights={kind: ternary}"),
-        built("weights={kind: ternary, quantise: [stem.conv, classifier]}"),
-    )
+    plain = built("weights={kind: ternary}")
+    network = built("weights={kind: ternary, quantise: [stem.conv, classifier]}")
     assert isinstance(network.stem.conv, QuantConv2d)
     assert isinstance(network.classifier, QuantLinear)
     assert network.stem.conv.quantizer == network.classifier.quantizer == Ternary()
@@ -278,9 +257,9 @@ def test_convolutions_of_sequences_are_kept_and_quantised_as_those_of_maps() -> 
     assert network.stem(torch.zeros(1, 2, 9)).shape == nn.Conv1d(2, 4, 3, **geometry)(torch.zeros(1, 2, 9)).shape
 
 
-@pytest.mark.parametrize("kind", ["binary", "ternary", "integer"])
+@every(kind=["binary", "ternary", "integer"])
 def test_a_network_quantised_throughout_runs_deployed_as_in_torch(kind: str, tmp_path: Path) -> None:
-    chosen = recipe(f"weights={{kind: {kind}, quantise: ['*']}}")
+    chosen = recipe(f"weights={{kind: {kind}, quantise: ['*']}}", "model.blocks=[1]")
     torch.manual_seed(0)
     network = builders.build_model(chosen)
     images = torch.randn(1, 6, 1, 8, 8)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -223,6 +223,7 @@ recipes = st.builds(
 )
 
 
+@settings(max_examples=50)
 @given(recipe=recipes)
 def test_dump_and_load_keep_every_value_and_type(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = write(tmp_path_factory.getbasetemp(), dump_recipe(recipe), "round_trip.yaml")

@@ -1,24 +1,25 @@
-"""Rules, optimisers, schedules, metrics, networks and neurons of one's own, by `package.module:Name`."""
+"""Rules, optimisers, schedules, metrics, networks and neurons of the user, by `package.module:Name`, and `spiking`."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import nn
 from torchmetrics.classification import MulticlassMatthewsCorrCoef
 
 import own_parts
 from cases import every, naming
-from hdlif.cli.neurons import show, text
-from hdlif.errors import RecipeError, TrainingError
-from hdlif.nn import QuantConv2d, SpikeQuantizer
-from hdlif.recipe import builders, load_recipe
+from hdlif.cli.neurons import show
+from hdlif.errors import CheckpointError, RecipeError, TrainingError
+from hdlif.nn import HDLIF, QuantConv2d, SpikeQuantizer, Ternary
+from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.recipe.builders.metrics import build_metrics
-from hdlif.recipe.builders.task import learned_arguments
-from hdlif.training.tasks import Classify
 from hostile import one_printable_line
 from own_neurons import AdaptiveHDLIF
 from small_recipes import load, neurons, recipe
+from torch_networks import Residual
 from trainings import train
 
 
@@ -36,57 +37,43 @@ def test_a_rule_of_one_s_own_is_given_the_loss_and_its_arguments() -> None:
     assert network.classifier.weight.grad.any()
 
 
-@every(
-    "stated",
-    "kind",
-    "options",
-    of=[
-        ("{kind: sgd}", torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
-        ("{kind: adamw, beta2: 0.95}", torch.optim.AdamW, {"betas": (0.9, 0.95)}),
-        ("{kind: adam}", torch.optim.Adam, {"betas": (0.9, 0.999)}),
-        ('{kind: "torch.optim:RMSprop", alpha: 0.5}', torch.optim.RMSprop, {"alpha": 0.5}),
-        ('{kind: "own_parts:SignSGD", scale: 2.0}', own_parts.SignSGD, {"scale": 2.0}),
-    ],
-)
-def test_weight_decay_of_every_optimiser_acts_on_the_weights_alone(
-    stated: str, kind: type[torch.optim.Optimizer], options: dict[str, object]
-) -> None:
-    chosen = recipe(f"training.optimizer={stated}", "training.weight_decay=0.125", "training.learning_rate=0.5")
-    builders.check(chosen)
-    optimizer = builders.build_optimization(chosen.training).optimizer(builders.build_model(chosen))
-    assert type(optimizer) is kind
-    decays, spares = optimizer.param_groups
-    assert (decays["weight_decay"], spares["weight_decay"]) == (0.125, 0.0)
-    assert all(group["lr"] == 0.5 for group in optimizer.param_groups)
-    assert {key: decays[key] for key in options} == options
+def test_weight_decay_of_any_optimiser_acts_on_the_weights_alone() -> None:
+    for stated, kind, option in (
+        ("{kind: adamw, beta2: 0.95}", torch.optim.AdamW, ("betas", (0.9, 0.95))),
+        ('{kind: "torch.optim:RMSprop", alpha: 0.5}', torch.optim.RMSprop, ("alpha", 0.5)),
+        ('{kind: "own_parts:SignSGD", scale: 2.0}', own_parts.SignSGD, ("scale", 2.0)),
+    ):
+        chosen = recipe(f"training.optimizer={stated}", "training.weight_decay=0.125", "training.learning_rate=0.5")
+        builders.check(chosen)
+        optimizer = builders.build_optimization(chosen.training).optimizer(builders.build_model(chosen))
+        assert type(optimizer) is kind
+        assert [group["weight_decay"] for group in optimizer.param_groups] == [0.125, 0.0]
+        assert all((group["lr"], group[option[0]]) == (0.5, option[1]) for group in optimizer.param_groups)
 
 
-@every(
-    "stated",
-    "factors",
-    of=[
+def test_a_schedule_is_made_with_its_arguments() -> None:
+    for stated, factors in (
         ("{kind: constant}", [1, 1, 1, 1]),
         ("{kind: drops, at: [0.5], factor: 0.5}", [1, 1, 0.5, 0.5]),
         ('{kind: "own_parts:halving", every: 1}', [1, 0.5, 0.25, 0.125]),
-    ],
-)
-def test_a_schedule_is_made_with_its_arguments(stated: str, factors: list[float]) -> None:
-    chosen = recipe(f"training.schedule={stated}")
-    builders.check(chosen)
-    schedule = builders.build_optimization(chosen.training).schedule
-    assert [schedule(step, 4) for step in range(4)] == factors
+    ):
+        chosen = recipe(f"training.schedule={stated}")
+        builders.check(chosen)
+        schedule = builders.build_optimization(chosen.training).schedule
+        assert [schedule(step, 4) for step in range(4)] == factors, stated
 
 
-@every("gives", "words", of=[("text", "gives '1' at step"), ("nan", "gives nan at step"), ("fault", "IndexError")])
-def test_a_schedule_that_fails_late_is_named_in_one_line_and_ends_its_training(
-    gives: str, words: str, tmp_path: Path
-) -> None:
-    late = f'training.schedule={{kind: "own_parts:at_ten", gives: {gives}}}'
-    chosen = recipe("data.batch_size=16", "data.train=192", late)
-    builders.check(chosen)
-    with pytest.raises(TrainingError, match="own_parts:at_ten") as caught:
-        train(chosen, out=tmp_path / gives, memory_repeats=0)
-    assert words in one_printable_line(caught.value)
+def test_a_schedule_that_fails_late_is_named_in_one_line_and_ends_its_training(tmp_path: Path) -> None:
+    for gives, words in (("text", "gives '1' at step"), ("nan", "gives nan at step"), ("fault", "IndexError")):
+        chosen = recipe(f'training.schedule={{kind: "own_parts:at_ten", gives: {gives}}}')
+        builders.check(chosen)
+        with naming(gives), pytest.raises(TrainingError, match="own_parts:at_ten") as caught:
+            builders.build_optimization(chosen.training).schedule(10, 12)
+        assert words in one_printable_line(caught.value)
+    short = ["model.blocks=[1]", "data.batch_size=4", "data.train=48", "rule={kind: stochastic_step}"]
+    late = 'training.schedule={kind: "own_parts:at_ten", gives: text}'
+    with pytest.raises(TrainingError, match="own_parts:at_ten"):
+        train(recipe(*short, late), out=tmp_path / "run", memory_repeats=0)
 
 
 def breaks(time_steps: int, is_own: bool = False, section: str = "") -> None:
@@ -131,16 +118,6 @@ def test_metrics_are_made_by_their_names_and_get_what_they_take() -> None:
     assert metrics["hamming"].threshold == 0.25
 
 
-def test_metrics_say_nothing_of_what_is_learned() -> None:
-    task = "task={kind: classify, metrics: [f1], best: f1}"
-    recipe = load_recipe("digits_hdlif", [task, "rule={kind: ottt, mse_share: 0.1}"])
-    builders.check_names(recipe)
-    assert learned_arguments(recipe) == {}
-    plain = builders.build_task(recipe)
-    assert isinstance(plain, Classify)
-    assert (dict(plain.metrics), plain.best) == ({}, None)
-
-
 def test_a_task_of_the_users_takes_metrics_if_it_says_so() -> None:
     own = 'task={kind: "hdlif.training.tasks:Classify", metrics: [{kind: "own_metrics:Sure"}], best: Sure}'
     task: Any = builders.build_measured_task(load_recipe("digits_hdlif", [own]))
@@ -161,7 +138,7 @@ def own(name: str, *overrides: str, **arguments: object) -> object:
 
 
 @every(name=["tiny", "Branched"], rule=RULES)
-def test_it_trains_under_every_rule(name: str, rule: str) -> None:
+def test_a_network_of_the_user_trains_under_every_rule(name: str, rule: str) -> None:
     recipe = own(name, f"rule={{kind: {rule}}}")
     builders.check(recipe)
     torch.manual_seed(0)
@@ -173,7 +150,7 @@ def test_it_trains_under_every_rule(name: str, rule: str) -> None:
     assert all(value.grad is not None and value.grad.any() for value in network.parameters() if value.ndim > 1)
 
 
-def test_it_is_given_the_parts_that_it_takes() -> None:
+def test_a_network_of_the_user_is_given_the_parts_that_it_takes() -> None:
     adaptive = 'neuron={kind: "own_neurons:AdaptiveHDLIF", rise: 0.3, leak: 0.25, granularity: channel}'
     layers = neurons(builders.build_model(own("Branched", adaptive)))
     assert all(type(layer) is AdaptiveHDLIF and layer.leak.channels and not layer.quantizer for layer in layers)
@@ -229,23 +206,121 @@ def test_a_module_that_fails_or_has_no_neuron_says_how_before_anything_is_writte
     assert not (tmp_path / "run").exists()
 
 
-def test_a_neuron_is_shown_by_its_equation() -> None:
-    counts = {"lif": 3, "glif": 5, "graded_lif": 3, "hdlif": 3, "parallel_hdlif": 1}
-    states = {kind: ["potential"] for kind in counts} | {"glif": ["potential", "fired"], "parallel_hdlif": []}
-    for kind, operations in counts.items():
-        shown = show(kind)
-        assert (shown["counts"]["operations"], shown["states"]) == (operations, states[kind]), kind
-        assert shown["equation"].startswith("def ")
-        learned = {parameter["name"]: parameter["learned"] for parameter in shown["parameters"]}
-        assert learned["threshold"] == (kind != "lif")
-    for kind, layer in builders.EQUATIONS.items():
-        assert show(kind) | {"kind": layer.place} == show(layer.place), kind
-    assert counts.keys() | builders.EQUATIONS.keys() == builders.CLASSES.keys() == builders.NEURONS.keys()
+def test_a_neuron_of_the_user_is_shown_by_its_equation() -> None:
     own = show("own_neurons:AdaptiveHDLIF")
     assert (own["states"], own["counts"]["operations"], own["surrogates"]) == (["potential", "adaptation"], 7, [])
     # v, and a bit for whether it fired, and the adaptation, whose leak is learned
     assert (own["counts"]["state_bytes"], own["saved_bytes"]) == (8, 8.125)
-    assert "7 operations a neuron and step" in text(own)
-    for kind in ("own_neurons:LongWay", "hdlif.nn:EquationNeuron"):
-        with pytest.raises(RecipeError):
-            show(kind)
+    with pytest.raises(RecipeError):
+        show("own_neurons:LongWay")
+
+
+def spiking(*overrides: str, of: str = "torch_networks:Residual", **keys: str) -> Recipe:
+    rest = "".join(f", {key}: {value}" for key, value in keys.items())
+    return load(f"model={{kind: spiking, of: '{of}'{rest}}}", *overrides)
+
+
+def seeded(chosen: Recipe, *, pretrained: bool = False) -> dict[str, Any]:
+    torch.manual_seed(1)
+    return dict(builders.build_model(chosen, pretrained=pretrained).named_modules())
+
+
+def test_it_is_given_the_parts_of_the_spiking() -> None:
+    chosen = spiking("weights={kind: ternary}", "spikes={kind: quantised}", options="{width: 8}")
+    builders.check(chosen)
+    network = builders.build_model(chosen)
+    layers = neurons(network)
+    assert len(layers) == 5
+    assert all(isinstance(one, HDLIF) and isinstance(one.quantizer, SpikeQuantizer) for one in layers)
+    modules = dict(network.named_modules())
+    low_bit = [name for name, one in modules.items() if isinstance(one, QuantConv2d) and one.quantizer == Ternary()]
+    assert low_bit == [f"network.blocks.{n}.conv{m}" for n in range(2) for m in (1, 2)]
+    # The digits have one channel and ten classes.
+    assert (modules["network.stem"].weight.shape, modules["network.fc"].out_features) == ((8, 1, 3, 3), 10)
+
+
+def test_layers_that_are_quantised_by_name_keep_their_weights() -> None:
+    plain, named = seeded(spiking()), seeded(spiking("weights={kind: ternary, quantise: [network.fc, network.stem]}"))
+    for name in ("network.fc", "network.stem"):
+        assert named[name].quantizer == Ternary()
+        assert torch.equal(named[name].weight, plain[name].weight)
+        assert torch.equal(named[name].bias, plain[name].bias)
+
+
+@every(suffix=[".safetensors", ".pt"])
+def test_a_spiking_network_starts_from_the_weights_of_a_file(tmp_path: Path, suffix: str) -> None:
+    torch.manual_seed(0)
+    whole, path = Residual(num_classes=7), tmp_path / f"whole{suffix}"
+    if suffix == ".pt":
+        torch.save({"state_dict": whole.state_dict()}, path)
+    else:
+        save_file(whole.state_dict(), path)
+    chosen = spiking(pretrained=str(path))
+    builders.check(chosen)
+    network, fresh = seeded(chosen, pretrained=True), seeded(chosen)
+    assert torch.equal(network["network.blocks.0.conv2"].weight, whole.blocks[0].conv2.weight)
+    assert not torch.equal(fresh["network.blocks.0.conv2"].weight, whole.blocks[0].conv2.weight)
+    # The first convolution reads one channel, and takes the sum over the channels of the file.
+    torch.testing.assert_close(network["network.stem"].weight, whole.stem.weight.sum(1, keepdim=True))
+    # Of other classes, and so left out.
+    assert torch.equal(network["network.fc"].weight, fresh["network.fc"].weight)
+
+
+def test_a_file_of_another_network_is_refused_by_its_tensors(tmp_path: Path) -> None:
+    tensors = Residual(width=8).state_dict()
+    del tensors["bn.weight"]
+    save_file({**tensors, "more": torch.zeros(1)}, tmp_path / "other.safetensors")
+    (tmp_path / "damaged.safetensors").write_bytes(b"damaged")
+
+    def refusal(name: str) -> str:
+        with pytest.raises(CheckpointError, match=r"give model\.pretrained a state dict") as caught:
+            builders.build_model(spiking(pretrained=str(tmp_path / name)), pretrained=True)
+        return str(caught.value)
+
+    assert '"bn.weight"' in refusal("other.safetensors")
+    assert "is not a state dict of the network" in refusal("damaged.safetensors")
+    assert "cannot be read (No such file" in refusal("absent.pt")
+
+
+def grouped(**_: Any) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(2, 2, 1, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10))
+
+
+def reflecting(*, classes: int, neuron: Any) -> nn.Module:
+    conv = nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")
+    return nn.Sequential(conv, neuron(2), nn.Flatten(), nn.Linear(128, classes))
+
+
+def nothing(**options: Any) -> Any:
+    return options
+
+
+def gelu(num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 2, 1), nn.GELU(), nn.Flatten(), nn.Linear(128, num_classes))
+
+
+def test_what_is_no_spiking_network_is_named_in_one_line() -> None:
+    for keys, words in (
+        ({"of": "resnet81"}, 'mean "torchvision.models:resnet18"'),
+        ({"of": "torchvision.models.vgg11"}, "is not the name of a network; write torchvision.models:vgg11"),
+        ({"of": "torchvision.models:resnet81"}, 'did you mean "resnet18"'),
+        ({"of": "torchvison.models:vgg11"}, 'did you mean "torchvision"?'),
+        ({"of": "torchvision.model:vgg11"}, 'did you mean "torchvision.models"?'),
+        ({"of": "small_recipes:torch.float32"}, "it must be a class or a function"),
+        ({"of": "recipe.test_own_code:nothing"}, "it must give a torch.nn.Module"),
+        ({"options": "{depth: 3}"}, "it fails: TypeError: "),
+        ({"options": "{num_classes: 3}"}, "model.options.num_classes is not set there"),
+        ({"width": "3"}, "model.width = 3 is unknown"),
+        ({"of": "recipe.test_own_code:gelu"}, "1 (GELU) has no spiking counterpart"),
+        (
+            {"of": "recipe.test_own_code:grouped"},
+            "the first convolution takes 2 channels in 2 groups, and the data has 1",
+        ),
+    ):
+        with naming(keys), pytest.raises(RecipeError) as caught:
+            builders.check(spiking(**keys))
+        assert words in one_printable_line(caught.value)
+    # A layer that pads by its own values is not quantised.
+    chosen = load("model={kind: 'recipe.test_own_code:reflecting'}", "weights={kind: ternary, quantise: ['*.0']}")
+    with pytest.raises(RecipeError, match=r"weights.quantise: network.0 pads by 'reflect'"):
+        builders.check(chosen)

@@ -1,17 +1,21 @@
-"""Data of the user's own in a recipe: looked at once, stated in the recipe, and the same from then on."""
+"""Data of the user in a recipe: inspected once and stated in the recipe, or a recipe that follows from it."""
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cases import naming
 from hdlif.errors import DataError, RecipeError
 from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe
+from hdlif.recipe.builders import defaults
+from hdlif.recipe.runs.recipe_data import load_with_data
 from hostile import one_printable_line
 from picture_folders import CLASSES, write_pictures
-from small_recipes import recipe
 
 
 def on(root: Path, *overrides: str, kind: str = "digits_hdlif") -> Recipe:
@@ -24,7 +28,11 @@ def found(root: Path, *overrides: str) -> Recipe:
 
 
 def test_what_was_found_stands_in_the_recipe_and_makes_its_network(tmp_path: Path) -> None:
-    chosen, data = builders.with_data_found(on(write_pictures(tmp_path / "x", 6), "data.size=8"))
+    unseen = on(write_pictures(tmp_path / "x", 6), "data.size=8")
+    builders.check_names(unseen)
+    with pytest.raises(RecipeError, match=r'data.kind = "folder": its classes and sizes are known when'):
+        builders.check(unseen)
+    chosen, data = builders.with_data_found(unseen)
     assert data is not None
     builders.check(chosen)
     assert builders.data_kind(chosen).labels == CLASSES
@@ -41,19 +49,6 @@ def test_what_was_found_stands_in_the_recipe_and_makes_its_network(tmp_path: Pat
     assert Recipe.model_validate(json.loads(json.dumps(chosen.model_dump(mode="json")))) == chosen
     noise, labels = builders.random_batch(chosen, torch.Generator().manual_seed(0))
     assert (noise.shape, int(labels.max())) == ((1, 4, 3, 8, 8), 2)
-
-
-def test_changed_files_are_no_longer_what_a_network_was_trained_on(tmp_path: Path) -> None:
-    unseen = on(write_pictures(tmp_path, 6), "data.size=8")
-    builders.check_names(unseen)
-    with pytest.raises(RecipeError, match=r'data.kind = "folder": its classes and sizes are known when'):
-        builders.check(unseen)
-    chosen = builders.with_data_found(unseen)[0]
-    write_pictures(tmp_path, 1, first=9)
-    with pytest.raises(DataError, match=r"holds other files than the network was trained on"):
-        builders.build_data(chosen)
-    # Looked at again for a training, it is what is there.
-    assert builders.with_data_found(chosen)[0].data.found != chosen.data.found
 
 
 def test_a_folder_may_be_shown_pixel_by_pixel_where_its_pictures_are_square(tmp_path: Path) -> None:
@@ -127,9 +122,6 @@ def test_what_was_found_is_checked_as_any_recipe(tmp_path: Path, monkeypatch: py
         found(tmp_path)
 
 
-SQUARES = 'data={kind: "own_sets:Squares", batch_size: 4'
-
-
 def test_refusals_name_the_key_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(tmp_path, 6)
     for override, start in (
@@ -141,11 +133,8 @@ def test_refusals_name_the_key_in_one_line(tmp_path: Path, monkeypatch: pytest.M
         ("data.fits=crop", 'data.fits = "crop" is unknown; choose one of '),
         ("data.split={test: half}", 'data.split = {"test": "half"} is refused; '),
         ("data.split={test: 2.0}", "data: split.test = 2.0 is refused"),
-        ("data.batch_size=64", f"{tmp_path}: 12 samples to train on do not fill one batch of 64; "),
         ("data={kind: folder, batch_size: 4}", "data.path is missing; give it a value"),
         ("data.augment=[event_policy]", 'data.augment: "event_policy" takes counts, and folder gives 8-bit pixels'),
-        (SQUARES + ", cuont: 3}", "data.cuont = 3 is unknown; "),
-        (SQUARES + ", fit: middle}", 'data.fit = "middle" is unknown; choose one of '),
         ('data={kind: "own_sets:nothing", batch_size: 4}', "own_sets:nothing: is None, which is not a map-style"),
     ):
         with naming(override), pytest.raises((RecipeError, DataError)) as refused:
@@ -157,15 +146,6 @@ def test_refusals_name_the_key_in_one_line(tmp_path: Path, monkeypatch: pytest.M
         with naming(path), pytest.raises((DataError, RecipeError)) as refused:
             found(tmp_path, f"data.path={json.dumps(path)}")
         one_printable_line(refused.value)
-
-
-def test_a_data_set_of_one_s_own_is_looked_at_with_its_arguments() -> None:
-    chosen, data = builders.with_data_found(recipe(SQUARES + ", count: 24, split: {validation: 0, test: 0.25}}"))
-    builders.check(chosen)
-    assert data is not None
-    assert data.count("train") + data.count("test") == 24
-    sets = builders.build_data(chosen, found=data)
-    assert (len(sets.train), len(sets.test)) == (data.count("train"), data.count("test"))
 
 
 def test_the_kind_of_data_at_a_path_follows_from_its_files(tmp_path: Path) -> None:
@@ -185,3 +165,96 @@ def test_the_kind_of_data_at_a_path_follows_from_its_files(tmp_path: Path) -> No
     assert (found.classes, len(found.target_std)) == (("load",), 1)
     with pytest.raises(RecipeError, match=r'^data.values = "a, b" is refused; it should be a list: \[a, b\]$'):
         builders.look("table", str(table), {"values": "a, b"})
+
+
+DRAWS = np.random.default_rng(0)
+
+
+def save(path: Path, x: np.ndarray[Any, Any], y: Any) -> Path:
+    np.savez(path, x=x, y=y)
+    return path
+
+
+def default_recipe(path: Path, *overrides: str) -> tuple[Recipe, list[str]]:
+    said: list[str] = []
+    recipe, _ = load_with_data(None, overrides, data=str(path), say=said.append)
+    return recipe, said
+
+
+def chosen(recipe: Recipe) -> str:
+    """All that is chosen: the recipe without what was found."""
+    tree = recipe.model_dump(mode="json", exclude={"name"})
+    del tree["data"]["found"], tree["data"]["path"]
+    return json.dumps(tree, sort_keys=True)
+
+
+SERIES = DRAWS.normal(size=(60, 20, 2))
+TARGETS = np.arange(60) % 3
+
+
+def test_names_orders_and_units_change_no_choice(tmp_path: Path) -> None:
+    shuffled = DRAWS.permutation(60)
+    same = [
+        save(tmp_path / "first.npz", SERIES, TARGETS),
+        save(tmp_path / "renamed.npz", SERIES, np.array(["z", "a", "m"])[TARGETS]),
+        save(tmp_path / "permuted.npz", SERIES[shuffled][..., ::-1], (2 - TARGETS)[shuffled]),
+        save(tmp_path / "rescaled.npz", 1e3 * SERIES + 273.15, TARGETS),
+    ]
+    assert len({chosen(default_recipe(path)[0]) for path in same}) == 1
+
+
+def test_choices_for_a_short_series_are_printed_with_reasons_unless_overridden(tmp_path: Path) -> None:
+    path = save(tmp_path / "few.npz", SERIES, TARGETS)
+    recipe, said = default_recipe(path)
+    assert (recipe.name, recipe.time_steps, recipe.rule.kind, recipe.norm.kind) == ("few", 20, "stbp", "affine")
+    # 15 % of each class of 20 test; the other 51 all train, for 9 of them would choose no epoch.
+    assert recipe.data.arguments["split"] == {"validation": 0}
+    assert (recipe.data.batch_size, recipe.training.epochs) == (8, 134)
+    assert "  data.batch_size = 8: 51 training samples" in said
+    mine = "norm={kind: batch_norm}", "model.kernel=3", "training.epochs=2", "data.batch_size=4"
+    recipe, said = default_recipe(path, *mine)
+    assert (recipe.norm.kind, recipe.model.arguments["kernel"], recipe.training.epochs) == ("batch_norm", 3, 2)
+    assert (recipe.data.batch_size, recipe.model.arguments["widths"]) == (4, list(defaults.WIDTHS))
+    assert not any(line.startswith(("  norm", "  training.epochs", "  data.batch_size")) for line in said)
+
+
+def test_many_samples_are_validated_in_larger_batches_and_long_series_resampled(tmp_path: Path) -> None:
+    recipe, _ = default_recipe(save(tmp_path / "many.npz", DRAWS.normal(size=(900, 4, 1)), np.arange(900) % 2))
+    assert "split" not in recipe.data.arguments
+    # 900 less 2 · 68 of each part.
+    assert (recipe.data.batch_size, recipe.training.epochs, recipe.model.arguments["kernel"]) == (32, 43, 4)
+    recipe, _ = default_recipe(save(tmp_path / "long.npz", DRAWS.normal(size=(20, 600, 1)), np.arange(20) % 2))
+    assert (recipe.time_steps, recipe.data.arguments["rate"], recipe.data.arguments["resample"]) == (256, 600, 256)
+    assert recipe.rule.kind == "stbp"
+    whole, _ = default_recipe(tmp_path / "long.npz", "data.rate=600")
+    assert whole.time_steps == 600
+    # A network too large for all steps gets an online rule.
+    rule = defaults._rule(2000, 64, 1728)
+    assert rule.value["kind"] == "stochastic_window"
+    assert 4 * 8 * 1728 * 64 * rule.value["length"] <= defaults.MOST_BYTES
+    assert defaults._rule(4, 64, 10**7).value == {"kind": "stochastic_step"}
+
+
+def test_the_network_follows_from_the_kind_of_data_and_of_target(tmp_path: Path) -> None:
+    for mode, augment in (("RGB", ("crop", "flip")), ("L", ("shift",))):
+        for number in range(24):
+            folder = tmp_path / mode / ("a", "b")[number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            pixels = DRAWS.integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(pixels).convert(mode).save(folder / f"{number}.png")
+        recipe, _ = default_recipe(tmp_path / mode)
+        assert (recipe.name, recipe.model.kind, recipe.data.augment) == (mode, "resnet", augment)
+        assert recipe.training.optimizer.kind == "adamw"
+    rows = [f"{a:.3f},{b:.3f},{'no' if a > b else 'yes'}" for a, b in DRAWS.normal(size=(40, 2))]
+    (tmp_path / "table.csv").write_text("\n".join(["a,b,label", *rows]))
+    recipe, _ = default_recipe(tmp_path / "table.csv")
+    assert (recipe.model.kind, recipe.norm.kind, recipe.data.kind) == ("dense", "affine", "table")
+    path = save(tmp_path / "values.npz", SERIES, DRAWS.normal(size=(60, 1)))
+    recipe, _ = default_recipe(path, "data.values=[load]", "task={kind: regress}")
+    assert (recipe.task.kind, recipe.model.kind) == ("regress", "conv1d")
+
+
+def test_without_data_of_ones_own_a_recipe_is_asked_for() -> None:
+    for data, words in ((None, "give RECIPE .* or --data PATH"), ("digits", "--data digits is a set that ships")):
+        with pytest.raises(RecipeError, match=words):
+            load_with_data(None, data=data)

@@ -17,7 +17,17 @@ def refusal(*overrides: str) -> str:
     return one_printable_line(caught.value)
 
 
-REFUSED = """
+REFUSED = (
+    f"""
+model: 1,000,000 blocks or layers in 1 stages    | model.blocks=[1000000]
+model: 40 blocks or layers in 40 stages          | model.blocks=[{"1," * 40}]
+model: the network has                           | model.width=1000000
+model: 1,001 blocks or layers                    | model={{kind: vgg_snn, plan: [{"4," * 1001}]}}
+model: the network has                           | model={{kind: resnet19, hidden: 1000000000}}
+model: the network has                           | attention={{kind: seca, kernel_size: 4000000001}}
+data.batch_size = 2000000000; the network has    | data.batch_size=2000000000
+"""
+    + """\
 activity.target is missing; give it a value      | activity={kind: density}
 activity.target = 2 is refused                   | activity={kind: density, target: 2}
 activity: sops = {}; a budget is above 0         | activity={kind: sops, sops: {}}
@@ -119,6 +129,7 @@ neuron.time_constants = [2, 8] is unknown        | neuron={kind: glif, granulari
 neuron.kind = "own_neurons:" is not the name of  | neuron={kind: "own_neurons:"}
 weights.quantise does not go with weights.kind   | weights={kind: float, quantise: [stem.conv]}
 """
+)
 
 
 def test_what_cannot_be_built_is_refused_by_its_key() -> None:

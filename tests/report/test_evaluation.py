@@ -1,19 +1,24 @@
-"""The deployed form classifies a set where it is faster and gives the same classes; elsewhere PyTorch does."""
+"""The deployed form is used for a test set if it is faster and agrees; the checks of `hdlif export --check`."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
 import pytest
 from torch import Tensor, nn
 
 from cases import naming
+from deployed_graphs import residual_network
 from hdlif.data import Samples, synthetic
-from hdlif.deploy import lower
-from hdlif.errors import AllocationError
+from hdlif.deploy import lower, onnx
+from hdlif.errors import AllocationError, MachineError, MissingExtraError
 from hdlif.graph.artefact import Graph
 from hdlif.recipe import builders
-from hdlif.report import evaluation
+from hdlif.report import evaluation, exported
 from hdlif.report.evaluation import Evaluated, evaluate_network
+from hdlif.report.exported import SAMPLES, check_artefact, check_onnx, check_read_back, random_frames
 from hdlif.runtime import Session
 from hdlif.training.tasks import Classify
 from single_thread import one_thread  # noqa: F401 - an autouse fixture
@@ -124,3 +129,86 @@ def test_timing_takes_both_in_turns_and_leaves_the_first_out(monkeypatch: pytest
     found = evaluation._ms_per_image({name: lambda name=name: order.append(name) for name in "ab"}, 32)
     assert order == ["a", "b"] * 3
     assert found == pytest.approx({"a": 100.0, "b": 25.0})
+
+
+GRAPH, OTHER = residual_network(), residual_network(seed=1)
+
+
+class Reference:
+    """An engine that runs the reference and changes its logits."""
+
+    def __init__(self, change: Callable[[Any], Any]) -> None:
+        self.change, self.batches = change, list[int]()
+
+    def __call__(self, feeds: Any) -> dict[str, Any]:
+        x = feeds["input"]
+        self.batches.append(len(x))
+        return {"logits": self.change(exported.reference.run(GRAPH, x[None], GRAPH.time_steps))}
+
+
+@pytest.fixture
+def check(monkeypatch: pytest.MonkeyPatch) -> Callable[..., exported.Compared]:
+    """Check the network's ONNX model in one engine."""
+    pytest.importorskip("onnx", reason="pip install 'hdlif[export]'")
+
+    def checked(engine: Any, batch: int = 1) -> exported.Compared:
+        # A package that is installed stands for the engine's own.
+        monkeypatch.setattr(exported, "_ENGINES", {"numpy": lambda _: engine})
+        (found,) = check_onnx(GRAPH, onnx.unrolled(GRAPH, batch=batch), unrolled=True, batch=batch)
+        return found
+
+    return checked
+
+
+def test_an_artefact_has_the_bits_of_the_reference_and_what_is_read_back_its_logits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (found,) = check_artefact(GRAPH)
+    assert (found.by, found.largest_difference, found.agreement) == ("hdlif.Session", 0, 1)
+    assert "bit for bit" in str(found)
+    (found,) = check_read_back(GRAPH, GRAPH, "read back")
+    assert not found.largest_difference
+    with pytest.raises(MachineError):
+        check_read_back(GRAPH, OTHER, "read back")
+    monkeypatch.setattr(exported, "loads", lambda content, name: OTHER)
+    with pytest.raises(MachineError):
+        check_artefact(GRAPH)
+    monkeypatch.setattr(exported, "_ENGINES", {"no_such_engine": None})
+    with pytest.raises(MissingExtraError, match=r"hdlif\[engines\]"):
+        check_onnx(GRAPH, None, unrolled=True, batch=1)
+
+
+def test_an_engine_may_round_otherwise_and_not_answer_otherwise(check: Callable[..., exported.Compared]) -> None:
+    engine = Reference(lambda logits: logits + np.float32(2**-20))
+    found = check(engine, 3)
+    assert 0 < found.largest_difference < 2**-18
+    assert "off by" in str(found)
+    # Batches are complete, and there are no more than it takes.
+    assert set(engine.batches) == {3}
+    assert SAMPLES <= found.inputs == sum(engine.batches) < SAMPLES + 3
+    for factor in (np.float32(-1), np.float32(np.nan)):
+        with pytest.raises(MachineError):
+            check(Reference(lambda logits, factor=factor: factor * logits))
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("form", ["unrolled", "step"])
+def test_both_forms_run_in_the_engines(engine: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(engine, reason="pip install 'hdlif[engines]'")
+    pytest.importorskip("onnx", reason="pip install 'hdlif[export]'")
+    monkeypatch.setattr(exported, "_ENGINES", {engine: exported._ENGINES[engine]})
+    made: Callable[[Graph], Any] = onnx.unrolled if form == "unrolled" else onnx.streamed
+    (found,) = check_onnx(GRAPH, made(GRAPH), unrolled=form == "unrolled", batch=1)
+    assert found.by == engine
+    assert found.largest_difference < 1e-4
+    with pytest.raises(MachineError):
+        check_onnx(GRAPH, made(OTHER), unrolled=form == "unrolled", batch=1)
+
+
+def test_a_network_of_events_is_shown_counts() -> None:
+    assert (random_frames(GRAPH) % 1).any()
+    counts = random_frames(replace(GRAPH, input=replace(GRAPH.input, kind="events")), 4, steps=2)
+    assert counts.shape == (2, 4, *GRAPH.input.shape)
+    assert counts.max() > 0
+    assert not (counts % 1).any()

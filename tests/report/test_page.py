@@ -1,16 +1,21 @@
-"""The page: complete, self-contained, the same for the same numbers."""
+"""The page: complete, self-contained, the same for the same numbers; its findings and explanations."""
 
 import base64
 import hashlib
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from finished_runs import history, whole_run
+import hdlif.report
+from finished_runs import whole_run
+from hdlif.graph.ops import SampleName
 from hdlif.recipe.runs.summary import Neuron, TrainResult
+from hdlif.report.comparison import findings, table
+from hdlif.report.explanations import EXPLANATIONS, PAGES
 from hdlif.report.page import render
 from hdlif.report.runs import Run
 from hdlif.report.traces import NeuronTrace, Traces
@@ -148,10 +153,8 @@ def test_ids_are_unique_every_reference_is_met_and_elements_say_what_they_are(pa
     assert len(references) > 20
     assert set(references) <= set(ids)
     assert outline.all("html") == [{"lang": "en"}]
-    assert all("scope" in attributes for attributes in outline.all("th"))
     assert all(svg["role"] == "img" and svg["aria-labelledby"] for svg in outline.all("svg"))
     assert len(outline.all("desc")) == len(outline.all("svg"))
-    assert len(outline.all("figure")) == len(outline.all("figcaption"))
 
 
 def test_nothing_that_a_page_shows_is_markup_or_turns_its_text_round():
@@ -180,17 +183,16 @@ def test_a_curve_shows_the_cost_of_early_exit():
     assert '<th scope="row">lif</th><td>0.9</td><td>2.50 of 4</td><td>74.00</td>' in drawn
 
 
-def test_one_point_in_time_is_no_figure():
-    assert section(page_of(replace(VALUES, per_step=(0.75, 0.5))), "Over time")
-    assert not section(page_of(replace(VALUES, per_step=(0.5,))), "Over time")
-    assert not section(page_of(replace(BARE, accuracy_per_step=(0.5,))), "Accuracy over time")
-
-
-def test_a_metric_with_several_outputs_has_a_row_for_each():
+def test_a_figure_needs_two_steps_and_a_metric_has_a_row_for_each_output():
     parts = {"rmse": ("rmse.level", "rmse.peak")}
-    network = replace(VALUES, parts=parts, metrics={"rmse": 0.5, "rmse.level": 0.25, "rmse.peak": 0.75})
-    drawn = section(page_of(network), "Metrics by output")
-    assert re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', drawn) == [("level", "0.250"), ("peak", "0.750")]
+    metrics = {"rmse": 0.5, "rmse.level": 0.25, "rmse.peak": 0.75}
+    page = page_of(replace(VALUES, parts=parts, metrics=metrics, per_step=(0.75, 0.5)))
+    assert section(page, "Over time")
+    rows = re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', section(page, "Metrics by output"))
+    assert rows == [("level", "0.250"), ("peak", "0.750")]
+    page = page_of(replace(VALUES, per_step=(0.5,)), replace(BARE, accuracy_per_step=(0.5,)))
+    assert not section(page, "Over time")
+    assert not section(page, "Accuracy over time")
 
 
 def test_no_axis_of_shares_goes_beyond_what_they_can_be():
@@ -202,7 +204,8 @@ def test_no_axis_of_shares_goes_beyond_what_they_can_be():
         (classes, 100, ("accuracy-per-step", "validation-accuracy")),
         (labels, 1, ("per-step", "validation-f1")),
     ):
-        page = page_of(network, histories={network.name: events})
+        page = page_of(network, histories={network.name: [line | {"part": "train"} for line in events]})
+        assert "Training samples&#39; accuracy (%) by" in page or network is labels
         for chart in charts:
             svg = page[page.index(f'<title id="{chart}-title"') :].split("</svg>")[0]
             # The other axis has numbers of one digit.
@@ -210,6 +213,58 @@ def test_no_axis_of_shares_goes_beyond_what_they_can_be():
             assert max(map(float, ticks)) == most
 
 
-def test_a_validation_on_training_samples_is_called_so():
-    events = [line | {"part": "train"} for line in history()]
-    assert "Training samples&#39; accuracy (%) by" in page_of(BARE, histories={"lif": events})
+def test_findings_measure_against_the_lif_baseline(networks):
+    accuracy, size, energy = findings(networks)
+    assert "97.22 %" in accuracy
+    assert "2.22 points above the LIF baseline" in accuracy
+    assert all(words in size for words in ("hdlif_w1p5_s4", "16.2 kB", "20 times less"))
+    assert all(words in energy for words in ("hdlif_w1p5_s4", "10 times less", "3 times less"))
+
+
+def test_the_headline_says_what_a_test_sample_is_worth_and_what_is_noise(networks):
+    lif, hdlif, low_bit = (
+        replace(network, accuracy=right / 9, test_samples=9) for network, right in zip(networks, (6, 8, 7), strict=True)
+    )
+    images = SampleName("image", "images")
+    for shown, against in (([lif, hdlif, low_bit], "the LIF baseline"), ([hdlif, low_bit], "hdlif_w1p5_s4")):
+        headline = findings(shown, images)[0]
+        assert headline.startswith("hdlif is the most accurate, at 88.89 % of 9 test images (one image is 11 points")
+        assert against in headline
+        assert "noise" in headline
+    assert "noise" not in findings([hdlif], images)[0]
+    # Steps with a class each are not counted as samples.
+    assert "of 9" not in findings([replace(networks[0], test_samples=9, task={"kind": "sequence"})])[0]
+
+
+def test_cells_that_print_alike_are_equally_best_and_a_column_without_difference_has_no_best(networks):
+    networks[0] = replace(networks[0], accuracy=0.97221)
+    columns = table(networks)
+    assert [cells[0] for _, cells in columns.rows] == [("97.22", True), ("97.22", True), ("96.67", False)]
+    nops = columns.headings.index("NOPs")
+    assert not any(cells[nops][1] for _, cells in columns.rows)
+
+
+def test_which_end_of_a_metric_is_best_follows_its_name_or_what_its_author_states(networks):
+    def best(**changed: object) -> list[bool]:
+        two = [replace(networks[0], metrics={"rmse": value, "own": value}, **changed) for value in (1.0, 2.0)]
+        made = table(two)
+        _, cells = made.rows[0]
+        return [cells[made.headings.index(name)][1] for name in ("rmse", "own")]
+
+    assert best() == [True, False]
+    assert best(larger_is_better={"own": False}) == [True, True]
+    assert best(larger_is_better={"rmse": None}) == [False, False]
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+SOURCES = Path(hdlif.report.__file__).parent
+
+
+def test_every_explanation_has_a_figure_and_names_a_page_that_is_there():
+    assert {one.page for one in EXPLANATIONS.values()} == PAGES.keys()
+    for page, name in PAGES.items():
+        heading = (DOCS / f"{page}.md").read_text("utf-8").splitlines()[0].removeprefix("# ")
+        assert heading.startswith(name)
+    sources = "".join(path.read_text("utf-8") for path in SOURCES.glob("*.*") if path.name != "explanations.py")
+    for kind in EXPLANATIONS:
+        assert f'"{kind.removeprefix("coherence-")}"' in sources

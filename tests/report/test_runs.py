@@ -1,7 +1,9 @@
-"""Run folders: what is read, and what is refused."""
+"""Run folders: what is read and drawn, and what is refused in one printable line of an `InputError`."""
 
 import json
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,14 @@ import pytest
 
 from cases import naming
 from hdlif import training
-from hdlif.errors import InputError
+from hdlif.cli.report import report
+from hdlif.errors import InputError, MissingExtraError, TrainingError
+from hdlif.recipe.runs.summary import TrainResult
 from hdlif.report import runs
-from hdlif.report.runs import merge, read_run
+from hdlif.report.coherence import section
+from hdlif.report.page import render
+from hdlif.report.runs import Run, merge, read_run
+from hostile import NAMES, NO_FILES, VALUES, one_printable_line, within
 
 
 def edited(path: Path, **changed: Any) -> None:
@@ -116,3 +123,167 @@ def test_a_run_given_twice_and_two_demos_are_refused(make_run, demo):
     for run, why in ((read_run(make_run()), "twice"), (read_run(demo), "demos")):
         with pytest.raises(InputError, match=why):
             merge([run, run])
+
+
+def test_demo_gets_its_page_in_its_folder(demo):
+    assert report([demo]) == {"report": str(demo / "report.html")}
+    page = (demo / "report.html").read_text(encoding="utf-8")
+    assert "<h1>3 networks on digits</h1>" in page
+    assert f"hdlif demo --data digits --out {demo.as_posix()}" in page
+
+
+def test_runs_side_by_side_go_to_the_current_folder(make_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert report([make_run("lif"), make_run("my run")]) == {"report": "report.html"}
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<h1>2 networks compared</h1>" in page
+    # A command that can be pasted: the space is quoted.
+    folder = (tmp_path / "my run").as_posix()
+    assert f"hdlif train &#39;{folder}/recipe.yaml&#39; --out &#39;{folder}&#39;" in page
+
+
+def test_old_page_stays_when_a_run_is_damaged(make_run):
+    folder = make_run()
+    page = folder / "report.html"
+    page.write_text("old")
+    (folder / "metrics.jsonl").write_text("{")
+    with pytest.raises(InputError, match=r"metrics\.jsonl line 1"):
+        report([folder])
+    assert page.read_text() == "old"
+
+
+def test_what_cannot_be_reported_or_written_is_refused(make_run):
+    folder = make_run()
+    for folders, neurons in (([], None), ([folder], "act1:0")):
+        with pytest.raises(InputError):
+            report(folders, neurons=neurons)
+    (folder / "report.html").mkdir()
+    with pytest.raises(TrainingError, match=r"report\.html"):
+        report([folder])
+
+
+def test_missing_package_names_the_extra(make_run, monkeypatch):
+    for package in ("jinja2", "matplotlib"):
+        with monkeypatch.context() as patch:
+            for module in [name for name in sys.modules if name.startswith("hdlif.report")]:
+                patch.delitem(sys.modules, module)
+            patch.setitem(sys.modules, package, None)
+            with pytest.raises(MissingExtraError, match=rf"{package} .*hdlif\[train\]"):
+                report([make_run()])
+
+
+FILES = ("summary.json", "metrics.jsonl", "recipe.yaml", "confusion.json", "early.json", "coherence.json")
+TEXTS = ["", "{", "null", "3", "[]", "{}", "NaN", '"\\ud800"', "[" * 100_000, '{"a":' * 100_000, "1" * 5000]
+TEXTS += [
+    '{"name": "\\u001b[31m"}',
+    '{"networks": 3}',
+    '{"networks": []}',
+    '{"networks": [{}]}',
+    '{"x": "' + "y" * 9999,
+]
+TEXTS += ['{"networks": [{"target": "x", "neuron": "lif", "loss": "a", "rules": {"sltt": {}}}]}']
+
+
+def passes(read: Callable[[Path], object], folder: Path) -> bool:
+    try:
+        with within(60):
+            read(folder)
+    except InputError as error:
+        one_printable_line(error)
+        return False
+    return True
+
+
+def test_a_file_with_any_text_is_read_or_refused(make_run: Callable[..., Path]) -> None:
+    for name in FILES:
+        folder = make_run(name)
+        for text in TEXTS:
+            (folder / name).write_text(text)
+            if passes(read_run, folder) and name != "recipe.yaml":
+                with naming(name, text[:20]):
+                    assert report([folder], out=folder / "page.html")
+
+
+def test_what_is_no_text_file_is_refused_soon(make_run: Callable[..., Path]) -> None:
+    # No events yet, bytes that state nothing, a link to nothing in place of a file that may be missing.
+    read = {("metrics.jsonl", "nothing"), ("recipe.yaml", "nothing")}
+    read |= {("confusion.json", "loop"), ("early.json", "loop"), ("coherence.json", "loop")}
+    for name in FILES:
+        for kind, make in NO_FILES.items():
+            folder = make_run(f"{name} {kind}")
+            (folder / name).unlink(missing_ok=True)
+            make(folder / name)
+            with naming(name, kind):
+                assert passes(read_run, folder) == ((name, kind) in read)
+
+
+def test_a_summary_with_any_value_is_read_or_refused(make_run: Callable[..., Path]) -> None:
+    one = make_run()
+    path = one / "summary.json"
+    text = path.read_text().strip()
+    summary = json.loads(text)
+    values = [value for value in VALUES if not isinstance(value, bytes | set | complex)]
+    for key in ("name", "accuracy", "accuracy_per_step", "layers", "neurons", "sops", "recipe", "hardware"):
+        for value in values:
+            path.write_text(json.dumps(summary | {key: value}))
+            passes(read_run, one)
+    for opened, closed in (("[", "]"), ('{"a":', "}")):
+        for depth in (100, 900, 5000):
+            path.write_text(f'{text[:-1]},"recipe":{opened * depth}1{closed * depth}}}')
+            assert not passes(read_run, one)
+    # A network's name must be a single folder.
+    for name in NAMES.values():
+        path.write_text(json.dumps({"networks": [summary | {"name": name}]}))
+        assert not passes(read_run, one), name
+
+
+def layer(name: str, kind: str, cosine: float | None, **changed: Any) -> dict[str, Any]:
+    figures = {"cosine": cosine, "norm_ratio": cosine, "equal": 0.75, "dropped": 0.25, "wrong": 0.0, "firing_rate": 0.5}
+    return figures | {"name": name, "kind": kind, "per_step": [{"cosine": cosine}, {"cosine": None}]} | changed
+
+
+def rule(cosine: float, **changed: Any) -> dict[str, Any]:
+    return {
+        "local": {"layers": [layer("act1", "neuron", cosine, **changed), layer("fc", "synapse", None)]},
+        "end_to_end": {"layers": [layer("fc", "synapse", cosine)], "cosine": cosine},
+    }
+
+
+def entry(neuron: str, cosine: float = 0.9, **changed: Any) -> dict[str, Any]:
+    rules = {"sltt": rule(cosine), "stochastic_step": rule(cosine)}
+    of_all = {"target": "digits_hdlif", "loss": "mean_logits", "trained": False}
+    return of_all | {"neuron": neuron, "rules": rules} | changed
+
+
+def test_rules_that_are_alike_share_a_series_in_a_section_with_a_legend_of_its_own() -> None:
+    bare = [TrainResult(name="lif", accuracy=0.5, accuracy_per_step=())]
+    entries = [entry("hdlif"), entry("lif", rules={"sltt": rule(0.8), "ottt": rule(0.7)})]
+    names = section(entries).names
+    assert [name.removeprefix("digits_hdlif ") for name in names] == [
+        "hdlif (untrained), sltt and stochastic_step",
+        "lif (untrained), sltt",
+        "lif (untrained), ottt",
+    ]
+    page = render(Run(bare, coherence=entries))
+    assert all(f"<span>{name}</span>" in page for name in names)
+    charts = re.findall(r'<title id="coherence-([\w-]+)-title"', page)
+    assert charts == ["firing-rate", "dropped", "wrong", "local", "end-to-end", "step-0"]
+    assert "Gradient coherence" not in render(Run(bare))
+
+
+def test_figures_show_shares_distances_and_steps() -> None:
+    drawn = section([entry("lif", rules={"sltt": rule(0.75, wrong=0.125)})])
+    rows = {figure.headings[0]: figure.rows for figure in drawn.figures}
+    values = {"share of entries wrong": 0.125, "share of entries dropped": 0.25}
+    for heading, value in (values | {"share of spikes not zero": 0.5, "1 − cosine": 0.25}).items():
+        assert float(rows[f"layer ({heading})"][0][1]) == value
+    # a step without a gradient is a gap
+    assert drawn.figures[-1].rows == [["act1", drawn.names[0], "0.250, —"]]
+
+
+def test_entries_of_a_demo_its_networks_and_several_runs_come_together(demo: Path, make_run) -> None:
+    other = make_run("other")
+    for folder, neuron in ((demo, "hdlif"), (demo / "lif", "lif"), (other, "parallel_hdlif")):
+        (folder / "coherence.json").write_text(json.dumps({"networks": [entry(neuron)]}))
+    run = merge([read_run(demo), read_run(other)])
+    assert [one["neuron"] for one in run.coherence] == ["hdlif", "lif", "parallel_hdlif"]

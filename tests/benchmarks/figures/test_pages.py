@@ -1,10 +1,11 @@
-"""What the documentation says is what its records say."""
+"""The figures and tables of the documentation are those of its records."""
 
 import doctest
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,8 @@ from figures import markdown, pages, records
 from figures.drawing import digest_of, drawn
 from figures.pages import ROOT, MarkError
 from figures.registry import FIGURES, PLOTS, TABLES
-from figures.tables import losses, provenance
+from figures.tables import coherence, digits, losses, provenance, series
+from figures.tables.unseen import left_out
 
 PAGES = {page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in pages.pages()}
 RESULTS = "docs/reference/results/"
@@ -82,3 +84,64 @@ def test_examples_of_forms_hold() -> None:
     for module in (markdown, losses, provenance):
         found = doctest.testmod(module)
         assert found.attempted > 0 == found.failed, module
+
+
+def cell(*accuracies: float, **more: Any) -> dict[str, Any]:
+    mean = sum(accuracies) / len(accuracies)
+    std = None if len(accuracies) == 1 else (sum((a - mean) ** 2 for a in accuracies) / (len(accuracies) - 1)) ** 0.5
+    kept = {"n": len(accuracies), "accuracies": list(accuracies), "accuracy": mean, "std": std, "sops": 2e6}
+    return kept | {"train_seconds": 12.3, "peak_bytes": 30_000_000, "parameters": 17_922} | more
+
+
+def table(**rows: dict[str, Any]) -> dict[str, Any]:
+    return {"rows": rows, "undefined": {"LIF": ["random step, 1.5-bit, 4-bit spikes"]}}
+
+
+def rows_of(text: str) -> list[list[str]]:
+    return [line.strip("| ").split(" | ") for line in text.splitlines() if not line.startswith("| -")]
+
+
+def test_means_are_over_rules_and_over_neurons() -> None:
+    low = "random step, 1.5-bit, 4-bit spikes"
+    of = {rule: cell(0.8, 0.9) for rule in digits.RULES}
+    record = table(LIF=of, graded={**of, "STBP": cell(1.0, 1.0), low: cell(0.1, 0.1)})
+    grid, by_neuron, by_rule = digits.every(record).split("\n\n")
+    assert rows_of(grid)[1][-1] == "—"
+    assert rows_of(by_neuron)[1:] == [["LIF", "85.0", "± 1.7"], ["graded", "88.0", "± 2.5"]]
+    assert rows_of(by_rule)[1:3] == [["STBP", "92.5", "± 4.8"], ["SLTT", "85.0", "± 2.9"]]
+
+
+def test_losses_show_the_cost_of_the_cut_and_the_gain_of_each_change_over_pairs_of_a_seed() -> None:
+    def of(*accuracies: float) -> dict[str, Any]:
+        return cell(*accuracies) | {"runs": [{"seed": seed, "accuracy": a} for seed, a in enumerate(accuracies)]}
+
+    columns = [f"{rule}, {loss}" for loss in ("mean output", "each step") for rule in ("STBP", "SLTT")]
+    first, second = [of(0.9, 0.8), of(0.8, 0.5), of(0.6, 0.6), of(0.7, 0.7)], [of(0.9, 0.9)] * 4
+    rows = {"LIF": first, "HD-LIF": second}
+    record = table(**{neuron: dict(zip(columns, cells, strict=True)) for neuron, cells in rows.items()})
+    assert rows_of(losses.losses(record))[1][3::3] == ["20.0 ± 10.0", "-10.0 ± 0.0"]
+    assert rows_of(losses.changes(record))[1:] == [
+        ["all: HD-LIF over LIF", "5.0 ± 5.0", "25.0 ± 15.0", "30.0 ± 0.0", "20.0 ± 0.0"]
+    ]
+
+
+def test_confusions_are_counted_by_true_class() -> None:
+    labels = [*series.ACTIVITIES, "lie to sit"]
+    counts = [[10 * (i == j) for j in range(7)] for i in range(7)]
+    sitting, standing = labels.index("sitting"), labels.index("standing")
+    counts[standing][sitting], counts[sitting][standing], counts[6][0] = 4, 3, 2
+    record = {"runs": [{"recipe": "hapt_hdlif", "labels": labels, "counts": counts}]}
+    assert rows_of(series.hapt_confusions(record))[1] == ["hapt_hdlif", "9", "4", "3", "2", "89.6"]
+
+
+def test_setting_without_its_network_is_no_row() -> None:
+    record = {"settings": {"seed 1": [{"neuron": "lif"}]}}
+    assert coherence.setting_of(record, "seed 1", "lif")["neuron"] == "lif"
+    with pytest.raises(ValueError, match="not enough"):
+        coherence.setting_of(record, "seed 1", "hdlif")
+
+
+def test_a_set_that_is_left_out_has_no_say_in_the_setting_it_is_measured_with() -> None:
+    accuracies = {"a": {"x": 1.0, "y": 0.5, "z": 0.6}, "b": {"x": 0.0, "y": 0.6, "z": 0.7}}
+    # Of y and z alone b is the better one, though a is on average.
+    assert left_out(accuracies) == {"x": "b", "y": "a", "z": "a"}

@@ -1,11 +1,9 @@
-"""One training at a time in a run folder; two processes may share a table."""
+"""One training at a time in a run folder, a table that two processes share, and small files written atomically."""
 
 import errno
 import fcntl
 import json
 import os
-import resource
-import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +18,10 @@ from hdlif.cli.ablate import ablate
 from hdlif.cli.sweep import sweep
 from hdlif.errors import InUseError, TrainingError
 from hdlif.recipe import builders
+from hdlif.recipe.runs.files import write_json, write_text
 from hdlif.recipe.runs.folders import training_alone
+from hdlif.report.build_info import build
+from hdlif.report.provenance import command, measured
 from trainings import train
 
 TABLE = """
@@ -111,17 +112,6 @@ def test_a_full_disk_leaves_the_lock_without_a_name_and_the_error_as_it_is(
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(TrainingError, match="no room"), training_alone(tmp_path):
         raise TrainingError("no room")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    monkeypatch.undo()
-    # As the kernel says it: not a byte more may be written.
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-    try:
-        with pytest.raises(TrainingError, match="no room"), training_alone(tmp_path):
-            raise TrainingError("no room")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_process_has_a_lock_once(tmp_path: Path) -> None:
@@ -141,12 +131,38 @@ def test_a_cell_that_another_process_finishes_meanwhile_is_not_trained_again(
 ) -> None:
     """Whether to go on is decided once the folder is this process's, not while data are made."""
     options = {"overrides": in_use.OVERRIDES, "out": tmp_path, "memory_repeats": 0, "resume": None}
-    build, first = builders.build_data, []
+    build_data, first = builders.build_data, []
 
     def slow(*arguments: object, **more: object) -> object:
-        monkeypatch.setattr(builders, "build_data", build)
+        monkeypatch.setattr(builders, "build_data", build_data)
         first.append(train(in_use.RECIPE, **options))
-        return build(*arguments, **more)
+        return build_data(*arguments, **more)
 
     monkeypatch.setattr(builders, "build_data", slow)
     assert train(in_use.RECIPE, **options) == first[0]
+
+
+def test_failed_write_keeps_the_old_file_and_leaves_no_temporary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "summary.json"
+    write_json(path, {"a": 1})
+    before = path.read_text()
+    with pytest.raises(TrainingError, match=r"summary\.json: cannot be made there"):
+        write_text(path / "page.html", "text")
+
+    def full(self: Path, *args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    with pytest.raises(TrainingError, match=r"summary\.json: cannot be written \(No space left on device\)"):
+        write_json(path, {"a": 2})
+    assert path.read_text() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_a_command_names_no_folder_of_this_machine_and_a_commit_is_stated() -> None:
+    assert command(["/opt/bin/hdlif", "ablate", "digits", "--out", "/tmp/runs"]) == "hdlif ablate digits --out runs"
+    script = ["/home/me/hdlif/benchmarks/bench_rules.py", "--rules", "STBP;random step"]
+    assert command(script) == "python benchmarks/bench_rules.py --rules 'STBP;random step'"
+    assert measured(None)["commit"] == (build().commit or "not recorded")

@@ -65,6 +65,11 @@ def test_every_step_has_its_input_and_every_channel_its_threshold() -> None:
     trace = traced("parallel", {"threshold": thresholds}, x)
     assert trace.threshold.tolist() == thresholds
     assert trace.membrane.tolist() == x.flatten(1).tolist()
+    program = Program((), (), (Instruction("absolute", (0,)),), 1, ())
+    bare = traced("program", {}, -X, kind="Absolute", **to_attributes(program))
+    assert bare.membrane.tolist() == [[-0.75, -0.25]] * T
+    assert bool(bare.threshold.isnan().all())
+    assert bare.states == {}
 
 
 @every(kind=["lif", "glif", "graded_lif", "hdlif", "parallel_hdlif", "own_neurons:AdaptiveHDLIF"])
@@ -112,11 +117,3 @@ def test_an_equation_is_traced_state_by_state() -> None:
     assert trace.membrane.tolist() == [[0.75, 0.25], [1.0, 0.375], [1.125, 0.4375]]
     assert trace.threshold.tolist() == [[0.5, 0.5], [0.75, 0.75], [0.5, 0.5]]
     assert {name: state.tolist() for name, state in trace.states.items()} == {"count": [[1, 1], [2, 2], [3, 3]]}
-
-
-def test_an_equation_without_states_or_threshold_shows_its_current() -> None:
-    program = Program((), (), (Instruction("absolute", (0,)),), 1, ())
-    trace = traced("program", {}, -X, kind="Absolute", **to_attributes(program))
-    assert trace.membrane.tolist() == [[-0.75, -0.25]] * T
-    assert bool(trace.threshold.isnan().all())
-    assert trace.states == {}

@@ -1,7 +1,8 @@
-"""Counts against brute force on small networks, and against the paper's printed cells on its own."""
+"""Counts, prices and sizes: brute force on small networks, and the printed cells of the paper on its own."""
 
 from collections import Counter
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +11,14 @@ import torch.nn.functional as F
 from numpy.lib.stride_tricks import sliding_window_view
 
 from cases import every
-from deployed_graphs import Builder
+from deployed_graphs import Builder, residual_network
 from hdlif.deploy import lower
-from hdlif.graph.artefact import INPUT, InputRecord, infer_values
+from hdlif.graph.artefact import INPUT, InputRecord, infer_values, tensor_bytes
 from hdlif.graph.artefact.io import save
 from hdlif.graph.ops.program import neuron_step
 from hdlif.models import resnet, resnet18, resnet34, reversible_resnet, vgg_snn
 from hdlif.nn import HDLIF, LIF, Binary, ParallelHDLIF, QuantConv2d, SpikeQuantizer, Ternary
-from hdlif.report.accounting import count_parameters_mb, profile, saved_bytes
+from hdlif.report.accounting import count_parameters_mb, dense_macs, profile, saved_bytes
 from hdlif.report.accounting.operations import MJ_PER_PJ, published_energy_pj
 
 
@@ -237,3 +238,127 @@ def test_saved_bytes_count_each_tensor_once():
     x = torch.randn(4, 3)
     # The input is saved by both products; the weight is the model's own.
     assert saved_bytes(lambda: F.linear(x, weight.weight) + F.linear(x, weight.weight), model=weight) == 4 * 3 * 4
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "energy.md"
+
+
+@every(counting=["paper", "honest"])
+def test_layers_share_out_every_stored_byte(counting):
+    graph = residual_network()
+    result = profile(graph, torch.randn(1, 1, 3, 9, 7), counting=counting)
+    stored = {node.name: tensor_bytes(node) for node in graph.nodes}
+    assert round(1e6 * sum(layer.stored_mb for layer in result.layers)) == sum(stored.values())
+    row = next(layer for layer in result.layers if layer.kind == "HDLIF")
+    quantiser = next(node for node in graph.nodes if node.inputs == (row.name,))
+    assert quantiser.op == "quantise"
+    assert round(1e6 * row.stored_mb) == stored[row.name] + stored[quantiser.name]
+
+
+@every(counting=["paper", "honest"])
+def test_attention_has_a_parameter_per_weight_and_one_for_its_bias(counting):
+    b = Builder((4, 3, 5), 4, 0)
+    y = b.seca(INPUT, kernel=5)
+    rows = {r.name: r for r in profile(b.graph(y), torch.randn(1, 2, 4, 3, 5), counting=counting).layers}
+    assert rows[y].params_mb == pytest.approx(6 * 4e-6)
+
+
+@every(
+    "encoding",
+    "bits",
+    "on_spikes",
+    "on_codes",
+    "on_reals",
+    of=[
+        ("float32", 32, 0.9, 4.6, 4.6),
+        ("ternary", 3, 0.1, 0.1, 0.9),
+        ("binary", 2, 0.1, 0.1, 0.9),
+        ("int2", 2, 0.1, 0.1, 0.9),
+        ("int4", 4, 0.1, 0.3, 4.6),
+        ("int8", 8, 0.1, 0.3, 4.6),
+    ],
+)
+def test_price_and_published_size_of_a_weight(encoding, bits, on_spikes, on_codes, on_reals):
+    assert f"| {encoding} | {on_spikes} | {on_codes} | {on_reals} |" in PAGE.read_text(encoding="utf-8")
+    b = Builder((2, 3, 3), 1, 0)
+    inputs = {b.quantise(INPUT, bits=1): on_spikes, b.quantise(INPUT): on_codes, INPUT: on_reals}
+    convs = [b.conv(x, 5, kernel=(1, 1), padding=(0, 0), encoding=encoding) for x in inputs]
+    for node in b.nodes[-3:]:
+        node.tensors["weight"][...] = 1
+    graph = b.graph(b.concat(b.concat(*convs[:2]), convs[2]))
+    rows = {r.name: r for r in profile(graph, torch.full((1, 1, 2, 3, 3), 3.0), counting="honest").layers}
+    for conv, price in zip(convs, inputs.values(), strict=True):
+        assert rows[conv].energy_mj == pytest.approx(price * 18 * 5 * 1e-9)
+        assert rows[conv].params_mb == pytest.approx(10 * bits / 8 * 1e-6)
+
+
+@every(padding=[0, 1, 2], stride=[1, 2])
+def test_counts_of_a_convolution_equal_brute_force(stride: int, padding: int) -> None:
+    b = Builder((3, 7, 6), 4, 0)
+    geometry = {"stride": (stride, stride), "padding": (padding, padding)}
+    graph = b.graph(b.parallel(b.conv(b.parallel(INPUT), 5, encoding="float32", **geometry)))
+    conv, x = graph.nodes[1], np.ones((1, 3, 7, 6))
+    taps = np.ones(conv.tensors["weight"].shape)
+    assert dense_macs(graph, padding=False)[conv.name] == brute_force_pairs(x, taps, stride, padding)
+    padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), constant_values=1)
+    assert dense_macs(graph)[conv.name] == brute_force_pairs(padded, taps, stride, 0)
+
+
+def test_counts_of_a_dilated_grouped_convolution_are_those_of_its_groups() -> None:
+    """6 of 3 channels in 3 groups, 2x3 with dilation 3x2; rows 7 - 3: 4 places; columns 6 + 2·2 - 4: 6.
+
+    The three taps of a row meet 6 columns in 4, 6 and 4 of the 6 places.
+    """
+    b = Builder((3, 7, 6), 4, 0)
+    grouped = {"kernel": (2, 3), "dilation": (3, 2), "padding": (0, 2), "groups": 3}
+    conv = b.conv(b.quantise(INPUT, offset=1.0), 6, encoding="binary", **grouped)
+    graph = b.graph(conv)
+    assert dense_macs(graph)[conv] == 6 * (2 * 4) * (3 * 6)
+    assert dense_macs(graph, padding=False)[conv] == 6 * (2 * 4) * (4 + 6 + 4)
+    (layer,) = (row for row in profile(graph, torch.ones(4, 1, 3, 7, 6)).layers if row.name == conv)
+    assert layer.sops == 4 * 6 * (2 * 4) * (4 + 6 + 4)
+    assert layer.params_mb == pytest.approx(6 * 2 * 3 * 2 / 8e6)
+    assert layer.stored_mb == pytest.approx(5e-6)
+
+
+# Stem, body without shortcuts, shortcuts, classifier: with padding, and without. Then the sums in print, in millions:
+# shortcuts are of the body, and so is the first layer of the VGGs; VGG13's without padding is in none.
+PUBLISHED = {
+    "resnet18_cifar10": [
+        (1_769_472, 547_356_672, 6_291_456, 5_120, "553.65"),
+        (1_696_512, 473_866_240, 6_291_456, 5_120, "480.16"),
+    ],
+    "resnet18_cifar100": [
+        (1_769_472, 547_356_672, 6_291_456, 51_200, "553.65"),
+        (1_696_512, 473_866_240, 6_291_456, 51_200, "480.16"),
+    ],
+    "resnet18_dvs": [
+        (2_654_208, 1_231_552_512, 14_155_776, 5_120, "1245.71"),
+        (2_580_992, 1_119_133_696, 14_155_776, 5_120, "1133.29"),
+    ],
+    "resnet34": [
+        (118_013_952, 3_525_967_872, 19_267_584, 512_000, "3545.24"),
+        (116_214_528, 3_238_928_384, 19_267_584, 512_000, "3258.20"),
+    ],
+    "vgg_snn": [
+        (2_654_208, 1_358_954_496, 0, 46_080, "1361.61"),
+        (2_580_992, 1_235_648_512, 0, 46_080, "1238.23"),
+    ],
+    "vgg13": [
+        (7_077_888, 1_019_215_872, 0, 102_400, "1026.29"),
+        (6_931_200, 916_439_040, 0, 102_400, "923.37"),
+    ],
+}
+
+
+@every(name=list(PUBLISHED))
+def test_published_networks_to_the_last_digit(name: str) -> None:
+    graph = published_graph(name)
+    for padding, expected in zip((True, False), PUBLISHED[name], strict=True):
+        counts: Counter[str] = Counter()
+        for layer, macs in dense_macs(graph, padding=padding).items():
+            counts["shortcut" if ".shortcut." in layer else layer.split(".")[0]] += macs
+        assert counts.keys() <= {"stem", "body", "shortcut", "classifier"}
+        of_body = counts["body"] + counts["shortcut"] + counts["stem"] * name.startswith("vgg")
+        found = counts["stem"], counts["body"], counts["shortcut"], counts["classifier"], f"{of_body / 1e6:.2f}"
+        assert found == expected

@@ -86,11 +86,9 @@ def test_roles_of_our_networks_go_by_their_parts_and_stand_in_their_files() -> N
         stated = {node.name: node.attributes["role"] for node in graph.nodes if "role" in node.attributes}
         parts = {layer: "body" if layer.startswith("head.") else layer.split(".")[0] for layer in stated}
         assert roles(graph) == stated == parts, name
-
-
-def test_a_low_bit_layer_is_of_the_body_wherever_it_stands() -> None:
-    network = built("vgg", first_conv=partial(QuantConv2d, quantizer=Ternary()))
-    assert roles(graph_of(network, (2, 6, 6), 3, T))["stem.conv1"] == "body"
+    # A low-bit layer is of the body at any place.
+    low_bit = built("vgg", first_conv=partial(QuantConv2d, quantizer=Ternary()))
+    assert roles(graph_of(low_bit, (2, 6, 6), 3, T))["stem.conv1"] == "body"
 
 
 def test_a_delay_gives_spikes_where_what_it_delays_is_spikes() -> None:
@@ -174,7 +172,6 @@ def test_the_role_of_a_layer_follows_from_its_ways_to_input_and_output(
 def test_layers_that_give_the_output_together_are_the_classifier() -> None:
     b = Builder((2, 3, 3), T, 0)
     spikes = b.lif(conv(b, INPUT))
-    heads = b.linear(b.add("global_sum_pool", spikes), 3), b.linear(b.add("flatten", spikes), 3)
-    total = b.add("add", *heads)
+    total = b.add("add", b.linear(b.add("global_sum_pool", spikes), 3), b.linear(b.add("flatten", spikes), 3))
     graph = Graph(tuple(b.nodes), total, T, b.record(), ("a", "b", "c"))
     assert list(roles(graph).values())[-2:] == ["classifier", "classifier"]

@@ -1,0 +1,188 @@
+"""Records of benchmarks: their origin, and what they keep of run folders; networks and pictures that scripts make."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+import bench_c
+import coherence_record
+import confusions
+import demo_record
+from cli.test_examples import parse, words_of
+from figures import records
+from hdlif.deploy import lower
+from hdlif.deploy.c.devices import installed
+from hdlif.graph.artefact import load, save
+from hdlif.recipe import builders, load_recipe
+from hdlif.report import provenance
+from recorded import write_record
+from shared_statistics import with_statistics
+from small_recipes import built, recipe
+from terminal_cast import COMMANDS, Ran, drawn
+
+
+def test_records_state_command_commit_hardware_versions_and_seeds(tmp_path: Path) -> None:
+    new = json.loads(write_record(tmp_path / "speed.json", {"ms": 2}, seeds=[42]).read_text())
+    assert (new["ms"], new["seeds"]) == (2, [42])
+    for name, record in {"new": new, **{name: records.record(name) for name in records.names()}}.items():
+        assert [key for key in ("command", "commit", "hardware", "versions", "seeds") if not record.get(key)] == [], (
+            name
+        )
+        assert record.get("remeasures") in (None, *records.names()), name
+
+
+def test_record_of_another_machine_gets_a_second_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "speed.json"
+    machines = [{"cpu": "AMD EPYC", "instruction_sets": ["avx2"]}, {"cpu": "Neoverse-N1", "instruction_sets": []}]
+    for ms, machine in enumerate(machines, start=1):
+        monkeypatch.setattr(provenance, "hardware", lambda machine=machine: machine)
+        written = write_record(path, {"ms": ms}, seeds=None)
+    assert json.loads(path.read_text())["ms"] == 1
+    assert written.name == "speed_neoverse_n1.json"
+    assert json.loads(written.read_text())["remeasures"] == "speed"
+    assert write_record(path, {"ms": 3}, seeds=None) == written
+    assert write_record(written, {"ms": 4}, seeds=None) == written
+    assert json.loads(written.read_text())["remeasures"] == "speed"
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any], Path], dict[str, Any]]:
+    """Make a record by a script of benchmarks/."""
+
+    def made(main: Callable[[], Any], source: Path) -> dict[str, Any]:
+        out = tmp_path / "record.json"
+        monkeypatch.setattr(sys, "argv", ["a script", str(source), "--out", str(out)])
+        main()
+        record: dict[str, Any] = json.loads(out.read_text())
+        return record
+
+    return made
+
+
+def test_record_of_coherence_keeps_every_neuron_layer_and_the_first_synapse(recorded: Any, tmp_path: Path) -> None:
+    shares = dict.fromkeys(coherence_record.SHARES, 0.5)
+
+    def layer(name: str, kind: str, **more: float) -> dict[str, object]:
+        return {"name": name, "kind": kind, **shares, **more, "per_step": [{"cosine": 0.25}, {"cosine": 1.0}]}
+
+    layers = [layer("act1", "neuron", cosine=0.75), layer("act1", "parameters", norm_ratio=1.5)]
+    layers.append(layer("conv1", "synapse", norm_ratio=1.25))
+    end = {"layers": [layer("stem", "synapse", norm_ratio=0.9), layer("conv1", "synapse")], "firing_rate": 0.3}
+    end |= {"cosine": 0.99, "norm_ratio": 0.97, "plans": [{"cosine": 0.8}, {"cosine": 0.9}]}
+    rules = {"sltt": {"local": {"layers": layers, "whole": shares}, "end_to_end": end}}
+    entry = {"target": "runs/mine/epoch_2.safetensors", "trained": True, "neuron": "hdlif", "loss": "per_step"}
+    source = tmp_path / "coherence.json"
+    source.write_text(json.dumps({"networks": [{**entry, "time_steps": 2, "images": 8, "rules": rules}]}))
+    (network,) = recorded(coherence_record.main, source)["networks"]
+    kept = network["rules"]["sltt"]
+    assert network["target"] == "mine/epoch_2"
+    assert [(one["name"], one["cosine"], one["cosines"]) for one in kept["layers"]] == [("act1", 0.75, [0.25, 1.0])]
+    assert kept["layers"][0]["parameters"]["norm_ratio"] == 1.5
+    assert (kept["first_layer"]["name"], kept["first_layer"]["norm_ratio"], kept["draws"]) == ("stem", 0.9, [0.8, 0.9])
+    assert [one["name"] for one in kept["synapses"]["end_to_end"]] == ["stem", "conv1"]
+    assert kept["synapses"]["local"] == [{"name": "conv1", "cosine": 0.5, "norm_ratio": 1.25}]
+
+
+def test_record_of_a_demo_has_validation_by_epoch_and_densities(recorded: Any, tmp_path: Path) -> None:
+    layers = [
+        {"name": "stem.conv", "kind": "conv2d", "stored_mb": 9.0, "density": 1.0},
+        {"name": "act", "kind": "HDLIF", "stored_mb": 9.0, "density": 0.25},
+        {"name": "conv", "kind": "conv2d", "stored_mb": 0.5, "density": 0.25},
+        {"name": "conv2", "kind": "conv2d", "stored_mb": 0.25, "density": 0.5},
+    ]
+    network = dict.fromkeys(demo_record.KEPT, 0.5) | {"name": "lif", "layers": layers, "neurons": [{"name": "act"}]}
+    summary = {"networks": [network], "artefact": {"path": "somewhere", "bytes": 3}, "data": "fashion_mnist"}
+    summary |= {"seed": 42, "versions": {"hdlif_commit": "abc"}, "hardware": {"cpu": "one of theirs"}}
+    (tmp_path / "lif").mkdir()
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    events = [{"event": "train", "accuracy": 0.1}, *({"event": "validation", "accuracy": a} for a in (0.5, 0.75))]
+    (tmp_path / "lif" / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    record = recorded(demo_record.main, tmp_path)
+    (kept,) = record["networks"]
+    assert (kept["validation_by_epoch"], kept["densities"], kept["body_mb"]) == ([0.5, 0.75], {"act": 0.25}, 0.75)
+    assert record["artefact"] == {"bytes": 3}
+    said = [record[key] for key in ("command", "commit", "hardware", "seeds")]
+    assert said == ["hdlif demo --data fashion_mnist --data-root DIR", "abc", {"cpu": "one of theirs"}, [42]]
+
+
+def test_record_of_confusions_names_the_run(tmp_path: Path) -> None:
+    summary = {"recipe": {"name": "hapt_hdlif", "training": {"epochs": 5}}, "seed": 43, "accuracy": 0.75}
+    (tmp_path / "summary.json").write_text(json.dumps(summary | {"versions": {}, "hardware": {}}))
+    (tmp_path / "confusion.json").write_text(json.dumps({"labels": ["a", "b"], "counts": [[3, 0], [1, 0]]}))
+    kept = confusions.of_run(tmp_path)
+    assert (kept["recipe"], kept["seed"], kept["epochs"], kept["counts"]) == ("hapt_hdlif", 43, 5, [[3, 0], [1, 0]])
+
+
+def test_weights_stay_and_statistics_are_shared_or_per_step() -> None:
+    network = built("model.blocks=[1]")
+    for per_step in (True, False):
+        made = dict(with_statistics(recipe("model.blocks=[1]"), network, per_step=per_step).state_dict())
+        statistics = {name: value for name, value in made.items() if name.endswith("running_mean")}
+        # The stem's are one for all steps of a still image.
+        assert {value.ndim for value in statistics.values()} == ({1, 2} if per_step else {1})
+        assert all(torch.equal(made[name], weight) for name, weight in network.named_parameters())
+
+
+PICTURE = Path(__file__).parents[2] / "docs" / "images" / "terminal.svg"
+NAMES = "{http://www.w3.org/2000/svg}"
+
+
+def texts(svg: str) -> list[str]:
+    return [text.text or "" for text in ElementTree.fromstring(svg).iter(f"{NAMES}text")]
+
+
+def test_what_was_written_is_drawn_and_nothing_is_loaded() -> None:
+    svg = drawn([Ran("one < two", "hdlif a", ("x & y", "z"), 1.0), Ran("three", "hdlif b", ("w",), 9.0)])
+    assert texts(svg) == ["# one < two", "$", "hdlif a", "x & y", "z", "# three", "$", "hdlif b", "w"]
+    # The name of the format is the one address in it.
+    assert re.findall(r"https?://[^\"]+", svg) == ["http://www.w3.org/2000/svg"]
+
+
+def test_the_commands_are_understood_and_drawn() -> None:
+    for _, command in COMMANDS:
+        for words in words_of(command):
+            parse(words)
+        assert command in texts(PICTURE.read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits' network with the weights that training begins with."""
+    chosen = load_recipe("digits_hdlif_w1p5_s4_parallel", ["model.width=4"])
+    torch.manual_seed(0)
+    labels, record = builders.data_kind(chosen).labels, builders.input_record(chosen)
+    network = builders.build_model(chosen).eval()
+    path = tmp_path_factory.mktemp("digits") / "digits.hdlif.safetensors"
+    save(lower(network, input=record, labels=labels, time_steps=chosen.time_steps), path)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("cortex-m4" not in installed(), reason="no tools for cortex-m4")
+def test_a_step_is_counted_and_recorded(
+    artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "c.json"
+    given = ["--data", "digits", "--samples", "2", "--devices", "cortex-m4", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["bench_c.py", str(artefact), *given])
+    assert bench_c.main() == 0
+    rows = json.loads(out.read_text())["devices"]["cortex-m4"]
+    assert set(rows) == {"float", "fixed", "dense int8"}
+    assert all(0 < row["mean"] <= row["longest"] for row in rows.values())
+    assert f"{rows['fixed']['mean']:,.0f}" in capsys.readouterr().out
+
+
+def test_the_dense_program_has_every_layer_of_weights(artefact: Path) -> None:
+    graph = load(artefact)
+    files = bench_c.dense(graph)
+    layers = [node for node in graph.nodes if "weight" in node.tensors]
+    assert files["dense.c"].count("static const struct layer") == len(layers)
+    for place, node in enumerate(layers):
+        assert f"int8_t WEIGHTS_{place}[{node.tensors['weight'].size}]" in files["dense.c"]
