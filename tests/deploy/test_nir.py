@@ -12,7 +12,7 @@ from deployed_graphs import residual_network, two_streams
 from hdlif.deploy import lower
 from hdlif.deploy.interop.nir import from_nir, read, read_artefact
 from hdlif.deploy.nir import extended, to_nir, write
-from hdlif.errors import LoweringError, MissingExtraError
+from hdlif.errors import LoweringError
 from hdlif.functional import HardReset
 from hdlif.graph.artefact import dumps
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, Recurrent, Sequential, SpikeQuantizer
@@ -129,9 +129,3 @@ def test_extension_comes_back_in_every_byte(graph, tmp_path: Path) -> None:
     # Of standard nodes alone, which the package reads.
     kinds = {type(node).__name__ for node in nir.read(tmp_path / "x.nir").nodes.values()}
     assert kinds <= set(nir.ir.__all__)
-
-
-def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "nir", None)
-    with pytest.raises(MissingExtraError):
-        to_nir(lowered(mlp(), 6, 1, 1, outputs=4))
