@@ -91,7 +91,7 @@ NETWORKS = {
 QUANTIZERS = {"float": None, "ternary": Ternary(), "binary": Binary(), "integer": Integer(3)}
 
 
-@sampled(27, make=NETWORKS, quantizer=QUANTIZERS, neuron=NEURONS)
+@sampled(12, make=NETWORKS, quantizer=QUANTIZERS, neuron=NEURONS)
 def test_a_deployed_network_computes_what_was_trained(make: Any, quantizer: Any, neuron: Any) -> None:
     """On one image, and beyond the trained steps."""
     torch.manual_seed(0)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cases import every
-from deployed_graphs import residual_network, two_streams
+from deployed_graphs import two_streams
 from hdlif.deploy import lower
 from hdlif.deploy.interop.nir import from_nir, read, read_artefact
 from hdlif.deploy.nir import extended, to_nir, write
@@ -122,7 +122,7 @@ def test_what_nir_cannot_say_is_refused_by_name(network: nn.Module) -> None:
         to_nir(lowered(network.eval(), 2, 8, 8, outputs=3))
 
 
-@every(graph=[residual_network(), two_streams(), lowered(changing().eval(), 2, 8, 8, outputs=3)])
+@every(graph=[two_streams(), lowered(changing().eval(), 2, 8, 8, outputs=3)])
 def test_extension_comes_back_in_every_byte(graph, tmp_path: Path) -> None:
     write(extended(graph), tmp_path / "x.nir")
     assert read_artefact(tmp_path / "x.nir") == dumps(graph)

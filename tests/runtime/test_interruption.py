@@ -122,8 +122,8 @@ def test_a_signal_ends_a_run(name: str, threads: int, after_a_moment: Callable[[
     small = x[:, :1]
     expected = session.run(small, 1) if name in ("stages", "steps") else None
     start = time.monotonic()
-    after_a_moment(MOMENT)
     with pytest.raises(RungError):
+        after_a_moment(MOMENT)
         session.run(x, steps)
     assert time.monotonic() - start < MOMENT + SOON
     if expected is not None:
@@ -184,7 +184,7 @@ def test_a_state_whose_writing_was_interrupted_is_taken_no_more(in_place: bool, 
     state = {"t": np.array(0, np.int64), **session._start(4)}
     kept = {name: value.copy() for name, value in state.items()}
     out = state if in_place else {name: value.copy() for name, value in state.items()}
-    after_a_moment(MOMENT)
+    after_a_moment(3 * MOMENT)
     with pytest.raises(RungError):
         session.step(x, state, out=out)
     assert int(out["t"]) == -1

@@ -255,7 +255,7 @@ PART = 2**25
 """Operations after which a run looks whether it is to go on, within a row too."""
 
 
-@every("form", "encoding", of=[("dense", "float32"), ("surplus", "ternary"), ("codes", "ternary"), ("codes", "int8")])
+@every("form", "encoding", of=[("dense", "float32"), ("surplus", "ternary"), ("codes", "int8")])
 def test_a_row_may_be_computed_in_parts(form: str, encoding: str) -> None:
     """The last of them shorter than the others."""
     b = Builder((24, 1, 700), 2, 1)

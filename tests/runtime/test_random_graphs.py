@@ -150,7 +150,7 @@ def assert_runs_as_the_reference(graph: Graph, threads: int) -> None:
                 np.testing.assert_array_equal(finite(session[name].run(x, steps)), finite(expected), err_msg=name)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(graph=graphs(), threads=st.integers(1, 2))
 def test_random_graphs(graph: Graph, threads: int) -> None:
     assert_runs_as_the_reference(graph, threads)
