@@ -188,7 +188,7 @@ def check_program(data: st.DataObject) -> None:
     assert_same_bits(graph, random_input(graph, 1, 2), 4, threads=1)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_programs(data: st.DataObject) -> None:
     check_program(data)

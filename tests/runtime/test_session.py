@@ -292,7 +292,7 @@ def views(draw: st.DrawFn) -> list[np.ndarray]:
     return arrays
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(arrays=views(), in_place=st.booleans(), own=st.sets(st.integers(0, 4)))
 def test_a_step_is_refused_or_right(arrays: list[np.ndarray], in_place: bool, own: set[int]) -> None:
     arrays = [array.copy() if i in own else array for i, array in enumerate(arrays)]

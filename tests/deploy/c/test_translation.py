@@ -59,7 +59,7 @@ def test_slices_and_joined_channels_have_the_oracles_bits(check: Check, tmp_path
 RANDOM = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=6, **RANDOM)
+@settings(max_examples=4, **RANDOM)
 @given(graph=graphs(), check=st.sampled_from(list(KINDS.values())))
 def test_any_graph_has_the_oracles_bits(graph: Graph, check: Check, tmp_path: Path) -> None:
     try:
