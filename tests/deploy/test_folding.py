@@ -116,15 +116,6 @@ def test_fold_on_the_current_merges_with_a_convolution_of_one_bit_and_its_batch_
     torch.testing.assert_close(torch.stack(spikes), expected(module, current), atol=1e-10, rtol=0)
 
 
-def test_fold_on_the_state_leaves_the_current_of_the_trained_steps_in_every_bit():
-    folded = fold_mem_bn(*rows_of(neuron(4)))
-    x = np.array([-0.0, 0.0, 1.5, -np.inf, 1e-310])
-    for t in range(4):
-        for c in range(C):
-            assert (x * folded.scale[t, c] + folded.shift[t, c]).tobytes() == x.tobytes()
-    assert (folded.shift[4:] != 0).any()
-
-
 def test_codes_of_four_bit_spikes_are_those_of_the_unfolded_neuron():
     module = neuron(4)
     current = 2 * torch.randn(4 + BEYOND, 16, C, 20, dtype=torch.float64)

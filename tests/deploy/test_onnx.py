@@ -1,7 +1,6 @@
 """ONNX models, run by ONNX Runtime, compute what the NumPy reference computes."""
 
 import json
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,8 +13,7 @@ from cases import every
 from deployed_graphs import Builder, random_input, residual_network, two_streams
 from hdlif.deploy import lower
 from hdlif.deploy.onnx import streamed, unrolled
-from hdlif.errors import MissingExtraError
-from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
+from hdlif.graph.artefact import INPUT, Graph, InputRecord
 from hdlif.graph.equations import OPERATIONS, Instruction, Program
 from hdlif.models import resnet
 from hdlif.nn import AdaptiveHDLIF, ParallelHDLIF, ResonateHDLIF, SecondOrderHDLIF, SlidingParallelHDLIF
@@ -242,13 +240,6 @@ def test_a_model_says_what_it_takes_and_gives() -> None:
     model = unrolled(residual_network())
     said = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
     assert said == {"mean": [0.5] * 3, "std": [0.25] * 3, "labels": [f"class {i}" for i in range(3)], "time_steps": 4}
-
-
-def test_absent_onnx_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    graph = Graph((Node("flatten", "x", (INPUT,)),), "x", 1, InputRecord((1, 1, 1), (0.0,), (1.0,)), ("a",))
-    with pytest.raises(MissingExtraError, match=r"hdlif\[export\]"):
-        unrolled(graph)
 
 
 def test_a_neuron_that_is_relu_is_written_as_one() -> None:

@@ -59,7 +59,7 @@ def test_names_that_differ_in_a_separator_are_two() -> None:
     assert_computes_as_the_reference(network(["x.a", "y", "x/a", "y.z", "x~1a", "y/z"]))
 
 
-@settings(max_examples=150)
+@settings(max_examples=40)
 @given(st.lists(NAMES, min_size=1, max_size=6, unique=True))
 def test_any_names(names: list[str]) -> None:
     assert_computes_as_the_reference(network(names))

@@ -86,7 +86,7 @@ def main(target: Target, name: str, *, seeds: Iterable[bytes] = (), mutate: Muta
     arguments = parser.parse_args()
     limits = (arguments.timeout, arguments.memory_mb)
     if arguments.replay:
-        sys.exit(_replay(target, arguments.replay, *limits))
+        sys.exit(replay(target, arguments.replay, *limits))
     arguments.corpus.mkdir(parents=True, exist_ok=True)
     start = [*seeds, *(path.read_bytes() for path in sorted(arguments.corpus.iterdir()))] or [b""]
     fuzz = _fuzz_at_random if arguments.plain or importlib.util.find_spec("atheris") is None else _fuzz_by_coverage
@@ -181,7 +181,9 @@ def _kept(work: Callable[[Path], None], arguments: argparse.Namespace) -> int:
     return 1
 
 
-def _replay(target: Target, paths: Sequence[Path], timeout: float, memory_mb: int) -> int:
+def replay(target: Target, paths: Sequence[Path], timeout: float = 10, memory_mb: int = 1024) -> int:
+    """Run the target on files, in child processes under limits; 1 after a finding, which is printed."""
+
     def all_of_them() -> None:
         for path in paths:
             _run_one(target, path.read_bytes(), None, timeout)

@@ -5,7 +5,6 @@ The bytes are a safetensors file, or the JSON of a record (they begin with `{`),
 
 import json
 import random
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -32,7 +31,6 @@ RECIPE = load_recipe(
 )
 RECORD = RECIPE.model_dump(mode="json")
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz_checkpoint_"))
-DIGEST = re.compile(rb'\\"digest\\": ?\\"[0-9a-f]{64}')
 
 
 def network() -> torch.nn.Module:

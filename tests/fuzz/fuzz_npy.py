@@ -10,22 +10,8 @@ from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array
 
 WORDS = (
-    b"'descr': ",
-    b"'fortran_order': ",
-    b"'shape': ",
-    b"'<f4'",
-    b"'|O'",
-    b"True",
-    b"(3, 9, 7)",
-    b"(0,)",
-    b"(-1,)",
-    b"9" * 30,
-    b"L",
-    b", ",
-    b"{",
-    b"}",
-    b"[('a', '<f4')]",
-    b"(" * 300,
+    *(b"'descr': ", b"'fortran_order': ", b"'shape': ", b"'<f4'", b"'|O'", b"[('a', '<f4')]", b"True", b"L", b", "),
+    *(b"(3, 9, 7)", b"(0,)", b"(-1,)", b"9" * 30, b"{", b"}", b"(" * 300),
 )
 
 

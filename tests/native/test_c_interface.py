@@ -71,7 +71,7 @@ def test_every_op_gives_the_bits_of_the_session(graph: Graph) -> None:
     assert_same_bits(graph)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(graph=graphs())
 def test_random_graphs_give_the_bits_of_the_session(graph: Graph) -> None:
     assert_same_bits(graph)

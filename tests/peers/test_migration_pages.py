@@ -12,8 +12,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 import hdlif
 import hdlif.functional
@@ -107,30 +105,6 @@ def test_the_page_of_spikingjelly_runs(data: None, monkeypatch: pytest.MonkeyPat
     assert Path("cifar10.hdlif.safetensors").exists()
     assert Path("theirs.hdlif.safetensors").exists()
     assert len(names["spikes"].records) == 17  # type: ignore[attr-defined]
-
-
-def test_the_training_of_the_page_of_spikingjelly_has_the_gradient_of_theirs() -> None:
-    pytest.importorskip("spikingjelly", reason="pip install spikingjelly")
-    from spikingjelly.activation_based import functional, layer, neuron, surrogate
-
-    from hdlif.deploy.interop.spikingjelly import from_spikingjelly
-
-    def squared(rate: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        return F.mse_loss(rate, F.one_hot(label, 10).float())
-
-    torch.manual_seed(0)
-    net = nn.Sequential(layer.Flatten(), layer.Linear(784, 10), neuron.LIFNode(surrogate_function=surrogate.ATan()))
-    image, label = 3 * torch.rand(20, 1, 28, 28), torch.arange(20) % 10
-    model = from_spikingjelly(net, 4)
-    squared(sum(net(image) for _ in range(4)) / 4, label).backward()
-    rule = hdlif.STBP(criterion=squared)
-    for step in rule(model, image[None], label, rule.schedule(4, torch.Generator())):
-        step.loss.backward()
-    theirs, ours = [[one.grad for one in each.parameters()] for each in (net, model)]
-    assert theirs[0] is not None
-    assert theirs[0].abs().max() > 0
-    torch.testing.assert_close(ours, theirs)
-    functional.reset_net(net)
 
 
 def test_neurons_beside_one_another_on_the_page_of_spikingjelly_are_equal() -> None:

@@ -88,16 +88,9 @@ def through_a_file(graph: Any, path: Path, **options: Any) -> Any:
     return read(path, time_steps=T, **options)
 
 
-def assert_ours_is_theirs(found: Any, theirs: np.ndarray, x: Tensor) -> None:
-    """In PyTorch, and deployed."""
-    assert_same(spikes_of(found.network, x), theirs)
-    assert_same(reference.run(found.graph(), x.numpy(), T), theirs)
-
-
-def test_spikingjelly_runs_here(tmp_path: Path) -> None:
-    neuron, exchange, functional = map(jelly, ("neuron", "nir_exchange", "functional"))
-    layers = jelly("layer")
-    theirs = nn.Sequential(
+def deep() -> nn.Module:
+    neuron, layers = jelly("neuron"), jelly("layer")
+    return nn.Sequential(
         layers.Conv2d(2, 4, 3, padding=1, bias=False),
         neuron.LIFNode(tau=2.0, decay_input=False, v_reset=0.0),
         layers.AvgPool2d(2),
@@ -107,12 +100,23 @@ def test_spikingjelly_runs_here(tmp_path: Path) -> None:
         layers.Linear(64, 8),
         neuron.LIFNode(tau=4.0, decay_input=True, v_threshold=0.5, v_reset=-0.25),
     )
-    on_grid(theirs)
-    x = currents(2, 8, 8)
-    graph = exchange.export_to_nir(theirs, x[0])
-    functional.reset_net(theirs)
+
+
+def of_a_current_that_decays() -> nn.Module:
+    node = jelly("neuron").CUBALIFNode(c_decay=0.5, v_decay=0.75, v_threshold=1.0, v_reset=0.0)
+    return nn.Sequential(nn.Linear(6, 12), node)
+
+
+@every("make", "shape", of=[(deep, (2, 8, 8)), (of_a_current_that_decays, (6,))])
+def test_spikingjelly_runs_here(make: Callable[[], nn.Module], shape: tuple[int, ...], tmp_path: Path) -> None:
+    theirs, x = on_grid(make()), currents(*shape)
+    graph = jelly("nir_exchange").export_to_nir(theirs, x[0])
+    jelly("functional").reset_net(theirs)
     expected = stepped(theirs, x)
-    assert_ours_is_theirs(through_a_file(graph, tmp_path / "x.nir", fires_at_threshold=True), expected, x)
+    found = through_a_file(graph, tmp_path / "x.nir", fires_at_threshold=True)
+    assert_same(spikes_of(found.network, x), expected)
+    if make is deep:
+        assert_same(reference.run(found.graph(), x.numpy(), T), expected)
 
 
 def test_snntorch_runs_here(tmp_path: Path) -> None:
@@ -174,20 +178,6 @@ def test_recurrent_snntorch_runs_here(tmp_path: Path) -> None:
     leaky.spk, leaky.mem = torch.zeros(0), torch.zeros(0)
     expected = stepped(theirs, x)
     assert_same(spikes_of(through_a_file(graph, tmp_path / "x.nir").network, x), expected)
-
-
-def test_a_current_that_decays_is_as_theirs(tmp_path: Path) -> None:
-    neuron, exchange, functional = map(jelly, ("neuron", "nir_exchange", "functional"))
-    theirs = nn.Sequential(
-        nn.Linear(6, 12), neuron.CUBALIFNode(c_decay=0.5, v_decay=0.75, v_threshold=1.0, v_reset=0.0)
-    )
-    on_grid(theirs)
-    x = currents(6)
-    graph = exchange.export_to_nir(theirs, x[0])
-    functional.reset_net(theirs)
-    expected = stepped(theirs, x)
-    found = through_a_file(graph, tmp_path / "x.nir", fires_at_threshold=True)
-    assert_same(spikes_of(found.network, x), expected)
 
 
 def test_what_came_from_one_goes_to_another(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Neurons, surrogates and online rules beside SpikingJelly's, where the settings agree (float64)."""
+"""Surrogates, the gated LIF and online rules equal SpikingJelly's if the settings agree (float64).
+
+LIF, in spikes and gradients: test_interop_spikingjelly.py.
+"""
 
 import pytest
 import torch
@@ -10,14 +13,11 @@ from hdlif.functional import (
     ATan,
     DetachedReset,
     GLIFParameters,
-    HardReset,
     Rectangle,
-    Reset,
     Sigmoid,
     Surrogate,
     Triangle,
     glif_step,
-    soft_reset,
 )
 from hdlif.learning import OTTT, SLTT, Rule
 from hdlif.nn import LIF, QuantLinear, Scope, State, Temporal
@@ -39,56 +39,12 @@ SURROGATES = [
 ]
 
 
-def dyadic(*shape: int, seed: int = 0) -> Tensor:
-    g = torch.Generator().manual_seed(seed)
-    return torch.randint(-16, 40, shape, generator=g).double() / 16
-
-
 @every("ours", "theirs", of=SURROGATES)
 def test_surrogate_equals_theirs(ours: Surrogate, theirs: nn.Module) -> None:
     # Beside the jumps of the rectangle, at which conventions differ.
     x = (torch.linspace(-2, 2, 401, dtype=torch.float64) + 1e-3).requires_grad_()
     (slope,) = torch.autograd.grad(theirs(x).sum(), x)
     torch.testing.assert_close(ours(x.detach()), slope, atol=1e-12, rtol=0)
-
-
-@every(
-    "ours",
-    "theirs",
-    of=SURROGATES,
-    reset=[(soft_reset, None), (HardReset(), 0.0), (HardReset(-0.5), -0.5)],
-    detached=[True, False],
-)
-def test_lif_equals_theirs_in_spikes_and_gradients(
-    ours: Surrogate, theirs: nn.Module, reset: tuple[Reset, float | None], detached: bool
-) -> None:
-    ours_resets, v_reset = reset
-    node = neuron.LIFNode(
-        tau=2.0,
-        decay_input=False,
-        v_threshold=1.0,
-        v_reset=v_reset,
-        surrogate_function=theirs,
-        detach_reset=detached,
-        step_mode="m",
-    )
-    lif = LIF(T, surrogate=ours, reset=DetachedReset(ours_resets) if detached else ours_resets).double()
-    start = {"potential": torch.full((50,), v_reset or 0.0, dtype=torch.float64)}
-    weights = dyadic(T, 50, seed=1)
-    found = []
-    for module in (lambda x: lif(x, start, range(T))[0], node):
-        x = dyadic(T, 50).requires_grad_()
-        spikes = module(x)
-        (grad,) = torch.autograd.grad((spikes * weights).sum(), x)
-        found.append((spikes.detach(), grad))
-    (spikes, grad), (expected, oracle) = found
-    if v_reset in (None, 0.0):
-        assert torch.equal(spikes, expected)
-        assert 0.05 < spikes.mean() < 0.95
-        torch.testing.assert_close(grad, oracle, atol=1e-10, rtol=0)
-    else:
-        # Theirs leaks towards v_reset, ours towards 0: the two must differ.
-        assert not torch.equal(spikes, expected)
 
 
 def test_gated_lif_step_equals_theirs() -> None:

@@ -1,6 +1,7 @@
 """What is said of samples as they come, beside `Session.run` on each window as a whole."""
 
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -45,16 +46,50 @@ def answer(graph: Graph, found: np.ndarray) -> dict[str, Any]:
     return said
 
 
-@every(kind=list(KINDS), hop=[None, 5, 17], size=[1, 7, 60])
-def test_windows_are_answered_for_as_a_run_of_each(kind: str, hop: int | None, size: int) -> None:
-    graph, x = series_network(kind), readings(60)
-    found = pushed(Stream(Session(graph), hop=hop), x, size)
-    begins = windows(len(x), STEPS, hop)
-    assert [decision.window for decision in found] == list(range(len(begins)))
-    for decision, begin in zip(found, begins, strict=True):
-        assert (decision.samples, decision.step) == ((begin, begin + STEPS), STEPS)
-        assert decision.answer == answer(graph, outputs(graph, x[begin : begin + STEPS]))
-    assert len({tuple(decision.answer["logits"]) for decision in found if decision.answer}) == len(begins)
+@dataclass
+class Windows:
+    """Samples, the first ones of their windows of `length`, and how a window is shown to the network."""
+
+    graph: Graph
+    x: np.ndarray
+    begins: Iterable[int]
+    length: int = STEPS
+    hop: int | None = None
+    show: Callable[[np.ndarray], np.ndarray] = lambda x: x
+
+
+LIVELY: dict[str, Any] = {"mean": (-2.0, -2.0), "std": (0.5, 0.5)}
+"""A record of frames under which the outputs for noise differ from window to window."""
+
+
+def sounds(clips: str, spacing: int, hop: int | None) -> Windows:
+    record, x = replace(SOUND, clips=clips, every=spacing), noise(3000)
+    begins = windows(len(x), 1600, hop or (spacing if clips == "windows" else 1600))
+    return Windows(series_network("conv1d", sound=record, **LIVELY), x, begins, 1600, hop, lambda x: log_mel(x, record))
+
+
+RESAMPLED = series_network(rates=(50, 20), windows=(30, 10))
+WINDOWS = {
+    **{
+        f"{kind}, {hop}": Windows(series_network(kind), readings(60), windows(60, STEPS, hop), hop=hop)
+        for kind in KINDS
+        for hop in (None, 5, 17)
+    },
+    "resampled": Windows(RESAMPLED, readings(95), windows(95, 30, 10), 30, show=lambda x: resampled(x, 50, 20)),
+    "clips": sounds("first", 1600, None),
+    "clips by windows": sounds("windows", 700, None),
+    "clips by hop": sounds("first", 1600, 300),
+}
+
+
+@every(case=WINDOWS, size=[7, 130, 10_000])
+def test_windows_are_answered_for_as_a_run_of_each(case: Windows, size: int) -> None:
+    found = pushed(Stream(Session(case.graph), hop=case.hop), case.x, size)
+    assert [decision.window for decision in found] == list(range(len(list(case.begins))))
+    for decision, begin in zip(found, case.begins, strict=True):
+        assert (decision.samples, decision.step) == ((begin, begin + case.length), STEPS)
+        assert decision.answer == answer(case.graph, outputs(case.graph, case.show(case.x[begin:][: case.length])))
+    assert len({tuple(decision.answer["logits"]) for decision in found if decision.answer}) == len(found)
 
 
 def test_an_answer_comes_with_the_sample_that_completes_the_window() -> None:
@@ -103,37 +138,12 @@ def test_a_window_that_is_answered_for_early_computes_no_more(monkeypatch: pytes
     assert len(steps) == 3
 
 
-@every(size=[1, 100])
-def test_windows_of_readings_are_resampled_each_by_itself(size: int) -> None:
-    graph, x = series_network(rates=(50, 20), windows=(30, 10)), readings(95)
-    found = pushed(Stream(Session(graph)), x, size)
-    for decision, begin in zip(found, windows(len(x), 30, 10), strict=True):
-        assert decision.samples == (begin, begin + 30)
-        assert decision.answer == answer(graph, outputs(graph, resampled(x[begin : begin + 30], 50, 20)))
-
-
-@every(
-    "clips",
-    "spacing",
-    "hop",
-    of=[("first", 1600, None), ("windows", 700, None), ("first", 1600, 300)],
-    size=[1, 130, 10_000],
-)
-def test_sounds_are_shown_as_the_frames_of_each_clip(clips: str, spacing: int, hop: int | None, size: int) -> None:
-    record = replace(SOUND, clips=clips, every=spacing)
-    graph, x = series_network("conv1d", sound=record), noise(2000 if size == 1 else 5000)
-    found = pushed(Stream(Session(graph), hop=hop), x, size)
-    begins = windows(len(x), 1600, hop or (spacing if clips == "windows" else 1600))
-    for decision, begin in zip(found, begins, strict=True):
-        assert decision.samples == (begin, begin + 1600)
-        assert decision.answer == answer(graph, outputs(graph, log_mel(x[begin : begin + 1600], record)))
-
-
 @every(rate=[16000, 11025, 4000])
 def test_a_sound_of_another_rate_is_resampled_as_a_file_is(rate: int) -> None:
-    graph, x = series_network(sound=SOUND), noise(rate)
+    graph, x = series_network("conv1d", sound=SOUND, **LIVELY), noise(rate)
     stream = Stream(Session(graph), rate=rate)
     found = pushed(stream, x, 100) + stream.end()
+    assert len({str(decision.answer) for decision in found}) == len(found)
     whole = resampled(x, rate, 8000)
     for decision, begin in zip(found, windows(len(whole), 1600, None), strict=True):
         assert decision.answer == answer(graph, outputs(graph, log_mel(whole[begin : begin + 1600], SOUND)))
@@ -145,14 +155,6 @@ def test_pcm_of_16_bits_is_a_sound_too() -> None:
     graph, x = series_network(sound=SOUND), (noise(1600) * 30000).astype(np.int16)
     (whole,), (floats,) = (Stream(Session(graph)).push(one) for one in (x, x / 32768))
     assert whole.answer == floats.answer
-
-
-def test_nothing_is_said_before_a_delayed_answer() -> None:
-    graph = series_network(task=TaskRecord("sequence", combine="each", delay=3))
-    for steps, said in ((2, []), (3, []), (4, [4])):
-        stream = Stream(Session(graph))
-        stream.push(readings(steps))
-        assert [one.step for one in stream.end(partial=True)] == said
 
 
 def test_the_end_leaves_open_windows_unanswered_unless_it_is_asked() -> None:
@@ -172,6 +174,11 @@ def test_the_end_leaves_open_windows_unanswered_unless_it_is_asked() -> None:
 
 
 def test_other_tasks_are_answered_for_as_their_records_say() -> None:
+    late = series_network(task=TaskRecord("sequence", combine="each", delay=3))
+    for steps, said in ((3, []), (4, [4])):
+        stream = Stream(Session(late))
+        stream.push(readings(steps))
+        assert [one.step for one in stream.end(partial=True)] == said
     for task in (
         TaskRecord("sequence", "each", delay=2),
         TaskRecord("regress", "mean", mean=(1.0, 2.0, 3.0), std=(1.0, 2.0, 3.0)),

@@ -81,7 +81,7 @@ def assert_same_state(seen: State, expected: State) -> None:
         np.testing.assert_array_equal(seen[name], value, err_msg=name, strict=True)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_convolutions_over_time(data: st.DataObject) -> None:
     draw = data.draw
@@ -122,7 +122,7 @@ def test_values_that_nobody_reads_in_time() -> None:
     assert_runs_as_steps(b.graph(x), batch=1)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_sequences_give_the_bits_of_steps_in_any_pieces(data: st.DataObject) -> None:
     draw = data.draw
@@ -135,7 +135,7 @@ def test_sequences_give_the_bits_of_steps_in_any_pieces(data: st.DataObject) -> 
         current = b.conv("input", 6, kernel=(1, 1), padding=(0, 0))
         graph = b.graph(b.recurrent(current, kernel=1) if kind == "recurrent" else b.hd_lif(current))
     batch = draw(st.sampled_from([1, 1, 2]))
-    x = random_input(graph, 150, batch)
+    x = random_input(graph, 100, batch)
     expected, last = by_steps(graph, x)
     session = Session(graph, 1)
     stream = session.sequence(batch)
@@ -279,7 +279,7 @@ def test_a_sequence_keeps_its_network_alive() -> None:
 def test_sequences_of_one_session_run_on_several_threads() -> None:
     graph = convolutional(3, [("quantised", 48, 5, 4, "ternary"), ("hd_lif", 48, 5, 4, "float32")], 0)
     session = Session(graph, 2)
-    x = random_input(graph, 2000, 3)
+    x = random_input(graph, 600, 3)
     expected = session.run(x)
     seen: dict[int, np.ndarray] = {}
 

@@ -31,7 +31,7 @@ from served import client, residual_network, write
 from sound_files import wav_bytes
 
 PREDICT = "/v1/models/net/predict"
-SOUND_BODY, CLIP = 2**20, 16_000
+SOUND_BODY, CLIP = 2**18, 16_000
 SECONDS = 2.0
 """Of one core, for each body here."""
 
@@ -119,7 +119,7 @@ for name in sys.argv[1:] * 2:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux' peak of resident memory")
 def test_an_image_takes_no_more_than_is_set_aside_for_it(tmp_path: Path) -> None:
-    files = images(1000, tmp_path)
+    files = images(500, tmp_path)
     command = [sys.executable, "-c", _MEASURE, *map(str, files.values())]
     environment = os.environ | {"MALLOC_ARENA_MAX": "1", "PYTHONPATH": str(Path(hdlif.__file__).parents[1])}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)

@@ -1,6 +1,7 @@
 """`hdlif serve` as a process: what it prints, how it ends, and files that are loaded again under load."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -19,7 +20,7 @@ from hdlif.cli.serve import serve as command
 from hdlif.errors import ArtefactError, MachineError, MissingExtraError
 from hdlif.graph.artefact import INPUT, save
 from hdlif.serve.server import _listen, serve
-from served import NPY, STEPS, npy, series, write
+from served import NPY, STEPS, npy, residual_network, series, write
 from serving_processes import Process, answer, everything, metric, server, wait_until
 
 pytestmark = pytest.mark.slow
@@ -236,3 +237,23 @@ def test_it_imports_neither_torch_nor_readers_of_images_before_an_image_comes(ar
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"{STEPS}\n[]\n"), done.stderr
+
+
+TESTS = Path(__file__).parents[1]
+
+
+def test_requests_made_of_the_description_are_answered_as_it_says(tmp_path: Path) -> None:
+    pytest.importorskip("schemathesis")
+    artefacts = write(tmp_path, net=residual_network(), line=series(), table=series(kind="table"))
+    with server(*artefacts.values()) as process:
+        # What an array must look like is the network's affair, and the description says it in words alone.
+        command = [
+            *(sys.executable, "-m", "schemathesis.cli", "run", f"{process.address}/openapi.json"),
+            *("--exclude-checks", "positive_data_acceptance", "--max-examples", "200", "--no-color", "--seed", "1"),
+        ]
+        environment = os.environ | {"SCHEMATHESIS_HOOKS": "openapi_bodies", "PYTHONPATH": str(TESTS)}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Operations:       11 selected / 11 total" in done.stdout
+        code, err = process.end()
+    assert (code, err) == (143, "")

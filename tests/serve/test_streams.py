@@ -27,20 +27,6 @@ def step(http: Any, stream: str, x: np.ndarray, **given: Any) -> Any:
     return http.post(f"/v1/streams/{stream}/steps", content=npy(x), headers=NPY, **given)
 
 
-def test_steps_of_a_series_end_on_the_answer_to_the_whole(tmp_path: Path) -> None:
-    rows = np.random.default_rng(0).normal(size=(STEPS, 2))
-    with client(write(tmp_path, net=series())) as http:
-        whole = http.post("/v1/models/net/predict", content=npy(rows), headers=NPY).json()["inputs"][0]
-        stream = begin(http)["stream"]
-        for t, row in enumerate(rows[:-2]):
-            answer = step(http, stream, row).json()
-            assert (answer["stream"], answer["t"], answer["answers"][0]["t"]) == (stream, t + 1, t + 1)
-        last = step(http, stream, rows[-2:]).json()["answers"]
-        assert [one["t"] for one in last] == [STEPS - 1, STEPS]
-        assert {**last[-1], "input": "body"} == {**whole, "t": STEPS}
-        assert http.get(f"/v1/streams/{stream}").json()["t"] == STEPS
-
-
 def test_steps_come_in_every_form(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(3, 2)).astype(np.float32)
@@ -58,11 +44,13 @@ def test_steps_come_in_every_form(tmp_path: Path) -> None:
     ]
     with client(write(tmp_path, **graphs)) as http:
         for number, (model, body, x) in enumerate(forms):
-            found = http.post(f"/v1/streams/{begin(http, model)['stream']}/steps", **body).json()["answers"]
+            stream = begin(http, model)["stream"]
+            found = http.post(f"/v1/streams/{stream}/steps", **body).json()["answers"]
             session = Session(graphs[model], 1)
             for t in range(1, len(x) + 1):
                 expected = next(answers(session.run(x[:t], t), session.task, session.labels))
                 assert found[t - 1] == {"t": t, **(expected or {})}, number
+            assert http.get(f"/v1/streams/{stream}").json()["t"] == len(x)
 
 
 def test_a_stream_moves_between_servers(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Networks in fixed point: the C code has the oracle's integers, and the oracle is near the reference."""
+"""Fixed point: the oracle is near the reference. Its integers in C: test_translation.py."""
 
 import shutil
 from dataclasses import replace
@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
 
-from c_networks import assert_has_the_bits_of_fixed_point, fresh, joined
+from c_networks import joined
 from cases import every, naming
-from deployed_graphs import Builder, random_input, residual_network, two_streams
+from deployed_graphs import Builder, random_input, residual_network
 from hdlif.deploy.c import translate
 from hdlif.deploy.c.building import FLAGS, Library
 from hdlif.deploy.c.fixed.network import fixed_point, reals
@@ -21,44 +20,9 @@ from hdlif.graph.ops import OPS
 from hdlif.inputs.fitting import normalised
 from hdlif.runtime import reference
 from one_op import of_one_op
-from runtime.test_random_graphs import graphs
 
 QUICK = tuple(flag for flag in FLAGS if flag != "-O2")
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")
-
-
-@every(op=sorted(OPS))
-def test_every_op_has_the_oracles_integers(op: str, tmp_path: Path) -> None:
-    assert_has_the_bits_of_fixed_point(of_one_op(op), fresh(tmp_path), flags=QUICK)
-
-
-@every(encoding=["ternary", "binary", "int4", "int8", "float32"])
-def test_a_residual_network_has_the_oracles_integers(encoding: str, tmp_path: Path) -> None:
-    assert_has_the_bits_of_fixed_point(residual_network(encoding=encoding, width=9), fresh(tmp_path))
-
-
-def test_slices_and_joined_channels_have_the_oracles_integers(tmp_path: Path) -> None:
-    assert_has_the_bits_of_fixed_point(two_streams(), tmp_path, flags=QUICK)
-
-
-RANDOM = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
-
-
-@settings(max_examples=6, **RANDOM)
-@given(graph=graphs())
-def test_any_graph_has_the_oracles_integers(graph: Graph, tmp_path: Path) -> None:
-    try:
-        assert_has_the_bits_of_fixed_point(graph, fresh(tmp_path), flags=QUICK)
-    except InputError as error:
-        assume("its sums may reach" not in str(error))
-        raise
-
-
-@pytest.mark.slow
-@settings(max_examples=100, **RANDOM)
-@given(graph=graphs())
-def test_many_graphs_have_the_oracles_integers(graph: Graph, tmp_path: Path) -> None:
-    test_any_graph_has_the_oracles_integers.hypothesis.inner_test(graph, tmp_path)
 
 
 def off(graph: Graph, x: np.ndarray) -> float:

@@ -1,14 +1,19 @@
-"""The structure that a recipe holds of an imported network: built as it says, or refused."""
+"""The structure of an imported network in a recipe; and libraries that are not installed."""
 
+import importlib
 import json
+import sys
 from typing import Any
 
 import pytest
 import torch
 
-from cases import every
+from cases import every, naming
+from deployed_graphs import tiny_network
 from hdlif.deploy.interop.structure import build
-from hdlif.errors import ConversionError
+from hdlif.deploy.nir import to_nir
+from hdlif.deploy.onnx import unrolled
+from hdlif.errors import ConversionError, MissingExtraError
 from hdlif.nn import QuantLinear, Recurrent, Ternary, UnitLIF
 
 T = 3
@@ -83,3 +88,18 @@ def test_it_is_built_as_it_says() -> None:
 def test_what_is_no_structure_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConversionError, match="not the structure of a network"):
         build(structure(**changes), T)
+
+
+def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for library, extra, use in (
+        ("snntorch", "peers", lambda: importlib.import_module("hdlif.deploy.interop.snntorch")),
+        ("spikingjelly", "peers", lambda: importlib.import_module("hdlif.deploy.interop.spikingjelly")),
+        ("onnx", "export", lambda: unrolled(tiny_network())),
+        ("nir", "nir", lambda: to_nir(tiny_network())),
+    ):
+        for name in [one for one in sys.modules if one.split(".")[0] == library]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, library, None)
+        monkeypatch.delitem(sys.modules, f"hdlif.deploy.interop.{library}", raising=False)
+        with naming(library), pytest.raises(MissingExtraError, match=rf"pip install 'hdlif\[{extra}\]'"):
+            use()

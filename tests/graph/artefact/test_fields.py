@@ -246,9 +246,9 @@ def test_integers_that_a_sum_or_a_place_would_pass() -> None:
     def closed(b: Builder, output: str, labels: int = 1) -> bytes:
         return dumps(Graph(tuple(b.nodes), output, 1, b.record(), ("a",) * labels))
 
-    # 2^24 codes of 255 pass 2^31, of 127 they do not
-    b = Builder((1, 2**12, 2**12), 1, 0)
-    summed = closed(b, b.linear(b.add("flatten", b.quantise(INPUT, bits=7)), 1, encoding="binary"))
+    # 2^17 codes of 255 times weights of 127 pass 2^31, of 127 they do not
+    b = Builder((1, 2**8, 2**9), 1, 0)
+    summed = closed(b, b.linear(b.add("flatten", b.quantise(INPUT, bits=7)), 1, encoding="int8"))
     b = Builder((1, 2**8, 2**8), 1, 0)
     large = closed(b, b.add("global_sum_pool", b.add("upsample", INPUT, factor=(2**7, 2**7))))
     # the channels of a flat map of 2^29 joined to themselves are as many as a value may have

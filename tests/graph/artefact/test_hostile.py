@@ -1,8 +1,12 @@
-"""Files that ask for too much, nest too deep or are no files: refused soon, by one printable line."""
+"""Damaged model files, and files that ask for too much, nest too deep or are none: refused in one printable line.
 
+Fields that hold what they must not: test_fields.py; files of chance, by both readers: tests/native/test_reader.py.
+"""
+
+import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +15,14 @@ import pytest
 import safetensors.numpy
 
 from c_networks import fresh
-from cases import every
+from cases import every, naming
 from deployed_graphs import residual_network, tiny_network
 from hdlif.errors import AllocationError, ArtefactError
 from hdlif.graph.artefact import dumps, infer_values, is_artefact, load, loads
 from hdlif.graph.artefact.files import MAX_FILE_BYTES, MAX_HEADER_BYTES
 from hdlif.graph.ops.graph import MAX_NODES
 from hdlif.runtime import Session
-from model_files import rewritten
+from model_files import GOLDEN, rewritten, signed
 
 LONGEST_MESSAGE = 1000
 
@@ -121,11 +125,68 @@ def test_names_of_nodes_reach_no_message_unescaped(name: str) -> None:
     assert_refused(lambda: loads(rewritten(change), "hostile"), "hostile")
 
 
-def test_memory_that_is_not_granted_is_our_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@every("error", "expected", of=[(MemoryError, AllocationError), (safetensors.SafetensorError, ArtefactError)])
+def test_errors_of_the_library_and_memory_that_is_not_granted_are_ours(
+    error: type[Exception], expected: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(content: bytes) -> None:
-        raise MemoryError
+        raise error("HeaderTooLarge")
 
-    content = dumps(residual_network())
     monkeypatch.setattr(safetensors.numpy, "load", refuse)
-    with pytest.raises(AllocationError, match="hostile: "):
-        loads(content, "hostile")
+    with pytest.raises(expected, match="hostile: "):
+        loads(dumps(residual_network()), "hostile")
+
+
+def test_the_digest_is_that_of_the_file_with_zeros_in_its_place() -> None:
+    for graph in (tiny_network(), residual_network()):
+        assert signed(dumps(graph)) == dumps(graph)
+
+
+def test_every_truncation_is_refused() -> None:
+    content = GOLDEN.read_bytes()
+    for length in range(len(content)):
+        with pytest.raises(ArtefactError, match=r"^cut: "):
+            loads(content[:length], "cut")
+        with pytest.raises(ArtefactError, match=r"^cut: "):
+            loads(signed(content[:length]), "cut")
+    for longer in (content + b"\0", signed(content + b"\0")):
+        with pytest.raises(ArtefactError, match=r"digest|14 of 15 bytes"):
+            loads(longer, "longer")
+
+
+def flipped_bits(content: bytes) -> Iterator[bytes]:
+    for position in range(len(content)):
+        for bit in range(8):
+            damaged = bytearray(content)
+            damaged[position] ^= 1 << bit
+            yield bytes(damaged)
+
+
+def test_every_flipped_bit_is_refused() -> None:
+    for damaged in flipped_bits(GOLDEN.read_bytes()):
+        with pytest.raises(ArtefactError, match=r"^flipped: "):
+            loads(damaged, "flipped")
+
+
+def test_every_flipped_bit_under_a_new_digest_gives_a_checked_graph_or_an_artefact_error() -> None:
+    for damaged in flipped_bits(GOLDEN.read_bytes()):
+        with contextlib.suppress(ArtefactError):
+            dumps(loads(signed(damaged), "flipped"))
+
+
+def headed(header: bytes) -> bytes:
+    return len(header).to_bytes(8, "little") + header
+
+
+SPACED = headed(b" " * 8 + GOLDEN.read_bytes()[8:])
+NO_HEADER = [b"", b"P5 8 8 255\n", headed(b" " * 8), headed(b"[]"), SPACED]
+WRONG_HEADER = [b"{", b"{\xff", b'{"a":1,"a":2}', b'{"a":' + b"[" * 100_000, b'{"__metadata__":{"hdlif":1}}']
+
+
+def test_what_has_no_header_of_safetensors_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+    path = tmp_path / "photo.pgm"
+    cases = [(content, "is not an artefact") for content in NO_HEADER]
+    for content, said in [*cases, *((headed(header), "damaged") for header in WRONG_HEADER)]:
+        path.write_bytes(content)
+        with naming(content[:40]), pytest.raises(ArtefactError, match=f"^{path}: .*{said}"):
+            load(path)

@@ -1,11 +1,14 @@
-import contextlib
+"""Model files as they are written and read: the same graph, golden bytes, and weights packed by hand."""
+
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as stn
 
 from cases import every
 from deployed_graphs import Builder, random_input, residual_network, tiny_network
@@ -21,6 +24,7 @@ from hdlif.graph.artefact import (
     save,
     tensor_bytes,
 )
+from hdlif.graph.artefact.packing import pack, packed_bytes, unpack
 from hdlif.runtime import Session, reference
 
 GOLDEN = Path(__file__).parent / "tiny.hdlif.safetensors"
@@ -85,17 +89,6 @@ def test_tensor_bytes_are_the_files() -> None:
     assert [tensor_bytes(node) for node in tiny_network().nodes] == [2, 12, 0]
 
 
-def test_a_breach_of_the_format_is_never_written() -> None:
-    graph = tiny_network()
-    first = graph.nodes[0]
-    wrong = replace(first, tensors={"weight": np.full_like(first.tensors["weight"], 2)})
-    fields = [{"frames": "rows"}, {"kind": "series", "resize": "none"}, {"resize": "pool"}]
-    inputs = [replace(graph, input=replace(graph.input, **changed)) for changed in fields]
-    for breach in (replace(graph, time_steps=0), replace(graph, nodes=(wrong, *graph.nodes[1:])), *inputs):
-        with pytest.raises(ArtefactError):
-            dumps(breach)
-
-
 def test_values_that_an_op_does_not_take_are_refused() -> None:
     """A vector for a map, maps of other sizes, and a step that is not above 0."""
     for make in (
@@ -109,8 +102,8 @@ def test_values_that_an_op_does_not_take_are_refused() -> None:
             b.values()
 
 
-@every("encoding", "least", of=[("int2", -2), ("int4", -8), ("int8", -128)])
-def test_the_least_value_of_the_bits_is_no_weight(encoding: str, least: int) -> None:
+@every("encoding", "least", of=[("ternary", 2), ("int2", -2), ("int4", -8), ("int8", -128)])
+def test_a_value_beyond_the_encoding_is_no_weight(encoding: str, least: int) -> None:
     graph = residual_network(encoding=encoding)
     weight = next(node for node in graph.nodes if node.attributes.get("encoding") == encoding).tensors["weight"]
     weight[0, 0, 0, 0] = least
@@ -127,16 +120,6 @@ def test_what_is_joined_holds_codes_only_where_both_parts_do() -> None:
     assert values[codes] == Value((6, 2, 2), 15, constant=False)
     assert values[mixed] == Value((6, 2, 2), None, constant=True)
     assert values[part] == Value((4, 2, 2), 15, constant=False)
-
-
-def test_integer_sums_that_may_pass_an_int32_are_refused() -> None:
-    # 66,312 channels x 255 x 127 > 2^31, though 66,312 x 255 is far below
-    for channels in (66_311, 66_312):
-        b = Builder((1, 1, channels), 1, 0)
-        y = b.linear(b.quantise(b.add("flatten", INPUT), bits=8), 1, encoding="int8")
-        graph = Graph(tuple(b.nodes), y, 1, b.record(), ("only",))
-        with pytest.raises(ArtefactError, match=r"2\^31") if channels == 66_312 else contextlib.nullcontext():
-            infer_values(graph)
 
 
 def test_an_artefact_is_known_by_what_it_holds(tmp_path: Path) -> None:
@@ -159,3 +142,54 @@ def test_an_artefact_is_known_by_what_it_holds(tmp_path: Path) -> None:
         assert is_artefact(path) is expected
     assert not is_artefact(tmp_path)
     assert not is_artefact(tmp_path / "absent")
+
+
+shapes = stn.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=7)
+
+
+HELD: dict[str, tuple[list[int], int]] = {
+    "ternary": ([-1, 0, 1], 5),
+    "binary": ([-1, 1], 8),
+    "int2": ([-1, 0, 1], 4),
+    "int4": (list(range(-7, 8)), 2),
+    "int8": (list(range(-127, 128)), 1),
+}
+"""Of each encoding its values, and how many of them a byte holds."""
+
+
+@given(encoding=st.sampled_from(sorted(HELD)), data=st.data())
+def test_what_is_packed_comes_back(encoding: str, data: st.DataObject) -> None:
+    values, per_byte = HELD[encoding]
+    weights = data.draw(stn.arrays(np.int8, shapes, elements=st.sampled_from(values)))
+    packed = pack(weights, encoding)
+    assert packed.dtype == np.uint8
+    assert packed.size == packed_bytes(weights.size, encoding) == -(-weights.size // per_byte)
+    np.testing.assert_array_equal(unpack(packed, weights.shape, encoding), weights, strict=True)
+
+
+def test_worked_examples() -> None:
+    np.testing.assert_array_equal(pack(np.array([-3, 5, -7], np.int8), "int4"), [0x5D, 0x09])
+    np.testing.assert_array_equal(pack(np.array([-1, 0, 1, 1, -1], np.int8), "int2"), [0b01010011, 0b11])
+    np.testing.assert_array_equal(pack(np.array([-127, 5], np.int8), "int8"), [0x81, 5])
+    np.testing.assert_array_equal(pack(np.array([-1, 0, 1, 1, 0, 1], np.int8), "ternary"), [156, 2])
+    np.testing.assert_array_equal(pack(np.array([1, -1, 1, 1, -1, -1, -1, -1, 1], np.int8), "binary"), [13, 1])
+
+
+def test_every_byte_up_to_242_is_five_weights_and_no_other() -> None:
+    packed = np.arange(243, dtype=np.uint8)
+    weights = unpack(packed, (243, 5), "ternary")
+    assert len(np.unique(weights, axis=0)) == 243
+    np.testing.assert_array_equal(pack(weights, "ternary"), packed)
+    for byte in range(243, 256):
+        packed[100] = byte
+        with pytest.raises(ArtefactError, match=rf"layer\.weight: byte {byte} at offset 100 is above 242"):
+            unpack(packed, (243, 5), "ternary", name="layer.weight")
+
+
+@every("encoding", "last", of=[("ternary", 3), ("binary", 2), ("int2", 4), ("int4", 0x21)])
+def test_fill_must_be_zero_and_sizes_must_fit(encoding: str, last: int) -> None:
+    with pytest.raises(ArtefactError, match="fill"):
+        unpack(np.array([last], np.uint8), (1,), encoding)
+    for size in (0, 2):
+        with pytest.raises(ArtefactError, match=f"{size} bytes"):
+            unpack(np.zeros(size, np.uint8), (1,), encoding)

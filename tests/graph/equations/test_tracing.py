@@ -1,5 +1,6 @@
 """An equation's program computes what the equation does, and what has none is refused with its line."""
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -16,10 +17,12 @@ from torch import Tensor
 
 import own_neurons
 from cases import every
-from hdlif.errors import EquationError
+from hdlif.errors import ArtefactError, EquationError
 from hdlif.functional import Triangle, heaviside
-from hdlif.graph.equations import Instruction, Program, counts, evaluate, trace
-from hdlif.nn import EquationNeuron
+from hdlif.graph.equations import Instruction, Program, counts, evaluate, from_attributes, to_attributes, trace
+from hdlif.graph.ops import Node
+from hdlif.graph.ops.program import program_of
+from hdlif.nn import GLIF, HDLIF, AdaptiveHDLIF, EquationNeuron
 
 NEURONS = {
     cls.__name__: cls for cls in vars(own_neurons).values() if isinstance(cls, type) and issubclass(cls, EquationNeuron)
@@ -75,7 +78,7 @@ ROW = {"p": torch.tensor([[0.5], [0.25]])}
 Step = Callable[[Any, Any, Any], Any]
 
 
-def program_of(step: Step) -> Program:
+def program_of_step(step: Step) -> Program:
     return trace(step, states=("v",), rows=ROW)[0]
 
 
@@ -178,7 +181,7 @@ def test_what_has_no_program_is_refused_with_its_line() -> None:
     for step, after, words in REFUSED:
         line = step.__code__.co_firstlineno + after
         with pytest.raises(EquationError, match=rf"^test_tracing\.py:{line}: .*{re.escape(words)}"):
-            program_of(step)
+            program_of_step(step)
 
 
 @every(
@@ -194,7 +197,7 @@ def test_what_has_no_program_is_refused_with_its_line() -> None:
 )
 def test_what_a_step_returns_is_checked(step: Step, words: str) -> None:
     with pytest.raises(EquationError, match=re.escape(words)):
-        program_of(step)
+        program_of_step(step)
 
 
 def test_a_step_that_never_ends_is_refused() -> None:
@@ -204,7 +207,7 @@ def test_a_step_that_never_ends_is_refused() -> None:
         return x, v
 
     with pytest.raises(EquationError, match=r"takes 600 operations; a program has at most 256"):
-        program_of(step)
+        program_of_step(step)
 
 
 def test_a_step_that_remembers_is_refused() -> None:
@@ -214,13 +217,13 @@ def test_a_step_that_remembers_is_refused() -> None:
         kept.append(v)
         return x + kept[0], v
 
-    program_of(step)
+    program_of_step(step)
     with pytest.raises(EquationError, match="another call of the step"):
-        program_of(step)
+        program_of_step(step)
 
 
 def test_programs_and_instructions_are_checked() -> None:
-    program = program_of(lambda x, v, p: (x + v, v * p))
+    program = program_of_step(lambda x, v, p: (x + v, v * p))
     changes = [
         ({"spike": 99}, "gives register 99"),
         ({"after": ()}, "gives 0 states; it has 1"),
@@ -250,3 +253,56 @@ def test_what_a_register_holds_is_found_in_time_linear_in_the_program() -> None:
 def test_constants_are_float32() -> None:
     assert Instruction("constant", (), 1 - 1e-9).value == 1.0
     assert Instruction("constant", (), 1e-50).value == 0.0
+
+
+def node(**changed: Any) -> Node:
+    return Node("program", "act", ("input",), {"kind": "HDLIF", **to_attributes(HDLIF(2).program()), **changed})
+
+
+@every(neuron=[HDLIF(2), GLIF(2), AdaptiveHDLIF(2)])
+def test_a_program_is_read_as_it_was_written(neuron: HDLIF | GLIF | AdaptiveHDLIF) -> None:
+    written = to_attributes(neuron.program())
+    read = from_attributes(written)
+    assert read.text() == neuron.program().text()
+    # Out of a file tuples are lists.
+    assert from_attributes(json.loads(json.dumps(written))) == read
+
+
+def test_a_node_that_has_changed_is_another_program() -> None:
+    one = node()
+    before = program_of(one)
+    # A node is parsed once.
+    assert program_of(one) is before is program_of(node())
+    (name, *operands), *others = one.attributes["operations"]
+    other = replace(one, attributes={**one.attributes, "operations": ((("add", *operands)), *others)})
+    assert name == "multiply"
+    assert program_of(other).instructions[0].operation == "add"
+    assert program_of(one) is before
+    # In place too, which nobody should do.
+    attributes = dict(one.attributes)
+    changed = replace(one, attributes=attributes)
+    assert program_of(changed) is before
+    attributes["spike"] = 0
+    assert program_of(changed).spike == 0
+
+
+@every(spike=[True, 1.0, "1"])
+def test_what_is_equal_to_a_register_is_none(spike: object) -> None:
+    assert program_of(node(spike=1)).spike == 1
+    with pytest.raises(ArtefactError, match="register"):
+        program_of(node(spike=spike))
+
+
+def test_zeros_of_both_signs_are_two_constants() -> None:
+    def constant(value: float) -> Program:
+        return program_of(node(rows=(), operations=(("constant", value),), spike=2, after=(2,)))
+
+    assert [str(constant(value).instructions[0].value) for value in (0.0, -0.0)] == ["0.0", "-0.0"]
+    for value in (True, float("nan"), 10**400, 10**5000):
+        with pytest.raises(ArtefactError):
+            constant(value)
+
+
+def test_what_no_file_holds_is_refused_by_name() -> None:
+    with pytest.raises(EquationError, match="spike holds"):
+        from_attributes({**to_attributes(HDLIF(2).program()), "spike": object()})
