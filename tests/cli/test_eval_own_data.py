@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import hdlif
-from cases import every
+from cases import every, naming
 from cli.own_kinds import KINDS
 from hdlif.cli.eval import evaluate
 from hdlif.cli.export import export_file as export
@@ -16,9 +16,7 @@ from hdlif.cli.profile import profile
 from hdlif.data import Images
 from hdlif.data.samples import ImageSets, Together
 from hdlif.errors import DataError, InputError, RecipeError
-from hdlif.recipe import builders
-from picture_folders import CLASSES, write_pictures
-from series_files import write_arrays, write_csv, write_folders, write_recording
+from series_files import write_csv, write_folders, write_recording
 from trainings import train
 
 CUT = ["data.label=what", "data.group=who", "data.stride=3", "data.split={test: 0.4, validation: 0.2, seed: 3}"]
@@ -55,15 +53,15 @@ def test_what_is_said_replaces_what_the_recipe_says_and_the_rest_stays(made: Pat
         assert evaluate(made / "run", data=str(data), overrides=[override]).n == 20
 
 
-@pytest.mark.parametrize(("part", "count"), [("all", 60), ("train", 30), ("validation", 10), ("test", 20)])
-def test_each_part_can_be_tested_on_and_all_of_it(made: Path, part: Any, count: int) -> None:
+@every("part", "count", of=[("all", 60), ("train", 30), ("validation", 10), ("test", 20)])
+def test_each_part_can_be_tested_on_and_all_of_it(part: Any, count: int, made: Path) -> None:
     assert evaluate(made / "run", part=part).n == count
     given = CUT[:3] if part == "all" else CUT
     for network in (made / "run", made / "net.hdlif.safetensors"):
         assert evaluate(network, data=str(made / "r.csv"), overrides=given, part=part).n == count
 
 
-def test_data_that_are_too_few_to_divide_are_tested_on_as_a_whole(made: Path, tmp_path: Path, own: Any) -> None:
+def test_data_that_are_too_few_to_divide_are_tested_on_as_a_whole(made: Path, tmp_path: Path) -> None:
     unseen = str(write_folders(tmp_path / "unseen", per_class=1, steps=20))
     net = made / "net.hdlif.safetensors"
     with pytest.raises(DataError, match="too few"):
@@ -74,45 +72,29 @@ def test_data_that_are_too_few_to_divide_are_tested_on_as_a_whole(made: Path, tm
     for part, number in (("train", 3), ("test", 2)):
         write_folders(tmp_path / "parts" / part, number)
     assert [evaluate(net, data=str(tmp_path / "parts"), part=part).n for part in ("all", "test")] == [10, 4]
-    assert evaluate(net, data=str(write_arrays(tmp_path / "a.npz", 1)), part="all").n == 2
     # A test set without a training part.
     x = np.random.default_rng(0).normal(size=(6, 8, 2)).astype(np.float32)
     np.savez(tmp_path / "test.npz", x=x, y=["fast", "slow"] * 3, part=["test"] * 6)
     assert evaluate(net, data=str(tmp_path / "test.npz"), part="all").n == 6
-    photos = str(write_pictures(tmp_path / "photos", 1, first=90))
-    for network in (own("pictures").run, own("pictures").network):
-        assert evaluate(network, data=photos, part="all").n == len(CLASSES)
-        with pytest.raises(DataError, match="too few"):
-            evaluate(network, data=photos)
-        with pytest.raises(RecipeError, match=r"data\.fit = 'crop' is refused"):
-            evaluate(network, data=photos, overrides=["data.fit=crop"])
 
 
-@every(
-    *("overrides", "words"),
-    of=[
-        (["data.strid=3"], 'did you mean "stride"'),
-        (["training.epochs=3"], r"give data\.KEY=VALUE"),
-        (["data.stride"], r"give data\.KEY=VALUE"),
-        (["data.path=x"], "where the data lie"),
-        (["data.path =x"], "where the data lie"),
-        (["data.path.x=x"], "where the data lie"),
-        (["data.stride=x"], r'data\.stride = "x" is refused'),
-        (["data.rate=50"], r"data\.rate = 50 is refused"),
-        (["data.ahead=2"], r"data\.ahead = 2 is refused"),
-        (["data.kind=serie"], 'did you mean "series"'),
-        (["data.batch_size=4"], r"data\.batch_size = 4 is unknown"),
-        (["data.split={test: 2}"], "split.test = 2.0 is refused"),
-    ],
-)
-def test_what_data_do_not_take_is_refused(overrides: list[str], words: str, made: Path) -> None:
-    for network in (made / "run", made / "net.hdlif.safetensors"):
-        with pytest.raises(RecipeError, match=words):
-            evaluate(network, data=str(made / "r.csv"), overrides=[*CUT[:2], *overrides])
-
-
-def test_what_cannot_have_an_effect_is_refused(made: Path) -> None:
+def test_what_data_do_not_take_or_has_no_effect_is_refused(made: Path) -> None:
     run, net, data = made / "run", made / "net.hdlif.safetensors", str(made / "r.csv")
+    for override, words in (
+        ("data.strid=3", 'did you mean "stride"'),
+        ("training.epochs=3", r"give data\.KEY=VALUE"),
+        ("data.stride", r"give data\.KEY=VALUE"),
+        ("data.path=x", "where the data lie"),
+        ("data.path.x=x", "where the data lie"),
+        ("data.stride=x", r'data\.stride = "x" is refused'),
+        ("data.ahead=2", r"data\.ahead = 2 is refused"),
+        ("data.kind=serie", 'did you mean "series"'),
+        ("data.batch_size=4", r"data\.batch_size = 4 is unknown"),
+        ("data.split={test: 2}", "split.test = 2.0 is refused"),
+    ):
+        for network in (run, net):
+            with naming(override), pytest.raises(RecipeError, match=words):
+                evaluate(network, data=data, overrides=[*CUT[:2], override])
     for network, given, error, words in (
         (net, {"data": data, "overrides": CUT, "part": "all"}, RecipeError, "as a whole; leave it out"),
         (run, {"overrides": ["data.stride=3"]}, RecipeError, "is of data that --data names"),
@@ -120,7 +102,7 @@ def test_what_cannot_have_an_effect_is_refused(made: Path) -> None:
         (run, {"part": "tests"}, InputError, "did you mean"),
         (net, {"data": data, "overrides": "data.stride=3"}, InputError, "give a list"),
     ):
-        with pytest.raises(error, match=words):
+        with naming(given), pytest.raises(error, match=words):
             hdlif.evaluate(network, **given)  # type: ignore[arg-type]
 
 
@@ -174,8 +156,3 @@ def test_a_network_that_has_or_may_have_seen_what_it_is_tested_on_is_warned_of(m
     # A run knows which samples it was trained on.
     evaluate(made / "run", data=data, part="all", say=lines.append)
     assert lines[1].startswith("warning: 40 of the 60 samples")
-
-
-def test_a_split_leaves_something_to_train_on(made: Path) -> None:
-    with pytest.raises(RecipeError, match="leaves nothing to train on"):
-        builders.look("series", str(made / "r.csv"), {"label": "what", "window": 8, "split": {"test": 1}})

@@ -7,17 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from hdlif.cli.bench import bench
 from hdlif.cli.eval import evaluate
 from hdlif.cli.export import export_file
 from hdlif.cli.predict import predict_files as run
 from hdlif.cli.profile import profile
-from hdlif.deploy import export
 from hdlif.errors import InputError
-from hdlif.models import vgg_snn
-from hdlif.nn import HDLIF, QuantConv2d, Ternary
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.report.recording_page import recording_page
 from hdlif.runtime import Session
@@ -88,22 +84,6 @@ def test_a_recording_is_drawn_as_its_events_a_step(folder: Path, tmp_path: Path)
     text = recording_page(folder / "net.hdlif.safetensors", tmp_path / "counts.npy")
     assert "a frame of events a step" in text
     assert all(f"<span>{polarity}</span>" in text for polarity in ("off", "on"))
-
-
-def test_low_bit_first_convolution_takes_counts(tmp_path: Path) -> None:
-    # Published networks of event cameras quantise the first convolution too.
-    def conv(in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, padding: int = 0) -> nn.Module:
-        return QuantConv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding, quantizer=Ternary())
-
-    torch.manual_seed(0)
-    plan: list[int | str] = [8, "P", 8]
-    given = {"classes": 10, "plan": plan, "final_size": None, "conv": conv, "first_conv": conv}
-    network = vgg_snn(neuron=lambda place: HDLIF(4), **given).eval()
-    export(network, tmp_path / "n", input=builders.input_record(RECIPE), labels=tuple("0123456789"), time_steps=4)
-    x, _ = builders.build_data(RECIPE).test.sequence(torch.arange(20))
-    with torch.no_grad():
-        expected, _ = network(x, steps=range(4))
-    np.testing.assert_allclose(Session(tmp_path / "n").run(x.contiguous().numpy()), expected, atol=1e-4)
 
 
 def test_what_is_of_images_alone_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from hdlif.recipe import Recipe
 from hdlif.recipe.runs.folders import finished
 from hdlif.recipe.runs.summary import RESULT
 from hdlif.report import tables
-from hdlif.report.comparison import aligned
 from trainings import train
 
 SMALL = [
@@ -76,22 +75,16 @@ def test_a_checkpoint_is_measured_by_them_and_an_artefact_by_the_tasks_own(asked
 
 def test_tables_and_the_report_show_them(asked: Path) -> None:
     summary = read(asked / "summary.json")
-    header, _, row = tables.networks_table([RESULT.validate_python(summary)]).splitlines()
+    result = RESULT.validate_python(summary)
+    header, _, row = tables.networks_table([result]).splitlines()
     assert header.split()[1:7] == [*SINGLE, "MB"]
     assert row.split()[2:6] == [f"{summary['metrics'][name]:.4g}" for name in SINGLE[1:]]
     page = Path(report([asked])["report"]).read_text()
     assert "Validation calibration_error by optimiser update" in page
-    assert "recall on the test set." in page
     for name in SINGLE[1:]:
         assert f">{name}</th>" in page
-        assert f"<td>{aligned([summary['metrics'][name]])[0]}</td>" in page
-
-
-def test_seeds_have_their_spread_and_a_finished_one_is_known_again(asked: Path) -> None:
-    result = RESULT.validate_json((asked / "summary.json").read_text())
+    # Seeds have their spread, and a finished one is known again.
     spread = SeedsResult.of("net", [result, result])
-    assert list(spread.metrics) == NAMES
-    assert len(spread.metrics["f1"].values) == 2
+    assert (list(spread.metrics), len(spread.metrics["f1"].values)) == (NAMES, 2)
     assert str(spread).split(" %, f1 ")[1].endswith("(2)")
-    assert spread.as_dict()["metrics"]["f1"] == spread.metrics["f1"].as_dict()
     assert finished(asked, Recipe.model_validate(result.recipe)) is not None

@@ -12,11 +12,11 @@ from hdlif.cli import demo as demo_module
 from hdlif.errors import ExistingRunError
 from hdlif.recipe import load_recipe
 from hdlif.recipe.runs.folders import MEASURED
-from hdlif.training import RunFiles
 from hostile import one_printable_line
 from trainings import train
 
-FAST = ["training.epochs=1", "data.batch_size=128", "model.width=4", "model.blocks=[1]", "data.train=256"]
+FAST = ["training.epochs=1", "data.batch_size=32", "model.width=4", "model.blocks=[1]", "data.train=32"]
+KEPT = [*FAST, "training.keep_every=1"]
 OPTIONS: dict[str, Any] = {"overrides": FAST, "memory_repeats": 0}
 OF_OTHER_TASKS = {"errors.json", "labels.json"}
 FILES = {"recipe.yaml", "metrics.jsonl", "tensorboard", *MEASURED} - OF_OTHER_TASKS
@@ -27,7 +27,7 @@ FILES |= {f"{name}.safetensors" for name in ("last", "previous", "best", "model"
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run, with everything that a training and what measures it write."""
     out = tmp_path_factory.mktemp("overwrite") / "run"
-    train("digits_hdlif", out=out, overrides=[*FAST, "training.keep_every=1"], memory_repeats=0)
+    train("digits_hdlif", out=out, overrides=KEPT, memory_repeats=0)
     names = ("coherence.json", "report.html", "data_files.json", "previous", "damaged", "best")
     for name in (name if "." in name else f"{name}.safetensors" for name in names):
         (out / name).write_text("{}")
@@ -48,6 +48,15 @@ def test_a_run_is_not_replaced_unasked(run: Path, tmp_path: Path) -> None:
         said = one_printable_line(refused.value)
         assert all(words in said for words in (str(out), "digits_hdlif", "--resume", "--overwrite", "--out"))
         assert everything(out) == before
+    # A summary that lacks a figure is of no finished training.
+    for name in ("previous", "best"):
+        (out / f"{name}.safetensors").unlink()
+    whole = json.loads((out / "summary.json").read_text())
+    for change in ({"accuracy": "x"}, {"sops": []}):
+        (out / "summary.json").write_text(json.dumps(whole | change))
+        again = train("digits_hdlif", out=out, overrides=KEPT, resume=True, memory_repeats=0)
+        assert again.accuracy == whole["accuracy"]
+        assert json.loads((out / "summary.json").read_text()) == again.as_dict()
 
 
 def test_any_file_of_a_run_alone_keeps_a_training_out_and_a_resume_has_nothing_to_go_on_from(
@@ -85,12 +94,6 @@ def test_overwriting_replaces_the_run_and_leaves_what_is_none_of_it(run: Path, t
     assert not [name for name in after if name.endswith(".tmp")]
 
 
-def test_notes_alone_are_no_run(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    train("digits_hdlif", out=tmp_path, **OPTIONS)
-    assert (tmp_path / "notes.txt").read_text() == "mine"
-
-
 def test_whatever_a_run_says_of_itself_the_refusal_is_one_line(tmp_path: Path) -> None:
     hostile = ["", "{", "[]", "3", '{"name": 3}', '{"name": "\\u001b[31m"}', "[" * 100_000, '{"name": "' + "x" * 9999]
     for content in hostile:
@@ -119,16 +122,3 @@ def test_a_demo_is_replaced_by_a_demo_and_a_training_is_not(
         with pytest.raises(ExistingRunError, match="holds a run of digits_hdlif"):
             demo_module.demo(out=out, memory_repeats=0)
         assert everything(out) == before
-
-
-def test_a_summary_that_lacks_a_figure_is_of_no_finished_training(run: Path, tmp_path: Path) -> None:
-    out = shutil.copytree(run, tmp_path / "run")
-    RunFiles(out).previous.unlink()
-    (out / "best.safetensors").unlink()
-    whole = json.loads((out / "summary.json").read_text())
-    overrides = [*FAST, "training.keep_every=1"]
-    for changes in ({"accuracy": "x"}, {"sops": []}):
-        (out / "summary.json").write_text(json.dumps(whole | changes))
-        again = train("digits_hdlif", out=out, overrides=overrides, resume=True, memory_repeats=0)
-        assert again.accuracy == whole["accuracy"]
-        assert json.loads((out / "summary.json").read_text()) == again.as_dict()

@@ -16,7 +16,7 @@ from hdlif.report import peak_memory as probe
 from hdlif.training import Batch, Callback, Training
 from trainings import train
 
-FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4", "model.blocks=[1]"]
+FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4", "model.blocks=[1]", "data.train=256"]
 
 
 def test_a_summary_is_written_although_memory_cannot_be_measured(
@@ -28,6 +28,8 @@ def test_a_summary_is_written_although_memory_cannot_be_measured(
     monkeypatch.setattr(training_run, "peak_memory", killed)
     result = train("digits_hdlif", overrides=FAST, out=tmp_path, memory_repeats=1)
     assert result.peak_bytes is None
+    # The threads of PyTorch, whatever they are, are stated.
+    assert result.as_dict()["threads"] == {"count": 1, "chosen_by": "default", "seconds_per_update": {}}
     assert json.loads((tmp_path / "summary.json").read_text()) == result.as_dict()
     assert "could not be measured (exit code -9); the summary is without it" in "".join(capsys.readouterr())
     with pytest.raises(TrainingError, match=r"name: .* \(exit code 9; .*\); .*--memory-repeats 0"):
@@ -98,15 +100,9 @@ def test_what_a_rule_cannot_train_is_refused_before_a_folder_is_made(tmp_path: P
     recipes.check("digits_hdlif", [*untraceable, "rule={kind: stbp}"], build=True)
 
 
-def test_threads_are_pytorchs_own_so_that_two_runs_have_the_same_bytes_unless_they_are_measured(
+def test_threads_are_pytorchs_own_unless_they_are_given_or_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small, models = [*FAST, "data.batch_size=32", "data.train=512"], []
-    for out in (tmp_path / "one", tmp_path / "two"):
-        found = train("digits_hdlif", overrides=small, out=out, memory_repeats=0)
-        assert found.as_dict()["threads"] == {"count": 1, "chosen_by": "default", "seconds_per_update": {}}
-        models.append((out / "model.safetensors").read_bytes())
-    assert models[0] == models[1]
     asked: list[dict[str, object]] = []
 
     class Asked(training_run.Trainer):
@@ -128,27 +124,16 @@ SHARED = ["neuron.per_step=false", "training.epochs=1", "model.widths=[8]"]
 FEW = ["data.batch_size=1", "data.train=8", "data.validation=4"]
 
 
-def test_a_recipe_is_trained_on_as_a_stream(tmp_path: Path) -> None:
-    words = [word for change in SHARED for word in ("--set", change)]
-    command = [
-        "train",
-        "sines_dense_hdlif",
-        "--stream",
-        *words,
-        "--memory-repeats",
-        "1",
-        "--out",
-        str(tmp_path / "run"),
-    ]
+def test_a_recipe_is_trained_on_as_a_stream_and_its_memory_is_measured(tmp_path: Path) -> None:
+    words = [word for change in (*SHARED, *FEW) for word in ("--set", change)]
+    command = ["train", "sines_dense_hdlif", "--stream", *words, "--memory-repeats", 1, "--out", tmp_path / "run"]
     done = hdlif(*command)
     assert done.returncode == 0, done.stderr
     assert "training.stream = 16: an update every 16 steps" in done.stderr
     # The most up to 16 that divide the 32 steps.
     assert load_recipe(tmp_path / "run" / "recipe.yaml").training.stream == 16
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["accuracy"] > 0.3
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["peak_bytes"] > 100_000
     assert hdlif(*command, "--resume").returncode == 0
-    train(load_recipe("sines_dense_hdlif", [*SHARED, *FEW]), out=tmp_path / "a", memory_repeats=0, stream=True)
-    assert load_recipe(tmp_path / "a" / "recipe.yaml").training.stream == 16
 
 
 def test_the_steps_of_a_stream_are_the_recipes_or_follow_from_the_data() -> None:

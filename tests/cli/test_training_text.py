@@ -2,10 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from cases import every
-from command_line import hdlif
 from hdlif.cli.seeds import SeedsResult
 from hdlif.cli.train import as_text
 from hdlif.graph.artefact import InputRecord
@@ -27,26 +24,16 @@ VALUES = {"accuracy": None, "accuracy_per_step": (), "metric": "rmse", "metrics"
 UNKNOWN = {"recipe": None, "test_samples": None, "stored_mb": None}
 
 
-@every(
-    *("changes", "first"),
-    of=[
+def test_the_text_says_what_is_known_and_ends_with_a_command() -> None:
+    for changes, first in (
         ({}, "my photos: 97.2% of 1,300 test images right, 24.4 kB, trained in 41.2 s"),
         ({"best_epoch": 7, "validation_accuracy": 0.96}, "kept from epoch 7, the best on validation"),
         ({"best_epoch": 20}, "kept from epoch 20, the last"),
-        (VALUES | UNKNOWN, "my photos: rmse 0.3123 on the test samples, trained in 41.2 s"),
         (VALUES | UNKNOWN | {"train_seconds": None}, "my photos: rmse 0.3123 on the test samples"),
-    ],
-)
-def test_the_first_line_says_what_is_known(changes: dict[str, Any], first: str) -> None:
-    said, *_ = as_text(replace(RESULT, **changes), Path("runs/my photos")).splitlines()
-    assert said.endswith(first)
-
-
-def test_a_run_is_called_by_its_folder_and_the_last_line_has_a_command() -> None:
-    lines = as_text(RESULT, Path("runs/my photos")).splitlines()
-    assert lines[4].startswith("my photos (digits_hdlif)  ")
-    assert lines[-1].endswith("hdlif profile 'runs/my photos'")
-    assert as_text(RESULT, Path("runs/digits_hdlif")).splitlines()[4].startswith("digits_hdlif  ")
+    ):
+        lines = as_text(replace(RESULT, **changes), Path("runs/my photos")).splitlines()
+        assert lines[0].endswith(first)
+        assert lines[-1].endswith("hdlif profile 'runs/my photos'")
     seeds = SeedsResult.of("digits_hdlif", [replace(RESULT, seed=42, accuracy=0.9)])
     assert (seeds.text(Path("runs/photos")), seeds.text()) == ("photos: 90.00 % (1)", "digits_hdlif: 90.00 % (1)")
     two = SeedsResult.of("net", [replace(RESULT, accuracy=accuracy) for accuracy in (0.9075, 0.9175)])
@@ -56,34 +43,19 @@ def test_a_run_is_called_by_its_folder_and_the_last_line_has_a_command() -> None
 SOUND = SoundRecord(8000, 8000, "first", 8000, 40, 256, 80, 20.0, 4000.0)
 
 
-@every(
-    *("shape", "options", "word"),
-    of=[
+def test_a_sample_is_called_by_what_a_network_takes() -> None:
+    for shape, options, word in (
         ((1, 8, 8), {}, "images"),
         ((1, 8, 1), {"kind": "series"}, "series"),
         ((1, 8, 1), {"kind": "series", "windows": (8, 4)}, "windows"),
         ((1, 1, 1), {"kind": "table"}, "rows"),
         ((2, 8, 8), {"kind": "events"}, "recordings"),
         ((40, 8, 1), {"kind": "series", "sound": SOUND}, "sounds"),
-    ],
-)
-def test_a_sample_is_called_by_what_a_network_takes(
-    shape: tuple[int, int, int], options: dict[str, Any], word: str
-) -> None:
-    assert sample_name(InputRecord(shape, (0.0,) * shape[0], (1.0,) * shape[0], **options)).many == word
-
-
-def test_samples_of_several_kinds_or_of_none_that_is_known_are_samples() -> None:
+    ):
+        record = InputRecord(shape, (0.0,) * shape[0], (1.0,) * shape[0], **options)  # type: ignore[arg-type]
+        assert sample_name(record).many == word
     rows = load_recipe("wine_hdlif").model_dump(mode="json")
     assert builders.sample_name_of([RESULT.recipe, RESULT.recipe]).one == "image"
     assert builders.sample_name_of([rows]).one == "row"
     for recipes in ([RESULT.recipe, rows], [{"name": "x", "data": 3}], [None]):
         assert builders.sample_name_of(recipes) == SAMPLE
-
-
-def test_train_prints_it(tmp_path: Path) -> None:
-    small = ["--set", "model.width=4", "--set", "model.blocks=[1]", "--set", "training.epochs=1", "--threads", "1"]
-    done = hdlif("train", "digits_hdlif", *small, "--out", tmp_path / "photos", "--memory-repeats", 0)
-    first, *_, last = done.stdout.splitlines()
-    assert (first.startswith("photos: "), "of 360 test images right" in first) == (True, True)
-    assert last.endswith(f"hdlif profile {tmp_path / 'photos'}")
