@@ -1,6 +1,7 @@
-"""From data of one's own, of each kind, through training to `hdlif eval`, `profile` and `run`."""
+"""Data of one's own, of each kind: through training to `hdlif eval`, `profile` and `run`, in whatever form."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,21 +9,30 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from after_epoch import AfterEpoch
 from cases import naming
 from cli.own_kinds import KINDS, Made
+from hdlif.cli.data import inspect
+from hdlif.cli.data_text import as_text
 from hdlif.cli.eval import evaluate
+from hdlif.cli.export import export_file as export
 from hdlif.cli.predict import predict_files as run
 from hdlif.cli.profile import profile
-from hdlif.errors import CheckpointError, DataError, RecipeError
+from hdlif.errors import CheckpointError, DataError, InputError, RecipeError
 from hdlif.graph.artefact import load
+from hdlif.inputs.series import parse_series, shown
 from hdlif.recipe import builders
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from hdlif.training.tasks import Evaluation
+from recorded_events import aedat2_bytes, fields, recording
+from series_files import CLASSES, wave, write_csv, write_folders
+from sound_files import tone, wav_bytes, write_sounds
+from table_files import table_rows
 
 Own = Callable[[str], Made]
 
@@ -142,3 +152,127 @@ def test_data_of_another_kind_than_the_networks_are_refused(own: Own) -> None:
         for network in (own(name).run, own(name).network):
             with pytest.raises((DataError, RecipeError)):
                 evaluate(network, data=data)
+
+
+Own = Callable[[str], Made]
+
+
+def logits(network: Path, *paths: Path) -> list[list[float]]:
+    return [one.answer["logits"] for one in run(network, list(paths)).inputs]
+
+
+def places(network: Path, path: Path) -> list[str]:
+    return [one.input.removeprefix(str(path)) for one in run(network, [path]).inputs]
+
+
+def test_series_are_answered_alike_as_files_and_as_arrays(own: Own, tmp_path: Path) -> None:
+    network = own("series").network
+    files = sorted((Path(own("series").data) / "slow").iterdir())[:3]
+    values = [np.loadtxt(file, delimiter=",", skiprows=1, dtype=np.float32) for file in files]
+    np.save(tmp_path / "one.npy", values[0].astype(np.float64))
+    np.save(tmp_path / "x.npy", np.stack(values))
+    np.savez(tmp_path / "xy.npz", x=np.stack(values), y=["slow"] * 3)
+    expected = logits(network, *files)
+    assert logits(network, tmp_path / "one.npy") == expected[:1]
+    for name in ("x.npy", "xy.npz"):
+        assert logits(network, tmp_path / name) == expected
+        assert places(network, tmp_path / name) == ["[0]", "[1]", "[2]"]
+
+
+def test_columns_of_a_table_are_found_by_name_in_any_order(own: Own, tmp_path: Path) -> None:
+    rows = [[height, "a note", width] for _, _, width, height in table_rows()]
+    other = write_csv(tmp_path / "other.csv", rows, ["height", "note", "width"])
+    bare = write_csv(tmp_path / "bare.csv", [[width, height] for height, _, width in rows])
+    np.save(tmp_path / "x.npy", np.array([[width, height] for height, _, width in rows], np.float64))
+    expected = logits(own("table").network, Path(own("table").data))
+    assert len(expected) == 40
+    for file in (other, bare, tmp_path / "x.npy"):
+        assert logits(own("table").network, file) == expected
+
+
+def test_a_recording_is_cut_as_the_training_cut_it(own: Own, tmp_path: Path) -> None:
+    network, data = own("recording").network, Path(own("recording").data)
+    assert load(network).input.windows == (8, 4)
+    cut = places(network, data)
+    assert cut[:2] == [":2-9", ":6-13"]
+    # Windows of both classes are answered for, of which no training knows.
+    assert len(cut) == (6 * 2 * 20 - 8) // 4 + 1
+    np.save(tmp_path / "x.npy", np.zeros((24, 2), np.float32))
+    assert places(network, tmp_path / "x.npy")[:2] == ["[0:8]", "[4:12]"]
+
+
+def test_windows_of_a_long_sound_are_answered_one_by_one(tmp_path: Path) -> None:
+    data, out, network = write_sounds(tmp_path / "data", seconds=0.5), tmp_path / "run", tmp_path / "net"
+    KINDS["sounds"].train(data, out, "data.clips=windows", "data.every=0.125", "training.epochs=1")
+    export(out, out=network)
+    assert places(network, data / "low" / "p0_0.wav") == ["@0s", "@0.125s", "@0.25s"]
+    assert evaluate(network, data=str(data)).n == evaluate(out).n
+
+
+def test_sounds_and_recordings_of_other_forms_are_taken(own: Own, tmp_path: Path) -> None:
+    (tmp_path / "short.wav").write_bytes(wav_bytes(tone("low", 1, 0.1, 44100), 44100))
+    (tmp_path / "long.wav").write_bytes(wav_bytes(tone("low", 1, 1.0)))
+    assert len(logits(own("sounds").network, tmp_path / "short.wav", tmp_path / "long.wav")) == 2
+    np.save(tmp_path / "counts.npy", np.ones((3, 2, 8, 8), np.float32))
+    assert len(logits(own("events").network, tmp_path / "counts.npy")) == 1
+
+
+def test_files_that_the_network_does_not_take_are_refused(own: Own, tmp_path: Path) -> None:
+    for name, rows, words in (
+        ("series", [[1, 2]] * 7, "has 7 rows and 2 columns, and the network takes 8 steps"),
+        ("series", [[1, 2]] * 9, "has 9 rows"),
+        ("series", [["a", "b"], *[[1, 2]] * 7, [1, ""]], "line 9, column 'b': the cell is empty"),
+        ("series", [[1, 2, 3]] * 8, "has 8 rows and 3 columns"),
+        ("series", [[1, ""]] * 8, "line 1 is neither names of columns nor numbers"),
+        ("table", [["width"], [1]], "it has no column 'height'"),
+        ("table", [["width", "height"], [1, "tall"]], "line 2, column 'height': 'tall' is not a number"),
+        ("table", [["width", "height"], [1, ""]], "line 2, column 'height': the cell is empty"),
+        ("table", [[1, 2, 3]], "its rows have 3"),
+    ):
+        with pytest.raises(InputError, match=re.escape(words)):
+            logits(own(name).network, write_csv(tmp_path / "x.csv", rows))
+    np.savez(tmp_path / "y.npz", y=["slow"])
+    np.save(tmp_path / "far.npy", fields(recording(9, side=30)))
+    (tmp_path / "other.aedat").write_bytes(aedat2_bytes(recording(9, side=30)))
+    np.save(tmp_path / "empty.npy", fields(recording(0, side=30)))
+    (tmp_path / "cut.wav").write_bytes(wav_bytes(tone("low", 1))[:-10])
+    for name, file, words in (
+        ("series", "y.npz", "it has no array x"),
+        ("events", "far.npy", "the sensor has 0..11"),
+        ("events", "other.aedat", "it is of a sensor of 128x128"),
+        ("events", "empty.npy", "it holds no event"),
+        ("events", "none.npz", "there is no such file"),
+        ("sounds", "cut.wav", "its chunk 'data' claims"),
+    ):
+        with pytest.raises(InputError, match=re.escape(words)):
+            logits(own(name).network, tmp_path / file)
+
+
+def test_series_of_unequal_lengths_are_trained_on_exported_and_run_as_they_are(tmp_path: Path) -> None:
+    kind, out, network = KINDS["series"], tmp_path / "run", tmp_path / "net"
+    data = write_folders(tmp_path / "data")
+    for label in CLASSES:
+        for number in range(5):
+            write_csv(data / label / f"00{number}.csv", wave(label, number, 4 + number % 3).tolist(), ["a", "b"])
+    assert "20, each of 4 to 8 steps" in as_text(inspect(str(data)))
+    kind.train(data, out)
+    export(out, out=network)
+    record = load(network).input
+    assert (record.shortest, load(network).time_steps) == (4, 8)
+    answers = run(network, [data]).inputs
+    assert len(answers) == 20
+    # One by one, by the network that was trained, over a series' own steps alone.
+    trained = load_trained(out).network.eval()
+    for one in answers:
+        values = parse_series(Path(one.input).read_bytes(), ".csv")
+        x = torch.from_numpy(shown(values, record.mean, record.std))[:, None]
+        with torch.no_grad():
+            (expected,) = trained(x, steps=range(len(x)))[0].mean(0)
+        assert one.answer["logits"] == pytest.approx(expected.tolist(), abs=1e-4)
+    right = sum(Path(one.input).parent.name == one.answer["label"] for one in answers)
+    assert evaluate(out, part="all").accuracy == evaluate(network, data=str(data), part="all").accuracy == right / 20
+    for override in ("training.stream=4", "rule={kind: ottt, mse_share: 0.1}"):
+        with pytest.raises(RecipeError):
+            kind.train(data, tmp_path / "refused", override)
+    with pytest.raises(InputError, match="4 to 8 steps"):
+        logits(network, write_csv(tmp_path / "short.csv", [[0, 0]] * 3, ["a", "b"]))
