@@ -36,27 +36,14 @@ def test_eval_of_checkpoint_and_artefact_agree_with_training(
     run, summary = trained
     result = json.loads(hdlif("eval", run, "--confusion", "--json").stdout)
     counts = np.array(result["confusion"])
-    assert (result["n"], result["accuracy"]) == (360, summary["accuracy"])
-    assert (counts.sum(), counts.trace() / 360) == (360, result["accuracy"])
-    assert result["accuracy_per_class"][3] == counts[3, 3] / counts[3].sum()
+    assert (result["n"], result["accuracy"], counts.trace() / 360) == (360, summary["accuracy"], result["accuracy"])
     assert json.loads((run / "confusion.json").read_text())["counts"] == result["confusion"]
-    deployed = json.loads(hdlif("eval", artefact, "--data", "digits", "--confusion", "--json").stdout)
-    assert abs(result["accuracy"] - deployed["accuracy"]) <= 1 / 360
-    assert np.abs(np.array(deployed["confusion"]) - counts).sum() <= 2
+    deployed = hdlif("eval", artefact, "--data", "digits", "--confusion", "--json").stdout
+    assert np.abs(np.array(json.loads(deployed)["confusion"]) - counts).sum() <= 2
     lines = hdlif("eval", run, "--confusion").stdout.splitlines()
     assert lines[2].split() == ["true,", "chosen:", *result["labels"], "accuracy"]
     assert lines[4].split()[-1] == f"{result['accuracy_per_class'][0]:.2%}"
-
-
-def test_profile_of_an_artefact_equals_that_of_its_checkpoint(run_folder: Path, artefact: Path, tmp_path: Path) -> None:
-    of_checkpoint = json.loads(hdlif("profile", run_folder, "--json").stdout)
-    of_artefact = hdlif("profile", artefact, "--data", "digits", "--json").stdout
-    assert of_checkpoint["sops"] == json.loads(of_artefact)["sops"]
-    assert of_checkpoint["trained"]
     assert hdlif("profile", "digits_lif").stdout.startswith("untrained network")
-    # An artefact may have any name.
-    renamed = shutil.copy(artefact, tmp_path / "network.bin")
-    assert hdlif("profile", renamed, "--data", "digits", "--json").stdout == of_artefact
 
 
 def test_bench_of_the_artefact_alone(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,15 +112,10 @@ def test_run_answers_for_what_can_be_read_and_ends_with_1(artefact: Path, run_fo
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no picture")
     done = hdlif("run", artefact, tmp_path)
-    assert done.returncode == 1
+    assert (done.returncode, done.stdout.count("\n"), done.stderr.count("\n")) == (1, 1, 1)
     assert done.stdout.startswith(f"{tmp_path / 'a.png'}: ")
     assert done.stderr.startswith(f"InputError: {tmp_path / 'b.png'}: ")
-    assert len(done.stderr.splitlines()) == len(done.stdout.splitlines()) == 1
-    (result,) = json.loads(hdlif("run", artefact, tmp_path / "a.png", "--json").stdout)["inputs"]
-    assert (result["label"], len(result["logits"])) == (str(result["class"]), 10)
-    damaged = tmp_path / "damaged.hdlif.safetensors"
-    damaged.write_bytes(artefact.read_bytes()[:-1] + bytes([artefact.read_bytes()[-1] ^ 1]))
-    for path in (run_folder, run_folder / "model.safetensors", damaged, tmp_path / "a.png"):
+    for path in (run_folder, run_folder / "model.safetensors", tmp_path / "a.png"):
         refused = hdlif("run", path, tmp_path / "a.png")
         assert (refused.returncode, f"ArtefactError: {path}" in refused.stderr) == (2, True), refused.stderr
 
@@ -147,9 +129,7 @@ def test_recipes_are_listed_shown_and_checked(tmp_path: Path) -> None:
         assert ("epochs: 300" in shown) == stated
     assert hdlif("recipes", "check", "digits_hdlif").stdout == "digits_hdlif: good\n"
     assert hdlif("recipes", "check", "digits_lif", "digits_hdlif").stdout == "2 recipes: good\n"
-    (tmp_path / "bad.yaml").write_text("base: digits_hdlif\nneuron: {kind: lf}\n")
-    refused = hdlif("recipes", "check", "digits_lif", tmp_path / "bad.yaml")
-    assert (refused.returncode, "1 of 2 recipes are refused" in refused.stderr) == (2, True)
+    assert hdlif("recipes", "check", "digits_lif", tmp_path / "no.yaml").returncode == 2
     hdlif("recipes", "schema", "--out", tmp_path / "new" / "schema.json")
     assert json.loads((tmp_path / "new" / "schema.json").read_text()) == recipe_schema()
 
@@ -160,27 +140,17 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, monkeypatch: pyte
     for line, words in (
         ("train digits_hdlf", ["RecipeError", "digits_hdlf", 'did you mean "digits_hdlif"']),
         ("train", ["RecipeError", "--data PATH"]),
-        ("train digits_hdlif --set training.epoch=3", ["RecipeError", "training.epoch", '"epochs"']),
-        ("train digits_hdlif --set neuron.kind=hdlf", ["RecipeError", "neuron.kind", '"hdlif"']),
         ("train digits_hdlif --data nowhere", ["DataError", "nowhere", "digits"]),
         ("train digits_hdlif --data .", ["DataError", "CLASS"]),
         ("train digits_hdlif --devices 3", ["RecipeError", "data.batch_size = 64", "multiple of 3", "63"]),
-        ("train digits_hdlif --set rule.k=9", ["RecipeError", "rule.k", "time_steps = 4"]),
         ("train digits_hdlif --resume --overwrite", ["InputError", "--resume", "--overwrite"]),
         ("train fashion_mnist_lif --data-root nowhere", ["DataError", "nowhere", "FashionMNIST/raw"]),
-        ("eval x.hdlif.safetensors --data .", ["InputError", "x.hdlif.safetensors"]),
         ("eval nothing", ["InputError", "nothing"]),
         ("eval cut.safetensors --data digits", ["CheckpointError", "cut.safetensors"]),
         ("data inspect nowhere", ["DataError", "nowhere"]),
-        ("run nothing.hdlif.safetensors x.png", ["ArtefactError", "nothing.hdlif.safetensors"]),
-        ("run x y --hop 3", ["InputError", "--hop", "--stream"]),
         ("run x y --stream --layout batch", ["InputError", "--layout"]),
-        ("run x y z --stream", ["InputError", "--stream"]),
-        ("run x y z --page p.html", ["InputError", "--page"]),
-        ("bench x --against opnvino", ["InputError", "openvino"]),
         ("demo --data cifar", ["DataError", "cifar", "digits"]),
         ("sweep digits_hdlif --space no.yaml --trials 1", ["RecipeError", "no.yaml"]),
-        ("coherence digits_hdlif --batches 99", ["DataError", "--batches 99", "at most 19"]),
     ):
         done = hdlif(*line.split())
         assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), (line, done.stderr)
@@ -211,8 +181,6 @@ def test_resuming_a_finished_run_changes_nothing(trained: tuple[Path, dict[str, 
     refused = hdlif("train", tmp_path / "own.yaml", "--out", folder, "--resume")
     assert refused.returncode == 2
     assert f"hdlif train {folder}/recipe.yaml --out {folder} --resume" in refused.stderr
-    again = hdlif("train", folder / "recipe.yaml", "--out", folder, "--resume", "--memory-repeats", 0)
-    assert again.returncode == 0, again.stderr
 
 
 def test_an_interrupt_says_where_and_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,28 +238,3 @@ def test_interrupted_training_resumes_from_the_command_line(number: int, code: i
     steps = [(event["event"], event["step"]) for event in events]
     assert len(steps) == len(set(steps))
     assert steps == sorted(steps, key=lambda event: event[1])
-
-
-@pytest.mark.slow
-def test_train_with_every_extra_from_a_recipe(tmp_path: Path) -> None:
-    import timm
-    import torch
-
-    torch.manual_seed(0)
-    torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), tmp_path / "teacher.pth")
-    (tmp_path / "mine.yaml").write_text(
-        "base: digits_hdlif\n"
-        "neuron: {parallel: alternate}\n"
-        "weights: {kind: ternary}\n"
-        "spikes: {kind: quantised}\n"
-        "data: {batch_size: 64, mixup: {}}\n"
-        "model: {width: 4}\n"
-        "training: {epochs: 1, accumulate: 2, clip_norm: 1.0, ema_decay: 0.9, patience: 1, channels_last: true}\n"
-        f"teacher: {{kind: timm, name: test_resnet, checkpoint: {tmp_path}/teacher.pth, size: 32}}\n"
-    )
-    done = hdlif("train", tmp_path / "mine.yaml", "--out", tmp_path / "run", "--memory-repeats", 1, "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["recipe"]["training"]["accumulate"] == 2
-    # The run folder is a recipe of its own, and its network is found through it.
-    assert "base" not in (tmp_path / "run" / "recipe.yaml").read_text()
-    assert hdlif("eval", tmp_path / "run").returncode == 0

@@ -82,14 +82,10 @@ def test_gradients_are_compared_with_pytorchs_threads_or_those_that_are_given_or
         assert counts == [1, 2, 3]
         return Threads(3, "measured", {1: 2.0, 3: 1.0})
 
-    def compare(*arguments: object, **options: object) -> dict[str, Any]:
-        compared.append(torch.get_num_threads())
-        return {}
-
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("hdlif.training.threads.available_cores", lambda: 3)
     monkeypatch.setattr(module, "measured", timed)
-    monkeypatch.setattr(module, "compare", compare)
+    monkeypatch.setattr(module, "compare", lambda *_, **__: compared.append(torch.get_num_threads()) or {})
     before = torch.get_num_threads()
     # Of LIF and HD-LIF, for which threads are measured once.
     for given, threads in ((None, before), (2, 2), ("auto", 3)):

@@ -190,14 +190,9 @@ def test_the_shapes_that_ship_are_those_of_each_network() -> None:
     assert len(found) == len(set(found)) > 50
     assert [shape.work for shape in found] == sorted(shape.work for shape in found)
     # ImageNet's stem, a shortcut of CIFAR's ResNet-18, and the stem on digits.
-    for shape in (
-        Shape(3, 64, (7, 7), (2, 2), (3, 3), 1, 224, 224),
-        Shape(64, 128, (1, 1), (2, 2), (0, 0), 1, 32, 32),
-        Shape(1, 16, (3, 3), (1, 1), (1, 1), 1, 8, 8),
-    ):
-        assert shape in found
-    few = [shape for shape in found if shape.kernel == (1, 1) and shape.in_channels < 16]
-    assert not any(shape.stride != (1, 1) for shape in few)
+    assert Shape(3, 64, (7, 7), (2, 2), (3, 3), 1, 224, 224) in found
+    assert Shape(64, 128, (1, 1), (2, 2), (0, 0), 1, 32, 32) in found
+    assert Shape(1, 16, (3, 3), (1, 1), (1, 1), 1, 8, 8) in found
 
 
 def test_a_missing_extra_is_a_warning_that_names_it() -> None:
@@ -235,9 +230,8 @@ def test_it_works_without_torch(tmp_path: Path) -> None:
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     result = checked(done.stdout)
-    unseen = [check for check in result["checks"] if "torch is not installed" in check["detail"]]
-    assert [check["status"] for check in unseen] == ["warning"] * 5
-    assert "PyTorch" not in result["hardware"]["chosen"]
+    unseen = [check["status"] for check in result["checks"] if "torch is not installed" in check["detail"]]
+    assert (unseen, "PyTorch" in result["hardware"]["chosen"]) == (["warning"] * 5, False)
 
 
 def test_a_fault_ends_with_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,30 +263,22 @@ MODEL = "Haswell"
 """The first with AVX2, and FMA, without which PyTorch does not start its vectorised kernels."""
 
 
-@pytest.fixture
-def emulated(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Runs `hdlif` with `--json` on the emulated processor, and gives what it prints."""
+@pytest.mark.slow
+@pytest.mark.skipif(QEMU is None or os.uname().machine != "x86_64", reason="needs qemu-x86_64 (qemu-user)")
+def test_an_emulated_avx2_machine_is_sound_and_trains(tmp_path: Path) -> None:
     # What a process starts is run by the real processor, unless it starts this.
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nexec {QEMU} -cpu {MODEL} {sys.executable} "$@"\n')
     python.chmod(0o755)
 
-    def run(*arguments: str) -> dict[str, Any]:
-        words = ["hdlif", *arguments, "--json"]
-        source = (
-            f"import sys; sys.executable, sys.argv = {str(python)!r}, {words!r}; from hdlif.cli import main; main()"
-        )
-        done = subprocess.run([python, "-c", source], cwd=tmp_path, capture_output=True, text=True, check=False)
+    def emulated(*words: str) -> dict[str, Any]:
+        code = f"import sys; sys.executable, sys.argv = {str(python)!r}, {['hdlif', *words, '--json']!r}; "
+        code += "from hdlif.cli import main; main()"
+        done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-        result: dict[str, Any] = json.loads(done.stdout)
-        return result
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
 
-    return run
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(QEMU is None or os.uname().machine != "x86_64", reason="needs qemu-x86_64 (qemu-user)")
-def test_doctor_finds_an_emulated_avx2_machine_sound(emulated: Callable[..., dict[str, Any]]) -> None:
     result = emulated("doctor")
     assert result["faults"] == 0
     assert result["hardware"]["chosen"] == {"runtime": "avx2", "PyTorch": "AVX2", "oneDNN": "Intel AVX2"}
@@ -300,13 +286,7 @@ def test_doctor_finds_an_emulated_avx2_machine_sound(emulated: Callable[..., dic
     assert checks["runtime, avx2"]["status"] == "ok"
     # As many shapes as there is time for.
     assert "are right" in checks["gradients, channels last"]["detail"]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(QEMU is None or os.uname().machine != "x86_64", reason="needs qemu-x86_64 (qemu-user)")
-def test_a_training_on_an_emulated_avx2_machine(emulated: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     narrow = ["model.width=4", "training.channels_last=true", "training.epochs=1", "data.train=256"]
     settings = [word for setting in narrow for word in ("--set", setting)]
-    result = emulated("train", "digits_hdlif", *settings, "--memory-repeats", "0", "--out", "run")
-    assert 0 <= result["accuracy"] <= 1
-    assert (tmp_path / "run" / "model.safetensors").exists()
+    trained = emulated("train", "digits_hdlif", *settings, "--memory-repeats", "0", "--out", "run")
+    assert 0 <= trained["accuracy"] <= 1
