@@ -131,18 +131,6 @@ def test_a_process_reports_its_first_answer_and_its_memory_or_its_error(
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 
-@pytest.mark.alone
-@pytest.mark.slow
-def test_torch_agrees_and_is_timed(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STARTS", 1)
-    engine = bench(network, against="torch", batch=4, threads=1, repeats=2)["engines"]["torch"]
-    assert (engine["agreement"], engine.keys() >= TIMED) == (1, True)
-    assert engine["max_logit_difference"] < 1e-4
-    # float32 weights take more than packed ones
-    assert engine["file_bytes"] > network.stat().st_size
-    assert engine["resident_bytes"] > 10**8
-
-
 @pytest.mark.peers
 def test_all_engines_agree_and_are_timed(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("nncf", "onnx", "onnxruntime", "openvino"):

@@ -341,7 +341,7 @@ def test_tables_of_trainings_count_classes_once_and_as_a_training_does(monkeypat
 
 
 def test_what_trains_on_noise_or_only_checks_needs_no_data() -> None:
-    assert profile_training("vowels_hdlif", overrides=[BALANCED, "model.widths=[4]", "data.batch_size=2"]).as_dict()
+    assert profile_training("fashion_mnist_lif", overrides=[BALANCED, "model.width=4", "data.batch_size=2"]).as_dict()
     for build in (True, False):
         check("digits_hdlif", [BALANCED], build=build)
 
