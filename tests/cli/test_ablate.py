@@ -1,16 +1,19 @@
 """`hdlif ablate`: which cells are trained, what is taken up again, and what the table says."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cases import naming
 from hdlif.cli import ablation_queue as module
 from hdlif.cli.ablate import ablate
-from hdlif.cli.ablation_text import markdown
+from hdlif.cli.ablation_text import markdown, page
 from hdlif.cli.table_runs import firing_rate, recipe_digest
 from hdlif.errors import CheckpointError, InputError, InUseError, RecipeError, TrainingError
+from hdlif.graph.ops import SampleName
 from hdlif.recipe import Recipe
 from hdlif.recipe.runs.ablation_tables import cells, load_table
 from hdlif.recipe.runs.summary import Layer, Neuron, TrainResult
@@ -42,9 +45,10 @@ def table(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What was trained, by a stub."""
+    """What was trained, by a stub; pages are not drawn."""
     seen: list[Any] = []
     monkeypatch.setattr(module, "train_in_one_process", stub(seen))
+    monkeypatch.setattr(module, "page", lambda *_: "")
     return seen
 
 
@@ -75,29 +79,11 @@ def test_cells_are_trained_once_and_more_seeds_add_to_them(table: Path, tmp_path
     assert cell["accuracy"] == pytest.approx(sum(cell["accuracies"]) / 2)
     assert cell["accuracies"][0] == first["rows"]["HD-LIF"]["fp32"]["accuracy"]
     assert "4 bit" not in both["rows"]["LIF"]
-    lines = (out / "table.md").read_text().splitlines()
-    assert lines[0] == "| tiny, accuracy % | fp32 | 4 bit |"
-    assert lines[3].startswith("| LIF | ")
-    assert lines[3].endswith("(2) | — |")
     assert json.loads((out / "table.json").read_text())["rows"] == both["rows"]
 
 
-@pytest.mark.usefixtures("finished")
-def test_the_table_has_finished_cells_before_their_turn(table: Path, tmp_path: Path) -> None:
-    (tmp_path / "out/hd_lif/fp32/seed_42/summary.json").unlink()
-    (tmp_path / "out/table.json").unlink()
-    written: list[dict[str, Any]] = []
-
-    def say(line: str) -> None:
-        if (path := tmp_path / "out/table.json").exists():
-            written.append(json.loads(path.read_text())["rows"])
-
-    ablate(str(table), out=tmp_path / "out", say=say)
-    assert {row: list(columns) for row, columns in written[0].items()} == {"HD-LIF": ["fp32", "4 bit"], "LIF": ["fp32"]}
-
-
 def test_a_cell_that_another_process_finishes_during_the_last_training_is_in_the_table(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    table: Path, tmp_path: Path, begun: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train, said = stub([]), list[str]()
     shared, *_, last = [cell.folder for cell in cells(load_table(table), tmp_path / "out")]
@@ -116,16 +102,25 @@ def test_a_cell_that_another_process_finishes_during_the_last_training_is_in_the
     assert not [line for line in said if "still training" in line]
 
 
-def test_a_cell_of_another_recipe_is_trained_anew_and_said_to_be(
+def test_a_cell_of_another_recipe_is_trained_anew_after_cells_that_are_done_are_in_the_table(
     table: Path, finished: Result, tmp_path: Path, begun: list[Any]
 ) -> None:
-    table.write_text(TABLE.replace("neuron={kind: lif}", "neuron={kind: lif, leak: 0.75}"))
-    said: list[str] = []
-    after = ablate(str(table), out=tmp_path / "out", say=said.append)
-    assert [line.rpartition(": ")[2] for line in said[:2]] == ["done before"] * 2
-    assert said[2] == "3/3 LIF, fp32, seed 42: training, in place of an earlier one of another recipe"
-    assert [options.label for *_, options in begun] == ["LIF, fp32, seed 42"]
-    assert finished["rows"] != after["rows"]
+    table.write_text(TABLE.replace("neuron={kind: hdlif}", "neuron={kind: hdlif, leak: 0.75}"))
+    (tmp_path / "out/table.json").unlink()
+    said, written = list[str](), list[dict[str, Any]]()
+
+    def say(line: str) -> None:
+        said.append(line)
+        if (path := tmp_path / "out/table.json").exists():
+            written.append(json.loads(path.read_text())["rows"])
+
+    after = ablate(str(table), out=tmp_path / "out", say=say)
+    assert said[0] == "1/3 HD-LIF, fp32, seed 42: training, in place of an earlier one of another recipe"
+    assert said[-1] == "3/3 LIF, fp32, seed 42: done before"
+    assert [options.label for *_, options in begun] == ["HD-LIF, fp32, seed 42", "HD-LIF, 4 bit, seed 42"]
+    assert finished["rows"]["HD-LIF"] != after["rows"]["HD-LIF"]
+    # The last cell has not had its turn yet.
+    assert {row: list(columns) for row, columns in written[0].items()} == {"HD-LIF": ["fp32"], "LIF": ["fp32"]}
 
 
 def test_tables_that_cannot_be_trained_are_refused(table: Path, tmp_path: Path) -> None:
@@ -143,33 +138,26 @@ def test_tables_that_cannot_be_trained_are_refused(table: Path, tmp_path: Path) 
         ('  fp32: []\n  4 bit: ["spikes={kind: quantised}"]', "  {}", "columns = {}"),
         ("rows:", "rows:\n  LIF: []", "the key LIF is repeated"),
         ("seeds: 1", "seeds: 0", "seeds = 0"),
+        # A cell is to be named in `undefined` only if its row and its column are good by themselves.
+        ("undefined:\n  LIF: [4 bit]", "", f"{table}: "),
+        ("neuron={kind: lif}", "neuron={kind: lfi}", f"{table}: "),
+        ("neuron={kind: lif}", "neuron.leek=0.5", f"{table}: "),
+        ("neuron={kind: lif}", "neuron={kind: lif", f"{table}: "),
+        ("spikes={kind: quantised}", "spikes={kind: quantised, bits: x}", f"{table}: "),
+        ("model.width=4", "model.width=0", f"{table}: "),
     ):
         table.write_text(TABLE.replace(old, new))
-        with pytest.raises(RecipeError) as refused:
+        with naming(old, new), pytest.raises(RecipeError, match=re.escape(words)) as refused:
             ablate(str(table), out=tmp_path / "out")
-        assert words in str(refused.value), (old, new)
+        missing = str(refused.value).endswith("; name the cell in undefined if it does not exist")
+        assert missing == (old == "undefined:\n  LIF: [4 bit]")
         assert not (tmp_path / "out" / "hd_lif").exists()
     with pytest.raises(RecipeError, match="digits"):
         load_table("digit")
 
 
-def test_a_cell_is_said_not_to_exist_if_row_and_column_are_good_by_themselves(table: Path, tmp_path: Path) -> None:
-    for old, new, together in (
-        ("undefined:\n  LIF: [4 bit]", "", True),
-        ("neuron={kind: lif}", "neuron={kind: lfi}", False),
-        ("neuron={kind: lif}", "neuron.leek=0.5", False),
-        ("neuron={kind: lif}", "neuron={kind: lif", False),
-        ("spikes={kind: quantised}", "spikes={kind: quantised, bits: x}", False),
-        ("model.width=4", "model.width=0", False),
-    ):
-        table.write_text(TABLE.replace(old, new))
-        with pytest.raises(RecipeError, match=rf"^{table}: .*, ") as refused:
-            ablate(str(table), out=tmp_path / "out")
-        assert str(refused.value).endswith("; name the cell in undefined if it does not exist") == together, new
-
-
 def test_cells_that_fail_do_not_keep_the_others_from_training(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    table: Path, tmp_path: Path, begun: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(recipe: Recipe, *_: object) -> None:
         if recipe.neuron.kind == "hdlif":
@@ -194,7 +182,6 @@ def test_trainings_of_another_table_are_taken_as_they_are(
     # What was taken is kept, and may be taken again.
     again = ablate(str(table), out=tmp_path / "third", known=[tmp_path / "elsewhere" / "table.json"])
     assert again["rows"] == finished["rows"]
-    assert "Accuracy over time" in (tmp_path / "third" / "table.html").read_text()
     assert begun == []
     for change in ({"seed": 7}, {"recipe": "0" * 16}):
         rows = json.loads(known.read_text())["rows"]
@@ -203,10 +190,6 @@ def test_trainings_of_another_table_are_taken_as_they_are(
         (tmp_path / "other.json").write_text(json.dumps({"rows": rows}))
         ablate(str(table), out=tmp_path / str(change), known=[tmp_path / "other.json"])
     assert len(begun) == 6
-
-
-def test_what_is_no_table_is_refused(table: Path, tmp_path: Path) -> None:
-    path = tmp_path / "known.json"
     for text, words in (
         (None, "there is no such file"),
         ("base: digits", "is not JSON"),
@@ -214,10 +197,10 @@ def test_what_is_no_table_is_refused(table: Path, tmp_path: Path) -> None:
         ('{"rows": {"LIF": {"fp32": {"runs": [{"seed": "42"}]}}}}', "rows.LIF.fp32.runs.0.seed: "),
     ):
         if text is not None:
-            path.write_text(text)
+            (tmp_path / "wrong.json").write_text(text)
         with pytest.raises(InputError, match=words):
-            ablate(str(table), out=tmp_path / "out", known=[path])
-        assert not (tmp_path / "out").exists()
+            ablate(str(table), out=tmp_path / "none", known=[tmp_path / "wrong.json"])
+        assert not (tmp_path / "none").exists()
 
 
 def test_seeds_of_two_machines_or_versions_make_one_table(table: Path, finished: Result, tmp_path: Path) -> None:
@@ -236,7 +219,6 @@ def test_seeds_of_two_machines_or_versions_make_one_table(table: Path, finished:
     cell, warnings = ablated(second | {"hardware": {"cpu": "another"}})
     assert (cell["n"], cell["accuracies"], warnings) == (2, [record["accuracy"], second["accuracy"]], [])
     assert cell["accuracy_per_step"] == pytest.approx([step / 2 for step in record["accuracy_per_step"]])
-    assert "cpu another" in (tmp_path / "out/table.html").read_text()
     # Of a cell that is taken in part, the curve of the part is not known.
     assert ablated(second, second | {"seed": 99})[0]["accuracy_per_step"] == []
     for changes, words in (({"nops": 7.0}, "NOPs (7 and "), ({"parameters": 9}, "parameters (9 and ")):
@@ -244,20 +226,22 @@ def test_seeds_of_two_machines_or_versions_make_one_table(table: Path, finished:
         assert f"LIF, fp32: its seeds differ in {words}" in warning
 
 
-@pytest.mark.usefixtures("finished")
+@pytest.mark.usefixtures("begun")
 def test_the_table_and_the_page_have_operations_costs_and_curves(table: Path, tmp_path: Path) -> None:
     table.write_text(TABLE + "quantities: [accuracy, sops]\nleft_out:\n  HD-LIF: [4 bit]\n")
     result = ablate(str(table), seeds=2, out=tmp_path / "out")
     cell = result["rows"]["LIF"]["fp32"]
     accuracy = f"{100 * cell['accuracy']:.2f} ± {100 * cell['std']:.2f}"
-    page = (tmp_path / "out" / "table.html").read_text()
-    assert f"<td>{accuracy}<br><small>{cell['sops'] / 1e6:.3f} M SOPs (2)</small></td>" in page
-    assert '<td class="absent">—</td>' in page
-    for place in ("by-column", "by-operations", "over-time-0"):
-        assert f'id="{place}-title"' in page
+    drawn = page(load_table(table), result, SampleName("image", "images"))
+    assert f"<td>{accuracy}<br><small>{cell['sops'] / 1e6:.3f} M SOPs (2)</small></td>" in drawn
+    assert '<td class="absent">—</td>' in drawn
+    for words in ("Accuracy over time", "cpu a processor"):
+        assert words in drawn
     # A cell that is left out is not run.
     assert "4 bit" not in result["rows"]["HD-LIF"]
-    assert (tmp_path / "out/table.md").read_text().splitlines()[2].endswith("(2) | not run |")
+    head, _, first, second = (tmp_path / "out/table.md").read_text().splitlines()
+    assert head == "| tiny, accuracy % | fp32 | 4 bit |"
+    assert (first.endswith("(2) | not run |"), second.endswith("(2) | — |")) == (True, True)
     # Figures that are the same in all columns of a row have a column of their own.
     costs = ["accuracy", "sops", "parameters", "train_seconds", "peak_bytes", "stored_mb", "nops"]
     chosen = load_table(table).model_copy(update={"quantities": costs})

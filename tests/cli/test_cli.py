@@ -28,7 +28,6 @@ def test_train_writes_its_summary_and_prints_the_same(trained: tuple[Path, dict[
     assert json.loads((out / "summary.json").read_text()) == printed
     assert len(printed["accuracy_per_step"]) == 4
     assert printed["accuracy"] == printed["accuracy_per_step"][-1]
-    assert printed["peak_bytes"] > 100_000
 
 
 def test_eval_of_checkpoint_and_artefact_agree_with_training(
@@ -37,30 +36,18 @@ def test_eval_of_checkpoint_and_artefact_agree_with_training(
     run, summary = trained
     result = json.loads(hdlif("eval", run, "--confusion", "--json").stdout)
     counts = np.array(result["confusion"])
-    assert (result["n"], result["accuracy"]) == (360, summary["accuracy"])
-    assert (counts.sum(), counts.trace() / 360) == (360, result["accuracy"])
-    assert result["accuracy_per_class"][3] == counts[3, 3] / counts[3].sum()
+    assert (result["n"], result["accuracy"], counts.trace() / 360) == (360, summary["accuracy"], result["accuracy"])
     assert json.loads((run / "confusion.json").read_text())["counts"] == result["confusion"]
-    deployed = json.loads(hdlif("eval", artefact, "--data", "digits", "--confusion", "--json").stdout)
-    assert abs(result["accuracy"] - deployed["accuracy"]) <= 1 / 360
-    assert np.abs(np.array(deployed["confusion"]) - counts).sum() <= 2
+    deployed = hdlif("eval", artefact, "--data", "digits", "--confusion", "--json").stdout
+    assert np.abs(np.array(json.loads(deployed)["confusion"]) - counts).sum() <= 2
     lines = hdlif("eval", run, "--confusion").stdout.splitlines()
     assert lines[2].split() == ["true,", "chosen:", *result["labels"], "accuracy"]
     assert lines[4].split()[-1] == f"{result['accuracy_per_class'][0]:.2%}"
-
-
-def test_profile_of_an_artefact_equals_that_of_its_checkpoint(run_folder: Path, artefact: Path, tmp_path: Path) -> None:
-    of_checkpoint = json.loads(hdlif("profile", run_folder, "--json").stdout)
-    of_artefact = hdlif("profile", artefact, "--data", "digits", "--json").stdout
-    assert of_checkpoint["sops"] == json.loads(of_artefact)["sops"]
-    assert of_checkpoint["trained"]
     assert hdlif("profile", "digits_lif").stdout.startswith("untrained network")
-    # An artefact may have any name.
-    renamed = shutil.copy(artefact, tmp_path / "network.bin")
-    assert hdlif("profile", renamed, "--data", "digits", "--json").stdout == of_artefact
 
 
-def test_bench_of_the_artefact_alone(artefact: Path) -> None:
+def test_bench_of_the_artefact_alone(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hdlif.report.engine_times.STARTS", 1)
     done = hdlif("bench", artefact, "--against", "", "--data", "digits", "--batch", 4, "--repeats", 1, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -69,12 +56,12 @@ def test_bench_of_the_artefact_alone(artefact: Path) -> None:
 
 
 def test_report_is_written(run_folder: Path, tmp_path: Path) -> None:
-    done = hdlif("report", run_folder, "--out", tmp_path / "page.html")
+    done = hdlif(
+        "report", run_folder, "--neurons", "body.stage1.0.act2:5", "--image", 3, "--out", tmp_path / "page.html"
+    )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "test sample 0 of digits (class “7”)" in (tmp_path / "page.html").read_text()
-    hdlif("report", run_folder, "--neurons", "body.stage1.0.act2:5", "--image", 3, "--out", tmp_path / "p")
-    for part in ("membrane of body.stage1.0.act2:5<", "test sample 3 of"):
-        assert part in (tmp_path / "p").read_text()
+    for part in ("membrane of body.stage1.0.act2:5<", "test sample 3 of digits (class “7”)"):
+        assert part in (tmp_path / "page.html").read_text()
     for options in (
         ["--neurons", "act1"],
         ["--neurons", "body.stage1.0.act3:0"],
@@ -84,10 +71,6 @@ def test_report_is_written(run_folder: Path, tmp_path: Path) -> None:
         refused = hdlif("report", run_folder, *options, "--out", tmp_path / "none.html")
         assert (refused.returncode, refused.stderr.startswith("InputError: ")) == (2, True), options
         assert not (tmp_path / "none.html").exists()
-    folder = shutil.copytree(run_folder, tmp_path / "net")
-    (folder / "model.safetensors").write_bytes(b"damaged")
-    done = hdlif("report", folder)
-    assert (done.returncode, done.stderr.startswith("neurons are not drawn: ")) == (0, True)
 
 
 def test_export_makes_the_folder_of_its_file_or_says_that_it_cannot(run_folder: Path, tmp_path: Path) -> None:
@@ -101,7 +84,7 @@ def test_export_makes_the_folder_of_its_file_or_says_that_it_cannot(run_folder: 
             assert (refused.returncode, refused.stderr.startswith("TrainingError: ")) == (1, True), refused.stderr
 
 
-def test_options_without_effect_are_refused(run_folder: Path, tmp_path: Path) -> None:
+def test_options_that_have_no_effect_or_are_no_number_of_bytes_are_refused(run_folder: Path, tmp_path: Path) -> None:
     for named, options in (
         ("--form", ["--form", "step"]),
         ("--batch", ["--batch", 2, "--weights", "int4"]),
@@ -114,22 +97,14 @@ def test_options_without_effect_are_refused(run_folder: Path, tmp_path: Path) ->
         refused = hdlif("export", run_folder, "--out", tmp_path / "net", *options)
         assert (refused.returncode, named in refused.stderr) == (2, True), (options, refused.stderr)
         assert list(tmp_path.iterdir()) == []
-
-
-def test_bytes_have_units_in_every_option() -> None:
-    for *command, option in (
-        ("export", "x", "--to", "c", "--out", "x.c", "--rom"),
-        ("export", "x", "--to", "c", "--out", "x.c", "--ram"),
-        ("run", "x", "y", "--max-bytes"),
-        ("serve", "x", "--max-bytes"),
-        ("serve", "x", "--max-body-bytes"),
-        ("serve", "x", "--max-stream-bytes"),
-        ("serve", "x", "--max-old-bytes"),
-    ):
+    to_c = ("export", "x", "--to", "c", "--out", "x.c")
+    sizes = [(*to_c, "--rom"), (*to_c, "--ram"), ("run", "x", "y", "--max-bytes")]
+    sizes += [("serve", "x", f"--max-{of}bytes") for of in ("", "body-", "stream-", "old-")]
+    for command in sizes:
         for wrong in ("64KB", "0", "many"):
-            assert hdlif(*command, option, wrong).returncode == 2
+            assert hdlif(*command, wrong).returncode == 2
         # The file, which is not there, is refused then.
-        taken = hdlif(*command, option, "64K").stderr
+        taken = hdlif(*command, "64K").stderr
         assert ("64K" in taken, "x: " in taken) == (False, True), command
 
 
@@ -137,15 +112,10 @@ def test_run_answers_for_what_can_be_read_and_ends_with_1(artefact: Path, run_fo
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no picture")
     done = hdlif("run", artefact, tmp_path)
-    assert done.returncode == 1
+    assert (done.returncode, done.stdout.count("\n"), done.stderr.count("\n")) == (1, 1, 1)
     assert done.stdout.startswith(f"{tmp_path / 'a.png'}: ")
     assert done.stderr.startswith(f"InputError: {tmp_path / 'b.png'}: ")
-    assert len(done.stderr.splitlines()) == len(done.stdout.splitlines()) == 1
-    (result,) = json.loads(hdlif("run", artefact, tmp_path / "a.png", "--json").stdout)["inputs"]
-    assert (result["label"], len(result["logits"])) == (str(result["class"]), 10)
-    damaged = tmp_path / "damaged.hdlif.safetensors"
-    damaged.write_bytes(artefact.read_bytes()[:-1] + bytes([artefact.read_bytes()[-1] ^ 1]))
-    for path in (run_folder, run_folder / "model.safetensors", damaged, tmp_path / "a.png"):
+    for path in (run_folder, run_folder / "model.safetensors", tmp_path / "a.png"):
         refused = hdlif("run", path, tmp_path / "a.png")
         assert (refused.returncode, f"ArtefactError: {path}" in refused.stderr) == (2, True), refused.stderr
 
@@ -154,16 +124,14 @@ def test_recipes_are_listed_shown_and_checked(tmp_path: Path) -> None:
     lines = hdlif("recipes", "ls").stdout.splitlines()
     assert [line.split()[0] for line in lines] == json.loads(hdlif("recipes", "ls", "--json").stdout)["recipes"]
     assert "| `cifar100_resnet18_lif` | 71.75 | 44.84 |" in hdlif("recipes", "ls", "--published").stdout
-    assert "epochs: 300" in hdlif("recipes", "show", "cifar100_resnet18_hdlif_w1", "--resolved").stdout
-    assert "epochs" not in hdlif("recipes", "show", "cifar100_resnet18_hdlif_w1").stdout
+    for options, stated in (["--resolved"], True), ([], False):
+        shown = hdlif("recipes", "show", "cifar100_resnet18_hdlif_w1", *options).stdout
+        assert ("epochs: 300" in shown) == stated
     assert hdlif("recipes", "check", "digits_hdlif").stdout == "digits_hdlif: good\n"
     assert hdlif("recipes", "check", "digits_lif", "digits_hdlif").stdout == "2 recipes: good\n"
-    (tmp_path / "bad.yaml").write_text("base: digits_hdlif\nneuron: {kind: lf}\n")
-    refused = hdlif("recipes", "check", "digits_lif", tmp_path / "bad.yaml")
-    assert (refused.returncode, "1 of 2 recipes are refused" in refused.stderr) == (2, True)
+    assert hdlif("recipes", "check", "digits_lif", tmp_path / "no.yaml").returncode == 2
     hdlif("recipes", "schema", "--out", tmp_path / "new" / "schema.json")
-    schema = json.loads((tmp_path / "new" / "schema.json").read_text())
-    assert schema == json.loads(hdlif("recipes", "schema").stdout) == recipe_schema()
+    assert json.loads((tmp_path / "new" / "schema.json").read_text()) == recipe_schema()
 
 
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,27 +140,17 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, monkeypatch: pyte
     for line, words in (
         ("train digits_hdlf", ["RecipeError", "digits_hdlf", 'did you mean "digits_hdlif"']),
         ("train", ["RecipeError", "--data PATH"]),
-        ("train digits_hdlif --set training.epoch=3", ["RecipeError", "training.epoch", '"epochs"']),
-        ("train digits_hdlif --set neuron.kind=hdlf", ["RecipeError", "neuron.kind", '"hdlif"']),
         ("train digits_hdlif --data nowhere", ["DataError", "nowhere", "digits"]),
         ("train digits_hdlif --data .", ["DataError", "CLASS"]),
         ("train digits_hdlif --devices 3", ["RecipeError", "data.batch_size = 64", "multiple of 3", "63"]),
-        ("train digits_hdlif --set rule.k=9", ["RecipeError", "rule.k", "time_steps = 4"]),
         ("train digits_hdlif --resume --overwrite", ["InputError", "--resume", "--overwrite"]),
         ("train fashion_mnist_lif --data-root nowhere", ["DataError", "nowhere", "FashionMNIST/raw"]),
-        ("eval x.hdlif.safetensors --data .", ["InputError", "x.hdlif.safetensors"]),
         ("eval nothing", ["InputError", "nothing"]),
         ("eval cut.safetensors --data digits", ["CheckpointError", "cut.safetensors"]),
         ("data inspect nowhere", ["DataError", "nowhere"]),
-        ("run nothing.hdlif.safetensors x.png", ["ArtefactError", "nothing.hdlif.safetensors"]),
-        ("run x y --hop 3", ["InputError", "--hop", "--stream"]),
         ("run x y --stream --layout batch", ["InputError", "--layout"]),
-        ("run x y z --stream", ["InputError", "--stream"]),
-        ("run x y z --page p.html", ["InputError", "--page"]),
-        ("bench x --against opnvino", ["InputError", "openvino"]),
         ("demo --data cifar", ["DataError", "cifar", "digits"]),
         ("sweep digits_hdlif --space no.yaml --trials 1", ["RecipeError", "no.yaml"]),
-        ("coherence digits_hdlif --batches 99", ["DataError", "--batches 99", "at most 19"]),
     ):
         done = hdlif(*line.split())
         assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), (line, done.stderr)
@@ -200,8 +158,6 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, monkeypatch: pyte
 
 
 def test_python_runs_the_module_as_the_command_and_debug_shows_the_traceback() -> None:
-    run = subprocess.run([sys.executable, "-m", "hdlif", "recipes", "ls"], capture_output=True, text=True, check=True)
-    assert run.stdout == hdlif("recipes", "ls").stdout
     command = [sys.executable, "-m", "hdlif.cli", "--debug", "recipes", "show", "nothing"]
     assert "Traceback" in subprocess.run(command, capture_output=True, text=True, check=False).stderr
 
@@ -225,8 +181,6 @@ def test_resuming_a_finished_run_changes_nothing(trained: tuple[Path, dict[str, 
     refused = hdlif("train", tmp_path / "own.yaml", "--out", folder, "--resume")
     assert refused.returncode == 2
     assert f"hdlif train {folder}/recipe.yaml --out {folder} --resume" in refused.stderr
-    again = hdlif("train", folder / "recipe.yaml", "--out", folder, "--resume", "--memory-repeats", 0)
-    assert again.returncode == 0, again.stderr
 
 
 def test_an_interrupt_says_where_and_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,28 +238,3 @@ def test_interrupted_training_resumes_from_the_command_line(number: int, code: i
     steps = [(event["event"], event["step"]) for event in events]
     assert len(steps) == len(set(steps))
     assert steps == sorted(steps, key=lambda event: event[1])
-
-
-@pytest.mark.slow
-def test_train_with_every_extra_from_a_recipe(tmp_path: Path) -> None:
-    import timm
-    import torch
-
-    torch.manual_seed(0)
-    torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), tmp_path / "teacher.pth")
-    (tmp_path / "mine.yaml").write_text(
-        "base: digits_hdlif\n"
-        "neuron: {parallel: alternate}\n"
-        "weights: {kind: ternary}\n"
-        "spikes: {kind: quantised}\n"
-        "data: {batch_size: 64, mixup: {}}\n"
-        "model: {width: 4}\n"
-        "training: {epochs: 1, accumulate: 2, clip_norm: 1.0, ema_decay: 0.9, patience: 1, channels_last: true}\n"
-        f"teacher: {{kind: timm, name: test_resnet, checkpoint: {tmp_path}/teacher.pth, size: 32}}\n"
-    )
-    done = hdlif("train", tmp_path / "mine.yaml", "--out", tmp_path / "run", "--memory-repeats", 1, "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["recipe"]["training"]["accumulate"] == 2
-    # The run folder is a recipe of its own, and its network is found through it.
-    assert "base" not in (tmp_path / "run" / "recipe.yaml").read_text()
-    assert hdlif("eval", tmp_path / "run").returncode == 0

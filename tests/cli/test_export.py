@@ -1,35 +1,35 @@
-"""`hdlif export`: options by target, and what `--check` prints and leaves unwritten."""
+"""`hdlif export`: options by target, what `--check` finds and leaves unwritten, and what C it writes and refuses."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import hdlif as package
 from command_line import hdlif
-from deployed_graphs import residual_network
+from deployed_graphs import Builder, residual_network
 from hdlif.cli.export import export_file as export
-from hdlif.errors import MachineError
-from hdlif.graph.artefact import dumps, save
+from hdlif.deploy.c.building import FILES
+from hdlif.deploy.c.devices import installed
+from hdlif.errors import DataError, InputError, MachineError
+from hdlif.graph.artefact import INPUT, InputRecord, dumps, save
 from hdlif.report import exported
-
-
-@pytest.fixture
-def artefact(tmp_path: Path) -> Path:
-    path = tmp_path / "net.hdlif.safetensors"
-    save(residual_network(), path)
-    return path
+from hdlif.runtime import reference
+from series_files import write_csv
 
 
 @pytest.mark.slow
 @pytest.mark.peers
 @pytest.mark.parametrize("options", [(), ("--form", "step"), ("--batch", "3"), ("--weights", "int4")])
 def test_onnx_is_checked_in_the_engines_that_are_installed(
-    options: tuple[str, ...], artefact: Path, tmp_path: Path
+    options: tuple[str, ...], small: Path, tmp_path: Path
 ) -> None:
-    for package in ("onnx", "onnxruntime", "openvino"):
-        pytest.importorskip(package, reason="pip install 'hdlif[engines]'")
+    for name in ("onnx", "onnxruntime", "openvino"):
+        pytest.importorskip(name, reason="pip install 'hdlif[engines]'")
     out = tmp_path / "net.onnx"
-    done = hdlif("export", artefact, "--to", "onnx", "--out", out, *options, "--check", "--json")
+    done = hdlif("export", small, "--to", "onnx", "--out", out, *options, "--check", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["checked"]
     assert [one["by"] for one in found] == ["onnxruntime", "openvino"]
@@ -37,20 +37,20 @@ def test_onnx_is_checked_in_the_engines_that_are_installed(
     assert out.exists()
 
 
-def test_nir_is_read_back_before_it_is_written(artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nir_is_read_back_before_it_is_written(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nir", reason="pip install 'hdlif[nir]'")
     out = tmp_path / "net.nir"
-    written = export(artefact, out=out, extension=True, check=True, to="nir")
+    written = export(small, out=out, extension=True, check=True, to="nir")
     assert written.text().splitlines()[1].startswith("checked: read back: ")
     assert written.text().endswith("outputs equal the reference's bit for bit")
     out.unlink()
     monkeypatch.setattr("hdlif.deploy.interop.nir.read_artefact", lambda path: dumps(residual_network(seed=1)))
     with pytest.raises(MachineError, match="the network that was read back is another one"):
-        export(artefact, out=out, extension=True, check=True, to="nir")
+        export(small, out=out, extension=True, check=True, to="nir")
     assert not out.exists()
 
 
-def test_a_check_that_fails_leaves_nothing(artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_fails_leaves_nothing(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nir", reason="pip install 'hdlif[nir]'")
     true = exported.reference.run
     calls = []
@@ -61,5 +61,114 @@ def test_a_check_that_fails_leaves_nothing(artefact: Path, tmp_path: Path, monke
 
     monkeypatch.setattr(exported.reference, "run", other)
     with pytest.raises(MachineError, match="another answer than the reference to 100%"):
-        export(artefact, out=tmp_path / "net.nir", extension=True, check=True, to="nir")
+        export(small, out=tmp_path / "net.nir", extension=True, check=True, to="nir")
     assert not (tmp_path / "net.nir").exists()
+
+
+needs_a_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "small.hdlif.safetensors"
+    save(residual_network(), path)
+    return path
+
+
+@needs_a_compiler
+def test_a_network_is_written_checked_and_described(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "net.c"
+    written = export(small, out=out, check=True, to="c")
+    found, text = written.as_dict(), written.text()
+    assert (found["c"], found["header"]) == (str(out), str(out.with_suffix(".h")))
+    assert found["checked"]["outputs"] == 5 * 4 * 3
+    assert found["checked"]["code_bytes"] > 0
+    assert [one["device"] for one in found["devices"]] == list(installed())
+    assert "net_state" in out.with_suffix(".h").read_text()
+    assert sorted(path.name for path in out.parent.iterdir()) == ["net.c", "net.h"]
+    host = next(one for one in found["devices"] if one["device"] == "host")
+    assert 0 < host["frame_bytes"] < 4096
+    assert f"tables: {found['data_bytes']:,} bytes of ROM" in text
+    assert f"{found['state_bytes']:,} bytes of RAM; work space: {found['work_bytes']:,}" in text
+
+
+def test_a_device_that_is_too_small_is_refused_before_anything_is_written(small: Path, tmp_path: Path) -> None:
+    source = export(small, out=tmp_path / "net.c", to="c").source
+    for kind, needed in (("rom", source.data_bytes), ("ram", source.ram_bytes)):
+        export(small, out=tmp_path / "net.c", **{kind: needed}, to="c")
+        with pytest.raises(InputError, match=f"{needed:,} bytes of {kind.upper()}, and the device has {needed - 1:,}"):
+            export(small, out=tmp_path / "other" / "net.c", **{kind: needed - 1}, to="c")
+    for name, options in (
+        *((name, {}) for name in ("net.h", "net", "My-Net.c", "math.c")),
+        *((name, {"firmware": True}) for name in ("main.c", "port.c", "samples.c", "startup.c")),
+    ):
+        with pytest.raises(InputError, match="name"):
+            export(small, out=tmp_path / "other" / name, to="c", **options)
+    assert not (tmp_path / "other").exists()
+
+
+@needs_a_compiler
+def test_a_build_with_other_outputs_is_refused_and_nothing_is_written(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true, made = reference.run, tmp_path / "made"
+    with monkeypatch.context() as patched:
+        patched.setattr(reference, "run", lambda *given: true(*given) + 1)
+        with pytest.raises(MachineError, match="for output 0 of step 0, and the oracle"):
+            export(small, out=made / "net.c", check=True, to="c")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="no C compiler is installed"):
+        export(small, out=made / "net.c", check=True, to="c")
+    assert not made.exists()
+
+
+def test_fixed_point_says_what_it_changes(artefact: Path, tmp_path: Path) -> None:
+    out = tmp_path / "digits.c"
+    whole = export(artefact, out=out, to="c")
+    found = export(artefact, out=out, arithmetic="fixed", data="digits", to="c")
+    assert found.source.state_bytes == 4 + (whole.source.state_bytes - 4) // 2
+    assert found.rounded is not None
+    assert found.rounded.samples == 360
+    assert found.rounded.agreement > 0.98
+    assert 0 < found.rounded.mean_error < 0.02 * found.rounded.largest_output
+    assert found.as_dict()["rounded"]["agreement"] == found.rounded.agreement
+    assert f"{found.rounded.agreement:.2%}" in found.text()
+    assert "typedef int16_t digits_number;" in out.with_suffix(".h").read_text()
+
+
+def test_data_of_ones_own_are_described_by_the_option_that_the_error_names(tmp_path: Path) -> None:
+    artefact, table, out = tmp_path / "net.hdlif.safetensors", tmp_path / "table.csv", tmp_path / "net.c"
+    b, record = Builder((2, 1, 1), 4, 0), InputRecord((2, 1, 1), (5.0, 3.0), (3.0, 2.0), "table", "none")
+    save(replace(b.graph(b.hd_lif(b.linear(b.add("flatten", INPUT), 6))), input=record), artefact)
+    write_csv(table, [[f"class {n % 3}", n / 9, n % 7] for n in range(100)], ["sort", "a", "b"])
+    command = ["export", artefact, "--to", "c", "--out", out, "--data", table]
+    refused = hdlif(*command, "--arithmetic", "fixed")
+    assert (refused.returncode, "--set data.label=" in refused.stderr) == (2, True), refused.stderr
+    done = hdlif(*command, "--arithmetic", "fixed", "--set", "data.label=sort", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["rounded"]
+    overrides = ["data.label=sort"]
+    assert package.export(artefact, out, to="c", arithmetic="fixed", data=table, overrides=overrides) == out
+    assert found["samples"] > 0
+    for more, words in (
+        (["--set", "data.label=sort"], "data are for --arithmetic fixed and for --firmware"),
+        (["--to", "nir", "--set", "data.label=sort"], "--set is for --to c"),
+    ):
+        refused = hdlif(*command[:-2], *more)
+        assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr
+
+
+def test_a_model_file_in_fixed_point_needs_data_and_a_run_has_its_own(
+    artefact: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    for error, options in (
+        (DataError, {"arithmetic": "fixed"}),
+        (InputError, {"data": "digits"}),
+        (InputError, {"arithmetic": "fixd"}),
+    ):
+        with pytest.raises(error):
+            package.export(artefact, tmp_path / "digits.c", to="c", **options)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+    export(run_folder, out=tmp_path / "digits.c", arithmetic="fixed", firmware=True, to="c")
+    assert {path.name for path in tmp_path.iterdir()} == {"digits.c", "digits.h", "samples.h", *FILES}
+    assert "#define COUNT_OF_SAMPLES 4" in (tmp_path / "samples.h").read_text()

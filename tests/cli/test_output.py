@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,13 +18,15 @@ import pytest
 
 import hdlif as package
 from command_line import hdlif
-from command_tree import LEAVES
+from command_tree import COMMANDS, LEAVES
 from deployed_graphs import residual_network
 from hdlif import errors
-from hdlif.cli.eval import evaluation_text
-from hdlif.cli.pages import page_of
-from hdlif.errors import HdlifError, InputError, printable, printable_lines
+from hdlif.cli.pages import OF_ERRORS, OF_SUBCOMMANDS, page_of
+from hdlif.errors import DataError, HdlifError, InputError, RecipeError, printable, printable_lines
 from hdlif.graph.artefact import save
+from hdlif.inputs.plain_yaml import recipe_fields
+from hdlif.recipe import ALIASES, load_recipe
+from hdlif.recipe.builders import RULES
 from hdlif.report.tables import aligned
 from hdlif.training.metrics import progress_bar, warn
 from special_files import special_files, within
@@ -43,9 +46,7 @@ def assert_printable_lines(text: str) -> None:
 def test_every_character_is_printed_or_escaped_and_escapes_are_pythons() -> None:
     everything = "".join(map(chr, range(0x110000)))
     assert printable(everything).isprintable()
-    printed = [c for c in map(chr, range(0x3000)) if printable(c) == c]
-    assert all(c.isprintable() for c in printed)
-    assert {"a", "é", "λ", "—"} <= set(printed)
+    assert printable("aéλ—") == "aéλ—"
     assert printable("\x1b\x00\x85\u202e\ud800\n\t") == r"\x1b\x00\x85\u202e\ud800\n\t"
     assert printable_lines("a\n\x1b\n") == "a\n\\x1b\n"
 
@@ -103,8 +104,7 @@ def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
     # The command line, NumPy, and PyTorch do not fit.
     for most, command in ((17, ["--help"]), (30, run), (60, run), (300, train)):
         done = child(*command, preexec_fn=partial(resource.setrlimit, resource.RLIMIT_AS, (most << 20, most << 20)))
-        assert done.returncode == 1, (most, done.stderr)
-        assert done.stderr.count("\n") == 1, (most, done.stderr)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), (most, done.stderr)
         assert re.search(r"memory.*; |cannot be loaded.*; ", done.stderr)
 
 
@@ -127,38 +127,29 @@ def test_labels_and_file_names_are_escaped(tmp_path: Path) -> None:
     assert result["label"].startswith(label)
 
 
-def test_labels_do_not_break_the_rows_of_a_table() -> None:
+def test_what_strangers_name_does_not_break_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     table = aligned(["x", HOSTILE], [[HOSTILE, "1"]])
     assert len(table.split("\n")) == 3
     assert_printable_lines(table)
-    result = {"accuracy": 0.5, "n": 2, "accuracy_per_step": [0.5], "labels": [HOSTILE, "b"]}
-    result |= {"confusion": [[1, 0], [1, 0]], "accuracy_per_class": [1.0, 0.0]}
-    assert len(evaluation_text(result).split("\n")) == 6
-
-
-def test_bad_arguments_are_echoed_without_their_control_characters() -> None:
     for arguments in ([HOSTILE], ["recipes", HOSTILE], ["run", f"--{HOSTILE}"], ["train", "x", "--seeds", HOSTILE]):
         done = hdlif(*arguments)
         assert done.returncode == 2
         assert_printable_lines(done.stderr)
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_progress_names_and_warnings_are_text(
-    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if terminal:
-        # As Rich knows one where there is none.
-        monkeypatch.setenv("TERM", "xterm")
-        monkeypatch.setenv("FORCE_COLOR", "1")
-    with progress_bar(enabled=True) as bar:
-        bar.add_task("a[/b][red]c", total=1, loss=0.0, accuracy=0.0)
-        warn(bar, HOSTILE)
-    printed = capsys.readouterr().err
-    assert ("[/b][red]c" in printed, "\x1b]0;" in printed) == (terminal, False)
-    assert printable(HOSTILE) in printed
-    # A bar leaves nothing in a file.
-    assert terminal or printed == f"warning: {printable(HOSTILE)}\n"
+    for terminal in (False, True):
+        if terminal:
+            # As Rich knows one where there is none.
+            monkeypatch.setenv("TERM", "xterm")
+            monkeypatch.setenv("FORCE_COLOR", "1")
+        with progress_bar(enabled=True) as bar:
+            bar.add_task("a[/b][red]c", total=1, loss=0.0, accuracy=0.0)
+            warn(bar, HOSTILE)
+        printed = capsys.readouterr().err
+        assert ("[/b][red]c" in printed, "\x1b]0;" in printed) == (terminal, False)
+        assert printable(HOSTILE) in printed
+        # A bar leaves nothing in a file.
+        assert terminal or printed == f"warning: {printable(HOSTILE)}\n"
 
 
 def test_only_these_functions_print() -> None:
@@ -210,28 +201,24 @@ WAYS = [["recipes", "ls"], ["run", "--help"], ["--version"]]
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
-def test_a_standard_output_that_cannot_be_written_is_one_line_and_1() -> None:
+def test_output_that_cannot_be_written_is_one_line_and_1() -> None:
     for arguments in WAYS:
         with FULL.open("w") as full:
             done = child(*arguments, stdout=full)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1), arguments
         assert done.stderr.startswith("OutputError: standard output cannot be written (No space left on device)")
-        # A reader that has gone is no error to talk about.
-        reading, writing = os.pipe()
-        os.close(reading)
-        done = child(*arguments, stdout=writing)
-        os.close(writing)
-        assert (done.returncode, done.stderr) == (1, ""), arguments
-    done = child("recipes", "ls", stdout=None, preexec_fn=lambda: os.close(1))
+    # A reader that has gone is no error to talk about.
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = child("run", "--help", stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+    done = child("--version", stdout=None, preexec_fn=lambda: os.close(1))
     assert (done.returncode, done.stderr.startswith("OutputError: standard output is closed")) == (1, True)
-
-
-def test_nothing_fails_where_standard_error_is_full() -> None:
+    # Nothing fails where standard error is full.
     with FULL.open("w") as full:
         done = child("recipes", "show", "nothing", stderr=full)
-        assert (done.returncode, done.stdout) == (2, "")
-        done = child("recipes", "check", "digits_hdlif", "digits_lif", stderr=full)
-        assert (done.returncode, done.stdout) == (0, "2 recipes: good\n")
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_a_terminal_of_few_characters_gets_the_rest_escaped() -> None:
@@ -239,3 +226,51 @@ def test_a_terminal_of_few_characters_gets_the_rest_escaped() -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.stdout == "energy (\\xb5J) \\u2014 \\u2026\n"
+
+
+def test_an_error_ends_with_the_page_that_helps() -> None:
+    for page in {*OF_ERRORS.values(), *OF_SUBCOMMANDS.values()}:
+        assert (Path(__file__).parents[2] / page).is_file(), page
+    assert {verb for verb, _ in OF_SUBCOMMANDS} <= COMMANDS.keys()
+    # A subcommand's page goes before the error's, and a message that names a page gets no other.
+    for subcommand, error, page in (
+        ("data get", DataError("x"), "docs/how_to/public_data.md"),
+        ("train", InputError("x"), None),
+        ("train", RecipeError("see docs/how_to/serving.md"), None),
+    ):
+        assert page_of(subcommand, error) == page
+    for line, ending in (
+        ("train nothing", "(docs/reference/recipes.md)\n"),
+        ("import nothing --out x", "(docs/how_to/nir.md)\n"),
+    ):
+        done = hdlif(*line.split())
+        assert (done.returncode, done.stderr.count("\n"), done.stderr.endswith(ending)) == (2, 1, True), done.stderr
+
+
+def test_an_option_that_is_a_key_of_the_recipe_is_answered_with_set() -> None:
+    for options, works in (
+        ("--epochs 3", "--set training.epochs=3"),
+        ("--epochs=3", "--set training.epochs=3"),
+        ("--epochs", "--set training.epochs=VALUE"),
+        ("--lr 0.1", "--set training.learning_rate=0.1"),
+        ("--batch-size 8", "--set data.batch_size=8"),
+        ("--T 2", "--set time_steps=2"),
+        ("--seed 1", "--set seed=1"),
+        ("--rule sltt", '--set "rule={kind: sltt}"'),
+    ):
+        for verb in ("train", "recipes check"):
+            done = hdlif(*verb.split(), "digits_hdlif", *options.split())
+            assert done.returncode == 2
+            assert done.stderr.endswith(f"A recipe's values are set by {works}.\n"), options
+        if "VALUE" not in works:
+            load_recipe("digits_hdlif", [shlex.split(works)[1]])
+    assert "set by --set data.size=16." in hdlif("eval", "runs/x", "--size", "16").stderr
+    # No key, or a subcommand that sets none.
+    for line in ("train digits_hdlif --colour 3", "run a.hdlif.safetensors x.png --epochs 3", "eval runs/x --epochs 3"):
+        assert "set by" not in hdlif(*line.split()).stderr
+    # A part without its section is told the kinds and the form.
+    said = hdlif("train", "digits_hdlif", "--set", "rule=sltt").stderr
+    assert '--set "rule={kind: sltt}" in a shell' in said
+    assert f"; kind is one of {', '.join(sorted(RULES))} (docs/" in said
+    assert "kind is one of" not in hdlif("train", "digits_hdlif", "--set", "data=3").stderr
+    assert set(ALIASES.values()) <= recipe_fields(load_recipe("digits_hdlif").model_dump()).keys()

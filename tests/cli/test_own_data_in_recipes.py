@@ -1,7 +1,9 @@
-"""How recipes, seeds, tables and searches name data of one's own, and what follows from the data."""
+"""How recipes, seeds, tables and searches name data of one's own, or a package's, and what follows from the data."""
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,16 @@ from PIL import Image
 
 from cli.own_kinds import CUT, KINDS, PICTURES
 from command_line import hdlif
+from distributions import install
 from hdlif.cli import recipes
 from hdlif.cli.ablate import ablate
+from hdlif.cli.data import inspect
 from hdlif.cli.eval import evaluate
+from hdlif.cli.export import export_file as export
 from hdlif.cli.report import report
 from hdlif.cli.seeds import train_seeds
 from hdlif.cli.sweep import sweep
-from hdlif.errors import DataError, RecipeError
+from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.recipe_data import load_with_data
@@ -70,7 +75,6 @@ def test_a_training_without_a_recipe_keeps_the_one_that_followed_and_is_resumed_
     kept = load_recipe(out / "recipe.yaml")
     assert (kept.model.kind, kept.norm.kind, kept.training.epochs) == ("conv1d", "affine", 2)
     assert any(line.startswith("  rule = ") for line in said)
-    assert "Validation accuracy" not in Path(report([out])["report"]).read_text("utf-8")
     assert train(None, out=out, resume=True, memory_repeats=0).as_dict() == result.as_dict()
     with pytest.raises(RecipeError, match="--data PATH"):
         train(None, out=tmp_path / "other")
@@ -141,16 +145,6 @@ def test_floats_and_pictures_of_pil_are_the_same_samples_as_bytes() -> None:
     assert of_pil & squares == of_floats & squares != set()
 
 
-def test_series_of_a_data_set_train_and_take_their_arguments(tmp_path: Path) -> None:
-    small = ["model.widths=[4]", "data.batch_size=8", "time_steps=6", "training.epochs=1", "data.steps=6"]
-    train("sines_hdlif", data="own_sets:waves", overrides=small, out=tmp_path / "run", memory_repeats=0)
-    sets = builders.build_data(load_trained(tmp_path / "run").recipe)
-    assert (sets.classes, sets.train.sequence(torch.arange(3))[0].shape) == (("5", "10"), (6, 3, 2, 1, 1))
-    # The arguments are those of the training's own set.
-    with pytest.raises(DataError, match="the network takes 6 of 2"):
-        evaluate(tmp_path / "run", data="own_sets:waves")
-
-
 def test_a_folder_and_a_data_set_measure_each_other(own: Any, tmp_path: Path) -> None:
     photos = write_pictures(tmp_path / "photos", 10, size=(8, 8), mode="L")
     for network in (own("data set").run, own("data set").network):
@@ -165,7 +159,7 @@ def test_sounds_in_shards_are_those_of_files_to_the_bit(tmp_path: Path) -> None:
             file = tmp_path / "files" / name / f"{number}.wav"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(wav_bytes(tone(name, number)))
-    keys = {"mels": 8, "seconds": 0.2}
+    shards, keys = str(tmp_path / "shards"), {"mels": 8, "seconds": 0.2}
     of_shards, of_files = (
         builders.look(kind, str(tmp_path / path), keys).make((), 0)
         for kind, path in (("shards", "shards"), ("series", "files"))
@@ -173,13 +167,10 @@ def test_sounds_in_shards_are_those_of_files_to_the_bit(tmp_path: Path) -> None:
     raw = [torch.cat([part.read(torch.arange(len(part))) for part in sets.parts]) for sets in (of_shards, of_files)]
     assert len(raw[0]) == 20
     assert {one.numpy().tobytes() for one in raw[0]} == {one.numpy().tobytes() for one in raw[1]}
-    overrides = ["model.widths=[4]", "data.batch_size=8", "training.epochs=1", "data.mels=8", "data.seconds=0.2"]
-    train("sines_hdlif", data=str(tmp_path / "shards"), overrides=overrides, out=tmp_path / "run", memory_repeats=0)
-    assert evaluate(tmp_path / "run").n == 4
-    with_values = builders.look("shards", str(tmp_path / "shards"), {**keys, "values": ["loud"]})
+    with_values = builders.look("shards", shards, {**keys, "values": ["loud"]})
     assert (with_values.classes, len(with_values.target_std)) == (("loud",), 1)
     with pytest.raises(RecipeError, match="each_step and ahead are of series"):
-        builders.look("shards", str(tmp_path / "shards"), {"ahead": 2})
+        builders.look("shards", shards, {"ahead": 2})
 
 
 def test_what_the_package_datasets_has_saved_is_trained_on(tmp_path: Path) -> None:
@@ -201,3 +192,86 @@ def test_what_the_package_datasets_has_saved_is_trained_on(tmp_path: Path) -> No
     datasets.Dataset.from_dict(series).save_to_disk(str(tmp_path / "series"))
     found = builders.look("arrow", str(tmp_path / "series"), {})
     assert (found.input.kind, found.input.shape) == ("series", (2, 4, 1))
+
+
+SETS = """
+from own_sets import Squares
+
+NUMBER = 3
+"""
+FAST = ["model.width=4", "model.blocks=[1]", "data.batch_size=8", "training.epochs=1", "data.augment=[]"]
+OFFERED = {"gait": "gait_sets:Squares", "digits": "gait_sets:Squares", "number": "gait_sets:NUMBER"}
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package with data sets; the working folder is elsewhere."""
+    install(tmp_path, monkeypatch, name="gait-data", groups={"hdlif.data": OFFERED}, gait_sets=SETS)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path
+
+
+def trained(data: str | None, out: Path, *overrides: str, **options: Any) -> None:
+    train("digits_hdlif", data=data, overrides=[*FAST, *overrides], out=out, memory_repeats=0, **options)
+
+
+def test_a_recipe_and_data_name_it_and_the_run_keeps_the_package(site: Path) -> None:
+    named, whole = (inspect(name, overrides=["data.count=24"]) for name in ("gait", "gait_sets:Squares"))
+    assert (named["path"], named["kind"]) == ("gait", "gait")
+    assert {**named, "path": "", "kind": ""} == {**whole, "path": "", "kind": ""}
+    trained("gait", site / "run", "data.count=33")
+    parts = json.loads((site / "run" / "parts.json").read_text())
+    place = {"distribution": "gait-data", "version": "1.2", "place": "gait_sets:Squares"}
+    assert parts["hdlif.data:gait"] == place
+    recipe = load_trained(site / "run").recipe
+    assert (recipe.data.kind, recipe.data.arguments) == ("gait", {"count": 33})
+    tested = evaluate(site / "run")
+    export(site / "run", out=site / "net.hdlif.safetensors")
+    for network in (site / "run", site / "net.hdlif.safetensors"):
+        other = evaluate(network, data="gait", overrides=["data.count=33"])
+        assert (other.n, other.accuracy) == (tested.n, tested.accuracy)
+        assert evaluate(network, data="gait", overrides=["data.count=9"], part="all").n == 9
+
+
+def test_a_package_that_is_gone_is_named(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(None, site / "run", "data={kind: gait, batch_size: 8}")
+    (site / "run" / "summary.json").unlink()
+    install(site, monkeypatch, name="gait-data", groups={})
+    for error, use in (
+        (DataError, lambda: trained("gait", site / "run", resume=True)),
+        (RecipeError, lambda: trained(None, site / "run", "data={kind: gait, batch_size: 8}", resume=True)),
+        (CheckpointError, lambda: evaluate(site / "run")),
+    ):
+        with pytest.raises(error, match=r"pip install gait-data==1\.2"):
+            use()
+
+
+def test_what_ships_and_what_lies_there_come_first(site: Path) -> None:
+    assert builders.build_data(load_recipe("digits_hdlif")).classes == tuple(map(str, range(10)))
+    (line,) = builders.hidden_kinds(load_recipe("digits_hdlif"))
+    assert line.startswith('data.kind = "digits" of gait-data 1.2 is not used: the name ships with hdlif')
+    for use, error, words in (
+        (lambda: inspect("gait", overrides=["data.cuont=24"]), RecipeError, 'did you mean "count"'),
+        (lambda: trained("gaitt", site / "run"), DataError, 'did you mean "gait"'),
+        (lambda: inspect("number"), RecipeError, "must be a class or a function"),
+    ):
+        with pytest.raises(error, match=words):
+            use()
+    # A folder of that name in the working folder is what is meant.
+    write_pictures(Path("gait"), 6)
+    assert inspect("gait")["kind"] == "folder"
+
+
+def test_a_set_that_ships_looks_at_no_installed_package() -> None:
+    program = """
+import importlib.metadata
+import pydantic, hdlif.config  # pydantic looks for plugins of its own
+def refuse(*_, **__): raise AssertionError("looked")
+importlib.metadata.distributions = importlib.metadata.entry_points = refuse
+from hdlif.recipe.builders import check_names, data_overrides
+from hdlif.recipe import load_recipe
+check_names(load_recipe("digits_hdlif"))
+check_names(load_recipe("digits_hdlif", data_overrides(load_recipe("digits_hdlif"), "synthetic")))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

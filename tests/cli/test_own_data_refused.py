@@ -146,52 +146,39 @@ def test_files_that_cannot_be_trained_on_are_refused(
 
 
 @every(
-    *("what", "words"),
+    *("data", "words"),
     of=[
-        ("text", "own_sets:Odd, item 0: is a str; give pictures"),
-        ("flat", r"is float32 \[2, 2, 2, 2\]"),
-        ("channels", r"is uint8 \[4, 8, 8\]; pictures have 1 or 3 channels"),
-        ("range", "is float32 with values in"),
-        ("nan", "with values in nan..nan"),
-        ("bytes", "is int8 with values in"),
-        ("label", "has the label 0.0; labels are whole numbers"),
-        ("named", "has the label 'cat'"),
-        ("'true'", "has the label True"),
-        ("negative", "has the label -1"),
-        ("outside", "has the label 3, and 3 classes"),
-        ("one class", "all items are of one class, 'cat'"),
-        ("random", "item 0: is another each time that it is read"),
-        ("triple", "is a tuple of 3"),
-        ("mapping", "is a dict"),
-        ("mixed", "items 1 and 0 are a picture and a series"),
-        ("fails", "item 3: cannot be read: OSError: the disk"),
-        ("empty", "has no items"),
-        ("classes", "its classes are 3"),
-        ("twice", r"its classes are \['a', 'a', 'b'\]"),
+        ("Odd text", "own_sets:Odd, item 0: is a str; give pictures"),
+        ("Odd flat", r"is float32 \[2, 2, 2, 2\]"),
+        ("Odd channels", r"is uint8 \[4, 8, 8\]; pictures have 1 or 3 channels"),
+        ("Odd range", "is float32 with values in"),
+        ("Odd nan", "with values in nan..nan"),
+        ("Odd bytes", "is int8 with values in"),
+        ("Odd label", "has the label 0.0; labels are whole numbers"),
+        ("Odd named", "has the label 'cat'"),
+        ("Odd 'true'", "has the label True"),
+        ("Odd negative", "has the label -1"),
+        ("Odd outside", "has the label 3, and 3 classes"),
+        ("Odd one class", "all items are of one class, 'cat'"),
+        ("Odd random", "item 0: is another each time that it is read"),
+        ("Odd triple", "is a tuple of 3"),
+        ("Odd mapping", "is a dict"),
+        ("Odd mixed", "items 1 and 0 are a picture and a series"),
+        ("Odd fails", "item 3: cannot be read: OSError: the disk"),
+        ("Odd empty", "has no items"),
+        ("Odd classes", "its classes are 3"),
+        ("Odd twice", r"its classes are \['a', 'a', 'b'\]"),
+        ("Odd", "data.what is missing"),
+        ("Stream", "it has no __len__"),
+        ("NUMBER", "it must be a class or a function"),
+        ("Square", "own_sets has no Square"),
     ],
 )
-def test_items_that_are_no_samples_are_refused(what: str, words: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=words) as refused:
-        train("digits_hdlif", data="own_sets:Odd", overrides=[f"data.what={what}"], out=tmp_path / "run")
-    one_printable_line(refused.value)
-    assert not (tmp_path / "run").exists()
-
-
-@every(
-    *("name", "words"),
-    of=[
-        ("own_sets:Odd", "data.what is missing"),
-        ("own_sets:Stream", "it has no __len__"),
-        ("own_sets:nothing", "is None"),
-        ("own_sets:NUMBER", "it must be a class or a function"),
-        ("own_sets:Square", "own_sets has no Square"),
-        ("no_such_module:X", "there is no module no_such_module"),
-        ("a b:c", "is not the name of a part"),
-    ],
-)
-def test_names_of_no_data_set_are_refused(name: str, words: str, tmp_path: Path) -> None:
+def test_data_sets_and_items_that_are_no_samples_are_refused(data: str, words: str, tmp_path: Path) -> None:
+    name, _, what = data.partition(" ")
+    given = [f"data.what={what}"] if what else []
     with pytest.raises(HdlifError, match=words) as refused:
-        train("digits_hdlif", data=name, out=tmp_path / "run")
+        train("digits_hdlif", data=f"own_sets:{name}", overrides=given, out=tmp_path / "run")
     one_printable_line(refused.value)
     assert not (tmp_path / "run").exists()
 

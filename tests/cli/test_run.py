@@ -1,8 +1,8 @@
-"""`hdlif run` on images and arrays: what is answered, in which batches, and what is refused."""
+"""`hdlif run` on images and arrays: answers, batches, refusals, and the page of a recording."""
 
 import inspect
 import os
-import subprocess
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,20 +13,23 @@ import torch
 from PIL import Image
 
 import hdlif
+from cases import every
 from command_line import hdlif as command
 from deployed_graphs import random_input, residual_network
 from hdlif.cli.predict import BATCH
 from hdlif.cli.predict import predict_files as run
 from hdlif.deploy import export
 from hdlif.errors import InputError, printable
-from hdlif.graph.artefact import InputRecord, save
+from hdlif.graph.artefact import TaskRecord, save
 from hdlif.inputs import MOST_BYTES
-from hdlif.inputs.datasets import DIGITS_MEAN, DIGITS_STD
 from hdlif.recipe import builders
+from hdlif.report import recording_page as module
+from hdlif.report.recording_page import recording_page
 from hdlif.runtime import Session
-from hdlif.runtime.images import read_image
 from mutations import assert_in_one_line
+from series_networks import SOUND, STEPS, series_network
 from small_recipes import recipe
+from sound_files import tone, wav_bytes
 from special_files import special_files, within
 
 
@@ -43,10 +46,7 @@ def test_images_and_arrays_give_classes(network: Path, tmp_path: Path) -> None:
     normalised = ((pixels / np.float32(255) - np.float32(0.5)) / np.float32(0.25)).transpose(2, 0, 1)
     np.save(tmp_path / "c.npy", normalised)
     np.save(tmp_path / "d.npy", normalised[None].repeat(4, axis=0))
-    # Byte and memory orders do not matter.
-    np.save(tmp_path / "e.npy", normalised.astype(">f4"))
-    np.save(tmp_path / "f.npy", np.asfortranarray(normalised))
-    inputs = [tmp_path / f"{letter}.{'png' if letter == 'a' else 'npy'}" for letter in "abcdef"]
+    inputs = [tmp_path / name for name in ("a.png", "b.npy", "c.npy", "d.npy")]
     results = run(network, inputs, layout="sequence", threads=1).as_dict()["inputs"]
     logits = Session(network).run(normalised[None, None]).mean(axis=0)[0]
     powers = np.exp(logits - logits.max())
@@ -59,12 +59,8 @@ def test_images_and_arrays_give_classes(network: Path, tmp_path: Path) -> None:
 
 def test_an_array_may_hold_an_image_of_any_size(network: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    arrays = [
-        rng.integers(0, 256, (12, 10, 3), dtype=np.uint8),
-        rng.integers(0, 256, (12, 10), dtype=np.uint8),
-        rng.integers(0, 256, (12, 10, 1), dtype=np.uint8),
-        np.concatenate([rng.integers(0, 256, (9, 7, 3), dtype=np.uint8), np.full((9, 7, 1), 255, np.uint8)], axis=2),
-    ]
+    arrays = [rng.integers(0, 256, (12, 10, *channels), dtype=np.uint8) for channels in ((3,), (), (1,))]
+    arrays.append(np.concatenate([arrays[0], np.full((12, 10, 1), 255, np.uint8)], axis=2))
     for i, array in enumerate(arrays):
         np.save(tmp_path / f"{i}.npy", array)
         Image.fromarray(array.squeeze()).save(tmp_path / f"{i}.png")
@@ -73,7 +69,6 @@ def test_an_array_may_hold_an_image_of_any_size(network: Path, tmp_path: Path) -
         for suffix in ("npy", "png")
     )
     assert of_arrays == of_images
-    assert len(set(map(tuple, of_arrays))) == 4
 
 
 def test_a_folder_gives_all_images_below_it_in_order(network: Path, tmp_path: Path) -> None:
@@ -104,21 +99,19 @@ def test_what_cannot_be_read_is_named_and_the_rest_answered_for(network: Path, t
 def test_inputs_of_equally_many_steps_are_run_in_batches_that_are_not_too_large(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lengths = [1] * (BATCH + 1) + [6, 6, 1]
-    paths = []
-    for i, steps in enumerate(lengths):
+    monkeypatch.setattr("hdlif.cli.predict.BATCH", 4)
+    paths, shapes, of_session = [], [], Session.run
+    for i, steps in enumerate([1] * 5 + [6, 6, 1]):
         paths.append(tmp_path / f"{i}.npy")
         np.save(paths[-1], random_input(residual_network(), steps, 1, seed=i)[:, 0])
     alone = [run(network, [path], layout="sequence").inputs[0] for path in paths]
-    shapes = []
-    of_session = Session.run
     monkeypatch.setattr(Session, "run", lambda self, x: (shapes.append(x.shape[:2]), of_session(self, x))[1])
     assert list(run(network, paths, layout="sequence").inputs) == alone
-    assert shapes == [(1, BATCH), (1, 1), (6, 2), (1, 1)]
+    assert shapes == [(1, 4), (1, 1), (6, 2), (1, 1)]
     shapes.clear()
     monkeypatch.setattr("hdlif.cli.predict.BATCH_VALUES", 3 * 3 * 9 * 7)
-    run(network, paths[:8])
-    assert shapes == [(1, 3), (1, 3), (1, 2)]
+    run(network, paths[:5])
+    assert shapes == [(1, 3), (1, 2)]
 
 
 def test_four_axes_are_a_batch_of_images_unless_the_layout_is_a_sequence(network: Path, tmp_path: Path) -> None:
@@ -186,9 +179,11 @@ def test_what_is_no_image_and_no_array_that_the_network_takes_is_refused(network
             run(network, [tmp_path / name])
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".png"])
+@every(suffix=[".npy", ".png"])
 def test_what_is_no_regular_file_is_refused_at_once(network: Path, tmp_path: Path, suffix: str) -> None:
-    for kind, path in special_files(tmp_path, suffix).items():
+    folder = tmp_path / suffix
+    folder.mkdir()
+    for kind, path in special_files(folder, suffix).items():
         with within(10), pytest.raises(InputError) as caught:
             run(network, [path])
         if kind != "long":
@@ -218,36 +213,23 @@ def test_folders_of_any_depth_are_searched_and_links_to_folders_are_not(
     assert result.input == str(top.joinpath(*["d"] * depth, "x.png"))
 
 
-def test_nothing_that_only_costs_time_is_imported(network: Path, tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", np.zeros((3, 9, 7), np.uint8))
-    code = (
-        "import sys; sys.modules['torch'] = None\n"
-        "from pathlib import Path\n"
-        "from hdlif.cli.predict import predict_files as run\n"
-        "print(run(Path(sys.argv[1]), [Path(sys.argv[2])]).as_dict()['inputs'][0]['label'])\n"
-        "assert not {'PIL', 'difflib', 'importlib.metadata'} & set(sys.modules)"
-    )
-    arguments = [sys.executable, "-c", code, str(network), str(tmp_path / "x.npy")]
-    done = subprocess.run(arguments, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("class ")
-
-
 def test_limits_are_options(network: Path, tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", random_input(residual_network(), 1, 1)[0, 0])
-    arguments = ("run", network, tmp_path / "a.npy")
+    path = tmp_path / "a.npy"
+    np.save(path, random_input(residual_network(), 1, 1)[0, 0])
+    arguments = ("run", network, path)
     assert command(*arguments, "--max-bytes", "10000000", "--max-operations", "100000000").returncode == 0
     for option in ("--max-bytes", "--max-operations"):
         refused = command(*arguments, option, "10000")
         assert (refused.returncode, refused.stderr.count("\n"), option in refused.stderr) == (2, 1, True)
+    with pytest.raises(InputError, match=r"nothing\.npy"):
+        hdlif.predict(network, path, tmp_path / "nothing.npy")
 
 
-@pytest.mark.parametrize(("frames", "steps"), [("rows", 8), ("pixels", 64)])
+@every("frames", "steps", of=[("rows", 8), ("pixels", 64)])
 def test_a_network_trained_on_parts_of_pictures_is_shown_a_picture_part_by_part(
     tmp_path: Path, frames: str, steps: int
 ) -> None:
-    chosen = recipe(f"data.frames={frames}", f"time_steps={steps}")
-    torch.manual_seed(0)
+    chosen = recipe("model.blocks=[1]", f"data.frames={frames}", f"time_steps={steps}")
     path, labels = tmp_path / "rows.hdlif.safetensors", builders.data_kind(chosen).labels
     trained = builders.build_model(chosen).eval()
     export(trained, path, input=builders.input_record(chosen), labels=labels, time_steps=steps)
@@ -258,18 +240,107 @@ def test_a_network_trained_on_parts_of_pictures_is_shown_a_picture_part_by_part(
     expected = Session(path).run(x.contiguous().numpy()).mean(axis=0)[0].tolist()
     for result in run(path, [tmp_path / "digit.png", tmp_path / "digit.npy"]).inputs:
         assert result.answer["logits"] == expected
-    # A larger picture is made smaller as a whole, and then shown.
-    Image.fromarray(test.pixels[3, 0].numpy()).resize((16, 16), Image.Resampling.NEAREST).save(tmp_path / "large.png")
-    (large,) = run(path, [tmp_path / "large.png"]).inputs
-    whole = InputRecord((1, 8, 8), DIGITS_MEAN, DIGITS_STD)
-    shown = builders.FRAMES[frames](torch.from_numpy(read_image(tmp_path / "large.png", whole)[0]))
-    assert large.answer["logits"] == Session(path).run(shown.contiguous().numpy()).mean(axis=0)[0].tolist()
 
 
-def test_answers_from_python_are_those_of_the_command(network: Path, tmp_path: Path) -> None:
-    images = tmp_path / "images.npy"
-    np.save(images, random_input(residual_network(), 1, 1)[0, 0])
-    (answer,) = hdlif.predict(network, images)
-    assert [answer] == [one.answer for one in run(network, [images]).inputs]
-    with pytest.raises(InputError, match=r"nothing\.npy"):
-        hdlif.predict(network, images, tmp_path / "nothing.npy")
+def page(tmp_path: Path, recording: Path, **network: object) -> str:
+    save(series_network("conv1d", **network), tmp_path / "net.hdlif.safetensors")  # type: ignore[arg-type]
+    return recording_page(tmp_path / "net.hdlif.safetensors", recording)
+
+
+def readings(tmp_path: Path, rows: int = 40) -> Path:
+    x = np.random.default_rng(0).normal(0.5, 4, (rows, 2))
+    path = tmp_path / "x.csv"
+    path.write_text("left,right\n" + "".join(f"{a},{b}\n" for a, b in x.tolist()))
+    return path
+
+
+def captions(text: str) -> list[str]:
+    return re.findall(r"<figcaption><b>Figure \d\.</b> (.*?)</figcaption>", text)
+
+
+def test_a_series_is_shown_with_what_the_network_does_and_says(tmp_path: Path) -> None:
+    recording = readings(tmp_path)
+    text = page(tmp_path, recording, columns=("left", "right"), windows=(STEPS, STEPS))
+    assert len(captions(text)) == 5
+    assert re.search(r'<th scope="row">body.act1:(\d+)</th><td>channel \1, row 0, column 0</td>', text)
+    # Captions name the file, whose windows alone stand in the table.
+    assert "on x.csv:2-13" in captions(text)[3]
+    for name in ("left", "right", "a", "b", "c", "body.act1", "body.act2"):
+        assert f"<span>{name}</span>" in text
+    for one in run(tmp_path / "net.hdlif.safetensors", [recording]).inputs:
+        place, answer = str(one).removeprefix(str(recording)).split(": ")
+        assert f'<th scope="row">{place}</th><td>{answer}</td>' in text
+    assert re.search(r'<p class="findings">(\w in \d(, )?)+ of 3 windows\.</p>', text)
+    # It stands by itself, and is the same for the same numbers.
+    assert not re.search(r"<script (?!>)|https?:|src=|<link|@import|url\((?!#)", text)
+    assert "default-src 'none'" in text
+    assert recording_page(tmp_path / "net.hdlif.safetensors", recording) == text
+
+
+@pytest.mark.slow
+def test_windows_that_overlap_or_are_too_many_are_left_out_and_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = page(tmp_path, readings(tmp_path), windows=(STEPS, 5))
+    # Of those from row 0, 5, 10, ..., 25 every third.
+    assert re.findall(r'<th scope="row">(:[\d-]+)</th>', text) == [":2-13", ":17-28"]
+    assert "4 further windows" in text
+    monkeypatch.setattr(module, "MOST_STEPS", 30)
+    assert "of 2 windows. 48 further windows" in page(tmp_path, readings(tmp_path, 600), windows=(STEPS, STEPS))
+
+
+@pytest.mark.slow
+def test_a_sound_is_a_map_of_its_frames(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(wav_bytes(tone("low", 0, 0.2)))
+    text = page(tmp_path, tmp_path / "x.wav", channels=12, sound=replace(SOUND, mels=12))
+    assert "a frame of sound a step, by time step: a row for each of 12 channels" in captions(text)[0]
+    assert re.search(r'<p class="findings">[abc] \([\d.]+%\)\.</p>', text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "unit"),
+    [
+        (TaskRecord("sequence", "each", delay=1), "probability"),
+        (TaskRecord("regress", "mean", mean=(0.0,) * 3, std=(1.0,) * 3), "value"),
+        (TaskRecord("multilabel"), "probability of each label"),
+    ],
+)
+def test_other_tasks_say_what_they_say(tmp_path: Path, task: TaskRecord, unit: str) -> None:
+    text = page(tmp_path, readings(tmp_path, STEPS), task=task)
+    assert captions(text)[1] == f"The {unit} after each step of a window, by time step."
+
+
+def test_names_of_strangers_are_text_alone(tmp_path: Path) -> None:
+    recording = readings(tmp_path, STEPS).rename(tmp_path / "<b>\u202ex.csv")
+    save(replace(series_network(), labels=("<script>", "b&b", "c")), tmp_path / "net.hdlif.safetensors")
+    text = recording_page(tmp_path / "net.hdlif.safetensors", recording)
+    assert text.count("<script") == 1
+    assert "\u202e" not in text
+    assert "<h1>&lt;b&gt;\\u202ex.csv</h1>" in text
+
+
+def test_the_command_says_where_the_page_is_and_refuses_what_has_none(tmp_path: Path) -> None:
+    net, out, rows = tmp_path / "net.hdlif.safetensors", tmp_path / "page.html", readings(tmp_path, STEPS)
+    save(series_network(), net)
+    done = command("run", net, rows, "--page", out)
+    assert (done.returncode, done.stdout) == (0, f"{out}\n")
+    assert out.read_text("utf-8").startswith("<!DOCTYPE html>")
+    save(residual_network(), tmp_path / "pictures.hdlif.safetensors")
+    np.save(tmp_path / "x.npy", np.full((STEPS, 2), 3e38, np.float32))
+    for network, recording, words in (
+        (tmp_path / "pictures.hdlif.safetensors", tmp_path / "x.png", "inputs of kind image"),
+        (net, tmp_path / "nothing.csv", "there is no such file"),
+        (net, tmp_path / "x.npy", "not finite"),
+        (net, tmp_path, "is a folder; --page takes one file"),
+    ):
+        with pytest.raises(InputError, match=words):
+            recording_page(network, recording)
+    for options, words in (
+        (["--page", tmp_path], "is a folder"),
+        (["--page", out, rows], "--page takes one INPUT"),
+        (["--page", out, "--stream"], "and no --page"),
+        (["--page", out, "--layout", "batch"], "leave out --layout"),
+    ):
+        refused = command("run", net, rows, *options)
+        assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr

@@ -1,31 +1,41 @@
-"""Sequences, values and several labels: from the user's data through training to `hdlif run` and the report."""
+"""Sequences, values, several labels and class weights: from data through training to `hdlif run` and the report."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from hdlif.cli.ablate import ablate
 from hdlif.cli.coherence import coherence
+from hdlif.cli.data import inspect
+from hdlif.cli.data_text import as_text
 from hdlif.cli.eval import evaluate, evaluation_text
 from hdlif.cli.export import export_file as export
 from hdlif.cli.predict import predict_files as run
-from hdlif.cli.profile import profile
+from hdlif.cli.profile import profile, profile_training
+from hdlif.cli.recipes import check
 from hdlif.cli.report import report
 from hdlif.cli.seeds import train_seeds
 from hdlif.errors import DataError, RecipeError
 from hdlif.graph.artefact import load
+from hdlif.recipe import Component, Recipe, builders, load_recipe
 from hdlif.recipe.runs.checkpoints import load_trained
+from hdlif.recipe.runs.recipe_data import Looks, load_with_data, with_class_weights
 from hdlif.report import tables
+from hdlif.training.tasks import balanced_weights
 from series_files import wave, write_csv
+from table_files import table_rows
 from target_tables import HEADER, target_rows, write_pictures_with_table, write_target_table
 from trainings import train
 
 STEPS, SERIES = 8, 40
 SMALL = ["model.widths=[4, 4]", "training.epochs=2", "data.batch_size=8"]
-PICTURES = ["model.width=4", "model.blocks=[1]", "training.epochs=2", "data.batch_size=8"]
+PICTURES = ["model.width=4", "model.blocks=[1]", "training.epochs=1", "data.batch_size=8"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,7 @@ class Case:
 VALUES = "Predicted against true values"
 F1 = "F1 of each label"
 EACH = "task={kind: regress, combine: each}"
+LABELS = ["task.kind=multilabel", "data.labels=[flat, tall]"]
 CASES = {
     "sequence": Case(
         "sequence.npz",
@@ -75,13 +86,10 @@ CASES = {
         {0, 1, 2},
         F1,
     ),
-    "values of pictures": Case(
-        "photos", "digits_hdlif", [*PICTURES, "task.kind=regress", "data.values=[light]"], {1}, VALUES, "photos/00.png"
-    ),
     "labels of pictures": Case(
         "photos",
         "digits_hdlif",
-        [*PICTURES, "task.kind=multilabel", "data.labels=[flat, tall]"],
+        [*PICTURES, *LABELS],
         {0, 1, 2},
         F1,
         "photos/00.png",
@@ -90,7 +98,7 @@ CASES = {
         "rows.csv", "wine_hdlif", [*SMALL, "task.kind=regress", "data.values=[c, d]"], {2}, VALUES, "new.csv"
     ),
 }
-SLOWER = ("regress each", "next", "multilabel", "labels of pictures")
+SLOWER = ("regress", "regress each", "next", "multilabel")
 
 
 @pytest.fixture(scope="module")
@@ -162,14 +170,13 @@ def test_errors_are_of_the_values_as_the_network_learned_them(data: Path, tmp_pa
 
 
 @pytest.mark.slow
-def test_values_and_labels_of_pictures_are_learned(data: Path, tmp_path: Path) -> None:
+def test_values_and_labels_of_pictures_are_learned(tmp_path: Path) -> None:
     photos = write_pictures_with_table(tmp_path / "photos", 120)
-    longer = ["training.epochs=12", "model.width=8", "training.learning_rate=0.03"]
+    longer = [*PICTURES, "training.epochs=12", "model.width=8", "training.learning_rate=0.03", "data.group=person"]
     rows, answers = target_rows(120), []
-    for name in ("values of pictures", "labels of pictures"):
-        out, network = tmp_path / name, tmp_path / f"{name}.hdlif.safetensors"
-        overrides = [*CASES[name].overrides, *longer, "data.group=person"]
-        train("digits_hdlif", data=str(photos), overrides=overrides, out=out, memory_repeats=0)
+    for task in (["task.kind=regress", "data.values=[light]"], LABELS):
+        out, network = tmp_path / task[0], tmp_path / f"{task[0]}.hdlif.safetensors"
+        train("digits_hdlif", data=str(photos), overrides=[*longer, *task], out=out, memory_repeats=0)
         export(out, out=network)
         found = {Path(one.input).name: one.answer["prediction"] for one in run(network, [photos]).inputs}
         answers.append([found[str(row[0])] for row in rows])
@@ -196,14 +203,6 @@ def test_a_run_goes_with_its_table_whose_rows_may_stand_in_another_order(tmp_pat
     trained(resume=True)
     photos.rename(tmp_path / "elsewhere")
     assert evaluate(out, data=str(tmp_path / "elsewhere")).n == 6
-
-
-def test_an_item_whose_target_changed_is_named(tmp_path: Path) -> None:
-    keys = [*PICTURES, "task.kind=regress", "data.values=[a, b]", "data.what=values", "data.augment=[]"]
-    given = {"data": "own_targets:Squares", "out": tmp_path / "run", "memory_repeats": 0}
-    train("digits_hdlif", overrides=keys, **given)
-    with pytest.raises(DataError, match=r"1 with another target \(00000005\.ppm\)"):
-        train("digits_hdlif", overrides=[*keys, "data.moved=5"], **given, resume=True)
 
 
 @pytest.mark.slow
@@ -276,3 +275,88 @@ def test_a_task_that_does_not_fit_is_refused_before_training(data: Path, tmp_pat
         with pytest.raises((RecipeError, DataError), match=words):
             train(recipe, data=given, overrides=overrides, out=tmp_path / "run")
         assert not (tmp_path / "run").exists()
+
+
+FEW_COLUMNS = ["model.widths=[4, 4]", "data.batch_size=8", "training.epochs=2", "data.columns=[width, height]"]
+SMALLEST = "model={kind: resnet, blocks: [1], width: 4}"
+BALANCED = "task={kind: classify, class_weights: balanced}"
+
+
+@pytest.fixture
+def rare_rows(tmp_path: Path) -> Path:
+    """Rows of 50 that are big, and of 10 that are small."""
+    of_both = table_rows(100)
+    big, small = ([row for row in of_both if row[1] == label] for label in ("big", "small"))
+    return write_csv(tmp_path / "rows.csv", [*big, *small[:10]], ["who", "label", "width", "height"])
+
+
+def trained(rare_rows: Path, out: Path, task: str, **options: Any) -> None:
+    train("wine_hdlif", data=str(rare_rows), overrides=[*FEW_COLUMNS, task], out=out, memory_repeats=0, **options)
+
+
+def test_balanced_weights_are_those_of_the_training_part_and_stand_in_the_recipe(
+    rare_rows: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    trained(rare_rows, tmp_path / "run", BALANCED, say=said.append)
+    kept = load_recipe(tmp_path / "run" / "recipe.yaml")
+    labels = builders.build_data(kept).train.labels
+    counts = torch.bincount(labels)
+    assert counts[0] > 3 * counts[1] > 0
+    weights = kept.task.arguments["class_weights"]
+    assert weights == list(balanced_weights(labels, 2))
+    assert f"class weights: big {weights[0]:.3g}, small {weights[1]:.3g}" in said
+    # What is found finished is the same training.
+    before = (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns
+    trained(rare_rows, tmp_path / "run", BALANCED, resume=True)
+    assert (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_inspect_says_how_a_rare_class_counts_alike(rare_rows: Path, tmp_path: Path) -> None:
+    text = as_text(inspect(str(rare_rows), overrides=["data.columns=[width, height]"]))
+    assert re.search(r"rarest class   small, \d of \d\d to train", text)
+    (fix,) = (line.strip() for line in text.splitlines() if "--set 'task=" in line)
+    given = [*FEW_COLUMNS, fix.removeprefix("--set '").removesuffix("'")]
+    assert load_with_data("wine_hdlif", given, data=str(rare_rows))[0].task.arguments["best"] == "balanced_accuracy"
+    even = write_csv(tmp_path / "even.csv", table_rows(40), ["who", "label", "width", "height"])
+    assert "rarest class" not in as_text(inspect(str(even), overrides=["data.columns=[width, height]"]))
+
+
+def test_tables_of_trainings_count_classes_once_and_as_a_training_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = load_recipe("digits_hdlif", [BALANCED])
+    weighed = with_class_weights(chosen)
+    assert weighed.task != chosen.task
+    built, build = list[Recipe](), builders.build_data
+
+    def noted(recipe: Recipe, *arguments: Any, **options: Any) -> Any:
+        built.append(recipe)
+        return build(recipe, *arguments, **options)
+
+    monkeypatch.setattr(builders, "build_data", noted)
+    look = Looks()
+    for seed in (42, 43):
+        assert look(chosen.model_copy(update={"seed": seed})) == weighed.model_copy(update={"seed": seed})
+    plain = chosen.model_copy(update={"task": Component.model_validate({"kind": "classify"})})
+    assert look(plain) == plain
+    assert len(built) == 1
+
+
+def test_what_trains_on_noise_or_only_checks_needs_no_data() -> None:
+    assert profile_training("fashion_mnist_lif", overrides=[BALANCED, SMALLEST, "data.batch_size=2"]).as_dict()
+    for build in (True, False):
+        check("digits_hdlif", [BALANCED], build=build)
+
+
+def test_weights_that_are_none_are_refused() -> None:
+    for recipe, weights, words in (
+        ("digits_hdlif", "[1, 2]", "has 2 numbers; give one for each of the 10 classes"),
+        ("digits_hdlif", "equal", '= "equal" is unknown'),
+        ("digits_hdlif", "[1, x]", "item 2"),
+        ("mackey_glass_hdlif", "[1, 2]", "learns one class of a sample"),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            builders.check(load_recipe(recipe, [f"task={{kind: classify, class_weights: {weights}}}"]))
+    with pytest.raises(RecipeError, match="learns one class of a sample"):
+        Looks()(load_recipe("mackey_glass_hdlif", [BALANCED]))
+    with pytest.raises(RecipeError, match=r"task\.class_weights = .* is unknown"):
+        builders.check_names(load_recipe("mackey_glass_hdlif", ["task.class_weights=balanced"]))

@@ -1,6 +1,7 @@
-"""`hdlif train`: what it leaves in the run folder, streams, and what is refused before a folder is made."""
+"""`hdlif train`: what it leaves in the run folder and replaces there, streams, and what is refused before."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,16 @@ from typing import Any
 import pytest
 
 from command_line import hdlif
+from hdlif.cli import demo as demo_module
 from hdlif.cli import recipes, training_run
 from hdlif.errors import ExistingRunError, RecipeError, TrainingError
 from hdlif.recipe import load_recipe
+from hdlif.recipe.runs.folders import MEASURED
 from hdlif.recipe.runs.recipe_data import _as_streams
 from hdlif.report import peak_memory as probe
 from hdlif.training import Batch, Callback, Training
+from hostile import one_printable_line
 from trainings import train
-
-FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4", "model.blocks=[1]"]
 
 
 def test_a_summary_is_written_although_memory_cannot_be_measured(
@@ -28,6 +30,8 @@ def test_a_summary_is_written_although_memory_cannot_be_measured(
     monkeypatch.setattr(training_run, "peak_memory", killed)
     result = train("digits_hdlif", overrides=FAST, out=tmp_path, memory_repeats=1)
     assert result.peak_bytes is None
+    # The threads of PyTorch, whatever they are, are stated.
+    assert result.as_dict()["threads"] == {"count": 1, "chosen_by": "default", "seconds_per_update": {}}
     assert json.loads((tmp_path / "summary.json").read_text()) == result.as_dict()
     assert "could not be measured (exit code -9); the summary is without it" in "".join(capsys.readouterr())
     with pytest.raises(TrainingError, match=r"name: .* \(exit code 9; .*\); .*--memory-repeats 0"):
@@ -57,21 +61,6 @@ def test_a_training_that_ended_before_its_first_checkpoint_is_in_nobodys_way(tmp
     assert printed == []
     result = train("digits_hdlif", overrides=FAST, out=out, resume=True, memory_repeats=0, say=printed.append)
     assert (result.seed, len(printed), "has no checkpoint" in printed[0]) == (42, 1, True)
-    # If its networks are gone, its log is a run's all the same; and so are networks of its epochs.
-    for path in [*out.glob("*.safetensors"), out / "summary.json", out / "confusion.json"]:
-        path.unlink()
-    # As of two epochs: one validation is written before there is a first checkpoint.
-    log = 2 * (out / "metrics.jsonl").read_bytes()
-    (out / "metrics.jsonl").write_bytes(log)
-    for resume, overrides in ((False, [*FAST, "seed=7"]), (True, FAST)):
-        with pytest.raises(ExistingRunError):
-            train("digits_hdlif", overrides=overrides, out=out, resume=resume)
-    assert (out / "metrics.jsonl").read_bytes() == log
-    (out / "metrics.jsonl").write_text("")
-    (out / "epoch_1.safetensors").write_text("kept")
-    with pytest.raises(ExistingRunError, match=r"epoch_1\.safetensors"):
-        train("digits_hdlif", overrides=FAST, out=out, resume=True)
-    assert (out / "epoch_1.safetensors").read_text() == "kept"
 
 
 def test_a_recipe_alone_in_the_folder_may_be_the_users(tmp_path: Path) -> None:
@@ -82,6 +71,14 @@ def test_a_recipe_alone_in_the_folder_may_be_the_users(tmp_path: Path) -> None:
                 train("digits_hdlif", overrides=FAST, out=tmp_path, resume=resume)
             assert "--resume" not in str(refused.value)
         assert (tmp_path / "recipe.yaml").read_text() == content
+    # Whatever a run says of itself, the refusal is one line.
+    hostile = ["", "{", "[]", "3", '{"name": 3}', '{"name": "\\u001b[31m"}', "[" * 100_000, '{"name": "' + "x" * 9999]
+    for content in hostile:
+        for name in ("summary.json", "recipe.yaml"):
+            (tmp_path / name).write_text(content)
+        with pytest.raises(ExistingRunError) as refused:
+            train("digits_hdlif", out=tmp_path, **OPTIONS)
+        one_printable_line(refused.value)
 
 
 def test_what_a_rule_cannot_train_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:
@@ -98,15 +95,9 @@ def test_what_a_rule_cannot_train_is_refused_before_a_folder_is_made(tmp_path: P
     recipes.check("digits_hdlif", [*untraceable, "rule={kind: stbp}"], build=True)
 
 
-def test_threads_are_pytorchs_own_so_that_two_runs_have_the_same_bytes_unless_they_are_measured(
+def test_threads_are_pytorchs_own_unless_they_are_given_or_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small, models = [*FAST, "data.batch_size=32", "data.train=512"], []
-    for out in (tmp_path / "one", tmp_path / "two"):
-        found = train("digits_hdlif", overrides=small, out=out, memory_repeats=0)
-        assert found.as_dict()["threads"] == {"count": 1, "chosen_by": "default", "seconds_per_update": {}}
-        models.append((out / "model.safetensors").read_bytes())
-    assert models[0] == models[1]
     asked: list[dict[str, object]] = []
 
     class Asked(training_run.Trainer):
@@ -128,27 +119,16 @@ SHARED = ["neuron.per_step=false", "training.epochs=1", "model.widths=[8]"]
 FEW = ["data.batch_size=1", "data.train=8", "data.validation=4"]
 
 
-def test_a_recipe_is_trained_on_as_a_stream(tmp_path: Path) -> None:
-    words = [word for change in SHARED for word in ("--set", change)]
-    command = [
-        "train",
-        "sines_dense_hdlif",
-        "--stream",
-        *words,
-        "--memory-repeats",
-        "1",
-        "--out",
-        str(tmp_path / "run"),
-    ]
+def test_a_recipe_is_trained_on_as_a_stream_and_its_memory_is_measured(tmp_path: Path) -> None:
+    words = [word for change in (*SHARED, *FEW) for word in ("--set", change)]
+    command = ["train", "sines_dense_hdlif", "--stream", *words, "--memory-repeats", 1, "--out", tmp_path / "run"]
     done = hdlif(*command)
     assert done.returncode == 0, done.stderr
     assert "training.stream = 16: an update every 16 steps" in done.stderr
     # The most up to 16 that divide the 32 steps.
     assert load_recipe(tmp_path / "run" / "recipe.yaml").training.stream == 16
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["accuracy"] > 0.3
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["peak_bytes"] > 100_000
     assert hdlif(*command, "--resume").returncode == 0
-    train(load_recipe("sines_dense_hdlif", [*SHARED, *FEW]), out=tmp_path / "a", memory_repeats=0, stream=True)
-    assert load_recipe(tmp_path / "a" / "recipe.yaml").training.stream == 16
 
 
 def test_the_steps_of_a_stream_are_the_recipes_or_follow_from_the_data() -> None:
@@ -171,3 +151,102 @@ def test_a_single_stream_is_enough_and_a_loss_that_is_not_finite_is_located(tmp_
     diverging = [*SHARED, *FEW, "training.learning_rate=1.0e+30"]
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf), and first not finite is .*; lower learning_rate"):
         train("sines_conv1d_hdlif", overrides=diverging, out=tmp_path / "b", **given)
+
+
+FAST = ["training.epochs=1", "data.batch_size=32", "model.width=4", "model.blocks=[1]", "data.train=32"]
+KEPT = [*FAST, "training.keep_every=1"]
+OPTIONS: dict[str, Any] = {"overrides": FAST, "memory_repeats": 0}
+OF_OTHER_TASKS = {"errors.json", "labels.json"}
+FILES = {"recipe.yaml", "metrics.jsonl", "tensorboard", *MEASURED} - OF_OTHER_TASKS
+FILES |= {f"{name}.safetensors" for name in ("last", "previous", "best", "model", "damaged", "epoch_1")}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, with everything that a training and what measures it write."""
+    out = tmp_path_factory.mktemp("overwrite") / "run"
+    train("digits_hdlif", out=out, overrides=KEPT, memory_repeats=0)
+    names = ("coherence.json", "report.html", "data_files.json", "previous", "damaged", "best")
+    for name in (name if "." in name else f"{name}.safetensors" for name in names):
+        (out / name).write_text("{}")
+    assert {path.name for path in out.iterdir()} - {".lock"} == FILES
+    return out
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def test_a_run_is_not_replaced_unasked(run: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(run, tmp_path / "run")
+    before = everything(out)
+    for changes in ([], ["training.momentum=0.5"], ["name=another"]):
+        with pytest.raises(ExistingRunError) as refused:
+            train("digits_hdlif", out=out, overrides=[*FAST, *changes], memory_repeats=0)
+        said = one_printable_line(refused.value)
+        assert all(words in said for words in (str(out), "digits_hdlif", "--resume", "--overwrite", "--out"))
+        assert everything(out) == before
+    # A summary that lacks a figure is of no finished training.
+    for name in ("previous", "best"):
+        (out / f"{name}.safetensors").unlink()
+    whole = json.loads((out / "summary.json").read_text())
+    for change in ({"accuracy": "x"}, {"sops": []}):
+        (out / "summary.json").write_text(json.dumps(whole | change))
+        again = train("digits_hdlif", out=out, overrides=KEPT, resume=True, memory_repeats=0)
+        assert again.accuracy == whole["accuracy"]
+        assert json.loads((out / "summary.json").read_text()) == again.as_dict()
+
+
+def test_any_file_of_a_run_alone_keeps_a_training_out_and_a_resume_has_nothing_to_go_on_from(
+    run: Path, tmp_path: Path
+) -> None:
+    for name in FILES:
+        out, source = tmp_path / name, run / name
+        out.mkdir()
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, out / name)
+        before = everything(out)
+        resumes = name in ("summary.json", "report.html", "coherence.json", "recipe.yaml", "epoch_1.safetensors")
+        for options in ({}, {"resume": True}) if resumes else ({},):
+            with pytest.raises(ExistingRunError, match=name):
+                train("digits_hdlif", out=out, **OPTIONS, **options)
+            assert everything(out) == before
+
+
+def test_overwriting_replaces_the_run_and_leaves_what_is_none_of_it(run: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(run, tmp_path / "run")
+    mine = ("notes.txt", "epoch_1_notes.safetensors", "model.safetensors.bak", "a/b")
+    for name in mine:
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_bytes(b"mine")
+    (out / ".last.safetensors.0123456789abcdef.tmp").write_text("of a writer that was killed")
+    options = [word for override in [*FAST, "seed=7"] for word in ("--set", override)]
+    command = ["train", "digits_hdlif", *options, "--out", out, "--memory-repeats", "0", "--json"]
+    assert hdlif(*command).returncode == 2
+    done = hdlif(*command, "--overwrite")
+    assert done.returncode == 0, done.stderr
+    after = everything(out)
+    assert {after[name] for name in mine} == {b"mine"}
+    assert json.loads(after["summary.json"]) == json.loads(done.stdout)
+    gone = {"coherence.json", "report.html", "previous.safetensors", "damaged.safetensors", "epoch_1.safetensors"}
+    assert not gone & after.keys()
+    assert not [name for name in after if name.endswith(".tmp")]
+
+
+@pytest.mark.slow
+def test_a_demo_is_replaced_by_a_demo_and_a_training_is_not(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_module, "NETWORKS", demo_module.NETWORKS[1:2])
+    monkeypatch.setattr("hdlif.recipe.load_recipe", lambda name: load_recipe(name, FAST))
+    for _ in range(2):
+        demo_module.demo(out=tmp_path / "demo", memory_repeats=0)
+    with pytest.raises(ExistingRunError, match="demo: holds a run"):
+        train("digits_hdlif", out=tmp_path / "demo", **OPTIONS)
+    # A training of one's own there, or in the folder of one of its networks.
+    for place in (tmp_path / "run", tmp_path / "runs" / "hdlif"):
+        shutil.copytree(run, place)
+        out = tmp_path / place.relative_to(tmp_path).parts[0]
+        before = everything(out)
+        with pytest.raises(ExistingRunError, match="holds a run of digits_hdlif"):
+            demo_module.demo(out=out, memory_repeats=0)
+        assert everything(out) == before
