@@ -122,6 +122,14 @@ def test_recordings_that_cannot_be_read_are_left_out_where_that_is_asked_for(tmp
     assert json.loads((tmp_path / "run" / "data_files.json").read_text())["skipped"] == ["left/000.npy"]
 
 
+def test_recordings_are_binned_as_data_frames_says(tmp_path: Path) -> None:
+    data = str(write_moves(tmp_path / "data", 6, side=12))
+    binned = [inspect(data, overrides=[f"data.frames={how}"])["input"]["mean"] for how in ("by_number", "by_time")]
+    assert binned[0] == inspect(data)["input"]["mean"]
+    with pytest.raises(RecipeError, match="frames = rows is not of events"):
+        inspect(data, overrides=["data.frames=rows"])
+
+
 def test_what_is_probably_a_mistake_is_warned_of(tmp_path: Path) -> None:
     for label in ("trian", "test"):
         write_pictures(tmp_path / "photos" / label, 8)

@@ -121,6 +121,8 @@ def test_what_computes_little_loads_little(folder: Path, monkeypatch: pytest.Mon
     for arguments in (["--help"], ["train", "--help"], ["demo", "--help"], ["completion", "bash"]):
         assert loaded(folder, *arguments) == set(), arguments
     assert loaded(folder, "recipes", "check") == RECIPE
+    # Its help is there without the extra that its work needs.
+    assert loaded(folder, "sweep", "--help") <= RECIPE
     # A file of numbers needs no reader of images.
     save(residual_network(), folder / "small.hdlif.safetensors")
     np.save(folder / "x.npy", np.zeros((3, 9, 7), np.float32))
