@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor, nn
 
-from cases import every
+from cases import sampled
 from hdlif.nn import HDLIF, BatchNorm2d, MemBN, carrying
 from hdlif.nn.batch_statistics import Gather
 
@@ -75,7 +75,7 @@ NETWORKS = {
 }
 
 
-@every(network=list(NETWORKS), constant=[False, True], sizes=[[4, 4], [1, 5, 2, 3]])
+@sampled(len(NETWORKS), network=list(NETWORKS), constant=[False, True], sizes=[[4, 4], [1, 5, 2, 3]])
 def test_ranks_normalise_as_one_process_with_the_whole_batch(network: str, constant: bool, sizes: list[int]) -> None:
     torch.manual_seed(0)
     alone = NETWORKS[network]().double()

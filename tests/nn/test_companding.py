@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import Tensor
 
 from cases import every
 from hdlif.deploy import lower
@@ -48,10 +47,6 @@ def networks(*which: int) -> tuple[Network, Graph]:
         neuron=lambda place: HDLIF(T), classes=2, in_channels=C, widths=(5, 4), kernel=2, companded=which
     ).eval()
     return network, lower(network, time_steps=T, input=RECORD, labels=("a", "b"))
-
-
-def samples() -> Tensor:
-    return torch.randn(T, 2, C, 1, 1, generator=torch.Generator().manual_seed(0))
 
 
 def test_it_is_no_layer_of_neurons_and_gives_no_spikes() -> None:
