@@ -42,12 +42,11 @@ def test_forward_mode_is_back_propagation_through_time(seed: int, per_channel: b
 
 def test_shapes_that_do_not_match_are_refused() -> None:
     x, _, leak, _, upstream = case(0, per_channel=False)
+    fired = upstream > 0
     with pytest.raises(ShapeError, match=r"\[6, 5, 4\], \[5, 5, 7\], \[6\], \[6, 5, 7\]"):
-        forward_mode_gradient(x, upstream[:5] > 0, leak, upstream)
-    with pytest.raises(ShapeError, match="have shapes"):
-        forward_mode_gradient(x, upstream > 0, leak[:2], upstream)
-    for other in (torch.tensor(0.5), torch.rand(T, N_IN), torch.rand(T, 1, N_OUT)):
+        forward_mode_gradient(x, fired[:5], leak, upstream)
+    for other in (leak[:2], torch.tensor(0.5), torch.rand(T, N_IN), torch.rand(T, 1, N_OUT)):
         with pytest.raises(ShapeError, match="have shapes"):
-            forward_mode_gradient(x, upstream > 0, other, upstream)
+            forward_mode_gradient(x, fired, other, upstream)
     with pytest.raises(ShapeError, match="have shapes"):
-        forward_mode_gradient(x[0], upstream[0] > 0, leak, upstream[0])
+        forward_mode_gradient(x[0], fired[0], leak, upstream[0])

@@ -67,21 +67,22 @@ def fired(current: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
     return (leak[:, None] * before + current > threshold[:, None]).double()
 
 
-def test_hd_lif_constant_current_gives_the_golden_train() -> None:
-    # m: 1.3, then 0.5 * 0.5 + 1.3 = 1.55 at every later step
-    half = torch.full((4,), 0.5, dtype=torch.float64)
-    spikes, _, after = scan(torch.full((4, 1), 1.3, dtype=torch.float64), half, half)
-    torch.testing.assert_close(spikes[:, 0], torch.tensor([0.8, 1.05, 1.05, 1.05], dtype=torch.float64), **EXACT)
-    assert after[:, 0].tolist() == [0.5] * 4
-
-
-def test_hd_lif_trace_of_silence_firing_and_negative_current() -> None:
-    # m: 0.25, 0.375, 0.9375 (fires 0.4375), 0.25 - 2 = -1.75 (kept: no lower bound), -0.875 + 1 = 0.125
-    half = torch.full((5,), 0.5, dtype=torch.float64)
-    current = torch.tensor([0.25, 0.25, 0.75, -2.0, 1.0], dtype=torch.float64)[:, None]
-    spikes, _, after = scan(current, half, half)
-    assert spikes[:, 0].tolist() == [0.0, 0.0, 0.4375, 0.0, 0.0]
-    assert after[:, 0].tolist() == [0.25, 0.375, 0.5, -1.75, 0.125]
+@every(
+    "given",
+    "spikes",
+    "after",
+    of=[
+        # Constant: m = 1.3, then 0.5 * 0.5 + 1.3 = 1.55 at every later step.
+        ([1.3] * 4, [0.8, 1.05, 1.05, 1.05], [0.5] * 4),
+        # m: 0.25, 0.375, 0.9375 (fires 0.4375), 0.25 - 2 = -1.75 (kept: no lower bound), -0.875 + 1 = 0.125
+        ([0.25, 0.25, 0.75, -2.0, 1.0], [0.0, 0.0, 0.4375, 0.0, 0.0], [0.25, 0.375, 0.5, -1.75, 0.125]),
+    ],
+)
+def test_hd_lif_traces_by_hand(given: list[float], spikes: list[float], after: list[float]) -> None:
+    half = torch.full((len(given),), 0.5, dtype=torch.float64)
+    found, _, potentials = scan(torch.tensor(given, dtype=torch.float64)[:, None], half, half)
+    torch.testing.assert_close(found[:, 0], torch.tensor(spikes, dtype=torch.float64), **EXACT)
+    assert potentials[:, 0].tolist() == after
 
 
 def test_hd_lif_below_threshold_fires_in_the_end_only_above_the_leaked_threshold() -> None:
@@ -210,11 +211,6 @@ def test_lif_temporal_jacobian_follows_the_hand_formula(reset: Reset, dv_dm) -> 
             torch.testing.assert_close(row[t], expected, **EXACT)
 
 
-def test_parallel_hd_lif_is_the_surplus_over_the_threshold() -> None:
-    spikes = parallel_hd_lif_step(torch.tensor([-1.0, 0.5, 0.75, 2.0]), torch.tensor(0.5))
-    assert spikes.tolist() == [0.0, 0.0, 0.25, 1.5]
-
-
 def test_parallel_hd_lif_equals_hd_lif_without_leak_in_value_and_gradient() -> None:
     current, _, threshold, G = random_case(8)
     given = [current.requires_grad_(), threshold.requires_grad_()]
@@ -230,15 +226,6 @@ def test_graded_lif_emits_the_surplus_and_subtracts_the_threshold() -> None:
     current, half = torch.tensor([1.25, 0.25, -1.0], dtype=torch.float64), torch.full((3,), 0.5, dtype=torch.float64)
     spikes, _, after = through(graded_lif_step, current, half, half)
     assert (spikes.tolist(), after.tolist()) == ([0.75, 0.125, 0.0], [0.75, 0.125, -0.9375])
-
-
-def test_graded_lif_is_hd_lif_but_for_the_reset() -> None:
-    current, leak, threshold, _ = random_case(3)
-    potential = torch.rand(N, dtype=torch.float64)
-    graded, after = graded_lif_step(current[0], potential, leak[0], threshold[0])
-    spike, clipped = hd_lif_step(current[0], potential, leak[0], threshold[0])
-    assert torch.equal(graded, spike)
-    torch.testing.assert_close(after, torch.where(spike > 0, clipped + spike - threshold[0], clipped), **EXACT)
 
 
 def test_graded_lif_spike_gradient_is_true_and_its_reset_uses_the_surrogate() -> None:

@@ -71,18 +71,14 @@ def test_block_is_its_formula_with_and_without_gates(form: str, strided: bool) -
     block, h = block_of(BLOCKS[form], strided=strided, attention=SECA), currents()
     torch.testing.assert_close(stateless(block, h), by_formula(block, h, form, gated=True), **EXACT)
     for attention in (block.att1, block.att2):
-        set_gate(attention, 100.0)
+        nn.init.zeros_(attention.weight)
+        nn.init.constant_(attention.bias, 100.0)
     y = stateless(block, h)
     torch.testing.assert_close(y, by_formula(block, h, form, gated=False), **EXACT)
     if form == "I":
         plain = block_of(PreActBlock, strided=strided)
         plain.load_state_dict({k: v for k, v in block.state_dict().items() if not k.startswith("att")})
         torch.testing.assert_close(y, stateless(plain, h), **EXACT)
-
-
-def set_gate(attention: nn.Module, bias: float) -> None:
-    nn.init.zeros_(attention.weight)
-    nn.init.constant_(attention.bias, bias)
 
 
 def attentions(network: Network) -> list[SECA]:
@@ -100,11 +96,11 @@ def attentions(network: Network) -> list[SECA]:
         (resnet34, partial(SECA, bias=False), 160),
         (resnet18, partial(SECA, time_steps=4), 384),
     ],
-    block=BLOCKS,
 )
-def test_attention_has_the_published_parameters(make, attention, published: int, block) -> None:  # type: ignore[no-untyped-def]
+def test_attention_has_the_published_parameters(make, attention, published: int) -> None:  # type: ignore[no-untyped-def]
+    block = partial(AttentionBlockII, attention=attention)
     with torch.device("meta"):
-        network = make(neuron=lambda place: HDLIF(4), classes=10, block=partial(block, attention=attention))
+        network = make(neuron=lambda place: HDLIF(4), classes=10, block=block)
     assert sum(p.numel() for module in attentions(network) for p in module.parameters()) == published
     assert [m.channels for m in attentions(network)][:2] == [64, 64]
     assert attentions(network)[-1].channels == 512

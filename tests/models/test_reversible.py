@@ -33,7 +33,6 @@ from hdlif.nn import (
     Sequential,
     SpikeQuantizer,
     State,
-    Temporal,
     Ternary,
     WeightQuantizer,
     carrying,
@@ -187,12 +186,12 @@ def test_inputs_of_many_blocks_come_back_bit_for_bit_on_the_grid(dtype: torch.dt
 
 
 def test_grid_keeps_gradients_exact_in_low_precision() -> None:
-    x = torch.cat([currents(seed=seed) for seed in range(8)], 1).float()
+    x = torch.cat([currents(seed=seed) for seed in range(4)], 1).float()
 
     def error(grid: float | None) -> float:
         found = []
         for forward in FORWARDS:
-            chain = chain_of(24, NEURONS["hdlif"], grid=grid).float()
+            chain = chain_of(16, NEURONS["hdlif"], grid=grid).float()
             with torch.autocast("cpu", torch.bfloat16):
                 y, _ = forward(chain, x, None, range(STEPS))
             y.square().sum().backward()
@@ -232,17 +231,11 @@ def test_saved_bytes_are_one_map_whatever_the_number_of_blocks(neuron: NeuronFac
     assert plain[1] > 7 * plain[0] > 7 * one_map
 
 
-def tiny(
-    neuron: NeuronFactory = NEURONS["hdlif"], *, blocks: tuple[int, ...] = (2, 3), quantizer: object = None
-) -> Network:
+def tiny(*, blocks: tuple[int, ...] = (2, 3), quantizer: object = None) -> Network:
     torch.manual_seed(0)
+    conv = partial(QuantConv2d, quantizer=quantizer)
     network = reversible_resnet(
-        neuron=neuron,
-        blocks=blocks,
-        width=4,
-        classes=3,
-        in_channels=2,
-        conv=partial(QuantConv2d, quantizer=quantizer),
+        neuron=NEURONS["hdlif"], blocks=blocks, width=4, classes=3, in_channels=2, conv=conv
     ).double()
     scatter_norms(network)
     return network
@@ -279,15 +272,9 @@ def test_every_rule_finds_the_gradients_of_the_network_that_keeps_its_graph(
     assert all((results[0][name] != 0).any() for name in results[0] if name.endswith("conv.weight"))
 
 
-def test_network_has_one_ordinary_block_a_later_stage_and_places_that_name_their_neurons() -> None:
-    made: list[tuple[Place, Temporal]] = []
-
-    def neuron(place: Place) -> Temporal:
-        made.append((place, HDLIF(1)))
-        return made[-1][1]
-
-    network = tiny(neuron, blocks=(1, 3, 1))
-    kinds = {name: type(m) for name, m in network.named_modules() if isinstance(m, PreActBlock | ReversibleBlock)}
+def test_network_has_one_ordinary_block_a_later_stage() -> None:
+    modules = tiny(blocks=(1, 3, 1)).named_modules()
+    kinds = {name: type(m) for name, m in modules if isinstance(m, PreActBlock | ReversibleBlock)}
     assert kinds == {
         "body.stage1.blocks.0": ReversibleBlock,
         "body.stage2.down": PreActBlock,
@@ -295,9 +282,6 @@ def test_network_has_one_ordinary_block_a_later_stage_and_places_that_name_their
         "body.stage2.blocks.1": ReversibleBlock,
         "body.stage3.down": PreActBlock,
     }
-    assert [place.index for place, _ in made] == list(range(10))
-    assert [place.channels for place, _ in made] == [2, 2, 4, 8, 4, 4, 4, 4, 8, 16]
-    assert all(network.get_submodule(place.name) is module for place, module in made)
 
 
 def shift_weights(chain: ReversibleSequential) -> None:
@@ -363,11 +347,10 @@ def test_graphs_are_kept_where_hooks_are_to_see_them() -> None:
     assert seen == [True, False, True]
 
 
-@every(rule=[STBP(), NDOT()])
-def test_network_without_storage_runs_forward_as_any_other(rule: Rule) -> None:
+def test_network_without_storage_runs_forward_as_any_other() -> None:
     """On torch's "meta" device, which has no autocast, gradients wanted: so recipes are tried out."""
     x, target = torch.zeros(STEPS, BATCH, 2, 8, 8, device="meta"), torch.zeros(BATCH, dtype=torch.int64, device="meta")
-    network = tiny(lambda place: HDLIF(STEPS)).to("meta")
+    network, rule = tiny(blocks=(1, 2)).to("meta"), STBP()
     for step in rule(network, x, target, rule.schedule(STEPS, torch.Generator())):
         assert step.loss.is_meta
         assert step.loss.requires_grad

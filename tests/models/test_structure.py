@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from cases import every
-from hdlif.models import Network, Place, resnet, resnet18, resnet19, resnet34, vgg_snn
+from hdlif.models import Network, Place, resnet, resnet18, resnet19, resnet34, reversible_resnet, vgg_snn
 from hdlif.models.resnet import cifar_stem
-from hdlif.nn import HDLIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Sequential, Temporal, Ternary
+from hdlif.nn import HDLIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Sequential, Temporal
 from small_networks import tiny_resnet
 
-STEPS = 4
+STEPS, T = 4, 2
 
 
 def on_meta(make: Callable[..., Network], **arguments: object) -> Network:
@@ -53,6 +53,7 @@ NETWORKS = {
     "resnet34_imagenet": partial(resnet34, classes=1000),
     "vgg_snn": partial(vgg_snn, classes=10),
     "vgg_13": partial(vgg_snn, classes=200, in_channels=3, plan=VGG_13, final_size=None),
+    "resnet19": partial(resnet19, classes=10),
 }
 
 
@@ -94,36 +95,27 @@ def test_network_has_the_published_parameters(
         ("resnet34_imagenet", (3, 224, 224), 32, 2_935_296),
         ("vgg_snn", (2, 48, 48), 8, 921_600),
         ("vgg_13", (3, 64, 64), 10, 1_024_000),
+        ("resnet19", (3, 32, 32), 17, 1_409_280),
     ],
 )
 def test_network_has_the_published_neurons(name: str, image: tuple[int, ...], layers: int, total: int) -> None:
-    sizes = neurons(on_meta(NETWORKS[name]), *image)
+    network = on_meta(NETWORKS[name])
+    sizes = neurons(network, *image)
     assert (len(sizes), sum(sizes.values())) == (layers, total)
+    if name == "resnet19":
+        # Three stages of 3, 3 and 2 blocks; the first neurons of a stage see the map of the one before.
+        assert list(sizes.values()) == [131072] * 7 + [65536] * 6 + [32768] * 3 + [256]
+        assert parameters(network) == 12_698_250
     if name == "resnet18_cifar10":
         assert list(sizes.values()) == [65536] * 5 + [32768] * 4 + [16384] * 4 + [8192] * 3
         assert sum(size for place, size in sizes.items() if place.endswith("act2")) == 245_760
 
 
-def test_vgg_snn_first_convolution_is_a_body_layer_only_where_asked() -> None:
-    conv = partial(QuantConv2d, quantizer=Ternary())
-    assert count(on_meta(vgg_snn, classes=10, conv=conv), QuantConv2d) == 9_217_152 - 64 * 2 * 9
-    assert count(on_meta(vgg_snn, classes=10, conv=conv, first_conv=conv), QuantConv2d) == 9_217_152
-
-
-def test_resnet19_has_the_sizes_that_we_state() -> None:
-    network = on_meta(resnet19, classes=10)
-    assert parameters(network) == 12_698_250
-    sizes = neurons(network, 3, 32, 32)
-    assert len(sizes) == 17
-    # Three stages of 3, 3 and 2 blocks; the first neurons of a stage see the map of the one before.
-    assert list(sizes.values()) == [131072] * 7 + [65536] * 6 + [32768] * 3 + [256]
-    assert sum(sizes.values()) == 1_409_280
-
-
-T = 2
-
-
-@every("make", "layers", of=[(resnet18, 16), (resnet34, 32), (vgg_snn, 8)])
+@every(
+    "make",
+    "layers",
+    of=[(resnet18, 16), (resnet34, 32), (vgg_snn, 8), (partial(reversible_resnet, blocks=(1, 3, 1), width=4), 10)],
+)
 def test_every_place_names_its_neuron_and_is_numbered_in_order(make: Callable[..., Network], layers: int) -> None:
     made: list[tuple[Place, Temporal]] = []
 

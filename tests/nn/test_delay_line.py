@@ -5,7 +5,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from cases import every
 from deploy.test_onnx import assert_equals_reference
@@ -13,7 +12,7 @@ from hdlif import deploy
 from hdlif.errors import ShapeError, StateError
 from hdlif.graph.artefact import InputRecord, dumps, loads
 from hdlif.models import conv1d
-from hdlif.nn import HDLIF, Changes, DelayLine, QuantConv2d, Sequential, SpikeQuantizer, Ternary, detach
+from hdlif.nn import HDLIF, Changes, DelayLine, QuantConv2d, SpikeQuantizer, Ternary
 from hdlif.runtime import Session
 from same_bits import assert_same_bits
 from small_networks import scatter_norms
@@ -29,19 +28,6 @@ def test_each_tap_gives_an_earlier_step() -> None:
     assert state["held"][0, :, 0].tolist() == [5, 4, 3, 2]
     assert torch.equal(DelayLine(1)(x, None, range(5))[0], x)
     assert DelayLine(1)(x, None, range(5))[1] is None
-
-
-@every("kernel", "dilation", of=[(2, 1), (3, 1), (3, 2), (5, 3)])
-def test_a_pointwise_convolution_behind_it_is_a_causal_convolution_over_time(kernel: int, dilation: int) -> None:
-    x = torch.randn(T, 2, C, 1, 1, dtype=torch.float64)
-    layer = torch.nn.Conv2d(kernel * C, 4, 1, dtype=torch.float64)
-    network = Sequential(DelayLine(kernel, dilation), layer)
-    found, _ = network(x, steps=range(T))
-    # Tap 0 reads the present, which is the last one of a kernel of torch.
-    weight = layer.weight.reshape(4, kernel, C).transpose(1, 2).flip(2)
-    padded = F.pad(x[..., 0, 0].permute(1, 2, 0), ((kernel - 1) * dilation, 0))
-    expected = F.conv1d(padded, weight, layer.bias, dilation=dilation)
-    torch.testing.assert_close(found[..., 0, 0], expected.permute(2, 0, 1), rtol=1e-12, atol=1e-12)
 
 
 def test_lines_that_there_are_not_and_a_state_of_something_else_are_refused() -> None:
@@ -65,26 +51,6 @@ def network(*, quantised: bool, per_step: bool) -> torch.nn.Module:
     conv = partial(QuantConv2d, quantizer=Ternary() if quantised else None)
     made = conv1d(neuron=layer, classes=3, in_channels=C, widths=(5, 6), kernel=3, dilations=(1, 2), conv=conv)
     return scatter_norms(made)
-
-
-def test_a_rule_that_cuts_time_takes_held_values_as_inputs() -> None:
-    """Weights behind a line are learned as with all steps at once, and of those before it later steps are cut."""
-    gradients = []
-    x, given = torch.randn(T, 4, C, dtype=torch.float64), torch.randn(T, 4, 2, dtype=torch.float64)
-    torch.manual_seed(1)
-    before, behind = (torch.nn.Linear(n, m, dtype=torch.float64) for n, m in ((C, C), (3 * C, 2)))
-    model = Sequential(before, DelayLine(3), behind)
-    for cut in (False, True):
-        model.zero_grad()
-        y, state = [], None
-        for t in range(T):
-            out, state = model(x[t : t + 1], detach(state) if cut and state else state, steps=range(t, t + 1))
-            y.append(out)
-        (torch.cat(y) * given).sum().backward()
-        gradients.append([layer.weight.grad.clone() for layer in (before, behind)])
-    (whole_before, whole_behind), (cut_before, cut_behind) = gradients
-    assert torch.equal(whole_behind, cut_behind)
-    assert not torch.allclose(whole_before, cut_before)
 
 
 RECORD = InputRecord((C, 1, 1), (0.0,) * C, (1.0,) * C, kind="series", resize="none", frames="rows")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cases import every
+from cases import every, sampled
 from deploy.test_onnx import assert_equals_reference
 from hdlif import deploy
 from hdlif.errors import ShapeError, StateError
@@ -155,7 +155,7 @@ def trained_like(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-@every(neuron=list(NEURONS), quantizer=[None, Ternary()])
+@sampled(len(NEURONS), neuron=list(NEURONS), quantizer=[None, Ternary()])
 def test_a_recurrent_network_is_deployed(neuron: str, quantizer: Ternary | None) -> None:
     """Its logits are the module's, the runtime's bits the oracle's, also beyond the trained steps and in a stream."""
     torch.manual_seed(1)
