@@ -191,7 +191,7 @@ def test_grid_keeps_gradients_exact_in_low_precision() -> None:
     def error(grid: float | None) -> float:
         found = []
         for forward in FORWARDS:
-            chain = chain_of(16, NEURONS["hdlif"], grid=grid).float()
+            chain = chain_of(24, NEURONS["hdlif"], grid=grid).float()
             with torch.autocast("cpu", torch.bfloat16):
                 y, _ = forward(chain, x, None, range(STEPS))
             y.square().sum().backward()

@@ -43,7 +43,7 @@ OPTIONS = {
     "spiking": "of: 'torch_networks:Residual'",
 }
 OF_SERIES = ("dense", "recurrent", "conv1d")
-"""Take no pictures; tests/nn/test_delay_line.py has what is theirs alone."""
+"""Take no pictures; tests/nn/test_series_layers.py has what is theirs alone."""
 MODELS = {kind: f"{{kind: {kind}, {OPTIONS.get(kind, '')}}}" for kind in builders.MODELS if kind not in OF_SERIES}
 STEPS = 2
 

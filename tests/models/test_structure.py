@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -194,18 +193,3 @@ def test_a_wide_stem_that_learns_from_batches_of_coloured_pictures_has_channels_
             layer.register_forward_hook(lambda _, given, y: seen.update(map(is_last, (given[0], y))))
     network(torch.randn(1, batch, arguments.get("channels", 3), 8, 8), steps=range(T))
     assert seen == {last}
-
-
-def test_results_and_gradients_do_not_depend_on_the_layout(monkeypatch: pytest.MonkeyPatch) -> None:
-    x = torch.randn(1, 4, 3, 8, 8, requires_grad=True)
-
-    def learned() -> list[Tensor]:
-        network = network_of()
-        y, _ = network(x, steps=range(T))
-        gradients = torch.autograd.grad(y.square().sum(), [x, *network.parameters()], allow_unused=True)
-        return [y.detach(), *(one for one in gradients if one is not None)]
-
-    found = learned()
-    monkeypatch.setattr("hdlif.models.blocks.reads_channels_last", lambda stem, images: False)
-    for its, expected in zip(found, learned(), strict=True):
-        torch.testing.assert_close(its, expected, rtol=1e-3, atol=1e-4)

@@ -33,18 +33,6 @@ def on_ranks(shares: list[Tensor], run: Callable[[int, Tensor, Gather], None]) -
         list(pool.map(of, range(len(shares))))
 
 
-class Membrane(nn.Module):
-    """Mem-BN, step by step, with gains that differ."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = MemBN(STEPS, 3)
-        nn.init.constant_(self.norm.bn_scale, 0.7)
-
-    def forward(self, x: Tensor, gather: Gather | None = None) -> Tensor:
-        return torch.stack([self.norm(step, t, gather) for t, step in enumerate(x.expand(STEPS, *x.shape[1:]))])
-
-
 class Currents(nn.Module):
     def __init__(self, time_steps: int | None, momentum: float | None) -> None:
         super().__init__()
@@ -59,7 +47,9 @@ class Neurons(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.act = HDLIF(STEPS, norm=Membrane().norm)
+        norm = MemBN(STEPS, 3)
+        nn.init.constant_(norm.bn_scale, 0.7)
+        self.act = HDLIF(STEPS, norm=norm)
 
     def forward(self, x: Tensor, gather: Gather | None = None) -> Tensor:
         # Near the threshold, so that neither all fire nor none.
@@ -70,7 +60,6 @@ NETWORKS = {
     "shared": lambda: Currents(None, 0.1),
     "per step": lambda: Currents(STEPS, 0.1),
     "mean of all": lambda: Currents(STEPS, None),
-    "Mem-BN": Membrane,
     "neurons with Mem-BN": Neurons,
 }
 

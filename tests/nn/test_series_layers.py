@@ -1,4 +1,4 @@
-"""Delay lines: by hand, against a convolution over time, in chunks, under rules that cut time, and deployed."""
+"""Layers of series: delay lines, changes, and readings on about a logarithmic scale in the channels named."""
 
 from functools import partial
 
@@ -9,10 +9,16 @@ import torch
 from cases import every
 from deploy.test_onnx import assert_equals_reference
 from hdlif import deploy
-from hdlif.errors import ShapeError, StateError
+from hdlif.errors import ArtefactError, ShapeError, StateError
 from hdlif.graph.artefact import InputRecord, dumps, loads
+from hdlif.graph.artefact.roles import roles
+from hdlif.graph.ops import infer_values
+from hdlif.learning.probe import neurons_of
 from hdlif.models import conv1d
-from hdlif.nn import HDLIF, Changes, DelayLine, QuantConv2d, SpikeQuantizer, Ternary
+from hdlif.nn import HDLIF, Changes, DelayLine, QuantConv2d, SpikeQuantizer, Ternary, companded
+from hdlif.nn.companding import CLIPS
+from hdlif.report.accounting import profile
+from hdlif.report.counts import neuron_rows
 from hdlif.runtime import Session
 from same_bits import assert_same_bits
 from small_networks import scatter_norms
@@ -104,3 +110,46 @@ def test_changes_are_exact_beside_what_changes() -> None:
     parts.append(Changes()(x[4:], parts[0][1], range(4, 6)))
     assert torch.equal(torch.cat([part for part, _ in parts]), seen)
     assert torch.equal(parts[1][1]["held"], state["held"])
+
+
+def test_companded_values_by_hand() -> None:
+    """Six parts, each at its end from b = 1/256, ..., 4 on: 0.1 is beyond 1/16, and 0.4, 0.1, 0.025 of the others."""
+    x = torch.tensor([0.0, 1 / 512, 0.1, 0.5, 4.0, 100.0, -0.1])
+    expected = torch.tensor([0.0, 1365 / 2048, 3.525, 4.625, 6.0, 6.0, -3.525]) / 4
+    seen, state = companded(1, [0])(x.reshape(7, 1, 1, 1, 1), None, range(7))
+    torch.testing.assert_close(seen.flatten(), expected)
+    assert state is None
+    assert len(CLIPS) == 6
+
+
+@every(which=[[], [1], [0, 2]])
+def test_channels_that_are_not_named_stay_as_they_are(which: list[int]) -> None:
+    module, x = companded(3, which), torch.randn(4, 2, 3, 1, 1)
+    seen, _ = module(x, None, range(4))
+    whole, _ = companded(3, [0, 1, 2])(x, None, range(4))
+    for channel in range(3):
+        torch.testing.assert_close(seen[:, :, channel], (whole if channel in which else x)[:, :, channel])
+    assert not list(module.parameters())
+
+
+def test_companding_is_no_layer_of_neurons_and_gives_no_spikes() -> None:
+    graphs = []
+    for channels in ((0, 2), ()):
+        torch.manual_seed(0)
+        made = conv1d(
+            neuron=lambda place: HDLIF(T), classes=2, in_channels=C, widths=(5, 4), kernel=2, companded=channels
+        ).eval()
+        assert set(neurons_of(made)) == {"body.act1", "body.act2"}
+        graphs.append(deploy.lower(made, time_steps=T, input=RECORD, labels=("a", "b")))
+    graph, without = graphs
+    assert [row.name for row in neuron_rows(graph)] == ["body.act1", "body.act2"]
+    # The layer behind it is shown readings, as it is without it.
+    assert roles(graph) == roles(without)
+    rows = {row.name: row for row in profile(graph, torch.randn(T, 2, C, 1, 1), counting="honest").layers}
+    assert (rows["stem.conv1"].spikes_in, rows["stem.conv1"].sops) == (False, 0.0)
+    assert rows["stem.compand"].nops == 0
+    assert rows["stem.compand"].energy_mj > 0
+    node = next(node for node in graph.nodes if node.name == "stem.compand")
+    node.attributes["fires"] = 0
+    with pytest.raises(ArtefactError, match=r"stem\.compand: fires = 0; it is true or false"):
+        infer_values(graph)
