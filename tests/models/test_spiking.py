@@ -31,8 +31,6 @@ OF_LIBRARIES: dict[str, dict[str, Any]] = {
     "torchvision.models.resnet50": {},
     "timm.models.resnet10t": {},
 }
-
-
 RULES = [StochasticStep(k=1), STBP(), OTTT()]
 # Each rule with every small network, and with two of the libraries.
 LEARNING = [

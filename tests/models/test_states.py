@@ -109,7 +109,7 @@ FAULTS: dict[str, Callable[[dict[str, Any], str], None]] = {
 
 # With a graph, steps of a reversible network are run by another function.
 @sampled(
-    18,
+    12,
     network_of=[*((kind, "hdlif") for kind in MODELS), ("resnet", "glif"), ("deployed", "hdlif")],
     fault=list(FAULTS),
     learns=[False, True],

@@ -1,14 +1,18 @@
-"""Convolutions have their gradients in channels last too: what oneDNN gets wrong there stays contiguous."""
+"""Convolutions in channels last have their gradients, and those of one pixel run as products.
+
+What oneDNN gets wrong in channels last, strided 1x1 convolutions of few channels, stays contiguous.
+"""
 
 import json
 import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cases import every, seed
@@ -16,6 +20,7 @@ from hdlif.learning.traced_pass import TraceRule
 from hdlif.learning.traces import Traces
 from hdlif.nn import QuantConv2d, Sequential, Ternary
 from hdlif.nn.layout import lay_out, must_stay_contiguous
+from hdlif.nn.one_pixel import is_product, runs_as_product
 from hdlif.nn.steps import carrying
 from hdlif.report.convolutions import FAULTY, TOLERANCE, Shape, shipped_convolutions
 
@@ -33,18 +38,12 @@ AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 
 
 def narrow_strided() -> Iterable[Shape]:
-    """The larger images make AVX-512 go through them in parts, the others AVX2."""
+    # The larger images make AVX-512 go through them in parts, the others AVX2.
     for channels in (1, 4, 7, 15, 16):
         for size, batch in ((8, 64), (64, 3)):
             yield Shape(channels, 8, (1, 1), (2, 2), (0, 0), 1, size, size, batch)
     # One weight, whose gradient is a sum of 2,080 products, and 0.11: that sum cancels, which is no error.
     yield Shape(1, 1, (1, 1), (3, 1), (0, 0), 1, 38, 20, 8)
-
-
-def shipped() -> Iterable[Shape]:
-    found = [*FAULTY, *shipped_convolutions()]
-    assert len(found) > 50
-    return found
 
 
 def at_random() -> Iterable[Shape]:
@@ -64,16 +63,11 @@ def at_random() -> Iterable[Shape]:
         )
 
 
-@pytest.mark.parametrize(
-    ("shapes", "switches"),
-    [
-        (narrow_strided, {}),
-        *(pytest.param(shapes, AVX2, marks=pytest.mark.slow) for shapes in (narrow_strided, shipped, at_random)),
-        *(pytest.param(shapes, {}, marks=pytest.mark.slow) for shapes in (shipped, at_random)),
-    ],
-)
-def test_convolutions_have_their_gradients(shapes: Callable[[], Iterable[Shape]], switches: dict[str, str]) -> None:
-    asked = list(shapes())
+@pytest.mark.slow
+@pytest.mark.parametrize("switches", [{}, AVX2], ids=["as it is", "AVX2"])
+def test_convolutions_have_their_gradients(switches: dict[str, str]) -> None:
+    """Narrow strided ones, every one that ships, and others at random."""
+    asked = [*narrow_strided(), *FAULTY, *shipped_convolutions(), *at_random()]
     ended = subprocess.run(
         [sys.executable, "-c", MEASURE],
         env={**os.environ, **switches},
@@ -83,7 +77,7 @@ def test_convolutions_have_their_gradients(shapes: Callable[[], Iterable[Shape]]
         check=False,
     )
     errors = list(map(float, ended.stdout.split()))
-    assert len(errors) == len(asked), f"{asked[len(errors)]}: the process ended with {ended.returncode}"
+    assert len(errors) == len(asked) > 150, f"{asked[len(errors)]}: the process ended with {ended.returncode}"
     assert {str(shape): error for shape, error in zip(asked, errors, strict=True) if not error < TOLERANCE} == {}
 
 
@@ -128,3 +122,66 @@ def test_what_must_stay_contiguous() -> None:
     assert must_stay_contiguous(conv(stride=(1, 2)))
     others = [conv(16), conv(kernel=2), conv(stride=1), conv(groups=2), nn.Conv1d(4, 8, 1, stride=2), nn.Linear(4, 8)]
     assert not any(map(must_stay_contiguous, others))
+
+
+T, B, C, D = 3, 4, 5, 6
+EXACT = {"atol": 1e-12, "rtol": 0.0}
+
+
+def layers() -> list[nn.Conv2d]:
+    torch.manual_seed(0)
+    quantised = QuantConv2d(C, D, 1, bias=True, quantizer=Ternary())
+    return [nn.Conv2d(C, D, 1), nn.Conv2d(C, D, 1, stride=2, bias=False), quantised, QuantConv2d(C, D, 1)]
+
+
+@every(layer=layers())
+def test_it_equals_the_convolution_in_outputs_and_gradients(layer: nn.Conv2d, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = layer.double()
+    x = torch.randn(T, B, C, 1, 1, dtype=torch.float64, requires_grad=True)
+    towards = torch.randn(T, B, D, 1, 1, dtype=torch.float64)
+    weight = layer.weight_q() if isinstance(layer, QuantConv2d) else layer.weight
+    bias = [] if layer.bias is None else [layer.bias]
+    expected = F.conv2d(x.flatten(0, 1), weight, layer.bias, stride=layer.stride).view(T, B, D, 1, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(F, "conv2d", None)
+        found, _ = Sequential(layer)(x, steps=range(T))
+    torch.testing.assert_close(found, expected, **EXACT)
+    for ours, theirs in zip(
+        torch.autograd.grad(found, [x, layer.weight, *bias], towards, retain_graph=True),
+        torch.autograd.grad(expected, [x, layer.weight, *bias], towards),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, **EXACT)
+
+
+@every(
+    "layer",
+    "shape",
+    of=[
+        (nn.Conv2d(C, D, 1), (B, C, 1, 2)),
+        (nn.Conv2d(C, D, 3, padding=1), (B, C, 1, 1)),
+        (nn.Conv2d(C, D, 1, padding=1), (B, C, 1, 1)),
+        (nn.Conv2d(4, 4, 1, groups=2), (B, 4, 1, 1)),
+        (nn.Conv2d(C, D, 1), (C, 1, 1)),
+        (nn.Conv1d(C, D, 1), (B, C, 1)),
+    ],
+)
+def test_other_convolutions_are_no_products(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    assert not runs_as_product(layer, x)
+    assert not is_product(layer, x)  # type: ignore[arg-type]
+
+
+def test_a_layer_that_is_watched_or_another_runs_as_it_is() -> None:
+    x, seen = torch.randn(2, B, C, 1, 1), []
+    watched = nn.Conv2d(C, D, 1)
+    watched.register_forward_hook(lambda module, args, y: seen.append(y.shape))
+    Sequential(watched)(x, steps=range(2))
+    assert seen == [(2 * B, D, 1, 1)]
+
+    class Doubled(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * super().forward(x)
+
+    doubled = Doubled(C, D, 1)
+    torch.testing.assert_close(Sequential(doubled)(x, steps=range(2))[0].flatten(0, 1), doubled(x.flatten(0, 1)))
