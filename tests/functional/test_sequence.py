@@ -49,7 +49,7 @@ def everything(function, inputs: list[Tensor], seed: int, *, learned_from: str =
 ROWS = {"layer": (0, 1, 1), "channel": (0, 1, 5), "shared": (1, 1, 1), "shared by steps": (1, 1, 5)}
 
 
-@settings(derandomize=True, deadline=None, max_examples=50)
+@settings(derandomize=True, deadline=None, max_examples=30)
 @given(
     steps=st.integers(1, 17),
     rows=st.sampled_from(sorted(ROWS)),
