@@ -1,5 +1,6 @@
-"""The neurons' equations, against numbers by hand and formulas that do not use autograd."""
+"""The equations of neurons and surrogates, against numbers by hand and formulas that do not use autograd."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -10,15 +11,21 @@ from torch import Tensor
 from cases import every
 from hdlif.errors import ShapeError
 from hdlif.functional import (
+    ATan,
     DetachedReset,
     GLIFParameters,
     HardReset,
+    Rectangle,
     Reset,
+    Sigmoid,
+    Surrogate,
     Triangle,
+    dspike,
     glif_step,
     graded_lif_step,
     hd_lif_inverse_step,
     hd_lif_step,
+    heaviside,
     lif_step,
     parallel_hd_lif_step,
     soft_reset,
@@ -67,21 +74,22 @@ def fired(current: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
     return (leak[:, None] * before + current > threshold[:, None]).double()
 
 
-def test_hd_lif_constant_current_gives_the_golden_train() -> None:
-    # m: 1.3, then 0.5 * 0.5 + 1.3 = 1.55 at every later step
-    half = torch.full((4,), 0.5, dtype=torch.float64)
-    spikes, _, after = scan(torch.full((4, 1), 1.3, dtype=torch.float64), half, half)
-    torch.testing.assert_close(spikes[:, 0], torch.tensor([0.8, 1.05, 1.05, 1.05], dtype=torch.float64), **EXACT)
-    assert after[:, 0].tolist() == [0.5] * 4
-
-
-def test_hd_lif_trace_of_silence_firing_and_negative_current() -> None:
-    # m: 0.25, 0.375, 0.9375 (fires 0.4375), 0.25 - 2 = -1.75 (kept: no lower bound), -0.875 + 1 = 0.125
-    half = torch.full((5,), 0.5, dtype=torch.float64)
-    current = torch.tensor([0.25, 0.25, 0.75, -2.0, 1.0], dtype=torch.float64)[:, None]
-    spikes, _, after = scan(current, half, half)
-    assert spikes[:, 0].tolist() == [0.0, 0.0, 0.4375, 0.0, 0.0]
-    assert after[:, 0].tolist() == [0.25, 0.375, 0.5, -1.75, 0.125]
+@every(
+    "given",
+    "spikes",
+    "after",
+    of=[
+        # Constant: m = 1.3, then 0.5 * 0.5 + 1.3 = 1.55 at every later step.
+        ([1.3] * 4, [0.8, 1.05, 1.05, 1.05], [0.5] * 4),
+        # m: 0.25, 0.375, 0.9375 (fires 0.4375), 0.25 - 2 = -1.75 (kept: no lower bound), -0.875 + 1 = 0.125
+        ([0.25, 0.25, 0.75, -2.0, 1.0], [0.0, 0.0, 0.4375, 0.0, 0.0], [0.25, 0.375, 0.5, -1.75, 0.125]),
+    ],
+)
+def test_hd_lif_traces_by_hand(given: list[float], spikes: list[float], after: list[float]) -> None:
+    half = torch.full((len(given),), 0.5, dtype=torch.float64)
+    found, _, potentials = scan(torch.tensor(given, dtype=torch.float64)[:, None], half, half)
+    torch.testing.assert_close(found[:, 0], torch.tensor(spikes, dtype=torch.float64), **EXACT)
+    assert potentials[:, 0].tolist() == after
 
 
 def test_hd_lif_below_threshold_fires_in_the_end_only_above_the_leaked_threshold() -> None:
@@ -210,11 +218,6 @@ def test_lif_temporal_jacobian_follows_the_hand_formula(reset: Reset, dv_dm) -> 
             torch.testing.assert_close(row[t], expected, **EXACT)
 
 
-def test_parallel_hd_lif_is_the_surplus_over_the_threshold() -> None:
-    spikes = parallel_hd_lif_step(torch.tensor([-1.0, 0.5, 0.75, 2.0]), torch.tensor(0.5))
-    assert spikes.tolist() == [0.0, 0.0, 0.25, 1.5]
-
-
 def test_parallel_hd_lif_equals_hd_lif_without_leak_in_value_and_gradient() -> None:
     current, _, threshold, G = random_case(8)
     given = [current.requires_grad_(), threshold.requires_grad_()]
@@ -230,15 +233,6 @@ def test_graded_lif_emits_the_surplus_and_subtracts_the_threshold() -> None:
     current, half = torch.tensor([1.25, 0.25, -1.0], dtype=torch.float64), torch.full((3,), 0.5, dtype=torch.float64)
     spikes, _, after = through(graded_lif_step, current, half, half)
     assert (spikes.tolist(), after.tolist()) == ([0.75, 0.125, 0.0], [0.75, 0.125, -0.9375])
-
-
-def test_graded_lif_is_hd_lif_but_for_the_reset() -> None:
-    current, leak, threshold, _ = random_case(3)
-    potential = torch.rand(N, dtype=torch.float64)
-    graded, after = graded_lif_step(current[0], potential, leak[0], threshold[0])
-    spike, clipped = hd_lif_step(current[0], potential, leak[0], threshold[0])
-    assert torch.equal(graded, spike)
-    torch.testing.assert_close(after, torch.where(spike > 0, clipped + spike - threshold[0], clipped), **EXACT)
 
 
 def test_graded_lif_spike_gradient_is_true_and_its_reset_uses_the_surrogate() -> None:
@@ -311,3 +305,63 @@ def test_decayed_input_is_the_same_lif_with_a_weaker_current() -> None:
     spike, after = lif_step(current / tau, potential, torch.tensor(1 - 1 / tau, dtype=torch.float64), threshold)
     torch.testing.assert_close(spike, threshold * (membrane >= threshold), **EXACT)
     torch.testing.assert_close(after, membrane - spike, **EXACT)
+
+
+@every(
+    "surrogate",
+    "x",
+    "value",
+    of=[
+        (Triangle(), 0.0, 1.0),
+        (Triangle(), -0.25, 0.75),
+        (Triangle(), 1.5, 0.0),
+        (Triangle(2.0), 1.0, 0.25),
+        (Rectangle(), 0.25, 1.0),
+        (Rectangle(), 0.5, 0.0),
+        (Rectangle(2.0), -0.75, 0.5),
+        (Sigmoid(), 0.0, 1.0),
+        # σ(ln 3) = 3/4
+        (Sigmoid(), math.log(3) / 4, 0.75),
+        (Sigmoid(2.0), -math.log(3) / 2, 0.375),
+        (ATan(), 0.0, 1.0),
+        (ATan(), 1 / math.pi, 0.5),
+        (ATan(4.0), -1 / math.pi, 0.4),
+    ],
+)
+def test_surrogate_has_the_value_by_hand(surrogate: Surrogate, x: float, value: float) -> None:
+    assert surrogate(torch.tensor(x, dtype=torch.float64)).item() == pytest.approx(value, abs=1e-12)
+
+
+@every(surrogate=[Triangle(), Triangle(0.5), Rectangle(), Rectangle(3.0), Sigmoid(), Sigmoid(1.0), ATan(), ATan(5.0)])
+def test_surrogate_has_unit_area(surrogate: Surrogate) -> None:
+    # x = tan(u) brings the whole line into (-π/2, π/2); midpoints, 1e-4 for the jumps of the rectangle
+    n = 100_000
+    u = (torch.arange(n, dtype=torch.float64) + 0.5) / n * math.pi - math.pi / 2
+    area = (surrogate(torch.tan(u)) / torch.cos(u) ** 2).sum() * math.pi / n
+    assert area.item() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_step_is_one_at_zero_and_passes_the_surrogate_back() -> None:
+    x = torch.tensor([-0.5, 0.0, 0.25], requires_grad=True)
+    y = heaviside(x, Triangle())
+    (y * torch.tensor([2.0, 1.0, 1.0])).sum().backward()
+    assert y.tolist() == [0.0, 1.0, 1.0]
+    assert x.grad is not None
+    assert x.grad.tolist() == [1.0, 1.0, 0.75]
+
+
+def test_dspike_is_the_derivative_of_the_smooth_step() -> None:
+    b = torch.tensor(3.0, dtype=torch.float64)
+    y = torch.linspace(0.001, 0.999, 50, dtype=torch.float64, requires_grad=True)
+    smooth = (torch.tanh(b * (y - 0.5)) + torch.tanh(b / 2)) / (2 * torch.tanh(b / 2))
+    (slope,) = torch.autograd.grad(smooth.sum(), y)
+    torch.testing.assert_close(dspike(y.detach() - 0.5, b), slope, atol=1e-12, rtol=0)
+
+
+@every(temperature=[0.01, 3.0, 20.0])
+def test_dspike_has_unit_area_and_peaks_at_the_threshold(temperature: float) -> None:
+    x = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 100_000 - 1
+    f = dspike(x, torch.tensor(temperature, dtype=torch.float64))
+    assert (f.sum() / 100_000).item() == pytest.approx(1.0, abs=1e-4)
+    assert f.max() == pytest.approx(dspike(torch.zeros(1), torch.tensor(temperature)).item(), rel=1e-4)
+    assert f[x.abs() > 0.5].eq(0).all()

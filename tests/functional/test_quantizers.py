@@ -4,11 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
-from cases import every
+from cases import every, sampled
 from hdlif.functional import (
     binarize_weight,
     binary_codes,
@@ -39,19 +37,12 @@ def test_spike_bits_step_and_offset_each_have_their_effect() -> None:
         assert quantize_spike(spikes, bits=2, step=0.5, offset=offset).tolist() == [code / 2 for code in codes]
 
 
-def test_quantised_spike_passes_the_gradient_everywhere_above_the_range_too() -> None:
-    spikes = torch.tensor([-1.0, 0.1, 2.0, 99.0], requires_grad=True)
-    (quantize_spike(spikes) * torch.tensor([1.0, 2.0, 3.0, 4.0])).sum().backward()
-    assert spikes.grad is not None
-    assert spikes.grad.tolist() == [1.0, 2.0, 3.0, 4.0]
-
-
-@settings(derandomize=True, deadline=None, max_examples=50)
-@given(st.floats(0, 3.8125), st.integers(1, 8))
-def test_quantised_spike_is_within_half_a_step_below_saturation(spike: float, bits: int) -> None:
-    value = quantize_spike(torch.tensor(spike, dtype=torch.float64), bits=bits).item()
-    assert value == value // 0.25 * 0.25
-    assert abs(value - min(spike, 0.25 * (2**bits - 1))) <= 0.125
+@every(bits=range(1, 9))
+def test_quantised_spike_is_within_half_a_step_below_saturation(bits: int) -> None:
+    spikes = torch.linspace(0, 70, 30_001, dtype=torch.float64)
+    values = quantize_spike(spikes, bits=bits)
+    assert torch.equal(values, (values * 4).round() / 4)
+    assert ((values - spikes.clamp_max(0.25 * (2**bits - 1))).abs() <= 0.125).all()
 
 
 def test_binary_weight_is_sign_times_mean_magnitude_of_its_output_channel() -> None:
@@ -59,11 +50,14 @@ def test_binary_weight_is_sign_times_mean_magnitude_of_its_output_channel() -> N
     assert binarize_weight(weight).tolist() == [[1.0, -1.0], [0.125, -0.125], [0.25, 0.25]]
 
 
-def test_binary_gradient_stops_beyond_one_and_is_not_scaled() -> None:
-    weight = torch.tensor([[0.5, -1.0, 1.25, -3.0]], requires_grad=True)
-    (binarize_weight(weight) * torch.tensor([1.0, 2.0, 3.0, 4.0])).sum().backward()
+@every("quantize", "at_one", of=[(binarize_weight, 3.0), (ternarize_weight, 0.0)])
+def test_gradients_of_low_bit_weights_stop_at_one_and_are_not_scaled(
+    quantize: Callable[[Tensor], Tensor], at_one: float
+) -> None:
+    weight = torch.tensor([[0.1, -0.5, 1.0, -3.0]], requires_grad=True)
+    (quantize(weight) * torch.tensor([1.0, 2.0, 3.0, 4.0])).sum().backward()
     assert weight.grad is not None
-    assert weight.grad.tolist() == [[1.0, 2.0, 0.0, 0.0]]
+    assert weight.grad.tolist() == [[1.0, 2.0, at_one, 0.0]]
 
 
 def test_ternary_weight_by_hand() -> None:
@@ -71,13 +65,6 @@ def test_ternary_weight_by_hand() -> None:
     weight = torch.tensor([[0.1, -0.5], [1.5, -0.05]])
     assert ternarize_weight(weight).tolist() == [[0.0, -0.75], [0.75, 0.0]]
     assert ternarize_weight(torch.zeros(3, 3)).tolist() == [[0.0] * 3] * 3
-
-
-def test_ternary_gradient_stops_from_one_on_and_is_not_scaled() -> None:
-    weight = torch.tensor([0.1, -0.5, 1.0, -3.0], requires_grad=True)
-    (ternarize_weight(weight) * torch.tensor([1.0, 2.0, 3.0, 4.0])).sum().backward()
-    assert weight.grad is not None
-    assert weight.grad.tolist() == [1.0, 2.0, 0.0, 0.0]
 
 
 def test_gaussian_ternary_weights_are_42_percent_zero() -> None:
@@ -133,7 +120,7 @@ DISTRIBUTIONS = {
 }
 
 
-@every(draw=DISTRIBUTIONS, bits=range(2, 9), inputs=[1, 2, 4, 27, 144, 1152])
+@sampled(28, draw=DISTRIBUTIONS, bits=list(range(2, 9)), inputs=[1, 2, 4, 27, 144, 1152])
 def test_integer_scale_leaves_the_least_squared_error(draw: Callable[..., Tensor], bits: int, inputs: int) -> None:
     most, weight = 2 ** (bits - 1) - 1, draw(4, inputs)
     _, scale = integer_codes(weight, bits=bits)
@@ -207,13 +194,3 @@ def test_clipped_gradient_stops_above_the_largest_level() -> None:
             quantize_spike(spikes, bits=2, step=step, gradient=gradient).sum().backward()  # type: ignore[arg-type]
             assert spikes.grad is not None
             assert spikes.grad.tolist() == expected
-
-
-def test_learned_step_has_the_lsq_gradient() -> None:
-    # codes 0, 1, 3 (saturated): code - s/step = -0.4, 0.25, and the largest code where saturated
-    spikes, step = torch.tensor([0.2, 0.375, 9.0]), torch.tensor(0.5, requires_grad=True)
-    quantized = quantize_spike(spikes, bits=2, step=step)
-    assert quantized.tolist() == [0.0, 0.5, 1.5]
-    (quantized * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
-    assert step.grad is not None
-    assert step.grad.item() == pytest.approx(-0.4 + 2 * 0.25 + 3 * 3)

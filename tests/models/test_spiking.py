@@ -1,15 +1,14 @@
 """Ordinary networks made spiking: what they compute, how they train and deploy, and what is refused."""
 
 import itertools
+import pkgutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision import models
 
 from cases import every, naming
 from hdlif import deploy
@@ -24,13 +23,13 @@ from torch_networks import Dense, Residual, Taking
 
 T = 3
 NETWORKS: dict[str, Callable[[], nn.Module]] = {"residual": Residual, "dense": Dense}
-OF_LIBRARIES: dict[str, Callable[[], nn.Module]] = {
-    "resnet18": lambda: models.resnet18(num_classes=5),
-    "mobilenet_v2": lambda: models.mobilenet_v2(num_classes=5, dropout=0.0),
-    "mobilenetv2_035": lambda: timm.create_model("mobilenetv2_035", num_classes=5),
-    "densenet121": lambda: models.densenet121(num_classes=5),
-    "resnet50": lambda: models.resnet50(num_classes=5),
-    "resnet10t": lambda: timm.create_model("resnet10t", num_classes=5),
+OF_LIBRARIES: dict[str, dict[str, Any]] = {
+    "torchvision.models.resnet18": {},
+    "torchvision.models.mobilenet_v2": {"dropout": 0.0},
+    "timm.models.mobilenetv2_035": {},
+    "torchvision.models.densenet121": {},
+    "torchvision.models.resnet50": {},
+    "timm.models.resnet10t": {},
 }
 RULES = [StochasticStep(k=1), STBP(), OTTT()]
 # Each rule with every small network, and with two of the libraries.
@@ -47,7 +46,10 @@ def neuron(channels: int) -> nn.Module:
 def made(name: str) -> tuple[nn.Module, Tensor]:
     """A network and images that it takes."""
     torch.manual_seed(0)
-    return (NETWORKS | OF_LIBRARIES)[name](), torch.randn((8, 3, 8, 8) if name in NETWORKS else (4, 3, 64, 64))
+    if name in NETWORKS:
+        return NETWORKS[name](), torch.randn(8, 3, 8, 8)
+    make = pkgutil.resolve_name(name)
+    return make(num_classes=5, **OF_LIBRARIES[name]), torch.randn(4, 3, 64, 64)
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, *(pytest.param(name, marks=pytest.mark.slow) for name in OF_LIBRARIES)])

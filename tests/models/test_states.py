@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cases import every, sampled
+from cases import sampled
 from hdlif import deploy
 from hdlif.errors import StateError
 from hdlif.graph.artefact import InputRecord
@@ -43,7 +43,7 @@ OPTIONS = {
     "spiking": "of: 'torch_networks:Residual'",
 }
 OF_SERIES = ("dense", "recurrent", "conv1d")
-"""Take no pictures; tests/nn/test_delay_line.py has what is theirs alone."""
+"""Take no pictures; tests/nn/test_series_layers.py has what is theirs alone."""
 MODELS = {kind: f"{{kind: {kind}, {OPTIONS.get(kind, '')}}}" for kind in builders.MODELS if kind not in OF_SERIES}
 STEPS = 2
 
@@ -51,8 +51,13 @@ STEPS = 2
 @cache
 def network(kind: str, neuron: str) -> tuple[nn.Module, State | None]:
     """A network, and its state after one step."""
-    width = [] if kind in ("vgg_snn", "spiking", "imported") else ["model.width=4"]
-    net = built(f"model={MODELS[kind]}", *width, f"neuron={{kind: {neuron}}}", f"time_steps={STEPS}").eval()
+    if kind == "deployed":
+        record = InputRecord((1, 8, 8), (0.0,), (1.0,))
+        graph = deploy.lower(network("resnet", neuron)[0], input=record, labels=tuple("0123456789"), time_steps=STEPS)
+        net: nn.Module = deploy.GraphModule(graph)
+    else:
+        width = [] if kind in ("vgg_snn", "spiking", "imported") else ["model.width=4"]
+        net = built(f"model={MODELS[kind]}", *width, f"neuron={{kind: {neuron}}}", f"time_steps={STEPS}").eval()
     return net, net(images(), steps=range(1))[1]
 
 
@@ -102,24 +107,16 @@ FAULTS: dict[str, Callable[[dict[str, Any], str], None]] = {
 }
 
 
-@sampled(18, network_of=[*((kind, "hdlif") for kind in MODELS), ("resnet", "glif")], fault=list(FAULTS))
-def test_a_state_with_a_fault_at_any_level_is_refused(network_of: tuple[str, str], fault: str) -> None:
+# With a graph, steps of a reversible network are run by another function.
+@sampled(
+    12,
+    network_of=[*((kind, "hdlif") for kind in MODELS), ("resnet", "glif"), ("deployed", "hdlif")],
+    fault=list(FAULTS),
+    learns=[False, True],
+)
+def test_a_state_with_a_fault_at_any_level_is_refused(network_of: tuple[str, str], fault: str, learns: bool) -> None:
     net, state = network(*network_of)
     for path in at_each_level(state):
-        with pytest.raises(StateError) as caught:
+        with torch.set_grad_enabled(learns), pytest.raises(StateError) as caught:
             net(images(), changed(state, path, FAULTS[fault]), steps=range(1, 2))
         assert len(one_printable_line(caught.value)) < 300, path
-
-
-@every(fault=list(FAULTS))
-def test_a_deployed_and_a_reversible_network_that_learns_refuse_a_state_with_a_fault(fault: str) -> None:
-    """Steps of theirs are run by other functions."""
-    record = InputRecord((1, 8, 8), (0.0,), (1.0,))
-    lowered = deploy.lower(network("resnet", "hdlif")[0], input=record, labels=tuple("0123456789"), time_steps=STEPS)
-    deployed = deploy.GraphModule(lowered)
-    reversible, state_of_reversible = network("reversible_resnet", "hdlif")
-    of_deployed = deployed(images(), steps=range(1))[1]
-    for net, state in ((deployed, of_deployed), (reversible, state_of_reversible)):
-        for path in list(paths(state))[:12]:
-            with torch.enable_grad(), pytest.raises(StateError):
-                net(images(), changed(state, path, FAULTS[fault]), steps=range(1, 2))

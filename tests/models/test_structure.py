@@ -1,19 +1,31 @@
-"""What stands where in a network, how large the published ones are, and how maps lie in memory."""
+"""The places and sizes of what networks have, channel attention among it, and how maps lie in memory."""
 
 from collections.abc import Callable
 from functools import partial
 
-import pytest
 import torch
 from torch import Tensor, nn
 
 from cases import every
-from hdlif.models import Network, Place, resnet, resnet18, resnet19, resnet34, vgg_snn
+from hdlif.models import (
+    AttentionBlockI,
+    AttentionBlockII,
+    Network,
+    Place,
+    PreActBlock,
+    resnet,
+    resnet18,
+    resnet19,
+    resnet34,
+    reversible_resnet,
+    vgg_snn,
+)
 from hdlif.models.resnet import cifar_stem
-from hdlif.nn import HDLIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Sequential, Temporal, Ternary
-from small_networks import tiny_resnet
+from hdlif.nn import HDLIF, SECA, BatchNorm2d, ParallelHDLIF, QuantConv2d, Sequential, Temporal
+from small_networks import scatter_norms, tiny_resnet
 
-STEPS = 4
+STEPS, T = 4, 2
+EXACT = {"atol": 1e-10, "rtol": 0.0}
 
 
 def on_meta(make: Callable[..., Network], **arguments: object) -> Network:
@@ -53,6 +65,7 @@ NETWORKS = {
     "resnet34_imagenet": partial(resnet34, classes=1000),
     "vgg_snn": partial(vgg_snn, classes=10),
     "vgg_13": partial(vgg_snn, classes=200, in_channels=3, plan=VGG_13, final_size=None),
+    "resnet19": partial(resnet19, classes=10),
 }
 
 
@@ -94,36 +107,27 @@ def test_network_has_the_published_parameters(
         ("resnet34_imagenet", (3, 224, 224), 32, 2_935_296),
         ("vgg_snn", (2, 48, 48), 8, 921_600),
         ("vgg_13", (3, 64, 64), 10, 1_024_000),
+        ("resnet19", (3, 32, 32), 17, 1_409_280),
     ],
 )
 def test_network_has_the_published_neurons(name: str, image: tuple[int, ...], layers: int, total: int) -> None:
-    sizes = neurons(on_meta(NETWORKS[name]), *image)
+    network = on_meta(NETWORKS[name])
+    sizes = neurons(network, *image)
     assert (len(sizes), sum(sizes.values())) == (layers, total)
+    if name == "resnet19":
+        # Three stages of 3, 3 and 2 blocks; the first neurons of a stage see the map of the one before.
+        assert list(sizes.values()) == [131072] * 7 + [65536] * 6 + [32768] * 3 + [256]
+        assert parameters(network) == 12_698_250
     if name == "resnet18_cifar10":
         assert list(sizes.values()) == [65536] * 5 + [32768] * 4 + [16384] * 4 + [8192] * 3
         assert sum(size for place, size in sizes.items() if place.endswith("act2")) == 245_760
 
 
-def test_vgg_snn_first_convolution_is_a_body_layer_only_where_asked() -> None:
-    conv = partial(QuantConv2d, quantizer=Ternary())
-    assert count(on_meta(vgg_snn, classes=10, conv=conv), QuantConv2d) == 9_217_152 - 64 * 2 * 9
-    assert count(on_meta(vgg_snn, classes=10, conv=conv, first_conv=conv), QuantConv2d) == 9_217_152
-
-
-def test_resnet19_has_the_sizes_that_we_state() -> None:
-    network = on_meta(resnet19, classes=10)
-    assert parameters(network) == 12_698_250
-    sizes = neurons(network, 3, 32, 32)
-    assert len(sizes) == 17
-    # Three stages of 3, 3 and 2 blocks; the first neurons of a stage see the map of the one before.
-    assert list(sizes.values()) == [131072] * 7 + [65536] * 6 + [32768] * 3 + [256]
-    assert sum(sizes.values()) == 1_409_280
-
-
-T = 2
-
-
-@every("make", "layers", of=[(resnet18, 16), (resnet34, 32), (vgg_snn, 8)])
+@every(
+    "make",
+    "layers",
+    of=[(resnet18, 16), (resnet34, 32), (vgg_snn, 8), (partial(reversible_resnet, blocks=(1, 3, 1), width=4), 10)],
+)
 def test_every_place_names_its_neuron_and_is_numbered_in_order(make: Callable[..., Network], layers: int) -> None:
     made: list[tuple[Place, Temporal]] = []
 
@@ -204,16 +208,95 @@ def test_a_wide_stem_that_learns_from_batches_of_coloured_pictures_has_channels_
     assert seen == {last}
 
 
-def test_results_and_gradients_do_not_depend_on_the_layout(monkeypatch: pytest.MonkeyPatch) -> None:
-    x = torch.randn(1, 4, 3, 8, 8, requires_grad=True)
+BLOCKS = {"I": AttentionBlockI, "II": AttentionBlockII}
 
-    def learned() -> list[Tensor]:
-        network = network_of()
-        y, _ = network(x, steps=range(T))
-        gradients = torch.autograd.grad(y.square().sum(), [x, *network.parameters()], allow_unused=True)
-        return [y.detach(), *(one for one in gradients if one is not None)]
 
-    found = learned()
-    monkeypatch.setattr("hdlif.models.blocks.reads_channels_last", lambda stem, images: False)
-    for its, expected in zip(found, learned(), strict=True):
-        torch.testing.assert_close(its, expected, rtol=1e-3, atol=1e-4)
+def block_of(kind: type[PreActBlock], *, strided: bool = False, width: int = 4, **arguments: object) -> PreActBlock:
+    out = 2 * width if strided else width
+    places = (Place("act1", 0, 0, 0, 0, width), Place("act2", 0, 0, 1, 1, out))
+    torch.manual_seed(0)
+    block = kind(
+        width,
+        out,
+        stride=2 if strided else 1,
+        neuron=lambda place: HDLIF(3, leak=0.75),
+        conv=partial(QuantConv2d),
+        places=places,
+        **arguments,
+    )
+    return scatter_norms(block.double())
+
+
+def currents(*, width: int = 4, size: int = 6) -> Tensor:
+    g = torch.Generator().manual_seed(1)
+    return torch.randn(3, 2, width, size, size, generator=g, dtype=torch.float64)
+
+
+def stateless(module: nn.Module, h: Tensor) -> Tensor:
+    return module(h, None, range(3))[0]
+
+
+def folded(module: nn.Module, h: Tensor) -> Tensor:
+    return torch.stack([module(step) for step in h])
+
+
+def by_formula(block: PreActBlock, h: Tensor, form: str, *, gated: bool) -> Tensor:
+    def attended(name: str, c: Tensor) -> Tensor:
+        return stateless(getattr(block, name), c) if gated else c
+
+    # all modules start their sequence here, so that none needs a state
+    joins = form == "II" and len(block.shortcut) == 0
+    c1 = stateless(block.bn1, folded(block.conv1, stateless(block.act1, h)))
+    c1 = attended("att1", h + c1 if joins else c1)
+    c2 = stateless(block.bn2, folded(block.conv2, stateless(block.act2, c1)))
+    c2 = attended("att2", c1 + c2 if form == "II" else c2)
+    return c2 + (stateless(block.shortcut, h) if len(block.shortcut) else h)
+
+
+@every(form=list(BLOCKS), strided=[False, True])
+def test_block_is_its_formula_with_and_without_gates(form: str, strided: bool) -> None:
+    block, h = block_of(BLOCKS[form], strided=strided, attention=SECA), currents()
+    torch.testing.assert_close(stateless(block, h), by_formula(block, h, form, gated=True), **EXACT)
+    for attention in (block.att1, block.att2):
+        nn.init.zeros_(attention.weight)
+        nn.init.constant_(attention.bias, 100.0)
+    y = stateless(block, h)
+    torch.testing.assert_close(y, by_formula(block, h, form, gated=False), **EXACT)
+    if form == "I":
+        plain = block_of(PreActBlock, strided=strided)
+        plain.load_state_dict({k: v for k, v in block.state_dict().items() if not k.startswith("att")})
+        torch.testing.assert_close(y, stateless(plain, h), **EXACT)
+
+
+def attentions(network: Network) -> list[SECA]:
+    return [module for module in network.modules() if isinstance(module, SECA)]
+
+
+@every(
+    "make",
+    "attention",
+    "published",
+    of=[
+        (resnet18, SECA, 96),
+        (resnet34, SECA, 192),
+        (resnet18, partial(SECA, bias=False), 80),
+        (resnet34, partial(SECA, bias=False), 160),
+        (resnet18, partial(SECA, time_steps=4), 384),
+    ],
+)
+def test_attention_has_the_published_parameters(make, attention, published: int) -> None:  # type: ignore[no-untyped-def]
+    block = partial(AttentionBlockII, attention=attention)
+    with torch.device("meta"):
+        network = make(neuron=lambda place: HDLIF(4), classes=10, block=block)
+    assert sum(p.numel() for module in attentions(network) for p in module.parameters()) == published
+    assert [m.channels for m in attentions(network)][:2] == [64, 64]
+    assert attentions(network)[-1].channels == 512
+
+
+def test_vgg_attends_between_batch_norm_and_neuron() -> None:
+    network = vgg_snn(neuron=lambda place: HDLIF(2), classes=3, plan=(4, "P", 6), final_size=4, attention=SECA)
+    assert [name for name, _ in network.stem.named_children()] == ["conv1", "bn1"]
+    names = [name for name, _ in network.body.named_children()]
+    assert names == ["att1", "act1", "pool1", "conv2", "bn2", "att2", "act2"]
+    assert [m.channels for m in attentions(network)] == [4, 6]
+    assert network(torch.ones(2, 1, 2, 8, 8))[0].shape == (2, 1, 3)

@@ -69,6 +69,7 @@ def triple(
     quantizer: SpikeQuantizer | None = None,
     per_step: bool = False,
     momentum: float | None = 0.1,
+    pool: nn.Module | None = None,
 ) -> Sequential:
     """A neuron of codes or surpluses, convolution, norm, and the neuron."""
     torch.manual_seed(0)
@@ -78,12 +79,12 @@ def triple(
     with torch.no_grad():
         norm.weight.copy_(torch.rand(10) + 0.5)
         norm.bias.copy_(torch.randn(10) / 2)
-    return Sequential({"first": first, "conv": conv, "norm": norm, "neuron": neuron})
+    between = {} if pool is None else {"pool": pool}
+    return Sequential({"first": first, **between, "conv": conv, "norm": norm, "neuron": neuron})
 
 
 def pooled(pool: nn.Module, bits: int) -> Sequential:
-    first, *others = triple(hd_lif(), weights=Ternary(), quantizer=SpikeQuantizer(bits=bits)).named_children()
-    return Sequential(dict([first, ("pool", pool), *others]))
+    return triple(hd_lif(), weights=Ternary(), quantizer=SpikeQuantizer(bits=bits), pool=pool)
 
 
 def currents(steps: int = TIME_STEPS, seed: int = 1, channels: int = 6, layout: str = "plain") -> Tensor:
@@ -116,8 +117,15 @@ def run(
 
 
 def assert_alike(
-    network: Sequential, x: Tensor, chunks: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, *, learn: bool
+    network: Sequential,
+    x: Tensor,
+    chunks: tuple[int, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    learn: bool,
+    off: float = 2e-5,
 ) -> None:
+    """Up to roundings, `off` of values of about 1; of what is no number, where it is none."""
     before = {name: buffer.clone() for name, buffer in network.named_buffers()}
     found = run(network, x, chunks, learn=learn)
     network.load_state_dict(before, strict=False)
@@ -125,10 +133,10 @@ def assert_alike(
         one_by_one(patch)
         right = run(network, x, chunks, learn=learn)
     for a, b in zip(found[0], right[0], strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=2e-5)
+        torch.testing.assert_close(a, b, rtol=off / 2, atol=off, equal_nan=True)
     assert found[1].keys() == right[1].keys()
     for name, value in right[1].items():
-        assert torch.allclose(found[1][name], value, rtol=2e-4, atol=2e-4), name
+        assert torch.allclose(found[1][name], value, rtol=10 * off, atol=10 * off, equal_nan=True), name
 
 
 ROWS, SUMS, CODED = ["rows"], ["sums", "rows"], ["coded with a graph", "rows"]
@@ -154,6 +162,8 @@ CHAINS: dict[str, tuple[Callable[[], Sequential], list[str], list[str]]] = {
     "means that overlap": (lambda: pooled(nn.AvgPool2d(3, 2), 4), ROWS, ROWS),
     "largest codes": (lambda: pooled(nn.MaxPool2d(2), 4), ROWS, ROWS),
     "sums beyond a byte": (lambda: pooled(nn.AvgPool2d(2), 8), ROWS, ROWS),
+    "weights of 4 bits": (lambda: triple(hd_lif(), weights=Integer(4)), ROWS, ROWS),
+    "steps one by one": (lambda: triple(HDLIF(TIME_STEPS, path="steps")), [], []),
 }
 
 
@@ -272,27 +282,45 @@ def test_what_somebody_sees_runs_by_itself(name: str, seen: list[str]) -> None:
         torch.testing.assert_close(z, y, rtol=1e-4, atol=1e-4)
 
 
-def test_steps_one_by_one_and_maps_of_one_pixel_have_no_chain_and_more_bits_no_codes(seen: list[str]) -> None:
-    with torch.no_grad():
-        triple(HDLIF(TIME_STEPS, path="steps"))(currents())
-        triple(hd_lif())(torch.randn(TIME_STEPS, 9, 6, 1, 1))
-        assert not seen
-        triple(hd_lif(), weights=Integer(4))(currents())
-        assert seen == ["rows"]
-
-
-@every(bad=[float("nan"), float("inf")], learn=[False, True])
-def test_what_is_no_number_is_not_hidden_by_codes(bad: float, learn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = triple(hd_lif(SpikeQuantizer()), weights=Ternary())
+@every(bad=[float("nan"), float("inf")], learn=[False, True], weights=[None, Ternary()])
+def test_what_is_no_number_spoils_what_it_must(
+    bad: float, learn: bool, weights: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It spoils its channel and step alone, as one by one."""
     x = currents()
     x[1, 0, 0, 0, 0] = bad
-    with torch.set_grad_enabled(learn):
+    norm = Sequential({"norm": BatchNorm2d(6, time_steps=TIME_STEPS), "neuron": hd_lif()})
+    network = norm if weights is None else triple(hd_lif(SpikeQuantizer()), weights=weights)
+    with torch.set_grad_enabled(learn), monkeypatch.context() as patch:
         found, _ = network(x, None, range(TIME_STEPS))
-        with monkeypatch.context() as patch:
-            one_by_one(patch)
-            right, _ = network(x, None, range(TIME_STEPS))
+        one_by_one(patch)
+        right, _ = network(x, None, range(TIME_STEPS))
     assert torch.equal(found.isnan(), right.isnan())
     assert found.isnan().any()
+    assert weights is not None or found[:, :, 1:].isfinite().all()
+
+
+@every(per_step=[True, False])
+def test_a_mean_far_from_0_takes_little_from_the_variance(per_step: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A mean in float32 is off by up to 5e-4. Neurons that all fire pass on the norm itself.
+    norm = BatchNorm2d(6, time_steps=TIME_STEPS if per_step else None)
+    network = Sequential({"norm": norm, "neuron": hd_lif(threshold=-100.0, learned=False)})
+    assert_alike(network, currents() + 1e4, (TIME_STEPS,), monkeypatch, learn=True, off=2e-3)
+
+
+def test_maps_of_one_pixel_have_no_chain(seen: list[str]) -> None:
+    triple(hd_lif())(torch.randn(TIME_STEPS, 9, 6, 1, 1))
+    assert not seen
+
+
+def test_nothing_depends_on_the_number_of_threads() -> None:
+    found = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        values, others = run(triple(hd_lif(), weights=Ternary()), currents(), (2, 2), learn=True)
+        found.append([*values, *others.values()])
+    torch.set_num_threads(1)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 @every(weights=[None, Ternary()])
@@ -302,22 +330,6 @@ def test_no_more_is_saved_than_one_by_one(weights: Any, monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         one_by_one(patch)
         assert as_one <= saved_bytes(lambda: network(x, None, range(TIME_STEPS))[0], model=network)
-
-
-def test_nothing_depends_on_the_number_of_threads_or_the_default_dtype() -> None:
-    def found(*, threads: int = 1, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-        network, x = triple(hd_lif(), weights=Ternary()), currents()
-        torch.set_num_threads(threads)
-        torch.set_default_dtype(dtype)
-        try:
-            values, others = run(network, x, (2, 2), learn=False)
-        finally:
-            torch.set_num_threads(1)
-            torch.set_default_dtype(torch.float32)
-        return [*values, *others.values()]
-
-    for changed in (found(threads=3), found(dtype=torch.float64)):
-        assert all(torch.equal(a, b) for a, b in zip(changed, found(), strict=True))
 
 
 def test_a_residual_block_has_chains_where_spikes_come_in(seen: list[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cases import every
+from cases import every, sampled
 from hdlif.nn import BatchNorm2d, QuantConv2d, Scope, Sequential, SpikeQuantizer, State, Temporal, Ternary, chain
 from nn.test_chain import TIME_STEPS, assert_alike, currents, hd_lif, watch
 
@@ -40,7 +40,8 @@ class Branches(Temporal):
     is_constant = False
 
 
-@every(
+@sampled(
+    12,
     weights=[None, Ternary()],
     layout=["plain", "channels last"],
     per_step=[True, False],

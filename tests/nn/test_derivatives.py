@@ -45,18 +45,6 @@ def frames() -> Tensor:
     return 3 * torch.randn(T, 5, 2, 6, 6, generator=torch.Generator().manual_seed(1))
 
 
-def test_a_transformed_function_has_the_gradients_of_the_network() -> None:
-    net = network(NEURONS["hdlif"]).eval()
-    parameters = dict(net.named_parameters())
-    net(frames(), None, range(T))[0].square().sum().backward()
-
-    def loss(given: dict[str, Tensor]) -> Tensor:
-        return functional_call(net, given, (frames(), None, range(T)))[0].square().sum()
-
-    for name, found in grad(loss)(parameters).items():
-        torch.testing.assert_close(found, parameters[name].grad, rtol=1e-4, atol=1e-4)
-
-
 def test_gradients_of_single_samples() -> None:
     net = network(NEURONS["hdlif"], norm=False)
     parameters = {name: one.detach() for name, one in net.named_parameters()}
@@ -169,44 +157,31 @@ def test_where_a_chunk_is_one_function(path: Any, device: str, steps: int, entri
 
 
 class Reading(EquationNeuron):
-    """Its step reads what its module has."""
+    """Its step reads what its module has, of which no program follows a mapping."""
 
-    def __init__(self, time_steps: int, **given: Any) -> None:
-        self.surrogate, self.settings = Triangle(1.0), {"threshold": 1.0}
+    def __init__(self, time_steps: int, *, has_settings: bool, **given: Any) -> None:
+        self.surrogate, self.settings = Triangle(1.0), {"threshold": 1.0} if has_settings else None
         super().__init__(time_steps, **given)
         self.gain = nn.Parameter(torch.tensor(1.5))
 
     def step(self, current, potential):  # type: ignore[no-untyped-def]
+        threshold = 1.0 if self.settings is None else self.settings["threshold"]
         membrane = 0.5 * potential + getattr(self, "gain", 1.0) * current
-        spike = heaviside(membrane - self.threshold(), self.surrogate)
+        spike = heaviside(membrane - threshold, self.surrogate)
         return spike, membrane - spike
 
-    def threshold(self) -> float:
-        return self.settings["threshold"]
 
-
-class Followed(Reading):
-    """And nothing of it is a mapping, which no program follows."""
-
-    def __init__(self, time_steps: int, **given: Any) -> None:
-        super().__init__(time_steps, **given)
-        del self.settings
-
-    def threshold(self) -> float:
-        return 1.0
-
-
-@every(kind=[Reading, Followed])
-def test_what_a_step_reads_of_its_module_is_as_it_is_now(kind: type[Reading]) -> None:
-    neurons = kind(T), kind(T, path="steps")
-    assert (neurons[0].fused_step(torch.device("cpu"), T, 1) is not None) == (kind is Followed)
+@every(has_settings=[True, False])
+def test_what_a_step_reads_of_its_module_is_as_it_is_now(has_settings: bool) -> None:
+    neurons = [Reading(T, has_settings=has_settings, path=path) for path in (None, "steps")]
+    assert (neurons[0].fused_step(torch.device("cpu"), T, 1) is None) == has_settings
     changes: list[Callable[[Any], object]] = [
         lambda one: None,
         lambda one: setattr(one, "surrogate", Triangle(0.3)),
         lambda one: setattr(one, "gain", nn.Parameter(torch.tensor(0.7))),
         lambda one: setattr(one, "settings", {"threshold": 0.2}),
     ]
-    for change in changes[: 3 if kind is Followed else 4]:
+    for change in changes[: 4 if has_settings else 3]:
         found = []
         for one in neurons:
             change(one)
@@ -216,13 +191,6 @@ def test_what_a_step_reads_of_its_module_is_as_it_is_now(kind: type[Reading]) ->
             found.append((y.detach(), x.grad))
         for value, its in zip(*found, strict=True):
             torch.testing.assert_close(value, its, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-def test_a_traced_function_has_the_steps() -> None:
-    neuron, x = HDLIF(T, learned=False), frames()
-    traced = torch.jit.trace(lambda x: neuron(x, None, range(T))[0], x, check_trace=False)
-    torch.testing.assert_close(traced(2 * x), neuron(2 * x, None, range(T))[0])
 
 
 def test_a_norm_in_a_pass_of_its_own_is_differentiated_again_and_takes_several_gradients(

@@ -152,26 +152,20 @@ def test_the_gradient_of_weights_is_that_of_forward_mode(name: str) -> None:
     torch.testing.assert_close(weight.grad, expected, atol=1e-10, rtol=0)
 
 
-def learned(neuron: EquationNeuron) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-    """Currents with their gradient, firing bits, the gradients G of spikes, and those of every parameter's values."""
+def test_adaptive_gradients_are_those_of_the_adjoint() -> None:
+    """p = dL/dv_t and q = dL/da_t come from the later step."""
+    neuron = scattered(AdaptiveHDLIF(T))
     generator = torch.Generator().manual_seed(2)
     x = torch.randn(T, B, OUT, generator=generator, **F64).requires_grad_()
     upstream = torch.randn(T, B, OUT, generator=generator, **F64)
     spikes, _ = neuron(x, None, range(T))
     (spikes * upstream).sum().backward()
-    grads = {}
+    fired, grads = (spikes > 0).double(), {}
     for name in neuron.declared:
         value = neuron.get_submodule(name)
         logit = value.logit.detach().requires_grad_()
         (slope,) = torch.autograd.grad((value.low + value.width * torch.sigmoid(logit)).sum(), logit)
         grads[name] = value.logit.grad / slope
-    return x, (spikes > 0).double(), upstream, grads
-
-
-def test_adaptive_gradients_are_those_of_the_adjoint() -> None:
-    """p = dL/dv_t and q = dL/da_t come from the later step."""
-    neuron = scattered(AdaptiveHDLIF(T))
-    x, fired, upstream, grads = learned(neuron)
     leak, rho, delta, theta = (values(neuron, name) for name in ("leak", "adaptation_leak", "rise", "threshold"))
     v, a, before = torch.zeros(B, OUT, **F64), torch.zeros(B, OUT, **F64), []
     for t in range(T):
@@ -192,51 +186,6 @@ def test_adaptive_gradients_are_those_of_the_adjoint() -> None:
         p, q = leak[t] * membrane, -chi * g + chi * p + (rho[t] - delta[t] * chi) * q
     torch.testing.assert_close(x.grad, expected, atol=1e-10, rtol=0)
     torch.testing.assert_close(grads, of, atol=1e-10, rtol=1e-9)
-
-
-def test_second_order_gradients_are_those_of_the_adjoint() -> None:
-    """dL/dm = χG + (1 - χ)p, dL/di = dL/dm + μ dL/di of the later step."""
-    neuron = scattered(SecondOrderHDLIF(T))
-    leak, mu = values(neuron, "leak"), values(neuron, "synapse_leak")
-
-    def back(t: int, membrane: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return membrane + q, leak[t] * membrane, mu[t] * (membrane + q)
-
-    assert_adjoint(neuron, back)
-
-
-def test_resonate_gradients_are_those_of_the_adjoint() -> None:
-    """dL/dm = χG + (1 - χ)p; p and q of the step before turn back by ω."""
-    neuron = scattered(ResonateHDLIF(T))
-    r, angle = values(neuron, "decay"), values(neuron, "angle")
-
-    def back(t: int, membrane: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        cos, sin = r[t] * angle[t].cos(), r[t] * angle[t].sin()
-        return membrane, cos * membrane + sin * q, -sin * membrane + cos * q
-
-    assert_adjoint(neuron, back)
-
-
-def assert_adjoint(
-    neuron: EquationNeuron, back: Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-) -> None:
-    """Compare dL/dI with a recursion from dL/dm and q to dL/dI, and to p and q of the step before."""
-    x, fired, upstream, _ = learned(neuron)
-    p = q = torch.zeros(B, OUT, **F64)
-    expected = torch.zeros(T, B, OUT, **F64)
-    for t in reversed(range(T)):
-        expected[t], p, q = back(t, fired[t] * upstream[t] + (1 - fired[t]) * p, q)
-    torch.testing.assert_close(x.grad, expected, atol=1e-10, rtol=0)
-
-
-def test_sliding_gradients_are_the_filter_turned_round() -> None:
-    """dL/dI_t = Σ_j f_j χ_{t+j} G_{t+j}, and dL/dθ_t = -Σ χG."""
-    taps = (1, -1, 0, 1)
-    x, fired, upstream, grads = learned(scattered(SlidingParallelHDLIF(T, taps=taps)))
-    passed = torch.cat([fired * upstream, torch.zeros(len(taps), B, OUT, **F64)])
-    expected = sum(tap * passed[j : j + T] for j, tap in enumerate(taps))
-    torch.testing.assert_close(x.grad, expected, atol=1e-10, rtol=0)
-    torch.testing.assert_close(grads["threshold"], -passed[:T].sum((1, 2)), atol=1e-10, rtol=1e-9)
 
 
 def of_fixed(cls: type[EquationNeuron], **fixed: float) -> type[EquationNeuron]:
@@ -359,12 +308,6 @@ def test_operations_of_a_step(
     found = counts(make(4).program())
     assert (found.multiplications, found.additions, found.comparisons) == (multiplications, additions, 0)
     assert found.state_words == words
-
-
-def test_taps_of_one_are_additions_in_the_program_itself() -> None:
-    lines = SlidingParallelHDLIF(4, taps=[-1, 1, 0, -1]).program().text()
-    assert "*" not in lines
-    assert lines.splitlines()[:3] == ["r5 = -current", "r6 = r5 + delayed_1", "r7 = r6 - delayed_3"]
 
 
 def test_taps_are_checked() -> None:

@@ -1,33 +1,33 @@
 """Neuron modules: values per step, parameters, what they emit, and the state they keep."""
 
-import itertools
 import math
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from cases import every
 from hdlif.errors import ShapeError, StateError
-from hdlif.functional import DetachedReset, GLIFParameters, dspike, glif_step, quantize_spike
-from hdlif.nn import GLIF, HDLIF, LIF, Dspike, GradedLIF, ParallelHDLIF, SpikeQuantizer, StepValue
+from hdlif.functional import DetachedReset, GLIFParameters, HardReset, dspike, glif_step, quantize_spike
+from hdlif.nn import (
+    GLIF,
+    HDLIF,
+    LIF,
+    Dspike,
+    GradedLIF,
+    LateResetLIF,
+    LeakyIntegrator,
+    ParallelHDLIF,
+    SpikeQuantizer,
+    StepValue,
+    UnitLIF,
+)
 
 
 def currents(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 0.7 + 0.3
-
-
-def test_learned_value_starts_as_given_at_every_step_and_stays_in_its_open_range() -> None:
-    for value, low in ((0.5, 0.0), (0.9, 0.0), (1.0, 0.5)):
-        values = StepValue(3, value=value, low=low, learned=True).double().values()
-        torch.testing.assert_close(values, torch.full((3,), value, dtype=torch.float64), atol=1e-6, rtol=0)
-    step_value = StepValue(2, value=1.0, low=0.5, learned=True).double()
-    with torch.no_grad():
-        step_value.logit.copy_(torch.tensor([-20.0, 20.0]))
-    low, high = step_value.values().tolist()
-    assert 0.5 < low < 0.51
-    assert 1.49 < high < 1.5
 
 
 def test_steps_beyond_the_trained_ones_hold_the_last_value() -> None:
@@ -39,44 +39,43 @@ def test_steps_beyond_the_trained_ones_hold_the_last_value() -> None:
     assert step_value(range(1, 3)).tolist() == [b, c]
     assert step_value(range(1, 5)).tolist() == [b, c, c, c]
     assert step_value(range(7, 9)).tolist() == [c, c]
-    torch.nn.init.zeros_(step_value.logit)
+    nn.init.zeros_(step_value.logit)
     step_value(range(1, 6)).sum().backward()
     # σ'(0) = 1/4
     assert step_value.logit.grad.tolist() == [0.0, 0.25, 1.0]
 
 
-@every(value=[0.01, 0.5, 3.0])
-def test_a_softplus_threshold_starts_at_its_value_and_knows_no_upper_end(value: float) -> None:
-    threshold = StepValue(2, value=value, learned=True, form="softplus").double()
-    torch.testing.assert_close(threshold.values(), torch.full_like(threshold.logit, value), atol=1e-6, rtol=1e-6)
-    with torch.no_grad():
-        threshold.logit.copy_(torch.tensor([-20.0, 20.0]))
-    assert threshold.values().tolist() == pytest.approx([math.exp(-20), 20], rel=1e-6)
+@every(make=[HDLIF, LIF, ParallelHDLIF, GradedLIF], value=[0.01, 2.0])
+def test_every_neuron_takes_a_softplus_threshold_that_knows_no_upper_end(make: type[HDLIF], value: float) -> None:
+    """Only the threshold, whose slope is dθ/db = σ(b) = 1 - exp(-θ)."""
+    neuron = make(1, threshold=value, learned=True, threshold_form="softplus").double()
+    spikes, _ = neuron(torch.tensor([[[value - 0.001, value + 0.5]]], dtype=torch.float64), None, range(1))
+    assert (spikes > 0).tolist() == [[[False, True]]]
+    neuron.threshold(range(1)).sum().backward()
+    assert neuron.threshold.logit.grad.tolist() == pytest.approx([1 - math.exp(-value)])
+    for logit, expected in ((-20.0, math.exp(-20)), (20.0, 20.0)):
+        nn.init.constant_(neuron.threshold.logit, logit)
+        assert neuron.threshold.values().item() == pytest.approx(expected, rel=1e-6)
+    if make is not ParallelHDLIF:
+        assert neuron.leak.form == "sigmoid"
 
 
 @every(
     "make",
     "words",
     of=[
-        *(
-            (partial(StepValue, 2, value=value, learned=True), r"must lie in \(0.0, 1.0\)")
-            for value in (0.0, 1.0, -0.5, 1.5)
-        ),
+        *((partial(StepValue, 2, value=value, learned=True), r"in \(0.0, 1.0\)") for value in (0.0, 1.0, -0.5, 1.5)),
         (partial(StepValue, 2, value=0.5, learned=True, form="tanh"), "choose one of sigmoid, softplus"),
         (partial(StepValue, 0, value=0.5, learned=False), "time_steps = 0; it must be at least 1"),
-        *(
-            (partial(HDLIF, 2, learned=learned, **{name: value}), f"{name} = {value}; it must be a finite number")
-            for value, name, learned in itertools.product((math.nan, math.inf), ("leak", "threshold"), (True, False))
-        ),
+        *((partial(HDLIF, 2, leak=value), "leak = .*must be a finite number") for value in (math.nan, math.inf)),
+        (partial(HDLIF, 2, threshold=math.nan, learned=False), "threshold = nan; it must be a finite number"),
         (partial(HDLIF, 2, path="tree"), "choose one of steps, fused"),
         (partial(GLIF, 2, reset=1.0), r"reset = 1.0; it must lie in \(0, 1\)"),
         (partial(Dspike, 0), "temperature = 0; it must be above 0"),
         (partial(SpikeQuantizer, gradient="none"), "choose one of clip, identity"),
-        *(
-            (partial(SpikeQuantizer, **{name: value}), r"accepted: 1\.\.8, > 0, 0\.\.1")
-            for name, values in {"bits": (0, 9), "step": (0.0, math.nan, math.inf), "offset": (-0.1, 1.5)}.items()
-            for value in values
-        ),
+        *((partial(SpikeQuantizer, bits=bits), r"accepted: 1\.\.8, > 0, 0\.\.1") for bits in (0, 9)),
+        *((partial(SpikeQuantizer, step=step), r"accepted: 1\.\.8") for step in (0.0, math.nan, math.inf)),
+        *((partial(SpikeQuantizer, offset=offset), r"accepted: 1\.\.8") for offset in (-0.1, 1.5)),
     ],
 )
 def test_values_without_meaning_are_refused(make: Callable[[], object], words: str) -> None:
@@ -160,23 +159,11 @@ def test_a_threshold_per_channel_acts_on_its_channel(make: type[HDLIF]) -> None:
     assert (spikes[1, 0].amax((1, 2)) > 0).tolist() == [True, False, True]
 
 
-@every(make=[HDLIF, LIF, ParallelHDLIF, GradedLIF])
-def test_every_neuron_takes_a_softplus_threshold(make: type[HDLIF]) -> None:
-    """Only the threshold, whose slope is dθ/db = σ(b) = 1 - exp(-θ)."""
-    neuron = make(1, threshold=2.0, learned=True, threshold_form="softplus").double()
-    neuron.threshold(range(1)).sum().backward()
-    assert neuron.threshold.logit.grad.tolist() == pytest.approx([1 - math.exp(-2)])
-    spikes, _ = neuron(torch.tensor([[[1.9, 2.5]]], dtype=torch.float64), None, range(1))
-    assert (spikes > 0).tolist() == [[[False, True]]]
-    if make is not ParallelHDLIF:
-        assert neuron.leak.form == "sigmoid"
-
-
 def test_glif_module_feeds_its_parameters_to_the_step() -> None:
     torch.manual_seed(0)
     neuron, x = GLIF(3, channels=2, per_step=True).double(), currents(3, 5, 2, 2, 2)
     for logit in neuron.parameters():
-        torch.nn.init.normal_(logit)
+        nn.init.normal_(logit)
     spikes, state = neuron(x, None, range(3))
     potential = fired = torch.zeros_like(x[0])
     for t in range(3):
@@ -226,3 +213,34 @@ def test_the_lower_end_of_a_learned_threshold_can_be_chosen(make: type[LIF] | ty
     assert low <= neuron.threshold.values().item() < low + 1e-9
     with pytest.raises(ValueError, match=r"threshold_low = 0\.0 has no effect on a threshold that is not learned"):
         make(1, threshold=0.5, learned=False, threshold_low=0.0)
+
+
+def traced(neuron: nn.Module, *currents: float) -> tuple[list[float], list[float]]:
+    """Outputs and potentials, step by step."""
+    state, outputs, potentials = None, [], []
+    for t, current in enumerate(currents):
+        y, state = neuron(torch.full((1, 1, 1), current), state, range(t, t + 1))
+        outputs.append(y.item())
+        potentials.append(state["potential"].item())
+    return outputs, potentials
+
+
+@every(
+    "neuron",
+    "given",
+    "outputs",
+    "potentials",
+    of=[
+        # Spikes of 1, whatever the threshold is.
+        (UnitLIF(4, leak=0.5, threshold=0.25), (0.125, 0.25, 1.0, 0), [0, 1, 1, 1], [0.125, 0.0625, 0.78125, 0.140625]),
+        (UnitLIF(3, leak=0.5, threshold=1.0, reset=HardReset(-0.5)), (1.0, 0.5, 0.875), [1, 0, 1], [-0.5, 0.25, -0.5]),
+        # Its reset is subtracted one step later: m = 1, 0.5 + 1 - 1 = 0.5, 0.25 + 2 = 2.25, 1.125 - 1 = 0.125.
+        (LateResetLIF(4, leak=0.5, threshold=1.0), (1.0, 1.0, 2.0, 0.0), [1, 0, 1, 0], [1.0, 0.5, 2.25, 0.125]),
+        (LeakyIntegrator(3, leak=0.5, gain=2.0), (1.0, -1.0, 0.0), [2, -1, -0.5], [2, -1, -0.5]),
+    ],
+)
+def test_traces_of_lif_with_spikes_of_one_with_a_late_reset_and_of_integrators(
+    neuron: nn.Module, given: tuple[float, ...], outputs: list[float], potentials: list[float]
+) -> None:
+    assert traced(neuron, *given) == (outputs, potentials)
+    assert getattr(neuron, "fires", True) == (not isinstance(neuron, LeakyIntegrator))

@@ -1,17 +1,26 @@
-"""Batch norm in time, against torch's own run step by step and against closed forms."""
+"""Batch norm in time and Mem-BN, against torch's own run step by step, and on ranks; gains without statistics."""
+
+import copy
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from cases import every
-from hdlif.errors import ShapeError
-from hdlif.nn import BatchNorm1d, BatchNorm2d
+from cases import every, sampled
+from hdlif.errors import ShapeError, StateError
+from hdlif.nn import HDLIF, Affine, BatchNorm1d, BatchNorm2d, MemBN, carrying
+from hdlif.nn.batch_statistics import Gather
 
 EXACT = {"atol": 1e-12, "rtol": 0.0}
+CLOSE = {"atol": 1e-10, "rtol": 0.0}
+T, C = 3, 4
 
 
-def sequence(steps: int, seed: int = 0) -> torch.Tensor:
-    g = torch.Generator().manual_seed(seed)
+def sequence(steps: int) -> Tensor:
+    g = torch.Generator().manual_seed(0)
     return torch.randn(steps, 4, 3, 2, 2, generator=g, dtype=torch.float64) * 2 + 1
 
 
@@ -24,12 +33,12 @@ def test_normalising_equals_torch_run_step_by_step(
     shape: tuple[int, ...], time_steps: int | None, momentum: float | None
 ) -> None:
     """In train and eval mode: values, gradients and statistics; from T on, those of the last step."""
-    kind, theirs = (BatchNorm1d, torch.nn.BatchNorm1d) if len(shape) < 4 else (BatchNorm2d, torch.nn.BatchNorm2d)
+    kind, theirs = (BatchNorm1d, nn.BatchNorm1d) if len(shape) < 4 else (BatchNorm2d, nn.BatchNorm2d)
     ours = kind(3, time_steps=time_steps, momentum=momentum).double()
     torchs = [theirs(3, momentum=momentum).double() for _ in range(time_steps or 1)]
     for norm in (ours, *torchs):
-        torch.nn.init.constant_(norm.weight, 1.5)
-        torch.nn.init.constant_(norm.bias, -0.5)
+        nn.init.constant_(norm.weight, 1.5)
+        nn.init.constant_(norm.bias, -0.5)
     for seed, steps in enumerate((range(5), range(1), range(1, 6), range(6))):
         for norm in (ours, *torchs):
             norm.train(seed < 3)
@@ -54,23 +63,8 @@ def test_normalising_equals_torch_run_step_by_step(
             torch.testing.assert_close(buffer, stacked if time_steps else stacked[0], **EXACT)
 
 
-def test_constant_input_enters_the_statistics_once_per_step_in_closed_form() -> None:
-    # K steps with the same batch mean μ: running = (1 - p)^K running + (1 - (1 - p)^K) μ
-    norm = BatchNorm2d(3, momentum=0.3).double()
-    norm.running_mean.fill_(2.0)
-    norm.running_var.fill_(3.0)
-    x = sequence(1)
-    norm(x, None, range(4))
-    kept = 0.7**4
-    mean = x[0].mean((0, 2, 3))
-    var = x[0].transpose(0, 1).flatten(1).var(1, unbiased=True)
-    torch.testing.assert_close(norm.running_mean, kept * 2 + (1 - kept) * mean, **EXACT)
-    torch.testing.assert_close(norm.running_var, kept * 3 + (1 - kept) * var, **EXACT)
-    assert norm.num_batches_tracked == 4
-
-
 def test_a_graph_outlives_what_later_steps_do_to_the_statistics() -> None:
-    norm, reference = BatchNorm1d(3), torch.nn.BatchNorm1d(3)
+    norm, reference = BatchNorm1d(3), nn.BatchNorm1d(3)
     x = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
     one, other = x[:1].clone().requires_grad_(), x[0].clone().requires_grad_()
     y, _ = norm(one, None, range(1))
@@ -82,27 +76,22 @@ def test_a_graph_outlives_what_later_steps_do_to_the_statistics() -> None:
     torch.testing.assert_close(one.grad[0], other.grad)
 
 
-def test_what_a_norm_is_not_for_is_refused() -> None:
-    with pytest.raises(ShapeError, match="for 3 time steps"):
-        BatchNorm2d(3)(torch.ones(2, 4, 3, 2, 2), None, range(3))
-    with pytest.raises(ShapeError, match=r"BatchNorm1d is for \[K, B, C\] or \[K, B, C, L\]"):
-        BatchNorm1d(3)(torch.ones(2, 4, 3, 2, 2), None, range(2))
-    with pytest.raises(ValueError, match="time_steps = 0; it must be at least 1, or None"):
-        BatchNorm2d(3, time_steps=0)
-
-
-# Statistics per step
-
-
-def test_constant_input_enters_the_statistics_of_each_of_its_steps() -> None:
-    constant, repeated = (BatchNorm2d(3, time_steps=3).double() for _ in range(2))
-    x = sequence(1)
-    y, _ = constant(x, None, range(1, 3))
-    torch.testing.assert_close(y.expand(2, -1, -1, -1, -1), repeated(x.expand(2, -1, -1, -1, -1), None, range(1, 3))[0])
-    assert len(y) == 1
-    for name, buffer in repeated.named_buffers():
-        torch.testing.assert_close(getattr(constant, name), buffer, **EXACT)
-    assert constant.num_batches_tracked.tolist() == [0, 1, 1]
+@every(
+    "error",
+    "words",
+    "make",
+    of=[
+        (ShapeError, "for 3 time steps", lambda: BatchNorm2d(3)(torch.ones(2, 4, 3, 2, 2), None, range(3))),
+        (ShapeError, r"\[K, B, C, L\]", lambda: BatchNorm1d(3)(torch.ones(2, 4, 3, 2, 2), None, range(2))),
+        (ValueError, "time_steps = 0; it must be at least 1, or None", lambda: BatchNorm2d(3, time_steps=0)),
+        (ShapeError, r"shape \[5, 4, 2, 2\]; Mem-BN is for", lambda: MemBN(T, 3)(torch.ones(5, 4, 2, 2), 0)),
+        (ValueError, "choose one of raw, sigmoid", lambda: MemBN(T, C, mix="tanh")),
+        (ValueError, "does not go with Mem-BN", lambda: HDLIF(T, norm=MemBN(T, C), path="fused")),
+    ],
+)
+def test_what_a_norm_is_not_for_is_refused(error: type[Exception], words: str, make: Callable[[], object]) -> None:
+    with pytest.raises(error, match=words):
+        make()
 
 
 def test_forgotten_statistics_are_those_of_the_steps_named() -> None:
@@ -113,3 +102,181 @@ def test_forgotten_statistics_are_those_of_the_steps_named() -> None:
     assert norm.running_mean[:2].eq(0).all()
     assert torch.equal(norm.running_mean[2], kept)
     assert norm.num_batches_tracked.tolist() == [0, 0, 1]
+
+
+def test_affine_scales_and_shifts_each_channel_alike_at_every_step() -> None:
+    layer = Affine(3, scale=2.0)
+    with torch.no_grad():
+        layer.bias.copy_(torch.tensor([0.0, 1.0, -1.0]))
+        layer.weight[2] = 0.5
+    for mode in (layer.train(), layer.eval()):
+        y, state = mode(torch.ones(4, 2, 3, 1, 1), None, range(4))
+        assert state is None
+        # What all samples have in common stays.
+        assert y[..., 0, 0].tolist() == [[[2.0, 3.0, -0.5]] * 2] * 4
+    with pytest.raises(StateError):
+        layer(torch.ones(4, 2, 3, 1, 1), {"potential": torch.zeros(1)}, range(4))
+
+
+def scattered(mix: str = "raw", momentum: float | None = 0.1) -> MemBN:
+    torch.manual_seed(0)
+    norm = MemBN(T, C, mix=mix, momentum=momentum)
+    for tensor in (norm.weight, norm.bias, norm.mem_scale, norm.bn_scale, norm.running_mean):
+        nn.init.normal_(tensor, mean=0.3, std=0.5)
+    nn.init.uniform_(norm.running_var, 0.5, 2)
+    return norm.double()
+
+
+def membranes(seed: int = 0) -> Tensor:
+    return torch.randn(5, C, 2, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@every(mix=["raw", "sigmoid"], momentum=[0.1, None])
+def test_mixes_the_membrane_with_a_batch_norm_of_its_step(mix: str, momentum: float | None) -> None:
+    norm = scattered(mix, momentum)
+    alpha, beta = (
+        (norm.mem_scale, norm.bn_scale) if mix == "raw" else (norm.mem_scale.sigmoid(), norm.bn_scale.sigmoid())
+    )
+    for t in range(T):
+        plain = nn.BatchNorm2d(C, momentum=momentum).double()
+        plain.weight.data, plain.bias.data = norm.weight[t].detach().clone(), norm.bias[t].detach().clone()
+        plain.running_mean.copy_(norm.running_mean[t])
+        plain.running_var.copy_(norm.running_var[t])
+        for m in (membranes(t), membranes(t + T)):
+            torch.testing.assert_close(norm(m, t), alpha[t] * m + beta[t] * plain(m), **CLOSE)
+            torch.testing.assert_close(norm.running_mean[t], plain.running_mean, **EXACT)
+            torch.testing.assert_close(norm.running_var[t], plain.running_var, **EXACT)
+    norm.forget(1)
+    assert norm.num_batches_tracked.tolist() == [0, 2, 2]
+
+
+@every(mix=["raw", "sigmoid"])
+def test_mem_bn_is_its_affine_in_eval_mode(mix: str) -> None:
+    norm = scattered(mix).eval()
+    scale, shift = norm.affine()
+    assert scale.shape == shift.shape == (T, C)
+    for step in range(T + 2):
+        t, m = min(step, T - 1), membranes(step)
+        expected = scale[t].view(-1, 1, 1) * m - shift[t].view(-1, 1, 1)
+        torch.testing.assert_close(norm(m, step), expected, **CLOSE)
+
+
+def test_mem_bn_starts_as_no_norm_at_all() -> None:
+    x = torch.randn(T, 6, C, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    plain, normed = HDLIF(T).double(), HDLIF(T, norm=MemBN(T, C)).double()
+    assert torch.equal(normed(x, None, range(T))[0], plain(x, None, range(T))[0])
+    # But for the form of the release.
+    alpha, beta = MemBN(T, C, mix="sigmoid").gains()
+    assert alpha.tolist() == beta.tolist() == [0.5] * T
+
+
+# A batch that lies on several ranks, here threads
+
+
+def on_ranks(shares: list[Tensor], run: Callable[[int, Tensor, Gather], None]) -> None:
+    """Call run(rank, share, gather) for every share at the same time, each on a thread."""
+    barrier, box = threading.Barrier(len(shares), timeout=30), [torch.empty(0)] * len(shares)
+
+    def of(rank: int) -> None:
+        def gather(tensor: Tensor) -> Tensor:
+            box[rank] = tensor.clone()
+            barrier.wait()
+            gathered = torch.stack(box)
+            barrier.wait()
+            return gathered
+
+        run(rank, shares[rank], gather)
+
+    with ThreadPoolExecutor(len(shares)) as pool:
+        list(pool.map(of, range(len(shares))))
+
+
+class Currents(nn.Module):
+    def __init__(self, time_steps: int | None, momentum: float | None) -> None:
+        super().__init__()
+        self.norm = BatchNorm2d(3, time_steps=time_steps, momentum=momentum)
+
+    def forward(self, x: Tensor, gather: Gather | None = None) -> Tensor:
+        return self.norm(x, None, carrying(range(T), gather=gather))[0]
+
+
+class Neurons(nn.Module):
+    """HD-LIF with Mem-BN, which is given what the steps of its neuron carry."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        norm = MemBN(T, 3)
+        nn.init.constant_(norm.bn_scale, 0.7)
+        self.act = HDLIF(T, norm=norm)
+
+    def forward(self, x: Tensor, gather: Gather | None = None) -> Tensor:
+        # Near the threshold, so that neither all fire nor none.
+        return self.act(x - 1e4, None, carrying(range(T), gather=gather))[0]
+
+
+NETWORKS = {
+    "shared": lambda: Currents(None, 0.1),
+    "per step": lambda: Currents(T, 0.1),
+    "mean of all": lambda: Currents(T, None),
+    "neurons with Mem-BN": Neurons,
+}
+
+
+@sampled(len(NETWORKS), network=list(NETWORKS), constant=[False, True], sizes=[[4, 4], [1, 5, 2, 3]])
+def test_ranks_normalise_as_one_process_with_the_whole_batch(network: str, constant: bool, sizes: list[int]) -> None:
+    torch.manual_seed(0)
+    alone = NETWORKS[network]().double()
+    for name, parameter in alone.named_parameters():
+        if name.endswith(("weight", "bias")):
+            nn.init.uniform_(parameter, 0.5, 1.5)
+    # Far from zero, where a variance from sums of squares would lose its digits.
+    x = torch.randn(1 if constant else T, sum(sizes), 3, 2, 2, dtype=torch.float64) + 1e4
+    slope = torch.randn(len(alone(x)), *x.shape[1:], dtype=torch.float64)
+    ranks = [copy.deepcopy(alone) for _ in sizes]
+
+    def loss(network: nn.Module, x: Tensor, slope: Tensor, gather: Gather | None = None) -> tuple[Tensor, Tensor]:
+        x = x.clone().requires_grad_()
+        y = network(x, gather)
+        (y * slope).sum().backward()
+        assert x.grad is not None
+        return y, x.grad
+
+    y, grad = loss(alone, x, slope)
+    outputs: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def run(rank: int, share: Tensor, gather: Gather) -> None:
+        outputs[rank] = loss(ranks[rank], share, slopes[rank], gather)
+        # A pass without a graph moves the statistics as well.
+        with torch.no_grad():
+            ranks[rank](share, gather)
+
+    slopes = slope.split(sizes, 1)
+    on_ranks(list(x.split(sizes, 1)), run)
+    with torch.no_grad():
+        alone(x)
+    torch.testing.assert_close(torch.cat([outputs[r][0] for r in range(len(sizes))], 1), y, **CLOSE)
+    torch.testing.assert_close(torch.cat([outputs[r][1] for r in range(len(sizes))], 1), grad, **CLOSE)
+    for rank in ranks:
+        for name, buffer in alone.named_buffers():
+            torch.testing.assert_close(rank.get_buffer(name), buffer, **CLOSE)
+    for name, parameter in alone.named_parameters():
+        # Each rank has its part of the sum.
+        parts = torch.stack([rank.get_parameter(name).grad for rank in ranks])
+        torch.testing.assert_close(parts.sum(0), parameter.grad, **CLOSE)
+
+
+def test_half_precision_is_summed_in_single() -> None:
+    x = torch.randn(1, 8, 3, 2, 2, generator=torch.Generator().manual_seed(0)).bfloat16()
+    alone, outputs = Currents(None, 0.1), dict[int, Tensor]()
+    ranks = [copy.deepcopy(alone) for _ in range(2)]
+    expected = alone(x)
+    on_ranks(list(x.split(4, 1)), lambda rank, share, gather: outputs.update({rank: ranks[rank](share, gather)}))
+    assert outputs[0].dtype == torch.bfloat16
+    torch.testing.assert_close(torch.cat([outputs[0], outputs[1]], 1), expected)
+    torch.testing.assert_close(ranks[0].norm.running_var, alone.norm.running_var)
+
+
+def test_ranks_are_not_asked_in_eval_mode() -> None:
+    asked: list[Tensor] = []
+    Currents(None, 0.1).eval()(torch.randn(T, 4, 3, 2, 2), lambda own: asked.append(own) or own)
+    assert not asked

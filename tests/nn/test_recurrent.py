@@ -32,6 +32,7 @@ from hdlif.nn import (
     detach,
 )
 from hdlif.runtime import Session, reference
+from small_networks import scatter_norms
 
 T, C = 4, 3
 RECORD = InputRecord((1, 6, 6), (0.0,), (1.0,))
@@ -137,50 +138,6 @@ def test_states_and_shapes_that_do_not_fit_are_refused() -> None:
         Recurrent(HDLIF(T), QuantConv2d(C, C, 3))(torch.randn(1, 2, C, 5, 5), None, range(1))
 
 
-NEURONS: dict[str, Callable[[], nn.Module]] = {
-    "codes": lambda: HDLIF(T, quantizer=SpikeQuantizer()),
-    "graded": lambda: HDLIF(T),
-    "binary, its size per step": lambda: LIF(T, learned=True, leak=0.7, threshold=0.9),
-    "parallel": lambda: ParallelHDLIF(T, quantizer=SpikeQuantizer()),
-}
-
-
-def trained_like(network: nn.Module) -> nn.Module:
-    g = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if "logit" in name:
-                parameter += 0.3 * torch.randn(parameter.shape, generator=g)
-        network.train()(torch.randn(1, 8, 1, 6, 6, generator=g), steps=range(T))
-    return network.eval()
-
-
-@every(neuron=list(NEURONS), quantizer=[None, Ternary()])
-def test_a_recurrent_network_is_deployed(neuron: str, quantizer: Ternary | None) -> None:
-    """Its logits are the module's, the runtime's bits the oracle's, also beyond the trained steps and in a stream."""
-    torch.manual_seed(1)
-
-    conv = partial(QuantConv2d, quantizer=quantizer)
-    layer = lambda place: Recurrent(NEURONS[neuron](), conv(place.channels, place.channels, 3, padding=1))  # noqa: E731
-    network = trained_like(resnet(neuron=layer, blocks=(1,), width=4, in_channels=1, classes=5, conv=conv))
-    graph = deploy.lower(network, input=RECORD, labels=tuple("abcde"), time_steps=T)
-    assert sum(node.op == "delay" for node in graph.nodes) == 2
-    assert dumps(loads(dumps(graph), "x")) == dumps(graph)
-    x = torch.randn(1, 16, 1, 6, 6, generator=torch.Generator().manual_seed(2))
-    with torch.no_grad():
-        expected, _ = network(x, steps=range(T + 2))
-        folded, _ = deploy.GraphModule(graph)(x, steps=range(T + 2))
-    native = Session(graph).run(x.numpy(), T + 2)
-    assert native.tobytes() == reference.run(graph, x.numpy(), T + 2).tobytes()
-    # a code at a rounding boundary may differ, and all that follows from it
-    for logits in (folded, torch.from_numpy(native)):
-        assert ((logits - expected).abs().amax((0, 2)) < 1e-4).float().mean() >= 0.75
-    session, state = Session(graph), None
-    for t in range(T + 2):
-        logits, state = session.step(x[0].numpy(), state)
-        np.testing.assert_array_equal(logits, native[t])
-
-
 class Late(EquationNeuron):
     """Emits what it kept: its spike follows from the state alone."""
 
@@ -191,53 +148,77 @@ class Late(EquationNeuron):
         return torch.relu(potential - threshold), current
 
 
+def residual(neuron: Callable[[], nn.Module], quantizer: Ternary | None = None) -> nn.Module:
+    conv = partial(QuantConv2d, quantizer=quantizer)
+    layer = lambda place: Recurrent(neuron(), conv(place.channels, place.channels, 3, padding=1))  # noqa: E731
+    return resnet(neuron=layer, blocks=(1,), width=4, in_channels=1, classes=5, conv=conv)
+
+
 def led_back(*inner: nn.Module) -> nn.Module:
     """Layers that lead back what the last of them gives, with a norm behind them."""
     back = Recurrent(Sequential(*inner), QuantConv2d(4, 4, 1))
-    return Sequential(nn.Conv2d(1, 4, 3, padding=1), back, BatchNorm2d(4))
+    body = nn.Conv2d(1, 4, 3, padding=1), back, BatchNorm2d(4)
+    return Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
 
 
-BODIES: dict[str, Callable[[], nn.Module]] = {
+def codes(bits: int = 4) -> nn.Module:
+    return HDLIF(T, quantizer=SpikeQuantizer(bits=bits))
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "codes": lambda: residual(codes, Ternary()),
+    "graded": lambda: residual(lambda: HDLIF(T)),
+    "binary, its size per step": lambda: residual(lambda: LIF(T, learned=True, leak=0.7, threshold=0.9), Ternary()),
+    "parallel": lambda: residual(lambda: ParallelHDLIF(T, quantizer=SpikeQuantizer())),
+    # Folding and joining leave the value alone that a delay reads.
     "norms": lambda: led_back(LIF(T), BatchNorm2d(4), BatchNorm2d(4)),
     "a convolution": lambda: led_back(LIF(T), nn.Conv2d(4, 4, 1, bias=False)),
     "a neuron that reads its state alone": lambda: led_back(Late(T)),
 }
 
 
-def scattered(make: Callable[[], nn.Module]) -> tuple[nn.Module, Graph, Tensor]:
-    torch.manual_seed(2)
-    network = Sequential(make(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
-    for module in network.modules():
-        if isinstance(module, BatchNorm2d):
-            nn.init.uniform_(module.running_var, 0.2, 2)
-            nn.init.normal_(module.running_mean)
-            nn.init.normal_(module.bias)
-    graph = deploy.lower(network.eval(), input=RECORD, labels=tuple("abcde"), time_steps=T)
-    return network, graph, 2 * torch.randn(1, 8, 1, 6, 6)
-
-
-@every(make=BODIES)
-def test_what_is_led_back_is_what_the_network_leads_back(make: Callable[[], nn.Module]) -> None:
-    """Folding and joining leave the value alone that a delay reads."""
-    network, graph, x = scattered(make)
+def deployed(make: Callable[[], nn.Module]) -> tuple[nn.Module, Graph, Tensor]:
+    """A network like a trained one, its graph, and images."""
+    torch.manual_seed(1)
+    network = make()
     with torch.no_grad():
-        expected, _ = network(x, None, range(T))
-        folded, _ = deploy.GraphModule(graph)(x, steps=range(T))
-    native = torch.from_numpy(Session(graph).run(x.numpy(), T))
-    for logits in (folded, native):
-        torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
+        for name, parameter in network.named_parameters():
+            if "logit" in name:
+                parameter += 0.3 * torch.randn(parameter.shape)
+        network(torch.randn(1, 8, 1, 6, 6), steps=range(T))
+    graph = deploy.lower(scatter_norms(network).eval(), input=RECORD, labels=tuple("abcde"), time_steps=T)
+    return network, graph, torch.randn(1, 16, 1, 6, 6)
+
+
+@every(make=NETWORKS)
+def test_a_recurrent_network_is_deployed(make: Callable[[], nn.Module]) -> None:
+    """Its logits are the module's, the runtime's bits the oracle's, also beyond the trained steps and in a stream."""
+    network, graph, x = deployed(make)
+    layers = sum(isinstance(module, Recurrent) for module in network.modules())
+    assert sum(node.op == "delay" for node in graph.nodes) == layers
+    assert dumps(loads(dumps(graph), "x")) == dumps(graph)
+    with torch.no_grad():
+        expected, _ = network(x, steps=range(T + 2))
+        folded, _ = deploy.GraphModule(graph)(x, steps=range(T + 2))
+    native = Session(graph).run(x.numpy(), T + 2)
+    assert native.tobytes() == reference.run(graph, x.numpy(), T + 2).tobytes()
+    # A code at a rounding boundary may differ, and all that follows from it.
+    for logits in (folded, torch.from_numpy(native)):
+        assert ((logits - expected).abs().amax((0, 2)) < 1e-4).float().mean() >= 0.75
+    session, state = Session(graph), None
+    for t in range(T + 2):
+        logits, state = session.step(x[0].numpy(), state)
+        np.testing.assert_array_equal(logits, native[t])
 
 
 @pytest.mark.peers
-@every(make=BODIES)
+@every(make=NETWORKS)
 def test_the_onnx_forms_lead_back_the_same(make: Callable[[], nn.Module]) -> None:
-    assert_equals_reference(scattered(make)[1])
+    assert_equals_reference(deployed(make)[1])
 
 
 def test_a_state_that_is_no_code_is_cut_to_one_alike_everywhere() -> None:
-    codes = HDLIF(T, quantizer=SpikeQuantizer(bits=2))
-    first = nn.Conv2d(1, 4, 3, padding=1)
-    _, graph, x = scattered(lambda: Sequential(first, Recurrent(codes, QuantConv2d(4, 4, 1))))
+    _, graph, x = deployed(lambda: led_back(codes(bits=2)))
     session, frame = Session(graph), x[0].numpy()
     _, state = session.step(frame)
     odd = {key: value if key == "t" else np.full_like(value, 2.7) for key, value in state.items()}

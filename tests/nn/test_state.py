@@ -179,16 +179,6 @@ def test_batch_norm_that_would_mix_time_steps_is_refused_with_ours(
     assert Sequential(getattr(hdlif.nn, ours)(2))(x, None, range(2))[0].shape == x.shape
 
 
-def test_detach_cuts_the_graph_and_keeps_names_and_values() -> None:
-    v = torch.ones(2, requires_grad=True) * 2
-    cut = detach({"body": {"act": {"potential": v}}, "empty": {}})
-    assert cut is not None
-    assert not cut["body"]["act"]["potential"].requires_grad
-    assert torch.equal(cut["body"]["act"]["potential"], v)
-    assert cut["empty"] == {}
-    assert detach(None) is None
-
-
 def networks() -> list[nn.Module]:
     """All that may be called without saying the steps."""
     net = tiny_resnet(lambda place: HDLIF(4)).float().eval()

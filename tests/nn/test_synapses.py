@@ -1,9 +1,8 @@
-"""Quantised synapses, and weights held for an update of several backward passes."""
+"""Quantised synapses, weights held for an update of several backward passes, and measures of layers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -19,18 +18,16 @@ from hdlif.nn import (
     Binary,
     HeldWeights,
     Integer,
+    Measure,
     QuantConv1d,
     QuantConv2d,
     QuantLayer,
     QuantLinear,
-    Scope,
     Sequential,
     Ternary,
     WeightQuantizer,
     carrying,
-    detach,
 )
-from small_networks import assert_close, gradients, tiny_resnet
 
 
 @dataclass
@@ -49,17 +46,6 @@ class Counted:
         return weight_q
 
     codes = Ternary.codes
-
-
-class OneLayer(nn.Module):
-    """A network of one layer and no state."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor, state: None = None, steps: range = range(1)) -> tuple[Tensor, None]:
-        return Scope(self, state, steps)("layer", x), None
 
 
 GEOMETRY = {"stride": 2, "padding": 3, "dilation": 2, "groups": 3}
@@ -93,41 +79,19 @@ def test_layers_run_the_quantised_weights(
             assert torch.equal(codes * scale, layer.weight_q())
 
 
-def test_every_quantised_layer_is_held_and_learns_from_traces() -> None:
-    made = (QuantConv1d(2, 2, 1, quantizer=Ternary()), QuantConv2d(2, 2, 1, quantizer=Ternary()))
-    layers = {type(layer): layer for layer in (*made, QuantLinear(2, 2, quantizer=Ternary()))}
-    assert set(layers) == set(get_args(QuantLayer))
-    for layer in layers.values():
-        assert isinstance(layer, QuantLayer)
-        assert HeldWeights(layer).weights.keys() == {layer}
-        assert Traces({"synapse": layer}, TraceRule(0.5)).names == {layer: "synapse"}
-
-
-@every(rule=[SLTT(), StochasticStep(2), StochasticStep(3)])
-def test_held_weights_give_the_gradient_of_weights_computed_anew(rule: Rule) -> None:
-    steps = 4
-    x = torch.randn(1, 5, 2, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    target = torch.tensor([0, 1, 2, 0, 1])
-    net = tiny_resnet(lambda place: HDLIF(steps), quantizer=Ternary())
-    plan = rule.schedule(steps, torch.Generator().manual_seed(3))
-    for step in rule(net, x, target, plan):
-        step.loss.backward()
-    held = gradients(net)
-    anew = tiny_resnet(lambda place: HDLIF(steps), quantizer=Ternary())
-    state = None
-    for t in range(max(plan.steps) + 1):
-        logits, state = anew(x, state, steps=range(t, t + 1))
-        if t in plan.steps:
-            (F.cross_entropy(logits[0], target) / len(plan.steps)).backward()
-        state = detach(state)
-    assert_close(held, gradients(anew))
+@every(make=[partial(QuantConv1d, 2, 2, 1), partial(QuantConv2d, 2, 2, 1), partial(QuantLinear, 2, 2)])
+def test_every_quantised_layer_is_held_and_learns_from_traces(make: Callable[..., nn.Module]) -> None:
+    layer = make(quantizer=Ternary())
+    assert isinstance(layer, QuantLayer)
+    assert HeldWeights(layer).weights.keys() == {layer}
+    assert Traces({"synapse": layer}, TraceRule(0.5)).names == {layer: "synapse"}
 
 
 @every(rule=[SLTT(), StochasticStep(1), StochasticStep(3)])
 def test_held_weights_are_computed_and_straight_through_differentiated_once_an_update(rule: Rule) -> None:
     counted = Counted()
     layer = QuantLinear(6, 3, quantizer=counted).double()
-    model = OneLayer(layer)
+    model = Sequential(layer)
     arrived: list[Tensor] = []
     layer.weight.register_post_accumulate_grad_hook(lambda p: arrived.append(p.grad.clone()))
     x = torch.randn(4, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -161,3 +125,25 @@ def test_a_layer_with_a_forward_pass_of_its_own_computes_its_weights() -> None:
     net = Sequential({"fc": Doubled(3, 2, bias=False, quantizer=Ternary())})
     steps = carrying(range(1), weights=HeldWeights(net).weights)
     assert net(torch.ones(1, 4, 3), None, steps)[0].shape == (1, 4, 2)
+
+
+def test_measures_are_given_once_for_each_pass_with_a_graph() -> None:
+    torch.manual_seed(0)
+    layers = Sequential(QuantLinear(3, 4), HDLIF(2))
+    given: dict[str, list[Tensor]] = {"synapse": [], "neuron": []}
+    measures = {
+        layers[0]: Measure(of=lambda x, y: x.sum() + y.sum(), give=given["synapse"].append),
+        layers[1]: Measure(of=lambda x, y: y.sum(), give=given["neuron"].append),
+    }
+    x = torch.randn(2, 5, 3)
+    steps = carrying(range(2), measures=measures)
+    with torch.no_grad():
+        layers(x, None, steps)
+    spikes, _ = layers(x, None, steps)
+    layers(x, None, range(2))
+    # a synapse has time folded into its batch; a neuron's output comes with its state
+    (synapse,), (neuron,) = given.values()
+    torch.testing.assert_close(synapse, x.sum() + layers[0](x).sum())
+    torch.testing.assert_close(neuron, spikes.sum())
+    assert synapse.requires_grad
+    assert neuron.requires_grad

@@ -1,4 +1,9 @@
-"""Weights of 1.5 bits by the compiled kernel are those of the equation."""
+"""Weights of 1.5 bits by the compiled kernel are those of the equation, and the threads of the compiled kernels."""
+
+import multiprocessing
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,6 +11,7 @@ from torch import Tensor
 
 from hdlif import _native
 from hdlif.functional import ternarize_weight
+from hdlif.nn.kernels.tensors import openmp_parallel, share_threads
 from hdlif.nn.kernels.ternary import ternarize
 
 
@@ -60,3 +66,51 @@ def test_every_instruction_set_gives_the_same_bits() -> None:
             found = torch.empty(size)
             _native.ternarize(weight.data_ptr(), size, found.data_ptr(), threads=1, instruction_set=name)
             assert torch.equal(found, ternarize_weight(weight)), (size, name)
+
+
+# The threads of every kernel, of which this is the shortest. A forked process has only the one that forked it.
+THREADS = 3
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="as on Linux")
+
+
+@pytest.fixture
+def several_threads() -> Iterator[Tensor]:
+    """Weights enough for several threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    yield latent(1_000_000)
+    torch.set_num_threads(before)
+    share_threads()
+
+
+@on_linux
+def test_kernels_take_the_threads_that_pytorch_has_and_give_the_same_on_their_own(several_threads: Tensor) -> None:
+    if not openmp_parallel():
+        pytest.skip("PyTorch has threads of another kind")
+    threads = Path("/proc/self/task")
+    # So that PyTorch has made its own.
+    several_threads.add(1)
+    before = len(list(threads.iterdir()))
+    shared = ternarize(several_threads)
+    assert len(list(threads.iterdir())) == before
+    _native.set_parallel(0)
+    assert torch.equal(ternarize(several_threads), shared)
+
+
+def _in_child(queue: "multiprocessing.Queue[list[float]]", weight: Tensor, to: Tensor) -> None:
+    # No operation of PyTorch's, which would wait for its threads for ever.
+    _native.ternarize(weight.data_ptr(), weight.numel(), to.data_ptr(), threads=THREADS)
+    queue.put(to[-9:].tolist())
+
+
+@on_linux
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_threads_that_it_has_not(several_threads: Tensor) -> None:
+    here = ternarize(several_threads)
+    context = multiprocessing.get_context("fork")
+    queue: multiprocessing.Queue[list[float]] = context.Queue()
+    child = context.Process(target=_in_child, args=(queue, several_threads, torch.zeros_like(several_threads)))
+    child.start()
+    assert queue.get(timeout=60) == here[-9:].tolist()
+    child.join(timeout=60)
+    assert child.exitcode == 0

@@ -177,16 +177,13 @@ def test_a_layer_that_learns_takes_them_where_it_has_their_form(calls: list[str]
 
 def test_maps_of_a_network_that_learns_have_channels_last(calls: list[str]) -> None:
     """So that no layer turns them over."""
-    recipe = load_recipe("digits_hdlif", ["model.width=16", "data.batch_size=16"])
-    made = RecipeUpdate(recipe)
+    made = RecipeUpdate(load_recipe("digits_hdlif", ["model.width=16", "data.batch_size=16", "time_steps=2"]))
     seen: list[Tensor] = []
     for module in made.model.modules():
         if isinstance(module, QuantConv2d):
             module.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    x, target = torch.randn(1, 16, 1, 8, 8), torch.randint(10, (16,))
-    made.update(x, target, made.rule.schedule(recipe.time_steps, made.generator))
-    assert "winograd_convolve" in calls
-    assert "winograd_kernel_gradient" in calls
+    made.update(torch.randn(1, 16, 1, 8, 8), torch.randint(10, (16,)), made.rule.schedule(2, made.generator))
+    assert {"winograd_convolve", "winograd_kernel_gradient"} <= {*calls}
     # Smaller ones are PyTorch's, which prefers the other order.
     body = [one for one in seen if one.shape[1] >= 16 and one.shape[2:].numel() >= 64]
     assert body

@@ -1,19 +1,24 @@
-"""Delay lines: by hand, against a convolution over time, in chunks, under rules that cut time, and deployed."""
+"""Layers of series: delay lines, changes, and readings on about a logarithmic scale in the channels named."""
 
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from cases import every
 from deploy.test_onnx import assert_equals_reference
 from hdlif import deploy
-from hdlif.errors import ShapeError, StateError
+from hdlif.errors import ArtefactError, ShapeError, StateError
 from hdlif.graph.artefact import InputRecord, dumps, loads
+from hdlif.graph.artefact.roles import roles
+from hdlif.graph.ops import infer_values
+from hdlif.learning.probe import neurons_of
 from hdlif.models import conv1d
-from hdlif.nn import HDLIF, Changes, DelayLine, QuantConv2d, Sequential, SpikeQuantizer, Ternary, detach
+from hdlif.nn import HDLIF, Changes, DelayLine, QuantConv2d, SpikeQuantizer, Ternary, companded
+from hdlif.nn.companding import CLIPS
+from hdlif.report.accounting import profile
+from hdlif.report.counts import neuron_rows
 from hdlif.runtime import Session
 from same_bits import assert_same_bits
 from small_networks import scatter_norms
@@ -29,19 +34,6 @@ def test_each_tap_gives_an_earlier_step() -> None:
     assert state["held"][0, :, 0].tolist() == [5, 4, 3, 2]
     assert torch.equal(DelayLine(1)(x, None, range(5))[0], x)
     assert DelayLine(1)(x, None, range(5))[1] is None
-
-
-@every("kernel", "dilation", of=[(2, 1), (3, 1), (3, 2), (5, 3)])
-def test_a_pointwise_convolution_behind_it_is_a_causal_convolution_over_time(kernel: int, dilation: int) -> None:
-    x = torch.randn(T, 2, C, 1, 1, dtype=torch.float64)
-    layer = torch.nn.Conv2d(kernel * C, 4, 1, dtype=torch.float64)
-    network = Sequential(DelayLine(kernel, dilation), layer)
-    found, _ = network(x, steps=range(T))
-    # Tap 0 reads the present, which is the last one of a kernel of torch.
-    weight = layer.weight.reshape(4, kernel, C).transpose(1, 2).flip(2)
-    padded = F.pad(x[..., 0, 0].permute(1, 2, 0), ((kernel - 1) * dilation, 0))
-    expected = F.conv1d(padded, weight, layer.bias, dilation=dilation)
-    torch.testing.assert_close(found[..., 0, 0], expected.permute(2, 0, 1), rtol=1e-12, atol=1e-12)
 
 
 def test_lines_that_there_are_not_and_a_state_of_something_else_are_refused() -> None:
@@ -65,26 +57,6 @@ def network(*, quantised: bool, per_step: bool) -> torch.nn.Module:
     conv = partial(QuantConv2d, quantizer=Ternary() if quantised else None)
     made = conv1d(neuron=layer, classes=3, in_channels=C, widths=(5, 6), kernel=3, dilations=(1, 2), conv=conv)
     return scatter_norms(made)
-
-
-def test_a_rule_that_cuts_time_takes_held_values_as_inputs() -> None:
-    """Weights behind a line are learned as with all steps at once, and of those before it later steps are cut."""
-    gradients = []
-    x, given = torch.randn(T, 4, C, dtype=torch.float64), torch.randn(T, 4, 2, dtype=torch.float64)
-    torch.manual_seed(1)
-    before, behind = (torch.nn.Linear(n, m, dtype=torch.float64) for n, m in ((C, C), (3 * C, 2)))
-    model = Sequential(before, DelayLine(3), behind)
-    for cut in (False, True):
-        model.zero_grad()
-        y, state = [], None
-        for t in range(T):
-            out, state = model(x[t : t + 1], detach(state) if cut and state else state, steps=range(t, t + 1))
-            y.append(out)
-        (torch.cat(y) * given).sum().backward()
-        gradients.append([layer.weight.grad.clone() for layer in (before, behind)])
-    (whole_before, whole_behind), (cut_before, cut_behind) = gradients
-    assert torch.equal(whole_behind, cut_behind)
-    assert not torch.allclose(whole_before, cut_before)
 
 
 RECORD = InputRecord((C, 1, 1), (0.0,) * C, (1.0,) * C, kind="series", resize="none", frames="rows")
@@ -138,3 +110,46 @@ def test_changes_are_exact_beside_what_changes() -> None:
     parts.append(Changes()(x[4:], parts[0][1], range(4, 6)))
     assert torch.equal(torch.cat([part for part, _ in parts]), seen)
     assert torch.equal(parts[1][1]["held"], state["held"])
+
+
+def test_companded_values_by_hand() -> None:
+    """Six parts, each at its end from b = 1/256, ..., 4 on: 0.1 is beyond 1/16, and 0.4, 0.1, 0.025 of the others."""
+    x = torch.tensor([0.0, 1 / 512, 0.1, 0.5, 4.0, 100.0, -0.1])
+    expected = torch.tensor([0.0, 1365 / 2048, 3.525, 4.625, 6.0, 6.0, -3.525]) / 4
+    seen, state = companded(1, [0])(x.reshape(7, 1, 1, 1, 1), None, range(7))
+    torch.testing.assert_close(seen.flatten(), expected)
+    assert state is None
+    assert len(CLIPS) == 6
+
+
+@every(which=[[], [1], [0, 2]])
+def test_channels_that_are_not_named_stay_as_they_are(which: list[int]) -> None:
+    module, x = companded(3, which), torch.randn(4, 2, 3, 1, 1)
+    seen, _ = module(x, None, range(4))
+    whole, _ = companded(3, [0, 1, 2])(x, None, range(4))
+    for channel in range(3):
+        torch.testing.assert_close(seen[:, :, channel], (whole if channel in which else x)[:, :, channel])
+    assert not list(module.parameters())
+
+
+def test_companding_is_no_layer_of_neurons_and_gives_no_spikes() -> None:
+    graphs = []
+    for channels in ((0, 2), ()):
+        torch.manual_seed(0)
+        made = conv1d(
+            neuron=lambda place: HDLIF(T), classes=2, in_channels=C, widths=(5, 4), kernel=2, companded=channels
+        ).eval()
+        assert set(neurons_of(made)) == {"body.act1", "body.act2"}
+        graphs.append(deploy.lower(made, time_steps=T, input=RECORD, labels=("a", "b")))
+    graph, without = graphs
+    assert [row.name for row in neuron_rows(graph)] == ["body.act1", "body.act2"]
+    # The layer behind it is shown readings, as it is without it.
+    assert roles(graph) == roles(without)
+    rows = {row.name: row for row in profile(graph, torch.randn(T, 2, C, 1, 1), counting="honest").layers}
+    assert (rows["stem.conv1"].spikes_in, rows["stem.conv1"].sops) == (False, 0.0)
+    assert rows["stem.compand"].nops == 0
+    assert rows["stem.compand"].energy_mj > 0
+    node = next(node for node in graph.nodes if node.name == "stem.compand")
+    node.attributes["fires"] = 0
+    with pytest.raises(ArtefactError, match=r"stem\.compand: fires = 0; it is true or false"):
+        infer_values(graph)
