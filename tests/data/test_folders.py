@@ -118,12 +118,10 @@ def test_each_part_has_its_share_of_what_differs(count: int, validation: float, 
     assert set(of_one.values()) == {"train", "validation"}
 
 
-def test_too_few_leave_nothing_to_train_on() -> None:
+def test_too_few_leave_nothing_to_train_on_and_shares_that_none_can_be_are_refused() -> None:
     for count, wanted in ((2, BOTH), (0, BOTH), (1, ("test",))):
         assert divided(contents(count), Shares(), wanted) is None
-
-
-def test_shares_that_none_can_be_are_refused() -> None:
+    assert shares_of(None) == Shares(0.15, 0.15, 0)
     for split in (
         {"test": 0.0},
         {"validation": 1},
@@ -133,7 +131,6 @@ def test_shares_that_none_can_be_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match="split"):
             shares_of(split)
-        assert shares_of(None) == Shares(0.15, 0.15, 0)
 
 
 ENTRIES = tuple(

@@ -53,14 +53,6 @@ def events_of(*, validation: int = 50, augment: Sequence[str] = (), seed: int = 
     return simulated(digits(validation=validation, augment=augment, seed=seed), time_steps=4, binning=by_number)
 
 
-def test_recording_depends_on_the_image_and_its_bits_alone() -> None:
-    pixels = digits(validation=50, augment=(), seed=0).train.read(torch.arange(6))
-    bits = random_bits(np.arange(6), seed=0, epoch=0, stream=1)
-    for i, together in enumerate(simulate(pixels, bits)):
-        (alone,) = simulate(pixels[i : i + 1], bits[i : i + 1])
-        assert (alone.t.tolist(), alone.x.tolist()) == (together.t.tolist(), together.x.tolist())
-
-
 def test_set_does_not_depend_on_the_seed_the_epoch_or_the_order_of_reading() -> None:
     one, other = events_of(), events_of(seed=1)
     other.train.set_epoch(5)
