@@ -62,7 +62,7 @@ SHOWN = {
 SHORT = {
     "tutorials/first_network": "training.epochs=3 model.width=8",
     "how_to/your_own_parts": "training.epochs=1 model.width=4 model.blocks=[1] data.train=64",
-    "how_to/your_own_recordings": "training.epochs=6 model.width=4",
+    "how_to/your_own_recordings": "training.epochs=4 model.width=4",
     "how_to/your_own_sounds": "training.epochs=1",
     "how_to/your_own_tables": "training.epochs=1",
 }
