@@ -60,13 +60,12 @@ SHOWN = {
 }
 """What a last output of a subcommand has in it, on pages that are followed."""
 SHORT = {
-    "tutorials/first_network": "training.epochs=3 model.width=8",
     "how_to/your_own_parts": "training.epochs=1 model.width=4 model.blocks=[1] data.train=64",
     "how_to/your_own_recordings": "training.epochs=4 model.width=4",
     "how_to/your_own_sounds": "training.epochs=1",
     "how_to/your_own_tables": "training.epochs=1",
 }
-"""What makes the trainings of a page short; the slow tier trains as a tutorial does."""
+"""What makes the trainings of a page short; tutorials are followed as written, in the slow tier."""
 LONG = {
     "how_to/your_own_datasets": "training.epochs=1 model.width=4",
     "how_to/your_own_sensor_data": "training.epochs=1 data.stride=64",
