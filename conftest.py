@@ -19,7 +19,7 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 markdown = Sybil(
     parsers=[PythonCodeBlockParser()],
     patterns=["README.md", "docs/**/*.md"],
-    # Code there goes on from commands: tests/docs/test_tutorials.py runs both.
+    # Code there goes on from commands: tests/docs/test_pages.py runs both.
     excludes=["docs/tutorials/*.md"],
     fixtures=["in_empty_folder"],
 )

@@ -43,6 +43,12 @@ def page(name: str) -> str:
     return (Path(__file__).parents[1] / "docs" / f"{name}.md").read_text("utf-8")
 
 
+def blocks(text: str, language: str) -> list[str]:
+    """The blocks of a page that are in one language."""
+    found: list[str] = re.findall(rf"```{language}[^\n]*\n(.*?)```", text, re.DOTALL)
+    return found
+
+
 def steps(text: str) -> Iterator[Step]:
     """What there is to do and to see on a page, in its order."""
     for found in _STEP.finditer(text):

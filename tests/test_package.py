@@ -1,10 +1,15 @@
-"""Names of the package itself: its version, and earlier names of packages that have moved."""
+"""The package itself: its version, earlier names of modules, and files that are written whole or not at all."""
 
+import os
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 import hdlif
+from hdlif.whole_files import read_regular, whole_file
+from mutations import at_most
+from special_files import special_files, within
 
 
 def test_the_version_is_found_when_it_is_asked_for() -> None:
@@ -18,3 +23,50 @@ def test_a_moved_package_and_its_modules_are_the_same_by_both_names() -> None:
         module = import_module(f"hdlif.{earlier}")
         assert module is import_module(f"hdlif.{now}"), earlier
         assert module.__spec__.name == module.__name__ == f"hdlif.{now}", earlier
+
+
+def test_writers_of_one_process_number_leave_each_other_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in two containers that share a disk, where each writer is process 1.
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    path = tmp_path / "table.json"
+    with whole_file(path) as one:
+        one.write_text("one")
+        with whole_file(path) as other:
+            other.write_text("other")
+        assert path.read_text() == "other"
+        assert one.read_text() == "one"
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def stop_half_way(path: Path) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text("half")
+        assert temporary.name.startswith(".table.json.")
+        assert temporary.suffix == ".tmp"
+        raise ValueError("stopped")
+
+
+def test_failed_writing_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="stopped"):
+        stop_half_way(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_regular_file_is_read_within_its_size_and_nothing_else_is(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 1000)
+    # Reading "at most so much" would take that much memory first.
+    with at_most(100_000):
+        assert read_regular(path, most=2**40) == path.read_bytes()
+    assert read_regular(path, most=1000) == path.read_bytes()
+    with pytest.raises(OSError, match="larger than 999 bytes"):
+        read_regular(path, most=999)
+    for special in special_files(tmp_path, "").values():
+        with within(5), pytest.raises(OSError, match=r"."):
+            read_regular(special, most=10)
+    # It says that it has no bytes, and has ever new ones.
+    assert read_regular(Path("/proc/self/status"), most=10**6) == b""

@@ -30,26 +30,20 @@ from hdlif.errors import DataError
 from hdlif.recipe.builders.augment import AUGMENTS
 
 
-def test_flip_mirrors_where_the_top_bit_is_set() -> None:
+def test_flip_mirrors_where_the_top_bit_is_set_and_shift_moves_over_zeros() -> None:
     pixels = torch.tensor([[[[1, 2, 3]]], [[[1, 2, 3]]]], dtype=torch.uint8)
     flipped = flip(pixels, np.array([2**63 - 1, 2**63], np.uint64))
     assert flipped.flatten(1).tolist() == [[1, 2, 3], [3, 2, 1]]
-
-
-@every(
     # The low 32 bits give the row's offset and the high ones the column's: remainder by 3, less 1.
-    *("bits", "moved"),
-    of=[
+    pixels = torch.arange(1, 10, dtype=torch.uint8).reshape(1, 1, 3, 3)
+    for bits, moved in (
         ((1 << 32) | 1, [[1, 2, 3], [4, 5, 6], [7, 8, 9]]),
         ((1 << 32) | 0, [[0, 0, 0], [1, 2, 3], [4, 5, 6]]),
         ((1 << 32) | 2, [[4, 5, 6], [7, 8, 9], [0, 0, 0]]),
         ((0 << 32) | 1, [[0, 1, 2], [0, 4, 5], [0, 7, 8]]),
         ((2 << 32) | 0, [[0, 0, 0], [2, 3, 0], [5, 6, 0]]),
-    ],
-)
-def test_shift_moves_over_zeros(bits: int, moved: list[list[int]]) -> None:
-    pixels = torch.arange(1, 10, dtype=torch.uint8).reshape(1, 1, 3, 3)
-    assert shift(pixels, np.array([bits], np.uint64))[0, 0].tolist() == moved
+    ):
+        assert shift(pixels, np.array([bits], np.uint64))[0, 0].tolist() == moved
 
 
 def bits_of(n: int, *, epoch: int = 0) -> Bits:
@@ -113,15 +107,11 @@ def test_augmentation_depends_on_its_sample_alone_and_leaves_input_and_generator
     assert not torch.equal(apply(x, bits_of(6, epoch=1)), together)
 
 
-def test_jitter_adds_noise_of_its_deviation_to_each_value() -> None:
-    x = torch.zeros(64, 2, 100, 1)
-    noise = jitter(deviation=0.5).apply(x, bits_of(64))
+def test_jitter_adds_noise_to_each_value_and_scale_a_factor_to_each_channel() -> None:
+    noise = jitter(deviation=0.5).apply(torch.zeros(64, 2, 100, 1), bits_of(64))
     # 12,800 draws: the deviation is known to 0.6 % (one standard deviation).
     assert abs(noise.std().item() - 0.5) < 0.02
     assert abs(noise.mean().item()) < 0.02
-
-
-def test_scale_multiplies_each_channel_by_a_factor_of_its_own() -> None:
     x = torch.rand(400, 2, 5, 1, generator=torch.Generator().manual_seed(0)) + 1
     factors = scale(deviation=0.25).apply(x, bits_of(400)) / x
     assert torch.allclose(factors, factors[:, :, :1].expand_as(factors))

@@ -1,14 +1,20 @@
-"""Folders named by classes: what is found in them, and what is refused in one line."""
+"""Folders named by classes: what is found in them, how one part is divided in three, and the list that is kept."""
 
 import os
 import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cases import naming
 from hdlif.data import folders as class_folders
 from hdlif.data.folders import laid_out
+from hdlif.data.manifest import Entry, Manifest, changes, read_manifest
+from hdlif.data.split import Shares, divided, shares_of
 from hdlif.errors import DataError
 
 SUFFIXES = (".jpg", ".png")
@@ -88,3 +94,91 @@ def test_links_are_followed_but_not_around(tmp_path: Path) -> None:
         link.symlink_to(target)
         refused(root, f"a/{name}: {words}")
         link.unlink()
+
+
+BOTH = ("validation", "test")
+
+
+def contents(count: int) -> list[str]:
+    return [f"content {number}" for number in range(count)]
+
+
+@given(st.integers(3, 60), st.floats(0.05, 0.25), st.floats(0.05, 0.25), st.integers(0, 5))
+def test_each_part_has_its_share_of_what_differs(count: int, validation: float, test: float, seed: int) -> None:
+    found = divided(contents(count), Shares(validation, test, seed), BOTH)
+    assert found is not None
+    counted = Counter(found.values())
+    assert counted["test"] == max(1, round(count * test))
+    assert counted["validation"] == max(1, round(count * validation))
+    assert sum(counted.values()) == count
+    assert found == divided(list(reversed(contents(count))) * 2, Shares(validation, test, seed), BOTH)
+    assert count < 20 or found != divided(contents(count), Shares(validation, test, seed + 1), BOTH)
+    of_one = divided(contents(count), Shares(validation, test, seed), ("validation",))
+    assert of_one is not None
+    assert set(of_one.values()) == {"train", "validation"}
+
+
+def test_too_few_leave_nothing_to_train_on_and_shares_that_none_can_be_are_refused() -> None:
+    for count, wanted in ((2, BOTH), (0, BOTH), (1, ("test",))):
+        assert divided(contents(count), Shares(), wanted) is None
+    assert shares_of(None) == Shares(0.15, 0.15, 0)
+    for split in (
+        {"test": 0.0},
+        {"validation": 1},
+        {"validation": 0.5, "test": 0.5},
+        {"train": 0.5},
+        {"seed": 0.5},
+    ):
+        with pytest.raises(ValueError, match="split"):
+            shares_of(split)
+
+
+ENTRIES = tuple(
+    Entry(f"{label}/{number}.png", 10 + number, f"{number:064x}", label, part)
+    for label in ("cat", "dog")
+    for number, part in enumerate(("train", "train", "validation", "test"))
+)
+MANIFEST = Manifest(ENTRIES, ("cat/broken.png", "dog/\udcff.png"))
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    with_targets = Manifest(tuple(replace(entry, target="ab" * 32) for entry in ENTRIES))
+    for manifest in (MANIFEST, with_targets):
+        (tmp_path / "data_files.json").write_text(manifest.text())
+        assert read_manifest(tmp_path / "data_files.json") == manifest
+    assert MANIFEST.counts() == {label: {"train": 2, "validation": 1, "test": 1} for label in ("cat", "dog")}
+
+
+def test_the_digest_is_that_of_every_field() -> None:
+    changes = {"file": "x", "bytes": 1, "sha256": "x", "label": "x", "part": "test", "target": "x"}
+    changed = [replace(ENTRIES[0], **{key: value}) for key, value in changes.items()]
+    digests = {Manifest((entry, *ENTRIES[1:])).digest for entry in (ENTRIES[0], *changed)}
+    assert len(digests) == 7
+    assert Manifest(ENTRIES).digest == MANIFEST.digest
+
+
+def test_changes_are_named() -> None:
+    assert changes(MANIFEST, MANIFEST) == ""
+    other = (
+        replace(ENTRIES[0], sha256="x"),
+        replace(ENTRIES[1], part="test"),
+        replace(ENTRIES[2], target="x"),
+        replace(ENTRIES[3], label="owl"),
+        *ENTRIES[4:6],
+        replace(ENTRIES[6], file="dog/new.png"),
+        *(replace(ENTRIES[7], file=f"dog/z{number}.png") for number in range(4)),
+    )
+    assert changes(MANIFEST, Manifest(other)) == (
+        "5 added (dog/new.png, dog/z0.png, dog/z1.png, ...), 2 gone (dog/2.png, dog/3.png), "
+        "1 changed (cat/0.png), 2 with another target (cat/2.png, cat/3.png), 1 in another part (cat/1.png)"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"files": [{"file": 1}], "skipped": []}', MANIFEST.text().replace('"test"', '"other"')],
+)
+def test_what_is_no_list_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "data_files.json").write_text(text)
+    with pytest.raises(DataError, match=r"data_files.json: is not a list of a training's files .* --overwrite"):
+        read_manifest(tmp_path / "data_files.json")

