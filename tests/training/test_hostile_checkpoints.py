@@ -27,7 +27,7 @@ from hdlif.recipe import TrainingConfig
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.training import Log, RunFiles, checkpoint, load_teacher
 from hostile import NO_FILES, VALUES, one_printable_line, within
-from training.tiny import EPOCHS, At, CrashError, crash, train
+from training.tiny import BATCHES, EPOCHS, At, CrashError, crash, train
 from trainings import train as train_recipe
 
 RECIPE = {"seed": 7, "training": {"epochs": EPOCHS}}
@@ -128,7 +128,7 @@ def test_a_state_without_a_key_or_of_another_place_is_refused(last: Path) -> Non
     tensors, kept = checkpoint.load(last)
     step = kept["counters"]["step"]
     keys = ("recipe", "counters", "precision", "callbacks", "counters.epoch", "counters.loss")
-    places = ({"step": step + 1}, {"epoch": 9, "step": 90 + step % 10}, {"batch": 99, "step": step + 99})
+    places = ({"step": step + 1}, {"epoch": 9, "step": 9 * BATCHES + step % BATCHES}, {"batch": 99, "step": step + 99})
     records = [with_value(kept, key, ABSENT) for key in keys]
     records += [with_value(kept, "counters", kept["counters"] | place) for place in places]
     for record in records:
