@@ -41,7 +41,7 @@ def tiny_network() -> Sequential:
     return Sequential(
         {
             "flat": nn.Flatten(),
-            "fc": QuantLinear(64, 8, quantizer=Ternary()),
+            "fc": QuantLinear(64, 8, bias=False, quantizer=Ternary()),
             "norm": BatchNorm1d(8),
             "act": HDLIF(TIME_STEPS),
             "drop": nn.Dropout(0.1),
