@@ -59,23 +59,16 @@ def online(layer: Layer) -> Tensor:
     return d
 
 
-def membranes(layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
-    """m_t [T, B, N] by the equation v = min(m, θ), and λ, θ of each step."""
-    leak, threshold = layer.neuron.leak.values().detach(), layer.neuron.threshold.values().detach()
-    v, found = torch.zeros_like(layer.current[0]), []
-    for t in range(STEPS):
-        found.append(leak[t] * v + layer.current[t])
-        v = torch.minimum(found[-1], threshold[t])
-    return torch.stack(found), leak, threshold
-
-
 def jacobian(layer: Layer) -> tuple[Tensor, Tensor]:
-    """χ [T, B, N] and ε[i, t] = χ_ii Π_{j=t+1..i} λ_j (1 - χ_{j-1}), [T, T, B, N]."""
-    m, leak, threshold = membranes(layer)
-    chi = (m > threshold.view(-1, 1, 1)).double()
-    eps = torch.zeros(STEPS, STEPS, *m.shape[1:], dtype=m.dtype)
+    """χ [T, B, N] by v = min(m, θ), and ε[i, t] = χ_ii Π_{j=t+1..i} λ_j (1 - χ_{j-1}), [T, T, B, N]."""
+    leak, threshold = layer.neuron.leak.values().detach(), layer.neuron.threshold.values().detach()
+    v, chi = torch.zeros_like(layer.current[0]), torch.zeros_like(layer.current)
     for t in range(STEPS):
-        product = torch.ones_like(m[0])
+        m = leak[t] * v + layer.current[t]
+        chi[t], v = (m > threshold[t]).double(), torch.minimum(m, threshold[t])
+    eps = torch.zeros(STEPS, *chi.shape, dtype=chi.dtype)
+    for t in range(STEPS):
+        product = torch.ones_like(v)
         for i in range(t, STEPS):
             if i > t:
                 product = product * leak[i] * (1 - chi[i - 1])
