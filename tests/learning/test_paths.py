@@ -28,7 +28,7 @@ from hdlif.nn import (
     State,
     Temporal,
 )
-from learning.test_ottt import EXACT, LEAK, STEPS, frames, learn
+from learning.test_traces import EXACT, LEAK, STEPS, frames, learn
 
 Step = tuple[Tensor, State | None]
 ORDER = ("fc0", "act0", "fc1", "skip", "act1", "out")
