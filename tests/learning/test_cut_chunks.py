@@ -123,8 +123,7 @@ NAMES = ("a", "b", "c")
     "target",
     of=[
         (LabelSequence(NAMES, T, delay=2), classes(B, T)),
-        (Classify(NAMES, T, learn_from="late"), classes(B)),
-        (Classify(NAMES, T, combine="last"), classes(B)),
+        *((Classify(NAMES, T, learn_from=steps), classes(B)) for steps in ("late", "last")),
     ],
 )
 def test_losses_are_those_of_the_task(task: Task, target: Tensor) -> None:

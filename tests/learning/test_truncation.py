@@ -33,7 +33,8 @@ KINDS = [f"kind: {kind}{options}" for kind, options in OPTIONS.items()] + [
 ]
 # The others carry gradients from step to step.
 CUT = [
-    *(f"kind: {kind}" for kind in ("sltt", "sltt_k", "ottt", "ndot")),
+    *(f"kind: {kind}" for kind in ("sltt", "sltt_k", "ottt", "ndot", "stochastic_step")),
+    *(f"kind: {kind}, update: each" for kind in ("sltt", "ottt")),
     "kind: stochastic_window, length: 1",
     "kind: stochastic_step, k: 2, draw: stratified",
 ]

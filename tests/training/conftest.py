@@ -12,7 +12,7 @@ from hdlif.training import Fit
 from single_thread import one_thread  # noqa: F401 - an autouse fixture; the bytes of a training depend on the threads
 from training.tiny import needs_gpu, stop, tiny_network, train
 
-STOPPED = 15
+STOPPED = 7
 """Batches that the training of `stopped` has done, in its second epoch."""
 
 

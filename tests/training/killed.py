@@ -21,7 +21,7 @@ import torch
 
 from training import tiny
 
-EPOCHS = 140
+EPOCHS = 450
 """More than fit between so many kills on any machine."""
 PHASES = ("training", "half written", "not yet renamed", "between two names")
 STARTING = len(PHASES)

@@ -73,7 +73,7 @@ NEURONS: Mapping[str, NeuronFactory] = {
     "glif": lambda place: GLIF(T),
     "adaptive": lambda place: AdaptiveHDLIF(T),
 }
-STOPPED = 14
+STOPPED = 7
 """Steps that a training had done when it was stopped."""
 Case = tuple[str, str, str]
 """Names of a neuron, a rule and a penalty."""

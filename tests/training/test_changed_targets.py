@@ -42,8 +42,7 @@ def test_is_a_function_of_the_seed_and_leaves_numpy_and_the_images_alone() -> No
     x = images()
     before, state = x.clone(), np.random.get_state()[1].copy()
     one, two, other = (mix()(x, LABELS, seed=seed) for seed in (2**40 + 1, 2**40 + 1, 2**41 + 1))
-    assert torch.equal(one[0], two[0])
-    assert torch.equal(one[1], two[1])
+    assert all(map(torch.equal, one, two))
     assert not torch.equal(one[1], other[1])
     assert torch.equal(x, before)
     assert np.array_equal(np.random.get_state()[1], state)
@@ -91,8 +90,7 @@ def test_teacher_is_shown_pixels_as_it_takes_them_and_asked_without_a_graph() ->
 
 
 def test_grey_image_is_repeated_and_resized() -> None:
-    looking = Looking()
-    teacher = Teacher(looking, shown=([0.0], [1.0]), taken=([0.0] * 3, [1.0] * 3), size=12)
+    teacher = Teacher(looking := Looking(), shown=([0.0], [1.0]), taken=([0.0] * 3, [1.0] * 3), size=12)
     x = torch.rand(1, 2, 1, 6, 6)
     teacher.beside(x, torch.tensor([0, 1]))
     expected = F.interpolate(x[0], size=(12, 12), mode="bilinear", antialias=True).expand(-1, 3, -1, -1)

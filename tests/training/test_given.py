@@ -80,20 +80,21 @@ class Noisy(Dataset[tuple[Any, int]]):
 
 
 def test_what_a_data_set_draws_is_a_function_of_seed_epoch_and_index() -> None:
-    samples = DatasetSamples(Noisy(), seed=3)
-    torch.manual_seed(0)
-    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[union-attr]
-    together, _ = samples.batch(torch.arange(4))
-    alone, _ = samples.batch(torch.tensor([2]))
+    def states() -> list[Any]:
+        return [torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()]  # type: ignore[union-attr]
+
+    def drawn(samples: DatasetSamples, *indices: int) -> Tensor:
+        return samples.batch(torch.tensor(indices))[0]
+
+    samples, before = DatasetSamples(Noisy(), seed=3), states()
+    together, alone = drawn(samples, 0, 1, 2, 3), drawn(samples, 2)
     assert torch.equal(together[2:3], alone)
+    assert not torch.equal(drawn(DatasetSamples(Noisy(), seed=4), 2), alone)
+    assert states() == before
     samples.workers = 1
     assert torch.equal(next(samples.sequences(4))[0][0], together)
     samples.set_epoch(1)
-    assert not torch.equal(samples.batch(torch.tensor([2]))[0], alone)
-    assert not torch.equal(DatasetSamples(Noisy(), seed=4).batch(torch.tensor([2]))[0], alone)
-    after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[union-attr]
-    assert torch.equal(after[0], before[0])
-    assert after[1:] == before[1:]
+    assert not torch.equal(drawn(samples, 2), alone)
 
 
 class Endless(IterableDataset[Any]):
@@ -194,11 +195,14 @@ class OneStep(nn.Linear):
 
 
 def test_outputs_are_compared_with_the_task_before_anything_is_learned(tmp_path: Path) -> None:
-    sequence = LabelSequence(CLASSES, T)
-    for task, outputs in ((Classify(CLASSES, T), 2), (Classify(CLASSES[:2], T), 5), (sequence, 4)):
+    each_step = (Y % 3)[:, None].expand(-1, T)
+    for task, outputs, target in (
+        (Classify(CLASSES, T), 2, Y),
+        (Classify(CLASSES[:2], T), 5, Y % 2),
+        (LabelSequence(CLASSES, T), 4, each_step),
+    ):
         model = network(outputs)
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        target = Y % len(task.outputs) if task is not sequence else (Y % 3)[:, None].expand(-1, T)
         with pytest.raises(InputError, match=rf"has {outputs} outputs, and the task has {len(task.outputs)}"):
             trainer(model=model, task=task, callbacks=[Checkpoints(tmp_path, recipe={})]).fit((X, target), (X, target))
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -5,6 +5,7 @@ ternary weight may flip and the next update be another: trainings are compared b
 a share of how far they came.
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep
 from hdlif.training import checkpoint, evaluate
@@ -39,9 +41,9 @@ pytestmark = [needs_gpu, pytest.mark.usefixtures("comparable_sums")]
 DEVICE = "cuda"
 
 
-def apart(one: Path, other: Path) -> float:
+def apart(one: Path, other: Path, network: Callable[[], nn.Module] = tiny_network) -> float:
     """Distance between the ends of two trainings, as a share of the way that the first one went."""
-    start = dict(tiny_network().named_parameters())
+    start = dict(network().named_parameters())
     first, second = (checkpoint.load(out / "last.safetensors")[0] for out in (one, other))
     way = torch.cat([(first[f"model.{name}"] - p.detach()).flatten() for name, p in start.items()])
     distance = torch.cat([(first[f"model.{name}"] - second[f"model.{name}"]).flatten() for name in start])
@@ -85,7 +87,7 @@ def test_resumed_training_ends_as_one_that_was_never_stopped(extra: str, tmp_pat
     train(two, rule=rest, resume=True, **arguments)
     # An update of three batches begins again.
     assert rest.seen <= whole.seen - STOPPED + 2
-    assert apart(one, two) < NEAR
+    assert apart(one, two, arguments.get("network", tiny_network)) < NEAR
     for mine, other in zip(events(one), events(two), strict=True):
         assert all(mine[key] == other[key] for key in ("event", "epoch", "step"))
         assert mine["loss"] == pytest.approx(other["loss"], rel=1e-2)

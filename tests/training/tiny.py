@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from after_epoch import AfterEpoch
 from hdlif.data import ImageSets, synthetic
 from hdlif.learning import Plan, Rule, Step, StochasticStep
 from hdlif.models import resnet
-from hdlif.nn import HDLIF, QuantConv2d, Ternary
+from hdlif.nn import HDLIF, BatchNorm1d, QuantLinear, Sequential, Ternary
 from hdlif.recipe import TrainingConfig
 from hdlif.training import (
     Accelerator,
@@ -30,33 +30,42 @@ from hdlif.training import (
 )
 from hdlif.training.tasks import Classify
 
-TIME_STEPS, EPOCHS, BATCH_SIZE = 3, 3, 32
-BATCHES = 320 // BATCH_SIZE
+TIME_STEPS, EPOCHS, BATCHES, BATCH_SIZE = 3, 3, 5, 16
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
-def tiny_network() -> nn.Module:
-    """One block of ternary convolutions and HD-LIF neurons, with dropout: everything a resume must get right."""
+def tiny_network() -> Sequential:
+    """A ternary layer with batch statistics, HD-LIF neurons and dropout: everything a resume must get right."""
     torch.manual_seed(0)
+    return Sequential(
+        {
+            "flat": nn.Flatten(),
+            "fc": QuantLinear(64, 8, bias=False, quantizer=Ternary()),
+            "norm": BatchNorm1d(8),
+            "act": HDLIF(TIME_STEPS),
+            "drop": nn.Dropout(0.1),
+            "out": nn.Linear(8, 10),
+        }
+    )
 
-    def conv(in_channels: int, out_channels: int, kernel_size: int, **place: int) -> nn.Module:
-        return QuantConv2d(in_channels, out_channels, kernel_size, quantizer=Ternary(), **place)
 
-    model = resnet(neuron=lambda place: HDLIF(TIME_STEPS), blocks=[1], width=4, classes=10, in_channels=1, conv=conv)
-    model.head = nn.Sequential(nn.Dropout(0.1), *model.head)
-    return model
+def convolutional() -> nn.Module:
+    """One block of convolutions."""
+    torch.manual_seed(0)
+    return resnet(neuron=lambda place: HDLIF(TIME_STEPS), blocks=[1], width=4, classes=10, in_channels=1)
 
 
-def without_dropout() -> nn.Module:
+def without_dropout() -> Sequential:
     """The same, for devices and ranks whose noise is of their own."""
     model = tiny_network()
-    model.head[0].p = 0.0
+    model.get_submodule("drop").p = 0.0
     return model
 
 
 def tiny_sets() -> ImageSets:
-    return synthetic(validation=40, augment=["flip", "shift"], seed=0)
+    sets = synthetic(validation=20, augment=["flip", "shift"], seed=0)
+    return replace(sets, train=sets.train.first(BATCHES * BATCH_SIZE))
 
 
 def train(out: Path, **changes: Any) -> Fit:
@@ -85,7 +94,7 @@ def train(out: Path, **changes: Any) -> Fit:
         "accelerator": Accelerator("cpu", precision),
         "log_every": 4,
     }
-    model = changes.pop("model", None) or tiny_network()
+    model = changes.pop("model", None) or changes.pop("network", tiny_network)()
     return Trainer(model, **(arguments | changes)).fit(sets.train, sets.validation)
 
 

@@ -23,30 +23,15 @@ from torchmetrics.regression import PearsonCorrCoef, SpearmanCorrCoef
 from torchmetrics.wrappers import ClasswiseWrapper
 
 from cases import every, naming
-from hdlif.errors import InputError
-from hdlif.training.tasks import Classify, Evaluation, LabelSequence, Measured, Multilabel, Regress, Tally
+from hdlif.errors import DataError, InputError
+from hdlif.training.tasks import Classify, Evaluation, LabelSequence, Multilabel, Regress, Task
+from training.tasks.test_tasks import ABC, CASES, B, T, drawn, measured, tallied
 
-T, N = 4, 30
-ABC = ("a", "b", "c")
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+N = 30
 
 
 def classes(*shape: int) -> Tensor:
     return torch.randint(3, shape, generator=torch.Generator().manual_seed(1))
-
-
-def tallied(task: Measured, outputs: Tensor, target: Tensor, *, batches: int = 3) -> Tally:
-    tally = task.tally()
-    for part in torch.arange(outputs.shape[1]).chunk(batches):
-        tally(outputs[:, part], target[part])
-    return tally
-
-
-def measured(task: Measured, outputs: Tensor, target: Tensor, *, batches: int = 3) -> Evaluation:
-    return tallied(task, outputs, target, batches=batches).evaluation()
 
 
 @every(combine=["mean", "last"])
@@ -188,18 +173,19 @@ class Numbered(Metric):
         return self.inner.compute() + len(kept)
 
 
-TASKS: Sequence[tuple[Measured, Tensor]] = (
-    (Classify(ABC, T, metrics={"f1": MulticlassF1Score(3), "auroc": MulticlassAUROC(3)}), classes(N)),
-    (Classify(ABC, T, metrics={"recall": MulticlassRecall(3, average=None), "own": Numbered()}), classes(N)),
-    (Regress(ABC, T, (0.0,) * 3, (1.0,) * 3, metrics={"p": PearsonCorrCoef(3)}), drawn(N, 3)),
+TASKS: Sequence[tuple[Any, Tensor]] = (
+    *CASES,
+    (Classify(ABC, T, metrics={"f1": MulticlassF1Score(3), "auroc": MulticlassAUROC(3)}), classes(B)),
+    (Classify(ABC, T, metrics={"recall": MulticlassRecall(3, average=None), "own": Numbered()}), classes(B)),
+    (Regress(ABC, T, (0.0,) * 3, (1.0,) * 3, metrics={"p": PearsonCorrCoef(3)}), drawn(B, 3)),
 )
 
 
 @every("task", "target", of=TASKS)
-def test_ranks_bring_their_parts_together(task: Measured, target: Tensor) -> None:
-    outputs = drawn(T, N, 3)
+def test_ranks_bring_their_parts_together(task: Task, target: Tensor) -> None:
+    outputs, whole = drawn(T, B, 3), measured(task, drawn(T, B, 3), target)
     # Parts of two sizes, as two ranks have them; each state is asked for in the same order.
-    first, second = (tallied(task, outputs[:, part], target[part]) for part in (torch.arange(7), torch.arange(7, N)))
+    first, second = (tallied(task, outputs[:, part], target[part], 1) for part in (torch.arange(2), torch.arange(2, B)))
     sums: list[Tensor] = []
     sent: list[Tensor] = []
 
@@ -210,5 +196,9 @@ def test_ranks_bring_their_parts_together(task: Measured, target: Tensor) -> Non
     second.evaluation(lambda own: sums.append(own) or own, send)
     theirs = iter(sent)
     both = first.evaluation(lambda own: own + sums[0], lambda tensor: [tensor, next(theirs)])
-    assert both.metrics == pytest.approx(measured(task, outputs, target).metrics, abs=1e-6)
+    assert both.metrics == pytest.approx(dict(whole.metrics), abs=1e-6)
+    assert both.per_step == pytest.approx(whole.per_step)
+    assert (both.n, both.loss) == (whole.n, pytest.approx(whole.loss))
     assert next(theirs, None) is None
+    with pytest.raises(DataError):
+        task.tally().evaluation()

@@ -3,7 +3,6 @@
 import itertools
 import weakref
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from torchmetrics.classification import MultilabelF1Score
 from torchmetrics.regression import MeanAbsoluteError, R2Score
 
 from cases import every, naming
-from hdlif.errors import ArtefactError, DataError
+from hdlif.errors import ArtefactError
 from hdlif.graph.ops import TaskRecord
 from hdlif.graph.ops.inference import check_task
 from hdlif.learning import STBP, first_step, late_weights, loss_at, loss_over, mean_logits
@@ -28,6 +27,7 @@ from hdlif.training.tasks import (
     LabelSequence,
     Multilabel,
     Regress,
+    Tally,
     Task,
 )
 from own_tasks import Maps
@@ -39,11 +39,15 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def measured(task: Task, outputs: Tensor, target: Tensor, *, batches: int = 1) -> Evaluation:
+def tallied(task: Task, outputs: Tensor, target: Tensor, batches: int) -> Tally:
     tally = task.tally()
     for part in torch.arange(outputs.shape[1]).chunk(batches):
         tally(outputs[:, part], target[part])
-    return tally.evaluation()
+    return tally
+
+
+def measured(task: Task, outputs: Tensor, target: Tensor, *, batches: int = 3) -> Evaluation:
+    return tallied(task, outputs, target, batches).evaluation()
 
 
 def test_a_class_of_the_last_step_is_read_off_its_outputs_alone() -> None:
@@ -70,24 +74,22 @@ def test_a_sequence_is_measured_behind_its_delay() -> None:
     assert drawing.files()["confusion"] == {"labels": ["a", "b"], "counts": [[0, 0], [1, 1]], "of": "steps"}
 
 
-def test_errors_of_values_are_those_of_torchmetrics_in_their_units() -> None:
+@every(combine=["mean", "last", "each"], batches=[1, 3])
+def test_errors_of_values_are_those_of_torchmetrics_in_their_units(combine: Any, batches: int) -> None:
     mean, std = (100.0, -3.0), (20.0, 0.5)
-    combines: tuple[Any, ...] = ("mean", "last", "each")
-    for combine, batches in itertools.product(combines, (1, 3)):
-        with naming(combine, batches):
-            task = Regress(("height", "depth"), T, mean, std, combine=combine)
-            outputs, target = drawn(T, B, 2), drawn(*((B, T, 2) if combine == "each" else (B, 2)), seed=1)
-            found = measured(task, outputs, target, batches=batches)
-            taken = {"mean": outputs.mean(0), "last": outputs[-1], "each": outputs.transpose(0, 1).flatten(0, 1)}
-            scale, shift = torch.tensor(std).double(), torch.tensor(mean).double()
-            predicted, true = taken[combine].double() * scale + shift, target.flatten(0, -2).double() * scale + shift
-            rmse = (predicted - true).square().mean().sqrt().item()
-            assert found.metrics["rmse"] == pytest.approx(rmse)
-            for name, oracle in (("mae", MeanAbsoluteError()), ("r2", R2Score())):
-                expected = oracle.set_dtype(torch.float64)(predicted, true).item()
-                assert found.metrics[name] == pytest.approx(expected, rel=1e-5)
-            assert len(found.per_step) == (1 if combine == "last" else T)
-            assert combine == "each" or found.per_step[-1] == pytest.approx(rmse)
+    task = Regress(("height", "depth"), T, mean, std, combine=combine)
+    outputs, target = drawn(T, B, 2), drawn(*((B, T, 2) if combine == "each" else (B, 2)), seed=1)
+    found = measured(task, outputs, target, batches=batches)
+    taken = {"mean": outputs.mean(0), "last": outputs[-1], "each": outputs.transpose(0, 1).flatten(0, 1)}
+    scale, shift = torch.tensor(std).double(), torch.tensor(mean).double()
+    predicted, true = taken[combine].double() * scale + shift, target.flatten(0, -2).double() * scale + shift
+    rmse = (predicted - true).square().mean().sqrt().item()
+    assert found.metrics["rmse"] == pytest.approx(rmse)
+    for name, oracle in (("mae", MeanAbsoluteError()), ("r2", R2Score())):
+        expected = oracle.set_dtype(torch.float64)(predicted, true).item()
+        assert found.metrics[name] == pytest.approx(expected, rel=1e-5)
+    assert len(found.per_step) == (1 if combine == "last" else T)
+    assert combine == "each" or found.per_step[-1] == pytest.approx(rmse)
 
 
 def test_several_labels_are_measured_as_torchmetrics_does() -> None:
@@ -117,23 +119,6 @@ CASES: list[tuple[Any, Tensor]] = [
     (Multilabel(ABC, T, threshold=0.4), (drawn(B, 3, seed=1) > 0).float()),
 ]
 every_task = every("task", "target", of=CASES)
-
-
-@every_task
-def test_two_ranks_add_up_to_what_one_measures(task: Task, target: Tensor) -> None:
-    outputs = drawn(T, B, 3)
-    whole = measured(task, outputs, target)
-    halves = [task.tally(), task.tally()]
-    for tally, part in zip(halves, torch.arange(B).chunk(2), strict=True):
-        tally(outputs[:, part], target[part])
-    sent: list[Tensor] = []
-    halves[1].evaluation(lambda sums: sent.append(sums) or sums)
-    both = halves[0].evaluation(lambda sums: sums + sent[0])
-    assert both.metrics == pytest.approx(dict(whole.metrics))
-    assert both.per_step == pytest.approx(whole.per_step)
-    assert (both.n, both.loss) == (whole.n, pytest.approx(whole.loss))
-    with pytest.raises(DataError):
-        task.tally().evaluation()
 
 
 @every_task
@@ -181,7 +166,7 @@ def _as_target(answer: dict[str, Any], task: Any) -> Tensor:
     return torch.cat([normalised, torch.zeros(task.record.delay, 3)])
 
 
-def test_a_record_that_none_may_have_is_refused() -> None:
+def test_a_record_or_an_argument_that_none_may_have_is_refused() -> None:
     for changed, key in (
         ({"kind": "boxes"}, "task.kind"),
         ({"combine": "most"}, "task.combine"),
@@ -196,6 +181,16 @@ def test_a_record_that_none_may_have_is_refused() -> None:
         changes: dict[str, Any] = dict(changed)
         with naming(changes), pytest.raises(ArtefactError, match=key):
             check_task(replace(TaskRecord(), **changes), 4, 3)
+    refused: list[tuple[Any, dict[str, Any], str]] = [
+        (LabelSequence, {"delay": 4}, "delay = 4; it must be at least 0, and less than time_steps = 4"),
+        (Regress, {"mean": (0.0,), "std": (1.0,), "delay": 1}, "delay = 1 is of values at each step"),
+        (Classify, {"learn_from": "first"}, "learn_from = 'first'; choose one of every, last, late"),
+        (Classify, {"own_steps": True, "combine": "last"}, "classified by the mean of their own steps"),
+        (Classify, {"own_steps": True, "learn_from": "last"}, "classified by the mean of their own steps"),
+    ]
+    for make, arguments, words in refused:
+        with naming(arguments), pytest.raises(ValueError, match=words):
+            make(ABC, 4, **arguments).criterion()
 
 
 def test_a_confusion_counts_by_true_and_chosen_class_after_all_steps() -> None:
@@ -207,13 +202,6 @@ def test_a_confusion_counts_by_true_and_chosen_class_after_all_steps() -> None:
     assert confusion.counts.tolist() == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
     # A class without images has no accuracy.
     assert confusion.accuracy_per_class == [2 / 3, 1.0, None]
-
-
-def test_a_delay_beyond_the_sequence_is_refused() -> None:
-    with pytest.raises(ValueError, match="delay = 4; it must be at least 0, and less than time_steps = 4"):
-        LabelSequence(("a", "b"), 4, delay=4)
-    with pytest.raises(ValueError, match="delay = 1 is of values at each step"):
-        Regress(("a",), 4, (0.0,), (1.0,), delay=1)
 
 
 def test_right_answers_in_training_are_counted_at_the_steps_that_count() -> None:
@@ -231,63 +219,45 @@ def test_right_answers_in_training_are_counted_at_the_steps_that_count() -> None
 
 @every("task", "target", of=[case for case in CASES if case[0] != Classify(ABC, T, "last")])
 def test_the_task_says_which_steps_have_a_loss(task: Any, target: Tensor) -> None:
-    plain, outputs = task.criterion(), drawn(T, B, 3)
+    plain, outputs, rule = task.criterion(), drawn(T, B, 3), STBP(loss="each")
     losses = torch.stack([loss_at(plain, outputs[t], target, t) for t in range(first_step(plain), T)])
-    for learn_from, weights in {
-        "every": [1 / len(losses)] * len(losses),
-        "last": [0.0] * (len(losses) - 1) + [1.0],
-        "late": late_weights(len(losses)),
-    }.items():
+    last = [0.0] * (len(losses) - 1) + [1.0]
+    shares = {"every": [1 / len(losses)] * len(losses), "last": last, "late": late_weights(len(losses))}
+
+    def network(x: Tensor, state: None, steps: range) -> tuple[Tensor, None]:
+        return outputs, None
+
+    for learn_from, weights in shares.items():
         changed = replace(task, learn_from=learn_from)
-        rule = STBP(changed.criterion(), loss="each")
-        gives = partial(_gives, outputs)
-        (step,) = rule(gives, torch.zeros(1, B, 1), target, rule.schedule(T, torch.Generator()))  # type: ignore[arg-type]
+        taught = replace(rule, criterion=changed.criterion())
+        (step,) = taught(network, torch.zeros(1, B, 1), target, rule.schedule(T, torch.Generator()))  # type: ignore[arg-type]
         torch.testing.assert_close(step.loss, (losses * torch.tensor(weights)).sum())
         # What is answered does not depend on it, nor is it measured elsewhere.
         assert measured(changed, outputs, target).metrics == measured(task, outputs, target).metrics
 
 
-def _gives(outputs: Tensor, x: Tensor, state: None, steps: range) -> tuple[Tensor, None]:
-    return outputs, None
-
-
-def test_an_answer_of_the_last_step_may_be_learned_from_every_step() -> None:
-    assert first_step(Classify(("a", "b"), T, "last").criterion()) == T - 1
-    assert first_step(Classify(("a", "b"), T, "last", learn_from="every").criterion()) == 0
-    with pytest.raises(ValueError, match="learn_from = 'first'; choose one of every, last, late"):
-        Classify(("a", "b"), T, learn_from="first").criterion()  # type: ignore[arg-type]
-
-
-def exact(*shape: int, seed: int = 0) -> Tensor:
+def exact(*shape: int) -> Tensor:
     # Multiples of 1/16, whose sums are the same in any order.
-    return torch.randint(-32, 32, shape, generator=torch.Generator().manual_seed(seed)) / 16
+    return torch.randint(-32, 32, shape, generator=torch.Generator().manual_seed(0)) / 16
 
 
 COUNTED = [*CASES, (Classify(ABC, T), F.one_hot(labels(B)).float())]
 
 
-def test_answers_of_steps_one_by_one_are_those_of_all_at_once() -> None:
+def test_answers_of_steps_one_by_one_are_those_of_all_at_once_and_nothing_is_kept() -> None:
     for (task, target), steps, length in itertools.product(COUNTED, [tuple(range(T)), (1, 3), (3,), (0,)], [1, 2, T]):
         with naming(task, steps, length):
             outputs = exact(len(steps), B, 3)
-            answered = AnswerCounter(task, steps, target)
+            answered, heard = AnswerCounter(task, steps, target), []
             for part in outputs.split(length):
-                answered(part)
+                copy = part.clone()
+                answered(copy)
+                heard.append(weakref.ref(copy))
+            del copy
             right, of = task.right(outputs, steps, target)
             assert answered.right() == (int(right), of)
             assert answered.losses == -(-len(steps) // length)
-
-
-def test_nothing_is_kept_of_earlier_steps() -> None:
-    for task, target in COUNTED:
-        answered = AnswerCounter(task, tuple(range(T)), target)
-        heard = []
-        for step in range(T):
-            outputs = exact(1, B, 3, seed=step)
-            answered(outputs)
-            heard.append(weakref.ref(outputs))
-        del outputs
-        assert not any(one() is not None for one in heard), task
+            assert not any(one() is not None for one in heard)
 
 
 def test_outputs_that_no_step_has_are_not_counted_and_those_of_a_task_of_ones_own_are_kept_whole() -> None:
@@ -339,22 +309,15 @@ def test_accuracy_confusion_and_metrics_are_of_each_samples_own_steps(outputs: T
     outputs = outputs.detach()
     chosen = own_means(outputs).argmax(1)
     right = int((chosen == CLASSES).sum())
-    tally, drawing = OWN.tally(), OWN.drawing()
-    tally(outputs, TARGET)
+    drawing, evaluation = OWN.drawing(), measured(OWN, outputs, TARGET)
     drawing(outputs, TARGET)
-    evaluation = tally.evaluation()
     assert evaluation.accuracy == right / len(LENGTHS)
     # After step t, a sample that has ended is classified as at its end.
-    so_far = [
-        sum(
-            int(outputs[: min(t + 1, length), sample].mean(0).argmax() == CLASSES[sample])
-            for sample, length in enumerate(LENGTHS)
-        )
-        for t in range(max(LENGTHS))
-    ]
-    assert evaluation.per_step == tuple(count / len(LENGTHS) for count in so_far)
+    for t, accuracy in enumerate(evaluation.per_step):
+        so_far = [outputs[: min(t + 1, length), sample].mean(0).argmax() for sample, length in enumerate(LENGTHS)]
+        assert accuracy == sum(int(one == true) for one, true in zip(so_far, CLASSES, strict=True)) / len(LENGTHS)
     assert drawing.counts.sum() == len(LENGTHS)
-    assert all(drawing.counts[CLASSES[one], chosen[one]] for one in range(len(LENGTHS)))
+    assert all(drawing.counts[true, one] for true, one in zip(CLASSES, chosen, strict=True))
     probabilities, classes = OWN.scored(outputs, TARGET)
     torch.testing.assert_close(probabilities.float(), own_means(outputs).softmax(-1))
     assert classes.tolist() == CLASSES.tolist()
@@ -362,9 +325,3 @@ def test_accuracy_confusion_and_metrics_are_of_each_samples_own_steps(outputs: T
     assert (int(counted), of) == (right, len(LENGTHS))
     # Of step 3 alone, two samples have none.
     assert OWN.right(outputs[3:4], (3,), TARGET)[1] == 2
-
-
-def test_the_last_step_of_samples_of_unequal_lengths_is_refused() -> None:
-    for argument in ({"combine": "last"}, {"learn_from": "last"}):
-        with pytest.raises(ValueError, match="classified by the mean of their own steps"):
-            Classify(ABC, 4, own_steps=True, **argument)  # type: ignore[arg-type]

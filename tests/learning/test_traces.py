@@ -1,4 +1,4 @@
-"""OTTT: traces against exact back-propagation through time; `test_paths.py` has which synapses keep one."""
+"""OTTT and NDOT: traces by hand and against exact back-propagation; `test_paths.py` has which synapses keep one."""
 
 import itertools
 from collections.abc import Callable
@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import own_neurons
 from cases import every, sampled
 from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.functional import DetachedReset
-from hdlif.learning import NDOT, OTTT, SLTT, STBP, OTTTCriterion, Plan, StochasticStep
+from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule
 from hdlif.learning.paths import remembered
-from hdlif.learning.traced_pass import Synapse, TraceRule
+from hdlif.learning.traced_pass import STILL, Synapse, TraceRule, decay, drift
 from hdlif.learning.traces import Traces
 from hdlif.nn import (
     HDLIF,
@@ -64,17 +65,12 @@ def frames(features: int = 6) -> Tensor:
     return torch.randn(STEPS, len(TARGET), features, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def mean_of_losses(logits: Tensor, target: Tensor) -> Tensor:
-    return torch.stack([F.cross_entropy(y, target) for y in logits]).mean()
+EXACT = STBP(loss="each")
 
 
-EXACT = STBP(criterion=mean_of_losses, reduce=lambda logits: logits)
-
-
-def learn(rule: OTTT | SLTT | STBP | StochasticStep, net: nn.Module, x: Tensor) -> dict[str, Tensor]:
+def learn(rule: Rule, net: nn.Module, x: Tensor) -> dict[str, Tensor]:
     net.zero_grad()
-    plan: Plan = rule.schedule(STEPS, torch.Generator().manual_seed(0))
-    for step in rule(net, x, TARGET, plan):
+    for step in rule(net, x, TARGET, rule.schedule(STEPS, torch.Generator().manual_seed(0))):
         step.loss.backward()
     return gradients(net)
 
@@ -83,20 +79,12 @@ def cosine(a: Tensor, b: Tensor) -> float:
     return float(F.cosine_similarity(a.flatten(), b.flatten(), 0))
 
 
-def test_one_spiking_layer_learns_by_the_exact_gradient() -> None:
-    net, x = Stack(6, 8), frames()
-    exact = learn(EXACT, net, x)
-    assert_close(learn(OTTT(leak=LEAK), net, x), exact)
-    assert cosine(learn(SLTT(), net, x)["body.fc0.weight"], exact["body.fc0.weight"]) < 0.999
-
-
-def test_last_of_two_spiking_layers_is_exact_and_the_first_is_not() -> None:
+def test_the_last_spiking_layer_learns_by_the_exact_gradient_and_earlier_ones_more_nearly_than_without() -> None:
     net, x = Stack(6, 12, 8), frames()
-    exact, found = learn(EXACT, net, x), learn(OTTT(leak=LEAK), net, x)
+    exact, found, cut = (learn(rule, net, x) for rule in (EXACT, OTTT(leak=LEAK), SLTT()))
     for name in ("body.fc1.weight", "out.weight", "out.bias"):
         torch.testing.assert_close(found[name], exact[name], atol=1e-10, rtol=0)
-    first = cosine(found["body.fc0.weight"], exact["body.fc0.weight"])
-    without = cosine(learn(SLTT(), net, x)["body.fc0.weight"], exact["body.fc0.weight"])
+    first, without = (cosine(one["body.fc0.weight"], exact["body.fc0.weight"]) for one in (found, cut))
     assert without < first < 0.999
 
 
@@ -113,14 +101,6 @@ def test_what_feeds_a_parallel_neuron_has_no_trace(rule: OTTT) -> None:
     x = torch.randn(STEPS, len(TARGET), 2, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     # One network: batch norm's running statistics change nothing that is learned.
     assert_close(learn(rule, parallel, x), learn(SLTT(), parallel, x))
-
-
-def test_update_at_each_step_has_the_gradients_of_the_sum_times_the_steps() -> None:
-    net, x = Stack(6, 8), frames()
-    each = learn(OTTT("each", leak=LEAK), net, x)
-    assert_close({name: v / STEPS for name, v in each.items()}, learn(OTTT(leak=LEAK), net, x))
-    plan = OTTT("each").schedule(3, torch.Generator())
-    assert plan.updates == (True, True, True)
 
 
 def passed(net: nn.Module, x: Tensor, traces: Traces | None = None) -> dict[str, Tensor]:
@@ -210,15 +190,19 @@ def test_a_bias_learns_from_the_trace_of_an_input_of_one() -> None:
         torch.testing.assert_close(found["conv.bias"], expected["conv.weight"][:, 2].flatten(), atol=1e-12, rtol=0)
 
 
-def test_hooks_of_a_traced_synapse_run_and_may_change_what_it_gives() -> None:
+def test_hooks_of_a_traced_synapse_run_and_its_arithmetic_may_be_narrow() -> None:
     torch.manual_seed(0)
-    net = Sequential({"conv": nn.Conv2d(2, 3, 3, padding=1)}).double()
+    net = Sequential({"conv": nn.Conv2d(2, 3, 3, padding=1)})
     net[0].register_forward_pre_hook(lambda module, args: (args[0] * 2,))
     net[0].register_forward_hook(lambda module, args, output: output + 1)
-    x = torch.randn(1, 2, 2, 4, 4, dtype=torch.float64)
-    traces = Traces(synapses(net), TraceRule(0.5))
-    found = passed(net, x, traces)
-    assert_close(found, passed(net, x), atol=1e-12)
+    x = torch.randn(1, 2, 2, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        plain, _ = net(x, None, range(1))
+        y, _ = net(x, None, carrying(range(1), observers=[Traces(synapses(net), TraceRule(0.5))]))
+    assert y.dtype == plain.dtype == torch.bfloat16
+    assert torch.equal(y, plain)
+    y.float().sum().backward()
+    assert net[0].weight.grad.dtype == torch.float32
 
 
 def test_traces_work_in_a_residual_net_with_low_bit_weights_held_for_the_update() -> None:
@@ -241,23 +225,69 @@ def test_state_that_is_no_trace_is_refused() -> None:
         net(x, {"fc": {"trace": x[0, :2]}}, carrying(range(STEPS), observers=[traces]))
 
 
-def test_narrow_arithmetic_is_that_of_the_plain_synapse() -> None:
+def test_drift_and_decay_by_hand() -> None:
+    current, potential = torch.tensor([1.0, 0.5, 2.0, 0.25]), torch.tensor([1.0, 1.0, 0.0, 0.5])
+    now = drift(current, potential, 0.5)
+    assert now.tolist() == [0.5, 0.0, 2.0, 0.0]
+    before = torch.tensor([1.0, 0.0, -0.5, STILL / 2])
+    # ½/1; still before: λ; 2/-½ clipped; still before: λ
+    assert decay(now, before, 0.25).tolist() == [0.5, 0.25, -1.0, 0.25]
+    assert decay(now, None, 0.25) == 0.25
+
+
+def test_trace_of_a_synapse_behind_a_neuron_decays_as_the_neuron_moves() -> None:
     torch.manual_seed(0)
-    net = Sequential({"conv": QuantConv2d(2, 3, 3, padding=1)})
-    x = torch.randn(1, 2, 2, 4, 4)
-    with torch.autocast("cpu", torch.bfloat16):
-        plain, _ = net(x, None, range(1))
-        traces = Traces(synapses(net), TraceRule(0.5))
-        y, _ = net(x, None, carrying(range(1), observers=[traces]))
-    assert y.dtype == plain.dtype == torch.bfloat16
-    assert torch.equal(y, plain)
-    y.float().sum().backward()
-    assert net[0].weight.grad.dtype == torch.float32
+    net = Sequential({"act": LIF(STEPS, leak=LEAK, threshold=0.5), "fc": QuantLinear(4, 3)}).double()
+    x = torch.randn(STEPS, 2, 4, dtype=torch.float64) * 2
+    state, a, before = None, torch.zeros(2, 4, dtype=torch.float64), None
+    lif_state = None
+    traces = Traces(synapses(net), TraceRule(LEAK, dynamic=True))
+    for t in range(STEPS):
+        _, state = net(x[t : t + 1], state, carrying(range(t, t + 1), observers=[traces]))
+        spike, lif_state = net[0](x[t : t + 1], lif_state, carrying(range(t, t + 1), observers=[traces]))
+        moved = x[t] - (1 - LEAK) * lif_state["potential"]
+        a = (LEAK if before is None else decay(moved, before, LEAK)) * a + spike[0]
+        before = moved
+        torch.testing.assert_close(state["fc"]["trace"], a, atol=1e-12, rtol=0)
+        torch.testing.assert_close(state["fc"]["drift"], moved, atol=1e-12, rtol=0)
 
 
-def test_criterion_mixes_cross_entropy_and_squared_distance() -> None:
-    logits = torch.tensor([[2.0, 0.0], [0.5, -0.5]])
-    target = torch.tensor([0, 1])
-    squared = (1.0 + 0.0 + 0.25 + 2.25) / 4
-    expected = 0.9 * F.cross_entropy(logits, target) + 0.1 * squared
-    torch.testing.assert_close(OTTTCriterion(mse_share=0.1)(logits, target), expected)
+def test_with_the_leak_as_its_ratio_it_is_ottt(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = Stack(6, 12, 8), frames()
+    found, expected = learn(NDOT(leak=LEAK), net, x), learn(OTTT(leak=LEAK), net, x)
+    # The first synapse follows no neuron; the second one does.
+    torch.testing.assert_close(found["body.fc0.weight"], expected["body.fc0.weight"], atol=1e-12, rtol=0)
+    assert (found["body.fc1.weight"] - expected["body.fc1.weight"]).abs().max() > 1e-4
+    monkeypatch.setattr("hdlif.learning.traced_pass.decay", lambda now, before, leak: leak)
+    assert_close(learn(NDOT(leak=LEAK), net, x), expected)
+
+
+class Between(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 1
+
+
+@every(before=[{"act": ParallelHDLIF(STEPS)}, {"act": LIF(STEPS, threshold=0.5), "pool": Between()}])
+def test_without_a_potential_directly_before_there_is_no_ratio(before: dict[str, Temporal]) -> None:
+    net = Sequential({**before, "fc": QuantLinear(4, 3)}).double()
+    traces = Traces(synapses(net), TraceRule(LEAK, dynamic=True))
+    _, state = net(torch.randn(1, 2, 4, dtype=torch.float64), None, carrying(range(1), observers=[traces]))
+    assert set(state["fc"]) == {"trace"}
+
+
+def test_a_neuron_that_keeps_no_potential_is_refused_by_its_name() -> None:
+    net = Sequential({"act0": own_neurons.Keeping(STEPS), "fc": nn.Linear(6, 4), "act1": HDLIF(STEPS)}).double()
+    message = r"fc follows the neuron 'act0'.*keeps 'total' and no 'potential'; give the state .*\(ottt\)"
+    with pytest.raises(TrainingError, match=message):
+        learn(NDOT(), net, frames())
+    learn(OTTT(), net, frames())
+
+
+def test_steps_and_states_that_a_dynamic_trace_cannot_follow_are_refused() -> None:
+    net = Sequential({"act": LIF(STEPS, threshold=0.5), "fc": QuantLinear(4, 3)}).double()
+    x = torch.randn(2, 2, 4, dtype=torch.float64)
+    traces = Traces(synapses(net), TraceRule(LEAK, dynamic=True))
+    with pytest.raises(StateError, match="dynamic traces are run one time step at a time"):
+        net(x, None, carrying(range(2), observers=[traces]))
+    with pytest.raises(StateError, match="it must be two tensors, 'trace' and 'drift'"):
+        net(x[:1], {"act": {"potential": x[0]}, "fc": {"trace": x[0]}}, carrying(range(1), observers=[traces]))
