@@ -146,8 +146,10 @@ def _run_on_stream(artefact: Path, place: Path, as_json: bool, options: dict[str
 COMMAND = subcommand(
     run,
     ("hdlif run digits.hdlif.safetensors photo.png", "the class of an image"),
-    ("hdlif run digits.hdlif.safetensors photos/ --json", "all images below a folder, for a program"),
-    ("hdlif run digits.hdlif.safetensors photos/ --confidence 0.95", "no more time steps than each image needs"),
+    (
+        "hdlif run digits.hdlif.safetensors photos/ --json --confidence 0.95",
+        "all images below a folder, for a program; each stops when its class is sure",
+    ),
     ("hdlif run motion.hdlif.safetensors walk.csv --page walk.html", "a recording, and the neurons at work on it"),
     (
         "arecord -t raw -f S16_LE -r 8000 | hdlif run voices.hdlif.safetensors --stream -",

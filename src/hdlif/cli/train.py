@@ -257,7 +257,6 @@ COMMAND = subcommand(
         "one value of the recipe replaced, in another folder",
     ),
     ("hdlif train digits_hdlif_w1p5_s4 --resume", "go on after Ctrl-C"),
-    ("hdlif train digits_hdlif_w1p5_s4 --twin low-bit", "the ordinary network of the same layers and bits"),
     ("hdlif train --data photos/", "your own images, a folder for each class; settings follow from the data"),
     call=_call,
     shown=_print,
