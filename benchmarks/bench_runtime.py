@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("artefact", type=Path)
     parser.add_argument("--twin", type=Path)
     parser.add_argument("--confidence", type=float)
-    parser.add_argument("--against", type=lambda names: names.split(","))
+    parser.add_argument("--against")
     parser.add_argument("--data")
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--threads", type=int)
