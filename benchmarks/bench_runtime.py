@@ -3,9 +3,8 @@
     python benchmarks/bench_runtime.py ARTEFACT [--twin ARTEFACT] [--confidence P] [--data NAME] [--data-root DIR]
         [--against NAMES] [--threads N] [--batch N] [--repeats N] [--out FILE]
 
-The engines are those of `hdlif bench`, which refuses to time what does not agree; with more than one thread they are
-timed on one as well. The instruction sets are timed in turns too, and have to give the same bits. The tables are
-printed, and written as JSON with --out.
+The engines are those of `hdlif bench`, which refuses to time what does not agree. The instruction sets are timed in
+turns too, and have to give the same bits. The tables are printed, and written as JSON with --out.
 """
 
 import argparse
@@ -61,17 +60,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = vars(parser.parse_args())
     out = arguments.pop("out")
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    result = bench(**arguments, say=say)
-    if result["threads"] > 1:
-        alone = bench(**arguments | {"threads": 1}, say=say)["engines"]
-        result["one_thread"] = {
-            name: {key: engine[key] for key in ("latency_ms", "ratio", "ratio_range") if key in engine}
-            for name, engine in alone.items()
-        }
+    result = bench(**arguments, say=lambda line: print(line, file=sys.stderr, flush=True))
     images = images_of(
         load(arguments["artefact"]).input, arguments["data"], arguments["data_root"], compared=IMAGES
     ).compared

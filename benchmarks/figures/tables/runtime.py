@@ -3,38 +3,66 @@
 from figures.markdown import megabytes, table
 from figures.registry import Record
 from figures.registry import table as registered
+from hdlif.report.engine_times import EARLY, TWIN
 
 ENGINES = {
     "hdlif": "hdlif",
     "openvino_int8": "OpenVINO INT8",
-    "openvino": "OpenVINO float32",
-    "onnxruntime": "ONNX Runtime fp32",
+    "openvino": "OpenVINO as it comes",
+    "openvino_f32": "OpenVINO float32",
+    "onnxruntime_int8": "ONNX Runtime INT8",
+    "onnxruntime": "ONNX Runtime float32",
     "torch": "PyTorch",
 }
+
+
+def _engine(name: str) -> str:
+    engine = ENGINES[name.removeprefix(TWIN).removesuffix(EARLY)]
+    return f"{engine}, early exit" if name.endswith(EARLY) else engine
+
+
+def _milliseconds(ms: Record) -> str:
+    return f"{ms['median']:.2f} ({ms['min']:.2f} to {ms['max']:.2f})"
 
 
 @registered("runtime_speed", "runtime")
 def _(record: Record) -> str:
     lines = []
     for name, engine in record["engines"].items():
-        ms = engine["latency_ms"]
+        energy = engine["energy_uj"]["honest"]
         lines.append(
-            [ENGINES[name], f"{ms['median']:.2f} ({ms['min']:.2f} to {ms['max']:.2f})", f"{engine['ratio']:.2f}",
-             f"{engine['throughput_per_s']:.0f}", f"{engine['throughput_ratio']:.2f}"]
+            ["ordinary" if name.startswith(TWIN) else "spiking", _engine(name), f"{100 * engine['accuracy']:.1f}",
+             _milliseconds(engine["one_thread_ms"]), _milliseconds(engine["latency_ms"]), f"{engine['ratio']:.2f}",
+             f"{engine['throughput_per_s']:.0f}", f"{engine['throughput_ratio']:.2f}",
+             "" if energy is None else f"{energy:,.0f}"]
         )  # fmt: skip
-    return table(["engine", "ms, batch 1 (least to most)", "ratio", "images/s, batch 16", "ratio"], lines)
+    header = [
+        "network",
+        "engine",
+        "accuracy %",
+        "ms, one thread",
+        "ms, two threads",
+        "ratio",
+        "images/s",
+        "ratio",
+        "µJ",
+    ]
+    return table(header, lines)
 
 
 @registered("runtime_size", "runtime")
 def _(record: Record) -> str:
     lines = []
     for name, engine in record["engines"].items():
+        if name.endswith(EARLY):
+            continue
         same = f"{engine['agreement']:.1%}".replace("%", " %").replace("100.0", "100")
         lines.append(
-            [ENGINES[name], same, megabytes(engine["file_bytes"], ".2f"), megabytes(engine["resident_bytes"]),
+            ["ordinary" if name.startswith(TWIN) else "spiking", _engine(name), same,
+             megabytes(engine["file_bytes"], ".2f"), megabytes(engine["resident_bytes"]),
              f"{engine['start_seconds']:.2f}"]
         )  # fmt: skip
-    return table(["engine", "same class", "file, MB", "resident, MB", "start to first answer, s"], lines)
+    return table(["network", "engine", "same class", "file, MB", "resident, MB", "start to first answer, s"], lines)
 
 
 @registered("runtime_layers", "runtime")

@@ -45,7 +45,7 @@ def bench(
         repeats: Rounds of timing.
     Returns:
         {"engines": {name: {"accuracy", "energy_uj", "agreement", "max_logit_difference", "latency_ms",
-        "throughput_per_s", "ratio", "ratio_range", "throughput_ratio", "file_bytes", "resident_bytes",
+        "one_thread_ms", "throughput_per_s", "ratio", "ratio_range", "throughput_ratio", "file_bytes", "resident_bytes",
         "peak_resident_bytes", "start_seconds"}}, "early", "layers", "images", "tested", "batch", "threads",
         "instructions", "hardware", "versions"}; a ratio is the engine's time over ours, and names of the twin begin
         with "twin: ".
@@ -99,6 +99,9 @@ def bench(
         timed = {name: c for name, c in candidates.items() if results[name]["agrees"]}
         say(f"timing {', '.join(timed)}")
         measure.time_engines(timed, results, images.compared, batch, repeats)
+        if threads > 1:
+            say("timing on one thread")
+            measure.time_on_one_thread(timed, results, images.compared, repeats, confidence)
         say("starting each in a fresh process")
         whole = {name: c for name, c in timed.items() if name in energies}
         measure.start(whole, results, images.compared[:1], Path(folder), threads)
@@ -119,11 +122,23 @@ def bench(
 
 def engines_table(result: Mapping[str, Any]) -> str:
     """What `hdlif bench` measured: one row an engine, then one a stage of ours."""
-    header = ["engine", "accuracy", "ms", "min–max", "ratio", "images/s", "ratio", "µJ published", "honest"]
+    header = [
+        "engine",
+        "accuracy",
+        "ms, 1 thread",
+        "ms",
+        "min–max",
+        "ratio",
+        "images/s",
+        "ratio",
+        "µJ published",
+        "honest",
+    ]
     header += ["agreement", "Δ logits", "file (MB)", "resident (MB)", "peak (MB)", "start (s)"]
     rows = []
     for name, engine in result["engines"].items():
         row = [name, "" if engine["accuracy"] is None else f"{engine['accuracy']:.2%}"]
+        row.append(f"{engine['one_thread_ms']['median']:.2f}" if "one_thread_ms" in engine else "")
         if "latency_ms" in engine:
             latency = engine["latency_ms"]
             row += [f"{latency['median']:.2f}", f"{latency['min']:.2f}–{latency['max']:.2f}", f"{engine['ratio']:.2f}"]

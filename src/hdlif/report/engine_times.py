@@ -240,6 +240,25 @@ def time_engines(
         }
 
 
+def time_on_one_thread(
+    timed: Mapping[str, Candidate],
+    results: dict[str, dict[str, Any]],
+    images: Floats,
+    repeats: int,
+    confidence: float | None,
+) -> None:
+    """Latency of one image, of the same files on one thread, all engines in turns."""
+    runs = {
+        name: early(candidate, confidence, 1).one
+        if confidence is not None and name.endswith(EARLY)
+        else ENGINES[candidate.engine].load(candidate.path, 1)
+        for name, candidate in timed.items()
+    }
+    rounds = in_turns(runs, np.split(images, len(images)), repeats, CALLS)
+    for name in timed:
+        results[name]["one_thread_ms"] = spread([1e3 * seconds for taken in rounds for seconds in taken[name]])
+
+
 def in_turns(
     runs: Mapping[str, Run], inputs: Sequence[Floats], rounds: int, calls: int, *, warm_seconds: float = WARM_SECONDS
 ) -> list[dict[str, list[float]]]:
