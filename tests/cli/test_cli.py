@@ -17,6 +17,7 @@ from PIL import Image
 
 from command_line import hdlif
 from hdlif import recipe_schema
+from hdlif.report import engine_times
 from hdlif.training import Checkpoints
 
 FAST = ["--set", "training.epochs=1", "--set", "data.batch_size=128", "--set", "model.width=4"]
@@ -47,7 +48,7 @@ def test_eval_of_checkpoint_and_artefact_agree_with_training(
 
 
 def test_bench_of_the_artefact_alone(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hdlif.report.engine_times.STARTS", 1)
+    monkeypatch.setattr(engine_times, "STARTS", 1)
     done = hdlif("bench", artefact, "--against", "", "--data", "digits", "--batch", 4, "--repeats", 1, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
