@@ -10,7 +10,7 @@ import pytest
 from cases import every
 from command_line import hdlif
 from deployed_graphs import random_input, residual_network
-from hdlif.errors import HdlifError
+from hdlif.errors import HdlifError, LimitError
 from hdlif.graph.artefact import TaskRecord, save
 from hdlif.runtime import Session, probabilities
 
@@ -65,3 +65,12 @@ def test_the_command_says_how_many_steps_each_input_took(tmp_path: Path) -> None
     assert [one["class"] for one in answers] == early.logits.argmax(-1).tolist()
     whole = hdlif("run", tmp_path / "net.hdlif.safetensors", tmp_path / "x.npy", "--json")
     assert all("steps" not in one for one in json.loads(whole.stdout)["inputs"])
+
+
+def test_the_states_that_a_batch_holds_between_chunks_count_against_the_limit() -> None:
+    graph = residual_network()
+    x = random_input(graph, 1, 64)
+    limited = Session(graph, threads=1, max_bytes=len(x[0]) * Session(graph).state_bytes)
+    limited.run(x)
+    with pytest.raises(LimitError, match="max_bytes"):
+        limited.run(x, confidence=0.9)

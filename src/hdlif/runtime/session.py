@@ -201,10 +201,13 @@ class Session:
             HdlifError: the confidence is no number in 0..1, or the task is no classification.
             LimitError, AllocationError: the call takes more than a limit, or than the machine grants.
         """
-        x, logits = self._prepare(x, steps)
         if confidence is None:
+            x, logits = self._prepare(x, steps)
             self._network.run(x, len(logits), 0, None, logits)
             return logits
+        confidence = check_confidence(confidence, self._task)
+        # Between its chunks the states of the whole batch are there.
+        x, logits = self._prepare(x, steps, gives_state=True)
         return run_until_sure(
             self._network.run,
             x,
@@ -212,7 +215,7 @@ class Session:
             len(self._labels),
             self._potential_shapes.values(),
             last=self._task.combine == "last",
-            confidence=check_confidence(confidence, self._task),
+            confidence=confidence,
         )
 
     @memory_errors_are_ours
@@ -343,16 +346,16 @@ class Session:
         """What a call may take in memory."""
         return self._max_bytes
 
-    def _prepare(self, x: Floats, steps: int | None, *, keeps_all: bool = False) -> tuple[Floats, Floats]:
+    def _prepare(self, x: Floats, steps: int | None, **call: bool) -> tuple[Floats, Floats]:
         """The contiguous input, and room for the logits."""
         is_plain = type(x) is np.ndarray and x.dtype is _FLOAT32 and (steps is None or type(steps) is int)
-        call = (x.shape, steps, keeps_all) if is_plain else None
-        count = self._granted.get(call)
+        key = (x.shape, steps, *call) if is_plain else None
+        count = self._granted.get(key)
         if count is None:
             count = count_steps(x, self._input.shape, steps, self._time_steps)
-            self._check_limits(x.shape[1], count, is_static=len(x) < count, keeps_all=keeps_all)
-            if call is not None:
-                self._grant(call, count)
+            self._check_limits(x.shape[1], count, is_static=len(x) < count, **call)
+            if key is not None:
+                self._grant(key, count)
         return contiguous(x), np.empty((count, x.shape[1], len(self._labels)), np.float32)
 
     def _grant(self, call: Any, steps: int) -> None:
