@@ -29,10 +29,10 @@ from hdlif.inputs.wav import parse_wave
 from hostile import within
 from mutations import at_most
 
-SIZE = 2**16
-EVENTS = 2**15
+SIZE = 2**17
+EVENTS = 2**16
 """The most of a recording, here."""
-INSTRUCTIONS = 5_000
+INSTRUCTIONS = 10_000
 """The most of a pickle, here; each takes 200 bytes at most."""
 
 Case = tuple[str, bytes, Callable[[bytes], Any], float]
@@ -107,7 +107,7 @@ def parquet() -> Iterator[Case]:
     from pyarrow import parquet
 
     file = io.BytesIO()
-    parquet.write_table(pyarrow.table({"a": np.zeros(2**18), "b": np.zeros(2**18)}), file)
+    parquet.write_table(pyarrow.table({"a": np.zeros(2**20), "b": np.zeros(2**20)}), file)
     yield "parquet: too many cells", file.getvalue(), parse_parquet, SIZE
 
 
@@ -153,7 +153,7 @@ def test_the_costliest_file_is_read_or_refused_within_what_is_stated(
 ) -> None:
     monkeypatch.setattr("hdlif.inputs.arrays.MOST_BYTES", 4 * EVENTS)
     monkeypatch.setattr("hdlif.inputs.recordings.MOST_EVENTS", EVENTS)
-    monkeypatch.setattr("hdlif.inputs.tables.MOST_CELLS", 2**18)
+    monkeypatch.setattr("hdlif.inputs.tables.MOST_CELLS", 2**20)
     beyond = []
     for name, content, read, most in reader():
         with suppress(Unreadable):
