@@ -83,27 +83,23 @@ def bench(
             for name in names:
                 say(f"{prefix}{name}: preparing")
                 candidates[prefix + name] = measure.prepare(name, material, threads, batch, reference=prefix + OURS)
-        energies = {
-            name: measure.energy_uj(candidate.engine, graphs[name.removesuffix(candidate.engine)], images.compared)
-            for name, candidate in candidates.items()
-        }
         early = None
         if confidence is not None:
-            name, ours = OURS + measure.EARLY, candidates[OURS]
-            candidates[name] = measure.early(ours, confidence, threads)
-            early = {"confidence": confidence, "steps": measure.mean_steps(ours, confidence, images.compared)}
+            stopping = measure.early(candidates[OURS], confidence, threads)
+            candidates[OURS + measure.EARLY] = stopping
+            early = {"confidence": confidence, "steps": measure.mean_steps(stopping, images.compared)}
         results = measure.compare(candidates, images.compared, batch, graph.task)
         for name, candidate in candidates.items():
             results[name]["accuracy"] = measure.accuracy(candidate, images, batch, graph.task)
-            results[name]["energy_uj"] = energies.get(name, {"published": None, "honest": None})
+            results[name]["energy_uj"] = measure.energy_uj(candidate, images.compared)
         timed = {name: c for name, c in candidates.items() if results[name]["agrees"]}
         say(f"timing {', '.join(timed)}")
         measure.time_engines(timed, results, images.compared, batch, repeats)
         if threads > 1:
             say("timing on one thread")
-            measure.time_on_one_thread(timed, results, images.compared, repeats, confidence)
+            measure.time_on_one_thread(timed, results, images.compared, repeats)
         say("starting each in a fresh process")
-        whole = {name: c for name, c in timed.items() if name in energies}
+        whole = {name: c for name, c in timed.items() if c.confidence is None}
         measure.start(whole, results, images.compared[:1], Path(folder), threads)
     session = Session(artefact, threads)
     return {
@@ -122,18 +118,8 @@ def bench(
 
 def engines_table(result: Mapping[str, Any]) -> str:
     """What `hdlif bench` measured: one row an engine, then one a stage of ours."""
-    header = [
-        "engine",
-        "accuracy",
-        "ms, 1 thread",
-        "ms",
-        "min–max",
-        "ratio",
-        "images/s",
-        "ratio",
-        "µJ published",
-        "honest",
-    ]
+    header = ["engine", "accuracy", "ms, 1 thread", "ms", "min–max", "ratio", "images/s", "ratio"]
+    header += ["µJ published", "honest"]
     header += ["agreement", "Δ logits", "file (MB)", "resident (MB)", "peak (MB)", "start (s)"]
     rows = []
     for name, engine in result["engines"].items():

@@ -133,40 +133,52 @@ def images_of(
 
 @dataclass(frozen=True)
 class Candidate:
-    """An engine with its file, ready to run one image, and many.
+    """An engine with the network that it runs and its file, ready to run one image, and many.
 
     Attributes:
         engine: its name in `ENGINES`.
         reference: the candidate that runs the same network on `hdlif`.
+        confidence: of ours with early exit, whose only step of logits is what each image is answered with.
     """
 
     engine: str
     reference: str
+    graph: Graph
     path: Path
     one: Run
     many: Run
+    confidence: float | None = None
+
+    def on_one_thread(self) -> Run:
+        """Load its file anew, to run one image on one thread."""
+        return _loaded(self.engine, self.path, 1, self.confidence)
+
+
+def _loaded(engine: str, path: Path, threads: int, confidence: float | None = None) -> Run:
+    if confidence is None:
+        return ENGINES[engine].load(path, threads)
+    session = Session(path, threads)
+    return lambda x: session.run(x[None], confidence=confidence).logits[None]
 
 
 def prepare(name: str, material: Material, threads: int, batch: int, *, reference: str = OURS) -> Candidate:
     engine = ENGINES[name]
     paths = [engine.write(material, size) for size in (1, batch)]
-    return Candidate(name, reference, paths[0], *(engine.load(path, threads) for path in paths))
+    one, many = (engine.load(path, threads) for path in paths)
+    return Candidate(name, reference, material.graph, paths[0], one, many)
 
 
 def early(whole: Candidate, confidence: float, threads: int) -> Candidate:
-    """Return ours with early exit, whose only step of logits is what each image is answered with."""
-    session = Session(whole.path, threads)
-    check_confidence(confidence, session.task)
-
-    def run(x: Floats) -> Floats:
-        return session.run(x[None], confidence=confidence).logits[None]
-
-    return replace(whole, one=run, many=run)
+    """Return ours with early exit."""
+    check_confidence(confidence, whole.graph.task)
+    run = _loaded(OURS, whole.path, threads, confidence)
+    return replace(whole, one=run, many=run, confidence=confidence)
 
 
-def mean_steps(candidate: Candidate, confidence: float, images: Floats) -> float:
-    """Return how many time steps images take with early exit."""
-    return float(Session(candidate.path).run(images[None], confidence=confidence).steps.mean())
+def mean_steps(candidate: Candidate, images: Floats) -> float:
+    """Return how many time steps images take with the candidate's early exit."""
+    assert candidate.confidence is not None
+    return float(Session(candidate.path).run(images[None], confidence=candidate.confidence).steps.mean())
 
 
 def compare(
@@ -185,7 +197,7 @@ def compare(
         expected = seen[candidate.reference]
         agreement = float(alike(logits, expected, task).mean())
         # With early exit there is one step of logits, and other classes are what it costs.
-        is_early = len(logits) != len(expected)
+        is_early = candidate.confidence is not None
         results[name] = {
             "agreement": agreement,
             "max_logit_difference": None if is_early else float(np.abs(logits - expected).max()),
@@ -208,16 +220,19 @@ def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: Task
     return float(np.mean([one == label for one, label in zip(given, images.labels, strict=True)]))
 
 
-def energy_uj(name: str, graph: Graph, images: Floats) -> dict[str, float | None]:
-    """Return the energy of an answer in µJ, by the published and by the honest count.
+def energy_uj(candidate: Candidate, images: Floats) -> dict[str, float | None]:
+    """Return the energy of an answer in µJ, by the published and by the honest count; None where none is counted.
 
-    A dense engine runs every multiply-accumulate, in its own numbers, which only the honest count prices.
+    A dense engine runs every multiply-accumulate, in its own numbers, which only the honest count prices. Of early
+    exit neither is counted.
     """
-    dense = ENGINES[name].dense
+    if candidate.confidence is not None:
+        return {"published": None, "honest": None}
+    dense = ENGINES[candidate.engine].dense
     if dense is not None:
-        macs = sum(engine_macs(graph).values())
+        macs = sum(engine_macs(candidate.graph).values())
         return {"published": None, "honest": 1e3 * MJ_PER_PJ * MAC_PJ[dense] * macs}
-    seen = activity(graph, torch.from_numpy(images[None, :PROFILED_IMAGES]))
+    seen = activity(candidate.graph, torch.from_numpy(images[None, :PROFILED_IMAGES]))
     paper, honest = (priced(seen, counting).energy_mj for counting in ("paper", "honest"))
     return {"published": 1e3 * paper, "honest": 1e3 * honest}
 
@@ -241,19 +256,10 @@ def time_engines(
 
 
 def time_on_one_thread(
-    timed: Mapping[str, Candidate],
-    results: dict[str, dict[str, Any]],
-    images: Floats,
-    repeats: int,
-    confidence: float | None,
+    timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], images: Floats, repeats: int
 ) -> None:
     """Latency of one image, of the same files on one thread, all engines in turns."""
-    runs = {
-        name: early(candidate, confidence, 1).one
-        if confidence is not None and name.endswith(EARLY)
-        else ENGINES[candidate.engine].load(candidate.path, 1)
-        for name, candidate in timed.items()
-    }
+    runs = {name: candidate.on_one_thread() for name, candidate in timed.items()}
     rounds = in_turns(runs, np.split(images, len(images)), repeats, CALLS)
     for name in timed:
         results[name]["one_thread_ms"] = spread([1e3 * seconds for taken in rounds for seconds in taken[name]])
