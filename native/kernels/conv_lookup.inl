@@ -236,11 +236,11 @@ void sum_row(const UnitSum& sum, int32_t lane, int32_t* totals, float* y) {
   Sums left, middle, right;
   Pixel memory[3], *pixels[3] = {memory, memory + 1, memory + 2};
   int32_t rooms[3] = {kRoom, kRoom, kRoom}; // the further to the left, the less
-  // what is left of the row's begin, or right of its end, adds up here, and is not written
-  alignas(64) int32_t beside[Pixel::kLanes];
+  // sums of pixels outside the row go here, and are never written
+  alignas(64) int32_t outside[Pixel::kLanes];
   const auto begin = [&](Pixel* pixel, int32_t ox) {
     const bool is_there = ox >= 0 && ox < s.out_width;
-    pixel->begin(is_there ? totals + int64_t(ox) * sum.form.lanes : beside, is_there && sum.adds);
+    pixel->begin(is_there ? totals + int64_t(ox) * sum.form.lanes : outside, is_there && sum.adds);
   };
   for (int i = 0; i < 3; ++i)
     begin(pixels[i], i - 2);
@@ -283,7 +283,7 @@ void sum_row(const UnitSum& sum, int32_t lane, int32_t* totals, float* y) {
     }
     if (ox >= 0)
       pixels[0]->end(left, room < kRoom, y + int64_t(ox) * s.out_channels, s.out_channels - lane);
-    // all move to the left, and a new one comes in
+    // move each one to the left, and begin a new one
     const int32_t spent = rooms[0] - room;
     Pixel* const done = pixels[0];
     pixels[0] = pixels[1];
