@@ -37,7 +37,7 @@ from hdlif.graph.artefact import load
 from hdlif.runtime import Session
 from hdlif.runtime.answers import answers
 from hdlif.runtime.files import Given
-from hdlif.runtime.going_on import GoingOn, network_digest
+from hdlif.runtime.going_on import GoingOn
 from hdlif.runtime.inputs import read_inputs, read_steps
 from recorded import write_record
 
@@ -59,8 +59,7 @@ class Expected:
     """What is said of each pattern after each step, computed when it is first asked for."""
 
     def __init__(self, path: Path) -> None:
-        graph = load(path)
-        self.session, self._digest = Session(graph, 1), network_digest(graph)
+        self.session = Session(load(path), 1)
         rng, record = np.random.default_rng(0), self.session.input
         shape = record.shape if record.kind in ("image", "events") else record.shape[:1]
 
@@ -72,7 +71,7 @@ class Expected:
         self.steps = [[drawn(*shape) for _ in range(REPEATS)] for _ in range(PATTERNS)]
         whole = shape if record.kind != "series" else (self.session.time_steps, *shape)
         self.inputs = [drawn(*whole) for _ in range(PATTERNS)]
-        self._going = [GoingOn(self.session, self._digest) for _ in range(PATTERNS)]
+        self._going = [GoingOn(self.session) for _ in range(PATTERNS)]
         self._said: list[list[Any]] = [[] for _ in range(PATTERNS)]
         self.whole = [self._of(body) for body in self.inputs]
 
