@@ -147,6 +147,7 @@ def test_what_does_not_fit_is_refused_in_words_of_python(run: hdlif.Run, tmp_pat
         (lambda: train("digits_hdlif", threads=0, out=out), InputError, "threads = 0"),
         (lambda: hdlif.evaluate(absent), InputError, "no such file or folder"),
         (lambda: hdlif.profile(absent), InputError, "no such file or folder"),
+        (lambda: hdlif.evaluate("x" * 300), InputError, "no such file or folder"),
     ):
         with pytest.raises(error, match=words) as refused:
             call()

@@ -48,7 +48,7 @@ def names_artefact(path: Path) -> bool:
 
 def existing(path: Path) -> Path:
     """`path`, or `InputError` where nothing is there."""
-    if not path.exists():
+    if not os.path.lexists(path) or not path.exists():  # the first also where the name is too long
         raise InputError(f"{path}: there is no such file or folder; check the path")
     return path
 
