@@ -130,8 +130,8 @@ def cut_short(root: Path) -> None:
         ("pictures", a_file_for_a_folder, "", "001.png"),
         ("pictures", lambda root: write_pictures(root, 2), "", "too few"),
         ("events", moves(lambda root: (root / "right").rename(root / "left" / "x")), "", 'has one class, "left"'),
-        ("events", moves(lambda root: (root / "up").mkdir()), "", "no recording lies in up"),
-        ("events", moves(without_recordings), "", "no recording lies in left, right"),
+        ("events", moves(lambda root: (root / "up").mkdir()), "", "no recording in up"),
+        ("events", moves(without_recordings), "", "no recording in left, right"),
         ("events", moves(cut_short), "", "1 of 12 files cannot be read as recordings: left/000.npy"),
         ("events", moves(lambda root: np.save(root / "left/000.npy", fields(recording(0, side=8)))), "", "no event"),
         ("events", moves(with_negative_times), "", "times are at least 0"),
@@ -190,7 +190,7 @@ CLS = ("a.cls", b"0")
 @every(
     *("members", "override", "words"),
     of=[
-        ([("a.png", PNG)], "", "a has no label beside it"),
+        ([("a.png", PNG)], "", "a has no label"),
         ([("a.txt", b"")], "", "hold no sample"),
         ([], "", "hold no sample"),
         ([("a.png", PNG), CLS], "", "all samples are of one class, '0'"),
@@ -231,13 +231,13 @@ def test_damaged_shards_and_odd_names_are_refused(tmp_path: Path) -> None:
     other.unlink()
     members = [(name, b"9" if name.endswith("cls") else content) for name, content in pictures_of([9])]
     write_shard(data / "val-0.tar", members)
-    with pytest.raises(DataError, match="is of class '9', of which train has none"):
+    with pytest.raises(DataError, match="is of class '9', which train does not have"):
         inspect(str(data))
     whole.unlink()
     for path, words in (
         (data, "no shard's name begins with train"),
         (data / "val-{0,7}.tar", "val-7.tar: there is no such shard"),
-        (tmp_path / "none" / "{0..99999999}.tar", "stands for more than 65,536"),
+        (tmp_path / "none" / "{0..99999999}.tar", "expands to more than 65,536"),
         (tmp_path / "none" / "*.tar", "there is no such shard"),
     ):
         with pytest.raises(DataError, match=words):
@@ -291,7 +291,7 @@ def test_a_recipe_of_another_kind_of_samples_is_refused(tmp_path: Path) -> None:
     # What nothing tells of is of the recipe's kind, which says what it misses.
     (tmp_path / "x.wav").write_bytes(b"")
     (tmp_path / "empty").mkdir()
-    for name, words in (("x.wav", 'ends in ".wav"'), ("empty", "no folder lies in it")):
+    for name, words in (("x.wav", 'ends in ".wav"'), ("empty", "it contains no folder")):
         assert_refused("series", tmp_path / name, tmp_path / "run", "", words)
 
 

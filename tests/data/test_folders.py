@@ -67,7 +67,7 @@ def test_other_folders_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "absent": "there is no such folder",
         "x" * 300: "there is no such folder",
         "file.png": "is a file; give a folder",
-        "loose": "1 pictures lie in it, and no folder",
+        "loose": "1 pictures and no folder",
         "one": 'has one class, "a"',
         "empty": "no picture lies in b",
         "line": "cannot be called 'a\\nb', which is not printable",

@@ -140,7 +140,7 @@ def test_the_rate_is_the_header_s_the_option_s_or_the_network_s() -> None:
     ):
         with pipe([content]) as source:
             assert coming(source, OF_SOUND, rate=rate).rate == expected
-    with pytest.raises(Unreadable, match=r"its header says 11,025 Hz, and --rate 8,000; leave --rate out"):
+    with pytest.raises(Unreadable, match=r"its header gives 11,025 Hz, and --rate 8,000; leave --rate out"):
         read(wav_bytes(np.zeros(9), 11025), record=OF_SOUND, rate=8000)
 
 

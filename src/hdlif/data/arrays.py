@@ -52,7 +52,7 @@ def arrays_at(
     Raises:
         DataError: they are something else.
     """
-    folder = os.path.isdir(place)  # noqa: PTH112 - it says no to what is no path
+    folder = os.path.isdir(place)  # noqa: PTH112 - False for names that cannot exist
     needed = ["x"] if wanted.ahead is not None else ["x", "y"]
     if folder:
         there = [*needed, *(name for name in _OPTIONAL if os.path.lexists(place / f"{name}.npy"))]

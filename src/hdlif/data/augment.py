@@ -211,7 +211,7 @@ def _positive(deviation: float) -> float:
     return deviation
 
 
-# The samples that each takes stand in `recipe.builders.augment`.
+# `recipe.builders.augment` lists the samples that each takes.
 AUGMENTATIONS: Mapping[str, Augmentation] = {
     "autoaugment_cifar10": _autoaugment("cifar10"),
     "autoaugment_imagenet": _autoaugment("imagenet"),

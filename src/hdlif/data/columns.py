@@ -48,7 +48,7 @@ class Tabular(Placed):
         place = self.place()
         if self.size is not None:
             raise ValueError(f"size = {self.size} is refused; leave it out")
-        # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
+        # os.path returns False for names that cannot exist; Path's own methods raise if a name is too long.
         if not os.path.lexists(place):
             had = where_had(place.name) or f"; give the path of {what}"
             raise DataError(f"{place}: there is no such file or folder{had}")
@@ -86,7 +86,7 @@ def rows_of(place: Path, request: Tabular) -> TableRows:
         if text and f"no column '{LABEL}'" in str(error):
             mend = "; name the one that holds the classes: --set data.label=NAME"
         elif error.text_in is not None:
-            of_group = "; where it says of whom the row is, --set data.group=NAME" if text else ""
+            of_group = "; if it names the row's group, --set data.group=NAME" if text else ""
             mend = f"{of_group}; {without(error.text_in, content, suffix, text)}"
         raise DataError(f"{place}: {error}{mend}") from error
     table, learned = _without_targets(place, whole, wanted)
@@ -117,7 +117,7 @@ def text_columns(place: Path, label: str | None, group: str | None, *, labelled:
 
 
 def without(odd: str, content: bytes, suffix: str, text: Sequence[str] = ()) -> str:
-    """State how to leave out a column of a table, of which those of `text` are not among its numbers."""
+    """Return how to leave out a column of a table whose columns `text` are not numbers."""
     header = header_of(content, suffix)
     return leaving_out(header and [name for name in header if name not in text], {odd})
 

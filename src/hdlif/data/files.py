@@ -25,7 +25,7 @@ class ByteSource(Protocol):
         """Return the bytes of a sample. Raises `OSError` if they cannot be read, or are more than `MOST_BYTES`."""
 
     def name(self, place: int) -> str:
-        """Return where the sample lies, for an error."""
+        """Return the location of the sample, for an error."""
 
 
 class Folder:
@@ -105,7 +105,7 @@ def tar_members(file: BinaryIO) -> Iterator[Member]:
         if isinstance(error, Unreadable):
             raise
         raise Unreadable(f"is damaged or cut short ({reason(error)})") from error
-    # tarfile takes a damaged header behind the first for the end of the archive.
+    # tarfile takes a damaged header after the first for the end of the archive.
     file.seek(end)
     if any(file.read(tarfile.BLOCKSIZE)):
         raise Unreadable(f"has no header at byte {end}")

@@ -113,7 +113,7 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") ->
     folders, loose = walk.folders_in(root)
     parts = _parts_of(root, folders, walk)
     if not folders:
-        seen = f"{loose} {what}s lie in it, and no folder" if loose else "no folder lies in it"
+        seen = f"it contains {loose} {what}s and no folder" if loose else "it contains no folder"
         raise DataError(f"{root}: {seen}; {accepted}")
     listed: list[Sample] = []
     classes: list[str] = []
@@ -137,7 +137,7 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") ->
 
 def check_folder(root: Path, what: str) -> None:
     """Raise `DataError` unless there is such a folder."""
-    # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
+    # os.path returns False for names that cannot exist; Path's own methods raise if a name is too long.
     if not os.path.isdir(root):  # noqa: PTH112
         seen = "is a file" if os.path.lexists(root) else "there is no such folder"
         raise DataError(f"{root}: {seen}; give a folder of {what}s, with a folder for each class")
@@ -178,7 +178,7 @@ def _of_classes(
         yield from (Sample(f"{prefix}{label}/{file}", label, part) for file in files)
     if empty:
         raise DataError(
-            f"{folder}: no {what} lies in {some(empty, _MOST_NAMED)}; add some, or remove the folder "
+            f"{folder}: no {what} in {some(empty, _MOST_NAMED)}; add some, or remove the folder "
             f"({what}s end in {', '.join(sorted(walk.suffixes))})"
         )
 
@@ -236,7 +236,7 @@ class Listed(Placed):
         named = "".join(f", {name}" for name in self.wanted.names[:_MOST_ROWS_NAMED])
         recorded = "; or, if each is a recording over time, put it into a folder named by its class" if tables else ""
         raise DataError(
-            f"{place}: {several if tables else 'no table of targets lies in it'}; name a .csv or .parquet file with "
+            f"{place}: {several if tables else 'it contains no table of targets'}; name a .csv or .parquet file with "
             f"columns {FILE}{named or ', label'}: --set data.targets=NAME{recorded}"
         )
 
@@ -275,7 +275,7 @@ class Listed(Placed):
 
 def _given(place: Path, targets: str) -> Path:
     table = place / targets
-    # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
+    # os.path returns False for names that cannot exist; Path's own methods raise if a name is too long.
     if not os.path.isfile(table):  # noqa: PTH113
         raise DataError(
             f"{table}: there is no such file; data.targets is the path of a table from the folder, such as labels.csv"
@@ -311,7 +311,7 @@ def _check_files(
         meant = next((one for one in names if Path(one).stem == absent[0] or Path(one).name == absent[0]), None)
         more = f" ({len(absent):,} rows are so)" if len(absent) > 1 else ""
         raise DataError(
-            f"{path}: {line} {first[absent[0]]} is of {brief(absent[0])}, and no {what} lies at that path below "
+            f"{path}: {line} {first[absent[0]]} is of {brief(absent[0])}, and there is no {what} at that path below "
             f"{place}{more}; " + (f'write "{meant}"' if meant else "put it there, or remove the row")
         )
     if without := sorted(there - first.keys()):

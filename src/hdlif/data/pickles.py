@@ -86,7 +86,7 @@ class _Unpickler(pickle._Unpickler):
 
 
 def parse_pickle(content: bytes, *, records: Collection[str] = ()) -> Any:
-    """Return the data in a pickle, of which `integers`, `numbers` and `items` read arrays.
+    """Return the data in a pickle; `integers`, `numbers` and `items` read its arrays.
 
     Args:
         records: functions and classes, as "module.name", whose results are read as `Record`s.

@@ -23,8 +23,8 @@ class SetFolder:
         root: the folder of --data-root.
         folder: of the set, below `root`.
         layout: the content of the folder, in words.
-        source: how to obtain the set, "from ..." or "by ..."; ROOT in it stands for `root`.
-        archive: its name at that source; PART in it stands for the first part of each path in `holds`.
+        source: how to obtain the set, "from ..." or "by ..."; ROOT in it is replaced by `root`.
+        archive: its name at that source; PART in it is replaced by the first part of each path in `holds`.
         holds: required files and folders.
     Attributes:
         path: ROOT/FOLDER.
@@ -51,7 +51,7 @@ class SetFolder:
         give = f"give the folder that holds {folder} with --data-root"
         if root is None:
             raise self.error(name, f"no folder is given; {give}")
-        # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
+        # os.path returns False for names that cannot exist; Path's own methods raise if a name is too long.
         if not os.path.isdir(self.path):  # noqa: PTH112
             place = self.path if os.path.isdir(root) else root  # noqa: PTH112
             raise self.error(place, f"there is no such folder: all of {name} is missing{self._archives(holds)}; {give}")

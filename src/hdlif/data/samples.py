@@ -136,7 +136,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         late = [_of(one).normalised for one in augment or ()]
         if late != sorted(late):
             raise DataError(
-                f"augment: {list(map(str, augment or ()))} has one of raw samples behind one of normalised ones, as "
+                f"augment: {list(map(str, augment or ()))} has one of raw samples after one of normalised ones, as "
                 "cutouts take; name these last"
             )
         self.labels = labels

@@ -69,7 +69,7 @@ def _scanned(path: Path, of: SetFolder) -> Iterator[tuple[int, int, int]]:
         if key not in labels:
             raise of.error(
                 path,
-                f"{cut(key.lstrip('/'))} has no .cls, its label as a number, beside it; an archive of one class, as "
+                f"{cut(key.lstrip('/'))} has no .cls, its label as a number; an archive of one class, as "
                 f"ImageNet's train.tar has them, belongs extracted in a folder {path.with_suffix('')}",
             )
         yield image.offset, image.size, labels[key]

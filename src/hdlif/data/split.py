@@ -26,16 +26,16 @@ PART_FOLDERS: Mapping[str, Part] = {
 
 DEFAULT_SHARE = 0.15
 Split = Mapping[str, float | Sequence[str | int]]
-"""What a recipe says: shares, or the names of groups, and the seed."""
+"""Fractions or names of groups, and the seed, as a recipe gives them."""
 
 
 @dataclass(frozen=True)
 class Shares:
     """The shares of validation and test in all samples of a class, and the seed of the split.
 
-    Names of groups may stand for a share. With a validation share of 0 no sample is held out, and the last epoch is
-    kept. A test share of 1 leaves nothing to train on: it is for an existing network. The seed is independent of a
-    run's.
+    Names of groups are accepted in place of a fraction. With a validation share of 0 no sample is held out, and the
+    last epoch is kept. A test share of 1 leaves nothing to train on: it is for an existing network. The seed is
+    independent of a run's.
     """
 
     validation: float | tuple[str, ...] = DEFAULT_SHARE
@@ -201,7 +201,7 @@ def _check_named(place: object, units: Sequence[str], shares: Shares, parts: Seq
     for part, names in shares.named.items():
         seen = f"{place}: data.split.{part} names {brief(names[0])}"
         if not grouped:
-            raise DataError(f"{seen}, and nothing says of whom a sample is; set data.group, or give a share")
+            raise DataError(f"{seen}, and samples have no group; set data.group, or give a share")
         if part in parts:
             raise DataError(f"{seen}, and there is a part {part} already; leave it out")
         if absent := [name for name in names if name not in known]:
@@ -266,7 +266,7 @@ def check_pattern(pattern: str) -> None:
     if pattern.count(GROUP) != 1 or not pattern.isprintable():
         raise ValueError(
             f"group = {pattern!r} is refused; of files by class it is a pattern of their names in which GROUP "
-            "stands once, such as 'GROUP_*.wav'"
+            "occurs once, such as 'GROUP_*.wav'"
         )
 
 

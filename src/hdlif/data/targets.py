@@ -32,7 +32,7 @@ class Wanted:
 
     Attributes:
         each_step: a class, or values, at each step.
-        values, labels: names of values, or of labels, of which a sample has any number.
+        values, labels: names of values, or of labels; a sample has any number of labels.
         ahead: the values of the channels of series so many steps later, at each step.
     Raises:
         ValueError: they exclude each other, or name nothing.

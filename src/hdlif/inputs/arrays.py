@@ -113,7 +113,7 @@ def _header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
     text = content[begin:end].decode("latin-1")
     try:
         if "\\" in text:
-            raise ValueError("escapes, of which Python may warn")
+            raise ValueError("escapes that Python may warn about")
         header = ast.literal_eval(text.strip(" \n"))
         shape, fortran_order, dtype = header["shape"], header["fortran_order"], npy.descr_to_dtype(header["descr"])
         if len(header) != 3 or type(fortran_order) is not bool or type(shape) is not tuple:
@@ -138,7 +138,7 @@ def _values(
     try:
         flat = np.frombuffer(content, dtype, offset=start) if promised else np.empty(0, dtype)
         return flat.reshape(shape[::-1]).T if fortran_order else flat.reshape(shape)
-    # A length of 0 beside ones whose product no array can have, or too many of them.
+    # A length of 0 with others whose product no array can have, or too many of them.
     except ValueError as error:
         raise Unreadable(f"no array has the shape {cut(str(list(shape)))}") from error
 

@@ -74,7 +74,7 @@ class Source:
         return self._held.startswith(magic)
 
     def _more(self) -> bytes:
-        # A terminal would go on behind its end.
+        # A terminal would continue after its end.
         if self._ended:
             return b""
         while True:
@@ -178,7 +178,7 @@ def _sound(source: Source, record: SoundRecord, rate: int | None) -> Coming:
         return Coming(own, _pcm(source, PLAIN, None, _piece(record, own)))
     form, size = read_header(source.up_to)
     if rate not in (None, form.rate):
-        raise Unreadable(f"its header says {form.rate:,} Hz, and --rate {rate:,}; leave --rate out")
+        raise Unreadable(f"its header gives {form.rate:,} Hz, and --rate {rate:,}; leave --rate out")
     return Coming(form.rate, _pcm(source, form, None if size >= _ENDLESS else size, _piece(record, form.rate)))
 
 
@@ -201,6 +201,6 @@ def _pcm(source: Source, form: Format, size: int | None, piece: int) -> Iterator
             yield samples[begin : begin + piece], source.since
         place += len(samples)
     if left:
-        raise Unreadable(f"its samples take {size:,} bytes, of which {left:,} are not there; it is cut short")
+        raise Unreadable(f"its samples take {size:,} bytes, and {left:,} are missing; it is cut short")
     if rest:
         raise Unreadable(f"it ends within a sample of {form.block} bytes; is it PCM of {form.bits} bits?")

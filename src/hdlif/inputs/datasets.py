@@ -1,7 +1,7 @@
 """What is known of the data sets without reading them and without PyTorch."""
 
 SAVED_BY_DATASETS = ("dataset_info.json", "dataset_dict.json")
-"""Files, one of which lies in a folder that the package `datasets` has saved."""
+"""Files, one of which is in a folder that the package `datasets` has saved."""
 
 SHIPPED = (
     "cifar10",
@@ -97,7 +97,7 @@ CIFAR100_CLASSES = tuple(_CIFAR100_NAMES.split())
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TINY_IMAGENET_MEAN, TINY_IMAGENET_STD = (0.480, 0.448, 0.398), (0.272, 0.266, 0.274)
 TINY_IMAGENET_CLASSES = tuple(f"class {number}" for number in range(200))
-"""In the order of the sorted WordNet ids; their names stand in the set's words.txt."""
+"""In the order of the sorted WordNet ids; the set's words.txt has their names."""
 
 DVS_SIDE, N_MNIST_SIDE = 128, 34
 DVS_GESTURE_CLASSES = (

@@ -91,7 +91,7 @@ def count_frames(events: Events, frames: int, *, binning: Binning, height: int, 
         binning: from times and M to the frame of each event: `by_time` or `by_number`.
         height, width: of the sensor.
     Raises:
-        Unreadable: an event lies outside the sensor.
+        Unreadable: an event is outside the sensor.
     """
     order = np.argsort(events.t, kind="stable")
     t, x, y, p = (a[order] for a in (events.t, events.x, events.y, events.polarity))
@@ -103,7 +103,7 @@ def count_frames(events: Events, frames: int, *, binning: Binning, height: int, 
 
 
 def check_inside(events: Events, height: int, width: int) -> None:
-    """Raise `Unreadable` if an event lies outside a sensor."""
+    """Raise `Unreadable` if an event is outside a sensor."""
     for name, values, extent in (("x", events.x, width), ("y", events.y, height), ("polarity", events.polarity, 2)):
         if len(values) and not 0 <= values.min() <= values.max() < extent:
             raise Unreadable(f"an event has {name} in {values.min()}..{values.max()}; the sensor has 0..{extent - 1}")
@@ -138,7 +138,7 @@ def fitted(
         polarity,
             antialiased, by Pillow in float32.
     Raises:
-        Unreadable: there is no event, or one lies outside the sensor.
+        Unreadable: there is no event, or one is outside the sensor.
     """
     check_events(events)
     check_inside(events, *sensor)

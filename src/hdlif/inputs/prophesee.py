@@ -1,7 +1,7 @@
-"""Prophesee's .raw files: EVT 2.0, words of 32 bits, and EVT 3.0, words of 16 bits, behind a header of text.
+"""Prophesee's .raw files: EVT 2.0, words of 32 bits, and EVT 3.0, words of 16 bits, after a header of text.
 
 A header line begins with %; those that are read say the format (`% evt 3.0`, `% format EVT3;height=720;width=1280`) and
-the size of the sensor (`% geometry 1280x720`, `% height 720`). What a word is stands in its highest 4 bits.
+the size of the sensor (`% geometry 1280x720`, `% height 720`). The highest 4 bits of a word are its type.
 """
 
 import re
@@ -54,7 +54,7 @@ def _version(lines: list[str]) -> str:
             if version not in ("2", "3"):
                 raise Unreadable(f"is in the format EVT {version}; accepted are 2.0 and 3.0")
             return version
-    raise Unreadable("its header has no line that says the format; accepted are % evt 2.0 and % evt 3.0")
+    raise Unreadable("its header does not give the format; accepted are % evt 2.0 and % evt 3.0")
 
 
 def _sensor(lines: list[str]) -> tuple[int, int] | None:
@@ -84,8 +84,8 @@ def _evt2(words: NDArray[np.uint32]) -> _Columns:
 def _evt3(words: NDArray[np.uint16]) -> _Columns:
     """Time, row and column come as they change: an event is a word of x and polarity, or a bit of a vector.
 
-    A vector of 12 or 8 bits says which pixels from the base on have an event; the next goes on behind it. Times are of
-    24 bits, in two words; the high ones begin anew after 2^24. Events before the first time and row are left out.
+    A vector of 12 or 8 bits marks the pixels from the base on that have an event; the next continues after it. Times
+    are of 24 bits, in two words; the high ones restart after 2^24. Events before the first time and row are left out.
     """
     kind, value = (words >> 12).astype(np.uint8), (words & 0xFFF).astype(np.int32)
     is_12, is_8, based = kind == _OF_3["vector_12"], kind == _OF_3["vector_8"], kind == _OF_3["base"]
@@ -97,7 +97,7 @@ def _evt3(words: NDArray[np.uint16]) -> _Columns:
     known = (time >= 0) & (y >= 0)
     single = np.flatnonzero(known & (kind == _OF_3["x"]))
     vectors = np.flatnonzero(known & (is_12 | is_8) & (value != 0))
-    # Where each vector begins: behind those since its base.
+    # Each vector begins after those since its base.
     lengths = 12 * is_12.astype(np.int32) + 8 * is_8
     before = np.cumsum(lengths) - lengths
     begin = _latest(value & 0x7FF, based)

@@ -57,7 +57,7 @@ def read_bin(content: bytes) -> Events:
 
 
 def read_aedat(content: bytes) -> Events:
-    """AEDAT 2.0 of a DVS128 or AEDAT 3.1, as the first line says."""
+    """AEDAT 2.0 of a DVS128 or AEDAT 3.1, by the first line."""
     for version, read in ((b"2.", _read_aedat2), (b"3.", _read_aedat3)):
         if content.startswith(b"#!AER-DAT" + version):
             return read(content)
@@ -128,7 +128,7 @@ def read_aedat4(path: Path, content: bytes) -> Events:
         t, x, y, polarity = (found[name].astype(np.int64) for name in found.dtype.names[:4])
     except (KeyboardInterrupt, SystemExit):
         raise
-    # The decoder is compiled; its errors are of many types, and where it panics they are no Exception.
+    # The decoder is compiled; its errors are of many types, and no Exception if it panics.
     except BaseException as error:
         raise Unreadable(f"cannot be read as AEDAT 4.0 ({reason(error)})") from error
     return Events(t, x, y, polarity)
@@ -137,7 +137,7 @@ def read_aedat4(path: Path, content: bytes) -> Events:
 @contextmanager
 def _as_file(path: Path, content: bytes) -> Iterator[str]:
     """Return the path of a file with a recording's bytes."""
-    if os.path.isfile(path):  # noqa: PTH113 - it says no to what is no path
+    if os.path.isfile(path):  # noqa: PTH113 - False for names that cannot exist
         yield str(path)
         return
     with tempfile.NamedTemporaryFile(suffix=path.suffix) as file:

@@ -44,7 +44,7 @@ def resampled(
     end = length if end is None else min(end, length)
     up, down = _terms(rate, to)
     reach = _reach(up, down)
-    # Places of the values that the part depends on, of which those beyond the ends repeat the first and the last.
+    # Places of the values that the part depends on; beyond the ends the first and the last value are repeated.
     first, last = begin * down // up - reach, (end - 1) * down // up + reach + 1
     part = x[max(first, 0) : last]
     around = ((max(-first, 0), max(last - len(x), 0)), *[(0, 0)] * (x.ndim - 1))
@@ -136,7 +136,7 @@ def _table(up: int, down: int) -> NDArray[np.float64]:
 
 
 def _kernels(phases: NDArray[np.int64], up: int, down: int) -> NDArray[np.float64]:
-    """Return k at phases / up behind a value, [phases, 2 reach + 1], each with the sum 1."""
+    """Return k at phases / up after a value, [phases, 2 reach + 1], each with the sum 1."""
     cutoff, reach = _cutoff(up, down), _reach(up, down)
     fractions, n = phases[:, None] / up, np.arange(-reach, reach + 1)
     u = fractions - n

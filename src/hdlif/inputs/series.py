@@ -15,7 +15,7 @@ Floats = NDArray[np.float32]
 SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
 """The ends of the names of files that hold series, or rows."""
 ARRAYS = ("x", "y", "group", "part")
-"""What a .npz file of a data set holds, of which the first are the samples."""
+"""Arrays of a .npz file of a data set; the first are the samples."""
 
 
 def windows(length: int, window: int, stride: int | None) -> range:

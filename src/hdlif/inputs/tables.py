@@ -31,7 +31,7 @@ MOST_CELLS = 2**28
 NUMBER = re.compile(r" *[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})? *")
 """A cell that is a number; in a time that grows as its length does, whatever it holds."""
 MISSING = {"nan", "-nan", "+nan", "na", "n/a", "<na>", "null", "none"}
-"""What stands for a missing number, in small letters."""
+"""Words for a missing number, in small letters."""
 _NO_NAMES = {"", *MISSING, "inf", "-inf", "+inf"}
 """No column is called so."""
 FILL_IN = "fill it in or cut the row"
@@ -96,7 +96,7 @@ def parse_table(
             a cell is empty, no number, not finite or beyond float32.
     """
     numbered = _rows(content)
-    first_line, first = next(numbered)
+    top, first = next(numbered)
     if not first:
         raise Unreadable("line 1 is blank")
     header = names_in(first)
@@ -108,10 +108,10 @@ def parse_table(
     same: dict[str, str] = {}
     lines = array("q")
     # A row that is no header is the first one of numbers.
-    for line, row in itertools.chain([] if header else [(first_line, first)], numbered):
+    for line, row in itertools.chain([] if header else [(top, first)], numbered):
         if len(row) != len(first):
-            beside = "header" if header else "first row"
-            raise Unreadable(f"line {line} has {len(row)} cells, and the {beside} has {len(first)}; fix or cut the row")
+            top = "header" if header else "first row"
+            raise Unreadable(f"line {line} has {len(row)} cells, and the {top} has {len(first)}; fix or cut the row")
         for place in places:
             if not NUMBER.fullmatch(row[place]):
                 said, is_text = no_number(row[place])
@@ -173,7 +173,7 @@ def names_in(first: list[str]) -> list[str] | None:
         seen = odd[0] if odd else next(cell for cell, number in zip(first, numbers, strict=True) if not number)
         raise Unreadable(
             f"line 1 is neither names of columns nor numbers: it has {brief(seen)}"
-            + (" beside numbers" if any(numbers) else "")
+            + (" among numbers" if any(numbers) else "")
         )
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise Unreadable(f"its header names the column {brief(repeated[0])} twice")
@@ -187,7 +187,7 @@ def columns_of(
     asked = [*text, *(columns or ())]
     if header is None:
         if asked:
-            raise Unreadable(f"it has no header, which would say where {', '.join(map(brief, asked))} stands; add one")
+            raise Unreadable(f"it has no header to find {', '.join(map(brief, asked))} by; add one")
         return list(range(count)), {}
     places = {name: place for place, name in enumerate(header)}
     for name in asked:
@@ -195,7 +195,7 @@ def columns_of(
             raise Unreadable(f"it has no column {brief(name)}; {cut(did_you_mean(name, header), 300)}")
     chosen = columns if columns is not None else [name for name in header if name not in text]
     if not chosen and columns is None:
-        raise Unreadable(f"it has no column beside {', '.join(map(brief, text))}")
+        raise Unreadable(f"it has no other column than {', '.join(map(brief, text))}")
     return [places[name] for name in chosen], {name: places[name] for name in text}
 
 

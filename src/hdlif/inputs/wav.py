@@ -89,9 +89,9 @@ def read_header(up_to: Callable[[int], bytes]) -> tuple[Format, int]:
         name, size = head[:4], int.from_bytes(head[4:], "little")
         if name == b"data":
             if form is None:
-                raise Unreadable("its samples stand before the chunk that says what they are")
+                raise Unreadable("its samples come before the chunk that describes them")
             return form, size
-        # a chunk of an odd size has a byte behind it
+        # a chunk of an odd size is followed by a byte
         padded = size + size % 2
         if name == b"fmt ":
             if size > _MOST_FORMAT:

@@ -88,7 +88,7 @@ def test_other_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         look(root)
     (root / "low" / "x.csv").unlink()
     (root / "empty").mkdir()
-    with pytest.raises(DataError, match="lies in empty"):
+    with pytest.raises(DataError, match="no CSV or WAV file in empty"):
         look(root)
     (root / "empty").rmdir()
     monkeypatch.setattr("hdlif.data.sources.sounds.MOST_KEPT", 1000)

@@ -91,7 +91,7 @@ _FETCHERS: Mapping[Registry, Callable[[PackageFile, Path], None]] = {
 
 
 def unpack_debian(package: Path, folder: Path) -> None:
-    """Unpack the files of a Debian package, of which no script is run. Raises `DataError`."""
+    """Unpack the files of a Debian package without running its scripts. Raises `DataError`."""
     _run_plain(["dpkg-deb", "--extract", str(package), str(folder)], folder, package.name, "free space on the disk")
 
 

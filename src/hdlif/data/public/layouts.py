@@ -200,7 +200,7 @@ def _integer_keys(value: Any) -> dict[int, list[Any]]:
 def exercises(files: Sequence[Path], folder: Path) -> None:
     """Windows of 128 rows, one every 64, of recordings of 6 channels by 10 people; no part is stated."""
     content = _member(files[0], "seglearn/data/watch_dataset.npy")
-    # An array of one object: behind numpy's header stands a pickle.
+    # An array of one object: numpy's header is followed by a pickle.
     begin = content.index(b"\n") + 1
     (data,) = items(parse_pickle(content[begin:]))
     names = [str(name) for name in items(data["y_labels"])]

@@ -15,7 +15,7 @@ from hdlif.errors import DataError, cut, did_you_mean, reason
 from hdlif.inputs import Unreadable
 
 NOTE = "source.json"
-"""The file of a set's folder that says where it is from."""
+"""The file in a set's folder that names its source."""
 
 
 def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = lambda line: None) -> Path:
@@ -28,7 +28,7 @@ def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = lam
     Returns:
         the folder, with `source.json`, which states the source of the set.
     Raises:
-        DataError: there is no such set, it cannot be fetched, or something else lies at ROOT/NAME.
+        DataError: there is no such set, it cannot be fetched, or ROOT/NAME is something else.
     """
     if name not in SETS:
         raise DataError(f"{cut(name)!r} is not a public set; {did_you_mean(name, SETS)}")

@@ -65,7 +65,7 @@ _LISTS = ("Sequence", "List", "LargeList", "Array2D")
 class _TargetColumns:
     """The columns of the target: of classes, of each value or label, or of lists of labels if it is `listed`.
 
-    `names` are those that whole numbers in the first column stand for.
+    `names` are the labels of whole numbers in the first column.
     """
 
     columns: tuple[str, ...] = ()

@@ -149,7 +149,7 @@ def _read_file(layout: _Layout, folder: SetFolder, path: Path) -> tuple[NDArray[
     try:
         content = parse_pickle(read_regular(path, most=MOST_BYTES))
         if not isinstance(content, dict) or not {b"data", layout.labels} <= content.keys():
-            raise Unreadable(f"holds no {layout.labels.decode()} beside data")
+            raise Unreadable(f"holds data without {layout.labels.decode()}")
         pixels, labels = integers(content[b"data"]), integers(content[layout.labels])
     except (OSError, Unreadable) as error:
         raise folder.error(path, f"is not a batch of {layout.name} ({reason(error)})") from error

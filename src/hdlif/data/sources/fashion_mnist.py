@@ -41,7 +41,7 @@ def parse_idx(content: bytes, dimensions: int) -> NDArray[np.uint8]:
     values: NDArray[Any] = np.frombuffer(content, np.uint8, offset=start)
     try:
         return values.reshape(shape)
-    # A length of 0 beside ones whose product no array can have.
+    # A length of 0 with others whose product no array can have.
     except ValueError as error:
         raise Unreadable(f"promises {shape} values, and no array has that shape") from error
 

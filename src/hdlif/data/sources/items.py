@@ -95,7 +95,7 @@ def _parts(make: Callable[..., Any], takes: Sequence[str]) -> dict[Part, Any]:
 
 
 class _Contents:
-    """The items of data sets as the contents of files, of which those that are `held` are given once.
+    """The items of data sets as the contents of files; `held` items are given once.
 
     `places` are the part and index of each item.
     """
@@ -144,7 +144,7 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
     if len(ends) > 1:
         raise DataError(f"{name}: items {ends[PICTURE]} and {ends[SERIES]} are a picture and a series; give one kind")
     suffix = next(iter(ends))
-    # Files stand sorted by their names, and so do contents.
+    # Files are sorted by their names, and so are contents.
     order = sorted(range(len(places)), key=lambda number: _file(sets, *places[number], suffix))
     listed = tuple(
         Sample(_file(sets, *places[n], suffix), given[n][0], places[n][0] if len(sets) > 1 else None, given[n][1])
@@ -153,7 +153,7 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
     trained = {label for one in listed if one.part in (None, "train") for label in labels_of(one)}
     if odd := next((one for one in listed if not trained.issuperset(labels_of(one))), None):
         absent = next(label for label in labels_of(odd) if label not in trained)
-        raise DataError(f"{name}: {odd.name} is of class {brief(absent)}, of which no item is to train on; give some")
+        raise DataError(f"{name}: {odd.name} is of class {brief(absent)}, which no training item has; give some")
     present = in_order(trained) if classes is None else tuple(label for label in classes if label in trained)
     if wanted.classes and len(present) < 2:
         raise DataError(f"{name}: all items are of one class, {brief(present[0])}; there must be two or more")

@@ -75,7 +75,7 @@ class Series(Tabular, OfSounds):
         return find_samples(place, recorded, self, kind="series", rates=rates)
 
     def _recorded(self, place: Path) -> Recorded:
-        """Read what lies at a path; raises `ValueError` on a setting that it does not take."""
+        """Read a path; raises `ValueError` on a setting that it does not take."""
         known, wanted = self.known, self.wanted
         window, stride = self.window, self.stride
         if known is not None and known.windows and window is None:
@@ -259,7 +259,7 @@ def _of_recording(place: Path, request: Tabular, window: int | None, stride: int
 
 
 def _stretches(labels: Sequence[str], groups: Sequence[str]) -> Iterator[tuple[tuple[str, str], int, int]]:
-    """Yield label and group of each run of rows that has one of each, where it begins, and where it ends."""
+    """Yield label and group of each run of rows that has one of each, and its begin and end."""
     begin = 0
     for key, rows in groupby(zip(labels, groups, strict=True)):
         end = begin + sum(1 for _ in rows)

@@ -1,4 +1,4 @@
-"""The user's own samples in tar shards of the WebDataset form: KEY.png, say, beside KEY.cls or KEY.json with its label.
+"""The user's own samples in tar shards of the WebDataset form: KEY.png, say, with its label in KEY.cls or KEY.json.
 
 The headers of every shard are read once when a command starts; then any sample is one read away, so that the order of
 an epoch is a function of (seed, epoch), as with files.
@@ -159,7 +159,7 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
                 names = cut(", ".join(map(brief, wanted.names or (label,))), 200)
                 needed = f".cls, or .json with {names}" if wanted.one_class else f".json with {names}"
                 what = "label" if wanted.one_class else "target"
-                raise DataError(f"{path}: {cut(key)} has no {what} beside it: add {cut(key)}{needed}")
+                raise DataError(f"{path}: {cut(key)} has no {what}: add {cut(key)}{needed}")
         return {key: _Found(end, one.offset, one.size, *given[key]) for key, (end, one) in found.items()}
 
 
@@ -174,13 +174,13 @@ def _classes(root: Path, files: Sequence[Sample]) -> tuple[str, ...]:
         raise DataError(f"{root}: {seen}; there must be two or more")
     for one in files:
         if odd := next((label for label in labels_of(one) if label not in classes), None):
-            raise DataError(f"{root}: {one.name} is of class {brief(odd)}, of which train has none; add some")
+            raise DataError(f"{root}: {one.name} is of class {brief(odd)}, which train does not have; add some")
     return classes
 
 
 def shards_at(place: Path) -> list[Path]:
     """Return the sorted tar files of a folder or a pattern. Raises `DataError` if there is none."""
-    if os.path.isfile(place):  # noqa: PTH113 - it says no to what is no path
+    if os.path.isfile(place):  # noqa: PTH113 - False for names that cannot exist
         found = [str(place)]
     elif os.path.isdir(place):  # noqa: PTH112
         found = [entry.path for entry in os.scandir(place) if not entry.name.startswith(".")]
@@ -188,8 +188,8 @@ def shards_at(place: Path) -> list[Path]:
         found = [path for pattern in _expanded(str(place)) for path in (glob.glob(pattern) or [pattern])]  # noqa: PTH207
     paths = sorted({Path(path) for path in found if path.lower().endswith(".tar")})
     if not paths:
-        raise DataError(f"{place}: no .tar file lies there; give a folder of them, one, or a pattern such as x-*.tar")
-    # The pattern says that they are there: of those that are not, the first is named.
+        raise DataError(f"{place}: there is no .tar file; give a folder of them, one, or a pattern such as x-*.tar")
+    # The pattern names them all; the first that is missing is reported.
     for path in paths:
         if not os.path.isfile(path):  # noqa: PTH113
             raise DataError(f"{path}: there is no such shard; give those that are there")
@@ -197,7 +197,7 @@ def shards_at(place: Path) -> list[Path]:
 
 
 def _expanded(pattern: str) -> list[str]:
-    """Return the patterns that braces stand for.
+    """Return the patterns that braces expand to.
 
     >>> _expanded("x-{08..10}.tar"), _expanded("{a,b}.tar")
     (['x-08.tar', 'x-09.tar', 'x-10.tar'], ['a.tar', 'b.tar'])
@@ -212,11 +212,11 @@ def _expanded(pattern: str) -> list[str]:
         if ends := re.fullmatch(r"([0-9]{1,9})\.\.([0-9]{1,9})", inside):
             first, last = int(ends[1]), int(ends[2])
             if last - first >= _MOST_SHARDS:
-                raise DataError(f"{cut(pattern, 200)}: stands for more than {_MOST_SHARDS:,} shards; give fewer")
+                raise DataError(f"{cut(pattern, 200)}: expands to more than {_MOST_SHARDS:,} shards; give fewer")
             inside = ",".join(f"{number:0{len(ends[1])}}" for number in range(first, last + 1))
         todo += [here[: braces.start()] + part + here[braces.end() :] for part in inside.split(",")]
         if len(todo) + len(done) > _MOST_SHARDS:
-            raise DataError(f"{cut(pattern, 200)}: stands for more than {_MOST_SHARDS:,} shards; give fewer")
+            raise DataError(f"{cut(pattern, 200)}: expands to more than {_MOST_SHARDS:,} shards; give fewer")
     return done
 
 
@@ -228,8 +228,8 @@ def _parts(root: Path, names: Sequence[str]) -> list[Part | None]:
     if None in parts:
         said, other = names[next(n for n, part in enumerate(parts) if part)], names[parts.index(None)]
         raise DataError(
-            f"{root}: {cut(said)} says by its name which part it is, and {cut(other)} does not; begin all of them with "
-            "train, val or test, or none"
+            f"{root}: the name of {cut(said)} begins with its part, and that of {cut(other)} does not; begin all of "
+            "them with train, val or test, or none"
         )
     if "train" not in parts:
         raise DataError(f"{root}: no shard's name begins with train; there are {some(list(map(cut, names)), 3)}")
