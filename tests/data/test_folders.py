@@ -69,7 +69,7 @@ def test_other_folders_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "file.png": "is a file; give a folder",
         "loose": "1 pictures and no folder",
         "one": 'has one class, "a"',
-        "empty": "no picture lies in b",
+        "empty": "no picture in b",
         "line": "cannot be called 'a\\nb', which is not printable",
         "bytes": "which is not printable",
         "classes": "test lacks a class that train has (b) and has a class that train lacks (c)",
