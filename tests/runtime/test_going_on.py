@@ -1,6 +1,7 @@
 """A sequence that goes on says after each step what a run to it says, and goes on from its bytes elsewhere."""
 
 import hashlib
+import io
 import struct
 
 import numpy as np
@@ -10,10 +11,12 @@ from c_interface import OF_THE_EXTENSION
 from cases import every
 from deployed_graphs import random_input, residual_network
 from hdlif.errors import StateError
-from hdlif.graph.artefact import Graph, dumps
+from hdlif.graph.artefact import Graph, InputRecord, dumps
 from hdlif.runtime import Session
 from hdlif.runtime.answers import answers
+from hdlif.runtime.files import Given
 from hdlif.runtime.going_on import GoingOn
+from hdlif.runtime.inputs import read_steps
 from served import STEPS, TASKS, series
 
 
@@ -130,3 +133,16 @@ def test_outputs_that_are_not_finite_are_no_answer() -> None:
     going = GoingOn(Session(graph, 1))
     x = np.full((2, 1, *graph.input.shape), 3e38, np.float32)
     assert going.run(x) == [None, None]
+
+
+@every(
+    channels_and_shape_and_steps=[(1, (6,), 6), (1, (6, 1), 6), (2, (2,), 1), (2, (6, 2), 6)],
+)
+def test_an_array_of_one_axis_is_a_step_of_several_channels_or_steps_of_one(
+    channels_and_shape_and_steps: tuple[int, tuple[int, ...], int],
+) -> None:
+    channels, shape, steps = channels_and_shape_and_steps
+    body = io.BytesIO()
+    np.save(body, np.arange(np.prod(shape), dtype=np.float32).reshape(shape))
+    record = InputRecord((channels, 1, 1), (0.0,) * channels, (1.0,) * channels, kind="series")
+    assert read_steps(Given("body", ".npy", body.getvalue()), record, 8).shape == (steps, 1, channels, 1, 1)
