@@ -74,6 +74,7 @@ class Following(Temporal):
     of=[
         (lambda run, h: (h[:, :, 1:] * 2).flatten(2), 3),
         (lambda run, h: torch.flatten(torch.cat([h, h[:, :, :2]], dim=-3), 2), 6),
+        (lambda run, h: torch.flatten(torch.cat([h, h * 0.5], dim=-3), 2), 8),
         (lambda run, h: torch.add(1.5, -h).flatten(2), 4),
         (lambda run, h: (2 - (h + h) - 0.5).flatten(start_dim=2), 4),
         (lambda run, h: torch.mul(h, 0.25).flatten(2) if h.ndim == 5 else None, 4),
