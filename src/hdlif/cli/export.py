@@ -202,10 +202,9 @@ def _export_c(
 
 COMMAND = subcommand(
     export_file,
-    ("hdlif export runs/digits_hdlif_w1p5_s4 --out digits.hdlif.safetensors", "one file that `hdlif run` takes"),
     (
         "hdlif export runs/digits_hdlif_w1p5_s4 --out digits.hdlif.safetensors --confidence auto",
-        "with early exit, which `hdlif run` then uses",
+        "one file that `hdlif run` takes, with early exit",
     ),
     ("hdlif export digits.hdlif.safetensors --to c --out digits.c --rom 64K --ram 32K", "C99 for a microcontroller"),
     (
