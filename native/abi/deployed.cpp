@@ -66,8 +66,8 @@ Deployed::Deployed(Artefact& artefact, const OpenOptions& options)
     : options_(options),
       session_(std::move(artefact.program), options.threads, *options.kernels, options.max_bytes),
       values(std::move(artefact.values)), states(std::move(artefact.states)),
-      labels(std::move(artefact.labels)), input(std::move(artefact.input)), takes_mean(artefact.takes_mean),
-      graph(std::move(artefact.graph)), digest(artefact.digest) {
+      labels(std::move(artefact.labels)), input(std::move(artefact.input)),
+      takes_mean(artefact.task.takes_mean), graph(std::move(artefact.graph)), digest(artefact.digest) {
   // A picture and a row of a table are the same at every step; a series and a recording are not.
   const bool is_static = input.frames == "constant" && input.kind != "events";
   const int64_t steps = program().time_steps;

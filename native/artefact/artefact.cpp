@@ -64,14 +64,19 @@ Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes) {
   const JsonDocument document(found.graph); // was read within its limits before
   const Json graph = document.root();
   check_object("hdlif", graph, {"digest", "format", "input", "labels", "nodes", "output", "time_steps"},
-               {"task"});
+               {"confidence", "task"});
   const auto time_steps = int32_t(integer_of("time_steps", member(graph, "time_steps"), 1, (1 << 15) - 1));
   found.input = read_input(member(graph, "input"), time_steps);
   const Json labels = member(graph, "labels"), nodes = member(graph, "nodes");
   check_list("labels", labels);
   labels.entries([&](const Json& label) { found.labels.push_back(string_of("labels", label)); });
   if (const std::optional<Json> task = graph.find("task"))
-    found.takes_mean = read_task(*task, time_steps, found.labels.size());
+    found.task = read_task(*task, time_steps, found.labels.size());
+  if (const std::optional<Json> confidence = graph.find("confidence")) {
+    const double least = float_of("confidence", *confidence);
+    if (!(least >= 0 && least <= 1) || !found.task.classifies)
+      refuse("confidence", *confidence, "in 0..1, of a task that classifies");
+  }
   check_list("nodes", nodes);
   if (nodes.count() > size_t(kMaxNodes))
     throw ArtefactError("the graph has " + std::to_string(nodes.count()) +

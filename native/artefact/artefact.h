@@ -19,8 +19,8 @@ struct Artefact {
   std::vector<std::string> states; // "<node>.<state>", as in program.stateful
   std::vector<std::string> labels; // of the outputs
   InputRecord input;
-  bool takes_mean = true; // the answer is read off the mean of the outputs of all steps so far
-  std::string graph;      // the JSON of the file
+  TaskRecord task;
+  std::string graph; // the JSON of the file
   Digest digest;
 };
 

@@ -168,7 +168,7 @@ InputRecord read_input(const Json& value, int32_t time_steps) {
   return record;
 }
 
-bool read_task(const Json& value, int32_t time_steps, size_t outputs) {
+TaskRecord read_task(const Json& value, int32_t time_steps, size_t outputs) {
   check_object("task", value, {"ahead", "combine", "delay", "kind", "mean", "std", "threshold"});
   const std::string kind =
       word_of("task.kind", member(value, "kind"), {"classify", "sequence", "regress", "multilabel"});
@@ -195,7 +195,7 @@ bool read_task(const Json& value, int32_t time_steps, size_t outputs) {
   const double threshold = float_of("task.threshold", member(value, "threshold"));
   if (!(threshold > 0 && threshold < 1))
     refuse("task.threshold", member(value, "threshold"), "between 0 and 1");
-  return combine == "mean";
+  return {kind == "classify", combine == "mean"};
 }
 
 } // namespace hdlif

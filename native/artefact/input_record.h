@@ -19,7 +19,12 @@ struct InputRecord {
 
 // Checks every field; throws `ArtefactError`.
 InputRecord read_input(const Json& record, int32_t time_steps);
-// Returns whether the answer is read off the mean of the outputs.
-bool read_task(const Json& record, int32_t time_steps, size_t outputs);
+struct TaskRecord {
+  bool classifies = true; // one class of a sample
+  bool takes_mean = true; // the answer is read off the mean of the outputs of all steps so far
+};
+
+// Checks every field; throws `ArtefactError`.
+TaskRecord read_task(const Json& record, int32_t time_steps, size_t outputs);
 
 } // namespace hdlif

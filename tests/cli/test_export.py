@@ -151,8 +151,8 @@ def test_data_of_ones_own_are_described_by_the_option_that_the_error_names(tmp_p
     assert package.export(artefact, out, to="c", arithmetic="fixed", data=table, overrides=overrides) == out
     assert found["samples"] > 0
     for more, words in (
-        (["--set", "data.label=sort"], "data are for --arithmetic fixed and for --firmware"),
-        (["--to", "nir", "--set", "data.label=sort"], "--set is for --to c"),
+        (["--set", "data.label=sort"], "data are for --arithmetic fixed, --firmware and"),
+        (["--to", "nir", "--set", "data.label=sort"], "--set is for --to artefact and --to c"),
     ):
         refused = hdlif(*command[:-2], *more)
         assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr

@@ -13,6 +13,7 @@ from deployed_graphs import random_input, residual_network
 from hdlif.errors import HdlifError, LimitError
 from hdlif.graph.artefact import TaskRecord, save
 from hdlif.runtime import Session, probabilities
+from hdlif.runtime.early import _is_exactly_sure, is_sure
 
 STEPS = 9
 
@@ -39,6 +40,26 @@ def test_samples_of_a_batch_stop_at_different_steps() -> None:
     graph = residual_network()
     x = random_input(graph, 1, 16)
     assert len(set(Session(graph).run(x, STEPS, confidence=0.97).steps.tolist())) > 2
+
+
+def test_sure_is_the_softmax_in_float64_but_for_a_millionth() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, rng.uniform(0.1, 40, (2000, 1)), (2000, 12)).astype(np.float32)
+    powers = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    most = powers.max(-1) / powers.sum(-1)
+    for confidence in (0.0, 0.3, 0.9, 0.999, 1.0):
+        decided = abs(most - confidence) > 1e-6
+        assert decided.sum() > 1500 or confidence == 1
+        np.testing.assert_array_equal(is_sure(logits, confidence)[decided], (most >= confidence)[decided])
+    # The quick way takes the exact one's decisions, ties and the numbers next to them included.
+    below = logits.max(-1, keepdims=True) - logits
+    for place in range(0, 2000, 20):
+        for confidence in most[place] + np.array([-3e-5, -1e-6, -6e-8, 0, 6e-8, 1e-6, 3e-5]):
+            one = slice(place, place + 1)
+            assert is_sure(logits[one], confidence) == _is_exactly_sure(below[one], confidence)
+    for row in ([np.nan, 9, 0], [9, np.nan, 0], [np.inf, 0, 0], [-np.inf] * 3):
+        assert not is_sure(np.array(row, np.float32), 0)
+    assert is_sure(np.array([0, -np.inf, 90], np.float32), 1)
 
 
 def test_a_confidence_is_refused_where_it_means_nothing() -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from cases import naming
 from hdlif.cli.predict import predict_files as run
+from hdlif.errors import HdlifError
 from hdlif.graph.artefact import Graph
 from served import NPY, STEPS, client, npy, residual_network, series, unbounded, write
 from sound_files import tone, wav_bytes
@@ -147,3 +148,32 @@ def test_inputs_whose_answers_are_not_finite_are_listed_apart(tmp_path: Path) ->
         assert [one.partition(":")[0] for one in answer["failed"]] == ["body[1]"]
         refused = http.post(PREDICT, content=npy(values[1]), headers=NPY)
         assert (refused.status_code, refused.json()["code"]) == (422, "answer_not_finite")
+
+
+@pytest.mark.parametrize("confidence", [None, "auto", 0.9, "off"])
+def test_a_stored_confidence_is_used_unless_the_server_is_told(confidence: float | str | None, tmp_path: Path) -> None:
+    """Inputs of several requests that run as one stop each at its own step."""
+    graph = replace(residual_network(), confidence=0.97)
+    artefacts, body = (
+        write(tmp_path, net=graph),
+        npy(np.random.default_rng(0).normal(size=(20, 3, 9, 7)).astype(np.float32)),
+    )
+    path = tmp_path / "x.npy"
+    path.write_bytes(body)
+    wanted = run(artefacts["net"], [path], confidence=confidence, threads=1).as_dict()["inputs"]  # type: ignore[arg-type]
+    with client(artefacts, confidence=confidence) as http:
+        found = http.post(PREDICT, content=body, headers=NPY).json()["inputs"]
+        stored = {"off": None, 0.9: 0.9}.get(confidence, 0.97)  # type: ignore[call-overload]
+        assert http.get("/v1/models/net").json()["confidence"] == stored
+    assert [one | {"input": None} for one in found] == [one | {"input": None} for one in wanted]
+    assert (len({one.get("steps") for one in found}) > 2) != (confidence == "off")
+
+
+def test_a_confidence_that_a_network_cannot_have_ends_the_start(tmp_path: Path) -> None:
+    for graph, confidence, words in (
+        (residual_network(), "auto", "net.hdlif.safetensors: .*the network's file has none"),
+        (series("regress"), 0.5, "the network's task is regress"),
+        (residual_network(), 2, "give a number in 0..1"),
+    ):
+        with pytest.raises(HdlifError, match=words), client(write(tmp_path, net=graph), confidence=confidence):
+            pass

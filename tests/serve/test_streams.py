@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import httpx
 import numpy as np
 import pytest
 
+from cases import every
 from hdlif.runtime import Session
 from hdlif.runtime.answers import answers
+from hdlif.runtime.going_on import GoingOn
 from hdlif.serve.streams import MOST_IN_LINE, OVERHEAD_BYTES
 from served import NPY, STATE, STEPS, async_client, client, npy, residual_network, series, write
 
@@ -27,20 +30,25 @@ def step(http: Any, stream: str, x: np.ndarray, **given: Any) -> Any:
     return http.post(f"/v1/streams/{stream}/steps", content=npy(x), headers=NPY, **given)
 
 
+def frames(rows: np.ndarray) -> np.ndarray:
+    """Normalised steps [K, 1, C, 1, 1]."""
+    found: np.ndarray = ((rows - np.float32(0.5)) / np.float32(2))[:, None, :, None, None]
+    return found
+
+
 def test_steps_come_in_every_form(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(3, 2)).astype(np.float32)
     pixels = rng.integers(0, 256, (3, 9, 7), dtype=np.uint8)
-    frames = rng.normal(size=(2, 3, 9, 7)).astype(np.float32)
+    images = rng.normal(size=(2, 3, 9, 7)).astype(np.float32)
     csv = "\n".join(",".join(map(repr, row)) for row in rows.tolist()).encode()
-    normalised = ((rows - np.float32(0.5)) / np.float32(2))[:, None, :, None, None]
     grey = ((pixels / np.float32(255) - np.float32(0.5)) / np.float32(0.25))[None, None]
     graphs = {"line": series(), "image": residual_network()}
     forms: list[tuple[str, dict[str, Any], np.ndarray]] = [
-        ("line", {"content": csv, "headers": {"content-type": "text/csv"}}, normalised),
+        ("line", {"content": csv, "headers": {"content-type": "text/csv"}}, frames(rows)),
         ("image", {"content": npy(pixels), "headers": NPY}, grey),
-        ("image", {"json": frames.tolist()}, frames[:, None]),
-        ("image", {"content": npy(frames), "headers": NPY}, frames[:, None]),
+        ("image", {"json": images.tolist()}, images[:, None]),
+        ("image", {"content": npy(images), "headers": NPY}, images[:, None]),
     ]
     with client(write(tmp_path, **graphs)) as http:
         for number, (model, body, x) in enumerate(forms):
@@ -207,3 +215,28 @@ def test_ended_and_unknown_streams_are_not_found(tmp_path: Path) -> None:
         for path in (f"/v1/streams/{stream}", f"/v1/streams/{'x' * 22}"):
             for found in (http.get(path), http.get(f"{path}/state"), http.delete(path), http.post(f"{path}/steps")):
                 assert (found.status_code, found.json()["code"]) == (404, "unknown_stream")
+
+
+@every(task=["classify", "last"])
+def test_a_stream_ends_when_it_is_sure(task: str, tmp_path: Path) -> None:
+    """Steps after the first sure one do not run, and further ones are refused; its state goes on elsewhere."""
+    x = np.random.default_rng(3).normal(0, 4, (40, 2)).astype(np.float32)
+    answers = [{"t": t, **(one or {})} for t, one in enumerate(GoingOn(Session(series(task), 1)).run(frames(x)), 1)]
+    chances = [one["probability"] for one in answers]
+    sure = next(t for t in range(3, 39) if chances[t - 1] > max(chances[: t - 1]))
+    graph = replace(series(task), confidence=(chances[sure - 1] + max(chances[: sure - 1])) / 2)
+    with client(write(tmp_path, net=graph)) as http:
+        stream = begin(http)
+        assert not stream["sure"]
+        first = step(http, stream["stream"], x[: sure - 1]).json()
+        assert (first["answers"], first["sure"]) == (answers[: sure - 1], False)
+        rest = step(http, stream["stream"], x[sure - 1 :]).json()
+        assert (rest["answers"], rest["t"], rest["sure"]) == ([answers[sure - 1]], sure, True)
+        refused = step(http, stream["stream"], x[sure])
+        assert (refused.status_code, refused.json()["code"]) == (409, "already_sure")
+        assert f"sure since step {sure}" in refused.json()["message"]
+        assert http.get(f"/v1/streams/{stream['stream']}").json()["sure"]
+        state = http.get(f"/v1/streams/{stream['stream']}/state").content
+        there = begin(http, content=state, headers=STATE)
+        assert (there["t"], there["sure"]) == (sure, False)
+        assert step(http, there["stream"], x[sure]).json()["answers"] == [answers[sure]]

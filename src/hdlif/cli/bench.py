@@ -5,9 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
-
-from hdlif.cli.options import FILE, DataKeys, DataRoot, DataSetName, argument, option, subcommand
+from hdlif.cli.options import FILE, Confidence, DataKeys, DataRoot, DataSetName, argument, option, subcommand
 from hdlif.report.tables import aligned
 
 COMPARED_IMAGES = 64
@@ -17,7 +15,7 @@ def bench(
     artefact: Annotated[Path, argument(type=FILE)],
     *,
     twin: Annotated[Path | None, option(type=FILE)] = None,
-    confidence: Annotated[float | None, option(type=click.FloatRange(0, 1), metavar="P")] = None,
+    confidence: Confidence = None,
     against: Annotated[str | None, option(metavar="NAMES")] = None,
     data: DataSetName = None,
     data_root: DataRoot = None,
@@ -37,7 +35,8 @@ def bench(
 
     Args:
         twin: The model file of an ordinary network for the same input, to time with ARTEFACT.
-        confidence: Time ARTEFACT with early exit too, as `hdlif run --confidence P` runs it.
+        confidence: Time ARTEFACT with early exit too, as `hdlif run --confidence P` runs it; off leaves it out.
+            [default: auto, if ARTEFACT has a confidence]
         against: Peers to time, out of openvino,onnxruntime,torch.  [default: those that are installed]
         data: Data set, or path of data of your own, to run and to calibrate INT8 on.  [default: noise]
         batch: Images at once for throughput.
@@ -61,6 +60,7 @@ def bench(
     from hdlif.report.provenance import hardware, versions
     from hdlif.report.signal_stack import signal_stack_kept
     from hdlif.runtime import Session
+    from hdlif.runtime.early import choose_confidence
     from hdlif.runtime.session import available_cores
 
     threads = available_cores() if threads is None else threads
@@ -69,6 +69,7 @@ def bench(
     files = {"": artefact, **({} if twin is None else {measure.TWIN: twin})}
     graphs = {prefix: load(existing(path)) for prefix, path in files.items()}
     graph = graphs[""]
+    least = choose_confidence(confidence, graph.confidence, graph.task)
     if twin is not None:
         measure.check_twin(twin, graphs[measure.TWIN], graph)
     root, compared = None if data_root is None else Path(data_root), max(COMPARED_IMAGES // batch, 1) * batch
@@ -84,10 +85,10 @@ def bench(
                 say(f"{prefix}{name}: preparing")
                 candidates[prefix + name] = measure.prepare(name, material, threads, batch, reference=prefix + OURS)
         early = None
-        if confidence is not None:
-            stopping = measure.early(candidates[OURS], confidence, threads)
+        if least is not None:
+            stopping = measure.early(candidates[OURS], least, threads)
             candidates[OURS + measure.EARLY] = stopping
-            early = {"confidence": confidence, "steps": measure.mean_steps(stopping, images.compared)}
+            early = {"confidence": least, "steps": measure.mean_steps(stopping, images.compared)}
         results = measure.compare(candidates, images.compared, batch, graph.task)
         for name, candidate in candidates.items():
             results[name]["accuracy"] = measure.accuracy(candidate, images, batch, graph.task)

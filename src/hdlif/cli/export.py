@@ -1,12 +1,25 @@
 """`hdlif export`: a trained network as one file that runs without PyTorch, as an ONNX model, in NIR, or in C."""
 
 from collections.abc import Callable
-from functools import wraps
+from dataclasses import replace
+from functools import cache, wraps
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from hdlif.cli.options import FILE, Bytes, DataKeys, DataSet, P, Place, argument, called_from_python, subcommand
+from hdlif.cli.options import (
+    FILE,
+    Bytes,
+    DataKeys,
+    DataSet,
+    P,
+    Place,
+    StoredConfidence,
+    argument,
+    called_from_python,
+    option,
+    subcommand,
+)
 from hdlif.errors import ArgumentError, InputError
 
 if TYPE_CHECKING:
@@ -16,15 +29,18 @@ if TYPE_CHECKING:
     from hdlif.cli.export_formats import Exported
     from hdlif.data import ImageSets
     from hdlif.graph.artefact import Graph, InputRecord
+    from hdlif.report.early_exit import EarlyExit
     from hdlif.training import Trainer
 
 _TARGETS = {
-    "artefact": (),
+    "artefact": ("confidence", "max_drop", "data", "data_root", "overrides"),
     "onnx": ("form", "batch", "weights"),
     "nir": ("extension", "for_norse"),
-    "c": ("arithmetic", "data", "data_root", "overrides", "rom", "ram", "firmware"),
+    "c": ("confidence", "max_drop", "arithmetic", "data", "data_root", "overrides", "rom", "ram", "firmware"),
 }
 """The options of each target, next to --check."""
+MAX_DROP = 0.5
+"""Percentage points of accuracy that `--confidence auto` may lose."""
 
 
 def export_file(
@@ -32,6 +48,8 @@ def export_file(
     out: Place,
     *,
     to: Literal["artefact", "onnx", "nir", "c"] = "artefact",
+    confidence: StoredConfidence = None,
+    max_drop: Annotated[float | None, option(type=float, metavar="POINTS")] = None,
     form: Literal["unrolled", "step"] | None = None,
     batch: int | None = None,
     weights: Literal["int8", "int4", "float32"] | None = None,
@@ -57,11 +75,14 @@ def export_file(
     \f
     From Python, `network` may also be a network that `hdlif.load` has returned, or a `Trainer` that has trained: both
     know their task, input, labels and time steps. For any other module give `input`, and `labels` and `time_steps`.
-    `overrides` are "data.KEY=VALUE" each, for C.
+    `overrides` are "data.KEY=VALUE" each.
 
     Args:
         out: The file to write, usually NAME.hdlif.safetensors.
         to:
+        confidence: Of an artefact and C: the probability at which a class is sure, for early exit; auto is the smallest
+            that keeps the accuracy of all time steps on the validation part.
+        max_drop: Of --confidence auto: the percentage points of accuracy that it may lose.  [default: 0.5]
         form: Of ONNX: all time steps of a static image, or one step with its state.  [default: unrolled]
         batch: Of ONNX: images that the unrolled form takes at once; a step takes any number.  [default: 1]
         weights: Of ONNX: how weights of few bits are held; int4 takes opset 21.  [default: int8]
@@ -69,8 +90,8 @@ def export_file(
         for_norse: Of NIR: as norse reads it, which ignores R and knows no mean: R = 1 with larger weights, and
             sums.
         arithmetic: Of C: float32, or integers of 16 bits, whose formats are chosen on --data.  [default: float]
-        data: Of C: the data of an artefact; a run's own by default.
-        data_root: Of C: folder of data sets that are no part of a package.
+        data: Of C, and of --confidence auto: the data of an artefact; a run's own by default.
+        data_root: Of these: folder of data sets that are no part of a package.
         rom: Of C: refuse larger tables, the network's constants; 65536 or 64K.
         ram: Of C: refuse more state and work space; 16384 or 16K.
         firmware: Of C: write a program for boards around it, into the folder of --out.
@@ -78,62 +99,100 @@ def export_file(
             runtime, C built here and for emulators, ONNX in the engines that are installed, NIR read back.
     Raises:
         ArgumentError: an option is of another target.
-        InputError: another target, or what the target refuses.
+        InputError: another target, what the target refuses, or no validation part for --confidence auto.
+        HdlifError: a confidence, and the network does not classify.
         MachineError: a check found other outputs; nothing is written.
     """
-    given = {key: value for key, value in locals().items() if key in sum(_TARGETS.values(), ()) and value}
+    from hdlif.graph.artefact import load
+    from hdlif.recipe.runs.files import existing, names_artefact
+
+    given = {
+        key: value
+        for key, value in locals().items()
+        if key in sum(_TARGETS.values(), ()) and (value or type(value) in (int, float))
+    }
     for name in given:
         if name not in _TARGETS[to]:
             flag = "--set" if name == "overrides" else f"--{name.replace('_', '-')}"
             owners = " and ".join(f"--to {other}" for other, names in _TARGETS.items() if name in names)
             raise ArgumentError(f"{flag} is for {owners}; leave it out")
-    path = Path(out)
-    if to == "c":
-        return _export_c(network, path, check, (input, labels, time_steps), given)
-    from hdlif.cli import export_formats
-    from hdlif.cli.networks import graph_of
-
-    graph = graph_of(network, input, labels, time_steps, trained=to == "artefact")
-    write: Callable[..., Exported] = getattr(export_formats, f"export_{to}")
-    return write(graph, path, check=check, **given)
-
-
-def _export_c(network: Any, out: Path, check: bool, known: tuple[Any, ...], given: dict[str, Any]) -> "ExportedC":
-    from hdlif.cli.export_c import export_c
-    from hdlif.graph.artefact import load
-    from hdlif.recipe.runs.files import existing, names_artefact
-
+    if max_drop is not None and (confidence != "auto" or not 0 <= max_drop <= 100):
+        raise ArgumentError(f"--max-drop {max_drop:g}: it is 0 to 100 percentage points, of --confidence auto")
+    if to == "artefact" and confidence != "auto" and (data is not None or data_root is not None or overrides):
+        raise ArgumentError("--data, --data-root and --set are for --confidence auto and --to c; leave them out")
+    path, is_path = Path(out), isinstance(network, (str, PathLike))
     source = fspath(network) if isinstance(network, (str, PathLike)) else type(network).__name__
-    data, root = (given.pop(key, None) for key in ("data", "data_root"))
-    overrides, arithmetic, firmware = given.pop("overrides", ()), given.pop("arithmetic", "float"), "firmware" in given
-    given.pop("firmware", None)
-    of_artefact = isinstance(network, (str, PathLike)) and names_artefact(Path(network))
-    named = data is not None or bool(overrides)
-    if arithmetic == "float" and not firmware and named:
-        raise InputError(f"{source}: data are for --arithmetic fixed and for --firmware; give one of them, or no data")
-    graph: Graph
-    if of_artefact:
+    of_artefact = is_path and names_artefact(Path(source))
+    if to == "c" and of_artefact:
         # without PyTorch
-        graph = load(existing(Path(network)))
+        graph = load(existing(Path(source)))
     else:
         from hdlif.cli.networks import graph_of
 
-        graph = graph_of(network, *known)
+        graph = graph_of(network, input, labels, time_steps, trained=to == "artefact")
 
+    @cache
     def sets() -> "ImageSets":
+        from hdlif.recipe.runs.recipe_data import data_keys
+        from hdlif.recipe.runs.tested_data import sets_of_graph
         from hdlif.report.fixed_point import sets_of
 
-        return sets_of(
-            graph, Path(source), None if data is None else fspath(data), None if root is None else Path(root), overrides
-        )
+        root, named = None if data_root is None else Path(data_root), None if data is None else fspath(data)
+        if is_path:
+            return sets_of(graph, Path(source), named, root, overrides)
+        return sets_of_graph(graph, named, root, Path(source), keys=data_keys(overrides))
 
-    needed = arithmetic == "fixed" or named or (firmware and not of_artefact)
+    early = None
+    if confidence is not None:
+        graph, early = _with_confidence(graph, source, confidence, MAX_DROP if max_drop is None else max_drop, sets)
+    if to == "c":
+        return replace(_export_c(graph, source, path, check, of_artefact, sets, given), early=early)
+    from hdlif.cli import export_formats
+
+    options = {key: value for key, value in given.items() if key not in _TARGETS["artefact"]}
+    write: Callable[..., Exported] = getattr(export_formats, f"export_{to}")
+    return replace(write(graph, path, check=check, **options), early=early)
+
+
+def _with_confidence(
+    graph: "Graph", source: str, confidence: float | Literal["auto"], max_drop: float, sets: Callable[[], "ImageSets"]
+) -> "tuple[Graph, EarlyExit | None]":
+    """Return the graph with a confidence of its own, and what that does if it was chosen here."""
+    from hdlif.runtime.early import check_confidence
+
+    if confidence != "auto":
+        return replace(graph, confidence=check_confidence(confidence, graph.task)), None
+    check_confidence(1, graph.task)
+    # with PyTorch
+    from hdlif.report.early_exit import choose_on_validation
+
+    early = choose_on_validation(graph, sets(), source, max_drop=max_drop)
+    return replace(graph, confidence=early.confidence), early
+
+
+def _export_c(
+    graph: "Graph",
+    source: str,
+    out: Path,
+    check: bool,
+    of_artefact: bool,
+    sets: Callable[[], "ImageSets"],
+    given: dict[str, Any],
+) -> "ExportedC":
+    from hdlif.cli.export_c import export_c
+
+    arithmetic, firmware = given.get("arithmetic", "float"), "firmware" in given
+    named = "data" in given or "overrides" in given
+    if arithmetic == "float" and not firmware and named and given.get("confidence") != "auto":
+        raise InputError(
+            f"{source}: data are for --arithmetic fixed, --firmware and --confidence auto; give one of them, or no data"
+        )
     return export_c(
         graph,
         source,
         out,
         arithmetic=arithmetic,
-        sets=sets if needed else None,
+        sets=sets if arithmetic == "fixed" or (firmware and (named or not of_artefact)) else None,
         rom=given.get("rom"),
         ram=given.get("ram"),
         firmware=firmware,
@@ -143,7 +202,10 @@ def _export_c(network: Any, out: Path, check: bool, known: tuple[Any, ...], give
 
 COMMAND = subcommand(
     export_file,
-    ("hdlif export runs/digits_hdlif_w1p5_s4 --out digits.hdlif.safetensors", "one file that `hdlif run` takes"),
+    (
+        "hdlif export runs/digits_hdlif_w1p5_s4 --out digits.hdlif.safetensors --confidence auto",
+        "one file that `hdlif run` takes, with early exit",
+    ),
     ("hdlif export digits.hdlif.safetensors --to c --out digits.c --rom 64K --ram 32K", "C99 for a microcontroller"),
     (
         "hdlif export runs/digits_hdlif_w1p5_s4 --to onnx --out digits.onnx",

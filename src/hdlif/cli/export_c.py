@@ -24,6 +24,7 @@ from hdlif.whole_files import whole_file
 
 if TYPE_CHECKING:
     from hdlif.data import ImageSets
+    from hdlif.report.early_exit import EarlyExit
     from hdlif.report.fixed_point import Rounded
 
 
@@ -38,6 +39,7 @@ class ExportedC:
     Attributes:
         rounded: of fixed point.
         checked, ran: what a build on this machine gave, and what emulated devices did, where that was asked for.
+        early: what the network's confidence does, if it was chosen on data.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class ExportedC:
     rounded: Rounded | None = None
     checked: Checked | None = None
     ran: tuple[Ran, ...] = ()
+    early: EarlyExit | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """What `hdlif export --to c --json` prints."""
@@ -52,6 +55,8 @@ class ExportedC:
         for key in ("data_bytes", "state_bytes", "work_bytes", "additions"):
             found[key] = getattr(self.source, key)
         found["arithmetic"] = self.source.arithmetic
+        if self.early is not None:
+            found["early"] = self.early.as_dict()
         if self.rounded is not None:
             found["rounded"] = self.rounded.as_dict()
         if self.checked is not None:
@@ -67,6 +72,8 @@ class ExportedC:
             f"state: {source.state_bytes:,} bytes of RAM; work space: {source.work_bytes:,}, without the stack",
             f"a step: at most {source.additions:,} additions of a weight times an input",
         ]
+        if self.early is not None:
+            lines.append(str(self.early))
         if rounded is not None:
             lines.append(
                 f"fixed point: the same answer as in float32 on {rounded.agreement:.2%} of {rounded.samples} test "

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hdlif.deploy import nir, onnx
 from hdlif.errors import InputError, MachineError
@@ -12,6 +12,9 @@ from hdlif.graph.artefact import Graph, dumps, loads, save
 from hdlif.recipe.runs.files import writing
 from hdlif.report.exported import Compared, check_artefact, check_onnx, check_read_back
 from hdlif.whole_files import whole_file
+
+if TYPE_CHECKING:
+    from hdlif.report.early_exit import EarlyExit
 
 FORMS: Mapping[str, Callable[[Graph, int, str], Any]] = {
     "unrolled": lambda graph, batch, weights: onnx.unrolled(graph, batch=batch, weights=weights),
@@ -28,6 +31,7 @@ class Exported:
         to: "artefact", "onnx" or "nir".
         nodes: of its graph.
         checked: how it ran, where that was asked for, one for each engine.
+        early: what the confidence that the file has does, if it was chosen on data.
     """
 
     to: str
@@ -35,15 +39,21 @@ class Exported:
     bytes: int
     nodes: int
     checked: tuple[Compared, ...] = ()
+    early: "EarlyExit | None" = None
 
     def as_dict(self) -> dict[str, Any]:
         """What `hdlif export --json` prints: the path under the name of what it is."""
-        found = {self.to: str(self.path), "bytes": self.bytes, "nodes": self.nodes}
+        found: dict[str, Any] = {self.to: str(self.path), "bytes": self.bytes, "nodes": self.nodes}
+        if self.early is not None:
+            found["early"] = self.early.as_dict()
         return found | ({"checked": [one.as_dict() for one in self.checked]} if self.checked else {})
 
     def text(self) -> str:
         """The same for people."""
-        return "\n".join((f"{self.path}: {self.bytes:,} bytes, {self.nodes} nodes", *map(str, self.checked)))
+        lines = [f"{self.path}: {self.bytes:,} bytes, {self.nodes} nodes"]
+        if self.early is not None:
+            lines.append(str(self.early))
+        return "\n".join((*lines, *map(str, self.checked)))
 
 
 def export_artefact(graph: Graph, out: Path, *, check: bool = False) -> Exported:

@@ -68,6 +68,18 @@ class _Threads(_Count):
 THREADS = _Threads()
 
 
+class _Confidence(_Count):
+    """A probability, or one of some words."""
+
+    name = "probability"
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value in self.words else click.FloatRange(0, 1).convert(value, param, ctx)
+
+
 @dataclass(frozen=True)
 class Declared:
     """How the command line takes a parameter of a function."""
@@ -105,6 +117,10 @@ def argument(**settings: Any) -> Declared:
     return Declared(click.Argument, (), settings)
 
 
+Confidence = Annotated[
+    float | Literal["auto", "off"] | None, option(type=_Confidence("auto", "off"), metavar="P|auto|off")
+]
+StoredConfidence = Annotated[float | Literal["auto"] | None, option(type=_Confidence("auto"), metavar="P|auto")]
 Bytes = Annotated[int | None, option(type=BYTES)]
 DataKeys = Annotated[Sequence[str], option("--set", multiple=True, type=DATA_KEY, metavar="data.KEY=V")]
 DataRoot = Place | None

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session
 from hdlif.runtime.answers import Answer, answers, in_words
+from hdlif.runtime.early import Confidence, choose_confidence, early_answers
 from hdlif.runtime.images import SUFFIXES
 from hdlif.runtime.inputs import Layout, read_inputs
 
@@ -58,7 +59,7 @@ def predict_files(
     inputs: Sequence[Path],
     *,
     layout: Layout | None = None,
-    confidence: float | None = None,
+    confidence: Confidence | None = None,
     threads: int | None = None,
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_operations: int = DEFAULT_MAX_OPERATIONS,
@@ -82,8 +83,8 @@ def predict_files(
     row by row. A value that is not finite is refused. The logits are
     the mean over time. `Session` states the limits, which hold for up to 16 inputs, run at once.
 
-    With a `confidence`, an input stops at the first time step at which its class is as probable, and its answer has
-    "steps", how many ran.
+    With a `confidence`, given or of the network's file, an input stops at the first time step at which its class is as
+    probable, and its answer has "steps", how many ran; "off" leaves the file's own out, "auto" asks for it.
 
     An array [A, C, H, W] of a network of images is refused if A is the number of its time steps: `layout` decides.
 
@@ -94,6 +95,7 @@ def predict_files(
         LimitError, AllocationError: they take more than a limit, or than the machine grants.
     """
     session = Session(artefact, threads, max_bytes=max_bytes, max_operations=max_operations)
+    least = choose_confidence(confidence, session.confidence, session.task)
     failed: list[InputError] = []
 
     def read() -> Iterator[tuple[str, Floats]]:
@@ -105,7 +107,7 @@ def predict_files(
 
     said: list[Answered] = []
     for batch in _batches(read()):
-        for answered in _answered(session, batch, confidence):
+        for answered in _answered(session, batch, least):
             if isinstance(answered, InputError):
                 failed.append(answered)
             else:
@@ -119,7 +121,7 @@ def predict(
     artefact: str | os.PathLike[str],
     *inputs: str | os.PathLike[str],
     layout: Layout | None = None,
-    confidence: float | None = None,
+    confidence: Confidence | None = None,
     threads: int | None = None,
 ) -> list[Answer]:
     """What a deployed network says of files, one answer for each input; needs no PyTorch.
@@ -130,7 +132,8 @@ def predict(
             inputs, as `hdlif run` takes them.
         layout: "batch" or "sequence": whether an array [A, C, H, W] has A samples, or is one sample of A time steps. By
             default a network of images takes it as a batch, one whose input changes in time as a sequence.
-        confidence: of a classification, in 0..1: stop at the first time step at which the class is as probable.
+        confidence: of a classification, in 0..1: stop at the first time step at which the class is as probable; "auto"
+            for that of the network's file, which is the default if it has one; "off" for all steps.
         threads: of the runtime; the cores that this process may use, by default.
     Returns:
         By the network's task, as `hdlif run --json` prints it: of a classification {"class", "label", "probability",
@@ -213,17 +216,14 @@ def _answered(
 ) -> Iterator[Answered | InputError]:
     """What the network says of each input, or why it says nothing."""
     x = np.concatenate([x for _, x in batch], axis=1)
-    ran: list[dict[str, int]] = [{} for _ in batch]
     if confidence is None:
         found = answers(session.run(x), session.task, session.labels)
     else:
-        early = session.run(x, confidence=confidence)
-        found = answers(early.logits[None], replace(session.task, combine="last"), session.labels)
-        ran = [{"steps": int(steps)} for steps in early.steps]
-    for (name, _), answer, steps in zip(batch, found, ran, strict=True):
+        found = early_answers(session.run(x, confidence=confidence), session.task, session.labels)
+    for (name, _), answer in zip(batch, found, strict=True):
         if answer is None:
             yield InputError(
                 f"{name}: its values are so large that the network's answer is not finite; normalise them first"
             )
         else:
-            yield Answered(name, answer | steps)
+            yield Answered(name, answer)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import click
 
-from hdlif.cli.options import FILE, Bytes, argument, option, subcommand
+from hdlif.cli.options import FILE, Bytes, Confidence, argument, option, subcommand
 from hdlif.cli.output import say, show
 from hdlif.errors import InputError, printable
 
@@ -17,7 +17,7 @@ def run(
     inputs: Annotated[Sequence[Path], argument(type=FILE, nargs=-1, required=True)],
     *,
     stream: bool = False,
-    confidence: Annotated[float | None, option(type=click.FloatRange(0, 1), metavar="P")] = None,
+    confidence: Confidence = None,
     hop: Annotated[int | None, option(type=click.IntRange(1), metavar="SAMPLES")] = None,
     gaps: Literal["stop", "hold", "zero"] | None = None,
     rate: Annotated[int | None, option(type=click.INT, metavar="HZ")] = None,
@@ -53,7 +53,7 @@ def run(
     With --page the predictions are on the page alone, which is of a series, a sound or a recording.
 
     With --stream the network of a series or a sound runs sample by sample, as they come, and a line (with --json an
-    object) is printed for each window at its end, or with --confidence as soon as it is sure; the next window begins
+    object) is printed for each window at its end, or with a confidence as soon as it is sure; the next window begins
     where it would have begun anyway.
 
     \b
@@ -64,7 +64,7 @@ def run(
     Args:
         stream: Predict as the samples of one INPUT come: a file, a FIFO, a device, or - for standard input.
         confidence: Early exit: an input, or a window of a stream, stops at the first time step at which the
-            probability of a class is P.
+            probability of a class is P; auto is the one that ARTEFACT has, off none.  [default: auto, if it has one]
         hop: Of a stream: from the beginning of a window to that of the next.  [default: the training's, or a
             window]
         gaps: Of a stream: how missing numbers are replaced.  [default: stop]
@@ -97,7 +97,7 @@ def run(
     if of_stream:
         raise InputError(f"--{min(of_stream)} applies to streams; add --stream")
     if page is not None:
-        if confidence is not None:
+        if options.pop("confidence", "off") != "off":
             raise InputError("--page shows all time steps; leave out --confidence")
         if len(inputs) != 1:
             raise InputError("--page takes one INPUT: a file")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import click
 
-from hdlif.cli.options import BYTES, argument, option, subcommand
+from hdlif.cli.options import BYTES, Confidence, argument, option, subcommand
 from hdlif.cli.output import say, show
 from hdlif.errors import MissingExtraError
 
@@ -37,6 +37,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: Annotated[int, option(type=click.IntRange(0, 65535))] = 8000,
+    confidence: Confidence = None,
     threads: int | None = None,
     as_json: bool = False,
     **limits: Any,
@@ -52,6 +53,8 @@ def serve(
     Args:
         host: Address to listen at; 0.0.0.0 for all.
         port: 0 for any that is free.
+        confidence: Early exit, as in `hdlif run`; a stream ends when it is sure.  [default: auto, if an ARTEFACT has
+            one]
         threads: Threads of the runtime.  [default: the machine's cores]
     """
     try:
@@ -63,7 +66,7 @@ def serve(
         ) from error
     from hdlif.serve import Settings
 
-    limits["threads"] = threads
+    limits |= {"threads": threads, "confidence": confidence}
     ended_by = listen(
         artefacts,
         host=host,

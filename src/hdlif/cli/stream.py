@@ -12,6 +12,7 @@ from hdlif.inputs import Unreadable
 from hdlif.inputs.coming import Source, coming
 from hdlif.inputs.rows import GAPS
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Decision, Session, Stream
+from hdlif.runtime.early import Confidence
 
 STDIN = "-"
 
@@ -21,7 +22,7 @@ def stream(
     place: str | Path,
     *,
     hop: int | None = None,
-    confidence: float | None = None,
+    confidence: Confidence | None = None,
     gaps: str | None = None,
     rate: int | None = None,
     partial: bool = False,

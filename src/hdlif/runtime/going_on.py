@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from hdlif.errors import StateError
 from hdlif.runtime.answers import Answer, answers, uncounted
+from hdlif.runtime.early import is_sure
 from hdlif.runtime.session import Session
 
 Floats = NDArray[np.float32]
@@ -21,12 +22,16 @@ class GoingOn:
     Args:
         content: what `to_bytes` gave, or `hdlif_stream_save` of the C interface, to go on from; it begins where left
             out.
+        confidence: of a classification: the sequence ends after the first step at which its class is as probable.
+    Attributes:
+        is_sure: whether it has ended so; of `to_bytes` it is no part.
     Raises:
         StateError: `content` is damaged, of another network, or of another version, or holds what is not finite.
     """
 
-    def __init__(self, session: Session, content: bytes | None = None) -> None:
+    def __init__(self, session: Session, content: bytes | None = None, *, confidence: float | None = None) -> None:
         self._session, self._sequence = session, session.sequence()
+        self._confidence, self.is_sure = confidence, False
         if content is not None:
             self._sequence.load_bytes(content)
             held = self._sequence.sums, *self._sequence.state.values()
@@ -44,10 +49,20 @@ class GoingOn:
         return self._session.sequence_bytes + 4 * len(self._session.labels)
 
     def run(self, x: Floats) -> list[Answer | None]:
-        """The answer after each of the next steps, float32 [K, 1, C, H, W].
+        """The answer after each of the next steps, float32 [K, 1, C, H, W]; steps after it `is_sure` are not run.
 
         None after the first steps of a task that answers later than it sees, and where outputs are not finite.
         """
+        if self._confidence is None:
+            return self._run(x)
+        said: list[Answer | None] = []
+        for frame in x[:, None]:
+            if self.is_sure:
+                break
+            said += self._run(frame)
+        return said
+
+    def _run(self, x: Floats) -> list[Answer | None]:
         first, task, total = self.t, self._session.task, self._sequence.sums
         outputs = self._sequence.run(x)[:, 0]
         silent = min(max(uncounted(task) - first, 0), len(outputs))
@@ -57,6 +72,8 @@ class GoingOn:
                 sums = np.concatenate([total[None], outputs]).cumsum(0)[1:]
                 steps = np.arange(first + 1, first + len(sums) + 1, dtype=np.float32)
                 outputs = (sums / steps[:, None]).astype(np.float32)
+        if self._confidence is not None:
+            self.is_sure = bool(is_sure(outputs[-1], self._confidence))
         # Each step as if it were a sample of one step.
         said = answers(outputs[None, silent:], replace(task, delay=0), self._session.labels)
         return [None] * silent + list(said)

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from hdlif.errors import HdlifError, LimitError, brief
 from hdlif.graph.artefact import Graph, InputRecord, TaskRecord, Value, dumps
 from hdlif.graph.artefact.files import read_content
 from hdlif.graph.artefact.statements import read_fields
-from hdlif.runtime.early import Early, check_confidence, run_until_sure
+from hdlif.runtime.early import Early, choose_confidence, run_until_sure
 from hdlif.runtime.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, MAX_THREADS, OPTIONS, memory_errors_are_ours
 from hdlif.runtime.sequence import Sequence
 from hdlif.runtime.state import (
@@ -123,7 +123,9 @@ class Session:
         limits = min(self._max_bytes, 2**63 - 1), min(self._max_operations, 2**63 - 1)
         with self._naming():
             self._network = Network(content, int(threads), instructions, *limits)
-        self._input, self._labels, self._task, self._time_steps = read_fields(json.loads(self._network.graph))
+        record = json.loads(self._network.graph)
+        self._input, self._labels, self._task, self._time_steps = read_fields(record)
+        self._confidence: float | None = record.get("confidence")
         self._values = {
             name: Value(tuple(shape), most or None, constant) for name, shape, most, constant in self._network.values
         }
@@ -153,6 +155,11 @@ class Session:
     def time_steps(self) -> int:
         """The steps that the network was trained for."""
         return self._time_steps
+
+    @property
+    def confidence(self) -> float | None:
+        """The probability that the file has for early exit; None if it has none."""
+        return self._confidence
 
     @property
     def digest(self) -> str:
@@ -187,36 +194,32 @@ class Session:
     @overload
     def run(self, x: Floats, steps: int | None = None) -> Floats: ...
     @overload
-    def run(self, x: Floats, steps: int | None = None, *, confidence: float) -> Early: ...
+    def run(self, x: Floats, steps: int | None = None, *, confidence: float | Literal["auto"]) -> Early: ...
     @memory_errors_are_ours
-    def run(self, x: Floats, steps: int | None = None, *, confidence: float | None = None) -> Floats | Early:
+    def run(
+        self, x: Floats, steps: int | None = None, *, confidence: float | Literal["auto"] | None = None
+    ) -> Floats | Early:
         """Logits [T, B, classes] of a whole sequence, from the start; with a confidence what each sample is answered.
 
         Args:
             x: normalised input, float32 [T, B, C, H, W], or [1, B, C, H, W] constant over `steps`.
             steps: T; by default the steps of x, or `time_steps` where x has one.
-            confidence: in 0..1: a sample stops at the first step at which its class is as probable (`Early`).
+            confidence: in 0..1: a sample stops at the first step at which its class is as probable (`Early`); "auto"
+                for the file's own.
         Raises:
             ShapeError: x has another shape or dtype, or other steps.
-            HdlifError: the confidence is no number in 0..1, or the task is no classification.
+            HdlifError: the confidence is no number in 0..1, the file has none, or the task is no classification.
             LimitError, AllocationError: the call takes more than a limit, or than the machine grants.
         """
-        if confidence is None:
+        least = None if confidence is None else choose_confidence(confidence, self._confidence, self._task)
+        if least is None:
             x, logits = self._prepare(x, steps)
             self._network.run(x, len(logits), 0, None, logits)
             return logits
-        confidence = check_confidence(confidence, self._task)
         # Between its chunks the states of the whole batch are there.
         x, logits = self._prepare(x, steps, gives_state=True)
-        return run_until_sure(
-            self._network.run,
-            x,
-            len(logits),
-            len(self._labels),
-            self._potential_shapes.values(),
-            last=self._task.combine == "last",
-            confidence=confidence,
-        )
+        shapes, last = self._potential_shapes.values(), self._task.combine == "last"
+        return run_until_sure(self._network.run, x, len(logits), len(self._labels), shapes, last=last, confidence=least)
 
     @memory_errors_are_ours
     def values(self, x: Floats, steps: int | None = None) -> dict[str, Array]:

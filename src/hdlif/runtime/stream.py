@@ -1,6 +1,5 @@
 """What a deployed network says of samples as they come: an answer for each window, as soon as it can be given."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
@@ -16,7 +15,7 @@ from hdlif.inputs.series import Floats, finite, shown
 from hdlif.inputs.sounds import LogMelFrames
 from hdlif.inputs.wav import HIGHEST_RATE, LOWEST_RATE
 from hdlif.runtime.answers import Answer, answers, in_words, uncounted
-from hdlif.runtime.early import check_confidence
+from hdlif.runtime.early import Confidence, choose_confidence, is_sure
 from hdlif.runtime.session import Session
 from hdlif.runtime.state import is_integer
 
@@ -61,8 +60,9 @@ class Stream:
 
     Windows are as in its training, and each begins with a state of zero. A step is run as soon as its samples have
     come, and a window has its answer after its last step; its outputs are to the bit those that `Session.run` gives of
-    it as a whole. With a `confidence`, a classification is given after the first step at which the probability of the
-    answer so far reaches it, or after the last one; the next window begins where it would have begun anyway.
+    it as a whole. With a `confidence`, given or of the network's file, a classification is given after the first step
+    at which the probability of the answer so far reaches it, or after the last one; the next window begins where it
+    would have begun anyway.
 
     What is held does not grow with the samples: the states of the windows that are open, and their outputs.
 
@@ -84,7 +84,7 @@ class Stream:
     """
 
     def __init__(
-        self, session: Session, *, hop: int | None = None, confidence: float | None = None, rate: int | None = None
+        self, session: Session, *, hop: int | None = None, confidence: Confidence | None = None, rate: int | None = None
     ) -> None:
         """Begin with sample 0.
 
@@ -92,7 +92,7 @@ class Stream:
             session: of a network of series or sounds.
             hop: samples from the beginning of one window to that of the next, of sounds at the network's rate; that of
                 the training, and where it cut no windows their length.
-            confidence: in 0..1.
+            confidence: in 0..1; "auto" for the file's own, which is the default if it has one; "off" for none.
             rate: of a sound, in Hz, where it is not the network's: it is resampled as `hdlif run` resamples a file.
         Raises:
             InputError: the network takes neither series nor sounds, or windows of another length.
@@ -102,13 +102,12 @@ class Stream:
         record = session.input
         if record.kind != "series":
             raise InputError(f"the network takes inputs of kind {record.kind}; a stream is for one of series or sounds")
-        self._session, self._record, self._confidence = session, record, confidence
+        self._session, self._record = session, record
         length, trained = _length(record, session.time_steps)
         self._length, self._hop = length, trained if hop is None else hop
         if not is_integer(self._hop) or self._hop < 1:
             raise HdlifError(f"hop = {brief(hop)}; give an integer of at least 1")
-        if confidence is not None:
-            check_confidence(confidence, session.task)
+        self._confidence = choose_confidence(confidence, session.confidence, session.task)
         own = record.sound.rate if record.sound else None
         if rate is not None and (own is None or not is_integer(rate) or not LOWEST_RATE <= rate <= HIGHEST_RATE):
             mend = f"; give an integer in {LOWEST_RATE}..{HIGHEST_RATE}"
@@ -332,7 +331,7 @@ class _Window:
 
 
 class _Sure:
-    """Whether the probability of the answer so far reaches a threshold, as `probabilities` computes it."""
+    """Whether the probability of the answer so far reaches a threshold, as `is_sure` has it."""
 
     def __init__(self, threshold: float, combine: str) -> None:
         self._threshold, self._combine = threshold, combine
@@ -347,6 +346,4 @@ class _Sure:
             self._sum = logits.copy() if self._sum is None else self._sum + logits
             self._steps += 1
             mean = self._sum / np.float32(self._steps)
-        powers = np.exp(mean - mean.max())
-        most = float(powers.max() / powers.sum())
-        return math.isfinite(most) and most >= self._threshold
+        return bool(is_sure(mean, self._threshold))

@@ -238,9 +238,12 @@ class App:
                 before = stream.sequence.t
                 if expected is not None and expected != before:
                     raise Refusal("wrong_step", f"the stream has seen {before} steps, and t is {expected}")
+                if stream.sequence.is_sure:
+                    raise Refusal("already_sure", f"the stream has been sure since step {before}, and runs no further")
                 answers = await stream.network.advance(stream.sequence, x)
                 numbered = [{"t": t, **(one or {})} for t, one in enumerate(answers, before + 1)]
-                return _json({"stream": id, "t": stream.sequence.t, "answers": numbered})
+                state = {"t": stream.sequence.t, "sure": stream.sequence.is_sure}
+                return _json({"stream": id, **state, "answers": numbered})
 
         with self.streams.use(id) as stream:
             async with self._reader.read(request, stream.network, steps=True) as ((_, x),):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hdlif.errors import HdlifError, brief, did_you_mean
 from hdlif.runtime import Session
 from hdlif.runtime.answers import Answer, answers
+from hdlif.runtime.early import Early, choose_confidence, early_answers
 from hdlif.runtime.going_on import GoingOn
 from hdlif.serve.batching import Batcher
 from hdlif.serve.metrics import Metrics
@@ -42,10 +43,14 @@ class Network:
         self.session = Session(
             path, settings.threads, max_bytes=settings.max_bytes, max_operations=settings.max_operations
         )
-        self.digest = self.session.digest
+        self.digest, stored = self.session.digest, self.session.confidence
+        try:
+            self.confidence = choose_confidence(settings.confidence, stored, self.session.task)
+        except HdlifError as error:
+            raise HdlifError(f"{path}: {error}") from error
         # No reference leads back to the network, so that its memory is freed as soon as nobody uses it.
-        self._inputs = Batcher[Floats, Floats](
-            partial(_run, self.session),
+        self._inputs = Batcher[Floats, Floats | Early](
+            partial(_run, self.session, self.confidence),
             runs,
             budget=settings.latency_budget_ms / 1000,
             most=settings.max_batch,
@@ -70,7 +75,13 @@ class Network:
     async def predict(self, x: Floats) -> list[Answer | None]:
         """Return the answers to several inputs, [T or 1, N, C, H, W]; None for outputs that are not finite."""
         outputs = await self._inputs.submit(x, weight=x.shape[1], key=len(x))
+        if isinstance(outputs, Early):
+            return list(early_answers(outputs, self.session.task, self.session.labels))
         return list(answers(outputs, self.session.task, self.session.labels))
+
+    def begin(self, content: bytes | None) -> GoingOn:
+        """Return a sequence at its first step, or where an exported one was."""
+        return GoingOn(self.session, content, confidence=self.confidence)
 
     async def advance(self, sequence: GoingOn, x: Floats) -> list[Answer | None]:
         """Return the answers after each of the next steps of a sequence."""
@@ -88,6 +99,7 @@ class Network:
             "combine": task.combine,
             "delay": task.delay,
             "time_steps": session.time_steps,
+            "confidence": self.confidence,
             "input": {
                 "kind": self.kind,
                 "shape": list(record.shape),
@@ -108,14 +120,17 @@ class Network:
         return "sound" if record.sound is not None else record.kind
 
 
-def _run(session: Session, batch: Sequence[Floats]) -> Sequence[Floats | Exception]:
+def _run(session: Session, confidence: float | None, batch: Sequence[Floats]) -> Sequence[Floats | Early | Exception]:
     """Return the outputs of each job, with the same bits as alone."""
+    x, ends = np.concatenate(batch, axis=1) if len(batch) > 1 else batch[0], np.cumsum([x.shape[1] for x in batch])[:-1]
     try:
-        outputs = session.run(np.concatenate(batch, axis=1) if len(batch) > 1 else batch[0])
+        if confidence is not None:
+            early = session.run(x, confidence=confidence)
+            return [Early(*parts) for parts in zip(*(np.split(one, ends) for one in early), strict=True)]
+        return np.split(session.run(x), ends, axis=1)
     except HdlifError as error:
         # Several jobs can exceed a limit that each of them observes.
-        return [error] if len(batch) == 1 else [_run(session, [x])[0] for x in batch]
-    return np.split(outputs, np.cumsum([x.shape[1] for x in batch])[:-1], axis=1)
+        return [error] if len(batch) == 1 else [_run(session, confidence, [x])[0] for x in batch]
 
 
 def _advance(batch: Sequence[Steps]) -> Sequence[list[Answer | None] | Exception]:

@@ -33,6 +33,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "unknown_stream": (404, "it was ended, or idle for too long; begin one, from an exported state if you have it"),
     "method_not_allowed": (405, "use a method that the header Allow names"),
     "too_slow": (408, "send the request at once, or in smaller parts"),
+    "already_sure": (409, "begin another stream; the last answer of this one holds"),
     "wrong_step": (409, "GET the stream to see where it is, and send the steps from there on"),
     "body_too_large": (413, "send less at once"),
     "unknown_content_type": (

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, fields
 
 from hdlif.errors import HdlifError, brief
+from hdlif.runtime.early import Confidence
 from hdlif.runtime.state import is_integer
 
 _MAY_BE_ZERO = ("latency_budget_ms", "max_streams", "drain_seconds", "shutdown_seconds")
@@ -14,6 +15,7 @@ class Settings:
     """Limits, times and sizes. Each applies to one process.
 
     Attributes:
+        confidence: of early exit, as `hdlif run` takes it; by default each network's own.
         threads: of each network's runtime; by default the machine's cores.
         latency_budget_ms: how long an input may wait for others to run with.
         max_batch: inputs per run.
@@ -37,6 +39,7 @@ class Settings:
         shutdown_seconds: which requests in flight then have.
     """
 
+    confidence: Confidence | None = None
     threads: int | None = None
     latency_budget_ms: float = 2.0
     max_batch: int = 16
@@ -63,7 +66,8 @@ class Settings:
     def __post_init__(self) -> None:
         for field in fields(self):
             value, whole = getattr(self, field.name), field.type is not float
-            if value is None and field.name == "threads":
+            # Each network checks the confidence.
+            if field.name == "confidence" or (value is None and field.name == "threads"):
                 continue
             if whole:
                 valid = is_integer(value)

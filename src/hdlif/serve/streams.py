@@ -67,7 +67,7 @@ class Streams:
                 {"Retry-After": "5"},
             )
         # Nobody can guess 128 random bits.
-        stream = Stream(secrets.token_urlsafe(16), network, GoingOn(network.session, content))
+        stream = Stream(secrets.token_urlsafe(16), network, network.begin(content))
         stream.used = self._now()
         self._open[stream.id] = stream
         self.bytes += stream.bytes
@@ -136,6 +136,7 @@ class Streams:
             "model": stream.network.name,
             "digest": stream.network.digest,
             "t": stream.sequence.t,
+            "sure": stream.sequence.is_sure,
             "bytes": stream.bytes,
             "idle_seconds": self._settings.stream_idle_seconds,
         }

@@ -6,13 +6,19 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cases import every
+from deployed_graphs import random_input, residual_network
 from hdlif.deploy import browser as wasm
+from hdlif.graph.artefact import TaskRecord, save
+from hdlif.runtime import Session
 from native.checks import write_cases
+from series_networks import series_network
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "packages/hdlif-wasm"
@@ -72,6 +78,47 @@ def test_the_module_gives_the_bits_of_the_session(module: Path, tmp_path: Path, 
     found = cases(tmp_path, random_graphs)
     said = run(node(), ROOT / "tests/deploy/browser/check_cases.mjs", FILES / "hdlif.js", module, *found)
     assert said == f"{len(found)} cases\n"
+
+
+UNTIL_SURE = """
+import { readFileSync } from "node:fs";
+const [script, module, artefact, input] = process.argv.slice(2);
+const { instantiate } = await import(script);
+const network = (await instantiate(readFileSync(module))).open(readFileSync(artefact));
+const { frames, steps, confidences } = JSON.parse(readFileSync(input, "utf-8"));
+const run = (confidence) => frames.map((frame) => {
+  const options = confidence === null ? { steps } : { steps, confidence };
+  const found = network.runUntilSure(Float32Array.from(frame), options);
+  return [[...found.logits], found.steps];
+});
+const refused = [2, NaN].map((confidence) => {
+  try {
+    run(confidence);
+  } catch (error) {
+    return error.message;
+  }
+});
+console.log(JSON.stringify({ found: confidences.map(run), refused }));
+"""
+
+
+@every("combine", "static", of=[("mean", True), ("last", False)])
+def test_early_exit_decides_as_the_session(combine: str, static: bool, module: Path, tmp_path: Path) -> None:
+    graph = residual_network() if static else series_network()
+    graph = replace(graph, task=TaskRecord("classify", combine), confidence=0.97)
+    steps, confidences = 9, (None, 0, 0.5, 0.9, 1)
+    x = random_input(graph, 1 if static else steps, 12)
+    save(graph, tmp_path / "net")
+    (tmp_path / "until_sure.mjs").write_text(UNTIL_SURE)
+    given = {"frames": [x[:, k].ravel().tolist() for k in range(12)], "steps": steps, "confidences": confidences}
+    (tmp_path / "x").write_text(json.dumps(given))
+    paths = (FILES / "hdlif.js", module, tmp_path / "net", tmp_path / "x")
+    printed = json.loads(run(node(), tmp_path / "until_sure.mjs", *paths))
+    for confidence, found in zip(confidences, printed["found"], strict=True):
+        early = Session(graph).run(x, steps, confidence="auto" if confidence is None else confidence)
+        assert [taken for _, taken in found] == early.steps.tolist()
+        np.testing.assert_array_equal(np.array([logits for logits, _ in found], np.float32), early.logits)
+    assert [text.partition(";")[0] for text in printed["refused"]] == ["confidence is 2", "confidence is NaN"]
 
 
 def test_the_module_is_small_and_imports_a_clock_alone(module: Path) -> None:

@@ -12,7 +12,7 @@ from cases import every, naming
 from deployed_graphs import Builder, every_op, tiny_network
 from hdlif._native import check_artefact
 from hdlif.errors import ArtefactError
-from hdlif.graph.artefact import INPUT, Graph, InputRecord, dumps, loads
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps, loads
 from hdlif.graph.ops.graph import SoundRecord
 from model_files import Change, at, joined, parts, places, put, rewritten
 from random_programs import random_program
@@ -77,6 +77,7 @@ def test_fields_of_a_small_network() -> None:
             "graph/input/kind": ("sound", "series"),
             "graph/input/resize": ("bilinar", "pool"),
             "graph/input/fit": ("crops",),
+            "graph/confidence": (2, -0.1, True, "auto", None, [0.5], float("nan")),
             # A step is shown one row.
             "graph/input/frames": ("crops", "rows"),
         },
@@ -268,6 +269,19 @@ def test_integers_that_a_sum_or_a_place_would_pass() -> None:
         x = b.conv(b.quantise(INPUT), 2**18, kernel=(1, 1), stride=(1, 2**13), padding=(0, 0), encoding="binary")
         with pytest.raises(ArtefactError) if is_refused else contextlib.nullcontext():
             check_artefact(closed(b, b.add("global_sum_pool", x), 2**18))
+
+
+def test_a_confidence_is_of_a_classification() -> None:
+    for confidence in (0, 0.95, 1.0):
+        graph = replace(tiny_network(), confidence=confidence)
+        assert loads(dumps(graph), "file").confidence == confidence
+        assert_checks(graph, {"graph/confidence": (1.5,)}, at_place="confidence")
+    assert dumps(replace(graph, confidence=None)) == dumps(tiny_network())
+    regress = on_series()
+    regress = replace(regress, task=TaskRecord("regress", mean=(0.0, 0.0), std=(1.0, 1.0)))
+    assert_checks(regress, {"graph/confidence": (0.95,)}, at_place="confidence")
+    with pytest.raises(ArtefactError, match=r"confidence = 0\.95; it must be a number in 0"):
+        dumps(replace(regress, confidence=0.95))
 
 
 SOUND = SoundRecord(8000, 480, "first", 480, 1, 256, 120, 20.0, 4000.0)

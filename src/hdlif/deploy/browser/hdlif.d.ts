@@ -35,6 +35,11 @@ export interface Network {
     names: string[],
     options?: { batch?: number; steps?: number },
   ): { logits: Float32Array; values: Map<string, Float32Array> };
+  /**
+   * Runs one input x [1 or steps][C][H][W] until its class has the probability, by default the file's own: the logits
+   * that the class is read off, and how many steps ran.
+   */
+  runUntilSure(x: Float32Array, options?: { steps?: number; confidence?: number }): { logits: Float32Array; steps: number };
   /** A sequence that goes on from call to call. */
   stream(): Stream;
   close(): void;

@@ -159,6 +159,29 @@ class Network {
     );
   }
 
+  runUntilSure(x, { steps, confidence = this.graph.confidence } = {}) {
+    const { kind = "classify", combine = "mean" } = this.graph.task ?? {};
+    if (kind !== "classify" || !(confidence >= 0 && confidence <= 1)) {
+      throw new HdlifError(1, `confidence is ${confidence}; it is a number in 0..1, of a network that classifies`);
+    }
+    const [xSteps, count] = this.#steps(x, 1, steps);
+    const stream = this.stream();
+    try {
+      const sums = new Float32Array(this.labels.length);
+      for (let t = 0; ; ++t) {
+        const at = xSteps === 1 ? 0 : t * this.frameSize;
+        let logits = stream.run(x.subarray(at, at + this.frameSize));
+        if (combine === "mean") {
+          logits.forEach((logit, k) => (sums[k] += logit));
+          logits = sums.map((sum) => sum / (t + 1));
+        }
+        if (t + 1 === count || isSure(logits, confidence)) return { logits, steps: t + 1 };
+      }
+    } finally {
+      stream.close();
+    }
+  }
+
   runValues(x, names, { batch = 1, steps } = {}) {
     const [xSteps, count] = this.#steps(x, batch, steps);
     const { runtime } = this;
@@ -269,6 +292,23 @@ class Stream {
     if (this.handle === 0) throw new HdlifError(1, "the stream is closed");
     return this.handle;
   }
+}
+
+/** Whether a class is sure, in the float32 operations that docs/reference/artefact_format.md states. */
+function isSure(logits, confidence) {
+  const f = Math.fround;
+  const most = Math.max(...logits);
+  let total = 0;
+  for (const logit of logits) {
+    const below = f(most - logit);
+    if (!(below >= 0)) return false;
+    const a = Math.min(below, 30);
+    const n = Math.floor(f(f(a * f(1.44269504)) + 0.5));
+    const r = f(f(a - f(n * 0.693359375)) - f(n * f(-2.1219444e-4)));
+    const p = [-1 / 120, 1 / 24, -1 / 6, 1 / 2, -1, 1].reduce((sum, factor) => f(f(sum * r) + f(factor)), f(1 / 720));
+    total = f(total + p * 2 ** -n);
+  }
+  return f(f(confidence) * total) <= 1;
 }
 
 function asBytes(buffer) {

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from hdlif.deploy.c import early_exit
 from hdlif.deploy.c.arithmetic import Fixed, Floats
 from hdlif.deploy.c.c_file import CFile
 from hdlif.deploy.c.fixed.network import FixedPoint
@@ -108,6 +109,8 @@ def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None =
     file, arithmetic = CFile(graph), Floats() if fixed is None else Fixed(fixed)
     if graph.input.kind == "image":
         _before_frames(file, arithmetic)
+    if graph.confidence is not None:
+        early_exit.use(file, arithmetic)
     functions = _functions(file, arithmetic)
     state, state_bytes = _state(file, arithmetic)
     work, work_bytes = _work(file, arithmetic)
@@ -243,6 +246,8 @@ def _header(
             f"void {name}_frame(const uint8_t *pixels, {name}_number *frame);",
             "",
         ]
+    if graph.confidence is not None:
+        lines += early_exit.declared(graph, name, is_static=_is_static(graph))
     lines += ["#ifdef __cplusplus", "}", "#endif", "", "#endif"]
     return indented("\n".join(lines)) + "\n"
 
@@ -268,9 +273,13 @@ def _signed(value: int) -> str:
 
 
 def _shown(graph: Graph) -> str:
-    if graph.input.frames == "constant" and graph.input.kind != "events":
+    if _is_static(graph):
         return f"The same frame is given {graph.time_steps} times."
     return f"A sample has {graph.time_steps} frames, one a step."
+
+
+def _is_static(graph: Graph) -> bool:
+    return graph.input.frames == "constant" and graph.input.kind != "events"
 
 
 def _meaning(graph: Graph) -> str:
@@ -305,6 +314,8 @@ def _code(file: CFile, arithmetic: Numbers, name: str, functions: dict[str, str]
     ]
     if graph.input.kind == "image":
         pieces.append(_frame(file, arithmetic, name))
+    if graph.confidence is not None:
+        pieces.append(early_exit.functions(file, arithmetic, name, is_static=_is_static(graph)))
     return indented("\n".join(piece for piece in pieces if piece))
 
 

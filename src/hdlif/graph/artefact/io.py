@@ -105,6 +105,7 @@ def dumps(graph: Graph) -> bytes:
             for node in graph.nodes
         ],
         "output": graph.output,
+        **({} if graph.confidence is None else {"confidence": float(graph.confidence)}),
         **fields_of(graph),
     }
     text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -129,7 +130,7 @@ def loads(content: bytes, name: str) -> Graph:
         stored = safetensors.numpy.load(content)
         input_record, labels, task, time_steps = read_fields(record)
         nodes = tuple(_node(entry, stored) for entry in record["nodes"])
-        graph = Graph(nodes, record["output"], time_steps, input_record, labels, task)
+        graph = Graph(nodes, record["output"], time_steps, input_record, labels, task, record.get("confidence"))
         infer_values(graph)
     except ArtefactError as error:
         raise ArtefactError(f"{name}: {error}") from error

@@ -193,6 +193,8 @@ class Graph:
         input: what the network takes at each step.
         labels: the names of the outputs.
         task: what the outputs mean.
+        confidence: of a classification, in 0..1, from which a sample is classified before its last step; None for
+            all steps. `hdlif.runtime.early` states when it is reached.
     """
 
     nodes: tuple[Node, ...]
@@ -201,6 +203,7 @@ class Graph:
     input: InputRecord
     labels: tuple[str, ...]
     task: TaskRecord = TaskRecord()
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,17 @@ def infer_values(graph: Graph) -> dict[str, Value]:
             f"output has shape {list(logits.shape)}; {len(graph.labels)} labels need [{len(graph.labels)}]"
         )
     check_task(graph.task, graph.time_steps, len(graph.labels))
+    if graph.confidence is not None:
+        _check_confidence(graph.confidence, graph.task)
     return values
+
+
+def _check_confidence(confidence: object, record: TaskRecord) -> None:
+    if not is_float32(confidence) or not 0 <= confidence <= 1 or record.kind != "classify":
+        raise ArtefactError(
+            f'confidence = {brief(confidence)}; it must be a number in 0..1, of task.kind = "classify", and this is '
+            f'"{record.kind}"'
+        )
 
 
 def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:

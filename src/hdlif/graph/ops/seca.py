@@ -43,16 +43,21 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 
 def sigmoid(x: Floats) -> Floats:
     """σ(x), in the float32 operations that docs/reference/artefact_format.md states; within 1e-6 of the true one."""
-    one = np.float32(1)
-    a = np.where(np.abs(x) < 30, np.abs(x), np.float32(30))
+    one, e = np.float32(1), exponential(np.abs(x))
+    gate: Floats = np.where(x >= 0, one, e) / (one + e)
+    return gate
+
+
+def exponential(x: Floats) -> Floats:
+    """e^-x of x >= 0, in the float32 operations that the same page states; of x above 30 and of a NaN that of 30."""
+    a = np.where(x < 30, x, np.float32(30))
     n = np.floor(a * LOG2_E + np.float32(0.5))
     r = (a - n * LN_2_HIGH) - n * LN_2_LOW
     p = np.full_like(r, EXPONENTIAL[0])
     for coefficient in EXPONENTIAL[1:]:
         p = p * r + coefficient
-    e = np.ldexp(p, -n.astype(np.int32))
-    gate: Floats = np.where(x >= 0, one, e) / (one + e)
-    return gate
+    power: Floats = np.ldexp(p, -n.astype(np.int32))
+    return power
 
 
 def price(node: Node, seen: Seen) -> Work:

@@ -15,9 +15,10 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "add_by_reals": ("add_numbers",),
     "add_by_1bit": ("add_numbers",),
     "add_by_bits": ("add_numbers",),
+    "sigmoid": ("exponential",),
 }
 """By kernel, those that it builds on."""
-TABLE_BYTES: Mapping[str, int] = {"add_1bit": 128, "add_2bit": 2048, "add_4bit": 1024, "gate": 260}
+TABLE_BYTES: Mapping[str, int] = {"add_1bit": 128, "add_2bit": 2048, "add_4bit": 1024, "gate": 260, "decay": 260}
 """Of the constants that a kernel has."""
 
 

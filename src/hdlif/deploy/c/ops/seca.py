@@ -24,10 +24,17 @@ SIGMOID: NDArray[np.int64] = np.minimum(
 ).astype(np.int64)
 """At -8, -7 7/8, ..., 8, and once more at the end."""
 
+POWERS = {
+    name: real(float(coefficient))
+    for name, coefficient in zip(
+        ("sixth", "fifth", "fourth", "third", "second", "first"), EXPONENTIAL[:-1], strict=True
+    )
+}
+"""The parts of the kernel "exponential"."""
+
 
 def loops(s: StageText, node: Node) -> None:
-    powers = ("sixth", "fifth", "fourth", "third", "second", "first")
-    s.file.use("sigmoid", **{name: real(float(c)) for name, c in zip(powers, EXPONENTIAL[:-1], strict=True)})
+    s.file.use("sigmoid", **POWERS)
     x, (_, height, width) = s.pointer(node.inputs[0]), s.shape(node.inputs[0])
     mean = f"work->totals[c] = total / {real(height * width)};"
     _written(

@@ -1,0 +1,72 @@
+"""Early exit in C: whether the outputs so far are sure of a class, and a run until they are."""
+
+import math
+
+import numpy as np
+
+from hdlif.deploy.c import kernels
+from hdlif.deploy.c.arithmetic import Fixed, Floats
+from hdlif.deploy.c.c_file import CFile
+from hdlif.deploy.c.ops.seca import POWERS
+from hdlif.deploy.c.text import real
+from hdlif.graph.ops.graph import Graph
+
+ONE = 2**20
+"""1 in the sum of exponentials in fixed point."""
+DECAY = [math.ceil(ONE * math.exp(-quarters / 4)) for quarters in range(65)]
+"""Rounded up: a sum of them is too large, if anything, and a probability too small."""
+
+
+def use(file: CFile, arithmetic: Floats | Fixed) -> None:
+    """Make the file hold what the test needs."""
+    if isinstance(arithmetic, Fixed):
+        file.use("decay", table=", ".join(map(str, DECAY)))
+    else:
+        file.use("exponential", **POWERS)
+
+
+def declared(graph: Graph, name: str, *, is_static: bool) -> list[str]:
+    """The lines of the header."""
+    given = "the last outputs, with steps 1" if graph.task.combine == "last" else "the sums of outputs over these steps"
+    shown = "one frame, which each step is given" if is_static else "a frame for each step"
+    return [
+        f"/* Whether a class has probability {graph.confidence:g} or more: 1, or else 0. Takes {given}. */",
+        f"int {name}_is_sure(const {name}_total *sums, uint32_t steps);",
+        "",
+        "/* Runs a sequence from its start until a class is that probable, or for all its steps, such as",
+        f"   {name.upper()}_TIME_STEPS. Takes {shown}.",
+        "   Returns how many steps ran; the class is the largest of sums. */",
+        f"uint32_t {name}_run_until_sure({name}_state *state, {name}_work *work, const {name}_number *frames,",
+        f"uint32_t steps, {name}_total *sums);",
+        "",
+    ]
+
+
+def functions(file: CFile, arithmetic: Floats | Fixed, name: str, *, is_static: bool) -> str:
+    """The two functions."""
+    graph, upper = file.graph, name.upper()
+    assert graph.confidence is not None
+    parts = {"name": name, "outputs": f"{upper}_OUTPUTS"}
+    if isinstance(arithmetic, Fixed):
+        limit = 2**31 if graph.confidence < 2**-11 else math.floor(ONE / np.float32(graph.confidence).item())
+        mean = _mean_in_1024ths(arithmetic.network.fractions[graph.output])
+        sure = kernels.text_of("sure_fixed", parts | {"mean": mean, "limit": str(limit)})
+    else:
+        sure = kernels.text_of("sure", parts | {"confidence": real(graph.confidence)})
+    is_last = graph.task.combine == "last"
+    frame = "" if is_static else f" + t * {upper}_FRAME"
+    parts |= {"frame": frame, "add": "=" if is_last else "+=", "counted": "1" if is_last else "t"}
+    text = sure + kernels.text_of("run_until_sure", parts)
+    return "\n".join(line.strip() for line in text.splitlines()) + "\n"
+
+
+def _mean_in_1024ths(fraction: int) -> str:
+    """What `below` is on average, rounded down: in 1/1024 of what integers with so many bits behind the point mean.
+
+    A sum of 16-bit outputs over up to 2^16 steps leaves no room for shifts to the left, so far ones are cut off before.
+    With less than no bit, as without one: the mean is then too small, and the class is sure later.
+    """
+    bits = max(fraction, 0)
+    if bits >= 10:
+        return f"below / steps >> {min(bits - 10, 31)}"
+    return f"below >= steps << {bits + 4} ? 16383 : (below << {10 - bits}) / steps"

@@ -1,0 +1,8 @@
+/* e^-(x / 1024) times 2^20, or a little more, of x below 16384: the chord between neighbours of a table of quarters of 1,
+   which are rounded up. */
+static uint32_t decay(uint32_t x)
+{
+    static const uint32_t table[65] = {@table@};
+    const uint32_t upper = table[x >> 8], lower = table[(x >> 8) + 1];
+    return upper - ((upper - lower) * (x & 255) >> 8);
+}
