@@ -110,8 +110,8 @@ def parse_table(
     # A row that is no header is the first one of numbers.
     for line, row in itertools.chain([] if header else [(top, first)], numbered):
         if len(row) != len(first):
-            top = "header" if header else "first row"
-            raise Unreadable(f"line {line} has {len(row)} cells, and the {top} has {len(first)}; fix or cut the row")
+            above = "header" if header else "first row"
+            raise Unreadable(f"line {line} has {len(row)} cells, and the {above} has {len(first)}; fix or cut the row")
         for place in places:
             if not NUMBER.fullmatch(row[place]):
                 said, is_text = no_number(row[place])
