@@ -88,11 +88,6 @@ def place_quantizers(recipe: Recipe, network: Temporal, *, keep_weights: bool = 
             f'weights.quantise does not go with weights.kind = "{part.kind}"; leave it out, or choose one of '
             f"{', '.join(sorted(WEIGHTS.keys() - {'float'}))}"
         )
-    of_layers = list(quantizers) if quantizer is None else of_body
-    _matched("weights.layers", part.layers, of_layers, "body")
-    for name in of_layers:
-        if (bits := of_layer(name, part.layers)) is not None:
-            network.get_submodule(name).quantizer = quantizer_of(bits)  # type: ignore[assignment]
     for name in _matched("weights.keep_float", part.keep_float, of_body, "quantised"):
         network.get_submodule(name).quantizer = None  # type: ignore[assignment]
     for name in _matched("weights.quantise", part.quantise, fp32, "fp32"):
@@ -104,6 +99,12 @@ def place_quantizers(recipe: Recipe, network: Temporal, *, keep_weights: bool = 
         if keep_weights:
             made.load_state_dict(layers[name].state_dict())
         setattr(network.get_submodule(parent), own, made)
+    in_body = {n: m for n, m in network.named_modules() if isinstance(m, QuantLayer)}
+    own_bits = [name for name, layer in in_body.items() if quantizer is None or layer.quantizer is not None]
+    for name in _matched("weights.layers", part.layers, own_bits, "body"):
+        bits = of_layer(name, part.layers)
+        assert bits is not None, "the name matches"
+        in_body[name].quantizer = quantizer_of(bits)
 
 
 def _matched(key: str, patterns: Collection[str], layers: Collection[str], what: str) -> list[str]:
