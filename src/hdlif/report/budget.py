@@ -46,8 +46,8 @@ STEP_FACTORS = (1, 2)
 """Steps of the levels of fewer bits, as multiples of the layer's."""
 COUNTED = 64
 """Samples on which activity is counted."""
-ATTEMPTS = 20
-"""Choices of which the built network is counted, as savings do not add up exactly where activity counts."""
+ATTEMPTS = 8
+"""Choices whose network is built and counted, where activity counts."""
 
 
 class BudgetSearch:
@@ -245,24 +245,39 @@ class BudgetSearch:
             setattr(place, own, layer)
 
     def _chosen(self, effects: Mapping[Key, float]) -> Chosen:
-        """Solve and count the network that is built; if it is over the budget, solve again with so much less."""
-        allowed = dict(self.limits)
-        for _ in range(ATTEMPTS):
-            if (choice := solve(self.before, self.costs, effects, allowed)) is None:
+        """Return the choice with the least effect whose network, as it is built, keeps within the budget.
+
+        Savings of options do not quite add up, and where activity counts they do not at all: what a built network costs
+        beyond the sum is left free in the next attempt.
+        """
+        excess, kept = dict.fromkeys(self.limits, 0.0), None
+        tried: Choice | None = None
+        for _ in range(ATTEMPTS if OF_ACTIVITY & self.limits.keys() else 3):
+            allowed = {name: limit - excess[name] for name, limit in self.limits.items()}
+            choice = solve(self.before, self.costs, effects, allowed) or self._least()
+            if choice == tried:
                 break
-            chosen = self._built(choice, effects)
-            if chosen.is_within:
-                return chosen
-            over = {name: max(0.0, chosen.after[name] - limit) for name, limit in self.limits.items()}
-            allowed = {name: allowed[name] - excess for name, excess in over.items()}
-        least = solve(self.before, self.costs, None, self.limits)
-        assert least is not None, "without a limit there is a choice"
-        # Layers that are silent save what no option alone has shown.
-        if (chosen := self._built(least, effects)).is_within:
-            return chosen
-        reached = {name: max(limit, chosen.after[name]) for name, limit in self.limits.items()}
+            tried, chosen = choice, self._built(choice, effects)
+            if chosen.is_within and (kept is None or chosen.effect < kept.effect):
+                kept = chosen
+            if kept is not None and not OF_ACTIVITY & self.limits.keys():
+                break
+            for name in excess:
+                saved = (self.costs[key][name] - self.before[name] for key in chosen.choice.items())
+                beyond = chosen.after[name] - self.before[name] - sum(saved)
+                excess[name] += (beyond - excess[name]) * (0.5 if name in OF_ACTIVITY else 1.0)
+        if kept is not None:
+            return kept
+        after = self._built(self._least(), effects).after
+        reached = {name: max(limit, after[name]) for name, limit in self.limits.items()}
         stated, possible = (self.budget.stated(one, self.before) for one in (self.limits, reached))
         raise RecipeError(f'budget: "{stated}" cannot be kept; the nearest that can is "{possible}"')
+
+    def _least(self) -> Choice:
+        """Return the choice that exceeds the budget by the least factors, whatever its effect."""
+        choice = solve(self.before, self.costs, None, self.limits)
+        assert choice is not None, "without a limit there is a choice"
+        return choice
 
     def _built(self, choice: Choice, effects: Mapping[Key, float]) -> Chosen:
         """Return the choice with its recipe, and the costs of the network that is built from that."""

@@ -83,6 +83,11 @@ class Chosen:
         """Whether the chosen network keeps within the budget."""
         return all(self.after[name] <= limit for name, limit in self.limits.items())
 
+    @property
+    def effect(self) -> float:
+        """The sum of the effects of its options."""
+        return sum(self.effects[key] for key in self.choice.items())
+
     def __str__(self) -> str:
         rows = []
         for (layer, option), costs in self.costs.items():
