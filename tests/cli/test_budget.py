@@ -118,6 +118,9 @@ def test_what_cannot_be_trained_within_a_budget_is_refused(run: Path, tmp_path: 
         hdlif.train(NAME, budget="nops=80%", out=run, resume=True, **OPTIONS)
     with pytest.raises(CheckpointError, match="is of another recipe"):
         hdlif.train(NAME, out=run, resume=True, overrides=[*SMALL, "seed=3"])
+    (tmp_path / "last.safetensors").touch()
+    with pytest.raises(CheckpointError, match="was begun without --budget"):
+        hdlif.train(NAME, budget="nops=70%", out=tmp_path, resume=True, **OPTIONS)
     with pytest.raises(ExistingRunError):
         hdlif.train(NAME, budget="nops=70%", out=run, **OPTIONS)
     for options in (["--dry-run"], ["--budget", "nops=70%", "--seeds", "2"]):

@@ -49,10 +49,15 @@ def train_within_budget(
         budget: such as "nops=70%,mb=2.5"; None for that of the training in `out`, which is resumed.
     Raises:
         RecipeError: the budget is none, or no choice keeps within it.
+        CheckpointError: the training in `out` was begun without a budget, with another one, or of another recipe.
     """
     check_alone("--budget", options.devices, options.nodes)
     if options.resume and (out / BUDGET).exists():
         plan = _resumed(out, recipe, budget)
+    elif options.resume and RunFiles(out).exist():
+        raise CheckpointError(
+            f"{out}: the training was begun without --budget; leave it out, or train again with --overwrite"
+        )
     else:
         recipe = with_class_weights(recipe, options.data_root, found, say=options.say)
         plan = {"budget": budget, "recipe": recipe.model_dump(mode="json"), "choices": []}
