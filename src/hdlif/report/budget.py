@@ -204,12 +204,13 @@ class BudgetSearch:
             memory = [False, True] if recipe.neuron.kind == "hdlif" and isinstance(neuron, HDLIF) else [False]
             quantizer = neuron.quantizer
             fewer: list[tuple[int, float] | None] = [None]
-            if recipe.spikes.kind in ("exact", "quantised"):
+            # Neither operations of neurons nor the file depend on the bits of spikes.
+            if recipe.spikes.kind in ("exact", "quantised") and OF_ACTIVITY & self.limits.keys():
                 most, step = (8, 0.25) if quantizer is None else (quantizer.bits, float(quantizer.step))
                 factors = STEP_FACTORS if not isinstance(getattr(quantizer, "step", step), Tensor) else (1,)
                 fewer += [(bits, factor * step) for bits in SPIKE_BITS if bits < most for factor in factors]
             yield name, [Option(*one) for one in itertools.product(memory, fewer)][1:]
-        for name, layer in self.network.named_modules():
+        for name, layer in self.network.named_modules() if self.limits.keys() != {"nops"} else ():
             if isinstance(layer, QuantLayer) and (recipe.weights.kind == "float" or layer.quantizer is not None):
                 now = 32 if layer.quantizer is None else layer.quantizer.bits
                 yield name, [Option(weight_bits=bits) for bits in WEIGHT_BITS if bits < now]
