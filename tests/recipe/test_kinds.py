@@ -225,6 +225,23 @@ def test_layers_named_keep_fp32_weights() -> None:
     assert set(quantizers.values()) - {None} == {Integer(2)}
 
 
+def test_layers_state_their_own_bits() -> None:
+    layers = "{body.stage1.0.conv1: 1, '*.conv1': 32, '*.shortcut.conv': 8, classifier: 2}"
+    network = built(f"weights={{kind: ternary, quantise: [classifier], layers: {layers}}}")
+    quantizers = {name: m.quantizer for name, m in network.named_modules() if isinstance(m, QuantConv2d | QuantLinear)}
+    assert quantizers["body.stage1.0.conv1"] == Binary()
+    assert quantizers["body.stage2.0.conv1"] is None
+    assert quantizers["body.stage2.0.conv2"] == Ternary()
+    assert quantizers["body.stage3.0.shortcut.conv"] == Integer(8)
+    assert quantizers["classifier"] == Integer(2)
+    levels = "{body.stage1.0.act1: {bits: 1, step: 0.5}, 'body.stage2.*': {bits: 3}}"
+    for kind, other in (("exact", None), ("quantised, offset: 0.25", (4, 0.25))):
+        network = built(f"spikes={{kind: {kind}, layers: {levels}}}")
+        made = {name: network.get_submodule(name).quantizer for name in map("body.stage{}.0.act1".format, (1, 2, 3))}
+        assert [one and (one.bits, one.step) for one in made.values()] == [(1, 0.5), (3, 0.25), other]
+        assert made["body.stage1.0.act1"].offset == (0.5 if other is None else 0.25)
+
+
 def test_layers_named_are_quantised_beside_the_body() -> None:
     plain = built("weights={kind: ternary}")
     network = built("weights={kind: ternary, quantise: [stem.conv, classifier]}")

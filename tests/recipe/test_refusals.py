@@ -116,6 +116,10 @@ training.schedule: ZeroDivisionError             | training.schedule={kind: "own
 training.schedule.at is missing                  | training.schedule={kind: drops}
 training.schedule: at = [2.0]                    | training.schedule={kind: drops, at: [2.0]}
 training.stream = 3 steps from one update to     | training.stream=3
+weights.layers: 'stem.conv' matches no body layer | weights={kind: ternary, layers: {stem.conv: 2}}
+weights.layers.x = 9 is refused; it should be    | weights={kind: ternary, layers: {x: 9}}
+spikes.layers: 'x' matches no neuron layer       | spikes={kind: exact, layers: {x: {bits: 2}}}
+spikes.layers does not go with neuron.kind = "l  | neuron={kind: lif}; spikes={kind: exact, layers: {x: {bits: 2}}}
 weights.keep_float: 'conv9' matches no quantised | weights={kind: ternary, keep_float: [conv9]}
 weights.quantise: 'stem.conv1' matches no fp32   | weights={kind: binary, quantise: [stem.conv1]}
 data.augment = "own_parts:Uncallable" makes      | data.augment=["own_parts:Uncallable"]

@@ -1,7 +1,7 @@
 """`hdlif train`: from a recipe to a run folder with a trained network and its figures."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from os import fspath
@@ -29,6 +29,7 @@ from hdlif.report.tables import measured, networks_table
 if TYPE_CHECKING:
     from hdlif.recipe import Recipe
     from hdlif.recipe.runs.summary import TrainResult
+    from hdlif.report.choices import Chosen
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,6 +95,7 @@ def train(
     overwrite: bool = False,
     stream: bool = False,
     twin: Literal["ordinary", "low-bit"] | None = None,
+    budget: Annotated[str | None, option(metavar="NAME=N,...")] = None,
     devices: int | None = None,
     nodes: int | None = None,
     workers: Annotated[int | None, option(type=click.IntRange(0))] = None,
@@ -135,6 +137,9 @@ def train(
             update every training.stream steps.  [default: the most up to 16 that divide time_steps]
         twin: Train the ordinary network that it would replace: the same layers with ReLU, in one time step, with the
             recipe's data, epochs and optimiser; with float weights, or low-bit as the recipe.
+        budget: Choose neurons, weight bits and spike bits per layer so that the network keeps within upper limits:
+            nops, sops, energy_uj (all operations) and mb (model file), each a number or a percentage of what the
+            recipe costs, as "nops=70%,mb=2.5" (docs/how_to/budget.md).
         devices: Processes on this machine, each with an equal share of data.batch_size.  [default: torchrun's, or
             1]
         nodes: Machines (docs/how_to/many_machines.md).  [default: torchrun's, or 1]
@@ -146,6 +151,7 @@ def train(
         HdlifError: the recipe, the data or the folder cannot be used; see `hdlif.errors`.
     """
     from hdlif.cli.training_run import TrainingOptions, train_recipe
+    from hdlif.recipe.runs.folders import BUDGET
     from hdlif.recipe.runs.processes import first_by_torchrun, processes
     from hdlif.recipe.runs.recipe_data import load_recipe_to_train
 
@@ -184,6 +190,10 @@ def train(
         say=say,
     )
     folder = folder or Path("runs") / loaded.name
+    if budget is not None or (resume and (folder / BUDGET).exists()):
+        from hdlif.cli.budgeted import train_within_budget
+
+        return Run(folder, train_within_budget(loaded, budget, folder, options, found=found))
     result = train_recipe(loaded, folder, options, found=found)
     if result is None:
         raise NotFirstProcessError(
@@ -229,22 +239,51 @@ def as_text(result: "TrainResult", out: Path) -> str:
 
 
 def _call(train: Callable[..., Run], given: dict[str, Any]) -> Any:
-    seeds = given.pop("seeds")
+    seeds, dry_run = given.pop("seeds"), given.pop("dry_run")
+    if dry_run:
+        return _dry_run(**given)
     if seeds is None:
         if given["recipe"] is None and given["data"] is None and not given["resume"]:
             raise RecipeError("neither a recipe nor data are named; give RECIPE (`hdlif recipes ls`) or --data PATH")
         with saying_how_to_go_on("--resume"), suppress(NotFirstProcessError):
             return train(**given)
         return None
+    if given.pop("budget") is not None:
+        raise RecipeError("--budget does not go with --seeds; train each seed by itself: --set seed=N --out FOLDER")
     from hdlif.cli.seeds import train_seeds
 
     with saying_how_to_go_on():
         return train_seeds(given.pop("recipe"), seeds=seeds, **given)
 
 
+def _dry_run(
+    *,
+    recipe: str | Path | None,
+    budget: str | None,
+    overrides: Sequence[str],
+    data: Place | None,
+    data_root: Place | None,
+    say: Callable[[str], None],
+    **others: Any,
+) -> "Chosen":
+    """Return what the budget would choose in the untrained network."""
+    if budget is None:
+        raise RecipeError("--dry-run prints the choice for a budget; give --budget, such as --budget nops=70%")
+    from hdlif.cli.budgeted import choose_untrained
+    from hdlif.cli.training_run import TrainingOptions
+    from hdlif.recipe.runs.recipe_data import load_recipe_to_train
+
+    root = None if data_root is None else Path(data_root)
+    named = None if data is None else fspath(data)
+    loaded, found = load_recipe_to_train(recipe, overrides=overrides, data=named, data_root=root, say=say)
+    return choose_untrained(loaded, budget, TrainingOptions(data_root=root), found=found)
+
+
 def _print(result: Any, as_json: bool, given: dict[str, Any]) -> None:
     if isinstance(result, Run):
         show(result.result.as_dict(), as_json, lambda: as_text(result.result, result.folder))
+    elif given["dry_run"]:
+        show(result.as_dict(), as_json, lambda: str(result))
     elif result is not None:
         show(result.as_dict(), as_json, lambda: result.text(given["out"]))
 
@@ -263,6 +302,9 @@ COMMAND = subcommand(
     parameters=[
         option(type=click.IntRange(1), help="Train with so many seeds, from the recipe's own one on.").parameter(
             "seeds", None
-        )
+        ),
+        option(
+            help="Print the options of each layer, their costs and the choice for --budget in the untrained network."
+        ).parameter("dry_run", False),
     ],
 )

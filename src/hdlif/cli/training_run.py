@@ -18,7 +18,7 @@ from hdlif.data import Found, ImageSets
 from hdlif.errors import HdlifError, InputError, TrainingError
 from hdlif.recipe import Recipe, builders, dump_recipe
 from hdlif.recipe.runs.files import write_json, write_text
-from hdlif.recipe.runs.folders import MEASURED, begun, check_free, finished, forget_begun, training_alone
+from hdlif.recipe.runs.folders import BUDGET, MEASURED, begun, check_free, finished, forget_begun, training_alone
 from hdlif.recipe.runs.own_parts import PARTS, check_parts, keep_parts
 from hdlif.recipe.runs.processes import joined, processes
 from hdlif.recipe.runs.recipe_data import as_begun, check_files, load_recipe_to_train, with_class_weights, write_files
@@ -374,7 +374,7 @@ def _replace_earlier(recipe: Recipe, found: Found | None, out: Path, *, resume: 
     if keep or resume:
         check_free(out, again=resume and begun(out, recipe))
     files.clear()
-    for name in (*MEASURED, PARTS):
+    for name in (*MEASURED, PARTS, BUDGET):
         (out / name).unlink(missing_ok=True)
     keep_parts(recipe, out)
     if found is not None:

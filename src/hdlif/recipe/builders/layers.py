@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, did_you_mean
-from hdlif.recipe.builders.part import At, Part, called, field
+from hdlif.recipe.builders.part import At, Keys, Part, called, field
 from hdlif.recipe.builders.registry import Section
 
 if TYPE_CHECKING:
-    from hdlif.models import AttentionFactory, NormFactory
-    from hdlif.nn import Temporal
+    from hdlif.models import AttentionFactory, NormFactory, Place
+    from hdlif.nn import Temporal, WeightQuantizer
+
+V = TypeVar("V")
+WEIGHT_BITS = (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 32)
+"""Bits per weight that a single layer may state; 32 is fp32."""
+
+
+def _weight_bits(bits: float) -> float:
+    if bits not in WEIGHT_BITS:
+        raise ValueError(f"should be one of {', '.join(map(str, WEIGHT_BITS))}")
+    return bits
+
+
+WeightBits = Annotated[float, AfterValidator(_weight_bits), WithJsonSchema({"enum": list(WEIGHT_BITS)})]
 
 
 class Weights(Part):
     """A precision, and the names of layers that differ from it."""
 
-    BESIDE = frozenset({"keep_float", "quantise"})
+    BESIDE = frozenset({"keep_float", "quantise", "layers"})
+    layers: dict[str, WeightBits] = field(
+        {}, "Bits per weight of single layers of the body: 1, 1.5, 2 to 8, or 32 for fp32; * stands for any text."
+    )
     keep_float: list[str] = field([], "Layers of the body that stay fp32; * stands for any text.")
     quantise: list[str] = field([], "Other layers that are quantised too; * stands for any text.")
 
@@ -50,7 +66,7 @@ WEIGHTS = Section[Weights]("weights", Float, Ternary, Binary, Integer, own=Weigh
 
 
 def place_quantizers(recipe: Recipe, network: Temporal, *, keep_weights: bool = False) -> None:
-    """Take the quantiser from the layers that weights.keep_float names, and give one to those of weights.quantise.
+    """Give layers the quantisers that weights.layers, weights.keep_float and weights.quantise state for them.
 
     Args:
         keep_weights: layers that are replaced keep their weights.
@@ -72,9 +88,9 @@ def place_quantizers(recipe: Recipe, network: Temporal, *, keep_weights: bool = 
             f'weights.quantise does not go with weights.kind = "{part.kind}"; leave it out, or choose one of '
             f"{', '.join(sorted(WEIGHTS.keys() - {'float'}))}"
         )
-    for name in _matched("keep_float", part.keep_float, of_body, "quantised"):
+    for name in _matched("weights.keep_float", part.keep_float, of_body, "quantised"):
         network.get_submodule(name).quantizer = None  # type: ignore[assignment]
-    for name in _matched("quantise", part.quantise, fp32, "fp32"):
+    for name in _matched("weights.quantise", part.quantise, fp32, "fp32"):
         parent, _, own = name.rpartition(".")
         try:
             made = quant_like(layers[name], quantizer)
@@ -83,6 +99,12 @@ def place_quantizers(recipe: Recipe, network: Temporal, *, keep_weights: bool = 
         if keep_weights:
             made.load_state_dict(layers[name].state_dict())
         setattr(network.get_submodule(parent), own, made)
+    in_body = {n: m for n, m in network.named_modules() if isinstance(m, QuantLayer)}
+    own_bits = [name for name, layer in in_body.items() if quantizer is None or layer.quantizer is not None]
+    for name in _matched("weights.layers", part.layers, own_bits, "body"):
+        bits = of_layer(name, part.layers)
+        assert bits is not None, "the name matches"
+        in_body[name].quantizer = quantizer_of(bits)
 
 
 def _matched(key: str, patterns: Collection[str], layers: Collection[str], what: str) -> list[str]:
@@ -90,15 +112,52 @@ def _matched(key: str, patterns: Collection[str], layers: Collection[str], what:
     for pattern in patterns:
         if not fnmatch.filter(layers, pattern):
             mend = did_you_mean(pattern, layers)
-            raise RecipeError(f"weights.{key}: {brief(pattern)} matches no {what} layer; {mend}")
-    return [name for name in layers if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
+            raise RecipeError(f"{key}: {brief(pattern)} matches no {what} layer; {mend}")
+    return [name for name in layers if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-class Exact(Part, kind="exact"):
+def of_layer(name: str, stated: Mapping[str, V]) -> V | None:
+    """Return what a section states for a layer, by its name before any pattern with *; None if nothing."""
+    return stated.get(name, next((one for key, one in stated.items() if fnmatch.fnmatchcase(name, key)), None))
+
+
+def quantizer_of(bits: float) -> WeightQuantizer | None:
+    """Return the quantiser of weights of `WEIGHT_BITS`; None for fp32."""
+    from hdlif import nn
+
+    few: dict[float, Any] = {1: nn.Binary(), 1.5: nn.Ternary(), 32: None}
+    return few[bits] if bits in few else nn.Integer(int(bits))
+
+
+class Levels(Keys):
+    """The levels that spikes of a single layer are rounded to."""
+
+    bits: int = field(..., "The spike takes 2^bits levels.", ge=1, le=8)
+    step: float = field(0.25, "Distance of two levels, at the start if it is learned.", gt=0)
+
+
+class Spikes(Part):
+    """A rounding of spikes, and the layers that differ from it."""
+
+    BESIDE = frozenset({"layers"})
+    layers: dict[str, Levels] = field(
+        {}, "Levels of single neuron layers, such as {body.stage1.*: {bits: 2, step: 0.5}}; * stands for any text."
+    )
+
+    def build_for(self, place: Place) -> Any:
+        """Return the quantiser of the neuron layer at a place; None for exact spikes."""
+        levels = of_layer(place.name, self.layers)
+        if levels is None:
+            return self.build()
+        stated = self.model_dump(include={"offset", "learned", "gradient"}) if isinstance(self, Quantised) else {}
+        return Quantised.read("spikes.layers", stated | {"bits": levels.bits, "step": levels.step}).build()
+
+
+class Exact(Spikes, kind="exact"):
     """Spikes as they are."""
 
 
-class Quantised(Part, kind="quantised", makes=At("hdlif.nn.spikes:SpikeQuantizer")):
+class Quantised(Spikes, kind="quantised", makes=At("hdlif.nn.spikes:SpikeQuantizer")):
     """Graded spikes on 2^bits levels."""
 
     bits: int = field(4, "The spike takes 2^bits levels.", ge=1, le=8)
@@ -110,8 +169,23 @@ class Quantised(Part, kind="quantised", makes=At("hdlif.nn.spikes:SpikeQuantizer
     )
 
 
-SPIKES = Section[Part]("spikes", Exact, Quantised, own=Part)
+SPIKES = Section[Spikes]("spikes", Exact, Quantised, own=Spikes)
 """Each build makes a quantiser, for layers do not share a learned step; `exact` makes None."""
+
+
+def check_spike_layers(recipe: Recipe, network: Temporal) -> None:
+    """Raise `RecipeError` if spikes.layers lists a layer that the network does not have, or that has other levels."""
+    from hdlif.nn import Neuron
+
+    stated = SPIKES.read(recipe.spikes).layers
+    neurons = {name.removesuffix(".neuron"): m for name, m in network.named_modules() if isinstance(m, Neuron)}
+    for name in _matched("spikes.layers", stated, list(neurons), "neuron"):
+        levels, quantizer = of_layer(name, stated), getattr(neurons[name], "quantizer", None)
+        if levels is None or quantizer is None or quantizer.bits != levels.bits:
+            raise RecipeError(
+                f"spikes.layers: {brief(name)} was made by its channels, and has no name until the network has it; "
+                "leave it out, or let the network make it as neuron(hdlif.models.Place(name, ...))"
+            )
 
 
 class BatchNorm(Part, kind="batch_norm"):

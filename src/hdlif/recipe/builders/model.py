@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from hdlif.config import Recipe
 from hdlif.errors import ConversionError, RecipeError
 from hdlif.recipe.builders.data import data_kind, input_record
-from hdlif.recipe.builders.layers import NORMS, WEIGHTS, attention_arguments, place_quantizers, read_attention
+from hdlif.recipe.builders.layers import (
+    NORMS,
+    WEIGHTS,
+    attention_arguments,
+    check_spike_layers,
+    place_quantizers,
+    read_attention,
+)
 from hdlif.recipe.builders.neuron import build_neuron, check_parallel, read_neuron
 from hdlif.recipe.builders.part import At, Part, field, takes
 from hdlif.recipe.builders.registry import Section
@@ -207,6 +214,7 @@ def build_model(recipe: Recipe, *, pretrained: bool = False) -> Temporal:
         raise RecipeError(f'model.kind = "{recipe.model.kind}": {error}') from error
     place_quantizers(recipe, network, keep_weights=isinstance(model, Spiking))
     check_parallel(recipe, network)
+    check_spike_layers(recipe, network)
     check_budgets(recipe, network)
     _check_grid(network)
     return network

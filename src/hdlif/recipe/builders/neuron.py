@@ -116,10 +116,12 @@ class AnyNeuron(Part):
         """Return what makes the parts that each layer has of its own, from its place."""
         spikes = SPIKES.read(recipe.spikes)
         if self.IS_GRADED:
-            return {"quantizer": lambda place: spikes.build()}
-        if spikes.kind != "exact":
-            seen = f'spikes.kind = "{spikes.kind}" does not go with neuron.kind = "{self.kind}"'
-            raise RecipeError(f"{seen}, whose spikes are binary; choose exact")
+            return {"quantizer": spikes.build_for}
+        if spikes.kind != "exact" or spikes.layers:
+            key = "spikes.layers" if spikes.layers else f'spikes.kind = "{spikes.kind}"'
+            seen = f'{key} does not go with neuron.kind = "{self.kind}"'
+            mend = "leave it out" if spikes.layers else "choose exact"
+            raise RecipeError(f"{seen}, whose spikes are binary; {mend}")
         return {}
 
     def factory(self, recipe: Recipe, **parts: Callable[[Place], Any]) -> NeuronFactory:

@@ -99,7 +99,9 @@ MEASURED = (
     *("report.html", "data_files.json"),
 )
 """What was measured of a run and of its data, which says nothing of the next one."""
-_BEGUN = {"recipe.yaml", "data_files.json", PARTS, "metrics.jsonl", "tensorboard"}
+BUDGET = "budget.json"
+"""What the layers of a training were chosen for, and the choices."""
+_BEGUN = {"recipe.yaml", "data_files.json", PARTS, BUDGET, "metrics.jsonl", "tensorboard"}
 """What a training writes before its first update."""
 FIGURES = {
     *("name", "seed", "accuracy", "validation_accuracy", "best_epoch", "train_seconds", "versions", "hardware"),
@@ -134,7 +136,7 @@ def begun(folder: Path, recipe: Recipe) -> bool:
 
 def left_by_a_run(folder: Path) -> list[Path]:
     """Return the files in the folder that a training would remove or replace."""
-    names = ("recipe.yaml", PARTS, *MEASURED)
+    names = ("recipe.yaml", PARTS, BUDGET, *MEASURED)
     return [*RunFiles(folder).left(), *(folder / name for name in names if os.path.lexists(folder / name))]
 
 
@@ -168,7 +170,7 @@ def forget_begun(folder: Path) -> None:
     empty = not os.path.lexists(log) or (not log.is_symlink() and log.stat().st_size == 0)
     if empty and left <= _BEGUN:
         RunFiles(folder).clear()
-        for name in ("recipe.yaml", "data_files.json", PARTS):
+        for name in ("recipe.yaml", "data_files.json", PARTS, BUDGET):
             (folder / name).unlink(missing_ok=True)
 
 

@@ -1,0 +1,228 @@
+"""`hdlif train --budget`: a training whose layers are chosen after a quarter of its epochs, and again after half.
+
+OUT/budget.json has the budget, the recipe as it stood, and the choices so far. A choice is written there first; then
+the checkpoint and recipe.yaml become those of the chosen recipe, with all tensors that it still has, and the training
+is resumed as any other is. So a training that is stopped at any moment resumes exactly.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from hdlif.cli.training_run import TrainingOptions, train_recipe
+from hdlif.data import Found, batches
+from hdlif.errors import CheckpointError, RecipeError
+from hdlif.recipe import Recipe, builders, dump_recipe
+from hdlif.recipe.runs.files import write_json, write_text
+from hdlif.recipe.runs.folders import BUDGET
+from hdlif.recipe.runs.processes import check_alone
+from hdlif.recipe.runs.recipe_data import with_class_weights
+from hdlif.recipe.runs.summary import TrainResult
+from hdlif.report.budget import OF_ACTIVITY, BudgetSearch, fitting
+from hdlif.report.choices import Budget, Chosen
+from hdlif.training import Batch, Callback, RunFiles, Training, checkpoint
+from hdlif.training.fallback import newest_whole
+from hdlif.training.state_record import Counters
+from hdlif.whole_files import read_regular
+
+BATCHES = 8
+"""Batches of training samples whose gradients are averaged."""
+MOST_BYTES = 2**24
+"""Of OUT/budget.json."""
+
+
+def train_within_budget(
+    recipe: Recipe, budget: str | None, out: Path, options: TrainingOptions, *, found: Found | None = None
+) -> TrainResult:
+    """Train a recipe whose layers are chosen on the way; arguments and errors as of `train_recipe`.
+
+    Args:
+        budget: such as "nops=70%,mb=2.5"; None for that of the training in `out`, which is resumed.
+    Raises:
+        RecipeError: the budget is none, or no choice keeps within it.
+        CheckpointError: the training in `out` was begun without a budget, with another one, or of another recipe.
+    """
+    check_alone("--budget", options.devices, options.nodes)
+    if options.resume and (out / BUDGET).exists():
+        plan = _resumed(out, recipe, budget)
+    elif options.resume and RunFiles(out).exist():
+        raise CheckpointError(
+            f"{out}: the training was begun without --budget; leave it out, or train again with --overwrite"
+        )
+    else:
+        recipe = with_class_weights(recipe, options.data_root, found, say=options.say)
+        plan = {"budget": budget, "recipe": recipe.model_dump(mode="json"), "choices": []}
+        _check(recipe, Budget.read(budget or ""), options, found)
+    base, limits = Recipe.model_validate(plan["recipe"]), Budget.read(plan["budget"])
+    while True:
+        chosen = Recipe.model_validate(plan["choices"][-1]["recipe"]) if plan["choices"] else base
+        if plan["choices"]:
+            take_over(chosen, out)
+            options = replace(options, resume=True, overwrite=False)
+        stops = choosing_epochs(base)[len(plan["choices"]) :]
+        if not stops:
+            break
+        write = Writing(out / BUDGET, plan)
+        stopping = [*options.callbacks, write, Pausing(stops[0])]
+        with suppress(Pause):
+            train_recipe(chosen, out, replace(options, callbacks=stopping), found=found)
+        choice = _choose(base, chosen, limits, out, options, found)
+        options.say(f"after epoch {stops[0]}, {len(choice.choice)} layers change to keep within {plan['budget']}:")
+        for line in (*(f"{name}: {option}" for name, option in choice.choice.items()), *choice.totals()):
+            options.say(f"  {line}")
+        plan["choices"].append({"epoch": stops[0], **choice.as_dict()})
+        write_json(out / BUDGET, plan)
+    result = train_recipe(chosen, out, options, found=found)
+    assert result is not None, "there is one process"
+    return result
+
+
+def choose_untrained(recipe: Recipe, budget: str, options: TrainingOptions, *, found: Found | None = None) -> Chosen:
+    """Return the choice for the network as it starts, without a training."""
+    search = _search(recipe, Budget.read(budget), {}, options, found, BATCHES)
+    return search.choose(search.build(recipe))
+
+
+def choosing_epochs(recipe: Recipe) -> list[int]:
+    """Return the epochs after which layers are chosen: a quarter and half of all."""
+    epochs = recipe.training.epochs
+    return sorted({max(1, epochs // 4), max(1, epochs // 2)})
+
+
+def take_over(recipe: Recipe, out: Path) -> None:
+    """Let the training in `out` go on as one of `recipe`, if it is not yet: with the tensors that both networks have.
+
+    Its best epoch is forgotten, as it was of another network.
+    """
+    files, stated = RunFiles(out), recipe.model_dump(mode="json")
+    saved = newest_whole(files.last, files.previous)
+    if saved.record["recipe"] != stated:
+        start = Counters(score_epoch=saved.record["counters"]["epoch"])
+        of_best = {name: one for name, one in asdict(start).items() if name.startswith(("best", "score"))}
+        counters = {**saved.record["counters"], **of_best}
+        record = {**saved.record, "recipe": stated, "counters": counters}
+        checkpoint.save(files.last, tensors=_taken_over(saved.tensors, recipe), record=record)
+        for path in (files.previous, files.best, files.final):
+            path.unlink(missing_ok=True)
+    write_text(out / "recipe.yaml", dump_recipe(recipe))
+
+
+def _taken_over(tensors: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Tensor]:
+    """Return what the state of a training keeps with the network of another recipe."""
+    network = _untrained(recipe)
+    own = network.state_dict()
+    parameters = dict(network.named_parameters())
+    of_model = {name.removeprefix("model."): one for name, one in tensors.items() if name.startswith("model.")}
+    kept = {f"model.{name}": one for name, one in {**own, **fitting(of_model, network)}.items()}
+    for name, one in tensors.items():
+        place, _, of = name.partition(".")
+        fits = of in parameters and one.shape in (torch.Size(), parameters[of].shape)
+        if place != "model" and (fits or not place.startswith("optimizer")):
+            kept[name] = one
+    return kept
+
+
+class Pause(BaseException):
+    """A training stands at the epoch after which layers are chosen."""
+
+
+class Pausing(Callback):
+    """Ends a training with `Pause` before the first batch after `epochs` epochs, when their checkpoint is written."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_batch_start(self, training: Training, batch: Batch) -> None:
+        if training.counters.epoch >= self.epochs:
+            raise Pause
+
+
+class Writing(Callback):
+    """Writes a plan when a training begins, which has cleared the folder by then."""
+
+    def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
+        self.path, self.plan = path, plan
+
+    def on_train_start(self, training: Training) -> None:
+        write_json(self.path, self.plan)
+
+
+def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: Found | None) -> None:
+    """Raise `RecipeError` if the recipe cannot be trained within a budget, as far as that is known without training."""
+    training = recipe.training
+    for key, is_set in (("stream", training.stream is not None), ("ema_decay", training.ema_decay is not None)):
+        if is_set:
+            raise RecipeError(f"--budget does not go with training.{key}; leave one of them out")
+    if training.epochs < 2:
+        raise RecipeError(
+            f"--budget chooses during the training, and training.epochs = {training.epochs}; set 2 or more"
+        )
+    # Firing rates change by training.
+    if not OF_ACTIVITY & budget.numbers.keys():
+        _search(recipe, budget, {}, options, found, 1).check_feasible()
+
+
+def _choose(
+    base: Recipe, trained: Recipe, budget: Budget, out: Path, options: TrainingOptions, found: Found | None
+) -> Chosen:
+    """Return the choice for the network of the checkpoint in `out`, which is that of the recipe `trained`."""
+    files = RunFiles(out)
+    network = _untrained(trained)
+    checkpoint.load_model(newest_whole(files.last, files.previous).path, network)
+    return _search(base, budget, network.state_dict(), options, found, BATCHES).choose(network.float())
+
+
+def _search(
+    recipe: Recipe,
+    budget: Budget,
+    tensors: Mapping[str, Tensor],
+    options: TrainingOptions,
+    found: Found | None,
+    count: int,
+) -> BudgetSearch:
+    """Return a search with batches of the training samples, without augmentation."""
+    samples = builders.build_data(recipe, options.data_root, workers=options.workers, found=found).train.plain()
+    size = min(recipe.data.batch_size, len(samples))
+    order = batches(len(samples), batch_size=size, seed=recipe.seed, epoch=0, drop_last=True)
+    return BudgetSearch(recipe, budget, tensors, [samples.sequence(indices) for indices in order[:count]])
+
+
+def _untrained(recipe: Recipe) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        return builders.build_model(recipe)
+
+
+def _resumed(out: Path, recipe: Recipe, budget: str | None) -> dict[str, Any]:
+    """Return the plan of the training in `out`, if it is one of this recipe and budget. Raises `CheckpointError`."""
+    path = out / BUDGET
+    try:
+        plan: dict[str, Any] = json.loads(read_regular(path, most=MOST_BYTES))
+        recipes = [Recipe.model_validate(one["recipe"]) for one in (plan, *plan["choices"])]
+        Budget.read(plan["budget"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError, RecipeError) as error:
+        raise CheckpointError(f"{path}: is damaged; train again with --overwrite") from error
+    if budget is not None and budget != plan["budget"]:
+        raise CheckpointError(
+            f'{path}: the training was begun with --budget "{plan["budget"]}"; resume with it, or train again with '
+            "--overwrite"
+        )
+    if not _is_one_of(recipe, recipes):
+        raise CheckpointError(
+            f"{path}: is of another recipe; resume with {out / 'recipe.yaml'}, or train again with --overwrite"
+        )
+    return plan
+
+
+def _is_one_of(recipe: Recipe, recipes: Sequence[Recipe]) -> bool:
+    """Whether two recipes differ in no more than "balanced" class weights, which a training states as numbers."""
+    return any(one.model_copy(update={"task": recipe.task}) == recipe for one in recipes)

@@ -1,0 +1,306 @@
+"""Choose the neurons, weight bits and spike bits of each layer so that a network keeps within a budget.
+
+Each layer takes one option: it stays as it is, or has less. The choice has the least sum of the options' estimated
+effects on the loss among those that keep within the budget (integer programming, `hdlif.report.choices.solve`).
+
+The effect of option o of layer l is the first-order change of the loss, in absolute value, averaged over batches b:
+
+    effect(l, o) = mean_b |⟨∂L_b/∂z_l, z_l(o) - z_l⟩|
+
+z_l are the quantised weights of a synapse; of a layer of neurons they are its spikes at all time steps, given the same
+input currents. ∂L_b/∂z_l is the gradient of the recipe's own rule in the trained network. z_l is that of the recipe as
+it stands, also if the trained network already has another option.
+
+Costs are our own counts. The cost of an option is that of the network with this option alone. The costs of a choice are
+those of the network that is built from the chosen recipe, which keeps within the budget.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.deploy import lower
+from hdlif.errors import RecipeError
+from hdlif.learning.rule import run as run_rule
+from hdlif.nn import HDLIF, Neuron, ParallelHDLIF, QuantLayer, evaluation_mode
+from hdlif.recipe import Recipe, builders
+from hdlif.report.choices import AS_IT_IS, Budget, Choice, Chosen, Costs, Key, Option, solve
+from hdlif.report.counts import counts
+
+if TYPE_CHECKING:
+    from hdlif.learning import Rule
+    from hdlif.nn import State
+
+OF_ACTIVITY = {"sops", "energy_uj"}
+"""Quantities that depend on the samples."""
+WEIGHT_BITS = (1, 1.5, 2, 4, 8)
+SPIKE_BITS = (1, 2, 3, 4)
+STEP_FACTORS = (1, 2)
+"""Steps of the levels of fewer bits, as multiples of the layer's."""
+COUNTED = 64
+"""Samples on which activity is counted."""
+ATTEMPTS = 8
+"""Choices whose network is built and counted, where activity counts."""
+
+
+class BudgetSearch:
+    """The options of a recipe's layers, their costs, and the choice among them.
+
+    Args:
+        recipe: as it stands before the choice.
+        budget: upper limits.
+        tensors: the state of the network, of this recipe or of one that an earlier search has chosen; what it does not
+            have starts as the recipe says.
+        batches: of training samples (x [T or 1, B, ...], target), at least one.
+    Raises:
+        RecipeError: no layer has an option that saves anything.
+        LoweringError: the network has no deployed form, and so cannot be counted.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        budget: Budget,
+        tensors: Mapping[str, Tensor],
+        batches: Sequence[tuple[Tensor, Tensor]],
+    ) -> None:
+        self.recipe, self.budget, self.tensors, self.batches = recipe, budget, tensors, batches
+        x = batches[0][0]
+        self._counted = x[:, : COUNTED if OF_ACTIVITY & budget.numbers.keys() else 1]
+        self.network = self.build(recipe)
+        self.before = self.count(self.network)
+        self.limits = budget.limits(self.before)
+        options = dict(self._options())
+        self._variants = {option: self._variant(option, options) for option in set(itertools.chain(*options.values()))}
+        self.costs = dict(itertools.chain.from_iterable(self._saving(*one) for one in options.items()))
+        if not self.costs:
+            raise RecipeError(
+                f"budget: no layer of {recipe.name} has an option that saves {' or '.join(budget.numbers)}"
+            )
+
+    def build(self, recipe: Recipe) -> nn.Module:
+        """Return the network of a recipe in eval mode, with all tensors of the state that fit."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            network = builders.build_model(recipe)
+        network.load_state_dict(fitting(self.tensors, network), strict=False)
+        return network.eval()
+
+    def count(self, network: nn.Module) -> Costs:
+        """Return the costs of a network, by the counts that summary.json has."""
+        recipe = self.recipe
+        record, labels = builders.input_record(recipe), builders.data_kind(recipe).labels
+        graph = lower(network, input=record, labels=labels, time_steps=recipe.time_steps)
+        found = counts(graph, recipe, [self._counted])
+        energy = None if found.energy_mj_honest is None else 1e3 * found.energy_mj_honest
+        every = {"nops": found.nops, "sops": found.sops, "energy_uj": energy, "mb": found.stored_mb}
+        return {name: float(every[name] or 0.0) for name in self.budget.numbers}
+
+    def with_choice(self, choice: Choice) -> Recipe:
+        """Return the recipe with the lists that make a choice."""
+        tree = self.recipe.model_dump(mode="json")
+        if lost := [name for name, option in choice.items() if option.parallel]:
+            kept = [name for name, layer in _neurons(self.network) if isinstance(layer, ParallelHDLIF)]
+            tree["neuron"]["parallel"] = [*kept, *lost]
+        levels = {name: {"bits": o.levels[0], "step": o.levels[1]} for name, o in choice.items() if o.levels}
+        bits = {name: option.weight_bits for name, option in choice.items() if option.weight_bits}
+        for section, stated in (("spikes", levels), ("weights", bits)):
+            if stated:
+                tree[section]["layers"] = tree[section].get("layers", {}) | stated
+        return Recipe.model_validate(tree)
+
+    def choose(self, trained: nn.Module) -> Chosen:
+        """Return the choice for the budget.
+
+        Args:
+            trained: the network whose gradients are taken, which has the layers of the recipe's network.
+        Raises:
+            RecipeError: no choice keeps within the budget; the message has the nearest budget that one keeps.
+        """
+        return self._chosen(self.effects(trained))
+
+    def check_feasible(self) -> None:
+        """Raise `RecipeError` if no choice keeps within the budget, whatever its effect on the loss."""
+        self._chosen(dict.fromkeys(self.costs, 0.0))
+
+    def effects(self, trained: nn.Module) -> dict[Key, float]:
+        """Return the estimated effect of each option on the loss: the formula of this module."""
+        rule, found = builders.build_rule(self.recipe), dict.fromkeys(self.costs, 0.0)
+        draws = torch.Generator().manual_seed(self.recipe.seed)
+        with evaluation_mode(trained):
+            for batch in self.batches:
+                for key, change in self._changes(trained, rule, batch, draws).items():
+                    found[key] += abs(change) / len(self.batches)
+        return found
+
+    def _changes(
+        self, trained: nn.Module, rule: Rule, batch: tuple[Tensor, Tensor], draws: torch.Generator
+    ) -> dict[Key, float]:
+        """Return ⟨∂L/∂z, z(o) - z⟩ of each option on one batch."""
+        found = dict.fromkeys(self.costs, 0.0)
+        trained.zero_grad(set_to_none=True)
+        with self._watching_neurons(trained, found):
+            for step in run_rule(rule, trained, *batch, rule.schedule(self.recipe.time_steps, draws)):
+                torch.autograd.backward(step.loss)
+        for (name, option), layer in self._options_of(QuantLayer):
+            weight, own = trained.get_parameter(f"{name}.weight"), self._own(name)
+            assert isinstance(own, QuantLayer)
+            if weight.grad is not None:
+                found[name, option] = _product(weight.grad, layer.weight_q().detach() - own.weight_q().detach())
+        trained.zero_grad(set_to_none=True)
+        return found
+
+    @contextmanager
+    def _watching_neurons(self, trained: nn.Module, found: dict[Key, float]) -> Iterator[None]:
+        """Add to `found` whenever a gradient comes back to the spikes of a layer."""
+        options: dict[str, list[tuple[Option, nn.Module]]] = {}
+        for (name, option), layer in self._options_of(Neuron):
+            options.setdefault(name, []).append((option, layer))
+        states: dict[str, State | None] = {}
+
+        @torch.no_grad()
+        def run(layer: nn.Module, x: Tensor, state: State | None, steps: range) -> Any:
+            return layer(x, None if isinstance(layer, ParallelHDLIF) else state, steps)
+
+        def watch(name: str, module: nn.Module, args: tuple[Any, ...], output: tuple[Tensor, Any]) -> None:
+            x, steps = args[0].detach(), range(args[2].start, args[2].stop)
+            state = states.get(name) if steps.start else None
+            spikes, states[name] = run(self._own(name), x, state, steps)
+
+            def gather(gradient: Tensor) -> None:
+                for option, layer in options[name]:
+                    found[name, option] += _product(gradient, run(layer, x, state, steps)[0] - spikes)
+
+            if output[0].requires_grad:
+                output[0].register_hook(gather)  # type: ignore[no-untyped-call]
+
+        hooks = [trained.get_submodule(name).register_forward_hook(partial(watch, name)) for name in options]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _own(self, name: str) -> nn.Module:
+        return self.network.get_submodule(name)
+
+    def _options_of(self, kind: Any) -> Iterator[tuple[Key, Any]]:
+        """Yield the options that change a kind of layer, each with the layer that has it."""
+        for name, option in self.costs:
+            if option != AS_IT_IS and isinstance(self._own(name), kind):
+                yield (name, option), self._variants[option].get_submodule(name)
+
+    def _options(self) -> Iterator[tuple[str, list[Option]]]:
+        """Yield the options of each layer but to stay as it is."""
+        recipe = self.recipe
+        for name, neuron in _neurons(self.network) if recipe.model.kind != "imported" else ():
+            memory = [False, True] if recipe.neuron.kind == "hdlif" and isinstance(neuron, HDLIF) else [False]
+            quantizer = neuron.quantizer
+            fewer: list[tuple[int, float] | None] = [None]
+            # Neither operations of neurons nor the file depend on the bits of spikes.
+            if recipe.spikes.kind in ("exact", "quantised") and OF_ACTIVITY & self.limits.keys():
+                most, step = (8, 0.25) if quantizer is None else (quantizer.bits, float(quantizer.step))
+                factors = STEP_FACTORS if not isinstance(getattr(quantizer, "step", step), Tensor) else (1,)
+                fewer += [(bits, factor * step) for bits in SPIKE_BITS if bits < most for factor in factors]
+            yield name, [Option(*one) for one in itertools.product(memory, fewer)][1:]
+        for name, layer in self.network.named_modules() if self.limits.keys() != {"nops"} else ():
+            if isinstance(layer, QuantLayer) and (recipe.weights.kind == "float" or layer.quantizer is not None):
+                now = 32 if layer.quantizer is None else layer.quantizer.bits
+                yield name, [Option(weight_bits=bits) for bits in WEIGHT_BITS if bits < now]
+
+    def _variant(self, option: Option, options: Mapping[str, Sequence[Option]]) -> nn.Module:
+        """Return the network with an option wherever there is that option."""
+        return self.build(self.with_choice({name: option for name, own in options.items() if option in own}))
+
+    def _saving(self, name: str, options: Sequence[Option]) -> Iterator[tuple[Key, Costs]]:
+        """Yield the costs of the options of a layer that save more than any with fewer changes; none if none saves."""
+        costs = {AS_IT_IS: self.before} | {option: self._cost(name, option) for option in options}
+        kept = [
+            option
+            for option in costs
+            if not any(
+                option != other
+                and option.includes(other)
+                and all(costs[other][q] <= costs[option][q] for q in costs[other])
+                for other in costs
+            )
+        ]
+        if len(kept) > 1:
+            yield from (((name, option), costs[option]) for option in kept)
+
+    def _cost(self, name: str, option: Option) -> Costs:
+        """Return the costs of the network with this option alone."""
+        parent, _, own = name.rpartition(".")
+        place, layer = self._own(parent), self._own(name)
+        setattr(place, own, self._variants[option].get_submodule(name))
+        try:
+            return self.count(self.network)
+        finally:
+            setattr(place, own, layer)
+
+    def _chosen(self, effects: Mapping[Key, float]) -> Chosen:
+        """Return the choice with the least effect whose network, as it is built, keeps within the budget.
+
+        Savings of options do not quite add up, and where activity counts they do not at all: what a built network costs
+        beyond the sum is left free in the next attempt.
+        """
+        excess, kept = dict.fromkeys(self.limits, 0.0), None
+        tried: Choice | None = None
+        for _ in range(ATTEMPTS if OF_ACTIVITY & self.limits.keys() else 3):
+            allowed = {name: limit - excess[name] for name, limit in self.limits.items()}
+            choice = solve(self.before, self.costs, effects, allowed) or self._least()
+            if choice == tried:
+                break
+            tried, chosen = choice, self._built(choice, effects)
+            if chosen.is_within and (kept is None or chosen.effect < kept.effect):
+                kept = chosen
+            if kept is not None and not OF_ACTIVITY & self.limits.keys():
+                break
+            for name in excess:
+                saved = (self.costs[key][name] - self.before[name] for key in chosen.choice.items())
+                beyond = chosen.after[name] - self.before[name] - sum(saved)
+                excess[name] += (beyond - excess[name]) * (0.5 if name in OF_ACTIVITY else 1.0)
+        if kept is not None:
+            return kept
+        after = self._built(self._least(), effects).after
+        reached = {name: max(limit, after[name]) for name, limit in self.limits.items()}
+        stated, possible = (self.budget.stated(one, self.before) for one in (self.limits, reached))
+        raise RecipeError(f'budget: "{stated}" cannot be kept; the nearest that can is "{possible}"')
+
+    def _least(self) -> Choice:
+        """Return the choice that exceeds the budget by the least factors, whatever its effect."""
+        choice = solve(self.before, self.costs, None, self.limits)
+        assert choice is not None, "without a limit there is a choice"
+        return choice
+
+    def _built(self, choice: Choice, effects: Mapping[Key, float]) -> Chosen:
+        """Return the choice with its recipe, and the costs of the network that is built from that."""
+        changed = {name: option for name, option in choice.items() if option != AS_IT_IS}
+        recipe = self.with_choice(changed)
+        after = self.count(self.build(recipe))
+        return Chosen(recipe, changed, self.before, after, self.limits, self.costs, effects)
+
+
+def fitting(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors whose names and shapes a network has."""
+    own = network.state_dict()
+    return {name: one for name, one in tensors.items() if name in own and own[name].shape == one.shape}
+
+
+def _neurons(network: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield the layers of HD-LIF neurons that can change: without Mem-BN, and not inside a recurrent layer."""
+    for name, layer in network.named_modules():
+        is_plain = isinstance(layer, HDLIF | ParallelHDLIF) and getattr(layer, "norm", None) is None
+        if is_plain and not name.endswith(".neuron"):
+            yield name, layer
+
+
+def _product(one: Tensor, other: Tensor) -> float:
+    return float((one.double() * other.double()).sum())

@@ -1,0 +1,179 @@
+"""The choice of neurons, weight bits and spike bits for a budget: its costs, its estimates and its optimality."""
+
+import itertools
+import random
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cases import naming
+from hdlif.errors import RecipeError
+from hdlif.nn import HDLIF, Integer, ParallelHDLIF, SpikeQuantizer
+from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe
+from hdlif.report.budget import BudgetSearch
+from hdlif.report.choices import AS_IT_IS, Budget, Option, solve
+from hdlif.report.counts import counts, deployed_or_none
+from small_recipes import recipe
+
+SMALL = ["model.blocks=[1]", "rule={kind: stbp}", "time_steps=3", "data.batch_size=4"]
+LOW_BIT = [*SMALL, "weights={kind: integer, bits: 4}", "spikes={kind: quantised, bits: 2}"]
+FIRST, SECOND = "body.stage1.0.act1", "body.stage1.0.act2"
+
+
+def search(budget: str, *overrides: str) -> BudgetSearch:
+    chosen = recipe(*overrides)
+    draws = torch.Generator().manual_seed(0)
+    return BudgetSearch(chosen, Budget.read(budget), {}, [builders.random_batch(chosen, draws) for _ in range(2)])
+
+
+def test_the_costs_of_a_choice_are_those_of_the_network_that_its_recipe_makes(tmp_path: Any) -> None:
+    for budget in ("nops=70%,mb=98%", "sops=80%", "energy_uj=95%,nops=70%"):
+        with naming(budget):
+            found = search(budget, *LOW_BIT)
+            chosen = found.choose(found.build(found.recipe))
+            path = tmp_path / "recipe.yaml"
+            path.write_text(dump_recipe(chosen.recipe))
+            again: Recipe = load_recipe(path)
+            builders.check(again)
+            graph = deployed_or_none(found.build(again), again)
+            assert graph is not None
+            counted = counts(
+                graph, again, [found.batches[0][0] if "nops=70%,mb" not in budget else found.batches[0][0][:, :1]]
+            )
+            energy = counted.energy_mj_honest
+            assert energy is not None
+            every = {"nops": counted.nops, "mb": counted.stored_mb, "sops": counted.sops, "energy_uj": 1e3 * energy}
+            assert chosen.after == {name: every[name] for name in chosen.after}
+            assert chosen.choice
+            assert all(chosen.after[name] <= limit < chosen.before[name] for name, limit in chosen.limits.items())
+
+
+def test_options_are_fewer_bits_and_neurons_without_memory_that_save_something() -> None:
+    of_neurons = search("nops=70%", *LOW_BIT).costs
+    assert set(of_neurons) == {(name, o) for name in (FIRST, SECOND) for o in (AS_IT_IS, Option(parallel=True))}
+    of_file = {option.weight_bits for name, option in search("mb=90%", *LOW_BIT).costs if name.endswith("conv1")}
+    # Both int4 and ternary weights take less in the file than int4, and int2 less than both.
+    assert of_file == {None, 1, 1.5, 2}
+    of_energy = {option for name, option in search("energy_uj=90%", *LOW_BIT).costs if name == FIRST}
+    assert Option(levels=(1, 0.25)) in of_energy
+    assert all(option.levels is None or option.levels[0] == 1 for option in of_energy)
+    with pytest.raises(RecipeError, match="no layer of digits_hdlif has an option that saves nops"):
+        search("nops=90%", *SMALL, "neuron={kind: parallel_hdlif}")
+
+
+def test_a_choice_adds_to_the_lists_of_the_recipe() -> None:
+    found = search("mb=90%", *LOW_BIT, f"neuron.parallel=[{FIRST}]", "weights.layers={'*.conv1': 8}")
+    choice = {SECOND: Option(parallel=True, levels=(1, 0.5)), "body.stage1.0.conv2": Option(weight_bits=2)}
+    network = found.build(found.with_choice(choice))
+    quantizers = {name: getattr(m, "quantizer", None) for name, m in network.named_modules()}
+    assert all(isinstance(network.get_submodule(name), ParallelHDLIF) for name in (FIRST, SECOND))
+    assert [quantizers[f"body.stage1.0.conv{n}"] for n in (1, 2)] == [Integer(8), Integer(2)]
+    levels = [quantizers[name] for name in (FIRST, SECOND)]
+    assert [(q.bits, q.step) for q in levels if isinstance(q, SpikeQuantizer)] == [(2, 0.25), (1, 0.5)]
+
+
+class Nudged:
+    """Adds `size` times a change to what a layer gives, or to its weights."""
+
+    def __init__(self, layer: nn.Module, changes: list[Tensor]) -> None:
+        self.layer, self.changes, self.size = layer, changes, 0.0
+
+    def loss(self, network: nn.Module, x: Tensor, target: Tensor, steps: int, size: float) -> float:
+        def shift(module: nn.Module, args: Any, output: Any) -> Any:
+            return output[0] + size * self.changes[0], output[1]
+
+        hook = self.layer.register_forward_hook(shift) if isinstance(self.layer, HDLIF) else None
+        if hook is None:
+            self.layer.weight.data += size * self.changes[0]  # type: ignore[operator]
+        with torch.no_grad():
+            logits, _ = network(x, steps=range(steps))
+            loss = nn.functional.cross_entropy(logits.mean(0), target)
+        if hook is None:
+            self.layer.weight.data -= size * self.changes[0]  # type: ignore[operator]
+        else:
+            hook.remove()
+        return float(loss)
+
+
+def test_an_effect_is_the_derivative_of_the_loss_towards_the_option() -> None:
+    """Against central differences of the loss, along the change of a layer's spikes, or of its weights."""
+    found = search("energy_uj=90%,mb=90%", *SMALL)
+    for network in (found.network, *found._variants.values()):
+        network.double()
+    x, target = found.batches[0][0].double(), found.batches[0][1]
+    found.batches = [(x, target)]
+    trained = found.build(found.recipe).double()
+    effects = found.effects(trained)
+    inputs: dict[str, Tensor] = {}
+    hooks = [
+        trained.get_submodule(name).register_forward_hook(lambda m, a, o, name=name: inputs.update({name: a[0]}))
+        for name in (FIRST, SECOND)
+    ]
+    trained(x, steps=range(3))
+    for hook in hooks:
+        hook.remove()
+    seen = set()
+    for (name, option), effect in effects.items():
+        if option == AS_IT_IS:
+            assert effect == 0
+            continue
+        own, layer = trained.get_submodule(name), found._variants[option].get_submodule(name)
+        with torch.no_grad():
+            if name in inputs:
+                change = layer(inputs[name], None, range(3))[0] - own(inputs[name], None, range(3))[0]
+            else:
+                change = layer.weight_q() - own.weight_q()  # type: ignore[operator]
+        nudged = Nudged(own, [change])
+        up, down = (nudged.loss(trained, x, target, 3, size) for size in (1e-6, -1e-6))
+        with naming(name, option):
+            assert effect == pytest.approx(abs(up - down) / 2e-6, rel=1e-4, abs=1e-9)
+        seen.add((name in inputs, effect > 1e-6))
+    assert {(True, True), (False, True)} <= seen
+
+
+def test_a_choice_is_the_best_of_all() -> None:
+    draws = random.Random(0)
+    options = [AS_IT_IS, Option(parallel=True), Option(weight_bits=1), Option(weight_bits=2)]
+    every = [dict(zip("abc", one, strict=True)) for one in itertools.product(options, repeat=3)]
+    before, kept = {"nops": 100.0, "mb": 3.0}, 0
+    for number in range(20):
+        costs = {
+            (layer, option): {name: n * (1 - (option != AS_IT_IS) * draws.random() / 3) for name, n in before.items()}
+            for layer in "abc"
+            for option in options
+        }
+        effects = {key: (key[1] != AS_IT_IS) * draws.random() for key in costs}
+        limits = {"nops": 100 * draws.uniform(0.3, 1), "mb": 3 * draws.uniform(0.3, 1)}
+        totals = [
+            {name: n + sum(costs[key][name] - n for key in one.items()) for name, n in before.items()} for one in every
+        ]
+        beyond = [sum(max(1.0, total[name] / limit) for name, limit in limits.items()) for total in totals]
+        effect = [sum(effects[key] for key in one.items()) for one in every]
+        within = [place for place, factors in enumerate(beyond) if factors == len(limits)]
+        found, least = (solve(before, costs, given, limits) for given in (effects, None))
+        with naming(number):
+            assert beyond[every.index(least or {})] == pytest.approx(min(beyond))
+            assert (found is None) == (not within)
+            if found is not None:
+                assert every.index(found) in within
+                assert effect[every.index(found)] == pytest.approx(min(effect[place] for place in within))
+                kept += 1
+    assert 5 < kept < 20
+
+
+def test_a_budget_that_cannot_be_kept_is_refused_with_the_nearest() -> None:
+    found = search("nops=10%,mb=99%", *LOW_BIT)
+    with pytest.raises(RecipeError) as refused:
+        found.check_feasible()
+    assert '"nops=10%,mb=99%" cannot be kept' in str(refused.value)
+    nearest = str(refused.value).rpartition(' "')[2].rstrip('"')
+    assert nearest == "nops=33.34%,mb=99%"
+    search(nearest, *LOW_BIT).check_feasible()
+
+
+def test_what_is_no_budget_is_refused() -> None:
+    for wrong in ("", "nops", "nops=", "nops=0", "nops=-3", "nops=1e999", "flops=3", "nops=3,nops=4", "nops=50%%"):
+        with naming(wrong), pytest.raises(RecipeError, match="budget: "):
+            Budget.read(wrong)
