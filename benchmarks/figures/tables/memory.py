@@ -1,19 +1,36 @@
 """Peak memory against the number of time steps."""
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
 from figures.markdown import MISSING, megabytes, table
 from figures.registry import Record
 from figures.registry import table as registered
 
 
-def _growth(peaks: dict[str, int | None], start: int = 1) -> str:
-    known = [peak for steps, peak in peaks.items() if peak is not None and int(steps) >= start]
-    return f"{max(known) / min(known):.3f}"
+def steps_at_once(rule: str) -> int:
+    """Return the length of the chunk or window that a rule's name ends with; 1 for other rules.
+
+    >>> steps_at_once("SLTT, chunk 16"), steps_at_once("window of 4"), steps_at_once("SLTT")
+    (16, 4, 1)
+    """
+    found = re.search(r"(?:chunk|window of) (\d+)$", rule)
+    return 1 if found is None else int(found[1])
+
+
+def growth(peaks: Mapping[Any, int | None], above: int = 0) -> float:
+    """Return the largest peak over the smallest one, of more than so many time steps."""
+    known = [peak for steps, peak in peaks.items() if peak is not None and int(steps) > above]
+    return max(known) / min(known)
 
 
 @registered("training_memory", "training_memory")
 def _(record: Record) -> str:
     steps = record["time_steps"].split(",")
-    lines = [[rule, *(megabytes(of[t]) for t in steps), _growth(of)] for rule, of in record["peak_bytes"].items()]
+    lines = [
+        [rule, *(megabytes(of[t]) for t in steps), f"{growth(of):.3f}"] for rule, of in record["peak_bytes"].items()
+    ]
     return table(["peak, MB", *(f"T = {t}" for t in steps), "largest / smallest"], lines)
 
 
@@ -23,7 +40,7 @@ def _(record: Record) -> str:
     lines = []
     for rule, peaks in record["peak_bytes"].items():
         cells = [MISSING if peaks.get(t) is None else megabytes(peaks[t]) for t in steps]
-        lines.append([rule, *cells, _growth(peaks, 2) if "STBP" not in rule else ""])
+        lines.append([rule, *cells, f"{growth(peaks, 1):.3f}" if "STBP" not in rule else ""])
     laws = {"random step, SLTT": "random step", "STBP": "STBP"}
     for name, rule in laws.items():
         law = record["law_bytes"][rule]
@@ -41,5 +58,5 @@ def _(record: Record) -> str:
     for rule, peaks in record["peak_bytes"].items():
         law = record["law_bytes"].get(rule, {}).get("64")
         saved = f"{law['saved'] / 1e6:.3g}" if law else ""
-        lines.append([rule, *(megabytes(peaks[t]) for t in steps), _growth(peaks), saved])
+        lines.append([rule, *(megabytes(peaks[t]) for t in steps), f"{growth(peaks, steps_at_once(rule)):.3f}", saved])
     return table(["peak, MB; T =", *steps, "largest / smallest", "saved, T = 64"], lines)

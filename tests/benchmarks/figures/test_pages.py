@@ -17,7 +17,7 @@ from figures import markdown, pages, records
 from figures.drawing import digest_of, drawn
 from figures.pages import ROOT, MarkError
 from figures.registry import FIGURES, PLOTS, TABLES
-from figures.tables import coherence, digits, losses, provenance, series
+from figures.tables import coherence, digits, losses, series
 from figures.tables.unseen import left_out
 
 PAGES = {page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in pages.pages()}
@@ -81,7 +81,7 @@ def test_plot_has_the_same_bytes_each_time_and_follows_the_readers_colours() -> 
 
 
 def test_examples_of_forms_hold() -> None:
-    for module in (markdown, losses, provenance):
+    for module in (markdown, losses):
         found = doctest.testmod(module)
         assert found.attempted > 0 == found.failed, module
 
