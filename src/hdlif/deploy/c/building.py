@@ -121,15 +121,16 @@ def firmware(source: Source, frames: NDArray[Any], expected: NDArray[Any]) -> Ma
     check_name(source.name)
     if not np.isfinite(expected).all():
         raise InputError(f"{source.name}: an output is not finite on the samples; give other data")
-    parts = {"name": source.name, "NAME": source.name.upper()}
     found = {f"{source.name}.c": source.code, f"{source.name}.h": source.header}
-    for name in FILES:
-        text = files("hdlif.deploy.c").joinpath("firmware", name).read_text(encoding="utf-8")
-        for part, value in parts.items():
-            text = text.replace(f"@{part}@", value)
-        found[name] = text
+    found |= {file: part_of_firmware(file, source.name) for file in FILES}
     found["samples.h"] = _samples(source, frames, expected)
     return found
+
+
+def part_of_firmware(file: str, name: str) -> str:
+    """The text of one of `FILES` for a network of that name."""
+    text = files("hdlif.deploy.c").joinpath("firmware", file).read_text(encoding="utf-8")
+    return text.replace("@name@", name).replace("@NAME@", name.upper())
 
 
 def _samples(source: Source, frames: NDArray[Any], expected: NDArray[Any]) -> str:
