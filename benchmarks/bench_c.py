@@ -8,7 +8,8 @@ own counter of ticks, which a loop of known length calibrates in the same run), 
 all steps: the mean and the longest over samples for testing. On a chip a step takes as many cycles or more: these are
 no times.
 
-float, fixed: the network as it is written, with codes of 0 left out.
+float, fixed: the network as it is written, step by step; "one call": by its function of all time steps. Both are built
+    with -O3.
 CMSIS-NN int8 (with --cmsis-nn): the same convolutions, linear layers and pools as an ordinary network, by Arm's library
     (cmsis_nn.py). An answer is one pass. Nothing else of the network is in it: no neurons, no sums of shortcuts.
 
@@ -87,17 +88,20 @@ def main() -> int:
         found[device] = {}
         for name, files in programs.items():
             is_peer = name == CMSIS_NN
-            variables = cmsis_nn.make_variables(given.cmsis_nn, device) if is_peer else ()
+            variables = cmsis_nn.make_variables(given.cmsis_nn, device) if is_peer else ["CFLAGS=-O3"]
             steps = 1 if is_peer else graph.time_steps
             row = instructions(files, device, steps, variables)
             found[device][name] = row | {"answer": row["mean"] * steps}
+            if "network_answer(" in files["network.h"]:
+                whole = instructions(files, device, 1, ["CFLAGS=-O3 -DBY_ANSWER"])
+                found[device][f"{name}, one call"] = whole | {"answer": whole.pop("mean")}
     for device, rows in found.items():
         base = rows.get(CMSIS_NN, {}).get("answer")
         print(f"\n{device}: instructions")
         cells = [
             (
                 name,
-                "" if name == CMSIS_NN else f"{row['mean']:,.0f}",
+                f"{row['mean']:,.0f}" if name in ("float", "fixed") else "",
                 f"{row['answer']:,.0f}",
                 "" if base is None else f"{row['answer'] / base:.2f}",
                 f"{row['rom']:,}",

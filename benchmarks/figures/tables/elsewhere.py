@@ -17,7 +17,7 @@ def _(record: Record) -> str:
         for kind in sorted(kinds, key=lambda kind: kind != PEER):
             found = kinds[kind]
             ratio = found["answer"] / kinds[PEER]["answer"]
-            step = "" if kind == PEER else f"{found['mean']:,.0f}"
+            step = f"{found['mean']:,.0f}" if kind in ("float", "fixed") else ""
             sizes = (f"{found[part]:,}" for part in ("rom", "ram"))
             lines.append([f"{DEVICES[device]}, {kind}", step, f"{found['answer']:,.0f}", f"{ratio:.2f}", *sizes])
     columns = ["instructions a step", "an answer", "this / CMSIS-NN", "image", "RAM without stack"]

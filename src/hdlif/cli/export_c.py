@@ -49,7 +49,7 @@ class ExportedC:
     def as_dict(self) -> dict[str, Any]:
         """What `hdlif export --to c --json` prints."""
         found: dict[str, Any] = {"c": str(self.path), "header": str(self.path.with_suffix(".h"))}
-        for key in ("data_bytes", "state_bytes", "work_bytes", "additions"):
+        for key in ("data_bytes", "state_bytes", "work_bytes", "answer_bytes", "additions"):
             found[key] = getattr(self.source, key)
         found["arithmetic"] = self.source.arithmetic
         if self.rounded is not None:
@@ -67,6 +67,8 @@ class ExportedC:
             f"state: {source.state_bytes:,} bytes of RAM; work space: {source.work_bytes:,}, without the stack",
             f"a step: at most {source.additions:,} additions of a weight times an input",
         ]
+        if source.answer_bytes:
+            lines.append(f"all steps in one call: {source.answer_bytes:,} bytes of RAM in place of these")
         if rounded is not None:
             lines.append(
                 f"fixed point: the same answer as in float32 on {rounded.agreement:.2%} of {rounded.samples} test "
