@@ -8,6 +8,7 @@ import numpy as np
 from deployed_graphs import random_input
 from hdlif.deploy.c import translate
 from hdlif.deploy.c.building import FLAGS, Library
+from hdlif.deploy.c.c_file import has_one_frame
 from hdlif.deploy.c.fixed.network import FixedPoint, fixed_point
 from hdlif.graph.ops import Graph, Node, infer_values, reads
 from hdlif.runtime import reference
@@ -41,6 +42,17 @@ def assert_has_the_references_bits(graph: Graph, folder: Path, *, flags: tuple[s
     for k in range(BATCH):
         found = library.run(np.ascontiguousarray(x[:, k]), expected.shape[2])
         np.testing.assert_array_equal(found.view(np.uint32), expected[:, k].view(np.uint32))
+    if source.answer_bytes:
+        shown = of_an_answer(graph, x)
+        expected = reference.run(graph, shown, graph.time_steps)
+        for k in range(BATCH):
+            found = library.answer(np.ascontiguousarray(shown[:, k]), graph.time_steps, expected.shape[2])
+            np.testing.assert_array_equal(found.view(np.uint32), expected[:, k].view(np.uint32))
+
+
+def of_an_answer(graph: Graph, frames: np.ndarray) -> np.ndarray:
+    """Of frames [T, ...], those that the function of all time steps takes."""
+    return frames[: 1 if has_one_frame(graph) else graph.time_steps]
 
 
 def assert_has_the_bits_of_fixed_point(graph: Graph, folder: Path, *, flags: tuple[str, ...] = FLAGS) -> FixedPoint:
@@ -48,12 +60,19 @@ def assert_has_the_bits_of_fixed_point(graph: Graph, folder: Path, *, flags: tup
     graph = joined(graph)
     x = random_input(graph, STEPS, BATCH)
     fixed = fixed_point(graph, x, STEPS)
-    library = Library(translate(graph, fixed=fixed), folder, flags=flags)
+    source = translate(graph, fixed=fixed)
+    library = Library(source, folder, flags=flags)
     for frames in (fixed.frame(x), fixed.frame(x * 3)):
         expected = fixed.run(frames, STEPS)
         for k in range(BATCH):
             found = library.run(np.ascontiguousarray(frames[:, k], np.int16), expected.shape[2])
             np.testing.assert_array_equal(found, expected[:, k])
+        if source.answer_bytes:
+            shown = of_an_answer(graph, frames)
+            expected = fixed.run(shown, graph.time_steps)
+            for k in range(BATCH):
+                found = library.answer(np.ascontiguousarray(shown[:, k], np.int16), graph.time_steps, expected.shape[2])
+                np.testing.assert_array_equal(found, expected[:, k])
     return fixed
 
 

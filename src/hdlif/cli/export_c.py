@@ -52,7 +52,7 @@ class ExportedC:
     def as_dict(self) -> dict[str, Any]:
         """What `hdlif export --to c --json` prints."""
         found: dict[str, Any] = {"c": str(self.path), "header": str(self.path.with_suffix(".h"))}
-        for key in ("data_bytes", "state_bytes", "work_bytes", "additions"):
+        for key in ("data_bytes", "state_bytes", "work_bytes", "answer_bytes", "additions"):
             found[key] = getattr(self.source, key)
         found["arithmetic"] = self.source.arithmetic
         if self.early is not None:
@@ -74,6 +74,8 @@ class ExportedC:
         ]
         if self.early is not None:
             lines.append(str(self.early))
+        if source.answer_bytes:
+            lines.append(f"all steps in one call: {source.answer_bytes:,} bytes of RAM in place of these")
         if rounded is not None:
             lines.append(
                 f"fixed point: the same answer as in float32 on {rounded.agreement:.2%} of {rounded.samples} test "

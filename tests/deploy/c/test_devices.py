@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from c_networks import fresh, joined
+from c_networks import fresh, joined, of_an_answer
 from cases import every
 from deployed_graphs import random_input, residual_network
 from hdlif.deploy import lower
@@ -61,6 +61,8 @@ def test_the_digits_run_on_a_device(kind: str, device: str, digits: tuple[Graph,
         pytest.skip(f"no tools for {device}")
     files, source = project(digits[0], kind, digits[1])
     (ran,) = run_on_devices(files, source.data_bytes, (device,))
+    (whole,) = run_on_devices(files, source.data_bytes, (device,), by_answer=True)
+    assert whole.ticks < ran.ticks or not device.startswith("cortex")
     assert ran.fits
     assert 0 < ran.code_bytes < 16_384
     assert 0 < ran.frame_bytes < 512
@@ -109,12 +111,13 @@ def test_fixed_point_calls_nothing_of_floats(digits: tuple[Graph, np.ndarray], t
 def test_any_graph_has_the_oracles_outputs_on_all_devices(graph: Graph, kind: str) -> None:
     graph = joined(graph)
     try:
-        files, source = project(graph, kind, random_input(graph, graph.time_steps, 2))
+        files, source = project(graph, kind, of_an_answer(graph, random_input(graph, graph.time_steps, 2)))
     except InputError as error:
         assume("its sums may reach" not in str(error))
         raise
     devices = ("cortex-m0plus-mps2", "cortex-m4", "cortex-m55", "riscv64")
-    assert all(ran.fits for ran in run_on_devices(files, source.data_bytes, devices))
+    for by_answer in (False, True)[: 1 + bool(source.answer_bytes)]:
+        assert all(ran.fits for ran in run_on_devices(files, source.data_bytes, devices, by_answer=by_answer))
 
 
 CLANG = {

@@ -102,6 +102,25 @@ def test_sums_of_codes_that_pass_16_bits_are_added_up_in_parts(tmp_path: Path) -
     assert_has_the_references_bits(b.graph(b.nodes[-1].name), tmp_path, flags=QUICK)
 
 
+@sampled(2, steps=[2, 3, 5], kind=["image", "events"], check=KINDS)
+def test_all_steps_in_one_call_have_the_oracles_bits(steps: int, kind: str, check: Check, tmp_path: Path) -> None:
+    """Of windows of 630 codes of up to 15, which are added up in parts, and of a frame that is or is not the same."""
+    b = Builder((70, 5, 4), steps, 3)
+    first = b.hd_lif(b.conv(INPUT, 70, encoding="float32"))
+    b.conv(b.quantise(first, bits=4, inverse_step=200.0), 9, kernel=(3, 3), encoding="ternary")
+    b.nodes[-1] = replace(b.nodes[-1], tensors={"weight": np.abs(b.nodes[-1].tensors["weight"])})
+    graph = joined(b.graph(b.hd_lif(b.nodes[-1].name)))
+    graph = replace(graph, input=replace(graph.input, kind=kind))
+    assert translate(graph).answer_bytes > 0
+    check(graph, fresh(tmp_path), flags=QUICK)
+
+
+def test_layers_of_other_weights_have_steps_alone() -> None:
+    for encoding, has in (("ternary", True), ("binary", False), ("int4", False), ("int8", False)):
+        source = translate(residual_network(encoding=encoding))
+        assert (source.answer_bytes > 0, "network_answer" in source.header) == (has, has)
+
+
 def test_sequences_take_turns_with_one_work_space(tmp_path: Path) -> None:
     graph = joined(residual_network())
     source = translate(graph)

@@ -71,7 +71,7 @@ class Fixed:
         ]
         if node.op == "program" and 0 not in program_of(node).needed:
             s.line(f"(void){inputs[0].integer};")
-        names = {name: f"{s.state(node, name)}[i]" for name in state_names(node)}
+        names = {name: s.state_at(node, name) for name in state_names(node)}
         states = dict(names)
         k = Expressions(s, node)
         value = form(k, self.network, node, inputs, states)
@@ -118,3 +118,6 @@ class Fixed:
         scale, shift = (", ".join(map(str, integers_of(np.array(v), bits))) for v in (factors, shifts))
         tables = f"static const int32_t scale[{count}] = {{{scale}}}, shift[{count}] = {{{shift}}};"
         return tables, f"saturated((pixels[i] * scale[c] + shift[c] + {1 << (drop - 1)}) >> {drop})"
+
+
+Numbers = Floats | Fixed

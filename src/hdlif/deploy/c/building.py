@@ -82,6 +82,13 @@ class Library:
         state = self.new_state()
         return np.stack([self.step(state, frame, outputs) for frame in x])
 
+    def answer(self, frames: NDArray[Any], steps: int, outputs: int) -> NDArray[Any]:
+        """The outputs [T, outputs] of all steps, from frames [T, C, H, W], or one that is the same at all of them."""
+        found = np.zeros((steps, outputs), self._source.dtype)
+        work = ctypes.create_string_buffer(b"\xa5" * self._source.answer_bytes, self._source.answer_bytes)
+        self._function("answer")(work, _pointer(frames), _pointer(found))
+        return found
+
     def frame(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """The frame of pixels [C, H, W]."""
         found = np.zeros(pixels.shape, self._source.dtype)
@@ -121,15 +128,16 @@ def firmware(source: Source, frames: NDArray[Any], expected: NDArray[Any]) -> Ma
     check_name(source.name)
     if not np.isfinite(expected).all():
         raise InputError(f"{source.name}: an output is not finite on the samples; give other data")
-    parts = {"name": source.name, "NAME": source.name.upper()}
     found = {f"{source.name}.c": source.code, f"{source.name}.h": source.header}
-    for name in FILES:
-        text = files("hdlif.deploy.c").joinpath("firmware", name).read_text(encoding="utf-8")
-        for part, value in parts.items():
-            text = text.replace(f"@{part}@", value)
-        found[name] = text
+    found |= {file: part_of_firmware(file, source.name) for file in FILES}
     found["samples.h"] = _samples(source, frames, expected)
     return found
+
+
+def part_of_firmware(file: str, name: str) -> str:
+    """The text of one of `FILES` for a network of that name."""
+    text = files("hdlif.deploy.c").joinpath("firmware", file).read_text(encoding="utf-8")
+    return text.replace("@name@", name).replace("@NAME@", name.upper())
 
 
 def _samples(source: Source, frames: NDArray[Any], expected: NDArray[Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -88,12 +89,17 @@ class Table:
     literal: str | None = None
 
 
+def has_one_frame(graph: Graph) -> bool:
+    """Whether all time steps of a sample are shown the same frame."""
+    return graph.input.frames == "constant" and graph.input.kind != "events"
+
+
 class CFile:
     """The parts of the C file of a graph.
 
     Attributes:
         offsets: of stored values, in the array of their type.
-        data_bytes: of all tables.
+        steps: time steps that a stage computes at once.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -103,10 +109,11 @@ class CFile:
         self.names = distinct(node.name for node in graph.nodes)
         carried = [f"{node.name}.{name}" for node in self.nodes for name in state_names(node)]
         self.state_names = distinct(carried, {"t", "state", "work", "frame"})
-        self.data_bytes = self.additions = 0
+        self.additions = self.frame_bytes = 0
+        self.steps = 1
         self.sums = self.totals = self.listed = 0
         self.longest_window = 0
-        self._tables: list[str] = []
+        self._tables: dict[str, int] = {}
         self._made: dict[tuple[str, str], Table] = {}
         self._kernels: dict[str, str] = {}
         self._includes = {"stdint.h", "string.h"}
@@ -119,7 +126,7 @@ class CFile:
         self.offsets: dict[str, int] = {}
         self.entries = {}
         for is_code in (False, True):
-            own = {name: self.size(name) for name in stored if (self.values[name].max_code is not None) == is_code}
+            own = {name: self.extent(name) for name in stored if (self.values[name].max_code is not None) == is_code}
             chosen = lifetimes(self.stages, own, frozenset(kept))
             offsets, self.entries[is_code] = placed(self.stages, chosen)
             self.offsets |= offsets
@@ -127,6 +134,28 @@ class CFile:
     def size(self, name: str) -> int:
         """The entries of a value."""
         return math.prod(self.values[name].shape)
+
+    def for_answers(self) -> CFile:
+        """The same file for the functions of whole answers: tables and kernels are shared, scratch memory is not."""
+        found = copy.copy(self)
+        found.steps = self.graph.time_steps
+        found.sums = found.totals = found.listed = found.longest_window = 0
+        found._place()
+        return found
+
+    def steps_of(self, name: str) -> int:
+        """How many time steps of an entry follow one another in the scratch memory; those of codes by fours."""
+        if self.steps == 1 or self.is_constant(name):
+            return 1
+        return self.steps if self.values[name].max_code is None else -(-self.steps // 4) * 4
+
+    def is_constant(self, name: str) -> bool:
+        """Whether a value is the same at all time steps of a sample."""
+        return has_one_frame(self.graph) and self.values[self.base[name]].constant
+
+    def extent(self, name: str) -> int:
+        """The entries of a stored value in the scratch memory."""
+        return self.size(name) * self.steps_of(name)
 
     def array(self, base: str) -> str:
         """Where the entries of a stored value, or of the input, begin."""
@@ -149,7 +178,6 @@ class CFile:
         text = kernels.text_of(kernel, parts)
         if text not in self._kernels:
             self._kernels[text] = kernel
-            self.data_bytes += kernels.TABLE_BYTES.get(kernel, 0)
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None, *, as_table: bool = False) -> Table:
         """The table of a node's rows; of one number alone that number, unless it is to be a table.
@@ -172,13 +200,17 @@ class CFile:
 
     def add_table(self, declaration: str, values: NDArray[Any]) -> None:
         """Add a constant array."""
-        self._tables.append(table(declaration, values))
-        self.data_bytes += values.nbytes
+        self._tables[table(declaration, values)] = values.nbytes
 
     def add_numbers(self, declaration: str, numbers: Sequence[int]) -> None:
         """Add a constant of 32-bit numbers."""
-        self._tables.append(f"static const {declaration} = {{{', '.join(map(str, numbers))}}};\n")
-        self.data_bytes += 4 * len(numbers)
+        self._tables[f"static const {declaration} = {{{', '.join(map(str, numbers))}}};\n"] = 4 * len(numbers)
+
+    @property
+    def data_bytes(self) -> int:
+        """Of all tables, the kernels' own included."""
+        own = sum(kernels.TABLE_BYTES.get(kernel, 0) for kernel in self._kernels.values())
+        return own + self.frame_bytes + sum(self._tables.values())
 
     @property
     def includes(self) -> list[str]:
@@ -191,7 +223,7 @@ class CFile:
 
     @property
     def tables(self) -> list[str]:
-        return self._tables
+        return list(self._tables)
 
     @property
     def entry_type(self) -> str:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdlif.deploy.c.building import Library, compiler
+from hdlif.deploy.c.c_file import has_one_frame
 from hdlif.deploy.c.fixed.network import FixedPoint
 from hdlif.deploy.c.source import Source
 from hdlif.errors import MachineError
@@ -53,22 +55,35 @@ def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) ->
     rng, steps = np.random.default_rng(0), graph.time_steps + 1
     x = rng.normal(size=(steps, SEQUENCES, *graph.input.shape)).astype(np.float32)
     frames = x if fixed is None else fixed.frame(x).astype(np.int16)
-    expected = reference.run(graph, x) if fixed is None else fixed.run(frames.astype(np.int64), steps)
+
+    def of_frames(shown: NDArray[Any], steps: int) -> NDArray[Any]:
+        return reference.run(graph, shown, steps) if fixed is None else fixed.run(shown.astype(np.int64), steps)
+
+    expected = of_frames(frames, steps)
     path = compiler()
     with tempfile.TemporaryDirectory() as folder:
         library = Library(source, Path(folder), with_compiler=path)
         for k in range(SEQUENCES):
             found = library.run(np.ascontiguousarray(frames[:, k]), expected.shape[2])
-            wanted = np.ascontiguousarray(expected[:, k].astype(source.dtype))
-            bits = np.dtype("int32" if fixed is None else "int16")
-            differ = np.argwhere(found.view(bits) != wanted.view(bits))
-            if len(differ):
-                t, place = differ[0]
-                raise MachineError(
-                    f"{source.name}.c, built by {path}, gives {found[t, place]} for output {place} of step {t}, and "
-                    f"the oracle {expected[t, k, place]}; try another compiler"
-                )
+            _compare(found, expected[:, k], source, path)
+        if source.answer_bytes:
+            frames = frames[: 1 if has_one_frame(graph) else graph.time_steps]
+            for k in range(SEQUENCES):
+                found = library.answer(np.ascontiguousarray(frames[:, k]), graph.time_steps, expected.shape[2])
+                _compare(found, of_frames(frames, graph.time_steps)[:, k], source, path)
         return Checked(path, max(0, text_bytes(library.path) - source.data_bytes), int(expected.size))
+
+
+def _compare(found: NDArray[Any], expected: NDArray[Any], source: Source, path: str) -> None:
+    wanted = np.ascontiguousarray(expected.astype(source.dtype))
+    bits = np.dtype(f"int{8 * wanted.itemsize}")
+    differ = np.argwhere(found.view(bits) != wanted.view(bits))
+    if len(differ):
+        t, place = differ[0]
+        raise MachineError(
+            f"{source.name}.c, built by {path}, gives {found[t, place]} for output {place} of step {t}, and "
+            f"the oracle {expected[t, place]}; try another compiler"
+        )
 
 
 def text_bytes(path: Path) -> int:

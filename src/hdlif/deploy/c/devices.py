@@ -60,13 +60,18 @@ def installed() -> tuple[str, ...]:
 
 
 def run_on_devices(
-    project: Mapping[str, str], data_bytes: int, devices: tuple[str, ...] | None = None
+    project: Mapping[str, str],
+    data_bytes: int,
+    devices: tuple[str, ...] | None = None,
+    *,
+    by_answer: bool = False,
 ) -> Iterator[Ran]:
     """What each of `devices`, by default of those that are installed, makes of the samples.
 
     Args:
         project: the files of `firmware`, by name.
         data_bytes: of the network's tables.
+        by_answer: call the function of all time steps.
     Raises:
         MachineError: a tool fails, or an output is another than expected.
     """
@@ -74,11 +79,12 @@ def run_on_devices(
         for name, text in project.items():
             Path(folder, name).write_text(text, encoding="utf-8")
         for device in installed() if devices is None else devices:
-            yield _ran(Path(folder), device, data_bytes)
+            yield _ran(Path(folder), device, data_bytes, by_answer)
 
 
-def _ran(folder: Path, device: str, data_bytes: int) -> Ran:
-    command = ["make", "--no-print-directory", "run", f"DEVICE={device}"]
+def _ran(folder: Path, device: str, data_bytes: int, by_answer: bool) -> Ran:
+    flags = ["--always-make", "CFLAGS=-O2 -DBY_ANSWER"] if by_answer else []
+    command = ["make", "--no-print-directory", "run", f"DEVICE={device}", *flags]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LONGEST_S, check=False)
     except subprocess.TimeoutExpired as error:

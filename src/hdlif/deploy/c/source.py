@@ -4,10 +4,12 @@ import math
 from dataclasses import dataclass
 
 from hdlif.deploy.c import early_exit
-from hdlif.deploy.c.arithmetic import Fixed, Floats
-from hdlif.deploy.c.c_file import CFile
+from hdlif.deploy.c.answers import Answers, has_answers
+from hdlif.deploy.c.arithmetic import Fixed, Floats, Numbers
+from hdlif.deploy.c.c_file import CFile, has_one_frame
 from hdlif.deploy.c.fixed.network import FixedPoint
 from hdlif.deploy.c.stage_text import StageText
+from hdlif.deploy.c.structs import Struct, work_space
 from hdlif.deploy.c.text import comment, identifier, indented
 from hdlif.errors import InputError
 from hdlif.graph.ops import Graph, state_names
@@ -38,13 +40,13 @@ _FLOAT_RULES = """\
 #endif
 """
 _FIXED_RULES = """\
-/* Products and sums stay within 32 bits; what is below 0 is shifted as two's complement is. */
+/* Products and sums stay within 32 bits. */
+"""
+_INTEGER_RULES = """\
+/* What is below 0 is shifted as two's complement is. */
 typedef char int_has_32_bits[sizeof(int) >= 4 ? 1 : -1];
 typedef char shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
 """
-
-
-Numbers = Floats | Fixed
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Source:
         data_bytes: of the constants; code comes on top.
         state_bytes: of what is carried from step to step, `NAME_state`.
         work_bytes: of what a step needs besides, `NAME_work`; several networks and streams may share it.
+        answer_bytes: of what `NAME_answer` needs, `NAME_answer_work`; 0 if the network has no such function.
         additions: pairs of an input and a weight in a step, where no input is 0.
         dtype: of frames and outputs, as NumPy names it.
     """
@@ -70,6 +73,7 @@ class Source:
     data_bytes: int
     state_bytes: int
     work_bytes: int
+    answer_bytes: int
     additions: int
     dtype: str
 
@@ -112,15 +116,16 @@ def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None =
     if graph.confidence is not None:
         early_exit.use(file, arithmetic)
     functions = _functions(file, arithmetic)
-    state, state_bytes = _state(file, arithmetic)
-    work, work_bytes = _work(file, arithmetic)
+    answers = Answers(file, arithmetic, name) if has_answers(file) else None
+    state, work = _state(file, arithmetic), work_space(file, arithmetic, name)
     return Source(
         name,
-        _code(file, arithmetic, name, functions),
-        _header(file, arithmetic, name, state, work, state_bytes, work_bytes),
+        _code(file, arithmetic, name, functions, answers),
+        _header(file, arithmetic, name, state, work, answers),
         file.data_bytes + len(graph.labels) * label_bytes(graph),
-        state_bytes,
-        work_bytes,
+        state.size,
+        work.size,
+        0 if answers is None else answers.work.size,
         file.additions,
         arithmetic.number.removesuffix("_t").replace("float", "float32"),
     )
@@ -144,7 +149,7 @@ def _before_frames(file: CFile, arithmetic: Numbers) -> None:
     """Make the file hold what turns pixels into numbers, and count its two constants of each channel."""
     if isinstance(arithmetic, Fixed):
         file.use("saturated")
-    file.data_bytes += 8 * len(file.graph.input.mean)
+    file.frame_bytes = 8 * len(file.graph.input.mean)
 
 
 def _functions(file: CFile, arithmetic: Numbers) -> dict[str, str]:
@@ -156,7 +161,7 @@ def _functions(file: CFile, arithmetic: Numbers) -> dict[str, str]:
     return texts
 
 
-def _state(file: CFile, arithmetic: Numbers) -> tuple[list[str], int]:
+def _state(file: CFile, arithmetic: Numbers) -> Struct:
     """The members of the state, and its bytes."""
     numbers, codes, size = ["uint32_t t;"], [], 4
     kind, number_bytes = arithmetic.number, arithmetic.number_bytes
@@ -170,29 +175,10 @@ def _state(file: CFile, arithmetic: Numbers) -> tuple[list[str], int]:
             else:
                 numbers.append(f"{kind} {member}[{entries}];")
                 size += number_bytes * entries
-    return numbers + codes, -(-size // 4) * 4
+    return Struct(numbers + codes, -(-size // 4) * 4)
 
 
-def _work(file: CFile, arithmetic: Numbers) -> tuple[list[str], int]:
-    """The members of the work space, and its bytes."""
-    entry = file.entry_type
-    arrays = [
-        ("int32_t", 4, "sums", file.sums),
-        (arithmetic.total, 4, "totals", file.totals),
-        (arithmetic.number, arithmetic.number_bytes, "numbers", file.entries[False]),
-        (entry, 2 if entry == "uint16_t" else 4, "entry", file.listed),
-        ("uint8_t", 1, "codes", file.entries[True]),
-        ("uint8_t", 1, "code", file.listed),
-    ]
-    arrays = [array for array in arrays if array[3]] or [("uint8_t", 1, "unused", 1)]
-    arrays.sort(key=lambda array: -array[1])
-    size, widest = sum(width * count for _, width, _, count in arrays), arrays[0][1]
-    return [f"{kind} {name}[{count}];" for kind, _, name, count in arrays], -(-size // widest) * widest
-
-
-def _header(
-    file: CFile, arithmetic: Numbers, name: str, state: list[str], work: list[str], state_bytes: int, work_bytes: int
-) -> str:
+def _header(file: CFile, arithmetic: Numbers, name: str, state: Struct, work: Struct, answers: Answers | None) -> str:
     graph, upper = file.graph, name.upper()
     channels, height, width = graph.input.shape
     lines = [
@@ -220,15 +206,9 @@ def _header(
         "",
         *_number(file, arithmetic, name),
         "",
-        f"/* Carried from step to step: {state_bytes} bytes. */",
-        "typedef struct {",
-        *state,
-        f"}} {name}_state;",
+        *state.typedef(f"{name}_state", "Carried from step to step"),
         "",
-        f"/* Of one step: {work_bytes} bytes. */",
-        "typedef struct {",
-        *work,
-        f"}} {name}_work;",
+        *work.typedef(f"{name}_work", "Of one step"),
         "",
         f"extern const char {name}_labels[{upper}_OUTPUTS][{label_bytes(graph)}];",
         "",
@@ -247,7 +227,9 @@ def _header(
             "",
         ]
     if graph.confidence is not None:
-        lines += early_exit.declared(graph, name, is_static=_is_static(graph))
+        lines += early_exit.declared(graph, name, is_static=has_one_frame(graph))
+    if answers is not None:
+        lines += answers.header()
     lines += ["#ifdef __cplusplus", "}", "#endif", "", "#endif"]
     return indented("\n".join(lines)) + "\n"
 
@@ -273,13 +255,9 @@ def _signed(value: int) -> str:
 
 
 def _shown(graph: Graph) -> str:
-    if _is_static(graph):
+    if has_one_frame(graph):
         return f"The same frame is given {graph.time_steps} times."
     return f"A sample has {graph.time_steps} frames, one a step."
-
-
-def _is_static(graph: Graph) -> bool:
-    return graph.input.frames == "constant" and graph.input.kind != "events"
 
 
 def _meaning(graph: Graph) -> str:
@@ -293,7 +271,7 @@ def _meaning(graph: Graph) -> str:
     return f"{what[graph.task.kind]} {over[graph.task.combine]}"
 
 
-def _code(file: CFile, arithmetic: Numbers, name: str, functions: dict[str, str]) -> str:
+def _code(file: CFile, arithmetic: Numbers, name: str, functions: dict[str, str], answers: Answers | None) -> str:
     graph = file.graph
     entry = file.entry_type
     includes = "".join(f"#include <{header}>\n" for header in file.includes)
@@ -302,9 +280,11 @@ def _code(file: CFile, arithmetic: Numbers, name: str, functions: dict[str, str]
         f'#include "{name}.h"\n',
         includes,
         _FIXED_RULES if isinstance(arithmetic, Fixed) else _FLOAT_RULES,
+        _INTEGER_RULES if isinstance(arithmetic, Fixed) or answers is not None else "",
         f"typedef {name}_number NUMBER;\ntypedef {name}_state STATE;\ntypedef {name}_work WORK;",
         f"typedef {arithmetic.total} TOTAL;" if file.totals or file.sums else "",
         f"typedef {entry} ENTRY;\n" if file.listed else "",
+        "" if answers is None else answers.types(),
         *file.kernels,
         *file.tables,
         *functions.values(),
@@ -312,10 +292,12 @@ def _code(file: CFile, arithmetic: Numbers, name: str, functions: dict[str, str]
         f"void {name}_start({name}_state *state)\n{{\nmemset(state, 0, sizeof *state);\n}}\n",
         _step(file, arithmetic, name, list(functions)),
     ]
+    if answers is not None:
+        pieces.append(answers.code())
     if graph.input.kind == "image":
         pieces.append(_frame(file, arithmetic, name))
     if graph.confidence is not None:
-        pieces.append(early_exit.functions(file, arithmetic, name, is_static=_is_static(graph)))
+        pieces.append(early_exit.functions(file, arithmetic, name, is_static=has_one_frame(graph)))
     return indented("\n".join(piece for piece in pieces if piece))
 
 

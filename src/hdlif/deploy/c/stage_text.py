@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -65,6 +65,8 @@ class StageText:
     In the innermost loop `c` is the channel and `i` the entry of the stage's values, [C, H, W] in C order.
     """
 
+    arguments = "STATE *state, WORK *work, const NUMBER *frame"
+
     def __init__(self, stage: Stage, file: CFile, arithmetic: Arithmetic) -> None:
         self.stage, self.file, self.arithmetic = stage, file, arithmetic
         self._declared: dict[str, None] = {}
@@ -83,6 +85,10 @@ class StageText:
     def line(self, text: str) -> None:
         self._lines.append(text)
 
+    def carry(self, declaration: str) -> None:
+        """Declare what the entry at hand carries from step to step."""
+        self.line(declaration)
+
     def declare(self, text: str) -> None:
         """A statement in front of all loops, once."""
         self._declared[text] = None
@@ -100,16 +106,20 @@ class StageText:
         self.declare(f"{const}{kind} *{local} = work->{array} + {self.file.offsets[base]};")
         return local
 
-    def state(self, node: Node, name: str) -> str:
-        """The array of a state."""
-        return f"state->{self.file.state_names[f'{node.name}.{name}']}"
+    def state_at(self, node: Node, name: str) -> str:
+        """A state at the entry at hand."""
+        return f"state->{self.file.state_names[f'{node.name}.{name}']}[i]"
+
+    def at(self, name: str, index: str) -> str:
+        """An entry of a stored value or of the input."""
+        return f"{self.pointer(name)}[{index}]"
 
     def input(self, node: Node, place: int) -> Operand:
         """An input of a node at the entry at hand."""
         name = inputs_of(node)[place]
         if name in self._local:
             return self._local[name]
-        return Operand(f"{self.pointer(name)}[i]", self.value(name).max_code is not None)
+        return Operand(self.at(name, "i"), self.value(name).max_code is not None)
 
     def number(self, node: Node, place: int) -> str:
         """The same as a number."""
@@ -125,16 +135,19 @@ class StageText:
         table = self.file.rows(node, key, values)
         if table.literal is not None:
             return table.literal
-        step = ""
-        if table.rows > 1:
-            self.file.use("row_of")
-            step = f"[row_of(state->t, {table.rows})]"
+        step = self.step_of_row(table.rows) if table.rows > 1 else ""
+        if step == "[t]":
+            return f"{table.name}[t]" + ("[c]" if table.columns > 1 else "")
         local = f"{table.name}__now"
         if table.columns == 1:
             self.declare(f"const {table.type} {local} = {table.name}{step or '[0]'};")
             return local
         self.declare(f"const {table.type} *{local} = {table.name}{step};")
         return f"{local}[c]"
+
+    def step_of_row(self, rows: int) -> str:
+        self.file.use("row_of")
+        return f"[row_of(state->t, {rows})]"
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
         """A pointer to a node's rows for this step, whose columns are no channels; arguments as of `row`."""
@@ -171,24 +184,33 @@ class StageText:
             self.line(f"for (const uint32_t end = i + {height * width}; i < end; i++) {{")
         else:
             self.line("{")
-        if at:
-            self.line(at)
-        self.entry(value)
+        self.entry(value, at=at)
         if height * width == 1:
             self.line("i++;")
         self.line("}")
         self.line("}")
 
-    def entry(self, value: str | None = None) -> None:
-        """The values of all nodes of the stage at the entry at hand; the first one's is `value`, where it is given."""
-        for place, node in enumerate(self.stage.nodes):
-            found = self.arithmetic.entry(self, node) if place or value is None else value
+    def entry(self, value: str | None = None, *, at: str = "") -> None:
+        """The values of all nodes of the stage at the entry at hand; the first one's is `value`, where it is given.
+
+        Args:
+            at: statements that `value` needs.
+        """
+        self._nodes(self.stage.nodes, value, at)
+
+    def _nodes(self, nodes: Sequence[Node], value: str | None, at: str) -> None:
+        if at:
+            self.line(at)
+        for node in nodes:
+            found = self.arithmetic.entry(self, node) if value is None or node is not self.stage.nodes[0] else value
             is_code = self.value(node.name).max_code is not None
             local = f"{self.file.names[node.name]}__i"
             self.line(f"const {'uint8_t' if is_code else 'NUMBER'} {local} = {found};")
             self._local[node.name] = Operand(local, is_code)
-        for name in self.stage.stored:
-            self.line(f"{self.pointer(name)}[i] = {self._local[name].text};")
+        # a value may take the place of one that the nodes read
+        for node in nodes:
+            if node.name in self.stage.stored:
+                self.line(f"{self.at(node.name, 'i')} = {self._local[node.name].text};")
 
     def total_of(self, node: Node) -> str:
         """The type in which a pool adds up."""
@@ -210,10 +232,10 @@ class StageText:
             self.each_entry(first)
         what = ", ".join(f"{node.name} ({node.op})" for node in self.stage.nodes)
         body = "\n".join((*self._declared, *self._lines))
-        unused = [one for one in ("state", "work", "frame") if not re.search(rf"\b{one}\b", body)]
+        unused = [one for one in re.findall(r"\*(\w+)", self.arguments) if not re.search(rf"\b{one}\b", body)]
         return (
             f"/* {comment(what)} */\n"
-            f"static void {name}(STATE *state, WORK *work, const NUMBER *frame)\n{{\n"
+            f"static void {name}({self.arguments})\n{{\n"
             + "".join(f"(void){one};\n" for one in unused)
             + f"{body}\n}}\n"
         )

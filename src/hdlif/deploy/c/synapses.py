@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hdlif.deploy.c.c_file import CFile, c_type
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.graph.ops import Node
+from hdlif.graph.ops import INPUT, Node
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
 from hdlif.graph.ops.weights import LARGEST_WEIGHT
 
@@ -67,17 +67,17 @@ def rows_of(node: Node, weight: NDArray[Any], *, together: int) -> Rows:
     return Rows(packed.reshape(-1), packed.shape[1], bits, LARGEST_WEIGHT[encoding])
 
 
-def pairs(bits: int) -> NDArray[np.uint32]:
+def pairs(bits: int, apart: int = 16) -> NDArray[np.uint32]:
     """The weights of a field of bits as words of two signed 16-bit numbers each: [16, 2], [256, 2] or [256] of 4 bits.
 
-    Of 1 bit the field has four weights, else it is a byte. A word is lower + 65536 * upper modulo 2^32, so that its
+    Of 1 bit the field has four weights, else it is a byte. A word is lower + 2^apart * upper modulo 2^32, so that its
     product with a code is those of both, as long as they stay within 16 bits: 65536 * 1 + (-1) is 0x0000ffff.
     """
     fields = np.arange(16 if bits == 1 else 256)
     count = 4 if bits == 1 else 8 // bits
     values = fields[:, None] >> (np.arange(count) * bits) & (2**bits - 1)
     signed = values * 2 - 1 if bits == 1 else np.where(values >= 2 ** (bits - 1), values - 2**bits, values)
-    words = (signed[:, 0::2] + 65536 * signed[:, 1::2]) % 2**32
+    words = (signed[:, 0::2] + 2**apart * signed[:, 1::2]) % 2**32
     found: NDArray[np.uint32] = words.astype(np.uint32)
     return found[:, 0] if found.shape[1] == 1 else found
 
@@ -86,12 +86,17 @@ LISTED = 256
 """Most codes of a window that are listed before they are added up."""
 
 
+LISTED_STEPS = 128
+"""The same where each has the codes of four steps: weights of 2 bits times codes of up to 15 stay within 13 bits."""
+
+
 @dataclass(frozen=True)
 class Sums:
-    """The call that adds up a pixel's sums, and the value of channel c of it."""
+    """The call that adds up a pixel's sums, and the value of channel c of it, after the statement `at`."""
 
     call: str
     value: str
+    at: str = ""
 
 
 def synapse(s: StageText, node: Node, inputs: str) -> Sums:
@@ -117,6 +122,18 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
     # of rows that are filled up, the last group's go beyond its outputs
     outputs = len(weight) + TOGETHER
     file.additions += window * file.size(node.name)
+    if integers and file.steps > 1:
+        stored = file.steps_of(node.inputs[0])
+        file.sums, file.listed = max(file.sums, outputs * stored), LISTED_STEPS
+        parts = {"stored": str(stored), "most": str(LISTED_STEPS), "pairs": _pairs_text(2, 13)}
+        file.use("add_2bit_steps", **parts)
+        file.use("conv_steps", **parts)
+        call = f"conv_steps(&{name}__LAYER, add_2bit_steps, {name}__WEIGHTS, {inputs}, y, x, work);"
+        total = f"{file.names[node.name]}__sum"
+        s.carry(f"int32_t {total} = 0;")
+        return Sums(
+            call, s.arithmetic.of_total(s, node, f"(TOTAL){total}"), f"{total} += work->sums[c * {stored} + t];"
+        )
     if integers:
         file.use("conv_codes")
         if rows.bits < 8:
@@ -128,7 +145,13 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
         call = f"conv_codes(&{name}__LAYER, add_{rows.bits}bit, {name}__WEIGHTS, {inputs}, y, x, work);"
         return Sums(call, s.arithmetic.of_total(s, node, "(TOTAL)work->sums[c]"))
     kind, word = ("NUMBER", "numbers") if value.max_code is None else ("uint8_t", "codes_by_reals")
-    parts = {"input": word, "type": kind}
+    steps, apart = (1, 1) if file.is_constant(node.inputs[0]) else (file.steps, file.steps_of(node.inputs[0]))
+    later = 1
+    if steps > 1:
+        word += "_of_steps"
+        if file.base[node.inputs[0]] == INPUT:
+            word, apart, later = f"frames_{word}", 1, file.size(INPUT)
+    parts = {"input": word, "type": kind, "steps": str(steps), "apart": str(apart)} | _each_step(steps, later)
     file.use("conv_numbers", **parts)
     if rows.bits == 0:
         file.use("add_by_reals", **parts)
@@ -141,9 +164,21 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
         more = {"bits": bits, "per_byte": 8 // bits, "mask": 2**bits - 1, "sign": 2 ** (bits - 1)}
         file.use("add_by_bits", **parts, **{key: str(number) for key, number in more.items()})
         add = f"add_{word}_by_{bits}bit"
-    file.need_totals(outputs)
-    call = f"conv_{word}(&{name}__LAYER, {add}, {name}__WEIGHTS, {inputs}, y, x, work);"
-    return Sums(call, s.arithmetic.of_total(s, node, "work->totals[c]"))
+    file.need_totals(outputs * steps)
+    call = f"conv_{word}(&{name}__LAYER, {add}, {name}__WEIGHTS, {inputs}, y, x, work->totals);"
+    place = "c" if steps == 1 else f"c * {steps} + t"
+    return Sums(call, s.arithmetic.of_total(s, node, f"work->totals[{place}]"))
+
+
+def _each_step(steps: int, later: int) -> dict[str, str]:
+    """Statements for each time step of an input, which has them `later` entries apart."""
+    forms = {
+        "read": "const TOTAL x{t} = (TOTAL)input[{at}];",
+        "plus": "total[{t}] += x{t};",
+        "minus": "total[{t}] -= x{t};",
+        "times": "total[{t}] += weight * x{t};",
+    }
+    return {key: " ".join(form.format(t=t, at=t * later) for t in range(steps)) for key, form in forms.items()}
 
 
 def _add_layer(file: CFile, node: Node, name: str, row: int, most: int) -> None:
@@ -156,8 +191,8 @@ def _add_layer(file: CFile, node: Node, name: str, row: int, most: int) -> None:
     file.add_numbers(f"struct layer {name}", (*numbers, *stride, *padding, *dilation_of(node), row, most))
 
 
-def _pairs_text(bits: int) -> str:
-    words = pairs(bits)
+def _pairs_text(bits: int, apart: int = 16) -> str:
+    words = pairs(bits, apart)
     rows = (f"{{{', '.join(f'{word:#x}u' for word in row)}}}" if words.ndim == 2 else f"{row:#x}u" for row in words)
     return "\n" + ",\n".join(", ".join(batch) for batch in _fours(list(rows))) + "\n"
 

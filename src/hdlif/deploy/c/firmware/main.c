@@ -1,26 +1,36 @@
-/* Shows the network the samples of samples.h, and says what it takes each of them for. */
+/* Shows the network the samples of samples.h, and says what it takes each of them for. With BY_ANSWER (for example
+   make CFLAGS="-O2 -DBY_ANSWER") all time steps of a sample are one call. */
 #include <string.h>
 
 #include "@name@.h"
 #include "port.h"
 #include "samples.h"
 
+#if defined(BY_ANSWER)
+static @name@_answer_work work;
+#else
 static @name@_state state;
 static @name@_work work;
+#endif
 
 /* Runs a sample; the sums of its outputs over the steps, and how many outputs are others than expected. */
 static uint32_t run(uint32_t sample, @name@_total *sums)
 {
-    @name@_number outputs[@NAME@_OUTPUTS];
+    @name@_number outputs[@NAME@_TIME_STEPS][@NAME@_OUTPUTS];
     uint32_t differ = 0;
+#if defined(BY_ANSWER)
+    @name@_answer(&work, SAMPLES[sample][0], outputs);
+#else
     @name@_start(&state);
+    for (uint32_t t = 0; t < @NAME@_TIME_STEPS; t++)
+        @name@_step(&state, &work, SAMPLES[sample][FRAMES_OF_SAMPLE == 1 ? 0 : t], outputs[t]);
+#endif
     for (uint32_t k = 0; k < @NAME@_OUTPUTS; k++)
         sums[k] = 0;
     for (uint32_t t = 0; t < @NAME@_TIME_STEPS; t++) {
-        @name@_step(&state, &work, SAMPLES[sample][FRAMES_OF_SAMPLE == 1 ? 0 : t], outputs);
         for (uint32_t k = 0; k < @NAME@_OUTPUTS; k++) {
-            sums[k] += outputs[k];
-            differ += memcmp(&outputs[k], &EXPECTED[sample][t][k], sizeof outputs[k]) != 0;
+            sums[k] += outputs[t][k];
+            differ += memcmp(&outputs[t][k], &EXPECTED[sample][t][k], sizeof outputs[t][k]) != 0;
         }
     }
     return differ;

@@ -1,7 +1,11 @@
-static void add_@input@_by_reals(const struct layer *layer, const void *weights, uint32_t entry, @type@ input,
+static void add_@input@_by_reals(const struct layer *layer, const void *weights, uint32_t entry, const @type@ *input,
                                  TOTAL *totals)
 {
     const NUMBER *row = (const NUMBER *)weights + entry * layer->row;
-    for (uint32_t o = 0; o < layer->outputs; o++)
-        totals[o] += row[o] * (TOTAL)input;
+    @read@
+    for (uint32_t o = 0; o < layer->outputs; o++) {
+        const TOTAL weight = (TOTAL)row[o];
+        TOTAL *total = totals + o * @steps@u;
+        @times@
+    }
 }

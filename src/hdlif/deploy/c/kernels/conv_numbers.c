@@ -1,13 +1,13 @@
 /* Adds up weight times input over the window of one pixel, by rows, columns and channels of the window in this order,
-   for every output channel. An input of 0 adds nothing. */
+   for every output channel and @steps@ time steps. An input of 0 adds nothing. */
 static void conv_@input@(const struct layer *layer, add_@input@ add, const void *weights, const @type@ *inputs,
-                         uint32_t y, uint32_t x, WORK *work)
+                         uint32_t y, uint32_t x, TOTAL *totals)
 {
     const uint32_t plane = layer->height * layer->width;
     const uint32_t window = (uint32_t)(layer->kernel_y * layer->kernel_x) * layer->channels;
-    for (uint32_t o = 0; o < layer->groups * layer->outputs; o++)
-        work->totals[o] = 0;
-    for (uint32_t g = 0; g < layer->groups; g++, inputs += plane * layer->channels) {
+    for (uint32_t o = 0; o < layer->groups * layer->outputs * @steps@u; o++)
+        totals[o] = 0;
+    for (uint32_t g = 0; g < layer->groups; g++, inputs += plane * layer->channels * @apart@u) {
         uint32_t entry = g * window;
         for (int32_t ky = 0; ky < layer->kernel_y; ky++) {
             const int32_t row = (int32_t)y * layer->stride_y + ky * layer->dilation_y - layer->padding_y;
@@ -19,10 +19,10 @@ static void conv_@input@(const struct layer *layer, add_@input@ add, const void 
                 const int32_t column = (int32_t)x * layer->stride_x + kx * layer->dilation_x - layer->padding_x;
                 if (column < 0 || column >= (int32_t)layer->width)
                     continue;
-                const @type@ *input = inputs + (uint32_t)row * layer->width + (uint32_t)column;
-                for (uint32_t c = 0; c < layer->channels; c++, input += plane)
-                    if (*input != 0)
-                        add(layer, weights, entry + c, *input, work->totals + g * layer->outputs);
+                const @type@ *input = inputs + ((uint32_t)row * layer->width + (uint32_t)column) * @apart@u;
+                for (uint32_t c = 0; c < layer->channels; c++, input += plane * @apart@u)
+                    if (@steps@ > 1 || *input != 0)
+                        add(layer, weights, entry + c, input, totals + g * layer->outputs * @steps@u);
             }
         }
     }

@@ -22,7 +22,7 @@ def loops(s: StageText, node: Node) -> None:
     s.line(sums.call)
     s.line(f"for (uint32_t c = 0; c < {channels}; c++) {{")
     s.line(f"const uint32_t i = c * {height * width} + p;")
-    s.entry(sums.value)
+    s.entry(sums.value, at=sums.at)
     s.line("}")
     s.line("}")
     s.line("}")

@@ -10,7 +10,7 @@ from hdlif.graph.ops import Node
 
 
 def entry(s: StageText, node: Node) -> str:
-    return f"{s.state(node, 'delayed')}[i]"
+    return f"{s.state_at(node, 'delayed')}"
 
 
 def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], states: dict[str, Any]) -> Scaled:

@@ -10,12 +10,12 @@ from hdlif.graph.ops import Node
 
 
 def loops(s: StageText, node: Node) -> None:
-    x, (_, height, width) = s.pointer(node.inputs[0]), s.shape(node.inputs[0])
+    _, height, width = s.shape(node.inputs[0])
     total = s.total_of(node)
     sums = (
         f"{total} total = 0;\n"
         f"for (uint32_t p = c * {height * width}; p < (c + 1) * {height * width}; p++)\n"
-        f"total += ({total}){x}[p];"
+        f"total += ({total}){s.at(node.inputs[0], 'p')};"
     )
     s.each_entry(node, s.from_total(node, "total"), at=sums)
 

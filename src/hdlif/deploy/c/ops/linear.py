@@ -17,7 +17,7 @@ def loops(s: StageText, node: Node) -> None:
     s.line(sums.call)
     s.line(f"for (uint32_t c = 0; c < {channels}; c++) {{")
     s.line("const uint32_t i = c;")
-    s.entry(sums.value)
+    s.entry(sums.value, at=sums.at)
     s.line("}")
 
 

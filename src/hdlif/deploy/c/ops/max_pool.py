@@ -7,24 +7,26 @@ from hdlif.graph.ops import Node
 
 
 def loops(s: StageText, node: Node) -> None:
-    x, (_, height, width) = s.pointer(node.inputs[0]), s.shape(node.inputs[0])
+    name, (_, height, width) = node.inputs[0], s.shape(node.inputs[0])
     (kernel_y, kernel_x), (stride_y, stride_x) = node.attributes["kernel"], node.attributes["stride"]
     pad_y, pad_x = node.attributes["padding"]
     kind = "NUMBER" if s.value(node.inputs[0]).max_code is None else "uint8_t"
+    largest = (
+        f"{kind} largest = {s.at(name, f'(c * {height} + top) * {width} + left')};\n"
+        "for (uint32_t v = top; v < bottom; v++)\n"
+        "for (uint32_t u = left; u < right; u++) {\n"
+        f"const {kind} other = {s.at(name, f'(c * {height} + v) * {width} + u')};\n"
+        "if (other > largest)\n"
+        "largest = other;\n"
+        "}"
+    )
     with s.pixels(node):
         # a window's part on the map is never empty: padding is below the kernel
         s.line(f"const uint32_t top = begin_of(y * {stride_y}, {pad_y});")
         s.line(f"const uint32_t left = begin_of(x * {stride_x}, {pad_x});")
         s.line(f"const uint32_t bottom = end_of(y * {stride_y} + {kernel_y}, {pad_y}, {height});")
         s.line(f"const uint32_t right = end_of(x * {stride_x} + {kernel_x}, {pad_x}, {width});")
-        s.line(f"{kind} largest = {x}[(c * {height} + top) * {width} + left];")
-        s.line("for (uint32_t v = top; v < bottom; v++)")
-        s.line("for (uint32_t u = left; u < right; u++) {")
-        s.line(f"const {kind} other = {x}[(c * {height} + v) * {width} + u];")
-        s.line("if (other > largest)")
-        s.line("largest = other;")
-        s.line("}")
-        s.entry("largest")
+        s.entry("largest", at=largest)
     s.file.use("window")
 
 

@@ -41,7 +41,7 @@ def entry(s: StageText, node: Node) -> str:
         s.line(f"(void){registers[0]};")
     for register, name in enumerate(program.states, 1):
         if register in program.needed:
-            s.line(f"const NUMBER {own}__{register} = {s.state(node, name)}[i];")
+            s.line(f"const NUMBER {own}__{register} = {s.state_at(node, name)};")
         registers.append(f"{own}__{register}")
     for register, key in enumerate(row_names(program), 1 + len(program.states)):
         registers.append(s.row(node, key) if register in program.needed else "")
@@ -57,7 +57,7 @@ def entry(s: StageText, node: Node) -> str:
             s.line(f"const NUMBER {own}__{register} = {text};")
             registers.append(f"{own}__{register}")
     for name, register in zip(program.states, program.after, strict=True):
-        s.line(f"{s.state(node, name)}[i] = {registers[register]};")
+        s.line(f"{s.state_at(node, name)} = {registers[register]};")
     spike = registers[program.spike]
     return spike if s.value(node.name).max_code is None else f"(uint8_t)({spike} != 0)"
 

@@ -12,16 +12,18 @@ from hdlif.graph.ops.fields import windows
 
 
 def loops(s: StageText, node: Node) -> None:
-    x, (_, height, width) = s.pointer(node.inputs[0]), s.shape(node.inputs[0])
+    _, height, width = s.shape(node.inputs[0])
     (kernel_y, kernel_x), (stride_y, stride_x) = node.attributes["kernel"], node.attributes["stride"]
     total = s.total_of(node)
+    sums = (
+        f"{total} total = 0;\n"
+        f"const uint32_t corner = (c * {height} + y * {stride_y}) * {width} + x * {stride_x};\n"
+        f"for (uint32_t ky = 0; ky < {kernel_y}; ky++)\n"
+        f"for (uint32_t kx = 0; kx < {kernel_x}; kx++)\n"
+        f"total += ({total}){s.at(node.inputs[0], f'corner + ky * {width} + kx')};"
+    )
     with s.pixels(node):
-        s.line(f"{total} total = 0;")
-        s.line(f"const uint32_t corner = (c * {height} + y * {stride_y}) * {width} + x * {stride_x};")
-        s.line(f"for (uint32_t ky = 0; ky < {kernel_y}; ky++)")
-        s.line(f"for (uint32_t kx = 0; kx < {kernel_x}; kx++)")
-        s.line(f"total += ({total}){x}[corner + ky * {width} + kx];")
-        s.entry(s.from_total(node, "total"))
+        s.entry(s.from_total(node, "total"), at=sums)
 
 
 def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
