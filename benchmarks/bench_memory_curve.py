@@ -18,7 +18,7 @@ SpikingJelly: a pre-activation ResNet-18 of width 64 out of its layers and LIFNo
 with the same optimiser (`pip install 'hdlif[peers]'`).
 
 A recipe of series, such as hapt_hdlif, is measured on random series of T steps with every rule, from T = 16 on, beside
-the same layers out of SpikingJelly's and snnTorch's (series_peers.py). There the batch, which grows with T, lies in
+the same layers out of SpikingJelly's and snnTorch's (series_peers.py). There the batch, which grows with T, is in
 memory before the first reading, and is given apart, and the bytes saved for backward alone stand beside the peaks.
 All T run as many steps, 8192 of them: a process takes a few hundred KB in its first thousands of steps, of whatever T.
 """

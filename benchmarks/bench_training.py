@@ -12,7 +12,7 @@ zeros, depend on how many spikes there are, and "density" is the share that is n
 network has fewer.
 
 Rows: HD-LIF learns a λ and θ for each layer and step, LIF has fixed ones, as the peers' has; "w1.5 s4" has ternary
-weights and 4-bit spikes. Our neurons run on the path "fused", or ", path steps" behind a name, and the steps of a
+weights and 4-bit spikes. Our neurons run on the path "fused", or ", path steps" after a name, and the steps of a
 random rule that have no graph four at once, or ", one by one"; ", channels last" lays weights and maps out so. ", bf16"
 runs under PyTorch's autocast to bfloat16, also the peers' rows; where the processor multiplies that, these are timed
 by default. "Naive random step" is HD-LIF in plain PyTorch, fp32, with PyTorch's batch norm. A window of 4 is one of T
@@ -20,11 +20,11 @@ steps where T is less.
 
 Cells: the first batch size at each T, the others at T = 4 (at the first T where 4 is not asked for).
 
-time: an update of one batch, which lies in memory: forward and backward passes of all that the rule runs, and the step
+time: an update of one batch, which is in memory: forward and backward passes of all that the rule runs, and the step
     of SGD with Nesterov momentum (PyTorch's in one pass, for all rows); by the clock, and CPU seconds of all threads. A
     random rule's figure is the mean of updates whose last steps are spread evenly from the first to the last that it
     may draw: the steps that an update runs are linear in its last one, so that this is the mean over all. Each row has
-    a process of its own, which lives as long as the run; a round is one figure of each row in turns, each behind an
+    a process of its own, which lives as long as the run; a round is one figure of each row in turns, each after an
     untimed update of the same row, and memory is given back between them. Medians and quartiles over rounds.
 beside: how many times as fast a row is, in the same round, as the fastest of SpikingJelly STBP, SpikingJelly SLTT and
     snnTorch STBP, of those that ran; as the naive random step, in whichever precision they are faster; and HD-LIF as
@@ -64,11 +64,11 @@ from training_rows import BFLOAT16, RECIPES, ROWS, VARIANTS, Cell, Ours, Theirs,
 from training_tables import Figures, cell_record, table
 
 OTHERS_AT = 4
-"""The T of the batch sizes behind the first."""
+"""The T of the batch sizes after the first."""
 
 
 def seconds_of(training: Ours | Theirs) -> dict[str, float]:
-    """Of an update, by the clock and of the CPU, behind one that is not timed."""
+    """Of an update, by the clock and of the CPU, after one that is not timed."""
     plans = timed_plans(training.plans())
     training.update(plans[-1])
 

@@ -4,7 +4,7 @@
     python benchmarks/demo_record.py runs/demo --out benchmarks/records/demo_digits.json
 
 By network: `densities`, the share of a neuron layer's outputs that are not zero, over all steps and test samples;
-`body_mb`, what the weights of the convolutions behind the stem take in the artefact.
+`body_mb`, what the weights of the convolutions after the stem take in the artefact.
 """
 
 import argparse

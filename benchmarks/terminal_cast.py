@@ -33,11 +33,11 @@ COMMANDS = (
         "hdlif profile digits.hdlif.safetensors --data digits --counting honest | grep -e energy -e total",
     ),
 )
-"""Remarks and commands; digit.png, a test image of the digits, lies in the folder."""
+"""Remarks and commands; digit.png, a test image of the digits, is in the folder."""
 COLUMNS, MOST_LINES = 118, 2
 MOST_WAIT = 2.0
 KEY_SECONDS, REST_SECONDS, END_SECONDS = 0.03, 0.8, 6.0
-"""Of a character that is typed, behind an output, and of the whole at the end."""
+"""Of a character that is typed, after an output, and of the whole at the end."""
 WIDTH, HEIGHT, MARGIN, HEAD = 7.4, 19, 18, 34
 """Pixels of a character and a line, around them, and of the bar above."""
 STYLE = """

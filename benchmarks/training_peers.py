@@ -126,12 +126,12 @@ class Peer:
     at_once: bool = False
 
     def logits(self, x: Tensor) -> Tensor:
-        """Of all steps of a sequence, [T, B, classes]; the states behind it are still there."""
+        """Of all steps of a sequence, [T, B, classes]; the states after it are still there."""
         logits: Tensor = self.network(x) if self.at_once else torch.stack([self.network(step) for step in x])
         return logits
 
     def backward(self, x: Tensor, target: Tensor, last: int) -> None:
-        """Make the gradients of a batch; states are forgotten behind them, as the libraries' examples have it.
+        """Make the gradients of a batch; states are forgotten after them, as the libraries' examples have it.
 
         Args:
             last: the step of the loss of the random step, after which none is run.

@@ -9,7 +9,7 @@ from hdlif.cli import main
 
 
 def hdlif(*arguments: object) -> SimpleNamespace:
-    """Run a command; returncode, stdout and stderr, as of `subprocess.run`."""
+    """Run a command; returncode, stdout and stderr, as in `subprocess.run`."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     before, sys.argv = sys.argv, ["hdlif", *map(str, arguments)]
     try:

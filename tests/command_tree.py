@@ -8,7 +8,7 @@ from hdlif.cli import cli
 
 
 def walk(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
-    """Each group and subcommand, by the words behind `hdlif`."""
+    """Each group and subcommand, by the words after `hdlif`."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)

@@ -220,7 +220,7 @@ def residual_network(seed: int = 0, *, time_steps: int = 4, encoding: str = "ter
 
 
 def two_streams(seed: int = 0, *, time_steps: int = 3, encoding: str = "ternary", width: int = 5) -> Graph:
-    """The shape of a deployed reversible block, its streams of unequal widths, behind and before other layers."""
+    """The shape of a deployed reversible block, its streams of unequal widths, after and before other layers."""
     b = Builder((3, 6, 5), time_steps, seed)
     stream = b.affine(b.conv(INPUT, width, encoding="float32"))
     first, second = b.slice(stream, 0, 2), b.slice(stream, 2, width)

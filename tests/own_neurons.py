@@ -55,7 +55,7 @@ class Keeping(EquationNeuron):
 
 
 class SecondOrder(EquationNeuron):
-    """HD-LIF behind a synaptic current with a leak of its own.
+    """HD-LIF after a synaptic current with a leak of its own.
 
     i_t = μ_t·i_{t-1} + I_t,   m_t = λ_t·v_{t-1} + i_t,   s_t = max(m_t - θ_t, 0),   v_t = min(m_t, θ_t)
     """

@@ -139,7 +139,7 @@ def noise(x: Tensor, generator: torch.Generator, *, strength: int = 8) -> Tensor
 
 
 class Dim:
-    """Darker by a share that each image draws, behind the normalisation."""
+    """Darker by a share that each image draws, after the normalisation."""
 
     normalised = True
 

@@ -137,7 +137,7 @@ def check_output(shown: str, seen: str, *, numbers_differ: bool = False) -> None
 
 
 def forget(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Import a module anew, and leave none of this name behind the test."""
+    """Import a module anew, and leave none of this name after the test."""
     importlib.invalidate_caches()
     monkeypatch.setitem(sys.modules, module, ModuleType(module))
     del sys.modules[module]

@@ -1,4 +1,4 @@
-"""Paths at which no regular file lies, for tests that nothing waits for them or reads them without end."""
+"""Paths at which no regular file is, for tests that nothing waits for them or reads them without end."""
 
 import os
 import signal

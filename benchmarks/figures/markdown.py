@@ -37,7 +37,7 @@ def of_values(values: Sequence[float], form: str, scale: float = 1.0) -> str:
 
 
 def spread(quartiles: Sequence[float], form: str, scale: float = 1.0) -> str:
-    """Median and what lies around it, of (low, median, high).
+    """Median and what is around it, of (low, median, high).
 
     >>> spread([1.0, 1.25, 2.0], ".2f")
     '1.25 [1.00, 2.00]'

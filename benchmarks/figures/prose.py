@@ -143,12 +143,13 @@ def _curve(name: str) -> dict[str, dict[str, float]]:
 
 figure("memory/step_growth")(lambda: f"{_growth(_curve('memory_curve')['random step'], 2):.1f}")
 figure("memory/sltt_growth")(lambda: f"{_growth(_curve('memory_curve')['SLTT'], 2):.1f}")
-figure("memory/stbp_slope")(lambda: f"{_slope(_curve('memory_curve')['STBP'], '64', '256'):.1f}")
+figure("memory/sltt_growth_from_4")(lambda: f"{_growth(_curve('memory_curve')['SLTT'], 4):.1f}")
+figure("memory/stbp_slope")(lambda: f"{_slope(_curve('memory_curve')['STBP'], '256', '1000'):.1f}")
 figure("memory/spikingjelly_slope")(
     lambda: f"{_slope(_curve('memory_curve')['SpikingJelly, STBP'], '256', '1000'):.1f}"
 )
 figure("memory/stbp_over_step")(
-    lambda: f"{_curve('memory_curve')['STBP']['256'] / _curve('memory_curve')['random step']['256']:.0f}"
+    lambda: f"{_curve('memory_curve')['STBP']['1000'] / _curve('memory_curve')['random step']['1000']:.0f}"
 )
 figure("memory_series/stbp_slope")(lambda: f"{_slope(_curve('memory_series')['STBP'], '1024', '4096'):.2f}")
 figure("memory_series/stbp_over_step")(

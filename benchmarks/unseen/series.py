@@ -59,7 +59,7 @@ SETS: dict[str, Callable[[], Parts]] = {
 
 
 def padded(series: Sequence[Array], steps: int, filled: float) -> Array:
-    """[N, steps, C]: series cut, or filled behind their last step."""
+    """[N, steps, C]: series cut, or filled after their last step."""
     x = np.full((len(series), steps, np.shape(series[0])[1]), filled, np.float32)
     for one, row in zip(series, x, strict=True):
         row[: len(one)] = one[:steps]

@@ -1,6 +1,6 @@
 """The errors that `hdlif` raises for bad input and failed runs.
 
-Each message says what was seen, what is accepted and how to mend it, in one printable line: what cannot be printed of
+Each message says what was seen, what is accepted and how to fix it, in one printable line: what cannot be printed of
 a file's content, or of its name, is escaped.
 `exit_code` is what the command line returns: 2 for bad input, 1 for a run that failed.
 """

@@ -160,7 +160,7 @@ def test_the_text_has_every_layer_rule_and_loss(untrained: dict[str, Any]) -> No
     text = as_text(untrained["networks"])
     for words in ("sltt and stochastic_step: dL/dm", "body.stage1.0.act2", "stem.conv", "as_trained", "0.0% wrong"):
         assert words in text
-    # The classifier has no neuron behind it.
+    # The classifier has no neuron after it.
     (row, *_) = [line.split() for line in text.splitlines() if line.startswith("classifier")]
     assert row[2:5] == ["—", "—", "1.0000"]
     # Rules with other figures have rows of their own.

@@ -35,7 +35,7 @@ EXAMPLES = sorted({line for command in COMMANDS.values() for line, _ in command.
 
 
 def words_of(line: str) -> list[list[str]]:
-    """The words behind `hdlif` of each of its calls in a line of a shell."""
+    """The words after `hdlif` of each of its calls in a line of a shell."""
     line = line.removeprefix('eval "$(').removesuffix(')"')
     found: list[list[str]] = [[]]
     # A redirection's file belongs to the shell, as what stands before a call does.

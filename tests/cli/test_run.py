@@ -168,7 +168,7 @@ def test_what_is_no_image_and_no_array_that_the_network_takes_is_refused(network
         with (tmp_path / name).open("wb") as file:
             file.truncate(MOST_BYTES + 1)
     for name, words in (
-        ("empty", "no image lies in this folder"),
+        ("empty", "no image is in this folder"),
         ("none.npy", "cannot be read as an array"),
         ("absent.npy", "there is no such file"),
         ("absent.png", "there is no such file"),

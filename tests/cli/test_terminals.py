@@ -186,7 +186,7 @@ def test_the_script_of_a_shell_is_one() -> None:
     ],
 )
 def test_bash_completes_what_is_typed(typed: str, completed: str, tmp_path: Path) -> None:
-    """Tab in an interactive shell; a | is typed behind it, which shows where the word ends."""
+    """Tab in an interactive shell; a | is typed after it, which shows where the word ends."""
     program = tmp_path / "hdlif"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m hdlif "$@"\n')
     program.chmod(0o755)

@@ -62,7 +62,7 @@ def test_moves_reach_every_offset_up_to_their_fraction_of_the_side(move: Any, si
 
 @every("bits", "rows", "columns", of=[(0, 2, 2), (5, 3, 2), (3 | 4 << 32, 4, 4)])
 def test_cutout_zeroes_a_square_around_the_pixel_drawn(bits: int, rows: int, columns: int) -> None:
-    # The low 32 bits give the row and the high ones the column; half of the square lies before them.
+    # The low 32 bits give the row and the high ones the column; half of the square is before them.
     x = cutout(torch.ones(1, 3, 6, 8), np.array([bits], np.uint64), side=4)
     hidden = (x[0, 0] == 0).nonzero()
     row, column = bits & 0xFFFFFFFF, bits >> 32

@@ -32,7 +32,7 @@ def conv(*arguments: Any, **named: Any) -> nn.Module:
 
 
 def assert_deploys(network: nn.Module) -> None:
-    """The module and the runtime give the same logits; few inputs, so that no code lies at a boundary of rounding."""
+    """The module and the runtime give the same logits; few inputs, so that no code is at a boundary of rounding."""
     x = torch.randint(-4, 5, (T, 4, *SHAPE), generator=torch.Generator().manual_seed(1)) / 4
     trained_outputs(network.train(), x)
     expected = trained_outputs(network.eval(), x)
@@ -53,7 +53,7 @@ def test_it_computes_what_the_module_does() -> None:
 
 
 class Following(Temporal):
-    """A neuron behind a convolution, and then what a test says."""
+    """A neuron after a convolution, and then what a test says."""
 
     def __init__(self, then: Callable[[Scope, Tensor], Any], outputs: int = 3) -> None:
         super().__init__()

@@ -158,7 +158,7 @@ def test_attention_on_sequences_computes_what_was_trained(time_steps: int | None
     network = dyadic(temporal(Ternary(), SECA(4, kernel_size=3, time_steps=time_steps)))
     assert_deploys(network, (2, 16), exact=False)
     rows = {layer.name: layer.shape for layer in outline(Carrying(network), frames(2, 16), time_steps=T).layers}
-    # Attention, and the neurons behind it.
+    # Attention, and the neurons after it.
     assert rows["model.2"] == rows["model.3"] == (4, 1, 16)
 
 

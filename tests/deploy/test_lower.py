@@ -289,7 +289,7 @@ def mem_bn_resnet(*, block: Any = None, **arguments: Any) -> nn.Module:
         "on the state": {},
         "on the state, 4 bits": {"quantizer": SpikeQuantizer},
         "on the state, by channel": {"channels": True, "quantizer": SpikeQuantizer},
-        "on the state, behind attention": {"block": partial(AttentionBlockII, attention=SECA)},
+        "on the state, after attention": {"block": partial(AttentionBlockII, attention=SECA)},
         "on the current": {"sign": -1.0},
         "on the current, 4 bits": {"sign": -1.0, "quantizer": SpikeQuantizer},
     }

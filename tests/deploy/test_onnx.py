@@ -19,7 +19,7 @@ from hdlif.models import resnet
 from hdlif.nn import AdaptiveHDLIF, ParallelHDLIF, ResonateHDLIF, SecondOrderHDLIF, SlidingParallelHDLIF
 from hdlif.runtime import reference
 
-# Sums of floats are added in another order; with these seeds no code lies on a rounding boundary.
+# Sums of floats are added in another order; with these seeds no code is on a rounding boundary.
 TOLERANCE = 1e-4
 ENCODINGS = ("ternary", "binary", "int2", "int4", "int8", "float32")
 

@@ -27,7 +27,7 @@ NAMES = st.one_of(
 
 
 def network(names: list[str]) -> Graph:
-    """x times 1, 2, 3, ... and plus the same, a spiking neuron behind each, by nodes of these names."""
+    """x times 1, 2, 3, ... and plus the same, a spiking neuron after each, by nodes of these names."""
     nodes, x = [], INPUT
     for i, name in enumerate(names):
         row = np.full((1, 1), i + 1, np.float32)

@@ -68,7 +68,7 @@ def test_ternary_weight_by_hand() -> None:
 
 
 def test_gaussian_ternary_weights_are_42_percent_zero() -> None:
-    # erf(0.7 / sqrt(π)) of a Gaussian lies below 0.7 of its mean magnitude
+    # erf(0.7 / sqrt(π)) of a Gaussian is below 0.7 of its mean magnitude
     weight_q = ternarize_weight(gaussian_weights(0.05, 100_000))
     assert (weight_q == 0).double().mean().item() == pytest.approx(0.4235, abs=0.01)
 

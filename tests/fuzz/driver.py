@@ -132,7 +132,7 @@ def _fuzz_by_coverage(
     # in a child process, for it ends the one that it runs in
     status = _in_child(fuzz)
     if status:
-        print(f"a finding, above; replay what lies in {arguments.corpus} with --replay")
+        print(f"a finding, above; replay what is in {arguments.corpus} with --replay")
     return int(status != 0)
 
 

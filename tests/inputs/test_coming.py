@@ -119,7 +119,7 @@ def test_pcm_and_wave_files_come_as_they_are() -> None:
     stereo = np.stack([tone("low", 0, 0.1), tone("high", 1, 0.1)], 1)
     for (bits, form), size in itertools.product(((8, 1), (24, 1), (32, 3)), (1, 999, 20_000)):
         content = wav_bytes(stereo, 11025, bits=bits, form=form, extensible=bits == 24)
-        # behind the samples other chunks may follow
+        # after the samples other chunks may follow
         found = read(*in_pieces(content + b"LIST\x04\0\0\0name", size), record=OF_SOUND)
         np.testing.assert_array_equal(found, parse_wave(content).samples, strict=True)
     # The length in a header may be open, and other chunks stand in it.

@@ -99,7 +99,7 @@ def test_aedat4_is_read_by_tonic_whatever_it_names_the_fields(tmp_path: Path, mo
         monkeypatch.setitem(sys.modules, name, module)
     expected = Events(*map(np.array, ([7, 9], [1, 3], [2, 4], [1, 0])))
     (tmp_path / "a.aedat4").write_bytes(b"good")
-    # Its own file; and one that lies in a shard.
+    # Its own file; and one that is in a shard.
     for place, content in ((tmp_path / "a.aedat4", b""), (Path("shard.tar/a.aedat4"), b"good")):
         assert_equal(read_recording(place, content), expected)
     for content, error in errors.items():

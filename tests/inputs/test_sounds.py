@@ -159,7 +159,7 @@ def test_frames_of_a_clip_in_pieces_are_made_as_soon_as_they_are_complete(record
     while came < len(clip):
         parts.append(coming.push(clip[came : came + size]))
         came, made = min(came + size, len(clip)), made + len(parts[-1])
-        # Frame t ends so many samples behind the middle of its hop.
+        # Frame t ends so many samples after the middle of its hop.
         ends = [t * record.hop - (record.frame - record.hop) // 2 + record.frame for t in range(record.frames)]
         if record.frame > record.hop:
             assert made == sum(end <= came or came == len(clip) for end in ends)

@@ -231,7 +231,7 @@ def test_given_stbps_own_gradient_at_its_spikes_every_layer_is_exact() -> None:
     loss = loss_of_each(F.cross_entropy)
     found = coherence(two_layers(), [(frames(), TARGET)], rules=rules, loss=loss, time_steps=T)
     for row in found["forward"].local.layers:
-        # Behind the last neuron, nothing is left to learn there.
+        # After the last neuron, nothing is left to learn there.
         if row.kind != "neuron" and row.name != "6":
             assert row.cosine == pytest.approx(1, abs=1e-12)
             assert row.norm_ratio == pytest.approx(1, abs=1e-12)

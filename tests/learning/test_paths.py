@@ -194,7 +194,7 @@ def test_what_feeds_a_stream_has_a_trace_where_any_reader_of_it_accumulates() ->
     whole = names(lambda place: False)
     assert "body.stage2.1.conv2" not in whole
     into_parallel_block = {"body.stage1.1.conv1", "body.stage2.1.conv1"}
-    # Of the last stage nothing is read behind the last block's first neuron, which has no membrane.
+    # Of the last stage nothing is read after the last block's first neuron, which has no membrane.
     into_the_end = {"body.stage2.0.conv2", "body.stage2.0.shortcut.conv"}
     assert names(lambda place: place.block % 2 == 1) == whole - into_parallel_block - into_the_end
     # And where only the neurons inside blocks accumulate, the stream is not remembered.

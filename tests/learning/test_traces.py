@@ -172,7 +172,7 @@ def test_a_synapse_of_a_kind_without_a_trace_is_refused_by_its_name(synapse: nn.
     net = Sequential({"mix": synapse, "act": HDLIF(STEPS)}).double()
     with pytest.raises(TrainingError, match=rf"^mix feeds a membrane and cannot learn from a trace: {words}"):
         learn(OTTT(), net, frames())
-    # Behind the last neuron it needs none.
+    # After the last neuron it needs none.
     assert remembered(Sequential(HDLIF(STEPS), nn.ConvTranspose2d(2, 2, 1))) == {}
 
 

@@ -1,4 +1,4 @@
-"""Every shipped network refuses a state that is not its own, wherever in it the fault lies."""
+"""Every shipped network refuses a state that is not its own, wherever in it the fault is."""
 
 import itertools
 import json

@@ -97,7 +97,7 @@ def currents(steps: int = TIME_STEPS, seed: int = 1, channels: int = 6, layout: 
 def run(
     network: nn.Module, x: Tensor, chunks: tuple[int, ...], *, learn: bool
 ) -> tuple[list[Tensor], dict[str, Tensor]]:
-    """Outputs and states, and the gradients and buffers behind them."""
+    """Outputs and states, and the gradients and buffers after them."""
     state: Any = None
     found, start = [], 0
     network.zero_grad()
@@ -156,7 +156,7 @@ CHAINS: dict[str, tuple[Callable[[], Sequential], list[str], list[str]]] = {
         CODED,
         CODED,
     ),
-    "learned step behind": (lambda: triple(hd_lif(SpikeQuantizer(learned=True)), weights=Ternary()), SUMS, WHOLE),
+    "learned step after": (lambda: triple(hd_lif(SpikeQuantizer(learned=True)), weights=Ternary()), SUMS, WHOLE),
     "means of codes": (lambda: pooled(nn.AvgPool2d(2), 5), SUMS, ROWS),
     "means of a wide window": (lambda: pooled(nn.AvgPool2d((2, 3)), 4), SUMS, ROWS),
     "means that overlap": (lambda: pooled(nn.AvgPool2d(3, 2), 4), ROWS, ROWS),
@@ -333,7 +333,7 @@ def test_no_more_is_saved_than_one_by_one(weights: Any, monkeypatch: pytest.Monk
 
 
 def test_a_residual_block_has_chains_where_spikes_come_in(seen: list[str]) -> None:
-    """So has bn2 of each block, though a sum stands behind it; but no shortcut, whose input is no spike."""
+    """So has bn2 of each block, though a sum stands after it; but no shortcut, whose input is no spike."""
     neuron, conv = lambda place: hd_lif(SpikeQuantizer()), partial(QuantConv2d, quantizer=Ternary())
     network = resnet(neuron=neuron, blocks=(1, 1), width=8, classes=3, in_channels=2, conv=conv)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Norms of a chain that are a pass of their own, with what is added behind them."""
+"""Norms of a chain that are a pass of their own, with what is added after them."""
 
 from typing import Any
 

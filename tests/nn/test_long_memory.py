@@ -35,7 +35,7 @@ KINDS = {
 
 
 def trace(neuron: EquationNeuron, currents: list[float]) -> tuple[list[float], dict[str, list[float]]]:
-    """Spikes, and every state behind each step, of one neuron."""
+    """Spikes, and every state after each step, of one neuron."""
     spikes: list[float] = []
     seen: dict[str, list[float]] = {name: [] for name in neuron.states}
     state = None
@@ -224,7 +224,7 @@ def test_at_its_limit_a_neuron_is_the_plain_one_in_value_and_gradient(
 
 
 def jacobian_of(cls: type[EquationNeuron], current: float, *parameters: float) -> Tensor:
-    """d(states behind the step)/d(states before it) of one neuron whose states are 0.1."""
+    """d(states after the step)/d(states before it) of one neuron whose states are 0.1."""
 
     def step(states: Tensor) -> Tensor:
         given = [torch.tensor(value, **F64) for value in parameters]

@@ -170,7 +170,7 @@ def test_mem_bn_starts_as_no_norm_at_all() -> None:
     assert alpha.tolist() == beta.tolist() == [0.5] * T
 
 
-# A batch that lies on several ranks, here threads
+# A batch that is on several ranks, here threads
 
 
 def on_ranks(shares: list[Tensor], run: Callable[[int, Tensor, Gather], None]) -> None:

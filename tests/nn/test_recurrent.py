@@ -155,7 +155,7 @@ def residual(neuron: Callable[[], nn.Module], quantizer: Ternary | None = None) 
 
 
 def led_back(*inner: nn.Module) -> nn.Module:
-    """Layers that lead back what the last of them gives, with a norm behind them."""
+    """Layers that lead back what the last of them gives, with a norm after them."""
     back = Recurrent(Sequential(*inner), QuantConv2d(4, 4, 1))
     body = nn.Conv2d(1, 4, 3, padding=1), back, BatchNorm2d(4)
     return Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))

@@ -143,7 +143,7 @@ def test_companding_is_no_layer_of_neurons_and_gives_no_spikes() -> None:
         graphs.append(deploy.lower(made, time_steps=T, input=RECORD, labels=("a", "b")))
     graph, without = graphs
     assert [row.name for row in neuron_rows(graph)] == ["body.act1", "body.act2"]
-    # The layer behind it is shown readings, as it is without it.
+    # The layer after it is shown readings, as it is without it.
     assert roles(graph) == roles(without)
     rows = {row.name: row for row in profile(graph, torch.randn(T, 2, C, 1, 1), counting="honest").layers}
     assert (rows["stem.conv1"].spikes_in, rows["stem.conv1"].sops) == (False, 0.0)

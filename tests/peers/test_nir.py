@@ -1,6 +1,6 @@
 """The same spikes, step for step, through NIR: from ours to each library, and from each library to ours.
 
-On a dyadic grid, where every sum is exact, so that nothing lies beside a threshold by rounding. Versions:
+On a dyadic grid, where every sum is exact, so that nothing is beside a threshold by rounding. Versions:
 docs/how_to/nir.md.
 """
 

@@ -101,7 +101,7 @@ def test_tables_print_every_figure_in_its_unit_and_mark_the_best(page):
     # Not measured.
     assert row.endswith("<td>—</td></tr>")
     for shown in (
-        # Of the tables behind figures: accuracy and leak per step, SOPs, firing rates, and shares of a matrix's row.
+        # Of the tables after figures: accuracy and leak per step, SOPs, firing rates, and shares of a matrix's row.
         *("<td>90.00</td><td>95.00</td>", "<td>0.500, 0.625</td>"),
         '<th scope="row">stage1.0.conv1</th><td>123</td>',
         '<th scope="row">stage1.0.act1</th><td>0.250</td>',

@@ -215,7 +215,7 @@ def test_only_a_shift_of_minus_zero_keeps_the_sign_of_a_zero() -> None:
         b = Builder((1, 1, 1), 1, 0)
         y = b.passing(INPUT, identity=(True,))
         b.nodes[0].tensors["shift"][...] = shift
-        # behind a neuron, for an affine that a layer of another kind reads is never passed on
+        # after a neuron, for an affine that a layer of another kind reads is never passed on
         graph = b.graph(b.hd_lif(y))
         x = np.full((1, 1, 1, 1, 1), -0.0, np.float32)
         for values in (Session(graph).values(x), reference_values(graph, x, 1)):

@@ -176,7 +176,7 @@ def one_pixel(b: Builder) -> str:
 
 
 def constant_behind_neurons(b: Builder) -> str:
-    """At the second step the neurons run again, and the constant behind them does not."""
+    """At the second step the neurons run again, and the constant after them does not."""
     stream = b.affine(INPUT)
     spikes = b.hd_lif(b.hd_lif(stream))
     return b.add("add", spikes, b.affine(stream))

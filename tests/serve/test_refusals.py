@@ -47,7 +47,7 @@ BAD_JSON = (
 def assert_refused(answer: Any, code: str) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (KINDS[code][0], "application/json")
     said = answer.json()
-    assert (said.keys(), said["code"], said["mend"]) == ({"code", "message", "mend"}, code, KINDS[code][1])
+    assert (said.keys(), said["code"], said["fix"]) == ({"code", "message", "fix"}, code, KINDS[code][1])
     assert said["message"].isprintable()
     assert len(said["message"]) < 1000
 

@@ -191,7 +191,7 @@ def test_penalty_lowers_the_density_of_a_training() -> None:
 
 
 def test_targets_and_budgets_without_meaning_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"target = 1.5; a spike density lies in 0\.\.1"):
+    with pytest.raises(ValueError, match=r"target = 1.5; a spike density is in 0\.\.1"):
         Density(1.5)
     with pytest.raises(ValueError, match="sops = 0; a budget is above 0"):
         Budget(0, T)

@@ -59,7 +59,7 @@ def test_cosine_by_hand() -> None:
 
 @pytest.mark.parametrize("make", [partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True), torch.optim.AdamW])
 def test_one_pass_is_the_step_of_the_plain_loop(make: Callable[..., torch.optim.Optimizer]) -> None:
-    """Also where a gradient comes late, or lies otherwise."""
+    """Also where a gradient comes late, or is otherwise."""
     found = []
     for is_fused in (False, True):
         torch.manual_seed(0)

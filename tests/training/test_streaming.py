@@ -248,7 +248,7 @@ def test_targets_at_each_step_are_taken_apart_with_the_steps() -> None:
     (constant, _), *_ = streams.parts(frames()[:1], target)
     assert len(constant) == 1
     below = {"stream.state.a": torch.zeros(1), "stream.state.a.b": torch.zeros(1)}
-    with pytest.raises(CheckpointError, match="lies below a tensor; the file is damaged"):
+    with pytest.raises(CheckpointError, match="is below a tensor; the file is damaged"):
         streams.restore(below, 4, torch.device("cpu"), "x")
 
 

@@ -19,7 +19,7 @@ UNITS = {
     "peak_bytes": " MB",
     "stored_mb": " kB stored",
 }
-"""Of the quantities of a cell, behind each."""
+"""Of the quantities of a cell, after each."""
 HEADINGS = {"nops": "M NOPs", "parameters": "parameters", "stored_mb": "kB stored"}
 """Of the quantities that may be the same in all columns of a row."""
 

@@ -43,7 +43,7 @@ MOST_BYTES = 2**24
 def train_within_budget(
     recipe: Recipe, budget: str | None, out: Path, options: TrainingOptions, *, found: Found | None = None
 ) -> TrainResult:
-    """Train a recipe whose layers are chosen on the way; arguments and errors as of `train_recipe`.
+    """Train a recipe whose layers are chosen on the way; arguments and errors as in `train_recipe`.
 
     Args:
         budget: such as "nops=70%,mb=2.5"; None for that of the training in `out`, which is resumed.

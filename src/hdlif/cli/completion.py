@@ -13,7 +13,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 class _Bash(BashComplete):
-    """Click's, but without a space behind a key whose value is to follow."""
+    """Click's, but without a space after a key whose value is to follow."""
 
     source_template = BashComplete.source_template.replace(
         "COMPREPLY+=($value)", "COMPREPLY+=($value)\n            [[ $value == *= ]] && compopt -o nospace"

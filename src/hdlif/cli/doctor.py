@@ -40,7 +40,7 @@ PACKAGES = ("hdlif", "numpy", "safetensors", "pillow", "torch", "torchvision")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: what was found, and the mend where there is one."""
+    """One thing that was looked at: what was found, and the fix where there is one."""
 
     name: str
     status: Status
@@ -124,19 +124,19 @@ def code_conv_checks(heard: Heard) -> list[Check]:
 
 
 def _kernel_checks(heard: Heard, what: str, *, of: str, right: str) -> list[Check]:
-    mend = "reinstall hdlif here, where pip compiles it for this machine, and report it if that does not help"
+    fix = "reinstall hdlif here, where pip compiles it for this machine, and report it if that does not help"
     first, *measured = heard.lines or [{}]
     checks = []
     for name in first.get("instruction_sets", []):
         seen = [line for line in measured if line["instructions"] == name]
         wrong = [f"{line[of]} (by up to {line['difference']:.2g})" for line in seen if line["difference"] is not None]
         if wrong:
-            checks.append(Check(f"{what}, {name}", "fault", f"unlike the oracle: {', '.join(wrong)}; {mend}"))
+            checks.append(Check(f"{what}, {name}", "fault", f"unlike the oracle: {', '.join(wrong)}; {fix}"))
         elif seen:
             checks.append(Check(f"{what}, {name}", "ok", right.format(len(seen))))
     if heard.end is not None or not checks:
         last = f"after {measured[-1][of]} on {measured[-1]['instructions']}" if measured else "at its start"
-        checks.append(Check(what, "fault", f"the process {heard.end or 'ended'} {last}; {mend}"))
+        checks.append(Check(what, "fault", f"the process {heard.end or 'ended'} {last}; {fix}"))
     return checks
 
 
@@ -145,7 +145,7 @@ def gradient_checks(heard: Heard) -> list[Check]:
     names = {"contiguous": "gradients, contiguous", "channels last": "gradients, channels last"}
     if heard.missing is not None:
         return [Check(name, "warning", _not_looked_at(heard)) for name in names.values()]
-    mend = "train on another machine or version of PyTorch, and report it (docs/reference/machines.md)"
+    fix = "train on another machine or version of PyTorch, and report it (docs/reference/machines.md)"
     measured = [line for line in heard.lines if "error" in line]
     shapes = next((line["shapes"] for line in heard.lines if "shapes" in line), 0)
     checks = []
@@ -155,9 +155,9 @@ def gradient_checks(heard: Heard) -> list[Check]:
         wrong = [f"{line['shape']} (by {line['error']:.2g})" for line in seen if not line["error"] < TOLERANCE]
         largest = max((line["error"] for line in seen), default=0.0)
         if wrong:
-            checks.append(Check(name, "fault", f"wrong, as a share of the largest entry: {'; '.join(wrong)}; {mend}"))
+            checks.append(Check(name, "fault", f"wrong, as a share of the largest entry: {'; '.join(wrong)}; {fix}"))
         elif heard.out_of_time or (seen and len(seen) == shapes):
-            left = f"; the other {shapes - len(seen)} were left out for want of time" if heard.out_of_time else ""
+            left = f"; the other {shapes - len(seen)} were left out for lack of time" if heard.out_of_time else ""
             status: Status = "warning" if left else "ok"
             detail = (
                 f"{len(seen)} of the {shapes} shapes that ship are right, within {largest:.1g} of the largest entry"
@@ -165,7 +165,7 @@ def gradient_checks(heard: Heard) -> list[Check]:
             checks.append(Check(name, status, detail + left))
     if heard.end is not None:
         last = f"after {measured[-1]['shape']}, {measured[-1]['layout']}" if measured else "at its start"
-        checks.append(Check("gradients", "fault", f"their process {heard.end} {last}; {mend}"))
+        checks.append(Check("gradients", "fault", f"their process {heard.end} {last}; {fix}"))
     return checks
 
 
@@ -234,7 +234,7 @@ def part_checks() -> list[Check]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides a run's figures, where it is installed."""
+    """Versions of what decides a run's figures, if it is installed."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -163,7 +163,7 @@ def _evaluation_result(
 def evaluation_text(result: Mapping[str, Any]) -> str:
     """Accuracy after each step, or some of many; where the confusion was asked for, a row for each true class.
 
-    Where it was asked what answering early costs, a row for each threshold.
+    If it was asked what answering early costs, a row for each threshold.
     """
     figures = ", ".join(f"{name} {figure(value, '.4g')}" for name, value in beside_accuracy(result).items())
     if result["accuracy"] is None:

@@ -145,7 +145,7 @@ def _spread(kind: str, neuron: Any) -> list[str]:
 
 
 def _parameter(made: "SteppedNeuron", name: str) -> dict[str, Any]:
-    """Of a layer as it is made where the recipe says no more; the ends of its range are None where it has none."""
+    """Of a layer as it is made where the recipe says no more; the ends of its range are None if it has none."""
     from hdlif.nn import EquationNeuron
 
     low, high = made.range_of(name)

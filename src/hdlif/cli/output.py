@@ -19,7 +19,7 @@ def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None
 
 
 def put(text: str, *, nl: bool = True) -> None:
-    """Write a result to standard output, and a line break behind it.
+    """Write a result to standard output, and a line break after it.
 
     Raises:
         OutputError: it cannot be written; where its reader has gone, BrokenPipeError.
@@ -38,7 +38,7 @@ def full(error: OSError) -> OutputError:
 
 
 def say(line: str) -> None:
-    """Write to standard error what does not belong to the result; nothing fails where it cannot be."""
+    """Write to standard error what does not belong to the result; nothing fails if it cannot be."""
     with contextlib.suppress(OSError):
         click.echo(_encodable(printable_lines(line), getattr(sys.stderr, "encoding", None)), err=True)
 

@@ -159,7 +159,7 @@ def _files(inputs: Sequence[Path], record: InputRecord) -> Iterator[Path]:
             continue
         files = sorted(_files_below(path, what, suffixes))
         if not files:
-            raise InputError(f"{path}: no {what} lies in this folder; {what} files end in {', '.join(suffixes)}")
+            raise InputError(f"{path}: no {what} is in this folder; {what} files end in {', '.join(suffixes)}")
         yield from files
 
 

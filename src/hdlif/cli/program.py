@@ -19,7 +19,7 @@ from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputErro
 
 
 def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
-    """The --set that an unknown option stands for; "" where it is no key, or the subcommand sets none.
+    """The --set that an unknown option stands for; "" if it is no key, or the subcommand sets none.
 
     Args:
         words: of the command line.
@@ -74,7 +74,7 @@ def _is_of_data(key: str) -> bool:
 
 
 def _value(option: str, words: Sequence[str]) -> str | None:
-    """What stands behind an option, if it may be a value as it is."""
+    """What stands after an option, if it may be a value as it is."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name, equals, value = word.partition("=")
         value = value if equals else following
@@ -196,8 +196,8 @@ def main() -> None:
         shown = io.StringIO()
         error.show(shown)
         say(shown.getvalue().rstrip())
-        if isinstance(error, click.NoSuchOption) and (mend := form_that_works(error, sys.argv[1:])):
-            say(mend)
+        if isinstance(error, click.NoSuchOption) and (fix := form_that_works(error, sys.argv[1:])):
+            say(fix)
         sys.exit(2)
     except ModuleNotFoundError as error:
         _fail(MissingExtraError(f"{error.name} is not installed; install it with: pip install 'hdlif[train]'"), error)
@@ -206,8 +206,8 @@ def main() -> None:
     except ImportError as error:
         # Numbers and networks come from compiled libraries; NumPy wraps why one does not load into a page of advice.
         first = error.__cause__ if isinstance(error.__cause__, ImportError) else error
-        mend = "raise the limit on memory (ulimit -v), if there is one, or install its package again"
-        _fail(MachineError(f"a library cannot be loaded ({reason(first)}); {mend}"), error)
+        fix = "raise the limit on memory (ulimit -v), if there is one, or install its package again"
+        _fail(MachineError(f"a library cannot be loaded ({reason(first)}); {fix}"), error)
     except BrokenPipeError as error:
         _fail(None, error)
     except OSError as error:

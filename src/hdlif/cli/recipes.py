@@ -48,7 +48,7 @@ def needs_no_download(shipped: str) -> bool:
 
 
 def about(name_or_path: str | Path) -> str:
-    """The first sentence of the comment that heads a recipe, behind its command and figure; "" where it has none."""
+    """The first sentence of the comment that heads a recipe, after its command and figure; "" if it has none."""
     _, text = recipe_text(name_or_path)
     lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
     about_it = (line for line in lines if not line.startswith(("# hdlif train ", "# published: ")))
@@ -63,7 +63,7 @@ def listed(found: Mapping[str, Any]) -> str:
 
 
 def published_figures(name_or_path: str | Path) -> dict[str, float | None] | None:
-    """The figures in the recipe's header: "accuracy" in 0..1 and "params_mb", or None; None where it has none."""
+    """The figures in the recipe's header: "accuracy" in 0..1 and "params_mb", or None; None if it has none."""
     _, text = recipe_text(name_or_path)
     found = _PUBLISHED.search(text)
     if found is None:

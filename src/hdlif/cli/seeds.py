@@ -132,7 +132,7 @@ def train_seeds(
     more seeds add to what is there.
 
     Args:
-        overrides, data, stream, twin: as of `hdlif.train`.
+        overrides, data, stream, twin: as in `hdlif.train`.
         out: runs/NAME by default. A run of another recipe in one of its folders is refused, but with `overwrite`, which
             trains all seeds again.
         say: gets a line for every seed.

@@ -100,5 +100,5 @@ def _left(at_work: Stream, came: int, partial: bool) -> Iterator[str]:
         first, last = left[0], left[-1]
         which = f"window {first.window}" if len(left) == 1 else f"windows {first.window} to {last.window}"
         begin, end = first.samples
-        mend = "" if partial else "; --partial gives one"
-        yield f"it ended after {came:,} samples, within {which} ([{begin}:{end}]): no answer{mend}"
+        fix = "" if partial else "; --partial gives one"
+        yield f"it ended after {came:,} samples, within {which} ([{begin}:{end}]): no answer{fix}"

@@ -36,7 +36,7 @@ class Step:
     Attributes:
         title: in a few words.
         text: what is to be known before the command runs.
-        command: the words behind `hdlif`; none of the last stop.
+        command: the words after `hdlif`; none of the last stop.
         needs: what an earlier step makes, without which the command fails.
         shows: a picture to show beside the text.
     """

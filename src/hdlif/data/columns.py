@@ -82,13 +82,13 @@ def rows_of(place: Path, request: Tabular) -> TableRows:
     try:
         whole = parse_named(content, suffix, text=text, columns=columns, known=known)
     except Unreadable as error:
-        mend = ""
+        fix = ""
         if text and f"no column '{LABEL}'" in str(error):
-            mend = "; name the one that holds the classes: --set data.label=NAME"
+            fix = "; name the one that holds the classes: --set data.label=NAME"
         elif error.text_in is not None:
             of_group = "; if it names the row's group, --set data.group=NAME" if text else ""
-            mend = f"{of_group}; {without(error.text_in, content, suffix, text)}"
-        raise DataError(f"{place}: {error}{mend}") from error
+            fix = f"{of_group}; {without(error.text_in, content, suffix, text)}"
+        raise DataError(f"{place}: {error}{fix}") from error
     table, learned = _without_targets(place, whole, wanted)
     return TableRows(
         table,

@@ -205,7 +205,7 @@ class Listed(Placed):
             suffixes: of the files, in small letters.
             what: the word for one file.
         Raises:
-            DataError: there is no such folder, the table is not of its files, or as of `laid_out`.
+            DataError: there is no such folder, the table is not of its files, or as in `laid_out`.
             ValueError: a column is named without a table, or one of classes that are not learned.
         """
         wanted, place = self.wanted, self.place(f"a folder of {what}s")

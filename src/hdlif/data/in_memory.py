@@ -71,7 +71,7 @@ class Images(_InMemory):
         values: the pixels uint8 [N, C, H, W].
         labels: int64 [N], or another target of each image, [N, ...].
         mean, std: of pixels / 255, one per channel.
-        augment, seed: as of `Samples`.
+        augment, seed: as in `Samples`.
     Raises:
         ShapeError: tensors of another type or shape.
         DataError: an unknown augmentation.

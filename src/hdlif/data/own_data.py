@@ -243,8 +243,8 @@ def divide(
     """Put each sample into a part, and normalise its target.
 
     Args:
-        parts, grouped, unit, words: as of `split.parts_of`.
-        classes, names: in the order of the labels, and of the values that come next; as of `targets.learned`.
+        parts, grouped, unit, words: as in `split.parts_of`.
+        classes, names: in the order of the labels, and of the values that come next; as in `targets.learned`.
         skipped: the files that are left out.
     Raises:
         DataError: there are too few samples for the parts, or a place puts a group in two of them.
@@ -324,14 +324,14 @@ def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
 
 
 def refuse_faults(
-    layout: Layout, faults: Mapping[str, str], unreadable: str, what: str, *, mend: str = "remove them"
+    layout: Layout, faults: Mapping[str, str], unreadable: str, what: str, *, fix: str = "remove them"
 ) -> None:
     """Raise `DataError` on files that cannot be read, unless they are left out and each class has others.
 
     Args:
         faults: what is wrong with a file, by its name.
         what: the word for one file.
-        mend: another way to fix it than to leave them out.
+        fix: another way to fix it than to leave them out.
     """
     if not faults:
         return
@@ -339,7 +339,7 @@ def refuse_faults(
         named = some([f"{file} ({why})" for file, why in sorted(faults.items())], _MOST_NAMED)
         raise DataError(
             f"{layout.root}: {len(faults)} of {len(layout.files)} files cannot be read as {what}s: {named}; "
-            f"{mend}, or leave them out: --set data.unreadable=skip"
+            f"{fix}, or leave them out: --set data.unreadable=skip"
         )
     left = {(one.part, one.label) for one in layout.files if one.name not in faults}
     for one in layout.files:

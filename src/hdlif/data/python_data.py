@@ -35,10 +35,10 @@ class TensorSamples(Samples):
 
     Args:
         x: [N, ...], of real numbers.
-        target: [N, ...] as of `tasks.Target`: whole numbers for classes, real ones for values and labels.
+        target: [N, ...] as in `tasks.Target`: whole numbers for classes, real ones for values and labels.
         frames: makes the input of the steps: `constant`, `over_time` of x [N, T, ...], or a function of your own from
             [B, ...] to [T, B, ...].
-        augment, seed: as of `Samples`.
+        augment, seed: as in `Samples`.
     Raises:
         ShapeError: they are no numbers, or not as many.
     """
@@ -74,7 +74,7 @@ class DatasetSamples(Samples):
 
     Args:
         dataset: with a length and items (x, target), all alike; x a tensor, an array or a number.
-        frames, seed: as of `TensorSamples`.
+        frames, seed: as in `TensorSamples`.
     Raises:
         DataError: it is empty, or its items cannot be used.
     """

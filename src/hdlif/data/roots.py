@@ -47,7 +47,7 @@ class SetFolder:
         self.path, self._archive = given / folder, archive
         # Where a browser, torchvision, or somebody who made the folder puts an archive.
         self._places = tuple(dict.fromkeys((given, self.path.parent, self.path)))
-        self._mend = f"accepted is {self.path}/ with {layout}; {name} is obtained {source.replace('ROOT', str(given))}"
+        self._fix = f"accepted is {self.path}/ with {layout}; {name} is obtained {source.replace('ROOT', str(given))}"
         give = f"give the folder that holds {folder} with --data-root"
         if root is None:
             raise self.error(name, f"no folder is given; {give}")
@@ -59,7 +59,7 @@ class SetFolder:
 
     def error(self, place: Path | str, seen: str) -> DataError:
         """Return an error: the state of a place of the set, what is accepted, and where the set comes from."""
-        return DataError(f"{place}: {seen}; {self._mend}")
+        return DataError(f"{place}: {seen}; {self._fix}")
 
     def require(self, names: Sequence[str]) -> None:
         """Raise `DataError`, which names what is missing, unless files or folders are there."""

@@ -112,7 +112,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     ([1, 2, 1, 1, 4], 0.5, [3, 5])
 
     Args:
-        labels: the target of each sample, [N, ...] as of `tasks.Target`; of a class int64 [N].
+        labels: the target of each sample, [N, ...] as in `tasks.Target`; of a class int64 [N].
         augment: names out of `AUGMENTATIONS`, or others, applied in this order.
         seed: of the augmentation.
     Attributes:

@@ -147,7 +147,7 @@ def parts_of(
     grouped: bool,
     unit: str,
     counted: Callable[[int], str] | None = None,
-    mend: str = "",
+    fix: str = "",
     hint: str = "",
 ) -> list[Part]:
     """Return the part of each sample: that of its place or of its unit, a share of all or of its class.
@@ -157,7 +157,7 @@ def parts_of(
         parts: parts that samples are placed in; the others are taken from "train", or from all if there is none.
         grouped: whether units, such as people, may be in several classes.
         unit, counted: the word for one, and for a number of them.
-        mend, hint: another way to fix too few samples, in addition or instead.
+        fix, hint: another way to fix too few samples, in addition or instead.
     Raises:
         DataError: there are too few, a class is in no training sample, or a place puts a unit in two parts.
     """
@@ -186,7 +186,7 @@ def parts_of(
             helps = hint or ("name fewer of them in data.split" if shares.named else enough_for(wanted, few))
             raise DataError(
                 f"{place}: {whose} {seen}, too few to take some for "
-                f"{' and '.join(part for part in wanted if part != 'train')}; {helps}{mend}"
+                f"{' and '.join(part for part in wanted if part != 'train')}; {helps}{fix}"
             )
         taken |= {number: found[units[number]] for number in numbers}
     chosen: list[Part] = [taken.get(number) or one.part or "train" for number, one in enumerate(samples)]
@@ -225,8 +225,8 @@ def _check_trained(place: object, samples: Sequence[Sample], chosen: Sequence[Pa
     """Raise `DataError` unless each class is in the training part; `split` would take other samples for it."""
     trained = {label for one, part in zip(samples, chosen, strict=True) if part == "train" for label in labels_of(one)}
     if absent := in_order({label for one in samples for label in labels_of(one)} - trained):
-        mend = f"try another split: {split}" if split else "put some there"
-        raise DataError(f'{place}: class "{absent[0]}" is in no {unit} of the training part; {mend}')
+        fix = f"try another split: {split}" if split else "put some there"
+        raise DataError(f'{place}: class "{absent[0]}" is in no {unit} of the training part; {fix}')
 
 
 def by_part(hashes: Sequence[str], names: Sequence[str], chosen: Sequence[Part], seed: int) -> dict[Part, list[int]]:

@@ -263,11 +263,11 @@ def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
 
 
 def target_in(fields: Any, wanted: Wanted, label: str, steps: int | None = None) -> tuple[str, Any]:
-    """Return class and target, as of `Sample`, in an object with keys, such as of a JSON file.
+    """Return class and target, as in `Sample`, in an object with keys, such as of a JSON file.
 
     Args:
         label: the key of the class, or of those of the steps.
-        steps: as of `item_target`.
+        steps: as in `item_target`.
     Raises:
         Unreadable: a key is absent, or has a value that cannot be learned.
     """

@@ -42,7 +42,7 @@ class Recorded:
         channels, names: of channels if a header gives some, and of the values that come next.
         parts: those that have a folder of their own.
         ignored, skipped: counts of unused files or rows, and files that cannot be read or are not as the others.
-        rates, windows, sound: as of `InputRecord`.
+        rates, windows, sound: as in `InputRecord`.
         seen: other findings as JSON.
     """
 
@@ -205,7 +205,7 @@ def find_samples(
         classes=classes,
         names=recorded.names,
         skipped=recorded.skipped,
-        mend=", or name a column of groups: --set data.group=NAME" if recorded.unit == STRETCH else "",
+        fix=", or name a column of groups: --set data.group=NAME" if recorded.unit == STRETCH else "",
         hint=values_hint([one.label for one in taken], "NAME"),
     )
     record = known or _measured(recorded, divided.of("train"), kind)

@@ -84,7 +84,7 @@ def _reversible_chain(lowerer: Lowerer, module: ReversibleSequential, wire: Wire
 
 
 def _streams(lowerer: Lowerer, blocks: dict[str, ReversibleBlock], wire: Wire, path: str) -> Wire:
-    """Blocks one after the other, by their paths: parted once in front of them all, and joined once behind.
+    """Blocks one after the other, by their paths: parted once in front of them all, and joined once after.
 
     The grid of a block's input is that of its branches, and left out with it: see `_grid`.
     """

@@ -5,7 +5,7 @@ In eval mode Mem-BN is an affine of the membrane, m̂_t = α*_t·m_t - β*_t (`n
     m̂_t = α*_t·(λ_t·v_{t-1} + I_t) - β*_t,   s_t = max(m̂_t - θ_t, 0),   v_t = min(m̂_t, θ_t).
 
 **On the current** (`fold_mem_bn_on_current`), for every α*: m̂_t = (α*_t·λ_t)·v_{t-1} + (α*_t·I_t - β*_t). That is
-HD-LIF with the leak α*·λ behind an affine on its current.
+HD-LIF with the leak α*·λ after an affine on its current.
 
 **On the state** (`fold_mem_bn`), for α* > 0: the current is left as it is, and the neuron carries w with
 v_t = α*_t·(w_t - c_t) - β*_t in place of v. With α*_{-1} = 1, β*_{-1} = c_{-1} = w_{-1} = 0,
@@ -47,7 +47,7 @@ class FoldedNeuron:
     An example is at `fold_mem_bn`.
 
     Attributes:
-        scale, shift: the affine on the current. Where it is none they are 1 and -0.0: x·1 + (-0.0) is x in every bit,
+        scale, shift: the affine on the current. If it is none they are 1 and -0.0: x·1 + (-0.0) is x in every bit,
             which is how the runtime knows that it has nothing to do (+0.0 would turn -0.0 into +0.0).
         leak, threshold: λ and θ of the neuron.
         gain: the factor of a spike.
@@ -112,7 +112,7 @@ def fold_mem_bn_on_current(leak: Floats, threshold: Floats, alpha_star: Floats, 
     ([-0.5, -0.5, -0.5], [-1.0, -1.0, -1.0], [-1.0, -1.0, -1.0])
 
     Args:
-        leak, threshold, alpha_star, beta_star: as of `fold_mem_bn`.
+        leak, threshold, alpha_star, beta_star: as in `fold_mem_bn`.
     """
     return FoldedNeuron(
         scale=alpha_star,

@@ -1,11 +1,11 @@
-"""Lowering: a trained module becomes a graph of `hdlif.graph.ops`, folded and in integer codes where it can be.
+"""Lowering: a trained module becomes a graph of `hdlif.graph.ops`, folded and in integer codes if it can be.
 
 Each module type has one lowering, registered with `lowers` in the file of the op that it becomes (`hdlif.deploy.ops`).
 A lowering takes the value that enters the module and returns the value that leaves it. A value carries a `scale` per
 time step that has not been applied yet (the size of a spike code, the divisor of a mean): the next affine absorbs it,
 so that what travels are integers.
 
-Folding, with batch norm y = g·(x - μ) + b, g = weight/√(σ² + eps), behind a convolution of codes W = a·w on spike
+Folding, with batch norm y = g·(x - μ) + b, g = weight/√(σ² + eps), after a convolution of codes W = a·w on spike
 codes s = r·c:
 
     y = g·(a·r·Σ w·c - μ) + b = (g·a·r)·Σ w·c + (b - g·μ)
@@ -91,7 +91,7 @@ class Lowerer:
         return other
 
     def lower(self, module: nn.Module, wire: Wire, path: str) -> Wire:
-        """Lower `module`, whose path in the network is `path`, behind `wire`."""
+        """Lower `module`, whose path in the network is `path`, after `wire`."""
         lowering = _LOWERINGS.get(type(module))
         if lowering is None:
             lowering = next((_OF_DERIVED[kind] for kind in type(module).__mro__ if kind in _OF_DERIVED), None)

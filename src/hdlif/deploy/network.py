@@ -73,7 +73,7 @@ def fold(network: nn.Module, *, input: InputRecord, labels: tuple[str, ...], tim
     True
 
     Args:
-        network, input, labels, time_steps: as of `lower`.
+        network, input, labels, time_steps: as in `lower`.
     Raises:
         LoweringError: a module has no deployed form.
     """
@@ -103,7 +103,7 @@ def export(
     ['add', 'affine', 'conv2d', 'global_sum_pool', 'linear', 'program']
 
     Args:
-        network, input, labels, time_steps, task: as of `lower`.
+        network, input, labels, time_steps, task: as in `lower`.
         path: of the file; by custom NAME.hdlif.safetensors.
     Raises:
         LoweringError: a module has no deployed form.
@@ -116,7 +116,7 @@ def export(
 
 
 def join_affines(graph: Graph) -> Graph:
-    """The graph with each affine behind an affine joined into it: (x·a + b)·c + d = x·(a·c) + (b·c + d).
+    """The graph with each affine after an affine joined into it: (x·a + b)·c + d = x·(a·c) + (b·c + d).
 
     Only where nothing else reads the first one, and not where the first one is constant in time and the second is
     not: apart, the first is computed once. The joined node bears the first one's name.

@@ -52,7 +52,7 @@ def streamed(graph: Graph, *, weights: str = "float32") -> Any:
     """`onnx.ModelProto` of one step, for any batch B.
 
     "input" [B, C, H, W], "t" (int64, no axes) and each "NODE.STATE" [B, ...] to "logits" [B, classes], "t.next" and
-    "NODE.STATE.next". A sequence starts from t = 0 and states of zero; `weights` as of `unrolled`.
+    "NODE.STATE.next". A sequence starts from t = 0 and states of zero; `weights` as in `unrolled`.
 
     Raises:
         MissingExtraError: the package onnx is not installed.

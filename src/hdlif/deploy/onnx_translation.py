@@ -54,7 +54,7 @@ class Unrolled:
         self._writer, self.steps, self.batch = writer, steps, batch
 
     def values_of(self, node: Node, key: str) -> Array | None:
-        """The tensor's one row, where it is known and the same at every step."""
+        """The tensor's one row, if it is known and the same at every step."""
         rows = node.tensors[key][: self.steps]
         return rows[0] if (rows == rows[0]).all() else None
 
@@ -259,7 +259,7 @@ def whole(emit: Callable[[Writer, Node, str], str]) -> OnnxForm:
 def synapse(emit: Callable[..., str]) -> OnnxForm:
     """The form of a layer of weights: emit(writer, node, x, weight and bias, name).
 
-    The affine behind it is written into weight and bias, where it alone reads the sums and never changes; of weights
+    The affine after it is written into weight and bias, where it alone reads the sums and never changes; of weights
     that stay integers into their scale.
     """
 

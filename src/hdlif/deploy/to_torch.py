@@ -34,7 +34,7 @@ class GraphModule(Temporal):
     [4, 2, 3]
 
     Args:
-        graph: as of `lower`, or as `artefact.load` reads it.
+        graph: as in `lower`, or as `artefact.load` reads it.
         observer: called with each node, its inputs and its output; None for no one.
     State: {node name: {state's name: [B, C, H, W]}}. Steps are given as to `models.Network`.
     """

@@ -100,7 +100,7 @@ def lif_step(
         potential: v_{t-1}, same shape; zeros before the first step.
         leak: λ_t in [0, 1], broadcastable to `current`. A time constant τ is λ = 1 - 1/τ.
         threshold: θ_t, broadcastable to `current`.
-        surrogate: stands in for dH/dx; ds/dm = θ·surrogate(m - θ).
+        surrogate: replaces dH/dx; ds/dm = θ·surrogate(m - θ).
         reset: `soft_reset`, a `HardReset`, or either inside `DetachedReset`.
     Returns:
         spike s_t in {0, θ_t} and potential v_t, both shaped like `current`.
@@ -173,7 +173,7 @@ def late_reset_lif_step(
 
     Args:
         potential: m_{t-1}, that before the reset; zeros before the first step, where θ > 0.
-        current, leak, threshold, surrogate: as of `lif_step`.
+        current, leak, threshold, surrogate: as in `lif_step`.
         size: what a spike takes away; θ, but for how ties are decided.
     Returns:
         spike s_t in {0, 1} and m_t.
@@ -247,7 +247,7 @@ def glif_step(
         potential: u_{t-1}; zeros before the first step.
         fired: h_{t-1} in {0, 1}; zeros before the first step.
         parameters: broadcastable to `current`.
-        surrogate: stands for dH/dx, as of `lif_step`.
+        surrogate: replaces dH/dx, as in `lif_step`.
     Returns:
         h_t and u_t, shaped like `current`.
     Raises:

@@ -152,7 +152,7 @@ def integer_codes(weight: Tensor, *, bits: int) -> tuple[Tensor, Tensor]:
 
 
 def best_scales(weight: Tensor, most: int) -> Tensor:
-    """The scale of each row that leaves the least squared error behind codes of -most to most, [out].
+    """The scale of each row that leaves the least squared error after codes of -most to most, [out].
 
     For given codes the best scale is a = <|W|, code>/<code, code>, which leaves |W|² - <|W|, code>²/<code, code>; for
     a given scale the best codes are the rounded ones. Rows of at most `EXACT`/most weights are solved exactly: as a

@@ -61,7 +61,7 @@ def hd_lif_sequence(
 
 
 def _check_scannable(leak: Tensor) -> None:
-    """Raise `ParameterError` unless all of λ lies in [0, 1]; on an accelerator this waits for it."""
+    """Raise `ParameterError` unless all of λ is in [0, 1]; on an accelerator this waits for it."""
     if leak.is_meta:
         return
     outside = leak.detach()[~((leak >= 0) & (leak <= 1))]
@@ -215,6 +215,6 @@ def eights_of_bytes(device: torch.device) -> Tensor:
 
 
 def unpack_bits(packed: Tensor, shape: torch.Size, eights: Tensor | None = None) -> Tensor:
-    """The booleans of `pack_bits`, in `shape`; `eights` is `eights_of_bytes`, where it is there already."""
+    """The booleans of `pack_bits`, in `shape`; `eights` is `eights_of_bytes`, if it is there already."""
     table = eights_of_bytes(packed.device) if eights is None else eights
     return table.index_select(0, packed.int()).view(torch.bool)[: shape.numel()].view(shape)

@@ -23,7 +23,7 @@ class Content:
 
     Attributes:
         samples, test: numbers of training and test samples.
-        target: as of `tasks.Target`.
+        target: as in `tasks.Target`.
         mean, std: of the channels, by which they are normalised; by default they are taken as they are.
     Raises:
         ValueError: an argument is out of range.

@@ -28,7 +28,7 @@ MOST_DEPTH = 32
 MOST_TEXTS = 2**18
 SECONDS = 60
 """That reading a file may take."""
-_MEND = "give a file that nir.write has written"
+_FIX = "give a file that nir.write has written"
 
 
 def read_tree(path: Path) -> dict[str, Any]:
@@ -43,28 +43,28 @@ def read_tree(path: Path) -> dict[str, Any]:
     try:
         with os.fdopen(open_regular(path, os.O_RDONLY), "rb", buffering=0) as content, tempfile.TemporaryFile() as out:
             if (size := os.fstat(content.fileno()).st_size) > MOST_BYTES:
-                raise InputError(f"{path}: has {size} bytes; a NIR file has at most {MOST_BYTES}; {_MEND}")
+                raise InputError(f"{path}: has {size} bytes; a NIR file has at most {MOST_BYTES}; {_FIX}")
             if content.read(8) != b"\x89HDF\r\n\x1a\n":
-                raise InputError(f"{path}: is not an HDF5 file; {_MEND}")
+                raise InputError(f"{path}: is not an HDF5 file; {_FIX}")
             content.seek(0)
             command = module_command(__name__)
             done = subprocess.run(command, stdin=content, stdout=out, stderr=subprocess.DEVNULL, timeout=SECONDS)
             out.seek(0)
             tree = pickle.load(out) if done.returncode == 0 else {"error": "the HDF5 library failed on it"}
     except subprocess.TimeoutExpired as error:
-        raise InputError(f"{path}: the HDF5 library needs more than {SECONDS} s to read it; {_MEND}") from error
+        raise InputError(f"{path}: the HDF5 library needs more than {SECONDS} s to read it; {_FIX}") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a NIR file ({reason(error)}); {_MEND}") from error
+        raise InputError(f"{path}: cannot be read as a NIR file ({reason(error)}); {_FIX}") from error
     if "error" in tree:
-        raise InputError(f"{path}: {tree['error']}; {_MEND}")
+        raise InputError(f"{path}: {tree['error']}; {_FIX}")
     node = tree.get("node")
     if not isinstance(node, dict):
-        raise InputError(f"{path}: is an HDF5 file that holds no group 'node'; {_MEND}")
+        raise InputError(f"{path}: is an HDF5 file that holds no group 'node'; {_FIX}")
     return node
 
 
 def own_entry(group: Any, name: str, h5py: Any) -> Any:
-    """Return the group or dataset that a group itself holds, None where it has none of the name. Opens no other file.
+    """Return the group or dataset that a group itself holds, None if it has none of the name. Opens no other file.
 
     Raises:
         Unreadable: it is a link to elsewhere, or a dataset whose values are in other files.

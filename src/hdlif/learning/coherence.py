@@ -60,7 +60,7 @@ def loss_of_mean(criterion: Criterion) -> Loss:
     An example is at `coherence`.
 
     Args:
-        criterion: as of `STBP`.
+        criterion: as in `STBP`.
     """
     return lambda logits, target: loss_over(criterion, logits, target, lambda counted: counted.mean(0))
 
@@ -71,7 +71,7 @@ def loss_of_each(criterion: Criterion) -> Loss:
     An example is at `coherence`.
 
     Args:
-        criterion: as of `STBP`.
+        criterion: as in `STBP`.
     """
     return partial(weighted_losses, criterion)
 
@@ -198,7 +198,7 @@ def coherence(
         batches: (x [T or 1, B, ...], target) pairs.
         rules: by name, what makes the rule from its criterion.
         loss: of all logits and the target, see `loss_of_mean` and `loss_of_each`.
-        rule_loss: the loss that the rules follow end to end, where it is not STBP's: truncation and loss then differ
+        rule_loss: the loss that the rules follow end to end, if it is not STBP's: truncation and loss then differ
             together, as they do between two trainings.
         time_steps: T.
     Returns:

@@ -27,7 +27,7 @@ class Timed:
     >>> rule = STBP(criterion=Timed(F.cross_entropy, first=2, weights=(0.25, 0.75)), loss="each")
 
     Args:
-        criterion: of the outputs [N, n] of one step, or of several behind one another, and their target [N, ...].
+        criterion: of the outputs [N, n] of one step, or of several after one another, and their target [N, ...].
         first: the first step that counts; all after it do.
         each: whether the target is [B, T, ...], one for each step; else it is [B, ...], the same for all.
         delay: at step t the target is that of step t - delay; `first` is at least as much.
@@ -113,7 +113,7 @@ def step_weights(criterion: Criterion, time_steps: int) -> StepWeights:
     (2, StepWeights(count=2, weights=(0.25, 0.75)))
 
     Args:
-        criterion: as of `loss_over`.
+        criterion: as in `loss_over`.
         time_steps: T.
     Raises:
         ValueError: the criterion has weights for another number of steps.
@@ -143,7 +143,7 @@ def loss_at(criterion: Criterion, outputs: Tensor, target: Tensor, step: int) ->
     An example is at `loss_over`.
 
     Args:
-        criterion: as of `STBP`, or a `Timed`.
+        criterion: as in `STBP`, or a `Timed`.
         outputs: of the step, [B, n].
         target: as the criterion takes it.
         step: its number, from 0.
@@ -193,7 +193,7 @@ def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Cal
     1.0
 
     Args:
-        criterion: as of `STBP`, or a `Timed`.
+        criterion: as in `STBP`, or a `Timed`.
         outputs: of all steps, [T, B, n].
         target: as the criterion takes it.
         reduce: maps outputs [K, B, n] to [B, n], such as `mean_logits`.

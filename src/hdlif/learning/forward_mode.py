@@ -54,7 +54,7 @@ class ForwardMode:
         recurrent: of layers that read what they emitted (`nn.Recurrent`), whose neurons are coupled through U:
             "diagonal" carries what each leads back to itself (SnAp-1; one more trace a weight), "eprop" nothing.
         budget: most bytes of traces.
-        loss: "each" or "reduced", as of `SLTT`; with "reduced" one layer of neurons has the gradient of `STBP()`.
+        loss: "each" or "reduced", as in `SLTT`; with "reduced" one layer of neurons has the gradient of `STBP()`.
         criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
     Raises:
         TrainingError: a layer of the network is none of these, or the traces take more than the budget; once the first

@@ -125,7 +125,7 @@ def at_once(chunk: int) -> Callable[..., Iterator[Step]]:
 def without_graph(
     model: nn.Module, x: Tensor, state: State | None, steps: range, span: int, *, before: int = 0
 ) -> State | None:
-    """The state after a run through `steps`, at most `span` of them at once; x begins behind `before` steps."""
+    """The state after a run through `steps`, at most `span` of them at once; x begins after `before` steps."""
     for _, _, after in outputs_without_graph(model, x, state, steps, span, before=before):
         state = after
     return state

@@ -47,7 +47,7 @@ class OTTT:
         update: "sum" makes one update with the gradient of all T steps (OTTT-A); "each" one after every step (OTTT-O).
         leak: λ of the traces; the neurons' own may differ, and be learned.
         chunk: steps that are run and back-propagated at once, each cut from the others all the same, as `SLTT` has it.
-        loss: "each" or "reduced", as of `SLTT`.
+        loss: "each" or "reduced", as in `SLTT`.
         criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
     Memory is that of one step (of `chunk`) and of a trace for the input of every synapse in front of a membrane: those
     on the paths that the network's blocks state (`nn.Temporal.paths`), or are seen to take. One that cannot have a
@@ -142,7 +142,7 @@ class NDOT(OTTT):
     Args:
         update, loss: as in `OTTT`.
         leak: λ of the movements, and of the traces where there is no ratio.
-        criterion, chunk: as of `OTTT`.
+        criterion, chunk: as in `OTTT`.
     Memory is that of one step, and of a trace and a movement for every synapse's input.
     """
 

@@ -107,7 +107,7 @@ def remembered(model: nn.Module, x: Tensor | None = None, time_steps: int = WATC
 
     Names are those in the network itself, without the modules that wrap it (for a precision, for several ranks).
 
-    A parallel neuron has no membrane (λ = 0), and behind the last neuron there is none: what feeds no other learns from
+    A parallel neuron has no membrane (λ = 0), and after the last neuron there is none: what feeds no other learns from
     its input itself.
 
     Args:
@@ -141,7 +141,7 @@ def wiring_of(model: nn.Module, x: Tensor, time_steps: int) -> Mapping[nn.Module
 
 
 def stated_ways(module: nn.Module) -> Paths | None:
-    """The paths that a module states; where it states what each child reads, each of these pairs."""
+    """The paths that a module states; if it states what each child reads, each of these pairs."""
     reads: Reads | None = getattr(module, "reads", None)
     if reads is None:
         paths: Paths | None = getattr(module, "paths", None)
@@ -187,7 +187,7 @@ class _Reading:
         """From y to x: a child is remembered where one of those that read it says so."""
         matters = dict.fromkeys(reads.get("", ()), after)
         known: dict[str, bool] = {}
-        # Once, unless a child reads at a step what one that runs behind it gave at the step before.
+        # Once, unless a child reads at a step what one that runs after it gave at the step before.
         while matters != known:
             known = dict(matters)
             for child, sources in reversed(list(reads.items())):

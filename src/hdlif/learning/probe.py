@@ -125,7 +125,7 @@ def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Pl
 
 
 def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along_spikes: Named) -> Gradients:
-    """What a rule makes of the same G in every layer: the network is cut behind each neuron layer.
+    """What a rule makes of the same G in every layer: the network is cut after each neuron layer.
 
     The loss is Σ_t Σ_layers <G_t, s_t>, and what a layer emits goes on without a graph. So a synapse gets the gradient
     of the neurons it reaches through no other neuron. A recurrent layer is one, with its way back.

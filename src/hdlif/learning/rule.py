@@ -75,7 +75,7 @@ class Carry:
     Attributes:
         state: of the network, without graph; None before the first step.
         step: steps run so far.
-        kept: what the rule itself keeps from part to part, such as traces; None where it keeps nothing.
+        kept: what the rule itself keeps from part to part, such as traces; None if it keeps nothing.
         restored: tensors of an earlier `kept`, by name, which the rule starts from.
     """
 
@@ -106,7 +106,7 @@ class Rule(Protocol):
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
         """Run `model` on x [T, B, ...] (or [1, B, ...], constant in time) and yield the plan's losses in order.
 
-        The target is what the rule's criterion takes: [B, ...], or [B, T, ...] where it changes with the step.
+        The target is what the rule's criterion takes: [B, ...], or [B, T, ...] if it changes with the step.
         """
 
 
@@ -126,7 +126,7 @@ class Streaming(Rule, Protocol):
     ) -> Iterator[Step]:
         """As of every rule; `plan` and x are of the part, all of whose steps run, from where `carry` stands.
 
-        When the last of the plan's losses is asked for, `carry` stands behind the part.
+        When the last of the plan's losses is asked for, `carry` stands after the part.
         """
 
 

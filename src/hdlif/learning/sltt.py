@@ -48,7 +48,7 @@ class SLTT:
         criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
     Memory is that of one step (of `chunk`), time T forward and T backward passes. SLTT-k, which back-propagates a
     random k of the T steps, is `StochasticStep(k, complete=True)`. With HD-LIF neurons the gradient of a step is that
-    of STBP where the neuron fired and zero where it was silent (Theorem 4.2 of arXiv 2410.07547).
+    of STBP where the neuron fired and zero if it was silent (Theorem 4.2 of arXiv 2410.07547).
     """
 
     update: Update = "sum"

@@ -47,7 +47,7 @@ class StochasticStep:
             `Stratified`, which draws the steps that weigh more more often.
         complete: also run the steps after max(S), without a graph, so that batch norm sees all T alike. This is
             SLTT-k (Meng et al., ICCV 2023), whose code has the factor k/T on the loss in the learning rate.
-        loss: "each" or "reduced", as of `SLTT`: the mean of the logits is of all T steps, which are then run first.
+        loss: "each" or "reduced", as in `SLTT`: the mean of the logits is of all T steps, which are then run first.
         criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
     """
 

@@ -21,16 +21,16 @@ class StochasticWindow:
     """Learn from a drawn window of w consecutive time steps with the graph of all of them; one update.
 
     The start a is drawn, the steps before it run without a graph, the state that it starts from is cut, and the steps
-    behind the window are not run. Memory is that of w steps; forward passes are w + (T - w)/2 on average, backward
+    after the window are not run. Memory is that of w steps; forward passes are w + (T - w)/2 on average, backward
     passes w. w = 1 is the random step and w = T is `STBP(loss="each")`, both exactly.
 
-    With `loss = "each"` every step of the window has a loss, with the weight w_t/P(t lies in the window), w_t being
+    With `loss = "each"` every step of the window has a loss, with the weight w_t/P(t is in the window), w_t being
     what the criterion weighs it, so that the mean gradient is Σ_t w_t times the gradient of step t's loss, truncated at
     the window's start. Where all steps weigh alike a is uniform in 0..T - w and the weight
     (T - w + 1)/(T·c_t), c_t being the number of windows that hold t; else windows that weigh more are drawn more often.
     With `loss = "last"` the last step of the window alone has one: every loss is then truncated at w steps, or at the
     start of the sequence, and steps are drawn in proportion to what they weigh. With `loss = "reduced"` the loss is
-    criterion(the mean of the logits of all T steps, target), as of `SLTT`: they are run first, without a graph, and the
+    criterion(the mean of the logits of all T steps, target), as in `SLTT`: they are run first, without a graph, and the
     steps of the window are weighed as with "each", so that w = T is `STBP()`.
 
     >>> import torch

@@ -38,14 +38,14 @@ class Place:
 
 
 NormFactory = Callable[[int], nn.Module]
-"""Makes the batch norm behind a convolution of the body, from its channels."""
+"""Makes the batch norm after a convolution of the body, from its channels."""
 
 NeuronFactory = Callable[[Place], Temporal]
 """Makes the neuron layer of a place; hybrids are factories that look at the place."""
 
 
 AttentionFactory = Callable[[int], Temporal]
-"""Makes the channel attention behind a batch norm, from its channels: `SECA`, a partial of it, or `eca`."""
+"""Makes the channel attention after a batch norm, from its channels: `SECA`, a partial of it, or `eca`."""
 
 
 class ConvFactory(Protocol):
@@ -146,7 +146,7 @@ class AttentionBlockI(PreActBlock):
     >>> logits, state = network(torch.rand(1, 1, 3, 8, 8), steps=range(2))
 
     Args:
-        in_channels, out_channels, stride, neuron, conv, places, norm: as of `PreActBlock`.
+        in_channels, out_channels, stride, neuron, conv, places, norm: as in `PreActBlock`.
         attention: makes att1 and att2 from their channels.
     """
 
@@ -187,7 +187,7 @@ class AttentionBlockII(AttentionBlockI):
     An example is at `AttentionBlockI`.
 
     Args:
-        in_channels, out_channels, stride, neuron, conv, places, norm, attention: as of `AttentionBlockI`.
+        in_channels, out_channels, stride, neuron, conv, places, norm, attention: as in `AttentionBlockI`.
     """
 
     @property
@@ -228,7 +228,7 @@ class Network(Temporal):
         head: from the body's output to vectors [K, B, features], such as a neuron layer, a pool and a flatten.
         classifier: from these to logits.
     Raises:
-        StateError, ShapeError: as of `hdlif.nn.Sequential`.
+        StateError, ShapeError: as in `hdlif.nn.Sequential`.
     """
 
     def __init__(self, *, stem: nn.Module, body: nn.Module, head: nn.Module, classifier: nn.Linear) -> None:

@@ -65,6 +65,6 @@ def as_network(module: nn.Module) -> Temporal:
     True
 
     Args:
-        module: as of `OwnNetwork`, whose errors are raised.
+        module: as in `OwnNetwork`, whose errors are raised.
     """
     return module if isinstance(module, Network | OwnNetwork) else OwnNetwork(module)

@@ -83,7 +83,7 @@ class _Replay:
     def again(self) -> Iterator[tuple[list[Tensor], range]]:
         """Modes and precision of the forward pass; yields leaves at which a graph ends, and steps that carry them."""
         modes = {m: m.training for m in self.modes}
-        # A held weight may have a graph to its parameter; what lies before it is for the outer backward pass.
+        # A held weight may have a graph to its parameter; what is before it is for the outer backward pass.
         cut = {m: w.detach().requires_grad_() for m, w in self.weights.items()}
         # Some versions of torch would take the casts that the forward pass cached without a graph.
         precision = torch.autocast(self.device_type, self.autocast_dtype, self.autocast, cache_enabled=False)

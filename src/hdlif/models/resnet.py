@@ -132,7 +132,7 @@ def resnet18(
     [2, 1, 10]
 
     Args:
-        neuron, classes, in_channels, width, conv, norm, block, stem: as of `resnet`.
+        neuron, classes, in_channels, width, conv, norm, block, stem: as in `resnet`.
     """
     return resnet(
         neuron=neuron,
@@ -169,7 +169,7 @@ def resnet34(
     [1, 1, 10]
 
     Args:
-        neuron, classes, in_channels, width, conv, norm, block, stem: as of `resnet`.
+        neuron, classes, in_channels, width, conv, norm, block, stem: as in `resnet`.
     """
     return resnet(
         neuron=neuron,
@@ -210,8 +210,8 @@ def reversible_resnet(
     [2, 1, 10]
 
     Args:
-        neuron, blocks, width, classes, in_channels, conv, norm, stem: as of `resnet`.
-        grid: as of `ReversibleBlock`.
+        neuron, blocks, width, classes, in_channels, conv, norm, stem: as in `resnet`.
+        grid: as in `ReversibleBlock`.
     """
     if not blocks or min(blocks) < 1 or width < 1:
         raise ValueError(f"blocks = {list(blocks)}, width = {width}; give at least one stage of at least one block")
@@ -277,7 +277,7 @@ def resnet19(
 
     Args:
         hidden: neurons between the pooled map and the classifier; their fp32 synapses, normalised, count as body.
-        neuron, classes, in_channels, width, conv, norm, block, stem: as of `resnet`.
+        neuron, classes, in_channels, width, conv, norm, block, stem: as in `resnet`.
     """
     if hidden < 1:
         raise ValueError(f"hidden = {hidden}; it must be at least 1")

@@ -73,7 +73,7 @@ class ReversibleBlock(Temporal):
 
     Args:
         channels: C of x, even.
-        neuron, places, conv, norm: as of `PreActBlock`; the places are those of f and g.
+        neuron, places, conv, norm: as in `PreActBlock`; the places are those of f and g.
         grid: step of the grid, a power of two; None does not round.
     """
 

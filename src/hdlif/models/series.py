@@ -41,8 +41,8 @@ def dense(
         in_channels: channels of the input.
         in_size: its height and width.
         widths: of the layers; the first keeps fp32 weights, as the stem of the others does.
-        conv: makes the layers behind the first.
-        norm: makes what is behind each layer's synapses.
+        conv: makes the layers after the first.
+        norm: makes what is after each layer's synapses.
         attention: makes the channel attention in front of every neuron layer, "att1", ...; None for none.
     """
     _check_widths(widths)
@@ -68,7 +68,7 @@ def led_back(neuron: Temporal, synapse: nn.Module) -> Recurrent:
 
     Args:
         neuron: a neuron layer.
-        synapse: U, as of `hdlif.nn.Recurrent`; its weights are halved in place.
+        synapse: U, as in `hdlif.nn.Recurrent`; its weights are halved in place.
     """
     weight = synapse.weight
     assert isinstance(weight, Tensor)
@@ -159,8 +159,8 @@ def conv1d(
         dilations: d of each layer; 1 by default.
         companded: channels of the input that the first layer sees on about a logarithmic scale (`hdlif.nn.Companded`).
         changes: the first layer also sees how each channel changed since the step before, on that scale.
-        conv: makes the layers behind the first.
-        norm: makes what is behind each layer's synapses.
+        conv: makes the layers after the first.
+        norm: makes what is after each layer's synapses.
         attention: makes the channel attention in front of every neuron layer, "att1", ...; None for none.
     """
     _check_widths(widths)

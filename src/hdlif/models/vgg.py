@@ -49,7 +49,7 @@ def vgg_snn(
         conv: makes the body's convolutions.
         first_conv: makes the first one, which by default keeps fp32 weights and counts as the stem (published
             event-camera networks quantise it too: pass `conv` here).
-        norm: makes the batch norms behind the first, whose input may be constant in time and shares its statistics.
+        norm: makes the batch norms after the first, whose input may be constant in time and shares its statistics.
         attention: makes the channel attention between every batch norm and its neuron, "att1", ...; None for none.
     """
     for entry in plan:

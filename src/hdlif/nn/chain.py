@@ -1,9 +1,9 @@
 """Children one after another, in fewer passes over memory than there are layers.
 
-Where nobody else reads what lies between, a convolution gives its maps and what their statistics are made of, a batch
-norm is three rows, which the neuron behind it applies, and the neuron gives codes to the next convolution: of
+Where nobody else reads what is between, a convolution gives its maps and what their statistics are made of, a batch
+norm is three rows, which the neuron after it applies, and the neuron gives codes to the next convolution: of
 convolution, norm, neuron and quantiser, the maps are written and read once. Without a graph no spike is written that is
-no code. A norm behind which no neuron stands is a pass of its own, which adds what is added to the whole as well where
+no code. A norm after which no neuron stands is a pass of its own, which adds what is added to the whole as well where
 it is the last child. What does not take part runs by itself, on tensors.
 """
 
@@ -30,7 +30,7 @@ WORTH_NORMALISING = 2**14
 
 
 class Normalising:
-    """A batch norm that may be rows for a neuron behind it."""
+    """A batch norm that may be rows for a neuron after it."""
 
     def is_rows(self, maps: Tensor, steps: range) -> bool:
         """Whether `counted_at` is what its forward pass does to maps [K or 1, B, C, H, W]."""
@@ -99,7 +99,7 @@ class Watch:
 
     Attributes:
         begin: takes the layer.
-        end: takes the layer, what it was called with, and how it ran: "" where it was called by itself.
+        end: takes the layer, what it was called with, and how it ran: "" if it was called by itself.
     """
 
     begin: Callable[[nn.Module], None]
@@ -223,7 +223,7 @@ class _Chain:
         return y if self._plus is None or self._is_added else y + self._plus()
 
     def _in_chain(self, child: nn.Module, value: Value) -> Value | None:
-        """What it makes as a part of the chain; None where it runs by itself, and nothing was done."""
+        """What it makes as a part of the chain; None if it runs by itself, and nothing was done."""
         if isinstance(value, CodedSpikes):
             if isinstance(child, QuantConv2d):
                 return self._convolved(child, value)
@@ -292,7 +292,7 @@ class _Chain:
         return apply_rows(maps, found.rows(value.moments), plus, in_place=value.are_own)
 
     def _added_to(self, maps: Tensor) -> Tensor | None:
-        """What a pass over these maps adds, where it is the last child's; it then counts as added."""
+        """What a pass over these maps adds, if it is the last child's; it then counts as added."""
         if self._plus is None or self._at + 1 < len(self._names):
             return None
         plus = self._plus()
@@ -338,7 +338,7 @@ class _Chain:
         return isinstance(norm, Normalising) and norm.takes_batch() and not _is_seen(norm)
 
     def _goes_on_as_rows(self, at: int, device: torch.device, entries: int) -> bool:
-        """Whether a norm of maps of so many entries stands there, and a neuron behind it that applies its rows."""
+        """Whether a norm of maps of so many entries stands there, and a neuron after it that applies its rows."""
         if at + 1 >= len(self._children):
             return False
         norm, neuron = self._children[at : at + 2]

@@ -10,16 +10,16 @@ from hdlif.nn.equation import EquationNeuron, Parameter
 CLIPS = tuple(4.0**power for power in range(-4, 2))
 """Where the parts of a companded value end, in deviations of its channel: 1/256 to 4."""
 SIZE = 0.25
-"""Of each of the six parts, so that their sum lies within 1.5, as most of a normalised channel does."""
+"""Of each of the six parts, so that their sum is within 1.5, as most of a normalised channel does."""
 
 
 class Companded(EquationNeuron):
-    """Readings x on about a logarithmic scale, in the channels whose share is 1; as they are where it is 0.
+    """Readings x on about a logarithmic scale, in the channels whose share is 1; as they are if it is 0.
 
         y = x + share·(¼ Σ_b clamp(x/b, -1, 1) - x),   b = 1/256, 1/64, ..., 4
 
     The sum is odd, and linear between the ends b. It rises by 1 - |x|/4 from |x| to four times as much, for |x| from
-    1/1024 to 4; a quarter of it lies within 1.5. So a network can distinguish a sway of 0.03 deviations from one of
+    1/1024 to 4; a quarter of it is within 1.5. So a network can distinguish a sway of 0.03 deviations from one of
     0.1, which beside a step of 4 are both next to nothing. Nothing is learned and nothing kept: the sample of a step is
     seen at that step alone. `companded` makes one.
 
@@ -31,7 +31,7 @@ class Companded(EquationNeuron):
 
     Args:
         share: 1 in the channels that are companded, 0 in those that stay as they are; it is not learned.
-        time_steps, learned, channels, per_step, quantizer, path: as of `EquationNeuron`.
+        time_steps, learned, channels, per_step, quantizer, path: as in `EquationNeuron`.
     """
 
     states = ()

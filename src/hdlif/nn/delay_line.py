@@ -14,7 +14,7 @@ from hdlif.nn.steps import carried
 class DelayLine(Temporal):
     """y_t = [x_t, x_{t-d}, …, x_{t-(K-1)d}], joined along channels; x is 0 before the first step.
 
-    A 1x1 convolution behind it is a causal 1-D convolution over time, of kernel K and dilation d: at step t it reads
+    A 1x1 convolution after it is a causal 1-D convolution over time, of kernel K and dilation d: at step t it reads
     nothing later than x_t. What is held is state; deployed, each held step is an op `delay`. A rule that cuts time
     learns the convolution's weights from held values as from an input: what these follow from is cut.
 

@@ -154,7 +154,7 @@ def _identity(step: Callable[..., Any]) -> object:
 
 
 def is_followed(step: Callable[..., Any]) -> bool:
-    """Whether every change of what a step reads of its module is noticed: none lies within one of its attributes."""
+    """Whether every change of what a step reads of its module is noticed: none is within one of its attributes."""
     if isinstance(step, partial):
         return is_followed(step.func)
     owner = getattr(step, "__self__", None)
@@ -167,7 +167,7 @@ def is_followed(step: Callable[..., Any]) -> bool:
 
 
 class _Same:
-    """Equal where it is the same object."""
+    """Equal if it is the same object."""
 
     def __init__(self, value: object) -> None:
         self._value = value

@@ -62,7 +62,7 @@ class GLIF(SteppedNeuron):
         per_step: True gives every parameter a value for each step; by default only the conductance has, as published.
         leak, linear_leak, reset, threshold: λ, l, r and θ at the start, in (0, 1); l starts at θ/2T and r at θ by
             default.
-        surrogate: stands for dH/dx.
+        surrogate: replaces dH/dx.
         path: see `SteppedNeuron.choose_path`.
     State: {"potential": u, "fired": h}, [B, ...] each, float32 or wider; u is that before the reset. h is not
         recomputed from u and θ, for θ may have learned since, and has a graph that `detach` does not cut.

@@ -28,7 +28,7 @@ class AdaptiveHDLIF(EquationNeuron):
     a_t = ρ_t·a_{t-1} + δ_t·s_t
 
     λ is `leak`, θ `threshold`, ρ `adaptation_leak`, δ `rise`. The Jacobian of (v, a) is diag(λ, ρ) where the neuron is
-    silent and [[0, 1], [δλ, ρ - δ]] where it fires: its eigenvalues lie inside the unit circle for λ, ρ in [0, 1) and
+    silent and [[0, 1], [δλ, ρ - δ]] if it fires: its eigenvalues lie inside the unit circle for λ, ρ in [0, 1) and
     0 <= δ < (1 + ρ)/(1 + λ), so for any that are learned. ρ_t and δ_t act on later steps alone: a rule that cuts time
     leaves them where they start. With δ = 0 it is HD-LIF.
 
@@ -41,7 +41,7 @@ class AdaptiveHDLIF(EquationNeuron):
 
     Args:
         leak, threshold, adaptation_leak, rise: λ, θ, ρ and δ at the start, at every step and channel.
-        time_steps, learned, channels, per_step, quantizer, path: as of `EquationNeuron`.
+        time_steps, learned, channels, per_step, quantizer, path: as in `EquationNeuron`.
     """
 
     states = ("potential", "adaptation")
@@ -67,12 +67,12 @@ class AdaptiveHDLIF(EquationNeuron):
 
 
 class SecondOrderHDLIF(EquationNeuron):
-    """HD-LIF behind a synaptic current with a leak of its own (CubaLIF of NIR, arXiv 2311.14641, with our spike).
+    """HD-LIF after a synaptic current with a leak of its own (CubaLIF of NIR, arXiv 2311.14641, with our spike).
 
     i_t = μ_t·i_{t-1} + I_t,   m_t = λ_t·v_{t-1} + i_t,   s_t = max(m_t - θ_t, 0),   v_t = min(m_t, θ_t)
 
     λ is `leak`, μ `synapse_leak`, θ `threshold`. The Jacobian of (i, v) is [[μ, 0], [μ, λ]] where the neuron is silent
-    and [[μ, 0], [0, 0]] where it fires: stable for λ, μ in [0, 1). With μ = 0 it is HD-LIF.
+    and [[μ, 0], [0, 0]] if it fires: stable for λ, μ in [0, 1). With μ = 0 it is HD-LIF.
 
     >>> import torch
     >>> from hdlif.nn import SecondOrderHDLIF
@@ -83,7 +83,7 @@ class SecondOrderHDLIF(EquationNeuron):
 
     Args:
         leak, synapse_leak, threshold: λ, μ and θ at the start, at every step and channel.
-        time_steps, learned, channels, per_step, quantizer, path: as of `EquationNeuron`.
+        time_steps, learned, channels, per_step, quantizer, path: as in `EquationNeuron`.
     """
 
     states = ("synapse", "potential")
@@ -108,9 +108,9 @@ class ResonateHDLIF(EquationNeuron):
     m_t = r_t·(cos ω_t·u_{t-1} - sin ω_t·w_{t-1}) + I_t,   s_t = max(m_t - θ_t, 0),   u_t = min(m_t, θ_t)
     w_t = r_t·(sin ω_t·u_{t-1} + cos ω_t·w_{t-1})
 
-    r is `decay`, ω `angle` (in (0, π) where it is learned), θ `threshold`. Deployed, r·cos ω and r·sin ω are numbers of
+    r is `decay`, ω `angle` (in (0, π) if it is learned), θ `threshold`. Deployed, r·cos ω and r·sin ω are numbers of
     the file. The Jacobian of (u, w) is a turn by ω times r where the neuron is silent and r·[[0, 0], [sin ω, cos ω]]
-    where it fires: stable for r in [0, 1). With ω = 0 it is HD-LIF of leak r.
+    if it fires: stable for r in [0, 1). With ω = 0 it is HD-LIF of leak r.
 
     With ω = π/2 it fires at two impulses that come 4 steps apart, and not where they come 2 steps apart:
 
@@ -126,7 +126,7 @@ class ResonateHDLIF(EquationNeuron):
 
     Args:
         decay, angle, threshold: r, ω and θ at the start, at every step and channel; ω in radians a step.
-        time_steps, learned, channels, per_step, quantizer, path: as of `EquationNeuron`.
+        time_steps, learned, channels, per_step, quantizer, path: as in `EquationNeuron`.
     """
 
     states = ("potential", "w")
@@ -148,7 +148,7 @@ class SlidingParallelHDLIF(EquationNeuron):
 
     c_t = Σ_{j<n} f_j·I_{t-j},   s_t = max(c_t - θ_t, 0)
 
-    It has no membrane and no reset. A step takes an addition or subtraction for each tap behind the first that is not
+    It has no membrane and no reset. A step takes an addition or subtraction for each tap after the first that is not
     0, the comparison with θ, and no multiplication; n - 1 numbers are kept. No leak describes its memory, so OTTT and
     NDOT keep no trace in front of it; a rule that cuts time learns by f_0 alone. With taps (1,) it is Parallel HD-LIF.
 
@@ -162,7 +162,7 @@ class SlidingParallelHDLIF(EquationNeuron):
     Args:
         taps: f_0, ..., f_{n-1}, n <= 4; neither the first nor the last is 0.
         threshold: θ at the start, at every step and channel.
-        time_steps, learned, channels, per_step, quantizer, path: as of `EquationNeuron`.
+        time_steps, learned, channels, per_step, quantizer, path: as in `EquationNeuron`.
     State: {"delayed_j": I_{t-j} [B, ...]} for 0 < j < n; none with one tap.
     Raises:
         ValueError: `taps` are others than these.

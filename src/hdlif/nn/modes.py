@@ -36,7 +36,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 def left_as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Passes inside change neither the model's buffers (statistics of its norms) nor the random numbers outside.
 
-    Those of the CPU, and of `device` where it is a GPU of CUDA.
+    Those of the CPU, and of `device` if it is a GPU of CUDA.
     """
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

@@ -27,9 +27,7 @@ from hdlif.nn.steps import carried
 from hdlif.nn.time_constants import TimeConstants
 
 _leak = partial(StepValue, name="leak")
-_threshold = partial(
-    StepValue, name="threshold", mend="threshold_form: softplus allows any above 0, learned: false any"
-)
+_threshold = partial(StepValue, name="threshold", fix="threshold_form: softplus allows any above 0, learned: false any")
 
 
 def _leak_and_threshold(
@@ -43,7 +41,7 @@ def _leak_and_threshold(
     per_step: bool,
     threshold_form: Form,
 ) -> tuple[StepValue, StepValue]:
-    """λ and θ of one layer; a learned θ lies above `low`."""
+    """λ and θ of one layer; a learned θ is above `low`."""
     shared: dict[str, Any] = {"learned": learned, "channels": channels, "per_step": per_step}
     return (
         _leak(time_steps, value=leak, **shared),
@@ -147,8 +145,8 @@ class GradedLIF(_LeakyNeuron):
     ([0.75, 0.0], [[0.375]])
 
     Args:
-        time_steps, leak, threshold, learned, channels, per_step, threshold_form, quantizer: as of `HDLIF`.
-        surrogate: stands for dH/dx in the reset.
+        time_steps, leak, threshold, learned, channels, per_step, threshold_form, quantizer: as in `HDLIF`.
+        surrogate: replaces dH/dx in the reset.
         threshold_low: the lower end of a learned θ's range, 0 by default.
         path: see `SteppedNeuron.choose_path`.
     State: {"potential": v [B, ...]}, float32 or wider.

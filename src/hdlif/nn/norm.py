@@ -40,7 +40,7 @@ class BatchNorm2d(Temporal, Normalising):
         momentum: weight of a new step's statistics; None takes the mean over all steps seen.
         eps: added to the variance, 0 or more.
     Raises:
-        ValueError: `time_steps`, `momentum` or `eps` lies outside its range.
+        ValueError: `time_steps`, `momentum` or `eps` is outside its range.
         StateError: statistics by exponential average are asked for with statistics per step, or on several ranks.
     """
 
@@ -192,7 +192,7 @@ class BatchNorm2d(Temporal, Normalising):
                 total = int(self.num_batches_tracked)
                 kept, factors = (total - count) / total, torch.full((count,), 1 / total, dtype=torch.float64)
             else:
-                # What is left of each step's statistics once all behind it have entered.
+                # What is left of each step's statistics once all after it have entered.
                 left = (1 - self.momentum) ** torch.arange(count - 1, -1, -1, dtype=torch.float64)
                 kept, factors = (1 - self.momentum) ** count, self.momentum * left
             for running, of_steps in zip((self.running_mean, self.running_var), found, strict=True):

@@ -79,11 +79,11 @@ def one_number(name: str, value: object) -> float:
     raise ValueError(f"{name} = {brief(value)}, of type {type(value).__name__}; it must be a number, such as 0.5")
 
 
-def _count(name: str, value: object, mend: str = "") -> int:
+def _count(name: str, value: object, fix: str = "") -> int:
     if type(value) is bool or not isinstance(value, Integral):
-        raise ValueError(f"{name} = {brief(value)}; it must be a whole number of at least 1{mend}")
+        raise ValueError(f"{name} = {brief(value)}; it must be a whole number of at least 1{fix}")
     if value < 1:
-        raise ValueError(f"{name} = {value}; it must be at least 1{mend}")
+        raise ValueError(f"{name} = {value}; it must be at least 1{fix}")
     return int(value)
 
 
@@ -156,7 +156,7 @@ class StepValue(PerStep):
         channels: C for values per channel, [T, C]; None for one of the layer, [T].
         per_step: False shares one row among all steps, [1] or [1, C].
         form: how y follows from a.
-        name, mend: for errors: what y is, and what allows a start outside the range.
+        name, fix: for errors: what y is, and what allows a start outside the range.
     Raises:
         ValueError: a learned value starts outside its range, or an argument would have no effect.
         ShapeError: `value` is no single number.
@@ -174,7 +174,7 @@ class StepValue(PerStep):
         per_step: bool = True,
         form: Form | Literal["free"] = "sigmoid",
         name: str = "value",
-        mend: str = "learned: false allows any",
+        fix: str = "learned: false allows any",
     ) -> None:
         super().__init__(time_steps)
         if form not in _FORMS:
@@ -190,7 +190,7 @@ class StepValue(PerStep):
         ]
         if learned and (outside := [start for start in starts if not self.ends[0] < start < self.ends[1]]):
             raise ValueError(
-                f"{name} = {outside[0]}; a learned one must lie in ({self.ends[0]}, {self.ends[1]}); {mend}"
+                f"{name} = {outside[0]}; a learned one must lie in ({self.ends[0]}, {self.ends[1]}); {fix}"
             )
         self.low, self.learned, self.channels, self.form = (0.0 if form == "free" else low), learned, channels, form
         self.name = name

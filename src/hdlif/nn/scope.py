@@ -90,7 +90,7 @@ class Scope:
     def chain(self, x: Tensor, *names: str, plus: Callable[[], Tensor] | None = None) -> Tensor:
         """Run these children one after another, each on what the one before gave.
 
-        The same as a call for each, but that nobody else is to read what lies between: there they may run as one, see
+        The same as a call for each, but that nobody else is to read what is between: there they may run as one, see
         `hdlif.nn.chain`.
 
         Args:

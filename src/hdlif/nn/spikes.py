@@ -22,13 +22,13 @@ class SpikeQuantizer(nn.Module):
 
     Args:
         bits: 1 to 8.
-        step: distance of two levels, above 0; at the start where it is learned.
+        step: distance of two levels, above 0; at the start if it is learned.
         offset: rounding offset, 0 to 1; ½ rounds to nearest.
         learned: learn the step, one scalar per layer, with its gradient divided by √(neurons · largest code) (LSQ,
             Esser et al., ICLR 2020).
         gradient: "identity" passes the gradient everywhere, "clip" stops it above the range.
     Raises:
-        ValueError: an argument lies outside its range.
+        ValueError: an argument is outside its range.
     """
 
     def __init__(

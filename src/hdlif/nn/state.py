@@ -125,7 +125,7 @@ class Neuron(Temporal):
 
 
 def entries_of(state: object, of: str) -> State:
-    """The entries of a state; none for None. Raises `StateError` where it is no mapping."""
+    """The entries of a state; none for None. Raises `StateError` if it is no mapping."""
     if state is None:
         return {}
     if not isinstance(state, Mapping):

@@ -121,7 +121,7 @@ class SteppedNeuron(Neuron, Firing):
         raise NotImplementedError
 
     def range_of(self, name: str) -> tuple[float, float]:
-        """The open range of a parameter where it is learned."""
+        """The open range of a parameter if it is learned."""
         return self.step_values()[name].ends
 
     def learns(self, name: str) -> bool:
@@ -224,7 +224,7 @@ class SteppedNeuron(Neuron, Firing):
         return CodedSpikes(Codes(laid, float(self.quantizer.step), int(levels.largest)), len(steps)), after
 
     def emits_relu(self) -> bool:
-        """Whether what is quantised is relu(x) of some x: where it is 0, no gradient goes on.
+        """Whether what is quantised is relu(x) of some x: if it is 0, no gradient goes on.
 
         Without a graph, where nobody needs to know, it is not looked at.
         """
@@ -241,7 +241,7 @@ class SteppedNeuron(Neuron, Firing):
     def observed(
         self, spikes: Tensor, x: Tensor, before: Sequence[Tensor], steps: range, rows: Sequence[Tensor]
     ) -> Tensor:
-        """The spikes of a chunk as observers of the pass have them; arguments as of `Observer.emitted`."""
+        """The spikes of a chunk as observers of the pass have them; arguments as in `Observer.emitted`."""
         for observer in carried(steps).observers:
             spikes = observer.emitted(self, spikes, x, before, steps, rows)
         return spikes

@@ -6,7 +6,7 @@ nothing has to be put back. A module that makes a `range` of its own for its chi
 steps; a slice of them keeps it.
 
 A compiler sees steps as tensors, so that one graph serves every step. `torch.compile` takes a `range` for constants,
-and would make a graph for each step, or none where it finds that they change. What a network is traced with knows the
+and would make a graph for each step, or none if it finds that they change. What a network is traced with knows the
 number of its steps, and has each as a tensor.
 """
 
@@ -218,7 +218,7 @@ def _traced(value: Any) -> Any:
 
 
 Row = int | Tensor
-"""A place on the first axis of a tensor: a number, or a tensor [] where it is traced."""
+"""A place on the first axis of a tensor: a number, or a tensor [] if it is traced."""
 
 
 def last_of(step: Row, count: int) -> Row:
@@ -241,5 +241,5 @@ def set_row(values: Tensor, row: Row, new: Tensor) -> None:
 
 
 def share(part: int, whole: Tensor) -> float | Tensor:
-    """part/whole of a count []; a tensor where it is traced, since reading a number would end the graph."""
+    """part/whole of a count []; a tensor if it is traced, since reading a number would end the graph."""
     return part / whole if torch.compiler.is_compiling() else part / int(whole)

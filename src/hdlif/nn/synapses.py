@@ -86,7 +86,7 @@ class Integer:
     Attributes:
         bits: 2 to 8.
     Raises:
-        ValueError: `bits` lies outside this range.
+        ValueError: `bits` is outside this range.
     """
 
     bits: int = 4
@@ -178,7 +178,7 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
     ([2, 8, 5, 5], 3)
 
     Args:
-        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias: as of `torch.nn.Conv2d`.
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias: as in `torch.nn.Conv2d`.
         quantizer: of the weights: `Binary()`, `Ternary()`, `Integer(bits)` or one of your own; None keeps fp32 weights.
     """
 
@@ -223,7 +223,7 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
         return self._code_conv() if is_ours and self._own_hindrance() is None else None
 
     def hindrance(self, x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
-        """Why this layer does not run on the kernels for codes (`nn.kernels.code_conv`); None where it does."""
+        """Why this layer does not run on the kernels for codes (`nn.kernels.code_conv`); None if it does."""
         own = self._own_hindrance()
         return code_conv.hindrance(x, weight, codes) if own is None else own
 
@@ -263,8 +263,8 @@ class QuantLinear(_Quantizable, nn.Linear):
     [2, 4]
 
     Args:
-        in_features, out_features, bias: as of `torch.nn.Linear`.
-        quantizer: as of `QuantConv2d`.
+        in_features, out_features, bias: as in `torch.nn.Linear`.
+        quantizer: as in `QuantConv2d`.
     """
 
     def __init__(

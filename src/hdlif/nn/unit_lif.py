@@ -43,9 +43,9 @@ class LateResetLIF(UnitLIF):
     ([1.0, 0.0], [[0.25]])
 
     Args:
-        time_steps, threshold: as of `LIF`.
+        time_steps, threshold: as in `LIF`.
         size: the amount that a spike subtracts; the threshold by default.
-        others: `leak`, `channels`, `per_step`, `surrogate` and `path`, as of `LIF`.
+        others: `leak`, `channels`, `per_step`, `surrogate` and `path`, as in `LIF`.
     """
 
     def __init__(self, time_steps: int, *, threshold: float = 1.0, size: float | None = None, **others: Any) -> None:
@@ -76,7 +76,7 @@ class LeakyIntegrator(EquationNeuron):
     Args:
         leak: λ, 1 of an integrator that forgets nothing.
         gain: g.
-        time_steps, learned, channels, per_step, quantizer, path: as of `EquationNeuron`.
+        time_steps, learned, channels, per_step, quantizer, path: as in `EquationNeuron`.
     State: {"potential": v [B, ...]}, float32 or wider.
     """
 

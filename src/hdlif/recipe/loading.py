@@ -49,8 +49,8 @@ def named_text(name_or_path: str | Path, folder: str, what: str) -> tuple[str, s
     try:
         return path.stem, text_of(path, f"a {what}")
     except FileNotFoundError:
-        mend = f"give the path of a YAML file or {did_you_mean(str(name_or_path), names)}"
-        raise RecipeError(f"{name_or_path}: there is no such file and no shipped {what} of that name; {mend}") from None
+        fix = f"give the path of a YAML file or {did_you_mean(str(name_or_path), names)}"
+        raise RecipeError(f"{name_or_path}: there is no such file and no shipped {what} of that name; {fix}") from None
 
 
 def recipe_text(name_or_path: str | Path) -> tuple[str, str]:
@@ -108,7 +108,7 @@ def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
     """Return the section `data` with these keys, checked as that of a recipe; `name` begins the error.
 
     Raises:
-        RecipeError: as of `load_recipe`.
+        RecipeError: as in `load_recipe`.
     """
     try:
         return DataConfig.model_validate(keys)
@@ -153,8 +153,8 @@ def below(folder: Path, stated: str, seen: str, *, kind: str = "recipe", ships: 
     with contextlib.suppress(OSError):
         if path.is_file():
             return path
-    mend = f"give the path of a YAML file at or below the folder of this one or {did_you_mean(stated, shipped(ships))}"
-    raise RecipeError(f"{seen}: there is no such file and no shipped {kind} of that name; {mend}")
+    fix = f"give the path of a YAML file at or below the folder of this one or {did_you_mean(stated, shipped(ships))}"
+    raise RecipeError(f"{seen}: there is no such file and no shipped {kind} of that name; {fix}")
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -211,21 +211,21 @@ def replace_value(tree: dict[str, Any], override: str) -> None:
     for section in sections:
         place = place.setdefault(section, {})
         if not isinstance(place, dict):
-            mend = f"set {cut(section)} as a whole, for example --set {cut(section)}=VALUE"
-            raise RecipeError(f"{source}: {cut(section)} = {shown(place)} has no keys; {mend}")
+            fix = f"set {cut(section)} as a whole, for example --set {cut(section)}=VALUE"
+            raise RecipeError(f"{source}: {cut(section)} = {shown(place)} has no keys; {fix}")
     try:
         value = parse_yaml(text, source=source)
     except RecipeError:
         if (mark := text.lstrip()[:1]) not in tuple("*&!%@`"):
             raise
         quoted = "'" + text.strip().replace("'", "''") + "'"
-        mend = f'quote it: --set "{cut(path.strip())}={cut(quoted)}"'
-        raise RecipeError(f"{source}: YAML takes no text that begins with {mark}; {mend}") from None
+        fix = f'quote it: --set "{cut(path.strip())}={cut(quoted)}"'
+        raise RecipeError(f"{source}: YAML takes no text that begins with {mark}; {fix}") from None
     joined = [name for name, given in value.items() if given is None and ":" in name] if isinstance(value, dict) else []
     if joined:
-        mend = f'--set "{cut(path.strip())}={cut(_JOINED.sub(": ", text.strip()))}"'
+        fix = f'--set "{cut(path.strip())}={cut(_JOINED.sub(": ", text.strip()))}"'
         seen = f"{source}: YAML takes {cut(joined[0])} for a key without a value"
-        raise RecipeError(f"{seen}, for a space has to stand behind the colon: {mend}")
+        raise RecipeError(f"{seen}, for a space has to stand after the colon: {fix}")
     place[key] = value
 
 

@@ -47,7 +47,7 @@ def render(
     Args:
         columns: names of the columns.
         cells: by row and column, what has been trained: "accuracy", "std" (None of one seed), "accuracy_per_step" in
-            0..1 (empty where it is not known of all seeds), "sops" (None of a network without a deployed form), and the
+            0..1 (empty if it is not known of all seeds), "sops" (None of a network without a deployed form), and the
             number "n" of seeds; without the first three where the task is no classification.
         headings: of the columns of the table, of which some may say what all cells of a row share.
         texts: by row, what the table says in each of them.

@@ -269,7 +269,7 @@ def set_apart(places: Sequence[float], which: int, count: int, *, room: float) -
 
 
 def ticks(count: int, *, whole: bool | None = None) -> MaxNLocator:
-    """Place at most so many ticks at round numbers; `whole` as of `lines`, where it matters."""
+    """Place at most so many ticks at round numbers; `whole` as in `lines`, where it matters."""
     more = {} if whole is None else {"integer": whole, "min_n_ticks": 1}
     return MaxNLocator(nbins=count, steps=[1, 2, 5, 10], **more)
 

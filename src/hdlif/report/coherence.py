@@ -72,7 +72,7 @@ def section(entries: Sequence[Coherence]) -> Section:
     ]
     caption = (
         "Distance (1 − cosine) from STBP’s dL/dm by time step in each neuron layer, given STBP’s own dL/ds; at the "
-        "last step nothing lies ahead that could be cut."
+        "last step nothing is ahead that could be cut."
     )
     top = max([1e-3, *(1.05 * value for by_layer in steps for values in by_layer.values() for value in values)])
     return Section(names, [*figures, panels("coherence-step", "1 − cosine", caption, names, steps, top=top)])

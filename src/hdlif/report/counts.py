@@ -97,7 +97,7 @@ def _outlined(model: nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> Cou
 
 def initial_neurons(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], None]) -> tuple[Neuron, ...]:
     """Leak and threshold of a network that is not trained yet; none, with a warning, if it has no deployed form."""
-    # What comes behind draws what it would have drawn without.
+    # What comes after draws what it would have drawn without.
     with torch.random.fork_rng(devices=[]):
         graph = deployed_or_none(
             model, recipe, warn=lambda error: warn(f"the network can be trained, but not exported: {error}")

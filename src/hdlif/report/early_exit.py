@@ -48,9 +48,9 @@ def choose_on_validation(graph: Graph, sets: ImageSets, source: Path | str, *, m
     Raises:
         InputError: there is no validation part, or nothing to save.
     """
-    mend = "give --confidence a number, such as 0.95"
+    fix = "give --confidence a number, such as 0.95"
     if not len(sets.validation):
-        raise InputError(f"{source}: its data have no validation part to choose a confidence on; {mend}")
+        raise InputError(f"{source}: its data have no validation part to choose a confidence on; {fix}")
     task = task_of(graph)
     assert isinstance(task, Classify)
     drawing = task.drawing()
@@ -60,4 +60,4 @@ def choose_on_validation(graph: Graph, sets: ImageSets, source: Path | str, *, m
         # Without rounding: 0.94 - 0.935 is a little more than 0.005.
         if round(100 * (all_steps - accuracy), 9) <= max_drop:
             return EarlyExit(confidence, steps, accuracy, graph.time_steps, all_steps, whole.n)
-    raise InputError(f"{source}: each confidence loses more than {max_drop:g} points of {all_steps:.2%}; {mend}")
+    raise InputError(f"{source}: each confidence loses more than {max_drop:g} points of {all_steps:.2%}; {fix}")

@@ -164,7 +164,7 @@ def _openvino_int8(material: Material, batch: int) -> Path:
         try:
             model = quantize()
         except ValueError:
-            # where a convolution has no bias, it takes the threshold behind it for one, and fails to correct it
+            # where a convolution has no bias, it takes the threshold after it for one, and fails to correct it
             model = quantize(disable_bias_correction=True)
     path = material.folder / f"openvino_int8_{batch}.xml"
     openvino.save_model(model, str(path), compress_to_fp16=False)
@@ -229,7 +229,7 @@ ENGINES: Mapping[str, Engine] = {
     "torch": Engine(("torch",), _torch, _load_torch, 0.98, "float32"),
 }
 """An INT8 engine rounds more than the network itself does, and so does OpenVINO as it comes, which computes in bfloat16
-where the processor can; the others differ where a code lies on a boundary."""
+where the processor can; the others differ where a code is on a boundary."""
 PEERS: Mapping[str, tuple[str, ...]] = {
     "openvino": ("openvino_int8", "openvino", "openvino_f32"),
     "onnxruntime": ("onnxruntime_int8", "onnxruntime"),

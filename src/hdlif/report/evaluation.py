@@ -73,7 +73,7 @@ def evaluate_network(
 ) -> Evaluated:
     """Answer all samples after each step, as `training.evaluate` does.
 
-    The deployed form takes over where it has low-bit weights, is measured to be faster, and gives `AGREEMENT` of
+    The deployed form takes over if it has low-bit weights, is measured to be faster, and gives `AGREEMENT` of
     `SAMPLED` samples, spread over the set, the answer that PyTorch gives them; these are counted as PyTorch has them.
 
     Args:

@@ -122,7 +122,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     ),
     "firing-rate": Explanation(
         _BY_LAYER
-        + "The further to the left, the fewer spikes, and the less the layer behind has to compute. A layer at "
+        + "The further to the left, the fewer spikes, and the less the layer after has to compute. A layer at "
         "0 is silent and passes nothing on.",
         "explanation/spiking_neurons",
     ),
@@ -167,7 +167,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     ),
     "coherence-local": Explanation(f"A row is a layer. {_GRADIENT}Each layer is looked at alone.", _COHERENCE),
     "coherence-end-to-end": Explanation(
-        f"A row is a layer of weights. {_GRADIENT}Deviations of all layers behind add up here.", _COHERENCE
+        f"A row is a layer of weights. {_GRADIENT}Deviations of all layers after add up here.", _COHERENCE
     ),
     "coherence-step": Explanation(
         _BY_STEP + "0 is the gradient of full back-propagation through time (STBP); the higher a line, the more the "
@@ -175,7 +175,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         _COHERENCE,
     ),
     "ablation-results": Explanation(
-        "A row and a column together say what was trained; the cell says how it did. The figure behind ± is the "
+        "A row and a column together say what was trained; the cell says how it did. The figure after ± is the "
         "standard deviation over the seeds: differences smaller than that may be chance.",
         "how_to/experiments",
     ),

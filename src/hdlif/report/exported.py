@@ -134,19 +134,19 @@ def _compared(by: str, graph: Graph, x: Floats, found: Any, *, least: float | No
     found = np.ascontiguousarray(found, np.float32)
     same = found.shape == expected.shape and found.tobytes() == expected.tobytes()
     if found.shape != expected.shape or (least is None and not same):
-        raise MachineError(f"{by} gives outputs {list(found.shape)} that are not the reference's; {_MEND}")
+        raise MachineError(f"{by} gives outputs {list(found.shape)} that are not the reference's; {_FIX}")
     with np.errstate(all="ignore"):
         difference = 0.0 if same else float(np.abs(found - expected).max())
     agreement = 1.0 if same else float(alike(expected, found, graph.task).mean())
     if least is not None and not agreement >= least:
         raise MachineError(
             f"{by} gives another answer than the reference to {1 - agreement:.0%} of {x.shape[1]} random inputs, and "
-            f"outputs that are off by up to {difference:.3g}; {_MEND}"
+            f"outputs that are off by up to {difference:.3g}; {_FIX}"
         )
     return Compared(by, x.shape[1], int(expected.size), difference, agreement)
 
 
-_MEND = "nothing was written; leave out --check to write it all the same, and report it"
+_FIX = "nothing was written; leave out --check to write it all the same, and report it"
 
 
 def _onnxruntime(path: Path) -> Engine:

@@ -1,4 +1,4 @@
-"""Figures of the page: charts with a caption and the numbers behind them."""
+"""Figures of the page: charts with a caption and the numbers after them."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ _MARKED = 16
 
 @dataclass(frozen=True)
 class Figure:
-    """One chart, or small multiples of one kind, with its caption and the numbers behind it.
+    """One chart, or small multiples of one kind, with its caption and the numbers after it.
 
     Attributes:
         kind: which of `explanations.EXPLANATIONS` it has.
@@ -48,7 +48,7 @@ class Section:
 def lines(
     ident: str, caption: str, names: Sequence[str], series: Sequence[Series], *, kind: str | None = None, **options: Any
 ) -> Figure:
-    """One chart of `charts.lines`, of the series that have points; `kind` as of `Figure`, where it is not `ident`."""
+    """One chart of `charts.lines`, of the series that have points; `kind` as in `Figure`, if it is not `ident`."""
     drawn = [one for one in series if one.y]
     if not drawn:
         return Figure(caption, [])
@@ -72,7 +72,7 @@ def dots(
     Args:
         rows_are: what a row is, where that is no layer.
         within: as `charts.dots` takes it; the rows are then sorted by their mean, the least on top.
-        kind: as of `Figure`, where it is not `ident`.
+        kind: as in `Figure`, if it is not `ident`.
     """
     rows = union([name for name, value in layers.items() if value is not None] for layers in values)
     if not rows:

@@ -113,7 +113,7 @@ def accuracy_by_steps(names: Sequence[str], early: Mapping[str, Early]) -> Figur
 def f1_by_label(names: Sequence[str], labels: Mapping[str, Labels]) -> Figure:
     """Draw a row for each label; the table lists the counts."""
     values = [dict(zip(one["names"], one["f1"], strict=True)) if (one := labels.get(name)) else {} for name in names]
-    caption = "F1 of each label on the test set: 1 where it is said of just the samples that have it."
+    caption = "F1 of each label on the test set: 1 if it is said of just the samples that have it."
     figure = dots("f1-by-label", caption, names, values, x_label="F1", rows_are="label", within=(0, 1))
     rows = [
         [label, name, *aligned([f1], decimals=4), *map(str, counts)]
@@ -132,7 +132,7 @@ def predicted_against_true(names: Sequence[str], errors: Mapping[str, Errors]) -
     values = union(errors[name]["names"] for name in names if name in errors)
     caption = (
         "Predicted against true values of test samples: the mean over each tenth of the range of the true value; a bar "
-        "is one standard deviation to each side. A perfect network lies on the diagonal, which is dashed."
+        "is one standard deviation to each side. A perfect network is on the diagonal, which is dashed."
     )
     if len(values) > _MOST_PANELS:
         caption += f" The first {_MOST_PANELS} of {len(values)} values."

@@ -37,7 +37,7 @@ def peak_memory(
         batch_apart: train all updates on one batch that is there before the first reading, and is so not counted.
         updates: that are made; the first ones take what the others find.
     Raises:
-        TrainingError: a child failed (most often for want of memory).
+        TrainingError: a child failed (most often for lack of memory).
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recipe.yaml"

@@ -33,7 +33,7 @@ def recording_page(
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_operations: int = DEFAULT_MAX_OPERATIONS,
 ) -> str:
-    """Return a self-contained page; windows that overlap one before are left out, and those behind `MOST_STEPS`.
+    """Return a self-contained page; windows that overlap one before are left out, and those after `MOST_STEPS`.
 
     Args:
         recording: a series, a sound, or a recording of events.
@@ -143,7 +143,7 @@ def _findings(labels: Sequence[str | None], windows: Sequence[tuple[str, str]], 
     else:
         counts = Counter(labels).most_common()
         said = f"{', '.join(f'{label} in {count}' for label, count in counts)} of {len(windows)} windows."
-    more = f" {left_out} further windows, which overlap these or lie behind them, are not shown." if left_out else ""
+    more = f" {left_out} further windows, which overlap these or lie after them, are not shown." if left_out else ""
     return said + more
 
 

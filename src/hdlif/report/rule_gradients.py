@@ -54,7 +54,7 @@ def coherence(
         targets: recipes (file or shipped name; untrained), checkpoints or run folders.
         overrides: "a.b=v" each, for the recipes.
         batches: batches of the recipe's size.
-        data_root: the folder of the data set, where it is not bundled.
+        data_root: the folder of the data set, if it is not bundled.
         neurons: kinds; networks of others are left out. All by default.
         losses: of `LOSSES`.
         threads: PyTorch's in the meantime; "auto" for those that the first network is measured to be fastest with

@@ -158,7 +158,7 @@ _OF_NETWORKS: Mapping[str, tuple[str, TypeAdapter[Any]]] = {
     "labels": ("labels.json", TypeAdapter(Labels)),
 }
 """Files that a run folder may have, and the fields of `Run` that hold them."""
-_MEND = "finish the run with `hdlif train RECIPE --resume`, or run it again"
+_FIX = "finish the run with `hdlif train RECIPE --resume`, or run it again"
 
 
 @dataclass
@@ -193,7 +193,7 @@ def read_run(folder: Path) -> Run:
     path = folder / "summary.json"
     summary = _json(_text(path), str(path))
     if not isinstance(summary, dict):
-        raise InputError(f"{path} holds a {type(summary).__name__}, a summary is a JSON object; {_MEND}")
+        raise InputError(f"{path} holds a {type(summary).__name__}, a summary is a JSON object; {_FIX}")
     if "networks" not in summary:
         network = _checked(RESULT, {"name": folder.resolve().name} | summary, str(path))
         network = replace(network, name=run_name(folder, network.name))
@@ -208,7 +208,7 @@ def read_run(folder: Path) -> Run:
     for network in demo["networks"]:
         name = network.name
         if not _is_component(name) or name in run.folders:
-            raise InputError(f"{path}: network {brief(name)} stands twice or is not a folder's name; {_MEND}")
+            raise InputError(f"{path}: network {brief(name)} stands twice or is not a folder's name; {_FIX}")
         common: Any = {key: demo.get(key) for key in ("seed", "versions", "hardware") if getattr(network, key) is None}
         _add(run, replace(network, **common), folder / name)
     return run
@@ -269,7 +269,7 @@ def _add(run: Run, network: TrainResult, folder: Path) -> None:
         if (path := folder / file).exists():
             found = _record(path, record)
             if not _is_even(found):
-                raise InputError(f"{path}: its lists are not as long as one another; {_MEND}")
+                raise InputError(f"{path}: its lists are not as long as one another; {_FIX}")
             getattr(run, by_name)[name] = found
 
 
@@ -286,8 +286,8 @@ def _coherence(folder: Path) -> list[Coherence]:
     path = folder / "coherence.json"
     if not path.exists():
         return []
-    mend = "write it again with `hdlif coherence TARGET --out DIR`, or remove it"
-    return _record(path, _COHERENCE, mend)["networks"]
+    fix = "write it again with `hdlif coherence TARGET --out DIR`, or remove it"
+    return _record(path, _COHERENCE, fix)["networks"]
 
 
 _NOT_DRAWN = ("surrogate", "fallback", "threads", "traces")
@@ -311,15 +311,15 @@ def _text(path: Path) -> str:
     except FileNotFoundError:
         raise InputError(f"{path} is missing, a finished run has one; {_finishing(path.parent)}") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({reason(error)}); {_MEND}") from error
+        raise InputError(f"{path} cannot be read ({reason(error)}); {_FIX}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} cannot be read (byte {error.start} is not UTF-8); {_MEND}") from error
+        raise InputError(f"{path} cannot be read (byte {error.start} is not UTF-8); {_FIX}") from error
 
 
 def _finishing(folder: Path) -> str:
-    """How to go on with the run in a folder: by a command, where it was stopped and can go on."""
+    """How to go on with the run in a folder: by a command, if it was stopped and can go on."""
     if not all((folder / name).exists() for name in ("recipe.yaml", "last.safetensors")):
-        return _MEND
+        return _FIX
     return f"the run was stopped, and goes on with: {resuming(folder)}"
 
 
@@ -329,22 +329,22 @@ def _json(text: str, source: str) -> Any:
         if is_deeper(value, MOST_LEVELS):
             raise ValueError(f"more than {MOST_LEVELS} levels in each other")
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{source} is not JSON ({error}); {_MEND}") from error
+        raise InputError(f"{source} is not JSON ({error}); {_FIX}") from error
     return value
 
 
 _Record = TypeVar("_Record")
 
 
-def _record(path: Path, record: TypeAdapter[_Record], mend: str = _MEND) -> _Record:
-    return _checked(record, _json(_text(path), str(path)), str(path), mend)
+def _record(path: Path, record: TypeAdapter[_Record], fix: str = _FIX) -> _Record:
+    return _checked(record, _json(_text(path), str(path)), str(path), fix)
 
 
-def _checked(record: TypeAdapter[_Record], value: Any, source: str, mend: str = _MEND) -> _Record:
+def _checked(record: TypeAdapter[_Record], value: Any, source: str, fix: str = _FIX) -> _Record:
     try:
         return record.validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = cut(".".join(str(part) for part in first["loc"]))
         seen = "" if first["type"] == "missing" else f" = {cut(repr(first['input']), 40)}"
-        raise InputError(f"{source}: {place}{seen}: {first['msg']}; {mend}") from error
+        raise InputError(f"{source}: {place}{seen}: {first['msg']}; {fix}") from error

@@ -1,6 +1,6 @@
 """The stack that signal handlers run on.
 
-Python's handlers run on the thread's alternate stack where it has one, as it has under `faulthandler`. OpenVINO puts a
+Python's handlers run on the thread's alternate stack if it has one, as it has under `faulthandler`. OpenVINO puts a
 stack of its own in its place and unmaps that with its last network: the next signal, SIGTERM or Ctrl-C, would end the
 process by a segmentation fault.
 """

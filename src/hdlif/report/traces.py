@@ -165,7 +165,7 @@ def _membranes(names: Sequence[str], found: Found, neurons: Sequence[str], sampl
 
 
 def _panel(text: Text, traces: Mapping[int, NeuronTrace], title: str) -> Markup:
-    """Draw a line for each membrane, dotted its threshold, and a mark where it fires."""
+    """Draw a line for each membrane, dotted its threshold, and a mark if it fires."""
     with charts.chart(charts.PANEL) as axes:
         for style, trace in traces.items():
             x = time_axis(trace.membrane)

@@ -39,7 +39,7 @@ class MeasuredNetwork:
         task: what it has learned.
         drawings: by name, what a report draws of the test set, as JSON has it.
         counts: operations, sizes and learned neuron parameters.
-        parameters, fp32_mb, saved_bytes: as of `TrainResult`.
+        parameters, fp32_mb, saved_bytes: as in `TrainResult`.
     """
 
     evaluated: Evaluated

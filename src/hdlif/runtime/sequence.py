@@ -27,7 +27,7 @@ class Sequence:
     ) -> None:
         batch = shape[0]
         self._shape, self._outputs, self._states = shape, outputs, states
-        # of one each: what a sequence holds lies in the runtime image by image
+        # of one each: what a sequence holds is in the runtime image by image
         self._parts = [_native.Sequence(network) for _ in range(batch)]
         self._only = self._parts[0] if batch == 1 else None
 
@@ -81,7 +81,7 @@ class Sequence:
         return {"t": np.array(self.t, np.int64), **{name: np.moveaxis(array, -1, 1) for name, array in last.items()}}
 
     def resume(self, state: Mapping[str, Array]) -> None:
-        """Go on from a state of this network and batch; raises `StateError` where it is none."""
+        """Go on from a state of this network and batch; raises `StateError` if it is none."""
         t = check_state(state, self._states, len(self._parts))
         for which, part in enumerate(self._parts):
             own = [state[name][which : which + 1] for name in self._states]

@@ -22,7 +22,7 @@ def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> 
     Where the network was trained on series of unequal lengths, T is that of each.
 
     A file of readings has one or several, read as `hdlif.inputs.series.parse_several` says: a row a step, a column a
-    channel. One that is longer than a network's windows is cut as its training's were, and the rows behind the last
+    channel. One that is longer than a network's windows is cut as its training's were, and the rows after the last
     whole window are passed over; each is resampled where the network's are. A sound is one, or several where the
     network was trained on windows.
 
@@ -53,10 +53,10 @@ def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> 
             if not fewest <= steps <= time_steps or values.shape[1] != channels:
                 seen = f"has {len(values)} rows and {values.shape[1]} columns"
                 at = f", {steps} at {record.rates[1]} for {record.rates[0]}," if record.rates else ","
-                mend = "give those that it was trained on, in their order"
+                fix = "give those that it was trained on, in their order"
                 if steps < fewest and values.shape[1] == channels:
-                    mend = f"give {_rows_of(record, time_steps)}, or take the answers so far: --stream FILE --partial"
-                raise InputError(f"{name}: {seen}{at} and {takes}; {mend}")
+                    fix = f"give {_rows_of(record, time_steps)}, or take the answers so far: --stream FILE --partial"
+                raise InputError(f"{name}: {seen}{at} and {takes}; {fix}")
             values = resampled(values, *record.rates) if record.rates else values
             yield name, shown(values, record.mean, record.std)[:, None]
 

@@ -238,7 +238,7 @@ class Session:
     def stage_seconds(self, x: Floats, steps: int | None = None) -> dict[str, float]:
         """Where the time of a run goes: seconds of each stage, by the name of its first node.
 
-        A stage is what the runtime computes together, such as a convolution with the affine and the neuron behind it.
+        A stage is what the runtime computes together, such as a convolution with the affine and the neuron after it.
         """
         x, logits = self._prepare(x, steps)
         seconds = np.zeros(len(self._names) - 1)

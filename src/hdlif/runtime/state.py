@@ -67,7 +67,7 @@ def count_steps(x: Array, shape: tuple[int, ...], steps: int | None, time_steps:
 
 
 def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], batch: int) -> int:
-    """The state's `t`; raises `StateError` where it is not of this network and this batch."""
+    """The state's `t`; raises `StateError` if it is not of this network and this batch."""
     if set(state) != {"t", *shapes}:
         raise StateError(
             f"state has the entries {cut(str(sorted(map(str, state))), 400)}; this network's has "
@@ -136,7 +136,7 @@ def _share(a: Array, b: Array) -> bool:
 
 
 def _span(array: Array) -> tuple[int, int]:
-    """The first byte of an array that is not empty, and the one behind its last."""
+    """The first byte of an array that is not empty, and the one after its last."""
     first = array.__array_interface__["data"][0]
     reach = [stride * (size - 1) for stride, size in zip(array.strides, array.shape, strict=True)]
     return first + sum(r for r in reach if r < 0), first + sum(r for r in reach if r > 0) + array.itemsize

@@ -93,7 +93,7 @@ class Stream:
             hop: samples from the beginning of one window to that of the next, of sounds at the network's rate; that of
                 the training, and where it cut no windows their length.
             confidence: in 0..1; "auto" for the file's own, which is the default if it has one; "off" for none.
-            rate: of a sound, in Hz, where it is not the network's: it is resampled as `hdlif run` resamples a file.
+            rate: of a sound, in Hz, if it is not the network's: it is resampled as `hdlif run` resamples a file.
         Raises:
             InputError: the network takes neither series nor sounds, or windows of another length.
             HdlifError: an argument is out of its range, or does not go with the network's task.
@@ -110,10 +110,10 @@ class Stream:
         self._confidence = choose_confidence(confidence, session.confidence, session.task)
         own = record.sound.rate if record.sound else None
         if rate is not None and (own is None or not is_integer(rate) or not LOWEST_RATE <= rate <= HIGHEST_RATE):
-            mend = f"; give an integer in {LOWEST_RATE}..{HIGHEST_RATE}"
+            fix = f"; give an integer in {LOWEST_RATE}..{HIGHEST_RATE}"
             if own is None:
-                mend = " applies to sounds, and the network takes rows of numbers; leave it out"
-            raise HdlifError(f"rate = {brief(rate)}{mend}")
+                fix = " applies to sounds, and the network takes rows of numbers; leave it out"
+            raise HdlifError(f"rate = {brief(rate)}{fix}")
         self._rates = (rate or own or 1, own or 1)
         self._resampler = Resampler(*self._rates) if self._rates[0] != self._rates[1] else None
         # A step of a sound has many samples, and of readings it is one.

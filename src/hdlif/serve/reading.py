@@ -93,7 +93,7 @@ def as_file(
     Args:
         columns: the names of the network's columns, if they have any.
         grow: called with the bytes that decoding an image takes, before it is decoded.
-        ended: as of `Given`.
+        ended: as in `Given`.
     """
     if kind == JSON:
         file = io.BytesIO()

@@ -79,7 +79,7 @@ class Refusal(Exception):  # noqa: N818 - an answer to a client, not a fault
     @cached_property
     def body(self) -> bytes:
         """The response's body."""
-        said = {"code": self.code, "message": printable(self.message), "mend": KINDS[self.code][1]}
+        said = {"code": self.code, "message": printable(self.message), "fix": KINDS[self.code][1]}
         return json.dumps(said).encode()
 
     @property

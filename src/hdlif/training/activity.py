@@ -66,7 +66,7 @@ class Density:
     def __post_init__(self) -> None:
         _check_weight(self.weight)
         if not 0 <= self.target < 1:
-            raise ValueError(f"target = {self.target}; a spike density lies in 0..1")
+            raise ValueError(f"target = {self.target}; a spike density is in 0..1")
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
         """The density, and the neurons it is of (those of a whole batch)."""

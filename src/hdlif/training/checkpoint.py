@@ -61,7 +61,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: the file is absent, damaged, or no checkpoint of this program.
     """
-    mend = "the file is damaged or of another kind, give a checkpoint that hdlif wrote"
+    fix = "the file is damaged or of another kind, give a checkpoint that hdlif wrote"
     try:
         os.close(open_regular(path, os.O_RDONLY))
         with safe_open(path, framework="pt") as file:
@@ -73,7 +73,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     # Of torch, for a type or a shape that it has not; of pyo3, which safetensors is made with, for names that are none.
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError, MemoryError) as error:
         reason = cut((str(error).splitlines() or [type(error).__name__])[0], 200)
-        raise CheckpointError(f"{path}: is not a whole safetensors file ({reason}); {mend}") from error
+        raise CheckpointError(f"{path}: is not a whole safetensors file ({reason}); {fix}") from error
     if list(metadata) != [METADATA_KEY]:
         raise CheckpointError(
             f"{path}: the metadata keys are {brief(sorted(metadata))}; a checkpoint has exactly one, "

@@ -102,7 +102,7 @@ def check_outputs(network: nn.Module, x: Tensor, task: Task) -> None:
 
 
 def checked_samples(given: object, name: Literal["train", "validation"], task: Task) -> Samples:
-    """What `Trainer.fit` is given as samples. Raises where it is none, or not what the task learns from.
+    """What `Trainer.fit` is given as samples. Raises if it is none, or not what the task learns from.
 
     There may be no validation samples.
     """

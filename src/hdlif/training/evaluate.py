@@ -65,7 +65,7 @@ def answered(
     """The outputs [T, B, n] and the target of every batch, in eval mode; modules keep their modes.
 
     Args:
-        model, batches, device: as of `evaluate`.
+        model, batches, device: as in `evaluate`.
         time_steps: T.
     """
     for batch in batches:
@@ -93,7 +93,7 @@ def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
     2
 
     Args:
-        model, batches: as of `evaluate`.
+        model, batches: as in `evaluate`.
         time_steps: T.
     Raises:
         DataError: there is no batch.
@@ -122,7 +122,7 @@ def reestimated(model: nn.Module, batches: Batches, *, time_steps: int) -> Itera
     """`reestimate` for the time of the context; afterwards the training statistics are back.
 
     Args:
-        model, batches, time_steps: as of `reestimate`.
+        model, batches, time_steps: as in `reestimate`.
     """
     kept = [(buffer, buffer.clone()) for norm in _batch_norms(model) for buffer in norm.buffers(recurse=False)]
     try:

@@ -206,7 +206,7 @@ def tell(bar: Progress, line: str) -> None:
 
 
 def note(bar: Progress, line: str) -> None:
-    """Print what a bar has shown, where it is enabled and there is no screen to draw it on: in a file, or a log.
+    """Print what a bar has shown, if it is enabled and there is no screen to draw it on: in a file, or a log.
 
     Args:
         bar: as `progress_bar` makes it.

@@ -13,7 +13,7 @@ from hdlif.nn.kernels.tensors import is_plain
 
 Groups = Iterable[dict[str, Any]]
 Schedule = Callable[[int, int], float]
-"""(step, total) -> the factor of the learning rate at `step`, from 0, of `total` behind the warm-up."""
+"""(step, total) -> the factor of the learning rate at `step`, from 0, of `total` after the warm-up."""
 
 
 def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -67,7 +67,7 @@ def adamw(
 
 
 class OnePass:
-    """Has a step of PyTorch's SGD, Adam or AdamW be one pass over each parameter, where all lies plainly on a CPU.
+    """Has a step of PyTorch's SGD, Adam or AdamW be one pass over each parameter, where all is plainly on a CPU.
 
     That is PyTorch's `fused`, which it takes by itself on a GPU alone, and which reads parameters, gradients and
     momentum by their addresses: whether they are contiguous is looked at before each step. An optimiser that was made

@@ -40,7 +40,7 @@ class Optimization:
     >>> constant = Optimization(adam.optimizer, schedule=lambda step, total: 1.0)
 
     Attributes:
-        optimizer: as of `Trainer`.
+        optimizer: as in `Trainer`.
         schedule: as `scheduler` of `Trainer`.
     """
 
@@ -143,7 +143,7 @@ class LearningRates:
 
     Args:
         optimizer: whose rates are set.
-        scheduler: as of `Trainer`.
+        scheduler: as in `Trainer`.
         total: updates of the training.
         warmup: updates in which the rates rise to their full size.
     Raises:

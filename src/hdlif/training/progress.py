@@ -88,7 +88,7 @@ class Progress(Callback):
 
 
 def _named(name: str, value: float | None) -> list[str]:
-    """A figure behind its name, an accuracy in per cent; nothing where there is none."""
+    """A figure after its name, an accuracy in per cent; nothing where there is none."""
     if value is None:
         return []
     return [f"{name} {value:.1%}" if name.endswith("accuracy") else f"{name} {value:.4g}"]

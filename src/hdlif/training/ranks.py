@@ -106,7 +106,7 @@ class Ranks:
         return values if self.count == 1 else self.sum(values.detach()) / self.count
 
     def mean_value(self, value: float) -> float:
-        """The mean over ranks of a number; not finite where it is so on one."""
+        """The mean over ranks of a number; not finite if it is so on one."""
         return value if self.count == 1 else float(self.mean(torch.tensor(value, dtype=torch.float64)))
 
     def exchange(self, sums: Sequence[float], highest: Sequence[int]) -> tuple[list[float], list[int]]:

@@ -31,7 +31,7 @@ WRITTEN = (
 
 
 class RunFiles:
-    """The files of a training in `out`; where it has several ranks, the first alone touches them.
+    """The files of a training in `out`; if it has several ranks, the first alone touches them.
 
     Args:
         out: the run folder.

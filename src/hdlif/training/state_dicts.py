@@ -19,12 +19,12 @@ _WRAPPERS = ("state_dict", "model", "model_state_dict")
 _DAMAGED = (SafetensorError, RuntimeError, AttributeError, TypeError, ValueError, LookupError, EOFError)
 
 
-def read_state_dict(path: Path, of: str, mend: str) -> dict[str, Tensor]:
+def read_state_dict(path: Path, of: str, fix: str) -> dict[str, Tensor]:
     """The tensors of a file by name: safetensors, or PyTorch's own (read without running its code).
 
     Args:
         of: whose they are to be, for an error.
-        mend: what to do about it.
+        fix: what to do about it.
     Raises:
         CheckpointError: no such file, or a damaged one, or one that holds something else.
     """
@@ -40,29 +40,29 @@ def read_state_dict(path: Path, of: str, mend: str) -> dict[str, Tensor]:
         # As data-parallel training names them.
         return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}); {mend}") from error
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}); {fix}") from error
     except _DAMAGED as error:
-        raise _other(path, of, mend, error) from error
+        raise _other(path, of, fix, error) from error
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path}: holds more than tensors, and is not read; {mend}") from error
+        raise CheckpointError(f"{path}: holds more than tensors, and is not read; {fix}") from error
 
 
 def load_state_dict(
-    path: Path, network: nn.Module, of: str, mend: str, *, resized: Collection[str] = frozenset()
+    path: Path, network: nn.Module, of: str, fix: str, *, resized: Collection[str] = frozenset()
 ) -> None:
-    """Fill `network` from such a file. Raises `CheckpointError` also where it is of another network.
+    """Fill `network` from such a file. Raises `CheckpointError` also if it is of another network.
 
     Args:
         resized: tensors that keep their values if the file's have another shape.
     """
-    tensors, own = read_state_dict(path, of, mend), network.state_dict()
+    tensors, own = read_state_dict(path, of, fix), network.state_dict()
     try:
         kept = {name for name in tensors.keys() & resized & own.keys() if tensors[name].shape != own[name].shape}
         network.load_state_dict(tensors | {name: own[name] for name in kept})
     except _DAMAGED as error:
-        raise _other(path, of, mend, error) from error
+        raise _other(path, of, fix, error) from error
 
 
-def _other(path: Path, of: str, mend: str, error: Exception) -> CheckpointError:
+def _other(path: Path, of: str, fix: str, error: Exception) -> CheckpointError:
     reason = " ".join(str(error).split())[:160]
-    return CheckpointError(f"{path}: is not a state dict of {of} ({reason}); {mend}")
+    return CheckpointError(f"{path}: is not a state dict of {of} ({reason}); {fix}")

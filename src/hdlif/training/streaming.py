@@ -1,6 +1,6 @@
 """Training on sequences that never end: every batch goes on where the one before it has stopped.
 
-A stream is the samples of one place in the batch, one behind the other; what the network remembers of one is there
+A stream is the samples of one place in the batch, one after the other; what the network remembers of one is there
 when the next begins. Each batch is taken in parts of as many steps as there are from one update to the next.
 """
 
@@ -61,7 +61,7 @@ class Streams:
         return state | {_KEPT + name: value for name, value in kept.items()}
 
     def restore(self, tensors: Mapping[str, Tensor], step: int, device: torch.device, path: Any) -> None:
-        """Go on from what `tensors` gave, behind `step` steps.
+        """Go on from what `tensors` gave, after `step` steps.
 
         Raises:
             CheckpointError: the tensors are no state.
@@ -74,7 +74,7 @@ class Streams:
                 for one in path_to:
                     at = at.setdefault(one, {})
                     if not isinstance(at, dict):
-                        raise CheckpointError(f"{path}: {name} lies below a tensor; the file is damaged, train again")
+                        raise CheckpointError(f"{path}: {name} is below a tensor; the file is damaged, train again")
                 at[last] = value.to(device)
         kept = {name.removeprefix(_KEPT): one.to(device) for name, one in tensors.items() if name.startswith(_KEPT)}
         self.carry = Carry(state or None, step, restored=kept)
@@ -121,13 +121,13 @@ def check_streams(every: int, time_steps: int, rule: Rule, model: nn.Module) -> 
         raise InputError(
             "a stream is learned from at every step alike; set task.learn_from: every, and leave task.delay out"
         )
-    found = {name: mend for name, module in model.named_modules() if (mend := _values_of_steps(module)) is not None}
+    found = {name: fix for name, module in model.named_modules() if (fix := _values_of_steps(module)) is not None}
     if found:
-        first, mends = next(iter(found)), dict.fromkeys(found.values())
+        first, fixes = next(iter(found)), dict.fromkeys(found.values())
         what = f"Mem-BN ({first})" if found[first] == _NO_MEM_BN else first
         raise InputError(
             f"{what} has values of each of {time_steps} time steps, and a stream has no first step; "
-            f"{', and '.join(mends)}"
+            f"{', and '.join(fixes)}"
         )
 
 
@@ -135,7 +135,7 @@ _NO_MEM_BN = "leave neuron.mem_bn out"
 
 
 def _values_of_steps(module: nn.Module) -> str | None:
-    """How a module is made without values of each step, where it has such."""
+    """How a module is made without values of each step, if it has such."""
     if isinstance(module, BatchNorm2d):
         return None if module.time_steps is None else "set norm.per_step: false"
     if not isinstance(module, PerStep) or all(len(one) == 1 for one in module.parameters(recurse=False)):

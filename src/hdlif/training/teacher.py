@@ -67,8 +67,8 @@ def load_teacher(path: Path, network: nn.Module) -> None:
     Raises:
         CheckpointError: no such file, a damaged one, or tensors of another network.
     """
-    mend = "give teacher.checkpoint a state dict (.pth or .safetensors) of that network and number of classes"
-    load_state_dict(path, network, "the teacher", mend)
+    fix = "give teacher.checkpoint a state dict (.pth or .safetensors) of that network and number of classes"
+    load_state_dict(path, network, "the teacher", fix)
 
 
 def _per_channel(values: Sequence[float], images: Tensor) -> Tensor:

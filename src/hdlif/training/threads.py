@@ -108,7 +108,7 @@ def cores_to_try() -> int:
 
 
 def rounds_for(updates: int, counts: int) -> int | None:
-    """Rounds to time in a training of so many updates behind the first, which alone decides where there are 0.
+    """Rounds to time in a training of so many updates after the first, which alone decides where there are 0.
 
     None where the training is too short for that, too.
     """
@@ -135,7 +135,7 @@ def measured(
     Args:
         update: carries out update number i (from 0) of a copy.
         counts: numbers of threads, the smallest first.
-        rounds: that are timed behind the first; fewer are run where `BUDGET_SECONDS` are over, or one number is left.
+        rounds: that are timed after the first; fewer are run where `BUDGET_SECONDS` are over, or one number is left.
         clock: seconds.
     """
     times: dict[int, list[float]] = {count: [] for count in counts}

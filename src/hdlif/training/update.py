@@ -149,7 +149,7 @@ class Updater:
         lay_out(model, layout)
         self._wrapped = accelerator.setup(model)
         self.network = InPrecision(model, accelerator, layout=layout)
-        # What losses are computed with: behind it, where there are several ranks, stand the hooks that average.
+        # What losses are computed with: after it, where there are several ranks, stand the hooks that average.
         self._learner = InPrecision(self._wrapped, accelerator, layout=layout, compiled=compiled)
         self.step = Stepper(accelerator, optimizer, clip_norm=clip_norm, after=after)
         self._ranks = Ranks(accelerator)
@@ -213,7 +213,7 @@ class Updater:
         return f"the rule {type(self._rule).__name__}"
 
     def _checked(self, step: object, plan: Plan) -> Step:
-        """What a rule has yielded. Raises `TrainingError` where it is no step."""
+        """What a rule has yielded. Raises `TrainingError` if it is no step."""
         if not isinstance(step, Step):
             seen = "nothing more" if step is None else f"a {type(step).__name__}"
             raise TrainingError(

@@ -141,7 +141,7 @@ def test_damaged_files_are_named_together_or_left_out_on_request(
     monkeypatch.setattr(pictures, "MOST_PIXELS", 9999)
     (tmp_path / "cat" / "none.png").write_bytes(b"no picture")
     whole = (tmp_path / "dog" / "001.png").read_bytes()
-    # Behind the header.
+    # After the header.
     (tmp_path / "dog" / "cut.png").write_bytes(whole[: len(whole) - 30])
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "dog" / "deep.png")
     Image.new("L", (100, 100)).save(tmp_path / "dog" / "huge.png")

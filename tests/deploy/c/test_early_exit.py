@@ -127,7 +127,7 @@ def test_the_test_in_fixed_point_is_near_and_never_above_the_softmax_in_any_form
                     decided[sure] += 1
                     with naming(fraction, confidence, steps, row.tolist(), true):
                         assert not sure or true >= confidence
-                        # Below 10 bits behind the point of a mean over many steps, none is lost: it is divided last.
+                        # Below 10 bits after the point of a mean over many steps, none is lost: it is divided last.
                         near = 1 / (1 + 1.01 * (1 / true - 1) + 2e-5)
                         assert sure or near <= confidence or fraction < 0
         assert min(decided.values()) > 20 or not 0 <= fraction <= 10

@@ -100,7 +100,7 @@ def test_what_a_file_must_have(change: Change, place: str) -> None:
 
 
 def graph_of(op: str, *, shape: tuple[int, int, int] = (4, 5, 5), **fields: Any) -> Graph:
-    """An op behind the input, and a classifier."""
+    """An op after the input, and a classifier."""
     b = Builder(shape, 2, 0)
     if op in ("conv", "quantise", "slice", "program"):
         return b.graph(getattr(b, op)(INPUT, **fields))

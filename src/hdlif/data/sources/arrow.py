@@ -27,7 +27,7 @@ class Saved(Placed):
         column: of pictures or series; by default the only one of type Image, or else of lists or arrays.
         label: the column of labels; by default the only one of type ClassLabel, or else "label". Of labels of which a
             row has any number, a column of lists of them, unless each has a column of its own; "labels" by default.
-        fit: of pictures, as of `OfImages`.
+        fit: of pictures, as in `OfImages`.
     """
 
     column: str | None = None

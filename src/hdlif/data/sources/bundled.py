@@ -54,7 +54,7 @@ def wine(root: Path | None = None, *, validation: int, augment: Sequence[str] = 
     (113, 20, 45, (13, 1, 1))
 
     Args:
-        root, validation, augment, seed: as of `digits`.
+        root, validation, augment, seed: as in `digits`.
     """
     from sklearn.datasets import load_wine
 

@@ -87,7 +87,7 @@ def cifar10(
     Args:
         per_class: training and test images that each class must have.
         root: the folder that holds the data; it is required.
-        validation, augment, seed: as of `digits`.
+        validation, augment, seed: as in `digits`.
     Raises:
         DataError: a file is missing or damaged, or a class has another number of images.
     """
@@ -105,7 +105,7 @@ def cifar100(
     """Load CIFAR-100, its fine classes, from ROOT/cifar-100-python.
 
     Args:
-        root, validation, augment, seed, per_class: as of `cifar10`.
+        root, validation, augment, seed, per_class: as in `cifar10`.
     """
     return _cifar(_CIFAR100, root, validation, augment, seed, per_class)
 

@@ -26,7 +26,7 @@ class AskedOfEvents(TypedDict):
     """The settings of every set of recordings.
 
     validation: number of training samples that are held out: the last ones of a fixed permutation.
-    augment, seed: of the training samples, as of `Samples`.
+    augment, seed: of the training samples, as in `Samples`.
     time_steps, binning: number of frames of a recording, and how events become frames.
     size: frames are resized to size x size; None leaves them as they are.
     """
@@ -49,7 +49,7 @@ def dvs_cifar10(
 
     Args:
         per_class: training and test recordings that each class must have.
-        asked: `validation`, `augment` and `seed` as of `digits`; `time_steps`, the frames of a recording; `binning`,
+        asked: `validation`, `augment` and `seed` as in `digits`; `time_steps`, the frames of a recording; `binning`,
             such as `by_time`; and `size`, to which frames are resized (None leaves them).
         root: the folder that holds the data; it is required.
     Raises:
@@ -87,7 +87,7 @@ def n_mnist(
 
     Args:
         per_digit: training and test recordings that there must be of each digit.
-        root, asked: as of `dvs_cifar10`.
+        root, asked: as in `dvs_cifar10`.
     """
     folder = SetFolder(
         "n_mnist",
@@ -122,7 +122,7 @@ def dvs_gesture(
 
     Args:
         counts: training and test gestures that there must be.
-        root, asked: as of `dvs_cifar10`.
+        root, asked: as in `dvs_cifar10`.
     """
     lists = {part: f"trials_to_{part}.txt" for part in ("train", "test")}
     folder = SetFolder(

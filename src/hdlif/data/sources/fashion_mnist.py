@@ -61,7 +61,7 @@ def fashion_mnist(
     Args:
         per_class: training and test images that each class must have.
         root: the folder that holds the data; it is required.
-        validation, augment, seed: as of `digits`.
+        validation, augment, seed: as in `digits`.
     Raises:
         DataError: `root` is missing or damaged, or a class has another number of images.
     """

@@ -54,7 +54,7 @@ def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (
     (320, 80, 100, (1, 8, 8))
 
     Args:
-        root, validation, augment, seed: as of `digits`.
+        root, validation, augment, seed: as in `digits`.
     """
     _check_validation("synthetic", "images", validation, (1, SIDE, SIDE))
     generator = torch.Generator().manual_seed(_CONTENT_SEED)
@@ -84,7 +84,7 @@ def sines(root: Path | None = None, *, validation: int, augment: Augment = (), s
     (480, 90, 150, (2, 32, 1))
 
     Args:
-        root, validation, augment, seed: as of `digits`.
+        root, validation, augment, seed: as in `digits`.
     """
     _check_validation("sines", "series", validation, SINES_SHAPE)
     generator = torch.Generator().manual_seed(_CONTENT_SEED)
@@ -138,7 +138,7 @@ def copy_task(
 
     Args:
         content: delay, symbols, alphabet, sizes and draw; the defaults of `Copy` by default.
-        root, validation, augment, seed: as of `digits`.
+        root, validation, augment, seed: as in `digits`.
     """
     content = Copy() if content is None else content
     check_generated("copy", content, validation)
@@ -182,7 +182,7 @@ def delayed_xor(
 
     Args:
         content: delay, noise, sizes and draw; the defaults of `DelayedXor` without it.
-        root, validation, augment, seed: as of `digits`.
+        root, validation, augment, seed: as in `digits`.
     """
     content = DelayedXor() if content is None else content
     check_generated("delayed_xor", content, validation)
@@ -225,7 +225,7 @@ def mackey_glass(
 
     Args:
         content: steps, ahead, stride and sizes; the defaults of `MackeyGlass` without it.
-        root, validation, augment, seed: as of `digits`; validation counts windows.
+        root, validation, augment, seed: as in `digits`; validation counts windows.
     """
     content = MackeyGlass() if content is None else content
     record = content.input

@@ -139,7 +139,7 @@ def imagenet(
         classes: names, in the order of the class folders; the thousand by default.
         counts: training and test images that there must be.
         root: the folder that holds the data; it is required.
-        validation, augment, seed: as of `digits`.
+        validation, augment, seed: as in `digits`.
     Raises:
         DataError: a part is missing, half extracted, or has another number of classes or images.
     """
@@ -186,7 +186,7 @@ def tiny_imagenet(
     Its validation set is the test set here, for its test images have no published labels.
 
     Args:
-        root, validation, augment, seed: as of `imagenet`.
+        root, validation, augment, seed: as in `imagenet`.
         classes: number of classes in the archive.
         per_class: training and test images that each class must have.
     """

@@ -44,7 +44,7 @@ class Items(Request):
         make: gives the data set; raises our own errors if it refuses an argument.
         takes: the names out of "train" and "split" that it takes.
         name: package.module:Name.
-        fit: of pictures, as of `OfImages`.
+        fit: of pictures, as in `OfImages`.
     """
 
     make: Callable[..., Any]
@@ -200,7 +200,7 @@ def _classes(name: str, one: Any) -> Sequence[str] | None:
 
 
 def _learned(y: Any, wanted: Wanted, classes: Sequence[str] | None, name: str, steps: int | None) -> tuple[str, Any]:
-    """Return class and target of an item, as of `Sample`. Raises `DataError`."""
+    """Return class and target of an item, as in `Sample`. Raises `DataError`."""
     if wanted.ahead is not None:
         return "", None
     if wanted.one_class:

@@ -118,7 +118,7 @@ class Series(Tabular, OfSounds):
         """Read one series, or several windows of it, from each .csv file of a folder laid out by class."""
         place = layout.root
         unit_of = group_unit(place, self.group)
-        read, faults, mends = self._tables_of(layout)
+        read, faults, fixes = self._tables_of(layout)
         faults |= _odd_ones(
             {file: (one.table.numbers.shape[1], one.table.names) for file, one in read.items()}, _columns
         )
@@ -126,9 +126,9 @@ class Series(Tabular, OfSounds):
         if window is None:
             left = {file: len(one.table.numbers) for file, one in read.items() if file not in faults}
             lengths = _odd_ones(left, lambda rows: f"{rows} row{'s' * (rows != 1)}", least=_MOST_ALIKE)
-        mends += ["cut all into windows: --set data.window=ROWS"] if lengths else []
+        fixes += ["cut all into windows: --set data.window=ROWS"] if lengths else []
         faults |= lengths
-        refuse_faults(layout, faults, self.unreadable, "recording", mend=", or ".join(["remove them", *mends]))
+        refuse_faults(layout, faults, self.unreadable, "recording", fix=", or ".join(["remove them", *fixes]))
         samples: list[Sample] = []
         short: list[dict[str, Any]] = []
         for one in layout.files:
@@ -167,7 +167,7 @@ class Series(Tabular, OfSounds):
         """Read the tables of a layout's files; return them, the faults of the others, and what may fix these."""
         read: dict[str, _File] = {}
         faults: dict[str, str] = {}
-        mends: list[str] = []
+        fixes: list[str] = []
         for one in layout.files:
             path = layout.root / one.name
             try:
@@ -175,11 +175,11 @@ class Series(Tabular, OfSounds):
                 table = parse_named(content, path.suffix.lower(), columns=self.columns, known=self.known_columns)
             except (OSError, Unreadable) as error:
                 faults[one.name] = reason(error)
-                if not mends and isinstance(error, Unreadable) and error.text_in is not None:
-                    mends.append(without(error.text_in, content, path.suffix.lower()))
+                if not fixes and isinstance(error, Unreadable) and error.text_in is not None:
+                    fixes.append(without(error.text_in, content, path.suffix.lower()))
             else:
                 read[one.name] = _File(table, len(content), hashlib.sha256(content).hexdigest())
-        return read, faults, mends
+        return read, faults, fixes
 
 
 find_series = finder(Series)

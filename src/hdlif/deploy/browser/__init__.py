@@ -10,7 +10,7 @@ _FOLDER = Path(__file__).parent
 
 
 def packed_module() -> bytes:
-    """The module as it lies here, compressed by gzip: a third of its size."""
+    """The module as it is here, compressed by gzip: a third of its size."""
     return (_FOLDER / "hdlif.wasm.gz").read_bytes()
 
 

@@ -1,6 +1,6 @@
 /** Deployed spiking neural networks, by a WebAssembly module. Arrays are float32 in the order [time][batch][C][H][W]. */
 
-/** A call that failed: `message` says what was seen and how to mend it; `status` is one of HDLIF_ERROR_... of hdlif.h. */
+/** A call that failed: `message` says what was seen and how to fix it; `status` is one of HDLIF_ERROR_... of hdlif.h. */
 export class HdlifError extends Error {
   readonly status: number;
 }

@@ -51,7 +51,7 @@ class Floats:
 
 
 class Fixed:
-    """Integers of 16 bits, each value with bits behind the point of its own."""
+    """Integers of 16 bits, each value with bits after the point of its own."""
 
     number, total, number_bytes = "int16_t", "int32_t", 2
 

@@ -218,7 +218,7 @@ class CFile:
 
     @property
     def kernels(self) -> list[str]:
-        """The texts of the kernels, each behind what it needs."""
+        """The texts of the kernels, each after what it needs."""
         return list(self._kernels)
 
     @property

@@ -46,7 +46,7 @@ def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) ->
 
     Args:
         graph: what `source` was made of.
-        source: as of `translate`.
+        source: as in `translate`.
         fixed: the fixed point that `translate` was given, if any.
     Raises:
         InputError: no compiler is installed.

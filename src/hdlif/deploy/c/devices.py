@@ -33,8 +33,8 @@ class Ran:
         code_bytes: of the network, without its tables.
         image_bytes: .text, .rodata and .data of the whole program, samples and start-up code too; of the bare devices,
             0 where there is an operating system.
-        stack_bytes: the deepest that the stack of the program was, as measured; 0 where it is not.
-        frame_bytes: the most that one function of the network takes of it, as the compiler says; 0 where it does not.
+        stack_bytes: the deepest that the stack of the program was, as measured; 0 if it is not.
+        frame_bytes: the most that one function of the network takes of it, as the compiler says; 0 if it does not.
         ticks: of the longest sample, of the board's own clock; 0 where there is none.
         differ: outputs that are others than expected.
     """

@@ -61,7 +61,7 @@ def functions(file: CFile, arithmetic: Floats | Fixed, name: str, *, is_static: 
 
 
 def _mean_in_1024ths(fraction: int) -> str:
-    """What `below` is on average, rounded down: in 1/1024 of what integers with so many bits behind the point mean.
+    """What `below` is on average, rounded down: in 1/1024 of what integers with so many bits after the point mean.
 
     A sum of 16-bit outputs over up to 2^16 steps leaves no room for shifts to the left, so far ones are cut off before.
     With less than no bit, as without one: the mean is then too small, and the class is sure later.

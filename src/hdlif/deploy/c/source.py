@@ -104,7 +104,7 @@ def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None =
     Args:
         name: of the files, and what their names begin with.
         fixed: the graph in fixed point; float32 by default.
-        graph: as of `deploy.lower`, or as `artefact.load` reads it.
+        graph: as in `deploy.lower`, or as `artefact.load` reads it.
     Raises:
         InputError: `name` is no identifier.
         ArtefactError: the graph breaks the format.
@@ -302,7 +302,7 @@ def _code(file: CFile, arithmetic: Numbers, name: str, functions: dict[str, str]
 
 
 def label_bytes(graph: Graph) -> int:
-    """Of the longest label, with the 0 behind it."""
+    """Of the longest label, with the 0 after it."""
     return 1 + max(len(label.encode()) for label in graph.labels)
 
 

@@ -150,7 +150,7 @@ class StageText:
         return f"[row_of(state->t, {rows})]"
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
-        """A pointer to a node's rows for this step, whose columns are no channels; arguments as of `row`."""
+        """A pointer to a node's rows for this step, whose columns are no channels; arguments as in `row`."""
         table = self.file.rows(node, key, values, as_table=True)
         if table.rows == 1:
             return table.name
@@ -191,7 +191,7 @@ class StageText:
         self.line("}")
 
     def entry(self, value: str | None = None, *, at: str = "") -> None:
-        """The values of all nodes of the stage at the entry at hand; the first one's is `value`, where it is given.
+        """The values of all nodes of the stage at the entry at hand; the first one's is `value`, if it is given.
 
         Args:
             at: statements that `value` needs.

@@ -14,7 +14,7 @@ class Struct:
     size: int
 
     def typedef(self, name: str, what: str) -> list[str]:
-        """The lines of its declaration, behind a comment that begins with `what`."""
+        """The lines of its declaration, after a comment that begins with `what`."""
         return [f"/* {what}: {self.size} bytes. */", "typedef struct {", *self.members, f"}} {name};"]
 
 

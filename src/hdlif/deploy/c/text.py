@@ -18,7 +18,7 @@ _KEYWORDS = frozenset(
 
 
 def real(value: float) -> str:
-    """A float32 that a compiler reads back to the same bits; with a sign in front where it is below 0."""
+    """A float32 that a compiler reads back to the same bits; with a sign in front if it is below 0."""
     text = f"{np.float32(value):.9g}"
     text += "f" if any(mark in text for mark in ".e") else ".0f"
     return text

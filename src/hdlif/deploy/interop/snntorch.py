@@ -38,7 +38,7 @@ class FastSigmoid:
     """f(x) = 1/(slope·|x| + 1)², as snnTorch has it; its area is 2/slope.
 
     Attributes:
-        slope: above 0, as of `snntorch.surrogate.fast_sigmoid`.
+        slope: above 0, as in `snntorch.surrogate.fast_sigmoid`.
     """
 
     slope: float = 25.0
@@ -50,13 +50,13 @@ class FastSigmoid:
 class Node(nn.Module):
     """Neurons of ours as a module of snnTorch: `spk, mem = node(cur, mem)`, one step a call.
 
-    `mem` is the potential behind the step, which also carries the step's number and the other states; so each call is
+    `mem` is the potential after the step, which also carries the step's number and the other states; so each call is
     given the `mem` that the one before returned, as with snnTorch's own, and the first one None, or `init_leaky()`.
 
     Args:
         neuron: of `hdlif.nn`.
         init_hidden: keep `mem` here, and return spikes alone; `reset_mem()` begins a new sequence.
-        output: return `mem` too where it is kept here.
+        output: return `mem` too if it is kept here.
     Raises:
         StateError: its state is no tensor a neuron; or `mem` is none that it returned.
     """
@@ -209,7 +209,7 @@ def _synaptic(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned
     return Turned(Sequential(current, _leaky(turning, node, path, fed).module), fed)
 
 
-_ZERO = 'reset_mechanism="zero"; "subtract" has a counterpart, and this empties what comes at the step behind, the'
+_ZERO = 'reset_mechanism="zero"; "subtract" has a counterpart, and this empties what comes at the step after, the'
 
 
 def _refused(node: Any) -> str | None:
@@ -229,7 +229,7 @@ def _refused(node: Any) -> str | None:
             "learn_threshold=False and learn_graded_spikes_factor=False"
         )
     if isinstance(node.beta, nn.Parameter) and not ((node.beta > 0) & (node.beta < 1)).all():
-        return "learns a beta that is not between 0 and 1, where that of the counterpart lies; set learn_beta=False"
+        return "learns a beta that is not between 0 and 1, where that of the counterpart is; set learn_beta=False"
     if node.state_function.__name__ != _STATE_FUNCTIONS[node.reset_mechanism]:
         return f'has reset_mechanism="{node.reset_mechanism}", and was made with another, by which it still computes'
     if (node.graded_spikes_factor != 1).any():

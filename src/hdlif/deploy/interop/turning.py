@@ -32,7 +32,7 @@ class TurningNeurons(Turning):
         surrogate: in place of the neurons' own; None for those.
         library: its name.
         accepted: its neurons that have a counterpart.
-        of_step: what a forward pass of one step is like, behind "forward(self, x) of x [B, ...] alone".
+        of_step: what a forward pass of one step is like, after "forward(self, x) of x [B, ...] alone".
         is_stateful: whether a module of the library keeps a state of its own.
     """
 

@@ -57,7 +57,7 @@ def hard_lif(node: Node) -> HardLIF | str:
 
 
 def _matched(program: Program, rows: Mapping[str, Any]) -> HardLIF | str | None:
-    """The parts of the equation, a reset that NIR has not, or None where it is another equation."""
+    """The parts of the equation, a reset that NIR has not, or None if it is another equation."""
     potential = 1
 
     def made(register: int, operation: str) -> tuple[int, ...] | None:

@@ -1,6 +1,6 @@
 """From a deployed graph to the nodes and edges of NIR, exactly or not at all.
 
-What stands between layers goes into their weights: the affine behind a convolution, the sizes of spikes, the divisors
+What stands between layers goes into their weights: the affine after a convolution, the sizes of spikes, the divisors
 of means. A sum is several edges into one node. An affine that follows no layer is a 1x1 convolution, or a matrix, whose
 weights are on the diagonal.
 """
@@ -192,7 +192,7 @@ class _Translation:
         if len(shape) == 3:
             weight = weight[:, :, None, None]
             geometry = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
-        # It is closed: where it is read more than once, nothing may be folded into it.
+        # It is closed: if it is read more than once, nothing may be folded into it.
         return replace(self.layer(name, _Layer(weight, bias, geometry), value, shape), layer=None)
 
 

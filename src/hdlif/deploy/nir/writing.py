@@ -8,7 +8,7 @@ from hdlif.whole_files import whole_file
 
 
 def nir_package() -> Any:
-    """The package nir. Raises `MissingExtraError` where it is not installed."""
+    """The package nir. Raises `MissingExtraError` if it is not installed."""
     try:
         import nir
     except ModuleNotFoundError as error:

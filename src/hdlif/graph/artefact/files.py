@@ -75,9 +75,9 @@ def _open_regular(path: str | Path) -> BinaryIO:
 def _check_kind(path: str | Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
-        mend = "give the path of an exported artefact"
+        fix = "give the path of an exported artefact"
         if stat.S_ISDIR(status.st_mode):
-            mend += f"; of a run folder, `hdlif export {path} --out NAME.hdlif.safetensors` writes one"
-        raise ArtefactError(f"{path}: is {kind}; {mend}")
+            fix += f"; of a run folder, `hdlif export {path} --out NAME.hdlif.safetensors` writes one"
+        raise ArtefactError(f"{path}: is {kind}; {fix}")
     if status.st_size > MAX_FILE_BYTES:
         raise ArtefactError(f"{path}: has {status.st_size} bytes; an artefact has at most {MAX_FILE_BYTES}")

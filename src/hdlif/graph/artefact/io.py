@@ -3,7 +3,7 @@
 Weights of low bit width are packed (`packing`); every other tensor is float32. The graph itself is
 canonical JSON under the one metadata key "hdlif", with a digest of the whole file.
 `docs/reference/artefact_format.md` gives it byte by byte.
-Files are not trusted: the compiled reader checks every byte and field, of `loads` as of `hdlif.runtime.Session`.
+Files are not trusted: the compiled reader checks every byte and field, of `loads` as in `hdlif.runtime.Session`.
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 Weights are taken in C order of their tensor; the last byte is filled up with zero bits or digits.
 
-    binary:  bit i of byte j is 1 where weight 8 j + i is +1, 0 where it is -1
+    binary:  bit i of byte j is 1 where weight 8 j + i is +1, 0 if it is -1
     ternary: byte j = sum over i = 0..4 of (weight 5 j + i, plus 1) * 3**i
     int2, int4, int8: two's complement, the first of 4, 2 or 1 weights in the lowest bits of byte j
 
@@ -76,7 +76,7 @@ def unpack(packed: NDArray[np.uint8], shape: tuple[int, ...], encoding: str, *, 
     Args:
         packed: uint8, as `pack` gives them.
         shape: of the weights.
-        encoding: as of `pack`.
+        encoding: as in `pack`.
         name: of the tensor, for the message.
     Raises:
         ArtefactError: the byte count does not fit `shape`, a byte is no five ternary values, or the fill of the last

@@ -20,7 +20,7 @@ def roles(graph: Graph) -> dict[str, Role]:
     - stem: no spikes lie before it, and it reads the input itself (through pools, norms and the like), or every way
       from the input to the output leads through it. So a second convolution of a deep stem is of the stem, and a
       shortcut beside neurons is not.
-    - classifier: no other such layer lies behind it.
+    - classifier: no other such layer is after it.
     - body: all the rest.
     """
     spikes = _before(graph, lambda node: OPS[node.op].emits_spikes(node))
@@ -49,7 +49,7 @@ def _before(graph: Graph, holds: Callable[[Node], bool]) -> dict[str, bool]:
 
 
 def _followed(graph: Graph) -> set[str]:
-    """The values that a layer is behind, maybe one of a later step."""
+    """The values that a layer is after, maybe one of a later step."""
     read: dict[str, list[Node]] = {}
     for node in graph.nodes:
         for name in OPS[node.op].made_from(node):

@@ -24,7 +24,7 @@ def statement(graph: Graph) -> str:
     """What a graph states beside its nodes, as JSON: input, labels, task and time steps.
 
     Args:
-        graph: as of `dumps`.
+        graph: as in `dumps`.
     """
     said = fields_of(graph)
     return json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -5,7 +5,7 @@ What is an operation, and what is none, is as for the other ops of a deployed ne
 - a comparison of a and b is the sign of a - b: it is an addition, and none where a - b is there already, or is compared
   again; a comparison with 0 is a sign bit, and none;
 - a factor of 1, 0 or -1 by its kind (what a comparison gives, a constant), an addition of 0, a choice between two
-  numbers, a change of sign, and cutting off the bits behind the point are none;
+  numbers, a change of sign, and cutting off the bits after the point are none;
 - what follows from the parameters alone is computed before deployment, and costs nothing.
 """
 

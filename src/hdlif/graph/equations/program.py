@@ -120,7 +120,7 @@ class Program:
     Attributes:
         states, rows: names, in the order of their registers.
         spike: the register of what is emitted.
-        after: of the states behind the step.
+        after: of the states after the step.
         instructions: the operations, in their order.
     Raises:
         EquationError: an instruction or a result breaks the form.
@@ -299,7 +299,7 @@ class Program:
         return None
 
     def constant(self, register: int) -> float | None:
-        """The constant that a register holds; None where it holds another thing."""
+        """The constant that a register holds; None if it holds another thing."""
         if register < self.first or self.instructions[register - self.first].operation != "constant":
             return None
         return self.instructions[register - self.first].value
@@ -363,7 +363,7 @@ def evaluate_registers(program: Program, current: Array, states: Sequence[Array]
     """What every register holds in a step, each broadcastable to the current.
 
     Args:
-        program, current, states, rows: as of `evaluate`.
+        program, current, states, rows: as in `evaluate`.
     """
     dtype = current.dtype
     registers = [current, *states, *(np.asarray(row, dtype) for row in rows)]

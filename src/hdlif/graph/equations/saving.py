@@ -28,7 +28,7 @@ def cheapest_cut(
     """The nodes of least cost that are on every way from a source to a sink; of several such sets, that nearest a sink.
 
     By augmenting paths (Ford and Fulkerson 1956; the shortest ones, Edmonds and Karp 1972) in the graph where a node is
-    an edge of its cost: what can still reach a sink at the end is behind the cut. Sources and sinks may be cut as well.
+    an edge of its cost: what can still reach a sink at the end is after the cut. Sources and sinks may be cut as well.
 
     Args:
         reads: what each node reads.
@@ -160,7 +160,7 @@ class Saving:
 
     @cached_property
     def live(self) -> frozenset[int]:
-        """The registers whose gradients are computed: one is asked for behind them, and they lead to a result."""
+        """The registers whose gradients are computed: one is asked for after them, and they lead to a result."""
         program = self.program
         followed = {
             register for place, register in enumerate((program.spike, *program.after)) if place not in self.step.stopped
@@ -271,7 +271,7 @@ class Saving:
         return tuple(map(Value, instruction.operands))
 
     def order(self, values: Iterable[Value], known: Collection[Value]) -> tuple[Value, ...]:
-        """These values and those that they follow from, behind each other, without those that are known."""
+        """These values and those that they follow from, after each other, without those that are known."""
         return tuple(
             sorted(self._behind(values, known) - set(known), key=lambda one: (one.register, one.kind != "value"))
         )
@@ -335,7 +335,7 @@ class Saving:
     def bytes(self, steps: int, neurons: int, *, itemsize: int = 4, is_constant: bool = False) -> int:
         """Bytes that a chunk of `steps` saves, of `neurons` neurons in all (B·C·H·W): exactly what autograd holds.
 
-        Rows, which lie there anyway, are not in it; a current is that lies by itself.
+        Rows, which lie there anyway, are not in it; a current is that is by itself.
 
         Args:
             itemsize: of the states' dtype.

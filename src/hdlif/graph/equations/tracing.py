@@ -68,7 +68,7 @@ def trace_written(
 
     Args:
         stops: whether what the step is computing now has no gradient; asked at each operation.
-        step, states, rows: as of `trace`.
+        step, states, rows: as in `trace`.
     """
     names = tuple(states)
     nodes = WrittenNodes(names)

@@ -28,7 +28,7 @@ class WrittenStep:
         parameters: the symbols of the parameters.
         surrogates: what stands for the derivatives of steps, by name.
         stopped: the places in (spike, *states) of results that no gradient comes back from.
-        current_is_kept: whether the current lies in memory until the backward pass anyway, so that to save it is free.
+        current_is_kept: whether the current is in memory until the backward pass anyway, so that to save it is free.
     """
 
     program: Program

@@ -196,7 +196,7 @@ class SampleName:
 
 
 SAMPLE = SampleName("sample", "samples")
-"""Of any kind, where it is not known or there are several."""
+"""Of any kind, if it is not known or there are several."""
 _NAMES = {
     "image": SampleName("image", "images"),
     "series": SampleName("series", "series"),

@@ -128,7 +128,7 @@ class Op:
         is_synapse: whether it multiplies by weights.
         emits_spikes: whether what a node gives counts as spikes, whatever it is given.
         passes_spikes: whether what it gives counts as spikes where all that it is made from does: its sources, or its
-            inputs where it has none.
+            inputs if it has none.
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 Register 0 is x, then come the states before the step, 0 at first, row0[t, c], row1[t, c], ..., and one register for
 each operation; y = register `spike`, a code where that is 1 or 0 by its operation, and the states after = registers
-`after`. An equation that fires nothing (`fires`: false; true where it is left out) is no neuron layer to what counts.
+`after`. An equation that fires nothing (`fires`: false; true if it is left out) is no neuron layer to what counts.
 """
 
 from collections.abc import Sequence

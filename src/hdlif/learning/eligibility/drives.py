@@ -1,4 +1,4 @@
-"""What drives a layer: its synapses, the norms behind them, and dI/dW as its factors."""
+"""What drives a layer: its synapses, the norms after them, and dI/dW as its factors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hdlif.nn.synapses import QuantLayer
 
 @dataclass(frozen=True)
 class Source:
-    """A synapse that currents come from in this step, and the batch norm, or gain and shift, behind it."""
+    """A synapse that currents come from in this step, and the batch norm, or gain and shift, after it."""
 
     synapse: nn.Module
     x: Tensor

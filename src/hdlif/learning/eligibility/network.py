@@ -74,7 +74,7 @@ class Eligibility(Observer):
 
     def after(self, scope: Scope, name: str, child: nn.Module, x: Tensor, y: Tensor, state: Any) -> Tensor:
         if self._giver(y) is None:
-            # Behind a norm it is what the norm is behind.
+            # After a norm it is what the norm is after.
             behind = self._giver(x) if isinstance(child, BatchNorm2d | Affine) else None
             self._givers[id(y)] = ref(y), child if behind is None else behind
         if isinstance(child, BatchNorm2d | Affine):
@@ -229,7 +229,7 @@ class Eligibility(Observer):
         if sources is None:
             raise TrainingError(
                 f"{name} is fed by {self._described(self._given_by.get(neuron))}: forward mode is for fully connected "
-                "layers and convolutions of kernel 1, with no more than a batch norm or a gain and shift behind them "
+                "layers and convolutions of kernel 1, with no more than a batch norm or a gain and shift after them "
                 "(model.kind dense, recurrent or conv1d); take another rule, such as stochastic_window"
             )
         for source in sources:

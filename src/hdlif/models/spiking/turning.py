@@ -19,7 +19,7 @@ class Fed:
     """What is known of a value without running the network.
 
     Attributes:
-        channels: C of [B, C, ...]; None where it is not known.
+        channels: C of [B, C, ...]; None if it is not known.
         point: whether it is [B, C] or [B, C, 1, 1], which flattening leaves with as many channels.
     """
 

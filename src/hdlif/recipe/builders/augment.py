@@ -74,8 +74,8 @@ class Own(Augment):
             return part
         first = next(iter(takes(function)), _GENERATOR)
         if first == _GENERATOR:
-            mend = "it must be a function (x, generator), or a class of such"
-            raise RecipeError(f'{key} = "{kind}" takes no sample; {mend}')
+            fix = "it must be a function (x, generator), or a class of such"
+            raise RecipeError(f'{key} = "{kind}" takes no sample; {fix}')
         return super().derive(function, key, kind, (first, _GENERATOR))
 
     def build(self, **given: Any) -> Augmentation:
@@ -84,8 +84,8 @@ class Own(Augment):
         make = self.MAKES
         transform: Any = super().build() if isinstance(make, type) else make
         if not callable(transform):
-            mend = "give it __call__(x, generator)"
-            raise RecipeError(f'{KEY} = "{self.kind}" makes what cannot be called with a sample; {mend}')
+            fix = "give it __call__(x, generator)"
+            raise RecipeError(f'{KEY} = "{self.kind}" makes what cannot be called with a sample; {fix}')
         takes_generator = _GENERATOR in inspect.signature(transform).parameters
         if transform is make and self.arguments:
             transform = _With(make, self.arguments)
@@ -154,8 +154,8 @@ def try_augment(section: DataConfig, samples: str, shape: tuple[int, ...]) -> No
         except DataError as error:
             raise RecipeError(str(error)) from error
         if not torch.equal(first, again):
-            mend = "let it draw from `generator`, or by torch, and keep nothing between samples"
-            raise RecipeError(f"{KEY}: {one.name} gives two results for one sample and draw; {mend}")
+            fix = "let it draw from `generator`, or by torch, and keep nothing between samples"
+            raise RecipeError(f"{KEY}: {one.name} gives two results for one sample and draw; {fix}")
 
 
 def _stated(section: DataConfig) -> list[Component]:

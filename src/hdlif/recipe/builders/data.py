@@ -44,8 +44,8 @@ def check_data(recipe: Recipe) -> str | None:
     if kind := found_kind(section.kind):
         if section.validation is not None:
             seen = f"data.validation = {section.validation} counts samples of a set that ships"
-            mend = "your own data are divided by fractions: set data.split={validation: 0.15, test: 0.15}"
-            raise RecipeError(f"{seen}; {mend}")
+            fix = "your own data are divided by fractions: set data.split={validation: 0.15, test: 0.15}"
+            raise RecipeError(f"{seen}; {fix}")
         _finder(section.kind, section.arguments)
         samples = section.found.input.kind if section.found else kind.samples
     else:
@@ -183,8 +183,8 @@ def shipped_kind(name: str, given: Mapping[str, Any]) -> DataKind:
     kind = DATA[name]
     for key in () if kind.is_generated else given:
         if key in arguments():
-            mend = f"it is of data of your own: data.kind is one of {', '.join(sorted(FOUND))}"
-            raise RecipeError(f"data.{cut(key)} = {brief(given[key])} is unknown; {mend}")
+            fix = f"it is of data of your own: data.kind is one of {', '.join(sorted(FOUND))}"
+            raise RecipeError(f"data.{cut(key)} = {brief(given[key])} is unknown; {fix}")
     part = kind.part.read("data", {"kind": name, **given})
     return kind.of(part.build()) if kind.is_generated else kind
 

@@ -78,7 +78,7 @@ def imported(name: str, key: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             raise RecipeError(f'{key} = "{name}": importing {module_name} failed: {error}') from error
-        place = f"run where {module_name.split('.')[0]}.py lies (this is {folder}), or install it"
+        place = f"run where {module_name.split('.')[0]}.py is (this is {folder}), or install it"
         seen = f'{key} = "{name}": there is no module {error.name}'
         raise RecipeError(f"{seen}; {place}{_likely_module(error.name)}") from error
     except Exception as error:

@@ -111,8 +111,8 @@ def _matched(key: str, patterns: Collection[str], layers: Collection[str], what:
     """Return the layers that a pattern matches. Raises `RecipeError` on a pattern that matches none."""
     for pattern in patterns:
         if not fnmatch.filter(layers, pattern):
-            mend = did_you_mean(pattern, layers)
-            raise RecipeError(f"{key}: {brief(pattern)} matches no {what} layer; {mend}")
+            fix = did_you_mean(pattern, layers)
+            raise RecipeError(f"{key}: {brief(pattern)} matches no {what} layer; {fix}")
     return [name for name in layers if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
 
 

@@ -106,8 +106,8 @@ def stated_metrics(arguments: Mapping[str, Any]) -> dict[str, Component]:
     for place, one in enumerate(given):
         name, stated = _stated(one, place)
         if name in found:
-            mend = f"give one another name: {{kind: {stated.kind}, name: ...}}"
-            raise RecipeError(f'{KEY}: two are called "{cut(name)}"; {mend}')
+            fix = f"give one another name: {{kind: {stated.kind}, name: ...}}"
+            raise RecipeError(f'{KEY}: two are called "{cut(name)}"; {fix}')
         found[name] = stated
     return found
 
@@ -131,8 +131,8 @@ def read_metrics(task: str, arguments: Mapping[str, Any]) -> dict[str, Metric]:
     for place, (name, one) in enumerate(stated_metrics(arguments).items()):
         others = [name for name, other in _OF_TASKS.items() if one.kind in other]
         if one.kind not in section and others:
-            mend = did_you_mean(one.kind, section) if section else "name one by package.module:Name"
-            raise RecipeError(f'{KEY} = "{one.kind}" is of {" and ".join(others)}, and task.kind = "{task}"; {mend}')
+            fix = did_you_mean(one.kind, section) if section else "name one by package.module:Name"
+            raise RecipeError(f'{KEY} = "{one.kind}" is of {" and ".join(others)}, and task.kind = "{task}"; {fix}')
         found[name] = section.read(one, f"{KEY}.{place}")
     return found
 

@@ -171,8 +171,8 @@ def read_model(recipe: Recipe) -> Model:
     arguments = recipe.model.arguments
     for key in ("attention", "conv", "neuron", "norm"):
         if key in arguments:
-            mend = "attention, neuron, norm and weights are sections of their own"
-            raise RecipeError(f"model.{key} is not set there; {mend}")
+            fix = "attention, neuron, norm and weights are sections of their own"
+            raise RecipeError(f"model.{key} is not set there; {fix}")
     _check_depth(arguments)
     if recipe.model.kind == "spiking":
         check_of(arguments.get("of"))
@@ -286,6 +286,6 @@ def imported_network(
         data = f"the data have {[in_channels, *in_size]} and {classes} classes"
         raise RecipeError(f"{seen}; {data}; give data of these, such as by data.size, or another last layer")
     if filled and pretrained is not None:
-        mend = "give model.pretrained the file beside the recipe"
-        load_state_dict(Path(pretrained), network, "model.structure", mend)
+        fix = "give model.pretrained the file beside the recipe"
+        load_state_dict(Path(pretrained), network, "model.structure", fix)
     return network

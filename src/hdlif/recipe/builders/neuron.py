@@ -120,8 +120,8 @@ class AnyNeuron(Part):
         if spikes.kind != "exact" or spikes.layers:
             key = "spikes.layers" if spikes.layers else f'spikes.kind = "{spikes.kind}"'
             seen = f'{key} does not go with neuron.kind = "{self.kind}"'
-            mend = "leave it out" if spikes.layers else "choose exact"
-            raise RecipeError(f"{seen}, whose spikes are binary; {mend}")
+            fix = "leave it out" if spikes.layers else "choose exact"
+            raise RecipeError(f"{seen}, whose spikes are binary; {fix}")
         return {}
 
     def factory(self, recipe: Recipe, **parts: Callable[[Place], Any]) -> NeuronFactory:
@@ -378,8 +378,8 @@ def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
     from hdlif.nn import Neuron
 
     if not (isinstance(found, type) and issubclass(found, Neuron)):
-        mend = "it must be a class derived from hdlif.nn.EquationNeuron, or from hdlif.nn.Neuron"
-        raise RecipeError(f'neuron.kind = "{kind}" is {brief(found)}; {mend}')
+        fix = "it must be a class derived from hdlif.nn.EquationNeuron, or from hdlif.nn.Neuron"
+        raise RecipeError(f'neuron.kind = "{kind}" is {brief(found)}; {fix}')
     return found
 
 

@@ -61,9 +61,9 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     if not is_there(data):
         from hdlif.data.public.sets import where_had
 
-        mend = where_had(data) or f"; {did_you_mean(data, {*DATA, *offers(GROUPS['data.kind'])})}"
+        fix = where_had(data) or f"; {did_you_mean(data, {*DATA, *offers(GROUPS['data.kind'])})}"
         seen = f'--data "{cut(data)}": there is no such file or folder, and no data set of that name ships'
-        raise DataError(f"{seen}{mend}")
+        raise DataError(f"{seen}{fix}")
     kind, found = DATA.get(section.kind), found_kind(section.kind)
     own = kind.input.kind if kind else found.samples if found else None
     if section.found is not None:

@@ -101,10 +101,10 @@ def _fill(model: nn.Module, path: Path) -> None:
 
     from hdlif.training.state_dicts import load_state_dict
 
-    mend = "give model.pretrained a state dict (.pth or .safetensors) of the network that model.of makes"
+    fix = "give model.pretrained a state dict (.pth or .safetensors) of the network that model.of makes"
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     head = {f"{linear[-1]}.{part}" for part in ("weight", "bias")} if linear else set()
-    load_state_dict(path, model, "the network", mend, resized=head)
+    load_state_dict(path, model, "the network", fix, resized=head)
 
 
 def _take_channels(model: nn.Module, channels: int) -> None:

@@ -209,8 +209,8 @@ def check_budgets(recipe: Recipe, network: Temporal) -> None:
     layers = [name for name, module in network.named_modules() if isinstance(module, Budget.watches)]
     for name in budgets:
         if name not in layers:
-            mend = did_you_mean(str(name), layers)
-            raise RecipeError(f"activity.sops: {brief(name)} is not a layer of the body; {mend}")
+            fix = did_you_mean(str(name), layers)
+            raise RecipeError(f"activity.sops: {brief(name)} is not a layer of the body; {fix}")
 
 
 def build_mix(recipe: Recipe) -> Mix | None:

@@ -58,7 +58,7 @@ class Table(BaseModel):
     columns: dict[Printable, list[str]] = Field(min_length=1)
     quantities: list[Quantity] = ["accuracy"]
     """What a cell of the printed table says; table.json has all. "metric" is the first figure of the task, which is no
-    accuracy where it does not classify."""
+    accuracy if it does not classify."""
     memory_repeats: int = Field(default=0, ge=0)
     """Fresh processes that measure the peak memory of each cell's training at its first seed, for it is that of all; 0
     leaves it out."""
@@ -179,10 +179,10 @@ def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator
                     if seed == base_seed:
                         builders.check(recipe)
                 except RecipeError as error:
-                    mend = ""
+                    fix = ""
                     if all(_is_good(table, alone, look) for alone in (of_row, of_column)):
-                        mend = "; name the cell in undefined if it does not exist"
-                    raise RecipeError(f"{name}: {error}{mend}") from None
+                        fix = "; name the cell in undefined if it does not exist"
+                    raise RecipeError(f"{name}: {error}{fix}") from None
                 if recipe.task.kind != "classify" and "accuracy" in table.quantities:
                     seen = f'{name}: task.kind = "{recipe.task.kind}", and the table compares accuracies'
                     raise RecipeError(f"{seen}; set quantities: [metric]")

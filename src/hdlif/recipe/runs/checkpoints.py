@@ -50,8 +50,8 @@ def load_trained(path: Path) -> Trained:
     if path.is_dir():
         stopped, path = path / "last.safetensors", path / "model.safetensors"
         if stopped.exists() and not path.exists():
-            mend = f"go on with it ({resuming(path.parent)}), or give {stopped}, the network as it was then"
-            raise CheckpointError(f"{path.parent}: its training is not finished; {mend}")
+            fix = f"go on with it ({resuming(path.parent)}), or give {stopped}, the network as it was then"
+            raise CheckpointError(f"{path.parent}: its training is not finished; {fix}")
     if not path.exists():
         raise CheckpointError(f"{path}: there is no trained network; train one with `hdlif train`, or resume it")
     _, record = checkpoint.load(path)

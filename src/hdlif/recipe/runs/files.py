@@ -26,8 +26,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        mend = "free space or choose another --out"
-        raise TrainingError(f"{path}: cannot be written ({reason(error)}); {mend}") from error
+        fix = "free space or choose another --out"
+        raise TrainingError(f"{path}: cannot be written ({reason(error)}); {fix}") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -65,8 +65,8 @@ def check_parts(recipe: Recipe, out: Path) -> None:
         if was != stated:
             what = stated.get("file") or stated.get("distribution") or name
             seen = f"{what} ({name}) is another than when this training began ({_difference(was, stated)})"
-            mend = "put it back, or start anew with --overwrite"
-            raise CheckpointError(f"{out}: {seen}, so that it would end with other bytes; {mend}")
+            fix = "put it back, or start anew with --overwrite"
+            raise CheckpointError(f"{out}: {seen}, so that it would end with other bytes; {fix}")
 
 
 def _kept(out: Path) -> dict[str, dict[str, str]] | None:

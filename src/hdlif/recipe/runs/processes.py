@@ -128,8 +128,8 @@ def join_slurm(devices: int, nodes: int) -> tuple[int, int]:
     """Return the rank and the local rank, and set MASTER_ADDR and MASTER_PORT unless they are set."""
     tasks = int(os.environ["SLURM_NTASKS"])
     if tasks != devices * nodes:
-        mend = f"give srun --nodes={nodes} --ntasks-per-node={devices}"
-        raise RecipeError(f"--devices {devices} --nodes {nodes}: srun has started {tasks} tasks; {mend}")
+        fix = f"give srun --nodes={nodes} --ntasks-per-node={devices}"
+        raise RecipeError(f"--devices {devices} --nodes {nodes}: srun has started {tasks} tasks; {fix}")
     os.environ.setdefault("MASTER_ADDR", first_node(os.environ.get("SLURM_NODELIST", "127.0.0.1")))
     # The same port in every task, and another one in every job.
     os.environ.setdefault("MASTER_PORT", str(15000 + int(os.environ.get("SLURM_JOB_ID", "0")[-4:])))

@@ -83,7 +83,7 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
 
 
 def _cut_unfinished_line(journal: Path) -> None:
-    """Cut what a full disk left of a last line: the next one would be written behind it, and neither could be read."""
+    """Cut what a full disk left of a last line: the next one would be written after it, and neither could be read."""
     if not journal.exists():
         return
     lock = JournalFileSymlinkLock(str(journal))
@@ -91,8 +91,8 @@ def _cut_unfinished_line(journal: Path) -> None:
     try:
         content = journal.read_bytes()
         if not _FIRST.startswith(content[: len(_FIRST)]):
-            mend = "give a new file, or one that `hdlif sweep` wrote"
-            raise RecipeError(f"{journal}: is not a journal of a study; {mend}")
+            fix = "give a new file, or one that `hdlif sweep` wrote"
+            raise RecipeError(f"{journal}: is not a journal of a study; {fix}")
         if not content.endswith(b"\n"):
             os.truncate(journal, content.rfind(b"\n") + 1)
     finally:

@@ -34,7 +34,7 @@ Name = Annotated[str, AfterValidator(_printable)]
 Real = Annotated[float, WrapValidator(_as_it_stands)]
 """A number; an integer stays one, so that it is written as it was read."""
 Number = Real | None
-"""None where it was not measured."""
+"""None if it was not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +181,7 @@ class TrainResult:
         return int((self.threads or {}).get("count", 1))
 
     def as_dict(self) -> dict[str, Any]:
-        """As summary.json has it; what is of other tasks than classification is not there where it is none."""
+        """As summary.json has it; what is of other tasks than classification is not there if it is none."""
         found = {one.name: _plain(getattr(self, one.name)) for one in fields(self)}
         return {name: value for name, value in found.items() if name not in _OF_TASKS or value is not None}
 

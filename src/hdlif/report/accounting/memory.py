@@ -15,7 +15,7 @@ from hdlif.nn import Neuron
 class Saved:
     """Bytes that autograd holds for backward passes to come: now, and at the most so far; made by `watching_saved`.
 
-    A storage that several operations save counts once, as it lies in memory once; a view counts as the whole storage
+    A storage that several operations save counts once, as it is in memory once; a view counts as the whole storage
     that it looks at. What only a function's own context or a network's state holds is not in it.
 
     An example is at `watching_saved`.

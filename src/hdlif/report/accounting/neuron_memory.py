@@ -42,7 +42,7 @@ def chunk_bytes(
     """Bytes that autograd holds for the neuron's equation over a chunk with `path="fused"`, exactly.
 
     Which parameters learn is as the neuron says. Their rows, T numbers or T·C, lie there anyway, and are not in it; nor
-    is what a quantiser saves behind it.
+    is what a quantiser saves after it.
 
     An example is at `bytes_a_step`.
 

@@ -190,7 +190,7 @@ def priced(seen: Activity, counting: Counting) -> Profile:
 
     Args:
         seen: as `activity` counted it.
-        counting: as of `profile`.
+        counting: as in `profile`.
     Raises:
         ValueError: `counting` is another.
     """
@@ -226,13 +226,13 @@ def count_parameters_mb(graph: Graph, *, packed: bool = False) -> float:
     Args:
         packed: count a low-bit weight by the 1 or 1.6 bits that it takes in a file. The file itself (`stored_mb`) has
             batch norm, scales and neuron constants besides.
-        graph: as of `deploy.lower`.
+        graph: as in `deploy.lower`.
     """
     return sum(_published_bytes(node, graph, PACKED_BITS if packed else PUBLISHED_BITS) for node in graph.nodes) / 1e6
 
 
 def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
-    """The row of a node; None where it holds nothing and does nothing that is counted."""
+    """The row of a node; None if it holds nothing and does nothing that is counted."""
     graph = seen.graph
     shape = seen.types[node.name].shape
     synapse, neuron = OPS[node.op].is_synapse, OPS[node.op].is_neuron(node)

@@ -186,7 +186,7 @@ def dense_macs(graph: Graph, *, padding: bool = True) -> dict[str, int]:
     Args:
         padding: False leaves out the taps that lie on the padding, as SOPs do: SOPs / (T · these) is the density of
             spikes times that of weights.
-        graph: as of `deploy.lower`.
+        graph: as in `deploy.lower`.
     """
     values = infer_values(graph)
     found = {}

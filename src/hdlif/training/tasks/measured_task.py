@@ -75,12 +75,12 @@ class Measured(ABC):
         """Of a figure, or of a further metric; None where that does not state it."""
         if name in self.figures:
             return self.figures[name]
-        # A name may have dots itself, and what is behind the last one may be an output's.
+        # A name may have dots itself, and what is after the last one may be an output's.
         asked = max((one for one in self.metrics if name == one or name.startswith(f"{one}.")), key=len)
         return self.metrics[asked].higher_is_better
 
     def better(self, evaluation: Evaluation) -> float:
-        """The value of `metric`, or minus it: the larger the better, and the least of all where it is no number."""
+        """The value of `metric`, or minus it: the larger the better, and the least of all if it is no number."""
         value = evaluation.metrics[self.metric]
         if math.isnan(value):
             return -math.inf

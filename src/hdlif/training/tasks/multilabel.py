@@ -43,7 +43,7 @@ class Multilabel(Measured):
         outputs: the labels.
         time_steps: T.
         combine: the mean of the outputs over time is taken, or the last step's.
-        learn_from: as of `Classify`.
+        learn_from: as in `Classify`.
         threshold: the probability from which a label is given.
         metrics, best: as in `Measured`; a metric gets probabilities [N, L], and which labels are there, int64 [N, L].
     """

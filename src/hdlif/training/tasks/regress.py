@@ -42,7 +42,7 @@ class Regress(Measured):
         combine: "mean", "last", or "each", whose targets are [T, V].
         delay: of values at each step, how many steps later the answer is read.
         ahead: of the next values of a series itself, how many steps later it has them.
-        learn_from: as of `Classify`; of "each", the steps that have an answer.
+        learn_from: as in `Classify`; of "each", the steps that have an answer.
         loss: "squared", "absolute", or "huber" (squared up to one deviation).
         metrics, best: as in `Measured`; a metric gets predicted and true values in their units, float64 [N, V], or [N]
             where there is one, of all steps where each has its own.

@@ -60,7 +60,7 @@ def figures_as_json(accuracy: float | None, per_step: Sequence[float], metrics: 
     """What is measured, as JSON has it: of a classification its metrics only where there are others than accuracy.
 
     Args:
-        accuracy, per_step, metrics: as of `Evaluation`.
+        accuracy, per_step, metrics: as in `Evaluation`.
     """
     if accuracy is None:
         return {
@@ -309,7 +309,7 @@ def timed(
 
     Args:
         each: whether every step has a target of its own, which is read `first` steps later.
-        own: whether samples have numbers of steps of their own, as of `Timed`.
+        own: whether samples have numbers of steps of their own, as in `Timed`.
     """
     delay = first if each else 0
     if learn_from == "last":

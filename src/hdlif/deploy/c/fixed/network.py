@@ -83,10 +83,10 @@ class FixedPoint:
 
     Attributes:
         nodes: those that the output follows from, and what says their shapes.
-        fractions: bits behind the point of every value by name; of codes 0.
+        fractions: bits after the point of every value by name; of codes 0.
         graph: what was translated.
         seen: the largest numbers that its values took on the samples.
-        input_fraction: bits behind the point of the input.
+        input_fraction: bits after the point of the input.
         values: the types of all values, by name.
     """
 
@@ -99,7 +99,7 @@ class FixedPoint:
     _weights: dict[str, tuple[IntegerArray, int]] = field(default_factory=dict)
 
     def most(self, name: str) -> int:
-        """Bits behind the point that a value has room for."""
+        """Bits after the point that a value has room for."""
         return fraction_for(self.seen.values[name])
 
     def state_fraction(self, node: Node, name: str) -> int:
@@ -108,7 +108,7 @@ class FixedPoint:
         return fraction_for(self.seen.states[node.name, name])
 
     def weights(self, node: Node) -> tuple[IntegerArray, int]:
-        """A layer's weights as integers, and the bits behind their point.
+        """A layer's weights as integers, and the bits after their point.
 
         Raises:
             InputError: its sums may pass 32 bits.
@@ -209,7 +209,7 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
 
     Args:
         samples: frames [T, N, C, H, W], or [1, N, C, H, W] shown at every one of `steps`.
-        graph: as of `translate`.
+        graph: as in `translate`.
         steps: T.
     Raises:
         InputError: an op has no form in fixed point, or a layer's sums may pass 32 bits.
@@ -254,7 +254,7 @@ def reals(x: Sequence[Any] | IntegerArray, fraction: int) -> NDArray[np.float64]
 
     Args:
         x: integers of any shape.
-        fraction: bits behind the point.
+        fraction: bits after the point.
     """
     found: NDArray[np.float64] = np.asarray(x, np.float64) * 2.0**-fraction
     return found

@@ -22,7 +22,7 @@ Integer = Any
 IntegerArray = NDArray[np.int64]
 LARGEST = 2**15 - 1
 MOST_FRACTION = 40
-"""Bits behind the point of a value; of factors and what is added there may be more."""
+"""Bits after the point of a value; of factors and what is added there may be more."""
 UNSEEN_FRACTION = 8
 """Of a value that was 0 whenever it was seen."""
 FACTOR_BITS = 14
@@ -68,14 +68,14 @@ class Scaled:
 
 
 def fraction_for(largest: float) -> int:
-    """The bits behind the point of numbers up to `largest`, with some headroom."""
+    """The bits after the point of numbers up to `largest`, with some headroom."""
     if not largest > 0:
         return UNSEEN_FRACTION
     return min(math.floor(math.log2(LARGEST / (largest * HEADROOM))), MOST_FRACTION)
 
 
 def fraction_of_factors(values: NDArray[Any], bits: int = FACTOR_BITS) -> int:
-    """The most bits behind the point with which all values are integers below 2^bits."""
+    """The most bits after the point with which all values are integers below 2^bits."""
     largest = float(np.abs(values.astype(np.float64)).max(initial=0))
     return math.floor(math.log2((2**bits - 1) / largest)) if largest > 0 else 0
 
@@ -92,7 +92,7 @@ def constant(k: Integers, value: float) -> Scaled:
 
 
 def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """x, rounded to no more bits behind the point, and held within 16 bits."""
+    """x, rounded to no more bits after the point, and held within 16 bits."""
     if x.constant is not None:
         whole = round(x.constant * 2.0**fraction)
         return Scaled(k.constant(min(max(whole, -LARGEST - 1), LARGEST)), fraction, x.constant)
@@ -106,7 +106,7 @@ def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
 
 
 def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """A number of 16 bits, rounded to no more bits behind the point; it needs no holding."""
+    """A number of 16 bits, rounded to no more bits after the point; it needs no holding."""
     if x.constant is not None:
         return rescaled(k, x, fraction)
     drop = x.fraction - fraction
@@ -118,7 +118,7 @@ def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
 
 
 def aligned(k: Integers, a: Scaled, b: Scaled) -> tuple[Integer, Integer, int]:
-    """Both with one number of bits behind the point, below 2^29 each."""
+    """Both with one number of bits after the point, below 2^29 each."""
     if a.constant is not None and b.constant is None:
         y, x, fraction = aligned(k, b, a)
         return x, y, fraction
@@ -136,7 +136,7 @@ def _raised(k: Integers, x: Scaled, fraction: int) -> Integer:
 
 
 def added(k: Integers, a: Scaled, b: Scaled, most: int, *, minus: bool = False) -> Scaled:
-    """a + b or a - b, with at most `most` bits behind the point."""
+    """a + b or a - b, with at most `most` bits after the point."""
     x, y, fraction = aligned(k, a, b)
     total = k.minus(x, y) if minus else k.plus(x, y)
     return rescaled(k, Scaled(total, fraction), min(most, fraction))
@@ -165,7 +165,7 @@ def code(k: Integers, x: Scaled, inverse_step: NDArray[Any], offset: float, larg
     positive = k.at_least(x.integer, k.constant(0))
     product = k.times(positive, k.rows("inverse_step", integers_of(inverse_step, factors)))
     if drop <= 0:
-        # a number without bits behind the point: one step is many codes
+        # a number without bits after the point: one step is many codes
         few = k.times(k.at_most(product, k.constant(largest)), k.constant(1 << min(-drop, 8)))
         return k.at_most(k.plus(few, k.constant(math.floor(offset))), k.constant(largest))
     total = k.plus(product, k.constant(round(offset * 2.0**drop)))
@@ -173,7 +173,7 @@ def code(k: Integers, x: Scaled, inverse_step: NDArray[Any], offset: float, larg
 
 
 def held(k: Integers, x: Scaled | None, fraction: int) -> Scaled:
-    """A number of 16 bits with another number of bits behind the point, held within 16 bits."""
+    """A number of 16 bits with another number of bits after the point, held within 16 bits."""
     assert x is not None
     if x.constant is not None or x.fraction >= fraction:
         return rescaled(k, x, fraction)
@@ -182,7 +182,7 @@ def held(k: Integers, x: Scaled | None, fraction: int) -> Scaled:
 
 
 def shifted(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """x with another number of bits behind the point, where it is known to fit."""
+    """x with another number of bits after the point, if it is known to fit."""
     if fraction <= x.fraction:
         return lowered(k, x, fraction)
     return Scaled(k.times(x.integer, k.constant(1 << (fraction - x.fraction))), fraction)
@@ -191,10 +191,10 @@ def shifted(k: Integers, x: Scaled, fraction: int) -> Scaled:
 def registers(
     k: Integers, instructions: Sequence[Any], given: Sequence[Scaled | None], most: Sequence[int]
 ) -> list[Scaled | None]:
-    """What the registers of an equation hold, behind those that are given; None of those that nobody needs.
+    """What the registers of an equation hold, after those that are given; None of those that nobody needs.
 
     Args:
-        most: bits behind the point that each register has room for.
+        most: bits after the point that each register has room for.
     """
     found = list(given)
     for instruction in instructions:
@@ -242,7 +242,7 @@ def _operation(k: Integers, instruction: Any, x: Sequence[Any], most: int) -> Sc
 
 
 def _alike(k: Integers, a: Scaled, b: Scaled, most: int) -> tuple[Integer, Integer, int]:
-    """Both as numbers of 16 bits with one number of bits behind the point; a constant is held at the largest."""
+    """Both as numbers of 16 bits with one number of bits after the point; a constant is held at the largest."""
     fractions = [x.fraction for x in (a, b) if x.constant is None]
     if len(fractions) < 2:
         fractions.append(most)

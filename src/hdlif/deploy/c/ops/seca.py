@@ -15,7 +15,7 @@ from hdlif.graph.ops import Node
 from hdlif.graph.ops.seca import EXPONENTIAL
 
 LOGIT_BITS, GATE_BITS = 11, 15
-"""Behind the point of what the sigmoid takes and gives in fixed point."""
+"""After the point of what the sigmoid takes and gives in fixed point."""
 _FARTHEST = 8
 """Logits beyond are held there, where the sigmoid is 3e-4 from its end."""
 MOST_PIXELS = 2**14
@@ -72,7 +72,7 @@ def _written(s: StageText, node: Node, x: str, mean: str, bias: str, weight: str
     s.line(f"for (uint32_t c = 0, i = 0; c < {channels}; c++) {{")
     s.line(f"TOTAL logit = {bias};")
     s.line(f"for (uint32_t j = 0; j < {kernel}; j++)")
-    # what lies beyond the channels is 0, and adds nothing; below them the difference wraps around
+    # what is beyond the channels is 0, and adds nothing; below them the difference wraps around
     s.line(f"if (c + j - {margin} < {channels})")
     s.line(f"logit += {weight}[j] * work->totals[c + j - {margin}];")
     s.line(f"const TOTAL gate_of_c = {gate};")
@@ -83,13 +83,13 @@ def _written(s: StageText, node: Node, x: str, mean: str, bias: str, weight: str
 
 
 def _bits_of_mean(network: Any, node: Node) -> int:
-    """Bits behind the point that a mean has more than what it is of: codes leave room."""
+    """Bits after the point that a mean has more than what it is of: codes leave room."""
     most = network.values[node.inputs[0]].max_code
     return 0 if most is None else 15 - int(most).bit_length()
 
 
 def _factors(network: Any, node: Node) -> tuple[IntegerArray, IntegerArray, int]:
-    """Weights and biases as integers, and the bits behind the point of what they add up to."""
+    """Weights and biases as integers, and the bits after the point of what they add up to."""
     weight, bias = node.tensors["weight"], node.tensors["bias"]
     x = network.fractions[node.inputs[0]] + _bits_of_mean(network, node)
     bits = fraction_of_factors(np.abs(weight).sum(axis=1))

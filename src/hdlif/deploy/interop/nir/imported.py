@@ -105,7 +105,7 @@ def from_nir(
     fires_at_threshold: bool = False,
     surrogate: Surrogate | None = None,
 ) -> Imported:
-    """The network of a `nir.NIRGraph`, which has been read or made in memory; errors as of `read`.
+    """The network of a `nir.NIRGraph`, which has been read or made in memory; errors as in `read`.
 
     >>> import nir
     >>> import numpy as np
@@ -120,13 +120,13 @@ def from_nir(
 
     Args:
         graph: a `nir.NIRGraph`.
-        dt, time_steps, kind, fires_at_threshold, surrogate: as of `read`.
+        dt, time_steps, kind, fires_at_threshold, surrogate: as in `read`.
     """
     return _imported(graph.to_dict(), dt, time_steps, kind, fires_at_threshold, surrogate)
 
 
 def read_artefact(path: Path | str) -> bytes | None:
-    """The artefact that a file of `hdlif export --to nir --extension` holds, in every byte; None where it holds none.
+    """The artefact that a file of `hdlif export --to nir --extension` holds, in every byte; None if it holds none.
 
     Args:
         path: of the file.

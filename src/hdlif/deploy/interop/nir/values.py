@@ -121,7 +121,7 @@ def leak(name: str, tau: Floats, dt: float) -> Floats:
 
 
 def snapped(gain: Floats) -> Floats:
-    """`gain`, as 1 where it is that but for rounding."""
+    """`gain`, as 1 if it is that but for rounding."""
     return np.where(np.abs(gain - 1) <= NEAR, 1.0, gain)
 
 

@@ -1,4 +1,4 @@
-"""A step of a chunk, forwards and backwards, as operations one behind the other, for kernels that know nothing else.
+"""A step of a chunk, forwards and backwards, as operations one after the other, for kernels that know nothing else.
 
 Both are programs of one form: `forward` computes what a step gives and what is saved of it, `backward` the gradients
 of what it was given, from those of what it gave and from what was saved. Registers are, in this order, the streams,

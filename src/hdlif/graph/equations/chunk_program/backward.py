@@ -28,7 +28,7 @@ class Backward(NamedTuple):
             states the gradients of the neuron's states, and, where they are added up, that of the current; its rows
             `rows`; its result, where there is one, the gradient of the current; its sums those of `summed`.
         rows, summed: registers of rows of the step, those that are read and those whose gradients are computed.
-        surrogates: of each stream behind those of `kept`, the surrogate and where among `kept` its argument is.
+        surrogates: of each stream after those of `kept`, the surrogate and where among `kept` its argument is.
     """
 
     program: ChunkProgram
@@ -89,7 +89,7 @@ class _Backwards:
         saving, program, write = self._saving, self._program, self._write
         for place, register in enumerate((program.spike, *program.after)):
             if register in saving.live and place not in saving.step.stopped:
-                # The gradient of the spike is the first stream; those of the states come from the step behind.
+                # The gradient of the spike is the first stream; those of the states come from the step after.
                 self._give(register, 0 if place == 0 else self._streams + place - 1)
         for register in range(program.registers - 1, program.first - 1, -1):
             if register in saving.live and register in self._gradients:

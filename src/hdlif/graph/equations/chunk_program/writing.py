@@ -129,7 +129,7 @@ class Values:
         self._step, self._write, self.at = step, write, at
 
     def compute(self, values: Sequence[Value]) -> None:
-        """Those, each behind the ones that it follows from."""
+        """Those, each after the ones that it follows from."""
         for value in values:
             self.at[value] = self._computed(value)
 
@@ -183,6 +183,6 @@ def encoding_of(saving: Saving, value: Value) -> StreamEncoding:
 
 
 def later_encoding(saving: Saving, value: Value) -> StreamEncoding:
-    """How a value of a step is saved behind the first steps, where no state is that from before the chunk."""
+    """How a value of a step is saved after the first steps, where no state is that from before the chunk."""
     source = saving.source(value, len(saving.program.states))
     return encoding_of(saving, source.value) if source.place == "computed" else "values"

@@ -4,7 +4,7 @@ Quantised spikes are codes c, such as 0..15, with a step. Weights of 1 or 1.5 bi
 Their convolution is y = step·scale·Σ c·w; the sums are integers below 2^24 and the same in any order. As in the
 runtime, the compiled kernels look up the products of two channels together and skip codes that are 0. In the backward
 pass each spike above 0 adds the output gradients around it to the gradient of the weights. The gradient of the spikes
-is computed only where it can reach the neuron.
+is computed only if it can reach the neuron.
 """
 
 from hdlif.nn.kernels.code_conv.codes import (

@@ -106,7 +106,7 @@ def sum_products(spikes: CodedSpikes, weight: Tensor, conv: CodeConv) -> tuple[T
 
     Args:
         spikes: codes [K·B, H, W, C].
-        weight: W_q [D, C, ...], as of `convolve`.
+        weight: W_q [D, C, ...], as in `convolve`.
     Returns:
         None if the kernels cannot run: weights that are not plain float32 or have other channels, an empty output, or
         sums that may not be exact.
