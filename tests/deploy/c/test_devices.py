@@ -68,8 +68,8 @@ def test_the_digits_run_on_a_device(kind: str, device: str, digits: tuple[Graph,
     assert 0 < ran.frame_bytes < 512
     if device.startswith("cortex"):
         assert ran.frame_bytes <= ran.stack_bytes < 1024
-        # The samples are part of the image, and of no more is it made than of what surrounds the network.
-        assert source.data_bytes + ran.code_bytes < ran.image_bytes < source.data_bytes + ran.code_bytes + 16_384
+        # The samples and what surrounds the network are part of the image, and functions that nobody calls are not.
+        assert source.data_bytes < ran.image_bytes < source.data_bytes + ran.code_bytes + 16_384
         assert ran.ticks > 0
     else:
         assert (ran.stack_bytes, ran.image_bytes) == (0, 0)

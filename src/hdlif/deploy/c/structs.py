@@ -24,8 +24,8 @@ def work_space(file: CFile, arithmetic: Numbers, name: str) -> Struct:
     arrays = [
         ("int32_t", 4, "sums", file.sums),
         (arithmetic.total, 4, "totals", file.totals),
-        (f"{name}_change", 8, "early", listed * is_answer),
-        (f"{name}_change", 8, "late", listed * is_answer),
+        (f"{name}_change", 8, "early", (listed + 1) * is_answer),
+        (f"{name}_change", 8, "late", (listed + 1) * is_answer),
         (arithmetic.number, arithmetic.number_bytes, "numbers", file.entries[False]),
         (entry, 2 if entry == "uint16_t" else 4, "entry", listed * (not is_answer)),
         ("uint8_t", 1, "codes", file.entries[True]),

@@ -161,8 +161,8 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
         add = f"add_{word}_by_1bit"
     else:
         bits = rows.bits
-        more = {"bits": bits, "per_byte": 8 // bits, "mask": 2**bits - 1, "sign": 2 ** (bits - 1)}
-        file.use("add_by_bits", **parts, **{key: str(number) for key, number in more.items()})
+        more = _each_field(bits, steps, later) | {"bits": str(bits), "per_byte": str(8 // bits)}
+        file.use("add_by_bits", **parts, **more)
         add = f"add_{word}_by_{bits}bit"
     file.need_totals(outputs * steps)
     call = f"conv_{word}(&{name}__LAYER, {add}, {name}__WEIGHTS, {inputs}, y, x, work->totals);"
@@ -179,6 +179,25 @@ def _each_step(steps: int, later: int) -> dict[str, str]:
         "times": "total[{t}] += weight * x{t};",
     }
     return {key: " ".join(form.format(t=t, at=t * later) for t in range(steps)) for key, form in forms.items()}
+
+
+def _each_field(bits: int, steps: int, later: int) -> dict[str, str]:
+    """Statements for the weights of a byte, whose totals are local variables of each output and time step."""
+    mask, sign = 2**bits - 1, 2 ** (bits - 1)
+    found: dict[str, list[str]] = {"begin": [], "add_all": [], "end": []}
+    for k in range(8 // bits):
+        totals = [(f"sum{k}_{t}", f"totals[{k * steps + t}]", f"x{t}") for t in range(steps)]
+        field = f"fields >> {k * bits} & {mask}u"
+        plus, minus = (" ".join(f"{own} {sign} {x};" for own, _, x in totals) for sign in ("+=", "-="))
+        found["begin"] += [f"TOTAL {own} = {there};" for own, there, _ in totals]
+        found["end"] += [f"{there} = {own};" for own, there, _ in totals]
+        found["add_all"] += [f"if (({field}) == 1u) {{ {plus} }}", f"else if (({field}) == {mask}u) {{ {minus} }}"]
+        if bits > 2:
+            weight = f"(TOTAL)((int32_t)(({field}) ^ {sign}u) - {sign})"
+            times = " ".join(f"{own} += weight * {x};" for own, _, x in totals)
+            found["add_all"].append(f"else if (({field}) != 0u) {{ const TOTAL weight = {weight}; {times} }}")
+    read = [f"const TOTAL x{t} = (TOTAL)from[{t * later}];" for t in range(steps)]
+    return {key: "\n".join(lines) for key, lines in found.items()} | {"read_all": " ".join(read)}
 
 
 def _add_layer(file: CFile, node: Node, name: str, row: int, most: int) -> None:

@@ -14,15 +14,13 @@ static inline void add_fields(int64_t fields, int32_t *sums)
     sums[@stored@ + 1] += (int32_t)high >> 8;
 }
 
-static void add_2bit_steps(const struct layer *layer, const uint8_t *weights, const CHANGE *change,
-                           uint32_t count, int32_t *sums)
+static void add_2bit_steps(const struct layer *layer, const uint8_t *weights, const CHANGE *change, int32_t *sums)
 {
-    const CHANGE *end = change + count;
-    if (count == 0)
+    if (change->pair == 0)
         return;
     for (uint32_t o = 0; o < layer->outputs; o += 8, weights += 2, sums += 8 * @stored@) {
         int64_t a = HALF, b = HALF, c = HALF, d = HALF;
-        for (const CHANGE *one = change; one < end; one++) {
+        for (const CHANGE *one = change; one->pair != 0; one++) {
             const uint8_t *bytes = weights + one->offset;
             const int32_t *lower = PAIRS_2BIT[bytes[0]], *upper = PAIRS_2BIT[bytes[1]], pair = one->pair;
             a += (int64_t)lower[0] * pair;
@@ -37,15 +35,13 @@ static void add_2bit_steps(const struct layer *layer, const uint8_t *weights, co
     }
 }
 #else
-static void add_2bit_steps(const struct layer *layer, const uint8_t *weights, const CHANGE *change,
-                           uint32_t count, int32_t *sums)
+static void add_2bit_steps(const struct layer *layer, const uint8_t *weights, const CHANGE *change, int32_t *sums)
 {
-    const CHANGE *end = change + count;
-    if (count == 0)
+    if (change->pair == 0)
         return;
     for (uint32_t o = 0; o < layer->outputs; o += 4, weights++, sums += 4 * @stored@) {
         uint32_t a = 0, b = 0, c = 0, d = 0;
-        for (const CHANGE *one = change; one < end; one++) {
+        for (const CHANGE *one = change; one->pair != 0; one++) {
             const uint32_t byte = weights[one->offset], pair = (uint32_t)one->pair;
             a += (uint32_t)((int32_t)(byte << 30) >> 30) * pair;
             b += (uint32_t)((int32_t)(byte << 28) >> 30) * pair;

@@ -1,21 +1,20 @@
-/* Weights of @bits@ bits each, in two's complement, the first in the lowest bits of a byte. */
+/* Weights of @bits@ bits each, in two's complement, the first in the lowest bits of a byte: by the outputs of one. */
 static void add_@input@_by_@bits@bit(const struct layer *layer, const void *weights, uint32_t entry,
                                      const @type@ *input, TOTAL *totals)
 {
-    const uint8_t *row = (const uint8_t *)weights + entry * layer->row;
-    @read@
-    for (uint32_t o = 0; o < layer->outputs; o += @per_byte@u, totals += @per_byte@ * @steps@) {
-        TOTAL *total = totals;
-        for (uint32_t fields = *row++; fields != 0; fields >>= @bits@, total += @steps@) {
-            const uint32_t field = fields & @mask@u;
-            const TOTAL weight = (TOTAL)((int32_t)(field ^ @sign@u) - @sign@);
-            if (field == 1) {
-                @plus@
-            } else if (field == @mask@u) {
-                @minus@
-            } else if (field != 0) {
-                @times@
-            }
+    const uint8_t *bytes = (const uint8_t *)weights + entry * layer->row;
+    const uint32_t plane = layer->height * layer->width * @apart@u;
+    for (uint32_t o = 0; o < layer->outputs; o += @per_byte@u, bytes++, totals += @per_byte@ * @steps@) {
+        const uint8_t *row = bytes;
+        const @type@ *from = input;
+        @begin@
+        for (uint32_t c = 0; c < layer->channels; c++, row += layer->row, from += plane) {
+            const uint32_t fields = *row;
+            if (fields == 0 || (@steps@ == 1 && *from == 0))
+                continue;
+            @read_all@
+            @add_all@
         }
+        @end@
     }
 }

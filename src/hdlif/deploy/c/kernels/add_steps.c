@@ -5,6 +5,5 @@
 #define APART 16
 #endif
 
-/* Adds the listed changes, times their weights, to the sums of a group. */
-typedef void (*add_steps)(const struct layer *layer, const uint8_t *weights, const CHANGE *change,
-                          uint32_t count, int32_t *sums);
+/* Adds the listed changes, times their weights, to the sums of a group; a change of 0 ends the list. */
+typedef void (*add_steps)(const struct layer *layer, const uint8_t *weights, const CHANGE *change, int32_t *sums);

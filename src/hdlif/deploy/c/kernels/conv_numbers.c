@@ -20,9 +20,7 @@ static void conv_@input@(const struct layer *layer, add_@input@ add, const void 
                 if (column < 0 || column >= (int32_t)layer->width)
                     continue;
                 const @type@ *input = inputs + ((uint32_t)row * layer->width + (uint32_t)column) * @apart@u;
-                for (uint32_t c = 0; c < layer->channels; c++, input += plane * @apart@u)
-                    if (@steps@ > 1 || *input != 0)
-                        add(layer, weights, entry + c, input, totals + g * layer->outputs * @steps@u);
+                add(layer, weights, entry, input, totals + g * layer->outputs * @steps@u);
             }
         }
     }

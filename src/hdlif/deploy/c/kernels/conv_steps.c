@@ -7,7 +7,8 @@ static uint32_t listed(const struct layer *layer, add_steps add, const uint8_t *
     list[count].pair = early + (pair - early) * (1 << (APART - 8));
     if (count + 1 < @most@u)
         return count + 1;
-    add(layer, weights, list, @most@u, sums);
+    list[@most@].pair = 0;
+    add(layer, weights, list, sums);
     return 0;
 }
 
@@ -38,9 +39,10 @@ static void conv_steps(const struct layer *layer, add_steps add, const uint8_t *
                     for (; offset < end; offset += layer->row, code += plane * @stored@u) {
                         const uint32_t now =
                             code[0] | (uint32_t)code[1] << 8 | (uint32_t)code[2] << 16 | (uint32_t)code[3] << 24;
-                        const uint32_t changes = now - (now << 8 | (t == 0 ? 0u : code[-1]));
-                        if (changes == 0)
+                        const uint32_t before = t == 0 ? 0u : code[-1];
+                        if (now == before * 0x1010101u)
                             continue;
+                        const uint32_t changes = now - (now << 8 | before);
                         const int32_t first = (int32_t)((changes & 0xffffu) ^ 0x8000u) - 0x8000;
                         const int32_t second = (int32_t)(changes - (uint32_t)first) >> 16;
                         if (first != 0)
@@ -50,8 +52,9 @@ static void conv_steps(const struct layer *layer, add_steps add, const uint8_t *
                     }
                 }
             }
-            add(layer, weights, work->early, early, sums);
-            add(layer, weights, work->late, late, sums + 2);
+            work->early[early].pair = work->late[late].pair = 0;
+            add(layer, weights, work->early, sums);
+            add(layer, weights, work->late, sums + 2);
         }
         weights += window * layer->row;
         codes += plane * layer->channels * @stored@u;
