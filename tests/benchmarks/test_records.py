@@ -1,5 +1,6 @@
 """Records of benchmarks: their origin, and what they keep of run folders; networks and pictures that scripts make."""
 
+import importlib
 import json
 import re
 import sys
@@ -31,6 +32,11 @@ def test_records_state_command_commit_hardware_versions_and_seeds(tmp_path: Path
         stated = {key: str(record.get(key) or "") for key in ("command", "commit", "hardware", "versions", "seeds")}
         assert [key for key, text in stated.items() if not text or NOT_RECORDED in text] == [], name
         assert record.get("remeasures") in (None, *records.names()), name
+
+
+def test_every_script_imports_what_there_is() -> None:
+    for path in (Path(__file__).parents[2] / "benchmarks").glob("*.py"):
+        importlib.import_module(path.stem)
 
 
 def test_record_of_another_machine_gets_a_second_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

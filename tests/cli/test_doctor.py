@@ -286,7 +286,7 @@ def test_an_emulated_avx2_machine_is_sound_and_trains(tmp_path: Path) -> None:
     assert checks["runtime, avx2"]["status"] == "ok"
     # As many shapes as there is time for.
     assert "are right" in checks["gradients, channels last"]["detail"]
-    narrow = ["model.width=4", "training.channels_last=true", "training.epochs=1", "data.train=256"]
+    narrow = ["model.width=4", "training.channels_last=true", "training.epochs=1", "data.train=64"]
     settings = [word for setting in narrow for word in ("--set", setting)]
     trained = emulated("train", "digits_hdlif", *settings, "--memory-repeats", "0", "--out", "run")
     assert 0 <= trained["accuracy"] <= 1
