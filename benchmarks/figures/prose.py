@@ -9,6 +9,7 @@ from figures.records import record
 from figures.registry import figure
 from figures.tables.coherence import setting_of
 from figures.tables.losses import CHANGES, paired
+from figures.tables.memory import growth
 
 Cell = tuple[str, str]
 """A row of an ablation, and its column."""
@@ -130,10 +131,9 @@ def _slope(peaks: dict[str, float], start: str, end: str) -> float:
     return (peaks[end] - peaks[start]) / 1e6 / (int(end) - int(start))
 
 
-def _growth(peaks: dict[str, float], start: int) -> float:
-    """Per cent that the largest is above the smallest, of T from `start` on."""
-    known = [peak for steps, peak in peaks.items() if int(steps) >= start]
-    return 100 * (max(known) / min(known) - 1)
+def _growth(rule: str, above: int) -> str:
+    """Percent by which the largest peak of more than so many steps exceeds the smallest one."""
+    return f"{100 * (growth(_curve('memory_curve')[rule], above) - 1):.1f}"
 
 
 def _curve(name: str) -> dict[str, dict[str, float]]:
@@ -141,9 +141,9 @@ def _curve(name: str) -> dict[str, dict[str, float]]:
     return found
 
 
-figure("memory/step_growth")(lambda: f"{_growth(_curve('memory_curve')['random step'], 2):.1f}")
-figure("memory/sltt_growth")(lambda: f"{_growth(_curve('memory_curve')['SLTT'], 2):.1f}")
-figure("memory/sltt_growth_from_4")(lambda: f"{_growth(_curve('memory_curve')['SLTT'], 4):.1f}")
+figure("memory/step_growth")(lambda: _growth("random step", 1))
+figure("memory/sltt_growth")(lambda: _growth("SLTT", 1))
+figure("memory/sltt_growth_from_4")(lambda: _growth("SLTT", 3))
 figure("memory/stbp_slope")(lambda: f"{_slope(_curve('memory_curve')['STBP'], '256', '1000'):.1f}")
 figure("memory/spikingjelly_slope")(
     lambda: f"{_slope(_curve('memory_curve')['SpikingJelly, STBP'], '256', '1000'):.1f}"

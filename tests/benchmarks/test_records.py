@@ -34,7 +34,7 @@ def test_records_state_command_commit_hardware_versions_and_seeds(tmp_path: Path
         assert record.get("remeasures") in (None, *records.names()), name
 
 
-def test_every_script_imports_what_there_is() -> None:
+def test_every_script_can_be_imported() -> None:
     for path in (Path(__file__).parents[2] / "benchmarks").glob("*.py"):
         importlib.import_module(path.stem)
 

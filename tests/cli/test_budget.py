@@ -101,6 +101,8 @@ def test_a_dry_run_prints_the_options_and_leaves_nothing(tmp_path: Path) -> None
     found = json.loads(command("train", NAME, *small, "--budget", "nops=70%", "--dry-run", "--json", *out).stdout)
     assert len(found["options"]) == 4
     assert list(found["layers"].values()) == ["without memory"]
+    twin = ("--twin", "ordinary", "--budget", "mb=90%", "--dry-run", "--json")
+    assert json.loads(command("train", NAME, *small, *twin, *out).stdout)["recipe"]["time_steps"] == 1
     assert not (tmp_path / "run").exists()
 
 

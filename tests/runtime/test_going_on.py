@@ -135,13 +135,10 @@ def test_outputs_that_are_not_finite_are_no_answer() -> None:
     assert going.run(x) == [None, None]
 
 
-@every(
-    channels_and_shape_and_steps=[(1, (6,), 6), (1, (6, 1), 6), (2, (2,), 1), (2, (6, 2), 6)],
-)
+@every("channels", "shape", "steps", of=[(1, (6,), 6), (1, (6, 1), 6), (2, (2,), 1), (2, (6, 2), 6)])
 def test_an_array_of_one_axis_is_a_step_of_several_channels_or_steps_of_one(
-    channels_and_shape_and_steps: tuple[int, tuple[int, ...], int],
+    channels: int, shape: tuple[int, ...], steps: int
 ) -> None:
-    channels, shape, steps = channels_and_shape_and_steps
     body = io.BytesIO()
     np.save(body, np.arange(np.prod(shape), dtype=np.float32).reshape(shape))
     record = InputRecord((channels, 1, 1), (0.0,) * channels, (1.0,) * channels, kind="series")

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
 from hdlif.cli.training_run import TrainingOptions, train_recipe
 from hdlif.data import Found, batches
@@ -27,7 +27,7 @@ from hdlif.recipe.runs.folders import BUDGET
 from hdlif.recipe.runs.processes import check_alone
 from hdlif.recipe.runs.recipe_data import with_class_weights
 from hdlif.recipe.runs.summary import TrainResult
-from hdlif.report.budget import OF_ACTIVITY, BudgetSearch, fitting
+from hdlif.report.budget import OF_ACTIVITY, BudgetSearch, fitting, untrained
 from hdlif.report.choices import Budget, Chosen
 from hdlif.training import Batch, Callback, RunFiles, Training, checkpoint
 from hdlif.training.fallback import newest_whole
@@ -118,7 +118,7 @@ def take_over(recipe: Recipe, out: Path) -> None:
 
 def _taken_over(tensors: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Tensor]:
     """Return what the state of a training keeps with the network of another recipe."""
-    network = _untrained(recipe)
+    network = untrained(recipe)
     own = network.state_dict()
     parameters = dict(network.named_parameters())
     of_model = {name.removeprefix("model."): one for name, one in tensors.items() if name.startswith("model.")}
@@ -132,7 +132,7 @@ def _taken_over(tensors: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Tens
 
 
 class Pause(BaseException):
-    """A training stands at the epoch after which layers are chosen."""
+    """A training has reached the epoch after which layers are chosen."""
 
 
 class Pausing(Callback):
@@ -176,7 +176,7 @@ def _choose(
 ) -> Chosen:
     """Return the choice for the network of the checkpoint in `out`, which is that of the recipe `trained`."""
     files = RunFiles(out)
-    network = _untrained(trained)
+    network = untrained(trained)
     checkpoint.load_model(newest_whole(files.last, files.previous).path, network)
     return _search(base, budget, network.state_dict(), options, found, BATCHES).choose(network.float())
 
@@ -194,12 +194,6 @@ def _search(
     size = min(recipe.data.batch_size, len(samples))
     order = batches(len(samples), batch_size=size, seed=recipe.seed, epoch=0, drop_last=True)
     return BudgetSearch(recipe, budget, tensors, [samples.sequence(indices) for indices in order[:count]])
-
-
-def _untrained(recipe: Recipe) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        return builders.build_model(recipe)
 
 
 def _resumed(out: Path, recipe: Recipe, budget: str | None) -> dict[str, Any]:

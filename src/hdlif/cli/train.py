@@ -263,10 +263,12 @@ def _dry_run(
     overrides: Sequence[str],
     data: Place | None,
     data_root: Place | None,
+    stream: bool,
+    twin: Literal["ordinary", "low-bit"] | None,
     say: Callable[[str], None],
     **others: Any,
 ) -> "Chosen":
-    """Return what the budget would choose in the untrained network."""
+    """Return what the budget would choose in the untrained network; options of the training itself change nothing."""
     if budget is None:
         raise RecipeError("--dry-run prints the choice for a budget; give --budget, such as --budget nops=70%")
     from hdlif.cli.budgeted import choose_untrained
@@ -275,7 +277,9 @@ def _dry_run(
 
     root = None if data_root is None else Path(data_root)
     named = None if data is None else fspath(data)
-    loaded, found = load_recipe_to_train(recipe, overrides=overrides, data=named, data_root=root, say=say)
+    loaded, found = load_recipe_to_train(
+        recipe, overrides=overrides, data=named, data_root=root, stream=stream, twin=twin, say=say
+    )
     return choose_untrained(loaded, budget, TrainingOptions(data_root=root), found=found)
 
 

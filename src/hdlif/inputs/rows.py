@@ -143,9 +143,9 @@ class Rows:
 
     def _numbers(self, number: int, cells: list[str]) -> Floats:
         if len(cells) != self._cells:
-            top = "header" if self._header else "first row"
+            above = "header" if self._header else "first row"
             raise Unreadable(
-                f"line {number} has {len(cells)} cells, and the {top} has {self._cells}; fix or cut the row"
+                f"line {number} has {len(cells)} cells, and the {above} has {self._cells}; fix or cut the row"
             )
         values = []
         for place in self._places:

@@ -87,9 +87,7 @@ class BudgetSearch:
 
     def build(self, recipe: Recipe) -> nn.Module:
         """Return the network of a recipe in eval mode, with all tensors of the state that fit."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
-            network = builders.build_model(recipe)
+        network = untrained(recipe)
         network.load_state_dict(fitting(self.tensors, network), strict=False)
         return network.eval()
 
@@ -286,6 +284,13 @@ class BudgetSearch:
         recipe = self.with_choice(changed)
         after = self.count(self.build(recipe))
         return Chosen(recipe, changed, self.before, after, self.limits, self.costs, effects)
+
+
+def untrained(recipe: Recipe) -> nn.Module:
+    """Return the network of a recipe as its training starts; the global generator stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        return builders.build_model(recipe)
 
 
 def fitting(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:

@@ -352,7 +352,7 @@ class Session:
     def _prepare(self, x: Floats, steps: int | None, **call: bool) -> tuple[Floats, Floats]:
         """The contiguous input, and room for the logits."""
         is_plain = type(x) is np.ndarray and x.dtype is _FLOAT32 and (steps is None or type(steps) is int)
-        key = (x.shape, steps, *call) if is_plain else None
+        key = (x.shape, steps, *call.items()) if is_plain else None
         count = self._granted.get(key)
         if count is None:
             count = count_steps(x, self._input.shape, steps, self._time_steps)

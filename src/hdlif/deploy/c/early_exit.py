@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from hdlif.deploy.c import kernels
-from hdlif.deploy.c.arithmetic import Fixed, Floats
+from hdlif.deploy.c.arithmetic import Fixed, Numbers
 from hdlif.deploy.c.c_file import CFile
 from hdlif.deploy.c.ops.seca import POWERS
 from hdlif.deploy.c.text import real
@@ -17,7 +17,7 @@ DECAY = [math.ceil(ONE * math.exp(-quarters / 4)) for quarters in range(65)]
 """Rounded up: a sum of them is too large, if anything, and a probability too small."""
 
 
-def use(file: CFile, arithmetic: Floats | Fixed) -> None:
+def use(file: CFile, arithmetic: Numbers) -> None:
     """Make the file hold what the test needs."""
     if isinstance(arithmetic, Fixed):
         file.use("decay", table=", ".join(map(str, DECAY)))
@@ -42,7 +42,7 @@ def declared(graph: Graph, name: str, *, is_static: bool) -> list[str]:
     ]
 
 
-def functions(file: CFile, arithmetic: Floats | Fixed, name: str, *, is_static: bool) -> str:
+def functions(file: CFile, arithmetic: Numbers, name: str, *, is_static: bool) -> str:
     """The two functions."""
     graph, upper = file.graph, name.upper()
     assert graph.confidence is not None

@@ -335,7 +335,7 @@ class Saving:
     def bytes(self, steps: int, neurons: int, *, itemsize: int = 4, is_constant: bool = False) -> int:
         """Bytes that a chunk of `steps` saves, of `neurons` neurons in all (B·C·H·W): exactly what autograd holds.
 
-        Rows, which lie there anyway, are not in it; a current is that is by itself.
+        Rows, which lie there anyway, are not in it; a current that is saved by itself is.
 
         Args:
             itemsize: of the states' dtype.
