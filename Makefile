@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 NATIVE := $(wildcard native/* native/*/* include/*) CMakeLists.txt pyproject.toml
 
+# Compiled modules and tests are kept: hundreds of tests start a process that imports the package.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-avx2 test-slow figures fuzz lint types format docs axe wasm wheels clean
 
 demo: $(STAMP)
@@ -14,7 +17,7 @@ demo: $(STAMP)
 # run, with the name of its test; so does a test that hangs (pyproject.toml, tests/time_limits.py).
 IN_PROCESSES := -n auto --maxprocesses 8 --dist loadfile --max-worker-restart=0
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(IN_PROCESSES) -o faulthandler_timeout=240 -m "not slow and not kill and not peers" $(PYTEST_ARGS) $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(IN_PROCESSES) -o faulthandler_timeout=240 -m "not slow and not peers" $(PYTEST_ARGS) $(TESTS)
 
 # What PyTorch computes, as on a processor with AVX2 alone, by its own switches and oneDNN's. They do not reach the runtime,
 # whose tests run each instruction set that the processor has.
@@ -23,12 +26,12 @@ test-avx2: export ATEN_CPU_CAPABILITY = avx2
 test-avx2: TESTS = tests/equivalence tests/nn $(wildcard tests/deploy/test_*.py)
 test-avx2: test
 
-# What takes longer; and then what measures time or memory, or starts and kills processes, where nothing else runs. Pytest
+# What takes longer; and then what measures time or memory, or starts several trainings, where nothing else runs. Pytest
 # ends with 5 where it has no test: of one group's files the other has none.
 test-slow: $(STAMP)
 	@many=0; alone=0; \
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(IN_PROCESSES) -m "(slow or peers) and not kill and not alone" $(PYTEST_ARGS) || many=$$?; \
-	$(BIN)/pytest $(IN_PROCESSES) -n 1 -m "kill or alone" $(PYTEST_ARGS) || alone=$$?; \
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(IN_PROCESSES) -m "(slow or peers) and not alone" $(PYTEST_ARGS) || many=$$?; \
+	$(BIN)/pytest $(IN_PROCESSES) -n 1 -m alone $(PYTEST_ARGS) || alone=$$?; \
 	case $$many,$$alone in 0,0 | 0,5 | 5,0) ;; *) exit 1 ;; esac
 
 # The tables, figures and plots of README and docs, from benchmarks/records.

@@ -33,7 +33,7 @@ IRRELEVANT = ("core/RemoveDecorator", "core/ExceptionReplacer")
 def mutate(tree: Path, room: str, count: int, seed: int) -> list[dict[str, Any]]:
     """Run `count` mutants of a room in `tree`; what became of each."""
     config, session = tree / f"{room}.toml", tree / f"{room}.sqlite"
-    marks = "not slow and not kill and not peers"
+    marks = "not slow and not peers"
     tests = f"{sys.executable} -m pytest -x -q -p no:cacheprovider -m '{marks}' tests/{room}"
     config.write_text(
         f'[cosmic-ray]\nmodule-path = "src/hdlif/{room}"\ntimeout = 900.0\nexcluded-modules = []\n'

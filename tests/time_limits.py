@@ -4,7 +4,7 @@ import pytest
 
 SLOW_SECONDS = 1800
 """Longest that a slow test may take; the slowest need minutes where nothing else runs."""
-TIERS = ("slow", "kill", "peers")
+TIERS = ("slow", "peers")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -209,7 +209,7 @@ def test_an_interrupt_says_where_and_how_to_go_on(tmp_path: Path, monkeypatch: p
     assert hdlif(*arguments, "--resume").returncode == 0
 
 
-@pytest.mark.kill
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_training_resumes_from_the_command_line(number: int, code: int, tmp_path: Path) -> None:
     arguments = ["train", "digits_hdlif", "--set", "model.width=4", "--set", "training.epochs=6"]

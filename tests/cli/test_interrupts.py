@@ -64,7 +64,7 @@ def test_storm_over_a_short_command(tmp_path: Path) -> None:
     assert (code, err.strip()) == (130, "interrupted")
 
 
-@pytest.mark.kill
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_storms_over_short_commands(seed: int, tmp_path: Path) -> None:
     assert_quiet_end(*storm(["recipes", "ls"], seed=100 + seed, length=0.3, folder=tmp_path))
@@ -73,7 +73,7 @@ def test_storms_over_short_commands(seed: int, tmp_path: Path) -> None:
     assert_quiet_end(*storm(["run", "net", *["x.npy"] * 2000], seed=seed, length=1.0, folder=tmp_path))
 
 
-@pytest.mark.kill
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_storms_over_a_training(seed: int, tmp_path: Path) -> None:
     settings = ["model.width=4", "model.blocks=[1]", "training.epochs=3", "data.batch_size=256"]

@@ -276,7 +276,7 @@ def test_what_cannot_be_searched_is_refused(
         run(2)
 
 
-@pytest.mark.kill
+@pytest.mark.slow
 def test_two_processes_share_a_study_and_a_killed_one_loses_nothing(space: Path, tmp_path: Path) -> None:
     journal = tmp_path / "shared" / "study.journal"
     overrides = [*OVERRIDES, "training.epochs=10"]

@@ -22,7 +22,7 @@ from hdlif.nn import QuantConv2d, Sequential, Ternary
 from hdlif.nn.layout import lay_out, must_stay_contiguous
 from hdlif.nn.one_pixel import is_product, runs_as_product
 from hdlif.nn.steps import carrying
-from hdlif.report.convolutions import FAULTY, TOLERANCE, Shape, shipped_convolutions
+from hdlif.report.convolutions import FAULTY, TOLERANCE, Shape
 
 # The fault writes beyond a buffer, so that measurements have a process of their own.
 MEASURE = """
@@ -66,8 +66,8 @@ def at_random() -> Iterable[Shape]:
 @pytest.mark.slow
 @pytest.mark.parametrize("switches", [{}, AVX2], ids=["as it is", "AVX2"])
 def test_convolutions_have_their_gradients(switches: dict[str, str]) -> None:
-    """Narrow strided ones, every one that ships, and others at random."""
-    asked = [*narrow_strided(), *FAULTY, *shipped_convolutions(), *at_random()]
+    """Narrow strided ones, and others at random; `hdlif doctor`, which has a test, measures every one that ships."""
+    asked = [*narrow_strided(), *FAULTY, *at_random()]
     ended = subprocess.run(
         [sys.executable, "-c", MEASURE],
         env={**os.environ, **switches},
@@ -77,7 +77,7 @@ def test_convolutions_have_their_gradients(switches: dict[str, str]) -> None:
         check=False,
     )
     errors = list(map(float, ended.stdout.split()))
-    assert len(errors) == len(asked) > 150, f"{asked[len(errors)]}: the process ended with {ended.returncode}"
+    assert len(errors) == len(asked) > 100, f"{asked[len(errors)]}: the process ended with {ended.returncode}"
     assert {str(shape): error for shape, error in zip(asked, errors, strict=True) if not error < TOLERANCE} == {}
 
 

@@ -17,7 +17,7 @@ from training.test_interruption import curves
 from training.tiny import events, model_bytes
 
 
-@pytest.mark.kill
+@pytest.mark.slow
 def test_training_killed_at_fifty_random_moments_ends_with_the_same_bytes(tmp_path: Path) -> None:
     straight, out = tmp_path / "straight", tmp_path / "killed"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
@@ -71,7 +71,6 @@ def worker(out: Path, rank: int, *, besides: str = "") -> str:
     return path.read_text()
 
 
-@pytest.mark.kill
 @pytest.mark.slow
 def test_job_whose_workers_are_killed_restarts_by_itself_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     straight, killed = tmp_path / "straight", tmp_path / "killed"
