@@ -276,6 +276,14 @@ def test_half_precision_is_summed_in_single() -> None:
     torch.testing.assert_close(ranks[0].norm.running_var, alone.norm.running_var)
 
 
+def test_under_autocast_on_a_cpu_values_go_on_in_float32() -> None:
+    x, norm = torch.randn(1, 8, 3, 2, 2), Currents(None, 0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = norm(x.bfloat16())
+    assert y.dtype == torch.float32
+    torch.testing.assert_close(y, Currents(None, 0.1)(x.bfloat16().float()))
+
+
 def test_ranks_are_not_asked_in_eval_mode() -> None:
     asked: list[Tensor] = []
     Currents(None, 0.1).eval()(torch.randn(T, 4, 3, 2, 2), lambda own: asked.append(own) or own)

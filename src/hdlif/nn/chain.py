@@ -167,7 +167,6 @@ def may_run_as_one(x: Tensor, carried: Pass) -> bool:
         # Of one pixel, products and norms of PyTorch are the faster ones.
         and x.shape[3:] != (1, 1)
         and not is_watched()
-        and not torch.is_autocast_enabled(x.device.type)
         and not _has_any_global_hook()  # type: ignore[no-untyped-call]
     )
 

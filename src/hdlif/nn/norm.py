@@ -69,6 +69,9 @@ class BatchNorm2d(Temporal, Normalising):
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
         check_stateless(self, state)
         check_chunk(x, steps)
+        if x.is_cpu and torch.is_autocast_enabled("cpu"):
+            # The kernels for neurons and codes, which are faster than bfloat16, read the parameters' type.
+            x = x.to(torch.promote_types(x.dtype, self.weight.dtype))
         gather = carried(steps).gather
         if self.training and carried(steps).by_average:
             return self._train_by_average(x, steps, gather), None

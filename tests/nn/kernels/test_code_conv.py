@@ -248,11 +248,19 @@ def test_other_layers_do_not(make: Callable[[], Sequential], calls: list[str]) -
     assert not calls
 
 
+def test_under_autocast_the_sums_of_codes_are_as_exact(calls: list[str]) -> None:
+    network, x = SERVED["ternary"](), torch.randn(3, 2, 4, 8, 9).requires_grad_()
+    right = passed(network, x)
+    calls.clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = passed(network, x)
+    assert calls[:2] == ["pack", "forward"]
+    assert all(map(torch.equal, found, right))
+
+
 def test_lower_precision_and_compiled_networks_do_not(calls: list[str]) -> None:
     network = SERVED["ternary"]()
     x = torch.randn(1, 2, 4, 8, 8)
-    with torch.autocast("cpu", torch.bfloat16):
-        network(x, steps=range(1))
     network.double()(x.double(), steps=range(1))
     with torch.device("meta"):
         SERVED["ternary"]()(torch.randn(1, 2, 4, 8, 8), steps=range(1))

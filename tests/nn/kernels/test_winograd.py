@@ -125,13 +125,17 @@ UNLIKE: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
 }
 
 
-def test_where_they_serve() -> None:
+def test_where_they_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight, _ = case(16, 32, 32, 8, 8)
     assert winograd.can_convolve(x, weight)
     for name, change in UNLIKE.items():
         assert not winograd.can_convolve(*change(x, weight)), name
-    with torch.autocast("cpu", torch.bfloat16):
-        assert not winograd.can_convolve(x, weight)
+    # Bfloat16 is the faster one where the processor has tiles.
+    for has_tiles in (False, True):
+        monkeypatch.setattr(winograd, "multiplies_bfloat16_fast", lambda has_tiles=has_tiles: has_tiles)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert winograd.can_convolve(x, weight) != has_tiles
+        assert winograd.can_convolve(x, weight)
     with torch.autograd.forward_ad.dual_level():
         assert not winograd.can_convolve(x, weight)
     torch.func.vmap(lambda x: x if not winograd.can_convolve(x, weight) else 1 / 0)(x[None])

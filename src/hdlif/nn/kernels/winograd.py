@@ -7,6 +7,7 @@ in reverse. Sums are in another order than PyTorch's; `tests/nn/kernels/test_win
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -44,8 +45,17 @@ def can_convolve_sizes(sizes: tuple[int, int, int], weight: Tensor) -> bool:
         and weight.dtype == torch.float32
         and is_plain(weight, _CPU)
         and not is_watched()
-        and not torch.is_autocast_enabled("cpu")
+        and not (torch.is_autocast_enabled("cpu") and multiplies_bfloat16_fast())
     )
+
+
+@cache
+def multiplies_bfloat16_fast() -> bool:
+    """Whether the processor has tiles (AMX), by which a convolution in bfloat16 takes less time than this one.
+
+    By AVX-512's bfloat16 products alone, it takes longer.
+    """
+    return torch.cpu._is_amx_tile_supported()
 
 
 def convolve(x: Tensor, weight: Tensor) -> Tensor:
