@@ -13,10 +13,17 @@ static @name@_state state;
 static @name@_work work;
 #endif
 
+/* Maps of outputs are too large for a stack; of a map, the label is that of its surest pixel. */
+#if @NAME@_OUTPUTS > @NAME@_LABELS
+#define LASTING static
+#else
+#define LASTING
+#endif
+
 /* Runs a sample; the sums of its outputs over the steps, and how many outputs are others than expected. */
 static uint32_t run(uint32_t sample, @name@_total *sums)
 {
-    @name@_number outputs[@NAME@_TIME_STEPS][@NAME@_OUTPUTS];
+    LASTING @name@_number outputs[@NAME@_TIME_STEPS][@NAME@_OUTPUTS];
     uint32_t differ = 0;
 #if defined(BY_ANSWER)
     @name@_answer(&work, SAMPLES[sample][0], outputs);
@@ -40,7 +47,7 @@ int main(void)
 {
     uint32_t differ = 0, longest = 0;
     for (uint32_t sample = 0; sample < COUNT_OF_SAMPLES; sample++) {
-        @name@_total sums[@NAME@_OUTPUTS];
+        LASTING @name@_total sums[@NAME@_OUTPUTS];
         uint32_t best = 0;
         start_ticks();
         differ += run(sample, sums);
@@ -51,7 +58,7 @@ int main(void)
         put("sample ");
         put_number(sample);
         put(": ");
-        put(@name@_labels[best]);
+        put(@name@_labels[best / (@NAME@_OUTPUTS / @NAME@_LABELS)]);
         put("\n");
     }
     put_number(differ);
