@@ -53,16 +53,17 @@ void read_output(const Json& graph, const Numbers& numbers, const Artefact& foun
     throw ArtefactError("output = " + brief(output) + " is not a " +
                         (found.task.has_maps ? "map, as the task has" : "vector") + kDamaged);
   const InputRecord& input = found.input;
+  const size_t labels = found.labels.size();
   if (found.task.has_maps &&
       ((input.kind != "image" && input.kind != "events") || input.frames != "constant"))
-    throw ArtefactError(
-        std::string("task.kind \"segment\" takes whole images or frames of events at each step") + kDamaged);
-  if (found.task.has_maps && found.labels.size() > 255)
-    throw ArtefactError("task.kind \"segment\" has at most 255 labels" + std::string(kDamaged));
-  if (const int64_t needed = found.task.outputs(found.labels.size(), input.shape); type.channels != needed)
-    throw ArtefactError("output has " + std::to_string(type.channels) + " channels, and " +
-                        std::to_string(found.labels.size()) + " labels need " + std::to_string(needed) +
+    throw ArtefactError(std::string("such a task takes whole images or frames of events at each step") +
                         kDamaged);
+  if (found.task.has_maps && (found.task.has_objects ? labels != 3 : labels > 255))
+    throw ArtefactError("there are " + std::to_string(labels) +
+                        " labels; \"segment\" has at most 255, and \"instances\" 3" + kDamaged);
+  if (const int64_t needed = found.task.outputs(labels, input.shape); type.channels != needed)
+    throw ArtefactError("output has " + std::to_string(type.channels) + " channels, and " +
+                        std::to_string(labels) + " labels need " + std::to_string(needed) + kDamaged);
 }
 
 } // namespace

@@ -202,8 +202,9 @@ InputRecord read_input(const Json& value, int32_t time_steps) {
 TaskRecord read_task(const Json& value, int32_t time_steps, size_t outputs) {
   check_object("task", value, {"ahead", "combine", "delay", "kind", "mean", "std", "threshold"},
                {"overlap", "strides"});
-  const std::string kind = word_of("task.kind", member(value, "kind"),
-                                   {"classify", "sequence", "regress", "multilabel", "segment", "detect"});
+  const std::string kind =
+      word_of("task.kind", member(value, "kind"),
+              {"classify", "sequence", "regress", "multilabel", "segment", "instances", "detect"});
   const std::string combine = word_of("task.combine", member(value, "combine"), {"mean", "last", "each"});
   const bool is_each = combine == "each";
   if (is_each != (kind == "sequence") && kind != "regress")
@@ -227,7 +228,12 @@ TaskRecord read_task(const Json& value, int32_t time_steps, size_t outputs) {
   const double threshold = float_of("task.threshold", member(value, "threshold"));
   if (!(threshold > 0 && threshold < 1))
     refuse("task.threshold", member(value, "threshold"), "between 0 and 1");
-  TaskRecord record{kind == "classify", kind == "segment", kind == "detect", combine == "mean", {}};
+  TaskRecord record;
+  record.classifies = kind == "classify";
+  record.has_objects = kind == "instances";
+  record.has_maps = record.has_objects || kind == "segment";
+  record.has_boxes = kind == "detect";
+  record.takes_mean = combine == "mean";
   read_levels(value, record);
   return record;
 }

@@ -22,6 +22,7 @@ InputRecord read_input(const Json& record, int32_t time_steps);
 struct TaskRecord {
   bool classifies = true;       // one class of a sample
   bool has_maps = false;        // the output is a map, with a channel for each label
+  bool has_objects = false;     // these are background, boundary and inside of objects
   bool has_boxes = false;       // it is a detector's
   bool takes_mean = true;       // the answer is read off the mean of the outputs of all steps so far
   std::vector<int32_t> strides; // of a detector: input pixels from one place of each level to the next

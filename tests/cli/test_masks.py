@@ -12,7 +12,7 @@ import hdlif
 from command_line import hdlif as command
 from deployed_graphs import u_net
 from hdlif.errors import InputError
-from hdlif.graph.artefact import save
+from hdlif.graph.artefact import TaskRecord, save
 from hdlif.inputs.fitting import map_to_picture
 from hdlif.report.recording_page import recording_page
 from hdlif.runtime import Session, read_image
@@ -71,6 +71,17 @@ def test_arrays_have_a_mask_for_each_sample(network: Path, tmp_path: Path) -> No
     for file, answer in zip(files, hdlif.predict(network, tmp_path / "x.npy"), strict=True):
         assert answer["mask"].shape == (8, 6)
         np.testing.assert_array_equal(read(file), answer["mask"])
+
+
+def test_objects_are_counted_and_numbered(network: Path, tmp_path: Path) -> None:
+    save(replace(u_net(), task=TaskRecord("instances")), network)
+    image = picture(tmp_path / "a.png", (20, 12))
+    (one,) = json.loads(command("run", network, image, "--json").stdout)["inputs"]
+    (answer,) = hdlif.predict(network, image)
+    np.testing.assert_array_equal(read(one["file"]), answer["mask"])
+    assert answer["mask"].shape == (12, 20)
+    assert one["objects"] == answer["objects"] == answer["mask"].max() > 0
+    assert one.keys() == {"input", "objects", "size", "file"}
 
 
 def test_two_images_do_not_share_a_file(network: Path, tmp_path: Path) -> None:

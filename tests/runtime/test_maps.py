@@ -16,7 +16,7 @@ from hdlif.runtime import Session, reference
 from hdlif.runtime.answers import alike, answers
 from hdlif.runtime.going_on import GoingOn
 from hdlif.runtime.images import Placed
-from hdlif.runtime.masks import NO_CLASS, as_json, as_png, mask_of
+from hdlif.runtime.masks import NO_CLASS, as_json, as_png, mask_of, objects_in
 
 LABELS = tuple("abc")
 SEGMENT = TaskRecord("segment")
@@ -96,6 +96,38 @@ def test_what_a_letterbox_adds_is_in_no_mask() -> None:
     logits = np.zeros((2, 4, 4), np.float32)
     logits[1, 2:] = 1  # below the image, which covers the upper half
     assert not mask_of(logits, Placed((8, 4), (4, 4), "letterbox")).any()
+
+
+def row(*parts: int) -> np.ndarray:
+    """Logits of background, boundary and inside, four pixels high."""
+    return 8 * (np.array(parts) == np.arange(3)[:, None])[:, None].repeat(4, 1).astype(np.float32)
+
+
+def test_objects_are_numbered_at_each_pixel_of_the_image() -> None:
+    maps = row(0, 2, 1, 1, 2, 0)[None, None]
+    record = TaskRecord("instances")
+    small, large, left = (
+        next(answers(maps, record, ("background", "boundary", "inside"), [placed]))
+        for placed in (None, Placed((12, 4), (6, 4), "squash"), Placed((2, 4), (6, 4), "letterbox"))
+    )
+    assert small is not None
+    assert (small["objects"], small["mask"].tolist()) == (2, [[0, 1, 1, 2, 2, 0]] * 4)
+    assert large is not None
+    assert (large["objects"], large["mask"].tolist()) == (2, [[0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 0, 0]] * 4)
+    # The other object is right of the image.
+    assert left is not None
+    assert (left["objects"], left["mask"].tolist()) == (1, [[0, 1]] * 4)
+
+
+def test_an_object_without_a_pixel_in_a_small_image_is_none() -> None:
+    logits = np.concatenate([row(2, 0, 0, 0), row(0, 0, 2, 0)], 2)
+    found = objects_in(logits, Placed((2, 4), (8, 4), "squash"))
+    assert found.tolist() == [[0, 1]] * 4
+
+
+def test_more_than_255_objects_have_a_png_of_16_bits() -> None:
+    mask = np.arange(400, dtype=np.uint16).reshape(20, 20)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(as_png(mask)))), mask)
 
 
 def test_a_map_that_is_not_finite_has_no_answer() -> None:

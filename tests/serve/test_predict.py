@@ -15,7 +15,7 @@ from cases import naming
 from deployed_graphs import u_net
 from hdlif.cli.predict import predict_files as run
 from hdlif.errors import HdlifError
-from hdlif.graph.artefact import Graph
+from hdlif.graph.artefact import Graph, TaskRecord
 from served import NPY, STEPS, client, npy, residual_network, series, unbounded, write
 from sound_files import tone, wav_bytes
 
@@ -45,6 +45,7 @@ def run_on_file(artefact: Path, path: Path, content: bytes) -> dict[str, Any]:
 NETWORKS: dict[str, Graph] = {
     "image": residual_network(),
     "maps": u_net(),
+    "objects": replace(u_net(), task=TaskRecord("instances")),
     **{task: series(task) for task in ("classify", "sequence", "regress", "regress_each", "multilabel")},
     "windows": replace(series(), input=replace(series().input, windows=(STEPS, 2))),
     "table": series(kind="table"),
@@ -57,7 +58,7 @@ BODIES: list[tuple[str, tuple[str, str], bytes]] = [
     ("image", ARRAY, npy(RNG.integers(0, 256, (3, 9, 7), dtype=np.uint8))),
     ("image", ARRAY, npy(np.eye(20, dtype=np.uint8) * 255)),
     ("image", ARRAY, npy(RNG.normal(size=(2, 3, 9, 7)).astype(np.float32))),
-    ("maps", ("image/png", ".png"), picture("PNG")),
+    *((network, ("image/png", ".png"), picture("PNG")) for network in ("maps", "objects")),
     ("maps", ARRAY, npy(RNG.normal(size=(2, 3, 8, 6)).astype(np.float32))),
     ("classify", ARRAY, npy(RNG.normal(size=(3, STEPS, 2)))),
     *((task, CSV, csv(STEPS)) for task in ("classify", "sequence", "regress_each", "multilabel")),

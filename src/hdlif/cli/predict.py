@@ -144,7 +144,8 @@ def predict(
     Returns:
         By the network's task, as `hdlif run --json` prints it: of a classification {"class", "label", "probability",
         "logits"}; of values {"prediction": {name: value}}, in the units of the training's targets. A class per pixel is
-        {"pixels": {label: how many have it}, "mask": uint8 [h, w] with the image's own pixels}, where 255 is no class.
+        {"pixels": {label: how many have it}, "mask": uint8 [h, w] with the image's own pixels}, where 255 is no class;
+        objects are {"objects": how many, "mask": uint16 [h, w], the number of each, or 0}.
     Raises:
         ArtefactError: the file of the network cannot be read.
         InputError: an input cannot be used.

@@ -30,7 +30,7 @@ def run(
     max_operations: int | None = None,
     as_json: bool = False,
 ) -> None:
-    """Predict INPUTS with ARTEFACT: a class, of all or at each step or pixel, values, labels. Does not need PyTorch.
+    """Predict INPUTS with ARTEFACT: a class, of all or per step or pixel, objects, values, labels; without PyTorch.
 
     An input is a file of what the network was trained on, or a folder, of which all images, .csv files, .wav files or
     recordings below it are taken. If some cannot be used, the others are predicted, and the exit code is 1.
@@ -51,8 +51,8 @@ def run(
     side; of several frames the first is taken, and neither an orientation nor transparency is applied. A file has at
     most 256 MiB.
 
-    For a class at each pixel, the mask of NAME.jpg is written to NAME.answer.png, with the image's own size: the value
-    of a pixel is the number of its class, from 0; 255 is none.
+    For classes or objects at each pixel, the mask of NAME.jpg is written to NAME.answer.png, with the image's own size:
+    the value of a pixel is the number of its class, from 0, where 255 is none; or that of its object, from 1, or 0.
 
     With --page the predictions are on the page alone, which is of a series, a sound or a recording.
 
@@ -74,7 +74,7 @@ def run(
         gaps: Of a stream: how missing numbers are replaced.  [default: stop]
         rate: Of a stream of PCM, if not the network's: 1,000 to 384,000.
         page: Write an HTML page of one INPUT: what is shown, neurons at work, and the predictions.
-        out: Of a class at each pixel: the folder of the masks.  [default: next to each input]
+        out: Of classes or objects at each pixel: the folder of the masks.  [default: next to each input]
         layout: Of arrays [A, C, H, W]: A samples, or one of A time steps.  [default: batch for images, else
             sequence]
         partial: Of a stream: predict the windows in which it ends, too.

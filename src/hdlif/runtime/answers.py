@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.ops.graph import TaskRecord
+from hdlif.graph.ops.graph import MAP_TASKS, TaskRecord
 from hdlif.runtime.images import Placed
-from hdlif.runtime.masks import count_pixels, mask_of
+from hdlif.runtime.masks import count_pixels, mask_of, objects_in
 
 Floats = NDArray[np.float32]
 Answer = dict[str, Any]
@@ -25,6 +25,7 @@ def answers(
     regress: {"prediction": {name: value}}, or {name: [value of each step]}.
     multilabel: {"prediction": the labels given, "probabilities": {label: of each}}.
     segment: {"pixels": {label: how many have it}, "mask": uint8 [h, w], the class of each pixel}.
+    instances: {"objects": how many, "mask": uint16 [h, w], the number of the object at each pixel, or 0}.
 
     Args:
         outputs: [T, B, n] or [T, B, n, H, W], of all steps.
@@ -36,7 +37,7 @@ def answers(
             own = outputs[:, sample]
             if not np.isfinite(own).all():
                 yield None
-            elif record.kind == "segment":
+            elif record.kind in MAP_TASKS:
                 yield _masked(own, record, labels, placed[sample] if placed else None)
             else:
                 yield _KINDS[record.kind](own, record, labels)
@@ -100,6 +101,9 @@ def _masked(outputs: Floats, record: TaskRecord, labels: Sequence[str], placed: 
     logits = _counted(outputs, record).mean(axis=0)
     if not np.isfinite(logits).all():
         return None
+    if record.kind == "instances":
+        objects = objects_in(logits, placed)
+        return {"objects": int(objects.max(initial=0)), "mask": objects}
     mask = mask_of(logits, placed)
     return {"pixels": dict(zip(labels, count_pixels(mask, len(labels)), strict=True)), "mask": mask}
 
@@ -157,7 +161,7 @@ def alike(one: Floats, other: Floats, record: TaskRecord) -> NDArray[np.float64]
         elif record.kind == "multilabel":
             said = [1 / (1 + np.exp(-sums / steps)) >= record.threshold for sums in (first, second)]
             same = (said[0] == said[1]).all(-1).all(0)
-        elif record.kind == "segment":
+        elif record.kind in MAP_TASKS:
             same = (first.argmax(2) == second.argmax(2)).mean((0, 2, 3))
         else:
             same = (first.argmax(-1) == second.argmax(-1)).mean(0)
@@ -177,12 +181,17 @@ def in_words(answer: Answer) -> str:
     'none of cat'
     >>> in_words({"pixels": {"ground": 75, "cell": 25}})
     'ground 75 pixels (75.0%), cell 25 pixels (25.0%)'
+    >>> in_words({"objects": 3, "file": "x.answer.png"})
+    '3 objects; x.answer.png'
     """
+    where = f"; {answer['file']}" if "file" in answer else ""
+    if "objects" in answer:
+        return f"{answer['objects']:,} object{'s' * (answer['objects'] != 1)}{where}"
     if "pixels" in answer:
         pixels = answer["pixels"]
         whole = max(1, sum(pixels.values()))
-        counts = ", ".join(f"{label} {count:,} pixels ({count / whole:.1%})" for label, count in pixels.items())
-        return f"{counts}; {answer['file']}" if "file" in answer else counts
+        counts = (f"{label} {count:,} pixels ({count / whole:.1%})" for label, count in pixels.items())
+        return ", ".join(counts) + where
     if "label" in answer:
         return f"{answer['label']} ({answer['probability']:.1%})"
     said = answer["prediction"]

@@ -47,7 +47,7 @@ _SOUND_BYTES, _CLIP_BYTES, _SOUND_BLOCK_BYTES = 10, 40, 2**23
 """For each byte of a sound; for each sample of a network's clip; and for the blocks in which both are worked on."""
 _SMALL_BODY = 2**14
 """Bytes of an array that are read faster than another thread is started on them."""
-_ANSWER_BYTES, _ANSWERED_NUMBER_BYTES, _PIXEL_BYTES = 768, 64, 16
+_ANSWER_BYTES, _ANSWERED_NUMBER_BYTES, _PIXEL_BYTES = 768, 64, 32
 """Of the answer to an input or a step, of each number in it, and of each pixel of a mask: as objects, and as text."""
 
 

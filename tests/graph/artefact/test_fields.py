@@ -377,6 +377,13 @@ def test_a_class_per_pixel_is_of_maps_of_images() -> None:
         "graph/confidence": (0.9,),
     }
     assert_checks(graph, words)
+    objects = replace(graph, task=TaskRecord("instances"))
+    assert_checks(objects, {"graph/task/kind": ("multilabel",)})
+    b = Builder((1, 4, 4), 2, 0)
+    two = b.maps(b.conv(INPUT, 2))
+    assert_checks(two, {"graph/task/kind": ("instances",)})
+    with pytest.raises(ArtefactError, match="has 3 labels: background, boundary, inside; not 2"):
+        dumps(replace(two, task=objects.task))
     with pytest.raises(ArtefactError, match=r"output has shape \[7\]; 7 labels need \[7, H, W\]"):
         dumps(replace(tiny_network(), task=graph.task))
     b = Builder((1, 1, 1), 2, 0)

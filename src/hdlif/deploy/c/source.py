@@ -277,6 +277,8 @@ def _meaning(graph: Graph) -> str:
         "regress": "values are",
         "multilabel": "a label is said where the sigmoid passes its threshold, of",
         "segment": "they are maps [labels][height][width]; the class of a pixel is the largest of",
+        "instances": "they are maps [labels][height][width] of background, boundary and inside; objects are read off",
+        "detect": "they are scores and four distances, [labels + 4][height][width] per level; boxes are read off",
     }
     return f"{what[graph.task.kind]} {over[graph.task.combine]}"
 

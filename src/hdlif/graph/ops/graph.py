@@ -118,9 +118,10 @@ class InputRecord:
         return channels, time_steps if self.frames == "rows" else height, width
 
 
-TASKS = ("classify", "sequence", "regress", "multilabel", "segment")
-"""The meaning of the outputs: a class per sample; a class per step; values; any number of labels; a class per pixel."""
-MAP_TASKS = ("segment",)
+TASKS = ("classify", "sequence", "regress", "multilabel", "segment", "instances")
+"""The meaning of the outputs: a class per sample; a class per step; values; any number of labels; a class, or an
+object, per pixel."""
+MAP_TASKS = ("segment", "instances")
 """Tasks whose output is a map [labels, H, W]; that of the others is a vector [labels]."""
 MOST_PIXEL_CLASSES = 255
 """Labels of a class per pixel: 255 in an image of class numbers stands for pixels without a class."""

@@ -19,6 +19,9 @@ from hdlif.graph.ops.graph import (
 from hdlif.graph.ops.input_record import check_input
 from hdlif.graph.ops.table import OPS
 
+_PARTS = 3
+"""Of objects."""
+
 
 def infer_values(graph: Graph) -> dict[str, Value]:
     """The type of every value of a graph, by name.
@@ -87,6 +90,8 @@ def _check_output(graph: Graph, shape: tuple[int, ...]) -> None:
         )
     if is_map and count > MOST_PIXEL_CLASSES:
         raise ArtefactError(f'task.kind = "{graph.task.kind}" has at most {MOST_PIXEL_CLASSES} labels, not {count}')
+    if graph.task.kind == "instances" and count != _PARTS:
+        raise ArtefactError(f'task.kind = "instances" has {_PARTS} labels: background, boundary, inside; not {count}')
     if len(shape) != (3 if is_map else 1) or shape[0] != count:
         needed = f'[{count}, H, W], of task.kind = "{graph.task.kind}"' if is_map else f"[{count}]"
         raise ArtefactError(f"output has shape {list(shape)}; {count} labels need {needed}")
