@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hdlif import _native
+from hdlif.graph.ops.graph import MAP_TASKS
 
 OK, ARGUMENT, FILE, ARTEFACT, STATE, LIMIT, MEMORY, BUSY, INTERRUPTED, INTERNAL = range(10)
 GoOn = ctypes.CFUNCTYPE(c_int32, c_void_p)
@@ -128,7 +129,7 @@ class Network:
         shape, size = self.shape("output_shape"), c_size_t()
         assert math.prod(shape) == self.ask("outputs")
         graph = json.loads(string_at(self.ask("graph", byref(size)), size.value))
-        return shape if graph.get("task", {}).get("kind") == "segment" else shape[:1]
+        return shape if graph.get("task", {}).get("kind") in MAP_TASKS else shape[:1]
 
     def run(self, x: np.ndarray, steps: int) -> np.ndarray:
         logits = np.empty((steps, x.shape[1], *self.output_shape()), np.float32)

@@ -11,6 +11,7 @@ from hdlif.deploy.c.building import FLAGS, Library
 from hdlif.deploy.c.c_file import has_one_frame
 from hdlif.deploy.c.fixed.network import FixedPoint, fixed_point
 from hdlif.graph.ops import Graph, Node, infer_values, reads
+from hdlif.graph.ops.graph import MAP_TASKS
 from hdlif.runtime import reference
 
 STEPS, BATCH = 5, 2
@@ -18,7 +19,7 @@ STEPS, BATCH = 5, 2
 
 def joined(graph: Graph) -> Graph:
     """The graph with what nobody reads added to its outputs, by weights drawn at random; of maps, as it is."""
-    if graph.task.kind == "segment":
+    if graph.task.kind in MAP_TASKS:
         return graph
     nodes, types, out = list(graph.nodes), infer_values(graph), graph.output
     read = {name for node in nodes for name in reads(node)}
