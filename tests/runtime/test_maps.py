@@ -2,20 +2,22 @@
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cases import every
-from deployed_graphs import CLASSES, random_input, u_net
+from deployed_graphs import CLASSES, Builder, random_input, u_net
 from hdlif._native import instruction_sets
 from hdlif.errors import HdlifError
-from hdlif.graph.artefact import TaskRecord
+from hdlif.graph.artefact import INPUT, TaskRecord
 from hdlif.runtime import Session, reference
 from hdlif.runtime.answers import alike, answers
 from hdlif.runtime.going_on import GoingOn
 from hdlif.runtime.images import Placed
+from hdlif.runtime.inputs import read_inputs
 from hdlif.runtime.masks import NO_CLASS, as_json, as_png, mask_of, objects_in
 
 LABELS = tuple("abc")
@@ -65,6 +67,22 @@ def test_each_step_of_a_sequence_gives_the_mask_of_the_steps_so_far(combine: str
         assert other is not None
         assert one["pixels"] == other["pixels"]
         np.testing.assert_array_equal(one["mask"], other["mask"])
+
+
+def test_a_map_smaller_than_the_input_gives_a_mask_of_its_size(tmp_path: Path) -> None:
+    b = Builder((3, 8, 6), 2, 0)
+    graph = b.maps(b.add("max_pool", INPUT, kernel=(2, 2), stride=(2, 2), padding=(0, 0)))
+    session, x = Session(graph, 1), random_input(graph, 2, 1)
+    np.save(tmp_path / "x.npy", x[:, 0])
+    (sample,) = read_inputs(tmp_path / "x.npy", graph.input, 2, "sequence")
+    outputs = session.run(sample.x)
+    assert outputs.shape == (2, 1, 3, 4, 3)
+    whole = next(answers(outputs, graph.task, graph.labels, [sample.placed]))
+    last = GoingOn(session).run(x)[-1]
+    expected = outputs.mean(0)[0].argmax(0).repeat(2, 0).repeat(2, 1)
+    for answer in (whole, last):
+        assert answer is not None
+        np.testing.assert_array_equal(answer["mask"], expected)
 
 
 def test_maps_have_no_early_exit() -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from hdlif.errors import StateError
 from hdlif.runtime.answers import Answer, answers, uncounted
 from hdlif.runtime.early import is_sure
+from hdlif.runtime.images import Placed
 from hdlif.runtime.session import Session
 
 Floats = NDArray[np.float32]
@@ -76,7 +77,8 @@ class GoingOn:
         if self._confidence is not None:
             self.is_sure = bool(is_sure(outputs[-1], self._confidence))
         # Each step as if it were a sample of one step.
-        said = answers(outputs[None, silent:], replace(task, delay=0), self._session.labels)
+        placed = [Placed.whole(self._session.input)] * (len(outputs) - silent)
+        said = answers(outputs[None, silent:], replace(task, delay=0), self._session.labels, placed)
         return [None] * silent + list(said)
 
     def to_bytes(self) -> bytes:

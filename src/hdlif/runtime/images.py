@@ -34,6 +34,12 @@ class Placed(NamedTuple):
     target: tuple[int, int]
     fit: str
 
+    @classmethod
+    def whole(cls, record: InputRecord) -> "Placed":
+        """Place an array that has the size of the input."""
+        _, height, width = record.shape
+        return cls((width, height), (width, height), "squash")
+
 
 def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int = 1) -> Floats:
     """The image as a network takes it: [1, 1, C, H, W], constant in time; by rows, [T, 1, C, 1, W], or by pixels.

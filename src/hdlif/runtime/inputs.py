@@ -29,7 +29,7 @@ class Sample(NamedTuple):
     Attributes:
         name: of the file, and the number within it where it holds several.
         x: [T or 1, 1, C, H, W].
-        placed: of an image, where it is on the input; None where the sample has the input's size, or is no image.
+        placed: where an image, or an array of the input's size, is on the input; None of series and tables.
     """
 
     name: str
@@ -54,7 +54,7 @@ def read_inputs(
     elif record.kind == "table":
         yield from starmap(Sample, read_rows(path, record))
     elif record.kind == "events" and not _is_counts(path):
-        yield Sample(str(path), read_events(path, record, time_steps=time_steps))
+        yield Sample(str(path), read_events(path, record, time_steps=time_steps), Placed.whole(record))
     elif path.suffix.lower() == ".npy":
         yield from _read_array(path, record, time_steps, layout)
     else:
@@ -102,10 +102,10 @@ def _read_array(path: Path | Given, record: InputRecord, time_steps: int, layout
         layout = "batch" if still else "sequence"
     values = normalise(array, record) if array.dtype == np.uint8 else array
     if array.ndim == 3 or (array.ndim == 4 and layout == "sequence"):
-        yield Sample(str(path), values.reshape(-1, 1, *record.shape))
+        yield Sample(str(path), values.reshape(-1, 1, *record.shape), Placed.whole(record))
         return
     for number, sample in enumerate(values):
-        yield Sample(f"{path}[{number}]", sample.reshape(-1, 1, *record.shape))
+        yield Sample(f"{path}[{number}]", sample.reshape(-1, 1, *record.shape), Placed.whole(record))
 
 
 def read_steps(path: Path | Given, record: InputRecord, time_steps: int) -> Floats:

@@ -204,7 +204,7 @@ class Reader:
             raise Refusal("too_many_inputs", f"the body holds {len(x):,} steps, and at most {most:,} are taken")
         session.check_steps(len(x))
         grow(x.nbytes + len(x) * _answer_bytes(network, 1))
-        return [Sample(str(body), x)]
+        return [Sample(str(body), x, Placed.whole(session.input))]
 
     def _read_inputs(
         self, body: Given, network: Network, grow: Grow, patience: _Patience, layout: Layout | None
@@ -228,6 +228,6 @@ def _answer_bytes(network: Network, steps: int, placed: Placed | None = None) ->
     """Return the memory of an answer about so many steps."""
     session = network.session
     if session.task.kind in MAP_TASKS:
-        sides = session.output_shape[1:] if placed is None else placed.size
-        return _ANSWER_BYTES + steps * _PIXEL_BYTES * math.prod(sides)
+        size = (placed or Placed.whole(session.input)).size
+        return _ANSWER_BYTES + steps * _PIXEL_BYTES * math.prod(size)
     return _ANSWER_BYTES + _ANSWERED_NUMBER_BYTES * steps * max(2, len(session.labels))
