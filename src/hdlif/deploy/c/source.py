@@ -236,8 +236,9 @@ def _header(file: CFile, arithmetic: Numbers, name: str, state: Struct, work: St
 
 def _outputs(file: CFile, upper: str) -> list[str]:
     """The numbers of outputs and of labels, and the size of a map of outputs."""
-    labels, *sides = file.values[file.graph.output].shape
-    lines = [f"#define {upper}_OUTPUTS {file.size(file.graph.output)}", f"#define {upper}_LABELS {labels}"]
+    graph = file.graph
+    _, *sides = file.values[graph.output].shape
+    lines = [f"#define {upper}_OUTPUTS {file.size(graph.output)}", f"#define {upper}_LABELS {len(graph.labels)}"]
     if sides:
         lines += [f"#define {upper}_OUTPUT_HEIGHT {sides[0]}", f"#define {upper}_OUTPUT_WIDTH {sides[1]}"]
     return lines

@@ -13,7 +13,7 @@ static @name@_state state;
 static @name@_work work;
 #endif
 
-/* Maps of outputs are too large for a stack; of a map, the label is that of its surest pixel. */
+/* Maps of outputs are too large for a stack. */
 #if @NAME@_OUTPUTS > @NAME@_LABELS
 #define LASTING static
 #else
@@ -43,22 +43,33 @@ static uint32_t run(uint32_t sample, @name@_total *sums)
     return differ;
 }
 
+/* The label of the largest sum; of maps there is none for all of a sample. */
+static const char *label_of(const @name@_total *sums)
+{
+#if @NAME@_OUTPUTS > @NAME@_LABELS
+    (void)sums;
+    return "done";
+#else
+    uint32_t best = 0;
+    for (uint32_t k = 1; k < @NAME@_OUTPUTS; k++)
+        best = sums[k] > sums[best] ? k : best;
+    return @name@_labels[best];
+#endif
+}
+
 int main(void)
 {
     uint32_t differ = 0, longest = 0;
     for (uint32_t sample = 0; sample < COUNT_OF_SAMPLES; sample++) {
         LASTING @name@_total sums[@NAME@_OUTPUTS];
-        uint32_t best = 0;
         start_ticks();
         differ += run(sample, sums);
         const uint32_t took = ticks();
         longest = took > longest ? took : longest;
-        for (uint32_t k = 1; k < @NAME@_OUTPUTS; k++)
-            best = sums[k] > sums[best] ? k : best;
         put("sample ");
         put_number(sample);
         put(": ");
-        put(@name@_labels[best / (@NAME@_OUTPUTS / @NAME@_LABELS)]);
+        put(label_of(sums));
         put("\n");
     }
     put_number(differ);
