@@ -106,7 +106,10 @@ HDLIF_API void hdlif_input_shape(const hdlif_network* network, int32_t shape[3])
 HDLIF_API const char* hdlif_input_kind(const hdlif_network* network);
 /* The entries of its output at a step: of classes, their number. */
 HDLIF_API int32_t hdlif_outputs(const hdlif_network* network);
-/* The name of an output, of a class; NULL beyond them. */
+/* [C, H, W] of its output at a step, in which order its entries are: of classes [classes, 1, 1], of a class
+ * per pixel [classes, H, W]. */
+HDLIF_API void hdlif_output_shape(const hdlif_network* network, int32_t shape[3]);
+/* The name of a channel of the output, of a class; NULL beyond them. */
 HDLIF_API const char* hdlif_label(const hdlif_network* network, int32_t output);
 /* The instruction set that it runs on. */
 HDLIF_API const char* hdlif_instructions(const hdlif_network* network);

@@ -53,6 +53,12 @@ public:
     const char* found = hdlif_label(get(), std::int32_t(output));
     return found == nullptr ? "" : found;
   }
+  // [C, H, W] of the outputs of a step, a vector as [C, 1, 1]
+  std::array<std::int32_t, 3> output_shape() const {
+    std::array<std::int32_t, 3> shape{};
+    hdlif_output_shape(get(), shape.data());
+    return shape;
+  }
   // [C, H, W]
   std::array<std::int32_t, 3> input_shape() const {
     std::array<std::int32_t, 3> shape{};

@@ -224,7 +224,11 @@ public:
   explicit Sequence(const Network& network) : deployed_(network.deployed), stream_(network.deployed) {}
 
   int64_t t() const { return stream_.steps(); }
-  std::vector<float> sums() const { return stream_.sums(); }
+  // As float32.
+  nb::bytes sums() const {
+    const std::vector<float>& sums = stream_.sums();
+    return nb::bytes(reinterpret_cast<const char*>(sums.data()), sums.size() * sizeof(float));
+  }
 
   // x is [steps][C][H][W] or, of one step, [C][H][W].
   void advance(nb::handle x_array, nb::handle logits_array) {

@@ -1,12 +1,15 @@
 """The C interface by ctypes: of the extension, which has it too, or of a library that was built."""
 
 import ctypes
-from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_void_p
+import json
+import math
+from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_void_p, string_at
 from pathlib import Path
 
 import numpy as np
 
 from hdlif import _native
+from hdlif.graph.ops.graph import MAP_TASKS
 
 OK, ARGUMENT, FILE, ARTEFACT, STATE, LIMIT, MEMORY, BUSY, INTERRUPTED, INTERNAL = range(10)
 GoOn = ctypes.CFUNCTYPE(c_int32, c_void_p)
@@ -36,6 +39,7 @@ SIGNATURES = {
     "input_shape": (None, c_void_p, POINTER(c_int32)),
     "input_kind": (c_char_p, c_void_p),
     "outputs": (c_int32, c_void_p),
+    "output_shape": (None, c_void_p, POINTER(c_int32)),
     "label": (c_char_p, c_void_p, c_int32),
     "instructions": (c_char_p, c_void_p),
     "weight_bytes": (c_int64, c_void_p),
@@ -117,11 +121,18 @@ class Network:
         return tuple(shape)
 
     def labels(self) -> list[str]:
-        count: int = self.ask("outputs")  # type: ignore[assignment]
+        count = self.shape("output_shape")[0]
         return [self.ask("label", i).decode() for i in range(count)]  # type: ignore[attr-defined]
 
+    def output_shape(self) -> tuple[int, ...]:
+        """[C, H, W] of maps, else [n]."""
+        shape, size = self.shape("output_shape"), c_size_t()
+        assert math.prod(shape) == self.ask("outputs")
+        graph = json.loads(string_at(self.ask("graph", byref(size)), size.value))
+        return shape if graph.get("task", {}).get("kind") in MAP_TASKS else shape[:1]
+
     def run(self, x: np.ndarray, steps: int) -> np.ndarray:
-        logits = np.empty((steps, x.shape[1], self.ask("outputs")), np.float32)
+        logits = np.empty((steps, x.shape[1], *self.output_shape()), np.float32)
         self.call("run", floats(x), len(x), x.shape[1], steps, floats(logits))
         return logits
 
@@ -143,8 +154,8 @@ class Stream:
         self.library.call(f"stream_{name}", self.handle, *arguments)
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """Logits [K, outputs] of x [K, C, H, W]."""
-        logits = np.empty((len(x), self.network.ask("outputs")), np.float32)
+        """Logits [K, ...] of x [K, C, H, W]."""
+        logits = np.empty((len(x), *self.network.output_shape()), np.float32)
         self.call("run", floats(x), len(x), floats(logits))
         return logits
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node, Value, infer_values
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node, TaskRecord, Value, infer_values
 from hdlif.graph.equations import Program, to_attributes
 from hdlif.graph.ops.program import row_names
 from hdlif.graph.ops.weights import LARGEST_WEIGHT
@@ -201,6 +201,11 @@ class Builder:
         labels = tuple(f"class {i}" for i in range(CLASSES))
         return Graph(tuple(self.nodes), x, self.time_steps, self.record(), labels)
 
+    def maps(self, x: str) -> Graph:
+        """Ends the network with the map `x`, a class per pixel."""
+        labels = tuple(f"class {i}" for i in range(self.channels(x)))
+        return Graph(tuple(self.nodes), x, self.time_steps, self.record(), labels, TaskRecord("segment"))
+
 
 def residual_network(seed: int = 0, *, time_steps: int = 4, encoding: str = "ternary", width: int = 5) -> Graph:
     """The shape of a deployed 1.5-bit, 4-bit-spike residual network, with odd sizes."""
@@ -234,6 +239,19 @@ def two_streams(seed: int = 0, *, time_steps: int = 3, encoding: str = "ternary"
     codes = b.concat(b.slice(spikes, 1, width), b.lif(joined))
     mixed = b.concat(b.concat(joined, codes), b.slice(codes, 0, 1))
     return b.graph(b.add("add", b.add("global_sum_pool", mixed), b.add("global_sum_pool", mixed)))
+
+
+def u_net(seed: int = 0, *, time_steps: int = 3, encoding: str = "ternary", width: int = 4) -> Graph:
+    """The shape of a deployed U-Net of two levels: `CLASSES` maps of the size of its input."""
+    b = Builder((3, 8, 6), time_steps, seed)
+
+    def spikes(x: str, out: int, encoding: str) -> str:
+        return b.quantise(b.hd_lif(b.affine(b.conv(x, out, encoding=encoding), scale=0.3)))
+
+    upper = spikes(INPUT, width, "float32")
+    lower = spikes(b.add("max_pool", upper, kernel=(2, 2), stride=(2, 2), padding=(0, 0)), 2 * width, encoding)
+    joined = spikes(b.concat(b.add("upsample", lower, factor=(2, 2)), upper), width, encoding)
+    return b.maps(b.affine(b.conv(joined, CLASSES, kernel=(1, 1), padding=(0, 0), encoding="float32")))
 
 
 def tiny_network() -> Graph:

@@ -24,7 +24,7 @@ class Maps(Measured):
 
     @property
     def record(self) -> TaskRecord:
-        return TaskRecord()
+        return TaskRecord("segment")
 
     def criterion(self) -> Criterion:
         return F.cross_entropy

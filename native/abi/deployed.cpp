@@ -132,10 +132,10 @@ void Deployed::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps
 }
 
 size_t Deployed::state_size() const {
-  size_t entries = 0;
+  auto entries = size_t(output().size());
   for (size_t i = 0; i < states.size(); ++i)
     entries += size_t(state(i).size());
-  return kSumsPlace + (labels.size() + entries) * sizeof(float) + sizeof(Digest);
+  return kSumsPlace + entries * sizeof(float) + sizeof(Digest);
 }
 
 const Value& Deployed::state(size_t index) const {
@@ -166,7 +166,7 @@ private:
 
 DeployedStream::DeployedStream(std::shared_ptr<Deployed> network)
     : network_(std::move(network)), operations_(network_->session_.operations(1, 1, false, false)),
-      sums_(network_->labels.size(), 0.0f) {
+      sums_(size_t(network_->output().size()), 0.0f) {
   network_->check(1, 1, 1, false, false);
   const int64_t bytes = network_->cost(1, 1, 1, false, false).bytes + network_->session_.flow_bytes();
   if (bytes > network_->options_.max_bytes)

@@ -56,6 +56,9 @@ public:
   void run(const float* x, int64_t x_steps, int64_t batch, int64_t steps, float* logits,
            float* const* values);
 
+  // The type of the outputs of a step.
+  const Value& output() const { return program().values[size_t(program().output)]; }
+
   size_t state_size() const;
   // The type of a state: that of its node's output.
   const Value& state(size_t index) const;

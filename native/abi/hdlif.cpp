@@ -235,7 +235,11 @@ const char* hdlif_input_kind(const hdlif_network* network) {
 }
 
 int32_t hdlif_outputs(const hdlif_network* network) {
-  return int32_t(network->deployed->labels.size());
+  return int32_t(network->deployed->output().size());
+}
+
+void hdlif_output_shape(const hdlif_network* network, int32_t shape[3]) {
+  give_shape(&network->deployed->output(), shape);
 }
 
 const char* hdlif_label(const hdlif_network* network, int32_t output) {

@@ -41,17 +41,29 @@ void check_sources(const Program& program, const std::vector<std::string>& names
   }
 }
 
-// Sets the output; returns its channels.
-int32_t read_output(const Json& graph, const Numbers& numbers, Program& program) {
+// Sets the output, which has a channel for each label; it is a map where the task has maps.
+void read_output(const Json& graph, const Numbers& numbers, const Artefact& found, Program& program) {
   const std::string output = string_of("output", member(graph, "output"));
   const auto place = numbers.find(output);
   if (place == numbers.end())
     throw ArtefactError("output = " + brief(output) + " is no value of the graph" + kDamaged);
   program.output = place->second;
   const Value& type = program.values[size_t(program.output)];
-  if (type.is_map)
-    throw ArtefactError("output = " + brief(output) + " is not a vector" + kDamaged);
-  return type.channels;
+  if (type.is_map != found.task.has_maps)
+    throw ArtefactError("output = " + brief(output) + " is not a " +
+                        (found.task.has_maps ? "map, as the task has" : "vector") + kDamaged);
+  const InputRecord& input = found.input;
+  const size_t labels = found.labels.size();
+  if (found.task.has_maps &&
+      ((input.kind != "image" && input.kind != "events") || input.frames != "constant"))
+    throw ArtefactError(std::string("such a task takes whole images or frames of events at each step") +
+                        kDamaged);
+  if (found.task.has_maps && (found.task.has_objects ? labels != 3 : labels > 255))
+    throw ArtefactError("there are " + std::to_string(labels) +
+                        " labels; \"segment\" has at most 255, and \"instances\" 3" + kDamaged);
+  if (const int64_t needed = found.task.outputs(labels, input.shape); type.channels != needed)
+    throw ArtefactError("output has " + std::to_string(type.channels) + " channels, and " +
+                        std::to_string(labels) + " labels need " + std::to_string(needed) + kDamaged);
 }
 
 } // namespace
@@ -97,10 +109,7 @@ Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes) {
     if (!tensor.is_used)
       throw ArtefactError("tensor " + brief(key) + " belongs to no node" + kDamaged);
   check_sources(program, found.values);
-  const int32_t outputs = read_output(graph, numbers, program);
-  if (size_t(outputs) != found.labels.size())
-    throw ArtefactError("output has " + std::to_string(outputs) + " entries, and there are " +
-                        std::to_string(found.labels.size()) + " labels" + kDamaged);
+  read_output(graph, numbers, found, program);
   return found;
 }
 

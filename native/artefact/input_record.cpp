@@ -12,7 +12,9 @@
 namespace hdlif {
 namespace {
 
-constexpr int64_t kMostSide = 1 << 16;  // of a sensor
+constexpr int64_t kMostSide = 1 << 16; // of a sensor
+constexpr int64_t kLargestStride = 1024;
+constexpr size_t kMostLevels = 8;
 constexpr int64_t kMostRate = 100'000;  // of readings of sensors
 constexpr size_t kLongestColumn = 1000; // characters of its name
 
@@ -110,7 +112,36 @@ void check_sound(const Json& value, const InputRecord& record, int32_t time_step
                                            "; they are equal");
 }
 
+// Of detectors: the strides of their levels, and the overlap from which a box is dropped, 1 for none.
+void read_levels(const Json& value, TaskRecord& record) {
+  if (const std::optional<Json> strides = value.find("strides")) {
+    check_list("task.strides", *strides);
+    strides->entries([&](const Json& entry) {
+      const int64_t least = record.strides.empty() ? 1 : record.strides.back() + 1;
+      record.strides.push_back(int32_t(integer_of("task.strides", entry, least, kLargestStride)));
+    });
+  }
+  const std::optional<Json> overlap = value.find("overlap");
+  const double least = overlap ? float_of("task.overlap", *overlap) : 1;
+  const size_t levels = record.strides.size();
+  if (record.has_boxes ? levels < 1 || levels > kMostLevels || !(least > 0 && least <= 1)
+                       : levels > 0 || least != 1)
+    throw ArtefactError(
+        std::string("task.strides and task.overlap are of task.kind \"detect\": 1 to 8 ascending integers in "
+                    "1..1024, and a number above 0 and at most 1") +
+        kDamaged);
+}
+
 } // namespace
+
+int64_t TaskRecord::outputs(size_t labels, const std::array<int32_t, 3>& input) const {
+  if (!has_boxes)
+    return int64_t(labels);
+  int64_t places = 0;
+  for (const int32_t stride : strides)
+    places += int64_t((input[1] - 1) / stride + 1) * ((input[2] - 1) / stride + 1);
+  return int64_t(labels + 4) * places; // within 64 bits: a header holds fewer than 2^29 labels
+}
 
 InputRecord read_input(const Json& value, int32_t time_steps) {
   check_object("input", value, {"kind", "mean", "resize", "shape", "std"},
@@ -130,7 +161,7 @@ InputRecord read_input(const Json& value, int32_t time_steps) {
     const std::optional<Json> found = value.find(key);
     return found ? word_of("input." + std::string(key), *found, accepted) : std::string(otherwise);
   };
-  word("fit", "squash", {"squash", "crop"});
+  word("fit", "squash", {"squash", "crop", "letterbox"});
   const std::string binning = word("binning", "none", {"none", "by_number", "by_time"});
   record.frames = word("frames", "constant", {"constant", "rows", "pixels"});
   const bool is_pixel = record.shape[1] == 1 && record.shape[2] == 1;
@@ -169,9 +200,11 @@ InputRecord read_input(const Json& value, int32_t time_steps) {
 }
 
 TaskRecord read_task(const Json& value, int32_t time_steps, size_t outputs) {
-  check_object("task", value, {"ahead", "combine", "delay", "kind", "mean", "std", "threshold"});
+  check_object("task", value, {"ahead", "combine", "delay", "kind", "mean", "std", "threshold"},
+               {"overlap", "strides"});
   const std::string kind =
-      word_of("task.kind", member(value, "kind"), {"classify", "sequence", "regress", "multilabel"});
+      word_of("task.kind", member(value, "kind"),
+              {"classify", "sequence", "regress", "multilabel", "segment", "instances", "detect"});
   const std::string combine = word_of("task.combine", member(value, "combine"), {"mean", "last", "each"});
   const bool is_each = combine == "each";
   if (is_each != (kind == "sequence") && kind != "regress")
@@ -195,7 +228,14 @@ TaskRecord read_task(const Json& value, int32_t time_steps, size_t outputs) {
   const double threshold = float_of("task.threshold", member(value, "threshold"));
   if (!(threshold > 0 && threshold < 1))
     refuse("task.threshold", member(value, "threshold"), "between 0 and 1");
-  return {kind == "classify", combine == "mean"};
+  TaskRecord record;
+  record.classifies = kind == "classify";
+  record.has_objects = kind == "instances";
+  record.has_maps = record.has_objects || kind == "segment";
+  record.has_boxes = kind == "detect";
+  record.takes_mean = combine == "mean";
+  read_levels(value, record);
+  return record;
 }
 
 } // namespace hdlif

@@ -68,8 +68,8 @@ class Sequence:
 
     t: int
     """The steps that it has seen; -1 where a call was interrupted."""
-    sums: list[float]
-    """Of the outputs of all steps, where the answer is read off their mean; else zeros."""
+    sums: bytes
+    """Float32, of the outputs of all steps, where the answer is read off their mean; else zeros."""
     def __init__(self, network: Network) -> None: ...
     def advance(self, x: NDArray[np.float32], logits: NDArray[np.float32]) -> None:
         """x [C, H, W] or [K, C, H, W]."""

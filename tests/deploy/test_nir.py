@@ -1,6 +1,7 @@
 """Deployed graphs in NIR: what is written, what is refused by name, and that it is the same network."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,16 +15,17 @@ from hdlif.deploy.interop.nir import from_nir, read, read_artefact
 from hdlif.deploy.nir import extended, to_nir, write
 from hdlif.errors import LoweringError
 from hdlif.functional import HardReset
-from hdlif.graph.artefact import dumps
+from hdlif.graph.artefact import TaskRecord, dumps
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, Recurrent, Sequential, SpikeQuantizer
+from hdlif.runtime import reference
 from lif_networks import Residual, T, convolutions, currents, lif, mlp, on_grid, record, spikes_of
 
 nir = pytest.importorskip("nir", reason="pip install 'hdlif[nir]'")
 
 
-def lowered(network: nn.Module, *shape: int, outputs: int, kind: str = "events"):
+def lowered(network: nn.Module, *shape: int, outputs: int, kind: str = "events", **options: Any):
     labels = tuple(map(str, range(outputs)))
-    return lower(network, input=record(*shape, kind=kind), labels=labels, time_steps=T)
+    return lower(network, input=record(*shape, kind=kind), labels=labels, time_steps=T, **options)
 
 
 def test_a_leaky_neuron_is_written_as_nir_states_it() -> None:
@@ -77,6 +79,22 @@ def test_what_is_written_comes_back_as_the_same_network(make, shape, outputs: in
     # And once more: nothing is lost in writing it again.
     again = from_nir(to_nir(found.graph()))
     np.testing.assert_array_equal(spikes_of(again.network, x), spikes_of(found.network, x))
+
+
+def test_maps_come_back_as_maps(tmp_path: Path) -> None:
+    network = on_grid(Sequential(nn.Conv2d(2, 4, 3, padding=1), lif(), nn.Conv2d(4, 3, 1)))
+    graph = lowered(network, 2, 6, 6, outputs=3, task=TaskRecord("segment"))
+    write(to_nir(graph), tmp_path / "x.nir")
+    found = read(tmp_path / "x.nir").graph()
+    assert (found.labels, found.task) == (graph.labels, graph.task)
+    x = currents(2, 6, 6).numpy()
+    expected = reference.run(graph, x)
+    np.testing.assert_allclose(reference.run(found, x), expected, atol=1e-6)
+    assert expected.shape[2:] == (3, 6, 6)
+    # Of another library's file nothing is known but the shapes.
+    plain = to_nir(graph)
+    plain.nodes["input"].metadata.clear()
+    assert from_nir(plain).task == graph.task
 
 
 def test_with_a_resistance_of_one_it_is_the_same_network() -> None:

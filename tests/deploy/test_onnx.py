@@ -10,7 +10,7 @@ import pytest
 
 import own_neurons
 from cases import every
-from deployed_graphs import Builder, random_input, residual_network, two_streams
+from deployed_graphs import Builder, random_input, residual_network, two_streams, u_net
 from hdlif.deploy import lower
 from hdlif.deploy.onnx import streamed, unrolled
 from hdlif.graph.artefact import INPUT, Graph, InputRecord
@@ -219,6 +219,11 @@ def test_a_network_of_two_streams_and_one_that_ends_in_a_neuron() -> None:
     b = Builder((2, 3, 3), 2, 0)
     x = b.hd_lif(b.add("global_sum_pool", INPUT))
     assert_equals_reference(Graph(tuple(b.nodes), x, 2, b.record(), ("a", "b")))
+
+
+@pytest.mark.peers
+def test_maps() -> None:
+    assert_equals_reference(u_net())
 
 
 @pytest.mark.peers

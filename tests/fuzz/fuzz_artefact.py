@@ -13,7 +13,7 @@ import driver
 import numpy as np
 from json_trees import change, edited
 
-from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
+from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams, u_net
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps, is_artefact, load, loads
 from hdlif.graph.equations import OPERATIONS
 from hdlif.graph.ops import OPS
@@ -159,6 +159,8 @@ def seeds() -> Iterator[bytes]:
     yield dumps(tiny_network())
     yield dumps(residual_network(time_steps=2, width=3))
     yield dumps(two_streams(time_steps=2, encoding="int4", width=4))
+    for kind in ("segment", "instances"):
+        yield dumps(replace(u_net(time_steps=2, width=2), task=TaskRecord(kind)))
     for op in OPS:
         yield dumps(of_one_op(op))
     for seed in range(8):

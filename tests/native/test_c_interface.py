@@ -30,7 +30,7 @@ from c_interface import (
     floats,
 )
 from cases import every, naming
-from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
+from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams, u_net
 from hdlif._native import instruction_sets
 from hdlif.graph.artefact import INPUT, Graph, dumps, load
 from hdlif.graph.ops import OPS
@@ -42,6 +42,7 @@ FILES = (Path(__file__).parents[1] / "graph/artefact").glob("*.safetensors")
 GRAPHS = {
     "tiny": tiny_network(),
     "residual": residual_network(),
+    "maps": u_net(),
     "int4": two_streams(encoding="int4"),
     **{op: of_one_op(op) for op in OPS},
     **{path.name: load(path) for path in FILES},

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from c_interface import ARTEFACT, LIMIT, OF_THE_EXTENSION, CallError
-from cases import every
+from cases import every, naming
 from deployed_graphs import Builder, every_op, random_input, tiny_network
 from hdlif._native import Network, check_artefact, instruction_sets
 from hdlif.errors import ArtefactError, HdlifError, LimitError
 from hdlif.graph.artefact import INPUT, Graph, dumps, loads
 from hdlif.graph.ops import OPS
 from hdlif.runtime import Session
-from model_files import GOLDEN, signed
+from model_files import GOLDEN, rewritten, signed
 from mutations import assert_in_one_line
 from one_op import of_one_op
 from runtime.test_random_graphs import finite
@@ -267,3 +267,26 @@ def test_the_instruction_sets_are_those_that_linux_names() -> None:
     flags = set(line.partition(":")[2].split())
     named = [name for name, needed in (("avx2", AVX2), ("avx512", AVX512)) if needed <= flags]
     assert instruction_sets() == ["scalar", *named]
+
+
+def test_the_outputs_of_a_detector_follow_from_its_strides() -> None:
+    """A score for each of 2 classes and 4 distances, at 2 x 3 places of one level and 1 x 2 of another."""
+    b = Builder((1, 4, 6), 2, 0)
+    x = b.linear(b.add("flatten", INPUT), 6 * (2 * 3 + 1 * 2))
+    labels = tuple(map(str, range(48)))
+    content = dumps(Graph(tuple(b.nodes), x, 2, b.record(), labels))
+
+    def detector(**fields: object) -> bytes:
+        task = {"ahead": 0, "combine": "mean", "delay": 0, "kind": "detect", "mean": [], "std": [], "threshold": 0.5}
+        task |= {"strides": [2, 4], "overlap": 0.6} | fields
+        return rewritten(lambda header, graph: graph.update(task=task, labels=["red", "white"]), content)
+
+    check_artefact(detector())
+    for fields in (
+        *({"strides": strides} for strides in ([2], [2, 3], [4, 2], [2, 2], [], [0, 2], [2, 2048], 2)),
+        *({"overlap": overlap} for overlap in (0, -1, 1.5, "x")),
+        {"kind": "classify"},
+        {"kind": "segment"},
+    ):
+        with naming(str(fields)), pytest.raises(ArtefactError):
+            check_artefact(detector(**fields))

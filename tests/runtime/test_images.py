@@ -81,7 +81,7 @@ def test_a_network_of_rows_is_shown_the_rows_of_a_picture_of_any_size(tmp_path: 
     x = read_image(tmp_path / "x.png", rows, time_steps=4)
     assert x.shape == (4, 1, 1, 1, 5)
     np.testing.assert_array_equal(x[:, 0, 0, 0], read_image(tmp_path / "x.png", whole)[0, 0, 0])
-    np.testing.assert_array_equal(x, image_sequence(pixels, rows, "x", time_steps=4))
+    np.testing.assert_array_equal(x, image_sequence(pixels, rows, "x", time_steps=4)[0])
 
 
 def test_a_picture_of_one_row_is_one_row(tmp_path: Path) -> None:

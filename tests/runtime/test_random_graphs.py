@@ -58,7 +58,8 @@ def graphs(draw: st.DrawFn) -> Graph:
         if node.op == "delay":
             alike = [name for name in names if replace(values[name], constant=False) == values[node.name]]
             b.lead_back(node.name, draw(st.sampled_from(alike)))
-    return b.graph(names[-1])
+    maps = len(b.value_shape(names[-1])) == 3 and draw(st.booleans())
+    return b.maps(names[-1]) if maps else b.graph(names[-1])
 
 
 IDENTITIES = st.sampled_from(

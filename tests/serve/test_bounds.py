@@ -49,7 +49,7 @@ def test_a_sound_takes_no_more_than_is_set_aside_for_it() -> None:
         with naming(case):
             # Each input is charged as it is read, and those before it are passed over here.
             with at_most(reading_bytes(content, "audio/wav", sound)):
-                assert sum(x.nbytes for _, x in islice(read_inputs(body, record, sound.frames), 16))
+                assert sum(one.x.nbytes for one in islice(read_inputs(body, record, sound.frames), 16))
             assert time.thread_time() - begin < SECONDS
 
 

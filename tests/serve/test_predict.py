@@ -1,5 +1,6 @@
 """Requests for whole inputs: the response is that of `hdlif run --json` for the same bytes in a file."""
 
+import base64
 import io
 import json
 from dataclasses import replace
@@ -11,9 +12,10 @@ import pytest
 from PIL import Image
 
 from cases import naming
+from deployed_graphs import u_net
 from hdlif.cli.predict import predict_files as run
 from hdlif.errors import HdlifError
-from hdlif.graph.artefact import Graph
+from hdlif.graph.artefact import Graph, TaskRecord
 from served import NPY, STEPS, client, npy, residual_network, series, unbounded, write
 from sound_files import tone, wav_bytes
 
@@ -42,6 +44,8 @@ def run_on_file(artefact: Path, path: Path, content: bytes) -> dict[str, Any]:
 
 NETWORKS: dict[str, Graph] = {
     "image": residual_network(),
+    "maps": u_net(),
+    "objects": replace(u_net(), task=TaskRecord("instances")),
     **{task: series(task) for task in ("classify", "sequence", "regress", "regress_each", "multilabel")},
     "windows": replace(series(), input=replace(series().input, windows=(STEPS, 2))),
     "table": series(kind="table"),
@@ -54,6 +58,8 @@ BODIES: list[tuple[str, tuple[str, str], bytes]] = [
     ("image", ARRAY, npy(RNG.integers(0, 256, (3, 9, 7), dtype=np.uint8))),
     ("image", ARRAY, npy(np.eye(20, dtype=np.uint8) * 255)),
     ("image", ARRAY, npy(RNG.normal(size=(2, 3, 9, 7)).astype(np.float32))),
+    *((network, ("image/png", ".png"), picture("PNG")) for network in ("maps", "objects")),
+    ("maps", ARRAY, npy(RNG.normal(size=(2, 3, 8, 6)).astype(np.float32))),
     ("classify", ARRAY, npy(RNG.normal(size=(3, STEPS, 2)))),
     *((task, CSV, csv(STEPS)) for task in ("classify", "sequence", "regress_each", "multilabel")),
     ("regress", ("application/octet-stream", ".npy"), npy(RNG.normal(size=(STEPS, 2)))),
@@ -74,6 +80,24 @@ def test_the_answer_is_that_of_the_command(tmp_path: Path) -> None:
             with naming(network, kind):
                 assert answer.status_code == 200, answer.text
                 assert answer.json() == run_on_file(artefacts[network], tmp_path / f"input{suffix}", content)
+
+
+def test_a_mask_is_a_png_of_the_images_size(tmp_path: Path) -> None:
+    artefacts = write(tmp_path, net=u_net())
+    with client(artefacts) as http:
+        assert http.get("/v1/models/net").json()["output"] == [3, 8, 6]
+        (answer,) = http.post(PREDICT, content=picture("PNG"), headers={"content-type": "image/png"}).json()["inputs"]
+        mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["mask"]))))
+        assert answer["size"] == [20, 30] == list(mask.shape)
+        assert answer["pixels"] == {f"class {k}": int((mask == k).sum()) for k in range(3)}
+        # Each step of a stream has the mask of the steps so far, with the network's own pixels.
+        stream = http.post("/v1/models/net/streams").json()["stream"]
+        x = RNG.normal(size=(2, 3, 8, 6)).astype(np.float32)
+        answers = http.post(f"/v1/streams/{stream}/steps", content=npy(x), headers=NPY).json()["answers"]
+        assert [(one["t"], one["size"], sum(one["pixels"].values())) for one in answers] == [
+            (1, [8, 6], 48),
+            (2, [8, 6], 48),
+        ]
 
 
 def test_the_layout_is_a_parameter(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """`hdlif.predict`: what a deployed network predicts for files of images, series, events or arrays; no PyTorch."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdlif.cli.answer_files import SUFFIX as ANSWER_SUFFIX
 from hdlif.errors import InputError, reason
 from hdlif.graph.artefact import InputRecord
+from hdlif.graph.ops.graph import MAP_TASKS
 from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session
 from hdlif.runtime.answers import Answer, answers, in_words
 from hdlif.runtime.early import Confidence, choose_confidence, early_answers
 from hdlif.runtime.images import SUFFIXES
-from hdlif.runtime.inputs import Layout, read_inputs
+from hdlif.runtime.inputs import Layout, Sample, read_inputs
+from hdlif.runtime.masks import as_json
 
 Floats = NDArray[np.float32]
 BATCH = 16
@@ -35,7 +38,7 @@ class Answered:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {"input": self.input, **self.answer}
+        return {"input": self.input, **as_json(self.answer)}
 
     def __str__(self) -> str:
         return f"{self.input}: {in_words(self.answer)}"
@@ -63,6 +66,7 @@ def predict_files(
     threads: int | None = None,
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_operations: int = DEFAULT_MAX_OPERATIONS,
+    keep: Callable[[str, Answer], Answer] = lambda name, answer: answer,
 ) -> RunResult:
     """What is said of each input file.
 
@@ -88,6 +92,8 @@ def predict_files(
 
     An array [A, C, H, W] of a network of images is refused if A is the number of its time steps: `layout` decides.
 
+    `keep` is called with the name of each input and its answer, and returns what is kept of it, such as a mask's file.
+
     Where some of several files cannot be used, the others are answered for, and "failed" says of each what is wrong.
 
     Raises:
@@ -98,8 +104,8 @@ def predict_files(
     least = choose_confidence(confidence, session.confidence, session.task)
     failed: list[InputError] = []
 
-    def read() -> Iterator[tuple[str, Floats]]:
-        for path in _files(inputs, session.input):
+    def read() -> Iterator[Sample]:
+        for path in _files(inputs, session.input, skip=ANSWER_SUFFIX if session.task.kind in MAP_TASKS else None):
             try:
                 yield from read_inputs(path, session.input, session.time_steps, layout)
             except InputError as error:
@@ -111,7 +117,7 @@ def predict_files(
             if isinstance(answered, InputError):
                 failed.append(answered)
             else:
-                said.append(answered)
+                said.append(Answered(answered.input, keep(answered.input, answered.answer)))
     if failed and not said:
         raise failed[0] if len(failed) == 1 else InputError(f"{failed[0]}; {len(failed) - 1} more cannot be used")
     return RunResult(tuple(said), tuple(map(str, failed)))
@@ -137,7 +143,9 @@ def predict(
         threads: of the runtime; the cores that this process may use, by default.
     Returns:
         By the network's task, as `hdlif run --json` prints it: of a classification {"class", "label", "probability",
-        "logits"}; of values {"prediction": {name: value}}, in the units of the training's targets.
+        "logits"}; of values {"prediction": {name: value}}, in the units of the training's targets. A class per pixel is
+        {"pixels": {label: how many have it}, "mask": uint8 [h, w] with the image's own pixels}, where 255 is no class;
+        objects are {"objects": how many, "mask": uint16 [h, w], the number of each, or 0}.
     Raises:
         ArtefactError: the file of the network cannot be read.
         InputError: an input cannot be used.
@@ -150,14 +158,15 @@ def predict(
     return [one.answer for one in result.inputs]
 
 
-def _files(inputs: Sequence[Path], record: InputRecord) -> Iterator[Path]:
+def _files(inputs: Sequence[Path], record: InputRecord, skip: str | None) -> Iterator[Path]:
+    """The files that are given, and those in folders, but for answers of runs before."""
     what, suffixes = _sought(record)
     for path in map(Path, inputs):
         # Unlike Path.is_dir, it says no to whatever is no path.
         if not os.path.isdir(path):  # noqa: PTH112
             yield path
             continue
-        files = sorted(_files_below(path, what, suffixes))
+        files = sorted(one for one in _files_below(path, what, suffixes) if not (skip and one.name.endswith(skip)))
         if not files:
             raise InputError(f"{path}: no {what} is in this folder; {what} files end in {', '.join(suffixes)}")
         yield from files
@@ -198,32 +207,30 @@ def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[P
             raise InputError(f"{here}: cannot be searched for {what} files ({reason(error)}); give them") from error
 
 
-def _batches(frames: Iterator[tuple[str, Floats]]) -> Iterator[list[tuple[str, Floats]]]:
+def _batches(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
     """Neighbours with equally many steps, up to `BATCH` of them and `BATCH_VALUES`; no more than one batch is held."""
-    batch: list[tuple[str, Floats]] = []
-    for name, x in frames:
-        full = len(batch) == BATCH or (len(batch) + 1) * x.size > BATCH_VALUES
-        if batch and (full or len(batch[0][1]) != len(x)):
+    batch: list[Sample] = []
+    for sample in samples:
+        full = len(batch) == BATCH or (len(batch) + 1) * sample.x.size > BATCH_VALUES
+        if batch and (full or len(batch[0].x) != len(sample.x)):
             yield batch
             batch = []
-        batch.append((name, x))
+        batch.append(sample)
     if batch:
         yield batch
 
 
-def _answered(
-    session: Session, batch: Sequence[tuple[str, Floats]], confidence: float | None
-) -> Iterator[Answered | InputError]:
+def _answered(session: Session, batch: Sequence[Sample], confidence: float | None) -> Iterator[Answered | InputError]:
     """What the network says of each input, or why it says nothing."""
-    x = np.concatenate([x for _, x in batch], axis=1)
+    x = np.concatenate([one.x for one in batch], axis=1)
     if confidence is None:
-        found = answers(session.run(x), session.task, session.labels)
+        found = answers(session.run(x), session.task, session.labels, [one.placed for one in batch])
     else:
         found = early_answers(session.run(x, confidence=confidence), session.task, session.labels)
-    for (name, _), answer in zip(batch, found, strict=True):
+    for sample, answer in zip(batch, found, strict=True):
         if answer is None:
             yield InputError(
-                f"{name}: its values are so large that the network's answer is not finite; normalise them first"
+                f"{sample.name}: its values are so large that the network's answer is not finite; normalise them first"
             )
         else:
-            yield Answered(name, answer)
+            yield Answered(sample.name, answer)

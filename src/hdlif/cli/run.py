@@ -22,6 +22,7 @@ def run(
     gaps: Literal["stop", "hold", "zero"] | None = None,
     rate: Annotated[int | None, option(type=click.INT, metavar="HZ")] = None,
     page: Path | None = None,
+    out: Path | None = None,
     layout: Literal["batch", "sequence"] | None = None,
     partial: bool = False,
     threads: int | None = None,
@@ -29,7 +30,7 @@ def run(
     max_operations: int | None = None,
     as_json: bool = False,
 ) -> None:
-    """Predict INPUTS with ARTEFACT: a class, a class at each step, values or labels. Does not need PyTorch.
+    """Predict INPUTS with ARTEFACT: a class, of all or per step or pixel, objects, values, labels; without PyTorch.
 
     An input is a file of what the network was trained on, or a folder, of which all images, .csv files, .wav files or
     recordings below it are taken. If some cannot be used, the others are predicted, and the exit code is 1.
@@ -49,6 +50,9 @@ def run(
     Images are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP of 8 bits a channel, of at most 80 million pixels and 65,535 a
     side; of several frames the first is taken, and neither an orientation nor transparency is applied. A file has at
     most 256 MiB.
+
+    For classes or objects at each pixel, the mask of NAME.jpg is written to NAME.answer.png, with the image's own size:
+    the value of a pixel is the number of its class, from 0, where 255 is none; or that of its object, from 1, or 0.
 
     With --page the predictions are on the page alone, which is of a series, a sound or a recording.
 
@@ -70,6 +74,7 @@ def run(
         gaps: Of a stream: how missing numbers are replaced.  [default: stop]
         rate: Of a stream of PCM, if not the network's: 1,000 to 384,000.
         page: Write an HTML page of one INPUT: what is shown, neurons at work, and the predictions.
+        out: Of classes or objects at each pixel: the folder of the masks.  [default: next to each input]
         layout: Of arrays [A, C, H, W]: A samples, or one of A time steps.  [default: batch for images, else
             sequence]
         partial: Of a stream: predict the windows in which it ends, too.
@@ -88,6 +93,8 @@ def run(
         "partial": partial or None,
     }
     of_stream = {key: value for key, value in of_stream.items() if value is not None}
+    if out is not None and (stream or page is not None):
+        raise InputError("--out is the folder of masks, which --stream and --page do not write; leave it out")
     if layout is not None and (stream or page is not None):
         raise InputError("--stream and --page take one sequence; leave out --layout")
     if stream:
@@ -102,9 +109,10 @@ def run(
         if len(inputs) != 1:
             raise InputError("--page takes one INPUT: a file")
         return _write_page(artefact, inputs[0], page, as_json, options)
+    from hdlif.cli.answer_files import AnswerFiles
     from hdlif.cli.predict import predict_files
 
-    result = predict_files(artefact, inputs, layout=layout, **options)
+    result = predict_files(artefact, inputs, layout=layout, keep=AnswerFiles(out), **options)
     show(result.as_dict(), as_json, lambda: "\n".join(printable(str(one)) for one in result.inputs))
     if result.failed:
         for line in result.failed:

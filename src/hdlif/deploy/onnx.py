@@ -22,7 +22,8 @@ _ONNX = {name: form.onnx for name, form in FORMS.items()}
 
 
 def unrolled(graph: Graph, *, batch: int = 1, weights: str = "float32") -> Any:
-    """`onnx.ModelProto` of all T steps: "input" [B, C, H, W], the same at every step, to "logits" [T, B, classes].
+    """`onnx.ModelProto` of all T steps: "input" [B, C, H, W], the same at every step, to "logits" [T, B, classes], or
+    of a class per pixel [T, B, classes, H, W].
 
     Args:
         weights: out of `WEIGHTS`: those of few bits in float32, or as integers that a DequantizeLinear scales, of 8
@@ -32,7 +33,7 @@ def unrolled(graph: Graph, *, batch: int = 1, weights: str = "float32") -> Any:
     """
     writer = Writer()
     frame = writer.input(INPUT, (batch, *graph.input.shape))
-    steps, classes = graph.time_steps, len(graph.labels)
+    steps, one = graph.time_steps, infer_values(graph)[graph.output].shape
     if is_recurrent(graph):
         turns, each = OneAfterTheOther(writer), []
         for turns.t in range(steps):
@@ -40,28 +41,30 @@ def unrolled(graph: Graph, *, batch: int = 1, weights: str = "float32") -> Any:
         logits = writer.op("Concat", *each, axis=0) if steps > 1 else each[0]
     else:
         logits = Translation(graph, writer, Unrolled(writer, steps, batch), frame, _ONNX, weights).run().joined(writer)
-    shape = writer.constant((steps, batch, classes), np.int64)
+    shape = writer.constant((steps, batch, *one), np.int64)
     # a constant value has one step
-    leading = writer.constant((-1, batch, classes), np.int64)
+    leading = writer.constant((-1, batch, *one), np.int64)
     result = writer.op("Expand", writer.op("Reshape", logits, leading), shape)
-    writer.output(result, "logits", (steps, batch, classes))
+    writer.output(result, "logits", (steps, batch, *one))
     return writer.model("unrolled", _metadata(graph))
 
 
 def streamed(graph: Graph, *, weights: str = "float32") -> Any:
     """`onnx.ModelProto` of one step, for any batch B.
 
-    "input" [B, C, H, W], "t" (int64, no axes) and each "NODE.STATE" [B, ...] to "logits" [B, classes], "t.next" and
-    "NODE.STATE.next". A sequence starts from t = 0 and states of zero; `weights` as in `unrolled`.
+    "input" [B, C, H, W], "t" (int64, no axes) and each "NODE.STATE" [B, ...] to "logits" [B, classes] or
+    [B, classes, H, W], "t.next" and "NODE.STATE.next". A sequence starts from t = 0 and states of zero; `weights` as in
+    `unrolled`.
 
     Raises:
         MissingExtraError: the package onnx is not installed.
     """
     writer = Writer()
     frame = writer.input(INPUT, ("B", *graph.input.shape))
-    clock = Streamed(writer, infer_values(graph))
+    values = infer_values(graph)
+    clock = Streamed(writer, values)
     logits = Translation(graph, writer, clock, frame, _ONNX, weights).run()
-    writer.output(logits.joined(writer), "logits", ("B", len(graph.labels)))
+    writer.output(logits.joined(writer), "logits", ("B", *values[graph.output].shape))
     clock.write_state()
     return writer.model("streamed", _metadata(graph))
 

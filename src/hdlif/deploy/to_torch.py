@@ -20,7 +20,8 @@ Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 
 
 class GraphModule(Temporal):
-    """Runs a graph over chunks of time: images [K or 1, B, C, H, W] to logits [K, B, classes].
+    """Runs a graph over chunks of time: images [K or 1, B, C, H, W] to logits [K, B, classes], or maps of
+    them [K, B, classes, H, W].
 
     >>> import torch
     >>> from hdlif.graph.artefact import InputRecord
@@ -66,7 +67,8 @@ class GraphModule(Temporal):
         if self.observer is not None:
             for node in self.graph.nodes:
                 self.observer(node, tuple(values[name] for name in node.inputs), values[node.name])
-        return values[self.graph.output].expand(len(steps), -1, -1), after or None
+        outputs = values[self.graph.output]
+        return outputs.expand(len(steps), *outputs.shape[1:]), after or None
 
     def _run(self, x: Tensor, given: Mapping[str, State], steps: range) -> tuple[dict[str, Tensor], dict[str, State]]:
         """Every value of a chunk [K or 1, B, ...], and the states after it."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hdlif.errors import InputError, MissingExtraError
 from hdlif.graph.artefact import InputRecord, load
+from hdlif.graph.ops.graph import MAP_TASKS
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session
 from hdlif.runtime.answers import answers, in_words, said_so_far
 from hdlif.runtime.at_work import LayerAtWork, layers_at_work
@@ -57,6 +58,8 @@ def recording_page(
             f"{artefact}: the network takes inputs of kind {record.kind}; --page applies to series, sounds and "
             "recordings"
         )
+    if session.task.kind in MAP_TASKS:
+        raise InputError(f"{artefact}: the network's task is {session.task.kind}, which --page does not draw")
     windows, left_out = _apart(recording, record, session.time_steps)
     shown, said, firing, stated = [], [], [], []
     traces: Mapping[str, NeuronTrace] = {}
@@ -98,7 +101,7 @@ def _apart(recording: Path, record: InputRecord, time_steps: int) -> tuple[list[
         length, hop = record.sound.samples, record.sound.every
     every, steps, left_out = -(-length // hop), 0, 0
     windows: list[tuple[str, Floats]] = []
-    for place, (name, x) in enumerate(read_inputs(recording, record, time_steps)):
+    for place, (name, x, _) in enumerate(read_inputs(recording, record, time_steps)):
         if place % every or (windows and steps + len(x) > MOST_STEPS):
             left_out += 1
             continue

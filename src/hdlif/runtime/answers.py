@@ -1,4 +1,4 @@
-"""What the outputs of a deployed network say of a sample, by the record of its task."""
+"""From the outputs of a deployed network to its answers, by the record of its task."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -7,28 +7,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.ops.graph import TaskRecord
+from hdlif.graph.ops.graph import MAP_TASKS, TaskRecord
+from hdlif.runtime.images import Placed
+from hdlif.runtime.masks import count_pixels, mask_of, objects_in
 
 Floats = NDArray[np.float32]
 Answer = dict[str, Any]
 
 
-def answers(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Iterator[Answer | None]:
-    """The answer for each sample, as it stands in JSON; None of one whose outputs are not finite.
+def answers(
+    outputs: Floats, record: TaskRecord, labels: Sequence[str], placed: Sequence[Placed | None] = ()
+) -> Iterator[Answer | None]:
+    """The answer for each sample, as it stands in JSON (a mask by `masks.as_json`); None where it is not finite.
 
     classify: {"class", "label", "probability", "logits"}, the logits those that the class is read off.
     sequence: {"prediction": the label of each step, "probability": of each}; without the steps before the delay.
     regress: {"prediction": {name: value}}, or {name: [value of each step]}.
     multilabel: {"prediction": the labels given, "probabilities": {label: of each}}.
+    segment: {"pixels": {label: how many have it}, "mask": uint8 [h, w], the class of each pixel}.
+    instances: {"objects": how many, "mask": uint16 [h, w], the number of the object at each pixel, or 0}.
 
     Args:
-        outputs: [T, B, n], of all steps.
+        outputs: [T, B, n] or [T, B, n, H, W], of all steps.
+        placed: of each sample, where the image is on the input: its mask has the image's own pixels. Without it, the
+            mask is H x W.
     """
-    kind = _KINDS[record.kind]
     with np.errstate(all="ignore"):
         for sample in range(outputs.shape[1]):
             own = outputs[:, sample]
-            yield kind(own, record, labels) if np.isfinite(own).all() else None
+            if not np.isfinite(own).all():
+                yield None
+            elif record.kind in MAP_TASKS:
+                yield _masked(own, record, labels, placed[sample] if placed else None)
+            else:
+                yield _KINDS[record.kind](own, record, labels)
 
 
 def uncounted(record: TaskRecord) -> int:
@@ -85,6 +97,17 @@ def _several(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answ
     }
 
 
+def _masked(outputs: Floats, record: TaskRecord, labels: Sequence[str], placed: Placed | None) -> Answer | None:
+    logits = _counted(outputs, record).mean(axis=0)
+    if not np.isfinite(logits).all():
+        return None
+    if record.kind == "instances":
+        objects = objects_in(logits, placed)
+        return {"objects": int(objects.max(initial=0)), "mask": objects}
+    mask = mask_of(logits, placed)
+    return {"pixels": dict(zip(labels, count_pixels(mask, len(labels)), strict=True)), "mask": mask}
+
+
 _KINDS: Mapping[str, Callable[[Floats, TaskRecord, Sequence[str]], Answer | None]] = {
     "classify": _classified,
     "sequence": _labelled,
@@ -122,10 +145,10 @@ ALIKE = 1e-3
 
 
 def alike(one: Floats, other: Floats, record: TaskRecord) -> NDArray[np.float64]:
-    """How far two networks' outputs [T, B, n] give each sample the same answer, [B] in 0..1.
+    """How far two networks' outputs [T, B, ...] give each sample the same answer, [B] in 0..1.
 
-    A class and a set of labels are the same or not; of classes at each step it is the share that is; values are the
-    same where all lie within `ALIKE` deviations of one another.
+    A class and a set of labels are the same or not; of classes at each step, or of each pixel, it is the share that is;
+    values are the same where all lie within `ALIKE` deviations of one another.
     """
     with np.errstate(all="ignore"):
         first, second = (_counted(outputs, record) for outputs in (one, other))
@@ -138,6 +161,8 @@ def alike(one: Floats, other: Floats, record: TaskRecord) -> NDArray[np.float64]
         elif record.kind == "multilabel":
             said = [1 / (1 + np.exp(-sums / steps)) >= record.threshold for sums in (first, second)]
             same = (said[0] == said[1]).all(-1).all(0)
+        elif record.kind in MAP_TASKS:
+            same = (first.argmax(2) == second.argmax(2)).mean((0, 2, 3))
         else:
             same = (first.argmax(-1) == second.argmax(-1)).mean(0)
     return np.asarray(same, np.float64)
@@ -154,7 +179,19 @@ def in_words(answer: Answer) -> str:
     'load 0 0.25 0.5 … 23.75 (96 steps)'
     >>> in_words({"prediction": [], "probabilities": {"cat": 0.1}})
     'none of cat'
+    >>> in_words({"pixels": {"ground": 75, "cell": 25}})
+    'ground 75 pixels (75.0%), cell 25 pixels (25.0%)'
+    >>> in_words({"objects": 3, "file": "x.answer.png"})
+    '3 objects; x.answer.png'
     """
+    where = f"; {answer['file']}" if "file" in answer else ""
+    if "objects" in answer:
+        return f"{answer['objects']:,} object{'s' * (answer['objects'] != 1)}{where}"
+    if "pixels" in answer:
+        pixels = answer["pixels"]
+        whole = max(1, sum(pixels.values()))
+        counts = (f"{label} {count:,} pixels ({count / whole:.1%})" for label, count in pixels.items())
+        return ", ".join(counts) + where
     if "label" in answer:
         return f"{answer['label']} ({answer['probability']:.1%})"
     said = answer["prediction"]

@@ -1,5 +1,6 @@
 """A sequence without an end: the answer after each of its steps, and its state as bytes to go on from elsewhere."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from hdlif.errors import StateError
 from hdlif.runtime.answers import Answer, answers, uncounted
 from hdlif.runtime.early import is_sure
+from hdlif.runtime.images import Placed
 from hdlif.runtime.session import Session
 
 Floats = NDArray[np.float32]
@@ -46,7 +48,7 @@ class GoingOn:
     @property
     def held_bytes(self) -> int:
         """What it holds."""
-        return self._session.sequence_bytes + 4 * len(self._session.labels)
+        return self._session.sequence_bytes + 4 * math.prod(self._session.output_shape)
 
     def run(self, x: Floats) -> list[Answer | None]:
         """The answer after each of the next steps, float32 [K, 1, C, H, W]; steps after it `is_sure` are not run.
@@ -71,11 +73,12 @@ class GoingOn:
                 # In the order of the steps, as the mean of a whole run adds them.
                 sums = np.concatenate([total[None], outputs]).cumsum(0)[1:]
                 steps = np.arange(first + 1, first + len(sums) + 1, dtype=np.float32)
-                outputs = (sums / steps[:, None]).astype(np.float32)
+                outputs = (sums / steps.reshape(-1, *(1,) * total.ndim)).astype(np.float32)
         if self._confidence is not None:
             self.is_sure = bool(is_sure(outputs[-1], self._confidence))
         # Each step as if it were a sample of one step.
-        said = answers(outputs[None, silent:], replace(task, delay=0), self._session.labels)
+        placed = [Placed.whole(self._session.input)] * (len(outputs) - silent)
+        said = answers(outputs[None, silent:], replace(task, delay=0), self._session.labels, placed)
         return [None] * silent + list(said)
 
     def to_bytes(self) -> bytes:

@@ -1,7 +1,7 @@
 """Image files, and arrays of pixels, as the input of a deployed network."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,25 @@ if TYPE_CHECKING:
 SUFFIXES = tuple(pictures.FORMATS)
 """The names of image files in a folder end so, in small or capital letters."""
 _CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+class Placed(NamedTuple):
+    """An image on the input of a network, as `hdlif.inputs.fitting` takes answers back to it.
+
+    Attributes:
+        size, target: width and height, of the image and of the input.
+        fit: as in the input's record.
+    """
+
+    size: tuple[int, int]
+    target: tuple[int, int]
+    fit: str
+
+    @classmethod
+    def whole(cls, record: InputRecord) -> "Placed":
+        """Place an array that has the size of the input."""
+        _, height, width = record.shape
+        return cls((width, height), (width, height), "squash")
 
 
 def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int = 1) -> Floats:
@@ -44,6 +63,11 @@ def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int
     Raises:
         InputError: the file is no image, or its size is another and the record does not resize.
     """
+    return read_placed_image(path, record, time_steps=time_steps)[0]
+
+
+def read_placed_image(path: str | Path | Given, record: InputRecord, *, time_steps: int = 1) -> tuple[Floats, Placed]:
+    """The same, and where the image is on it."""
     mode = _mode(record, str(path))
     place = path if isinstance(path, Given) else Path(path)
     try:
@@ -56,8 +80,8 @@ def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int
     return _sequence(image, record, time_steps, str(path))
 
 
-def image_sequence(array: Pixels, record: InputRecord, name: str, *, time_steps: int) -> Floats:
-    """An image [H, W] or [H, W, 1, 3 or 4 channels] as `read_image` gives one.
+def image_sequence(array: Pixels, record: InputRecord, name: str, *, time_steps: int) -> tuple[Floats, Placed]:
+    """An image [H, W] or [H, W, 1, 3 or 4 channels] as `read_placed_image` gives one.
 
     Raises:
         InputError: it has another shape, or another size and the record does not resize; begins with `name`.
@@ -117,9 +141,10 @@ def _image(array: Pixels, record: InputRecord, name: str) -> "Image.Image":
     return Image.fromarray(flat, _CHANNELS[channels]).convert(mode)
 
 
-def _sequence(image: "Image.Image", record: InputRecord, time_steps: int, name: str) -> Floats:
+def _sequence(image: "Image.Image", record: InputRecord, time_steps: int, name: str) -> tuple[Floats, Placed]:
     pixels = _fit(image, record, time_steps, name)
-    return framed(normalise(pixels, record), record.frames)[:, None]
+    placed = Placed(image.size, (pixels.shape[2], pixels.shape[1]), record.fit)
+    return framed(normalise(pixels, record), record.frames)[:, None], placed
 
 
 def _fit(image: "Image.Image", record: InputRecord, time_steps: int, name: str) -> Pixels:

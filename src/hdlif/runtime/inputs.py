@@ -1,8 +1,9 @@
 """From a file of any kind to what a network takes of it: whole samples, or the steps of a sequence that goes on."""
 
 from collections.abc import Iterator
+from itertools import starmap
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from hdlif.inputs.arrays import parse_array, parse_records
 from hdlif.inputs.series import finite, parse_series, shown
 from hdlif.runtime.events import read_events
 from hdlif.runtime.files import Given, content_of
-from hdlif.runtime.images import image_sequence, normalise, read_image
+from hdlif.runtime.images import Placed, image_sequence, normalise, read_placed_image
 from hdlif.runtime.series import read_rows, read_series
 
 Floats = NDArray[np.float32]
@@ -22,10 +23,24 @@ Layout = Literal["batch", "sequence"]
 """The meaning of the first of four axes of an array: samples that do not change in time, or the steps of one sample."""
 
 
+class Sample(NamedTuple):
+    """An input of a network.
+
+    Attributes:
+        name: of the file, and the number within it where it holds several.
+        x: [T or 1, 1, C, H, W].
+        placed: where an image, or an array of the input's size, is on the input; None of series and tables.
+    """
+
+    name: str
+    x: Floats
+    placed: Placed | None = None
+
+
 def read_inputs(
     path: Path | Given, record: InputRecord, time_steps: int, layout: Layout | None = None
-) -> Iterator[tuple[str, Floats]]:
-    """Read the samples in a file, each with its name, as [T or 1, 1, C, H, W].
+) -> Iterator[Sample]:
+    """Read the samples in a file.
 
     Args:
         layout: of an array [A, C, H, W]; None decides by the network's input, and refuses an array that it leaves open.
@@ -35,15 +50,15 @@ def read_inputs(
     if layout is not None and layout not in get_args(Layout):
         raise InputError(f"layout = {brief(layout)}; choose one of {', '.join(get_args(Layout))}")
     if record.kind == "series":
-        yield from read_series(path, record, time_steps=time_steps)
+        yield from starmap(Sample, read_series(path, record, time_steps=time_steps))
     elif record.kind == "table":
-        yield from read_rows(path, record)
+        yield from starmap(Sample, read_rows(path, record))
     elif record.kind == "events" and not _is_counts(path):
-        yield str(path), read_events(path, record, time_steps=time_steps)
+        yield Sample(str(path), read_events(path, record, time_steps=time_steps), Placed.whole(record))
     elif path.suffix.lower() == ".npy":
         yield from _read_array(path, record, time_steps, layout)
     else:
-        yield str(path), read_image(path, record, time_steps=time_steps)
+        yield Sample(str(path), *read_placed_image(path, record, time_steps=time_steps))
 
 
 def _is_counts(path: Path | Given) -> bool:
@@ -58,9 +73,7 @@ def _is_counts(path: Path | Given) -> bool:
         return True
 
 
-def _read_array(
-    path: Path | Given, record: InputRecord, time_steps: int, layout: Layout | None
-) -> Iterator[tuple[str, Floats]]:
+def _read_array(path: Path | Given, record: InputRecord, time_steps: int, layout: Layout | None) -> Iterator[Sample]:
     shape = ", ".join(map(str, record.shape))
     still = record.kind == "image" and record.frames == "constant"
     accepted = f"[{shape}], [{'N' if still else 'T'}, {shape}] or [N, T, {shape}], uint8 or float32"
@@ -73,7 +86,7 @@ def _read_array(
         ) from error
     fits = array.shape[-3:] == record.shape and array.ndim in (3, 4, 5)
     if array.dtype == np.uint8 and not fits and array.ndim in (2, 3):
-        yield str(path), image_sequence(array, record, str(path), time_steps=time_steps)
+        yield Sample(str(path), *image_sequence(array, record, str(path), time_steps=time_steps))
         return
     if array.dtype not in (np.uint8, np.float32) or not fits:
         raise InputError(f"{path}: {array.dtype} {list(array.shape)}; the network takes {accepted}")
@@ -89,10 +102,10 @@ def _read_array(
         layout = "batch" if still else "sequence"
     values = normalise(array, record) if array.dtype == np.uint8 else array
     if array.ndim == 3 or (array.ndim == 4 and layout == "sequence"):
-        yield str(path), values.reshape(-1, 1, *record.shape)
+        yield Sample(str(path), values.reshape(-1, 1, *record.shape), Placed.whole(record))
         return
     for number, sample in enumerate(values):
-        yield f"{path}[{number}]", sample.reshape(-1, 1, *record.shape)
+        yield Sample(f"{path}[{number}]", sample.reshape(-1, 1, *record.shape), Placed.whole(record))
 
 
 def read_steps(path: Path | Given, record: InputRecord, time_steps: int) -> Floats:
@@ -106,7 +119,7 @@ def read_steps(path: Path | Given, record: InputRecord, time_steps: int) -> Floa
         InputError: it cannot be read, or is none of these.
     """
     if record.kind != "series":
-        return np.concatenate([x for _, x in read_inputs(path, record, time_steps, "sequence")])
+        return np.concatenate([one.x for one in read_inputs(path, record, time_steps, "sequence")])
     channels = record.shape[0]
     try:
         content = content_of(path)

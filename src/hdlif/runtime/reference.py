@@ -16,7 +16,10 @@ Floats = NDArray[np.float32]
 
 
 def run(graph: Graph, x: Floats, steps: int | None = None) -> Floats:
-    """Logits [T, B, classes] of x [T, B, C, H, W], or [1, B, C, H, W] constant over `steps`."""
+    """Logits [T, B, classes] of x [T, B, C, H, W], or [1, B, C, H, W] constant over `steps`.
+
+    Of a class per pixel they are maps, [T, B, classes, H, W].
+    """
     steps = count_steps(x, graph.input.shape, steps, graph.time_steps)
     state: State | None = None
     logits = []
@@ -27,7 +30,7 @@ def run(graph: Graph, x: Floats, steps: int | None = None) -> Floats:
 
 
 def step(graph: Graph, x: Floats, state: State | None = None) -> tuple[Floats, State]:
-    """One time step: logits [B, classes] of x [B, C, H, W], and the next state.
+    """One time step: logits [B, classes] or [B, classes, H, W] of x [B, C, H, W], and the next state.
 
     Raises:
         ShapeError, StateError: `x` or `state` does not fit the network.

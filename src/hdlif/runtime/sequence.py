@@ -23,7 +23,11 @@ class Sequence:
     """
 
     def __init__(
-        self, network: _native.Network, shape: tuple[int, ...], outputs: int, states: Mapping[str, tuple[int, ...]]
+        self,
+        network: _native.Network,
+        shape: tuple[int, ...],
+        outputs: tuple[int, ...],
+        states: Mapping[str, tuple[int, ...]],
     ) -> None:
         batch = shape[0]
         self._shape, self._outputs, self._states = shape, outputs, states
@@ -37,7 +41,7 @@ class Sequence:
         return self._parts[0].t
 
     def step(self, x: Floats) -> Floats:
-        """Logits [B, classes] of the next frame, float32 [B, C, H, W].
+        """Logits [B, *output_shape] of the next frame, float32 [B, C, H, W].
 
         Raises:
             ShapeError: x has another shape or dtype.
@@ -49,15 +53,15 @@ class Sequence:
         if self._only is None:
             several: Floats = self.run(x[None])[0]
             return several
-        logits = np.empty((1, self._outputs), np.float32)
+        logits = np.empty((1, *self._outputs), np.float32)
         self._advance(x, logits)
         return logits
 
     def run(self, x: Floats) -> Floats:
-        """Logits [K, B, classes] of the next K frames, float32 [K, B, C, H, W]; raises as `step`."""
+        """Logits [K, B, *output_shape] of the next K frames, float32 [K, B, C, H, W]; raises as `step`."""
         if getattr(x, "shape", (0,))[1:] != self._shape or not len(x):
             raise self._refusal(x)
-        logits = np.empty((len(x), len(self._parts), self._outputs), np.float32)
+        logits = np.empty((len(x), len(self._parts), *self._outputs), np.float32)
         if self._only is not None:
             self._advance(x, logits)
             return logits
@@ -65,7 +69,7 @@ class Sequence:
             raise self._refusal(x)
         self._check_held()
         for which, part in enumerate(self._parts):
-            own = np.empty((len(x), self._outputs), np.float32)
+            own = np.empty((len(x), *self._outputs), np.float32)
             part.advance(x[:, which].copy(order="C"), own)
             logits[:, which] = own
         return logits
@@ -89,11 +93,12 @@ class Sequence:
 
     @property
     def sums(self) -> Floats:
-        """Of the outputs of all steps, [outputs], where the answer is read off their mean; else zeros. Of a batch of 1.
+        """The sums of the outputs of all steps, where the answer is read off their mean; else zeros. Of a batch of 1.
 
         After `resume` they begin with the next step.
         """
-        return np.array(self._parts[0].sums, np.float32)
+        sums: Floats = np.frombuffer(self._parts[0].sums, np.float32).reshape(self._outputs)
+        return sums
 
     def to_bytes(self) -> bytes:
         """All that it holds, as `hdlif.h` describes a state: any process on any machine goes on from it.

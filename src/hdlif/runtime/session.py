@@ -130,9 +130,8 @@ class Session:
             name: Value(tuple(shape), most or None, constant) for name, shape, most, constant in self._network.values
         }
         self._names = list(self._values)
-        self._potential_shapes = {
-            state: self._values[self._names[value]].shape for state, value in self._network.states
-        }
+        self._output_shape = self._values[record["output"]].shape
+        self._potential_shapes = {state: self._values[self._names[i]].shape for state, i in self._network.states}
         # calls of arrays of a shape that have been found good, and their steps
         self._granted: dict[Any, int] = {}
 
@@ -140,6 +139,11 @@ class Session:
     def labels(self) -> tuple[str, ...]:
         """The names of the outputs: of classes, unless the task says otherwise."""
         return self._labels
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of the outputs of a step: [labels], or of a class per pixel [labels, H, W]."""
+        return self._output_shape
 
     @property
     def task(self) -> TaskRecord:
@@ -199,7 +203,7 @@ class Session:
     def run(
         self, x: Floats, steps: int | None = None, *, confidence: float | Literal["auto"] | None = None
     ) -> Floats | Early:
-        """Logits [T, B, classes] of a whole sequence, from the start; with a confidence what each sample is answered.
+        """Logits [T, B, *output_shape] of a sequence, from the start; with a confidence what each sample is answered.
 
         Args:
             x: normalised input, float32 [T, B, C, H, W], or [1, B, C, H, W] constant over `steps`.
@@ -249,7 +253,7 @@ class Session:
     def step(
         self, x: Floats, state: Mapping[str, Any] | None = None, *, out: State | None = None
     ) -> tuple[Floats, State]:
-        """One time step: logits [B, classes] of the frame x [B, C, H, W], and the next state.
+        """One time step: logits [B, *output_shape] of the frame x [B, C, H, W], and the next state.
 
         Args:
             state: the state of the step before; None starts a sequence.
@@ -281,7 +285,7 @@ class Session:
         potentials = {name: out[name] for name in self._potential_shapes}
         try:
             working = channels_last(potentials)
-            logits = np.empty((1, batch, len(self._labels)), np.float32)
+            logits = np.empty((1, batch, *self._output_shape), np.float32)
             frame = contiguous(x)[None]
             self._network.run(frame, 1, t, working, logits)
         except MemoryError:
@@ -314,7 +318,7 @@ class Session:
                 f"once or, if you trust the network, a larger max_bytes{OPTIONS['max_bytes']}"
             )
         with self._naming():
-            sequence = Sequence(self._network, (batch, *self._input.shape), len(self._labels), self._potential_shapes)
+            sequence = Sequence(self._network, (batch, *self._input.shape), self._output_shape, self._potential_shapes)
         if state is not None:
             sequence.resume(state)
         return sequence
@@ -359,7 +363,7 @@ class Session:
             self._check_limits(x.shape[1], count, is_static=len(x) < count, **call)
             if key is not None:
                 self._grant(key, count)
-        return contiguous(x), np.empty((count, x.shape[1], len(self._labels)), np.float32)
+        return contiguous(x), np.empty((count, x.shape[1], *self._output_shape), np.float32)
 
     def _grant(self, call: Any, steps: int) -> None:
         if len(self._granted) >= _MOST_GRANTED:
@@ -387,10 +391,8 @@ class Session:
 
     def _start(self, batch: int) -> dict[str, Floats]:
         """Zero potentials. Their memory is channels-last, as the runtime keeps it, so no step copies them."""
-        potentials = {}
-        for name, (channels, *pixels) in self._potential_shapes.items():
-            potentials[name] = channels_first(np.zeros((batch, *pixels, channels), np.float32))
-        return potentials
+        shapes = self._potential_shapes.items()
+        return {n: channels_first(np.zeros((batch, *pixels, c), np.float32)) for n, (c, *pixels) in shapes}
 
 
 def available_cores() -> int:

@@ -201,8 +201,10 @@ class App:
             accepted = ", ".join(get_args(Layout))
             raise Refusal("bad_parameter", f"layout is {brief(layout)}; accepted are {accepted}")
         async with self._reader.read(request, network, steps=False, layout=layout) as inputs:
-            answers = await network.predict(np.concatenate([x for _, x in inputs], axis=1))
-        names = [name for name, _ in inputs]
+            answers = await network.predict(
+                np.concatenate([one.x for one in inputs], axis=1), [one.placed for one in inputs]
+            )
+        names = [one.name for one in inputs]
         answered = [{"input": name, **one} for name, one in zip(names, answers, strict=True) if one is not None]
         failed = [f"{name}: {_NOT_FINITE}" for name, one in zip(names, answers, strict=True) if one is None]
         if not answered:
@@ -246,7 +248,7 @@ class App:
                 return _json({"stream": id, **state, "answers": numbered})
 
         with self.streams.use(id) as stream:
-            async with self._reader.read(request, stream.network, steps=True) as ((_, x),):
+            async with self._reader.read(request, stream.network, steps=True) as ((_, x, _),):
                 # A cancelled request keeps its turn until its steps have run.
                 return await asyncio.shield(advance(x))
 

@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.errors import HdlifError, brief, did_you_mean
+from hdlif.graph.ops.graph import MAP_TASKS
 from hdlif.runtime import Session
 from hdlif.runtime.answers import Answer, answers
 from hdlif.runtime.early import Early, choose_confidence, early_answers
 from hdlif.runtime.going_on import GoingOn
+from hdlif.runtime.images import Placed
+from hdlif.runtime.masks import as_json
 from hdlif.serve.batching import Batcher
 from hdlif.serve.metrics import Metrics
 from hdlif.serve.refusals import Refusal
@@ -39,7 +42,7 @@ class Network:
     """
 
     def __init__(self, name: str, path: Path, settings: Settings, runs: Executor, metrics: Metrics) -> None:
-        self.name, self.path = name, path
+        self.name, self.path, self._threads = name, path, runs
         self.session = Session(
             path, settings.threads, max_bytes=settings.max_bytes, max_operations=settings.max_operations
         )
@@ -72,12 +75,22 @@ class Network:
         """Its memory, without its streams."""
         return self.session.weight_bytes + self.session.working_bytes + OVERHEAD_BYTES
 
-    async def predict(self, x: Floats) -> list[Answer | None]:
-        """Return the answers to several inputs, [T or 1, N, C, H, W]; None for outputs that are not finite."""
+    async def predict(self, x: Floats, placed: Sequence[Placed | None] = ()) -> list[Answer | None]:
+        """Return the answers to several inputs, [T or 1, N, C, H, W]; None for outputs that are not finite.
+
+        Args:
+            placed: of each input, as for `runtime.answers.answers`.
+        """
         outputs = await self._inputs.submit(x, weight=x.shape[1], key=len(x))
+        task, labels = self.session.task, self.session.labels
         if isinstance(outputs, Early):
-            return list(early_answers(outputs, self.session.task, self.session.labels))
-        return list(answers(outputs, self.session.task, self.session.labels))
+            return list(early_answers(outputs, task, labels))
+        if task.kind not in MAP_TASKS:
+            return list(answers(outputs, task, labels))
+        # Masks take milliseconds, and other requests go on meanwhile.
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: [one and as_json(one) for one in answers(outputs, task, labels, placed)]
+        )
 
     def begin(self, content: bytes | None) -> GoingOn:
         """Return a sequence at its first step, or where an exported one was."""
@@ -99,6 +112,7 @@ class Network:
             "combine": task.combine,
             "delay": task.delay,
             "time_steps": session.time_steps,
+            "output": list(session.output_shape),
             "confidence": self.confidence,
             "input": {
                 "kind": self.kind,
@@ -137,7 +151,7 @@ def _advance(batch: Sequence[Steps]) -> Sequence[list[Answer | None] | Exception
     found: list[list[Answer | None] | Exception] = []
     for sequence, x in batch:
         try:
-            found.append(sequence.run(x))
+            found.append([one and as_json(one) for one in sequence.run(x)])
         except HdlifError as error:
             found.append(error)
     return found

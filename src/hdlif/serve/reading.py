@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
 
 import numpy as np
-from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect, Request
 
 from hdlif.errors import HdlifError, brief
-from hdlif.graph.ops.graph import SoundRecord
+from hdlif.graph.ops.graph import MAP_TASKS, SoundRecord
 from hdlif.inputs import Unreadable, pictures
 from hdlif.runtime.files import Given
-from hdlif.runtime.inputs import Layout, read_inputs, read_steps
+from hdlif.runtime.images import Placed
+from hdlif.runtime.inputs import Layout, Sample, read_inputs, read_steps
 from hdlif.serve import json_arrays
 from hdlif.serve.json_arrays import NAME
 from hdlif.serve.models import Network
@@ -24,7 +24,7 @@ from hdlif.serve.refusals import JSON, Refusal
 from hdlif.serve.room import Grow, Room
 from hdlif.serve.settings import Settings
 
-Inputs = list[tuple[str, NDArray[np.float32]]]
+Inputs = list[Sample]
 TYPES: Mapping[str, str] = {
     "image/png": ".png",
     "image/jpeg": ".jpg",
@@ -47,8 +47,8 @@ _SOUND_BYTES, _CLIP_BYTES, _SOUND_BLOCK_BYTES = 10, 40, 2**23
 """For each byte of a sound; for each sample of a network's clip; and for the blocks in which both are worked on."""
 _SMALL_BODY = 2**14
 """Bytes of an array that are read faster than another thread is started on them."""
-_ANSWER_BYTES, _ANSWERED_NUMBER_BYTES = 768, 64
-"""Of the answer to an input or a step, and of each number in it: as objects, and as text."""
+_ANSWER_BYTES, _ANSWERED_NUMBER_BYTES, _PIXEL_BYTES = 768, 64, 32
+"""Of the answer to an input or a step, of each number in it, and of each pixel of a mask: as objects, and as text."""
 
 
 def media_type(request: Request) -> str:
@@ -204,25 +204,30 @@ class Reader:
             raise Refusal("too_many_inputs", f"the body holds {len(x):,} steps, and at most {most:,} are taken")
         session.check_steps(len(x))
         grow(x.nbytes + len(x) * _answer_bytes(network, 1))
-        return [(str(body), x)]
+        return [Sample(str(body), x, Placed.whole(session.input))]
 
     def _read_inputs(
         self, body: Given, network: Network, grow: Grow, patience: _Patience, layout: Layout | None
     ) -> Inputs:
         session, most = network.session, self._settings.max_inputs
         found: Inputs = []
-        for name, x in read_inputs(body, session.input, session.time_steps, layout):
+        for sample in read_inputs(body, session.input, session.time_steps, layout):
             if patience.ended():
                 raise patience.refusal()
             if len(found) == most:
                 raise Refusal("too_many_inputs", f"the body holds more than {most:,} inputs")
-            steps = len(x) if len(x) > 1 else session.time_steps
+            steps = len(sample.x) if len(sample.x) > 1 else session.time_steps
             # Twice: the inputs are joined to run.
-            grow(2 * x.nbytes + _answer_bytes(network, steps if session.task.combine == "each" else 1))
-            found.append((name, x))
+            each = steps if session.task.combine == "each" else 1
+            grow(2 * sample.x.nbytes + _answer_bytes(network, each, sample.placed))
+            found.append(sample)
         return found
 
 
-def _answer_bytes(network: Network, steps: int) -> int:
+def _answer_bytes(network: Network, steps: int, placed: Placed | None = None) -> int:
     """Return the memory of an answer about so many steps."""
-    return _ANSWER_BYTES + _ANSWERED_NUMBER_BYTES * steps * max(2, len(network.session.labels))
+    session = network.session
+    if session.task.kind in MAP_TASKS:
+        size = (placed or Placed.whole(session.input)).size
+        return _ANSWER_BYTES + steps * _PIXEL_BYTES * math.prod(size)
+    return _ANSWER_BYTES + _ANSWERED_NUMBER_BYTES * steps * max(2, len(session.labels))

@@ -48,8 +48,9 @@ class Started:
     def __str__(self) -> str:
         lines = []
         for one in self.networks:
-            size, outputs = "x".join(map(str, one.session.input.shape)), len(one.session.labels)
-            steps = f"{one.session.time_steps} steps, {outputs} output{'s' * (outputs != 1)}"
+            shape = one.session.output_shape
+            size, outputs = ("x".join(map(str, sides)) for sides in (one.session.input.shape, shape))
+            steps = f"{one.session.time_steps} steps, {outputs} output{'s' * (math.prod(shape) != 1)}"
             lines.append(f"{one.name}: {one.path}, {one.kind} {size}, {steps}")
         first = self.networks[0].name
         return "\n".join([*lines, f"listening at {self.address}; try GET /v1/models/{first}, /openapi.json, /metrics"])

@@ -1,6 +1,7 @@
 """Streams: sequences that continue from request to request, bounded in number, bytes and idle time."""
 
 import asyncio
+import math
 import secrets
 import time
 from collections import OrderedDict
@@ -57,7 +58,7 @@ class Streams:
             StateError: `content` is no state of the network.
         """
         self.end_idle()
-        size = network.session.sequence_bytes + 4 * len(network.session.labels) + OVERHEAD_BYTES
+        size = network.session.sequence_bytes + 4 * math.prod(network.session.output_shape) + OVERHEAD_BYTES
         most, most_bytes = self._settings.max_streams, self._settings.max_stream_bytes
         if len(self) >= most or self.bytes + size > most_bytes:
             raise Refusal(

@@ -32,7 +32,9 @@ for (const folder of folders) {
   const x = floats(`${folder}/x`);
   const logits = floats(`${folder}/logits`);
   const network = runtime.open(artefact);
-  assert.equal(logits.length, steps * batch * network.labels.length);
+  assert.equal(logits.length, steps * batch * network.outputs);
+  assert.equal(network.outputs, network.outputShape.reduce((a, b) => a * b));
+  assert.deepEqual(network.labels, network.graph.labels);
   same(network.run(x, { batch, steps }), logits, `${folder}: run`);
   const name = network.graph.output;
   const kept = network.runValues(x, [name], { batch, steps });
@@ -42,7 +44,7 @@ for (const folder of folders) {
     const size = network.frameSize;
     const own = new Float32Array(steps * size);
     for (let t = 0; t < steps; ++t) own.set(x.subarray(t * batch * size, (t * batch + 1) * size), t * size);
-    const expected = (t) => logits.subarray(t * batch * network.labels.length).subarray(0, network.labels.length);
+    const expected = (t) => logits.subarray(t * batch * network.outputs).subarray(0, network.outputs);
     const first = network.stream();
     for (let t = 0; t < 2; ++t) same(first.run(own.slice(t * size, (t + 1) * size)), expected(t), `${folder}: step`);
     const state = first.save();
@@ -52,7 +54,7 @@ for (const folder of folders) {
     assert.equal(second.steps, 2);
     const rest = second.run(own.slice(2 * size));
     for (let t = 2; t < steps; ++t) {
-      same(rest.subarray((t - 2) * network.labels.length, (t - 1) * network.labels.length), expected(t), folder);
+      same(rest.subarray((t - 2) * network.outputs, (t - 1) * network.outputs), expected(t), folder);
     }
     refused(() => second.load(state.slice(1)), 4);
     second.reset();
@@ -65,7 +67,7 @@ for (const folder of folders) {
   for (const count of [0, -1, 1.5, NaN, Infinity]) refused(() => network.run(frame, { steps: count }), 1);
   for (const count of [0, -1, 0.5]) refused(() => network.run(frame, { batch: count }), 1);
   // As many logits as take 2^32 bytes and a few more: modulo 2^32, a few.
-  const many = Math.ceil(2 ** 30 / network.labels.length);
+  const many = Math.ceil(2 ** 30 / network.outputs);
   refused(() => network.run(frame, { steps: many }), 6);
   refused(() => network.runValues(frame, [name], { steps: many }), 6);
   same(network.run(x, { batch, steps }), logits, `${folder}: run again`);

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from c_networks import assert_has_the_bits_of_fixed_point, assert_has_the_references_bits, fresh, joined
 from cases import every, sampled
-from deployed_graphs import Builder, every_op, random_input, residual_network, tiny_network, two_streams
+from deployed_graphs import Builder, every_op, random_input, residual_network, tiny_network, two_streams, u_net
 from hdlif.deploy.c import fixed_point, translate
 from hdlif.deploy.c.building import FLAGS, Library, compiler
 from hdlif.deploy.c.ops import FORMS
@@ -54,6 +54,20 @@ def test_a_residual_network_has_the_oracles_bits(encoding: str, check: Check, tm
 @every(check=KINDS)
 def test_slices_and_joined_channels_have_the_oracles_bits(check: Check, tmp_path: Path) -> None:
     check(two_streams(), fresh(tmp_path), flags=QUICK)
+
+
+@every(check=KINDS)
+def test_maps_have_the_oracles_bits(check: Check, tmp_path: Path) -> None:
+    check(u_net(), fresh(tmp_path), flags=QUICK)
+
+
+def test_the_header_of_maps_has_their_size() -> None:
+    source = translate(u_net(), "cells")
+    sizes = {"OUTPUTS": 3 * 8 * 6, "LABELS": 3, "OUTPUT_HEIGHT": 8, "OUTPUT_WIDTH": 6}
+    for name, size in sizes.items():
+        assert f"#define CELLS_{name} {size}\n" in source.header
+    assert "maps [labels][height][width]; the class of a pixel is the largest of the mean" in source.header
+    assert "OUTPUT_HEIGHT" not in translate(residual_network()).header
 
 
 RANDOM = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cases import every, naming
-from deployed_graphs import Builder, every_op, tiny_network
+from deployed_graphs import Builder, every_op, tiny_network, u_net
 from hdlif._native import check_artefact
 from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps, loads
@@ -364,6 +364,35 @@ def test_a_pixel_a_step_is_of_square_images() -> None:
     assert graph.input.sample_shape(9) == (1, 3, 3)
     with pytest.raises(ArtefactError, match="time_steps = 8 is no square"):
         dumps(replace(graph, time_steps=8))
+
+
+def test_a_class_per_pixel_is_of_maps_of_images() -> None:
+    graph = u_net()
+    words = {
+        "graph/task/kind": ("classify", "regress"),
+        "graph/task/combine": ("each",),
+        "graph/labels": (["a", "b"], list("abcd")),
+        "graph/output": ("n5.conv2d",),
+        "graph/input/frames": ("pixels",),
+        "graph/confidence": (0.9,),
+    }
+    assert_checks(graph, words)
+    objects = replace(graph, task=TaskRecord("instances"))
+    assert_checks(objects, {"graph/task/kind": ("multilabel",)})
+    b = Builder((1, 4, 4), 2, 0)
+    two = b.maps(b.conv(INPUT, 2))
+    assert_checks(two, {"graph/task/kind": ("instances",)})
+    with pytest.raises(ArtefactError, match="has 3 labels: background, boundary, inside; not 2"):
+        dumps(replace(two, task=objects.task))
+    with pytest.raises(ArtefactError, match=r"output has shape \[7\]; 7 labels need \[7, H, W\]"):
+        dumps(replace(tiny_network(), task=graph.task))
+    b = Builder((1, 1, 1), 2, 0)
+    series = b.maps(b.conv(INPUT, 2, kernel=(1, 1), padding=(0, 0)))
+    with pytest.raises(ArtefactError, match='this input is of kind "series", with frames "rows"'):
+        dumps(replace(series, input=on_series().input))
+    many = b.maps(b.conv(INPUT, 256, kernel=(1, 1), padding=(0, 0)))
+    with pytest.raises(ArtefactError, match="has at most 255 labels, not 256"):
+        dumps(many)
 
 
 def test_what_an_input_has_by_default_is_not_written() -> None:

@@ -166,7 +166,9 @@ static void check_case(void) {
     require(hdlif_open(content, size, &options, &network) == HDLIF_OK, "hdlif_open");
     require(strcmp(hdlif_instructions(network), options.instructions) == 0, "hdlif_instructions");
     require(logit_count == (size_t)(steps * batch * hdlif_outputs(network)) * sizeof(float), "logits");
-    require(hdlif_label(network, 0) != NULL && hdlif_label(network, hdlif_outputs(network)) == NULL,
+    hdlif_output_shape(network, shape);
+    require(shape[0] * shape[1] * shape[2] == hdlif_outputs(network), "hdlif_output_shape");
+    require(hdlif_label(network, shape[0] - 1) != NULL && hdlif_label(network, shape[0]) == NULL,
             "hdlif_label");
     require(hdlif_cost(network, x_steps, batch, steps, &bytes, &operations) == HDLIF_OK && bytes > 0 &&
                 operations > 0,

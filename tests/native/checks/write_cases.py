@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 
-from deployed_graphs import random_input, residual_network, tiny_network, two_streams
+from deployed_graphs import random_input, residual_network, tiny_network, two_streams, u_net
 from hdlif.graph.artefact import Graph, dumps
 from hdlif.graph.ops import OPS
 from hdlif.runtime import Session
@@ -50,6 +50,7 @@ def main(folder: Path, count: int) -> None:
         **{f"op_{op}": of_one_op(op) for op in OPS},
         "tiny": tiny_network(),
         "residual": residual_network(width=9),
+        "maps": u_net(),
         "streams": two_streams(encoding="int4"),
         **{f"random_{i}": graph for i, graph in enumerate(some_graphs(count))},
     }

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torchmetrics.classification import MulticlassJaccardIndex
@@ -13,6 +14,7 @@ from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import InputRecord
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.report.evaluation import evaluate_network
+from hdlif.runtime import Session
 from hdlif.training import Callback, Checkpoints, Log
 from own_tasks import Maps, segmenter, squares
 
@@ -56,8 +58,17 @@ def test_it_learns_and_resumes(tmp_path: Path) -> None:
     assert measured.metrics == pytest.approx(dict(fit.metrics))
 
 
-def test_maps_are_not_deployed(tmp_path: Path) -> None:
+def test_a_network_of_maps_is_deployed(tmp_path: Path) -> None:
     record, path = InputRecord(shape=(1, 6, 6), mean=(0.2,), std=(0.2,)), tmp_path / "net.hdlif.safetensors"
+    model, data = fitted(STBP())[1].eval(), squares(BATCH, seed=1)
+    given = {"input": record, "labels": TASK.outputs, "time_steps": T}
     with pytest.raises(ArtefactError, match=r"output has shape \[2, 6, 6\]; 2 labels need \[2\]"):
-        hdlif.deploy.export(segmenter(T, 2).eval(), path, input=record, labels=TASK.outputs, time_steps=T)
+        hdlif.deploy.export(model, path, **given)
     assert not path.exists()
+    hdlif.deploy.export(model, path, **given, task=TASK.record)
+    x = data.sequence(torch.arange(BATCH))[0]
+    with torch.no_grad():
+        expected, _ = model(x, steps=range(T))
+    found = Session(path, 1).run(x.numpy(), T)
+    # Batch norms are folded into the convolutions.
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)

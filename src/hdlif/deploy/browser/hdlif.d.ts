@@ -20,6 +20,11 @@ export interface Network {
   readonly inputShape: [number, number, number];
   readonly inputKind: "image" | "events" | "series" | "table";
   readonly frameSize: number;
+  /** [C, H, W] of the outputs of a step: of classes [classes, 1, 1], of a class per pixel [classes, H, W]. */
+  readonly outputShape: [number, number, number];
+  /** Their entries, C * H * W. */
+  readonly outputs: number;
+  /** Of the C channels. */
   readonly labels: string[];
   /** Of the graph: the input and every node's output, a vector as [C, 1, 1]. */
   readonly values: { name: string; shape: [number, number, number] }[];

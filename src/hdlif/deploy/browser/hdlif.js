@@ -128,8 +128,10 @@ class Network {
     this.inputShape = runtime.shape((at) => exports.hdlif_input_shape(handle, at));
     this.inputKind = runtime.text(exports.hdlif_input_kind(handle));
     this.frameSize = this.inputShape.reduce((a, b) => a * b);
+    this.outputShape = runtime.shape((at) => exports.hdlif_output_shape(handle, at));
+    this.outputs = exports.hdlif_outputs(handle);
     this.labels = [];
-    for (let i = 0; i < exports.hdlif_outputs(handle); ++i) {
+    for (let i = 0; i < this.outputShape[0]; ++i) {
       this.labels.push(runtime.text(exports.hdlif_label(handle, i)));
     }
     this.values = [];
@@ -154,7 +156,7 @@ class Network {
 
   run(x, { batch = 1, steps } = {}) {
     const [xSteps, count] = this.#steps(x, batch, steps);
-    return this.runtime.answer(x, count * batch * this.labels.length, (from, to) =>
+    return this.runtime.answer(x, count * batch * this.outputs, (from, to) =>
       this.runtime.exports.hdlif_run(this.#held(), from, BigInt(xSteps), BigInt(batch), BigInt(count), to),
     );
   }
@@ -188,7 +190,7 @@ class Network {
     return runtime.within((room) => {
       const from = room(4 * x.length);
       runtime.floats(from, x.length).set(x);
-      const logits = room(4 * count * batch * this.labels.length);
+      const logits = room(4 * count * batch * this.outputs);
       const places = this.values.map(({ name, shape }) => {
         const size = count * batch * shape.reduce((a, b) => a * b);
         return names.includes(name) ? { name, size, at: room(4 * size) } : null;
@@ -200,7 +202,7 @@ class Network {
       runtime.check(runtime.exports.hdlif_run_values(this.#held(), from, ...sizes, logits, table));
       const kept = places.filter((place) => place !== null);
       return {
-        logits: runtime.floats(logits, count * batch * this.labels.length).slice(),
+        logits: runtime.floats(logits, count * batch * this.outputs).slice(),
         values: new Map(kept.map(({ name, size, at }) => [name, runtime.floats(at, size).slice()])),
       };
     });
@@ -258,7 +260,7 @@ class Stream {
     if (!(x instanceof Float32Array) || frames === 0 || !Number.isInteger(frames)) {
       throw new HdlifError(1, `x has ${x.length} numbers; it is a Float32Array of frames of ${this.network.frameSize}`);
     }
-    return this.runtime.answer(x, frames * this.network.labels.length, (from, to) =>
+    return this.runtime.answer(x, frames * this.network.outputs, (from, to) =>
       this.runtime.exports.hdlif_stream_run(this.#held(), from, BigInt(frames), to),
     );
   }

@@ -121,7 +121,7 @@ def firmware(source: Source, frames: NDArray[Any], expected: NDArray[Any]) -> Ma
 
     Args:
         frames: what is shown, [N, T or 1, C, H, W], of the source's type.
-        expected: the outputs [N, T, n] that the oracle gives.
+        expected: the outputs [N, T, ...] that the oracle gives.
     Raises:
         InputError: the network has the name of another file, or an output is not finite.
     """
@@ -144,7 +144,7 @@ def _samples(source: Source, frames: NDArray[Any], expected: NDArray[Any]) -> st
     count, shown = frames.shape[:2]
     flat = frames.reshape(count, shown, -1).astype(source.dtype)
     number = f"static const {source.name}_number"
-    outputs = expected.astype(source.dtype)
+    outputs = expected.reshape(*expected.shape[:2], -1).astype(source.dtype)
     lines = [
         f"#define COUNT_OF_SAMPLES {count}",
         f"#define FRAMES_OF_SAMPLE {shown}",

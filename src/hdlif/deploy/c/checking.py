@@ -1,5 +1,6 @@
 """A network's C source, built by this machine's compiler and compared with what it must compute."""
 
+import math
 import re
 import shutil
 import subprocess
@@ -60,29 +61,30 @@ def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) ->
         return reference.run(graph, shown, steps) if fixed is None else fixed.run(shown.astype(np.int64), steps)
 
     expected = of_frames(frames, steps)
+    outputs = math.prod(expected.shape[2:])
     path = compiler()
     with tempfile.TemporaryDirectory() as folder:
         library = Library(source, Path(folder), with_compiler=path)
         for k in range(SEQUENCES):
-            found = library.run(np.ascontiguousarray(frames[:, k]), expected.shape[2])
+            found = library.run(np.ascontiguousarray(frames[:, k]), outputs)
             _compare(found, expected[:, k], source, path)
         if source.answer_bytes:
             frames = frames[: 1 if has_one_frame(graph) else graph.time_steps]
             for k in range(SEQUENCES):
-                found = library.answer(np.ascontiguousarray(frames[:, k]), graph.time_steps, expected.shape[2])
+                found = library.answer(np.ascontiguousarray(frames[:, k]), graph.time_steps, outputs)
                 _compare(found, of_frames(frames, graph.time_steps)[:, k], source, path)
         return Checked(path, max(0, text_bytes(library.path) - source.data_bytes), int(expected.size))
 
 
 def _compare(found: NDArray[Any], expected: NDArray[Any], source: Source, path: str) -> None:
-    wanted = np.ascontiguousarray(expected.astype(source.dtype))
+    wanted = np.ascontiguousarray(expected.astype(source.dtype)).reshape(found.shape)
     bits = np.dtype(f"int{8 * wanted.itemsize}")
     differ = np.argwhere(found.view(bits) != wanted.view(bits))
     if len(differ):
         t, place = differ[0]
         raise MachineError(
             f"{source.name}.c, built by {path}, gives {found[t, place]} for output {place} of step {t}, and "
-            f"the oracle {expected[t, place]}; try another compiler"
+            f"the oracle {wanted[t, place]}; try another compiler"
         )
 
 

@@ -202,7 +202,7 @@ def _header(file: CFile, arithmetic: Numbers, name: str, state: Struct, work: St
         f"#define {upper}_HEIGHT {height}",
         f"#define {upper}_WIDTH {width}",
         f"#define {upper}_FRAME {math.prod(graph.input.shape)}",
-        f"#define {upper}_OUTPUTS {file.size(graph.output)}",
+        *_outputs(file, upper),
         "",
         *_number(file, arithmetic, name),
         "",
@@ -210,7 +210,7 @@ def _header(file: CFile, arithmetic: Numbers, name: str, state: Struct, work: St
         "",
         *work.typedef(f"{name}_work", "Of one step"),
         "",
-        f"extern const char {name}_labels[{upper}_OUTPUTS][{label_bytes(graph)}];",
+        f"extern const char {name}_labels[{upper}_LABELS][{label_bytes(graph)}];",
         "",
         f"void {name}_start({name}_state *state);",
         "",
@@ -232,6 +232,16 @@ def _header(file: CFile, arithmetic: Numbers, name: str, state: Struct, work: St
         lines += answers.header()
     lines += ["#ifdef __cplusplus", "}", "#endif", "", "#endif"]
     return indented("\n".join(lines)) + "\n"
+
+
+def _outputs(file: CFile, upper: str) -> list[str]:
+    """The numbers of outputs and of labels, and the size of a map of outputs."""
+    graph = file.graph
+    _, *sides = file.values[graph.output].shape
+    lines = [f"#define {upper}_OUTPUTS {file.size(graph.output)}", f"#define {upper}_LABELS {len(graph.labels)}"]
+    if sides:
+        lines += [f"#define {upper}_OUTPUT_HEIGHT {sides[0]}", f"#define {upper}_OUTPUT_WIDTH {sides[1]}"]
+    return lines
 
 
 def _number(file: CFile, arithmetic: Numbers, name: str) -> list[str]:
@@ -267,6 +277,9 @@ def _meaning(graph: Graph) -> str:
         "sequence": "the class is the largest of",
         "regress": "values are",
         "multilabel": "a label is said where the sigmoid passes its threshold, of",
+        "segment": "they are maps [labels][height][width]; the class of a pixel is the largest of",
+        "instances": "they are maps [labels][height][width] of background, boundary and inside; objects are read off",
+        "detect": "they are scores and four distances, [labels + 4][height][width] per level; boxes are read off",
     }
     return f"{what[graph.task.kind]} {over[graph.task.combine]}"
 
@@ -308,7 +321,7 @@ def label_bytes(graph: Graph) -> int:
 
 def _labels(graph: Graph, name: str) -> str:
     texts = ",\n".join(_string(label) for label in graph.labels)
-    return f"const char {name}_labels[{name.upper()}_OUTPUTS][{label_bytes(graph)}] = {{\n{texts}\n}};\n"
+    return f"const char {name}_labels[{name.upper()}_LABELS][{label_bytes(graph)}] = {{\n{texts}\n}};\n"
 
 
 def _string(text: str) -> str:

@@ -54,8 +54,9 @@ INPUT_KINDS = {"image": 255, "events": 1, "series": 1, "table": 1}
 """Kinds of input, and the raw value that is 1 to the network before mean and std."""
 RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic", "pool")
 """How an input of another size gets the network's: as it is, by a filter, or, of events, by adding up their counts."""
-FIT_MODES = ("squash", "crop")
-"""How an image of other proportions gets the network's: all of it is squashed, or its middle is cut out."""
+FIT_MODES = ("squash", "crop", "letterbox")
+"""How an image of other proportions gets the network's: all of it is squashed, its middle is cut out, or all of it
+keeps its proportions, at the top left over zeros."""
 BINNING_MODES = ("none", "by_number", "by_time")
 """How a recording of events is cut into a frame for each step; "none" where the file does not say."""
 FRAMINGS = ("constant", "rows", "pixels")
@@ -117,8 +118,13 @@ class InputRecord:
         return channels, time_steps if self.frames == "rows" else height, width
 
 
-TASKS = ("classify", "sequence", "regress", "multilabel")
-"""What outputs say of a sample: one class of all; a class at each step; values; or which of several labels it has."""
+TASKS = ("classify", "sequence", "regress", "multilabel", "segment", "instances")
+"""The meaning of the outputs: a class per sample; a class per step; values; any number of labels; a class, or an
+object, per pixel."""
+MAP_TASKS = ("segment", "instances")
+"""Tasks whose output is a map [labels, H, W]; that of the others is a vector [labels]."""
+MOST_PIXEL_CLASSES = 255
+"""Labels of a class per pixel: 255 in an image of class numbers stands for pixels without a class."""
 COMBINATIONS = ("mean", "last", "each")
 """Which outputs the answer is read off: the mean of all steps' so far, the last step's, or each step's for itself."""
 
@@ -188,10 +194,11 @@ class Graph:
 
     Attributes:
         nodes: in an order in which each reads what stands before it.
-        output: the node that gives the outputs [n] of a step, of classes their logits.
+        output: the node that gives the outputs of a step, of classes their logits: [n], or a map [n, H, W] of a task in
+            `MAP_TASKS`.
         time_steps: T.
         input: what the network takes at each step.
-        labels: the names of the outputs.
+        labels: the names of the n outputs.
         task: what the outputs mean.
         confidence: of a classification, in 0..1, from which a sample is classified before its last step; None for
             all steps. `hdlif.runtime.early` states when it is reached.

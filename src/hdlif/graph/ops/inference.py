@@ -4,9 +4,23 @@ import math
 
 from hdlif.errors import ArtefactError, brief, did_you_mean
 from hdlif.graph.ops.fields import LEAST_NORMAL, check_fields, is_float32
-from hdlif.graph.ops.graph import COMBINATIONS, INPUT, MAX_ELEMENTS, MAX_NODES, TASKS, Graph, TaskRecord, Value
+from hdlif.graph.ops.graph import (
+    COMBINATIONS,
+    INPUT,
+    MAP_TASKS,
+    MAX_ELEMENTS,
+    MAX_NODES,
+    MOST_PIXEL_CLASSES,
+    TASKS,
+    Graph,
+    TaskRecord,
+    Value,
+)
 from hdlif.graph.ops.input_record import check_input
 from hdlif.graph.ops.table import OPS
+
+_PARTS = 3
+"""Of objects."""
 
 
 def infer_values(graph: Graph) -> dict[str, Value]:
@@ -59,15 +73,28 @@ def infer_values(graph: Graph) -> dict[str, Value]:
         OPS[node.op].check(node, values)
     if graph.output not in values:
         raise ArtefactError(f"output = {brief(graph.output)} is not a node of the graph")
-    logits = values[graph.output]
-    if len(logits.shape) != 1 or logits.shape[0] != len(graph.labels):
-        raise ArtefactError(
-            f"output has shape {list(logits.shape)}; {len(graph.labels)} labels need [{len(graph.labels)}]"
-        )
+    _check_output(graph, values[graph.output].shape)
     check_task(graph.task, graph.time_steps, len(graph.labels))
     if graph.confidence is not None:
         _check_confidence(graph.confidence, graph.task)
     return values
+
+
+def _check_output(graph: Graph, shape: tuple[int, ...]) -> None:
+    """Raise `ArtefactError` unless the output has a channel for each label, and is a map if the task has maps."""
+    count, is_map = len(graph.labels), graph.task.kind in MAP_TASKS
+    if is_map and (graph.input.kind not in ("image", "events") or graph.input.frames != "constant"):
+        raise ArtefactError(
+            f'task.kind = "{graph.task.kind}" takes whole images or frames of events at each step; this input is of '
+            f'kind "{graph.input.kind}", with frames "{graph.input.frames}"'
+        )
+    if is_map and count > MOST_PIXEL_CLASSES:
+        raise ArtefactError(f'task.kind = "{graph.task.kind}" has at most {MOST_PIXEL_CLASSES} labels, not {count}')
+    if graph.task.kind == "instances" and count != _PARTS:
+        raise ArtefactError(f'task.kind = "instances" has {_PARTS} labels: background, boundary, inside; not {count}')
+    if len(shape) != (3 if is_map else 1) or shape[0] != count:
+        needed = f'[{count}, H, W], of task.kind = "{graph.task.kind}"' if is_map else f"[{count}]"
+        raise ArtefactError(f"output has shape {list(shape)}; {count} labels need {needed}")
 
 
 def _check_confidence(confidence: object, record: TaskRecord) -> None:

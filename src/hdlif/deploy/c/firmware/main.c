@@ -13,10 +13,17 @@ static @name@_state state;
 static @name@_work work;
 #endif
 
+/* Maps of outputs are too large for a stack. */
+#if @NAME@_OUTPUTS > @NAME@_LABELS
+#define LASTING static
+#else
+#define LASTING
+#endif
+
 /* Runs a sample; the sums of its outputs over the steps, and how many outputs are others than expected. */
 static uint32_t run(uint32_t sample, @name@_total *sums)
 {
-    @name@_number outputs[@NAME@_TIME_STEPS][@NAME@_OUTPUTS];
+    LASTING @name@_number outputs[@NAME@_TIME_STEPS][@NAME@_OUTPUTS];
     uint32_t differ = 0;
 #if defined(BY_ANSWER)
     @name@_answer(&work, SAMPLES[sample][0], outputs);
@@ -36,22 +43,33 @@ static uint32_t run(uint32_t sample, @name@_total *sums)
     return differ;
 }
 
+/* The label of the largest sum; of maps there is none for all of a sample. */
+static const char *label_of(const @name@_total *sums)
+{
+#if @NAME@_OUTPUTS > @NAME@_LABELS
+    (void)sums;
+    return "done";
+#else
+    uint32_t best = 0;
+    for (uint32_t k = 1; k < @NAME@_OUTPUTS; k++)
+        best = sums[k] > sums[best] ? k : best;
+    return @name@_labels[best];
+#endif
+}
+
 int main(void)
 {
     uint32_t differ = 0, longest = 0;
     for (uint32_t sample = 0; sample < COUNT_OF_SAMPLES; sample++) {
-        @name@_total sums[@NAME@_OUTPUTS];
-        uint32_t best = 0;
+        LASTING @name@_total sums[@NAME@_OUTPUTS];
         start_ticks();
         differ += run(sample, sums);
         const uint32_t took = ticks();
         longest = took > longest ? took : longest;
-        for (uint32_t k = 1; k < @NAME@_OUTPUTS; k++)
-            best = sums[k] > sums[best] ? k : best;
         put("sample ");
         put_number(sample);
         put(": ");
-        put(@name@_labels[best]);
+        put(label_of(sums));
         put("\n");
     }
     put_number(differ);

@@ -152,7 +152,7 @@ class FixedPoint:
         return rescaled(k, total, min(self.most(node.name), total.fraction))
 
     def run(self, frames: IntegerArray, steps: int) -> IntegerArray:
-        """The integers of the outputs [T, B, n] of those of frames [T or 1, B, C, H, W]."""
+        """The integers of the outputs [T, B, ...] of those of frames [T or 1, B, C, H, W]."""
         state: dict[str, IntegerArray] = {}
         return np.stack([self._step(frames[t if len(frames) > 1 else 0], state, t) for t in range(steps)])
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from hdlif.deploy.interop.nir.graph import plain_graph
-from hdlif.deploy.interop.nir.network import translated
+from hdlif.deploy.interop.nir.network import shape_of, translated
 from hdlif.deploy.interop.nir.values import text_of
 from hdlif.deploy.interop.structure import build
 from hdlif.deploy.network import export, lower
@@ -196,7 +196,8 @@ def _imported(
     steps = time_steps or steps or TIME_STEPS
     outputs = int(structure["outputs"])
     if labels is None or len(labels) != outputs:
-        labels, task = tuple(map(str, range(outputs))), TaskRecord()
+        is_map = len(shape_of("the output", graph.output)) == 3
+        labels, task = tuple(map(str, range(outputs))), TaskRecord("segment") if is_map else TaskRecord()
     network = build(structure, steps, surrogate=surrogate)
     network.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()})
     found = Imported(OwnNetwork(network), structure, record, labels, task, steps)

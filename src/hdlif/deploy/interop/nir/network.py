@@ -81,8 +81,8 @@ class _Translating:
             read, given = self._summed(name, self.graph.reads[name])
             self._values[name] = _NODES[node.kind](self, name, node, read, given)
         result, given = self._summed("output", self.graph.reads["output"])
-        if len(given) != 1:
-            raise ConversionError(f"the output has shape {list(given)}; a vector [N] is accepted, as of a Flatten")
+        if len(given) not in (1, 3):
+            raise ConversionError(f"the output has shape {list(given)}; a vector [N] or a map [C, H, W] is accepted")
         if (said := shape_of("the output", self.graph.output)) != given:
             raise ConversionError(
                 f"the graph gives the output the shape {list(said)}, and what it reads has {list(given)}"

@@ -1,0 +1,118 @@
+"""`hdlif run` and `hdlif.predict` on a network with a class per pixel: masks in the images' own pixels."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import hdlif
+from command_line import hdlif as command
+from deployed_graphs import u_net
+from hdlif.errors import InputError
+from hdlif.graph.artefact import TaskRecord, save
+from hdlif.inputs.fitting import map_to_picture
+from hdlif.report.recording_page import recording_page
+from hdlif.runtime import Session, read_image
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    graph, path = u_net(), tmp_path / "net.hdlif.safetensors"
+    save(replace(graph, input=replace(graph.input, fit="letterbox")), path)
+    return path
+
+
+def picture(path: Path, size: tuple[int, int], seed: int = 0) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def expected_mask(network: Path, path: Path) -> np.ndarray:
+    session = Session(network, 1)
+    classes = session.run(read_image(path, session.input)).mean(0)[0].argmax(0)
+    return map_to_picture(classes, Image.open(path).size, "letterbox")
+
+
+def read(path: object) -> np.ndarray:
+    return np.asarray(Image.open(str(path)))
+
+
+def test_a_mask_is_written_next_to_each_image(network: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    images = [picture(folder / "a.png", (20, 12)), picture(folder / "b.jpg", (7, 31), seed=1)]
+    for _ in range(2):  # masks of the run before are no images
+        done = command("run", network, folder, "--json", "--threads", 1)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)["inputs"]
+        assert [one["input"] for one in found] == [str(path) for path in images]
+        for one, path in zip(found, images, strict=True):
+            mask = read(one["file"])
+            assert one["file"] == str(path.with_suffix(".answer.png"))
+            np.testing.assert_array_equal(mask, expected_mask(network, path))
+            assert one["size"] == list(mask.shape)
+            assert one["pixels"] == {f"class {k}": int((mask == k).sum()) for k in range(3)}
+            assert one.keys() == {"input", "pixels", "size", "file"}
+    done = command("run", network, images[0])
+    count = found[0]["pixels"]["class 1"]
+    assert f"class 1 {count:,} pixels ({count / 240:.1%})" in done.stdout
+    assert done.stdout.endswith(f"; {images[0].with_suffix('.answer.png')}\n")
+
+
+def test_arrays_have_a_mask_for_each_sample(network: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(2, 3, 8, 6)).astype(np.float32))
+    done = command("run", network, tmp_path / "x.npy", "--out", tmp_path / "masks", "--json")
+    files = [Path(one["file"]) for one in json.loads(done.stdout)["inputs"]]
+    assert files == [tmp_path / "masks" / f"x.{k}.answer.png" for k in range(2)]
+    for file, answer in zip(files, hdlif.predict(network, tmp_path / "x.npy"), strict=True):
+        assert answer["mask"].shape == (8, 6)
+        np.testing.assert_array_equal(read(file), answer["mask"])
+
+
+def test_objects_are_counted_and_numbered(network: Path, tmp_path: Path) -> None:
+    save(replace(u_net(), task=TaskRecord("instances")), network)
+    image = picture(tmp_path / "a.png", (20, 12))
+    (one,) = json.loads(command("run", network, image, "--json").stdout)["inputs"]
+    (answer,) = hdlif.predict(network, image)
+    np.testing.assert_array_equal(read(one["file"]), answer["mask"])
+    assert answer["mask"].shape == (12, 20)
+    assert one["objects"] == answer["objects"] == answer["mask"].max() > 0
+    assert one.keys() == {"input", "objects", "size", "file"}
+
+
+def test_two_images_do_not_share_a_file(network: Path, tmp_path: Path) -> None:
+    images = [picture(tmp_path / name / "a.png", (9, 9)) for name in ("one", "two")]
+    done = command("run", network, *images, "--out", tmp_path / "masks")
+    assert done.returncode == 2
+    assert f"{images[1]}: its answer would replace that of {images[0]}" in done.stderr
+
+
+def test_a_mask_that_cannot_be_written_is_an_error(network: Path, tmp_path: Path) -> None:
+    image = picture(tmp_path / "a.png", (9, 9))
+    (tmp_path / "file").touch()
+    done = command("run", network, image, "--out", tmp_path / "file")
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
+    assert "--out" in done.stderr
+
+
+def test_options_that_do_not_go_with_masks(network: Path, tmp_path: Path) -> None:
+    image = picture(tmp_path / "a.png", (9, 9))
+    for options, words in (
+        (("--confidence", 0.9), "the network's task is segment"),
+        (("--out", tmp_path, "--page", tmp_path / "x.html"), "--out is the folder of masks"),
+        (("--out", tmp_path, "--stream"), "--out is the folder of masks"),
+    ):
+        done = command("run", network, image, *options)
+        assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+
+
+def test_a_page_draws_no_masks(tmp_path: Path) -> None:
+    graph, path = u_net(), tmp_path / "net.hdlif.safetensors"
+    save(replace(graph, input=replace(graph.input, kind="events", resize="none")), path)
+    with pytest.raises(InputError, match="the network's task is segment, which --page does not draw"):
+        recording_page(path, tmp_path / "x.npy")
