@@ -42,6 +42,10 @@ SMALL = 2**24
 and imports torch._dynamo for that."""
 
 
+_LOCATED = ("map", "instances", "boxes")
+"""Targets at places of an image."""
+
+
 def check_names(recipe: Recipe) -> None:
     """Raise `RecipeError` on the first unknown name or wrong argument of the recipe.
 
@@ -198,7 +202,7 @@ def _check_network(recipe: Recipe, task: Task) -> nn.Module:
             network = build_model(recipe)
     # One image tells whether the network's maps fit the data's.
     try:
-        neurons, logits = _neurons_and_logits(network.eval(), shape)
+        neurons, outputs = _neurons_and_outputs(network.eval(), shape)
     except (RuntimeError, ValueError, IndexError) as error:
         seen = f"model.{recipe.model.kind} does not fit images of {list(shape)}"
         raise RecipeError(f"{seen}: {first_line(error)}") from error
@@ -211,8 +215,16 @@ def _check_network(recipe: Recipe, task: Task) -> nn.Module:
         ) from error
     if recipe.model.kind not in MODELS:
         _check_own(network, recipe.model.kind, shape)
-    if logits != (wanted := len(task.outputs)):
-        seen = f"model.{recipe.model.kind} gives {logits} outputs, and {recipe.data.kind} has {wanted} classes"
+    count, *places = outputs
+    if bool(places) != (is_located := task.target in _LOCATED):
+        seen = f"model.{recipe.model.kind} gives {'a map' if places else 'one answer'} for an image"
+        fix = "a network of maps, such as --set 'model={kind: unet, width: 16, depth: 3}'" if is_located else "another"
+        raise RecipeError(f'{seen}, and task.kind = "{recipe.task.kind}" does not learn that; take {fix}')
+    if task.target in ("map", "instances") and places != [*shape[1:]]:
+        seen = f"model.{recipe.model.kind} gives maps of {places}, and the images are {list(shape[1:])}"
+        raise RecipeError(f"{seen}; let it give maps of their size")
+    if count != (wanted := len(task.outputs)):
+        seen = f"model.{recipe.model.kind} gives {count} outputs, and {recipe.data.kind} has {wanted} classes"
         raise RecipeError(f"{seen} or values; take `classes` as an argument, and end with as many")
     if neurons * recipe.data.batch_size > MOST_NEURONS:
         seen = f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons for an image"
@@ -260,8 +272,8 @@ def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
         raise RecipeError(f"{seen}; give back run.state of its Scope, and depend on no number of steps")
 
 
-def _neurons_and_logits(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Run one time step of one image, and count what the neuron layers give, and the logits."""
+def _neurons_and_outputs(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+    """Run one time step of one image; return how much the neuron layers give, and the shape of the outputs."""
     import torch
 
     from hdlif.nn import Neuron
@@ -276,7 +288,7 @@ def _neurons_and_logits(network: nn.Module, shape: tuple[int, ...]) -> tuple[int
     logits, _ = network(torch.zeros(1, 1, *shape, device=next(network.parameters()).device), steps=range(1))
     for hook in hooks:
         hook.remove()
-    return sum(counts), logits.shape[CHANNELS]
+    return sum(counts), tuple(logits.shape[CHANNELS:])
 
 
 def raw_shape(recipe: Recipe) -> tuple[int, ...]:

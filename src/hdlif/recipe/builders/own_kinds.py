@@ -53,10 +53,13 @@ class OwnData(Data):
         return super().key_names() - {"validation"}
 
 
-class _Placed(OwnData):
+class _At(OwnData):
     path: str = field(
         ..., "File or folder of your data; a relative one starts from --data-root, or the working folder."
     )
+
+
+class _Placed(_At):
     label: str | None = field(None, "Column or key of classes (label).")
 
 
@@ -125,7 +128,7 @@ class Folder(
     said = "a folder of pictures"
 
 
-class Masks(_Placed, _Readable, _Coloured, kind="masks", makes=At("hdlif.data.sources.masks:find_masks")):
+class Masks(_At, _Readable, _Coloured, kind="masks", makes=At("hdlif.data.sources.masks:find_masks")):
     """Your own images with label maps: a class, or an object, at each pixel."""
 
     samples = "image"
