@@ -14,6 +14,7 @@ from hdlif.graph.ops import TaskRecord
 from hdlif.inputs import objects
 from hdlif.inputs.fitting import IGNORED
 from hdlif.learning import Criterion, loss_over, mean_logits
+from hdlif.training.tasks.classify import Confusion
 from hdlif.training.tasks.measured_task import Measured, class_noise
 from hdlif.training.tasks.task import (
     Evaluation,
@@ -272,12 +273,12 @@ class _ObjectTally(_Tally):
         return Evaluation(None, tuple(iou[:, 1].tolist()), loss, n, metrics)
 
 
-class Pixels:
+class Pixels(Confusion):
     """Counts of pixels by their true class and the one that is chosen after the last step."""
 
     def __init__(self, task: Segment) -> None:
-        self._task, classes = task, len(task.measured)
-        self.counts = torch.zeros(classes, classes, dtype=torch.int64)
+        super().__init__(task.measured)
+        self._task = task
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
         """Add a batch: outputs [T, B, classes, H, W], target [B, H, W]."""
@@ -286,5 +287,4 @@ class Pixels:
 
     def files(self) -> Mapping[str, Any]:
         """confusion.json, whose counts are of pixels."""
-        labels = list(self._task.measured)
-        return {"confusion": {"labels": labels, "counts": self.counts.tolist(), "of": "pixels"}}
+        return {"confusion": {**super().files()["confusion"], "of": "pixels"}}
