@@ -90,3 +90,14 @@ def test_a_sheet_shows_images_with_their_maps(tmp_path: Path) -> None:
         assert coloured.mean() > 0.02
         text = as_text(result)
         assert ("learned        objects" if instances else "learned        0, 1, 2") in text
+
+
+@every("instances", "kind", of=[("true", "instances"), ("false", "segment")])
+def test_the_recipe_follows_from_the_data(instances: str, kind: str, tmp_path: Path) -> None:
+    root = str(write_maps(tmp_path / kind, instances=instances == "true"))
+    with pytest.raises(RecipeError, match="are the numbers of its maps those of objects, or of classes"):
+        load_with_data(None, data=root)
+    recipe, _ = load_with_data(None, [f"data.instances={instances}", "data.size=16"], data=root)
+    assert (recipe.model.kind, recipe.task.kind) == ("unet", kind)
+    assert recipe.data.augment == ("flip", "flip_vertical", "random_resized_crop")
+    assert recipe.training.epochs * (8 // recipe.data.batch_size) >= 800

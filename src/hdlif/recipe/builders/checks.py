@@ -42,8 +42,8 @@ SMALL = 2**24
 and imports torch._dynamo for that."""
 
 
-_LOCATED = ("map", "instances", "boxes")
-"""Targets at places of an image."""
+_MAPS = ("map", "instances")
+"""Targets at each pixel of an image, of which a network gives maps."""
 
 
 def check_names(recipe: Recipe) -> None:
@@ -216,11 +216,17 @@ def _check_network(recipe: Recipe, task: Task) -> nn.Module:
     if recipe.model.kind not in MODELS:
         _check_own(network, recipe.model.kind, shape)
     count, *places = outputs
-    if bool(places) != (is_located := task.target in _LOCATED):
+    target = getattr(task, "target", "own")
+    is_map = target in _MAPS
+    if bool(places) != is_map and target not in ("own", "boxes"):
         seen = f"model.{recipe.model.kind} gives {'a map' if places else 'one answer'} for an image"
-        fix = "a network of maps, such as --set 'model={kind: unet, width: 16, depth: 3}'" if is_located else "another"
+        fix = (
+            "a network of maps, such as --set 'model={kind: unet, width: 16, depth: 3}'"
+            if is_map
+            else "another, or end it with nn.Flatten() and nn.Linear"
+        )
         raise RecipeError(f'{seen}, and task.kind = "{recipe.task.kind}" does not learn that; take {fix}')
-    if task.target in ("map", "instances") and places != [*shape[1:]]:
+    if is_map and places != [*shape[1:]]:
         seen = f"model.{recipe.model.kind} gives maps of {places}, and the images are {list(shape[1:])}"
         raise RecipeError(f"{seen}; let it give maps of their size")
     if count != (wanted := len(task.outputs)):

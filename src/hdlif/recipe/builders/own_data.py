@@ -40,6 +40,8 @@ STARTS = {
     "table": ("of tables", "wine_hdlif"),
 }
 """By the kind of a sample: what a recipe is of, and a recipe that ships."""
+START_OF_MAPS = "nuclei_hdlif"
+"""A recipe that ships, of images with label maps."""
 LARGER = 32
 """Side of a shipped set's images above which its recipes' networks are made for such images."""
 NO_KEYS: Mapping[str, Any] = MappingProxyType({})
