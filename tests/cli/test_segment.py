@@ -1,5 +1,7 @@
 """Maps of classes and of objects: from a folder through training to `hdlif eval`, the report and a sheet."""
 
+import base64
+import io
 import json
 from pathlib import Path
 
@@ -36,7 +38,15 @@ def test_maps_are_learned_measured_and_reported(kind: str, tmp_path: Path) -> No
     labels = {"segment": ["ground", "dark", "bright"], "instances": ["background", "object"]}[kind]
     confusion = json.loads((out / "confusion.json").read_text())
     assert (confusion["labels"], confusion["of"]) == (labels, "pixels")
-    assert "pixels" in Path(report([out])["report"]).read_text()
+    gallery = json.loads((out / "gallery.json").read_text())["images"]
+    page = Path(report([out])["report"]).read_text()
+    assert "pixels" in page
+    assert 1 <= len(gallery) <= 6
+    assert [one["score"] for one in gallery] == sorted(one["score"] for one in gallery)
+    for one in gallery:
+        assert Image.open(io.BytesIO(base64.b64decode(one["truth"]))).size == (128, 128)
+        assert one["answer"] in page
+    assert "; img-src data:" in page
 
 
 def checked(settings: list[str]) -> None:
