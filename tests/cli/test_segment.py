@@ -90,6 +90,7 @@ def test_objects_of_new_folders_are_measured_as_those_of_the_training(tmp_path: 
 def test_a_sheet_shows_images_with_their_maps(tmp_path: Path) -> None:
     for instances in (False, True):
         root = write_maps(tmp_path / f"{instances}", instances=instances)
+        (root / "labels" / "03.png").unlink()
         settings = [f"data.instances={str(instances).lower()}"]
         result = inspect(str(root), overrides=settings, out=tmp_path / f"{instances}.png")
         assert result["kind"] == "masks"
@@ -99,6 +100,8 @@ def test_a_sheet_shows_images_with_their_maps(tmp_path: Path) -> None:
         coloured = (pixels.max(-1).astype(int) - pixels.min(-1)) > 30
         assert coloured.mean() > 0.02
         text = as_text(result)
+        assert "unreadable     1 file; a training refuses it" in text
+        assert "images/03.png: there is no labels/03.png" in text
         assert ("learned        objects" if instances else "learned        0, 1, 2") in text
 
 
