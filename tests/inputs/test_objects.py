@@ -42,6 +42,23 @@ def test_touching_objects_come_apart_along_their_boundary() -> None:
     assert np.array_equal(objects_of(logits_of(parts_of(labels))), labels)
 
 
+def test_objects_that_are_joined_at_a_low_level_come_apart_at_a_higher_one() -> None:
+    # Two summits of 4 pixels, a saddle between them, and a slope around.
+    inside = np.full((4, 9), 0.6)
+    inside[1:3, 1:3], inside[1:3, 6:8], inside[1:3, 3:6] = 0.9, 0.9, 0.7
+
+    def found(inside: np.ndarray) -> np.ndarray:
+        return objects_of(np.log(np.stack([np.full_like(inside, 0.01), 0.99 - inside, inside])))
+
+    assert found(inside).max() == 2
+    assert (found(inside)[1:3, :4] == 1).all()
+    assert (found(inside)[1:3, 5:] == 2).all()
+    assert found(np.full((4, 9), 0.7)).max() == 1
+    # Summits of 2 pixels are noise.
+    inside[1, 1:8] = 0.7
+    assert found(inside).max() == 1
+
+
 def test_an_object_without_an_inside_is_one_and_specks_are_none() -> None:
     classes = np.zeros((6, 9), int)
     classes[1:3, 1:3] = BOUNDARY

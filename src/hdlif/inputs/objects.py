@@ -8,6 +8,8 @@ BACKGROUND, BOUNDARY, INSIDE = 0, 1, 2
 PARTS = ("background", "boundary", "inside")
 LEAST_PIXELS = 4
 """Smaller objects are left out, as noise."""
+LEVELS = (0.95, 0.8, 0.65, 0.5)
+"""Probabilities of the inside at which objects are looked for: neighbours that touch at a lower one come apart."""
 _IOU = 0.5
 
 Numbers = NDArray[np.int32]
@@ -16,9 +18,10 @@ Numbers = NDArray[np.int32]
 def objects_of(logits: NDArray[np.floating], *, least: int = LEAST_PIXELS) -> Numbers:
     """Return the number of the object at each pixel, 1, 2, ..., or 0, from logits of background, boundary and inside.
 
-    Each connected part of the pixels whose largest logit is that of the inside is the seed of an object, and so is one
-    of foreground that has no such pixel. Seeds grow by one pixel at a time over the foreground, where the background
-    has less than half of the softmax (a watershed of a flat map).
+    A watershed in the levels of the inside's probability p (softmax): at each of `LEVELS`, objects grow over the pixels
+    whose p is above it, and connected parts of the others are new objects, at all levels but the last those of at least
+    `least` pixels. Then they grow over the foreground, where the background has less than half; what no object reaches
+    is an object by itself.
 
     >>> import numpy as np
     >>> from hdlif.inputs.objects import objects_of
@@ -30,18 +33,29 @@ def objects_of(logits: NDArray[np.floating], *, least: int = LEAST_PIXELS) -> Nu
         logits: [3, H, W], the mean over the time steps.
         least: pixels that an object has.
     """
-    shifted = np.exp(logits.astype(np.float64) - logits.max(0))
-    foreground = shifted[BACKGROUND] < shifted[BOUNDARY] + shifted[INSIDE]
-    seeds = components(foreground & (logits.argmax(0) == INSIDE))
-    grown = _grown(seeds, foreground)
-    rest = components(foreground & (grown == 0))
-    grown = np.where(rest > 0, rest + seeds.max(initial=0), grown)
-    sizes = np.bincount(grown.ravel())
-    kept = sizes >= least
+    shares = np.exp(logits.astype(np.float64) - logits.max(0))
+    shares /= shares.sum(0)
+    foreground = shares[BACKGROUND] < 0.5
+    found = np.zeros(foreground.shape, np.int32)
+    for level in LEVELS:
+        above = foreground & (shares[INSIDE] > level)
+        found = _grown(found, above)
+        found = _with_new(found, _large(components(above & (found == 0)), 1 if level == LEVELS[-1] else least))
+    found = _grown(found, foreground)
+    return _large(_with_new(found, components(foreground & (found == 0))), least)
+
+
+def _with_new(found: Numbers, more: Numbers) -> Numbers:
+    """Return objects, and others with the numbers after theirs."""
+    return np.where(more > 0, more + found.max(initial=0), found)
+
+
+def _large(numbers: Numbers, least: int) -> Numbers:
+    """Return the objects of at least so many pixels, numbered anew."""
+    kept = np.bincount(numbers.ravel()) >= least
     kept[0] = False
-    numbers = np.where(kept, kept.cumsum(), 0).astype(np.int32)
-    found: Numbers = numbers[grown]
-    return found
+    anew: Numbers = np.where(kept, kept.cumsum(), 0).astype(np.int32)[numbers]
+    return anew
 
 
 def components(mask: NDArray[np.bool_]) -> Numbers:

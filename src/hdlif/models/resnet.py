@@ -292,6 +292,7 @@ def resnet19(
         block=block,
         stem=stem,
     )
+    assert isinstance(network.classifier, nn.Linear)
     pooled = network.classifier.in_features
     stages, index = len(_BLOCKS_OF_RESNET19), 2 * sum(_BLOCKS_OF_RESNET19)
     place = Place("head.act", stage=stages, block=0, position=0, index=index, channels=hidden)

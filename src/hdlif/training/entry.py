@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hdlif.config import TrainingConfig
 from hdlif.data import DatasetSamples, Samples, TensorSamples, as_samples
 from hdlif.errors import DataError, InputError, brief
+from hdlif.inputs.fitting import IGNORED
 from hdlif.nn import evaluation_mode
 from hdlif.nn.modes import left_as_it_was
 from hdlif.training.callback import Callback
@@ -24,6 +25,9 @@ _TARGETS = {
     "values": (torch.float32, "N, n", "values of each sample"),
     "values_each": (torch.float32, "N, T, n", "values of each sample at each step"),
     "labels": (torch.float32, "N, n", "0 or 1 for each label of each sample"),
+    "map": (torch.int64, "N, H, W", "a class at each pixel"),
+    "instances": (torch.int64, "N, H, W", "the number of the object at each pixel"),
+    "boxes": (torch.float32, "N, M, 5", "boxes in each image"),
 }
 """By what a task learns from: type, axes and meaning of the targets of N samples; see `tasks.Target`."""
 
@@ -130,7 +134,8 @@ def _check_target(samples: Samples, name: str, task: Task) -> None:
         return
     dtype, axes, meaning = wanted
     count = len(task.outputs)
-    fits = labels.dtype == dtype and labels.ndim == len(axes.split(", "))
+    # A set may keep maps in fewer bits.
+    fits = (labels.dtype == dtype or samples.located == "map") and labels.ndim == len(axes.split(", "))
     if not fits or (axes.endswith("n") and labels.shape[-1] != count):
         # Of one item of a data set no more is known than its own axes.
         seen = f"{labels.dtype} [{', '.join(map(str, (len(samples), *labels.shape[1:])))}]"
@@ -156,6 +161,8 @@ def _check_target(samples: Samples, name: str, task: Task) -> None:
             raise DataError(
                 f"{name}: targets state {int(steps.min())} to {int(steps.max())} steps; give 1 to {task.time_steps}"
             )
-    least, most = (int(one) for one in labels.aminmax()) if dtype == torch.int64 else (0, 0)
-    if least < 0 or most >= count:
+    if dtype != torch.int64 or meaning is _TARGETS["instances"][2]:
+        return
+    least, most = (int(one) for one in labels.aminmax())
+    if least < (IGNORED if meaning is _TARGETS["map"][2] else 0) or most >= count:
         raise DataError(f"{name}: targets are {least}..{most}, and the task has {count} classes; give 0..{count - 1}")

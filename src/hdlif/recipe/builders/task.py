@@ -25,6 +25,9 @@ _SAID = {
     "values": "values of a sample",
     "values_each": "values at each step",
     "labels": "which of several labels a sample has",
+    "map": "a class at each pixel",
+    "instances": "the object at each pixel",
+    "boxes": "boxes in an image",
 }
 _FITTING = {
     "class": "task.kind=classify",
@@ -33,6 +36,9 @@ _FITTING = {
     "values": "'task={kind: regress}'",
     "values_each": "'task={kind: regress, combine: each}'",
     "labels": "task.kind=multilabel",
+    "map": "task.kind=segment",
+    "instances": "task.kind=instances",
+    "boxes": "task.kind=detect",
 }
 GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics", "own_steps")
 _MEASURING = ("metrics", "best")
@@ -100,7 +106,21 @@ class Multilabel(_Ours, kind="multilabel", makes=At("hdlif.training.tasks:Multil
     learn_from: LearnFrom | None = field(None, _LEARN_FROM)
 
 
-TASKS = Section[Task]("task", Classify, Sequence, Regress, Multilabel, own=Task, given=GIVEN)
+class _OfPixels(_Ours):
+    combine: Literal["mean", "last"] = field("mean", "The answer is the mean output, or the last.")
+    learn_from: LearnFrom | None = field(None, _LEARN_FROM)
+    dice: float = field(1.0, "Weight of the Dice loss, which is added to cross-entropy.")
+
+
+class Segment(_OfPixels, kind="segment", makes=At("hdlif.training.tasks:Segment")):
+    """A class at each pixel."""
+
+
+class Instances(_OfPixels, kind="instances", makes=At("hdlif.training.tasks:Instances")):
+    """An object at each pixel, or none."""
+
+
+TASKS = Section[Task]("task", Classify, Sequence, Regress, Multilabel, Segment, Instances, own=Task, given=GIVEN)
 
 
 def read_task(recipe: Recipe) -> Task:
@@ -139,7 +159,13 @@ def read_task(recipe: Recipe) -> Task:
 
 def target_taken(kind: str, *, each: bool) -> str:
     """Return the `tasks.Target` of a kind of task; `each`: its values are of each step."""
-    taken = {"classify": "class", "sequence": "classes", "multilabel": "labels"}
+    taken = {
+        "classify": "class",
+        "sequence": "classes",
+        "multilabel": "labels",
+        "segment": "map",
+        "instances": "instances",
+    }
     return taken.get(kind, "values_each" if each else "values")
 
 

@@ -8,6 +8,7 @@ from hdlif.graph.ops import Graph
 from hdlif.training.tasks.classify import Classify
 from hdlif.training.tasks.multilabel import Multilabel
 from hdlif.training.tasks.regress import Regress
+from hdlif.training.tasks.segment import Instances, Segment
 from hdlif.training.tasks.sequence import LabelSequence
 from hdlif.training.tasks.task import Task
 
@@ -27,5 +28,9 @@ def task_of(graph: Graph) -> Task:
             return Regress(*common, record.mean, record.std, combine=combine, delay=record.delay, ahead=record.ahead)
         case "multilabel":
             return Multilabel(*common, combine=combine, threshold=record.threshold)
+        case "segment":
+            return Segment(*common, combine=combine)
+        case "instances":
+            return Instances(*common, combine=combine)
         case _:
             return Classify(*common, combine=combine, own_steps=graph.input.shortest > 0)
