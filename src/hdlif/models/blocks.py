@@ -231,7 +231,7 @@ class Network(Temporal):
         StateError, ShapeError: as in `hdlif.nn.Sequential`.
     """
 
-    def __init__(self, *, stem: nn.Module, body: nn.Module, head: nn.Module, classifier: nn.Linear) -> None:
+    def __init__(self, *, stem: nn.Module, body: nn.Module, head: nn.Module, classifier: nn.Module) -> None:
         super().__init__()
         self.stem, self.body, self.head, self.classifier = stem, body, head, classifier
 

@@ -24,6 +24,11 @@ _TARGETS = {
     "values": (torch.float32, "N, n", "values of each sample"),
     "values_each": (torch.float32, "N, T, n", "values of each sample at each step"),
     "labels": (torch.float32, "N, n", "0 or 1 for each label of each sample"),
+    "boxes": (
+        torch.float32,
+        "N, M, 5",
+        "class, left, top, right and bottom of each box, rows of -1 where there is none",
+    ),
 }
 """By what a task learns from: type, axes and meaning of the targets of N samples; see `tasks.Target`."""
 
@@ -89,7 +94,7 @@ def check_outputs(network: nn.Module, x: Tensor, task: Task) -> None:
     with left_as_it_was(network, x.device), evaluation_mode(network), torch.no_grad():
         given = network(x[:1], steps=range(1))
     outputs = given[0] if isinstance(given, tuple) and len(given) == 2 else given
-    names, wanted = task.outputs, len(task.outputs)
+    names, wanted = task.outputs, getattr(task, "output_count", len(task.outputs))
     if outputs is given or not isinstance(outputs, Tensor) or outputs.ndim < 3:
         seen = f"a tensor {list(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
         raise InputError(f"the network gives {seen}; give (outputs, state), with outputs [steps, batch, {wanted}]")

@@ -117,15 +117,16 @@ class InputRecord:
         return channels, time_steps if self.frames == "rows" else height, width
 
 
-TASKS = ("classify", "sequence", "regress", "multilabel")
-"""What outputs say of a sample: one class of all; a class at each step; values; or which of several labels it has."""
+TASKS = ("classify", "sequence", "regress", "multilabel", "detect")
+"""What outputs say of a sample: one class of all; a class at each step; values; which of several labels it has; or
+boxes of classes in an image."""
 COMBINATIONS = ("mean", "last", "each")
 """Which outputs the answer is read off: the mean of all steps' so far, the last step's, or each step's for itself."""
 
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """What the outputs of a network mean; `Graph.labels` names them.
+    """What the outputs of a network mean; `Graph.labels` names them, or, of "detect", the classes of boxes.
 
     >>> from hdlif.graph.artefact import TaskRecord
     >>> degrees = TaskRecord("regress", "last", mean=(20.0,), std=(5.0,))
@@ -136,7 +137,9 @@ class TaskRecord:
         delay: of answers at each step, how many steps later the answer to a step is read.
         mean, std: of "regress", of each value: an output is (value - mean) / std.
         ahead: of values at each step, how many steps later the series has them; 0 of others than its own next ones.
-        threshold: of "multilabel", the probability from which a label is given.
+        threshold: of "multilabel", the probability from which a label is given; of "detect", that of a box.
+        strides: of "detect", the pixels between the places of each level, see `hdlif.graph.ops.detection`.
+        overlap: of "detect", the intersection over union of two boxes of a class from which the lower one is dropped.
     """
 
     kind: str = "classify"
@@ -146,6 +149,8 @@ class TaskRecord:
     std: tuple[float, ...] = ()
     ahead: int = 0
     threshold: float = 0.5
+    strides: tuple[int, ...] = ()
+    overlap: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,14 @@
 import math
 
 from hdlif.errors import ArtefactError, brief, did_you_mean
+from hdlif.graph.ops.detection import count_outputs
 from hdlif.graph.ops.fields import LEAST_NORMAL, check_fields, is_float32
 from hdlif.graph.ops.graph import COMBINATIONS, INPUT, MAX_ELEMENTS, MAX_NODES, TASKS, Graph, TaskRecord, Value
 from hdlif.graph.ops.input_record import check_input
 from hdlif.graph.ops.table import OPS
+
+_MOST_LEVELS, _LARGEST_STRIDE = 8, 2**10
+"""Of a detector."""
 
 
 def infer_values(graph: Graph) -> dict[str, Value]:
@@ -59,12 +63,12 @@ def infer_values(graph: Graph) -> dict[str, Value]:
         OPS[node.op].check(node, values)
     if graph.output not in values:
         raise ArtefactError(f"output = {brief(graph.output)} is not a node of the graph")
-    logits = values[graph.output]
-    if len(logits.shape) != 1 or logits.shape[0] != len(graph.labels):
-        raise ArtefactError(
-            f"output has shape {list(logits.shape)}; {len(graph.labels)} labels need [{len(graph.labels)}]"
-        )
     check_task(graph.task, graph.time_steps, len(graph.labels))
+    logits, wanted = values[graph.output], len(graph.labels)
+    if graph.task.kind == "detect":
+        wanted = count_outputs(wanted, graph.task.strides, *graph.input.shape[1:])
+    if logits.shape != (wanted,):
+        raise ArtefactError(f"output has shape {list(logits.shape)}; {len(graph.labels)} labels need [{wanted}]")
     if graph.confidence is not None:
         _check_confidence(graph.confidence, graph.task)
     return values
@@ -109,6 +113,24 @@ def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:
             raise ArtefactError(f"task.{key} = {brief(list(numbers))}; it must be {scaled} finite numbers{above}")
     if not is_float32(record.threshold) or not 0 < record.threshold < 1:
         raise ArtefactError(f"task.threshold = {brief(record.threshold)}; it must lie between 0 and 1")
+    _check_boxes(record)
+
+
+def _check_boxes(record: TaskRecord) -> None:
+    """Raise `ArtefactError` on a field that is of detectors alone, or out of range."""
+    strides, overlap = record.strides, record.overlap
+    if record.kind != "detect":
+        if strides != TaskRecord.strides or overlap != TaskRecord.overlap:
+            raise ArtefactError(f'task.strides, task.overlap: they are of task.kind = "detect", not "{record.kind}"')
+        return
+    ascending = list(strides) == sorted(set(strides)) and all(1 <= one <= _LARGEST_STRIDE for one in strides)
+    if not 1 <= len(strides) <= _MOST_LEVELS or not ascending:
+        raise ArtefactError(
+            f"task.strides = {brief(list(strides))}; give 1 to {_MOST_LEVELS} in 1..{_LARGEST_STRIDE}, each larger than "
+            "the one before"
+        )
+    if not is_float32(overlap) or not 0 < overlap <= 1:
+        raise ArtefactError(f"task.overlap = {brief(overlap)}; it must be above 0, and at most 1")
 
 
 def check_node_count(count: int) -> None:

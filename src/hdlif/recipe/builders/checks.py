@@ -211,7 +211,7 @@ def _check_network(recipe: Recipe, task: Task) -> nn.Module:
         ) from error
     if recipe.model.kind not in MODELS:
         _check_own(network, recipe.model.kind, shape)
-    if logits != (wanted := len(task.outputs)):
+    if logits != (wanted := getattr(task, "output_count", len(task.outputs))):
         seen = f"model.{recipe.model.kind} gives {logits} outputs, and {recipe.data.kind} has {wanted} classes"
         raise RecipeError(f"{seen} or values; take `classes` as an argument, and end with as many")
     if neurons * recipe.data.batch_size > MOST_NEURONS:
