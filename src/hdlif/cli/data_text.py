@@ -67,7 +67,11 @@ def _of_pictures(result: dict[str, Any]) -> list[str]:
     channels, height, width = seen["shape"]
     smallest, largest = ("x".join(map(str, sizes[key])) for key in ("smallest", "largest"))
     one_size = f"all {smallest}" if sizes["different"] == 1 else f"{sizes['different']}, {smallest} to {largest}"
-    how = {"squash": "all of it, squashed where proportions differ", "crop": "its middle"}[seen["fit"]]
+    how = {
+        "squash": "all of it, squashed where proportions differ",
+        "crop": "its middle",
+        "letterbox": "all of it, over zeros where proportions differ",
+    }[seen["fit"]]
     return [
         f"sizes          {one_size}",
         f"modes          {', '.join(f'{mode} {count}' for mode, count in result['modes'].items())}",

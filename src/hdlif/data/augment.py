@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdlif.data import located
 from hdlif.data.draws import Bits, expanded, of_each
+from hdlif.data.located import Together
 from hdlif.errors import DataError, brief, first_line
 
 Transform = Callable[[Tensor, Bits], Tensor]
@@ -42,12 +44,15 @@ class Augmentation:
         normalised: whether it is applied after the normalisation, where 0 is the mean.
         costly: whether it takes so long that a worker process is worth it.
         name: the word for it in errors.
+        target: of targets at places (`Samples.located`): makes the transform of images with these; or "kept", of one
+            that moves no pixel. Without it such samples refuse the augmentation.
     """
 
     apply: Transform
     normalised: bool = False
     costly: bool = False
     name: str = ""
+    target: Together | Literal["kept"] | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -61,6 +66,11 @@ def flip(pixels: Tensor, bits: Bits) -> Tensor:
     """Mirror left and right with probability 1/2 (RandomHorizontalFlip)."""
     mirrored = torch.from_numpy(bits >> np.uint64(63) == 1)
     return torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+
+
+def flip_vertical(pixels: Tensor, bits: Bits) -> Tensor:
+    """Mirror top and bottom with probability 1/2 (RandomVerticalFlip)."""
+    return flip(pixels.mT, bits).mT
 
 
 def shift(pixels: Tensor, bits: Bits) -> Tensor:
@@ -215,16 +225,17 @@ def _positive(deviation: float) -> float:
 AUGMENTATIONS: Mapping[str, Augmentation] = {
     "autoaugment_cifar10": _autoaugment("cifar10"),
     "autoaugment_imagenet": _autoaugment("imagenet"),
-    "crop": Augmentation(crop),
-    "cutout_12": Augmentation(partial(cutout, side=12), normalised=True),
-    "cutout_16": Augmentation(partial(cutout, side=16), normalised=True),
+    "crop": Augmentation(crop, target=partial(located.shifted, part=8)),
+    "cutout_12": Augmentation(partial(cutout, side=12), normalised=True, target="kept"),
+    "cutout_16": Augmentation(partial(cutout, side=16), normalised=True, target="kept"),
     "event_policy": Augmentation(event_policy, costly=True),
-    "flip": Augmentation(flip),
+    "flip": Augmentation(flip, target=located.flipped),
+    "flip_vertical": Augmentation(flip_vertical, target=located.flipped_vertically),
     "jitter": jitter(),
-    "random_resized_crop": Augmentation(random_resized_crop, costly=True),
+    "random_resized_crop": Augmentation(random_resized_crop, costly=True, target=located.resized_crop),
     "rotate": rotate(),
     "scale": scale(),
-    "shift": Augmentation(shift),
+    "shift": Augmentation(shift, target=partial(located.shifted, part=14)),
 }
 
 
@@ -260,10 +271,26 @@ class OwnTransform:
 
 
 def own_augmentation(transform: Callable[..., Any], name: str, *, takes_generator: bool) -> Augmentation:
-    """Return an augmentation by `transform`, with its attributes `normalised` and `costly` if it has any."""
+    """Return an augmentation by `transform`, with its attributes `normalised` and `costly` if it has any.
+
+    A transform of torchvision.transforms.v2 moves targets at places, too; one whose `keeps_places` is true leaves them.
+    """
     return Augmentation(
         OwnTransform(transform, name, takes_generator),
         normalised=bool(getattr(transform, "normalised", False)),
         costly=bool(getattr(transform, "costly", False)),
         name=name,
+        target=_target_of(transform),
     )
+
+
+def _as_it_is(transform: Any, height: int, width: int) -> Any:
+    return transform
+
+
+def _target_of(transform: Callable[..., Any]) -> Together | Literal["kept"] | None:
+    from torchvision.transforms import v2
+
+    if isinstance(transform, v2.Transform):
+        return partial(_as_it_is, transform)
+    return "kept" if getattr(transform, "keeps_places", False) else None

@@ -3,7 +3,8 @@
 bits = mix(mix(mix(mix(seed) + epoch) + stream) + index): whatever the batch size, the worker, and the draws before.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from hdlif.errors import DataError
 
 Bits = NDArray[np.uint64]
 
+_Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
 _ORDER_STREAM = 0
 """The data order's stream; augmentations use the streams from 1 on."""
 
@@ -34,15 +37,20 @@ def expanded(bits: Bits, count: int) -> Bits:
 
 def of_each(transform: Callable[[Tensor], Tensor], images: list[Tensor], bits: Bits) -> Tensor:
     """Apply `transform` to each image [C, H, W], its draws seeded by the image's bits; stack the results."""
+    return torch.stack(seeded(transform, images, bits))
+
+
+def seeded(transform: Callable[[_Item], _Made], items: Sequence[_Item], bits: Bits) -> list[_Made]:
+    """Apply `transform` to each item, with torch's generator seeded by the item's bits."""
     # The CPU's generator alone: torch.manual_seed would reach for CUDA's, also in a worker that must not touch it.
     generator = torch.default_generator
     kept = generator.get_state()
     try:
         made = []
-        for image, seed in zip(images, (bits >> np.uint64(1)).tolist(), strict=True):
+        for item, seed in zip(items, (bits >> np.uint64(1)).tolist(), strict=True):
             generator.manual_seed(seed)
-            made.append(transform(image))
-        return torch.stack(made)
+            made.append(transform(item))
+        return made
     finally:
         generator.set_state(kept)
 

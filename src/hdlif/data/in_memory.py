@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from hdlif.data.augment import Augment
+from hdlif.data.located import Located
 from hdlif.data.samples import DataSets, Samples
 from hdlif.errors import ShapeError
 from hdlif.inputs import fitting
@@ -28,6 +29,7 @@ class _InMemory(Samples):
         std: Sequence[float],
         augment: Augment | None = None,
         seed: int = 0,
+        located: Located | None = None,
     ) -> None:
         if values.dtype != self.DTYPE or values.ndim != 4:
             seen = f"{values.dtype} {list(values.shape)}"
@@ -40,7 +42,7 @@ class _InMemory(Samples):
             )
         if not len(mean) == len(std) == channels:
             raise ShapeError(f"{len(mean)} means and {len(std)} stds; give one per channel, {channels}")
-        super().__init__(labels, augment=augment, seed=seed)
+        super().__init__(labels, augment=augment, seed=seed, located=located)
         self.values, self.mean, self.std = values, tuple(mean), tuple(std)
 
     def first(self, count: int) -> Self:
@@ -71,7 +73,7 @@ class Images(_InMemory):
         values: the pixels uint8 [N, C, H, W].
         labels: int64 [N], or another target of each image, [N, ...].
         mean, std: of pixels / 255, one per channel.
-        augment, seed: as in `Samples`.
+        augment, seed, located: as in `Samples`.
     Raises:
         ShapeError: tensors of another type or shape.
         DataError: an unknown augmentation.

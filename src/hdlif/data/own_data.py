@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from torch import Tensor
 
 from hdlif.data.augment import Augment
 from hdlif.data.files import ByteSource
+from hdlif.data.located import Located
 from hdlif.data.manifest import Entry, Manifest, Part, Sample
 from hdlif.data.samples import DataSets, Samples
 from hdlif.data.split import PART_FOLDERS, Shares, Split, by_part, parts_of, shares_of, split_here
@@ -88,7 +89,10 @@ class Request:
     @cached_property
     def wanted(self) -> Wanted:
         """The target."""
-        return Wanted(self.each_step, self.values, self.labels, self.ahead)
+        return Wanted(self.each_step, self.values, self.labels, self.ahead, self.located)
+
+    located: ClassVar[Located | None] = None
+    """What targets are if they move with the pixels."""
 
     def find(self) -> "OwnData":
         """Find the data set.

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from hdlif.data.augment import AUGMENTATIONS, Augment, Augmentation
 from hdlif.data.draws import random_bits
+from hdlif.data.located import Located, check_located, moved
 from hdlif.errors import DataError, HdlifError, ShapeError, did_you_mean
 
 Tested = Literal["all", "train", "validation", "test"]
@@ -115,17 +116,23 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         labels: the target of each sample, [N, ...] as in `tasks.Target`; of a class int64 [N].
         augment: names out of `AUGMENTATIONS`, or others, applied in this order.
         seed: of the augmentation.
+        located: what the targets are if they move with the pixels: `data.located` has their layout.
     Attributes:
         frames: makes the input of the steps.
         workers: number of processes that make the batches of a stream; 0 makes them in this one.
         costly: whether making a batch is worth a process of its own.
     Raises:
         ShapeError: labels of another type.
-        DataError: an unknown augmentation, or one of raw samples after one of normalised ones.
+        DataError: an unknown augmentation, one of raw samples after one of normalised ones, or one that cannot move
+            the targets with the pixels.
     """
 
-    def __init__(self, labels: Tensor, *, augment: Augment | None = None, seed: int = 0) -> None:
-        if labels.dtype not in (torch.int64, torch.float32) or labels.ndim < 1 + labels.is_floating_point():
+    def __init__(
+        self, labels: Tensor, *, augment: Augment | None = None, seed: int = 0, located: Located | None = None
+    ) -> None:
+        if located is not None:
+            check_located(labels, located)
+        elif labels.dtype not in (torch.int64, torch.float32) or labels.ndim < 1 + labels.is_floating_point():
             raise ShapeError(
                 f"labels are {labels.dtype} {list(labels.shape)}; give torch.int64 of classes, [N, ...] of N "
                 "samples, or torch.float32 of values or of several labels, [N, ..., names]"
@@ -139,9 +146,17 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
                 f"augment: {list(map(str, augment or ()))} has one of raw samples after one of normalised ones, as "
                 "cutouts take; name these last"
             )
+        for one in augment or ():
+            if located is not None and _of(one).target is None:
+                raise DataError(
+                    f'augment: "{one}" moves pixels and not the targets that are at these; take one of '
+                    f"{', '.join(name for name, known in AUGMENTATIONS.items() if known.target is not None)}, a "
+                    "transform of torchvision.transforms.v2, or one with an attribute keeps_places = True"
+                )
         self.labels = labels
         self.augment = tuple(augment or ())
         self.seed = seed
+        self.located: Located | None = located
         self.frames: Frames = constant
         self.workers = 0
         self.epoch = 0
@@ -189,15 +204,20 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         # A negative index would pick a sample, but draw another augmentation for it.
         if outside := indices[(indices < 0) | (indices >= n)].tolist():
             raise IndexError(f"index {outside[0]} is outside 0..{n - 1}")
-        x = self._augmented(self.read(indices), indices, normalised=False)
-        return self._augmented(self.scale(x), indices, normalised=True), self.labels[indices]
+        y = self.labels[indices]
+        x, y = self._augmented(self.read(indices), y.long() if self.located == "map" else y, indices, normalised=False)
+        return self._augmented(self.scale(x), y, indices, normalised=True)
 
-    def _augmented(self, x: Tensor, indices: Tensor, *, normalised: bool) -> Tensor:
+    def _augmented(self, x: Tensor, y: Tensor, indices: Tensor, *, normalised: bool) -> tuple[Tensor, Tensor]:
         for stream, one in enumerate(self.augment, start=1):
             if _of(one).normalised == normalised and one not in self._drawn_in_read:
                 bits = random_bits(indices.numpy(), seed=self.seed, epoch=self.epoch, stream=stream)
-                x = _of(one).apply(x, bits)
-        return x
+                target = _of(one).target
+                if self.located is None or target is None or target == "kept":
+                    x = _of(one).apply(x, bits)
+                else:
+                    x, y = moved(x, y, bits, together=target, located=self.located)
+        return x, y
 
     _drawn_in_read: tuple[str, ...] = ()
     """Augmentations that `read` applies itself."""
@@ -271,7 +291,7 @@ class Together(Samples):
     """The samples of several sets of one kind, one set after the other, without augmentation."""
 
     def __init__(self, sets: Sequence[Samples]) -> None:
-        super().__init__(torch.cat([one.labels for one in sets]))
+        super().__init__(torch.cat([one.labels for one in sets]), located=sets[0].located)
         self.sets = tuple(one.plain() for one in sets)
         self.begins = torch.tensor([0, *(len(one) for one in sets[:-1])]).cumsum(0)
         self.frames, self.workers = sets[0].frames, sets[0].workers
@@ -327,6 +347,8 @@ class DataSets:
 
     def resized(self, size: int) -> Self:
         """Return the sets with images of size x size, made bilinearly with antialiasing and rounded to bytes."""
+        if self.train.located is not None:
+            raise DataError(f"targets are at pixels of {self.shape[1]}x{self.shape[2]}; give data at {size}x{size}")
         sets = {name: getattr(self, name).resized(size) for name in ("train", "validation", "test")}
         return replace(self, shape=(self.shape[0], size, size), **sets)
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdlif.data.located import Located
 from hdlif.data.manifest import PARTS, Part, Sample
 from hdlif.errors import DataError, brief
 from hdlif.inputs import Unreadable
@@ -34,6 +35,7 @@ class Wanted:
         each_step: a class, or values, at each step.
         values, labels: names of values, or of labels; a sample has any number of labels.
         ahead: the values of the channels of series so many steps later, at each step.
+        located: targets at places of an image, which are all that is learned.
     Raises:
         ValueError: they exclude each other, or name nothing.
     """
@@ -42,6 +44,7 @@ class Wanted:
     values: Sequence[str] | None = None
     labels: Sequence[str] | None = None
     ahead: int | None = None
+    located: Located | None = None
 
     def __post_init__(self) -> None:
         given = {key: getattr(self, key) for key in ("values", "labels", "ahead") if getattr(self, key) is not None}
@@ -61,7 +64,7 @@ class Wanted:
     @property
     def classes(self) -> bool:
         """Whether classes are learned, one of a sample or one at each step."""
-        return self.values is None and self.labels is None and self.ahead is None
+        return self.values is None and self.labels is None and self.ahead is None and self.located is None
 
     @property
     def one_class(self) -> bool:
@@ -108,8 +111,8 @@ def learned(
         DataError: there is one class alone, or targets at each step have several lengths.
     """
     steps = _steps(place, taken) if wanted.each_step or wanted.ahead is not None else None
-    if wanted.labels is not None:
-        return Learned(wanted.names, (), (), lambda one: one.target)
+    if wanted.labels is not None or wanted.located is not None:
+        return Learned(wanted.names or classes, (), (), lambda one: one.target)
     if not wanted.classes:
         names = wanted.names or names
         mean, std = scale or measured([one.target.reshape(-1, len(names)) for one in training])
@@ -178,12 +181,12 @@ def digest_of(target: Any) -> str:
 
 
 def described(wanted: Wanted, targets: Learned, taken: Sequence[Sample], part_of: Sequence[Part]) -> dict[str, Any]:
-    """Return the targets under "target" as JSON; nothing of one class of a sample.
+    """Return the targets under "target" as JSON; nothing of one class of a sample, or of targets at places.
 
     {"names"}, of values their "mean" and "std", "least" and "most", and of labels and the classes of steps "counts" by
     name and part.
     """
-    if wanted.one_class:
+    if wanted.one_class or wanted.located is not None:
         return {}
     said: dict[str, Any] = {"names": list(targets.names)}
     if targets.std:

@@ -14,6 +14,8 @@ Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 MODES = {1: "L", 3: "RGB"}
 """Pillow's modes by the channels of a network."""
+IGNORED = -1
+"""The value of a label map's pixels that are neither trained nor measured on, such as those that a letterbox adds."""
 
 
 def fitted(image: "Image.Image", shape: tuple[int, int, int], *, resize: str, fit: str) -> Pixels:
@@ -21,15 +23,113 @@ def fitted(image: "Image.Image", shape: tuple[int, int, int], *, resize: str, fi
 
     Args:
         resize: the filter: "nearest", or "bilinear" or "bicubic", which are antialiased.
-        fit: "squash" resizes all of the picture; "crop" the largest part around its centre with the proportions H : W.
+        fit: "squash" resizes all of the picture; "crop" the largest part around its centre with the proportions H : W;
+            "letterbox" all of the picture to the largest size with its own proportions, at the top left over zeros.
     """
     from PIL import Image
 
     channels, height, width = shape
     if image.size != (width, height):
         box = _centre(image.size, (width, height)) if fit == "crop" else None
-        image = image.resize((width, height), Image.Resampling[resize.upper()], box)
+        size = inner_size(image.size, (width, height)) if fit == "letterbox" else (width, height)
+        image = image.resize(size, Image.Resampling[resize.upper()], box)
+        if size != (width, height):
+            image = _over_zeros(image, (width, height))
     return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def _over_zeros(image: "Image.Image", size: tuple[int, int]) -> "Image.Image":
+    from PIL import Image
+
+    whole = Image.new(image.mode, size)
+    whole.paste(image)
+    return whole
+
+
+def inner_size(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
+    """Return width and height of a picture in a letterbox: at least 1, and one of them the target's.
+
+    >>> inner_size((640, 480), (320, 320)), inner_size((100, 400), (32, 64))
+    ((320, 240), (16, 64))
+    """
+    scale = min(to / side for side, to in zip(size, target, strict=True))
+    width, height = (min(to, max(1, round(side * scale))) for side, to in zip(size, target, strict=True))
+    return width, height
+
+
+def covered(size: tuple[int, int], target: tuple[int, int], fit: str) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom, in pixels of a picture, of what an input of `target` covers.
+
+    A letterbox covers more than the picture. A point of the input at a fraction f of its width is at
+    x = left + f·(right - left), and likewise in height.
+
+    >>> covered((640, 480), (320, 320), "letterbox"), covered((640, 480), (320, 320), "crop")
+    ((0.0, 0.0, 640.0, 640.0), (80.0, 0.0, 560.0, 480.0))
+
+    Args:
+        size, target: width and height.
+        fit: as in `fitted`.
+    """
+    if fit == "crop":
+        return _centre(size, target)
+    inner = inner_size(size, target) if fit == "letterbox" else target
+    return 0.0, 0.0, size[0] * target[0] / inner[0], size[1] * target[1] / inner[1]
+
+
+def boxes_to_input(boxes: NDArray[Any], size: tuple[int, int], target: tuple[int, int], fit: str) -> Floats:
+    """Return boxes [..., 4] of (x0, y0, x1, y1) in a picture's pixels in those of the input; they are not clipped."""
+    left, top, right, bottom = covered(size, target, fit)
+    scale = np.array([target[0] / (right - left), target[1] / (bottom - top)] * 2)
+    moved: Floats = ((boxes - np.array([left, top] * 2)) * scale).astype(np.float32)
+    return moved
+
+
+def boxes_to_picture(boxes: NDArray[Any], size: tuple[int, int], target: tuple[int, int], fit: str) -> Floats:
+    """Return boxes [..., 4] in pixels of the input in those of the picture, clipped to it."""
+    left, top, right, bottom = covered(size, target, fit)
+    scale = np.array([(right - left) / target[0], (bottom - top) / target[1]] * 2)
+    moved = boxes * scale + np.array([left, top] * 2)
+    clipped: Floats = np.clip(moved, 0, [*size, *size]).astype(np.float32)
+    return clipped
+
+
+def map_to_input(labels: NDArray[Any], target: tuple[int, int], fit: str, *, outside: int = IGNORED) -> NDArray[Any]:
+    """Return a picture's map [h, w], signed, at the pixels of the input, [H, W]: at each the value at its centre.
+
+    Args:
+        outside: the value of pixels that a letterbox adds.
+    """
+    height, width = labels.shape
+    left, top, right, bottom = covered((width, height), target, fit)
+    return _sampled(labels, _centres(target[1], top, bottom), _centres(target[0], left, right), outside)
+
+
+def map_to_picture(labels: NDArray[Any], size: tuple[int, int], fit: str, *, outside: int = 0) -> NDArray[Any]:
+    """Return a map at the pixels of the input, [..., H, W], at those of a picture, [..., h, w].
+
+    Args:
+        size: width and height of the picture.
+        outside: the value of pixels that the input does not cover, of a "crop".
+    """
+    height, width = labels.shape[-2:]
+    left, top, right, bottom = covered(size, (width, height), fit)
+    rows, columns = (
+        _centres(count, -start * side / (end - start), (count - start) * side / (end - start))
+        for count, side, start, end in ((size[1], height, top, bottom), (size[0], width, left, right))
+    )
+    return _sampled(labels, rows, columns, outside)
+
+
+def _centres(count: int, start: float, end: float) -> NDArray[np.int64]:
+    """Return the whole places of the centres of `count` equal parts between two ends."""
+    return np.floor(start + (np.arange(count) + 0.5) * (end - start) / count).astype(np.int64)
+
+
+def _sampled(labels: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64], outside: int) -> NDArray[Any]:
+    height, width = labels.shape[-2:]
+    sampled: NDArray[Any] = labels[..., rows.clip(0, height - 1)[:, None], columns.clip(0, width - 1)]
+    there = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
+    return np.where(there, sampled, labels.dtype.type(outside))
 
 
 def _centre(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, float, float, float]:

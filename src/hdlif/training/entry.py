@@ -24,11 +24,9 @@ _TARGETS = {
     "values": (torch.float32, "N, n", "values of each sample"),
     "values_each": (torch.float32, "N, T, n", "values of each sample at each step"),
     "labels": (torch.float32, "N, n", "0 or 1 for each label of each sample"),
-    "boxes": (
-        torch.float32,
-        "N, M, 5",
-        "class, left, top, right and bottom of each box, rows of -1 where there is none",
-    ),
+    "map": (torch.int64, "N, H, W", "a class at each pixel"),
+    "instances": (torch.int64, "N, H, W", "the number of the object at each pixel"),
+    "boxes": (torch.float32, "N, M, 5", "boxes in each image"),
 }
 """By what a task learns from: type, axes and meaning of the targets of N samples; see `tasks.Target`."""
 
@@ -133,6 +131,9 @@ def _check_target(samples: Samples, name: str, task: Task) -> None:
     labels = samples.example[1] if isinstance(samples, DatasetSamples) else samples.labels
     if wanted is None:
         return
+    if samples.located == "map":
+        # A set may keep them in fewer bits.
+        labels = labels[:1].long()
     dtype, axes, meaning = wanted
     count = len(task.outputs)
     fits = labels.dtype == dtype and labels.ndim == len(axes.split(", "))

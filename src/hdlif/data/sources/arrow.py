@@ -4,13 +4,14 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from hdlif.data.manifest import Part
 from hdlif.data.own_data import OwnData, Placed, finder
 from hdlif.data.sources.items import find_items_in
+from hdlif.data.sources.pictures import Fit
 from hdlif.data.split import PART_FOLDERS
 from hdlif.data.targets import LABELS, Wanted, has_of, target_in
 from hdlif.errors import DataError, MissingExtraError, brief, cut, reason
@@ -32,7 +33,7 @@ class Saved(Placed):
 
     column: str | None = None
     label: str | None = None
-    fit: Literal["squash", "crop"] = "squash"
+    fit: Fit = "squash"
 
     def find(self) -> OwnData:
         wanted = self.wanted

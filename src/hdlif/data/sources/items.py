@@ -8,7 +8,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from PIL import Image
 from hdlif.data.manifest import PARTS, Part, Sample
 from hdlif.data.own_data import Layout, OwnData, Request, check_kind, finder
 from hdlif.data.python_data import read_item
-from hdlif.data.sources.pictures import OfImages
+from hdlif.data.sources.pictures import Fit, OfImages
 from hdlif.data.targets import Wanted, in_order, item_target, labels_of
 from hdlif.data.value_samples import find_series_in
 from hdlif.errors import DataError, HdlifError, brief, first_line
@@ -50,7 +50,7 @@ class Items(Request):
     make: Callable[..., Any]
     takes: Sequence[str]
     name: str
-    fit: Literal["squash", "crop"] = "squash"
+    fit: Fit = "squash"
 
     def find(self) -> OwnData:
         return find_items_in(self.name, _parts(self.make, self.takes), None, self, self.fit)
@@ -64,7 +64,7 @@ def find_items_in(
     sets: Mapping[Part, Any],
     classes: Sequence[str] | None,
     request: Request,
-    fit: Literal["squash", "crop"],
+    fit: Fit,
 ) -> OwnData:
     """Find a data set in data sets of one kind of items; with "train" alone, the other parts are shares of it.
 

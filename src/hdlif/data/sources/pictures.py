@@ -6,7 +6,7 @@ Every picture is read for its header and hash. Then it is decoded, made to fit b
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -19,8 +19,9 @@ from hdlif.data.augment import Augment
 from hdlif.data.files import ByteSource
 from hdlif.data.folders import Listed
 from hdlif.data.in_memory import Images, normalised
+from hdlif.data.located import Located
 from hdlif.data.manifest import Part
-from hdlif.data.own_data import Layout, OwnData, Request, divide_files, finder, read_files, refuse_faults
+from hdlif.data.own_data import Divided, Layout, OwnData, Request, divide_files, finder, read_files, refuse_faults
 from hdlif.data.samples import Samples
 from hdlif.errors import DataError, reason
 from hdlif.graph.ops import InputRecord
@@ -34,6 +35,7 @@ MANY = 5000
 MOST_READ_ONCE = 2**28
 """Bytes of files that are held until it is known what pictures become."""
 _RESIZE = "bilinear"
+Fit = Literal["squash", "crop", "letterbox"]
 
 
 class PictureFiles(Samples):
@@ -51,8 +53,9 @@ class PictureFiles(Samples):
         record: InputRecord,
         augment: Augment | None = None,
         seed: int = 0,
+        located: Located | None = None,
     ) -> None:
-        super().__init__(labels, augment=augment, seed=seed)
+        super().__init__(labels, augment=augment, seed=seed, located=located)
         self.source, self.places, self.record = source, places, record
 
     @property
@@ -90,11 +93,25 @@ class OfImages(Request):
 
     Attributes:
         channels: 1 for grey, 3 for colours; by default grey if every file is.
-        fit: "squash" takes all of an image of other proportions, "crop" its middle.
+        fit: as in `fitting.fitted`.
     """
 
     channels: Literal[1, 3] | None = None
-    fit: Literal["squash", "crop"] = "squash"
+    fit: Fit = "squash"
+
+    def locate(
+        self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord
+    ) -> tuple[Layout, dict[str, str]]:
+        """Return a layout whose seen files have `located` targets at the pixels of `record`, and the faults of others.
+
+        Args:
+            headers: of the files that were read, by their number.
+        """
+        return layout, {}
+
+    def describe(self, divided: Divided) -> Mapping[str, Any]:
+        """Return what is to be said of the targets under "target", as `targets.described`."""
+        return {}
 
     def find_images(self, layout: Layout) -> OwnData:
         """Find a data set in the images of a layout."""
@@ -109,6 +126,8 @@ class OfImages(Request):
         measured = _Measured.nothing(record, len(layout.files), kept=fits)
         if fits or known is None or unreadable == "skip":
             faults |= measured.read(layout, list(seen), record, contents)
+        layout, others = self.locate(layout, {number: one.header for number, one in seen.items()}, record)
+        faults |= others
         refuse_faults(layout, faults, unreadable, "picture")
         taken = {number: one for number, one in seen.items() if layout.files[number].name not in faults}
         hashed = {number: (one.bytes, one.sha256) for number, one in taken.items()}
@@ -119,12 +138,17 @@ class OfImages(Request):
 
         def samples(part: Part, augment: Augment, seed: int) -> Samples:
             places, labels = files[divided.numbers[part]], divided.labels(part)
+            settings: Any = {"augment": augment, "seed": seed, "located": self.located}
             if measured.pixels is None:
-                return PictureFiles(layout.source, places, labels, record=record, augment=augment, seed=seed)
+                return PictureFiles(layout.source, places, labels, record=record, **settings)
             kept = torch.from_numpy(measured.pixels[places])
-            return Images(kept, labels, mean=record.mean, std=record.std, augment=augment, seed=seed)
+            return Images(kept, labels, mean=record.mean, std=record.std, **settings)
 
-        return divided.found(record, {**divided.seen, **_described(list(taken.values())), "in_memory": fits}, samples)
+        return divided.found(
+            record,
+            {**divided.seen, **self.describe(divided), **_described(list(taken.values())), "in_memory": fits},
+            samples,
+        )
 
     def _image_record(self, headers: Sequence[pictures.Header]) -> InputRecord:
         """Return what pictures become, but for their mean and deviation."""

@@ -54,8 +54,9 @@ INPUT_KINDS = {"image": 255, "events": 1, "series": 1, "table": 1}
 """Kinds of input, and the raw value that is 1 to the network before mean and std."""
 RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic", "pool")
 """How an input of another size gets the network's: as it is, by a filter, or, of events, by adding up their counts."""
-FIT_MODES = ("squash", "crop")
-"""How an image of other proportions gets the network's: all of it is squashed, or its middle is cut out."""
+FIT_MODES = ("squash", "crop", "letterbox")
+"""How an image of other proportions gets the network's: all of it is squashed, its middle is cut out, or all of it
+keeps its proportions, at the top left over zeros."""
 BINNING_MODES = ("none", "by_number", "by_time")
 """How a recording of events is cut into a frame for each step; "none" where the file does not say."""
 FRAMINGS = ("constant", "rows", "pixels")

@@ -53,6 +53,7 @@ _MAPPED = {
     "cutout_12": "Blank a random square of side 12.",
     "cutout_16": "Blank a random square of side 16.",
     "flip": "Mirror left and right at random.",
+    "flip_vertical": "Mirror top and bottom at random.",
     "shift": "Move by random pixels.",
 }
 _OF_IMAGES = {

@@ -265,6 +265,7 @@ def _neurons_and_logits(network: nn.Module, shape: tuple[int, ...]) -> tuple[int
     import torch
 
     from hdlif.nn import Neuron
+    from hdlif.nn.scope import CHANNELS
 
     counts = []
 
@@ -275,7 +276,7 @@ def _neurons_and_logits(network: nn.Module, shape: tuple[int, ...]) -> tuple[int
     logits, _ = network(torch.zeros(1, 1, *shape, device=next(network.parameters()).device), steps=range(1))
     for hook in hooks:
         hook.remove()
-    return sum(counts), logits.shape[-1]
+    return sum(counts), logits.shape[CHANNELS]
 
 
 def raw_shape(recipe: Recipe) -> tuple[int, ...]:
@@ -306,6 +307,12 @@ def random_batch(recipe: Recipe, generator: Generator, count: int | None = None)
     if described.target in ("class", "classes"):
         sizes = (batch,) if described.target == "class" else (batch, *each)
         return x, torch.randint(outputs, sizes, generator=generator)
+    if described.target in ("map", "instances"):
+        return x, torch.randint(outputs, (batch, *shape[1:]), generator=generator)
+    if described.target == "boxes":
+        # A box of each class in the upper left quarter.
+        box = torch.tensor([[number, 0, 0, shape[2] / 2, shape[1] / 2] for number in range(outputs)])
+        return x, box.expand(batch, -1, -1)
     if described.target == "labels":
         return x, torch.randint(2, (batch, outputs), generator=generator).float()
     return x, torch.randn(batch, *(each if described.target == "values_each" else ()), outputs, generator=generator)

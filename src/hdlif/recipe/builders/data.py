@@ -248,6 +248,8 @@ def target_of(recipe: Recipe) -> Target:
     section, stated = recipe.data, recipe.data.arguments
     if section.kind in DATA:
         return DATA[section.kind].target
+    if (kind := found_kind(section.kind)) is not None and kind.located is not None:
+        return "instances" if stated.get("instances") else kind.located
     if "labels" in stated:
         return "labels"
     if "ahead" in stated or "values" in stated:

@@ -33,10 +33,12 @@ class OwnData(Data):
     Attributes:
         samples: kind of a sample, in the words of `InputRecord.kind`; None if only looking tells.
         said: name of such data in an error.
+        located: the target if it is at places of an image, "map" or "boxes".
     """
 
     samples: ClassVar[str | None] = None
     said: ClassVar[str]
+    located: ClassVar[Literal["map", "boxes"] | None] = None
 
     split: dict[str, float | list[str | int]] | None = field(
         None,
@@ -71,8 +73,8 @@ class _Readable(BaseModel):
 
 
 class _Fitted(BaseModel):
-    fit: Literal["squash", "crop"] = field(
-        "squash", "Of an image of other proportions: squash takes all of it, crop the middle."
+    fit: Literal["squash", "crop", "letterbox"] = field(
+        "squash", "Of an image of other proportions: squash takes all of it, crop the middle, letterbox pads it."
     )
 
 

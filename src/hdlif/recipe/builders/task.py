@@ -25,6 +25,9 @@ _SAID = {
     "values": "values of a sample",
     "values_each": "values at each step",
     "labels": "which of several labels a sample has",
+    "map": "a class at each pixel",
+    "instances": "the object at each pixel",
+    "boxes": "boxes in an image",
 }
 _FITTING = {
     "class": "task.kind=classify",

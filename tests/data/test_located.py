@@ -1,0 +1,133 @@
+"""Targets that move with the pixels of their image."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from cases import every
+from hdlif.data import Augmentation, DataSets
+from hdlif.data.augment import AUGMENTATIONS, own_augmentation
+from hdlif.data.in_memory import Images
+from hdlif.data.located import IGNORED, clipped
+from hdlif.data.samples import Together
+from hdlif.errors import DataError, ShapeError
+
+SIDE, COUNT = 16, 40
+MOVING = [name for name, one in AUGMENTATIONS.items() if one.target not in (None, "kept")]
+images = partial(Images, mean=[0.0], std=[1.0])
+
+
+def square(corner: Tensor, side: int = 5) -> Tensor:
+    """Images with a bright square each, [N, SIDE, SIDE]."""
+    place = torch.arange(SIDE)
+    inside = [(place >= at[:, None]) & (place < at[:, None] + side) for at in corner.unbind(1)]
+    return inside[0][:, :, None] & inside[1][:, None, :]
+
+
+CORNERS = torch.randint(0, SIDE - 5, (COUNT, 2), generator=torch.Generator().manual_seed(0))
+DRAWN = square(CORNERS)
+PIXELS = (255 * DRAWN[:, None]).to(torch.uint8)
+MAPS = 7 * DRAWN.to(torch.int16)
+BOXES = torch.full((COUNT, 3, 5), -1.0)
+BOXES[:, 0, 0] = 2
+BOXES[:, 0, 1:] = torch.cat([CORNERS.flip(1), CORNERS.flip(1) + 5], 1).float()
+
+
+@every(name=MOVING)
+def test_a_map_moves_with_its_pixels_and_what_is_beyond_is_ignored(name: str) -> None:
+    x, y = images(PIXELS, MAPS, augment=[name], located="map").batch(torch.arange(COUNT))
+    assert y.dtype == torch.int64
+    assert not torch.equal(y, MAPS.long())
+    assert set(y.unique().tolist()) <= {0, 7, IGNORED}
+    # Resized pixels are between dark and bright at the edge of a square, where a map is one or the other.
+    edge = 0.5 if name == "random_resized_crop" else 1e-6
+    seen = y != IGNORED
+    assert ((x[:, 0] > edge) == (y == 7))[seen].float().mean() > (0.97 if edge == 0.5 else 0.999)
+    assert (IGNORED in y) == (name in ("crop", "shift"))
+
+
+@every(name=MOVING)
+def test_a_box_is_around_the_same_pixels_afterwards(name: str) -> None:
+    x, boxes = images(PIXELS, BOXES, augment=[name], located="boxes").batch(torch.arange(COUNT))
+    moved = 0
+    for image, rows, before in zip(x[:, 0] > 0.5, boxes, BOXES, strict=True):
+        there = rows[rows[:, 0] >= 0]
+        if not len(there):
+            # Less than a pixel of it is left.
+            assert image.any(0).sum() <= 1 or image.any(1).sum() <= 1
+            continue
+        down, right = image.nonzero(as_tuple=True)
+        seen = torch.stack([right.min(), down.min(), right.max() + 1, down.max() + 1])
+        assert there.shape == (1, 5)
+        assert there[0, 0] == 2
+        assert (there[0, 1:] - seen).abs().max() <= (1.5 if name == "random_resized_crop" else 0), name
+        assert (rows[1:] == -1).all()
+        moved += not torch.equal(rows, before)
+    assert moved > COUNT / 4
+
+
+def test_boxes_are_clipped_and_dropped_where_nothing_is_left() -> None:
+    boxes = torch.tensor([[0.0, -3, 2, 4, 20], [1, -5, 0, 0.5, 9], [2, 3, 3, 6, 6], [1, 9, 0, 12, 9]])
+    assert clipped(boxes, 10, 8, 4).tolist() == [[0, 0, 2, 4, 10], [2, 3, 3, 6, 6], [-1] * 5, [-1] * 5]
+
+
+def test_draws_are_of_the_seed_the_epoch_and_the_index_alone() -> None:
+    samples = images(PIXELS, MAPS, augment=["flip", "crop"], located="map", seed=3)
+    whole = samples.batch(torch.arange(COUNT))
+    parts = [samples.batch(torch.tensor([index])) for index in (7, 2, 7)]
+    for index, part in zip((7, 2, 7), parts, strict=True):
+        assert all(torch.equal(one[0], of[index]) for one, of in zip(part, whole, strict=True))
+    before = torch.random.get_rng_state()
+    samples.set_epoch(1)
+    assert not torch.equal(samples.batch(torch.arange(COUNT))[1], whole[1])
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@every("labels", "located", of=[(MAPS, "map"), (BOXES, "boxes")])
+def test_changes_of_colour_and_cutouts_leave_targets(labels: Tensor, located: Any) -> None:
+    def darker(x: Tensor) -> Tensor:
+        return x // 2
+
+    darker.keeps_places = True  # type: ignore[attr-defined]
+    own = own_augmentation(darker, "darker", takes_generator=False)
+    jitter = own_augmentation(v2.ColorJitter(brightness=0.5), "jitter", takes_generator=False)
+    x, y = images(PIXELS, labels, augment=[own, jitter, "cutout_12"], located=located).batch(torch.arange(COUNT))
+    assert torch.equal(y, labels.long() if located == "map" else labels)
+    assert x.max() < 0.8
+
+
+def test_ones_own_transform_of_torchvision_moves_targets_too() -> None:
+    turned = own_augmentation(v2.RandomAffine(0, translate=(0.4, 0.4)), "affine", takes_generator=False)
+    x, y = images(PIXELS, MAPS, augment=[turned], located="map").batch(torch.arange(COUNT))
+    assert torch.equal(x[:, 0] > 0.5, y == 7)
+    assert not torch.equal(y, MAPS.long())
+
+
+@every(one=["autoaugment_cifar10", "event_policy", Augmentation(lambda x, bits: x, name="mine")])
+def test_an_augmentation_that_would_leave_targets_behind_is_refused(one: Any) -> None:
+    with pytest.raises(DataError, match="moves pixels and not the targets that are at these; take one of crop, "):
+        images(PIXELS, MAPS, augment=[one], located="map")
+
+
+@every(
+    "labels",
+    "located",
+    of=[(MAPS.float(), "map"), (MAPS[0], "map"), (BOXES[..., :4], "boxes"), (BOXES.long(), "boxes")],
+)
+def test_other_targets_are_refused(labels: Tensor, located: Any) -> None:
+    with pytest.raises(ShapeError, match=r"give (maps|boxes) as torch"):
+        images(PIXELS[: len(labels)], labels, located=located)
+
+
+def test_parts_together_keep_their_targets_and_sizes_are_kept() -> None:
+    parts = [
+        images(PIXELS[part], MAPS[part], located="map") for part in (slice(0, 30), slice(30, 35), slice(35, COUNT))
+    ]
+    sets = DataSets(*parts, classes=("a", "b"), shape=(1, SIDE, SIDE), mean=(0.0,), std=(1.0,))
+    assert torch.equal(Together(parts).batch(torch.arange(COUNT))[1], MAPS.long())
+    with pytest.raises(DataError, match="targets are at pixels of 16x16; give data at 8x8"):
+        sets.resized(8)
