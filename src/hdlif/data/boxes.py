@@ -59,16 +59,24 @@ class Annotations:
 
 
 @dataclass(frozen=True)
-class Placed:
-    """The boxes of an image in its own pixels: their classes and corners, and what was changed or left out of them."""
+class PlacedBoxes:
+    """The boxes of an image in its own pixels.
+
+    Attributes:
+        labels, corners: of each, float32 [M, 4].
+        omitted: the reason why an object is left out, by its place.
+        clipped: number of boxes that were cut by more than a pixel.
+        small: number of boxes of which the network's input would show less than a pixel.
+    """
 
     labels: tuple[str, ...]
     corners: NDArray[np.float32]
     omitted: Mapping[str, str]
     clipped: int
+    small: int = 0
 
 
-def placed(one: BoxedImage, width: int, height: int) -> Placed:
+def placed(one: BoxedImage, width: int, height: int) -> PlacedBoxes:
     """Return the boxes of an image that is width x height: clipped to it, without those that are left with no area.
 
     A box that is stated twice is taken once.
@@ -102,7 +110,7 @@ def placed(one: BoxedImage, width: int, height: int) -> Placed:
         clipped += bool(np.abs(given - inside).max() > 1)
         taken[key] = None
     corners = np.array([key[1] for key in taken], np.float32).reshape(-1, 4)
-    return Placed(tuple(key[0] for key in taken), corners, omitted, clipped)
+    return PlacedBoxes(tuple(key[0] for key in taken), corners, omitted, clipped)
 
 
 def number(text: object, what: str) -> float:

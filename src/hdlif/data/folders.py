@@ -89,6 +89,17 @@ class _Walk:
                     self.ignored[suffix or "no suffix"] += 1
 
 
+def files_below(root: Path, suffixes: Collection[str]) -> tuple[list[str], dict[str, int]]:
+    """Return the sorted paths of the files below a folder with some suffixes, and how many others there are by suffix.
+
+    Raises:
+        DataError: a folder cannot be read, a link leads around, or there are more than `MOST_FILES`.
+    """
+    walk = _Walk(suffixes)
+    paths = sorted(walk.files_below(root))
+    return paths, dict(sorted(walk.ignored.items()))
+
+
 def _identity(folder: Path) -> tuple[int, int]:
     try:
         status = folder.stat()

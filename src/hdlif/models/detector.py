@@ -41,9 +41,9 @@ def detector(
     """A detector without anchors, whose outputs `hdlif.runtime.boxes.decode_boxes` reads.
 
     Stage i has `blocks[i]` blocks of `width`·2^i channels, at a stride of 4·2^i pixels. From the last stage on, each
-    map is normalised, upsampled and added to that of the stage before it, up to the finest level. At each level a neuron
-    layer, a 3x3 convolution, a batch norm, a neuron layer and a 1x1 convolution in fp32 give K class logits and four
-    distances at each place.
+    map is normalised, upsampled and added to that of the stage before it, up to the finest level. At each level a
+    neuron layer, a 3x3 convolution, a batch norm, a neuron layer and a 1x1 convolution in fp32 give K class logits and
+    four distances at each place.
 
     >>> import torch
     >>> from hdlif.models import detector

@@ -126,8 +126,8 @@ def _check_boxes(record: TaskRecord) -> None:
     ascending = list(strides) == sorted(set(strides)) and all(1 <= one <= _LARGEST_STRIDE for one in strides)
     if not 1 <= len(strides) <= _MOST_LEVELS or not ascending:
         raise ArtefactError(
-            f"task.strides = {brief(list(strides))}; give 1 to {_MOST_LEVELS} in 1..{_LARGEST_STRIDE}, each larger than "
-            "the one before"
+            f"task.strides = {brief(list(strides))}; give 1 to {_MOST_LEVELS} in 1..{_LARGEST_STRIDE}, each larger "
+            "than the one before"
         )
     if not is_float32(overlap) or not 0 < overlap <= 1:
         raise ArtefactError(f"task.overlap = {brief(overlap)}; it must be above 0, and at most 1")

@@ -284,7 +284,7 @@ def raw_shape(recipe: Recipe) -> tuple[int, ...]:
     kind = data_kind(recipe)
     channels, *sides = kind.input.shape
     if (size := recipe.data.size) is not None:
-        sides = [size, size]
+        sides = [size, size] if isinstance(size, int) else list(size)
     return (channels * (recipe.time_steps if kind.events else 1), *sides)
 
 

@@ -80,9 +80,9 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     if here == section.kind:
         return [f"data.{key}={json.dumps(value)}" for key, value in where.items()]
     resizes, largest = (kind.resizes, max(kind.input.shape[1:])) if kind else (True, 0)
-    side = section.size or largest
+    side = section.size or (largest if largest > LARGER else None)
     tree = section.model_dump(include={"batch_size", "frames", "augment", "mixup"}, mode="json")
-    sized = {"size": side} if resizes and (section.size or side > LARGER) else {}
+    sized = {"size": side} if resizes and side else {}
     return [f"data={json.dumps({'kind': here, **where, **tree, **sized})}"]
 
 

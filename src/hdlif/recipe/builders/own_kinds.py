@@ -160,6 +160,22 @@ class Arrow(_Placed, _Fitted, _Timed, kind="arrow", makes=At("hdlif.data.sources
     column: str | None = field(None, "Column of the samples; by default the only one of images, or of lists or arrays.")
 
 
+class Boxes(OwnData, _Readable, _Coloured, kind="boxes", makes=At("hdlif.data.sources.boxes:find_boxes")):
+    """Your own images with boxes around objects, in Pascal VOC, COCO or YOLO files."""
+
+    samples = "image"
+    said = "a folder of images with boxes"
+    located = "boxes"
+    path: str = field(..., "Folder of your data; a relative one starts from --data-root, or the working folder.")
+    format: Literal["voc", "coco", "yolo"] | None = field(None, "Of the files; by default the only one that is there.")
+    classes: Names | None = field(
+        None, "Names of the classes, in their order; by default those that the files list, or that boxes have."
+    )
+    fit: Literal["squash", "crop", "letterbox"] = field(
+        "letterbox", "Of an image of other proportions: letterbox pads it, squash takes all of it, crop the middle."
+    )
+
+
 class Events(_Placed, _Listed, _Readable, _Sensed, kind="events", makes=At("hdlif.data.sources.events:find_events")):
     """Your own event-camera recordings."""
 
@@ -190,7 +206,7 @@ class Items(OwnData, _Fitted, _Timed):
         return called(self._section, find, {**about, **of_items, **asked})
 
 
-FOUND: dict[str, type[OwnData]] = {one.KIND: one for one in (Folder, Series, Table, Shards, Arrow, Events)}
+FOUND: dict[str, type[OwnData]] = {one.KIND: one for one in (Folder, Series, Table, Shards, Arrow, Events, Boxes)}
 KINDS["data.kind"] = (*DATA, *FOUND)
 
 
@@ -267,6 +283,8 @@ def _kinds_at(path: str) -> tuple[str, ...]:
         if path.lower().endswith(".tar"):
             return ("shards",)
         return ("series", "table") if path.lower().endswith((".csv", ".npz", ".npy", ".parquet")) else ()
+    if _has_boxes(path):
+        return ("boxes",)
     if os.path.lexists(os.path.join(path, "x.npy")):  # noqa: PTH118
         return ("series", "table")
     if any(os.path.isfile(os.path.join(path, name)) for name in SAVED_BY_DATASETS):  # noqa: PTH113, PTH118
@@ -289,3 +307,12 @@ def _kinds_at(path: str) -> tuple[str, ...]:
     if series or recordings:
         return ("series",) if series else ("events",)
     return ("folder",) if not loose.isdisjoint(FORMATS) else ("events",) if not loose.isdisjoint(READERS) else ()
+
+
+def _has_boxes(path: str) -> bool:
+    """Return whether a folder has files of boxes where Pascal VOC, COCO and YOLO have them."""
+    for folder, end in (("Annotations", ".xml"), ("annotations", ".xml"), ("annotations", ".json"), ("labels", ".txt")):
+        for _, _, files in os.walk(os.path.join(path, folder)):  # noqa: PTH118
+            if any(name.lower().endswith(end) for name in files):
+                return True
+    return False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from hdlif.config import Recipe
 from hdlif.errors import InputError, RecipeError
-from hdlif.recipe.builders.data import data_kind, target_of
+from hdlif.recipe.builders.data import data_kind, input_record, target_of
 from hdlif.recipe.builders.data_sets import DATA
 from hdlif.recipe.builders.metrics import build_metrics, read_metrics, stated_metrics
 from hdlif.recipe.builders.part import At, Part, field, takes
@@ -36,8 +36,9 @@ _FITTING = {
     "values": "'task={kind: regress}'",
     "values_each": "'task={kind: regress, combine: each}'",
     "labels": "task.kind=multilabel",
+    "boxes": "task.kind=detect",
 }
-GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics", "own_steps")
+GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics", "own_steps", "size")
 _MEASURING = ("metrics", "best")
 """Keys that say what is measured, and nothing of what is learned."""
 LearnFrom = Literal["every", "last", "late"]
@@ -103,7 +104,17 @@ class Multilabel(_Ours, kind="multilabel", makes=At("hdlif.training.tasks:Multil
     learn_from: LearnFrom | None = field(None, _LEARN_FROM)
 
 
-TASKS = Section[Task]("task", Classify, Sequence, Regress, Multilabel, own=Task, given=GIVEN)
+class Detect(_Ours, kind="detect", makes=At("hdlif.training.tasks:Detect")):
+    """Boxes around objects in an image."""
+
+    strides: list[int] = field([8], "Pixels between the places of each grid of the network, model.strides.")
+    threshold: float = field(0.3, "Score from which a box is given.")
+    overlap: float = field(0.6, "Overlap of two boxes of a class from which the lower score is dropped; 1 keeps both.")
+    box_weight: float = field(1.0, "Factor of the loss of the boxes; that of their classes has 1.")
+    learn_from: LearnFrom | None = field(None, _LEARN_FROM)
+
+
+TASKS = Section[Task]("task", Classify, Sequence, Regress, Multilabel, Detect, own=Task, given=GIVEN)
 
 
 def read_task(recipe: Recipe) -> Task:
@@ -142,7 +153,7 @@ def read_task(recipe: Recipe) -> Task:
 
 def target_taken(kind: str, *, each: bool) -> str:
     """Return the `tasks.Target` of a kind of task; `each`: its values are of each step."""
-    taken = {"classify": "class", "sequence": "classes", "multilabel": "labels"}
+    taken = {"classify": "class", "sequence": "classes", "multilabel": "labels", "detect": "boxes"}
     return taken.get(kind, "values_each" if each else "values")
 
 
@@ -181,6 +192,7 @@ def build_measured_task(recipe: Recipe) -> Built:
             ahead=described.ahead,
             label_smoothing=recipe.training.label_smoothing,
             own_steps=described.target == "class_and_steps",
+            size=tuple(input_record(recipe).shape[1:]),
         )
     except InputError as error:
         raise RecipeError(str(error)) from error

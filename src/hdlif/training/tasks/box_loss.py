@@ -76,7 +76,8 @@ class BoxLoss:
         signs = torch.tensor([-1, -1, 1, 1], device=outputs.device)
         corners = at + signs * stride * distances.clamp(max=LARGEST_LOG).exp()
         boxes = complete_box_iou_loss(corners[learned.is_box], learned.corners[learned.is_box], reduction="sum")
-        return (focal + self.box_weight * boxes) / count
+        loss: Tensor = (focal + self.box_weight * boxes) / count
+        return loss
 
     @cached_property
     def places(self) -> Tensor:

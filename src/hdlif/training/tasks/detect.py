@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -107,9 +108,15 @@ class Detect(Measured):
 
     def boxes(self, outputs: Tensor, least: float | None = None) -> list[Boxes]:
         """The boxes of each sample, from the mean of the outputs [B, n] over time; `least` replaces `threshold`."""
-        settings = {"classes": len(self.outputs), "strides": self.strides, "size": self.size, "overlap": self.overlap}
-        given = outputs.detach().float().cpu().numpy()
-        return [decode_boxes(one, threshold=self.threshold if least is None else least, **settings) for one in given]
+        decode = partial(
+            decode_boxes,
+            classes=len(self.outputs),
+            strides=self.strides,
+            size=self.size,
+            threshold=self.threshold if least is None else least,
+            overlap=self.overlap,
+        )
+        return [decode(one) for one in outputs.detach().float().cpu().numpy()]
 
     def scored(self, outputs: Tensor, target: Tensor) -> Any:
         found = [
