@@ -11,6 +11,8 @@ from hdlif.graph.ops.detection import split_levels
 Floats = NDArray[np.float32]
 MOST_BOXES = 100
 """Of an image: those with the highest scores."""
+MOST_PEAKS = 300
+"""Of an image: those with the highest scores, before boxes that overlap others are dropped."""
 LARGEST_LOG = 10.0
 """Raw distances are cut to this, exp of which is beyond any image."""
 
@@ -82,12 +84,13 @@ def decode_boxes(
         logits.append(scores[label, row, column])
         labels.append(label)
     all_logits = np.concatenate(logits)
-    order = np.argsort(-all_logits, kind="stable")
+    order = np.argsort(-all_logits, kind="stable")[:MOST_PEAKS]
     cut = np.concatenate(corners)[order].clip(0, [width, height] * 2).astype(np.float32)
     given = (1 / (1 + np.exp(-all_logits[order].clip(-80, 80)))).astype(np.float32)
     found = Boxes(cut, given, np.concatenate(labels)[order].astype(np.int64))
     found = found.where(np.flatnonzero((cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])))
-    return (found if overlap >= 1 else without_overlaps(found, overlap)).where(np.arange(len(found))[:MOST_BOXES])
+    found = found if overlap >= 1 else without_overlaps(found, overlap)
+    return found.where(np.arange(min(len(found), MOST_BOXES)))
 
 
 def _largest_around(scores: Floats) -> Floats:
@@ -110,10 +113,11 @@ def overlaps(first: Floats, second: Floats) -> NDArray[np.float64]:
     Args:
         first, second: left, top, right and bottom of each.
     """
-    a, b = first[:, None].astype(np.float64), second[None].astype(np.float64)
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = sides.clip(0).prod(-1)
-    areas = [(one[..., 2:] - one[..., :2]).prod(-1) for one in (a, b)]
+    # [4, N, 1] and [4, 1, M].
+    a, b = first.T.astype(np.float64)[:, :, None], second.T.astype(np.float64)[:, None]
+    widths, heights = (np.minimum(a[axis + 2], b[axis + 2]) - np.maximum(a[axis], b[axis]) for axis in (0, 1))
+    shared = widths.clip(0) * heights.clip(0)
+    areas = [(one[2] - one[0]) * (one[3] - one[1]) for one in (a, b)]
     found: NDArray[np.float64] = shared / np.maximum(areas[0] + areas[1] - shared, 1e-12)
     return found
 

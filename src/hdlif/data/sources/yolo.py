@@ -1,5 +1,6 @@
 """Boxes in YOLO text files: one file per image, with fractions of its sides."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hdlif.whole_files import read_regular
 
 LISTS = ("data.yaml", "dataset.yaml", "data.yml", "classes.txt", "labels/classes.txt")
 """The files that may list the classes."""
+_NUMBER_AS_KEY = re.compile(r"(?m)(^\s*|[{,]\s*)(\d+)(?=\s*:\s)")
 _SLACK = 0.01
 """By which rounding may lead a fraction beyond 1."""
 
@@ -78,7 +80,7 @@ def _classes(root: Path) -> tuple[str, ...]:
         path = root / name
         try:
             text = text_of(path, "a list of classes")
-            names = _of_yaml(parse_yaml(text, source=str(path))) if path.suffix != ".txt" else _lines(text)
+            names = _of_yaml(text, path) if path.suffix != ".txt" else _lines(text)
             classes = tuple(label(one, "a class") for one in names)
         except FileNotFoundError:
             continue
@@ -95,10 +97,12 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _of_yaml(tree: Any) -> list[Any]:
+def _of_yaml(text: str, path: Path) -> list[Any]:
     """Return the names in data.yaml: a list, or a mapping from their numbers."""
+    # Keys that are numbers are not read elsewhere.
+    tree = parse_yaml(_NUMBER_AS_KEY.sub(r'\1"\2"', text), source=str(path))
     names = tree.get("names") if isinstance(tree, Mapping) else None
-    if isinstance(names, Mapping) and [str(key) for key in names] == [str(n) for n in range(len(names))]:
+    if isinstance(names, Mapping) and list(names) == [str(n) for n in range(len(names))]:
         names = list(names.values())
     if not isinstance(names, list):
         raise Unreadable(f"names = {brief(names)}; it must be a list of classes, or a mapping 0, 1, ... to them")

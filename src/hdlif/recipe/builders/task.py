@@ -197,3 +197,13 @@ def build_measured_task(recipe: Recipe) -> Built:
     except InputError as error:
         raise RecipeError(str(error)) from error
     return task
+
+
+def graph_record(recipe: Recipe) -> dict[str, Any]:
+    """Return the input, labels, time steps and task of the recipe's network, as `deploy.lower` takes them."""
+    return {
+        "input": input_record(recipe),
+        "labels": data_kind(recipe).labels,
+        "time_steps": recipe.time_steps,
+        "task": build_task(recipe).record,
+    }
