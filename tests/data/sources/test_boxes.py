@@ -1,4 +1,4 @@
-"""Images with boxes as a data set, from Pascal VOC, COCO and YOLO files: what is read, changed, left out and refused."""
+"""Images with boxes as a data set, from Pascal VOC, COCO and YOLO files, and what is cut, left out or refused."""
 
 import json
 import shutil
@@ -67,7 +67,8 @@ def test_parts_are_those_of_the_files(tmp_path: Path) -> None:
 
 def test_a_letterbox_scales_boxes_and_a_class_may_be_named_before_the_others(tmp_path: Path) -> None:
     data = found(write_voc(tmp_path), size=48, classes=["red", "blue", "green"])
-    assert data.classes == ("red", "blue", "green") and data.input.fit == "letterbox"
+    assert data.classes == ("red", "blue", "green")
+    assert data.input.fit == "letterbox"
     other = found(tmp_path, size=(16, 24))
     for part in ("train", "validation", "test"):
         large, small = (getattr(one.make((), 0), part).labels[..., 1:] for one in (data, other))
@@ -134,7 +135,11 @@ def no_xml(root: Path) -> None:
 
 
 REFUSED = [
-    (other_size, {}, r"Annotations/001.xml: its boxes are of an image of 32x48, and it has 48x32 pixels; the image may"),
+    (
+        other_size,
+        {},
+        r"Annotations/001.xml: its boxes are of an image of 32x48, and it has 48x32 pixels; the image may",
+    ),
     (no_annotation, {}, r"002.png: has no annotations, Annotations/002.xml; add the file, without an <object> if"),
     (listed_twice, {}, r"val.txt: '?\"?000'?\"? is in train.txt too, or twice here"),
     (absent_image, {}, r"Main: .*003.* has no image; add it, or remove the line"),
@@ -189,7 +194,10 @@ def test_a_coco_file_is_refused_with_the_object_at_fault(change: Callable[..., o
 def test_a_region_of_many_objects_is_left_out() -> None:
     images, classes = parse_coco(spoiled_coco(lambda t: t["annotations"][0].update(iscrowd=1)))
     assert classes == ("red", "green")
-    assert (images[0][1].boxes, images[0][1].omitted) == ((), {"annotation 0": "it is a region of many objects (iscrowd)"})
+    assert (images[0][1].boxes, images[0][1].omitted) == (
+        (),
+        {"annotation 0": "it is a region of many objects (iscrowd)"},
+    )
 
 
 XML = [
@@ -236,7 +244,7 @@ def test_a_yolo_file_is_refused_with_the_line_at_fault(content: bytes, said: str
 def test_yolo_classes_are_read(tmp_path: Path, name: str, text: str, classes: tuple[str, ...]) -> None:
     root = write_yolo(tmp_path / str(abs(hash(text))))
     (root / "classes.txt").unlink()
-    with pytest.raises(DataError, match="nothing lists the classes; add classes.txt, a name per line, or data.yaml"):
+    with pytest.raises(DataError, match=r"nothing lists the classes; add classes\.txt, a name per line, or data\.yaml"):
         found(root)
     (root / name).write_text(text)
     assert found(root).classes == classes
