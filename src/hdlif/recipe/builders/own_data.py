@@ -40,6 +40,8 @@ STARTS = {
     "table": ("of tables", "wine_hdlif"),
 }
 """By the kind of a sample: what a recipe is of, and a recipe that ships."""
+STARTS_OF_PLACES = {"boxes": "bccd_hdlif"}
+"""By what targets at places of an image are: a recipe that ships."""
 LARGER = 32
 """Side of a shipped set's images above which its recipes' networks are made for such images."""
 NO_KEYS: Mapping[str, Any] = MappingProxyType({})
@@ -165,6 +167,8 @@ def _asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str
         arguments = {"values": list(outputs)} | ({"each_step": True} if task.combine == "each" else {})
     elif task.kind == "multilabel":
         arguments = {"labels": list(outputs)}
+    elif task.kind == "detect":
+        arguments = {"classes": list(outputs)}
     if missing := sorted(arguments.keys() - FOUND.get(kind, Items).model_fields.keys()):
         seen = f'data of kind "{kind}" give none of {", ".join(missing)}'
         raise DataError(f'{seen}, which the network\'s task, "{task.kind}", asks for; give data as in its training')
@@ -244,6 +248,9 @@ def data_of_ones_own(
             part=part,
         )
     own = {key: value for key, value in section.arguments.items() if key != "path"}
+    if kind.target == "boxes":
+        # Those of other data may be in another order.
+        own["classes"] = list(kind.labels)
     keys = {key: value for key, value in keys.items() if key != "kind"}
     scale = (kind.target_mean, kind.target_std) if kind.target_std else None
     found = look(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hdlif.errors import DataError, RecipeError, cut
 from hdlif.recipe import Component, DataConfig, Recipe, builders, load_recipe, replace_value, shipped_recipes
 from hdlif.recipe.builders import defaults
-from hdlif.recipe.builders.own_data import STARTS
+from hdlif.recipe.builders.own_data import STARTS, STARTS_OF_PLACES
 from hdlif.recipe.runs.files import write_text
 from hdlif.recipe.runs.own_parts import saying_what_is_gone
 
@@ -77,6 +77,11 @@ def _following_from_data(
 
     keys = [override.partition("=")[0].strip() for override in overrides]
     kind = builders.found_kind(builders.kind_by_keys(data, [key.removeprefix("data.") for key in keys]))
+    if kind is not None and kind.located in STARTS_OF_PLACES:
+        start = STARTS_OF_PLACES[kind.located]
+        raise RecipeError(
+            f"--data {data}: is {kind.said}; name a recipe of such, as in: hdlif train {start} --data {data}"
+        )
     start = STARTS[(kind and kind.samples) or "image"][1]
     # Other sections may be of a network that is still to be chosen.
     of_data = [one for key, one in zip(keys, overrides, strict=True) if key.partition(".")[0] in ("data", "task")]
