@@ -24,6 +24,7 @@ from hdlif.models import (
     Network,
     Place,
     reversible_resnet,
+    unet,
     vgg_snn,
 )
 from hdlif.nn import (
@@ -138,6 +139,7 @@ MODULES: dict[str, Callable[[], Temporal]] = {
     "resnet, binary": lambda: resnet_of(lambda place: ParallelHDLIF(TRAINED), quantizer=Binary()),
     "vgg": lambda: network(vgg_snn, Ternary(), **PLAN),
     "vgg, seca": lambda: network(vgg_snn, attention=SECA, **PLAN),
+    "unet": lambda: network(unet, Ternary(), width=2, depth=1),
     "reversible": lambda: network(reversible_resnet, Ternary(), blocks=(1, 2), width=4),
 }
 

@@ -1,4 +1,4 @@
-"""Files of boxes: the first byte chooses Pascal VOC, COCO or YOLO, and the rest is read, or refused in its own words."""
+"""Files of boxes: the first byte chooses Pascal VOC, COCO or YOLO, and the rest is read or refused."""
 
 import contextlib
 from collections.abc import Callable

@@ -169,7 +169,7 @@ def test_what_is_no_network_is_refused_in_one_line() -> None:
         ("Missing", "own_models has no Missing"),
         ("NOT_A_NETWORK", "it must be a class or a function"),
         ("a_tensor", "Tensor is not a network over time"),
-        ("no_logits", "Sequential gives [1, 1, 3, 6, 6]"),
+        ("no_logits", "gives a map for an image"),
         ("other_classes", "gives 3 outputs, and digits has 10 classes"),
         ("residual", "Residual holds HDLIF, which knows time"),
         ("shared", "has one parameter at two places, network.1.leak"),

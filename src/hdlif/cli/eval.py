@@ -152,7 +152,7 @@ def _evaluation_result(
         n=result.n,
         metrics=result.metrics,
         per_step=result.per_step,
-        labels=tuple(labels),
+        labels=tuple(labels) if counted is None else counted.classes,
         confusion=None if counted is None else counted.counts.tolist(),
         accuracy_per_class=None if counted is None else counted.accuracy_per_class,
         early=drawing.early.files().get("early") if isinstance(drawing, Chosen) else None,

@@ -33,7 +33,7 @@ _MOST_NAMED, _MOST_ROWS_NAMED = 5, 3
 
 
 @dataclass
-class _Walk:
+class Walk:
     """A walk through folders for files with some suffixes; the others are counted."""
 
     suffixes: Collection[str]
@@ -89,17 +89,6 @@ class _Walk:
                     self.ignored[suffix or "no suffix"] += 1
 
 
-def files_below(root: Path, suffixes: Collection[str]) -> tuple[list[str], dict[str, int]]:
-    """Return the sorted paths of the files below a folder with some suffixes, and how many others there are by suffix.
-
-    Raises:
-        DataError: a folder cannot be read, a link leads around, or there are more than `MOST_FILES`.
-    """
-    walk = _Walk(suffixes)
-    paths = sorted(walk.files_below(root))
-    return paths, dict(sorted(walk.ignored.items()))
-
-
 def _identity(folder: Path) -> tuple[int, int]:
     try:
         status = folder.stat()
@@ -120,9 +109,9 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") ->
     """
     accepted = f"lay {what}s out as {root}/CLASS/FILE or {root}/train/CLASS/FILE"
     check_folder(root, what)
-    walk = _Walk(suffixes)
+    walk = Walk(suffixes)
     folders, loose = walk.folders_in(root)
-    parts = _parts_of(root, folders, walk)
+    parts = part_folders(root, folders, walk)
     if not folders:
         seen = f"it contains {loose} {what}s and no folder" if loose else "it contains no folder"
         raise DataError(f"{root}: {seen}; {accepted}")
@@ -154,7 +143,7 @@ def check_folder(root: Path, what: str) -> None:
         raise DataError(f"{root}: {seen}; give a folder of {what}s, with a folder for each class")
 
 
-def _parts_of(root: Path, folders: Collection[str], walk: _Walk) -> dict[str, Part]:
+def part_folders(root: Path, folders: Collection[str], walk: Walk) -> dict[str, Part]:
     """Return the folders of parts, training first, if "train" is one, and another part or nothing else is there."""
     named = [name for name in folders if name in PART_FOLDERS]
     if "train" not in named or (len(named) == 1 < len(folders)):
@@ -179,7 +168,7 @@ def _checked_classes(folder: Path, names: list[str], accepted: str) -> list[str]
 
 
 def _of_classes(
-    folder: Path, prefix: str, classes: list[str], part: Part | None, walk: _Walk, what: str
+    folder: Path, prefix: str, classes: list[str], part: Part | None, walk: Walk, what: str
 ) -> Iterator[Sample]:
     empty = []
     for label in classes:
@@ -235,7 +224,7 @@ class Listed(Placed):
 
     def _only_table(self, place: Path) -> Path | None:
         """Return the only table in a folder if one is needed; None if folders of classes are there."""
-        found = sorted(_Walk(()).entries(place))
+        found = sorted(Walk(()).entries(place))
         folders = [name for name, is_folder in found if is_folder]
         tables = [name for name, is_folder in found if not is_folder and Path(name).suffix.lower() in SUFFIXES]
         by_class = len(folders) > 1 or (len(folders) == 1 and folders[0] in PART_FOLDERS)
@@ -256,7 +245,7 @@ class Listed(Placed):
         text = text_columns(path, self.label, group, labelled=wanted.classes)
         keys = ("file", "label", "group") if wanted.classes else ("file", "group")
         table, divided = _read(path, dict(zip(keys, (file, *text), strict=False)), wanted.names)
-        walk = _Walk(suffixes)
+        walk = Walk(suffixes)
         names = list(walk.files_below(place))
         if path.is_relative_to(place):
             walk.ignored[path.suffix.lower()] -= 1

@@ -141,6 +141,7 @@ class OwnData:
         make: makes the sets, from the training set's augmentations and their seed.
         target_mean, target_std: normalise each value.
         target_steps: number of steps that have a target each.
+        located: what the targets are if they are at places of an image.
     """
 
     path: Path
@@ -152,6 +153,7 @@ class OwnData:
     target_mean: tuple[float, ...] = ()
     target_std: tuple[float, ...] = ()
     target_steps: int | None = None
+    located: Located | None = None
 
     def count(self, part: str) -> int:
         """Return the number of samples in a part."""
@@ -201,6 +203,7 @@ class Divided:
     numbers: Mapping[Part, Sequence[int]]
     targets: Learned
     seen: Mapping[str, Any]
+    located: Located | None = None
 
     def of(self, part: Part) -> list[Sample]:
         """Return the samples of a part."""
@@ -228,7 +231,7 @@ class Divided:
             )
 
         found = self.place, record, targets.names, self.manifest, seen, make
-        return OwnData(*found, targets.mean, targets.std, targets.steps)
+        return OwnData(*found, targets.mean, targets.std, targets.steps, self.located)
 
 
 def divide(
@@ -263,7 +266,8 @@ def divide(
     numbers = by_part([one.sha256 for one in samples], [one.name for one in samples], chosen, shares.seed)
     training = [samples[number] for number in numbers["train"]]
     targets = learned(place, wanted, samples, training, scale=request.scale, classes=classes, names=names)
-    return Divided(place, samples, manifest, numbers, targets, described(wanted, targets, samples, chosen))
+    seen = described(wanted, targets, samples, chosen)
+    return Divided(place, samples, manifest, numbers, targets, seen, wanted.located)
 
 
 def divide_files(
@@ -297,7 +301,7 @@ def divide_files(
         **({"groups": sorted({one.unit for one in samples})} if layout.group else {}),
         **divided.seen,
     }
-    return Divided(layout.root, samples, divided.manifest, divided.numbers, divided.targets, said)
+    return Divided(layout.root, samples, divided.manifest, divided.numbers, divided.targets, said, divided.located)
 
 
 def read_files(

@@ -48,9 +48,8 @@ class Wanted:
 
     def __post_init__(self) -> None:
         given = {key: getattr(self, key) for key in ("values", "labels", "ahead") if getattr(self, key) is not None}
-        if self.located is not None and (given or self.each_step):
-            key = next(iter(given), "each_step")
-            raise ValueError(f"{key} is not of images with targets at their pixels; leave it out")
+        if given and self.located is not None:
+            raise ValueError(f"{', '.join(given)} is not of targets at places of an image; leave it out")
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} are learned one at a time; leave one of them out")
         if self.each_step and (self.labels is not None or self.ahead is not None):

@@ -16,11 +16,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hdlif.errors import reason
 from hdlif.inputs import Unreadable
 
 if TYPE_CHECKING:
     # imported where an image is read: a run on arrays has no use for it
+    from numpy.typing import NDArray
     from PIL import Image
 
 FORMATS = {
@@ -40,6 +43,8 @@ MOST_PIXELS, MOST_SIDE = 80_000_000, 65_535
 """Of an image that is decoded: a few kilobytes can promise any number."""
 MOST_SCANS, MOST_SEGMENTS = 100, 4096
 """Of a JPEG file: each scan, of a few bytes, is a pass over all pixels. libtiff has the same limit of scans."""
+_NUMBERS = ("1", "L", "P", "I;16", "I;16B", "I")
+"""Pillow's modes of one number per pixel."""
 _GREY = ("1", "L", "LA", "La")
 _PIXEL_BYTES = {"JPEG": 13, "MPO": 13, "WEBP": 17}
 """Measured peaks of decoding and converting a pixel; of all other formats `_OTHER_PIXEL_BYTES`."""
@@ -73,6 +78,18 @@ def decode(
         _silent_libtiff() if image.format == "TIFF" else contextlib.nullcontext(),
     ):
         return image.convert(mode)
+
+
+def decode_numbers(content: bytes) -> "NDArray[np.int32]":
+    """Return the number at each pixel, [h, w], of a PNG file of 8 or 16 bits per pixel; of a palette, the entry's.
+
+    Raises:
+        Unreadable: it is no PNG file, is damaged, too large, or in colours.
+    """
+    with _opened(content, (".png",), None, deep=True) as image:
+        if image.mode not in _NUMBERS:
+            raise Unreadable(f"mode is {image.mode}, and one number per pixel is read, of 8 or 16 bits")
+        return np.asarray(image).astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -116,8 +133,14 @@ class _Content(io.BytesIO):
 
 
 @contextlib.contextmanager
-def _opened(content: bytes, suffixes: Iterable[str], ended: Callable[[], bool] | None) -> "Iterator[Image.Image]":
-    """Open an image of an accepted size and type; errors in using it become `Unreadable`."""
+def _opened(
+    content: bytes, suffixes: Iterable[str], ended: Callable[[], bool] | None, *, deep: bool = False
+) -> "Iterator[Image.Image]":
+    """Open an image of an accepted size and type; errors in using it become `Unreadable`.
+
+    Args:
+        deep: whether more than 8 bits a channel are accepted.
+    """
     from PIL import Image, UnidentifiedImageError
 
     _silence_log()
@@ -127,7 +150,7 @@ def _opened(content: bytes, suffixes: Iterable[str], ended: Callable[[], bool] |
         # Pillow warns of what it reads all the same, and of sizes that are checked here.
         with _WITHOUT_WARNINGS, Image.open(_Content(content, ended), formats=names) as image:
             check_size(*_held_size(image))
-            if image.mode[0] in "IF":
+            if image.mode[0] in "IF" and not deep:
                 raise Unreadable(f"mode is {image.mode}, and 8 bits a channel are read")
             yield image
     except Unreadable:

@@ -19,6 +19,7 @@ from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, res
 from hdlif.models.reversible import Grid, ReversibleBlock
 from hdlif.models.series import conv1d, dense, led_back, recurrent
 from hdlif.models.spiking import spiking
+from hdlif.models.unet import unet
 from hdlif.models.vgg import vgg_snn
 from hdlif.models.wired import Wired
 
@@ -52,5 +53,6 @@ __all__ = [
     "resnet34",
     "reversible_resnet",
     "spiking",
+    "unet",
     "vgg_snn",
 ]

@@ -207,7 +207,7 @@ class AttentionBlockII(AttentionBlockI):
 
 
 class Network(Temporal):
-    """Stem, body and classifier in a row: images [K, B, C, H, W] (or [1, ...]) to logits per step [K, B, classes].
+    """Stem, body and classifier in a row: images [K, B, C, H, W] (or [1, ...]) to logits per step [K, B, classes, ...].
 
     `network(x, steps=range(T))` starts a sequence; the state it returns continues it:
     `network(x, state, steps=range(T, T + 1))`. Steps may be left out where x has K > 1 of them and starts a sequence.
@@ -226,7 +226,7 @@ class Network(Temporal):
         stem: from images to currents; no neuron in the published networks.
         body: blocks or layers, which hold the neurons.
         head: from the body's output to vectors [K, B, features], such as a neuron layer, a pool and a flatten.
-        classifier: from these to logits.
+        classifier: from these to logits; of a map, a convolution, to one at each place.
     Raises:
         StateError, ShapeError: as in `hdlif.nn.Sequential`.
     """
@@ -250,7 +250,8 @@ class Network(Temporal):
         h = run("body", h)
         h = run("head", h)
         logits = run("classifier", h)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32)).expand(len(steps), -1, -1), run.state
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return logits.expand(len(steps), *logits.shape[1:]), run.state
 
 
 def default_conv(

@@ -10,7 +10,7 @@ from hdlif.nn.state import Paths, steps_of
 
 
 class OwnNetwork(Temporal):
-    """Any sequence or temporal module as a network: samples [K, B, ...] (or [1, ...]) to logits [K, B, classes].
+    """Any sequence or temporal module as a network: samples [K, B, ...] (or [1, ...]) to logits [K, B, classes, ...].
 
     It is called as `Network` is; the module's parameters bear its name, `network`, before theirs.
 
@@ -45,13 +45,13 @@ class OwnNetwork(Temporal):
         steps = steps_of(x, state, steps)
         run = Scope(self, state, steps)
         logits = run("network", x)
-        if logits.ndim != 3:
+        if logits.ndim not in (3, 5):
             raise ShapeError(
                 f"{type(self.network).__name__} gives {list(logits.shape)}; a network gives logits "
-                "[steps, batch, classes], such as by nn.Flatten() and nn.Linear at its end"
+                "[steps, batch, classes], such as by nn.Flatten() and nn.Linear at its end, or maps of them"
             )
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return logits.expand(len(steps), -1, -1), run.state
+        return logits.expand(len(steps), *logits.shape[1:]), run.state
 
 
 def as_network(module: nn.Module) -> Temporal:

@@ -1,7 +1,6 @@
 """The pre-activation (membrane-shortcut) ResNets of the paper at any width and depth, reversible ones; ResNet-19."""
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 from torch import nn
 
@@ -293,7 +292,8 @@ def resnet19(
         block=block,
         stem=stem,
     )
-    pooled = cast(nn.Linear, network.classifier).in_features
+    assert isinstance(network.classifier, nn.Linear)
+    pooled = network.classifier.in_features
     stages, index = len(_BLOCKS_OF_RESNET19), 2 * sum(_BLOCKS_OF_RESNET19)
     place = Place("head.act", stage=stages, block=0, position=0, index=index, channels=hidden)
     network.head = Sequential(

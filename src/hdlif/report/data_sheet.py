@@ -18,6 +18,8 @@ SHOWN, MOST_ROWS, MOST_SHEET_SIDE = 8, 64, 128
 """Pictures in a row of a sheet, rows of it, and the side that small pictures are enlarged to."""
 _GAP, _PAPER, _INK = 4, 255, (0, 0, 0)
 _LONGEST = 24
+_LOCATED_ROWS = 3
+"""Rows of images with maps or boxes."""
 """Characters of a name on a sheet."""
 _FURTHEST = 3.0
 """Deviations from the mean at which a drawing of numbers ends."""
@@ -25,6 +27,8 @@ _INKS = ((0, 90, 160), (200, 80, 0), (0, 130, 60), (150, 60, 150))
 """Of curves, in turn."""
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from hdlif.data.located import Located
 
 Pixels = NDArray[np.uint8]
 
@@ -42,10 +46,16 @@ def sheet(found: Found) -> tuple[Pixels, str]:
     import torch
 
     train = found.make((), 0).train
-    members, said = _rows(found, train.labels)
+    members, said = _rows(found, train.labels) if train.located is None else _first(len(train), train.located)
     # A label that no sample has gives no row; where there is none at all, the first samples do.
     members = [(name, row) for name, row in members if len(row)] or [("", torch.arange(min(SHOWN, len(train))))]
     drawn = [[_drawn(found, one) for one in _of_samples(found, train.read(row).numpy())] for _, row in members]
+    if train.located is not None:
+        side = found.input.shape[1]
+        drawn = [
+            [_with_target(one, target, side) for one, target in zip(pictures, train.labels[row].numpy(), strict=True)]
+            for pictures, (_, row) in zip(drawn, members, strict=True)
+        ]
     height, width, _ = drawn[0][0].shape
     names = _written([name for name, _ in members], height)
     step_y, step_x, left = height + _GAP, width + _GAP, names.shape[2]
@@ -77,6 +87,32 @@ def _rows(found: Found, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str]:
         places = torch.linspace(0, len(labels) - 1, min(SHOWN, len(labels))).long()
         rows = [labels[:, row].argsort()[places] for row in range(len(names))]
     return list(zip(names, rows, strict=True)), said
+
+
+def _first(count: int, located: Located) -> tuple[list[tuple[str, Tensor]], str]:
+    """A few rows of the first samples, without names."""
+    import torch
+
+    rows = torch.arange(min(count, _LOCATED_ROWS * SHOWN)).split(SHOWN)  # type: ignore[no-untyped-call]
+    return [("", row) for row in rows], f"the first ones, with their {'maps' if located == 'map' else 'boxes'}"
+
+
+def _with_target(picture: Pixels, target: NDArray[Any], side: int) -> Pixels:
+    """A picture with what is at its places: half of the colour of each number but 0 of a map [H, W], or boxes [M, 5].
+
+    Args:
+        side: H of the input, of which the picture's height is a multiple.
+    """
+    inks, larger = np.array(_INKS), picture.shape[0] // side
+    if target.dtype.kind == "f":
+        image = Image.fromarray(picture)
+        for number, *corners in target[target[:, 0] >= 0].tolist():
+            box = [larger * corner for corner in corners]
+            ImageDraw.Draw(image).rectangle(box, outline=_INKS[int(number) % len(_INKS)])
+        return np.asarray(image)
+    numbers = target.repeat(larger, axis=0).repeat(larger, axis=1)
+    mixed = (picture.astype(int) + inks[numbers % len(inks)]) // 2
+    return np.where((numbers > 0)[..., None], mixed, picture).astype(np.uint8)
 
 
 def _written(names: Sequence[str], height: int) -> Pixels:

@@ -28,7 +28,7 @@ from hdlif.report.traces import figures as trace_figures
 
 # More points than this on one line are noise to the eye, and bytes in the page.
 _POINTS = 200
-_RANGES = dict.fromkeys(("accuracy", "whole_sequences", "f1", "labels_right", "exact"), (0.0, 1.0))
+_RANGES = dict.fromkeys(("accuracy", "whole_sequences", "f1", "labels_right", "exact", "miou", "ap50"), (0.0, 1.0))
 """Metrics that are shares."""
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -162,7 +162,13 @@ def _measure_per_step(networks: Sequence[TrainResult]) -> Figure:
         for style, network in enumerate(networks)
         if (values := network.per_step) and len(values) > 1
     ]
-    kinds = {"rmse": "error (rmse)", "accuracy": "share of right classes", "f1": "share of right labels"}
+    kinds = {
+        "rmse": "error (rmse)",
+        "accuracy": "share of right classes",
+        "f1": "share of right labels",
+        "miou": "mean intersection over union",
+        "ap50": "intersection over union of the objects' pixels",
+    }
     said = dict.fromkeys(kinds.get(metric, metric) for network in networks if (metric := network.metric))
     caption = f"{' and '.join(said).capitalize()} on the test set, at each time step or as known after it."
     within = (0.0, 1.0) if {network.metric for network in networks if network.per_step} <= _RANGES.keys() else None

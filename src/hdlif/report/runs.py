@@ -101,7 +101,7 @@ class Confusion(TypedDict):
     labels: list[Name]
     counts: list[list[int]]
     # What is counted, where that is not samples.
-    of: NotRequired[Literal["steps"]]
+    of: NotRequired[Literal["steps", "pixels"]]
 
 
 @with_config(FINITE)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hdlif.config import TrainingConfig
 from hdlif.data import DatasetSamples, Samples, TensorSamples, as_samples
 from hdlif.errors import DataError, InputError, brief
+from hdlif.inputs.fitting import IGNORED
 from hdlif.nn import evaluation_mode
 from hdlif.nn.modes import left_as_it_was
 from hdlif.training.callback import Callback
@@ -131,12 +132,10 @@ def _check_target(samples: Samples, name: str, task: Task) -> None:
     labels = samples.example[1] if isinstance(samples, DatasetSamples) else samples.labels
     if wanted is None:
         return
-    if samples.located == "map":
-        # A set may keep them in fewer bits.
-        labels = labels[:1].long()
     dtype, axes, meaning = wanted
     count = len(task.outputs)
-    fits = labels.dtype == dtype and labels.ndim == len(axes.split(", "))
+    # A set may keep maps in fewer bits.
+    fits = (labels.dtype == dtype or samples.located == "map") and labels.ndim == len(axes.split(", "))
     if not fits or (axes.endswith("n") and labels.shape[-1] != count):
         # Of one item of a data set no more is known than its own axes.
         seen = f"{labels.dtype} [{', '.join(map(str, (len(samples), *labels.shape[1:])))}]"
@@ -162,6 +161,8 @@ def _check_target(samples: Samples, name: str, task: Task) -> None:
             raise DataError(
                 f"{name}: targets state {int(steps.min())} to {int(steps.max())} steps; give 1 to {task.time_steps}"
             )
-    least, most = (int(one) for one in labels.aminmax()) if dtype == torch.int64 else (0, 0)
-    if least < 0 or most >= count:
+    if dtype != torch.int64 or meaning is _TARGETS["instances"][2]:
+        return
+    least, most = (int(one) for one in labels.aminmax())
+    if least < (IGNORED if meaning is _TARGETS["map"][2] else 0) or most >= count:
         raise DataError(f"{name}: targets are {least}..{most}, and the task has {count} classes; give 0..{count - 1}")

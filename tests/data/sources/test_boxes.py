@@ -147,7 +147,7 @@ REFUSED = [
     (no_images, {}, r"has no annotations; give JPEGImages or images with Annotations"),
     (lambda root: None, {"classes": ["red"]}, r"object \d is of class .?green.?, and the classes are red; rename it"),
     (lambda root: None, {"format": "coco"}, r"has annotations of voc, not of coco; choose one: --set data.format=voc"),
-    (lambda root: None, {"values": ["a"]}, r"values is not of images with targets at their pixels; leave it out"),
+    (lambda root: None, {"values": ["a"]}, r"values is not of targets at places of an image; leave it out"),
 ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from hdlif.data.boxes import Annotations, BoxedImage, PlacedBoxes, padded, placed
 from hdlif.data.files import Folder
-from hdlif.data.folders import files_below
+from hdlif.data.folders import Walk
 from hdlif.data.located import MIN_SIDE, Located
 from hdlif.data.manifest import PARTS, Sample
 from hdlif.data.own_data import Divided, Layout, OwnData, Placed, finder
@@ -75,7 +75,9 @@ class Boxes(Placed, OfImages):
 
     def _annotations(self, place: Path) -> tuple[Annotations, Mapping[str, int]]:
         """Read the annotations; also count the other files by suffix."""
-        paths, ignored = files_below(place, (*pictures.FORMATS, ".json", ".txt", ".xml"))
+        walk = Walk((*pictures.FORMATS, ".json", ".txt", ".xml"))
+        paths = sorted(walk.files_below(place))
+        ignored = dict(sorted(walk.ignored.items()))
         images = [path for path in paths if Path(path).suffix.lower() in pictures.FORMATS]
         by_kind = {
             "voc": sorted({path.rpartition("/")[0] for path in paths if path.lower().endswith(".xml")}),

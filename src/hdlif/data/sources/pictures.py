@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -30,7 +30,6 @@ from hdlif.inputs.fitting import MODES, Pixels, fitted
 
 MOST_KEPT = 2**29
 """Bytes of pixels that are kept in memory; of more, pictures are read as batches ask for them."""
-SMALL_SIDE, DEFAULT_SIDE = 64, 32
 MANY = 5000
 MOST_READ_ONCE = 2**28
 """Bytes of files that are held until it is known what pictures become."""
@@ -96,6 +95,10 @@ class OfImages(Request):
         fit: as in `fitting.fitted`.
     """
 
+    small_side: ClassVar[int] = 64
+    """Largest side of images of one size that keep it, if `size` is not given."""
+    default_side: ClassVar[int] = 32
+
     channels: Literal[1, 3] | None = None
     fit: Fit = "squash"
 
@@ -154,7 +157,7 @@ class OfImages(Request):
         """Return what pictures become, but for their mean and deviation."""
         sides = {(header.height, header.width) for header in headers}
         same = next(iter(sides)) if len(sides) == 1 else None
-        height, width = same if same and max(same) <= SMALL_SIDE else (DEFAULT_SIDE, DEFAULT_SIDE)
+        height, width = same if same and max(same) <= self.small_side else (self.default_side, self.default_side)
         if self.size is not None:
             height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
         channels = self.channels or max(header.channels for header in headers)

@@ -42,6 +42,10 @@ SMALL = 2**24
 and imports torch._dynamo for that."""
 
 
+_MAPS = ("map", "instances")
+"""Targets at each pixel of an image, of which a network gives maps."""
+
+
 def check_names(recipe: Recipe) -> None:
     """Raise `RecipeError` on the first unknown name or wrong argument of the recipe.
 
@@ -198,7 +202,7 @@ def _check_network(recipe: Recipe, task: Task) -> nn.Module:
             network = build_model(recipe)
     # One image tells whether the network's maps fit the data's.
     try:
-        neurons, logits = _neurons_and_logits(network.eval(), shape)
+        neurons, outputs = _neurons_and_outputs(network.eval(), shape)
     except (RuntimeError, ValueError, IndexError) as error:
         seen = f"model.{recipe.model.kind} does not fit images of {list(shape)}"
         raise RecipeError(f"{seen}: {first_line(error)}") from error
@@ -211,8 +215,22 @@ def _check_network(recipe: Recipe, task: Task) -> nn.Module:
         ) from error
     if recipe.model.kind not in MODELS:
         _check_own(network, recipe.model.kind, shape)
-    if logits != (wanted := getattr(task, "output_count", len(task.outputs))):
-        seen = f"model.{recipe.model.kind} gives {logits} outputs, and {recipe.data.kind} has {wanted} classes"
+    count, *places = outputs
+    target = getattr(task, "target", "own")
+    is_map = target in _MAPS
+    if bool(places) != is_map and target != "own":
+        seen = f"model.{recipe.model.kind} gives {'a map' if places else 'one answer'} for an image"
+        fix = (
+            "a network of maps, such as --set 'model={kind: unet, width: 16, depth: 3}'"
+            if is_map
+            else "another, or end it with nn.Flatten() and nn.Linear"
+        )
+        raise RecipeError(f'{seen}, and task.kind = "{recipe.task.kind}" does not learn that; take {fix}')
+    if is_map and places != [*shape[1:]]:
+        seen = f"model.{recipe.model.kind} gives maps of {places}, and the images are {list(shape[1:])}"
+        raise RecipeError(f"{seen}; let it give maps of their size")
+    if count != (wanted := getattr(task, "output_count", len(task.outputs))):
+        seen = f"model.{recipe.model.kind} gives {count} outputs, and {recipe.data.kind} has {wanted} classes"
         raise RecipeError(f"{seen} or values; take `classes` as an argument, and end with as many")
     if neurons * recipe.data.batch_size > MOST_NEURONS:
         seen = f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons for an image"
@@ -260,8 +278,8 @@ def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
         raise RecipeError(f"{seen}; give back run.state of its Scope, and depend on no number of steps")
 
 
-def _neurons_and_logits(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Run one time step of one image, and count what the neuron layers give, and the logits."""
+def _neurons_and_outputs(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+    """Run one time step of one image; return how much the neuron layers give, and the shape of the outputs."""
     import torch
 
     from hdlif.nn import Neuron
@@ -276,7 +294,7 @@ def _neurons_and_logits(network: nn.Module, shape: tuple[int, ...]) -> tuple[int
     logits, _ = network(torch.zeros(1, 1, *shape, device=next(network.parameters()).device), steps=range(1))
     for hook in hooks:
         hook.remove()
-    return sum(counts), logits.shape[CHANNELS]
+    return sum(counts), tuple(logits.shape[CHANNELS:])
 
 
 def raw_shape(recipe: Recipe) -> tuple[int, ...]:

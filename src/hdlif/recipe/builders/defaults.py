@@ -73,7 +73,7 @@ def _choices(found: Found, keys: Collection[str]) -> list[Choice]:
     return [
         *chosen,
         Choice("data.batch_size", batch, f"{samples} training samples"),
-        *_OF_KINDS[found.input.kind](found, batch, keys),
+        *(() if found.located else _OF_KINDS[found.input.kind](found, batch, keys)),
         Choice("training.epochs", epochs, f"{epochs * per_epoch:,} updates of {batch} samples"),
         Choice("training.warmup_epochs", math.ceil(epochs / 30), "a thirtieth of the epochs"),
     ]

@@ -87,6 +87,8 @@ _HAMMING = without_keys(Metric, {"hamming": "The fraction of labels that are wro
 _OF_TASKS: Mapping[str, Section[Metric]] = {
     "classify": _OF_CLASSES,
     "sequence": _OF_CLASSES,
+    "segment": _OF_CLASSES,
+    "instances": _OF_CLASSES,
     "regress": _section(*without_keys(Metric, _OF_VALUES), own=("num_outputs",)),
     "multilabel": _section(AveragePrecision, LabelAUROC, *_HAMMING, own=("task", "num_labels", "threshold")),
 }

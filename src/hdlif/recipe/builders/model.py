@@ -132,6 +132,17 @@ class ReversibleResNet(_Residual, kind="reversible_resnet", makes=At("hdlif.mode
     )
 
 
+class UNet(Model, kind="unet", makes=At("hdlif.models:unet")):
+    """A U-Net, for a class or an object at each pixel."""
+
+    ATTENTION = "block"
+
+    width: int = field(..., "Channels at full size; each halving doubles them.")
+    depth: int = field(
+        ..., "How often the map is halved; the image's sides must be multiples of 2^depth.", le=MOST_STAGES
+    )
+
+
 class VGG(Model, kind="vgg_snn", makes=At("hdlif.models:vgg_snn")):
     """Plain 3x3 convolutions and pools."""
 
@@ -172,7 +183,7 @@ class Spiking(Model, kind="spiking", makes=At("hdlif.recipe.builders.spiking:spi
 MODELS = Section[Model](
     "model",
     *(Conv1d, Dense, Detector, Imported, Recurrent, ResNet, ResNet18, ResNet19, ResNet34, ReversibleResNet, Spiking),
-    VGG,
+    *(UNet, VGG),
     own=Model,
     given=(*PARTS, "block", "attention"),
 )

@@ -40,7 +40,7 @@ STARTS = {
     "table": ("of tables", "wine_hdlif"),
 }
 """By the kind of a sample: what a recipe is of, and a recipe that ships."""
-STARTS_OF_PLACES = {"boxes": "bccd_hdlif"}
+STARTS_OF_PLACES = {"boxes": "bccd_hdlif", "map": "nuclei_hdlif"}
 """By what targets at places of an image are: a recipe that ships."""
 LARGER = 32
 """Side of a shipped set's images above which its recipes' networks are made for such images."""
@@ -167,15 +167,17 @@ def _asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str
         arguments = {"values": list(outputs)} | ({"each_step": True} if task.combine == "each" else {})
     elif task.kind == "multilabel":
         arguments = {"labels": list(outputs)}
-    elif task.kind == "detect":
+    elif task.kind in ("segment", "detect"):
         arguments = {"classes": list(outputs)}
+    elif task.kind == "instances":
+        arguments = {"instances": True}
     if missing := sorted(arguments.keys() - FOUND.get(kind, Items).model_fields.keys()):
         seen = f'data of kind "{kind}" give none of {", ".join(missing)}'
         raise DataError(f'{seen}, which the network\'s task, "{task.kind}", asks for; give data as in its training')
     return arguments
 
 
-_TARGETS = ("each_step", "values", "labels", "ahead")
+_TARGETS = ("each_step", "values", "labels", "ahead", "classes", "instances")
 """Keys of the section `data` that choose the target."""
 _OF_NETWORK = {
     *("channels", "fit", "sensor", "resize", "rate", "resample"),

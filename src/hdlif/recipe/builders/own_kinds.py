@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator
@@ -52,10 +53,13 @@ class OwnData(Data):
         return super().key_names() - {"validation"}
 
 
-class _Placed(OwnData):
+class _At(OwnData):
     path: str = field(
         ..., "File or folder of your data; a relative one starts from --data-root, or the working folder."
     )
+
+
+class _Placed(_At):
     label: str | None = field(None, "Column or key of classes (label).")
 
 
@@ -124,6 +128,19 @@ class Folder(
     said = "a folder of pictures"
 
 
+class Masks(_At, _Readable, _Coloured, kind="masks", makes=At("hdlif.data.sources.masks:find_masks")):
+    """Your own images with label maps: a class, or an object, at each pixel."""
+
+    samples = "image"
+    said = "images with label maps"
+    located = "map"
+    fit: Literal["squash", "crop", "letterbox"] = field(
+        "letterbox", "Of an image of other proportions: letterbox pads it, squash takes all of it, crop the middle."
+    )
+    instances: bool = field(False, "The numbers are of objects, 0 being the background, and not of classes.")
+    classes: Names | None = field(None, "Names of the classes 0, 1, ...; by default their numbers.")
+
+
 class Series(_Placed, _Grouped, _Readable, _Sounds, kind="series", makes=At("hdlif.data.sources.series:find_series")):
     """Your own sensor data over time, or .wav files by class."""
 
@@ -160,13 +177,12 @@ class Arrow(_Placed, _Fitted, _Timed, kind="arrow", makes=At("hdlif.data.sources
     column: str | None = field(None, "Column of the samples; by default the only one of images, or of lists or arrays.")
 
 
-class Boxes(OwnData, _Readable, _Coloured, kind="boxes", makes=At("hdlif.data.sources.boxes:find_boxes")):
+class Boxes(_At, _Readable, _Coloured, kind="boxes", makes=At("hdlif.data.sources.boxes:find_boxes")):
     """Your own images with boxes around objects, in Pascal VOC, COCO or YOLO files."""
 
     samples = "image"
     said = "a folder of images with boxes"
     located = "boxes"
-    path: str = field(..., "Folder of your data; a relative one starts from --data-root, or the working folder.")
     format: Literal["voc", "coco", "yolo"] | None = field(None, "Of the files; by default the only one that is there.")
     classes: Names | None = field(
         None, "Names of the classes, in their order; by default those that the files list, or that boxes have."
@@ -206,7 +222,9 @@ class Items(OwnData, _Fitted, _Timed):
         return called(self._section, find, {**about, **of_items, **asked})
 
 
-FOUND: dict[str, type[OwnData]] = {one.KIND: one for one in (Folder, Series, Table, Shards, Arrow, Events, Boxes)}
+FOUND: dict[str, type[OwnData]] = {
+    one.KIND: one for one in (Folder, Masks, Series, Table, Shards, Arrow, Events, Boxes)
+}
 KINDS["data.kind"] = (*DATA, *FOUND)
 
 
@@ -264,16 +282,26 @@ def kind_by_keys(path: str, keys: Collection[str]) -> str:
 def kind_at(path: str, otherwise: str = "folder") -> str:
     """Return the kind of data at a path.
 
-    A folder has series if it has x.npy, or subfolders with .csv or .wav files and no pictures, and events if these have
-    recordings alone; without subfolders, it has the pictures or recordings next to a table. A file with the suffix of a
-    series may be a table as well. .tar files are shards. package.module:Name is a kind itself, and so is what a package
-    offers under a name at which there is no file.
+    A folder has label maps by `is_masks`, and boxes by `_has_boxes`. It has series if it has x.npy, or subfolders with
+    .csv or .wav files and no pictures, and events if these have recordings alone; without subfolders, it has the
+    pictures or recordings next to a table. A file with the suffix of a series may be a table as well. .tar files are
+    shards. package.module:Name is a kind itself, and so is what a package offers under a name at which there is no
+    file.
 
     Args:
         otherwise: the kind if several are possible, or none.
     """
     found = _kinds_at(path)
     return otherwise if otherwise in found or not found else found[0]
+
+
+def is_masks(path: str) -> bool:
+    """Return whether a folder, or its folder train, has images/ and labels/ with PNG files, or images/ and masks/."""
+    for place in (Path(path), Path(path, "train")):
+        if (place / "images").is_dir():
+            labels = place / "labels"
+            return (place / "masks").is_dir() or (labels.is_dir() and next(labels.glob("*.png"), None) is not None)
+    return False
 
 
 def _kinds_at(path: str) -> tuple[str, ...]:
@@ -285,6 +313,8 @@ def _kinds_at(path: str) -> tuple[str, ...]:
         return ("series", "table") if path.lower().endswith((".csv", ".npz", ".npy", ".parquet")) else ()
     if _has_boxes(path):
         return ("boxes",)
+    if is_masks(path):
+        return ("masks",)
     if os.path.lexists(os.path.join(path, "x.npy")):  # noqa: PTH118
         return ("series", "table")
     if any(os.path.isfile(os.path.join(path, name)) for name in SAVED_BY_DATASETS):  # noqa: PTH113, PTH118

@@ -36,6 +36,8 @@ _FITTING = {
     "values": "'task={kind: regress}'",
     "values_each": "'task={kind: regress, combine: each}'",
     "labels": "task.kind=multilabel",
+    "map": "task.kind=segment",
+    "instances": "task.kind=instances",
     "boxes": "task.kind=detect",
 }
 GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics", "own_steps", "size")
@@ -114,7 +116,23 @@ class Detect(_Ours, kind="detect", makes=At("hdlif.training.tasks:Detect")):
     learn_from: LearnFrom | None = field(None, _LEARN_FROM)
 
 
-TASKS = Section[Task]("task", Classify, Sequence, Regress, Multilabel, Detect, own=Task, given=GIVEN)
+class _OfPixels(_Ours):
+    combine: Literal["mean", "last"] = field("mean", "The answer is the mean output, or the last.")
+    learn_from: LearnFrom | None = field(None, _LEARN_FROM)
+    dice: float = field(1.0, "Weight of the Dice loss, which is added to cross-entropy.")
+
+
+class Segment(_OfPixels, kind="segment", makes=At("hdlif.training.tasks:Segment")):
+    """A class at each pixel."""
+
+
+class Instances(_OfPixels, kind="instances", makes=At("hdlif.training.tasks:Instances")):
+    """An object at each pixel, or none."""
+
+
+TASKS = Section[Task](
+    "task", Classify, Sequence, Regress, Multilabel, Segment, Instances, Detect, own=Task, given=GIVEN
+)
 
 
 def read_task(recipe: Recipe) -> Task:
@@ -153,7 +171,14 @@ def read_task(recipe: Recipe) -> Task:
 
 def target_taken(kind: str, *, each: bool) -> str:
     """Return the `tasks.Target` of a kind of task; `each`: its values are of each step."""
-    taken = {"classify": "class", "sequence": "classes", "multilabel": "labels", "detect": "boxes"}
+    taken = {
+        "classify": "class",
+        "sequence": "classes",
+        "multilabel": "labels",
+        "segment": "map",
+        "instances": "instances",
+        "detect": "boxes",
+    }
     return taken.get(kind, "values_each" if each else "values")
 
 

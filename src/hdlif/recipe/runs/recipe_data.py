@@ -71,24 +71,28 @@ def _following_from_data(
     if data in builders.DATA:
         raise RecipeError(f"--data {data} is a set that ships; name a recipe for it (`hdlif recipes ls`)")
 
-    def loaded(start: str, *changes: str) -> Recipe:
-        own = [*builders.data_overrides(load_recipe(start), data), f"name={json.dumps(_name_of(data))}"]
-        return load_recipe(start, [*own, *changes])
-
     keys = [override.partition("=")[0].strip() for override in overrides]
     kind = builders.found_kind(builders.kind_by_keys(data, [key.removeprefix("data.") for key in keys]))
-    if kind is not None and kind.located in STARTS_OF_PLACES:
-        start = STARTS_OF_PLACES[kind.located]
+    is_map = kind is not None and kind.located == "map"
+    if is_map and "data.instances" not in keys:
         raise RecipeError(
-            f"--data {data}: is {kind.said}; name a recipe of such, as in: hdlif train {start} --data {data}"
+            f"{data}: are the numbers of its maps those of objects, or of classes? --set data.instances=true, or "
+            "--set data.instances=false"
         )
-    start = STARTS[(kind and kind.samples) or "image"][1]
+    known = STARTS_OF_PLACES.get((kind and kind.located) or "")
+    start = known or STARTS[(kind and kind.samples) or "image"][1]
+    task = ["task={kind: segment}"] if is_map and "data.instances=false" in overrides else []
+
+    def loaded(start: str, *changes: str) -> Recipe:
+        own = [*builders.data_overrides(load_recipe(start), data), f"name={json.dumps(_name_of(data))}", *task]
+        return load_recipe(start, [*own, *changes])
+
     # Other sections may be of a network that is still to be chosen.
     of_data = [one for key, one in zip(keys, overrides, strict=True) if key.partition(".")[0] in ("data", "task")]
     first = loaded(start, *of_data)
     builders.check_names(first)
     found = builders.look_for(first, root=data_root, known=None, say=say)
-    start = STARTS[found.input.kind][1]
+    start = known or STARTS[found.input.kind][1]
     chosen = defaults.choices(found, overrides)
     recipe = loaded(start, *(one.override for one in chosen), *overrides)
     builders.check_names(recipe)

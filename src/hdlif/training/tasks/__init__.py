@@ -8,6 +8,7 @@ from hdlif.training.tasks.extra_metrics import Each, finite
 from hdlif.training.tasks.measured_task import Measured
 from hdlif.training.tasks.multilabel import Multilabel
 from hdlif.training.tasks.regress import Regress
+from hdlif.training.tasks.segment import Instances, Segment
 from hdlif.training.tasks.sequence import LabelSequence
 from hdlif.training.tasks.task import (
     AnswerCounter,
@@ -30,11 +31,13 @@ __all__ = [
     "Drawing",
     "Each",
     "Evaluation",
+    "Instances",
     "LabelSequence",
     "Measured",
     "Multilabel",
     "Regress",
     "RightBy",
+    "Segment",
     "Tally",
     "Target",
     "Task",

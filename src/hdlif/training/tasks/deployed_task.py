@@ -9,6 +9,7 @@ from hdlif.training.tasks.classify import Classify
 from hdlif.training.tasks.detect import Detect
 from hdlif.training.tasks.multilabel import Multilabel
 from hdlif.training.tasks.regress import Regress
+from hdlif.training.tasks.segment import Instances, Segment
 from hdlif.training.tasks.sequence import LabelSequence
 from hdlif.training.tasks.task import Task
 
@@ -33,5 +34,9 @@ def task_of(graph: Graph) -> Task:
             )
         case "multilabel":
             return Multilabel(*common, combine=combine, threshold=record.threshold)
+        case "segment":
+            return Segment(*common, combine=combine)
+        case "instances":
+            return Instances(*common, combine=combine)
         case _:
             return Classify(*common, combine=combine, own_steps=graph.input.shortest > 0)

@@ -1,0 +1,154 @@
+"""A class, or an object, at each pixel."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics.classification import MulticlassF1Score, MulticlassJaccardIndex
+
+from cases import every
+from hdlif.inputs.fitting import IGNORED
+from hdlif.inputs.objects import BOUNDARY, INSIDE, PARTS, matched, objects_of
+from hdlif.training.tasks import Instances, Segment
+from hdlif.training.tasks.segment import CrossEntropyAndDice
+
+T, B, SIDE = 3, 4, 12
+ABC = ("a", "b", "c")
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def classes(count: int = 3, seed: int = 1) -> Tensor:
+    """Some of the pixels are ignored."""
+    return torch.randint(IGNORED, count, (B, SIDE, SIDE), generator=torch.Generator().manual_seed(seed))
+
+
+def squares() -> Tensor:
+    """Maps of two objects that touch, a third one, and a row that is ignored."""
+    maps = torch.zeros(B, SIDE, SIDE, dtype=torch.int64)
+    maps[:, 1:6, 1:5], maps[:, 1:7, 5:9], maps[:, 8:11, 2:8] = 5, 2, 9
+    maps[:, 11] = IGNORED
+    return maps
+
+
+def one_hot(parts: Tensor, count: int = 3, size: float = 9.0) -> Tensor:
+    return size * F.one_hot(parts.clamp_min(0), count).movedim(-1, 1).float()
+
+
+def test_the_loss_is_that_of_the_formula_and_leaves_out_ignored_pixels() -> None:
+    logits, target = drawn(B, 3, SIDE, SIDE), classes()
+    losses = []
+    for one, true in zip(logits.movedim(1, -1), target, strict=True):
+        valid = true >= 0
+        p, g = one[valid].softmax(-1), F.one_hot(true[valid], 3)
+        dice = [(2 * (p[:, c] * g[:, c]).sum() + 1) / (p[:, c].sum() + g[:, c].sum() + 1) for c in range(3)]
+        losses.append(F.cross_entropy(one[valid], true[valid]) + 0.5 * (1 - torch.stack(dice).mean()))
+    torch.testing.assert_close(CrossEntropyAndDice(0.5)(logits, target), torch.stack(losses).mean())
+
+
+def test_a_batch_has_the_mean_loss_of_its_halves() -> None:
+    """As ranks and accumulated batches need; halves have other numbers of ignored pixels."""
+    logits, target = drawn(B, 3, SIDE, SIDE), classes()
+    criterion = CrossEntropyAndDice()
+    halves = [criterion(logits[half], target[half]) for half in (slice(0, 2), slice(2, 4))]
+    torch.testing.assert_close(criterion(logits, target), torch.stack(halves).mean())
+    assert criterion(logits[:1], torch.full_like(target[:1], IGNORED)).item() == 0
+
+
+def evaluated(task: Segment, outputs: Tensor, target: Tensor, *, batches: int = 2) -> Any:
+    tally = task.tally()
+    for one, true in zip(outputs.chunk(batches, 1), target.chunk(batches), strict=True):
+        tally(one, true)
+    return tally.evaluation()
+
+
+@every(combine=["mean", "last"])
+def test_overlaps_are_those_of_torchmetrics(combine: Any) -> None:
+    outputs, target = drawn(T, B, 3, SIDE, SIDE), classes()
+    found = evaluated(Segment(ABC, T, combine), outputs, target)
+    for step in range(T):
+        chosen = (outputs[step] if combine == "last" else outputs[: step + 1].mean(0)).argmax(1)
+        iou = MulticlassJaccardIndex(3, ignore_index=IGNORED)(chosen, target).item()
+        assert found.per_step[step] == pytest.approx(iou, abs=1e-6)
+    assert found.metrics["miou"] == found.per_step[-1]
+    dice = MulticlassF1Score(3, ignore_index=IGNORED)(chosen, target).item()
+    assert found.metrics["dice"] == pytest.approx(dice, abs=1e-6)
+    seen = target >= 0
+    assert found.metrics["pixel_accuracy"] == pytest.approx((chosen == target)[seen].float().mean().item())
+
+
+def test_a_class_that_is_neither_there_nor_predicted_is_not_in_the_mean() -> None:
+    target = classes(2)
+    found = evaluated(Segment(ABC, T), one_hot(target).expand(T, -1, -1, -1, -1), target)
+    assert found.metrics == {"miou": 1, "dice": 1, "pixel_accuracy": 1}
+
+
+def test_the_boundary_of_an_object_is_where_another_number_is_at_an_edge() -> None:
+    numbers = squares()
+    parts = Instances(PARTS, 1).learned(numbers)
+    assert torch.equal(parts < 1, numbers < 1)
+    assert torch.equal(parts[numbers == IGNORED], numbers[numbers == IGNORED])
+    # A pixel beside the ignored row has no boundary there: nothing is known of its neighbour.
+    assert (parts[0, 10, 3:7] == INSIDE).all()
+    assert parts[0, 2:5, 2:4].unique().tolist() == [INSIDE]
+    assert parts[0, 1:6, 4:6].unique().tolist() == [BOUNDARY]
+    assert torch.equal(parts, Instances(PARTS, 1).learned(3 * numbers.clamp_min(0) + numbers.clamp_max(0)))
+
+
+@every(combine=["mean", "last"])
+def test_objects_are_counted_as_the_runtimes_function_finds_them(combine: Any) -> None:
+    task, numbers = Instances(PARTS, T, combine), squares()
+    outputs = one_hot(task.learned(numbers), size=1.0)[None] + 0.6 * drawn(T, B, 3, SIDE, SIDE)
+    found = evaluated(task, outputs, numbers)
+    logits = (outputs[-1] if combine == "last" else outputs.mean(0)).numpy()
+    counts = np.array([matched(objects_of(one), true.numpy()) for one, true in zip(logits, numbers, strict=True)]).sum(
+        0
+    )
+    assert counts[0] > 0
+    assert counts[1:].sum() > 0
+    assert found.metrics["ap50"] == pytest.approx(counts[0] / counts.sum())
+    foreground = torch.from_numpy(logits).softmax(1)[:, 0] < 0.5
+    seen = numbers >= 0
+    common, either = ((foreground & (numbers > 0))[seen].sum(), (foreground | (numbers > 0))[seen].sum())
+    assert found.metrics["iou"] == pytest.approx((common / either).item())
+    assert found.per_step[-1] == found.metrics["iou"]
+
+
+def test_what_is_predicted_as_it_is_has_every_object() -> None:
+    task, numbers = Instances(PARTS, T), squares()
+    found = evaluated(task, one_hot(task.learned(numbers)).expand(T, -1, -1, -1, -1), numbers)
+    assert found.metrics == {"ap50": 1, "iou": 1, "dice": 1}
+    assert task.better(found) == 1
+
+
+@every("task", "target", of=[(Segment(ABC, T), classes()), (Instances(PARTS, T), squares())])
+def test_right_answers_metrics_and_drawings_are_of_pixels_that_count(task: Segment, target: Tensor) -> None:
+    wanted = task.learned(target)
+    outputs = one_hot(wanted).expand(T, -1, -1, -1, -1)
+    valid = int((target >= 0).sum())
+    right, of = task.right(outputs, tuple(range(T)), target)
+    assert (int(right), of) == (valid, valid)
+    probabilities, true = task.scored(outputs, target)
+    assert probabilities.shape == (valid, 3)
+    assert torch.equal(probabilities.argmax(1), true)
+    drawing = task.drawing()
+    drawing(outputs, target)
+    counts = torch.tensor(drawing.files()["confusion"]["counts"])
+    assert counts.sum() == counts.diagonal().sum() == valid
+
+
+def test_further_metrics_may_choose_the_best_epoch() -> None:
+    task = Segment(ABC, T, metrics={"f1": MulticlassF1Score(3)}, best="f1")
+    target = classes()
+    found = evaluated(task, one_hot(target).expand(T, -1, -1, -1, -1), target)
+    assert task.better(found) == found.metrics["f1"] == 1
+
+
+def test_a_weight_below_0_is_refused() -> None:
+    with pytest.raises(ValueError, match="dice = -1"):
+        Segment(ABC, T, dice=-1)
