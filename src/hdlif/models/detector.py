@@ -135,7 +135,7 @@ class _Wires:
             "act": self._neuron(place),
             "conv": self._conv(coarser[0], channels, 1),
             "bn": self._norm(channels),
-            "up": nn.Upsample(scale_factor=2),
+            "up": nn.UpsamplingNearest2d(scale_factor=2),
         }
         self.lines.append(Line(f"{name}.sum", Sum(), (value, self.run(name, Sequential(layers), coarser[1]))))
         return f"{name}.sum"
