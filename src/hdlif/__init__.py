@@ -19,7 +19,7 @@ _AT = {
     "export": "cli.export",
     "predict": "cli.predict",
     **dict.fromkeys(("Checkpoints", "Fit", "Log", "Progress", "Trainer"), "training"),
-    **dict.fromkeys(("Classify", "LabelSequence", "Multilabel", "Regress"), "training.tasks"),
+    **dict.fromkeys(("Classify", "Instances", "LabelSequence", "Multilabel", "Regress", "Segment"), "training.tasks"),
     "TrainingConfig": "config",
     **dict.fromkeys(("ForwardMode", "NDOT", "OTTT", "SLTT", "STBP", "StochasticStep", "StochasticWindow"), "learning"),
     **dict.fromkeys(("Session", "Stream"), "runtime"),

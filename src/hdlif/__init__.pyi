@@ -41,9 +41,11 @@ from hdlif.training import Progress as Progress
 from hdlif.training import Trainer as Trainer
 from hdlif.training import tasks as tasks
 from hdlif.training.tasks import Classify as Classify
+from hdlif.training.tasks import Instances as Instances
 from hdlif.training.tasks import LabelSequence as LabelSequence
 from hdlif.training.tasks import Multilabel as Multilabel
 from hdlif.training.tasks import Regress as Regress
+from hdlif.training.tasks import Segment as Segment
 
 __version__: str
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cases import every
+from cases import every, sampled
 from hdlif.cli.data import inspect
 from hdlif.cli.data_text import as_text
 from hdlif.cli.eval import evaluate, evaluation_text
@@ -101,3 +101,17 @@ def test_the_recipe_follows_from_the_data(instances: str, kind: str, tmp_path: P
     assert (recipe.model.kind, recipe.task.kind) == ("unet", kind)
     assert recipe.data.augment == ("flip", "flip_vertical", "random_resized_crop")
     assert recipe.training.epochs * (8 // recipe.data.batch_size) >= 800
+
+
+@sampled(
+    5,
+    rule=["stbp", "sltt", "stochastic_step", "stochastic_window", "ottt", "ndot"],
+    network=["nuclei_hdlif", "nuclei_hdlif_w1p5_s4", "nuclei_lif"],
+)
+def test_rules_train_networks_of_maps(rule: str, network: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    if rule in ("ottt", "ndot"):
+        network = "nuclei_lif"
+    length = ", length: 2" if rule == "stochastic_window" else ""
+    root = write_maps(tmp_path_factory.mktemp("maps"), 6, instances=True)
+    settings = [*SMALL, "data.size=8", f"data.path={root}", f"rule={{kind: {rule}{length}}}"]
+    builders.try_update(load_with_data(network, settings)[0])

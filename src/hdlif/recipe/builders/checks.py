@@ -220,11 +220,9 @@ def _check_network(recipe: Recipe, task: Task) -> nn.Module:
     is_map = target in _MAPS
     if bool(places) != is_map and target != "own":
         seen = f"model.{recipe.model.kind} gives {'a map' if places else 'one answer'} for an image"
-        fix = (
-            "a network of maps, such as --set 'model={kind: unet, width: 16, depth: 3}'"
-            if is_map
-            else "another, or end it with nn.Flatten() and nn.Linear"
-        )
+        fix = "another, or end it with nn.Flatten() and nn.Linear"
+        if is_map:
+            fix = "a network of maps, such as --set 'model={kind: unet, width: 16, depth: 3}'"
         raise RecipeError(f'{seen}, and task.kind = "{recipe.task.kind}" does not learn that; take {fix}')
     if is_map and places != [*shape[1:]]:
         seen = f"model.{recipe.model.kind} gives maps of {places}, and the images are {list(shape[1:])}"
