@@ -1,5 +1,6 @@
 """A folder of images with boxes around objects, in Pascal VOC, COCO or YOLO files."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -50,8 +51,8 @@ class Boxes(Placed, OfImages):
 
     def find(self) -> OwnData:
         place = self.place("a folder of images with boxes")
-        # os.path's functions return False for names that cannot exist.
-        if not place.is_dir():
+        # os.path returns False for names that cannot exist; Path's own methods raise if a name is too long.
+        if not os.path.isdir(place):  # noqa: PTH112
             raise DataError(f"{place}: there is no such folder; {LAYOUTS}")
         found, ignored = self._annotations(place)
         if not found.images:
