@@ -87,7 +87,7 @@ def placed(one: BoxedImage, width: int, height: int) -> PlacedBoxes:
     if one.size is not None and one.size != (width, height):
         turned = "; the image may have been turned since" if one.size == (height, width) else ""
         raise Unreadable(
-            f"its boxes are of an image of {one.size[0]}x{one.size[1]}, and it has {width}x{height} pixels{turned}"
+            f"its boxes are of an image of {one.size[0]:g}x{one.size[1]:g}, and it has {width}x{height} pixels{turned}"
         )
     if len(one.boxes) > MOST_BOXES:
         raise Unreadable(f"it has {len(one.boxes):,} boxes, and at most {MOST_BOXES:,} are read")

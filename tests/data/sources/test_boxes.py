@@ -65,6 +65,29 @@ def test_parts_are_those_of_the_files(tmp_path: Path) -> None:
         assert tuple(data.count(part) for part in ("train", "validation", "test")) == counts, name
 
 
+def test_parts_may_have_folders_of_their_own(tmp_path: Path) -> None:
+    """As exports of Roboflow have them: train/images and train/labels, or train/_annotations.coco.json."""
+    yolo, coco = write_yolo(tmp_path / "yolo"), tmp_path / "coco"
+    for number in range(12):
+        part = ("train", "train", "valid", "test")[number % 4]
+        for kind, end in (("images", "png"), ("labels", "txt")):
+            (yolo / part / kind).mkdir(parents=True, exist_ok=True)
+            (yolo / kind / f"{number:03}.{end}").rename(yolo / part / kind / f"{number:03}.{end}")
+    for part in ("train", "valid"):
+        (coco / part).mkdir(parents=True)
+        numbers = range(part == "valid", 12, 2)
+        for number in numbers:
+            draw(number)[0].save(coco / f"{part}/{number:03}.png")
+        (coco / f"{part}/_annotations.coco.json").write_text(json.dumps(coco_tree(list(numbers))))
+    shutil.rmtree(yolo / "images")
+    shutil.rmtree(yolo / "labels")
+    for root, counts in ((yolo, (6, 3, 3)), (coco, (5, 6, 1))):
+        assert kind_at(str(root)) == "boxes"
+        data = found(root)
+        assert tuple(data.count(part) for part in ("train", "validation", "test")) == counts
+        assert len(boxes_by_file(data)) == 12
+
+
 def test_a_letterbox_scales_boxes_and_a_class_may_be_named_before_the_others(tmp_path: Path) -> None:
     data = found(write_voc(tmp_path), size=48, classes=["red", "blue", "green"])
     assert data.classes == ("red", "blue", "green")

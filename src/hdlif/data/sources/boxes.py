@@ -46,8 +46,8 @@ class Boxes(Placed, OfImages):
     fit: Fit = "letterbox"
     format: Format | None = None
     classes: Sequence[str] | None = None
-    _read: dict[str, BoxedImage] = field(default_factory=dict, repr=False, compare=False)
-    _placed: dict[str, PlacedBoxes] = field(default_factory=dict, repr=False, compare=False)
+    _read: dict[str, BoxedImage] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _placed: dict[str, PlacedBoxes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def find(self) -> OwnData:
         place = self.place("a folder of images with boxes")

@@ -227,7 +227,11 @@ def _check_network(recipe: Recipe, task: Task) -> nn.Module:
     if is_map and places != [*shape[1:]]:
         seen = f"model.{recipe.model.kind} gives maps of {places}, and the images are {list(shape[1:])}"
         raise RecipeError(f"{seen}; let it give maps of their size")
-    if count != (wanted := getattr(task, "output_count", len(task.outputs))):
+    wanted = getattr(task, "output_count", len(task.outputs))
+    if count != wanted != len(task.outputs):
+        seen = f'model.{recipe.model.kind} gives {count} outputs, and task.kind = "{recipe.task.kind}" reads {wanted}'
+        raise RecipeError(f"{seen}; take a network of such, as in --set 'model={{kind: detector}}'")
+    if count != wanted:
         seen = f"model.{recipe.model.kind} gives {count} outputs, and {recipe.data.kind} has {wanted} classes"
         raise RecipeError(f"{seen} or values; take `classes` as an argument, and end with as many")
     if neurons * recipe.data.batch_size > MOST_NEURONS:

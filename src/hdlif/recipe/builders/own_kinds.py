@@ -340,9 +340,11 @@ def _kinds_at(path: str) -> tuple[str, ...]:
 
 
 def _has_boxes(path: str) -> bool:
-    """Return whether a folder has files of boxes where Pascal VOC, COCO and YOLO have them."""
-    for folder, end in (("Annotations", ".xml"), ("annotations", ".xml"), ("annotations", ".json"), ("labels", ".txt")):
-        for _, _, files in os.walk(os.path.join(path, folder)):  # noqa: PTH118
-            if any(name.lower().endswith(end) for name in files):
+    """Return whether a folder, or its folder train, has files of boxes where Pascal VOC, COCO and YOLO have them."""
+    for place in (Path(path), Path(path, "train")):
+        for files in ("Annotations/*.xml", "annotations/*.xml", "annotations/*.json", "*.coco.json"):
+            if next(place.glob(files), None) is not None:
                 return True
+        if (place / "images").is_dir() and next((place / "labels").rglob("*.txt"), None) is not None:
+            return True
     return False

@@ -40,7 +40,9 @@ _FITTING = {
     "instances": "task.kind=instances",
     "boxes": "task.kind=detect",
 }
-GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics", "own_steps", "size")
+GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics", "own_steps", "size", "strides")
+DETECTED_AT = (8,)
+"""Strides of the levels of a detector that does not state any."""
 _MEASURING = ("metrics", "best")
 """Keys that say what is measured, and nothing of what is learned."""
 LearnFrom = Literal["every", "last", "late"]
@@ -109,7 +111,6 @@ class Multilabel(_Ours, kind="multilabel", makes=At("hdlif.training.tasks:Multil
 class Detect(_Ours, kind="detect", makes=At("hdlif.training.tasks:Detect")):
     """Boxes around objects in an image."""
 
-    strides: list[int] = field([8], "Pixels between the places of each grid of the network, model.strides.")
     threshold: float = field(0.3, "Score from which a box is given.")
     overlap: float = field(0.6, "Overlap of two boxes of a class from which the lower score is dropped; 1 keeps both.")
     box_weight: float = field(1.0, "Factor of the loss of the boxes; that of their classes has 1.")
@@ -218,6 +219,7 @@ def build_measured_task(recipe: Recipe) -> Built:
             label_smoothing=recipe.training.label_smoothing,
             own_steps=described.target == "class_and_steps",
             size=tuple(input_record(recipe).shape[1:]),
+            strides=recipe.model.arguments.get("strides", DETECTED_AT),
         )
     except InputError as error:
         raise RecipeError(str(error)) from error

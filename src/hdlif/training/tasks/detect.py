@@ -143,7 +143,7 @@ class _Tally(Tally):
 
     def __init__(self, task: Detect) -> None:
         super().__init__(task.asked(), true=len(task.outputs))
-        self._task, self._criterion, self._rows = task, task.criterion(), [np.zeros((0, 3 + len(IOUS)))]
+        self._task, self._criterion, self._rows = task, task.criterion(), [np.zeros((0, 3 + len(IOUS)), np.float32)]
 
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
         return loss_over(self._criterion, outputs, target, mean_logits)
@@ -154,7 +154,8 @@ class _Tally(Tally):
         for step, mean in enumerate(outputs.cumsum(0) / steps):
             for found, one in zip(self._task.boxes(mean, LEAST_SCORE), true, strict=True):
                 right = match_boxes(found, one[:, 1:], one[:, 0].astype(np.int64))
-                self._rows.append(np.column_stack([np.full(len(found), step), found.labels, found.scores, right]))
+                columns = [np.full(len(found), step), found.labels, found.scores, right]
+                self._rows.append(np.column_stack(columns).astype(np.float32))
         labels = target[..., 0][target[..., 0] >= 0].long()
         return {"true": torch.bincount(labels, minlength=len(self._task.outputs))}
 
