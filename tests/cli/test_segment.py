@@ -1,5 +1,7 @@
 """Maps of classes and of objects: from a folder through training to `hdlif eval`, the report and a sheet."""
 
+import base64
+import io
 import json
 from pathlib import Path
 
@@ -36,7 +38,15 @@ def test_maps_are_learned_measured_and_reported(kind: str, tmp_path: Path) -> No
     labels = {"segment": ["ground", "dark", "bright"], "instances": ["background", "object"]}[kind]
     confusion = json.loads((out / "confusion.json").read_text())
     assert (confusion["labels"], confusion["of"]) == (labels, "pixels")
-    assert "pixels" in Path(report([out])["report"]).read_text()
+    gallery = json.loads((out / "gallery.json").read_text())["images"]
+    page = Path(report([out])["report"]).read_text()
+    assert "pixels" in page
+    assert 1 <= len(gallery) <= 6
+    assert [one["score"] for one in gallery] == sorted(one["score"] for one in gallery)
+    for one in gallery:
+        assert Image.open(io.BytesIO(base64.b64decode(one["truth"]))).size == (128, 128)
+        assert one["answer"] in page
+    assert "; img-src data:" in page
 
 
 def checked(settings: list[str]) -> None:
@@ -80,6 +90,7 @@ def test_objects_of_new_folders_are_measured_as_those_of_the_training(tmp_path: 
 def test_a_sheet_shows_images_with_their_maps(tmp_path: Path) -> None:
     for instances in (False, True):
         root = write_maps(tmp_path / f"{instances}", instances=instances)
+        (root / "labels" / "03.png").unlink()
         settings = [f"data.instances={str(instances).lower()}"]
         result = inspect(str(root), overrides=settings, out=tmp_path / f"{instances}.png")
         assert result["kind"] == "masks"
@@ -89,6 +100,8 @@ def test_a_sheet_shows_images_with_their_maps(tmp_path: Path) -> None:
         coloured = (pixels.max(-1).astype(int) - pixels.min(-1)) > 30
         assert coloured.mean() > 0.02
         text = as_text(result)
+        assert "unreadable     1 file; a training refuses it" in text
+        assert "images/03.png: there is no labels/03.png" in text
         assert ("learned        objects" if instances else "learned        0, 1, 2") in text
 
 

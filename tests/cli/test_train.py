@@ -156,7 +156,7 @@ def test_a_single_stream_is_enough_and_a_loss_that_is_not_finite_is_located(tmp_
 FAST = ["training.epochs=1", "data.batch_size=32", "model.width=4", "model.blocks=[1]", "data.train=32"]
 KEPT = [*FAST, "training.keep_every=1"]
 OPTIONS: dict[str, Any] = {"overrides": FAST, "memory_repeats": 0}
-OF_OTHER_TASKS = {"errors.json", "labels.json"}
+OF_OTHER_TASKS = {"errors.json", "labels.json", "gallery.json"}
 FILES = {"recipe.yaml", "metrics.jsonl", "tensorboard", *MEASURED} - OF_OTHER_TASKS
 FILES |= {f"{name}.safetensors" for name in ("last", "previous", "best", "model", "damaged", "epoch_1")}
 

@@ -65,6 +65,7 @@ def test_events_that_are_not_drawn_are_passed_over(make_run):
 EARLY = {"time_steps": 4, "confidence": [0.0, 1.0], "steps": [1.0, 4.0], "accuracy": [0.5, 0.75]}
 ERRORS = {"names": ["a"], "mean": [0.5], "deviation": [1.0], "true": [[1.0, 2.0]], "predicted": [[1.0, 3.0]]}
 COUNTS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
+IMAGE = {"score": 0.5, "truth": "iVBORw0KGgo=", "answer": "iVBORw0KGgo="}
 # The field of a run, its file and content, and changes that damage it.
 MEASURED = [
     (
@@ -74,6 +75,7 @@ MEASURED = [
     ("early", "early.json", EARLY, [{"steps": [1.0]}, {"accuracy": [0.5, None]}]),
     ("errors", "errors.json", ERRORS, [{"mean": []}, {"predicted": [[1.0]]}]),
     ("labels", "labels.json", {"names": ["a"], "f1": [0.5], **{key: [1] for key in COUNTS}}, [{"f1": []}]),
+    ("galleries", "gallery.json", {"images": [IMAGE]}, [{"images": [IMAGE | {"truth": '"><script>'}]}, {"images": 1}]),
 ]
 
 

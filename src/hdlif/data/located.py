@@ -38,8 +38,7 @@ def check_located(labels: Tensor, located: Located) -> None:
 def moved(x: Tensor, y: Tensor, bits: Bits, *, together: Together, located: Located) -> tuple[Tensor, Tensor]:
     """Transform images [B, C, H, W] and their targets [B, ...] alike; draws are seeded by each image's bits.
 
-    What a transform shows beyond a map is `IGNORED`. Boxes are clipped to the image, and dropped if less than
-    `MIN_SIDE` is left of a side.
+    Boxes are clipped to the image, and dropped if less than `MIN_SIDE` is left of a side.
     """
     transform = together(*x.shape[-2:])
     pairs = seeded(lambda pair: _moved_one(*pair, transform, located), list(zip(x, y, strict=True)), bits)
@@ -85,7 +84,7 @@ def flipped_vertically(height: int, width: int) -> Any:
 
 
 def shifted(height: int, width: int, *, part: int) -> Any:
-    """Move by up to 1/part of each side, at least 1 pixel, over zeros (RandomCrop with padding)."""
+    """Move by up to 1/part of each side, at least 1 pixel, over zeros and `IGNORED` (RandomCrop with padding)."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
@@ -95,7 +94,7 @@ def shifted(height: int, width: int, *, part: int) -> Any:
 
 
 def resized_crop(height: int, width: int) -> Any:
-    """Resize a random quarter to all of the image, sides at most 4:3, to its size (RandomResizedCrop)."""
+    """Cut 25 to 100 % out of the image, sides at most 4:3, at its size (RandomResizedCrop)."""
     from torchvision.transforms import v2
 
     return v2.RandomResizedCrop((height, width), scale=(0.25, 1.0), antialias=True)

@@ -53,7 +53,7 @@ def sheet(found: Found) -> tuple[Pixels, str]:
     if train.located is not None:
         side = found.input.shape[1]
         drawn = [
-            [_with_target(one, target, side) for one, target in zip(pictures, train.labels[row].numpy(), strict=True)]
+            [with_target(one, target, side) for one, target in zip(pictures, train.labels[row].numpy(), strict=True)]
             for pictures, (_, row) in zip(drawn, members, strict=True)
         ]
     height, width, _ = drawn[0][0].shape
@@ -97,7 +97,7 @@ def _first(count: int, located: Located) -> tuple[list[tuple[str, Tensor]], str]
     return [("", row) for row in rows], f"the first ones, with their {'maps' if located == 'map' else 'boxes'}"
 
 
-def _with_target(picture: Pixels, target: NDArray[Any], side: int) -> Pixels:
+def with_target(picture: Pixels, target: NDArray[Any], side: int) -> Pixels:
     """A picture with what is at its places: half of the colour of each number but 0 of a map [H, W], or boxes [M, 5].
 
     Args:
@@ -145,13 +145,13 @@ def _of_samples(found: Found, raw: NDArray[Any]) -> NDArray[Any]:
 def _drawn(found: Found, sample: NDArray[Any]) -> Pixels:
     if found.input.kind == "image":
         channels, height, width = sample.shape
-        return _enlarged(np.broadcast_to(sample, (3, height, width)) if channels == 1 else sample)
+        return enlarged(np.broadcast_to(sample, (3, height, width)) if channels == 1 else sample)
     if found.input.kind == "events":
-        return _enlarged(_of_counts(sample))
+        return enlarged(_of_counts(sample))
     if found.input.sound is not None:
         # low tones at the bottom
         grey = np.round(255 * sample[::-1]).astype(np.uint8)
-        return _enlarged(np.broadcast_to(grey, (3, *grey.shape)))
+        return enlarged(np.broadcast_to(grey, (3, *grey.shape)))
     return _curves(sample)
 
 
@@ -161,7 +161,7 @@ def _of_counts(counts: NDArray[Any]) -> Pixels:
     return np.stack([brighter, np.minimum(darker, brighter), darker]).astype(np.uint8)
 
 
-def _enlarged(pixels: NDArray[Any]) -> Pixels:
+def enlarged(pixels: NDArray[Any]) -> Pixels:
     """[3, H, W] as [H, W, 3], enlarged by a whole number."""
     larger = max(1, MOST_SHEET_SIDE // max(pixels.shape[1:]))
     return np.asarray(pixels.transpose(1, 2, 0).repeat(larger, axis=0).repeat(larger, axis=1), np.uint8)

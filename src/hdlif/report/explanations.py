@@ -55,6 +55,11 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         "counts are on the diagonal; a count beside it is a mistake, and a dot is zero.",
         "reference/tasks",
     ),
+    "gallery": Explanation(
+        "The test images with the lowest scores, the lowest first: the true target drawn into the image, and what "
+        "the network answers. Look for what they have in common.",
+        "reference/tasks",
+    ),
     "commonest": Explanation(
         "A row is one kind of mistake, the most frequent first: what the samples are, what the network took "
         "them for, and how often.",

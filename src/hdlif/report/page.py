@@ -89,6 +89,7 @@ def render(
         classified=any(network.accuracy is not None for network in networks),
         differences=_differences(networks),
         matrices=matrices(run.confusions, samples),
+        galleries=run.galleries,
         artefact=_artefact(run.artefact, samples) if run.artefact else None,
         names=names,
         provenance=_provenance(networks),

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypeVar
+from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
-from pydantic import TypeAdapter, ValidationError, with_config
+from pydantic import Field, TypeAdapter, ValidationError, with_config
 
 # Before Python 3.12 pydantic refuses the TypedDict of typing.
 from typing_extensions import TypedDict
@@ -16,6 +16,8 @@ from hdlif.inputs.plain_yaml import is_deeper
 from hdlif.recipe import one_component
 from hdlif.recipe.runs.summary import FINITE, MOST_LEVELS, MOST_METRICS, MOST_SUMMARY, RESULT, Name, Number, TrainResult
 from hdlif.whole_files import read_regular
+
+Base64 = Annotated[str, Field(pattern="^[A-Za-z0-9+/]+=*$")]
 
 
 class Metric(TypedDict):
@@ -148,6 +150,21 @@ class Demo(TypedDict):
     hardware: NotRequired[dict[str, Any]]
 
 
+@with_config(FINITE)
+class GalleryImage(TypedDict):
+    """A test image with the truth and with the answer drawn, as PNG files in base64, and the answer's score."""
+
+    score: float
+    truth: Base64
+    answer: Base64
+
+
+class Gallery(TypedDict):
+    """A run's `gallery.json`: the test images that are answered worst."""
+
+    images: list[GalleryImage]
+
+
 _DEMO = TypeAdapter(Demo)
 _METRIC = TypeAdapter(Metric)
 _COHERENCE = TypeAdapter(CoherenceFile)
@@ -156,6 +173,7 @@ _OF_NETWORKS: Mapping[str, tuple[str, TypeAdapter[Any]]] = {
     "early": ("early.json", TypeAdapter(Early)),
     "errors": ("errors.json", TypeAdapter(Errors)),
     "labels": ("labels.json", TypeAdapter(Labels)),
+    "galleries": ("gallery.json", TypeAdapter(Gallery)),
 }
 """Files that a run folder may have, and the fields of `Run` that hold them."""
 _FIX = "finish the run with `hdlif train RECIPE --resume`, or run it again"
@@ -177,6 +195,7 @@ class Run:
     early: dict[str, Early] = field(default_factory=dict)
     errors: dict[str, Errors] = field(default_factory=dict)
     labels: dict[str, Labels] = field(default_factory=dict)
+    galleries: dict[str, Gallery] = field(default_factory=dict)
     artefact: Artefact | None = None
     data: str | None = None
     coherence: list[Coherence] = field(default_factory=list)

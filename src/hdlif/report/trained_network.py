@@ -18,6 +18,7 @@ from hdlif.recipe.runs.summary import Neuron
 from hdlif.report.accounting import saved_bytes
 from hdlif.report.counts import Counts, counts, deployed_or_none, without_graph
 from hdlif.report.evaluation import Evaluated, evaluate_network
+from hdlif.report.gallery import gallery
 from hdlif.training import progress_bar, warn
 from hdlif.training.tasks import Measured
 
@@ -84,11 +85,14 @@ def measure(
         name=f"{recipe.name}, test",
     )
     model.cpu()
+    drawings = dict(drawing.files())
+    if worst := getattr(drawing, "worst", None):
+        drawings["gallery"] = gallery(sets.test, worst)
     in_neurons = set(map(id, step_parameters(model)))
     return MeasuredNetwork(
         evaluated,
         task,
-        drawing.files(),
+        drawings,
         counts(graph or model, recipe, first_images(sets.test, PROFILED_IMAGES), initial),
         sum(p.numel() for p in model.parameters()),
         4e-6 * sum(p.numel() for p in model.parameters() if id(p) not in in_neurons),

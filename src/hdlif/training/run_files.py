@@ -24,6 +24,7 @@ WRITTEN = (
     "early.json",
     "errors.json",
     "labels.json",
+    "gallery.json",
     "recipe.yaml",
     "data_files.json",
 )

@@ -171,6 +171,11 @@ def test_settings_that_do_not_go_together_are_refused(settings: dict[str, object
         find(root, **settings)
 
 
+def test_many_numbers_are_taken_for_objects(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"numbers up to 300, .* if they are of objects, set data.instances=true"):
+        find(write_maps(tmp_path / "a", 3, instances=True))
+
+
 def test_other_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     with pytest.raises(DataError, match="contains other folders; put images into images/"):

@@ -152,3 +152,22 @@ def test_further_metrics_may_choose_the_best_epoch() -> None:
 def test_a_weight_below_0_is_refused() -> None:
     with pytest.raises(ValueError, match="dice = -1"):
         Segment(ABC, T, dice=-1)
+
+
+def test_the_images_with_the_worst_answers_are_kept_whatever_the_batches() -> None:
+    task, numbers = Instances(PARTS, T), squares()[:1].expand(10, -1, -1).contiguous()
+    outputs = one_hot(task.learned(numbers)).expand(T, -1, -1, -1, -1).clone()
+    # The second image misses one object, the eighth all of them.
+    outputs[:, 1, :, 8:11] = one_hot(torch.zeros(1, 3, SIDE, dtype=torch.int64))[0]
+    outputs[:, 7] = one_hot(torch.zeros(1, SIDE, SIDE, dtype=torch.int64))[0]
+    for size in (1, 3, 10):
+        drawing = task.drawing()
+        for part in torch.arange(10).split(size):
+            drawing(outputs[:, part], numbers[part])
+        assert [(one.index, one.score) for one in drawing.worst] == [
+            (7, 0),
+            (1, 2 / 3),
+            *((n, 1) for n in (0, 2, 3, 4)),
+        ]
+        assert drawing.worst[0].answer.max() == 0
+        assert drawing.worst[1].answer.max() == 2

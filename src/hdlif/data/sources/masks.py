@@ -107,6 +107,11 @@ class Masks(Placed, OfImages):
                 largest = max(largest, int(_classes_at(one.target).max()))
             except (OSError, Unreadable):
                 continue
+        if largest >= _MOST_CLASSES:
+            raise DataError(
+                f"{self.place()}: its maps have numbers up to {largest:,}, and at most {_MOST_CLASSES} classes are "
+                "read; if they are of objects, set data.instances=true"
+            )
         return [str(number) for number in range(largest + 1)]
 
     def locate(

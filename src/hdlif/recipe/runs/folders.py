@@ -96,7 +96,7 @@ def _holder(path: Path) -> str:
 
 MEASURED = (
     *("summary.json", "confusion.json", "early.json", "errors.json", "labels.json", "coherence.json"),
-    *("report.html", "data_files.json"),
+    *("gallery.json", "report.html", "data_files.json"),
 )
 """What was measured of a run and of its data, which says nothing of the next one."""
 BUDGET = "budget.json"

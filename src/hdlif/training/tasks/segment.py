@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -20,6 +20,7 @@ from hdlif.training.tasks.task import (
     Evaluation,
     LearnFrom,
     RightBy,
+    Shown,
     Tally,
     Target,
     chosen_steps,
@@ -27,6 +28,9 @@ from hdlif.training.tasks.task import (
     so_far,
     timed,
 )
+
+SHOWN = 6
+"""Images that a report shows, those with the worst answers."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,12 @@ class Segment(Measured):
         chosen, wanted = outputs[counted_from(steps, self.first) :].mean(0).argmax(1), self.learned(target)
         return (chosen == wanted).sum(), int((wanted >= 0).sum())
 
+    def shown(self, outputs: Tensor, target: Tensor) -> Iterator[tuple[float, Tensor]]:
+        """The score of each image, mean intersection over union, and its map of answers, int64 [H, W]."""
+        predicted, true = self.answers(outputs, target)
+        for answer, one in zip(predicted[-1], true, strict=True):
+            yield float(_overlaps(_counts(answer, one, len(self.measured)))[0].nanmean()), answer.cpu()
+
     def scored(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         wanted = self.learned(target)
         mean = so_far(outputs, self.first)[-1].double() / (len(outputs) - self.first)
@@ -199,11 +209,17 @@ class Instances(Segment):
         mean = so_far(outputs, self.first) / counts.view(-1, 1, 1, 1, 1)
         return (mean.softmax(2)[:, :, objects.BACKGROUND] < 0.5).long(), target.clamp_max(1)
 
-    def matched(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """How many objects are found, wrongly found, and missed, int64 [3]."""
+    def matched(self, outputs: Tensor, target: Tensor) -> Iterator[tuple[tuple[int, int, int], Tensor]]:
+        """Of each image how many objects are found, wrongly found, and missed, and the numbers of those that are."""
         last = (so_far(outputs, self.first)[-1] / (len(outputs) - self.first)).float().cpu().numpy()
-        pairs = zip(last, target.cpu().numpy(), strict=True)
-        return torch.tensor([objects.matched(objects.objects_of(one), true) for one, true in pairs]).sum(0)
+        for one, true in zip(last, target.cpu().numpy(), strict=True):
+            found = objects.objects_of(one)
+            yield objects.matched(found, true), torch.from_numpy(found).long()
+
+    def shown(self, outputs: Tensor, target: Tensor) -> Iterator[tuple[float, Tensor]]:
+        """The score of each image, TP/(TP + FP + FN), and its map of numbers; an image without objects has 1."""
+        for counts, found in self.matched(outputs, target):
+            yield counts[0] / sum(counts) if any(counts) else 1.0, found
 
     def tally(self) -> Tally:
         """The average precision of objects, and intersection over union and Dice of their pixels."""
@@ -261,7 +277,10 @@ class _ObjectTally(_Tally):
         self._matched = task.matched
 
     def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
-        return {**super()._added(outputs, target), "objects": self._matched(outputs, target)}
+        return {
+            **super()._added(outputs, target),
+            "objects": torch.tensor([counts for counts, _ in self._matched(outputs, target)]).sum(0),
+        }
 
     def _score(self, sums: Mapping[str, Tensor]) -> float:
         """TP/(TP + FP + FN): 0 where there is neither an object nor an answer."""
@@ -274,16 +293,27 @@ class _ObjectTally(_Tally):
 
 
 class Pixels(Confusion):
-    """Counts of pixels by their true class and the one that is chosen after the last step."""
+    """Counts of pixels by their true class and the one that is chosen after the last step.
+
+    Attributes:
+        worst: the images with the worst answers, the worst first.
+    """
 
     def __init__(self, task: Segment) -> None:
         super().__init__(task.measured)
-        self._task = task
+        self._task, self._seen = task, 0
+        self.worst: list[Shown] = []
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
         """Add a batch: outputs [T, B, classes, H, W], target [B, H, W]."""
         predicted, true = self._task.answers(outputs, target)
         self.counts += _counts(predicted[-1], true, len(self.counts)).cpu()
+        self.worst += [
+            Shown(score, self._seen + place, answer)
+            for place, (score, answer) in enumerate(self._task.shown(outputs, target))
+        ]
+        self.worst = sorted(self.worst, key=lambda one: (one.score, one.index))[:SHOWN]
+        self._seen += len(target)
 
     def files(self) -> Mapping[str, Any]:
         """confusion.json, whose counts are of pixels."""

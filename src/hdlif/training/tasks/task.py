@@ -158,6 +158,21 @@ class Drawing(Protocol):
         """By name, what is written into the run folder as JSON."""
 
 
+@dataclass(frozen=True)
+class Shown:
+    """An image of a test set, and the answer to it.
+
+    Attributes:
+        score: how good the answer is; the larger the better.
+        index: the image's place in the set.
+        answer: a target at places of the image, as `hdlif.data.located` has it.
+    """
+
+    score: float
+    index: int
+    answer: Tensor
+
+
 class Task(Protocol):
     """What is learned: what the targets mean, the loss, and what is measured, drawn and reported of a sample.
 

@@ -1,0 +1,45 @@
+"""The test images that are answered worst, as a report shows them: the truth beside the answer."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from hdlif.report.data_sheet import enlarged, with_target
+
+if TYPE_CHECKING:
+    from hdlif.data import Samples
+    from hdlif.training.tasks.task import Shown
+
+
+def gallery(samples: Samples, shown: Sequence[Shown]) -> dict[str, Any]:
+    """Return gallery.json: of each image its score, and PNG files in base64 with the truth and with the answer drawn.
+
+    Args:
+        samples: images whose targets are at places of them.
+    """
+    return {"images": [_drawn(samples, one) for one in shown]}
+
+
+def _drawn(samples: Samples, shown: Shown) -> dict[str, Any]:
+    index = torch.tensor([shown.index])
+    pixels = samples.read(index)[0].numpy()
+    picture = enlarged(np.broadcast_to(pixels, (3, *pixels.shape[1:])))
+    truth = samples.plain().batch(index)[1][0]
+    drawn = {"truth": truth, "answer": shown.answer}
+    return {
+        "score": shown.score,
+        **{name: _png(with_target(picture, one.numpy(), pixels.shape[1])) for name, one in drawn.items()},
+    }
+
+
+def _png(pixels: Any) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
