@@ -28,7 +28,9 @@ def test_boxes_are_learned_measured_and_reported(tmp_path: Path) -> None:
     checked = evaluate(out)
     assert checked.metrics == pytest.approx(result.measured)
     assert evaluation_text(checked.as_dict()).startswith("ap50 ")
-    assert "ap50" in Path(report([out])["report"]).read_text()
+    page = Path(report([out])["report"]).read_text()
+    assert "ap50" in page
+    assert "Worst answers" in page
     # The classes of other boxes may be in another order.
     for other, count in ((write_coco(tmp_path / "coco"), 12), (write_yolo(tmp_path / "yolo"), 12)):
         found = evaluate(out, data=str(other), part="all")

@@ -127,6 +127,18 @@ def test_an_evaluation_has_the_precision_of_each_class_and_step() -> None:
     assert TASK.better(nothing) == -np.inf
 
 
+def test_a_report_shows_the_images_with_the_worst_answers() -> None:
+    box, other = (3.0, 4.0, 15.0, 20.0), (25.0, 5.0, 40.0, 30.0)
+    drawing = TASK.drawing()
+    drawing(
+        outputs_of([(0, box, 2.0)], [(1, box, 2.0), (0, other, 1.0)]),
+        targets([[0.0, *box]], [[0.0, *other], [1.0, *other]]),
+    )
+    drawing(outputs_of([], []), targets([NONE], [[0.0, *box]]))
+    assert [(one.index, one.score) for one in drawing.worst] == [(3, 0.0), (1, 0.5), (0, 1.0), (2, 1.0)]
+    torch.testing.assert_close(drawing.worst[1].answer, torch.tensor([[1.0, *box], [0.0, *other]]), atol=1e-4, rtol=0)
+
+
 def test_ranks_put_their_boxes_together() -> None:
     box = (3.0, 4.0, 15.0, 20.0)
     first, second = (outputs_of([(0, box, 2.0)]), targets([[0.0, *box]])), (outputs_of([]), targets([[0.0, *box]]))

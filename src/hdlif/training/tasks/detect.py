@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlif.graph.ops import TaskRecord
@@ -19,7 +20,18 @@ from hdlif.training.tasks.average_precision import IOUS, average_precision, matc
 from hdlif.training.tasks.box_loss import BoxLoss
 from hdlif.training.tasks.extra_metrics import Each
 from hdlif.training.tasks.measured_task import Measured
-from hdlif.training.tasks.task import Evaluation, LearnFrom, RightBy, Tally, Target, Total, chosen_steps, timed
+from hdlif.training.tasks.segment import SHOWN
+from hdlif.training.tasks.task import (
+    Evaluation,
+    LearnFrom,
+    RightBy,
+    Shown,
+    Tally,
+    Target,
+    Total,
+    chosen_steps,
+    timed,
+)
 
 LEAST_SCORE = 0.01
 """Of the boxes that precision is averaged over."""
@@ -99,9 +111,9 @@ class Detect(Measured):
         """Average precision."""
         return _Tally(self)
 
-    def drawing(self) -> _Nothing:
-        """Nothing that a report draws."""
-        return _Nothing()
+    def drawing(self) -> FoundBoxes:
+        """The images with the worst answers."""
+        return FoundBoxes(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         return torch.zeros(()), 0
@@ -150,7 +162,7 @@ class _Tally(Tally):
 
     def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
         steps = torch.arange(1, len(outputs) + 1, device=outputs.device)[:, None, None]
-        true = [one[one[:, 0] >= 0].cpu().numpy() for one in target]
+        true = _there(target)
         for step, mean in enumerate(outputs.cumsum(0) / steps):
             for found, one in zip(self._task.boxes(mean, LEAST_SCORE), true, strict=True):
                 right = match_boxes(found, one[:, 1:], one[:, 0].astype(np.int64))
@@ -192,10 +204,31 @@ class _Tally(Tally):
         return Evaluation(None, tuple(means[:, 0].tolist()), loss, n, metrics)
 
 
-class _Nothing:
-    """Draws nothing."""
+class FoundBoxes:
+    """The images with the worst answers, by F1: 2·right/(found + true), a box being right at an overlap of 0.5.
 
-    def __call__(self, outputs: Tensor, target: Tensor) -> None: ...
+    Attributes:
+        worst: the worst first; boxes as rows (class, corners), those with a score of the task's threshold.
+    """
+
+    def __init__(self, task: Detect) -> None:
+        self._task, self._seen = task, 0
+        self.worst: list[Shown] = []
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> None:
+        """Add a batch: outputs [T, B, n], target [B, M, 5]."""
+        for found, one in zip(self._task.boxes(outputs.mean(0)), _there(target), strict=True):
+            right, both = match_boxes(found, one[:, 1:], one[:, 0].astype(np.int64))[:, 0].sum(), len(found) + len(one)
+            answer = torch.from_numpy(np.column_stack([found.labels, found.corners]).astype(np.float32))
+            self.worst.append(Shown(float(2 * right / both) if both else 1.0, self._seen, answer))
+            self._seen += 1
+        self.worst = sorted(self.worst, key=lambda shown: (shown.score, shown.index))[:SHOWN]
 
     def files(self) -> Mapping[str, Any]:
+        """None."""
         return {}
+
+
+def _there(target: Tensor) -> list[NDArray[np.float32]]:
+    """The boxes of each sample, without the rows that have none."""
+    return [one[one[:, 0] >= 0].cpu().numpy() for one in target]
