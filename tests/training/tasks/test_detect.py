@@ -13,6 +13,7 @@ from cases import every
 from hdlif import Trainer, TrainingConfig
 from hdlif.data import DataSets
 from hdlif.data.sources.boxes import find_boxes
+from hdlif.errors import DataError
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep
 from hdlif.models import detector
 from hdlif.nn import HDLIF
@@ -159,6 +160,15 @@ def test_ranks_put_their_boxes_together() -> None:
 def test_arguments_out_of_range_are_refused(arguments: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=f"^{said} = "):
         Detect(("a",), 2, size=SIZE, **arguments)
+
+
+def test_boxes_of_an_unknown_class_are_refused(tmp_path: Path) -> None:
+    sets = find_boxes(None, path=str(write_voc(tmp_path)), size=SIZE).make((), 0)
+    sets.train.labels[0, 0, 0] = 2
+    with pytest.raises(
+        DataError, match=r"train: targets are \[6, 2, 5\], classes up to 2; give each box as \(class, left"
+    ):
+        trained(STBP(), sets, epochs=1)
 
 
 @every(rule=[STBP(), SLTT(), StochasticStep()])
