@@ -273,6 +273,21 @@ def test_yolo_classes_are_read(tmp_path: Path, name: str, text: str, classes: tu
     assert found(root).classes == classes
 
 
+def test_parts_and_attributes_of_an_object_are_passed_over() -> None:
+    part = "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>"
+    text = voc_text([(0, (1, 2, 3, 4))]).replace("</object>", f"{part}{part}<difficult>1</difficult></object>")
+    (box,) = parse_voc(text.encode())[1]
+    assert (box.label, box.corners) == ("red", (1, 2, 3, 4))
+
+
+def test_images_that_no_list_has_are_left_out_and_counted(tmp_path: Path) -> None:
+    write_voc(tmp_path)
+    draw(50)[0].save(tmp_path / "JPEGImages/050.png")
+    data = found(tmp_path)
+    assert sum(data.manifest.counts()[""].values()) == 12
+    assert data.seen["layout"] == "Pascal VOC files in Annotations, without 1 images that no list in ImageSets/Main has"
+
+
 def test_an_image_without_a_yolo_file_shows_no_object(tmp_path: Path) -> None:
     write_yolo(tmp_path)
     Image.new("RGB", (48, 32)).save(tmp_path / "images/empty.png")

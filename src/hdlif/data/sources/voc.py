@@ -17,6 +17,7 @@ _DEEPEST, _LONGEST = 32, 10_000
 """Of nested elements, and of the text of one."""
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _OBJECT = ("annotation", "object")
+_READ = {"size/width", "size/height", "name", *(f"bndbox/{side}" for side in _SIDES)}
 
 
 @dataclass
@@ -48,12 +49,13 @@ class _Elements:
         key, text, self.text = "/".join(below), self.text.strip(), ""
         if root != "annotation":
             raise Unreadable(f"its root is <{root[:40]}>, and <annotation> is read")
-        if text and key in into:
+        if not text or key not in _READ:
+            return
+        if key in into:
             raise Unreadable(
                 f"<{key[:40]}> is there twice" + (f" in object {len(self.objects)}" * (into is not self.image))
             )
-        if text:
-            into[key] = text
+        into[key] = text
 
 
 def _refuse(*_: object) -> None:
@@ -120,7 +122,9 @@ def read_voc(root: Path, folder: str, images: Mapping[str, str]) -> Annotations:
         except (OSError, Unreadable) as error:
             raise DataError(f"{root / file}: {reason(error)}; save it again as a Pascal VOC file") from error
         found.append(BoxedImage(images[stem], file, boxes, parts.get(stem), size))
-    return Annotations(tuple(found), f"Pascal VOC files in {folder}")
+    others = len(images) - len(stems)
+    more = f", without {others} images that no list in ImageSets/Main has" if others else ""
+    return Annotations(tuple(found), f"Pascal VOC files in {folder}{more}")
 
 
 def _parts(root: Path) -> Iterator[tuple[str, Part]]:
