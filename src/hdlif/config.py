@@ -38,6 +38,7 @@ def one_component(name: str) -> str:
 
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Side = Annotated[int, Field(ge=1, le=2**13)]
 Text = Annotated[str, Field(min_length=1)]
 Word = Annotated[str, Field(strict=True)]
 Name = Annotated[str, AfterValidator(one_component)]
@@ -177,8 +178,10 @@ class DataConfig(_Section):
         None, description="Training samples of a set that ships that are held out to choose the best epoch."
     )
     train: Count | None = Field(None, description="Use the first so many training samples; all by default.")
-    size: Annotated[int, Field(ge=1, le=2**13)] | None = Field(
-        None, description="Resize images to size x size, bilinearly; by default they stay as they are."
+    size: Side | Annotated[tuple[Side, Side], Field(strict=False)] | None = Field(
+        None,
+        description="Resize images to size x size, or your own to [height, width], bilinearly; by default they stay as "
+        "they are.",
     )
     frames: Text = Field(
         "constant",

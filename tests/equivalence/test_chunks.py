@@ -23,6 +23,7 @@ from hdlif.models import (
     BlockFactory,
     Network,
     Place,
+    detector,
     reversible_resnet,
     unet,
     vgg_snn,
@@ -140,6 +141,7 @@ MODULES: dict[str, Callable[[], Temporal]] = {
     "vgg": lambda: network(vgg_snn, Ternary(), **PLAN),
     "vgg, seca": lambda: network(vgg_snn, attention=SECA, **PLAN),
     "unet": lambda: network(unet, Ternary(), width=2, depth=1),
+    "detector": lambda: network(detector, Ternary(), width=2, blocks=(1,), strides=(4,), head_width=2),
     "reversible": lambda: network(reversible_resnet, Ternary(), blocks=(1, 2), width=4),
 }
 

@@ -44,7 +44,7 @@ OPTIONS = {
 }
 OF_SERIES = ("dense", "recurrent", "conv1d")
 """Take no pictures; tests/nn/test_series_layers.py has what is theirs alone."""
-OF_MAPS = ("unet",)
+OF_MAPS = ("unet", "detector")
 MODELS = {
     kind: f"{{kind: {kind}, {OPTIONS.get(kind, '')}}}" for kind in builders.MODELS if kind not in OF_SERIES + OF_MAPS
 }

@@ -17,6 +17,7 @@ import torch
 import yaml
 
 import cases
+from box_files import write_voc
 from hdlif.cli import recipes
 from hdlif.data.sources.imagenet import imagenet_classes
 from hdlif.deploy import lower
@@ -202,6 +203,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_public_arrays(root / "hapt", classes=12, steps=128, channels=6)
     write_public_arrays(root / "vowels", classes=9, steps=29, channels=12)
     write_public_voices(root / "voices")
+    write_voc(root / "bccd", 24)
     with pytest.MonkeyPatch.context() as patch:
         for name, few in FEW.items():
             patch.setitem(DATA, name, replace(DATA[name], load=partial(DATA[name].load, **few)))
@@ -223,7 +225,9 @@ def small(name: str) -> list[str]:
     else:
         series = recipe.model.kind in ("conv1d", "dense", "recurrent")
         overrides.append("model.widths=[4, 4]" if series else "model.width=4")
-    side = {"imagenet": 32, "tiny_imagenet": 32, "dvs_cifar10": 16, "cifar10": 16, "cifar100": 16}.get(recipe.data.kind)
+    side = {"imagenet": 32, "tiny_imagenet": 32, "dvs_cifar10": 16, "cifar10": 16, "cifar100": 16, "boxes": 48}.get(
+        recipe.data.kind
+    )
     if side is not None:
         overrides.append(f"data.size={side}")
     if recipe.model.arguments.get("final_size"):

@@ -60,7 +60,7 @@ def inspect(
         return inspect_shipped(path, overrides=overrides, root=None if data_root is None else Path(data_root))
     keys = data_keys(overrides)
     kind = builders.kind_named(keys.pop("kind", None) or builders.kind_by_keys(path, keys))
-    of_files = kind in ("folder", "events", "masks", "shards") or _is_of_files(kind, path)
+    of_files = kind in ("boxes", "events", "folder", "masks", "shards") or _is_of_files(kind, path)
     lenient = {"unreadable": "skip"} if of_files else {}
     # How recordings become frames: no key of their kind, but one of any section `data`.
     binning = {"binning": keys.pop("frames")} if kind == "events" and "frames" in keys else {}

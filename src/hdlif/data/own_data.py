@@ -55,7 +55,7 @@ class Request:
 
     Attributes:
         root: the folder from which a relative path starts; the working folder by default.
-        size: side of the square that images, or frames of events, become.
+        size: side of the square that images, or frames of events, become; of images also height and width.
         known: input of an existing network, to which samples are made to fit; nothing is measured then.
         say: gets a line if there are many files.
         scale: mean and deviation by which such a network normalises its values.
@@ -66,7 +66,7 @@ class Request:
 
     root: Path | None
     _: KW_ONLY
-    size: int | None = None
+    size: int | tuple[int, int] | None = None
     known: InputRecord | None = None
     say: Callable[[str], None] = lambda line: None
     scale: Scale | None = None

@@ -55,7 +55,14 @@ def lower(
     return graph
 
 
-def fold(network: nn.Module, *, input: InputRecord, labels: tuple[str, ...], time_steps: int) -> GraphModule:
+def fold(
+    network: nn.Module,
+    *,
+    input: InputRecord,
+    labels: tuple[str, ...],
+    time_steps: int,
+    task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
+) -> GraphModule:
     """The deployed arithmetic of `network` as a torch module: batch norms folded, spikes as integer codes.
 
     >>> import torch
@@ -73,11 +80,11 @@ def fold(network: nn.Module, *, input: InputRecord, labels: tuple[str, ...], tim
     True
 
     Args:
-        network, input, labels, time_steps: as in `lower`.
+        network, input, labels, time_steps, task: as in `lower`.
     Raises:
         LoweringError: a module has no deployed form.
     """
-    return GraphModule(lower(network, input=input, labels=labels, time_steps=time_steps))
+    return GraphModule(lower(network, input=input, labels=labels, time_steps=time_steps, task=task))
 
 
 def export(

@@ -12,6 +12,7 @@ from hdlif.models.blocks import (
     Place,
     PreActBlock,
 )
+from hdlif.models.detector import detector
 from hdlif.models.own import OwnNetwork, as_network
 from hdlif.models.recompute import ReversibleSequential
 from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet19, resnet34, reversible_resnet
@@ -42,6 +43,7 @@ __all__ = [
     "cifar_stem",
     "conv1d",
     "dense",
+    "detector",
     "imagenet_stem",
     "led_back",
     "recurrent",

@@ -94,8 +94,7 @@ class BudgetSearch:
     def count(self, network: nn.Module) -> Costs:
         """Return the costs of a network, by the counts that summary.json has."""
         recipe = self.recipe
-        record, labels = builders.input_record(recipe), builders.data_kind(recipe).labels
-        graph = lower(network, input=record, labels=labels, time_steps=recipe.time_steps)
+        graph = lower(network, **builders.graph_record(recipe))
         found = counts(graph, recipe, [self._counted])
         energy = None if found.energy_mj_honest is None else 1e3 * found.energy_mj_honest
         every = {"nops": found.nops, "sops": found.sops, "energy_uj": energy, "mb": found.stored_mb}

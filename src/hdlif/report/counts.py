@@ -26,9 +26,8 @@ def deployed_or_none(
     model: nn.Module, recipe: Recipe, *, warn: Callable[[Exception], None] = lambda error: None
 ) -> Graph | None:
     """Return the graph of a recipe's network, or None if it has no deployed form; `warn` gets the reason."""
-    labels = builders.data_kind(recipe).labels
     try:
-        return lower(model, input=builders.input_record(recipe), labels=labels, time_steps=recipe.time_steps)
+        return lower(model, **builders.graph_record(recipe))
     except NO_GRAPH as error:
         warn(error)
         return None

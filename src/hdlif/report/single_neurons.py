@@ -79,8 +79,7 @@ def _traced(folder: Path, image: int, data_root: Path | None) -> tuple[dict[str,
         of = f" of {recipe.data.kind}" if recipe.data.kind in builders.DATA else ""
         raise InputError(f"--image {image}: the test set{of} has samples 0..{len(test) - 1}")
     x, target = test.sequence(torch.tensor([image]))
-    record = builders.input_record(recipe)
-    graph = lower(trained.network, input=record, labels=labels, time_steps=recipe.time_steps)
+    graph = lower(trained.network, **builders.graph_record(recipe))
     shown = ""
     if recipe.task.kind == "classify":
         # Of series of unequal lengths, the target states the steps too.

@@ -93,7 +93,7 @@ def check_outputs(network: nn.Module, x: Tensor, task: Task) -> None:
     with left_as_it_was(network, x.device), evaluation_mode(network), torch.no_grad():
         given = network(x[:1], steps=range(1))
     outputs = given[0] if isinstance(given, tuple) and len(given) == 2 else given
-    names, wanted = task.outputs, len(task.outputs)
+    names, wanted = task.outputs, getattr(task, "output_count", len(task.outputs))
     if outputs is given or not isinstance(outputs, Tensor) or outputs.ndim < 3:
         seen = f"a tensor {list(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
         raise InputError(f"the network gives {seen}; give (outputs, state), with outputs [steps, batch, {wanted}]")
@@ -152,6 +152,11 @@ def _check_target(samples: Samples, name: str, task: Task) -> None:
         raise DataError(f"{name}: targets hold a value that is not finite; leave such samples out")
     if meaning is _TARGETS["labels"][2] and not ((labels == 0) | (labels == 1)).all():
         raise DataError(f"{name}: targets of labels hold other values than 0 and 1; give 1 where a sample has one")
+    if meaning is _TARGETS["boxes"][2] and (labels.shape[-1] != 5 or labels[..., 0].max() >= count):
+        raise DataError(
+            f"{name}: targets are {list(labels.shape)}, classes up to {labels[..., 0].max():g}; give each box as "
+            f"(class, left, top, right, bottom), with a class in 0..{count - 1}, and -1 in rows without one"
+        )
     if isinstance(samples, DatasetSamples) and dtype == torch.int64:
         # Of the others nothing is known before they are read.
         samples.classes = count

@@ -177,6 +177,11 @@ def test_a_record_or_an_argument_that_none_may_have_is_refused() -> None:
         ({"kind": "regress", "mean": (0.0,) * 3, "std": (1.0, 0.0, 1.0)}, "task.std"),
         ({"threshold": 1.0}, "task.threshold"),
         ({"ahead": 1}, "task.ahead"),
+        ({"strides": (8,)}, "task.strides"),
+        ({"overlap": 0.5}, "task.overlap"),
+        ({"kind": "detect"}, "task.strides"),
+        ({"kind": "detect", "strides": (16, 8)}, "task.strides"),
+        ({"kind": "detect", "strides": (8,), "overlap": 0.0}, "task.overlap"),
     ):
         changes: dict[str, Any] = dict(changed)
         with naming(changes), pytest.raises(ArtefactError, match=key):

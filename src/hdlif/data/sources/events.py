@@ -81,6 +81,8 @@ class OfEvents(Request):
 
     def _event_record(self, sensor: tuple[int, int]) -> InputRecord:
         """Return what a recording becomes at each step: counts, taken as they are."""
+        if isinstance(self.size, tuple):
+            raise ValueError(f"size = {list(self.size)} is of images; give one number, the side of square frames")
         sides = sensor if self.size is None else (self.size, self.size)
         resize = self.resize if sides != sensor else "none"
         mean, std = (0.0, 0.0), (1.0, 1.0)

@@ -159,7 +159,7 @@ class OfImages(Request):
         same = next(iter(sides)) if len(sides) == 1 else None
         height, width = same if same and max(same) <= self.small_side else (self.default_side, self.default_side)
         if self.size is not None:
-            height = width = self.size
+            height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
         channels = self.channels or max(header.channels for header in headers)
         mean, std = (0.0,) * channels, (1.0,) * channels
         return InputRecord((channels, height, width), mean, std, resize=_RESIZE, fit=self.fit)

@@ -16,6 +16,8 @@ MAX_DIGITS = 1000
 _DAMAGED = "the file is damaged, export it again"
 _OPTIONAL_INPUT = ("binning", "columns", "fit", "frames", "rates", "sensor", "shortest", "sound", "windows")
 """Fields of the input that are left out where they have their defaults."""
+_OPTIONAL_TASK = ("overlap", "strides")
+"""Fields of the task that are left out where they have their defaults."""
 _HERTZ = ("lowest_hz", "highest_hz")
 """Numbers of a sound that may have fractions."""
 
@@ -98,17 +100,23 @@ def _task(record: TaskRecord) -> dict[str, Any]:
     numbers = {key: [float(v) for v in getattr(record, key)] for key in ("mean", "std")}
     threshold = float(record.threshold)
     counts = {"ahead": record.ahead, "delay": record.delay}
-    return {**counts, "combine": record.combine, "kind": record.kind, "threshold": threshold, **numbers}
+    boxes = {key: _plain(getattr(record, key)) for key in _OPTIONAL_TASK}
+    boxes = {key: value for key, value in boxes.items() if value != _plain(getattr(TaskRecord, key))}
+    return {**counts, "combine": record.combine, "kind": record.kind, "threshold": threshold, **numbers, **boxes}
 
 
 def _read_task(value: object) -> TaskRecord:
     record = _object("task", value)
-    _keys("task", record, tuple(sorted(field.name for field in fields(TaskRecord))))
+    optional = {key: record[key] for key in _OPTIONAL_TASK if key in record}
+    needed = {field.name for field in fields(TaskRecord)} - {*_OPTIONAL_TASK}
+    _keys("task", record, tuple(sorted(needed | optional.keys())))
     mean, std = (tuple(_number(f"task.{key}", v) for v in _list(f"task.{key}", record[key])) for key in ("mean", "std"))
     kind, combine = (_string(f"task.{key}", record[key]) for key in ("kind", "combine"))
     ahead, delay = (_integer(f"task.{key}", record[key]) for key in ("ahead", "delay"))
     threshold = _number("task.threshold", record["threshold"])
-    return TaskRecord(kind, combine, delay, mean, std, ahead, threshold)
+    strides = tuple(_integer("task.strides", one) for one in _list("task.strides", optional.get("strides", [])))
+    overlap = _number("task.overlap", optional.get("overlap", TaskRecord.overlap))
+    return TaskRecord(kind, combine, delay, mean, std, ahead, threshold, strides, overlap)
 
 
 def _read_names(where: str, value: object) -> tuple[str, ...]:

@@ -118,9 +118,9 @@ class InputRecord:
         return channels, time_steps if self.frames == "rows" else height, width
 
 
-TASKS = ("classify", "sequence", "regress", "multilabel", "segment", "instances")
+TASKS = ("classify", "sequence", "regress", "multilabel", "segment", "instances", "detect")
 """The meaning of the outputs: a class per sample; a class per step; values; any number of labels; a class, or an
-object, per pixel."""
+object, per pixel; boxes."""
 MAP_TASKS = ("segment", "instances")
 """Tasks whose output is a map [labels, H, W]; that of the others is a vector [labels]."""
 MOST_PIXEL_CLASSES = 255
@@ -131,7 +131,7 @@ COMBINATIONS = ("mean", "last", "each")
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """What the outputs of a network mean; `Graph.labels` names them.
+    """What the outputs of a network mean; `Graph.labels` names them, or, of "detect", the classes of boxes.
 
     >>> from hdlif.graph.artefact import TaskRecord
     >>> degrees = TaskRecord("regress", "last", mean=(20.0,), std=(5.0,))
@@ -142,7 +142,9 @@ class TaskRecord:
         delay: of answers at each step, how many steps later the answer to a step is read.
         mean, std: of "regress", of each value: an output is (value - mean) / std.
         ahead: of values at each step, how many steps later the series has them; 0 of others than its own next ones.
-        threshold: of "multilabel", the probability from which a label is given.
+        threshold: of "multilabel", the probability from which a label is given; of "detect", that of a box.
+        strides: of "detect", the pixels between the places of each level, see `hdlif.graph.ops.detection`.
+        overlap: of "detect", the intersection over union of two boxes of a class from which the lower one is dropped.
     """
 
     kind: str = "classify"
@@ -152,6 +154,8 @@ class TaskRecord:
     std: tuple[float, ...] = ()
     ahead: int = 0
     threshold: float = 0.5
+    strides: tuple[int, ...] = ()
+    overlap: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import math
 
 from hdlif.errors import ArtefactError, brief, did_you_mean
+from hdlif.graph.ops.detection import count_outputs
 from hdlif.graph.ops.fields import LEAST_NORMAL, check_fields, is_float32
 from hdlif.graph.ops.graph import (
     COMBINATIONS,
@@ -19,6 +20,8 @@ from hdlif.graph.ops.graph import (
 from hdlif.graph.ops.input_record import check_input
 from hdlif.graph.ops.table import OPS
 
+_MOST_LEVELS, _LARGEST_STRIDE = 8, 2**10
+"""Of a detector."""
 _PARTS = 3
 """Of objects."""
 
@@ -73,8 +76,8 @@ def infer_values(graph: Graph) -> dict[str, Value]:
         OPS[node.op].check(node, values)
     if graph.output not in values:
         raise ArtefactError(f"output = {brief(graph.output)} is not a node of the graph")
-    _check_output(graph, values[graph.output].shape)
     check_task(graph.task, graph.time_steps, len(graph.labels))
+    _check_output(graph, values[graph.output].shape)
     if graph.confidence is not None:
         _check_confidence(graph.confidence, graph.task)
     return values
@@ -92,9 +95,12 @@ def _check_output(graph: Graph, shape: tuple[int, ...]) -> None:
         raise ArtefactError(f'task.kind = "{graph.task.kind}" has at most {MOST_PIXEL_CLASSES} labels, not {count}')
     if graph.task.kind == "instances" and count != _PARTS:
         raise ArtefactError(f'task.kind = "instances" has {_PARTS} labels: background, boundary, inside; not {count}')
+    labels = count
+    if graph.task.kind == "detect":
+        count = count_outputs(labels, graph.task.strides, *graph.input.shape[1:])
     if len(shape) != (3 if is_map else 1) or shape[0] != count:
         needed = f'[{count}, H, W], of task.kind = "{graph.task.kind}"' if is_map else f"[{count}]"
-        raise ArtefactError(f"output has shape {list(shape)}; {count} labels need {needed}")
+        raise ArtefactError(f"output has shape {list(shape)}; {labels} labels need {needed}")
 
 
 def _check_confidence(confidence: object, record: TaskRecord) -> None:
@@ -136,6 +142,24 @@ def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:
             raise ArtefactError(f"task.{key} = {brief(list(numbers))}; it must be {scaled} finite numbers{above}")
     if not is_float32(record.threshold) or not 0 < record.threshold < 1:
         raise ArtefactError(f"task.threshold = {brief(record.threshold)}; it must lie between 0 and 1")
+    _check_boxes(record)
+
+
+def _check_boxes(record: TaskRecord) -> None:
+    """Raise `ArtefactError` on a field that is of detectors alone, or out of range."""
+    strides, overlap = record.strides, record.overlap
+    if record.kind != "detect":
+        if strides != TaskRecord.strides or overlap != TaskRecord.overlap:
+            raise ArtefactError(f'task.strides, task.overlap: they are of task.kind = "detect", not "{record.kind}"')
+        return
+    ascending = list(strides) == sorted(set(strides)) and all(1 <= one <= _LARGEST_STRIDE for one in strides)
+    if not 1 <= len(strides) <= _MOST_LEVELS or not ascending:
+        raise ArtefactError(
+            f"task.strides = {brief(list(strides))}; give 1 to {_MOST_LEVELS} in 1..{_LARGEST_STRIDE}, each larger "
+            "than the one before"
+        )
+    if not is_float32(overlap) or not 0 < overlap <= 1:
+        raise ArtefactError(f"task.overlap = {brief(overlap)}; it must be above 0, and at most 1")
 
 
 def check_node_count(count: int) -> None:

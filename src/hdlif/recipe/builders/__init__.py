@@ -58,7 +58,14 @@ from hdlif.recipe.builders.own_kinds import (
 )
 from hdlif.recipe.builders.registry import hidden_kinds
 from hdlif.recipe.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
-from hdlif.recipe.builders.task import TASKS, build_measured_task, build_task, target_taken, with_class_weights
+from hdlif.recipe.builders.task import (
+    TASKS,
+    build_measured_task,
+    build_task,
+    graph_record,
+    target_taken,
+    with_class_weights,
+)
 from hdlif.recipe.builders.training import (
     OPTIMIZERS,
     PENALTIES,

@@ -218,7 +218,7 @@ def _check_network(recipe: Recipe, task: Task) -> nn.Module:
     count, *places = outputs
     target = getattr(task, "target", "own")
     is_map = target in _MAPS
-    if bool(places) != is_map and target not in ("own", "boxes"):
+    if bool(places) != is_map and target != "own":
         seen = f"model.{recipe.model.kind} gives {'a map' if places else 'one answer'} for an image"
         fix = "another, or end it with nn.Flatten() and nn.Linear"
         if is_map:
@@ -227,7 +227,11 @@ def _check_network(recipe: Recipe, task: Task) -> nn.Module:
     if is_map and places != [*shape[1:]]:
         seen = f"model.{recipe.model.kind} gives maps of {places}, and the images are {list(shape[1:])}"
         raise RecipeError(f"{seen}; let it give maps of their size")
-    if count != (wanted := len(task.outputs)):
+    wanted = getattr(task, "output_count", len(task.outputs))
+    if count != wanted != len(task.outputs):
+        seen = f'model.{recipe.model.kind} gives {count} outputs, and task.kind = "{recipe.task.kind}" reads {wanted}'
+        raise RecipeError(f"{seen}; take a network of such, as in --set 'model={{kind: detector}}'")
+    if count != wanted:
         seen = f"model.{recipe.model.kind} gives {count} outputs, and {recipe.data.kind} has {wanted} classes"
         raise RecipeError(f"{seen} or values; take `classes` as an argument, and end with as many")
     if neurons * recipe.data.batch_size > MOST_NEURONS:
@@ -300,7 +304,7 @@ def raw_shape(recipe: Recipe) -> tuple[int, ...]:
     kind = data_kind(recipe)
     channels, *sides = kind.input.shape
     if (size := recipe.data.size) is not None:
-        sides = [size, size]
+        sides = [size, size] if isinstance(size, int) else list(size)
     return (channels * (recipe.time_steps if kind.events else 1), *sides)
 
 

@@ -55,6 +55,7 @@ def check_data(recipe: Recipe) -> str | None:
         shipped_kind(section.kind, section.arguments)
         if section.validation is None:
             raise RecipeError("data.validation is missing; give the number of training images to hold out")
+        _side(section)
         if section.found is not None:
             raise RecipeError(f"data.found is of data of your own, and {section.kind} is a set that ships; omit it")
         samples = DATA[section.kind].input.kind
@@ -109,7 +110,7 @@ def look(
     stated: Mapping[str, Any],
     *,
     root: Path | None = None,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     known: InputRecord | None = None,
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
     time_steps: int | None = None,
@@ -295,9 +296,19 @@ def _shipped(recipe: Recipe, root: Path | None) -> ImageSets:
     split = {"validation": section.validation, "augment": build_augment(section, kind.input.kind), "seed": recipe.seed}
     if kind.events:
         binning = BINNINGS[section.frames]
-        return kind.load(root, **split, time_steps=recipe.time_steps, binning=binning, size=section.size)
+        return kind.load(root, **split, time_steps=recipe.time_steps, binning=binning, size=_side(section))
     sets = kind.load(root, **split)
-    return shown(sets if section.size is None else sets.resized(section.size), section, kind.input.kind)
+    side = _side(section)
+    return shown(sets if side is None else sets.resized(side), section, kind.input.kind)
+
+
+def _side(section: DataConfig) -> int | None:
+    """Return the side of the square that images of a set that ships become. Raises `RecipeError` on two sides."""
+    if isinstance(section.size, tuple):
+        raise RecipeError(
+            f"data.size = {list(section.size)}: {section.kind} ships, and its images are squares; give one number"
+        )
+    return section.size
 
 
 def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> Found:
@@ -327,7 +338,7 @@ def input_record(recipe: Recipe) -> InputRecord:
     """
     kind = data_kind(recipe)
     record = kind.input
-    if (size := recipe.data.size) is not None and recipe.data.kind in DATA:
+    if recipe.data.kind in DATA and (size := _side(recipe.data)) is not None:
         record = replace(record, shape=(record.shape[0], size, size))
     if kind.events:
         if recipe.data.kind not in DATA:

@@ -154,6 +154,17 @@ class VGG(Model, kind="vgg_snn", makes=At("hdlif.models:vgg_snn")):
     final_size: int | None = field(3, "Side of the map that the classifier reads; null pools it to one.")
 
 
+class Detector(Model, kind="detector", makes=At("hdlif.models:detector")):
+    """A pre-activation ResNet that finds boxes: a neck adds coarser maps to finer ones."""
+
+    ATTENTION: ClassVar[Literal["block", "attention"] | None] = "block"
+
+    blocks: list[int] = field([1, 2, 2], "Blocks of each stage, at strides of 4, 8, 16, ... pixels.")
+    width: int = field(24, "Channels of the first stage; each later stage has twice as many.")
+    strides: list[int] = field([8], "Strides of the levels at which boxes are found: one, or several.")
+    head_width: int = field(64, "Channels of the convolution before the outputs.")
+
+
 class Imported(Model, kind="imported", makes=At("hdlif.recipe.builders.model:imported_network")):
     """A network of another library, as `hdlif import` writes it."""
 
@@ -171,7 +182,8 @@ class Spiking(Model, kind="spiking", makes=At("hdlif.recipe.builders.spiking:spi
 
 MODELS = Section[Model](
     "model",
-    *(Conv1d, Dense, Imported, Recurrent, ResNet, ResNet18, ResNet19, ResNet34, ReversibleResNet, Spiking, UNet, VGG),
+    *(Conv1d, Dense, Detector, Imported, Recurrent, ResNet, ResNet18, ResNet19, ResNet34, ReversibleResNet, Spiking),
+    *(UNet, VGG),
     own=Model,
     given=(*PARTS, "block", "attention"),
 )

@@ -40,8 +40,8 @@ STARTS = {
     "table": ("of tables", "wine_hdlif"),
 }
 """By the kind of a sample: what a recipe is of, and a recipe that ships."""
-START_OF_MAPS = "nuclei_hdlif"
-"""A recipe that ships, of images with label maps."""
+STARTS_OF_PLACES = {"boxes": "bccd_hdlif", "map": "nuclei_hdlif"}
+"""By what targets at places of an image are: a recipe that ships."""
 LARGER = 32
 """Side of a shipped set's images above which its recipes' networks are made for such images."""
 NO_KEYS: Mapping[str, Any] = MappingProxyType({})
@@ -82,9 +82,9 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     if here == section.kind:
         return [f"data.{key}={json.dumps(value)}" for key, value in where.items()]
     resizes, largest = (kind.resizes, max(kind.input.shape[1:])) if kind else (True, 0)
-    side = section.size or largest
+    side = section.size or (largest if largest > LARGER else None)
     tree = section.model_dump(include={"batch_size", "frames", "augment", "mixup"}, mode="json")
-    sized = {"size": side} if resizes and (section.size or side > LARGER) else {}
+    sized = {"size": side} if resizes and side else {}
     return [f"data={json.dumps({'kind': here, **where, **tree, **sized})}"]
 
 
@@ -167,7 +167,7 @@ def _asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str
         arguments = {"values": list(outputs)} | ({"each_step": True} if task.combine == "each" else {})
     elif task.kind == "multilabel":
         arguments = {"labels": list(outputs)}
-    elif task.kind == "segment":
+    elif task.kind in ("segment", "detect"):
         arguments = {"classes": list(outputs)}
     elif task.kind == "instances":
         arguments = {"instances": True}
@@ -250,6 +250,9 @@ def data_of_ones_own(
             part=part,
         )
     own = {key: value for key, value in section.arguments.items() if key != "path"}
+    if kind.target == "boxes":
+        # Those of other data may be in another order.
+        own["classes"] = list(kind.labels)
     keys = {key: value for key, value in keys.items() if key != "kind"}
     scale = (kind.target_mean, kind.target_std) if kind.target_std else None
     found = look(

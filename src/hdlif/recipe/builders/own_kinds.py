@@ -177,6 +177,21 @@ class Arrow(_Placed, _Fitted, _Timed, kind="arrow", makes=At("hdlif.data.sources
     column: str | None = field(None, "Column of the samples; by default the only one of images, or of lists or arrays.")
 
 
+class Boxes(_At, _Readable, _Coloured, kind="boxes", makes=At("hdlif.data.sources.boxes:find_boxes")):
+    """Your own images with boxes around objects, in Pascal VOC, COCO or YOLO files."""
+
+    samples = "image"
+    said = "a folder of images with boxes"
+    located = "boxes"
+    format: Literal["voc", "coco", "yolo"] | None = field(None, "Of the files; by default the only one that is there.")
+    classes: Names | None = field(
+        None, "Names of the classes, in their order; by default those that the files list, or that boxes have."
+    )
+    fit: Literal["squash", "crop", "letterbox"] = field(
+        "letterbox", "Of an image of other proportions: letterbox pads it, squash takes all of it, crop the middle."
+    )
+
+
 class Events(_Placed, _Listed, _Readable, _Sensed, kind="events", makes=At("hdlif.data.sources.events:find_events")):
     """Your own event-camera recordings."""
 
@@ -207,7 +222,9 @@ class Items(OwnData, _Fitted, _Timed):
         return called(self._section, find, {**about, **of_items, **asked})
 
 
-FOUND: dict[str, type[OwnData]] = {one.KIND: one for one in (Folder, Masks, Series, Table, Shards, Arrow, Events)}
+FOUND: dict[str, type[OwnData]] = {
+    one.KIND: one for one in (Folder, Masks, Series, Table, Shards, Arrow, Events, Boxes)
+}
 KINDS["data.kind"] = (*DATA, *FOUND)
 
 
@@ -265,10 +282,11 @@ def kind_by_keys(path: str, keys: Collection[str]) -> str:
 def kind_at(path: str, otherwise: str = "folder") -> str:
     """Return the kind of data at a path.
 
-    A folder has label maps by `is_masks`. It has series if it has x.npy, or subfolders with .csv or .wav files and no
-    pictures, and events if these have recordings alone; without subfolders, it has the pictures or recordings next to a
-    table. A file with the suffix of a series may be a table as well. .tar files are shards. package.module:Name is a
-    kind itself, and so is what a package offers under a name at which there is no file.
+    A folder has label maps by `is_masks`, and boxes by `_has_boxes`. It has series if it has x.npy, or subfolders with
+    .csv or .wav files and no pictures, and events if these have recordings alone; without subfolders, it has the
+    pictures or recordings next to a table. A file with the suffix of a series may be a table as well. .tar files are
+    shards. package.module:Name is a kind itself, and so is what a package offers under a name at which there is no
+    file.
 
     Args:
         otherwise: the kind if several are possible, or none.
@@ -293,6 +311,8 @@ def _kinds_at(path: str) -> tuple[str, ...]:
         if path.lower().endswith(".tar"):
             return ("shards",)
         return ("series", "table") if path.lower().endswith((".csv", ".npz", ".npy", ".parquet")) else ()
+    if _has_boxes(path):
+        return ("boxes",)
     if is_masks(path):
         return ("masks",)
     if os.path.lexists(os.path.join(path, "x.npy")):  # noqa: PTH118
@@ -317,3 +337,14 @@ def _kinds_at(path: str) -> tuple[str, ...]:
     if series or recordings:
         return ("series",) if series else ("events",)
     return ("folder",) if not loose.isdisjoint(FORMATS) else ("events",) if not loose.isdisjoint(READERS) else ()
+
+
+def _has_boxes(path: str) -> bool:
+    """Return whether a folder, or its folder train, has files of boxes where Pascal VOC, COCO and YOLO have them."""
+    for place in (Path(path), Path(path, "train")):
+        for files in ("Annotations/*.xml", "annotations/*.xml", "annotations/*.json", "*.coco.json"):
+            if next(place.glob(files), None) is not None:
+                return True
+        if (place / "images").is_dir() and next((place / "labels").rglob("*.txt"), None) is not None:
+            return True
+    return False

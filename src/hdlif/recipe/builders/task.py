@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from hdlif.config import Recipe
 from hdlif.errors import InputError, RecipeError
-from hdlif.recipe.builders.data import data_kind, target_of
+from hdlif.recipe.builders.data import data_kind, input_record, target_of
 from hdlif.recipe.builders.data_sets import DATA
 from hdlif.recipe.builders.metrics import build_metrics, read_metrics, stated_metrics
 from hdlif.recipe.builders.part import At, Part, field, takes
@@ -40,7 +40,9 @@ _FITTING = {
     "instances": "task.kind=instances",
     "boxes": "task.kind=detect",
 }
-GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics", "own_steps")
+GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics", "own_steps", "size", "strides")
+DETECTED_AT = (8,)
+"""Strides of the levels of a detector that does not state any."""
 _MEASURING = ("metrics", "best")
 """Keys that say what is measured, and nothing of what is learned."""
 LearnFrom = Literal["every", "last", "late"]
@@ -106,6 +108,15 @@ class Multilabel(_Ours, kind="multilabel", makes=At("hdlif.training.tasks:Multil
     learn_from: LearnFrom | None = field(None, _LEARN_FROM)
 
 
+class Detect(_Ours, kind="detect", makes=At("hdlif.training.tasks:Detect")):
+    """Boxes around objects in an image."""
+
+    threshold: float = field(0.3, "Score from which a box is given.")
+    overlap: float = field(0.6, "Overlap of two boxes of a class from which the lower score is dropped; 1 keeps both.")
+    box_weight: float = field(1.0, "Factor of the loss of the boxes; that of their classes has 1.")
+    learn_from: LearnFrom | None = field(None, _LEARN_FROM)
+
+
 class _OfPixels(_Ours):
     combine: Literal["mean", "last"] = field("mean", "The answer is the mean output, or the last.")
     learn_from: LearnFrom | None = field(None, _LEARN_FROM)
@@ -120,7 +131,9 @@ class Instances(_OfPixels, kind="instances", makes=At("hdlif.training.tasks:Inst
     """An object at each pixel, or none."""
 
 
-TASKS = Section[Task]("task", Classify, Sequence, Regress, Multilabel, Segment, Instances, own=Task, given=GIVEN)
+TASKS = Section[Task](
+    "task", Classify, Sequence, Regress, Multilabel, Segment, Instances, Detect, own=Task, given=GIVEN
+)
 
 
 def read_task(recipe: Recipe) -> Task:
@@ -165,6 +178,7 @@ def target_taken(kind: str, *, each: bool) -> str:
         "multilabel": "labels",
         "segment": "map",
         "instances": "instances",
+        "detect": "boxes",
     }
     return taken.get(kind, "values_each" if each else "values")
 
@@ -204,7 +218,19 @@ def build_measured_task(recipe: Recipe) -> Built:
             ahead=described.ahead,
             label_smoothing=recipe.training.label_smoothing,
             own_steps=described.target == "class_and_steps",
+            size=tuple(input_record(recipe).shape[1:]),
+            strides=recipe.model.arguments.get("strides", DETECTED_AT),
         )
     except InputError as error:
         raise RecipeError(str(error)) from error
     return task
+
+
+def graph_record(recipe: Recipe) -> dict[str, Any]:
+    """Return the input, labels, time steps and task of the recipe's network, as `deploy.lower` takes them."""
+    return {
+        "input": input_record(recipe),
+        "labels": data_kind(recipe).labels,
+        "time_steps": recipe.time_steps,
+        "task": build_task(recipe).record,
+    }

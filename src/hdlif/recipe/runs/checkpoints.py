@@ -30,13 +30,7 @@ class Trained:
 
     def record(self) -> dict[str, Any]:
         """Return its input, labels, time steps and task, as `lower` takes them."""
-        recipe = _of_network(self.recipe)
-        return {
-            "input": builders.input_record(recipe),
-            "labels": builders.data_kind(recipe).labels,
-            "time_steps": recipe.time_steps,
-            "task": builders.build_task(recipe).record,
-        }
+        return builders.graph_record(_of_network(self.recipe))
 
 
 def _of_network(recipe: Recipe) -> Recipe:

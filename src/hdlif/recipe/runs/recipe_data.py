@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hdlif.errors import DataError, RecipeError, cut
 from hdlif.recipe import Component, DataConfig, Recipe, builders, load_recipe, replace_value, shipped_recipes
 from hdlif.recipe.builders import defaults
-from hdlif.recipe.builders.own_data import START_OF_MAPS, STARTS
+from hdlif.recipe.builders.own_data import STARTS, STARTS_OF_PLACES
 from hdlif.recipe.runs.files import write_text
 from hdlif.recipe.runs.own_parts import saying_what_is_gone
 
@@ -79,7 +79,8 @@ def _following_from_data(
             f"{data}: are the numbers of its maps those of objects, or of classes? --set data.instances=true, or "
             "--set data.instances=false"
         )
-    start = START_OF_MAPS if is_map else STARTS[(kind and kind.samples) or "image"][1]
+    known = STARTS_OF_PLACES.get((kind and kind.located) or "")
+    start = known or STARTS[(kind and kind.samples) or "image"][1]
     task = ["task={kind: segment}"] if is_map and "data.instances=false" in overrides else []
 
     def loaded(start: str, *changes: str) -> Recipe:
@@ -91,7 +92,7 @@ def _following_from_data(
     first = loaded(start, *of_data)
     builders.check_names(first)
     found = builders.look_for(first, root=data_root, known=None, say=say)
-    start = START_OF_MAPS if is_map else STARTS[found.input.kind][1]
+    start = known or STARTS[found.input.kind][1]
     chosen = defaults.choices(found, overrides)
     recipe = loaded(start, *(one.override for one in chosen), *overrides)
     builders.check_names(recipe)

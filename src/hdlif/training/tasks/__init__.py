@@ -3,6 +3,7 @@
 from hdlif.training.tasks.class_weights import balanced_weights
 from hdlif.training.tasks.classify import Chosen, Classify, Confusion
 from hdlif.training.tasks.deployed_task import task_of
+from hdlif.training.tasks.detect import Detect
 from hdlif.training.tasks.extra_metrics import Each, finite
 from hdlif.training.tasks.measured_task import Measured
 from hdlif.training.tasks.multilabel import Multilabel
@@ -26,6 +27,7 @@ __all__ = [
     "Chosen",
     "Classify",
     "Confusion",
+    "Detect",
     "Drawing",
     "Each",
     "Evaluation",

@@ -6,6 +6,7 @@ from typing import Any
 
 from hdlif.graph.ops import Graph
 from hdlif.training.tasks.classify import Classify
+from hdlif.training.tasks.detect import Detect
 from hdlif.training.tasks.multilabel import Multilabel
 from hdlif.training.tasks.regress import Regress
 from hdlif.training.tasks.segment import Instances, Segment
@@ -26,6 +27,11 @@ def task_of(graph: Graph) -> Task:
             return LabelSequence(*common, delay=record.delay)
         case "regress":
             return Regress(*common, record.mean, record.std, combine=combine, delay=record.delay, ahead=record.ahead)
+        case "detect":
+            size = graph.input.shape[1], graph.input.shape[2]
+            return Detect(
+                *common, size=size, strides=record.strides, threshold=record.threshold, overlap=record.overlap
+            )
         case "multilabel":
             return Multilabel(*common, combine=combine, threshold=record.threshold)
         case "segment":

@@ -67,6 +67,11 @@ class Measured(ABC):
             )
 
     @property
+    def output_count(self) -> int:
+        """Number of the network's outputs."""
+        return len(self.outputs)
+
+    @property
     def metric(self) -> str:
         """What the best epoch is chosen by."""
         return self.best or next(iter(self.figures))

@@ -1,0 +1,141 @@
+"""Boxes around objects in images, as annotation files state them, and the targets that a detector learns."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.data.manifest import Part
+from hdlif.inputs import Unreadable
+
+MOST_BYTES = 2**29
+"""Of an annotation file in JSON; one of a single image is at most `MOST_BYTES_OF_IMAGE`."""
+MOST_BYTES_OF_IMAGE = 2**22
+MOST_BOXES = 1000
+"""Of an image."""
+Corners = tuple[float, float, float, float]
+"""Left, top, right and bottom, in pixels of the image, from its upper left corner."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """An object: its class, its corners, and the place of its statement in the annotation file."""
+
+    label: str
+    corners: Corners
+    place: str
+
+
+@dataclass(frozen=True)
+class BoxedImage:
+    """An image with its boxes.
+
+    Attributes:
+        image: path of the image below the root, with / between.
+        annotation: path of the file that states the boxes; "" if there is none.
+        size: width and height as the annotation states them; None if it does not.
+        relative: whether corners are fractions of the image's sides.
+        omitted: objects that are no boxes, by their place, with the reason.
+    """
+
+    image: str
+    annotation: str
+    boxes: tuple[Box, ...]
+    part: Part | None = None
+    size: tuple[int, int] | None = None
+    relative: bool = False
+    omitted: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The images of a folder with their boxes; `classes` if the files list them, and a description of the layout."""
+
+    images: tuple[BoxedImage, ...]
+    words: str
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlacedBoxes:
+    """The boxes of an image in its own pixels.
+
+    Attributes:
+        labels, corners: of each, float32 [M, 4].
+        omitted: the reason why an object is left out, by its place.
+        clipped: number of boxes that were cut by more than a pixel.
+        small: number of boxes of which the network's input would show less than a pixel.
+    """
+
+    labels: tuple[str, ...]
+    corners: NDArray[np.float32]
+    omitted: Mapping[str, str]
+    clipped: int
+    small: int = 0
+
+
+def placed(one: BoxedImage, width: int, height: int) -> PlacedBoxes:
+    """Return the boxes of an image that is width x height: clipped to it, without those that are left with no area.
+
+    A box that is stated twice is taken once.
+
+    Raises:
+        Unreadable: the annotation is of an image of another size, or has more than `MOST_BOXES`.
+    """
+    if one.size is not None and one.size != (width, height):
+        turned = "; the image may have been turned since" if one.size == (height, width) else ""
+        raise Unreadable(
+            f"its boxes are of an image of {one.size[0]:g}x{one.size[1]:g}, and it has {width}x{height} pixels{turned}"
+        )
+    if len(one.boxes) > MOST_BOXES:
+        raise Unreadable(f"it has {len(one.boxes):,} boxes, and at most {MOST_BOXES:,} are read")
+    scale = np.array([width, height] * 2 if one.relative else [1] * 4)
+    omitted, clipped = dict(one.omitted or {}), 0
+    taken: dict[tuple[str, Corners], None] = {}
+    for box in one.boxes:
+        given = np.array(box.corners) * scale
+        inside = given.clip(0, [width, height] * 2)
+        left, top, right, bottom = (float(v) for v in inside)
+        if right <= left or bottom <= top:
+            outside = given[2] > given[0] and given[3] > given[1]
+            omitted[box.place] = "it lies outside the image" if outside else "it has no area"
+            continue
+        key = box.label, (left, top, right, bottom)
+        if key in taken:
+            omitted[box.place] = "the same box is there twice"
+            continue
+        # A pixel is the difference between counting from 0 and from 1.
+        clipped += bool(np.abs(given - inside).max() > 1)
+        taken[key] = None
+    corners = np.array([key[1] for key in taken], np.float32).reshape(-1, 4)
+    return PlacedBoxes(tuple(key[0] for key in taken), corners, omitted, clipped)
+
+
+def number(text: object, what: str) -> float:
+    """Return a finite number out of text or JSON. Raises `Unreadable`."""
+    try:
+        value = math.nan if isinstance(text, bool) or not isinstance(text, str | int | float) else float(text)
+    # An integer of hundreds of digits.
+    except (ValueError, OverflowError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise Unreadable(f"{what} is {str(text)[:40]!r}, and a number is read")
+    return value
+
+
+def label(text: object, what: str) -> str:
+    """Return the name of a class. Raises `Unreadable`."""
+    if not isinstance(text, str) or not text or len(text) > MOST_BOXES or not text.isprintable():
+        raise Unreadable(f"{what} is {str(text)[:40]!r}, and the name of a class is printable text")
+    return text
+
+
+def padded(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the rows [M_i, 5] of N images as one array [N, M, 5], M the largest of M_i, filled up with -1."""
+    most = max(map(len, rows), default=0)
+    found = np.full((len(rows), max(most, 1), 5), -1, np.float32)
+    for place, one in enumerate(rows):
+        found[place, : len(one)] = one
+    return found

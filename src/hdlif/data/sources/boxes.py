@@ -1,0 +1,177 @@
+"""A folder of images with boxes around objects, in Pascal VOC, COCO or YOLO files."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from hdlif.data.boxes import Annotations, BoxedImage, PlacedBoxes, padded, placed
+from hdlif.data.files import Folder
+from hdlif.data.folders import Walk
+from hdlif.data.located import MIN_SIDE, Located
+from hdlif.data.manifest import PARTS, Sample
+from hdlif.data.own_data import Divided, Layout, OwnData, Placed, finder
+from hdlif.data.sources.coco import read_coco
+from hdlif.data.sources.pictures import Fit, OfImages
+from hdlif.data.sources.voc import read_voc
+from hdlif.data.sources.yolo import read_yolo
+from hdlif.data.targets import in_order
+from hdlif.errors import DataError, brief, reason, some
+from hdlif.graph.ops import InputRecord
+from hdlif.inputs import Unreadable, pictures
+from hdlif.inputs.fitting import boxes_to_input
+
+Format = Literal["voc", "coco", "yolo"]
+LAYOUTS = (
+    "give JPEGImages or images with Annotations/NAME.xml (Pascal VOC), images with annotations/NAME.json (COCO), or "
+    "images/NAME.jpg with labels/NAME.txt and classes.txt (YOLO)"
+)
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boxes(Placed, OfImages):
+    """A request for images with boxes.
+
+    Attributes:
+        format: of the files; by default the only one that is there.
+        classes: their names, in the order of the labels; by default those that the files list, or that boxes have.
+    """
+
+    located: ClassVar[Located | None] = "boxes"
+    fit: Fit = "letterbox"
+    format: Format | None = None
+    classes: Sequence[str] | None = None
+    _read: dict[str, BoxedImage] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _placed: dict[str, PlacedBoxes] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def find(self) -> OwnData:
+        place = self.place("a folder of images with boxes")
+        # os.path returns False for names that cannot exist; Path's own methods raise if a name is too long.
+        if not os.path.isdir(place):  # noqa: PTH112
+            raise DataError(f"{place}: there is no such folder; {LAYOUTS}")
+        found, ignored = self._annotations(place)
+        if not found.images:
+            raise DataError(f"{place}: has no image with boxes; {LAYOUTS}")
+        there = {box.label for one in found.images for box in one.boxes}
+        classes = tuple(self.classes or found.classes or in_order(there))
+        if not classes:
+            raise DataError(f"{place}: no image has a box; add some")
+        for one in found.images:
+            for box in one.boxes:
+                if box.label not in classes:
+                    raise DataError(
+                        f"{place / one.annotation}: {box.place} is of class {brief(box.label)}, and the classes are "
+                        f"{some(classes, _MOST_NAMED)}; rename it, or name all: --set data.classes=[...]"
+                    )
+        self._read.update({one.image: one for one in found.images})
+        names = sorted(self._read)
+        files = tuple(Sample(name, part=self._read[name].part) for name in names)
+        parts = tuple(part for part in PARTS if any(one.part == part for one in files))
+        return self.find_images(Layout(place, parts, classes, files, ignored, Folder(place, names), found.words))
+
+    def _annotations(self, place: Path) -> tuple[Annotations, Mapping[str, int]]:
+        """Read the annotations; also count the other files by suffix."""
+        walk = Walk((*pictures.FORMATS, ".json", ".txt", ".xml"))
+        paths = sorted(walk.files_below(place))
+        ignored = dict(sorted(walk.ignored.items()))
+        images = [path for path in paths if Path(path).suffix.lower() in pictures.FORMATS]
+        by_kind = {
+            "voc": sorted({path.rpartition("/")[0] for path in paths if path.lower().endswith(".xml")}),
+            "coco": _instances([path for path in paths if path.lower().endswith(".json")]),
+            "yolo": [path for path in paths if "labels" in path.split("/")[:-1] and path.lower().endswith(".txt")],
+        }
+        kinds = [kind for kind, files in by_kind.items() if files]
+        kind = self.format or (kinds[0] if len(kinds) == 1 else None)
+        if kind is None or kind not in kinds:
+            seen = f"has annotations of {' and '.join(kinds)}" if kinds else "has no annotations"
+            choose = f"choose one: --set data.format={kinds[0]}" if kinds else LAYOUTS
+            raise DataError(f"{place}: {seen}{f', not of {self.format}' if self.format else ''}; {choose}")
+        if kind == "voc":
+            if len(by_kind[kind]) > 1:
+                raise DataError(f"{place}: .xml files are in {some(by_kind[kind], _MOST_NAMED)}; keep one folder")
+            return read_voc(place, by_kind[kind][0], _by_stem(place, images)), ignored
+        if kind == "coco":
+            return read_coco(place, by_kind[kind], images), ignored
+        return read_yolo(place, [path for path in images if "images" in path.split("/")[:-1]]), ignored
+
+    def locate(
+        self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord
+    ) -> tuple[Layout, dict[str, str]]:
+        faults: dict[str, str] = {}
+        rows = {}
+        for number, header in headers.items():
+            name = layout.files[number].name
+            try:
+                rows[number] = self._rows(self._read[name], header, layout.classes, record)
+            except Unreadable as error:
+                annotation = self._read[name].annotation
+                faults[name] = f"{annotation}: {reason(error)}"
+        targets = dict(zip(rows, padded(list(rows.values())), strict=True))
+        files = [replace(one, target=targets.get(number)) for number, one in enumerate(layout.files)]
+        return replace(layout, files=tuple(files)), faults
+
+    def _rows(self, one: BoxedImage, header: pictures.Header, classes: Sequence[str], record: InputRecord) -> Any:
+        """Return the boxes of an image as rows (class, corners) in pixels of the input, float32 [M, 5]."""
+        size, target = (header.width, header.height), (record.shape[2], record.shape[1])
+        found = placed(one, *size)
+        corners = boxes_to_input(found.corners, size, target, record.fit).clip(0, [*target, *target])
+        large = ((corners[:, 2:] - corners[:, :2]) >= MIN_SIDE).all(1)
+        self._placed[one.image] = replace(found, small=int((~large).sum()))
+        labels = np.array([classes.index(label) for label in found.labels], np.float32)
+        return np.column_stack([labels, corners])[large].astype(np.float32)
+
+    def describe(self, divided: Divided) -> Mapping[str, Any]:
+        names = divided.targets.names
+        counts = {name: dict.fromkeys(PARTS, 0) for name in names}
+        for part in PARTS:
+            for label, count in Counter(label for one in divided.of(part) for label in one.target[:, 0]).items():
+                if label >= 0:
+                    counts[names[int(label)]][part] = count
+        used = [(self._read[one.name], self._placed[one.name]) for one in divided.samples]
+        omitted = [
+            {"file": one.annotation, "object": place, "reason": why}
+            for one, found in used
+            for place, why in found.omitted.items()
+        ]
+        lines = []
+        if omitted:
+            named = [f"{fault['file']}, {fault['object']}: {fault['reason']}" for fault in omitted]
+            lines.append(f"{_boxes(len(omitted))} left out: {some(named, _MOST_NAMED)}")
+        if clipped := sum(found.clipped for _, found in used):
+            lines.append(f"{_boxes(clipped)} cut at the edge of the image")
+        if small := sum(found.small for _, found in used):
+            lines.append(
+                f"{_boxes(small)} left out, for less than {MIN_SIDE:g} pixel of the network's input; raise data.size"
+            )
+        return {"target": {"names": list(names), "counts": counts}, "omitted_boxes": omitted, "warnings": lines}
+
+
+find_boxes = finder(Boxes)
+
+
+def _boxes(count: int) -> str:
+    return "1 box is" if count == 1 else f"{count} boxes are"
+
+
+def _instances(files: Sequence[str]) -> list[str]:
+    """Return the JSON files of boxes: of COCO's own set, those whose names begin with "instances"."""
+    own = [path for path in files if path.rpartition("/")[2].startswith("instances")]
+    return sorted(own or files)
+
+
+def _by_stem(place: Path, images: Sequence[str]) -> dict[str, str]:
+    """Return the path of each image by the stem of its name. Raises `DataError` if two have one stem."""
+    found: dict[str, str] = {}
+    for path in images:
+        stem = Path(path).stem
+        if stem in found:
+            raise DataError(
+                f"{place}: {found[stem]} and {path} have one name, by which annotations are found; rename one"
+            )
+        found[stem] = path
+    return found

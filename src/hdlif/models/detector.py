@@ -1,0 +1,159 @@
+"""A detector: a pre-activation backbone, a neck that adds coarser maps to finer ones, and a head at each level."""
+
+import math
+from collections.abc import Sequence
+
+from torch import nn
+
+from hdlif.models.blocks import (
+    BlockFactory,
+    ConvFactory,
+    Network,
+    NeuronFactory,
+    NormFactory,
+    Place,
+    PreActBlock,
+    default_conv,
+)
+from hdlif.models.resnet import StemFactory, imagenet_stem
+from hdlif.models.wired import INPUT, Child, Joined, Line, Sum, Wired
+from hdlif.nn import BatchNorm2d, Sequential
+
+STEM_STRIDE = 4
+RARE = 0.01
+"""The score of every class at every place at first: most places have no object."""
+
+
+def detector(
+    *,
+    neuron: NeuronFactory,
+    classes: int,
+    in_channels: int = 3,
+    width: int = 24,
+    blocks: Sequence[int] = (1, 2, 2),
+    strides: Sequence[int] = (8,),
+    head_width: int = 64,
+    conv: ConvFactory = default_conv,
+    norm: NormFactory = BatchNorm2d,
+    block: BlockFactory = PreActBlock,
+    stem: StemFactory = imagenet_stem,
+) -> Network:
+    """A detector without anchors, whose outputs `hdlif.runtime.boxes.decode_boxes` reads.
+
+    Stage i has `blocks[i]` blocks of `width`·2^i channels, at a stride of 4·2^i pixels. From the last stage on, each
+    map is normalised, upsampled and added to that of the stage before it, up to the finest level. At each level a
+    neuron layer, a 3x3 convolution, a batch norm, a neuron layer and a 1x1 convolution in fp32 give K class logits and
+    four distances at each place.
+
+    >>> import torch
+    >>> from hdlif.models import detector
+    >>> from hdlif.nn import HDLIF
+    >>> network = detector(neuron=lambda place: HDLIF(time_steps=2), classes=3, width=4, blocks=[1, 1], head_width=8)
+    >>> outputs, state = network(torch.rand(1, 1, 3, 16, 32), steps=range(2))
+    >>> list(outputs.shape), (3 + 4) * 2 * 4
+    ([2, 1, 56], 56)
+
+    Args:
+        neuron: makes each neuron layer from its `Place`.
+        classes: K.
+        in_channels: channels of the image.
+        width: channels of the first stage.
+        blocks: number of blocks per stage.
+        strides: of the levels, from small to large: 4, 8, 16, ... as far as there are stages. The sides of the input
+            are multiples of the last stage's stride.
+        head_width: channels of the 3x3 convolutions of the levels.
+        conv, norm, block: as in `resnet`.
+        stem: makes the first layers, of stride 4, from (in_channels, width).
+    Raises:
+        ValueError: there is no stage, or a level that no stage has.
+    """
+    there = [STEM_STRIDE * 2**stage for stage in range(len(blocks))]
+    if not blocks or min(blocks) < 1 or min(width, head_width) < 1:
+        raise ValueError(
+            f"blocks = {list(blocks)}, width = {width}, head_width = {head_width}; give at least one stage of at least "
+            "one block, and widths of at least 1"
+        )
+    if not strides or list(strides) != [stride for stride in there if stride in strides]:
+        raise ValueError(f"strides = {list(strides)}; choose some of {there}, from small to large")
+    wires = _Wires(neuron, conv, norm)
+    value, channels, maps = INPUT, width, []
+    for stage, depth in enumerate(blocks):
+        out = width * 2**stage
+        members: list[nn.Module] = []
+        for number in range(depth):
+            path = f"stage{stage + 1}.{number}"
+            places = (
+                wires.place(f"{path}.act1", stage, number, channels),
+                wires.place(f"{path}.act2", stage, number, out),
+            )
+            stride = 2 if stage > 0 and number == 0 else 1
+            members.append(block(channels, out, stride=stride, neuron=neuron, conv=conv, norm=norm, places=places))
+            channels = out
+        value = wires.run(f"stage{stage + 1}", Sequential(*members), value)
+        maps.append((there[stage], channels, value))
+    outputs: list[str] = []
+    coarser: tuple[int, str] | None = None
+    for level, (stride, channels, value) in reversed(list(enumerate(maps))):
+        if stride < strides[0]:
+            break
+        if coarser is not None:
+            value = wires.add(f"neck{stride}", level, coarser, channels, value)
+        coarser = channels, value
+        if stride in strides:
+            outputs.insert(0, wires.level(f"level{stride}", level, channels, head_width, classes, value))
+    joined = outputs[0]
+    for number, other in enumerate(outputs[1:], start=1):
+        wires.lines.append(Line(f"joined{number}", Joined(), (joined, other)))
+        joined = f"joined{number}"
+    body = Wired(wires.children, wires.lines, joined)
+    return Network(stem=stem(in_channels, width), body=body, head=Sequential(), classifier=Sequential())
+
+
+class _Wires:
+    """Children and lines of the body, as they come."""
+
+    def __init__(self, neuron: NeuronFactory, conv: ConvFactory, norm: NormFactory) -> None:
+        self._neuron, self._conv, self._norm, self._count = neuron, conv, norm, 0
+        self.children: dict[str, nn.Module] = {}
+        self.lines: list[Line] = []
+
+    def place(self, path: str, stage: int, block: int, channels: int) -> Place:
+        """The next neuron layer."""
+        self._count += 1
+        return Place(f"body.{path}", stage, block, int(path.endswith("2")), self._count - 1, channels)
+
+    def run(self, name: str, child: nn.Module, value: str) -> str:
+        """Run a child on a value; return the name of what it gives."""
+        self.children[name] = child
+        self.lines.append(Line(name, Child(name), (value,)))
+        return name
+
+    def add(self, name: str, stage: int, coarser: tuple[int, str], channels: int, value: str) -> str:
+        """Add a map of half the sides to a value."""
+        place = self.place(f"{name}.act", stage, 0, coarser[0])
+        layers = {
+            "act": self._neuron(place),
+            "conv": self._conv(coarser[0], channels, 1),
+            "bn": self._norm(channels),
+            "up": nn.UpsamplingNearest2d(scale_factor=2),
+        }
+        self.lines.append(Line(f"{name}.sum", Sum(), (value, self.run(name, Sequential(layers), coarser[1]))))
+        return f"{name}.sum"
+
+    def level(self, name: str, stage: int, channels: int, width: int, classes: int, value: str) -> str:
+        """The outputs of a level, as a vector."""
+        last = nn.Conv2d(width, classes + 4, 1)
+        assert last.bias is not None
+        nn.init.normal_(last.weight, std=0.01)
+        # Boxes begin with sides of about five strides.
+        nn.init.constant_(last.bias, 1.0)
+        nn.init.constant_(last.bias[:classes], math.log(RARE / (1 - RARE)))
+        layers = {
+            "act1": self._neuron(self.place(f"{name}.act1", stage, 0, channels)),
+            "conv": self._conv(channels, width, 3, padding=1),
+            "bn": self._norm(width),
+            "act2": self._neuron(self.place(f"{name}.act2", stage, 0, width)),
+            "out": last,
+            "flat": nn.Flatten(),
+        }
+        return self.run(name, Sequential(layers), value)

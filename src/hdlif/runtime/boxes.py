@@ -1,0 +1,138 @@
+"""From the outputs of a detector to boxes: the one place that decodes them, for training, `hdlif run` and servers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.graph.ops.detection import split_levels
+
+Floats = NDArray[np.float32]
+MOST_BOXES = 100
+"""Of an image: those with the highest scores."""
+MOST_PEAKS = 300
+"""Of an image: those with the highest scores, before boxes that overlap others are dropped."""
+LARGEST_LOG = 10.0
+"""Raw distances are cut to this, exp of which is beyond any image."""
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Boxes of one image, the highest score first.
+
+    Attributes:
+        corners: left, top, right and bottom, float32 [N, 4].
+        scores: in 0..1, float32 [N].
+        labels: classes, int64 [N].
+    """
+
+    corners: Floats
+    scores: Floats
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "Boxes":
+        """Some of them, by a mask or by their numbers."""
+        return Boxes(self.corners[chosen], self.scores[chosen], self.labels[chosen])
+
+
+def decode_boxes(
+    outputs: Floats,
+    *,
+    classes: int,
+    strides: Sequence[int],
+    size: tuple[int, int],
+    threshold: float,
+    overlap: float = 1.0,
+) -> Boxes:
+    """Decode the outputs of a detector, the mean of those of all steps, for one image.
+
+    At row i and column j of a level with stride s, the place (x, y) = (s·(j + ½), s·(i + ½)) has the score σ(z_k) for
+    class k and the box (x - s·e^l, y - s·e^t, x + s·e^r, y + s·e^b), cut to the input. A box is given where z_k is the
+    largest of class k within 3x3 places and σ(z_k) is at least `threshold`.
+
+    >>> import numpy as np
+    >>> from hdlif.runtime.boxes import decode_boxes
+    >>> level = np.full((1 + 4, 2, 2), -9, np.float32)
+    >>> level[:, 1, 0] = 2, 0, 0, 0.25, 0
+    >>> found = decode_boxes(level.ravel(), classes=1, strides=(8,), size=(16, 16), threshold=0.5)
+    >>> [round(side, 1) for side in found.corners[0].tolist()], round(float(found.scores[0]), 2), found.labels.tolist()
+    ([0.0, 4.0, 14.3, 16.0], 0.88, [0])
+
+    Args:
+        outputs: float32 [n], levels one after another as in `hdlif.graph.ops.detection`.
+        classes: K.
+        strides: pixels from one place of a level to the next.
+        size: height and width of the network's input.
+        threshold: the least score.
+        overlap: of two boxes of one class that overlap by this (intersection over union) or more, the one with the
+            lower score is dropped; 1 keeps all.
+    Returns:
+        at most `MOST_BOXES`, in pixels of the network's input.
+    """
+    height, width = size
+    least = np.log(threshold / (1 - threshold)) if threshold > 0 else -np.inf
+    logits, corners, labels = [], [], []
+    for stride, (scores, distances) in zip(strides, split_levels(outputs, classes, strides, *size), strict=True):
+        label, row, column = np.nonzero((scores >= least) & (scores == _largest_around(scores)))
+        reach = stride * np.exp(np.minimum(distances[:, row, column].astype(np.float32), LARGEST_LOG))
+        x, y = stride * (column + np.float32(0.5)), stride * (row + np.float32(0.5))
+        corners.append(np.stack([x - reach[0], y - reach[1], x + reach[2], y + reach[3]], 1))
+        logits.append(scores[label, row, column])
+        labels.append(label)
+    all_logits = np.concatenate(logits)
+    order = np.argsort(-all_logits, kind="stable")[:MOST_PEAKS]
+    cut = np.concatenate(corners)[order].clip(0, [width, height] * 2).astype(np.float32)
+    given = (1 / (1 + np.exp(-all_logits[order].clip(-80, 80)))).astype(np.float32)
+    found = Boxes(cut, given, np.concatenate(labels)[order].astype(np.int64))
+    found = found.where(np.flatnonzero((cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])))
+    found = found if overlap >= 1 else without_overlaps(found, overlap)
+    return found.where(np.arange(min(len(found), MOST_BOXES)))
+
+
+def _largest_around(scores: Floats) -> Floats:
+    """The largest of the 3x3 places around each, of maps [K, h, w]."""
+    rows, columns = scores.shape[1:]
+    framed = np.pad(scores, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
+    shifted = [framed[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+    largest: Floats = np.max(shifted, axis=0)
+    return largest
+
+
+def overlaps(first: Floats, second: Floats) -> NDArray[np.float64]:
+    """Intersection over union of each pair of boxes [N, 4] and [M, 4]: [N, M].
+
+    >>> import numpy as np
+    >>> from hdlif.runtime.boxes import overlaps
+    >>> overlaps(np.array([[0, 0, 2, 2]]), np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]])).round(3).tolist()
+    [[1.0, 0.333, 0.0]]
+
+    Args:
+        first, second: left, top, right and bottom of each.
+    """
+    # [4, N, 1] and [4, 1, M].
+    a, b = first.T.astype(np.float64)[:, :, None], second.T.astype(np.float64)[:, None]
+    widths, heights = (np.minimum(a[axis + 2], b[axis + 2]) - np.maximum(a[axis], b[axis]) for axis in (0, 1))
+    shared = widths.clip(0) * heights.clip(0)
+    areas = [(one[2] - one[0]) * (one[3] - one[1]) for one in (a, b)]
+    found: NDArray[np.float64] = shared / np.maximum(areas[0] + areas[1] - shared, 1e-12)
+    return found
+
+
+def without_overlaps(boxes: Boxes, overlap: float) -> Boxes:
+    """Drop each box that overlaps one of its class with a higher score (non-maximum suppression).
+
+    Args:
+        boxes: the highest score first.
+        overlap: the least intersection over union of a box that is dropped.
+    """
+    close = overlaps(boxes.corners, boxes.corners) >= overlap
+    close &= boxes.labels[:, None] == boxes.labels
+    kept = np.ones(len(boxes), bool)
+    for place in range(len(boxes)):
+        if kept[place]:
+            kept[place + 1 :] &= ~close[place, place + 1 :]
+    return boxes.where(kept)

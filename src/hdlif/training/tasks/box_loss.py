@@ -1,0 +1,118 @@
+"""The loss of a detector: which places learn which box (FCOS, Tian et al. 2019), and what they learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hdlif.graph.ops.detection import level_shapes, split_levels
+from hdlif.runtime.boxes import LARGEST_LOG
+
+RADIUS = 1.5
+"""Strides from the centre of a box up to which places learn it."""
+LARGEST_SIDE = 16
+"""Strides of the longer side up to which a box belongs to a level; the last level has all larger ones."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What each place learns, of P places of all levels.
+
+    Attributes:
+        classes: one-hot, float32 [B, P, K]; all 0 where no box is learned.
+        is_box: bool [B, P].
+        corners: of the box, float32 [B, P, 4], where `is_box`.
+    """
+
+    classes: Tensor
+    is_box: Tensor
+    corners: Tensor
+
+
+@dataclass(frozen=True)
+class BoxLoss:
+    """Focal loss of the classes, and complete-IoU loss of the boxes, over the number of places that learn a box.
+
+    A place learns a box if it is within it and within `RADIUS` strides of its centre, or if it is the place nearest to
+    the centre; of several the smallest. The box's longer side chooses the level.
+
+    >>> import torch
+    >>> from hdlif.training.tasks.box_loss import BoxLoss
+    >>> loss = BoxLoss(classes=1, strides=(8,), size=(16, 16))
+    >>> target = torch.tensor([[[0.0, 0, 0, 9, 9], [-1.0, -1, -1, -1, -1]]])
+    >>> loss.assigned(target).is_box.tolist()
+    [[True, False, False, False]]
+    >>> loss(torch.zeros(1, 20), target).ndim
+    0
+
+    Args:
+        classes: K.
+        strides: of the levels, from small to large.
+        size: height and width of the network's input.
+        box_weight: factor of the loss of the boxes.
+    """
+
+    classes: int
+    strides: Sequence[int]
+    size: tuple[int, int]
+    box_weight: float = 1.0
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """The loss of outputs [B, n], by boxes float32 [B, M, 5] of (class, left, top, right, bottom) or of -1."""
+        from torchvision.ops import complete_box_iou_loss, sigmoid_focal_loss
+
+        levels = split_levels(outputs.float(), self.classes, self.strides, *self.size)
+        logits, distances = (torch.cat([level[part].flatten(2) for level in levels], 2).mT for part in (0, 1))
+        learned = self.assigned(target)
+        count = learned.is_box.sum().clamp(min=1)
+        focal = sigmoid_focal_loss(logits, learned.classes, reduction="sum")
+        places = self.places.to(outputs.device)
+        stride, at = places[:, 2:], places[:, :2].repeat(1, 2)
+        signs = torch.tensor([-1, -1, 1, 1], device=outputs.device)
+        corners = at + signs * stride * distances.clamp(max=LARGEST_LOG).exp()
+        boxes = complete_box_iou_loss(corners[learned.is_box], learned.corners[learned.is_box], reduction="sum")
+        loss: Tensor = (focal + self.box_weight * boxes) / count
+        return loss
+
+    @cached_property
+    def places(self) -> Tensor:
+        """x, y and stride of each place, [P, 3]."""
+        found = []
+        for stride, (rows, columns) in zip(self.strides, level_shapes(self.strides, *self.size), strict=True):
+            y, x = torch.meshgrid(torch.arange(rows) + 0.5, torch.arange(columns) + 0.5, indexing="ij")
+            found.append(torch.stack([x * stride, y * stride, torch.full_like(x, stride)], -1).flatten(0, 1))
+        return torch.cat(found)
+
+    def assigned(self, target: Tensor) -> Assignment:
+        """What the places learn from boxes [B, M, 5]."""
+        places = self.places.to(target.device)
+        # [B, 1, M, ...] against [P, 1, ...].
+        label, corners = target[:, None, :, 0], target[:, None, :, 1:]
+        at, stride = places[:, None, :2], places[:, 2:]
+        sides = corners[..., 2:] - corners[..., :2]
+        from_centre = (at - (corners[..., :2] + sides / 2)).abs().amax(-1)
+        inside = torch.cat([at - corners[..., :2], corners[..., 2:] - at], -1).amin(-1) > 0
+        near = (inside & (from_centre <= RADIUS * stride)) | (from_centre <= stride / 2)
+        smallest, largest = self._sides_of(stride)
+        longer = sides.amax(-1)
+        fits = (longer > smallest) & (longer <= largest)
+        areas = torch.where(near & fits & (label >= 0), sides.prod(-1), torch.inf)
+        least, number = areas.min(-1)
+        is_box = least < torch.inf
+        classes = target[..., 0].gather(1, number).long().clamp(min=0)
+        one_hot = F.one_hot(classes, self.classes) * is_box[..., None]
+        chosen = target[..., 1:].gather(1, number[..., None].expand(-1, -1, 4))
+        return Assignment(one_hot.float(), is_box, chosen)
+
+    def _sides_of(self, stride: Tensor) -> tuple[Tensor, Tensor]:
+        """Above which, and up to which, longer side of a box a level has it."""
+        first, last = stride == self.strides[0], stride == self.strides[-1]
+        below = torch.zeros_like(stride)
+        for smaller, own in zip(self.strides, self.strides[1:], strict=False):
+            below = torch.where(stride == own, LARGEST_SIDE * smaller, below)
+        return torch.where(first, -1.0, below), torch.where(last, torch.inf, LARGEST_SIDE * stride)

@@ -1,0 +1,86 @@
+"""Boxes: from a folder through training to `hdlif eval`, on other boxes too, and to `data inspect`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from box_files import write_coco, write_voc, write_yolo
+from hdlif.cli.data import inspect
+from hdlif.cli.data_text import as_text
+from hdlif.cli.eval import evaluate, evaluation_text
+from hdlif.cli.report import report
+from hdlif.errors import DataError, RecipeError
+from hdlif.recipe import builders
+from hdlif.recipe.runs.recipe_data import load_with_data
+from trainings import train
+
+SMALL = [
+    *("data.size=[32, 48]", "data.batch_size=6", "model.width=4", "model.blocks=[1]", "model.strides=[4]"),
+    *("model.head_width=8", "training.epochs=1", "training.warmup_epochs=0"),
+]
+
+
+def test_boxes_are_learned_measured_and_reported(tmp_path: Path) -> None:
+    root, out = write_voc(tmp_path / "data", 24), tmp_path / "run"
+    result = train("bccd_hdlif", data=str(root), overrides=SMALL, out=out, memory_repeats=0)
+    assert list(result.measured) == ["ap50", "ap", "ap50.green", "ap50.red"]
+    checked = evaluate(out)
+    assert checked.metrics == pytest.approx(result.measured)
+    assert evaluation_text(checked.as_dict()).startswith("ap50 ")
+    page = Path(report([out])["report"]).read_text()
+    assert "ap50" in page
+    assert "Worst answers" in page
+    # The classes of other boxes may be in another order.
+    for other, count in ((write_coco(tmp_path / "coco"), 12), (write_yolo(tmp_path / "yolo"), 12)):
+        found = evaluate(out, data=str(other), part="all")
+        assert (found.n, found.metrics.keys()) == (count, checked.metrics.keys())
+
+
+def test_without_a_recipe_it_follows_from_the_boxes(tmp_path: Path) -> None:
+    recipe, found = load_with_data(None, data=str(write_yolo(tmp_path / "yolo", 24)))
+    assert (recipe.model.kind, recipe.task.kind, recipe.data.size) == ("detector", "detect", (240, 320))
+    assert found is not None
+    assert found.classes == ("red", "green")
+
+
+def test_boxes_are_counted_and_odd_ones_named(tmp_path: Path) -> None:
+    root = write_voc(tmp_path / "data")
+    path = root / "Annotations/002.xml"
+    path.write_text(path.read_text().replace("<xmax>", "<xmax>-"))
+    seen = inspect(str(root), out=tmp_path / "sheet.png")
+    assert seen["kind"] == "boxes"
+    text = as_text(seen)
+    assert "Pascal VOC files in Annotations" in text
+    assert "warning        1 box is left out: Annotations/002.xml, object 1: it has no area" in text
+    assert sum(seen["target"]["counts"]["red"].values()) + sum(seen["target"]["counts"]["green"].values()) == 17
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+    assert json.dumps(seen)
+
+
+def checked_with_data(settings: list[str]) -> None:
+    recipe, found = load_with_data("bccd_hdlif", settings)
+    builders.check(recipe)
+    builders.build_data(recipe, found=found)
+
+
+def test_sizes_and_networks_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    root = write_voc(tmp_path / "data")
+    for overrides, said in (
+        (["model.blocks=[1, 1]", "data.size=[28, 48]"], r"model.detector does not fit images of \[3, 28, 48\]"),
+        (
+            ["model={kind: resnet, width: 4, blocks: [1]}"],
+            'model.resnet gives 2 outputs, and .* "detect" reads 144; take',
+        ),
+        (["data.values=[a]"], "values is not of targets at places"),
+        (
+            ["task={kind: classify}"],
+            "learns one class of a sample, and .* gives boxes in an image; --set task.kind=detect",
+        ),
+        (["data.augment=[autoaugment_imagenet]"], "moves pixels and not the targets"),
+    ):
+        settings = [*SMALL, f"data.path={root}", *overrides]
+        with pytest.raises((RecipeError, DataError), match=said):
+            checked_with_data(settings)
+    with pytest.raises(RecipeError, match=r"data\.size = \[8, 9\]: digits ships, and its images are squares"):
+        load_with_data("digits_hdlif", ["data.size=[8, 9]"])
