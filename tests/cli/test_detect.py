@@ -9,8 +9,10 @@ from box_files import write_coco, write_voc, write_yolo
 from hdlif.cli.data import inspect
 from hdlif.cli.data_text import as_text
 from hdlif.cli.eval import evaluate, evaluation_text
+from hdlif.cli.export import export_file
 from hdlif.cli.report import report
 from hdlif.errors import DataError, RecipeError
+from hdlif.graph.artefact import load
 from hdlif.recipe import builders
 from hdlif.recipe.runs.recipe_data import load_with_data
 from trainings import train
@@ -35,6 +37,14 @@ def test_boxes_are_learned_measured_and_reported(tmp_path: Path) -> None:
     for other, count in ((write_coco(tmp_path / "coco"), 12), (write_yolo(tmp_path / "yolo"), 12)):
         found = evaluate(out, data=str(other), part="all")
         assert (found.n, found.metrics.keys()) == (count, checked.metrics.keys())
+
+    file = tmp_path / "net.hdlif.safetensors"
+    export_file(out, to="artefact", out=file)
+    graph = load(file)
+    assert (graph.task.kind, graph.task.strides, graph.labels) == ("detect", (4,), ("green", "red"))
+    assert graph.input.fit == "letterbox"
+    again = evaluate(file, data=str(root))
+    assert again.metrics == pytest.approx(checked.metrics, abs=1e-3)
 
 
 def test_without_a_recipe_it_follows_from_the_boxes(tmp_path: Path) -> None:

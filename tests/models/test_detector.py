@@ -9,8 +9,7 @@ from torch import nn
 
 from cases import every
 from hdlif.deploy import fold, lower
-from hdlif.graph.artefact import InputRecord, TaskRecord
-from hdlif.graph.artefact.statements import read_statement, statement
+from hdlif.graph.artefact import InputRecord, TaskRecord, dumps, loads
 from hdlif.graph.ops.detection import count_outputs, split_levels
 from hdlif.models import Place, detector
 from hdlif.nn import HDLIF, Neuron, QuantConv2d, Ternary
@@ -66,8 +65,8 @@ def test_what_is_deployed_gives_the_outputs_of_the_network(strides: tuple[int, .
     given = {"input": InputRecord((3, *SIZE), (0.5,) * 3, (0.25,) * 3, fit="letterbox"), "labels": ("a", "b", "c")}
     task = TaskRecord("detect", threshold=0.4, strides=strides, overlap=0.5)
     graph = lower(made, **given, time_steps=T, task=task)
-    _, labels, read, _ = read_statement(statement(graph))
-    assert (read, labels) == (task, ("a", "b", "c"))
+    read = loads(dumps(graph), "file")
+    assert (read.task, read.labels) == (task, ("a", "b", "c"))
     x = torch.rand(1, 2, 3, *SIZE)
     with torch.no_grad():
         expected, _ = made(x, steps=range(T))
