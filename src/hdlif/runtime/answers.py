@@ -1,5 +1,6 @@
 """From the outputs of a deployed network to its answers, by the record of its task."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -8,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.graph.ops.graph import MAP_TASKS, TaskRecord
+from hdlif.inputs.fitting import boxes_to_picture
+from hdlif.runtime.boxes import decode_boxes
 from hdlif.runtime.images import Placed
 from hdlif.runtime.masks import count_pixels, mask_of, objects_in
 
@@ -26,17 +29,20 @@ def answers(
     multilabel: {"prediction": the labels given, "probabilities": {label: of each}}.
     segment: {"pixels": {label: how many have it}, "mask": uint8 [h, w], the class of each pixel}.
     instances: {"objects": how many, "mask": uint16 [h, w], the number of the object at each pixel, or 0}.
+    detect: {"boxes": [{"label", "score", "box": [left, top, right, bottom]}]}, the highest score first.
 
     Args:
         outputs: [T, B, n] or [T, B, n, H, W], of all steps.
-        placed: of each sample, where the image is on the input: its mask has the image's own pixels. Without it, the
-            mask is H x W.
+        placed: of each sample, where the image is on the input: its mask or boxes are in the image's own pixels.
+            Without it, the mask is H x W; boxes need it.
     """
     with np.errstate(all="ignore"):
         for sample in range(outputs.shape[1]):
             own = outputs[:, sample]
             if not np.isfinite(own).all():
                 yield None
+            elif record.kind == "detect":
+                yield _boxed(own, record, labels, placed[sample] if placed else None)
             elif record.kind in MAP_TASKS:
                 yield _masked(own, record, labels, placed[sample] if placed else None)
             else:
@@ -106,6 +112,21 @@ def _masked(outputs: Floats, record: TaskRecord, labels: Sequence[str], placed: 
         return {"objects": int(objects.max(initial=0)), "mask": objects}
     mask = mask_of(logits, placed)
     return {"pixels": dict(zip(labels, count_pixels(mask, len(labels)), strict=True)), "mask": mask}
+
+
+def _boxed(outputs: Floats, record: TaskRecord, labels: Sequence[str], placed: Placed | None) -> Answer:
+    assert placed is not None, "boxes need the size of the input"
+    found = decode_boxes(
+        _counted(outputs, record).mean(axis=0),
+        classes=len(labels),
+        strides=record.strides,
+        size=(placed.target[1], placed.target[0]),
+        threshold=record.threshold,
+        overlap=record.overlap,
+    )
+    corners = boxes_to_picture(found.corners, placed.size, placed.target, placed.fit)
+    rows = zip(found.labels.tolist(), found.scores.tolist(), corners.astype(float).tolist(), strict=True)
+    return {"boxes": [{"label": labels[label], "score": score, "box": box} for label, score, box in rows]}
 
 
 _KINDS: Mapping[str, Callable[[Floats, TaskRecord, Sequence[str]], Answer | None]] = {
@@ -185,6 +206,9 @@ def in_words(answer: Answer) -> str:
     '3 objects; x.answer.png'
     """
     where = f"; {answer['file']}" if "file" in answer else ""
+    if "boxes" in answer:
+        boxes = Counter(box["label"] for box in answer["boxes"])
+        return (", ".join(f"{count} {label}" for label, count in sorted(boxes.items())) or "no box") + where
     if "objects" in answer:
         return f"{answer['objects']:,} object{'s' * (answer['objects'] != 1)}{where}"
     if "pixels" in answer:
