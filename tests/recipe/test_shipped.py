@@ -35,6 +35,7 @@ from hdlif.recipe.builders.schema import SECTIONS, recipe_schema
 from hdlif.report.accounting import count_parameters_mb
 from hdlif.training import checkpoint
 from hdlif.training.optim import sgd
+from label_maps import write_maps
 from recorded_events import write_dvs_cifar10
 from series_files import write_public_arrays
 from small_sets import write_cifar, write_fashion_mnist, write_imagenet, write_tiny_imagenet
@@ -203,7 +204,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_public_arrays(root / "hapt", classes=12, steps=128, channels=6)
     write_public_arrays(root / "vowels", classes=9, steps=29, channels=12)
     write_public_voices(root / "voices")
-    write_voc(root / "bccd", 24)
+    write_voc(root / "bccd", 40)
+    write_maps(root / "nuclei", 40, instances=True)
     with pytest.MonkeyPatch.context() as patch:
         for name, few in FEW.items():
             patch.setitem(DATA, name, replace(DATA[name], load=partial(DATA[name].load, **few)))
@@ -225,9 +227,8 @@ def small(name: str) -> list[str]:
     else:
         series = recipe.model.kind in ("conv1d", "dense", "recurrent")
         overrides.append("model.widths=[4, 4]" if series else "model.width=4")
-    side = {"imagenet": 32, "tiny_imagenet": 32, "dvs_cifar10": 16, "cifar10": 16, "cifar100": 16, "boxes": 48}.get(
-        recipe.data.kind
-    )
+    sides = {"imagenet": 32, "tiny_imagenet": 32, "dvs_cifar10": 16, "cifar10": 16, "cifar100": 16}
+    side = (sides | {"boxes": 48, "masks": 16}).get(recipe.data.kind)
     if side is not None:
         overrides.append(f"data.size={side}")
     if recipe.model.arguments.get("final_size"):

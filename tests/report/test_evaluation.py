@@ -18,8 +18,9 @@ from hdlif.graph.artefact import Graph
 from hdlif.recipe import builders
 from hdlif.report import evaluation, exported
 from hdlif.report.evaluation import Evaluated, evaluate_network
-from hdlif.report.exported import SAMPLES, check_artefact, check_onnx, check_read_back, random_frames
+from hdlif.report.exported import SAMPLES, check_artefact, check_onnx, check_read_back
 from hdlif.runtime import Session
+from hdlif.runtime.reference import random_frames
 from hdlif.training.tasks import Classify
 from single_thread import one_thread  # noqa: F401 - an autouse fixture
 from small_recipes import built, recipe
@@ -207,7 +208,7 @@ def test_both_forms_run_in_the_engines(engine: str, form: str, monkeypatch: pyte
 
 
 def test_a_network_of_events_is_shown_counts() -> None:
-    assert (random_frames(GRAPH) % 1).any()
+    assert (random_frames(GRAPH, 4) % 1).any()
     counts = random_frames(replace(GRAPH, input=replace(GRAPH.input, kind="events")), 4, steps=2)
     assert counts.shape == (2, 4, *GRAPH.input.shape)
     assert counts.max() > 0

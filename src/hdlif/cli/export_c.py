@@ -135,7 +135,7 @@ def export_c(
     check_identifier(out.stem)
     if firmware:
         check_name(out.stem)
-    fixed, rounded, x = None, None, _random(graph)
+    fixed, rounded, x = None, None, reference.random_frames(graph, SAMPLES, steps=graph.time_steps)
     if sets is not None:
         from hdlif.report.fixed_point import rounded_on_data, shown
 
@@ -169,12 +169,6 @@ def export_c(
             temporary = together.enter_context(whole_file(out.parent / name))
             temporary.write_text(text, encoding="utf-8")
     return ExportedC(out, found, rounded, checked, ran)
-
-
-def _random(graph: Graph) -> NDArray[np.float32]:
-    """Frames [T, N, C, H, W] of normal deviates."""
-    shape = graph.time_steps, SAMPLES, *graph.input.shape
-    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
 def _project(graph: Graph, source: Source, fixed: FixedPoint | None, x: NDArray[np.float32]) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from hdlif.graph.artefact import Graph, dumps, loads
 from hdlif.graph.ops import INPUT
 from hdlif.runtime import Session, reference
 from hdlif.runtime.answers import alike
+from hdlif.runtime.reference import random_frames
 
 Floats = NDArray[np.float32]
 Feeds = Mapping[str, NDArray[Any]]
@@ -55,16 +56,9 @@ class Compared:
         )
 
 
-def random_frames(graph: Graph, count: int = SAMPLES, *, steps: int = 1) -> Floats:
-    """Inputs [steps, count, C, H, W]: normal deviates, or small counts where the network takes events."""
-    rng, shape = np.random.default_rng(0), (steps, count, *graph.input.shape)
-    drawn = rng.poisson(0.5, shape) if graph.input.kind == "events" else rng.normal(size=shape)
-    return drawn.astype(np.float32)
-
-
 def check_artefact(graph: Graph) -> tuple[Compared, ...]:
     """The file of `graph`, as it is read again, in the compiled runtime: each output equals the reference's."""
-    x = random_frames(graph, steps=_steps(graph))
+    x = random_frames(graph, SAMPLES, steps=_steps(graph))
     found = Session(loads(dumps(graph), "the artefact")).run(x, graph.time_steps)
     return (_compared("hdlif.Session", graph, x, found, least=None),)
 
@@ -107,7 +101,7 @@ def check_read_back(graph: Graph, read: Graph, by: str) -> tuple[Compared, ...]:
     Raises:
         MachineError: it gives another answer to more than a tenth of the inputs.
     """
-    x = random_frames(graph, steps=_steps(graph))
+    x = random_frames(graph, SAMPLES, steps=_steps(graph))
     return (_compared(by, graph, x, reference.run(read, x, graph.time_steps)),)
 
 

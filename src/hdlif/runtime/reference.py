@@ -15,6 +15,13 @@ from hdlif.runtime.state import Array, State, check_frame, check_state, count_st
 Floats = NDArray[np.float32]
 
 
+def random_frames(graph: Graph, count: int, *, steps: int = 1) -> Floats:
+    """Inputs [steps, count, C, H, W] to compare on: normal deviates, or small counts where the network takes events."""
+    rng, shape = np.random.default_rng(0), (steps, count, *graph.input.shape)
+    drawn = rng.poisson(0.5, shape) if graph.input.kind == "events" else rng.normal(size=shape)
+    return drawn.astype(np.float32)
+
+
 def run(graph: Graph, x: Floats, steps: int | None = None) -> Floats:
     """Logits [T, B, classes] of x [T, B, C, H, W], or [1, B, C, H, W] constant over `steps`.
 

@@ -53,8 +53,8 @@ def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) ->
         InputError: no compiler is installed.
         MachineError: it refuses the source, or the outputs are others.
     """
-    rng, steps = np.random.default_rng(0), graph.time_steps + 1
-    x = rng.normal(size=(steps, SEQUENCES, *graph.input.shape)).astype(np.float32)
+    steps = graph.time_steps + 1
+    x = reference.random_frames(graph, SEQUENCES, steps=steps)
     frames = x if fixed is None else fixed.frame(x).astype(np.int16)
 
     def of_frames(shown: NDArray[Any], steps: int) -> NDArray[Any]:
