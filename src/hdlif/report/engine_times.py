@@ -112,12 +112,12 @@ def images_of(
         x = normalise(np.round(255 * pixels), record)
         return BenchImages(x[:compared], x[compared:], "noise of the input's mean and deviation (no --data)")
     from hdlif.recipe import builders
-    from hdlif.recipe.runs.recipe_data import data_keys, names_path
+    from hdlif.recipe.runs.recipe_data import data_keys, in_root, names_path
     from hdlif.recipe.runs.tested_data import sets_named
 
     if data in builders.DATA and (kind := builders.DATA[data].input.kind) != record.kind:
         raise DataError(f"--data {data} has input of kind {kind}, and the network takes images; give a set of images")
-    known = record if names_path(data) else None
+    known = record if names_path(in_root(data, data_root)) else None
     sets = sets_named(data, data_root, Path(data), record=known, keys=data_keys(overrides))
     tested, calibration = (
         normalise(fit_images(part.read(torch.arange(min(count, len(part)))).numpy(), record), record)
