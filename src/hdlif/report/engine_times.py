@@ -179,9 +179,7 @@ def mean_steps(candidate: Candidate, images: Floats) -> float:
     return float(Session(candidate.path).run(images[None], confidence=candidate.confidence).steps.mean())
 
 
-def compare(
-    candidates: Mapping[str, Candidate], images: Floats, batch: int, task: TaskRecord
-) -> dict[str, dict[str, Any]]:
+def compare(candidates: Mapping[str, Candidate], images: Floats, batch: int) -> dict[str, dict[str, Any]]:
     """How far each engine agrees with ours, one image at a time and many at once."""
     few = images[: max(len(images) // 4, 1)]
     seen = {}
@@ -193,7 +191,7 @@ def compare(
     for name, logits in seen.items():
         candidate = candidates[name]
         expected = seen[candidate.reference]
-        agreement = float(alike(logits, expected, task).mean())
+        agreement = float(alike(logits, expected, candidate.graph).mean())
         # With early exit there is one step of logits, and other classes are what it costs.
         is_early = candidate.confidence is not None
         results[name] = {

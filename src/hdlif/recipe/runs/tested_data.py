@@ -40,7 +40,7 @@ def sets_for(recipe: Recipe, data: str | None, data_root: Path | None, path: Pat
             seen = f"--set data.{cut(next(iter(keys)))} is of data that --data names"
             raise RecipeError(f"{seen}: a run's own are taken as in its training; give --data too, or leave it out")
         return builders.build_data(recipe, data_root, listed=listed)
-    data = in_root(data, data_root)
+    data = in_root(data, data_root) or data
     if names_path(data):
         entries = read_manifest(listed).entries if listed.exists() else ()
         trained = frozenset(entry.sha256 for entry in entries if entry.part != "test")
