@@ -19,6 +19,7 @@ from hdlif.errors import DataError, InputError, MachineError
 from hdlif.graph.artefact import INPUT, InputRecord, dumps, save
 from hdlif.report import exported
 from hdlif.report.exported import check_read_back
+from hdlif.report.live import live_page
 from hdlif.runtime import reference
 from series_files import write_csv
 
@@ -79,6 +80,22 @@ def test_a_check_compares_all_outputs_and_says_what_agrees() -> None:
         assert 0.99 < found.agreement <= 1
         assert str(found).endswith(f" of the {of} of 16 random inputs")
         assert found.as_dict()["agreement_of"] == of
+
+
+def test_a_page_is_written_of_networks_that_take_images(tmp_path: Path) -> None:
+    path, out = tmp_path / "cells.hdlif.safetensors", tmp_path / "cells.html"
+    save(detector(), path)
+    done = hdlif("export", path, "--to", "page", "--out", out, "--check")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{out}: {out.stat().st_size:,} bytes, {len(detector().nodes)} nodes\nchecked: ")
+    assert out.read_text() == live_page(path.read_bytes(), path.name)
+    for name, options, words in (
+        ("cells.pdf", (), "give a name that ends in .html"),
+        ("other.html", ("--batch", 2), "--batch is for --to onnx"),
+    ):
+        done = hdlif("export", path, "--to", "page", "--out", tmp_path / name, *options)
+        assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["cells.hdlif.safetensors", "cells.html"]
 
 
 needs_a_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")

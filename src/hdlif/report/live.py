@@ -1,4 +1,4 @@
-"""A page that runs a deployed network of pictures: what is drawn on it goes in, and the answer and neurons are shown."""
+"""A page that runs a deployed network of pictures: what is drawn goes in, and the answer and neurons are shown."""
 
 import base64
 import gzip
