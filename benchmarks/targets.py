@@ -76,7 +76,7 @@ class Table:
         elif np.asarray(outputs, np.float32).tobytes() == self.expected.tobytes():
             row["outputs"] = "bits"
         else:
-            same = alike(self.expected, np.asarray(outputs, np.float32), self.graph.task).mean()
+            same = alike(self.expected, np.asarray(outputs, np.float32), self.graph).mean()
             row["outputs"] = f"off by {np.abs(outputs - self.expected).max():.2g}; {same:.1%} the same answer"
         self.rows.append(row)
 

@@ -254,6 +254,24 @@ def u_net(seed: int = 0, *, time_steps: int = 3, encoding: str = "ternary", widt
     return b.maps(b.affine(b.conv(joined, CLASSES, kernel=(1, 1), padding=(0, 0), encoding="float32")))
 
 
+def detector(seed: int = 0, *, time_steps: int = 3) -> Graph:
+    """A detector of two classes at two levels, for images of 16x24, which finds a few boxes in anything."""
+    b = Builder((3, 16, 24), time_steps, seed)
+
+    def spikes(x: str, encoding: str) -> str:
+        x = b.conv(x, 6, stride=(2, 2), encoding=encoding)
+        return b.quantise(b.hd_lif(b.affine(x, scale=0.3)))
+
+    def level(x: str) -> str:
+        x = b.conv(x, 2 + 4, kernel=(1, 1), padding=(0, 0), encoding="float32")
+        return b.add("flatten", b.affine(x, scale=0.5))
+
+    fine = spikes(spikes(INPUT, "float32"), "ternary")
+    joined = b.concat(level(fine), level(spikes(fine, "ternary")))
+    task = TaskRecord("detect", threshold=0.4, strides=(4, 8), overlap=0.6)
+    return Graph(tuple(b.nodes), joined, time_steps, b.record(), ("red", "green"), task)
+
+
 def tiny_network() -> Graph:
     """One ternary convolution and a neuron, with round numbers: its file is a golden file."""
     weight = np.array([-1, 0, 1, 1, 0, -1, 1], np.int8).reshape(7, 1, 1, 1)

@@ -5,6 +5,5 @@ import { gunzipSync } from "node:zlib";
 const from = (name) => new URL(`../../src/hdlif/deploy/browser/${name}`, import.meta.url);
 const to = (name) => new URL(name, import.meta.url);
 
-copyFileSync(from("hdlif.js"), to("hdlif.js"));
-copyFileSync(from("hdlif.d.ts"), to("hdlif.d.ts"));
+for (const name of ["hdlif.js", "hdlif.d.ts", "answers.js", "answers.d.ts"]) copyFileSync(from(name), to(name));
 writeFileSync(to("hdlif.wasm"), gunzipSync(readFileSync(from("hdlif.wasm.gz"))));

@@ -13,8 +13,9 @@ from hdlif.cli.export import export_file
 from hdlif.cli.report import report
 from hdlif.errors import DataError, RecipeError
 from hdlif.graph.artefact import load
-from hdlif.recipe import builders
+from hdlif.recipe import builders, dump_recipe, load_recipe
 from hdlif.recipe.runs.recipe_data import load_with_data
+from hdlif.report.engine_times import images_of
 from trainings import train
 
 SMALL = [
@@ -46,9 +47,20 @@ def test_boxes_are_learned_measured_and_reported(tmp_path: Path) -> None:
     again = evaluate(file, data=str(root))
     assert again.metrics == pytest.approx(checked.metrics, abs=1e-3)
 
+    # By the name of the folder in --data-root.
+    for network in (out, file):
+        assert evaluate(network, data="data", data_root=tmp_path).metrics == pytest.approx(again.metrics, abs=1e-3)
+    assert inspect("data", data_root=tmp_path)["path"] == str(root)
+    assert len(images_of(graph.input, "data", tmp_path, compared=2).compared) == 2
+    with pytest.raises(DataError, match='--data "date" is unknown'):
+        evaluate(file, data="date", data_root=tmp_path)
+
 
 def test_without_a_recipe_it_follows_from_the_boxes(tmp_path: Path) -> None:
     recipe, found = load_with_data(None, data=str(write_yolo(tmp_path / "yolo", 24)))
+    # As a measurement of its memory does.
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe))
+    assert load_recipe(tmp_path / "recipe.yaml") == recipe
     assert (recipe.model.kind, recipe.task.kind, recipe.data.size) == ("detector", "detect", (240, 320))
     assert found is not None
     assert found.classes == ("red", "green")

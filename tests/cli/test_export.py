@@ -1,21 +1,25 @@
 """`hdlif export`: options by target, what `--check` finds and leaves unwritten, and what C it writes and refuses."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import hdlif as package
 from command_line import hdlif
-from deployed_graphs import Builder, residual_network
+from deployed_graphs import Builder, detector, residual_network, u_net
 from hdlif.cli.export import export_file as export
 from hdlif.deploy.c.building import FILES
 from hdlif.deploy.c.devices import installed
 from hdlif.errors import DataError, InputError, MachineError
 from hdlif.graph.artefact import INPUT, InputRecord, dumps, save
 from hdlif.report import exported
+from hdlif.report.exported import check_read_back
+from hdlif.report.live import live_page
 from hdlif.runtime import reference
 from series_files import write_csv
 
@@ -63,6 +67,35 @@ def test_a_check_that_fails_leaves_nothing(small: Path, tmp_path: Path, monkeypa
     with pytest.raises(MachineError, match="another answer than the reference to 100%"):
         export(small, out=tmp_path / "net.nir", extension=True, check=True, to="nir")
     assert not (tmp_path / "net.nir").exists()
+
+
+def test_a_check_compares_all_outputs_and_says_what_agrees() -> None:
+    for graph, of, shape in ((detector(), "boxes", (180,)), (u_net(), "pixels", (3, 8, 6))):
+        *_, last = (node for node in graph.nodes if node.op == "affine")
+        moved = replace(last, tensors={**last.tensors, "shift": last.tensors["shift"] + np.float32(1e-3)})
+        other = replace(graph, nodes=tuple(moved if node is last else node for node in graph.nodes))
+        (found,) = check_read_back(graph, other, "read back")
+        assert found.outputs == 3 * 16 * math.prod(shape)
+        assert found.largest_difference == pytest.approx(1e-3, rel=0.01)
+        assert 0.99 < found.agreement <= 1
+        assert str(found).endswith(f" of the {of} of 16 random inputs")
+        assert found.as_dict()["agreement_of"] == of
+
+
+def test_a_page_is_written_of_networks_that_take_images(tmp_path: Path) -> None:
+    path, out = tmp_path / "cells.hdlif.safetensors", tmp_path / "cells.html"
+    save(detector(), path)
+    done = hdlif("export", path, "--to", "page", "--out", out, "--check")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{out}: {out.stat().st_size:,} bytes, {len(detector().nodes)} nodes\nchecked: ")
+    assert out.read_text() == live_page(path.read_bytes(), path.name)
+    for name, options, words in (
+        ("cells.pdf", (), "give a name that ends in .html"),
+        ("other.html", ("--batch", 2), "--batch is for --to onnx"),
+    ):
+        done = hdlif("export", path, "--to", "page", "--out", tmp_path / name, *options)
+        assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["cells.hdlif.safetensors", "cells.html"]
 
 
 needs_a_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")

@@ -1,12 +1,16 @@
 """Decoding the outputs of a detector: a planted box is found, and what is near it is not."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from cases import every
+from deployed_graphs import detector
+from hdlif.graph.artefact import InputRecord
 from hdlif.inputs.fitting import boxes_to_input, boxes_to_picture
+from hdlif.runtime.answers import alike
 from hdlif.runtime.boxes import MOST_BOXES, Boxes, decode_boxes
 from planted_boxes import planted
 
@@ -46,6 +50,18 @@ def test_of_overlapping_boxes_of_a_class_the_lower_is_dropped() -> None:
     outputs = planted(boxes, classes=2, strides=(8,), size=SIZE)
     # 32·40 of 56·40 is 0.571.
     assert [len(decoded(outputs, overlap=least)) for least in (0.57, 0.58, 1.0)] == [2, 3, 3]
+
+
+def test_boxes_agree_by_the_share_that_both_networks_give() -> None:
+    boxes = [(0, (2.0, 3.0, 30.0, 25.0), 2.0), (1, (33.0, 20.0, 63.0, 47.0), 3.0)]
+    moved = [(0, (2.0, 3.0, 31.0, 25.0), 2.0), (1, (33.0, 20.0, 57.0, 47.0), 3.0)]  # by 28 of 29 and 24 of 30 pixels
+    graph = replace(detector(), input=InputRecord((3, *SIZE), (0.5,) * 3, (0.5,) * 3))
+    first, second, other, none = (
+        planted(some, classes=2, strides=(4, 8), size=SIZE, level=1)[None] for some in (boxes, moved, boxes[:1], [])
+    )
+    one, two = (np.stack(some, 1) for some in ((first, first, none, none), (second, other, none, first)))
+    assert alike(one, two, graph).tolist() == [0.5, pytest.approx(2 / 3), 1.0, 0.0]
+    assert alike(one, one, graph).tolist() == [1.0] * 4
 
 
 def test_boxes_are_cut_to_the_input_and_limited_in_number() -> None:

@@ -159,7 +159,7 @@ def test_masks_agree_by_the_share_of_pixels() -> None:
     maps[:, :, 1] = 1
     other = maps.copy()
     other[0, 1, 2, 0, 0] = 9
-    assert alike(maps, other, SEGMENT).tolist() == [1.0, 0.75]
+    assert alike(maps, other, u_net()).tolist() == [1.0, 0.75]
 
 
 def test_a_mask_is_a_png_of_class_numbers_in_colours() -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cases import naming
-from deployed_graphs import u_net
+from deployed_graphs import detector, u_net
 from hdlif.cli.predict import predict_files as run
 from hdlif.errors import HdlifError
 from hdlif.graph.artefact import Graph, TaskRecord
@@ -46,6 +46,7 @@ NETWORKS: dict[str, Graph] = {
     "image": residual_network(),
     "maps": u_net(),
     "objects": replace(u_net(), task=TaskRecord("instances")),
+    "boxes": detector(),
     **{task: series(task) for task in ("classify", "sequence", "regress", "regress_each", "multilabel")},
     "windows": replace(series(), input=replace(series().input, windows=(STEPS, 2))),
     "table": series(kind="table"),
@@ -58,7 +59,7 @@ BODIES: list[tuple[str, tuple[str, str], bytes]] = [
     ("image", ARRAY, npy(RNG.integers(0, 256, (3, 9, 7), dtype=np.uint8))),
     ("image", ARRAY, npy(np.eye(20, dtype=np.uint8) * 255)),
     ("image", ARRAY, npy(RNG.normal(size=(2, 3, 9, 7)).astype(np.float32))),
-    *((network, ("image/png", ".png"), picture("PNG")) for network in ("maps", "objects")),
+    *((network, ("image/png", ".png"), picture("PNG")) for network in ("maps", "objects", "boxes")),
     ("maps", ARRAY, npy(RNG.normal(size=(2, 3, 8, 6)).astype(np.float32))),
     ("classify", ARRAY, npy(RNG.normal(size=(3, STEPS, 2)))),
     *((task, CSV, csv(STEPS)) for task in ("classify", "sequence", "regress_each", "multilabel")),
@@ -98,6 +99,19 @@ def test_a_mask_is_a_png_of_the_images_size(tmp_path: Path) -> None:
             (1, [8, 6], 48),
             (2, [8, 6], 48),
         ]
+
+
+def test_boxes_are_in_the_pixels_of_the_image_and_of_a_stream_in_those_of_the_network(tmp_path: Path) -> None:
+    with client(write(tmp_path, net=detector())) as http:
+        (answer,) = http.post(PREDICT, content=picture("PNG"), headers={"content-type": "image/png"}).json()["inputs"]
+        assert answer.keys() == {"input", "boxes"}
+        assert all(box.keys() == {"label", "score", "box"} for box in answer["boxes"])
+        assert 24 < max(box["box"][2] for box in answer["boxes"]) <= 30
+        stream = http.post("/v1/models/net/streams").json()["stream"]
+        x = RNG.normal(size=(2, 3, 16, 24)).astype(np.float32)
+        first, second = http.post(f"/v1/streams/{stream}/steps", content=npy(x), headers=NPY).json()["answers"]
+        assert first["boxes"] != second["boxes"]
+        assert max(box["box"][2] for box in second["boxes"]) <= 24
 
 
 def test_the_layout_is_a_parameter(tmp_path: Path) -> None:

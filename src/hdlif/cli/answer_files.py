@@ -1,20 +1,29 @@
 """The files that `hdlif run` writes for answers that are images."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from hdlif.errors import InputError, OutputError, reason
+from hdlif.inputs.recordings import READERS
 from hdlif.runtime.answers import Answer
-from hdlif.runtime.masks import as_png
+from hdlif.runtime.drawing import draw_boxes, draw_map
+from hdlif.runtime.images import read_pixels
+from hdlif.runtime.masks import NO_CLASS, as_png
 from hdlif.whole_files import whole_file
 
-SUFFIX = ".answer.png"
+ANSWER, OVERLAY = SUFFIXES = (".answer.png", ".overlay.png")
 _IN_ARRAY = re.compile(r"(.*\.npy)\[(\d+)\]", re.DOTALL | re.IGNORECASE)
 """The name of one of several inputs in a file."""
 
 
 class AnswerFiles:
-    """Writes masks to NAME.answer.png for an input NAME.jpg, and to NAME.3.answer.png for NAME.npy[3].
+    """Writes masks, and images with answers drawn over them.
+
+    For an input NAME.jpg the mask, or the image with boxes, is NAME.answer.png, and the image with the mask over it
+    NAME.overlay.png; for NAME.npy[3] the mask is NAME.3.answer.png. Over arrays and recordings nothing is drawn.
 
     Args:
         folder: where they go; by default next to each input.
@@ -22,31 +31,46 @@ class AnswerFiles:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        self._inputs: dict[Path, str] = {}
+        self._inputs: dict[str, str] = {}
 
-    def __call__(self, name: str, answer: Answer) -> Answer:
-        """Return an answer with "size" and "file" in place of its mask, which is written; others as they are.
+    def __call__(self, name: str, answer: Answer, labels: Sequence[str]) -> Answer:
+        """Return an answer with the files that were written for it, and without its mask; others as they are.
 
         Raises:
-            InputError: another input has the same file.
+            InputError: another input has the same file, or the image cannot be read again.
             OutputError: it cannot be written.
         """
+        within = _IN_ARRAY.fullmatch(name)
+        file, number = (Path(within[1]), f".{within[2]}") if within else (Path(name), "")
+        path, is_image = (self._folder or file.parent) / f"{file.stem}{number}", file.suffix.lower() not in READERS
+        if "boxes" in answer and is_image:
+            boxes = [
+                (labels.index(one["label"]), one["box"], f"{one['label']} {one['score']:.2f}")
+                for one in answer["boxes"]
+            ]
+            return {
+                **answer,
+                "file": self._write(name, f"{path}{ANSWER}", as_png(draw_boxes(read_pixels(file), boxes))),
+            }
         if "mask" not in answer:
             return answer
-        path = self._path(name)
+        mask = answer["mask"]
+        kept = {key: value for key, value in answer.items() if key != "mask"} | {"size": list(mask.shape)}
+        kept["file"] = self._write(name, f"{path}{ANSWER}", as_png(mask))
+        if is_image:
+            # Objects may have the number, too.
+            shown = np.where(mask == NO_CLASS, 0, mask) if "pixels" in answer else mask
+            kept["overlay"] = self._write(name, f"{path}{OVERLAY}", as_png(draw_map(read_pixels(file), shown)))
+        return kept
+
+    def _write(self, name: str, path: str, content: bytes) -> str:
+        """Write a file for the input `name`; return its path."""
         if (other := self._inputs.setdefault(path, name)) != name:
             raise InputError(f"{name}: its answer would replace that of {other}, {path}; give it alone, or rename it")
-        content = as_png(answer["mask"])
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as temporary:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(Path(path)) as temporary:
                 temporary.write_bytes(content)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({reason(error)}); choose a folder with --out") from error
-        kept = {key: value for key, value in answer.items() if key != "mask"}
-        return {**kept, "size": list(answer["mask"].shape), "file": str(path)}
-
-    def _path(self, name: str) -> Path:
-        within = _IN_ARRAY.fullmatch(name)
-        file, number = (Path(within[1]), f".{within[2]}") if within else (Path(name), "")
-        return (self._folder or file.parent) / f"{file.stem}{number}{SUFFIX}"
+        return path

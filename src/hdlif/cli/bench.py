@@ -89,7 +89,7 @@ def bench(
             stopping = measure.early(candidates[OURS], least, threads)
             candidates[OURS + measure.EARLY] = stopping
             early = {"confidence": least, "steps": measure.mean_steps(stopping, images.compared)}
-        results = measure.compare(candidates, images.compared, batch, graph.task)
+        results = measure.compare(candidates, images.compared, batch)
         for name, candidate in candidates.items():
             results[name]["accuracy"] = measure.accuracy(candidate, images, batch, graph.task)
             results[name]["energy_uj"] = measure.energy_uj(candidate, images.compared)

@@ -51,14 +51,15 @@ def inspect(
     """
     from hdlif.cli.shipped_data import inspect_shipped, persistence_of
     from hdlif.recipe import builders
-    from hdlif.recipe.runs.recipe_data import data_keys
+    from hdlif.recipe.runs.recipe_data import data_keys, in_root
 
+    root = None if data_root is None else Path(data_root)
     if path in builders.DATA:
         for option, value in (("size", size), ("out", out)):
             if value is not None:
                 raise DataError(f"{path}: is a set that ships, of which --{option} is not taken; leave it out")
-        return inspect_shipped(path, overrides=overrides, root=None if data_root is None else Path(data_root))
-    keys = data_keys(overrides)
+        return inspect_shipped(path, overrides=overrides, root=root)
+    path, keys = in_root(path, root) or path, data_keys(overrides)
     kind = builders.kind_named(keys.pop("kind", None) or builders.kind_by_keys(path, keys))
     of_files = kind in ("boxes", "events", "folder", "masks", "shards") or _is_of_files(kind, path)
     lenient = {"unreadable": "skip"} if of_files else {}

@@ -1,4 +1,4 @@
-"""`hdlif export`: a trained network as one file that runs without PyTorch, as an ONNX model, in NIR, or in C."""
+"""`hdlif export`: a trained network as one file that runs without PyTorch, as an ONNX model, NIR or C, or a page."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,6 +36,7 @@ _TARGETS = {
     "artefact": ("confidence", "max_drop", "data", "data_root", "overrides"),
     "onnx": ("form", "batch", "weights"),
     "nir": ("extension", "for_norse"),
+    "page": (),
     "c": ("confidence", "max_drop", "arithmetic", "data", "data_root", "overrides", "rom", "ram", "firmware"),
 }
 """The options of each target, next to --check."""
@@ -47,7 +48,7 @@ def export_file(
     network: Annotated["Place | nn.Module | Trainer", argument(metavar="CHECKPOINT", type=FILE)],
     out: Place,
     *,
-    to: Literal["artefact", "onnx", "nir", "c"] = "artefact",
+    to: Literal["artefact", "onnx", "nir", "c", "page"] = "artefact",
     confidence: StoredConfidence = None,
     max_drop: Annotated[float | None, option(type=float, metavar="POINTS")] = None,
     form: Literal["unrolled", "step"] | None = None,
@@ -70,7 +71,8 @@ def export_file(
     """Deploy CHECKPOINT (or a run folder): norms folded, low-bit weights packed, one file that needs no PyTorch.
 
     ONNX, NIR (for other libraries of spiking networks) and C (one C99 file, --out NAME.c, and its header, for
-    processors without an operating system) are written from an artefact too. The first two compute in float32.
+    processors without an operating system) are written from an artefact too. The first two compute in float32. So is
+    a page: one HTML file that runs a network of images in a browser.
 
     \f
     From Python, `network` may also be a network that `hdlif.load` has returned, or a `Trainer` that has trained: both
@@ -96,7 +98,8 @@ def export_file(
         ram: Of C: refuse more state and work space; 16384 or 16K.
         firmware: Of C: write a program for boards around it, into the folder of --out.
         check: Run it before it is written, and compare its outputs with the reference's: an artefact in the
-            runtime, C built here and for emulators, ONNX in the engines that are installed, NIR read back.
+            runtime, and so a page's; C built here and for emulators, ONNX in the engines that are installed, NIR
+            read back.
     Raises:
         ArgumentError: an option is of another target.
         InputError: another target, what the target refuses, or no validation part for --confidence auto.
@@ -215,6 +218,7 @@ COMMAND = subcommand(
         "hdlif export digits.hdlif.safetensors --to nir --extension --out digits.nir",
         "NIR, and metadata for the rest of the network; needs hdlif[nir]",
     ),
+    ("hdlif export digits.hdlif.safetensors --to page --out digits.html", "a page to draw on, or to drop images on"),
     name="export",
     text=lambda result: str(result.text()),
 )

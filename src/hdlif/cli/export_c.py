@@ -77,9 +77,10 @@ class ExportedC:
         if source.answer_bytes:
             lines.append(f"all steps in one call: {source.answer_bytes:,} bytes of RAM in place of these")
         if rounded is not None:
+            parts = "" if rounded.agreement_of == "samples" else f"the {rounded.agreement_of} of "
             lines.append(
-                f"fixed point: the same answer as in float32 on {rounded.agreement:.2%} of {rounded.samples} test "
-                f"samples; outputs, of up to {rounded.largest_output:.3g}, differ by {rounded.mean_error:.2g} on "
+                f"fixed point: the same answer as in float32 on {rounded.agreement:.2%} of {parts}{rounded.samples} "
+                f"test samples; outputs, of up to {rounded.largest_output:.3g}, differ by {rounded.mean_error:.2g} on "
                 f"average, {rounded.largest_error:.2g} at most"
             )
         if checked is not None:

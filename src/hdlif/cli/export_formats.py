@@ -1,4 +1,4 @@
-"""Write a graph as a model file, as an ONNX model or in NIR."""
+"""Write a graph as a model file, as an ONNX model, in NIR, or as a page."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hdlif.deploy import nir, onnx
 from hdlif.errors import InputError, MachineError
 from hdlif.graph.artefact import Graph, dumps, loads, save
-from hdlif.recipe.runs.files import writing
+from hdlif.recipe.runs.files import ARTEFACT_SUFFIX, write_text, writing
 from hdlif.report.exported import Compared, check_artefact, check_onnx, check_read_back
 from hdlif.whole_files import whole_file
 
@@ -28,7 +28,7 @@ class Exported:
     """A file that was written.
 
     Attributes:
-        to: "artefact", "onnx" or "nir".
+        to: "artefact", "onnx", "nir" or "page".
         nodes: of its graph.
         checked: how it ran, where that was asked for, one for each engine.
         early: what the confidence that the file has does, if it was chosen on data.
@@ -133,6 +133,27 @@ def export_nir(
     with writing(out):
         nir.write(made, out)
     return Exported("nir", out, out.stat().st_size, len(made.nodes), checked)
+
+
+def export_page(graph: Graph, out: Path, *, check: bool = False) -> Exported:
+    """Write an HTML page that holds the network and runs it on what is drawn or dropped there.
+
+    Args:
+        check: as for `export_artefact`.
+    Raises:
+        InputError: `out` is no name of a page.
+        ArtefactError: the network takes no images, or its task has no page.
+        MachineError: the network gives other outputs; nothing is written.
+    """
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{out}: a page is written; give a name that ends in .html, such as network.html")
+    # imported where a page is made: it needs Jinja2
+    from hdlif.report.live import live_page
+
+    content = live_page(dumps(graph), f"{out.stem}{ARTEFACT_SUFFIX}")
+    checked = check_artefact(graph) if check else ()
+    write_text(out, content)
+    return Exported("page", out, out.stat().st_size, len(graph.nodes), checked)
 
 
 def _check_nir(graph: Graph, made: Any, *, extension: bool) -> tuple[Compared, ...]:

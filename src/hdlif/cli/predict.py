@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.cli.answer_files import SUFFIX as ANSWER_SUFFIX
+from hdlif.cli.answer_files import SUFFIXES as ANSWER_SUFFIXES
 from hdlif.errors import InputError, reason
 from hdlif.graph.artefact import InputRecord
-from hdlif.graph.ops.graph import MAP_TASKS
+from hdlif.graph.ops.graph import PLACED_TASKS
 from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session
@@ -66,7 +66,7 @@ def predict_files(
     threads: int | None = None,
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_operations: int = DEFAULT_MAX_OPERATIONS,
-    keep: Callable[[str, Answer], Answer] = lambda name, answer: answer,
+    keep: Callable[[str, Answer, Sequence[str]], Answer] = lambda name, answer, labels: answer,
 ) -> RunResult:
     """What is said of each input file.
 
@@ -92,7 +92,8 @@ def predict_files(
 
     An array [A, C, H, W] of a network of images is refused if A is the number of its time steps: `layout` decides.
 
-    `keep` is called with the name of each input and its answer, and returns what is kept of it, such as a mask's file.
+    `keep` is called with the name of each input, its answer and the network's labels, and returns what is kept of it,
+    such as a mask's file.
 
     Where some of several files cannot be used, the others are answered for, and "failed" says of each what is wrong.
 
@@ -105,7 +106,7 @@ def predict_files(
     failed: list[InputError] = []
 
     def read() -> Iterator[Sample]:
-        for path in _files(inputs, session.input, skip=ANSWER_SUFFIX if session.task.kind in MAP_TASKS else None):
+        for path in _files(inputs, session.input, skip=ANSWER_SUFFIXES if session.task.kind in PLACED_TASKS else ()):
             try:
                 yield from read_inputs(path, session.input, session.time_steps, layout)
             except InputError as error:
@@ -117,7 +118,7 @@ def predict_files(
             if isinstance(answered, InputError):
                 failed.append(answered)
             else:
-                said.append(Answered(answered.input, keep(answered.input, answered.answer)))
+                said.append(Answered(answered.input, keep(answered.input, answered.answer, session.labels)))
     if failed and not said:
         raise failed[0] if len(failed) == 1 else InputError(f"{failed[0]}; {len(failed) - 1} more cannot be used")
     return RunResult(tuple(said), tuple(map(str, failed)))
@@ -145,7 +146,8 @@ def predict(
         By the network's task, as `hdlif run --json` prints it: of a classification {"class", "label", "probability",
         "logits"}; of values {"prediction": {name: value}}, in the units of the training's targets. A class per pixel is
         {"pixels": {label: how many have it}, "mask": uint8 [h, w] with the image's own pixels}, where 255 is no class;
-        objects are {"objects": how many, "mask": uint16 [h, w], the number of each, or 0}.
+        objects are {"objects": how many, "mask": uint16 [h, w], the number of each, or 0}; boxes are {"boxes":
+        [{"label", "score", "box": [left, top, right, bottom]}]} in the image's own pixels, the highest score first.
     Raises:
         ArtefactError: the file of the network cannot be read.
         InputError: an input cannot be used.
@@ -158,7 +160,7 @@ def predict(
     return [one.answer for one in result.inputs]
 
 
-def _files(inputs: Sequence[Path], record: InputRecord, skip: str | None) -> Iterator[Path]:
+def _files(inputs: Sequence[Path], record: InputRecord, skip: tuple[str, ...]) -> Iterator[Path]:
     """The files that are given, and those in folders, but for answers of runs before."""
     what, suffixes = _sought(record)
     for path in map(Path, inputs):
@@ -166,7 +168,7 @@ def _files(inputs: Sequence[Path], record: InputRecord, skip: str | None) -> Ite
         if not os.path.isdir(path):  # noqa: PTH112
             yield path
             continue
-        files = sorted(one for one in _files_below(path, what, suffixes) if not (skip and one.name.endswith(skip)))
+        files = sorted(one for one in _files_below(path, what, suffixes) if not one.name.endswith(skip))
         if not files:
             raise InputError(f"{path}: no {what} is in this folder; {what} files end in {', '.join(suffixes)}")
         yield from files

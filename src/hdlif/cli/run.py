@@ -30,7 +30,7 @@ def run(
     max_operations: int | None = None,
     as_json: bool = False,
 ) -> None:
-    """Predict INPUTS with ARTEFACT: a class, of all or per step or pixel, objects, values, labels; without PyTorch.
+    """Predict INPUTS with ARTEFACT: a class, of all or per step or pixel, objects, boxes, values, labels; no PyTorch.
 
     An input is a file of what the network was trained on, or a folder, of which all images, .csv files, .wav files or
     recordings below it are taken. If some cannot be used, the others are predicted, and the exit code is 1.
@@ -53,6 +53,8 @@ def run(
 
     For classes or objects at each pixel, the mask of NAME.jpg is written to NAME.answer.png, with the image's own size:
     the value of a pixel is the number of its class, from 0, where 255 is none; or that of its object, from 1, or 0.
+    NAME.overlay.png is the image with the mask's colours over it. Of a network that finds boxes, NAME.answer.png is the
+    image with the boxes, their labels and scores.
 
     With --page the predictions are on the page alone, which is of a series, a sound or a recording.
 
@@ -74,7 +76,7 @@ def run(
         gaps: Of a stream: how missing numbers are replaced.  [default: stop]
         rate: Of a stream of PCM, if not the network's: 1,000 to 384,000.
         page: Write an HTML page of one INPUT: what is shown, neurons at work, and the predictions.
-        out: Of classes or objects at each pixel: the folder of the masks.  [default: next to each input]
+        out: Of masks and boxes: the folder of the files that are written.  [default: next to each input]
         layout: Of arrays [A, C, H, W]: A samples, or one of A time steps.  [default: batch for images, else
             sequence]
         partial: Of a stream: predict the windows in which it ends, too.
@@ -94,7 +96,7 @@ def run(
     }
     of_stream = {key: value for key, value in of_stream.items() if value is not None}
     if out is not None and (stream or page is not None):
-        raise InputError("--out is the folder of masks, which --stream and --page do not write; leave it out")
+        raise InputError("--out is the folder of masks and boxes, which --stream and --page do not write; leave it out")
     if layout is not None and (stream or page is not None):
         raise InputError("--stream and --page take one sequence; leave out --layout")
     if stream:

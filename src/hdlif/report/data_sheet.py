@@ -13,24 +13,21 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hdlif.data import Found
 from hdlif.errors import cut, printable
+from hdlif.runtime.drawing import INKS, Pixels, draw_boxes, draw_map
 
 SHOWN, MOST_ROWS, MOST_SHEET_SIDE = 8, 64, 128
 """Pictures in a row of a sheet, rows of it, and the side that small pictures are enlarged to."""
 _GAP, _PAPER, _INK = 4, 255, (0, 0, 0)
 _LONGEST = 24
+"""Characters of a name on a sheet."""
 _LOCATED_ROWS = 3
 """Rows of images with maps or boxes."""
-"""Characters of a name on a sheet."""
 _FURTHEST = 3.0
 """Deviations from the mean at which a drawing of numbers ends."""
-_INKS = ((0, 90, 160), (200, 80, 0), (0, 130, 60), (150, 60, 150))
-"""Of curves, in turn."""
 if TYPE_CHECKING:
     from torch import Tensor
 
     from hdlif.data.located import Located
-
-Pixels = NDArray[np.uint8]
 
 
 def png(found: Found) -> tuple[bytes, str]:
@@ -98,21 +95,16 @@ def _first(count: int, located: Located) -> tuple[list[tuple[str, Tensor]], str]
 
 
 def with_target(picture: Pixels, target: NDArray[Any], side: int) -> Pixels:
-    """A picture with what is at its places: half of the colour of each number but 0 of a map [H, W], or boxes [M, 5].
+    """A picture with what is at its places, a map [H, W] or boxes [M, 5].
 
     Args:
         side: H of the input, of which the picture's height is a multiple.
     """
-    inks, larger = np.array(_INKS), picture.shape[0] // side
+    larger = picture.shape[0] // side
     if target.dtype.kind == "f":
-        image = Image.fromarray(picture)
-        for number, *corners in target[target[:, 0] >= 0].tolist():
-            box = [larger * corner for corner in corners]
-            ImageDraw.Draw(image).rectangle(box, outline=_INKS[int(number) % len(_INKS)])
-        return np.asarray(image)
-    numbers = target.repeat(larger, axis=0).repeat(larger, axis=1)
-    mixed = (picture.astype(int) + inks[numbers % len(inks)]) // 2
-    return np.where((numbers > 0)[..., None], mixed, picture).astype(np.uint8)
+        there = target[target[:, 0] >= 0].tolist()
+        return draw_boxes(picture, [(int(number), [larger * one for one in box], "") for number, *box in there])
+    return draw_map(picture, target.repeat(larger, axis=0).repeat(larger, axis=1))
 
 
 def _written(names: Sequence[str], height: int) -> Pixels:
@@ -174,5 +166,5 @@ def _curves(values: NDArray[Any]) -> Pixels:
     draw = ImageDraw.Draw(image)
     for number, channel in enumerate(values.tolist()):
         places = [(side * t / max(1, len(channel) - 1), side * (1 - y)) for t, y in enumerate(channel)]
-        draw.line(places if len(places) > 1 else [*places, (side, places[0][1])], _INKS[number % len(_INKS)])
+        draw.line(places if len(places) > 1 else [*places, (side, places[0][1])], INKS[number % len(INKS)])
     return np.asarray(image)

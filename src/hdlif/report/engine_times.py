@@ -112,12 +112,12 @@ def images_of(
         x = normalise(np.round(255 * pixels), record)
         return BenchImages(x[:compared], x[compared:], "noise of the input's mean and deviation (no --data)")
     from hdlif.recipe import builders
-    from hdlif.recipe.runs.recipe_data import data_keys, names_path
+    from hdlif.recipe.runs.recipe_data import data_keys, in_root, names_path
     from hdlif.recipe.runs.tested_data import sets_named
 
     if data in builders.DATA and (kind := builders.DATA[data].input.kind) != record.kind:
         raise DataError(f"--data {data} has input of kind {kind}, and the network takes images; give a set of images")
-    known = record if names_path(data) else None
+    known = record if names_path(in_root(data, data_root)) else None
     sets = sets_named(data, data_root, Path(data), record=known, keys=data_keys(overrides))
     tested, calibration = (
         normalise(fit_images(part.read(torch.arange(min(count, len(part)))).numpy(), record), record)
@@ -179,9 +179,7 @@ def mean_steps(candidate: Candidate, images: Floats) -> float:
     return float(Session(candidate.path).run(images[None], confidence=candidate.confidence).steps.mean())
 
 
-def compare(
-    candidates: Mapping[str, Candidate], images: Floats, batch: int, task: TaskRecord
-) -> dict[str, dict[str, Any]]:
+def compare(candidates: Mapping[str, Candidate], images: Floats, batch: int) -> dict[str, dict[str, Any]]:
     """How far each engine agrees with ours, one image at a time and many at once."""
     few = images[: max(len(images) // 4, 1)]
     seen = {}
@@ -193,7 +191,7 @@ def compare(
     for name, logits in seen.items():
         candidate = candidates[name]
         expected = seen[candidate.reference]
-        agreement = float(alike(logits, expected, task).mean())
+        agreement = float(alike(logits, expected, candidate.graph).mean())
         # With early exit there is one step of logits, and other classes are what it costs.
         is_early = candidate.confidence is not None
         results[name] = {

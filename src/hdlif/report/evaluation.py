@@ -100,14 +100,14 @@ def evaluate_network(
                 times = _ms_per_image(
                     {"pytorch": lambda: list(by_torch(few)), "deployed": lambda: list(by_runtime(few))}, len(few)
                 )
-        if not times or times["deployed"] >= WORTH * times["pytorch"]:
+        if graph is None or not times or times["deployed"] >= WORTH * times["pytorch"]:
             count(by_torch(everything))
             return Evaluated(tally.evaluation(), "pytorch", None, times)
         first: list[Tensor] = []
         count(_kept(by_torch(sample), first))
         again = [outputs for outputs, _ in by_runtime(sample)]
         pytorchs, deployed = (torch.cat(outputs, dim=1).float().numpy() for outputs in (first, again))
-        agreement = float(alike(pytorchs, deployed, task.record).mean())
+        agreement = float(alike(pytorchs, deployed, graph).mean())
         by = "deployed" if agreement >= AGREEMENT else "pytorch"
         count((by_runtime if by == "deployed" else by_torch)(rest))
         return Evaluated(tally.evaluation(), by, agreement, times)

@@ -14,7 +14,7 @@ from hdlif.errors import MachineError, MissingExtraError
 from hdlif.graph.artefact import Graph, dumps, loads
 from hdlif.graph.ops import INPUT
 from hdlif.runtime import Session, reference
-from hdlif.runtime.answers import alike
+from hdlif.runtime.answers import AGREEMENT_OF, alike
 from hdlif.runtime.reference import random_frames
 
 Floats = NDArray[np.float32]
@@ -35,7 +35,7 @@ class Compared:
     Attributes:
         by: what read and ran it, such as "onnxruntime".
         largest_difference: of two outputs; 0 where all have the same bits.
-        agreement: the share of inputs with the same answer, in 0..1.
+        agreement: the share of inputs with the same answer, in 0..1, or of what else `agreement_of` names.
     """
 
     by: str
@@ -43,6 +43,7 @@ class Compared:
     outputs: int
     largest_difference: float
     agreement: float
+    agreement_of: str = "inputs"
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,8 +53,14 @@ class Compared:
             return f"checked: {self.by}: {self.outputs} outputs equal the reference's bit for bit"
         return (
             f"checked: {self.by}: {self.outputs} outputs are off by {self.largest_difference:.2g} at most, and the "
-            f"answer is the same on {self.agreement:.1%} of {self.inputs} random inputs"
+            f"answer is the same on {self.agreement:.1%} of {self.shown}"
         )
+
+    @property
+    def shown(self) -> str:
+        """What `agreement` is the share of, in words."""
+        parts = "" if self.agreement_of == "inputs" else f"the {self.agreement_of} of "
+        return f"{parts}{self.inputs} random inputs"
 
 
 def check_artefact(graph: Graph) -> tuple[Compared, ...]:
@@ -131,13 +138,15 @@ def _compared(by: str, graph: Graph, x: Floats, found: Any, *, least: float | No
         raise MachineError(f"{by} gives outputs {list(found.shape)} that are not the reference's; {_FIX}")
     with np.errstate(all="ignore"):
         difference = 0.0 if same else float(np.abs(found - expected).max())
-    agreement = 1.0 if same else float(alike(expected, found, graph.task).mean())
+    agreement = 1.0 if same else float(alike(expected, found, graph).mean())
+    of = AGREEMENT_OF.get(graph.task.kind, "inputs")
+    compared = Compared(by, x.shape[1], int(expected.size), difference, agreement, of)
     if least is not None and not agreement >= least:
         raise MachineError(
-            f"{by} gives another answer than the reference to {1 - agreement:.0%} of {x.shape[1]} random inputs, and "
-            f"outputs that are off by up to {difference:.3g}; {_FIX}"
+            f"{by} gives another answer than the reference to {1 - agreement:.0%} of {compared.shown}, and outputs "
+            f"that are off by up to {difference:.3g}; {_FIX}"
         )
-    return Compared(by, x.shape[1], int(expected.size), difference, agreement)
+    return compared
 
 
 _FIX = "nothing was written; leave out --check to write it all the same, and report it"

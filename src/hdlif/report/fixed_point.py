@@ -17,7 +17,7 @@ from hdlif.recipe.runs.files import names_artefact
 from hdlif.recipe.runs.recipe_data import data_keys
 from hdlif.recipe.runs.tested_data import sets_for, sets_of_graph
 from hdlif.runtime import Session
-from hdlif.runtime.answers import alike
+from hdlif.runtime.answers import AGREEMENT_OF, alike
 
 SEEN = 256
 """Samples, of those for validation, from which the formats of fixed point are chosen."""
@@ -31,7 +31,7 @@ class Rounded:
     """What fixed point changes, on samples for testing.
 
     Attributes:
-        agreement: the share of samples that get the same answer.
+        agreement: the share of samples that get the same answer, or of what else `agreement_of` names.
         mean_error, largest_error: of the outputs.
         largest_output: of the outputs in float32, in magnitude.
     """
@@ -41,6 +41,7 @@ class Rounded:
     mean_error: float
     largest_error: float
     largest_output: float
+    agreement_of: str = "samples"
 
     def as_dict(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -61,9 +62,10 @@ def rounded_on_data(graph: Graph, sets: ImageSets) -> tuple[FixedPoint, Rounded]
         outputs["fixed"].append(reals(fixed.run(fixed.frame(x), graph.time_steps), fixed.fractions[graph.output]))
     exact, near = (np.concatenate(parts, axis=1) for parts in outputs.values())
     error = np.abs(exact - near)
-    agreement = float(alike(exact, near.astype(np.float32), graph.task).mean())
-    sizes = (float(value) for value in (error.mean(), error.max(), np.abs(exact).max()))
-    return fixed, Rounded(exact.shape[1], agreement, *sizes)
+    agreement = float(alike(exact, near.astype(np.float32), graph).mean())
+    mean, most, output = (float(value) for value in (error.mean(), error.max(), np.abs(exact).max()))
+    of = AGREEMENT_OF.get(graph.task.kind, "samples")
+    return fixed, Rounded(exact.shape[1], agreement, mean, most, output, of)
 
 
 def sets_of(

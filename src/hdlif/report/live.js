@@ -114,18 +114,23 @@ function operationsOf(node, input, output, x, steps) {
   return [counted, dense];
 }
 
+/** Whether answers are at places of the picture; their networks have too many neurons to show each. */
+const isPlaced = (network) => ["detect", "segment", "instances"].includes(network.graph.task?.kind);
+const shownNeurons = (network) =>
+  network.graph.nodes.filter((n) => !isPlaced(network) && n.op === "program" && n.attributes.fires !== false);
+
 /** All of a run on one picture, as the page shows it. */
 function look(network, tensor, frame, steps) {
   const byName = new Map(network.values.map((value) => [value.name, value]));
   const { nodes } = network.graph;
-  const neurons = nodes.filter((node) => node.op === "program" && node.attributes.fires !== false);
+  const neurons = shownNeurons(network);
   const layers = nodes.filter((node) => node.op === "conv2d" || node.op === "linear");
   const wanted = new Set([...neurons.flatMap((n) => [n.name, n.inputs[0]]), ...layers.map((n) => n.inputs[0])]);
   const { logits, values } = network.runValues(frame, [...wanted], { steps });
   const said = [];
   const sums = new Float64Array(network.labels.length);
   const isLast = network.graph.task?.combine === "last";
-  for (let t = 0; t < steps; ++t) {
+  for (let t = 0; t < steps && !isPlaced(network); ++t) {
     network.labels.forEach((_, i) => (sums[i] = (isLast ? 0 : sums[i]) + logits[t * sums.length + i]));
     const powers = [...sums].map((sum) => Math.exp((sum - Math.max(...sums)) / (isLast ? 1 : t + 1)));
     const total = powers.reduce((a, b) => a + b);
@@ -147,6 +152,47 @@ function look(network, tensor, frame, steps) {
     membranes: membranes(node, tensor, values.get(node.inputs[0]), byName.get(node.name).shape, steps),
   }));
   return { logits, said, work, dense, neurons: drawn };
+}
+
+/** The colours of numbers in masks: those of hdlif.runtime.masks.COLOURS. */
+function colourOf(number) {
+  const index = number > 0 ? ((number - 1) % 255) + 1 : 0;
+  const channel = (c) => [0, 1, 2, 3, 4, 5, 6, 7].reduce((sum, bit) => sum | (((index >> (3 * bit + c)) & 1) << (7 - bit)), 0);
+  return [0, 1, 2].map(channel);
+}
+
+const INKS = ["rgb(0 90 160)", "rgb(200 80 0)", "rgb(0 130 60)", "rgb(150 60 150)"];
+
+/** Draws boxes or a mask, in pixels of the input, over a picture on which each of these has `scale` pixels. */
+function drawAnswer(canvas, answer, labels, width, scale) {
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  for (const { label, score, box } of [...(answer.boxes ?? [])].reverse()) {
+    const [left, top, right, bottom] = box.map((side) => side * scale);
+    context.strokeStyle = context.fillStyle = INKS[labels.indexOf(label) % INKS.length];
+    context.lineWidth = 2;
+    context.strokeRect(left, top, right - left, bottom - top);
+    context.font = "12px sans-serif";
+    context.fillText(`${label} ${score.toFixed(2)}`, left, top > 14 ? top - 3 : top + 13);
+  }
+  answer.mask?.forEach((number, p) => {
+    if (number === 0) return;
+    context.fillStyle = `rgb(${colourOf(number).join(" ")} / 50%)`;
+    context.fillRect((p % width) * scale, Math.floor(p / width) * scale, scale, scale);
+  });
+}
+
+/** What an answer counts: lines of a label, a share of all, and a text. */
+function linesOf(answer, labels) {
+  if (answer.boxes) {
+    const counts = labels.map((label) => answer.boxes.filter((box) => box.label === label).length);
+    return labels.map((label, k) => [label, counts[k] / (answer.boxes.length || 1), String(counts[k])]);
+  }
+  if (answer.pixels) {
+    const shares = labels.map((label) => answer.pixels[label] / answer.mask.length);
+    return labels.map((label, k) => [label, shares[k], `${(100 * shares[k]).toFixed(1)} %`]);
+  }
+  return [["objects", 0, String(answer.objects)]];
 }
 
 /** Draws [C][H][W] numbers, channels side by side. */
@@ -222,13 +268,24 @@ async function start() {
   const show = (step) => {
     find("step").value = step;
     find("step-text").textContent = `step ${step + 1} of ${steps}`;
-    const answer = result.said[step];
-    const best = answer.indexOf(Math.max(...answer));
-    [...find("classes").children].forEach((item, i) => {
-      item.style.setProperty("--share", answer[i]);
-      item.classList.toggle("best", i === best);
-      item.lastElementChild.textContent = `${(100 * answer[i]).toFixed(1)} %`;
-    });
+    let lines = null;
+    if (isPlaced(network)) {
+      const answer = answerOf(network, result.logits.subarray(0, (step + 1) * network.outputs));
+      window.hdlif.answer = answer;
+      drawAnswer(find("over"), answer, network.labels, width, pad.width / width);
+      lines = linesOf(answer, network.labels);
+    } else {
+      lines = network.labels.map((label, i) => [label, result.said[step][i], `${(100 * result.said[step][i]).toFixed(1)} %`]);
+    }
+    const most = Math.max(...lines.map(([, share]) => share));
+    find("classes").replaceChildren(...lines.map(([label, share, text]) => {
+      const item = document.createElement("li");
+      item.append(Object.assign(document.createElement("span"), { textContent: label }));
+      item.append(Object.assign(document.createElement("b"), { textContent: text }));
+      item.style.setProperty("--share", share);
+      item.classList.toggle("best", !isPlaced(network) && share === most);
+      return item;
+    }));
     const done = result.work.slice(0, step + 1).reduce((a, b) => a + b);
     const dense = result.dense * (step + 1);
     find("operations").textContent =
@@ -260,12 +317,7 @@ async function start() {
     show(steps - 1);
   };
 
-  for (const label of network.labels) {
-    const item = document.createElement("li");
-    item.append(Object.assign(document.createElement("span"), { textContent: label }), document.createElement("b"));
-    find("classes").append(item);
-  }
-  for (const node of network.graph.nodes.filter((n) => n.op === "program" && n.attributes.fires !== false)) {
+  for (const node of shownNeurons(network)) {
     const figure = document.createElement("figure");
     const caption = document.createElement("figcaption");
     caption.append(`${node.name} (${node.attributes.kind}): `, document.createElement("output"));
@@ -318,7 +370,9 @@ async function start() {
   const take = async (file) => {
     try {
       const picture = await createImageBitmap(file);
-      context.drawImage(picture, 0, 0, pad.width, pad.height);
+      const part = coveredPart([picture.width, picture.height], [width, height], network.graph.input.fit);
+      clear();
+      context.drawImage(picture, part[0], part[1], part[2] - part[0], part[3] - part[1], 0, 0, pad.width, pad.height);
       find("message").textContent = "";
       run();
     } catch {

@@ -1,4 +1,4 @@
-"""A page that runs a deployed network of pictures: what is drawn on it goes in, what the neurons do is shown."""
+"""A page that runs a deployed network of pictures: what is drawn goes in, and the answer and neurons are shown."""
 
 import base64
 import gzip
@@ -8,6 +8,7 @@ from pathlib import Path
 from hdlif.deploy import browser as wasm
 from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import loads
+from hdlif.graph.ops.graph import PLACED_TASKS
 from hdlif.report.templates import Script, set_page
 
 _PAD = 256
@@ -32,12 +33,12 @@ def live_page(content: bytes, name: str) -> str:
             f"{name}: takes {record.kind} of shape {list(record.shape)}, shown by frames {record.frames!r}; a page "
             "takes networks of pictures, of 1 or 3 channels, that see all of a picture at each step"
         )
-    if graph.task.kind != "classify" or graph.time_steps > _MOST_STEPS:
+    if graph.task.kind not in ("classify", *PLACED_TASKS) or graph.time_steps > _MOST_STEPS:
         raise ArtefactError(
-            f"{name}: is of task {graph.task.kind} and {graph.time_steps} time steps; a page takes classifiers of at "
-            f"most {_MOST_STEPS} steps"
+            f"{name}: is of task {graph.task.kind} and {graph.time_steps} time steps; a page takes tasks "
+            f"{', '.join(('classify', *PLACED_TASKS))}, of at most {_MOST_STEPS} steps"
         )
-    runtime = re.sub(r"^export ", "", wasm.script(), flags=re.MULTILINE)
+    runtime = re.sub(r"^export ", "", wasm.script() + wasm.answers_script(), flags=re.MULTILINE)
     return set_page(
         "live.html.j2",
         {},
@@ -46,6 +47,7 @@ def live_page(content: bytes, name: str) -> str:
         bytes=f"{len(content):,}",
         width=width,
         height=height,
+        placed=graph.task.kind in PLACED_TASKS,
         steps=graph.time_steps,
         scale=max(1, _PAD // max(height, width)),
         module=_text(wasm.packed_module()),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hdlif.errors import InputError, MissingExtraError
 from hdlif.graph.artefact import InputRecord, load
-from hdlif.graph.ops.graph import MAP_TASKS
+from hdlif.graph.ops.graph import PLACED_TASKS
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session
 from hdlif.runtime.answers import answers, in_words, said_so_far
 from hdlif.runtime.at_work import LayerAtWork, layers_at_work
@@ -58,7 +58,7 @@ def recording_page(
             f"{artefact}: the network takes inputs of kind {record.kind}; --page applies to series, sounds and "
             "recordings"
         )
-    if session.task.kind in MAP_TASKS:
+    if session.task.kind in PLACED_TASKS:
         raise InputError(f"{artefact}: the network's task is {session.task.kind}, which --page does not draw")
     windows, left_out = _apart(recording, record, session.time_steps)
     shown, said, firing, stated = [], [], [], []

@@ -18,7 +18,6 @@ from hdlif.recipe.runs.summary import Neuron
 from hdlif.report.accounting import saved_bytes
 from hdlif.report.counts import Counts, counts, deployed_or_none, without_graph
 from hdlif.report.evaluation import Evaluated, evaluate_network
-from hdlif.report.gallery import gallery
 from hdlif.training import progress_bar, warn
 from hdlif.training.tasks import Measured
 
@@ -87,6 +86,9 @@ def measure(
     model.cpu()
     drawings = dict(drawing.files())
     if worst := getattr(drawing, "worst", None):
+        # imported where images are drawn
+        from hdlif.report.gallery import gallery
+
         drawings["gallery"] = gallery(sets.test, worst)
     in_neurons = set(map(id, step_parameters(model)))
     return MeasuredNetwork(

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.ops.graph import MAP_TASKS, TaskRecord
+from hdlif.graph.ops.graph import MAP_TASKS, Graph, TaskRecord
 from hdlif.inputs.fitting import boxes_to_picture
-from hdlif.runtime.boxes import decode_boxes
+from hdlif.runtime.boxes import Boxes, agreement, decode_boxes
 from hdlif.runtime.images import Placed
 from hdlif.runtime.masks import count_pixels, mask_of, objects_in
 
@@ -116,17 +116,21 @@ def _masked(outputs: Floats, record: TaskRecord, labels: Sequence[str], placed: 
 
 def _boxed(outputs: Floats, record: TaskRecord, labels: Sequence[str], placed: Placed | None) -> Answer:
     assert placed is not None, "boxes need the size of the input"
-    found = decode_boxes(
-        _counted(outputs, record).mean(axis=0),
-        classes=len(labels),
-        strides=record.strides,
-        size=(placed.target[1], placed.target[0]),
-        threshold=record.threshold,
-        overlap=record.overlap,
-    )
+    found = _decoded(_counted(outputs, record).mean(axis=0), record, len(labels), (placed.target[1], placed.target[0]))
     corners = boxes_to_picture(found.corners, placed.size, placed.target, placed.fit)
     rows = zip(found.labels.tolist(), found.scores.tolist(), corners.astype(float).tolist(), strict=True)
     return {"boxes": [{"label": labels[label], "score": score, "box": box} for label, score, box in rows]}
+
+
+def _decoded(outputs: Floats, record: TaskRecord, classes: int, size: tuple[int, int]) -> Boxes:
+    return decode_boxes(
+        outputs,
+        classes=classes,
+        strides=record.strides,
+        size=size,
+        threshold=record.threshold,
+        overlap=record.overlap,
+    )
 
 
 _KINDS: Mapping[str, Callable[[Floats, TaskRecord, Sequence[str]], Answer | None]] = {
@@ -165,12 +169,21 @@ ALIKE = 1e-3
 """Deviations that two networks' values may differ by and be the same answer."""
 
 
-def alike(one: Floats, other: Floats, record: TaskRecord) -> NDArray[np.float64]:
+AGREEMENT_OF: Mapping[str, str] = {"sequence": "steps", "segment": "pixels", "instances": "pixels", "detect": "boxes"}
+"""What `alike` gives the share of, by the kind of the task, if it is not whole samples."""
+
+
+def alike(one: Floats, other: Floats, graph: Graph) -> NDArray[np.float64]:
     """How far two networks' outputs [T, B, ...] give each sample the same answer, [B] in 0..1.
 
     A class and a set of labels are the same or not; of classes at each step, or of each pixel, it is the share that is;
-    values are the same where all lie within `ALIKE` deviations of one another.
+    values are the same where all lie within `ALIKE` deviations of one another. Of boxes it is the share of both
+    networks' that the other one gives too, as `boxes.agreement` says.
+
+    Args:
+        graph: either network.
     """
+    record = graph.task
     with np.errstate(all="ignore"):
         first, second = (_counted(outputs, record) for outputs in (one, other))
         steps = len(first) if record.combine == "mean" else 1
@@ -184,6 +197,10 @@ def alike(one: Floats, other: Floats, record: TaskRecord) -> NDArray[np.float64]
             same = (said[0] == said[1]).all(-1).all(0)
         elif record.kind in MAP_TASKS:
             same = (first.argmax(2) == second.argmax(2)).mean((0, 2, 3))
+        elif record.kind == "detect":
+            means = np.stack([first[0], second[0]], 1) / np.float32(steps)
+            sizes = len(graph.labels), graph.input.shape[1:]
+            same = np.array([agreement(*(_decoded(sums, record, *sizes) for sums in pair)) for pair in means])
         else:
             same = (first.argmax(-1) == second.argmax(-1)).mean(0)
     return np.asarray(same, np.float64)

@@ -15,6 +15,8 @@ MOST_PEAKS = 300
 """Of an image: those with the highest scores, before boxes that overlap others are dropped."""
 LARGEST_LOG = 10.0
 """Raw distances are cut to this, exp of which is beyond any image."""
+SAME_BOX = 0.9
+"""Intersection over union from which two boxes of a class are the same answer."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,18 @@ def overlaps(first: Floats, second: Floats) -> NDArray[np.float64]:
     areas = [(one[2] - one[0]) * (one[3] - one[1]) for one in (a, b)]
     found: NDArray[np.float64] = shared / np.maximum(areas[0] + areas[1] - shared, 1e-12)
     return found
+
+
+def agreement(first: Boxes, second: Boxes) -> float:
+    """Share of all boxes that are the same as one of the others, by `SAME_BOX`; 1 if there are none.
+
+    Args:
+        first, second: of the same image.
+    """
+    if not len(first) + len(second):
+        return 1.0
+    same = (overlaps(first.corners, second.corners) >= SAME_BOX) & (first.labels[:, None] == second.labels)
+    return float(same.any(1).sum() + same.any(0).sum()) / (len(first) + len(second))
 
 
 def without_overlaps(boxes: Boxes, overlap: float) -> Boxes:

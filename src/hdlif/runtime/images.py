@@ -68,16 +68,22 @@ def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int
 
 def read_placed_image(path: str | Path | Given, record: InputRecord, *, time_steps: int = 1) -> tuple[Floats, Placed]:
     """The same, and where the image is on it."""
-    mode = _mode(record, str(path))
+    return _sequence(_decoded(path, _mode(record, str(path))), record, time_steps, str(path))
+
+
+def read_pixels(path: str | Path | Given) -> Pixels:
+    """The pixels of an image file in its own size, RGB [h, w, 3]; raises `InputError`."""
+    return np.asarray(_decoded(path, MODES[3]))
+
+
+def _decoded(path: str | Path | Given, mode: str) -> "Image.Image":
     place = path if isinstance(path, Given) else Path(path)
     try:
-        ended = place.ended if isinstance(place, Given) else None
-        image = pictures.decode(content_of(place), mode, ended=ended)
+        return pictures.decode(content_of(place), mode, ended=place.ended if isinstance(place, Given) else None)
     except (OSError, Unreadable) as error:
         raise InputError(
             f"{path}: cannot be read as an image ({reason(error)}); give an image, or pixels in a .npy file"
         ) from error
-    return _sequence(image, record, time_steps, str(path))
 
 
 def image_sequence(array: Pixels, record: InputRecord, name: str, *, time_steps: int) -> tuple[Floats, Placed]:

@@ -1,7 +1,6 @@
 """From maps of logits to a number at each pixel of an image, of its class or its object, and these as a PNG file."""
 
 import io
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,9 @@ Objects = NDArray[np.uint16]
 NO_CLASS = 255
 """In a mask: a pixel that the network is not shown, of an image that is cropped to fit."""
 _MOST_OBJECTS = 2**16 - 1
+_BITS = np.arange(256)[:, None, None] >> np.arange(24).reshape(8, 3) & 1
+COLOURS: NDArray[np.uint8] = (_BITS * (128 >> np.arange(8))[:, None]).sum(1).astype(np.uint8)
+"""Red, green and blue of 256 numbers, [256, 3], those of Pascal VOC: 0 is black, 1 dark red, 2 dark green, 3 olive."""
 
 
 def mask_of(logits: Floats, placed: Placed | None) -> Mask:
@@ -66,6 +68,8 @@ def count_pixels(mask: Mask, classes: int) -> list[int]:
 def as_png(mask: Mask | Objects) -> bytes:
     """A PNG file whose pixels are these numbers: of 8 bits with a palette of a colour for each, or grey of 16 bits.
 
+    Of an image [h, w, 3] it has the colours.
+
     >>> import io
     >>> import numpy as np
     >>> from PIL import Image
@@ -75,19 +79,12 @@ def as_png(mask: Mask | Objects) -> bytes:
     """
     from PIL import Image
 
-    small, file = mask.max(initial=0) <= 255, io.BytesIO()
+    small, file = mask.ndim == 2 and mask.max(initial=0) <= 255, io.BytesIO()
     image = Image.fromarray(mask.astype(np.uint8), "P") if small else Image.fromarray(mask)
     if small:
-        image.putpalette(bytes(_colours()))
+        image.putpalette(COLOURS.tobytes())
     image.save(file, "PNG", compress_level=1)
     return file.getvalue()
-
-
-def _colours() -> Iterable[int]:
-    """Red, green and blue of 256 numbers, those of Pascal VOC: 0 is black, 1 dark red, 2 dark green, 3 olive."""
-    for number in range(256):
-        for channel in range(3):
-            yield sum((number >> 3 * place + channel & 1) << 7 - place for place in range(3))
 
 
 def as_json(answer: dict[str, Any]) -> dict[str, Any]:

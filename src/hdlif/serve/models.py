@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.errors import HdlifError, brief, did_you_mean
-from hdlif.graph.ops.graph import MAP_TASKS
+from hdlif.graph.ops.graph import PLACED_TASKS
 from hdlif.runtime import Session
 from hdlif.runtime.answers import Answer, answers
 from hdlif.runtime.early import Early, choose_confidence, early_answers
@@ -85,9 +85,9 @@ class Network:
         task, labels = self.session.task, self.session.labels
         if isinstance(outputs, Early):
             return list(early_answers(outputs, task, labels))
-        if task.kind not in MAP_TASKS:
+        if task.kind not in PLACED_TASKS:
             return list(answers(outputs, task, labels))
-        # Masks take milliseconds, and other requests go on meanwhile.
+        # Masks and boxes take milliseconds, and other requests go on meanwhile.
         return await asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: [one and as_json(one) for one in answers(outputs, task, labels, placed)]
         )

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from hdlif.errors import HdlifError, brief
 from hdlif.graph.ops.graph import MAP_TASKS, SoundRecord
 from hdlif.inputs import Unreadable, pictures
+from hdlif.runtime.boxes import MOST_BOXES
 from hdlif.runtime.files import Given
 from hdlif.runtime.images import Placed
 from hdlif.runtime.inputs import Layout, Sample, read_inputs, read_steps
@@ -47,8 +48,8 @@ _SOUND_BYTES, _CLIP_BYTES, _SOUND_BLOCK_BYTES = 10, 40, 2**23
 """For each byte of a sound; for each sample of a network's clip; and for the blocks in which both are worked on."""
 _SMALL_BODY = 2**14
 """Bytes of an array that are read faster than another thread is started on them."""
-_ANSWER_BYTES, _ANSWERED_NUMBER_BYTES, _PIXEL_BYTES = 768, 64, 32
-"""Of the answer to an input or a step, of each number in it, and of each pixel of a mask: as objects, and as text."""
+_ANSWER_BYTES, _ANSWERED_NUMBER_BYTES, _PIXEL_BYTES, _BOX_BYTES = 768, 64, 32, 1024
+"""Of the answer to an input or a step, of each number in it, each pixel of a mask and each box: as objects and text."""
 
 
 def media_type(request: Request) -> str:
@@ -230,4 +231,6 @@ def _answer_bytes(network: Network, steps: int, placed: Placed | None = None) ->
     if session.task.kind in MAP_TASKS:
         size = (placed or Placed.whole(session.input)).size
         return _ANSWER_BYTES + steps * _PIXEL_BYTES * math.prod(size)
+    if session.task.kind == "detect":
+        return _ANSWER_BYTES + steps * _BOX_BYTES * MOST_BOXES
     return _ANSWER_BYTES + _ANSWERED_NUMBER_BYTES * steps * max(2, len(session.labels))

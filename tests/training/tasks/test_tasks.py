@@ -14,6 +14,7 @@ from torchmetrics.classification import MultilabelF1Score
 from torchmetrics.regression import MeanAbsoluteError, R2Score
 
 from cases import every, naming
+from deployed_graphs import tiny_network
 from hdlif.errors import ArtefactError
 from hdlif.graph.ops import TaskRecord
 from hdlif.graph.ops.inference import check_task
@@ -132,9 +133,9 @@ def test_the_runtime_says_what_the_task_measures(task: Task, target: Tensor) -> 
     for name, value in measured(task, outputs, predicted).metrics.items():
         assert value == pytest.approx(expected.get(name, 1.0), abs=1e-5), name
     # A network agrees with itself and not with another.
-    more = drawn(T, 50, 3).numpy()
-    assert alike(more, more, task.record).tolist() == [1.0] * 50
-    assert alike(more, -more, task.record).mean() < 0.9
+    more, graph = drawn(T, 50, 3).numpy(), replace(tiny_network(), task=task.record)
+    assert alike(more, more, graph).tolist() == [1.0] * 50
+    assert alike(more, -more, graph).mean() < 0.9
 
 
 def test_an_answer_that_is_not_finite_is_none() -> None:

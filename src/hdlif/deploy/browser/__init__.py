@@ -22,3 +22,8 @@ def module() -> bytes:
 def script() -> str:
     """Its JavaScript, an ES module without imports."""
     return (_FOLDER / "hdlif.js").read_text("utf-8")
+
+
+def answers_script() -> str:
+    """What reads boxes and masks off its outputs, an ES module without imports."""
+    return (_FOLDER / "answers.js").read_text("utf-8")

@@ -130,16 +130,13 @@ class Network {
     this.frameSize = this.inputShape.reduce((a, b) => a * b);
     this.outputShape = runtime.shape((at) => exports.hdlif_output_shape(handle, at));
     this.outputs = exports.hdlif_outputs(handle);
-    this.labels = [];
-    for (let i = 0; i < this.outputShape[0]; ++i) {
-      this.labels.push(runtime.text(exports.hdlif_label(handle, i)));
-    }
     this.values = [];
     for (let i = 0; i < exports.hdlif_values(handle); ++i) {
       const shape = runtime.shape((at) => exports.hdlif_value_shape(handle, i, at));
       this.values.push({ name: runtime.text(exports.hdlif_value_name(handle, i)), shape });
     }
     this.graph = JSON.parse(runtime.text(exports.hdlif_graph(handle, 0)));
+    this.labels = this.graph.labels;
   }
 
   close() {

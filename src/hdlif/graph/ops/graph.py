@@ -122,7 +122,9 @@ TASKS = ("classify", "sequence", "regress", "multilabel", "segment", "instances"
 """The meaning of the outputs: a class per sample; a class per step; values; any number of labels; a class, or an
 object, per pixel; boxes."""
 MAP_TASKS = ("segment", "instances")
-"""Tasks whose output is a map [labels, H, W]; that of the others is a vector [labels]."""
+"""Tasks whose output is a map [labels, H, W]; that of the others is a vector."""
+PLACED_TASKS = (*MAP_TASKS, "detect")
+"""Tasks whose answers are at places of an image."""
 MOST_PIXEL_CLASSES = 255
 """Labels of a class per pixel: 255 in an image of class numbers stands for pixels without a class."""
 COMBINATIONS = ("mean", "last", "each")

@@ -44,9 +44,10 @@ def load_with_data(
     Args:
         recipe: a recipe, its file, or the name of one that ships; None for the one that follows from the data.
         overrides: "a.b=v" each.
-        data: the name of a data set or a path, in place of the recipe's own.
+        data: the name of a data set, or of a folder in `data_root`, or a path, in place of the recipe's own.
         data_root, say: as `with_data_found` takes them.
     """
+    data = in_root(data, data_root)
     if recipe is None:
         return _following_from_data(overrides, data=data, data_root=data_root, say=say)
     if data is not None:
@@ -186,6 +187,13 @@ def data_keys(overrides: Sequence[str]) -> dict[str, Any]:
 def names_path(data: str | None) -> bool:
     """Whether `--data` means a path: no data set that ships is called so, and something is there."""
     return data is not None and data not in builders.DATA and builders.is_there(data)
+
+
+def in_root(data: str | None, root: Path | None) -> str | None:
+    """`--data`, or ROOT/NAME if a folder there has its name, which is neither that of a set that ships nor a path."""
+    if data is None or root is None or data in builders.DATA or builders.is_there(data):
+        return data
+    return str(root / data) if builders.is_there(str(root / data)) else data
 
 
 def is_recipe(target: str) -> bool:

@@ -10,7 +10,7 @@ from hdlif.errors import DataError, RecipeError, cut, did_you_mean
 from hdlif.graph.artefact import Graph, InputRecord, TaskRecord
 from hdlif.recipe import Recipe, builders
 from hdlif.recipe.builders.own_data import NO_KEYS
-from hdlif.recipe.runs.recipe_data import FILES, names_path
+from hdlif.recipe.runs.recipe_data import FILES, in_root, names_path
 
 
 class Asked(TypedDict, total=False):
@@ -40,6 +40,7 @@ def sets_for(recipe: Recipe, data: str | None, data_root: Path | None, path: Pat
             seen = f"--set data.{cut(next(iter(keys)))} is of data that --data names"
             raise RecipeError(f"{seen}: a run's own are taken as in its training; give --data too, or leave it out")
         return builders.build_data(recipe, data_root, listed=listed)
+    data = in_root(data, data_root) or data
     if names_path(data):
         entries = read_manifest(listed).entries if listed.exists() else ()
         trained = frozenset(entry.sha256 for entry in entries if entry.part != "test")
@@ -77,7 +78,7 @@ def sets_named(
         task: what they mean.
         asked: only its keys, if the data set ships.
     """
-    keys = asked.get("keys", NO_KEYS)
+    keys, data = asked.get("keys", NO_KEYS), in_root(data, data_root)
     if data is not None and record is not None and names_path(data):
         return builders.found_data(data, record=record, labels=labels, time_steps=time_steps, task=task, **asked)
     if data is None or data not in builders.DATA:

@@ -68,7 +68,8 @@ class BoxLoss:
 
         levels = split_levels(outputs.float(), self.classes, self.strides, *self.size)
         logits, distances = (torch.cat([level[part].flatten(2) for level in levels], 2).mT for part in (0, 1))
-        learned = self.assigned(target)
+        # As the outputs; `hdlif coherence` has float64.
+        learned = self.assigned(target.float())
         count = learned.is_box.sum().clamp(min=1)
         focal = sigmoid_focal_loss(logits, learned.classes, reduction="sum")
         places = self.places.to(outputs.device)
