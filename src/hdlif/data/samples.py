@@ -119,6 +119,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         located: what the targets are if they move with the pixels: `data.located` has their layout.
     Attributes:
         frames: makes the input of the steps.
+        fill: bytes [C, 1, 1] that augmentations which move pixels uncover, in place of zeros.
         workers: number of processes that make the batches of a stream; 0 makes them in this one.
         costly: whether making a batch is worth a process of its own.
     Raises:
@@ -158,6 +159,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         self.seed = seed
         self.located: Located | None = located
         self.frames: Frames = constant
+        self.fill: Tensor | None = None
         self.workers = 0
         self.epoch = 0
 
@@ -213,10 +215,14 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
             if _of(one).normalised == normalised and one not in self._drawn_in_read:
                 bits = random_bits(indices.numpy(), seed=self.seed, epoch=self.epoch, stream=stream)
                 target = _of(one).target
+                # Bytes are added modulo 256, so that the zeros it moves over become the fill.
+                fill = self.fill if _of(one).pads else None
+                x = x if fill is None else x - fill
                 if self.located is None or target is None or target == "kept":
                     x = _of(one).apply(x, bits)
                 else:
                     x, y = moved(x, y, bits, together=target, located=self.located)
+                x = x if fill is None else x + fill
         return x, y
 
     _drawn_in_read: tuple[str, ...] = ()
