@@ -16,12 +16,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hdlif.data.augment import AUGMENTATIONS, Augment, Augmentation
-from hdlif.data.draws import random_bits
+from hdlif.data.draws import Bits, random_bits
 from hdlif.data.located import Located, check_located, moved
 from hdlif.errors import DataError, HdlifError, ShapeError, did_you_mean
 
 Tested = Literal["all", "train", "validation", "test"]
 """What a network is measured on."""
+Drift = Callable[[Tensor, Tensor, Bits], tuple[Tensor, Tensor]]
+DRIFT_STREAM = 2**32
+"""Of the draws of `Samples.drift`; augmentations have small numbers."""
 Frames = Callable[[Tensor], Tensor]
 """From samples [B, C, H, W] to what a network is shown: [T, B, ...], or [1, B, ...] for the same at every step."""
 
@@ -119,6 +122,8 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         located: what the targets are if they move with the pixels: `data.located` has their layout.
     Attributes:
         frames: makes the input of the steps.
+        drift: makes sequences of images out of whole ones, after all augmentations: from x [B, C, H, W], y and bits to
+            x [B, T, C, h, w], which `frames` then leaves as it is, and y [B, T, ...].
         fill: bytes [C, 1, 1] that augmentations which move pixels uncover, in place of zeros.
         workers: number of processes that make the batches of a stream; 0 makes them in this one.
         costly: whether making a batch is worth a process of its own.
@@ -159,6 +164,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         self.seed = seed
         self.located: Located | None = located
         self.frames: Frames = constant
+        self.drift: Drift | None = None
         self.fill: Tensor | None = None
         self.workers = 0
         self.epoch = 0
@@ -201,14 +207,24 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return other
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x float32 [B, C, H, W] and y [B, ...] of the samples of `indices` [B]."""
+        """Return x float32 [B, C, H, W] and y [B, ...] of `indices` [B], or, of `drift`, [B, T, ...] of both."""
         n = len(self)
         # A negative index would pick a sample, but draw another augmentation for it.
         if outside := indices[(indices < 0) | (indices >= n)].tolist():
             raise IndexError(f"index {outside[0]} is outside 0..{n - 1}")
         y = self.labels[indices]
         x, y = self._augmented(self.read(indices), y.long() if self.located == "map" else y, indices, normalised=False)
-        return self._augmented(self.scale(x), y, indices, normalised=True)
+        return self._drifted(*self._augmented(self.scale(x), y, indices, normalised=True), indices)
+
+    def raw(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return raw samples of `indices` [B], as reports draw them, with their targets; of `drift` the last frames."""
+        x, y = self._drifted(self.read(indices), self.labels[indices], indices)
+        return (x, y) if self.drift is None else (x[:, -1], y[:, -1])
+
+    def _drifted(self, x: Tensor, y: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+        if self.drift is None:
+            return x, y
+        return self.drift(x, y, random_bits(indices.numpy(), seed=self.seed, epoch=self.epoch, stream=DRIFT_STREAM))
 
     def _augmented(self, x: Tensor, y: Tensor, indices: Tensor, *, normalised: bool) -> tuple[Tensor, Tensor]:
         for stream, one in enumerate(self.augment, start=1):
@@ -236,7 +252,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     def sequence(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return x float32 [T, B, ...] (or [1, B, ...], constant in time) and y [B, ...] of `indices` [B]."""
         x, y = self.batch(indices)
-        return self.frames(x), y
+        return (self.frames(x) if self.drift is None else over_time(x)), y
 
     def sequences(self, batch_size: int, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the `sequence`s of all samples, or of `indices` [N], in order, `batch_size` at a time."""
@@ -299,6 +315,7 @@ class Together(Samples):
     def __init__(self, sets: Sequence[Samples]) -> None:
         super().__init__(torch.cat([one.labels for one in sets]), located=sets[0].located)
         self.sets = tuple(one.plain() for one in sets)
+        self.drift = sets[0].drift
         self.begins = torch.tensor([0, *(len(one) for one in sets[:-1])]).cumsum(0)
         self.frames, self.workers = sets[0].frames, sets[0].workers
 

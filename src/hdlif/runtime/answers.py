@@ -29,7 +29,8 @@ def answers(
     multilabel: {"prediction": the labels given, "probabilities": {label: of each}}.
     segment: {"pixels": {label: how many have it}, "mask": uint8 [h, w], the class of each pixel}.
     instances: {"objects": how many, "mask": uint16 [h, w], the number of the object at each pixel, or 0}.
-    detect: {"boxes": [{"label", "score", "box": [left, top, right, bottom]}]}, the highest score first.
+    detect: {"boxes": [{"label", "score", "box": [left, top, right, bottom]}]}, the highest score first; of boxes at
+        each step, those of the last.
 
     Args:
         outputs: [T, B, n] or [T, B, n, H, W], of all steps.
@@ -116,8 +117,9 @@ def _masked(outputs: Floats, record: TaskRecord, labels: Sequence[str], placed: 
 
 def _boxed(outputs: Floats, record: TaskRecord, labels: Sequence[str], placed: Placed | None) -> Answer:
     assert placed is not None, "boxes need the size of the input"
+    counted = _counted(outputs, record)
     found = decode_boxes(
-        _counted(outputs, record).mean(axis=0),
+        counted[-1] if record.combine == "each" else counted.mean(axis=0),
         classes=len(labels),
         strides=record.strides,
         size=(placed.target[1], placed.target[0]),
