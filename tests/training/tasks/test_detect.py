@@ -19,6 +19,7 @@ from hdlif.learning import SLTT, STBP, Rule, StochasticStep, loss_at
 from hdlif.models import detector
 from hdlif.nn import HDLIF
 from hdlif.runtime.boxes import Boxes
+from hdlif.training import reestimated, validation
 from hdlif.training.tasks import Detect, Evaluation
 from hdlif.training.tasks.average_precision import IOUS, average_precision, match_boxes
 from hdlif.training.tasks.box_loss import BoxLoss
@@ -201,6 +202,21 @@ def test_every_rule_takes_an_update(tmp_path: Path, rule: Rule, drift: float | N
     fit = trained(rule, sets, epochs=1, combine="mean" if drift is None else "each")
     assert fit.metrics.keys() == {"ap50", "ap", "ap50.green", "ap50.red"}
     assert fit.steps == 1
+
+
+def test_batch_norm_is_measured_once_an_epoch_and_for_no_comparison_of_accuracies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def spied(*given: Any, **named: Any) -> Any:
+        seen.append(1)
+        return reestimated(*given, **named)
+
+    monkeypatch.setattr(validation, "reestimated", spied)
+    sets = find_boxes(None, path=str(write_voc(tmp_path)), size=SIZE).make((), 0)
+    trained(StochasticStep(), sets, epochs=2)
+    assert len(seen) == 2
 
 
 def trained(rule: Rule, sets: DataSets, epochs: int, combine: Any = "mean") -> Any:
