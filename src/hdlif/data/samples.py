@@ -23,6 +23,7 @@ from hdlif.errors import DataError, HdlifError, ShapeError, did_you_mean
 Tested = Literal["all", "train", "validation", "test"]
 """What a network is measured on."""
 Drift = Callable[[Tensor, Tensor, Bits], tuple[Tensor, Tensor]]
+"""From images [B, C, H, W], their targets and bits to sequences [B, T, ...] of both."""
 DRIFT_STREAM = 2**32
 """Of the draws of `Samples.drift`; augmentations have small numbers."""
 Frames = Callable[[Tensor], Tensor]
@@ -122,8 +123,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         located: what the targets are if they move with the pixels: `data.located` has their layout.
     Attributes:
         frames: makes the input of the steps.
-        drift: makes sequences of images out of whole ones, after all augmentations: from x [B, C, H, W], y and bits to
-            x [B, T, C, h, w], which `frames` then leaves as it is, and y [B, T, ...].
+        drift: makes sequences of images out of whole ones, after all augmentations and in place of `frames`.
         fill: bytes [C, 1, 1] that augmentations which move pixels uncover, in place of zeros.
         workers: number of processes that make the batches of a stream; 0 makes them in this one.
         costly: whether making a batch is worth a process of its own.

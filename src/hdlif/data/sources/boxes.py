@@ -64,14 +64,12 @@ class Boxes(Placed, OfImages):
         super().__post_init__()
         if self.drift is not None and not 1 < self.drift <= MOST_DRIFT:
             raise ValueError(f"drift = {self.drift}; it must be above 1, and at most {MOST_DRIFT}")
-        if self.drift is not None and self.known is None and self.size is None:
-            raise ValueError("drift needs size, the height and width of a frame")
 
     def find(self) -> OwnData:
         return self._find_images() if self.drift is None else self._find_frames(self.drift)
 
     def _find_frames(self, drift: float) -> OwnData:
-        size: Any = self.size if self.known is None else self.known.shape[1:]
+        size: Any = (self.size or self.default_side) if self.known is None else self.known.shape[1:]
         height, width = (size, size) if isinstance(size, int) else size
         whole = round(height * drift), round(width * drift)
         known = None if self.known is None else replace(self.known, shape=(self.known.shape[0], *whole))
