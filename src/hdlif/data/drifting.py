@@ -7,6 +7,9 @@ from hdlif.data.draws import Bits, expanded
 from hdlif.data.located import clipped
 from hdlif.errors import ShapeError
 
+LEAST_SEEN = 0.25
+"""Of a box's area: one of which less is in view is no object of that frame."""
+
 
 def drifting(x: Tensor, boxes: Tensor, bits: Bits, *, time_steps: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Return the part of each image that is in view at each time step, and its boxes.
@@ -30,7 +33,7 @@ def drifting(x: Tensor, boxes: Tensor, bits: Bits, *, time_steps: int, size: tup
         size: height and width of the view.
     Returns:
         frames [B, T, C, h, w] and boxes [B, T, M, 5] in pixels of the frame, clipped to it, without those of which
-        less than a pixel is in view.
+        less than `LEAST_SEEN` of the area, or a pixel of a side, is in view.
     Raises:
         ShapeError: images are smaller than the view.
     """
@@ -43,11 +46,17 @@ def drifting(x: Tensor, boxes: Tensor, bits: Bits, *, time_steps: int, size: tup
     share = np.linspace(0, 1, time_steps)[:, None]
     corners = np.floor(ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * share + 0.5).astype(np.int64)
     frames = x.new_empty(len(x), time_steps, x.shape[1], height, width)
+    edges = boxes.new_tensor([width, height, width, height])
     inside = boxes.new_empty(len(x), time_steps, *boxes.shape[1:])
     for place, path in enumerate(corners.tolist()):
         own = boxes[place][boxes[place, :, 0] >= 0]
         for step, (top, left) in enumerate(path):
             frames[place, step] = x[place, :, top : top + height, left : left + width]
             moved = own - own.new_tensor([0, left, top, left, top])
-            inside[place, step] = clipped(moved, height, width, boxes.shape[1])
+            seen = _area(moved[:, 1:].clamp(min=0).minimum(edges)) >= LEAST_SEEN * _area(moved[:, 1:])
+            inside[place, step] = clipped(moved[seen], height, width, boxes.shape[1])
     return frames, inside
+
+
+def _area(corners: Tensor) -> Tensor:
+    return (corners[:, 2:] - corners[:, :2]).clamp(min=0).prod(1)
