@@ -1,5 +1,7 @@
 """Frames of a field of view that drifts over images, with the boxes of each frame."""
 
+from collections.abc import Callable
+
 import numpy as np
 from torch import Tensor
 
@@ -7,6 +9,10 @@ from hdlif.data.draws import Bits, expanded
 from hdlif.data.located import clipped
 from hdlif.errors import ShapeError
 
+Drift = Callable[[Tensor, Tensor, Bits], tuple[Tensor, Tensor]]
+"""From images [B, C, H, W], their targets and bits to sequences [B, T, ...] of both."""
+DRIFT_STREAM = 2**32
+"""Of the draws of a drift; augmentations have small numbers."""
 LEAST_SEEN = 0.25
 """Of a box's area: one of which less is in view is no object of that frame."""
 

@@ -16,16 +16,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hdlif.data.augment import AUGMENTATIONS, Augment, Augmentation
-from hdlif.data.draws import Bits, random_bits
+from hdlif.data.draws import random_bits
+from hdlif.data.drifting import DRIFT_STREAM, Drift
 from hdlif.data.located import Located, check_located, moved
 from hdlif.errors import DataError, HdlifError, ShapeError, did_you_mean
 
 Tested = Literal["all", "train", "validation", "test"]
 """What a network is measured on."""
-Drift = Callable[[Tensor, Tensor, Bits], tuple[Tensor, Tensor]]
-"""From images [B, C, H, W], their targets and bits to sequences [B, T, ...] of both."""
-DRIFT_STREAM = 2**32
-"""Of the draws of `Samples.drift`; augmentations have small numbers."""
 Frames = Callable[[Tensor], Tensor]
 """From samples [B, C, H, W] to what a network is shown: [T, B, ...], or [1, B, ...] for the same at every step."""
 
