@@ -207,7 +207,7 @@ TaskRecord read_task(const Json& value, int32_t time_steps, size_t outputs) {
               {"classify", "sequence", "regress", "multilabel", "segment", "instances", "detect"});
   const std::string combine = word_of("task.combine", member(value, "combine"), {"mean", "last", "each"});
   const bool is_each = combine == "each";
-  if (is_each != (kind == "sequence") && kind != "regress")
+  if (is_each != (kind == "sequence") && kind != "regress" && kind != "detect")
     throw ArtefactError(
         std::string("task.combine does not go with task.kind; a class at each step is read off \"each\", "
                     "and no other class is") +

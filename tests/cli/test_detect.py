@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from box_files import write_coco, write_voc, write_yolo
@@ -16,6 +17,7 @@ from hdlif.graph.artefact import load
 from hdlif.recipe import builders, dump_recipe, load_recipe
 from hdlif.recipe.runs.recipe_data import load_with_data
 from hdlif.report.engine_times import images_of
+from hdlif.runtime import Session
 from trainings import train
 
 SMALL = [
@@ -54,6 +56,25 @@ def test_boxes_are_learned_measured_and_reported(tmp_path: Path) -> None:
     assert len(images_of(graph.input, "data", tmp_path, compared=2).compared) == 2
     with pytest.raises(DataError, match='--data "date" is unknown'):
         evaluate(file, data="date", data_root=tmp_path)
+
+
+def test_a_drifting_field_of_view_is_learned_at_each_step(tmp_path: Path) -> None:
+    root, out = write_voc(tmp_path / "data", 24), tmp_path / "run"
+    small = [*SMALL, "data.size=[16, 24]", "time_steps=3"]
+    result = train("moving_bccd_hdlif", data=str(root), overrides=small, out=out, memory_repeats=0)
+    checked = evaluate(out)
+    assert checked.metrics == pytest.approx(result.measured)
+    assert len(checked.per_step) == 3
+    assert "Worst answers" in Path(report([out])["report"]).read_text()
+    file = tmp_path / "net.hdlif.safetensors"
+    export_file(out, to="artefact", out=file)
+    graph = load(file)
+    assert (graph.task.kind, graph.task.combine, graph.input.shape) == ("detect", "each", (3, 16, 24))
+    again = evaluate(file, data=str(root), overrides=["data.drift=2"])
+    assert again.metrics == pytest.approx(checked.metrics, abs=1e-3)
+    with pytest.raises(DataError, match=r"finds boxes at each step; --set data\.drift=2"):
+        evaluate(file, data=str(root))
+    assert Session(file).run(np.zeros((3, 1, 3, 16, 24), np.float32)).shape == (3, 1, 6 * 4 * 6)
 
 
 def test_without_a_recipe_it_follows_from_the_boxes(tmp_path: Path) -> None:
@@ -100,6 +121,8 @@ def test_sizes_and_networks_that_do_not_go_together_are_refused(tmp_path: Path) 
             "learns one class of a sample, and .* gives boxes in an image; --set task.kind=detect",
         ),
         (["data.augment=[autoaugment_imagenet]"], "moves pixels and not the targets"),
+        (["data.drift=2"], "gives boxes at each step; --set 'task={kind: detect, combine: each}'"),
+        (["task.combine=each"], "learns boxes at each step, and .* gives boxes in an image"),
     ):
         settings = [*SMALL, f"data.path={root}", *overrides]
         with pytest.raises((RecipeError, DataError), match=said):

@@ -14,6 +14,7 @@ from hdlif.data import Augmentation
 from hdlif.data.augment import (
     AUGMENTATIONS,
     autoaugment,
+    color_jitter,
     crop,
     cutout,
     event_policy,
@@ -23,6 +24,7 @@ from hdlif.data.augment import (
     rotate,
     scale,
     shift,
+    zoom,
 )
 from hdlif.data.draws import Bits, random_bits
 from hdlif.data.in_memory import Images
@@ -140,6 +142,34 @@ def test_rotate_turns_the_sensors_of_a_sample_alike() -> None:
     angles = torch.acos(((turns.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1))
     assert abs(angles.square().mean().sqrt() / (0.2 * 3**0.5) - 1) < 0.2
     assert not torch.allclose(turns[0], turns[1])
+
+
+@every(name=["crop", "shift"], located=[None, "boxes"])
+def test_pixels_that_a_move_uncovers_have_the_fill_of_the_samples(name: str, located: Any) -> None:
+    pixels = torch.tensor([200, 9, 77], dtype=torch.uint8).view(1, 3, 1, 1).expand(20, 3, 16, 16).contiguous()
+    labels = torch.zeros(20, dtype=torch.int64) if located is None else torch.full((20, 1, 5), -1.0)
+    some = Images(pixels, labels, mean=[0.0] * 3, std=[1 / 255] * 3, augment=[name], located=located)
+    black, _ = some.batch(torch.arange(20))
+    assert (black == 0).any()
+    some.fill = pixels[0, :, :1, :1]
+    filled, _ = some.batch(torch.arange(20))
+    assert torch.equal(filled.round(), pixels.float())
+    assert torch.equal(some.read(torch.arange(20)), pixels)
+
+
+def test_zoom_enlarges_and_reduces_over_the_mean_and_a_change_of_colour_is_within_its_strength() -> None:
+    x = torch.zeros(200, 1, 33, 33)
+    x[:, :, 8:25, 8:25] = 1
+    shares = zoom(largest=1.5).apply(x, bits_of(200)).mean((1, 2, 3)).sqrt() / x[0].mean().sqrt()
+    # An enlarged square is still within the image, wherever it moves; resizing blurs its edges.
+    assert 0.6 < shares.min() < 0.75
+    assert 1.4 < shares.max() < 1.55
+    grey = torch.full((200, 3, 4, 4), 100, dtype=torch.uint8)
+    changed = color_jitter(strength=0.2).apply(grey, bits_of(200)).unique()
+    assert (int(changed.min()), int(changed.max())) == pytest.approx((80, 120), abs=3)
+    for make, amount, said in ((zoom, {"largest": 1.0}, "above 1"), (color_jitter, {"strength": 1.5}, "at most 1")):
+        with pytest.raises(ValueError, match=said):
+            make(**amount)
 
 
 PIXELS = torch.randint(256, (12, 1, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)

@@ -18,6 +18,7 @@ from hdlif.errors import DataError, ShapeError
 
 SIDE, COUNT = 16, 40
 MOVING = [name for name, one in AUGMENTATIONS.items() if one.target not in (None, "kept")]
+RESIZING = ("random_resized_crop", "zoom")
 images = partial(Images, mean=[0.0], std=[1.0])
 
 
@@ -44,10 +45,10 @@ def test_a_map_moves_with_its_pixels_and_what_is_beyond_is_ignored(name: str) ->
     assert not torch.equal(y, MAPS.long())
     assert set(y.unique().tolist()) <= {0, 7, IGNORED}
     # Resized pixels are between dark and bright at the edge of a square, where a map is one or the other.
-    edge = 0.5 if name == "random_resized_crop" else 1e-6
+    edge = 0.5 if name in RESIZING else 1e-6
     seen = y != IGNORED
     assert ((x[:, 0] > edge) == (y == 7))[seen].float().mean() > (0.97 if edge == 0.5 else 0.999)
-    assert (IGNORED in y) == (name in ("crop", "shift"))
+    assert (IGNORED in y) == (name in ("crop", "shift", "zoom"))
 
 
 @every(name=MOVING)
@@ -64,7 +65,7 @@ def test_a_box_is_around_the_same_pixels_afterwards(name: str) -> None:
         seen = torch.stack([right.min(), down.min(), right.max() + 1, down.max() + 1])
         assert there.shape == (1, 5)
         assert there[0, 0] == 2
-        assert (there[0, 1:] - seen).abs().max() <= (1.5 if name == "random_resized_crop" else 0), name
+        assert (there[0, 1:] - seen).abs().max() <= (1.5 if name in RESIZING else 0), name
         assert (rows[1:] == -1).all()
         moved += not torch.equal(rows, before)
     assert moved > COUNT / 4
@@ -109,7 +110,7 @@ def test_ones_own_transform_of_torchvision_moves_targets_too() -> None:
 
 @every(one=["autoaugment_cifar10", "event_policy", Augmentation(lambda x, bits: x, name="mine")])
 def test_an_augmentation_that_would_leave_targets_behind_is_refused(one: Any) -> None:
-    with pytest.raises(DataError, match="moves pixels and not the targets that are at these; take one of crop, "):
+    with pytest.raises(DataError, match="moves pixels and not the targets that are at these; take one of color_"):
         images(PIXELS, MAPS, augment=[one], located="map")
 
 

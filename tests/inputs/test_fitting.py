@@ -17,10 +17,13 @@ from hdlif.inputs.fitting import (
 )
 
 
-def test_a_letterbox_keeps_proportions_at_the_top_left_over_zeros() -> None:
+def test_a_letterbox_keeps_proportions_at_the_top_left_over_the_mean() -> None:
     image = Image.fromarray(np.full((4, 8), 200, np.uint8))
     pixels = fitted(image, (1, 6, 4), resize="bilinear", fit="letterbox")[0]
     assert pixels.tolist() == [[200] * 4] * 2 + [[0] * 4] * 4
+    colours = Image.fromarray(np.full((4, 8, 3), 200, np.uint8))
+    padded = fitted(colours, (3, 6, 4), resize="bilinear", fit="letterbox", mean=(0.5, 0.0, 2.0))
+    assert padded[:, 2:].reshape(3, -1).tolist() == [[128] * 16, [0] * 16, [255] * 16]
     # An image of the input's proportions fills it.
     assert (fitted(image, (1, 2, 4), resize="bilinear", fit="letterbox") == 200).all()
 

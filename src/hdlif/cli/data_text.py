@@ -70,7 +70,7 @@ def _of_pictures(result: dict[str, Any]) -> list[str]:
     how = {
         "squash": "all of it, squashed where proportions differ",
         "crop": "its middle",
-        "letterbox": "all of it, over zeros where proportions differ",
+        "letterbox": "all of it, over the mean where proportions differ",
     }[seen["fit"]]
     return [
         f"sizes          {one_size}",

@@ -23,7 +23,7 @@ from hdlif.errors import DataError, brief, first_line
 Transform = Callable[[Tensor, Bits], Tensor]
 """From a batch [B, C, H, W] and bits [B] to a batch; the input is left alone."""
 
-MOST_ROLL, MOST_DEGREES = 5, 30.0
+MOST_ROLL, MOST_DEGREES, MOST_ZOOM = 5, 30.0, 10.0
 AXES = 3
 """Of a sensor whose series are rotated."""
 GENERATOR = "generator"
@@ -44,6 +44,7 @@ class Augmentation:
         normalised: whether it is applied after the normalisation, where 0 is the mean.
         costly: whether it takes so long that a worker process is worth it.
         name: the word for it in errors.
+        pads: whether it moves bytes over zeros, and no more; of samples with a `fill` it then moves them over that.
         target: of targets at places (`Samples.located`): makes the transform of images with these; or "kept", of one
             that moves no pixel. Without it such samples refuse the augmentation.
     """
@@ -52,6 +53,7 @@ class Augmentation:
     normalised: bool = False
     costly: bool = False
     name: str = ""
+    pads: bool = False
     target: Together | Literal["kept"] | None = None
 
     def __str__(self) -> str:
@@ -74,7 +76,7 @@ def flip_vertical(pixels: Tensor, bits: Bits) -> Tensor:
 
 
 def shift(pixels: Tensor, bits: Bits) -> Tensor:
-    """Move by up to 1/14 of the side, at least 1 pixel, over zeros (RandomCrop with padding).
+    """Move by up to 1/14 of the side, at least 1 pixel, over zeros (RandomCrop with padding), or `Samples.fill`.
 
     28x28: 2 pixels, 32x32: 2, 8x8: 1. Every offset in -p..p is equally likely, in each direction by itself.
     """
@@ -82,7 +84,7 @@ def shift(pixels: Tensor, bits: Bits) -> Tensor:
 
 
 def crop(pixels: Tensor, bits: Bits) -> Tensor:
-    """Move by up to 1/8 of the side over zeros: of 32x32, RandomCrop(32, padding=4)."""
+    """Move by up to 1/8 of the side over zeros, or `Samples.fill`: of 32x32, RandomCrop(32, padding=4)."""
     return _moved(pixels, bits, part=8)
 
 
@@ -168,6 +170,18 @@ def random_resized_crop(pixels: Tensor, bits: Bits) -> Tensor:
     return resized_crop(list(pixels), bits, size=pixels.shape[-1])
 
 
+def recoloured(pixels: Tensor, bits: Bits, *, strength: float) -> Tensor:
+    """Change brightness, contrast and saturation by factors in 1-strength..1+strength (ColorJitter)."""
+    from torchvision.transforms import v2
+
+    return of_each(v2.ColorJitter(strength, strength, strength), list(pixels), bits)
+
+
+def zoomed(x: Tensor, bits: Bits, *, largest: float) -> Tensor:
+    """Zoom and move each normalised image, as `located.zoomed` does."""
+    return of_each(located.zoomed(*x.shape[-2:], largest=largest), list(x), bits)
+
+
 def _autoaugment(policy: Literal["cifar10", "imagenet"]) -> Augmentation:
     return Augmentation(partial(autoaugment, policy=policy), costly=True)
 
@@ -215,6 +229,21 @@ def rotate(*, deviation: float = 0.1) -> Augmentation:
     return Augmentation(partial(rotated, deviation=_positive(deviation)), name="rotate")
 
 
+def color_jitter(*, strength: float = 0.2) -> Augmentation:
+    """Return an augmentation by `recoloured`."""
+    if not 0 < strength <= 1:
+        raise ValueError(f"strength = {strength}; it must be above 0, and at most 1")
+    return Augmentation(partial(recoloured, strength=strength), name="color_jitter", target="kept")
+
+
+def zoom(*, largest: float = 1.5) -> Augmentation:
+    """Return an augmentation by `zoomed`, over zeros of normalised images, which are the mean."""
+    if not 1 < largest <= MOST_ZOOM:
+        raise ValueError(f"largest = {largest}; it must be above 1, and at most {MOST_ZOOM:g}")
+    together = partial(located.zoomed, largest=largest)
+    return Augmentation(partial(zoomed, largest=largest), normalised=True, name="zoom", target=together)
+
+
 def _positive(deviation: float) -> float:
     if not 0 < deviation < math.inf:
         raise ValueError(f"deviation = {deviation}; it must be above 0")
@@ -225,7 +254,8 @@ def _positive(deviation: float) -> float:
 AUGMENTATIONS: Mapping[str, Augmentation] = {
     "autoaugment_cifar10": _autoaugment("cifar10"),
     "autoaugment_imagenet": _autoaugment("imagenet"),
-    "crop": Augmentation(crop, target=partial(located.shifted, part=8)),
+    "color_jitter": color_jitter(),
+    "crop": Augmentation(crop, pads=True, target=partial(located.shifted, part=8)),
     "cutout_12": Augmentation(partial(cutout, side=12), normalised=True, target="kept"),
     "cutout_16": Augmentation(partial(cutout, side=16), normalised=True, target="kept"),
     "event_policy": Augmentation(event_policy, costly=True),
@@ -235,7 +265,8 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
     "random_resized_crop": Augmentation(random_resized_crop, costly=True, target=located.resized_crop),
     "rotate": rotate(),
     "scale": scale(),
-    "shift": Augmentation(shift, target=partial(located.shifted, part=14)),
+    "shift": Augmentation(shift, pads=True, target=partial(located.shifted, part=14)),
+    "zoom": zoom(),
 }
 
 

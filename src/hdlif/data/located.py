@@ -98,3 +98,18 @@ def resized_crop(height: int, width: int) -> Any:
     from torchvision.transforms import v2
 
     return v2.RandomResizedCrop((height, width), scale=(0.25, 1.0), antialias=True)
+
+
+def zoomed(height: int, width: int, *, largest: float) -> Any:
+    """Scale about the centre by 1/largest..largest, and move by up to a tenth of each side (RandomAffine, bilinear)."""
+    from torchvision import tv_tensors
+    from torchvision.transforms import v2
+
+    fill = {tv_tensors.Image: 0, tv_tensors.Mask: IGNORED, "others": 0}
+    return v2.RandomAffine(
+        degrees=0,
+        translate=(0.1, 0.1),
+        scale=(1 / largest, largest),
+        interpolation=v2.InterpolationMode.BILINEAR,
+        fill=fill,
+    )

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from hdlif.data.augment import AUGMENTATIONS, Augment, Augmentation
 from hdlif.data.draws import random_bits
+from hdlif.data.drifting import DRIFT_STREAM, Drift
 from hdlif.data.located import Located, check_located, moved
 from hdlif.errors import DataError, HdlifError, ShapeError, did_you_mean
 
@@ -119,6 +120,8 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         located: what the targets are if they move with the pixels: `data.located` has their layout.
     Attributes:
         frames: makes the input of the steps.
+        drift: makes sequences of images out of whole ones, after all augmentations and in place of `frames`.
+        fill: bytes [C, 1, 1] that augmentations which move pixels uncover, in place of zeros.
         workers: number of processes that make the batches of a stream; 0 makes them in this one.
         costly: whether making a batch is worth a process of its own.
     Raises:
@@ -158,6 +161,8 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         self.seed = seed
         self.located: Located | None = located
         self.frames: Frames = constant
+        self.drift: Drift | None = None
+        self.fill: Tensor | None = None
         self.workers = 0
         self.epoch = 0
 
@@ -199,24 +204,38 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return other
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x float32 [B, C, H, W] and y [B, ...] of the samples of `indices` [B]."""
+        """Return x float32 [B, C, H, W] and y [B, ...] of `indices` [B], or, of `drift`, [B, T, ...] of both."""
         n = len(self)
         # A negative index would pick a sample, but draw another augmentation for it.
         if outside := indices[(indices < 0) | (indices >= n)].tolist():
             raise IndexError(f"index {outside[0]} is outside 0..{n - 1}")
         y = self.labels[indices]
         x, y = self._augmented(self.read(indices), y.long() if self.located == "map" else y, indices, normalised=False)
-        return self._augmented(self.scale(x), y, indices, normalised=True)
+        return self._drifted(*self._augmented(self.scale(x), y, indices, normalised=True), indices)
+
+    def raw(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return raw samples of `indices` [B], as reports draw them, with their targets; of `drift` the last frames."""
+        x, y = self._drifted(self.read(indices), self.labels[indices], indices)
+        return (x, y) if self.drift is None else (x[:, -1], y[:, -1])
+
+    def _drifted(self, x: Tensor, y: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+        if self.drift is None:
+            return x, y
+        return self.drift(x, y, random_bits(indices.numpy(), seed=self.seed, epoch=self.epoch, stream=DRIFT_STREAM))
 
     def _augmented(self, x: Tensor, y: Tensor, indices: Tensor, *, normalised: bool) -> tuple[Tensor, Tensor]:
         for stream, one in enumerate(self.augment, start=1):
             if _of(one).normalised == normalised and one not in self._drawn_in_read:
                 bits = random_bits(indices.numpy(), seed=self.seed, epoch=self.epoch, stream=stream)
                 target = _of(one).target
+                # Bytes are added modulo 256, so that the zeros it moves over become the fill.
+                fill = self.fill if _of(one).pads else None
+                x = x if fill is None else x - fill
                 if self.located is None or target is None or target == "kept":
                     x = _of(one).apply(x, bits)
                 else:
                     x, y = moved(x, y, bits, together=target, located=self.located)
+                x = x if fill is None else x + fill
         return x, y
 
     _drawn_in_read: tuple[str, ...] = ()
@@ -230,7 +249,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     def sequence(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return x float32 [T, B, ...] (or [1, B, ...], constant in time) and y [B, ...] of `indices` [B]."""
         x, y = self.batch(indices)
-        return self.frames(x), y
+        return (self.frames(x) if self.drift is None else over_time(x)), y
 
     def sequences(self, batch_size: int, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the `sequence`s of all samples, or of `indices` [N], in order, `batch_size` at a time."""
@@ -293,6 +312,7 @@ class Together(Samples):
     def __init__(self, sets: Sequence[Samples]) -> None:
         super().__init__(torch.cat([one.labels for one in sets]), located=sets[0].located)
         self.sets = tuple(one.plain() for one in sets)
+        self.drift = sets[0].drift
         self.begins = torch.tensor([0, *(len(one) for one in sets[:-1])]).cumsum(0)
         self.frames, self.workers = sets[0].frames, sets[0].workers
 

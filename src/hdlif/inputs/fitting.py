@@ -18,13 +18,16 @@ IGNORED = -1
 """The value of a label map's pixels that are neither trained nor measured on, such as those that a letterbox adds."""
 
 
-def fitted(image: "Image.Image", shape: tuple[int, int, int], *, resize: str, fit: str) -> Pixels:
+def fitted(
+    image: "Image.Image", shape: tuple[int, int, int], *, resize: str, fit: str, mean: Sequence[float] = ()
+) -> Pixels:
     """Return the pixels [C, H, W] = `shape` of a picture in the mode of `MODES`, resized if it has another size.
 
     Args:
         resize: the filter: "nearest", or "bilinear" or "bicubic", which are antialiased.
         fit: "squash" resizes all of the picture; "crop" the largest part around its centre with the proportions H : W;
-            "letterbox" all of the picture to the largest size with its own proportions, at the top left over zeros.
+            "letterbox" all of the picture at the top left, as large as its proportions allow, over `mean_bytes`.
+        mean: of each channel, by which the input is normalised; 0 by default.
     """
     from PIL import Image
 
@@ -34,16 +37,19 @@ def fitted(image: "Image.Image", shape: tuple[int, int, int], *, resize: str, fi
         size = inner_size(image.size, (width, height)) if fit == "letterbox" else (width, height)
         image = image.resize(size, Image.Resampling[resize.upper()], box)
         if size != (width, height):
-            image = _over_zeros(image, (width, height))
+            around = Image.new(image.mode, (width, height), tuple(mean_bytes(mean or (0,) * channels).tolist()))
+            around.paste(image)
+            image = around
     return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
 
 
-def _over_zeros(image: "Image.Image", size: tuple[int, int]) -> "Image.Image":
-    from PIL import Image
+def mean_bytes(mean: Sequence[float]) -> Pixels:
+    """Return the bytes nearest to the mean of each channel, which are about 0 after normalisation.
 
-    whole = Image.new(image.mode, size)
-    whole.paste(image)
-    return whole
+    >>> mean_bytes((0.0, 0.5, 0.739)).tolist()
+    [0, 128, 188]
+    """
+    return np.floor(255 * np.array(mean) + 0.5).clip(0, 255).astype(np.uint8)
 
 
 def inner_size(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:

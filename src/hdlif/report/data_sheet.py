@@ -46,11 +46,11 @@ def sheet(found: Found) -> tuple[Pixels, str]:
     members, said = _rows(found, train.labels) if train.located is None else _first(len(train), train.located)
     # A label that no sample has gives no row; where there is none at all, the first samples do.
     members = [(name, row) for name, row in members if len(row)] or [("", torch.arange(min(SHOWN, len(train))))]
-    drawn = [[_drawn(found, one) for one in _of_samples(found, train.read(row).numpy())] for _, row in members]
+    drawn = [[_drawn(found, one) for one in _of_samples(found, train.raw(row)[0].numpy())] for _, row in members]
     if train.located is not None:
         side = found.input.shape[1]
         drawn = [
-            [with_target(one, target, side) for one, target in zip(pictures, train.labels[row].numpy(), strict=True)]
+            [with_target(one, target, side) for one, target in zip(pictures, train.raw(row)[1].numpy(), strict=True)]
             for pictures, (_, row) in zip(drawn, members, strict=True)
         ]
     height, width, _ = drawn[0][0].shape

@@ -28,11 +28,10 @@ def gallery(samples: Samples, shown: Sequence[Shown]) -> dict[str, Any]:
 
 
 def _drawn(samples: Samples, shown: Shown) -> dict[str, Any]:
-    index = torch.tensor([shown.index])
-    pixels = samples.read(index)[0].numpy()
+    x, targets = samples.plain().raw(torch.tensor([shown.index]))
+    pixels = x[0].numpy()
     picture = enlarged(np.broadcast_to(pixels, (3, *pixels.shape[1:])))
-    truth = samples.plain().batch(index)[1][0]
-    drawn = {"truth": truth, "answer": shown.answer}
+    drawn = {"truth": targets[0], "answer": shown.answer}
     return {
         "score": shown.score,
         **{name: _png(with_target(picture, one.numpy(), pixels.shape[1])) for name, one in drawn.items()},

@@ -29,7 +29,8 @@ def answers(
     multilabel: {"prediction": the labels given, "probabilities": {label: of each}}.
     segment: {"pixels": {label: how many have it}, "mask": uint8 [h, w], the class of each pixel}.
     instances: {"objects": how many, "mask": uint16 [h, w], the number of the object at each pixel, or 0}.
-    detect: {"boxes": [{"label", "score", "box": [left, top, right, bottom]}]}, the highest score first.
+    detect: {"boxes": [{"label", "score", "box": [left, top, right, bottom]}]}, the highest score first; of boxes at
+        each step, those of the last.
 
     Args:
         outputs: [T, B, n] or [T, B, n, H, W], of all steps.
@@ -116,7 +117,9 @@ def _masked(outputs: Floats, record: TaskRecord, labels: Sequence[str], placed: 
 
 def _boxed(outputs: Floats, record: TaskRecord, labels: Sequence[str], placed: Placed | None) -> Answer:
     assert placed is not None, "boxes need the size of the input"
-    found = _decoded(_counted(outputs, record).mean(axis=0), record, len(labels), (placed.target[1], placed.target[0]))
+    counted = _counted(outputs, record)
+    last = counted[-1] if record.combine == "each" else counted.mean(axis=0)
+    found = _decoded(last, record, len(labels), (placed.target[1], placed.target[0]))
     corners = boxes_to_picture(found.corners, placed.size, placed.target, placed.fit)
     rows = zip(found.labels.tolist(), found.scores.tolist(), corners.astype(float).tolist(), strict=True)
     return {"boxes": [{"label": labels[label], "score": score, "box": box} for label, score, box in rows]}
@@ -178,7 +181,7 @@ def alike(one: Floats, other: Floats, graph: Graph) -> NDArray[np.float64]:
 
     A class and a set of labels are the same or not; of classes at each step, or of each pixel, it is the share that is;
     values are the same where all lie within `ALIKE` deviations of one another. Of boxes it is the share of both
-    networks' that the other one gives too, as `boxes.agreement` says.
+    networks' that the other one gives too, as `boxes.agreement` says; of boxes at each step, its mean.
 
     Args:
         graph: either network.
@@ -198,9 +201,12 @@ def alike(one: Floats, other: Floats, graph: Graph) -> NDArray[np.float64]:
         elif record.kind in MAP_TASKS:
             same = (first.argmax(2) == second.argmax(2)).mean((0, 2, 3))
         elif record.kind == "detect":
-            means = np.stack([first[0], second[0]], 1) / np.float32(steps)
             sizes = len(graph.labels), graph.input.shape[1:]
-            same = np.array([agreement(*(_decoded(sums, record, *sizes) for sums in pair)) for pair in means])
+            pairs = np.stack([first, second], 2) / np.float32(steps)
+            same = np.array(
+                [[agreement(*(_decoded(one, record, *sizes) for one in pair)) for pair in step] for step in pairs]
+            )
+            same = same.mean(0)
         else:
             same = (first.argmax(-1) == second.argmax(-1)).mean(0)
     return np.asarray(same, np.float64)

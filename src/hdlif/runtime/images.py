@@ -173,4 +173,4 @@ def _fit(image: "Image.Image", record: InputRecord, time_steps: int, name: str) 
                 f"{name}: the network takes one row of {width} pixels, and its file, of an earlier version, does not "
                 "say which rows of an image its steps are shown; export it again, or give the steps as a .npy array"
             )
-    return fitted(image, shape, resize=record.resize, fit=record.fit)
+    return fitted(image, shape, resize=record.resize, fit=record.fit, mean=record.mean)

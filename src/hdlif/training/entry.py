@@ -28,6 +28,7 @@ _TARGETS = {
     "map": (torch.int64, "N, H, W", "a class at each pixel"),
     "instances": (torch.int64, "N, H, W", "the number of the object at each pixel"),
     "boxes": (torch.float32, "N, M, 5", "boxes in each image"),
+    "boxes_each": (torch.float32, "N, T, M, 5", "boxes in each image at each step"),
 }
 """By what a task learns from: type, axes and meaning of the targets of N samples; see `tasks.Target`."""
 
@@ -128,7 +129,9 @@ def checked_samples(given: object, name: Literal["train", "validation"], task: T
 
 
 def _check_target(samples: Samples, name: str, task: Task) -> None:
-    wanted = _TARGETS.get(getattr(task, "target", ""))
+    target = getattr(task, "target", "")
+    # The labels of images that drift are those of whole ones.
+    wanted = _TARGETS.get("boxes" if target == "boxes_each" and samples.drift is not None else target)
     labels = samples.example[1] if isinstance(samples, DatasetSamples) else samples.labels
     if wanted is None:
         return
@@ -152,7 +155,7 @@ def _check_target(samples: Samples, name: str, task: Task) -> None:
         raise DataError(f"{name}: targets hold a value that is not finite; leave such samples out")
     if meaning is _TARGETS["labels"][2] and not ((labels == 0) | (labels == 1)).all():
         raise DataError(f"{name}: targets of labels hold other values than 0 and 1; give 1 where a sample has one")
-    if meaning is _TARGETS["boxes"][2] and (labels.shape[-1] != 5 or labels[..., 0].max() >= count):
+    if axes.endswith("M, 5") and (labels.shape[-1] != 5 or labels[..., 0].max() >= count):
         raise DataError(
             f"{name}: targets are {list(labels.shape)}, classes up to {labels[..., 0].max():g}; give each box as "
             f"(class, left, top, right, bottom), with a class in 0..{count - 1}, and -1 in rows without one"

@@ -34,10 +34,8 @@ def compared_modes(
 
     Args:
         batches: of training samples, (x, target).
-        task: one whose first figure is no accuracy is not compared.
+        task: one whose first figure is the accuracy.
     """
-    if not isinstance(task, Measured) or next(iter(task.figures)) != "accuracy":
-        return None
     with torch.no_grad():
         # First, since a batch norm in train mode changes what it normalises by in eval mode.
         with evaluation_mode(model):
@@ -153,6 +151,8 @@ class Validation:
         if self.streams or self.pending.number is not None:
             return
         training = self.training
+        if not isinstance(training.task, Measured) or next(iter(training.task.figures)) != "accuracy":
+            return
         with self._measured_network() as sample:
             chosen = sample[: max(self.batch_size, COMPARED_SAMPLES // self.batch_size * self.batch_size)]
             batches = list(self._read_plain("training samples", chosen))

@@ -110,6 +110,34 @@ def test_a_mirrored_image_takes_its_boxes_with_it(tmp_path: Path) -> None:
     assert mirrored
 
 
+def test_a_field_of_view_drifts_over_the_images_and_has_the_boxes_of_each_step(tmp_path: Path) -> None:
+    settings = {"size": (16, 24), "time_steps": 3}
+    data, whole = found(write_voc(tmp_path), drift=2, **settings), found(tmp_path)
+    assert (data.input.shape, data.input.mean) == ((3, 16, 24), whole.input.mean)
+    sets = data.make(("flip",), 1)
+    some = torch.arange(len(sets.train))
+    x, boxes = sets.train.sequence(some)
+    assert (x.shape, boxes.shape) == ((3, 6, 3, 16, 24), (6, 3, 2, 5))
+    # Each frame is a part of the whole image, mirrored or not.
+    images, _ = whole.make(("flip",), 1).train.batch(some)
+    parts = images.unfold(2, 16, 1).unfold(3, 24, 1).permute(0, 2, 3, 1, 4, 5)
+    assert all((parts[n] == x[t, n]).flatten(2).all(2).any() for n in range(6) for t in range(3))
+    assert torch.equal(sets.train.sequence(some[2:3])[0], x[:, 2:3])
+    pixels, shown = sets.train.raw(some)
+    assert torch.equal(sets.train.plain().scale(pixels), sets.train.plain().sequence(some)[0][-1])
+    assert torch.equal(shown, sets.train.plain().batch(some)[1][:, -1])
+    sets.train.set_epoch(1)
+    assert not torch.equal(sets.train.sequence(some)[0], x)
+    # Those that are measured stay as they are, also where a network states what it takes.
+    again = found(tmp_path, drift=2, **settings | {"size": None}, known=data.input).make((), 5)
+    for part in ("validation", "test"):
+        first, second = (getattr(one, part).sequence(torch.arange(3)) for one in (sets, again))
+        assert torch.equal(first[0], second[0])
+        assert torch.equal(first[1], second[1])
+    with pytest.raises(ValueError, match=r"drift = 1\.0; it must be above 1, and at most 16"):
+        found(tmp_path, drift=1.0)
+
+
 def test_odd_boxes_are_cut_or_left_out_and_listed(tmp_path: Path) -> None:
     write_voc(tmp_path)
     good = draw(0)[1][0]

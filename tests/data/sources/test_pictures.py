@@ -67,6 +67,37 @@ def test_parts_of_ones_own_are_kept_and_what_is_missing_is_taken_from_train(tmp_
     assert found(tmp_path).manifest.counts()["owl"] == {"train": 10, "validation": 2, "test": 3}
 
 
+@every(in_memory=[True, False])
+def test_a_letterbox_pads_with_the_mean_of_the_pictures_alone(
+    tmp_path: Path, in_memory: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / f"{in_memory}"
+    for label, value in (("a", 180), ("b", 220)):
+        (root / label).mkdir(parents=True)
+        for number in range(10):
+            size = (8, 4) if number % 2 else (4, 8)
+            Image.new("RGB", size, (value, value, number)).save(root / label / f"{number}.png")
+    if not in_memory:
+        monkeypatch.setattr(picture_source, "MOST_KEPT", 0)
+    data = found(root, size=8, fit="letterbox")
+    sets = data.make(("crop",), 0)
+    assert isinstance(sets.train, Images if in_memory else PictureFiles)
+    # Both classes are in equal numbers.
+    assert data.input.mean[0] == pytest.approx(200 / 255, abs=1e-6)
+    assert data.input.std[0] == pytest.approx(20 / 255, abs=1e-6)
+    for part in (sets.train, sets.test):
+        raw = part.read(torch.arange(len(part)))
+        assert set(raw[:, 0].unique().tolist()) == {180, 200, 220}
+        x, _ = part.batch(torch.arange(len(part)))
+        # Padding and what a crop uncovers are the mean.
+        assert set(x[:, 0].mul(20).round().unique().tolist()) == {-20, 0, 20}
+    file = next((root / "a").glob("1.png"))
+    as_run = read_image(file, data.input)[0, 0]
+    assert any(
+        np.array_equal(as_run, x) for part in sets.parts for x in part.plain().batch(torch.arange(len(part)))[0].numpy()
+    )
+
+
 def test_pictures_keep_a_small_size_of_their_own_and_are_grey_where_all_are(tmp_path: Path) -> None:
     data = found(write_pictures(tmp_path, 6, size=(7, 5), mode="L"))
     assert data.input.shape == (1, 5, 7)

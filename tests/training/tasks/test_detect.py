@@ -1,5 +1,6 @@
 """Boxes: which place learns which, the loss and its gradient, average precision by hand, and a short training."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from hdlif import Trainer, TrainingConfig
 from hdlif.data import DataSets
 from hdlif.data.sources.boxes import find_boxes
 from hdlif.errors import DataError
-from hdlif.learning import SLTT, STBP, Rule, StochasticStep
+from hdlif.learning import SLTT, STBP, Rule, StochasticStep, loss_at
 from hdlif.models import detector
 from hdlif.nn import HDLIF
 from hdlif.runtime.boxes import Boxes
+from hdlif.training import reestimated, validation
 from hdlif.training.tasks import Detect, Evaluation
 from hdlif.training.tasks.average_precision import IOUS, average_precision, match_boxes
 from hdlif.training.tasks.box_loss import BoxLoss
@@ -128,6 +130,28 @@ def test_an_evaluation_has_the_precision_of_each_class_and_step() -> None:
     assert TASK.better(nothing) == -np.inf
 
 
+def test_boxes_at_each_step_are_those_of_its_own_outputs() -> None:
+    task = replace(TASK, combine="each")
+    assert (task.target, task.record.combine) == ("boxes_each", "each")
+    box, later = (3.0, 4.0, 15.0, 20.0), (25.0, 5.0, 40.0, 30.0)
+    outputs = torch.cat([outputs_of([(0, box, 2.0)])[:1], outputs_of([(0, later, 1.0)])[:1]])
+    truth = torch.stack([targets([[0.0, *box]]), targets([[0.0, *later]])], 1)
+    wrong = torch.stack([targets([[0.0, *box]]), targets([[0.0, *box]])], 1)
+    for target, per_step, ap50 in ((truth, (1, 1), 1), (wrong, (1, 0), 51 / 101)):
+        tally, drawing = task.tally(), task.drawing()
+        tally(outputs, target)
+        drawing(outputs, target)
+        found = tally.evaluation()
+        assert found.per_step == pytest.approx(per_step)
+        # Both steps' boxes together: the one with the higher score is right, at recalls up to 1/2.
+        assert found.metrics["ap50"] == tally.score == pytest.approx(ap50)
+        assert [one.score for one in drawing.worst] == [per_step[1]]
+        losses = [BoxLoss(2, (8,), SIZE)(outputs[t], target[:, t]) for t in range(2)]
+        assert [loss_at(task.criterion(), outputs[t], target, t) for t in range(2)] == losses
+    predicted, true = task.scored(outputs, truth)
+    assert [len(one["boxes"]) for one in predicted] == [len(one["boxes"]) for one in true] == [1, 1]
+
+
 def test_a_report_shows_the_images_with_the_worst_answers() -> None:
     box, other = (3.0, 4.0, 15.0, 20.0), (25.0, 5.0, 40.0, 30.0)
     drawing = TASK.drawing()
@@ -171,18 +195,34 @@ def test_boxes_of_an_unknown_class_are_refused(tmp_path: Path) -> None:
         trained(STBP(), sets, epochs=1)
 
 
-@every(rule=[STBP(), SLTT(), StochasticStep()])
-def test_every_rule_takes_an_update(tmp_path: Path, rule: Rule) -> None:
-    sets = find_boxes(None, path=str(write_voc(tmp_path / "data")), size=SIZE).make((), 0)
-    fit = trained(rule, sets, epochs=1)
+@every(rule=[STBP(loss="each"), SLTT(), StochasticStep()], drift=[None, 1.5])
+def test_every_rule_takes_an_update(tmp_path: Path, rule: Rule, drift: float | None) -> None:
+    root = write_voc(tmp_path / f"{drift}")
+    sets = find_boxes(None, path=str(root), size=SIZE, drift=drift, time_steps=2).make((), 0)
+    fit = trained(rule, sets, epochs=1, combine="mean" if drift is None else "each")
     assert fit.metrics.keys() == {"ap50", "ap", "ap50.green", "ap50.red"}
     assert fit.steps == 1
 
 
-def trained(rule: Rule, sets: DataSets, epochs: int) -> Any:
+def test_batch_norm_is_measured_once_an_epoch_and_for_no_comparison_of_accuracies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def spied(*given: Any, **named: Any) -> Any:
+        seen.append(1)
+        return reestimated(*given, **named)
+
+    monkeypatch.setattr(validation, "reestimated", spied)
+    sets = find_boxes(None, path=str(write_voc(tmp_path)), size=SIZE).make((), 0)
+    trained(StochasticStep(), sets, epochs=2)
+    assert len(seen) == 2
+
+
+def trained(rule: Rule, sets: DataSets, epochs: int, combine: Any = "mean") -> Any:
     torch.manual_seed(0)
     model = detector(neuron=lambda place: HDLIF(2), classes=2, width=8, blocks=[1], strides=[4], head_width=16)
-    task = Detect(sets.classes, 2, size=SIZE, strides=(4,))
+    task = Detect(sets.classes, 2, size=SIZE, strides=(4,), combine=combine)
     config = TrainingConfig(epochs=epochs, learning_rate=0.05)
     return Trainer(model, rule=rule, task=task, config=config, batch_size=6).fit(sets.train, sets.validation)
 

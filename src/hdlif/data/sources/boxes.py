@@ -4,17 +4,21 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from hdlif.data.augment import Augment
 from hdlif.data.boxes import Annotations, BoxedImage, PlacedBoxes, padded, placed
+from hdlif.data.drifting import drifting
 from hdlif.data.files import Folder
 from hdlif.data.folders import Walk
 from hdlif.data.located import MIN_SIDE, Located
 from hdlif.data.manifest import PARTS, Sample
 from hdlif.data.own_data import Divided, Layout, OwnData, Placed, finder
+from hdlif.data.samples import DataSets
 from hdlif.data.sources.coco import read_coco
 from hdlif.data.sources.pictures import Fit, OfImages
 from hdlif.data.sources.voc import read_voc
@@ -31,6 +35,8 @@ LAYOUTS = (
     "images/NAME.jpg with labels/NAME.txt and classes.txt (YOLO)"
 )
 _MOST_NAMED = 5
+MOST_DRIFT = 16
+"""Largest `drift`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +46,45 @@ class Boxes(Placed, OfImages):
     Attributes:
         format: of the files; by default the only one that is there.
         classes: their names, in the order of the labels; by default those that the files list, or that boxes have.
+        drift: sides of an image over those of a frame, of which there is one at each step, as `drifting` makes them;
+            `size`, or the shape of `known`, is then that of a frame. None shows whole images.
+        time_steps: T.
     """
 
     located: ClassVar[Located | None] = "boxes"
     fit: Fit = "letterbox"
     format: Format | None = None
     classes: Sequence[str] | None = None
+    drift: float | None = None
+    time_steps: int = 1
     _read: dict[str, BoxedImage] = field(default_factory=dict, init=False, repr=False, compare=False)
     _placed: dict[str, PlacedBoxes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.drift is not None and not 1 < self.drift <= MOST_DRIFT:
+            raise ValueError(f"drift = {self.drift}; it must be above 1, and at most {MOST_DRIFT}")
+
     def find(self) -> OwnData:
+        return self._find_images() if self.drift is None else self._find_frames(self.drift)
+
+    def _find_frames(self, drift: float) -> OwnData:
+        size: Any = (self.size or self.default_side) if self.known is None else self.known.shape[1:]
+        height, width = (size, size) if isinstance(size, int) else size
+        whole = round(height * drift), round(width * drift)
+        known = None if self.known is None else replace(self.known, shape=(self.known.shape[0], *whole))
+        found = replace(self, size=whole, known=known, drift=None).find()
+        shape = found.input.shape[0], height, width
+
+        def make(augment: Augment, seed: int) -> DataSets:
+            sets = found.make(augment, seed)
+            for part in sets.parts:
+                part.drift = partial(drifting, time_steps=self.time_steps, size=(height, width))
+            return replace(sets, shape=shape)
+
+        return replace(found, input=replace(found.input, shape=shape), make=make)
+
+    def _find_images(self) -> OwnData:
         place = self.place("a folder of images with boxes")
         # os.path returns False for names that cannot exist; Path's own methods raise if a name is too long.
         if not os.path.isdir(place):  # noqa: PTH112

@@ -26,7 +26,7 @@ from hdlif.data.samples import Samples
 from hdlif.errors import DataError, reason
 from hdlif.graph.ops import InputRecord
 from hdlif.inputs import Unreadable, pictures
-from hdlif.inputs.fitting import MODES, Pixels, fitted
+from hdlif.inputs.fitting import MODES, Pixels, fitted, inner_size, mean_bytes
 
 MOST_KEPT = 2**29
 """Bytes of pixels that are kept in memory; of more, pictures are read as batches ask for them."""
@@ -83,7 +83,7 @@ class PictureFiles(Samples):
 def pixels_of(content: bytes, record: InputRecord) -> Pixels:
     """Return the pixels uint8 [C, H, W] of an image file, made to fit a record; raises `Unreadable`."""
     image = pictures.decode(content, MODES[record.shape[0]])
-    return fitted(image, record.shape, resize=record.resize, fit=record.fit)
+    return fitted(image, record.shape, resize=record.resize, fit=record.fit, mean=record.mean)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +128,7 @@ class OfImages(Request):
         fits = len(seen) * math.prod(record.shape) <= MOST_KEPT
         measured = _Measured.nothing(record, len(layout.files), kept=fits)
         if fits or known is None or unreadable == "skip":
-            faults |= measured.read(layout, list(seen), record, contents)
+            faults |= measured.read(layout, {number: one.header for number, one in seen.items()}, record, contents)
         layout, others = self.locate(layout, {number: one.header for number, one in seen.items()}, record)
         faults |= others
         refuse_faults(layout, faults, unreadable, "picture")
@@ -136,16 +136,22 @@ class OfImages(Request):
         hashed = {number: (one.bytes, one.sha256) for number, one in taken.items()}
         divided, files = divide_files(layout, hashed, faults, self, "picture"), np.array(list(taken), np.int64)
         if known is None:
-            mean, std = measured.moments(files[divided.numbers["train"]], record)
+            mean, std = measured.moments(files[divided.numbers["train"]])
             record = replace(record, mean=mean, std=std)
+            measured.pad(record)
+        fill = torch.from_numpy(mean_bytes(record.mean))[:, None, None]
 
         def samples(part: Part, augment: Augment, seed: int) -> Samples:
             places, labels = files[divided.numbers[part]], divided.labels(part)
             settings: Any = {"augment": augment, "seed": seed, "located": self.located}
+            made: Samples
             if measured.pixels is None:
-                return PictureFiles(layout.source, places, labels, record=record, **settings)
-            kept = torch.from_numpy(measured.pixels[places])
-            return Images(kept, labels, mean=record.mean, std=record.std, **settings)
+                made = PictureFiles(layout.source, places, labels, record=record, **settings)
+            else:
+                kept = torch.from_numpy(measured.pixels[places])
+                made = Images(kept, labels, mean=record.mean, std=record.std, **settings)
+            made.fill = fill
+            return made
 
         return divided.found(
             record,
@@ -201,39 +207,55 @@ def _headers(layout: Layout) -> tuple[dict[int, _Seen], dict[str, str], dict[int
 
 @dataclass(frozen=True)
 class _Measured:
-    """Sums of the pixels of each file and of their squares, int64 [N, C], and the pixels if they are kept."""
+    """Sums of the pixels of each file and of their squares, int64 [N, C], and the pixels if they are kept.
+
+    `sizes` [N, 2] are the height and width of a picture in its input, without what a letterbox adds; only these pixels
+    are measured.
+    """
 
     sums: NDArray[np.int64]
     squares: NDArray[np.int64]
+    sizes: NDArray[np.int64]
     pixels: Pixels | None
 
     @classmethod
     def nothing(cls, record: InputRecord, count: int, *, kept: bool) -> "_Measured":
         channels = record.shape[0]
         pixels = np.zeros((count, *record.shape), np.uint8) if kept else None
-        return cls(np.zeros((count, channels), np.int64), np.zeros((count, channels), np.int64), pixels)
+        sums, squares, sizes = (np.zeros((count, width), np.int64) for width in (channels, channels, 2))
+        return cls(sums, squares, sizes, pixels)
 
     def read(
-        self, layout: Layout, numbers: Sequence[int], record: InputRecord, contents: dict[int, bytes]
+        self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord, contents: dict[int, bytes]
     ) -> dict[str, str]:
         """Measure files, whose contents may be held; return their faults."""
-        faults = {}
-        for number in numbers:
+        faults, (_, height, width) = {}, record.shape
+        for number, header in headers.items():
             file = layout.files[number].name
             try:
                 pixels = pixels_of(contents.pop(number, b"") or layout.source.encoded(number), record)
             except (OSError, Unreadable) as error:
                 faults[file] = reason(error)
                 continue
-            values = pixels.reshape(len(pixels), -1).astype(np.int64)
+            if record.fit == "letterbox":
+                width, height = inner_size((header.width, header.height), (record.shape[2], record.shape[1]))
+            self.sizes[number] = height, width
+            values = pixels[:, :height, :width].reshape(len(pixels), -1).astype(np.int64)
             self.sums[number], self.squares[number] = values.sum(1), (values**2).sum(1)
             if self.pixels is not None:
                 self.pixels[number] = pixels
         return faults
 
-    def moments(self, numbers: NDArray[np.int64], record: InputRecord) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def pad(self, record: InputRecord) -> None:
+        """Fill kept pixels that letterboxes have added with the mean."""
+        fill = mean_bytes(record.mean)[:, None, None]
+        for pixels, (height, width) in zip(() if self.pixels is None else self.pixels, self.sizes, strict=False):
+            pixels[:, height:] = fill
+            pixels[:, :, width:] = fill
+
+    def moments(self, numbers: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return mean and deviation (at least 1/255) of pixels / 255 by channel, of exact sums, to 6 digits."""
-        n = len(numbers) * math.prod(record.shape[1:])
+        n = int(self.sizes[numbers].prod(1).sum())
         mean, std = [], []
         for sums, squares in zip(self.sums[numbers].T.tolist(), self.squares[numbers].T.tolist(), strict=True):
             first, second = sum(sums), sum(squares)

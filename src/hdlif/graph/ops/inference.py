@@ -117,7 +117,7 @@ def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:
         if value not in accepted:
             raise ArtefactError(f"task.{key} = {brief(value)} is unknown; {did_you_mean(str(value), accepted)}")
     each = record.combine == "each"
-    if each != (record.kind == "sequence") and record.kind != "regress":
+    if each != (record.kind == "sequence") and record.kind not in ("regress", "detect"):
         raise ArtefactError(
             f'task.combine = "{record.combine}" does not go with task.kind = "{record.kind}"; a class at each step is '
             'read off "each", and no other class is'

@@ -48,6 +48,19 @@ class Scale(_OfSeries, kind="scale", makes=At("hdlif.data.augment:scale")):
     """Multiply each channel of a time series by a random factor about 1."""
 
 
+class ColorJitter(Augment, kind="color_jitter", makes=At("hdlif.data.augment:color_jitter")):
+    """Change brightness, contrast and saturation of images at random."""
+
+    samples = ("image",)
+    strength: float = field(0.2, "Largest change of each, as a fraction.")
+
+
+class Zoom(Augment, kind="zoom", makes=At("hdlif.data.augment:zoom")):
+    """Enlarge or reduce images at random, over the mean."""
+
+    largest: float = field(1.5, "Factor up to which images are enlarged or reduced.")
+
+
 _MAPPED = {
     "crop": "A random crop of the padded image.",
     "cutout_12": "Blank a random square of side 12.",
@@ -111,7 +124,7 @@ AUGMENTS = Section[Augment](
     *without_keys(Augment, _MAPPED),
     *without_keys(Augment, _OF_IMAGES, samples=("image",)),
     *without_keys(Augment, {"event_policy": "A random change of event-camera recordings."}, samples=("events",)),
-    *(Jitter, Rotate, Scale),
+    *(Jitter, Rotate, Scale, ColorJitter, Zoom),
     own=Own,
     name=KEY,
 )

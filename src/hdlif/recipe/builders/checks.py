@@ -317,9 +317,9 @@ def random_batch(recipe: Recipe, generator: Generator, count: int | None = None)
     import torch
 
     batch, shape = count or recipe.data.batch_size, input_record(recipe).shape
-    constant = frames_of(recipe.data, check_data(recipe)) == CONSTANT
-    x = torch.randn(1 if constant else recipe.time_steps, batch, *shape, generator=generator)
     described = data_kind(recipe)
+    constant = frames_of(recipe.data, check_data(recipe)) == CONSTANT and described.target != "boxes_each"
+    x = torch.randn(1 if constant else recipe.time_steps, batch, *shape, generator=generator)
     outputs, each = len(described.labels), (recipe.time_steps,)
     if described.target == "class_and_steps":
         classes, steps = torch.randint(outputs, (batch,), generator=generator), torch.full((batch,), recipe.time_steps)
@@ -329,10 +329,10 @@ def random_batch(recipe: Recipe, generator: Generator, count: int | None = None)
         return x, torch.randint(outputs, sizes, generator=generator)
     if described.target in ("map", "instances"):
         return x, torch.randint(outputs, (batch, *shape[1:]), generator=generator)
-    if described.target == "boxes":
+    if described.target in ("boxes", "boxes_each"):
         # A box of each class in the upper left quarter.
         box = torch.tensor([[number, 0, 0, shape[2] / 2, shape[1] / 2] for number in range(outputs)])
-        return x, box.expand(batch, -1, -1)
+        return x, box.expand(batch, *(each if described.target == "boxes_each" else ()), -1, -1)
     if described.target == "labels":
         return x, torch.randint(2, (batch, outputs), generator=generator).float()
     return x, torch.randn(batch, *(each if described.target == "values_each" else ()), outputs, generator=generator)

@@ -250,7 +250,9 @@ def target_of(recipe: Recipe) -> Target:
     if section.kind in DATA:
         return DATA[section.kind].target
     if (kind := found_kind(section.kind)) is not None and kind.located is not None:
-        return "instances" if stated.get("instances") else kind.located
+        if stated.get("instances"):
+            return "instances"
+        return "boxes_each" if stated.get("drift") is not None else kind.located
     if "labels" in stated:
         return "labels"
     if "ahead" in stated or "values" in stated:

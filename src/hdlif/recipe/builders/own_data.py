@@ -250,7 +250,7 @@ def data_of_ones_own(
             part=part,
         )
     own = {key: value for key, value in section.arguments.items() if key != "path"}
-    if kind.target == "boxes":
+    if kind.target in ("boxes", "boxes_each"):
         # Those of other data may be in another order.
         own["classes"] = list(kind.labels)
     keys = {key: value for key, value in keys.items() if key != "kind"}
@@ -306,6 +306,8 @@ def found_data(
     whole = replace(record, shape=record.sample_shape(time_steps), frames=CONSTANT)
     scale = (task.mean, task.std) if task.std else None
     asked = _keys_for(keys, here, _asked_by(task, labels or (), here), part)
+    if (task.kind, task.combine) == ("detect", "each") and asked.get("drift") is None:
+        raise DataError(f"{path}: the network finds boxes at each step; --set data.drift=2, or as in its training")
     found = look(here, path, asked, known=whole, scale=scale, time_steps=time_steps)
     if labels is not None:
         _check_labels(found, labels)

@@ -190,6 +190,9 @@ class Boxes(_At, _Readable, _Coloured, kind="boxes", makes=At("hdlif.data.source
     fit: Literal["squash", "crop", "letterbox"] = field(
         "letterbox", "Of an image of other proportions: letterbox pads it, squash takes all of it, crop the middle."
     )
+    drift: float | None = field(
+        None, "Show a part of each image that drifts over it, at each step, whose sides are 1/drift of the image's."
+    )
 
 
 class Events(_Placed, _Listed, _Readable, _Sensed, kind="events", makes=At("hdlif.data.sources.events:find_events")):

@@ -28,6 +28,7 @@ _SAID = {
     "map": "a class at each pixel",
     "instances": "the object at each pixel",
     "boxes": "boxes in an image",
+    "boxes_each": "boxes at each step",
 }
 _FITTING = {
     "class": "task.kind=classify",
@@ -39,6 +40,7 @@ _FITTING = {
     "map": "task.kind=segment",
     "instances": "task.kind=instances",
     "boxes": "task.kind=detect",
+    "boxes_each": "'task={kind: detect, combine: each}'",
 }
 GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics", "own_steps", "size", "strides")
 DETECTED_AT = (8,)
@@ -113,6 +115,7 @@ class Detect(_Ours, kind="detect", makes=At("hdlif.training.tasks:Detect")):
 
     threshold: float = field(0.3, "Score from which a box is given.")
     overlap: float = field(0.6, "Overlap of two boxes of a class from which the lower score is dropped; 1 keeps both.")
+    combine: Literal["mean", "each"] = field("mean", "The answer is of the mean output over time, or of each step's.")
     box_weight: float = field(1.0, "Factor of the loss of the boxes; that of their classes has 1.")
     learn_from: LearnFrom | None = field(None, _LEARN_FROM)
 
@@ -178,7 +181,7 @@ def target_taken(kind: str, *, each: bool) -> str:
         "multilabel": "labels",
         "segment": "map",
         "instances": "instances",
-        "detect": "boxes",
+        "detect": "boxes_each" if each else "boxes",
     }
     return taken.get(kind, "values_each" if each else "values")
 

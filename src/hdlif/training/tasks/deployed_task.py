@@ -28,10 +28,8 @@ def task_of(graph: Graph) -> Task:
         case "regress":
             return Regress(*common, record.mean, record.std, combine=combine, delay=record.delay, ahead=record.ahead)
         case "detect":
-            size = graph.input.shape[1], graph.input.shape[2]
-            return Detect(
-                *common, size=size, strides=record.strides, threshold=record.threshold, overlap=record.overlap
-            )
+            boxes: Any = {"strides": record.strides, "threshold": record.threshold, "overlap": record.overlap}
+            return Detect(*common, size=(graph.input.shape[1], graph.input.shape[2]), combine=combine, **boxes)
         case "multilabel":
             return Multilabel(*common, combine=combine, threshold=record.threshold)
         case "segment":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ LEAST_SCORE = 0.01
 
 @dataclass(frozen=True)
 class Detect(Measured):
-    """Boxes of classes, decoded from the mean of the outputs over time.
+    """Boxes of classes, decoded from the mean of the outputs over time, or at each step from its own.
 
     The outputs are those of `hdlif.models.detector`: at every place of a grid, or of two, a logit of each class and the
     distances to the sides of a box; see `hdlif.runtime.boxes.decode_boxes`.
@@ -62,6 +62,7 @@ class Detect(Measured):
         threshold: the least score of a box that is given; what is measured counts those with lower scores too.
         overlap: of two boxes of one class that overlap by this or more, the one with the lower score is dropped.
         box_weight: factor of the loss of the boxes; that of their classes has 1.
+        combine: "mean", or "each", whose targets are [T, M, 5].
         learn_from: as in `Classify`.
         metrics, best: as in `Measured`; a metric gets predicted and true boxes as those of `torchmetrics.detection` do.
     Raises:
@@ -73,9 +74,9 @@ class Detect(Measured):
     threshold: float = 0.3
     overlap: float = 0.6
     box_weight: float = 1.0
+    combine: Literal["mean", "each"] = "mean"
     learn_from: LearnFrom | None = None
 
-    target: ClassVar[Target] = "boxes"
     figures: ClassVar[Mapping[str, bool]] = {"ap50": True, "ap": True}
     right_by: ClassVar[RightBy] = "mean"
     first: ClassVar[int] = 0
@@ -94,18 +95,24 @@ class Detect(Measured):
         super().__post_init__()
 
     @property
+    def target(self) -> Target:
+        return "boxes_each" if self.combine == "each" else "boxes"
+
+    @property
     def output_count(self) -> int:
         """Number of outputs of the network."""
         return count_outputs(len(self.outputs), self.strides, *self.size)
 
     @property
     def record(self) -> TaskRecord:
-        return TaskRecord("detect", threshold=self.threshold, strides=tuple(self.strides), overlap=self.overlap)
+        strides = tuple(self.strides)
+        return TaskRecord("detect", self.combine, threshold=self.threshold, strides=strides, overlap=self.overlap)
 
     def criterion(self) -> Criterion:
         """Focal loss of the classes and complete-IoU loss of the boxes."""
         loss = BoxLoss(len(self.outputs), self.strides, self.size, self.box_weight)
-        return timed(loss, chosen_steps(self.learn_from, "mean"), self.time_steps)
+        steps = chosen_steps(self.learn_from, self.combine)
+        return timed(loss, steps, self.time_steps, each=self.combine == "each")
 
     def tally(self) -> Tally:
         """Average precision."""
@@ -118,8 +125,15 @@ class Detect(Measured):
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         return torch.zeros(()), 0
 
+    def answers(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """What boxes are decoded from after each step, [T, B, n], and the true ones [T, B, M, 5]."""
+        if self.combine == "each":
+            return outputs, target.transpose(0, 1)
+        steps = torch.arange(1, len(outputs) + 1, device=outputs.device)[:, None, None]
+        return outputs.cumsum(0) / steps, target.expand(len(outputs), *target.shape)
+
     def boxes(self, outputs: Tensor, least: float | None = None) -> list[Boxes]:
-        """The boxes of each sample, from the mean of the outputs [B, n] over time; `least` replaces `threshold`."""
+        """The boxes of each sample, from outputs [B, n]; `least` replaces `threshold`."""
         decode = partial(
             decode_boxes,
             classes=len(self.outputs),
@@ -131,15 +145,17 @@ class Detect(Measured):
         return [decode(one) for one in outputs.detach().float().cpu().numpy()]
 
     def scored(self, outputs: Tensor, target: Tensor) -> Any:
+        asked = slice(None) if self.combine == "each" else slice(-1, None)
+        decoded, true = (part[asked].flatten(0, 1) for part in self.answers(outputs, target))
         found = [
             {
                 "boxes": torch.from_numpy(one.corners),
                 "scores": torch.from_numpy(one.scores),
                 "labels": torch.from_numpy(one.labels),
             }
-            for one in self.boxes(outputs.mean(0), LEAST_SCORE)
+            for one in self.boxes(decoded, LEAST_SCORE)
         ]
-        there = [one[one[:, 0] >= 0] for one in target]
+        there = [one[one[:, 0] >= 0] for one in true]
         return found, [{"boxes": one[:, 1:], "labels": one[:, 0].long()} for one in there]
 
     def noise(self, samples: int, generator: torch.Generator) -> Any:
@@ -147,33 +163,34 @@ class Detect(Measured):
         corners = torch.tensor([0, 0, self.size[1], self.size[0]])
         labels = torch.arange(samples) % len(self.outputs)
         target = torch.cat([labels[:, None], corners.expand(samples, 4)], 1).float()
-        return self.scored(outputs, target[:, None])
+        return self.scored(outputs, target[:, None, None] if self.combine == "each" else target[:, None])
 
 
 class _Tally(Tally):
     """Keeps of each box its class, score, and whether it is right at each overlap, after each step: [N, 3 + 10]."""
 
     def __init__(self, task: Detect) -> None:
-        super().__init__(task.asked(), true=len(task.outputs))
+        super().__init__(task.asked(), true=task.time_steps * len(task.outputs))
         self._task, self._criterion, self._rows = task, task.criterion(), [np.zeros((0, 3 + len(IOUS)), np.float32)]
 
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
         return loss_over(self._criterion, outputs, target, mean_logits)
 
     def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
-        steps = torch.arange(1, len(outputs) + 1, device=outputs.device)[:, None, None]
-        true = _there(target)
-        for step, mean in enumerate(outputs.cumsum(0) / steps):
-            for found, one in zip(self._task.boxes(mean, LEAST_SCORE), true, strict=True):
+        answers, true = self._task.answers(outputs, target)
+        for step, (answer, asked) in enumerate(zip(answers, true, strict=True)):
+            for found, one in zip(self._task.boxes(answer, LEAST_SCORE), _there(asked), strict=True):
                 right = match_boxes(found, one[:, 1:], one[:, 0].astype(np.int64))
                 columns = [np.full(len(found), step), found.labels, found.scores, right]
                 self._rows.append(np.column_stack(columns).astype(np.float32))
-        labels = target[..., 0][target[..., 0] >= 0].long()
-        return {"true": torch.bincount(labels, minlength=len(self._task.outputs))}
+        count = len(self._task.outputs)
+        labels = true[..., 0] + count * torch.arange(len(true), device=true.device)[:, None, None]
+        counted = torch.bincount(labels[true[..., 0] >= 0].long(), minlength=len(true) * count)
+        return {"true": counted}
 
     def _score(self, sums: Mapping[str, Tensor]) -> float:
-        last = self._precisions(np.concatenate(self._rows), sums)[-1]
-        return float(np.nanmean(last[:, 0])) if not np.isnan(last).all() else float("nan")
+        asked = self._precisions(np.concatenate(self._rows), sums)[-1]
+        return float(np.nanmean(asked[:, 0])) if not np.isnan(asked).all() else float("nan")
 
     def evaluation(self, total: Total = lambda sums: sums, each: Each | None = None) -> Evaluation:
         rows = torch.from_numpy(np.concatenate(self._rows))
@@ -183,29 +200,38 @@ class _Tally(Tally):
         return super().evaluation(total, each)
 
     def _precisions(self, rows: Any, sums: Mapping[str, Tensor]) -> Any:
-        """After each step, of each class and at each overlap: [T, K, 10]."""
-        true = [int(count) for count in sums["true"]]
+        """After each step, and last of what is asked, of each class and at each overlap: [T + 1, K, 10].
 
-        def of(step: int, label: int) -> Any:
-            own = rows[(rows[:, 0] == step) & (rows[:, 1] == label)]
-            return average_precision(own[:, 2], own[:, 3:] > 0, true[label])
+        Asked are the boxes of all steps together, or those after the last one.
+        """
+        true = sums["true"].view(self._task.time_steps, -1).int().numpy()
+        steps = [[step] for step in range(len(true))]
+        asked = list(range(len(true))) if self._task.combine == "each" else steps[-1]
 
-        return np.array([[of(step, label) for label in range(len(true))] for step in range(self._task.time_steps)])
+        def of(steps: list[int], label: int) -> Any:
+            own = rows[np.isin(rows[:, 0], steps) & (rows[:, 1] == label)]
+            return average_precision(own[:, 2], own[:, 3:] > 0, int(true[steps, label].sum()))
+
+        return np.array([[of(some, label) for label in range(true.shape[1])] for some in (*steps, asked)])
 
     def _evaluation(self, sums: Mapping[str, Tensor], loss: float, n: int) -> Evaluation:
         precisions = self._precisions(np.concatenate(self._rows), sums)
-        known = precisions[:, ~np.isnan(precisions[0, :, 0])]
-        # Of no true box at all there is no precision.
-        means = known.mean(1) if known.size else np.full((len(precisions), len(IOUS)), np.nan)
+        # Of no true box there is no precision.
+        known = ~np.isnan(precisions).all(-1)
+        means = np.array(
+            [one[has].mean(0) if has.any() else one[0] for one, has in zip(precisions, known, strict=True)]
+        )
         metrics = {"ap50": float(means[-1, 0]), "ap": float(means[-1].mean())}
         metrics |= {
             f"ap50.{name}": float(value) for name, value in zip(self._task.outputs, precisions[-1, :, 0], strict=True)
         }
-        return Evaluation(None, tuple(means[:, 0].tolist()), loss, n, metrics)
+        return Evaluation(None, tuple(means[:-1, 0].tolist()), loss, n, metrics)
 
 
 class FoundBoxes:
     """The images with the worst answers, by F1: 2·right/(found + true), a box being right at an overlap of 0.5.
+
+    Of a sequence of images, the last one counts.
 
     Attributes:
         worst: the worst first; boxes as rows (class, corners), those with a score of the task's threshold.
@@ -216,11 +242,12 @@ class FoundBoxes:
         self.worst: list[Shown] = []
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
-        """Add a batch: outputs [T, B, n], target [B, M, 5]."""
-        for found, one in zip(self._task.boxes(outputs.mean(0)), _there(target), strict=True):
+        """Add a batch: outputs [T, B, n], target [B, M, 5] or [B, T, M, 5]."""
+        answer, true = (part[-1] for part in self._task.answers(outputs, target))
+        for found, one in zip(self._task.boxes(answer), _there(true), strict=True):
             right, both = match_boxes(found, one[:, 1:], one[:, 0].astype(np.int64))[:, 0].sum(), len(found) + len(one)
-            answer = torch.from_numpy(np.column_stack([found.labels, found.corners]).astype(np.float32))
-            self.worst.append(Shown(float(2 * right / both) if both else 1.0, self._seen, answer))
+            boxes = torch.from_numpy(np.column_stack([found.labels, found.corners]).astype(np.float32))
+            self.worst.append(Shown(float(2 * right / both) if both else 1.0, self._seen, boxes))
             self._seen += 1
         self.worst = sorted(self.worst, key=lambda shown: (shown.score, shown.index))[:SHOWN]
 

@@ -17,13 +17,24 @@ from hdlif.learning import Criterion, Timed, late_weights
 from hdlif.training.tasks.extra_metrics import Each, ExtraMetrics, finite
 
 Target = Literal[
-    "class", "class_and_steps", "classes", "values", "values_each", "labels", "map", "instances", "boxes", "own"
+    "class",
+    "class_and_steps",
+    "classes",
+    "values",
+    "values_each",
+    "labels",
+    "map",
+    "instances",
+    "boxes",
+    "boxes_each",
+    "own",
 ]
 """What data give of a sample: its class, int64 []; its class and its number of time steps, int64 [2]; a class at each
 step, int64 [T]; values, float32 [V], or values at each step, float32 [T, V], normalised; or which labels it has,
 float32 [L] of 0 and 1. Or, of an image, as `hdlif.data.located` has them: a "map", the class of each pixel, int64
-[H, W]; "instances", the number of the object at each pixel, 0 where there is none, int64 [H, W]; or "boxes", float32
-[M, 5]. "own" is whatever else a task of your own learns from, int64 or float32 [...], as a map."""
+[H, W]; "instances", the number of the object at each pixel, 0 where there is none, int64 [H, W]; "boxes", float32
+[M, 5]; or "boxes_each", of a sequence of images, float32 [T, M, 5]. "own" is whatever else a task of your own learns
+from, int64 or float32 [...], as a map."""
 Total = Callable[[Tensor], Tensor]
 """The sum over ranks of a tensor, where each has its own part of the samples."""
 
