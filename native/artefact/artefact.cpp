@@ -54,7 +54,7 @@ void read_output(const Json& graph, const Numbers& numbers, const Artefact& foun
                         (found.task.has_maps ? "map, as the task has" : "vector") + kDamaged);
   const InputRecord& input = found.input;
   const size_t labels = found.labels.size();
-  if (found.task.has_maps &&
+  if ((found.task.has_maps || found.task.has_boxes) &&
       ((input.kind != "image" && input.kind != "events") || input.frames != "constant"))
     throw ArtefactError(std::string("such a task takes whole images or frames of events at each step") +
                         kDamaged);

@@ -15,7 +15,7 @@ from cases import every, naming
 from deployed_graphs import Builder, every_op, random_input, tiny_network
 from hdlif._native import Network, check_artefact, instruction_sets
 from hdlif.errors import ArtefactError, HdlifError, LimitError
-from hdlif.graph.artefact import INPUT, Graph, dumps, loads
+from hdlif.graph.artefact import INPUT, Graph, TaskRecord, dumps, loads
 from hdlif.graph.ops import OPS
 from hdlif.runtime import Session
 from model_files import GOLDEN, rewritten, signed
@@ -290,3 +290,16 @@ def test_the_outputs_of_a_detector_follow_from_its_strides() -> None:
     ):
         with naming(str(fields)), pytest.raises(ArtefactError):
             check_artefact(detector(**fields))
+
+
+def test_boxes_are_of_whole_images() -> None:
+    b = Builder((2, 1, 1), 2, 0)
+    record = replace(b.record(), kind="series", resize="none", frames="rows")
+    x = b.linear(b.add("flatten", INPUT), 6)
+    graph = Graph(tuple(b.nodes), x, 2, record, tuple("abcdef"))
+    task = TaskRecord("detect", strides=(1,), overlap=0.6)
+    content = rewritten(lambda header, graph: graph.update(task=vars(task), labels=["red", "white"]), dumps(graph))
+    with pytest.raises(ArtefactError, match="takes whole images or frames of events at each step"):
+        check_artefact(content)
+    with pytest.raises(ArtefactError, match='"detect" takes whole images or frames of events at each step'):
+        dumps(replace(graph, task=task, labels=("red", "white")))

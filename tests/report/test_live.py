@@ -245,7 +245,7 @@ def table_page() -> str:
     return ablation.render("A table", columns, cells, columns, texts, **more)
 
 
-PAGES = {"report": report_page, "table": table_page, "live": lambda: page(network())}
+PAGES = {"report": report_page, "table": table_page, "live": lambda: page(network()), "boxes": lambda: page(detector())}
 
 
 @pytest.fixture(scope="module")

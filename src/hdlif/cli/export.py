@@ -214,10 +214,6 @@ COMMAND = subcommand(
         "hdlif export runs/digits_hdlif_w1p5_s4 --to onnx --out digits.onnx",
         "for ONNX Runtime and others; needs hdlif[export]",
     ),
-    (
-        "hdlif export digits.hdlif.safetensors --to nir --extension --out digits.nir",
-        "NIR, and metadata for the rest of the network; needs hdlif[nir]",
-    ),
     ("hdlif export digits.hdlif.safetensors --to page --out digits.html", "a page to draw on, or to drop images on"),
     name="export",
     text=lambda result: str(result.text()),

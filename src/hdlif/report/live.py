@@ -12,7 +12,7 @@ from hdlif.graph.ops.graph import PLACED_TASKS
 from hdlif.report.templates import Script, set_page
 
 _PAD = 256
-"""Pixels of the longer side of what is drawn on, about."""
+"""Pixels of the longer side of what is drawn on, about; of what answers are drawn over, twice as many."""
 _MOST_STEPS = 1000
 
 
@@ -49,7 +49,7 @@ def live_page(content: bytes, name: str) -> str:
         height=height,
         placed=graph.task.kind in PLACED_TASKS,
         steps=graph.time_steps,
-        scale=max(1, _PAD // max(height, width)),
+        scale=max(1, (2 * _PAD if graph.task.kind in PLACED_TASKS else _PAD) // max(height, width)),
         module=_text(wasm.packed_module()),
         artefact=_text(gzip.compress(content, 9, mtime=0)),
         script=Script(runtime + (Path(__file__).parent / "live.js").read_text("utf-8")),

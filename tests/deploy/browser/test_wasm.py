@@ -164,10 +164,14 @@ def test_the_package_has_its_files_and_runs(tmp_path: Path) -> None:
     shutil.unpack_archive(archive, tmp_path / "unpacked", "gztar")
     shutil.copytree(tmp_path / "unpacked/package", installed, dirs_exist_ok=True)
     assert {path.name for path in installed.iterdir()} == {
-        *("README.md", "hdlif.d.ts", "hdlif.js", "hdlif.wasm", "package.json")
+        *("README.md", "answers.d.ts", "answers.js", "hdlif.d.ts", "hdlif.js", "hdlif.wasm", "package.json")
     }
     (code,) = re.findall(r"```js\n(.*?)```", (PACKAGE / "README.md").read_text("utf-8"), re.S)
     shutil.copy(ROOT / "tests/graph/artefact/tiny.hdlif.safetensors", tmp_path / "user/digits.hdlif.safetensors")
     (tmp_path / "user/first.mjs").write_text(code + "console.log(runtime.version, logits.length, stream.steps);\n")
     version = json.loads((PACKAGE / "package.json").read_text())["version"]
     assert run(node(), "first.mjs", cwd=tmp_path / "user") == f"{version} 14 1\n"
+    (tmp_path / "user/second.mjs").write_text(
+        'import { answerOf } from "hdlif-wasm/answers.js";\nconsole.log(answerOf.name);\n'
+    )
+    assert run(node(), "second.mjs", cwd=tmp_path / "user") == "answerOf\n"

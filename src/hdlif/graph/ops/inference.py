@@ -12,6 +12,7 @@ from hdlif.graph.ops.graph import (
     MAX_ELEMENTS,
     MAX_NODES,
     MOST_PIXEL_CLASSES,
+    PLACED_TASKS,
     TASKS,
     Graph,
     TaskRecord,
@@ -86,7 +87,8 @@ def infer_values(graph: Graph) -> dict[str, Value]:
 def _check_output(graph: Graph, shape: tuple[int, ...]) -> None:
     """Raise `ArtefactError` unless the output has a channel for each label, and is a map if the task has maps."""
     count, is_map = len(graph.labels), graph.task.kind in MAP_TASKS
-    if is_map and (graph.input.kind not in ("image", "events") or graph.input.frames != "constant"):
+    is_placed = graph.task.kind in PLACED_TASKS
+    if is_placed and (graph.input.kind not in ("image", "events") or graph.input.frames != "constant"):
         raise ArtefactError(
             f'task.kind = "{graph.task.kind}" takes whole images or frames of events at each step; this input is of '
             f'kind "{graph.input.kind}", with frames "{graph.input.frames}"'
