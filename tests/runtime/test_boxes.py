@@ -62,6 +62,10 @@ def test_boxes_agree_by_the_share_that_both_networks_give() -> None:
     one, two = (np.stack(some, 1) for some in ((first, first, none, none), (second, other, none, first)))
     assert alike(one, two, graph).tolist() == [0.5, pytest.approx(2 / 3), 1.0, 0.0]
     assert alike(one, one, graph).tolist() == [1.0] * 4
+    # Of boxes at each step, over the steps.
+    each = replace(graph, task=replace(graph.task, combine="each"))
+    shares = alike(np.concatenate([one, one]), np.concatenate([two, one]), each)
+    assert shares.tolist() == [0.75, pytest.approx(5 / 6), 1.0, 0.5]
 
 
 def test_boxes_are_cut_to_the_input_and_limited_in_number() -> None:
