@@ -167,10 +167,10 @@ def test_boxes_and_masks_are_drawn_over_a_picture(graph: Graph, tmp_path: Path, 
     browser.ask(f"element/{browser.find('#file')[ELEMENT]}/value", {"text": str(tmp_path / "picture.png")})
     browser.wait("return hdlif.raw.some((v) => v > 0)")
     raw = np.array(browser.run("return [...hdlif.raw]"), np.float32).reshape(1, 1, *graph.input.shape)
-    # The picture is at the top, half as high as wide.
+    # The picture is at the top, half as high as wide, and the mean of each channel below.
     half = graph.input.shape[2] // 2
-    assert raw[0, 0, :, : half - 1].min() > 0
-    assert set(raw[0, 0, :, half + 1 :].ravel()) == {0}
+    assert raw[0, 0, :, : half - 1].std() > 1
+    assert set(raw[0, 0, :, half + 1 :].ravel()) == {128}
     outputs = Session(graph, 1).run(normalise(raw, graph.input))
     (expected,) = answers(outputs, graph.task, graph.labels, [Placed.whole(graph.input)])
     assert expected is not None

@@ -238,8 +238,8 @@ async function start() {
   let result = null;
   let timer = null;
 
-  const clear = () => {
-    context.fillStyle = "black";
+  const clear = (colour = "black") => {
+    context.fillStyle = colour;
     context.fillRect(0, 0, pad.width, pad.height);
   };
 
@@ -371,7 +371,9 @@ async function start() {
     try {
       const picture = await createImageBitmap(file);
       const part = coveredPart([picture.width, picture.height], [width, height], network.graph.input.fit);
-      clear();
+      // What a letterbox adds has the mean of each channel.
+      const mean = network.graph.input.mean.map((value) => Math.min(Math.max(Math.floor(255 * value + 0.5), 0), 255));
+      clear(`rgb(${(channels === 1 ? [mean[0], mean[0], mean[0]] : mean).join(" ")})`);
       context.drawImage(picture, part[0], part[1], part[2] - part[0], part[3] - part[1], 0, 0, pad.width, pad.height);
       find("message").textContent = "";
       run();

@@ -110,7 +110,10 @@ def test_answers_on_an_image_are_those_of_python(tmp_path: Path) -> None:
     last = replace(u_net(), task=TaskRecord("segment", "last"))
     outputs = Session(last, 1).run(random_input(last, 3, 1))[:, 0]
     assert (by_python(last, outputs, None)["mask"] != by_python(u_net(), outputs, None)["mask"]).any()
-    check(tmp_path, [(last, outputs, None), (u_net(), outputs, None)])
+    each = replace(detector(), task=replace(detector().task, combine="each"))
+    of_boxes = Session(each, 1).run(random_input(each, 3, 1))[:, 0]
+    assert by_python(each, of_boxes, None) != by_python(detector(), of_boxes, None)
+    check(tmp_path, [(last, outputs, None), (u_net(), outputs, None), (each, of_boxes, None)])
 
 
 def test_boxes_that_overlap_are_dropped_and_many_are_cut(tmp_path: Path) -> None:

@@ -28,11 +28,11 @@ export function coveredPart(size, target, fit) {
  * network of another task null.
  */
 export function answerOf({ graph, outputs: count }, outputs, size = null) {
-  const { kind, combine } = graph.task ?? {};
+  const { kind, combine = "mean" } = graph.task ?? {};
   if (!["detect", "segment", "instances"].includes(kind)) return null;
   const [, height, width] = graph.input.shape;
   const place = { target: [width, height], size: size ?? [width, height], fit: size === null ? "squash" : graph.input.fit };
-  const values = combine === "last" ? outputs.slice(outputs.length - count) : meanOver(outputs, count);
+  const values = combine === "mean" ? meanOver(outputs, count) : outputs.slice(outputs.length - count);
   if (kind === "detect") return { boxes: boxesOf(values, graph, place) };
   if (kind === "instances") return objectsOf(values, place);
   return classesOf(values, graph.labels, place);
