@@ -48,10 +48,8 @@ class AnswerFiles:
                 (labels.index(one["label"]), one["box"], f"{one['label']} {one['score']:.2f}")
                 for one in answer["boxes"]
             ]
-            return {
-                **answer,
-                "file": self._write(name, f"{path}{ANSWER}", as_png(draw_boxes(read_pixels(file), boxes))),
-            }
+            drawn = draw_boxes(read_pixels(file), boxes)
+            return {**answer, "file": self._write(name, f"{path}{ANSWER}", as_png(drawn))}
         if "mask" not in answer:
             return answer
         mask = answer["mask"]
