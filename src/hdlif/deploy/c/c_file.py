@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -229,6 +230,15 @@ class CFile:
     def add_numbers(self, declaration: str, numbers: Sequence[int]) -> None:
         """Add a constant of 32-bit numbers."""
         self._tables[f"static const {declaration} = {{{', '.join(map(str, numbers))}}};\n"] = 4 * len(numbers)
+
+    def finish(self, functions: str) -> None:
+        """Take up what the expressions of the stages' functions call, and leave out tables that none of them reads."""
+        words = set(re.findall(r"\w+", functions))
+        for name in kernels.IN_EXPRESSIONS:
+            if words & {name, f"lanes_{name}"} or (name == "saturated" and "lanes_held" in words):
+                self.use(name)
+        named = {re.match(r"static const (?:struct )?\w+ (\w+)", text): text for text in self._tables}
+        self._tables = {text: self._tables[text] for name, text in named.items() if name and name[1] in words}
 
     @property
     def data_bytes(self) -> int:

@@ -85,8 +85,6 @@ class LaneExpressions(Expressions):
         return local
 
     def _call(self, name: str, least: int, most: int, *operands: str) -> str:
-        if name in ("at_least", "at_most", "at_most_bits", "saturated"):
-            self.s.file.use(name)
         numbers = operands[1:] if name == "at_most_bits" else ()
         vectors = map(self._lane, operands[: len(operands) - len(numbers)])
         return self.bounded(f"lanes_{name}({', '.join((*vectors, *numbers))})", least, most)

@@ -178,7 +178,6 @@ class StageText:
         return f"{local}[c]"
 
     def step_of_row(self, rows: int) -> str:
-        self.file.use("row_of")
         return f"[row_of(state->t, {rows})]"
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
@@ -186,7 +185,6 @@ class StageText:
         table = self.file.rows(node, key, values, as_table=True)
         if table.rows == 1:
             return table.name
-        self.file.use("row_of")
         local = f"{table.name}__now"
         at = f"row_of(state->t, {table.rows})"
         row = f"{table.name}[{at}]" if table.columns > 1 else f"{table.name} + {at}"
@@ -274,7 +272,7 @@ class StageText:
         else:
             self.each_entry(first)
         what = ", ".join(f"{node.name} ({node.op})" for node in self.stage.nodes)
-        body = "\n".join((*self._declared, *self._lines))
+        body = "\n".join(_read((*self._declared, *self._lines)))
         unused = [one for one in re.findall(r"\*(\w+)", self.arguments) if not re.search(rf"\b{one}\b", body)]
         return (
             f"/* {comment(what)} */\n"
@@ -282,6 +280,18 @@ class StageText:
             + "".join(f"(void){one};\n" for one in unused)
             + f"{body}\n}}\n"
         )
+
+
+def _read(lines: Sequence[str]) -> list[str]:
+    """Leave out local variables that no later line reads."""
+    found: list[str] = []
+    words: set[str] = set()
+    for line in reversed(lines):
+        made = re.match(r"(?:const )?\w+ \*?(\w+__(?:r\d+|now|map)) = ", line)
+        if made is None or made[1] in words:
+            found.append(line)
+            words.update(re.findall(r"\w+", line))
+    return found[::-1]
 
 
 @dataclass
@@ -371,5 +381,4 @@ class Expressions:
         return self.bounded(name, *self.bounds(a))
 
     def _call(self, name: str, least: int, most: int, *operands: str) -> str:
-        self.s.file.use(name)
         return self.bounded(f"{name}({', '.join(operands)})", least, most)

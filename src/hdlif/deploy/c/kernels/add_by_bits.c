@@ -1,7 +1,5 @@
 /* Weights of @bits@ bits each, in two's complement, the first in the lowest bits of a byte: by the outputs of one. */
 #if @vectors@ && @steps@ % 4 == 0 && defined(__ARM_FEATURE_MVE)
-#include <arm_mve.h>
-
 static void add_@input@_by_@bits@bit(const struct layer *layer, const void *weights, uint32_t entry,
                                      const @type@ *input, TOTAL *totals)
 {

@@ -1,18 +1,14 @@
 #if @vectors@ && @steps@ == 1 && defined(__ARM_FEATURE_MVE)
-#include <arm_mve.h>
-
 static void add_@input@_by_reals(const struct layer *layer, const void *weights, uint32_t entry, const @type@ *input,
                                  TOTAL *totals)
 {
     const NUMBER *row = (const NUMBER *)weights + entry * layer->row;
-    for (uint32_t c = 0; c < layer->channels; c++, input += @channel@) {
-        const int32_t x = *input;
-        for (uint32_t o = 0; o < layer->outputs; o += 4, row += 4) {
+    for (uint32_t c = 0; c < layer->channels; c++, row += layer->row, input += @channel@) {
+        for (uint32_t o = 0; o < layer->outputs; o += 4) {
             const mve_pred16_t there = vctp32q(layer->outputs - o);
-            const int32x4_t sums = vmlaq_n_s32(vldrwq_z_s32(totals + o, there), vldrhq_z_s32(row, there), x);
-            vstrwq_p_s32(totals + o, sums, there);
+            const int32x4_t sums = vldrwq_z_s32(totals + o, there), weight = vldrhq_z_s32(row + o, there);
+            vstrwq_p_s32(totals + o, vmlaq_n_s32(sums, weight, *input), there);
         }
-        row -= -layer->outputs % 4u;
     }
 }
 #else

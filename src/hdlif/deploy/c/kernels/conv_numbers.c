@@ -4,8 +4,13 @@ static void conv_@input@(const struct layer *layer, add_@input@ add, const void 
                          uint32_t y, uint32_t x, TOTAL *totals)
 {
     const uint32_t window = (uint32_t)(layer->kernel_y * layer->kernel_x) * layer->channels;
+#if @vectors@ && defined(__ARM_FEATURE_MVE)
+    for (uint32_t o = 0; o < layer->groups * layer->outputs * @steps@u; o += 4)
+        vstrwq_s32(totals + o, vdupq_n_s32(0));
+#else
     for (uint32_t o = 0; o < layer->groups * layer->outputs * @steps@u; o++)
         totals[o] = 0;
+#endif
     for (uint32_t g = 0; g < layer->groups; g++, inputs += layer->channels * @channel@) {
         uint32_t entry = g * window;
         for (int32_t ky = 0; ky < layer->kernel_y; ky++) {

@@ -1,10 +1,15 @@
 #if VECTORS
-/* The weights of 16 outputs, of 2 bits each in 4 bytes: each byte four times, every weight shifted to the top and back. */
-static inline int8x16_t weights_of(const uint8_t *bytes)
+/* The weights of 16 outputs in 4 bytes, each a word: fields f0 to f3 of 2 bits. b * (2^12 + 2^24) has f1 on top of the
+   lower half of the word, and f3 on top of the upper; two bits up it has f0 and f2. Shifted down they are numbers of 16
+   bits: those of outputs with an odd number, and with an even one. */
+static inline uint32x4_t fields_of(const uint8_t *bytes)
 {
-    const uint8x16_t fields = vreinterpretq_u8_u32(vmulq_n_u32(vldrbq_u32(bytes), 0x01010101u));
-    const int8x16_t up = vreinterpretq_s8_u32(vdupq_n_u32(0x00020406u));
-    return vshrq_n_s8(vreinterpretq_s8_u8(vshlq_u8(fields, up)), 6);
+    return vmulq_n_u32(vldrbq_u32(bytes), 0x01001000u);
+}
+
+static inline int16x8_t weights_of(uint32x4_t fields)
+{
+    return vshrq_n_s16(vreinterpretq_s16_u32(fields), 14);
 }
 
 /* Stores the sums of 16 outputs at one step: of those with an even number, and of the others. */
@@ -54,8 +59,8 @@ ALONE void conv_steps(const struct layer *layer, const uint8_t *weights, const u
                         const ACTIVE *one = active + begin[0], *end = active + begin[2 * run];
                         for (; one < end; one++) {
                             const uint8_t *code = map + *one * @stored@u;
-                            const int8x16_t all = weights_of(first_weights + *one * layer->row);
-                            const int16x8_t first = vmovlbq_s8(all), second = vmovltq_s8(all);
+                            const uint32x4_t fields = fields_of(first_weights + *one * layer->row);
+                            const int16x8_t first = weights_of(vshlq_n_u32(fields, 2)), second = weights_of(fields);
                             const int32_t before = t == 0 ? 0 : code[-1];
                             even = vmlaq_n_s16(even, first, (int16_t)(code[0] - before));
                             odd = vmlaq_n_s16(odd, second, (int16_t)(code[0] - before));
@@ -65,8 +70,8 @@ ALONE void conv_steps(const struct layer *layer, const uint8_t *weights, const u
                         one = last - begin[2 * run + 1];
                         for (end = last - begin[1]; one < end; one++) {
                             const uint8_t *code = map + *one * @stored@u;
-                            const int8x16_t all = weights_of(first_weights + *one * layer->row);
-                            const int16x8_t first = vmovlbq_s8(all), second = vmovltq_s8(all);
+                            const uint32x4_t fields = fields_of(first_weights + *one * layer->row);
+                            const int16x8_t first = weights_of(vshlq_n_u32(fields, 2)), second = weights_of(fields);
                             const int32_t before = t == 0 ? 0 : code[-1];
                             even = vmlaq_n_s16(even, first, (int16_t)(code[0] - before));
                             odd = vmlaq_n_s16(odd, second, (int16_t)(code[0] - before));
