@@ -25,10 +25,8 @@ OPS = frozenset(
 """Those that have a form for all steps."""
 LARGEST_CODE = 15
 """Of those whose weighted sums are added up two in a word."""
-
-
 _ALONE = """\
-/* Of functions that need all registers. */
+/* Functions that need all registers are not inlined into others. */
 #if defined(__GNUC__)
 #define ALONE static __attribute__((noinline))
 #else

@@ -64,7 +64,7 @@ class Arithmetic(Protocol):
 class StageText:
     """Collects the statements of a stage.
 
-    In the innermost loop `c` is the channel and `i` the entry of the stage's values, [C, H, W] in C order.
+    In the innermost loop `c` is the channel, and `p` the pixel or `i` the entry of the stage's values, [C, H, W].
     """
 
     arguments, storage = "STATE *state, WORK *work, const NUMBER *frame", "static"
@@ -74,6 +74,7 @@ class StageText:
         self._declared: dict[str, None] = {}
         self._lines: list[str] = []
         self._local: dict[str, Operand] = {}
+        # of expressions: their ends, those that all channels have in common, what was rounded and by how many bits
         self.bounds: dict[str, tuple[int, int]] = {}
         self.common: set[str] = set()
         self.halves: dict[str, tuple[str, int]] = {}
@@ -368,7 +369,8 @@ class Expressions:
         least, most = self.bounds(a)
         if least >= -LARGEST - 1 and most <= LARGEST:
             return a
-        return self._call("saturated", max(least, -LARGEST - 1), min(most, LARGEST), a)
+        held = [min(max(end, -LARGEST - 1), LARGEST) for end in (least, most)]
+        return self._call("saturated", held[0], held[1], a)
 
     def kept(self, a: str) -> str:
         return self.local(a, self.s.local(False))
