@@ -154,7 +154,7 @@ def instructions(files: Mapping[str, str], device: str, steps: int, variables: S
     if done.returncode or loop is None:
         raise SystemExit(f"{device}: {printed[-2000:]}")
     an_instruction = int(loop[1]) / (2 * LOOPS)
-    ticks = [int(one) / an_instruction / steps for one in re.findall(r"sample: (\d+) ticks", printed)]
+    ticks = [int(one) / an_instruction / steps for one in re.findall(r"^sample: (\d+) ticks", printed, re.M)]
     text, data, bss = map(int, re.findall(r"^\s*(\d+)\s+(\d+)\s+(\d+)\s+\d+\s+\w+\s+\S+\.elf$", printed, re.M)[0])
     return {"mean": float(np.mean(ticks)), "longest": max(ticks), "rom": text + data, "ram": data + bss}
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from deployed_graphs import random_input
+from deployed_graphs import Builder, random_input
 from hdlif.deploy.c import translate
 from hdlif.deploy.c.building import FLAGS, Library
 from hdlif.deploy.c.c_file import has_one_frame
 from hdlif.deploy.c.fixed.network import FixedPoint, fixed_point
-from hdlif.graph.ops import Graph, Node, infer_values, reads
+from hdlif.graph.ops import INPUT, Graph, Node, infer_values, reads
 from hdlif.graph.ops.graph import MAP_TASKS
 from hdlif.runtime import reference
 
@@ -34,6 +34,26 @@ def joined(graph: Graph) -> Graph:
         nodes.append(Node("add", f"joined{k}.add", (out, f"joined{k}.sum")))
         out = f"joined{k}.add"
     return replace(graph, nodes=tuple(nodes), output=out)
+
+
+def in_one_call(steps: int, *, kind: str = "image", inputs: int = 70) -> Graph:
+    """A network that C computes in one call, too.
+
+    Its windows are of 9 * `inputs` codes of up to 15 with weights of 0 and 1, for one output all 1, then of groups,
+    dilated, with strides. Sums are of codes and of numbers, and outputs fill vectors of 16 or 4 or do not.
+    """
+    b = Builder((4, 5, 4), steps, 3)
+    x = b.quantise(b.hd_lif(b.conv(INPUT, inputs, encoding="float32")), inverse_step=200.0)
+    x = b.conv(x, 20)
+    weight = np.abs(b.nodes[-1].tensors["weight"])
+    weight[0] = 1
+    b.nodes[-1] = replace(b.nodes[-1], tensors={"weight": weight})
+    x = b.quantise(b.hd_lif(b.affine(x, per_step=True, scale=0.01), per_channel=True))
+    x = b.affine(b.conv(x, 36, groups=2, dilation=(2, 1), padding=(2, 1), stride=(1, 2)), scale=0.1)
+    y = b.conv(b.quantise(b.parallel(x)), 24)
+    x = b.add("add", b.affine(y, scale=0.1), b.conv(x, 24, kernel=(1, 1), padding=(0, 0)))
+    graph = joined(b.graph(b.add("global_sum_pool", b.quantise(b.hd_lif(x)))))
+    return replace(graph, input=replace(graph.input, kind=kind))
 
 
 def assert_has_the_references_bits(graph: Graph, folder: Path, *, flags: tuple[str, ...] = FLAGS, **options) -> None:

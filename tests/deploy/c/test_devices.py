@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from c_networks import fresh, joined, of_an_answer
+from c_networks import fresh, in_one_call, joined, of_an_answer
 from cases import every
 from deployed_graphs import random_input, residual_network
 from hdlif.deploy import lower
@@ -118,6 +118,18 @@ def test_any_graph_has_the_oracles_outputs_on_all_devices(graph: Graph, kind: st
     devices = ("cortex-m0plus-mps2", "cortex-m4", "cortex-m55", "riscv64")
     for by_answer in (False, True)[: 1 + bool(source.answer_bytes)]:
         assert all(ran.fits for ran in run_on_devices(files, source.data_bytes, devices, by_answer=by_answer))
+
+
+@every(steps=[3, 4, 6], inputs=[70, 250], kind=KINDS)
+@needs("cortex-m4", "cortex-m55")
+def test_vectors_have_the_oracles_outputs(kind: str, inputs: int, steps: int) -> None:
+    """With 16-bit sums, and of 250 inputs with sums that may pass them."""
+    graph = in_one_call(steps, inputs=inputs)
+    files, source = project(graph, kind, of_an_answer(graph, random_input(graph, steps, 2)))
+    assert ("__ARM_FEATURE_MVE) && 1\n" in source.code) == (inputs == 70)
+    assert all(
+        ran.fits for ran in run_on_devices(files, source.data_bytes, ("cortex-m4", "cortex-m55"), by_answer=True)
+    )
 
 
 CLANG = {

@@ -11,7 +11,13 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from c_networks import assert_has_the_bits_of_fixed_point, assert_has_the_references_bits, fresh, joined
+from c_networks import (
+    assert_has_the_bits_of_fixed_point,
+    assert_has_the_references_bits,
+    fresh,
+    in_one_call,
+    joined,
+)
 from cases import every, sampled
 from deployed_graphs import Builder, every_op, random_input, residual_network, tiny_network, two_streams, u_net
 from hdlif.deploy.c import fixed_point, translate
@@ -116,15 +122,10 @@ def test_sums_of_codes_that_pass_16_bits_are_added_up_in_parts(tmp_path: Path) -
     assert_has_the_references_bits(b.graph(b.nodes[-1].name), tmp_path, flags=QUICK)
 
 
-@sampled(2, steps=[2, 3, 5], kind=["image", "events"], check=KINDS)
+@sampled(2, steps=[2, 3, 4, 5], kind=["image", "events"], check=KINDS)
 def test_all_steps_in_one_call_have_the_oracles_bits(steps: int, kind: str, check: Check, tmp_path: Path) -> None:
     """Of windows of 630 codes of up to 15, which are added up in parts, and of a frame that is or is not the same."""
-    b = Builder((70, 5, 4), steps, 3)
-    first = b.hd_lif(b.conv(INPUT, 70, encoding="float32"))
-    b.conv(b.quantise(first, bits=4, inverse_step=200.0), 9, kernel=(3, 3), encoding="ternary")
-    b.nodes[-1] = replace(b.nodes[-1], tensors={"weight": np.abs(b.nodes[-1].tensors["weight"])})
-    graph = joined(b.graph(b.hd_lif(b.nodes[-1].name)))
-    graph = replace(graph, input=replace(graph.input, kind=kind))
+    graph = in_one_call(steps, kind=kind)
     assert translate(graph).answer_bytes > 0
     check(graph, fresh(tmp_path), flags=QUICK)
 

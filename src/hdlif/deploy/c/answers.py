@@ -1,13 +1,19 @@
 """All time steps of a sample in one call: which graphs have it, and its C functions.
 
 Stages run one after another, each for all steps: an input's codes of four steps are listed and multiplied together, a
-neuron's states are local variables, and what is the same at all steps is computed once.
+neuron's states are local variables, and what is the same at all steps is computed once. In fixed point a stage computes
+the entries of four channels at once where the processor has vectors (kernels/lanes.c).
 """
+
+import contextlib
+import math
+from collections.abc import Iterator
 
 from hdlif.deploy.c.arithmetic import Numbers
 from hdlif.deploy.c.c_file import CFile, has_one_frame
-from hdlif.deploy.c.stage_text import StageText
-from hdlif.deploy.c.stages import Stage
+from hdlif.deploy.c.lanes import LANES, LaneExpressions
+from hdlif.deploy.c.stage_text import Expressions, StageText
+from hdlif.deploy.c.stages import BY_ENTRY, Stage
 from hdlif.deploy.c.structs import work_space
 from hdlif.deploy.c.synapses import BITS
 from hdlif.graph.ops import INPUT, Node, state_names
@@ -19,11 +25,22 @@ OPS = frozenset(
 """Those that have a form for all steps."""
 LARGEST_CODE = 15
 """Of those whose weighted sums are added up two in a word."""
+_ALONE = """\
+/* Functions that need all registers are not inlined into others. */
+#if defined(__GNUC__)
+#define ALONE static __attribute__((noinline))
+#else
+#define ALONE static
+#endif
+"""
 
 
 def has_answers(file: CFile) -> bool:
     """Whether a network has a function of all its time steps."""
-    return file.graph.time_steps > 1 and all(_has_form(file, node) for node in file.nodes)
+    if file.graph.time_steps == 1:
+        return False
+    answers = file.for_answers()
+    return all(_has_form(answers, node) for node in answers.nodes)
 
 
 def _has_form(file: CFile, node: Node) -> bool:
@@ -32,18 +49,24 @@ def _has_form(file: CFile, node: Node) -> bool:
     largest = file.values[node.inputs[0]].max_code
     if "weight" not in node.tensors or largest is None or node.attributes["encoding"] == "float32":
         return True
-    changes = not file.is_constant(node.inputs[0])
+    is_map = math.prod(file.values[node.inputs[0]].shape[1:]) > 1
+    changes = not file.is_constant(node.inputs[0]) and (file.is_by_pixel(node.inputs[0]) or not is_map)
     return changes and BITS[node.attributes["encoding"]] == 2 and largest <= LARGEST_CODE
 
 
 class AnswerText(StageText):
     """A stage for all time steps; in the innermost loop `t` is the step."""
 
-    arguments = "ANSWER *work, const NUMBER *frame"
+    arguments, storage = "ANSWER *work, const NUMBER *frame", "ALONE"
 
     def __init__(self, stage: Stage, file: CFile, arithmetic: Numbers) -> None:
         super().__init__(stage, file, arithmetic)
         self._carried: list[str] = []
+        first = stage.nodes[0]
+        by_entry = first.op in ("conv2d", "linear") or first.op in BY_ENTRY
+        self.has_lanes = by_entry and arithmetic.number == "int16_t" and self.shape(first.name)[0] % LANES == 0
+        if self.has_lanes:
+            file.use("lanes")
 
     def carry(self, declaration: str) -> None:
         self._carried.append(declaration)
@@ -51,12 +74,70 @@ class AnswerText(StageText):
     def state_at(self, node: Node, name: str) -> str:
         return f"{self.file.names[node.name]}__{self.file.state_names[f'{node.name}.{name}']}"
 
-    def at(self, name: str, index: str) -> str:
+    def at(self, name: str, c: str, p: str) -> str:
+        channels, height, width = self.shape(name)
+        by_pixel = self.file.is_by_pixel(name)
+        entry = f"({p}) * {channels} + {c}" if by_pixel else f"({c}) * {height * width} + {p}"
         if self.file.is_constant(name):
-            return super().at(name, index)
+            return f"{self.pointer(name)}[{entry}]"
         if self.file.base[name] == INPUT:
-            return f"frame[t * {self.file.size(INPUT)} + {index}]"
-        return super().at(name, f"({index}) * {self.file.steps_of(name)} + t")
+            return f"frame[t * {self.file.size(INPUT)} + {entry}]"
+        return f"{self.pointer(name)}[({entry}) * {self.file.steps_of(name)} + t]"
+
+    def here(self, name: str) -> str:
+        return self.at(name, "c", "p")
+
+    def _apart(self, name: str) -> int:
+        """How far apart the entries of neighbouring channels are."""
+        _, height, width = self.shape(name)
+        entries = 1 if self.file.is_by_pixel(name) else height * width
+        return entries * (1 if self.file.base[name] == INPUT else self.file.steps_of(name))
+
+    def load(self, name: str) -> str:
+        kind = "numbers" if self.value(name).max_code is None else "codes"
+        return self.loaded(kind, self.here(name), self._apart(name))
+
+    def loaded(self, kind: str, text: str, apart: int = 1) -> str:
+        if not self.has_lanes:
+            return text
+        return f"lanes_of_{kind}(&{text}, {apart})" if text.endswith("]") else f"lane({text})"
+
+    def store(self, name: str, value: str) -> None:
+        if not self.has_lanes:
+            super().store(name, value)
+        else:
+            kind = "numbers" if self.value(name).max_code is None else "codes"
+            self.line(f"put_{kind}(&{self.here(name)}, {self._apart(name)}, {value});")
+
+    def local(self, is_code: bool) -> str:
+        return "LANE" if self.has_lanes else super().local(is_code)
+
+    def expressions(self, node: Node) -> Expressions:
+        return (LaneExpressions if self.has_lanes else Expressions)(self, node)
+
+    @contextlib.contextmanager
+    def channels(self, node: Node) -> Iterator[None]:
+        step = "c += LANES" if self.has_lanes else "c++"
+        self.line(f"for (uint32_t c = 0; c < {self.shape(node.name)[0]}; {step}) {{")
+        yield
+        self.line("}")
+
+    @contextlib.contextmanager
+    def pixels(self, node: Node) -> Iterator[None]:
+        _, height, width = self.shape(node.name)
+        self.line(f"for (uint32_t y = 0, p = 0; y < {height}; y++) {{")
+        self.line(f"for (uint32_t x = 0; x < {width}; x++, p++) {{")
+        with self.channels(node):
+            yield
+        self.line("}")
+        self.line("}")
+
+    def each_entry(self, node: Node, value: str | None = None, *, at: str = "") -> None:
+        _, height, width = self.shape(node.name)
+        self.line(f"for (uint32_t p = 0; p < {height * width}; p++) {{")
+        with self.channels(node):
+            self.entry(value, at=at)
+        self.line("}")
 
     def step_of_row(self, rows: int) -> str:
         return "[t]"
@@ -72,7 +153,7 @@ class AnswerText(StageText):
             return
         for node in changing:
             for name in state_names(node):
-                self.carry(f"NUMBER {self.state_at(node, name)} = 0;")
+                self.carry(f"{self.local(False)} {self.state_at(node, name)} = {self.loaded('numbers', '0')};")
         for declaration in self._carried:
             self.line(declaration)
         self.line(f"for (uint32_t t = 0; t < {self.file.steps}; t++) {{")
@@ -83,10 +164,11 @@ class AnswerText(StageText):
                 if register not in program_of(node).needed:
                     self.line(f"(void){self.state_at(node, name)};")
         for name in self.stage.stored:
-            steps, array = self.file.steps_of(name), self.pointer(name)
             # no change after the last step
-            for t in range(self.file.steps, steps):
-                self.line(f"{array}[i * {steps} + {t}] = {array}[i * {steps} + {self.file.steps - 1}];")
+            for t in range(self.file.steps, self.file.steps_of(name)):
+                lanes = "LANES" if self.has_lanes else "1"
+                self.line(f"for (uint32_t k = c, t = {t}; k < c + {lanes}; k++)")
+                self.line(f"{self.at(name, 'k', 'p')} = (&{self.at(name, 'k', 'p')})[-1];")
 
 
 class Answers:
@@ -117,7 +199,10 @@ class Answers:
         ]
 
     def types(self) -> str:
-        return f"typedef {self.name}_answer_work ANSWER;\ntypedef {self.name}_change CHANGE;\n"
+        return (
+            f"typedef {self.name}_answer_work ANSWER;\ntypedef {self.name}_change CHANGE;\n"
+            f"typedef {self.file.active_type} ACTIVE;\n\n" + _ALONE
+        )
 
     def code(self) -> str:
         name, upper, output = self.name, self.name.upper(), self.file.base[self.file.graph.output]

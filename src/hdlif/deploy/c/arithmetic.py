@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.deploy.c.fixed.network import FixedPoint
-from hdlif.deploy.c.fixed.scaled import Scaled, held, integers_of, rescaled
+from hdlif.deploy.c.fixed.scaled import LARGEST, Scaled, held, integers_of, rescaled
 from hdlif.deploy.c.form import Loops
 from hdlif.deploy.c.ops import FORMS
 from hdlif.deploy.c.stage_text import Expressions, StageText
@@ -20,7 +20,7 @@ from hdlif.graph.ops.program import program_of
 class Floats:
     """float32, in the order of the reference."""
 
-    number, total, number_bytes = "float", "float", 4
+    number, local, total, number_bytes = "float", "NUMBER", "float", 4
 
     def loops(self, op: str) -> Loops | None:
         return FORMS[op].loops
@@ -53,7 +53,7 @@ class Floats:
 class Fixed:
     """Integers of 16 bits, each value with bits after the point of its own."""
 
-    number, total, number_bytes = "int16_t", "int32_t", 2
+    number, local, total, number_bytes = "int16_t", "int32_t", "int32_t", 2
 
     def __init__(self, network: FixedPoint) -> None:
         self.network = network
@@ -65,23 +65,28 @@ class Fixed:
     def entry(self, s: StageText, node: Node) -> str:
         form = FORMS[node.op].fixed_entry
         assert form is not None
+        k = s.expressions(node)
         inputs = [
-            Scaled(s.input(node, place).text, self.network.fractions[name])
+            Scaled(k.bounded(s.input(node, place).text, *self._ends(name)), self.network.fractions[name])
             for place, name in enumerate(() if node.op == "delay" else node.inputs)
         ]
         if node.op == "program" and 0 not in program_of(node).needed:
             s.line(f"(void){inputs[0].integer};")
-        names = {name: s.state_at(node, name) for name in state_names(node)}
+        held = self._ends(node.name) if s.file.state_is_code(node) else (-LARGEST - 1, LARGEST)
+        names = {name: k.bounded(s.state_at(node, name), *held) for name in state_names(node)}
         states = dict(names)
-        k = Expressions(s, node)
         value = form(k, self.network, node, inputs, states)
         assert value.fraction == self.network.fractions[node.name], node.name
-        is_code = s.value(node.name).max_code is not None
         result = k.kept(value.integer) if states != names else value.integer
         for name, after in states.items():
             if after != names[name]:
-                s.line(f"{names[name]} = (NUMBER){after};")
-        return f"({'uint8_t' if is_code else 'NUMBER'}){result}"
+                s.line(f"{names[name]} = {after};")
+        return str(result)
+
+    def _ends(self, name: str) -> tuple[int, int]:
+        """The smallest and the largest entry of a value."""
+        most = self.network.values[name].max_code
+        return (-LARGEST - 1, LARGEST) if most is None else (0, most)
 
     def weights(self, node: Node) -> NDArray[Any]:
         return self.network.weights(node)[0].astype(np.int16)
@@ -91,8 +96,12 @@ class Fixed:
         fraction = self.network.fractions[node.inputs[0]] if value.max_code is None else 0
         if "weight" in node.tensors:
             fraction += self.network.weights(node)[1]
-        rounded = rescaled(Expressions(s, node), Scaled(total, fraction), self.network.fractions[node.name])
-        return f"(NUMBER){rounded.integer}"
+        k = s.expressions(node)
+        if "weight" in node.tensors:
+            sums = np.abs(self.network.weights(node)[0]).sum(axis=tuple(range(1, node.tensors["weight"].ndim)))
+            most = int(sums.max()) * max(map(abs, self._ends(node.inputs[0])))
+            k.bounded(total, -most, most)
+        return str(rescaled(k, Scaled(total, fraction), self.network.fractions[node.name]).integer)
 
     def alike(self, s: StageText, node: Node, name: str, entry: str) -> str:
         x = Scaled(f"(int32_t){entry}", self.network.fractions[name])

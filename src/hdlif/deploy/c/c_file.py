@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -111,13 +112,17 @@ class CFile:
         self.state_names = distinct(carried, {"t", "state", "work", "frame"})
         self.additions = self.frame_bytes = 0
         self.steps = 1
-        self.sums = self.totals = self.listed = 0
-        self.longest_window = 0
+        self._need_nothing()
+        self._by_channel: set[str] = set()
         self._tables: dict[str, int] = {}
         self._made: dict[tuple[str, str], Table] = {}
         self._kernels: dict[str, str] = {}
         self._includes = {"stdint.h", "string.h"}
         self._place()
+
+    def _need_nothing(self) -> None:
+        self.sums = self.totals = self.listed = self.active = self.begin = self.most_active = 0
+        self.longest_window = 0
 
     def _place(self) -> None:
         kept = {self.base[self.graph.output]}
@@ -139,7 +144,9 @@ class CFile:
         """The same file for the functions of whole answers: tables and kernels are shared, scratch memory is not."""
         found = copy.copy(self)
         found.steps = self.graph.time_steps
-        found.sums = found.totals = found.listed = found.longest_window = 0
+        flat = (node.inputs[0] for node in self.graph.nodes if node.op == "flatten")
+        found._by_channel = {self.base[name] for name in (INPUT, self.graph.output, *flat)}
+        found._need_nothing()
         found._place()
         return found
 
@@ -152,6 +159,24 @@ class CFile:
     def is_constant(self, name: str) -> bool:
         """Whether a value is the same at all time steps of a sample."""
         return has_one_frame(self.graph) and self.values[self.base[name]].constant
+
+    @property
+    def fits_16_bits(self) -> bool:
+        """Whether the sums of a window of codes are below 2^15 in every layer of integer weights."""
+        for node in self.nodes:
+            largest = self.values[node.inputs[0]].max_code
+            if largest is not None and node.attributes.get("encoding", "float32") != "float32":
+                weight = np.abs(node.tensors["weight"].astype(np.int64))
+                if weight.reshape(len(weight), -1).sum(axis=1).max() * largest >= 2**15:
+                    return False
+        return True
+
+    def is_by_pixel(self, name: str) -> bool:
+        """Whether the scratch memory has a value by pixels, each with all its channels, rather than by channels.
+
+        Functions of whole answers have all values so but the frames, outputs, and maps that are read as vectors.
+        """
+        return self.steps > 1 and self.base[name] not in self._by_channel
 
     def extent(self, name: str) -> int:
         """The entries of a stored value in the scratch memory."""
@@ -206,6 +231,15 @@ class CFile:
         """Add a constant of 32-bit numbers."""
         self._tables[f"static const {declaration} = {{{', '.join(map(str, numbers))}}};\n"] = 4 * len(numbers)
 
+    def finish(self, functions: str) -> None:
+        """Take up what the expressions of the stages' functions call, and leave out tables that none of them reads."""
+        words = set(re.findall(r"\w+", functions))
+        for name in kernels.IN_EXPRESSIONS:
+            if words & {name, f"lanes_{name}"} or (name == "saturated" and "lanes_held" in words):
+                self.use(name)
+        named = {re.match(r"static const (?:struct )?\w+ (\w+)", text): text for text in self._tables}
+        self._tables = {text: self._tables[text] for name, text in named.items() if name and name[1] in words}
+
     @property
     def data_bytes(self) -> int:
         """Of all tables, the kernels' own included."""
@@ -229,6 +263,16 @@ class CFile:
     def entry_type(self) -> str:
         """Of the place of an input in its window."""
         return "uint16_t" if self.longest_window <= 2**16 else "uint32_t"
+
+    @property
+    def active_type(self) -> str:
+        """Of a place in a row of a map."""
+        return next(f"uint{bits}_t" for bits in (8, 16, 32) if self.most_active < 2**bits)
+
+    def need_active(self, rows: int, entries: int, pixels: int) -> None:
+        """Room for lists of the active entries of rows, and of where each pixel's begin."""
+        self.active, self.begin = max(self.active, rows * entries), max(self.begin, 2 * rows * pixels)
+        self.most_active = max(self.most_active, entries)
 
     def need_totals(self, count: int) -> None:
         self.totals = max(self.totals, count)

@@ -117,6 +117,7 @@ def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None =
         early_exit.use(file, arithmetic)
     functions = _functions(file, arithmetic)
     answers = Answers(file, arithmetic, name) if has_answers(file) else None
+    file.finish("\n".join(functions.values()) + ("" if answers is None else answers.code()))
     state, work = _state(file, arithmetic), work_space(file, arithmetic, name)
     return Source(
         name,

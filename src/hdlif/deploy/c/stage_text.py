@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.deploy.c.c_file import CFile
+from hdlif.deploy.c.fixed.scaled import LARGEST
 from hdlif.deploy.c.stages import Stage, inputs_of
 from hdlif.deploy.c.text import comment
 from hdlif.graph.ops import INPUT, Graph, Node, Value
@@ -29,11 +30,12 @@ class Arithmetic(Protocol):
     """How numbers are written.
 
     Attributes:
-        number, total: their type, and that of sums of them.
+        number, local, total: their type in arrays and in local variables, and that of sums of them.
         number_bytes: of a number.
     """
 
     number: str
+    local: str
     total: str
     number_bytes: int
 
@@ -62,16 +64,20 @@ class Arithmetic(Protocol):
 class StageText:
     """Collects the statements of a stage.
 
-    In the innermost loop `c` is the channel and `i` the entry of the stage's values, [C, H, W] in C order.
+    In the innermost loop `c` is the channel, and `p` the pixel or `i` the entry of the stage's values, [C, H, W].
     """
 
-    arguments = "STATE *state, WORK *work, const NUMBER *frame"
+    arguments, storage = "STATE *state, WORK *work, const NUMBER *frame", "static"
 
     def __init__(self, stage: Stage, file: CFile, arithmetic: Arithmetic) -> None:
         self.stage, self.file, self.arithmetic = stage, file, arithmetic
         self._declared: dict[str, None] = {}
         self._lines: list[str] = []
         self._local: dict[str, Operand] = {}
+        # of expressions: their ends, those that all channels have in common, what was rounded and by how many bits
+        self.bounds: dict[str, tuple[int, int]] = {}
+        self.common: set[str] = set()
+        self.halves: dict[str, tuple[str, int]] = {}
 
     def value(self, name: str) -> Value:
         return self.file.values[name]
@@ -110,16 +116,43 @@ class StageText:
         """A state at the entry at hand."""
         return f"state->{self.file.state_names[f'{node.name}.{name}']}[i]"
 
-    def at(self, name: str, index: str) -> str:
-        """An entry of a stored value or of the input."""
-        return f"{self.pointer(name)}[{index}]"
+    def at(self, name: str, c: str, p: str) -> str:
+        """The entry of a stored value, or of the input, at channel c and pixel p."""
+        _, height, width = self.shape(name)
+        return f"{self.pointer(name)}[({c}) * {height * width} + {p}]"
+
+    def here(self, name: str) -> str:
+        """The entry at hand."""
+        return f"{self.pointer(name)}[i]"
+
+    def load(self, name: str) -> str:
+        """The same, as the stage computes with it."""
+        return self.here(name)
+
+    def loaded(self, kind: str, text: str, apart: int = 1) -> str:
+        """An entry of an array of `numbers`, `totals` or `codes` as the stage computes with it, or a constant.
+
+        Args:
+            apart: entries from channel to channel.
+        """
+        return text
+
+    def store(self, name: str, value: str) -> None:
+        self.line(f"{self.here(name)} = {value};")
+
+    def local(self, is_code: bool) -> str:
+        """The type of a local variable."""
+        return "uint8_t" if is_code else self.arithmetic.local
+
+    def expressions(self, node: Node) -> Expressions:
+        return Expressions(self, node)
 
     def input(self, node: Node, place: int) -> Operand:
         """An input of a node at the entry at hand."""
         name = inputs_of(node)[place]
         if name in self._local:
             return self._local[name]
-        return Operand(self.at(name, "i"), self.value(name).max_code is not None)
+        return Operand(self.load(name), self.value(name).max_code is not None)
 
     def number(self, node: Node, place: int) -> str:
         """The same as a number."""
@@ -146,7 +179,6 @@ class StageText:
         return f"{local}[c]"
 
     def step_of_row(self, rows: int) -> str:
-        self.file.use("row_of")
         return f"[row_of(state->t, {rows})]"
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
@@ -154,12 +186,20 @@ class StageText:
         table = self.file.rows(node, key, values, as_table=True)
         if table.rows == 1:
             return table.name
-        self.file.use("row_of")
         local = f"{table.name}__now"
         at = f"row_of(state->t, {table.rows})"
         row = f"{table.name}[{at}]" if table.columns > 1 else f"{table.name} + {at}"
         self.declare(f"const {table.type} *{local} = {row};")
         return local
+
+    @contextlib.contextmanager
+    def channels(self, node: Node) -> Iterator[None]:
+        """A loop over the channels of a node's value at pixel p, all of whose sums are known."""
+        channels, height, width = self.shape(node.name)
+        self.line(f"for (uint32_t c = 0; c < {channels}; c++) {{")
+        self.line(f"const uint32_t i = c * {height * width} + p;")
+        yield
+        self.line("}")
 
     @contextlib.contextmanager
     def pixels(self, node: Node) -> Iterator[None]:
@@ -205,12 +245,14 @@ class StageText:
             found = self.arithmetic.entry(self, node) if value is None or node is not self.stage.nodes[0] else value
             is_code = self.value(node.name).max_code is not None
             local = f"{self.file.names[node.name]}__i"
-            self.line(f"const {'uint8_t' if is_code else 'NUMBER'} {local} = {found};")
+            self.line(f"const {self.local(is_code)} {local} = {found};")
+            if found in self.bounds:
+                self.bounds[local] = self.bounds[found]
             self._local[node.name] = Operand(local, is_code)
         # a value may take the place of one that the nodes read
         for node in nodes:
             if node.name in self.stage.stored:
-                self.line(f"{self.at(node.name, 'i')} = {self._local[node.name].text};")
+                self.store(node.name, self._local[node.name].text)
 
     def total_of(self, node: Node) -> str:
         """The type in which a pool adds up."""
@@ -231,67 +273,114 @@ class StageText:
         else:
             self.each_entry(first)
         what = ", ".join(f"{node.name} ({node.op})" for node in self.stage.nodes)
-        body = "\n".join((*self._declared, *self._lines))
+        body = "\n".join(_read((*self._declared, *self._lines)))
         unused = [one for one in re.findall(r"\*(\w+)", self.arguments) if not re.search(rf"\b{one}\b", body)]
         return (
             f"/* {comment(what)} */\n"
-            f"static void {name}({self.arguments})\n{{\n"
+            f"{self.storage} void {name}({self.arguments})\n{{\n"
             + "".join(f"(void){one};\n" for one in unused)
             + f"{body}\n}}\n"
         )
 
 
+def _read(lines: Sequence[str]) -> list[str]:
+    """Leave out local variables that no later line reads."""
+    found: list[str] = []
+    words: set[str] = set()
+    for line in reversed(lines):
+        made = re.match(r"(?:const )?\w+ \*?(\w+__(?:r\d+|now|map)) = ", line)
+        if made is None or made[1] in words:
+            found.append(line)
+            words.update(re.findall(r"\w+", line))
+    return found[::-1]
+
+
 @dataclass
 class Expressions:
-    """Integers as the text of expressions, which may stand in any other."""
+    """Integers as the text of expressions, which may stand in any other.
+
+    The stage's `bounds` have the smallest and the largest value of each expression: one that cannot pass a limit is not
+    held at it.
+    """
 
     s: StageText
     node: Node
     count: int = 0
 
+    def bounded(self, a: str, least: int, most: int) -> str:
+        """The expression, whose values are known to be from `least` to `most`."""
+        self.s.bounds.setdefault(a, (least, most))
+        return a
+
+    def bounds(self, a: str) -> tuple[int, int]:
+        return self.s.bounds.get(a, (-(2**31), 2**31 - 1))
+
     def constant(self, value: int) -> str:
-        return str(value) if value >= 0 else f"({value})"
+        return self.bounded(str(value) if value >= 0 else f"({value})", value, value)
 
     def rows(self, key: str, table: NDArray[np.int64]) -> str:
-        return self.s.row(self.node, key, table)
+        return self.bounded(self.s.row(self.node, key, table), int(table.min()), int(table.max()))
 
     def plus(self, a: str, b: str) -> str:
-        return a if b == "0" else f"({a} + {b})"
+        ends = [x + y for x, y in zip(self.bounds(a), self.bounds(b), strict=True)]
+        return a if b == "0" else self.bounded(f"({a} + {b})", *ends)
 
     def minus(self, a: str, b: str) -> str:
-        return f"({a} - {b})"
+        (least, most), (small, large) = self.bounds(a), self.bounds(b)
+        return self.bounded(f"({a} - {b})", least - large, most - small)
 
     def times(self, a: str, b: str) -> str:
-        return a if b == "1" else f"({a} * {b})"
+        products = [x * y for x in self.bounds(a) for y in self.bounds(b)]
+        return a if b == "1" else self.bounded(f"({a} * {b})", min(products), max(products))
+
+    def rounded(self, a: str, bits: int) -> str:
+        return self.shifted_down(self.plus(a, self.constant(1 << (bits - 1))), bits)
 
     def shifted_down(self, a: str, bits: int) -> str:
         # of what is below 0 too: source.py has the compiler confirm that it rounds down
-        return f"({a} >> {bits})"
+        least, most = self.bounds(a)
+        return self.bounded(f"({a} >> {bits})", least >> bits, most >> bits)
 
     def at_most(self, a: str, b: str) -> str:
-        return self._call("at_most", a, b)
+        (least, most), (small, large) = self.bounds(a), self.bounds(b)
+        if most <= small:
+            return a
+        if least >= 0 and small == large and (large + 1).bit_count() == 1:
+            return self._call("at_most_bits", least, large, a, str(large.bit_length()))
+        return b if large <= least else self._call("at_most", min(least, small), min(most, large), a, b)
 
     def at_least(self, a: str, b: str) -> str:
-        return self._call("at_least", a, b)
+        (least, most), (small, large) = self.bounds(a), self.bounds(b)
+        if least >= large:
+            return a
+        return b if small >= most else self._call("at_least", max(least, small), max(most, large), a, b)
 
     def greater(self, a: str, b: str) -> str:
-        return f"({a} > {b})"
+        return self.bounded(f"({a} > {b})", 0, 1)
 
     def greater_equal(self, a: str, b: str) -> str:
-        return f"({a} >= {b})"
+        return self.bounded(f"({a} >= {b})", 0, 1)
 
     def select(self, chosen: str, a: str, b: str) -> str:
-        return f"({chosen} != 0 ? {a} : {b})"
+        ends = (*self.bounds(a), *self.bounds(b))
+        return self.bounded(f"({chosen} != 0 ? {a} : {b})", min(ends), max(ends))
 
     def saturated(self, a: str) -> str:
-        return self._call("saturated", a)
+        least, most = self.bounds(a)
+        if least >= -LARGEST - 1 and most <= LARGEST:
+            return a
+        held = [min(max(end, -LARGEST - 1), LARGEST) for end in (least, most)]
+        return self._call("saturated", held[0], held[1], a)
 
     def kept(self, a: str) -> str:
-        self.count += 1
-        local = f"{self.s.file.names[self.node.name]}__r{self.count}"
-        self.s.line(f"const int32_t {local} = {a};")
-        return local
+        return self.local(a, self.s.local(False))
 
-    def _call(self, name: str, *operands: str) -> str:
-        self.s.file.use(name)
-        return f"{name}({', '.join(operands)})"
+    def local(self, a: str, kind: str) -> str:
+        """A local variable of that type."""
+        self.count += 1
+        name = f"{self.s.file.names[self.node.name]}__r{self.count}"
+        self.s.line(f"const {kind} {name} = {a};")
+        return self.bounded(name, *self.bounds(a))
+
+    def _call(self, name: str, least: int, most: int, *operands: str) -> str:
+        return self.bounded(f"{name}({', '.join(operands)})", least, most)

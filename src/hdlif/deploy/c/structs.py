@@ -21,6 +21,7 @@ class Struct:
 def work_space(file: CFile, arithmetic: Numbers, name: str) -> Struct:
     """What a step, or an answer, needs while it runs."""
     entry, listed, is_answer = file.entry_type, file.listed, file.steps > 1
+    active_bytes = int(file.active_type[4:-2]) // 8
     arrays = [
         ("int32_t", 4, "sums", file.sums),
         (arithmetic.total, 4, "totals", file.totals),
@@ -28,6 +29,8 @@ def work_space(file: CFile, arithmetic: Numbers, name: str) -> Struct:
         (f"{name}_change", 8, "late", (listed + 1) * is_answer),
         (arithmetic.number, arithmetic.number_bytes, "numbers", file.entries[False]),
         (entry, 2 if entry == "uint16_t" else 4, "entry", listed * (not is_answer)),
+        (file.active_type, active_bytes, "active", file.active),
+        (file.active_type, active_bytes, "begin", file.begin),
         ("uint8_t", 1, "codes", file.entries[True]),
         ("uint8_t", 1, "code", listed * (not is_answer)),
     ]

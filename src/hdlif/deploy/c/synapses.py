@@ -16,6 +16,8 @@ from hdlif.graph.ops.weights import LARGEST_WEIGHT
 BITS = {"binary": 1, "ternary": 2, "int2": 2, "int4": 4, "int8": 8}
 TOGETHER = 8
 """Outputs that the kernels of codes add up at once; rows are filled up to them with weights of 0."""
+OF_VECTORS = 16
+"""The same of those that have vectors, which may write as many sums beyond a layer's outputs."""
 LARGEST_LANE = 2**15 - 1
 """Of the sums that are added up two in a word."""
 
@@ -108,7 +110,7 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
     file, weight = s.file, node.tensors["weight"]
     value = file.values[node.inputs[0]]
     is_real = node.attributes["encoding"] == "float32"
-    integers = value.max_code is not None and not is_real
+    integers, by_pixel = value.max_code is not None and not is_real, file.is_by_pixel(node.inputs[0])
     rows = rows_of(node, s.arithmetic.weights(node) if is_real else weight, together=TOGETHER if integers else 1)
     name = file.names[node.name].upper()
     window = math.prod(weight.shape[1:])
@@ -117,23 +119,32 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
         most = min(most, LARGEST_LANE // ((value.max_code or 1) * rows.largest))
     most = min(most, window)
     _add_layer(file, node, f"{name}__LAYER", rows.row, most)
-    kind = c_type(rows.table)
-    file.add_table(f"{kind} {name}__WEIGHTS[{rows.table.size}]", rows.table)
+    kind, table = c_type(rows.table), rows.table
+    if file.graph.time_steps > 1 and rows.bits == 2 and rows.row % 4:
+        # vectors read 4 bytes
+        table = np.pad(table, (0, 2))
+    file.add_table(f"{kind} {name}__WEIGHTS[{table.size}]", table)
     # of rows that are filled up, the last group's go beyond its outputs
     outputs = len(weight) + TOGETHER
     file.additions += window * file.size(node.name)
     if integers and file.steps > 1:
         stored = file.steps_of(node.inputs[0])
-        file.sums, file.listed = max(file.sums, outputs * stored), LISTED_STEPS
-        parts = {"stored": str(stored), "most": str(LISTED_STEPS), "pairs": _pairs_text(2, 13)}
-        file.use("add_2bit_steps", **parts)
+        file.sums, file.listed = max(file.sums, (len(weight) + OF_VECTORS) * stored), LISTED_STEPS
+        channels, height, width = s.shape(node.inputs[0])
+        file.need_active(height, width * channels, width * groups_of(node) + 1)
+        parts = {
+            "stored": str(stored),
+            "most": str(LISTED_STEPS),
+            "pairs": _pairs_text(2, 13),
+            "fits": str(int(file.fits_16_bits)),
+        }
         file.use("conv_steps", **parts)
-        call = f"conv_steps(&{name}__LAYER, add_2bit_steps, {name}__WEIGHTS, {inputs}, y, x, work);"
+        s.line(f"list_active(&{name}__LAYER, {inputs}, work->active, work->begin);")
+        call = f"conv_steps(&{name}__LAYER, {name}__WEIGHTS, {inputs}, y, x, work);"
         total = f"{file.names[node.name]}__sum"
-        s.carry(f"int32_t {total} = 0;")
-        return Sums(
-            call, s.arithmetic.of_total(s, node, f"(TOTAL){total}"), f"{total} += work->sums[c * {stored} + t];"
-        )
+        s.carry(f"{s.local(False)} {total} = {s.loaded('totals', '0')};")
+        of_step = s.loaded("totals", f"work->sums[c * {stored} + t]", stored)
+        return Sums(call, s.arithmetic.of_total(s, node, total), f"{total} += {of_step};")
     if integers:
         file.use("conv_codes")
         if rows.bits < 8:
@@ -151,7 +162,18 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
         word += "_of_steps"
         if file.base[node.inputs[0]] == INPUT:
             word, apart, later = f"frames_{word}", 1, file.size(INPUT)
-    parts = {"input": word, "type": kind, "steps": str(steps), "apart": str(apart)} | _each_step(steps, later)
+    parts = {
+        "input": word,
+        "type": kind,
+        "steps": str(steps),
+        "pixel": f"{apart}u",
+        "channel": f"(layer->height * layer->width * {apart}u)",
+    }
+    if by_pixel:
+        word = parts["input"] = f"pixels_{word}"
+        parts |= {"pixel": f"(layer->groups * layer->channels * {apart}u)", "channel": f"{apart}u"}
+    has_vectors = kind == "NUMBER" and s.arithmetic.number == "int16_t" and later == 1
+    parts |= {"vectors": str(int(has_vectors))} | _each_step(steps, later)
     file.use("conv_numbers", **parts)
     if rows.bits == 0:
         file.use("add_by_reals", **parts)
@@ -167,7 +189,7 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
     file.need_totals(outputs * steps)
     call = f"conv_{word}(&{name}__LAYER, {add}, {name}__WEIGHTS, {inputs}, y, x, work->totals);"
     place = "c" if steps == 1 else f"c * {steps} + t"
-    return Sums(call, s.arithmetic.of_total(s, node, f"work->totals[{place}]"))
+    return Sums(call, s.arithmetic.of_total(s, node, s.loaded("totals", f"work->totals[{place}]", steps)))
 
 
 def _each_step(steps: int, later: int) -> dict[str, str]:
@@ -197,7 +219,15 @@ def _each_field(bits: int, steps: int, later: int) -> dict[str, str]:
             times = " ".join(f"{own} += weight * {x};" for own, _, x in totals)
             found["add_all"].append(f"else if (({field}) != 0u) {{ const TOTAL weight = {weight}; {times} }}")
     read = [f"const TOTAL x{t} = (TOTAL)from[{t * later}];" for t in range(steps)]
-    return {key: "\n".join(lines) for key, lines in found.items()} | {"read_all": " ".join(read)}
+    vectors: dict[str, list[str]] = {"begin_vectors": [], "add_vectors": [], "end_vectors": []}
+    for k in range(8 // bits):
+        there, drop = f"totals + {k * steps} + t", 32 - bits
+        vectors["begin_vectors"].append(f"int32x4_t sum{k} = vldrwq_s32({there});")
+        vectors["add_vectors"].append(
+            f"sum{k} = vmlaq_n_s32(sum{k}, x, (int32_t)((uint32_t)fields << {drop - k * bits}) >> {drop});"
+        )
+        vectors["end_vectors"].append(f"vstrwq_s32({there}, sum{k});")
+    return {key: "\n".join(lines) for key, lines in (found | vectors).items()} | {"read_all": " ".join(read)}
 
 
 def _add_layer(file: CFile, node: Node, name: str, row: int, most: int) -> None:

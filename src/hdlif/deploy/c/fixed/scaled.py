@@ -44,6 +44,9 @@ class Integers(Protocol):
     def shifted_down(self, a: Integer, bits: int) -> Integer:
         """floor(a / 2^bits)."""
 
+    def rounded(self, a: Integer, bits: int) -> Integer:
+        """floor(a / 2^bits + 1/2), where bits > 0."""
+
     def at_most(self, a: Integer, b: Integer) -> Integer: ...
     def at_least(self, a: Integer, b: Integer) -> Integer: ...
     def greater(self, a: Integer, b: Integer) -> Integer:
@@ -102,7 +105,7 @@ def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
         return Scaled(k.times(x.integer, k.constant(0)), fraction)
     if drop == 0:
         return Scaled(k.saturated(x.integer), fraction)
-    return Scaled(k.saturated(k.shifted_down(k.plus(x.integer, k.constant(1 << (drop - 1))), drop)), fraction)
+    return Scaled(k.saturated(k.rounded(x.integer, drop)), fraction)
 
 
 def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
@@ -114,7 +117,7 @@ def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
         return x
     if drop > 30:
         return Scaled(k.times(x.integer, k.constant(0)), fraction)
-    return Scaled(k.shifted_down(k.plus(x.integer, k.constant(1 << (drop - 1))), drop), fraction)
+    return Scaled(k.rounded(x.integer, drop), fraction)
 
 
 def aligned(k: Integers, a: Scaled, b: Scaled) -> tuple[Integer, Integer, int]:
@@ -162,12 +165,17 @@ def code(k: Integers, x: Scaled, inverse_step: NDArray[Any], offset: float, larg
     """min(floor(max(x, 0) * inverse_step + offset), largest)."""
     factors = min(fraction_of_factors(inverse_step), 29 - x.fraction)
     drop = x.fraction + factors
+    # a factor that all have in common changes nothing
+    while drop > 1 and not (integers_of(inverse_step, factors) % 2).any() and (offset * 2.0 ** (drop - 1)).is_integer():
+        factors, drop = factors - 1, drop - 1
     positive = k.at_least(x.integer, k.constant(0))
     product = k.times(positive, k.rows("inverse_step", integers_of(inverse_step, factors)))
     if drop <= 0:
         # a number without bits after the point: one step is many codes
         few = k.times(k.at_most(product, k.constant(largest)), k.constant(1 << min(-drop, 8)))
         return k.at_most(k.plus(few, k.constant(math.floor(offset))), k.constant(largest))
+    if offset == 0.5:
+        return k.at_most(k.rounded(product, drop), k.constant(largest))
     total = k.plus(product, k.constant(round(offset * 2.0**drop)))
     return k.at_most(k.shifted_down(total, drop), k.constant(largest))
 
@@ -286,6 +294,9 @@ class Arrays:
 
     def shifted_down(self, a: Any, bits: int) -> IntegerArray:
         return np.asarray(a >> bits)
+
+    def rounded(self, a: Any, bits: int) -> IntegerArray:
+        return self.shifted_down(self.plus(a, self.constant(1 << (bits - 1))), bits)
 
     def at_most(self, a: Any, b: Any) -> IntegerArray:
         return np.asarray(np.minimum(a, b))

@@ -10,9 +10,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "add_2bit": ("add_codes", "add_pair"),
     "add_4bit": ("add_codes", "add_pair"),
     "add_8bit": ("add_codes",),
-    "conv_steps": ("layer", "add_steps"),
-    "add_steps": ("layer",),
-    "add_2bit_steps": ("add_steps", "add_pair"),
+    "conv_steps": ("layer", "list_active", "add_2bit_steps"),
+    "add_2bit_steps": ("add_pair",),
     "conv_numbers": ("layer", "add_numbers"),
     "add_numbers": ("layer",),
     "add_by_reals": ("add_numbers",),
@@ -21,6 +20,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "sigmoid": ("exponential",),
 }
 """By kernel, those that it builds on."""
+IN_EXPRESSIONS = ("at_least", "at_most", "at_most_bits", "row_of", "saturated")
+"""Those that expressions call, which may turn out not to be needed."""
 TABLE_BYTES: Mapping[str, int] = {"add_1bit": 128, "add_2bit": 2048, "add_4bit": 1024, "gate": 260, "decay": 260}
 """Of the constants that a kernel has."""
 

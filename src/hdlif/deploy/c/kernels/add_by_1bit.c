@@ -3,7 +3,7 @@ static void add_@input@_by_1bit(const struct layer *layer, const void *weights, 
                                 TOTAL *totals)
 {
     const uint8_t *row = (const uint8_t *)weights + entry * layer->row;
-    for (uint32_t c = 0; c < layer->channels; c++, row += layer->row, input += layer->height * layer->width * @apart@u) {
+    for (uint32_t c = 0; c < layer->channels; c++, row += layer->row, input += @channel@) {
         if (@steps@ == 1 && *input == 0)
             continue;
         @read@

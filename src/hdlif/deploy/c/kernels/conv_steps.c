@@ -1,62 +1,166 @@
-/* Appends a change to a list, and adds the list up where it is full. `pair` is early + late * 2^8. */
-static uint32_t listed(const struct layer *layer, add_steps add, const uint8_t *weights, CHANGE *list,
-                       uint32_t count, uint32_t offset, int32_t pair, int32_t *sums)
+#if VECTORS
+/* The weights of 16 outputs in 4 bytes, each a word: fields f0 to f3 of 2 bits. b * (2^12 + 2^24) has f1 on top of the
+   lower half of the word, and f3 on top of the upper; two bits up it has f0 and f2. Shifted down they are numbers of 16
+   bits: those of outputs with an odd number, and with an even one. */
+static inline uint32x4_t fields_of(const uint8_t *bytes)
 {
-    const int32_t early = (int32_t)(((uint32_t)pair & 0xffu) ^ 0x80u) - 0x80;
+    return vmulq_n_u32(vldrbq_u32(bytes), 0x01001000u);
+}
+
+static inline int16x8_t weights_of(uint32x4_t fields)
+{
+    return vshrq_n_s16(vreinterpretq_s16_u32(fields), 14);
+}
+
+/* Stores the sums of 16 outputs at one step: of those with an even number, and of the others. */
+static inline void put_sums(int32_t *sums, int16x8_t even, int16x8_t odd)
+{
+    const uint32x4_t places = {0, 4 * @stored@, 8 * @stored@, 12 * @stored@};
+    vstrwq_scatter_shifted_offset_s32(sums, places, vmovlbq_s16(even));
+    vstrwq_scatter_shifted_offset_s32(sums + @stored@, places, vmovlbq_s16(odd));
+    vstrwq_scatter_shifted_offset_s32(sums + 2 * @stored@, places, vmovltq_s16(even));
+    vstrwq_scatter_shifted_offset_s32(sums + 3 * @stored@, places, vmovltq_s16(odd));
+}
+
+static inline void add_late(int16_t *late, int16x8_t weights, int32_t change)
+{
+    vstrhq_s16(late, vmlaq_n_s16(vldrhq_s16(late), weights, (int16_t)change));
+}
+
+/* Adds up weight times the change of a code from step to step over the window of one pixel, for every output channel and
+   @stored@ time steps: 16 outputs at a time, in 16 bits. After the second of four steps few codes change. */
+ALONE void conv_steps(const struct layer *layer, const uint8_t *weights, const uint8_t *codes, uint32_t y, uint32_t x,
+                      ANSWER *work)
+{
+    const uint32_t inputs = layer->channels, row_of_map = layer->width * layer->groups;
+    const int32_t top = (int32_t)y * layer->stride_y - layer->padding_y;
+    const int32_t left = (int32_t)x * layer->stride_x - layer->padding_x;
+    const struct taps rows = taps_of(top, layer->kernel_y, layer->dilation_y, layer->height);
+    const struct taps columns = taps_of(left, layer->kernel_x, layer->dilation_x, layer->width);
+    /* neighbouring pixels follow one another in lists and weights alike */
+    const int32_t run = layer->dilation_x == 1 && layer->groups == 1 ? columns.beyond - columns.first : 1;
+    for (uint32_t g = 0; g < layer->groups; g++) {
+        for (uint32_t o = 0; o < layer->outputs; o += 16) {
+            for (uint32_t t = 0; t < @stored@u; t += 4) {
+                int16x8_t even = vdupq_n_s16(0), odd = even, even_next = even, odd_next = even;
+                int16_t late[4][8];
+                for (uint32_t k = 0; k < 4; k++)
+                    vstrhq_s16(late[k], even);
+                for (int32_t ky = rows.first; ky < rows.beyond; ky++) {
+                    const uint32_t row = (uint32_t)(top + ky * layer->dilation_y);
+                    const uint8_t *map = codes + row * row_of_map * inputs * @stored@u + t;
+                    const ACTIVE *active = work->active + row * row_of_map * inputs;
+                    const ACTIVE *last = active + row_of_map * inputs;
+                    for (int32_t kx = columns.first; kx < columns.beyond; kx += run) {
+                        const uint32_t pixel = (uint32_t)(left + kx * layer->dilation_x) * layer->groups + g;
+                        const ACTIVE *begin = work->begin + 2 * (row * (row_of_map + 1) + pixel);
+                        const uint32_t tap = (uint32_t)(ky * layer->kernel_x + kx) * inputs - pixel * inputs;
+                        const uint8_t *first_weights = weights + o / 4 + tap * layer->row;
+                        const ACTIVE *one = active + begin[0], *end = active + begin[2 * run];
+                        for (; one < end; one++) {
+                            const uint8_t *code = map + *one * @stored@u;
+                            const uint32x4_t fields = fields_of(first_weights + *one * layer->row);
+                            const int16x8_t first = weights_of(vshlq_n_u32(fields, 2)), second = weights_of(fields);
+                            const int32_t before = t == 0 ? 0 : code[-1];
+                            even = vmlaq_n_s16(even, first, (int16_t)(code[0] - before));
+                            odd = vmlaq_n_s16(odd, second, (int16_t)(code[0] - before));
+                            even_next = vmlaq_n_s16(even_next, first, (int16_t)(code[1] - before));
+                            odd_next = vmlaq_n_s16(odd_next, second, (int16_t)(code[1] - before));
+                        }
+                        one = last - begin[2 * run + 1];
+                        for (end = last - begin[1]; one < end; one++) {
+                            const uint8_t *code = map + *one * @stored@u;
+                            const uint32x4_t fields = fields_of(first_weights + *one * layer->row);
+                            const int16x8_t first = weights_of(vshlq_n_u32(fields, 2)), second = weights_of(fields);
+                            const int32_t before = t == 0 ? 0 : code[-1];
+                            even = vmlaq_n_s16(even, first, (int16_t)(code[0] - before));
+                            odd = vmlaq_n_s16(odd, second, (int16_t)(code[0] - before));
+                            even_next = vmlaq_n_s16(even_next, first, (int16_t)(code[1] - before));
+                            odd_next = vmlaq_n_s16(odd_next, second, (int16_t)(code[1] - before));
+                            add_late(late[0], first, code[2] - code[1]);
+                            add_late(late[1], second, code[2] - code[1]);
+                            add_late(late[2], first, code[3] - code[2]);
+                            add_late(late[3], second, code[3] - code[2]);
+                        }
+                    }
+                }
+                int32_t *sums = work->sums + (g * layer->outputs + o) * @stored@u + t;
+                put_sums(sums, even, odd);
+                put_sums(sums + 1, vsubq_s16(even_next, even), vsubq_s16(odd_next, odd));
+                put_sums(sums + 2, vldrhq_s16(late[0]), vldrhq_s16(late[1]));
+                put_sums(sums + 3, vldrhq_s16(late[2]), vldrhq_s16(late[3]));
+            }
+        }
+        weights += (uint32_t)(layer->kernel_y * layer->kernel_x) * inputs * layer->row;
+    }
+}
+#else
+/* Appends a change to a list, and adds the list up where it is full. */
+static uint32_t listed(const struct layer *layer, const uint8_t *weights, CHANGE *list, uint32_t count, uint32_t offset,
+                       int32_t pair, int32_t *sums)
+{
     list[count].offset = offset;
-    list[count].pair = early + (pair - early) * (1 << (APART - 8));
+    list[count].pair = pair;
     if (count + 1 < @most@u)
         return count + 1;
     list[@most@].pair = 0;
-    add(layer, weights, list, sums);
+    add_2bit_steps(layer, weights, list, sums);
     return 0;
 }
 
 /* Adds up weight times code over the window of one pixel, for every output channel and @stored@ time steps: of a step, the
    sum is that of all changes of the codes until then. Codes that stay as they are take no part: changes are listed, two
    steps in one word, and the lists are added up for a few outputs at a time. */
-static void conv_steps(const struct layer *layer, add_steps add, const uint8_t *weights, const uint8_t *codes,
-                       uint32_t y, uint32_t x, ANSWER *work)
+ALONE void conv_steps(const struct layer *layer, const uint8_t *weights, const uint8_t *codes, uint32_t y, uint32_t x,
+                      ANSWER *work)
 {
-    const uint32_t plane = layer->height * layer->width;
-    const uint32_t window = (uint32_t)(layer->kernel_y * layer->kernel_x) * layer->channels;
+    const uint32_t inputs = layer->channels, row_of_map = layer->width * layer->groups;
+    const int32_t top = (int32_t)y * layer->stride_y - layer->padding_y;
+    const int32_t left = (int32_t)x * layer->stride_x - layer->padding_x;
+    const struct taps rows = taps_of(top, layer->kernel_y, layer->dilation_y, layer->height);
+    const struct taps columns = taps_of(left, layer->kernel_x, layer->dilation_x, layer->width);
+    /* neighbouring pixels follow one another in lists and weights alike */
+    const int32_t run = layer->dilation_x == 1 && layer->groups == 1 ? columns.beyond - columns.first : 1;
     memset(work->sums, 0, (layer->groups * layer->outputs + 7) * @stored@u * sizeof work->sums[0]);
     for (uint32_t g = 0; g < layer->groups; g++) {
         for (uint32_t t = 0; t < @stored@u; t += 4) {
             int32_t *sums = work->sums + g * layer->outputs * @stored@u + t;
             uint32_t early = 0, late = 0;
-            for (int32_t ky = 0; ky < layer->kernel_y; ky++) {
-                const int32_t row = (int32_t)y * layer->stride_y + ky * layer->dilation_y - layer->padding_y;
-                if (row < 0 || row >= (int32_t)layer->height)
-                    continue;
-                for (int32_t kx = 0; kx < layer->kernel_x; kx++) {
-                    const int32_t column = (int32_t)x * layer->stride_x + kx * layer->dilation_x - layer->padding_x;
-                    if (column < 0 || column >= (int32_t)layer->width)
-                        continue;
-                    const uint8_t *code = codes + ((uint32_t)row * layer->width + (uint32_t)column) * @stored@u + t;
-                    uint32_t offset = (uint32_t)(ky * layer->kernel_x + kx) * layer->channels * layer->row;
-                    const uint32_t end = offset + layer->channels * layer->row;
-                    for (; offset < end; offset += layer->row, code += plane * @stored@u) {
-                        const uint32_t now =
-                            code[0] | (uint32_t)code[1] << 8 | (uint32_t)code[2] << 16 | (uint32_t)code[3] << 24;
-                        const uint32_t before = t == 0 ? 0u : code[-1];
-                        if (now == before * 0x1010101u)
-                            continue;
-                        const uint32_t changes = now - (now << 8 | before);
-                        const int32_t first = (int32_t)((changes & 0xffffu) ^ 0x8000u) - 0x8000;
-                        const int32_t second = (int32_t)(changes - (uint32_t)first) >> 16;
-                        if (first != 0)
-                            early = listed(layer, add, weights, work->early, early, offset, first, sums);
+            for (int32_t ky = rows.first; ky < rows.beyond; ky++) {
+                const uint32_t row = (uint32_t)(top + ky * layer->dilation_y);
+                const uint8_t *map = codes + row * row_of_map * inputs * @stored@u + t;
+                const ACTIVE *active = work->active + row * row_of_map * inputs;
+                const ACTIVE *last = active + row_of_map * inputs;
+                for (int32_t kx = columns.first; kx < columns.beyond; kx += run) {
+                    const uint32_t pixel = (uint32_t)(left + kx * layer->dilation_x) * layer->groups + g;
+                    const ACTIVE *begin = work->begin + 2 * (row * (row_of_map + 1) + pixel);
+                    const uint32_t tap = (uint32_t)(ky * layer->kernel_x + kx) * inputs - pixel * inputs;
+                    const ACTIVE *one = active + begin[0], *end = active + begin[2 * run];
+                    for (; one < end; one++) {
+                        const uint8_t *code = map + *one * @stored@u;
+                        const int32_t before = t == 0 ? 0 : code[-1];
+                        const int32_t pair = code[0] - before + (code[1] - code[0]) * (1 << APART);
+                        if (pair != 0)
+                            early = listed(layer, weights, work->early, early, (tap + *one) * layer->row, pair, sums);
+                    }
+                    one = last - begin[2 * run + 1];
+                    for (end = last - begin[1]; one < end; one++) {
+                        const uint8_t *code = map + *one * @stored@u;
+                        const int32_t before = t == 0 ? 0 : code[-1];
+                        const int32_t pair = code[0] - before + (code[1] - code[0]) * (1 << APART);
+                        const int32_t second = code[2] - code[1] + (code[3] - code[2]) * (1 << APART);
+                        if (pair != 0)
+                            early = listed(layer, weights, work->early, early, (tap + *one) * layer->row, pair, sums);
                         if (second != 0)
-                            late = listed(layer, add, weights, work->late, late, offset, second, sums + 2);
+                            late = listed(layer, weights, work->late, late, (tap + *one) * layer->row, second, sums + 2);
                     }
                 }
             }
             work->early[early].pair = work->late[late].pair = 0;
-            add(layer, weights, work->early, sums);
-            add(layer, weights, work->late, sums + 2);
+            add_2bit_steps(layer, weights, work->early, sums);
+            add_2bit_steps(layer, weights, work->late, sums + 2);
         }
-        weights += window * layer->row;
-        codes += plane * layer->channels * @stored@u;
+        weights += (uint32_t)(layer->kernel_y * layer->kernel_x) * inputs * layer->row;
     }
 }
+#endif

@@ -15,15 +15,13 @@ from hdlif.graph.ops.fields import windows
 
 
 def loops(s: StageText, node: Node) -> None:
-    channels, height, width = s.shape(node.name)
+    _, height, width = s.shape(node.name)
     sums = synapse(s, node, s.pointer(node.inputs[0]))
     s.line(f"for (uint32_t y = 0, p = 0; y < {height}; y++) {{")
     s.line(f"for (uint32_t x = 0; x < {width}; x++, p++) {{")
     s.line(sums.call)
-    s.line(f"for (uint32_t c = 0; c < {channels}; c++) {{")
-    s.line(f"const uint32_t i = c * {height * width} + p;")
-    s.entry(sums.value, at=sums.at)
-    s.line("}")
+    with s.channels(node):
+        s.entry(sums.value, at=sums.at)
     s.line("}")
     s.line("}")
 

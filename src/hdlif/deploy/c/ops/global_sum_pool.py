@@ -14,8 +14,8 @@ def loops(s: StageText, node: Node) -> None:
     total = s.total_of(node)
     sums = (
         f"{total} total = 0;\n"
-        f"for (uint32_t p = c * {height * width}; p < (c + 1) * {height * width}; p++)\n"
-        f"total += ({total}){s.at(node.inputs[0], 'p')};"
+        f"for (uint32_t q = 0; q < {height * width}; q++)\n"
+        f"total += ({total}){s.at(node.inputs[0], 'c', 'q')};"
     )
     s.each_entry(node, s.from_total(node, "total"), at=sums)
 

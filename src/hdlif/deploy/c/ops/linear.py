@@ -11,14 +11,11 @@ from hdlif.graph.ops import Node
 
 
 def loops(s: StageText, node: Node) -> None:
-    channels, _, _ = s.shape(node.name)
     sums = synapse(s, node, s.pointer(node.inputs[0]))
-    s.line("const uint32_t y = 0, x = 0;")
+    s.line("const uint32_t y = 0, x = 0, p = 0;")
     s.line(sums.call)
-    s.line(f"for (uint32_t c = 0; c < {channels}; c++) {{")
-    s.line("const uint32_t i = c;")
-    s.entry(sums.value, at=sums.at)
-    s.line("}")
+    with s.channels(node):
+        s.entry(sums.value, at=sums.at)
 
 
 def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:

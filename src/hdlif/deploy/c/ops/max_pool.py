@@ -12,10 +12,10 @@ def loops(s: StageText, node: Node) -> None:
     pad_y, pad_x = node.attributes["padding"]
     kind = "NUMBER" if s.value(node.inputs[0]).max_code is None else "uint8_t"
     largest = (
-        f"{kind} largest = {s.at(name, f'(c * {height} + top) * {width} + left')};\n"
+        f"{kind} largest = {s.at(name, 'c', f'top * {width} + left')};\n"
         "for (uint32_t v = top; v < bottom; v++)\n"
         "for (uint32_t u = left; u < right; u++) {\n"
-        f"const {kind} other = {s.at(name, f'(c * {height} + v) * {width} + u')};\n"
+        f"const {kind} other = {s.at(name, 'c', f'v * {width} + u')};\n"
         "if (other > largest)\n"
         "largest = other;\n"
         "}"

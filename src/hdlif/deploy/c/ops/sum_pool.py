@@ -12,15 +12,15 @@ from hdlif.graph.ops.fields import windows
 
 
 def loops(s: StageText, node: Node) -> None:
-    _, height, width = s.shape(node.inputs[0])
+    width = s.shape(node.inputs[0])[2]
     (kernel_y, kernel_x), (stride_y, stride_x) = node.attributes["kernel"], node.attributes["stride"]
     total = s.total_of(node)
     sums = (
         f"{total} total = 0;\n"
-        f"const uint32_t corner = (c * {height} + y * {stride_y}) * {width} + x * {stride_x};\n"
+        f"const uint32_t corner = y * {stride_y * width} + x * {stride_x};\n"
         f"for (uint32_t ky = 0; ky < {kernel_y}; ky++)\n"
         f"for (uint32_t kx = 0; kx < {kernel_x}; kx++)\n"
-        f"total += ({total}){s.at(node.inputs[0], f'corner + ky * {width} + kx')};"
+        f"total += ({total}){s.at(node.inputs[0], 'c', f'corner + ky * {width} + kx')};"
     )
     with s.pixels(node):
         s.entry(s.from_total(node, "total"), at=sums)
