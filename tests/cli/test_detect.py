@@ -36,6 +36,7 @@ def test_boxes_are_learned_measured_and_reported(tmp_path: Path) -> None:
     page = Path(report([out])["report"]).read_text()
     assert "ap50" in page
     assert "Worst answers" in page
+    assert "average precision at an overlap of 0.5" in page.lower()
     # The classes of other boxes may be in another order.
     for other, count in ((write_coco(tmp_path / "coco"), 12), (write_yolo(tmp_path / "yolo"), 12)):
         found = evaluate(out, data=str(other), part="all")

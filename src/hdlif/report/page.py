@@ -168,9 +168,11 @@ def _measure_per_step(networks: Sequence[TrainResult]) -> Figure:
         "accuracy": "share of right classes",
         "f1": "share of right labels",
         "miou": "mean intersection over union",
-        "ap50": "intersection over union of the objects' pixels",
+        "instances": "intersection over union of the objects' pixels",
+        "detect": "average precision at an overlap of 0.5",
     }
-    said = dict.fromkeys(kinds.get(metric, metric) for network in networks if (metric := network.metric))
+    keys = [((network.task or {}).get("kind"), network.metric) for network in networks]
+    said = dict.fromkeys(kinds.get(kind or "", kinds.get(metric, metric)) for kind, metric in keys if metric)
     caption = f"{' and '.join(said).capitalize()} on the test set, at each time step or as known after it."
     within = (0.0, 1.0) if {network.metric for network in networks if network.per_step} <= _RANGES.keys() else None
     names, label = [network.name for network in networks], ", ".join(said)
