@@ -6,7 +6,7 @@ from collections.abc import Callable
 import driver
 import numpy as np
 
-from hdlif.data.boxes import BoxedImage, placed
+from hdlif.data.boxes import BoxedImage, place_boxes
 from hdlif.data.sources.coco import parse_coco
 from hdlif.data.sources.voc import parse_voc
 from hdlif.data.sources.yolo import parse_yolo
@@ -45,7 +45,7 @@ def target(data: bytes) -> None:
 
 
 def check(one: BoxedImage) -> None:
-    found = placed(one, *SIZE)
+    found = place_boxes(one, *SIZE)
     assert len(found.labels) == len(found.corners)
     assert np.isfinite(found.corners).all()
     assert ((found.corners >= 0) & (found.corners <= [*SIZE, *SIZE])).all()

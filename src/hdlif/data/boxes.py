@@ -76,7 +76,7 @@ class PlacedBoxes:
     small: int = 0
 
 
-def placed(one: BoxedImage, width: int, height: int) -> PlacedBoxes:
+def place_boxes(one: BoxedImage, width: int, height: int) -> PlacedBoxes:
     """Return the boxes of an image that is width x height: clipped to it, without those that are left with no area.
 
     A box that is stated twice is taken once.
@@ -113,7 +113,7 @@ def placed(one: BoxedImage, width: int, height: int) -> PlacedBoxes:
     return PlacedBoxes(tuple(key[0] for key in taken), corners, omitted, clipped)
 
 
-def number(text: object, what: str) -> float:
+def read_number(text: object, what: str) -> float:
     """Return a finite number out of text or JSON. Raises `Unreadable`."""
     try:
         value = math.nan if isinstance(text, bool) or not isinstance(text, str | int | float) else float(text)
@@ -125,14 +125,14 @@ def number(text: object, what: str) -> float:
     return value
 
 
-def label(text: object, what: str) -> str:
+def read_label(text: object, what: str) -> str:
     """Return the name of a class. Raises `Unreadable`."""
     if not isinstance(text, str) or not text or len(text) > MOST_BOXES or not text.isprintable():
         raise Unreadable(f"{what} is {str(text)[:40]!r}, and the name of a class is printable text")
     return text
 
 
-def padded(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+def pad_rows(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Return the rows [M_i, 5] of N images as one array [N, M, 5], M the largest of M_i, filled up with -1."""
     most = max(map(len, rows), default=0)
     found = np.full((len(rows), max(most, 1), 5), -1, np.float32)

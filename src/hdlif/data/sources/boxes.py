@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from hdlif.data.augment import Augment
-from hdlif.data.boxes import Annotations, BoxedImage, PlacedBoxes, padded, placed
+from hdlif.data.boxes import Annotations, BoxedImage, PlacedBoxes, pad_rows, place_boxes
 from hdlif.data.drifting import drifting
 from hdlif.data.files import Folder
 from hdlif.data.folders import Walk
@@ -146,14 +146,14 @@ class Boxes(Placed, OfImages):
             except Unreadable as error:
                 annotation = self._read[name].annotation
                 faults[name] = f"{annotation}: {reason(error)}"
-        targets = dict(zip(rows, padded(list(rows.values())), strict=True))
+        targets = dict(zip(rows, pad_rows(list(rows.values())), strict=True))
         files = [replace(one, target=targets.get(number)) for number, one in enumerate(layout.files)]
         return replace(layout, files=tuple(files)), faults
 
     def _rows(self, one: BoxedImage, header: pictures.Header, classes: Sequence[str], record: InputRecord) -> Any:
         """Return the boxes of an image as rows (class, corners) in pixels of the input, float32 [M, 5]."""
         size, target = (header.width, header.height), (record.shape[2], record.shape[1])
-        found = placed(one, *size)
+        found = place_boxes(one, *size)
         corners = boxes_to_input(found.corners, size, target, record.fit).clip(0, [*target, *target])
         large = ((corners[:, 2:] - corners[:, :2]) >= MIN_SIDE).all(1)
         self._placed[one.image] = replace(found, small=int((~large).sum()))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hdlif.data.boxes import MOST_BYTES, Annotations, Box, BoxedImage, label, number
+from hdlif.data.boxes import MOST_BYTES, Annotations, Box, BoxedImage, read_label, read_number
 from hdlif.data.manifest import Part
 from hdlif.data.split import PART_FOLDERS
 from hdlif.errors import DataError, brief, reason
@@ -32,7 +32,7 @@ def parse_coco(content: bytes) -> tuple[list[tuple[str, BoxedImage]], tuple[str,
     if not isinstance(tree, dict) or not all(isinstance(tree.get(key), list) for key in _KEYS):
         raise Unreadable(f"it is no object with the lists {', '.join(_KEYS)}")
     images, categories = (_by_id(tree[key], key) for key in _KEYS[:2])
-    names = {one: label(fields.get("name"), f"categories: name of id {one}") for one, fields in categories.items()}
+    names = {one: read_label(fields.get("name"), f"categories: name of id {one}") for one, fields in categories.items()}
     classes = tuple(names[one] for one in sorted(names))
     if twice := [name for name in classes if classes.count(name) > 1]:
         raise Unreadable(f"categories: {brief(twice[0])} is the name of two; rename one")
@@ -52,14 +52,14 @@ def parse_coco(content: bytes) -> tuple[list[tuple[str, BoxedImage]], tuple[str,
         corners = fields.get("bbox")
         if not isinstance(corners, list) or len(corners) != 4:
             raise Unreadable(f"{place}: bbox = {brief(corners)}; it must be [x, y, width, height]")
-        x, y, width, height = (number(v, f"{place}: bbox") for v in corners)
+        x, y, width, height = (read_number(v, f"{place}: bbox") for v in corners)
         boxes[image].append(Box(names[category], (x, y, x + width, y + height), place))
     found = []
     for key, fields in images.items():
         name = fields.get("file_name")
         if not isinstance(name, str) or not name or not name.isprintable():
             raise Unreadable(f"images: file_name of id {key} is {brief(name)}, and a path is read")
-        sides = [int(number(fields.get(side) or 0, f"images: {side} of id {key}")) for side in ("width", "height")]
+        sides = [int(read_number(fields.get(side) or 0, f"images: {side} of id {key}")) for side in ("width", "height")]
         size = (sides[0], sides[1]) if min(sides) > 0 else None
         found.append((name, BoxedImage(name, "", tuple(boxes[key]), size=size, omitted=omitted[key])))
     return found, classes

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 
-from hdlif.data.boxes import MOST_BYTES_OF_IMAGE, Annotations, Box, BoxedImage, label, number
+from hdlif.data.boxes import MOST_BYTES_OF_IMAGE, Annotations, Box, BoxedImage, read_label, read_number
 from hdlif.data.manifest import Part
 from hdlif.data.split import PART_FOLDERS
 from hdlif.errors import DataError, brief, reason
@@ -81,17 +81,17 @@ def parse_voc(content: bytes) -> tuple[tuple[int, int] | None, tuple[Box, ...]]:
     # An unknown encoding, besides errors of syntax.
     except (expat.ExpatError, LookupError, ValueError) as error:
         raise Unreadable(f"it is no XML ({reason(error)})") from error
-    size = tuple(int(number(found.image.get(f"size/{side}", "0"), f"size/{side}")) for side in ("width", "height"))
+    size = tuple(int(read_number(found.image.get(f"size/{side}", "0"), f"size/{side}")) for side in ("width", "height"))
     boxes = tuple(_box(one, f"object {place}") for place, one in enumerate(found.objects, start=1))
     # Some tools write 0 for a size that they do not know.
     return ((size[0], size[1]) if min(size) > 0 else None), boxes
 
 
 def _box(one: Mapping[str, str], place: str) -> Box:
-    name = label(one.get("name"), f"{place}: <name>")
+    name = read_label(one.get("name"), f"{place}: <name>")
     if missing := [side for side in _SIDES if f"bndbox/{side}" not in one]:
         raise Unreadable(f"{place} ({name}) has no <{missing[0]}> in a <bndbox>")
-    left, top, right, bottom = (number(one[f"bndbox/{side}"], f"{place} ({name}): <{side}>") for side in _SIDES)
+    left, top, right, bottom = (read_number(one[f"bndbox/{side}"], f"{place} ({name}): <{side}>") for side in _SIDES)
     return Box(name, (left, top, right, bottom), place)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hdlif.data.boxes import MOST_BYTES_OF_IMAGE, Annotations, Box, BoxedImage, label, number
+from hdlif.data.boxes import MOST_BYTES_OF_IMAGE, Annotations, Box, BoxedImage, read_label, read_number
 from hdlif.data.sources.coco import part_named
 from hdlif.errors import DataError, RecipeError, brief, reason
 from hdlif.inputs import Unreadable
@@ -40,7 +40,7 @@ def _box(fields: Sequence[str], place: str, classes: Sequence[str]) -> Box:
         raise Unreadable(f"{place} has {len(fields)} fields; they must be class, x, y, width, height{outline}")
     if not fields[0].isdecimal() or len(fields[0]) > 9 or int(fields[0]) >= len(classes):
         raise Unreadable(f"{place}: class {fields[0][:20]!r} is unknown; there are {len(classes)}, from 0")
-    x, y, width, height = (number(text, place) for text in fields[1:])
+    x, y, width, height = (read_number(text, place) for text in fields[1:])
     if not all(-_SLACK <= value <= 1 + _SLACK for value in (x, y, width, height)):
         raise Unreadable(f"{place}: {' '.join(fields[1:])[:80]} are no fractions of the image's sides, in 0..1")
     corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
@@ -81,7 +81,7 @@ def _classes(root: Path) -> tuple[str, ...]:
         try:
             text = text_of(path, "a list of classes")
             names = _of_yaml(text, path) if path.suffix != ".txt" else _lines(text)
-            classes = tuple(label(one, "a class") for one in names)
+            classes = tuple(read_label(one, "a class") for one in names)
         except FileNotFoundError:
             continue
         except (RecipeError, Unreadable) as error:

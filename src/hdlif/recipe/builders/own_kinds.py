@@ -95,6 +95,12 @@ class _Coloured(_Fitted):
     )
 
 
+class _Letterboxed(_Coloured):
+    fit: Literal["squash", "crop", "letterbox"] = field(
+        "letterbox", "Of an image of other proportions: letterbox pads it, squash takes all of it, crop the middle."
+    )
+
+
 class _Sensed(BaseModel):
     sensor: list[int] | None = field(None, "[height, width] of the camera; by default as the files state.")
     resize: Literal["pool", "bilinear"] = field(
@@ -128,15 +134,12 @@ class Folder(
     said = "a folder of pictures"
 
 
-class Masks(_At, _Readable, _Coloured, kind="masks", makes=At("hdlif.data.sources.masks:find_masks")):
+class Masks(_At, _Readable, _Letterboxed, kind="masks", makes=At("hdlif.data.sources.masks:find_masks")):
     """Your own images with label maps: a class, or an object, at each pixel."""
 
     samples = "image"
     said = "images with label maps"
     located = "map"
-    fit: Literal["squash", "crop", "letterbox"] = field(
-        "letterbox", "Of an image of other proportions: letterbox pads it, squash takes all of it, crop the middle."
-    )
     instances: bool = field(False, "The numbers are of objects, 0 being the background, and not of classes.")
     classes: Names | None = field(None, "Names of the classes 0, 1, ...; by default their numbers.")
 
@@ -177,7 +180,7 @@ class Arrow(_Placed, _Fitted, _Timed, kind="arrow", makes=At("hdlif.data.sources
     column: str | None = field(None, "Column of the samples; by default the only one of images, or of lists or arrays.")
 
 
-class Boxes(_At, _Readable, _Coloured, kind="boxes", makes=At("hdlif.data.sources.boxes:find_boxes")):
+class Boxes(_At, _Readable, _Letterboxed, kind="boxes", makes=At("hdlif.data.sources.boxes:find_boxes")):
     """Your own images with boxes around objects, in Pascal VOC, COCO or YOLO files."""
 
     samples = "image"
@@ -186,9 +189,6 @@ class Boxes(_At, _Readable, _Coloured, kind="boxes", makes=At("hdlif.data.source
     format: Literal["voc", "coco", "yolo"] | None = field(None, "Of the files; by default the only one that is there.")
     classes: Names | None = field(
         None, "Names of the classes, in their order; by default those that the files list, or that boxes have."
-    )
-    fit: Literal["squash", "crop", "letterbox"] = field(
-        "letterbox", "Of an image of other proportions: letterbox pads it, squash takes all of it, crop the middle."
     )
     drift: float | None = field(
         None, "Show a part of each image that drifts over it, at each step, whose sides are 1/drift of the image's."

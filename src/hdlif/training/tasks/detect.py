@@ -20,7 +20,6 @@ from hdlif.training.tasks.average_precision import IOUS, average_precision, matc
 from hdlif.training.tasks.box_loss import BoxLoss
 from hdlif.training.tasks.extra_metrics import Each
 from hdlif.training.tasks.measured_task import Measured
-from hdlif.training.tasks.segment import SHOWN
 from hdlif.training.tasks.task import (
     Evaluation,
     LearnFrom,
@@ -30,6 +29,7 @@ from hdlif.training.tasks.task import (
     Target,
     Total,
     chosen_steps,
+    keep_worst,
     timed,
 )
 
@@ -244,12 +244,13 @@ class FoundBoxes:
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
         """Add a batch: outputs [T, B, n], target [B, M, 5] or [B, T, M, 5]."""
         answer, true = (part[-1] for part in self._task.answers(outputs, target))
+        shown: list[Shown] = []
         for found, one in zip(self._task.boxes(answer), _there(true), strict=True):
             right, both = match_boxes(found, one[:, 1:], one[:, 0].astype(np.int64))[:, 0].sum(), len(found) + len(one)
             boxes = torch.from_numpy(np.column_stack([found.labels, found.corners]).astype(np.float32))
-            self.worst.append(Shown(float(2 * right / both) if both else 1.0, self._seen, boxes))
+            shown.append(Shown(float(2 * right / both) if both else 1.0, self._seen, boxes))
             self._seen += 1
-        self.worst = sorted(self.worst, key=lambda shown: (shown.score, shown.index))[:SHOWN]
+        self.worst = keep_worst(self.worst, shown)
 
     def files(self) -> Mapping[str, Any]:
         """None."""

@@ -25,12 +25,10 @@ from hdlif.training.tasks.task import (
     Target,
     chosen_steps,
     counted_from,
+    keep_worst,
     so_far,
     timed,
 )
-
-SHOWN = 6
-"""Images that a report shows, those with the worst answers."""
 
 
 @dataclass(frozen=True)
@@ -308,11 +306,8 @@ class Pixels(Confusion):
         """Add a batch: outputs [T, B, classes, H, W], target [B, H, W]."""
         predicted, true = self._task.answers(outputs, target)
         self.counts += _counts(predicted[-1], true, len(self.counts)).cpu()
-        self.worst += [
-            Shown(score, self._seen + place, answer)
-            for place, (score, answer) in enumerate(self._task.shown(outputs, target))
-        ]
-        self.worst = sorted(self.worst, key=lambda one: (one.score, one.index))[:SHOWN]
+        scored = enumerate(self._task.shown(outputs, target), self._seen)
+        self.worst = keep_worst(self.worst, (Shown(score, index, answer) for index, (score, answer) in scored))
         self._seen += len(target)
 
     def files(self) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -182,6 +182,15 @@ class Shown:
     score: float
     index: int
     answer: Tensor
+
+
+SHOWN = 6
+"""Images that a report shows, those with the worst answers."""
+
+
+def keep_worst(worst: Iterable[Shown], more: Iterable[Shown]) -> list[Shown]:
+    """The `SHOWN` worst answers of both, the worst first."""
+    return sorted([*worst, *more], key=lambda one: (one.score, one.index))[:SHOWN]
 
 
 class Task(Protocol):
